@@ -1,0 +1,56 @@
+//! Every bound of the engine, in one place, related to each other at compile time. A full queue is an answer
+//! (`throttled`), never a wait and never growth.
+
+/// Throws that wait for one shard. Bounds the wait of an accepted throw: at a million a second this is 16 ms.
+pub const MAILBOX_THROWS: usize = 16_384;
+/// Spawns and vanishings that wait for one shard; they are decided after the throws.
+pub const MAILBOX_WORLD: usize = 8_192;
+/// Throws that a shard decides in one turn.
+pub const TURN_THROWS_MAX: usize = 4_096;
+/// Spawns and vanishings that a shard decides in one turn: few, so that throws wait for few.
+pub const TURN_WORLD_MAX: usize = 256;
+/// Turns, over all shards, that wait for the journal.
+pub const JOURNAL_TURNS: usize = 256;
+/// New names that wait for the journal.
+pub const JOURNAL_NAMES: usize = 4_096;
+/// Events in one group: one write, one sync, one record.
+pub const GROUP_EVENTS_MAX: usize = 65_536;
+/// Commands that one client may have without an answer.
+pub const CLIENT_IN_FLIGHT_MAX: usize = 65_536;
+/// Answers that a player's ledger holds in memory once they are in the snapshot too.
+pub const LEDGER_RECENT_ANSWERS: usize = 64;
+/// Look-ups in the archive (collections, answers from long ago) that wait for the reader.
+pub const READER_REQUESTS: usize = 4_096;
+/// Batches of changes of the world that wait for one subscriber before it has to look again.
+pub const SUBSCRIPTION_BATCHES: usize = 1_024;
+/// Entries of a collection in one answer.
+pub const COLLECTION_PAGE: usize = 10_000;
+/// Fakémon in one answer to a look.
+pub const LOOK_FAKEMON_MAX: usize = 1_000;
+/// How far a player can look, in metres.
+pub const LOOK_RADIUS_M_MAX: f64 = 2_000.0;
+/// A player's name, in bytes.
+pub const PLAYER_NAME_BYTES_MAX: usize = 64;
+/// A species' name, in bytes.
+pub const SPECIES_NAME_BYTES_MAX: usize = 64;
+/// Species in a table.
+pub const SPECIES_MAX: usize = 4_096;
+/// How long a fakémon may stay, in seconds: ten years.
+pub const LIFETIME_S_MAX: u64 = 10 * 366 * 86_400;
+/// Shards.
+pub const CORES_MAX: usize = 256;
+/// Clients (threads that submit).
+pub const CLIENTS_MAX: usize = 1_024;
+
+const _: () = {
+    assert!(
+        TURN_THROWS_MAX + TURN_WORLD_MAX <= GROUP_EVENTS_MAX,
+        "a turn must fit into a group"
+    );
+    assert!(TURN_THROWS_MAX <= MAILBOX_THROWS, "a turn takes from one mailbox");
+    assert!(
+        SPECIES_MAX < u16::MAX as usize,
+        "the last number means: unknown species"
+    );
+    assert!(CORES_MAX <= u16::MAX as usize, "a section names its shard in 16 bits");
+};

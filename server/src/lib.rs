@@ -1,0 +1,9 @@
+//! The server around the engine.
+
+pub mod play;
+pub mod auth;
+pub mod edge;
+pub mod control;
+pub mod load;
+pub mod demo;
+pub mod command;
