@@ -7,8 +7,14 @@
 //!
 //! Every function that takes bytes verifies them first and reports what is wrong with them; none panics.
 
+// Generated code follows the generator's taste, not ours.
 #[allow(missing_docs, clippy::all, clippy::pedantic, mismatched_lifetime_syntaxes)]
-#[allow(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks, clippy::unwrap_used)]
+#[allow(
+    unreachable_pub,
+    unsafe_op_in_unsafe_fn,
+    clippy::undocumented_unsafe_blocks,
+    clippy::unwrap_used
+)]
 mod generated {
     pub mod journal {
         include!("generated/journal_generated.rs");

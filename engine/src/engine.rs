@@ -1,254 +1,389 @@
-//! stub of the public face, to code against
-use crate::ids::*;
-use crate::model::*;
-use crate::place::Place;
-use crate::players::Player;
-use crate::species::SpeciesTable;
-use hdrhistogram::Histogram;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+//! The engine as a whole: opens a data directory, starts the threads, hands out clients, stops in order.
 
-/// How an engine is set up.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Shards, one core each. Default: one per core of the machine.
-    pub cores: usize,
-    /// How far a throw reaches, in metres. Default 50.
-    pub reach_m: f64,
-    /// Decides dodge rolls; none keeps the journal's, or draws one for a new journal.
-    pub world_seed: Option<u64>,
-    /// Species.
-    pub species: SpeciesTable,
-    /// When answers are given. Default `Durability::Synced`.
-    pub durability: Durability,
-    /// What the journal keeps. Default: all.
-    pub retention: Retention,
-    /// How often the snapshot is brought up to date.
-    pub snapshot_every: Duration,
-    /// Whether shards are pinned to cores. Default true.
-    pub pin: bool,
+use crate::client::Client;
+use crate::clock::Clock;
+use crate::clockwork::{Clockwork, WorldFigures};
+use crate::cores::{self, Core, Door};
+use crate::failure::Failure;
+use crate::follow::{FOLLOWERS, Follower, SNAPSHOT, WORLD};
+use crate::ids::{FakemonId, Position, ShardId, SpeciesId, Timestamp, mix};
+use crate::journal::{Committer, Desk, Name, Progress, Store};
+use crate::metrics::{GroupFigures, Metrics, ThrowFigures};
+use crate::model::{PlayerName, Sighting};
+use crate::options::{Durability, OpenError, Options};
+use crate::outbox::{NoMoreClients, Outboxes};
+use crate::place::Place;
+use crate::players::{Player, Registry};
+use crate::reader::Reader;
+use crate::recovery::{Recovered, recover};
+use crate::resolve::Rules;
+use crate::shard::Shard;
+use crate::snapshot::{Snapshotter, next_fakemon_id};
+use crate::world::{Subscription, World};
+use fakemon_fbs::journal::{BlockWriter, Opened};
+use hashbrown::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// What clients and threads share. All of it is read, or made for many writers.
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) rules: Rules,
+    pub(crate) species: HashMap<String, SpeciesId>,
+    pub(crate) clock: Clock,
+    pub(crate) doors: Arc<[Arc<Door>]>,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) outboxes: Arc<Outboxes>,
+    pub(crate) registry: Registry,
+    pub(crate) world: Arc<World>,
+    pub(crate) reader: Arc<Reader>,
+    pub(crate) failure: Arc<Failure>,
+    pub(crate) stopping: AtomicBool,
+    pub(crate) throw_figures: Mutex<ThrowFigures>,
+    group_figures: Arc<Mutex<GroupFigures>>,
+    world_figures: Arc<WorldFigures>,
+    next_fakemon_id: AtomicU64,
 }
-impl Default for Options {
-    fn default() -> Self {
-        unimplemented!()
+
+impl Shared {
+    /// An id that is probably free; the shard has the last word.
+    pub(crate) fn free_id(&self) -> FakemonId {
+        FakemonId(self.next_fakemon_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Ids that the engine gives stay ahead of those that others choose.
+    pub(crate) fn note_id(&self, taken: FakemonId) {
+        let next = |next| Some(next_fakemon_id(next, taken));
+        let _ = self
+            .next_fakemon_id
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
     }
 }
 
-/// When answers are given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// After the sync.
-    Synced,
-    /// After the write, before the sync: a power cut can take answers back.
-    Unsynced,
-}
-/// What the journal keeps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Retention {
-    /// Events older than this go.
-    pub max_age: Option<Duration>,
-    /// The oldest go when the journal is larger than this.
-    pub max_bytes: Option<u64>,
-}
-
-/// Why a journal cannot be opened; the message names the remedy.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct OpenError(pub String);
-
-/// The engine. Cheap to clone.
+/// An open engine. Cheap to clone; the last one that is dropped closes it.
 #[derive(Clone)]
-pub struct Engine(Arc<()>);
+pub struct Engine(Arc<Running>);
+
+struct Running {
+    shared: Arc<Shared>,
+    threads: Mutex<Option<Threads>>,
+}
+
+struct Threads {
+    cores: Vec<Core>,
+    committer: JoinHandle<()>,
+    reader: JoinHandle<()>,
+    followers: Vec<JoinHandle<()>>,
+    stop_followers: Arc<AtomicBool>,
+}
 
 impl Engine {
-    /// Opens or creates a journal in `dir`, recovers, starts the shards.
-    pub fn open(_dir: &Path, _options: Options) -> Result<Engine, OpenError> {
-        unimplemented!()
+    /// Opens the data directory `dir`, or makes a new one; recovers what it holds; starts the shards.
+    ///
+    /// # Errors
+    /// One line with the remedy: options out of range, a directory that cannot be written, belongs to something else,
+    /// is open in another process or of a newer format; a damaged journal; no io_uring, too little locked memory.
+    pub fn open(dir: &Path, options: Options) -> Result<Engine, OpenError> {
+        options.check()?;
+        let started = Instant::now();
+        let store = Arc::new(Store::open(dir)?);
+        let recovered = recover(&store, options.cores);
+        let recovered = recovered.map_err(|error| OpenError(format!("data directory {}: {error}", dir.display())))?;
+        let (position, tail) = (recovered.link.next, recovered.tail_events);
+        let engine = Engine::start(store, options, recovered)?;
+        let took_ms = started.elapsed().as_millis();
+        tracing::info!(%position, tail_events = tail, took_ms, "journal {} is open", dir.display());
+        if engine.options().durability == Durability::Unsynced {
+            tracing::warn!("durability is `unsynced`: a power cut can take back answers that were given");
+        }
+        Ok(engine)
     }
+
+    fn start(store: Arc<Store>, options: Options, recovered: Recovered) -> Result<Engine, OpenError> {
+        let clock = Clock::starting_after(recovered.newest);
+        let rules = rules(&options, recovered.rules, clock);
+        let desk = Arc::new(Desk::new(options.cores));
+        desk.announce(Name::Opened(Opened {
+            at_ns: clock.now().0,
+            world_seed: rules.world_seed,
+            reach_mm: rules.reach_mm,
+            cores: u16::try_from(options.cores).expect("checked: at most 256"),
+            durable: options.durability == Durability::Synced,
+        }));
+        let names = name_species(&options, recovered.species, &desk);
+        let species_numbers = (0..).map(SpeciesId);
+        let species = names.iter().map(ToString::to_string).zip(species_numbers).collect();
+        let world = Arc::new(World::new(recovered.link.next, names));
+        recovered
+            .populations
+            .iter()
+            .for_each(|population| world.populate(population.iter()));
+        let progress = Progress::new(recovered.link.next, Position(recovered.snapshot.position), FOLLOWERS);
+        let failure = Arc::new(Failure::default());
+        let reader = Arc::new(Reader::new(store.clone(), world.clone(), failure.clone()));
+        let shared = Arc::new(Shared {
+            rules,
+            species,
+            clock,
+            doors: (0..options.cores).map(|_| Arc::new(Door::new())).collect(),
+            desk,
+            progress: Arc::new(progress),
+            outboxes: Arc::default(),
+            registry: recovered.registry,
+            world,
+            reader,
+            failure,
+            stopping: AtomicBool::new(false),
+            throw_figures: Mutex::default(),
+            group_figures: Arc::default(),
+            world_figures: Arc::default(),
+            next_fakemon_id: AtomicU64::new(recovered.next_fakemon_id),
+            options,
+        });
+        let mut cores = Vec::new();
+        for (population, id) in recovered.populations.into_iter().zip(0..) {
+            let id = ShardId(id);
+            let door = shared.doors[usize::from(id.0)].clone();
+            let shard = Shard::new(id, rules, population);
+            match cores::start(shard, id, shared.options.pin, door, shared.desk.clone(), clock) {
+                Ok(core) => cores.push(core),
+                Err(error) => {
+                    stop_cores(&shared, cores);
+                    return Err(error);
+                }
+            }
+        }
+        let stop_followers = Arc::new(AtomicBool::new(false));
+        let follower = |index| Follower::new(store.clone(), shared.progress.clone(), stop_followers.clone(), index);
+        let clockwork = Clockwork {
+            follower: follower(WORLD),
+            world: shared.world.clone(),
+            figures: shared.world_figures.clone(),
+            doors: shared.doors.clone(),
+            failure: shared.failure.clone(),
+            clock,
+        };
+        let snapshotter = Snapshotter {
+            follower: follower(SNAPSHOT),
+            store: store.clone(),
+            progress: shared.progress.clone(),
+            failure: shared.failure.clone(),
+            clock,
+            every: shared.options.snapshot_every,
+            retention: shared.options.retention,
+            head: recovered.snapshot,
+        };
+        let committer = Committer {
+            store,
+            desk: shared.desk.clone(),
+            progress: shared.progress.clone(),
+            outboxes: shared.outboxes.clone(),
+            figures: shared.group_figures.clone(),
+            failure: shared.failure.clone(),
+            clock,
+            durability: shared.options.durability,
+            link: recovered.link,
+            writer: BlockWriter::default(),
+            previous_sync_ns: 0,
+        };
+        let reader = shared.reader.clone();
+        let threads = Threads {
+            cores,
+            committer: spawn("journal", move || committer.run()),
+            reader: spawn("reader", move || reader.run()),
+            followers: vec![
+                spawn("world", move || clockwork.run()),
+                spawn("snapshot", move || snapshotter.run()),
+            ],
+            stop_followers,
+        };
+        Ok(Engine(Arc::new(Running {
+            shared,
+            threads: Mutex::new(Some(threads)),
+        })))
+    }
+
     /// A new client: one per thread that submits.
-    pub fn client(&self) -> Client {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// When there are 1,024, or the process has no file descriptor left.
+    pub fn client(&self) -> Result<Client, NoMoreClients> {
+        Ok(Client::new(self.shared().clone(), self.shared().outboxes.open()?))
     }
+
     /// The player of this name, if they have ever thrown.
-    pub fn player(&self, _name: &PlayerName) -> Option<Player> {
-        unimplemented!()
+    pub fn player(&self, name: &PlayerName) -> Option<Player> {
+        self.shared().registry.get(name)
     }
-    /// Wild fakémon within `radius_m` (clamped to `LOOK_RADIUS_M_MAX`), nearest first, at most `LOOK_FAKEMON_MAX`.
-    /// Reads a view of what is durable; never touches a shard.
-    pub fn look(&self, _place: Place, _radius_m: f64) -> Vec<Sighting> {
-        unimplemented!()
+
+    /// Wild fakémon within `radius_m` metres (at most [`LOOK_RADIUS_M_MAX`](crate::limits::LOOK_RADIUS_M_MAX)), the
+    /// nearest first, at most [`LOOK_FAKEMON_MAX`](crate::limits::LOOK_FAKEMON_MAX). Reads a view of what is durable
+    /// and never touches a shard.
+    pub fn look(&self, place: Place, radius_m: f64) -> Vec<Sighting> {
+        self.shared().world.look(place, radius_m, self.now())
     }
+
     /// Changes of the world from now on.
     pub fn subscribe(&self) -> Subscription {
-        unimplemented!()
+        self.shared().world.subscribe()
     }
-    /// Up to where the world's view has got: `look` and subscriptions show all events before it.
+
+    /// How far the view of the world is: `look` and subscriptions show all events before it.
     pub fn world_position(&self) -> Position {
-        unimplemented!()
+        self.shared().world.position()
     }
+
     /// The first position that is not durable yet.
     pub fn position(&self) -> Position {
-        unimplemented!()
+        self.shared().progress.committed()
     }
-    /// The engine's clock: never goes back, also not across restarts.
+
+    /// The engine's clock. It never goes back, not across restarts either.
     pub fn now(&self) -> Timestamp {
-        unimplemented!()
+        self.shared().clock.now()
     }
-    /// The settings that decide.
+
+    /// The seed of dodge rolls.
     pub fn world_seed(&self) -> u64 {
-        unimplemented!()
+        self.shared().rules.world_seed
     }
+
     /// The options it was opened with.
     pub fn options(&self) -> &Options {
-        unimplemented!()
+        &self.shared().options
     }
-    /// Figures, gathered now.
+
+    /// Figures, gathered now. Clients hand theirs in ten times a second, when they poll.
     pub fn metrics(&self) -> Metrics {
-        unimplemented!()
+        let shared = self.shared();
+        let throws = shared
+            .throw_figures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let groups = shared
+            .group_figures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        Metrics {
+            attempts: throws.outcomes,
+            throttled: throws.throttled,
+            resent: throws.resent,
+            wild: shared.world.wild() as u64,
+            appeared: shared.world_figures.appeared.load(Ordering::Relaxed),
+            vanished: shared.world_figures.vanished.load(Ordering::Relaxed),
+            players: shared.registry.len() as u64,
+            group_events: groups.events,
+            group_bytes: groups.bytes,
+            sync_ns: groups.sync_ns,
+            queued_ns: throws.queued_ns,
+            decided_ns: throws.decided_ns,
+            durable_ns: throws.durable_ns,
+            total_ns: throws.total_ns,
+            mailbox_depth: shared.doors.iter().map(|door| door.throws.len()).collect(),
+            journal_depth: shared.desk.depth(),
+            position: shared.progress.committed(),
+            snapshot_position: shared.progress.snapshot(),
+        }
     }
+
     /// Why the engine stopped, if it did by itself.
     pub fn failure(&self) -> Option<String> {
-        unimplemented!()
+        self.shared().failure.get()
     }
-    /// Waits up to `timeout` for the engine to fail.
-    pub fn wait_for_failure(&self, _timeout: Duration) -> Option<String> {
-        unimplemented!()
+
+    /// Waits up to `timeout` for the engine to stop by itself.
+    pub fn wait_for_failure(&self, timeout: Duration) -> Option<String> {
+        self.shared().failure.wait(timeout)
     }
-    /// Decides all that was accepted, makes it durable, brings the snapshot up to date, stops. Further commands get `Stopped`.
+
+    /// Decides what was accepted, makes it durable, releases the answers, brings the snapshot up to date and stops.
+    /// New commands get [`SubmitError::Stopped`](crate::model::SubmitError::Stopped); answers can still be polled.
     pub fn close(&self) {
-        unimplemented!()
+        self.0.close();
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
     }
 }
 
-/// Submits commands and polls completions. One per thread; readiness by its file descriptor.
-pub struct Client(());
-
-impl Client {
-    /// The player of this name; gives them a number on the first call (journaled before their first throw).
-    pub fn register(&self, _name: &PlayerName) -> Result<Player, SubmitError> {
-        unimplemented!()
-    }
-    /// Submits a throw. An error means: nothing was accepted. Shards see it at the next `flush`, at the latest.
-    pub fn attempt(&mut self, _token: Token, _attempt: Attempt) -> Result<(), SubmitError> {
-        unimplemented!()
-    }
-    /// Submits a spawn.
-    pub fn spawn(&mut self, _token: Token, _spawn: &Spawn) -> Result<(), SubmitError> {
-        unimplemented!()
-    }
-    /// Asks for a player's collection, captures before `before` (none: the newest page).
-    pub fn collection(
-        &mut self,
-        _token: Token,
-        _player: &Player,
-        _before: Option<Position>,
-    ) -> Result<(), SubmitError> {
-        unimplemented!()
-    }
-    /// Wakes the shards that have something to do. Call once per turn.
-    pub fn flush(&mut self) {
-        unimplemented!()
-    }
-    /// Appends all completions that are ready; returns how many. Clears readiness.
-    pub fn poll(&mut self, _completions: &mut Vec<Completion>) -> usize {
-        unimplemented!()
-    }
-    /// Flushes, then waits until something is ready or `timeout` passed, then polls.
-    pub fn wait(&mut self, _completions: &mut Vec<Completion>, _timeout: Duration) -> usize {
-        unimplemented!()
-    }
-    /// Asks to be woken: call before waiting on the descriptor; true means something is ready already, do not wait.
-    pub fn arm(&mut self) -> bool {
-        unimplemented!()
-    }
-    /// Commands without completion so far.
-    pub fn in_flight(&self) -> usize {
-        unimplemented!()
+impl Running {
+    /// In the order of the data's way, so that everything finds the next stage still there.
+    fn close(&self) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        let Some(threads) = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return;
+        };
+        let failed = self.shared.failure.happened();
+        if failed {
+            // The journal takes nothing any more: shards may wait for room that never comes.
+            std::mem::forget(threads.cores);
+        } else {
+            stop_cores(&self.shared, threads.cores);
+        }
+        self.shared.desk.stop();
+        join(threads.committer, &self.shared.failure);
+        self.shared.reader.stop();
+        join(threads.reader, &self.shared.failure);
+        threads.stop_followers.store(true, Ordering::SeqCst);
+        self.shared.progress.ring_followers();
+        for follower in threads.followers {
+            follower.thread().unpark();
+            join(follower, &self.shared.failure);
+        }
     }
 }
 
-/// Readable (level) when completions are ready after `arm`: for mio's `SourceFd`, epoll, poll.
-impl AsFd for Client {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        unimplemented!()
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
-/// A change of the wild world.
-#[derive(Clone, Debug)]
-pub enum Change {
-    /// A fakémon appeared.
-    Appeared(Sighting),
-    /// One is gone: captured, or vanished.
-    Vanished {
-        /// Which.
-        fakemon_id: FakemonId,
-        /// Where it was.
-        place: Place,
-    },
-}
-
-/// Changes of the world for one reader. Bounded: a reader that falls behind is told so and looks again.
-pub struct Subscription(());
-impl Subscription {
-    /// Appends what changed since the last call; false if changes were lost, and `look` must be called again.
-    pub fn drain(&mut self, _changes: &mut Vec<Arc<[Change]>>) -> bool {
-        unimplemented!()
+fn stop_cores(shared: &Shared, cores: Vec<Core>) {
+    shared.doors.iter().for_each(|door| door.stop());
+    for core in cores {
+        if let Err(error) = core.join() {
+            shared.failure.set(format!("a shard ended: {error}"));
+        }
     }
 }
 
-/// H3 cells: who looks at which area.
-pub mod cells {
-    use crate::place::Place;
-    /// The cell (H3, resolution 8, about 500 m across) of a place.
-    pub fn cell_of(_place: Place) -> u64 {
-        unimplemented!()
-    }
-    /// The cells that cover a circle.
-    pub fn cells_around(_place: Place, _radius_m: f64) -> Vec<u64> {
-        unimplemented!()
+fn join(thread: JoinHandle<()>, failure: &Failure) {
+    let name = thread.thread().name().unwrap_or_default().to_owned();
+    if thread.join().is_err() {
+        failure.set(format!("the thread `{name}` panicked"));
     }
 }
 
-/// Figures of the engine since it was opened. Histograms in nanoseconds.
-#[derive(Clone, Debug)]
-pub struct Metrics {
-    /// Decided throws by outcome, in the order of `Outcome::ALL`.
-    pub attempts: [u64; 6],
-    /// Throws that were not accepted.
-    pub throttled: u64,
-    /// Throws sent again and answered from the ledger.
-    pub resent: u64,
-    /// Wild fakémon now.
-    pub wild: u64,
-    /// Spawned, vanished uncaught.
-    pub appeared: u64,
-    /// Vanished uncaught.
-    pub vanished: u64,
-    /// Players known.
-    pub players: u64,
-    /// Events per group.
-    pub group_events: Histogram<u64>,
-    /// Bytes per group.
-    pub group_bytes: u64,
-    /// Write and sync of a group.
-    pub sync_ns: Histogram<u64>,
-    /// received → queued.
-    pub queued_ns: Histogram<u64>,
-    /// queued → decided.
-    pub decided_ns: Histogram<u64>,
-    /// decided → durable.
-    pub durable_ns: Histogram<u64>,
-    /// received → durable.
-    pub total_ns: Histogram<u64>,
-    /// Throws waiting, per shard.
-    pub mailbox_depth: Vec<usize>,
-    /// Turns waiting for the journal.
-    pub journal_depth: usize,
-    /// First position that is not durable.
-    pub position: Position,
-    /// Events before it are in the snapshot.
-    pub snapshot_position: Position,
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+    thread.expect("a machine that cannot start one more thread cannot run this engine")
+}
+
+/// The settings that decide: the options', else the journal's, else new ones.
+fn rules(options: &Options, journal: Option<Rules>, clock: Clock) -> Rules {
+    let seed = options.world_seed.or(journal.map(|rules| rules.world_seed));
+    Rules {
+        world_seed: seed.unwrap_or_else(|| mix(clock.now().0)),
+        reach_mm: options.reach_mm(),
+    }
+}
+
+/// All species by number: those that the journal knows, then those that are new in the table.
+fn name_species(options: &Options, mut known: Vec<String>, desk: &Desk) -> Vec<Arc<str>> {
+    for species in options.species.iter() {
+        if !known.contains(&species.name) {
+            let number = SpeciesId(u16::try_from(known.len()).expect("tables are bounded"));
+            desk.announce(Name::Species(number, species.name.clone()));
+            known.push(species.name.clone());
+        }
+    }
+    known.into_iter().map(Into::into).collect()
 }

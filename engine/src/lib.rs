@@ -1,9 +1,40 @@
-//! (map to come)
+//! The engine.
+
 pub mod limits;
 pub mod ids;
 pub mod place;
 pub mod species;
+mod arena;
+mod bell;
+pub mod mailbox;
 pub mod players;
 pub mod model;
+pub mod state;
+pub mod resolve;
+mod record;
+mod clock;
+mod failure;
+mod metrics;
+mod options;
+pub mod shard;
+mod outbox;
+mod journal;
+mod follow;
+mod cores;
+pub mod world;
+mod clockwork;
+mod snapshot;
+mod recovery;
+mod reader;
+mod client;
 mod engine;
-pub use engine::*;
+pub mod archive;
+pub mod verify;
+
+pub use client::Client;
+pub use engine::Engine;
+pub use journal::ReadError;
+pub use metrics::Metrics;
+pub use options::{Durability, OpenError, Options, Retention};
+pub use outbox::NoMoreClients;
+pub use world::{Change, Subscription};

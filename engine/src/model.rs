@@ -207,6 +207,13 @@ pub enum Completion {
         /// Where in the journal, and which fakémon; or why not.
         result: Result<(Position, FakemonId), SpawnError>,
     },
+    /// A throw that was sent again while the first was on its way, and the first was not accepted: send it again.
+    Throttled {
+        /// Of the command.
+        token: Token,
+        /// When.
+        throttled: Throttled,
+    },
     /// A collection was read.
     Collection {
         /// Of the command.

@@ -1,16 +1,307 @@
-//! stub
-use crate::ids::PlayerId;
-use crate::model::PlayerName;
+//! Players: their numbers, and the ledger of their throws. The ledger is why a throw that is sent again gets its
+//! first answer again: it knows every attempt id a player has ever used (as ranges: players count), and the answers
+//! that are not yet in the snapshot. Older answers are looked up in the archive.
+//!
+//! A ledger has a lock of its own, taken by the connections of this one player and by nobody else; shards never do.
+
+use crate::ids::{AttemptId, PlayerId, Position};
+use crate::limits::LEDGER_RECENT_ANSWERS;
+use crate::model::{Decision, PlayerName};
+use hashbrown::HashMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
 /// A player who has thrown at least once. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Player(pub(crate) std::sync::Arc<(PlayerId, PlayerName)>);
+#[derive(Clone)]
+pub struct Player(Arc<Entry>);
+
+struct Entry {
+    id: PlayerId,
+    name: PlayerName,
+    ledger: Mutex<Ledger>,
+}
+
+#[derive(Default)]
+struct Ledger {
+    used: IdRanges,
+    in_flight: VecDeque<AttemptId>,
+    waiters: Vec<(AttemptId, Waiter)>,
+    recent: HashMap<AttemptId, Decision>,
+    /// Forget what the snapshot holds when there are so many recent answers.
+    forget_at: usize,
+}
+
+/// Told the answer to a throw that was sent again while the first was in flight; none if the first was not accepted.
+pub(crate) type Waiter = Box<dyn FnOnce(Option<Decision>) + Send>;
+
+/// What the ledger says of an attempt id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// Never used; it is now.
+    New,
+    /// Used, and the answer is not durable yet: the waiter will get it.
+    InFlight,
+    /// Used, and this was the answer.
+    Answered(Decision),
+    /// Used long ago: the answer is in the archive.
+    Archived,
+}
+
 impl Player {
-    /// The number the journal knows them by.
-    pub fn id(&self) -> PlayerId {
-        self.0.0
+    pub(crate) fn new(id: PlayerId, name: PlayerName, used: IdRanges) -> Player {
+        Player(Arc::new(Entry {
+            id,
+            name,
+            ledger: Mutex::new(Ledger {
+                used,
+                ..Ledger::default()
+            }),
+        }))
     }
+
+    /// The number by which the journal knows them.
+    pub fn id(&self) -> PlayerId {
+        self.0.id
+    }
+
     /// The name.
     pub fn name(&self) -> &PlayerName {
-        &self.0.1
+        &self.0.name
+    }
+
+    /// Uses an attempt id, unless it has been used.
+    pub(crate) fn claim(&self, attempt: AttemptId, waiter: impl FnOnce() -> Waiter) -> Claim {
+        let mut ledger = self.ledger();
+        if ledger.used.insert(attempt.0) {
+            ledger.in_flight.push_back(attempt);
+            return Claim::New;
+        }
+        if let Some(decision) = ledger.recent.get(&attempt) {
+            return Claim::Answered(*decision);
+        }
+        if ledger.in_flight.contains(&attempt) {
+            ledger.waiters.push((attempt, waiter()));
+            return Claim::InFlight;
+        }
+        Claim::Archived
+    }
+
+    /// Takes a claim back: the throw was not accepted.
+    pub(crate) fn unclaim(&self, attempt: AttemptId) {
+        let mut ledger = self.ledger();
+        ledger.used.remove(attempt.0);
+        ledger.in_flight.retain(|claimed| *claimed != attempt);
+        let waiters = ledger.waiters_for(attempt);
+        drop(ledger);
+        waiters.into_iter().for_each(|waiter| waiter(None));
+    }
+
+    /// Notes the durable answer. Answers before `archived` are in the snapshot and may be forgotten here.
+    pub(crate) fn answer(&self, decision: Decision, archived: Position) {
+        let mut ledger = self.ledger();
+        // Answers come nearly in the order of the throws: the search ends at once.
+        if let Some(index) = ledger
+            .in_flight
+            .iter()
+            .position(|claimed| *claimed == decision.attempt_id)
+        {
+            ledger.in_flight.remove(index);
+        }
+        ledger.recent.insert(decision.attempt_id, decision);
+        if ledger.recent.len() > ledger.forget_at.max(LEDGER_RECENT_ANSWERS) {
+            ledger.recent.retain(|_, decision| decision.position >= archived);
+            ledger.forget_at = 2 * ledger.recent.len();
+        }
+        if !ledger.waiters.is_empty() {
+            let waiters = ledger.waiters_for(decision.attempt_id);
+            drop(ledger);
+            waiters.into_iter().for_each(|waiter| waiter(Some(decision)));
+        }
+    }
+
+    /// Notes an answer that the journal holds.
+    pub(crate) fn restore(&self, decision: Decision) {
+        self.ledger().used.insert(decision.attempt_id.0);
+        self.answer(decision, Position(0));
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.0.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ledger {
+    fn waiters_for(&mut self, attempt: AttemptId) -> Vec<Waiter> {
+        self.waiters
+            .extract_if(.., |(waiting, _)| *waiting == attempt)
+            .map(|(_, waiter)| waiter)
+            .collect()
+    }
+}
+
+impl fmt::Debug for Player {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Player({} {:?})", self.id(), self.name().as_str())
+    }
+}
+
+/// A set of ids, kept as ranges.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct IdRanges(BTreeMap<u64, u64>);
+
+impl IdRanges {
+    /// From ranges `first..=last`.
+    pub(crate) fn from_ranges(ranges: impl IntoIterator<Item = (u64, u64)>) -> IdRanges {
+        IdRanges(ranges.into_iter().filter(|(first, last)| first <= last).collect())
+    }
+
+    /// The ranges, ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.0.iter().map(|(first, last)| (*first, *last))
+    }
+
+    /// Adds an id; false if it was there.
+    pub(crate) fn insert(&mut self, id: u64) -> bool {
+        let before = self.0.range_mut(..=id).next_back();
+        let after_is_next = id != u64::MAX;
+        match before {
+            Some((_, last)) if *last >= id => return false,
+            Some((_, last)) if *last + 1 == id => {
+                *last = id;
+                if after_is_next && let Some(end) = self.0.remove(&(id + 1)) {
+                    *self.0.range_mut(..=id).next_back().expect("it was just extended").1 = end;
+                }
+            }
+            _ => {
+                let end = if after_is_next { self.0.remove(&(id + 1)) } else { None };
+                self.0.insert(id, end.unwrap_or(id));
+            }
+        }
+        true
+    }
+
+    /// Takes an id out.
+    pub(crate) fn remove(&mut self, id: u64) {
+        let Some((&first, &last)) = self.0.range(..=id).next_back().filter(|(_, last)| **last >= id) else {
+            return;
+        };
+        self.0.remove(&first);
+        if first < id {
+            self.0.insert(first, id - 1);
+        }
+        if id < last {
+            self.0.insert(id + 1, last);
+        }
+    }
+}
+
+/// All players by name.
+#[derive(Default)]
+pub(crate) struct Registry {
+    by_name: RwLock<HashMap<PlayerName, Player>>,
+}
+
+impl Registry {
+    pub(crate) fn get(&self, name: &PlayerName) -> Option<Player> {
+        self.by_name
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned()
+    }
+
+    /// The player of this name; a new one is announced before anyone else can see it.
+    pub(crate) fn get_or_register<E>(
+        &self,
+        name: &PlayerName,
+        announce: impl FnOnce(&Player) -> Result<(), E>,
+    ) -> Result<Player, E> {
+        if let Some(player) = self.get(name) {
+            return Ok(player);
+        }
+        let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(player) = by_name.get(name) {
+            return Ok(player.clone());
+        }
+        let id = PlayerId(u32::try_from(by_name.len() + 1).expect("four thousand million players"));
+        let player = Player::new(id, name.clone(), IdRanges::default());
+        announce(&player)?;
+        by_name.insert(name.clone(), player.clone());
+        Ok(player)
+    }
+
+    /// Adds a player that the snapshot or the journal knows.
+    pub(crate) fn restore(&self, player: Player) {
+        self.by_name
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(player.name().clone(), player);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_name.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::FakemonId;
+    use crate::model::Outcome;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn ranges_are_a_set() {
+        let (mut ranges, mut set, mut seed) = (IdRanges::default(), BTreeSet::new(), 1u64);
+        for step in 0..20_000 {
+            seed = crate::ids::mix(seed);
+            let id = if step % 50 == 0 {
+                u64::MAX - seed % 3
+            } else {
+                seed % 200
+            };
+            if seed >> 60 < 12 {
+                assert_eq!(ranges.insert(id), set.insert(id), "insert {id} at step {step}");
+            } else {
+                ranges.remove(id);
+                set.remove(&id);
+            }
+        }
+        let ids: Vec<u64> = ranges.iter().flat_map(|(first, last)| first..=last).collect();
+        assert_eq!(ids, set.into_iter().collect::<Vec<_>>());
+        let pairs: Vec<_> = ranges.iter().collect();
+        assert!(
+            pairs.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0),
+            "ranges touch: {pairs:?}"
+        );
+    }
+
+    #[test]
+    fn an_attempt_id_is_used_once_and_keeps_its_first_answer() {
+        let player = Player::new(PlayerId(1), PlayerName::new("ana").unwrap(), IdRanges::default());
+        let decision = |attempt: u64| Decision {
+            attempt_id: AttemptId(attempt),
+            fakemon_id: FakemonId(4),
+            outcome: Outcome::Dodged,
+            position: Position(attempt),
+        };
+        let claim = |attempt| player.claim(AttemptId(attempt), || Box::new(|_| {}));
+        assert_eq!(claim(1), Claim::New);
+        assert_eq!(claim(1), Claim::InFlight);
+        player.unclaim(AttemptId(1));
+        assert_eq!(claim(1), Claim::New);
+        player.answer(decision(1), Position(0));
+        assert_eq!(claim(1), Claim::Answered(decision(1)));
+        for attempt in 2..200 {
+            assert_eq!(claim(attempt), Claim::New);
+            player.answer(decision(attempt), Position(attempt));
+        }
+        assert_eq!(
+            claim(1),
+            Claim::Archived,
+            "the snapshot has it, the memory needs it no longer"
+        );
+        assert_eq!(claim(199), Claim::Answered(decision(199)));
     }
 }

@@ -1,0 +1,226 @@
+//! The journal for tools: opened beside a running server or without one, read in order, never changed.
+
+use crate::ids::{PlayerId, Position, ShardId, SpeciesId, Timestamp};
+use crate::journal::{ReadError, Store};
+use crate::model::Event;
+use crate::options::OpenError;
+use crate::record;
+use fakemon_fbs::journal::Event as Record;
+use hashbrown::HashMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// A data directory, opened to read.
+pub struct Archive {
+    store: Store,
+    /// Names are known up to here.
+    named_to: Position,
+    players: HashMap<PlayerId, String>,
+    player_ids: HashMap<String, PlayerId>,
+    species: Vec<String>,
+    opened: Option<Opened>,
+    end: Position,
+}
+
+/// The last time the engine opened this journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// When; none: it is in the snapshot only, which does not say.
+    pub at: Option<Timestamp>,
+    /// The seed of dodge rolls.
+    pub world_seed: u64,
+    /// How far a throw reaches, in millimetres.
+    pub reach_mm: u32,
+    /// Shards; none as for `at`.
+    pub cores: Option<u16>,
+    /// False: answers were given before the sync; none as for `at`.
+    pub durable: Option<bool>,
+}
+
+/// An event in its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    /// Its place in the journal.
+    pub position: Position,
+    /// Who decided it.
+    pub shard: ShardId,
+    /// When its group was handed to the disk.
+    pub committed_at: Timestamp,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What a data directory holds.
+#[derive(Clone, Debug)]
+pub struct Info {
+    /// The oldest event.
+    pub first_position: Position,
+    /// One past the newest.
+    pub end_position: Position,
+    /// All events before it are in the snapshot.
+    pub snapshot_position: Position,
+    /// Settings since the last opening.
+    pub opened: Option<Opened>,
+    /// Names by number.
+    pub species: Vec<String>,
+    /// Players who have thrown.
+    pub players: u64,
+    /// Bytes of the events on disk, about.
+    pub journal_bytes: u64,
+}
+
+impl Archive {
+    /// Opens a data directory.
+    ///
+    /// # Errors
+    /// One line with the remedy: no data directory, a newer format, damaged.
+    pub fn open(dir: &Path) -> Result<Archive, OpenError> {
+        let store = Store::open_to_read(dir)?;
+        let mut archive = Archive {
+            store,
+            named_to: Position(1),
+            players: HashMap::new(),
+            player_ids: HashMap::new(),
+            species: Vec::new(),
+            opened: None,
+            end: Position(1),
+        };
+        let fail = |error: ReadError| OpenError(format!("data directory {}: {error}", dir.display()));
+        archive.read_rows().map_err(fail)?;
+        archive.read_names().map_err(fail)?;
+        Ok(archive)
+    }
+
+    /// Sees what was written since.
+    ///
+    /// # Errors
+    /// A damaged or unreadable journal.
+    pub fn refresh(&mut self) -> Result<(), ReadError> {
+        self.store.catch_up()?;
+        self.read_names()
+    }
+
+    fn read_rows(&mut self) -> Result<(), ReadError> {
+        let (players, player_ids) = (&mut self.players, &mut self.player_ids);
+        self.store.players(&mut |id, row| {
+            player_ids.insert(row.name.clone(), id);
+            players.insert(id, row.name);
+        })?;
+        if let Some(head) = self.store.head()? {
+            let (world_seed, reach_mm) = (head.world_seed, head.reach_mm);
+            self.opened = Some(Opened {
+                at: None,
+                world_seed,
+                reach_mm,
+                cores: None,
+                durable: None,
+            });
+            self.species = head.species;
+            self.named_to = Position(head.position);
+            self.end = self.named_to;
+        }
+        Ok(())
+    }
+
+    /// Names are in the snapshot or in the tail behind it.
+    fn read_names(&mut self) -> Result<(), ReadError> {
+        let (players, player_ids, species) = (&mut self.players, &mut self.player_ids, &mut self.species);
+        let (opened, from) = (&mut self.opened, self.named_to);
+        let mut end = self.end;
+        self.store.blocks(from, &mut |stored| {
+            let block = stored.read()?;
+            block.for_each(|_, _, event| match event {
+                Record::PlayerNamed(named) => {
+                    player_ids.insert(named.name.clone(), PlayerId(named.player));
+                    players.insert(PlayerId(named.player), named.name);
+                }
+                Record::SpeciesNamed(named) => crate::snapshot::name_species(species, named.species, named.name),
+                Record::Opened(event) => {
+                    *opened = Some(Opened {
+                        at: Some(Timestamp(event.at_ns)),
+                        world_seed: event.world_seed,
+                        reach_mm: event.reach_mm,
+                        cores: Some(event.cores),
+                        durable: Some(event.durable),
+                    });
+                }
+                Record::Attempt(_) | Record::Appeared(_) | Record::Vanished(_) => {}
+            });
+            end = Position(stored.first.0 + u64::from(block.head().count));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        self.end = end.max(self.end);
+        self.named_to = self.end;
+        Ok(())
+    }
+
+    /// The oldest event that is kept.
+    pub fn first_position(&self) -> Position {
+        self.store.first_position().ok().flatten().unwrap_or(self.end)
+    }
+
+    /// One past the newest event.
+    pub fn end_position(&self) -> Position {
+        self.end
+    }
+
+    /// What it holds.
+    ///
+    /// # Errors
+    /// A damaged or unreadable journal.
+    pub fn info(&self) -> Result<Info, ReadError> {
+        Ok(Info {
+            first_position: self.first_position(),
+            end_position: self.end,
+            snapshot_position: Position(self.store.head()?.map_or(1, |head| head.position)),
+            opened: self.opened,
+            species: self.species.clone(),
+            players: self.players.len() as u64,
+            journal_bytes: self.store.block_bytes(),
+        })
+    }
+
+    /// Visits events in order from `from` until the visitor breaks.
+    ///
+    /// # Errors
+    /// A damaged or unreadable journal.
+    pub fn for_each(
+        &self,
+        from: Position,
+        visit: &mut dyn FnMut(&Recorded) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        self.store.blocks(from, &mut |stored| {
+            let block = stored.read()?;
+            let committed_at = Timestamp(block.head().committed_ns);
+            let mut flow = ControlFlow::Continue(());
+            block.for_each(|position, shard, event| {
+                if flow.is_continue() && position >= from.0 {
+                    let event = record::event(event);
+                    let (position, shard) = (Position(position), ShardId(shard));
+                    flow = visit(&Recorded {
+                        position,
+                        shard,
+                        committed_at,
+                        event,
+                    });
+                }
+            });
+            Ok(flow)
+        })
+    }
+
+    /// A player's name.
+    pub fn player_name(&self, player: PlayerId) -> Option<&str> {
+        self.players.get(&player).map(String::as_str)
+    }
+
+    /// A player's number.
+    pub fn player_id(&self, name: &str) -> Option<PlayerId> {
+        self.player_ids.get(name).copied()
+    }
+
+    /// A species' name.
+    pub fn species_name(&self, species: SpeciesId) -> Option<&str> {
+        self.species.get(usize::from(species.0)).map(String::as_str)
+    }
+}

@@ -1,0 +1,58 @@
+//! Values side by side in chunks: it grows without moving anything and without spare room beyond a chunk.
+
+use std::ops::{Index, IndexMut};
+
+const CHUNK: usize = 1_024;
+
+/// Values under numbers that never change.
+pub(crate) struct Arena<T> {
+    chunks: Vec<Vec<T>>,
+}
+
+impl<T> Default for Arena<T> {
+    fn default() -> Self {
+        Arena { chunks: Vec::new() }
+    }
+}
+
+impl<T> Arena<T> {
+    /// The number that the next value gets.
+    pub(crate) fn next_slot(&self) -> u32 {
+        let full = self.chunks.len().saturating_sub(1) * CHUNK;
+        let slot = full + self.chunks.last().map_or(0, Vec::len);
+        u32::try_from(slot).expect("four thousand million slots are beyond the memory of a machine")
+    }
+
+    /// Puts a value under the next number.
+    pub(crate) fn push(&mut self, value: T) {
+        match self.chunks.last_mut() {
+            Some(chunk) if chunk.len() < CHUNK => chunk.push(value),
+            _ => {
+                let mut chunk = Vec::with_capacity(CHUNK);
+                chunk.push(value);
+                self.chunks.push(chunk);
+            }
+        }
+    }
+
+    /// All values, by number.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.chunks.iter().flatten()
+    }
+}
+
+impl<T> Index<u32> for Arena<T> {
+    type Output = T;
+
+    #[inline]
+    fn index(&self, slot: u32) -> &T {
+        &self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
+    }
+}
+
+impl<T> IndexMut<u32> for Arena<T> {
+    #[inline]
+    fn index_mut(&mut self, slot: u32) -> &mut T {
+        &mut self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
+    }
+}

@@ -1,0 +1,420 @@
+//! Clients: submit commands with a token, poll completions. One per thread, so that nothing is shared on the way in
+//! but the mailboxes of the shards.
+
+use crate::engine::Shared;
+use crate::ids::{FakemonId, Position, Timestamp, Token, owner};
+use crate::journal::Name;
+use crate::limits::{CLIENT_IN_FLIGHT_MAX, LIFETIME_S_MAX};
+use crate::metrics::ThrowFigures;
+use crate::model::{Attempt, Completion, Decision, PlayerName, Spawn, SpawnError, Stages, SubmitError, Throttled};
+use crate::outbox::{Outbox, Release, decision};
+use crate::players::{Claim, Player, Waiter};
+use crate::reader::{Question, Request};
+use crate::record::short_ns;
+use crate::resolve::Throw;
+use crate::shard::{Answer, AnswerBody, ThrowCommand, WorldCommand};
+use crate::state::Fakemon;
+use hashbrown::HashMap;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often a client hands in its figures.
+const HAND_IN: Duration = Duration::from_millis(100);
+/// When a throttled command may come again: about the time in which full queues empty.
+const RETRY_AFTER_MS: u32 = 20;
+const THROTTLED: SubmitError = SubmitError::Throttled(Throttled {
+    retry_after_ms: RETRY_AFTER_MS,
+});
+/// How often the engine looks for a free id before it gives up.
+const ID_TRIES: u8 = 100;
+
+/// Submits commands and polls completions.
+pub struct Client {
+    shared: Arc<Shared>,
+    outbox: Arc<Outbox>,
+    in_flight: usize,
+    /// Shards that have something to wake up for.
+    touched: Vec<bool>,
+    /// Answers that needed nobody.
+    ready: Vec<Completion>,
+    /// Spawns without an id of their own, with how many ids were tried.
+    unnamed: HashMap<Token, (Fakemon, u8)>,
+    figures: ThrowFigures,
+    handed_in: Instant,
+}
+
+impl Client {
+    pub(crate) fn new(shared: Arc<Shared>, outbox: Arc<Outbox>) -> Client {
+        Client {
+            touched: vec![false; shared.doors.len()],
+            shared,
+            outbox,
+            in_flight: 0,
+            ready: Vec::new(),
+            unnamed: HashMap::new(),
+            figures: ThrowFigures::default(),
+            handed_in: Instant::now(),
+        }
+    }
+
+    /// The player of this name. The first call with a name gives it a number, in the journal before the player's
+    /// first throw.
+    ///
+    /// # Errors
+    /// [`SubmitError::Throttled`] when too many new names wait, [`SubmitError::Stopped`].
+    pub fn register(&self, name: &PlayerName) -> Result<Player, SubmitError> {
+        self.admit()?;
+        self.shared.registry.get_or_register(name, |player| {
+            let name = Name::Player(player.id(), player.name().as_str().to_owned());
+            if self.shared.desk.announce(name) {
+                Ok(())
+            } else {
+                Err(THROTTLED)
+            }
+        })
+    }
+
+    /// Submits a throw; [`Completion::Decided`] follows once it is durable. The shard sees it at the next
+    /// [`flush`](Self::flush), at the latest.
+    ///
+    /// # Errors
+    /// [`SubmitError::Throttled`] when a queue is full, [`SubmitError::Stopped`]. Nothing was accepted then.
+    pub fn attempt(&mut self, token: Token, attempt: Attempt) -> Result<(), SubmitError> {
+        self.admit().inspect_err(|_| self.figures.throttled += 1)?;
+        let shard = usize::from(owner(attempt.fakemon_id, self.shared.doors.len()).0);
+        if self.shared.doors[shard].throws.is_full() {
+            self.figures.throttled += 1;
+            return Err(THROTTLED);
+        }
+        match attempt.player.claim(attempt.attempt_id, || self.waiter(token)) {
+            Claim::New => return self.throw(token, attempt, shard),
+            Claim::Answered(decision) => self.ready.push(Completion::Decided {
+                token,
+                decision,
+                stages: None,
+            }),
+            Claim::InFlight => self.in_flight += 1,
+            Claim::Archived => self.ask(token, attempt.player.id(), Question::Answer(attempt.attempt_id))?,
+        }
+        self.figures.resent += 1;
+        Ok(())
+    }
+
+    fn throw(&mut self, token: Token, attempt: Attempt, shard: usize) -> Result<(), SubmitError> {
+        let Attempt {
+            player,
+            attempt_id,
+            fakemon_id,
+            place,
+            received_at,
+        } = attempt;
+        let queued_at = self.shared.clock.now();
+        let received_at = received_at.min(queued_at); // no throw comes from the future
+        let throw = Throw {
+            player: player.id(),
+            attempt_id,
+            fakemon_id,
+            place,
+            received_at,
+        };
+        let queued_after_ns = short_ns(received_at, queued_at);
+        let command = ThrowCommand {
+            throw,
+            player,
+            token,
+            queued_after_ns,
+            client: self.outbox.id,
+        };
+        if let Err(command) = self.shared.doors[shard].throws.push(command) {
+            command.player.unclaim(attempt_id);
+            self.figures.throttled += 1;
+            return Err(THROTTLED);
+        }
+        self.in_flight += 1;
+        self.touched[shard] = true;
+        Ok(())
+    }
+
+    /// Gets the answer to a throw that another client has in flight.
+    fn waiter(&self, token: Token) -> Waiter {
+        let outbox = self.outbox.clone();
+        Box::new(move |decision| outbox.release(Release::Archived { token, decision }))
+    }
+
+    /// Submits a spawn; [`Completion::Spawned`] follows once it is durable.
+    ///
+    /// # Errors
+    /// [`SubmitError::Spawn`] when it cannot be, [`SubmitError::Throttled`], [`SubmitError::Stopped`].
+    pub fn spawn(&mut self, token: Token, spawn: &Spawn) -> Result<(), SubmitError> {
+        self.admit()?;
+        let now = self.shared.clock.now();
+        let fakemon = self.check_spawn(spawn, now)?;
+        self.appear(token, fakemon, now)?;
+        if spawn.fakemon_id.is_none() {
+            self.unnamed.insert(token, (fakemon, 1));
+        }
+        Ok(())
+    }
+
+    fn check_spawn(&self, spawn: &Spawn, now: Timestamp) -> Result<Fakemon, SpawnError> {
+        let unknown = || SpawnError::UnknownSpecies(spawn.species.clone());
+        let species = self.shared.options.species.named(&spawn.species).ok_or_else(unknown)?;
+        let number = *self.shared.species.get(spawn.species.as_str()).ok_or_else(unknown)?;
+        let lifetime_s = spawn.lifetime_s.unwrap_or(species.lifetime_s);
+        if !(1..=LIFETIME_S_MAX).contains(&lifetime_s) {
+            return Err(SpawnError::Lifetime);
+        }
+        let id = spawn.fakemon_id.unwrap_or_else(|| self.shared.free_id());
+        if id.0 == 0 || i64::try_from(id.0).is_err() {
+            return Err(SpawnError::Id);
+        }
+        let catch_rate = spawn.catch_rate.unwrap_or(species.catch_rate);
+        Ok(Fakemon::wild(
+            id,
+            number,
+            spawn.place,
+            catch_rate,
+            now.plus_ns(lifetime_s * 1_000_000_000),
+        ))
+    }
+
+    fn appear(&mut self, token: Token, fakemon: Fakemon, at: Timestamp) -> Result<(), SubmitError> {
+        let shard = usize::from(owner(fakemon.id, self.shared.doors.len()).0);
+        let command = WorldCommand::Appear {
+            fakemon,
+            at,
+            token,
+            client: self.outbox.id,
+        };
+        self.shared.doors[shard].world.push(command).map_err(|_| THROTTLED)?;
+        self.shared.note_id(fakemon.id);
+        self.in_flight += 1;
+        self.touched[shard] = true;
+        Ok(())
+    }
+
+    /// Asks for a player's captures before `before` (none: the newest); [`Completion::Collection`] follows. It holds
+    /// every capture that anyone was told of before this call.
+    ///
+    /// # Errors
+    /// [`SubmitError::Throttled`], [`SubmitError::Stopped`].
+    pub fn collection(&mut self, token: Token, player: &Player, before: Option<Position>) -> Result<(), SubmitError> {
+        self.admit()?;
+        self.ask(
+            token,
+            player.id(),
+            Question::Collection(before.unwrap_or(Position(u64::MAX))),
+        )
+    }
+
+    fn ask(&mut self, token: Token, player: crate::ids::PlayerId, question: Question) -> Result<(), SubmitError> {
+        let request = Request {
+            token,
+            player,
+            outbox: self.outbox.clone(),
+            question,
+        };
+        self.shared.reader.requests.push(request).map_err(|_| THROTTLED)?;
+        self.shared.reader.requests.ring();
+        self.in_flight += 1;
+        Ok(())
+    }
+
+    fn admit(&self) -> Result<(), SubmitError> {
+        if self.shared.stopping.load(Ordering::SeqCst) || self.shared.failure.happened() {
+            return Err(SubmitError::Stopped);
+        }
+        if self.in_flight >= CLIENT_IN_FLIGHT_MAX {
+            Err(THROTTLED)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Wakes the shards that have something to do: once per turn, not once per command.
+    pub fn flush(&mut self) {
+        for (door, touched) in self.shared.doors.iter().zip(&mut self.touched) {
+            if std::mem::take(touched) {
+                door.throws.ring();
+                door.world.ring();
+            }
+        }
+    }
+
+    /// Appends all completions that are there; returns how many.
+    pub fn poll(&mut self, completions: &mut Vec<Completion>) -> usize {
+        let before = completions.len();
+        completions.append(&mut self.ready);
+        while let Some(release) = self.outbox.queue.pop() {
+            self.take_in(release, completions);
+        }
+        if self.handed_in.elapsed() >= HAND_IN {
+            self.hand_in();
+        }
+        completions.len() - before
+    }
+
+    fn take_in(&mut self, release: Release, completions: &mut Vec<Completion>) {
+        match release {
+            Release::Turn {
+                first,
+                durable_at,
+                answers,
+            } => {
+                self.in_flight -= answers.len();
+                let archived = self.shared.progress.snapshot();
+                for answer in answers {
+                    completions.extend(self.complete(answer, first, durable_at, archived));
+                }
+            }
+            Release::Archived {
+                token,
+                decision: Some(decision),
+            } => {
+                self.in_flight -= 1;
+                completions.push(Completion::Decided {
+                    token,
+                    decision,
+                    stages: None,
+                });
+            }
+            Release::Archived { token, decision: None } => {
+                self.in_flight -= 1;
+                let throttled = Throttled {
+                    retry_after_ms: RETRY_AFTER_MS,
+                };
+                completions.push(Completion::Throttled { token, throttled });
+            }
+            Release::Collection {
+                token,
+                items,
+                more_before,
+            } => {
+                self.in_flight -= 1;
+                completions.push(Completion::Collection {
+                    token,
+                    items,
+                    more_before,
+                });
+            }
+        }
+    }
+
+    #[inline]
+    fn complete(
+        &mut self,
+        answer: Answer,
+        first: Position,
+        durable_at: Timestamp,
+        archived: Position,
+    ) -> Option<Completion> {
+        let Answer { offset, token, body } = answer;
+        match body {
+            AnswerBody::Thrown { decided, player } => {
+                let decision: Decision = decision(&decided, first, offset);
+                player.answer(decision, archived);
+                let received_at = decided.throw.received_at;
+                let stages = Stages {
+                    received_at,
+                    queued_at: received_at.plus_ns(decided.queued_after_ns.into()),
+                    decided_at: received_at.plus_ns(decided.decided_after_ns.into()),
+                    durable_at,
+                };
+                self.figures.record(decision.outcome, &stages);
+                Some(Completion::Decided {
+                    token,
+                    decision,
+                    stages: Some(stages),
+                })
+            }
+            AnswerBody::Spawned(result) => self.spawned(token, result, Position(first.0 + u64::from(offset))),
+        }
+    }
+
+    /// A spawn whose id the engine chose, and that met somebody else's, tries the next.
+    fn spawned(
+        &mut self,
+        token: Token,
+        result: Result<FakemonId, SpawnError>,
+        position: Position,
+    ) -> Option<Completion> {
+        if let Some((mut fakemon, tries)) = self.unnamed.remove(&token)
+            && result.is_err()
+            && tries < ID_TRIES
+        {
+            fakemon.id = self.shared.free_id();
+            if self.appear(token, fakemon, self.shared.clock.now()).is_ok() {
+                self.flush();
+                self.unnamed.insert(token, (fakemon, tries + 1));
+                return None;
+            }
+        }
+        Some(Completion::Spawned {
+            token,
+            result: result.map(|fakemon| (position, fakemon)),
+        })
+    }
+
+    /// Flushes, waits until a completion is there or `timeout` has passed, and polls.
+    pub fn wait(&mut self, completions: &mut Vec<Completion>, timeout: Duration) -> usize {
+        self.flush();
+        let deadline = Instant::now() + timeout;
+        loop {
+            let polled = self.poll(completions);
+            let left = deadline.saturating_duration_since(Instant::now());
+            if polled > 0 || left.is_zero() {
+                return polled;
+            }
+            if !self.arm() {
+                use rustix::event::{PollFd, PollFlags, Timespec, poll};
+                let left = Timespec {
+                    tv_sec: left.as_secs() as i64,
+                    tv_nsec: i64::from(left.subsec_nanos()),
+                };
+                let _ = poll(&mut [PollFd::new(&self.as_fd(), PollFlags::IN)], Some(&left));
+            }
+        }
+    }
+
+    /// Asks to be woken: after this the descriptor becomes readable when something is there. Call it before waiting
+    /// on the descriptor; true means that something is there already.
+    pub fn arm(&mut self) -> bool {
+        self.outbox.bell.hush();
+        self.outbox.bell.arm();
+        let ready = !self.ready.is_empty() || !self.outbox.queue.is_empty();
+        if ready {
+            self.outbox.bell.disarm();
+        }
+        ready
+    }
+
+    /// Commands without a completion so far.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    fn hand_in(&mut self) {
+        let mut sum = self.shared.throw_figures.lock().unwrap_or_else(PoisonError::into_inner);
+        self.figures.hand_in(&mut sum);
+        self.handed_in = Instant::now();
+    }
+}
+
+/// Readable when completions are there, after [`Client::arm`]: for `epoll`, `poll`, or mio's `SourceFd`.
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.outbox.bell.descriptor()
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.flush();
+        self.hand_in();
+        self.shared
+            .outboxes
+            .close(&self.outbox, self.in_flight, self.shared.progress.snapshot());
+    }
+}

@@ -1,0 +1,172 @@
+//! One glommio executor per shard, pinned to a core. Throws and changes of the world arrive in mailboxes of their own
+//! and are decided by tasks of different priority: a wave of spawns waits while there are throws.
+
+use crate::clock::Clock;
+use crate::ids::ShardId;
+use crate::journal::Desk;
+use crate::limits::{MAILBOX_THROWS, MAILBOX_WORLD, TURN_THROWS_MAX, TURN_WORLD_MAX};
+use crate::mailbox::Mailbox;
+use crate::options::OpenError;
+use crate::shard::{Shard, ThrowCommand, WorldCommand};
+use glommio::{ExecutorJoinHandle, Latency, LocalExecutorBuilder, Placement, Shares};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How long a running task may keep the others of its executor waiting.
+const PREEMPT: Duration = Duration::from_millis(1);
+/// How long an idle executor looks for work before it parks, where there are cores to spare.
+const SPIN: Duration = Duration::from_micros(20);
+
+/// The way into a shard.
+pub(crate) struct Door {
+    pub(crate) throws: Mailbox<ThrowCommand>,
+    pub(crate) world: Mailbox<WorldCommand>,
+    stop: AtomicBool,
+}
+
+impl Door {
+    pub(crate) fn new() -> Door {
+        Door {
+            throws: Mailbox::for_task(MAILBOX_THROWS),
+            world: Mailbox::for_task(MAILBOX_WORLD),
+            stop: AtomicBool::new(false),
+        }
+    }
+
+    /// Nothing will be sent any more: decide what waits, then end.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.throws.ring();
+        self.world.ring();
+    }
+
+    fn stopping(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+}
+
+/// A running shard.
+pub(crate) struct Core(ExecutorJoinHandle<()>);
+
+impl Core {
+    /// Waits until the shard has ended.
+    pub(crate) fn join(self) -> Result<(), String> {
+        self.0.join().map_err(|error| error.to_string())
+    }
+}
+
+/// Starts the executor of a shard and waits until it runs.
+pub(crate) fn start(
+    shard: Shard,
+    id: ShardId,
+    pin: bool,
+    door: Arc<Door>,
+    desk: Arc<Desk>,
+    clock: Clock,
+) -> Result<Core, OpenError> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let placement = if pin {
+        Placement::Fixed(usize::from(id.0) % cores)
+    } else {
+        Placement::Unbound
+    };
+    let spin = if cores > usize::from(id.0) + 3 {
+        SPIN
+    } else {
+        Duration::ZERO
+    };
+    let (started, has_started) = crossbeam::channel::bounded::<()>(1);
+    let executor = LocalExecutorBuilder::new(placement)
+        .name(&format!("shard-{id}"))
+        .preempt_timer(PREEMPT)
+        .spin_before_park(spin)
+        .spawn(move || async move {
+            let _ = started.send(());
+            run(shard, usize::from(id.0), door, desk, clock).await;
+        });
+    let executor = executor.map_err(|error| explain(&error.to_string()))?;
+    match has_started.recv() {
+        Ok(()) => Ok(Core(executor)),
+        Err(_) => Err(explain(
+            &executor
+                .join()
+                .map_or_else(|error| error.to_string(), |()| "it ended".into()),
+        )),
+    }
+}
+
+async fn run(shard: Shard, id: usize, door: Arc<Door>, desk: Arc<Desk>, clock: Clock) {
+    let executor = glommio::executor();
+    let first = executor.create_task_queue(Shares::Static(1000), Latency::Matters(PREEMPT), "throws");
+    let later = executor.create_task_queue(Shares::Static(50), Latency::NotImportant, "world");
+    let shard = Rc::new(RefCell::new(shard));
+    let throws = decide_throws(shard.clone(), id, door.clone(), desk.clone(), clock);
+    let world = change_world(shard, id, door, desk);
+    let queues = "the task queue was just created";
+    let throws = glommio::spawn_local_into(throws, first).expect(queues);
+    let world = glommio::spawn_local_into(world, later).expect(queues);
+    throws.await;
+    world.await;
+}
+
+async fn decide_throws(shard: Rc<RefCell<Shard>>, id: usize, door: Arc<Door>, desk: Arc<Desk>, clock: Clock) {
+    let mut commands = Vec::with_capacity(TURN_THROWS_MAX);
+    loop {
+        door.throws.arrived(|| door.stopping()).await;
+        if door.throws.take(TURN_THROWS_MAX, &mut commands) == 0 && door.stopping() {
+            return;
+        }
+        if !commands.is_empty() {
+            let turn = shard.borrow_mut().decide(&mut commands, clock.now());
+            desk.submit(id, turn).await;
+        }
+        glommio::yield_if_needed().await;
+    }
+}
+
+async fn change_world(shard: Rc<RefCell<Shard>>, id: usize, door: Arc<Door>, desk: Arc<Desk>) {
+    let mut commands = Vec::with_capacity(TURN_WORLD_MAX);
+    loop {
+        door.world.arrived(|| door.stopping()).await;
+        if door.world.take(TURN_WORLD_MAX, &mut commands) == 0 && door.stopping() {
+            return;
+        }
+        if !commands.is_empty() {
+            let turn = shard.borrow_mut().change_world(&mut commands);
+            if !turn.is_empty() {
+                desk.submit(id, turn).await;
+            }
+        }
+        glommio::yield_if_needed().await;
+    }
+}
+
+/// What the kernel refused, and the remedy.
+fn explain(error: &str) -> OpenError {
+    let lower = error.to_lowercase();
+    if lower.contains("memlock") {
+        return OpenError(format!(
+            "a shard needs 512 KiB of locked memory for io_uring: raise the limit with `ulimit -l 8192`, or \
+             LimitMEMLOCK=8M in the systemd unit ({error})"
+        ));
+    }
+    if [
+        "not permitted",
+        "not implemented",
+        "not supported",
+        "operation not",
+        "permission denied",
+    ]
+    .iter()
+    .any(|word| lower.contains(word))
+    {
+        return OpenError(format!(
+            "io_uring is not available: it needs Linux 5.8, `sysctl kernel.io_uring_disabled=0`, and a container \
+             profile that allows it ({error})"
+        ));
+    }
+    OpenError(format!("a shard could not be started: {error}"))
+}

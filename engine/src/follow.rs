@@ -1,0 +1,77 @@
+//! Following the journal: threads that read each block once it is durable, at their own pace. They read from the
+//! store, so a slow follower holds nothing up and nothing has to be kept for it.
+
+use crate::ids::Position;
+use crate::journal::{Progress, ReadError, Store};
+use fakemon_fbs::journal::BlockReader;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// The follower that keeps the view of the world.
+pub(crate) const WORLD: usize = 0;
+/// The follower that keeps the snapshot.
+pub(crate) const SNAPSHOT: usize = 1;
+/// How many there are.
+pub(crate) const FOLLOWERS: usize = 2;
+
+pub(crate) struct Follower {
+    store: Arc<Store>,
+    progress: Arc<Progress>,
+    stop: Arc<AtomicBool>,
+    index: usize,
+    /// The next block.
+    pub(crate) next: Position,
+}
+
+impl Follower {
+    pub(crate) fn new(store: Arc<Store>, progress: Arc<Progress>, stop: Arc<AtomicBool>, index: usize) -> Follower {
+        let next = if index == SNAPSHOT {
+            progress.snapshot()
+        } else {
+            progress.committed()
+        };
+        Follower {
+            store,
+            progress,
+            stop,
+            index,
+            next,
+        }
+    }
+
+    pub(crate) fn stopping(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    fn behind(&self) -> bool {
+        self.next < self.progress.committed()
+    }
+
+    /// Waits until there is something to read, but not longer than `patience`.
+    pub(crate) fn wait(&self, patience: Duration) {
+        let bell = self.progress.follower(self.index);
+        bell.arm_thread();
+        if !self.behind() && !self.stopping() {
+            std::thread::park_timeout(patience);
+        }
+        bell.disarm();
+    }
+
+    /// Visits durable blocks in order until `enough` says so or there are no more; false if there are no more.
+    pub(crate) fn read(
+        &mut self,
+        visit: &mut dyn FnMut(&BlockReader<'_>, [u8; 32]),
+        enough: &dyn Fn() -> bool,
+    ) -> Result<(), ReadError> {
+        while self.behind() && !enough() {
+            let next = self.store.block(self.next, |stored| {
+                let block = stored.read()?;
+                visit(&block, stored.hash);
+                Ok(Position(self.next.0 + u64::from(block.head().count)))
+            })?;
+            self.next = next.ok_or_else(|| ReadError::corrupt(self.next, "the block is missing"))?;
+        }
+        Ok(())
+    }
+}

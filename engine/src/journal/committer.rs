@@ -1,0 +1,280 @@
+//! Group commit by natural batching: one thread takes every turn that waits, writes them as one block, syncs once,
+//! and releases their answers. While it syncs, the next group gathers; there is no timer.
+
+use super::chain::{self, Link};
+use super::store::{Store, explain_write};
+use crate::bell::Bell;
+use crate::clock::Clock;
+use crate::failure::Failure;
+use crate::ids::{PlayerId, Position, SpeciesId};
+use crate::limits::{GROUP_EVENTS_MAX, JOURNAL_NAMES, JOURNAL_TURNS};
+use crate::mailbox::Mailbox;
+use crate::metrics::GroupFigures;
+use crate::options::Durability;
+use crate::outbox::{Outboxes, Release};
+use crate::record::short_ns;
+use crate::shard::Turn;
+use crate::state::StateHash;
+use crossbeam::queue::ArrayQueue;
+use fakemon_fbs::journal::{BlockHead, BlockWriter, Opened, PlayerNamed, SectionDraft, SpeciesNamed};
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+
+/// Facts that come from no shard.
+pub(crate) enum Name {
+    Player(PlayerId, String),
+    Species(SpeciesId, String),
+    Opened(Opened),
+}
+
+/// Where work for the journal waits.
+pub(crate) struct Desk {
+    turns: Mailbox<Turn>,
+    names: ArrayQueue<Name>,
+    room: Vec<Bell>,
+    stop: AtomicBool,
+}
+
+impl Desk {
+    pub(crate) fn new(shards: usize) -> Desk {
+        Desk {
+            turns: Mailbox::for_thread(JOURNAL_TURNS),
+            names: ArrayQueue::new(JOURNAL_NAMES),
+            room: (0..shards).map(|_| Bell::for_task()).collect(),
+            stop: AtomicBool::new(false),
+        }
+    }
+
+    /// Hands over a turn; a shard that finds the desk full waits for room, and its mailbox fills meanwhile.
+    pub(crate) async fn submit(&self, shard: usize, mut turn: Turn) {
+        while let Err(back) = self.turns.push(turn) {
+            turn = back;
+            self.has_room(shard).await;
+        }
+        self.turns.ring();
+    }
+
+    async fn has_room(&self, shard: usize) {
+        poll_fn(|context| {
+            if !self.turns.is_full() {
+                return Poll::Ready(());
+            }
+            self.room[shard].arm_task(context.waker());
+            if self.turns.is_full() {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        })
+        .await;
+    }
+
+    /// Announces a name: it is in the journal before every turn that is submitted later. False: too many wait.
+    pub(crate) fn announce(&self, name: Name) -> bool {
+        let accepted = self.names.push(name).is_ok();
+        self.turns.ring();
+        accepted
+    }
+
+    /// How many turns wait.
+    pub(crate) fn depth(&self) -> usize {
+        self.turns.len()
+    }
+
+    /// Nothing will be submitted any more: commit what waits, then end.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.turns.ring();
+    }
+}
+
+/// How far the journal is, and who follows it.
+pub(crate) struct Progress {
+    committed: AtomicU64,
+    snapshot: AtomicU64,
+    followers: Vec<Bell>,
+}
+
+impl Progress {
+    pub(crate) fn new(committed: Position, snapshot: Position, followers: usize) -> Progress {
+        Progress {
+            committed: AtomicU64::new(committed.0),
+            snapshot: AtomicU64::new(snapshot.0),
+            followers: (0..followers).map(|_| Bell::for_thread()).collect(),
+        }
+    }
+
+    /// The first position that is not durable yet.
+    pub(crate) fn committed(&self) -> Position {
+        Position(self.committed.load(Ordering::Acquire))
+    }
+
+    /// All events before it are in the snapshot.
+    pub(crate) fn snapshot(&self) -> Position {
+        Position(self.snapshot.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_snapshot(&self, position: Position) {
+        self.snapshot.store(position.0, Ordering::Release);
+    }
+
+    fn set_committed(&self, position: Position) {
+        self.committed.store(position.0, Ordering::Release);
+        self.ring_followers();
+    }
+
+    pub(crate) fn ring_followers(&self) {
+        self.followers.iter().for_each(Bell::ring);
+    }
+
+    /// The bell of a follower.
+    pub(crate) fn follower(&self, index: usize) -> &Bell {
+        &self.followers[index]
+    }
+}
+
+/// The thread that writes the journal.
+pub(crate) struct Committer {
+    pub(crate) store: Arc<Store>,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) outboxes: Arc<Outboxes>,
+    pub(crate) figures: Arc<Mutex<GroupFigures>>,
+    pub(crate) failure: Arc<Failure>,
+    pub(crate) clock: Clock,
+    pub(crate) durability: Durability,
+    pub(crate) link: Link,
+    pub(crate) writer: BlockWriter,
+    pub(crate) previous_sync_ns: u32,
+}
+
+impl Committer {
+    /// Commits until the desk is told to stop and is empty, or a write fails.
+    pub(crate) fn run(mut self) {
+        let (mut turns, mut value) = (Vec::new(), Vec::new());
+        loop {
+            self.desk
+                .turns
+                .wait(|| !self.desk.names.is_empty() || self.desk.stop.load(Ordering::SeqCst));
+            self.take_group(&mut turns);
+            if turns.is_empty() {
+                break;
+            }
+            if let Err(reason) = self.commit(&mut turns, &mut value) {
+                // Nothing of this group was told to anyone, and nothing ever will be: after a failed sync nobody
+                // knows what the disk holds. Recovery at the next start finds out.
+                self.failure.set(reason);
+                self.outboxes.ring_all();
+                return;
+            }
+        }
+    }
+
+    /// Everything that waits, up to the size of a group. Names are taken last and written first: whatever made a
+    /// shard name a player was announced before.
+    fn take_group(&self, turns: &mut Vec<Turn>) {
+        turns.clear();
+        turns.push(Turn::of_names(SectionDraft::default(), StateHash::default()));
+        let mut events = 0;
+        while events < GROUP_EVENTS_MAX - crate::limits::TURN_THROWS_MAX && self.desk.turns.take(1, turns) == 1 {
+            events += turns.last().map_or(0, Turn::len);
+        }
+        turns[0] = self.take_names();
+        self.desk.room.iter().for_each(Bell::ring);
+        turns.retain(|turn| !turn.is_empty());
+    }
+
+    fn take_names(&self) -> Turn {
+        let (mut section, mut facts) = (SectionDraft::default(), StateHash::default());
+        while let Some(name) = self.desk.names.pop() {
+            match name {
+                Name::Player(player, name) => {
+                    facts.add(StateHash::named(u64::from(player.0), &name));
+                    section.push_player_named(PlayerNamed { player: player.0, name });
+                }
+                Name::Species(species, name) => {
+                    facts.add(StateHash::named(u64::from(species.0) << 32, &name));
+                    section.push_species_named(SpeciesNamed {
+                        species: species.0,
+                        name,
+                    });
+                }
+                Name::Opened(opened) => section.push_opened(opened),
+            }
+        }
+        Turn::of_names(section, facts)
+    }
+
+    fn commit(&mut self, turns: &mut Vec<Turn>, value: &mut Vec<u8>) -> Result<(), String> {
+        let first = self.link.next;
+        let count: usize = turns.iter().map(Turn::len).sum();
+        let handed_over = self.clock.now();
+        if count > 0 {
+            turns.iter().for_each(|turn| self.link.state.add(turn.facts));
+            let head = BlockHead {
+                first_position: first.0,
+                count: u32::try_from(count).expect("a group is bounded far below"),
+                committed_ns: handed_over.0,
+                previous_sync_ns: self.previous_sync_ns,
+                state_hash: self.link.state.0,
+            };
+            self.write(head, turns, value)?;
+        }
+        let durable_at = self.clock.now();
+        self.previous_sync_ns = short_ns(handed_over, durable_at);
+        self.progress.set_committed(self.link.next);
+        let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        figures.record(count, value.len(), self.previous_sync_ns);
+        drop(figures);
+        self.release(first, turns, durable_at);
+        Ok(())
+    }
+
+    fn write(&mut self, head: BlockHead, turns: &mut [Turn], value: &mut Vec<u8>) -> Result<(), String> {
+        let first = self.link.next;
+        let sections: Vec<SectionDraft> = turns.iter_mut().map(|turn| std::mem::take(&mut turn.section)).collect();
+        let mut captures = Vec::new();
+        let mut section_first = first;
+        for (turn, section) in turns.iter_mut().zip(&sections) {
+            turn.first = section_first;
+            for capture in &turn.captures {
+                let position = Position(section_first.0 + u64::from(capture.offset));
+                captures.push((PlayerId(capture.player), position, capture.caught));
+            }
+            section_first.0 += section.len() as u64;
+        }
+        let block = self.writer.write(head, &sections);
+        self.link.hash = chain::hash(&self.link.hash, block);
+        self.link.next = section_first;
+        value.clear();
+        value.extend_from_slice(&self.link.hash);
+        value.extend_from_slice(block);
+        let written = self
+            .store
+            .write_block(first, value, captures.into_iter(), self.durability);
+        written.map_err(|error| explain_write(&error))?;
+        self.store
+            .acknowledge(self.link.next)
+            .map_err(|error| format!("the file `acknowledged`: {error}"))
+    }
+
+    fn release(&self, first: Position, turns: &mut Vec<Turn>, durable_at: crate::ids::Timestamp) {
+        let archived = self.progress.snapshot();
+        for turn in turns.drain(..) {
+            let first = turn.first.max(first);
+            for (client, answers) in turn.answers {
+                self.outboxes.release(
+                    client,
+                    Release::Turn {
+                        first,
+                        durable_at,
+                        answers,
+                    },
+                    archived,
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,481 @@
+//! RocksDB behind types: keys and values in, rows and blocks out.
+
+use super::chain::StoredBlock;
+use crate::ids::{AttemptId, FakemonId, PlayerId, Position};
+use crate::options::{Durability, OpenError};
+use fakemon_fbs::Malformed;
+use fakemon_fbs::snapshot::{self, Answer, Caught, Fakemon, Head};
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode,
+    Options, ReadOptions, WriteBatch, WriteOptions,
+};
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+const FORMAT: u32 = 1;
+const IDENTITY: &str = "FAKEMON";
+const ACKNOWLEDGED: &str = "acknowledged";
+const FAMILIES: [&str; 6] = ["blocks", "collections", "fakemon", "players", "answers", "head"];
+
+/// A journal that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Bytes are not what was written.
+    #[error("the journal is damaged at position {position}: {what}")]
+    Corrupt {
+        /// Of the block or row, as far as it is known.
+        position: Position,
+        /// What is wrong.
+        what: String,
+    },
+    /// The disk or the store said no.
+    #[error("the journal cannot be read: {0}")]
+    Store(String),
+}
+
+impl ReadError {
+    pub(crate) fn corrupt(position: Position, what: impl ToString) -> ReadError {
+        ReadError::Corrupt {
+            position,
+            what: what.to_string(),
+        }
+    }
+}
+
+impl From<rocksdb::Error> for ReadError {
+    fn from(error: rocksdb::Error) -> Self {
+        ReadError::Store(error.to_string())
+    }
+}
+
+fn malformed(row: &str, error: &Malformed) -> ReadError {
+    ReadError::Store(format!("a row of `{row}` is damaged: {error}"))
+}
+
+/// An open data directory.
+pub(crate) struct Store {
+    db: DB,
+    acknowledged: Option<fs::File>,
+    /// Of a reader beside a running server: where its own notes lie.
+    scratch: Option<PathBuf>,
+}
+
+impl Store {
+    /// Opens or creates a data directory for writing; one process at a time.
+    pub(crate) fn open(dir: &Path) -> Result<Store, OpenError> {
+        let fail = |error: &dyn std::fmt::Display| OpenError(format!("data directory {}: {error}", dir.display()));
+        fs::create_dir_all(dir).map_err(|error| fail(&error))?;
+        if !identify(dir)? {
+            let mut entries = fs::read_dir(dir).map_err(|error| fail(&error))?;
+            if entries.next().is_some() {
+                return Err(fail(
+                    &"it holds other files; give an empty directory or one that fakemon made",
+                ));
+            }
+            let identity = format!("fakemon data directory, format {FORMAT}\n");
+            fs::write(dir.join(IDENTITY), identity).map_err(|error| fail(&error))?;
+        }
+        let db = DB::open_cf_descriptors(&database_options(), dir.join("journal"), families());
+        let db = db.map_err(|error| fail(&explain(&error.to_string())))?;
+        let mut options = fs::OpenOptions::new();
+        options.create(true).read(true).write(true).truncate(false);
+        let acknowledged = options.open(dir.join(ACKNOWLEDGED)).map_err(|error| fail(&error))?;
+        fs::File::open(dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(|error| fail(&error))?;
+        Ok(Store {
+            db,
+            acknowledged: Some(acknowledged),
+            scratch: None,
+        })
+    }
+
+    /// Opens a data directory for reading, beside a running server or without one, and changes nothing in it.
+    pub(crate) fn open_to_read(dir: &Path) -> Result<Store, OpenError> {
+        let fail = |error: &dyn std::fmt::Display| OpenError(format!("data directory {}: {error}", dir.display()));
+        if !identify(dir)? {
+            return Err(fail(&"it is not a fakemon data directory (no file FAKEMON in it)"));
+        }
+        static OPENED: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let opened = OPENED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let scratch = std::env::temp_dir().join(format!("fakemon-reader-{}-{opened}", std::process::id()));
+        let mut options = database_options();
+        options.create_if_missing(false);
+        options.create_missing_column_families(false);
+        options.set_max_open_files(-1);
+        let db = DB::open_cf_descriptors_as_secondary(&options, dir.join("journal"), scratch.clone(), families());
+        let db = db.map_err(|error| fail(&explain(&error.to_string())))?;
+        Ok(Store {
+            db,
+            acknowledged: None,
+            scratch: Some(scratch),
+        })
+    }
+
+    /// Sees what the writer has written since; for a store that was opened to read.
+    pub(crate) fn catch_up(&self) -> Result<(), ReadError> {
+        Ok(self.db.try_catch_up_with_primary()?)
+    }
+
+    fn family(&self, name: &str) -> &ColumnFamily {
+        self.db.cf_handle(name).expect("all families are opened with the store")
+    }
+
+    /// Writes a block and the captures in it, and makes them durable if so wanted.
+    pub(crate) fn write_block(
+        &self,
+        first: Position,
+        value: &[u8],
+        captures: impl Iterator<Item = (PlayerId, Position, Caught)>,
+        durability: Durability,
+    ) -> Result<(), rocksdb::Error> {
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.family("blocks"), first.0.to_be_bytes(), value);
+        let collections = self.family("collections");
+        for (player, position, caught) in captures {
+            batch.put_cf(collections, collection_key(player, position), caught.0);
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(durability == Durability::Synced);
+        self.db.write_opt(batch, &options)
+    }
+
+    /// Notes that everything before `position` has been told: if the journal ever ends earlier, it is damaged.
+    pub(crate) fn acknowledge(&self, position: Position) -> std::io::Result<()> {
+        let file = self.acknowledged.as_ref().expect("only writers acknowledge");
+        rustix::io::pwrite(file, &position.0.to_be_bytes(), 0)?;
+        Ok(())
+    }
+
+    /// The position that was last acknowledged; none if there is no (whole) note of it.
+    pub(crate) fn acknowledged(&self) -> Option<Position> {
+        let mut bytes = [0; 8];
+        let read = rustix::io::pread(self.acknowledged.as_ref()?, &mut bytes, 0).ok()?;
+        (read == 8).then(|| Position(u64::from_be_bytes(bytes)))
+    }
+
+    /// Calls `visit` with the block that starts at `first`.
+    pub(crate) fn block<R>(
+        &self,
+        first: Position,
+        visit: impl FnOnce(StoredBlock<'_>) -> Result<R, ReadError>,
+    ) -> Result<Option<R>, ReadError> {
+        match self.db.get_pinned_cf(self.family("blocks"), first.0.to_be_bytes())? {
+            Some(value) => Ok(Some(visit(StoredBlock::split(first, &value)?)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Calls `visit` with all blocks in order, from the one that holds `from`, until it breaks.
+    pub(crate) fn blocks(
+        &self,
+        from: Position,
+        visit: &mut dyn FnMut(StoredBlock<'_>) -> Result<ControlFlow<()>, ReadError>,
+    ) -> Result<(), ReadError> {
+        let mut iterator = self.db.raw_iterator_cf_opt(self.family("blocks"), scan_options());
+        iterator.seek_for_prev(from.0.to_be_bytes());
+        if !iterator.valid() {
+            iterator.status()?;
+            iterator.seek_to_first();
+        }
+        while let Some((key, value)) = iterator.item() {
+            if visit(StoredBlock::split(Position(number(key)?), value)?)?.is_break() {
+                return Ok(());
+            }
+            iterator.next();
+        }
+        Ok(iterator.status()?)
+    }
+
+    /// The first position of the oldest block.
+    pub(crate) fn first_position(&self) -> Result<Option<Position>, ReadError> {
+        let mut iterator = self.db.iterator_cf(self.family("blocks"), IteratorMode::Start);
+        iterator
+            .next()
+            .transpose()?
+            .map(|(key, _)| Ok(Position(number(&key)?)))
+            .transpose()
+    }
+
+    /// Forgets all blocks that start before `before`.
+    pub(crate) fn forget_blocks(&self, before: Position) -> Result<(), ReadError> {
+        let blocks = self.family("blocks");
+        let (from, to) = (0u64.to_be_bytes(), before.0.to_be_bytes());
+        self.db.delete_file_in_range_cf(blocks, from, to)?;
+        Ok(self.db.delete_range_cf(blocks, from, to)?)
+    }
+
+    /// Bytes of the blocks on disk, about.
+    pub(crate) fn block_bytes(&self) -> u64 {
+        let blocks = self.family("blocks");
+        let figure = |name: &str| self.db.property_int_value_cf(blocks, name).ok().flatten().unwrap_or(0);
+        figure("rocksdb.total-sst-files-size") + figure("rocksdb.cur-size-all-mem-tables")
+    }
+
+    /// A player's captures before `before`, the newest first, at most `max`.
+    pub(crate) fn collection(
+        &self,
+        player: PlayerId,
+        before: Position,
+        max: usize,
+    ) -> Result<Vec<(Position, Caught)>, ReadError> {
+        let Some(last) = before.0.checked_sub(1) else {
+            return Ok(Vec::new());
+        };
+        let start = collection_key(player, Position(last));
+        let mode = IteratorMode::From(&start, Direction::Reverse);
+        let mut captures = Vec::new();
+        for entry in self.db.iterator_cf(self.family("collections"), mode) {
+            let (key, value) = entry?;
+            let Some(position) = key.strip_prefix(&player.0.to_be_bytes()) else {
+                break;
+            };
+            if captures.len() == max {
+                break;
+            }
+            let caught = snapshot::read_caught(&value).map_err(|error| malformed("collections", &error))?;
+            captures.push((Position(number(position)?), caught));
+        }
+        Ok(captures)
+    }
+
+    /// Where the snapshot stands; none in a new directory.
+    pub(crate) fn head(&self) -> Result<Option<Head>, ReadError> {
+        let Some(bytes) = self.db.get_pinned_cf(self.family("head"), b"")? else {
+            return Ok(None);
+        };
+        snapshot::read_head(&bytes)
+            .map(Some)
+            .map_err(|error| malformed("head", &error))
+    }
+
+    /// All fakémon of the snapshot.
+    pub(crate) fn fakemon(&self, visit: &mut dyn FnMut(Fakemon)) -> Result<(), ReadError> {
+        let family = self.family("fakemon");
+        for entry in self.db.iterator_cf_opt(family, scan_options(), IteratorMode::Start) {
+            visit(snapshot::read_fakemon(&entry?.1).map_err(|error| malformed("fakemon", &error))?);
+        }
+        Ok(())
+    }
+
+    /// One fakémon of the snapshot.
+    pub(crate) fn fakemon_row(&self, id: FakemonId) -> Result<Option<Fakemon>, ReadError> {
+        let Some(bytes) = self.db.get_pinned_cf(self.family("fakemon"), id.0.to_be_bytes())? else {
+            return Ok(None);
+        };
+        snapshot::read_fakemon(&bytes)
+            .map(Some)
+            .map_err(|error| malformed("fakemon", &error))
+    }
+
+    /// All players of the snapshot.
+    pub(crate) fn players(&self, visit: &mut dyn FnMut(PlayerId, snapshot::Player)) -> Result<(), ReadError> {
+        for entry in self
+            .db
+            .iterator_cf_opt(self.family("players"), scan_options(), IteratorMode::Start)
+        {
+            let (key, value) = entry?;
+            let id = key.as_ref().try_into().map(u32::from_be_bytes);
+            let id = id.map_err(|_| ReadError::Store("a key of `players` is damaged".into()))?;
+            visit(
+                PlayerId(id),
+                snapshot::read_player(&value).map_err(|error| malformed("players", &error))?,
+            );
+        }
+        Ok(())
+    }
+
+    /// One player of the snapshot.
+    pub(crate) fn player_row(&self, id: PlayerId) -> Result<Option<snapshot::Player>, ReadError> {
+        let Some(bytes) = self.db.get_pinned_cf(self.family("players"), id.0.to_be_bytes())? else {
+            return Ok(None);
+        };
+        snapshot::read_player(&bytes)
+            .map(Some)
+            .map_err(|error| malformed("players", &error))
+    }
+
+    /// The answer to a throw, from the snapshot. Ids that were used in their order are found at once.
+    pub(crate) fn answer(&self, player: PlayerId, attempt: AttemptId) -> Result<Option<Answer>, ReadError> {
+        let start = answers_key(player, attempt, Position(0));
+        let mode = IteratorMode::From(&start, Direction::Forward);
+        for entry in self.db.iterator_cf(self.family("answers"), mode) {
+            let (key, value) = entry?;
+            if !key.starts_with(&player.0.to_be_bytes()) {
+                break;
+            }
+            let answers = snapshot::read_answers(&value).map_err(|error| malformed("answers", &error))?;
+            if let Ok(index) = answers.binary_search_by_key(&attempt.0, Answer::attempt_id) {
+                return Ok(Some(answers[index]));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Brings rows of the snapshot up to date. They become durable with the next block; until then, and if some are
+    /// ahead of the head, recovery applies the same events again.
+    pub(crate) fn write_rows(&self, rows: &Rows) -> Result<(), ReadError> {
+        let mut batch = WriteBatch::default();
+        for row in &rows.fakemon {
+            batch.put_cf(self.family("fakemon"), row.fakemon_id().to_be_bytes(), row.0);
+        }
+        for (id, player) in &rows.players {
+            batch.put_cf(
+                self.family("players"),
+                id.0.to_be_bytes(),
+                snapshot::write_player(player),
+            );
+        }
+        for (id, answers) in &rows.answers {
+            if let (Some(last), Some(first)) = (answers.last(), answers.first()) {
+                let key = answers_key(*id, AttemptId(last.attempt_id()), Position(first.position()));
+                batch.put_cf(self.family("answers"), key, snapshot::write_answers(answers));
+            }
+        }
+        if let Some(head) = &rows.head {
+            batch.put_cf(self.family("head"), b"", snapshot::write_head(head));
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(rows.head.is_some() && rows.sync);
+        Ok(self.db.write_opt(batch, &options)?)
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Some(scratch) = &self.scratch {
+            drop(fs::remove_dir_all(scratch));
+        }
+    }
+}
+
+/// Rows of the snapshot that changed.
+#[derive(Default)]
+pub(crate) struct Rows {
+    pub(crate) fakemon: Vec<Fakemon>,
+    pub(crate) players: Vec<(PlayerId, snapshot::Player)>,
+    /// Each list sorted by attempt id.
+    pub(crate) answers: Vec<(PlayerId, Vec<Answer>)>,
+    /// With the last rows: how far they reach.
+    pub(crate) head: Option<Head>,
+    /// Whether to wait until they are durable.
+    pub(crate) sync: bool,
+}
+
+fn collection_key(player: PlayerId, position: Position) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..4].copy_from_slice(&player.0.to_be_bytes());
+    key[4..].copy_from_slice(&position.0.to_be_bytes());
+    key
+}
+
+fn answers_key(player: PlayerId, last: AttemptId, position: Position) -> [u8; 20] {
+    let mut key = [0; 20];
+    key[..4].copy_from_slice(&player.0.to_be_bytes());
+    key[4..12].copy_from_slice(&last.0.to_be_bytes());
+    key[12..].copy_from_slice(&position.0.to_be_bytes());
+    key
+}
+
+fn number(key: &[u8]) -> Result<u64, ReadError> {
+    let bytes = key
+        .try_into()
+        .map_err(|_| ReadError::Store("a key has the wrong length".into()))?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+/// Whether the directory says that it is ours; an error if it is of a version that this program does not know.
+fn identify(dir: &Path) -> Result<bool, OpenError> {
+    let path = dir.join(IDENTITY);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(false);
+        }
+        Err(error) => return Err(OpenError(format!("{}: {error}", path.display()))),
+    };
+    let format = text
+        .trim()
+        .strip_prefix("fakemon data directory, format ")
+        .and_then(|format| format.parse().ok());
+    match format {
+        Some(FORMAT) => Ok(true),
+        Some(format) if format > FORMAT => Err(OpenError(format!(
+            "data directory {}: its format is {format}, this program knows up to {FORMAT}: use a newer fakemon",
+            dir.display()
+        ))),
+        _ => Err(OpenError(format!(
+            "{}: it does not say `format N`; this is no data directory",
+            path.display()
+        ))),
+    }
+}
+
+/// RocksDB's words, and what to do.
+fn explain(error: &str) -> String {
+    if error.contains("lock") && (error.contains("LOCK") || error.contains("temporarily unavailable")) {
+        return "another process has it open: stop that one, or give another directory".into();
+    }
+    if error.starts_with("Corruption") {
+        return format!("the journal is damaged ({error}); restore a copy, what was acknowledged is not all here");
+    }
+    error.to_owned()
+}
+
+/// A message of RocksDB about a failed write, and what to do.
+pub(super) fn explain_write(error: &rocksdb::Error) -> String {
+    let error = error.to_string();
+    let remedy = if error.contains("No space left") {
+        ": free some space on its disk, then start again"
+    } else {
+        ""
+    };
+    format!("the journal could not be written ({error}){remedy}")
+}
+
+fn database_options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_recycle_log_file_num(4); // a sync of a log that need not grow is one write less
+    options.set_max_total_wal_size(512 << 20);
+    options.set_use_direct_io_for_flush_and_compaction(true); // flushes must not push the log out of the page cache
+    options.set_max_background_jobs(2);
+    options.set_keep_log_file_num(4);
+    options.set_stats_dump_period_sec(0);
+    options.set_paranoid_checks(true);
+    options
+}
+
+fn families() -> Vec<ColumnFamilyDescriptor> {
+    let cache = Cache::new_lru_cache(64 << 20);
+    FAMILIES
+        .map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache)))
+        .into()
+}
+
+fn family_options(name: &str, cache: &Cache) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_bloom_filter(10.0, false);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    // Keys of blocks ascend: leveled compaction only moves their files, and nothing is ever written twice.
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_write_buffer_size(if name == "blocks" { 64 << 20 } else { 16 << 20 });
+    options.set_max_write_buffer_number(4);
+    options
+}
+
+fn scan_options() -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_readahead_size(4 << 20);
+    options.fill_cache(false);
+    options
+}

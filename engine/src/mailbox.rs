@@ -1,0 +1,94 @@
+//! A bounded lock-free queue with a bell: many producers, one consumer, nobody waits for room.
+
+use crate::bell::Bell;
+use crossbeam::queue::ArrayQueue;
+use std::future::poll_fn;
+use std::task::Poll;
+
+/// A bounded queue into a shard or into the journal.
+pub struct Mailbox<T> {
+    queue: ArrayQueue<T>,
+    bell: Bell,
+}
+
+impl<T> Mailbox<T> {
+    /// For a consumer that is a task of an executor.
+    pub fn for_task(capacity: usize) -> Mailbox<T> {
+        Mailbox {
+            queue: ArrayQueue::new(capacity),
+            bell: Bell::for_task(),
+        }
+    }
+
+    /// For a consumer that is a thread.
+    pub fn for_thread(capacity: usize) -> Mailbox<T> {
+        Mailbox {
+            queue: ArrayQueue::new(capacity),
+            bell: Bell::for_thread(),
+        }
+    }
+
+    /// Puts something in, or gives it back when the mailbox is full. The consumer learns of it by [`ring`](Self::ring).
+    #[inline]
+    pub fn push(&self, item: T) -> Result<(), T> {
+        self.queue.push(item)
+    }
+
+    /// Wakes the consumer if it sleeps: once for all that was pushed.
+    #[inline]
+    pub fn ring(&self) {
+        self.bell.ring();
+    }
+
+    /// Moves up to `max` items into `taken`; returns how many.
+    #[inline]
+    pub fn take(&self, max: usize, taken: &mut Vec<T>) -> usize {
+        let before = taken.len();
+        taken.extend(std::iter::from_fn(|| self.queue.pop()).take(max));
+        taken.len() - before
+    }
+
+    /// How many items wait.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether a push would be refused.
+    pub fn is_full(&self) -> bool {
+        self.queue.is_full()
+    }
+
+    /// Until something waits or `wanted` says that waiting is over; for a consumer that is a task.
+    pub(crate) async fn arrived(&self, over: impl Fn() -> bool) {
+        let ready = || !self.queue.is_empty() || over();
+        poll_fn(|context| {
+            if ready() {
+                return Poll::Ready(());
+            }
+            self.bell.arm_task(context.waker());
+            if !ready() {
+                return Poll::Pending;
+            }
+            self.bell.disarm();
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// Until something waits or `over` says that waiting is over; for a consumer that is a thread.
+    pub(crate) fn wait(&self, over: impl Fn() -> bool) {
+        let ready = || !self.queue.is_empty() || over();
+        while !ready() {
+            self.bell.arm_thread();
+            if !ready() {
+                std::thread::park();
+            }
+            self.bell.disarm();
+        }
+    }
+}

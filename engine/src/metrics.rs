@@ -1,0 +1,147 @@
+//! Figures. Threads gather their own histograms and hand them in from time to time, so that nothing is shared on the
+//! way of a throw.
+
+use crate::ids::{Position, Timestamp};
+use crate::model::{Outcome, Stages};
+use hdrhistogram::Histogram;
+
+/// Two significant digits: a latency is known to one per cent.
+const DIGITS: u8 = 2;
+const NS_MAX: u64 = 60_000_000_000;
+
+/// A histogram of nanoseconds up to a minute; longer counts as a minute.
+pub(crate) fn histogram_ns() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, NS_MAX, DIGITS).expect("constant bounds")
+}
+
+/// Of the thread that writes the journal.
+#[derive(Clone)]
+pub(crate) struct GroupFigures {
+    pub(crate) events: Histogram<u64>,
+    pub(crate) sync_ns: Histogram<u64>,
+    pub(crate) bytes: u64,
+}
+
+impl Default for GroupFigures {
+    fn default() -> Self {
+        let events = Histogram::new_with_bounds(1, 1 << 20, DIGITS).expect("constant bounds");
+        GroupFigures {
+            events,
+            sync_ns: histogram_ns(),
+            bytes: 0,
+        }
+    }
+}
+
+impl GroupFigures {
+    pub(crate) fn record(&mut self, events: usize, bytes: usize, sync_ns: u32) {
+        if events > 0 {
+            self.events.saturating_record(events as u64);
+            self.sync_ns.saturating_record(u64::from(sync_ns));
+            self.bytes += bytes as u64;
+        }
+    }
+}
+
+/// Of clients: what became of their throws, and how long each stage took.
+#[derive(Clone)]
+pub(crate) struct ThrowFigures {
+    pub(crate) outcomes: [u64; Outcome::ALL.len()],
+    pub(crate) throttled: u64,
+    pub(crate) resent: u64,
+    pub(crate) queued_ns: Histogram<u64>,
+    pub(crate) decided_ns: Histogram<u64>,
+    pub(crate) durable_ns: Histogram<u64>,
+    pub(crate) total_ns: Histogram<u64>,
+}
+
+impl Default for ThrowFigures {
+    fn default() -> Self {
+        ThrowFigures {
+            outcomes: Default::default(),
+            throttled: 0,
+            resent: 0,
+            queued_ns: histogram_ns(),
+            decided_ns: histogram_ns(),
+            durable_ns: histogram_ns(),
+            total_ns: histogram_ns(),
+        }
+    }
+}
+
+impl ThrowFigures {
+    #[inline]
+    pub(crate) fn record(&mut self, outcome: Outcome, stages: &Stages) {
+        let Stages {
+            received_at,
+            queued_at,
+            decided_at,
+            durable_at,
+        } = *stages;
+        let between = |from: Timestamp, to: Timestamp| to.ns_since(from);
+        self.outcomes[outcome as usize] += 1;
+        self.queued_ns.saturating_record(between(received_at, queued_at));
+        self.decided_ns.saturating_record(between(queued_at, decided_at));
+        self.durable_ns.saturating_record(between(decided_at, durable_at));
+        self.total_ns.saturating_record(between(received_at, durable_at));
+    }
+
+    /// Adds these figures to `sum` and starts again from nothing.
+    pub(crate) fn hand_in(&mut self, sum: &mut ThrowFigures) {
+        for (sum, count) in sum.outcomes.iter_mut().zip(&mut self.outcomes) {
+            *sum += std::mem::take(count);
+        }
+        sum.throttled += std::mem::take(&mut self.throttled);
+        sum.resent += std::mem::take(&mut self.resent);
+        for (sum, histogram) in [
+            (&mut sum.queued_ns, &mut self.queued_ns),
+            (&mut sum.decided_ns, &mut self.decided_ns),
+            (&mut sum.durable_ns, &mut self.durable_ns),
+            (&mut sum.total_ns, &mut self.total_ns),
+        ] {
+            sum.add(&*histogram).expect("both have the same bounds");
+            histogram.reset();
+        }
+    }
+}
+
+/// Figures of the engine since it was opened; histograms of nanoseconds.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Decided throws by outcome, in the order of [`Outcome::ALL`].
+    pub attempts: [u64; Outcome::ALL.len()],
+    /// Throws that were not accepted.
+    pub throttled: u64,
+    /// Throws that were sent again and got their first answer.
+    pub resent: u64,
+    /// Wild fakémon now.
+    pub wild: u64,
+    /// Appeared since the start.
+    pub appeared: u64,
+    /// Vanished uncaught since the start.
+    pub vanished: u64,
+    /// Players who have ever thrown.
+    pub players: u64,
+    /// Events per group.
+    pub group_events: Histogram<u64>,
+    /// Bytes of all groups.
+    pub group_bytes: u64,
+    /// Write and sync of a group.
+    pub sync_ns: Histogram<u64>,
+    /// From received to in the mailbox.
+    pub queued_ns: Histogram<u64>,
+    /// From in the mailbox to decided.
+    pub decided_ns: Histogram<u64>,
+    /// From decided to durable.
+    pub durable_ns: Histogram<u64>,
+    /// From received to durable.
+    pub total_ns: Histogram<u64>,
+    /// Throws waiting, by shard.
+    pub mailbox_depth: Vec<usize>,
+    /// Turns waiting for the journal.
+    pub journal_depth: usize,
+    /// The first position that is not durable yet.
+    pub position: Position,
+    /// All events before it are in the snapshot.
+    pub snapshot_position: Position,
+}

@@ -1,0 +1,95 @@
+//! How an engine is set up, and why it cannot be.
+
+use crate::limits::CORES_MAX;
+use crate::species::SpeciesTable;
+use std::time::Duration;
+
+/// How an engine is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Shards, one executor each, pinned to a core each. Default: one per core of the machine.
+    pub cores: usize,
+    /// How far a throw reaches, in metres. Default 50.
+    pub reach_m: f64,
+    /// Decides dodge rolls. None (the default) keeps the journal's; a new journal gets one from the clock.
+    pub world_seed: Option<u64>,
+    /// The species that can be spawned. Default: the built-in table.
+    pub species: SpeciesTable,
+    /// When answers are given. Default: after the sync.
+    pub durability: Durability,
+    /// What the journal keeps. Default: everything.
+    pub retention: Retention,
+    /// How often the snapshot follows the journal; it also does after a million events. Default: 5 s.
+    pub snapshot_every: Duration,
+    /// Whether executors are pinned. Default: true, if the machine has as many cores.
+    pub pin: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            cores: std::thread::available_parallelism()
+                .map_or(1, usize::from)
+                .min(CORES_MAX),
+            reach_m: 50.0,
+            world_seed: None,
+            species: SpeciesTable::default(),
+            durability: Durability::Synced,
+            retention: Retention::default(),
+            snapshot_every: Duration::from_secs(5),
+            pin: true,
+        }
+    }
+}
+
+/// When answers are given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// After the sync (`fdatasync`): nothing that was told is ever lost.
+    #[default]
+    Synced,
+    /// After the write, before the sync: answers survive a crash of the process, a power cut can take some back.
+    Unsynced,
+}
+
+/// What the journal keeps. Only what the snapshot holds goes; at least the last block stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Events older than this go.
+    pub max_age: Option<Duration>,
+    /// The oldest go while the journal is larger than this.
+    pub max_bytes: Option<u64>,
+}
+
+/// Why a journal cannot be opened. One line that says what is wrong, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct OpenError(pub String);
+
+impl Options {
+    pub(crate) fn check(&self) -> Result<(), OpenError> {
+        if !(1..=CORES_MAX).contains(&self.cores) {
+            return Err(OpenError(format!(
+                "cores must be from 1 to {CORES_MAX}, not {}",
+                self.cores
+            )));
+        }
+        if !(0.0..=100_000.0).contains(&self.reach_m) {
+            return Err(OpenError(format!(
+                "reach_m must be from 0 to 100000 metres, not {}",
+                self.reach_m
+            )));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn reach_mm(&self) -> u32 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "checked: at most 100 km"
+        )]
+        let reach_mm = (self.reach_m * 1000.0).round() as u32;
+        reach_mm
+    }
+}

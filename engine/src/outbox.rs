@@ -1,0 +1,127 @@
+//! Where answers wait for their client once they are durable. An outbox needs no bound of its own: a client has a
+//! bounded number of commands in flight, and each is answered once.
+
+use crate::bell::Bell;
+use crate::ids::{Position, Timestamp, Token};
+use crate::model::{Caught, Decision};
+use crate::shard::{Answer, AnswerBody, ClientId};
+use crossbeam::queue::SegQueue;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// What comes to a client.
+pub(crate) enum Release {
+    /// The answers of one turn; `first` is the position of the turn's first event.
+    Turn {
+        first: Position,
+        durable_at: Timestamp,
+        answers: Vec<Answer>,
+    },
+    /// An answer from the archive; none: it could not be read.
+    Archived { token: Token, decision: Option<Decision> },
+    /// A collection.
+    Collection {
+        token: Token,
+        items: Vec<Caught>,
+        more_before: Option<Position>,
+    },
+}
+
+pub(crate) struct Outbox {
+    pub(crate) id: ClientId,
+    pub(crate) queue: SegQueue<Release>,
+    pub(crate) bell: Bell,
+    gone: AtomicBool,
+}
+
+impl Outbox {
+    pub(crate) fn release(&self, release: Release) {
+        self.queue.push(release);
+        self.bell.ring();
+    }
+
+    /// Writes the answers that nobody will poll into the ledgers of their players.
+    fn note_answers(&self, archived: Position) {
+        while let Some(release) = self.queue.pop() {
+            let Release::Turn { first, answers, .. } = release else {
+                continue;
+            };
+            for answer in answers {
+                if let AnswerBody::Thrown { decided, player } = answer.body {
+                    player.answer(decision(&decided, first, answer.offset), archived);
+                }
+            }
+        }
+    }
+}
+
+/// The outboxes of all clients, by their number.
+#[derive(Default)]
+pub(crate) struct Outboxes(RwLock<Vec<Option<Arc<Outbox>>>>);
+
+/// Too many clients, or no descriptor left for one more.
+#[derive(Debug, thiserror::Error)]
+#[error("no more clients: {0}")]
+pub struct NoMoreClients(pub(crate) String);
+
+impl Outboxes {
+    pub(crate) fn open(&self) -> Result<Arc<Outbox>, NoMoreClients> {
+        let mut outboxes = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let free = outboxes.iter().position(Option::is_none).unwrap_or(outboxes.len());
+        if free >= crate::limits::CLIENTS_MAX {
+            return Err(NoMoreClients(format!("there are {free} already")));
+        }
+        let id = ClientId(u16::try_from(free).expect("clients are bounded far below"));
+        let bell = Bell::for_descriptor().map_err(|error| NoMoreClients(error.to_string()))?;
+        let outbox = Arc::new(Outbox {
+            id,
+            queue: SegQueue::new(),
+            bell,
+            gone: AtomicBool::new(false),
+        });
+        if free == outboxes.len() {
+            outboxes.push(None);
+        }
+        outboxes[free] = Some(outbox.clone());
+        Ok(outbox)
+    }
+
+    /// The client will not poll again. Its number is free for another if nothing is in flight for it.
+    pub(crate) fn close(&self, outbox: &Outbox, in_flight: usize, archived: Position) {
+        outbox.gone.store(true, Ordering::SeqCst);
+        outbox.note_answers(archived);
+        if in_flight == 0 {
+            self.0.write().unwrap_or_else(PoisonError::into_inner)[usize::from(outbox.id.0)] = None;
+        }
+    }
+
+    /// Hands answers to their client. The ledgers of the players learn the answers from the client; if it is gone,
+    /// from here. Both look after both have acted, so that none is missed.
+    pub(crate) fn release(&self, client: ClientId, release: Release, archived: Position) {
+        let outboxes = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(outbox) = &outboxes[usize::from(client.0)] else {
+            return;
+        };
+        outbox.release(release);
+        if outbox.gone.load(Ordering::SeqCst) {
+            outbox.note_answers(archived);
+        }
+    }
+
+    /// Wakes every client: the engine has stopped.
+    pub(crate) fn ring_all(&self) {
+        let outboxes = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        outboxes.iter().flatten().for_each(|outbox| outbox.bell.ring());
+    }
+}
+
+/// The answer that a player gets.
+#[inline]
+pub(crate) fn decision(decided: &crate::record::DecidedThrow, first: Position, offset: u32) -> Decision {
+    Decision {
+        attempt_id: decided.throw.attempt_id,
+        fakemon_id: decided.throw.fakemon_id,
+        outcome: decided.outcome,
+        position: Position(first.0 + u64::from(offset)),
+    }
+}

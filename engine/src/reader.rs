@@ -1,0 +1,116 @@
+//! The thread that reads the archive for clients: collections, and answers from long ago. Shards and edges never
+//! wait for a disk.
+
+use crate::failure::Failure;
+use crate::ids::{AttemptId, FakemonId, PlayerId, Position, SpeciesId, Timestamp, Token};
+use crate::journal::{ReadError, Store};
+use crate::limits::{COLLECTION_PAGE, READER_REQUESTS};
+use crate::mailbox::Mailbox;
+use crate::model::{Caught, Decision, Outcome};
+use crate::outbox::{Outbox, Release};
+use crate::world::World;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub(crate) struct Request {
+    pub(crate) token: Token,
+    pub(crate) player: PlayerId,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) question: Question,
+}
+
+pub(crate) enum Question {
+    /// Captures before a position, the newest first.
+    Collection(Position),
+    /// The answer to a throw that was sent again.
+    Answer(AttemptId),
+}
+
+pub(crate) struct Reader {
+    store: Arc<Store>,
+    world: Arc<World>,
+    failure: Arc<Failure>,
+    pub(crate) requests: Mailbox<Request>,
+    stop: AtomicBool,
+}
+
+impl Reader {
+    pub(crate) fn new(store: Arc<Store>, world: Arc<World>, failure: Arc<Failure>) -> Reader {
+        let requests = Mailbox::for_thread(READER_REQUESTS);
+        Reader {
+            store,
+            world,
+            failure,
+            requests,
+            stop: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.requests.ring();
+    }
+
+    /// Answers requests until told to stop.
+    pub(crate) fn run(&self) {
+        let mut requests = Vec::new();
+        loop {
+            self.requests.wait(|| self.stop.load(Ordering::SeqCst));
+            if self.requests.take(64, &mut requests) == 0 {
+                return;
+            }
+            for request in requests.drain(..) {
+                match self.answer(&request) {
+                    Ok(release) => request.outbox.release(release),
+                    Err(error) => self.failure.set(error.to_string()),
+                }
+            }
+        }
+    }
+
+    fn answer(&self, request: &Request) -> Result<Release, ReadError> {
+        let Request { token, player, .. } = *request;
+        match request.question {
+            Question::Collection(before) => self.collection(token, player, before),
+            Question::Answer(attempt) => self.archived(token, player, attempt),
+        }
+    }
+
+    fn collection(&self, token: Token, player: PlayerId, before: Position) -> Result<Release, ReadError> {
+        let mut captures = self.store.collection(player, before, COLLECTION_PAGE + 1)?;
+        let more = captures.len() > COLLECTION_PAGE;
+        captures.truncate(COLLECTION_PAGE);
+        let more_before = captures.last().filter(|_| more).map(|(position, _)| *position);
+        let items = captures.into_iter().rev().map(|(position, caught)| Caught {
+            fakemon_id: FakemonId(caught.fakemon_id()),
+            species: self.world.species_name(SpeciesId(caught.species())),
+            captured_at: Timestamp(caught.captured_at_ns()),
+            position,
+        });
+        Ok(Release::Collection {
+            token,
+            items: items.collect(),
+            more_before,
+        })
+    }
+
+    fn archived(&self, token: Token, player: PlayerId, attempt: AttemptId) -> Result<Release, ReadError> {
+        let answer = self.store.answer(player, attempt)?;
+        let missing = || ReadError::Store(format!("the answer to attempt {attempt} of player {player} is missing"));
+        let answer = answer.ok_or_else(missing)?;
+        let outcome = Outcome::ALL
+            .get(usize::from(answer.outcome()))
+            .copied()
+            .ok_or_else(missing)?;
+        let decision = Decision {
+            attempt_id: attempt,
+            fakemon_id: FakemonId(answer.fakemon_id()),
+            outcome,
+            position: Position(answer.position()),
+        };
+        Ok(Release::Archived {
+            token,
+            decision: Some(decision),
+        })
+    }
+}

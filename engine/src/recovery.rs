@@ -1,0 +1,216 @@
+//! Start-up: the rows of the snapshot, then the tail of the journal, block by block along the hash chain. There is no
+//! other way to start, whatever happened before.
+
+use crate::ids::{FakemonId, PlayerId, Position, ShardId, SpeciesId, Timestamp, owner};
+use crate::journal::{Link, ReadError, Store};
+use crate::model::{Decision, PlayerName};
+use crate::outbox::decision;
+use crate::place::Place;
+use crate::players::{IdRanges, Player, Registry};
+use crate::record::{self, DecidedThrow};
+use crate::resolve::Rules;
+use crate::snapshot::{name_species, next_fakemon_id};
+use crate::species::CatchRate;
+use crate::state::{Change, Fakemon, Fate, Population, StateHash};
+use fakemon_fbs::journal::Event;
+use fakemon_fbs::snapshot::{Fakemon as FakemonRow, Head};
+use hashbrown::HashMap;
+use std::ops::ControlFlow;
+
+/// What the engine knew.
+pub(crate) struct Recovered {
+    pub(crate) populations: Vec<Population>,
+    pub(crate) registry: Registry,
+    pub(crate) link: Link,
+    /// As the rows say; what the snapshot goes on from.
+    pub(crate) snapshot: Head,
+    /// As of the end of the journal.
+    pub(crate) species: Vec<String>,
+    pub(crate) rules: Option<Rules>,
+    pub(crate) newest: Timestamp,
+    pub(crate) next_fakemon_id: u64,
+    /// Events that were applied again.
+    pub(crate) tail_events: u64,
+}
+
+/// Reads everything that a store knows, for so many shards.
+pub(crate) fn recover(store: &Store, shards: usize) -> Result<Recovered, ReadError> {
+    let head = store.head()?;
+    let rules = head.as_ref().map(|head| Rules {
+        world_seed: head.world_seed,
+        reach_mm: head.reach_mm,
+    });
+    let head = head.unwrap_or(Head {
+        position: 1,
+        next_fakemon_id: 1,
+        ..Head::default()
+    });
+    let mut recovered = Recovered {
+        populations: (0..shards).map(|_| Population::default()).collect(),
+        registry: Registry::default(),
+        link: Link {
+            next: Position(head.position),
+            hash: head.block_hash,
+            state: StateHash(head.state_hash),
+        },
+        species: head.species.clone(),
+        rules,
+        newest: Timestamp(head.last_ns),
+        next_fakemon_id: head.next_fakemon_id,
+        snapshot: head,
+        tail_events: 0,
+    };
+    store.fakemon(&mut |row| recovered.appear(fakemon(&row)))?;
+    let mut players = HashMap::new();
+    store.players(&mut |id, row| {
+        if let Ok(name) = PlayerName::new(&row.name) {
+            let used = row.used.iter().map(|range| (range.first(), range.last()));
+            players.insert(id, Player::new(id, name, IdRanges::from_ranges(used)));
+        }
+    })?;
+    recovered.replay_tail(store, &mut players)?;
+    players
+        .into_values()
+        .for_each(|player| recovered.registry.restore(player));
+    check_acknowledged(store, recovered.link.next)?;
+    Ok(recovered)
+}
+
+/// If more was told than the journal holds, then a part of it is gone.
+fn check_acknowledged(store: &Store, end: Position) -> Result<(), ReadError> {
+    match store.acknowledged() {
+        Some(told) if told > end => Err(ReadError::corrupt(
+            end,
+            format!("it ends here, but everything before position {told} was acknowledged: restore a copy"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+impl Recovered {
+    fn appear(&mut self, fakemon: Fakemon) {
+        let ShardId(shard) = owner(fakemon.id, self.populations.len());
+        self.populations[usize::from(shard)].apply(Change::Appeared(fakemon));
+    }
+
+    fn replay_tail(&mut self, store: &Store, players: &mut HashMap<PlayerId, Player>) -> Result<(), ReadError> {
+        store.blocks(self.link.next, &mut |stored| {
+            if stored.first < self.link.next {
+                return Ok(ControlFlow::Continue(()));
+            }
+            if stored.first > self.link.next {
+                return Err(ReadError::corrupt(
+                    self.link.next,
+                    format!("the next block is at {}", stored.first),
+                ));
+            }
+            let block = stored.verify_after(&self.link.hash)?;
+            let mut result = Ok(());
+            block.for_each(|position, _, event| {
+                self.link.state.add(record::facts(&event));
+                if result.is_ok() {
+                    result = self.replay(Position(position), event, players);
+                }
+            });
+            result?;
+            if self.link.state.0 != block.head().state_hash {
+                return Err(ReadError::corrupt(
+                    stored.first,
+                    "the state after this block is not what it says",
+                ));
+            }
+            self.tail_events += u64::from(block.head().count);
+            self.link.hash = stored.hash;
+            self.link.next.0 += u64::from(block.head().count);
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+
+    fn replay(
+        &mut self,
+        position: Position,
+        event: Event<'_>,
+        players: &mut HashMap<PlayerId, Player>,
+    ) -> Result<(), ReadError> {
+        self.newest = record::at(&event).unwrap_or_default().max(self.newest);
+        if let Some(change) = record::change(&event) {
+            self.change(position, change)?;
+        }
+        match event {
+            Event::Attempt(attempt) => {
+                let decided = DecidedThrow::read(attempt);
+                let player = players.get(&decided.throw.player);
+                let player = player.ok_or_else(|| ReadError::corrupt(position, "its player was never named"))?;
+                let decision: Decision = decision(&decided, position, 0);
+                player.restore(decision);
+            }
+            Event::PlayerNamed(named) => {
+                let id = PlayerId(named.player);
+                let name = PlayerName::new(&named.name).map_err(|error| ReadError::corrupt(position, error))?;
+                players
+                    .entry(id)
+                    .or_insert_with(|| Player::new(id, name, IdRanges::default()));
+            }
+            Event::SpeciesNamed(named) => name_species(&mut self.species, named.species, named.name),
+            Event::Opened(opened) => {
+                self.rules = Some(Rules {
+                    world_seed: opened.world_seed,
+                    reach_mm: opened.reach_mm,
+                });
+            }
+            Event::Appeared(_) | Event::Vanished(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Applies a change, unless it would contradict what is known: then the journal is not what it was.
+    fn change(&mut self, position: Position, change: Change) -> Result<(), ReadError> {
+        let id = match change {
+            Change::Appeared(fakemon) => {
+                self.next_fakemon_id = next_fakemon_id(self.next_fakemon_id, fakemon.id);
+                fakemon.id
+            }
+            Change::Captured(id, _) | Change::Vanished(id) => id,
+        };
+        let ShardId(shard) = owner(id, self.populations.len());
+        let population = &mut self.populations[usize::from(shard)];
+        let fits = match (change, population.get(id).map(Fakemon::fate)) {
+            (Change::Appeared(_), _) => true,
+            (_, None) => false,
+            (Change::Captured(_, PlayerId(0 | u32::MAX)), _) => false,
+            (Change::Captured(_, winner), Some(fate)) => fate == Fate::Wild || fate == Fate::Captured(winner),
+            (Change::Vanished(_), Some(fate)) => fate == Fate::Wild || fate == Fate::Vanished,
+        };
+        if !fits {
+            return Err(ReadError::corrupt(
+                position,
+                format!("it contradicts what came before for fakémon {id}"),
+            ));
+        }
+        population.apply(change);
+        Ok(())
+    }
+}
+
+/// A fakémon from its row.
+fn fakemon(row: &FakemonRow) -> Fakemon {
+    let fate = match row.winner() {
+        0 => Fate::Wild,
+        u32::MAX => Fate::Vanished,
+        winner => Fate::Captured(PlayerId(winner)),
+    };
+    let place = Place {
+        lat_e7: row.lat_e7(),
+        lon_e7: row.lon_e7(),
+    };
+    let catch_rate = CatchRate::from_basis_points(row.catch_rate_bp());
+    let species = SpeciesId(row.species());
+    Fakemon::wild(
+        FakemonId(row.fakemon_id()),
+        species,
+        place,
+        catch_rate,
+        Timestamp(row.vanishes_at_ns()),
+    )
+    .with_fate(fate)
+}

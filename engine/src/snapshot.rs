@@ -1,0 +1,287 @@
+//! The snapshot: rows that follow the journal, so that a start-up needs only the tail. A thread of low priority reads
+//! what is durable and, every few seconds, writes the rows that changed. It never asks a shard for anything; rows
+//! that are ahead of the head do no harm, because applying an event twice is applying it once.
+
+use crate::clock::Clock;
+use crate::failure::Failure;
+use crate::follow::Follower;
+use crate::ids::{FakemonId, PlayerId, Position};
+use crate::journal::{Progress, ReadError, Rows, Store};
+use crate::options::Retention;
+use crate::players::IdRanges;
+use crate::record;
+use fakemon_fbs::journal::{BlockReader, Event};
+use fakemon_fbs::snapshot::{Answer, Fakemon as FakemonRow, Head, IdRange, Player as PlayerRow};
+use hashbrown::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Rows are written after so many events at the latest.
+const EVENTS_MAX: u64 = 1_000_000;
+/// Rows in one write batch: few, so that a group never waits long behind one.
+const BATCH_ROWS: usize = 512;
+/// No winner: it has vanished.
+const VANISHED: u32 = u32::MAX;
+
+/// What changed since rows were written.
+#[derive(Default)]
+struct Changes {
+    fakemon: HashMap<FakemonId, FakemonRow>,
+    names: HashMap<PlayerId, String>,
+    answers: HashMap<PlayerId, Vec<Answer>>,
+    events: u64,
+}
+
+pub(crate) struct Snapshotter {
+    pub(crate) follower: Follower,
+    pub(crate) store: Arc<Store>,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) failure: Arc<Failure>,
+    pub(crate) clock: Clock,
+    pub(crate) every: Duration,
+    pub(crate) retention: Retention,
+    pub(crate) head: Head,
+}
+
+impl Snapshotter {
+    /// Follows until told to stop; then once more, so that the next start finds no tail.
+    pub(crate) fn run(mut self) {
+        lower_priority();
+        loop {
+            let stopping = self.follower.stopping();
+            let result = self.follow().and_then(|()| self.forget());
+            if let Err(error) = result {
+                return self.failure.set(error.to_string());
+            }
+            if stopping {
+                return;
+            }
+        }
+    }
+
+    /// Gathers changes until it is time to write them.
+    fn follow(&mut self) -> Result<(), ReadError> {
+        let mut changes = Changes::default();
+        let due = Instant::now() + self.every;
+        loop {
+            let (head, store, mut failed) = (&mut self.head, &self.store, None);
+            let events = std::cell::Cell::new(changes.events);
+            self.follower.read(
+                &mut |block, hash| {
+                    if let Err(error) = changes.take_in(block, head, store) {
+                        failed.get_or_insert(error);
+                    }
+                    head.block_hash = hash;
+                    events.set(changes.events);
+                },
+                &|| events.get() >= EVENTS_MAX,
+            )?;
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            let left = due.saturating_duration_since(Instant::now());
+            if changes.events >= EVENTS_MAX || left.is_zero() || self.follower.stopping() {
+                break;
+            }
+            // Not at every commit: a snapshot may be late, and reading many blocks at once is cheaper.
+            std::thread::park_timeout(left.min(Duration::from_millis(50)));
+        }
+        if changes.events == 0 {
+            return Ok(());
+        }
+        self.write(changes)
+    }
+
+    fn write(&mut self, changes: Changes) -> Result<(), ReadError> {
+        let players = changes.player_rows(&self.store)?;
+        let mut answers = changes.answers;
+        answers
+            .values_mut()
+            .for_each(|answers| answers.sort_unstable_by_key(Answer::attempt_id));
+        let fakemon: Vec<_> = changes.fakemon.into_values().collect();
+        for rows in fakemon.chunks(BATCH_ROWS) {
+            self.store.write_rows(&Rows {
+                fakemon: rows.into(),
+                ..Rows::default()
+            })?;
+        }
+        for rows in players.chunks(BATCH_ROWS) {
+            self.store.write_rows(&Rows {
+                players: rows.into(),
+                ..Rows::default()
+            })?;
+        }
+        for (player, answers) in answers {
+            for rows in answers.chunks(BATCH_ROWS) {
+                self.store.write_rows(&Rows {
+                    answers: vec![(player, rows.into())],
+                    ..Rows::default()
+                })?;
+            }
+        }
+        let head = Head {
+            position: self.follower.next.0,
+            ..self.head.clone()
+        };
+        self.store.write_rows(&Rows {
+            head: Some(head),
+            sync: self.follower.stopping(),
+            ..Rows::default()
+        })?;
+        self.progress.set_snapshot(self.follower.next);
+        Ok(())
+    }
+
+    /// Lets go of blocks that the settings do not want to keep, of those that the snapshot holds.
+    fn forget(&self) -> Result<(), ReadError> {
+        let Retention { max_age, max_bytes } = self.retention;
+        if max_age.is_none() && max_bytes.is_none() {
+            return Ok(());
+        }
+        let oldest = max_age.map(|age| {
+            self.clock
+                .now()
+                .0
+                .saturating_sub(age.as_nanos().try_into().unwrap_or(u64::MAX))
+        });
+        let bytes = self.store.block_bytes();
+        let mut too_many = max_bytes.map_or(0, |max| bytes.saturating_sub(max));
+        let (limit, mut keep_from) = (self.progress.snapshot(), None);
+        self.store.blocks(Position(0), &mut |stored| {
+            let head = stored.read()?.head();
+            let old = oldest.is_some_and(|oldest| head.committed_ns < oldest);
+            keep_from = Some(stored.first);
+            let last = head.first_position + u64::from(head.count) >= limit.0;
+            if last || !(old || too_many > 0) {
+                return Ok(std::ops::ControlFlow::Break(()));
+            }
+            too_many = too_many.saturating_sub(stored.len() as u64);
+            Ok(std::ops::ControlFlow::Continue(()))
+        })?;
+        match (keep_from, self.store.first_position()?) {
+            (Some(keep_from), Some(first)) if keep_from > first => self.store.forget_blocks(keep_from),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Changes {
+    fn take_in(&mut self, block: &BlockReader<'_>, head: &mut Head, store: &Store) -> Result<(), ReadError> {
+        let mut result = Ok(());
+        block.for_each(|position, _, event| {
+            if let Some(at) = record::at(&event) {
+                head.last_ns = head.last_ns.max(at.0);
+            }
+            if let Err(error) = self.take_in_event(position, event, head, store) {
+                result = Err(error);
+            }
+        });
+        head.state_hash = block.head().state_hash;
+        self.events += u64::from(block.head().count);
+        result
+    }
+
+    fn take_in_event(
+        &mut self,
+        position: u64,
+        event: Event<'_>,
+        head: &mut Head,
+        store: &Store,
+    ) -> Result<(), ReadError> {
+        match event {
+            Event::Attempt(attempt) => {
+                let outcome = record::outcome(attempt.outcome());
+                let answer = Answer::new(attempt.attempt_id(), attempt.fakemon_id(), position, outcome as u8);
+                self.answers.entry(PlayerId(attempt.player())).or_default().push(answer);
+                if outcome == crate::model::Outcome::Captured {
+                    self.end(FakemonId(attempt.fakemon_id()), attempt.player(), position, store)?;
+                }
+            }
+            Event::Appeared(appeared) => {
+                let row = FakemonRow::new(
+                    appeared.fakemon_id(),
+                    appeared.vanishes_at_ns(),
+                    appeared.lat_e7(),
+                    appeared.lon_e7(),
+                    0,
+                    appeared.species(),
+                    appeared.catch_rate_bp(),
+                );
+                head.next_fakemon_id = next_fakemon_id(head.next_fakemon_id, FakemonId(appeared.fakemon_id()));
+                self.fakemon.insert(FakemonId(appeared.fakemon_id()), row);
+            }
+            Event::Vanished(vanished) => self.end(FakemonId(vanished.fakemon_id()), VANISHED, position, store)?,
+            Event::PlayerNamed(named) => drop(self.names.insert(PlayerId(named.player), named.name)),
+            Event::SpeciesNamed(named) => name_species(&mut head.species, named.species, named.name),
+            Event::Opened(opened) => {
+                head.world_seed = opened.world_seed;
+                head.reach_mm = opened.reach_mm;
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, id: FakemonId, winner: u32, position: u64, store: &Store) -> Result<(), ReadError> {
+        let row = match self.fakemon.get_mut(&id) {
+            Some(row) => row,
+            None => {
+                let row = store.fakemon_row(id)?;
+                let row = row.ok_or_else(|| ReadError::corrupt(Position(position), "its fakémon never appeared"))?;
+                self.fakemon.entry(id).or_insert(row)
+            }
+        };
+        row.set_winner(winner);
+        Ok(())
+    }
+
+    /// The rows of all players who threw: what was used before, and what was used since.
+    fn player_rows(&self, store: &Store) -> Result<Vec<(PlayerId, PlayerRow)>, ReadError> {
+        let new = self.names.keys().filter(|player| !self.answers.contains_key(*player));
+        self.answers
+            .keys()
+            .chain(new)
+            .map(|player| Ok((*player, self.player_row(*player, store)?)))
+            .collect()
+    }
+
+    fn player_row(&self, player: PlayerId, store: &Store) -> Result<PlayerRow, ReadError> {
+        let before = store.player_row(player)?;
+        let name = before
+            .as_ref()
+            .map(|row| row.name.clone())
+            .or_else(|| self.names.get(&player).cloned());
+        let name = name.ok_or_else(|| ReadError::Store(format!("player {player} threw without ever being named")))?;
+        let used = before
+            .iter()
+            .flat_map(|row| &row.used)
+            .map(|range| (range.first(), range.last()));
+        let mut used = IdRanges::from_ranges(used);
+        for answer in self.answers.get(&player).into_iter().flatten() {
+            used.insert(answer.attempt_id());
+        }
+        Ok(PlayerRow {
+            name,
+            used: used.iter().map(|(first, last)| IdRange::new(first, last)).collect(),
+        })
+    }
+}
+
+/// Names a species by its number; numbers come in order.
+pub(crate) fn name_species(species: &mut Vec<String>, number: u16, name: String) {
+    let number = usize::from(number);
+    if species.len() <= number {
+        species.resize(number + 1, String::new());
+    }
+    species[number] = name;
+}
+
+/// The id that the engine gives next: after the highest so far, unless somebody chose one from far away.
+pub(crate) fn next_fakemon_id(next: u64, appeared: FakemonId) -> u64 {
+    let near = appeared.0 >= next && appeared.0 - next < 1 << 32;
+    if near { appeared.0 + 1 } else { next }
+}
+
+/// On a busy machine the snapshot is what waits.
+fn lower_priority() {
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 10);
+}
