@@ -4,9 +4,9 @@
 
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Mutex, PoisonError};
-use std::task::Waker;
 use std::thread::Thread;
 
 pub(crate) struct Bell {
@@ -15,18 +15,24 @@ pub(crate) struct Bell {
 }
 
 enum Sleeper {
-    Task(Mutex<Option<Waker>>),
+    Stream(UnixStream),
     Thread(Mutex<Option<Thread>>),
     Descriptor(OwnedFd),
 }
 
 impl Bell {
-    /// Wakes a task of an executor.
-    pub(crate) fn for_task() -> Bell {
-        Bell {
-            armed: AtomicBool::new(false),
-            sleeper: Sleeper::Task(Mutex::new(None)),
-        }
+    /// Wakes whoever reads the other end of a stream: a task of an executor. Not a `Waker`: glommio's executor can go
+    /// to sleep over a task that another thread has just woken, when the wake arrives while it checks for preemption.
+    pub(crate) fn for_stream() -> std::io::Result<(Bell, UnixStream)> {
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        Ok((
+            Bell {
+                armed: AtomicBool::new(false),
+                sleeper: Sleeper::Stream(ours),
+            },
+            theirs,
+        ))
     }
 
     /// Wakes a parked thread.
@@ -50,18 +56,6 @@ impl Bell {
     pub(crate) fn arm(&self) {
         self.armed.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-    }
-
-    /// As [`arm`](Bell::arm), for a task that is about to return `Pending`.
-    pub(crate) fn arm_task(&self, waker: &Waker) {
-        if let Sleeper::Task(slot) = &self.sleeper {
-            let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-            match slot.as_mut() {
-                Some(held) => held.clone_from(waker),
-                None => *slot = Some(waker.clone()),
-            }
-        }
-        self.arm();
     }
 
     /// As [`arm`](Bell::arm), for the calling thread, which is about to park.
@@ -89,9 +83,9 @@ impl Bell {
     #[cold]
     fn wake(&self) {
         match &self.sleeper {
-            Sleeper::Task(slot) => {
-                let waker = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-                waker.into_iter().for_each(Waker::wake);
+            // A full stream means that there is something to read already.
+            Sleeper::Stream(stream) => {
+                let _ = rustix::io::write(stream, &[1]);
             }
             Sleeper::Thread(slot) => {
                 let thread = slot.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -115,7 +109,7 @@ impl Bell {
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         match &self.sleeper {
             Sleeper::Descriptor(descriptor) => descriptor.as_fd(),
-            Sleeper::Task(_) | Sleeper::Thread(_) => unreachable!("only clients have a descriptor"),
+            Sleeper::Stream(_) | Sleeper::Thread(_) => unreachable!("only clients have a descriptor"),
         }
     }
 }

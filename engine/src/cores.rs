@@ -7,16 +7,23 @@ use crate::journal::Desk;
 use crate::limits::{MAILBOX_THROWS, MAILBOX_WORLD, TURN_THROWS_MAX, TURN_WORLD_MAX};
 use crate::mailbox::Mailbox;
 use crate::options::OpenError;
-use crate::shard::{Shard, ThrowCommand, WorldCommand};
+use crate::shard::{Shard, ThrowCommand, Turn, WorldCommand};
+use futures_lite::AsyncReadExt;
+use glommio::net::UnixStream;
 use glommio::{ExecutorJoinHandle, Latency, LocalExecutorBuilder, Placement, Shares};
 use std::cell::RefCell;
+use std::os::fd::{FromRawFd, IntoRawFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// How long a running task may keep the others of its executor waiting.
-const PREEMPT: Duration = Duration::from_millis(1);
+/// Tasks give way by themselves after every turn. glommio's timer must not ask them to as well: its executor takes
+/// "a task was asked to yield before it ran" for "nothing to run", and goes to sleep over it.
+const PREEMPT: Duration = Duration::from_secs(3600);
+/// How long a shard that finds the journal's desk full waits; its mailbox fills meanwhile, and clients are throttled.
+const DESK_FULL: Duration = Duration::from_micros(100);
 /// How long an idle executor looks for work before it parks, where there are cores to spare.
 const SPIN: Duration = Duration::from_micros(20);
 
@@ -27,13 +34,28 @@ pub(crate) struct Door {
     stop: AtomicBool,
 }
 
+/// Where the tasks of a shard hear that something arrived.
+pub(crate) struct Ears {
+    throws: StdUnixStream,
+    world: StdUnixStream,
+}
+
 impl Door {
-    pub(crate) fn new() -> Door {
-        Door {
-            throws: Mailbox::for_task(MAILBOX_THROWS),
-            world: Mailbox::for_task(MAILBOX_WORLD),
+    pub(crate) fn new() -> std::io::Result<(Door, Ears)> {
+        let (throws, throws_ear) = Mailbox::for_stream(MAILBOX_THROWS)?;
+        let (world, world_ear) = Mailbox::for_stream(MAILBOX_WORLD)?;
+        let door = Door {
+            throws,
+            world,
             stop: AtomicBool::new(false),
-        }
+        };
+        Ok((
+            door,
+            Ears {
+                throws: throws_ear,
+                world: world_ear,
+            },
+        ))
     }
 
     /// Nothing will be sent any more: decide what waits, then end.
@@ -64,6 +86,7 @@ pub(crate) fn start(
     id: ShardId,
     pin: bool,
     door: Arc<Door>,
+    ears: Ears,
     desk: Arc<Desk>,
     clock: Clock,
 ) -> Result<Core, OpenError> {
@@ -85,7 +108,7 @@ pub(crate) fn start(
         .spin_before_park(spin)
         .spawn(move || async move {
             let _ = started.send(());
-            run(shard, usize::from(id.0), door, desk, clock).await;
+            run(shard, door, ears, desk, clock).await;
         });
     let executor = executor.map_err(|error| explain(&error.to_string()))?;
     match has_started.recv() {
@@ -98,13 +121,13 @@ pub(crate) fn start(
     }
 }
 
-async fn run(shard: Shard, id: usize, door: Arc<Door>, desk: Arc<Desk>, clock: Clock) {
+async fn run(shard: Shard, door: Arc<Door>, ears: Ears, desk: Arc<Desk>, clock: Clock) {
     let executor = glommio::executor();
-    let first = executor.create_task_queue(Shares::Static(1000), Latency::Matters(PREEMPT), "throws");
+    let first = executor.create_task_queue(Shares::Static(1000), Latency::NotImportant, "throws");
     let later = executor.create_task_queue(Shares::Static(50), Latency::NotImportant, "world");
     let shard = Rc::new(RefCell::new(shard));
-    let throws = decide_throws(shard.clone(), id, door.clone(), desk.clone(), clock);
-    let world = change_world(shard, id, door, desk);
+    let throws = decide_throws(shard.clone(), door.clone(), ears.throws, desk.clone(), clock);
+    let world = change_world(shard, door, ears.world, desk);
     let queues = "the task queue was just created";
     let throws = glommio::spawn_local_into(throws, first).expect(queues);
     let world = glommio::spawn_local_into(world, later).expect(queues);
@@ -112,36 +135,66 @@ async fn run(shard: Shard, id: usize, door: Arc<Door>, desk: Arc<Desk>, clock: C
     world.await;
 }
 
-async fn decide_throws(shard: Rc<RefCell<Shard>>, id: usize, door: Arc<Door>, desk: Arc<Desk>, clock: Clock) {
+async fn decide_throws(
+    shard: Rc<RefCell<Shard>>,
+    door: Arc<Door>,
+    ear: StdUnixStream,
+    desk: Arc<Desk>,
+    clock: Clock,
+) {
+    let mut ear = listen(ear);
     let mut commands = Vec::with_capacity(TURN_THROWS_MAX);
     loop {
-        door.throws.arrived(|| door.stopping()).await;
+        arrived(&door.throws, &mut ear, || door.stopping()).await;
         if door.throws.take(TURN_THROWS_MAX, &mut commands) == 0 && door.stopping() {
             return;
         }
         if !commands.is_empty() {
             let turn = shard.borrow_mut().decide(&mut commands, clock.now());
-            desk.submit(id, turn).await;
+            submit(&desk, turn).await;
         }
-        glommio::yield_if_needed().await;
+        glommio::executor().yield_task_queue_now().await;
     }
 }
 
-async fn change_world(shard: Rc<RefCell<Shard>>, id: usize, door: Arc<Door>, desk: Arc<Desk>) {
+async fn change_world(shard: Rc<RefCell<Shard>>, door: Arc<Door>, ear: StdUnixStream, desk: Arc<Desk>) {
+    let mut ear = listen(ear);
     let mut commands = Vec::with_capacity(TURN_WORLD_MAX);
     loop {
-        door.world.arrived(|| door.stopping()).await;
+        arrived(&door.world, &mut ear, || door.stopping()).await;
         if door.world.take(TURN_WORLD_MAX, &mut commands) == 0 && door.stopping() {
             return;
         }
         if !commands.is_empty() {
             let turn = shard.borrow_mut().change_world(&mut commands);
             if !turn.is_empty() {
-                desk.submit(id, turn).await;
+                submit(&desk, turn).await;
             }
         }
-        glommio::yield_if_needed().await;
+        glommio::executor().yield_task_queue_now().await;
     }
+}
+
+/// Sleeps until something waits or waiting is over.
+async fn arrived<T>(mailbox: &Mailbox<T>, ear: &mut UnixStream, over: impl Fn() -> bool) {
+    while !mailbox.arm(&over) {
+        // However many bytes: they all say the same. An error would mean that the bell is gone, and the engine with it.
+        let heard = ear.read(&mut [0; 64]).await;
+        heard.expect("the other end lives as long as the door");
+    }
+}
+
+async fn submit(desk: &Desk, mut turn: Turn) {
+    while let Err(back) = desk.submit(turn) {
+        turn = back;
+        glommio::timer::sleep(DESK_FULL).await;
+    }
+}
+
+/// A stream of the standard library as one of this executor.
+fn listen(ear: StdUnixStream) -> UnixStream {
+    // SAFETY: `into_raw_fd` gives up ownership of the descriptor, which is open, and nobody else has it.
+    unsafe { UnixStream::from_raw_fd(ear.into_raw_fd()) }
 }
 
 /// What the kernel refused, and the remedy.

@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::clockwork::{Clockwork, WorldFigures};
-use crate::cores::{self, Core, Door};
+use crate::cores::{self, Core, Door, Ears};
 use crate::failure::Failure;
 use crate::follow::{FOLLOWERS, Follower, SNAPSHOT, WORLD};
 use crate::ids::{FakemonId, Position, ShardId, SpeciesId, Timestamp, mix};
@@ -106,7 +106,7 @@ impl Engine {
     fn start(store: Arc<Store>, options: Options, recovered: Recovered) -> Result<Engine, OpenError> {
         let clock = Clock::starting_after(recovered.newest);
         let rules = rules(&options, recovered.rules, clock);
-        let desk = Arc::new(Desk::new(options.cores));
+        let desk = Arc::new(Desk::new());
         desk.announce(Name::Opened(Opened {
             at_ns: clock.now().0,
             world_seed: rules.world_seed,
@@ -125,11 +125,12 @@ impl Engine {
         let progress = Progress::new(recovered.link.next, Position(recovered.snapshot.position), FOLLOWERS);
         let failure = Arc::new(Failure::default());
         let reader = Arc::new(Reader::new(store.clone(), world.clone(), failure.clone()));
+        let (doors, ears): (Vec<_>, Vec<_>) = doors(options.cores)?.into_iter().unzip();
         let shared = Arc::new(Shared {
             rules,
             species,
             clock,
-            doors: (0..options.cores).map(|_| Arc::new(Door::new())).collect(),
+            doors: doors.into(),
             desk,
             progress: Arc::new(progress),
             outboxes: Arc::default(),
@@ -145,11 +146,11 @@ impl Engine {
             options,
         });
         let mut cores = Vec::new();
-        for (population, id) in recovered.populations.into_iter().zip(0..) {
+        for ((population, ears), id) in recovered.populations.into_iter().zip(ears).zip(0..) {
             let id = ShardId(id);
             let door = shared.doors[usize::from(id.0)].clone();
             let shard = Shard::new(id, rules, population);
-            match cores::start(shard, id, shared.options.pin, door, shared.desk.clone(), clock) {
+            match cores::start(shard, id, shared.options.pin, door, ears, shared.desk.clone(), clock) {
                 Ok(core) => cores.push(core),
                 Err(error) => {
                     stop_cores(&shared, cores);
@@ -320,13 +321,7 @@ impl Running {
         let Some(threads) = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return;
         };
-        let failed = self.shared.failure.happened();
-        if failed {
-            // The journal takes nothing any more: shards may wait for room that never comes.
-            std::mem::forget(threads.cores);
-        } else {
-            stop_cores(&self.shared, threads.cores);
-        }
+        stop_cores(&self.shared, threads.cores);
         self.shared.desk.stop();
         join(threads.committer, &self.shared.failure);
         self.shared.reader.stop();
@@ -344,6 +339,13 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// The ways into so many shards.
+fn doors(shards: usize) -> Result<Vec<(Arc<Door>, Ears)>, OpenError> {
+    let door = |_| Door::new().map(|(door, ears)| (Arc::new(door), ears));
+    let doors = (0..shards).map(door).collect::<std::io::Result<Vec<_>>>();
+    doors.map_err(|error| OpenError(format!("no descriptors for the shards: {error}; raise `ulimit -n`")))
 }
 
 fn stop_cores(shared: &Shared, cores: Vec<Core>) {

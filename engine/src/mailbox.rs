@@ -2,8 +2,7 @@
 
 use crate::bell::Bell;
 use crossbeam::queue::ArrayQueue;
-use std::future::poll_fn;
-use std::task::Poll;
+use std::os::unix::net::UnixStream;
 
 /// A bounded queue into a shard or into the journal.
 pub struct Mailbox<T> {
@@ -12,12 +11,16 @@ pub struct Mailbox<T> {
 }
 
 impl<T> Mailbox<T> {
-    /// For a consumer that is a task of an executor.
-    pub fn for_task(capacity: usize) -> Mailbox<T> {
-        Mailbox {
-            queue: ArrayQueue::new(capacity),
-            bell: Bell::for_task(),
-        }
+    /// For a consumer that reads a stream while it sleeps; a byte wakes it.
+    pub fn for_stream(capacity: usize) -> std::io::Result<(Mailbox<T>, UnixStream)> {
+        let (bell, stream) = Bell::for_stream()?;
+        Ok((
+            Mailbox {
+                queue: ArrayQueue::new(capacity),
+                bell,
+            },
+            stream,
+        ))
     }
 
     /// For a consumer that is a thread.
@@ -63,21 +66,18 @@ impl<T> Mailbox<T> {
         self.queue.is_full()
     }
 
-    /// Until something waits or `wanted` says that waiting is over; for a consumer that is a task.
-    pub(crate) async fn arrived(&self, over: impl Fn() -> bool) {
+    /// Prepares for sleep; true if there is no need to: something waits, or `over` says that waiting is over.
+    pub(crate) fn arm(&self, over: impl Fn() -> bool) -> bool {
         let ready = || !self.queue.is_empty() || over();
-        poll_fn(|context| {
-            if ready() {
-                return Poll::Ready(());
-            }
-            self.bell.arm_task(context.waker());
-            if !ready() {
-                return Poll::Pending;
-            }
+        if ready() {
+            return true;
+        }
+        self.bell.arm();
+        if ready() {
             self.bell.disarm();
-            Poll::Ready(())
-        })
-        .await;
+            return true;
+        }
+        false
     }
 
     /// Until something waits or `over` says that waiting is over; for a consumer that is a thread.

@@ -17,10 +17,8 @@ use crate::shard::Turn;
 use crate::state::StateHash;
 use crossbeam::queue::ArrayQueue;
 use fakemon_fbs::journal::{BlockHead, BlockWriter, Opened, PlayerNamed, SectionDraft, SpeciesNamed};
-use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 
 /// Facts that come from no shard.
 pub(crate) enum Name {
@@ -33,42 +31,28 @@ pub(crate) enum Name {
 pub(crate) struct Desk {
     turns: Mailbox<Turn>,
     names: ArrayQueue<Name>,
-    room: Vec<Bell>,
     stop: AtomicBool,
+    broken: AtomicBool,
 }
 
 impl Desk {
-    pub(crate) fn new(shards: usize) -> Desk {
+    pub(crate) fn new() -> Desk {
         Desk {
             turns: Mailbox::for_thread(JOURNAL_TURNS),
             names: ArrayQueue::new(JOURNAL_NAMES),
-            room: (0..shards).map(|_| Bell::for_task()).collect(),
             stop: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
         }
     }
 
-    /// Hands over a turn; a shard that finds the desk full waits for room, and its mailbox fills meanwhile.
-    pub(crate) async fn submit(&self, shard: usize, mut turn: Turn) {
-        while let Err(back) = self.turns.push(turn) {
-            turn = back;
-            self.has_room(shard).await;
+    /// Hands over a turn, or gives it back when too many wait. Once the journal cannot be written any more, turns go
+    /// nowhere: nobody was told of them, and nobody will be.
+    pub(crate) fn submit(&self, turn: Turn) -> Result<(), Turn> {
+        if !self.broken.load(Ordering::Relaxed) {
+            self.turns.push(turn)?;
+            self.turns.ring();
         }
-        self.turns.ring();
-    }
-
-    async fn has_room(&self, shard: usize) {
-        poll_fn(|context| {
-            if !self.turns.is_full() {
-                return Poll::Ready(());
-            }
-            self.room[shard].arm_task(context.waker());
-            if self.turns.is_full() {
-                Poll::Pending
-            } else {
-                Poll::Ready(())
-            }
-        })
-        .await;
+        Ok(())
     }
 
     /// Announces a name: it is in the journal before every turn that is submitted later. False: too many wait.
@@ -165,6 +149,7 @@ impl Committer {
             if let Err(reason) = self.commit(&mut turns, &mut value) {
                 // Nothing of this group was told to anyone, and nothing ever will be: after a failed sync nobody
                 // knows what the disk holds. Recovery at the next start finds out.
+                self.desk.broken.store(true, Ordering::Relaxed);
                 self.failure.set(reason);
                 self.outboxes.ring_all();
                 return;
@@ -182,7 +167,6 @@ impl Committer {
             events += turns.last().map_or(0, Turn::len);
         }
         turns[0] = self.take_names();
-        self.desk.room.iter().for_each(Bell::ring);
         turns.retain(|turn| !turn.is_empty());
     }
 
