@@ -72,20 +72,12 @@ pub struct SectionDraft {
 impl SectionDraft {
     /// An empty section with room for `attempts`.
     pub fn new(shard: u16, attempts: usize) -> Self {
-        SectionDraft {
-            shard,
-            attempts: Vec::with_capacity(attempts),
-            ..Default::default()
-        }
+        SectionDraft { shard, attempts: Vec::with_capacity(attempts), ..Default::default() }
     }
 
     /// How many events it holds.
     pub fn len(&self) -> usize {
-        if self.kinds.is_empty() {
-            self.attempts.len()
-        } else {
-            self.kinds.len()
-        }
+        if self.kinds.is_empty() { self.attempts.len() } else { self.kinds.len() }
     }
 
     /// Whether it holds none.
@@ -192,13 +184,7 @@ fn write_section(fbb: &mut FlatBufferBuilder<'static>, section: &SectionDraft) -
             .iter()
             .map(|named| {
                 let name = fbb.create_string(&named.name);
-                wire::PlayerNamed::create(
-                    fbb,
-                    &wire::PlayerNamedArgs {
-                        player: named.player,
-                        name: Some(name),
-                    },
-                )
+                wire::PlayerNamed::create(fbb, &wire::PlayerNamedArgs { player: named.player, name: Some(name) })
             })
             .collect();
         fbb.create_vector(&rows)
@@ -209,13 +195,7 @@ fn write_section(fbb: &mut FlatBufferBuilder<'static>, section: &SectionDraft) -
             .iter()
             .map(|named| {
                 let name = fbb.create_string(&named.name);
-                wire::SpeciesNamed::create(
-                    fbb,
-                    &wire::SpeciesNamedArgs {
-                        species: named.species,
-                        name: Some(name),
-                    },
-                )
+                wire::SpeciesNamed::create(fbb, &wire::SpeciesNamedArgs { species: named.species, name: Some(name) })
             })
             .collect();
         fbb.create_vector(&rows)
@@ -225,23 +205,8 @@ fn write_section(fbb: &mut FlatBufferBuilder<'static>, section: &SectionDraft) -
             .opened
             .iter()
             .map(|opened| {
-                let Opened {
-                    at_ns,
-                    world_seed,
-                    reach_mm,
-                    cores,
-                    durable,
-                } = *opened;
-                wire::Opened::create(
-                    fbb,
-                    &wire::OpenedArgs {
-                        at_ns,
-                        world_seed,
-                        reach_mm,
-                        cores,
-                        durable,
-                    },
-                )
+                let Opened { at_ns, world_seed, reach_mm, cores, durable } = *opened;
+                wire::Opened::create(fbb, &wire::OpenedArgs { at_ns, world_seed, reach_mm, cores, durable })
             })
             .collect();
         fbb.create_vector(&rows)
@@ -275,10 +240,7 @@ pub struct BlockReader<'a> {
 impl<'a> BlockReader<'a> {
     /// Verifies the bytes: structure, order, counts.
     pub fn new(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let options = flatbuffers::VerifierOptions {
-            max_tables: 4_000_000,
-            ..Default::default()
-        };
+        let options = flatbuffers::VerifierOptions { max_tables: 4_000_000, ..Default::default() };
         let block = wire::root_as_block_with_opts(&options, bytes)?;
         let head = BlockHead {
             first_position: block.first_position(),
@@ -292,9 +254,7 @@ impl<'a> BlockReader<'a> {
             count += verify_section(&section)?;
         }
         if count != head.count as usize {
-            return Err(Malformed::Value(
-                "the block does not hold as many events as its head says",
-            ));
+            return Err(Malformed::Value("the block does not hold as many events as its head says"));
         }
         if head.first_position.checked_add(u64::from(head.count)).is_none() {
             return Err(Malformed::Value("the positions of the block overflow"));
@@ -359,17 +319,11 @@ impl<'a> SectionEvents<'a> {
             Kind::Vanished => Event::Vanished(self.vanished.next().expect(held)),
             Kind::PlayerNamed => {
                 let named = self.players_named.next().expect(held);
-                Event::PlayerNamed(PlayerNamed {
-                    player: named.player(),
-                    name: named.name().to_owned(),
-                })
+                Event::PlayerNamed(PlayerNamed { player: named.player(), name: named.name().to_owned() })
             }
             Kind::SpeciesNamed => {
                 let named = self.species_named.next().expect(held);
-                Event::SpeciesNamed(SpeciesNamed {
-                    species: named.species(),
-                    name: named.name().to_owned(),
-                })
+                Event::SpeciesNamed(SpeciesNamed { species: named.species(), name: named.name().to_owned() })
             }
             Kind::Opened => {
                 let opened = self.opened.next().expect(held);
@@ -397,13 +351,9 @@ fn verify_section(section: &wire::Section<'_>) -> Result<usize, Malformed> {
         section.opened().map_or(0, |v| v.len()),
     ];
     if let Some(attempts) = section.attempts()
-        && structs(Some(attempts))
-            .iter()
-            .any(|attempt| attempt.outcome() > Outcome::UnknownFakemon)
+        && structs(Some(attempts)).iter().any(|attempt| attempt.outcome() > Outcome::UnknownFakemon)
     {
-        return Err(Malformed::Value(
-            "an attempt has an outcome that this version does not know",
-        ));
+        return Err(Malformed::Value("an attempt has an outcome that this version does not know"));
     }
     let Some(kinds) = section.kinds() else {
         return match lengths[1..].iter().all(|length| *length == 0) {
@@ -414,15 +364,11 @@ fn verify_section(section: &wire::Section<'_>) -> Result<usize, Malformed> {
     let mut counts = [0usize; 6];
     for kind in kinds.bytes() {
         let count = counts.get_mut(usize::from(*kind));
-        *count.ok_or(Malformed::Value(
-            "an event is of a kind that this version does not know",
-        ))? += 1;
+        *count.ok_or(Malformed::Value("an event is of a kind that this version does not know"))? += 1;
     }
     match counts == lengths {
         true => Ok(kinds.len()),
-        false => Err(Malformed::Value(
-            "the order of a section does not agree with its events",
-        )),
+        false => Err(Malformed::Value("the order of a section does not agree with its events")),
     }
 }
 

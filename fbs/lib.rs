@@ -9,12 +9,7 @@
 
 // Generated code follows the generator's taste, not ours.
 #[allow(missing_docs, clippy::all, clippy::pedantic, mismatched_lifetime_syntaxes)]
-#[allow(
-    unreachable_pub,
-    unsafe_op_in_unsafe_fn,
-    clippy::undocumented_unsafe_blocks,
-    clippy::unwrap_used
-)]
+#[allow(unreachable_pub, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks, clippy::unwrap_used)]
 mod generated {
     pub mod journal {
         include!("generated/journal_generated.rs");

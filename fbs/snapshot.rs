@@ -77,13 +77,7 @@ pub fn write_player(player: &Player) -> Vec<u8> {
     let mut fbb = FlatBufferBuilder::new();
     let name = fbb.create_string(&player.name);
     let used = fbb.create_vector(&player.used);
-    let root = wire::Player::create(
-        &mut fbb,
-        &wire::PlayerArgs {
-            name: Some(name),
-            used: Some(used),
-        },
-    );
+    let root = wire::Player::create(&mut fbb, &wire::PlayerArgs { name: Some(name), used: Some(used) });
     fbb.finish_minimal(root);
     fbb.finished_data().to_vec()
 }
@@ -91,10 +85,7 @@ pub fn write_player(player: &Player) -> Vec<u8> {
 /// A verified player's row.
 pub fn read_player(bytes: &[u8]) -> Result<Player, Malformed> {
     let player = flatbuffers::root::<wire::Player<'_>>(bytes)?;
-    Ok(Player {
-        name: player.name().to_owned(),
-        used: player.used().iter().copied().collect(),
-    })
+    Ok(Player { name: player.name().to_owned(), used: player.used().iter().copied().collect() })
 }
 
 /// The bytes of a run of answers.
@@ -108,25 +99,17 @@ pub fn write_answers(answers: &[Answer]) -> Vec<u8> {
 
 /// A verified run of answers.
 pub fn read_answers(bytes: &[u8]) -> Result<Vec<Answer>, Malformed> {
-    Ok(flatbuffers::root::<wire::Answers<'_>>(bytes)?
-        .answers()
-        .iter()
-        .copied()
-        .collect())
+    Ok(flatbuffers::root::<wire::Answers<'_>>(bytes)?.answers().iter().copied().collect())
 }
 
 /// A row of fixed size from its bytes.
 pub fn read_fakemon(bytes: &[u8]) -> Result<Fakemon, Malformed> {
-    let row = bytes
-        .try_into()
-        .map_err(|_| Malformed::Value("a fakémon's row has the wrong length"))?;
+    let row = bytes.try_into().map_err(|_| Malformed::Value("a fakémon's row has the wrong length"))?;
     Ok(Fakemon(row))
 }
 
 /// An entry of a collection from its bytes.
 pub fn read_caught(bytes: &[u8]) -> Result<Caught, Malformed> {
-    let row = bytes
-        .try_into()
-        .map_err(|_| Malformed::Value("a collection's entry has the wrong length"))?;
+    let row = bytes.try_into().map_err(|_| Malformed::Value("a collection's entry has the wrong length"))?;
     Ok(Caught(row))
 }

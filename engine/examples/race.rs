@@ -13,13 +13,7 @@ use std::time::Duration;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let dir = std::env::temp_dir().join("fakemon-race");
-    let engine = Engine::open(
-        &dir,
-        Options {
-            cores: 1,
-            ..Options::default()
-        },
-    )?;
+    let engine = Engine::open(&dir, Options { cores: 1, ..Options::default() })?;
     let mut client = engine.client()?;
 
     let sol = Place::from_degrees(40.4168, -3.7038)?;
@@ -45,9 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     print(&mut client, 2);
 
-    let ana = engine
-        .player(&PlayerName::new("ana")?)
-        .ok_or("ana has thrown, so she is known")?;
+    let ana = engine.player(&PlayerName::new("ana")?).ok_or("ana has thrown, so she is known")?;
     client.collection(Token(3), &ana, None)?;
     print(&mut client, 1);
     engine.close();

@@ -108,13 +108,7 @@ impl Archive {
         })?;
         if let Some(head) = self.store.head()? {
             let (world_seed, reach_mm) = (head.world_seed, head.reach_mm);
-            self.opened = Some(Opened {
-                at: None,
-                world_seed,
-                reach_mm,
-                cores: None,
-                durable: None,
-            });
+            self.opened = Some(Opened { at: None, world_seed, reach_mm, cores: None, durable: None });
             self.species = head.species;
             self.named_to = Position(head.position);
             self.end = self.named_to;
@@ -197,12 +191,7 @@ impl Archive {
                 if flow.is_continue() && position >= from.0 {
                     let event = record::event(event);
                     let (position, shard) = (Position(position), ShardId(shard));
-                    flow = visit(&Recorded {
-                        position,
-                        shard,
-                        committed_at,
-                        event,
-                    });
+                    flow = visit(&Recorded { position, shard, committed_at, event });
                 }
             });
             Ok(flow)

@@ -26,30 +26,18 @@ impl Bell {
     pub(crate) fn for_stream() -> std::io::Result<(Bell, UnixStream)> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
-        Ok((
-            Bell {
-                armed: AtomicBool::new(false),
-                sleeper: Sleeper::Stream(ours),
-            },
-            theirs,
-        ))
+        Ok((Bell { armed: AtomicBool::new(false), sleeper: Sleeper::Stream(ours) }, theirs))
     }
 
     /// Wakes a parked thread.
     pub(crate) fn for_thread() -> Bell {
-        Bell {
-            armed: AtomicBool::new(false),
-            sleeper: Sleeper::Thread(Mutex::new(None)),
-        }
+        Bell { armed: AtomicBool::new(false), sleeper: Sleeper::Thread(Mutex::new(None)) }
     }
 
     /// Makes a descriptor readable.
     pub(crate) fn for_descriptor() -> std::io::Result<Bell> {
         let descriptor = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-        Ok(Bell {
-            armed: AtomicBool::new(false),
-            sleeper: Sleeper::Descriptor(descriptor),
-        })
+        Ok(Bell { armed: AtomicBool::new(false), sleeper: Sleeper::Descriptor(descriptor) })
     }
 
     /// The next ring wakes. Look for work once more after this, then sleep.

@@ -24,9 +24,7 @@ use std::time::{Duration, Instant};
 const HAND_IN: Duration = Duration::from_millis(100);
 /// When a throttled command may come again: about the time in which full queues empty.
 const RETRY_AFTER_MS: u32 = 20;
-const THROTTLED: SubmitError = SubmitError::Throttled(Throttled {
-    retry_after_ms: RETRY_AFTER_MS,
-});
+const THROTTLED: SubmitError = SubmitError::Throttled(Throttled { retry_after_ms: RETRY_AFTER_MS });
 /// How often the engine looks for a free id before it gives up.
 const ID_TRIES: u8 = 100;
 
@@ -68,11 +66,7 @@ impl Client {
         self.admit()?;
         self.shared.registry.get_or_register(name, |player| {
             let name = Name::Player(player.id(), player.name().as_str().to_owned());
-            if self.shared.desk.announce(name) {
-                Ok(())
-            } else {
-                Err(THROTTLED)
-            }
+            if self.shared.desk.announce(name) { Ok(()) } else { Err(THROTTLED) }
         })
     }
 
@@ -90,11 +84,7 @@ impl Client {
         }
         match attempt.player.claim(attempt.attempt_id, || self.waiter(token)) {
             Claim::New => return self.throw(token, attempt, shard),
-            Claim::Answered(decision) => self.ready.push(Completion::Decided {
-                token,
-                decision,
-                stages: None,
-            }),
+            Claim::Answered(decision) => self.ready.push(Completion::Decided { token, decision, stages: None }),
             Claim::InFlight => self.in_flight += 1,
             Claim::Archived => self.ask(token, attempt.player.id(), Question::Answer(attempt.attempt_id))?,
         }
@@ -103,30 +93,12 @@ impl Client {
     }
 
     fn throw(&mut self, token: Token, attempt: Attempt, shard: usize) -> Result<(), SubmitError> {
-        let Attempt {
-            player,
-            attempt_id,
-            fakemon_id,
-            place,
-            received_at,
-        } = attempt;
+        let Attempt { player, attempt_id, fakemon_id, place, received_at } = attempt;
         let queued_at = self.shared.clock.now();
         let received_at = received_at.min(queued_at); // no throw comes from the future
-        let throw = Throw {
-            player: player.id(),
-            attempt_id,
-            fakemon_id,
-            place,
-            received_at,
-        };
+        let throw = Throw { player: player.id(), attempt_id, fakemon_id, place, received_at };
         let queued_after_ns = short_ns(received_at, queued_at);
-        let command = ThrowCommand {
-            throw,
-            player,
-            token,
-            queued_after_ns,
-            client: self.outbox.id,
-        };
+        let command = ThrowCommand { throw, player, token, queued_after_ns, client: self.outbox.id };
         if let Err(command) = self.shared.doors[shard].throws.push(command) {
             command.player.unclaim(attempt_id);
             self.figures.throttled += 1;
@@ -171,23 +143,12 @@ impl Client {
             return Err(SpawnError::Id);
         }
         let catch_rate = spawn.catch_rate.unwrap_or(species.catch_rate);
-        Ok(Fakemon::wild(
-            id,
-            number,
-            spawn.place,
-            catch_rate,
-            now.plus_ns(lifetime_s * 1_000_000_000),
-        ))
+        Ok(Fakemon::wild(id, number, spawn.place, catch_rate, now.plus_ns(lifetime_s * 1_000_000_000)))
     }
 
     fn appear(&mut self, token: Token, fakemon: Fakemon, at: Timestamp) -> Result<(), SubmitError> {
         let shard = usize::from(owner(fakemon.id, self.shared.doors.len()).0);
-        let command = WorldCommand::Appear {
-            fakemon,
-            at,
-            token,
-            client: self.outbox.id,
-        };
+        let command = WorldCommand::Appear { fakemon, at, token, client: self.outbox.id };
         self.shared.doors[shard].world.push(command).map_err(|_| THROTTLED)?;
         self.shared.note_id(fakemon.id);
         self.in_flight += 1;
@@ -202,22 +163,13 @@ impl Client {
     /// [`SubmitError::Throttled`], [`SubmitError::Stopped`].
     pub fn collection(&mut self, token: Token, player: &Player, before: Option<Position>) -> Result<(), SubmitError> {
         self.admit()?;
-        self.ask(
-            token,
-            player.id(),
-            Question::Collection(before.unwrap_or(Position(u64::MAX))),
-        )
+        self.ask(token, player.id(), Question::Collection(before.unwrap_or(Position(u64::MAX))))
     }
 
     fn ask(&mut self, token: Token, player: crate::ids::PlayerId, question: Question) -> Result<(), SubmitError> {
-        let request = Request {
-            token,
-            player,
-            outbox: self.outbox.clone(),
-            question,
-        };
-        self.shared.reader.requests.push(request).map_err(|_| THROTTLED)?;
-        self.shared.reader.requests.ring();
+        let request = Request { token, player, outbox: self.outbox.clone(), question };
+        self.shared.counter.requests.push(request).map_err(|_| THROTTLED)?;
+        self.shared.counter.requests.ring();
         self.in_flight += 1;
         Ok(())
     }
@@ -226,11 +178,7 @@ impl Client {
         if self.shared.stopping.load(Ordering::SeqCst) || self.shared.failure.happened() {
             return Err(SubmitError::Stopped);
         }
-        if self.in_flight >= CLIENT_IN_FLIGHT_MAX {
-            Err(THROTTLED)
-        } else {
-            Ok(())
-        }
+        if self.in_flight >= CLIENT_IN_FLIGHT_MAX { Err(THROTTLED) } else { Ok(()) }
     }
 
     /// Wakes the shards that have something to do: once per turn, not once per command.
@@ -258,46 +206,25 @@ impl Client {
 
     fn take_in(&mut self, release: Release, completions: &mut Vec<Completion>) {
         match release {
-            Release::Turn {
-                first,
-                durable_at,
-                answers,
-            } => {
+            Release::Turn { first, durable_at, answers } => {
                 self.in_flight -= answers.len();
                 let archived = self.shared.progress.snapshot();
                 for answer in answers {
                     completions.extend(self.complete(answer, first, durable_at, archived));
                 }
             }
-            Release::Archived {
-                token,
-                decision: Some(decision),
-            } => {
+            Release::Archived { token, decision: Some(decision) } => {
                 self.in_flight -= 1;
-                completions.push(Completion::Decided {
-                    token,
-                    decision,
-                    stages: None,
-                });
+                completions.push(Completion::Decided { token, decision, stages: None });
             }
             Release::Archived { token, decision: None } => {
                 self.in_flight -= 1;
-                let throttled = Throttled {
-                    retry_after_ms: RETRY_AFTER_MS,
-                };
+                let throttled = Throttled { retry_after_ms: RETRY_AFTER_MS };
                 completions.push(Completion::Throttled { token, throttled });
             }
-            Release::Collection {
-                token,
-                items,
-                more_before,
-            } => {
+            Release::Collection { token, items, more_before } => {
                 self.in_flight -= 1;
-                completions.push(Completion::Collection {
-                    token,
-                    items,
-                    more_before,
-                });
+                completions.push(Completion::Collection { token, items, more_before });
             }
         }
     }
@@ -323,11 +250,7 @@ impl Client {
                     durable_at,
                 };
                 self.figures.record(decision.outcome, &stages);
-                Some(Completion::Decided {
-                    token,
-                    decision,
-                    stages: Some(stages),
-                })
+                Some(Completion::Decided { token, decision, stages: Some(stages) })
             }
             AnswerBody::Spawned(result) => self.spawned(token, result, Position(first.0 + u64::from(offset))),
         }
@@ -351,10 +274,7 @@ impl Client {
                 return None;
             }
         }
-        Some(Completion::Spawned {
-            token,
-            result: result.map(|fakemon| (position, fakemon)),
-        })
+        Some(Completion::Spawned { token, result: result.map(|fakemon| (position, fakemon)) })
     }
 
     /// Flushes, waits until a completion is there or `timeout` has passed, and polls.
@@ -369,10 +289,7 @@ impl Client {
             }
             if !self.arm() {
                 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-                let left = Timespec {
-                    tv_sec: left.as_secs() as i64,
-                    tv_nsec: i64::from(left.subsec_nanos()),
-                };
+                let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
                 let _ = poll(&mut [PollFd::new(&self.as_fd(), PollFlags::IN)], Some(&left));
             }
         }
@@ -413,8 +330,6 @@ impl Drop for Client {
     fn drop(&mut self) {
         self.flush();
         self.hand_in();
-        self.shared
-            .outboxes
-            .close(&self.outbox, self.in_flight, self.shared.progress.snapshot());
+        self.shared.outboxes.close(&self.outbox, self.in_flight, self.shared.progress.snapshot());
     }
 }

@@ -44,18 +44,8 @@ impl Door {
     pub(crate) fn new() -> std::io::Result<(Door, Ears)> {
         let (throws, throws_ear) = Mailbox::for_stream(MAILBOX_THROWS)?;
         let (world, world_ear) = Mailbox::for_stream(MAILBOX_WORLD)?;
-        let door = Door {
-            throws,
-            world,
-            stop: AtomicBool::new(false),
-        };
-        Ok((
-            door,
-            Ears {
-                throws: throws_ear,
-                world: world_ear,
-            },
-        ))
+        let door = Door { throws, world, stop: AtomicBool::new(false) };
+        Ok((door, Ears { throws: throws_ear, world: world_ear }))
     }
 
     /// Nothing will be sent any more: decide what waits, then end.
@@ -91,16 +81,8 @@ pub(crate) fn start(
     clock: Clock,
 ) -> Result<Core, OpenError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let placement = if pin {
-        Placement::Fixed(usize::from(id.0) % cores)
-    } else {
-        Placement::Unbound
-    };
-    let spin = if cores > usize::from(id.0) + 3 {
-        SPIN
-    } else {
-        Duration::ZERO
-    };
+    let placement = if pin { Placement::Fixed(usize::from(id.0) % cores) } else { Placement::Unbound };
+    let spin = if cores > usize::from(id.0) + 3 { SPIN } else { Duration::ZERO };
     let (started, has_started) = crossbeam::channel::bounded::<()>(1);
     let executor = LocalExecutorBuilder::new(placement)
         .name(&format!("shard-{id}"))
@@ -113,11 +95,7 @@ pub(crate) fn start(
     let executor = executor.map_err(|error| explain(&error.to_string()))?;
     match has_started.recv() {
         Ok(()) => Ok(Core(executor)),
-        Err(_) => Err(explain(
-            &executor
-                .join()
-                .map_or_else(|error| error.to_string(), |()| "it ended".into()),
-        )),
+        Err(_) => Err(explain(&executor.join().map_or_else(|error| error.to_string(), |()| "it ended".into()))),
     }
 }
 
@@ -206,15 +184,9 @@ fn explain(error: &str) -> OpenError {
              LimitMEMLOCK=8M in the systemd unit ({error})"
         ));
     }
-    if [
-        "not permitted",
-        "not implemented",
-        "not supported",
-        "operation not",
-        "permission denied",
-    ]
-    .iter()
-    .any(|word| lower.contains(word))
+    if ["not permitted", "not implemented", "not supported", "operation not", "permission denied"]
+        .iter()
+        .any(|word| lower.contains(word))
     {
         return OpenError(format!(
             "io_uring is not available: it needs Linux 5.8, `sysctl kernel.io_uring_disabled=0`, and a container \

@@ -14,7 +14,7 @@ use crate::options::{Durability, OpenError, Options};
 use crate::outbox::{NoMoreClients, Outboxes};
 use crate::place::Place;
 use crate::players::{Player, Registry};
-use crate::reader::Reader;
+use crate::reader::{Counter, Reader};
 use crate::recovery::{Recovered, recover};
 use crate::resolve::Rules;
 use crate::shard::Shard;
@@ -40,7 +40,7 @@ pub(crate) struct Shared {
     pub(crate) outboxes: Arc<Outboxes>,
     pub(crate) registry: Registry,
     pub(crate) world: Arc<World>,
-    pub(crate) reader: Arc<Reader>,
+    pub(crate) counter: Arc<Counter>,
     pub(crate) failure: Arc<Failure>,
     pub(crate) stopping: AtomicBool,
     pub(crate) throw_figures: Mutex<ThrowFigures>,
@@ -58,9 +58,7 @@ impl Shared {
     /// Ids that the engine gives stay ahead of those that others choose.
     pub(crate) fn note_id(&self, taken: FakemonId) {
         let next = |next| Some(next_fakemon_id(next, taken));
-        let _ = self
-            .next_fakemon_id
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        let _ = self.next_fakemon_id.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
     }
 }
 
@@ -118,13 +116,9 @@ impl Engine {
         let species_numbers = (0..).map(SpeciesId);
         let species = names.iter().map(ToString::to_string).zip(species_numbers).collect();
         let world = Arc::new(World::new(recovered.link.next, names));
-        recovered
-            .populations
-            .iter()
-            .for_each(|population| world.populate(population.iter()));
+        recovered.populations.iter().for_each(|population| world.populate(population.iter()));
         let progress = Progress::new(recovered.link.next, Position(recovered.snapshot.position), FOLLOWERS);
         let failure = Arc::new(Failure::default());
-        let reader = Arc::new(Reader::new(store.clone(), world.clone(), failure.clone()));
         let (doors, ears): (Vec<_>, Vec<_>) = doors(options.cores)?.into_iter().unzip();
         let shared = Arc::new(Shared {
             rules,
@@ -136,7 +130,7 @@ impl Engine {
             outboxes: Arc::default(),
             registry: recovered.registry,
             world,
-            reader,
+            counter: Arc::new(Counter::new()),
             failure,
             stopping: AtomicBool::new(false),
             throw_figures: Mutex::default(),
@@ -178,6 +172,12 @@ impl Engine {
             retention: shared.options.retention,
             head: recovered.snapshot,
         };
+        let reader = Reader {
+            counter: shared.counter.clone(),
+            store: store.clone(),
+            world: shared.world.clone(),
+            failure: shared.failure.clone(),
+        };
         let committer = Committer {
             store,
             desk: shared.desk.clone(),
@@ -191,21 +191,14 @@ impl Engine {
             writer: BlockWriter::default(),
             previous_sync_ns: 0,
         };
-        let reader = shared.reader.clone();
         let threads = Threads {
             cores,
             committer: spawn("journal", move || committer.run()),
             reader: spawn("reader", move || reader.run()),
-            followers: vec![
-                spawn("world", move || clockwork.run()),
-                spawn("snapshot", move || snapshotter.run()),
-            ],
+            followers: vec![spawn("world", move || clockwork.run()), spawn("snapshot", move || snapshotter.run())],
             stop_followers,
         };
-        Ok(Engine(Arc::new(Running {
-            shared,
-            threads: Mutex::new(Some(threads)),
-        })))
+        Ok(Engine(Arc::new(Running { shared, threads: Mutex::new(Some(threads)) })))
     }
 
     /// A new client: one per thread that submits.
@@ -261,16 +254,8 @@ impl Engine {
     /// Figures, gathered now. Clients hand theirs in ten times a second, when they poll.
     pub fn metrics(&self) -> Metrics {
         let shared = self.shared();
-        let throws = shared
-            .throw_figures
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let groups = shared
-            .group_figures
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let throws = shared.throw_figures.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let groups = shared.group_figures.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Metrics {
             attempts: throws.outcomes,
             throttled: throws.throttled,
@@ -324,7 +309,7 @@ impl Running {
         stop_cores(&self.shared, threads.cores);
         self.shared.desk.stop();
         join(threads.committer, &self.shared.failure);
-        self.shared.reader.stop();
+        self.shared.counter.stop();
         join(threads.reader, &self.shared.failure);
         threads.stop_followers.store(true, Ordering::SeqCst);
         self.shared.progress.ring_followers();
@@ -372,10 +357,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
 /// The settings that decide: the options', else the journal's, else new ones.
 fn rules(options: &Options, journal: Option<Rules>, clock: Clock) -> Rules {
     let seed = options.world_seed.or(journal.map(|rules| rules.world_seed));
-    Rules {
-        world_seed: seed.unwrap_or_else(|| mix(clock.now().0)),
-        reach_mm: options.reach_mm(),
-    }
+    Rules { world_seed: seed.unwrap_or_else(|| mix(clock.now().0)), reach_mm: options.reach_mm() }
 }
 
 /// All species by number: those that the journal knows, then those that are new in the table.

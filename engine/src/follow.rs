@@ -26,18 +26,8 @@ pub(crate) struct Follower {
 
 impl Follower {
     pub(crate) fn new(store: Arc<Store>, progress: Arc<Progress>, stop: Arc<AtomicBool>, index: usize) -> Follower {
-        let next = if index == SNAPSHOT {
-            progress.snapshot()
-        } else {
-            progress.committed()
-        };
-        Follower {
-            store,
-            progress,
-            stop,
-            index,
-            next,
-        }
+        let next = if index == SNAPSHOT { progress.snapshot() } else { progress.committed() };
+        Follower { store, progress, stop, index, next }
     }
 
     pub(crate) fn stopping(&self) -> bool {

@@ -99,10 +99,7 @@ mod tests {
             let mut counts = vec![0usize; shards];
             (1..=80_000).for_each(|id| counts[usize::from(owner(FakemonId(id), shards).0)] += 1);
             let fair = 80_000 / shards;
-            assert!(
-                counts.iter().all(|count| count.abs_diff(fair) < fair / 20),
-                "{counts:?}"
-            );
+            assert!(counts.iter().all(|count| count.abs_diff(fair) < fair / 20), "{counts:?}");
         }
     }
 

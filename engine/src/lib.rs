@@ -1,4 +1,66 @@
-//! The engine.
+//! Decides massive contention exactly once, keeps every event, tells everyone who cares.
+//!
+//! Millions of players throw a ball at the same fakémon: exactly one has it. This crate is the engine: it has no
+//! network, reads no file but its journal, and can be embedded:
+//!
+//! ```
+//! use fakemon_engine::{Engine, Options, ids::*, model::*, place::Place};
+//! # let dir = tempfile::tempdir()?;
+//! # let dir = dir.path();
+//! let engine = Engine::open(dir, Options { cores: 1, ..Options::default() })?;
+//! let mut client = engine.client()?; // one per thread
+//!
+//! let place = Place::from_degrees(40.4168, -3.7038)?;
+//! let (fakemon_id, species) = (FakemonId(42), "sparkit".to_owned());
+//! let catch_rate = fakemon_engine::species::CatchRate::from_fraction(1.0);
+//! client.spawn(Token(0), &Spawn { fakemon_id: Some(fakemon_id), species, place, lifetime_s: None, catch_rate })?;
+//!
+//! let player = client.register(&PlayerName::new("ana")?)?;
+//! let (attempt_id, received_at) = (AttemptId(1), engine.now());
+//! let mut done = Vec::new();
+//! client.wait(&mut done, std::time::Duration::from_secs(5));
+//! client.attempt(Token(1), Attempt { player, attempt_id, fakemon_id, place, received_at })?;
+//! while done.len() < 2 {
+//!     client.wait(&mut done, std::time::Duration::from_secs(5));
+//! }
+//! let Completion::Decided { decision, .. } = &done[1] else { unreachable!() };
+//! assert_eq!(decision.outcome, Outcome::Captured); // and it is on the disk
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! `examples/race.rs` is a little longer.
+//!
+//! # The way of a throw
+//!
+//! ```text
+//! Client ── owner(fakémon) ──► Mailbox ──► Shard ── Turn ──► Desk ──► Committer ── block, sync ──► Outbox ──► Client
+//!  claims the attempt id       bounded     one core,         bounded  one thread,                  the answers
+//!  in the player's ledger                  one owner                  takes all that waits         of the group
+//! ```
+//!
+//! A client routes a throw to the core that owns its fakémon. The core takes everything that waits and decides it as
+//! one [`Turn`](shard::Turn); the committer takes every turn that waits and writes one block, with one sync. Groups
+//! grow exactly as load grows; there is no timer anywhere on this way. Behind it, at their own pace, followers read
+//! what is durable: the view of the world (`world`), and the snapshot that makes the next start short.
+//!
+//! # What never happens
+//!
+//! - A fakémon has a second winner: [`Population::apply`](state::Population::apply) asserts it.
+//! - Anyone is told anything before it is durable, losers included: answers lie in the turn until its group is synced.
+//!   [`Durability::Unsynced`] is the exception, by name.
+//! - An attempt id is decided twice: the player's ledger ([`players`]) claims it first, for ever.
+//! - [`resolve`](resolve::resolve) reads a clock, a random number or the environment: whoever decides the same journal
+//!   again ([`mod@verify`]) gets the same outcomes, and the same hash of everything after every block.
+//! - A shard takes a lock, reads a disk, or waits for a player.
+//! - A queue grows: all bounds stand in [`limits`]. Full is an answer, [`Throttled`](model::Throttled).
+//! - A failed write or sync is tried again: the engine stops ([`Engine::failure`]), and the next start finds out what
+//!   the disk holds, on the usual way.
+//! - Looking at the world or at a collection delays a throw.
+//!
+//! # Reading order
+//!
+//! A module uses only those above it. Outside packages enter through one door each: glommio in `cores`, rocksdb in
+//! `journal`, h3o in `world`, flatbuffers in the crate `fakemon-fbs`.
 
 pub mod limits;
 pub mod ids;

@@ -43,14 +43,8 @@ pub const CORES_MAX: usize = 256;
 pub const CLIENTS_MAX: usize = 1_024;
 
 const _: () = {
-    assert!(
-        TURN_THROWS_MAX + TURN_WORLD_MAX <= GROUP_EVENTS_MAX,
-        "a turn must fit into a group"
-    );
+    assert!(TURN_THROWS_MAX + TURN_WORLD_MAX <= GROUP_EVENTS_MAX, "a turn must fit into a group");
     assert!(TURN_THROWS_MAX <= MAILBOX_THROWS, "a turn takes from one mailbox");
-    assert!(
-        SPECIES_MAX < u16::MAX as usize,
-        "the last number means: unknown species"
-    );
+    assert!(SPECIES_MAX < u16::MAX as usize, "the last number means: unknown species");
     assert!(CORES_MAX <= u16::MAX as usize, "a section names its shard in 16 bits");
 };

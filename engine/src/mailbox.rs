@@ -14,21 +14,12 @@ impl<T> Mailbox<T> {
     /// For a consumer that reads a stream while it sleeps; a byte wakes it.
     pub fn for_stream(capacity: usize) -> std::io::Result<(Mailbox<T>, UnixStream)> {
         let (bell, stream) = Bell::for_stream()?;
-        Ok((
-            Mailbox {
-                queue: ArrayQueue::new(capacity),
-                bell,
-            },
-            stream,
-        ))
+        Ok((Mailbox { queue: ArrayQueue::new(capacity), bell }, stream))
     }
 
     /// For a consumer that is a thread.
     pub fn for_thread(capacity: usize) -> Mailbox<T> {
-        Mailbox {
-            queue: ArrayQueue::new(capacity),
-            bell: Bell::for_thread(),
-        }
+        Mailbox { queue: ArrayQueue::new(capacity), bell: Bell::for_thread() }
     }
 
     /// Puts something in, or gives it back when the mailbox is full. The consumer learns of it by [`ring`](Self::ring).

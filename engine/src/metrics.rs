@@ -25,11 +25,7 @@ pub(crate) struct GroupFigures {
 impl Default for GroupFigures {
     fn default() -> Self {
         let events = Histogram::new_with_bounds(1, 1 << 20, DIGITS).expect("constant bounds");
-        GroupFigures {
-            events,
-            sync_ns: histogram_ns(),
-            bytes: 0,
-        }
+        GroupFigures { events, sync_ns: histogram_ns(), bytes: 0 }
     }
 }
 
@@ -72,12 +68,7 @@ impl Default for ThrowFigures {
 impl ThrowFigures {
     #[inline]
     pub(crate) fn record(&mut self, outcome: Outcome, stages: &Stages) {
-        let Stages {
-            received_at,
-            queued_at,
-            decided_at,
-            durable_at,
-        } = *stages;
+        let Stages { received_at, queued_at, decided_at, durable_at } = *stages;
         let between = |from: Timestamp, to: Timestamp| to.ns_since(from);
         self.outcomes[outcome as usize] += 1;
         self.queued_ns.saturating_record(between(received_at, queued_at));

@@ -28,9 +28,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            cores: std::thread::available_parallelism()
-                .map_or(1, usize::from)
-                .min(CORES_MAX),
+            cores: std::thread::available_parallelism().map_or(1, usize::from).min(CORES_MAX),
             reach_m: 50.0,
             world_seed: None,
             species: SpeciesTable::default(),
@@ -69,26 +67,16 @@ pub struct OpenError(pub String);
 impl Options {
     pub(crate) fn check(&self) -> Result<(), OpenError> {
         if !(1..=CORES_MAX).contains(&self.cores) {
-            return Err(OpenError(format!(
-                "cores must be from 1 to {CORES_MAX}, not {}",
-                self.cores
-            )));
+            return Err(OpenError(format!("cores must be from 1 to {CORES_MAX}, not {}", self.cores)));
         }
         if !(0.0..=100_000.0).contains(&self.reach_m) {
-            return Err(OpenError(format!(
-                "reach_m must be from 0 to 100000 metres, not {}",
-                self.reach_m
-            )));
+            return Err(OpenError(format!("reach_m must be from 0 to 100000 metres, not {}", self.reach_m)));
         }
         Ok(())
     }
 
     pub(crate) fn reach_mm(&self) -> u32 {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "checked: at most 100 km"
-        )]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked: at most 100 km")]
         let reach_mm = (self.reach_m * 1000.0).round() as u32;
         reach_mm
     }

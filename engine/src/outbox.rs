@@ -12,19 +12,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 /// What comes to a client.
 pub(crate) enum Release {
     /// The answers of one turn; `first` is the position of the turn's first event.
-    Turn {
-        first: Position,
-        durable_at: Timestamp,
-        answers: Vec<Answer>,
-    },
+    Turn { first: Position, durable_at: Timestamp, answers: Vec<Answer> },
     /// An answer from the archive; none: it could not be read.
     Archived { token: Token, decision: Option<Decision> },
     /// A collection.
-    Collection {
-        token: Token,
-        items: Vec<Caught>,
-        more_before: Option<Position>,
-    },
+    Collection { token: Token, items: Vec<Caught>, more_before: Option<Position> },
 }
 
 pub(crate) struct Outbox {
@@ -73,12 +65,7 @@ impl Outboxes {
         }
         let id = ClientId(u16::try_from(free).expect("clients are bounded far below"));
         let bell = Bell::for_descriptor().map_err(|error| NoMoreClients(error.to_string()))?;
-        let outbox = Arc::new(Outbox {
-            id,
-            queue: SegQueue::new(),
-            bell,
-            gone: AtomicBool::new(false),
-        });
+        let outbox = Arc::new(Outbox { id, queue: SegQueue::new(), bell, gone: AtomicBool::new(false) });
         if free == outboxes.len() {
             outboxes.push(None);
         }

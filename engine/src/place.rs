@@ -46,10 +46,7 @@ impl Place {
         }
         #[expect(clippy::cast_possible_truncation, reason = "checked above: at most 1.8e9")]
         let e7 = |degrees: f64| (degrees * 1e7).round() as i32;
-        Ok(Place {
-            lat_e7: e7(lat),
-            lon_e7: e7(lon),
-        })
+        Ok(Place { lat_e7: e7(lat), lon_e7: e7(lon) })
     }
 
     /// Latitude in degrees.
@@ -124,13 +121,7 @@ mod tests {
         for lon in [f64::NAN, f64::INFINITY, 180.5, -1e9] {
             assert_eq!(Place::from_degrees(0.0, lon), Err(PlaceError::Longitude));
         }
-        assert_eq!(
-            place(90.0, -180.0),
-            Place {
-                lat_e7: 900_000_000,
-                lon_e7: -1_800_000_000
-            }
-        );
+        assert_eq!(place(90.0, -180.0), Place { lat_e7: 900_000_000, lon_e7: -1_800_000_000 });
     }
 
     #[test]
@@ -141,21 +132,12 @@ mod tests {
             let h = (dla / 2.0).sin().powi(2) + la.cos() * lb.cos() * (dlo / 2.0).sin().powi(2);
             2.0 * 6_378_137.0 * h.sqrt().asin()
         };
-        for (lat, lon) in [
-            (0.0, 0.0),
-            (40.4168, -3.7038),
-            (-54.8, -68.3),
-            (71.0, 25.8),
-            (10.0, 179.9999),
-        ] {
+        for (lat, lon) in [(0.0, 0.0), (40.4168, -3.7038), (-54.8, -68.3), (71.0, 25.8), (10.0, 179.9999)] {
             let here = place(lat, lon);
             for (north, east) in [(0.0, 40.0), (40.0, 0.0), (-700.0, 700.0), (1500.0, 1500.0)] {
                 let there = here.moved(north, east);
                 let (ours, truth) = (here.distance_m_squared(there).sqrt(), haversine(here, there));
-                assert!(
-                    (ours - truth).abs() <= 0.001 * truth + 0.02,
-                    "{here} {there}: {ours} {truth}"
-                );
+                assert!((ours - truth).abs() <= 0.001 * truth + 0.02, "{here} {there}: {ours} {truth}");
             }
         }
     }

@@ -50,14 +50,7 @@ pub(crate) enum Claim {
 
 impl Player {
     pub(crate) fn new(id: PlayerId, name: PlayerName, used: IdRanges) -> Player {
-        Player(Arc::new(Entry {
-            id,
-            name,
-            ledger: Mutex::new(Ledger {
-                used,
-                ..Ledger::default()
-            }),
-        }))
+        Player(Arc::new(Entry { id, name, ledger: Mutex::new(Ledger { used, ..Ledger::default() }) }))
     }
 
     /// The number by which the journal knows them.
@@ -101,11 +94,7 @@ impl Player {
     pub(crate) fn answer(&self, decision: Decision, archived: Position) {
         let mut ledger = self.ledger();
         // Answers come nearly in the order of the throws: the search ends at once.
-        if let Some(index) = ledger
-            .in_flight
-            .iter()
-            .position(|claimed| *claimed == decision.attempt_id)
-        {
+        if let Some(index) = ledger.in_flight.iter().position(|claimed| *claimed == decision.attempt_id) {
             ledger.in_flight.remove(index);
         }
         ledger.recent.insert(decision.attempt_id, decision);
@@ -133,10 +122,7 @@ impl Player {
 
 impl Ledger {
     fn waiters_for(&mut self, attempt: AttemptId) -> Vec<Waiter> {
-        self.waiters
-            .extract_if(.., |(waiting, _)| *waiting == attempt)
-            .map(|(_, waiter)| waiter)
-            .collect()
+        self.waiters.extract_if(.., |(waiting, _)| *waiting == attempt).map(|(_, waiter)| waiter).collect()
     }
 }
 
@@ -204,11 +190,7 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn get(&self, name: &PlayerName) -> Option<Player> {
-        self.by_name
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-            .cloned()
+        self.by_name.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     /// The player of this name; a new one is announced before anyone else can see it.
@@ -233,10 +215,7 @@ impl Registry {
 
     /// Adds a player that the snapshot or the journal knows.
     pub(crate) fn restore(&self, player: Player) {
-        self.by_name
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(player.name().clone(), player);
+        self.by_name.write().unwrap_or_else(PoisonError::into_inner).insert(player.name().clone(), player);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -256,11 +235,7 @@ mod tests {
         let (mut ranges, mut set, mut seed) = (IdRanges::default(), BTreeSet::new(), 1u64);
         for step in 0..20_000 {
             seed = crate::ids::mix(seed);
-            let id = if step % 50 == 0 {
-                u64::MAX - seed % 3
-            } else {
-                seed % 200
-            };
+            let id = if step % 50 == 0 { u64::MAX - seed % 3 } else { seed % 200 };
             if seed >> 60 < 12 {
                 assert_eq!(ranges.insert(id), set.insert(id), "insert {id} at step {step}");
             } else {
@@ -271,10 +246,7 @@ mod tests {
         let ids: Vec<u64> = ranges.iter().flat_map(|(first, last)| first..=last).collect();
         assert_eq!(ids, set.into_iter().collect::<Vec<_>>());
         let pairs: Vec<_> = ranges.iter().collect();
-        assert!(
-            pairs.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0),
-            "ranges touch: {pairs:?}"
-        );
+        assert!(pairs.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0), "ranges touch: {pairs:?}");
     }
 
     #[test]
@@ -297,11 +269,7 @@ mod tests {
             assert_eq!(claim(attempt), Claim::New);
             player.answer(decision(attempt), Position(attempt));
         }
-        assert_eq!(
-            claim(1),
-            Claim::Archived,
-            "the snapshot has it, the memory needs it no longer"
-        );
+        assert_eq!(claim(1), Claim::Archived, "the snapshot has it, the memory needs it no longer");
         assert_eq!(claim(199), Claim::Answered(decision(199)));
     }
 }

@@ -26,37 +26,37 @@ pub(crate) enum Question {
     Answer(AttemptId),
 }
 
-pub(crate) struct Reader {
-    store: Arc<Store>,
-    world: Arc<World>,
-    failure: Arc<Failure>,
+/// Where requests wait.
+pub(crate) struct Counter {
     pub(crate) requests: Mailbox<Request>,
     stop: AtomicBool,
 }
 
-impl Reader {
-    pub(crate) fn new(store: Arc<Store>, world: Arc<World>, failure: Arc<Failure>) -> Reader {
-        let requests = Mailbox::for_thread(READER_REQUESTS);
-        Reader {
-            store,
-            world,
-            failure,
-            requests,
-            stop: AtomicBool::new(false),
-        }
+impl Counter {
+    pub(crate) fn new() -> Counter {
+        Counter { requests: Mailbox::for_thread(READER_REQUESTS), stop: AtomicBool::new(false) }
     }
 
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
         self.requests.ring();
     }
+}
 
+pub(crate) struct Reader {
+    pub(crate) counter: Arc<Counter>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) world: Arc<World>,
+    pub(crate) failure: Arc<Failure>,
+}
+
+impl Reader {
     /// Answers requests until told to stop.
-    pub(crate) fn run(&self) {
+    pub(crate) fn run(self) {
         let mut requests = Vec::new();
         loop {
-            self.requests.wait(|| self.stop.load(Ordering::SeqCst));
-            if self.requests.take(64, &mut requests) == 0 {
+            self.counter.requests.wait(|| self.counter.stop.load(Ordering::SeqCst));
+            if self.counter.requests.take(64, &mut requests) == 0 {
                 return;
             }
             for request in requests.drain(..) {
@@ -87,30 +87,20 @@ impl Reader {
             captured_at: Timestamp(caught.captured_at_ns()),
             position,
         });
-        Ok(Release::Collection {
-            token,
-            items: items.collect(),
-            more_before,
-        })
+        Ok(Release::Collection { token, items: items.collect(), more_before })
     }
 
     fn archived(&self, token: Token, player: PlayerId, attempt: AttemptId) -> Result<Release, ReadError> {
         let answer = self.store.answer(player, attempt)?;
         let missing = || ReadError::Store(format!("the answer to attempt {attempt} of player {player} is missing"));
         let answer = answer.ok_or_else(missing)?;
-        let outcome = Outcome::ALL
-            .get(usize::from(answer.outcome()))
-            .copied()
-            .ok_or_else(missing)?;
+        let outcome = Outcome::ALL.get(usize::from(answer.outcome())).copied().ok_or_else(missing)?;
         let decision = Decision {
             attempt_id: attempt,
             fakemon_id: FakemonId(answer.fakemon_id()),
             outcome,
             position: Position(answer.position()),
         };
-        Ok(Release::Archived {
-            token,
-            decision: Some(decision),
-        })
+        Ok(Release::Archived { token, decision: Some(decision) })
     }
 }

@@ -49,10 +49,7 @@ impl DecidedThrow {
                 player: PlayerId(record.player()),
                 attempt_id: AttemptId(record.attempt_id()),
                 fakemon_id: FakemonId(record.fakemon_id()),
-                place: Place {
-                    lat_e7: record.lat_e7(),
-                    lon_e7: record.lon_e7(),
-                },
+                place: Place { lat_e7: record.lat_e7(), lon_e7: record.lon_e7() },
                 received_at: Timestamp(record.received_ns()),
             },
             outcome: outcome(record.outcome()),
@@ -63,12 +60,7 @@ impl DecidedThrow {
     }
 
     pub(crate) fn facts(&self) -> StateHash {
-        let Throw {
-            player,
-            attempt_id,
-            fakemon_id,
-            ..
-        } = self.throw;
+        let Throw { player, attempt_id, fakemon_id, .. } = self.throw;
         StateHash::answered(player, attempt_id, fakemon_id, self.outcome)
     }
 }
@@ -102,10 +94,7 @@ pub(crate) fn appeared(record: &wire::Appeared) -> Fakemon {
     Fakemon::wild(
         FakemonId(record.fakemon_id()),
         SpeciesId(record.species()),
-        Place {
-            lat_e7: record.lat_e7(),
-            lon_e7: record.lon_e7(),
-        },
+        Place { lat_e7: record.lat_e7(), lon_e7: record.lon_e7() },
         CatchRate::from_basis_points(record.catch_rate_bp()),
         Timestamp(record.vanishes_at_ns()),
     )
@@ -114,10 +103,9 @@ pub(crate) fn appeared(record: &wire::Appeared) -> Fakemon {
 /// What an event does to the population, if anything.
 pub(crate) fn change(event: &wire::Event<'_>) -> Option<Change> {
     match event {
-        wire::Event::Attempt(record) if record.outcome() == wire::Outcome::Captured => Some(Change::Captured(
-            FakemonId(record.fakemon_id()),
-            PlayerId(record.player()),
-        )),
+        wire::Event::Attempt(record) if record.outcome() == wire::Outcome::Captured => {
+            Some(Change::Captured(FakemonId(record.fakemon_id()), PlayerId(record.player())))
+        }
         wire::Event::Appeared(record) => Some(Change::Appeared(appeared(record))),
         wire::Event::Vanished(record) => Some(Change::Vanished(FakemonId(record.fakemon_id()))),
         _ => None,
@@ -151,13 +139,8 @@ pub(crate) fn at(event: &wire::Event<'_>) -> Option<Timestamp> {
 pub(crate) fn event(record: wire::Event<'_>) -> Event {
     match record {
         wire::Event::Attempt(record) => {
-            let DecidedThrow {
-                throw,
-                outcome,
-                species,
-                queued_after_ns,
-                decided_after_ns,
-            } = DecidedThrow::read(record);
+            let DecidedThrow { throw, outcome, species, queued_after_ns, decided_after_ns } =
+                DecidedThrow::read(record);
             Event::Attempt {
                 player: throw.player,
                 attempt_id: throw.attempt_id,
@@ -171,36 +154,17 @@ pub(crate) fn event(record: wire::Event<'_>) -> Event {
             }
         }
         wire::Event::Appeared(record) => {
-            let Fakemon {
-                id,
-                vanishes_at,
-                place,
-                species,
-                catch_rate,
-                ..
-            } = appeared(record);
+            let Fakemon { id, vanishes_at, place, species, catch_rate, .. } = appeared(record);
             let at = Timestamp(record.at_ns());
-            Event::Appeared {
-                fakemon_id: id,
-                species,
-                place,
-                catch_rate,
-                at,
-                vanishes_at,
-            }
+            Event::Appeared { fakemon_id: id, species, place, catch_rate, at, vanishes_at }
         }
-        wire::Event::Vanished(record) => Event::Vanished {
-            fakemon_id: FakemonId(record.fakemon_id()),
-            at: Timestamp(record.at_ns()),
-        },
-        wire::Event::PlayerNamed(named) => Event::PlayerNamed {
-            player: PlayerId(named.player),
-            name: named.name,
-        },
-        wire::Event::SpeciesNamed(named) => Event::SpeciesNamed {
-            species: SpeciesId(named.species),
-            name: named.name,
-        },
+        wire::Event::Vanished(record) => {
+            Event::Vanished { fakemon_id: FakemonId(record.fakemon_id()), at: Timestamp(record.at_ns()) }
+        }
+        wire::Event::PlayerNamed(named) => Event::PlayerNamed { player: PlayerId(named.player), name: named.name },
+        wire::Event::SpeciesNamed(named) => {
+            Event::SpeciesNamed { species: SpeciesId(named.species), name: named.name }
+        }
         wire::Event::Opened(opened) => Event::Opened {
             at: Timestamp(opened.at_ns),
             world_seed: opened.world_seed,

@@ -36,23 +36,12 @@ pub(crate) struct Recovered {
 /// Reads everything that a store knows, for so many shards.
 pub(crate) fn recover(store: &Store, shards: usize) -> Result<Recovered, ReadError> {
     let head = store.head()?;
-    let rules = head.as_ref().map(|head| Rules {
-        world_seed: head.world_seed,
-        reach_mm: head.reach_mm,
-    });
-    let head = head.unwrap_or(Head {
-        position: 1,
-        next_fakemon_id: 1,
-        ..Head::default()
-    });
+    let rules = head.as_ref().map(|head| Rules { world_seed: head.world_seed, reach_mm: head.reach_mm });
+    let head = head.unwrap_or(Head { position: 1, next_fakemon_id: 1, ..Head::default() });
     let mut recovered = Recovered {
         populations: (0..shards).map(|_| Population::default()).collect(),
         registry: Registry::default(),
-        link: Link {
-            next: Position(head.position),
-            hash: head.block_hash,
-            state: StateHash(head.state_hash),
-        },
+        link: Link { next: Position(head.position), hash: head.block_hash, state: StateHash(head.state_hash) },
         species: head.species.clone(),
         rules,
         newest: Timestamp(head.last_ns),
@@ -69,9 +58,7 @@ pub(crate) fn recover(store: &Store, shards: usize) -> Result<Recovered, ReadErr
         }
     })?;
     recovered.replay_tail(store, &mut players)?;
-    players
-        .into_values()
-        .for_each(|player| recovered.registry.restore(player));
+    players.into_values().for_each(|player| recovered.registry.restore(player));
     check_acknowledged(store, recovered.link.next)?;
     Ok(recovered)
 }
@@ -99,10 +86,7 @@ impl Recovered {
                 return Ok(ControlFlow::Continue(()));
             }
             if stored.first > self.link.next {
-                return Err(ReadError::corrupt(
-                    self.link.next,
-                    format!("the next block is at {}", stored.first),
-                ));
+                return Err(ReadError::corrupt(self.link.next, format!("the next block is at {}", stored.first)));
             }
             let block = stored.verify_after(&self.link.hash)?;
             let mut result = Ok(());
@@ -114,10 +98,7 @@ impl Recovered {
             });
             result?;
             if self.link.state.0 != block.head().state_hash {
-                return Err(ReadError::corrupt(
-                    stored.first,
-                    "the state after this block is not what it says",
-                ));
+                return Err(ReadError::corrupt(stored.first, "the state after this block is not what it says"));
             }
             self.tail_events += u64::from(block.head().count);
             self.link.hash = stored.hash;
@@ -147,16 +128,11 @@ impl Recovered {
             Event::PlayerNamed(named) => {
                 let id = PlayerId(named.player);
                 let name = PlayerName::new(&named.name).map_err(|error| ReadError::corrupt(position, error))?;
-                players
-                    .entry(id)
-                    .or_insert_with(|| Player::new(id, name, IdRanges::default()));
+                players.entry(id).or_insert_with(|| Player::new(id, name, IdRanges::default()));
             }
             Event::SpeciesNamed(named) => name_species(&mut self.species, named.species, named.name),
             Event::Opened(opened) => {
-                self.rules = Some(Rules {
-                    world_seed: opened.world_seed,
-                    reach_mm: opened.reach_mm,
-                });
+                self.rules = Some(Rules { world_seed: opened.world_seed, reach_mm: opened.reach_mm });
             }
             Event::Appeared(_) | Event::Vanished(_) => {}
         }
@@ -182,10 +158,7 @@ impl Recovered {
             (Change::Vanished(_), Some(fate)) => fate == Fate::Wild || fate == Fate::Vanished,
         };
         if !fits {
-            return Err(ReadError::corrupt(
-                position,
-                format!("it contradicts what came before for fakémon {id}"),
-            ));
+            return Err(ReadError::corrupt(position, format!("it contradicts what came before for fakémon {id}")));
         }
         population.apply(change);
         Ok(())
@@ -199,18 +172,9 @@ fn fakemon(row: &FakemonRow) -> Fakemon {
         u32::MAX => Fate::Vanished,
         winner => Fate::Captured(PlayerId(winner)),
     };
-    let place = Place {
-        lat_e7: row.lat_e7(),
-        lon_e7: row.lon_e7(),
-    };
+    let place = Place { lat_e7: row.lat_e7(), lon_e7: row.lon_e7() };
     let catch_rate = CatchRate::from_basis_points(row.catch_rate_bp());
     let species = SpeciesId(row.species());
-    Fakemon::wild(
-        FakemonId(row.fakemon_id()),
-        species,
-        place,
-        catch_rate,
-        Timestamp(row.vanishes_at_ns()),
-    )
-    .with_fate(fate)
+    Fakemon::wild(FakemonId(row.fakemon_id()), species, place, catch_rate, Timestamp(row.vanishes_at_ns()))
+        .with_fate(fate)
 }

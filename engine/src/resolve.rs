@@ -67,10 +67,7 @@ mod tests {
     use crate::ids::SpeciesId;
     use crate::species::CatchRate;
 
-    const RULES: Rules = Rules {
-        world_seed: 7,
-        reach_mm: 50_000,
-    };
+    const RULES: Rules = Rules { world_seed: 7, reach_mm: 50_000 };
 
     fn fakemon(catch_rate: f64) -> Fakemon {
         let place = Place::from_degrees(40.4168, -3.7038).unwrap();
@@ -112,9 +109,7 @@ mod tests {
     fn dodging_follows_the_catch_rate_and_only_the_arguments() {
         let target = fakemon(0.3);
         let decide = |attempt| resolve(RULES, Some(&target), &throw(attempt, 0.0, 1));
-        let caught = (0..20_000)
-            .filter(|attempt| decide(*attempt) == Outcome::Captured)
-            .count();
+        let caught = (0..20_000).filter(|attempt| decide(*attempt) == Outcome::Captured).count();
         assert!((5_700..6_300).contains(&caught), "{caught} of 20,000 at a rate of 0.3");
         assert!((0..100).all(|attempt| decide(attempt) == decide(attempt)));
     }

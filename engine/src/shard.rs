@@ -26,12 +26,7 @@ pub struct ThrowCommand {
 /// What changes the world besides throws.
 pub(crate) enum WorldCommand {
     /// Let it appear, and tell the client.
-    Appear {
-        fakemon: Fakemon,
-        at: Timestamp,
-        token: Token,
-        client: ClientId,
-    },
+    Appear { fakemon: Fakemon, at: Timestamp, token: Token, client: ClientId },
     /// Its time is over, unless it is gone already.
     Vanish { fakemon: FakemonId, at: Timestamp },
 }
@@ -73,13 +68,7 @@ impl Turn {
 
     /// A turn that nobody waits for.
     pub(crate) fn of_names(section: SectionDraft, facts: StateHash) -> Turn {
-        Turn {
-            first: Position::default(),
-            section,
-            facts,
-            captures: Vec::new(),
-            answers: Vec::new(),
-        }
+        Turn { first: Position::default(), section, facts, captures: Vec::new(), answers: Vec::new() }
     }
 
     /// How many events it holds.
@@ -129,45 +118,22 @@ impl Shard {
 
     #[inline]
     fn decide_throw(&mut self, command: ThrowCommand, now: Timestamp, turn: &mut Turn) {
-        let ThrowCommand {
-            throw,
-            player,
-            token,
-            queued_after_ns,
-            client,
-        } = command;
+        let ThrowCommand { throw, player, token, queued_after_ns, client } = command;
         let target = self.population.get(throw.fakemon_id);
         let outcome = resolve(self.rules, target, &throw);
         let species = target.map_or(crate::ids::SpeciesId::UNKNOWN, |fakemon| fakemon.species);
         let decided_after_ns = short_ns(throw.received_at, now);
-        let decided = DecidedThrow {
-            throw,
-            outcome,
-            species,
-            queued_after_ns,
-            decided_after_ns,
-        };
+        let decided = DecidedThrow { throw, outcome, species, queued_after_ns, decided_after_ns };
         let offset = turn.next_offset();
         if outcome == Outcome::Captured {
             self.population.apply(Change::Captured(throw.fakemon_id, throw.player));
             let captured_at = throw.received_at.plus_ns(decided_after_ns.into());
             let caught = Caught::new(throw.fakemon_id.0, captured_at.0, species.0);
-            turn.captures.push(Capture {
-                offset,
-                player: throw.player.0,
-                caught,
-            });
+            turn.captures.push(Capture { offset, player: throw.player.0, caught });
         }
         turn.facts.add(decided.facts());
         turn.section.push_attempt(decided.record());
-        turn.answer(
-            client,
-            Answer {
-                offset,
-                token,
-                body: AnswerBody::Thrown { decided, player },
-            },
-        );
+        turn.answer(client, Answer { offset, token, body: AnswerBody::Thrown { decided, player } });
     }
 
     /// Lets fakémon appear and vanish.
@@ -175,12 +141,7 @@ impl Shard {
         let mut turn = Turn::new(self.id, 0);
         for command in commands.drain(..) {
             match command {
-                WorldCommand::Appear {
-                    fakemon,
-                    at,
-                    token,
-                    client,
-                } => {
+                WorldCommand::Appear { fakemon, at, token, client } => {
                     self.appear(fakemon, at, token, client, &mut turn);
                 }
                 WorldCommand::Vanish { fakemon, at } => self.vanish(fakemon, at, &mut turn),
@@ -192,24 +153,13 @@ impl Shard {
     fn appear(&mut self, fakemon: Fakemon, at: Timestamp, token: Token, client: ClientId, turn: &mut Turn) {
         let offset = turn.next_offset();
         let taken = self.population.get(fakemon.id).is_some();
-        let result = if taken {
-            Err(SpawnError::IdTaken(fakemon.id))
-        } else {
-            Ok(fakemon.id)
-        };
+        let result = if taken { Err(SpawnError::IdTaken(fakemon.id)) } else { Ok(fakemon.id) };
         if !taken {
             self.population.apply(Change::Appeared(fakemon));
             turn.facts.add(StateHash::appeared(&fakemon));
             turn.section.push_appeared(appeared_record(&fakemon, at));
         }
-        turn.answer(
-            client,
-            Answer {
-                offset,
-                token,
-                body: AnswerBody::Spawned(result),
-            },
-        );
+        turn.answer(client, Answer { offset, token, body: AnswerBody::Spawned(result) });
     }
 
     fn vanish(&mut self, id: FakemonId, at: Timestamp, turn: &mut Turn) {

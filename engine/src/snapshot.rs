@@ -95,39 +95,21 @@ impl Snapshotter {
     fn write(&mut self, changes: Changes) -> Result<(), ReadError> {
         let players = changes.player_rows(&self.store)?;
         let mut answers = changes.answers;
-        answers
-            .values_mut()
-            .for_each(|answers| answers.sort_unstable_by_key(Answer::attempt_id));
+        answers.values_mut().for_each(|answers| answers.sort_unstable_by_key(Answer::attempt_id));
         let fakemon: Vec<_> = changes.fakemon.into_values().collect();
         for rows in fakemon.chunks(BATCH_ROWS) {
-            self.store.write_rows(&Rows {
-                fakemon: rows.into(),
-                ..Rows::default()
-            })?;
+            self.store.write_rows(&Rows { fakemon: rows.into(), ..Rows::default() })?;
         }
         for rows in players.chunks(BATCH_ROWS) {
-            self.store.write_rows(&Rows {
-                players: rows.into(),
-                ..Rows::default()
-            })?;
+            self.store.write_rows(&Rows { players: rows.into(), ..Rows::default() })?;
         }
         for (player, answers) in answers {
             for rows in answers.chunks(BATCH_ROWS) {
-                self.store.write_rows(&Rows {
-                    answers: vec![(player, rows.into())],
-                    ..Rows::default()
-                })?;
+                self.store.write_rows(&Rows { answers: vec![(player, rows.into())], ..Rows::default() })?;
             }
         }
-        let head = Head {
-            position: self.follower.next.0,
-            ..self.head.clone()
-        };
-        self.store.write_rows(&Rows {
-            head: Some(head),
-            sync: self.follower.stopping(),
-            ..Rows::default()
-        })?;
+        let head = Head { position: self.follower.next.0, ..self.head.clone() };
+        self.store.write_rows(&Rows { head: Some(head), sync: self.follower.stopping(), ..Rows::default() })?;
         self.progress.set_snapshot(self.follower.next);
         Ok(())
     }
@@ -138,12 +120,8 @@ impl Snapshotter {
         if max_age.is_none() && max_bytes.is_none() {
             return Ok(());
         }
-        let oldest = max_age.map(|age| {
-            self.clock
-                .now()
-                .0
-                .saturating_sub(age.as_nanos().try_into().unwrap_or(u64::MAX))
-        });
+        let oldest =
+            max_age.map(|age| self.clock.now().0.saturating_sub(age.as_nanos().try_into().unwrap_or(u64::MAX)));
         let bytes = self.store.block_bytes();
         let mut too_many = max_bytes.map_or(0, |max| bytes.saturating_sub(max));
         let (limit, mut keep_from) = (self.progress.snapshot(), None);
@@ -237,32 +215,19 @@ impl Changes {
     /// The rows of all players who threw: what was used before, and what was used since.
     fn player_rows(&self, store: &Store) -> Result<Vec<(PlayerId, PlayerRow)>, ReadError> {
         let new = self.names.keys().filter(|player| !self.answers.contains_key(*player));
-        self.answers
-            .keys()
-            .chain(new)
-            .map(|player| Ok((*player, self.player_row(*player, store)?)))
-            .collect()
+        self.answers.keys().chain(new).map(|player| Ok((*player, self.player_row(*player, store)?))).collect()
     }
 
     fn player_row(&self, player: PlayerId, store: &Store) -> Result<PlayerRow, ReadError> {
         let before = store.player_row(player)?;
-        let name = before
-            .as_ref()
-            .map(|row| row.name.clone())
-            .or_else(|| self.names.get(&player).cloned());
+        let name = before.as_ref().map(|row| row.name.clone()).or_else(|| self.names.get(&player).cloned());
         let name = name.ok_or_else(|| ReadError::Store(format!("player {player} threw without ever being named")))?;
-        let used = before
-            .iter()
-            .flat_map(|row| &row.used)
-            .map(|range| (range.first(), range.last()));
+        let used = before.iter().flat_map(|row| &row.used).map(|range| (range.first(), range.last()));
         let mut used = IdRanges::from_ranges(used);
         for answer in self.answers.get(&player).into_iter().flatten() {
             used.insert(answer.attempt_id());
         }
-        Ok(PlayerRow {
-            name,
-            used: used.iter().map(|(first, last)| IdRange::new(first, last)).collect(),
-        })
+        Ok(PlayerRow { name, used: used.iter().map(|(first, last)| IdRange::new(first, last)).collect() })
     }
 }
 

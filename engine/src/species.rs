@@ -16,14 +16,8 @@ impl CatchRate {
 
     /// From a number between 0 and 1, rounded to four decimals; anything else is none.
     pub fn from_fraction(fraction: f64) -> Option<CatchRate> {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "checked: 0 to 10,000"
-        )]
-        (0.0..=1.0)
-            .contains(&fraction)
-            .then(|| CatchRate((fraction * 10_000.0).round() as u16))
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked: 0 to 10,000")]
+        (0.0..=1.0).contains(&fraction).then(|| CatchRate((fraction * 10_000.0).round() as u16))
     }
 
     /// From 1/10,000, as the journal has it; more than 10,000 means always.
@@ -102,11 +96,7 @@ impl SpeciesTable {
         if file.species.is_empty() || file.species.len() > SPECIES_MAX {
             return Err(SpeciesError(format!("give 1 to {SPECIES_MAX} [[species]] entries")));
         }
-        let species = file
-            .species
-            .into_iter()
-            .map(Entry::check)
-            .collect::<Result<Vec<_>, _>>()?;
+        let species = file.species.into_iter().map(Entry::check).collect::<Result<Vec<_>, _>>()?;
         let mut names: Vec<&str> = species.iter().map(|species| species.name.as_str()).collect();
         names.sort_unstable();
         match names.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -131,9 +121,7 @@ impl Entry {
         let name = self.name;
         let refuse = |why: String| Err(SpeciesError(format!("`{}`: {why}", name.escape_debug())));
         if name.is_empty() || name.len() > SPECIES_NAME_BYTES_MAX || name.chars().any(char::is_control) {
-            return refuse(format!(
-                "name must be 1 to {SPECIES_NAME_BYTES_MAX} bytes without control characters"
-            ));
+            return refuse(format!("name must be 1 to {SPECIES_NAME_BYTES_MAX} bytes without control characters"));
         }
         let Some(catch_rate) = CatchRate::from_fraction(self.catch_rate) else {
             return refuse("catch_rate must be a number from 0 to 1".into());
@@ -141,21 +129,10 @@ impl Entry {
         if self.lifetime_s == 0 || self.lifetime_s > LIFETIME_S_MAX {
             return refuse(format!("lifetime_s must be 1 to {LIFETIME_S_MAX}"));
         }
-        let Some(active) = self
-            .active
-            .as_deref()
-            .map(parse_hours)
-            .map_or(Some(None), |hours| hours.map(Some))
-        else {
+        let Some(active) = self.active.as_deref().map(parse_hours).map_or(Some(None), |hours| hours.map(Some)) else {
             return refuse("active must be two hours from 0 to 24, as in \"20-6\"".into());
         };
-        Ok(Species {
-            catch_rate,
-            lifetime_s: self.lifetime_s,
-            weight: self.weight,
-            active,
-            name,
-        })
+        Ok(Species { catch_rate, lifetime_s: self.lifetime_s, weight: self.weight, active, name })
     }
 }
 
@@ -183,10 +160,7 @@ mod tests {
             |line: &str| format!("[[species]]\nname = \"sparkit\"\ncatch_rate = 0.5\nlifetime_s = 60\n{line}");
         for (text, message) in [
             ("species = []".into(), "give 1 to 4096"),
-            (
-                entry("").replace("0.5", "1.5"),
-                "`sparkit`: catch_rate must be a number from 0 to 1",
-            ),
+            (entry("").replace("0.5", "1.5"), "`sparkit`: catch_rate must be a number from 0 to 1"),
             (entry("").replace("0.5", "nan"), "`sparkit`: catch_rate"),
             (entry("").replace("60", "0"), "`sparkit`: lifetime_s must be 1 to"),
             (entry("active = \"25-3\""), "`sparkit`: active must be two hours"),

@@ -42,14 +42,7 @@ pub enum Fate {
 impl Fakemon {
     /// One that has just appeared.
     pub fn wild(id: FakemonId, species: SpeciesId, place: Place, rate: CatchRate, vanishes_at: Timestamp) -> Fakemon {
-        Fakemon {
-            id,
-            vanishes_at,
-            place,
-            winner: 0,
-            species,
-            catch_rate: rate,
-        }
+        Fakemon { id, vanishes_at, place, winner: 0, species, catch_rate: rate }
     }
 
     /// With the fate that a row of the snapshot says.
@@ -75,18 +68,12 @@ impl Fakemon {
     /// The first winner stays the winner.
     pub(crate) fn capture(&mut self, player: PlayerId) {
         assert!(player.0 != 0 && player.0 != u32::MAX, "no player has this number");
-        assert!(
-            self.winner == 0 || self.winner == player.0,
-            "a fakémon is captured at most once"
-        );
+        assert!(self.winner == 0 || self.winner == player.0, "a fakémon is captured at most once");
         self.winner = player.0;
     }
 
     pub(crate) fn vanish(&mut self) {
-        assert!(
-            self.winner == 0 || self.winner == u32::MAX,
-            "who is captured does not vanish"
-        );
+        assert!(self.winner == 0 || self.winner == u32::MAX, "who is captured does not vanish");
         self.winner = u32::MAX;
     }
 }
@@ -211,10 +198,7 @@ impl StateHash {
     /// That a name has this number: a player's or a species'.
     pub fn named(number: u64, name: &str) -> StateHash {
         let chunk = |bytes: &[u8]| bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
-        let name = name
-            .as_bytes()
-            .chunks(8)
-            .fold(name.len() as u64, |hash, bytes| mix(hash ^ chunk(bytes)));
+        let name = name.as_bytes().chunks(8).fold(name.len() as u64, |hash, bytes| mix(hash ^ chunk(bytes)));
         StateHash::of(4, [number, name, 0, 0])
     }
 }

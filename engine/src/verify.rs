@@ -62,10 +62,7 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(Position, Position)) -> Resul
     let end = crate::archive::Archive::open(dir)?.end_position();
     let mut again = Again::default();
     let (mut hash, mut next): (BlockHash, _) = ([0; 32], None);
-    let mut verified = Verified {
-        from_the_beginning: true,
-        ..Verified::default()
-    };
+    let mut verified = Verified { from_the_beginning: true, ..Verified::default() };
     let mut diverged = None;
     store.blocks(Position(0), &mut |stored| {
         let block = match next {
@@ -75,10 +72,7 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(Position, Position)) -> Resul
             }
             None => stored.verify_after(&hash)?,
             Some(next) if stored.first != next => {
-                return Err(ReadError::corrupt(
-                    next,
-                    format!("the next block is at {}", stored.first),
-                ));
+                return Err(ReadError::corrupt(next, format!("the next block is at {}", stored.first)));
             }
             Some(_) => stored.verify_after(&hash)?,
         };
@@ -129,17 +123,9 @@ impl Again {
         });
         let head = block.head();
         let same = self.state.0 == head.state_hash;
-        let state = || {
-            (
-                head.first_position,
-                "the state after this block is not what it says".into(),
-            )
-        };
+        let state = || (head.first_position, "the state after this block is not what it says".into());
         let result = result.and_then(|()| if same { Ok(()) } else { Err(state()) });
-        result.map_err(|(position, what)| VerifyError::Diverged {
-            position: Position(position),
-            what,
-        })
+        result.map_err(|(position, what)| VerifyError::Diverged { position: Position(position), what })
     }
 
     fn event(&mut self, event: Event<'_>) -> Result<(), String> {
@@ -162,10 +148,7 @@ impl Again {
                 Ok(())
             }
             Event::Opened(opened) => {
-                self.rules = Rules {
-                    world_seed: opened.world_seed,
-                    reach_mm: opened.reach_mm,
-                };
+                self.rules = Rules { world_seed: opened.world_seed, reach_mm: opened.reach_mm };
                 Ok(())
             }
             Event::PlayerNamed(named) => match self.used.insert(PlayerId(named.player), IdRanges::default()) {
@@ -181,18 +164,12 @@ impl Again {
         let used = self.used.get_mut(&throw.player);
         let used = used.ok_or_else(|| format!("player {} was never named", throw.player))?;
         if !used.insert(throw.attempt_id.0) {
-            return Err(format!(
-                "attempt {} of player {} is decided a second time",
-                throw.attempt_id, throw.player
-            ));
+            return Err(format!("attempt {} of player {} is decided a second time", throw.attempt_id, throw.player));
         }
         let outcome = resolve(self.rules, self.population.get(throw.fakemon_id), throw);
         if outcome != decided.outcome {
             let (said, follows) = (decided.outcome.name(), outcome.name());
-            return Err(format!(
-                "attempt {} says {said}, but {follows} follows",
-                throw.attempt_id
-            ));
+            return Err(format!("attempt {} says {said}, but {follows} follows", throw.attempt_id));
         }
         if outcome == Outcome::Captured {
             if matches!(throw.player, PlayerId(0 | u32::MAX)) {

@@ -27,11 +27,7 @@ pub fn cell_of(place: Place) -> u64 {
 
 /// The cells that cover a circle of up to [`LOOK_RADIUS_M_MAX`] metres.
 pub fn cells_around(place: Place, radius_m: f64) -> Vec<u64> {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "clamped to a few"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a few")]
     let rings = (radius_m.clamp(0.0, LOOK_RADIUS_M_MAX) / CELL_STEP_M).ceil() as u32 + 1;
     let centre = CellIndex::try_from(cell_of(place)).expect("cell_of gives cells");
     centre.grid_disk::<Vec<_>>(rings).into_iter().map(u64::from).collect()
@@ -79,10 +75,7 @@ struct Sightings {
 
 impl Wild {
     fn place(&self) -> Place {
-        Place {
-            lat_e7: self.lat_e7,
-            lon_e7: self.lon_e7,
-        }
+        Place { lat_e7: self.lat_e7, lon_e7: self.lon_e7 }
     }
 }
 
@@ -91,9 +84,7 @@ impl Sightings {
         let arena = &mut self.arena;
         let id = fakemon.id.0;
         let slot = self.free.unwrap_or_else(|| arena.next_slot());
-        let entry = self
-            .index
-            .entry(mix(id), |slot| arena[*slot].id == id, |slot| mix(arena[*slot].id));
+        let entry = self.index.entry(mix(id), |slot| arena[*slot].id == id, |slot| mix(arena[*slot].id));
         let Entry::Vacant(vacant) = entry else { return false };
         vacant.insert(slot);
         let head = self.cells.entry(cell_of(fakemon.place)).or_insert(NONE);
@@ -199,12 +190,12 @@ impl World {
         if !changes.is_empty() {
             let mut sightings = self.sightings.write().unwrap_or_else(PoisonError::into_inner);
             let seen = changes.iter().filter_map(|change| match *change {
-                state::Change::Appeared(fakemon) => sightings
-                    .insert(&fakemon)
-                    .then(|| Change::Appeared(self.sighting_of(&fakemon))),
-                state::Change::Captured(fakemon_id, _) | state::Change::Vanished(fakemon_id) => sightings
-                    .remove(fakemon_id)
-                    .map(|place| Change::Vanished { fakemon_id, place }),
+                state::Change::Appeared(fakemon) => {
+                    sightings.insert(&fakemon).then(|| Change::Appeared(self.sighting_of(&fakemon)))
+                }
+                state::Change::Captured(fakemon_id, _) | state::Change::Vanished(fakemon_id) => {
+                    sightings.remove(fakemon_id).map(|place| Change::Vanished { fakemon_id, place })
+                }
             });
             let seen: Arc<[Change]> = seen.collect();
             drop(sightings);
@@ -225,10 +216,7 @@ impl World {
     }
 
     pub(crate) fn subscribe(&self) -> Subscription {
-        let feed = Arc::new(Feed {
-            batches: ArrayQueue::new(SUBSCRIPTION_BATCHES),
-            lost: AtomicBool::new(false),
-        });
+        let feed = Arc::new(Feed { batches: ArrayQueue::new(SUBSCRIPTION_BATCHES), lost: AtomicBool::new(false) });
         let mut subscribers = self.subscribers.lock().unwrap_or_else(PoisonError::into_inner);
         subscribers.push(Arc::downgrade(&feed));
         Subscription(feed)
@@ -244,10 +232,8 @@ impl World {
         let radius_m = radius_m.clamp(0.0, LOOK_RADIUS_M_MAX);
         let cells = cells_around(centre, radius_m);
         let sightings = self.sightings.read().unwrap_or_else(PoisonError::into_inner);
-        let in_sight = cells
-            .into_iter()
-            .flat_map(|cell| sightings.in_cell(cell))
-            .filter(|wild| wild.vanishes_at > now.0);
+        let in_sight =
+            cells.into_iter().flat_map(|cell| sightings.in_cell(cell)).filter(|wild| wild.vanishes_at > now.0);
         let mut found: Vec<(f64, Wild)> = in_sight
             .map(|wild| (centre.distance_m_squared(wild.place()), *wild))
             .filter(|(distance, _)| *distance <= radius_m * radius_m)
@@ -278,29 +264,18 @@ impl World {
 
     /// How many slots there are to look at.
     pub(crate) fn slots(&self) -> u32 {
-        self.sightings
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .arena
-            .next_slot()
+        self.sightings.read().unwrap_or_else(PoisonError::into_inner).arena.next_slot()
     }
 
     /// How many are wild.
     pub(crate) fn wild(&self) -> usize {
-        self.sightings
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .index
-            .len()
+        self.sightings.read().unwrap_or_else(PoisonError::into_inner).index.len()
     }
 
     /// A species' name by its number.
     pub(crate) fn species_name(&self, species: SpeciesId) -> Arc<str> {
         let names = self.species.read().unwrap_or_else(PoisonError::into_inner);
-        names
-            .get(usize::from(species.0))
-            .cloned()
-            .unwrap_or_else(|| "unknown".into())
+        names.get(usize::from(species.0)).cloned().unwrap_or_else(|| "unknown".into())
     }
 
     fn sighting(&self, wild: &Wild) -> Sighting {

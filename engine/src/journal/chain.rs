@@ -42,11 +42,7 @@ impl<'a> StoredBlock<'a> {
         let Some((hash, bytes)) = value.split_first_chunk() else {
             return Err(ReadError::corrupt(first, "the block is shorter than its hash"));
         };
-        Ok(StoredBlock {
-            first,
-            hash: *hash,
-            bytes,
-        })
+        Ok(StoredBlock { first, hash: *hash, bytes })
     }
 
     /// Checks that the block follows `previous`, byte for byte, and is well formed.

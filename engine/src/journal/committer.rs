@@ -47,6 +47,7 @@ impl Desk {
 
     /// Hands over a turn, or gives it back when too many wait. Once the journal cannot be written any more, turns go
     /// nowhere: nobody was told of them, and nobody will be.
+    #[expect(clippy::result_large_err, reason = "a turn that is refused goes back whole")]
     pub(crate) fn submit(&self, turn: Turn) -> Result<(), Turn> {
         if !self.broken.load(Ordering::Relaxed) {
             self.turns.push(turn)?;
@@ -139,9 +140,7 @@ impl Committer {
     pub(crate) fn run(mut self) {
         let (mut turns, mut value) = (Vec::new(), Vec::new());
         loop {
-            self.desk
-                .turns
-                .wait(|| !self.desk.names.is_empty() || self.desk.stop.load(Ordering::SeqCst));
+            self.desk.turns.wait(|| !self.desk.names.is_empty() || self.desk.stop.load(Ordering::SeqCst));
             self.take_group(&mut turns);
             if turns.is_empty() {
                 break;
@@ -180,10 +179,7 @@ impl Committer {
                 }
                 Name::Species(species, name) => {
                     facts.add(StateHash::named(u64::from(species.0) << 32, &name));
-                    section.push_species_named(SpeciesNamed {
-                        species: species.0,
-                        name,
-                    });
+                    section.push_species_named(SpeciesNamed { species: species.0, name });
                 }
                 Name::Opened(opened) => section.push_opened(opened),
             }
@@ -235,13 +231,9 @@ impl Committer {
         value.clear();
         value.extend_from_slice(&self.link.hash);
         value.extend_from_slice(block);
-        let written = self
-            .store
-            .write_block(first, value, captures.into_iter(), self.durability);
+        let written = self.store.write_block(first, value, captures.into_iter(), self.durability);
         written.map_err(|error| explain_write(&error))?;
-        self.store
-            .acknowledge(self.link.next)
-            .map_err(|error| format!("the file `acknowledged`: {error}"))
+        self.store.acknowledge(self.link.next).map_err(|error| format!("the file `acknowledged`: {error}"))
     }
 
     fn release(&self, first: Position, turns: &mut Vec<Turn>, durable_at: crate::ids::Timestamp) {
@@ -249,15 +241,7 @@ impl Committer {
         for turn in turns.drain(..) {
             let first = turn.first.max(first);
             for (client, answers) in turn.answers {
-                self.outboxes.release(
-                    client,
-                    Release::Turn {
-                        first,
-                        durable_at,
-                        answers,
-                    },
-                    archived,
-                );
+                self.outboxes.release(client, Release::Turn { first, durable_at, answers }, archived);
             }
         }
     }

@@ -36,10 +36,7 @@ pub enum ReadError {
 
 impl ReadError {
     pub(crate) fn corrupt(position: Position, what: impl ToString) -> ReadError {
-        ReadError::Corrupt {
-            position,
-            what: what.to_string(),
-        }
+        ReadError::Corrupt { position, what: what.to_string() }
     }
 }
 
@@ -69,26 +66,18 @@ impl Store {
         if !identify(dir)? {
             let mut entries = fs::read_dir(dir).map_err(|error| fail(&error))?;
             if entries.next().is_some() {
-                return Err(fail(
-                    &"it holds other files; give an empty directory or one that fakemon made",
-                ));
+                return Err(fail(&"it holds other files; give an empty directory or one that fakemon made"));
             }
             let identity = format!("fakemon data directory, format {FORMAT}\n");
             fs::write(dir.join(IDENTITY), identity).map_err(|error| fail(&error))?;
         }
         let db = DB::open_cf_descriptors(&database_options(), dir.join("journal"), families());
-        let db = db.map_err(|error| fail(&explain(&error.to_string())))?;
+        let db = db.map_err(|error| fail(&explain(error.as_ref())))?;
         let mut options = fs::OpenOptions::new();
         options.create(true).read(true).write(true).truncate(false);
         let acknowledged = options.open(dir.join(ACKNOWLEDGED)).map_err(|error| fail(&error))?;
-        fs::File::open(dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(|error| fail(&error))?;
-        Ok(Store {
-            db,
-            acknowledged: Some(acknowledged),
-            scratch: None,
-        })
+        fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| fail(&error))?;
+        Ok(Store { db, acknowledged: Some(acknowledged), scratch: None })
     }
 
     /// Opens a data directory for reading, beside a running server or without one, and changes nothing in it.
@@ -105,12 +94,8 @@ impl Store {
         options.create_missing_column_families(false);
         options.set_max_open_files(-1);
         let db = DB::open_cf_descriptors_as_secondary(&options, dir.join("journal"), scratch.clone(), families());
-        let db = db.map_err(|error| fail(&explain(&error.to_string())))?;
-        Ok(Store {
-            db,
-            acknowledged: None,
-            scratch: Some(scratch),
-        })
+        let db = db.map_err(|error| fail(&explain(error.as_ref())))?;
+        Ok(Store { db, acknowledged: None, scratch: Some(scratch) })
     }
 
     /// Sees what the writer has written since; for a store that was opened to read.
@@ -191,11 +176,7 @@ impl Store {
     /// The first position of the oldest block.
     pub(crate) fn first_position(&self) -> Result<Option<Position>, ReadError> {
         let mut iterator = self.db.iterator_cf(self.family("blocks"), IteratorMode::Start);
-        iterator
-            .next()
-            .transpose()?
-            .map(|(key, _)| Ok(Position(number(&key)?)))
-            .transpose()
+        iterator.next().transpose()?.map(|(key, _)| Ok(Position(number(&key)?))).transpose()
     }
 
     /// Forgets all blocks that start before `before`.
@@ -245,9 +226,7 @@ impl Store {
         let Some(bytes) = self.db.get_pinned_cf(self.family("head"), b"")? else {
             return Ok(None);
         };
-        snapshot::read_head(&bytes)
-            .map(Some)
-            .map_err(|error| malformed("head", &error))
+        snapshot::read_head(&bytes).map(Some).map_err(|error| malformed("head", &error))
     }
 
     /// All fakémon of the snapshot.
@@ -264,24 +243,16 @@ impl Store {
         let Some(bytes) = self.db.get_pinned_cf(self.family("fakemon"), id.0.to_be_bytes())? else {
             return Ok(None);
         };
-        snapshot::read_fakemon(&bytes)
-            .map(Some)
-            .map_err(|error| malformed("fakemon", &error))
+        snapshot::read_fakemon(&bytes).map(Some).map_err(|error| malformed("fakemon", &error))
     }
 
     /// All players of the snapshot.
     pub(crate) fn players(&self, visit: &mut dyn FnMut(PlayerId, snapshot::Player)) -> Result<(), ReadError> {
-        for entry in self
-            .db
-            .iterator_cf_opt(self.family("players"), scan_options(), IteratorMode::Start)
-        {
+        for entry in self.db.iterator_cf_opt(self.family("players"), scan_options(), IteratorMode::Start) {
             let (key, value) = entry?;
             let id = key.as_ref().try_into().map(u32::from_be_bytes);
             let id = id.map_err(|_| ReadError::Store("a key of `players` is damaged".into()))?;
-            visit(
-                PlayerId(id),
-                snapshot::read_player(&value).map_err(|error| malformed("players", &error))?,
-            );
+            visit(PlayerId(id), snapshot::read_player(&value).map_err(|error| malformed("players", &error))?);
         }
         Ok(())
     }
@@ -291,9 +262,7 @@ impl Store {
         let Some(bytes) = self.db.get_pinned_cf(self.family("players"), id.0.to_be_bytes())? else {
             return Ok(None);
         };
-        snapshot::read_player(&bytes)
-            .map(Some)
-            .map_err(|error| malformed("players", &error))
+        snapshot::read_player(&bytes).map(Some).map_err(|error| malformed("players", &error))
     }
 
     /// The answer to a throw, from the snapshot. Ids that were used in their order are found at once.
@@ -321,11 +290,7 @@ impl Store {
             batch.put_cf(self.family("fakemon"), row.fakemon_id().to_be_bytes(), row.0);
         }
         for (id, player) in &rows.players {
-            batch.put_cf(
-                self.family("players"),
-                id.0.to_be_bytes(),
-                snapshot::write_player(player),
-            );
+            batch.put_cf(self.family("players"), id.0.to_be_bytes(), snapshot::write_player(player));
         }
         for (id, answers) in &rows.answers {
             if let (Some(last), Some(first)) = (answers.last(), answers.first()) {
@@ -379,9 +344,7 @@ fn answers_key(player: PlayerId, last: AttemptId, position: Position) -> [u8; 20
 }
 
 fn number(key: &[u8]) -> Result<u64, ReadError> {
-    let bytes = key
-        .try_into()
-        .map_err(|_| ReadError::Store("a key has the wrong length".into()))?;
+    let bytes = key.try_into().map_err(|_| ReadError::Store("a key has the wrong length".into()))?;
     Ok(u64::from_be_bytes(bytes))
 }
 
@@ -390,30 +353,19 @@ fn identify(dir: &Path) -> Result<bool, OpenError> {
     let path = dir.join(IDENTITY);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error)
-            if matches!(
-                error.kind(),
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-            ) =>
-        {
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
             return Ok(false);
         }
         Err(error) => return Err(OpenError(format!("{}: {error}", path.display()))),
     };
-    let format = text
-        .trim()
-        .strip_prefix("fakemon data directory, format ")
-        .and_then(|format| format.parse().ok());
+    let format = text.trim().strip_prefix("fakemon data directory, format ").and_then(|format| format.parse().ok());
     match format {
         Some(FORMAT) => Ok(true),
         Some(format) if format > FORMAT => Err(OpenError(format!(
             "data directory {}: its format is {format}, this program knows up to {FORMAT}: use a newer fakemon",
             dir.display()
         ))),
-        _ => Err(OpenError(format!(
-            "{}: it does not say `format N`; this is no data directory",
-            path.display()
-        ))),
+        _ => Err(OpenError(format!("{}: it does not say `format N`; this is no data directory", path.display()))),
     }
 }
 
@@ -431,11 +383,7 @@ fn explain(error: &str) -> String {
 /// A message of RocksDB about a failed write, and what to do.
 pub(super) fn explain_write(error: &rocksdb::Error) -> String {
     let error = error.to_string();
-    let remedy = if error.contains("No space left") {
-        ": free some space on its disk, then start again"
-    } else {
-        ""
-    };
+    let remedy = if error.contains("No space left") { ": free some space on its disk, then start again" } else { "" };
     format!("the journal could not be written ({error}){remedy}")
 }
 
@@ -455,9 +403,7 @@ fn database_options() -> Options {
 
 fn families() -> Vec<ColumnFamilyDescriptor> {
     let cache = Cache::new_lru_cache(64 << 20);
-    FAMILIES
-        .map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache)))
-        .into()
+    FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache))).into()
 }
 
 fn family_options(name: &str, cache: &Cache) -> Options {

@@ -1,0 +1,445 @@
+//! The engine, embedded: who wins, what is remembered, what is refused. Data in, data out; no network.
+
+use fakemon_engine::archive::Archive;
+use fakemon_engine::ids::{AttemptId, FakemonId, Position, Token};
+use fakemon_engine::model::{
+    Attempt, Completion, Decision, Event, Outcome, PlayerName, Spawn, SpawnError, SubmitError,
+};
+use fakemon_engine::place::Place;
+use fakemon_engine::species::CatchRate;
+use fakemon_engine::verify::verify;
+use fakemon_engine::{Change, Client, Engine, Options, Retention};
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn options(cores: usize) -> Options {
+    Options { cores, pin: false, snapshot_every: Duration::from_millis(50), ..Options::default() }
+}
+
+fn open(dir: &Path, cores: usize) -> Engine {
+    Engine::open(dir, options(cores)).unwrap()
+}
+
+fn sol() -> Place {
+    Place::from_degrees(40.4168, -3.7038).unwrap()
+}
+
+fn spawn_of(id: u64) -> Spawn {
+    let catch_rate = Some(CatchRate::ALWAYS);
+    let fakemon_id = Some(FakemonId(id));
+    Spawn { fakemon_id, species: "sparkit".into(), place: sol(), lifetime_s: Some(3_600), catch_rate }
+}
+
+fn wait_for(client: &mut Client, count: usize) -> Vec<Completion> {
+    let (mut completions, deadline) = (Vec::new(), Instant::now() + PATIENCE);
+    while completions.len() < count {
+        client.wait(&mut completions, Duration::from_millis(100));
+        assert!(Instant::now() < deadline, "{} of {count} completions", completions.len());
+    }
+    completions
+}
+
+fn spawn(client: &mut Client, ids: impl Iterator<Item = u64>) {
+    let count = ids.map(|id| client.spawn(Token(id), &spawn_of(id)).unwrap()).count();
+    for completion in wait_for(client, count) {
+        assert!(matches!(completion, Completion::Spawned { result: Ok(_), .. }), "{completion:?}");
+    }
+}
+
+fn throw(engine: &Engine, client: &mut Client, player: &str, attempt: u64, fakemon: u64) -> Decision {
+    let attempt = attempt_of(engine, client, player, attempt, fakemon);
+    client.attempt(Token(9), attempt).unwrap();
+    match wait_for(client, 1).remove(0) {
+        Completion::Decided { token: Token(9), decision, .. } => decision,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn attempt_of(engine: &Engine, client: &Client, player: &str, attempt: u64, fakemon: u64) -> Attempt {
+    Attempt {
+        player: client.register(&PlayerName::new(player).unwrap()).unwrap(),
+        attempt_id: AttemptId(attempt),
+        fakemon_id: FakemonId(fakemon),
+        place: sol(),
+        received_at: engine.now(),
+    }
+}
+
+fn collection(engine: &Engine, client: &mut Client, player: &str) -> Vec<(u64, Position)> {
+    let Some(player) = engine.player(&PlayerName::new(player).unwrap()) else { return Vec::new() };
+    client.collection(Token(7), &player, None).unwrap();
+    match wait_for(client, 1).remove(0) {
+        Completion::Collection { items, .. } => {
+            items.into_iter().map(|caught| (caught.fakemon_id.0, caught.position)).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn exactly_one_wins_each_fakemon_however_many_cores_and_clients() {
+    for cores in [1, 2, 3] {
+        let dir = TempDir::new().unwrap();
+        let engine = open(dir.path(), cores);
+        spawn(&mut engine.client().unwrap(), 1..=50);
+        let racers: Vec<_> = (0..4)
+            .map(|racer| {
+                let engine = engine.clone();
+                std::thread::spawn(move || race(&engine, racer))
+            })
+            .collect();
+        let mut winners: HashMap<FakemonId, usize> = HashMap::new();
+        for racer in racers {
+            for decision in racer.join().unwrap() {
+                assert!(matches!(decision.outcome, Outcome::Captured | Outcome::AlreadyCaptured), "{decision:?}");
+                *winners.entry(decision.fakemon_id).or_default() +=
+                    usize::from(decision.outcome == Outcome::Captured);
+            }
+        }
+        assert_eq!(winners.len(), 50);
+        assert!(winners.values().all(|wins| *wins == 1), "cores {cores}: {winners:?}");
+        engine.close();
+        let verified = verify(dir.path(), &mut |_, _| {}).unwrap();
+        assert_eq!(verified.attempts, 4 * 50 * 20);
+    }
+}
+
+/// Twenty players throw at each of fifty fakémon, as fast as they can.
+fn race(engine: &Engine, racer: u64) -> Vec<Decision> {
+    let mut client = engine.client().unwrap();
+    for fakemon in 1..=50 {
+        for player in 0..20 {
+            let attempt = attempt_of(engine, &client, &format!("racer {racer}.{player}"), fakemon, fakemon);
+            client.attempt(Token(0), attempt).unwrap();
+        }
+        client.flush();
+    }
+    let decisions = wait_for(&mut client, 50 * 20).into_iter().map(|completion| match completion {
+        Completion::Decided { decision, stages: Some(stages), .. } => {
+            assert!(stages.received_at <= stages.queued_at && stages.queued_at <= stages.decided_at);
+            assert!(stages.decided_at <= stages.durable_at);
+            decision
+        }
+        other => panic!("{other:?}"),
+    });
+    decisions.collect()
+}
+
+#[test]
+fn a_throw_that_is_sent_again_gets_its_first_answer_for_ever() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(dir.path(), 2);
+    let mut client = engine.client().unwrap();
+    spawn(&mut client, 1..=2);
+    let first = throw(&engine, &mut client, "ana", 7, 1);
+    assert_eq!(first.outcome, Outcome::Captured);
+    assert_eq!(throw(&engine, &mut client, "ana", 7, 1), first);
+    assert_eq!(throw(&engine, &mut client, "ana", 7, 2), first, "the id decides, not the fakémon");
+    assert_eq!(throw(&engine, &mut engine.client().unwrap(), "ana", 7, 1), first, "from another connection too");
+    assert_eq!(
+        throw(&engine, &mut client, "ben", 7, 1).outcome,
+        Outcome::AlreadyCaptured,
+        "ids are the player's own"
+    );
+
+    // Long enough for the ledger to forget it and for the snapshot to hold it.
+    for attempt in 100..400 {
+        throw(&engine, &mut client, "ana", attempt, 1);
+    }
+    until("the snapshot follows", || engine.metrics().snapshot_position == engine.position());
+    for attempt in 400..600 {
+        throw(&engine, &mut client, "ana", attempt, 1);
+    }
+    assert_eq!(throw(&engine, &mut client, "ana", 7, 1), first, "from the archive");
+    drop(client);
+    engine.close();
+
+    for cores in [3, 1] {
+        let engine = open(dir.path(), cores);
+        let mut client = engine.client().unwrap();
+        assert_eq!(throw(&engine, &mut client, "ana", 7, 2), first, "after a restart with {cores} cores");
+        assert_eq!(throw(&engine, &mut client, "ana", 250, 2).outcome, Outcome::AlreadyCaptured);
+        engine.close();
+    }
+}
+
+#[test]
+fn a_throw_that_is_sent_twice_at_once_is_decided_once() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(dir.path(), 2);
+    let (mut one, mut two) = (engine.client().unwrap(), engine.client().unwrap());
+    spawn(&mut one, 1..=1);
+    for attempt in 1..=500 {
+        let copy = attempt_of(&engine, &one, "ana", attempt, 1 + attempt % 2);
+        one.attempt(Token(1), copy.clone()).unwrap();
+        two.attempt(Token(2), Attempt { fakemon_id: FakemonId(1), ..copy }).unwrap();
+        let answers = [wait_for(&mut one, 1).remove(0), wait_for(&mut two, 1).remove(0)];
+        let [Completion::Decided { decision: first, .. }, Completion::Decided { decision: second, .. }] = answers
+        else {
+            panic!("{answers:?}")
+        };
+        assert_eq!(first, second);
+    }
+    engine.close();
+    assert_eq!(verify(dir.path(), &mut |_, _| {}).unwrap().attempts, 500);
+}
+
+#[test]
+fn collections_and_fates_survive_restarts_with_other_numbers_of_cores() {
+    let dir = TempDir::new().unwrap();
+    let mut expected = Vec::new();
+    for (round, cores) in [1, 3, 2, 1].into_iter().enumerate() {
+        let engine = open(dir.path(), cores);
+        let mut client = engine.client().unwrap();
+        assert_eq!(collection(&engine, &mut client, "ana"), expected, "round {round}");
+        let ids = round as u64 * 10 + 1..=round as u64 * 10 + 10;
+        spawn(&mut client, ids.clone());
+        for id in ids {
+            let decision = throw(&engine, &mut client, "ana", id, id);
+            assert_eq!(decision.outcome, Outcome::Captured);
+            expected.push((id, decision.position));
+            assert_eq!(collection(&engine, &mut client, "ana"), expected, "told, so it is there");
+        }
+        for (id, _) in &expected {
+            let decision = throw(&engine, &mut client, "ben", round as u64 * 1_000 + id, *id);
+            assert_eq!(decision.outcome, Outcome::AlreadyCaptured);
+        }
+        let error = client.spawn(Token(1), &spawn_of(1)).map(|()| wait_for(&mut client, 1).remove(0));
+        let taken = matches!(error, Ok(Completion::Spawned { result: Err(SpawnError::IdTaken(FakemonId(1))), .. }));
+        assert!(taken, "{error:?}");
+        engine.close();
+    }
+    verify(dir.path(), &mut |_, _| {}).unwrap();
+}
+
+#[test]
+fn a_copy_taken_at_any_moment_holds_everything_that_was_acknowledged() {
+    let (dir, copies) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let engine = open(dir.path(), 2);
+    let mut client = engine.client().unwrap();
+    spawn(&mut client, 1..=20);
+    for round in 1..=5 {
+        let told: Vec<_> = (1..=20).map(|id| throw(&engine, &mut client, "ana", round * 100 + id, id)).collect();
+        // Not atomic, as a crash is: but what was acknowledged before does not change any more.
+        let copy = copies.path().join(round.to_string());
+        copy_dir(dir.path(), &copy);
+        let revived = open(&copy, 1);
+        let mut client = revived.client().unwrap();
+        for first in told {
+            let again = throw(&revived, &mut client, "ana", first.attempt_id.0, first.fakemon_id.0);
+            assert_eq!(again, first);
+        }
+        revived.close();
+        verify(&copy, &mut |_, _| {}).unwrap();
+    }
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    // RocksDB's own order of trust: data first, then what names it.
+    let mut names: Vec<_> = std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort_by_key(|name| name.to_string_lossy().starts_with(['M', 'C', 'a']));
+    for name in names {
+        let (from, to) = (from.join(&name), to.join(&name));
+        if from.is_dir() { copy_dir(&from, &to) } else { drop(std::fs::copy(&from, &to)) }
+    }
+}
+
+#[test]
+fn time_ends_a_fakemon_and_the_view_shows_what_is_there() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(dir.path(), 2);
+    let mut client = engine.client().unwrap();
+    let mut changes = engine.subscribe();
+    spawn(&mut client, 1..=2);
+    client.spawn(Token(3), &Spawn { lifetime_s: Some(1), ..spawn_of(3) }).unwrap();
+    wait_for(&mut client, 1);
+    until("the view follows", || engine.world_position() == engine.position());
+    let seen = |engine: &Engine| {
+        let mut ids: Vec<u64> = engine.look(sol(), 100.0).iter().map(|sighting| sighting.fakemon_id.0).collect();
+        ids.sort_unstable();
+        ids
+    };
+    assert_eq!(seen(&engine), [1, 2, 3]);
+    assert!(engine.look(sol().moved(500.0, 0.0), 400.0).is_empty());
+    assert_eq!(engine.look(sol().moved(500.0, 0.0), 510.0).len(), 3);
+    throw(&engine, &mut client, "ana", 1, 1);
+    until("the captured one and the late one are gone", || seen(&engine) == [2]);
+    until("the journal says so", || engine.metrics().vanished == 1);
+    assert_eq!(throw(&engine, &mut client, "ana", 2, 3).outcome, Outcome::Vanished);
+    let mut batches = Vec::new();
+    assert!(changes.drain(&mut batches), "nothing was lost");
+    let told: Vec<_> = batches.iter().flat_map(|batch| batch.iter()).collect();
+    assert_eq!(told.iter().filter(|change| matches!(change, Change::Appeared(_))).count(), 3);
+    assert_eq!(told.iter().filter(|change| matches!(change, Change::Vanished { .. })).count(), 2);
+}
+
+#[test]
+fn the_engine_gives_ids_that_nobody_has() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(dir.path(), 2);
+    let mut client = engine.client().unwrap();
+    spawn(&mut client, [1, 2, 3, 7, i64::MAX as u64].into_iter());
+    for token in 0..10 {
+        client.spawn(Token(token), &Spawn { fakemon_id: None, ..spawn_of(0) }).unwrap();
+    }
+    let mut ids: Vec<u64> = wait_for(&mut client, 10)
+        .into_iter()
+        .map(|completion| match completion {
+            Completion::Spawned { result: Ok((_, id)), .. } => id.0,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 10);
+    for (id, error) in [(0, SpawnError::Id), (u64::MAX, SpawnError::Id)] {
+        assert_eq!(client.spawn(Token(0), &spawn_of(id)), Err(SubmitError::Spawn(error)));
+    }
+    let unknown = client.spawn(Token(0), &Spawn { species: "nobody".into(), ..spawn_of(99) });
+    assert_eq!(unknown, Err(SubmitError::Spawn(SpawnError::UnknownSpecies("nobody".into()))));
+}
+
+#[test]
+fn a_full_engine_throttles_and_forgets_nothing_that_it_accepted() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(dir.path(), 1);
+    let mut client = engine.client().unwrap();
+    spawn(&mut client, 1..=1);
+    let (mut accepted, mut refused) = (0, Vec::new());
+    for attempt in 1..=100_000 {
+        match client.attempt(Token(attempt), attempt_of(&engine, &client, "ana", attempt, 1)) {
+            Ok(()) => accepted += 1,
+            Err(SubmitError::Throttled(_)) => refused.push(attempt),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(!refused.is_empty(), "nothing woke the shard, so its mailbox must have been full");
+    assert_eq!(wait_for(&mut client, accepted).len(), accepted);
+    let retried = throw(&engine, &mut client, "ana", refused[0], 1);
+    assert_eq!(retried.outcome, Outcome::AlreadyCaptured, "a throttled id is not used up");
+    drop(client); // hands its figures in
+    assert_eq!(engine.metrics().throttled, refused.len() as u64);
+}
+
+#[test]
+fn the_archive_tells_what_happened_beside_the_engine() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(dir.path(), 2);
+    let mut client = engine.client().unwrap();
+    let mut archive = Archive::open(dir.path()).unwrap();
+    spawn(&mut client, 1..=1);
+    let decision = throw(&engine, &mut client, "ana", 5, 1);
+    archive.refresh().unwrap();
+    let mut found = None;
+    let visit = archive.for_each(decision.position, &mut |recorded| {
+        found = Some(recorded.clone());
+        std::ops::ControlFlow::Break(())
+    });
+    visit.unwrap();
+    let found = found.unwrap();
+    assert_eq!(found.position, decision.position);
+    let Event::Attempt { player, attempt_id, outcome, species, place, .. } = found.event else { panic!("{found:?}") };
+    assert_eq!((attempt_id, outcome, place), (AttemptId(5), Outcome::Captured, sol()));
+    assert_eq!(archive.player_name(player), Some("ana"));
+    assert_eq!(archive.species_name(species), Some("sparkit"));
+    assert_eq!(archive.end_position(), engine.position());
+}
+
+#[test]
+fn retention_lets_the_oldest_go_and_the_engine_starts_without_them() {
+    let dir = TempDir::new().unwrap();
+    let retention = Retention { max_age: Some(Duration::from_millis(1)), max_bytes: None };
+    let engine = Engine::open(dir.path(), Options { retention, ..options(1) }).unwrap();
+    let mut client = engine.client().unwrap();
+    spawn(&mut client, 1..=1);
+    let first = throw(&engine, &mut client, "ana", 1, 1);
+    let mut attempt = 1;
+    until("the first block is gone", || {
+        attempt += 1;
+        throw(&engine, &mut client, "ben", attempt, 1);
+        Archive::open(dir.path()).unwrap().first_position() > first.position
+    });
+    engine.close();
+    let engine = open(dir.path(), 2);
+    let mut client = engine.client().unwrap();
+    assert_eq!(throw(&engine, &mut client, "ana", 1, 1), first, "answers outlive their block");
+    assert_eq!(collection(&engine, &mut client, "ana"), [(1, first.position)]);
+    engine.close();
+    assert!(!verify(dir.path(), &mut |_, _| {}).unwrap().from_the_beginning);
+}
+
+#[test]
+fn what_cannot_be_opened_says_why_and_what_to_do() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(dir.path(), 1);
+    let refuse = |dir: &Path, options: Options, message: &str| {
+        let error = Engine::open(dir, options).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains(message) && !error.contains('\n'), "{error}");
+    };
+    refuse(dir.path(), options(1), "another process has it open: stop that one");
+    engine.close();
+    drop(engine);
+    refuse(dir.path(), Options { cores: 0, ..options(1) }, "cores must be from 1");
+    refuse(dir.path(), Options { reach_m: f64::NAN, ..options(1) }, "reach_m must be from 0");
+    std::fs::write(dir.path().join("FAKEMON"), "fakemon data directory, format 99\n").unwrap();
+    refuse(dir.path(), options(1), "its format is 99, this program knows up to 1: use a newer fakemon");
+    let foreign = TempDir::new().unwrap();
+    std::fs::write(foreign.path().join("thesis.tex"), "chapter one").unwrap();
+    refuse(foreign.path(), options(1), "it holds other files");
+    refuse(&foreign.path().join("thesis.tex"), options(1), "thesis.tex");
+    assert!(
+        Archive::open(foreign.path()).is_err_and(|error| error.to_string().contains("not a fakemon data directory"))
+    );
+}
+
+#[test]
+fn damage_is_found_named_and_never_a_panic() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(dir.path(), 1);
+    let mut client = engine.client().unwrap();
+    spawn(&mut client, 1..=1);
+    for attempt in 1..=300 {
+        throw(&engine, &mut client, "ana", attempt, 1);
+    }
+    engine.close();
+    drop((client, engine));
+
+    // More was acknowledged than the journal holds.
+    let copies = TempDir::new().unwrap();
+    let copy = copies.path().join("acknowledged");
+    copy_dir(dir.path(), &copy);
+    std::fs::write(copy.join("acknowledged"), 1_000_000u64.to_be_bytes()).unwrap();
+    let error = Engine::open(&copy, options(1)).err().unwrap().to_string();
+    assert!(error.contains("everything before position 1000000 was acknowledged"), "{error}");
+
+    // A byte of the log changed. RocksDB stops reading its log at the damage; what was acknowledged behind is missed.
+    let seed = 11u64;
+    for round in 0..20 {
+        let copy = copies.path().join(round.to_string());
+        copy_dir(dir.path(), &copy);
+        let logs = std::fs::read_dir(copy.join("journal")).unwrap().map(|entry| entry.unwrap().path());
+        let logs = logs.filter(|path| path.extension().is_some_and(|ending| ending == "log"));
+        let log = logs.max_by_key(|path| std::fs::metadata(path).unwrap().len()).unwrap();
+        let mut bytes = std::fs::read(&log).unwrap();
+        let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64;
+        let place = fakemon_engine::ids::mix(seed + round) % used;
+        bytes[usize::try_from(place).unwrap()] ^= 0x40;
+        std::fs::write(&log, &bytes).unwrap();
+        let error = Engine::open(&copy, options(1)).err().map(|error| error.to_string()).unwrap_or_default();
+        let named = error.contains("damaged") || error.contains("acknowledged");
+        assert!(named, "seed {seed}, round {round}, byte {place}: {error:?}");
+    }
+}
