@@ -1763,6 +1763,7 @@ impl ::core::fmt::Debug for Collection<'_> {
 pub enum ErrorOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
+/// `attempt_id` says which throw was meant, where that could be read.
 pub struct Error<'a> {
   pub _tab: ::flatbuffers::Table<'a>,
 }
@@ -1778,6 +1779,7 @@ impl<'a> ::flatbuffers::Follow<'a> for Error<'a> {
 impl<'a> Error<'a> {
   pub const VT_CODE: ::flatbuffers::VOffsetT = 4;
   pub const VT_MESSAGE: ::flatbuffers::VOffsetT = 6;
+  pub const VT_ATTEMPT_ID: ::flatbuffers::VOffsetT = 8;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -1789,6 +1791,7 @@ impl<'a> Error<'a> {
     args: &'args ErrorArgs<'args>
   ) -> ::flatbuffers::WIPOffset<Error<'bldr>> {
     let mut builder = ErrorBuilder::new(_fbb);
+    if let Some(x) = args.attempt_id { builder.add_attempt_id(x); }
     if let Some(x) = args.message { builder.add_message(x); }
     if let Some(x) = args.code { builder.add_code(x); }
     builder.finish()
@@ -1809,6 +1812,13 @@ impl<'a> Error<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Error::VT_MESSAGE, None).unwrap()}
   }
+  #[inline]
+  pub fn attempt_id(&self) -> Option<u64> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Error::VT_ATTEMPT_ID, None)}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Error<'_> {
@@ -1819,6 +1829,7 @@ impl ::flatbuffers::Verifiable for Error<'_> {
     v.visit_table(pos)?
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("code", Self::VT_CODE, true)?
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("message", Self::VT_MESSAGE, true)?
+     .visit_field::<u64>("attempt_id", Self::VT_ATTEMPT_ID, false)?
      .finish();
     Ok(())
   }
@@ -1826,6 +1837,7 @@ impl ::flatbuffers::Verifiable for Error<'_> {
 pub struct ErrorArgs<'a> {
     pub code: Option<::flatbuffers::WIPOffset<&'a str>>,
     pub message: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub attempt_id: Option<u64>,
 }
 impl<'a> Default for ErrorArgs<'a> {
   #[inline]
@@ -1833,6 +1845,7 @@ impl<'a> Default for ErrorArgs<'a> {
     ErrorArgs {
       code: None, // required field
       message: None, // required field
+      attempt_id: None,
     }
   }
 }
@@ -1849,6 +1862,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ErrorBuilder<'a, 'b, A> {
   #[inline]
   pub fn add_message(&mut self, message: ::flatbuffers::WIPOffset<&'b  str>) {
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Error::VT_MESSAGE, message);
+  }
+  #[inline]
+  pub fn add_attempt_id(&mut self, attempt_id: u64) {
+    self.fbb_.push_slot_always::<u64>(Error::VT_ATTEMPT_ID, attempt_id);
   }
   #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ErrorBuilder<'a, 'b, A> {
@@ -1872,6 +1889,7 @@ impl ::core::fmt::Debug for Error<'_> {
     let mut ds = f.debug_struct("Error");
       ds.field("code", &self.code());
       ds.field("message", &self.message());
+      ds.field("attempt_id", &self.attempt_id());
       ds.finish()
   }
 }
