@@ -1,1 +1,168 @@
-//! stub
+//! Messages of the player websocket, as types that cannot be wrong, and the two ways to write them: as JSON
+//! ([`json`], subprotocol `fakemon.v1.json`) and as FlatBuffers ([`flat`], subprotocol `fakemon.v1.fb`).
+//!
+//! A message is parsed once, here. What does not make sense becomes a [`BadMessage`] that names the field and the
+//! remedy, and the connection lives on.
+
+use fakemon_engine::ids::{AttemptId, FakemonId, Position};
+use fakemon_engine::model::{Caught, Decision, Sighting};
+use fakemon_engine::place::Place;
+
+pub mod json;
+pub mod flat;
+
+/// How messages are written on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subprotocol {
+    /// Text frames; for all who ask for nothing else.
+    Json,
+    /// Binary frames.
+    FlatBuffers,
+}
+
+impl Subprotocol {
+    /// The name in `Sec-WebSocket-Protocol`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Subprotocol::Json => "fakemon.v1.json",
+            Subprotocol::FlatBuffers => "fakemon.v1.fb",
+        }
+    }
+
+    /// The subprotocol of this name.
+    pub fn named(name: &str) -> Option<Subprotocol> {
+        [Subprotocol::Json, Subprotocol::FlatBuffers]
+            .into_iter()
+            .find(|subprotocol| subprotocol.name() == name)
+    }
+}
+
+/// What a player asks for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Request {
+    /// What is wild around this place? From then on, tell me what changes there.
+    Look {
+        /// Where.
+        place: Place,
+        /// How far, in metres.
+        radius_m: f64,
+    },
+    /// A throw.
+    Attempt {
+        /// The player's name for it.
+        attempt_id: AttemptId,
+        /// At what.
+        fakemon_id: FakemonId,
+        /// From where.
+        place: Place,
+    },
+    /// What have I caught?
+    Collection {
+        /// Only before this position; none means from the newest.
+        before: Option<Position>,
+    },
+}
+
+/// What a player is told.
+#[derive(Clone, Copy, Debug)]
+pub enum Reply<'a> {
+    /// What is wild around.
+    World(&'a [Sighting]),
+    /// One more.
+    Appeared(&'a Sighting),
+    /// This one is gone.
+    Vanished(FakemonId),
+    /// How a throw ended.
+    Decided(Decision),
+    /// A throw was not accepted; it is not in the journal.
+    Throttled {
+        /// The player's name for it.
+        attempt_id: AttemptId,
+        /// At what.
+        fakemon_id: FakemonId,
+        /// When a new try makes sense.
+        retry_after_ms: u32,
+    },
+    /// Captures, in their order.
+    Collection {
+        /// A page of them.
+        items: &'a [Caught],
+        /// Where older ones begin, if there are any.
+        more_before: Option<Position>,
+    },
+    /// A request that cannot be answered.
+    Error {
+        /// For programs.
+        code: ErrorCode,
+        /// For people.
+        message: &'a str,
+        /// Which throw was meant, where that could be read.
+        attempt_id: Option<AttemptId>,
+    },
+}
+
+/// What is wrong with a request, for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// It makes no sense: correct it.
+    BadMessage,
+    /// Too much is waiting: send it again later.
+    Throttled,
+    /// The engine is stopping: connect again later.
+    Stopped,
+}
+
+impl ErrorCode {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ErrorCode::BadMessage => "bad_message",
+            ErrorCode::Throttled => "throttled",
+            ErrorCode::Stopped => "stopped",
+        }
+    }
+}
+
+/// A message that makes no sense. The text names the field and the remedy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct BadMessage {
+    /// For people.
+    pub message: String,
+    /// Which throw was meant, where that could be read.
+    pub attempt_id: Option<AttemptId>,
+}
+
+impl BadMessage {
+    fn new(message: impl Into<String>) -> BadMessage {
+        BadMessage {
+            message: message.into(),
+            attempt_id: None,
+        }
+    }
+
+    fn about(self, attempt_id: AttemptId) -> BadMessage {
+        BadMessage {
+            attempt_id: Some(attempt_id),
+            ..self
+        }
+    }
+}
+
+/// Checks the numbers of a look, whichever way they came.
+fn look(lat: f64, lon: f64, radius_m: f64) -> Result<Request, BadMessage> {
+    let place = place(lat, lon)?;
+    match radius_m.is_finite() && radius_m >= 0.0 {
+        true => Ok(Request::Look { place, radius_m }),
+        false => Err(BadMessage::new("radius_m must be a number of metres, 0 or more")),
+    }
+}
+
+fn place(lat: f64, lon: f64) -> Result<Place, BadMessage> {
+    Place::from_degrees(lat, lon).map_err(|error| BadMessage::new(error.to_string()))
+}
+
+/// Positions count from 1, so that 0 is free to mean none.
+fn position(number: u64) -> Option<Position> {
+    (number != 0).then_some(Position(number))
+}
