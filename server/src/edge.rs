@@ -1,1 +1,315 @@
-//! stub
+//! The websocket edge: tens of thousands of players on a few threads, each thread alone with its connections.
+//!
+//! ```text
+//! sockets ─ epoll ─ one large buffer ─ frames, unmasked in place ─ messages ─ Referee ─ engine's Client
+//!                                                                                            │
+//! sockets ─ one write per connection and turn ─ frames ─ Voice ────────────────── completions
+//!                                                          └─ Areas: what changes where somebody looks
+//! ```
+//!
+//! A thread has its own listener (`SO_REUSEPORT`), its own poll and its own client, and shares nothing on the way of a
+//! throw. Nothing waits and nothing grows without a bound: a player who sends too much is throttled or read later, one
+//! who does not read is read later and then given up, one who is silent is pinged and then given up.
+
+use crate::auth::Access;
+use anyhow::{Context as _, bail, ensure};
+use fakemon_engine::Engine;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+mod seats;
+mod figures;
+mod frame;
+mod inbound;
+mod handshake;
+mod rate;
+mod stream;
+mod connection;
+mod areas;
+mod referee;
+mod turn;
+
+pub use figures::{CloseReason, Figures};
+pub use rate::Rate;
+
+use figures::Counters;
+use handshake::Gate;
+use rate::Rates;
+use referee::Referee;
+use turn::{Common, Turn};
+
+/// Threads that serve players.
+const THREADS_MAX: usize = 64;
+/// Connections that wait to be taken in.
+const BACKLOG: i32 = 4096;
+/// The longest message that can be allowed.
+const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Descriptors that are left to the journal and the rest of the process.
+const DESCRIPTORS_KEPT: usize = 1_000;
+
+/// How the edge is set up.
+#[derive(Clone, Debug)]
+pub struct EdgeOptions {
+    /// Where players connect. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Threads, each with its own connections. Default 1.
+    pub threads: usize,
+    /// How players say who they are. Default: at their word, on loopback only.
+    pub access: Access,
+    /// Inside TLS. Default: not.
+    pub tls: Option<Tls>,
+    /// How often a player may throw. Default: as often as they can.
+    pub rate: Option<Rate>,
+    /// Throws and collections of one connection that may be without an answer. Default 4,096.
+    pub in_flight_max: u32,
+    /// The longest message of a player, in bytes. Default 16 KiB.
+    pub message_bytes_max: usize,
+    /// A player of whom nothing is heard for half of this is pinged, for all of this given up. Default 60 s.
+    pub idle_timeout: Duration,
+    /// A handshake takes at most this. Default 10 s.
+    pub handshake_timeout: Duration,
+    /// Connections at a time, over all threads. Default: what the descriptors of the process allow.
+    pub connections_max: usize,
+    /// How often watchers are told what changes. Default 50 ms.
+    pub tick: Duration,
+    /// Where the page is, for those who come with a browser.
+    pub page: Option<String>,
+}
+
+/// What TLS needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate and those above it, in PEM.
+    pub certificates: PathBuf,
+    /// Its private key, in PEM.
+    pub key: PathBuf,
+}
+
+impl EdgeOptions {
+    /// The default options for this address.
+    pub fn new(listen: SocketAddr) -> EdgeOptions {
+        EdgeOptions {
+            listen,
+            threads: 1,
+            access: Access::Open,
+            tls: None,
+            rate: None,
+            in_flight_max: 4_096,
+            message_bytes_max: 16 * 1024,
+            idle_timeout: Duration::from_secs(60),
+            handshake_timeout: Duration::from_secs(10),
+            connections_max: descriptors().saturating_sub(DESCRIPTORS_KEPT).max(100),
+            tick: Duration::from_millis(50),
+            page: None,
+        }
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        ensure!(
+            matches!(self.access, Access::Tokens(_)) || self.listen.ip().is_loopback(),
+            "{} is not a loopback address, and without player tokens only loopback is served: listen on 127.0.0.1, \
+             or configure keys for player tokens",
+            self.listen
+        );
+        let threads = 1..=THREADS_MAX;
+        ensure!(
+            threads.contains(&self.threads),
+            "edge threads must be from 1 to {THREADS_MAX}"
+        );
+        let message_bytes = 128..=MESSAGE_BYTES_MAX;
+        ensure!(
+            message_bytes.contains(&self.message_bytes_max),
+            "the longest message must be from 128 to {MESSAGE_BYTES_MAX} bytes"
+        );
+        let tick = Duration::from_millis(1)..=Duration::from_secs(1);
+        ensure!(tick.contains(&self.tick), "the tick must be from 1 ms to 1 s");
+        let timeouts = Duration::from_millis(100)..=Duration::from_secs(7 * 86_400);
+        ensure!(
+            timeouts.contains(&self.idle_timeout) && timeouts.contains(&self.handshake_timeout),
+            "timeouts of connections must be from 100 ms to 7 days"
+        );
+        if let Some(rate) = self.rate {
+            ensure!(
+                rate.attempts_per_s.is_finite() && rate.attempts_per_s > 0.0,
+                "the rate of throws must be a number above 0"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The running edge. Stop it with [`stop`](Edge::stop); dropped, it stops too.
+pub struct Edge {
+    address: SocketAddr,
+    common: Arc<Common>,
+    threads: Vec<EdgeThread>,
+}
+
+struct EdgeThread {
+    counters: Arc<Counters>,
+    waker: mio::Waker,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Starts the edge.
+///
+/// # Errors
+/// One line with the remedy: an address that is taken, or that open mode must not serve; options out of range; a
+/// certificate or key that cannot be read.
+pub fn start(engine: Engine, options: EdgeOptions) -> anyhow::Result<Edge> {
+    options.check()?;
+    let tls = options.tls.as_ref().map(tls_config).transpose()?;
+    let listeners = listen(options.listen, options.threads)?;
+    let address = listeners[0].local_addr()?;
+    let millis = |duration: Duration| u32::try_from(duration.as_millis()).expect("checked: at most 7 days");
+    let common = Arc::new(Common {
+        gate: Gate {
+            access: options.access,
+            page: options.page,
+        },
+        tls,
+        message_bytes_max: options.message_bytes_max,
+        idle_ms: millis(options.idle_timeout),
+        handshake_ms: millis(options.handshake_timeout),
+        tick: options.tick,
+        connections_max: options.connections_max,
+        connections: AtomicUsize::new(0),
+        is_stopping: AtomicBool::new(false),
+    });
+    let rates = options.rate.map(Rates::new).map(Arc::new);
+    let mut edge = Edge {
+        address,
+        common: common.clone(),
+        threads: Vec::new(),
+    };
+    for (index, listener) in listeners.into_iter().enumerate() {
+        let counters = Arc::new(Counters::new());
+        let client = engine.client()?;
+        let referee = Referee::new(
+            engine.clone(),
+            client,
+            rates.clone(),
+            counters.clone(),
+            options.in_flight_max,
+        );
+        let listener = mio::net::TcpListener::from_std(listener);
+        let (turn, waker) = Turn::new(common.clone(), listener, referee).context("cannot set up an edge thread")?;
+        let thread = std::thread::Builder::new()
+            .name(format!("edge-{index}"))
+            .spawn(move || turn.run())
+            .context("cannot start an edge thread")?;
+        edge.threads.push(EdgeThread {
+            counters,
+            waker,
+            thread: Some(thread),
+        });
+    }
+    Ok(edge)
+}
+
+impl Edge {
+    /// Where players connect.
+    pub fn addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Figures, gathered now.
+    pub fn figures(&self) -> Figures {
+        Figures::sum(self.threads.iter().map(|thread| &*thread.counters))
+    }
+
+    /// Takes in nobody any more, answers what is in flight, says goodbye to all (1001) and ends the threads. Takes at
+    /// most seven seconds, usually none. Call it before the engine is closed.
+    pub fn stop(&mut self) {
+        self.common.is_stopping.store(true, Ordering::Release);
+        for edge in &self.threads {
+            // A thread that is not woken looks at its next tick.
+            let _ = edge.waker.wake();
+        }
+        for edge in &mut self.threads {
+            if let Some(thread) = edge.thread.take()
+                && thread.join().is_err()
+            {
+                tracing::error!("an edge thread panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// One listener per thread, all on one port.
+fn listen(address: SocketAddr, threads: usize) -> anyhow::Result<Vec<std::net::TcpListener>> {
+    if address.port() != 0 {
+        // Shared ports are shared with other processes of ours too: ask for the port alone first.
+        drop(listener(address, false)?);
+    }
+    let first = listener(address, true)?;
+    let address = first.local_addr()?;
+    let others = (1..threads).map(|_| listener(address, true));
+    std::iter::once(Ok(first)).chain(others).collect()
+}
+
+fn listener(address: SocketAddr, is_shared: bool) -> anyhow::Result<std::net::TcpListener> {
+    let listener = || -> std::io::Result<std::net::TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(is_shared)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket.into())
+    };
+    listener().map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => anyhow::anyhow!("{address} is in use: stop who listens there, or take another port"),
+        ErrorKind::PermissionDenied => anyhow::anyhow!("{address} needs more rights: take a port from 1024 on"),
+        ErrorKind::AddrNotAvailable => anyhow::anyhow!("{address} is no address of this machine: take one that is"),
+        _ => anyhow::anyhow!("cannot listen on {address}: {error}"),
+    })
+}
+
+fn tls_config(tls: &Tls) -> anyhow::Result<Arc<ServerConfig>> {
+    let reading = |path: &Path| format!("cannot read {}", path.display());
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(&tls.certificates)
+        .and_then(Iterator::collect)
+        .with_context(|| reading(&tls.certificates))?;
+    if certificates.is_empty() {
+        bail!("{} holds no certificate: give one in PEM", tls.certificates.display());
+    }
+    let key = PrivateKeyDer::from_pem_file(&tls.key).with_context(|| reading(&tls.key))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(certificates, key)
+        .with_context(|| format!("{} does not belong to the certificate", tls.key.display()))?;
+    Ok(Arc::new(config))
+}
+
+/// Descriptors that the process may have open, after it has asked for all it can get.
+fn descriptors() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let current = match setrlimit(Resource::Nofile, all) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    current.map_or(1_000_000, |current| usize::try_from(current).unwrap_or(usize::MAX))
+}

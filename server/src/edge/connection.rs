@@ -1,0 +1,263 @@
+//! One connection: small at rest (a socket, a player's name, empty vectors), with buffers only while something is on
+//! its way. [`Voice`] writes what is said to it.
+
+use super::areas::Area;
+use super::figures::{Counters, count};
+use super::frame::{self, CloseCode, Kind};
+use super::inbound::Inbound;
+use super::rate::Allowance;
+use super::stream::Stream;
+use crate::play::{Reply, Subprotocol, flat, json};
+use fakemon_engine::model::PlayerName;
+use fakemon_engine::players::Player;
+use fakemon_fbs::play::Writer;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+
+/// Bytes that wait for a slow reader before we stop listening to them: their answers would only wait too.
+pub(crate) const OUT_BYTES_PAUSE: usize = 64 * 1024;
+/// Bytes that wait for a slow reader before we give them up. Room for a whole page of a collection.
+pub(crate) const OUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Buffers larger than this are not kept for others.
+const KEPT_BYTES_MAX: usize = 32 * 1024;
+/// Buffers kept for others.
+const KEPT_MAX: usize = 1024;
+
+const _: () = assert!(size_of::<Connection>() <= 192, "a connection at rest must stay small");
+
+/// A connection.
+pub(crate) struct Connection {
+    pub(crate) stream: Stream,
+    pub(crate) phase: Phase,
+    /// Read, but not whole yet, or not looked at yet.
+    pub(crate) rest: Vec<u8>,
+    /// To be written, from `written` on.
+    out: Vec<u8>,
+    written: u32,
+    /// When something was heard last, or since when it leaves; milliseconds on the thread's clock.
+    pub(crate) heard_ms: u32,
+    /// A ping was sent since.
+    pub(crate) is_pinged: bool,
+    /// The socket may have more to read.
+    pub(crate) is_unread: bool,
+    /// The other side has ended, or broken, its half: read to the end.
+    pub(crate) is_ending: bool,
+    /// `rest` holds whole messages that nobody has looked at.
+    pub(crate) is_rest_unheard: bool,
+    /// It is on the list of those to listen to.
+    pub(crate) is_queued: bool,
+    /// It is on the list of those to write to.
+    pub(crate) is_spoken_to: bool,
+}
+
+/// Where in its life a connection is.
+pub(crate) enum Phase {
+    /// Wants to come in.
+    Handshake,
+    /// Plays.
+    Playing(Session),
+    /// Was said goodbye; what still comes is thrown away.
+    Leaving {
+        /// Our half is ended: all was written.
+        is_finished: bool,
+    },
+}
+
+/// What is known of a connected player.
+pub(crate) struct Session {
+    pub(crate) name: PlayerName,
+    /// None until they have thrown.
+    pub(crate) player: Option<Player>,
+    pub(crate) subprotocol: Subprotocol,
+    pub(crate) inbound: Inbound,
+    pub(crate) area: Option<Box<Area>>,
+    /// Asked for; until it is answered nothing else of this player is listened to.
+    pub(crate) asked_area: Option<Box<Area>>,
+    pub(crate) allowance: Option<Arc<Allowance>>,
+    /// Throws and collections without an answer.
+    pub(crate) in_flight: u32,
+    /// Collections without an answer: they may be long.
+    pub(crate) collections: u8,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: Stream, now_ms: u32) -> Connection {
+        Connection {
+            stream,
+            phase: Phase::Handshake,
+            rest: Vec::new(),
+            out: Vec::new(),
+            written: 0,
+            heard_ms: now_ms,
+            is_pinged: false,
+            is_unread: false,
+            is_ending: false,
+            is_rest_unheard: false,
+            is_queued: false,
+            is_spoken_to: false,
+        }
+    }
+
+    pub(crate) fn session(&mut self) -> Option<&mut Session> {
+        match &mut self.phase {
+            Phase::Playing(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn area(&self) -> Option<&Area> {
+        match &self.phase {
+            Phase::Playing(session) => session.area.as_deref(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn subprotocol(&self) -> Option<Subprotocol> {
+        match &self.phase {
+            Phase::Playing(session) => Some(session.subprotocol),
+            _ => None,
+        }
+    }
+
+    /// Bytes that wait to be written.
+    #[inline]
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.out.len() - self.written as usize
+    }
+
+    /// Whether something waits to be written, here or in TLS.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting_bytes() > 0 || self.stream.is_holding()
+    }
+
+    /// Whether it is not the time to listen: a look is to be answered first, or the player does not read.
+    #[inline]
+    pub(crate) fn is_paused(&self) -> bool {
+        let is_looking = matches!(&self.phase, Phase::Playing(session) if session.asked_area.is_some());
+        is_looking || (self.waiting_bytes() > OUT_BYTES_PAUSE && !matches!(self.phase, Phase::Leaving { .. }))
+    }
+
+    /// Whether there is something to listen to.
+    #[inline]
+    pub(crate) fn has_more(&self) -> bool {
+        self.is_unread || self.is_rest_unheard
+    }
+}
+
+/// Writes to connections, with buffers that all connections of a thread share.
+pub(crate) struct Voice {
+    kept: Vec<Vec<u8>>,
+    message: Vec<u8>,
+    flat: Writer,
+    counters: Arc<Counters>,
+}
+
+impl Voice {
+    pub(crate) fn new(counters: Arc<Counters>) -> Voice {
+        Voice {
+            kept: Vec::new(),
+            message: Vec::new(),
+            flat: Writer::default(),
+            counters,
+        }
+    }
+
+    /// Says something to a player, at the end of this turn.
+    #[inline]
+    pub(crate) fn say(&mut self, connection: &mut Connection, reply: &Reply<'_>) {
+        if let Some(subprotocol) = connection.subprotocol() {
+            let mut out = self.open(connection);
+            self.write(subprotocol, reply, &mut out);
+            connection.out = out;
+            count(&self.counters.messages_out, 1);
+        }
+    }
+
+    /// Says what is encoded already.
+    pub(crate) fn say_encoded(&mut self, connection: &mut Connection, frames: &[u8]) {
+        self.say_raw(connection, frames);
+        count(&self.counters.messages_out, 1);
+    }
+
+    /// Says something that is not of the game: control frames, HTTP.
+    pub(crate) fn say_raw(&mut self, connection: &mut Connection, bytes: &[u8]) {
+        let mut out = self.open(connection);
+        out.extend_from_slice(bytes);
+        connection.out = out;
+    }
+
+    /// Appends a message as a frame.
+    #[inline]
+    pub(crate) fn write(&mut self, subprotocol: Subprotocol, reply: &Reply<'_>, out: &mut Vec<u8>) {
+        match subprotocol {
+            Subprotocol::Json => {
+                self.message.clear();
+                json::write(&mut self.message, reply);
+                frame::write(out, Kind::Text, &self.message);
+            }
+            Subprotocol::FlatBuffers => frame::write(out, Kind::Binary, flat::write(&mut self.flat, reply)),
+        }
+    }
+
+    pub(crate) fn ping(&mut self, connection: &mut Connection) {
+        let mut out = self.open(connection);
+        frame::write(&mut out, Kind::Ping, b"");
+        connection.out = out;
+    }
+
+    pub(crate) fn pong(&mut self, connection: &mut Connection, payload: &[u8]) {
+        let mut out = self.open(connection);
+        frame::write(&mut out, Kind::Pong, payload);
+        connection.out = out;
+    }
+
+    pub(crate) fn goodbye(&mut self, connection: &mut Connection, code: Option<CloseCode>, reason: &str) {
+        let mut out = self.open(connection);
+        frame::write_close(&mut out, code, reason);
+        connection.out = out;
+    }
+
+    pub(crate) fn count_pushes(&self, pushes: u64) {
+        count(&self.counters.pushes, pushes);
+    }
+
+    fn open(&mut self, connection: &mut Connection) -> Vec<u8> {
+        match connection.out.capacity() {
+            0 => self.kept.pop().unwrap_or_default(),
+            _ => std::mem::take(&mut connection.out),
+        }
+    }
+
+    /// Writes what waits, with one call if the kernel takes all. True: nothing waits any more.
+    #[inline]
+    pub(crate) fn flush(&mut self, connection: &mut Connection) -> io::Result<bool> {
+        while connection.waiting_bytes() > 0 {
+            match connection.stream.write(&connection.out[connection.written as usize..]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    count(&self.counters.bytes_out, written as u64);
+                    connection.written += u32::try_from(written).expect("bounded by OUT_BYTES_MAX and a page");
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        connection.written = 0;
+        self.keep(std::mem::take(&mut connection.out));
+        connection.stream.flush()
+    }
+
+    /// Keeps a buffer for others, if it is worth it.
+    pub(crate) fn keep(&mut self, mut buffer: Vec<u8>) {
+        if (1..=KEPT_BYTES_MAX).contains(&buffer.capacity()) && self.kept.len() < KEPT_MAX {
+            buffer.clear();
+            self.kept.push(buffer);
+        }
+    }
+
+    /// An empty buffer.
+    pub(crate) fn buffer(&mut self) -> Vec<u8> {
+        self.kept.pop().unwrap_or_default()
+    }
+}

@@ -1,0 +1,179 @@
+//! What the edge counts. Each thread counts for itself; [`Figures`] is the sum.
+
+use hdrhistogram::Histogram;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The player said goodbye.
+    Goodbye,
+    /// The connection broke, or ended without a goodbye.
+    Lost,
+    /// What came was no handshake, or nobody who is let in.
+    Refused,
+    /// There were as many connections as the settings allow.
+    Full,
+    /// A handshake took too long.
+    HandshakeTimeout,
+    /// Nothing was heard for too long, not even an answer to a ping.
+    Idle,
+    /// RFC 6455 was broken, or a message was too long.
+    Violation,
+    /// The player did not read what they asked for.
+    SlowConsumer,
+    /// The server stops.
+    Stopping,
+}
+
+impl CloseReason {
+    /// All of them.
+    pub const ALL: [CloseReason; 9] = [
+        CloseReason::Goodbye,
+        CloseReason::Lost,
+        CloseReason::Refused,
+        CloseReason::Full,
+        CloseReason::HandshakeTimeout,
+        CloseReason::Idle,
+        CloseReason::Violation,
+        CloseReason::SlowConsumer,
+        CloseReason::Stopping,
+    ];
+
+    /// The word for it in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            CloseReason::Goodbye => "goodbye",
+            CloseReason::Lost => "lost",
+            CloseReason::Refused => "refused",
+            CloseReason::Full => "full",
+            CloseReason::HandshakeTimeout => "handshake_timeout",
+            CloseReason::Idle => "idle",
+            CloseReason::Violation => "violation",
+            CloseReason::SlowConsumer => "slow_consumer",
+            CloseReason::Stopping => "stopping",
+        }
+    }
+}
+
+/// Figures of the edge since it was started.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    /// Connections now.
+    pub connections: u64,
+    /// Connections so far.
+    pub accepted: u64,
+    /// Connections ended, by reason, in the order of [`CloseReason::ALL`].
+    pub closed: [u64; CloseReason::ALL.len()],
+    /// Messages that players sent.
+    pub messages_in: u64,
+    /// Messages that players were sent.
+    pub messages_out: u64,
+    /// Bytes read from sockets.
+    pub bytes_in: u64,
+    /// Bytes written to sockets.
+    pub bytes_out: u64,
+    /// Messages that made no sense.
+    pub errors: u64,
+    /// Throws that were not accepted: too many of the player, or too much waiting in the engine.
+    pub throttled: u64,
+    /// Changes of the world that watchers were told.
+    pub pushes: u64,
+    /// Players who look at an area now.
+    pub watchers: u64,
+    /// From durable to written to the socket, in nanoseconds.
+    pub answered_ns: Histogram<u64>,
+}
+
+/// What one thread counts.
+pub(crate) struct Counters {
+    pub(crate) accepted: AtomicU64,
+    pub(crate) closed: [AtomicU64; CloseReason::ALL.len()],
+    pub(crate) messages_in: AtomicU64,
+    pub(crate) messages_out: AtomicU64,
+    pub(crate) bytes_in: AtomicU64,
+    pub(crate) bytes_out: AtomicU64,
+    pub(crate) errors: AtomicU64,
+    pub(crate) throttled: AtomicU64,
+    pub(crate) pushes: AtomicU64,
+    pub(crate) watchers: AtomicU64,
+    answered_ns: Mutex<Histogram<u64>>,
+}
+
+/// Only one thread writes, so that no two additions meet, and a plain load and store do.
+#[inline]
+pub(crate) fn count(counter: &AtomicU64, more: u64) {
+    counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+}
+
+fn latencies() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 60_000_000_000, 2).expect("the bounds are in order")
+}
+
+impl Counters {
+    pub(crate) fn new() -> Counters {
+        Counters {
+            accepted: AtomicU64::default(),
+            closed: Default::default(),
+            messages_in: AtomicU64::default(),
+            messages_out: AtomicU64::default(),
+            bytes_in: AtomicU64::default(),
+            bytes_out: AtomicU64::default(),
+            errors: AtomicU64::default(),
+            throttled: AtomicU64::default(),
+            pushes: AtomicU64::default(),
+            watchers: AtomicU64::default(),
+            answered_ns: Mutex::new(latencies()),
+        }
+    }
+
+    pub(crate) fn count_closed(&self, reason: CloseReason) {
+        count(&self.closed[reason as usize], 1);
+    }
+
+    /// Takes the latencies of a whole turn at once.
+    pub(crate) fn record_answered(&self, latencies_ns: impl Iterator<Item = u64>) {
+        let mut answered = self.answered_ns.lock().unwrap_or_else(PoisonError::into_inner);
+        latencies_ns.for_each(|latency_ns| answered.saturating_record(latency_ns));
+    }
+}
+
+impl Figures {
+    pub(crate) fn sum<'c>(threads: impl Iterator<Item = &'c Counters>) -> Figures {
+        let mut sum = Figures {
+            connections: 0,
+            accepted: 0,
+            closed: Default::default(),
+            messages_in: 0,
+            messages_out: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            errors: 0,
+            throttled: 0,
+            pushes: 0,
+            watchers: 0,
+            answered_ns: latencies(),
+        };
+        for counters in threads {
+            let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            for (closed, counter) in sum.closed.iter_mut().zip(&counters.closed) {
+                *closed += read(counter);
+            }
+            sum.accepted += read(&counters.accepted);
+            sum.messages_in += read(&counters.messages_in);
+            sum.messages_out += read(&counters.messages_out);
+            sum.bytes_in += read(&counters.bytes_in);
+            sum.bytes_out += read(&counters.bytes_out);
+            sum.errors += read(&counters.errors);
+            sum.throttled += read(&counters.throttled);
+            sum.pushes += read(&counters.pushes);
+            sum.watchers += read(&counters.watchers);
+            let answered = counters.answered_ns.lock().unwrap_or_else(PoisonError::into_inner);
+            sum.answered_ns.add(&*answered).expect("all have the same bounds");
+        }
+        // Closings were read first: the difference is never negative.
+        sum.connections = sum.accepted.saturating_sub(sum.closed.iter().sum());
+        sum
+    }
+}
