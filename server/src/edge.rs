@@ -313,3 +313,6 @@ fn descriptors() -> usize {
     };
     current.map_or(1_000_000, |current| usize::try_from(current).unwrap_or(usize::MAX))
 }
+
+#[cfg(test)]
+mod tests;

@@ -92,7 +92,7 @@ impl Areas {
     }
 
     /// Begins to tell `seat` what changes in `area`. The view of the world is ahead of the changes that are told, so
-    /// that whoever looks after this call misses nothing; they may be told again what they have seen.
+    /// that whoever looks after this call misses nothing. A change that is on its way just then may be told again.
     pub(crate) fn watch(&mut self, seat: SeatId, area: &Area) {
         self.watching += 1;
         for cell in area.cells() {

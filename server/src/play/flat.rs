@@ -7,7 +7,7 @@ use fakemon_fbs::play as wire;
 
 /// Reads one message of a player.
 pub fn read(bytes: &[u8]) -> Result<Request, BadMessage> {
-    match wire::read_request(bytes).map_err(|error| BadMessage::new(error.to_string()))? {
+    match wire::read_request(bytes).map_err(|error| BadMessage::new(error.to_string().trim_end()))? {
         wire::Request::Look { lat, lon, radius_m } => look(lat, lon, radius_m),
         wire::Request::Attempt {
             attempt_id,
