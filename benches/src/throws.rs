@@ -1,0 +1,209 @@
+//! An endless stream of throws. What is thrown at depends on the board alone, so the same seed over the same captures
+//! gives the same throws.
+
+use crate::board::{Board, Slot};
+use crate::scenario::Choice;
+use crate::world::{Nth, World};
+use fakemon_engine::ids::mix;
+use fakemon_engine::place::Place;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, Zipf};
+
+/// Which player of a run, counted from 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Contender(pub u32);
+
+/// A throw at a fakémon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Throw {
+    /// Where on the board the fakémon was.
+    pub slot: Slot,
+    /// Which fakémon.
+    pub nth: Nth,
+    /// Where the player stands.
+    pub place: Place,
+}
+
+/// What a player does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Throws.
+    Throw(Throw),
+    /// Sends an earlier throw again, as a client does that has lost its connection.
+    Repeat,
+}
+
+/// How far from the fakémon players stand who are near enough, in metres: well within the default reach of 50.
+const NEAR_M: f64 = 30.0;
+/// How far those stand who are not.
+const FAR_M: f64 = 400.0;
+/// Squares of the city around which players live.
+const SQUARES: u32 = 64;
+
+/// The stream of one thread.
+#[derive(Clone, Debug)]
+pub struct Throws {
+    world: World,
+    rng: ChaCha8Rng,
+    choice: Chooser,
+    out_of_reach_of_10_000: u32,
+    repeated_of_10_000: u32,
+}
+
+#[derive(Clone, Debug)]
+enum Chooser {
+    Uniform,
+    Zipf(Zipf<f64>),
+}
+
+impl Throws {
+    /// The stream number `lane` of a world with so many slots; lanes are independent of each other.
+    pub fn new(world: World, lane: u64, slots: u32) -> Throws {
+        let mut rng = ChaCha8Rng::seed_from_u64(world.seed());
+        rng.set_stream(lane);
+        let shape = world.scenario().shape();
+        let choice = match shape.choice {
+            Choice::Uniform => Chooser::Uniform,
+            Choice::Zipf(exponent) => Chooser::Zipf(
+                Zipf::new(f64::from(slots.max(1)), exponent).expect("one slot or more, a finite exponent"),
+            ),
+        };
+        Throws {
+            world,
+            rng,
+            choice,
+            out_of_reach_of_10_000: shape.out_of_reach_of_10_000,
+            repeated_of_10_000: shape.repeated_of_10_000,
+        }
+    }
+
+    /// The world it throws at.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// Somebody of so many players, each as likely as the other.
+    pub fn contender(&mut self, players: u32) -> Contender {
+        Contender(self.rng.random_range(0..players.max(1)))
+    }
+
+    /// What this player does next.
+    #[inline]
+    pub fn next(&mut self, contender: Contender, board: &Board) -> Act {
+        if self.happens(self.repeated_of_10_000) {
+            return Act::Repeat;
+        }
+        let slot = self.slot(contender, board.slots());
+        let nth = board.at(slot);
+        let away_m = if self.happens(self.out_of_reach_of_10_000) {
+            FAR_M
+        } else {
+            NEAR_M
+        };
+        Act::Throw(Throw {
+            slot,
+            nth,
+            place: self.standing(nth, away_m),
+        })
+    }
+
+    /// A throw at this fakémon from within reach.
+    pub fn at(&mut self, slot: Slot, nth: Nth) -> Throw {
+        let place = self.standing(nth, NEAR_M);
+        Throw { slot, nth, place }
+    }
+
+    #[inline]
+    fn slot(&mut self, contender: Contender, slots: u32) -> Slot {
+        match &self.choice {
+            Chooser::Uniform if slots == 1 => Slot(0),
+            Chooser::Uniform => Slot(self.rng.random_range(0..slots)),
+            Chooser::Zipf(zipf) => {
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to `slots`")]
+                let rank = zipf.sample(&mut self.rng) as u64 - 1;
+                // Half of all throws go to what the whole city talks of, half to what is near home.
+                let home = match rank & 1 {
+                    0 => 0,
+                    _ => mix(u64::from(contender.0)) % u64::from(SQUARES) * u64::from(slots.div_ceil(SQUARES)),
+                };
+                Slot(u32::try_from((rank + home) % u64::from(slots)).expect("below a u32"))
+            }
+        }
+    }
+
+    /// Somewhere about `away_m` from the fakémon. Diagonally: four places are as good as a circle here and cost less.
+    #[inline]
+    fn standing(&mut self, nth: Nth, away_m: f64) -> Place {
+        let bits = self.rng.random::<u32>();
+        let leg = away_m * std::f64::consts::FRAC_1_SQRT_2 * (0.5 + f64::from(bits >> 8) / f64::from(1u32 << 25));
+        let (north, east) = (
+            if bits & 1 == 0 { leg } else { -leg },
+            if bits & 2 == 0 { leg } else { -leg },
+        );
+        self.world.place(nth).moved(north, east)
+    }
+
+    #[inline]
+    fn happens(&mut self, of_10_000: u32) -> bool {
+        of_10_000 > 0 && self.rng.random_range(0..10_000) < of_10_000
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Scenario;
+    use fakemon_engine::ids::FakemonId;
+
+    fn throws(seed: u64, scenario: Scenario, count: usize) -> Vec<Act> {
+        let shape = scenario.shape();
+        let board = Board::new(shape.slots);
+        let mut throws = Throws::new(World::new(seed, scenario, FakemonId(1)), 0, shape.slots);
+        let mut next = || {
+            let contender = throws.contender(100);
+            throws.next(contender, &board)
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_throws() {
+        for scenario in Scenario::ALL {
+            assert_eq!(throws(1, scenario, 1_000), throws(1, scenario, 1_000));
+            assert_ne!(throws(1, scenario, 1_000), throws(2, scenario, 1_000), "{scenario}");
+        }
+    }
+
+    #[test]
+    fn throws_are_within_reach_or_clearly_not() {
+        let world = World::new(3, Scenario::Realistic, FakemonId(1));
+        let (mut near, mut far, mut repeated) = (0, 0, 0);
+        for act in throws(3, Scenario::Realistic, 10_000) {
+            let Act::Throw(throw) = act else {
+                repeated += 1;
+                continue;
+            };
+            let metres = world.place(throw.nth).distance_m_squared(throw.place).sqrt();
+            match metres {
+                ..31.0 => near += 1,
+                199.0.. => far += 1,
+                _ => panic!("{metres} m is neither near nor far"),
+            }
+        }
+        assert!(near > 9_000 && (150..500).contains(&far) && (50..200).contains(&repeated));
+    }
+
+    #[test]
+    fn a_realistic_world_is_crowded_in_a_few_places() {
+        let mut counts = vec![0u32; Scenario::Realistic.shape().slots as usize];
+        for act in throws(4, Scenario::Realistic, 100_000) {
+            if let Act::Throw(throw) = act {
+                counts[throw.slot.0 as usize] += 1;
+            }
+        }
+        counts.sort_unstable_by(|a, b| b.cmp(a));
+        let crowded: u32 = counts[..100].iter().sum();
+        assert!(crowded > 40_000 && counts[1_000] > 0, "{crowded}");
+    }
+}
