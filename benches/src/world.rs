@@ -13,8 +13,9 @@ pub struct Nth(pub u32);
 
 /// Longer than any run, so that none vanishes while it is thrown at.
 const LIFETIME_S: u64 = 86_400;
-/// Half the width of the city, in metres.
-const CITY_M: f64 = 3_000.0;
+/// Half the width of the world, in metres. It lies around Point Nemo, farthest from all land, so that nobody else who
+/// plays on the same server meets its fakémon.
+const HALF_WIDTH_M: f64 = 3_000.0;
 
 /// All fakémon of a run.
 #[derive(Clone, Debug)]
@@ -39,7 +40,7 @@ impl World {
             seed,
             scenario,
             first_id: first_id.0,
-            centre: Place::from_degrees(40.4168, -3.7038).expect("the Puerta del Sol is a place"),
+            centre: Place::from_degrees(-48.8767, -123.3933).expect("Point Nemo is a place"),
             weight: species.iter().map(|(_, weight)| weight).sum(),
             species,
         }
@@ -72,7 +73,7 @@ impl World {
     #[inline]
     pub fn place(&self, nth: Nth) -> Place {
         let bits = mix(self.seed ^ mix(u64::from(nth.0)));
-        let metres = |bits: u64| (bits & 0xFFFF) as f64 / 65_536.0 * 2.0 * CITY_M - CITY_M;
+        let metres = |bits: u64| (bits & 0xFFFF) as f64 / 65_536.0 * 2.0 * HALF_WIDTH_M - HALF_WIDTH_M;
         self.centre.moved(metres(bits), metres(bits >> 16))
     }
 

@@ -1,0 +1,119 @@
+//! As much HTTP/1.1 as the control plane needs: one kept connection, a request, its answer. Sending and receiving are
+//! apart, so that one thread can have a request under way on each of many connections.
+
+use super::target::Target;
+use anyhow::{Context, bail, ensure};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A connection to the control plane.
+pub(crate) struct Http {
+    stream: TcpStream,
+    authority: String,
+    bytes: Vec<u8>,
+}
+
+/// An answer.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+}
+
+impl Http {
+    pub(crate) fn connect(target: &Target) -> anyhow::Result<Http> {
+        let stream = TcpStream::connect(target.addr)
+            .with_context(|| format!("cannot connect to the control plane at {}", target.addr))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        Ok(Http {
+            stream,
+            authority: target.authority.clone(),
+            bytes: Vec::new(),
+        })
+    }
+
+    pub(crate) fn get(&mut self, path: &str) -> anyhow::Result<Answer> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.authority);
+        self.stream.write_all(request.as_bytes())?;
+        self.receive()
+    }
+
+    /// Sends a JSON body.
+    pub(crate) fn post(&mut self, path: &str, body: &str) -> anyhow::Result<()> {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.authority,
+            body.len()
+        );
+        self.stream
+            .write_all(request.as_bytes())
+            .context("cannot send to the control plane")
+    }
+
+    /// The answer to the oldest request that has none.
+    pub(crate) fn receive(&mut self) -> anyhow::Result<Answer> {
+        loop {
+            if let Some((answer, taken)) = parse(&self.bytes)? {
+                self.bytes.drain(..taken);
+                return Ok(answer);
+            }
+            ensure!(
+                self.bytes.len() < ANSWER_BYTES_MAX,
+                "the control plane's answer has no end"
+            );
+            let mut chunk = [0; 16_384];
+            match self
+                .stream
+                .read(&mut chunk)
+                .context("the control plane does not answer")?
+            {
+                0 => bail!("the control plane closed the connection"),
+                read => self.bytes.extend_from_slice(&chunk[..read]),
+            }
+        }
+    }
+}
+
+/// An answer with a `Content-Length` and how many bytes it takes; none while it is incomplete.
+fn parse(bytes: &[u8]) -> anyhow::Result<Option<(Answer, usize)>> {
+    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
+        return Ok(None);
+    };
+    let head =
+        std::str::from_utf8(&bytes[..end]).context("the control plane answered with a head that is no text")?;
+    let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
+    let status = status.with_context(|| format!("the control plane answered: {}", head.escape_debug()))?;
+    let mut headers = head.lines().filter_map(|line| line.split_once(':'));
+    let length = headers
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .and_then(|(_, value)| value.trim().parse::<usize>().ok())
+        .filter(|length| *length <= ANSWER_BYTES_MAX);
+    let length = length.context("the control plane answered without a usable Content-Length")?;
+    let (start, end) = (end + 4, end + 4 + length);
+    Ok(bytes.get(start..end).map(|body| {
+        let body = String::from_utf8_lossy(body).into_owned();
+        (Answer { status, body }, end)
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_wherever_it_is_cut() {
+        let bytes = b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 2\r\nx: y\r\n\r\n{}HTTP/1.1 200";
+        let whole = bytes.len() - 12;
+        for cut in 0..whole {
+            assert!(parse(&bytes[..cut]).unwrap().is_none());
+        }
+        let (answer, taken) = parse(bytes).unwrap().unwrap();
+        assert_eq!((answer.status, answer.body.as_str(), taken), (429, "{}", whole));
+        assert!(parse(b"garbage\r\n\r\n").is_err());
+        assert!(parse(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n").is_err());
+    }
+}

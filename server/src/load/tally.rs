@@ -1,0 +1,128 @@
+//! What one thread counted, and the sum over threads.
+
+use super::messages::{Request, Verdict};
+use fakemon_engine::model::Outcome;
+use fakemon_workload::{Nth, throws::Contender};
+use hdrhistogram::Histogram;
+
+/// A minute in nanoseconds: slower answers count as this.
+const LATENCY_NS_MAX: u64 = 60_000_000_000;
+/// Answers kept to be asked for again, per thread.
+const SAMPLES_MAX: usize = 128;
+/// Of so many answers one is kept. A prime, so that it does not keep step with connections or batches.
+const SAMPLE_EVERY: u64 = 997;
+/// Troubles that are told in words.
+const TROUBLES_MAX: usize = 10;
+
+/// A decided throw, to be sent again at the end: the answer must be the same.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    pub(crate) contender: Contender,
+    pub(crate) request: Request,
+    pub(crate) verdict: Verdict,
+}
+
+/// Counts and latencies.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    /// Throws sent.
+    pub(crate) sent: u64,
+    /// Decided throws by outcome, in the order of `Outcome::ALL`.
+    pub(crate) outcomes: [u64; 6],
+    /// Throws that were not accepted.
+    pub(crate) throttled: u64,
+    /// Throws sent a second time that got the first answer again.
+    pub(crate) repeated: u64,
+    /// Answers within the measured part of the run, throttled ones apart.
+    pub(crate) measured: u64,
+    /// Throws without an answer.
+    pub(crate) unanswered: u64,
+    /// Connections that broke.
+    pub(crate) broken: u64,
+    /// From the planned send time to the answer.
+    pub(crate) latency_ns: Histogram<u64>,
+    /// From the planned send time to sending: what the generator itself adds.
+    pub(crate) lag_ns: Histogram<u64>,
+    pub(crate) samples: Vec<Sample>,
+    /// Who won what.
+    pub(crate) wins: Vec<(Contender, Nth)>,
+    pub(crate) troubles: Vec<String>,
+    answered: u64,
+}
+
+impl Tally {
+    pub(crate) fn new() -> Tally {
+        let histogram = || Histogram::new_with_bounds(1_000, LATENCY_NS_MAX, 3).expect("valid bounds");
+        Tally {
+            sent: 0,
+            outcomes: [0; 6],
+            throttled: 0,
+            repeated: 0,
+            measured: 0,
+            unanswered: 0,
+            broken: 0,
+            latency_ns: histogram(),
+            lag_ns: histogram(),
+            samples: Vec::new(),
+            wins: Vec::new(),
+            troubles: Vec::new(),
+            answered: 0,
+        }
+    }
+
+    /// A first answer.
+    #[inline]
+    pub(crate) fn answer(&mut self, contender: Contender, nth: Nth, request: Request, verdict: Verdict) {
+        let Verdict::Decided { outcome, .. } = verdict else {
+            self.throttled += 1;
+            return;
+        };
+        self.outcomes[outcome as usize] += 1;
+        self.answered += 1;
+        if outcome == Outcome::Captured {
+            self.wins.push((contender, nth));
+        }
+        if self.answered.is_multiple_of(SAMPLE_EVERY) {
+            let sample = Sample {
+                contender,
+                request,
+                verdict,
+            };
+            match self.samples.len() {
+                ..SAMPLES_MAX => self.samples.push(sample),
+                _ => self.samples[(self.answered / SAMPLE_EVERY) as usize % SAMPLES_MAX] = sample,
+            }
+        }
+    }
+
+    /// Something that should not be.
+    pub(crate) fn trouble(&mut self, what: String) {
+        if self.troubles.len() < TROUBLES_MAX && !self.troubles.contains(&what) {
+            self.troubles.push(what);
+        }
+    }
+
+    /// Decided throws.
+    pub(crate) fn decided(&self) -> u64 {
+        self.outcomes.iter().sum()
+    }
+
+    /// Adds another thread's.
+    pub(crate) fn add(&mut self, other: Tally) {
+        self.sent += other.sent;
+        for (sum, count) in self.outcomes.iter_mut().zip(other.outcomes) {
+            *sum += count;
+        }
+        self.throttled += other.throttled;
+        self.repeated += other.repeated;
+        self.measured += other.measured;
+        self.unanswered += other.unanswered;
+        self.broken += other.broken;
+        self.latency_ns.add(&other.latency_ns).expect("the same bounds");
+        self.lag_ns.add(&other.lag_ns).expect("the same bounds");
+        self.samples.extend(other.samples);
+        self.wins.extend(other.wins);
+        other.troubles.into_iter().for_each(|trouble| self.trouble(trouble));
+        self.answered += other.answered;
+    }
+}
