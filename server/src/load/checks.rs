@@ -134,6 +134,8 @@ impl Dialogue {
             Access::Token(token) => (String::new(), Some(format!("Bearer {token}"))),
         };
         let mut request = format!("ws://{}/play{query}", target.authority).into_client_request()?;
+        let headers = request.headers_mut();
+        headers.insert("Sec-WebSocket-Protocol", HeaderValue::from_static("fakemon.v1.json"));
         if let Some(token) = token {
             request
                 .headers_mut()
