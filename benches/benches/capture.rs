@@ -1,0 +1,287 @@
+//! What each step of a throw costs: decide, route, hand over, encode, commit, all of it. Beside the commits, what the
+//! disk and RocksDB alone take for as much.
+//!
+//! `cargo bench --profile dev --bench capture` (the dev profile is the optimised one that is compiled already).
+
+#[path = "shared/in_process.rs"]
+mod in_process;
+#[path = "shared/yardstick.rs"]
+mod yardstick;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use fakemon_engine::ids::{AttemptId, FakemonId, PlayerId, SpeciesId, Timestamp, owner};
+use fakemon_engine::mailbox::Mailbox;
+use fakemon_engine::model::Outcome;
+use fakemon_engine::resolve::{Rules, Throw, resolve};
+use fakemon_engine::species::CatchRate;
+use fakemon_engine::state::{Change, Fakemon, Population};
+use fakemon_fbs::journal::{self, BlockHead, BlockWriter, SectionDraft};
+use fakemon_workload::{Act, Board, Nth, Scenario, Throws, World};
+use in_process::InProcess;
+use std::fs::File;
+use std::hint::black_box;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+const RULES: Rules = Rules {
+    world_seed: 1,
+    reach_mm: 50_000,
+};
+const THROWS: usize = 65_536;
+/// A usual group under load.
+const GROUP: usize = 2_048;
+
+/// Throws of a scenario, as a shard gets them, and the fakémon that they are at.
+fn prepared(scenario: Scenario) -> (Vec<Throw>, Vec<Fakemon>) {
+    let world = World::new(1, scenario, FakemonId(1));
+    let slots = scenario.shape().slots;
+    let (board, mut throws) = (Board::new(slots), Throws::new(world.clone(), 0, slots));
+    let mut prepared = Vec::with_capacity(THROWS);
+    while prepared.len() < THROWS {
+        let contender = throws.contender(1_000);
+        if let Act::Throw(throw) = throws.next(contender, &board) {
+            prepared.push(Throw {
+                player: PlayerId(contender.0 + 1),
+                attempt_id: AttemptId(prepared.len() as u64),
+                fakemon_id: world.id(throw.nth),
+                place: throw.place,
+                received_at: Timestamp(1),
+            });
+        }
+    }
+    let rate = CatchRate::from_fraction(0.5).expect("a fraction");
+    let wild = |nth| Fakemon::wild(world.id(nth), SpeciesId(0), world.place(nth), rate, Timestamp(u64::MAX));
+    (prepared, (0..slots).map(Nth).map(wild).collect())
+}
+
+fn population(fakemon: &[Fakemon]) -> Population {
+    let mut population = Population::default();
+    fakemon
+        .iter()
+        .for_each(|fakemon| population.apply(Change::Appeared(*fakemon)));
+    population
+}
+
+#[inline]
+fn decide(population: &mut Population, throw: &Throw) -> Outcome {
+    let outcome = resolve(RULES, population.get(throw.fakemon_id), throw);
+    if outcome == Outcome::Captured {
+        population.apply(Change::Captured(throw.fakemon_id, throw.player));
+    }
+    outcome
+}
+
+/// `resolve` and `apply`, from the first throw at fresh fakémon on.
+fn resolve_and_apply(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("resolve_and_apply");
+    group.throughput(Throughput::Elements(THROWS as u64));
+    for scenario in Scenario::ALL {
+        let (throws, fakemon) = prepared(scenario);
+        group.bench_function(scenario.name(), |bencher| {
+            bencher.iter_batched_ref(
+                || population(&fakemon),
+                |population| {
+                    throws
+                        .iter()
+                        .filter(|throw| decide(population, throw) == Outcome::Captured)
+                        .count()
+                },
+                BatchSize::LargeInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+/// Whose fakémon is it?
+fn route(criterion: &mut Criterion) {
+    let (throws, _) = prepared(Scenario::Spread);
+    let mut group = criterion.benchmark_group("route");
+    group.throughput(Throughput::Elements(THROWS as u64));
+    group.bench_function("owner", |bencher| {
+        bencher.iter(|| {
+            throws
+                .iter()
+                .map(|throw| usize::from(owner(throw.fakemon_id, black_box(8)).0))
+                .sum::<usize>()
+        });
+    });
+    group.finish();
+}
+
+/// In and out of a mailbox, a batch at a time.
+fn mailbox(criterion: &mut Criterion) {
+    let (throws, _) = prepared(Scenario::Hot);
+    let mailbox = Mailbox::for_thread(16_384);
+    let mut taken = Vec::with_capacity(GROUP);
+    let mut group = criterion.benchmark_group("mailbox");
+    group.throughput(Throughput::Elements(GROUP as u64));
+    group.bench_function("push_and_take", |bencher| {
+        bencher.iter(|| {
+            for throw in &throws[..GROUP] {
+                assert!(mailbox.push(*throw).is_ok(), "the mailbox is emptied each time");
+            }
+            mailbox.ring();
+            taken.clear();
+            mailbox.take(GROUP, &mut taken)
+        });
+    });
+    group.finish();
+}
+
+/// One hot fakémon on one core, everything but the journal: take from the mailbox, decide, apply, write the block.
+fn hot_without_journal(criterion: &mut Criterion) {
+    let (throws, fakemon) = prepared(Scenario::Hot);
+    let mailbox = Mailbox::for_thread(16_384);
+    let (mut population, mut writer) = (population(&fakemon), BlockWriter::default());
+    let mut taken = Vec::with_capacity(GROUP);
+    let mut group = criterion.benchmark_group("hot_without_journal");
+    group.throughput(Throughput::Elements(GROUP as u64));
+    group.bench_function("one_core", |bencher| {
+        bencher.iter(|| {
+            for throw in &throws[..GROUP] {
+                assert!(mailbox.push(*throw).is_ok(), "the mailbox is emptied each time");
+            }
+            taken.clear();
+            mailbox.take(GROUP, &mut taken);
+            let mut section = SectionDraft::new(0, taken.len());
+            for throw in &taken {
+                let outcome = decide(&mut population, throw);
+                section.push_attempt(record(throw, outcome));
+            }
+            writer.write(head(GROUP), &[section]).len()
+        });
+    });
+    group.finish();
+}
+
+fn record(throw: &Throw, outcome: Outcome) -> journal::Attempt {
+    let outcome = journal::Outcome(outcome as u8);
+    journal::Attempt::new(
+        throw.attempt_id.0,
+        throw.fakemon_id.0,
+        throw.received_at.0,
+        throw.player.0,
+        throw.place.lat_e7,
+        throw.place.lon_e7,
+        1_000,
+        2_000,
+        0,
+        outcome,
+    )
+}
+
+fn head(count: usize) -> BlockHead {
+    BlockHead {
+        first_position: 1,
+        count: u32::try_from(count).expect("a small group"),
+        committed_ns: 1,
+        previous_sync_ns: 1,
+        state_hash: 1,
+    }
+}
+
+/// A block of a group: written, and read again.
+fn encode(criterion: &mut Criterion) {
+    let (throws, _) = prepared(Scenario::Hot);
+    let sections = || {
+        let mut section = SectionDraft::new(0, GROUP);
+        throws[..GROUP]
+            .iter()
+            .for_each(|throw| section.push_attempt(record(throw, Outcome::AlreadyCaptured)));
+        [section]
+    };
+    let mut writer = BlockWriter::default();
+    let block = writer.write(head(GROUP), &sections()).to_vec();
+    let mut group = criterion.benchmark_group("block");
+    group.throughput(Throughput::Elements(GROUP as u64));
+    group.bench_function("write", |bencher| {
+        bencher.iter_batched_ref(
+            sections,
+            |sections| writer.write(head(GROUP), sections).len(),
+            BatchSize::SmallInput,
+        );
+    });
+    group.bench_function("read", |bencher| {
+        bencher.iter(|| {
+            let mut attempts = 0;
+            let reader = journal::BlockReader::new(&block).expect("just written");
+            reader.for_each(|_, _, event| attempts += u64::from(matches!(event, journal::Event::Attempt(_))));
+            attempts
+        });
+    });
+    group.finish();
+}
+
+/// One group, durable: through the engine, with RocksDB alone, with the disk alone.
+fn commit(criterion: &mut Criterion) {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory beside the build");
+    let mut engine = InProcess::open(&dir.path().join("journal"), Scenario::Hot, 1);
+    let bare = yardstick::open_bare(&dir.path().join("bare"));
+    let file = File::create(dir.path().join("file")).expect("a directory that can be written");
+    file.write_all_at(&vec![0; 16 << 20], 0).expect("room for 16 MiB");
+    file.sync_all().expect("a disk that works");
+    let mut position = 0;
+    for throws in [1, 64, GROUP] {
+        let record = vec![0x5A; throws * size_of::<journal::Attempt>() + 200];
+        let mut group = criterion.benchmark_group(format!("commit_{throws}"));
+        group.throughput(Throughput::Elements(throws as u64)).sample_size(20);
+        group.measurement_time(Duration::from_secs(4));
+        group.bench_function("engine", |bencher| {
+            bencher.iter(|| {
+                while engine.in_flight() < throws {
+                    assert!(engine.throw(0), "one group fits into the mailbox");
+                }
+                engine.drain();
+            });
+        });
+        group.bench_function("bare_rocksdb", |bencher| {
+            bencher.iter(|| {
+                position += 1;
+                yardstick::write_bare(&bare, position, &record);
+            });
+        });
+        group.bench_function("fdatasync", |bencher| {
+            bencher.iter(|| {
+                file.write_all_at(&record, 0).expect("written before");
+                file.sync_data().expect("a disk that works");
+            });
+        });
+        group.finish();
+    }
+}
+
+/// Submit to durable answer, with as many throws under way as one mailbox holds.
+fn end_to_end(criterion: &mut Criterion) {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory beside the build");
+    let mut group = criterion.benchmark_group("end_to_end");
+    group.sample_size(20).measurement_time(Duration::from_secs(8));
+    const BATCH: usize = 65_536;
+    const IN_FLIGHT: usize = 16_000;
+    group.throughput(Throughput::Elements(BATCH as u64));
+    for scenario in Scenario::ALL {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut engine = InProcess::open(&dir.path().join(scenario.name()), scenario, cores);
+        group.bench_function(scenario.name(), |bencher| {
+            bencher.iter(|| {
+                let mut answered = 0;
+                while answered < BATCH {
+                    for _ in 0..GROUP {
+                        if engine.in_flight() >= IN_FLIGHT || !engine.throw(0) {
+                            break;
+                        }
+                    }
+                    let full = engine.in_flight() >= IN_FLIGHT;
+                    let wait = if full { Duration::from_millis(5) } else { Duration::ZERO };
+                    answered += engine.settle(wait, |_| {});
+                }
+            });
+        });
+        engine.drain();
+    }
+    group.finish();
+}
+
+criterion_group!(steps, resolve_and_apply, route, mailbox, hot_without_journal, encode);
+criterion_group!(durable, commit, end_to_end);
+criterion_main!(steps, durable);

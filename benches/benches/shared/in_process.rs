@@ -1,0 +1,146 @@
+//! The engine in the process of the bench, without a network: one client that throws as the workload says.
+
+use fakemon_engine::ids::{AttemptId, FakemonId, Token};
+use fakemon_engine::limits::CLIENT_IN_FLIGHT_MAX;
+use fakemon_engine::model::{Attempt, Completion, Outcome, PlayerName, SubmitError};
+use fakemon_engine::players::Player;
+use fakemon_engine::{Client, Engine, Options};
+use fakemon_workload::board::Slot;
+use fakemon_workload::{Act, Board, Nth, Scenario, Throws, World};
+use std::path::Path;
+use std::time::Duration;
+
+/// Players who throw.
+const PLAYERS: u32 = 1_000;
+/// Fakémon that wait to be next.
+const RESERVE: u32 = 20_000;
+const _: () = assert!(CLIENT_IN_FLIGHT_MAX.is_power_of_two());
+
+/// An engine, a client, a workload.
+pub(crate) struct InProcess {
+    pub(crate) engine: Engine,
+    client: Client,
+    world: World,
+    throws: Throws,
+    board: Board,
+    players: Vec<Player>,
+    next: u64,
+    /// By token: what was thrown at, and when the throw was planned.
+    sent: Box<[(Slot, Nth, u64)]>,
+    completions: Vec<Completion>,
+}
+
+impl InProcess {
+    pub(crate) fn open(dir: &Path, scenario: Scenario, cores: usize) -> InProcess {
+        let options = Options {
+            cores,
+            world_seed: Some(1),
+            ..Options::default()
+        };
+        let engine = Engine::open(dir, options).expect("a fresh directory and io_uring");
+        let world = World::new(1, scenario, FakemonId(1));
+        let client = engine.client().expect("one client");
+        let name = |number| PlayerName::new(&format!("player-{number}")).expect("a short name");
+        let register = |number| client.register(&name(number)).expect("a thousand names are few");
+        let players = (0..PLAYERS).map(register).collect();
+        let slots = scenario.shape().slots;
+        let mut in_process = InProcess {
+            engine,
+            client,
+            throws: Throws::new(world.clone(), 0, slots),
+            world,
+            board: Board::new(slots),
+            players,
+            next: 1,
+            sent: vec![(Slot(0), Nth(0), 0); CLIENT_IN_FLIGHT_MAX].into(),
+            completions: Vec::new(),
+        };
+        in_process.spawn_until(slots + RESERVE);
+        in_process
+    }
+
+    /// Spawns until so many fakémon are in the world.
+    pub(crate) fn spawn_until(&mut self, count: u32) {
+        let mut answered = self.board.spawned_count();
+        let mut asked = answered;
+        while answered < count {
+            while asked < count && asked - answered < 4_096 {
+                match self.client.spawn(Token(u64::MAX), &self.world.spawn(Nth(asked))) {
+                    Ok(()) => asked += 1,
+                    Err(SubmitError::Throttled(_)) => break,
+                    Err(error) => panic!("a spawn was refused: {error}"),
+                }
+            }
+            self.client.wait(&mut self.completions, Duration::from_millis(10));
+            for completion in self.completions.drain(..) {
+                let Completion::Spawned { result, .. } = completion else {
+                    panic!("{completion:?}")
+                };
+                result.expect("ids are fresh");
+                answered += 1;
+            }
+        }
+        self.board.spawned(count);
+    }
+
+    /// Throws without an answer.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.client.in_flight()
+    }
+
+    /// Submits the next throw of the workload, planned at this moment; false if there is no room.
+    #[inline]
+    pub(crate) fn throw(&mut self, planned_ns: u64) -> bool {
+        let contender = self.throws.contender(PLAYERS);
+        let Act::Throw(throw) = self.throws.next(contender, &self.board) else {
+            return true;
+        };
+        let token = self.next;
+        let attempt = Attempt {
+            player: self.players[contender.0 as usize].clone(),
+            attempt_id: AttemptId(token),
+            fakemon_id: self.world.id(throw.nth),
+            place: throw.place,
+            received_at: self.engine.now(),
+        };
+        match self.client.attempt(Token(token), attempt) {
+            Ok(()) => {
+                self.sent[token as usize % CLIENT_IN_FLIGHT_MAX] = (throw.slot, throw.nth, planned_ns);
+                self.next += 1;
+                true
+            }
+            Err(SubmitError::Throttled(_)) => false,
+            Err(error) => panic!("the engine stopped: {error}"),
+        }
+    }
+
+    /// Takes the answers that are there, waiting up to `timeout` for the first; calls `each` with the planned moment.
+    pub(crate) fn settle(&mut self, timeout: Duration, mut each: impl FnMut(u64)) -> usize {
+        match timeout {
+            Duration::ZERO => {
+                self.client.flush();
+                self.client.poll(&mut self.completions);
+            }
+            timeout => drop(self.client.wait(&mut self.completions, timeout)),
+        }
+        let count = self.completions.len();
+        for completion in self.completions.drain(..) {
+            let Completion::Decided { token, decision, .. } = completion else {
+                panic!("{completion:?}")
+            };
+            let (slot, nth, planned_ns) = self.sent[token.0 as usize % CLIENT_IN_FLIGHT_MAX];
+            if matches!(decision.outcome, Outcome::Captured | Outcome::AlreadyCaptured) {
+                self.board.caught(slot, nth);
+            }
+            each(planned_ns);
+        }
+        count
+    }
+
+    /// Waits until every throw has its answer.
+    pub(crate) fn drain(&mut self) {
+        while self.in_flight() > 0 {
+            self.settle(Duration::from_millis(10), |_| {});
+        }
+    }
+}
