@@ -3,7 +3,7 @@
 //! wild fakémon takes. Medians of several runs.
 //!
 //! `cargo bench --profile dev --bench durable` (the dev profile is the optimised one that is compiled already), with
-//! the seconds of each run as an argument if they are to be others than 3.
+//! arguments after `--` if wanted: seconds of each run (3), names of scenarios (all).
 
 #![expect(clippy::print_stdout, reason = "the table is the result")]
 
@@ -44,7 +44,13 @@ fn main() {
         .find_map(|argument| argument.parse().ok())
         .unwrap_or(3.0);
     let time = Duration::from_secs_f64(seconds);
-    for scenario in Scenario::ALL {
+    let asked: Vec<Scenario> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
+    let scenarios = if asked.is_empty() {
+        Scenario::ALL.to_vec()
+    } else {
+        asked
+    };
+    for scenario in scenarios {
         let mut runs: Vec<Run> = (0..RUNS).map(|_| Run::measure(scenario, time)).collect();
         print(scenario, &mut runs);
     }

@@ -4,16 +4,18 @@ use fakemon_engine::ids::{AttemptId, FakemonId, Token};
 use fakemon_engine::limits::CLIENT_IN_FLIGHT_MAX;
 use fakemon_engine::model::{Attempt, Completion, Outcome, PlayerName, SubmitError};
 use fakemon_engine::players::Player;
-use fakemon_engine::{Client, Engine, Options};
+use fakemon_engine::{Client, Engine, Metrics, Options};
 use fakemon_workload::board::Slot;
 use fakemon_workload::{Act, Board, Nth, Scenario, Throws, World};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Players who throw.
 const PLAYERS: u32 = 1_000;
 /// Fakémon that wait to be next.
 const RESERVE: u32 = 20_000;
+/// No disk is that slow.
+const STALLED: Duration = Duration::from_secs(10);
 const _: () = assert!(CLIENT_IN_FLIGHT_MAX.is_power_of_two());
 
 /// An engine, a client, a workload.
@@ -139,8 +141,24 @@ impl InProcess {
 
     /// Waits until every throw has its answer.
     pub(crate) fn drain(&mut self) {
+        let mut heard = Instant::now();
         while self.in_flight() > 0 {
-            self.settle(Duration::from_millis(10), |_| {});
+            if self.settle(Duration::from_millis(10), |_| {}) > 0 {
+                heard = Instant::now();
+            }
+            let Metrics {
+                mailbox_depth,
+                journal_depth,
+                position,
+                ..
+            } = self.engine.metrics();
+            assert!(
+                heard.elapsed() < STALLED,
+                "{} throws have no answer: {mailbox_depth:?} wait for shards, {journal_depth} turns for the journal, \
+                 which is at {position}; failure: {:?}",
+                self.in_flight(),
+                self.engine.failure()
+            );
         }
     }
 }
