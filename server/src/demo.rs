@@ -28,7 +28,7 @@ const PLAYERS_MAX: usize = 1_000;
 /// A look from the centre must see the whole city.
 const RADIUS_M_MAX: f64 = fakemon_engine::limits::LOOK_RADIUS_M_MAX;
 /// A look must be able to count them.
-const FAKEMON_MAX: usize = fakemon_engine::limits::LOOK_FAKEMON_MAX - 100;
+const WILD_MAX: usize = fakemon_engine::limits::LOOK_FAKEMON_MAX - 100;
 
 /// How the world of the demo is.
 #[derive(Clone, Debug)]
@@ -39,8 +39,8 @@ pub struct DemoOptions {
     pub radius_m: f64,
     /// How many players walk there; at most 1,000.
     pub players: usize,
-    /// How many fakémon are there when nobody catches any; at most 900.
-    pub fakemon: usize,
+    /// How many fakémon are wild when nobody catches any; at most 900.
+    pub wild: usize,
     /// At most so many appear in a second.
     pub spawns_per_second: f64,
     /// Whose hours count for species that are active by day or night, as `Europe/Madrid`; none: by longitude.
@@ -54,7 +54,7 @@ impl Default for DemoOptions {
             centre: Place::from_degrees(40.4168, -3.7038).expect("a place on the map"),
             radius_m: 600.0,
             players: 40,
-            fakemon: 80,
+            wild: 80,
             spawns_per_second: 3.0,
             time_zone: None,
         }

@@ -1,7 +1,7 @@
 //! Keeps the city populated: what was caught or has vanished is replaced, by the weights of the species table and, for
 //! species of the day or of the night, by the hour.
 
-use super::{City, DemoOptions, FAKEMON_MAX};
+use super::{City, DemoOptions, WILD_MAX};
 use fakemon_engine::ids::Token;
 use fakemon_engine::model::Spawn;
 use fakemon_engine::species::Species;
@@ -32,7 +32,7 @@ impl Spawns {
             client: engine.client()?,
             engine,
             city,
-            population: options.fakemon.min(FAKEMON_MAX),
+            population: options.wild.min(WILD_MAX),
             per_second: options.spawns_per_second,
             next_count: Duration::ZERO,
             missing: 0,
