@@ -124,11 +124,7 @@ pub fn read_request(bytes: &[u8]) -> Result<Request, Malformed> {
             lon: attempt.lon(),
         }),
         wire::RequestBody::CollectionRequest => {
-            request
-                .body_as_collection_request()
-                .map(|collection| Request::Collection {
-                    before: collection.before(),
-                })
+            request.body_as_collection_request().map(|collection| Request::Collection { before: collection.before() })
         }
         _ => None,
     }
@@ -140,21 +136,16 @@ pub fn read_reply(bytes: &[u8]) -> Result<Reply<'_>, Malformed> {
     const UNKNOWN: Malformed = Malformed::Value("body is of no known kind");
     let reply = flatbuffers::root::<wire::Reply<'_>>(bytes)?;
     match reply.body_type() {
-        wire::ReplyBody::World => reply
-            .body_as_world()
-            .map(|world| Reply::World(world.fakemon().iter().map(read_sighting).collect())),
-        wire::ReplyBody::Appeared => reply
-            .body_as_appeared()
-            .map(|appeared| Reply::Appeared(read_sighting(appeared.fakemon()))),
-        wire::ReplyBody::Vanished => reply
-            .body_as_vanished()
-            .map(|vanished| Reply::Vanished(vanished.fakemon_id())),
+        wire::ReplyBody::World => {
+            reply.body_as_world().map(|world| Reply::World(world.fakemon().iter().map(read_sighting).collect()))
+        }
+        wire::ReplyBody::Appeared => {
+            reply.body_as_appeared().map(|appeared| Reply::Appeared(read_sighting(appeared.fakemon())))
+        }
+        wire::ReplyBody::Vanished => reply.body_as_vanished().map(|vanished| Reply::Vanished(vanished.fakemon_id())),
         wire::ReplyBody::AttemptResult => reply.body_as_attempt_result().map(read_result),
         wire::ReplyBody::Collection => reply.body_as_collection().map(|collection| {
-            Reply::Collection(
-                collection.items().iter().map(read_caught).collect(),
-                collection.more_before(),
-            )
+            Reply::Collection(collection.items().iter().map(read_caught).collect(), collection.more_before())
         }),
         wire::ReplyBody::Error => reply.body_as_error().map(|error| Reply::Error {
             code: error.code(),
@@ -211,22 +202,9 @@ impl Writer {
                 let look = wire::Look::create(fbb, &wire::LookArgs { lat, lon, radius_m });
                 (wire::RequestBody::Look, look.as_union_value())
             }
-            Request::Attempt {
-                attempt_id,
-                fakemon_id,
-                lat,
-                lon,
-            } => {
-                let args = wire::AttemptArgs {
-                    attempt_id,
-                    fakemon_id,
-                    lat,
-                    lon,
-                };
-                (
-                    wire::RequestBody::Attempt,
-                    wire::Attempt::create(fbb, &args).as_union_value(),
-                )
+            Request::Attempt { attempt_id, fakemon_id, lat, lon } => {
+                let args = wire::AttemptArgs { attempt_id, fakemon_id, lat, lon };
+                (wire::RequestBody::Attempt, wire::Attempt::create(fbb, &args).as_union_value())
             }
             Request::Collection { before } => {
                 let args = wire::CollectionRequestArgs { before };
@@ -339,17 +317,8 @@ mod tests {
     use super::*;
 
     const REQUESTS: [Request; 3] = [
-        Request::Look {
-            lat: 40.4168,
-            lon: -3.7038,
-            radius_m: 200.0,
-        },
-        Request::Attempt {
-            attempt_id: u64::MAX,
-            fakemon_id: 42,
-            lat: f64::INFINITY,
-            lon: -180.0,
-        },
+        Request::Look { lat: 40.4168, lon: -3.7038, radius_m: 200.0 },
+        Request::Attempt { attempt_id: u64::MAX, fakemon_id: 42, lat: f64::INFINITY, lon: -180.0 },
         Request::Collection { before: 7 },
     ];
 
@@ -364,19 +333,9 @@ mod tests {
     #[test]
     fn replies_come_back_as_they_were() {
         let mut writer = Writer::default();
-        let sighting = |fakemon_id| Sighting {
-            fakemon_id,
-            species: "sparkit",
-            lat: 1.5,
-            lon: -2.5,
-            vanishes_at_ns: 9,
-        };
-        let caught = Caught {
-            fakemon_id: 1,
-            species: "leaflet",
-            captured_at_ns: 2,
-            position: 3,
-        };
+        let sighting =
+            |fakemon_id| Sighting { fakemon_id, species: "sparkit", lat: 1.5, lon: -2.5, vanishes_at_ns: 9 };
+        let caught = Caught { fakemon_id: 1, species: "leaflet", captured_at_ns: 2, position: 3 };
         let result = AttemptResult {
             attempt_id: 1,
             fakemon_id: 2,
@@ -385,32 +344,16 @@ mod tests {
             retry_after_ms: 20,
         };
         let world = writer.world([sighting(1), sighting(2)].into_iter()).to_vec();
-        assert_eq!(
-            read_reply(&world).unwrap(),
-            Reply::World(vec![sighting(1), sighting(2)])
-        );
-        assert_eq!(
-            read_reply(writer.appeared(sighting(3))).unwrap(),
-            Reply::Appeared(sighting(3))
-        );
+        assert_eq!(read_reply(&world).unwrap(), Reply::World(vec![sighting(1), sighting(2)]));
+        assert_eq!(read_reply(writer.appeared(sighting(3))).unwrap(), Reply::Appeared(sighting(3)));
         assert_eq!(read_reply(writer.vanished(4)).unwrap(), Reply::Vanished(4));
-        assert_eq!(
-            read_reply(writer.attempt_result(&result)).unwrap(),
-            Reply::AttemptResult(result)
-        );
+        assert_eq!(read_reply(writer.attempt_result(&result)).unwrap(), Reply::AttemptResult(result));
         let items = vec![caught; 1000];
         let collection = writer.collection(items.iter().copied(), 77).to_vec();
         assert_eq!(read_reply(&collection).unwrap(), Reply::Collection(items, 77));
         for attempt_id in [None, Some(0), Some(8)] {
-            let error = Reply::Error {
-                code: "bad_message",
-                message: "why",
-                attempt_id,
-            };
-            assert_eq!(
-                read_reply(writer.error("bad_message", "why", attempt_id)).unwrap(),
-                error
-            );
+            let error = Reply::Error { code: "bad_message", message: "why", attempt_id };
+            assert_eq!(read_reply(writer.error("bad_message", "why", attempt_id)).unwrap(), error);
         }
     }
 

@@ -23,10 +23,7 @@ use std::hint::black_box;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-const RULES: Rules = Rules {
-    world_seed: 1,
-    reach_mm: 50_000,
-};
+const RULES: Rules = Rules { world_seed: 1, reach_mm: 50_000 };
 const THROWS: usize = 65_536;
 /// A usual group under load.
 const GROUP: usize = 2_048;
@@ -56,9 +53,7 @@ fn prepared(scenario: Scenario) -> (Vec<Throw>, Vec<Fakemon>) {
 
 fn population(fakemon: &[Fakemon]) -> Population {
     let mut population = Population::default();
-    fakemon
-        .iter()
-        .for_each(|fakemon| population.apply(Change::Appeared(*fakemon)));
+    fakemon.iter().for_each(|fakemon| population.apply(Change::Appeared(*fakemon)));
     population
 }
 
@@ -80,12 +75,7 @@ fn resolve_and_apply(criterion: &mut Criterion) {
         group.bench_function(scenario.name(), |bencher| {
             bencher.iter_batched_ref(
                 || population(&fakemon),
-                |population| {
-                    throws
-                        .iter()
-                        .filter(|throw| decide(population, throw) == Outcome::Captured)
-                        .count()
-                },
+                |population| throws.iter().filter(|throw| decide(population, throw) == Outcome::Captured).count(),
                 BatchSize::LargeInput,
             );
         });
@@ -99,12 +89,8 @@ fn route(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("route");
     group.throughput(Throughput::Elements(THROWS as u64));
     group.bench_function("owner", |bencher| {
-        bencher.iter(|| {
-            throws
-                .iter()
-                .map(|throw| usize::from(owner(throw.fakemon_id, black_box(8)).0))
-                .sum::<usize>()
-        });
+        bencher
+            .iter(|| throws.iter().map(|throw| usize::from(owner(throw.fakemon_id, black_box(8)).0)).sum::<usize>());
     });
     group.finish();
 }
@@ -186,9 +172,7 @@ fn encode(criterion: &mut Criterion) {
     let (throws, _) = prepared(Scenario::Hot);
     let sections = || {
         let mut section = SectionDraft::new(0, GROUP);
-        throws[..GROUP]
-            .iter()
-            .for_each(|throw| section.push_attempt(record(throw, Outcome::AlreadyCaptured)));
+        throws[..GROUP].iter().for_each(|throw| section.push_attempt(record(throw, Outcome::AlreadyCaptured)));
         [section]
     };
     let mut writer = BlockWriter::default();

@@ -39,17 +39,10 @@ fn main() {
     {
         return println!("{}", resident_after_opening(Path::new(dir)));
     }
-    let seconds = arguments
-        .iter()
-        .find_map(|argument| argument.parse().ok())
-        .unwrap_or(3.0);
+    let seconds = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(3.0);
     let time = Duration::from_secs_f64(seconds);
     let asked: Vec<Scenario> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
-    let scenarios = if asked.is_empty() {
-        Scenario::ALL.to_vec()
-    } else {
-        asked
-    };
+    let scenarios = if asked.is_empty() { Scenario::ALL.to_vec() } else { asked };
     for scenario in scenarios {
         let mut runs: Vec<Run> = (0..RUNS).map(|_| Run::measure(scenario, time)).collect();
         print(scenario, &mut runs);
@@ -117,10 +110,7 @@ fn at_full_load(engine: &mut InProcess, time: Duration) -> (f64, Group) {
     let groups = (after.group_events.len() - before.group_events.len()).max(1);
     let events = after.position.0 - before.position.0;
     let bytes = after.group_bytes - before.group_bytes;
-    let group = Group {
-        events: events as f64 / groups as f64,
-        bytes: (bytes / groups) as usize,
-    };
+    let group = Group { events: events as f64 / groups as f64, bytes: (bytes / groups) as usize };
     (rate, group)
 }
 
@@ -143,9 +133,7 @@ fn at_rate(engine: &mut InProcess, rate: f64, time: Duration) -> Histogram<u64> 
             }
             planned += 1;
         }
-        engine.settle(Duration::ZERO, |planned_ns| {
-            latency_ns.saturating_record(now_ns() - planned_ns)
-        });
+        engine.settle(Duration::ZERO, |planned_ns| latency_ns.saturating_record(now_ns() - planned_ns));
         std::thread::sleep(Duration::from_micros(20));
     }
     engine.drain();
@@ -172,29 +160,11 @@ fn print(scenario: Scenario, runs: &mut [Run]) {
         100.0 * rate / bare
     );
     let (p50, p99) = (median(|run| run.p50_ns as f64), median(|run| run.p99_ns as f64));
-    let (sync50, sync99) = (
-        median(|run| run.sync_p50_ns as f64),
-        median(|run| run.sync_p99_ns as f64),
-    );
-    println!(
-        "  at half load            {:>8.2} ms p50, {:.2} ms p99",
-        ms(p50),
-        ms(p99)
-    );
-    println!(
-        "  fdatasync               {:>8.2} ms p50, {:.2} ms p99",
-        ms(sync50),
-        ms(sync99)
-    );
-    println!(
-        "    ratio                 {:>8.1} × p50, {:.1} × p99",
-        p50 / sync50,
-        p99 / sync99
-    );
-    println!(
-        "  verify                  {:>8.2} M events/s",
-        median(|run| run.verify_rate) / 1e6
-    );
+    let (sync50, sync99) = (median(|run| run.sync_p50_ns as f64), median(|run| run.sync_p99_ns as f64));
+    println!("  at half load            {:>8.2} ms p50, {:.2} ms p99", ms(p50), ms(p99));
+    println!("  fdatasync               {:>8.2} ms p50, {:.2} ms p99", ms(sync50), ms(sync99));
+    println!("    ratio                 {:>8.1} × p50, {:.1} × p99", p50 / sync50, p99 / sync99);
+    println!("  verify                  {:>8.2} M events/s", median(|run| run.verify_rate) / 1e6);
 }
 
 /// Memory of an engine that was opened on so many wild fakémon, less that of an empty one. Each opens in a process of
@@ -208,15 +178,8 @@ fn print_memory() {
         engine.engine.close();
         drop(engine);
         let me = std::env::current_exe().expect("this program is a file");
-        let output = Command::new(me)
-            .arg("--resident")
-            .arg(&dir)
-            .output()
-            .expect("this program can be started");
-        String::from_utf8_lossy(&output.stdout)
-            .trim()
-            .parse::<f64>()
-            .expect("a number of bytes")
+        let output = Command::new(me).arg("--resident").arg(&dir).output().expect("this program can be started");
+        String::from_utf8_lossy(&output.stdout).trim().parse::<f64>().expect("a number of bytes")
     };
     let few = 50_000;
     let bytes = (resident(WILD) - resident(few)) / f64::from(WILD - few);
@@ -225,20 +188,12 @@ fn print_memory() {
 
 /// Bytes of memory in use after opening a data directory.
 fn resident_after_opening(dir: &Path) -> u64 {
-    let options = fakemon_engine::Options {
-        cores: 1,
-        ..Default::default()
-    };
+    let options = fakemon_engine::Options { cores: 1, ..Default::default() };
     let engine = fakemon_engine::Engine::open(dir, options).expect("it was just closed");
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     drop(engine);
-    let kib = status.lines().find_map(|line| {
-        line.strip_prefix("VmRSS:")?
-            .trim()
-            .strip_suffix(" kB")?
-            .parse::<u64>()
-            .ok()
-    });
+    let kib =
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     kib.expect("the kernel says how much") * 1_024
 }
 

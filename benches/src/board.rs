@@ -79,10 +79,7 @@ mod tests {
     fn a_slot_moves_on_only_to_what_is_in_the_world() {
         let board = Board::new(2);
         board.spawned(3);
-        assert_eq!(
-            (board.at(Slot(0)), board.at(Slot(1)), board.reserve()),
-            (Nth(0), Nth(1), 1)
-        );
+        assert_eq!((board.at(Slot(0)), board.at(Slot(1)), board.reserve()), (Nth(0), Nth(1), 1));
         board.caught(Slot(1), Nth(1));
         board.caught(Slot(1), Nth(1));
         assert_eq!((board.at(Slot(1)), board.reserve()), (Nth(2), 0));

@@ -96,16 +96,8 @@ impl Throws {
         }
         let slot = self.slot(contender, board.slots());
         let nth = board.at(slot);
-        let away_m = if self.happens(self.out_of_reach_of_10_000) {
-            FAR_M
-        } else {
-            NEAR_M
-        };
-        Act::Throw(Throw {
-            slot,
-            nth,
-            place: self.standing(nth, away_m),
-        })
+        let away_m = if self.happens(self.out_of_reach_of_10_000) { FAR_M } else { NEAR_M };
+        Act::Throw(Throw { slot, nth, place: self.standing(nth, away_m) })
     }
 
     /// A throw at this fakémon from within reach.
@@ -137,10 +129,7 @@ impl Throws {
     fn standing(&mut self, nth: Nth, away_m: f64) -> Place {
         let bits = self.rng.random::<u32>();
         let leg = away_m * std::f64::consts::FRAC_1_SQRT_2 * (0.5 + f64::from(bits >> 8) / f64::from(1u32 << 25));
-        let (north, east) = (
-            if bits & 1 == 0 { leg } else { -leg },
-            if bits & 2 == 0 { leg } else { -leg },
-        );
+        let (north, east) = (if bits & 1 == 0 { leg } else { -leg }, if bits & 2 == 0 { leg } else { -leg });
         self.world.place(nth).moved(north, east)
     }
 

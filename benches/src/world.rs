@@ -32,10 +32,7 @@ impl World {
     /// The world of a seed. Its fakémon get the ids from `first_id` on.
     pub fn new(seed: u64, scenario: Scenario, first_id: FakemonId) -> World {
         let table = SpeciesTable::default();
-        let species: Box<[_]> = table
-            .iter()
-            .map(|species| (species.name.clone(), species.weight))
-            .collect();
+        let species: Box<[_]> = table.iter().map(|species| (species.name.clone(), species.weight)).collect();
         World {
             seed,
             scenario,

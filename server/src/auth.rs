@@ -50,10 +50,7 @@ impl TokenKeys {
             hs256_secret.is_some() || eddsa_public_pem.is_some(),
             "give a secret for HS256 or a public key for EdDSA"
         );
-        anyhow::ensure!(
-            hs256_secret.is_none_or(|secret| !secret.is_empty()),
-            "the HS256 secret is empty"
-        );
+        anyhow::ensure!(hs256_secret.is_none_or(|secret| !secret.is_empty()), "the HS256 secret is empty");
         Ok(TokenKeys {
             hs256: hs256_secret.map(DecodingKey::from_secret),
             eddsa: eddsa_public_pem.map(ed25519).transpose()?,
@@ -68,9 +65,7 @@ impl TokenKeys {
             Algorithm::EdDSA => self.eddsa.as_ref(),
             _ => None,
         };
-        let key = key.ok_or(Refusal::Token(
-            "its algorithm is not one of those configured (HS256, EdDSA)",
-        ))?;
+        let key = key.ok_or(Refusal::Token("its algorithm is not one of those configured (HS256, EdDSA)"))?;
         let mut validation = Validation::new(header.alg);
         validation.leeway = 0;
         validation.validate_nbf = true;
@@ -121,12 +116,7 @@ mod tests {
     }
 
     fn hs256(claims: &Value) -> String {
-        encode(
-            &Header::new(Algorithm::HS256),
-            claims,
-            &EncodingKey::from_secret(SECRET),
-        )
-        .unwrap()
+        encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(SECRET)).unwrap()
     }
 
     fn eddsa(claims: &Value) -> String {
@@ -154,11 +144,7 @@ mod tests {
         let none = format!("eyJhbGciOiJub25lIn0.{payload}.");
         let other = EncodingKey::from_secret(b"another secret");
         let forged = encode(&Header::new(Algorithm::HS256), &json!({"sub": "ana"}), &other).unwrap();
-        let hs512 = encode(
-            &Header::new(Algorithm::HS512),
-            &json!({"sub": "ana"}),
-            &EncodingKey::from_secret(SECRET),
-        );
+        let hs512 = encode(&Header::new(Algorithm::HS512), &json!({"sub": "ana"}), &EncodingKey::from_secret(SECRET));
         // The classic: the public key, which everybody knows, taken for a shared secret.
         let public = EncodingKey::from_secret(PUBLIC.as_bytes());
         let confused = encode(&Header::new(Algorithm::HS256), &json!({"sub": "ana"}), &public).unwrap();

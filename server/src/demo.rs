@@ -78,21 +78,11 @@ pub fn start(engine: Engine, play: SocketAddr, options: DemoOptions) -> anyhow::
         .map(|number| Walker::new(number, play, city.clone(), reach_m))
         .collect();
     let stop = Arc::new(AtomicBool::new(false));
-    let world = LivingWorld {
-        spawns,
-        walkers,
-        rumour: Rumour::default(),
-        rng: ChaCha8Rng::seed_from_u64(seed),
-    };
+    let world = LivingWorld { spawns, walkers, rumour: Rumour::default(), rng: ChaCha8Rng::seed_from_u64(seed) };
     let stopped = stop.clone();
     let thread = std::thread::Builder::new().name("demo".into());
-    let thread = thread
-        .spawn(move || world.live(&stopped))
-        .context("cannot start the demo's thread")?;
-    Ok(Demo {
-        stop,
-        thread: Some(thread),
-    })
+    let thread = thread.spawn(move || world.live(&stopped)).context("cannot start the demo's thread")?;
+    Ok(Demo { stop, thread: Some(thread) })
 }
 
 impl Demo {
@@ -162,11 +152,7 @@ impl City {
                 .with_context(|| format!("the demo's time_zone `{name}` is unknown: give one as Europe/Madrid"))?,
             None => solar_zone(options.centre.lon()),
         };
-        Ok(City {
-            centre: options.centre,
-            radius_m: options.radius_m,
-            time_zone,
-        })
+        Ok(City { centre: options.centre, radius_m: options.radius_m, time_zone })
     }
 
     /// The hour of the day, 0 to 23.
@@ -178,10 +164,7 @@ impl City {
     /// Somewhere in the city; nearer to the centre is more likely.
     fn somewhere(&self, rng: &mut ChaCha8Rng) -> Place {
         use rand::RngExt;
-        let (turn, far) = (
-            rng.random::<f64>() * std::f64::consts::TAU,
-            rng.random::<f64>() * self.radius_m,
-        );
+        let (turn, far) = (rng.random::<f64>() * std::f64::consts::TAU, rng.random::<f64>() * self.radius_m);
         self.centre.moved(far * turn.sin(), far * turn.cos())
     }
 }
@@ -208,16 +191,8 @@ mod tests {
         assert!(check(|options| options.time_zone = Some("Europe/Madrid".into())).is_ok());
         let wrong = check(|options| options.time_zone = Some("Mars/Olympus".into())).unwrap_err();
         assert!(wrong.contains("give one as Europe/Madrid"), "{wrong}");
-        assert!(
-            check(|options| options.radius_m = f64::NAN)
-                .unwrap_err()
-                .contains("radius_m")
-        );
-        assert!(
-            check(|options| options.spawns_per_second = -1.0)
-                .unwrap_err()
-                .contains("spawns_per_second")
-        );
+        assert!(check(|options| options.radius_m = f64::NAN).unwrap_err().contains("radius_m"));
+        assert!(check(|options| options.spawns_per_second = -1.0).unwrap_err().contains("spawns_per_second"));
     }
 
     #[test]

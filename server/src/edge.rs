@@ -121,10 +121,7 @@ impl EdgeOptions {
             self.listen
         );
         let threads = 1..=THREADS_MAX;
-        ensure!(
-            threads.contains(&self.threads),
-            "edge threads must be from 1 to {THREADS_MAX}"
-        );
+        ensure!(threads.contains(&self.threads), "edge threads must be from 1 to {THREADS_MAX}");
         let message_bytes = 128..=MESSAGE_BYTES_MAX;
         ensure!(
             message_bytes.contains(&self.message_bytes_max),
@@ -172,10 +169,7 @@ pub fn start(engine: Engine, options: EdgeOptions) -> anyhow::Result<Edge> {
     let address = listeners[0].local_addr()?;
     let millis = |duration: Duration| u32::try_from(duration.as_millis()).expect("checked: at most 7 days");
     let common = Arc::new(Common {
-        gate: Gate {
-            access: options.access,
-            page: options.page,
-        },
+        gate: Gate { access: options.access, page: options.page },
         tls,
         message_bytes_max: options.message_bytes_max,
         idle_ms: millis(options.idle_timeout),
@@ -186,32 +180,18 @@ pub fn start(engine: Engine, options: EdgeOptions) -> anyhow::Result<Edge> {
         is_stopping: AtomicBool::new(false),
     });
     let rates = options.rate.map(Rates::new).map(Arc::new);
-    let mut edge = Edge {
-        address,
-        common: common.clone(),
-        threads: Vec::new(),
-    };
+    let mut edge = Edge { address, common: common.clone(), threads: Vec::new() };
     for (index, listener) in listeners.into_iter().enumerate() {
         let counters = Arc::new(Counters::new());
         let client = engine.client()?;
-        let referee = Referee::new(
-            engine.clone(),
-            client,
-            rates.clone(),
-            counters.clone(),
-            options.in_flight_max,
-        );
+        let referee = Referee::new(engine.clone(), client, rates.clone(), counters.clone(), options.in_flight_max);
         let listener = mio::net::TcpListener::from_std(listener);
         let (turn, waker) = Turn::new(common.clone(), listener, referee).context("cannot set up an edge thread")?;
         let thread = std::thread::Builder::new()
             .name(format!("edge-{index}"))
             .spawn(move || turn.run())
             .context("cannot start an edge thread")?;
-        edge.threads.push(EdgeThread {
-            counters,
-            waker,
-            thread: Some(thread),
-        });
+        edge.threads.push(EdgeThread { counters, waker, thread: Some(thread) });
     }
     Ok(edge)
 }
@@ -303,10 +283,7 @@ fn tls_config(tls: &Tls) -> anyhow::Result<Arc<ServerConfig>> {
 fn descriptors() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let all = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
+    let all = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let current = match setrlimit(Resource::Nofile, all) {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,

@@ -115,10 +115,7 @@ pub fn run(args: LoadArgs) -> anyhow::Result<()> {
     let setup = Setup::check(args)?;
     let report = setup.run()?;
     print(&report, setup.args.json)?;
-    ensure!(
-        report.is_clean(),
-        "the answers are not what they have to be: see the report"
-    );
+    ensure!(report.is_clean(), "the answers are not what they have to be: see the report");
     Ok(())
 }
 
@@ -145,25 +142,18 @@ struct Setup {
 impl Setup {
     fn check(args: LoadArgs) -> anyhow::Result<Setup> {
         let seconds = |name, value: f64, min: f64| {
-            ensure!(
-                (min..=86_400.0).contains(&value),
-                "{name} must be from {min} to 86400 seconds"
-            );
+            ensure!((min..=86_400.0).contains(&value), "{name} must be from {min} to 86400 seconds");
             Ok(Duration::from_secs_f64(value))
         };
         // Ids are never used twice, so each run takes its own: the second in which it starts, and 24 bits to count.
-        let run = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
+        let run = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let world = World::new(args.seed, args.scenario, FakemonId((run << 24) & (u64::MAX >> 1)));
         Ok(Setup {
             play: Target::parse(&args.url, "ws", args.allow_remote)?,
             control: Target::parse(&args.control, "http", args.allow_remote)?,
             access: match args.token.clone().or_else(|| std::env::var("FAKEMON_TOKEN").ok()) {
                 Some(token) => Access::Token(token),
-                None => Access::Open {
-                    prefix: format!("load-{run}-"),
-                },
+                None => Access::Open { prefix: format!("load-{run}-") },
             },
             world,
             warmup: seconds("--warmup", args.warmup, 0.0)?,
@@ -182,9 +172,7 @@ impl Setup {
         let ledger = Ledger::new(self.world.clone(), FAKEMON_MAX);
         let mut spawner = Spawner::new(&self.control, self.world.clone(), FAKEMON_MAX)?;
         let bar = progress("fakémon", u64::from(slots + self.args.reserve));
-        spawner.spawn_until(slots + self.args.reserve, &board, &mut |count| {
-            bar.set_position(u64::from(count))
-        })?;
+        spawner.spawn_until(slots + self.args.reserve, &board, &mut |count| bar.set_position(u64::from(count)))?;
         bar.finish_and_clear();
         let lanes = self.connect(slots)?;
         let (tally, stages) = self.throw(lanes, spawner, &board, &ledger)?;
@@ -303,10 +291,7 @@ impl Setup {
         let start = Instant::now();
         thread::scope(|scope| {
             let spawner = scope.spawn(|| spawner.keep(self.args.reserve, board, &over));
-            let lanes: Vec<_> = lanes
-                .into_iter()
-                .map(|lane| scope.spawn(|| lane.run(&shared, start)))
-                .collect();
+            let lanes: Vec<_> = lanes.into_iter().map(|lane| scope.spawn(|| lane.run(&shared, start))).collect();
             let bar = progress("throws", 0);
             let is_over = || lanes.iter().all(|lane| lane.is_finished());
             show(&bar, start, self.warmup, &decided, is_over);
@@ -333,22 +318,16 @@ impl Setup {
 }
 
 fn joined<T>(thread: thread::ScopedJoinHandle<'_, anyhow::Result<T>>) -> anyhow::Result<T> {
-    thread
-        .join()
-        .map_err(|_| anyhow::anyhow!("a thread of the generator panicked"))?
+    thread.join().map_err(|_| anyhow::anyhow!("a thread of the generator panicked"))?
 }
 
 /// A bar on a terminal, nothing elsewhere. Without a length it counts.
 fn progress(what: &'static str, length: u64) -> ProgressBar {
     let (bar, template) = match length {
         0 => (ProgressBar::new_spinner(), "{elapsed:>4} {human_pos} {prefix} {msg}"),
-        length => (
-            ProgressBar::new(length),
-            "{prefix:>12} {wide_bar} {human_pos}/{human_len}",
-        ),
+        length => (ProgressBar::new(length), "{prefix:>12} {wide_bar} {human_pos}/{human_len}"),
     };
-    bar.with_style(ProgressStyle::with_template(template).expect("a constant that is valid"))
-        .with_prefix(what)
+    bar.with_style(ProgressStyle::with_template(template).expect("a constant that is valid")).with_prefix(what)
 }
 
 /// Keeps the bar up to date until a moment of the run, or until it is over.

@@ -31,9 +31,7 @@ impl Subprotocol {
 
     /// The subprotocol of this name.
     pub fn named(name: &str) -> Option<Subprotocol> {
-        [Subprotocol::Json, Subprotocol::FlatBuffers]
-            .into_iter()
-            .find(|subprotocol| subprotocol.name() == name)
+        [Subprotocol::Json, Subprotocol::FlatBuffers].into_iter().find(|subprotocol| subprotocol.name() == name)
     }
 }
 
@@ -135,17 +133,11 @@ pub struct BadMessage {
 
 impl BadMessage {
     fn new(message: impl Into<String>) -> BadMessage {
-        BadMessage {
-            message: message.into(),
-            attempt_id: None,
-        }
+        BadMessage { message: message.into(), attempt_id: None }
     }
 
     fn about(self, attempt_id: AttemptId) -> BadMessage {
-        BadMessage {
-            attempt_id: Some(attempt_id),
-            ..self
-        }
+        BadMessage { attempt_id: Some(attempt_id), ..self }
     }
 }
 

@@ -34,11 +34,7 @@ pub(crate) struct InProcess {
 
 impl InProcess {
     pub(crate) fn open(dir: &Path, scenario: Scenario, cores: usize) -> InProcess {
-        let options = Options {
-            cores,
-            world_seed: Some(1),
-            ..Options::default()
-        };
+        let options = Options { cores, world_seed: Some(1), ..Options::default() };
         let engine = Engine::open(dir, options).expect("a fresh directory and io_uring");
         let world = World::new(1, scenario, FakemonId(1));
         let client = engine.client().expect("one client");
@@ -75,9 +71,7 @@ impl InProcess {
             }
             self.client.wait(&mut self.completions, Duration::from_millis(10));
             for completion in self.completions.drain(..) {
-                let Completion::Spawned { result, .. } = completion else {
-                    panic!("{completion:?}")
-                };
+                let Completion::Spawned { result, .. } = completion else { panic!("{completion:?}") };
                 result.expect("ids are fresh");
                 answered += 1;
             }
@@ -127,9 +121,7 @@ impl InProcess {
         }
         let count = self.completions.len();
         for completion in self.completions.drain(..) {
-            let Completion::Decided { token, decision, .. } = completion else {
-                panic!("{completion:?}")
-            };
+            let Completion::Decided { token, decision, .. } = completion else { panic!("{completion:?}") };
             let (slot, nth, planned_ns) = self.sent[token.0 as usize % CLIENT_IN_FLIGHT_MAX];
             if matches!(decision.outcome, Outcome::Captured | Outcome::AlreadyCaptured) {
                 self.board.caught(slot, nth);
@@ -146,12 +138,7 @@ impl InProcess {
             if self.settle(Duration::from_millis(10), |_| {}) > 0 {
                 heard = Instant::now();
             }
-            let Metrics {
-                mailbox_depth,
-                journal_depth,
-                position,
-                ..
-            } = self.engine.metrics();
+            let Metrics { mailbox_depth, journal_depth, position, .. } = self.engine.metrics();
             assert!(
                 heard.elapsed() < STALLED,
                 "{} throws have no answer: {mailbox_depth:?} wait for shards, {journal_depth} turns for the journal, \

@@ -20,6 +20,5 @@ pub(crate) fn open_bare(dir: &Path) -> DB {
 pub(crate) fn write_bare(db: &DB, position: u64, record: &[u8]) {
     let mut options = WriteOptions::default();
     options.set_sync(true);
-    db.put_opt(position.to_be_bytes(), record, &options)
-        .expect("a disk that works");
+    db.put_opt(position.to_be_bytes(), record, &options).expect("a disk that works");
 }

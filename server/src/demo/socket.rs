@@ -27,22 +27,12 @@ pub(super) struct Sighting {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Heard {
-    World {
-        fakemon: Vec<Sighting>,
-    },
+    World { fakemon: Vec<Sighting> },
     Appeared(Sighting),
-    Vanished {
-        fakemon_id: String,
-    },
-    Result {
-        fakemon_id: String,
-        outcome: String,
-        reason: Option<String>,
-    },
+    Vanished { fakemon_id: String },
+    Result { fakemon_id: String, outcome: String, reason: Option<String> },
     Collection {},
-    Error {
-        message: String,
-    },
+    Error { message: String },
 }
 
 pub(super) struct Socket(WebSocket<TcpStream>);

@@ -65,13 +65,8 @@ impl Spawns {
 
     fn spawn(&mut self, rng: &mut ChaCha8Rng) {
         let hour = self.city.hour();
-        let species: Vec<&Species> = self
-            .engine
-            .options()
-            .species
-            .iter()
-            .filter(|species| is_active(species, hour))
-            .collect();
+        let species: Vec<&Species> =
+            self.engine.options().species.iter().filter(|species| is_active(species, hour)).collect();
         let Some(species) = pick(&species, rng) else { return };
         let spawn = Spawn {
             fakemon_id: None,
@@ -132,11 +127,7 @@ mod tests {
         let table = SpeciesTable::default();
         let all: Vec<&Species> = table.iter().collect();
         let mut rng = ChaCha8Rng::seed_from_u64(5);
-        let mut count = |name: &str| {
-            (0..5_000)
-                .filter(|_| pick(&all, &mut rng).unwrap().name == name)
-                .count()
-        };
+        let mut count = |name: &str| (0..5_000).filter(|_| pick(&all, &mut rng).unwrap().name == name).count();
         assert!(count("sparkit") > 4 * count("frostine"));
         assert!(count("aurorix") > 0);
         assert!(pick(&[], &mut rng).is_none());

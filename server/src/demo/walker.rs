@@ -87,11 +87,7 @@ pub(super) struct Walker {
 impl Walker {
     pub(super) fn new(number: usize, play: SocketAddr, city: City, reach_m: f64) -> Walker {
         let round = number / NAMES.len();
-        let suffix = if round == 0 {
-            String::new()
-        } else {
-            format!("-{}", round + 1)
-        };
+        let suffix = if round == 0 { String::new() } else { format!("-{}", round + 1) };
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Walker {
             name: format!("demo-{}{suffix}", NAMES[number % NAMES.len()]),
@@ -198,11 +194,7 @@ impl Walker {
             }
             Heard::Appeared(sighting) => self.notice(&sighting, rumour),
             Heard::Vanished { fakemon_id } => self.forget(&fakemon_id, rumour),
-            Heard::Result {
-                fakemon_id,
-                outcome,
-                reason,
-            } => {
+            Heard::Result { fakemon_id, outcome, reason } => {
                 self.waiting = false;
                 self.next_throw = now + seconds(rng, 0.8, 2.5);
                 // What dodged or was too far away is worth another throw; all else is over.
@@ -270,10 +262,7 @@ impl Walker {
         }
         let step_m = (speed * passed.as_secs_f64()).min(away_m - near_m + 0.1);
         // The same geometry that measures the distance also leads there: north first, then east along that parallel.
-        let north = Place {
-            lat_e7: to.lat_e7,
-            lon_e7: self.place.lon_e7,
-        };
+        let north = Place { lat_e7: to.lat_e7, lon_e7: self.place.lon_e7 };
         let north_m =
             self.place.distance_m_squared(north).sqrt() * f64::from((to.lat_e7 - self.place.lat_e7).signum());
         let east_m = (away_m * away_m - north_m * north_m).max(0.0).sqrt() * east_sign(self.place, to);
@@ -323,20 +312,12 @@ mod tests {
     use rand::SeedableRng;
 
     fn walker(centre: Place) -> Walker {
-        let options = DemoOptions {
-            centre,
-            ..Default::default()
-        };
+        let options = DemoOptions { centre, ..Default::default() };
         Walker::new(3, "127.0.0.1:1".parse().unwrap(), City::check(&options).unwrap(), 50.0)
     }
 
     fn sighting(id: &str, species: &str, place: Place) -> Sighting {
-        Sighting {
-            fakemon_id: id.into(),
-            species: species.into(),
-            lat: place.lat(),
-            lon: place.lon(),
-        }
+        Sighting { fakemon_id: id.into(), species: species.into(), lat: place.lat(), lon: place.lon() }
     }
 
     #[test]
@@ -345,10 +326,7 @@ mod tests {
             let centre = Place::from_degrees(lat, lon).unwrap();
             let (mut walker, mut rumour, mut rng) = (walker(centre), Rumour::default(), ChaCha8Rng::seed_from_u64(1));
             let near = centre.moved(-60.0, 80.0);
-            let world = vec![
-                sighting("1", "leaflet", centre.moved(150.0, 0.0)),
-                sighting("2", "leaflet", near),
-            ];
+            let world = vec![sighting("1", "leaflet", centre.moved(150.0, 0.0)), sighting("2", "leaflet", near)];
             walker.hear(Heard::World { fakemon: world }, Duration::ZERO, &mut rumour, &mut rng);
             let mut throws = None;
             for tenth in 1..600 {
@@ -370,22 +348,12 @@ mod tests {
         let centre = DemoOptions::default().centre;
         let (mut rumour, mut rng) = (Rumour::default(), ChaCha8Rng::seed_from_u64(2));
         let mut finder = walker(centre);
-        finder.hear(
-            Heard::Appeared(sighting("9", "aurorix", centre)),
-            Duration::ZERO,
-            &mut rumour,
-            &mut rng,
-        );
+        finder.hear(Heard::Appeared(sighting("9", "aurorix", centre)), Duration::ZERO, &mut rumour, &mut rng);
         let mut crowd: Vec<Walker> = (0..100).map(|_| walker(centre.moved(500.0, 0.0))).collect();
         crowd.iter_mut().for_each(|walker| walker.choose(&rumour, &mut rng));
         let running = |crowd: &[Walker]| crowd.iter().filter(|walker| walker.goal.is_some()).count();
         assert!((30..70).contains(&running(&crowd)));
-        finder.hear(
-            Heard::Vanished { fakemon_id: "9".into() },
-            Duration::ZERO,
-            &mut rumour,
-            &mut rng,
-        );
+        finder.hear(Heard::Vanished { fakemon_id: "9".into() }, Duration::ZERO, &mut rumour, &mut rng);
         crowd.iter_mut().for_each(|walker| walker.choose(&rumour, &mut rng));
         assert_eq!(running(&crowd), 0);
     }

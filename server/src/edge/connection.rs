@@ -154,12 +154,7 @@ pub(crate) struct Voice {
 
 impl Voice {
     pub(crate) fn new(counters: Arc<Counters>) -> Voice {
-        Voice {
-            kept: Vec::new(),
-            message: Vec::new(),
-            flat: Writer::default(),
-            counters,
-        }
+        Voice { kept: Vec::new(), message: Vec::new(), flat: Writer::default(), counters }
     }
 
     /// Says something to a player, at the end of this turn.

@@ -74,11 +74,7 @@ pub(crate) fn read(buffer: &mut [u8], message_bytes_max: usize) -> Result<Option
     if is_control && (!header.is_final || length > CONTROL_BYTES_MAX) {
         return Err(protocol("a control frame must be whole and at most 125 bytes long"));
     }
-    let bytes_max = if is_control {
-        CONTROL_BYTES_MAX
-    } else {
-        message_bytes_max as u64
-    };
+    let bytes_max = if is_control { CONTROL_BYTES_MAX } else { message_bytes_max as u64 };
     if length > bytes_max {
         return Err(TOO_BIG);
     }
@@ -88,25 +84,16 @@ pub(crate) fn read(buffer: &mut [u8], message_bytes_max: usize) -> Result<Option
         return Ok(None);
     };
     unmask(payload, mask);
-    Ok(Some(Frame {
-        kind,
-        last: header.is_final,
-        payload: start..start + length,
-    }))
+    Ok(Some(Frame { kind, last: header.is_final, payload: start..start + length }))
 }
 
 /// A message is longer than the settings allow.
-pub(crate) const TOO_BIG: Violation = Violation {
-    code: CloseCode::Size,
-    reason: "the message is longer than this server takes",
-};
+pub(crate) const TOO_BIG: Violation =
+    Violation { code: CloseCode::Size, reason: "the message is longer than this server takes" };
 
 /// The protocol is broken.
 pub(crate) const fn protocol(reason: &'static str) -> Violation {
-    Violation {
-        code: CloseCode::Protocol,
-        reason,
-    }
+    Violation { code: CloseCode::Protocol, reason }
 }
 
 #[inline]
@@ -133,13 +120,8 @@ pub(crate) fn write(out: &mut Vec<u8>, kind: Kind, payload: &[u8]) {
         Kind::Ping => OpCode::Control(Control::Ping),
         Kind::Pong => OpCode::Control(Control::Pong),
     };
-    let header = FrameHeader {
-        opcode,
-        ..FrameHeader::default()
-    };
-    header
-        .format(payload.len() as u64, out)
-        .expect("a vector takes all that is written to it");
+    let header = FrameHeader { opcode, ..FrameHeader::default() };
+    header.format(payload.len() as u64, out).expect("a vector takes all that is written to it");
     out.extend_from_slice(payload);
 }
 
@@ -203,10 +185,7 @@ mod tests {
             (masked(0x09, b"x", mask), CloseCode::Protocol),
             (masked(0x89, &[0; 126], mask), CloseCode::Protocol),
             (masked(0x81, &[0; 1001], mask), CloseCode::Size),
-            (
-                vec![0x81, 0xFF, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0],
-                CloseCode::Size,
-            ),
+            (vec![0x81, 0xFF, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0], CloseCode::Size),
         ] {
             assert_eq!(read(&mut bytes, 1000).unwrap_err().code, code);
         }

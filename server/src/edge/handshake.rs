@@ -80,12 +80,7 @@ impl Gate {
         }
         let mut answer = Vec::new();
         write_response(&mut answer, &response).expect("our own headers are text, and a vector takes all");
-        Ok(Some(Admitted {
-            player,
-            subprotocol,
-            request_bytes,
-            answer,
-        }))
+        Ok(Some(Admitted { player, subprotocol, request_bytes, answer }))
     }
 
     fn player(&self, request: &Request) -> Result<PlayerName, Refused> {
@@ -127,10 +122,7 @@ impl Gate {
             Access::Tokens(_) => " with a token",
         };
         let page = self.page.as_ref().map(|page| format!("; the page is at {page}"));
-        format!(
-            "players connect with a websocket (version 13) to {PATH}{query}{}",
-            page.unwrap_or_default()
-        )
+        format!("players connect with a websocket (version 13) to {PATH}{query}{}", page.unwrap_or_default())
     }
 }
 
@@ -214,12 +206,7 @@ fn percent_decoded(text: &str) -> Option<Vec<u8>> {
 }
 
 fn refused(status: StatusCode, code: &'static str, message: String, field: Option<&'static str>) -> Refused {
-    Refused {
-        status,
-        code,
-        message,
-        field,
-    }
+    Refused { status, code, message, field }
 }
 
 fn too_long() -> Refused {
@@ -254,12 +241,7 @@ impl From<Refusal> for Refused {
 
 impl Refused {
     fn answer(&self) -> Vec<u8> {
-        let Refused {
-            status,
-            code,
-            message,
-            field,
-        } = self;
+        let Refused { status, code, message, field } = self;
         let error = serde_json::json!({"error": {"code": code, "message": message, "field": field}});
         let body = format!("{error}\n");
         let more = match *status {
@@ -287,10 +269,7 @@ mod tests {
                            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
     fn open() -> Gate {
-        Gate {
-            access: Access::Open,
-            page: Some("http://127.0.0.1:7401/".into()),
-        }
+        Gate { access: Access::Open, page: Some("http://127.0.0.1:7401/".into()) }
     }
 
     fn request(target: &str, more: &str) -> Vec<u8> {
@@ -324,10 +303,7 @@ mod tests {
         let answer = String::from_utf8(ana.answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{answer}");
         let answer = answer.to_lowercase();
-        assert!(
-            answer.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n"),
-            "{answer}"
-        );
+        assert!(answer.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n"), "{answer}");
         assert!(!answer.contains("sec-websocket-protocol"), "{answer}");
     }
 
@@ -335,31 +311,16 @@ mod tests {
     fn subprotocols_are_agreed_on() {
         for (asked, got) in [
             ("Sec-WebSocket-Protocol: fakemon.v1.fb\r\n", "fakemon.v1.fb"),
-            (
-                "Sec-WebSocket-Protocol: soap, fakemon.v1.json, fakemon.v1.fb\r\n",
-                "fakemon.v1.json",
-            ),
-            (
-                "Sec-WebSocket-Protocol: soap\r\nSec-WebSocket-Protocol: fakemon.v1.fb\r\n",
-                "fakemon.v1.fb",
-            ),
+            ("Sec-WebSocket-Protocol: soap, fakemon.v1.json, fakemon.v1.fb\r\n", "fakemon.v1.json"),
+            ("Sec-WebSocket-Protocol: soap\r\nSec-WebSocket-Protocol: fakemon.v1.fb\r\n", "fakemon.v1.fb"),
         ] {
             let ana = admitted(&open(), &request("/play?player=ana", asked));
             assert_eq!(ana.subprotocol.name(), got);
             let answer = String::from_utf8(ana.answer).unwrap().to_lowercase();
-            assert!(
-                answer.contains(&format!("sec-websocket-protocol: {got}\r\n")),
-                "{answer}"
-            );
+            assert!(answer.contains(&format!("sec-websocket-protocol: {got}\r\n")), "{answer}");
         }
-        let answer = refusal(
-            &open(),
-            &request("/play?player=ana", "Sec-WebSocket-Protocol: soap\r\n"),
-        );
-        assert!(
-            answer.starts_with("HTTP/1.1 400 ") && answer.contains("fakemon.v1.fb"),
-            "{answer}"
-        );
+        let answer = refusal(&open(), &request("/play?player=ana", "Sec-WebSocket-Protocol: soap\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("fakemon.v1.fb"), "{answer}");
     }
 
     #[test]
@@ -378,19 +339,11 @@ mod tests {
             (request("/play?player=%00", ""), "400", "control characters"),
             (request("/play?player=%FF", ""), "400", "percent-encoded UTF-8"),
             (request("/play?player=%4", ""), "400", "percent-encoded UTF-8"),
-            (
-                request("/play?player=ana", "Origin: https://evil.example\r\n"),
-                "403",
-                "Origin",
-            ),
+            (request("/play?player=ana", "Origin: https://evil.example\r\n"), "403", "Origin"),
             (request("/play?player=ana", "Origin: null\r\n"), "403", "Origin"),
             (request("/play?player=ana", &long), "431", "8192"),
             (b"POST /play HTTP/1.1\r\n\r\n".to_vec(), "405", "GET"),
-            (
-                b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
-                "400",
-                "bad_request",
-            ),
+            (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(), "400", "bad_request"),
             (b"GET /play?player=ana HTTP/1.0\r\n\r\n".to_vec(), "400", "bad_request"),
         ] {
             let answer = refusal(&open(), &bytes);
@@ -408,19 +361,13 @@ mod tests {
     #[test]
     fn tokens_are_needed_where_they_are_configured() {
         use jsonwebtoken::{EncodingKey, Header, encode};
-        let gate = Gate {
-            access: Access::Tokens(TokenKeys::new(Some(b"secret"), None).unwrap()),
-            page: None,
-        };
+        let gate = Gate { access: Access::Tokens(TokenKeys::new(Some(b"secret"), None).unwrap()), page: None };
         let claims = serde_json::json!({"sub": "ana"});
         let token = encode(&Header::default(), &claims, &EncodingKey::from_secret(b"secret")).unwrap();
         for (target, more) in [
             (format!("/play?token={token}"), String::new()),
             ("/play?player=ben".into(), format!("Authorization: bearer {token}\r\n")),
-            (
-                "/play".into(),
-                format!("Authorization: Bearer {token}\r\nOrigin: https://game.example\r\n"),
-            ),
+            ("/play".into(), format!("Authorization: Bearer {token}\r\nOrigin: https://game.example\r\n")),
         ] {
             assert_eq!(admitted(&gate, &request(&target, &more)).player.as_str(), "ana");
         }

@@ -32,10 +32,7 @@ struct Partial {
     valid: usize,
 }
 
-const NOT_UTF8: Violation = Violation {
-    code: CloseCode::Invalid,
-    reason: "text must be UTF-8",
-};
+const NOT_UTF8: Violation = Violation { code: CloseCode::Invalid, reason: "text must be UTF-8" };
 
 impl Inbound {
     /// Takes the next message out of `buffer`, from `at` on; none if it is not whole yet. `at` moves behind what was
@@ -83,11 +80,9 @@ impl Inbound {
             (Some(partial), Kind::Continue) => partial,
             (Some(_), _) => return Err(protocol("a message begins before the one before has ended")),
             (None, Kind::Continue) => return Err(protocol("a continuation of nothing")),
-            (empty, kind) => empty.insert(Box::new(Partial {
-                is_text: kind == Kind::Text,
-                bytes: Vec::new(),
-                valid: 0,
-            })),
+            (empty, kind) => {
+                empty.insert(Box::new(Partial { is_text: kind == Kind::Text, bytes: Vec::new(), valid: 0 }))
+            }
         };
         if partial.bytes.len() + payload.len() > message_bytes_max {
             return Err(TOO_BIG);
@@ -177,10 +172,7 @@ mod tests {
     }
 
     fn frames(parts: &[(u8, &[u8])]) -> Vec<u8> {
-        parts
-            .iter()
-            .flat_map(|(first, payload)| masked(*first, payload, [0x5A, 0, 0xFF, 0x13]))
-            .collect()
+        parts.iter().flat_map(|(first, payload)| masked(*first, payload, [0x5A, 0, 0xFF, 0x13])).collect()
     }
 
     #[test]
@@ -246,12 +238,7 @@ mod tests {
         let seed = std::env::var("FAKEMON_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
         println!("seed {seed}: set FAKEMON_SEED to run it again");
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
-        let sane = frames(&[
-            (0x81, b"{\"type\":\"look\"}"),
-            (0x02, b"bin"),
-            (0x80, b"ary"),
-            (0x89, b"ping"),
-        ]);
+        let sane = frames(&[(0x81, b"{\"type\":\"look\"}"), (0x02, b"bin"), (0x80, b"ary"), (0x89, b"ping")]);
         for _ in 0..20_000 {
             let mut bytes: Vec<u8> = match rng.random_bool(0.5) {
                 true => (0..rng.random_range(0..200)).map(|_| rng.random()).collect(),

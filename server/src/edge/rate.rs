@@ -40,11 +40,7 @@ impl Rates {
     pub(crate) fn new(rate: Rate) -> Rates {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
         let step_ns = (1e9 / rate.attempts_per_s).clamp(1.0, 3.6e12) as u64;
-        Rates {
-            step_ns,
-            burst_ns: step_ns * u64::from(rate.burst.max(1)),
-            players: Mutex::default(),
-        }
+        Rates { step_ns, burst_ns: step_ns * u64::from(rate.burst.max(1)), players: Mutex::default() }
     }
 
     /// The allowance of a player; the same for all their connections. Those that are full again and belong to nobody
@@ -63,16 +59,12 @@ impl Rates {
     /// Takes one throw off the allowance; or says in how many milliseconds there is one.
     pub(crate) fn take(&self, allowance: &Allowance, now: Timestamp) -> Result<(), u32> {
         let mut wait_ns = 0;
-        let taken = allowance
-            .earned_until_ns
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |earned_until_ns| {
-                let after = earned_until_ns.max(now.0) + self.step_ns;
-                wait_ns = after.saturating_sub(now.0 + self.burst_ns);
-                (wait_ns == 0).then_some(after)
-            });
-        taken
-            .map(|_| ())
-            .map_err(|_| u32::try_from(wait_ns.div_ceil(1_000_000)).unwrap_or(u32::MAX))
+        let taken = allowance.earned_until_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |earned_until_ns| {
+            let after = earned_until_ns.max(now.0) + self.step_ns;
+            wait_ns = after.saturating_sub(now.0 + self.burst_ns);
+            (wait_ns == 0).then_some(after)
+        });
+        taken.map(|_| ()).map_err(|_| u32::try_from(wait_ns.div_ceil(1_000_000)).unwrap_or(u32::MAX))
     }
 }
 
@@ -82,19 +74,12 @@ mod tests {
 
     #[test]
     fn a_burst_passes_then_the_steady_rate() {
-        let rates = Rates::new(Rate {
-            attempts_per_s: 10.0,
-            burst: 3,
-        });
+        let rates = Rates::new(Rate { attempts_per_s: 10.0, burst: 3 });
         let name = PlayerName::new("ana").unwrap();
         let at = |ms: u64| Timestamp(1_000_000_000_000 + ms * 1_000_000);
         let (one, other) = (rates.of(&name, at(0)), rates.of(&name, at(0)));
         assert_eq!([0, 0, 0].map(|ms| rates.take(&one, at(ms))), [Ok(()); 3]);
-        assert_eq!(
-            rates.take(&other, at(0)),
-            Err(100),
-            "the other connection is the same player"
-        );
+        assert_eq!(rates.take(&other, at(0)), Err(100), "the other connection is the same player");
         assert_eq!(rates.take(&one, at(99)), Err(1));
         assert_eq!(rates.take(&one, at(100)), Ok(()));
         assert_eq!(rates.take(&one, at(100)), Err(100));
@@ -104,10 +89,7 @@ mod tests {
 
     #[test]
     fn a_reconnect_refills_nothing_and_strangers_are_forgotten() {
-        let rates = Rates::new(Rate {
-            attempts_per_s: 1.0,
-            burst: 1,
-        });
+        let rates = Rates::new(Rate { attempts_per_s: 1.0, burst: 1 });
         let now = Timestamp(1_000_000_000);
         let ana = PlayerName::new("ana").unwrap();
         rates.take(&rates.of(&ana, now), now).unwrap();

@@ -36,15 +36,7 @@ impl Referee {
         counters: Arc<Counters>,
         in_flight_max: u32,
     ) -> Referee {
-        Referee {
-            engine,
-            client,
-            rates,
-            counters,
-            in_flight_max,
-            completions: Vec::new(),
-            durable_at: Vec::new(),
-        }
+        Referee { engine, client, rates, counters, in_flight_max, completions: Vec::new(), durable_at: Vec::new() }
     }
 
     /// Takes a request. What can be answered at once is; a look is noted, for the turn's end.
@@ -58,11 +50,7 @@ impl Referee {
         received_at: Timestamp,
     ) {
         match request {
-            Ok(Request::Attempt {
-                attempt_id,
-                fakemon_id,
-                place,
-            }) => {
+            Ok(Request::Attempt { attempt_id, fakemon_id, place }) => {
                 let submitted = self.attempt(seat, connection, (attempt_id, fakemon_id, place), received_at);
                 if let Err(error) = submitted {
                     self.refuse_throw(connection, voice, attempt_id, fakemon_id, &error);
@@ -106,13 +94,7 @@ impl Referee {
                 session.player.insert(player).clone()
             }
         };
-        let attempt = Attempt {
-            player,
-            attempt_id,
-            fakemon_id,
-            place,
-            received_at,
-        };
+        let attempt = Attempt { player, attempt_id, fakemon_id, place, received_at };
         self.client.attempt(Token(seat.0), attempt)?;
         session.in_flight += 1;
         Ok(())
@@ -154,21 +136,13 @@ impl Referee {
             return say_refused(connection, voice, error);
         };
         count(&self.counters.throttled, 1);
-        let reply = Reply::Throttled {
-            attempt_id,
-            fakemon_id,
-            retry_after_ms,
-        };
+        let reply = Reply::Throttled { attempt_id, fakemon_id, retry_after_ms };
         voice.say(connection, &reply);
     }
 
     pub(crate) fn say_bad(&self, connection: &mut Connection, voice: &mut Voice, bad: &BadMessage) {
         count(&self.counters.errors, 1);
-        let reply = Reply::Error {
-            code: ErrorCode::BadMessage,
-            message: &bad.message,
-            attempt_id: bad.attempt_id,
-        };
+        let reply = Reply::Error { code: ErrorCode::BadMessage, message: &bad.message, attempt_id: bad.attempt_id };
         voice.say(connection, &reply);
     }
 
@@ -232,10 +206,6 @@ fn say_refused(connection: &mut Connection, voice: &mut Voice, error: &SubmitErr
         SubmitError::Throttled(_) => ErrorCode::Throttled,
         SubmitError::Spawn(_) | SubmitError::Stopped => ErrorCode::Stopped,
     };
-    let reply = Reply::Error {
-        code,
-        message: &error.to_string(),
-        attempt_id: None,
-    };
+    let reply = Reply::Error { code, message: &error.to_string(), attempt_id: None };
     voice.say(connection, &reply);
 }

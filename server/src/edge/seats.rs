@@ -37,10 +37,7 @@ struct Seat<T> {
 
 impl<T> Default for Seats<T> {
     fn default() -> Self {
-        Seats {
-            seats: Vec::new(),
-            free: Vec::new(),
-        }
+        Seats { seats: Vec::new(), free: Vec::new() }
     }
 }
 
@@ -57,10 +54,7 @@ impl<T> Seats<T> {
         })?;
         match self.seats.get_mut(seat) {
             Some(seat) => seat.taken = Some(made),
-            None => self.seats.push(Seat {
-                generation,
-                taken: Some(made),
-            }),
+            None => self.seats.push(Seat { generation, taken: Some(made) }),
         }
         Ok(id)
     }

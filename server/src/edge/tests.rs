@@ -31,20 +31,12 @@ fn sol() -> Place {
 impl House {
     fn new(change: impl FnOnce(&mut EdgeOptions)) -> House {
         let directory = tempfile::tempdir().unwrap();
-        let options = Options {
-            cores: 1,
-            pin: false,
-            ..Options::default()
-        };
+        let options = Options { cores: 1, pin: false, ..Options::default() };
         let engine = Engine::open(directory.path(), options).unwrap();
         let mut options = EdgeOptions::new("127.0.0.1:0".parse().unwrap());
         options.tick = Duration::from_millis(5);
         change(&mut options);
-        House {
-            edge: start(engine.clone(), options).unwrap(),
-            engine,
-            _directory: directory,
-        }
+        House { edge: start(engine.clone(), options).unwrap(), engine, _directory: directory }
     }
 
     fn spawn(&self, id: u64, place: Place) {
@@ -130,21 +122,12 @@ fn one_wins_and_finds_it_in_the_collection() {
     let house = House::new(|options| options.threads = 2);
     house.spawn(42, sol());
     let (mut ana, mut ben) = (house.player("ana"), house.player("ben"));
-    assert_eq!(
-        ana.ask(&json!({"type": "collection"})),
-        json!({"type": "collection", "items": []})
-    );
+    assert_eq!(ana.ask(&json!({"type": "collection"})), json!({"type": "collection", "items": []}));
     assert_eq!(house.engine.metrics().players, 0, "looking at nothing registers nobody");
     let won = ana.throw(1, 42);
-    assert_eq!(
-        (won["outcome"].as_str(), won["fakemon_id"].as_str()),
-        (Some("captured"), Some("42"))
-    );
+    assert_eq!((won["outcome"].as_str(), won["fakemon_id"].as_str()), (Some("captured"), Some("42")));
     let lost = ben.throw(1, 42);
-    assert_eq!(
-        (lost["outcome"].as_str(), lost["reason"].as_str()),
-        (Some("failed"), Some("already_captured"))
-    );
+    assert_eq!((lost["outcome"].as_str(), lost["reason"].as_str()), (Some("failed"), Some("already_captured")));
     assert_eq!(ana.throw(1, 99), won, "an attempt id keeps its first answer");
     drop(ana);
     let mut ana = house.player("ana");
@@ -167,10 +150,7 @@ fn nonsense_is_answered_and_the_connection_lives_on() {
     bad["fakemon_id"] = json!(-1);
     assert_eq!(ana.ask(&bad)["attempt_id"], "5");
     assert_eq!(ana.throw(5, 1)["outcome"], "captured");
-    for (message, code) in [
-        (Message::binary(vec![1, 2, 3]), 1003),
-        (Message::text("x".repeat(20_000)), 1009),
-    ] {
+    for (message, code) in [(Message::binary(vec![1, 2, 3]), 1003), (Message::text("x".repeat(20_000)), 1009)] {
         let mut ben = house.player("ben");
         ben.0.send(message).unwrap();
         assert_eq!(ben.close_code(), Some(code));
@@ -194,26 +174,11 @@ fn the_same_is_said_in_flatbuffers() {
         socket.read().unwrap().into_data()
     };
     let (lat, lon) = (40.4168, -3.7038);
-    let world = ask(&Request::Look {
-        lat,
-        lon,
-        radius_m: 100.0,
-    });
+    let world = ask(&Request::Look { lat, lon, radius_m: 100.0 });
     assert!(matches!(read_reply(&world).unwrap(), Reply::World(fakemon) if fakemon[0].fakemon_id == 42));
-    let throw = |lat| Request::Attempt {
-        attempt_id: 1,
-        fakemon_id: 42,
-        lat,
-        lon,
-    };
+    let throw = |lat| Request::Attempt { attempt_id: 1, fakemon_id: 42, lat, lon };
     let error = ask(&throw(f64::NAN));
-    assert!(matches!(
-        read_reply(&error).unwrap(),
-        Reply::Error {
-            attempt_id: Some(1),
-            ..
-        }
-    ));
+    assert!(matches!(read_reply(&error).unwrap(), Reply::Error { attempt_id: Some(1), .. }));
     let result = ask(&throw(lat));
     assert!(
         matches!(read_reply(&result).unwrap(), Reply::AttemptResult(result) if result.outcome == Outcome::Captured)
@@ -232,10 +197,7 @@ fn watchers_are_told_what_changes_where_they_look() {
     house.spawn(2, sol().moved(0.0, 400.0));
     house.spawn(3, sol().moved(100.0, 100.0));
     let appeared = ana.hear();
-    assert_eq!(
-        (appeared["type"].as_str(), appeared["fakemon_id"].as_str()),
-        (Some("appeared"), Some("3"))
-    );
+    assert_eq!((appeared["type"].as_str(), appeared["fakemon_id"].as_str()), (Some("appeared"), Some("3")));
     house.player("ben").throw(1, 1);
     assert_eq!(ana.hear(), json!({"type": "vanished", "fakemon_id": "1"}));
     let elsewhere = sol().moved(0.0, 400.0);
@@ -249,10 +211,7 @@ fn watchers_are_told_what_changes_where_they_look() {
 
 #[test]
 fn who_throws_too_often_is_throttled() {
-    let rate = Rate {
-        attempts_per_s: 0.5,
-        burst: 2,
-    };
+    let rate = Rate { attempts_per_s: 0.5, burst: 2 };
     let house = House::new(|options| options.rate = Some(rate));
     let (mut ana, mut again) = (house.player("ana"), house.player("ana"));
     assert_eq!(ana.throw(1, 1)["reason"], "unknown_fakemon");
@@ -274,9 +233,8 @@ fn many_in_one_write_are_answered_each_once() {
         ana.0.write(Message::text(throw(attempt_id, 1).to_string())).unwrap();
     }
     ana.0.flush().unwrap();
-    let mut answered: Vec<u64> = (0..3_000)
-        .map(|_| ana.hear()["attempt_id"].as_str().unwrap().parse().unwrap())
-        .collect();
+    let mut answered: Vec<u64> =
+        (0..3_000).map(|_| ana.hear()["attempt_id"].as_str().unwrap().parse().unwrap()).collect();
     answered.sort_unstable();
     assert!(answered.into_iter().eq(0..3_000));
     house.wait_for(|figures| figures.messages_out == 3_000);
@@ -289,10 +247,7 @@ fn who_does_not_read_is_given_up_and_nobody_else_notices() {
     (1..=100).for_each(|id| house.spawn(id, sol()));
     let mut ana = house.player("ana");
     let look = json!({"type": "look", "lat": 40.4168, "lon": -3.7038, "radius_m": 100}).to_string();
-    ana.0
-        .get_ref()
-        .set_write_timeout(Some(Duration::from_millis(200)))
-        .unwrap();
+    ana.0.get_ref().set_write_timeout(Some(Duration::from_millis(200))).unwrap();
     while ana.0.send(Message::text(look.clone())).is_ok() {}
     assert_eq!(house.player("ben").throw(1, 1)["outcome"], "captured");
     let lost = |figures: &Figures| {
@@ -323,11 +278,7 @@ fn the_silent_are_pinged_then_given_up() {
     assert_eq!(answering.join().unwrap()["reason"], "unknown_fakemon");
     let closed = house.edge.figures().closed;
     assert_eq!(closed[CloseReason::HandshakeTimeout as usize], 1);
-    assert_eq!(
-        closed[CloseReason::Idle as usize],
-        1,
-        "the mute one, not the one who answers"
-    );
+    assert_eq!(closed[CloseReason::Idle as usize], 1, "the mute one, not the one who answers");
 }
 
 #[test]
@@ -368,10 +319,7 @@ fn what_cannot_be_served_is_said_in_one_line() {
     assert!(start(taken).contains("in use"));
     let tls = EdgeOptions {
         access: Access::Tokens(TokenKeys::new(Some(b"secret"), None).unwrap()),
-        tls: Some(Tls {
-            certificates: "/nowhere/cert.pem".into(),
-            key: "/nowhere/key.pem".into(),
-        }),
+        tls: Some(Tls { certificates: "/nowhere/cert.pem".into(), key: "/nowhere/key.pem".into() }),
         ..everywhere
     };
     assert!(start(tls).contains("/nowhere/cert.pem"));

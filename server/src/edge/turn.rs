@@ -79,8 +79,7 @@ impl Turn {
         let mut listener = listener;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let descriptor = referee.client.as_fd().as_raw_fd();
-        poll.registry()
-            .register(&mut SourceFd(&descriptor), ENGINE, Interest::READABLE)?;
+        poll.registry().register(&mut SourceFd(&descriptor), ENGINE, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         let counters = referee.counters.clone();
         let turn = Turn {
@@ -190,14 +189,7 @@ impl Turn {
     }
 
     fn finish_turn(&mut self) {
-        let Turn {
-            seats,
-            voice,
-            referee,
-            areas,
-            spoken_to,
-            ..
-        } = self;
+        let Turn { seats, voice, referee, areas, spoken_to, .. } = self;
         referee.answer(seats, voice, |seat, connection| speak(spoken_to, seat, connection));
         if areas.is_busy() {
             areas.tell(seats, voice, &referee.engine, |seat, connection| {
@@ -376,15 +368,7 @@ impl Turn {
 
     /// Hears what a player says, up to the end of the buffer, or until something has to be answered first.
     fn hear(&mut self, seat: SeatId, at: &mut usize, filled: usize) -> Result<(), End> {
-        let Turn {
-            seats,
-            buffer,
-            voice,
-            referee,
-            looking,
-            common,
-            ..
-        } = self;
+        let Turn { seats, buffer, voice, referee, looking, common, .. } = self;
         let Some(connection) = seats.get_mut(seat) else {
             return Ok(());
         };
@@ -405,10 +389,7 @@ impl Turn {
                 break Ok(());
             };
             let subprotocol = session.subprotocol;
-            let request = match session
-                .inbound
-                .next(&mut buffer[..filled], at, common.message_bytes_max)
-            {
+            let request = match session.inbound.next(&mut buffer[..filled], at, common.message_bytes_max) {
                 Err(violation) => break Err(End::Violation(violation)),
                 Ok(None) => break Ok(()),
                 Ok(Some(Heard::Pong)) => continue,
@@ -529,15 +510,10 @@ const WRONG_KIND: Violation = Violation {
 };
 
 fn session(admitted: Admitted, referee: &Referee) -> Session {
-    let Admitted {
-        player, subprotocol, ..
-    } = admitted;
+    let Admitted { player, subprotocol, .. } = admitted;
     Session {
         player: referee.engine.player(&player),
-        allowance: referee
-            .rates
-            .as_ref()
-            .map(|rates| rates.of(&player, referee.engine.now())),
+        allowance: referee.rates.as_ref().map(|rates| rates.of(&player, referee.engine.now())),
         name: player,
         subprotocol,
         inbound: Default::default(),

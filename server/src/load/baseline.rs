@@ -73,8 +73,7 @@ fn echo(listener: std::net::TcpListener, connections: usize, stop: &AtomicBool) 
     let mut poll = Poll::new()?;
     listener.set_nonblocking(true)?;
     let mut listener = TcpListener::from_std(listener);
-    poll.registry()
-        .register(&mut listener, Token(usize::MAX), Interest::READABLE)?;
+    poll.registry().register(&mut listener, Token(usize::MAX), Interest::READABLE)?;
     let mut streams: Vec<TcpStream> = Vec::with_capacity(connections);
     let mut events = Events::with_capacity(4_096);
     let mut buffer = vec![0; 256 * 1_024];
@@ -83,8 +82,7 @@ fn echo(listener: std::net::TcpListener, connections: usize, stop: &AtomicBool) 
         for event in &events {
             let Some(stream) = streams.get_mut(event.token().0) else {
                 while let Ok((mut stream, _)) = listener.accept() {
-                    poll.registry()
-                        .register(&mut stream, Token(streams.len()), Interest::READABLE)?;
+                    poll.registry().register(&mut stream, Token(streams.len()), Interest::READABLE)?;
                     streams.push(stream);
                 }
                 continue;
@@ -108,8 +106,7 @@ fn bounce(addr: SocketAddr, connections: usize, in_flight: usize, time: Duration
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         let mut stream = TcpStream::from_std(stream);
-        poll.registry()
-            .register(&mut stream, Token(number), Interest::READABLE)?;
+        poll.registry().register(&mut stream, Token(number), Interest::READABLE)?;
         streams.push((stream, 0));
     }
     let mut events = Events::with_capacity(4_096);

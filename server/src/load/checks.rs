@@ -65,11 +65,7 @@ fn players(access: &Access, tally: &Tally) -> BTreeMap<u32, Player> {
     };
     let mut players: BTreeMap<u32, Player> = BTreeMap::new();
     for sample in &tally.samples {
-        players
-            .entry(who(sample.contender.0))
-            .or_default()
-            .samples
-            .push(*sample);
+        players.entry(who(sample.contender.0)).or_default().samples.push(*sample);
     }
     for (contender, nth) in &tally.wins {
         players.entry(who(contender.0)).or_default().wins.insert(*nth);
@@ -83,9 +79,7 @@ fn ask_again(dialogue: &mut Dialogue, sample: &Sample, ledger: &Ledger) -> anyho
     let same = answer.verdict == sample.verdict && answer.fakemon_id == sample.request.fakemon_id;
     if !same {
         let Sample { request, verdict, .. } = sample;
-        ledger.contradiction(format!(
-            "{request:?} got {verdict:?}, sent again on another connection {answer:?}"
-        ));
+        ledger.contradiction(format!("{request:?} got {verdict:?}, sent again on another connection {answer:?}"));
     }
     Ok(same)
 }
@@ -98,16 +92,10 @@ fn compare(ledger: &Ledger, player: &Player, caught: &BTreeSet<FakemonId>, unans
     }
     let ours = caught.iter().filter_map(|id| world.nth(*id));
     for nth in ours.filter(|nth| unanswered == 0 && !player.wins.contains(nth)) {
-        ledger.contradiction(format!(
-            "fakémon {} is in the collection of somebody who did not win it",
-            world.id(nth)
-        ));
+        ledger
+            .contradiction(format!("fakémon {} is in the collection of somebody who did not win it", world.id(nth)));
     }
-    player
-        .wins
-        .iter()
-        .filter(|nth| caught.contains(&world.id(**nth)))
-        .count() as u64
+    player.wins.iter().filter(|nth| caught.contains(&world.id(**nth))).count() as u64
 }
 
 /// One question after the other.
@@ -137,20 +125,14 @@ impl Dialogue {
         let headers = request.headers_mut();
         headers.insert("Sec-WebSocket-Protocol", HeaderValue::from_static("fakemon.v1.json"));
         if let Some(token) = token {
-            request
-                .headers_mut()
-                .insert("Authorization", HeaderValue::try_from(token)?);
+            request.headers_mut().insert("Authorization", HeaderValue::try_from(token)?);
         }
         let (socket, _) = tungstenite::client(request, stream).map_err(|error| anyhow::anyhow!("{error}"))?;
         Ok(Dialogue(socket))
     }
 
     fn attempt(&mut self, request: &Request) -> anyhow::Result<messages::Answer> {
-        let Request {
-            attempt_id,
-            fakemon_id,
-            place,
-        } = request;
+        let Request { attempt_id, fakemon_id, place } = request;
         self.0.send(Frame::text(format!(
             r#"{{"type":"attempt","attempt_id":"{attempt_id}","fakemon_id":"{fakemon_id}","lat":{},"lon":{}}}"#,
             place.lat(),
@@ -173,11 +155,7 @@ impl Dialogue {
                 false => Ok(None),
             })?;
             for item in page.items {
-                caught.insert(FakemonId(
-                    item.fakemon_id
-                        .parse()
-                        .context("a collection holds an odd fakemon_id")?,
-                ));
+                caught.insert(FakemonId(item.fakemon_id.parse().context("a collection holds an odd fakemon_id")?));
             }
             match page.more_before {
                 Some(before) => question = format!(r#"{{"type":"collection","before":"{before}"}}"#),
@@ -196,9 +174,6 @@ impl Dialogue {
                 return Ok(found);
             }
         }
-        bail!(
-            "no answer within {} s in the checks at the end",
-            ANSWER_TIMEOUT.as_secs()
-        )
+        bail!("no answer within {} s in the checks at the end", ANSWER_TIMEOUT.as_secs())
     }
 }

@@ -82,10 +82,7 @@ pub(crate) fn append(out: &mut Vec<u8>, opcode: Opcode, masks: &mut Masks, write
         _ => {
             let long = u16::try_from(length).expect("a client's message is below 64 KiB");
             out.extend_from_slice(&[0; 2]);
-            out.copy_within(
-                start + HEADER_BYTES..start + HEADER_BYTES + length,
-                start + HEADER_BYTES + 2,
-            );
+            out.copy_within(start + HEADER_BYTES..start + HEADER_BYTES + length, start + HEADER_BYTES + 2);
             out[start + 1] = 0x80 | 126;
             out[start + 2..start + 4].copy_from_slice(&long.to_be_bytes());
             start + HEADER_BYTES + 2
@@ -154,17 +151,12 @@ mod tests {
         for length in [0usize, 1, 7, 8, 125, 126, 127, 200, 65_535] {
             let payload: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
             let mut out = b"before".to_vec();
-            append(&mut out, Opcode::Text, &mut masks, |out| {
-                out.extend_from_slice(&payload)
-            });
+            append(&mut out, Opcode::Text, &mut masks, |out| out.extend_from_slice(&payload));
             let mut cursor = std::io::Cursor::new(&out[6..]);
             let (header, read) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
             let mask = header.mask.unwrap();
             let start = 6 + usize::try_from(cursor.position()).unwrap();
-            assert_eq!(
-                (read as usize, out.len() - start, header.is_final),
-                (length, length, true)
-            );
+            assert_eq!((read as usize, out.len() - start, header.is_final), (length, length, true));
             apply_mask(&mut out[start..], mask);
             assert_eq!(out[start..], payload);
         }

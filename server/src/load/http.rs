@@ -29,11 +29,7 @@ impl Http {
             .with_context(|| format!("cannot connect to the control plane at {}", target.addr))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-        Ok(Http {
-            stream,
-            authority: target.authority.clone(),
-            bytes: Vec::new(),
-        })
+        Ok(Http { stream, authority: target.authority.clone(), bytes: Vec::new() })
     }
 
     pub(crate) fn get(&mut self, path: &str) -> anyhow::Result<Answer> {
@@ -49,9 +45,7 @@ impl Http {
             self.authority,
             body.len()
         );
-        self.stream
-            .write_all(request.as_bytes())
-            .context("cannot send to the control plane")
+        self.stream.write_all(request.as_bytes()).context("cannot send to the control plane")
     }
 
     /// The answer to the oldest request that has none.
@@ -61,16 +55,9 @@ impl Http {
                 self.bytes.drain(..taken);
                 return Ok(answer);
             }
-            ensure!(
-                self.bytes.len() < ANSWER_BYTES_MAX,
-                "the control plane's answer has no end"
-            );
+            ensure!(self.bytes.len() < ANSWER_BYTES_MAX, "the control plane's answer has no end");
             let mut chunk = [0; 16_384];
-            match self
-                .stream
-                .read(&mut chunk)
-                .context("the control plane does not answer")?
-            {
+            match self.stream.read(&mut chunk).context("the control plane does not answer")? {
                 0 => bail!("the control plane closed the connection"),
                 read => self.bytes.extend_from_slice(&chunk[..read]),
             }

@@ -91,8 +91,7 @@ impl Lane {
         let poll = Poll::new()?;
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags).context("no timer")?;
-        poll.registry()
-            .register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
+        poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
         let mut connections = Vec::with_capacity(sockets.len());
         for (number, (mut socket, contender, next_attempt)) in sockets.into_iter().enumerate() {
             let interest = Interest::READABLE | Interest::WRITABLE;
@@ -145,10 +144,7 @@ impl Lane {
             }
             shared.decided.fetch_add(self.tally.decided() - decided, Relaxed);
         }
-        let unanswered = self
-            .connections
-            .iter()
-            .map(|connection| connection.in_flight.len() as u64);
+        let unanswered = self.connections.iter().map(|connection| connection.in_flight.len() as u64);
         self.tally.unanswered += unanswered.sum::<u64>();
         Ok(self.tally)
     }
@@ -213,19 +209,10 @@ impl Lane {
 
     /// Aims the timer at the next planned throw; how long to wait at most if something else is to end the wait.
     fn wait(&mut self, shared: &Shared<'_>, now_ns: u64) -> anyhow::Result<Option<Duration>> {
-        let next_ns = self
-            .plan
-            .next_ns()
-            .filter(|next_ns| *next_ns < shared.end_ns && !self.free.is_empty());
+        let next_ns = self.plan.next_ns().filter(|next_ns| *next_ns < shared.end_ns && !self.free.is_empty());
         let Some(next_ns) = next_ns else {
-            let until_ns = if now_ns < shared.end_ns {
-                shared.end_ns - now_ns
-            } else {
-                50_000_000
-            };
-            return Ok(Some(
-                Duration::from_nanos(until_ns.min(100_000_000)).max(Duration::from_millis(1)),
-            ));
+            let until_ns = if now_ns < shared.end_ns { shared.end_ns - now_ns } else { 50_000_000 };
+            return Ok(Some(Duration::from_nanos(until_ns.min(100_000_000)).max(Duration::from_millis(1))));
         };
         let wait_ns = next_ns.saturating_sub(now_ns);
         if wait_ns == 0 {
@@ -236,10 +223,7 @@ impl Lane {
             tv_nsec: i64::try_from(wait_ns % 1_000_000_000).expect("below a second"),
         };
         let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let once = Itimerspec {
-            it_interval: zero,
-            it_value: value,
-        };
+        let once = Itimerspec { it_interval: zero, it_value: value };
         rustix::time::timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once).context("no timer")?;
         Ok(None)
     }
@@ -272,50 +256,27 @@ impl Lane {
 
     /// Reads all frames that are there.
     fn read(&mut self, number: usize, bytes: &[u8], shared: &Shared<'_>, now_ns: u64) {
-        let Lane {
-            connections,
-            tally,
-            masks,
-            in_flight,
-            ..
-        } = self;
-        let Connection {
-            socket,
-            contender,
-            in_flight: waiting,
-            last,
-            ..
-        } = &mut connections[number];
+        let Lane { connections, tally, masks, in_flight, .. } = self;
+        let Connection { socket, contender, in_flight: waiting, last, .. } = &mut connections[number];
         let mut pongs = Vec::new();
         let mut goodbye = None;
         let read = socket.frames(bytes, |frame| match frame {
-            Frame {
-                opcode: Opcode::Text,
-                payload,
-            } => match messages::read(payload) {
+            Frame { opcode: Opcode::Text, payload } => match messages::read(payload) {
                 Message::Answer(answer) => match take(waiting, answer) {
                     Some(sent) => {
                         *in_flight -= 1;
                         *last = Some((sent, answer.verdict));
                         settle(tally, shared, *contender, &sent, answer.verdict, now_ns);
                     }
-                    None => shared
-                        .ledger
-                        .contradiction(format!("an answer nobody waits for: {answer:?}")),
+                    None => shared.ledger.contradiction(format!("an answer nobody waits for: {answer:?}")),
                 },
                 Message::Other => {}
                 Message::Wrong(what) => tally.trouble(what),
             },
-            Frame {
-                opcode: Opcode::Ping,
-                payload,
-            } => {
+            Frame { opcode: Opcode::Ping, payload } => {
                 frames::append(&mut pongs, Opcode::Pong, masks, |out| out.extend_from_slice(payload));
             }
-            Frame {
-                opcode: Opcode::Close,
-                payload,
-            } => goodbye = Some(farewell(payload)),
+            Frame { opcode: Opcode::Close, payload } => goodbye = Some(farewell(payload)),
             Frame { .. } => {}
         });
         if !pongs.is_empty() {
@@ -354,20 +315,12 @@ impl Connection {
                     break InFlight {
                         planned_ns,
                         throw,
-                        request: Request {
-                            attempt_id,
-                            fakemon_id,
-                            place,
-                        },
+                        request: Request { attempt_id, fakemon_id, place },
                         first: None,
                     };
                 }
                 (Act::Repeat, Some((sent, verdict @ Verdict::Decided { .. }))) => {
-                    break InFlight {
-                        planned_ns,
-                        first: Some(verdict),
-                        ..sent
-                    };
+                    break InFlight { planned_ns, first: Some(verdict), ..sent };
                 }
                 (Act::Repeat, _) => {} // nothing to repeat yet
             }
@@ -393,9 +346,7 @@ fn take(waiting: &mut VecDeque<InFlight>, answer: Answer) -> Option<InFlight> {
 fn settle(tally: &mut Tally, shared: &Shared<'_>, who: Contender, sent: &InFlight, verdict: Verdict, now_ns: u64) {
     let decided = matches!(verdict, Verdict::Decided { .. });
     if sent.planned_ns >= shared.warm_ns && decided {
-        tally
-            .latency_ns
-            .saturating_record(now_ns.saturating_sub(sent.planned_ns));
+        tally.latency_ns.saturating_record(now_ns.saturating_sub(sent.planned_ns));
     }
     if decided && (shared.warm_ns..shared.end_ns).contains(&now_ns) {
         tally.measured += 1;
@@ -404,9 +355,7 @@ fn settle(tally: &mut Tally, shared: &Shared<'_>, who: Contender, sent: &InFligh
         Some(_) if !decided => tally.throttled += 1,
         Some(first) if first != verdict => {
             let request = sent.request;
-            shared
-                .ledger
-                .contradiction(format!("{request:?} got {first:?}, sent again it got {verdict:?}"));
+            shared.ledger.contradiction(format!("{request:?} got {first:?}, sent again it got {verdict:?}"));
         }
         Some(_) => tally.repeated += 1,
         None => tally.answer(who, sent.throw.nth, sent.request, verdict),
@@ -424,10 +373,7 @@ fn farewell(payload: &[u8]) -> String {
     match payload {
         [a, b, reason @ ..] => {
             let code = u16::from_be_bytes([*a, *b]);
-            format!(
-                "the server closed a connection: {code} {}",
-                String::from_utf8_lossy(reason)
-            )
+            format!("the server closed a connection: {code} {}", String::from_utf8_lossy(reason))
         }
         _ => "the server closed a connection".into(),
     }

@@ -70,10 +70,7 @@ impl Ledger {
             }
             Outcome::Vanished | Outcome::UnknownFakemon => {
                 let id = self.world.id(nth);
-                self.contradiction(format!(
-                    "fakémon {id} is {}, but was put into the world",
-                    outcome.name()
-                ));
+                self.contradiction(format!("fakémon {id} is {}, but was put into the world", outcome.name()));
             }
             Outcome::Dodged | Outcome::OutOfReach => {}
         }
@@ -105,9 +102,7 @@ impl Ledger {
             }
             let id = self.world.id(Nth(u32::try_from(nth).expect("made from a u32")));
             if captured == 0 && unanswered == 0 {
-                self.contradiction(format!(
-                    "fakémon {id} was called already captured at {lost}, but nobody has it"
-                ));
+                self.contradiction(format!("fakémon {id} was called already captured at {lost}, but nobody has it"));
             } else if lost < captured {
                 self.contradiction(format!(
                     "fakémon {id} was called already captured at {lost}, before its capture at {captured}"

@@ -116,10 +116,7 @@ fn read_result(payload: &[u8]) -> Option<Answer> {
     (rest == br#""}"#).then_some(Answer {
         attempt_id: AttemptId(attempt_id),
         fakemon_id: FakemonId(fakemon_id),
-        verdict: Verdict::Decided {
-            outcome,
-            position: Position(position),
-        },
+        verdict: Verdict::Decided { outcome, position: Position(position) },
     })
 }
 
@@ -166,16 +163,12 @@ fn read_any(payload: &[u8]) -> Message {
         Message::Wrong(format!("{why}: {text}"))
     };
     match serde_json::from_slice(payload) {
-        Ok(Any::Result {
-            attempt_id,
-            fakemon_id,
-            outcome,
-            reason,
-            position,
-        }) => match general_answer(attempt_id, fakemon_id, outcome, reason, position) {
-            Some(answer) => Message::Answer(answer),
-            None => wrong("the server sent a result that says nothing"),
-        },
+        Ok(Any::Result { attempt_id, fakemon_id, outcome, reason, position }) => {
+            match general_answer(attempt_id, fakemon_id, outcome, reason, position) {
+                Some(answer) => Message::Answer(answer),
+                None => wrong("the server sent a result that says nothing"),
+            }
+        }
         Ok(Any::Error { code, message }) => Message::Wrong(format!("the server answered {code}: {message}")),
         Ok(_) => Message::Other,
         Err(error) => wrong(&format!("the server sent no message of the protocol ({error})")),
@@ -197,10 +190,7 @@ fn general_answer(
     };
     let verdict = match outcome {
         None => Verdict::Throttled,
-        Some(outcome) => Verdict::Decided {
-            outcome,
-            position: Position(position?.parse().ok()?),
-        },
+        Some(outcome) => Verdict::Decided { outcome, position: Position(position?.parse().ok()?) },
     };
     Some(Answer {
         attempt_id: AttemptId(attempt_id.parse().ok()?),
@@ -226,11 +216,8 @@ mod tests {
             append_attempt(&mut out, &mut Masks::new(1), &request);
             let header = if out[1] & 0x7F == 126 { 8 } else { 6 };
             let mask = out[header - 4..header].to_vec();
-            let text: Vec<u8> = out[header..]
-                .iter()
-                .zip(mask.iter().cycle())
-                .map(|(byte, mask)| byte ^ mask)
-                .collect();
+            let text: Vec<u8> =
+                out[header..].iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
             let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
             assert_eq!(json["attempt_id"], u64::MAX.to_string());
             assert_eq!(json["fakemon_id"], "0");
@@ -250,26 +237,14 @@ mod tests {
             let answer = read_result(quick.as_bytes()).unwrap();
             assert_eq!(read_result(other.as_bytes()), None);
             assert_eq!(read(other.as_bytes()), Message::Answer(answer));
-            assert_eq!(
-                answer.verdict,
-                Verdict::Decided {
-                    outcome,
-                    position: Position(9)
-                }
-            );
+            assert_eq!(answer.verdict, Verdict::Decided { outcome, position: Position(9) });
         }
     }
 
     #[test]
     fn what_is_no_result_is_told_apart() {
         let throttled = br#"{"type":"result","attempt_id":"7","fakemon_id":"42","outcome":"failed","reason":"throttled","retry_after_ms":20}"#;
-        assert!(matches!(
-            read(throttled),
-            Message::Answer(Answer {
-                verdict: Verdict::Throttled,
-                ..
-            })
-        ));
+        assert!(matches!(read(throttled), Message::Answer(Answer { verdict: Verdict::Throttled, .. })));
         assert_eq!(read(br#"{"type":"vanished","fakemon_id":"3"}"#), Message::Other);
         for wrong in [
             &br#"{"type":"error","code":"bad_message","message":"no"}"#[..],

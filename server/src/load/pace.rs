@@ -60,19 +60,13 @@ impl Plan {
         let Rate::PerSecond(rate) = rate else { return Plan::Max };
         let interval_ns = 1e9 * lanes as f64 / rate;
         match spacing {
-            Spacing::Even => Plan::Even {
-                interval_ns,
-                offset_ns: interval_ns * lane as f64 / lanes as f64,
-                count: 0,
-            },
+            Spacing::Even => {
+                Plan::Even { interval_ns, offset_ns: interval_ns * lane as f64 / lanes as f64, count: 0 }
+            }
             Spacing::Poisson => {
                 let mut rng = Box::new(ChaCha8Rng::seed_from_u64(seed));
                 rng.set_stream(u64::MAX - lane as u64);
-                let mut plan = Plan::Poisson {
-                    rng,
-                    mean_ns: interval_ns,
-                    next_ns: 0.0,
-                };
+                let mut plan = Plan::Poisson { rng, mean_ns: interval_ns, next_ns: 0.0 };
                 plan.advance();
                 plan
             }
@@ -80,20 +74,12 @@ impl Plan {
     }
 
     /// When the next throw is due; none if throws wait for answers instead.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a run is shorter than 2^53 ns"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a run is shorter than 2^53 ns")]
     pub(crate) fn next_ns(&self) -> Option<u64> {
         match self {
             Plan::Max => None,
             Plan::Poisson { next_ns, .. } => Some(*next_ns as u64),
-            Plan::Even {
-                interval_ns,
-                offset_ns,
-                count,
-            } => Some((offset_ns + interval_ns * *count as f64) as u64),
+            Plan::Even { interval_ns, offset_ns, count } => Some((offset_ns + interval_ns * *count as f64) as u64),
         }
     }
 

@@ -91,19 +91,10 @@ impl fmt::Display for Report {
             "{}, seed {}, {} connections × {} in flight, {}",
             self.scenario, self.seed, self.connections, self.in_flight, planned
         )?;
-        writeln!(
-            f,
-            "{} decided throws/s, durable, over {} s",
-            thousands(self.decided_per_second),
-            self.duration_s
-        )?;
+        writeln!(f, "{} decided throws/s, durable, over {} s", thousands(self.decided_per_second), self.duration_s)?;
         writeln!(f, "{}", self.latencies())?;
         self.write_ratios(f)?;
-        let outcomes: Vec<String> = self
-            .outcomes
-            .iter()
-            .map(|(name, count)| format!("{name} {count}"))
-            .collect();
+        let outcomes: Vec<String> = self.outcomes.iter().map(|(name, count)| format!("{name} {count}")).collect();
         writeln!(
             f,
             "sent {}: {}, throttled {}, sent twice {}, unanswered {}",
@@ -113,11 +104,7 @@ impl fmt::Display for Report {
             self.repeated,
             self.unanswered
         )?;
-        let Checked {
-            repeated,
-            collections,
-            captures,
-        } = self.checked;
+        let Checked { repeated, collections, captures } = self.checked;
         writeln!(
             f,
             "checked: {} fakémon with one winner each; {repeated} throws asked again elsewhere, same answer; {captures} \
@@ -144,36 +131,15 @@ impl Report {
         table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
         table.set_header(["milliseconds", "p50", "p90", "p99", "p99.9", "max"]);
         let row = |name: &str, latency: &Latency| {
-            let Latency {
-                p50_ns,
-                p90_ns,
-                p99_ns,
-                p999_ns,
-                max_ns,
-                ..
-            } = *latency;
-            [
-                name.to_owned(),
-                ms(p50_ns),
-                ms(p90_ns),
-                ms(p99_ns),
-                ms(p999_ns),
-                ms(max_ns),
-            ]
+            let Latency { p50_ns, p90_ns, p99_ns, p999_ns, max_ns, .. } = *latency;
+            [name.to_owned(), ms(p50_ns), ms(p90_ns), ms(p99_ns), ms(p999_ns), ms(max_ns)]
         };
         table.add_row(row("throw to answer", &self.latency));
         table.add_row(row("  of it in the generator", &self.lag));
         for stage in &self.stages {
             let none = String::new;
             let name = format!("  server: {}", stage.name);
-            table.add_row([
-                name,
-                ms(stage.p50_ns),
-                none(),
-                ms(stage.p99_ns),
-                ms(stage.p999_ns),
-                none(),
-            ]);
+            table.add_row([name, ms(stage.p50_ns), none(), ms(stage.p99_ns), ms(stage.p999_ns), none()]);
         }
         if let Some(sync) = &self.sync {
             table.add_row(row("baseline: fdatasync", sync));
@@ -196,11 +162,7 @@ impl Report {
         }
         if let Some(echo) = self.echo_per_second {
             let part = 100.0 * self.decided_per_second / echo.max(1.0);
-            writeln!(
-                f,
-                "raw loopback echo with the same connections: {}/s; we reach {part:.0} %",
-                thousands(echo)
-            )?;
+            writeln!(f, "raw loopback echo with the same connections: {}/s; we reach {part:.0} %", thousands(echo))?;
         }
         Ok(())
     }
@@ -213,12 +175,8 @@ fn ms(ns: u64) -> String {
 /// A number as people read it: `1,234,567`.
 fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
-    let grouped: Vec<&str> = digits
-        .as_bytes()
-        .rchunks(3)
-        .rev()
-        .map(|chunk| std::str::from_utf8(chunk).unwrap_or(""))
-        .collect();
+    let grouped: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|chunk| std::str::from_utf8(chunk).unwrap_or("")).collect();
     grouped.join(",")
 }
 
@@ -228,12 +186,7 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped() {
-        for (number, text) in [
-            (0.0, "0"),
-            (999.4, "999"),
-            (1_000.0, "1,000"),
-            (1_234_567.0, "1,234,567"),
-        ] {
+        for (number, text) in [(0.0, "0"), (999.4, "999"), (1_000.0, "1,000"), (1_234_567.0, "1,234,567")] {
             assert_eq!(thousands(number), text);
         }
     }

@@ -50,9 +50,7 @@ impl Opening {
              {authorization}\r\n",
             target.authority
         );
-        stream
-            .write_all(request.as_bytes())
-            .context("cannot send the handshake")?;
+        stream.write_all(request.as_bytes()).context("cannot send the handshake")?;
         Ok(Opening { stream, key })
     }
 
@@ -65,11 +63,7 @@ impl Opening {
                 break end + 4;
             }
             ensure!(bytes.len() < HANDSHAKE_BYTES_MAX, "the server's handshake has no end");
-            match self
-                .stream
-                .read(&mut chunk)
-                .context("the server does not answer the handshake")?
-            {
+            match self.stream.read(&mut chunk).context("the server does not answer the handshake")? {
                 0 => bail!("the server closed the connection during the handshake"),
                 read => bytes.extend_from_slice(&chunk[..read]),
             }
@@ -87,20 +81,14 @@ impl Opening {
             "the server answered the handshake with a wrong Sec-WebSocket-Accept"
         );
         self.stream.set_nonblocking(true)?;
-        Ok(Socket {
-            stream: TcpStream::from_std(self.stream),
-            rest: bytes.split_off(end),
-            unsent: Vec::new(),
-        })
+        Ok(Socket { stream: TcpStream::from_std(self.stream), rest: bytes.split_off(end), unsent: Vec::new() })
     }
 }
 
 /// The value of a header, by its name in lower case.
 fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     let mut lines = head.lines().filter_map(|line| line.split_once(':'));
-    lines
-        .find(|(key, _)| key.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value.trim())
+    lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
 }
 
 /// An open connection.
@@ -146,9 +134,7 @@ impl Socket {
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
         let kept = self.rest.len();
         if kept == buffer.len() {
-            return Err(io::Error::other(
-                "the server sent a larger frame than the generator reads",
-            ));
+            return Err(io::Error::other("the server sent a larger frame than the generator reads"));
         }
         buffer[..kept].copy_from_slice(&self.rest);
         match self.stream.read(&mut buffer[kept..]) {

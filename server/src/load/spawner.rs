@@ -26,9 +26,7 @@ pub(crate) struct Spawner {
 impl Spawner {
     pub(crate) fn new(control: &Target, world: World, spawned_max: u32) -> anyhow::Result<Spawner> {
         Ok(Spawner {
-            connections: (0..CONNECTIONS)
-                .map(|_| Http::connect(control))
-                .collect::<Result<_, _>>()?,
+            connections: (0..CONNECTIONS).map(|_| Http::connect(control)).collect::<Result<_, _>>()?,
             world,
             spawned: 0,
             spawned_max,
@@ -77,11 +75,7 @@ impl Spawner {
                 let answer = connection.receive()?;
                 match answer.status {
                     429 => throttled.push(*nth),
-                    status => ensure!(
-                        status == 200,
-                        "the control plane refused a spawn ({status}): {}",
-                        answer.body
-                    ),
+                    status => ensure!(status == 200, "the control plane refused a spawn ({status}): {}", answer.body),
                 }
             }
             if !throttled.is_empty() {

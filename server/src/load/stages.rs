@@ -41,11 +41,7 @@ impl Reading {
         let none = Buckets::default();
         let stages = self.0.iter().filter_map(|(name, now)| {
             let before = earlier.0.get(name).unwrap_or(&none);
-            let grown: Vec<_> = now
-                .0
-                .iter()
-                .map(|(bound, count)| (*bound, count - before.at(*bound)))
-                .collect();
+            let grown: Vec<_> = now.0.iter().map(|(bound, count)| (*bound, count - before.at(*bound))).collect();
             stage(name, &Buckets(grown))
         });
         stages.collect()

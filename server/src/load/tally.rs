@@ -83,11 +83,7 @@ impl Tally {
             self.wins.push((contender, nth));
         }
         if self.answered.is_multiple_of(SAMPLE_EVERY) {
-            let sample = Sample {
-                contender,
-                request,
-                verdict,
-            };
+            let sample = Sample { contender, request, verdict };
             match self.samples.len() {
                 ..SAMPLES_MAX => self.samples.push(sample),
                 _ => self.samples[(self.answered / SAMPLE_EVERY) as usize % SAMPLES_MAX] = sample,

@@ -38,16 +38,9 @@ mod tests {
     #[test]
     fn only_this_machine_is_loaded_unless_the_user_says_so() {
         let parse = |url, remote| Target::parse(url, "ws", remote).map_err(|error| format!("{error:#}"));
-        assert_eq!(
-            parse("ws://127.0.0.1:7400/play", false).unwrap().authority,
-            "127.0.0.1:7400"
-        );
+        assert_eq!(parse("ws://127.0.0.1:7400/play", false).unwrap().authority, "127.0.0.1:7400");
         assert!(parse("ws://[::1]:1", false).is_ok());
-        assert!(
-            parse("ws://192.0.2.1:7400", false)
-                .unwrap_err()
-                .contains("--allow-remote")
-        );
+        assert!(parse("ws://192.0.2.1:7400", false).unwrap_err().contains("--allow-remote"));
         assert!(parse("ws://192.0.2.1:7400", true).is_ok());
         for wrong in ["wss://127.0.0.1:1", "127.0.0.1:1", "ws://127.0.0.1", "ws://"] {
             assert!(parse(wrong, true).unwrap_err().contains("ws://HOST:PORT"), "{wrong}");

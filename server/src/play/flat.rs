@@ -9,12 +9,7 @@ use fakemon_fbs::play as wire;
 pub fn read(bytes: &[u8]) -> Result<Request, BadMessage> {
     match wire::read_request(bytes).map_err(|error| BadMessage::new(error.to_string().trim_end()))? {
         wire::Request::Look { lat, lon, radius_m } => look(lat, lon, radius_m),
-        wire::Request::Attempt {
-            attempt_id,
-            fakemon_id,
-            lat,
-            lon,
-        } => {
+        wire::Request::Attempt { attempt_id, fakemon_id, lat, lon } => {
             let attempt_id = AttemptId(attempt_id);
             Ok(Request::Attempt {
                 attempt_id,
@@ -22,9 +17,7 @@ pub fn read(bytes: &[u8]) -> Result<Request, BadMessage> {
                 place: place(lat, lon).map_err(|bad| bad.about(attempt_id))?,
             })
         }
-        wire::Request::Collection { before } => Ok(Request::Collection {
-            before: position(before),
-        }),
+        wire::Request::Collection { before } => Ok(Request::Collection { before: position(before) }),
     }
 }
 
@@ -41,11 +34,7 @@ pub fn write<'w>(writer: &'w mut wire::Writer, reply: &Reply<'_>) -> &'w [u8] {
             position: decision.position.0,
             retry_after_ms: 0,
         }),
-        Reply::Throttled {
-            attempt_id,
-            fakemon_id,
-            retry_after_ms,
-        } => writer.attempt_result(&wire::AttemptResult {
+        Reply::Throttled { attempt_id, fakemon_id, retry_after_ms } => writer.attempt_result(&wire::AttemptResult {
             attempt_id: attempt_id.0,
             fakemon_id: fakemon_id.0,
             outcome: wire::Outcome::Throttled,
@@ -55,11 +44,9 @@ pub fn write<'w>(writer: &'w mut wire::Writer, reply: &Reply<'_>) -> &'w [u8] {
         Reply::Collection { items, more_before } => {
             writer.collection(items.iter().map(caught), more_before.map_or(0, |position| position.0))
         }
-        Reply::Error {
-            code,
-            message,
-            attempt_id,
-        } => writer.error(code.name(), message, attempt_id.map(|attempt_id| attempt_id.0)),
+        Reply::Error { code, message, attempt_id } => {
+            writer.error(code.name(), message, attempt_id.map(|attempt_id| attempt_id.0))
+        }
     }
 }
 
@@ -103,12 +90,7 @@ mod tests {
     fn numbers_that_are_no_place_are_refused() {
         let mut writer = wire::Writer::default();
         for (lat, lon) in [(f64::NAN, 0.0), (0.0, f64::INFINITY), (90.1, 0.0), (0.0, -181.0)] {
-            let throw = wire::Request::Attempt {
-                attempt_id: 4,
-                fakemon_id: 1,
-                lat,
-                lon,
-            };
+            let throw = wire::Request::Attempt { attempt_id: 4, fakemon_id: 1, lat, lon };
             assert_eq!(read(writer.request(&throw)).unwrap_err().attempt_id, Some(AttemptId(4)));
         }
         for radius_m in [f64::NAN, f64::INFINITY, -1.0] {
@@ -123,12 +105,8 @@ mod tests {
     fn every_outcome_has_its_word() {
         let mut writer = wire::Writer::default();
         for (code, outcome) in (0..).zip(Outcome::ALL) {
-            let decision = Decision {
-                attempt_id: AttemptId(1),
-                fakemon_id: FakemonId(2),
-                outcome,
-                position: Position(3),
-            };
+            let decision =
+                Decision { attempt_id: AttemptId(1), fakemon_id: FakemonId(2), outcome, position: Position(3) };
             let bytes = write(&mut writer, &Reply::Decided(decision));
             let Ok(wire::Reply::AttemptResult(result)) = wire::read_reply(bytes) else {
                 panic!("{outcome:?}");

@@ -206,9 +206,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
 /// A number in the one spelling that its answer will have; a client that compares strings must find its own.
 fn digits(text: &str) -> Option<u64> {
     let canonical = text == "0" || text.starts_with(|first| matches!(first, '1'..='9'));
-    (canonical && text.bytes().all(|byte| byte.is_ascii_digit()))
-        .then(|| text.parse().ok())
-        .flatten()
+    (canonical && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok()).flatten()
 }
 
 /// Appends one message of the server.
@@ -232,11 +230,7 @@ pub fn write(out: &mut Vec<u8>, reply: &Reply<'_>) {
             out.extend_from_slice(br#""}"#);
         }
         Reply::Decided(decision) => write_decision(out, &decision),
-        Reply::Throttled {
-            attempt_id,
-            fakemon_id,
-            retry_after_ms,
-        } => {
+        Reply::Throttled { attempt_id, fakemon_id, retry_after_ms } => {
             write_result_start(out, attempt_id, fakemon_id);
             out.extend_from_slice(br#","outcome":"failed","reason":"throttled","retry_after_ms":"#);
             write_u64(out, u64::from(retry_after_ms));
@@ -253,11 +247,7 @@ pub fn write(out: &mut Vec<u8>, reply: &Reply<'_>) {
             }
             out.push(b'}');
         }
-        Reply::Error {
-            code,
-            message,
-            attempt_id,
-        } => {
+        Reply::Error { code, message, attempt_id } => {
             out.extend_from_slice(br#"{"type":"error","code":""#);
             out.extend_from_slice(code.name().as_bytes());
             out.extend_from_slice(br#"","message":"#);
@@ -394,16 +384,9 @@ mod tests {
         let here = Place::from_degrees(40.4168, -3.7038).unwrap();
         assert_eq!(
             read(r#"{"type":"look","lat":40.4168,"lon":-3.7038,"radius_m":200}"#).unwrap(),
-            Request::Look {
-                place: here,
-                radius_m: 200.0
-            }
+            Request::Look { place: here, radius_m: 200.0 }
         );
-        let throw = Request::Attempt {
-            attempt_id: AttemptId(1),
-            fakemon_id: FakemonId(u64::MAX),
-            place: here,
-        };
+        let throw = Request::Attempt { attempt_id: AttemptId(1), fakemon_id: FakemonId(u64::MAX), place: here };
         for text in [
             r#"{"type":"attempt","attempt_id":"1","fakemon_id":"18446744073709551615","lat":40.4168,"lon":-3.7038}"#,
             r#"{"lon":-3.7038,"lat":40.4168,"fakemon_id":18446744073709551615,"attempt_id":1,"type":"attempt"}"#,
@@ -433,24 +416,12 @@ mod tests {
             (r#"{"type":"dance"}"#, "type must be"),
             (r#"{"type":7}"#, "type must be"),
             (r#"{"type":"collection","type":"collection"}"#, "stands there twice"),
-            (
-                r#"{"type":"collection","before":-1}"#,
-                "before must be a decimal string",
-            ),
+            (r#"{"type":"collection","before":-1}"#, "before must be a decimal string"),
             (r#"{"type":"look","lat":1,"lon":2}"#, "radius_m must be"),
             (r#"{"type":"look","lat":1,"lon":2,"radius_m":-1}"#, "radius_m must be"),
-            (
-                r#"{"type":"look","lat":"1","lon":2,"radius_m":1}"#,
-                "lat must be a number",
-            ),
-            (
-                r#"{"type":"look","lat":91,"lon":2,"radius_m":1}"#,
-                "lat must be a number from -90 to 90",
-            ),
-            (
-                r#"{"type":"look","lat":1,"lon":1e400,"radius_m":1}"#,
-                "number out of range",
-            ),
+            (r#"{"type":"look","lat":"1","lon":2,"radius_m":1}"#, "lat must be a number"),
+            (r#"{"type":"look","lat":91,"lon":2,"radius_m":1}"#, "lat must be a number from -90 to 90"),
+            (r#"{"type":"look","lat":1,"lon":1e400,"radius_m":1}"#, "number out of range"),
         ] {
             let bad = read(text).unwrap_err();
             assert!(bad.message.contains(message), "{text}: {bad}");
@@ -459,31 +430,12 @@ mod tests {
 
     #[test]
     fn ids_are_exact_or_refused_and_a_bad_throw_is_named_by_its_id() {
-        for id in [
-            "-1",
-            "1.0",
-            "1e3",
-            "18446744073709551616",
-            "null",
-            "true",
-            "[1]",
-            r#"{"a":1}"#,
-        ]
-        .into_iter()
-        .chain([
-            r#""-1""#,
-            r#""+1""#,
-            r#""01""#,
-            r#""""#,
-            r#"" 1""#,
-            r#""1.5""#,
-            r#""18446744073709551616""#,
-        ]) {
+        for id in ["-1", "1.0", "1e3", "18446744073709551616", "null", "true", "[1]", r#"{"a":1}"#]
+            .into_iter()
+            .chain([r#""-1""#, r#""+1""#, r#""01""#, r#""""#, r#"" 1""#, r#""1.5""#, r#""18446744073709551616""#])
+        {
             let bad = read(&format!(r#"{{"type":"attempt","attempt_id":{id}}}"#)).unwrap_err();
-            assert!(
-                bad.message.starts_with("attempt_id must be a decimal string"),
-                "{id}: {bad}"
-            );
+            assert!(bad.message.starts_with("attempt_id must be a decimal string"), "{id}: {bad}");
             assert_eq!(bad.attempt_id, None);
             let text = format!(r#"{{"type":"attempt","attempt_id":"9","fakemon_id":{id},"lat":0,"lon":0}}"#);
             let bad = read(&text).unwrap_err();
@@ -527,10 +479,7 @@ mod tests {
         let sighting = Sighting {
             fakemon_id: FakemonId(7),
             species: "spar\"kit".into(),
-            place: Place {
-                lat_e7: 404_168_000,
-                lon_e7: -37_038_001,
-            },
+            place: Place { lat_e7: 404_168_000, lon_e7: -37_038_001 },
             vanishes_at: Timestamp(1),
         };
         let fields = r#""fakemon_id":"7","species":"spar\"kit","lat":40.4168,"lon":-3.7038001,"vanishes_at":"1970-01-01T00:00:00.000000001Z"}"#;
@@ -538,14 +487,8 @@ mod tests {
             written(Reply::World(&[sighting.clone(), sighting.clone()])),
             format!(r#"{{"type":"world","fakemon":[{{{fields},{{{fields}]}}"#)
         );
-        assert_eq!(
-            written(Reply::Appeared(&sighting)),
-            format!(r#"{{"type":"appeared",{fields}"#)
-        );
-        assert_eq!(
-            written(Reply::Vanished(FakemonId(3))),
-            r#"{"type":"vanished","fakemon_id":"3"}"#
-        );
+        assert_eq!(written(Reply::Appeared(&sighting)), format!(r#"{{"type":"appeared",{fields}"#));
+        assert_eq!(written(Reply::Vanished(FakemonId(3))), r#"{"type":"vanished","fakemon_id":"3"}"#);
         let caught = Caught {
             fakemon_id: FakemonId(3),
             species: "leaflet".into(),
@@ -553,10 +496,7 @@ mod tests {
             position: Position(8),
         };
         assert_eq!(
-            written(Reply::Collection {
-                items: &[caught],
-                more_before: Some(Position(8))
-            }),
+            written(Reply::Collection { items: &[caught], more_before: Some(Position(8)) }),
             r#"{"type":"collection","items":[{"fakemon_id":"3","species":"leaflet","captured_at":"1970-01-01T00:00:00.000000002Z","position":"8"}],"more_before":"8"}"#
         );
     }
