@@ -1,7 +1,6 @@
 //! Clients: submit commands with a token, poll completions. One per thread, so that nothing is shared on the way in
 //! but the mailboxes of the shards.
 
-use crate::engine::Shared;
 use crate::ids::{FakemonId, Position, Timestamp, Token, owner};
 use crate::journal::Name;
 use crate::limits::{CLIENT_IN_FLIGHT_MAX, LIFETIME_S_MAX};
@@ -13,6 +12,7 @@ use crate::reader::{Question, Request};
 use crate::record::short_ns;
 use crate::resolve::Throw;
 use crate::shard::{Answer, AnswerBody, ThrowCommand, WorldCommand};
+use crate::shared::Shared;
 use crate::state::Fakemon;
 use hashbrown::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -80,9 +80,11 @@ pub(crate) fn start(
     desk: Arc<Desk>,
     clock: Clock,
 ) -> Result<Core, OpenError> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let placement = if pin { Placement::Fixed(usize::from(id.0) % cores) } else { Placement::Unbound };
-    let spin = if cores > usize::from(id.0) + 3 { SPIN } else { Duration::ZERO };
+    let cpus = allowed_cpus();
+    let shard_index = usize::from(id.0);
+    let cpu = cpus.get(shard_index).filter(|_| pin);
+    let placement = cpu.map_or(Placement::Unbound, |cpu| Placement::Fixed(*cpu));
+    let spin = if cpus.len() > shard_index + 3 { SPIN } else { Duration::ZERO };
     let (started, has_started) = crossbeam::channel::bounded::<()>(1);
     let executor = LocalExecutorBuilder::new(placement)
         .name(&format!("shard-{id}"))
@@ -97,6 +99,12 @@ pub(crate) fn start(
         Ok(()) => Ok(Core(executor)),
         Err(_) => Err(explain(&executor.join().map_or_else(|error| error.to_string(), |()| "it ended".into()))),
     }
+}
+
+/// The processors that this process may run on; a container may have any of the machine's.
+fn allowed_cpus() -> Vec<usize> {
+    let Ok(set) = rustix::thread::sched_getaffinity(None) else { return Vec::new() };
+    (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect()
 }
 
 async fn run(shard: Shard, door: Arc<Door>, ears: Ears, desk: Arc<Desk>, clock: Clock) {

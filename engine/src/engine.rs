@@ -2,65 +2,31 @@
 
 use crate::client::Client;
 use crate::clock::Clock;
-use crate::clockwork::{Clockwork, WorldFigures};
+use crate::clockwork::Clockwork;
 use crate::cores::{self, Core, Door, Ears};
 use crate::failure::Failure;
 use crate::follow::{FOLLOWERS, Follower, SNAPSHOT, WORLD};
-use crate::ids::{FakemonId, Position, ShardId, SpeciesId, Timestamp, mix};
+use crate::ids::{Position, ShardId, SpeciesId, Timestamp, mix};
 use crate::journal::{Committer, Desk, Name, Progress, Store};
-use crate::metrics::{GroupFigures, Metrics, ThrowFigures};
+use crate::metrics::Metrics;
 use crate::model::{PlayerName, Sighting};
 use crate::options::{Durability, OpenError, Options};
-use crate::outbox::{NoMoreClients, Outboxes};
+use crate::outbox::NoMoreClients;
 use crate::place::Place;
-use crate::players::{Player, Registry};
+use crate::players::Player;
 use crate::reader::{Counter, Reader};
 use crate::recovery::{Recovered, recover};
 use crate::resolve::Rules;
 use crate::shard::Shard;
-use crate::snapshot::{Snapshotter, next_fakemon_id};
+use crate::shared::Shared;
+use crate::snapshot::Snapshotter;
 use crate::world::{Subscription, World};
 use fakemon_fbs::journal::{BlockWriter, Opened};
-use hashbrown::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-/// What clients and threads share. All of it is read, or made for many writers.
-pub(crate) struct Shared {
-    pub(crate) options: Options,
-    pub(crate) rules: Rules,
-    pub(crate) species: HashMap<String, SpeciesId>,
-    pub(crate) clock: Clock,
-    pub(crate) doors: Arc<[Arc<Door>]>,
-    pub(crate) desk: Arc<Desk>,
-    pub(crate) progress: Arc<Progress>,
-    pub(crate) outboxes: Arc<Outboxes>,
-    pub(crate) registry: Registry,
-    pub(crate) world: Arc<World>,
-    pub(crate) counter: Arc<Counter>,
-    pub(crate) failure: Arc<Failure>,
-    pub(crate) stopping: AtomicBool,
-    pub(crate) throw_figures: Mutex<ThrowFigures>,
-    group_figures: Arc<Mutex<GroupFigures>>,
-    world_figures: Arc<WorldFigures>,
-    next_fakemon_id: AtomicU64,
-}
-
-impl Shared {
-    /// An id that is probably free; the shard has the last word.
-    pub(crate) fn free_id(&self) -> FakemonId {
-        FakemonId(self.next_fakemon_id.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// Ids that the engine gives stay ahead of those that others choose.
-    pub(crate) fn note_id(&self, taken: FakemonId) {
-        let next = |next| Some(next_fakemon_id(next, taken));
-        let _ = self.next_fakemon_id.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
-    }
-}
 
 /// An open engine. Cheap to clone; the last one that is dropped closes it.
 #[derive(Clone)]

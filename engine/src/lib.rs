@@ -88,6 +88,7 @@ mod clockwork;
 mod snapshot;
 mod recovery;
 mod reader;
+mod shared;
 mod client;
 mod engine;
 pub mod archive;

@@ -21,7 +21,7 @@ pub struct Options {
     pub retention: Retention,
     /// How often the snapshot follows the journal; it also does after a million events. Default: 5 s.
     pub snapshot_every: Duration,
-    /// Whether executors are pinned. Default: true, if the machine has as many cores.
+    /// Whether executors are pinned to a core each, as far as there are cores. Default: true.
     pub pin: bool,
 }
 

@@ -59,7 +59,7 @@ pub enum VerifyError {
 /// The first thing that is wrong, and where.
 pub fn verify(dir: &Path, progress: &mut dyn FnMut(Position, Position)) -> Result<Verified, VerifyError> {
     let store = Store::open_to_read(dir)?;
-    let end = crate::archive::Archive::open(dir)?.end_position();
+    let end = store.end_position()?;
     let mut again = Again::default();
     let (mut hash, mut next): (BlockHash, _) = ([0; 32], None);
     let mut verified = Verified { from_the_beginning: true, ..Verified::default() };

@@ -179,6 +179,15 @@ impl Store {
         iterator.next().transpose()?.map(|(key, _)| Ok(Position(number(&key)?))).transpose()
     }
 
+    /// One past the last event.
+    pub(crate) fn end_position(&self) -> Result<Position, ReadError> {
+        let mut iterator = self.db.iterator_cf(self.family("blocks"), IteratorMode::End);
+        let Some(entry) = iterator.next() else { return Ok(Position(1)) };
+        let (key, value) = entry?;
+        let head = StoredBlock::split(Position(number(&key)?), &value)?.read()?.head();
+        Ok(Position(head.first_position + u64::from(head.count)))
+    }
+
     /// Forgets all blocks that start before `before`.
     pub(crate) fn forget_blocks(&self, before: Position) -> Result<(), ReadError> {
         let blocks = self.family("blocks");
@@ -392,6 +401,7 @@ fn database_options() -> Options {
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_recycle_log_file_num(4); // a sync of a log that need not grow is one write less
+    options.set_atomic_flush(true); // one family that is never full would keep every log from being recycled
     options.set_max_total_wal_size(512 << 20);
     options.set_use_direct_io_for_flush_and_compaction(true); // flushes must not push the log out of the page cache
     options.set_max_background_jobs(2);
