@@ -54,6 +54,8 @@ pub(crate) struct Areas {
     watchers: HashMap<u64, HashSet<SeatId>>,
     watching: u64,
     changes: Changes,
+    /// What was seen in looks since the last tick, before it, and before that.
+    seen: [HashMap<SeatId, Vec<FakemonId>>; 3],
     /// Who is still to be told of which cell's changes, the next last.
     untold: Vec<(SeatId, u64)>,
     /// Who has to look again, the next last.
@@ -70,6 +72,8 @@ struct Changes {
 /// One change, as frames.
 struct Told {
     place: Place,
+    /// None if it is gone.
+    appeared: Option<FakemonId>,
     json: Range<usize>,
     flat: Range<usize>,
 }
@@ -81,6 +85,7 @@ impl Areas {
             watchers: HashMap::new(),
             watching: 0,
             changes: Changes::default(),
+            seen: Default::default(),
             untold: Vec::new(),
             unsure: Vec::new(),
         }
@@ -92,12 +97,18 @@ impl Areas {
     }
 
     /// Begins to tell `seat` what changes in `area`. The view of the world is ahead of the changes that are told, so
-    /// that whoever looks after this call misses nothing. A change that is on its way just then may be told again.
+    /// that whoever looks after this call misses nothing.
     pub(crate) fn watch(&mut self, seat: SeatId, area: &Area) {
         self.watching += 1;
         for cell in area.cells() {
             self.watchers.entry(cell).or_default().insert(seat);
         }
+    }
+
+    /// What was just seen need not be told as new, when the change that is on its way arrives in the next ticks.
+    pub(crate) fn note_seen(&mut self, seat: SeatId, fakemon: &[Sighting]) {
+        let ids = fakemon.iter().map(|sighting| sighting.fakemon_id);
+        self.seen[0].insert(seat, ids.collect());
     }
 
     /// Ends it.
@@ -127,6 +138,8 @@ impl Areas {
         let is_complete = self.subscription.drain(&mut batches);
         self.changes.by_cell.clear();
         self.changes.bytes.clear();
+        self.seen.rotate_right(1);
+        self.seen[0].clear();
         if is_complete {
             self.take_in(&batches, voice);
         } else {
@@ -173,7 +186,10 @@ impl Areas {
         for _ in 0..TOLD_PER_TURN {
             let Some((seat, cell)) = self.untold.pop() else { break };
             if let Some(connection) = seats.get_mut(seat)
-                && self.changes.tell(cell, connection, voice)
+                && self.changes.tell(cell, connection, voice, |fakemon_id| {
+                    let seen = self.seen.iter().filter_map(|seen| seen.get(&seat));
+                    seen.flatten().any(|seen| *seen == fakemon_id)
+                })
             {
                 spoke(seat, connection);
             }
@@ -199,19 +215,29 @@ impl Changes {
         voice.write(Subprotocol::FlatBuffers, reply, &mut self.bytes);
         self.by_cell.entry(cell).or_default().push(Told {
             place,
+            appeared: match reply {
+                Reply::Appeared(sighting) => Some(sighting.fakemon_id),
+                _ => None,
+            },
             json: start..middle,
             flat: middle..self.bytes.len(),
         });
     }
 
     /// Tells one watcher the changes of one cell that lie in their area; whether there were any.
-    fn tell(&self, cell: u64, connection: &mut Connection, voice: &mut Voice) -> bool {
+    fn tell(
+        &self,
+        cell: u64,
+        connection: &mut Connection,
+        voice: &mut Voice,
+        has_seen: impl Fn(FakemonId) -> bool,
+    ) -> bool {
         let Some((area, subprotocol)) = connection.area().copied().zip(connection.subprotocol()) else {
             return false;
         };
         let told = self.by_cell.get(&cell).into_iter().flatten();
         let mut count = 0;
-        for told in told.filter(|told| area.holds(told.place)) {
+        for told in told.filter(|told| area.holds(told.place) && !told.appeared.is_some_and(&has_seen)) {
             let frames = match subprotocol {
                 Subprotocol::Json => &told.json,
                 Subprotocol::FlatBuffers => &told.flat,

@@ -423,6 +423,7 @@ impl Turn {
         }
         self.areas.watch(seat, &asked);
         let fakemon = asked.look(&self.referee.engine);
+        self.areas.note_seen(seat, &fakemon);
         self.voice.say(connection, &Reply::World(&fakemon));
         speak(&mut self.spoken_to, seat, connection);
         if connection.has_more() {
