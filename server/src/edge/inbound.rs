@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn garbage_never_panics() {
         let seed = std::env::var("FAKEMON_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
-        println!("seed {seed}: set FAKEMON_SEED to run it again");
+        eprintln!("seed {seed}: set FAKEMON_SEED to run it again");
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
         let sane = frames(&[(0x81, b"{\"type\":\"look\"}"), (0x02, b"bin"), (0x80, b"ary"), (0x89, b"ping")]);
         for _ in 0..20_000 {
