@@ -1,3 +1,8 @@
-//! The tests of the whole house, in one binary.
+//! The tests of the whole house, in one binary. Everything here knocks from outside, as a program, a player or an
+//! operator would.
 
 mod engine; // the engine, embedded: who wins, what is remembered, what is refused
+mod server; // starts the binary, stops it, kills it: what the modules below stand on
+mod cli; // the command line: answers, errors in one line, exit codes, offline commands
+mod control; // the control plane: events, metrics, health, the page, and what it refuses
+mod tidy; // the house itself: openings, doors, reasons, generated code

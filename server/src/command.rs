@@ -1,1 +1,134 @@
-//! stub
+//! The command line, one file per command. Answers go to stdout, everything else to stderr; what goes wrong is one line
+//! that names the remedy; the exit code is 0 on success only (1: it did not work, 2: the command line is wrong).
+
+pub mod config;
+pub mod info;
+pub mod log;
+pub mod serve;
+pub mod verify;
+
+use crate::config::{LogFormat, one_line};
+use crate::load;
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Decides massive contention exactly once, keeps every event, tells everyone who cares.
+#[derive(Debug, Parser)]
+#[command(name = "fakemon", version, disable_help_subcommand = false, max_term_width = 100)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve players and the control plane.
+    Serve(serve::ServeArgs),
+    /// Race for fakémon over real websockets, measure, and check every answer.
+    Load(load::LoadArgs),
+    /// Print events as JSON lines, also beside a running server.
+    Log(log::LogArgs),
+    /// Decide the whole journal again and compare: outcomes, hash chain, state hashes.
+    Verify(verify::VerifyArgs),
+    /// Say what is in a data directory.
+    Info(info::InfoArgs),
+    /// Print the settings file with every setting, its default and its meaning.
+    #[command(after_long_help = crate::config::DOCUMENTED)]
+    Config,
+}
+
+/// The data directory of the offline commands.
+#[derive(Debug, clap::Args)]
+pub struct DataArg {
+    /// The data directory.
+    #[arg(long, value_name = "DIR", default_value = "fakemon-data")]
+    pub data: PathBuf,
+}
+
+/// Reads the arguments of the process, runs the command, reports.
+pub fn run() -> ExitCode {
+    match run_with(std::env::args_os()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(error)) => report_usage(&error),
+        Err(Failure::Command(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS, // who read has read enough
+        Err(Failure::Command(error)) => {
+            let _ = writeln!(io::stderr(), "fakemon: {}", one_line(&format!("{error:#}"))); // nowhere else to say it
+            ExitCode::FAILURE
+        }
+    }
+}
+
+enum Failure {
+    Usage(clap::Error),
+    Command(anyhow::Error),
+}
+
+fn run_with(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
+    let line = CommandLine::try_parse_from(arguments).map_err(Failure::Usage)?;
+    let offline = !matches!(line.command, Command::Serve(_));
+    if offline {
+        start_tracing(LogFormat::Text, None, "warn").map_err(Failure::Command)?;
+    }
+    match line.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Load(args) => load::run(args),
+        Command::Log(args) => log::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Info(args) => info::run(args),
+        Command::Config => config::run(),
+    }
+    .map_err(Failure::Command)
+}
+
+/// Help and version are answers; anything else is a mistake, told in one line.
+fn report_usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = error.print(); // a closed stdout has nobody who misses it
+        return ExitCode::SUCCESS;
+    }
+    let text = error.render().to_string();
+    let what = text.split("\n\nUsage:").next().unwrap_or(&text);
+    let what = what.split("\n\nFor more information").next().unwrap_or(what);
+    let what = one_line(what.trim_start_matches("error: "));
+    let _ = writeln!(io::stderr(), "fakemon: {what}; see `fakemon help`"); // nowhere else to say it
+    ExitCode::from(2)
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let kinds = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    kinds.map(io::Error::kind).any(|kind| kind == io::ErrorKind::BrokenPipe)
+}
+
+/// Log lines go to stderr: by `filter`, or else by `RUST_LOG`, or else by `default`.
+fn start_tracing(format: LogFormat, filter: Option<&str>, default: &str) -> anyhow::Result<()> {
+    let from_environment = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
+    let filter = filter.or(from_environment.as_deref()).unwrap_or(default);
+    let filter = EnvFilter::builder()
+        .parse(filter)
+        .with_context(|| format!("`{filter}` is no log level: give error, warn, info, debug, trace, or a filter"))?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    let begun = match format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+    begun.map_err(|error| anyhow::anyhow!("log lines cannot be set up: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+}

@@ -1,1 +1,231 @@
-//! stub
+//! The control plane: HTTP on one thread of its own, the only home of tokio. Whatever it does, the capture path does
+//! not notice: spawns go through an engine client like everybody's, figures are read from views.
+//!
+//! - [`refusal`](self): every answer that is no success has the same shape
+//! - `listener`: sockets, bounded in number and in patience
+//! - `gate`: what a browser could be tricked into is refused
+//! - `desk`: the engine client of this thread
+//! - `events`: `POST /events`
+//! - `metrics`: `GET /metrics`
+//! - `page`: `/` and its figures
+
+mod refusal;
+mod listener;
+mod gate;
+mod desk;
+mod events;
+mod metrics;
+mod page;
+
+use crate::edge;
+use anyhow::Context;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use fakemon_engine::Engine;
+use refusal::Refusal;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+/// The largest body that is read.
+pub const BODY_BYTES_MAX: usize = 256 * 1024;
+/// How long requests in progress may take when the control plane stops.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Reads the figures of the edge, whenever somebody wants to see them.
+pub type ReadEdge = Box<dyn Fn() -> edge::Figures + Send + Sync>;
+
+/// How the control plane is set up.
+pub struct ControlOptions {
+    /// Where players connect, as the page tells its browser.
+    pub play: SocketAddr,
+    /// Whether players connect with TLS.
+    pub play_tls: bool,
+    /// Whether players need a token.
+    pub play_token: bool,
+    /// The centre of the demo world, where the page looks first.
+    pub demo_centre: Option<(f64, f64)>,
+    /// Figures of the edge.
+    pub read_edge: ReadEdge,
+}
+
+/// The running control plane.
+pub struct Control {
+    addr: SocketAddr,
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+    thread: JoinHandle<()>,
+}
+
+/// What every request sees.
+struct Shared {
+    engine: Engine,
+    options: ControlOptions,
+    orders: mpsc::Sender<desk::Order>,
+    started: Instant,
+    draining: AtomicBool,
+    asked_to_stop: AtomicBool,
+}
+
+/// The control plane's socket, taken before anything else starts: a port in use is told before a journal is opened.
+pub struct Bound {
+    socket: std::net::TcpListener,
+    addr: SocketAddr,
+}
+
+impl Bound {
+    /// Takes an address; port 0 takes a free one.
+    pub fn to(listen: SocketAddr) -> anyhow::Result<Bound> {
+        let socket = std::net::TcpListener::bind(listen).with_context(|| {
+            format!("the control plane cannot listen on {listen}: choose another address with --control")
+        })?;
+        socket.set_nonblocking(true).context("the control plane's socket")?;
+        let addr = socket.local_addr().context("the control plane's socket")?;
+        Ok(Bound { socket, addr })
+    }
+
+    /// Which address it is.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+/// Starts the thread, and from then on notices signals that ask to stop.
+pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::Result<Control> {
+    let Bound { socket, addr } = bound;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("the control plane's runtime")?;
+    let (orders, received) = mpsc::channel(desk::ORDERS_WAITING_MAX);
+    let (stop, stopped) = watch::channel(false);
+    let shared = Arc::new(Shared {
+        engine,
+        options,
+        orders,
+        started: Instant::now(),
+        draining: AtomicBool::new(false),
+        asked_to_stop: AtomicBool::new(false),
+    });
+    let served = Arc::clone(&shared);
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let thread = std::thread::Builder::new()
+        .name("control".into())
+        .spawn(move || runtime.block_on(serve(served, socket, received, stopped, &ready)))
+        .context("the control plane's thread")?;
+    is_ready.recv().context("the control plane ended before it began")??;
+    Ok(Control { addr, shared, stop, thread })
+}
+
+impl Control {
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Whether SIGTERM or SIGINT asked the process to stop.
+    pub fn is_asked_to_stop(&self) -> bool {
+        self.shared.asked_to_stop.load(Ordering::Acquire)
+    }
+
+    /// From now on `/readyz` says: not ready; spawns are refused.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Release);
+    }
+
+    /// Finishes requests in progress, within bounds, and ends.
+    pub fn stop(self) {
+        self.drain();
+        let _ = self.stop.send(true); // nobody listens when the thread has ended already
+        if self.thread.join().is_err() {
+            tracing::error!("the control plane's thread had panicked");
+        }
+    }
+}
+
+async fn serve(
+    shared: Arc<Shared>,
+    socket: std::net::TcpListener,
+    orders: mpsc::Receiver<desk::Order>,
+    mut stopped: watch::Receiver<bool>,
+    ready: &std::sync::mpsc::Sender<anyhow::Result<()>>,
+) {
+    let begun = tokio::net::TcpListener::from_std(socket)
+        .context("the control plane's socket")
+        .and_then(|socket| Ok((socket, desk::Desk::open(&shared.engine)?)))
+        .and_then(|begun| notice_signals(Arc::clone(&shared)).map(|()| begun));
+    let (socket, desk) = match begun {
+        Ok(begun) => begun,
+        Err(error) => return drop(ready.send(Err(error))),
+    };
+    let mut drained = stopped.clone();
+    let http = axum::serve(listener::Bounded::new(socket), router(Arc::clone(&shared)))
+        .with_graceful_shutdown(async move { drop(stopped.wait_for(|stop| *stop).await) });
+    let http = tokio::spawn(async move { http.await });
+    drop(ready.send(Ok(())));
+    tokio::select! {
+        () = desk.run(orders) => {}
+        _ = http => {}
+        () = async { drop(drained.wait_for(|stop| *stop).await); tokio::time::sleep(DRAIN).await } => {}
+    }
+}
+
+/// The first signal asks to stop, the second one ends the process at once.
+fn notice_signals(shared: Arc<Shared>) -> anyhow::Result<()> {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signals = signal(kind).context("cannot listen to signals")?;
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                if shared.asked_to_stop.swap(true, Ordering::AcqRel) {
+                    tracing::warn!("asked to stop twice: ends at once; nothing that was told is lost");
+                    std::process::exit(128 + kind.as_raw_value());
+                }
+            }
+        });
+    }
+    Ok(())
+}
+
+fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/", get(page::index))
+        .route("/page.css", get(page::style))
+        .route("/page.js", get(page::script))
+        .route("/figures", get(page::figures))
+        .route("/events", post(events::put))
+        .route("/metrics", get(metrics::metrics))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .fallback(async || Refusal::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here; see /"))
+        .method_not_allowed_fallback(async || {
+            let message = "this path does not answer to this method; see the header allow";
+            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+        })
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(gate::pass))
+        .with_state(shared)
+}
+
+/// The process lives.
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// The server takes work.
+async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
+    let why_not = shared.engine.failure().or_else(|| {
+        let draining = shared.draining.load(Ordering::Acquire) || shared.asked_to_stop.load(Ordering::Acquire);
+        draining.then(|| "the server is stopping".to_owned())
+    });
+    match why_not {
+        None => "ready\n".into_response(),
+        Some(reason) => Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", reason).into_response(),
+    }
+}

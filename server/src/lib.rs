@@ -3,7 +3,9 @@
 pub mod play;
 pub mod auth;
 pub mod edge;
+pub mod envelope;
 pub mod control;
 pub mod load;
 pub mod demo;
+pub mod config;
 pub mod command;

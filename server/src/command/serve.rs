@@ -1,0 +1,262 @@
+//! `fakemon serve`: opens the engine, puts the edge and the control plane around it, waits for a signal or a failure,
+//! takes everything down in the order in which nothing is lost.
+
+use super::start_tracing;
+use crate::auth::{Access, TokenKeys};
+use crate::config::{Config, Durability, LogFormat, parse_address};
+use crate::control::{self, Control, ControlOptions};
+use crate::demo::{self, Demo, DemoOptions};
+use crate::edge::{self, Edge, EdgeOptions, Rate, Tls};
+use anyhow::{Context, bail};
+use fakemon_engine::place::Place;
+use fakemon_engine::{Engine, Options, Retention};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Flags; each goes over the settings file. What a flag does not say, the file says; see `fakemon config`.
+#[derive(Debug, clap::Args)]
+pub struct ServeArgs {
+    /// The data directory; made if it is not there [default: fakemon-data].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where players connect; port 0 takes a free one [default: 127.0.0.1:7400].
+    #[arg(long, value_name = "IP:PORT", value_parser = parse_address)]
+    listen: Option<SocketAddr>,
+    /// Where the control plane answers [default: 127.0.0.1:7401].
+    #[arg(long, value_name = "IP:PORT", value_parser = parse_address)]
+    control: Option<SocketAddr>,
+    /// Shards, one core each [default: one per core of the machine].
+    #[arg(long, value_name = "N")]
+    cores: Option<usize>,
+    /// Threads for the websockets [default: half as many as the machine has cores].
+    #[arg(long, value_name = "N")]
+    edges: Option<usize>,
+    /// A settings file; `fakemon config` prints one with every setting.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Let a world live around a city centre, with simulated players.
+    #[arg(long)]
+    demo: bool,
+    /// Decides dodge rolls [default: the journal's, or drawn for a new journal].
+    #[arg(long, value_name = "SEED")]
+    seed: Option<u64>,
+    /// When answers are given: after the disk has confirmed, or before [default: synced].
+    #[arg(long, value_name = "WHEN")]
+    durability: Option<Durability>,
+    /// Let webhooks reach loopback and private addresses.
+    #[arg(long)]
+    allow_private_targets: bool,
+    /// Log lines for people or for machines [default: text].
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    /// A level, or a filter as in `info,fakemon_engine=debug` [default: RUST_LOG, or info].
+    #[arg(long, value_name = "FILTER")]
+    log_level: Option<String>,
+}
+
+/// How often the main thread looks whether it is asked to stop.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Serves until asked to stop.
+pub fn run(args: ServeArgs) -> anyhow::Result<()> {
+    let config = args.settle()?;
+    start_tracing(config.log.format, config.log.level.as_deref(), "info")?;
+    raise_open_files();
+    let bound = control::Bound::to(config.control)?;
+    let edge_options = edge_options(&config, bound.addr())?; // reads keys before a journal is opened
+    let engine = Engine::open(&config.data, engine_options(&config)?)?;
+    let running = match Running::start(&engine, &config, bound, edge_options) {
+        Ok(running) => running,
+        Err(error) => {
+            engine.close();
+            return Err(error);
+        }
+    };
+    running.say_where()?;
+    while !running.control.is_asked_to_stop() {
+        if let Some(failure) = engine.wait_for_failure(LOOK_EVERY) {
+            bail!("the engine stopped: {failure}");
+        }
+    }
+    running.stop(&engine);
+    match engine.failure() {
+        Some(failure) => bail!("the engine failed while stopping: {failure}"),
+        None => Ok(()),
+    }
+}
+
+/// Everything around the engine.
+struct Running {
+    play: SocketAddr,
+    edge: Arc<Mutex<Edge>>,
+    control: Control,
+    demo: Option<Demo>,
+    tls: bool,
+}
+
+impl Running {
+    fn start(
+        engine: &Engine,
+        config: &Config,
+        bound: control::Bound,
+        edge_options: EdgeOptions,
+    ) -> anyhow::Result<Running> {
+        let edge = edge::start(engine.clone(), edge_options)?;
+        let play = edge.addr();
+        let edge = Arc::new(Mutex::new(edge));
+        let control = control::start(engine.clone(), bound, control_options(config, play, &edge))?;
+        let demo = match config.demo.enabled {
+            true => Some(demo::start(engine.clone(), play, demo_options(config)?)?),
+            false => None,
+        };
+        Ok(Running { play, edge, control, demo, tls: config.tls.certificate_file.is_some() })
+    }
+
+    /// The line that scripts wait for.
+    fn say_where(&self) -> io::Result<()> {
+        let scheme = if self.tls { "wss" } else { "ws" };
+        let (play, control) = (self.play, self.control.addr());
+        let mut stdout = io::stdout().lock();
+        writeln!(stdout, "listening play={scheme}://{play} control=http://{control}")?;
+        stdout.flush()
+    }
+
+    /// No new work, then answers for the old, then the engine, which keeps it.
+    fn stop(self, engine: &Engine) {
+        tracing::info!("asked to stop: answers what is in flight");
+        self.control.drain();
+        if let Some(demo) = self.demo {
+            demo.stop();
+        }
+        self.edge.lock().expect(UNPOISONED).stop();
+        engine.close();
+        self.control.stop();
+        tracing::info!("stopped");
+    }
+}
+
+impl ServeArgs {
+    /// The settings file under the flags, checked.
+    fn settle(self) -> anyhow::Result<Config> {
+        let mut config = match &self.config {
+            Some(path) => Config::read(path)?,
+            None => Config::default(),
+        };
+        config.data = self.data.unwrap_or(config.data);
+        config.listen = self.listen.unwrap_or(config.listen);
+        config.control = self.control.unwrap_or(config.control);
+        config.cores = self.cores.or(config.cores);
+        config.edges = self.edges.or(config.edges);
+        config.demo.enabled |= self.demo;
+        config.world.seed = self.seed.or(config.world.seed);
+        config.journal.durability = self.durability.unwrap_or(config.journal.durability);
+        config.allow_private_targets |= self.allow_private_targets;
+        config.log.format = self.log_format.unwrap_or(config.log.format);
+        config.log.level = self.log_level.or(config.log.level);
+        config.check()?;
+        Ok(config)
+    }
+}
+
+fn engine_options(config: &Config) -> anyhow::Result<Options> {
+    let default = Options::default();
+    Ok(Options {
+        cores: config.cores.unwrap_or(default.cores),
+        reach_m: config.world.reach_m,
+        world_seed: config.world.seed,
+        species: config.species()?,
+        durability: match config.journal.durability {
+            Durability::Synced => fakemon_engine::Durability::Synced,
+            Durability::Unsynced => fakemon_engine::Durability::Unsynced,
+        },
+        retention: Retention {
+            max_age: config.journal.keep_age.map(|time| time.0),
+            max_bytes: config.journal.keep_size.map(|size| size.0),
+        },
+        snapshot_every: config.journal.snapshot_every.0,
+        ..default
+    })
+}
+
+fn edge_options(config: &Config, control: SocketAddr) -> anyhow::Result<EdgeOptions> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let limits = &config.limits;
+    let default = EdgeOptions::new(config.listen);
+    let tls = config.tls.certificate_file.clone().zip(config.tls.key_file.clone());
+    Ok(EdgeOptions {
+        threads: config.edges.unwrap_or((cores / 2).max(1)),
+        access: access(config)?,
+        tls: tls.map(|(certificates, key)| Tls { certificates, key }),
+        rate: limits
+            .attempts_per_second
+            .map(|attempts| Rate { attempts_per_s: f64::from(attempts), burst: limits.attempts_burst }),
+        message_bytes_max: limits.message_bytes_max,
+        idle_timeout: limits.idle_timeout.0,
+        connections_max: limits.connections_max.unwrap_or(default.connections_max),
+        page: Some(format!("http://{control}/")),
+        ..default
+    })
+}
+
+/// Who may play: whoever shows a token, if there is a key to check it with.
+fn access(config: &Config) -> anyhow::Result<Access> {
+    if config.auth.is_open() {
+        return Ok(Access::Open);
+    }
+    let read = |setting: &str, path: &Option<PathBuf>| {
+        let bytes = path.as_ref().map(|path| std::fs::read(path).map_err(|error| (path.display(), error)));
+        bytes.transpose().map_err(|(path, error)| anyhow::anyhow!("{setting} {path}: {error}"))
+    };
+    let secret = read("auth.hs256_secret_file", &config.auth.hs256_secret_file)?;
+    let public = read("auth.eddsa_public_key_file", &config.auth.eddsa_public_key_file)?;
+    let keys = TokenKeys::new(secret.as_deref().map(<[u8]>::trim_ascii), public.as_deref());
+    Ok(Access::Tokens(keys.context("settings [auth]")?))
+}
+
+fn control_options(config: &Config, play: SocketAddr, edge: &Arc<Mutex<Edge>>) -> ControlOptions {
+    ControlOptions {
+        play,
+        play_tls: config.tls.certificate_file.is_some(),
+        play_token: !config.auth.is_open(),
+        demo_centre: config.demo.enabled.then_some((config.demo.lat, config.demo.lon)),
+        read_edge: read_edge(Arc::clone(edge)),
+    }
+}
+
+const UNPOISONED: &str = "nothing panics with the edge in hand";
+
+/// Reads the figures of the edge; while it stops, which takes a moment, the last ones.
+fn read_edge(edge: Arc<Mutex<Edge>>) -> control::ReadEdge {
+    let last = Mutex::new(edge.lock().expect(UNPOISONED).figures());
+    Box::new(move || {
+        let mut last = last.lock().expect(UNPOISONED);
+        if let Ok(edge) = edge.try_lock() {
+            *last = edge.figures();
+        }
+        last.clone()
+    })
+}
+
+fn demo_options(config: &Config) -> anyhow::Result<DemoOptions> {
+    Ok(DemoOptions {
+        centre: Place::from_degrees(config.demo.lat, config.demo.lon)?,
+        radius_m: config.demo.radius_m,
+        players: config.demo.players,
+        wild: config.demo.wild,
+        spawns_per_second: config.demo.spawns_per_second,
+        time_zone: config.demo.time_zone.clone(),
+    })
+}
+
+/// Every connection is a descriptor: takes all that the hard limit gives.
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}

@@ -1,0 +1,486 @@
+//! Settings of `fakemon serve`: what stands in the settings file, over the defaults; flags then go over both. The file
+//! `config.toml` beside this one documents every setting; `fakemon config` prints it and a test reads it.
+
+use fakemon_engine::limits::CORES_MAX;
+use fakemon_engine::species::SpeciesTable;
+use serde::{Deserialize, Deserializer, de};
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// The documented settings file.
+pub const DOCUMENTED: &str = include_str!("config.toml");
+
+/// Why settings are refused, in one line: the file, the key, the remedy.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+/// All settings.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where the journal is.
+    pub data: PathBuf,
+    /// Where players connect.
+    #[serde(deserialize_with = "address")]
+    pub listen: SocketAddr,
+    /// Where the control plane answers.
+    #[serde(deserialize_with = "address")]
+    pub control: SocketAddr,
+    /// Shards; none means one per core.
+    pub cores: Option<usize>,
+    /// Threads for the websockets; none means half as many as cores.
+    pub edges: Option<usize>,
+    /// Whether webhooks may go to loopback and private addresses.
+    pub allow_private_targets: bool,
+    /// What is logged.
+    pub log: Log,
+    /// The rules of the world.
+    pub world: World,
+    /// How events are kept.
+    pub journal: Journal,
+    /// Who may play.
+    pub auth: Auth,
+    /// Encryption for players.
+    pub tls: Tls,
+    /// What one player may cost.
+    pub limits: Limits,
+    /// The demo world.
+    pub demo: Demo,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// A level, or a filter as in `info,fakemon_engine=debug`; none takes `RUST_LOG`, or `info`.
+    pub level: Option<String>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The rules of the world.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct World {
+    /// How far a throw reaches, in metres.
+    pub reach_m: f64,
+    /// Decides dodge rolls; none keeps the journal's, or draws one.
+    pub seed: Option<u64>,
+    /// A table of species; none takes the built-in one.
+    pub species_file: Option<PathBuf>,
+}
+
+/// How events are kept.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Journal {
+    /// When answers are given.
+    pub durability: Durability,
+    /// How often the snapshot is brought up to date.
+    pub snapshot_every: Time,
+    /// Events older than this go; none keeps all.
+    pub keep_age: Option<Time>,
+    /// The oldest events go when the journal is larger than this; none keeps all.
+    pub keep_size: Option<Size>,
+}
+
+/// When answers are given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// After the sync: nothing that was told is ever taken back.
+    #[default]
+    Synced,
+    /// After the write: a power cut can take answers back.
+    Unsynced,
+}
+
+/// Who may play. Neither means open mode: whoever reaches the loopback address.
+#[derive(Clone, Debug, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Auth {
+    /// A file with the secret of HS256 tokens.
+    pub hs256_secret_file: Option<PathBuf>,
+    /// A PEM file with the public key of EdDSA tokens.
+    pub eddsa_public_key_file: Option<PathBuf>,
+}
+
+impl Auth {
+    /// Whether everybody who can connect may play.
+    pub fn is_open(&self) -> bool {
+        self.hs256_secret_file.is_none() && self.eddsa_public_key_file.is_none()
+    }
+}
+
+/// Encryption for players.
+#[derive(Clone, Debug, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// A PEM file with the chain of certificates.
+    pub certificate_file: Option<PathBuf>,
+    /// A PEM file with the private key.
+    pub key_file: Option<PathBuf>,
+}
+
+/// What one player, and all of them, may cost.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Throws a second that one player may send; none sets no limit.
+    pub attempts_per_second: Option<u32>,
+    /// Throws that one player may send at once before the limit above holds.
+    pub attempts_burst: u32,
+    /// The longest message of a player, in bytes.
+    pub message_bytes_max: usize,
+    /// Connections at once; none takes what the limit of open files allows.
+    pub connections_max: Option<usize>,
+    /// A connection that says nothing for so long is closed.
+    pub idle_timeout: Time,
+}
+
+/// The demo world.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Demo {
+    /// Whether it lives.
+    pub enabled: bool,
+    /// Latitude of its centre.
+    pub lat: f64,
+    /// Longitude of its centre.
+    pub lon: f64,
+    /// Simulated players.
+    pub players: usize,
+    /// Wild fakémon that it tries to keep around the centre.
+    pub wild: usize,
+    /// How far it reaches, in metres.
+    pub radius_m: f64,
+    /// At most so many fakémon appear in a second.
+    pub spawns_per_second: f64,
+    /// Whose hours count for species of the day and of the night; none goes by longitude.
+    pub time_zone: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Config {
+            data: "fakemon-data".into(),
+            listen: loopback(7400),
+            control: loopback(7401),
+            cores: None,
+            edges: None,
+            allow_private_targets: false,
+            log: Log::default(),
+            world: World::default(),
+            journal: Journal::default(),
+            auth: Auth::default(),
+            tls: Tls::default(),
+            limits: Limits::default(),
+            demo: Demo::default(),
+        }
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        World { reach_m: 50.0, seed: None, species_file: None }
+    }
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Journal {
+            durability: Durability::Synced,
+            snapshot_every: Time(Duration::from_secs(5)),
+            keep_age: None,
+            keep_size: None,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            attempts_per_second: None,
+            attempts_burst: 100,
+            message_bytes_max: 16 * 1024,
+            connections_max: None,
+            idle_timeout: Time(Duration::from_secs(60)),
+        }
+    }
+}
+
+impl Default for Demo {
+    fn default() -> Self {
+        Demo {
+            enabled: false,
+            lat: 40.4168, // Puerta del Sol, Madrid
+            lon: -3.7038,
+            players: 40,
+            wild: 80,
+            radius_m: 600.0,
+            spawns_per_second: 3.0,
+            time_zone: None,
+        }
+    }
+}
+
+impl Config {
+    /// Reads a settings file. Paths in it are relative to where it lies.
+    pub fn read(path: &Path) -> Result<Config, ConfigError> {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError(format!("settings file {shown}: {error}; check --config")))?;
+        let mut config =
+            Config::parse(&text).map_err(|ConfigError(why)| ConfigError(format!("settings file {shown}, {why}")))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        config.paths().for_each(|path| *path = folder.join(&*path));
+        Ok(config)
+    }
+
+    /// Settings from text.
+    pub fn parse(text: &str) -> Result<Config, ConfigError> {
+        toml::from_str(text).map_err(|error| {
+            let what = error.message().replace('\n', " ");
+            let start = error.span().map_or(0, |span| span.start);
+            let (line, source) = line_at(text, start);
+            ConfigError(format!("line {line} (`{source}`): {what}; `fakemon config` shows every setting"))
+        })
+    }
+
+    /// Checks what holds between settings, and of values wherever they came from.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |what: String| Err(ConfigError(what));
+        if self.cores.is_some_and(|cores| !(1..=CORES_MAX).contains(&cores)) {
+            return refuse(format!("cores must be from 1 to {CORES_MAX}"));
+        }
+        if self.edges.is_some_and(|edges| !(1..=EDGES_MAX).contains(&edges)) {
+            return refuse(format!("edges must be from 1 to {EDGES_MAX}"));
+        }
+        if !(self.world.reach_m > 0.0 && self.world.reach_m <= REACH_M_MAX) {
+            return refuse(format!("world.reach_m must be above 0 and at most {REACH_M_MAX} metres"));
+        }
+        if self.tls.certificate_file.is_some() != self.tls.key_file.is_some() {
+            return refuse("tls.certificate_file and tls.key_file go together: set both or none".into());
+        }
+        if self.limits.message_bytes_max < MESSAGE_BYTES_MIN || self.limits.message_bytes_max > MESSAGE_BYTES_MAX {
+            return refuse(format!(
+                "limits.message_bytes_max must be from {MESSAGE_BYTES_MIN} to {MESSAGE_BYTES_MAX}"
+            ));
+        }
+        if self.limits.attempts_per_second == Some(0) || self.limits.attempts_burst == 0 {
+            return refuse("limits.attempts_per_second and limits.attempts_burst must be at least 1".into());
+        }
+        if self.demo.enabled && !(self.auth.is_open() && self.tls.certificate_file.is_none()) {
+            return refuse("the demo's players come without tokens and TLS: leave out demo, or auth and tls".into());
+        }
+        if let Err(error) = fakemon_engine::place::Place::from_degrees(self.demo.lat, self.demo.lon) {
+            return refuse(format!("demo.{error}"));
+        }
+        self.check_addresses()
+    }
+
+    /// Without credentials only this machine may ask.
+    fn check_addresses(&self) -> Result<(), ConfigError> {
+        if !self.control.ip().is_loopback() {
+            return Err(ConfigError(format!(
+                "the control plane has no credentials and cannot serve {}: set control to a loopback address, as in {}",
+                self.control,
+                Config::default().control
+            )));
+        }
+        if self.auth.is_open() && !self.listen.ip().is_loopback() {
+            return Err(ConfigError(format!(
+                "without credentials players are served on loopback only, not on {}: set auth.hs256_secret_file or \
+                 auth.eddsa_public_key_file, or listen on 127.0.0.1",
+                self.listen
+            )));
+        }
+        Ok(())
+    }
+
+    /// The species of the world.
+    pub fn species(&self) -> Result<SpeciesTable, ConfigError> {
+        let Some(path) = &self.world.species_file else {
+            return Ok(SpeciesTable::default());
+        };
+        let refuse = |why: String| ConfigError(format!("world.species_file {}: {why}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
+        SpeciesTable::from_toml(&text).map_err(|error| refuse(one_line(&error.to_string())))
+    }
+
+    fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let files = [
+            self.world.species_file.as_mut(),
+            self.auth.hs256_secret_file.as_mut(),
+            self.auth.eddsa_public_key_file.as_mut(),
+            self.tls.certificate_file.as_mut(),
+            self.tls.key_file.as_mut(),
+            Some(&mut self.data),
+        ];
+        files.into_iter().flatten()
+    }
+}
+
+const EDGES_MAX: usize = 256;
+const REACH_M_MAX: f64 = 100_000.0;
+const MESSAGE_BYTES_MIN: usize = 1024; // the longest message that a well-behaved client needs
+const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// `127.0.0.1:7400`, `[::1]:7400`, `localhost:7400`.
+pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    let literal = text.replacen("localhost:", "127.0.0.1:", 1);
+    literal.parse().map_err(|_| format!("`{text}` is no address: give IP:PORT, as in 127.0.0.1:7400"))
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    parse_address(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+}
+
+/// A span of time: a whole number and a unit, as in `10s`, `36h`, `30d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Time(pub Duration);
+
+/// A number of bytes: a whole number and a unit, as in `512MiB`, `100GiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Time, String> {
+        let units = [("ms", 1), ("s", 1_000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+        let ms = quantity(text, &units).filter(|ms| *ms > 0);
+        ms.map(|ms| Time(Duration::from_millis(ms)))
+            .ok_or_else(|| format!("`{text}` is no time: give a whole number and ms, s, min, h or d, as in \"36h\""))
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Size, String> {
+        let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
+        let bytes = quantity(text, &units).filter(|bytes| *bytes > 0);
+        bytes.map(Size).ok_or_else(|| {
+            format!("`{text}` is no size: give a whole number and KiB, MiB, GiB or TiB, as in \"100GiB\"")
+        })
+    }
+}
+
+fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim())?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+macro_rules! deserialize_from_text {
+    ($type:ty) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+            }
+        }
+    };
+}
+deserialize_from_text!(Time);
+deserialize_from_text!(Size);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+/// The number, from 1, and the text of the line in which the byte `at` stands.
+fn line_at(text: &str, at: usize) -> (usize, &str) {
+    let before = text.get(..at).unwrap_or(text);
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let source = text[start..].lines().next().unwrap_or("").trim();
+    (before.matches('\n').count() + 1, source)
+}
+
+/// The same words without line breaks.
+pub fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_file_says_the_defaults() {
+        assert_eq!(Config::parse(DOCUMENTED).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn every_documented_setting_is_understood() {
+        let uncommented: String = DOCUMENTED
+            .lines()
+            .map(|line| line.strip_prefix("#: ").unwrap_or(line))
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        let config = Config::parse(&uncommented).unwrap();
+        assert_eq!(config.journal.keep_size, Some(Size(100 << 30)));
+        assert_eq!(config.journal.keep_age, Some(Time(Duration::from_secs(30 * 86_400))));
+        assert_eq!(config.cores, Some(2));
+    }
+
+    #[test]
+    fn an_error_names_the_line_the_key_and_the_remedy() {
+        for (text, expected) in [
+            ("cors = 2", "line 1 (`cors = 2`): unknown field `cors`"),
+            ("\n[world]\nreach_m = \"far\"", "line 3 (`reach_m = \"far\"`): invalid type"),
+            ("listen = \"here\"", "give IP:PORT"),
+            ("[journal]\nkeep_age = \"long\"", "line 2 (`keep_age = \"long\"`): `long` is no time"),
+            ("[journal]\nkeep_size = \"1EB\"", "is no size"),
+            ("[journal]\ndurability = \"maybe\"", "expected `synced` or `unsynced`"),
+            ("data = ", "line 1 (`data =`)"),
+        ] {
+            let error = Config::parse(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+            assert!(!error.contains('\n') && error.contains("`fakemon config` shows"), "{error}");
+        }
+    }
+
+    #[test]
+    fn without_credentials_only_loopback_is_served() {
+        let mut config = Config { listen: "0.0.0.0:7400".parse().unwrap(), ..Config::default() };
+        assert!(config.check().unwrap_err().to_string().contains("auth.hs256_secret_file"));
+        config.auth.hs256_secret_file = Some("secret".into());
+        assert!(config.check().is_ok());
+        config.control = "0.0.0.0:7401".parse().unwrap();
+        assert!(config.check().unwrap_err().to_string().contains("set control to a loopback"));
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_by_name() {
+        let refused = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            config.check().unwrap_err().to_string()
+        };
+        assert!(refused(|config| config.cores = Some(0)).contains("cores"));
+        assert!(refused(|config| config.world.reach_m = f64::NAN).contains("world.reach_m"));
+        assert!(refused(|config| config.demo.lat = 91.0).contains("demo.lat"));
+        assert!(refused(|config| config.tls.key_file = Some("key".into())).contains("tls.certificate_file"));
+        assert!(refused(|config| config.limits.message_bytes_max = 1).contains("limits.message_bytes_max"));
+    }
+}

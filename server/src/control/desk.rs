@@ -1,0 +1,140 @@
+//! The engine client of the control thread. A client belongs to one thread and speaks in tokens; requests are tasks
+//! that wait for an answer. The desk takes what they bring, all that waits at once, and hands each its answer.
+
+use super::refusal::Refusal;
+use anyhow::Context;
+use fakemon_engine::ids::{FakemonId, Position, Token};
+use fakemon_engine::model::{Completion, Spawn, SpawnError, SubmitError};
+use fakemon_engine::{Client, Engine};
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{mpsc, oneshot};
+
+/// Spawns that wait for the desk; more are throttled.
+pub(super) const ORDERS_WAITING_MAX: usize = 1_024;
+/// Spawns that wait for the engine.
+const IN_FLIGHT_MAX: usize = 4_096;
+
+/// A spawn, and where its answer goes.
+pub(super) struct Order {
+    pub(super) spawn: Spawn,
+    pub(super) answer: oneshot::Sender<Answer>,
+}
+
+/// Where in the journal, and which fakémon; or why not.
+pub(super) type Answer = Result<(Position, FakemonId), SubmitError>;
+
+/// The client and who waits for it.
+pub(super) struct Desk {
+    client: Client,
+    readiness: AsyncFd<OwnedFd>,
+    waiting: HashMap<Token, oneshot::Sender<Answer>>,
+    next_token: u64,
+    completions: Vec<Completion>,
+}
+
+/// Brings a spawn to the desk and waits until it is durable.
+pub(super) async fn spawn(orders: &mpsc::Sender<Order>, spawn: Spawn) -> Result<(Position, FakemonId), DeskError> {
+    let (answer, answered) = oneshot::channel();
+    match orders.try_send(Order { spawn, answer }) {
+        Ok(()) => {}
+        Err(mpsc::error::TrySendError::Full(_)) => return Err(DeskError::Throttled(RETRY_AFTER_MS)),
+        Err(mpsc::error::TrySendError::Closed(_)) => return Err(DeskError::Stopped),
+    }
+    match answered.await {
+        Ok(Ok(spawned)) => Ok(spawned),
+        Ok(Err(SubmitError::Throttled(throttled))) => Err(DeskError::Throttled(throttled.retry_after_ms)),
+        Ok(Err(SubmitError::Spawn(error))) => Err(DeskError::Refused(error)),
+        Ok(Err(SubmitError::Stopped)) | Err(_) => Err(DeskError::Stopped),
+    }
+}
+
+const RETRY_AFTER_MS: u32 = 100;
+
+/// Why a spawn did not happen.
+pub(super) enum DeskError {
+    /// Too much is waiting.
+    Throttled(u32),
+    /// It cannot be.
+    Refused(SpawnError),
+    /// The engine has stopped; whether the spawn happened is in the journal.
+    Stopped,
+}
+
+impl Desk {
+    /// A desk with a client of its own. Call on the thread, in the runtime.
+    pub(super) fn open(engine: &Engine) -> anyhow::Result<Desk> {
+        let client = engine.client()?;
+        let fd = client.as_fd().try_clone_to_owned();
+        // SAFETY: the descriptor is owned by the `AsyncFd` from here on; nobody else closes it.
+        let readiness = fd.and_then(|fd| Ok(unsafe { AsyncFd::register(fd) }?));
+        let readiness = readiness.context("the readiness of the engine's client")?;
+        Ok(Desk { client, readiness, waiting: HashMap::new(), next_token: 0, completions: Vec::new() })
+    }
+
+    /// Takes orders and hands out answers until nobody can bring orders any more.
+    pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+        loop {
+            while self.client.arm() {
+                self.hand_out();
+            }
+            tokio::select! {
+                order = orders.recv(), if self.waiting.len() < IN_FLIGHT_MAX => {
+                    let Some(order) = order else { return };
+                    self.take(order);
+                    while self.waiting.len() < IN_FLIGHT_MAX && let Ok(order) = orders.try_recv() {
+                        self.take(order);
+                    }
+                    self.client.flush();
+                }
+                ready = self.readiness.readable() => match ready {
+                    // Cleared before the poll: what becomes ready after it is an edge of its own.
+                    Ok(mut ready) => ready.clear_ready(),
+                    Err(error) => return tracing::error!(%error, "the engine's client cannot be waited for"),
+                },
+            }
+            self.hand_out();
+        }
+    }
+
+    fn take(&mut self, order: Order) {
+        let token = Token(self.next_token);
+        self.next_token += 1;
+        match self.client.spawn(token, &order.spawn) {
+            Ok(()) => drop(self.waiting.insert(token, order.answer)),
+            Err(error) => drop(order.answer.send(Err(error))), // who asked may have gone
+        }
+    }
+
+    fn hand_out(&mut self) {
+        self.client.poll(&mut self.completions);
+        for completion in self.completions.drain(..) {
+            let Completion::Spawned { token, result } = completion else {
+                continue;
+            };
+            if let Some(answer) = self.waiting.remove(&token) {
+                drop(answer.send(result.map_err(SubmitError::Spawn))); // who asked may have gone
+            }
+        }
+    }
+}
+
+impl DeskError {
+    /// The answer, with the engine's own words if it failed.
+    pub(super) fn refusal(self, engine: &Engine) -> Refusal {
+        match self {
+            DeskError::Throttled(retry_after_ms) => Refusal::throttled(retry_after_ms),
+            DeskError::Stopped => Refusal::stopped(engine.failure()),
+            DeskError::Refused(error) => {
+                let (code, field) = match error {
+                    SpawnError::UnknownSpecies(_) => ("unknown_species", "detail.species"),
+                    SpawnError::Lifetime => ("out_of_range", "detail.lifetime_s"),
+                    SpawnError::IdTaken(_) => ("id_taken", "detail.fakemon_id"),
+                    SpawnError::Id => ("out_of_range", "detail.fakemon_id"),
+                };
+                Refusal::field(code, field, error.to_string())
+            }
+        }
+    }
+}

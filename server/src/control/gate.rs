@@ -1,0 +1,85 @@
+//! Open mode trusts whoever reaches the loopback address. A browser on this machine does, on behalf of any page it
+//! shows, so two tricks are refused: a foreign name that was pointed at this machine (DNS rebinding: the header `host`
+//! betrays it) and a request that a foreign page sends (the header `origin` betrays it).
+
+use super::refusal::Refusal;
+use axum::extract::Request;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use std::net::IpAddr;
+
+/// Lets a request through, or says why not.
+pub(super) async fn pass(request: Request, next: Next) -> Response {
+    match check(request.method(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+fn check(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+    let forbidden = |code, message| Err(Refusal::new(StatusCode::FORBIDDEN, code, message));
+    let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or(""));
+    if host.is_some_and(|host| !is_this_machine(host)) {
+        return forbidden(
+            "foreign_host",
+            "without credentials this server answers to localhost and loopback addresses only: use one in the URL",
+        );
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return Ok(());
+    };
+    let same = origin.to_str().is_ok_and(|origin| {
+        let authority = origin.split_once("://").map(|(_, authority)| authority);
+        authority.is_some() && authority == host
+    });
+    if !same && !method.is_safe() {
+        return forbidden("foreign_origin", "pages of other origins may not change this world");
+    }
+    Ok(())
+}
+
+/// `localhost`, `127.0.0.1`, `[::1]`, with or without a port.
+fn is_this_machine(authority: &str) -> bool {
+    let name = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(""),
+        None => authority.split(':').next().unwrap_or(""),
+    };
+    let literal = name.parse::<IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || literal.is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(method: Method, host: &str, origin: Option<&str>) -> Option<&'static str> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, host.parse().unwrap());
+        if let Some(origin) = origin {
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+        }
+        let refusal = format!("{:?}", check(&method, &headers).err()?);
+        ["foreign_host", "foreign_origin"].into_iter().find(|code| refusal.contains(code))
+    }
+
+    #[test]
+    fn this_machine_is_let_in() {
+        for host in ["localhost", "LOCALHOST:7401", "127.0.0.1:7401", "127.8.8.8", "[::1]:7401", "[::1]"] {
+            assert_eq!(verdict(Method::POST, host, None), None, "{host}");
+        }
+        assert_eq!(verdict(Method::POST, "localhost:1", Some("http://localhost:1")), None);
+        assert_eq!(verdict(Method::GET, "localhost:1", Some("http://elsewhere.example")), None);
+    }
+
+    #[test]
+    fn tricked_browsers_are_refused() {
+        for host in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:7401", "", "[::2]", "10.0.0.1"]
+        {
+            assert_eq!(verdict(Method::GET, host, None), Some("foreign_host"), "{host}");
+        }
+        for origin in ["http://evil.example", "null", "http://localhost:2", "http://127.0.0.1:1"] {
+            assert_eq!(verdict(Method::POST, "localhost:1", Some(origin)), Some("foreign_origin"), "{origin}");
+        }
+    }
+}

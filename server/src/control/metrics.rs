@@ -1,0 +1,121 @@
+//! `GET /metrics`: what happened since the start, in the text format of Prometheus. One noun for one thing: names are
+//! those of the journal and of messages, units stand last.
+
+mod text;
+
+use super::Shared;
+use crate::edge::{self, CloseReason};
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use fakemon_engine::model::Outcome;
+use fakemon_engine::{Durability, Metrics};
+use std::sync::Arc;
+use text::{Text, WHOLE_SECOND_NS};
+
+/// Everything that is counted.
+pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    let mut text = Text::default();
+    let metrics = shared.engine.metrics();
+    attempts(&mut text, &metrics);
+    stages(&mut text, &metrics, &(shared.options.read_edge)());
+    world(&mut text, &metrics);
+    journal(&mut text, &shared, &metrics);
+    connections(&mut text, &(shared.options.read_edge)());
+    process(&mut text, &shared);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.finish())
+}
+
+fn attempts(text: &mut Text, metrics: &Metrics) {
+    text.family("fakemon_attempts_total", "counter", "Throws decided, by outcome.");
+    for (outcome, count) in Outcome::ALL.iter().zip(metrics.attempts) {
+        text.sample("fakemon_attempts_total", &[("outcome", outcome.name())], count);
+    }
+    text.counter("fakemon_attempts_throttled_total", "Throws not accepted: too much was waiting.", metrics.throttled);
+    text.counter("fakemon_attempts_resent_total", "Throws sent again, given their first answer.", metrics.resent);
+}
+
+fn stages(text: &mut Text, metrics: &Metrics, edge: &edge::Figures) {
+    let name = "fakemon_stage_seconds";
+    text.family(name, "histogram", "Time of a throw up to a stage, from the stage before it.");
+    for (stage, histogram) in [
+        ("queued", &metrics.queued_ns),
+        ("decided", &metrics.decided_ns),
+        ("durable", &metrics.durable_ns),
+        ("answered", &edge.answered_ns),
+    ] {
+        text.histogram(name, &[("stage", stage)], histogram, text::LATENCY_BOUNDS_NS, WHOLE_SECOND_NS);
+    }
+    let name = "fakemon_attempt_seconds";
+    text.family(name, "histogram", "Time of a throw from received to durable.");
+    text.histogram(name, &[], &metrics.total_ns, text::LATENCY_BOUNDS_NS, WHOLE_SECOND_NS);
+    text.family("fakemon_mailbox_depth", "gauge", "Throws that wait for a shard.");
+    for (shard, depth) in metrics.mailbox_depth.iter().enumerate() {
+        text.sample("fakemon_mailbox_depth", &[("shard", &shard.to_string())], *depth);
+    }
+}
+
+fn world(text: &mut Text, metrics: &Metrics) {
+    text.gauge("fakemon_wild", "Fakémon that can be caught now.", metrics.wild);
+    text.gauge("fakemon_players", "Players that have ever thrown.", metrics.players);
+    text.counter("fakemon_appeared_total", "Fakémon that appeared.", metrics.appeared);
+    text.counter("fakemon_vanished_total", "Fakémon that vanished uncaught.", metrics.vanished);
+}
+
+fn journal(text: &mut Text, shared: &Shared, metrics: &Metrics) {
+    let name = "fakemon_group_events";
+    text.family(name, "histogram", "Events written and synced together.");
+    text.histogram(name, &[], &metrics.group_events, text::COUNT_BOUNDS, 1.0);
+    text.counter("fakemon_group_bytes_total", "Bytes of all groups.", metrics.group_bytes);
+    let name = "fakemon_sync_seconds";
+    text.family(name, "histogram", "Time to write and sync a group.");
+    text.histogram(name, &[], &metrics.sync_ns, text::LATENCY_BOUNDS_NS, WHOLE_SECOND_NS);
+    text.gauge("fakemon_journal_depth", "Turns of shards that wait for the journal.", metrics.journal_depth);
+    text.gauge("fakemon_journal_position", "The first position that is not durable yet.", metrics.position);
+    let world_position = shared.engine.world_position();
+    text.gauge("fakemon_world_position", "Looks show all events before it.", world_position);
+    text.gauge("fakemon_snapshot_position", "The snapshot holds all events before it.", metrics.snapshot_position);
+    let synced = shared.engine.options().durability == Durability::Synced;
+    text.gauge(
+        "fakemon_synced",
+        "1: answers wait for the sync. 0: a power cut can take some back.",
+        u8::from(synced),
+    );
+}
+
+fn connections(text: &mut Text, edge: &edge::Figures) {
+    text.gauge("fakemon_connections", "Players connected.", edge.connections);
+    text.counter("fakemon_connections_accepted_total", "Connections accepted.", edge.accepted);
+    text.family("fakemon_connections_closed_total", "counter", "Connections closed, by reason.");
+    for (reason, count) in CloseReason::ALL.iter().zip(edge.closed) {
+        text.sample("fakemon_connections_closed_total", &[("reason", reason.name())], count);
+    }
+    text.gauge("fakemon_watchers", "Connections that look at an area.", edge.watchers);
+    text.counter("fakemon_pushes_total", "Changes of the world told to watchers.", edge.pushes);
+    text.counter("fakemon_received_bytes_total", "Bytes from players.", edge.bytes_in);
+    text.counter("fakemon_sent_bytes_total", "Bytes to players.", edge.bytes_out);
+    text.counter("fakemon_messages_received_total", "Messages of players.", edge.messages_in);
+    text.counter("fakemon_messages_sent_total", "Messages to players.", edge.messages_out);
+    text.counter("fakemon_messages_refused_total", "Messages answered with an error.", edge.errors);
+    text.counter("fakemon_messages_throttled_total", "Throws answered `throttled` by the edge.", edge.throttled);
+}
+
+fn process(text: &mut Text, shared: &Shared) {
+    let name = "fakemon_build_info";
+    text.family(name, "gauge", "1; the version is in the label.");
+    text.sample(name, &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    text.gauge("fakemon_uptime_seconds", "Time since the start.", shared.started.elapsed().as_secs_f64());
+    if let Some(resident) = resident_bytes() {
+        text.gauge("fakemon_process_resident_memory_bytes", "Memory of the process.", resident);
+    }
+    if let Ok(descriptors) = std::fs::read_dir("/proc/self/fd") {
+        text.gauge("fakemon_process_open_fds", "Open descriptors.", descriptors.count());
+    }
+}
+
+/// Resident memory, where the kernel tells.
+pub(super) fn resident_bytes() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}

@@ -1,0 +1,59 @@
+//! The one shape of every answer that is no success: `{"error":{"code","message","field"}}`.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+/// An answer that says what was wrong, where, and what to do.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    field: Option<&'static str>,
+    retry_after_ms: Option<u32>,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Refusal {
+        Refusal { status, code, message: message.into(), field: None, retry_after_ms: None }
+    }
+
+    /// Bad input: which field, and what it must be.
+    pub(super) fn field(code: &'static str, field: &'static str, message: impl Into<String>) -> Refusal {
+        Refusal { field: Some(field), ..Refusal::new(StatusCode::BAD_REQUEST, code, message) }
+    }
+
+    /// Too much is waiting already.
+    pub(super) fn throttled(retry_after_ms: u32) -> Refusal {
+        Refusal {
+            retry_after_ms: Some(retry_after_ms),
+            ..Refusal::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "throttled",
+                format!("too much is waiting: try again after {retry_after_ms} ms"),
+            )
+        }
+    }
+
+    /// The engine takes nothing any more.
+    pub(super) fn stopped(reason: Option<String>) -> Refusal {
+        let message = reason.unwrap_or_else(|| "the server is stopping".into());
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", message)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut error = json!({ "code": self.code, "message": self.message, "field": self.field });
+        if let Some(ms) = self.retry_after_ms {
+            error["retry_after_ms"] = ms.into();
+        }
+        let mut response = (self.status, axum::Json(json!({ "error": error }))).into_response();
+        if let Some(ms) = self.retry_after_ms {
+            let seconds = HeaderValue::from(ms.div_ceil(1_000).max(1)); // the header knows whole seconds only
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        response
+    }
+}
