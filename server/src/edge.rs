@@ -207,6 +207,11 @@ impl Edge {
         Figures::sum(self.threads.iter().map(|thread| &*thread.counters))
     }
 
+    /// Whether all threads run. One that ended by itself has found a mistake of ours; the others take over its port.
+    pub fn is_healthy(&self) -> bool {
+        self.threads.iter().all(|edge| edge.thread.as_ref().is_some_and(|thread| !thread.is_finished()))
+    }
+
     /// Takes in nobody any more, answers what is in flight, says goodbye to all (1001) and ends the threads. Takes at
     /// most seven seconds, usually none. Call it before the engine is closed.
     pub fn stop(&mut self) {

@@ -166,14 +166,14 @@ impl Referee {
                 continue;
             };
             let Some(session) = connection.session() else { continue };
-            session.in_flight -= 1;
+            session.in_flight = session.in_flight.saturating_sub(1);
             match completion {
                 Completion::Decided { decision, stages, .. } => {
                     self.durable_at.extend(stages.map(|stages| stages.durable_at));
                     voice.say(connection, &Reply::Decided(decision));
                 }
                 Completion::Collection { items, more_before, .. } => {
-                    session.collections -= 1;
+                    session.collections = session.collections.saturating_sub(1);
                     let items = &items;
                     voice.say(connection, &Reply::Collection { items, more_before });
                 }

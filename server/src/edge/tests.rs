@@ -289,6 +289,7 @@ fn the_silent_are_pinged_then_given_up() {
 #[test]
 fn at_the_end_everybody_is_told() {
     let mut house = House::new(|options| options.threads = 2);
+    assert!(house.edge.is_healthy());
     let mut players: Vec<Player> = (0..10).map(|index| house.player(&format!("p{index}"))).collect();
     for player in &mut players {
         player.say(&throw(1, 1));

@@ -119,10 +119,13 @@ impl Turn {
     /// Answers what is in flight, says goodbye to all, and waits until they have heard it.
     fn drain(&mut self, events: &mut Events) {
         let deadline = Instant::now() + DRAIN;
+        let mut unheard = Vec::new();
         while self.referee.client.in_flight() > 0 && Instant::now() < deadline {
             self.wait(events);
+            unheard.append(&mut self.talking); // what comes now comes too late, and is read after the goodbye
             self.finish_turn();
         }
+        self.talking.append(&mut unheard);
         for seat in self.seats.all() {
             self.leave(seat, CloseReason::Stopping, Some(CloseCode::Away), "the server stops");
         }
