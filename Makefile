@@ -23,7 +23,7 @@ run: build
 	@exec $(CARGO_TARGET_DIR)/debug/fakemon serve --demo --data $(DATA) $(ARGS)
 
 build: packages
-	cargo build --locked -p fakemon-server
+	cargo build --locked --workspace # the features of tests and benches, so that nothing is compiled twice
 
 test: packages flatc
 	cargo test --locked --workspace
