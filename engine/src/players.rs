@@ -27,9 +27,8 @@ struct Ledger {
     used: IdRanges,
     in_flight: VecDeque<AttemptId>,
     waiters: Vec<(AttemptId, Waiter)>,
-    recent: HashMap<AttemptId, Decision>,
-    /// Forget what the snapshot holds when there are so many recent answers.
-    forget_at: usize,
+    /// Nearly in the order of the journal; forgotten from the front once the snapshot holds them.
+    recent: VecDeque<Decision>,
 }
 
 /// Told the answer to a throw that was sent again while the first was in flight; none if the first was not accepted.
@@ -70,7 +69,8 @@ impl Player {
             ledger.in_flight.push_back(attempt);
             return Claim::New;
         }
-        if let Some(decision) = ledger.recent.get(&attempt) {
+        // Who sends again does so soon: the search begins with the newest.
+        if let Some(decision) = ledger.recent.iter().rfind(|decision| decision.attempt_id == attempt) {
             return Claim::Answered(*decision);
         }
         if ledger.in_flight.contains(&attempt) {
@@ -97,10 +97,12 @@ impl Player {
         if let Some(index) = ledger.in_flight.iter().position(|claimed| *claimed == decision.attempt_id) {
             ledger.in_flight.remove(index);
         }
-        ledger.recent.insert(decision.attempt_id, decision);
-        if ledger.recent.len() > ledger.forget_at.max(LEDGER_RECENT_ANSWERS) {
-            ledger.recent.retain(|_, decision| decision.position >= archived);
-            ledger.forget_at = 2 * ledger.recent.len();
+        ledger.recent.push_back(decision);
+        // Two out for one in: the ledger shrinks as soon as the snapshot has caught up.
+        for _ in 0..2 {
+            if ledger.recent.len() > LEDGER_RECENT_ANSWERS && ledger.recent[0].position < archived {
+                ledger.recent.pop_front();
+            }
         }
         if !ledger.waiters.is_empty() {
             let waiters = ledger.waiters_for(decision.attempt_id);

@@ -6,8 +6,8 @@ use crate::options::{Durability, OpenError};
 use fakemon_fbs::Malformed;
 use fakemon_fbs::snapshot::{self, Answer, Caught, Fakemon, Head};
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode,
-    Options, ReadOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompactionStyle, DBCompressionType,
+    Direction, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 use std::fs;
 use std::ops::ControlFlow;
@@ -424,6 +424,10 @@ fn family_options(name: &str, cache: &Cache) -> Options {
     options.set_block_based_table_factory(&table);
     // Keys of blocks ascend: leveled compaction only moves their files, and nothing is ever written twice.
     options.set_compression_type(DBCompressionType::Lz4);
+    if name == "answers" {
+        // Their keys come in no order, one for every throw: levels would write them again and again.
+        options.set_compaction_style(DBCompactionStyle::Universal);
+    }
     options.set_write_buffer_size(if name == "blocks" { 64 << 20 } else { 16 << 20 });
     options.set_max_write_buffer_number(4);
     options
