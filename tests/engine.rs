@@ -1,10 +1,9 @@
 //! The engine, embedded: who wins, what is remembered, what is refused. Data in, data out; no network.
 
 use fakemon_engine::archive::Archive;
+use fakemon_engine::command::{Attempt, Completion, Spawn, SpawnError, SubmitError};
 use fakemon_engine::ids::{AttemptId, FakemonId, Position, Token};
-use fakemon_engine::model::{
-    Attempt, Completion, Decision, Event, Outcome, PlayerName, Spawn, SpawnError, SubmitError,
-};
+use fakemon_engine::model::{Decision, Event, Outcome, PlayerName};
 use fakemon_engine::place::Place;
 use fakemon_engine::species::CatchRate;
 use fakemon_engine::verify::verify;

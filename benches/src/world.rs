@@ -2,8 +2,8 @@
 //! at the millionth fakémon without having kept the others.
 
 use crate::scenario::Scenario;
+use fakemon_engine::command::Spawn;
 use fakemon_engine::ids::{FakemonId, mix};
-use fakemon_engine::model::Spawn;
 use fakemon_engine::place::Place;
 use fakemon_engine::species::{CatchRate, SpeciesTable};
 

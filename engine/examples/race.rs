@@ -3,8 +3,9 @@
 
 #![expect(clippy::print_stdout, reason = "an example talks")]
 
+use fakemon_engine::command::{Attempt, Completion, Spawn};
 use fakemon_engine::ids::{AttemptId, FakemonId, Token};
-use fakemon_engine::model::{Attempt, Completion, PlayerName, Spawn};
+use fakemon_engine::model::PlayerName;
 use fakemon_engine::place::Place;
 use fakemon_engine::species::CatchRate;
 use fakemon_engine::{Client, Engine, Options};

@@ -1,11 +1,12 @@
 //! Clients: submit commands with a token, poll completions. One per thread, so that nothing is shared on the way in
 //! but the mailboxes of the shards.
 
-use crate::ids::{FakemonId, Position, Timestamp, Token, owner};
+use crate::command::{Attempt, Completion, Spawn, SpawnError, Stages, SubmitError, Throttled};
+use crate::ids::{AttemptId, FakemonId, Position, Timestamp, Token, owner};
 use crate::journal::Name;
 use crate::limits::{CLIENT_IN_FLIGHT_MAX, LIFETIME_S_MAX};
 use crate::metrics::ThrowFigures;
-use crate::model::{Attempt, Completion, Decision, PlayerName, Spawn, SpawnError, Stages, SubmitError, Throttled};
+use crate::model::{Decision, PlayerName};
 use crate::outbox::{Outbox, Release, decision};
 use crate::players::{Claim, Player, Waiter};
 use crate::reader::{Question, Request};
@@ -82,7 +83,8 @@ impl Client {
             self.figures.throttled += 1;
             return Err(THROTTLED);
         }
-        match attempt.player.claim(attempt.attempt_id, || self.waiter(token)) {
+        match attempt.player.claim(attempt.attempt_id, || self.waiter(token, attempt.attempt_id, attempt.fakemon_id))
+        {
             Claim::New => return self.throw(token, attempt, shard),
             Claim::Answered(decision) => self.ready.push(Completion::Decided { token, decision, stages: None }),
             Claim::InFlight => self.in_flight += 1,
@@ -110,9 +112,14 @@ impl Client {
     }
 
     /// Gets the answer to a throw that another client has in flight.
-    fn waiter(&self, token: Token) -> Waiter {
+    fn waiter(&self, token: Token, attempt_id: AttemptId, fakemon_id: FakemonId) -> Waiter {
         let outbox = self.outbox.clone();
-        Box::new(move |decision| outbox.release(Release::Archived { token, decision }))
+        Box::new(move |decision| {
+            outbox.release(match decision {
+                Some(decision) => Release::Again { token, decision },
+                None => Release::Refused { token, attempt_id, fakemon_id },
+            });
+        })
     }
 
     /// Submits a spawn; [`Completion::Spawned`] follows once it is durable.
@@ -213,14 +220,14 @@ impl Client {
                     completions.extend(self.complete(answer, first, durable_at, archived));
                 }
             }
-            Release::Archived { token, decision: Some(decision) } => {
+            Release::Again { token, decision } => {
                 self.in_flight -= 1;
                 completions.push(Completion::Decided { token, decision, stages: None });
             }
-            Release::Archived { token, decision: None } => {
+            Release::Refused { token, attempt_id, fakemon_id } => {
                 self.in_flight -= 1;
                 let throttled = Throttled { retry_after_ms: RETRY_AFTER_MS };
-                completions.push(Completion::Throttled { token, throttled });
+                completions.push(Completion::Throttled { token, attempt_id, fakemon_id, throttled });
             }
             Release::Collection { token, items, more_before } => {
                 self.in_flight -= 1;

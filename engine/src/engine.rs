@@ -255,7 +255,7 @@ impl Engine {
     }
 
     /// Decides what was accepted, makes it durable, releases the answers, brings the snapshot up to date and stops.
-    /// New commands get [`SubmitError::Stopped`](crate::model::SubmitError::Stopped); answers can still be polled.
+    /// New commands get [`SubmitError::Stopped`](crate::command::SubmitError::Stopped); answers can still be polled.
     pub fn close(&self) {
         self.0.close();
     }

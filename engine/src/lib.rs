@@ -4,7 +4,7 @@
 //! network, reads no file but its journal, and can be embedded:
 //!
 //! ```
-//! use fakemon_engine::{Engine, Options, ids::*, model::*, place::Place};
+//! use fakemon_engine::{Engine, Options, command::*, ids::*, model::*, place::Place};
 //! # let dir = tempfile::tempdir()?;
 //! # let dir = dir.path();
 //! let engine = Engine::open(dir, Options { cores: 1, ..Options::default() })?;
@@ -52,7 +52,7 @@
 //! - [`resolve`](resolve::resolve) reads a clock, a random number or the environment: whoever decides the same journal
 //!   again ([`mod@verify`]) gets the same outcomes, and the same hash of everything after every block.
 //! - A shard takes a lock, reads a disk, or waits for a player.
-//! - A queue grows: all bounds stand in [`limits`]. Full is an answer, [`Throttled`](model::Throttled).
+//! - A queue grows: all bounds stand in [`limits`]. Full is an answer, [`Throttled`](command::Throttled).
 //! - A failed write or sync is tried again: the engine stops ([`Engine::failure`]), and the next start finds out what
 //!   the disk holds, on the usual way.
 //! - Looking at the world or at a collection delays a throw.
@@ -69,8 +69,9 @@ pub mod species;
 mod arena;
 mod bell;
 pub mod mailbox;
-pub mod players;
 pub mod model;
+pub mod players;
+pub mod command;
 pub mod state;
 pub mod resolve;
 mod record;

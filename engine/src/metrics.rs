@@ -1,8 +1,9 @@
 //! Figures. Threads gather their own histograms and hand them in from time to time, so that nothing is shared on the
 //! way of a throw.
 
+use crate::command::Stages;
 use crate::ids::{Position, Timestamp};
-use crate::model::{Outcome, Stages};
+use crate::model::Outcome;
 use hdrhistogram::Histogram;
 
 /// Two significant digits: a latency is known to one per cent.

@@ -2,7 +2,7 @@
 //! bounded number of commands in flight, and each is answered once.
 
 use crate::bell::Bell;
-use crate::ids::{Position, Timestamp, Token};
+use crate::ids::{AttemptId, FakemonId, Position, Timestamp, Token};
 use crate::model::{Caught, Decision};
 use crate::shard::{Answer, AnswerBody, ClientId};
 use crossbeam::queue::SegQueue;
@@ -13,8 +13,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub(crate) enum Release {
     /// The answers of one turn; `first` is the position of the turn's first event.
     Turn { first: Position, durable_at: Timestamp, answers: Vec<Answer> },
-    /// An answer from the archive; none: it could not be read.
-    Archived { token: Token, decision: Option<Decision> },
+    /// An answer that was given before.
+    Again { token: Token, decision: Decision },
+    /// A throw that waited for another of the same name, which was not accepted.
+    Refused { token: Token, attempt_id: AttemptId, fakemon_id: FakemonId },
     /// A collection.
     Collection { token: Token, items: Vec<Caught>, more_before: Option<Position> },
 }

@@ -101,6 +101,6 @@ impl Reader {
             outcome,
             position: Position(answer.position()),
         };
-        Ok(Release::Archived { token, decision: Some(decision) })
+        Ok(Release::Again { token, decision })
     }
 }

@@ -1,8 +1,9 @@
 //! A shard: the fakémon of one core, and what it does with a turn's worth of commands. No clock, no queue, no
 //! executor: commands and the time come in, a [`Turn`] goes out. `cores` runs it live, benches run it bare.
 
+use crate::command::SpawnError;
 use crate::ids::{FakemonId, Position, ShardId, Timestamp, Token};
-use crate::model::{Outcome, SpawnError};
+use crate::model::Outcome;
 use crate::players::Player;
 use crate::record::{DecidedThrow, appeared_record, short_ns};
 use crate::resolve::{Rules, Throw, resolve};

@@ -3,8 +3,8 @@
 
 use super::refusal::Refusal;
 use anyhow::Context;
+use fakemon_engine::command::{Completion, Spawn, SpawnError, SubmitError};
 use fakemon_engine::ids::{FakemonId, Position, Token};
-use fakemon_engine::model::{Completion, Spawn, SpawnError, SubmitError};
 use fakemon_engine::{Client, Engine};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};

@@ -2,8 +2,8 @@
 //! species of the day or of the night, by the hour.
 
 use super::{City, DemoOptions, WILD_MAX};
+use fakemon_engine::command::Spawn;
 use fakemon_engine::ids::Token;
-use fakemon_engine::model::Spawn;
 use fakemon_engine::species::Species;
 use fakemon_engine::{Client, Engine};
 use rand::RngExt;

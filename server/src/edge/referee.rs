@@ -5,8 +5,8 @@ use super::figures::{Counters, count};
 use super::rate::Rates;
 use super::seats::{SeatId, Seats};
 use crate::play::{BadMessage, ErrorCode, Reply, Request};
+use fakemon_engine::command::{Attempt, Completion, SubmitError, Throttled};
 use fakemon_engine::ids::{AttemptId, FakemonId, Position, Timestamp, Token};
-use fakemon_engine::model::{Attempt, Completion, SubmitError, Throttled};
 use fakemon_engine::place::Place;
 use fakemon_engine::{Client, Engine};
 use std::sync::Arc;
@@ -177,9 +177,10 @@ impl Referee {
                     let items = &items;
                     voice.say(connection, &Reply::Collection { items, more_before });
                 }
-                Completion::Throttled { throttled, .. } => {
+                Completion::Throttled { attempt_id, fakemon_id, throttled, .. } => {
                     count(&self.counters.throttled, 1);
-                    say_refused(connection, voice, &SubmitError::Throttled(throttled));
+                    let retry_after_ms = throttled.retry_after_ms;
+                    voice.say(connection, &Reply::Throttled { attempt_id, fakemon_id, retry_after_ms });
                 }
                 Completion::Spawned { .. } => unreachable!("players spawn nothing"),
             }

@@ -3,8 +3,8 @@
 use super::*;
 use crate::auth::TokenKeys;
 use fakemon_engine::Options;
+use fakemon_engine::command::Spawn;
 use fakemon_engine::ids::{FakemonId, Token};
-use fakemon_engine::model::Spawn;
 use fakemon_engine::place::Place;
 use fakemon_engine::species::CatchRate;
 use serde_json::{Value, json};
