@@ -1,6 +1,8 @@
 //! The tests of the whole house, in one binary. Everything here knocks from outside, as a program, a player or an
 //! operator would.
 
+#![expect(clippy::unwrap_used, reason = "a test may die of a surprise; that is its work")]
+
 mod engine; // the engine, embedded: who wins, what is remembered, what is refused
 mod server; // starts the binary, stops it, kills it: what the modules below stand on
 mod cli; // the command line: answers, errors in one line, exit codes, offline commands

@@ -66,7 +66,6 @@ fn names(code: &str, used: &str) -> bool {
 
 /// Pairs of modules that are one thought in two files; the first is listed above and uses the second all the same.
 const KNOW_EACH_OTHER: &[(&str, &str)] = &[
-    ("players", "model"), // a throw names its player, a player remembers the answers to throws
     ("client", "engine"), // an engine hands out clients, a client shares the engine's state
 ];
 

@@ -1,7 +1,7 @@
 //! The control plane: HTTP on one thread of its own, the only home of tokio. Whatever it does, the capture path does
 //! not notice: spawns go through an engine client like everybody's, figures are read from views.
 //!
-//! - [`refusal`](self): every answer that is no success has the same shape
+//! - `refusal`: every answer that is no success has the same shape
 //! - `listener`: sockets, bounded in number and in patience
 //! - `gate`: what a browser could be tricked into is refused
 //! - `desk`: the engine client of this thread

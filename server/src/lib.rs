@@ -1,4 +1,11 @@
-//! The server around the engine.
+//! The server around the engine; modules in reading order.
+//!
+//! - [`play`]: messages of the player websocket, as types; [`auth`]: who a player is
+//! - [`edge`]: sockets of players, one read and one write per connection and turn
+//! - [`envelope`]: how an event of the journal looks to the world
+//! - [`control`]: HTTP on a thread of its own: events, metrics, health, the page
+//! - [`load`]: the load generator; [`demo`]: the living world of `serve --demo`
+//! - [`config`]: settings; [`command`]: the command line
 
 pub mod play;
 pub mod auth;
