@@ -21,6 +21,7 @@ mod report;
 
 pub use pace::{Rate, Spacing};
 
+use crate::play::Subprotocol;
 use anyhow::{Context, ensure};
 use fakemon_engine::ids::{AttemptId, FakemonId, mix};
 use fakemon_workload::throws::Contender;
@@ -29,6 +30,7 @@ use http::Http;
 use indicatif::{ProgressBar, ProgressStyle};
 use lane::{Lane, Shared};
 use ledger::Ledger;
+use messages::Writer;
 use pace::Plan;
 use report::Report;
 use socket::{Access, Opening, Socket};
@@ -92,6 +94,9 @@ pub struct LoadArgs {
     /// Fakémon that wait in the world for the others to be caught [default: 2000]
     #[arg(long, default_value_t = 2_000)]
     pub reserve: u32,
+    /// How messages are written: json, or fb (FlatBuffers)
+    #[arg(long, default_value = "json", value_parser = subprotocol)]
+    pub subprotocol: Subprotocol,
     /// A player's token; also read from the environment as FAKEMON_TOKEN. Without one, players come by name, which the
     /// server allows in open mode
     #[arg(long)]
@@ -108,6 +113,11 @@ pub struct LoadArgs {
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `json` or `fb`, as in the name of the subprotocol.
+fn subprotocol(word: &str) -> Result<Subprotocol, &'static str> {
+    Subprotocol::named(&format!("fakemon.v1.{word}")).ok_or("give json or fb")
 }
 
 /// Runs it and prints the report; an error if an answer is missing or contradicts another.
@@ -245,7 +255,7 @@ impl Setup {
             }
             let throws = Throws::new(self.world.clone(), lane as u64, slots);
             let plan = Plan::new(self.args.rate, self.args.spacing, self.args.seed, lane, threads);
-            Lane::new(sockets, throws, plan, mix(lane as u64))
+            Lane::new(sockets, throws, plan, Writer::new(self.args.subprotocol), mix(lane as u64))
         };
         let lanes = thread::scope(|scope| {
             let lanes: Vec<_> = (0..threads).map(|lane| scope.spawn(move || connect(lane))).collect();
@@ -257,7 +267,7 @@ impl Setup {
 
     /// Opens some connections at once.
     fn open(&self, contenders: &[u32]) -> anyhow::Result<Vec<(Socket, Contender, AttemptId)>> {
-        let start = |contender: &u32| Opening::start(&self.play, &self.access, *contender);
+        let start = |contender: &u32| Opening::start(&self.play, &self.access, self.args.subprotocol, *contender);
         let openings: Vec<Opening> = contenders.iter().map(start).collect::<Result<_, _>>()?;
         let finish = |(opening, contender): (Opening, &u32)| {
             let first = match &self.access {

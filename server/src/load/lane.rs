@@ -2,9 +2,9 @@
 //! for all of its frames, and reads what has come, one read per connection through one buffer. Nothing is allocated per
 //! throw.
 
-use super::frames::{self, Frame, Masks, Opcode};
+use super::frames::{self, Masks, Opcode};
 use super::ledger::Ledger;
-use super::messages::{self, Answer, Message, Request, Verdict};
+use super::messages::{self, Answer, Message, Request, Verdict, Writer};
 use super::pace::Plan;
 use super::socket::{Received, Socket};
 use super::tally::Tally;
@@ -48,6 +48,7 @@ pub(crate) struct Lane {
     connections: Vec<Connection>,
     throws: Throws,
     plan: Plan,
+    writer: Writer,
     masks: Masks,
     /// Connections that can take another throw, each once, the one that has waited longest first.
     free: VecDeque<usize>,
@@ -86,6 +87,7 @@ impl Lane {
         sockets: Vec<(Socket, Contender, AttemptId)>,
         throws: Throws,
         plan: Plan,
+        writer: Writer,
         seed: u64,
     ) -> anyhow::Result<Lane> {
         let poll = Poll::new()?;
@@ -114,6 +116,7 @@ impl Lane {
             connections,
             throws,
             plan,
+            writer,
             masks: Masks::new(seed),
             dirty: Vec::new(),
             in_flight: 0,
@@ -130,7 +133,8 @@ impl Lane {
             let now_ns = ns(start.elapsed());
             self.throw_due(shared, now_ns);
             self.write();
-            if now_ns >= shared.end_ns && self.in_flight == 0 || now_ns >= give_up_ns {
+            let all_broke = self.tally.broken == self.connections.len() as u64;
+            if now_ns >= shared.end_ns && self.in_flight == 0 || now_ns >= give_up_ns || all_broke {
                 break;
             }
             let wait = self.wait(shared, now_ns)?;
@@ -166,7 +170,8 @@ impl Lane {
                 continue;
             }
             self.plan.advance();
-            connection.throw(&mut self.throws, &mut self.masks, shared.board, planned_ns);
+            let sent = connection.throw(&mut self.throws, shared.board, planned_ns);
+            self.writer.append_attempt(connection.socket.outgoing(), &mut self.masks, &sent);
             self.in_flight += 1;
             self.tally.sent += 1;
             if planned_ns >= shared.warm_ns {
@@ -260,24 +265,22 @@ impl Lane {
         let Connection { socket, contender, in_flight: waiting, last, .. } = &mut connections[number];
         let mut pongs = Vec::new();
         let mut goodbye = None;
-        let read = socket.frames(bytes, |frame| match frame {
-            Frame { opcode: Opcode::Text, payload } => match messages::read(payload) {
-                Message::Answer(answer) => match take(waiting, answer) {
-                    Some(sent) => {
-                        *in_flight -= 1;
-                        *last = Some((sent, answer.verdict));
-                        settle(tally, shared, *contender, &sent, answer.verdict, now_ns);
-                    }
-                    None => shared.ledger.contradiction(format!("an answer nobody waits for: {answer:?}")),
-                },
-                Message::Other => {}
-                Message::Wrong(what) => tally.trouble(what),
+        let read = socket.frames(bytes, |frame| match messages::read_frame(&frame) {
+            Some(Message::Answer(answer)) => match take(waiting, answer) {
+                Some(sent) => {
+                    *in_flight -= 1;
+                    *last = Some((sent, answer.verdict));
+                    settle(tally, shared, *contender, &sent, answer.verdict, now_ns);
+                }
+                None => shared.ledger.contradiction(format!("an answer nobody waits for: {answer:?}")),
             },
-            Frame { opcode: Opcode::Ping, payload } => {
-                frames::append(&mut pongs, Opcode::Pong, masks, |out| out.extend_from_slice(payload));
+            Some(Message::Other) => {}
+            Some(Message::Wrong(what)) => tally.trouble(what),
+            None if frame.opcode == Opcode::Ping => {
+                frames::append(&mut pongs, Opcode::Pong, masks, |out| out.extend_from_slice(frame.payload));
             }
-            Frame { opcode: Opcode::Close, payload } => goodbye = Some(farewell(payload)),
-            Frame { .. } => {}
+            None if frame.opcode == Opcode::Close => goodbye = Some(farewell(frame.payload)),
+            None => {}
         });
         if !pongs.is_empty() {
             socket.outgoing().append(&mut pongs);
@@ -303,8 +306,8 @@ impl Lane {
 }
 
 impl Connection {
-    /// Appends the player's next throw.
-    fn throw(&mut self, throws: &mut Throws, masks: &mut Masks, board: &Board, planned_ns: u64) {
+    /// The player's next throw, noted as under way.
+    fn throw(&mut self, throws: &mut Throws, board: &Board, planned_ns: u64) -> Request {
         let sent = loop {
             match (throws.next(self.contender, board), self.last) {
                 (Act::Throw(throw), _) => {
@@ -326,7 +329,7 @@ impl Connection {
             }
         };
         self.in_flight.push_back(sent);
-        messages::append_attempt(self.socket.outgoing(), masks, &sent.request);
+        sent.request
     }
 }
 

@@ -1,11 +1,13 @@
-//! The player's messages as the generator writes and reads them. At a million a second a general JSON parser would be
-//! most of the load, so throws are written digit by digit, and results are read by walking along the text the server
-//! writes; a result in any other form, as valid as it may be, takes the general parser.
+//! The player's messages as the generator writes and reads them, as JSON or as FlatBuffers. At a million a second a
+//! general JSON parser would be most of the load, so throws are written digit by digit, and results are read by walking
+//! along the text the server writes; a result in any other form, as valid as it may be, takes the general parser.
 
-use super::frames::{self, Masks, Opcode};
+use super::frames::{self, Frame, Masks, Opcode};
+use crate::play::Subprotocol;
 use fakemon_engine::ids::{AttemptId, FakemonId, Position};
 use fakemon_engine::model::Outcome;
 use fakemon_engine::place::Place;
+use fakemon_fbs::play;
 use serde::Deserialize;
 
 /// A throw, as it goes out.
@@ -31,20 +33,49 @@ pub(crate) struct Answer {
     pub(crate) verdict: Verdict,
 }
 
-/// Appends a throw as one frame.
+/// Writes throws.
+pub(crate) enum Writer {
+    Json,
+    FlatBuffers(Box<play::Writer>),
+}
+
+impl Writer {
+    pub(crate) fn new(subprotocol: Subprotocol) -> Writer {
+        match subprotocol {
+            Subprotocol::Json => Writer::Json,
+            Subprotocol::FlatBuffers => Writer::FlatBuffers(Box::default()),
+        }
+    }
+
+    /// Appends a throw as one frame.
+    #[inline]
+    pub(crate) fn append_attempt(&mut self, out: &mut Vec<u8>, masks: &mut Masks, request: &Request) {
+        match self {
+            Writer::Json => frames::append(out, Opcode::Text, masks, |out| append_json(out, request)),
+            Writer::FlatBuffers(writer) => {
+                let bytes = writer.request(&play::Request::Attempt {
+                    attempt_id: request.attempt_id.0,
+                    fakemon_id: request.fakemon_id.0,
+                    lat: request.place.lat(),
+                    lon: request.place.lon(),
+                });
+                frames::append(out, Opcode::Binary, masks, |out| out.extend_from_slice(bytes));
+            }
+        }
+    }
+}
+
 #[inline]
-pub(crate) fn append_attempt(out: &mut Vec<u8>, masks: &mut Masks, request: &Request) {
-    frames::append(out, Opcode::Text, masks, |out| {
-        out.extend_from_slice(br#"{"type":"attempt","attempt_id":""#);
-        append_decimal(out, request.attempt_id.0);
-        out.extend_from_slice(br#"","fakemon_id":""#);
-        append_decimal(out, request.fakemon_id.0);
-        out.extend_from_slice(br#"","lat":"#);
-        append_degrees(out, request.place.lat_e7);
-        out.extend_from_slice(br#","lon":"#);
-        append_degrees(out, request.place.lon_e7);
-        out.push(b'}');
-    });
+fn append_json(out: &mut Vec<u8>, request: &Request) {
+    out.extend_from_slice(br#"{"type":"attempt","attempt_id":""#);
+    append_decimal(out, request.attempt_id.0);
+    out.extend_from_slice(br#"","fakemon_id":""#);
+    append_decimal(out, request.fakemon_id.0);
+    out.extend_from_slice(br#"","lat":"#);
+    append_degrees(out, request.place.lat_e7);
+    out.extend_from_slice(br#","lon":"#);
+    append_degrees(out, request.place.lon_e7);
+    out.push(b'}');
 }
 
 fn append_decimal(out: &mut Vec<u8>, mut value: u64) {
@@ -86,6 +117,36 @@ pub(crate) enum Message {
     Other,
     /// An error, or no message at all: what it says.
     Wrong(String),
+}
+
+/// Reads the message in a frame; `None`: a frame of the connection's own affairs.
+#[inline]
+pub(crate) fn read_frame(frame: &Frame<'_>) -> Option<Message> {
+    match frame.opcode {
+        Opcode::Text => Some(read(frame.payload)),
+        Opcode::Binary => Some(read_flat(frame.payload)),
+        Opcode::Close | Opcode::Ping | Opcode::Pong => None,
+    }
+}
+
+fn read_flat(payload: &[u8]) -> Message {
+    match play::read_reply(payload) {
+        Ok(play::Reply::AttemptResult(result)) => {
+            let outcome = Outcome::ALL.get(usize::from(result.outcome.0));
+            let decided =
+                |outcome: &Outcome| Verdict::Decided { outcome: *outcome, position: Position(result.position) };
+            Message::Answer(Answer {
+                attempt_id: AttemptId(result.attempt_id),
+                fakemon_id: FakemonId(result.fakemon_id),
+                verdict: outcome.map_or(Verdict::Throttled, decided),
+            })
+        }
+        Ok(play::Reply::Error { code, message, .. }) => {
+            Message::Wrong(format!("the server answered {code}: {message}"))
+        }
+        Ok(_) => Message::Other,
+        Err(error) => Message::Wrong(format!("the server sent no message of the protocol ({error})")),
+    }
 }
 
 /// Reads a message in JSON.
@@ -213,7 +274,7 @@ mod tests {
                 place: Place::from_degrees(lat, lon).unwrap(),
             };
             let mut out = Vec::new();
-            append_attempt(&mut out, &mut Masks::new(1), &request);
+            Writer::new(Subprotocol::Json).append_attempt(&mut out, &mut Masks::new(1), &request);
             let header = if out[1] & 0x7F == 126 { 8 } else { 6 };
             let mask = out[header - 4..header].to_vec();
             let text: Vec<u8> =
@@ -239,6 +300,25 @@ mod tests {
             assert_eq!(read(other.as_bytes()), Message::Answer(answer));
             assert_eq!(answer.verdict, Verdict::Decided { outcome, position: Position(9) });
         }
+    }
+
+    #[test]
+    fn flatbuffers_say_the_same() {
+        let mut writer = play::Writer::default();
+        for (number, outcome) in Outcome::ALL.into_iter().enumerate() {
+            let result = play::AttemptResult {
+                attempt_id: 7,
+                fakemon_id: 42,
+                outcome: play::Outcome(number as u8),
+                position: 9,
+                retry_after_ms: 0,
+            };
+            let Message::Answer(answer) = read_flat(writer.attempt_result(&result)) else { panic!("{outcome:?}") };
+            let position = Position(9);
+            assert_eq!(answer.verdict, Verdict::Decided { outcome, position });
+        }
+        assert!(matches!(read_flat(writer.error("bad_message", "no", None)), Message::Wrong(_)));
+        assert!(matches!(read_flat(b"nonsense"), Message::Wrong(_)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use super::frames::{self, Frame};
 use super::target::Target;
+use crate::play::Subprotocol;
 use anyhow::{Context, bail, ensure};
 use mio::net::TcpStream;
 use std::io::{self, Read, Write};
@@ -30,11 +31,17 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Opening {
     stream: std::net::TcpStream,
     key: String,
+    subprotocol: Subprotocol,
 }
 
 impl Opening {
     /// Connects and asks for the upgrade.
-    pub(crate) fn start(target: &Target, access: &Access, contender: u32) -> anyhow::Result<Opening> {
+    pub(crate) fn start(
+        target: &Target,
+        access: &Access,
+        subprotocol: Subprotocol,
+        contender: u32,
+    ) -> anyhow::Result<Opening> {
         let mut stream = std::net::TcpStream::connect(target.addr)
             .with_context(|| format!("cannot connect to {}: is the server running there?", target.addr))?;
         stream.set_nodelay(true)?;
@@ -46,12 +53,13 @@ impl Opening {
         let key = generate_key();
         let request = format!(
             "GET /play{query} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: fakemon.v1.json\r\nSec-WebSocket-Key: {key}\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {}\r\nSec-WebSocket-Key: {key}\r\n\
              {authorization}\r\n",
-            target.authority
+            target.authority,
+            subprotocol.name()
         );
         stream.write_all(request.as_bytes()).context("cannot send the handshake")?;
-        Ok(Opening { stream, key })
+        Ok(Opening { stream, key, subprotocol })
     }
 
     /// Waits for the server to agree.
@@ -79,6 +87,11 @@ impl Opening {
         ensure!(
             header(&head, "sec-websocket-accept") == Some(&accept),
             "the server answered the handshake with a wrong Sec-WebSocket-Accept"
+        );
+        ensure!(
+            header(&head, "sec-websocket-protocol") == Some(self.subprotocol.name()),
+            "the server does not speak {}",
+            self.subprotocol.name()
         );
         self.stream.set_nonblocking(true)?;
         Ok(Socket { stream: TcpStream::from_std(self.stream), rest: bytes.split_off(end), unsent: Vec::new() })
