@@ -136,17 +136,21 @@ impl InProcess {
     pub(crate) fn drain(&mut self) {
         let mut heard = Instant::now();
         while self.in_flight() > 0 {
-            if self.settle(Duration::from_millis(10), |_| {}) > 0 {
-                heard = Instant::now();
+            match self.settle(Duration::from_millis(10), |_| {}) {
+                0 if heard.elapsed() > STALLED => self.say_where_throws_wait(),
+                0 => {}
+                _ => heard = Instant::now(),
             }
-            let Metrics { mailbox_depth, journal_depth, position, .. } = self.engine.metrics();
-            assert!(
-                heard.elapsed() < STALLED,
-                "{} throws have no answer: {mailbox_depth:?} wait for shards, {journal_depth} turns for the journal, \
-                 which is at {position}; failure: {:?}",
-                self.in_flight(),
-                self.engine.failure()
-            );
         }
+    }
+
+    fn say_where_throws_wait(&self) -> ! {
+        let Metrics { mailbox_depth, journal_depth, position, .. } = self.engine.metrics();
+        panic!(
+            "{} throws have no answer: {mailbox_depth:?} wait for shards, {journal_depth} turns for the journal, which \
+             is at {position}; failure: {:?}",
+            self.in_flight(),
+            self.engine.failure()
+        );
     }
 }

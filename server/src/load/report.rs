@@ -135,7 +135,9 @@ impl Report {
             [name.to_owned(), ms(p50_ns), ms(p90_ns), ms(p99_ns), ms(p999_ns), ms(max_ns)]
         };
         table.add_row(row("throw to answer", &self.latency));
-        table.add_row(row("  of it in the generator", &self.lag));
+        if self.planned_per_second.is_some() {
+            table.add_row(row("  of it in the generator", &self.lag));
+        }
         for stage in &self.stages {
             let none = String::new;
             let name = format!("  server: {}", stage.name);
