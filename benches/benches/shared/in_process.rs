@@ -26,7 +26,8 @@ pub(crate) struct InProcess {
     world: World,
     throws: Throws,
     board: Board,
-    players: Vec<Player>,
+    /// With the number of the player's next throw.
+    players: Vec<(Player, u64)>,
     next: u64,
     /// By token: what was thrown at, and when the throw was planned.
     sent: Box<[(Slot, Nth, u64)]>,
@@ -40,7 +41,7 @@ impl InProcess {
         let world = World::new(1, scenario, FakemonId(1));
         let client = engine.client().expect("one client");
         let name = |number| PlayerName::new(&format!("player-{number}")).expect("a short name");
-        let register = |number| client.register(&name(number)).expect("a thousand names are few");
+        let register = |number| (client.register(&name(number)).expect("a thousand names are few"), 1);
         let players = (0..PLAYERS).map(register).collect();
         let slots = scenario.shape().slots;
         let mut in_process = InProcess {
@@ -93,9 +94,10 @@ impl InProcess {
             return true;
         };
         let token = self.next;
+        let (player, next_attempt) = &mut self.players[contender.0 as usize];
         let attempt = Attempt {
-            player: self.players[contender.0 as usize].clone(),
-            attempt_id: AttemptId(token),
+            player: player.clone(),
+            attempt_id: AttemptId(*next_attempt),
             fakemon_id: self.world.id(throw.nth),
             place: throw.place,
             received_at: self.engine.now(),
@@ -104,6 +106,7 @@ impl InProcess {
             Ok(()) => {
                 self.sent[token as usize % CLIENT_IN_FLIGHT_MAX] = (throw.slot, throw.nth, planned_ns);
                 self.next += 1;
+                *next_attempt += 1;
                 true
             }
             Err(SubmitError::Throttled(_)) => false,
