@@ -3,6 +3,7 @@
 use crate::Malformed;
 use crate::generated::snapshot::fakemon::snapshot as wire;
 pub use crate::generated::snapshot::fakemon::snapshot::{Answer, Caught, Fakemon, IdRange};
+use crate::journal::Opened;
 use flatbuffers::FlatBufferBuilder;
 
 /// A player and the attempt ids that are used up.
@@ -25,10 +26,8 @@ pub struct Head {
     pub state_hash: u64,
     /// Names by number.
     pub species: Vec<String>,
-    /// Decides dodge rolls.
-    pub world_seed: u64,
-    /// How far a throw reaches, in millimetres.
-    pub reach_mm: u32,
+    /// The last opening before `position`.
+    pub opened: Option<Opened>,
     /// The newest time in the journal.
     pub last_ns: u64,
     /// The next id to give to a fakémon that comes without one.
@@ -41,13 +40,18 @@ pub fn write_head(head: &Head) -> Vec<u8> {
     let block_hash = fbb.create_vector(&head.block_hash);
     let names: Vec<_> = head.species.iter().map(|name| fbb.create_string(name)).collect();
     let species = fbb.create_vector(&names);
+    let nothing = Opened { at_ns: 0, world_seed: 0, reach_mm: 0, cores: 0, durable: true };
+    let opened = head.opened.unwrap_or(nothing);
     let args = wire::HeadArgs {
         position: head.position,
         block_hash: Some(block_hash),
         state_hash: head.state_hash,
         species: Some(species),
-        world_seed: head.world_seed,
-        reach_mm: head.reach_mm,
+        opened_at_ns: opened.at_ns,
+        world_seed: opened.world_seed,
+        reach_mm: opened.reach_mm,
+        cores: opened.cores,
+        durable: opened.durable,
         last_ns: head.last_ns,
         next_fakemon_id: head.next_fakemon_id,
     };
@@ -65,8 +69,13 @@ pub fn read_head(bytes: &[u8]) -> Result<Head, Malformed> {
         block_hash: block_hash.map_err(|_| Malformed::Value("the hash in the head is not 32 bytes long"))?,
         state_hash: head.state_hash(),
         species: head.species().iter().map(str::to_owned).collect(),
-        world_seed: head.world_seed(),
-        reach_mm: head.reach_mm(),
+        opened: (head.opened_at_ns() > 0).then(|| Opened {
+            at_ns: head.opened_at_ns(),
+            world_seed: head.world_seed(),
+            reach_mm: head.reach_mm(),
+            cores: head.cores(),
+            durable: head.durable(),
+        }),
         last_ns: head.last_ns(),
         next_fakemon_id: head.next_fakemon_id(),
     })

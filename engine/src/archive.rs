@@ -1,7 +1,7 @@
 //! The journal for tools: opened beside a running server or without one, read in order, never changed.
 
 use crate::ids::{PlayerId, Position, ShardId, SpeciesId, Timestamp};
-use crate::journal::{ReadError, Store};
+use crate::journal::{FORMAT, ReadError, Store};
 use crate::model::Event;
 use crate::options::OpenError;
 use crate::record;
@@ -22,19 +22,26 @@ pub struct Archive {
     end: Position,
 }
 
-/// The last time the engine opened this journal.
+/// How the engine opened this journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {
-    /// When; none: it is in the snapshot only, which does not say.
-    pub at: Option<Timestamp>,
+    /// When.
+    pub at: Timestamp,
     /// The seed of dodge rolls.
     pub world_seed: u64,
     /// How far a throw reaches, in millimetres.
     pub reach_mm: u32,
-    /// Shards; none as for `at`.
-    pub cores: Option<u16>,
-    /// False: answers were given before the sync; none as for `at`.
-    pub durable: Option<bool>,
+    /// Shards.
+    pub cores: u16,
+    /// False: answers were given before the sync.
+    pub durable: bool,
+}
+
+impl From<fakemon_fbs::journal::Opened> for Opened {
+    fn from(record: fakemon_fbs::journal::Opened) -> Opened {
+        let fakemon_fbs::journal::Opened { at_ns, world_seed, reach_mm, cores, durable } = record;
+        Opened { at: Timestamp(at_ns), world_seed, reach_mm, cores, durable }
+    }
 }
 
 /// An event in its place.
@@ -53,13 +60,15 @@ pub struct Recorded {
 /// What a data directory holds.
 #[derive(Clone, Debug)]
 pub struct Info {
+    /// Of the data directory.
+    pub format: u32,
     /// The oldest event.
     pub first_position: Position,
     /// One past the newest.
     pub end_position: Position,
     /// All events before it are in the snapshot.
     pub snapshot_position: Position,
-    /// Settings since the last opening.
+    /// The last opening; none in a journal that was never written.
     pub opened: Option<Opened>,
     /// Names by number.
     pub species: Vec<String>,
@@ -73,7 +82,7 @@ impl Archive {
     /// Opens a data directory.
     ///
     /// # Errors
-    /// One line with the remedy: no data directory, a newer format, damaged.
+    /// One line with the remedy: no data directory, a newer format, damaged, or less than was acknowledged.
     pub fn open(dir: &Path) -> Result<Archive, OpenError> {
         let store = Store::open_to_read(dir)?;
         let mut archive = Archive {
@@ -88,6 +97,7 @@ impl Archive {
         let fail = |error: ReadError| OpenError(format!("data directory {}: {error}", dir.display()));
         archive.read_rows().map_err(fail)?;
         archive.read_names().map_err(fail)?;
+        archive.store.check_acknowledged(archive.end).map_err(fail)?;
         Ok(archive)
     }
 
@@ -107,8 +117,7 @@ impl Archive {
             players.insert(id, row.name);
         })?;
         if let Some(head) = self.store.head()? {
-            let (world_seed, reach_mm) = (head.world_seed, head.reach_mm);
-            self.opened = Some(Opened { at: None, world_seed, reach_mm, cores: None, durable: None });
+            self.opened = head.opened.map(Opened::from);
             self.species = head.species;
             self.named_to = Position(head.position);
             self.end = self.named_to;
@@ -129,15 +138,7 @@ impl Archive {
                     players.insert(PlayerId(named.player), named.name);
                 }
                 Record::SpeciesNamed(named) => crate::snapshot::name_species(species, named.species, named.name),
-                Record::Opened(event) => {
-                    *opened = Some(Opened {
-                        at: Some(Timestamp(event.at_ns)),
-                        world_seed: event.world_seed,
-                        reach_mm: event.reach_mm,
-                        cores: Some(event.cores),
-                        durable: Some(event.durable),
-                    });
-                }
+                Record::Opened(event) => *opened = Some(event.into()),
                 Record::Attempt(_) | Record::Appeared(_) | Record::Vanished(_) => {}
             });
             end = Position(stored.first.0 + u64::from(block.head().count));
@@ -164,6 +165,7 @@ impl Archive {
     /// A damaged or unreadable journal.
     pub fn info(&self) -> Result<Info, ReadError> {
         Ok(Info {
+            format: FORMAT,
             first_position: self.first_position(),
             end_position: self.end,
             snapshot_position: Position(self.store.head()?.map_or(1, |head| head.position)),

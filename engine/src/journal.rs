@@ -21,4 +21,4 @@ mod committer;
 pub(crate) use chain::{BlockHash, Link};
 pub(crate) use committer::{Committer, Desk, Name, Progress};
 pub use store::ReadError;
-pub(crate) use store::{Rows, Store};
+pub(crate) use store::{FORMAT, Rows, Store};

@@ -161,8 +161,14 @@ pub enum Event {
     Vanished {
         /// Which.
         fakemon_id: FakemonId,
+        /// Its species.
+        species: SpeciesId,
+        /// Where.
+        place: Place,
         /// When.
         at: Timestamp,
+        /// When its time was over.
+        vanishes_at: Timestamp,
     },
     /// A name got its number.
     PlayerNamed {

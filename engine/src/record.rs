@@ -89,6 +89,12 @@ pub(crate) fn appeared_record(fakemon: &Fakemon, at: Timestamp) -> wire::Appeare
     )
 }
 
+/// The record of a fakémon whose time is over.
+pub(crate) fn vanished_record(fakemon: &Fakemon, at: Timestamp) -> wire::Vanished {
+    let Place { lat_e7, lon_e7 } = fakemon.place;
+    wire::Vanished::new(fakemon.id.0, at.0, fakemon.vanishes_at.0, lat_e7, lon_e7, fakemon.species.0)
+}
+
 /// The fakémon that a record lets appear.
 pub(crate) fn appeared(record: &wire::Appeared) -> Fakemon {
     Fakemon::wild(
@@ -158,9 +164,13 @@ pub(crate) fn event(record: wire::Event<'_>) -> Event {
             let at = Timestamp(record.at_ns());
             Event::Appeared { fakemon_id: id, species, place, catch_rate, at, vanishes_at }
         }
-        wire::Event::Vanished(record) => {
-            Event::Vanished { fakemon_id: FakemonId(record.fakemon_id()), at: Timestamp(record.at_ns()) }
-        }
+        wire::Event::Vanished(record) => Event::Vanished {
+            fakemon_id: FakemonId(record.fakemon_id()),
+            species: SpeciesId(record.species()),
+            place: Place { lat_e7: record.lat_e7(), lon_e7: record.lon_e7() },
+            at: Timestamp(record.at_ns()),
+            vanishes_at: Timestamp(record.vanishes_at_ns()),
+        },
         wire::Event::PlayerNamed(named) => Event::PlayerNamed { player: PlayerId(named.player), name: named.name },
         wire::Event::SpeciesNamed(named) => {
             Event::SpeciesNamed { species: SpeciesId(named.species), name: named.name }

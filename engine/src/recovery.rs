@@ -36,7 +36,8 @@ pub(crate) struct Recovered {
 /// Reads everything that a store knows, for so many shards.
 pub(crate) fn recover(store: &Store, shards: usize) -> Result<Recovered, ReadError> {
     let head = store.head()?;
-    let rules = head.as_ref().map(|head| Rules { world_seed: head.world_seed, reach_mm: head.reach_mm });
+    let opened = head.as_ref().and_then(|head| head.opened);
+    let rules = opened.map(|opened| Rules { world_seed: opened.world_seed, reach_mm: opened.reach_mm });
     let head = head.unwrap_or(Head { position: 1, next_fakemon_id: 1, ..Head::default() });
     let mut recovered = Recovered {
         populations: (0..shards).map(|_| Population::default()).collect(),
@@ -59,19 +60,8 @@ pub(crate) fn recover(store: &Store, shards: usize) -> Result<Recovered, ReadErr
     })?;
     recovered.replay_tail(store, &mut players)?;
     players.into_values().for_each(|player| recovered.registry.restore(player));
-    check_acknowledged(store, recovered.link.next)?;
+    store.check_acknowledged(recovered.link.next)?;
     Ok(recovered)
-}
-
-/// If more was told than the journal holds, then a part of it is gone.
-fn check_acknowledged(store: &Store, end: Position) -> Result<(), ReadError> {
-    match store.acknowledged() {
-        Some(told) if told > end => Err(ReadError::corrupt(
-            end,
-            format!("it ends here, but everything before position {told} was acknowledged: restore a copy"),
-        )),
-        _ => Ok(()),
-    }
 }
 
 impl Recovered {

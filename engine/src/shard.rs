@@ -5,10 +5,10 @@ use crate::command::SpawnError;
 use crate::ids::{FakemonId, Position, ShardId, Timestamp, Token};
 use crate::model::Outcome;
 use crate::players::Player;
-use crate::record::{DecidedThrow, appeared_record, short_ns};
+use crate::record::{DecidedThrow, appeared_record, short_ns, vanished_record};
 use crate::resolve::{Rules, Throw, resolve};
 use crate::state::{Change, Fakemon, Fate, Population, StateHash};
-use fakemon_fbs::journal::{SectionDraft, Vanished};
+use fakemon_fbs::journal::SectionDraft;
 use fakemon_fbs::snapshot::Caught;
 
 /// Which client waits for an answer.
@@ -164,11 +164,11 @@ impl Shard {
     }
 
     fn vanish(&mut self, id: FakemonId, at: Timestamp, turn: &mut Turn) {
-        let over = |fakemon: &Fakemon| fakemon.fate() == Fate::Wild && at >= fakemon.vanishes_at;
-        if self.population.get(id).is_some_and(over) {
+        let over = |fakemon: &&Fakemon| fakemon.fate() == Fate::Wild && at >= fakemon.vanishes_at;
+        if let Some(fakemon) = self.population.get(id).copied().as_ref().filter(over) {
             self.population.apply(Change::Vanished(id));
             turn.facts.add(StateHash::vanished(id));
-            turn.section.push_vanished(Vanished::new(id.0, at.0));
+            turn.section.push_vanished(vanished_record(fakemon, at));
         }
     }
 }

@@ -191,10 +191,7 @@ impl Changes {
             Event::Vanished(vanished) => self.end(FakemonId(vanished.fakemon_id()), VANISHED, position, store)?,
             Event::PlayerNamed(named) => drop(self.names.insert(PlayerId(named.player), named.name)),
             Event::SpeciesNamed(named) => name_species(&mut head.species, named.species, named.name),
-            Event::Opened(opened) => {
-                head.world_seed = opened.world_seed;
-                head.reach_mm = opened.reach_mm;
-            }
+            Event::Opened(opened) => head.opened = Some(opened),
         }
         Ok(())
     }

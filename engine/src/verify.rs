@@ -98,7 +98,7 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(Position, Position)) -> Resul
     verified.attempts = again.attempts;
     match diverged {
         Some(error) => Err(error),
-        None => Ok(verified),
+        None => Ok(store.check_acknowledged(verified.end_position.max(Position(1))).map(|()| verified)?),
     }
 }
 

@@ -1013,10 +1013,13 @@ impl<'a> Head<'a> {
   pub const VT_BLOCK_HASH: ::flatbuffers::VOffsetT = 6;
   pub const VT_STATE_HASH: ::flatbuffers::VOffsetT = 8;
   pub const VT_SPECIES: ::flatbuffers::VOffsetT = 10;
-  pub const VT_WORLD_SEED: ::flatbuffers::VOffsetT = 12;
-  pub const VT_REACH_MM: ::flatbuffers::VOffsetT = 14;
-  pub const VT_LAST_NS: ::flatbuffers::VOffsetT = 16;
-  pub const VT_NEXT_FAKEMON_ID: ::flatbuffers::VOffsetT = 18;
+  pub const VT_OPENED_AT_NS: ::flatbuffers::VOffsetT = 12;
+  pub const VT_WORLD_SEED: ::flatbuffers::VOffsetT = 14;
+  pub const VT_REACH_MM: ::flatbuffers::VOffsetT = 16;
+  pub const VT_CORES: ::flatbuffers::VOffsetT = 18;
+  pub const VT_DURABLE: ::flatbuffers::VOffsetT = 20;
+  pub const VT_LAST_NS: ::flatbuffers::VOffsetT = 22;
+  pub const VT_NEXT_FAKEMON_ID: ::flatbuffers::VOffsetT = 24;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -1031,11 +1034,14 @@ impl<'a> Head<'a> {
     builder.add_next_fakemon_id(args.next_fakemon_id);
     builder.add_last_ns(args.last_ns);
     builder.add_world_seed(args.world_seed);
+    builder.add_opened_at_ns(args.opened_at_ns);
     builder.add_state_hash(args.state_hash);
     builder.add_position(args.position);
     builder.add_reach_mm(args.reach_mm);
     if let Some(x) = args.species { builder.add_species(x); }
     if let Some(x) = args.block_hash { builder.add_block_hash(x); }
+    builder.add_cores(args.cores);
+    builder.add_durable(args.durable);
     builder.finish()
   }
 
@@ -1069,6 +1075,13 @@ impl<'a> Head<'a> {
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<&'a str>>>>(Head::VT_SPECIES, None).unwrap()}
   }
   #[inline]
+  pub fn opened_at_ns(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Head::VT_OPENED_AT_NS, Some(0)).unwrap()}
+  }
+  #[inline]
   pub fn world_seed(&self) -> u64 {
     // Safety:
     // Created from valid Table for this object
@@ -1081,6 +1094,20 @@ impl<'a> Head<'a> {
     // Created from valid Table for this object
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u32>(Head::VT_REACH_MM, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn cores(&self) -> u16 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u16>(Head::VT_CORES, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn durable(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(Head::VT_DURABLE, Some(true)).unwrap()}
   }
   #[inline]
   pub fn last_ns(&self) -> u64 {
@@ -1108,8 +1135,11 @@ impl ::flatbuffers::Verifiable for Head<'_> {
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("block_hash", Self::VT_BLOCK_HASH, true)?
      .visit_field::<u64>("state_hash", Self::VT_STATE_HASH, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<&'_ str>>>>("species", Self::VT_SPECIES, true)?
+     .visit_field::<u64>("opened_at_ns", Self::VT_OPENED_AT_NS, false)?
      .visit_field::<u64>("world_seed", Self::VT_WORLD_SEED, false)?
      .visit_field::<u32>("reach_mm", Self::VT_REACH_MM, false)?
+     .visit_field::<u16>("cores", Self::VT_CORES, false)?
+     .visit_field::<bool>("durable", Self::VT_DURABLE, false)?
      .visit_field::<u64>("last_ns", Self::VT_LAST_NS, false)?
      .visit_field::<u64>("next_fakemon_id", Self::VT_NEXT_FAKEMON_ID, false)?
      .finish();
@@ -1121,8 +1151,11 @@ pub struct HeadArgs<'a> {
     pub block_hash: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
     pub state_hash: u64,
     pub species: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<&'a str>>>>,
+    pub opened_at_ns: u64,
     pub world_seed: u64,
     pub reach_mm: u32,
+    pub cores: u16,
+    pub durable: bool,
     pub last_ns: u64,
     pub next_fakemon_id: u64,
 }
@@ -1134,8 +1167,11 @@ impl<'a> Default for HeadArgs<'a> {
       block_hash: None, // required field
       state_hash: 0,
       species: None, // required field
+      opened_at_ns: 0,
       world_seed: 0,
       reach_mm: 0,
+      cores: 0,
+      durable: true,
       last_ns: 0,
       next_fakemon_id: 0,
     }
@@ -1164,12 +1200,24 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> HeadBuilder<'a, 'b, A> {
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Head::VT_SPECIES, species);
   }
   #[inline]
+  pub fn add_opened_at_ns(&mut self, opened_at_ns: u64) {
+    self.fbb_.push_slot::<u64>(Head::VT_OPENED_AT_NS, opened_at_ns, 0);
+  }
+  #[inline]
   pub fn add_world_seed(&mut self, world_seed: u64) {
     self.fbb_.push_slot::<u64>(Head::VT_WORLD_SEED, world_seed, 0);
   }
   #[inline]
   pub fn add_reach_mm(&mut self, reach_mm: u32) {
     self.fbb_.push_slot::<u32>(Head::VT_REACH_MM, reach_mm, 0);
+  }
+  #[inline]
+  pub fn add_cores(&mut self, cores: u16) {
+    self.fbb_.push_slot::<u16>(Head::VT_CORES, cores, 0);
+  }
+  #[inline]
+  pub fn add_durable(&mut self, durable: bool) {
+    self.fbb_.push_slot::<bool>(Head::VT_DURABLE, durable, true);
   }
   #[inline]
   pub fn add_last_ns(&mut self, last_ns: u64) {
@@ -1203,8 +1251,11 @@ impl ::core::fmt::Debug for Head<'_> {
       ds.field("block_hash", &self.block_hash());
       ds.field("state_hash", &self.state_hash());
       ds.field("species", &self.species());
+      ds.field("opened_at_ns", &self.opened_at_ns());
       ds.field("world_seed", &self.world_seed());
       ds.field("reach_mm", &self.reach_mm());
+      ds.field("cores", &self.cores());
+      ds.field("durable", &self.durable());
       ds.field("last_ns", &self.last_ns());
       ds.field("next_fakemon_id", &self.next_fakemon_id());
       ds.finish()

@@ -122,10 +122,16 @@ fn detail<'n>(
             put_place(&mut detail, *place);
             return detail;
         }
-        Event::Vanished { fakemon_id, at } => json!({
-            "fakemon_id": fakemon_id.to_string(),
-            "vanished_at": at.to_string(),
-        }),
+        Event::Vanished { fakemon_id, species, place, at, vanishes_at } => {
+            let mut detail = object(json!({
+                "fakemon_id": fakemon_id.to_string(),
+                "species": species_name(*species),
+                "vanishes_at": vanishes_at.to_string(),
+                "vanished_at": at.to_string(),
+            }));
+            put_place(&mut detail, *place);
+            return detail;
+        }
         Event::PlayerNamed { player, name } => json!({ "player": name, "number": player.0 }),
         Event::SpeciesNamed { species, name } => json!({ "species": name, "number": species.0 }),
         Event::Opened { at, world_seed, reach_mm, cores, durable } => json!({

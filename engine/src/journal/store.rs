@@ -13,7 +13,8 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-const FORMAT: u32 = 1;
+/// Of the data directory: what this program reads and writes.
+pub(crate) const FORMAT: u32 = 1;
 const IDENTITY: &str = "FAKEMON";
 const ACKNOWLEDGED: &str = "acknowledged";
 const FAMILIES: [&str; 6] = ["blocks", "collections", "fakemon", "players", "answers", "head"];
@@ -53,7 +54,10 @@ fn malformed(row: &str, error: &Malformed) -> ReadError {
 /// An open data directory.
 pub(crate) struct Store {
     db: DB,
+    /// The note of what was told; of a writer.
     acknowledged: Option<fs::File>,
+    /// What it said before the journal was opened: everything before this position must be there.
+    told: Position,
     /// Of a reader beside a running server: where its own notes lie.
     scratch: Option<PathBuf>,
 }
@@ -76,8 +80,9 @@ impl Store {
         let mut options = fs::OpenOptions::new();
         options.create(true).read(true).write(true).truncate(false);
         let acknowledged = options.open(dir.join(ACKNOWLEDGED)).map_err(|error| fail(&error))?;
+        let told = told(&acknowledged);
         fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| fail(&error))?;
-        Ok(Store { db, acknowledged: Some(acknowledged), scratch: None })
+        Ok(Store { db, acknowledged: Some(acknowledged), told, scratch: None })
     }
 
     /// Opens a data directory for reading, beside a running server or without one, and changes nothing in it.
@@ -89,13 +94,14 @@ impl Store {
         static OPENED: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let opened = OPENED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let scratch = std::env::temp_dir().join(format!("fakemon-reader-{}-{opened}", std::process::id()));
+        let told = fs::File::open(dir.join(ACKNOWLEDGED)).map_or(Position(0), |file| told(&file));
         let mut options = database_options();
         options.create_if_missing(false);
         options.create_missing_column_families(false);
         options.set_max_open_files(-1);
         let db = DB::open_cf_descriptors_as_secondary(&options, dir.join("journal"), scratch.clone(), families());
         let db = db.map_err(|error| fail(&explain(error.as_ref())))?;
-        Ok(Store { db, acknowledged: None, scratch: Some(scratch) })
+        Ok(Store { db, acknowledged: None, told, scratch: Some(scratch) })
     }
 
     /// Sees what the writer has written since; for a store that was opened to read.
@@ -133,11 +139,14 @@ impl Store {
         Ok(())
     }
 
-    /// The position that was last acknowledged; none if there is no (whole) note of it.
-    pub(crate) fn acknowledged(&self) -> Option<Position> {
-        let mut bytes = [0; 8];
-        let read = rustix::io::pread(self.acknowledged.as_ref()?, &mut bytes, 0).ok()?;
-        (read == 8).then(|| Position(u64::from_be_bytes(bytes)))
+    /// If more was told than the journal holds, then a part of it is gone.
+    pub(crate) fn check_acknowledged(&self, end: Position) -> Result<(), ReadError> {
+        let told = self.told;
+        if told <= end {
+            return Ok(());
+        }
+        let what = format!("it ends here, but everything before position {told} was acknowledged: restore a copy");
+        Err(ReadError::corrupt(end, what))
     }
 
     /// Calls `visit` with the block that starts at `first`.
@@ -355,6 +364,13 @@ fn answers_key(player: PlayerId, last: AttemptId, position: Position) -> [u8; 20
 fn number(key: &[u8]) -> Result<u64, ReadError> {
     let bytes = key.try_into().map_err(|_| ReadError::Store("a key has the wrong length".into()))?;
     Ok(u64::from_be_bytes(bytes))
+}
+
+/// The position in the note of what was told; 0 if there is no (whole) note.
+fn told(acknowledged: &fs::File) -> Position {
+    let mut bytes = [0; 8];
+    let read = rustix::io::pread(acknowledged, &mut bytes, 0);
+    Position(if read == Ok(8) { u64::from_be_bytes(bytes) } else { 0 })
 }
 
 /// Whether the directory says that it is ours; an error if it is of a version that this program does not know.

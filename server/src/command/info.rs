@@ -2,11 +2,9 @@
 
 use super::DataArg;
 use fakemon_engine::archive::{Archive, Info, Opened};
-use fakemon_engine::model::Event;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{self, Write};
-use std::ops::ControlFlow;
 use std::path::Path;
 
 /// Of which directory.
@@ -23,7 +21,7 @@ pub struct InfoArgs {
 pub fn run(args: InfoArgs) -> anyhow::Result<()> {
     let archive = Archive::open(&args.data.data)?;
     let info = archive.info()?;
-    let opened = last_opened(&archive, &info)?;
+    let opened = info.opened;
     let disk_bytes = disk_bytes(&args.data.data);
     let mut stdout = io::stdout().lock();
     match args.json {
@@ -33,23 +31,9 @@ pub fn run(args: InfoArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The settings since the last opening. When only the snapshot knows of it, it does not say all: the journal does.
-fn last_opened(archive: &Archive, info: &Info) -> anyhow::Result<Option<Opened>> {
-    let mut opened = info.opened;
-    if opened.is_none_or(|opened| opened.durable.is_some()) {
-        return Ok(opened);
-    }
-    archive.for_each(info.first_position, &mut |recorded| {
-        if let Event::Opened { at, world_seed, reach_mm, cores, durable } = recorded.event {
-            opened = Some(Opened { at: Some(at), world_seed, reach_mm, cores: Some(cores), durable: Some(durable) });
-        }
-        ControlFlow::Continue(())
-    })?;
-    Ok(opened)
-}
-
 fn as_json(info: &Info, opened: Option<Opened>, disk_bytes: u64) -> Value {
     json!({
+        "format": info.format,
         "first_position": info.first_position.to_string(),
         "end_position": info.end_position.to_string(),
         "snapshot_position": info.snapshot_position.to_string(),
@@ -58,8 +42,8 @@ fn as_json(info: &Info, opened: Option<Opened>, disk_bytes: u64) -> Value {
         "species": info.species,
         "world_seed": opened.map(|opened| opened.world_seed.to_string()),
         "reach_m": opened.map(|opened| f64::from(opened.reach_mm) / 1_000.0),
-        "opened_at": opened.and_then(|opened| opened.at).map(|at| at.to_string()),
-        "cores": opened.and_then(|opened| opened.cores),
+        "opened_at": opened.map(|opened| opened.at.to_string()),
+        "cores": opened.map(|opened| opened.cores),
         "durability": durability(opened),
         "journal_bytes": info.journal_bytes,
         "disk_bytes": disk_bytes,
@@ -74,7 +58,7 @@ fn write_text(
     disk_bytes: u64,
 ) -> io::Result<()> {
     let events = info.end_position.0.saturating_sub(info.first_position.0);
-    writeln!(out, "data directory   {}", dir.display())?;
+    writeln!(out, "data directory   {}, format {}", dir.display(), info.format)?;
     writeln!(
         out,
         "events           {events}, positions {} to {} (exclusive)",
@@ -86,9 +70,7 @@ fn write_text(
     if let Some(opened) = opened {
         writeln!(out, "world seed       {}", opened.world_seed)?;
         writeln!(out, "reach            {} m", f64::from(opened.reach_mm) / 1_000.0)?;
-        if let (Some(at), Some(cores)) = (opened.at, opened.cores) {
-            writeln!(out, "opened last      {at}, shards: {cores}")?;
-        }
+        writeln!(out, "opened last      {}, shards: {}", opened.at, opened.cores)?;
     }
     writeln!(out, "durability       {}", durability(opened))?;
     if durability(opened) != SYNCED {
@@ -106,7 +88,7 @@ const SYNCED: &str = "synced";
 
 /// Said in every answer: what players were told may be weaker than what this program promises.
 fn durability(opened: Option<Opened>) -> &'static str {
-    match opened.and_then(|opened| opened.durable) {
+    match opened.map(|opened| opened.durable) {
         Some(true) => SYNCED,
         Some(false) => "unsynced",
         None => "unknown: retention let go of the opening",
