@@ -3,7 +3,7 @@
 use crate::Malformed;
 use crate::generated::snapshot::fakemon::snapshot as wire;
 pub use crate::generated::snapshot::fakemon::snapshot::{Answer, Caught, Fakemon, IdRange};
-use crate::journal::Opened;
+use crate::journal::{Opened, Outcome};
 use flatbuffers::FlatBufferBuilder;
 
 /// A player and the attempt ids that are used up.
@@ -13,6 +13,23 @@ pub struct Player {
     pub name: String,
     /// Used ids, ascending, apart.
     pub used: Vec<IdRange>,
+}
+
+impl Answer {
+    /// That a throw ended so.
+    pub fn of(attempt_id: u64, fakemon_id: u64, position: u64, outcome: Outcome) -> Answer {
+        Answer::new(attempt_id, fakemon_id, position << 3 | u64::from(outcome.0))
+    }
+
+    /// Where in the journal.
+    pub fn position(&self) -> u64 {
+        self.position_outcome() >> 3
+    }
+
+    /// How it ended; may be none of the known.
+    pub fn outcome(&self) -> Outcome {
+        Outcome((self.position_outcome() & 7) as u8)
+    }
 }
 
 /// Where the rows stand.

@@ -1,7 +1,7 @@
 //! The journal for tools: opened beside a running server or without one, read in order, never changed.
 
 use crate::ids::{PlayerId, Position, ShardId, SpeciesId, Timestamp};
-use crate::journal::{FORMAT, ReadError, Store};
+use crate::journal::{FORMAT, ReadError, RowStore, Store};
 use crate::model::Event;
 use crate::options::OpenError;
 use crate::record;
@@ -13,6 +13,10 @@ use std::path::Path;
 /// A data directory, opened to read.
 pub struct Archive {
     store: Store,
+    /// None in a directory whose first snapshot is still to come.
+    rows: Option<RowStore>,
+    /// As the rows say.
+    snapshot_to: Position,
     /// Names are known up to here.
     named_to: Position,
     players: HashMap<PlayerId, String>,
@@ -84,9 +88,12 @@ impl Archive {
     /// # Errors
     /// One line with the remedy: no data directory, a newer format, damaged, or less than was acknowledged.
     pub fn open(dir: &Path) -> Result<Archive, OpenError> {
+        let rows = RowStore::open_to_read(dir)?; // before the journal, so that they are not ahead of it
         let store = Store::open_to_read(dir)?;
         let mut archive = Archive {
             store,
+            rows,
+            snapshot_to: Position(1),
             named_to: Position(1),
             players: HashMap::new(),
             player_ids: HashMap::new(),
@@ -111,16 +118,18 @@ impl Archive {
     }
 
     fn read_rows(&mut self) -> Result<(), ReadError> {
+        let Some(rows) = &self.rows else { return Ok(()) };
         let (players, player_ids) = (&mut self.players, &mut self.player_ids);
-        self.store.players(&mut |id, row| {
+        rows.players(&mut |id, row| {
             player_ids.insert(row.name.clone(), id);
             players.insert(id, row.name);
         })?;
-        if let Some(head) = self.store.head()? {
+        if let Some(head) = rows.head()? {
             self.opened = head.opened.map(Opened::from);
             self.species = head.species;
             self.named_to = Position(head.position);
             self.end = self.named_to;
+            self.snapshot_to = self.named_to;
         }
         Ok(())
     }
@@ -168,7 +177,7 @@ impl Archive {
             format: FORMAT,
             first_position: self.first_position(),
             end_position: self.end,
-            snapshot_position: Position(self.store.head()?.map_or(1, |head| head.position)),
+            snapshot_position: self.snapshot_to,
             opened: self.opened,
             species: self.species.clone(),
             players: self.players.len() as u64,

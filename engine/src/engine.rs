@@ -7,7 +7,7 @@ use crate::cores::{self, Core, Door, Ears};
 use crate::failure::Failure;
 use crate::follow::{FOLLOWERS, Follower, SNAPSHOT, WORLD};
 use crate::ids::{Position, ShardId, SpeciesId, Timestamp, mix};
-use crate::journal::{Committer, Desk, Name, Progress, Store};
+use crate::journal::{Committer, Desk, Name, Progress, ReadError, RowStore, Store};
 use crate::metrics::Metrics;
 use crate::model::{PlayerName, Sighting};
 use crate::options::{Durability, OpenError, Options};
@@ -55,10 +55,11 @@ impl Engine {
         options.check()?;
         let started = Instant::now();
         let store = Arc::new(Store::open(dir)?);
-        let recovered = recover(&store, options.cores);
-        let recovered = recovered.map_err(|error| OpenError(format!("data directory {}: {error}", dir.display())))?;
+        let fail = |error: ReadError| OpenError(format!("data directory {}: {error}", dir.display()));
+        let rows = Arc::new(RowStore::open_up_to(dir, store.end_position().map_err(fail)?)?);
+        let recovered = recover(&store, &rows, options.cores).map_err(fail)?;
         let (position, tail) = (recovered.link.next, recovered.tail_events);
-        let engine = Engine::start(store, options, recovered)?;
+        let engine = Engine::start(store, rows, options, recovered)?;
         let took_ms = started.elapsed().as_millis();
         tracing::info!(%position, tail_events = tail, took_ms, "journal {} is open", dir.display());
         if engine.options().durability == Durability::Unsynced {
@@ -67,7 +68,12 @@ impl Engine {
         Ok(engine)
     }
 
-    fn start(store: Arc<Store>, options: Options, recovered: Recovered) -> Result<Engine, OpenError> {
+    fn start(
+        store: Arc<Store>,
+        rows: Arc<RowStore>,
+        options: Options,
+        recovered: Recovered,
+    ) -> Result<Engine, OpenError> {
         let clock = Clock::starting_after(recovered.newest);
         let rules = rules(&options, recovered.rules, clock);
         let desk = Arc::new(Desk::new());
@@ -131,6 +137,7 @@ impl Engine {
         let snapshotter = Snapshotter {
             follower: follower(SNAPSHOT),
             store: store.clone(),
+            rows: rows.clone(),
             progress: shared.progress.clone(),
             failure: shared.failure.clone(),
             clock,
@@ -141,6 +148,7 @@ impl Engine {
         let reader = Reader {
             counter: shared.counter.clone(),
             store: store.clone(),
+            rows,
             world: shared.world.clone(),
             failure: shared.failure.clone(),
         };

@@ -3,22 +3,25 @@
 //! ```text
 //! DIR/FAKEMON      what this directory is, and the version of its format
 //! DIR/acknowledged 8 bytes: the first position that was not yet durable; a lower bound after a power cut
-//! DIR/journal/     RocksDB
-//!   blocks         first position           → hash of the block before ‖ block (32 bytes) ‖ block (fbs/journal.fbs)
+//! DIR/journal/     RocksDB, logged
+//!   blocks         first position           → hash of (hash of the block before ‖ block) ‖ block (fbs/journal.fbs)
 //!   collections    player, position         → what was caught there (fbs/snapshot.fbs)
-//!   fakemon        fakémon                  → the fakémon          ╮
-//!   players        player                   → name, used ids       │ the snapshot:
-//!   answers        player, last id, position→ answers, by id       │ rows that follow the journal
-//!   head           ""                       → how far the rows are ╯
+//! DIR/snapshot/    RocksDB, not logged: rows that follow the journal, and can be made again from it
+//!   fakemon        fakémon                  → the fakémon
+//!   players        player                   → name, used ids
+//!   answers        player, last id, position→ answers, by id
+//!   head           ""                       → how far the rows are
 //! ```
 //!
 //! Numbers in keys are big-endian, so that keys sort as numbers do.
 
 mod store;
+mod rows;
 mod chain;
 mod committer;
 
 pub(crate) use chain::{BlockHash, Link};
 pub(crate) use committer::{Committer, Desk, Name, Progress};
+pub(crate) use rows::{RowStore, Rows};
 pub use store::ReadError;
-pub(crate) use store::{FORMAT, Rows, Store};
+pub(crate) use store::{FORMAT, Store};

@@ -29,6 +29,8 @@ struct Ledger {
     waiters: Vec<(AttemptId, Waiter)>,
     /// Nearly in the order of the journal; forgotten from the front once the snapshot holds them.
     recent: VecDeque<Decision>,
+    /// As far as answers were forgotten.
+    forgotten_to: Position,
 }
 
 /// Told the answer to a throw that was sent again while the first was in flight; none if the first was not accepted.
@@ -98,12 +100,7 @@ impl Player {
             ledger.in_flight.remove(index);
         }
         ledger.recent.push_back(decision);
-        // Two out for one in: the ledger shrinks as soon as the snapshot has caught up.
-        for _ in 0..2 {
-            if ledger.recent.len() > LEDGER_RECENT_ANSWERS && ledger.recent[0].position < archived {
-                ledger.recent.pop_front();
-            }
-        }
+        ledger.forget(archived);
         if !ledger.waiters.is_empty() {
             let waiters = ledger.waiters_for(decision.attempt_id);
             drop(ledger);
@@ -123,6 +120,18 @@ impl Player {
 }
 
 impl Ledger {
+    /// Forgets what the snapshot holds, but for a few; looks at old answers only when the snapshot has moved on.
+    #[inline]
+    fn forget(&mut self, archived: Position) {
+        if archived == self.forgotten_to || self.recent.len() <= LEDGER_RECENT_ANSWERS {
+            return;
+        }
+        while self.recent.len() > LEDGER_RECENT_ANSWERS && self.recent[0].position < archived {
+            self.recent.pop_front();
+        }
+        self.forgotten_to = archived;
+    }
+
     fn waiters_for(&mut self, attempt: AttemptId) -> Vec<Waiter> {
         self.waiters.extract_if(.., |(waiting, _)| *waiting == attempt).map(|(_, waiter)| waiter).collect()
     }

@@ -3,7 +3,7 @@
 
 use crate::failure::Failure;
 use crate::ids::{AttemptId, FakemonId, PlayerId, Position, SpeciesId, Timestamp, Token};
-use crate::journal::{ReadError, Store};
+use crate::journal::{ReadError, RowStore, Store};
 use crate::limits::{COLLECTION_PAGE, READER_REQUESTS};
 use crate::mailbox::Mailbox;
 use crate::model::{Caught, Decision, Outcome};
@@ -46,6 +46,7 @@ impl Counter {
 pub(crate) struct Reader {
     pub(crate) counter: Arc<Counter>,
     pub(crate) store: Arc<Store>,
+    pub(crate) rows: Arc<RowStore>,
     pub(crate) world: Arc<World>,
     pub(crate) failure: Arc<Failure>,
 }
@@ -91,10 +92,10 @@ impl Reader {
     }
 
     fn archived(&self, token: Token, player: PlayerId, attempt: AttemptId) -> Result<Release, ReadError> {
-        let answer = self.store.answer(player, attempt)?;
+        let answer = self.rows.answer(player, attempt)?;
         let missing = || ReadError::Store(format!("the answer to attempt {attempt} of player {player} is missing"));
         let answer = answer.ok_or_else(missing)?;
-        let outcome = Outcome::ALL.get(usize::from(answer.outcome())).copied().ok_or_else(missing)?;
+        let outcome = Outcome::ALL.get(usize::from(answer.outcome().0)).copied().ok_or_else(missing)?;
         let decision = Decision {
             attempt_id: attempt,
             fakemon_id: FakemonId(answer.fakemon_id()),

@@ -2,7 +2,7 @@
 //! other way to start, whatever happened before.
 
 use crate::ids::{FakemonId, PlayerId, Position, ShardId, SpeciesId, Timestamp, owner};
-use crate::journal::{Link, ReadError, Store};
+use crate::journal::{Link, ReadError, RowStore, Store};
 use crate::model::{Decision, PlayerName};
 use crate::outbox::decision;
 use crate::place::Place;
@@ -34,8 +34,8 @@ pub(crate) struct Recovered {
 }
 
 /// Reads everything that a store knows, for so many shards.
-pub(crate) fn recover(store: &Store, shards: usize) -> Result<Recovered, ReadError> {
-    let head = store.head()?;
+pub(crate) fn recover(store: &Store, rows: &RowStore, shards: usize) -> Result<Recovered, ReadError> {
+    let head = rows.head()?;
     let opened = head.as_ref().and_then(|head| head.opened);
     let rules = opened.map(|opened| Rules { world_seed: opened.world_seed, reach_mm: opened.reach_mm });
     let head = head.unwrap_or(Head { position: 1, next_fakemon_id: 1, ..Head::default() });
@@ -50,9 +50,9 @@ pub(crate) fn recover(store: &Store, shards: usize) -> Result<Recovered, ReadErr
         snapshot: head,
         tail_events: 0,
     };
-    store.fakemon(&mut |row| recovered.appear(fakemon(&row)))?;
+    rows.fakemon(&mut |row| recovered.appear(fakemon(&row)))?;
     let mut players = HashMap::new();
-    store.players(&mut |id, row| {
+    rows.players(&mut |id, row| {
         if let Ok(name) = PlayerName::new(&row.name) {
             let used = row.used.iter().map(|range| (range.first(), range.last()));
             players.insert(id, Player::new(id, name, IdRanges::from_ranges(used)));

@@ -1,16 +1,17 @@
 //! The snapshot: rows that follow the journal, so that a start-up needs only the tail. A thread of low priority reads
-//! what is durable and, every few seconds, writes the rows that changed. It never asks a shard for anything; rows
+//! what is durable and, every few seconds, writes the rows that changed. Rows are not logged: they reach the disk with
+//! the blocks whenever those are flushed; after a crash the snapshot is a little older, the tail a little longer. It never asks a shard for anything; rows
 //! that are ahead of the head do no harm, because applying an event twice is applying it once.
 
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::follow::Follower;
 use crate::ids::{FakemonId, PlayerId, Position};
-use crate::journal::{Progress, ReadError, Rows, Store};
+use crate::journal::{Progress, ReadError, RowStore, Rows, Store};
 use crate::options::Retention;
 use crate::players::IdRanges;
 use crate::record;
-use fakemon_fbs::journal::{BlockReader, Event};
+use fakemon_fbs::journal::{BlockReader, Event, Outcome};
 use fakemon_fbs::snapshot::{Answer, Fakemon as FakemonRow, Head, IdRange, Player as PlayerRow};
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ struct Changes {
 pub(crate) struct Snapshotter {
     pub(crate) follower: Follower,
     pub(crate) store: Arc<Store>,
+    pub(crate) rows: Arc<RowStore>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) failure: Arc<Failure>,
     pub(crate) clock: Clock,
@@ -50,6 +52,7 @@ impl Snapshotter {
         loop {
             let stopping = self.follower.stopping();
             let result = self.follow().and_then(|()| self.forget());
+            let result = result.and_then(|()| if stopping { self.rows.flush() } else { Ok(()) });
             if let Err(error) = result {
                 return self.failure.set(error.to_string());
             }
@@ -64,11 +67,11 @@ impl Snapshotter {
         let mut changes = Changes::default();
         let due = Instant::now() + self.every;
         loop {
-            let (head, store, mut failed) = (&mut self.head, &self.store, None);
+            let (head, rows, mut failed) = (&mut self.head, &self.rows, None);
             let events = std::cell::Cell::new(changes.events);
             self.follower.read(
                 &mut |block, hash| {
-                    if let Err(error) = changes.take_in(block, head, store) {
+                    if let Err(error) = changes.take_in(block, head, rows) {
                         failed.get_or_insert(error);
                     }
                     head.block_hash = hash;
@@ -93,23 +96,23 @@ impl Snapshotter {
     }
 
     fn write(&mut self, changes: Changes) -> Result<(), ReadError> {
-        let players = changes.player_rows(&self.store)?;
+        let players = changes.player_rows(&self.rows)?;
         let mut answers = changes.answers;
         answers.values_mut().for_each(|answers| answers.sort_unstable_by_key(Answer::attempt_id));
         let fakemon: Vec<_> = changes.fakemon.into_values().collect();
         for rows in fakemon.chunks(BATCH_ROWS) {
-            self.store.write_rows(&Rows { fakemon: rows.into(), ..Rows::default() })?;
+            self.rows.write_rows(&Rows { fakemon: rows.into(), ..Rows::default() })?;
         }
         for rows in players.chunks(BATCH_ROWS) {
-            self.store.write_rows(&Rows { players: rows.into(), ..Rows::default() })?;
+            self.rows.write_rows(&Rows { players: rows.into(), ..Rows::default() })?;
         }
         for (player, answers) in answers {
             for rows in answers.chunks(BATCH_ROWS) {
-                self.store.write_rows(&Rows { answers: vec![(player, rows.into())], ..Rows::default() })?;
+                self.rows.write_rows(&Rows { answers: vec![(player, rows.into())], ..Rows::default() })?;
             }
         }
         let head = Head { position: self.follower.next.0, ..self.head.clone() };
-        self.store.write_rows(&Rows { head: Some(head), sync: self.follower.stopping(), ..Rows::default() })?;
+        self.rows.write_rows(&Rows { head: Some(head), ..Rows::default() })?;
         self.progress.set_snapshot(self.follower.next);
         Ok(())
     }
@@ -137,20 +140,23 @@ impl Snapshotter {
             Ok(std::ops::ControlFlow::Continue(()))
         })?;
         match (keep_from, self.store.first_position()?) {
-            (Some(keep_from), Some(first)) if keep_from > first => self.store.forget_blocks(keep_from),
+            (Some(keep_from), Some(first)) if keep_from > first => {
+                self.rows.flush()?; // what the rows hold only in memory, the blocks must still hold on disk
+                self.store.forget_blocks(keep_from)
+            }
             _ => Ok(()),
         }
     }
 }
 
 impl Changes {
-    fn take_in(&mut self, block: &BlockReader<'_>, head: &mut Head, store: &Store) -> Result<(), ReadError> {
+    fn take_in(&mut self, block: &BlockReader<'_>, head: &mut Head, rows: &RowStore) -> Result<(), ReadError> {
         let mut result = Ok(());
         block.for_each(|position, _, event| {
             if let Some(at) = record::at(&event) {
                 head.last_ns = head.last_ns.max(at.0);
             }
-            if let Err(error) = self.take_in_event(position, event, head, store) {
+            if let Err(error) = self.take_in_event(position, event, head, rows) {
                 result = Err(error);
             }
         });
@@ -164,15 +170,15 @@ impl Changes {
         position: u64,
         event: Event<'_>,
         head: &mut Head,
-        store: &Store,
+        rows: &RowStore,
     ) -> Result<(), ReadError> {
         match event {
             Event::Attempt(attempt) => {
-                let outcome = record::outcome(attempt.outcome());
-                let answer = Answer::new(attempt.attempt_id(), attempt.fakemon_id(), position, outcome as u8);
+                let outcome = attempt.outcome();
+                let answer = Answer::of(attempt.attempt_id(), attempt.fakemon_id(), position, outcome);
                 self.answers.entry(PlayerId(attempt.player())).or_default().push(answer);
-                if outcome == crate::model::Outcome::Captured {
-                    self.end(FakemonId(attempt.fakemon_id()), attempt.player(), position, store)?;
+                if outcome == Outcome::Captured {
+                    self.end(FakemonId(attempt.fakemon_id()), attempt.player(), position, rows)?;
                 }
             }
             Event::Appeared(appeared) => {
@@ -188,7 +194,7 @@ impl Changes {
                 head.next_fakemon_id = next_fakemon_id(head.next_fakemon_id, FakemonId(appeared.fakemon_id()));
                 self.fakemon.insert(FakemonId(appeared.fakemon_id()), row);
             }
-            Event::Vanished(vanished) => self.end(FakemonId(vanished.fakemon_id()), VANISHED, position, store)?,
+            Event::Vanished(vanished) => self.end(FakemonId(vanished.fakemon_id()), VANISHED, position, rows)?,
             Event::PlayerNamed(named) => drop(self.names.insert(PlayerId(named.player), named.name)),
             Event::SpeciesNamed(named) => name_species(&mut head.species, named.species, named.name),
             Event::Opened(opened) => head.opened = Some(opened),
@@ -196,11 +202,11 @@ impl Changes {
         Ok(())
     }
 
-    fn end(&mut self, id: FakemonId, winner: u32, position: u64, store: &Store) -> Result<(), ReadError> {
+    fn end(&mut self, id: FakemonId, winner: u32, position: u64, rows: &RowStore) -> Result<(), ReadError> {
         let row = match self.fakemon.get_mut(&id) {
             Some(row) => row,
             None => {
-                let row = store.fakemon_row(id)?;
+                let row = rows.fakemon_row(id)?;
                 let row = row.ok_or_else(|| ReadError::corrupt(Position(position), "its fakémon never appeared"))?;
                 self.fakemon.entry(id).or_insert(row)
             }
@@ -210,13 +216,13 @@ impl Changes {
     }
 
     /// The rows of all players who threw: what was used before, and what was used since.
-    fn player_rows(&self, store: &Store) -> Result<Vec<(PlayerId, PlayerRow)>, ReadError> {
+    fn player_rows(&self, rows: &RowStore) -> Result<Vec<(PlayerId, PlayerRow)>, ReadError> {
         let new = self.names.keys().filter(|player| !self.answers.contains_key(*player));
-        self.answers.keys().chain(new).map(|player| Ok((*player, self.player_row(*player, store)?))).collect()
+        self.answers.keys().chain(new).map(|player| Ok((*player, self.player_row(*player, rows)?))).collect()
     }
 
-    fn player_row(&self, player: PlayerId, store: &Store) -> Result<PlayerRow, ReadError> {
-        let before = store.player_row(player)?;
+    fn player_row(&self, player: PlayerId, rows: &RowStore) -> Result<PlayerRow, ReadError> {
+        let before = rows.player_row(player)?;
         let name = before.as_ref().map(|row| row.name.clone()).or_else(|| self.names.get(&player).cloned());
         let name = name.ok_or_else(|| ReadError::Store(format!("player {player} threw without ever being named")))?;
         let used = before.iter().flat_map(|row| &row.used).map(|range| (range.first(), range.last()));

@@ -430,10 +430,10 @@ impl<'a> IdRange {
 // struct Answer, aligned to 8
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq)]
-pub struct Answer(pub [u8; 32]);
+pub struct Answer(pub [u8; 24]);
 impl Default for Answer { 
   fn default() -> Self { 
-    Self([0; 32])
+    Self([0; 24])
   }
 }
 impl ::core::fmt::Debug for Answer {
@@ -441,8 +441,7 @@ impl ::core::fmt::Debug for Answer {
     f.debug_struct("Answer")
       .field("attempt_id", &self.attempt_id())
       .field("fakemon_id", &self.fakemon_id())
-      .field("position", &self.position())
-      .field("outcome", &self.outcome())
+      .field("position_outcome", &self.position_outcome())
       .finish()
   }
 }
@@ -489,14 +488,12 @@ impl<'a> Answer {
   pub fn new(
     attempt_id: u64,
     fakemon_id: u64,
-    position: u64,
-    outcome: u8,
+    position_outcome: u64,
   ) -> Self {
-    let mut s = Self([0; 32]);
+    let mut s = Self([0; 24]);
     s.set_attempt_id(attempt_id);
     s.set_fakemon_id(fakemon_id);
-    s.set_position(position);
-    s.set_outcome(outcome);
+    s.set_position_outcome(position_outcome);
     s
   }
 
@@ -558,7 +555,7 @@ impl<'a> Answer {
     }
   }
 
-  pub fn position(&self) -> u64 {
+  pub fn position_outcome(&self) -> u64 {
     let mut mem = ::core::mem::MaybeUninit::<<u64 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
     // Safety:
     // Created from a valid Table for this object
@@ -573,7 +570,7 @@ impl<'a> Answer {
     })
   }
 
-  pub fn set_position(&mut self, x: u64) {
+  pub fn set_position_outcome(&mut self, x: u64) {
     let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
     // Safety:
     // Created from a valid Table for this object
@@ -583,35 +580,6 @@ impl<'a> Answer {
         &x_le as *const _ as *const u8,
         self.0[16..].as_mut_ptr(),
         ::core::mem::size_of::<<u64 as ::flatbuffers::EndianScalar>::Scalar>(),
-      );
-    }
-  }
-
-  pub fn outcome(&self) -> u8 {
-    let mut mem = ::core::mem::MaybeUninit::<<u8 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
-    // Safety:
-    // Created from a valid Table for this object
-    // Which contains a valid value in this slot
-    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
-      ::core::ptr::copy_nonoverlapping(
-        self.0[24..].as_ptr(),
-        mem.as_mut_ptr() as *mut u8,
-        ::core::mem::size_of::<<u8 as ::flatbuffers::EndianScalar>::Scalar>(),
-      );
-      mem.assume_init()
-    })
-  }
-
-  pub fn set_outcome(&mut self, x: u8) {
-    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
-    // Safety:
-    // Created from a valid Table for this object
-    // Which contains a valid value in this slot
-    unsafe {
-      ::core::ptr::copy_nonoverlapping(
-        &x_le as *const _ as *const u8,
-        self.0[24..].as_mut_ptr(),
-        ::core::mem::size_of::<<u8 as ::flatbuffers::EndianScalar>::Scalar>(),
       );
     }
   }

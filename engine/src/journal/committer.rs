@@ -233,7 +233,12 @@ impl Committer {
         value.extend_from_slice(block);
         let written = self.store.write_block(first, value, captures.into_iter(), self.durability);
         written.map_err(|error| explain_write(&error))?;
-        self.store.acknowledge(self.link.next).map_err(|error| format!("the file `acknowledged`: {error}"))
+        // Without a sync nothing is promised.
+        match self.durability {
+            Durability::Synced => self.store.acknowledge(self.link.next),
+            Durability::Unsynced => Ok(()),
+        }
+        .map_err(|error| format!("the file `acknowledged` could not be written: {error}"))
     }
 
     fn release(&self, first: Position, turns: &mut Vec<Turn>, durable_at: crate::ids::Timestamp) {

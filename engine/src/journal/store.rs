@@ -1,13 +1,13 @@
 //! RocksDB behind types: keys and values in, rows and blocks out.
 
 use super::chain::StoredBlock;
-use crate::ids::{AttemptId, FakemonId, PlayerId, Position};
+use crate::ids::{PlayerId, Position};
 use crate::options::{Durability, OpenError};
 use fakemon_fbs::Malformed;
-use fakemon_fbs::snapshot::{self, Answer, Caught, Fakemon, Head};
+use fakemon_fbs::snapshot::{self, Caught};
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompactionStyle, DBCompressionType,
-    Direction, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode,
+    Options, ReadOptions, WriteBatch, WriteOptions,
 };
 use std::fs;
 use std::ops::ControlFlow;
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 pub(crate) const FORMAT: u32 = 1;
 const IDENTITY: &str = "FAKEMON";
 const ACKNOWLEDGED: &str = "acknowledged";
-const FAMILIES: [&str; 6] = ["blocks", "collections", "fakemon", "players", "answers", "head"];
+const FAMILIES: [&str; 2] = ["blocks", "collections"];
 
 /// A journal that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +31,7 @@ pub enum ReadError {
         what: String,
     },
     /// The disk or the store said no.
-    #[error("the journal cannot be read: {0}")]
+    #[error("it cannot be read: {0}")]
     Store(String),
 }
 
@@ -43,11 +43,11 @@ impl ReadError {
 
 impl From<rocksdb::Error> for ReadError {
     fn from(error: rocksdb::Error) -> Self {
-        ReadError::Store(error.to_string())
+        ReadError::Store(explain(error.as_ref()))
     }
 }
 
-fn malformed(row: &str, error: &Malformed) -> ReadError {
+pub(super) fn malformed(row: &str, error: &Malformed) -> ReadError {
     ReadError::Store(format!("a row of `{row}` is damaged: {error}"))
 }
 
@@ -91,9 +91,7 @@ impl Store {
         if !identify(dir)? {
             return Err(fail(&"it is not a fakemon data directory (no file FAKEMON in it)"));
         }
-        static OPENED: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let opened = OPENED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let scratch = std::env::temp_dir().join(format!("fakemon-reader-{}-{opened}", std::process::id()));
+        let scratch = scratch_dir();
         let told = fs::File::open(dir.join(ACKNOWLEDGED)).map_or(Position(0), |file| told(&file));
         let mut options = database_options();
         options.create_if_missing(false);
@@ -238,91 +236,6 @@ impl Store {
         }
         Ok(captures)
     }
-
-    /// Where the snapshot stands; none in a new directory.
-    pub(crate) fn head(&self) -> Result<Option<Head>, ReadError> {
-        let Some(bytes) = self.db.get_pinned_cf(self.family("head"), b"")? else {
-            return Ok(None);
-        };
-        snapshot::read_head(&bytes).map(Some).map_err(|error| malformed("head", &error))
-    }
-
-    /// All fakémon of the snapshot.
-    pub(crate) fn fakemon(&self, visit: &mut dyn FnMut(Fakemon)) -> Result<(), ReadError> {
-        let family = self.family("fakemon");
-        for entry in self.db.iterator_cf_opt(family, scan_options(), IteratorMode::Start) {
-            visit(snapshot::read_fakemon(&entry?.1).map_err(|error| malformed("fakemon", &error))?);
-        }
-        Ok(())
-    }
-
-    /// One fakémon of the snapshot.
-    pub(crate) fn fakemon_row(&self, id: FakemonId) -> Result<Option<Fakemon>, ReadError> {
-        let Some(bytes) = self.db.get_pinned_cf(self.family("fakemon"), id.0.to_be_bytes())? else {
-            return Ok(None);
-        };
-        snapshot::read_fakemon(&bytes).map(Some).map_err(|error| malformed("fakemon", &error))
-    }
-
-    /// All players of the snapshot.
-    pub(crate) fn players(&self, visit: &mut dyn FnMut(PlayerId, snapshot::Player)) -> Result<(), ReadError> {
-        for entry in self.db.iterator_cf_opt(self.family("players"), scan_options(), IteratorMode::Start) {
-            let (key, value) = entry?;
-            let id = key.as_ref().try_into().map(u32::from_be_bytes);
-            let id = id.map_err(|_| ReadError::Store("a key of `players` is damaged".into()))?;
-            visit(PlayerId(id), snapshot::read_player(&value).map_err(|error| malformed("players", &error))?);
-        }
-        Ok(())
-    }
-
-    /// One player of the snapshot.
-    pub(crate) fn player_row(&self, id: PlayerId) -> Result<Option<snapshot::Player>, ReadError> {
-        let Some(bytes) = self.db.get_pinned_cf(self.family("players"), id.0.to_be_bytes())? else {
-            return Ok(None);
-        };
-        snapshot::read_player(&bytes).map(Some).map_err(|error| malformed("players", &error))
-    }
-
-    /// The answer to a throw, from the snapshot. Ids that were used in their order are found at once.
-    pub(crate) fn answer(&self, player: PlayerId, attempt: AttemptId) -> Result<Option<Answer>, ReadError> {
-        let start = answers_key(player, attempt, Position(0));
-        let mode = IteratorMode::From(&start, Direction::Forward);
-        for entry in self.db.iterator_cf(self.family("answers"), mode) {
-            let (key, value) = entry?;
-            if !key.starts_with(&player.0.to_be_bytes()) {
-                break;
-            }
-            let answers = snapshot::read_answers(&value).map_err(|error| malformed("answers", &error))?;
-            if let Ok(index) = answers.binary_search_by_key(&attempt.0, Answer::attempt_id) {
-                return Ok(Some(answers[index]));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Brings rows of the snapshot up to date. They become durable with the next block; until then, and if some are
-    /// ahead of the head, recovery applies the same events again.
-    pub(crate) fn write_rows(&self, rows: &Rows) -> Result<(), ReadError> {
-        let mut batch = WriteBatch::default();
-        for row in &rows.fakemon {
-            batch.put_cf(self.family("fakemon"), row.fakemon_id().to_be_bytes(), row.0);
-        }
-        for (id, player) in &rows.players {
-            batch.put_cf(self.family("players"), id.0.to_be_bytes(), snapshot::write_player(player));
-        }
-        for (id, answers) in &rows.answers {
-            if let (Some(last), Some(first)) = (answers.last(), answers.first()) {
-                let key = answers_key(*id, AttemptId(last.attempt_id()), Position(first.position()));
-                batch.put_cf(self.family("answers"), key, snapshot::write_answers(answers));
-            }
-        }
-        if let Some(head) = &rows.head {
-            batch.put_cf(self.family("head"), b"", snapshot::write_head(head));
-        }
-        let mut options = WriteOptions::default();
-        options.set_sync(rows.head.is_some() && rows.sync);
-        Ok(self.db.write_opt(batch, &options)?)
-    }
 }
 
 impl Drop for Store {
@@ -333,19 +246,6 @@ impl Drop for Store {
     }
 }
 
-/// Rows of the snapshot that changed.
-#[derive(Default)]
-pub(crate) struct Rows {
-    pub(crate) fakemon: Vec<Fakemon>,
-    pub(crate) players: Vec<(PlayerId, snapshot::Player)>,
-    /// Each list sorted by attempt id.
-    pub(crate) answers: Vec<(PlayerId, Vec<Answer>)>,
-    /// With the last rows: how far they reach.
-    pub(crate) head: Option<Head>,
-    /// Whether to wait until they are durable.
-    pub(crate) sync: bool,
-}
-
 fn collection_key(player: PlayerId, position: Position) -> [u8; 12] {
     let mut key = [0; 12];
     key[..4].copy_from_slice(&player.0.to_be_bytes());
@@ -353,17 +253,16 @@ fn collection_key(player: PlayerId, position: Position) -> [u8; 12] {
     key
 }
 
-fn answers_key(player: PlayerId, last: AttemptId, position: Position) -> [u8; 20] {
-    let mut key = [0; 20];
-    key[..4].copy_from_slice(&player.0.to_be_bytes());
-    key[4..12].copy_from_slice(&last.0.to_be_bytes());
-    key[12..].copy_from_slice(&position.0.to_be_bytes());
-    key
-}
-
-fn number(key: &[u8]) -> Result<u64, ReadError> {
+pub(super) fn number(key: &[u8]) -> Result<u64, ReadError> {
     let bytes = key.try_into().map_err(|_| ReadError::Store("a key has the wrong length".into()))?;
     Ok(u64::from_be_bytes(bytes))
+}
+
+/// Where a reader beside a running server may write its own notes.
+pub(super) fn scratch_dir() -> PathBuf {
+    static OPENED: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let opened = OPENED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    std::env::temp_dir().join(format!("fakemon-reader-{}-{opened}", std::process::id()))
 }
 
 /// The position in the note of what was told; 0 if there is no (whole) note.
@@ -395,9 +294,12 @@ fn identify(dir: &Path) -> Result<bool, OpenError> {
 }
 
 /// RocksDB's words, and what to do.
-fn explain(error: &str) -> String {
+pub(super) fn explain(error: &str) -> String {
     if error.contains("lock") && (error.contains("LOCK") || error.contains("temporarily unavailable")) {
         return "another process has it open: stop that one, or give another directory".into();
+    }
+    if error.starts_with("Corruption") && error.contains("/snapshot/") {
+        return format!("the snapshot is damaged ({error}): delete the folder `snapshot`, it is made again");
     }
     if error.starts_with("Corruption") {
         return format!("the journal is damaged ({error}); restore a copy, what was acknowledged is not all here");
@@ -440,16 +342,12 @@ fn family_options(name: &str, cache: &Cache) -> Options {
     options.set_block_based_table_factory(&table);
     // Keys of blocks ascend: leveled compaction only moves their files, and nothing is ever written twice.
     options.set_compression_type(DBCompressionType::Lz4);
-    if name == "answers" {
-        // Their keys come in no order, one for every throw: levels would write them again and again.
-        options.set_compaction_style(DBCompactionStyle::Universal);
-    }
     options.set_write_buffer_size(if name == "blocks" { 64 << 20 } else { 16 << 20 });
     options.set_max_write_buffer_number(4);
     options
 }
 
-fn scan_options() -> ReadOptions {
+pub(super) fn scan_options() -> ReadOptions {
     let mut options = ReadOptions::default();
     options.set_readahead_size(4 << 20);
     options.fill_cache(false);

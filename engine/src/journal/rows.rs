@@ -1,0 +1,213 @@
+//! The snapshot's rows, in a database of their own: they are made from the journal, and can be made again. They are not
+//! logged; all families are flushed together, so that after a crash the rows are those of one moment.
+
+use super::store::{ReadError, explain, malformed, scan_options, scratch_dir};
+use crate::ids::{AttemptId, FakemonId, PlayerId, Position};
+use crate::options::OpenError;
+use fakemon_fbs::snapshot::{self, Answer, Fakemon, Head};
+use rocksdb::{
+    BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompactionStyle, DBCompressionType, Direction,
+    FlushOptions, IteratorMode, Options, WriteBatch, WriteOptions,
+};
+use std::path::{Path, PathBuf};
+
+const FAMILIES: [&str; 4] = ["fakemon", "players", "answers", "head"];
+
+/// The rows of a data directory.
+pub(crate) struct RowStore {
+    db: DB,
+    /// Of a reader beside a running server: where its own notes lie.
+    scratch: Option<PathBuf>,
+}
+
+impl RowStore {
+    fn open(dir: &Path) -> Result<RowStore, OpenError> {
+        let db = DB::open_cf_descriptors(&database_options(), dir.join("snapshot"), families());
+        Ok(RowStore { db: db.map_err(|error| fail(dir, &error))?, scratch: None })
+    }
+
+    /// Opens the rows of a data directory whose journal ends at `end`. Rows that know more than the journal, after a
+    /// power cut without syncs, are made again.
+    pub(crate) fn open_up_to(dir: &Path, end: Position) -> Result<RowStore, OpenError> {
+        let rows = RowStore::open(dir)?;
+        let head = rows.head().map_err(|error| OpenError(error.to_string()))?;
+        if head.is_none_or(|head| head.position <= end.0) {
+            return Ok(rows);
+        }
+        tracing::warn!("the snapshot is ahead of the journal, which ends at {end}: it is made again");
+        drop(rows);
+        let snapshot = dir.join("snapshot");
+        std::fs::remove_dir_all(&snapshot)
+            .map_err(|error| OpenError(format!("{} cannot be deleted: {error}", snapshot.display())))?;
+        RowStore::open(dir)
+    }
+
+    /// Opens the rows of a data directory for reading; none if there are none yet.
+    pub(crate) fn open_to_read(dir: &Path) -> Result<Option<RowStore>, OpenError> {
+        if !dir.join("snapshot").join("CURRENT").exists() {
+            return Ok(None);
+        }
+        let scratch = scratch_dir();
+        let mut options = database_options();
+        options.create_if_missing(false);
+        options.create_missing_column_families(false);
+        options.set_max_open_files(-1);
+        let db = DB::open_cf_descriptors_as_secondary(&options, dir.join("snapshot"), scratch.clone(), families());
+        Ok(Some(RowStore { db: db.map_err(|error| fail(dir, &error))?, scratch: Some(scratch) }))
+    }
+
+    fn family(&self, name: &str) -> &ColumnFamily {
+        self.db.cf_handle(name).expect("all families are opened with the rows")
+    }
+
+    /// Where the snapshot stands; none in a new directory.
+    pub(crate) fn head(&self) -> Result<Option<Head>, ReadError> {
+        let Some(bytes) = self.db.get_pinned_cf(self.family("head"), b"")? else {
+            return Ok(None);
+        };
+        snapshot::read_head(&bytes).map(Some).map_err(|error| malformed("head", &error))
+    }
+
+    /// All fakémon of the snapshot.
+    pub(crate) fn fakemon(&self, visit: &mut dyn FnMut(Fakemon)) -> Result<(), ReadError> {
+        let family = self.family("fakemon");
+        for entry in self.db.iterator_cf_opt(family, scan_options(), IteratorMode::Start) {
+            visit(snapshot::read_fakemon(&entry?.1).map_err(|error| malformed("fakemon", &error))?);
+        }
+        Ok(())
+    }
+
+    /// One fakémon of the snapshot.
+    pub(crate) fn fakemon_row(&self, id: FakemonId) -> Result<Option<Fakemon>, ReadError> {
+        let Some(bytes) = self.db.get_pinned_cf(self.family("fakemon"), id.0.to_be_bytes())? else {
+            return Ok(None);
+        };
+        snapshot::read_fakemon(&bytes).map(Some).map_err(|error| malformed("fakemon", &error))
+    }
+
+    /// All players of the snapshot.
+    pub(crate) fn players(&self, visit: &mut dyn FnMut(PlayerId, snapshot::Player)) -> Result<(), ReadError> {
+        for entry in self.db.iterator_cf_opt(self.family("players"), scan_options(), IteratorMode::Start) {
+            let (key, value) = entry?;
+            let id = key.as_ref().try_into().map(u32::from_be_bytes);
+            let id = id.map_err(|_| ReadError::Store("a key of `players` is damaged".into()))?;
+            visit(PlayerId(id), snapshot::read_player(&value).map_err(|error| malformed("players", &error))?);
+        }
+        Ok(())
+    }
+
+    /// One player of the snapshot.
+    pub(crate) fn player_row(&self, id: PlayerId) -> Result<Option<snapshot::Player>, ReadError> {
+        let Some(bytes) = self.db.get_pinned_cf(self.family("players"), id.0.to_be_bytes())? else {
+            return Ok(None);
+        };
+        snapshot::read_player(&bytes).map(Some).map_err(|error| malformed("players", &error))
+    }
+
+    /// The answer to a throw, from the snapshot. Ids that were used in their order are found at once.
+    pub(crate) fn answer(&self, player: PlayerId, attempt: AttemptId) -> Result<Option<Answer>, ReadError> {
+        let start = answers_key(player, attempt, Position(0));
+        let mode = IteratorMode::From(&start, Direction::Forward);
+        for entry in self.db.iterator_cf(self.family("answers"), mode) {
+            let (key, value) = entry?;
+            if !key.starts_with(&player.0.to_be_bytes()) {
+                break;
+            }
+            let answers = snapshot::read_answers(&value).map_err(|error| malformed("answers", &error))?;
+            if let Ok(index) = answers.binary_search_by_key(&attempt.0, Answer::attempt_id) {
+                return Ok(Some(answers[index]));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Brings rows up to date. Some may be ahead of the head: recovery applies the same events again.
+    pub(crate) fn write_rows(&self, rows: &Rows) -> Result<(), ReadError> {
+        let mut batch = WriteBatch::default();
+        for row in &rows.fakemon {
+            batch.put_cf(self.family("fakemon"), row.fakemon_id().to_be_bytes(), row.0);
+        }
+        for (id, player) in &rows.players {
+            batch.put_cf(self.family("players"), id.0.to_be_bytes(), snapshot::write_player(player));
+        }
+        for (id, answers) in &rows.answers {
+            if let (Some(last), Some(first)) = (answers.last(), answers.first()) {
+                let key = answers_key(*id, AttemptId(last.attempt_id()), Position(first.position()));
+                batch.put_cf(self.family("answers"), key, snapshot::write_answers(answers));
+            }
+        }
+        if let Some(head) = &rows.head {
+            batch.put_cf(self.family("head"), b"", snapshot::write_head(head));
+        }
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        Ok(self.db.write_opt(batch, &options)?)
+    }
+
+    /// Brings everything that is only in memory to the disk.
+    pub(crate) fn flush(&self) -> Result<(), ReadError> {
+        let families = FAMILIES.map(|name| self.family(name));
+        Ok(self.db.flush_cfs_opt(&families, &FlushOptions::default())?)
+    }
+}
+
+impl Drop for RowStore {
+    fn drop(&mut self) {
+        if let Some(scratch) = &self.scratch {
+            drop(std::fs::remove_dir_all(scratch));
+        }
+    }
+}
+
+/// Rows that changed.
+#[derive(Default)]
+pub(crate) struct Rows {
+    pub(crate) fakemon: Vec<Fakemon>,
+    pub(crate) players: Vec<(PlayerId, snapshot::Player)>,
+    /// Each list sorted by attempt id.
+    pub(crate) answers: Vec<(PlayerId, Vec<Answer>)>,
+    /// With the last rows: how far they reach.
+    pub(crate) head: Option<Head>,
+}
+
+fn answers_key(player: PlayerId, last: AttemptId, position: Position) -> [u8; 20] {
+    let mut key = [0; 20];
+    key[..4].copy_from_slice(&player.0.to_be_bytes());
+    key[4..12].copy_from_slice(&last.0.to_be_bytes());
+    key[12..].copy_from_slice(&position.0.to_be_bytes());
+    key
+}
+
+fn fail(dir: &Path, error: &rocksdb::Error) -> OpenError {
+    let error = explain(error.as_ref());
+    OpenError(format!("the snapshot in {}: {error} (it can be deleted: it is made again)", dir.display()))
+}
+
+fn database_options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_atomic_flush(true);
+    options.set_max_background_jobs(2);
+    options.set_keep_log_file_num(4);
+    options.set_stats_dump_period_sec(0);
+    options
+}
+
+fn families() -> Vec<ColumnFamilyDescriptor> {
+    FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options(name))).into()
+}
+
+fn family_options(name: &str) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_bloom_filter(10.0, false);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_write_buffer_size(64 << 20);
+    if name == "answers" {
+        // Their keys come in no order, one for every throw: levels would write them again and again.
+        options.set_compaction_style(DBCompactionStyle::Universal);
+    }
+    options
+}
