@@ -4,7 +4,7 @@
 use crate::command::{Attempt, Completion, Spawn, SpawnError, Stages, SubmitError, Throttled};
 use crate::ids::{AttemptId, FakemonId, Position, Timestamp, Token, owner};
 use crate::journal::Name;
-use crate::limits::{CLIENT_IN_FLIGHT_MAX, LIFETIME_S_MAX};
+use crate::limits::{CLIENT_IN_FLIGHT_MAX, LIFETIME_S_MAX, SNAPSHOT_LAG_MAX};
 use crate::metrics::ThrowFigures;
 use crate::model::{Decision, PlayerName};
 use crate::outbox::{Outbox, Release, decision};
@@ -185,7 +185,10 @@ impl Client {
         if self.shared.stopping.load(Ordering::SeqCst) || self.shared.failure.happened() {
             return Err(SubmitError::Stopped);
         }
-        if self.in_flight >= CLIENT_IN_FLIGHT_MAX { Err(THROTTLED) } else { Ok(()) }
+        let progress = &self.shared.progress;
+        let lag = progress.committed().0.saturating_sub(progress.snapshot().0);
+        let full = self.in_flight >= CLIENT_IN_FLIGHT_MAX || lag > SNAPSHOT_LAG_MAX;
+        if full { Err(THROTTLED) } else { Ok(()) }
     }
 
     /// Wakes the shards that have something to do: once per turn, not once per command.

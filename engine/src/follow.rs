@@ -34,7 +34,8 @@ impl Follower {
         self.stop.load(Ordering::SeqCst)
     }
 
-    fn behind(&self) -> bool {
+    /// Whether there is something to read.
+    pub(crate) fn behind(&self) -> bool {
         self.next < self.progress.committed()
     }
 

@@ -19,6 +19,9 @@ pub const GROUP_EVENTS_MAX: usize = 65_536;
 pub const CLIENT_IN_FLIGHT_MAX: usize = 65_536;
 /// Answers that a player's ledger holds in memory once they are in the snapshot too.
 pub const LEDGER_RECENT_ANSWERS: usize = 64;
+/// Events by which the snapshot may lag behind before throws are throttled: ledgers hold their answers until then, in
+/// 32 bytes each.
+pub const SNAPSHOT_LAG_MAX: u64 = 16_000_000;
 /// Look-ups in the archive (collections, answers from long ago) that wait for the reader.
 pub const READER_REQUESTS: usize = 4_096;
 /// Batches of changes of the world that wait for one subscriber before it has to look again.

@@ -14,13 +14,21 @@ use crate::record;
 use fakemon_fbs::journal::{BlockReader, Event, Outcome};
 use fakemon_fbs::snapshot::{Answer, Fakemon as FakemonRow, Head, IdRange, Player as PlayerRow};
 use hashbrown::HashMap;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Rows are written after so many events at the latest.
 const EVENTS_MAX: u64 = 1_000_000;
-/// Rows in one write batch: few, so that a group never waits long behind one.
+/// Rows in one write batch.
 const BATCH_ROWS: usize = 512;
+/// How long this thread works before it lets others work: the scheduler of a busy machine would let it go on for
+/// milliseconds, and throws wait for the processor that long.
+const TURN: Duration = Duration::from_micros(300);
+/// How long it lets them.
+const PAUSE: Duration = Duration::from_micros(500);
+/// How often it looks for work when there is none: not at every commit, a snapshot may be late.
+const IDLE: Duration = Duration::from_millis(50);
 /// No winner: it has vanished.
 const VANISHED: u32 = u32::MAX;
 
@@ -50,7 +58,7 @@ impl Snapshotter {
     pub(crate) fn run(mut self) {
         lower_priority();
         loop {
-            let stopping = self.follower.stopping();
+            let stopping = self.follower.stopping() && !self.follower.behind();
             let result = self.follow().and_then(|()| self.forget());
             let result = result.and_then(|()| if stopping { self.rows.flush() } else { Ok(()) });
             if let Err(error) = result {
@@ -68,7 +76,7 @@ impl Snapshotter {
         let due = Instant::now() + self.every;
         loop {
             let (head, rows, mut failed) = (&mut self.head, &self.rows, None);
-            let events = std::cell::Cell::new(changes.events);
+            let (events, turn) = (Cell::new(changes.events), Instant::now());
             self.follower.read(
                 &mut |block, hash| {
                     if let Err(error) = changes.take_in(block, head, rows) {
@@ -77,17 +85,17 @@ impl Snapshotter {
                     head.block_hash = hash;
                     events.set(changes.events);
                 },
-                &|| events.get() >= EVENTS_MAX,
+                &|| events.get() >= EVENTS_MAX || turn.elapsed() >= TURN,
             )?;
             if let Some(error) = failed {
                 return Err(error);
             }
             let left = due.saturating_duration_since(Instant::now());
-            if changes.events >= EVENTS_MAX || left.is_zero() || self.follower.stopping() {
+            let stopping = self.follower.stopping() && !self.follower.behind();
+            if changes.events >= EVENTS_MAX || left.is_zero() || stopping {
                 break;
             }
-            // Not at every commit: a snapshot may be late, and reading many blocks at once is cheaper.
-            std::thread::park_timeout(left.min(Duration::from_millis(50)));
+            std::thread::park_timeout(left.min(if self.follower.behind() { PAUSE } else { IDLE }));
         }
         if changes.events == 0 {
             return Ok(());
@@ -101,19 +109,27 @@ impl Snapshotter {
         answers.values_mut().for_each(|answers| answers.sort_unstable_by_key(Answer::attempt_id));
         let fakemon: Vec<_> = changes.fakemon.into_values().collect();
         for rows in fakemon.chunks(BATCH_ROWS) {
-            self.rows.write_rows(&Rows { fakemon: rows.into(), ..Rows::default() })?;
+            self.write_rows(&Rows { fakemon: rows.into(), ..Rows::default() })?;
         }
         for rows in players.chunks(BATCH_ROWS) {
-            self.rows.write_rows(&Rows { players: rows.into(), ..Rows::default() })?;
+            self.write_rows(&Rows { players: rows.into(), ..Rows::default() })?;
         }
         for (player, answers) in answers {
             for rows in answers.chunks(BATCH_ROWS) {
-                self.rows.write_rows(&Rows { answers: vec![(player, rows.into())], ..Rows::default() })?;
+                self.write_rows(&Rows { answers: vec![(player, rows.into())], ..Rows::default() })?;
             }
         }
         let head = Head { position: self.follower.next.0, ..self.head.clone() };
         self.rows.write_rows(&Rows { head: Some(head), ..Rows::default() })?;
         self.progress.set_snapshot(self.follower.next);
+        Ok(())
+    }
+
+    fn write_rows(&self, rows: &Rows) -> Result<(), ReadError> {
+        self.rows.write_rows(rows)?;
+        if !self.follower.stopping() {
+            std::thread::sleep(PAUSE / 5);
+        }
         Ok(())
     }
 
