@@ -9,12 +9,14 @@ mod in_process;
 mod yardstick;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use fakemon_engine::ids::{AttemptId, FakemonId, PlayerId, SpeciesId, Timestamp, owner};
+use fakemon_engine::ids::{AttemptId, FakemonId, PlayerId, ShardId, SpeciesId, Timestamp, Token, owner};
 use fakemon_engine::mailbox::Mailbox;
-use fakemon_engine::model::Outcome;
+use fakemon_engine::model::{Outcome, PlayerName};
 use fakemon_engine::resolve::{Rules, Throw, resolve};
+use fakemon_engine::shard::{ClientId, Shard, ThrowCommand};
 use fakemon_engine::species::CatchRate;
 use fakemon_engine::state::{Change, Fakemon, Population};
+use fakemon_engine::{Engine, Options};
 use fakemon_fbs::journal::{self, BlockHead, BlockWriter, SectionDraft};
 use fakemon_workload::{Act, Board, Nth, Scenario, Throws, World};
 use in_process::InProcess;
@@ -115,27 +117,27 @@ fn mailbox(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// One hot fakémon on one core, everything but the journal: take from the mailbox, decide, apply, write the block.
+/// One hot fakémon on one core, everything but the journal: through the mailbox, decided by the shard, answers and
+/// records ready to be written.
 fn hot_without_journal(criterion: &mut Criterion) {
     let (throws, fakemon) = prepared(Scenario::Hot);
+    let dir = tempfile::tempdir().expect("a directory for the player's name");
+    let engine = Engine::open(dir.path(), Options { cores: 1, ..Options::default() }).expect("an empty directory");
+    let client = engine.client().expect("the first client");
+    let player = client.register(&PlayerName::new("ash").expect("a name")).expect("the first player");
     let mailbox = Mailbox::for_thread(16_384);
-    let (mut population, mut writer) = (population(&fakemon), BlockWriter::default());
+    let mut shard = Shard::new(ShardId(0), RULES, population(&fakemon));
     let mut taken = Vec::with_capacity(GROUP);
     let mut group = criterion.benchmark_group("hot_without_journal");
     group.throughput(Throughput::Elements(GROUP as u64));
     group.bench_function("one_core", |bencher| {
         bencher.iter(|| {
             for throw in &throws[..GROUP] {
-                assert!(mailbox.push(*throw).is_ok(), "the mailbox is emptied each time");
+                let command = ThrowCommand::new(*throw, player.clone(), Token(0), 1_000, ClientId(0));
+                assert!(mailbox.push(command).is_ok(), "the mailbox is emptied each time");
             }
-            taken.clear();
             mailbox.take(GROUP, &mut taken);
-            let mut section = SectionDraft::new(0, taken.len());
-            for throw in &taken {
-                let outcome = decide(&mut population, throw);
-                section.push_attempt(record(throw, outcome));
-            }
-            writer.write(head(GROUP), &[section]).len()
+            shard.decide(&mut taken, Timestamp(2_000)).len()
         });
     });
     group.finish();

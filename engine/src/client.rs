@@ -100,7 +100,7 @@ impl Client {
         let received_at = received_at.min(queued_at); // no throw comes from the future
         let throw = Throw { player: player.id(), attempt_id, fakemon_id, place, received_at };
         let queued_after_ns = short_ns(received_at, queued_at);
-        let command = ThrowCommand { throw, player, token, queued_after_ns, client: self.outbox.id };
+        let command = ThrowCommand::new(throw, player, token, queued_after_ns, self.outbox.id);
         if let Err(command) = self.shared.doors[shard].throws.push(command) {
             command.player.unclaim(attempt_id);
             self.figures.throttled += 1;

@@ -13,7 +13,7 @@ use fakemon_fbs::snapshot::Caught;
 
 /// Which client waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClientId(pub(crate) u16);
+pub struct ClientId(pub u16);
 
 /// A throw on its way to its shard.
 pub struct ThrowCommand {
@@ -22,6 +22,13 @@ pub struct ThrowCommand {
     pub(crate) token: Token,
     pub(crate) queued_after_ns: u32,
     pub(crate) client: ClientId,
+}
+
+impl ThrowCommand {
+    /// A throw of `player` that was queued so long after it was received; `client` gets the answer under `token`.
+    pub fn new(throw: Throw, player: Player, token: Token, queued_after_ns: u32, client: ClientId) -> ThrowCommand {
+        ThrowCommand { throw, player, token, queued_after_ns, client }
+    }
 }
 
 /// What changes the world besides throws.
