@@ -30,7 +30,7 @@ pub struct Config {
     /// Where the control plane answers.
     #[serde(deserialize_with = "address")]
     pub control: SocketAddr,
-    /// Shards; none means one per core.
+    /// Shards; none means half as many as cores.
     pub cores: Option<usize>,
     /// Threads for the websockets; none means half as many as cores.
     pub edges: Option<usize>,

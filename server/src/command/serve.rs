@@ -8,6 +8,7 @@ use crate::control::{self, Control, ControlOptions};
 use crate::demo::{self, Demo, DemoOptions};
 use crate::edge::{self, Edge, EdgeOptions, Rate, Tls};
 use anyhow::{Context, bail};
+use fakemon_engine::limits::CORES_MAX;
 use fakemon_engine::place::Place;
 use fakemon_engine::{Engine, Options, Retention};
 use std::io::{self, Write};
@@ -28,7 +29,7 @@ pub struct ServeArgs {
     /// Where the control plane answers [default: 127.0.0.1:7401].
     #[arg(long, value_name = "IP:PORT", value_parser = parse_address)]
     control: Option<SocketAddr>,
-    /// Shards, one core each [default: one per core of the machine].
+    /// Shards, one core each [default: half as many as the machine has cores; the edges take the other half].
     #[arg(long, value_name = "N")]
     cores: Option<usize>,
     /// Threads for the websockets [default: half as many as the machine has cores].
@@ -164,7 +165,7 @@ impl ServeArgs {
 fn engine_options(config: &Config) -> anyhow::Result<Options> {
     let default = Options::default();
     Ok(Options {
-        cores: config.cores.unwrap_or(default.cores),
+        cores: config.cores.unwrap_or_else(half_of_the_cores),
         reach_m: config.world.reach_m,
         world_seed: config.world.seed,
         species: config.species()?,
@@ -181,13 +182,17 @@ fn engine_options(config: &Config) -> anyhow::Result<Options> {
     })
 }
 
+/// Shards and edges share the machine: a throw costs about as much in the one as in the other.
+fn half_of_the_cores() -> usize {
+    (std::thread::available_parallelism().map_or(1, usize::from) / 2).clamp(1, CORES_MAX)
+}
+
 fn edge_options(config: &Config, control: SocketAddr) -> anyhow::Result<EdgeOptions> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let limits = &config.limits;
     let default = EdgeOptions::new(config.listen);
     let tls = config.tls.certificate_file.clone().zip(config.tls.key_file.clone());
     Ok(EdgeOptions {
-        threads: config.edges.unwrap_or((cores / 2).max(1)),
+        threads: config.edges.unwrap_or_else(half_of_the_cores),
         access: access(config)?,
         tls: tls.map(|(certificates, key)| Tls { certificates, key }),
         rate: limits
