@@ -144,6 +144,7 @@ impl Engine {
             every: shared.options.snapshot_every,
             retention: shared.options.retention,
             head: recovered.snapshot,
+            unflushed: 0,
         };
         let reader = Reader {
             counter: shared.counter.clone(),

@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 /// Rows are written after so many events at the latest.
 const EVENTS_MAX: u64 = 1_000_000;
+/// Rows reach the disk after so many events at the latest: about a second of start-up after a crash.
+const FLUSH_EVENTS: u64 = 4_000_000;
 /// Rows in one write batch.
 const BATCH_ROWS: usize = 512;
 /// How long this thread works before it lets others work: the scheduler of a busy machine would let it go on for
@@ -51,6 +53,8 @@ pub(crate) struct Snapshotter {
     pub(crate) every: Duration,
     pub(crate) retention: Retention,
     pub(crate) head: Head,
+    /// Events whose rows are only in memory.
+    pub(crate) unflushed: u64,
 }
 
 impl Snapshotter {
@@ -104,6 +108,7 @@ impl Snapshotter {
     }
 
     fn write(&mut self, changes: Changes) -> Result<(), ReadError> {
+        let changed = changes.events;
         let players = changes.player_rows(&self.rows)?;
         let mut answers = changes.answers;
         answers.values_mut().for_each(|answers| answers.sort_unstable_by_key(Answer::attempt_id));
@@ -122,6 +127,11 @@ impl Snapshotter {
         let head = Head { position: self.follower.next.0, ..self.head.clone() };
         self.rows.write_rows(&Rows { head: Some(head), ..Rows::default() })?;
         self.progress.set_snapshot(self.follower.next);
+        self.unflushed += changed;
+        if self.unflushed >= FLUSH_EVENTS {
+            self.rows.flush()?;
+            self.unflushed = 0;
+        }
         Ok(())
     }
 
