@@ -304,14 +304,23 @@ pub(super) fn explain(error: &str) -> String {
     if error.starts_with("Corruption") {
         return format!("the journal is damaged ({error}); restore a copy, what was acknowledged is not all here");
     }
-    error.to_owned()
+    format!("{error}{}", remedy(error))
 }
 
 /// A message of RocksDB about a failed write, and what to do.
 pub(super) fn explain_write(error: &rocksdb::Error) -> String {
     let error = error.to_string();
-    let remedy = if error.contains("No space left") { ": free some space on its disk, then start again" } else { "" };
-    format!("the journal could not be written ({error}){remedy}")
+    format!("the journal could not be written ({error}){}", remedy(&error))
+}
+
+/// What to do when the disk takes no more.
+fn remedy(error: &str) -> &'static str {
+    match error {
+        error if error.contains("No space left") => ": free some space on its disk, then start again",
+        error if error.contains("File too large") => ": raise the limit of file sizes (`ulimit -f`), then start again",
+        error if error.contains("quota exceeded") => ": raise the quota, then start again",
+        _ => "",
+    }
 }
 
 fn database_options() -> Options {

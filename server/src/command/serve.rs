@@ -66,6 +66,7 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     let config = args.settle()?;
     start_tracing(config.log.format, config.log.level.as_deref(), "info")?;
     raise_open_files();
+    control::outlive_file_size_limit()?;
     let bound = control::Bound::to(config.control)?;
     let edge_options = edge_options(&config, bound.addr())?; // reads keys before a journal is opened
     let engine = Engine::open(&config.data, engine_options(&config)?)?;
