@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The binary under test.
 pub(crate) const FAKEMON: &str = env!("CARGO_BIN_EXE_fakemon");
@@ -13,6 +13,7 @@ pub(crate) const FAKEMON: &str = env!("CARGO_BIN_EXE_fakemon");
 /// A running server; killed when dropped.
 pub(crate) struct Server {
     child: Child,
+    log: tempfile::NamedTempFile,
     pub(crate) play: SocketAddr,
     pub(crate) control: SocketAddr,
     pub(crate) data: PathBuf,
@@ -64,9 +65,11 @@ impl Server {
     /// A server on this data directory, with more arguments.
     pub(crate) fn start(data: &Path, arguments: &[&str]) -> Server {
         let log = tempfile::NamedTempFile::new().expect("a temporary file can be made");
+        let one_core = if arguments.contains(&"--cores") { &[][..] } else { &["--cores", "1"] };
         let mut child = Command::new(FAKEMON)
-            .args(["serve", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--cores", "1", "--data"])
+            .args(["serve", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--data"])
             .arg(data)
+            .args(one_core)
             .args(arguments)
             .env_remove("RUST_LOG")
             .stdout(Stdio::piped())
@@ -86,7 +89,7 @@ impl Server {
             let log = std::fs::read_to_string(log.path()).unwrap_or_default();
             panic!("the server did not start: {line:?} {log}");
         };
-        Server { child, play, control, data: data.to_owned() }
+        Server { child, log, play, control, data: data.to_owned() }
     }
 
     /// The process.
@@ -103,6 +106,23 @@ impl Server {
     /// Waits for its end.
     pub(crate) fn wait(mut self) -> ExitStatus {
         self.child.wait().expect("it is ours to wait for")
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.log.path()).expect("the log is still there, and UTF-8")
+    }
+
+    /// Waits for its end, by itself; how it ended, and what it said.
+    pub(crate) fn wait_for_failure(mut self) -> (ExitStatus, String) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            match self.child.try_wait().expect("it is ours to wait for") {
+                Some(status) => return (status, self.log()),
+                None => assert!(Instant::now() < deadline, "it goes on: {}", self.log()),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// SIGKILL, at once.
@@ -124,6 +144,15 @@ impl Server {
         let mut response = response.expect("the control plane answers");
         let answer = response.body_mut().read_json().expect("answers to events are JSON");
         (response.status().as_u16(), answer)
+    }
+
+    /// Puts a fakémon into the world; its id and position, if the server lives long enough to say so.
+    pub(crate) fn try_spawn(&self, detail: &Value) -> Option<(u64, u64)> {
+        let event = json!({ "source": "fakemon.world", "detail-type": "fakemon.spawn", "detail": detail });
+        let mut response = agent().post(self.url("/events")).send(event.to_string()).ok()?;
+        let answer: Value = response.body_mut().read_json().ok()?;
+        let number = |field: &str| answer[field].as_str()?.parse().ok();
+        Some((number("fakemon_id")?, number("position")?))
     }
 
     /// Puts a fakémon into the world; its id and position.

@@ -5,7 +5,10 @@
 
 mod engine; // the engine, embedded: who wins, what is remembered, what is refused
 mod server; // starts the binary, stops it, kills it: what the modules below stand on
+mod dice; // chance with a seed
+mod player; // a player at a websocket
 mod cli; // the command line: answers, errors in one line, exit codes, offline commands
 mod control; // the control plane: events, metrics, health, the page, and what it refuses
 mod load; // the load generator and the demo world, against a real server
+mod crash; // killed at random moments, life after life
 mod tidy; // the house itself: openings, doors, reasons, generated code

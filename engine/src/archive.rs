@@ -104,6 +104,7 @@ impl Archive {
         let fail = |error: ReadError| OpenError(format!("data directory {}: {error}", dir.display()));
         archive.read_rows().map_err(fail)?;
         archive.read_names().map_err(fail)?;
+        archive.store.check_beginning().map_err(fail)?;
         archive.store.check_acknowledged(archive.end).map_err(fail)?;
         Ok(archive)
     }
@@ -194,8 +195,13 @@ impl Archive {
         from: Position,
         visit: &mut dyn FnMut(&Recorded) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
+        let mut next = None;
         self.store.blocks(from, &mut |stored| {
+            if let Some(next) = next.filter(|next| *next != stored.first) {
+                return Err(ReadError::corrupt(next, format!("the next block is at {}", stored.first)));
+            }
             let block = stored.read()?;
+            next = Some(Position(stored.first.0 + u64::from(block.head().count)));
             let committed_at = Timestamp(block.head().committed_ns);
             let mut flow = ControlFlow::Continue(());
             block.for_each(|position, shard, event| {

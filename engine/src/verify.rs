@@ -1,7 +1,7 @@
 //! Proof that a journal is whole: every block follows the one before, every throw is decided again with the same
 //! outcome, no attempt id is used twice, and the state after every block is the one it says.
 
-use crate::ids::{PlayerId, Position};
+use crate::ids::{PlayerId, Position, mix};
 use crate::journal::{BlockHash, ReadError, Store};
 use crate::model::Outcome;
 use crate::options::OpenError;
@@ -59,6 +59,7 @@ pub enum VerifyError {
 /// The first thing that is wrong, and where.
 pub fn verify(dir: &Path, progress: &mut dyn FnMut(Position, Position)) -> Result<Verified, VerifyError> {
     let store = Store::open_to_read(dir)?;
+    store.check_beginning()?;
     let end = store.end_position()?;
     let mut again = Again::default();
     let (mut hash, mut next): (BlockHash, _) = ([0; 32], None);
@@ -96,10 +97,14 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(Position, Position)) -> Resul
         Ok(ControlFlow::Continue(()))
     })?;
     verified.attempts = again.attempts;
-    match diverged {
-        Some(error) => Err(error),
-        None => Ok(store.check_acknowledged(verified.end_position.max(Position(1))).map(|()| verified)?),
+    if let Some(error) = diverged {
+        return Err(error);
     }
+    store.check_acknowledged(verified.end_position.max(Position(1)))?;
+    if verified.from_the_beginning {
+        again.check_collections(&store)?;
+    }
+    Ok(verified)
 }
 
 /// The world, lived through again.
@@ -110,6 +115,21 @@ struct Again {
     used: HashMap<PlayerId, IdRanges>,
     state: StateHash,
     attempts: u64,
+    captures: Captures,
+}
+
+/// All captures, in whatever order: how many, and the sum of their hashes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Captures {
+    count: u64,
+    sum: u64,
+}
+
+impl Captures {
+    fn add(&mut self, player: PlayerId, position: Position, fakemon_id: u64) {
+        self.count += 1;
+        self.sum = self.sum.wrapping_add(mix(position.0 ^ mix(fakemon_id ^ mix(u64::from(player.0)))));
+    }
 }
 
 impl Again {
@@ -118,7 +138,7 @@ impl Again {
         block.for_each(|position, _, event| {
             if result.is_ok() {
                 self.state.add(record::facts(&event));
-                result = self.event(event).map_err(|what| (position, what));
+                result = self.event(position, event).map_err(|what| (position, what));
             }
         });
         let head = block.head();
@@ -128,9 +148,22 @@ impl Again {
         result.map_err(|(position, what)| VerifyError::Diverged { position: Position(position), what })
     }
 
-    fn event(&mut self, event: Event<'_>) -> Result<(), String> {
+    /// Whoever caught something finds it in their collection, and nothing else.
+    fn check_collections(&self, store: &Store) -> Result<(), ReadError> {
+        let mut kept = Captures::default();
+        store.collections(&mut |player, position, caught| kept.add(player, position, caught.fakemon_id()))?;
+        match kept == self.captures {
+            true => Ok(()),
+            false => Err(ReadError::Store(format!(
+                "the collections hold {} captures that are not the {} of the journal: restore a copy",
+                kept.count, self.captures.count
+            ))),
+        }
+    }
+
+    fn event(&mut self, position: u64, event: Event<'_>) -> Result<(), String> {
         match event {
-            Event::Attempt(attempt) => self.attempt(&DecidedThrow::read(attempt)),
+            Event::Attempt(attempt) => self.attempt(Position(position), &DecidedThrow::read(attempt)),
             Event::Appeared(appeared) => {
                 let fakemon = record::appeared(appeared);
                 if self.population.get(fakemon.id).is_some() {
@@ -159,7 +192,7 @@ impl Again {
         }
     }
 
-    fn attempt(&mut self, decided: &DecidedThrow) -> Result<(), String> {
+    fn attempt(&mut self, position: Position, decided: &DecidedThrow) -> Result<(), String> {
         let throw = &decided.throw;
         let used = self.used.get_mut(&throw.player);
         let used = used.ok_or_else(|| format!("player {} was never named", throw.player))?;
@@ -176,6 +209,7 @@ impl Again {
                 return Err("no player has this number".into());
             }
             self.population.apply(Change::Captured(throw.fakemon_id, throw.player));
+            self.captures.add(throw.player, position, throw.fakemon_id.0);
         }
         self.attempts += 1;
         Ok(())

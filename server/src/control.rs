@@ -101,7 +101,8 @@ impl Bound {
 /// A file that reaches the limit of file sizes (`ulimit -f`) becomes an error to whoever writes it, not the end of the
 /// process without a word: a signal that is listened to once no longer kills.
 pub fn outlive_file_size_limit() -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().context("cannot listen to signals")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_io().build().context("cannot listen to signals")?;
     let _inside = runtime.enter();
     let kind = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
     signal(kind).map(drop).context("cannot listen to signals")

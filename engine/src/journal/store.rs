@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 pub(crate) const FORMAT: u32 = 1;
 const IDENTITY: &str = "FAKEMON";
 const ACKNOWLEDGED: &str = "acknowledged";
+/// Beside the blocks: the first position that retention kept.
+const KEPT_FROM: &[u8] = b"kept from";
 const FAMILIES: [&str; 2] = ["blocks", "collections"];
 
 /// A journal that cannot be read.
@@ -47,6 +49,10 @@ impl From<rocksdb::Error> for ReadError {
     }
 }
 
+pub(super) fn wrong_key(row: &str) -> ReadError {
+    ReadError::Store(format!("a key of `{row}` is damaged"))
+}
+
 pub(super) fn malformed(row: &str, error: &Malformed) -> ReadError {
     ReadError::Store(format!("a row of `{row}` is damaged: {error}"))
 }
@@ -68,14 +74,17 @@ impl Store {
         let fail = |error: &dyn std::fmt::Display| OpenError(format!("data directory {}: {error}", dir.display()));
         fs::create_dir_all(dir).map_err(|error| fail(&error))?;
         if !identify(dir)? {
-            let mut entries = fs::read_dir(dir).map_err(|error| fail(&error))?;
-            if entries.next().is_some() {
+            let entries = fs::read_dir(dir).map_err(|error| fail(&error))?;
+            if entries.flatten().any(|entry| entry.file_name() != IDENTITY) {
                 return Err(fail(&"it holds other files; give an empty directory or one that fakemon made"));
             }
             let identity = format!("fakemon data directory, format {FORMAT}\n");
             fs::write(dir.join(IDENTITY), identity).map_err(|error| fail(&error))?;
         }
-        let db = DB::open_cf_descriptors(&database_options(), dir.join("journal"), families());
+        let mut database = database_options();
+        // Where answers were given there is a journal; to make a new one would delete what is left of a damaged one.
+        database.create_if_missing(fs::metadata(dir.join(ACKNOWLEDGED)).map_or(true, |note| note.len() == 0));
+        let db = DB::open_cf_descriptors(&database, dir.join("journal"), families());
         let db = db.map_err(|error| fail(&explain(error.as_ref())))?;
         let mut options = fs::OpenOptions::new();
         options.create(true).read(true).write(true).truncate(false);
@@ -147,6 +156,19 @@ impl Store {
         Err(ReadError::corrupt(end, what))
     }
 
+    /// If the journal begins later than with what retention kept, then a part of it is gone.
+    pub(crate) fn check_beginning(&self) -> Result<(), ReadError> {
+        let note = self.db.get_pinned(KEPT_FROM)?;
+        let kept_from = note.map_or(Ok(1), |note| number(&note))?;
+        match self.first_position()? {
+            Some(Position(first)) if first > kept_from => {
+                let what = format!("it begins at position {first} only: files of it are missing, restore a copy");
+                Err(ReadError::corrupt(Position(kept_from), what))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Calls `visit` with the block that starts at `first`.
     pub(crate) fn block<R>(
         &self,
@@ -195,9 +217,10 @@ impl Store {
         Ok(Position(head.first_position + u64::from(head.count)))
     }
 
-    /// Forgets all blocks that start before `before`.
+    /// Forgets all blocks that start before `before`, and notes it first: what is missing without a note is lost.
     pub(crate) fn forget_blocks(&self, before: Position) -> Result<(), ReadError> {
         let blocks = self.family("blocks");
+        self.db.put(KEPT_FROM, before.0.to_be_bytes())?;
         let (from, to) = (0u64.to_be_bytes(), before.0.to_be_bytes());
         self.db.delete_file_in_range_cf(blocks, from, to)?;
         Ok(self.db.delete_range_cf(blocks, from, to)?)
@@ -235,6 +258,18 @@ impl Store {
             captures.push((Position(number(position)?), caught));
         }
         Ok(captures)
+    }
+
+    /// All entries of all collections.
+    pub(crate) fn collections(&self, visit: &mut dyn FnMut(PlayerId, Position, Caught)) -> Result<(), ReadError> {
+        for entry in self.db.iterator_cf_opt(self.family("collections"), scan_options(), IteratorMode::Start) {
+            let (key, value) = entry?;
+            let (player, position) = key.split_at_checked(4).ok_or_else(|| wrong_key("collections"))?;
+            let player = player.try_into().map_err(|_| wrong_key("collections"))?;
+            let caught = snapshot::read_caught(&value).map_err(|error| malformed("collections", &error))?;
+            visit(PlayerId(u32::from_be_bytes(player)), Position(number(position)?), caught);
+        }
+        Ok(())
     }
 }
 
@@ -282,6 +317,9 @@ fn identify(dir: &Path) -> Result<bool, OpenError> {
         }
         Err(error) => return Err(OpenError(format!("{}: {error}", path.display()))),
     };
+    if text.is_empty() {
+        return Ok(false); // whoever made the directory was killed at that very moment
+    }
     let format = text.trim().strip_prefix("fakemon data directory, format ").and_then(|format| format.parse().ok());
     match format {
         Some(FORMAT) => Ok(true),
@@ -298,11 +336,18 @@ pub(super) fn explain(error: &str) -> String {
     if error.contains("lock") && (error.contains("LOCK") || error.contains("temporarily unavailable")) {
         return "another process has it open: stop that one, or give another directory".into();
     }
-    if error.starts_with("Corruption") && error.contains("/snapshot/") {
+    let incomplete = error.contains("No such file or directory") || error.contains("create_if_missing");
+    let damaged = error.starts_with("Corruption") || incomplete;
+    if damaged && error.contains("/snapshot/") {
         return format!("the snapshot is damaged ({error}): delete the folder `snapshot`, it is made again");
     }
-    if error.starts_with("Corruption") {
+    if damaged {
         return format!("the journal is damaged ({error}); restore a copy, what was acknowledged is not all here");
+    }
+    if error.contains("switched to a new MANIFEST") {
+        return format!(
+            "the journal changed meanwhile, or it is damaged ({error}); if this comes again, restore a copy"
+        );
     }
     format!("{error}{}", remedy(error))
 }
@@ -317,7 +362,9 @@ pub(super) fn explain_write(error: &rocksdb::Error) -> String {
 fn remedy(error: &str) -> &'static str {
     match error {
         error if error.contains("No space left") => ": free some space on its disk, then start again",
-        error if error.contains("File too large") => ": raise the limit of file sizes (`ulimit -f`), then start again",
+        error if error.contains("File too large") => {
+            ": raise the limit of file sizes (`ulimit -f`), then start again"
+        }
         error if error.contains("quota exceeded") => ": raise the quota, then start again",
         _ => "",
     }
