@@ -16,7 +16,7 @@ PACKAGES := g++ libclang-dev ccache
 DATA ?= fakemon-data
 ARGS ?=
 
-.PHONY: run test bench lint generate build packages flatc
+.PHONY: run test crash bench lint generate build packages flatc
 
 run: build
 	@echo "open the address behind control= in a browser; Ctrl-C stops; the world is kept in $(DATA)"
@@ -27,6 +27,11 @@ build: packages
 
 test: packages flatc
 	cargo test --locked --workspace
+
+# Kill, start, compare, for so many seconds.
+DURATION ?= 600
+crash: packages
+	FAKEMON_CRASH_SECONDS=$(DURATION) cargo test --locked --workspace --test tests -- --nocapture crash::
 
 bench: packages
 	cargo bench --locked --profile dev -p fakemon-workload $(ARGS)

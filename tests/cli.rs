@@ -110,6 +110,28 @@ fn a_second_process_on_the_same_directory_is_refused() {
 }
 
 #[test]
+fn too_little_locked_memory_is_told_with_the_limit_to_raise() {
+    let data = fresh_data();
+    let serve = r#"ulimit -l 64 && exec "$0" serve --cores 2 --listen 127.0.0.1:0 --control 127.0.0.1:0 --data "$1""#;
+    let output = Command::new("sh").args(["-c", serve, FAKEMON]).arg(data.path()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+    assert!(said.contains("locked memory") && said.contains("ulimit -l"), "{said}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_told() {
+    let folder = fresh_data();
+    let file = folder.path().join("thesis.tex");
+    std::fs::write(&file, "chapter one").unwrap();
+    for data in [file.clone(), file.join("below"), "/proc/nowhere".into()] {
+        let data = data.to_str().unwrap();
+        let (code, line) = refusal(&["serve", "--data", data, "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"]);
+        assert!(code == 1 && line.contains(data) && line.contains("give a directory"), "{line}");
+    }
+}
+
+#[test]
 fn offline_commands_refuse_what_is_no_journal() {
     let empty = fresh_data();
     std::fs::write(empty.path().join("notes.txt"), "not a journal").unwrap();

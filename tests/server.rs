@@ -64,6 +64,15 @@ pub(crate) fn refusal(arguments: &[&str]) -> (i32, String) {
 impl Server {
     /// A server on this data directory, with more arguments.
     pub(crate) fn start(data: &Path, arguments: &[&str]) -> Server {
+        Server::start_or_say(data, arguments).unwrap_or_else(|said| panic!("the server did not start: {said}"))
+    }
+
+    /// The same, where it may be refused.
+    pub(crate) fn try_start(data: &Path, arguments: &[&str]) -> Option<Server> {
+        Server::start_or_say(data, arguments).ok()
+    }
+
+    fn start_or_say(data: &Path, arguments: &[&str]) -> Result<Server, String> {
         let log = tempfile::NamedTempFile::new().expect("a temporary file can be made");
         let one_core = if arguments.contains(&"--cores") { &[][..] } else { &["--cores", "1"] };
         let mut child = Command::new(FAKEMON)
@@ -86,10 +95,10 @@ impl Server {
         });
         let Some((play, control)) = addresses else {
             let _ = child.kill();
-            let log = std::fs::read_to_string(log.path()).unwrap_or_default();
-            panic!("the server did not start: {line:?} {log}");
+            let _ = child.wait();
+            return Err(line + &std::fs::read_to_string(log.path()).unwrap_or_default());
         };
-        Server { child, log, play, control, data: data.to_owned() }
+        Ok(Server { child, log, play, control, data: data.to_owned() })
     }
 
     /// The process.

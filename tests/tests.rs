@@ -7,8 +7,13 @@ mod engine; // the engine, embedded: who wins, what is remembered, what is refus
 mod server; // starts the binary, stops it, kills it: what the modules below stand on
 mod dice; // chance with a seed
 mod player; // a player at a websocket
+mod racer; // a player who remembers every answer, and asks again
 mod cli; // the command line: answers, errors in one line, exit codes, offline commands
 mod control; // the control plane: events, metrics, health, the page, and what it refuses
 mod load; // the load generator and the demo world, against a real server
 mod crash; // killed at random moments, life after life
+mod garbage; // nonsense on every input, while somebody plays on
+mod overload; // more than it can take
+mod disk; // full, or too small a limit
+mod damage; // files that changed or went
 mod tidy; // the house itself: openings, doors, reasons, generated code

@@ -72,7 +72,8 @@ impl Store {
     /// Opens or creates a data directory for writing; one process at a time.
     pub(crate) fn open(dir: &Path) -> Result<Store, OpenError> {
         let fail = |error: &dyn std::fmt::Display| OpenError(format!("data directory {}: {error}", dir.display()));
-        fs::create_dir_all(dir).map_err(|error| fail(&error))?;
+        fs::create_dir_all(dir)
+            .map_err(|error| fail(&format!("{error}; give a directory that can be made, and written")))?;
         if !identify(dir)? {
             let entries = fs::read_dir(dir).map_err(|error| fail(&error))?;
             if entries.flatten().any(|entry| entry.file_name() != IDENTITY) {

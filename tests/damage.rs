@@ -1,0 +1,179 @@
+//! Files of a data directory that changed or went: every command answers as if nothing had happened, because nothing
+//! that it needs was touched, or says in one line that there is damage. Never with less, never with a panic.
+
+use crate::dice::Dice;
+use crate::player::{Player, SOL, throw};
+use crate::racer::Racer;
+use crate::server::{Server, answer, fakemon, fresh_data, refusal};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+const ROUNDS: usize = 24;
+const SERVE: [&str; 6] = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--cores", "1"];
+
+#[test]
+fn no_damage_goes_unnoticed_and_none_is_a_panic() {
+    let (whole, mut dice) = (fresh_data(), Dice::new());
+    let racer = lived_in(whole.path());
+    let (verified, info) = (printed(whole.path(), "verify"), printed(whole.path(), "info"));
+    let events = log_lines(whole.path()).expect("it is whole");
+    for _ in 0..ROUNDS {
+        let copy = fresh_data();
+        copy_dir(whole.path(), copy.path());
+        let what = damage(copy.path(), &mut dice);
+        if let Some(report) = said(&what, copy.path(), "verify") {
+            assert_eq!(report["events"], verified["events"], "{what}");
+            assert_eq!(report["state_hash"], verified["state_hash"], "{what}");
+        }
+        if let Some(report) = said(&what, copy.path(), "info") {
+            assert_eq!(report["end_position"], info["end_position"], "{what}");
+            assert_eq!(report["first_position"], info["first_position"], "{what}");
+        }
+        if let Some(lines) = log_lines(copy.path()) {
+            assert_eq!(lines, events, "{what}");
+        }
+        is_served_or_refused(&what, copy.path(), &racer);
+    }
+}
+
+#[test]
+fn what_is_left_of_a_damaged_journal_is_not_deleted() {
+    let data = fresh_data();
+    lived_in(data.path());
+    let current = data.path().join("journal/CURRENT");
+    let text = fs::read(&current).unwrap();
+    fs::remove_file(&current).unwrap();
+    let files = fs::read_dir(data.path().join("journal")).unwrap().count();
+    let path = data.path().to_str().unwrap();
+    let (code, line) = refusal(&[&["serve", "--data", path], &SERVE[..]].concat());
+    assert!(code == 1 && line.contains("damaged") && line.contains(path), "{line}");
+    assert!(fs::read_dir(data.path().join("journal")).unwrap().count() >= files);
+    fs::write(&current, text).unwrap();
+    assert!(Server::start(data.path(), &[]).stop().success());
+    answer(&["verify", "--data", path]);
+    fs::remove_dir_all(data.path().join("journal")).unwrap();
+    let (code, line) = refusal(&[&["serve", "--data", path], &SERVE[..]].concat());
+    assert!(code == 1 && line.contains("damaged"), "{line}");
+}
+
+#[test]
+fn a_directory_whose_making_was_cut_short_is_made_again() {
+    let data = fresh_data();
+    fs::write(data.path().join("FAKEMON"), "").unwrap();
+    assert!(Server::start(data.path(), &[]).stop().success());
+    answer(&["verify", "--data", data.path().to_str().unwrap()]);
+}
+
+/// A directory with files of every kind: two ends in peace, one by a kill.
+fn lived_in(data: &Path) -> Racer {
+    let mut racer = Racer::new("ana");
+    for life in 0..3 {
+        let server = Server::start(data, &[]);
+        let detail = json!({ "species": "sparkit", "lat": SOL.0, "lon": SOL.1, "catch_rate": 1 });
+        let spawned: Vec<_> = (0..10).map(|_| server.try_spawn(&detail).unwrap().0).collect();
+        let mut player = Player::connect(server.play, &racer.name).unwrap();
+        for attempt in (0..400).map(|throw| life * 400 + throw) {
+            let answer = player.throw(attempt, spawned[usize::try_from(attempt / 40 % 10).unwrap()]).unwrap();
+            racer.answers.insert(attempt, answer);
+        }
+        match life {
+            2 => server.kill(),
+            _ => assert!(server.stop().success()),
+        }
+    }
+    racer
+}
+
+/// Changes one file that matters; says which and how.
+fn damage(data: &Path, dice: &mut Dice) -> String {
+    let journal = fs::read_dir(data.join("journal")).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = journal.chain([data.join("acknowledged"), data.join("FAKEMON")]).collect();
+    let told = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    files.retain(|path| !["LOG", "LOCK", "OPTIONS"].iter().any(|name| told(path).starts_with(name)));
+    files.sort();
+    let path = dice.one_of(&files).clone();
+    let mut bytes = fs::read(&path).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte != 0).map_or(1, |last| last + 1).min(bytes.len());
+    let at = dice.below(used.max(1));
+    let how = *dice.one_of(&["a bit", "a bit", "garbage", "zeroes", "the end", "all"]);
+    let end = (at + 300).min(bytes.len());
+    match how {
+        "a bit" => bytes[at] ^= 1 << dice.below(8),
+        "garbage" => bytes[at..end].copy_from_slice(&dice.bytes(end - at)),
+        "zeroes" => bytes[at..end].fill(0),
+        _ => bytes.truncate(at),
+    }
+    match how {
+        "all" => fs::remove_file(&path).unwrap(),
+        _ => fs::write(&path, bytes).unwrap(),
+    }
+    format!("{how} of {} from byte {at} on", told(&path))
+}
+
+/// A server that starts gives the answers that were given, or stops when it meets the damage.
+fn is_served_or_refused(what: &str, data: &Path, racer: &Racer) {
+    let path = data.to_str().expect("temporary paths are UTF-8");
+    let Some(server) = Server::try_start(data, &[]) else {
+        let (code, line) = refusal(&[&["serve", "--data", path], &SERVE[..]].concat());
+        return assert!(code == 1 && line.contains(path), "{what}: {line}");
+    };
+    let mut player = Player::connect(server.play, &racer.name).expect("it listens");
+    for (attempt, first) in racer.answers.iter().step_by(7) {
+        match player.ask(&throw(*attempt, 1)) {
+            Some(again) => assert_eq!(again, *first, "{what}"),
+            None => {
+                let (status, said) = server.wait_for_failure();
+                let line = said.lines().rfind(|line| line.starts_with("fakemon: ")).unwrap_or_default();
+                return assert!(status.code() == Some(1) && line.contains("damaged"), "{what}: {said}");
+            }
+        }
+    }
+    assert!(!server.log().contains("panicked"), "{what}: {}", server.log());
+}
+
+/// The report of a command on a whole directory.
+fn printed(data: &Path, command: &str) -> Value {
+    serde_json::from_str(&answer(&[command, "--json", "--data", data.to_str().unwrap()])).unwrap()
+}
+
+/// The report of a command on a damaged directory; none if it said in one line that it cannot.
+fn said(what: &str, data: &Path, command: &str) -> Option<Value> {
+    let output = fakemon(&[command, "--json", "--data", data.to_str().unwrap()]);
+    if output.status.success() {
+        return Some(serde_json::from_slice(&output.stdout).unwrap());
+    }
+    check_refusal(what, data, &output);
+    None
+}
+
+fn log_lines(data: &Path) -> Option<usize> {
+    let output = fakemon(&["log", "--data", data.to_str().unwrap()]);
+    let lines = output.stdout.iter().filter(|byte| **byte == b'\n').count();
+    if output.status.success() {
+        return Some(lines);
+    }
+    check_refusal("log", data, &output);
+    None
+}
+
+fn check_refusal(what: &str, data: &Path, output: &Output) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let one_line = stderr.trim_end().lines().count() == 1 && stderr.starts_with("fakemon: ");
+    let told = stderr.contains(data.to_str().unwrap());
+    assert!(output.status.code() == Some(1) && one_line && told, "{what}: {:?} {stderr}", output.status);
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => {
+                fs::create_dir_all(&target).unwrap();
+                copy_dir(&entry.path(), &target);
+            }
+            false => drop(fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}

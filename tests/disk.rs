@@ -1,0 +1,88 @@
+//! A disk that is full, a limit of file sizes: the process stops, says what and where and what to do, and nothing that
+//! was told is lost.
+
+use crate::dice::Dice;
+use crate::player::SOL;
+use crate::racer::Racer;
+use crate::server::{Server, answer, fresh_data, refusal};
+use rustix::process::{Resource, Rlimit, prlimit};
+use serde_json::json;
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn a_limit_of_file_sizes_stops_it_and_loses_nothing() {
+    let (data, mut dice, mut racer) = (fresh_data(), Dice::new(), Racer::new("ana"));
+    let server = Server::start(data.path(), &[]);
+    let limit = Rlimit { current: Some(300_000 + dice.below(300_000) as u64), maximum: None };
+    prlimit(Some(server.pid()), Resource::Fsize, limit).expect("a process may be limited");
+    race_until_it_stops(server, &mut racer, "ulimit -f");
+    is_told_the_same_later(data.path(), &mut racer, &mut dice);
+}
+
+#[test]
+fn a_full_disk_stops_it_and_loses_nothing() {
+    let (folder, mut dice, mut racer) = (fresh_data(), Dice::new(), Racer::new("ana"));
+    let Some(disk) = Disk::mount(folder.path(), "size=3m") else {
+        return eprintln!("skipped: this user may not mount a small disk");
+    };
+    let data = folder.path().join("data");
+    race_until_it_stops(Server::start(&data, &[]), &mut racer, "free some space");
+    // Still no room: it starts and serves what it can, or says the same again.
+    std::fs::write(folder.path().join("ballast"), vec![1; 3 << 20]).expect_err("it is full");
+    let arguments = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--cores", "1"];
+    let (code, line) = refusal(&[&["serve", "--data", data.to_str().expect("UTF-8")], &arguments[..]].concat());
+    assert!(code == 1 && line.contains("free some space"), "{line}");
+    std::fs::remove_file(folder.path().join("ballast")).expect("it is ours");
+    disk.resize("size=300m");
+    is_told_the_same_later(&data, &mut racer, &mut dice);
+}
+
+/// Races until the server stops by itself, with code 1 and one line that says where and what to do.
+fn race_until_it_stops(server: Server, racer: &mut Racer, remedy: &str) {
+    let detail = json!({ "species": "sparkit", "lat": SOL.0, "lon": SOL.1, "catch_rate": 1 });
+    let spawned: Vec<u64> = (0..20).map(|_| server.try_spawn(&detail).expect("there is room for this").0).collect();
+    let thrown = std::cell::Cell::new(0);
+    racer.race(server.play, || {
+        thrown.set(thrown.get() + 1);
+        spawned[(thrown.get() / 10).min(spawned.len() - 1)]
+    });
+    assert!(racer.captures().count() == spawned.len(), "it stopped too early: {} throws", thrown.get());
+    let data = server.data.display().to_string();
+    let (status, said) = server.wait_for_failure();
+    let lines: Vec<_> = said.lines().filter(|line| line.starts_with("fakemon: ")).collect();
+    let [line] = lines[..] else { panic!("{said}") };
+    assert!(line.contains(&data) && line.contains(remedy), "{said}");
+    assert!(status.code() == Some(1) && !said.contains("panicked"), "{status} {said}");
+}
+
+/// With room again, everything is as it was told.
+fn is_told_the_same_later(data: &Path, racer: &mut Racer, dice: &mut Dice) {
+    let server = Server::start(data, &[]);
+    racer.is_told_the_same(server.play, dice);
+    assert!(server.stop().success());
+    answer(&["verify", "--data", data.to_str().expect("temporary paths are UTF-8")]);
+}
+
+/// A small disk in memory; gone when dropped.
+struct Disk<'a>(&'a Path);
+
+impl Disk<'_> {
+    /// None: this user may not.
+    fn mount<'a>(folder: &'a Path, size: &str) -> Option<Disk<'a>> {
+        let mut mount = Command::new("mount");
+        let mounted = mount.args(["-t", "tmpfs", "-o", size, "tmpfs"]).arg(folder).output();
+        mounted.is_ok_and(|output| output.status.success()).then_some(Disk(folder))
+    }
+
+    fn resize(&self, size: &str) {
+        let resized = Command::new("mount").args(["-o", &format!("remount,{size}")]).arg(self.0).status();
+        assert!(resized.is_ok_and(|status| status.success()));
+    }
+}
+
+impl Drop for Disk<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").args(["-l"]).arg(self.0).status(); // it may be gone already
+    }
+}
