@@ -1,6 +1,7 @@
 //! `fakemon info`: what is in a data directory, beside a running server or without one.
 
 use super::DataArg;
+use anyhow::Context;
 use fakemon_engine::archive::{Archive, Info, Opened};
 use serde_json::{Value, json};
 use std::fs;
@@ -20,7 +21,7 @@ pub struct InfoArgs {
 /// Prints it.
 pub fn run(args: InfoArgs) -> anyhow::Result<()> {
     let archive = Archive::open(&args.data.data)?;
-    let info = archive.info()?;
+    let info = archive.info().with_context(|| format!("data directory {}", args.data.data.display()))?;
     let opened = info.opened;
     let disk_bytes = disk_bytes(&args.data.data);
     let mut stdout = io::stdout().lock();

@@ -68,12 +68,16 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(100);
 /// Prints.
 pub fn run(args: LogArgs) -> anyhow::Result<()> {
     let mut archive = Archive::open(&args.data.data)?;
+    print_all(&mut archive, &args).with_context(|| format!("data directory {}", args.data.data.display()))
+}
+
+fn print_all(archive: &mut Archive, args: &LogArgs) -> anyhow::Result<()> {
     let mut stdout = BufWriter::new(io::stdout().lock());
-    let mut next = start(&archive, args.from)?;
+    let mut next = start(archive, args.from)?;
     let mut left = args.limit.unwrap_or(u64::MAX);
     loop {
-        let filter = Filter { args: &args, player: args.player.as_deref().map(|name| archive.player_id(name)) };
-        let end = filter.print(&archive, &mut next, &mut left, &mut stdout)?;
+        let filter = Filter { args, player: args.player.as_deref().map(|name| archive.player_id(name)) };
+        let end = filter.print(archive, &mut next, &mut left, &mut stdout)?;
         stdout.flush()?;
         if end == End::Reached || !args.follow {
             return Ok(());
