@@ -64,15 +64,11 @@ pub(crate) fn refusal(arguments: &[&str]) -> (i32, String) {
 impl Server {
     /// A server on this data directory, with more arguments.
     pub(crate) fn start(data: &Path, arguments: &[&str]) -> Server {
-        Server::start_or_say(data, arguments).unwrap_or_else(|said| panic!("the server did not start: {said}"))
+        Server::try_start(data, arguments).unwrap_or_else(|said| panic!("the server did not start: {said}"))
     }
 
-    /// The same, where it may be refused.
-    pub(crate) fn try_start(data: &Path, arguments: &[&str]) -> Option<Server> {
-        Server::start_or_say(data, arguments).ok()
-    }
-
-    fn start_or_say(data: &Path, arguments: &[&str]) -> Result<Server, String> {
+    /// The same; if it ends instead, what it said.
+    pub(crate) fn try_start(data: &Path, arguments: &[&str]) -> Result<Server, String> {
         let log = tempfile::NamedTempFile::new().expect("a temporary file can be made");
         let one_core = if arguments.contains(&"--cores") { &[][..] } else { &["--cores", "1"] };
         let mut child = Command::new(FAKEMON)

@@ -56,7 +56,9 @@ impl Engine {
         let started = Instant::now();
         let store = Arc::new(Store::open(dir)?);
         let fail = |error: ReadError| OpenError(format!("data directory {}: {error}", dir.display()));
-        let rows = Arc::new(RowStore::open_up_to(dir, store.end_position().map_err(fail)?)?);
+        let end = store.end_position().map_err(fail)?;
+        store.check_acknowledged(end).map_err(fail)?; // first: rows that are ahead of a damaged journal are worth a lot
+        let rows = Arc::new(RowStore::open_up_to(dir, end)?);
         let recovered = recover(&store, &rows, options.cores).map_err(fail)?;
         let (position, tail) = (recovered.link.next, recovered.tail_events);
         let engine = Engine::start(store, rows, options, recovered)?;

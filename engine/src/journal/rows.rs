@@ -1,7 +1,7 @@
 //! The snapshot's rows, in a database of their own: they are made from the journal, and can be made again. They are not
 //! logged; all families are flushed together, so that after a crash the rows are those of one moment.
 
-use super::store::{ReadError, explain, malformed, scan_options, scratch_dir};
+use super::store::{ReadError, explain, malformed, scan_options, scratch_dir, wrong_key};
 use crate::ids::{AttemptId, FakemonId, PlayerId, Position};
 use crate::options::OpenError;
 use fakemon_fbs::snapshot::{self, Answer, Fakemon, Head};
@@ -22,7 +22,9 @@ pub(crate) struct RowStore {
 
 impl RowStore {
     fn open(dir: &Path) -> Result<RowStore, OpenError> {
-        let db = DB::open_cf_descriptors(&database_options(), dir.join("snapshot"), families());
+        let mut options = database_options();
+        options.create_if_missing(holds_nothing(&dir.join("snapshot")));
+        let db = DB::open_cf_descriptors(&options, dir.join("snapshot"), families());
         Ok(RowStore { db: db.map_err(|error| fail(dir, &error))?, scratch: None })
     }
 
@@ -30,7 +32,7 @@ impl RowStore {
     /// power cut without syncs, are made again.
     pub(crate) fn open_up_to(dir: &Path, end: Position) -> Result<RowStore, OpenError> {
         let rows = RowStore::open(dir)?;
-        let head = rows.head().map_err(|error| OpenError(error.to_string()))?;
+        let head = rows.head().map_err(|error| OpenError(format!("data directory {}: {error}", dir.display())))?;
         if head.is_none_or(|head| head.position <= end.0) {
             return Ok(rows);
         }
@@ -90,7 +92,7 @@ impl RowStore {
         for entry in self.db.iterator_cf_opt(self.family("players"), scan_options(), IteratorMode::Start) {
             let (key, value) = entry?;
             let id = key.as_ref().try_into().map(u32::from_be_bytes);
-            let id = id.map_err(|_| ReadError::Store("a key of `players` is damaged".into()))?;
+            let id = id.map_err(|_| wrong_key("players"))?;
             visit(PlayerId(id), snapshot::read_player(&value).map_err(|error| malformed("players", &error))?);
         }
         Ok(())
@@ -179,8 +181,24 @@ fn answers_key(player: PlayerId, last: AttemptId, position: Position) -> [u8; 20
 }
 
 fn fail(dir: &Path, error: &rocksdb::Error) -> OpenError {
-    let error = explain(error.as_ref());
-    OpenError(format!("the snapshot in {}: {error} (it can be deleted: it is made again)", dir.display()))
+    let error: &str = error.as_ref();
+    let damaged =
+        ["Corruption", "No such file or directory", "create_if_missing"].iter().any(|word| error.contains(word));
+    let what = match damaged {
+        true => {
+            format!("the snapshot is damaged ({error}): move the folder `snapshot` away, it is made again {UNLESS}")
+        }
+        false => explain(error),
+    };
+    OpenError(format!("data directory {}: {what}", dir.display()))
+}
+
+const UNLESS: &str = "unless retention let go of events";
+
+/// Whether a folder is not there, or was not made to its end: then there is nothing in it that could be lost.
+fn holds_nothing(folder: &Path) -> bool {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    !entries.map(|entry| entry.path()).any(|path| path.extension().is_some_and(|kind| kind == "sst" || kind == "log"))
 }
 
 fn database_options() -> Options {

@@ -340,7 +340,10 @@ pub(super) fn explain(error: &str) -> String {
     let incomplete = error.contains("No such file or directory") || error.contains("create_if_missing");
     let damaged = error.starts_with("Corruption") || incomplete;
     if damaged && error.contains("/snapshot/") {
-        return format!("the snapshot is damaged ({error}): delete the folder `snapshot`, it is made again");
+        return format!(
+            "the snapshot is damaged ({error}): move the folder `snapshot` away, it is made again unless retention let \
+             go of events"
+        );
     }
     if damaged {
         return format!("the journal is damaged ({error}); restore a copy, what was acknowledged is not all here");
