@@ -51,9 +51,7 @@ impl Racer {
     pub(crate) fn is_told_the_same(&mut self, play: SocketAddr, dice: &mut Dice) {
         let mut player = Player::connect(play, &self.name).expect("it listens");
         for attempt in self.next_attempt.saturating_sub(2 * IN_FLIGHT as u64)..=self.next_attempt {
-            if !self.answers.contains_key(&attempt) {
-                self.answers.insert(attempt, player.throw(attempt, 1).expect("it answers"));
-            }
+            self.answers.entry(attempt).or_insert_with(|| player.throw(attempt, 1).expect("it answers"));
         }
         let all: Vec<_> = self.answers.iter().collect();
         let newest = all.iter().rev().take(SAMPLE).copied();

@@ -186,7 +186,7 @@ fn listen(ear: StdUnixStream) -> UnixStream {
 /// What the kernel refused, and the remedy.
 fn explain(error: &str) -> OpenError {
     let lower = error.to_lowercase();
-    if lower.contains("memlock") {
+    if lower.contains("memlock") || lower.contains("cannot allocate memory") {
         return OpenError(format!(
             "a shard needs 512 KiB of locked memory for io_uring: raise the limit with `ulimit -l 8192`, or \
              LimitMEMLOCK=8M in the systemd unit ({error})"
