@@ -6,8 +6,8 @@ use crate::options::{Durability, OpenError};
 use fakemon_fbs::Malformed;
 use fakemon_fbs::snapshot::{self, Caught};
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode,
-    Options, ReadOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, Env,
+    IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 use std::fs;
 use std::ops::ControlFlow;
@@ -85,6 +85,7 @@ impl Store {
         let mut database = database_options();
         // Where answers were given there is a journal; to make a new one would delete what is left of a damaged one.
         database.create_if_missing(fs::metadata(dir.join(ACKNOWLEDGED)).map_or(true, |note| note.len() == 0));
+        calm_background_threads().map_err(|error| fail(&error))?;
         let db = DB::open_cf_descriptors(&database, dir.join("journal"), families());
         let db = db.map_err(|error| fail(&explain(error.as_ref())))?;
         let mut options = fs::OpenOptions::new();
@@ -372,6 +373,14 @@ fn remedy(error: &str) -> &'static str {
         error if error.contains("quota exceeded") => ": raise the quota, then start again",
         _ => "",
     }
+}
+
+/// Flushes and compactions take the processor last: the process' threads for them serve all databases in it.
+fn calm_background_threads() -> Result<(), rocksdb::Error> {
+    let mut env = Env::new()?;
+    env.lower_thread_pool_cpu_priority();
+    env.lower_high_priority_thread_pool_cpu_priority();
+    Ok(())
 }
 
 fn database_options() -> Options {
