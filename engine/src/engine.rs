@@ -17,6 +17,7 @@ use crate::players::Player;
 use crate::reader::{Counter, Reader};
 use crate::recovery::{Recovered, recover};
 use crate::resolve::Rules;
+use crate::retention::Kept;
 use crate::shard::Shard;
 use crate::shared::Shared;
 use crate::snapshot::Snapshotter;
@@ -144,7 +145,7 @@ impl Engine {
             failure: shared.failure.clone(),
             clock,
             every: shared.options.snapshot_every,
-            retention: shared.options.retention,
+            kept: Kept::new(shared.options.retention),
             head: recovered.snapshot,
             unflushed: 0,
         };

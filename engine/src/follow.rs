@@ -2,7 +2,7 @@
 //! store, so a slow follower holds nothing up and nothing has to be kept for it.
 
 use crate::ids::Position;
-use crate::journal::{Progress, ReadError, Store};
+use crate::journal::{Progress, ReadError, Store, StoredBlock};
 use fakemon_fbs::journal::BlockReader;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,13 +52,13 @@ impl Follower {
     /// Visits durable blocks in order until `enough` says so or there are no more; false if there are no more.
     pub(crate) fn read(
         &mut self,
-        visit: &mut dyn FnMut(&BlockReader<'_>, [u8; 32]),
+        visit: &mut dyn FnMut(&BlockReader<'_>, &StoredBlock<'_>),
         enough: &dyn Fn() -> bool,
     ) -> Result<(), ReadError> {
         while self.behind() && !enough() {
             let next = self.store.block(self.next, |stored| {
                 let block = stored.read()?;
-                visit(&block, stored.hash);
+                visit(&block, &stored);
                 Ok(Position(self.next.0 + u64::from(block.head().count)))
             })?;
             self.next = next.ok_or_else(|| ReadError::corrupt(self.next, "the block is missing"))?;

@@ -20,7 +20,7 @@ mod rows;
 mod chain;
 mod committer;
 
-pub(crate) use chain::{BlockHash, Link};
+pub(crate) use chain::{BlockHash, Link, StoredBlock};
 pub(crate) use committer::{Committer, Desk, Name, Progress};
 pub(crate) use rows::{RowStore, Rows};
 pub use store::ReadError;

@@ -86,6 +86,7 @@ mod follow;
 mod cores;
 pub mod world;
 mod clockwork;
+mod retention;
 mod snapshot;
 mod recovery;
 mod reader;

@@ -55,7 +55,7 @@ pub enum Durability {
 pub struct Retention {
     /// Events older than this go.
     pub max_age: Option<Duration>,
-    /// The oldest go while the journal is larger than this.
+    /// The oldest go while all blocks together, before compression, are larger than this.
     pub max_bytes: Option<u64>,
 }
 

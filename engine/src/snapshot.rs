@@ -6,15 +6,16 @@
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::follow::Follower;
-use crate::ids::{FakemonId, PlayerId, Position};
+use crate::ids::{FakemonId, PlayerId, Position, Timestamp};
 use crate::journal::{Progress, ReadError, RowStore, Rows, Store};
-use crate::options::Retention;
 use crate::players::IdRanges;
 use crate::record;
+use crate::retention::Kept;
 use fakemon_fbs::journal::{BlockReader, Event, Outcome};
 use fakemon_fbs::snapshot::{Answer, Fakemon as FakemonRow, Head, IdRange, Player as PlayerRow};
 use hashbrown::HashMap;
 use std::cell::Cell;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,7 +52,7 @@ pub(crate) struct Snapshotter {
     pub(crate) failure: Arc<Failure>,
     pub(crate) clock: Clock,
     pub(crate) every: Duration,
-    pub(crate) retention: Retention,
+    pub(crate) kept: Kept,
     pub(crate) head: Head,
     /// Events whose rows are only in memory.
     pub(crate) unflushed: u64,
@@ -61,6 +62,11 @@ impl Snapshotter {
     /// Follows until told to stop; then once more, so that the next start finds no tail.
     pub(crate) fn run(mut self) {
         lower_priority();
+        if self.kept.is_limited()
+            && let Err(error) = self.survey()
+        {
+            return self.failure.set(error.to_string());
+        }
         loop {
             let stopping = self.follower.stopping() && !self.follower.behind();
             let result = self.follow().and_then(|()| self.forget());
@@ -79,14 +85,16 @@ impl Snapshotter {
         let mut changes = Changes::default();
         let due = Instant::now() + self.every;
         loop {
-            let (head, rows, mut failed) = (&mut self.head, &self.rows, None);
+            let (head, rows, kept, mut failed) = (&mut self.head, &self.rows, &mut self.kept, None);
             let (events, turn) = (Cell::new(changes.events), Instant::now());
             self.follower.read(
-                &mut |block, hash| {
+                &mut |block, stored| {
+                    let block_head = block.head();
+                    kept.add(stored.first, stored.len() as u64, Timestamp(block_head.committed_ns));
                     if let Err(error) = changes.take_in(block, head, rows) {
                         failed.get_or_insert(error);
                     }
-                    head.block_hash = hash;
+                    head.block_hash = stored.hash;
                     events.set(changes.events);
                 },
                 &|| events.get() >= EVENTS_MAX || turn.elapsed() >= TURN,
@@ -144,34 +152,22 @@ impl Snapshotter {
     }
 
     /// Lets go of blocks that the settings do not want to keep, of those that the snapshot holds.
-    fn forget(&self) -> Result<(), ReadError> {
-        let Retention { max_age, max_bytes } = self.retention;
-        if max_age.is_none() && max_bytes.is_none() {
-            return Ok(());
-        }
-        let oldest =
-            max_age.map(|age| self.clock.now().0.saturating_sub(age.as_nanos().try_into().unwrap_or(u64::MAX)));
-        let bytes = self.store.block_bytes();
-        let mut too_many = max_bytes.map_or(0, |max| bytes.saturating_sub(max));
-        let (limit, mut keep_from) = (self.progress.snapshot(), None);
+    fn forget(&mut self) -> Result<(), ReadError> {
+        let Some(keep_from) = self.kept.let_go(self.clock.now()) else { return Ok(()) };
+        self.rows.flush()?; // what the rows hold only in memory, the blocks must still hold on disk
+        self.store.forget_blocks(keep_from)
+    }
+
+    /// Sees what the journal keeps already.
+    fn survey(&mut self) -> Result<(), ReadError> {
+        let (kept, end) = (&mut self.kept, self.follower.next);
         self.store.blocks(Position(0), &mut |stored| {
-            let head = stored.read()?.head();
-            let old = oldest.is_some_and(|oldest| head.committed_ns < oldest);
-            keep_from = Some(stored.first);
-            let last = head.first_position + u64::from(head.count) >= limit.0;
-            if last || !(old || too_many > 0) {
-                return Ok(std::ops::ControlFlow::Break(()));
+            if stored.first >= end {
+                return Ok(ControlFlow::Break(()));
             }
-            too_many = too_many.saturating_sub(stored.len() as u64);
-            Ok(std::ops::ControlFlow::Continue(()))
-        })?;
-        match (keep_from, self.store.first_position()?) {
-            (Some(keep_from), Some(first)) if keep_from > first => {
-                self.rows.flush()?; // what the rows hold only in memory, the blocks must still hold on disk
-                self.store.forget_blocks(keep_from)
-            }
-            _ => Ok(()),
-        }
+            kept.add(stored.first, stored.len() as u64, Timestamp(stored.read()?.head().committed_ns));
+            Ok(ControlFlow::Continue(()))
+        })
     }
 }
 
