@@ -219,12 +219,12 @@ impl Writer {
     }
 
     /// What is wild around.
-    pub fn world<'a>(&mut self, fakemon: impl Iterator<Item = Sighting<'a>>) -> &[u8] {
+    pub fn world<'a>(&mut self, fakemon: impl Iterator<Item = Sighting<'a>>, more: bool) -> &[u8] {
         let fbb = &mut self.builder;
         fbb.reset();
         let rows: Vec<_> = fakemon.map(|sighting| write_sighting(fbb, sighting)).collect();
         let fakemon = Some(fbb.create_vector(&rows));
-        let world = wire::World::create(fbb, &wire::WorldArgs { fakemon });
+        let world = wire::World::create(fbb, &wire::WorldArgs { fakemon, more });
         self.finish(wire::ReplyBody::World, world.as_union_value())
     }
 
@@ -343,7 +343,7 @@ mod tests {
             position: 0,
             retry_after_ms: 20,
         };
-        let world = writer.world([sighting(1), sighting(2)].into_iter()).to_vec();
+        let world = writer.world([sighting(1), sighting(2)].into_iter(), false).to_vec();
         assert_eq!(read_reply(&world).unwrap(), Reply::World(vec![sighting(1), sighting(2)]));
         assert_eq!(read_reply(writer.appeared(sighting(3))).unwrap(), Reply::Appeared(sighting(3)));
         assert_eq!(read_reply(writer.vanished(4)).unwrap(), Reply::Vanished(4));

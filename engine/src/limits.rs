@@ -31,7 +31,7 @@ pub const COLLECTION_PAGE: usize = 10_000;
 /// Fakémon in one answer to a look.
 pub const LOOK_FAKEMON_MAX: usize = 1_000;
 /// How far a player can look, in metres.
-pub const LOOK_RADIUS_M_MAX: f64 = 2_000.0;
+pub const LOOK_RADIUS_M_MAX: f64 = 5_000.0;
 /// A player's name, in bytes.
 pub const PLAYER_NAME_BYTES_MAX: usize = 64;
 /// A species' name, in bytes.

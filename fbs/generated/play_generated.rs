@@ -1045,6 +1045,7 @@ impl ::core::fmt::Debug for Sighting<'_> {
 pub enum WorldOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
+/// The nearest first; `more`: there are more than an answer holds.
 pub struct World<'a> {
   pub _tab: ::flatbuffers::Table<'a>,
 }
@@ -1059,6 +1060,7 @@ impl<'a> ::flatbuffers::Follow<'a> for World<'a> {
 
 impl<'a> World<'a> {
   pub const VT_FAKEMON: ::flatbuffers::VOffsetT = 4;
+  pub const VT_MORE: ::flatbuffers::VOffsetT = 6;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -1071,6 +1073,7 @@ impl<'a> World<'a> {
   ) -> ::flatbuffers::WIPOffset<World<'bldr>> {
     let mut builder = WorldBuilder::new(_fbb);
     if let Some(x) = args.fakemon { builder.add_fakemon(x); }
+    builder.add_more(args.more);
     builder.finish()
   }
 
@@ -1082,6 +1085,13 @@ impl<'a> World<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Sighting>>>>(World::VT_FAKEMON, None).unwrap()}
   }
+  #[inline]
+  pub fn more(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(World::VT_MORE, Some(false)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for World<'_> {
@@ -1091,18 +1101,21 @@ impl ::flatbuffers::Verifiable for World<'_> {
   ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
     v.visit_table(pos)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<Sighting>>>>("fakemon", Self::VT_FAKEMON, true)?
+     .visit_field::<bool>("more", Self::VT_MORE, false)?
      .finish();
     Ok(())
   }
 }
 pub struct WorldArgs<'a> {
     pub fakemon: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Sighting<'a>>>>>,
+    pub more: bool,
 }
 impl<'a> Default for WorldArgs<'a> {
   #[inline]
   fn default() -> Self {
     WorldArgs {
       fakemon: None, // required field
+      more: false,
     }
   }
 }
@@ -1115,6 +1128,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> WorldBuilder<'a, 'b, A> {
   #[inline]
   pub fn add_fakemon(&mut self, fakemon: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , ::flatbuffers::ForwardsUOffset<Sighting<'b >>>>) {
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(World::VT_FAKEMON, fakemon);
+  }
+  #[inline]
+  pub fn add_more(&mut self, more: bool) {
+    self.fbb_.push_slot::<bool>(World::VT_MORE, more, false);
   }
   #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> WorldBuilder<'a, 'b, A> {
@@ -1136,6 +1153,7 @@ impl ::core::fmt::Debug for World<'_> {
   fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
     let mut ds = f.debug_struct("World");
       ds.field("fakemon", &self.fakemon());
+      ds.field("more", &self.more());
       ds.finish()
   }
 }

@@ -236,12 +236,21 @@ impl Drop for Edge {
     }
 }
 
-/// One listener per thread, all on one port.
-fn listen(address: SocketAddr, threads: usize) -> anyhow::Result<Vec<std::net::TcpListener>> {
+/// Whether nobody listens at an address yet. Shared ports are shared with other processes of ours too, so this asks for
+/// the port alone.
+///
+/// # Errors
+/// Who has it, or why it cannot be had.
+pub fn check_free(address: SocketAddr) -> anyhow::Result<()> {
     if address.port() != 0 {
-        // Shared ports are shared with other processes of ours too: ask for the port alone first.
         drop(listener(address, false)?);
     }
+    Ok(())
+}
+
+/// One listener per thread, all on one port.
+fn listen(address: SocketAddr, threads: usize) -> anyhow::Result<Vec<std::net::TcpListener>> {
+    check_free(address)?;
     let first = listener(address, true)?;
     let address = first.local_addr()?;
     let others = (1..threads).map(|_| listener(address, true));

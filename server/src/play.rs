@@ -5,6 +5,7 @@
 //! remedy, and the connection lives on.
 
 use fakemon_engine::ids::{AttemptId, FakemonId, Position};
+use fakemon_engine::limits::LOOK_RADIUS_M_MAX;
 use fakemon_engine::model::{Caught, Decision, Sighting};
 use fakemon_engine::place::Place;
 
@@ -144,9 +145,9 @@ impl BadMessage {
 /// Checks the numbers of a look, whichever way they came.
 fn look(lat: f64, lon: f64, radius_m: f64) -> Result<Request, BadMessage> {
     let place = place(lat, lon)?;
-    match radius_m.is_finite() && radius_m >= 0.0 {
+    match (0.0..=LOOK_RADIUS_M_MAX).contains(&radius_m) {
         true => Ok(Request::Look { place, radius_m }),
-        false => Err(BadMessage::new("radius_m must be a number of metres, 0 or more")),
+        false => Err(BadMessage::new(format!("radius_m must be a number of metres from 0 to {LOOK_RADIUS_M_MAX}"))),
     }
 }
 

@@ -69,6 +69,7 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     control::outlive_file_size_limit()?;
     let bound = control::Bound::to(config.control)?;
     let edge_options = edge_options(&config, bound.addr())?; // reads keys before a journal is opened
+    edge::check_free(config.listen)?;
     let engine = Engine::open(&config.data, engine_options(&config)?)?;
     let running = match Running::start(&engine, &config, bound, edge_options) {
         Ok(running) => running,

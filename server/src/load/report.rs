@@ -63,7 +63,8 @@ pub(crate) struct Report {
     pub(crate) sync: Option<Latency>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) echo_per_second: Option<f64>,
-    pub(crate) checked: Checked,
+    /// None: nobody could be asked any more.
+    pub(crate) checked: Option<Checked>,
     pub(crate) contradictions: u64,
     /// The first contradictions and troubles, in words.
     pub(crate) notes: Vec<String>,
@@ -72,7 +73,8 @@ pub(crate) struct Report {
 impl Report {
     /// Whether everything agrees and everybody got an answer.
     pub(crate) fn is_clean(&self) -> bool {
-        self.contradictions == 0 && self.unanswered == 0 && self.broken_connections == 0
+        let agree = self.contradictions == 0 && self.checked.is_some();
+        agree && self.unanswered == 0 && self.broken_connections == 0
     }
 }
 
@@ -104,13 +106,12 @@ impl fmt::Display for Report {
             self.repeated,
             self.unanswered
         )?;
-        let Checked { repeated, collections, captures } = self.checked;
-        writeln!(
-            f,
-            "checked: {} fakémon with one winner each; {repeated} throws asked again elsewhere, same answer; {captures} \
-             captures found in {collections} collections",
-            self.fakemon_captured
-        )?;
+        write!(f, "checked: {} fakémon with one winner each", self.fakemon_captured)?;
+        if let Some(Checked { repeated, collections, captures }) = self.checked {
+            write!(f, "; {repeated} throws asked again elsewhere, same answer; ")?;
+            write!(f, "{captures} captures found in {collections} collections")?;
+        }
+        writeln!(f)?;
         for note in &self.notes {
             writeln!(f, "note: {note}")?;
         }
@@ -118,8 +119,11 @@ impl fmt::Display for Report {
             true => write!(f, "every answer agrees"),
             false => write!(
                 f,
-                "NOT CLEAN: {} contradictions, {} unanswered, {} broken connections",
-                self.contradictions, self.unanswered, self.broken_connections
+                "NOT CLEAN: {} contradictions, {} unanswered, {} broken connections{}",
+                self.contradictions,
+                self.unanswered,
+                self.broken_connections,
+                if self.checked.is_some() { "" } else { ", checks at the end not done" }
             ),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{BadMessage, Reply, Request, look, place, position};
 use fakemon_engine::ids::{AttemptId, FakemonId};
+use fakemon_engine::limits::LOOK_FAKEMON_MAX;
 use fakemon_engine::model::{Caught, Outcome, Sighting};
 use fakemon_fbs::play as wire;
 
@@ -24,7 +25,7 @@ pub fn read(bytes: &[u8]) -> Result<Request, BadMessage> {
 /// The bytes of one message of the server.
 pub fn write<'w>(writer: &'w mut wire::Writer, reply: &Reply<'_>) -> &'w [u8] {
     match *reply {
-        Reply::World(fakemon) => writer.world(fakemon.iter().map(sighting)),
+        Reply::World(fakemon) => writer.world(fakemon.iter().map(sighting), fakemon.len() >= LOOK_FAKEMON_MAX),
         Reply::Appeared(appeared) => writer.appeared(sighting(appeared)),
         Reply::Vanished(fakemon_id) => writer.vanished(fakemon_id.0),
         Reply::Decided(decision) => writer.attempt_result(&wire::AttemptResult {

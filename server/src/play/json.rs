@@ -3,6 +3,7 @@
 
 use super::{BadMessage, Reply, Request, look, place, position};
 use fakemon_engine::ids::{AttemptId, FakemonId, Timestamp};
+use fakemon_engine::limits::LOOK_FAKEMON_MAX;
 use fakemon_engine::model::{Caught, Decision, Outcome, Sighting};
 use fakemon_engine::place::Place;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -218,7 +219,9 @@ pub fn write(out: &mut Vec<u8>, reply: &Reply<'_>) {
                 out.push(b'{');
                 write_sighting(out, sighting);
             });
-            out.extend_from_slice(b"]}");
+            // The nearest, but not all.
+            let more = fakemon.len() >= LOOK_FAKEMON_MAX;
+            out.extend_from_slice(if more { br#"],"more":true}"# } else { b"]}" });
         }
         Reply::Appeared(sighting) => {
             out.extend_from_slice(br#"{"type":"appeared","#);
