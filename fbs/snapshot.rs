@@ -45,6 +45,8 @@ pub struct Head {
     pub species: Vec<String>,
     /// The last opening before `position`.
     pub opened: Option<Opened>,
+    /// Some answers before `position` were given before the sync.
+    pub ever_unsynced: bool,
     /// The newest time in the journal.
     pub last_ns: u64,
     /// The next id to give to a fakémon that comes without one.
@@ -69,6 +71,7 @@ pub fn write_head(head: &Head) -> Vec<u8> {
         reach_mm: opened.reach_mm,
         cores: opened.cores,
         durable: opened.durable,
+        ever_unsynced: head.ever_unsynced,
         last_ns: head.last_ns,
         next_fakemon_id: head.next_fakemon_id,
     };
@@ -85,6 +88,7 @@ pub fn read_head(bytes: &[u8]) -> Result<Head, Malformed> {
         position: head.position(),
         block_hash: block_hash.map_err(|_| Malformed::Value("the hash in the head is not 32 bytes long"))?,
         state_hash: head.state_hash(),
+        ever_unsynced: head.ever_unsynced(),
         species: head.species().iter().map(str::to_owned).collect(),
         opened: (head.opened_at_ns() > 0).then(|| Opened {
             at_ns: head.opened_at_ns(),

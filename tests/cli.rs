@@ -312,4 +312,6 @@ fn info_says_how_durable_answers_are() {
     let info: Value = serde_json::from_str(&answer(&["info", "--data", &path, "--json"])).unwrap();
     assert_eq!(info["durability"], "unsynced");
     assert!(answer(&["info", "--data", &path]).contains("power cut"));
+    assert!(Server::start(data.path(), &[]).stop().success());
+    assert!(answer(&["info", "--data", &path]).contains("some earlier answers were given before the sync"));
 }

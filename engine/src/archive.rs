@@ -23,6 +23,7 @@ pub struct Archive {
     player_ids: HashMap<String, PlayerId>,
     species: Vec<String>,
     opened: Option<Opened>,
+    ever_unsynced: bool,
     end: Position,
 }
 
@@ -74,6 +75,8 @@ pub struct Info {
     pub snapshot_position: Position,
     /// The last opening; none in a journal that was never written.
     pub opened: Option<Opened>,
+    /// Some answers were given before the sync, by this opening or an earlier one.
+    pub ever_unsynced: bool,
     /// Names by number.
     pub species: Vec<String>,
     /// Players who have thrown.
@@ -99,6 +102,7 @@ impl Archive {
             player_ids: HashMap::new(),
             species: Vec::new(),
             opened: None,
+            ever_unsynced: false,
             end: Position(1),
         };
         let fail = |error: ReadError| OpenError(format!("data directory {}: {error}", dir.display()));
@@ -127,6 +131,7 @@ impl Archive {
         })?;
         if let Some(head) = rows.head()? {
             self.opened = head.opened.map(Opened::from);
+            self.ever_unsynced = head.ever_unsynced;
             self.species = head.species;
             self.named_to = Position(head.position);
             self.end = self.named_to;
@@ -138,7 +143,7 @@ impl Archive {
     /// Names are in the snapshot or in the tail behind it.
     fn read_names(&mut self) -> Result<(), ReadError> {
         let (players, player_ids, species) = (&mut self.players, &mut self.player_ids, &mut self.species);
-        let (opened, from) = (&mut self.opened, self.named_to);
+        let (opened, ever_unsynced, from) = (&mut self.opened, &mut self.ever_unsynced, self.named_to);
         let mut end = self.end;
         self.store.blocks(from, &mut |stored| {
             let block = stored.read()?;
@@ -148,7 +153,10 @@ impl Archive {
                     players.insert(PlayerId(named.player), named.name);
                 }
                 Record::SpeciesNamed(named) => crate::snapshot::name_species(species, named.species, named.name),
-                Record::Opened(event) => *opened = Some(event.into()),
+                Record::Opened(event) => {
+                    *opened = Some(event.into());
+                    *ever_unsynced |= !event.durable;
+                }
                 Record::Attempt(_) | Record::Appeared(_) | Record::Vanished(_) => {}
             });
             end = Position(stored.first.0 + u64::from(block.head().count));
@@ -180,6 +188,7 @@ impl Archive {
             end_position: self.end,
             snapshot_position: self.snapshot_to,
             opened: self.opened,
+            ever_unsynced: self.ever_unsynced,
             species: self.species.clone(),
             players: self.players.len() as u64,
             journal_bytes: self.store.block_bytes(),

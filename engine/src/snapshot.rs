@@ -219,7 +219,10 @@ impl Changes {
             Event::Vanished(vanished) => self.end(FakemonId(vanished.fakemon_id()), VANISHED, position, rows)?,
             Event::PlayerNamed(named) => drop(self.names.insert(PlayerId(named.player), named.name)),
             Event::SpeciesNamed(named) => name_species(&mut head.species, named.species, named.name),
-            Event::Opened(opened) => head.opened = Some(opened),
+            Event::Opened(opened) => {
+                head.opened = Some(opened);
+                head.ever_unsynced |= !opened.durable;
+            }
         }
         Ok(())
     }

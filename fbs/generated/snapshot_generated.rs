@@ -986,8 +986,9 @@ impl<'a> Head<'a> {
   pub const VT_REACH_MM: ::flatbuffers::VOffsetT = 16;
   pub const VT_CORES: ::flatbuffers::VOffsetT = 18;
   pub const VT_DURABLE: ::flatbuffers::VOffsetT = 20;
-  pub const VT_LAST_NS: ::flatbuffers::VOffsetT = 22;
-  pub const VT_NEXT_FAKEMON_ID: ::flatbuffers::VOffsetT = 24;
+  pub const VT_EVER_UNSYNCED: ::flatbuffers::VOffsetT = 22;
+  pub const VT_LAST_NS: ::flatbuffers::VOffsetT = 24;
+  pub const VT_NEXT_FAKEMON_ID: ::flatbuffers::VOffsetT = 26;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -1009,6 +1010,7 @@ impl<'a> Head<'a> {
     if let Some(x) = args.species { builder.add_species(x); }
     if let Some(x) = args.block_hash { builder.add_block_hash(x); }
     builder.add_cores(args.cores);
+    builder.add_ever_unsynced(args.ever_unsynced);
     builder.add_durable(args.durable);
     builder.finish()
   }
@@ -1078,6 +1080,13 @@ impl<'a> Head<'a> {
     unsafe { self._tab.get::<bool>(Head::VT_DURABLE, Some(true)).unwrap()}
   }
   #[inline]
+  pub fn ever_unsynced(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(Head::VT_EVER_UNSYNCED, Some(false)).unwrap()}
+  }
+  #[inline]
   pub fn last_ns(&self) -> u64 {
     // Safety:
     // Created from valid Table for this object
@@ -1108,6 +1117,7 @@ impl ::flatbuffers::Verifiable for Head<'_> {
      .visit_field::<u32>("reach_mm", Self::VT_REACH_MM, false)?
      .visit_field::<u16>("cores", Self::VT_CORES, false)?
      .visit_field::<bool>("durable", Self::VT_DURABLE, false)?
+     .visit_field::<bool>("ever_unsynced", Self::VT_EVER_UNSYNCED, false)?
      .visit_field::<u64>("last_ns", Self::VT_LAST_NS, false)?
      .visit_field::<u64>("next_fakemon_id", Self::VT_NEXT_FAKEMON_ID, false)?
      .finish();
@@ -1124,6 +1134,7 @@ pub struct HeadArgs<'a> {
     pub reach_mm: u32,
     pub cores: u16,
     pub durable: bool,
+    pub ever_unsynced: bool,
     pub last_ns: u64,
     pub next_fakemon_id: u64,
 }
@@ -1140,6 +1151,7 @@ impl<'a> Default for HeadArgs<'a> {
       reach_mm: 0,
       cores: 0,
       durable: true,
+      ever_unsynced: false,
       last_ns: 0,
       next_fakemon_id: 0,
     }
@@ -1188,6 +1200,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> HeadBuilder<'a, 'b, A> {
     self.fbb_.push_slot::<bool>(Head::VT_DURABLE, durable, true);
   }
   #[inline]
+  pub fn add_ever_unsynced(&mut self, ever_unsynced: bool) {
+    self.fbb_.push_slot::<bool>(Head::VT_EVER_UNSYNCED, ever_unsynced, false);
+  }
+  #[inline]
   pub fn add_last_ns(&mut self, last_ns: u64) {
     self.fbb_.push_slot::<u64>(Head::VT_LAST_NS, last_ns, 0);
   }
@@ -1224,6 +1240,7 @@ impl ::core::fmt::Debug for Head<'_> {
       ds.field("reach_mm", &self.reach_mm());
       ds.field("cores", &self.cores());
       ds.field("durable", &self.durable());
+      ds.field("ever_unsynced", &self.ever_unsynced());
       ds.field("last_ns", &self.last_ns());
       ds.field("next_fakemon_id", &self.next_fakemon_id());
       ds.finish()

@@ -283,6 +283,9 @@ impl Config {
                 "limits.message_bytes_max must be from {MESSAGE_BYTES_MIN} to {MESSAGE_BYTES_MAX}"
             ));
         }
+        if self.limits.connections_max == Some(0) {
+            return refuse("limits.connections_max must be at least 1".into());
+        }
         if self.limits.attempts_per_second == Some(0) || self.limits.attempts_burst == 0 {
             return refuse("limits.attempts_per_second and limits.attempts_burst must be at least 1".into());
         }

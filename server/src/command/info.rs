@@ -46,6 +46,7 @@ fn as_json(info: &Info, opened: Option<Opened>, disk_bytes: u64) -> Value {
         "opened_at": opened.map(|opened| opened.at.to_string()),
         "cores": opened.map(|opened| opened.cores),
         "durability": durability(opened),
+        "ever_unsynced": info.ever_unsynced,
         "journal_bytes": info.journal_bytes,
         "disk_bytes": disk_bytes,
     })
@@ -76,6 +77,8 @@ fn write_text(
     writeln!(out, "durability       {}", durability(opened))?;
     if durability(opened) != SYNCED {
         writeln!(out, "                 answers are given before the sync: a power cut can take some back")?;
+    } else if info.ever_unsynced {
+        writeln!(out, "                 some earlier answers were given before the sync")?;
     }
     writeln!(
         out,

@@ -239,7 +239,9 @@ impl Turn {
             Phase::Handshake if silent_ms > self.common.handshake_ms => {
                 self.remove(seat, CloseReason::HandshakeTimeout);
             }
-            Phase::Playing(_) if silent_ms > self.common.idle_ms => self.remove(seat, CloseReason::Idle),
+            Phase::Playing(_) if silent_ms > self.common.idle_ms => {
+                self.leave(seat, CloseReason::Idle, Some(CloseCode::Away), "nothing was heard for too long");
+            }
             Phase::Playing(_) if silent_ms > self.common.idle_ms / 2 && !connection.is_pinged => {
                 connection.is_pinged = true;
                 self.voice.ping(connection);
