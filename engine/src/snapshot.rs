@@ -1,7 +1,8 @@
 //! The snapshot: rows that follow the journal, so that a start-up needs only the tail. A thread of low priority reads
-//! what is durable and, every few seconds, writes the rows that changed. Rows are not logged: they reach the disk with
-//! the blocks whenever those are flushed; after a crash the snapshot is a little older, the tail a little longer. It never asks a shard for anything; rows
-//! that are ahead of the head do no harm, because applying an event twice is applying it once.
+//! what is durable and, every few seconds, writes the rows that changed. It never asks a shard for anything. Rows are
+//! not logged: they are flushed every few million events and at a clean stop; after a crash the snapshot is a little
+//! older, the tail a little longer. Rows that are ahead of the head do no harm, because applying an event twice is
+//! applying it once.
 
 use crate::clock::Clock;
 use crate::failure::Failure;

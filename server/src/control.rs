@@ -13,6 +13,7 @@ mod refusal;
 mod listener;
 mod gate;
 mod desk;
+mod cloud_events;
 mod events;
 mod metrics;
 mod page;

@@ -1,10 +1,11 @@
-//! `POST /events`: one event in plain JSON. So far the world listens to `fakemon.spawn` only.
+//! `POST /events`: events in plain JSON or as CloudEvents. So far the world listens to `fakemon.spawn` only.
 //!
 //! ```json
 //! {"source": "fakemon.world", "detail-type": "fakemon.spawn",
 //!  "detail": {"species": "sparkit", "lat": 40.4168, "lon": -3.7038, "lifetime_s": 600, "catch_rate": 1}}
 //! ```
 
+use super::cloud_events::{self, Events};
 use super::refusal::Refusal;
 use super::{Shared, desk};
 use crate::envelope::{SOURCE_WORLD, event_id};
@@ -12,7 +13,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use fakemon_engine::command::Spawn;
 use fakemon_engine::ids::{FakemonId, Position};
 use fakemon_engine::place::Place;
@@ -30,21 +31,36 @@ const VIEW_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Puts an event; answers once it is durable and everybody who looks can see it.
 pub(super) async fn put(
     State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Refusal> {
     let body = body.map_err(|rejection| unread_body(&rejection))?;
-    let spawn = parse(&body)?;
+    match cloud_events::read(&headers, &body)? {
+        Events::One(event) => Ok(Json(put_one(&shared, parse(event)?).await?)),
+        Events::Batch(events) => {
+            // Read all before the first is put: a batch with a mistake changes nothing.
+            let spawns = events.into_iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+            let mut answers = Vec::with_capacity(spawns.len());
+            for spawn in spawns {
+                answers.push(put_one(&shared, spawn).await.unwrap_or_else(|refusal| refusal.body()));
+            }
+            Ok(Json(Value::Array(answers)))
+        }
+    }
+}
+
+async fn put_one(shared: &Shared, spawn: Spawn) -> Result<Value, Refusal> {
     if shared.draining.load(Ordering::Acquire) {
         return Err(Refusal::stopped(shared.engine.failure()));
     }
     let spawned = desk::spawn(&shared.orders, spawn).await;
     let (position, fakemon_id) = spawned.map_err(|error| error.refusal(&shared.engine))?;
-    seen(&shared, position).await?;
-    Ok(Json(json!({
+    seen(shared, position).await?;
+    Ok(json!({
         "id": event_id(position),
         "position": position.to_string(),
         "fakemon_id": fakemon_id.to_string(),
-    })))
+    }))
 }
 
 /// Waits until the world's view has passed a position.
@@ -71,11 +87,8 @@ fn unread_body(rejection: &BytesRejection) -> Refusal {
     }
 }
 
-/// A spawn from the bytes of an event; or which field is wrong, and what it must be.
-fn parse(body: &[u8]) -> Result<Spawn, Refusal> {
-    let event: Value = serde_json::from_slice(body).map_err(|error| {
-        Refusal::new(StatusCode::BAD_REQUEST, "bad_json", format!("the body is not JSON: {error}"))
-    })?;
+/// A spawn from an event; or which field is wrong, and what it must be.
+fn parse(event: Value) -> Result<Spawn, Refusal> {
     let Value::Object(event) = event else {
         return Err(Refusal::new(StatusCode::BAD_REQUEST, "wrong_type", "an event is a JSON object"));
     };
@@ -158,6 +171,13 @@ fn missing(field: &'static str) -> Refusal {
 mod tests {
     use super::*;
     use axum::response::IntoResponse;
+
+    fn parse(body: &[u8]) -> Result<Spawn, Refusal> {
+        match cloud_events::read(&HeaderMap::new(), body)? {
+            Events::One(event) => super::parse(event),
+            Events::Batch(_) => unreachable!("no header says so"),
+        }
+    }
 
     fn event(detail: &str) -> String {
         format!(r#"{{"source":"fakemon.world","detail-type":"fakemon.spawn","detail":{detail}}}"#)

@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// An answer that says what was wrong, where, and what to do.
 #[derive(Debug)]
@@ -43,13 +43,20 @@ impl Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
+impl Refusal {
+    /// The body of the answer.
+    pub(super) fn body(&self) -> Value {
         let mut error = json!({ "code": self.code, "message": self.message, "field": self.field });
         if let Some(ms) = self.retry_after_ms {
             error["retry_after_ms"] = ms.into();
         }
-        let mut response = (self.status, axum::Json(json!({ "error": error }))).into_response();
+        json!({ "error": error })
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, axum::Json(self.body())).into_response();
         if let Some(ms) = self.retry_after_ms {
             let seconds = HeaderValue::from(ms.div_ceil(1_000).max(1)); // the header knows whole seconds only
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
