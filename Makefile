@@ -26,7 +26,8 @@ build: packages
 	cargo build --locked --workspace # the features of tests and benches, so that nothing is compiled twice
 
 test: packages flatc
-	cargo test --locked --workspace
+	cargo test --locked --workspace --doc
+	cargo test --locked --workspace --lib --bins --tests
 
 # Kill, start, compare, for so many seconds.
 DURATION ?= 600
