@@ -59,7 +59,8 @@ impl Engine {
         let fail = |error: ReadError| OpenError(format!("data directory {}: {error}", dir.display()));
         let end = store.end_position().map_err(fail)?;
         store.check_acknowledged(end).map_err(fail)?; // first: rows that are ahead of a damaged journal are worth a lot
-        let rows = Arc::new(RowStore::open_up_to(dir, end)?);
+        let first = store.first_position().map_err(fail)?.unwrap_or(Position(1));
+        let rows = Arc::new(RowStore::open_up_to(dir, first, end)?);
         let recovered = recover(&store, &rows, options.cores).map_err(fail)?;
         let (position, tail) = (recovered.link.next, recovered.tail_events);
         let engine = Engine::start(store, rows, options, recovered)?;

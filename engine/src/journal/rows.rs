@@ -28,13 +28,20 @@ impl RowStore {
         Ok(RowStore { db: db.map_err(|error| fail(dir, &error))?, scratch: None })
     }
 
-    /// Opens the rows of a data directory whose journal ends at `end`. Rows that know more than the journal, after a
-    /// power cut without syncs, are made again.
-    pub(crate) fn open_up_to(dir: &Path, end: Position) -> Result<RowStore, OpenError> {
+    /// Opens the rows of a data directory whose journal goes from `first` to `end`. Rows that know more than the journal,
+    /// after a power cut without syncs, are made again, if the journal still has its beginning.
+    pub(crate) fn open_up_to(dir: &Path, first: Position, end: Position) -> Result<RowStore, OpenError> {
         let rows = RowStore::open(dir)?;
         let head = rows.head().map_err(|error| OpenError(format!("data directory {}: {error}", dir.display())))?;
         if head.is_none_or(|head| head.position <= end.0) {
             return Ok(rows);
+        }
+        if first > Position(1) {
+            return Err(OpenError(format!(
+                "data directory {}: the snapshot is ahead of the journal, which ends at {end} and cannot make it again, \
+                 because retention let go of its beginning: restore a copy",
+                dir.display()
+            )));
         }
         tracing::warn!("the snapshot is ahead of the journal, which ends at {end}: it is made again");
         drop(rows);

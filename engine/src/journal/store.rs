@@ -224,7 +224,9 @@ impl Store {
         let blocks = self.family("blocks");
         self.db.put(KEPT_FROM, before.0.to_be_bytes())?;
         let (from, to) = (0u64.to_be_bytes(), before.0.to_be_bytes());
-        self.db.delete_file_in_range_cf(blocks, from, to)?;
+        // Files go with both ends of their range: the first block that stays must not be one of them.
+        let last = before.0.saturating_sub(1).to_be_bytes();
+        self.db.delete_file_in_range_cf(blocks, from, last)?;
         Ok(self.db.delete_range_cf(blocks, from, to)?)
     }
 
