@@ -38,6 +38,42 @@ pub struct Opened {
     pub durable: bool,
 }
 
+/// Somebody put an event on a bus.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Put {
+    /// When it was accepted, in nanoseconds since 1970.
+    pub at_ns: u64,
+    /// When it happened, as the sender says.
+    pub time_ns: u64,
+    /// Name of the bus.
+    pub bus: String,
+    /// Who says it.
+    pub source: String,
+    /// What kind of event it is.
+    pub detail_type: String,
+    /// A JSON object.
+    pub detail: String,
+    /// ARNs of what it is about.
+    pub resources: Vec<String>,
+    /// The region of the request.
+    pub region: String,
+    /// The position of the event that a rule made this one from; 0: none.
+    pub cause: u64,
+    /// How often rules handed it from bus to bus.
+    pub hops: u8,
+}
+
+/// A resource of the bus changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// When, in nanoseconds since 1970.
+    pub at_ns: u64,
+    /// Which.
+    pub key: String,
+    /// How it is from now on, as JSON; none: it is gone.
+    pub value: Option<String>,
+}
+
 /// One event, borrowed from a block where it is of fixed size.
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
@@ -53,6 +89,10 @@ pub enum Event<'a> {
     SpeciesNamed(SpeciesNamed),
     /// The engine opened the journal.
     Opened(Opened),
+    /// Somebody put an event on a bus.
+    Put(Put),
+    /// A resource of the bus changed.
+    Changed(Changed),
 }
 
 /// Events of one shard's turn, in order, ready to be written.
@@ -67,6 +107,9 @@ pub struct SectionDraft {
     players_named: Vec<PlayerNamed>,
     species_named: Vec<SpeciesNamed>,
     opened: Vec<Opened>,
+    put: Vec<Put>,
+    changed: Vec<Changed>,
+    text_bytes: usize,
 }
 
 impl SectionDraft {
@@ -122,6 +165,25 @@ impl SectionDraft {
     pub fn push_opened(&mut self, opened: Opened) {
         self.push_kind(Kind::Opened);
         self.opened.push(opened);
+    }
+
+    /// Appends an event that somebody put on a bus.
+    pub fn push_put(&mut self, put: Put) {
+        self.push_kind(Kind::Put);
+        self.text_bytes += put.detail.len() + put.resources.iter().map(String::len).sum::<usize>();
+        self.put.push(put);
+    }
+
+    /// Appends a change of a resource.
+    pub fn push_changed(&mut self, changed: Changed) {
+        self.push_kind(Kind::Changed);
+        self.text_bytes += changed.value.as_ref().map_or(0, String::len);
+        self.changed.push(changed);
+    }
+
+    /// Bytes of events that have no fixed size, about.
+    pub fn text_bytes(&self) -> usize {
+        self.text_bytes
     }
 
     /// The first event that is not a throw makes the order explicit.
@@ -211,6 +273,23 @@ fn write_section(fbb: &mut FlatBufferBuilder<'static>, section: &SectionDraft) -
             .collect();
         fbb.create_vector(&rows)
     });
+    let put = (!section.put.is_empty()).then(|| {
+        let rows: Vec<_> = section.put.iter().map(|put| write_put(fbb, put)).collect();
+        fbb.create_vector(&rows)
+    });
+    let changed = (!section.changed.is_empty()).then(|| {
+        let rows: Vec<_> = section
+            .changed
+            .iter()
+            .map(|changed| {
+                let key = fbb.create_string(&changed.key);
+                let value = changed.value.as_ref().map(|value| fbb.create_string(value));
+                let at_ns = changed.at_ns;
+                wire::Changed::create(fbb, &wire::ChangedArgs { at_ns, key: Some(key), value })
+            })
+            .collect();
+        fbb.create_vector(&rows)
+    });
     let vanished = (!section.vanished.is_empty()).then(|| fbb.create_vector(&section.vanished));
     let appeared = (!section.appeared.is_empty()).then(|| fbb.create_vector(&section.appeared));
     let attempts = (!section.attempts.is_empty()).then(|| fbb.create_vector(&section.attempts));
@@ -226,8 +305,30 @@ fn write_section(fbb: &mut FlatBufferBuilder<'static>, section: &SectionDraft) -
             players_named,
             species_named,
             opened,
+            put,
+            changed,
         },
     )
+}
+
+fn write_put(fbb: &mut FlatBufferBuilder<'static>, put: &Put) -> WIPOffset<wire::Put<'static>> {
+    let resources = (!put.resources.is_empty()).then(|| {
+        let resources: Vec<_> = put.resources.iter().map(|resource| fbb.create_string(resource)).collect();
+        fbb.create_vector(&resources)
+    });
+    let args = wire::PutArgs {
+        at_ns: put.at_ns,
+        time_ns: put.time_ns,
+        bus: Some(fbb.create_string(&put.bus)),
+        source: Some(fbb.create_string(&put.source)),
+        detail_type: Some(fbb.create_string(&put.detail_type)),
+        detail: Some(fbb.create_string(&put.detail)),
+        resources,
+        region: Some(fbb.create_string(&put.region)),
+        cause: put.cause,
+        hops: put.hops,
+    };
+    wire::Put::create(fbb, &args)
 }
 
 /// A verified block.
@@ -297,6 +398,8 @@ struct SectionEvents<'a> {
     players_named: Box<dyn Iterator<Item = wire::PlayerNamed<'a>> + 'a>,
     species_named: Box<dyn Iterator<Item = wire::SpeciesNamed<'a>> + 'a>,
     opened: Box<dyn Iterator<Item = wire::Opened<'a>> + 'a>,
+    put: Box<dyn Iterator<Item = wire::Put<'a>> + 'a>,
+    changed: Box<dyn Iterator<Item = wire::Changed<'a>> + 'a>,
 }
 
 impl<'a> SectionEvents<'a> {
@@ -308,6 +411,8 @@ impl<'a> SectionEvents<'a> {
             players_named: Box::new(section.players_named().into_iter().flatten()),
             species_named: Box::new(section.species_named().into_iter().flatten()),
             opened: Box::new(section.opened().into_iter().flatten()),
+            put: Box::new(section.put().into_iter().flatten()),
+            changed: Box::new(section.changed().into_iter().flatten()),
         }
     }
 
@@ -335,8 +440,29 @@ impl<'a> SectionEvents<'a> {
                     durable: opened.durable(),
                 })
             }
+            Kind::Put => Event::Put(read_put(&self.put.next().expect(held))),
+            Kind::Changed => {
+                let changed = self.changed.next().expect(held);
+                let (key, value) = (changed.key().to_owned(), changed.value().map(str::to_owned));
+                Event::Changed(Changed { at_ns: changed.at_ns(), key, value })
+            }
             _ => unreachable!("the block was verified: known kinds only"),
         }
+    }
+}
+
+fn read_put(put: &wire::Put<'_>) -> Put {
+    Put {
+        at_ns: put.at_ns(),
+        time_ns: put.time_ns(),
+        bus: put.bus().to_owned(),
+        source: put.source().to_owned(),
+        detail_type: put.detail_type().to_owned(),
+        detail: put.detail().to_owned(),
+        resources: put.resources().into_iter().flatten().map(str::to_owned).collect(),
+        region: put.region().to_owned(),
+        cause: put.cause(),
+        hops: put.hops(),
     }
 }
 
@@ -349,6 +475,8 @@ fn verify_section(section: &wire::Section<'_>) -> Result<usize, Malformed> {
         section.players_named().map_or(0, |v| v.len()),
         section.species_named().map_or(0, |v| v.len()),
         section.opened().map_or(0, |v| v.len()),
+        section.put().map_or(0, |v| v.len()),
+        section.changed().map_or(0, |v| v.len()),
     ];
     if let Some(attempts) = section.attempts()
         && structs(Some(attempts)).iter().any(|attempt| attempt.outcome() > Outcome::UnknownFakemon)
@@ -361,7 +489,7 @@ fn verify_section(section: &wire::Section<'_>) -> Result<usize, Malformed> {
             false => Err(Malformed::Value("a section without an order holds more than attempts")),
         };
     };
-    let mut counts = [0usize; 6];
+    let mut counts = [0usize; 8];
     for kind in kinds.bytes() {
         let count = counts.get_mut(usize::from(*kind));
         *count.ok_or(Malformed::Value("an event is of a kind that this version does not know"))? += 1;

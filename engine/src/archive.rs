@@ -157,7 +157,11 @@ impl Archive {
                     *opened = Some(event.into());
                     *ever_unsynced |= !event.durable;
                 }
-                Record::Attempt(_) | Record::Appeared(_) | Record::Vanished(_) => {}
+                Record::Attempt(_)
+                | Record::Appeared(_)
+                | Record::Vanished(_)
+                | Record::Put(_)
+                | Record::Changed(_) => {}
             });
             end = Position(stored.first.0 + u64::from(block.head().count));
             Ok(ControlFlow::Continue(()))

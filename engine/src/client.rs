@@ -1,10 +1,12 @@
 //! Clients: submit commands with a token, poll completions. One per thread, so that nothing is shared on the way in
 //! but the mailboxes of the shards.
 
+use crate::bus::NewEvent;
+use crate::bus::resource::Change;
 use crate::command::{Attempt, Completion, Spawn, SpawnError, Stages, SubmitError, Throttled};
 use crate::ids::{AttemptId, FakemonId, Position, Timestamp, Token, owner};
 use crate::journal::Name;
-use crate::limits::{CLIENT_IN_FLIGHT_MAX, LIFETIME_S_MAX, SNAPSHOT_LAG_MAX};
+use crate::limits::{CLIENT_IN_FLIGHT_MAX, LIFETIME_S_MAX, PUT_BYTES_MAX, PUT_EVENTS_MAX, SNAPSHOT_LAG_MAX};
 use crate::metrics::ThrowFigures;
 use crate::model::{Decision, PlayerName};
 use crate::outbox::{Outbox, Release, decision};
@@ -12,9 +14,10 @@ use crate::players::{Claim, Player, Waiter};
 use crate::reader::{Question, Request};
 use crate::record::short_ns;
 use crate::resolve::Throw;
-use crate::shard::{Answer, AnswerBody, ThrowCommand, WorldCommand};
+use crate::shard::{Answer, AnswerBody, ThrowCommand, Turn, WorldCommand};
 use crate::shared::Shared;
-use crate::state::Fakemon;
+use crate::state::{Fakemon, StateHash};
+use fakemon_fbs::journal::{Changed, SectionDraft};
 use hashbrown::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
@@ -163,6 +166,47 @@ impl Client {
         Ok(())
     }
 
+    /// Puts events on their buses, in this order and at neighbouring positions; [`Completion::Written`] with the first
+    /// position follows once they are durable. At most [`PUT_EVENTS_MAX`] events and [`PUT_BYTES_MAX`] bytes.
+    ///
+    /// # Errors
+    /// [`SubmitError::Throttled`], [`SubmitError::Stopped`], [`SubmitError::TooLarge`].
+    pub fn put(&mut self, token: Token, events: Vec<NewEvent>) -> Result<(), SubmitError> {
+        let now = self.shared.clock.now();
+        let mut section = SectionDraft::default();
+        events.into_iter().for_each(|event| section.push_put(event.record(now)));
+        self.write(Turn::of_writes(section, StateHash::default(), self.outbox.id, token))
+    }
+
+    /// Changes resources of the bus, all at once; [`Completion::Written`] follows once they are durable. Whoever asks
+    /// [`Engine::registry`](crate::Engine::registry) after the completion sees them. The changes must have
+    /// been checked against it: one caller at a time decides what changes.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn change(&mut self, token: Token, changes: Vec<Change>) -> Result<(), SubmitError> {
+        let at_ns = self.shared.clock.now().0;
+        let (mut section, mut facts) = (SectionDraft::default(), StateHash::default());
+        for change in &changes {
+            let (key, value) = change.record();
+            facts.add(StateHash::changed(&key, value.as_deref()));
+            section.push_changed(Changed { at_ns, key, value });
+        }
+        let turn = Turn { changes, ..Turn::of_writes(section, facts, self.outbox.id, token) };
+        self.write(turn)
+    }
+
+    fn write(&mut self, turn: Turn) -> Result<(), SubmitError> {
+        self.admit()?;
+        let section = &turn.section;
+        if section.len() > PUT_EVENTS_MAX || section.text_bytes() > PUT_BYTES_MAX {
+            return Err(SubmitError::TooLarge);
+        }
+        self.shared.desk.submit(turn).map_err(|_| THROTTLED)?;
+        self.in_flight += 1;
+        Ok(())
+    }
+
     /// Asks for a player's captures before `before` (none: the newest); [`Completion::Collection`] follows. It holds
     /// every capture that anyone was told of before this call.
     ///
@@ -261,6 +305,10 @@ impl Client {
                 };
                 self.figures.record(decision.outcome, &stages);
                 Some(Completion::Decided { token, decision, stages: Some(stages) })
+            }
+            AnswerBody::Written => {
+                let position = Position(first.0 + u64::from(offset));
+                Some(Completion::Written { token, position })
             }
             AnswerBody::Spawned(result) => self.spawned(token, result, Position(first.0 + u64::from(offset))),
         }

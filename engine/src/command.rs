@@ -70,6 +70,10 @@ pub enum SubmitError {
     /// The spawn cannot be.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
+    /// More than [`PUT_EVENTS_MAX`](crate::limits::PUT_EVENTS_MAX) events or
+    /// [`PUT_BYTES_MAX`](crate::limits::PUT_BYTES_MAX) bytes were put at once.
+    #[error("too much at once: put at most {max} events and 4 MiB", max = crate::limits::PUT_EVENTS_MAX)]
+    TooLarge,
     /// The engine stopped, or is about to: the reason is in [`Engine::failure`](crate::Engine::failure).
     #[error("the engine has stopped")]
     Stopped,
@@ -106,6 +110,13 @@ pub enum Completion {
         token: Token,
         /// Where in the journal, and which fakémon; or why not.
         result: Result<(Position, FakemonId), SpawnError>,
+    },
+    /// Events or changes of resources are durable.
+    Written {
+        /// Of the command.
+        token: Token,
+        /// Of the first event; the others follow it.
+        position: Position,
     },
     /// A throw that was sent again while the first was on its way, and the first was not accepted: send it again.
     Throttled {

@@ -1,13 +1,15 @@
 //! The engine as a whole: opens a data directory, starts the threads, hands out clients, stops in order.
 
+use crate::bus::{Registry, Resources};
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::clockwork::Clockwork;
 use crate::cores::{self, Core, Door, Ears};
+use crate::delivery::Known;
 use crate::failure::Failure;
 use crate::follow::{FOLLOWERS, Follower, SNAPSHOT, WORLD};
 use crate::ids::{Position, ShardId, SpeciesId, Timestamp, mix};
-use crate::journal::{Committer, Desk, Name, Progress, ReadError, RowStore, Store};
+use crate::journal::{Committer, Depot, Desk, Name, Progress, ReadError, RowStore, Store};
 use crate::metrics::Metrics;
 use crate::model::{PlayerName, Sighting};
 use crate::options::{Durability, OpenError, Options};
@@ -62,8 +64,11 @@ impl Engine {
         let first = store.first_position().map_err(fail)?.unwrap_or(Position(1));
         let rows = Arc::new(RowStore::open_up_to(dir, first, end)?);
         let recovered = recover(&store, &rows, options.cores).map_err(fail)?;
+        let depot = Arc::new(Depot::open(dir)?);
+        let known = Known::read(&depot, first, recovered.link.next).map_err(fail)?;
+        let resources = Resources::new(known.followed_to_the_end(&store).map_err(fail)?);
         let (position, tail) = (recovered.link.next, recovered.tail_events);
-        let engine = Engine::start(store, rows, options, recovered)?;
+        let engine = Engine::start(store, rows, depot, options, recovered, resources)?;
         let took_ms = started.elapsed().as_millis();
         tracing::info!(%position, tail_events = tail, took_ms, "journal {} is open", dir.display());
         if engine.options().durability == Durability::Unsynced {
@@ -75,8 +80,10 @@ impl Engine {
     fn start(
         store: Arc<Store>,
         rows: Arc<RowStore>,
+        depot: Arc<Depot>,
         options: Options,
         recovered: Recovered,
+        resources: Resources,
     ) -> Result<Engine, OpenError> {
         let clock = Clock::starting_after(recovered.newest);
         let rules = rules(&options, recovered.rules, clock);
@@ -113,6 +120,8 @@ impl Engine {
             group_figures: Arc::default(),
             world_figures: Arc::default(),
             next_fakemon_id: AtomicU64::new(recovered.next_fakemon_id),
+            resources: Arc::new(resources),
+            depot,
             options,
         });
         let mut cores = Vec::new();
@@ -162,6 +171,7 @@ impl Engine {
             desk: shared.desk.clone(),
             progress: shared.progress.clone(),
             outboxes: shared.outboxes.clone(),
+            resources: shared.resources.clone(),
             figures: shared.group_figures.clone(),
             failure: shared.failure.clone(),
             clock,
@@ -178,6 +188,11 @@ impl Engine {
             stop_followers,
         };
         Ok(Engine(Arc::new(Running { shared, threads: Mutex::new(Some(threads)) })))
+    }
+
+    /// The resources of the bus as of the last durable change.
+    pub fn registry(&self) -> Arc<Registry> {
+        self.shared().resources.current()
     }
 
     /// A new client: one per thread that submits.

@@ -11,17 +11,21 @@
 //!   players        player                   → name, used ids
 //!   answers        player, last id, position→ answers, by id
 //!   head           ""                       → how far the rows are
+//! DIR/bus/         RocksDB, logged: what the bus knows that is no event: how far deliveries are, queues, log groups,
+//!                  secrets; see `depot`
 //! ```
 //!
 //! Numbers in keys are big-endian, so that keys sort as numbers do.
 
 mod store;
 mod rows;
+mod depot;
 mod chain;
 mod committer;
 
 pub(crate) use chain::{BlockHash, Link, StoredBlock};
 pub(crate) use committer::{Committer, Desk, Name, Progress};
+pub(crate) use depot::{Batch, Depot, Room};
 pub(crate) use rows::{RowStore, Rows};
 pub use store::ReadError;
 pub(crate) use store::{FORMAT, Store};

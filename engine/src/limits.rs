@@ -15,6 +15,12 @@ pub const JOURNAL_TURNS: usize = 256;
 pub const JOURNAL_NAMES: usize = 4_096;
 /// Events in one group: one write, one sync, one record.
 pub const GROUP_EVENTS_MAX: usize = 65_536;
+/// Bytes of events without a fixed size in one group, about; a group is written as a whole.
+pub const GROUP_TEXT_BYTES_MAX: usize = 16 << 20;
+/// Events or changes that are put at once.
+pub const PUT_EVENTS_MAX: usize = 1_000;
+/// Bytes of events or changes that are put at once, about.
+pub const PUT_BYTES_MAX: usize = 4 << 20;
 /// Commands that one client may have without an answer.
 pub const CLIENT_IN_FLIGHT_MAX: usize = 65_536;
 /// Answers that a player's ledger holds in memory once they are in the snapshot too.

@@ -197,4 +197,40 @@ pub enum Event {
         /// False: answers were given before the sync.
         durable: bool,
     },
+    /// Somebody put an event on a bus.
+    Put(Box<Put>),
+    /// A resource of the bus changed.
+    Changed {
+        /// When.
+        at: Timestamp,
+        /// Which; see [`bus::resource`](crate::bus::resource).
+        key: String,
+        /// How it is from now on, as JSON; none: it is gone.
+        value: Option<String>,
+    },
+}
+
+/// An event that somebody put on a bus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Put {
+    /// When it was accepted.
+    pub at: Timestamp,
+    /// When it happened, as the sender says.
+    pub time: Timestamp,
+    /// Name of the bus.
+    pub bus: String,
+    /// Who says it.
+    pub source: String,
+    /// What kind of event it is.
+    pub detail_type: String,
+    /// A JSON object.
+    pub detail: String,
+    /// ARNs of what it is about.
+    pub resources: Vec<String>,
+    /// The region of the request.
+    pub region: String,
+    /// The event that a rule made this one from.
+    pub cause: Option<Position>,
+    /// How often rules handed it from bus to bus.
+    pub hops: u8,
 }

@@ -1,7 +1,7 @@
 //! Events as the journal has them: from decisions to records, and back.
 
-use crate::ids::{AttemptId, FakemonId, PlayerId, SpeciesId, Timestamp};
-use crate::model::{Event, Outcome};
+use crate::ids::{AttemptId, FakemonId, PlayerId, Position, SpeciesId, Timestamp};
+use crate::model::{Event, Outcome, Put};
 use crate::place::Place;
 use crate::resolve::Throw;
 use crate::species::CatchRate;
@@ -126,7 +126,8 @@ pub(crate) fn facts(event: &wire::Event<'_>) -> StateHash {
         wire::Event::Vanished(record) => StateHash::vanished(FakemonId(record.fakemon_id())),
         wire::Event::PlayerNamed(named) => StateHash::named(u64::from(named.player), &named.name),
         wire::Event::SpeciesNamed(named) => StateHash::named(u64::from(named.species) << 32, &named.name),
-        wire::Event::Opened(_) => StateHash::default(),
+        wire::Event::Changed(changed) => StateHash::changed(&changed.key, changed.value.as_deref()),
+        wire::Event::Opened(_) | wire::Event::Put(_) => StateHash::default(),
     }
 }
 
@@ -137,6 +138,8 @@ pub(crate) fn at(event: &wire::Event<'_>) -> Option<Timestamp> {
         wire::Event::Appeared(record) => Timestamp(record.at_ns()),
         wire::Event::Vanished(record) => Timestamp(record.at_ns()),
         wire::Event::Opened(opened) => Timestamp(opened.at_ns),
+        wire::Event::Put(put) => Timestamp(put.at_ns),
+        wire::Event::Changed(changed) => Timestamp(changed.at_ns),
         wire::Event::PlayerNamed(_) | wire::Event::SpeciesNamed(_) => return None,
     })
 }
@@ -182,5 +185,25 @@ pub(crate) fn event(record: wire::Event<'_>) -> Event {
             cores: opened.cores,
             durable: opened.durable,
         },
+        wire::Event::Put(put) => Event::Put(Box::new(put_event(put))),
+        wire::Event::Changed(changed) => {
+            Event::Changed { at: Timestamp(changed.at_ns), key: changed.key, value: changed.value }
+        }
+    }
+}
+
+fn put_event(record: wire::Put) -> Put {
+    let wire::Put { at_ns, time_ns, bus, source, detail_type, detail, resources, region, cause, hops } = record;
+    Put {
+        at: Timestamp(at_ns),
+        time: Timestamp(time_ns),
+        bus,
+        source,
+        detail_type,
+        detail,
+        resources,
+        region,
+        cause: (cause != 0).then_some(Position(cause)),
+        hops,
     }
 }

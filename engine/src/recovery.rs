@@ -124,7 +124,7 @@ impl Recovered {
             Event::Opened(opened) => {
                 self.rules = Some(Rules { world_seed: opened.world_seed, reach_mm: opened.reach_mm });
             }
-            Event::Appeared(_) | Event::Vanished(_) => {}
+            Event::Appeared(_) | Event::Vanished(_) | Event::Put(_) | Event::Changed(_) => {}
         }
         Ok(())
     }

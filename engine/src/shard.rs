@@ -1,6 +1,7 @@
 //! A shard: the fakémon of one core, and what it does with a turn's worth of commands. No clock, no queue, no
 //! executor: commands and the time come in, a [`Turn`] goes out. `cores` runs it live, benches run it bare.
 
+use crate::bus::resource::Change as ResourceChange;
 use crate::command::SpawnError;
 use crate::ids::{FakemonId, Position, ShardId, Timestamp, Token};
 use crate::model::Outcome;
@@ -48,8 +49,13 @@ pub(crate) struct Answer {
 }
 
 pub(crate) enum AnswerBody {
-    Thrown { decided: DecidedThrow, player: Player },
+    Thrown {
+        decided: DecidedThrow,
+        player: Player,
+    },
     Spawned(Result<FakemonId, SpawnError>),
+    /// Events that no shard decides are in the journal; this is the first.
+    Written,
 }
 
 /// A win, for the collection of the winner.
@@ -67,6 +73,8 @@ pub struct Turn {
     pub(crate) facts: StateHash,
     pub(crate) captures: Vec<Capture>,
     pub(crate) answers: Vec<(ClientId, Vec<Answer>)>,
+    /// What changes on the bus.
+    pub(crate) changes: Vec<ResourceChange>,
 }
 
 impl Turn {
@@ -76,7 +84,21 @@ impl Turn {
 
     /// A turn that nobody waits for.
     pub(crate) fn of_names(section: SectionDraft, facts: StateHash) -> Turn {
-        Turn { first: Position::default(), section, facts, captures: Vec::new(), answers: Vec::new() }
+        Turn {
+            first: Position::default(),
+            section,
+            facts,
+            captures: Vec::new(),
+            answers: Vec::new(),
+            changes: Vec::new(),
+        }
+    }
+
+    /// A turn that only writes, and says so to a client.
+    pub(crate) fn of_writes(section: SectionDraft, facts: StateHash, client: ClientId, token: Token) -> Turn {
+        let mut turn = Turn::of_names(section, facts);
+        turn.answer(client, Answer { offset: 0, token, body: AnswerBody::Written });
+        turn
     }
 
     /// How many events it holds.

@@ -1,11 +1,12 @@
 //! What clients and threads share: all of it is only read, or made for many writers.
 
+use crate::bus::Resources;
 use crate::clock::Clock;
 use crate::clockwork::WorldFigures;
 use crate::cores::Door;
 use crate::failure::Failure;
 use crate::ids::{FakemonId, SpeciesId};
-use crate::journal::{Desk, Progress};
+use crate::journal::{Depot, Desk, Progress};
 use crate::metrics::{GroupFigures, ThrowFigures};
 use crate::options::Options;
 use crate::outbox::Outboxes;
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) group_figures: Arc<Mutex<GroupFigures>>,
     pub(crate) world_figures: Arc<WorldFigures>,
     pub(crate) next_fakemon_id: AtomicU64,
+    pub(crate) resources: Arc<Resources>,
+    pub(crate) depot: Arc<Depot>,
 }
 
 impl Shared {

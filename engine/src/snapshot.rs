@@ -224,6 +224,7 @@ impl Changes {
                 head.opened = Some(opened);
                 head.ever_unsynced |= !opened.durable;
             }
+            Event::Put(_) | Event::Changed(_) => {} // the bus keeps rows of its own
         }
         Ok(())
     }

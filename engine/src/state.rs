@@ -197,10 +197,18 @@ impl StateHash {
 
     /// That a name has this number: a player's or a species'.
     pub fn named(number: u64, name: &str) -> StateHash {
-        let chunk = |bytes: &[u8]| bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
-        let name = name.as_bytes().chunks(8).fold(name.len() as u64, |hash, bytes| mix(hash ^ chunk(bytes)));
-        StateHash::of(4, [number, name, 0, 0])
+        StateHash::of(4, [number, text_hash(name), 0, 0])
     }
+
+    /// That a resource of the bus was changed to this value, or taken away.
+    pub fn changed(key: &str, value: Option<&str>) -> StateHash {
+        StateHash::of(5, [text_hash(key), u64::from(value.is_some()), value.map_or(0, text_hash), 0])
+    }
+}
+
+fn text_hash(text: &str) -> u64 {
+    let chunk = |bytes: &[u8]| bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    text.as_bytes().chunks(8).fold(text.len() as u64, |hash, bytes| mix(hash ^ chunk(bytes)))
 }
 
 #[cfg(test)]

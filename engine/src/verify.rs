@@ -188,7 +188,7 @@ impl Again {
                 Some(_) => Err(format!("player {} is named a second time", named.player)),
                 None => Ok(()),
             },
-            Event::SpeciesNamed(_) => Ok(()),
+            Event::SpeciesNamed(_) | Event::Put(_) | Event::Changed(_) => Ok(()),
         }
     }
 

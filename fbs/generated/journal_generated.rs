@@ -113,16 +113,18 @@ impl ::flatbuffers::SimpleToVerifyInSlice for Outcome {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_KIND: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_KIND: u8 = 5;
+pub const ENUM_MAX_KIND: u8 = 7;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_KIND: [Kind; 6] = [
+pub const ENUM_VALUES_KIND: [Kind; 8] = [
   Kind::Attempt,
   Kind::Appeared,
   Kind::Vanished,
   Kind::PlayerNamed,
   Kind::SpeciesNamed,
   Kind::Opened,
+  Kind::Put,
+  Kind::Changed,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -136,9 +138,11 @@ impl Kind {
   pub const PlayerNamed: Self = Self(3);
   pub const SpeciesNamed: Self = Self(4);
   pub const Opened: Self = Self(5);
+  pub const Put: Self = Self(6);
+  pub const Changed: Self = Self(7);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 5;
+  pub const ENUM_MAX: u8 = 7;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::Attempt,
     Self::Appeared,
@@ -146,6 +150,8 @@ impl Kind {
     Self::PlayerNamed,
     Self::SpeciesNamed,
     Self::Opened,
+    Self::Put,
+    Self::Changed,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
@@ -156,6 +162,8 @@ impl Kind {
       Self::PlayerNamed => Some("PlayerNamed"),
       Self::SpeciesNamed => Some("SpeciesNamed"),
       Self::Opened => Some("Opened"),
+      Self::Put => Some("Put"),
+      Self::Changed => Some("Changed"),
       _ => None,
     }
   }
@@ -1531,6 +1539,393 @@ impl ::core::fmt::Debug for Opened<'_> {
       ds.finish()
   }
 }
+pub enum PutOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// An event that somebody put on a bus.
+pub struct Put<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Put<'a> {
+  type Inner = Put<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Put<'a> {
+  pub const VT_AT_NS: ::flatbuffers::VOffsetT = 4;
+  pub const VT_TIME_NS: ::flatbuffers::VOffsetT = 6;
+  pub const VT_BUS: ::flatbuffers::VOffsetT = 8;
+  pub const VT_SOURCE: ::flatbuffers::VOffsetT = 10;
+  pub const VT_DETAIL_TYPE: ::flatbuffers::VOffsetT = 12;
+  pub const VT_DETAIL: ::flatbuffers::VOffsetT = 14;
+  pub const VT_RESOURCES: ::flatbuffers::VOffsetT = 16;
+  pub const VT_REGION: ::flatbuffers::VOffsetT = 18;
+  pub const VT_CAUSE: ::flatbuffers::VOffsetT = 20;
+  pub const VT_HOPS: ::flatbuffers::VOffsetT = 22;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Put { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args PutArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<Put<'bldr>> {
+    let mut builder = PutBuilder::new(_fbb);
+    builder.add_cause(args.cause);
+    builder.add_time_ns(args.time_ns);
+    builder.add_at_ns(args.at_ns);
+    if let Some(x) = args.region { builder.add_region(x); }
+    if let Some(x) = args.resources { builder.add_resources(x); }
+    if let Some(x) = args.detail { builder.add_detail(x); }
+    if let Some(x) = args.detail_type { builder.add_detail_type(x); }
+    if let Some(x) = args.source { builder.add_source(x); }
+    if let Some(x) = args.bus { builder.add_bus(x); }
+    builder.add_hops(args.hops);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn at_ns(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Put::VT_AT_NS, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn time_ns(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Put::VT_TIME_NS, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn bus(&self) -> &'a str {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Put::VT_BUS, None).unwrap()}
+  }
+  #[inline]
+  pub fn source(&self) -> &'a str {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Put::VT_SOURCE, None).unwrap()}
+  }
+  #[inline]
+  pub fn detail_type(&self) -> &'a str {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Put::VT_DETAIL_TYPE, None).unwrap()}
+  }
+  #[inline]
+  pub fn detail(&self) -> &'a str {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Put::VT_DETAIL, None).unwrap()}
+  }
+  #[inline]
+  pub fn resources(&self) -> Option<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<&'a str>>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<&'a str>>>>(Put::VT_RESOURCES, None)}
+  }
+  #[inline]
+  pub fn region(&self) -> &'a str {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Put::VT_REGION, None).unwrap()}
+  }
+  #[inline]
+  pub fn cause(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Put::VT_CAUSE, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn hops(&self) -> u8 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u8>(Put::VT_HOPS, Some(0)).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Put<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u64>("at_ns", Self::VT_AT_NS, false)?
+     .visit_field::<u64>("time_ns", Self::VT_TIME_NS, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("bus", Self::VT_BUS, true)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("source", Self::VT_SOURCE, true)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("detail_type", Self::VT_DETAIL_TYPE, true)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("detail", Self::VT_DETAIL, true)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<&'_ str>>>>("resources", Self::VT_RESOURCES, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("region", Self::VT_REGION, true)?
+     .visit_field::<u64>("cause", Self::VT_CAUSE, false)?
+     .visit_field::<u8>("hops", Self::VT_HOPS, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct PutArgs<'a> {
+    pub at_ns: u64,
+    pub time_ns: u64,
+    pub bus: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub source: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub detail_type: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub detail: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub resources: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<&'a str>>>>,
+    pub region: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub cause: u64,
+    pub hops: u8,
+}
+impl<'a> Default for PutArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    PutArgs {
+      at_ns: 0,
+      time_ns: 0,
+      bus: None, // required field
+      source: None, // required field
+      detail_type: None, // required field
+      detail: None, // required field
+      resources: None,
+      region: None, // required field
+      cause: 0,
+      hops: 0,
+    }
+  }
+}
+
+pub struct PutBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> PutBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_at_ns(&mut self, at_ns: u64) {
+    self.fbb_.push_slot::<u64>(Put::VT_AT_NS, at_ns, 0);
+  }
+  #[inline]
+  pub fn add_time_ns(&mut self, time_ns: u64) {
+    self.fbb_.push_slot::<u64>(Put::VT_TIME_NS, time_ns, 0);
+  }
+  #[inline]
+  pub fn add_bus(&mut self, bus: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Put::VT_BUS, bus);
+  }
+  #[inline]
+  pub fn add_source(&mut self, source: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Put::VT_SOURCE, source);
+  }
+  #[inline]
+  pub fn add_detail_type(&mut self, detail_type: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Put::VT_DETAIL_TYPE, detail_type);
+  }
+  #[inline]
+  pub fn add_detail(&mut self, detail: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Put::VT_DETAIL, detail);
+  }
+  #[inline]
+  pub fn add_resources(&mut self, resources: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , ::flatbuffers::ForwardsUOffset<&'b  str>>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Put::VT_RESOURCES, resources);
+  }
+  #[inline]
+  pub fn add_region(&mut self, region: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Put::VT_REGION, region);
+  }
+  #[inline]
+  pub fn add_cause(&mut self, cause: u64) {
+    self.fbb_.push_slot::<u64>(Put::VT_CAUSE, cause, 0);
+  }
+  #[inline]
+  pub fn add_hops(&mut self, hops: u8) {
+    self.fbb_.push_slot::<u8>(Put::VT_HOPS, hops, 0);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> PutBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    PutBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Put<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    self.fbb_.required(o, Put::VT_BUS,"bus");
+    self.fbb_.required(o, Put::VT_SOURCE,"source");
+    self.fbb_.required(o, Put::VT_DETAIL_TYPE,"detail_type");
+    self.fbb_.required(o, Put::VT_DETAIL,"detail");
+    self.fbb_.required(o, Put::VT_REGION,"region");
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Put<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Put");
+      ds.field("at_ns", &self.at_ns());
+      ds.field("time_ns", &self.time_ns());
+      ds.field("bus", &self.bus());
+      ds.field("source", &self.source());
+      ds.field("detail_type", &self.detail_type());
+      ds.field("detail", &self.detail());
+      ds.field("resources", &self.resources());
+      ds.field("region", &self.region());
+      ds.field("cause", &self.cause());
+      ds.field("hops", &self.hops());
+      ds.finish()
+  }
+}
+pub enum ChangedOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// What an operator made or changed on the bus; without a value it is gone.
+pub struct Changed<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Changed<'a> {
+  type Inner = Changed<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Changed<'a> {
+  pub const VT_AT_NS: ::flatbuffers::VOffsetT = 4;
+  pub const VT_KEY: ::flatbuffers::VOffsetT = 6;
+  pub const VT_VALUE: ::flatbuffers::VOffsetT = 8;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Changed { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args ChangedArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<Changed<'bldr>> {
+    let mut builder = ChangedBuilder::new(_fbb);
+    builder.add_at_ns(args.at_ns);
+    if let Some(x) = args.value { builder.add_value(x); }
+    if let Some(x) = args.key { builder.add_key(x); }
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn at_ns(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Changed::VT_AT_NS, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn key(&self) -> &'a str {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Changed::VT_KEY, None).unwrap()}
+  }
+  #[inline]
+  pub fn value(&self) -> Option<&'a str> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Changed::VT_VALUE, None)}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Changed<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u64>("at_ns", Self::VT_AT_NS, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("key", Self::VT_KEY, true)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("value", Self::VT_VALUE, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct ChangedArgs<'a> {
+    pub at_ns: u64,
+    pub key: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub value: Option<::flatbuffers::WIPOffset<&'a str>>,
+}
+impl<'a> Default for ChangedArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    ChangedArgs {
+      at_ns: 0,
+      key: None, // required field
+      value: None,
+    }
+  }
+}
+
+pub struct ChangedBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ChangedBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_at_ns(&mut self, at_ns: u64) {
+    self.fbb_.push_slot::<u64>(Changed::VT_AT_NS, at_ns, 0);
+  }
+  #[inline]
+  pub fn add_key(&mut self, key: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Changed::VT_KEY, key);
+  }
+  #[inline]
+  pub fn add_value(&mut self, value: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Changed::VT_VALUE, value);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ChangedBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    ChangedBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Changed<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    self.fbb_.required(o, Changed::VT_KEY,"key");
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Changed<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Changed");
+      ds.field("at_ns", &self.at_ns());
+      ds.field("key", &self.key());
+      ds.field("value", &self.value());
+      ds.finish()
+  }
+}
 pub enum SectionOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
@@ -1557,6 +1952,8 @@ impl<'a> Section<'a> {
   pub const VT_PLAYERS_NAMED: ::flatbuffers::VOffsetT = 14;
   pub const VT_SPECIES_NAMED: ::flatbuffers::VOffsetT = 16;
   pub const VT_OPENED: ::flatbuffers::VOffsetT = 18;
+  pub const VT_PUT: ::flatbuffers::VOffsetT = 20;
+  pub const VT_CHANGED: ::flatbuffers::VOffsetT = 22;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -1568,6 +1965,8 @@ impl<'a> Section<'a> {
     args: &'args SectionArgs<'args>
   ) -> ::flatbuffers::WIPOffset<Section<'bldr>> {
     let mut builder = SectionBuilder::new(_fbb);
+    if let Some(x) = args.changed { builder.add_changed(x); }
+    if let Some(x) = args.put { builder.add_put(x); }
     if let Some(x) = args.opened { builder.add_opened(x); }
     if let Some(x) = args.species_named { builder.add_species_named(x); }
     if let Some(x) = args.players_named { builder.add_players_named(x); }
@@ -1636,6 +2035,20 @@ impl<'a> Section<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Opened>>>>(Section::VT_OPENED, None)}
   }
+  #[inline]
+  pub fn put(&self) -> Option<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Put<'a>>>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Put>>>>(Section::VT_PUT, None)}
+  }
+  #[inline]
+  pub fn changed(&self) -> Option<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Changed<'a>>>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Changed>>>>(Section::VT_CHANGED, None)}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Section<'_> {
@@ -1652,6 +2065,8 @@ impl ::flatbuffers::Verifiable for Section<'_> {
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<PlayerNamed>>>>("players_named", Self::VT_PLAYERS_NAMED, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<SpeciesNamed>>>>("species_named", Self::VT_SPECIES_NAMED, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<Opened>>>>("opened", Self::VT_OPENED, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<Put>>>>("put", Self::VT_PUT, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<Changed>>>>("changed", Self::VT_CHANGED, false)?
      .finish();
     Ok(())
   }
@@ -1665,6 +2080,8 @@ pub struct SectionArgs<'a> {
     pub players_named: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<PlayerNamed<'a>>>>>,
     pub species_named: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<SpeciesNamed<'a>>>>>,
     pub opened: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Opened<'a>>>>>,
+    pub put: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Put<'a>>>>>,
+    pub changed: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Changed<'a>>>>>,
 }
 impl<'a> Default for SectionArgs<'a> {
   #[inline]
@@ -1678,6 +2095,8 @@ impl<'a> Default for SectionArgs<'a> {
       players_named: None,
       species_named: None,
       opened: None,
+      put: None,
+      changed: None,
     }
   }
 }
@@ -1720,6 +2139,14 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> SectionBuilder<'a, 'b, A> {
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Section::VT_OPENED, opened);
   }
   #[inline]
+  pub fn add_put(&mut self, put: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , ::flatbuffers::ForwardsUOffset<Put<'b >>>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Section::VT_PUT, put);
+  }
+  #[inline]
+  pub fn add_changed(&mut self, changed: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , ::flatbuffers::ForwardsUOffset<Changed<'b >>>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Section::VT_CHANGED, changed);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> SectionBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     SectionBuilder {
@@ -1745,6 +2172,8 @@ impl ::core::fmt::Debug for Section<'_> {
       ds.field("players_named", &self.players_named());
       ds.field("species_named", &self.species_named());
       ds.field("opened", &self.opened());
+      ds.field("put", &self.put());
+      ds.field("changed", &self.changed());
       ds.finish()
   }
 }

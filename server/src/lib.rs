@@ -2,7 +2,6 @@
 //!
 //! - [`play`]: messages of the player websocket, as types; [`auth`]: who a player is
 //! - [`edge`]: sockets of players, one read and one write per connection and turn
-//! - [`envelope`]: how an event of the journal looks to the world
 //! - [`control`]: HTTP on a thread of its own: events, metrics, health, the page
 //! - [`load`]: the load generator; [`demo`]: the living world of `serve --demo`
 //! - [`config`]: settings; [`command`]: the command line
@@ -10,7 +9,6 @@
 pub mod play;
 pub mod auth;
 pub mod edge;
-pub mod envelope;
 pub mod control;
 pub mod load;
 pub mod demo;

@@ -4,10 +4,11 @@
 use super::chain::{self, Link};
 use super::store::{Store, explain_write};
 use crate::bell::Bell;
+use crate::bus::Resources;
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::ids::{PlayerId, Position, SpeciesId};
-use crate::limits::{GROUP_EVENTS_MAX, JOURNAL_NAMES, JOURNAL_TURNS};
+use crate::limits::{GROUP_EVENTS_MAX, GROUP_TEXT_BYTES_MAX, JOURNAL_NAMES, JOURNAL_TURNS};
 use crate::mailbox::Mailbox;
 use crate::metrics::GroupFigures;
 use crate::options::Durability;
@@ -127,6 +128,7 @@ pub(crate) struct Committer {
     pub(crate) progress: Arc<Progress>,
     pub(crate) outboxes: Arc<Outboxes>,
     pub(crate) figures: Arc<Mutex<GroupFigures>>,
+    pub(crate) resources: Arc<Resources>,
     pub(crate) failure: Arc<Failure>,
     pub(crate) clock: Clock,
     pub(crate) durability: Durability,
@@ -161,9 +163,13 @@ impl Committer {
     fn take_group(&self, turns: &mut Vec<Turn>) {
         turns.clear();
         turns.push(Turn::of_names(SectionDraft::default(), StateHash::default()));
-        let mut events = 0;
-        while events < GROUP_EVENTS_MAX - crate::limits::TURN_THROWS_MAX && self.desk.turns.take(1, turns) == 1 {
+        let (mut events, mut text_bytes) = (0, 0);
+        while events < GROUP_EVENTS_MAX - crate::limits::TURN_THROWS_MAX
+            && text_bytes < GROUP_TEXT_BYTES_MAX
+            && self.desk.turns.take(1, turns) == 1
+        {
             events += turns.last().map_or(0, Turn::len);
+            text_bytes += turns.last().map_or(0, |turn| turn.section.text_bytes());
         }
         turns[0] = self.take_names();
         turns.retain(|turn| !turn.is_empty());
@@ -244,6 +250,7 @@ impl Committer {
     fn release(&self, first: Position, turns: &mut Vec<Turn>, durable_at: crate::ids::Timestamp) {
         let archived = self.progress.snapshot();
         for turn in turns.drain(..) {
+            self.resources.apply(&turn.changes);
             let first = turn.first.max(first);
             for (client, answers) in turn.answers {
                 self.outboxes.release(client, Release::Turn { first, durable_at, answers }, archived);

@@ -1,9 +1,9 @@
 //! `fakemon log`: events as JSON lines, from a dead data directory or beside a running server.
 
 use super::DataArg;
-use crate::envelope::{Told, kind};
 use anyhow::Context;
 use fakemon_engine::archive::{Archive, Recorded};
+use fakemon_engine::envelope::{Facet, Told, kind};
 use fakemon_engine::ids::{FakemonId, PlayerId, Position, Timestamp};
 use fakemon_engine::model::Event;
 use std::io::{self, BufWriter, Write};
@@ -53,6 +53,8 @@ enum Kind {
     PlayerNamed,
     SpeciesNamed,
     EngineOpened,
+    Put,
+    ResourceChanged,
 }
 
 /// An end of a range.
@@ -159,13 +161,13 @@ fn subjects(event: &Event) -> (Option<PlayerId>, Option<FakemonId>) {
         Event::Attempt { player, fakemon_id, .. } => (Some(*player), Some(*fakemon_id)),
         Event::Appeared { fakemon_id, .. } | Event::Vanished { fakemon_id, .. } => (None, Some(*fakemon_id)),
         Event::PlayerNamed { player, .. } => (Some(*player), None),
-        Event::SpeciesNamed { .. } | Event::Opened { .. } => (None, None),
+        Event::SpeciesNamed { .. } | Event::Opened { .. } | Event::Put(_) | Event::Changed { .. } => (None, None),
     }
 }
 
 impl Kind {
     fn is_of(self, event: &Event) -> bool {
-        let (_, detail_type) = kind(event);
+        let (_, detail_type) = kind(event, Facet::Happened);
         match self {
             Kind::Attempt => matches!(event, Event::Attempt { .. }),
             Kind::CaptureSucceeded => detail_type == "fakemon.capture_succeeded",
@@ -175,6 +177,8 @@ impl Kind {
             Kind::PlayerNamed => matches!(event, Event::PlayerNamed { .. }),
             Kind::SpeciesNamed => matches!(event, Event::SpeciesNamed { .. }),
             Kind::EngineOpened => matches!(event, Event::Opened { .. }),
+            Kind::Put => matches!(event, Event::Put(_)),
+            Kind::ResourceChanged => matches!(event, Event::Changed { .. }),
         }
     }
 }
@@ -182,12 +186,14 @@ impl Kind {
 fn print(archive: &Archive, recorded: &Recorded, out: &mut impl Write) -> io::Result<()> {
     let told = Told {
         position: recorded.position,
+        facet: Facet::Happened,
         shard: recorded.shard,
         committed_at: recorded.committed_at,
         event: &recorded.event,
+        replay: None,
     };
     let envelope = told.envelope(|id| archive.player_name(id), |id| archive.species_name(id));
-    serde_json::to_writer(&mut *out, &envelope)?;
+    out.write_all(envelope.as_bytes())?;
     out.write_all(b"\n")
 }
 

@@ -3,6 +3,9 @@
 
 use super::refusal::Refusal;
 use anyhow::Context;
+use axum::http::StatusCode;
+use fakemon_engine::bus::NewEvent;
+use fakemon_engine::bus::resource::Change;
 use fakemon_engine::command::{Completion, Spawn, SpawnError, SubmitError};
 use fakemon_engine::ids::{FakemonId, Position, Token};
 use fakemon_engine::{Client, Engine};
@@ -11,19 +14,25 @@ use std::os::fd::{AsFd, OwnedFd};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 
-/// Spawns that wait for the desk; more are throttled.
+/// Orders that wait for the desk; more are throttled.
 pub(super) const ORDERS_WAITING_MAX: usize = 1_024;
-/// Spawns that wait for the engine.
+/// Orders that wait for the engine.
 const IN_FLIGHT_MAX: usize = 4_096;
 
-/// A spawn, and where its answer goes.
+/// What is brought to the desk, and where its answer goes.
 pub(super) struct Order {
-    pub(super) spawn: Spawn,
-    pub(super) answer: oneshot::Sender<Answer>,
+    what: What,
+    answer: oneshot::Sender<Answer>,
 }
 
-/// Where in the journal, and which fakémon; or why not.
-pub(super) type Answer = Result<(Position, FakemonId), SubmitError>;
+enum What {
+    Spawn(Spawn),
+    Put(Vec<NewEvent>),
+    Change(Vec<Change>),
+}
+
+/// Where in the journal, and of a spawn which fakémon; or why not.
+type Answer = Result<(Position, Option<FakemonId>), SubmitError>;
 
 /// The client and who waits for it.
 pub(super) struct Desk {
@@ -36,29 +45,47 @@ pub(super) struct Desk {
 
 /// Brings a spawn to the desk and waits until it is durable.
 pub(super) async fn spawn(orders: &mpsc::Sender<Order>, spawn: Spawn) -> Result<(Position, FakemonId), DeskError> {
+    let (position, fakemon_id) = bring(orders, What::Spawn(spawn)).await?;
+    Ok((position, fakemon_id.expect("a spawn is answered with its fakémon")))
+}
+
+/// Brings events to the desk and waits until they are durable: where the first is.
+pub(super) async fn put(orders: &mpsc::Sender<Order>, events: Vec<NewEvent>) -> Result<Position, DeskError> {
+    Ok(bring(orders, What::Put(events)).await?.0)
+}
+
+/// Brings changes of resources to the desk and waits until they are durable: where the first is.
+pub(super) async fn change(orders: &mpsc::Sender<Order>, changes: Vec<Change>) -> Result<Position, DeskError> {
+    Ok(bring(orders, What::Change(changes)).await?.0)
+}
+
+async fn bring(orders: &mpsc::Sender<Order>, what: What) -> Result<(Position, Option<FakemonId>), DeskError> {
     let (answer, answered) = oneshot::channel();
-    match orders.try_send(Order { spawn, answer }) {
+    match orders.try_send(Order { what, answer }) {
         Ok(()) => {}
         Err(mpsc::error::TrySendError::Full(_)) => return Err(DeskError::Throttled(RETRY_AFTER_MS)),
         Err(mpsc::error::TrySendError::Closed(_)) => return Err(DeskError::Stopped),
     }
     match answered.await {
-        Ok(Ok(spawned)) => Ok(spawned),
+        Ok(Ok(written)) => Ok(written),
         Ok(Err(SubmitError::Throttled(throttled))) => Err(DeskError::Throttled(throttled.retry_after_ms)),
         Ok(Err(SubmitError::Spawn(error))) => Err(DeskError::Refused(error)),
+        Ok(Err(SubmitError::TooLarge)) => Err(DeskError::TooLarge),
         Ok(Err(SubmitError::Stopped)) | Err(_) => Err(DeskError::Stopped),
     }
 }
 
 const RETRY_AFTER_MS: u32 = 100;
 
-/// Why a spawn did not happen.
+/// Why an order did not happen.
 pub(super) enum DeskError {
     /// Too much is waiting.
     Throttled(u32),
     /// It cannot be.
     Refused(SpawnError),
-    /// The engine has stopped; whether the spawn happened is in the journal.
+    /// More than fits at once.
+    TooLarge,
+    /// The engine has stopped; whether it happened is in the journal.
     Stopped,
 }
 
@@ -101,7 +128,12 @@ impl Desk {
     fn take(&mut self, order: Order) {
         let token = Token(self.next_token);
         self.next_token += 1;
-        match self.client.spawn(token, &order.spawn) {
+        let submitted = match order.what {
+            What::Spawn(spawn) => self.client.spawn(token, &spawn),
+            What::Put(events) => self.client.put(token, events),
+            What::Change(changes) => self.client.change(token, changes),
+        };
+        match submitted {
             Ok(()) => drop(self.waiting.insert(token, order.answer)),
             Err(error) => drop(order.answer.send(Err(error))), // who asked may have gone
         }
@@ -110,11 +142,16 @@ impl Desk {
     fn hand_out(&mut self) {
         self.client.poll(&mut self.completions);
         for completion in self.completions.drain(..) {
-            let Completion::Spawned { token, result } = completion else {
-                continue;
+            let (token, answer) = match completion {
+                Completion::Spawned { token, result } => {
+                    let result = result.map(|(position, fakemon_id)| (position, Some(fakemon_id)));
+                    (token, result.map_err(SubmitError::Spawn))
+                }
+                Completion::Written { token, position } => (token, Ok((position, None))),
+                Completion::Decided { .. } | Completion::Throttled { .. } | Completion::Collection { .. } => continue,
             };
-            if let Some(answer) = self.waiting.remove(&token) {
-                drop(answer.send(result.map_err(SubmitError::Spawn))); // who asked may have gone
+            if let Some(asked) = self.waiting.remove(&token) {
+                drop(asked.send(answer)); // who asked may have gone
             }
         }
     }
@@ -126,6 +163,9 @@ impl DeskError {
         match self {
             DeskError::Throttled(retry_after_ms) => Refusal::throttled(retry_after_ms),
             DeskError::Stopped => Refusal::stopped(engine.failure()),
+            DeskError::TooLarge => {
+                Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", SubmitError::TooLarge.to_string())
+            }
             DeskError::Refused(error) => {
                 let (code, field) = match error {
                     SpawnError::UnknownSpecies(_) => ("unknown_species", "detail.species"),

@@ -8,13 +8,13 @@
 use super::cloud_events::{self, Events};
 use super::refusal::Refusal;
 use super::{Shared, desk};
-use crate::envelope::{SOURCE_WORLD, event_id};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode};
 use fakemon_engine::command::Spawn;
+use fakemon_engine::envelope::{SOURCE_WORLD, event_id};
 use fakemon_engine::ids::{FakemonId, Position};
 use fakemon_engine::place::Place;
 use fakemon_engine::species::CatchRate;

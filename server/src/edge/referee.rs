@@ -159,6 +159,7 @@ impl Referee {
                 Completion::Decided { token, .. }
                 | Completion::Throttled { token, .. }
                 | Completion::Spawned { token, .. }
+                | Completion::Written { token, .. }
                 | Completion::Collection { token, .. } => SeatId(token.0),
             };
             // Whoever has gone gets their answer when they send the throw again.
@@ -182,7 +183,9 @@ impl Referee {
                     let retry_after_ms = throttled.retry_after_ms;
                     voice.say(connection, &Reply::Throttled { attempt_id, fakemon_id, retry_after_ms });
                 }
-                Completion::Spawned { .. } => unreachable!("players spawn nothing"),
+                Completion::Spawned { .. } | Completion::Written { .. } => {
+                    unreachable!("players spawn and put nothing")
+                }
             }
             spoke(token, connection);
         }
@@ -205,7 +208,7 @@ fn throttled(retry_after_ms: u32) -> SubmitError {
 fn say_refused(connection: &mut Connection, voice: &mut Voice, error: &SubmitError) {
     let code = match error {
         SubmitError::Throttled(_) => ErrorCode::Throttled,
-        SubmitError::Spawn(_) | SubmitError::Stopped => ErrorCode::Stopped,
+        SubmitError::Spawn(_) | SubmitError::TooLarge | SubmitError::Stopped => ErrorCode::Stopped,
     };
     let reply = Reply::Error { code, message: &error.to_string(), attempt_id: None };
     voice.say(connection, &reply);

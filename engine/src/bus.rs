@@ -1,0 +1,13 @@
+//! The bus: what stands between those who make events and those who want them.
+//!
+//! - `event`: what somebody puts on a bus
+//! - `resource`: what an operator makes: buses, rules, targets, …
+//! - `registry`: all of it as of one position
+
+mod event;
+pub mod resource;
+pub mod registry;
+
+pub use event::NewEvent;
+pub(crate) use registry::Resources;
+pub use registry::{DEFAULT_BUS, GAME_BUS, Registry};

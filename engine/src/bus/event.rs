@@ -1,0 +1,45 @@
+//! An event that somebody puts on a bus.
+
+use crate::ids::{Position, Timestamp};
+use fakemon_fbs::journal::Put;
+
+/// An event on its way into the journal. Its id follows from the position that it gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEvent {
+    /// Name of the bus; it exists.
+    pub bus: String,
+    /// Who says it.
+    pub source: String,
+    /// What kind of event it is.
+    pub detail_type: String,
+    /// The detail: the text of a JSON object.
+    pub detail: String,
+    /// ARNs of what it is about.
+    pub resources: Vec<String>,
+    /// When it happened, as the sender says; none means now.
+    pub time: Option<Timestamp>,
+    /// The region of the request.
+    pub region: String,
+    /// The event that a rule made this one from.
+    pub cause: Option<Position>,
+    /// How often rules handed it from bus to bus.
+    pub hops: u8,
+}
+
+impl NewEvent {
+    pub(crate) fn record(self, now: Timestamp) -> Put {
+        let NewEvent { bus, source, detail_type, detail, resources, time, region, cause, hops } = self;
+        Put {
+            at_ns: now.0,
+            time_ns: time.unwrap_or(now).0,
+            bus,
+            source,
+            detail_type,
+            detail,
+            resources,
+            region,
+            cause: cause.map_or(0, |cause| cause.0),
+            hops,
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! What an operator makes on the bus: buses, rules, targets, archives, replays, connections, API destinations, queues,
+//! log groups. Each is one JSON value under one key; a change of one is an event of the journal, so that whoever reads
+//! the journal knows at every position which rules held.
+//!
+//! ```text
+//! bus/NAME   rule/BUS/NAME   target/BUS/RULE/ID   archive/NAME   replay/NAME
+//! connection/NAME   destination/NAME   queue/NAME   log-group/NAME
+//! ```
+//!
+//! Names hold no `/` (log groups may: theirs is the rest of the key). Secrets of connections are not in here.
+
+use crate::ids::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Tags: what people want to remember of a resource, and our own settings that AWS has no field for.
+pub type Tags = BTreeMap<String, String>;
+
+/// An event bus.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bus {
+    /// Unique.
+    pub name: String,
+    /// In people's words.
+    pub description: Option<String>,
+    /// Policy statements, kept and given back.
+    pub policy: Option<serde_json::Value>,
+    /// ARN of a queue for events that the bus cannot hand on.
+    pub dead_letter_arn: Option<String>,
+    /// Members that the API keeps and gives back, and nothing here uses (`KmsKeyIdentifier`, `LogConfig`).
+    pub kept: serde_json::Map<String, serde_json::Value>,
+    /// When.
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    pub modified_at: Timestamp,
+    /// Tags.
+    pub tags: Tags,
+}
+
+/// Whether a rule matches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RuleState {
+    /// It matches.
+    #[default]
+    #[serde(rename = "ENABLED")]
+    Enabled,
+    /// It does not.
+    #[serde(rename = "DISABLED")]
+    Disabled,
+    /// As enabled; of CloudTrail's management events there are none here.
+    #[serde(rename = "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS")]
+    EnabledWithAll,
+}
+
+/// A rule: what matches on a bus goes to the rule's targets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rule {
+    /// Its bus.
+    pub bus: String,
+    /// Unique on the bus.
+    pub name: String,
+    /// The event pattern, as text; none for a rule of the clock.
+    pub pattern: Option<String>,
+    /// `rate(…)` or `cron(…)`; kept for the scheduler.
+    pub schedule: Option<String>,
+    /// Whether it matches.
+    pub state: RuleState,
+    /// In people's words.
+    pub description: Option<String>,
+    /// Kept and given back.
+    pub role_arn: Option<String>,
+    /// The region it was made in; of its ARN in dead letters and transforms.
+    pub region: String,
+    /// When.
+    pub created_at: Timestamp,
+    /// Tags.
+    pub tags: Tags,
+}
+
+/// A target of a rule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    /// The bus of its rule.
+    pub bus: String,
+    /// Its rule.
+    pub rule: String,
+    /// Unique in the rule.
+    pub id: String,
+    /// What is to get the events.
+    pub arn: String,
+    /// A constant instead of the event.
+    pub input: Option<String>,
+    /// A part of the event instead of the whole.
+    pub input_path: Option<String>,
+    /// A text made from parts of the event.
+    pub transformer: Option<InputTransformer>,
+    /// How long, how often to try; none means AWS's: 24 hours, 185 times.
+    pub retry: Option<Retry>,
+    /// ARN of the queue for what could not be delivered.
+    pub dead_letter_arn: Option<String>,
+    /// For an API destination: path, headers and query of its request.
+    pub http: Option<HttpParameters>,
+    /// Everything as the API got it, to be given back as it came.
+    pub given: serde_json::Map<String, serde_json::Value>,
+}
+
+/// `InputTransformer`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InputTransformer {
+    /// Names for JSON paths.
+    pub paths: BTreeMap<String, String>,
+    /// The text with `<names>`.
+    pub template: String,
+}
+
+/// `RetryPolicy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// 0 to 185.
+    pub attempts_max: u32,
+    /// 60 to 86,400 seconds.
+    pub age_s_max: u32,
+}
+
+/// `HttpParameters` of a target.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HttpParameters {
+    /// For the stars in the endpoint's path.
+    pub path: Vec<String>,
+    /// Headers.
+    pub headers: BTreeMap<String, String>,
+    /// Query.
+    pub query: BTreeMap<String, String>,
+}
+
+/// An archive: a named view on what the journal has of one bus.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Archive {
+    /// Unique.
+    pub name: String,
+    /// The bus it shows.
+    pub bus: String,
+    /// ARN of the bus, as it was given.
+    pub source_arn: String,
+    /// In people's words.
+    pub description: Option<String>,
+    /// What of it; none shows all.
+    pub pattern: Option<String>,
+    /// 0 shows everything that the journal keeps.
+    pub retention_days: u32,
+    /// When.
+    pub created_at: Timestamp,
+}
+
+/// A replay: events of an archive once more. How far it is stands with the lanes, not here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Replay {
+    /// Unique.
+    pub name: String,
+    /// In people's words.
+    pub description: Option<String>,
+    /// The archive.
+    pub archive: String,
+    /// ARN of the archive, as it was given.
+    pub source_arn: String,
+    /// The bus whose rules get the events.
+    pub bus: String,
+    /// ARN of the bus, as it was given.
+    pub destination_arn: String,
+    /// ARNs of rules, as they were given: only these get the events; none means all rules of the bus, but no target
+    /// outside.
+    pub filter_arns: Vec<String>,
+    /// Names of these rules.
+    pub rules: Vec<String>,
+    /// Events from this moment,
+    pub from: Timestamp,
+    /// and before this one.
+    pub to: Timestamp,
+    /// Events from this position, if given;
+    pub from_position: Option<u64>,
+    /// and before this one.
+    pub to_position: Option<u64>,
+    /// 0: as fast as it goes; 1: at the original pace; 10: ten times that.
+    pub speed: f64,
+    /// When it was asked for.
+    pub started_at: Timestamp,
+    /// When it was cancelled, if it was.
+    pub cancelled_at: Option<Timestamp>,
+}
+
+/// A connection: how to be let in at an API destination. Its secrets lie elsewhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Connection {
+    /// Unique.
+    pub name: String,
+    /// Part of its ARN.
+    pub uuid: String,
+    /// In people's words.
+    pub description: Option<String>,
+    /// `BASIC`, `API_KEY`, `OAUTH_CLIENT_CREDENTIALS`.
+    pub authorization_type: String,
+    /// `AuthParameters` as it may be shown: without secrets.
+    pub shown_parameters: serde_json::Value,
+    /// `AUTHORIZED` or `DEAUTHORIZED`.
+    pub state: String,
+    /// When.
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    pub modified_at: Timestamp,
+    /// When it was authorised last.
+    pub authorized_at: Timestamp,
+}
+
+/// An API destination: a webhook.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ApiDestination {
+    /// Unique.
+    pub name: String,
+    /// Part of its ARN.
+    pub uuid: String,
+    /// In people's words.
+    pub description: Option<String>,
+    /// Name of its connection.
+    pub connection: String,
+    /// ARN of its connection, as it was given.
+    pub connection_arn: String,
+    /// Where.
+    pub endpoint: String,
+    /// `GET`, `POST`, …
+    pub http_method: String,
+    /// Requests a second, at most; 1 to 300.
+    pub rate_limit_per_second: u32,
+    /// When.
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    pub modified_at: Timestamp,
+}
+
+/// A queue. Its messages lie elsewhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Queue {
+    /// Unique; ends with `.fifo` if it is one.
+    pub name: String,
+    /// As `SetQueueAttributes` has them: names and values as text.
+    pub attributes: BTreeMap<String, String>,
+    /// When.
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    pub modified_at: Timestamp,
+    /// Tags.
+    pub tags: Tags,
+}
+
+/// A log group. Its streams and lines lie elsewhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogGroup {
+    /// Unique.
+    pub name: String,
+    /// Lines older than this go; none keeps them.
+    pub retention_days: Option<u32>,
+    /// When.
+    pub created_at: Timestamp,
+    /// Tags.
+    pub tags: Tags,
+}
+
+/// Any of them.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each variant holds the type of its name")]
+pub enum Resource {
+    Bus(Bus),
+    Rule(Rule),
+    Target(Target),
+    Archive(Archive),
+    Replay(Replay),
+    Connection(Connection),
+    Destination(ApiDestination),
+    Queue(Queue),
+    LogGroup(LogGroup),
+}
+
+/// A change of one resource, as the journal keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// It is so from now on.
+    Put(Resource),
+    /// It is gone. Rules take their targets along, buses their rules.
+    Delete(String),
+}
+
+impl Change {
+    /// As the journal keeps it: the key and the value; none for what is gone.
+    pub fn record(&self) -> (String, Option<String>) {
+        match self {
+            Change::Put(resource) => (resource.key(), Some(resource.value())),
+            Change::Delete(key) => (key.clone(), None),
+        }
+    }
+
+    /// From what the journal keeps.
+    ///
+    /// # Errors
+    /// As [`Resource::read`].
+    pub fn read(key: &str, value: Option<&str>) -> Result<Change, UnreadableResource> {
+        match value {
+            Some(value) => Resource::read(key, value).map(Change::Put),
+            None => Ok(Change::Delete(key.to_owned())),
+        }
+    }
+}
+
+/// A change that this version cannot read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("resource `{key}` cannot be read: {why}")]
+pub struct UnreadableResource {
+    /// Its key.
+    pub key: String,
+    /// What is wrong.
+    pub why: String,
+}
+
+impl Resource {
+    /// Its key.
+    pub fn key(&self) -> String {
+        match self {
+            Resource::Bus(Bus { name, .. }) => format!("bus/{name}"),
+            Resource::Rule(Rule { bus, name, .. }) => format!("rule/{bus}/{name}"),
+            Resource::Target(Target { bus, rule, id, .. }) => format!("target/{bus}/{rule}/{id}"),
+            Resource::Archive(Archive { name, .. }) => format!("archive/{name}"),
+            Resource::Replay(Replay { name, .. }) => format!("replay/{name}"),
+            Resource::Connection(Connection { name, .. }) => format!("connection/{name}"),
+            Resource::Destination(ApiDestination { name, .. }) => format!("destination/{name}"),
+            Resource::Queue(Queue { name, .. }) => format!("queue/{name}"),
+            Resource::LogGroup(LogGroup { name, .. }) => format!("log-group/{name}"),
+        }
+    }
+
+    /// Its value, as JSON.
+    pub fn value(&self) -> String {
+        let value = match self {
+            Resource::Bus(bus) => serde_json::to_string(bus),
+            Resource::Rule(rule) => serde_json::to_string(rule),
+            Resource::Target(target) => serde_json::to_string(target),
+            Resource::Archive(archive) => serde_json::to_string(archive),
+            Resource::Replay(replay) => serde_json::to_string(replay),
+            Resource::Connection(connection) => serde_json::to_string(connection),
+            Resource::Destination(destination) => serde_json::to_string(destination),
+            Resource::Queue(queue) => serde_json::to_string(queue),
+            Resource::LogGroup(group) => serde_json::to_string(group),
+        };
+        value.expect("maps with text keys and numbers can always be written")
+    }
+
+    /// The resource of a key and a value.
+    ///
+    /// # Errors
+    /// A kind that this version does not know, or a value that does not fit.
+    pub fn read(key: &str, value: &str) -> Result<Resource, UnreadableResource> {
+        fn parse<'de, T: Deserialize<'de>>(value: &'de str) -> Result<T, String> {
+            serde_json::from_str(value).map_err(|error| error.to_string())
+        }
+        let kind = key.split_once('/').map_or(key, |(kind, _)| kind);
+        match kind {
+            "bus" => parse(value).map(Resource::Bus),
+            "rule" => parse(value).map(Resource::Rule),
+            "target" => parse(value).map(Resource::Target),
+            "archive" => parse(value).map(Resource::Archive),
+            "replay" => parse(value).map(Resource::Replay),
+            "connection" => parse(value).map(Resource::Connection),
+            "destination" => parse(value).map(Resource::Destination),
+            "queue" => parse(value).map(Resource::Queue),
+            "log-group" => parse(value).map(Resource::LogGroup),
+            _ => Err("its kind is not known here; use a newer fakemon".into()),
+        }
+        .map_err(|why| UnreadableResource { key: key.to_owned(), why })
+    }
+}

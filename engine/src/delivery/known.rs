@@ -1,0 +1,96 @@
+//! What the router knew when it last wrote: the position before which it has read everything, and the resources there.
+
+use crate::bus::Registry;
+use crate::bus::resource::{Change, Resource};
+use crate::ids::Position;
+use crate::journal::{Batch, Depot, ReadError, Room, Store};
+use fakemon_fbs::journal::{Changed, Event};
+use std::ops::ControlFlow;
+
+/// Where the router's position lies; keys of resources hold a `/`.
+const POSITION: &[u8] = b"position";
+
+/// The resources as of a position of the journal.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) next: Position,
+    pub(crate) registry: Registry,
+}
+
+impl Known {
+    /// As the depot has it; a new one begins at the beginning of the journal.
+    pub(crate) fn read(depot: &Depot, first: Position, end: Position) -> Result<Known, ReadError> {
+        let mut known = Known { next: first, registry: Registry::new() };
+        let Some(position) = depot.get(Room::Router, POSITION)? else { return Ok(known) };
+        let position = position.try_into().map_err(|_| ReadError::Store("a key of `router` is damaged".into()))?;
+        // A power cut without syncs can leave the depot ahead of the journal.
+        known.next = Position(u64::from_be_bytes(position)).min(end);
+        let mut failed = None;
+        depot.scan(Room::Router, b"", b"", &mut |key, value| {
+            let texts = std::str::from_utf8(key).ok().zip(std::str::from_utf8(value).ok());
+            let Some((key, value)) = texts.filter(|(key, _)| key.contains('/')) else {
+                return ControlFlow::Continue(());
+            };
+            match Resource::read(key, value) {
+                Ok(resource) => known.registry.apply(&Change::Put(resource)),
+                Err(error) => failed = Some(error),
+            }
+            ControlFlow::Continue(())
+        })?;
+        match failed {
+            Some(error) => Err(ReadError::Store(error.to_string())),
+            None => Ok(known),
+        }
+    }
+
+    /// The resources as of the end of the journal.
+    pub(crate) fn followed_to_the_end(&self, store: &Store) -> Result<Registry, ReadError> {
+        let mut registry = self.registry.clone();
+        let mut unreadable = None;
+        store.blocks(self.next, &mut |stored| {
+            stored.read()?.for_each(|position, _, event| {
+                let Event::Changed(changed) = event else { return };
+                match change(&changed) {
+                    Ok(change) if position >= self.next.0 => registry.apply(&change),
+                    Ok(_) => {}
+                    Err(error) => unreadable = Some(ReadError::corrupt(Position(position), error)),
+                }
+            });
+            Ok(ControlFlow::Continue(()))
+        })?;
+        unreadable.map_or(Ok(registry), Err)
+    }
+}
+
+/// A change as the journal has it.
+pub(crate) fn change(changed: &Changed) -> Result<Change, crate::bus::resource::UnreadableResource> {
+    Change::read(&changed.key, changed.value.as_deref())
+}
+
+/// Notes that the router has read everything before `next`.
+pub(crate) fn note_position(batch: &mut Batch, next: Position) {
+    batch.put(Room::Router, POSITION, next.0.to_be_bytes());
+}
+
+/// Notes that a change was applied. What goes with a bus or a rule is noted by whoever calls.
+pub(crate) fn note_change(batch: &mut Batch, change: &Change) {
+    match change {
+        Change::Put(resource) => batch.put(Room::Router, resource.key(), resource.value()),
+        Change::Delete(key) => {
+            batch.delete(Room::Router, key.as_str());
+            let inside = |kind: &str, rest: &str| (format!("{kind}/{rest}/"), format!("{kind}/{rest}0")); // '0' follows '/'
+            match key.split_once('/') {
+                Some(("bus", bus)) => {
+                    for (from, to) in [inside("rule", bus), inside("target", bus)] {
+                        batch.delete_range(Room::Router, from, to);
+                    }
+                }
+                Some(("rule", rule)) => {
+                    let (from, to) = inside("target", rule);
+                    batch.delete_range(Room::Router, from, to);
+                }
+                _ => {}
+            }
+        }
+    }
+}

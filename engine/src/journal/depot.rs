@@ -1,0 +1,178 @@
+//! What the bus keeps beside the journal, in a database of its own: how far deliveries are, what waits in queues, lines
+//! of log groups, secrets. It is logged, so that what was written survives the process; a write that somebody is told of
+//! asks for a sync.
+
+use super::store::{ReadError, explain, explain_write, scan_options, scratch_dir};
+use crate::options::OpenError;
+use rocksdb::{
+    BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options,
+    WriteBatch, WriteOptions,
+};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+/// A room of the depot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// Resources as of the router's position, by their key; and that position.
+    Router,
+    /// What waits for targets, and how far each is.
+    Lanes,
+    /// Messages of queues.
+    Queues,
+    /// Lines of log groups.
+    Logs,
+    /// Secrets of connections: not in the journal, so that copies of it give nothing away.
+    Secrets,
+}
+
+const ROOMS: [(Room, &str); 5] = [
+    (Room::Router, "router"),
+    (Room::Lanes, "lanes"),
+    (Room::Queues, "queues"),
+    (Room::Logs, "logs"),
+    (Room::Secrets, "secrets"),
+];
+
+/// The depot of a data directory.
+pub(crate) struct Depot {
+    db: DB,
+    /// Of a reader beside a running server: where its own notes lie.
+    scratch: Option<PathBuf>,
+}
+
+impl Depot {
+    /// Opens or makes the depot of a data directory.
+    pub(crate) fn open(dir: &Path) -> Result<Depot, OpenError> {
+        let db = DB::open_cf_descriptors(&database_options(), dir.join("bus"), families());
+        Ok(Depot { db: db.map_err(|error| fail(dir, &error))?, scratch: None })
+    }
+
+    /// Opens the depot for reading, beside a running server or without one; none if there is none yet.
+    pub(crate) fn open_to_read(dir: &Path) -> Result<Option<Depot>, OpenError> {
+        if !dir.join("bus").join("CURRENT").exists() {
+            return Ok(None);
+        }
+        let scratch = scratch_dir();
+        let mut options = database_options();
+        options.create_if_missing(false);
+        options.create_missing_column_families(false);
+        options.set_max_open_files(-1);
+        let db = DB::open_cf_descriptors_as_secondary(&options, dir.join("bus"), scratch.clone(), families());
+        Ok(Some(Depot { db: db.map_err(|error| fail(dir, &error))?, scratch: Some(scratch) }))
+    }
+
+    fn family(&self, room: Room) -> &ColumnFamily {
+        let (_, name) = ROOMS[room as usize];
+        self.db.cf_handle(name).expect("all families are opened with the depot")
+    }
+
+    /// What lies under a key.
+    pub(crate) fn get(&self, room: Room, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        Ok(self.db.get_cf(self.family(room), key)?)
+    }
+
+    /// Visits keys and values in order, of keys from `from` that begin with `prefix`, until the visitor breaks.
+    pub(crate) fn scan(
+        &self,
+        room: Room,
+        prefix: &[u8],
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let start = from.max(prefix);
+        let mode = IteratorMode::From(start, Direction::Forward);
+        for entry in self.db.iterator_cf_opt(self.family(room), scan_options(), mode) {
+            let (key, value) = entry?;
+            if !key.starts_with(prefix) || visit(&key, &value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all of a batch or nothing of it. With `sync` it is on the disk after this; without, it survives the end of
+    /// the process, not a power cut.
+    pub(crate) fn write(&self, batch: Batch, sync: bool) -> Result<(), String> {
+        let mut written = WriteBatch::default();
+        for change in batch.0 {
+            match change {
+                Change::Put(room, key, value) => written.put_cf(self.family(room), key, value),
+                Change::Delete(room, key) => written.delete_cf(self.family(room), key),
+                Change::DeleteRange(room, from, to) => written.delete_range_cf(self.family(room), from, to),
+            }
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(sync);
+        self.db.write_opt(written, &options).map_err(|error| explain_write(&error))
+    }
+}
+
+impl Drop for Depot {
+    fn drop(&mut self) {
+        if let Some(scratch) = &self.scratch {
+            drop(std::fs::remove_dir_all(scratch));
+        }
+    }
+}
+
+/// Changes that happen together.
+#[derive(Default)]
+pub(crate) struct Batch(Vec<Change>);
+
+enum Change {
+    Put(Room, Vec<u8>, Vec<u8>),
+    Delete(Room, Vec<u8>),
+    DeleteRange(Room, Vec<u8>, Vec<u8>),
+}
+
+impl Batch {
+    /// Lays a value under a key.
+    pub(crate) fn put(&mut self, room: Room, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
+        self.0.push(Change::Put(room, key.into(), value.into()));
+    }
+
+    /// Takes a key away.
+    pub(crate) fn delete(&mut self, room: Room, key: impl Into<Vec<u8>>) {
+        self.0.push(Change::Delete(room, key.into()));
+    }
+
+    /// Takes all keys away from `from` up to, not including, `to`.
+    pub(crate) fn delete_range(&mut self, room: Room, from: impl Into<Vec<u8>>, to: impl Into<Vec<u8>>) {
+        self.0.push(Change::DeleteRange(room, from.into(), to.into()));
+    }
+
+    /// Whether it changes nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+fn fail(dir: &Path, error: &rocksdb::Error) -> OpenError {
+    OpenError(format!("data directory {}: {}", dir.display(), explain(error.as_ref())))
+}
+
+fn database_options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_max_total_wal_size(64 << 20);
+    options.set_max_background_jobs(2);
+    options.set_keep_log_file_num(4);
+    options.set_stats_dump_period_sec(0);
+    options
+}
+
+fn families() -> Vec<ColumnFamilyDescriptor> {
+    ROOMS
+        .map(|(_, name)| {
+            let mut table = BlockBasedOptions::default();
+            table.set_bloom_filter(10.0, false);
+            let mut options = Options::default();
+            options.set_block_based_table_factory(&table);
+            options.set_compression_type(DBCompressionType::Lz4);
+            options.set_write_buffer_size(16 << 20);
+            ColumnFamilyDescriptor::new(name, options)
+        })
+        .into()
+}
