@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may die of a surprise; that is its work")]
 
 mod engine; // the engine, embedded: who wins, what is remembered, what is refused
+mod bus; // rules, targets, retries, dead letters, in the embedded engine
 mod server; // starts the binary, stops it, kills it: what the modules below stand on
 mod dice; // chance with a seed
 mod player; // a player at a websocket

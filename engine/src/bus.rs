@@ -1,13 +1,16 @@
 //! The bus: what stands between those who make events and those who want them.
 //!
 //! - `event`: what somebody puts on a bus
+//! - `destination`: what an ARN of a target names
 //! - `resource`: what an operator makes: buses, rules, targets, …
 //! - `registry`: all of it as of one position
 
 mod event;
+mod destination;
 pub mod resource;
 pub mod registry;
 
+pub use destination::Destination;
 pub use event::NewEvent;
 pub(crate) use registry::Resources;
 pub use registry::{DEFAULT_BUS, GAME_BUS, Registry};

@@ -365,6 +365,11 @@ impl Client {
         ready
     }
 
+    /// Whether the engine has stopped: nothing that is not durable will be.
+    pub fn is_stopped(&self) -> bool {
+        self.shared.failure.happened()
+    }
+
     /// Commands without a completion so far.
     pub fn in_flight(&self) -> usize {
         self.in_flight

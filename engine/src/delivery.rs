@@ -1,7 +1,22 @@
 //! From the journal to the targets of rules.
 //!
 //! - `known`: what the router knew when it last wrote
+//! - `lane`: what one target still has to get
 
 mod known;
+mod lane;
+mod lanes;
+mod names;
+mod figures;
+mod filter;
+mod router;
+mod courier;
+pub(crate) mod commands;
 
+pub use courier::{Courier, Failed, Letter, rule_arn};
+pub use figures::BusFigures;
 pub(crate) use known::Known;
+pub use lane::{Course, Lane, LaneFigures, LaneId, Parcel};
+pub use lanes::Lanes;
+pub(crate) use names::Events;
+pub(crate) use router::Router;

@@ -5,10 +5,11 @@ use crate::client::Client;
 use crate::clock::Clock;
 use crate::clockwork::Clockwork;
 use crate::cores::{self, Core, Door, Ears};
-use crate::delivery::Known;
+use crate::delivery::{BusFigures, Courier, Events, Known, Lanes, Router};
 use crate::failure::Failure;
-use crate::follow::{FOLLOWERS, Follower, SNAPSHOT, WORLD};
+use crate::follow::{BUS, FOLLOWERS, Follower, SNAPSHOT, WORLD};
 use crate::ids::{Position, ShardId, SpeciesId, Timestamp, mix};
+use crate::inside::{Carrier, Function, Inside};
 use crate::journal::{Committer, Depot, Desk, Name, Progress, ReadError, RowStore, Store};
 use crate::metrics::Metrics;
 use crate::model::{PlayerName, Sighting};
@@ -16,6 +17,7 @@ use crate::options::{Durability, OpenError, Options};
 use crate::outbox::NoMoreClients;
 use crate::place::Place;
 use crate::players::Player;
+use crate::queue::Queues;
 use crate::reader::{Counter, Reader};
 use crate::recovery::{Recovered, recover};
 use crate::resolve::Rules;
@@ -46,6 +48,8 @@ struct Threads {
     reader: JoinHandle<()>,
     followers: Vec<JoinHandle<()>>,
     stop_followers: Arc<AtomicBool>,
+    stop_inside: Arc<AtomicBool>,
+    inside: Vec<JoinHandle<()>>,
 }
 
 impl Engine {
@@ -68,7 +72,7 @@ impl Engine {
         let known = Known::read(&depot, first, recovered.link.next).map_err(fail)?;
         let resources = Resources::new(known.followed_to_the_end(&store).map_err(fail)?);
         let (position, tail) = (recovered.link.next, recovered.tail_events);
-        let engine = Engine::start(store, rows, depot, options, recovered, resources)?;
+        let engine = Engine::start(store, rows, depot, options, recovered, resources, known)?;
         let took_ms = started.elapsed().as_millis();
         tracing::info!(%position, tail_events = tail, took_ms, "journal {} is open", dir.display());
         if engine.options().durability == Durability::Unsynced {
@@ -84,6 +88,7 @@ impl Engine {
         options: Options,
         recovered: Recovered,
         resources: Resources,
+        known: Known,
     ) -> Result<Engine, OpenError> {
         let clock = Clock::starting_after(recovered.newest);
         let rules = rules(&options, recovered.rules, clock);
@@ -102,6 +107,20 @@ impl Engine {
         recovered.populations.iter().for_each(|population| world.populate(population.iter()));
         let progress = Progress::new(recovered.link.next, Position(recovered.snapshot.position), FOLLOWERS);
         let failure = Arc::new(Failure::default());
+        let bus_fail = |error: ReadError| OpenError(format!("the bus: {error}"));
+        let queues = Arc::new(Queues::open(depot.clone()).map_err(bus_fail)?);
+        let registry = Arc::new(recovered.registry);
+        let events = Events { store: store.clone(), players: registry.clone(), world: world.clone() };
+        let resources = Arc::new(resources);
+        let courier = Courier {
+            lanes: Arc::new(Lanes::new(depot.clone())),
+            events,
+            figures: Arc::new(BusFigures::new()),
+            queues,
+            resources: resources.clone(),
+            clock,
+            seed: Arc::new(AtomicU64::new(clock.now().0)),
+        };
         let (doors, ears): (Vec<_>, Vec<_>) = doors(options.cores)?.into_iter().unzip();
         let shared = Arc::new(Shared {
             rules,
@@ -111,7 +130,7 @@ impl Engine {
             desk,
             progress: Arc::new(progress),
             outboxes: Arc::default(),
-            registry: recovered.registry,
+            registry,
             world,
             counter: Arc::new(Counter::new()),
             failure,
@@ -120,7 +139,8 @@ impl Engine {
             group_figures: Arc::default(),
             world_figures: Arc::default(),
             next_fakemon_id: AtomicU64::new(recovered.next_fakemon_id),
-            resources: Arc::new(resources),
+            resources,
+            courier,
             depot,
             options,
         });
@@ -139,6 +159,23 @@ impl Engine {
         }
         let stop_followers = Arc::new(AtomicBool::new(false));
         let follower = |index| Follower::new(store.clone(), shared.progress.clone(), stop_followers.clone(), index);
+        let router = Router::open(
+            follower(BUS).beginning_at(known.next),
+            shared.progress.clone(),
+            shared.depot.clone(),
+            known,
+            shared.courier.lanes.clone(),
+            shared.courier.events.clone(),
+            shared.courier.figures.clone(),
+            shared.failure.clone(),
+        );
+        let router = match router.map_err(bus_fail) {
+            Ok(router) => router,
+            Err(error) => {
+                stop_cores(&shared, cores);
+                return Err(error);
+            }
+        };
         let clockwork = Clockwork {
             follower: follower(WORLD),
             world: shared.world.clone(),
@@ -184,15 +221,54 @@ impl Engine {
             cores,
             committer: spawn("journal", move || committer.run()),
             reader: spawn("reader", move || reader.run()),
-            followers: vec![spawn("world", move || clockwork.run()), spawn("snapshot", move || snapshotter.run())],
+            followers: vec![
+                spawn("world", move || clockwork.run()),
+                spawn("snapshot", move || snapshotter.run()),
+                spawn("bus", move || router.run()),
+            ],
+            stop_inside: Arc::default(),
+            inside: Vec::new(),
             stop_followers,
         };
-        Ok(Engine(Arc::new(Running { shared, threads: Mutex::new(Some(threads)) })))
+        let engine = Engine(Arc::new(Running { shared, threads: Mutex::new(Some(threads)) }));
+        let client = engine.client().map_err(|error| OpenError(error.to_string()))?;
+        engine.carry("deliveries", Carrier::Own(Box::new(client)));
+        Ok(engine)
     }
 
     /// The resources of the bus as of the last durable change.
     pub fn registry(&self) -> Arc<Registry> {
         self.shared().resources.current()
+    }
+
+    /// Hands out events to targets: for whoever carries them outside.
+    pub fn courier(&self) -> &Courier {
+        &self.shared().courier
+    }
+
+    /// The queues.
+    pub fn queues(&self) -> &Arc<Queues> {
+        &self.shared().courier.queues
+    }
+
+    /// All events before it were looked at by the rules of their bus, and stand on the lanes of their targets.
+    pub fn routed_position(&self) -> Position {
+        self.shared().progress.routed()
+    }
+
+    /// From now on `function` gets the events of targets with the ARN `arn:aws:fakemon:local:123456789012:function/NAME`,
+    /// in order and at least once, on a thread of its own.
+    pub fn on_events(&self, name: &str, function: Function) {
+        self.carry(name, Carrier::Function(name.to_owned(), function));
+    }
+
+    fn carry(&self, name: &str, carrier: Carrier) {
+        let mut threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(threads) = threads.as_mut() else { return };
+        let courier = self.shared().courier.clone();
+        let (stop, failure) = (threads.stop_inside.clone(), self.shared().failure.clone());
+        let inside = Inside { courier, carrier, stop, failure };
+        threads.inside.push(spawn(name, move || inside.run()));
     }
 
     /// A new client: one per thread that submits.
@@ -300,6 +376,11 @@ impl Running {
         let Some(threads) = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return;
         };
+        threads.stop_inside.store(true, Ordering::SeqCst);
+        for carrier in threads.inside {
+            carrier.thread().unpark();
+            join(carrier, &self.shared.failure);
+        }
         stop_cores(&self.shared, threads.cores);
         self.shared.desk.stop();
         join(threads.committer, &self.shared.failure);

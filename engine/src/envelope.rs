@@ -36,7 +36,7 @@ pub enum Facet {
 }
 
 /// An event on a bus: its record and its facet. Ordered as the journal is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventKey(pub(crate) u64);
 
 impl EventKey {

@@ -12,8 +12,10 @@ use std::time::Duration;
 pub(crate) const WORLD: usize = 0;
 /// The follower that keeps the snapshot.
 pub(crate) const SNAPSHOT: usize = 1;
+/// The follower that brings events to the targets of rules.
+pub(crate) const BUS: usize = 2;
 /// How many there are.
-pub(crate) const FOLLOWERS: usize = 2;
+pub(crate) const FOLLOWERS: usize = 3;
 
 pub(crate) struct Follower {
     store: Arc<Store>,
@@ -28,6 +30,17 @@ impl Follower {
     pub(crate) fn new(store: Arc<Store>, progress: Arc<Progress>, stop: Arc<AtomicBool>, index: usize) -> Follower {
         let next = if index == SNAPSHOT { progress.snapshot() } else { progress.committed() };
         Follower { store, progress, stop, index, next }
+    }
+
+    /// Goes on from another place.
+    pub(crate) fn beginning_at(self, next: Position) -> Follower {
+        Follower { next, ..self }
+    }
+
+    /// Another one at the same place, with the same bell: only one of them may wait.
+    pub(crate) fn clone_place(&self) -> Follower {
+        let Follower { store, progress, stop, index, next } = self;
+        Follower { store: store.clone(), progress: progress.clone(), stop: stop.clone(), index: *index, next: *next }
     }
 
     pub(crate) fn stopping(&self) -> bool {

@@ -197,6 +197,8 @@ impl IdRanges {
 #[derive(Default)]
 pub(crate) struct Registry {
     by_name: RwLock<HashMap<PlayerName, Player>>,
+    /// By number less one.
+    names: RwLock<Vec<Option<PlayerName>>>,
 }
 
 impl Registry {
@@ -220,13 +222,30 @@ impl Registry {
         let id = PlayerId(u32::try_from(by_name.len() + 1).expect("four thousand million players"));
         let player = Player::new(id, name.clone(), IdRanges::default());
         announce(&player)?;
+        self.note_name(&player);
         by_name.insert(name.clone(), player.clone());
         Ok(player)
     }
 
     /// Adds a player that the snapshot or the journal knows.
     pub(crate) fn restore(&self, player: Player) {
+        self.note_name(&player);
         self.by_name.write().unwrap_or_else(PoisonError::into_inner).insert(player.name().clone(), player);
+    }
+
+    fn note_name(&self, player: &Player) {
+        let index = player.id().0 as usize - 1;
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        if names.len() <= index {
+            names.resize(index + 1, None);
+        }
+        names[index] = Some(player.name().clone());
+    }
+
+    /// The name of a number.
+    pub(crate) fn name(&self, player: PlayerId) -> Option<PlayerName> {
+        let index = (player.0 as usize).checked_sub(1)?;
+        self.names.read().unwrap_or_else(PoisonError::into_inner).get(index)?.clone()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -50,11 +50,15 @@ impl Kept {
         }
     }
 
-    /// Lets go of what is too old or too much; where the journal begins then, if that is a new place.
-    pub(crate) fn let_go(&mut self, now: Timestamp) -> Option<Position> {
+    /// Lets go of what is too old or too much, of what lies before `needed`; where the journal begins then, if that is a
+    /// new place.
+    pub(crate) fn let_go(&mut self, now: Timestamp, needed: Position) -> Option<Position> {
         let Retention { max_age, max_bytes } = self.retention;
         let mut gone = false;
-        while let [first, _, ..] = self.segments.make_contiguous() {
+        while let [first, next, ..] = self.segments.make_contiguous() {
+            if next.first > needed {
+                break;
+            }
             let old = max_age.is_some_and(|max| u128::from(now.ns_since(first.newest)) > max.as_nanos());
             if !old && max_bytes.is_none_or(|max| self.bytes <= max) {
                 break;
@@ -72,20 +76,23 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    const END: Position = Position(u64::MAX);
+
     #[test]
     fn size_is_kept_to_a_part_of_the_limit_and_idling_loses_nothing() {
         let mut kept = Kept::new(Retention { max_age: None, max_bytes: Some(6_400) });
         (0..1_000).for_each(|block| kept.add(Position(1 + block), 50, Timestamp(block)));
-        let begin = kept.let_go(Timestamp(1_000)).expect("50,000 bytes are too many").0;
+        let begin = kept.let_go(Timestamp(1_000), END).expect("50,000 bytes are too many").0;
         assert!((872..=876).contains(&begin), "6,400 bytes are the last 128 blocks: {begin}");
-        assert_eq!(kept.let_go(Timestamp(9_000_000)), None);
+        assert_eq!(kept.let_go(Timestamp(9_000_000), END), None);
     }
 
     #[test]
     fn age_lets_go_of_all_but_the_last_segment() {
         let mut kept = Kept::new(Retention { max_age: Some(Duration::from_nanos(640)), max_bytes: None });
         (0..100).for_each(|block| kept.add(Position(1 + block), 50, Timestamp(block * 20)));
-        assert_eq!(kept.let_go(Timestamp(1_980)), Some(Position(68)));
-        assert_eq!(kept.let_go(Timestamp(1_000_000)), Some(Position(100)));
+        assert_eq!(kept.let_go(Timestamp(1_980), END), Some(Position(68)));
+        assert_eq!(kept.let_go(Timestamp(1_000_000), Position(90)), None, "somebody needs it");
+        assert_eq!(kept.let_go(Timestamp(1_000_000), END), Some(Position(100)));
     }
 }

@@ -4,6 +4,7 @@ use crate::bus::Resources;
 use crate::clock::Clock;
 use crate::clockwork::WorldFigures;
 use crate::cores::Door;
+use crate::delivery::Courier;
 use crate::failure::Failure;
 use crate::ids::{FakemonId, SpeciesId};
 use crate::journal::{Depot, Desk, Progress};
@@ -28,7 +29,7 @@ pub(crate) struct Shared {
     pub(crate) desk: Arc<Desk>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) outboxes: Arc<Outboxes>,
-    pub(crate) registry: Registry,
+    pub(crate) registry: Arc<Registry>,
     pub(crate) world: Arc<World>,
     pub(crate) counter: Arc<Counter>,
     pub(crate) failure: Arc<Failure>,
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) next_fakemon_id: AtomicU64,
     pub(crate) resources: Arc<Resources>,
     pub(crate) depot: Arc<Depot>,
+    pub(crate) courier: Courier,
 }
 
 impl Shared {

@@ -280,6 +280,7 @@ pub enum Resource {
 }
 
 /// A change of one resource, as the journal keeps it.
+#[expect(clippy::large_enum_variant, reason = "changes are few, and most put something")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     /// It is so from now on.

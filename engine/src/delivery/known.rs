@@ -15,12 +15,14 @@ const POSITION: &[u8] = b"position";
 pub(crate) struct Known {
     pub(crate) next: Position,
     pub(crate) registry: Registry,
+    /// What the depot knows of `next`.
+    pub(crate) written: Position,
 }
 
 impl Known {
     /// As the depot has it; a new one begins at the beginning of the journal.
     pub(crate) fn read(depot: &Depot, first: Position, end: Position) -> Result<Known, ReadError> {
-        let mut known = Known { next: first, registry: Registry::new() };
+        let mut known = Known { next: first, registry: Registry::new(), written: Position(0) };
         let Some(position) = depot.get(Room::Router, POSITION)? else { return Ok(known) };
         let position = position.try_into().map_err(|_| ReadError::Store("a key of `router` is damaged".into()))?;
         // A power cut without syncs can leave the depot ahead of the journal.

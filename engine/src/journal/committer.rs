@@ -80,6 +80,8 @@ impl Desk {
 pub(crate) struct Progress {
     committed: AtomicU64,
     snapshot: AtomicU64,
+    routed: AtomicU64,
+    needed: AtomicU64,
     followers: Vec<Bell>,
 }
 
@@ -88,6 +90,8 @@ impl Progress {
         Progress {
             committed: AtomicU64::new(committed.0),
             snapshot: AtomicU64::new(snapshot.0),
+            routed: AtomicU64::new(0),
+            needed: AtomicU64::new(0),
             followers: (0..followers).map(|_| Bell::for_thread()).collect(),
         }
     }
@@ -104,6 +108,24 @@ impl Progress {
 
     pub(crate) fn set_snapshot(&self, position: Position) {
         self.snapshot.store(position.0, Ordering::Release);
+    }
+
+    /// All events before it were looked at by the rules of their bus.
+    pub(crate) fn routed(&self) -> Position {
+        Position(self.routed.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_routed(&self, position: Position) {
+        self.routed.store(position.0, Ordering::Release);
+    }
+
+    /// The first event that the bus still needs.
+    pub(crate) fn needed(&self) -> Position {
+        Position(self.needed.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_needed(&self, position: Position) {
+        self.needed.store(position.0, Ordering::Release);
     }
 
     fn set_committed(&self, position: Position) {

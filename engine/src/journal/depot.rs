@@ -2,14 +2,14 @@
 //! of log groups, secrets. It is logged, so that what was written survives the process; a write that somebody is told of
 //! asks for a sync.
 
-use super::store::{ReadError, explain, explain_write, scan_options, scratch_dir};
+use super::store::{ReadError, explain, explain_write, scan_options};
 use crate::options::OpenError;
 use rocksdb::{
     BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options,
     WriteBatch, WriteOptions,
 };
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A room of the depot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,32 +34,19 @@ const ROOMS: [(Room, &str); 5] = [
     (Room::Secrets, "secrets"),
 ];
 
+/// Visits a key and its value.
+pub(crate) type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'v;
+
 /// The depot of a data directory.
 pub(crate) struct Depot {
     db: DB,
-    /// Of a reader beside a running server: where its own notes lie.
-    scratch: Option<PathBuf>,
 }
 
 impl Depot {
     /// Opens or makes the depot of a data directory.
     pub(crate) fn open(dir: &Path) -> Result<Depot, OpenError> {
         let db = DB::open_cf_descriptors(&database_options(), dir.join("bus"), families());
-        Ok(Depot { db: db.map_err(|error| fail(dir, &error))?, scratch: None })
-    }
-
-    /// Opens the depot for reading, beside a running server or without one; none if there is none yet.
-    pub(crate) fn open_to_read(dir: &Path) -> Result<Option<Depot>, OpenError> {
-        if !dir.join("bus").join("CURRENT").exists() {
-            return Ok(None);
-        }
-        let scratch = scratch_dir();
-        let mut options = database_options();
-        options.create_if_missing(false);
-        options.create_missing_column_families(false);
-        options.set_max_open_files(-1);
-        let db = DB::open_cf_descriptors_as_secondary(&options, dir.join("bus"), scratch.clone(), families());
-        Ok(Some(Depot { db: db.map_err(|error| fail(dir, &error))?, scratch: Some(scratch) }))
+        Ok(Depot { db: db.map_err(|error| fail(dir, &error))? })
     }
 
     fn family(&self, room: Room) -> &ColumnFamily {
@@ -78,7 +65,7 @@ impl Depot {
         room: Room,
         prefix: &[u8],
         from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), ReadError> {
         let start = from.max(prefix);
         let mode = IteratorMode::From(start, Direction::Forward);
@@ -105,14 +92,6 @@ impl Depot {
         let mut options = WriteOptions::default();
         options.set_sync(sync);
         self.db.write_opt(written, &options).map_err(|error| explain_write(&error))
-    }
-}
-
-impl Drop for Depot {
-    fn drop(&mut self) {
-        if let Some(scratch) = &self.scratch {
-            drop(std::fs::remove_dir_all(scratch));
-        }
     }
 }
 

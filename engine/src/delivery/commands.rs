@@ -1,0 +1,131 @@
+//! Commands that come as events: `fakemon.spawn` from `fakemon.world`, `fakemon.capture_attempt` from `fakemon.game`.
+//! Whatever bus they are put on, they reach the capture service. Carrying out one twice changes nothing: an attempt has
+//! its id, and a spawn without an id of its own gets one that follows from its event.
+
+use crate::command::Spawn;
+use crate::envelope::EventKey;
+use crate::ids::{AttemptId, FakemonId};
+use crate::model::{Event, PlayerName};
+use crate::place::Place;
+use crate::species::CatchRate;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// Ids of fakémon that events spawn without naming one begin here.
+const SPAWNED_BY_EVENTS: u64 = 1 << 62;
+
+/// What the capture service is asked to do.
+#[derive(Clone, Debug)]
+pub(crate) enum Command {
+    Spawn(Spawn),
+    Attempt { player: PlayerName, attempt_id: AttemptId, fakemon_id: FakemonId, place: Place },
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    source: String,
+    #[serde(rename = "detail-type")]
+    detail_type: String,
+    #[serde(borrow)]
+    detail: &'a RawValue,
+}
+
+/// A number, as itself or as decimal text.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Number {
+    Number(u64),
+    Text(String),
+}
+
+impl Number {
+    fn value(&self, field: &str) -> Result<u64, String> {
+        match self {
+            Number::Number(number) => Ok(*number),
+            Number::Text(text) => text.parse().map_err(|_| format!("detail.{field} must be a whole number")),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct SpawnDetail {
+    fakemon_id: Option<Number>,
+    species: String,
+    lat: f64,
+    lon: f64,
+    lifetime_s: Option<u64>,
+    catch_rate: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct AttemptDetail {
+    player: String,
+    attempt_id: Number,
+    fakemon_id: Number,
+    lat: f64,
+    lon: f64,
+}
+
+/// Whether an event is a command.
+pub(crate) fn is_command(event: &Event) -> bool {
+    matches!(event, Event::Put(put) if kind(&put.source, &put.detail_type).is_some())
+}
+
+enum Kind {
+    Spawn,
+    Attempt,
+}
+
+fn kind(source: &str, detail_type: &str) -> Option<Kind> {
+    match (source, detail_type) {
+        ("fakemon.world", "fakemon.spawn") => Some(Kind::Spawn),
+        ("fakemon.game", "fakemon.capture_attempt") => Some(Kind::Attempt),
+        _ => None,
+    }
+}
+
+impl Command {
+    /// From the JSON of an event; or what is wrong with it.
+    pub(crate) fn read(event: &str, key: EventKey) -> Result<Command, String> {
+        let envelope: Envelope<'_> = serde_json::from_str(event).map_err(|error| format!("no event: {error}"))?;
+        let detail = envelope.detail.get();
+        match kind(&envelope.source, &envelope.detail_type) {
+            Some(Kind::Spawn) => Command::spawn(detail, key),
+            Some(Kind::Attempt) => Command::attempt(detail),
+            None => {
+                Err("the capture service knows fakemon.spawn from fakemon.world, and fakemon.capture_attempt from \
+                         fakemon.game"
+                    .into())
+            }
+        }
+    }
+
+    fn spawn(detail: &str, key: EventKey) -> Result<Command, String> {
+        let detail: SpawnDetail = serde_json::from_str(detail).map_err(|error| format!("detail: {error}"))?;
+        let place = Place::from_degrees(detail.lat, detail.lon).map_err(|error| format!("detail.{error}"))?;
+        let given = detail.fakemon_id.map(|id| id.value("fakemon_id")).transpose()?;
+        let fakemon_id = given.unwrap_or(SPAWNED_BY_EVENTS + key.position().0);
+        let rate = |rate| CatchRate::from_fraction(rate).ok_or("detail.catch_rate must be from 0 to 1");
+        let catch_rate = detail.catch_rate.map(rate).transpose()?;
+        let SpawnDetail { species, lifetime_s, .. } = detail;
+        Ok(Command::Spawn(Spawn { fakemon_id: Some(FakemonId(fakemon_id)), species, place, lifetime_s, catch_rate }))
+    }
+
+    fn attempt(detail: &str) -> Result<Command, String> {
+        let detail: AttemptDetail = serde_json::from_str(detail).map_err(|error| format!("detail: {error}"))?;
+        Ok(Command::Attempt {
+            player: PlayerName::new(&detail.player).map_err(|error| format!("detail.{error}"))?,
+            attempt_id: AttemptId(detail.attempt_id.value("attempt_id")?),
+            fakemon_id: FakemonId(detail.fakemon_id.value("fakemon_id")?),
+            place: Place::from_degrees(detail.lat, detail.lon).map_err(|error| format!("detail.{error}"))?,
+        })
+    }
+}
+
+/// How often rules handed an event from bus to bus.
+pub(crate) fn hops(event: &Event) -> u8 {
+    match event {
+        Event::Put(put) => put.hops,
+        _ => 0,
+    }
+}

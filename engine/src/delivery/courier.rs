@@ -1,0 +1,333 @@
+//! What happens with one attempt to deliver, wherever it goes: the event is looked up and given the target's shape; what
+//! was delivered is done; what failed comes again later, or is given up and becomes a dead letter. Whoever carries
+//! events to targets does it through here.
+
+use super::figures::BusFigures;
+use super::lane::{Course, Lane, LaneId, Parcel};
+use super::lanes::Lanes;
+use super::names::Events;
+use crate::bus::resource::{Retry, Rule, Target};
+use crate::bus::{Destination, Resources};
+use crate::clock::Clock;
+use crate::envelope::{ACCOUNT, EventKey};
+use crate::ids::Timestamp;
+use crate::journal::{Batch, ReadError};
+use crate::queue::{Attribute, Message, NewMessage, Queues};
+use crate::transform::{Context, Transform};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The first wait before a retry; each one doubles.
+const BACKOFF_MIN: Duration = Duration::from_millis(200);
+/// The longest wait before a retry.
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// What a target without a policy gets, as with AWS.
+const RETRY: Retry = Retry { attempts_max: 185, age_s_max: 86_400 };
+
+/// Why an attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// Whether another attempt may succeed.
+    pub retriable: bool,
+    /// `ERROR_CODE` of a dead letter.
+    pub code: String,
+    /// `ERROR_MESSAGE` of a dead letter. It holds no secret.
+    pub message: String,
+    /// The target asked for this much time.
+    pub retry_after: Option<Duration>,
+}
+
+impl Failed {
+    /// An attempt that makes no sense to repeat.
+    pub fn permanently(code: &str, message: impl Into<String>) -> Failed {
+        Failed { retriable: false, code: code.into(), message: message.into(), retry_after: None }
+    }
+
+    /// An attempt that may succeed later.
+    pub fn for_now(code: &str, message: impl Into<String>) -> Failed {
+        Failed { retriable: true, ..Failed::permanently(code, message) }
+    }
+}
+
+/// An event as its target gets it.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    /// Which.
+    pub key: EventKey,
+    /// The whole event.
+    pub event: Arc<str>,
+    /// What the target's input settings make of it.
+    pub body: Arc<str>,
+    /// When it came in, if this is the first attempt.
+    pub fresh_since: Option<Timestamp>,
+}
+
+/// Hands out events and takes back what became of them. Cheap to clone.
+#[derive(Clone)]
+pub struct Courier {
+    pub(crate) lanes: Arc<Lanes>,
+    pub(crate) events: Events,
+    pub(crate) figures: Arc<BusFigures>,
+    pub(crate) queues: Arc<Queues>,
+    pub(crate) resources: Arc<Resources>,
+    pub(crate) clock: Clock,
+    pub(crate) seed: Arc<AtomicU64>,
+}
+
+impl Courier {
+    /// All lanes.
+    pub fn lanes(&self) -> &Lanes {
+        &self.lanes
+    }
+
+    /// The engine's clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Takes up to `max` events of a lane that are due.
+    ///
+    /// # Errors
+    /// When the depot cannot be read.
+    pub fn take(&self, lane: &Lane, max: usize) -> Result<Vec<Parcel>, ReadError> {
+        self.lanes.take(lane, max, self.now())
+    }
+
+    /// Reads events, and gives them the shape that their target wants. Those that the journal does not have any more are
+    /// done; those that cannot be shaped are given up.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn open(&self, lane: &Lane, parcels: &[Parcel]) -> Result<Vec<Letter>, ReadError> {
+        let target = lane.target();
+        let transform = transform_of(&target);
+        let replay = match &lane.id().course {
+            Course::Replay(name) => Some(name.as_str()),
+            Course::Live | Course::Redrive => None,
+        };
+        let known: BTreeMap<EventKey, Arc<str>> =
+            parcels.iter().filter_map(|parcel| Some((parcel.key, parcel.json.clone()?))).collect();
+        let missing: Vec<EventKey> =
+            parcels.iter().map(|parcel| parcel.key).filter(|key| !known.contains_key(key)).collect();
+        let mut read = known;
+        let mut sorted = missing;
+        sorted.sort_unstable();
+        self.events.read(&sorted, &mut |key, shard, committed_at, event| {
+            let told = super::names::told(key, shard, committed_at, event, replay);
+            read.insert(key, self.events.json(&told).into());
+        })?;
+        let mut letters = Vec::with_capacity(parcels.len());
+        for parcel in parcels {
+            let Some(event) = read.get(&parcel.key) else {
+                lane.done([parcel.key]);
+                continue;
+            };
+            match transform.as_ref().map_err(Clone::clone).and_then(|transform| self.shape(transform, lane, event)) {
+                Ok(body) => {
+                    let fresh_since = parcel.ingested_at.filter(|_| parcel.attempts == 0);
+                    letters.push(Letter { key: parcel.key, event: event.clone(), body, fresh_since });
+                }
+                Err(why) => {
+                    let failed = Failed::permanently("INVALID_INPUT", why);
+                    self.failed(lane, parcel, Some(event), &failed);
+                }
+            }
+        }
+        Ok(letters)
+    }
+
+    fn shape(&self, transform: &Transform, lane: &Lane, event: &Arc<str>) -> Result<Arc<str>, String> {
+        if matches!(transform, Transform::Whole) {
+            return Ok(event.clone());
+        }
+        let id = lane.id();
+        let region = self.rule(lane).map_or_else(|| "local".into(), |rule| rule.region);
+        let context = Context {
+            rule_arn: rule_arn(&region, &id.bus, &id.rule),
+            rule_name: id.rule.clone(),
+            ingestion_time: self.now().to_string(),
+        };
+        transform.apply(event, &context).map(Into::into).map_err(|error| error.to_string())
+    }
+
+    fn rule(&self, lane: &Lane) -> Option<Rule> {
+        let id = lane.id();
+        self.resources.current().rules.get(&(id.bus.clone(), id.rule.clone())).cloned()
+    }
+
+    /// Notes that a first attempt begins.
+    pub fn started(&self, lane: &Lane, letters: &[Letter]) {
+        lane.figures().attempts.fetch_add(letters.len() as u64, Ordering::Relaxed);
+        let now = self.now();
+        letters.iter().filter_map(|letter| letter.fresh_since).for_each(|at| self.figures.started(at, now));
+    }
+
+    /// The resources as they are now.
+    pub fn registry(&self) -> Arc<crate::bus::Registry> {
+        self.resources.current()
+    }
+
+    /// Events were delivered.
+    pub fn delivered(&self, lane: &Lane, keys: &[EventKey]) {
+        lane.figures().delivered.fetch_add(keys.len() as u64, Ordering::Relaxed);
+        tracing::debug!(rule = lane.id().rule, target = lane.id().target, events = keys.len(), "delivered");
+        lane.done(keys.iter().copied());
+    }
+
+    /// An attempt failed: the event comes again, or becomes a dead letter.
+    pub fn failed(&self, lane: &Lane, parcel: &Parcel, event: Option<&Arc<str>>, failed: &Failed) {
+        let target = lane.target();
+        let policy = target.retry.unwrap_or(RETRY);
+        let now = self.now();
+        let id = lane.id();
+        tracing::debug!(
+            rule = id.rule,
+            target = id.target,
+            event = %parcel.key.position(),
+            attempt = parcel.attempts + 1,
+            code = failed.code,
+            "not delivered: {}",
+            failed.message
+        );
+        let exhausted = if !failed.retriable {
+            Some(None)
+        } else if parcel.attempts >= policy.attempts_max {
+            Some(Some("MaximumRetryAttempts"))
+        } else if now.ns_since(parcel.first_attempt_at.unwrap_or(now)) >= u64::from(policy.age_s_max) * 1_000_000_000
+        {
+            Some(Some("MaximumEventAgeInSeconds"))
+        } else {
+            None
+        };
+        let Some(condition) = exhausted else {
+            lane.figures().retries.fetch_add(1, Ordering::Relaxed);
+            let wait = failed.retry_after.unwrap_or_else(|| self.backoff(parcel.attempts)).min(BACKOFF_MAX * 5);
+            let wait_ns = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+            return lane.again(parcel.key, now.plus_ns(wait_ns), Some(now));
+        };
+        self.give_up(lane, &target, parcel, event, failed, condition);
+    }
+
+    /// Exponential, and anywhere in the upper half of it: targets that failed together come again apart.
+    fn backoff(&self, attempts: u32) -> Duration {
+        let whole = BACKOFF_MIN.saturating_mul(1 << attempts.min(16)).min(BACKOFF_MAX);
+        let random = crate::ids::mix(self.seed.fetch_add(1, Ordering::Relaxed)) >> 32;
+        whole / 2 + whole.mul_f64(random as f64 / f64::from(u32::MAX) / 2.0)
+    }
+
+    fn give_up(
+        &self,
+        lane: &Lane,
+        target: &Target,
+        parcel: &Parcel,
+        event: Option<&Arc<str>>,
+        failed: &Failed,
+        condition: Option<&str>,
+    ) {
+        lane.figures().failed.fetch_add(1, Ordering::Relaxed);
+        let Some(Destination::Queue(queue)) = target.dead_letter_arn.as_deref().map(Destination::of) else {
+            tracing::warn!(
+                rule = target.rule,
+                target = target.id,
+                position = %parcel.key.position(),
+                "given up, and there is no dead-letter queue: {}",
+                failed.message
+            );
+            return lane.done([parcel.key]);
+        };
+        let event =
+            match event.cloned().map_or_else(|| self.events.json_of(parcel.key, None), |event| Ok(Some(event))) {
+                Ok(Some(event)) => event,
+                Ok(None) | Err(_) => return lane.done([parcel.key]),
+            };
+        let message = self.dead_letter(lane, target, parcel, &event, failed, condition);
+        match self.queues.enqueue(&queue, vec![message], Batch::default(), false, self.now()) {
+            Ok(_) => {
+                lane.figures().dead_lettered.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => {
+                lane.figures().dead_letters_failed.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(rule = target.rule, target = target.id, queue, "a dead letter is lost: {error}");
+            }
+        }
+        lane.done([parcel.key]);
+    }
+
+    /// Brings a dead letter to its target again; it is on the target's lane, durable, when this returns.
+    ///
+    /// # Errors
+    /// When the message is no dead letter of the bus, its target is gone, or too many wait already.
+    pub fn redrive(&self, message: &Message) -> Result<(), String> {
+        let attribute = |name: &str| message.attributes.get(name).map(|attribute| attribute.value.as_str());
+        let rule = attribute("RULE_ARN").and_then(|arn| arn.split_once(":rule/")).map(|(_, rule)| rule);
+        let (rule, target) = rule.zip(attribute("FAKEMON_TARGET_ID")).ok_or("it is no dead letter of the bus")?;
+        let key =
+            attribute("FAKEMON_EVENT_ID").and_then(EventKey::of_id).ok_or("it names no event of the journal")?;
+        let (bus, rule) = rule.split_once('/').unwrap_or((crate::bus::DEFAULT_BUS, rule));
+        let id = LaneId { bus: bus.into(), rule: rule.into(), target: target.into(), course: Course::Redrive };
+        let registry = self.resources.current();
+        let target = registry.targets.get(&(bus.to_owned(), rule.to_owned(), target.to_owned()));
+        let target = target.ok_or_else(|| format!("the rule {rule} has no such target any more"))?;
+        let lane = self.lanes.get(&id).unwrap_or_else(|| {
+            let lane = Arc::new(Lane::new(id, target.clone(), EventKey::default()));
+            self.lanes.insert(lane.clone());
+            lane
+        });
+        lane.set_target(target.clone());
+        if !lane.push_again(key) {
+            return Err("too many dead letters wait for the target".into());
+        }
+        self.lanes.write_one(&lane)?;
+        self.lanes.ring();
+        Ok(())
+    }
+
+    fn dead_letter(
+        &self,
+        lane: &Lane,
+        target: &Target,
+        parcel: &Parcel,
+        event: &str,
+        failed: &Failed,
+        condition: Option<&str>,
+    ) -> NewMessage {
+        let region = self.rule(lane).map_or_else(|| "local".into(), |rule| rule.region);
+        let text = |value: String| Attribute::text(value);
+        let mut attributes = BTreeMap::from([
+            ("RULE_ARN".to_owned(), text(rule_arn(&region, &target.bus, &target.rule))),
+            ("TARGET_ARN".to_owned(), text(target.arn.clone())),
+            ("ERROR_CODE".to_owned(), text(failed.code.clone())),
+            ("ERROR_MESSAGE".to_owned(), text(failed.message.clone())),
+            ("RETRY_ATTEMPTS".to_owned(), text(parcel.attempts.to_string())),
+            ("FAKEMON_TARGET_ID".to_owned(), text(target.id.clone())),
+            ("FAKEMON_EVENT_ID".to_owned(), text(parcel.key.id())),
+            ("FAKEMON_EVENT_POSITION".to_owned(), text(parcel.key.position().to_string())),
+        ]);
+        if let Some(condition) = condition {
+            attributes.insert("EXHAUSTED_RETRY_CONDITION".to_owned(), text(condition.to_owned()));
+        }
+        NewMessage { body: event.to_owned(), attributes, ..NewMessage::default() }
+    }
+
+    /// Counters of the bus.
+    pub fn figures(&self) -> &BusFigures {
+        &self.figures
+    }
+}
+
+/// ARN of a rule; that of a rule on the default bus does not name its bus.
+pub fn rule_arn(region: &str, bus: &str, rule: &str) -> String {
+    match bus {
+        crate::bus::DEFAULT_BUS => format!("arn:aws:events:{region}:{ACCOUNT}:rule/{rule}"),
+        bus => format!("arn:aws:events:{region}:{ACCOUNT}:rule/{bus}/{rule}"),
+    }
+}
+
+fn transform_of(target: &Target) -> Result<Transform, String> {
+    let transformer =
+        target.transformer.as_ref().map(|transformer| (&transformer.paths, transformer.template.as_str()));
+    Transform::parse(target.input.as_deref(), target.input_path.as_deref(), transformer)
+        .map_err(|error| error.to_string())
+}

@@ -1,0 +1,261 @@
+//! The rules of one bus, compiled. Game events are decided on their records: what a rule can ask of them without JSON
+//! is a handful of fields, and rules that ask only for those of few values (what happened, why, to which species) are
+//! decided once per combination and remembered.
+
+use crate::bus::resource::Rule;
+use crate::envelope::{ACCOUNT, Facet, REGION, Told, kind};
+use crate::ids::SpeciesId;
+use crate::model::Event;
+use crate::pattern::{Leaf, Matcher, PathId, Pattern, Scratch};
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// Fields of game events with few values.
+const FIXED: [&str; 7] = ["version", "detail-type", "source", "account", "region", "detail.reason", "detail.species"];
+/// All other fields of game events.
+const OTHER: [&str; 17] = [
+    "id",
+    "time",
+    "detail.attempt_id",
+    "detail.player",
+    "detail.fakemon_id",
+    "detail.lat",
+    "detail.lon",
+    "detail.position",
+    "detail.shard",
+    "detail.catch_rate",
+    "detail.received_at",
+    "detail.queued_at",
+    "detail.decided_at",
+    "detail.captured_at",
+    "detail.appeared_at",
+    "detail.vanishes_at",
+    "detail.vanished_at",
+];
+
+/// Rules of a bus by number; a number is good until the filter is made again.
+pub(crate) struct Filter {
+    /// Names by number.
+    pub(crate) rules: Vec<String>,
+    /// All of them, for events that are JSON.
+    json: Matcher,
+    /// Those that look at nothing of a game event but its fixed fields.
+    fixed: Matcher,
+    /// Those that look at more of it.
+    other: Matcher,
+    paths: Vec<(PathId, &'static str)>,
+    remembered: HashMap<Class, Arc<[u32]>>,
+    none: Arc<[u32]>,
+    scratch: Scratch,
+}
+
+/// What the fixed fields of an event follow from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Class {
+    kind: u8,
+    species: SpeciesId,
+}
+
+impl Filter {
+    /// Of the enabled rules of a bus that have a pattern. Rules were checked when they were made; one that this version
+    /// cannot compile matches nothing, and the log says so.
+    pub(crate) fn new<'r>(rules: impl Iterator<Item = &'r Rule>) -> Filter {
+        let mut compiled = Vec::new();
+        for rule in rules.filter(|rule| rule.is_enabled()) {
+            match rule.pattern.as_deref().map(Pattern::parse) {
+                Some(Ok(pattern)) => compiled.push((rule.name.clone(), pattern)),
+                Some(Err(error)) => tracing::error!(rule = rule.name, "its pattern cannot be compiled: {error}"),
+                None => {}
+            }
+        }
+        let numbered = || (0u32..).zip(compiled.iter().map(|(_, pattern)| pattern));
+        let is_fixed = |pattern: &Pattern| pattern.paths().iter().all(|path| !OTHER.contains(&path.as_str()));
+        let fixed = compile(numbered().filter(|(_, pattern)| is_fixed(pattern)));
+        let other = compile(numbered().filter(|(_, pattern)| !is_fixed(pattern)));
+        let path = |name: &'static str| {
+            let parts: Vec<&str> = name.split('.').collect();
+            Some((other.path(&parts)?, name))
+        };
+        let paths = FIXED.into_iter().chain(OTHER).filter_map(path).collect();
+        Filter {
+            json: compile(numbered()),
+            fixed,
+            other,
+            paths,
+            rules: compiled.into_iter().map(|(name, _)| name).collect(),
+            remembered: HashMap::new(),
+            none: Arc::new([]),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Whether nothing can match.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Whether an event can be decided on its record: those that there are millions of.
+    pub(crate) fn knows(event: &Event) -> bool {
+        matches!(event, Event::Attempt { .. } | Event::Appeared { .. } | Event::Vanished { .. })
+    }
+
+    /// The rules that match an event that [`knows`](Self::knows), in order.
+    pub(crate) fn matches_record(&mut self, told: &Told<'_>, names: &Names<'_>) -> Arc<[u32]> {
+        let class = Class { kind: class_of(told), species: species_of(told.event) };
+        let fixed = match self.remembered.get(&class) {
+            Some(known) => known.clone(),
+            None => self.remember(class, told, names),
+        };
+        if self.paths.is_empty() {
+            return fixed;
+        }
+        let texts: Vec<(PathId, Text)> =
+            self.paths.iter().filter_map(|(path, name)| Some((*path, text_of(name, told, names)?))).collect();
+        let leaves: Vec<(PathId, Leaf<'_>)> = texts.iter().map(|(path, text)| (*path, text.leaf())).collect();
+        let other = self.other.matches_leaves(&leaves, &mut self.scratch);
+        if other.is_empty() {
+            return fixed;
+        }
+        let mut both: Vec<u32> = fixed.iter().chain(other).copied().collect();
+        both.sort_unstable();
+        both.into()
+    }
+
+    fn remember(&mut self, class: Class, told: &Told<'_>, names: &Names<'_>) -> Arc<[u32]> {
+        let mut texts = Vec::new();
+        for name in FIXED {
+            let parts: Vec<&str> = name.split('.').collect();
+            if let Some((path, text)) = self.fixed.path(&parts).zip(text_of(name, told, names)) {
+                texts.push((path, text));
+            }
+        }
+        let leaves: Vec<(PathId, Leaf<'_>)> = texts.iter().map(|(path, text)| (*path, text.leaf())).collect();
+        let matched = self.fixed.matches_leaves(&leaves, &mut self.scratch);
+        let matched: Arc<[u32]> = if matched.is_empty() { self.none.clone() } else { matched.into() };
+        self.remembered.insert(class, matched.clone());
+        matched
+    }
+
+    /// The rules that match an event given as JSON, in order. An event that is no JSON matches nothing.
+    pub(crate) fn matches_json(&mut self, json: &str) -> Arc<[u32]> {
+        match self.json.matches(json.as_bytes(), &mut self.scratch) {
+            Ok(matched) if !matched.is_empty() => matched.into(),
+            Ok(_) => self.none.clone(),
+            Err(error) => {
+                tracing::warn!("an event cannot be matched: {error}");
+                self.none.clone()
+            }
+        }
+    }
+}
+
+fn compile<'p>(patterns: impl Iterator<Item = (u32, &'p Pattern)>) -> Matcher {
+    let mut patterns: Vec<(u32, &Pattern)> = patterns.collect();
+    loop {
+        match Matcher::new(patterns.iter().copied()) {
+            Ok(matcher) => return matcher,
+            Err(error) => {
+                // Rules are tried together when they are made, so this is a bus that an older version let grow too far.
+                tracing::error!("the rules of a bus are too complex together, the last does not match: {error}");
+                patterns.pop();
+            }
+        }
+    }
+}
+
+/// Texts for numbers.
+pub(crate) struct Names<'n> {
+    pub(crate) player: &'n dyn Fn(crate::ids::PlayerId) -> Option<String>,
+    pub(crate) species: &'n dyn Fn(SpeciesId) -> Option<String>,
+}
+
+enum Text {
+    Known(&'static str),
+    Made(String),
+    Number(f64),
+    Null,
+}
+
+impl Text {
+    fn leaf(&self) -> Leaf<'_> {
+        match self {
+            Text::Known(text) => Leaf::Text(text),
+            Text::Made(text) => Leaf::Text(text),
+            Text::Number(number) => Leaf::Number(*number),
+            Text::Null => Leaf::Null,
+        }
+    }
+}
+
+fn class_of(told: &Told<'_>) -> u8 {
+    match (told.event, told.facet) {
+        (Event::Attempt { .. }, Facet::Attempt) => 0,
+        (Event::Attempt { outcome, .. }, Facet::Happened) => 10 + *outcome as u8,
+        (Event::Appeared { .. }, _) => 1,
+        _ => 2,
+    }
+}
+
+fn species_of(event: &Event) -> SpeciesId {
+    match event {
+        Event::Attempt { species, .. } | Event::Appeared { species, .. } | Event::Vanished { species, .. } => {
+            *species
+        }
+        _ => SpeciesId::UNKNOWN,
+    }
+}
+
+/// The value of a field as the envelope shows it; none if the event does not have it.
+fn text_of(name: &str, told: &Told<'_>, names: &Names<'_>) -> Option<Text> {
+    let made = |text: String| Some(Text::Made(text));
+    let (source, detail_type) = kind(told.event, told.facet);
+    match name {
+        "version" => return Some(Text::Known("0")),
+        "account" => return Some(Text::Known(ACCOUNT)),
+        "region" => return Some(Text::Known(REGION)),
+        "source" => return made(source.to_owned()),
+        "detail-type" => return made(detail_type.to_owned()),
+        "id" => return made(crate::envelope::EventKey::new(told.position, told.facet).id()),
+        "time" => return made(told.time().to_string()),
+        "detail.position" => return made(told.position.to_string()),
+        "detail.shard" => return Some(Text::Number(told.shard.0.into())),
+        _ => {}
+    }
+    let happened = told.facet == Facet::Happened;
+    let named = |text: Option<String>| Some(text.map_or(Text::Null, Text::Made));
+    match (told.event, name) {
+        (Event::Attempt { attempt_id, .. }, "detail.attempt_id") => made(attempt_id.to_string()),
+        (Event::Attempt { player, .. }, "detail.player") => named((names.player)(*player)),
+        (Event::Attempt { fakemon_id, .. }, "detail.fakemon_id")
+        | (Event::Appeared { fakemon_id, .. }, "detail.fakemon_id")
+        | (Event::Vanished { fakemon_id, .. }, "detail.fakemon_id") => made(fakemon_id.to_string()),
+        (Event::Attempt { species, .. }, "detail.species") if happened => named((names.species)(*species)),
+        (Event::Appeared { species, .. }, "detail.species") | (Event::Vanished { species, .. }, "detail.species") => {
+            named((names.species)(*species))
+        }
+        (Event::Attempt { place, .. }, "detail.lat")
+        | (Event::Appeared { place, .. }, "detail.lat")
+        | (Event::Vanished { place, .. }, "detail.lat") => Some(Text::Number(place.lat())),
+        (Event::Attempt { place, .. }, "detail.lon")
+        | (Event::Appeared { place, .. }, "detail.lon")
+        | (Event::Vanished { place, .. }, "detail.lon") => Some(Text::Number(place.lon())),
+        (Event::Attempt { outcome, .. }, "detail.reason") => {
+            (happened && *outcome != crate::model::Outcome::Captured).then(|| Text::Known(outcome.name()))
+        }
+        (Event::Attempt { received_at, .. }, "detail.received_at") => made(received_at.to_string()),
+        (Event::Attempt { queued_at, .. }, "detail.queued_at") if happened => made(queued_at.to_string()),
+        (Event::Attempt { decided_at, .. }, "detail.decided_at") if happened => made(decided_at.to_string()),
+        (Event::Attempt { outcome: crate::model::Outcome::Captured, decided_at, .. }, "detail.captured_at")
+            if happened =>
+        {
+            made(decided_at.to_string())
+        }
+        (Event::Appeared { catch_rate, .. }, "detail.catch_rate") => Some(Text::Number(catch_rate.fraction())),
+        (Event::Appeared { at, .. }, "detail.appeared_at") => made(at.to_string()),
+        (Event::Appeared { vanishes_at, .. } | Event::Vanished { vanishes_at, .. }, "detail.vanishes_at") => {
+            made(vanishes_at.to_string())
+        }
+        (Event::Vanished { at, .. }, "detail.vanished_at") => made(at.to_string()),
+        _ => None,
+    }
+}

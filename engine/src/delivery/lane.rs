@@ -1,0 +1,702 @@
+//! A lane: what one target of one rule still has to get, in order, and how far it is. Lanes know events by their keys;
+//! the events themselves stay in the journal, so that a million undelivered events are a few bytes each, and most of
+//! them on the disk.
+//!
+//! ```text
+//! cursor          ready (in memory)        spilled (chunks in the depot)       tail (in memory, newest)
+//! ───────|─ in flight ─ waiting ─|─────────────────────────────────────|──────────────────|→ pushed by the router
+//! ```
+//!
+//! Rows of a lane in the depot: its name, a zero byte, and
+//!
+//! ```text
+//! 'c'              → cursor (8 bytes), attempts of the first event (4), first attempt at (8)
+//! 'k' first key    → last key (8), count (4), then each key as the distance from the one before (LEB128)
+//! ```
+
+use crate::bus::resource::Target;
+use crate::envelope::EventKey;
+use crate::ids::Timestamp;
+use crate::journal::{Batch, Depot, ReadError, Room};
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+/// Keys of one lane in memory: those that come next, and as many of the newest.
+pub(crate) const READY_MAX: usize = 4_096;
+/// Events of one lane whose JSON waits in memory; the others are read again from the journal.
+const JSON_MAX: usize = 256;
+
+/// Why a lane exists.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Course {
+    /// Events as they happen.
+    Live,
+    /// Events of this replay.
+    Replay(String),
+    /// Dead letters once more.
+    Redrive,
+}
+
+/// Which target of which rule, and on which course.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneId {
+    /// The bus of the rule.
+    pub bus: String,
+    /// The rule.
+    pub rule: String,
+    /// The target's id.
+    pub target: String,
+    /// Why.
+    pub course: Course,
+}
+
+impl LaneId {
+    /// What its rows begin with: no part holds a zero byte.
+    fn prefix(&self) -> Vec<u8> {
+        let course = match &self.course {
+            Course::Live => String::new(),
+            Course::Redrive => "!".into(),
+            Course::Replay(name) => format!("={name}"),
+        };
+        let mut prefix = Vec::new();
+        for part in [&self.bus, &self.rule, &self.target, &course] {
+            prefix.extend_from_slice(part.as_bytes());
+            prefix.push(0);
+        }
+        prefix
+    }
+
+    /// From the beginning of a row's key; and what follows.
+    fn read(key: &[u8]) -> Option<(LaneId, &[u8])> {
+        let mut parts = key.splitn(5, |byte| *byte == 0);
+        let mut text = || parts.next().and_then(|part| std::str::from_utf8(part).ok()).map(str::to_owned);
+        let (bus, rule, target, course) = (text()?, text()?, text()?, text()?);
+        let course = match course.strip_prefix('=') {
+            Some(name) => Course::Replay(name.to_owned()),
+            None if course == "!" => Course::Redrive,
+            None => Course::Live,
+        };
+        Some((LaneId { bus, rule, target, course }, parts.next()?))
+    }
+}
+
+/// One event on a lane.
+#[derive(Clone, Debug)]
+pub struct Parcel {
+    /// Which event.
+    pub key: EventKey,
+    /// The event as JSON, if it was made already.
+    pub json: Option<Arc<str>>,
+    /// Attempts so far that failed.
+    pub attempts: u32,
+    /// When it was tried first.
+    pub first_attempt_at: Option<Timestamp>,
+    /// When it came in; none of events that waited for long.
+    pub ingested_at: Option<Timestamp>,
+}
+
+/// An event that the router brings.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) key: EventKey,
+    pub(crate) json: Option<Arc<str>>,
+    /// When it was handed to the disk.
+    pub(crate) at: Timestamp,
+}
+
+struct Waiting {
+    parcel: Parcel,
+    in_flight: bool,
+    done: bool,
+    due_at: Timestamp,
+}
+
+/// A row of keys in the depot.
+#[derive(Clone, Copy)]
+struct Chunk {
+    first: EventKey,
+    last: EventKey,
+    count: u32,
+}
+
+#[derive(Default)]
+struct State {
+    cursor: EventKey,
+    ready: VecDeque<Waiting>,
+    jsons: usize,
+    spilled: VecDeque<Chunk>,
+    tail: Vec<EventKey>,
+    /// Keys up to here lie in rows.
+    written_to: EventKey,
+    /// Rows that are to be deleted once the cursor has passed them.
+    rows: VecDeque<Chunk>,
+    cursor_written: EventKey,
+    attempts_changed: bool,
+    /// Of dead letters, which come in no order: new keys, and keys whose rows are to go.
+    unwritten: Vec<EventKey>,
+    finished: Vec<EventKey>,
+}
+
+/// Counters of a lane; they only grow.
+#[derive(Debug, Default)]
+pub struct LaneFigures {
+    /// Events that matched for it.
+    pub matched: AtomicU64,
+    /// Attempts to deliver.
+    pub attempts: AtomicU64,
+    /// Events that were delivered.
+    pub delivered: AtomicU64,
+    /// Attempts that failed and come again.
+    pub retries: AtomicU64,
+    /// Events that were given up.
+    pub failed: AtomicU64,
+    /// Of these, sent to a dead-letter queue.
+    pub dead_lettered: AtomicU64,
+    /// Of these, could not be sent there.
+    pub dead_letters_failed: AtomicU64,
+    /// Times it had to wait for its rate limit.
+    pub throttled: AtomicU64,
+}
+
+/// What one target has to get.
+pub struct Lane {
+    id: LaneId,
+    target: RwLock<Arc<Target>>,
+    state: Mutex<State>,
+    parallel: AtomicU64,
+    closed: AtomicBool,
+    figures: Arc<LaneFigures>,
+}
+
+impl Lane {
+    /// A lane that begins after `cursor`.
+    pub(crate) fn new(id: LaneId, target: Target, cursor: EventKey) -> Lane {
+        let state = State { cursor, written_to: cursor, cursor_written: EventKey::default(), ..State::default() };
+        Lane {
+            id,
+            target: RwLock::new(Arc::new(target)),
+            state: Mutex::new(state),
+            parallel: AtomicU64::new(1),
+            closed: AtomicBool::new(false),
+            figures: Arc::default(),
+        }
+    }
+
+    /// Which target, and why.
+    pub fn id(&self) -> &LaneId {
+        &self.id
+    }
+
+    /// The target as it is now.
+    pub fn target(&self) -> Arc<Target> {
+        self.target.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Its counters.
+    pub fn figures(&self) -> &LaneFigures {
+        &self.figures
+    }
+
+    /// Whether the target is gone: nothing more is to be delivered.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn set_target(&self, target: Target) {
+        *self.target.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(target);
+    }
+
+    /// How many events may be under way at once; 1 keeps the order.
+    pub fn parallel(&self) -> usize {
+        usize::try_from(self.parallel.load(Ordering::Relaxed)).unwrap_or(1)
+    }
+
+    pub(crate) fn set_parallel(&self, parallel: usize) {
+        self.parallel.store(parallel as u64, Ordering::Relaxed);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many events wait.
+    pub fn backlog(&self) -> u64 {
+        let state = self.state();
+        let undone = state.ready.iter().filter(|waiting| !waiting.done).count();
+        let spilled: u64 = state.spilled.iter().map(|chunk| u64::from(chunk.count)).sum();
+        (undone + state.tail.len()) as u64 + spilled
+    }
+
+    /// The oldest event that waits.
+    pub fn oldest(&self) -> Option<EventKey> {
+        let state = self.state();
+        let ready = state.ready.iter().find(|waiting| !waiting.done).map(|waiting| waiting.parcel.key);
+        ready.or_else(|| state.spilled.front().map(|chunk| chunk.first)).or_else(|| state.tail.first().copied())
+    }
+
+    /// Whether a new event would be delivered soon, so that its JSON is worth keeping.
+    pub(crate) fn wants_json(&self) -> bool {
+        let state = self.state();
+        state.jsons < JSON_MAX && state.spilled.is_empty() && state.tail.is_empty()
+    }
+
+    /// Adds the next events; true if the newest keys fill their room, and want to be written.
+    pub(crate) fn push(&self, events: impl IntoIterator<Item = Arrival>) -> bool {
+        let mut state = self.state();
+        let mut matched = 0;
+        for Arrival { key, json, at } in events {
+            if key <= state.cursor || key <= state.written_to {
+                continue; // read again after a restart
+            }
+            matched += 1;
+            if state.spilled.is_empty() && state.tail.is_empty() && state.ready.len() < READY_MAX {
+                state.jsons += usize::from(json.is_some());
+                state.ready.push_back(Waiting::new(key, json, Some(at)));
+            } else {
+                state.tail.push(key);
+            }
+        }
+        self.figures.matched.fetch_add(matched, Ordering::Relaxed);
+        state.tail.len() >= READY_MAX
+    }
+
+    /// Adds a dead letter, which comes in no order; false if too many wait. Write the lane before the letter goes.
+    pub(crate) fn push_again(&self, key: EventKey) -> bool {
+        let mut state = self.state();
+        let waits = |waiting: &Waiting| waiting.parcel.key == key && !waiting.done;
+        if !state.ready.iter().any(waits) {
+            if state.ready.len() >= READY_MAX {
+                return false;
+            }
+            state.finished.retain(|finished| *finished != key);
+            state.unwritten.push(key);
+            state.ready.push_back(Waiting::new(key, None, None));
+            self.figures.matched.fetch_add(1, Ordering::Relaxed);
+        }
+        true
+    }
+
+    /// Takes up to `max` events that are due, and that nobody is busy with; none while the first one is busy or waits
+    /// for its next attempt, unless the lane is parallel.
+    pub fn take(&self, max: usize, now: Timestamp) -> Vec<Parcel> {
+        let parallel = self.parallel();
+        let mut state = self.state();
+        let mut taken = Vec::new();
+        let mut busy = state.ready.iter().filter(|waiting| waiting.in_flight).count();
+        for waiting in &mut state.ready {
+            if taken.len() >= max || parallel > 1 && busy >= parallel {
+                break;
+            }
+            if waiting.done {
+                continue;
+            }
+            if waiting.in_flight || waiting.due_at > now {
+                if parallel > 1 {
+                    continue;
+                }
+                break;
+            }
+            waiting.in_flight = true;
+            busy += 1;
+            taken.push(waiting.parcel.clone());
+        }
+        taken
+    }
+
+    /// When the next attempt is due, if events wait in memory and nobody is busy with the first.
+    pub fn due_at(&self) -> Option<Timestamp> {
+        let state = self.state();
+        let mut idle = state.ready.iter().filter(|waiting| !waiting.done);
+        match self.parallel() {
+            0 | 1 => idle.next().filter(|waiting| !waiting.in_flight).map(|waiting| waiting.due_at),
+            _ => idle.filter(|waiting| !waiting.in_flight).map(|waiting| waiting.due_at).min(),
+        }
+    }
+
+    /// Events are delivered, or given up: they do not come again.
+    pub fn done(&self, keys: impl IntoIterator<Item = EventKey>) {
+        let mut state = self.state();
+        for key in keys {
+            if let Some(waiting) = state.ready.iter_mut().find(|waiting| waiting.parcel.key == key && !waiting.done) {
+                waiting.done = true;
+                waiting.in_flight = false;
+            }
+        }
+        state.advance(&self.id.course);
+    }
+
+    /// Events come again at `due_at`; `attempt` says whether this counts as one.
+    pub fn again(&self, key: EventKey, due_at: Timestamp, attempted_at: Option<Timestamp>) {
+        let mut state = self.state();
+        let Some(waiting) = state.ready.iter_mut().find(|waiting| waiting.parcel.key == key && !waiting.done) else {
+            return;
+        };
+        waiting.in_flight = false;
+        waiting.due_at = due_at;
+        if let Some(at) = attempted_at {
+            waiting.parcel.attempts += 1;
+            waiting.parcel.first_attempt_at.get_or_insert(at);
+            state.attempts_changed = true;
+        }
+    }
+
+    /// Whether keys that were spilled are to be brought back.
+    pub(crate) fn is_hungry(&self) -> bool {
+        let state = self.state();
+        state.ready.is_empty() && !(state.spilled.is_empty() && state.tail.is_empty())
+    }
+
+    /// Brings the next keys into memory.
+    pub(crate) fn refill(&self, depot: &Depot) -> Result<(), ReadError> {
+        let chunk = {
+            let mut state = self.state();
+            if !state.ready.is_empty() {
+                return Ok(());
+            }
+            let Some(chunk) = state.spilled.front().copied() else {
+                let tail = std::mem::take(&mut state.tail);
+                state.ready.extend(tail.into_iter().map(|key| Waiting::new(key, None, None)));
+                return Ok(());
+            };
+            chunk
+        };
+        let mut row = self.id.prefix();
+        row.push(b'k');
+        row.extend_from_slice(&chunk.first.0.to_be_bytes());
+        let value = depot.get(Room::Lanes, &row)?;
+        let value = value.ok_or_else(|| ReadError::Store("keys of a lane are missing".into()))?;
+        let keys = read_keys(chunk.first, &value).ok_or_else(damaged)?;
+        let mut state = self.state();
+        state.spilled.pop_front();
+        let cursor = state.cursor;
+        state.ready.extend(keys.into_iter().filter(|key| *key > cursor).map(|key| Waiting::new(key, None, None)));
+        Ok(())
+    }
+
+    /// Adds to a batch what changed since the last: keys that are in no row, rows that are done, the cursor.
+    pub(crate) fn write(&self, batch: &mut Batch) {
+        let mut state = self.state();
+        let prefix = self.id.prefix();
+        if self.id.course == Course::Redrive {
+            for key in std::mem::take(&mut state.unwritten) {
+                batch.put(Room::Lanes, row(&prefix, key), write_keys(&[key]));
+            }
+            for key in std::mem::take(&mut state.finished) {
+                batch.delete(Room::Lanes, row(&prefix, key));
+            }
+            return;
+        }
+        let written_to = state.written_to;
+        let fresh = state.ready.iter().filter(|waiting| !waiting.done).map(|waiting| waiting.parcel.key);
+        let fresh: Vec<EventKey> = fresh.filter(|key| *key > written_to).collect();
+        for keys in fresh.chunks(READY_MAX) {
+            state.write_chunk(keys, &prefix, batch);
+        }
+        for keys in std::mem::take(&mut state.tail).chunks(READY_MAX) {
+            let chunk = state.write_chunk(keys, &prefix, batch);
+            state.spilled.push_back(chunk);
+        }
+        while let Some(chunk) = state.rows.front().copied().filter(|chunk| chunk.last <= state.cursor) {
+            batch.delete(Room::Lanes, row(&prefix, chunk.first));
+            state.rows.pop_front();
+        }
+        if state.cursor != state.cursor_written || std::mem::take(&mut state.attempts_changed) {
+            self.write_cursor(&mut state, prefix, batch);
+        }
+    }
+
+    fn write_cursor(&self, state: &mut State, mut row: Vec<u8>, batch: &mut Batch) {
+        let head = state.ready.iter().find(|waiting| !waiting.done).map(|waiting| &waiting.parcel);
+        let attempts = head.map_or(0, |parcel| parcel.attempts);
+        let first_attempt_at = head.and_then(|parcel| parcel.first_attempt_at).unwrap_or_default();
+        row.push(b'c');
+        let mut value = state.cursor.0.to_be_bytes().to_vec();
+        value.extend_from_slice(&attempts.to_be_bytes());
+        value.extend_from_slice(&first_attempt_at.0.to_be_bytes());
+        batch.put(Room::Lanes, row, value);
+        state.cursor_written = state.cursor;
+    }
+
+    /// Adds to a batch that nothing of the lane stays.
+    pub(crate) fn erase(&self, batch: &mut Batch) {
+        erase(&self.id, batch);
+    }
+}
+
+impl Waiting {
+    fn new(key: EventKey, json: Option<Arc<str>>, ingested_at: Option<Timestamp>) -> Waiting {
+        let parcel = Parcel { key, json, attempts: 0, first_attempt_at: None, ingested_at };
+        Waiting { parcel, in_flight: false, done: false, due_at: Timestamp(0) }
+    }
+}
+
+impl State {
+    /// The cursor passes everything that is done.
+    fn advance(&mut self, course: &Course) {
+        while let Some(waiting) = self.ready.pop_front_if(|waiting| waiting.done) {
+            self.jsons -= usize::from(waiting.parcel.json.is_some());
+            match course {
+                Course::Redrive => self.finished.push(waiting.parcel.key),
+                Course::Live | Course::Replay(_) => self.cursor = self.cursor.max(waiting.parcel.key),
+            }
+        }
+    }
+
+    fn write_chunk(&mut self, keys: &[EventKey], prefix: &[u8], batch: &mut Batch) -> Chunk {
+        let count = u32::try_from(keys.len()).expect("chunks are small");
+        let chunk = Chunk { first: keys[0], last: keys[keys.len() - 1], count };
+        batch.put(Room::Lanes, row(prefix, chunk.first), write_keys(keys));
+        self.rows.push_back(chunk);
+        self.written_to = chunk.last;
+        chunk
+    }
+}
+
+/// Adds to a batch that nothing of a lane stays.
+pub(crate) fn erase(id: &LaneId, batch: &mut Batch) {
+    let from = id.prefix();
+    let mut to = from.clone();
+    to.push(0xFF);
+    batch.delete_range(Room::Lanes, from, to);
+}
+
+fn damaged() -> ReadError {
+    ReadError::Store("a row of `lanes` is damaged".into())
+}
+
+fn row(prefix: &[u8], first: EventKey) -> Vec<u8> {
+    let mut row = prefix.to_vec();
+    row.push(b'k');
+    row.extend_from_slice(&first.0.to_be_bytes());
+    row
+}
+
+fn write_keys(keys: &[EventKey]) -> Vec<u8> {
+    let last = keys.last().copied().unwrap_or_default();
+    let mut value = last.0.to_be_bytes().to_vec();
+    value.extend_from_slice(&(keys.len() as u32).to_be_bytes());
+    for pair in keys.windows(2) {
+        let mut distance = pair[1].0 - pair[0].0;
+        while distance >= 0x80 {
+            value.push((distance as u8) | 0x80);
+            distance >>= 7;
+        }
+        value.push(distance as u8);
+    }
+    value
+}
+
+fn read_keys(first: EventKey, value: &[u8]) -> Option<Vec<EventKey>> {
+    let (head, mut rest) = value.split_at_checked(12)?;
+    let count = u32::from_be_bytes(head[8..].try_into().ok()?);
+    let mut keys = vec![first];
+    let mut key = first.0;
+    while keys.len() < usize::try_from(count).ok()? {
+        let (mut distance, mut shift) = (0u64, 0);
+        loop {
+            let (byte, after) = rest.split_first()?;
+            rest = after;
+            distance |= u64::from(byte & 0x7F).checked_shl(shift)?;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        key = key.checked_add(distance)?;
+        keys.push(EventKey(key));
+    }
+    Some(keys)
+}
+
+/// What the depot knows of a lane.
+#[derive(Default)]
+pub(crate) struct Kept {
+    cursor: Option<EventKey>,
+    attempts: u32,
+    first_attempt_at: Timestamp,
+    chunks: VecDeque<Chunk>,
+}
+
+/// What the depot knows of all lanes.
+pub(crate) fn read_all(depot: &Depot) -> Result<Vec<(LaneId, Kept)>, ReadError> {
+    let mut lanes: Vec<(LaneId, Kept)> = Vec::new();
+    let mut sound = true;
+    depot.scan(Room::Lanes, b"", b"", &mut |key, value| {
+        sound &= read_row(key, value, &mut lanes).is_some();
+        ControlFlow::Continue(())
+    })?;
+    if sound { Ok(lanes) } else { Err(damaged()) }
+}
+
+fn read_row(key: &[u8], value: &[u8], lanes: &mut Vec<(LaneId, Kept)>) -> Option<()> {
+    let (id, row) = LaneId::read(key)?;
+    if lanes.last().is_none_or(|(last, _)| *last != id) {
+        lanes.push((id, Kept::default()));
+    }
+    let (_, kept) = lanes.last_mut()?;
+    let number = |bytes: &[u8]| Some(u64::from_be_bytes(bytes.try_into().ok()?));
+    match row.split_first()? {
+        (b'c', []) if value.len() == 20 => {
+            kept.cursor = Some(EventKey(number(&value[..8])?));
+            kept.attempts = u32::from_be_bytes(value[8..12].try_into().ok()?);
+            kept.first_attempt_at = Timestamp(number(&value[12..])?);
+        }
+        (b'k', first) if value.len() >= 12 => kept.chunks.push_back(Chunk {
+            first: EventKey(number(first)?),
+            last: EventKey(number(&value[..8])?),
+            count: u32::from_be_bytes(value[8..12].try_into().ok()?),
+        }),
+        _ => return None,
+    }
+    Some(())
+}
+
+impl Lane {
+    /// Goes on where the depot says.
+    pub(crate) fn restore(&self, kept: Kept, depot: &Depot) -> Result<(), ReadError> {
+        {
+            let mut state = self.state();
+            state.cursor = kept.cursor.unwrap_or(state.cursor);
+            state.cursor_written = state.cursor;
+            state.written_to = kept.chunks.back().map_or(state.cursor, |chunk| chunk.last.max(state.cursor));
+            if self.id.course == Course::Redrive {
+                state.ready = kept.chunks.iter().map(|chunk| Waiting::new(chunk.first, None, None)).collect();
+                return Ok(());
+            }
+            state.spilled = kept.chunks.iter().copied().filter(|chunk| chunk.last > state.cursor).collect();
+            state.rows = kept.chunks;
+        }
+        self.refill(depot)?;
+        let mut state = self.state();
+        if let Some(first) = state.ready.front_mut().filter(|_| kept.attempts > 0) {
+            first.parcel.attempts = kept.attempts;
+            first.parcel.first_attempt_at = Some(kept.first_attempt_at);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lane(course: Course) -> Lane {
+        let id = LaneId { bus: "b".into(), rule: "r".into(), target: "t".into(), course };
+        let target = serde_json::json!({
+            "bus": "b", "rule": "r", "id": "t", "arn": "arn:aws:sqs:local:123456789012:q", "input": null,
+            "input_path": null, "transformer": null, "retry": null, "dead_letter_arn": null, "http": null, "given": {}
+        });
+        Lane::new(id, serde_json::from_value(target).unwrap(), EventKey(0))
+    }
+
+    fn write(lane: &Lane, depot: &Depot) {
+        let mut batch = Batch::default();
+        lane.write(&mut batch);
+        depot.write(batch, false).unwrap();
+    }
+
+    fn reopened(depot: &Depot) -> Lane {
+        let lane = lane(Course::Live);
+        let (id, kept) = read_all(depot).unwrap().pop().unwrap();
+        assert_eq!(id, *lane.id());
+        lane.restore(kept, depot).unwrap();
+        lane
+    }
+
+    fn keys(from: u64, to: u64) -> impl Iterator<Item = Arrival> {
+        (from..to).map(|key| Arrival { key: EventKey(key * 3), json: None, at: Timestamp(key) })
+    }
+
+    #[test]
+    fn a_dead_target_costs_memory_for_few_of_its_events_and_gets_all_of_them_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let depot = Depot::open(dir.path()).unwrap();
+        let mut dead = lane(Course::Live);
+        let events = 50_000;
+        for from in (1..=events).step_by(500) {
+            if dead.push(keys(from, from + 500)) {
+                write(&dead, &depot);
+            }
+            let state = dead.state();
+            assert!(state.ready.len() <= READY_MAX && state.tail.len() <= READY_MAX + 500);
+        }
+        write(&dead, &depot);
+        assert_eq!(dead.backlog(), events);
+        let mut expected = 1;
+        while expected <= events {
+            if expected % 9_000 < 100 {
+                dead = reopened(&depot); // what was delivered since the last write comes again, nothing is left out
+                let oldest = dead.oldest().unwrap().0 / 3;
+                assert!(oldest <= expected, "{oldest} after {expected}");
+                expected = oldest;
+                dead.push(keys(1, 20)); // as the router does when it reads again
+            }
+            let taken = dead.take(100, Timestamp(1));
+            for (index, parcel) in taken.iter().enumerate() {
+                assert_eq!(parcel.key.0, (expected + index as u64) * 3);
+            }
+            expected += taken.len() as u64;
+            dead.done(taken.iter().map(|parcel| parcel.key));
+            write(&dead, &depot);
+            dead.refill(&depot).unwrap();
+        }
+        assert_eq!(dead.backlog(), 0);
+        let rest = read_all(&depot).unwrap().pop().unwrap().1;
+        assert!(rest.chunks.is_empty() && rest.cursor == Some(EventKey(events * 3)));
+    }
+
+    #[test]
+    fn the_first_event_holds_up_those_behind_it_unless_the_lane_is_parallel() {
+        let lane = lane(Course::Live);
+        lane.push(keys(1, 10));
+        let first = lane.take(1, Timestamp(1)).pop().unwrap();
+        assert!(lane.take(1, Timestamp(1)).is_empty());
+        lane.again(first.key, Timestamp(50), Some(Timestamp(1)));
+        assert!(lane.take(1, Timestamp(49)).is_empty());
+        assert_eq!(lane.due_at(), Some(Timestamp(50)));
+        assert_eq!(lane.take(1, Timestamp(50))[0].attempts, 1);
+        lane.set_parallel(3);
+        let others = lane.take(9, Timestamp(50));
+        assert_eq!(others.len(), 2, "three at once, and the first is one of them");
+        lane.done(others.iter().map(|parcel| parcel.key));
+        assert_eq!(lane.state().cursor, EventKey(0), "the cursor is never ahead of what is undone");
+        lane.done([first.key]);
+        assert_eq!(lane.state().cursor, others[1].key);
+    }
+
+    #[test]
+    fn attempts_and_dead_letters_survive() {
+        let dir = tempfile::tempdir().unwrap();
+        let depot = Depot::open(dir.path()).unwrap();
+        let live = lane(Course::Live);
+        live.push(keys(1, 3));
+        let first = live.take(1, Timestamp(1)).pop().unwrap();
+        live.again(first.key, Timestamp(50), Some(Timestamp(7)));
+        write(&live, &depot);
+        let first = reopened(&depot).take(1, Timestamp(1)).pop().unwrap();
+        assert_eq!((first.attempts, first.first_attempt_at), (1, Some(Timestamp(7))));
+        let mut batch = Batch::default();
+        live.erase(&mut batch);
+        depot.write(batch, false).unwrap();
+        assert!(read_all(&depot).unwrap().is_empty());
+
+        let redrive = lane(Course::Redrive);
+        for key in [9, 4, 9] {
+            assert!(redrive.push_again(EventKey(key)));
+        }
+        write(&redrive, &depot);
+        redrive.take(1, Timestamp(1));
+        redrive.done([EventKey(9)]);
+        write(&redrive, &depot);
+        let (id, kept) = read_all(&depot).unwrap().pop().unwrap();
+        let again = lane(id.course);
+        again.restore(kept, &depot).unwrap();
+        assert_eq!(again.take(9, Timestamp(1)).iter().map(|parcel| parcel.key.0).collect::<Vec<_>>(), [4]);
+    }
+}

@@ -1,0 +1,121 @@
+//! All lanes, for everybody who fills, empties or counts them.
+
+use super::lane::{Course, Lane, LaneId, Parcel};
+use crate::bell::Bell;
+use crate::bus::Destination;
+use crate::ids::{Position, Timestamp};
+use crate::journal::{Batch, Depot, ReadError};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+type Wake = Box<dyn Fn() + Send + Sync>;
+
+/// All lanes.
+pub struct Lanes {
+    depot: Arc<Depot>,
+    lanes: RwLock<BTreeMap<LaneId, Arc<Lane>>>,
+    /// Grows whenever lanes come or go.
+    changed: AtomicU64,
+    /// For the thread that delivers inside of this process.
+    pub(crate) bell: Bell,
+    outside: Mutex<Vec<Wake>>,
+    /// Cursors are read and written under this, so that an older one never overwrites a newer one.
+    writing: Mutex<()>,
+}
+
+impl Lanes {
+    pub(crate) fn new(depot: Arc<Depot>) -> Lanes {
+        Lanes {
+            depot,
+            lanes: RwLock::default(),
+            changed: AtomicU64::new(0),
+            bell: Bell::for_thread(),
+            outside: Mutex::default(),
+            writing: Mutex::default(),
+        }
+    }
+
+    /// `wake` is called, from any thread, when there may be something to take. It must not block.
+    pub fn on_work(&self, wake: impl Fn() + Send + Sync + 'static) {
+        self.outside.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(wake));
+        self.ring();
+    }
+
+    pub(crate) fn ring(&self) {
+        self.bell.ring();
+        self.outside.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|wake| wake());
+    }
+
+    /// Grows whenever lanes come or go.
+    pub fn generation(&self) -> u64 {
+        self.changed.load(Ordering::Acquire)
+    }
+
+    /// All of them, in the order of their ids.
+    pub fn all(&self) -> Vec<Arc<Lane>> {
+        self.lanes.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Lanes to outside of this process: whoever speaks HTTP empties them.
+    pub fn outside(&self) -> Vec<Arc<Lane>> {
+        let outside = |lane: &Arc<Lane>| Destination::of(&lane.target().arn).is_outside();
+        self.all().into_iter().filter(outside).collect()
+    }
+
+    pub(crate) fn get(&self, id: &LaneId) -> Option<Arc<Lane>> {
+        self.lanes.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    pub(crate) fn insert(&self, lane: Arc<Lane>) {
+        self.lanes.write().unwrap_or_else(PoisonError::into_inner).insert(lane.id().clone(), lane);
+        self.changed.fetch_add(1, Ordering::Release);
+    }
+
+    /// Lets go of lanes; their rows go with the batch.
+    pub(crate) fn remove(&self, gone: impl Fn(&LaneId) -> bool, batch: &mut Batch) {
+        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        lanes.retain(|id, lane| {
+            if gone(id) {
+                lane.close();
+                lane.erase(batch);
+            }
+            !gone(id)
+        });
+        self.changed.fetch_add(1, Ordering::Release);
+    }
+
+    /// Takes events that are due, as [`Lane::take`]; brings more into memory when there are none.
+    ///
+    /// # Errors
+    /// When the depot cannot be read.
+    pub fn take(&self, lane: &Lane, max: usize, now: Timestamp) -> Result<Vec<Parcel>, ReadError> {
+        if lane.is_hungry() {
+            lane.refill(&self.depot)?;
+        }
+        Ok(if lane.is_closed() { Vec::new() } else { lane.take(max, now) })
+    }
+
+    /// Writes what changed on one lane.
+    pub(crate) fn write_one(&self, lane: &Lane) -> Result<(), String> {
+        let _one_at_a_time = self.writing();
+        let mut batch = Batch::default();
+        lane.write(&mut batch);
+        self.depot.write(batch, true)
+    }
+
+    /// For writing lanes: hold it from reading their state until the batch is written.
+    pub(crate) fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Before this position nothing is to be delivered any more.
+    pub(crate) fn oldest(&self) -> Option<Position> {
+        self.all()
+            .iter()
+            .filter(|lane| lane.id().course != Course::Redrive)
+            .filter_map(|lane| lane.oldest())
+            .min()
+            .map(|key| key.position())
+    }
+}

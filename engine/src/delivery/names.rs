@@ -1,0 +1,105 @@
+//! Events with the names in them: what turns records into JSON.
+
+use crate::envelope::{EventKey, Facet, Told};
+use crate::ids::{PlayerId, Position, ShardId, Timestamp};
+use crate::journal::{ReadError, Store};
+use crate::model::{Event, PlayerName};
+use crate::players::Registry;
+use crate::record;
+use crate::world::World;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// Positions between two wanted events over which it reads on instead of seeking.
+const READ_ON: u64 = 50_000;
+
+/// Reads events of the journal by their keys.
+#[derive(Clone)]
+pub(crate) struct Events {
+    pub(crate) store: Arc<Store>,
+    pub(crate) players: Arc<Registry>,
+    pub(crate) world: Arc<World>,
+}
+
+impl Events {
+    pub(crate) fn player(&self, player: PlayerId) -> Option<PlayerName> {
+        self.players.name(player)
+    }
+
+    /// The envelope of an event as JSON.
+    pub(crate) fn json(&self, told: &Told<'_>) -> String {
+        let player = |id| self.players.name(id).map(PlayerText);
+        told.envelope(player, |id| Some(self.world.species_name(id)).filter(|name| !name.is_empty()))
+    }
+
+    /// Visits the events of ascending keys. Those that retention let go of are left out.
+    pub(crate) fn read(
+        &self,
+        keys: &[EventKey],
+        visit: &mut dyn FnMut(EventKey, ShardId, Timestamp, &Event),
+    ) -> Result<(), ReadError> {
+        let mut left = keys;
+        while let Some(first) = left.first() {
+            let before = left.len();
+            self.store.blocks(first.position(), &mut |stored| {
+                let block = stored.read()?;
+                let head = block.head();
+                let end = head.first_position + u64::from(head.count);
+                if left.first().is_some_and(|key| key.position().0 < end) {
+                    block.for_each(|position, shard, event| {
+                        while left.first().is_some_and(|key| key.position().0 < position) {
+                            left = &left[1..];
+                        }
+                        if left.first().is_some_and(|key| key.position().0 == position) {
+                            let event = record::event(event);
+                            while let Some(key) = left.first().filter(|key| key.position().0 == position) {
+                                visit(*key, ShardId(shard), Timestamp(head.committed_ns), &event);
+                                left = &left[1..];
+                            }
+                        }
+                    });
+                }
+                let near = left.first().is_some_and(|key| key.position().0 < end + READ_ON);
+                Ok(if near { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            })?;
+            if left.len() == before {
+                left = &left[1..]; // it is not there any more
+            }
+        }
+        Ok(())
+    }
+
+    /// The JSON of one event; none if retention let go of it.
+    pub(crate) fn json_of(&self, key: EventKey, replay: Option<&str>) -> Result<Option<Arc<str>>, ReadError> {
+        let mut json = None;
+        self.read(&[key], &mut |key, shard, committed_at, event| {
+            json = Some(self.json(&told(key, shard, committed_at, event, replay)).into());
+        })?;
+        Ok(json)
+    }
+}
+
+/// An event as a bus shows it.
+pub(crate) fn told<'a>(
+    key: EventKey,
+    shard: ShardId,
+    committed_at: Timestamp,
+    event: &'a Event,
+    replay: Option<&'a str>,
+) -> Told<'a> {
+    Told { position: key.position(), facet: key.facet(), shard, committed_at, event, replay }
+}
+
+/// Both facets of a throw, the one of every other event.
+pub(crate) fn keys_of(position: Position, event: &Event) -> impl Iterator<Item = EventKey> + use<> {
+    let attempt = matches!(event, Event::Attempt { .. }).then_some(Facet::Attempt);
+    attempt.into_iter().chain([Facet::Happened]).map(move |facet| EventKey::new(position, facet))
+}
+
+struct PlayerText(PlayerName);
+
+impl AsRef<str> for PlayerText {
+    fn as_ref(&self) -> &str {
+        self.0.as_str()
+    }
+}

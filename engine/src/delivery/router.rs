@@ -1,0 +1,387 @@
+//! The thread between the journal and the lanes: reads what is durable, applies changes of resources in their place,
+//! matches everything else, and notes on the lanes which event goes where. It is the only one that matches live events,
+//! so that at every position of the journal it is known which rules held.
+
+use super::commands::is_command;
+use super::figures::BusFigures;
+use super::filter::{Filter, Names};
+use super::known::{self, Known};
+use super::lane::{Arrival, Course, Kept, Lane, LaneId};
+use super::lanes::Lanes;
+use super::names::{Events, keys_of, told};
+use crate::bus::resource::{Change, Resource, Target};
+use crate::envelope::{ACCOUNT, EventKey, Facet, REGION, bus};
+use crate::failure::Failure;
+use crate::follow::Follower;
+use crate::ids::{Position, ShardId, Timestamp};
+use crate::journal::{Batch, Depot, Progress, ReadError};
+use crate::model::Event;
+use crate::record;
+use fakemon_fbs::journal::Event as Record;
+use hashbrown::HashMap;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often what the router knows is written down, at least while something happens.
+const WRITE_EVERY: Duration = Duration::from_millis(100);
+/// How long it reads before it hands over what it found.
+const TURN: Duration = Duration::from_millis(2);
+
+/// What a rule of a bus feeds.
+type Feeds = Vec<Vec<Arc<Lane>>>;
+
+pub(crate) struct Router {
+    pub(crate) follower: Follower,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) depot: Arc<Depot>,
+    pub(crate) known: Known,
+    pub(crate) lanes: Arc<Lanes>,
+    pub(crate) events: Events,
+    pub(crate) figures: Arc<BusFigures>,
+    pub(crate) failure: Arc<Failure>,
+    /// Rows of lanes whose target is not known yet.
+    kept: HashMap<LaneId, Kept>,
+    /// Until here the journal was written when the engine was opened.
+    opened_at: Position,
+    buses: HashMap<String, Routed>,
+    changes: Batch,
+}
+
+/// A bus with its rules compiled.
+struct Routed {
+    filter: Filter,
+    feeds: Feeds,
+    triggered: Vec<u64>,
+    events: u64,
+    matched: u64,
+    /// For each lane what it gets from this turn.
+    gathered: BTreeMap<LaneId, (Arc<Lane>, Vec<Arrival>)>,
+}
+
+impl Router {
+    #[expect(clippy::too_many_arguments, reason = "everything that it connects")]
+    pub(crate) fn open(
+        follower: Follower,
+        progress: Arc<Progress>,
+        depot: Arc<Depot>,
+        known: Known,
+        lanes: Arc<Lanes>,
+        events: Events,
+        figures: Arc<BusFigures>,
+        failure: Arc<Failure>,
+    ) -> Result<Router, ReadError> {
+        let kept = super::lane::read_all(&depot)?.into_iter().collect();
+        let opened_at = progress.committed();
+        let mut router = Router {
+            follower,
+            progress,
+            depot,
+            known,
+            lanes,
+            events,
+            figures,
+            failure,
+            kept,
+            opened_at,
+            buses: HashMap::new(),
+            changes: Batch::default(),
+        };
+        let targets: Vec<Target> = router.known.registry.targets.values().cloned().collect();
+        for target in targets {
+            router.open_lane(&target, router.known.next)?;
+        }
+        router.open_lane(&capture_target(), router.known.next)?;
+        router.progress.set_routed(router.known.next);
+        Ok(router)
+    }
+
+    /// Routes until told to stop, then everything that is durable, and ends.
+    pub(crate) fn run(mut self) {
+        let mut written = Instant::now();
+        loop {
+            let stopping = self.follower.stopping() && !self.follower.behind();
+            if !stopping {
+                self.follower.wait(WRITE_EVERY);
+            }
+            let result = self.route().and_then(|urgent| {
+                if urgent || stopping || written.elapsed() >= WRITE_EVERY {
+                    written = Instant::now();
+                    return self.write().map_err(ReadError::Store);
+                }
+                Ok(())
+            });
+            if let Err(error) = result {
+                return self.failure.set(format!("the bus: {error}"));
+            }
+            if stopping {
+                return;
+            }
+        }
+    }
+
+    /// Reads for a turn; true if lanes want to be written.
+    fn route(&mut self) -> Result<bool, ReadError> {
+        let started = Instant::now();
+        let mut failed = None;
+        let mut urgent = false;
+        while self.follower.behind() && failed.is_none() && !urgent {
+            // The follower is taken apart, so that its visitor may use everything else.
+            let mut follower = self.follower.clone_place();
+            follower.read(
+                &mut |block, _| {
+                    let committed_at = Timestamp(block.head().committed_ns);
+                    block.for_each(|position, shard, event| {
+                        if failed.is_none() && position >= self.known.next.0 {
+                            let result = self.event(Position(position), ShardId(shard), committed_at, event);
+                            failed = result.err();
+                        }
+                    });
+                },
+                &|| started.elapsed() >= TURN,
+            )?;
+            self.follower.next = follower.next;
+            self.known.next = follower.next;
+            urgent = self.hand_over();
+            if started.elapsed() >= TURN {
+                break;
+            }
+        }
+        self.progress.set_routed(self.known.next);
+        if self.known.next >= self.opened_at && !self.kept.is_empty() {
+            self.forget_kept();
+        }
+        failed.map_or(Ok(urgent), Err)
+    }
+
+    fn event(
+        &mut self,
+        position: Position,
+        shard: ShardId,
+        committed_at: Timestamp,
+        event: Record<'_>,
+    ) -> Result<(), ReadError> {
+        if let Record::Changed(changed) = &event {
+            let change = known::change(changed).map_err(|error| ReadError::corrupt(position, error))?;
+            self.apply(&change, position)?;
+        }
+        let event = record::event(event);
+        let name = bus(&event);
+        if !self.buses.contains_key(name) {
+            let routed = self.compile(name);
+            self.buses.insert(name.to_owned(), routed);
+        }
+        let routed = self.buses.get_mut(name).expect("it was just made");
+        if is_command(&event) {
+            let key = EventKey::new(position, Facet::Happened);
+            let lane = self.lanes.get(&live("", "commands", "capture")).expect("it is opened with the router");
+            gather(&mut routed.gathered, &lane, Arrival { key, json: None, at: committed_at });
+        }
+        for key in keys_of(position, &event) {
+            routed.event(key, shard, committed_at, &event, &self.events);
+        }
+        Ok(())
+    }
+
+    fn compile(&self, bus: &str) -> Routed {
+        let filter = Filter::new(self.known.registry.rules_of(bus));
+        let lane = |rule: &str, target: &Target| self.lanes.get(&live(bus, rule, &target.id));
+        let feed = |rule: &String| {
+            self.known.registry.targets_of(bus, rule).filter_map(|target| lane(rule, target)).collect()
+        };
+        let feeds: Feeds = filter.rules.iter().map(feed).collect();
+        let triggered = vec![0; feeds.len()];
+        Routed { filter, feeds, triggered, events: 0, matched: 0, gathered: BTreeMap::new() }
+    }
+
+    /// Brings what was found to the lanes; true if one of them wants to be written.
+    fn hand_over(&mut self) -> bool {
+        let (mut urgent, mut any) = (false, false);
+        for (bus, routed) in &mut self.buses {
+            for (lane, events) in std::mem::take(&mut routed.gathered).into_values() {
+                urgent |= lane.push(events);
+                any = true;
+            }
+            if routed.events > 0 {
+                let counts = routed.triggered.iter_mut().map(std::mem::take);
+                let names = routed.filter.rules.iter().map(|rule| (bus.clone(), rule.clone()));
+                let (events, matched) = (std::mem::take(&mut routed.events), std::mem::take(&mut routed.matched));
+                self.figures.add(events, matched, names.zip(counts));
+            }
+        }
+        if any {
+            self.lanes.ring();
+        }
+        urgent
+    }
+
+    fn apply(&mut self, change: &Change, position: Position) -> Result<(), ReadError> {
+        self.known.registry.apply(change);
+        known::note_change(&mut self.changes, change);
+        match change {
+            Change::Put(Resource::Target(target)) => {
+                self.open_lane(target, position)?;
+                self.recompile(&target.bus);
+            }
+            Change::Put(Resource::Rule(rule)) => {
+                for target in self.known.registry.targets_of(&rule.bus, &rule.name) {
+                    if let Some(lane) = self.lanes.get(&live(&rule.bus, &rule.name, &target.id)) {
+                        lane.set_parallel(parallel(&rule.tags));
+                    }
+                }
+                let bus = rule.bus.clone();
+                self.recompile(&bus);
+            }
+            Change::Put(_) => {}
+            Change::Delete(key) => self.deleted(key),
+        }
+        Ok(())
+    }
+
+    fn deleted(&mut self, key: &str) {
+        let parts: Vec<&str> = key.split('/').collect();
+        let gone = |id: &LaneId| match parts.as_slice() {
+            ["bus", bus] => id.bus == *bus,
+            ["rule", bus, rule] => id.bus == *bus && id.rule == *rule,
+            ["target", bus, rule, target] => id.bus == *bus && id.rule == *rule && id.target == *target,
+            ["replay", replay] => id.course == Course::Replay((*replay).to_owned()),
+            _ => false,
+        };
+        self.lanes.remove(gone, &mut self.changes);
+        if let ["bus" | "rule" | "target", bus, ..] = parts.as_slice() {
+            self.recompile(bus);
+        }
+    }
+
+    /// What was gathered for the bus stays; its rules are compiled again when the next event comes.
+    fn recompile(&mut self, bus: &str) {
+        self.hand_over();
+        self.buses.remove(bus);
+    }
+
+    fn open_lane(&mut self, target: &Target, position: Position) -> Result<(), ReadError> {
+        let id = live(&target.bus, &target.rule, &target.id);
+        let rule = self.known.registry.rules.get(&(target.bus.clone(), target.rule.clone()));
+        let parallel = rule.map_or(1, |rule| parallel(&rule.tags));
+        if let Some(lane) = self.lanes.get(&id) {
+            lane.set_target(target.clone());
+            return Ok(());
+        }
+        // A target gets what happens after it was made.
+        let lane = Lane::new(id.clone(), target.clone(), EventKey::new(position, Facet::Happened));
+        lane.set_parallel(parallel);
+        if let Some(kept) = self.kept.remove(&id) {
+            lane.restore(kept, &self.depot)?;
+        }
+        self.lanes.insert(Arc::new(lane));
+        let again = LaneId { course: Course::Redrive, ..id };
+        if let Some(kept) = self.kept.remove(&again) {
+            let lane = Lane::new(again, target.clone(), EventKey::default());
+            lane.restore(kept, &self.depot)?;
+            self.lanes.insert(Arc::new(lane));
+        }
+        Ok(())
+    }
+
+    /// Rows of lanes whose target did not come back: it was deleted.
+    fn forget_kept(&mut self) {
+        let of_replay = |id: &LaneId| matches!(id.course, Course::Replay(_));
+        let gone: Vec<LaneId> = self.kept.keys().filter(|id| !of_replay(id)).cloned().collect();
+        for id in gone {
+            self.kept.remove(&id);
+            super::lane::erase(&id, &mut self.changes);
+        }
+        self.kept.clear();
+    }
+
+    /// Notes how far everything is, all at once.
+    fn write(&mut self) -> Result<(), String> {
+        let _one_at_a_time = self.lanes.writing();
+        let mut batch = std::mem::take(&mut self.changes);
+        self.lanes.all().iter().for_each(|lane| lane.write(&mut batch));
+        if self.known.next != self.known.written || !batch.is_empty() {
+            known::note_position(&mut batch, self.known.next);
+            self.known.written = self.known.next;
+            self.depot.write(batch, false)?;
+        }
+        // What waits for a target must stay in the journal.
+        let needed = self.lanes.oldest().unwrap_or(self.known.next).min(self.known.next);
+        self.progress.set_needed(needed);
+        Ok(())
+    }
+}
+
+impl Routed {
+    fn event(&mut self, key: EventKey, shard: ShardId, committed_at: Timestamp, event: &Event, events: &Events) {
+        self.events += 1;
+        if self.filter.is_empty() {
+            return;
+        }
+        let told = told(key, shard, committed_at, event, None);
+        let mut json: Option<Arc<str>> = None;
+        let matched = if Filter::knows(event) {
+            let names = Names {
+                player: &|player| events.player(player).map(|name| name.as_str().to_owned()),
+                species: &|species| {
+                    Some(events.world.species_name(species).to_string()).filter(|name| !name.is_empty())
+                },
+            };
+            self.filter.matches_record(&told, &names)
+        } else {
+            let made: Arc<str> = events.json(&told).into();
+            let matched = self.filter.matches_json(&made);
+            json = Some(made);
+            matched
+        };
+        self.matched += u64::from(!matched.is_empty());
+        for rule in matched.iter() {
+            let rule = *rule as usize;
+            self.triggered[rule] += 1;
+            for lane in &self.feeds[rule] {
+                let wanted = lane.wants_json();
+                if wanted && json.is_none() {
+                    json = Some(events.json(&told).into());
+                }
+                let json = json.clone().filter(|_| wanted);
+                gather(&mut self.gathered, lane, Arrival { key, json, at: committed_at });
+            }
+        }
+    }
+}
+
+fn gather(gathered: &mut BTreeMap<LaneId, (Arc<Lane>, Vec<Arrival>)>, lane: &Arc<Lane>, arrival: Arrival) {
+    match gathered.get_mut(lane.id()) {
+        Some((_, arrivals)) => arrivals.push(arrival),
+        None => drop(gathered.insert(lane.id().clone(), (lane.clone(), vec![arrival]))),
+    }
+}
+
+/// What commands among the events come by: a lane that no rule made.
+fn capture_target() -> Target {
+    Target {
+        bus: String::new(),
+        rule: "commands".into(),
+        id: "capture".into(),
+        arn: format!("arn:aws:fakemon:{REGION}:{ACCOUNT}:capture"),
+        input: None,
+        input_path: None,
+        transformer: None,
+        retry: None,
+        dead_letter_arn: None,
+        http: None,
+        given: serde_json::Map::new(),
+    }
+}
+
+pub(crate) fn live(bus: &str, rule: &str, target: &str) -> LaneId {
+    LaneId { bus: bus.into(), rule: rule.into(), target: target.into(), course: Course::Live }
+}
+
+/// How many deliveries of a target may be under way at once, as the tags of its rule say: `fakemon:order` is `total`
+/// (the default) or `none`, and then `fakemon:concurrency` from 1 to 64 (default 16).
+pub(crate) fn parallel(tags: &crate::bus::resource::Tags) -> usize {
+    match tags.get("fakemon:order").map(String::as_str) {
+        Some("none") => tags.get("fakemon:concurrency").and_then(|text| text.parse().ok()).unwrap_or(16).clamp(1, 64),
+        _ => 1,
+    }
+}

@@ -1,0 +1,291 @@
+//! Deliveries that stay inside of this process: to queues, other buses, the capture service, and functions of the
+//! program that embeds the engine. One thread for all but functions, which have one each: what they do nobody knows.
+
+use crate::bus::{Destination, NewEvent, Registry};
+use crate::client::Client;
+use crate::command::{Attempt, Completion, SpawnError, SubmitError};
+use crate::delivery::commands::{self, Command};
+use crate::delivery::{Courier, Failed, Lane, Letter, Parcel};
+use crate::envelope::EventKey;
+use crate::failure::Failure;
+use crate::ids::{Timestamp, Token};
+use crate::journal::{Batch, ReadError};
+use crate::queue::NewMessage;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Events of one lane that are delivered at once.
+const LETTERS_MAX: usize = 256;
+/// How long it sleeps when nobody wakes it.
+const IDLE: Duration = Duration::from_millis(200);
+/// How often rules may hand an event on from bus to bus: rules that feed each other end here.
+const HOPS_MAX: u8 = 8;
+
+/// What became of each event.
+type Outcomes = Vec<(EventKey, Result<(), Failed>)>;
+
+/// What a function says of an event.
+pub type Function = Box<dyn FnMut(&Letter) -> Result<(), Failed> + Send>;
+
+pub(crate) enum Carrier {
+    /// Everything inside but functions.
+    Own(Box<Client>),
+    /// A function, by name.
+    Function(String, Function),
+}
+
+pub(crate) struct Inside {
+    pub(crate) courier: Courier,
+    pub(crate) carrier: Carrier,
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) failure: Arc<Failure>,
+}
+
+impl Inside {
+    /// Delivers until told to stop.
+    pub(crate) fn run(mut self) {
+        let own = std::thread::current();
+        self.courier.lanes().on_work(move || own.unpark());
+        while !self.stop.load(Ordering::SeqCst) {
+            match self.round() {
+                Ok(true) => {}
+                Ok(false) => std::thread::park_timeout(self.patience()),
+                Err(error) => return self.failure.set(format!("the bus: {error}")),
+            }
+        }
+    }
+
+    fn is_ours(&self, lane: &Lane) -> bool {
+        match (&self.carrier, Destination::of(&lane.target().arn)) {
+            (Carrier::Function(name, _), Destination::Function(named)) => *name == named,
+            (Carrier::Own(_), Destination::Function(_)) | (Carrier::Function(..), _) => false,
+            (Carrier::Own(_), destination) => !destination.is_outside(),
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        let now = self.courier.now();
+        let lanes = self.courier.lanes().all();
+        let due = lanes.iter().filter(|lane| self.is_ours(lane)).filter_map(|lane| lane.due_at()).min();
+        due.map_or(IDLE, |due| Duration::from_nanos(due.ns_since(now)).min(IDLE))
+    }
+
+    /// Gives each lane a turn; whether any had something.
+    fn round(&mut self) -> Result<bool, ReadError> {
+        let mut any = false;
+        for lane in self.courier.lanes().all() {
+            if !self.is_ours(&lane) {
+                continue;
+            }
+            let parcels = self.courier.take(&lane, LETTERS_MAX)?;
+            if parcels.is_empty() {
+                continue;
+            }
+            any = true;
+            let letters = self.courier.open(&lane, &parcels)?;
+            self.courier.started(&lane, &letters);
+            self.deliver(&lane, &parcels, letters)?;
+        }
+        Ok(any)
+    }
+
+    fn deliver(&mut self, lane: &Lane, parcels: &[Parcel], letters: Vec<Letter>) -> Result<(), ReadError> {
+        let registry = self.courier.registry();
+        let courier = self.courier.clone();
+        let outcomes: Outcomes = match (&mut self.carrier, Destination::of(&lane.target().arn)) {
+            (Carrier::Function(_, function), _) => call(function, lane.parallel() == 1, &letters),
+            (Carrier::Own(_), Destination::Queue(queue)) => to_queue(&courier, &registry, &queue, &letters),
+            (Carrier::Own(client), Destination::Bus(bus)) => to_bus(&courier, client, &registry, &bus, &letters)?,
+            (Carrier::Own(client), Destination::Capture) => to_capture(client, &letters, &self.stop, courier.now()),
+            (Carrier::Own(_), _) => {
+                let nothing =
+                    || Failed::permanently("UNSUPPORTED_TARGET", format!("nothing here is {}", lane.target().arn));
+                letters.iter().map(|letter| (letter.key, Err(nothing()))).collect()
+            }
+        };
+        let delivered: Vec<EventKey> =
+            outcomes.iter().filter(|(_, outcome)| outcome.is_ok()).map(|(key, _)| *key).collect();
+        courier.delivered(lane, &delivered);
+        // What was taken and not tried, because it comes after what failed.
+        let tried = |key: EventKey| outcomes.iter().any(|(tried, _)| *tried == key);
+        let untried = letters.iter().filter(|letter| !tried(letter.key)).map(|letter| letter.key);
+        untried.for_each(|key| lane.again(key, Timestamp(0), None));
+        for (key, outcome) in outcomes {
+            let Err(failed) = outcome else { continue };
+            let parcel = parcels.iter().find(|parcel| parcel.key == key).expect("letters are made from parcels");
+            let letter = letters.iter().find(|letter| letter.key == key);
+            courier.failed(lane, parcel, letter.map(|letter| &letter.event), &failed);
+        }
+        Ok(())
+    }
+}
+
+/// Calls a function for each event, in order; after one that comes again nothing behind it, if order counts.
+fn call(function: &mut Function, in_order: bool, letters: &[Letter]) -> Outcomes {
+    let mut outcomes = Outcomes::new();
+    for letter in letters {
+        let outcome = function(letter);
+        let comes_again = outcome.as_ref().is_err_and(|failed| failed.retriable);
+        outcomes.push((letter.key, outcome));
+        if comes_again && in_order {
+            break;
+        }
+    }
+    outcomes
+}
+
+fn all(letters: &[Letter], outcome: &Result<(), Failed>) -> Outcomes {
+    letters.iter().map(|letter| (letter.key, outcome.clone())).collect()
+}
+
+fn to_queue(courier: &Courier, registry: &Registry, queue: &str, letters: &[Letter]) -> Outcomes {
+    if !registry.queues.contains_key(queue) {
+        let missing = Failed::permanently("RESOURCE_NOT_FOUND", format!("there is no queue {queue}"));
+        return all(letters, &Err(missing));
+    }
+    let message = |letter: &Letter| NewMessage { body: letter.body.to_string(), ..NewMessage::default() };
+    let messages = letters.iter().map(message).collect();
+    let sent = courier.queues.enqueue(queue, messages, Batch::default(), false, courier.now());
+    all(letters, &sent.map(drop).map_err(|error| Failed::for_now("QUEUE_ERROR", error.to_string())))
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    source: String,
+    #[serde(rename = "detail-type")]
+    detail_type: String,
+    #[serde(default)]
+    resources: Vec<String>,
+    #[serde(borrow)]
+    detail: &'a RawValue,
+    region: String,
+    time: String,
+}
+
+fn to_bus(
+    courier: &Courier,
+    client: &mut Client,
+    registry: &Registry,
+    bus: &str,
+    letters: &[Letter],
+) -> Result<Outcomes, ReadError> {
+    if !registry.buses.contains_key(bus) {
+        let missing = Failed::permanently("RESOURCE_NOT_FOUND", format!("there is no event bus {bus}"));
+        return Ok(all(letters, &Err(missing)));
+    }
+    let mut hops = HashMap::new();
+    let mut keys: Vec<EventKey> = letters.iter().map(|letter| letter.key).collect();
+    keys.sort_unstable();
+    courier.events.read(&keys, &mut |key, _, _, event| {
+        hops.insert(key, commands::hops(event));
+    })?;
+    let mut outcomes = Vec::with_capacity(letters.len());
+    let mut events = Vec::new();
+    for letter in letters {
+        let hops = hops.get(&letter.key).copied().unwrap_or_default();
+        let event = match serde_json::from_str::<Envelope<'_>>(&letter.body) {
+            Ok(_) if hops >= HOPS_MAX => {
+                let message = format!("rules handed it from bus to bus {hops} times: do they feed each other?");
+                Err(Failed::permanently("TOO_MANY_HOPS", message))
+            }
+            Ok(envelope) => Ok(envelope),
+            Err(error) => Err(Failed::permanently("INVALID_INPUT", format!("no event: {error}"))),
+        };
+        match event {
+            Ok(envelope) => {
+                let time = envelope.time.parse::<jiff::Timestamp>().ok();
+                let time = time.and_then(|time| u64::try_from(time.as_nanosecond()).ok()).map(Timestamp);
+                events.push(NewEvent {
+                    bus: bus.to_owned(),
+                    source: envelope.source,
+                    detail_type: envelope.detail_type,
+                    detail: envelope.detail.get().to_owned(),
+                    resources: envelope.resources,
+                    time,
+                    region: envelope.region,
+                    cause: Some(letter.key.position()),
+                    hops: hops + 1,
+                });
+                outcomes.push((letter.key, Ok(())));
+            }
+            Err(failed) => outcomes.push((letter.key, Err(failed))),
+        }
+    }
+    if !events.is_empty()
+        && let Err(error) = put(client, events)
+    {
+        let failed = Failed::for_now("THROTTLED", error.to_string());
+        outcomes
+            .iter_mut()
+            .filter(|(_, outcome)| outcome.is_ok())
+            .for_each(|(_, outcome)| *outcome = Err(failed.clone()));
+    }
+    Ok(outcomes)
+}
+
+/// Puts events and waits until they are durable.
+fn put(client: &mut Client, events: Vec<NewEvent>) -> Result<(), SubmitError> {
+    client.put(Token(0), events)?;
+    let mut completions = Vec::new();
+    while completions.is_empty() {
+        if client.is_stopped() {
+            return Err(SubmitError::Stopped);
+        }
+        client.wait(&mut completions, IDLE);
+    }
+    Ok(())
+}
+
+/// Carries out commands and waits for what became of them. That a throw was decided is enough: how, stands in its own
+/// event.
+fn to_capture(client: &mut Client, letters: &[Letter], stop: &AtomicBool, now: Timestamp) -> Outcomes {
+    let mut outcomes: HashMap<u64, Result<(), Failed>> = HashMap::new();
+    let mut waiting = 0;
+    for (token, letter) in (0..).zip(letters) {
+        match submit(client, Token(token), letter, now) {
+            Ok(()) => waiting += 1,
+            Err(failed) => drop(outcomes.insert(token, Err(failed))),
+        }
+    }
+    let mut completions = Vec::new();
+    while waiting > 0 && !client.is_stopped() && !stop.load(Ordering::SeqCst) {
+        client.wait(&mut completions, IDLE);
+        for completion in completions.drain(..) {
+            waiting -= 1;
+            let (token, outcome) = match completion {
+                Completion::Decided { token, .. } => (token, Ok(())),
+                // An id that was chosen by the event itself is taken because the event was carried out before.
+                Completion::Spawned { token, result: Ok(_) | Err(SpawnError::IdTaken(_)) } => (token, Ok(())),
+                Completion::Spawned { token, result: Err(error) } => {
+                    (token, Err(Failed::permanently("INVALID_COMMAND", error.to_string())))
+                }
+                Completion::Throttled { token, throttled, .. } => {
+                    (token, Err(Failed::for_now("THROTTLED", throttled.to_string())))
+                }
+                Completion::Written { .. } | Completion::Collection { .. } => continue,
+            };
+            outcomes.insert(token.0, outcome);
+        }
+    }
+    let unknown = || Err(Failed::for_now("STOPPED", "the engine is stopping"));
+    let outcome = |(token, letter): (u64, &Letter)| (letter.key, outcomes.remove(&token).unwrap_or_else(unknown));
+    (0..).zip(letters).map(outcome).collect()
+}
+
+fn submit(client: &mut Client, token: Token, letter: &Letter, now: Timestamp) -> Result<(), Failed> {
+    let command = Command::read(&letter.body, letter.key);
+    let submitted = match command.map_err(|why| Failed::permanently("INVALID_COMMAND", why))? {
+        Command::Spawn(spawn) => client.spawn(token, &spawn),
+        Command::Attempt { player, attempt_id, fakemon_id, place } => client.register(&player).and_then(|player| {
+            client.attempt(token, Attempt { player, attempt_id, fakemon_id, place, received_at: now })
+        }),
+    };
+    submitted.map_err(|error| match error {
+        SubmitError::Spawn(error) => Failed::permanently("INVALID_COMMAND", error.to_string()),
+        other => Failed::for_now("THROTTLED", other.to_string()),
+    })
+}

@@ -1,0 +1,191 @@
+//! What a pattern asks of one value.
+
+use super::address::{Address, address};
+use super::number::comparable;
+
+/// A value of an event, at the end of its path.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Value<'v> {
+    /// Without its quotation marks, unescaped.
+    Text(&'v str),
+    /// As it was written.
+    Number(&'v str),
+    /// `true`, `false` or `null`.
+    Word(&'v str),
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Condition {
+    Text(String),
+    /// A text that is an address.
+    Address(Address),
+    /// A number: as comparable ones, or written so.
+    Number {
+        equal: Option<f64>,
+        written: String,
+    },
+    Word(String),
+    Prefix(String),
+    Suffix(String),
+    TextIgnoreCase(Folded),
+    PrefixIgnoreCase(Folded),
+    SuffixIgnoreCase(Folded),
+    Wildcard(Wildcard),
+    Range(Range),
+    Block(Address, Address),
+    Exists,
+    /// Holds when there is no value at all.
+    Absent,
+    AnythingBut(Vec<Condition>),
+}
+
+/// Numbers between two bounds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Range {
+    pub(super) bottom: f64,
+    pub(super) open_bottom: bool,
+    pub(super) top: f64,
+    pub(super) open_top: bool,
+}
+
+impl Range {
+    pub(super) fn holds(&self, number: f64) -> bool {
+        let above = if self.open_bottom { number > self.bottom } else { number >= self.bottom };
+        above && if self.open_top { number < self.top } else { number <= self.top }
+    }
+}
+
+impl Condition {
+    /// Whether a value is what was asked for.
+    pub(super) fn holds(&self, value: Value<'_>) -> bool {
+        match (self, value) {
+            (Condition::Exists, _) => true,
+            (Condition::Absent, _) => false,
+            (Condition::AnythingBut(excluded), value) => !excluded.iter().any(|condition| condition.holds(value)),
+            (Condition::Text(text), Value::Text(value)) => text == value,
+            (Condition::Address(wanted), Value::Text(value)) => address(value) == Some(*wanted),
+            (Condition::Number { equal, written }, Value::Number(value)) => {
+                written == value || equal.is_some() && comparable(value) == *equal
+            }
+            (Condition::Word(word), Value::Word(value)) => word == value,
+            (Condition::Prefix(prefix), Value::Text(value)) => value.starts_with(prefix.as_str()),
+            (Condition::Suffix(suffix), Value::Text(value)) => value.ends_with(suffix.as_str()),
+            (Condition::TextIgnoreCase(folded), Value::Text(value)) => folded.is(value),
+            (Condition::PrefixIgnoreCase(folded), Value::Text(value)) => folded.begins(value),
+            (Condition::SuffixIgnoreCase(folded), Value::Text(value)) => folded.ends(value),
+            (Condition::Wildcard(wildcard), Value::Text(value)) => wildcard.matches(value.as_bytes()),
+            (Condition::Range(range), Value::Number(value)) => {
+                comparable(value).is_some_and(|number| range.holds(number))
+            }
+            (Condition::Block(first, last), Value::Text(value)) => address(value).is_some_and(|address| {
+                std::mem::discriminant(&address) == std::mem::discriminant(first)
+                    && *first <= address
+                    && address <= *last
+            }),
+            _ => false,
+        }
+    }
+}
+
+/// A text of which each letter may be written in lower or upper case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Folded(Vec<(String, String)>);
+
+impl Folded {
+    pub(super) fn new(text: &str) -> Folded {
+        Folded(text.chars().map(|c| (c.to_lowercase().collect(), c.to_uppercase().collect())).collect())
+    }
+
+    /// The ends of all beginnings of `value` that are this text; letters may have cases of different length.
+    fn ends_of(&self, value: &str) -> Vec<usize> {
+        let mut places = vec![0];
+        for (lower, upper) in &self.0 {
+            let mut next = Vec::new();
+            for place in places {
+                for case in [lower, upper] {
+                    let end = place + case.len();
+                    if value[place..].starts_with(case.as_str()) && !next.contains(&end) {
+                        next.push(end);
+                    }
+                }
+            }
+            places = next;
+            if places.is_empty() {
+                break;
+            }
+        }
+        places
+    }
+
+    fn is(&self, value: &str) -> bool {
+        self.ends_of(value).contains(&value.len())
+    }
+
+    fn begins(&self, value: &str) -> bool {
+        !self.ends_of(value).is_empty()
+    }
+
+    fn ends(&self, value: &str) -> bool {
+        let mut places = vec![value.len()];
+        for (lower, upper) in self.0.iter().rev() {
+            let mut next = Vec::new();
+            for place in places {
+                for case in [lower, upper] {
+                    if value[..place].ends_with(case.as_str()) && !next.contains(&(place - case.len())) {
+                        next.push(place - case.len());
+                    }
+                }
+            }
+            places = next;
+        }
+        !places.is_empty()
+    }
+}
+
+/// A text with stars, each for any text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wildcard(Vec<Vec<u8>>);
+
+impl Wildcard {
+    /// A star stands for any text, `\*` for a star, `\\` for a backslash. Errors count places from the quotation mark.
+    pub(super) fn parse(text: &str) -> Result<Wildcard, String> {
+        let bytes = text.as_bytes();
+        let (mut parts, mut at) = (vec![Vec::new()], 0);
+        while let Some(byte) = bytes.get(at) {
+            match (byte, bytes.get(at + 1)) {
+                (b'*', Some(b'*')) => return Err(format!("Consecutive wildcard characters at pos {}", at + 1)),
+                (b'*', _) => parts.push(Vec::new()),
+                (b'\\', Some(escaped @ (b'*' | b'\\'))) => {
+                    parts.last_mut().expect("there is always one").push(*escaped);
+                    at += 1;
+                }
+                (b'\\', _) => return Err(format!("Invalid escape character at pos {}", at + 1)),
+                (byte, _) => parts.last_mut().expect("there is always one").push(*byte),
+            }
+            at += 1;
+        }
+        Ok(Wildcard(parts))
+    }
+
+    /// What lies between the stars.
+    pub(super) fn parts(&self) -> &[Vec<u8>] {
+        &self.0
+    }
+
+    fn matches(&self, value: &[u8]) -> bool {
+        let [first, middle @ .., last] = self.0.as_slice() else {
+            return self.0[0] == value;
+        };
+        let Some(rest) = value.strip_prefix(first.as_slice()) else { return false };
+        let Some(mut rest) = rest.strip_suffix(last.as_slice()) else { return false };
+        // The leftmost place of each part leaves the most for those behind it.
+        for part in middle {
+            match memchr::memmem::find(rest, part) {
+                Some(at) => rest = &rest[at + part.len()..],
+                None => return false,
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,57 @@
+//! Numbers as patterns compare them: decimal text that a double says exactly. `1`, `1.0` and `1E+00` are one number;
+//! what no double says, as `18014398509481985`, is compared as text only.
+
+/// The double of a decimal text, if it says the same number. Never NaN or infinite; zero has no sign.
+pub(super) fn comparable(text: &str) -> Option<f64> {
+    let double: f64 = text.parse().ok()?;
+    if !double.is_finite() {
+        return None;
+    }
+    if double == 0.0 {
+        return is_zero(text).then_some(0.0);
+    }
+    // The usual case: few digits are always said exactly.
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    let exact = digits <= 15 && !text.bytes().any(|byte| matches!(byte, b'e' | b'E'));
+    (exact || normal(text)? == normal(&format!("{double:e}"))?).then_some(double)
+}
+
+fn is_zero(text: &str) -> bool {
+    let mantissa = text.split(['e', 'E']).next().unwrap_or("");
+    mantissa.bytes().all(|byte| matches!(byte, b'0' | b'.' | b'-' | b'+'))
+}
+
+/// Sign, digits without zeros at the ends, and the power of ten of the last digit.
+fn normal(text: &str) -> Option<(bool, String, i64)> {
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let exponent: i64 = exponent.parse().ok()?;
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let negative = whole.starts_with('-');
+    let digits = format!("{}{fraction}", whole.trim_start_matches(['-', '+']));
+    let significant = digits.trim_start_matches('0');
+    let trimmed = significant.trim_end_matches('0');
+    let zeros = i64::try_from(significant.len() - trimmed.len()).ok()?;
+    let decimals = i64::try_from(fraction.len()).ok()?;
+    Some((negative, trimmed.to_owned(), exponent.checked_sub(decimals)?.checked_add(zeros)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_number_has_many_texts_and_some_have_none() {
+        for text in ["1", "1.0", "1E+00", "0.1e1", "10e-1"] {
+            assert_eq!(comparable(text), Some(1.0), "{text}");
+        }
+        for text in ["0", "-0", "0.0e5", "-0.00"] {
+            assert_eq!(comparable(text), Some(0.0), "{text}");
+        }
+        assert_eq!(comparable("337001e-6"), Some(0.337_001));
+        assert_eq!(comparable("1e300"), Some(1e300));
+        assert_eq!(comparable("18014398509481984"), Some(18_014_398_509_481_984.0));
+        for text in ["18014398509481985", "1e400", "0.1000000000000000055511151231257827", "1e-400"] {
+            assert_eq!(comparable(text), None, "{text}");
+        }
+    }
+}
