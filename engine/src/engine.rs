@@ -22,6 +22,7 @@ use crate::reader::{Counter, Reader};
 use crate::recovery::{Recovered, recover};
 use crate::resolve::Rules;
 use crate::retention::Kept;
+use crate::secrets::Secrets;
 use crate::shard::Shard;
 use crate::shared::Shared;
 use crate::snapshot::Snapshotter;
@@ -244,6 +245,11 @@ impl Engine {
     /// Hands out events to targets: for whoever carries them outside.
     pub fn courier(&self) -> &Courier {
         &self.shared().courier
+    }
+
+    /// Secrets of connections.
+    pub fn secrets(&self) -> Secrets {
+        Secrets(self.shared().depot.clone())
     }
 
     /// The queues.

@@ -6,10 +6,12 @@
 //! - `gate`: what a browser could be tricked into is refused
 //! - `desk`: the engine client of this thread
 //! - `events`: `POST /events`
+//! - `aws`: the AWS API at `POST /`
 //! - `metrics`: `GET /metrics`
 //! - `page`: `/` and its figures
 
 mod refusal;
+mod aws;
 mod listener;
 mod gate;
 mod desk;
@@ -71,9 +73,19 @@ struct Shared {
     engine: Engine,
     options: ControlOptions,
     orders: mpsc::Sender<desk::Order>,
+    /// One change of the bus at a time.
+    changing: tokio::sync::Mutex<()>,
+    /// Some queue got messages.
+    messages: tokio::sync::Notify,
     started: Instant,
     draining: AtomicBool,
     asked_to_stop: AtomicBool,
+}
+
+impl Shared {
+    fn is_stopping(&self) -> bool {
+        self.draining.load(Ordering::Acquire) || self.asked_to_stop.load(Ordering::Acquire)
+    }
 }
 
 /// The control plane's socket, taken before anything else starts: a port in use is told before a journal is opened.
@@ -120,11 +132,19 @@ pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::R
         engine,
         options,
         orders,
+        changing: tokio::sync::Mutex::new(()),
+        messages: tokio::sync::Notify::new(),
         started: Instant::now(),
         draining: AtomicBool::new(false),
         asked_to_stop: AtomicBool::new(false),
     });
     let served = Arc::clone(&shared);
+    let told = Arc::downgrade(&shared);
+    shared.engine.queues().on_message(move |_| {
+        if let Some(shared) = told.upgrade() {
+            shared.messages.notify_waiters();
+        }
+    });
     let (ready, is_ready) = std::sync::mpsc::channel();
     let thread = std::thread::Builder::new()
         .name("control".into())
@@ -206,7 +226,8 @@ fn notice_signals(shared: Arc<Shared>) -> anyhow::Result<()> {
 
 fn router(shared: Arc<Shared>) -> Router {
     Router::new()
-        .route("/", get(page::index))
+        .route("/", get(page::index).post(aws::post))
+        .route("/123456789012/{queue}", post(aws::post))
         .route("/page.css", get(page::style))
         .route("/page.js", get(page::script))
         .route("/figures", get(page::figures))
@@ -219,7 +240,7 @@ fn router(shared: Arc<Shared>) -> Router {
             let message = "this path does not answer to this method; see the header allow";
             Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
         })
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(DefaultBodyLimit::max(aws::BODY_BYTES_MAX))
         .layer(middleware::from_fn(gate::pass))
         .with_state(shared)
 }

@@ -1,0 +1,265 @@
+//! The AWS API: JSON at `POST /`, the operation in the header `X-Amz-Target`. Whoever knows Amazon EventBridge and
+//! Amazon SQS brings boto3, the AWS CLI or Terraform, and gives our address as the endpoint.
+//!
+//! - `request`: members of a request, checked with the service's words
+//! - `buses`, `rules`, `targets`, `events`, `connections`, `tags`: operations of `AWSEvents`
+//! - `sqs`: operations of `AmazonSQS`
+//!
+//! An operation that changes resources is a function of the registry and the request: answer and changes out, no I/O.
+//! Changes are made one request at a time, and are durable before the answer.
+//!
+//! Beyond AWS: an entry for a bus that does not exist fails; tags of a rule set the order of its deliveries
+//! (`fakemon:order`: `total` or `none`, `fakemon:concurrency`: 1 to 64); `TestEventPattern` takes `Explain`.
+
+mod request;
+mod buses;
+mod rules;
+mod targets;
+mod events;
+mod connections;
+mod tags;
+mod sqs;
+
+use super::{Shared, desk};
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use fakemon_engine::bus::Registry;
+use fakemon_engine::bus::resource::Change;
+use fakemon_engine::ids::{Timestamp, mix};
+use request::Request;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The largest request.
+pub(super) const BODY_BYTES_MAX: usize = 2 << 20;
+
+/// What an operation knows besides its request.
+pub(super) struct Call<'c> {
+    /// Of the request's signature, else `local`.
+    pub(super) region: &'c str,
+    /// The address as the client called it, without a slash at the end.
+    pub(super) endpoint: &'c str,
+    pub(super) now: Timestamp,
+}
+
+/// Why an operation does not happen, in AWS's words.
+#[derive(Debug)]
+pub(super) struct ApiError {
+    pub(super) status: StatusCode,
+    pub(super) code: &'static str,
+    pub(super) message: String,
+}
+
+impl ApiError {
+    pub(super) fn new(code: &'static str, message: impl Into<String>) -> ApiError {
+        ApiError { status: StatusCode::BAD_REQUEST, code, message: message.into() }
+    }
+
+    pub(super) fn invalid(message: impl Into<String>) -> ApiError {
+        ApiError::new("ValidationException", message)
+    }
+
+    pub(super) fn missing(message: impl Into<String>) -> ApiError {
+        ApiError::new("ResourceNotFoundException", message)
+    }
+
+    fn internal(message: impl Into<String>) -> ApiError {
+        ApiError { status: StatusCode::INTERNAL_SERVER_ERROR, code: "InternalException", message: message.into() }
+    }
+}
+
+/// An answer, and what has to be durable before it is given.
+#[derive(Debug, Default)]
+pub(super) struct Reply {
+    pub(super) answer: Value,
+    pub(super) changes: Vec<Change>,
+    /// Parameters with secrets, by connection; none for one that is gone.
+    pub(super) secrets: Vec<(String, Option<Value>)>,
+}
+
+impl Reply {
+    pub(super) fn of(answer: Value) -> Reply {
+        Reply { answer, ..Reply::default() }
+    }
+
+    pub(super) fn with(answer: Value, changes: Vec<Change>) -> Reply {
+        Reply { answer, changes, ..Reply::default() }
+    }
+}
+
+/// An operation that only the registry decides.
+type Operation = fn(&Registry, &Request<'_>, &Call<'_>) -> Result<Reply, ApiError>;
+
+/// The services that are spoken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Service {
+    Events,
+    Sqs,
+}
+
+/// Answers a request.
+pub(super) async fn post(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+    let (service, operation) = match target.split_once('.') {
+        Some(("AWSEvents", operation)) => (Service::Events, operation),
+        Some(("AmazonSQS", operation)) => (Service::Sqs, operation),
+        _ => return answer(Service::Events, Err(unknown_operation(target))),
+    };
+    let Ok(body) = body else {
+        return answer(service, Err(ApiError::invalid("the body is too large, or did not arrive whole")));
+    };
+    let region = region(&headers);
+    let endpoint = endpoint(&headers);
+    let call = Call { region: &region, endpoint: &endpoint, now: shared.engine.now() };
+    let outcome = dispatch(&shared, service, operation, &body, &call).await;
+    answer(service, outcome)
+}
+
+fn unknown_operation(target: &str) -> ApiError {
+    ApiError::new("UnknownOperationException", format!("the header X-Amz-Target names no operation here: `{target}`"))
+}
+
+async fn dispatch(
+    shared: &Arc<Shared>,
+    service: Service,
+    operation: &str,
+    body: &[u8],
+    call: &Call<'_>,
+) -> Result<Value, ApiError> {
+    let parsed = if body.is_empty() { Ok(json!({})) } else { serde_json::from_slice(body) };
+    let request = match parsed {
+        Ok(Value::Object(request)) => request,
+        Ok(_) => return Err(ApiError::new("SerializationException", "the request is no JSON object")),
+        Err(error) => {
+            return Err(ApiError::new("SerializationException", format!("the request is no JSON: {error}")));
+        }
+    };
+    let request = Request::new(&request);
+    let found = match service {
+        Service::Events => match operation {
+            "PutEvents" => return events::put(shared, &request, call).await,
+            "TestEventPattern" => return events::test_pattern(&request),
+            _ => [buses::operation, rules::operation, targets::operation, connections::operation, tags::operation]
+                .iter()
+                .find_map(|family| family(operation)),
+        },
+        Service::Sqs => match sqs::message_operation(operation) {
+            Some(known) => return sqs::call(shared, known, &request, call).await,
+            None => sqs::operation(operation),
+        },
+    };
+    let operation = found.ok_or_else(|| unknown_operation(operation))?;
+    change(shared, operation, &request, call).await
+}
+
+/// Decides, makes the changes durable, answers. One at a time: nobody decides on what another is about to change.
+async fn change(
+    shared: &Arc<Shared>,
+    operation: Operation,
+    request: &Request<'_>,
+    call: &Call<'_>,
+) -> Result<Value, ApiError> {
+    let _one_at_a_time = shared.changing.lock().await;
+    let registry = shared.engine.registry();
+    let Reply { answer, changes, secrets } = operation(&registry, request, call)?;
+    drop(registry);
+    for (connection, secret) in secrets {
+        let engine = shared.engine.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let secret = secret.map(|secret| secret.to_string().into_bytes());
+            engine.secrets().set(&connection, secret.as_deref())
+        });
+        written.await.map_err(|error| ApiError::internal(error.to_string()))?.map_err(ApiError::internal)?;
+    }
+    if !changes.is_empty() {
+        desk::change(&shared.orders, changes).await.map_err(|error| unavailable(shared, &error))?;
+    }
+    Ok(answer)
+}
+
+fn unavailable(shared: &Shared, error: &desk::DeskError) -> ApiError {
+    match error {
+        desk::DeskError::Throttled(retry_after_ms) => {
+            ApiError::new("ThrottlingException", format!("Rate exceeded: try again after {retry_after_ms} ms"))
+        }
+        desk::DeskError::TooLarge => ApiError::invalid("Total size of the entries in the request is over the limit."),
+        desk::DeskError::Refused(error) => ApiError::invalid(error.to_string()),
+        desk::DeskError::Stopped => ApiError {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: "ServiceUnavailable",
+            message: shared.engine.failure().unwrap_or_else(|| "the server is stopping".into()),
+        },
+    }
+}
+
+fn answer(service: Service, outcome: Result<Value, ApiError>) -> Response {
+    let json = if service == Service::Sqs { "application/x-amz-json-1.0" } else { "application/x-amz-json-1.1" };
+    let (status, body, code) = match outcome {
+        Ok(answer) => (StatusCode::OK, answer, None),
+        Err(ApiError { status, code, message }) => (
+            status,
+            json!({ "__type": sqs::error_type(service == Service::Sqs, code), "message": message }),
+            Some(code),
+        ),
+    };
+    let body = if body.is_null() { "{}".to_owned() } else { body.to_string() };
+    let mut response = (status, body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(json));
+    headers.insert(HeaderName::from_static("x-amzn-requestid"), HeaderValue::from_str(&uuid()).expect("hexadecimal"));
+    if let Some(code) = code {
+        headers.insert(HeaderName::from_static("x-amzn-errortype"), HeaderValue::from_static(code));
+        if service == Service::Sqs
+            && let Ok(query) = HeaderValue::from_str(&format!("{};Sender", sqs::query_code(code)))
+        {
+            headers.insert(HeaderName::from_static("x-amzn-query-error"), query);
+        }
+    }
+    response
+}
+
+/// The region in the credential scope of a signature: `Credential=ID/DATE/REGION/SERVICE/aws4_request`.
+fn region(headers: &HeaderMap) -> String {
+    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let scope = authorization.split("Credential=").nth(1).and_then(|rest| rest.split([',', ' ']).next());
+    let region = scope.and_then(|scope| scope.split('/').nth(2)).unwrap_or_default();
+    let sound = (1..=32).contains(&region.len()) && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if sound { region.to_owned() } else { fakemon_engine::envelope::REGION.to_owned() }
+}
+
+fn endpoint(headers: &HeaderMap) -> String {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    format!("http://{host}")
+}
+
+/// A UUID that nobody else gets.
+pub(super) fn uuid() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let (high, low) = (mix(now ^ mix(number)), mix(mix(now).wrapping_add(number)));
+    format!(
+        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xFFFF,
+        high & 0xFFF,
+        0x8000 | low >> 48 & 0x3FFF,
+        low & 0xFFFF_FFFF_FFFF
+    )
+}
+
+/// A moment as AWS's JSON has it: seconds, with milliseconds.
+pub(super) fn seconds(at: Timestamp) -> Value {
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds are far from the limit")]
+    let seconds = (at.0 / 1_000_000) as f64 / 1_000.0;
+    seconds.into()
+}

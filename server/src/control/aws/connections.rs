@@ -1,0 +1,365 @@
+//! Connections and API destinations. Secrets leave a request by their own way, and come back in no answer.
+
+use super::request::{NAME, Request, arn, object, paged};
+use super::{ApiError, Call, Operation, Reply, seconds, uuid};
+use fakemon_engine::bus::Registry;
+use fakemon_engine::bus::resource::{ApiDestination, Change, Connection, Resource};
+use fakemon_engine::envelope::ACCOUNT;
+use serde_json::{Value, json};
+
+const TYPES: [&str; 3] = ["BASIC", "OAUTH_CLIENT_CREDENTIALS", "API_KEY"];
+const METHODS: [&str; 7] = ["POST", "GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"];
+const CONNECTION_ARN: &str =
+    r"^arn:aws([a-z]|\-)*:events:([a-z]|\d|\-)*:([0-9]{12})?:connection\/[\.\-_A-Za-z0-9]+\/[\-A-Za-z0-9]+$";
+/// Members that are never shown, wherever they stand.
+const SECRET: [&str; 3] = ["Password", "ApiKeyValue", "ClientSecret"];
+
+pub(super) fn operation(name: &str) -> Option<Operation> {
+    Some(match name {
+        "CreateConnection" => create_connection,
+        "UpdateConnection" => update_connection,
+        "DeauthorizeConnection" => deauthorize_connection,
+        "DeleteConnection" => delete_connection,
+        "DescribeConnection" => describe_connection,
+        "ListConnections" => list_connections,
+        "CreateApiDestination" => create_destination,
+        "UpdateApiDestination" => update_destination,
+        "DeleteApiDestination" => delete_destination,
+        "DescribeApiDestination" => describe_destination,
+        "ListApiDestinations" => list_destinations,
+        _ => return None,
+    })
+}
+
+fn connection_arn(call: &Call<'_>, connection: &Connection) -> String {
+    arn(call.region, &format!("connection/{}/{}", connection.name, connection.uuid))
+}
+
+fn existing<'r>(registry: &'r Registry, name: &str) -> Result<&'r Connection, ApiError> {
+    let missing = || format!("Failed to describe the connection(s). Connection '{name}' does not exist.");
+    registry.connections.get(name).ok_or_else(|| ApiError::missing(missing()))
+}
+
+/// Parameters as they may be shown.
+fn without_secrets(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let secret = members.get("IsValueSecret").and_then(Value::as_bool).unwrap_or_default();
+            let shown =
+                members.iter().filter(|(name, _)| !SECRET.contains(&name.as_str()) && !(secret && *name == "Value"));
+            Value::Object(shown.map(|(name, value)| (name.clone(), without_secrets(value))).collect())
+        }
+        Value::Array(values) => values.iter().map(without_secrets).collect(),
+        other => other.clone(),
+    }
+}
+
+/// The parameters that a type of authorisation needs.
+fn check_parameters(kind: &str, parameters: &Value) -> Result<(), ApiError> {
+    let needed: (&str, &[&str]) = match kind {
+        "BASIC" => ("BasicAuthParameters", &["/Username", "/Password"]),
+        "API_KEY" => ("ApiKeyAuthParameters", &["/ApiKeyName", "/ApiKeyValue"]),
+        _ => (
+            "OAuthParameters",
+            &[
+                "/AuthorizationEndpoint",
+                "/HttpMethod",
+                "/ClientParameters/ClientID",
+                "/ClientParameters/ClientSecret",
+            ],
+        ),
+    };
+    let held = &parameters[needed.0];
+    match needed.1.iter().find(|path| held.pointer(path).and_then(Value::as_str).is_none()) {
+        None => Ok(()),
+        Some(path) => Err(ApiError::invalid(format!(
+            "Parameter AuthParameters.{}{} is not valid. Reason: it is a required argument for {kind}.",
+            needed.0,
+            path.replace('/', ".")
+        ))),
+    }
+}
+
+fn create_connection(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+    let name = request.name("Name", NAME, 64);
+    let kind = request.one_of("AuthorizationType", &TYPES).unwrap_or_else(|| request.required("AuthorizationType"));
+    let description = request.short("Description", 512);
+    request.check()?;
+    if registry.connections.contains_key(name) {
+        return Err(ApiError::new("ResourceAlreadyExistsException", format!("Connection {name} already exists.")));
+    }
+    let parameters = request.get("AuthParameters").cloned().unwrap_or_default();
+    check_parameters(kind, &parameters)?;
+    let connection = Connection {
+        name: name.into(),
+        uuid: uuid(),
+        description,
+        authorization_type: kind.into(),
+        shown_parameters: without_secrets(&parameters),
+        state: "AUTHORIZED".into(),
+        created_at: call.now,
+        modified_at: call.now,
+        authorized_at: call.now,
+    };
+    let answer = brief(&connection, call, false);
+    let secrets = vec![(name.to_owned(), Some(parameters))];
+    Ok(Reply { answer, changes: vec![Change::Put(Resource::Connection(connection))], secrets })
+}
+
+fn brief(connection: &Connection, call: &Call<'_>, authorized: bool) -> Value {
+    object([
+        ("ConnectionArn", Some(connection_arn(call, connection).into())),
+        ("ConnectionState", Some(connection.state.clone().into())),
+        ("CreationTime", Some(seconds(connection.created_at))),
+        ("LastModifiedTime", Some(seconds(connection.modified_at))),
+        ("LastAuthorizedTime", authorized.then(|| seconds(connection.authorized_at))),
+    ])
+}
+
+fn update_connection(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+    let name = request.name("Name", NAME, 64);
+    let kind = request.one_of("AuthorizationType", &TYPES);
+    let description = request.short("Description", 512);
+    request.check()?;
+    let mut connection = existing(registry, name)?.clone();
+    let mut secrets = Vec::new();
+    connection.authorization_type = kind.map_or(connection.authorization_type, str::to_owned);
+    if let Some(parameters) = request.get("AuthParameters") {
+        check_parameters(&connection.authorization_type, parameters)?;
+        connection.shown_parameters = without_secrets(parameters);
+        secrets.push((name.to_owned(), Some(parameters.clone())));
+        connection.authorized_at = call.now;
+        connection.state = "AUTHORIZED".into();
+    }
+    connection.description = description.or(connection.description);
+    connection.modified_at = call.now;
+    let answer = brief(&connection, call, true);
+    Ok(Reply { answer, changes: vec![Change::Put(Resource::Connection(connection))], secrets })
+}
+
+fn deauthorize_connection(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+    let name = request.name("Name", NAME, 64);
+    request.check()?;
+    let mut connection = existing(registry, name)?.clone();
+    connection.state = "DEAUTHORIZED".into();
+    connection.modified_at = call.now;
+    let answer = brief(&connection, call, true);
+    let secrets = vec![(name.to_owned(), None)];
+    Ok(Reply { answer, changes: vec![Change::Put(Resource::Connection(connection))], secrets })
+}
+
+fn delete_connection(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+    let name = request.name("Name", NAME, 64);
+    request.check()?;
+    let mut connection = existing(registry, name)?.clone();
+    connection.state = "DELETING".into();
+    let answer = brief(&connection, call, true);
+    let changes = vec![Change::Delete(format!("connection/{name}"))];
+    Ok(Reply { answer, changes, secrets: vec![(name.to_owned(), None)] })
+}
+
+fn describe_connection(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+    let name = request.name("Name", NAME, 64);
+    request.check()?;
+    let connection = existing(registry, name)?;
+    let secret = format!(
+        "arn:aws:secretsmanager:{}:{ACCOUNT}:secret:events!connection/{name}/{}-{}",
+        call.region,
+        connection.uuid,
+        &connection.uuid[..6]
+    );
+    Ok(Reply::of(object([
+        ("ConnectionArn", Some(connection_arn(call, connection).into())),
+        ("Name", Some(name.into())),
+        ("Description", connection.description.clone().map(Into::into)),
+        ("ConnectionState", Some(connection.state.clone().into())),
+        ("AuthorizationType", Some(connection.authorization_type.clone().into())),
+        ("SecretArn", Some(secret.into())),
+        ("AuthParameters", Some(connection.shown_parameters.clone())),
+        ("CreationTime", Some(seconds(connection.created_at))),
+        ("LastModifiedTime", Some(seconds(connection.modified_at))),
+        ("LastAuthorizedTime", Some(seconds(connection.authorized_at))),
+    ])))
+}
+
+fn list_connections(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+    let prefix = request.text("NamePrefix").unwrap_or_default();
+    let state = request.text("ConnectionState");
+    let wanted = |connection: &&Connection| {
+        connection.name.starts_with(prefix) && state.is_none_or(|state| connection.state == state)
+    };
+    let shown = |connection: &Connection| {
+        object([
+            ("ConnectionArn", Some(connection_arn(call, connection).into())),
+            ("Name", Some(connection.name.clone().into())),
+            ("ConnectionState", Some(connection.state.clone().into())),
+            ("AuthorizationType", Some(connection.authorization_type.clone().into())),
+            ("CreationTime", Some(seconds(connection.created_at))),
+            ("LastModifiedTime", Some(seconds(connection.modified_at))),
+            ("LastAuthorizedTime", Some(seconds(connection.authorized_at))),
+        ])
+    };
+    let (page, next) = request.page(registry.connections.values().filter(wanted).map(shown).collect())?;
+    Ok(Reply::of(paged("Connections", page, next)))
+}
+
+fn destination_arn(call: &Call<'_>, destination: &ApiDestination) -> String {
+    arn(call.region, &format!("api-destination/{}/{}", destination.name, destination.uuid))
+}
+
+fn existing_destination<'r>(registry: &'r Registry, name: &str) -> Result<&'r ApiDestination, ApiError> {
+    let missing =
+        || format!("Failed to describe the api-destination(s). An api-destination '{name}' does not exist.");
+    registry.destinations.get(name).ok_or_else(|| ApiError::missing(missing()))
+}
+
+/// The name in a connection's ARN; what is no such ARN counts as wrong.
+fn connection_of(request: &Request<'_>, arn: &str) -> String {
+    let name = arn.split_once(":connection/").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
+    if name.is_empty() || !arn.starts_with("arn:aws") {
+        request.found(format!(
+            "Value '{arn}' at 'connectionArn' failed to satisfy constraint: Member must satisfy regular expression \
+             pattern: {CONNECTION_ARN}"
+        ));
+    }
+    name.to_owned()
+}
+
+fn check_endpoint(request: &Request<'_>, endpoint: &str) {
+    let host = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
+    if host.is_none_or(|host| host.is_empty() || host.starts_with('/')) || endpoint.len() > 2_048 {
+        request.found(format!(
+            "Value '{endpoint}' at 'invocationEndpoint' failed to satisfy constraint: Member must satisfy regular \
+             expression pattern: ^((%[0-9A-Fa-f]{{2}}|[-()_.!~*';/?:@\\x26=+$,A-Za-z0-9])+)([).!';/?:,])?$"
+        ));
+    }
+}
+
+fn create_destination(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+    let name = request.name("Name", NAME, 64);
+    let connection_arn = request.required("ConnectionArn");
+    let connection = connection_of(request, connection_arn);
+    let endpoint = request.required("InvocationEndpoint");
+    check_endpoint(request, endpoint);
+    let method = request.one_of("HttpMethod", &METHODS).unwrap_or_else(|| request.required("HttpMethod"));
+    let rate = request.number("InvocationRateLimitPerSecond", 1, 300);
+    let description = request.short("Description", 512);
+    request.check()?;
+    if registry.destinations.contains_key(name) {
+        return Err(ApiError::new(
+            "ResourceAlreadyExistsException",
+            format!("An api-destination '{name}' already exists."),
+        ));
+    }
+    existing(registry, &connection)?;
+    let destination = ApiDestination {
+        name: name.into(),
+        uuid: uuid(),
+        description,
+        connection,
+        connection_arn: connection_arn.into(),
+        endpoint: endpoint.into(),
+        http_method: method.into(),
+        rate_limit_per_second: rate.and_then(|rate| u32::try_from(rate).ok()).unwrap_or(300),
+        created_at: call.now,
+        modified_at: call.now,
+    };
+    let answer = brief_destination(registry, &destination, call);
+    Ok(Reply::with(answer, vec![Change::Put(Resource::Destination(destination))]))
+}
+
+fn state_of(registry: &Registry, destination: &ApiDestination) -> &'static str {
+    let connection = registry.connections.get(&destination.connection);
+    if connection.is_some_and(|connection| connection.state == "AUTHORIZED") { "ACTIVE" } else { "INACTIVE" }
+}
+
+fn brief_destination(registry: &Registry, destination: &ApiDestination, call: &Call<'_>) -> Value {
+    json!({
+        "ApiDestinationArn": destination_arn(call, destination),
+        "ApiDestinationState": state_of(registry, destination),
+        "CreationTime": seconds(destination.created_at),
+        "LastModifiedTime": seconds(destination.modified_at),
+    })
+}
+
+fn update_destination(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+    let name = request.name("Name", NAME, 64);
+    let connection_arn = request.text("ConnectionArn");
+    let connection = connection_arn.map(|arn| connection_of(request, arn));
+    let endpoint = request.text("InvocationEndpoint");
+    endpoint.into_iter().for_each(|endpoint| check_endpoint(request, endpoint));
+    let method = request.one_of("HttpMethod", &METHODS);
+    let rate = request.number("InvocationRateLimitPerSecond", 1, 300);
+    let description = request.short("Description", 512);
+    request.check()?;
+    let mut destination = existing_destination(registry, name)?.clone();
+    if let Some(connection) = connection {
+        existing(registry, &connection)?;
+        destination.connection = connection;
+    }
+    destination.connection_arn = connection_arn.map_or(destination.connection_arn, str::to_owned);
+    destination.endpoint = endpoint.map_or(destination.endpoint, str::to_owned);
+    destination.http_method = method.map_or(destination.http_method, str::to_owned);
+    let rate = rate.and_then(|rate| u32::try_from(rate).ok());
+    destination.rate_limit_per_second = rate.unwrap_or(destination.rate_limit_per_second);
+    destination.description = description.or(destination.description);
+    destination.modified_at = call.now;
+    let answer = brief_destination(registry, &destination, call);
+    Ok(Reply::with(answer, vec![Change::Put(Resource::Destination(destination))]))
+}
+
+fn delete_destination(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
+    let name = request.name("Name", NAME, 64);
+    request.check()?;
+    existing_destination(registry, name)?;
+    Ok(Reply::with(json!({}), vec![Change::Delete(format!("destination/{name}"))]))
+}
+
+fn shown_destination(registry: &Registry, destination: &ApiDestination, call: &Call<'_>) -> Value {
+    let mut shown = brief_destination(registry, destination, call);
+    shown["Name"] = destination.name.clone().into();
+    shown["ConnectionArn"] = destination.connection_arn.clone().into();
+    shown["InvocationEndpoint"] = destination.endpoint.clone().into();
+    shown["HttpMethod"] = destination.http_method.clone().into();
+    shown["InvocationRateLimitPerSecond"] = destination.rate_limit_per_second.into();
+    shown
+}
+
+fn describe_destination(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+    let name = request.name("Name", NAME, 64);
+    request.check()?;
+    let destination = existing_destination(registry, name)?;
+    let mut shown = shown_destination(registry, destination, call);
+    if let Some(description) = &destination.description {
+        shown["Description"] = description.clone().into();
+    }
+    Ok(Reply::of(shown))
+}
+
+fn list_destinations(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+    let prefix = request.text("NamePrefix").unwrap_or_default();
+    let connection = request.text("ConnectionArn");
+    let wanted = |destination: &&ApiDestination| {
+        destination.name.starts_with(prefix) && connection.is_none_or(|arn| destination.connection_arn == arn)
+    };
+    let shown = |destination: &ApiDestination| shown_destination(registry, destination, call);
+    let (page, next) = request.page(registry.destinations.values().filter(wanted).map(shown).collect())?;
+    Ok(Reply::of(paged("ApiDestinations", page, next)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_shown_wherever_they_stand() {
+        let given = json!({
+            "BasicAuthParameters": { "Username": "u", "Password": "hush" },
+            "InvocationHttpParameters": { "HeaderParameters": [
+                { "Key": "a", "Value": "hush", "IsValueSecret": true }, { "Key": "b", "Value": "loud" }
+            ] },
+        });
+        let shown = without_secrets(&given).to_string();
+        assert!(!shown.contains("hush") && shown.contains("loud") && shown.contains("Username"), "{shown}");
+    }
+}

@@ -1,0 +1,188 @@
+//! `PutEvents` and `TestEventPattern`.
+
+use super::request::Request;
+use super::rules::valid_pattern;
+use super::{ApiError, Call, unavailable};
+use crate::control::{Shared, desk};
+use fakemon_engine::bus::{NewEvent, Registry};
+use fakemon_engine::envelope::event_id;
+use fakemon_engine::ids::{Position, Timestamp};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Entries of one request.
+const ENTRIES_MAX: usize = 10;
+/// Bytes of all entries together, as the service counts them.
+const BYTES_MAX: usize = 1 << 20;
+/// How deep a detail may be nested; the parser's own bound.
+const MALFORMED: &str = "Detail is malformed.";
+
+/// An entry that is refused: `ErrorCode`, `ErrorMessage`.
+type Refused = (&'static str, String);
+
+/// Puts events: durable before the answer, each refused for itself.
+pub(super) async fn put(shared: &Arc<Shared>, request: &Request<'_>, call: &Call<'_>) -> Result<Value, ApiError> {
+    if shared.draining.load(Ordering::Acquire) {
+        return Err(unavailable(shared, &desk::DeskError::Stopped));
+    }
+    let entries = request.get("Entries").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if entries.is_empty() || entries.len() > ENTRIES_MAX {
+        let bound = if entries.is_empty() { "greater than or equal to 1" } else { "less than or equal to 10" };
+        request.found(format!(
+            "Value '{}' at 'entries' failed to satisfy constraint: Member must have length {bound}",
+            shown(entries)
+        ));
+    }
+    request.check()?;
+    if entries.iter().map(size).sum::<usize>() > BYTES_MAX {
+        return Err(ApiError::invalid("Total size of the entries in the request is over the limit."));
+    }
+    let registry = shared.engine.registry();
+    let read: Vec<Result<NewEvent, Refused>> = entries.iter().map(|entry| read(entry, &registry, call)).collect();
+    drop(registry);
+    let events: Vec<NewEvent> = read.iter().filter_map(|entry| entry.as_ref().ok().cloned()).collect();
+    let first = match events.is_empty() {
+        true => Position(0),
+        false => desk::put(&shared.orders, events).await.map_err(|error| unavailable(shared, &error))?,
+    };
+    let failed = read.iter().filter(|entry| entry.is_err()).count();
+    let mut next = first.0..;
+    let answers = read.into_iter().map(|entry| match entry {
+        Ok(_) => json!({ "EventId": event_id(Position(next.next().unwrap_or_default())) }),
+        Err((code, message)) => json!({ "ErrorCode": code, "ErrorMessage": message }),
+    });
+    let answers: Vec<Value> = answers.collect();
+    Ok(json!({ "FailedEntryCount": failed, "Entries": answers }))
+}
+
+/// Entries as the service's own language shows them.
+fn shown(entries: &[Value]) -> String {
+    let member = |entry: &Value, name: &str| entry[name].as_str().map_or("null".to_owned(), str::to_owned);
+    let entry = |entry: &Value| {
+        format!(
+            "PutEventsRequestEntry(time=null, source={}, resources=null, detailType={}, detail={}, eventBusName={}, \
+             traceHeader=null, kmsKeyIdentifier=null, internalMetadata=null)",
+            member(entry, "Source"),
+            member(entry, "DetailType"),
+            member(entry, "Detail"),
+            member(entry, "EventBusName")
+        )
+    };
+    format!("[{}]", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
+}
+
+/// 14 bytes for a time, and the bytes of everything that is text.
+fn size(entry: &Value) -> usize {
+    let text = |name: &str| entry[name].as_str().map_or(0, str::len);
+    let resources = entry["Resources"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::len);
+    let time = if entry["Time"].is_null() { 0 } else { 14 };
+    time + text("Source") + text("DetailType") + text("Detail") + resources.sum::<usize>()
+}
+
+fn read(entry: &Value, registry: &Registry, call: &Call<'_>) -> Result<NewEvent, Refused> {
+    let required = |name: &str| {
+        let text = entry[name].as_str().filter(|text| !text.is_empty());
+        let missing = || format!("Parameter {name} is not valid. Reason: {name} is a required argument.");
+        text.ok_or_else(|| ("InvalidArgument", missing()))
+    };
+    let (source, detail_type, detail) = (required("Source")?, required("DetailType")?, required("Detail")?);
+    if source.starts_with("aws.") {
+        return Err(("NotAuthorizedForSourceException", "Not authorized for the source.".into()));
+    }
+    // Read to its end, so that nothing behind the journal meets a detail that is no object.
+    if serde_json::from_str::<Map<String, Value>>(detail).is_err() {
+        return Err(("MalformedDetail", MALFORMED.into()));
+    }
+    let bus = entry["EventBusName"].as_str().unwrap_or("default");
+    let bus = bus.rsplit_once(":event-bus/").map_or(bus, |(_, name)| name);
+    if !registry.buses.contains_key(bus) {
+        return Err(("ResourceNotFoundException", format!("Event bus {bus} does not exist.")));
+    }
+    let resources = entry["Resources"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    Ok(NewEvent {
+        bus: bus.into(),
+        source: source.into(),
+        detail_type: detail_type.into(),
+        detail: detail.into(),
+        resources: resources.map(str::to_owned).collect(),
+        time: moment(&entry["Time"]),
+        region: call.region.into(),
+        cause: None,
+        hops: 0,
+    })
+}
+
+/// Seconds since 1970, or a text as in RFC 3339.
+pub(super) fn moment(value: &Value) -> Option<Timestamp> {
+    if let Some(text) = value.as_str() {
+        let moment: jiff::Timestamp = text.parse().ok()?;
+        return u64::try_from(moment.as_nanosecond()).ok().map(Timestamp);
+    }
+    if let Some(seconds) = value.as_u64() {
+        return seconds.checked_mul(1_000_000_000).map(Timestamp);
+    }
+    let seconds = value.as_f64().filter(|seconds| (0.0..1e10).contains(seconds))?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked: from 0 to 1e10 seconds")]
+    let milliseconds = (seconds * 1_000.0).round() as u64;
+    Some(Timestamp(milliseconds * 1_000_000))
+}
+
+/// Whether an event matches a pattern; with `Explain` also why.
+pub(super) fn test_pattern(request: &Request<'_>) -> Result<Value, ApiError> {
+    let (pattern, event) = (request.required("EventPattern"), request.required("Event"));
+    request.check()?;
+    let pattern = valid_pattern(pattern)?;
+    let invalid = |reason: String| ApiError::new("InvalidEventPatternException", reason);
+    let parsed: Map<String, Value> = serde_json::from_str(event)
+        .map_err(|error| invalid(format!("Event is not valid. Reason: it is no JSON object: {error}")))?;
+    for member in ["id", "account", "source", "time", "region", "resources", "detail-type"] {
+        if !parsed.contains_key(member) {
+            return Err(ApiError::invalid(format!(
+                "Parameter Event is not valid. Reason: {member} is a required argument."
+            )));
+        }
+    }
+    let explanation = pattern.explain(event.as_bytes()).map_err(|error| invalid(error.to_string()))?;
+    let mut answer = json!({ "Result": explanation.matches });
+    if request.get("Explain").and_then(Value::as_bool).unwrap_or_default() {
+        let fields = explanation.fields.iter().map(|field| {
+            json!({ "Path": field.path, "Alternative": field.alternative, "Values": field.values, "Met": field.met })
+        });
+        answer["Explanation"] = fields.collect();
+    }
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(entry: Value) -> (&'static str, String) {
+        let call = Call { region: "local", endpoint: "", now: Timestamp(0) };
+        read(&entry, &Registry::new(), &call).unwrap_err()
+    }
+
+    #[test]
+    fn entries_are_refused_in_the_services_words() {
+        let entry = |detail: &str| json!({ "Source": "shop", "DetailType": "sold", "Detail": detail });
+        let mut without_source = entry("{}");
+        without_source["Source"] = Value::Null;
+        let message = "Parameter Source is not valid. Reason: Source is a required argument.";
+        assert_eq!(refused(without_source), ("InvalidArgument", message.into()));
+        for malformed in ["[]", "\"{}\"", "{", "nothing", &"[".repeat(100_000)] {
+            assert_eq!(refused(entry(malformed)), ("MalformedDetail", "Detail is malformed.".into()));
+        }
+        let mut elsewhere = entry("{}");
+        elsewhere["EventBusName"] = "nowhere".into();
+        assert_eq!(refused(elsewhere).0, "ResourceNotFoundException");
+    }
+
+    #[test]
+    fn times_are_seconds_or_texts() {
+        assert_eq!(moment(&json!(1_700_000_000)), Some(Timestamp(1_700_000_000_000_000_000)));
+        assert_eq!(moment(&json!(1_700_000_000.25)), Some(Timestamp(1_700_000_000_250_000_000)));
+        assert_eq!(moment(&json!("1970-01-01T00:00:00.000000007Z")), Some(Timestamp(7)));
+        assert_eq!((moment(&json!(-1)), moment(&json!("soon")), moment(&json!(1e300))), (None, None, None));
+    }
+}

@@ -1,0 +1,184 @@
+//! Members of a request, checked. What the service checks first it tells all at once: `2 validation errors detected: …`.
+
+use super::ApiError;
+use fakemon_engine::envelope::ACCOUNT;
+use serde_json::{Map, Value};
+use std::sync::{Mutex, PoisonError};
+
+/// Characters of most names.
+pub(super) const NAME: &str = r"[\.\-_A-Za-z0-9]+";
+/// Characters of names of buses.
+pub(super) const BUS_NAME: &str = r"[/\.\-_A-Za-z0-9]+";
+
+/// A request and what was found wrong with it so far.
+pub(super) struct Request<'r> {
+    members: &'r Map<String, Value>,
+    wrong: Mutex<Vec<String>>,
+}
+
+impl<'r> Request<'r> {
+    pub(super) fn new(members: &'r Map<String, Value>) -> Request<'r> {
+        Request { members, wrong: Mutex::default() }
+    }
+
+    /// A member as it is; null counts as missing.
+    pub(super) fn get(&self, name: &str) -> Option<&'r Value> {
+        self.members.get(name).filter(|value| !value.is_null())
+    }
+
+    /// A text; anything else counts as wrong.
+    pub(super) fn text(&self, name: &str) -> Option<&'r str> {
+        match self.get(name) {
+            Some(Value::String(text)) => Some(text),
+            Some(_) => {
+                self.found(format!(
+                    "Value at '{}' failed to satisfy constraint: Member must be a string",
+                    lower(name)
+                ));
+                None
+            }
+            None => None,
+        }
+    }
+
+    /// A text that may not be missing.
+    pub(super) fn required(&self, name: &str) -> &'r str {
+        if self.get(name).is_none() {
+            self.found(format!(
+                "Value null at '{}' failed to satisfy constraint: Member must not be null",
+                lower(name)
+            ));
+        }
+        self.text(name).unwrap_or_default()
+    }
+
+    /// A name that may not be missing, of certain characters and at most so many.
+    pub(super) fn name(&self, member: &str, pattern: &str, max: usize) -> &'r str {
+        let name = self.required(member);
+        if !name.is_empty() || self.get(member).is_some() {
+            self.check_name(&lower(member), name, pattern, max);
+        }
+        name
+    }
+
+    pub(super) fn check_name(&self, at: &str, name: &str, pattern: &str, max: usize) {
+        let slash = pattern == BUS_NAME;
+        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_') || slash && b == b'/';
+        if !name.bytes().all(fits) || name.is_empty() {
+            self.found(format!(
+                "Value '{name}' at '{at}' failed to satisfy constraint: Member must satisfy regular expression pattern: \
+                 {pattern}"
+            ));
+        }
+        if name.len() > max {
+            self.found(format!(
+                "Value '{name}' at '{at}' failed to satisfy constraint: Member must have length less than or equal to \
+                 {max}"
+            ));
+        }
+    }
+
+    /// A text of at most so many characters.
+    pub(super) fn short(&self, name: &str, max: usize) -> Option<String> {
+        let text = self.text(name)?;
+        if text.chars().count() > max {
+            self.found(format!(
+                "Value '{text}' at '{}' failed to satisfy constraint: Member must have length less than or equal to {max}",
+                lower(name)
+            ));
+        }
+        Some(text.to_owned())
+    }
+
+    /// One of some words.
+    pub(super) fn one_of(&self, name: &str, words: &[&str]) -> Option<&'r str> {
+        let text = self.text(name)?;
+        if !words.contains(&text) {
+            self.found(format!(
+                "Value '{text}' at '{}' failed to satisfy constraint: Member must satisfy enum value set: [{}]",
+                lower(name),
+                words.join(", ")
+            ));
+        }
+        Some(text)
+    }
+
+    /// A whole number between two bounds.
+    pub(super) fn number(&self, name: &str, min: u64, max: u64) -> Option<u64> {
+        let value = self.get(name)?;
+        let number = value.as_u64().filter(|number| (min..=max).contains(number));
+        if number.is_none() {
+            let (bound, limit) = match value.as_f64().is_some_and(|number| number > max as f64) {
+                true => ("less than or equal to", max),
+                false => ("greater than or equal to", min),
+            };
+            self.found(format!(
+                "Value '{value}' at '{}' failed to satisfy constraint: Member must have value {bound} {limit}",
+                lower(name)
+            ));
+        }
+        number
+    }
+
+    pub(super) fn found(&self, wrong: String) {
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).push(wrong);
+    }
+
+    /// Nothing was wrong so far, or everything at once.
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        let wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        match wrong.len() {
+            0 => Ok(()),
+            1 => Err(ApiError::invalid(format!("1 validation error detected: {}", wrong[0]))),
+            several => Err(ApiError::invalid(format!("{several} validation errors detected: {}", wrong.join("; ")))),
+        }
+    }
+
+    /// The bus that a member names, by name or ARN; without one the default bus.
+    pub(super) fn bus(&self, member: &str) -> String {
+        let name = self.text(member).unwrap_or("default");
+        name.rsplit_once(":event-bus/").map_or(name, |(_, name)| name).to_owned()
+    }
+
+    /// A page of things in their order, and the token of the next.
+    pub(super) fn page<T>(&self, things: Vec<T>) -> Result<(Vec<T>, Option<String>), ApiError> {
+        let limit = self.number("Limit", 1, 100).unwrap_or(100) as usize;
+        self.check()?;
+        let start = match self.text("NextToken") {
+            None => 0,
+            Some(token) => {
+                let start = token.strip_prefix("after-").and_then(|start| usize::from_str_radix(start, 16).ok());
+                start.ok_or_else(|| ApiError::invalid("The specified NextToken is not valid."))?
+            }
+        };
+        let next = (start + limit < things.len()).then(|| format!("after-{:08x}", start + limit));
+        Ok((things.into_iter().skip(start).take(limit).collect(), next))
+    }
+}
+
+/// `EventBusName` as `eventBusName`: how the service names members when it complains.
+pub(super) fn lower(name: &str) -> String {
+    let mut chars = name.chars();
+    chars.next().map(|first| first.to_ascii_lowercase().to_string() + chars.as_str()).unwrap_or_default()
+}
+
+/// ARN of something of EventBridge.
+pub(super) fn arn(region: &str, resource: &str) -> String {
+    format!("arn:aws:events:{region}:{ACCOUNT}:{resource}")
+}
+
+/// An answer with a token, if there is a next page.
+pub(super) fn paged(name: &str, page: Vec<Value>, next: Option<String>) -> Value {
+    let mut answer = Map::new();
+    answer.insert(name.into(), page.into());
+    if let Some(next) = next {
+        answer.insert("NextToken".into(), next.into());
+    }
+    answer.into()
+}
+
+/// An object of the members that are there.
+pub(super) fn object<const N: usize>(members: [(&str, Option<Value>); N]) -> Value {
+    let there = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Value::Object(there.collect())
+}

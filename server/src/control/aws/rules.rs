@@ -1,0 +1,174 @@
+//! Rules: put, described, listed, switched on and off, deleted.
+
+use super::buses::existing;
+use super::request::{NAME, Request, object, paged};
+use super::{ApiError, Call, Operation, Reply, tags};
+use fakemon_engine::bus::resource::{Change, Resource, Rule, RuleState};
+use fakemon_engine::bus::{DEFAULT_BUS, Registry};
+use fakemon_engine::delivery::rule_arn;
+use fakemon_engine::envelope::ACCOUNT;
+use fakemon_engine::pattern::Pattern;
+use serde_json::{Value, json};
+
+/// The longest pattern, in bytes.
+const PATTERN_BYTES_MAX: usize = 4_096;
+/// Rules of one bus.
+const RULES_MAX: usize = 10_000;
+const ENABLED_WITH_ALL: &str = "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS";
+
+pub(super) fn operation(name: &str) -> Option<Operation> {
+    Some(match name {
+        "PutRule" => put,
+        "DescribeRule" => describe,
+        "ListRules" => list,
+        "ListRuleNamesByTarget" => list_names_by_target,
+        "EnableRule" => |registry, request, _| switch(registry, request, RuleState::Enabled),
+        "DisableRule" => |registry, request, _| switch(registry, request, RuleState::Disabled),
+        "DeleteRule" => delete,
+        _ => return None,
+    })
+}
+
+/// The rule of a name, or the service's error.
+pub(super) fn existing_rule<'r>(registry: &'r Registry, bus: &str, name: &str) -> Result<&'r Rule, ApiError> {
+    let missing = || ApiError::missing(format!("Rule {name} does not exist on EventBus {bus}."));
+    registry.rules.get(&(bus.to_owned(), name.to_owned())).ok_or_else(missing)
+}
+
+/// A pattern that is valid, or the service's error.
+pub(super) fn valid_pattern(text: &str) -> Result<Pattern, ApiError> {
+    if text.len() > PATTERN_BYTES_MAX {
+        return Err(ApiError::new(
+            "LimitExceededException",
+            "The requested resource exceeds the maximum number allowed.",
+        ));
+    }
+    Pattern::parse(text).map_err(|error| ApiError::new("InvalidEventPatternException", error.0))
+}
+
+fn put(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+    let name = request.name("Name", NAME, 64);
+    let state = request.one_of("State", &["ENABLED", "DISABLED", ENABLED_WITH_ALL]);
+    let description = request.short("Description", 512);
+    let bus = request.bus("EventBusName");
+    request.check()?;
+    existing(registry, &bus)?;
+    let pattern = request.text("EventPattern").filter(|pattern| !pattern.is_empty());
+    let schedule = request.text("ScheduleExpression").filter(|schedule| !schedule.is_empty());
+    if pattern.is_none() && schedule.is_none() {
+        return Err(ApiError::invalid("Parameter(s) EventPattern or ScheduleExpression must be specified."));
+    }
+    if let Some(schedule) = schedule {
+        if bus != DEFAULT_BUS {
+            return Err(ApiError::invalid("ScheduleExpression is supported only on the default event bus."));
+        }
+        check_schedule(schedule)?;
+    }
+    pattern.map(valid_pattern).transpose()?;
+    let before = registry.rules.get(&(bus.clone(), name.to_owned()));
+    if before.is_none() && registry.rules_of(&bus).count() >= RULES_MAX {
+        return Err(ApiError::new(
+            "LimitExceededException",
+            "The requested resource exceeds the maximum number allowed.",
+        ));
+    }
+    let state = match state {
+        None | Some("ENABLED") => RuleState::Enabled,
+        Some("DISABLED") => RuleState::Disabled,
+        Some(_) => RuleState::EnabledWithAll,
+    };
+    let rule = Rule {
+        bus: bus.clone(),
+        name: name.into(),
+        pattern: pattern.map(str::to_owned),
+        schedule: schedule.map(str::to_owned),
+        state,
+        description,
+        role_arn: request.text("RoleArn").map(str::to_owned),
+        region: call.region.into(),
+        created_at: before.map_or(call.now, |before| before.created_at),
+        // Tags are given when a rule is made; later ones come by `TagResource`.
+        tags: before.map_or_else(|| tags::given(request), |before| Ok(before.tags.clone()))?,
+    };
+    let answer = json!({ "RuleArn": rule_arn(call.region, &bus, name) });
+    Ok(Reply::with(answer, vec![Change::Put(Resource::Rule(rule))]))
+}
+
+/// `rate(1 minute)`, `rate(5 hours)`, `cron(…)` of six fields.
+fn check_schedule(expression: &str) -> Result<(), ApiError> {
+    let wrong = || ApiError::invalid("Parameter ScheduleExpression is not valid.");
+    let inside = |kind: &str| expression.strip_prefix(kind)?.strip_prefix('(')?.strip_suffix(')');
+    if let Some(rate) = inside("rate") {
+        let (number, unit) = rate.split_once(' ').ok_or_else(wrong)?;
+        let number: u32 = number.parse().map_err(|_| wrong())?;
+        let units = if number == 1 { ["minute", "hour", "day"] } else { ["minutes", "hours", "days"] };
+        return if number > 0 && units.contains(&unit) { Ok(()) } else { Err(wrong()) };
+    }
+    let fields: Vec<&str> = inside("cron").ok_or_else(wrong)?.split_whitespace().collect();
+    let letters = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'*' | b'?' | b',' | b'-' | b'/' | b'#');
+    let sound = fields.len() == 6 && fields.iter().all(|field| field.bytes().all(letters));
+    let one_day = sound && (fields[2] == "?") != (fields[4] == "?");
+    if one_day { Ok(()) } else { Err(wrong()) }
+}
+
+fn shown(rule: &Rule, call: &Call<'_>) -> Value {
+    let state = serde_json::to_value(rule.state).expect("a word");
+    object([
+        ("Name", Some(rule.name.clone().into())),
+        ("Arn", Some(rule_arn(call.region, &rule.bus, &rule.name).into())),
+        ("EventPattern", rule.pattern.clone().map(Into::into)),
+        ("ScheduleExpression", rule.schedule.clone().map(Into::into)),
+        ("State", Some(state)),
+        ("Description", rule.description.clone().map(Into::into)),
+        ("RoleArn", rule.role_arn.clone().map(Into::into)),
+        ("EventBusName", Some(rule.bus.clone().into())),
+    ])
+}
+
+fn describe(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+    let (name, bus) = (request.name("Name", NAME, 64), request.bus("EventBusName"));
+    request.check()?;
+    existing(registry, &bus)?;
+    let mut shown = shown(existing_rule(registry, &bus, name)?, call);
+    shown["CreatedBy"] = ACCOUNT.into();
+    Ok(Reply::of(shown))
+}
+
+fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+    let (prefix, bus) = (request.text("NamePrefix").unwrap_or_default(), request.bus("EventBusName"));
+    request.check()?;
+    existing(registry, &bus)?;
+    let rules = registry.rules_of(&bus).filter(|rule| rule.name.starts_with(prefix));
+    let (page, next) = request.page(rules.map(|rule| shown(rule, call)).collect())?;
+    Ok(Reply::of(paged("Rules", page, next)))
+}
+
+fn list_names_by_target(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
+    let (arn, bus) = (request.required("TargetArn"), request.bus("EventBusName"));
+    request.check()?;
+    existing(registry, &bus)?;
+    let feeds = |rule: &&Rule| registry.targets_of(&bus, &rule.name).any(|target| target.arn == arn);
+    let names = registry.rules_of(&bus).filter(feeds).map(|rule| rule.name.clone().into());
+    let (page, next) = request.page(names.collect())?;
+    Ok(Reply::of(paged("RuleNames", page, next)))
+}
+
+fn switch(registry: &Registry, request: &Request<'_>, state: RuleState) -> Result<Reply, ApiError> {
+    let (name, bus) = (request.name("Name", NAME, 64), request.bus("EventBusName"));
+    request.check()?;
+    existing(registry, &bus)?;
+    let rule = Rule { state, ..existing_rule(registry, &bus, name)?.clone() };
+    Ok(Reply::with(json!({}), vec![Change::Put(Resource::Rule(rule))]))
+}
+
+fn delete(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
+    let (name, bus) = (request.name("Name", NAME, 64), request.bus("EventBusName"));
+    request.check()?;
+    existing(registry, &bus)?;
+    if registry.targets_of(&bus, name).next().is_some() {
+        return Err(ApiError::invalid("Rule can't be deleted since it has targets."));
+    }
+    let known = registry.rules.contains_key(&(bus.clone(), name.to_owned()));
+    let changes = known.then(|| Change::Delete(format!("rule/{bus}/{name}")));
+    Ok(Reply::with(json!({}), changes.into_iter().collect()))
+}

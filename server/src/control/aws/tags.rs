@@ -1,0 +1,80 @@
+//! Tags of buses and rules.
+
+use super::buses::existing;
+use super::request::Request;
+use super::rules::existing_rule;
+use super::{ApiError, Call, Operation, Reply};
+use fakemon_engine::bus::resource::{Change, Resource, Tags};
+use fakemon_engine::bus::{DEFAULT_BUS, Registry};
+use serde_json::{Value, json};
+
+/// Tags of one resource.
+const TAGS_MAX: usize = 50;
+
+pub(super) fn operation(name: &str) -> Option<Operation> {
+    Some(match name {
+        "TagResource" => tag,
+        "UntagResource" => untag,
+        "ListTagsForResource" => list,
+        _ => return None,
+    })
+}
+
+/// The member `Tags`: a list of keys and values.
+pub(super) fn given(request: &Request<'_>) -> Result<Tags, ApiError> {
+    let given = request.get("Tags").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let pair = |tag: &Value| Some((tag["Key"].as_str()?.to_owned(), tag["Value"].as_str()?.to_owned()));
+    let tags: Tags = given.iter().filter_map(pair).collect();
+    match tags.len() {
+        0..=TAGS_MAX => Ok(tags),
+        _ => Err(ApiError::new("LimitExceededException", format!("A resource has at most {TAGS_MAX} tags."))),
+    }
+}
+
+fn tagged(registry: &Registry, request: &Request<'_>) -> Result<Resource, ApiError> {
+    let arn = request.required("ResourceARN");
+    request.check()?;
+    if let Some((_, rule)) = arn.split_once(":rule/") {
+        let (bus, rule) = rule.split_once('/').unwrap_or((DEFAULT_BUS, rule));
+        return existing_rule(registry, bus, rule).cloned().map(Resource::Rule);
+    }
+    match arn.split_once(":event-bus/") {
+        Some((_, bus)) => existing(registry, bus).cloned().map(Resource::Bus),
+        None => Err(ApiError::invalid(format!(
+            "Parameter {arn} is not valid. Reason: Provided Arn is not in correct format."
+        ))),
+    }
+}
+
+fn tags_of(resource: &mut Resource) -> Option<&mut Tags> {
+    match resource {
+        Resource::Bus(bus) => Some(&mut bus.tags),
+        Resource::Rule(rule) => Some(&mut rule.tags),
+        _ => None,
+    }
+}
+
+fn tag(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
+    let mut resource = tagged(registry, request)?;
+    let given = given(request)?;
+    if let Some(tags) = tags_of(&mut resource) {
+        tags.extend(given);
+    }
+    Ok(Reply::with(json!({}), vec![Change::Put(resource)]))
+}
+
+fn untag(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
+    let mut resource = tagged(registry, request)?;
+    let keys = request.get("TagKeys").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    if let Some(tags) = tags_of(&mut resource) {
+        keys.for_each(|key| drop(tags.remove(key)));
+    }
+    Ok(Reply::with(json!({}), vec![Change::Put(resource)]))
+}
+
+fn list(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
+    let mut resource = tagged(registry, request)?;
+    let tags = tags_of(&mut resource).map(std::mem::take).unwrap_or_default();
+    let tags: Vec<Value> = tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
+    Ok(Reply::of(json!({ "Tags": tags })))
+}
