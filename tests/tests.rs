@@ -11,6 +11,7 @@ mod player; // a player at a websocket
 mod racer; // a player who remembers every answer, and asks again
 mod cli; // the command line: answers, errors in one line, exit codes, offline commands
 mod control; // the control plane: events, metrics, health, the page, and what it refuses
+mod aws; // the AWS API and webhooks, as boto3 and targets see them
 mod load; // the load generator and the demo world, against a real server
 mod crash; // killed at random moments, life after life
 mod garbage; // nonsense on every input, while somebody plays on

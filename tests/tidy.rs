@@ -21,6 +21,7 @@ const DOORS: &[(&str, &[&str])] = &[
         ],
     ),
     ("tokio", &["server/src/control.rs", "server/src/control/"]),
+    ("hyper", &["server/src/control/webhooks/"]),
 ];
 
 #[test]

@@ -9,6 +9,7 @@
 //! - `aws`: the AWS API at `POST /`
 //! - `metrics`: `GET /metrics`
 //! - `page`: `/` and its figures
+//! - `webhooks`: deliveries to outside
 
 mod refusal;
 mod aws;
@@ -19,6 +20,7 @@ mod cloud_events;
 mod events;
 mod metrics;
 mod page;
+mod webhooks;
 
 use crate::edge;
 use anyhow::Context;
@@ -56,6 +58,8 @@ pub struct ControlOptions {
     pub play_token: bool,
     /// The centre of the demo world, where the page looks first.
     pub demo_centre: Option<(f64, f64)>,
+    /// Whether webhooks may reach loopback and private addresses.
+    pub allow_private_targets: bool,
     /// Figures of the edge.
     pub read_edge: ReadEdge,
 }
@@ -75,6 +79,8 @@ struct Shared {
     orders: mpsc::Sender<desk::Order>,
     /// One change of the bus at a time.
     changing: tokio::sync::Mutex<()>,
+    /// Messages on their way from queue to queue.
+    moves: aws::Moves,
     /// Some queue got messages.
     messages: tokio::sync::Notify,
     started: Instant,
@@ -133,6 +139,7 @@ pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::R
         options,
         orders,
         changing: tokio::sync::Mutex::new(()),
+        moves: aws::Moves::default(),
         messages: tokio::sync::Notify::new(),
         started: Instant::now(),
         draining: AtomicBool::new(false),
@@ -199,6 +206,7 @@ async fn serve(
     let http = axum::serve(listener::Bounded::new(socket), router(Arc::clone(&shared)))
         .with_graceful_shutdown(async move { drop(stopped.wait_for(|stop| *stop).await) });
     let http = tokio::spawn(async move { http.await });
+    tokio::spawn(webhooks::run(shared.engine.clone(), shared.options.allow_private_targets));
     drop(ready.send(Ok(())));
     tokio::select! {
         () = desk.run(orders) => {}

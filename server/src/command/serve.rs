@@ -229,6 +229,7 @@ fn control_options(config: &Config, play: SocketAddr, edge: &Arc<Mutex<Edge>>) -
         play_tls: config.tls.certificate_file.is_some(),
         play_token: !config.auth.is_open(),
         demo_centre: config.demo.enabled.then_some((config.demo.lat, config.demo.lon)),
+        allow_private_targets: config.allow_private_targets,
         read_edge: read_edge(Arc::clone(edge)),
     }
 }

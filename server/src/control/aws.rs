@@ -3,7 +3,7 @@
 //!
 //! - `request`: members of a request, checked with the service's words
 //! - `buses`, `rules`, `targets`, `events`, `connections`, `tags`: operations of `AWSEvents`
-//! - `sqs`: operations of `AmazonSQS`
+//! - `sqs`, `moves`: operations of `AmazonSQS`
 //!
 //! An operation that changes resources is a function of the registry and the request: answer and changes out, no I/O.
 //! Changes are made one request at a time, and are durable before the answer.
@@ -19,6 +19,7 @@ mod events;
 mod connections;
 mod tags;
 mod sqs;
+mod moves;
 
 use super::{Shared, desk};
 use axum::body::Bytes;
@@ -29,6 +30,7 @@ use axum::response::{IntoResponse, Response};
 use fakemon_engine::bus::Registry;
 use fakemon_engine::bus::resource::Change;
 use fakemon_engine::ids::{Timestamp, mix};
+pub(super) use moves::Moves;
 use request::Request;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -151,6 +153,9 @@ async fn dispatch(
                 .iter()
                 .find_map(|family| family(operation)),
         },
+        Service::Sqs if operation.ends_with("MessageMoveTask") || operation.ends_with("MessageMoveTasks") => {
+            return moves::call(shared, operation, &request, call);
+        }
         Service::Sqs => match sqs::message_operation(operation) {
             Some(known) => return sqs::call(shared, known, &request, call).await,
             None => sqs::operation(operation),

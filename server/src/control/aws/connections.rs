@@ -46,7 +46,7 @@ fn without_secrets(value: &Value) -> Value {
         Value::Object(members) => {
             let secret = members.get("IsValueSecret").and_then(Value::as_bool).unwrap_or_default();
             let shown =
-                members.iter().filter(|(name, _)| !SECRET.contains(&name.as_str()) && !(secret && *name == "Value"));
+                members.iter().filter(|(name, _)| !(SECRET.contains(&name.as_str()) || secret && *name == "Value"));
             Value::Object(shown.map(|(name, value)| (name.clone(), without_secrets(value))).collect())
         }
         Value::Array(values) => values.iter().map(without_secrets).collect(),

@@ -67,7 +67,6 @@ pub(super) enum OnMessages {
     ChangeVisibilityBatch,
     Purge,
     DeleteQueue,
-    StartMove,
 }
 
 pub(super) fn message_operation(name: &str) -> Option<OnMessages> {
@@ -82,7 +81,6 @@ pub(super) fn message_operation(name: &str) -> Option<OnMessages> {
         "ChangeMessageVisibilityBatch" => OnMessages::ChangeVisibilityBatch,
         "PurgeQueue" => OnMessages::Purge,
         "DeleteQueue" => OnMessages::DeleteQueue,
-        "StartMessageMoveTask" => OnMessages::StartMove,
         _ => return None,
     })
 }
@@ -295,7 +293,6 @@ pub(super) async fn call(
             on_queue(shared, &queue, |engine, name| engine.queues().purge(name)).await?;
             Ok(Value::Null)
         }
-        OnMessages::StartMove => Err(unknown()),
     }
 }
 

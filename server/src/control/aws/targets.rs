@@ -88,7 +88,7 @@ fn target(registry: &Registry, bus: &str, rule: &str, given: &Map<String, Value>
             None => format!("Invalid InputPath for target {id}."),
         });
     }
-    let retry = given.get("RetryPolicy").and_then(Value::as_object).map(|policy| retry(policy)).transpose()?;
+    let retry = given.get("RetryPolicy").and_then(Value::as_object).map(retry).transpose()?;
     let dead_letter_arn =
         given.get("DeadLetterConfig").and_then(|config| config.get("Arn")).and_then(Value::as_str).map(str::to_owned);
     if let Some(dead_letter_arn) = &dead_letter_arn

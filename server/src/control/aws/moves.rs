@@ -1,0 +1,230 @@
+//! Redrive: `StartMessageMoveTask` sends the messages of a queue to another, or back to where they came from; dead letters
+//! of the bus to their target. Beyond AWS, `FilterPattern` (an event pattern on the body) moves some, and `MessageId` one.
+//! A message leaves its queue once it is where it belongs, so that a task can end at any moment.
+
+use super::request::{Request, object};
+use super::rules::valid_pattern;
+use super::{ApiError, Call, unknown_operation, uuid};
+use crate::control::Shared;
+use fakemon_engine::Engine;
+use fakemon_engine::bus::Destination;
+use fakemon_engine::ids::Timestamp;
+use fakemon_engine::pattern::Pattern;
+use fakemon_engine::queue::{Message, NewMessage, Received};
+use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Tasks that are remembered, ended ones included.
+const TASKS_MAX: usize = 100;
+/// How long a message is hidden while it is moved, in seconds.
+const HIDDEN_S: u32 = 30;
+const PER_SECOND_MAX: u64 = 500;
+
+/// Tasks that were started, the newest last.
+#[derive(Default)]
+pub(in crate::control) struct Moves(Mutex<Vec<Arc<Move>>>);
+
+struct Move {
+    handle: String,
+    source_arn: String,
+    destination_arn: Option<String>,
+    per_second: u64,
+    started_at: Timestamp,
+    to_move: usize,
+    moved: AtomicU64,
+    cancelled: AtomicBool,
+    ended: Mutex<Option<Result<(), String>>>,
+}
+
+/// Which messages.
+struct Wanted {
+    pattern: Option<Pattern>,
+    id: Option<String>,
+}
+
+pub(super) fn call(
+    shared: &Arc<Shared>,
+    operation: &str,
+    request: &Request<'_>,
+    call: &Call<'_>,
+) -> Result<Value, ApiError> {
+    match operation {
+        "StartMessageMoveTask" => start(shared, request, call),
+        "CancelMessageMoveTask" => cancel(shared, request),
+        "ListMessageMoveTasks" => list(shared, request),
+        other => Err(unknown_operation(other)),
+    }
+}
+
+fn queue_of(shared: &Shared, arn: &str) -> Result<String, ApiError> {
+    let missing = || {
+        ApiError::new(
+            "ResourceNotFoundException",
+            "The resource that you specified for the SourceArn parameter doesn't exist.",
+        )
+    };
+    match Destination::of(arn) {
+        Destination::Queue(queue) if shared.engine.registry().queues.contains_key(&queue) => Ok(queue),
+        _ => Err(missing()),
+    }
+}
+
+fn start(shared: &Arc<Shared>, request: &Request<'_>, call: &Call<'_>) -> Result<Value, ApiError> {
+    let source_arn = request.required("SourceArn").to_owned();
+    let destination_arn = request.text("DestinationArn").map(str::to_owned);
+    let per_second = request.number("MaxNumberOfMessagesPerSecond", 1, PER_SECOND_MAX).unwrap_or(PER_SECOND_MAX);
+    let id = request.text("MessageId").map(str::to_owned);
+    let pattern = request.text("FilterPattern").map(valid_pattern).transpose()?;
+    request.check()?;
+    let source = queue_of(shared, &source_arn)?;
+    let destination = destination_arn.as_deref().map(|arn| queue_of(shared, arn)).transpose()?;
+    let mut moves = shared.moves.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let runs = |task: &&Arc<Move>| task.source_arn == source_arn && task.ended().is_none();
+    if moves.iter().any(|task| runs(&task)) {
+        let message = "There is already a task running. Only one active task is allowed for a source queue arn at a given time.";
+        return Err(ApiError::new("UnsupportedOperation", message));
+    }
+    let task = Arc::new(Move {
+        handle: uuid(),
+        source_arn,
+        destination_arn,
+        per_second,
+        started_at: call.now,
+        to_move: shared.engine.queues().counts(&source, call.now).visible,
+        moved: AtomicU64::new(0),
+        cancelled: AtomicBool::new(false),
+        ended: Mutex::new(None),
+    });
+    if moves.len() == TASKS_MAX {
+        moves.remove(0);
+    }
+    moves.push(task.clone());
+    let answer = json!({ "TaskHandle": task.handle });
+    tokio::spawn(run(shared.engine.clone(), task, source, destination, Wanted { pattern, id }));
+    Ok(answer)
+}
+
+async fn run(engine: Engine, task: Arc<Move>, source: String, destination: Option<String>, wanted: Wanted) {
+    let gap = Duration::from_secs(1) / u32::try_from(task.per_second).unwrap_or(1);
+    let wanted = Arc::new(wanted);
+    let mut passed = HashSet::new();
+    let mut outcome = Ok(());
+    while !task.cancelled.load(Ordering::Acquire) {
+        let (engine, task_too, source, destination) =
+            (engine.clone(), task.clone(), source.clone(), destination.clone());
+        let (wanted, seen) = (wanted.clone(), std::mem::take(&mut passed));
+        let step = tokio::task::spawn_blocking(move || {
+            step(&engine, &task_too, &source, destination.as_deref(), &wanted, seen)
+        });
+        match step.await.unwrap_or_else(|error| Err(error.to_string())) {
+            Ok(Some(seen)) => passed = seen,
+            Ok(None) => break,
+            Err(why) => {
+                outcome = Err(why);
+                break;
+            }
+        }
+        tokio::time::sleep(gap).await;
+    }
+    *task.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+}
+
+/// Moves the next message that is wanted; none are left when it answers none. Others are hidden for a while, and
+/// remembered.
+fn step(
+    engine: &Engine,
+    task: &Move,
+    source: &str,
+    destination: Option<&str>,
+    wanted: &Wanted,
+    mut passed: HashSet<String>,
+) -> Result<Option<HashSet<String>>, String> {
+    let text = |error: fakemon_engine::queue::QueueError| error.to_string();
+    loop {
+        let received = engine.queues().receive(source, 1, HIDDEN_S, u32::MAX, None, engine.now()).map_err(text)?;
+        let Some(Received { message, handle, .. }) = received.into_iter().next() else { return Ok(None) };
+        if passed.contains(&message.id) {
+            return Ok(None); // all were seen
+        }
+        let is_wanted = wanted.id.as_ref().is_none_or(|id| *id == message.id)
+            && wanted
+                .pattern
+                .as_ref()
+                .is_none_or(|pattern| pattern.matches(message.body.as_bytes()).unwrap_or(false));
+        if !is_wanted {
+            passed.insert(message.id);
+            continue;
+        }
+        hand_over(engine, source, destination, &message).inspect_err(|_| {
+            drop(engine.queues().change_visibility(source, &handle, 0, engine.now())); // it stays where it is
+        })?;
+        engine.queues().delete(source, &handle).map_err(text)?;
+        task.moved.fetch_add(1, Ordering::Relaxed);
+        return Ok(Some(passed));
+    }
+}
+
+fn hand_over(engine: &Engine, source: &str, destination: Option<&str>, message: &Message) -> Result<(), String> {
+    if destination.is_none() && message.attributes.contains_key("RULE_ARN") {
+        return engine.courier().redrive(message);
+    }
+    let registry = engine.registry();
+    let feeds = |policy: &String| policy.contains(&format!(":{source}\""));
+    let mut sources =
+        registry.queues.values().filter(|queue| queue.attributes.get("RedrivePolicy").is_some_and(feeds));
+    let to = destination.map(str::to_owned).or_else(|| sources.next().map(|queue| queue.name.clone()));
+    let to = to.ok_or("no queue has this one as its dead-letter queue: give a DestinationArn")?;
+    let copy = NewMessage { body: message.body.clone(), attributes: message.attributes.clone(), delay_s: 0 };
+    engine.queues().send(&to, vec![copy], engine.now()).map(drop).map_err(|error| error.to_string())
+}
+
+impl Move {
+    fn ended(&self) -> Option<Result<(), String>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn shown(&self) -> Value {
+        let ended = self.ended();
+        let cancelled = self.cancelled.load(Ordering::Acquire);
+        let status = match &ended {
+            None if cancelled => "CANCELLING",
+            None => "RUNNING",
+            Some(Ok(())) if cancelled => "CANCELLED",
+            Some(Ok(())) => "COMPLETED",
+            Some(Err(_)) => "FAILED",
+        };
+        object([
+            ("TaskHandle", ended.is_none().then(|| self.handle.clone().into())),
+            ("Status", Some(status.into())),
+            ("SourceArn", Some(self.source_arn.clone().into())),
+            ("DestinationArn", self.destination_arn.clone().map(Into::into)),
+            ("MaxNumberOfMessagesPerSecond", Some(self.per_second.into())),
+            ("ApproximateNumberOfMessagesMoved", Some(self.moved.load(Ordering::Relaxed).into())),
+            ("ApproximateNumberOfMessagesToMove", Some(self.to_move.into())),
+            ("FailureReason", ended.and_then(Result::err).map(Into::into)),
+            ("StartedTimestamp", Some((self.started_at.0 / 1_000_000).into())),
+        ])
+    }
+}
+
+fn cancel(shared: &Shared, request: &Request<'_>) -> Result<Value, ApiError> {
+    let handle = request.required("TaskHandle");
+    request.check()?;
+    let moves = shared.moves.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let task = moves.iter().find(|task| task.handle == handle && task.ended().is_none());
+    let task = task.ok_or_else(|| ApiError::new("ResourceNotFoundException", "Task does not exist."))?;
+    task.cancelled.store(true, Ordering::Release);
+    Ok(json!({ "ApproximateNumberOfMessagesMoved": task.moved.load(Ordering::Relaxed) }))
+}
+
+fn list(shared: &Shared, request: &Request<'_>) -> Result<Value, ApiError> {
+    let arn = request.required("SourceArn");
+    let max = request.number("MaxResults", 1, 10).unwrap_or(1);
+    request.check()?;
+    let moves = shared.moves.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let tasks = moves.iter().rev().filter(|task| task.source_arn == arn).take(max as usize).map(|task| task.shown());
+    Ok(json!({ "Results": tasks.collect::<Vec<_>>() }))
+}

@@ -1,0 +1,149 @@
+//! What a connection adds to requests: basic credentials, an API key, or a token that was fetched with client
+//! credentials (RFC 6749, 4.4) and is kept until shortly before its end; and the parameters that every request gets.
+
+use super::Webhooks;
+use super::connection::{Outgoing, exchange};
+use axum::body::Bytes;
+use axum::http::{Request, Uri, header};
+use base64::Engine as _;
+use fakemon_engine::Engine;
+use fakemon_engine::bus::resource::Connection;
+use fakemon_engine::delivery::Failed;
+use http_body_util::Full;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+
+/// A token is fetched anew so long before its end.
+const MARGIN: Duration = Duration::from_secs(30);
+/// What a token without an end is good for.
+const LIFETIME: Duration = Duration::from_secs(3_600);
+
+/// Headers, query and body members that requests of a connection get. No `Debug`: they are secrets.
+#[derive(Clone, Default)]
+pub(super) struct Additions {
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) query: Vec<(String, String)>,
+    pub(super) body: Vec<(String, String)>,
+    /// Whether a token is among them, so that a new one may help.
+    pub(super) is_token: bool,
+}
+
+/// Tokens by connection. One is fetched at a time.
+#[derive(Default)]
+pub(super) struct Authorizations(Mutex<HashMap<String, Token>>);
+
+struct Token {
+    of: fakemon_engine::ids::Timestamp,
+    value: String,
+    good_until: Instant,
+}
+
+fn refused(what: String) -> Failed {
+    Failed::for_now("AUTHORIZATION_FAILURE", what)
+}
+
+impl Authorizations {
+    /// What a connection adds; `fresh` asks for a new token.
+    pub(super) async fn of(
+        &self,
+        engine: &Engine,
+        connection: &Connection,
+        hooks: &Webhooks,
+        fresh: bool,
+    ) -> Result<Additions, Failed> {
+        let secret = engine.secrets().get(&connection.name).map_err(|error| refused(error.to_string()))?;
+        let secret: Value = secret.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let text = |path: &str| secret.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let mut additions = Additions::default();
+        match connection.authorization_type.as_str() {
+            "BASIC" => {
+                let pair =
+                    format!("{}:{}", text("/BasicAuthParameters/Username"), text("/BasicAuthParameters/Password"));
+                let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
+                additions.headers.push(("authorization".into(), format!("Basic {encoded}")));
+            }
+            "API_KEY" => {
+                let name = text("/ApiKeyAuthParameters/ApiKeyName");
+                additions.headers.push((name, text("/ApiKeyAuthParameters/ApiKeyValue")));
+            }
+            _ => {
+                let token = self.token(connection, &secret["OAuthParameters"], hooks, fresh).await?;
+                additions.headers.push(("authorization".into(), format!("Bearer {token}")));
+                additions.is_token = true;
+            }
+        }
+        add(&secret["InvocationHttpParameters"], &mut additions);
+        Ok(additions)
+    }
+
+    async fn token(
+        &self,
+        connection: &Connection,
+        parameters: &Value,
+        hooks: &Webhooks,
+        fresh: bool,
+    ) -> Result<String, Failed> {
+        let mut tokens = self.0.lock().await;
+        let now = Instant::now();
+        let good = |token: &&Token| token.of == connection.authorized_at && token.good_until > now && !fresh;
+        if let Some(token) = tokens.get(&connection.name).filter(good) {
+            return Ok(token.value.clone());
+        }
+        let (value, lifetime) = fetch(parameters, hooks).await?;
+        let good_until = now + lifetime.saturating_sub(MARGIN);
+        let token = Token { of: connection.authorized_at, value: value.clone(), good_until };
+        tokens.insert(connection.name.clone(), token);
+        Ok(value)
+    }
+}
+
+/// Parameters of requests: lists of `Key`, `Value`.
+fn add(parameters: &Value, additions: &mut Additions) {
+    let pairs = |name: &str| -> Vec<(String, String)> {
+        let pair = |one: &Value| Some((one["Key"].as_str()?.to_owned(), one["Value"].as_str()?.to_owned()));
+        parameters[name].as_array().into_iter().flatten().filter_map(pair).collect()
+    };
+    additions.headers.extend(pairs("HeaderParameters"));
+    additions.query.extend(pairs("QueryStringParameters"));
+    additions.body.extend(pairs("BodyParameters"));
+}
+
+async fn fetch(parameters: &Value, hooks: &Webhooks) -> Result<(String, Duration), Failed> {
+    let text = |path: &str| parameters.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    let endpoint = text("/AuthorizationEndpoint");
+    let mut additions = Additions::default();
+    add(&parameters["OAuthHttpParameters"], &mut additions);
+    let mut form = vec![
+        ("grant_type".to_owned(), "client_credentials".to_owned()),
+        ("client_id".to_owned(), text("/ClientParameters/ClientID").to_owned()),
+        ("client_secret".to_owned(), text("/ClientParameters/ClientSecret").to_owned()),
+    ];
+    form.extend(additions.body);
+    let endpoint = super::request::with_query(endpoint, &additions.query);
+    let uri: Uri = endpoint.parse().map_err(|error| refused(format!("the authorization endpoint: {error}")))?;
+    let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    let mut request = Request::builder()
+        .method(text("/HttpMethod"))
+        .uri(path)
+        .header(header::HOST, uri.authority().map(ToString::to_string).unwrap_or_default())
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(header::ACCEPT, "application/json");
+    for (name, value) in additions.headers {
+        request = request.header(name, value);
+    }
+    let body = super::request::form(&form);
+    let request = request.body(Full::new(Bytes::from(body)));
+    let request = request.map_err(|error| refused(format!("the authorization request: {error}")))?;
+    let answered = exchange(hooks, &mut None, Outgoing { uri, request }).await?;
+    let status = answered.status;
+    if !status.is_success() {
+        return Err(refused(format!("the authorization endpoint answered {status}")));
+    }
+    let answer: Value = serde_json::from_slice(&answered.body).unwrap_or_default();
+    let token =
+        answer["access_token"].as_str().ok_or_else(|| refused("the authorization endpoint gave no token".into()))?;
+    let lifetime = answer["expires_in"].as_u64().map_or(LIFETIME, Duration::from_secs);
+    Ok((token.to_owned(), lifetime.min(Duration::from_secs(86_400))))
+}

@@ -1,0 +1,171 @@
+//! One HTTP connection to a target: made to an address that may be reached, kept as long as it is good, bounded in time
+//! and in what is read of an answer. Redirects are not followed.
+
+use super::{Webhooks, guard};
+use axum::body::Bytes;
+use axum::http::{Request, StatusCode, Uri, header};
+use fakemon_engine::delivery::Failed;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+/// A request may take so long, from looking up the name to the end of the answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Of an answer no more is read.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// The longest wait that a target may ask for.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+
+/// A connection that can be used again.
+pub(super) struct Wire {
+    authority: String,
+    sender: SendRequest<Full<Bytes>>,
+}
+
+/// A request that is ready to go.
+pub(super) struct Outgoing {
+    pub(super) uri: Uri,
+    pub(super) request: Request<Full<Bytes>>,
+}
+
+/// What a target answered.
+pub(super) struct Answered {
+    pub(super) status: StatusCode,
+    retry_after: Option<Duration>,
+    pub(super) body: Vec<u8>,
+}
+
+/// Sends, and says whether the target took it.
+pub(super) async fn send(hooks: &Webhooks, wire: &mut Option<Wire>, outgoing: Outgoing) -> Result<(), Failed> {
+    let answered = exchange(hooks, wire, outgoing).await?;
+    let status = answered.status;
+    if status.is_success() {
+        return Ok(());
+    }
+    let comes_again = status.is_server_error()
+        || matches!(status, StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+    Err(Failed {
+        retriable: comes_again,
+        code: format!("HTTP_{}", status.as_u16()),
+        message: format!("the target answered {status}"),
+        retry_after: answered.retry_after.filter(|_| comes_again),
+    })
+}
+
+/// Sends and reads the answer, within the time that there is.
+pub(super) async fn exchange(
+    hooks: &Webhooks,
+    wire: &mut Option<Wire>,
+    outgoing: Outgoing,
+) -> Result<Answered, Failed> {
+    let kept = wire.take();
+    match tokio::time::timeout(PATIENCE, within_time(hooks, kept, outgoing)).await {
+        Ok(Ok((answered, good))) => {
+            *wire = good;
+            Ok(answered)
+        }
+        Ok(Err(failed)) => Err(failed),
+        Err(_) => {
+            Err(Failed::for_now("TIMEOUT", format!("the target did not answer within {} s", PATIENCE.as_secs())))
+        }
+    }
+}
+
+async fn within_time(
+    hooks: &Webhooks,
+    kept: Option<Wire>,
+    outgoing: Outgoing,
+) -> Result<(Answered, Option<Wire>), Failed> {
+    let Outgoing { uri, request } = outgoing;
+    let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
+    let scheme = uri.scheme_str().unwrap_or("https");
+    let authority = format!("{scheme}://{authority}");
+    // What the target closed meanwhile is found before the request goes; a new connection then costs nothing but time.
+    let kept = kept.filter(|wire| wire.authority == authority && !wire.sender.is_closed());
+    let mut good = None;
+    if let Some(mut wire) = kept
+        && wire.sender.ready().await.is_ok()
+    {
+        good = Some(wire);
+    }
+    let mut wire = match good {
+        Some(wire) => wire,
+        None => Wire { authority, sender: connect(hooks, &uri).await? },
+    };
+    let answer = wire.sender.send_request(request).await.map_err(|error| broken(&error))?;
+    let status = answer.status();
+    let seconds = answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let retry_after = seconds.map(|seconds| Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
+    let (mut body, mut read) = (answer.into_body(), Vec::new());
+    let mut whole = true;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| broken(&error))?;
+        if let Some(bytes) = frame.data_ref() {
+            read.extend_from_slice(&bytes[..bytes.len().min(ANSWER_BYTES_MAX - read.len())]);
+        }
+        if read.len() == ANSWER_BYTES_MAX {
+            whole = false; // the rest is not waited for, and the connection with it
+            break;
+        }
+    }
+    Ok((Answered { status, retry_after, body: read }, whole.then_some(wire)))
+}
+
+fn broken(error: &hyper::Error) -> Failed {
+    Failed::for_now("CONNECTION_FAILURE", format!("the connection broke: {error}"))
+}
+
+async fn connect(hooks: &Webhooks, uri: &Uri) -> Result<SendRequest<Full<Bytes>>, Failed> {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let tls = uri.scheme_str() != Some("http");
+    let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+    let stream = reach(hooks, &host, port).await?;
+    let _ = stream.set_nodelay(true); // a later delivery is still a delivery
+    if !tls {
+        return speak(stream).await;
+    }
+    let name = ServerName::try_from(host)
+        .map_err(|error| Failed::permanently("INVALID_ENDPOINT", format!("no name for a certificate: {error}")))?;
+    let connector = tokio_rustls::TlsConnector::from(Arc::clone(&hooks.tls));
+    let stream = connector.connect(name, stream).await;
+    speak(stream.map_err(|error| Failed::for_now("TLS_FAILURE", format!("no encrypted connection: {error}")))?).await
+}
+
+async fn reach(hooks: &Webhooks, host: &str, port: u16) -> Result<TcpStream, Failed> {
+    let failure = |what: String| Failed::for_now("CONNECTION_FAILURE", what);
+    let addresses = tokio::net::lookup_host((host, port)).await;
+    let addresses: Vec<SocketAddr> =
+        addresses.map_err(|error| failure(format!("{host} cannot be looked up: {error}")))?.collect();
+    let allowed = |address: &&SocketAddr| hooks.private || guard::is_public(address.ip());
+    let mut last = None;
+    for address in addresses.iter().filter(allowed) {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = Some(failure(format!("{host} does not answer: {error}"))),
+        }
+    }
+    Err(last.unwrap_or_else(|| match addresses.is_empty() {
+        true => failure(format!("{host} has no address")),
+        false => Failed::permanently(
+            "PRIVATE_ADDRESS",
+            format!(
+                "{host} is a loopback, private or reserved address: start with --allow-private-targets to reach it"
+            ),
+        ),
+    }))
+}
+
+async fn speak<S>(stream: S) -> Result<SendRequest<Full<Bytes>>, Failed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
+    tokio::spawn(async move { drop(connection.await) }); // whoever sends hears of its end
+    Ok(sender)
+}

@@ -1,0 +1,144 @@
+//! From an event to a request: path, query, headers, body.
+
+use super::authorization::Additions;
+use super::connection::Outgoing;
+use axum::body::Bytes;
+use axum::http::{HeaderName, HeaderValue, Method, Request, Uri, header};
+use fakemon_engine::bus::resource::{ApiDestination, HttpParameters};
+use fakemon_engine::delivery::Failed;
+use http_body_util::Full;
+use serde_json::Value;
+
+/// How requests introduce themselves.
+const USER_AGENT: &str = "Fakemon/EventBus/ApiDestinations";
+
+/// The request for a body.
+pub(super) fn build(
+    destination: &ApiDestination,
+    parameters: Option<&HttpParameters>,
+    additions: &Additions,
+    body: &str,
+) -> Result<Outgoing, Failed> {
+    let wrong = |what: String| Failed::permanently("INVALID_ENDPOINT", what);
+    let empty = HttpParameters::default();
+    let parameters = parameters.unwrap_or(&empty);
+    let mut query: Vec<(String, String)> = parameters.query.clone().into_iter().collect();
+    query.extend(additions.query.clone());
+    let url = with_query(&with_path(&destination.endpoint, &parameters.path), &query);
+    let uri: Uri = url.parse().map_err(|error| wrong(format!("{}: {error}", destination.endpoint)))?;
+    let method = Method::from_bytes(destination.http_method.as_bytes()).map_err(|error| wrong(error.to_string()))?;
+    let has_body = !matches!(method, Method::GET | Method::HEAD | Method::OPTIONS);
+    let body = if has_body { with_members(body, &additions.body) } else { String::new() };
+    let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    let mut request = Request::new(Full::new(Bytes::from(body)));
+    *request.method_mut() = method;
+    *request.uri_mut() = path.parse().map_err(|error| wrong(format!("its path: {error}")))?;
+    let host = uri.authority().map(ToString::to_string).unwrap_or_default();
+    let headers = request.headers_mut();
+    headers.insert(header::HOST, HeaderValue::from_str(&host).map_err(|error| wrong(error.to_string()))?);
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+    headers.insert(header::RANGE, HeaderValue::from_static("bytes=0-1048575"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    for (name, value) in parameters.headers.iter().chain(additions.headers.iter().map(|(n, v)| (n, v))) {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        let (Ok(name), Ok(mut value)) = (name, HeaderValue::from_str(value)) else {
+            return Err(wrong("a header of the target or its connection is not valid".into())); // its value may be secret
+        };
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    Ok(Outgoing { uri, request })
+}
+
+/// Values for the stars of a path, in order.
+fn with_path(endpoint: &str, values: &[String]) -> String {
+    let mut values = values.iter();
+    let mut filled = String::with_capacity(endpoint.len());
+    for part in endpoint.split_inclusive('*') {
+        match part.strip_suffix('*') {
+            Some(before) => {
+                filled.push_str(before);
+                filled.push_str(&values.next().map_or(String::new(), |value| encoded(value)));
+            }
+            None => filled.push_str(part),
+        }
+    }
+    filled
+}
+
+/// A URL with more parameters.
+pub(super) fn with_query(url: &str, query: &[(String, String)]) -> String {
+    match (query.is_empty(), url.contains('?')) {
+        (true, _) => url.to_owned(),
+        (false, true) => format!("{url}&{}", form(query)),
+        (false, false) => format!("{url}?{}", form(query)),
+    }
+}
+
+/// `name=value&name=value`.
+pub(super) fn form(pairs: &[(String, String)]) -> String {
+    let pair = |(name, value): &(String, String)| format!("{}={}", encoded(name), encoded(value));
+    pairs.iter().map(pair).collect::<Vec<_>>().join("&")
+}
+
+fn encoded(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        other => format!("%{other:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
+/// A body that is an object gets more members.
+fn with_members(body: &str, members: &[(String, String)]) -> String {
+    if members.is_empty() {
+        return body.to_owned();
+    }
+    match serde_json::from_str(body) {
+        Ok(Value::Object(mut object)) => {
+            object.extend(members.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))));
+            Value::Object(object).to_string()
+        }
+        _ => body.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fakemon_engine::ids::Timestamp;
+
+    #[test]
+    fn stars_queries_headers_and_members_are_filled_in() {
+        let destination = ApiDestination {
+            name: "d".into(),
+            uuid: String::new(),
+            description: None,
+            connection: "c".into(),
+            connection_arn: String::new(),
+            endpoint: "http://example.org/a/*/b/*?x=1".into(),
+            http_method: "POST".into(),
+            rate_limit_per_second: 1,
+            created_at: Timestamp(0),
+            modified_at: Timestamp(0),
+        };
+        let parameters = HttpParameters {
+            path: vec!["1/2".into(), "z".into()],
+            headers: [("x-a".to_owned(), "b".to_owned())].into(),
+            query: [("q".to_owned(), "r s".to_owned())].into(),
+        };
+        let additions = Additions {
+            headers: vec![("authorization".into(), "Basic hush".into())],
+            body: vec![("more".into(), "m".into())],
+            ..Additions::default()
+        };
+        let built = build(&destination, Some(&parameters), &additions, r#"{"id":1}"#).unwrap();
+        assert_eq!(built.request.uri().to_string(), "/a/1%2F2/b/z?x=1&q=r%20s");
+        assert_eq!(built.request.headers()["host"], "example.org");
+        assert_eq!(built.request.headers()["x-a"], "b");
+        assert!(!format!("{:?}", built.request).contains("hush"));
+        let wrong = Additions { headers: vec![("x".into(), "hush\n".into())], ..Additions::default() };
+        let error = build(&destination, None, &wrong, "{}").err().unwrap();
+        assert!(!error.message.contains("hush"));
+    }
+}
