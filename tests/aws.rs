@@ -393,3 +393,86 @@ fn rules_and_buses_come_in_pages_and_survive_a_restart() {
     let (code, _) = refused(&server, "AWSEvents.ListRules", json!({ "EventBusName": "shop" }));
     assert_eq!(code, "ResourceNotFoundException");
 }
+
+#[test]
+fn a_replay_shows_exactly_what_lies_between_its_bounds_to_the_rules_that_are_named() {
+    let (data, hook) = (fresh_data(), Hook::start(WELL));
+    let mut server = Server::start(data.path(), &["--allow-private-targets"]);
+    put_sold(&server, 0..500);
+    let bus = "arn:aws:events:local:123456789012:event-bus/default";
+    let archive = json!({ "ArchiveName": "all", "EventSourceArn": bus, "EventPattern": r#"{"source":["shop"]}"# });
+    let archive = events(&server, "CreateArchive", archive)["ArchiveArn"].clone();
+    let (again, again_arn) = queue(&server, "again");
+    let webhook = destination(&server, "hook", &format!("http://{}", hook.address));
+    let pattern = r#"{"replay-name":[{"exists":true}]}"#;
+    events(&server, "PutRule", json!({ "Name": "again", "EventPattern": pattern }));
+    let targets = json!([{ "Id": "queue", "Arn": again_arn }, { "Id": "hook", "Arn": webhook }]);
+    events(&server, "PutTargets", json!({ "Rule": "again", "Targets": targets }));
+
+    let everything = json!({ "ReplayName": "everything", "EventSourceArn": archive, "Destination": { "Arn": bus },
+                             "EventStartTime": 0, "EventEndTime": 4_000_000_000_u64 });
+    events(&server, "StartReplay", everything);
+    let replayed: Vec<Value> = receive(&server, &again, 500)
+        .iter()
+        .map(|message| serde_json::from_str(message["Body"].as_str().unwrap()).unwrap())
+        .collect();
+    for (unit, event) in replayed.iter().enumerate() {
+        assert_eq!((&event["detail"]["unit"], &event["replay-name"]), (&json!(unit), &json!("everything")));
+    }
+    let ended = |server: &Server, name: &str| {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let replay = events(server, "DescribeReplay", json!({ "ReplayName": name }));
+            if replay["State"] == "COMPLETED" {
+                return replay;
+            }
+            assert!(Instant::now() < end, "{replay}");
+        }
+    };
+    assert_eq!(ended(&server, "everything")["EventsReplayed"], 500);
+    assert!(hook.got.try_recv().is_err(), "outside gets replays only when it is named");
+
+    // Bounds to the nanosecond, in words that every client can send; to one rule by name, so to its webhook too.
+    let rule = "arn:aws:events:local:123456789012:rule/again";
+    let (from, to) = (&replayed[7]["time"], &replayed[490]["time"]);
+    let between = json!({ "ReplayName": "between", "EventSourceArn": archive, "EventStartTime": 0, "EventEndTime": 1,
+                          "Description": format!("from={} to={}", from.as_str().unwrap(), to.as_str().unwrap()),
+                          "Destination": { "Arn": bus, "FilterArns": [rule] } });
+    events(&server, "StartReplay", between);
+    let expected = |event: &&Value| {
+        let time = event["time"].as_str().unwrap();
+        from.as_str().unwrap() <= time && time < to.as_str().unwrap()
+    };
+    let expected: Vec<&Value> = replayed.iter().filter(expected).map(|event| &event["id"]).collect();
+    let id = |body: &str| serde_json::from_str::<Value>(body).unwrap()["id"].clone();
+    let polled: Vec<Value> = receive(&server, &again, expected.len())
+        .iter()
+        .map(|message| id(message["Body"].as_str().unwrap()))
+        .collect();
+    assert_eq!(polled.iter().collect::<Vec<_>>(), expected);
+    let called: Vec<Value> = expected.iter().map(|_| id(&hook.next().1)).collect();
+    assert_eq!(called.iter().collect::<Vec<_>>(), expected);
+    assert_eq!(ended(&server, "between")["EventsReplayed"], expected.len());
+
+    // A replay that is in the middle when the server dies goes on; one that is cancelled ends.
+    hook.behaves.store(ERROR, Ordering::SeqCst);
+    let slow = |name: &str| {
+        json!({ "ReplayName": name, "EventSourceArn": archive, "EventStartTime": 0, "EventEndTime": 4_000_000_000_u64,
+                "Destination": { "Arn": bus, "FilterArns": [rule] } })
+    };
+    events(&server, "StartReplay", slow("killed"));
+    receive(&server, &again, 500);
+    server.kill();
+    hook.behaves.store(WELL, Ordering::SeqCst);
+    server = Server::start(data.path(), &["--allow-private-targets"]);
+    ended(&server, "killed");
+    hook.behaves.store(HANG, Ordering::SeqCst);
+    events(&server, "StartReplay", slow("cancelled"));
+    events(&server, "CancelReplay", json!({ "ReplayName": "cancelled" }));
+    let end = Instant::now() + PATIENCE;
+    while events(&server, "DescribeReplay", json!({ "ReplayName": "cancelled" }))["State"] != "CANCELLED" {
+        assert!(Instant::now() < end, "it is not cancelled");
+    }
+    let (code, _) = refused(&server, "AWSEvents.CancelReplay", json!({ "ReplayName": "cancelled" }));
+    assert_eq!(code, "IllegalStatusException");
+}

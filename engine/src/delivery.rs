@@ -11,6 +11,7 @@ mod figures;
 mod filter;
 mod router;
 mod courier;
+mod replay;
 pub(crate) mod commands;
 
 pub use courier::{Courier, Failed, Letter, rule_arn};
@@ -19,4 +20,6 @@ pub(crate) use known::Known;
 pub use lane::{Course, Lane, LaneFigures, LaneId, Parcel};
 pub use lanes::Lanes;
 pub(crate) use names::Events;
+pub(crate) use replay::Replayer;
+pub use replay::{ReplayProgress, Replays};
 pub(crate) use router::Router;

@@ -5,7 +5,7 @@ use crate::client::Client;
 use crate::clock::Clock;
 use crate::clockwork::Clockwork;
 use crate::cores::{self, Core, Door, Ears};
-use crate::delivery::{BusFigures, Courier, Events, Known, Lanes, Router};
+use crate::delivery::{BusFigures, Courier, Events, Known, Lanes, Replayer, Replays, Router};
 use crate::failure::Failure;
 use crate::follow::{BUS, FOLLOWERS, Follower, SNAPSHOT, WORLD};
 use crate::ids::{Position, ShardId, SpeciesId, Timestamp, mix};
@@ -142,6 +142,7 @@ impl Engine {
             next_fakemon_id: AtomicU64::new(recovered.next_fakemon_id),
             resources,
             courier,
+            replays: Arc::default(),
             depot,
             options,
         });
@@ -176,6 +177,18 @@ impl Engine {
                 stop_cores(&shared, cores);
                 return Err(error);
             }
+        };
+        let stop_inside: Arc<AtomicBool> = Arc::default();
+        let replayer = Replayer {
+            depot: shared.depot.clone(),
+            lanes: shared.courier.lanes.clone(),
+            events: shared.courier.events.clone(),
+            resources: shared.resources.clone(),
+            replays: shared.replays.clone(),
+            progress: shared.progress.clone(),
+            failure: shared.failure.clone(),
+            clock,
+            stop: stop_inside.clone(),
         };
         let clockwork = Clockwork {
             follower: follower(WORLD),
@@ -227,8 +240,8 @@ impl Engine {
                 spawn("snapshot", move || snapshotter.run()),
                 spawn("bus", move || router.run()),
             ],
-            stop_inside: Arc::default(),
-            inside: Vec::new(),
+            inside: vec![spawn("replays", move || replayer.run())],
+            stop_inside,
             stop_followers,
         };
         let engine = Engine(Arc::new(Running { shared, threads: Mutex::new(Some(threads)) }));
@@ -245,6 +258,11 @@ impl Engine {
     /// Hands out events to targets: for whoever carries them outside.
     pub fn courier(&self) -> &Courier {
         &self.shared().courier
+    }
+
+    /// How far replays are.
+    pub fn replays(&self) -> &Replays {
+        &self.shared().replays
     }
 
     /// Secrets of connections.

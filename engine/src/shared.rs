@@ -4,7 +4,7 @@ use crate::bus::Resources;
 use crate::clock::Clock;
 use crate::clockwork::WorldFigures;
 use crate::cores::Door;
-use crate::delivery::Courier;
+use crate::delivery::{Courier, Replays};
 use crate::failure::Failure;
 use crate::ids::{FakemonId, SpeciesId};
 use crate::journal::{Depot, Desk, Progress};
@@ -41,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) resources: Arc<Resources>,
     pub(crate) depot: Arc<Depot>,
     pub(crate) courier: Courier,
+    pub(crate) replays: Arc<Replays>,
 }
 
 impl Shared {

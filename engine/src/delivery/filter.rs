@@ -44,6 +44,8 @@ pub(crate) struct Filter {
     /// Those that look at more of it.
     other: Matcher,
     paths: Vec<(PathId, &'static str)>,
+    /// Whether some rule looks at `replay-name`.
+    about_replays: bool,
     remembered: HashMap<Class, Arc<[u32]>>,
     none: Arc<[u32]>,
     scratch: Scratch,
@@ -77,7 +79,10 @@ impl Filter {
             Some((other.path(&parts)?, name))
         };
         let paths = FIXED.into_iter().chain(OTHER).filter_map(path).collect();
+        let about_replays =
+            compiled.iter().any(|(_, pattern)| pattern.paths().iter().any(|path| path == "replay-name"));
         Filter {
+            about_replays,
             json: compile(numbered()),
             fixed,
             other,
@@ -87,6 +92,11 @@ impl Filter {
             none: Arc::new([]),
             scratch: Scratch::default(),
         }
+    }
+
+    /// Whether some rule tells replays from what happens now.
+    pub(crate) fn asks_for_replays(&self) -> bool {
+        self.about_replays
     }
 
     /// Whether nothing can match.

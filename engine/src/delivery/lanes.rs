@@ -113,7 +113,7 @@ impl Lanes {
     pub(crate) fn oldest(&self) -> Option<Position> {
         self.all()
             .iter()
-            .filter(|lane| lane.id().course != Course::Redrive)
+            .filter(|lane| lane.id().course == Course::Live)
             .filter_map(|lane| lane.oldest())
             .min()
             .map(|key| key.position())

@@ -2,7 +2,8 @@
 //! Amazon SQS brings boto3, the AWS CLI or Terraform, and gives our address as the endpoint.
 //!
 //! - `request`: members of a request, checked with the service's words
-//! - `buses`, `rules`, `targets`, `events`, `connections`, `tags`: operations of `AWSEvents`
+//! - `buses`, `rules`, `targets`, `events`, `connections`, `archives`, `tags`: operations of
+//!   `AWSEvents`
 //! - `sqs`, `moves`: operations of `AmazonSQS`
 //!
 //! An operation that changes resources is a function of the registry and the request: answer and changes out, no I/O.
@@ -17,6 +18,7 @@ mod rules;
 mod targets;
 mod events;
 mod connections;
+mod archives;
 mod tags;
 mod sqs;
 mod moves;
@@ -29,6 +31,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fakemon_engine::bus::Registry;
 use fakemon_engine::bus::resource::Change;
+use fakemon_engine::delivery::ReplayProgress;
 use fakemon_engine::ids::{Timestamp, mix};
 pub(super) use moves::Moves;
 use request::Request;
@@ -46,6 +49,8 @@ pub(super) struct Call<'c> {
     /// The address as the client called it, without a slash at the end.
     pub(super) endpoint: &'c str,
     pub(super) now: Timestamp,
+    /// How far a replay is.
+    pub(super) progress: &'c (dyn Fn(&str) -> Option<ReplayProgress> + Sync),
 }
 
 /// Why an operation does not happen, in AWS's words.
@@ -120,7 +125,8 @@ pub(super) async fn post(
     };
     let region = region(&headers);
     let endpoint = endpoint(&headers);
-    let call = Call { region: &region, endpoint: &endpoint, now: shared.engine.now() };
+    let progress = |replay: &str| shared.engine.replays().progress(replay);
+    let call = Call { region: &region, endpoint: &endpoint, now: shared.engine.now(), progress: &progress };
     let outcome = dispatch(&shared, service, operation, &body, &call).await;
     answer(service, outcome)
 }
@@ -149,9 +155,16 @@ async fn dispatch(
         Service::Events => match operation {
             "PutEvents" => return events::put(shared, &request, call).await,
             "TestEventPattern" => return events::test_pattern(&request),
-            _ => [buses::operation, rules::operation, targets::operation, connections::operation, tags::operation]
-                .iter()
-                .find_map(|family| family(operation)),
+            _ => [
+                buses::operation,
+                rules::operation,
+                targets::operation,
+                connections::operation,
+                archives::operation,
+                tags::operation,
+            ]
+            .iter()
+            .find_map(|family| family(operation)),
         },
         Service::Sqs if operation.ends_with("MessageMoveTask") || operation.ends_with("MessageMoveTasks") => {
             return moves::call(shared, operation, &request, call);

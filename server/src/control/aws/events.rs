@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     fn refused(entry: Value) -> (&'static str, String) {
-        let call = Call { region: "local", endpoint: "", now: Timestamp(0) };
+        let call = Call { region: "local", endpoint: "", now: Timestamp(0), progress: &|_| None };
         read(&entry, &Registry::new(), &call).unwrap_err()
     }
 

@@ -1,0 +1,401 @@
+//! Replays: events of an archive once more, in the order of the journal, to the rules that were asked for. Nothing is
+//! copied: the journal is read again between exact bounds. A replay has lanes of its own, so that it holds up nothing
+//! that happens now; it stays at most a few thousand events ahead of its slowest target.
+//!
+//! ```text
+//! depot, room Router: 'replay' 0 name → position (8), events (8), last time (8), ended at (8; 0: not yet)
+//! ```
+
+use super::filter::{Filter, Names};
+use super::lane::{Arrival, Course, Lane, LaneId, READY_MAX};
+use super::lanes::Lanes;
+use super::names::{Events, keys_of, told};
+use crate::bus::resource::{Replay, Rule};
+use crate::bus::{Destination, Registry, Resources};
+use crate::clock::Clock;
+use crate::envelope::{EventKey, bus};
+use crate::failure::Failure;
+use crate::ids::{Position, ShardId, Timestamp};
+use crate::journal::{Batch, Depot, Progress, ReadError, Room};
+use crate::model::Event;
+use crate::pattern::{Matcher, Pattern, Scratch};
+use crate::record;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often replays are looked after.
+const TICK: Duration = Duration::from_millis(5);
+/// How often it is looked for new ones.
+const LOOK: Duration = Duration::from_millis(50);
+/// How often progress is written down.
+const NOTE: Duration = Duration::from_millis(200);
+
+/// How far a replay is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplayProgress {
+    /// Events that rules looked at.
+    pub events: u64,
+    /// The moment of the last of them.
+    pub last_at: Option<Timestamp>,
+    /// When everything was delivered.
+    pub ended_at: Option<Timestamp>,
+    /// The next position that is read.
+    pub position: Position,
+}
+
+/// Progress of all replays, for everybody who asks.
+#[derive(Default)]
+pub struct Replays(Mutex<BTreeMap<String, ReplayProgress>>);
+
+impl Replays {
+    /// How far a replay is; none if it has not begun.
+    pub fn progress(&self, replay: &str) -> Option<ReplayProgress> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(replay).copied()
+    }
+
+    fn set(&self, replay: &str, progress: ReplayProgress) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(replay.to_owned(), progress);
+    }
+
+    fn forget(&self, gone: impl Fn(&str) -> bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|replay, _| !gone(replay));
+    }
+}
+
+/// The thread that replays.
+pub(crate) struct Replayer {
+    pub(crate) depot: Arc<Depot>,
+    pub(crate) lanes: Arc<Lanes>,
+    pub(crate) events: Events,
+    pub(crate) resources: Arc<Resources>,
+    pub(crate) replays: Arc<Replays>,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) failure: Arc<Failure>,
+    pub(crate) clock: Clock,
+    pub(crate) stop: Arc<AtomicBool>,
+}
+
+/// A replay that runs.
+struct Running {
+    replay: Replay,
+    archive: Option<Pattern>,
+    matcher: Matcher,
+    scratch: Scratch,
+    filter: Filter,
+    feeds: Vec<Vec<Arc<Lane>>>,
+    lanes: Vec<Arc<Lane>>,
+    progress: ReplayProgress,
+    /// One past the last position.
+    end: Position,
+    read_to_the_end: bool,
+    /// What `speed` counts from: a moment of the events, and when that was.
+    pace_from: Option<(Timestamp, Instant)>,
+    noted: Instant,
+}
+
+impl Replayer {
+    /// Replays until told to stop.
+    pub(crate) fn run(self) {
+        let mut running: Vec<Running> = Vec::new();
+        let mut looked = None;
+        while !self.stop.load(Ordering::SeqCst) {
+            if looked.is_none_or(|at: Instant| at.elapsed() >= LOOK) {
+                looked = Some(Instant::now());
+                if let Err(error) = self.look(&mut running) {
+                    return self.failure.set(format!("a replay: {error}"));
+                }
+            }
+            let mut busy = false;
+            for replay in &mut running {
+                match self.turn(replay) {
+                    Ok(more) => busy |= more,
+                    Err(error) => return self.failure.set(format!("a replay: {error}")),
+                }
+            }
+            running.retain(|replay| replay.progress.ended_at.is_none());
+            if !busy {
+                std::thread::park_timeout(if running.is_empty() { LOOK } else { TICK });
+            }
+        }
+        running.iter_mut().for_each(|replay| drop(self.note(replay)));
+    }
+
+    /// Begins what was started, ends what was cancelled, forgets what was deleted.
+    fn look(&self, running: &mut Vec<Running>) -> Result<(), ReadError> {
+        let registry = self.resources.current();
+        self.replays.forget(|name| !registry.replays.contains_key(name));
+        for replay in running.iter_mut() {
+            let held = registry.replays.get(&replay.replay.name);
+            if held.is_none_or(|held| held.cancelled_at.is_some()) {
+                self.end(replay)?;
+            }
+        }
+        for (name, replay) in &registry.replays {
+            let known = self.replays.progress(name).map_or_else(|| self.read_note(name), |known| Ok(Some(known)))?;
+            if let Some(known) = known {
+                self.replays.set(name, known);
+            }
+            let ended = known.is_some_and(|known| known.ended_at.is_some());
+            if !ended && !running.iter().any(|running| running.replay.name == *name) {
+                let mut begun = self.begin(&registry, replay, known)?;
+                if replay.cancelled_at.is_some() {
+                    self.end(&mut begun)?;
+                } else {
+                    running.push(begun);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(
+        &self,
+        registry: &Registry,
+        replay: &Replay,
+        known: Option<ReplayProgress>,
+    ) -> Result<Running, ReadError> {
+        let archive = registry.archives.get(&replay.archive).and_then(|archive| archive.pattern.as_deref());
+        let archive = archive.and_then(|pattern| Pattern::parse(pattern).ok());
+        let matcher = Matcher::new(archive.iter().map(|pattern| (0, pattern))).unwrap_or_default();
+        let named = |rule: &&Rule| replay.rules.is_empty() || replay.rules.contains(&rule.name);
+        let filter = Filter::new(registry.rules_of(&replay.bus).filter(named));
+        let (mut lanes, mut feeds) = (Vec::new(), Vec::new());
+        for rule in &filter.rules {
+            let mut fed = Vec::new();
+            for target in registry.targets_of(&replay.bus, rule) {
+                // What happened long ago is nobody's business outside, unless it is sent there by name.
+                if replay.rules.is_empty() && Destination::of(&target.arn).is_outside() {
+                    continue;
+                }
+                let course = Course::Replay(replay.name.clone());
+                let id = LaneId { bus: replay.bus.clone(), rule: rule.clone(), target: target.id.clone(), course };
+                let lane = Arc::new(Lane::new(id, target.clone(), EventKey::default()));
+                self.lanes.insert(lane.clone());
+                lanes.push(lane.clone());
+                fed.push(lane);
+            }
+            feeds.push(fed);
+        }
+        let start = match (known, replay.from_position) {
+            (Some(known), _) => known.position,
+            (None, Some(position)) => Position(position),
+            (None, None) => self.first_since(replay.from)?,
+        };
+        // What is not durable yet when a replay begins is not part of it: it would chase itself for ever.
+        let durable = self.progress.committed();
+        let end = replay.to_position.map_or(durable, |position| Position(position).min(durable));
+        let nothing = ReplayProgress { events: 0, last_at: None, ended_at: None, position: start };
+        let progress = ReplayProgress { position: start, ..known.unwrap_or(nothing) };
+        self.replays.set(&replay.name, progress);
+        Ok(Running {
+            replay: replay.clone(),
+            archive,
+            matcher,
+            scratch: Scratch::default(),
+            filter,
+            feeds,
+            lanes,
+            progress,
+            end,
+            read_to_the_end: false,
+            pace_from: None,
+            noted: Instant::now(),
+        })
+    }
+
+    /// The first position whose group was not written before a moment: times of groups never go back.
+    fn first_since(&self, from: Timestamp) -> Result<Position, ReadError> {
+        let first = self.events.store.first_position()?.unwrap_or(Position(1));
+        let (mut low, mut high) = (first.0, self.progress.committed().0);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let mut at = None;
+            self.events.store.blocks(Position(middle), &mut |stored| {
+                let head = stored.read()?.head();
+                at = Some((head.committed_ns, head.first_position + u64::from(head.count)));
+                Ok(ControlFlow::Break(()))
+            })?;
+            match at {
+                Some((committed_ns, next)) if committed_ns < from.0 => low = next.max(middle + 1),
+                _ => high = middle,
+            }
+        }
+        Ok(Position(low))
+    }
+
+    /// Reads on as far as targets and pace allow; whether there may be more at once.
+    fn turn(&self, running: &mut Running) -> Result<bool, ReadError> {
+        let mut advanced = false;
+        if !running.read_to_the_end && running.room() > READY_MAX / 2 {
+            advanced = self.read(running)?;
+        }
+        if running.read_to_the_end && running.lanes.iter().all(|lane| lane.backlog() == 0 || lane.is_closed()) {
+            self.end(running)?;
+            return Ok(false);
+        }
+        if running.noted.elapsed() >= NOTE {
+            self.note(running)?;
+        }
+        Ok(advanced)
+    }
+
+    fn read(&self, running: &mut Running) -> Result<bool, ReadError> {
+        let before = running.progress.position;
+        let mut gathered: BTreeMap<LaneId, (Arc<Lane>, Vec<Arrival>)> = BTreeMap::new();
+        let mut room = running.room();
+        let mut waits = false;
+        let mut passed_the_end = true;
+        self.events.store.blocks(before, &mut |stored| {
+            let block = stored.read()?;
+            let committed_at = Timestamp(block.head().committed_ns);
+            let mut full = false;
+            block.for_each(|position, shard, record| {
+                let position = Position(position);
+                if full || waits || position < running.progress.position || position >= running.end {
+                    return;
+                }
+                if room < 2 {
+                    full = true;
+                    return;
+                }
+                if running.is_early(committed_at) {
+                    waits = true;
+                    return;
+                }
+                let event = record::event(record);
+                for key in keys_of(position, &event) {
+                    let fed = self.event(running, key, ShardId(shard), committed_at, &event, &mut gathered);
+                    room = room.saturating_sub(usize::from(fed));
+                }
+                running.progress.position = Position(position.0 + 1);
+            });
+            let more = running.progress.position < running.end;
+            passed_the_end = !more;
+            Ok(if more && !full && !waits { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        for (lane, arrivals) in gathered.into_values() {
+            lane.push(arrivals);
+        }
+        self.lanes.ring();
+        running.read_to_the_end = passed_the_end || running.progress.position >= running.end;
+        self.replays.set(&running.replay.name, running.progress);
+        Ok(running.progress.position > before)
+    }
+
+    /// Whether a lane got the event.
+    fn event(
+        &self,
+        running: &mut Running,
+        key: EventKey,
+        shard: ShardId,
+        committed_at: Timestamp,
+        event: &Event,
+        gathered: &mut BTreeMap<LaneId, (Arc<Lane>, Vec<Arrival>)>,
+    ) -> bool {
+        let replay = &running.replay;
+        if bus(event) != replay.bus {
+            return false;
+        }
+        let told = told(key, shard, committed_at, event, Some(&replay.name));
+        let time = told.time();
+        let by_position = replay.from_position.is_some() || replay.to_position.is_some();
+        let within = replay.from <= time && time < replay.to;
+        if !by_position && !within {
+            return false;
+        }
+        if running.archive.is_some() {
+            let json = self.events.json(&super::names::told(key, shard, committed_at, event, None));
+            let matched = running.matcher.matches(json.as_bytes(), &mut running.scratch);
+            if matched.is_ok_and(<[u32]>::is_empty) {
+                return false;
+            }
+        }
+        running.progress.events += 1;
+        running.progress.last_at = Some(time);
+        let matched = if Filter::knows(event) && !running.filter.asks_for_replays() {
+            let names = Names {
+                player: &|player| self.events.player(player).map(|name| name.as_str().to_owned()),
+                species: &|species| {
+                    Some(self.events.world.species_name(species).to_string()).filter(|name| !name.is_empty())
+                },
+            };
+            running.filter.matches_record(&told, &names)
+        } else {
+            running.filter.matches_json(&self.events.json(&told))
+        };
+        let mut fed = false;
+        for lane in matched.iter().flat_map(|rule| &running.feeds[*rule as usize]) {
+            let arrival = Arrival { key, json: None, at: committed_at };
+            let entry = gathered.entry(lane.id().clone()).or_insert_with(|| (lane.clone(), Vec::new()));
+            entry.1.push(arrival);
+            fed = true;
+        }
+        fed
+    }
+
+    /// Everything is delivered, or nothing more is to be.
+    fn end(&self, running: &mut Running) -> Result<(), ReadError> {
+        let name = running.replay.name.clone();
+        let mut batch = Batch::default();
+        self.lanes.remove(|id| id.course == Course::Replay(name.clone()), &mut batch);
+        running.progress.ended_at = Some(self.clock.now());
+        self.note(running)
+    }
+
+    /// Writes down what is delivered for certain; after a restart it goes on from there.
+    fn note(&self, running: &mut Running) -> Result<(), ReadError> {
+        running.noted = Instant::now();
+        let undelivered = running.lanes.iter().filter_map(|lane| lane.oldest()).map(EventKey::position).min();
+        let safe = undelivered.unwrap_or(running.progress.position).min(running.progress.position);
+        let ReplayProgress { events, last_at, ended_at, .. } = running.progress;
+        let mut value = safe.0.to_be_bytes().to_vec();
+        value.extend_from_slice(&events.to_be_bytes());
+        value.extend_from_slice(&last_at.unwrap_or_default().0.to_be_bytes());
+        value.extend_from_slice(&ended_at.unwrap_or_default().0.to_be_bytes());
+        let mut batch = Batch::default();
+        batch.put(Room::Router, note_key(&running.replay.name), value);
+        self.replays.set(&running.replay.name, running.progress);
+        self.depot.write(batch, false).map_err(ReadError::Store)
+    }
+
+    fn read_note(&self, name: &str) -> Result<Option<ReplayProgress>, ReadError> {
+        let Some(value) = self.depot.get(Room::Router, &note_key(name))? else { return Ok(None) };
+        let number = |at: usize| {
+            let bytes = value.get(at * 8..at * 8 + 8).and_then(|bytes| bytes.try_into().ok());
+            bytes
+                .map(u64::from_be_bytes)
+                .ok_or_else(|| ReadError::Store("the progress of a replay is damaged".into()))
+        };
+        let moment = |ns: u64| (ns != 0).then_some(Timestamp(ns));
+        Ok(Some(ReplayProgress {
+            position: Position(number(0)?),
+            events: number(1)?,
+            last_at: moment(number(2)?),
+            ended_at: moment(number(3)?),
+        }))
+    }
+}
+
+impl Running {
+    /// How many more events the fullest lane takes.
+    fn room(&self) -> usize {
+        let backlog = self.lanes.iter().filter(|lane| !lane.is_closed()).map(|lane| lane.backlog()).max();
+        READY_MAX.saturating_sub(usize::try_from(backlog.unwrap_or_default()).unwrap_or(READY_MAX))
+    }
+
+    /// Whether an event is not due yet at the speed that was asked for.
+    fn is_early(&mut self, at: Timestamp) -> bool {
+        if self.replay.speed <= 0.0 {
+            return false;
+        }
+        let (first, since) = *self.pace_from.get_or_insert((at, Instant::now()));
+        Duration::from_nanos(at.ns_since(first)).div_f64(self.replay.speed) > since.elapsed()
+    }
+}
+
+fn note_key(name: &str) -> Vec<u8> {
+    [b"replay\0", name.as_bytes()].concat()
+}
