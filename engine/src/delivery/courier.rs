@@ -171,6 +171,8 @@ impl Courier {
 
     /// Events were delivered.
     pub fn delivered(&self, lane: &Lane, keys: &[EventKey]) {
+        let now = self.now();
+        lane.ingested_at(keys).for_each(|at| self.figures.completed(at, now));
         lane.figures().delivered.fetch_add(keys.len() as u64, Ordering::Relaxed);
         tracing::debug!(rule = lane.id().rule, target = lane.id().target, events = keys.len(), "delivered");
         lane.done(keys.iter().copied());

@@ -240,6 +240,21 @@ impl Lane {
         ready.or_else(|| state.spilled.front().map(|chunk| chunk.first)).or_else(|| state.tail.first().copied())
     }
 
+    /// When these events came in, as far as that is remembered.
+    pub(crate) fn ingested_at(&self, keys: &[EventKey]) -> impl Iterator<Item = Timestamp> + use<> {
+        let state = self.state();
+        let of = |waiting: &&Waiting| keys.contains(&waiting.parcel.key);
+        let known =
+            state.ready.iter().take(keys.len() + 64).filter(of).filter_map(|waiting| waiting.parcel.ingested_at);
+        known.collect::<Vec<_>>().into_iter()
+    }
+
+    /// When the oldest event that waits in memory came in, as far as that is remembered.
+    pub fn oldest_at(&self) -> Option<Timestamp> {
+        let state = self.state();
+        state.ready.iter().find(|waiting| !waiting.done)?.parcel.ingested_at
+    }
+
     /// Whether a new event would be delivered soon, so that its JSON is worth keeping.
     pub(crate) fn wants_json(&self) -> bool {
         let state = self.state();

@@ -8,9 +8,11 @@ use crate::edge::{self, CloseReason};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
+use fakemon_engine::delivery::{Course, LaneFigures, LaneId};
 use fakemon_engine::model::Outcome;
 use fakemon_engine::{Durability, Metrics};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use text::{Text, WHOLE_SECOND_NS};
 
 /// Everything that is counted.
@@ -22,6 +24,7 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoRespo
     world(&mut text, &metrics);
     journal(&mut text, &shared, &metrics);
     connections(&mut text, &(shared.options.read_edge)());
+    bus(&mut text, &shared);
     process(&mut text, &shared);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.finish())
 }
@@ -98,6 +101,61 @@ fn connections(text: &mut Text, edge: &edge::Figures) {
     text.counter("fakemon_messages_sent_total", "Messages to players.", edge.messages_out);
     text.counter("fakemon_messages_refused_total", "Messages answered with an error.", edge.errors);
     text.counter("fakemon_messages_throttled_total", "Throws answered `throttled` by the edge.", edge.throttled);
+}
+
+/// EventBridge's names, under our prefix.
+fn bus(text: &mut Text, shared: &Shared) {
+    let courier = shared.engine.courier();
+    let figures = courier.figures();
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    text.counter("fakemon_events_total", "Events that rules looked at.", count(&figures.events));
+    text.counter("fakemon_matched_events_total", "Of these, matched a rule.", count(&figures.matched_events));
+    text.family("fakemon_triggered_rules_total", "counter", "Events that a rule matched.");
+    for ((bus, rule), matched) in figures.triggered() {
+        text.sample("fakemon_triggered_rules_total", &[("bus", &bus), ("rule", &rule)], matched);
+    }
+    let lanes = courier.lanes().all();
+    let mut family = |name: &str, help: &str, of: fn(&LaneFigures) -> &AtomicU64| {
+        text.family(name, "counter", help);
+        for lane in &lanes {
+            text.sample(name, &labels(lane.id()), count(of(lane.figures())));
+        }
+    };
+    family("fakemon_invocation_attempts_total", "Attempts to deliver.", |lane| &lane.attempts);
+    family("fakemon_invocations_total", "Events delivered.", |lane| &lane.delivered);
+    family("fakemon_retry_invocation_attempts_total", "Attempts that failed and come again.", |lane| &lane.retries);
+    family("fakemon_failed_invocations_total", "Events given up.", |lane| &lane.failed);
+    family("fakemon_invocations_sent_to_dlq_total", "Of these, dead letters.", |lane| &lane.dead_lettered);
+    family("fakemon_invocations_failed_to_be_sent_to_dlq_total", "Of these, lost.", |lane| &lane.dead_letters_failed);
+    family("fakemon_throttled_rules_total", "Deliveries that waited for a rate limit.", |lane| &lane.throttled);
+    text.family("fakemon_backlog_events", "gauge", "Events that wait for a target.");
+    for lane in &lanes {
+        text.sample("fakemon_backlog_events", &labels(lane.id()), lane.backlog());
+    }
+    text.family("fakemon_backlog_age_seconds", "gauge", "Age of the oldest event that waits in memory for a target.");
+    for lane in &lanes {
+        let age_ns = lane.oldest_at().map_or(0, |at| courier.now().ns_since(at));
+        text.sample("fakemon_backlog_age_seconds", &labels(lane.id()), age_ns / 1_000_000 / 1_000);
+    }
+    let (start, _) = figures.latencies_ns();
+    let name = "fakemon_ingestion_to_invocation_start_seconds";
+    text.family(name, "histogram", "Time of an event from its group to the first attempt to deliver it.");
+    text.histogram(name, &[], &start, text::LATENCY_BOUNDS_NS, WHOLE_SECOND_NS);
+    let (_, complete) = figures.latencies_ns();
+    let name = "fakemon_ingestion_to_invocation_complete_seconds";
+    text.family(name, "histogram", "Time of an event from its group to its delivery.");
+    text.histogram(name, &[], &complete, text::LATENCY_BOUNDS_NS, WHOLE_SECOND_NS);
+    let routed = shared.engine.routed_position();
+    text.gauge("fakemon_routed_position", "Rules have looked at all events before it.", routed);
+}
+
+fn labels(id: &LaneId) -> [(&str, &str); 4] {
+    let course = match &id.course {
+        Course::Live => "live",
+        Course::Redrive => "redrive",
+        Course::Replay(_) => "replay",
+    };
+    [("bus", &id.bus), ("rule", &id.rule), ("target", &id.target), ("course", course)]
 }
 
 fn process(text: &mut Text, shared: &Shared) {
