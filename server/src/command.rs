@@ -4,6 +4,7 @@
 pub mod config;
 pub mod info;
 pub mod log;
+pub mod rules;
 pub mod serve;
 pub mod verify;
 
@@ -33,6 +34,8 @@ enum Command {
     Load(load::LoadArgs),
     /// Print events as JSON lines, also beside a running server.
     Log(log::LogArgs),
+    /// Try event patterns on what happened.
+    Rules(rules::RulesArgs),
     /// Decide the whole journal again and compare: outcomes, hash chain, state hashes.
     Verify(verify::VerifyArgs),
     /// Say what is in a data directory.
@@ -78,6 +81,7 @@ fn run_with(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
         Command::Serve(args) => serve::run(args),
         Command::Load(args) => load::run(args),
         Command::Log(args) => log::run(args),
+        Command::Rules(args) => rules::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Info(args) => info::run(args),
         Command::Config => config::run(),

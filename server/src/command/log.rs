@@ -59,7 +59,7 @@ enum Kind {
 
 /// An end of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Bound {
+pub(super) enum Bound {
     Position(Position),
     Time(Timestamp),
 }
@@ -117,7 +117,7 @@ impl Filter<'_> {
             return Ok(end);
         }
         archive.for_each(*next, &mut |recorded| {
-            if self.is_past(recorded) {
+            if is_past(recorded, self.args.to) {
                 end = End::Reached;
                 return ControlFlow::Break(());
             }
@@ -138,20 +138,21 @@ impl Filter<'_> {
         Ok(end)
     }
 
-    fn is_past(&self, recorded: &Recorded) -> bool {
-        match self.args.to {
-            None => false,
-            Some(Bound::Position(last)) => recorded.position > last,
-            Some(Bound::Time(last)) => recorded.committed_at > last,
-        }
-    }
-
     fn passes(&self, event: &Event) -> bool {
         let (player, fakemon) = subjects(event);
         let kinds = &self.args.kind;
         (kinds.is_empty() || kinds.iter().any(|kind| kind.is_of(event)))
             && self.player.is_none_or(|wanted| wanted.is_some() && wanted == player)
             && self.args.fakemon.is_none_or(|wanted| fakemon == Some(FakemonId(wanted)))
+    }
+}
+
+/// Whether an event lies behind the end of a range.
+pub(super) fn is_past(recorded: &Recorded, to: Option<Bound>) -> bool {
+    match to {
+        None => false,
+        Some(Bound::Position(last)) => recorded.position > last,
+        Some(Bound::Time(last)) => recorded.committed_at > last,
     }
 }
 
@@ -198,7 +199,7 @@ fn print(archive: &Archive, recorded: &Recorded, out: &mut impl Write) -> io::Re
 }
 
 /// Where to begin: the times of the journal never go back, so a time is found by halving.
-fn start(archive: &Archive, from: Option<Bound>) -> anyhow::Result<Position> {
+pub(super) fn start(archive: &Archive, from: Option<Bound>) -> anyhow::Result<Position> {
     let first = archive.first_position();
     let time = match from {
         None => return Ok(first),
@@ -225,7 +226,7 @@ fn committed_at(archive: &Archive, position: Position) -> anyhow::Result<Option<
     Ok(at)
 }
 
-fn parse_bound(text: &str) -> Result<Bound, String> {
+pub(super) fn parse_bound(text: &str) -> Result<Bound, String> {
     if let Ok(position) = text.parse() {
         return Ok(Bound::Position(Position(position)));
     }

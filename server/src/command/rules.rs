@@ -1,0 +1,176 @@
+//! `fakemon rules test`: what a pattern would have matched in the journal, before a rule with it is switched on; from a
+//! dead data directory or beside a running server.
+
+use super::DataArg;
+use super::log::{Bound, is_past, parse_bound, start};
+use anyhow::Context;
+use comfy_table::Table;
+use fakemon_engine::archive::{Archive, Recorded};
+use fakemon_engine::envelope::{Facet, Told, bus, kind};
+use fakemon_engine::model::Event;
+use fakemon_engine::pattern::{Explanation, Matcher, Pattern, Scratch};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+/// What to do with rules.
+#[derive(Debug, clap::Args)]
+pub struct RulesArgs {
+    #[command(subcommand)]
+    command: RulesCommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum RulesCommand {
+    /// Say what a pattern would have matched in the journal.
+    Test(TestArgs),
+}
+
+/// What to try, and on what.
+#[derive(Debug, clap::Args)]
+struct TestArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// A file with the event pattern.
+    #[arg(long, value_name = "FILE")]
+    pattern: PathBuf,
+    /// Only events of this bus.
+    #[arg(long, value_name = "NAME", default_value = "fakemon")]
+    bus: String,
+    /// From this position, or this time of the journal (RFC 3339), on.
+    #[arg(long, value_name = "POSITION|TIME", value_parser = parse_bound)]
+    from: Option<Bound>,
+    /// Up to this position, or this time of the journal, included.
+    #[arg(long, value_name = "POSITION|TIME", value_parser = parse_bound)]
+    to: Option<Bound>,
+    /// Show at most so many of the events that match.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    samples: usize,
+    /// Instead of the journal: a file with one event; say which field matches and which does not.
+    #[arg(long, value_name = "FILE")]
+    explain: Option<PathBuf>,
+    /// The result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was found.
+#[derive(Default)]
+struct Found {
+    /// By detail-type: events, and those that matched.
+    counts: BTreeMap<String, (u64, u64)>,
+    samples: Vec<String>,
+}
+
+/// Tries.
+pub fn run(args: RulesArgs) -> anyhow::Result<()> {
+    let RulesCommand::Test(args) = args.command;
+    let text = read(&args.pattern)?;
+    let pattern = Pattern::parse(text.trim()).with_context(|| args.pattern.display().to_string())?;
+    if let Some(event) = &args.explain {
+        let explanation = pattern.explain(read(event)?.as_bytes()).with_context(|| event.display().to_string())?;
+        return say_why(&explanation, args.json);
+    }
+    let archive = Archive::open(&args.data.data)?;
+    let found =
+        test(&archive, &pattern, &args).with_context(|| format!("data directory {}", args.data.data.display()))?;
+    say(&found, args.json)
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))
+}
+
+fn test(archive: &Archive, pattern: &Pattern, args: &TestArgs) -> anyhow::Result<Found> {
+    let matcher = Matcher::new([(0, pattern)])?;
+    let (mut scratch, mut found, mut json) = (Scratch::default(), Found::default(), String::new());
+    let progress = ProgressBar::new(archive.end_position().0); // drawn on a terminal only
+    progress.set_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} {eta}").expect("a valid template"));
+    archive.for_each(start(archive, args.from)?, &mut |recorded| {
+        if is_past(recorded, args.to) {
+            return ControlFlow::Break(());
+        }
+        if recorded.position.0 % 65_536 == 0 {
+            progress.set_position(recorded.position.0);
+        }
+        if bus(&recorded.event) != args.bus {
+            return ControlFlow::Continue(());
+        }
+        for facet in facets(&recorded.event) {
+            json.clear();
+            told(recorded, facet).write(&mut json, |id| archive.player_name(id), |id| archive.species_name(id));
+            let matched = matcher.matches(json.as_bytes(), &mut scratch).is_ok_and(|rules| !rules.is_empty());
+            let (_, detail_type) = kind(&recorded.event, facet);
+            let counts = match found.counts.get_mut(detail_type) {
+                Some(counts) => counts,
+                None => found.counts.entry(detail_type.to_owned()).or_default(),
+            };
+            counts.0 += 1;
+            counts.1 += u64::from(matched);
+            if matched && found.samples.len() < args.samples {
+                found.samples.push(json.clone());
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    progress.finish_and_clear();
+    Ok(found)
+}
+
+fn facets(event: &Event) -> impl Iterator<Item = Facet> + use<> {
+    let attempt = matches!(event, Event::Attempt { .. }).then_some(Facet::Attempt);
+    attempt.into_iter().chain([Facet::Happened])
+}
+
+fn told(recorded: &Recorded, facet: Facet) -> Told<'_> {
+    let Recorded { position, shard, committed_at, event } = recorded;
+    Told { position: *position, facet, shard: *shard, committed_at: *committed_at, event, replay: None }
+}
+
+fn say(found: &Found, as_json: bool) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    let sum = |of: fn(&(u64, u64)) -> u64| found.counts.values().map(of).sum::<u64>();
+    if as_json {
+        let kinds: Vec<Value> = found
+            .counts
+            .iter()
+            .map(|(kind, (events, matched))| json!({ "detail_type": kind, "events": events, "matched": matched }))
+            .collect();
+        let samples: Vec<Value> = found.samples.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
+        let all = json!({ "events": sum(|counts| counts.0), "matched": sum(|counts| counts.1),
+                          "by_detail_type": kinds, "samples": samples });
+        return Ok(writeln!(out, "{all}")?);
+    }
+    let mut table = Table::new();
+    table.set_header(["detail-type", "events", "matched"]);
+    for (kind, (events, matched)) in &found.counts {
+        table.add_row([kind.clone(), events.to_string(), matched.to_string()]);
+    }
+    table.add_row(["all".to_owned(), sum(|counts| counts.0).to_string(), sum(|counts| counts.1).to_string()]);
+    writeln!(out, "{table}")?;
+    for sample in &found.samples {
+        writeln!(out, "{sample}")?;
+    }
+    Ok(())
+}
+
+fn say_why(explanation: &Explanation, as_json: bool) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    if as_json {
+        let field = |field: &fakemon_engine::pattern::FieldVerdict| json!({ "path": field.path, "alternative": field.alternative, "values": field.values, "met": field.met });
+        let fields: Vec<Value> = explanation.fields.iter().map(field).collect();
+        return Ok(writeln!(out, "{}", json!({ "matches": explanation.matches, "fields": fields }))?);
+    }
+    writeln!(out, "{}", if explanation.matches { "it matches" } else { "it does not match" })?;
+    let mut table = Table::new();
+    table.set_header(["alternative", "field", "the event has", ""]);
+    for field in &explanation.fields {
+        let values = if field.values.is_empty() { "nothing".to_owned() } else { field.values.join(", ") };
+        let met = if field.met { "met" } else { "not met" };
+        table.add_row([field.alternative.to_string(), field.path.clone(), values, met.to_owned()]);
+    }
+    Ok(writeln!(out, "{table}")?)
+}
