@@ -19,7 +19,7 @@ pub use figures::BusFigures;
 pub(crate) use known::Known;
 pub use lane::{Course, Lane, LaneFigures, LaneId, Parcel};
 pub use lanes::Lanes;
-pub(crate) use names::Events;
+pub(crate) use names::{Events, Journal};
 pub(crate) use replay::Replayer;
 pub use replay::{ReplayProgress, Replays};
 pub(crate) use router::Router;

@@ -5,7 +5,7 @@ use crate::client::Client;
 use crate::clock::Clock;
 use crate::clockwork::Clockwork;
 use crate::cores::{self, Core, Door, Ears};
-use crate::delivery::{BusFigures, Courier, Events, Known, Lanes, Replayer, Replays, Router};
+use crate::delivery::{BusFigures, Courier, Events, Journal, Known, Lanes, Replayer, Replays, Router};
 use crate::failure::Failure;
 use crate::follow::{BUS, FOLLOWERS, Follower, SNAPSHOT, WORLD};
 use crate::ids::{Position, ShardId, SpeciesId, Timestamp, mix};
@@ -40,7 +40,15 @@ pub struct Engine(Arc<Running>);
 
 struct Running {
     shared: Arc<Shared>,
+    /// What holds the databases open until it is closed; clients have no part in it.
+    bus: Bus,
     threads: Mutex<Option<Threads>>,
+}
+
+struct Bus {
+    courier: Courier,
+    depot: Arc<Depot>,
+    replays: Arc<Replays>,
 }
 
 struct Threads {
@@ -111,7 +119,7 @@ impl Engine {
         let bus_fail = |error: ReadError| OpenError(format!("the bus: {error}"));
         let queues = Arc::new(Queues::open(depot.clone()).map_err(bus_fail)?);
         let registry = Arc::new(recovered.registry);
-        let events = Events { store: store.clone(), players: registry.clone(), world: world.clone() };
+        let events = Events { journal: Journal::new(store.clone()), players: registry.clone(), world: world.clone() };
         let resources = Arc::new(resources);
         let courier = Courier {
             lanes: Arc::new(Lanes::new(depot.clone())),
@@ -123,6 +131,7 @@ impl Engine {
             seed: Arc::new(AtomicU64::new(clock.now().0)),
         };
         let (doors, ears): (Vec<_>, Vec<_>) = doors(options.cores)?.into_iter().unzip();
+        let bus = Bus { courier, depot, replays: Arc::default() };
         let shared = Arc::new(Shared {
             rules,
             species,
@@ -141,9 +150,6 @@ impl Engine {
             world_figures: Arc::default(),
             next_fakemon_id: AtomicU64::new(recovered.next_fakemon_id),
             resources,
-            courier,
-            replays: Arc::default(),
-            depot,
             options,
         });
         let mut cores = Vec::new();
@@ -164,11 +170,11 @@ impl Engine {
         let router = Router::open(
             follower(BUS).beginning_at(known.next),
             shared.progress.clone(),
-            shared.depot.clone(),
+            bus.depot.clone(),
             known,
-            shared.courier.lanes.clone(),
-            shared.courier.events.clone(),
-            shared.courier.figures.clone(),
+            bus.courier.lanes.clone(),
+            bus.courier.events.clone(),
+            bus.courier.figures.clone(),
             shared.failure.clone(),
         );
         let router = match router.map_err(bus_fail) {
@@ -180,11 +186,11 @@ impl Engine {
         };
         let stop_inside: Arc<AtomicBool> = Arc::default();
         let replayer = Replayer {
-            depot: shared.depot.clone(),
-            lanes: shared.courier.lanes.clone(),
-            events: shared.courier.events.clone(),
+            depot: bus.depot.clone(),
+            lanes: bus.courier.lanes.clone(),
+            events: bus.courier.events.clone(),
             resources: shared.resources.clone(),
-            replays: shared.replays.clone(),
+            replays: bus.replays.clone(),
             progress: shared.progress.clone(),
             failure: shared.failure.clone(),
             clock,
@@ -244,7 +250,7 @@ impl Engine {
             stop_inside,
             stop_followers,
         };
-        let engine = Engine(Arc::new(Running { shared, threads: Mutex::new(Some(threads)) }));
+        let engine = Engine(Arc::new(Running { shared, bus, threads: Mutex::new(Some(threads)) }));
         let client = engine.client().map_err(|error| OpenError(error.to_string()))?;
         engine.carry("deliveries", Carrier::Own(Box::new(client)));
         Ok(engine)
@@ -257,22 +263,22 @@ impl Engine {
 
     /// Hands out events to targets: for whoever carries them outside.
     pub fn courier(&self) -> &Courier {
-        &self.shared().courier
+        &self.0.bus.courier
     }
 
     /// How far replays are.
     pub fn replays(&self) -> &Replays {
-        &self.shared().replays
+        &self.0.bus.replays
     }
 
     /// Secrets of connections.
     pub fn secrets(&self) -> Secrets {
-        Secrets(self.shared().depot.clone())
+        Secrets(self.0.bus.depot.clone())
     }
 
     /// The queues.
     pub fn queues(&self) -> &Arc<Queues> {
-        &self.shared().courier.queues
+        &self.0.bus.courier.queues
     }
 
     /// All events before it were looked at by the rules of their bus, and stand on the lanes of their targets.
@@ -289,7 +295,7 @@ impl Engine {
     fn carry(&self, name: &str, carrier: Carrier) {
         let mut threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(threads) = threads.as_mut() else { return };
-        let courier = self.shared().courier.clone();
+        let courier = self.0.bus.courier.clone();
         let (stop, failure) = (threads.stop_inside.clone(), self.shared().failure.clone());
         let inside = Inside { courier, carrier, stop, failure };
         threads.inside.push(spawn(name, move || inside.run()));
@@ -416,6 +422,8 @@ impl Running {
             follower.thread().unpark();
             join(follower, &self.shared.failure);
         }
+        self.bus.courier.events.journal.close();
+        self.bus.depot.close();
     }
 }
 

@@ -4,10 +4,9 @@ use crate::bus::Resources;
 use crate::clock::Clock;
 use crate::clockwork::WorldFigures;
 use crate::cores::Door;
-use crate::delivery::{Courier, Replays};
 use crate::failure::Failure;
 use crate::ids::{FakemonId, SpeciesId};
-use crate::journal::{Depot, Desk, Progress};
+use crate::journal::{Desk, Progress};
 use crate::metrics::{GroupFigures, ThrowFigures};
 use crate::options::Options;
 use crate::outbox::Outboxes;
@@ -39,9 +38,6 @@ pub(crate) struct Shared {
     pub(crate) world_figures: Arc<WorldFigures>,
     pub(crate) next_fakemon_id: AtomicU64,
     pub(crate) resources: Arc<Resources>,
-    pub(crate) depot: Arc<Depot>,
-    pub(crate) courier: Courier,
-    pub(crate) replays: Arc<Replays>,
 }
 
 impl Shared {

@@ -234,8 +234,8 @@ fn notice_signals(shared: Arc<Shared>) -> anyhow::Result<()> {
 
 fn router(shared: Arc<Shared>) -> Router {
     Router::new()
-        .route("/", get(page::index).post(aws::post))
-        .route("/123456789012/{queue}", post(aws::post))
+        .route("/", get(page::index).post(aws::post).layer(DefaultBodyLimit::max(aws::BODY_BYTES_MAX)))
+        .route("/123456789012/{queue}", post(aws::post).layer(DefaultBodyLimit::max(aws::BODY_BYTES_MAX)))
         .route("/page.css", get(page::style))
         .route("/page.js", get(page::script))
         .route("/figures", get(page::figures))
@@ -248,7 +248,7 @@ fn router(shared: Arc<Shared>) -> Router {
             let message = "this path does not answer to this method; see the header allow";
             Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
         })
-        .layer(DefaultBodyLimit::max(aws::BODY_BYTES_MAX))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(gate::pass))
         .with_state(shared)
 }

@@ -8,15 +8,34 @@ use crate::players::Registry;
 use crate::record;
 use crate::world::World;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Positions between two wanted events over which it reads on instead of seeking.
 const READ_ON: u64 = 50_000;
 
+/// The journal, as long as the engine is open.
+pub(crate) struct Journal(RwLock<Option<Arc<Store>>>);
+
+impl Journal {
+    pub(crate) fn new(store: Arc<Store>) -> Arc<Journal> {
+        Arc::new(Journal(RwLock::new(Some(store))))
+    }
+
+    pub(crate) fn store(&self) -> Result<Arc<Store>, ReadError> {
+        let held = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        held.ok_or_else(|| ReadError::Store("the engine is closed".into()))
+    }
+
+    /// Lets go of the files.
+    pub(crate) fn close(&self) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
 /// Reads events of the journal by their keys.
 #[derive(Clone)]
 pub(crate) struct Events {
-    pub(crate) store: Arc<Store>,
+    pub(crate) journal: Arc<Journal>,
     pub(crate) players: Arc<Registry>,
     pub(crate) world: Arc<World>,
 }
@@ -38,10 +57,11 @@ impl Events {
         keys: &[EventKey],
         visit: &mut dyn FnMut(EventKey, ShardId, Timestamp, &Event),
     ) -> Result<(), ReadError> {
+        let store = self.journal.store()?;
         let mut left = keys;
         while let Some(first) = left.first() {
             let before = left.len();
-            self.store.blocks(first.position(), &mut |stored| {
+            store.blocks(first.position(), &mut |stored| {
                 let block = stored.read()?;
                 let head = block.head();
                 let end = head.first_position + u64::from(head.count);

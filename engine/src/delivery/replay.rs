@@ -208,12 +208,13 @@ impl Replayer {
 
     /// The first position whose group was not written before a moment: times of groups never go back.
     fn first_since(&self, from: Timestamp) -> Result<Position, ReadError> {
-        let first = self.events.store.first_position()?.unwrap_or(Position(1));
+        let store = self.events.journal.store()?;
+        let first = store.first_position()?.unwrap_or(Position(1));
         let (mut low, mut high) = (first.0, self.progress.committed().0);
         while low < high {
             let middle = low + (high - low) / 2;
             let mut at = None;
-            self.events.store.blocks(Position(middle), &mut |stored| {
+            store.blocks(Position(middle), &mut |stored| {
                 let head = stored.read()?.head();
                 at = Some((head.committed_ns, head.first_position + u64::from(head.count)));
                 Ok(ControlFlow::Break(()))
@@ -248,7 +249,7 @@ impl Replayer {
         let mut room = running.room();
         let mut waits = false;
         let mut passed_the_end = true;
-        self.events.store.blocks(before, &mut |stored| {
+        self.events.journal.store()?.blocks(before, &mut |stored| {
             let block = stored.read()?;
             let committed_at = Timestamp(block.head().committed_ns);
             let mut full = false;

@@ -10,6 +10,7 @@ use rocksdb::{
 };
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 /// A room of the depot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,24 +40,31 @@ pub(crate) type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'v;
 
 /// The depot of a data directory.
 pub(crate) struct Depot {
-    db: DB,
+    /// None once the engine is closed: whoever still holds the depot does not hold its files.
+    db: RwLock<Option<DB>>,
 }
 
 impl Depot {
     /// Opens or makes the depot of a data directory.
     pub(crate) fn open(dir: &Path) -> Result<Depot, OpenError> {
         let db = DB::open_cf_descriptors(&database_options(), dir.join("bus"), families());
-        Ok(Depot { db: db.map_err(|error| fail(dir, &error))? })
+        Ok(Depot { db: RwLock::new(Some(db.map_err(|error| fail(dir, &error))?)) })
     }
 
-    fn family(&self, room: Room) -> &ColumnFamily {
-        let (_, name) = ROOMS[room as usize];
-        self.db.cf_handle(name).expect("all families are opened with the depot")
+    /// Lets go of the files.
+    pub(crate) fn close(&self) {
+        *self.db.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn held(&self) -> RwLockReadGuard<'_, Option<DB>> {
+        self.db.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What lies under a key.
     pub(crate) fn get(&self, room: Room, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
-        Ok(self.db.get_cf(self.family(room), key)?)
+        let held = self.held();
+        let db = held.as_ref().ok_or_else(closed)?;
+        Ok(db.get_cf(family(db, room), key)?)
     }
 
     /// Visits keys and values in order, of keys from `from` that begin with `prefix`, until the visitor breaks.
@@ -69,7 +77,9 @@ impl Depot {
     ) -> Result<(), ReadError> {
         let start = from.max(prefix);
         let mode = IteratorMode::From(start, Direction::Forward);
-        for entry in self.db.iterator_cf_opt(self.family(room), scan_options(), mode) {
+        let held = self.held();
+        let db = held.as_ref().ok_or_else(closed)?;
+        for entry in db.iterator_cf_opt(family(db, room), scan_options(), mode) {
             let (key, value) = entry?;
             if !key.starts_with(prefix) || visit(&key, &value).is_break() {
                 break;
@@ -81,18 +91,29 @@ impl Depot {
     /// Writes all of a batch or nothing of it. With `sync` it is on the disk after this; without, it survives the end of
     /// the process, not a power cut.
     pub(crate) fn write(&self, batch: Batch, sync: bool) -> Result<(), String> {
+        let held = self.held();
+        let db = held.as_ref().ok_or_else(|| closed().to_string())?;
         let mut written = WriteBatch::default();
         for change in batch.0 {
             match change {
-                Change::Put(room, key, value) => written.put_cf(self.family(room), key, value),
-                Change::Delete(room, key) => written.delete_cf(self.family(room), key),
-                Change::DeleteRange(room, from, to) => written.delete_range_cf(self.family(room), from, to),
+                Change::Put(room, key, value) => written.put_cf(family(db, room), key, value),
+                Change::Delete(room, key) => written.delete_cf(family(db, room), key),
+                Change::DeleteRange(room, from, to) => written.delete_range_cf(family(db, room), from, to),
             }
         }
         let mut options = WriteOptions::default();
         options.set_sync(sync);
-        self.db.write_opt(written, &options).map_err(|error| explain_write(&error))
+        db.write_opt(written, &options).map_err(|error| explain_write(&error))
     }
+}
+
+fn family(db: &DB, room: Room) -> &ColumnFamily {
+    let (_, name) = ROOMS[room as usize];
+    db.cf_handle(name).expect("all families are opened with the depot")
+}
+
+fn closed() -> ReadError {
+    ReadError::Store("the engine is closed".into())
 }
 
 /// Changes that happen together.
