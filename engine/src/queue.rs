@@ -9,7 +9,7 @@
 use crate::ids::{Timestamp, mix};
 use crate::journal::{Batch, Depot, ReadError, Room};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +17,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub const MESSAGES_MAX: usize = 1_000_000;
 /// Messages of one queue that were received and are neither deleted nor visible again.
 pub const IN_FLIGHT_MAX: usize = 120_000;
+/// Messages that one call lets go because they are too old, so that no caller pays for all of them.
+const EXPIRED_MAX: usize = 10_000;
+/// Messages beyond those asked for that one call sends to the dead-letter queue.
+const MOVED_MAX: usize = 64;
 
 /// A value that goes with a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,11 +127,70 @@ struct Slot {
     visible_at: u64,
 }
 
+/// Who waits stands in `ready` or in `hidden`, never in both: receiving costs the same whatever is in flight.
 #[derive(Default)]
 struct Queue {
     slots: BTreeMap<u64, Slot>,
+    ready: BTreeSet<u64>,
+    /// When it becomes visible, and its sequence number.
+    hidden: BTreeSet<(u64, u64)>,
+    /// Those of `hidden` that nobody received yet.
+    delayed: usize,
     next: u64,
     reserved: usize,
+}
+
+impl Queue {
+    /// Puts a message where its slot says; it may have been somewhere else.
+    fn put(&mut self, sequence: u64, slot: Slot) {
+        self.remove(sequence);
+        self.slots.insert(sequence, slot);
+        if slot.visible_at == 0 {
+            self.ready.insert(sequence);
+        } else {
+            self.hidden.insert((slot.visible_at, sequence));
+            self.delayed += usize::from(slot.receives == 0);
+        }
+    }
+
+    fn remove(&mut self, sequence: u64) -> Option<Slot> {
+        let slot = self.slots.remove(&sequence)?;
+        if !self.ready.remove(&sequence) && self.hidden.remove(&(slot.visible_at, sequence)) {
+            self.delayed -= usize::from(slot.receives == 0);
+        }
+        Some(slot)
+    }
+
+    /// Those whose time has come are visible again.
+    fn show_due(&mut self, now: Timestamp) {
+        while let Some(&(visible_at, sequence)) = self.hidden.first().filter(|(at, _)| *at <= now.0) {
+            self.hidden.remove(&(visible_at, sequence));
+            self.ready.insert(sequence);
+            self.delayed -= usize::from(self.slots.get(&sequence).is_some_and(|slot| slot.receives == 0));
+        }
+    }
+
+    fn in_flight(&self) -> usize {
+        self.hidden.len() - self.delayed
+    }
+
+    /// Marks a visible message as received.
+    fn take(&mut self, sequence: u64, visibility_s: u32, now: Timestamp) -> Slot {
+        let mut slot = self.remove(sequence).expect("who is visible has a slot");
+        slot.receives = slot.receives.saturating_add(1);
+        slot.first_received_at = if slot.receives == 1 { now.0 } else { slot.first_received_at };
+        slot.visible_at = now.plus_ns(u64::from(visibility_s) * 1_000_000_000).0.max(1);
+        self.put(sequence, slot);
+        slot
+    }
+
+    fn forget_expired(&mut self, queue: &str, expired: u64, batch: &mut Batch) {
+        for _ in 0..EXPIRED_MAX {
+            let Some((&sequence, _)) = self.slots.first_key_value().filter(|(at, _)| **at < expired) else { break };
+            self.remove(sequence);
+            forget(queue, sequence, batch);
+        }
+    }
 }
 
 type Wake = Box<dyn Fn(&str) + Send + Sync>;
@@ -149,13 +212,20 @@ fn row(queue: &str, kind: u8, sequence: u64) -> Vec<u8> {
 impl Queues {
     pub(crate) fn open(depot: Arc<Depot>) -> Result<Queues, ReadError> {
         let mut queues: HashMap<String, Queue> = HashMap::new();
-        let mut sound = true;
+        let (mut sound, mut left_over) = (true, Batch::default());
         depot.scan(Room::Queues, b"", b"", &mut |key, value| {
-            sound &= read_row(key, value, &mut queues).is_some();
+            match read_row(key, value, &mut queues) {
+                Some(Row::Used) => (),
+                Some(Row::LeftOver) => left_over.delete(Room::Queues, key),
+                None => sound = false,
+            }
             ControlFlow::Continue(())
         })?;
         if !sound {
             return Err(ReadError::Store("a row of `queues` is damaged".into()));
+        }
+        if !left_over.is_empty() {
+            depot.write(left_over, false).map_err(ReadError::Store)?;
         }
         Ok(Queues { depot, queues: Mutex::new(queues), wakes: Mutex::default() })
     }
@@ -210,7 +280,7 @@ impl Queues {
         let state = held.entry(queue.to_owned()).or_default();
         state.reserved -= slots.len();
         written.map_err(QueueError::Store)?;
-        state.slots.extend(slots);
+        slots.into_iter().for_each(|(sequence, slot)| state.put(sequence, slot));
         drop(held);
         self.wakes.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|wake| wake(queue));
         Ok(sent)
@@ -243,60 +313,115 @@ impl Queues {
         redrive: Option<&Redrive>,
         now: Timestamp,
     ) -> Result<Vec<Received>, QueueError> {
-        let mut batch = Batch::default();
-        let mut received = Vec::new();
-        let mut moved = Vec::new();
+        let (mut batch, mut away) = (Batch::default(), Batch::default());
+        let (mut received, mut moved, mut copies) = (Vec::new(), Vec::new(), Vec::new());
         let mut held = self.held();
         let state = held.entry(queue.to_owned()).or_default();
         let expired = now.0.saturating_sub(u64::from(retention_s) * 1_000_000_000);
-        while let Some((&sequence, _)) = state.slots.first_key_value().filter(|(sequence, _)| **sequence < expired) {
-            state.slots.remove(&sequence);
-            forget(queue, sequence, &mut batch);
+        state.forget_expired(queue, expired, &mut batch);
+        state.show_due(now);
+        if max > 0 && state.in_flight() >= IN_FLIGHT_MAX {
+            return Err(QueueError::OverLimit);
         }
-        let due: Vec<u64> = state
-            .slots
-            .iter()
-            .filter(|(_, slot)| slot.visible_at <= now.0)
-            .map(|(at, _)| *at)
-            .take(max + 64)
-            .collect();
+        let due: Vec<u64> = state.ready.range(expired..).copied().take(max + MOVED_MAX).collect();
         for sequence in due {
             if received.len() == max {
                 break;
             }
-            let Some(text) = self.depot.get(Room::Queues, &row(queue, b'm', sequence))? else {
-                state.slots.remove(&sequence);
+            let Some(message) = self.read(queue, sequence)? else {
+                state.remove(sequence); // a purge was quicker
                 continue;
             };
-            let message: Message =
-                serde_json::from_slice(&text).map_err(|error| QueueError::Store(format!("a message: {error}")))?;
-            let slot = state.slots.get_mut(&sequence).expect("it was just there");
-            if let Some(redrive) = redrive.filter(|redrive| slot.receives >= redrive.receives_max) {
-                state.slots.remove(&sequence);
-                forget(queue, sequence, &mut batch);
-                let Message { body, attributes, .. } = message;
-                moved.push((redrive.queue.clone(), NewMessage { body, attributes, delay_s: 0 }));
+            let receives = state.slots.get(&sequence).map_or(0, |slot| slot.receives);
+            if redrive.is_some_and(|redrive| receives >= redrive.receives_max) {
+                moved.extend(state.remove(sequence).map(|slot| (sequence, slot)));
+                forget(queue, sequence, &mut away);
+                copies.push(NewMessage { body: message.body, attributes: message.attributes, delay_s: 0 });
                 continue;
             }
-            slot.receives += 1;
-            slot.first_received_at = if slot.receives == 1 { now.0 } else { slot.first_received_at };
-            slot.visible_at = now.plus_ns(u64::from(visibility_s) * 1_000_000_000).0.max(1);
+            let slot = state.take(sequence, visibility_s, now);
             batch.put(Room::Queues, row(queue, b's', sequence), slot.value());
-            received.push(Received {
-                handle: handle(sequence, slot.receives),
-                receives: slot.receives,
-                first_received_at: Timestamp(slot.first_received_at),
-                message,
-            });
+            received.push(Received::of(message, slot));
         }
         drop(held);
         if !batch.is_empty() {
             self.depot.write(batch, false).map_err(QueueError::Store)?;
         }
-        for (queue, message) in moved {
-            self.enqueue(&queue, vec![message], Batch::default(), false, now)?;
+        if let Some(redrive) = redrive.filter(|_| !copies.is_empty()) {
+            // One write: a message is in the one queue or in the other, whenever the process ends.
+            let done = self.enqueue(&redrive.queue, copies, away, false, now);
+            self.stay_unless(done, queue, moved, visibility_s, now)?;
         }
         Ok(received)
+    }
+
+    /// Messages that could not be moved stay, hidden for a while.
+    fn stay_unless(
+        &self,
+        done: Result<Vec<Message>, QueueError>,
+        queue: &str,
+        moved: Vec<(u64, Slot)>,
+        visibility_s: u32,
+        now: Timestamp,
+    ) -> Result<(), QueueError> {
+        let Err(error) = done else { return Ok(()) };
+        let mut held = self.held();
+        let state = held.entry(queue.to_owned()).or_default();
+        for (sequence, slot) in moved {
+            let visible_at = now.plus_ns(u64::from(visibility_s) * 1_000_000_000).0.max(1);
+            state.put(sequence, Slot { visible_at, ..slot });
+        }
+        if matches!(error, QueueError::Full) { Ok(()) } else { Err(error) }
+    }
+
+    fn read(&self, queue: &str, sequence: u64) -> Result<Option<Message>, QueueError> {
+        let Some(text) = self.depot.get(Room::Queues, &row(queue, b'm', sequence))? else { return Ok(None) };
+        serde_json::from_slice(&text).map(Some).map_err(|error| QueueError::Store(format!("a message: {error}")))
+    }
+
+    /// The first visible message behind a sequence number. It stays visible, and nobody received it.
+    ///
+    /// # Errors
+    /// When the depot cannot be read.
+    pub fn next_after(&self, queue: &str, after: u64, now: Timestamp) -> Result<Option<Message>, QueueError> {
+        let mut after = after;
+        loop {
+            let mut held = self.held();
+            let Some(state) = held.get_mut(queue) else { return Ok(None) };
+            state.show_due(now);
+            let Some(sequence) = state.ready.range(after.saturating_add(1)..).next().copied() else {
+                return Ok(None);
+            };
+            drop(held);
+            if let Some(message) = self.read(queue, sequence)? {
+                return Ok(Some(message));
+            }
+            after = sequence; // gone meanwhile
+        }
+    }
+
+    /// Receives this very message, however often it was received before; none when it is not visible any more.
+    ///
+    /// # Errors
+    /// When the depot cannot be read or written.
+    pub fn receive_one(
+        &self,
+        queue: &str,
+        sequence: u64,
+        visibility_s: u32,
+        now: Timestamp,
+    ) -> Result<Option<Received>, QueueError> {
+        let Some(message) = self.read(queue, sequence)? else { return Ok(None) };
+        let mut held = self.held();
+        let Some(state) = held.get_mut(queue).filter(|state| state.ready.contains(&sequence)) else {
+            return Ok(None);
+        };
+        let slot = state.take(sequence, visibility_s, now);
+        drop(held);
+        let mut batch = Batch::default();
+        batch.put(Room::Queues, row(queue, b's', sequence), slot.value());
+        self.depot.write(batch, false).map_err(QueueError::Store)?;
+        Ok(Some(Received::of(message, slot)))
     }
 
     /// Deletes a message by the handle of its last receipt; one that is gone already is no error.
@@ -306,7 +431,7 @@ impl Queues {
     pub fn delete(&self, queue: &str, receipt: &str) -> Result<(), QueueError> {
         let (sequence, _) = read_handle(receipt).ok_or(QueueError::Handle)?;
         let mut batch = Batch::default();
-        if self.held().get_mut(queue).and_then(|state| state.slots.remove(&sequence)).is_some() {
+        if self.held().get_mut(queue).and_then(|state| state.remove(sequence)).is_some() {
             forget(queue, sequence, &mut batch);
             self.depot.write(batch, false).map_err(QueueError::Store)?;
         }
@@ -327,9 +452,12 @@ impl Queues {
         let (sequence, receives) = read_handle(receipt).ok_or(QueueError::Handle)?;
         let mut batch = Batch::default();
         let mut held = self.held();
-        let slot = held.get_mut(queue).and_then(|state| state.slots.get_mut(&sequence));
-        let slot = slot.filter(|slot| slot.receives == receives).ok_or(QueueError::Handle)?;
+        let state = held.get_mut(queue).ok_or(QueueError::Handle)?;
+        let slot = state.slots.get(&sequence).filter(|slot| slot.receives == receives);
+        let mut slot = *slot.ok_or(QueueError::Handle)?;
+        state.remove(sequence);
         slot.visible_at = now.plus_ns(u64::from(visibility_s) * 1_000_000_000).0;
+        state.put(sequence, slot);
         batch.put(Room::Queues, row(queue, b's', sequence), slot.value());
         drop(held);
         self.depot.write(batch, false).map_err(QueueError::Store)?;
@@ -343,7 +471,7 @@ impl Queues {
     /// When the depot cannot be written.
     pub fn purge(&self, queue: &str) -> Result<(), QueueError> {
         if let Some(state) = self.held().get_mut(queue) {
-            state.slots.clear();
+            *state = Queue { next: state.next, reserved: state.reserved, ..Queue::default() };
         }
         let mut batch = Batch::default();
         let prefix = [queue.as_bytes(), &[0]].concat();
@@ -353,22 +481,21 @@ impl Queues {
 
     /// How many messages there are.
     pub fn counts(&self, queue: &str, now: Timestamp) -> Counts {
-        let mut counts = Counts::default();
-        if let Some(state) = self.held().get(queue) {
-            for slot in state.slots.values() {
-                match slot {
-                    Slot { visible_at, .. } if *visible_at <= now.0 => counts.visible += 1,
-                    Slot { receives: 0, .. } => counts.delayed += 1,
-                    Slot { .. } => counts.in_flight += 1,
-                }
-            }
-        }
-        counts
+        let mut held = self.held();
+        let Some(state) = held.get_mut(queue) else { return Counts::default() };
+        state.show_due(now);
+        Counts { visible: state.ready.len(), in_flight: state.in_flight(), delayed: state.delayed }
     }
+}
 
-    /// When the next hidden message becomes visible.
-    pub fn next_visible(&self, queue: &str) -> Option<Timestamp> {
-        self.held().get(queue)?.slots.values().map(|slot| Timestamp(slot.visible_at)).min()
+impl Received {
+    fn of(message: Message, slot: Slot) -> Received {
+        Received {
+            handle: handle(message.sequence, slot.receives),
+            receives: slot.receives,
+            first_received_at: Timestamp(slot.first_received_at),
+            message,
+        }
     }
 }
 
@@ -386,23 +513,33 @@ fn forget(queue: &str, sequence: u64, batch: &mut Batch) {
     batch.delete(Room::Queues, row(queue, b's', sequence));
 }
 
-fn read_row(key: &[u8], value: &[u8], queues: &mut HashMap<String, Queue>) -> Option<()> {
+enum Row {
+    Used,
+    /// Who changes a message's visibility while somebody else deletes it may write last.
+    LeftOver,
+}
+
+fn read_row(key: &[u8], value: &[u8], queues: &mut HashMap<String, Queue>) -> Option<Row> {
     let zero = key.iter().position(|byte| *byte == 0)?;
     let queue = queues.entry(std::str::from_utf8(&key[..zero]).ok()?.to_owned()).or_default();
     let (kind, sequence) = key[zero + 1..].split_first()?;
     let sequence = u64::from_be_bytes(sequence.try_into().ok()?);
     queue.next = queue.next.max(sequence + 1);
     match kind {
-        b'm' => drop(queue.slots.entry(sequence).or_default()),
+        b'm' => queue.put(sequence, Slot::default()),
         b's' if value.len() == 20 => {
             let number = |bytes: &[u8]| Some(u64::from_be_bytes(bytes.try_into().ok()?));
             let receives = u32::from_be_bytes(value[..4].try_into().ok()?);
-            let slot = queue.slots.get_mut(&sequence)?; // 'm' comes before 's'
-            *slot = Slot { receives, first_received_at: number(&value[4..12])?, visible_at: number(&value[12..])? };
+            let slot =
+                Slot { receives, first_received_at: number(&value[4..12])?, visible_at: number(&value[12..])? };
+            if !queue.slots.contains_key(&sequence) {
+                return Some(Row::LeftOver); // 'm' comes before 's'
+            }
+            queue.put(sequence, slot);
         }
         _ => return None,
     }
-    Some(())
+    Some(Row::Used)
 }
 
 fn message_id(queue: &str, sequence: u64) -> String {
@@ -481,5 +618,67 @@ mod tests {
         assert_eq!(dead[0].message.body, "late");
         queues.purge("dead").unwrap();
         assert_eq!(queues.counts("dead", second(500)), Counts::default());
+    }
+
+    #[test]
+    fn a_look_that_comes_after_the_deletion_does_not_keep_the_next_start_from_reading() {
+        let dir = tempfile::tempdir().unwrap();
+        let depot = Arc::new(Depot::open(dir.path()).unwrap());
+        let queues = Queues::open(depot.clone()).unwrap();
+        let sent = queues.send("q", vec![message("a"), message("b")], second(0)).unwrap();
+        let taken = receive(&queues, 1, 1);
+        queues.delete("q", &taken[0].handle).unwrap();
+        let late = row("q", b's', sent[0].sequence); // of a heartbeat that lost the race against the deletion
+        let mut batch = Batch::default();
+        batch.put(Room::Queues, late.clone(), Slot { receives: 1, ..Slot::default() }.value());
+        depot.write(batch, false).unwrap();
+        let queues = Queues::open(depot.clone()).unwrap();
+        assert_eq!(receive(&queues, 10, 2)[0].message.body, "b");
+        assert_eq!(depot.get(Room::Queues, &late).unwrap(), None);
+    }
+
+    #[test]
+    fn a_message_leaves_its_queue_only_together_with_its_arrival_in_the_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let depot = Arc::new(Depot::open(dir.path()).unwrap());
+        let queues = Queues::open(depot.clone()).unwrap();
+        queues.send("q", vec![message("poison")], second(0)).unwrap();
+        assert_eq!(receive(&queues, 1, 1).len(), 1);
+        queues.held().entry("dead".into()).or_default().reserved = MESSAGES_MAX;
+        let redrive = Redrive { queue: "dead".into(), receives_max: 1 };
+        let look = |at| queues.receive("q", 1, 30, RETENTION_S, Some(&redrive), second(at)).unwrap().len();
+        assert_eq!(look(40), 0);
+        assert_eq!(queues.counts("q", second(40)).in_flight, 1, "the other is full: it stays");
+        queues.held().entry("dead".into()).or_default().reserved = 0;
+        assert_eq!(look(80), 0);
+        let queues = Queues::open(depot).unwrap();
+        let visible = |queue| queues.counts(queue, second(500)).visible;
+        assert_eq!((visible("q"), visible("dead")), (0, 1));
+    }
+
+    #[test]
+    fn no_more_than_so_many_are_in_flight() {
+        let dir = tempfile::tempdir().unwrap();
+        let queues = Queues::open(Arc::new(Depot::open(dir.path()).unwrap())).unwrap();
+        queues.send("q", vec![message(""); IN_FLIGHT_MAX + 1], second(0)).unwrap();
+        assert_eq!(receive(&queues, IN_FLIGHT_MAX, 1).len(), IN_FLIGHT_MAX);
+        let refused = queues.receive("q", 1, 30, RETENTION_S, None, second(2));
+        assert!(matches!(refused, Err(QueueError::OverLimit)));
+        assert_eq!(queues.counts("q", second(2)), Counts { visible: 1, in_flight: IN_FLIGHT_MAX, delayed: 0 });
+        assert_eq!(receive(&queues, 1, 31).len(), 1, "they are visible again");
+    }
+
+    #[test]
+    fn one_message_is_found_and_taken_and_the_others_are_not_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let queues = Queues::open(Arc::new(Depot::open(dir.path()).unwrap())).unwrap();
+        let sent = queues.send("q", vec![message("a"), message("b"), message("c")], second(0)).unwrap();
+        let b = queues.next_after("q", sent[0].sequence, second(1)).unwrap().unwrap();
+        assert_eq!(b.body, "b");
+        let taken = queues.receive_one("q", b.sequence, 30, second(1)).unwrap().unwrap();
+        assert!(queues.receive_one("q", b.sequence, 30, second(1)).unwrap().is_none(), "somebody has it");
+        assert_eq!(queues.next_after("q", sent[0].sequence, second(1)).unwrap().unwrap().body, "c");
+        queues.delete("q", &taken.handle).unwrap();
+        assert_eq!(receive(&queues, 10, 2).iter().map(|one| one.receives).collect::<Vec<_>>(), [1, 1]);
     }
 }

@@ -12,7 +12,6 @@ use fakemon_engine::ids::Timestamp;
 use fakemon_engine::pattern::Pattern;
 use fakemon_engine::queue::{Message, NewMessage, Received};
 use serde_json::{Value, json};
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -110,17 +109,17 @@ fn start(shared: &Arc<Shared>, request: &Request<'_>, call: &Call<'_>) -> Result
 async fn run(engine: Engine, task: Arc<Move>, source: String, destination: Option<String>, wanted: Wanted) {
     let gap = Duration::from_secs(1) / u32::try_from(task.per_second).unwrap_or(1);
     let wanted = Arc::new(wanted);
-    let mut passed = HashSet::new();
+    let mut after = 0;
     let mut outcome = Ok(());
     while !task.cancelled.load(Ordering::Acquire) {
         let (engine, task_too, source, destination) =
             (engine.clone(), task.clone(), source.clone(), destination.clone());
-        let (wanted, seen) = (wanted.clone(), std::mem::take(&mut passed));
+        let wanted = wanted.clone();
         let step = tokio::task::spawn_blocking(move || {
-            step(&engine, &task_too, &source, destination.as_deref(), &wanted, seen)
+            step(&engine, &task_too, &source, destination.as_deref(), &wanted, after)
         });
         match step.await.unwrap_or_else(|error| Err(error.to_string())) {
-            Ok(Some(seen)) => passed = seen,
+            Ok(Some(sequence)) => after = sequence,
             Ok(None) => break,
             Err(why) => {
                 outcome = Err(why);
@@ -132,38 +131,42 @@ async fn run(engine: Engine, task: Arc<Move>, source: String, destination: Optio
     *task.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
 }
 
-/// Moves the next message that is wanted; none are left when it answers none. Others are hidden for a while, and
-/// remembered.
+/// Moves the next message that is wanted, and answers its sequence number; none are left when it answers none. Others
+/// are looked at, not received. Sequence numbers grow with time: what comes after the task began, because it failed
+/// again, say, is left for another task, so that each ends.
 fn step(
     engine: &Engine,
     task: &Move,
     source: &str,
     destination: Option<&str>,
     wanted: &Wanted,
-    mut passed: HashSet<String>,
-) -> Result<Option<HashSet<String>>, String> {
+    mut after: u64,
+) -> Result<Option<u64>, String> {
     let text = |error: fakemon_engine::queue::QueueError| error.to_string();
-    loop {
-        let received = engine.queues().receive(source, 1, HIDDEN_S, u32::MAX, None, engine.now()).map_err(text)?;
-        let Some(Received { message, handle, .. }) = received.into_iter().next() else { return Ok(None) };
-        if passed.contains(&message.id) {
-            return Ok(None); // all were seen
-        }
-        let is_wanted = wanted.id.as_ref().is_none_or(|id| *id == message.id)
-            && wanted
-                .pattern
-                .as_ref()
-                .is_none_or(|pattern| pattern.matches(message.body.as_bytes()).unwrap_or(false));
-        if !is_wanted {
-            passed.insert(message.id);
+    let queues = engine.queues();
+    while !task.cancelled.load(Ordering::Acquire) {
+        let next = queues.next_after(source, after, engine.now()).map_err(text)?;
+        let Some(message) = next.filter(|message| message.sequence <= task.started_at.0) else { return Ok(None) };
+        after = message.sequence;
+        if !wanted.wants(&message) {
             continue;
         }
+        let taken = queues.receive_one(source, message.sequence, HIDDEN_S, engine.now()).map_err(text)?;
+        let Some(Received { message, handle, .. }) = taken else { continue }; // somebody else has it
         hand_over(engine, source, destination, &message).inspect_err(|_| {
-            drop(engine.queues().change_visibility(source, &handle, 0, engine.now())); // it stays where it is
+            drop(queues.change_visibility(source, &handle, 0, engine.now())); // it stays where it is
         })?;
-        engine.queues().delete(source, &handle).map_err(text)?;
+        queues.delete(source, &handle).map_err(text)?;
         task.moved.fetch_add(1, Ordering::Relaxed);
-        return Ok(Some(passed));
+        return Ok(Some(after));
+    }
+    Ok(None)
+}
+
+impl Wanted {
+    fn wants(&self, message: &Message) -> bool {
+        let fits = |pattern: &Pattern| pattern.matches(message.body.as_bytes()).unwrap_or(false);
+        self.id.as_ref().is_none_or(|id| *id == message.id) && self.pattern.as_ref().is_none_or(fits)
     }
 }
 
