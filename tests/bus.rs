@@ -184,10 +184,16 @@ fn a_command_on_any_bus_reaches_the_capture_service_and_its_result_is_an_event()
             bus("game"),
         ],
     );
+    // At once, so that they are carried out at once: in their order all the same.
     let spawn = r#"{"fakemon_id":"42","species":"sparkit","lat":1.5,"lon":2.5,"catch_rate":1}"#;
-    put(&mut client, &[("game", "fakemon.world", "fakemon.spawn", spawn)]);
     let attempt = r#"{"player":"ana","attempt_id":"7","fakemon_id":"42","lat":1.5,"lon":2.5}"#;
-    put(&mut client, &[("default", "fakemon.game", "fakemon.capture_attempt", attempt)]);
+    put(
+        &mut client,
+        &[
+            ("game", "fakemon.world", "fakemon.spawn", spawn),
+            ("default", "fakemon.game", "fakemon.capture_attempt", attempt),
+        ],
+    );
     let won = receive(&engine, "won", 1).remove(0).0;
     assert_eq!(won["detail"]["player"], "ana");
     assert_eq!(won["detail"]["fakemon_id"], "42");

@@ -13,7 +13,7 @@ use crate::journal::{Batch, ReadError};
 use crate::queue::NewMessage;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -240,22 +240,47 @@ fn put(client: &mut Client, events: Vec<NewEvent>) -> Result<(), SubmitError> {
     Ok(())
 }
 
-/// Carries out commands and waits for what became of them. That a throw was decided is enough: how, stands in its own
-/// event.
+/// Carries out commands in their order and waits for what became of them. That a throw was decided is enough: how,
+/// stands in its own event. Throws overtake spawns on their way to the shards, so neither goes while the other waits.
 fn to_capture(client: &mut Client, letters: &[Letter], stop: &AtomicBool, now: Timestamp) -> Outcomes {
     let mut outcomes: HashMap<u64, Result<(), Failed>> = HashMap::new();
-    let mut waiting = 0;
+    let mut waiting = HashSet::new();
+    let mut spawns = false;
     for (token, letter) in (0..).zip(letters) {
-        match submit(client, Token(token), letter, now) {
-            Ok(()) => waiting += 1,
+        let command = match Command::read(&letter.body, letter.key) {
+            Ok(command) => command,
+            Err(why) => {
+                outcomes.insert(token, Err(Failed::permanently("INVALID_COMMAND", why)));
+                continue;
+            }
+        };
+        let is_spawn = matches!(command, Command::Spawn(_));
+        if is_spawn != spawns {
+            settle(client, &mut waiting, &mut outcomes, stop);
+            spawns = is_spawn;
+        }
+        match submit(client, Token(token), command, now) {
+            Ok(()) => drop(waiting.insert(token)),
             Err(failed) => drop(outcomes.insert(token, Err(failed))),
         }
     }
+    settle(client, &mut waiting, &mut outcomes, stop);
+    let unknown = || Err(Failed::for_now("STOPPED", "the engine is stopping"));
+    let outcome = |(token, letter): (u64, &Letter)| (letter.key, outcomes.remove(&token).unwrap_or_else(unknown));
+    (0..).zip(letters).map(outcome).collect()
+}
+
+/// Waits for commands.
+fn settle(
+    client: &mut Client,
+    waiting: &mut HashSet<u64>,
+    outcomes: &mut HashMap<u64, Result<(), Failed>>,
+    stop: &AtomicBool,
+) {
     let mut completions = Vec::new();
-    while waiting > 0 && !client.is_stopped() && !stop.load(Ordering::SeqCst) {
+    while !waiting.is_empty() && !client.is_stopped() && !stop.load(Ordering::SeqCst) {
         client.wait(&mut completions, IDLE);
         for completion in completions.drain(..) {
-            waiting -= 1;
             let (token, outcome) = match completion {
                 Completion::Decided { token, .. } => (token, Ok(())),
                 // An id that was chosen by the event itself is taken because the event was carried out before.
@@ -268,17 +293,15 @@ fn to_capture(client: &mut Client, letters: &[Letter], stop: &AtomicBool, now: T
                 }
                 Completion::Written { .. } | Completion::Collection { .. } => continue,
             };
-            outcomes.insert(token.0, outcome);
+            if waiting.remove(&token.0) {
+                outcomes.insert(token.0, outcome);
+            }
         }
     }
-    let unknown = || Err(Failed::for_now("STOPPED", "the engine is stopping"));
-    let outcome = |(token, letter): (u64, &Letter)| (letter.key, outcomes.remove(&token).unwrap_or_else(unknown));
-    (0..).zip(letters).map(outcome).collect()
 }
 
-fn submit(client: &mut Client, token: Token, letter: &Letter, now: Timestamp) -> Result<(), Failed> {
-    let command = Command::read(&letter.body, letter.key);
-    let submitted = match command.map_err(|why| Failed::permanently("INVALID_COMMAND", why))? {
+fn submit(client: &mut Client, token: Token, command: Command, now: Timestamp) -> Result<(), Failed> {
+    let submitted = match command {
         Command::Spawn(spawn) => client.spawn(token, &spawn),
         Command::Attempt { player, attempt_id, fakemon_id, place } => client.register(&player).and_then(|player| {
             client.attempt(token, Attempt { player, attempt_id, fakemon_id, place, received_at: now })
