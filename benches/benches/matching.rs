@@ -33,7 +33,7 @@ fn event(random: &mut impl Rng) -> String {
     let block = random.random_range(1..8_000);
     let lot = random.random_range(1..200);
     let mut polygon = String::new();
-    for point in 0..9 {
+    for point in 0..12 {
         let (lat, lon) = (random.random_range(0..9_999_999), random.random_range(0..9_999_999));
         let comma = if point > 0 { ", " } else { "" };
         polygon.push_str(&format!("{comma}[ -122.4{lon:07}42, 37.8{lat:07}13, 0.0 ]"));

@@ -5,7 +5,10 @@
 //! - `number`, `address`: values that can be written in many ways
 //! - `condition`: what is asked of one value
 //! - `compile`: from text to conditions, with the service's words for what is wrong
+//! - `blocks`: many bytes of JSON at a look
 //! - `scan`: an event's JSON, front to back
+//! - `field`: what all patterns ask of one path
+//! - `agreement`: fields met in the same elements of arrays
 //! - `matcher`: many patterns in one automaton
 //!
 //! A pattern is kept as alternatives (branches), each a set of fields; a field's name is its path with dots. Values in
@@ -16,7 +19,10 @@ mod number;
 mod address;
 mod condition;
 mod compile;
+mod blocks;
 mod scan;
+mod field;
+mod agreement;
 mod matcher;
 #[cfg(test)]
 mod tests;
@@ -24,7 +30,7 @@ mod tests;
 pub use matcher::{Matcher, Scratch};
 
 use condition::{Condition, Value};
-use scan::{Listener, Membership, Scanner};
+use scan::{Elements, Listener, Scanner};
 use std::collections::{BTreeMap, BTreeSet};
 
 const TOO_COMPLEX: &str = "Rule is too complex - try using fewer wildcard characters or fewer repeating character \
@@ -133,7 +139,7 @@ impl Pattern {
         let matches = self.matches(event_json)?;
         let mut found =
             Found { paths: &self.paths, names: self.prefixes(), values: vec![Vec::new(); self.paths.len()] };
-        Scanner::scan(event_json, 0, &mut found)?;
+        Scanner::scan(event_json, 0, &mut found, &mut Elements::default())?;
         let mut fields = Vec::new();
         for (alternative, branch) in self.branches.iter().enumerate() {
             for (path, conditions) in branch {
@@ -200,7 +206,7 @@ impl Listener for Found<'_> {
         self.names.binary_search(&path).ok()
     }
 
-    fn value(&mut self, place: usize, value: Value<'_>, _: &Membership) {
+    fn value(&mut self, place: usize, value: Value<'_>, _: u32) {
         if let Some(index) = self.paths.iter().position(|path| *path == self.names[place]) {
             self.values[index].push(match value {
                 Value::Text(text) => Held::Text(text.to_owned()),

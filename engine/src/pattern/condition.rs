@@ -97,6 +97,13 @@ impl Folded {
         Folded(text.chars().map(|c| (c.to_lowercase().collect(), c.to_uppercase().collect())).collect())
     }
 
+    /// In lower case, if it is ASCII: no letter beyond it is one of its cases.
+    pub(super) fn ascii(&self) -> Option<String> {
+        let lower = self.0.iter().map(|(lower, _)| lower.as_str()).collect::<String>();
+        let ascii = |(lower, upper): &(String, String)| lower.is_ascii() && upper.is_ascii();
+        self.0.iter().all(ascii).then_some(lower)
+    }
+
     /// The ends of all beginnings of `value` that are this text; letters may have cases of different length.
     fn ends_of(&self, value: &str) -> Vec<usize> {
         let mut places = vec![0];
@@ -143,9 +150,41 @@ impl Folded {
     }
 }
 
+/// Texts up to this length are searched byte by byte: before a finder has begun it would be over.
+const SHORT: usize = 48;
+
+/// Comparing short texts is over before a call to compare memory has begun.
+#[inline]
+pub(super) fn same(left: &[u8], right: &[u8]) -> bool {
+    left.len() == right.len() && left.iter().zip(right).all(|(left, right)| left == right)
+}
+
+fn find(part: &memchr::memmem::Finder<'_>, text: &[u8]) -> Option<usize> {
+    let needle = part.needle();
+    match needle.first() {
+        Some(first) if text.len() <= SHORT => {
+            let last = text.len().checked_sub(needle.len())?;
+            let stands = |at: &usize| text[*at..].iter().zip(needle).all(|(found, wanted)| found == wanted);
+            (0..=last).find(|at| text[*at] == *first && stands(at))
+        }
+        _ => part.find(text),
+    }
+}
+
 /// A text with stars, each for any text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wildcard(Vec<Vec<u8>>);
+#[derive(Clone, Debug)]
+pub(super) struct Wildcard {
+    /// What lies between the stars.
+    parts: Vec<Vec<u8>>,
+    /// For those that have a star on both sides.
+    middle: Vec<memchr::memmem::Finder<'static>>,
+}
+
+impl PartialEq for Wildcard {
+    fn eq(&self, other: &Wildcard) -> bool {
+        self.parts == other.parts
+    }
+}
 
 impl Wildcard {
     /// A star stands for any text, `\*` for a star, `\\` for a backslash. Errors count places from the quotation mark.
@@ -165,24 +204,29 @@ impl Wildcard {
             }
             at += 1;
         }
-        Ok(Wildcard(parts))
+        let between = parts.get(1..parts.len() - 1).unwrap_or_default();
+        let middle = between.iter().map(|part| memchr::memmem::Finder::new(part).into_owned()).collect();
+        Ok(Wildcard { parts, middle })
     }
 
     /// What lies between the stars.
     pub(super) fn parts(&self) -> &[Vec<u8>] {
-        &self.0
+        &self.parts
     }
 
     fn matches(&self, value: &[u8]) -> bool {
-        let [first, middle @ .., last] = self.0.as_slice() else {
-            return self.0[0] == value;
+        let [first, .., last] = self.parts.as_slice() else {
+            return self.parts[0] == value;
         };
-        let Some(rest) = value.strip_prefix(first.as_slice()) else { return false };
-        let Some(mut rest) = rest.strip_suffix(last.as_slice()) else { return false };
+        let Some(inner) = value.len().checked_sub(first.len() + last.len()) else { return false };
+        let mut rest = &value[first.len()..first.len() + inner];
+        if !same(first, &value[..first.len()]) || !same(last, &value[first.len() + inner..]) {
+            return false;
+        }
         // The leftmost place of each part leaves the most for those behind it.
-        for part in middle {
-            match memchr::memmem::find(rest, part) {
-                Some(at) => rest = &rest[at + part.len()..],
+        for part in &self.middle {
+            match find(part, rest) {
+                Some(at) => rest = &rest[at + part.needle().len()..],
                 None => return false,
             }
         }

@@ -2,17 +2,17 @@
 //! leads through hash tables to the conditions that it meets; each met condition counts for the branches that asked for
 //! it. What nobody asks for costs a glance, and a rule that nothing speaks for costs nothing.
 
-use super::address::{Address, address};
-use super::condition::{Condition, Range, Value};
-use super::number::comparable;
-use super::scan::{Listener, Membership, Scanner};
+use super::agreement::{Candidate, Way, agree, agree_in_order};
+use super::condition::{Condition, Value, same};
+use super::field::Field;
+use super::scan::{Elements, Listener, Scanner};
 use super::{InvalidEvent, Leaf, PathId, Pattern, TooComplex};
 use hashbrown::HashMap;
 
 /// Branches of all patterns together.
 const BRANCHES_MAX: usize = 1_000_000;
-/// Ways through the arrays of an event that one branch looks at.
-const WAYS_MAX: usize = 4_096;
+/// As few names as this below one are compared one by one.
+const NAMES_COMPARED: usize = 8;
 
 /// Compiled patterns; rule numbers are the caller's.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,8 @@ pub struct Matcher {
     slots: Vec<Slot>,
     /// Fields that some slots want to be absent.
     absent: Vec<(u32, u32)>,
+    /// By field.
+    wanted_absent: Vec<bool>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -32,12 +34,37 @@ struct Slot {
     field: u32,
     /// Whether it is met where the field is not.
     absent: bool,
+    /// Whether its branch asks for nothing else.
+    alone: bool,
 }
 
+/// A name that somebody looks at, and those below it.
 #[derive(Clone, Debug, Default)]
 struct Node {
-    below: HashMap<String, u32>,
+    few: Vec<(Box<str>, u32)>,
+    /// Instead, when there are more.
+    many: HashMap<Box<str>, u32>,
+    /// Whether there are names below those below: a name with dots may lead there.
+    deep: bool,
     field: Option<u32>,
+}
+
+impl Node {
+    #[inline]
+    fn below(&self, name: &str) -> Option<u32> {
+        if self.many.is_empty() {
+            return self.few.iter().find(|(held, _)| same(held.as_bytes(), name.as_bytes())).map(|(_, node)| *node);
+        }
+        self.many.get(name).copied()
+    }
+
+    fn insert(&mut self, name: &str, node: u32) {
+        if self.few.len() < NAMES_COMPARED && self.many.is_empty() {
+            return self.few.push((name.into(), node));
+        }
+        self.many.extend(self.few.drain(..));
+        self.many.insert(name.into(), node);
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -47,27 +74,10 @@ struct Branch {
     slots: u32,
 }
 
-/// What is asked of the values on one path, and who asks.
-#[derive(Clone, Debug, Default)]
-struct Field {
-    texts: HashMap<String, Vec<u32>>,
-    written: HashMap<String, Vec<u32>>,
-    words: HashMap<String, Vec<u32>>,
-    numbers: HashMap<u64, Vec<u32>>,
-    addresses: HashMap<Address, Vec<u32>>,
-    /// By length, so that a value is looked up once per length.
-    prefixes: Vec<(usize, HashMap<String, Vec<u32>>)>,
-    suffixes: Vec<(usize, HashMap<String, Vec<u32>>)>,
-    ranges: Vec<(Range, Vec<u32>)>,
-    others: Vec<(Condition, Vec<u32>)>,
-    exists: Vec<u32>,
-    /// Whether some slot wants it to be absent.
-    absent: bool,
-}
-
 /// Memory that matching uses again and again. Any matcher can use any scratch.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
+    elements: Elements,
     epoch: u32,
     slot_met: Vec<u32>,
     /// Met by a value outside of all arrays of objects, which goes with every other.
@@ -77,10 +87,10 @@ pub struct Scratch {
     field_seen: Vec<u32>,
     /// Seen outside of all arrays of objects.
     field_free: Vec<u32>,
-    /// Where fields were seen that somebody wants to be absent.
-    seen_at: Vec<(u32, Membership)>,
+    /// Where fields were seen that somebody wants to be absent, by element.
+    seen_in: Vec<(u32, u32)>,
     touched: Vec<u32>,
-    candidates: Vec<(u32, Membership)>,
+    candidates: Vec<Candidate>,
     matched: Vec<u32>,
 }
 
@@ -100,48 +110,63 @@ impl Matcher {
                 let first_slot = matcher.slots.len() as u32;
                 matcher.branches.push(Branch { rule, first_slot, slots: branch.len() as u32 });
                 for (path, conditions) in branch {
-                    let slot = matcher.slots.len() as u32;
-                    let field = matcher.field(path);
-                    let absent = conditions.contains(&Condition::Absent);
-                    matcher.slots.push(Slot { branch: number, field, absent });
-                    if absent {
-                        matcher.absent.push((field, slot));
-                        matcher.fields[field as usize].absent = true;
-                    }
-                    for condition in conditions {
-                        if *condition != Condition::Absent {
-                            matcher.fields[field as usize].add(condition, slot);
-                        }
-                    }
+                    matcher.slot(number, path, conditions, branch.len() == 1);
                 }
             }
         }
+        matcher.fields.iter_mut().for_each(Field::complete);
         Ok(matcher)
     }
 
+    fn slot(&mut self, branch: u32, path: &str, conditions: &[Condition], alone: bool) {
+        let slot = self.slots.len() as u32;
+        let field = self.field(path);
+        let absent = conditions.contains(&Condition::Absent);
+        self.slots.push(Slot { branch, field, absent, alone });
+        if absent {
+            self.absent.push((field, slot));
+            self.wanted_absent[field as usize] = true;
+        }
+        for condition in conditions {
+            self.fields[field as usize].add(condition, slot);
+        }
+    }
+
     fn field(&mut self, path: &str) -> u32 {
-        let mut node = 0;
-        for name in path.split('.') {
-            let new = self.nodes.len() as u32;
-            let below = *self.nodes[node].below.entry_ref(name).or_insert(new);
-            if below == new {
-                self.nodes.push(Node::default());
+        let (mut above, mut node) = (0, 0);
+        for (depth, name) in path.split('.').enumerate() {
+            if depth > 0 {
+                self.nodes[above].deep = true;
             }
-            node = below as usize;
+            above = node;
+            node = match self.nodes[node].below(name) {
+                Some(below) => below as usize,
+                None => {
+                    let below = self.nodes.len();
+                    self.nodes[node].insert(name, below as u32);
+                    self.nodes.push(Node::default());
+                    below
+                }
+            };
         }
         let new = self.fields.len() as u32;
         let field = *self.nodes[node].field.get_or_insert(new);
         if field == new {
             self.fields.push(Field::default());
+            self.wanted_absent.push(false);
         }
         field
     }
 
+    #[inline]
     fn walk(&self, place: u32, name: &str) -> Option<u32> {
-        if !name.contains('.') {
-            return self.nodes[place as usize].below.get(name).copied();
+        let node = &self.nodes[place as usize];
+        match node.below(name) {
+            None if node.deep && name.contains('.') => {
+                name.split('.').try_fold(place, |place, name| self.nodes[place as usize].below(name))
+            }
+            below => below,
         }
-        name.split('.').try_fold(place, |place, name| self.nodes[place as usize].below.get(name).copied())
     }
 
     /// The place of a path that some pattern looks at; none if none does.
@@ -156,8 +181,11 @@ impl Matcher {
     /// When the event is no JSON object, too large or nested too deep.
     pub fn matches<'s>(&self, event_json: &[u8], scratch: &'s mut Scratch) -> Result<&'s [u32], InvalidEvent> {
         scratch.begin(self);
-        let mut listening = Listening { matcher: self, scratch };
-        Scanner::scan(event_json, 0, &mut listening)?;
+        // Whoever listens cannot lend out what the scanner writes on.
+        let mut elements = std::mem::take(&mut scratch.elements);
+        let scanned = Scanner::scan(event_json, 0, &mut Listening { matcher: self, scratch }, &mut elements);
+        scratch.elements = elements;
+        scanned?;
         self.finish(scratch);
         Ok(&scratch.matched)
     }
@@ -166,77 +194,56 @@ impl Matcher {
     /// arrays.
     pub fn matches_leaves<'s>(&self, leaves: &[(PathId, Leaf<'_>)], scratch: &'s mut Scratch) -> &'s [u32] {
         scratch.begin(self);
-        let nowhere = Membership::new();
         for (PathId(node), leaf) in leaves {
-            let text;
+            let Some(field) = self.nodes.get(*node as usize).and_then(|node| node.field) else { continue };
             let value = match leaf {
                 Leaf::Text(text) => Value::Text(text),
                 Leaf::Number(number) => {
-                    text = number.to_string();
-                    Value::Number(&text)
+                    self.see(field, Elements::OUTSIDE, scratch);
+                    let meet = |slots: &[u32]| scratch.meet_all(self, slots, Elements::OUTSIDE);
+                    self.fields[field as usize].look_up_double(*number, meet);
+                    continue;
                 }
                 Leaf::Bool(true) => Value::Word("true"),
                 Leaf::Bool(false) => Value::Word("false"),
                 Leaf::Null => Value::Word("null"),
             };
-            if let Some(field) = self.nodes.get(*node as usize).and_then(|node| node.field) {
-                self.meet(field, value, &nowhere, scratch);
-            }
+            self.meet(field, value, Elements::OUTSIDE, scratch);
         }
         self.finish(scratch);
         &scratch.matched
     }
 
-    fn meet(&self, field: u32, value: Value<'_>, membership: &Membership, scratch: &mut Scratch) {
-        scratch.field_seen[field as usize] = scratch.epoch;
-        let held = &self.fields[field as usize];
-        if membership.is_empty() {
-            scratch.field_free[field as usize] = scratch.epoch;
-        } else if held.absent {
-            scratch.seen_at.push((field, membership.clone()));
+    #[inline]
+    fn see(&self, field: u32, element: u32, scratch: &mut Scratch) {
+        let index = field as usize;
+        if !self.wanted_absent[index] {
+            return;
         }
-        let mut meet = |slots: &[u32]| slots.iter().for_each(|slot| scratch.meet(self, *slot, membership));
-        meet(&held.exists);
-        match value {
-            Value::Text(text) => {
-                held.texts.get(text).into_iter().for_each(|slots| meet(slots));
-                for (length, prefixes) in &held.prefixes {
-                    let slots = text.get(..*length).and_then(|prefix| prefixes.get(prefix));
-                    slots.into_iter().for_each(|slots| meet(slots));
-                }
-                for (length, suffixes) in &held.suffixes {
-                    let start = text.len().checked_sub(*length);
-                    let slots = start.and_then(|start| text.get(start..)).and_then(|suffix| suffixes.get(suffix));
-                    slots.into_iter().for_each(|slots| meet(slots));
-                }
-                if !held.addresses.is_empty() {
-                    let slots = address(text).and_then(|address| held.addresses.get(&address));
-                    slots.into_iter().for_each(|slots| meet(slots));
-                }
-            }
-            Value::Number(written) => {
-                held.written.get(written).into_iter().for_each(|slots| meet(slots));
-                if !(held.numbers.is_empty() && held.ranges.is_empty())
-                    && let Some(number) = comparable(written)
-                {
-                    held.numbers.get(&number.to_bits()).into_iter().for_each(|slots| meet(slots));
-                    held.ranges.iter().filter(|(range, _)| range.holds(number)).for_each(|(_, slots)| meet(slots));
-                }
-            }
-            Value::Word(word) => held.words.get(word).into_iter().for_each(|slots| meet(slots)),
+        scratch.field_seen[index] = scratch.epoch;
+        if element == Elements::OUTSIDE {
+            scratch.field_free[index] = scratch.epoch;
+        } else {
+            scratch.seen_in.push((field, element));
         }
-        held.others.iter().filter(|(condition, _)| condition.holds(value)).for_each(|(_, slots)| meet(slots));
+    }
+
+    #[inline]
+    fn meet(&self, field: u32, value: Value<'_>, element: u32, scratch: &mut Scratch) {
+        self.see(field, element, scratch);
+        self.fields[field as usize].look_up(value, |slots| scratch.meet_all(self, slots, element));
     }
 
     fn finish(&self, scratch: &mut Scratch) {
-        let nowhere = Membership::new();
         for (field, slot) in &self.absent {
             if scratch.field_seen[*field as usize] != scratch.epoch {
-                scratch.meet(self, *slot, &nowhere);
-            } else if scratch.field_free[*field as usize] != scratch.epoch {
+                scratch.meet_all(self, &[*slot], Elements::OUTSIDE);
+            } else if scratch.field_free[*field as usize] != scratch.epoch && !self.slots[*slot as usize].alone {
                 scratch.count(self, *slot); // perhaps: it depends on the elements that the fields before it chose
             }
         }
+        scratch.candidates.sort_unstable();
+        scratch.candidates.dedup();
         let touched = std::mem::take(&mut scratch.touched);
         for number in &touched {
             let branch = &self.branches[*number as usize];
@@ -245,95 +252,38 @@ impl Matcher {
             }
         }
         scratch.touched = touched;
-        scratch.matched.sort_unstable();
-        scratch.matched.dedup();
+        if scratch.matched.len() > 1 {
+            scratch.matched.sort_unstable();
+            scratch.matched.dedup();
+        }
     }
 
     /// Whether values can be chosen, one for each field, that lie in the same elements of the arrays they share.
     fn agree(&self, branch: &Branch, scratch: &Scratch) -> bool {
         let slots = branch.first_slot..branch.first_slot + branch.slots;
-        let bound: Vec<u32> = slots.filter(|slot| scratch.slot_free[*slot as usize] != scratch.epoch).collect();
-        if bound.len() < 2 && !bound.iter().any(|slot| self.slots[*slot as usize].absent) {
-            return true;
+        let bound = slots.clone().filter(|slot| scratch.slot_free[*slot as usize] != scratch.epoch);
+        let absent = bound.clone().any(|slot| self.slots[slot as usize].absent);
+        if !absent && bound.clone().nth(1).is_none() {
+            return true; // nothing that could disagree
         }
-        let mut ways: Vec<Membership> = vec![Membership::new()];
-        for slot in bound {
-            let mut next: Vec<Membership> = Vec::new();
-            let memberships =
-                scratch.candidates.iter().filter(|(of, _)| *of == slot).map(|(_, membership)| membership);
-            for membership in memberships {
-                for way in &ways {
-                    if let Some(merged) = merge(way, membership)
-                        && next.len() < WAYS_MAX
-                        && !next.contains(&merged)
-                    {
-                        next.push(merged);
-                    }
-                }
-            }
-            let Slot { field, absent, .. } = self.slots[slot as usize];
-            if absent {
-                let seen = |way: &Membership| {
-                    scratch.seen_at.iter().any(|(of, membership)| *of == field && merge(way, membership).is_some())
-                };
-                next.extend(ways.iter().filter(|way| !seen(way)).cloned());
-            }
-            if next.is_empty() {
-                return false;
-            }
-            ways = next;
+        let begin = scratch.candidates.partition_point(|candidate| candidate.slot < slots.start);
+        let end = scratch.candidates.partition_point(|candidate| candidate.slot < slots.end);
+        let candidates = &scratch.candidates[begin..end];
+        if !absent {
+            return agree(&bound.collect::<Vec<_>>(), candidates, &scratch.elements);
         }
-        true
+        let ways_to = |field| {
+            let seen = scratch.seen_in.iter().filter(move |(of, _)| *of == field);
+            seen.map(|(_, element)| Way::to(*element, &scratch.elements)).collect::<Vec<_>>()
+        };
+        let seen: Vec<(u32, Option<Vec<Way>>)> = bound
+            .map(|number| {
+                let slot = &self.slots[number as usize];
+                (number, slot.absent.then(|| ways_to(slot.field)))
+            })
+            .collect();
+        agree_in_order(seen.iter().map(|(slot, seen)| (*slot, seen.as_deref())), candidates, &scratch.elements)
     }
-}
-
-/// Both memberships together, if they agree on the arrays that both are in.
-fn merge(left: &Membership, right: &Membership) -> Option<Membership> {
-    let mut merged = left.clone();
-    for (array, index) in right {
-        match merged.iter().find(|(held, _)| held == array) {
-            Some((_, held)) if held != index => return None,
-            Some(_) => {}
-            None => merged.push((*array, *index)),
-        }
-    }
-    merged.sort_unstable();
-    Some(merged)
-}
-
-impl Field {
-    fn add(&mut self, condition: &Condition, slot: u32) {
-        match condition {
-            Condition::Text(text) => self.texts.entry_ref(text.as_str()).or_default().push(slot),
-            Condition::Word(word) => self.words.entry_ref(word.as_str()).or_default().push(slot),
-            Condition::Address(address) => self.addresses.entry(*address).or_default().push(slot),
-            Condition::Number { equal, written } => {
-                match equal {
-                    Some(number) => self.numbers.entry(number.to_bits()).or_default().push(slot),
-                    None => self.written.entry_ref(written.as_str()).or_default().push(slot),
-                };
-            }
-            Condition::Prefix(text) => by_length(&mut self.prefixes, text, slot),
-            Condition::Suffix(text) => by_length(&mut self.suffixes, text, slot),
-            Condition::Range(range) => match self.ranges.iter_mut().find(|(held, _)| held == range) {
-                Some((_, slots)) => slots.push(slot),
-                None => self.ranges.push((*range, vec![slot])),
-            },
-            Condition::Exists => self.exists.push(slot),
-            other => match self.others.iter_mut().find(|(held, _)| held == other) {
-                Some((_, slots)) => slots.push(slot),
-                None => self.others.push((other.clone(), vec![slot])),
-            },
-        }
-    }
-}
-
-fn by_length(held: &mut Vec<(usize, HashMap<String, Vec<u32>>)>, text: &str, slot: u32) {
-    let index = held.iter().position(|(length, _)| *length == text.len()).unwrap_or_else(|| {
-        held.push((text.len(), HashMap::new()));
-        held.len() - 1
-    });
-    held[index].1.entry_ref(text).or_default().push(slot);
 }
 
 impl Scratch {
@@ -353,21 +303,27 @@ impl Scratch {
         grow(&mut self.branch_met, matcher.branches.len());
         grow(&mut self.field_seen, matcher.fields.len());
         grow(&mut self.field_free, matcher.fields.len());
-        self.seen_at.clear();
+        self.seen_in.clear();
         self.touched.clear();
         self.candidates.clear();
         self.matched.clear();
     }
 
     #[inline]
-    fn meet(&mut self, matcher: &Matcher, slot: u32, membership: &Membership) {
-        let (index, epoch) = (slot as usize, self.epoch);
-        if membership.is_empty() {
-            self.slot_free[index] = epoch;
-        } else if self.slot_free[index] != epoch {
-            self.candidates.push((slot, membership.clone()));
+    fn meet_all(&mut self, matcher: &Matcher, slots: &[u32], element: u32) {
+        for number in slots {
+            let slot = &matcher.slots[*number as usize];
+            if slot.alone {
+                self.matched.push(matcher.branches[slot.branch as usize].rule);
+                continue;
+            }
+            if element == Elements::OUTSIDE {
+                self.slot_free[*number as usize] = self.epoch;
+            } else if self.slot_free[*number as usize] != self.epoch {
+                self.candidates.push(Candidate { slot: *number, element });
+            }
+            self.count(matcher, *number);
         }
-        self.count(matcher, slot);
     }
 
     #[inline]
@@ -401,9 +357,9 @@ impl Listener for Listening<'_, '_> {
     }
 
     #[inline]
-    fn value(&mut self, place: u32, value: Value<'_>, membership: &Membership) {
+    fn value(&mut self, place: u32, value: Value<'_>, element: u32) {
         if let Some(field) = self.matcher.nodes[place as usize].field {
-            self.matcher.meet(field, value, membership, self.scratch);
+            self.matcher.meet(field, value, element, self.scratch);
         }
     }
 }

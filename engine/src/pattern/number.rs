@@ -1,8 +1,44 @@
 //! Numbers as patterns compare them: decimal text that a double says exactly. `1`, `1.0` and `1E+00` are one number;
 //! what no double says, as `18014398509481985`, is compared as text only.
 
+/// Powers of ten that doubles say exactly, as far as fifteen digits reach.
+const TENS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+
 /// The double of a decimal text, if it says the same number. Never NaN or infinite; zero has no sign.
+#[inline]
 pub(super) fn comparable(text: &str) -> Option<f64> {
+    short(text).or_else(|| long(text))
+}
+
+/// Up to fifteen digits without an exponent: two whole numbers that doubles say exactly, and one division, which
+/// rounds as reading the text does.
+#[inline]
+fn short(text: &str) -> Option<f64> {
+    let bytes = text.as_bytes();
+    let digits = bytes.strip_prefix(b"-").unwrap_or(bytes);
+    let (mut whole, mut point) = (0u64, None);
+    if !digits.first()?.is_ascii_digit() || digits.len() > 16 {
+        return None;
+    }
+    for (at, byte) in digits.iter().enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit < 10 {
+            whole = whole.wrapping_mul(10).wrapping_add(u64::from(digit)); // sixteen digits fit
+        } else if *byte == b'.' && point.is_none() {
+            point = Some(at);
+        } else {
+            return None;
+        }
+    }
+    let decimals = point.map_or(0, |point| digits.len() - 1 - point);
+    if digits.len() - usize::from(point.is_some()) > 15 || (point.is_some() && decimals == 0) {
+        return None;
+    }
+    let number = whole as f64 / TENS[decimals];
+    Some(if whole != 0 && bytes.len() > digits.len() { -number } else { number })
+}
+
+fn long(text: &str) -> Option<f64> {
     let double: f64 = text.parse().ok()?;
     if !double.is_finite() {
         return None;
@@ -10,10 +46,7 @@ pub(super) fn comparable(text: &str) -> Option<f64> {
     if double == 0.0 {
         return is_zero(text).then_some(0.0);
     }
-    // The usual case: few digits are always said exactly.
-    let digits = text.bytes().filter(u8::is_ascii_digit).count();
-    let exact = digits <= 15 && !text.bytes().any(|byte| matches!(byte, b'e' | b'E'));
-    (exact || normal(text)? == normal(&format!("{double:e}"))?).then_some(double)
+    (normal(text)? == normal(&format!("{double:e}"))?).then_some(double)
 }
 
 fn is_zero(text: &str) -> bool {
@@ -46,6 +79,13 @@ mod tests {
         }
         for text in ["0", "-0", "0.0e5", "-0.00"] {
             assert_eq!(comparable(text), Some(0.0), "{text}");
+        }
+        for text in ["-122.4194155", "0.1", "999999999999999", "0.00000000000001", "-7", "3.0"] {
+            assert_eq!(short(text), text.parse().ok(), "{text}");
+            assert_eq!(long(text), text.parse().ok(), "{text}");
+        }
+        for text in ["", "-", ".5", "1.", "1.2.3", "+1", "1e1", "0x1", "1234567890123456"] {
+            assert_eq!(short(text), None, "{text}");
         }
         assert_eq!(comparable("337001e-6"), Some(0.337_001));
         assert_eq!(comparable("1e300"), Some(1e300));

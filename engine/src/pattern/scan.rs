@@ -2,15 +2,55 @@
 //! over. The event was checked to be JSON when it came in; what is not is an error here, never a panic.
 
 use super::InvalidEvent;
+use super::blocks::{behind_brackets, quote_or_backslash};
 use super::condition::Value;
 
 /// How deep events may be nested.
 const DEPTH_MAX: usize = 1_000;
 /// The largest event.
 const BYTES_MAX: usize = 8 << 20;
+/// Elements whose memory is kept for the next event.
+const ELEMENTS_KEPT: usize = 1 << 16;
 
-/// Where in arrays of objects a value stands: which element of which array. Sorted by array.
-pub(super) type Membership = Vec<(u32, u32)>;
+/// An object or array that is an element of an array. Values stand in one, or outside of all: that is element 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Element {
+    /// The element that it stands in itself.
+    pub(super) above: u32,
+    /// The array that it is of; every array of an event has its own number.
+    pub(super) array: u32,
+}
+
+/// The elements of one event, by number, in the order of their beginnings.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Elements(Vec<Element>);
+
+impl Elements {
+    /// The element outside of all.
+    pub(super) const OUTSIDE: u32 = 0;
+
+    fn begin(&mut self) {
+        self.0.clear();
+        self.0.shrink_to(ELEMENTS_KEPT);
+        self.0.push(Element { above: Elements::OUTSIDE, array: u32::MAX });
+    }
+
+    fn enter(&mut self, above: u32, array: u32) -> u32 {
+        self.0.push(Element { above, array });
+        (self.0.len() - 1) as u32 // fewer than the bytes of an event
+    }
+
+    /// One of them.
+    pub(super) fn get(&self, number: u32) -> Element {
+        self.0[number as usize]
+    }
+
+    /// An element and all that it stands in, from the inside out.
+    pub(super) fn chain(&self, number: u32) -> impl Iterator<Item = u32> + '_ {
+        let above = |number: &u32| Some(self.get(*number).above);
+        std::iter::successors(Some(number), above).take_while(|number| *number != Elements::OUTSIDE)
+    }
+}
 
 /// What the scanner asks at every name, and tells at every value.
 pub(super) trait Listener {
@@ -18,24 +58,31 @@ pub(super) trait Listener {
     type Place: Copy;
     /// The place of a name below another; none if nobody looks there.
     fn below(&self, place: Self::Place, name: &str) -> Option<Self::Place>;
-    /// A value at a place.
-    fn value(&mut self, place: Self::Place, value: Value<'_>, membership: &Membership);
+    /// A value at a place, in an element.
+    fn value(&mut self, place: Self::Place, value: Value<'_>, element: u32);
 }
 
-pub(super) struct Scanner<'e> {
+pub(super) struct Scanner<'e, 'k> {
     text: &'e str,
     at: usize,
     depth: usize,
     arrays: u32,
-    membership: Membership,
+    /// The element that is being read.
+    element: u32,
+    elements: &'k mut Elements,
 }
 
 fn wrong(at: usize) -> InvalidEvent {
     InvalidEvent(format!("the event is no JSON object: something else was expected at byte {at}"))
 }
 
-impl<'e> Scanner<'e> {
-    pub(super) fn scan<L: Listener>(event: &'e [u8], root: L::Place, listener: &mut L) -> Result<(), InvalidEvent> {
+impl<'e, 'k> Scanner<'e, 'k> {
+    pub(super) fn scan<L: Listener>(
+        event: &'e [u8],
+        root: L::Place,
+        listener: &mut L,
+        elements: &'k mut Elements,
+    ) -> Result<(), InvalidEvent> {
         if event.len() > BYTES_MAX {
             return Err(InvalidEvent(format!(
                 "the event has {} bytes, at most {BYTES_MAX} are allowed",
@@ -43,7 +90,8 @@ impl<'e> Scanner<'e> {
             )));
         }
         let text = std::str::from_utf8(event).map_err(|error| wrong(error.valid_up_to()))?;
-        let mut scanner = Scanner { text, at: 0, depth: 0, arrays: 0, membership: Vec::new() };
+        elements.begin();
+        let mut scanner = Scanner { text, at: 0, depth: 0, arrays: 0, element: Elements::OUTSIDE, elements };
         scanner.space();
         if scanner.byte() != Some(b'{') {
             return Err(wrong(scanner.at));
@@ -101,14 +149,14 @@ impl<'e> Scanner<'e> {
             return Ok(());
         }
         loop {
-            let raw = self.string()?;
+            let (raw, escaped) = self.string()?;
             self.space();
             if self.byte() != Some(b':') {
                 return Err(wrong(self.at));
             }
             self.at += 1;
             self.space();
-            let below = if raw.contains('\\') {
+            let below = if escaped {
                 listener.below(place, &unescaped(raw).ok_or_else(|| wrong(self.at))?)
             } else {
                 listener.below(place, raw)
@@ -140,17 +188,16 @@ impl<'e> Scanner<'e> {
             self.depth -= 1;
             return Ok(());
         }
-        let mut index = 0;
         loop {
             match self.byte() {
                 Some(b'{' | b'[') => {
-                    self.membership.push((array, index));
+                    let above = self.element;
+                    self.element = self.elements.enter(above, array);
                     self.value(place, listener)?;
-                    self.membership.pop();
+                    self.element = above;
                 }
                 _ => self.scalar(place, listener)?,
             }
-            index += 1;
             if !self.more(b']')? {
                 return Ok(());
             }
@@ -159,29 +206,29 @@ impl<'e> Scanner<'e> {
 
     fn scalar<L: Listener>(&mut self, place: L::Place, listener: &mut L) -> Result<(), InvalidEvent> {
         if self.byte() == Some(b'"') {
-            let raw = self.string()?;
-            if raw.contains('\\') {
+            let (raw, escaped) = self.string()?;
+            if escaped {
                 let text = unescaped(raw).ok_or_else(|| wrong(self.at))?;
-                listener.value(place, Value::Text(&text), &self.membership);
+                listener.value(place, Value::Text(&text), self.element);
             } else {
-                listener.value(place, Value::Text(raw), &self.membership);
+                listener.value(place, Value::Text(raw), self.element);
             }
             return Ok(());
         }
         let word = self.word()?;
         let value = if matches!(word, "true" | "false" | "null") { Value::Word(word) } else { Value::Number(word) };
-        listener.value(place, value, &self.membership);
+        listener.value(place, value, self.element);
         Ok(())
     }
 
     /// A number, `true`, `false` or `null`.
+    #[inline]
     fn word(&mut self) -> Result<&'e str, InvalidEvent> {
-        let rest = &self.text[self.at..];
-        let length =
-            rest.bytes().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'+' | b'.')).count();
-        let word = &rest[..length];
-        let sound = matches!(word, "true" | "false" | "null")
-            || word.bytes().next().is_some_and(|first| first == b'-' || first.is_ascii_digit());
+        let rest = &self.text.as_bytes()[self.at..];
+        let length = rest.iter().position(|byte| !IN_WORD[*byte as usize]).unwrap_or(rest.len());
+        let word = &self.text[self.at..self.at + length];
+        let sound = rest.first().is_some_and(|first| *first == b'-' || first.is_ascii_digit())
+            || matches!(word, "true" | "false" | "null");
         if !sound {
             return Err(wrong(self.at));
         }
@@ -189,56 +236,53 @@ impl<'e> Scanner<'e> {
         Ok(word)
     }
 
-    /// What stands between two quotation marks, as it is written.
-    fn string(&mut self) -> Result<&'e str, InvalidEvent> {
+    /// What stands between two quotation marks, as it is written, and whether something in it is escaped.
+    #[inline]
+    fn string(&mut self) -> Result<(&'e str, bool), InvalidEvent> {
         if self.byte() != Some(b'"') {
             return Err(wrong(self.at));
         }
         let bytes = self.text.as_bytes();
         let start = self.at + 1;
-        let mut at = start;
+        let (mut at, mut escaped) = (start, false);
         loop {
-            match memchr::memchr2(b'"', b'\\', bytes.get(at..).unwrap_or_default()) {
+            match quote_or_backslash(bytes, at) {
                 None => return Err(wrong(self.text.len())),
-                Some(found) if bytes[at + found] == b'"' => {
-                    self.at = at + found + 1;
-                    return Ok(&self.text[start..at + found]);
+                Some(found) if bytes[found] == b'"' => {
+                    self.at = found + 1;
+                    return Ok((&self.text[start..found], escaped));
                 }
-                Some(found) => at += found + 2,
+                Some(found) => {
+                    escaped = true;
+                    at = found + 2;
+                }
             }
         }
     }
 
+    #[inline]
     fn pass_over(&mut self) -> Result<(), InvalidEvent> {
         match self.byte() {
             Some(b'"') => self.string().map(drop),
-            Some(b'{' | b'[') => self.pass_over_brackets(),
+            Some(b'{' | b'[') => {
+                self.at = behind_brackets(self.text.as_bytes(), self.at).ok_or_else(|| wrong(self.text.len()))?;
+                Ok(())
+            }
             _ => self.word().map(drop),
         }
     }
-
-    /// To the bracket that closes the one here. Which kinds they are was checked when the event came in.
-    fn pass_over_brackets(&mut self) -> Result<(), InvalidEvent> {
-        let bytes = self.text.as_bytes();
-        let mut open = 0usize;
-        loop {
-            match bytes.get(self.at) {
-                None => return Err(wrong(self.at)),
-                Some(b'"') => {
-                    self.string()?;
-                    continue;
-                }
-                Some(b'{' | b'[') => open += 1,
-                Some(b'}' | b']') => open -= 1,
-                Some(_) => {}
-            }
-            self.at += 1;
-            if open == 0 {
-                return Ok(());
-            }
-        }
-    }
 }
+
+/// What numbers and words are made of.
+const IN_WORD: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'-' | b'+' | b'.');
+        byte += 1;
+    }
+    table
+};
 
 /// A string without its escapes.
 fn unescaped(raw: &str) -> Option<String> {

@@ -1,4 +1,5 @@
-//! Recorded and generated cases lie outside of the repository: `FAKEMON_VECTORS` names their folder.
+//! Our own cases; random rules and events beside an evaluator that tries everything; what is hostile. Recorded and
+//! generated cases of others lie outside of the repository: `FAKEMON_VECTORS` names their folder.
 
 use super::*;
 use serde_json::Value as Json;
@@ -121,5 +122,251 @@ fn large_rule_sets_are_decided_as_the_reference_does() {
             expected.sort();
             assert_eq!(matched, expected, "{}: {}", set.label, event.get());
         }
+    }
+}
+
+#[test]
+fn operators_say_what_they_are_documented_to_say() {
+    let event = r#"{"source":"fakemon.capture","detail":{"player":"Ash","tries":3,"lat":40.5,"ip":"10.0.1.7","won":true,
+        "tags":["rare","night"],"none":null,"path":"a/b/c.png","bag":[{"ball":"great","left":2},{"ball":"ultra","left":0}]}}"#;
+    for (detail, matches) in [
+        (r#""player":["Ash"]"#, true),
+        (r#""player":["ash"]"#, false),
+        (r#""player":[{"equals-ignore-case":"aSH"}]"#, true),
+        (r#""player":[{"prefix":"As"}],"path":[{"suffix":".png"}]"#, true),
+        (r#""player":[{"prefix":{"equals-ignore-case":"aS"}}]"#, true),
+        (r#""path":[{"wildcard":"a/*/c.*"}]"#, true),
+        (r#""path":[{"wildcard":"*/x/*"}]"#, false),
+        (r#""tries":[3.0]"#, true),
+        (r#""tries":["3"]"#, false),
+        (r#""tries":[{"numeric":[">",2,"<=",3]}]"#, true),
+        (r#""tries":[{"numeric":["<",3]}]"#, false),
+        (r#""ip":[{"cidr":"10.0.0.0/8"}]"#, true),
+        (r#""ip":[{"cidr":"10.0.0.0/24"}]"#, false),
+        (r#""won":[true],"none":[null]"#, true),
+        (r#""tags":["night"]"#, true),
+        (r#""tags":[{"anything-but":["rare","night"]}]"#, false),
+        (r#""tags":[{"anything-but":"rare"}]"#, true),
+        (r#""player":[{"anything-but":{"prefix":"B"}}]"#, true),
+        (r#""player":[{"anything-but":{"wildcard":"*s*"}}]"#, false),
+        (r#""nothing":[{"exists":false}],"player":[{"exists":true}]"#, true),
+        (r#""player":[{"exists":false}]"#, false),
+        (r#""bag":{"ball":["great"],"left":[2]}"#, true),
+        (r#""bag":{"ball":["great"],"left":[0]}"#, false),
+        (r#""bag":{"ball":["ultra"],"left":[{"exists":false}]}"#, false),
+        (r#""$or":[{"tries":[9]},{"won":[true]}]"#, true),
+        (r#""$or":[{"tries":[9]},{"won":[false]}]"#, false),
+    ] {
+        let pattern = Pattern::parse(&format!(r#"{{"detail":{{{detail}}}}}"#)).unwrap();
+        assert_eq!(pattern.matches(event.as_bytes()), Ok(matches), "{detail}");
+        assert_eq!(pattern.explain(event.as_bytes()).unwrap().matches, matches, "{detail}");
+    }
+    assert_eq!(Pattern::parse(r#"{"detail.player":["Ash"]}"#).unwrap().matches(event.as_bytes()), Ok(true));
+}
+
+/// The same random numbers on every machine.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = crate::ids::mix(self.0.wrapping_add(0x9E37_79B9_7F4A_7C15));
+        (self.0 % end as u64) as usize
+    }
+
+    fn of<T: Clone>(&mut self, things: &[T]) -> T {
+        things[self.below(things.len())].clone()
+    }
+}
+
+const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+const SCALARS: [&str; 9] = [r#""x""#, r#""xy""#, r#""yx""#, r#""X""#, "1", "1.5", "-2", "true", "null"];
+const CONDITIONS: [&str; 14] = [
+    r#""x""#,
+    r#""xy""#,
+    "1",
+    "1.50",
+    "true",
+    "null",
+    r#"{"prefix":"x"}"#,
+    r#"{"suffix":"x"}"#,
+    r#"{"wildcard":"*x*"}"#,
+    r#"{"equals-ignore-case":"x"}"#,
+    r#"{"anything-but":["x","xy"]}"#,
+    r#"{"anything-but":1}"#,
+    r#"{"numeric":[">",-3,"<",1.5]}"#,
+    r#"{"exists":true}"#,
+];
+
+fn random_object(random: &mut Random, depth: usize, value: &impl Fn(&mut Random, usize) -> String) -> String {
+    let names = NAMES.iter().filter(|_| random.below(3) > 0).copied().collect::<Vec<_>>();
+    let members: Vec<String> = names.iter().map(|name| format!("\"{name}\":{}", value(random, depth))).collect();
+    format!("{{{}}}", members.join(","))
+}
+
+fn random_value(random: &mut Random, depth: usize) -> String {
+    match random.below(if depth > 2 { 4 } else { 8 }) {
+        0..4 => random.of(&SCALARS),
+        4 | 5 => return random_object(random, depth + 1, &random_value),
+        _ => {
+            let count = random.below(4);
+            let elements: Vec<String> = (0..count).map(|_| random_value(random, depth + 1)).collect();
+            return format!("[{}]", elements.join(","));
+        }
+    }
+    .to_owned()
+}
+
+fn random_pattern(random: &mut Random, depth: usize) -> String {
+    loop {
+        let object = random_object(random, depth, &|random, depth| {
+            if depth < 2 && random.below(2) == 0 {
+                return random_pattern(random, depth + 1);
+            }
+            let conditions: Vec<&str> = (0..=random.below(2)).map(|_| random.of(&CONDITIONS)).collect();
+            format!("[{}]", conditions.join(","))
+        });
+        if object != "{}" {
+            return object;
+        }
+    }
+}
+
+/// The values on all paths, for every way to choose one element of each array of objects.
+fn ways(value: &Json, path: &str) -> Vec<Vec<(String, Json)>> {
+    let both = |left: &[Vec<(String, Json)>], right: &[Vec<(String, Json)>]| -> Vec<Vec<(String, Json)>> {
+        left.iter().flat_map(|left| right.iter().map(move |right| [left.clone(), right.clone()].concat())).collect()
+    };
+    match value {
+        Json::Object(members) => members.iter().fold(vec![vec![]], |found, (name, value)| {
+            both(&found, &ways(value, &if path.is_empty() { name.clone() } else { format!("{path}.{name}") }))
+        }),
+        Json::Array(elements) => {
+            let nested = |element: &&Json| element.is_object() || element.is_array();
+            let scalars = elements.iter().filter(|element| !nested(element));
+            let scalars: Vec<(String, Json)> = scalars.map(|scalar| (path.to_owned(), scalar.clone())).collect();
+            let mut chosen: Vec<_> = elements.iter().filter(nested).flat_map(|element| ways(element, path)).collect();
+            if chosen.is_empty() {
+                chosen.push(vec![]);
+            }
+            both(&[scalars], &chosen)
+        }
+        scalar => vec![vec![(path.to_owned(), scalar.clone())]],
+    }
+}
+
+fn meets(conditions: &[Condition], value: &Json) -> bool {
+    let text = value.to_string();
+    let value = match value {
+        Json::String(text) => Value::Text(text),
+        Json::Number(_) => Value::Number(&text),
+        _ => Value::Word(&text),
+    };
+    conditions.iter().any(|condition| condition.holds(value))
+}
+
+/// Whether a pattern matches, found out by trying everything.
+fn matches_slowly(pattern: &Pattern, event: &str) -> bool {
+    let ways = ways(&serde_json::from_str(event).unwrap(), "");
+    pattern.branches().iter().any(|branch| {
+        ways.iter().any(|way| {
+            branch
+                .iter()
+                .all(|(path, conditions)| way.iter().any(|(at, value)| at == path && meets(conditions, value)))
+        })
+    })
+}
+
+#[test]
+fn the_automaton_agrees_with_trying_everything() {
+    let mut scratch = Scratch::default();
+    let mut matched_ever = 0;
+    for seed in 0..400 {
+        let mut random = Random(seed);
+        let patterns: Vec<Pattern> =
+            (0..40).map(|_| Pattern::parse(&random_pattern(&mut random, 0)).unwrap()).collect();
+        let matcher = Matcher::new((0..).zip(&patterns)).unwrap();
+        for _ in 0..10 {
+            let event = random_object(&mut random, 0, &random_value);
+            let slowly: Vec<u32> =
+                (0..).zip(&patterns).filter(|(_, p)| matches_slowly(p, &event)).map(|(n, _)| n).collect();
+            let matched = matcher.matches(event.as_bytes(), &mut scratch).unwrap();
+            matched_ever += matched.len();
+            let text = |rule: &u32| patterns[*rule as usize].text();
+            assert_eq!(
+                matched.iter().map(text).collect::<Vec<_>>(),
+                slowly.iter().map(text).collect::<Vec<_>>(),
+                "seed {seed}: {event}"
+            );
+        }
+    }
+    assert!(matched_ever > 2_000, "{matched_ever} matches are no test");
+}
+
+#[test]
+fn values_by_path_are_decided_as_the_same_event_in_json() {
+    let mut scratch = Scratch::default();
+    for seed in 0..200 {
+        let mut random = Random(seed);
+        let patterns: Vec<Pattern> =
+            (0..20).map(|_| Pattern::parse(&random_pattern(&mut random, 0)).unwrap()).collect();
+        let matcher = Matcher::new((0..).zip(&patterns)).unwrap();
+        let scalar = |random: &mut Random, _| random.of(&SCALARS).to_owned();
+        let event = random_object(&mut random, 0, &|random, depth| random_object(random, depth, &scalar));
+        let in_json = matcher.matches(event.as_bytes(), &mut scratch).unwrap().to_vec();
+        let parsed: Json = serde_json::from_str(&event).unwrap();
+        let values: Vec<(String, Json)> = ways(&parsed, "").remove(0);
+        let leaves = values.iter().filter_map(|(path, value)| {
+            let leaf = match value {
+                Json::String(text) => Leaf::Text(text),
+                Json::Number(number) => Leaf::Number(number.as_f64().unwrap()),
+                Json::Bool(bool) => Leaf::Bool(*bool),
+                _ => Leaf::Null,
+            };
+            Some((matcher.path(&path.split('.').collect::<Vec<_>>())?, leaf))
+        });
+        let leaves: Vec<_> = leaves.collect();
+        assert_eq!(matcher.matches_leaves(&leaves, &mut scratch), in_json, "seed {seed}: {event}");
+    }
+}
+
+#[test]
+fn many_wildcards_are_decided_as_each_alone() {
+    let texts = ["a", "ab", "abc", "b*c", "*", "c", "ba", "cab", "bb", "x", "a*b", "cc"];
+    let wild = |text: &str| Pattern::parse(&format!(r#"{{"v":[{{"wildcard":"*{text}"}}]}}"#));
+    let patterns: Vec<Pattern> = texts.iter().filter_map(|text| wild(text).ok()).collect();
+    assert!(patterns.len() > 10);
+    let matcher = Matcher::new((0..).zip(&patterns)).unwrap();
+    for value in ["", "a", "ab", "xabc", "bxc", "cabbage", "aab", "bbcc"] {
+        let event = format!(r#"{{"v":"{value}"}}"#);
+        let alone = (0..).zip(&patterns).filter(|(_, pattern)| pattern.matches(event.as_bytes()).unwrap());
+        let alone: Vec<u32> = alone.map(|(rule, _)| rule).collect();
+        assert_eq!(matcher.matches(event.as_bytes(), &mut Scratch::default()).unwrap(), alone, "{value}");
+    }
+}
+
+#[test]
+fn hostile_events_and_patterns_cost_little() {
+    let pattern = Pattern::parse(r#"{"x":{"a":[1],"b":[1]},"y":{"a":[2],"b":[1]},"z":[{"exists":false}]}"#).unwrap();
+    let pairs = |first: usize| {
+        (0..20_000).map(|n| format!(r#"{{"a":{},"b":{}}}"#, (n + first) % 2, n % 2)).collect::<Vec<_>>()
+    };
+    // No element has both: every combination is wrong, and there are 400 million.
+    let event = format!(r#"{{"x":[{}],"y":[{}]}}"#, pairs(1).join(","), pairs(1).join(","));
+    assert_eq!(pattern.matches(event.as_bytes()), Ok(false));
+    let deep = |open: &str, close: &str| format!(r#"{{"x":{}1{}}}"#, open.repeat(5_000), close.repeat(5_000));
+    assert!(pattern.matches(deep("[", "]").as_bytes()).is_err());
+    assert!(pattern.matches(deep("{\"x\":", "}").as_bytes()).is_ok(), "nobody looks there");
+    for broken in ["", "{", "[]", "{\"x\":}", "{\"x\":{\"a\":1}", "{\"x\" 1}", "{\"x\":1}}", "{\"x\":tru}", "\u{1}"] {
+        assert!(pattern.matches(broken.as_bytes()).is_err(), "{broken}");
+    }
+    assert!(pattern.matches(b"{\"x\":\"\xFF\"}").is_err());
+    let twice = Pattern::parse(r#"{"v":[1],"w":[2]}"#).unwrap();
+    assert_eq!(twice.matches(br#"{"v":0,"v":1,"w":2}"#), Ok(true), "a name that comes twice has both values");
+    for text in [
+        format!(r#"{{"v":[{{"wildcard":"{}"}}]}}"#, "*a".repeat(60)),
+        format!(r#"{{"$or":[{}]}}"#, vec![r#"{"$or":[{"a":[1]},{"b":[1]}]}"#; 600].join(",")),
+        format!("{}[1]{}", r#"{"a":"#.repeat(2_000), "}".repeat(2_000)),
+    ] {
+        assert!(Pattern::parse(&text).is_err());
     }
 }
