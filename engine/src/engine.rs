@@ -11,6 +11,7 @@ use crate::follow::{BUS, FOLLOWERS, Follower, SNAPSHOT, WORLD};
 use crate::ids::{Position, ShardId, SpeciesId, Timestamp, mix};
 use crate::inside::{Carrier, Function, Inside};
 use crate::journal::{Committer, Depot, Desk, Name, Progress, ReadError, RowStore, Store};
+use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::model::{PlayerName, Sighting};
 use crate::options::{Durability, OpenError, Options};
@@ -126,6 +127,7 @@ impl Engine {
             events,
             figures: Arc::new(BusFigures::new()),
             queues,
+            logs: Arc::new(Logs::open(depot.clone())),
             resources: resources.clone(),
             clock,
             seed: Arc::new(AtomicU64::new(clock.now().0)),
@@ -274,6 +276,11 @@ impl Engine {
     /// Secrets of connections.
     pub fn secrets(&self) -> Secrets {
         Secrets(self.0.bus.depot.clone())
+    }
+
+    /// The log groups.
+    pub fn logs(&self) -> &Arc<Logs> {
+        &self.0.bus.courier.logs
     }
 
     /// The queues.

@@ -1,5 +1,6 @@
-//! Deliveries that stay inside of this process: to queues, other buses, the capture service, and functions of the
-//! program that embeds the engine. One thread for all but functions, which have one each: what they do nobody knows.
+//! Deliveries that stay inside of this process: to queues, log groups, other buses, the capture service, and functions
+//! of the program that embeds the engine. One thread for all but functions, which have one each: what they do nobody
+//! knows.
 
 use crate::bus::{Destination, NewEvent, Registry};
 use crate::client::Client;
@@ -99,6 +100,9 @@ impl Inside {
         let outcomes: Outcomes = match (&mut self.carrier, Destination::of(&lane.target().arn)) {
             (Carrier::Function(_, function), _) => call(function, lane.parallel() == 1, &letters),
             (Carrier::Own(_), Destination::Queue(queue)) => to_queue(&courier, &registry, &queue, &letters),
+            (Carrier::Own(_), Destination::LogGroup(group)) => {
+                to_log_group(&courier, lane, &registry, &group, &letters)
+            }
             (Carrier::Own(client), Destination::Bus(bus)) => to_bus(&courier, client, &registry, &bus, &letters)?,
             (Carrier::Own(client), Destination::Capture) => to_capture(client, &letters, &self.stop, courier.now()),
             (Carrier::Own(_), _) => {
@@ -151,6 +155,19 @@ fn to_queue(courier: &Courier, registry: &Registry, queue: &str, letters: &[Lett
     let messages = letters.iter().map(message).collect();
     let sent = courier.queues.enqueue(queue, messages, Batch::default(), false, courier.now());
     all(letters, &sent.map(drop).map_err(|error| Failed::for_now("QUEUE_ERROR", error.to_string())))
+}
+
+/// A line per event, of the moment of its delivery (its own time is in it), in the stream of its rule.
+fn to_log_group(courier: &Courier, lane: &Lane, registry: &Registry, group: &str, letters: &[Letter]) -> Outcomes {
+    let Some(held) = registry.log_groups.get(group) else {
+        let missing = Failed::permanently("RESOURCE_NOT_FOUND", format!("there is no log group {group}"));
+        return all(letters, &Err(missing));
+    };
+    let now = courier.now();
+    let lines: Vec<(u64, &str)> = letters.iter().map(|letter| (now.0 / 1_000_000, &*letter.body)).collect();
+    let stream = format!("{}/{}", lane.id().bus, lane.id().rule);
+    let written = courier.logs.append(group, &stream, &lines, held.retention_days, false, now);
+    all(letters, &written.map_err(|error| Failed::for_now("LOG_GROUP_ERROR", error.to_string())))
 }
 
 #[derive(Deserialize)]

@@ -90,6 +90,7 @@ mod follow;
 mod cores;
 pub mod world;
 pub mod queue;
+pub mod logs;
 pub mod secrets;
 pub mod delivery;
 mod clockwork;

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::envelope::{ACCOUNT, EventKey};
 use crate::ids::Timestamp;
 use crate::journal::{Batch, ReadError};
+use crate::logs::Logs;
 use crate::queue::{Attribute, Message, NewMessage, Queues};
 use crate::transform::{Context, Transform};
 use std::collections::BTreeMap;
@@ -71,6 +72,7 @@ pub struct Courier {
     pub(crate) events: Events,
     pub(crate) figures: Arc<BusFigures>,
     pub(crate) queues: Arc<Queues>,
+    pub(crate) logs: Arc<Logs>,
     pub(crate) resources: Arc<Resources>,
     pub(crate) clock: Clock,
     pub(crate) seed: Arc<AtomicU64>,

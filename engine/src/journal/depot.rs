@@ -88,6 +88,29 @@ impl Depot {
         Ok(())
     }
 
+    /// Visits keys and values backwards, of keys before `before` that begin with `prefix`, until the visitor breaks.
+    pub(crate) fn scan_back(
+        &self,
+        room: Room,
+        prefix: &[u8],
+        before: &[u8],
+        visit: &mut Visit<'_>,
+    ) -> Result<(), ReadError> {
+        let held = self.held();
+        let db = held.as_ref().ok_or_else(closed)?;
+        let mode = IteratorMode::From(before, Direction::Reverse);
+        for entry in db.iterator_cf_opt(family(db, room), scan_options(), mode) {
+            let (key, value) = entry?;
+            if *key >= *before {
+                continue;
+            }
+            if !key.starts_with(prefix) || visit(&key, &value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes all of a batch or nothing of it. With `sync` it is on the disk after this; without, it survives the end of
     /// the process, not a power cut.
     pub(crate) fn write(&self, batch: Batch, sync: bool) -> Result<(), String> {

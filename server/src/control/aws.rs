@@ -5,6 +5,7 @@
 //! - `buses`, `rules`, `targets`, `events`, `connections`, `archives`, `tags`: operations of
 //!   `AWSEvents`
 //! - `sqs`, `moves`: operations of `AmazonSQS`
+//! - `logs`, `log_filter`: operations of Amazon CloudWatch Logs
 //!
 //! An operation that changes resources is a function of the registry and the request: answer and changes out, no I/O.
 //! Changes are made one request at a time, and are durable before the answer.
@@ -22,6 +23,8 @@ mod archives;
 mod tags;
 mod sqs;
 mod moves;
+mod log_filter;
+mod logs;
 
 use super::{Shared, desk};
 use axum::body::Bytes;
@@ -106,6 +109,7 @@ type Operation = fn(&Registry, &Request<'_>, &Call<'_>) -> Result<Reply, ApiErro
 enum Service {
     Events,
     Sqs,
+    Logs,
 }
 
 /// Answers a request.
@@ -118,6 +122,7 @@ pub(super) async fn post(
     let (service, operation) = match target.split_once('.') {
         Some(("AWSEvents", operation)) => (Service::Events, operation),
         Some(("AmazonSQS", operation)) => (Service::Sqs, operation),
+        Some(("Logs_20140328", operation)) => (Service::Logs, operation),
         _ => return answer(Service::Events, Err(unknown_operation(target))),
     };
     let Ok(body) = body else {
@@ -172,6 +177,10 @@ async fn dispatch(
         Service::Sqs => match sqs::message_operation(operation) {
             Some(known) => return sqs::call(shared, known, &request, call).await,
             None => sqs::operation(operation),
+        },
+        Service::Logs => match logs::line_operation(operation) {
+            Some(known) => return logs::call(shared, known, &request, call).await,
+            None => logs::operation(operation),
         },
     };
     let operation = found.ok_or_else(|| unknown_operation(operation))?;

@@ -1,0 +1,364 @@
+//! Log groups: lines by time, each in a stream of its group; what people read when they ask what the bus is doing. Lines
+//! lie in the depot; memory holds a few words per group.
+//!
+//! ```text
+//! group 0 'l' timestamp ms (8) sequence (8) → ingested at ms (8), length of the stream's name (2), stream, message
+//! group 0 's' stream → created at ms (8)
+//! group 0 'n'        → number of lines (8)
+//! ```
+
+use crate::ids::Timestamp;
+use crate::journal::{Batch, Depot, ReadError, Room};
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Lines of one group; beyond them the oldest go.
+pub const LINES_MAX: u64 = 10_000_000;
+/// Lines that go at once, so that room is made rarely.
+const LINES_LET_GO: u64 = 100_000;
+/// How often lines that are too old are let go, in milliseconds.
+const RETENTION_EVERY_MS: u64 = 60_000;
+
+/// A line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Where it stands.
+    pub place: LinePlace,
+    /// When it arrived, in milliseconds since 1970.
+    pub ingested_at_ms: u64,
+    /// Its stream.
+    pub stream: String,
+    /// What it says.
+    pub message: String,
+}
+
+/// The place of a line in its group. Lines are in order of their time, those of one millisecond in order of arrival.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LinePlace {
+    /// The line's time, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Unique in the group.
+    pub sequence: u64,
+}
+
+impl LinePlace {
+    /// The place behind it.
+    #[must_use]
+    pub fn next(self) -> LinePlace {
+        LinePlace { sequence: self.sequence.saturating_add(1), ..self }
+    }
+}
+
+/// A stream of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// Its name.
+    pub name: String,
+    /// When, in milliseconds since 1970.
+    pub created_at_ms: u64,
+}
+
+#[derive(Default)]
+struct Group {
+    lines: u64,
+    next: u64,
+    streams: Vec<String>,
+    cleaned_at_ms: u64,
+}
+
+/// All log groups of a data directory.
+pub struct Logs {
+    depot: Arc<Depot>,
+    groups: Mutex<HashMap<String, Group>>,
+}
+
+fn row(group: &str, kind: u8, rest: &[u8]) -> Vec<u8> {
+    [group.as_bytes(), &[0, kind], rest].concat()
+}
+
+fn line_row(group: &str, place: LinePlace) -> Vec<u8> {
+    row(group, b'l', &[place.at_ms.to_be_bytes(), place.sequence.to_be_bytes()].concat())
+}
+
+impl Logs {
+    pub(crate) fn open(depot: Arc<Depot>) -> Logs {
+        Logs { depot, groups: Mutex::default() }
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<String, Group>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of a group; read from the depot the first time.
+    fn group<'g>(&self, held: &'g mut HashMap<String, Group>, name: &str) -> Result<&'g mut Group, ReadError> {
+        if !held.contains_key(name) {
+            let lines = self.depot.get(Room::Logs, &row(name, b'n', b""))?;
+            let lines = lines.and_then(|count| Some(u64::from_be_bytes(count.try_into().ok()?))).unwrap_or(0);
+            let streams = self.streams(name)?.into_iter().map(|stream| stream.name).collect();
+            held.insert(name.to_owned(), Group { lines, streams, ..Group::default() });
+        }
+        Ok(held.get_mut(name).expect("it was just made"))
+    }
+
+    /// Adds lines to a stream, which is made if it is not there; each with its time in milliseconds. They survive the
+    /// end of the process; with `sync`, a power cut too. Lines older than `retention_days` go now and then.
+    ///
+    /// # Errors
+    /// When the depot cannot be read or written.
+    pub fn append(
+        &self,
+        group: &str,
+        stream: &str,
+        lines: &[(u64, &str)],
+        retention_days: Option<u32>,
+        sync: bool,
+        now: Timestamp,
+    ) -> Result<(), ReadError> {
+        let now_ms = now.0 / 1_000_000;
+        let mut held = self.held();
+        let state = self.group(&mut held, group)?;
+        let mut batch = Batch::default();
+        let is_new = !state.streams.iter().any(|held| held == stream);
+        if is_new {
+            batch.put(Room::Logs, row(group, b's', stream.as_bytes()), now_ms.to_be_bytes());
+        }
+        // Sequence numbers grow with time, so that none comes twice, not after a restart either.
+        let first = state.next.max(now.0);
+        for (sequence, (at_ms, message)) in (first..).zip(lines) {
+            let place = LinePlace { at_ms: *at_ms, sequence };
+            batch.put(Room::Logs, line_row(group, place), line_value(now_ms, stream, message));
+        }
+        let mut left = state.lines + lines.len() as u64;
+        if let Some(days) = retention_days
+            && now_ms.saturating_sub(state.cleaned_at_ms) >= RETENTION_EVERY_MS
+        {
+            let expired = LinePlace { at_ms: expired_ms(now, days), sequence: 0 };
+            left -= self.let_go(group, expired, u64::MAX, &mut batch)?;
+            state.cleaned_at_ms = now_ms;
+        }
+        if left > LINES_MAX {
+            left -= self.let_go(group, LinePlace { at_ms: u64::MAX, sequence: 0 }, LINES_LET_GO, &mut batch)?;
+        }
+        batch.put(Room::Logs, row(group, b'n', b""), left.to_be_bytes());
+        self.depot.write(batch, sync).map_err(ReadError::Store)?;
+        state.next = first + lines.len() as u64;
+        state.lines = left;
+        if is_new {
+            state.streams.push(stream.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Takes away at most `most` of the lines before `end`; how many.
+    fn let_go(&self, group: &str, end: LinePlace, most: u64, batch: &mut Batch) -> Result<u64, ReadError> {
+        let (prefix, end) = (row(group, b'l', b""), line_row(group, end));
+        let (mut count, mut last) = (0, None);
+        self.depot.scan(Room::Logs, &prefix, &prefix, &mut |key, _| {
+            if count >= most || key >= end.as_slice() {
+                return ControlFlow::Break(());
+            }
+            count += 1;
+            last = Some(key.to_vec());
+            ControlFlow::Continue(())
+        })?;
+        if let Some(mut last) = last {
+            last.push(0);
+            batch.delete_range(Room::Logs, prefix, last);
+        }
+        Ok(count)
+    }
+
+    /// Makes a stream; whether it was not there.
+    ///
+    /// # Errors
+    /// When the depot cannot be read or written.
+    pub fn create_stream(&self, group: &str, stream: &str, now: Timestamp) -> Result<bool, ReadError> {
+        let mut held = self.held();
+        let state = self.group(&mut held, group)?;
+        if state.streams.iter().any(|held| held == stream) {
+            return Ok(false);
+        }
+        let mut batch = Batch::default();
+        batch.put(Room::Logs, row(group, b's', stream.as_bytes()), (now.0 / 1_000_000).to_be_bytes());
+        self.depot.write(batch, true).map_err(ReadError::Store)?;
+        state.streams.push(stream.to_owned());
+        Ok(true)
+    }
+
+    /// Takes a stream and its lines away; whether it was there.
+    ///
+    /// # Errors
+    /// When the depot cannot be read or written.
+    pub fn delete_stream(&self, group: &str, stream: &str) -> Result<bool, ReadError> {
+        let mut held = self.held();
+        let state = self.group(&mut held, group)?;
+        let Some(index) = state.streams.iter().position(|held| held == stream) else { return Ok(false) };
+        let (mut batch, mut count) = (Batch::default(), 0);
+        let prefix = row(group, b'l', b"");
+        self.depot.scan(Room::Logs, &prefix, &prefix, &mut |key, value| {
+            if read_line(&prefix, key, value).is_some_and(|line| line.stream == stream) {
+                batch.delete(Room::Logs, key);
+                count += 1;
+            }
+            ControlFlow::Continue(())
+        })?;
+        let left = state.lines.saturating_sub(count);
+        batch.delete(Room::Logs, row(group, b's', stream.as_bytes()));
+        batch.put(Room::Logs, row(group, b'n', b""), left.to_be_bytes());
+        self.depot.write(batch, true).map_err(ReadError::Store)?;
+        state.lines = left;
+        state.streams.remove(index);
+        Ok(true)
+    }
+
+    /// Takes all lines and streams of a group away.
+    ///
+    /// # Errors
+    /// When the depot cannot be written.
+    pub fn forget(&self, group: &str) -> Result<(), ReadError> {
+        let mut held = self.held();
+        let mut batch = Batch::default();
+        let (from, to) = ([group.as_bytes(), &[0]].concat(), [group.as_bytes(), &[1]].concat());
+        batch.delete_range(Room::Logs, from, to);
+        self.depot.write(batch, true).map_err(ReadError::Store)?;
+        held.remove(group);
+        Ok(())
+    }
+
+    /// The streams of a group, by name.
+    ///
+    /// # Errors
+    /// When the depot cannot be read.
+    pub fn streams(&self, group: &str) -> Result<Vec<Stream>, ReadError> {
+        let prefix = row(group, b's', b"");
+        let mut streams = Vec::new();
+        self.depot.scan(Room::Logs, &prefix, &prefix, &mut |key, value| {
+            let name = String::from_utf8_lossy(&key[prefix.len()..]).into_owned();
+            let created_at_ms = value.try_into().map_or(0, u64::from_be_bytes);
+            streams.push(Stream { name, created_at_ms });
+            ControlFlow::Continue(())
+        })?;
+        Ok(streams)
+    }
+
+    /// How many lines a group holds.
+    ///
+    /// # Errors
+    /// When the depot cannot be read.
+    pub fn lines(&self, group: &str) -> Result<u64, ReadError> {
+        Ok(self.group(&mut self.held(), group)?.lines)
+    }
+
+    /// Visits the lines of a group from a place on, in order, until the visitor breaks.
+    ///
+    /// # Errors
+    /// When the depot cannot be read.
+    pub fn read(
+        &self,
+        group: &str,
+        from: LinePlace,
+        visit: &mut dyn FnMut(Line) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let prefix = row(group, b'l', b"");
+        let mut visit =
+            |key: &[u8], value: &[u8]| read_line(&prefix, key, value).map_or(ControlFlow::Continue(()), &mut *visit);
+        self.depot.scan(Room::Logs, &prefix, &line_row(group, from), &mut visit)
+    }
+
+    /// Visits the lines of a group before a place, the newest first, until the visitor breaks.
+    ///
+    /// # Errors
+    /// When the depot cannot be read.
+    pub fn read_back(
+        &self,
+        group: &str,
+        before: LinePlace,
+        visit: &mut dyn FnMut(Line) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let prefix = row(group, b'l', b"");
+        let mut visit =
+            |key: &[u8], value: &[u8]| read_line(&prefix, key, value).map_or(ControlFlow::Continue(()), &mut *visit);
+        self.depot.scan_back(Room::Logs, &prefix, &line_row(group, before), &mut visit)
+    }
+}
+
+/// Lines before this moment are too old.
+pub fn expired_ms(now: Timestamp, retention_days: u32) -> u64 {
+    (now.0 / 1_000_000).saturating_sub(u64::from(retention_days) * 86_400_000)
+}
+
+fn line_value(ingested_at_ms: u64, stream: &str, message: &str) -> Vec<u8> {
+    let length = u16::try_from(stream.len()).expect("names of streams are checked to be short");
+    [&ingested_at_ms.to_be_bytes()[..], &length.to_be_bytes(), stream.as_bytes(), message.as_bytes()].concat()
+}
+
+fn read_line(prefix: &[u8], key: &[u8], value: &[u8]) -> Option<Line> {
+    let (at_ms, sequence) = key.get(prefix.len()..)?.split_first_chunk::<8>()?;
+    let sequence = u64::from_be_bytes(sequence.try_into().ok()?);
+    let (ingested, rest) = value.split_first_chunk::<8>()?;
+    let (length, rest) = rest.split_first_chunk::<2>()?;
+    let (stream, message) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+    Some(Line {
+        place: LinePlace { at_ms: u64::from_be_bytes(*at_ms), sequence },
+        ingested_at_ms: u64::from_be_bytes(*ingested),
+        stream: String::from_utf8_lossy(stream).into_owned(),
+        message: String::from_utf8_lossy(message).into_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp(ms * 1_000_000)
+    }
+
+    fn messages(logs: &Logs, from: LinePlace) -> Vec<String> {
+        let mut found = Vec::new();
+        logs.read("g", from, &mut |line| {
+            found.push(line.message);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        found
+    }
+
+    #[test]
+    fn lines_are_read_in_order_of_their_time_from_both_ends_and_survive_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let depot = Arc::new(Depot::open(dir.path()).unwrap());
+        let logs = Logs::open(depot.clone());
+        logs.append("g", "one", &[(5, "b"), (3, "a")], None, true, at(10)).unwrap();
+        logs.append("g", "two", &[(5, "c")], None, true, at(11)).unwrap();
+        logs.append("go", "two", &[(5, "of another group")], None, true, at(11)).unwrap();
+        let logs = Logs::open(depot);
+        assert_eq!(messages(&logs, LinePlace::default()), ["a", "b", "c"]);
+        assert_eq!(messages(&logs, LinePlace { at_ms: 4, sequence: 0 }), ["b", "c"]);
+        let mut back = Vec::new();
+        logs.read_back("g", LinePlace { at_ms: u64::MAX, sequence: 0 }, &mut |line| {
+            back.push((line.stream, line.message));
+            if back.len() == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .unwrap();
+        assert_eq!(back, [("two".into(), "c".into()), ("one".into(), "b".to_owned())]);
+        assert_eq!(logs.lines("g").unwrap(), 3);
+        assert!(logs.delete_stream("g", "one").unwrap());
+        assert_eq!((messages(&logs, LinePlace::default()), logs.lines("g").unwrap()), (vec!["c".to_owned()], 1));
+        logs.forget("g").unwrap();
+        assert!(messages(&logs, LinePlace::default()).is_empty() && logs.streams("g").unwrap().is_empty());
+        assert_eq!(logs.lines("go").unwrap(), 1);
+    }
+
+    #[test]
+    fn what_is_too_old_goes() {
+        const DAY: u64 = 86_400_000;
+        let dir = tempfile::tempdir().unwrap();
+        let logs = Logs::open(Arc::new(Depot::open(dir.path()).unwrap()));
+        logs.append("g", "s", &[(DAY, "old"), (3 * DAY, "young")], None, true, at(3 * DAY)).unwrap();
+        logs.append("g", "s", &[(4 * DAY, "new")], Some(2), true, at(4 * DAY)).unwrap();
+        assert_eq!(messages(&logs, LinePlace::default()), ["young", "new"]);
+        assert_eq!(logs.lines("g").unwrap(), 2);
+    }
+}
