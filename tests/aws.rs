@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An answer of the API: the status and the body.
 pub(crate) fn call(server: &Server, operation: &str, request: &Value) -> (u16, Value) {
@@ -25,33 +25,33 @@ pub(crate) fn call(server: &Server, operation: &str, request: &Value) -> (u16, V
     (status, serde_json::from_str(&response.body_mut().read_to_string().unwrap()).unwrap())
 }
 
-fn events(server: &Server, operation: &str, request: Value) -> Value {
+pub(crate) fn events(server: &Server, operation: &str, request: Value) -> Value {
     let (status, answer) = call(server, &format!("AWSEvents.{operation}"), &request);
     assert_eq!(status, 200, "{operation}: {answer}");
     answer
 }
 
-fn sqs(server: &Server, operation: &str, request: Value) -> Value {
+pub(crate) fn sqs(server: &Server, operation: &str, request: Value) -> Value {
     let (status, answer) = call(server, &format!("AmazonSQS.{operation}"), &request);
     assert_eq!(status, 200, "{operation}: {answer}");
     answer
 }
 
-fn refused(server: &Server, operation: &str, request: Value) -> (String, String) {
+pub(crate) fn refused(server: &Server, operation: &str, request: Value) -> (String, String) {
     let (status, answer) = call(server, operation, &request);
     assert_eq!(status, 400, "{operation}: {answer}");
     (answer["__type"].as_str().unwrap().to_owned(), answer["message"].as_str().unwrap().to_owned())
 }
 
 /// Makes a queue; its URL and its ARN.
-fn queue(server: &Server, name: &str) -> (String, String) {
+pub(crate) fn queue(server: &Server, name: &str) -> (String, String) {
     let url = sqs(server, "CreateQueue", json!({ "QueueName": name }))["QueueUrl"].as_str().unwrap().to_owned();
     let all = sqs(server, "GetQueueAttributes", json!({ "QueueUrl": url, "AttributeNames": ["All"] }));
     (url, all["Attributes"]["QueueArn"].as_str().unwrap().to_owned())
 }
 
 /// Receives and deletes so many messages.
-fn receive(server: &Server, url: &str, count: usize) -> Vec<Value> {
+pub(crate) fn receive(server: &Server, url: &str, count: usize) -> Vec<Value> {
     let (mut received, end) = (Vec::new(), Instant::now() + PATIENCE);
     while received.len() < count {
         assert!(Instant::now() < end, "{} of {count} messages", received.len());

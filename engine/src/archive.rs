@@ -1,17 +1,20 @@
 //! The journal for tools: opened beside a running server or without one, read in order, never changed.
 
+use crate::bus::Registry;
+use crate::delivery::Known;
 use crate::ids::{PlayerId, Position, ShardId, SpeciesId, Timestamp};
-use crate::journal::{FORMAT, ReadError, RowStore, Store};
+use crate::journal::{Depot, FORMAT, ReadError, RowStore, Store};
 use crate::model::Event;
 use crate::options::OpenError;
 use crate::record;
 use fakemon_fbs::journal::Event as Record;
 use hashbrown::HashMap;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A data directory, opened to read.
 pub struct Archive {
+    dir: PathBuf,
     store: Store,
     /// None in a directory whose first snapshot is still to come.
     rows: Option<RowStore>,
@@ -94,6 +97,7 @@ impl Archive {
         let rows = RowStore::open_to_read(dir)?; // before the journal, so that they are not ahead of it
         let store = Store::open_to_read(dir)?;
         let mut archive = Archive {
+            dir: dir.to_owned(),
             store,
             rows,
             snapshot_to: Position(1),
@@ -120,6 +124,20 @@ impl Archive {
     pub fn refresh(&mut self) -> Result<(), ReadError> {
         self.store.catch_up()?;
         self.read_names()
+    }
+
+    /// The resources of the bus as of the end of the journal.
+    ///
+    /// # Errors
+    /// When the depot cannot be opened, or something is damaged.
+    pub fn resources(&self) -> Result<Registry, OpenError> {
+        let fail = |error: ReadError| OpenError(format!("data directory {}: {error}", self.dir.display()));
+        let first = self.first_position();
+        let known = match Depot::open_to_read(&self.dir)? {
+            Some(depot) => Known::read(&depot, first, self.end).map_err(fail)?,
+            None => Known::beginning(first),
+        };
+        known.followed_to_the_end(&self.store).map_err(fail)
     }
 
     fn read_rows(&mut self) -> Result<(), ReadError> {

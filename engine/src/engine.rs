@@ -9,7 +9,7 @@ use crate::delivery::{BusFigures, Courier, Events, Journal, Known, Lanes, Replay
 use crate::failure::Failure;
 use crate::follow::{BUS, FOLLOWERS, Follower, SNAPSHOT, WORLD};
 use crate::ids::{Position, ShardId, SpeciesId, Timestamp, mix};
-use crate::inside::{Carrier, Function, Inside};
+use crate::inside::{Answered, Carrier, Function, Inside, Postman};
 use crate::journal::{Committer, Depot, Desk, Name, Progress, ReadError, RowStore, Store};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
@@ -31,7 +31,7 @@ use crate::world::{Subscription, World};
 use fakemon_fbs::journal::{BlockWriter, Opened};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -50,6 +50,7 @@ struct Bus {
     courier: Courier,
     depot: Arc<Depot>,
     replays: Arc<Replays>,
+    answered: Arc<OnceLock<Answered>>,
 }
 
 struct Threads {
@@ -133,7 +134,7 @@ impl Engine {
             seed: Arc::new(AtomicU64::new(clock.now().0)),
         };
         let (doors, ears): (Vec<_>, Vec<_>) = doors(options.cores)?.into_iter().unzip();
-        let bus = Bus { courier, depot, replays: Arc::default() };
+        let bus = Bus { courier, depot, replays: Arc::default(), answered: Arc::default() };
         let shared = Arc::new(Shared {
             rules,
             species,
@@ -254,7 +255,8 @@ impl Engine {
         };
         let engine = Engine(Arc::new(Running { shared, bus, threads: Mutex::new(Some(threads)) }));
         let client = engine.client().map_err(|error| OpenError(error.to_string()))?;
-        engine.carry("deliveries", Carrier::Own(Box::new(client)));
+        let answered = engine.0.bus.answered.clone();
+        engine.carry("deliveries", Carrier::Own(Box::new(client), answered));
         Ok(engine)
     }
 
@@ -297,6 +299,17 @@ impl Engine {
     /// in order and at least once, on a thread of its own.
     pub fn on_events(&self, name: &str, function: Function) {
         self.carry(name, Carrier::Function(name.to_owned(), function));
+    }
+
+    /// From now on `postman` brings events to players: those of targets whose ARN ends with `:players` (whom
+    /// `detail.player` names) or `:player/NAME`. Before, they wait.
+    pub fn on_letters(&self, postman: Postman) {
+        self.carry("letters", Carrier::Players(postman));
+    }
+
+    /// From now on `answered` hears how throws ended that came as events. The first that is given stays.
+    pub fn on_answers(&self, answered: Answered) {
+        let _ = self.0.bus.answered.set(answered);
     }
 
     fn carry(&self, name: &str, carrier: Carrier) {

@@ -11,12 +11,13 @@ use crate::envelope::EventKey;
 use crate::failure::Failure;
 use crate::ids::{Timestamp, Token};
 use crate::journal::{Batch, ReadError};
+use crate::model::{Decision, PlayerName};
 use crate::queue::NewMessage;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Events of one lane that are delivered at once.
@@ -32,9 +33,26 @@ type Outcomes = Vec<(EventKey, Result<(), Failed>)>;
 /// What a function says of an event.
 pub type Function = Box<dyn FnMut(&Letter) -> Result<(), Failed> + Send>;
 
+/// An event for a player.
+#[derive(Clone, Debug)]
+pub struct PlayerLetter {
+    /// Whom it is for.
+    pub player: PlayerName,
+    /// What the target's input settings make of the event.
+    pub body: Arc<str>,
+}
+
+/// Brings events to players, in order; one outcome each.
+pub type Postman = Box<dyn FnMut(&[PlayerLetter]) -> Vec<Result<(), Failed>> + Send>;
+
+/// Hears how throws ended that came as events.
+pub type Answered = Box<dyn Fn(&PlayerName, &Decision) + Send + Sync>;
+
 pub(crate) enum Carrier {
-    /// Everything inside but functions.
-    Own(Box<Client>),
+    /// Everything inside but functions and players.
+    Own(Box<Client>, Arc<OnceLock<Answered>>),
+    /// To players.
+    Players(Postman),
     /// A function, by name.
     Function(String, Function),
 }
@@ -63,8 +81,10 @@ impl Inside {
     fn is_ours(&self, lane: &Lane) -> bool {
         match (&self.carrier, Destination::of(&lane.target().arn)) {
             (Carrier::Function(name, _), Destination::Function(named)) => *name == named,
-            (Carrier::Own(_), Destination::Function(_)) | (Carrier::Function(..), _) => false,
-            (Carrier::Own(_), destination) => !destination.is_outside(),
+            (Carrier::Players(_), Destination::Players | Destination::Player(_)) => true,
+            (Carrier::Function(..) | Carrier::Players(_), _) => false,
+            (Carrier::Own(..), Destination::Function(_) | Destination::Players | Destination::Player(_)) => false,
+            (Carrier::Own(..), destination) => !destination.is_outside(),
         }
     }
 
@@ -99,13 +119,16 @@ impl Inside {
         let courier = self.courier.clone();
         let outcomes: Outcomes = match (&mut self.carrier, Destination::of(&lane.target().arn)) {
             (Carrier::Function(_, function), _) => call(function, lane.parallel() == 1, &letters),
-            (Carrier::Own(_), Destination::Queue(queue)) => to_queue(&courier, &registry, &queue, &letters),
-            (Carrier::Own(_), Destination::LogGroup(group)) => {
+            (Carrier::Players(postman), destination) => to_players(postman, &destination, &letters),
+            (Carrier::Own(..), Destination::Queue(queue)) => to_queue(&courier, &registry, &queue, &letters),
+            (Carrier::Own(..), Destination::LogGroup(group)) => {
                 to_log_group(&courier, lane, &registry, &group, &letters)
             }
-            (Carrier::Own(client), Destination::Bus(bus)) => to_bus(&courier, client, &registry, &bus, &letters)?,
-            (Carrier::Own(client), Destination::Capture) => to_capture(client, &letters, &self.stop, courier.now()),
-            (Carrier::Own(_), _) => {
+            (Carrier::Own(client, _), Destination::Bus(bus)) => to_bus(&courier, client, &registry, &bus, &letters)?,
+            (Carrier::Own(client, answered), Destination::Capture) => {
+                to_capture(client, answered, &letters, &self.stop, courier.now())
+            }
+            (Carrier::Own(..), _) => {
                 let nothing =
                     || Failed::permanently("UNSUPPORTED_TARGET", format!("nothing here is {}", lane.target().arn));
                 letters.iter().map(|letter| (letter.key, Err(nothing()))).collect()
@@ -155,6 +178,39 @@ fn to_queue(courier: &Courier, registry: &Registry, queue: &str, letters: &[Lett
     let messages = letters.iter().map(message).collect();
     let sent = courier.queues.enqueue(queue, messages, Batch::default(), false, courier.now());
     all(letters, &sent.map(drop).map_err(|error| Failed::for_now("QUEUE_ERROR", error.to_string())))
+}
+
+fn to_players(postman: &mut Postman, destination: &Destination, letters: &[Letter]) -> Outcomes {
+    let mut outcomes = Outcomes::new();
+    let (mut addressed, mut keys) = (Vec::new(), Vec::new());
+    for letter in letters {
+        match addressee(destination, &letter.event) {
+            Ok(player) => {
+                addressed.push(PlayerLetter { player, body: letter.body.clone() });
+                keys.push(letter.key);
+            }
+            Err(why) => outcomes.push((letter.key, Err(Failed::permanently("NO_PLAYER", why)))),
+        }
+    }
+    outcomes.extend(keys.into_iter().zip(postman(&addressed)));
+    outcomes
+}
+
+/// Whom an event is for.
+fn addressee(destination: &Destination, event: &str) -> Result<PlayerName, String> {
+    #[derive(Deserialize)]
+    struct Event {
+        detail: Detail,
+    }
+    #[derive(Deserialize)]
+    struct Detail {
+        player: String,
+    }
+    let name = match destination {
+        Destination::Player(name) => name.clone(),
+        _ => serde_json::from_str::<Event>(event).map_err(|_| "detail.player names nobody".to_owned())?.detail.player,
+    };
+    PlayerName::new(&name).map_err(|error| format!("detail.player: {error}"))
 }
 
 /// A line per event, of the moment of its delivery (its own time is in it), in the stream of its rule.
@@ -259,9 +315,15 @@ fn put(client: &mut Client, events: Vec<NewEvent>) -> Result<(), SubmitError> {
 
 /// Carries out commands in their order and waits for what became of them. That a throw was decided is enough: how,
 /// stands in its own event. Throws overtake spawns on their way to the shards, so neither goes while the other waits.
-fn to_capture(client: &mut Client, letters: &[Letter], stop: &AtomicBool, now: Timestamp) -> Outcomes {
+fn to_capture(
+    client: &mut Client,
+    answered: &OnceLock<Answered>,
+    letters: &[Letter],
+    stop: &AtomicBool,
+    now: Timestamp,
+) -> Outcomes {
     let mut outcomes: HashMap<u64, Result<(), Failed>> = HashMap::new();
-    let mut waiting = HashSet::new();
+    let mut waiting = Waiting { commands: HashMap::new(), answered: answered.get() };
     let mut spawns = false;
     for (token, letter) in (0..).zip(letters) {
         let command = match Command::read(&letter.body, letter.key) {
@@ -276,8 +338,12 @@ fn to_capture(client: &mut Client, letters: &[Letter], stop: &AtomicBool, now: T
             settle(client, &mut waiting, &mut outcomes, stop);
             spawns = is_spawn;
         }
+        let player = match &command {
+            Command::Attempt { player, .. } => Some(player.clone()),
+            Command::Spawn(_) => None,
+        };
         match submit(client, Token(token), command, now) {
-            Ok(()) => drop(waiting.insert(token)),
+            Ok(()) => drop(waiting.commands.insert(token, player)),
             Err(failed) => drop(outcomes.insert(token, Err(failed))),
         }
     }
@@ -287,19 +353,29 @@ fn to_capture(client: &mut Client, letters: &[Letter], stop: &AtomicBool, now: T
     (0..).zip(letters).map(outcome).collect()
 }
 
+/// Commands on their way, with whose throw each is; and who wants to hear of answers.
+struct Waiting<'a> {
+    commands: HashMap<u64, Option<PlayerName>>,
+    answered: Option<&'a Answered>,
+}
+
 /// Waits for commands.
 fn settle(
     client: &mut Client,
-    waiting: &mut HashSet<u64>,
+    waiting: &mut Waiting<'_>,
     outcomes: &mut HashMap<u64, Result<(), Failed>>,
     stop: &AtomicBool,
 ) {
     let mut completions = Vec::new();
-    while !waiting.is_empty() && !client.is_stopped() && !stop.load(Ordering::SeqCst) {
+    while !waiting.commands.is_empty() && !client.is_stopped() && !stop.load(Ordering::SeqCst) {
         client.wait(&mut completions, IDLE);
         for completion in completions.drain(..) {
             let (token, outcome) = match completion {
-                Completion::Decided { token, .. } => (token, Ok(())),
+                Completion::Decided { token, decision, .. } => {
+                    let player = waiting.commands.get(&token.0).and_then(Option::as_ref);
+                    player.zip(waiting.answered).into_iter().for_each(|(player, hears)| hears(player, &decision));
+                    (token, Ok(()))
+                }
                 // An id that was chosen by the event itself is taken because the event was carried out before.
                 Completion::Spawned { token, result: Ok(_) | Err(SpawnError::IdTaken(_)) } => (token, Ok(())),
                 Completion::Spawned { token, result: Err(error) } => {
@@ -310,7 +386,7 @@ fn settle(
                 }
                 Completion::Written { .. } | Completion::Collection { .. } => continue,
             };
-            if waiting.remove(&token.0) {
+            if waiting.commands.remove(&token.0).is_some() {
                 outcomes.insert(token.0, outcome);
             }
         }

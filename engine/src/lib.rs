@@ -107,7 +107,7 @@ pub mod verify;
 
 pub use client::Client;
 pub use engine::Engine;
-pub use inside::Function;
+pub use inside::{Answered, Function, PlayerLetter, Postman};
 pub use journal::ReadError;
 pub use metrics::Metrics;
 pub use options::{Durability, OpenError, Options, Retention};

@@ -36,15 +36,19 @@ mod stream;
 mod connection;
 mod areas;
 mod referee;
+mod presence;
+mod switchboard;
 mod turn;
 
 pub use figures::{CloseReason, Figures};
 pub use rate::Rate;
+pub use switchboard::{ConnectionId, Said, Saying, Switchboard, To};
 
 use figures::Counters;
 use handshake::Gate;
 use rate::Rates;
 use referee::Referee;
+use switchboard::{Directory, Line};
 use turn::{Common, Turn};
 
 /// Threads that serve players.
@@ -148,12 +152,14 @@ impl EdgeOptions {
 pub struct Edge {
     address: SocketAddr,
     common: Arc<Common>,
+    started_s: u32,
     threads: Vec<EdgeThread>,
 }
 
 struct EdgeThread {
     counters: Arc<Counters>,
-    waker: mio::Waker,
+    line: Arc<Line>,
+    waker: Arc<mio::Waker>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -180,18 +186,22 @@ pub fn start(engine: Engine, options: EdgeOptions) -> anyhow::Result<Edge> {
         is_stopping: AtomicBool::new(false),
     });
     let rates = options.rate.map(Rates::new).map(Arc::new);
-    let mut edge = Edge { address, common: common.clone(), threads: Vec::new() };
+    let started_s = (engine.now().0 / 1_000_000_000) as u32; // enough to tell this start from others
+    let mut edge = Edge { address, common: common.clone(), started_s, threads: Vec::new() };
     for (index, listener) in listeners.into_iter().enumerate() {
         let counters = Arc::new(Counters::new());
         let client = engine.client()?;
         let referee = Referee::new(engine.clone(), client, rates.clone(), counters.clone(), options.in_flight_max);
         let listener = mio::net::TcpListener::from_std(listener);
-        let (turn, waker) = Turn::new(common.clone(), listener, referee).context("cannot set up an edge thread")?;
+        let directory = Directory::new(started_s, u8::try_from(index).expect("checked: at most 64"));
+        let line = directory.line();
+        let turn = Turn::new(common.clone(), listener, referee, directory);
+        let (turn, waker) = turn.context("cannot set up an edge thread")?;
         let thread = std::thread::Builder::new()
             .name(format!("edge-{index}"))
             .spawn(move || turn.run())
             .context("cannot start an edge thread")?;
-        edge.threads.push(EdgeThread { counters, waker, thread: Some(thread) });
+        edge.threads.push(EdgeThread { counters, line, waker: Arc::new(waker), thread: Some(thread) });
     }
     Ok(edge)
 }
@@ -200,6 +210,12 @@ impl Edge {
     /// Where players connect.
     pub fn addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Reaches every connection.
+    pub fn switchboard(&self) -> Switchboard {
+        let lines = self.threads.iter().map(|thread| (thread.line.clone(), thread.waker.clone()));
+        Switchboard::new(self.started_s, lines.collect())
     }
 
     /// Figures, gathered now.

@@ -9,6 +9,7 @@
 pub mod play;
 pub mod auth;
 pub mod edge;
+pub mod letters;
 pub mod control;
 pub mod load;
 pub mod demo;

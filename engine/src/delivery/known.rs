@@ -20,9 +20,14 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// Before the first event of a journal.
+    pub(crate) fn beginning(first: Position) -> Known {
+        Known { next: first, registry: Registry::new(), written: Position(0) }
+    }
+
     /// As the depot has it; a new one begins at the beginning of the journal.
     pub(crate) fn read(depot: &Depot, first: Position, end: Position) -> Result<Known, ReadError> {
-        let mut known = Known { next: first, registry: Registry::new(), written: Position(0) };
+        let mut known = Known::beginning(first);
         let Some(position) = depot.get(Room::Router, POSITION)? else { return Ok(known) };
         let position = position.try_into().map_err(|_| ReadError::Store("a key of `router` is damaged".into()))?;
         // A power cut without syncs can leave the depot ahead of the journal.

@@ -2,14 +2,14 @@
 //! of log groups, secrets. It is logged, so that what was written survives the process; a write that somebody is told of
 //! asks for a sync.
 
-use super::store::{ReadError, explain, explain_write, scan_options};
+use super::store::{ReadError, explain, explain_write, scan_options, scratch_dir};
 use crate::options::OpenError;
 use rocksdb::{
     BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options,
     WriteBatch, WriteOptions,
 };
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 /// A room of the depot.
@@ -42,13 +42,38 @@ pub(crate) type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'v;
 pub(crate) struct Depot {
     /// None once the engine is closed: whoever still holds the depot does not hold its files.
     db: RwLock<Option<DB>>,
+    /// Of a reader beside a running server: where its own notes lie.
+    scratch: Option<PathBuf>,
+}
+
+impl Drop for Depot {
+    fn drop(&mut self) {
+        self.close();
+        if let Some(scratch) = &self.scratch {
+            let _ = std::fs::remove_dir_all(scratch); // in the system's temporary directory, which is emptied anyway
+        }
+    }
 }
 
 impl Depot {
     /// Opens or makes the depot of a data directory.
     pub(crate) fn open(dir: &Path) -> Result<Depot, OpenError> {
         let db = DB::open_cf_descriptors(&database_options(), dir.join("bus"), families());
-        Ok(Depot { db: RwLock::new(Some(db.map_err(|error| fail(dir, &error))?)) })
+        Ok(Depot { db: RwLock::new(Some(db.map_err(|error| fail(dir, &error))?)), scratch: None })
+    }
+
+    /// Opens the depot of a data directory for reading, beside a running server or without one; none if there is none.
+    pub(crate) fn open_to_read(dir: &Path) -> Result<Option<Depot>, OpenError> {
+        if !dir.join("bus").join("CURRENT").exists() {
+            return Ok(None);
+        }
+        let scratch = scratch_dir();
+        let mut options = database_options();
+        options.create_if_missing(false);
+        options.create_missing_column_families(false);
+        options.set_max_open_files(-1);
+        let db = DB::open_cf_descriptors_as_secondary(&options, dir.join("bus"), scratch.clone(), families());
+        Ok(Some(Depot { db: RwLock::new(Some(db.map_err(|error| fail(dir, &error))?)), scratch: Some(scratch) }))
     }
 
     /// Lets go of the files.

@@ -3,9 +3,11 @@
 use super::DataArg;
 use anyhow::Context;
 use fakemon_engine::archive::{Archive, Recorded};
-use fakemon_engine::envelope::{Facet, Told, kind};
+use fakemon_engine::bus::GAME_BUS;
+use fakemon_engine::envelope::{Facet, Told, bus, kind};
 use fakemon_engine::ids::{FakemonId, PlayerId, Position, Timestamp};
 use fakemon_engine::model::Event;
+use fakemon_engine::pattern::{Matcher, Pattern, Scratch};
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -24,6 +26,9 @@ pub struct LogArgs {
     /// Only events of this kind; give it again for more kinds.
     #[arg(long, value_name = "KIND", ignore_case = true)]
     kind: Vec<Kind>,
+    /// Only events that this rule of a bus matches; without a bus: of `fakemon`.
+    #[arg(long, value_name = "[BUS/]NAME")]
+    rule: Option<String>,
     /// From this position, or this time of the journal (RFC 3339), on.
     #[arg(long, value_name = "POSITION|TIME", value_parser = parse_bound)]
     from: Option<Bound>,
@@ -77,9 +82,11 @@ fn print_all(archive: &mut Archive, args: &LogArgs) -> anyhow::Result<()> {
     let mut stdout = BufWriter::new(io::stdout().lock());
     let mut next = start(archive, args.from)?;
     let mut left = args.limit.unwrap_or(u64::MAX);
+    let mut wanted = args.rule.as_deref().map(|rule| Wanted::by_rule(archive, rule)).transpose()?;
     loop {
         let filter = Filter { args, player: args.player.as_deref().map(|name| archive.player_id(name)) };
-        let end = filter.print(archive, &mut next, &mut left, &mut stdout)?;
+        let mut printer = Printer { wanted: wanted.as_mut(), json: String::new() };
+        let end = filter.print(archive, &mut next, &mut left, &mut printer, &mut stdout)?;
         stdout.flush()?;
         if end == End::Reached || !args.follow {
             return Ok(());
@@ -109,6 +116,7 @@ impl Filter<'_> {
         archive: &Archive,
         next: &mut Position,
         left: &mut u64,
+        printer: &mut Printer<'_>,
         out: &mut impl Write,
     ) -> anyhow::Result<End> {
         let mut printed = Ok(());
@@ -123,8 +131,10 @@ impl Filter<'_> {
             }
             *next = Position(recorded.position.0 + 1);
             if self.passes(&recorded.event) {
-                printed = print(archive, recorded, out);
-                *left -= 1;
+                match printer.print(archive, recorded, *left, out) {
+                    Ok(count) => *left -= count,
+                    Err(error) => printed = Err(error),
+                }
             }
             if *left == 0 {
                 end = End::Reached;
@@ -184,18 +194,73 @@ impl Kind {
     }
 }
 
-fn print(archive: &Archive, recorded: &Recorded, out: &mut impl Write) -> io::Result<()> {
-    let told = Told {
+/// What a rule matches.
+struct Wanted {
+    bus: String,
+    matcher: Matcher,
+    scratch: Scratch,
+}
+
+impl Wanted {
+    fn by_rule(archive: &Archive, rule: &str) -> anyhow::Result<Wanted> {
+        let (bus, name) = rule.rsplit_once('/').unwrap_or((GAME_BUS, rule));
+        let resources = archive.resources()?;
+        let held = resources.rules.get(&(bus.to_owned(), name.to_owned()));
+        let held = held.with_context(|| format!("--rule {rule}: the bus {bus} has no rule {name}"))?;
+        let text = held.pattern.as_deref();
+        let text = text.with_context(|| format!("--rule {rule}: it has a schedule, and no event pattern"))?;
+        let matcher = Matcher::new([(0, &Pattern::parse(text)?)])?;
+        Ok(Wanted { bus: bus.to_owned(), matcher, scratch: Scratch::default() })
+    }
+}
+
+/// Prints events: as they happened, or, where a rule is asked, what that rule sees.
+struct Printer<'a> {
+    wanted: Option<&'a mut Wanted>,
+    json: String,
+}
+
+impl Printer<'_> {
+    /// How many lines it printed, at most `most`.
+    fn print(&mut self, archive: &Archive, recorded: &Recorded, most: u64, out: &mut impl Write) -> io::Result<u64> {
+        let shown = |facet: &Facet| self.wanted.is_some() || *facet == Facet::Happened;
+        let shown: Vec<Facet> = facets(&recorded.event).filter(shown).collect();
+        let mut printed = 0;
+        for facet in shown {
+            self.json.clear();
+            told(recorded, facet).write(&mut self.json, |id| archive.player_name(id), |id| archive.species_name(id));
+            if printed < most && self.is_wanted(&recorded.event) {
+                out.write_all(self.json.as_bytes())?;
+                out.write_all(b"\n")?;
+                printed += 1;
+            }
+        }
+        Ok(printed)
+    }
+
+    fn is_wanted(&mut self, event: &Event) -> bool {
+        let Some(wanted) = &mut self.wanted else { return true };
+        let matched = wanted.matcher.matches(self.json.as_bytes(), &mut wanted.scratch);
+        bus(event) == wanted.bus && matched.is_ok_and(|rules| !rules.is_empty())
+    }
+}
+
+/// What a bus sees of an event: of a throw the attempt, and then how it ended.
+pub(super) fn facets(event: &Event) -> impl Iterator<Item = Facet> + use<> {
+    let attempt = matches!(event, Event::Attempt { .. }).then_some(Facet::Attempt);
+    attempt.into_iter().chain([Facet::Happened])
+}
+
+/// An event in its place, to be written as JSON.
+pub(super) fn told(recorded: &Recorded, facet: Facet) -> Told<'_> {
+    Told {
         position: recorded.position,
-        facet: Facet::Happened,
+        facet,
         shard: recorded.shard,
         committed_at: recorded.committed_at,
         event: &recorded.event,
         replay: None,
-    };
-    let envelope = told.envelope(|id| archive.player_name(id), |id| archive.species_name(id));
-    out.write_all(envelope.as_bytes())?;
-    out.write_all(b"\n")
+    }
 }
 
 /// Where to begin: the times of the journal never go back, so a time is found by halving.

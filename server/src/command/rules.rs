@@ -2,12 +2,11 @@
 //! dead data directory or beside a running server.
 
 use super::DataArg;
-use super::log::{Bound, is_past, parse_bound, start};
+use super::log::{Bound, facets, is_past, parse_bound, start, told};
 use anyhow::Context;
 use comfy_table::Table;
-use fakemon_engine::archive::{Archive, Recorded};
-use fakemon_engine::envelope::{Facet, Told, bus, kind};
-use fakemon_engine::model::Event;
+use fakemon_engine::archive::Archive;
+use fakemon_engine::envelope::{bus, kind};
 use fakemon_engine::pattern::{Explanation, Matcher, Pattern, Scratch};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -118,16 +117,6 @@ fn test(archive: &Archive, pattern: &Pattern, args: &TestArgs) -> anyhow::Result
     })?;
     progress.finish_and_clear();
     Ok(found)
-}
-
-fn facets(event: &Event) -> impl Iterator<Item = Facet> + use<> {
-    let attempt = matches!(event, Event::Attempt { .. }).then_some(Facet::Attempt);
-    attempt.into_iter().chain([Facet::Happened])
-}
-
-fn told(recorded: &Recorded, facet: Facet) -> Told<'_> {
-    let Recorded { position, shard, committed_at, event } = recorded;
-    Told { position: *position, facet, shard: *shard, committed_at: *committed_at, event, replay: None }
 }
 
 fn say(found: &Found, as_json: bool) -> anyhow::Result<()> {

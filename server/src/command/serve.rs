@@ -7,6 +7,7 @@ use crate::config::{Config, Durability, LogFormat, parse_address};
 use crate::control::{self, Control, ControlOptions};
 use crate::demo::{self, Demo, DemoOptions};
 use crate::edge::{self, Edge, EdgeOptions, Rate, Tls};
+use crate::letters;
 use anyhow::{Context, bail};
 use fakemon_engine::limits::CORES_MAX;
 use fakemon_engine::place::Place;
@@ -109,6 +110,7 @@ impl Running {
     ) -> anyhow::Result<Running> {
         let edge = edge::start(engine.clone(), edge_options)?;
         let play = edge.addr();
+        letters::deliver(engine, edge.switchboard());
         let edge = Arc::new(Mutex::new(edge));
         let control = control::start(engine.clone(), bound, control_options(config, play, &edge))?;
         let demo = match config.demo.enabled {

@@ -162,7 +162,7 @@ impl Referee {
                 | Completion::Written { token, .. }
                 | Completion::Collection { token, .. } => SeatId(token.0),
             };
-            // Whoever has gone gets their answer when they send the throw again.
+            // Whoever has gone gets their answer when they send the throw again; what the thread itself put has no seat.
             let Some(connection) = seats.get_mut(token) else {
                 continue;
             };

@@ -10,6 +10,7 @@ use super::inbound::Heard;
 use super::referee::Referee;
 use super::seats::{SeatId, Seats};
 use super::stream::Stream;
+use super::switchboard::Directory;
 use crate::play::{Reply, Subprotocol, flat, json};
 use mio::net::{TcpListener, TcpStream};
 use mio::unix::SourceFd;
@@ -61,6 +62,7 @@ pub(crate) struct Turn {
     voice: Voice,
     referee: Referee,
     areas: Areas,
+    directory: Directory,
     /// To be listened to.
     talking: Vec<SeatId>,
     /// To be written to.
@@ -74,7 +76,12 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    pub(crate) fn new(common: Arc<Common>, listener: TcpListener, referee: Referee) -> io::Result<(Turn, Waker)> {
+    pub(crate) fn new(
+        common: Arc<Common>,
+        listener: TcpListener,
+        referee: Referee,
+        directory: Directory,
+    ) -> io::Result<(Turn, Waker)> {
         let poll = Poll::new()?;
         let mut listener = listener;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
@@ -90,6 +97,7 @@ impl Turn {
             voice: Voice::new(counters.clone()),
             areas: Areas::new(referee.engine.subscribe()),
             referee,
+            directory,
             talking: Vec::new(),
             spoken_to: Vec::new(),
             looking: VecDeque::new(),
@@ -138,12 +146,16 @@ impl Turn {
         for seat in self.seats.all() {
             self.remove(seat, CloseReason::Stopping);
         }
+        self.directory.report(&mut self.referee.client);
     }
 
     /// Waits for something to do, and notes who said something.
     fn wait(&mut self, events: &mut Events) {
-        let has_work =
-            self.has_callers || !self.talking.is_empty() || !self.looking.is_empty() || self.areas.is_busy();
+        let has_work = self.has_callers
+            || !self.talking.is_empty()
+            || !self.looking.is_empty()
+            || self.areas.is_busy()
+            || self.directory.is_busy();
         let timeout = match has_work || self.referee.client.arm() {
             true => Duration::ZERO,
             false => self.next_tick.saturating_duration_since(Instant::now()),
@@ -192,8 +204,9 @@ impl Turn {
     }
 
     fn finish_turn(&mut self) {
-        let Turn { seats, voice, referee, areas, spoken_to, .. } = self;
+        let Turn { seats, voice, referee, areas, directory, spoken_to, .. } = self;
         referee.answer(seats, voice, |seat, connection| speak(spoken_to, seat, connection));
+        directory.carry_out(seats, voice, |seat, connection| speak(spoken_to, seat, connection));
         if areas.is_busy() {
             areas.tell(seats, voice, &referee.engine, |seat, connection| {
                 speak(spoken_to, seat, connection);
@@ -218,6 +231,7 @@ impl Turn {
     fn tick(&mut self) {
         self.next_tick = Instant::now() + self.common.tick;
         self.areas.tick(&mut self.voice);
+        self.directory.report(&mut self.referee.client);
         self.counters.watchers.store(self.areas.watching(), Ordering::Relaxed);
         self.has_callers = self.listener.is_some(); // some may have been left when descriptors ran out
         let ticks_per_s = (1_000 / self.common.tick.as_millis().max(1)).max(1) as usize;
@@ -356,7 +370,9 @@ impl Turn {
                 Handshake::Admitted(admitted) => {
                     at = admitted.request_bytes;
                     self.voice.say_raw(connection, &admitted.answer);
-                    connection.phase = Phase::Playing(session(admitted, &self.referee));
+                    let session = session(admitted, &self.referee);
+                    self.directory.enter(&session.name, seat);
+                    connection.phase = Phase::Playing(session);
                     connection.heard_ms = self.now_ms;
                 }
             }
@@ -473,6 +489,7 @@ impl Turn {
             Phase::Handshake => {}
             Phase::Playing(session) => {
                 self.voice.goodbye(connection, code, text);
+                self.directory.leave(&session.name, seat, reason);
                 if let Some(area) = session.area {
                     self.areas.unwatch(seat, &area);
                 }
@@ -488,6 +505,9 @@ impl Turn {
         let Some(connection) = self.seats.get_mut(seat) else {
             return;
         };
+        if let Some(session) = connection.session() {
+            self.directory.leave(&session.name, seat, reason);
+        }
         if !matches!(connection.phase, Phase::Leaving { .. }) {
             if let Some(area) = connection.area().copied() {
                 self.areas.unwatch(seat, &area);
