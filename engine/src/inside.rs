@@ -15,7 +15,7 @@ use crate::model::{Decision, PlayerName};
 use crate::queue::NewMessage;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -138,9 +138,11 @@ impl Inside {
             outcomes.iter().filter(|(_, outcome)| outcome.is_ok()).map(|(key, _)| *key).collect();
         courier.delivered(lane, &delivered);
         // What was taken and not tried, because it comes after what failed.
-        let tried = |key: EventKey| outcomes.iter().any(|(tried, _)| *tried == key);
-        let untried = letters.iter().filter(|letter| !tried(letter.key)).map(|letter| letter.key);
-        untried.for_each(|key| lane.again(key, Timestamp(0), None));
+        if outcomes.len() < letters.len() {
+            let tried: HashSet<EventKey> = outcomes.iter().map(|(key, _)| *key).collect();
+            let untried = letters.iter().map(|letter| letter.key).filter(|key| !tried.contains(key));
+            untried.for_each(|key| lane.again(key, Timestamp(0), None));
+        }
         for (key, outcome) in outcomes {
             let Err(failed) = outcome else { continue };
             let parcel = parcels.iter().find(|parcel| parcel.key == key).expect("letters are made from parcels");

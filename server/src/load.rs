@@ -18,11 +18,13 @@ mod lane;
 mod checks;
 mod baseline;
 mod report;
+mod bus;
 
 pub use pace::{Rate, Spacing};
 
 use crate::play::Subprotocol;
 use anyhow::{Context, ensure};
+use bus::Rules;
 use fakemon_engine::ids::{AttemptId, FakemonId, mix};
 use fakemon_workload::throws::Contender;
 use fakemon_workload::{Board, Scenario, Throws, World};
@@ -33,9 +35,11 @@ use ledger::Ledger;
 use messages::Writer;
 use pace::Plan;
 use report::Report;
+use serde::Serialize;
 use socket::{Access, Opening, Socket};
 use spawner::Spawner;
 use stages::Reading;
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
@@ -107,6 +111,13 @@ pub struct LoadArgs {
     /// Also measure how many messages a bare loopback echo carries over as many connections
     #[arg(long)]
     pub baseline_echo: bool,
+    /// Also with so many rules on the bus of the game that match nothing, by turns with the same load without them
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub rules: Option<u32>,
+    /// The same with a rule that brings all events of a detail-type to a webhook in this process; the server has to
+    /// allow private targets
+    #[arg(long, value_name = "DETAIL-TYPE")]
+    pub webhook: Option<String>,
     /// The server is on another machine, which is mine
     #[arg(long)]
     pub allow_remote: bool,
@@ -122,6 +133,13 @@ fn subprotocol(word: &str) -> Result<Subprotocol, &'static str> {
 
 /// Runs it and prints the report; an error if an answer is missing or contradicts another.
 pub fn run(args: LoadArgs) -> anyhow::Result<()> {
+    if args.rules.is_some() || args.webhook.is_some() {
+        let setup = Setup::check(args.clone())?;
+        let name = format!("load-{}-{}", setup.started_s, std::process::id());
+        let rules = Rules::make(&setup.control, &name, args.rules.unwrap_or(0), args.webhook.as_deref())?;
+        // Every run takes fakémon and players of its own.
+        return print(&rules.compare(|| Setup::check(args.clone())?.run())?, args.json);
+    }
     let setup = Setup::check(args)?;
     let report = setup.run()?;
     print(&report, setup.args.json)?;
@@ -130,7 +148,7 @@ pub fn run(args: LoadArgs) -> anyhow::Result<()> {
 }
 
 #[expect(clippy::print_stdout, reason = "the report is the answer of this command")]
-fn print(report: &Report, json: bool) -> anyhow::Result<()> {
+fn print(report: &(impl Serialize + Display), json: bool) -> anyhow::Result<()> {
     match json {
         true => println!("{}", serde_json::to_string(report)?),
         false => println!("{report}"),
@@ -141,6 +159,8 @@ fn print(report: &Report, json: bool) -> anyhow::Result<()> {
 /// A run whose arguments make sense.
 struct Setup {
     args: LoadArgs,
+    /// When, in seconds: the name of everything that this run makes.
+    started_s: u64,
     play: Target,
     control: Target,
     access: Access,
@@ -156,15 +176,16 @@ impl Setup {
             Ok(Duration::from_secs_f64(value))
         };
         // Ids are never used twice, so each run takes its own: the second in which it starts, and 24 bits to count.
-        let run = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let world = World::new(args.seed, args.scenario, FakemonId((run << 24) & (u64::MAX >> 1)));
+        let started_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let world = World::new(args.seed, args.scenario, FakemonId((started_s << 24) & (u64::MAX >> 1)));
         Ok(Setup {
             play: Target::parse(&args.url, "ws", args.allow_remote)?,
             control: Target::parse(&args.control, "http", args.allow_remote)?,
             access: match args.token.clone().or_else(|| std::env::var("FAKEMON_TOKEN").ok()) {
                 Some(token) => Access::Token(token),
-                None => Access::Open { prefix: format!("load-{run}-") },
+                None => Access::Open { prefix: format!("load-{started_s}-") },
             },
+            started_s,
             world,
             warmup: seconds("--warmup", args.warmup, 0.0)?,
             duration: seconds("--duration", args.duration, 0.1)?,

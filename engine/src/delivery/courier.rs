@@ -109,20 +109,17 @@ impl Courier {
             Course::Replay(name) => Some(name.as_str()),
             Course::Live | Course::Redrive => None,
         };
-        let known: BTreeMap<EventKey, Arc<str>> =
-            parcels.iter().filter_map(|parcel| Some((parcel.key, parcel.json.clone()?))).collect();
-        let missing: Vec<EventKey> =
-            parcels.iter().map(|parcel| parcel.key).filter(|key| !known.contains_key(key)).collect();
-        let mut read = known;
-        let mut sorted = missing;
-        sorted.sort_unstable();
-        self.events.read(&sorted, &mut |key, shard, committed_at, event| {
+        let missing = parcels.iter().filter(|parcel| parcel.json.is_none()).map(|parcel| parcel.key);
+        let mut missing: Vec<EventKey> = missing.collect();
+        missing.sort_unstable();
+        let mut read: BTreeMap<EventKey, Arc<str>> = BTreeMap::new();
+        self.events.read(&missing, &mut |key, shard, committed_at, event| {
             let told = super::names::told(key, shard, committed_at, event, replay);
             read.insert(key, self.events.json(&told).into());
         })?;
         let mut letters = Vec::with_capacity(parcels.len());
         for parcel in parcels {
-            let Some(event) = read.get(&parcel.key) else {
+            let Some(event) = parcel.json.as_ref().or_else(|| read.get(&parcel.key)) else {
                 lane.done([parcel.key]);
                 continue;
             };

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+const DAY_NS: u64 = 86_400_000_000_000;
+
 /// Counters of the bus.
 pub struct BusFigures {
     /// Events that rules looked at.
@@ -19,7 +21,8 @@ pub struct BusFigures {
 
 impl BusFigures {
     pub(crate) fn new() -> BusFigures {
-        let histogram = || Mutex::new(Histogram::new(2).expect("two digits are within its range"));
+        // Bounds, because what lies beyond them is recorded as the bound.
+        let histogram = || Mutex::new(Histogram::new_with_bounds(1_000, DAY_NS, 2).expect("valid bounds"));
         BusFigures {
             events: AtomicU64::new(0),
             matched_events: AtomicU64::new(0),

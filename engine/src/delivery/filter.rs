@@ -59,15 +59,20 @@ struct Class {
 }
 
 impl Filter {
-    /// Of the enabled rules of a bus that have a pattern. Rules were checked when they were made; one that this version
-    /// cannot compile matches nothing, and the log says so.
+    /// Of the enabled rules of a bus that have a pattern.
     pub(crate) fn new<'r>(rules: impl Iterator<Item = &'r Rule>) -> Filter {
+        let enabled = rules.filter(|rule| rule.is_enabled());
+        Filter::of_patterns(enabled.filter_map(|rule| Some((rule.name.as_str(), rule.pattern.as_deref()?))))
+    }
+
+    /// Of patterns by name. They were checked when they were made; one that this version cannot compile matches nothing,
+    /// and the log says so.
+    pub(crate) fn of_patterns<'r>(patterns: impl IntoIterator<Item = (&'r str, &'r str)>) -> Filter {
         let mut compiled = Vec::new();
-        for rule in rules.filter(|rule| rule.is_enabled()) {
-            match rule.pattern.as_deref().map(Pattern::parse) {
-                Some(Ok(pattern)) => compiled.push((rule.name.clone(), pattern)),
-                Some(Err(error)) => tracing::error!(rule = rule.name, "its pattern cannot be compiled: {error}"),
-                None => {}
+        for (name, pattern) in patterns {
+            match Pattern::parse(pattern) {
+                Ok(pattern) => compiled.push((name.to_owned(), pattern)),
+                Err(error) => tracing::error!(name, "its pattern cannot be compiled: {error}"),
             }
         }
         let numbered = || (0u32..).zip(compiled.iter().map(|(_, pattern)| pattern));

@@ -242,10 +242,8 @@ impl Lane {
 
     /// When these events came in, as far as that is remembered.
     pub(crate) fn ingested_at(&self, keys: &[EventKey]) -> impl Iterator<Item = Timestamp> + use<> {
-        let state = self.state();
-        let of = |waiting: &&Waiting| keys.contains(&waiting.parcel.key);
-        let known =
-            state.ready.iter().take(keys.len() + 64).filter(of).filter_map(|waiting| waiting.parcel.ingested_at);
+        let mut state = self.state();
+        let known = keys.iter().filter_map(|key| state.waiting(*key, &self.id.course)?.parcel.ingested_at);
         known.collect::<Vec<_>>().into_iter()
     }
 
@@ -338,7 +336,7 @@ impl Lane {
     pub fn done(&self, keys: impl IntoIterator<Item = EventKey>) {
         let mut state = self.state();
         for key in keys {
-            if let Some(waiting) = state.ready.iter_mut().find(|waiting| waiting.parcel.key == key && !waiting.done) {
+            if let Some(waiting) = state.waiting(key, &self.id.course) {
                 waiting.done = true;
                 waiting.in_flight = false;
             }
@@ -349,9 +347,7 @@ impl Lane {
     /// Events come again at `due_at`; `attempt` says whether this counts as one.
     pub fn again(&self, key: EventKey, due_at: Timestamp, attempted_at: Option<Timestamp>) {
         let mut state = self.state();
-        let Some(waiting) = state.ready.iter_mut().find(|waiting| waiting.parcel.key == key && !waiting.done) else {
-            return;
-        };
+        let Some(waiting) = state.waiting(key, &self.id.course) else { return };
         waiting.in_flight = false;
         waiting.due_at = due_at;
         if let Some(at) = attempted_at {
@@ -455,6 +451,17 @@ impl Waiting {
 }
 
 impl State {
+    /// The event of a key, if it is in memory and not done.
+    fn waiting(&mut self, key: EventKey, course: &Course) -> Option<&mut Waiting> {
+        let index = match course {
+            Course::Redrive => self.ready.iter().position(|waiting| waiting.parcel.key == key && !waiting.done)?,
+            Course::Live | Course::Replay(_) => {
+                self.ready.binary_search_by_key(&key, |waiting| waiting.parcel.key).ok()?
+            }
+        };
+        self.ready.get_mut(index).filter(|waiting| !waiting.done)
+    }
+
     /// The cursor passes everything that is done.
     fn advance(&mut self, course: &Course) {
         while let Some(waiting) = self.ready.pop_front_if(|waiting| waiting.done) {

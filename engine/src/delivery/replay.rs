@@ -13,12 +13,11 @@ use super::names::{Events, keys_of, told};
 use crate::bus::resource::{Replay, Rule};
 use crate::bus::{Destination, Registry, Resources};
 use crate::clock::Clock;
-use crate::envelope::{EventKey, bus};
+use crate::envelope::{EventKey, Told, bus};
 use crate::failure::Failure;
 use crate::ids::{Position, ShardId, Timestamp};
 use crate::journal::{Batch, Depot, Progress, ReadError, Room};
 use crate::model::Event;
-use crate::pattern::{Matcher, Pattern, Scratch};
 use crate::record;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -26,10 +25,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often replays are looked after.
-const TICK: Duration = Duration::from_millis(5);
+/// How often it is looked whether targets have room again.
+const TICK: Duration = Duration::from_micros(500);
 /// How often it is looked for new ones.
 const LOOK: Duration = Duration::from_millis(50);
+const DAY_NS: u64 = 86_400_000_000_000;
 /// How often progress is written down.
 const NOTE: Duration = Duration::from_millis(200);
 
@@ -81,9 +81,10 @@ pub(crate) struct Replayer {
 /// A replay that runs.
 struct Running {
     replay: Replay,
-    archive: Option<Pattern>,
-    matcher: Matcher,
-    scratch: Scratch,
+    /// The archive shows nothing older.
+    kept_from: Timestamp,
+    /// What the archive shows; none shows all.
+    archive: Option<Filter>,
     filter: Filter,
     feeds: Vec<Vec<Arc<Lane>>>,
     lanes: Vec<Arc<Lane>>,
@@ -157,9 +158,11 @@ impl Replayer {
         replay: &Replay,
         known: Option<ReplayProgress>,
     ) -> Result<Running, ReadError> {
-        let archive = registry.archives.get(&replay.archive).and_then(|archive| archive.pattern.as_deref());
-        let archive = archive.and_then(|pattern| Pattern::parse(pattern).ok());
-        let matcher = Matcher::new(archive.iter().map(|pattern| (0, pattern))).unwrap_or_default();
+        let archive = registry.archives.get(&replay.archive);
+        let kept = archive.map(|archive| archive.retention_days).filter(|days| *days > 0);
+        let kept_from = kept.map_or(0, |days| self.clock.now().0.saturating_sub(u64::from(days) * DAY_NS));
+        let archive = archive.and_then(|archive| archive.pattern.as_deref());
+        let archive = archive.map(|pattern| Filter::of_patterns([(replay.archive.as_str(), pattern)]));
         let named = |rule: &&Rule| replay.rules.is_empty() || replay.rules.contains(&rule.name);
         let filter = Filter::new(registry.rules_of(&replay.bus).filter(named));
         let (mut lanes, mut feeds) = (Vec::new(), Vec::new());
@@ -192,9 +195,8 @@ impl Replayer {
         self.replays.set(&replay.name, progress);
         Ok(Running {
             replay: replay.clone(),
+            kept_from: Timestamp(kept_from),
             archive,
-            matcher,
-            scratch: Scratch::default(),
             filter,
             feeds,
             lanes,
@@ -303,38 +305,41 @@ impl Replayer {
         let told = told(key, shard, committed_at, event, Some(&replay.name));
         let time = told.time();
         let by_position = replay.from_position.is_some() || replay.to_position.is_some();
-        let within = replay.from <= time && time < replay.to;
-        if !by_position && !within {
+        let within = by_position || replay.from <= time && time < replay.to;
+        if !within || time < running.kept_from {
             return false;
         }
-        if running.archive.is_some() {
-            let json = self.events.json(&super::names::told(key, shard, committed_at, event, None));
-            let matched = running.matcher.matches(json.as_bytes(), &mut running.scratch);
-            if matched.is_ok_and(<[u32]>::is_empty) {
-                return false;
-            }
+        if let Some(archive) = &mut running.archive
+            && self.matched(archive, &super::names::told(key, shard, committed_at, event, None)).is_empty()
+        {
+            return false;
         }
         running.progress.events += 1;
         running.progress.last_at = Some(time);
-        let matched = if Filter::knows(event) && !running.filter.asks_for_replays() {
-            let names = Names {
-                player: &|player| self.events.player(player).map(|name| name.as_str().to_owned()),
-                species: &|species| {
-                    Some(self.events.world.species_name(species).to_string()).filter(|name| !name.is_empty())
-                },
-            };
-            running.filter.matches_record(&told, &names)
-        } else {
-            running.filter.matches_json(&self.events.json(&told))
-        };
-        let mut fed = false;
+        let matched = self.matched(&mut running.filter, &told);
+        let mut json: Option<Arc<str>> = None;
         for lane in matched.iter().flat_map(|rule| &running.feeds[*rule as usize]) {
-            let arrival = Arrival { key, json: None, at: committed_at };
-            let entry = gathered.entry(lane.id().clone()).or_insert_with(|| (lane.clone(), Vec::new()));
-            entry.1.push(arrival);
-            fed = true;
+            let json = json.get_or_insert_with(|| self.events.json(&told).into()).clone();
+            let arrival = Arrival { key, json: Some(json), at: committed_at };
+            match gathered.get_mut(lane.id()) {
+                Some((_, arrivals)) => arrivals.push(arrival),
+                None => drop(gathered.insert(lane.id().clone(), (lane.clone(), vec![arrival]))),
+            }
         }
-        fed
+        json.is_some()
+    }
+
+    fn matched(&self, filter: &mut Filter, told: &Told<'_>) -> Arc<[u32]> {
+        if !Filter::knows(told.event) || told.replay.is_some() && filter.asks_for_replays() {
+            return filter.matches_json(&self.events.json(told));
+        }
+        let names = Names {
+            player: &|player| self.events.player(player).map(|name| name.as_str().to_owned()),
+            species: &|species| {
+                Some(self.events.world.species_name(species).to_string()).filter(|name| !name.is_empty())
+            },
+        };
+        filter.matches_record(told, &names)
     }
 
     /// Everything is delivered, or nothing more is to be.

@@ -40,8 +40,15 @@ impl Http {
 
     /// Sends a JSON body.
     pub(crate) fn post(&mut self, path: &str, body: &str) -> anyhow::Result<()> {
+        self.post_as(path, None, body)
+    }
+
+    /// Sends a JSON body as a request for an operation of the AWS API.
+    pub(crate) fn post_as(&mut self, path: &str, operation: Option<&str>, body: &str) -> anyhow::Result<()> {
+        let operation = operation.map(|operation| format!("X-Amz-Target: {operation}\r\n")).unwrap_or_default();
         let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "POST {path} HTTP/1.1\r\nHost: {}\r\n{operation}Content-Type: application/json\r\nContent-Length: \
+             {}\r\n\r\n{body}",
             self.authority,
             body.len()
         );

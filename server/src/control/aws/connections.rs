@@ -7,6 +7,10 @@ use fakemon_engine::bus::resource::{ApiDestination, Change, Connection, Resource
 use fakemon_engine::envelope::ACCOUNT;
 use serde_json::{Value, json};
 
+/// Invocations a second that an API destination may ask for. AWS grants more than 300 on request.
+const RATE_LIMIT_MAX: u64 = 1_000_000;
+/// Of an API destination that says nothing.
+const RATE_LIMIT: u32 = 300;
 const TYPES: [&str; 3] = ["BASIC", "OAUTH_CLIENT_CREDENTIALS", "API_KEY"];
 const METHODS: [&str; 7] = ["POST", "GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"];
 const CONNECTION_ARN: &str =
@@ -242,7 +246,7 @@ fn create_destination(registry: &Registry, request: &Request<'_>, call: &Call<'_
     let endpoint = request.required("InvocationEndpoint");
     check_endpoint(request, endpoint);
     let method = request.one_of("HttpMethod", &METHODS).unwrap_or_else(|| request.required("HttpMethod"));
-    let rate = request.number("InvocationRateLimitPerSecond", 1, 300);
+    let rate = request.number("InvocationRateLimitPerSecond", 1, RATE_LIMIT_MAX);
     let description = request.short("Description", 512);
     request.check()?;
     if registry.destinations.contains_key(name) {
@@ -260,7 +264,7 @@ fn create_destination(registry: &Registry, request: &Request<'_>, call: &Call<'_
         connection_arn: connection_arn.into(),
         endpoint: endpoint.into(),
         http_method: method.into(),
-        rate_limit_per_second: rate.and_then(|rate| u32::try_from(rate).ok()).unwrap_or(300),
+        rate_limit_per_second: rate.and_then(|rate| u32::try_from(rate).ok()).unwrap_or(RATE_LIMIT),
         created_at: call.now,
         modified_at: call.now,
     };
@@ -289,7 +293,7 @@ fn update_destination(registry: &Registry, request: &Request<'_>, call: &Call<'_
     let endpoint = request.text("InvocationEndpoint");
     endpoint.into_iter().for_each(|endpoint| check_endpoint(request, endpoint));
     let method = request.one_of("HttpMethod", &METHODS);
-    let rate = request.number("InvocationRateLimitPerSecond", 1, 300);
+    let rate = request.number("InvocationRateLimitPerSecond", 1, RATE_LIMIT_MAX);
     let description = request.short("Description", 512);
     request.check()?;
     let mut destination = existing_destination(registry, name)?.clone();
