@@ -24,6 +24,28 @@ fn a_spawn_is_answered_with_its_place_in_the_journal() {
 }
 
 #[test]
+fn any_event_is_put_on_its_bus_alone_and_in_lists() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let event = |unit: u64| json!({ "source": "shop", "detail-type": "sold", "detail": { "unit": unit } });
+    let (status, answer) = server.post_event(&event(1).to_string());
+    assert_eq!(status, 200, "{answer}");
+    let spawn: Value =
+        serde_json::from_str(&spawn_with(json!({ "species": "sparkit", "lat": 1, "lon": 1 }))).unwrap();
+    let (status, answers) = server.post_event(&json!([event(2), event(3), spawn, event(4)]).to_string());
+    assert_eq!(status, 200, "{answers}");
+    let ids: Vec<&str> = answers.as_array().unwrap().iter().map(|answer| answer["id"].as_str().unwrap()).collect();
+    assert!(ids.is_sorted() && ids.len() == 4 && answers[2]["fakemon_id"].is_string(), "{answers}");
+    let log = crate::server::answer(&["log", "--data", data.path().to_str().unwrap(), "--kind", "put"]);
+    let put: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let units: Vec<&Value> = put.iter().map(|event| &event["detail"]["unit"]).collect();
+    assert_eq!(units, [1, 2, 3, 4]);
+    assert_eq!(put[1]["id"], answers[0]["id"]);
+    let (status, answer) = server.post_event(&json!([event(5), { "source": "shop" }]).to_string());
+    assert_eq!((status, &answer["error"]["field"]), (400, &json!("detail-type")), "a mistake changes nothing");
+}
+
+#[test]
 fn many_spawns_at_once_each_get_their_own_answer() {
     let data = fresh_data();
     let server = Server::start(data.path(), &[]);
@@ -61,7 +83,7 @@ fn mistakes_are_told_with_their_field() {
         ("\u{0}\u{1}".into(), Value::Null),
         ("[".repeat(10_000), Value::Null),
         (spawn_with(good.clone()).replace(".spawn", ".rain"), json!("detail-type")),
-        (spawn_with(good.clone()).replace(".world", ".moon"), json!("source")),
+        (spawn_with(good.clone()).replace("\"source\"", "\"sauce\""), json!("source")),
     ] {
         let (status, answer) = server.post_event(&body);
         assert_eq!((status, &answer["error"]["field"]), (400, &field), "{answer}");

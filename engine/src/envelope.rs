@@ -21,6 +21,8 @@ pub const SOURCE_CAPTURE: &str = "fakemon.capture";
 pub const SOURCE_WORLD: &str = "fakemon.world";
 /// What the engine says of itself.
 pub const SOURCE_ENGINE: &str = "fakemon.engine";
+/// Who comes and who goes; put by whoever serves players.
+pub const SOURCE_CONNECTION: &str = "fakemon.connection";
 /// The account of every event.
 pub const ACCOUNT: &str = "123456789012";
 /// The region of events that come from no request.

@@ -5,7 +5,7 @@
 //! - `listener`: sockets, bounded in number and in patience
 //! - `gate`: what a browser could be tricked into is refused
 //! - `desk`: the engine client of this thread
-//! - `events`: `POST /events`
+//! - `cloud_events`, `spawns`, `events`: `POST /events`
 //! - `aws`: the AWS API at `POST /`
 //! - `metrics`: `GET /metrics`
 //! - `page`: `/` and its figures
@@ -17,6 +17,7 @@ mod listener;
 mod gate;
 mod desk;
 mod cloud_events;
+mod spawns;
 mod events;
 mod metrics;
 mod page;

@@ -32,6 +32,7 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+pub(super) use events::{is_ours, moment};
 use fakemon_engine::bus::Registry;
 use fakemon_engine::bus::resource::Change;
 use fakemon_engine::delivery::ReplayProgress;

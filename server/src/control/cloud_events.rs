@@ -18,7 +18,7 @@ pub(super) enum Events {
     Batch(Vec<Value>),
 }
 
-/// Reads a body as its headers say; without any sign of CloudEvents it is a plain event.
+/// Reads a body as its headers say; without any sign of CloudEvents it is a plain event, or a list of them.
 pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Events, Refusal> {
     let body: Value = serde_json::from_slice(body).map_err(|error| {
         Refusal::new(StatusCode::BAD_REQUEST, "bad_json", format!("the body is not JSON: {error}"))
@@ -34,6 +34,7 @@ pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Events, Refusal> 
         }
         ("application/cloudevents+json", event) => Ok(Events::One(structured(event)?)),
         (_, data) if headers.contains_key("ce-specversion") => Ok(Events::One(binary(headers, data)?)),
+        (_, Value::Array(events)) => Ok(Events::Batch(events)),
         (_, event) => Ok(Events::One(event)),
     }
 }
@@ -67,6 +68,12 @@ fn plain(attribute: impl Fn(&'static str) -> Option<String>, data: Value) -> Res
     let mut event = Map::new();
     event.insert("source".into(), required("source")?.into());
     event.insert("detail-type".into(), required("type")?.into());
+    if let Some(subject) = attribute("subject") {
+        event.insert("resources".into(), json!([subject]));
+    }
+    if let Some(time) = attribute("time") {
+        event.insert("time".into(), time.into());
+    }
     event.insert("detail".into(), if data.is_null() { json!({}) } else { data });
     Ok(Value::Object(event))
 }

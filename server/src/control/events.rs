@@ -1,55 +1,124 @@
-//! `POST /events`: events in plain JSON or as CloudEvents. So far the world listens to `fakemon.spawn` only.
+//! `POST /events`: events as plain JSON (one, or a list), as entries of `PutEvents`, or as CloudEvents. They go to the
+//! bus that the query names (`?bus=NAME`), else to `default`.
 //!
 //! ```json
 //! {"source": "fakemon.world", "detail-type": "fakemon.spawn",
 //!  "detail": {"species": "sparkit", "lat": 40.4168, "lon": -3.7038, "lifetime_s": 600, "catch_rate": 1}}
+//! {"source": "shop", "detail-type": "sold", "detail": {"unit": 1}, "resources": ["unit/1"], "time": "2026-11-24T12:00:00Z"}
 //! ```
+//!
+//! A spawn is carried out before the answer, which names its fakémon; whatever else comes is on its bus when it is
+//! answered.
 
+use super::aws::{is_ours, moment};
 use super::cloud_events::{self, Events};
 use super::refusal::Refusal;
+use super::spawns::{self, missing, text};
 use super::{Shared, desk};
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
+use fakemon_engine::bus::{DEFAULT_BUS, NewEvent, Registry};
 use fakemon_engine::command::Spawn;
-use fakemon_engine::envelope::{SOURCE_WORLD, event_id};
-use fakemon_engine::ids::{FakemonId, Position};
-use fakemon_engine::place::Place;
-use fakemon_engine::species::CatchRate;
+use fakemon_engine::envelope::{REGION, SOURCE_WORLD, event_id};
+use fakemon_engine::ids::Position;
+use fakemon_engine::limits::PUT_EVENTS_MAX;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// The one detail-type that is understood.
+/// The detail-type of spawns.
 const SPAWN: &str = "fakemon.spawn";
 /// How long the world's view may take to show what is durable.
 const VIEW_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Puts an event; answers once it is durable and everybody who looks can see it.
+/// What one event asks for.
+enum Incoming {
+    Spawn(Spawn),
+    Event(NewEvent),
+}
+
+/// Where events go that do not say it themselves.
+#[derive(Deserialize)]
+pub(super) struct Target {
+    bus: Option<String>,
+}
+
+/// Puts events; answers once they are durable, and everybody who looks can see what was spawned.
 pub(super) async fn put(
     State(shared): State<Arc<Shared>>,
+    Query(target): Query<Target>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Refusal> {
     let body = body.map_err(|rejection| unread_body(&rejection))?;
+    let bus = target.bus.as_deref().unwrap_or(DEFAULT_BUS);
+    let registry = shared.engine.registry();
     match cloud_events::read(&headers, &body)? {
-        Events::One(event) => Ok(Json(put_one(&shared, parse(event)?).await?)),
+        Events::One(event) => {
+            let mut answers = put_all(&shared, vec![parse(event, bus, &registry)?]).await;
+            answers.pop().expect("one answer for each event").map(Json)
+        }
         Events::Batch(events) => {
             // Read all before the first is put: a batch with a mistake changes nothing.
-            let spawns = events.into_iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-            let mut answers = Vec::with_capacity(spawns.len());
-            for spawn in spawns {
-                answers.push(put_one(&shared, spawn).await.unwrap_or_else(|refusal| refusal.body()));
-            }
-            Ok(Json(Value::Array(answers)))
+            let incoming: Vec<Incoming> =
+                events.into_iter().map(|event| parse(event, bus, &registry)).collect::<Result<_, _>>()?;
+            let answers = put_all(&shared, incoming).await.into_iter();
+            Ok(Json(answers.map(|answer| answer.unwrap_or_else(|refusal| refusal.body())).collect()))
         }
     }
 }
 
-async fn put_one(shared: &Shared, spawn: Spawn) -> Result<Value, Refusal> {
+/// Puts events in their order; those that need no spawn between them at once.
+async fn put_all(shared: &Shared, incoming: Vec<Incoming>) -> Vec<Result<Value, Refusal>> {
+    let mut answers = Vec::with_capacity(incoming.len());
+    let mut events = Vec::new();
+    for one in incoming {
+        match one {
+            Incoming::Event(event) if events.len() < PUT_EVENTS_MAX => events.push(event),
+            Incoming::Event(event) => {
+                answers.append(&mut put_events(shared, std::mem::replace(&mut events, vec![event])).await);
+            }
+            Incoming::Spawn(spawn) => {
+                answers.append(&mut put_events(shared, std::mem::take(&mut events)).await);
+                answers.push(put_spawn(shared, spawn).await);
+            }
+        }
+    }
+    answers.append(&mut put_events(shared, events).await);
+    answers
+}
+
+async fn put_events(shared: &Shared, events: Vec<NewEvent>) -> Vec<Result<Value, Refusal>> {
+    let count = events.len() as u64;
+    if count == 0 {
+        return Vec::new();
+    }
+    let refused = |error: desk::DeskError| error.refusal(&shared.engine);
+    let put = match shared.draining.load(Ordering::Acquire) {
+        true => Err(desk::DeskError::Stopped),
+        false => desk::put(&shared.orders, events).await,
+    };
+    match put {
+        Ok(first) => {
+            let answer =
+                |position: u64| json!({ "id": event_id(Position(position)), "position": position.to_string() });
+            (first.0..first.0 + count).map(|position| Ok(answer(position))).collect()
+        }
+        Err(desk::DeskError::Throttled(ms)) => (0..count).map(|_| Err(Refusal::throttled(ms))).collect(),
+        Err(error) => {
+            let mut answers = vec![Err(refused(error))];
+            answers.extend((1..count).map(|_| Err(Refusal::stopped(shared.engine.failure()))));
+            answers
+        }
+    }
+}
+
+async fn put_spawn(shared: &Shared, spawn: Spawn) -> Result<Value, Refusal> {
     if shared.draining.load(Ordering::Acquire) {
         return Err(Refusal::stopped(shared.engine.failure()));
     }
@@ -87,95 +156,130 @@ fn unread_body(rejection: &BytesRejection) -> Refusal {
     }
 }
 
-/// A spawn from an event; or which field is wrong, and what it must be.
-fn parse(event: Value) -> Result<Spawn, Refusal> {
+/// What an event asks for; or which field is wrong, and what it must be.
+fn parse(event: Value, bus: &str, registry: &Registry) -> Result<Incoming, Refusal> {
     let Value::Object(event) = event else {
         return Err(Refusal::new(StatusCode::BAD_REQUEST, "wrong_type", "an event is a JSON object"));
     };
+    let event = if event.contains_key("DetailType") { plain(event)? } else { event };
     let source = text(&event, "source", "source")?;
-    if source != SOURCE_WORLD {
-        return Err(Refusal::field("unknown_source", "source", format!("source must be \"{SOURCE_WORLD}\"")));
-    }
-    if text(&event, "detail-type", "detail-type")? != SPAWN {
-        let message = format!("detail-type must be \"{SPAWN}\"");
-        return Err(Refusal::field("unknown_detail_type", "detail-type", message));
-    }
-    match event.get("detail") {
-        Some(Value::Object(detail)) => parse_spawn(detail),
-        None | Some(Value::Null) => Err(missing("detail")),
-        Some(_) => Err(Refusal::field("wrong_type", "detail", "detail must be an object")),
-    }
-}
-
-fn parse_spawn(detail: &Map<String, Value>) -> Result<Spawn, Refusal> {
-    let species = text(detail, "species", "detail.species")?.to_owned();
-    let lat = number(detail, "lat", "detail.lat")?.ok_or_else(|| missing("detail.lat"))?;
-    let lon = number(detail, "lon", "detail.lon")?.ok_or_else(|| missing("detail.lon"))?;
-    let place = Place::from_degrees(lat, lon).map_err(|error| {
-        let field = if error.field() == "lat" { "detail.lat" } else { "detail.lon" };
-        Refusal::field("out_of_range", field, format!("detail.{error}"))
-    })?;
-    let catch_rate = number(detail, "catch_rate", "detail.catch_rate")?
-        .map(|fraction| {
-            let out = || Refusal::field("out_of_range", "detail.catch_rate", "detail.catch_rate must be from 0 to 1");
-            CatchRate::from_fraction(fraction).ok_or_else(out)
-        })
-        .transpose()?;
-    Ok(Spawn { fakemon_id: fakemon_id(detail)?, species, place, lifetime_s: lifetime_s(detail)?, catch_rate })
-}
-
-fn fakemon_id(detail: &Map<String, Value>) -> Result<Option<FakemonId>, Refusal> {
-    let id = match detail.get("fakemon_id") {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::String(digits)) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok(),
-        Some(number) => number.as_u64(),
+    let detail_type = text(&event, "detail-type", "detail-type")?;
+    let detail = match event.get("detail") {
+        Some(Value::Object(detail)) => detail,
+        None | Some(Value::Null) => return Err(missing("detail")),
+        Some(_) => return Err(Refusal::field("wrong_type", "detail", "detail must be an object")),
     };
-    let wrong = || {
-        let message = "detail.fakemon_id must be a whole number from 1 to 9223372036854775807, as a decimal string";
-        Refusal::field("out_of_range", "detail.fakemon_id", message)
-    };
-    id.map(|id| Some(FakemonId(id))).ok_or_else(wrong)
-}
-
-fn lifetime_s(detail: &Map<String, Value>) -> Result<Option<u64>, Refusal> {
-    match detail.get("lifetime_s") {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => value.as_u64().map(Some).ok_or_else(|| {
-            let message = "detail.lifetime_s must be a whole number of seconds";
-            Refusal::field("wrong_type", "detail.lifetime_s", message)
-        }),
+    if source == SOURCE_WORLD {
+        return match detail_type {
+            SPAWN => spawns::parse(detail).map(Incoming::Spawn),
+            _ => {
+                let message = format!("detail-type must be \"{SPAWN}\" where source is \"{SOURCE_WORLD}\"");
+                Err(Refusal::field("unknown_detail_type", "detail-type", message))
+            }
+        };
     }
-}
-
-fn text<'v>(object: &'v Map<String, Value>, name: &str, field: &'static str) -> Result<&'v str, Refusal> {
-    match object.get(name) {
-        Some(Value::String(text)) => Ok(text),
-        None | Some(Value::Null) => Err(missing(field)),
-        Some(_) => Err(Refusal::field("wrong_type", field, format!("{field} must be a string"))),
+    let bus = event.get("event-bus").and_then(Value::as_str).unwrap_or(bus);
+    if !registry.buses.contains_key(bus) {
+        return Err(Refusal::field("unknown_bus", "bus", format!("there is no event bus {bus}: create it first")));
     }
-}
-
-fn number(object: &Map<String, Value>, name: &str, field: &'static str) -> Result<Option<f64>, Refusal> {
-    match object.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Number(number)) => Ok(number.as_f64()),
-        Some(_) => Err(Refusal::field("wrong_type", field, format!("{field} must be a number"))),
+    if is_ours(bus, source) {
+        let message = format!("on the bus {bus}, source must not be {source}: only the engine says that");
+        return Err(Refusal::field("reserved_source", "source", message));
     }
+    let time =
+        match event.get("time").filter(|time| !time.is_null()) {
+            Some(time) => Some(moment(time).ok_or_else(|| {
+                Refusal::field("wrong_type", "time", "time must be a time as in 2026-11-24T12:00:00Z")
+            })?),
+            None => None,
+        };
+    Ok(Incoming::Event(NewEvent {
+        bus: bus.to_owned(),
+        source: source.to_owned(),
+        detail_type: detail_type.to_owned(),
+        detail: Value::Object(detail.clone()).to_string(),
+        resources: resources(&event)?,
+        time,
+        region: REGION.to_owned(),
+        cause: None,
+        hops: 0,
+    }))
 }
 
-fn missing(field: &'static str) -> Refusal {
-    Refusal::field("missing_field", field, format!("{field} is missing"))
+/// An entry of `PutEvents` as a plain event.
+fn plain(mut entry: Map<String, Value>) -> Result<Map<String, Value>, Refusal> {
+    let mut event = Map::new();
+    let names = [
+        ("Source", "source"),
+        ("DetailType", "detail-type"),
+        ("Resources", "resources"),
+        ("Time", "time"),
+        ("EventBusName", "event-bus"),
+    ];
+    for (theirs, ours) in names {
+        entry.remove(theirs).into_iter().for_each(|value| drop(event.insert(ours.to_owned(), value)));
+    }
+    let detail = text(&entry, "Detail", "Detail")?;
+    let detail = serde_json::from_str(detail)
+        .map_err(|error| Refusal::field("bad_json", "Detail", format!("Detail is not JSON: {error}")))?;
+    event.insert("detail".to_owned(), detail);
+    Ok(event)
+}
+
+fn resources(event: &Map<String, Value>) -> Result<Vec<String>, Refusal> {
+    let wrong = || Refusal::field("wrong_type", "resources", "resources must be a list of strings");
+    match event.get("resources") {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Array(resources)) => {
+            resources.iter().map(|one| one.as_str().map(str::to_owned).ok_or_else(wrong)).collect()
+        }
+        Some(_) => Err(wrong()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use axum::response::IntoResponse;
+    use fakemon_engine::ids::{FakemonId, Timestamp};
+    use fakemon_engine::species::CatchRate;
+
+    fn parse_any(body: &[u8]) -> Result<Incoming, Refusal> {
+        match cloud_events::read(&HeaderMap::new(), body)? {
+            Events::One(event) => super::parse(event, DEFAULT_BUS, &Registry::new()),
+            Events::Batch(events) => super::parse(events.into(), DEFAULT_BUS, &Registry::new()),
+        }
+    }
 
     fn parse(body: &[u8]) -> Result<Spawn, Refusal> {
-        match cloud_events::read(&HeaderMap::new(), body)? {
-            Events::One(event) => super::parse(event),
-            Events::Batch(_) => unreachable!("no header says so"),
+        parse_any(body).map(|incoming| match incoming {
+            Incoming::Spawn(spawn) => spawn,
+            Incoming::Event(event) => panic!("no spawn: {event:?}"),
+        })
+    }
+
+    #[test]
+    fn any_event_is_read_plain_and_as_an_entry() {
+        let plain = r#"{"source":"shop","detail-type":"sold","detail":{"unit":1},"resources":["a"],"time":"1970-01-01T00:00:01Z"}"#;
+        let entry = r#"{"Source":"shop","DetailType":"sold","Detail":"{\"unit\":1}","Resources":["a"],"Time":1}"#;
+        for body in [plain, entry] {
+            let Ok(Incoming::Event(event)) = parse_any(body.as_bytes()) else { panic!("{body}") };
+            assert_eq!((event.bus.as_str(), event.source.as_str()), ("default", "shop"));
+            assert_eq!((event.detail_type.as_str(), event.detail.as_str()), ("sold", r#"{"unit":1}"#));
+            assert_eq!((event.resources, event.time), (vec!["a".to_owned()], Some(Timestamp(1_000_000_000))));
+        }
+        for (body, field) in [
+            (plain.replace("[\"a\"]", "7"), "resources"),
+            (plain.replace("1970-01-01T00:00:01Z", "soon"), "time"),
+            (entry.replace("\"Source\"", "\"EventBusName\":\"none\",\"Source\""), "bus"),
+            (
+                entry.replace("\"Source\":\"shop\"", "\"EventBusName\":\"fakemon\",\"Source\":\"fakemon.capture\""),
+                "source",
+            ),
+            (entry.replace("{\\\"unit\\\":1}", "{"), "Detail"),
+        ] {
+            let shown = format!("{:?}", parse_any(body.as_bytes()).err());
+            assert!(shown.contains(&format!("field: Some(\"{field}\")")), "{body}: {shown}");
         }
     }
 
@@ -203,9 +307,8 @@ mod tests {
         let detail = |what: &str| event(&format!(r#"{{"species":"s","lat":0,"lon":0,{what}}}"#));
         for (body, expected) in [
             ("".into(), "bad_json"),
-            ("[]".into(), "wrong_type"),
+            ("7".into(), "wrong_type"),
             ("{}".into(), "\"source\""),
-            (event("{}").replace("world", "moon"), "unknown_source"),
             (event("{}").replace("spawn", "despawn"), "unknown_detail_type"),
             (event("\"{}\""), "\"detail\""),
             (event("{}"), "\"detail.species\""),

@@ -7,6 +7,7 @@ use super::figures::CloseReason;
 use fakemon_engine::Client;
 use fakemon_engine::bus::{GAME_BUS, NewEvent};
 use fakemon_engine::command::SubmitError;
+use fakemon_engine::envelope::{REGION, SOURCE_CONNECTION};
 use fakemon_engine::ids::Token;
 use fakemon_engine::model::PlayerName;
 use serde_json::json;
@@ -44,12 +45,12 @@ impl Presence {
         }
         self.waiting.push_back(NewEvent {
             bus: GAME_BUS.into(),
-            source: "fakemon.connection".into(),
+            source: SOURCE_CONNECTION.into(),
             detail_type: detail_type.into(),
             detail,
             resources: Vec::new(),
             time: None,
-            region: fakemon_engine::envelope::REGION.into(),
+            region: REGION.into(),
             cause: None,
             hops: 0,
         });

@@ -4,8 +4,8 @@ use super::request::Request;
 use super::rules::valid_pattern;
 use super::{ApiError, Call, unavailable};
 use crate::control::{Shared, desk};
-use fakemon_engine::bus::{NewEvent, Registry};
-use fakemon_engine::envelope::event_id;
+use fakemon_engine::bus::{DEFAULT_BUS, GAME_BUS, NewEvent, Registry};
+use fakemon_engine::envelope::{SOURCE_CAPTURE, SOURCE_CONNECTION, SOURCE_ENGINE, SOURCE_WORLD, event_id};
 use fakemon_engine::ids::{Position, Timestamp};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -15,6 +15,8 @@ use std::sync::atomic::Ordering;
 const ENTRIES_MAX: usize = 10;
 /// Bytes of all entries together, as the service counts them.
 const BYTES_MAX: usize = 1 << 20;
+/// What may be said for the world: put something into it.
+const SPAWN: &str = "fakemon.spawn";
 /// How deep a detail may be nested; the parser's own bound.
 const MALFORMED: &str = "Detail is malformed.";
 
@@ -99,6 +101,9 @@ fn read(entry: &Value, registry: &Registry, call: &Call<'_>) -> Result<NewEvent,
     if !registry.buses.contains_key(bus) {
         return Err(("ResourceNotFoundException", format!("Event bus {bus} does not exist.")));
     }
+    if is_ours(bus, source) && detail_type != SPAWN {
+        return Err(("NotAuthorizedForSourceException", "Not authorized for the source.".into()));
+    }
     let resources = entry["Resources"].as_array().into_iter().flatten().filter_map(Value::as_str);
     Ok(NewEvent {
         bus: bus.into(),
@@ -113,8 +118,18 @@ fn read(entry: &Value, registry: &Registry, call: &Call<'_>) -> Result<NewEvent,
     })
 }
 
+/// Whether only the engine says something from a source on a bus: what the buses of the game and of the engine tell is
+/// true.
+pub(in crate::control) fn is_ours(bus: &str, source: &str) -> bool {
+    match bus {
+        GAME_BUS => [SOURCE_CAPTURE, SOURCE_WORLD, SOURCE_CONNECTION].contains(&source),
+        DEFAULT_BUS => source == SOURCE_ENGINE,
+        _ => false,
+    }
+}
+
 /// Seconds since 1970, or a text as in RFC 3339.
-pub(super) fn moment(value: &Value) -> Option<Timestamp> {
+pub(in crate::control) fn moment(value: &Value) -> Option<Timestamp> {
     if let Some(text) = value.as_str() {
         let moment: jiff::Timestamp = text.parse().ok()?;
         return u64::try_from(moment.as_nanosecond()).ok().map(Timestamp);
