@@ -22,6 +22,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ),
     ("tokio", &["server/src/control.rs", "server/src/control/"]),
     ("hyper", &["server/src/control/webhooks/"]),
+    ("aws_sigv4", &["server/src/control/signature.rs", "tests/signed.rs"]),
 ];
 
 #[test]

@@ -44,6 +44,8 @@ pub struct Config {
     pub journal: Journal,
     /// Who may play.
     pub auth: Auth,
+    /// Who may call the AWS API.
+    pub aws: Aws,
     /// Encryption for players.
     pub tls: Tls,
     /// What one player may cost.
@@ -127,6 +129,14 @@ impl Auth {
     }
 }
 
+/// Who may call the AWS API. Without keys: whoever reaches the loopback address.
+#[derive(Clone, Debug, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Aws {
+    /// A file of `access_key_id secret_access_key` lines.
+    pub access_keys_file: Option<PathBuf>,
+}
+
 /// Encryption for players.
 #[derive(Clone, Debug, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -189,6 +199,7 @@ impl Default for Config {
             world: World::default(),
             journal: Journal::default(),
             auth: Auth::default(),
+            aws: Aws::default(),
             tls: Tls::default(),
             limits: Limits::default(),
             demo: Demo::default(),
@@ -300,9 +311,10 @@ impl Config {
 
     /// Without credentials only this machine may ask.
     fn check_addresses(&self) -> Result<(), ConfigError> {
-        if !self.control.ip().is_loopback() {
+        if self.aws.access_keys_file.is_none() && !self.control.ip().is_loopback() {
             return Err(ConfigError(format!(
-                "the control plane has no credentials and cannot serve {}: set control to a loopback address, as in {}",
+                "without credentials the control plane is served on loopback only, not on {}: set aws.access_keys_file, \
+                 or set control to a loopback address, as in {}",
                 self.control,
                 Config::default().control
             )));
@@ -332,6 +344,7 @@ impl Config {
             self.world.species_file.as_mut(),
             self.auth.hs256_secret_file.as_mut(),
             self.auth.eddsa_public_key_file.as_mut(),
+            self.aws.access_keys_file.as_mut(),
             self.tls.certificate_file.as_mut(),
             self.tls.key_file.as_mut(),
             Some(&mut self.data),
@@ -470,7 +483,11 @@ mod tests {
         config.auth.hs256_secret_file = Some("secret".into());
         assert!(config.check().is_ok());
         config.control = "0.0.0.0:7401".parse().unwrap();
-        assert!(config.check().unwrap_err().to_string().contains("set control to a loopback"));
+        assert!(config.check().unwrap_err().to_string().contains("set aws.access_keys_file"));
+        config.aws.access_keys_file = Some("keys".into());
+        assert!(config.check().is_ok());
+        config.auth.hs256_secret_file = None;
+        assert!(config.check().unwrap_err().to_string().contains("auth."), "keys are not for players");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //!
 //! - `refusal`: every answer that is no success has the same shape
 //! - `listener`: sockets, bounded in number and in patience
-//! - `gate`: what a browser could be tricked into is refused
+//! - `signature`: AWS Signature Version 4
+//! - `gate`: who is let in: in open mode whoever no browser was tricked into being, else who signed
 //! - `desk`: the engine client of this thread
 //! - `cloud_events`, `spawns`, `events`: `POST /events`
 //! - `aws`: the AWS API at `POST /`
@@ -14,6 +15,7 @@
 mod refusal;
 mod aws;
 mod listener;
+mod signature;
 mod gate;
 mod desk;
 mod cloud_events;
@@ -23,6 +25,7 @@ mod metrics;
 mod page;
 mod webhooks;
 
+use crate::access_keys::AccessKeys;
 use crate::edge;
 use anyhow::Context;
 use axum::Router;
@@ -57,6 +60,8 @@ pub struct ControlOptions {
     pub play_tls: bool,
     /// Whether players need a token.
     pub play_token: bool,
+    /// Whose requests are answered; none answers everybody who reaches the loopback address.
+    pub access_keys: Option<AccessKeys>,
     /// The centre of the demo world, where the page looks first.
     pub demo_centre: Option<(f64, f64)>,
     /// Whether webhooks may reach loopback and private addresses.
@@ -250,7 +255,7 @@ fn router(shared: Arc<Shared>) -> Router {
             Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(middleware::from_fn(gate::pass))
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), gate::pass))
         .with_state(shared)
 }
 

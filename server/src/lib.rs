@@ -1,6 +1,7 @@
 //! The server around the engine; modules in reading order.
 //!
-//! - [`play`]: messages of the player websocket, as types; [`auth`]: who a player is
+//! - [`play`]: messages of the player websocket, as types; [`auth`]: who a player is; [`access_keys`]: who may call the
+//!   AWS API
 //! - [`edge`]: sockets of players, one read and one write per connection and turn
 //! - [`control`]: HTTP on a thread of its own: events, metrics, health, the page
 //! - [`load`]: the load generator; [`demo`]: the living world of `serve --demo`
@@ -8,6 +9,7 @@
 
 pub mod play;
 pub mod auth;
+pub mod access_keys;
 pub mod edge;
 pub mod letters;
 pub mod control;

@@ -2,6 +2,7 @@
 //! takes everything down in the order in which nothing is lost.
 
 use super::start_tracing;
+use crate::access_keys::AccessKeys;
 use crate::auth::{Access, TokenKeys};
 use crate::config::{Config, Durability, LogFormat, parse_address};
 use crate::control::{self, Control, ControlOptions};
@@ -39,6 +40,9 @@ pub struct ServeArgs {
     /// A settings file; `fakemon config` prints one with every setting.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Who may call the AWS API: a file of `access_key_id secret_access_key` lines [default: whoever reaches loopback].
+    #[arg(long, value_name = "FILE")]
+    access_keys_file: Option<PathBuf>,
     /// Let a world live around a city centre, with simulated players.
     #[arg(long)]
     demo: bool,
@@ -69,10 +73,11 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     raise_open_files();
     control::outlive_file_size_limit()?;
     let bound = control::Bound::to(config.control)?;
-    let edge_options = edge_options(&config, bound.addr())?; // reads keys before a journal is opened
+    // Both read keys before a journal is opened.
+    let (edge_options, access_keys) = (edge_options(&config, bound.addr())?, access_keys(&config)?);
     edge::check_free(config.listen)?;
     let engine = Engine::open(&config.data, engine_options(&config)?)?;
-    let running = match Running::start(&engine, &config, bound, edge_options) {
+    let running = match Running::start(&engine, &config, bound, edge_options, access_keys) {
         Ok(running) => running,
         Err(error) => {
             engine.close();
@@ -107,12 +112,13 @@ impl Running {
         config: &Config,
         bound: control::Bound,
         edge_options: EdgeOptions,
+        access_keys: Option<AccessKeys>,
     ) -> anyhow::Result<Running> {
         let edge = edge::start(engine.clone(), edge_options)?;
         let play = edge.addr();
         letters::deliver(engine, edge.switchboard());
         let edge = Arc::new(Mutex::new(edge));
-        let control = control::start(engine.clone(), bound, control_options(config, play, &edge))?;
+        let control = control::start(engine.clone(), bound, control_options(config, play, &edge, access_keys))?;
         let demo = match config.demo.enabled {
             true => Some(demo::start(engine.clone(), play, demo_options(config)?)?),
             false => None,
@@ -159,6 +165,7 @@ impl ServeArgs {
         config.world.seed = self.seed.or(config.world.seed);
         config.journal.durability = self.durability.unwrap_or(config.journal.durability);
         config.allow_private_targets |= self.allow_private_targets;
+        config.aws.access_keys_file = self.access_keys_file.or(config.aws.access_keys_file);
         config.log.format = self.log_format.unwrap_or(config.log.format);
         config.log.level = self.log_level.or(config.log.level);
         config.check()?;
@@ -225,11 +232,27 @@ fn access(config: &Config) -> anyhow::Result<Access> {
     Ok(Access::Tokens(keys.context("settings [auth]")?))
 }
 
-fn control_options(config: &Config, play: SocketAddr, edge: &Arc<Mutex<Edge>>) -> ControlOptions {
+/// Who may call the AWS API.
+fn access_keys(config: &Config) -> anyhow::Result<Option<AccessKeys>> {
+    let Some(path) = &config.aws.access_keys_file else { return Ok(None) };
+    let keys = AccessKeys::read(path).with_context(|| format!("aws.access_keys_file {}", path.display()))?;
+    if !config.control.ip().is_loopback() {
+        tracing::warn!("the control plane speaks plain HTTP on {}: put TLS before it", config.control);
+    }
+    Ok(Some(keys))
+}
+
+fn control_options(
+    config: &Config,
+    play: SocketAddr,
+    edge: &Arc<Mutex<Edge>>,
+    access_keys: Option<AccessKeys>,
+) -> ControlOptions {
     ControlOptions {
         play,
         play_tls: config.tls.certificate_file.is_some(),
         play_token: !config.auth.is_open(),
+        access_keys,
         demo_centre: config.demo.enabled.then_some((config.demo.lat, config.demo.lon)),
         allow_private_targets: config.allow_private_targets,
         read_edge: read_edge(Arc::clone(edge)),

@@ -228,6 +228,14 @@ fn unavailable(shared: &Shared, error: &desk::DeskError) -> ApiError {
     }
 }
 
+/// Answers a request that is not let in. Services with paths of their own say 403; the others say 400 to everything.
+pub(super) fn refuse(headers: &HeaderMap, error: ApiError) -> Response {
+    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok());
+    let status = if target.is_some() { error.status } else { StatusCode::FORBIDDEN };
+    let sqs = target.is_some_and(|target| target.starts_with("AmazonSQS."));
+    answer(if sqs { Service::Sqs } else { Service::Events }, Err(ApiError { status, ..error }))
+}
+
 fn answer(service: Service, outcome: Result<Value, ApiError>) -> Response {
     let json = if service == Service::Sqs { "application/x-amz-json-1.0" } else { "application/x-amz-json-1.1" };
     let (status, body, code) = match outcome {

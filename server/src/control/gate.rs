@@ -1,20 +1,59 @@
+//! Who is let in. With access keys: who signed. Health, figures and the page stay open, for they change nothing.
+//!
 //! Open mode trusts whoever reaches the loopback address. A browser on this machine does, on behalf of any page it
 //! shows, so two tricks are refused: a foreign name that was pointed at this machine (DNS rebinding: the header `host`
 //! betrays it) and a request that a foreign page sends (the header `origin` betrays it).
 
+use super::aws::{self, ApiError};
 use super::refusal::Refusal;
-use axum::extract::Request;
+use super::{Shared, signature};
+use crate::access_keys::AccessKeys;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What is read without a signature.
+const OPEN: [&str; 7] = ["/", "/page.css", "/page.js", "/figures", "/metrics", "/healthz", "/readyz"];
+/// Paths that are not AWS's, and answer in our words.
+const OWN: [&str; 2] = ["/events", "/_reset"];
 
 /// Lets a request through, or says why not.
-pub(super) async fn pass(request: Request, next: Next) -> Response {
-    match check(request.method(), request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
+pub(super) async fn pass(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let Some(keys) = &shared.options.access_keys else {
+        return match check(request.method(), request.headers()) {
+            Ok(()) => next.run(request).await,
+            Err(refusal) => refusal.into_response(),
+        };
+    };
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if reads && OPEN.contains(&request.uri().path()) {
+        return next.run(request).await;
     }
+    match signed(keys, request).await {
+        Ok(request) => next.run(request).await,
+        Err(response) => *response,
+    }
+}
+
+/// The request, whole, if somebody signed it who has a key.
+async fn signed(keys: &AccessKeys, request: Request) -> Result<Request, Box<Response>> {
+    let (parts, body) = request.into_parts();
+    let refuse = |error: ApiError| {
+        tracing::debug!(path = parts.uri.path(), code = error.code, "not let in: {}", error.message);
+        Box::new(match OWN.contains(&parts.uri.path()) {
+            true => Refusal::new(StatusCode::FORBIDDEN, "not_signed", error.message).into_response(),
+            false => aws::refuse(&parts.headers, error),
+        })
+    };
+    let promising = signature::look_at(&parts, keys, jiff::Timestamp::now()).map_err(refuse)?;
+    let unread = |_| ApiError::invalid("the body is too large, or did not arrive whole");
+    let body = to_bytes(body, aws::BODY_BYTES_MAX).await.map_err(unread).map_err(refuse)?;
+    promising.check(&parts, &body).map_err(refuse)?;
+    Ok(Request::from_parts(parts, Body::from(body)))
 }
 
 fn check(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
