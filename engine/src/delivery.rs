@@ -20,6 +20,6 @@ pub(crate) use known::Known;
 pub use lane::{Course, Lane, LaneFigures, LaneId, Parcel};
 pub use lanes::Lanes;
 pub(crate) use names::{Events, Journal};
-pub(crate) use replay::Replayer;
 pub use replay::{ReplayProgress, Replays};
+pub(crate) use replay::{Replayer, forget_replays};
 pub(crate) use router::Router;

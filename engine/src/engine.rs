@@ -21,6 +21,7 @@ use crate::players::Player;
 use crate::queue::Queues;
 use crate::reader::{Counter, Reader};
 use crate::recovery::{Recovered, recover};
+use crate::reset::Reset;
 use crate::resolve::Rules;
 use crate::retention::Kept;
 use crate::secrets::Secrets;
@@ -288,6 +289,19 @@ impl Engine {
     /// The queues.
     pub fn queues(&self) -> &Arc<Queues> {
         &self.0.bus.courier.queues
+    }
+
+    /// Empties what the bus keeps beside the journal, after [`Registry::emptied`] was made durable before `end`: messages
+    /// of queues, lines of log groups, secrets, progress of replays. Waits until nothing is under way for what was
+    /// deleted, and until commands that came as events before `end` are carried out; on the disk after this. One caller
+    /// at a time, and nobody makes resources meanwhile. The journal and the game stay as they are.
+    ///
+    /// # Errors
+    /// When deliveries do not end within 10 seconds (it may be called again), or the depot cannot be written.
+    pub fn empty_bus(&self, end: Position) -> Result<(), String> {
+        let Bus { courier, replays, .. } = &self.0.bus;
+        let (progress, failure) = (&*self.shared().progress, &*self.shared().failure);
+        Reset { courier, replays, progress, failure }.run(end)
     }
 
     /// All events before it were looked at by the rules of their bus, and stand on the lanes of their targets.

@@ -93,6 +93,7 @@ pub mod queue;
 pub mod logs;
 pub mod secrets;
 pub mod delivery;
+mod reset;
 mod clockwork;
 mod retention;
 mod snapshot;

@@ -226,6 +226,12 @@ impl Logs {
         Ok(())
     }
 
+    /// Takes all lines and streams of all groups away, with the batch.
+    pub(crate) fn forget_all(&self, batch: &mut Batch) {
+        self.held().clear();
+        batch.delete_range(Room::Logs, b"", [0xFF]); // names are text
+    }
+
     /// The streams of a group, by name.
     ///
     /// # Errors

@@ -479,6 +479,17 @@ impl Queues {
         self.depot.write(batch, false).map_err(QueueError::Store)
     }
 
+    /// Lets go of all messages of all queues, together with other changes of the depot; on the disk after this.
+    pub(crate) fn forget_all(&self, mut with: Batch) -> Result<(), String> {
+        let mut held = self.held();
+        for state in held.values_mut() {
+            *state = Queue { next: state.next, reserved: state.reserved, ..Queue::default() };
+        }
+        held.retain(|_, state| state.reserved > 0); // somebody is just sending
+        with.delete_range(Room::Queues, b"", [0xFF]); // names are text
+        self.depot.write(with, true)
+    }
+
     /// How many messages there are.
     pub fn counts(&self, queue: &str, now: Timestamp) -> Counts {
         let mut held = self.held();

@@ -36,6 +36,8 @@ pub struct Config {
     pub edges: Option<usize>,
     /// Whether webhooks may go to loopback and private addresses.
     pub allow_private_targets: bool,
+    /// Whether `POST /_reset` may empty the bus.
+    pub dev: bool,
     /// What is logged.
     pub log: Log,
     /// The rules of the world.
@@ -195,6 +197,7 @@ impl Default for Config {
             cores: None,
             edges: None,
             allow_private_targets: false,
+            dev: false,
             log: Log::default(),
             world: World::default(),
             journal: Journal::default(),

@@ -8,6 +8,7 @@
 //! - `desk`: the engine client of this thread
 //! - `cloud_events`, `spawns`, `events`: `POST /events`
 //! - `aws`: the AWS API at `POST /`
+//! - `reset`: `POST /_reset`, for tests
 //! - `metrics`: `GET /metrics`
 //! - `page`: `/` and its figures
 //! - `webhooks`: deliveries to outside
@@ -21,6 +22,7 @@ mod desk;
 mod cloud_events;
 mod spawns;
 mod events;
+mod reset;
 mod metrics;
 mod page;
 mod webhooks;
@@ -66,6 +68,8 @@ pub struct ControlOptions {
     pub demo_centre: Option<(f64, f64)>,
     /// Whether webhooks may reach loopback and private addresses.
     pub allow_private_targets: bool,
+    /// Whether `POST /_reset` may empty the bus.
+    pub dev: bool,
     /// Figures of the edge.
     pub read_edge: ReadEdge,
 }
@@ -246,6 +250,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/page.js", get(page::script))
         .route("/figures", get(page::figures))
         .route("/events", post(events::put))
+        .route("/_reset", post(reset::post))
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))

@@ -149,6 +149,20 @@ impl Registry {
         first.chain(connections).chain(destinations).chain(queues).chain(groups)
     }
 
+    /// What makes of these resources those of a new data directory. Targets go with their rules, rules with their buses.
+    pub fn emptied(&self) -> Vec<Change> {
+        let new = Registry::new();
+        let stays = |resource: &Resource| match resource {
+            Resource::Bus(bus) => new.buses.contains_key(&bus.name),
+            Resource::Rule(rule) => !new.buses.contains_key(&rule.bus),
+            Resource::Target(_) => true,
+            _ => false,
+        };
+        let gone = self.resources().filter(|resource| !stays(resource)).map(|gone| Change::Delete(gone.key()));
+        let changed = new.buses.values().filter(|bus| self.buses.get(&bus.name) != Some(bus));
+        gone.chain(changed.cloned().map(|bus| Change::Put(Resource::Bus(bus)))).collect()
+    }
+
     /// The rules of a bus.
     pub fn rules_of<'r>(&'r self, bus: &str) -> impl Iterator<Item = &'r Rule> + use<'r> {
         let from = (bus.to_owned(), String::new());

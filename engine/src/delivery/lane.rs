@@ -204,8 +204,15 @@ impl Lane {
         self.closed.load(Ordering::Acquire)
     }
 
+    /// Nothing is taken any more after this; what was taken before is still under way.
     pub(crate) fn close(&self) {
+        let _state = self.state();
         self.closed.store(true, Ordering::Release);
+    }
+
+    /// Whether somebody is busy with an event.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.state().ready.iter().any(|waiting| waiting.in_flight)
     }
 
     pub(crate) fn set_target(&self, target: Target) {
@@ -300,6 +307,9 @@ impl Lane {
     pub fn take(&self, max: usize, now: Timestamp) -> Vec<Parcel> {
         let parallel = self.parallel();
         let mut state = self.state();
+        if self.is_closed() {
+            return Vec::new(); // looked at under the lock, so that whoever closes knows who is busy
+        }
         let mut taken = Vec::new();
         let mut busy = state.ready.iter().filter(|waiting| waiting.in_flight).count();
         for waiting in &mut state.ready {

@@ -15,6 +15,8 @@ type Wake = Box<dyn Fn() + Send + Sync>;
 pub struct Lanes {
     depot: Arc<Depot>,
     lanes: RwLock<BTreeMap<LaneId, Arc<Lane>>>,
+    /// Those that are closed, but somebody is still busy with an event of theirs.
+    closing: Mutex<Vec<Arc<Lane>>>,
     /// Grows whenever lanes come or go.
     changed: AtomicU64,
     /// For the thread that delivers inside of this process.
@@ -29,6 +31,7 @@ impl Lanes {
         Lanes {
             depot,
             lanes: RwLock::default(),
+            closing: Mutex::default(),
             changed: AtomicU64::new(0),
             bell: Bell::for_thread(),
             outside: Mutex::default(),
@@ -72,17 +75,33 @@ impl Lanes {
         self.changed.fetch_add(1, Ordering::Release);
     }
 
-    /// Lets go of lanes; their rows go with the batch.
+    /// Lets go of lanes; their rows go with the batch. Who is busy with one of their events hears of it.
     pub(crate) fn remove(&self, gone: impl Fn(&LaneId) -> bool, batch: &mut Batch) {
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
         lanes.retain(|id, lane| {
             if gone(id) {
                 lane.close();
                 lane.erase(batch);
+                self.closing().push(lane.clone());
             }
             !gone(id)
         });
+        drop(lanes);
         self.changed.fetch_add(1, Ordering::Release);
+        if !self.is_quiet() {
+            self.ring();
+        }
+    }
+
+    fn closing(&self) -> MutexGuard<'_, Vec<Arc<Lane>>> {
+        self.closing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nobody is busy any more with an event of a lane that is gone.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let mut closing = self.closing();
+        closing.retain(|lane| lane.is_busy());
+        closing.is_empty()
     }
 
     /// Takes events that are due, as [`Lane::take`]; brings more into memory when there are none.
@@ -90,10 +109,13 @@ impl Lanes {
     /// # Errors
     /// When the depot cannot be read.
     pub fn take(&self, lane: &Lane, max: usize, now: Timestamp) -> Result<Vec<Parcel>, ReadError> {
-        if lane.is_hungry() {
-            lane.refill(&self.depot)?;
+        if lane.is_hungry()
+            && let Err(error) = lane.refill(&self.depot)
+        {
+            // Rows of a lane that was just closed may be gone already.
+            return if lane.is_closed() { Ok(Vec::new()) } else { Err(error) };
         }
-        Ok(if lane.is_closed() { Vec::new() } else { lane.take(max, now) })
+        Ok(lane.take(max, now))
     }
 
     /// Writes what changed on one lane.

@@ -21,8 +21,9 @@ use crate::model::Event;
 use crate::record;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 /// How often it is looked whether targets have room again.
@@ -48,20 +49,47 @@ pub struct ReplayProgress {
 
 /// Progress of all replays, for everybody who asks.
 #[derive(Default)]
-pub struct Replays(Mutex<BTreeMap<String, ReplayProgress>>);
+pub struct Replays {
+    progress: Mutex<BTreeMap<String, ReplayProgress>>,
+    /// How often it was looked for new and deleted ones; and how often it is to be, as soon as can be.
+    looks: AtomicU64,
+    looks_asked: AtomicU64,
+    thread: OnceLock<Thread>,
+}
 
 impl Replays {
     /// How far a replay is; none if it has not begun.
     pub fn progress(&self, replay: &str) -> Option<ReplayProgress> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(replay).copied()
+        self.held().get(replay).copied()
     }
 
     fn set(&self, replay: &str, progress: ReplayProgress) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(replay.to_owned(), progress);
+        self.held().insert(replay.to_owned(), progress);
     }
 
     fn forget(&self, gone: impl Fn(&str) -> bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|replay, _| !gone(replay));
+        self.held().retain(|replay, _| !gone(replay));
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<String, ReplayProgress>> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn looks(&self) -> u64 {
+        self.looks.load(Ordering::SeqCst)
+    }
+
+    /// Asks for a look that begins from now on; once [`looks`](Self::looks) is at the answer, replays that were deleted
+    /// before are over.
+    pub(crate) fn ask_to_look(&self) -> u64 {
+        let asked = self.looks() + 2; // the one that is under way may have begun before
+        self.looks_asked.fetch_max(asked, Ordering::SeqCst);
+        self.thread.get().inspect(|thread| thread.unpark());
+        asked
+    }
+
+    fn is_asked_to_look(&self) -> bool {
+        self.looks() < self.looks_asked.load(Ordering::SeqCst)
     }
 }
 
@@ -102,12 +130,15 @@ impl Replayer {
     pub(crate) fn run(self) {
         let mut running: Vec<Running> = Vec::new();
         let mut looked = None;
+        let _ = self.replays.thread.set(std::thread::current()); // there is one replayer
         while !self.stop.load(Ordering::SeqCst) {
-            if looked.is_none_or(|at: Instant| at.elapsed() >= LOOK) {
+            if self.replays.is_asked_to_look() || looked.is_none_or(|at: Instant| at.elapsed() >= LOOK) {
                 looked = Some(Instant::now());
                 if let Err(error) = self.look(&mut running) {
                     return self.failure.set(format!("a replay: {error}"));
                 }
+                running.retain(|replay| replay.progress.ended_at.is_none());
+                self.replays.looks.fetch_add(1, Ordering::SeqCst);
             }
             let mut busy = false;
             for replay in &mut running {
@@ -117,7 +148,7 @@ impl Replayer {
                 }
             }
             running.retain(|replay| replay.progress.ended_at.is_none());
-            if !busy {
+            if !busy && !self.replays.is_asked_to_look() {
                 std::thread::park_timeout(if running.is_empty() { LOOK } else { TICK });
             }
         }
@@ -400,6 +431,11 @@ impl Running {
         let (first, since) = *self.pace_from.get_or_insert((at, Instant::now()));
         Duration::from_nanos(at.ns_since(first)).div_f64(self.replay.speed) > since.elapsed()
     }
+}
+
+/// Adds to a batch that nobody knows any more how far replays were.
+pub(crate) fn forget_replays(batch: &mut Batch) {
+    batch.delete_range(Room::Router, note_key(""), b"replay\x01");
 }
 
 fn note_key(name: &str) -> Vec<u8> {

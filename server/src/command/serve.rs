@@ -55,6 +55,9 @@ pub struct ServeArgs {
     /// Let webhooks reach loopback and private addresses.
     #[arg(long)]
     allow_private_targets: bool,
+    /// Let `POST /_reset` empty the bus: for test suites, between two tests.
+    #[arg(long)]
+    dev: bool,
     /// Log lines for people or for machines [default: text].
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
@@ -165,6 +168,7 @@ impl ServeArgs {
         config.world.seed = self.seed.or(config.world.seed);
         config.journal.durability = self.durability.unwrap_or(config.journal.durability);
         config.allow_private_targets |= self.allow_private_targets;
+        config.dev |= self.dev;
         config.aws.access_keys_file = self.access_keys_file.or(config.aws.access_keys_file);
         config.log.format = self.log_format.unwrap_or(config.log.format);
         config.log.level = self.log_level.or(config.log.level);
@@ -255,6 +259,7 @@ fn control_options(
         access_keys,
         demo_centre: config.demo.enabled.then_some((config.demo.lat, config.demo.lon)),
         allow_private_targets: config.allow_private_targets,
+        dev: config.dev,
         read_edge: read_edge(Arc::clone(edge)),
     }
 }

@@ -37,7 +37,7 @@ use fakemon_engine::bus::Registry;
 use fakemon_engine::bus::resource::Change;
 use fakemon_engine::delivery::ReplayProgress;
 use fakemon_engine::ids::{Timestamp, mix};
-pub(super) use moves::Moves;
+pub(super) use moves::{Moves, end_all as end_moves};
 use request::Request;
 use serde_json::{Value, json};
 use std::sync::Arc;

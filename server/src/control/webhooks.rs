@@ -105,7 +105,11 @@ async fn carry(hooks: Arc<Webhooks>, lane: Arc<Lane>) -> LaneId {
             continue;
         }
         match courier.open(&lane, &parcels) {
-            Ok(letters) => deliver(&hooks, &courier, &lane, &parcels, letters, &mut wires).await,
+            Ok(letters) => tokio::select! {
+                () = deliver(&hooks, &courier, &lane, &parcels, letters, &mut wires) => {}
+                // What is deleted gets nothing any more; a request that is under way is cut off.
+                () = gone(&hooks, &lane) => lane.done(parcels.iter().map(|parcel| parcel.key)),
+            },
             Err(error) => {
                 tracing::error!("an event cannot be read: {error}");
                 parcels.iter().for_each(|parcel| lane.again(parcel.key, later(courier.now()), None));
@@ -113,6 +117,17 @@ async fn carry(hooks: Arc<Webhooks>, lane: Arc<Lane>) -> LaneId {
         }
     }
     lane.id().clone()
+}
+
+/// Waits until a lane is closed.
+async fn gone(hooks: &Webhooks, lane: &Lane) {
+    loop {
+        let work = hooks.work.notified();
+        if lane.is_closed() {
+            return;
+        }
+        tokio::select! { () = work => {} () = tokio::time::sleep(IDLE) => {} }
+    }
 }
 
 fn later(now: Timestamp) -> Timestamp {

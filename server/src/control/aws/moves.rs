@@ -35,6 +35,8 @@ struct Move {
     to_move: usize,
     moved: AtomicU64,
     cancelled: AtomicBool,
+    /// Held while a message is on its way.
+    moving: tokio::sync::Mutex<()>,
     ended: Mutex<Option<Result<(), String>>>,
 }
 
@@ -95,6 +97,7 @@ fn start(shared: &Arc<Shared>, request: &Request<'_>, call: &Call<'_>) -> Result
         to_move: shared.engine.queues().counts(&source, call.now).visible,
         moved: AtomicU64::new(0),
         cancelled: AtomicBool::new(false),
+        moving: tokio::sync::Mutex::default(),
         ended: Mutex::new(None),
     });
     if moves.len() == TASKS_MAX {
@@ -111,14 +114,20 @@ async fn run(engine: Engine, task: Arc<Move>, source: String, destination: Optio
     let wanted = Arc::new(wanted);
     let mut after = 0;
     let mut outcome = Ok(());
-    while !task.cancelled.load(Ordering::Acquire) {
+    loop {
+        let moving = task.moving.lock().await;
+        if task.cancelled.load(Ordering::Acquire) {
+            break;
+        }
         let (engine, task_too, source, destination) =
             (engine.clone(), task.clone(), source.clone(), destination.clone());
         let wanted = wanted.clone();
         let step = tokio::task::spawn_blocking(move || {
             step(&engine, &task_too, &source, destination.as_deref(), &wanted, after)
         });
-        match step.await.unwrap_or_else(|error| Err(error.to_string())) {
+        let stepped = step.await;
+        drop(moving);
+        match stepped.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(Some(sequence)) => after = sequence,
             Ok(None) => break,
             Err(why) => {
@@ -129,6 +138,15 @@ async fn run(engine: Engine, task: Arc<Move>, source: String, destination: Optio
         tokio::time::sleep(gap).await;
     }
     *task.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+}
+
+/// Ends all tasks and forgets them; no message is on its way after this.
+pub(in crate::control) async fn end_all(shared: &Shared) {
+    let moves = std::mem::take(&mut *shared.moves.0.lock().unwrap_or_else(PoisonError::into_inner));
+    for task in moves {
+        task.cancelled.store(true, Ordering::Release);
+        drop(task.moving.lock().await);
+    }
 }
 
 /// Moves the next message that is wanted, and answers its sequence number; none are left when it answers none. Others

@@ -1,0 +1,48 @@
+//! `POST /_reset`, with `serve --dev` only: between two tests, the bus as in a new data directory.
+//!
+//! Emptied: event buses (`default` and `fakemon` stay, without policies and tags), rules, targets and what waits for
+//! them, archives, replays, connections with their secrets, API destinations, queues with their messages, message move
+//! tasks, log groups with their lines. Requests to webhooks that are under way are cut off.
+//!
+//! What stays: the journal, with every event that ever was; fakémon, players, collections; counters in `/metrics`. Events
+//! that were put before are over when the answer comes, commands among them included.
+
+use super::aws;
+use super::refusal::Refusal;
+use super::{Shared, desk};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use fakemon_engine::limits::PUT_EVENTS_MAX;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Empties the bus; answers once it is empty, on the disk too, with the position at which it is.
+pub(super) async fn post(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Refusal> {
+    if !shared.options.dev {
+        let message = "this would empty the whole bus, for tests: start the server with --dev to allow it";
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "not_dev", message));
+    }
+    // Not left in the middle because whoever asked has gone.
+    let emptied = tokio::spawn(async move { empty(&shared).await }).await;
+    emptied.unwrap_or_else(|error| Err(failed(error.to_string())))
+}
+
+async fn empty(shared: &Shared) -> Result<Json<Value>, Refusal> {
+    let _nobody_makes_resources = shared.changing.lock().await;
+    aws::end_moves(shared).await;
+    let changes = shared.engine.registry().emptied();
+    for changes in changes.chunks(PUT_EVENTS_MAX) {
+        let written = desk::change(&shared.orders, changes.to_vec()).await;
+        written.map_err(|error| error.refusal(&shared.engine))?;
+    }
+    let (engine, end) = (shared.engine.clone(), shared.engine.position());
+    let emptied = tokio::task::spawn_blocking(move || engine.empty_bus(end)).await;
+    emptied.unwrap_or_else(|error| Err(error.to_string())).map_err(failed)?;
+    tracing::info!(position = %end, "the bus is empty: somebody asked for it");
+    Ok(Json(json!({ "position": end.to_string() })))
+}
+
+fn failed(why: String) -> Refusal {
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "not_empty", why)
+}
