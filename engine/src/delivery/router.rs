@@ -45,6 +45,8 @@ pub(crate) struct Router {
     /// Until here the journal was written when the engine was opened.
     opened_at: Position,
     buses: HashMap<String, Routed>,
+    /// Of all buses together: commands are carried out in the order of the journal.
+    commands: Vec<Arrival>,
     changes: Batch,
 }
 
@@ -85,6 +87,7 @@ impl Router {
             kept,
             opened_at,
             buses: HashMap::new(),
+            commands: Vec::new(),
             changes: Batch::default(),
         };
         let targets: Vec<Target> = router.known.registry.targets.values().cloned().collect();
@@ -174,8 +177,7 @@ impl Router {
         let routed = self.buses.get_mut(name).expect("it was just made");
         if is_command(&event) {
             let key = EventKey::new(position, Facet::Happened);
-            let lane = self.lanes.get(&live("", "commands", "capture")).expect("it is opened with the router");
-            gather(&mut routed.gathered, &lane, Arrival { key, json: None, at: committed_at });
+            self.commands.push(Arrival { key, json: None, at: committed_at });
         }
         for key in keys_of(position, &event) {
             routed.event(key, shard, committed_at, &event, &self.events);
@@ -196,7 +198,11 @@ impl Router {
 
     /// Brings what was found to the lanes; true if one of them wants to be written.
     fn hand_over(&mut self) -> bool {
-        let (mut urgent, mut any) = (false, false);
+        let (mut urgent, mut any) = (false, !self.commands.is_empty());
+        if any {
+            let lane = self.lanes.get(&live("", "commands", "capture")).expect("it is opened with the router");
+            urgent |= lane.push(std::mem::take(&mut self.commands));
+        }
         for (bus, routed) in &mut self.buses {
             for (lane, events) in std::mem::take(&mut routed.gathered).into_values() {
                 urgent |= lane.push(events);
