@@ -24,6 +24,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+/// Events that are read at once and delivered one after the other: reading the journal for each alone would make a lane
+/// that is behind slower still.
+const IN_ORDER_MAX: usize = 64;
 /// How long a task sleeps when nobody wakes it.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -90,7 +93,7 @@ async fn carry(hooks: Arc<Webhooks>, lane: Arc<Lane>) -> LaneId {
     let mut wires: Vec<Wire> = Vec::new();
     while !lane.is_closed() && Destination::of(&lane.target().arn).is_outside() {
         let work = hooks.work.notified();
-        let taken = courier.take(&lane, lane.parallel());
+        let taken = courier.take(&lane, if lane.parallel() == 1 { IN_ORDER_MAX } else { lane.parallel() });
         let parcels = match taken {
             Ok(parcels) => parcels,
             Err(error) => {
@@ -139,7 +142,7 @@ fn patience(courier: &Courier, lane: &Lane) -> Duration {
     lane.due_at().map_or(IDLE, |due| Duration::from_nanos(due.ns_since(now)).clamp(Duration::from_millis(1), IDLE))
 }
 
-/// One request per letter, at once as far as the lane is parallel.
+/// One request per letter: in order, up to the first that has to come again; or all at once, if the lane is parallel.
 async fn deliver(
     hooks: &Arc<Webhooks>,
     courier: &Courier,
@@ -148,12 +151,19 @@ async fn deliver(
     letters: Vec<Letter>,
     wires: &mut Vec<Wire>,
 ) {
-    if let [letter] = letters.as_slice() {
-        let mut wire = wires.pop();
-        let outcome = attempt(hooks, courier, lane, letter, &mut wire).await;
-        settle(courier, lane, parcels, letter, outcome);
-        wires.extend(wire);
-        return;
+    if lane.parallel() == 1 {
+        let mut letters = letters.iter();
+        for letter in letters.by_ref() {
+            let mut wire = wires.pop();
+            let outcome = attempt(hooks, courier, lane, letter, &mut wire).await;
+            wires.extend(wire);
+            let comes_again = outcome.as_ref().is_err_and(|failed| failed.retriable);
+            settle(courier, lane, parcels, letter, outcome);
+            if comes_again {
+                break;
+            }
+        }
+        return letters.for_each(|untried| lane.again(untried.key, Timestamp(0), None));
     }
     let mut attempts = JoinSet::new();
     for letter in letters {
