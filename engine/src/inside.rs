@@ -2,17 +2,18 @@
 //! of the program that embeds the engine. One thread for all but functions, which have one each: what they do nobody
 //! knows.
 
+use crate::bus::resource::Queue;
 use crate::bus::{Destination, NewEvent, Registry};
 use crate::client::Client;
 use crate::command::{Attempt, Completion, SpawnError, SubmitError};
 use crate::delivery::commands::{self, Command};
-use crate::delivery::{Courier, Failed, Lane, Letter, Parcel};
+use crate::delivery::{Courier, Course, Failed, Lane, Letter, Parcel};
 use crate::envelope::EventKey;
 use crate::failure::Failure;
 use crate::ids::{Timestamp, Token};
 use crate::journal::{Batch, ReadError};
 use crate::model::{Decision, PlayerName};
-use crate::queue::NewMessage;
+use crate::queue::{NewMessage, is_fifo};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::{HashMap, HashSet};
@@ -120,7 +121,7 @@ impl Inside {
         let outcomes: Outcomes = match (&mut self.carrier, Destination::of(&lane.target().arn)) {
             (Carrier::Function(_, function), _) => call(function, lane.parallel() == 1, &letters),
             (Carrier::Players(postman), destination) => to_players(postman, &destination, &letters),
-            (Carrier::Own(..), Destination::Queue(queue)) => to_queue(&courier, &registry, &queue, &letters),
+            (Carrier::Own(..), Destination::Queue(queue)) => to_queue(&courier, lane, &registry, &queue, &letters),
             (Carrier::Own(..), Destination::LogGroup(group)) => {
                 to_log_group(&courier, lane, &registry, &group, &letters)
             }
@@ -171,15 +172,32 @@ fn all(letters: &[Letter], outcome: &Result<(), Failed>) -> Outcomes {
     letters.iter().map(|letter| (letter.key, outcome.clone())).collect()
 }
 
-fn to_queue(courier: &Courier, registry: &Registry, queue: &str, letters: &[Letter]) -> Outcomes {
-    if !registry.queues.contains_key(queue) {
-        let missing = Failed::permanently("RESOURCE_NOT_FOUND", format!("there is no queue {queue}"));
+fn to_queue(courier: &Courier, lane: &Lane, registry: &Registry, name: &str, letters: &[Letter]) -> Outcomes {
+    let Some(queue) = registry.queues.get(name) else {
+        let missing = Failed::permanently("RESOURCE_NOT_FOUND", format!("there is no queue {name}"));
         return all(letters, &Err(missing));
-    }
-    let message = |letter: &Letter| NewMessage { body: letter.body.to_string(), ..NewMessage::default() };
+    };
+    let target = lane.target();
+    let group = target.given.get("SqsParameters").and_then(|given| given["MessageGroupId"].as_str());
+    let message = |letter: &Letter| NewMessage {
+        body: letter.body.to_string(),
+        group: group.map(str::to_owned),
+        deduplication_id: is_fifo(name).then(|| deduplication_id(lane, queue, letter)),
+        deduplicate_in_group: queue.deduplicates_in_group(),
+        ..NewMessage::default()
+    };
     let messages = letters.iter().map(message).collect();
-    let sent = courier.queues.enqueue(queue, messages, Batch::default(), false, courier.now());
+    let sent = courier.queues.enqueue(name, messages, Batch::default(), false, courier.now());
     all(letters, &sent.map(drop).map_err(|error| Failed::for_now("QUEUE_ERROR", error.to_string())))
+}
+
+/// An event that is delivered again is the same message; one that is replayed is another.
+fn deduplication_id(lane: &Lane, queue: &Queue, letter: &Letter) -> String {
+    match &lane.id().course {
+        _ if queue.deduplicates_by_content() => NewMessage::content_id(&letter.body),
+        Course::Replay(replay) => format!("{}-{replay}", letter.key.id()),
+        Course::Live | Course::Redrive => letter.key.id(),
+    }
 }
 
 fn to_players(postman: &mut Postman, destination: &Destination, letters: &[Letter]) -> Outcomes {

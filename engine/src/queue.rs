@@ -1,15 +1,28 @@
 //! Queues: messages that wait until somebody takes them and says that they are done with. At least once, in the order
 //! in which they came as far as visibility allows. Bodies lie in the depot; memory holds a few words per message.
 //!
+//! A queue whose name ends with `.fifo` keeps the order of each group: while a message is in flight, nobody receives
+//! those behind it. What is sent twice within five minutes, by its deduplication id, is one message.
+//!
 //! ```text
+//! name 0 'd' sequence (8) → sent at (8), hash of the deduplication id (16)
 //! name 0 'm' sequence (8) → the message, as JSON
 //! name 0 's' sequence (8) → receive count (4), first received at (8), visible again at (8)
 //! ```
+//!
+//! - `recent`: what a FIFO queue took lately
+//! - `state`: what memory holds of a queue
+
+mod recent;
+mod state;
 
 use crate::ids::{Timestamp, mix};
 use crate::journal::{Batch, Depot, ReadError, Room};
+use recent::DeduplicationKey;
+pub use recent::RECENT_MAX;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use state::{Queue, Slot};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,8 +30,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub const MESSAGES_MAX: usize = 1_000_000;
 /// Messages of one queue that were received and are neither deleted nor visible again.
 pub const IN_FLIGHT_MAX: usize = 120_000;
-/// Messages that one call lets go because they are too old, so that no caller pays for all of them.
-const EXPIRED_MAX: usize = 10_000;
 /// Messages beyond those asked for that one call sends to the dead-letter queue.
 const MOVED_MAX: usize = 64;
 
@@ -47,6 +58,38 @@ pub struct NewMessage {
     pub attributes: BTreeMap<String, Attribute>,
     /// It is invisible for so long, in seconds.
     pub delay_s: u32,
+    /// In a FIFO queue: it comes behind others of this group. Without one it stands alone.
+    pub group: Option<String>,
+    /// In a FIFO queue: another one with the same id is the same message.
+    pub deduplication_id: Option<String>,
+    /// Whether that holds in its group only, not in the whole queue.
+    pub deduplicate_in_group: bool,
+    /// It comes from another queue, and so is no repetition, whatever its id.
+    pub moved: bool,
+}
+
+impl NewMessage {
+    /// A message as it goes from one queue to another.
+    pub fn moved(message: Message) -> NewMessage {
+        let Message { body, attributes, group, deduplication_id, .. } = message;
+        NewMessage { body, attributes, group, deduplication_id, moved: true, ..NewMessage::default() }
+    }
+
+    /// A deduplication id that says what a body is.
+    pub fn content_id(body: &str) -> String {
+        blake3::hash(body.as_bytes()).to_hex().to_string()
+    }
+
+    fn key(&self) -> Option<DeduplicationKey> {
+        let group = self.group.as_deref().filter(|_| self.deduplicate_in_group);
+        let id = self.deduplication_id.as_deref().filter(|_| !self.moved)?;
+        Some(DeduplicationKey::new(id, group))
+    }
+}
+
+/// Whether a queue of this name keeps the order of groups.
+pub fn is_fifo(queue: &str) -> bool {
+    queue.ends_with(".fifo")
 }
 
 /// A message as it lies in its queue.
@@ -62,6 +105,12 @@ pub struct Message {
     pub body: String,
     /// What goes with it.
     pub attributes: BTreeMap<String, Attribute>,
+    /// Its group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Its deduplication id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deduplication_id: Option<String>,
 }
 
 /// A message that somebody received.
@@ -106,6 +155,9 @@ pub enum QueueError {
     /// Too many messages are received and not deleted.
     #[error("{IN_FLIGHT_MAX} messages are in flight: delete some")]
     OverLimit,
+    /// Too many messages to remember were sent.
+    #[error("{RECENT_MAX} messages were sent within five minutes: send them more slowly, or to another queue")]
+    TooFast,
     /// Not a handle of this queue.
     #[error("the receipt handle is not valid")]
     Handle,
@@ -120,85 +172,14 @@ impl From<ReadError> for QueueError {
     }
 }
 
-#[derive(Clone, Copy, Default)]
-struct Slot {
-    receives: u32,
-    first_received_at: u64,
-    visible_at: u64,
-}
-
-/// Who waits stands in `ready` or in `hidden`, never in both: receiving costs the same whatever is in flight.
-#[derive(Default)]
-struct Queue {
-    slots: BTreeMap<u64, Slot>,
-    ready: BTreeSet<u64>,
-    /// When it becomes visible, and its sequence number.
-    hidden: BTreeSet<(u64, u64)>,
-    /// Those of `hidden` that nobody received yet.
-    delayed: usize,
-    next: u64,
-    reserved: usize,
-}
-
-impl Queue {
-    /// Puts a message where its slot says; it may have been somewhere else.
-    fn put(&mut self, sequence: u64, slot: Slot) {
-        self.remove(sequence);
-        self.slots.insert(sequence, slot);
-        if slot.visible_at == 0 {
-            self.ready.insert(sequence);
-        } else {
-            self.hidden.insert((slot.visible_at, sequence));
-            self.delayed += usize::from(slot.receives == 0);
-        }
-    }
-
-    fn remove(&mut self, sequence: u64) -> Option<Slot> {
-        let slot = self.slots.remove(&sequence)?;
-        if !self.ready.remove(&sequence) && self.hidden.remove(&(slot.visible_at, sequence)) {
-            self.delayed -= usize::from(slot.receives == 0);
-        }
-        Some(slot)
-    }
-
-    /// Those whose time has come are visible again.
-    fn show_due(&mut self, now: Timestamp) {
-        while let Some(&(visible_at, sequence)) = self.hidden.first().filter(|(at, _)| *at <= now.0) {
-            self.hidden.remove(&(visible_at, sequence));
-            self.ready.insert(sequence);
-            self.delayed -= usize::from(self.slots.get(&sequence).is_some_and(|slot| slot.receives == 0));
-        }
-    }
-
-    fn in_flight(&self) -> usize {
-        self.hidden.len() - self.delayed
-    }
-
-    /// Marks a visible message as received.
-    fn take(&mut self, sequence: u64, visibility_s: u32, now: Timestamp) -> Slot {
-        let mut slot = self.remove(sequence).expect("who is visible has a slot");
-        slot.receives = slot.receives.saturating_add(1);
-        slot.first_received_at = if slot.receives == 1 { now.0 } else { slot.first_received_at };
-        slot.visible_at = now.plus_ns(u64::from(visibility_s) * 1_000_000_000).0.max(1);
-        self.put(sequence, slot);
-        slot
-    }
-
-    fn forget_expired(&mut self, queue: &str, expired: u64, batch: &mut Batch) {
-        for _ in 0..EXPIRED_MAX {
-            let Some((&sequence, _)) = self.slots.first_key_value().filter(|(at, _)| **at < expired) else { break };
-            self.remove(sequence);
-            forget(queue, sequence, batch);
-        }
-    }
-}
-
 type Wake = Box<dyn Fn(&str) + Send + Sync>;
 
 /// All queues of a data directory.
 pub struct Queues {
     depot: Arc<Depot>,
     queues: Mutex<HashMap<String, Queue>>,
+    /// Held while a FIFO queue gets messages.
+    in_order: Mutex<()>,
     wakes: Mutex<Vec<Wake>>,
 }
 
@@ -227,7 +208,7 @@ impl Queues {
         if !left_over.is_empty() {
             depot.write(left_over, false).map_err(ReadError::Store)?;
         }
-        Ok(Queues { depot, queues: Mutex::new(queues), wakes: Mutex::default() })
+        Ok(Queues { depot, queues: Mutex::new(queues), in_order: Mutex::default(), wakes: Mutex::default() })
     }
 
     /// `wake` is called, from any thread, with the name of a queue that got messages. It must not block.
@@ -252,38 +233,56 @@ impl Queues {
         &self,
         queue: &str,
         messages: Vec<NewMessage>,
-        mut with: Batch,
+        with: Batch,
         sync: bool,
         now: Timestamp,
     ) -> Result<Vec<Message>, QueueError> {
+        // One at a time in a FIFO queue: its order is that of the numbers, and a repetition is told when the first is
+        // on the disk.
+        let in_order = is_fifo(queue).then(|| self.in_order.lock().unwrap_or_else(PoisonError::into_inner));
         let first = self.reserve(queue, messages.len(), now)?;
-        let mut sent = Vec::with_capacity(messages.len());
-        let mut slots = Vec::with_capacity(messages.len());
-        for (sequence, new) in (first..).zip(messages) {
-            let visible_at = match new.delay_s {
-                0 => 0,
-                delay_s => now.plus_ns(u64::from(delay_s) * 1_000_000_000).0,
-            };
-            let NewMessage { body, attributes, .. } = new;
-            let message = Message { id: message_id(queue, sequence), sequence, sent_at: now, body, attributes };
-            let text = serde_json::to_vec(&message).expect("maps with text keys can always be written");
-            with.put(Room::Queues, row(queue, b'm', sequence), text);
-            let slot = Slot { visible_at, ..Slot::default() };
-            if visible_at > 0 {
-                with.put(Room::Queues, row(queue, b's', sequence), slot.value());
-            }
-            slots.push((sequence, slot));
-            sent.push(message);
+        let count = messages.len();
+        let claims = self.claim(queue, first, &messages, now);
+        let mut arriving = Arriving { queue, now, batch: with, slots: Vec::new(), messages: Vec::new() };
+        claims.expired.iter().for_each(|sequence| arriving.batch.delete(Room::Queues, row(queue, b'd', *sequence)));
+        for ((sequence, new), original) in (first..).zip(messages).zip(&claims.originals) {
+            arriving.add(sequence, new, *original);
         }
-        let written = self.depot.write(with, sync);
+        let Arriving { batch, slots, messages: sent, .. } = arriving;
+        let written = self.depot.write(batch, sync);
         let mut held = self.held();
         let state = held.entry(queue.to_owned()).or_default();
-        state.reserved -= slots.len();
-        written.map_err(QueueError::Store)?;
+        state.reserved = state.reserved.saturating_sub(count);
+        if let Err(error) = written {
+            (first..).take(count).for_each(|sequence| state.recent.remove(sequence));
+            return Err(QueueError::Store(error));
+        }
         slots.into_iter().for_each(|(sequence, slot)| state.put(sequence, slot));
         drop(held);
+        drop(in_order);
         self.wakes.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|wake| wake(queue));
         Ok(sent)
+    }
+
+    /// Which of these messages were sent before, and notes the others as sent.
+    fn claim(&self, queue: &str, first: u64, messages: &[NewMessage], now: Timestamp) -> Claims {
+        let none = Claims { originals: vec![None; messages.len()], expired: Vec::new() };
+        if !is_fifo(queue) {
+            return none;
+        }
+        let mut held = self.held();
+        let Some(state) = held.get_mut(queue) else { return none };
+        let expired = state.recent.expire(now);
+        let claim = |(sequence, new): (u64, &NewMessage)| {
+            let key = new.key()?;
+            let original = state.recent.first(key);
+            if original.is_none() {
+                state.recent.insert(sequence, now, key);
+            }
+            original
+        };
+        let originals = (first..).zip(messages).map(claim).collect();
+        Claims { originals, expired }
     }
 
     /// Sequence numbers grow with time, so that none comes twice, not after a purge and a restart either.
@@ -292,6 +291,9 @@ impl Queues {
         let state = held.entry(queue.to_owned()).or_default();
         if state.slots.len() + state.reserved + count > MESSAGES_MAX {
             return Err(QueueError::Full);
+        }
+        if state.recent.len() + count > RECENT_MAX {
+            return Err(QueueError::TooFast);
         }
         state.reserved += count;
         let first = state.next.max(now.0);
@@ -318,25 +320,30 @@ impl Queues {
         let mut held = self.held();
         let state = held.entry(queue.to_owned()).or_default();
         let expired = now.0.saturating_sub(u64::from(retention_s) * 1_000_000_000);
-        state.forget_expired(queue, expired, &mut batch);
+        state.expire(expired).into_iter().for_each(|sequence| forget(queue, sequence, &mut batch));
         state.show_due(now);
         if max > 0 && state.in_flight() >= IN_FLIGHT_MAX {
             return Err(QueueError::OverLimit);
         }
-        let due: Vec<u64> = state.ready.range(expired..).copied().take(max + MOVED_MAX).collect();
-        for sequence in due {
+        // Behind a message that goes away nothing of its group is received before it is there.
+        let mut waiting = HashSet::new();
+        for sequence in state.due(expired, max + MOVED_MAX) {
             if received.len() == max {
                 break;
+            }
+            let Some(Slot { receives, group, .. }) = state.slots.get(&sequence).copied() else { continue };
+            if group.is_some_and(|group| waiting.contains(&group)) {
+                continue;
             }
             let Some(message) = self.read(queue, sequence)? else {
                 state.remove(sequence); // a purge was quicker
                 continue;
             };
-            let receives = state.slots.get(&sequence).map_or(0, |slot| slot.receives);
             if redrive.is_some_and(|redrive| receives >= redrive.receives_max) {
                 moved.extend(state.remove(sequence).map(|slot| (sequence, slot)));
                 forget(queue, sequence, &mut away);
-                copies.push(NewMessage { body: message.body, attributes: message.attributes, delay_s: 0 });
+                copies.push(NewMessage::moved(message));
+                waiting.extend(group);
                 continue;
             }
             let slot = state.take(sequence, visibility_s, now);
@@ -471,7 +478,7 @@ impl Queues {
     /// When the depot cannot be written.
     pub fn purge(&self, queue: &str) -> Result<(), QueueError> {
         if let Some(state) = self.held().get_mut(queue) {
-            *state = Queue { next: state.next, reserved: state.reserved, ..Queue::default() };
+            state.clear();
         }
         let mut batch = Batch::default();
         let prefix = [queue.as_bytes(), &[0]].concat();
@@ -482,9 +489,7 @@ impl Queues {
     /// Lets go of all messages of all queues, together with other changes of the depot; on the disk after this.
     pub(crate) fn forget_all(&self, mut with: Batch) -> Result<(), String> {
         let mut held = self.held();
-        for state in held.values_mut() {
-            *state = Queue { next: state.next, reserved: state.reserved, ..Queue::default() };
-        }
+        held.values_mut().for_each(Queue::clear);
         held.retain(|_, state| state.reserved > 0); // somebody is just sending
         with.delete_range(Room::Queues, b"", [0xFF]); // names are text
         self.depot.write(with, true)
@@ -510,13 +515,65 @@ impl Received {
     }
 }
 
-impl Slot {
-    fn value(&self) -> Vec<u8> {
-        let mut value = self.receives.to_be_bytes().to_vec();
-        value.extend_from_slice(&self.first_received_at.to_be_bytes());
-        value.extend_from_slice(&self.visible_at.to_be_bytes());
-        value
+/// What is known of messages before they are sent.
+struct Claims {
+    /// For each the sequence number of the one that it repeats.
+    originals: Vec<Option<u64>>,
+    /// Sequence numbers whose deduplication ids are forgotten.
+    expired: Vec<u64>,
+}
+
+/// Messages on their way into one queue.
+struct Arriving<'q> {
+    queue: &'q str,
+    now: Timestamp,
+    batch: Batch,
+    slots: Vec<(u64, Slot)>,
+    messages: Vec<Message>,
+}
+
+impl Arriving<'_> {
+    fn add(&mut self, sequence: u64, new: NewMessage, original: Option<u64>) {
+        let key = new.key().filter(|_| original.is_none());
+        let sequence = original.unwrap_or(sequence);
+        let NewMessage { body, attributes, delay_s, group, deduplication_id, .. } = new;
+        let id = message_id(self.queue, sequence);
+        let message = Message { id, sequence, sent_at: self.now, body, attributes, group, deduplication_id };
+        if original.is_none() {
+            self.write(&message, delay_s, key);
+        }
+        self.messages.push(message);
     }
+
+    fn write(&mut self, message: &Message, delay_s: u32, key: Option<DeduplicationKey>) {
+        let (queue, sequence) = (self.queue, message.sequence);
+        let visible_at = match delay_s {
+            0 => 0,
+            delay_s => self.now.plus_ns(u64::from(delay_s) * 1_000_000_000).0,
+        };
+        let slot = Slot { visible_at, group: group_of(queue, message), ..Slot::default() };
+        let text = serde_json::to_vec(message).expect("maps with text keys can always be written");
+        self.batch.put(Room::Queues, row(queue, b'm', sequence), text);
+        if visible_at > 0 {
+            self.batch.put(Room::Queues, row(queue, b's', sequence), slot.value());
+        }
+        if let Some(key) = key.filter(|_| is_fifo(queue)) {
+            self.batch.put(Room::Queues, row(queue, b'd', sequence), recent::value(self.now, key));
+        }
+        self.slots.push((sequence, slot));
+    }
+}
+
+/// What the group of a message hashes to; one without a group has one of its own.
+fn group_of(queue: &str, message: &Message) -> Option<u64> {
+    is_fifo(queue).then(|| match &message.group {
+        Some(group) => hash(group),
+        None => mix(message.sequence),
+    })
+}
+
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0, |hash, byte| mix(hash ^ u64::from(byte)))
 }
 
 fn forget(queue: &str, sequence: u64, batch: &mut Batch) {
@@ -532,21 +589,29 @@ enum Row {
 
 fn read_row(key: &[u8], value: &[u8], queues: &mut HashMap<String, Queue>) -> Option<Row> {
     let zero = key.iter().position(|byte| *byte == 0)?;
-    let queue = queues.entry(std::str::from_utf8(&key[..zero]).ok()?.to_owned()).or_default();
+    let name = std::str::from_utf8(&key[..zero]).ok()?;
+    let queue = queues.entry(name.to_owned()).or_default();
     let (kind, sequence) = key[zero + 1..].split_first()?;
     let sequence = u64::from_be_bytes(sequence.try_into().ok()?);
     queue.next = queue.next.max(sequence + 1);
     match kind {
+        b'd' => {
+            let (sent_at, key) = recent::read_value(value)?;
+            queue.recent.insert(sequence, sent_at, key);
+        }
+        b'm' if is_fifo(name) => {
+            let message: Message = serde_json::from_slice(value).ok()?;
+            queue.put(sequence, Slot { group: group_of(name, &message), ..Slot::default() });
+        }
         b'm' => queue.put(sequence, Slot::default()),
         b's' if value.len() == 20 => {
             let number = |bytes: &[u8]| Some(u64::from_be_bytes(bytes.try_into().ok()?));
             let receives = u32::from_be_bytes(value[..4].try_into().ok()?);
-            let slot =
-                Slot { receives, first_received_at: number(&value[4..12])?, visible_at: number(&value[12..])? };
-            if !queue.slots.contains_key(&sequence) {
+            let Some(held) = queue.slots.get(&sequence).copied() else {
                 return Some(Row::LeftOver); // 'm' comes before 's'
-            }
-            queue.put(sequence, slot);
+            };
+            let (first_received_at, visible_at) = (number(&value[4..12])?, number(&value[12..])?);
+            queue.put(sequence, Slot { receives, first_received_at, visible_at, ..held });
         }
         _ => return None,
     }
@@ -554,8 +619,7 @@ fn read_row(key: &[u8], value: &[u8], queues: &mut HashMap<String, Queue>) -> Op
 }
 
 fn message_id(queue: &str, sequence: u64) -> String {
-    let name = queue.bytes().fold(0, |hash, byte| mix(hash ^ u64::from(byte)));
-    let (high, low) = (mix(name ^ sequence), sequence);
+    let (high, low) = (mix(hash(queue) ^ sequence), sequence);
     let [a, b, c] = [high >> 32, high >> 16 & 0xFFFF, high & 0xFFF];
     format!("{a:08x}-{b:04x}-4{c:03x}-{:04x}-{:012x}", 0x8000 | low >> 48 & 0x3FFF, low & 0xFFFF_FFFF_FFFF)
 }
@@ -574,122 +638,4 @@ fn read_handle(receipt: &str) -> Option<(u64, u32)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const RETENTION_S: u32 = 345_600;
-
-    fn second(s: u64) -> Timestamp {
-        Timestamp(1_700_000_000_000_000_000 + s * 1_000_000_000)
-    }
-
-    fn message(body: &str) -> NewMessage {
-        NewMessage { body: body.into(), ..NewMessage::default() }
-    }
-
-    fn receive(queues: &Queues, max: usize, at: u64) -> Vec<Received> {
-        queues.receive("q", max, 30, RETENTION_S, None, second(at)).unwrap()
-    }
-
-    #[test]
-    fn a_message_is_hidden_while_somebody_has_it_and_comes_again_until_it_is_deleted() {
-        let dir = tempfile::tempdir().unwrap();
-        let depot = Arc::new(Depot::open(dir.path()).unwrap());
-        let queues = Queues::open(depot.clone()).unwrap();
-        queues.send("q", vec![message("a"), message("b")], second(0)).unwrap();
-        let first = receive(&queues, 1, 1);
-        assert_eq!((first[0].message.body.as_str(), first[0].receives), ("a", 1));
-        assert_eq!(receive(&queues, 10, 2)[0].message.body, "b");
-        assert!(receive(&queues, 10, 3).is_empty());
-        assert_eq!(queues.counts("q", second(3)), Counts { visible: 0, in_flight: 2, delayed: 0 });
-        drop(queues);
-        let queues = Queues::open(depot).unwrap();
-        assert!(receive(&queues, 10, 4).is_empty(), "a restart shows nothing that is hidden");
-        let again = receive(&queues, 1, 31);
-        assert_eq!((again[0].message.body.as_str(), again[0].receives), ("a", 2));
-        assert!(queues.change_visibility("q", &first[0].handle, 0, second(31)).is_err(), "an old receipt");
-        queues.delete("q", &again[0].handle).unwrap();
-        queues.delete("q", &again[0].handle).unwrap();
-        assert_eq!(receive(&queues, 10, 100).len(), 1);
-        assert!(receive(&queues, 10, u64::from(RETENTION_S) + 1000).is_empty(), "too old");
-        assert!(queues.delete("q", "forged").is_err());
-    }
-
-    #[test]
-    fn delays_dead_letters_and_purges() {
-        let dir = tempfile::tempdir().unwrap();
-        let queues = Queues::open(Arc::new(Depot::open(dir.path()).unwrap())).unwrap();
-        queues.send("q", vec![NewMessage { delay_s: 5, ..message("late") }], second(0)).unwrap();
-        assert!(receive(&queues, 1, 4).is_empty());
-        assert_eq!(receive(&queues, 1, 5).len(), 1);
-        let redrive = Redrive { queue: "dead".into(), receives_max: 1 };
-        let none = queues.receive("q", 1, 30, RETENTION_S, Some(&redrive), second(50)).unwrap();
-        assert!(none.is_empty());
-        let dead = queues.receive("dead", 1, 30, RETENTION_S, None, second(50)).unwrap();
-        assert_eq!(dead[0].message.body, "late");
-        queues.purge("dead").unwrap();
-        assert_eq!(queues.counts("dead", second(500)), Counts::default());
-    }
-
-    #[test]
-    fn a_look_that_comes_after_the_deletion_does_not_keep_the_next_start_from_reading() {
-        let dir = tempfile::tempdir().unwrap();
-        let depot = Arc::new(Depot::open(dir.path()).unwrap());
-        let queues = Queues::open(depot.clone()).unwrap();
-        let sent = queues.send("q", vec![message("a"), message("b")], second(0)).unwrap();
-        let taken = receive(&queues, 1, 1);
-        queues.delete("q", &taken[0].handle).unwrap();
-        let late = row("q", b's', sent[0].sequence); // of a heartbeat that lost the race against the deletion
-        let mut batch = Batch::default();
-        batch.put(Room::Queues, late.clone(), Slot { receives: 1, ..Slot::default() }.value());
-        depot.write(batch, false).unwrap();
-        let queues = Queues::open(depot.clone()).unwrap();
-        assert_eq!(receive(&queues, 10, 2)[0].message.body, "b");
-        assert_eq!(depot.get(Room::Queues, &late).unwrap(), None);
-    }
-
-    #[test]
-    fn a_message_leaves_its_queue_only_together_with_its_arrival_in_the_other() {
-        let dir = tempfile::tempdir().unwrap();
-        let depot = Arc::new(Depot::open(dir.path()).unwrap());
-        let queues = Queues::open(depot.clone()).unwrap();
-        queues.send("q", vec![message("poison")], second(0)).unwrap();
-        assert_eq!(receive(&queues, 1, 1).len(), 1);
-        queues.held().entry("dead".into()).or_default().reserved = MESSAGES_MAX;
-        let redrive = Redrive { queue: "dead".into(), receives_max: 1 };
-        let look = |at| queues.receive("q", 1, 30, RETENTION_S, Some(&redrive), second(at)).unwrap().len();
-        assert_eq!(look(40), 0);
-        assert_eq!(queues.counts("q", second(40)).in_flight, 1, "the other is full: it stays");
-        queues.held().entry("dead".into()).or_default().reserved = 0;
-        assert_eq!(look(80), 0);
-        let queues = Queues::open(depot).unwrap();
-        let visible = |queue| queues.counts(queue, second(500)).visible;
-        assert_eq!((visible("q"), visible("dead")), (0, 1));
-    }
-
-    #[test]
-    fn no_more_than_so_many_are_in_flight() {
-        let dir = tempfile::tempdir().unwrap();
-        let queues = Queues::open(Arc::new(Depot::open(dir.path()).unwrap())).unwrap();
-        queues.send("q", vec![message(""); IN_FLIGHT_MAX + 1], second(0)).unwrap();
-        assert_eq!(receive(&queues, IN_FLIGHT_MAX, 1).len(), IN_FLIGHT_MAX);
-        let refused = queues.receive("q", 1, 30, RETENTION_S, None, second(2));
-        assert!(matches!(refused, Err(QueueError::OverLimit)));
-        assert_eq!(queues.counts("q", second(2)), Counts { visible: 1, in_flight: IN_FLIGHT_MAX, delayed: 0 });
-        assert_eq!(receive(&queues, 1, 31).len(), 1, "they are visible again");
-    }
-
-    #[test]
-    fn one_message_is_found_and_taken_and_the_others_are_not_touched() {
-        let dir = tempfile::tempdir().unwrap();
-        let queues = Queues::open(Arc::new(Depot::open(dir.path()).unwrap())).unwrap();
-        let sent = queues.send("q", vec![message("a"), message("b"), message("c")], second(0)).unwrap();
-        let b = queues.next_after("q", sent[0].sequence, second(1)).unwrap().unwrap();
-        assert_eq!(b.body, "b");
-        let taken = queues.receive_one("q", b.sequence, 30, second(1)).unwrap().unwrap();
-        assert!(queues.receive_one("q", b.sequence, 30, second(1)).unwrap().is_none(), "somebody has it");
-        assert_eq!(queues.next_after("q", sent[0].sequence, second(1)).unwrap().unwrap().body, "c");
-        queues.delete("q", &taken.handle).unwrap();
-        assert_eq!(receive(&queues, 10, 2).iter().map(|one| one.receives).collect::<Vec<_>>(), [1, 1]);
-    }
-}
+mod tests;

@@ -251,6 +251,18 @@ pub struct Queue {
     pub tags: Tags,
 }
 
+impl Queue {
+    /// Whether a FIFO queue takes two messages with one body for the same.
+    pub fn deduplicates_by_content(&self) -> bool {
+        self.attributes.get("ContentBasedDeduplication").is_some_and(|set| set == "true")
+    }
+
+    /// Whether a deduplication id counts within its group only.
+    pub fn deduplicates_in_group(&self) -> bool {
+        self.attributes.get("DeduplicationScope").is_some_and(|scope| scope == "messageGroup")
+    }
+}
+
 /// A log group. Its streams and lines lie elsewhere.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogGroup {

@@ -198,7 +198,7 @@ fn hand_over(engine: &Engine, source: &str, destination: Option<&str>, message: 
         registry.queues.values().filter(|queue| queue.attributes.get("RedrivePolicy").is_some_and(feeds));
     let to = destination.map(str::to_owned).or_else(|| sources.next().map(|queue| queue.name.clone()));
     let to = to.ok_or("no queue has this one as its dead-letter queue: give a DestinationArn")?;
-    let copy = NewMessage { body: message.body.clone(), attributes: message.attributes.clone(), delay_s: 0 };
+    let copy = NewMessage::moved(message.clone());
     engine.queues().send(&to, vec![copy], engine.now()).map(drop).map_err(|error| error.to_string())
 }
 

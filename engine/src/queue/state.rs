@@ -1,0 +1,152 @@
+//! What memory holds of a queue: a few words per message, and who can be received next.
+
+use super::recent::Recent;
+use crate::ids::Timestamp;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Messages that one call lets go because they are too old, so that no caller pays for all of them.
+const EXPIRED_MAX: usize = 10_000;
+
+/// What memory holds of a message.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Slot {
+    pub(super) receives: u32,
+    pub(super) first_received_at: u64,
+    /// 0 for one that was never hidden.
+    pub(super) visible_at: u64,
+    /// In a FIFO queue what its group hashes to. Two groups with one hash wait for each other, and nothing else.
+    pub(super) group: Option<u64>,
+}
+
+/// The messages of one group, those in flight included.
+#[derive(Default)]
+struct Group {
+    messages: BTreeSet<u64>,
+    /// The first one, if it can be received.
+    head: Option<u64>,
+}
+
+/// Who waits stands in `ready` or in `hidden`, never in both: receiving costs the same whatever is in flight.
+#[derive(Default)]
+pub(super) struct Queue {
+    pub(super) slots: BTreeMap<u64, Slot>,
+    pub(super) ready: BTreeSet<u64>,
+    /// When it becomes visible, and its sequence number.
+    hidden: BTreeSet<(u64, u64)>,
+    /// Those of `hidden` that nobody received yet.
+    pub(super) delayed: usize,
+    pub(super) next: u64,
+    pub(super) reserved: usize,
+    groups: HashMap<u64, Group>,
+    /// Those of `ready` that are the first of their group.
+    heads: BTreeSet<u64>,
+    pub(super) recent: Recent,
+}
+
+impl Queue {
+    /// Puts a message where its slot says; it may have been somewhere else.
+    pub(super) fn put(&mut self, sequence: u64, slot: Slot) {
+        self.remove(sequence);
+        self.slots.insert(sequence, slot);
+        if slot.visible_at == 0 {
+            self.ready.insert(sequence);
+        } else {
+            self.hidden.insert((slot.visible_at, sequence));
+            self.delayed += usize::from(slot.receives == 0);
+        }
+        if let Some(group) = slot.group {
+            self.groups.entry(group).or_default().messages.insert(sequence);
+            self.find_head(group);
+        }
+    }
+
+    pub(super) fn remove(&mut self, sequence: u64) -> Option<Slot> {
+        let slot = self.slots.remove(&sequence)?;
+        if !self.ready.remove(&sequence) && self.hidden.remove(&(slot.visible_at, sequence)) {
+            self.delayed -= usize::from(slot.receives == 0);
+        }
+        if let Some(group) = slot.group {
+            self.groups.entry(group).or_default().messages.remove(&sequence);
+            self.find_head(group);
+        }
+        Some(slot)
+    }
+
+    /// Lets go of all messages. Numbers go on, and room that senders have stays theirs.
+    pub(super) fn clear(&mut self) {
+        *self = Queue { next: self.next, reserved: self.reserved, ..Queue::default() };
+    }
+
+    fn find_head(&mut self, group: u64) {
+        let Some(held) = self.groups.get_mut(&group) else { return };
+        let head = held.messages.first().copied().filter(|first| self.ready.contains(first));
+        if held.head != head {
+            if let Some(before) = held.head {
+                self.heads.remove(&before);
+            }
+            self.heads.extend(head);
+            held.head = head;
+        }
+        if held.messages.is_empty() {
+            self.groups.remove(&group);
+        }
+    }
+
+    /// Up to `max` messages that can be received, from a sequence number on. Of a group those that follow its first
+    /// one without a gap, as long as that one can be received itself.
+    pub(super) fn due(&self, from: u64, max: usize) -> Vec<u64> {
+        if self.groups.is_empty() {
+            return self.ready.range(from..).copied().take(max).collect();
+        }
+        let following = |head: &u64| {
+            let group = self.slots.get(head).and_then(|slot| self.groups.get(&slot.group?));
+            let messages = group.into_iter().flat_map(|group| group.messages.iter());
+            messages.copied().take_while(|sequence| self.ready.contains(sequence))
+        };
+        self.heads.range(from..).flat_map(following).take(max).collect()
+    }
+
+    /// Those whose time has come are visible again.
+    pub(super) fn show_due(&mut self, now: Timestamp) {
+        while let Some(&(visible_at, sequence)) = self.hidden.first().filter(|(at, _)| *at <= now.0) {
+            self.hidden.remove(&(visible_at, sequence));
+            self.ready.insert(sequence);
+            let slot = self.slots.get(&sequence).copied().unwrap_or_default();
+            self.delayed -= usize::from(slot.receives == 0);
+            slot.group.into_iter().for_each(|group| self.find_head(group));
+        }
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.hidden.len() - self.delayed
+    }
+
+    /// Marks a visible message as received.
+    pub(super) fn take(&mut self, sequence: u64, visibility_s: u32, now: Timestamp) -> Slot {
+        let mut slot = self.remove(sequence).expect("who is visible has a slot");
+        slot.receives = slot.receives.saturating_add(1);
+        slot.first_received_at = if slot.receives == 1 { now.0 } else { slot.first_received_at };
+        slot.visible_at = now.plus_ns(u64::from(visibility_s) * 1_000_000_000).0.max(1);
+        self.put(sequence, slot);
+        slot
+    }
+
+    /// Lets go of those that are too old: their sequence numbers.
+    pub(super) fn expire(&mut self, expired: u64) -> Vec<u64> {
+        let old: Vec<u64> = self.slots.range(..expired).take(EXPIRED_MAX).map(|(sequence, _)| *sequence).collect();
+        for sequence in &old {
+            self.remove(*sequence);
+        }
+        old
+    }
+}
+
+impl Slot {
+    /// As the depot keeps it; the group stands in the message.
+    pub(super) fn value(&self) -> Vec<u8> {
+        let mut value = self.receives.to_be_bytes().to_vec();
+        value.extend_from_slice(&self.first_received_at.to_be_bytes());
+        value.extend_from_slice(&self.visible_at.to_be_bytes());
+        value
+    }
+}
