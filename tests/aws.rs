@@ -389,6 +389,9 @@ fn rules_and_buses_come_in_pages_and_survive_a_restart() {
     let arn = "arn:aws:events:local:123456789012:event-bus/shop";
     let tags = events(&server, "ListTagsForResource", json!({ "ResourceARN": arn }));
     assert_eq!(tags["Tags"], json!([{ "Key": "a", "Value": "b" }]));
+    for (name, _) in names {
+        events(&server, "DeleteRule", json!({ "Name": name, "EventBusName": "shop" }));
+    }
     events(&server, "DeleteEventBus", json!({ "Name": "shop" }));
     let (code, _) = refused(&server, "AWSEvents.ListRules", json!({ "EventBusName": "shop" }));
     assert_eq!(code, "ResourceNotFoundException");

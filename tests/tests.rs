@@ -12,6 +12,7 @@ mod racer; // a player who remembers every answer, and asks again
 mod cli; // the command line: answers, errors in one line, exit codes, offline commands
 mod control; // the control plane: events, metrics, health, the page, and what it refuses
 mod aws; // the AWS API and webhooks, as boto3 and targets see them
+mod contract; // the AWS API in detail: checks, words, shapes of answers
 mod fifo; // queues that keep the order of groups
 mod logs; // log groups: as targets, as CloudWatch clients see them, and `fakemon log --rule`
 mod letters; // what the bus says to players, and of who comes and goes

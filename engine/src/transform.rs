@@ -1,7 +1,15 @@
 //! What a target gets of an event: all of it, a part, a constant, or a text made from parts (`Input`, `InputPath`,
 //! `InputTransformer`). Event text in, body out.
+//!
+//! - `path`: parts of an event, as they were written
 
+mod path;
+
+pub use path::JsonPath;
+use path::{compact, members};
+use serde::de::IgnoredAny;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
 /// The longest body that is made.
@@ -20,22 +28,31 @@ pub enum Transform {
     Template(Template),
 }
 
-/// A path into an event: `$.detail.list[0].name`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JsonPath(Vec<Step>);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Step {
-    Name(String),
-    Index(usize),
-    Every,
-}
-
-/// A text with `<names>`.
+/// A text with `<names>`: JSON once they are filled in, or several texts in quotation marks.
 #[derive(Clone, Debug)]
 pub struct Template {
-    paths: BTreeMap<String, JsonPath>,
-    text: String,
+    parts: Vec<Part>,
+    /// Whether it is an object or a list, not text.
+    is_json: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Part {
+    /// As it stands in the template.
+    Text(String),
+    /// What comes for a name, and whether the name stands inside of quotation marks.
+    Name { stands_for: StandsFor, quoted: bool },
+}
+
+#[derive(Clone, Debug)]
+enum StandsFor {
+    Path(JsonPath),
+    RuleArn,
+    RuleName,
+    IngestionTime,
+    /// The event without its detail.
+    Event,
+    WholeEvent,
 }
 
 /// What reserved names stand for.
@@ -51,14 +68,26 @@ pub struct Context {
 
 /// Input settings that make no sense, or a body that cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct TransformError(pub String);
+pub enum TransformError {
+    /// Not a path.
+    #[error("Invalid InputPath for target.")]
+    Path,
+    /// A name that stands for nothing.
+    #[error("InputTemplate contains invalid placeholder {0}.")]
+    Placeholder(String),
+    /// Whatever comes for the names, no JSON comes out.
+    #[error("InputTemplate must be JSON: {0}")]
+    Template(String),
+    /// With this event there is no body.
+    #[error("{0}")]
+    Body(String),
+}
 
 impl Transform {
     /// From a target's settings, of which at most one is set.
     ///
     /// # Errors
-    /// What is wrong, in the service's words.
+    /// What is wrong.
     pub fn parse(
         input: Option<&str>,
         input_path: Option<&str>,
@@ -76,172 +105,133 @@ impl Transform {
     /// The body for one event.
     ///
     /// # Errors
-    /// When it would be longer than [`BODY_BYTES_MAX`], or the event is no JSON.
+    /// When it would be longer than [`BODY_BYTES_MAX`] or no JSON, or the event is none.
     pub fn apply(&self, event_json: &str, context: &Context) -> Result<String, TransformError> {
         let body = match self {
             Transform::Whole => return Ok(event_json.to_owned()),
             Transform::Constant(text) => return Ok(text.clone()),
-            Transform::Path(path) => {
-                path.find(&parse(event_json)?).map_or("null".to_owned(), |part| part.to_string())
-            }
-            Transform::Template(template) => template.fill(event_json, &parse(event_json)?, context),
+            Transform::Path(path) => path.find(parse(event_json)?).unwrap_or_else(|| "null".into()),
+            Transform::Template(template) => template.fill(parse(event_json)?, context)?,
         };
         match body.len() {
             0..=BODY_BYTES_MAX => Ok(body),
-            length => {
-                Err(TransformError(format!("the body has {length} bytes, at most {BODY_BYTES_MAX} are allowed")))
-            }
+            length => Err(TransformError::Body(format!(
+                "the body has {length} bytes, at most {BODY_BYTES_MAX} are allowed"
+            ))),
         }
     }
 }
 
-fn parse(event_json: &str) -> Result<Value, TransformError> {
-    serde_json::from_str(event_json).map_err(|error| TransformError(format!("the event is no JSON: {error}")))
+fn parse(event_json: &str) -> Result<&RawValue, TransformError> {
+    serde_json::from_str(event_json).map_err(|error| TransformError::Body(format!("the event is no JSON: {error}")))
 }
 
-impl JsonPath {
-    /// `$`, then names after dots or in brackets and quotation marks, indices in brackets.
-    ///
-    /// # Errors
-    /// When it is something else.
-    pub fn parse(path: &str) -> Result<JsonPath, TransformError> {
-        let wrong = || TransformError("Invalid InputPath for target.".into());
-        let mut rest = path.strip_prefix('$').ok_or_else(wrong)?;
-        let mut steps = Vec::new();
-        while !rest.is_empty() {
-            if let Some(named) = rest.strip_prefix('.') {
-                let end = named.find(['.', '[']).unwrap_or(named.len());
-                if end == 0 {
-                    return Err(wrong());
-                }
-                steps.push(if &named[..end] == "*" { Step::Every } else { Step::Name(named[..end].to_owned()) });
-                rest = &named[end..];
-            } else if let Some(inside) = rest.strip_prefix('[') {
-                let (key, after) = inside.split_once(']').ok_or_else(wrong)?;
-                steps.push(match key.trim_matches(['\'', '"']) {
-                    "*" if key == "*" => Step::Every,
-                    name if name.len() + 2 == key.len() => Step::Name(name.to_owned()),
-                    index => Step::Index(index.parse().map_err(|_| wrong())?),
-                });
-                rest = after;
-            } else {
-                return Err(wrong());
-            }
-        }
-        Ok(JsonPath(steps))
-    }
-
-    fn find(&self, event: &Value) -> Option<Value> {
-        find(event, &self.0)
-    }
+/// One JSON value or several, one behind the other.
+fn check_json(text: &str) -> Result<(), serde_json::Error> {
+    serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>().try_for_each(|value| value.map(drop))
 }
-
-fn find(value: &Value, steps: &[Step]) -> Option<Value> {
-    let Some((step, rest)) = steps.split_first() else { return Some(value.clone()) };
-    match step {
-        Step::Name(name) => find(value.get(name)?, rest),
-        Step::Index(index) => find(value.get(index)?, rest),
-        Step::Every => {
-            let all: Vec<Value> = match value {
-                Value::Array(values) => values.iter().filter_map(|value| find(value, rest)).collect(),
-                Value::Object(members) => members.values().filter_map(|value| find(value, rest)).collect(),
-                _ => return None,
-            };
-            Some(Value::Array(all))
-        }
-    }
-}
-
-const RESERVED: &str = "aws.events.";
 
 impl Template {
     fn parse(paths: &BTreeMap<String, String>, text: &str) -> Result<Template, TransformError> {
         let mut parsed = BTreeMap::new();
         for (name, path) in paths {
-            parsed.insert(name.clone(), JsonPath::parse(path)?);
+            parsed.insert(name.as_str(), JsonPath::parse(path)?);
         }
-        for name in names(text) {
-            if !parsed.contains_key(name) && !name.starts_with(RESERVED) {
-                return Err(TransformError(format!(
-                    "InputTemplate for target contains placeholder <{name}> that is not in InputPathsMap."
-                )));
-            }
+        let (mut parts, mut rest, mut quoted) = (Vec::new(), text, false);
+        while let Some((before, name, behind)) = next_name(rest) {
+            quoted = within_quotes(before, quoted);
+            let stands_for = reserved(name).or_else(|| parsed.get(name).cloned().map(StandsFor::Path));
+            let stands_for = stands_for.ok_or_else(|| TransformError::Placeholder(name.to_owned()))?;
+            parts.extend([Part::Text(before.to_owned()), Part::Name { stands_for, quoted }]);
+            rest = behind;
         }
-        Ok(Template { paths: parsed, text: text.to_owned() })
+        parts.push(Part::Text(rest.to_owned()));
+        let template = Template { parts, is_json: text.trim_start().starts_with(['{', '[']) };
+        let example = template.filled(|_, quoted| if quoted { String::new() } else { "0".into() });
+        check_json(&example).map_err(|error| TransformError::Template(error.to_string()))?;
+        Ok(template)
     }
 
-    fn fill(&self, event_json: &str, event: &Value, context: &Context) -> String {
-        let template = self.text.trim();
-        let is_json = template.starts_with('{') || template.starts_with('[');
-        let mut filled = String::with_capacity(self.text.len());
-        let mut rest = self.text.as_str();
-        let mut quoted = false;
-        while let Some(start) = rest.find('<') {
-            let name = rest[start + 1..].split_once('>').map(|(name, _)| name).filter(|name| is_name(name));
-            let Some(name) = name else {
-                quoted = within_quotes(&rest[..=start], quoted);
-                filled.push_str(&rest[..=start]);
-                rest = &rest[start + 1..];
-                continue;
-            };
-            quoted = within_quotes(&rest[..start], quoted);
-            filled.push_str(&rest[..start]);
-            filled.push_str(&self.value(name, event_json, event, context, quoted, is_json));
-            rest = &rest[start + name.len() + 2..];
-        }
-        filled.push_str(rest);
-        // A template that is one quoted string per line becomes the text itself.
-        if !is_json && let Ok(text) = serde_json::from_str::<String>(&filled) {
-            return serde_json::Value::from(text).to_string();
+    fn filled(&self, value: impl Fn(&StandsFor, bool) -> String) -> String {
+        let mut filled = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => filled.push_str(text),
+                Part::Name { stands_for, quoted } => filled.push_str(&value(stands_for, *quoted)),
+            }
         }
         filled
     }
 
-    /// Inside of quotation marks a text stands without its own, and an object without any; outside everything stands as
-    /// JSON. What is not there is an empty text.
-    fn value(
-        &self,
-        name: &str,
-        event_json: &str,
-        event: &Value,
-        context: &Context,
-        quoted: bool,
-        is_json: bool,
-    ) -> String {
+    fn fill(&self, event: &RawValue, context: &Context) -> Result<String, TransformError> {
+        let filled = self.filled(|stands_for, quoted| self.value(stands_for, quoted, event, context));
+        check_json(&filled).map_err(|error| {
+            TransformError::Body(format!(
+                "InputTemplate with the values of this event is no JSON (a list or an object must stand outside of \
+                 quotation marks): {error}"
+            ))
+        })?;
+        Ok(filled)
+    }
+
+    /// Inside of quotation marks a text stands without its own; in a text a list or an object stands without any;
+    /// everywhere else everything stands as JSON. What is not there is an empty text.
+    fn value(&self, stands_for: &StandsFor, quoted: bool, event: &RawValue, context: &Context) -> String {
         let text = |text: &str| {
             let json = Value::from(text).to_string();
             if quoted { json[1..json.len() - 1].to_owned() } else { json }
         };
-        match name.strip_prefix(RESERVED) {
-            Some("rule-arn") => return text(&context.rule_arn),
-            Some("rule-name") => return text(&context.rule_name),
-            Some("event.ingestion-time") => return text(&context.ingestion_time),
-            Some("event.json") => return if quoted { text(event_json) } else { event_json.to_owned() },
-            Some("event") => {
-                let mut without_detail = event.clone();
-                without_detail.as_object_mut().map(|members| members.remove("detail"));
-                let json = without_detail.to_string();
-                return if quoted { text(&json) } else { json };
-            }
-            _ => {}
-        }
-        match self.paths.get(name).and_then(|path| path.find(event)) {
-            None if quoted => String::new(),
-            None if is_json => "\"\"".into(),
+        let whole = |json: String| if quoted { text(&json) } else { json };
+        let path = match stands_for {
+            StandsFor::RuleArn => return text(&context.rule_arn),
+            StandsFor::RuleName => return text(&context.rule_name),
+            StandsFor::IngestionTime => return text(&context.ingestion_time),
+            StandsFor::Event => return whole(without_detail(event)),
+            StandsFor::WholeEvent => return whole(compact(event.get())),
+            StandsFor::Path(path) => path,
+        };
+        match path.find(event) {
+            None if self.is_json && !quoted => "\"\"".into(),
             None => String::new(),
-            Some(Value::String(found)) => text(&found),
-            Some(found) if quoted => found.to_string().replace('"', ""),
-            Some(found) => found.to_string(),
+            Some(found) if !quoted => found,
+            Some(found) if found.starts_with('"') => found[1..found.len() - 1].to_owned(),
+            Some(found) if self.is_json => found,
+            Some(found) => found.replace('"', ""),
         }
     }
 }
 
-fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+fn reserved(name: &str) -> Option<StandsFor> {
+    Some(match name {
+        "aws.events.rule-arn" => StandsFor::RuleArn,
+        "aws.events.rule-name" => StandsFor::RuleName,
+        "aws.events.event.ingestion-time" => StandsFor::IngestionTime,
+        "aws.events.event" => StandsFor::Event,
+        "aws.events.event.json" => StandsFor::WholeEvent,
+        _ => return None,
+    })
 }
 
-fn names(text: &str) -> impl Iterator<Item = &str> {
-    text.split('<').skip(1).filter_map(|part| part.split_once('>').map(|(name, _)| name)).filter(|name| is_name(name))
+/// The event as `<aws.events.event>` has it: without its detail, and `detail-type` spelled as the service does here.
+fn without_detail(event: &RawValue) -> String {
+    let members = members(event).unwrap_or_default();
+    let shown = members.iter().filter(|(name, _)| name != "detail").map(|(name, value)| {
+        let name = if name == "detail-type" { "detailType" } else { name };
+        format!("{}:{}", Value::from(name), compact(value.get()))
+    });
+    format!("{{{}}}", shown.collect::<Vec<_>>().join(","))
+}
+
+/// The next `<name>`, with what is before and behind it.
+fn next_name(text: &str) -> Option<(&str, &str, &str)> {
+    text.match_indices('<').find_map(|(start, _)| {
+        let (name, behind) = text[start + 1..].split_once('>').filter(|(name, _)| is_name(name))?;
+        Some((&text[..start], name, behind))
+    })
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 /// Whether the end of a text is within quotation marks, if its beginning was or was not.
@@ -258,41 +248,59 @@ fn within_quotes(text: &str, quoted: bool) -> bool {
 mod tests {
     use super::*;
 
-    const EVENT: &str = r#"{"id":"1","detail":{"player":"ash \"k\"","cp":7,"list":[{"a":1},{"a":2}],"o":{"b":"c"}}}"#;
+    const EVENT: &str = r#"{"id":"1","detail-type":"t","detail":{"player":"ash \"k\"","cp":7,"lat":1.0, "big":
+        12345678901234567890123,"list":[ {"a":1}, {"a":2}],"o":{"z":"c d","b":1.50},"words":["x","y"]}}"#;
 
     fn template(text: &str) -> Result<String, TransformError> {
-        let paths =
-            [("player", "$.detail.player"), ("cp", "$.detail.cp"), ("o", "$.detail.o"), ("no", "$.detail.no")];
-        let paths = paths.map(|(name, path)| (name.to_owned(), path.to_owned())).into();
+        let named = |name: &str| (name.to_owned(), format!("$.detail.{name}"));
+        let paths = ["player", "cp", "lat", "big", "o", "words", "no"].map(named).into();
         let context = Context { rule_name: "r".into(), ..Context::default() };
         Transform::parse(None, None, Some((&paths, text)))?.apply(EVENT, &context)
     }
 
     #[test]
-    fn paths_take_parts() {
+    fn paths_take_parts_as_they_were_written() {
         let path = |path| Transform::parse(None, Some(path), None).and_then(|t| t.apply(EVENT, &Context::default()));
         assert_eq!(path("$").unwrap(), EVENT);
         assert_eq!(path("$.detail.cp").unwrap(), "7");
+        assert_eq!(path("$.detail.lat").unwrap(), "1.0");
+        assert_eq!(path("$.detail.big").unwrap(), "12345678901234567890123");
         assert_eq!(path("$.detail.list[1].a").unwrap(), "2");
         assert_eq!(path("$.detail.list[*].a").unwrap(), "[1,2]");
-        assert_eq!(path("$['detail']['o']").unwrap(), r#"{"b":"c"}"#);
+        assert_eq!(path("$['detail']['o']").unwrap(), r#"{"z":"c d","b":1.50}"#);
+        assert_eq!(path("$.detail.o.*").unwrap(), r#"["c d",1.50]"#);
         assert_eq!(path("$.detail.no").unwrap(), "null");
         for wrong in ["detail", "$detail", "$.", "$[", "$[x]"] {
-            assert!(path(wrong).is_err(), "{wrong}");
+            assert_eq!(path(wrong), Err(TransformError::Path), "{wrong}");
         }
     }
 
     #[test]
     fn templates_are_filled_within_and_without_quotation_marks() {
         let is = |text, expected: &str| assert_eq!(template(text).unwrap(), expected, "{text}");
-        is(r#"{"who":<player>,"cp":<cp>,"o":<o>}"#, r#"{"who":"ash \"k\"","cp":7,"o":{"b":"c"}}"#);
-        is(r#"{"text":"<player> has <cp>"}"#, r#"{"text":"ash \"k\" has 7"}"#);
-        is(r#""<player> has <cp>""#, r#""ash \"k\" has 7""#);
+        is(
+            r#"{"who":<player>,"lat":<lat>,"big":<big>,"o":<o>}"#,
+            r#"{"who":"ash \"k\"","lat":1.0,"big":12345678901234567890123,"o":{"z":"c d","b":1.50}}"#,
+        );
+        is(r#"{"text":"<player> has <cp> at <lat><no>"}"#, r#"{"text":"ash \"k\" has 7 at 1.0"}"#);
+        is(r#""<player> has <cp>, <words>, <o>""#, r#""ash \"k\" has 7, [x,y], {z:c d,b:1.50}""#);
+        is("\"a <cp>\"\n\"b\"", "\"a 7\"\n\"b\"");
         is(
             r#"{"no":<no>,"rule":<aws.events.rule-name>,"id":<aws.events.event>}"#,
-            r#"{"no":"","rule":"r","id":{"id":"1"}}"#,
+            r#"{"no":"","rule":"r","id":{"id":"1","detailType":"t"}}"#,
         );
-        is(r#"{"o":"<o>"}"#, r#"{"o":"{b:c}"}"#);
-        assert!(template("<other>").unwrap_err().0.contains("<other>"));
+        let whole = format!("{{\"e\":{}}}", compact(EVENT));
+        is(r#"{"e":<aws.events.event.json>}"#, &whole);
+    }
+
+    #[test]
+    fn what_can_be_no_json_is_refused_when_the_target_is_made_or_when_the_event_comes() {
+        for (text, name) in [(r#""<other>""#, "other"), (r#""<aws.events.other>""#, "aws.events.other")] {
+            assert_eq!(template(text), Err(TransformError::Placeholder(name.into())));
+        }
+        for text in ["<player> was here", "{\"a\":}", "{<player>:1}", "\"open"] {
+            assert!(matches!(template(text), Err(TransformError::Template(_))), "{text}");
+        }
+        assert!(matches!(template(r#"{"words":"<words>"}"#), Err(TransformError::Body(_))));
     }
 }

@@ -216,7 +216,7 @@ async fn serve(
     let http = axum::serve(listener::Bounded::new(socket), router(Arc::clone(&shared)))
         .with_graceful_shutdown(async move { drop(stopped.wait_for(|stop| *stop).await) });
     let http = tokio::spawn(async move { http.await });
-    tokio::spawn(webhooks::run(shared.engine.clone(), shared.options.allow_private_targets));
+    tokio::spawn(webhooks::run(Arc::clone(&shared)));
     drop(ready.send(Ok(())));
     tokio::select! {
         () = desk.run(orders) => {}

@@ -201,8 +201,11 @@ pub struct Connection {
     pub authorization_type: String,
     /// `AuthParameters` as it may be shown: without secrets.
     pub shown_parameters: serde_json::Value,
-    /// `AUTHORIZED` or `DEAUTHORIZED`.
+    /// `AUTHORIZED`, `DEAUTHORIZED`, or [`AUTHORIZING`].
     pub state: String,
+    /// Why it is so, if there is something to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_reason: Option<String>,
     /// When.
     pub created_at: Timestamp,
     /// When it was changed last.
@@ -210,6 +213,9 @@ pub struct Connection {
     /// When it was authorised last.
     pub authorized_at: Timestamp,
 }
+
+/// The state of a connection that waits for its first token.
+pub const AUTHORIZING: &str = "AUTHORIZING";
 
 /// An API destination: a webhook.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

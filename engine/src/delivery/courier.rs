@@ -109,21 +109,24 @@ impl Courier {
             Course::Replay(name) => Some(name.as_str()),
             Course::Live | Course::Redrive => None,
         };
-        let missing = parcels.iter().filter(|parcel| parcel.json.is_none()).map(|parcel| parcel.key);
+        let missing = parcels.iter().filter(|parcel| known(parcel).is_none()).map(|parcel| parcel.key);
         let mut missing: Vec<EventKey> = missing.collect();
         missing.sort_unstable();
-        let mut read: BTreeMap<EventKey, Arc<str>> = BTreeMap::new();
+        let mut read: BTreeMap<EventKey, (Arc<str>, Timestamp)> = BTreeMap::new();
         self.events.read(&missing, &mut |key, shard, committed_at, event| {
             let told = super::names::told(key, shard, committed_at, event, replay);
-            read.insert(key, self.events.json(&told).into());
+            read.insert(key, (self.events.json(&told).into(), committed_at));
         })?;
         let mut letters = Vec::with_capacity(parcels.len());
         for parcel in parcels {
-            let Some(event) = parcel.json.as_ref().or_else(|| read.get(&parcel.key)) else {
+            let Some((event, ingested_at)) =
+                known(parcel).or_else(|| read.get(&parcel.key).map(|(event, at)| (event, *at)))
+            else {
                 lane.done([parcel.key]);
                 continue;
             };
-            match transform.as_ref().map_err(Clone::clone).and_then(|transform| self.shape(transform, lane, event)) {
+            let shape = |transform: &Transform| self.shape(transform, lane, event, ingested_at);
+            match transform.as_ref().map_err(Clone::clone).and_then(shape) {
                 Ok(body) => {
                     let fresh_since = parcel.ingested_at.filter(|_| parcel.attempts == 0);
                     letters.push(Letter { key: parcel.key, event: event.clone(), body, fresh_since });
@@ -137,7 +140,13 @@ impl Courier {
         Ok(letters)
     }
 
-    fn shape(&self, transform: &Transform, lane: &Lane, event: &Arc<str>) -> Result<Arc<str>, String> {
+    fn shape(
+        &self,
+        transform: &Transform,
+        lane: &Lane,
+        event: &Arc<str>,
+        ingested_at: Timestamp,
+    ) -> Result<Arc<str>, String> {
         if matches!(transform, Transform::Whole) {
             return Ok(event.clone());
         }
@@ -146,7 +155,7 @@ impl Courier {
         let context = Context {
             rule_arn: rule_arn(&region, &id.bus, &id.rule),
             rule_name: id.rule.clone(),
-            ingestion_time: self.now().to_string(),
+            ingestion_time: ingested_at.to_string(),
         };
         transform.apply(event, &context).map(Into::into).map_err(|error| error.to_string())
     }
@@ -316,6 +325,11 @@ impl Courier {
     pub fn figures(&self) -> &BusFigures {
         &self.figures
     }
+}
+
+/// The event of a parcel and when it came in, if the parcel brings them along.
+fn known(parcel: &Parcel) -> Option<(&Arc<str>, Timestamp)> {
+    parcel.json.as_ref().zip(parcel.ingested_at)
 }
 
 /// ARN of a rule; that of a rule on the default bus does not name its bus.

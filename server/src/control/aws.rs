@@ -53,6 +53,8 @@ pub(super) struct Call<'c> {
     /// The address as the client called it, without a slash at the end.
     pub(super) endpoint: &'c str,
     pub(super) now: Timestamp,
+    /// The parameters of a connection, secrets included.
+    pub(super) secret: &'c (dyn Fn(&str) -> Option<Value> + Sync),
     /// How far a replay is.
     pub(super) progress: &'c (dyn Fn(&str) -> Option<ReplayProgress> + Sync),
 }
@@ -132,7 +134,12 @@ pub(super) async fn post(
     let region = region(&headers);
     let endpoint = endpoint(&headers);
     let progress = |replay: &str| shared.engine.replays().progress(replay);
-    let call = Call { region: &region, endpoint: &endpoint, now: shared.engine.now(), progress: &progress };
+    let secret = |connection: &str| {
+        let secret = shared.engine.secrets().get(connection).ok().flatten();
+        secret.and_then(|text| serde_json::from_slice(&text).ok())
+    };
+    let now = shared.engine.now();
+    let call = Call { region: &region, endpoint: &endpoint, now, secret: &secret, progress: &progress };
     let outcome = dispatch(&shared, service, operation, &body, &call).await;
     answer(service, outcome)
 }

@@ -4,13 +4,16 @@
 //! - `guard`: which addresses may be reached
 //! - `connection`: one HTTP connection, bounded in time and bytes
 //! - `authorization`: what a connection adds to requests
+//! - `authorizing`: whether a connection gets its first token
 //! - `request`: from an event to a request
 
 mod guard;
 mod connection;
 mod authorization;
+mod authorizing;
 mod request;
 
+use super::Shared;
 use authorization::Authorizations;
 use connection::Wire;
 use fakemon_engine::Engine;
@@ -42,7 +45,8 @@ struct Webhooks {
 }
 
 /// Carries events to API destinations for as long as the runtime lives.
-pub(super) async fn run(engine: Engine, private: bool) {
+pub(super) async fn run(shared: Arc<Shared>) {
+    let (engine, private) = (shared.engine.clone(), shared.options.allow_private_targets);
     let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     let hooks = Arc::new(Webhooks {
@@ -53,6 +57,7 @@ pub(super) async fn run(engine: Engine, private: bool) {
         tls: Arc::new(tls),
         private,
     });
+    tokio::spawn(authorizing::run(shared, hooks.clone()));
     let woken = Arc::downgrade(&hooks);
     hooks.engine.courier().lanes().on_work(move || {
         if let Some(hooks) = woken.upgrade() {

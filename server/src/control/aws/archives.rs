@@ -20,6 +20,9 @@ use serde_json::{Value, json};
 /// Replays that run at once, as with AWS.
 const RUNNING_MAX: usize = 10;
 
+const ARCHIVE_STATES: [&str; 6] = ["ENABLED", "DISABLED", "CREATING", "UPDATING", "CREATE_FAILED", "UPDATE_FAILED"];
+const REPLAY_STATES: [&str; 6] = ["CANCELLED", "CANCELLING", "COMPLETED", "FAILED", "RUNNING", "STARTING"];
+
 pub(super) fn operation(name: &str) -> Option<Operation> {
     Some(match name {
         "CreateArchive" => create,
@@ -133,10 +136,32 @@ fn delete(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Re
     Ok(Reply::with(json!({}), vec![Change::Delete(format!("archive/{name}"))]))
 }
 
+/// What a list shows: by `NamePrefix`, `EventSourceArn` or `State`, of which at most one is given.
+fn filters<'r>(
+    request: &Request<'r>,
+    operation: &str,
+    states: &[&str],
+) -> Result<(&'r str, Option<&'r str>, Option<&'r str>), ApiError> {
+    let (prefix, source) = (request.text("NamePrefix"), request.text("EventSourceArn"));
+    let state = request.one_of("State", states);
+    request.check()?;
+    if [prefix, source, state].iter().flatten().count() > 1 {
+        return Err(ApiError::invalid(format!(
+            "At most one filter is allowed for {operation}. Use either : State, EventSourceArn, or NamePrefix."
+        )));
+    }
+    Ok((prefix.unwrap_or_default(), source, state))
+}
+
 fn list(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
-    let (prefix, source) = (request.text("NamePrefix").unwrap_or_default(), request.text("EventSourceArn"));
+    let (prefix, source, state) = filters(request, "ListArchives", &ARCHIVE_STATES)?;
+    if let Some((_, bus)) = source.and_then(|source| source.split_once(":event-bus/")) {
+        existing(registry, bus)?;
+    }
     let wanted = |archive: &&Archive| {
-        archive.name.starts_with(prefix) && source.is_none_or(|source| archive.source_arn == source)
+        archive.name.starts_with(prefix)
+            && source.is_none_or(|source| archive.source_arn == source)
+            && state.is_none_or(|state| state == "ENABLED")
     };
     let (page, next) = request.page(registry.archives.values().filter(wanted).map(listed).collect())?;
     Ok(Reply::of(paged("Archives", page, next)))
@@ -172,9 +197,6 @@ fn start_replay(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> 
     if archive.bus != bus {
         return invalid("Destination.Arn", "Cross event bus replay is not permitted.".into());
     }
-    if registry.replays.contains_key(name) {
-        return Err(ApiError::new("ResourceAlreadyExistsException", format!("Replay {name} already exists.")));
-    }
     let words = description.as_deref();
     let bound = |member: &str, name: &str| {
         let from_word = word(words, name).map(|text| moment(&Value::from(text)));
@@ -196,6 +218,9 @@ fn start_replay(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> 
     };
     if !by_position && from >= to {
         return invalid("EventEndTime", "EventStartTime must be before EventEndTime.".into());
+    }
+    if registry.replays.contains_key(name) {
+        return Err(ApiError::new("ResourceAlreadyExistsException", format!("Replay {name} already exists.")));
     }
     let runs = |replay: &&Replay| {
         replay.cancelled_at.is_none() && (call.progress)(&replay.name).is_none_or(|known| known.ended_at.is_none())
@@ -306,8 +331,7 @@ fn describe_replay(registry: &Registry, request: &Request<'_>, call: &Call<'_>) 
 }
 
 fn list_replays(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
-    let (prefix, source) = (request.text("NamePrefix").unwrap_or_default(), request.text("EventSourceArn"));
-    let wanted_state = request.text("State");
+    let (prefix, source, wanted_state) = filters(request, "ListReplays", &REPLAY_STATES)?;
     let wanted = |replay: &&Replay| {
         replay.name.starts_with(prefix)
             && source.is_none_or(|source| replay.source_arn == source)

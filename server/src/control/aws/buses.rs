@@ -1,11 +1,13 @@
 //! Event buses and who may put events on them.
 
-use super::request::{BUS_NAME, Request, arn, object, paged};
+use super::request::{BUS_NAME, NAME, Request, arn, object, paged};
 use super::{ApiError, Call, Operation, Reply, seconds, tags};
 use fakemon_engine::bus::resource::{Bus, Change, Resource};
 use fakemon_engine::bus::{DEFAULT_BUS, GAME_BUS, Registry};
 use serde_json::{Map, Value, json};
 
+/// The longest policy, in bytes, as with the service.
+const POLICY_BYTES_MAX: usize = 10 << 10;
 /// Members that are kept and given back.
 const KEPT: [&str; 2] = ["KmsKeyIdentifier", "LogConfig"];
 
@@ -29,6 +31,12 @@ pub(super) fn operation(name: &str) -> Option<Operation> {
             let message = "This account is not authorized to use partner event sources.";
             Err(ApiError::new("OperationDisabledException", message))
         },
+        "CreateEndpoint" => |_, _, _| {
+            let message = "Global endpoints are not supported: they fail over between two regions, and this is one \
+                           node. Put events on its buses without an EndpointId.";
+            Err(ApiError::new("OperationDisabledException", message))
+        },
+        "DescribeEndpoint" | "UpdateEndpoint" | "DeleteEndpoint" => no_endpoint,
         _ => return None,
     })
 }
@@ -37,6 +45,12 @@ fn no_source(_: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply,
     let name = request.required("Name");
     request.check()?;
     Err(ApiError::missing(format!("Event source {name} does not exist.")))
+}
+
+fn no_endpoint(_: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
+    let name = request.name("Name", NAME, 64);
+    request.check()?;
+    Err(ApiError::missing(format!("Endpoint '{name}' does not exist.")))
 }
 
 /// The bus of a name, or the service's error.
@@ -63,10 +77,11 @@ fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result
     if registry.buses.contains_key(name) {
         return Err(ApiError::new("ResourceAlreadyExistsException", format!("Event bus {name} already exists.")));
     }
+    if let Some(source) = request.text("EventSourceName") {
+        return Err(ApiError::missing(format!("Event source {source} does not exist.")));
+    }
     if name.contains('/') {
-        return Err(ApiError::invalid(
-            "Event bus name must not contain '/': there are no partner event sources here.",
-        ));
+        return Err(ApiError::invalid("Event bus name must not contain '/'."));
     }
     let bus = Bus {
         name: name.into(),
@@ -110,6 +125,9 @@ fn delete(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Re
     if name == DEFAULT_BUS || name == GAME_BUS {
         return Err(ApiError::invalid(format!("Cannot delete event bus {name}.")));
     }
+    if registry.rules_of(&name).next().is_some() {
+        return Err(ApiError::invalid("EventBus can't be deleted since it has rules."));
+    }
     // As with the service, one that does not exist is gone already.
     let changes = registry.buses.get(&name).map(|_| Change::Delete(format!("bus/{name}")));
     Ok(Reply::with(json!({}), changes.into_iter().collect()))
@@ -139,69 +157,100 @@ fn describe(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Resu
 
 fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let prefix = request.text("NamePrefix").unwrap_or_default();
+    request.check()?;
     let buses = registry.buses.values().filter(|bus| bus.name.starts_with(prefix));
     let (page, next) = request.page(buses.map(|bus| shown(bus, call)).collect())?;
     Ok(Reply::of(paged("EventBuses", page, next)))
 }
+
+/// What a principal may be: everybody, or an account.
+const PRINCIPAL: &str = r"(\d{12}|\*)";
+const STATEMENT_ID: &str = "[a-zA-Z0-9-_]+";
 
 fn put_permission(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let name = request.bus("EventBusName");
     request.check()?;
     let mut bus = existing(registry, &name)?.clone();
     if let Some(policy) = request.text("Policy") {
-        let policy = serde_json::from_str(policy)
-            .map_err(|error| ApiError::new("InvalidParameterValue", format!("Policy is not valid JSON: {error}")))?;
-        bus.policy = Some(policy);
+        let policy = serde_json::from_str(policy).ok().filter(Value::is_object);
+        bus.policy = Some(policy.ok_or_else(|| ApiError::invalid("This policy contains invalid Json"))?);
     } else {
-        let statement_id = request.required("StatementId");
-        let principal = request.required("Principal");
-        request.check()?;
-        let principal = match principal {
-            "*" => json!("*"),
-            account => json!({ "AWS": format!("arn:aws:iam::{account}:root") }),
-        };
-        let mut statement = json!({
-            "Sid": statement_id,
-            "Effect": "Allow",
-            "Principal": principal,
-            "Action": request.text("Action").unwrap_or("events:PutEvents"),
-            "Resource": bus_arn(call, &name),
-        });
-        if let Some(condition) = request.get("Condition") {
-            let member = |name: &str| condition.get(name).and_then(Value::as_str).unwrap_or_default();
-            statement["Condition"] = json!({ member("Type"): { member("Key"): member("Value") } });
-        }
+        let statement = statement(request, call, &name)?;
         let mut policy = bus.policy.take().unwrap_or_else(|| json!({ "Version": "2012-10-17", "Statement": [] }));
+        if !policy["Statement"].is_array() {
+            policy["Statement"] = json!([policy["Statement"]]); // a policy may hold one statement without a list
+        }
         if let Some(statements) = policy["Statement"].as_array_mut() {
-            statements.retain(|held| held["Sid"] != statement_id);
+            statements.retain(|held| held["Sid"] != statement["Sid"]);
             statements.push(statement);
         }
         bus.policy = Some(policy);
     }
+    let bytes = bus.policy.as_ref().map_or(0, |policy| policy.to_string().len());
+    if bytes > POLICY_BYTES_MAX {
+        let message = format!("The policy of event bus {name} would have more than {POLICY_BYTES_MAX} bytes.");
+        return Err(ApiError::new("PolicyLengthExceededException", message));
+    }
     bus.modified_at = call.now;
     Ok(Reply::with(json!({}), vec![Change::Put(Resource::Bus(bus))]))
+}
+
+/// The statement of a request that gives its parts.
+fn statement(request: &Request<'_>, call: &Call<'_>, bus: &str) -> Result<Value, ApiError> {
+    let (statement_id, principal) = (request.required("StatementId"), request.required("Principal"));
+    let action = request.text("Action").unwrap_or("events:PutEvents");
+    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    let account = |text: &str| text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
+    let fit = |at: &str, text: &str, fits: bool, pattern: &str| {
+        if !text.is_empty() && !fits {
+            request.found(format!(
+                "Value '{text}' at '{at}' failed to satisfy constraint: Member must satisfy regular expression \
+                 pattern: {pattern}"
+            ));
+        }
+    };
+    fit("statementId", statement_id, statement_id.bytes().all(word), STATEMENT_ID);
+    request.check_length("statementId", statement_id, usize::from(request.get("StatementId").is_some()), 64);
+    fit("principal", principal, principal == "*" || account(principal), PRINCIPAL);
+    request.check()?;
+    if action != "events:PutEvents" {
+        return Err(ApiError::invalid("Provided value in parameter 'action' is not supported."));
+    }
+    let mut statement = json!({
+        "Sid": statement_id,
+        "Effect": "Allow",
+        "Principal": match principal {
+            "*" => json!("*"),
+            account => json!({ "AWS": format!("arn:aws:iam::{account}:root") }),
+        },
+        "Action": action,
+        "Resource": bus_arn(call, bus),
+    });
+    if let Some(condition) = request.get("Condition") {
+        let member = |name: &str| condition.get(name).and_then(Value::as_str).unwrap_or_default();
+        statement["Condition"] = json!({ member("Type"): { member("Key"): member("Value") } });
+    }
+    Ok(statement)
 }
 
 fn remove_permission(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let name = request.bus("EventBusName");
     request.check()?;
     let mut bus = existing(registry, &name)?.clone();
-    let all = request.get("RemoveAllPermissions").and_then(Value::as_bool).unwrap_or_default();
-    let statement_id = request.text("StatementId").unwrap_or_default();
-    let unknown = || ApiError::missing("Statement with the provided id does not exist.");
-    let statements = bus.policy.as_mut().and_then(|policy| policy["Statement"].as_array_mut());
-    match statements {
-        _ if all => bus.policy = None,
-        None => return Err(ApiError::missing("EventBus does not have a policy.")),
-        Some(statements) => {
-            let before = statements.len();
-            statements.retain(|held| held["Sid"] != statement_id);
-            if statements.len() == before {
-                return Err(unknown());
-            }
-            if statements.is_empty() {
-                bus.policy = None;
-            }
+    if request.get("RemoveAllPermissions").and_then(Value::as_bool).unwrap_or_default() {
+        bus.policy = None;
+    } else {
+        let statement_id = request.text("StatementId").unwrap_or_default();
+        let unknown = || ApiError::missing("Statement with the provided id does not exist.");
+        let policy = bus.policy.as_mut().ok_or_else(unknown)?;
+        let statements = policy["Statement"].as_array_mut().ok_or_else(unknown)?;
+        let before = statements.len();
+        statements.retain(|held| held["Sid"] != statement_id);
+        if statements.len() == before {
+            return Err(unknown());
+        }
+        if statements.is_empty() {
+            bus.policy = None;
         }
     }
     bus.modified_at = call.now;

@@ -3,7 +3,7 @@
 use super::request::{NAME, Request, arn, object, paged};
 use super::{ApiError, Call, Operation, Reply, seconds, uuid};
 use fakemon_engine::bus::Registry;
-use fakemon_engine::bus::resource::{ApiDestination, Change, Connection, Resource};
+use fakemon_engine::bus::resource::{AUTHORIZING, ApiDestination, Change, Connection, Resource};
 use fakemon_engine::envelope::ACCOUNT;
 use serde_json::{Value, json};
 
@@ -12,7 +12,17 @@ const RATE_LIMIT_MAX: u64 = 1_000_000;
 /// Of an API destination that says nothing.
 const RATE_LIMIT: u32 = 300;
 const TYPES: [&str; 3] = ["BASIC", "OAUTH_CLIENT_CREDENTIALS", "API_KEY"];
-const METHODS: [&str; 7] = ["POST", "GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"];
+const METHODS: [&str; 7] = ["HEAD", "POST", "PATCH", "DELETE", "PUT", "GET", "OPTIONS"];
+const STATES: [&str; 8] = [
+    "CREATING",
+    "UPDATING",
+    "DELETING",
+    "AUTHORIZED",
+    "DEAUTHORIZED",
+    "AUTHORIZING",
+    "DEAUTHORIZING",
+    "FAILED_CONNECTIVITY",
+];
 const CONNECTION_ARN: &str =
     r"^arn:aws([a-z]|\-)*:events:([a-z]|\d|\-)*:([0-9]{12})?:connection\/[\.\-_A-Za-z0-9]+\/[\-A-Za-z0-9]+$";
 /// Members that are never shown, wherever they stand.
@@ -58,39 +68,69 @@ fn without_secrets(value: &Value) -> Value {
     }
 }
 
+/// Where the parameters of a type of authorisation stand.
+fn parameters_of(kind: &str) -> &'static str {
+    match kind {
+        "BASIC" => "BasicAuthParameters",
+        "API_KEY" => "ApiKeyAuthParameters",
+        _ => "OAuthParameters",
+    }
+}
+
 /// The parameters that a type of authorisation needs.
 fn check_parameters(kind: &str, parameters: &Value) -> Result<(), ApiError> {
-    let needed: (&str, &[&str]) = match kind {
-        "BASIC" => ("BasicAuthParameters", &["/Username", "/Password"]),
-        "API_KEY" => ("ApiKeyAuthParameters", &["/ApiKeyName", "/ApiKeyValue"]),
-        _ => (
-            "OAuthParameters",
-            &[
-                "/AuthorizationEndpoint",
-                "/HttpMethod",
-                "/ClientParameters/ClientID",
-                "/ClientParameters/ClientSecret",
-            ],
-        ),
+    let needed: &[&str] = match kind {
+        "BASIC" => &["/Username", "/Password"],
+        "API_KEY" => &["/ApiKeyName", "/ApiKeyValue"],
+        _ => {
+            &["/AuthorizationEndpoint", "/HttpMethod", "/ClientParameters/ClientID", "/ClientParameters/ClientSecret"]
+        }
     };
-    let held = &parameters[needed.0];
-    match needed.1.iter().find(|path| held.pointer(path).and_then(Value::as_str).is_none()) {
+    let held = &parameters[parameters_of(kind)];
+    match needed.iter().find(|path| held.pointer(path).and_then(Value::as_str).is_none()) {
         None => Ok(()),
         Some(path) => Err(ApiError::invalid(format!(
             "Parameter AuthParameters.{}{} is not valid. Reason: it is a required argument for {kind}.",
-            needed.0,
+            parameters_of(kind),
             path.replace('/', ".")
         ))),
     }
+}
+
+/// Parameters with what a change gives put over what was there: a new password alone keeps the name.
+fn merge(held: Value, given: &Value) -> Value {
+    match (held, given) {
+        (Value::Object(mut held), Value::Object(given)) => {
+            for (name, value) in given {
+                let merged = merge(held.remove(name).unwrap_or_default(), value);
+                held.insert(name.clone(), merged);
+            }
+            held.into()
+        }
+        (_, given) => given.clone(),
+    }
+}
+
+/// The state of a connection that just got parameters.
+fn state_with_parameters(kind: &str) -> String {
+    if kind == "OAUTH_CLIENT_CREDENTIALS" { AUTHORIZING.into() } else { "AUTHORIZED".into() }
 }
 
 fn create_connection(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let name = request.name("Name", NAME, 64);
     let kind = request.one_of("AuthorizationType", &TYPES).unwrap_or_else(|| request.required("AuthorizationType"));
     let description = request.short("Description", 512);
+    if request.get("AuthParameters").is_none() {
+        request.required_at("authParameters");
+    }
     request.check()?;
     if registry.connections.contains_key(name) {
         return Err(ApiError::new("ResourceAlreadyExistsException", format!("Connection {name} already exists.")));
+    }
+    if request.get("InvocationConnectivityParameters").is_some() {
+        let message = "Private connections are not supported: there is no VPC here. Private addresses are reached with \
+                       the server's setting --allow-private-targets.";
+        return Err(ApiError::invalid(message));
     }
     let parameters = request.get("AuthParameters").cloned().unwrap_or_default();
     check_parameters(kind, &parameters)?;
@@ -100,7 +140,8 @@ fn create_connection(registry: &Registry, request: &Request<'_>, call: &Call<'_>
         description,
         authorization_type: kind.into(),
         shown_parameters: without_secrets(&parameters),
-        state: "AUTHORIZED".into(),
+        state: state_with_parameters(kind),
+        state_reason: None,
         created_at: call.now,
         modified_at: call.now,
         authorized_at: call.now,
@@ -128,12 +169,17 @@ fn update_connection(registry: &Registry, request: &Request<'_>, call: &Call<'_>
     let mut connection = existing(registry, name)?.clone();
     let mut secrets = Vec::new();
     connection.authorization_type = kind.map_or(connection.authorization_type, str::to_owned);
-    if let Some(parameters) = request.get("AuthParameters") {
-        check_parameters(&connection.authorization_type, parameters)?;
-        connection.shown_parameters = without_secrets(parameters);
-        secrets.push((name.to_owned(), Some(parameters.clone())));
+    if kind.is_some() || request.get("AuthParameters").is_some() {
+        let mut parameters = (call.secret)(name).unwrap_or_default();
+        parameters = merge(parameters, request.get("AuthParameters").unwrap_or(&json!({})));
+        let kept = [parameters_of(&connection.authorization_type), "InvocationHttpParameters"];
+        parameters.as_object_mut().into_iter().for_each(|held| held.retain(|name, _| kept.contains(&name.as_str())));
+        check_parameters(&connection.authorization_type, &parameters)?;
+        connection.shown_parameters = without_secrets(&parameters);
+        secrets.push((name.to_owned(), Some(parameters)));
         connection.authorized_at = call.now;
-        connection.state = "AUTHORIZED".into();
+        connection.state = state_with_parameters(&connection.authorization_type);
+        connection.state_reason = None;
     }
     connection.description = description.or(connection.description);
     connection.modified_at = call.now;
@@ -177,6 +223,7 @@ fn describe_connection(registry: &Registry, request: &Request<'_>, call: &Call<'
         ("Name", Some(name.into())),
         ("Description", connection.description.clone().map(Into::into)),
         ("ConnectionState", Some(connection.state.clone().into())),
+        ("StateReason", connection.state_reason.clone().map(Into::into)),
         ("AuthorizationType", Some(connection.authorization_type.clone().into())),
         ("SecretArn", Some(secret.into())),
         ("AuthParameters", Some(connection.shown_parameters.clone())),
@@ -188,7 +235,7 @@ fn describe_connection(registry: &Registry, request: &Request<'_>, call: &Call<'
 
 fn list_connections(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let prefix = request.text("NamePrefix").unwrap_or_default();
-    let state = request.text("ConnectionState");
+    let state = request.one_of("ConnectionState", &STATES);
     let wanted = |connection: &&Connection| {
         connection.name.starts_with(prefix) && state.is_none_or(|state| connection.state == state)
     };
@@ -219,14 +266,24 @@ fn existing_destination<'r>(registry: &'r Registry, name: &str) -> Result<&'r Ap
 
 /// The name in a connection's ARN; what is no such ARN counts as wrong.
 fn connection_of(request: &Request<'_>, arn: &str) -> String {
-    let name = arn.split_once(":connection/").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
-    if name.is_empty() || !arn.starts_with("arn:aws") {
+    let name = connection_name(arn);
+    if name.is_none() && !arn.is_empty() {
         request.found(format!(
             "Value '{arn}' at 'connectionArn' failed to satisfy constraint: Member must satisfy regular expression \
              pattern: {CONNECTION_ARN}"
         ));
     }
-    name.to_owned()
+    name.unwrap_or_default().to_owned()
+}
+
+fn connection_name(arn: &str) -> Option<&str> {
+    let parts: Vec<&str> = arn.split(':').collect();
+    let &["arn", partition, "events", _, account, resource] = parts.as_slice() else { return None };
+    let (name, uuid) = resource.strip_prefix("connection/")?.split_once('/')?;
+    let of = |text: &str, others: &[u8]| text.bytes().all(|b| b.is_ascii_alphanumeric() || others.contains(&b));
+    let account = account.is_empty() || account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
+    let sound = partition.starts_with("aws") && account && of(name, b".-_") && of(uuid, b"-");
+    (sound && !name.is_empty() && !uuid.is_empty()).then_some(name)
 }
 
 fn check_endpoint(request: &Request<'_>, endpoint: &str) {
@@ -354,6 +411,13 @@ fn list_destinations(registry: &Registry, request: &Request<'_>, call: &Call<'_>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_change_keeps_what_it_does_not_name() {
+        let held = json!({ "BasicAuthParameters": { "Username": "u", "Password": "old" } });
+        let merged = merge(held, &json!({ "BasicAuthParameters": { "Password": "new" } }));
+        assert_eq!(merged, json!({ "BasicAuthParameters": { "Username": "u", "Password": "new" } }));
+    }
 
     #[test]
     fn secrets_are_not_shown_wherever_they_stand() {

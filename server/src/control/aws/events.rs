@@ -174,7 +174,8 @@ mod tests {
     use super::*;
 
     fn refused(entry: Value) -> (&'static str, String) {
-        let call = Call { region: "local", endpoint: "", now: Timestamp(0), progress: &|_| None };
+        let nothing = |_: &str| None;
+        let call = Call { region: "local", endpoint: "", now: Timestamp(0), secret: &nothing, progress: &|_| None };
         read(&entry, &Registry::new(), &call).unwrap_err()
     }
 

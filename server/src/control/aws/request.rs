@@ -44,10 +44,7 @@ impl<'r> Request<'r> {
     /// A text that may not be missing.
     pub(super) fn required(&self, name: &str) -> &'r str {
         if self.get(name).is_none() {
-            self.found(format!(
-                "Value null at '{}' failed to satisfy constraint: Member must not be null",
-                lower(name)
-            ));
+            self.required_at(&lower(name));
         }
         self.text(name).unwrap_or_default()
     }
@@ -70,23 +67,51 @@ impl<'r> Request<'r> {
                  {pattern}"
             ));
         }
-        if name.len() > max {
-            self.found(format!(
-                "Value '{name}' at '{at}' failed to satisfy constraint: Member must have length less than or equal to \
-                 {max}"
-            ));
-        }
+        self.check_length(at, name, 1, max);
+    }
+
+    /// So many characters, at least and at most.
+    pub(super) fn check_length(&self, at: &str, text: &str, min: usize, max: usize) {
+        let (bound, limit) = match text.chars().count() {
+            length if length < min => ("greater than or equal to", min),
+            length if length > max => ("less than or equal to", max),
+            _ => return,
+        };
+        self.found(format!(
+            "Value '{text}' at '{at}' failed to satisfy constraint: Member must have length {bound} {limit}"
+        ));
+    }
+
+    /// A list of so many members, at least and at most; as the service shows it, only an empty one is short enough to
+    /// be told in full.
+    pub(super) fn list(&self, name: &str, min: usize, max: usize) -> &'r [Value] {
+        let Some(value) = self.get(name) else {
+            self.required_at(&lower(name));
+            return &[];
+        };
+        let list = value.as_array().map(Vec::as_slice).unwrap_or_default();
+        let (bound, limit) = match list.len() {
+            length if length < min => ("greater than or equal to", min),
+            length if length > max => ("less than or equal to", max),
+            _ => return list,
+        };
+        let shown = if list.is_empty() { "[]" } else { "[…]" };
+        self.found(format!(
+            "Value '{shown}' at '{}' failed to satisfy constraint: Member must have length {bound} {limit}",
+            lower(name)
+        ));
+        list
+    }
+
+    /// Notes that what has to be there is not.
+    pub(super) fn required_at(&self, at: &str) {
+        self.found(format!("Value null at '{at}' failed to satisfy constraint: Member must not be null"));
     }
 
     /// A text of at most so many characters.
     pub(super) fn short(&self, name: &str, max: usize) -> Option<String> {
         let text = self.text(name)?;
-        if text.chars().count() > max {
-            self.found(format!(
-                "Value '{text}' at '{}' failed to satisfy constraint: Member must have length less than or equal to {max}",
-                lower(name)
-            ));
-        }
+        self.check_length(&lower(name), text, 0, max);
         Some(text.to_owned())
     }
 
@@ -105,7 +130,11 @@ impl<'r> Request<'r> {
 
     /// A whole number between two bounds.
     pub(super) fn number(&self, name: &str, min: u64, max: u64) -> Option<u64> {
-        let value = self.get(name)?;
+        self.number_at(&lower(name), self.get(name)?, min, max)
+    }
+
+    /// A whole number that stands somewhere inside.
+    pub(super) fn number_at(&self, at: &str, value: &Value, min: u64, max: u64) -> Option<u64> {
         let number = value.as_u64().filter(|number| (min..=max).contains(number));
         if number.is_none() {
             let (bound, limit) = match value.as_f64().is_some_and(|number| number > max as f64) {
@@ -113,8 +142,7 @@ impl<'r> Request<'r> {
                 false => ("greater than or equal to", min),
             };
             self.found(format!(
-                "Value '{value}' at '{}' failed to satisfy constraint: Member must have value {bound} {limit}",
-                lower(name)
+                "Value '{value}' at '{at}' failed to satisfy constraint: Member must have value {bound} {limit}"
             ));
         }
         number

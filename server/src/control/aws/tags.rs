@@ -23,8 +23,26 @@ pub(super) fn operation(name: &str) -> Option<Operation> {
 /// The member `Tags`: a list of keys and values.
 pub(super) fn given(request: &Request<'_>) -> Result<Tags, ApiError> {
     let given = request.get("Tags").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let pair = |tag: &Value| Some((tag["Key"].as_str()?.to_owned(), tag["Value"].as_str()?.to_owned()));
-    let tags: Tags = given.iter().filter_map(pair).collect();
+    let mut tags = Tags::new();
+    for (number, tag) in (1..).zip(given) {
+        let at = |member: &str| format!("tags.{number}.member.{member}");
+        let part = |name: &str, at: &str, min: usize, max: usize| match tag[name].as_str() {
+            Some(text) => {
+                request.check_length(at, text, min, max);
+                text.to_owned()
+            }
+            None => {
+                request.required_at(at);
+                String::new()
+            }
+        };
+        tags.insert(part("Key", &at("key"), 1, 128), part("Value", &at("value"), 0, 256));
+    }
+    request.check()?;
+    few(tags)
+}
+
+fn few(tags: Tags) -> Result<Tags, ApiError> {
     match tags.len() {
         0..=TAGS_MAX => Ok(tags),
         _ => Err(ApiError::new("LimitExceededException", format!("A resource has at most {TAGS_MAX} tags."))),
@@ -59,6 +77,7 @@ fn tag(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply
     let given = given(request)?;
     if let Some(tags) = tags_of(&mut resource) {
         tags.extend(given);
+        *tags = few(std::mem::take(tags))?;
     }
     Ok(Reply::with(json!({}), vec![Change::Put(resource)]))
 }

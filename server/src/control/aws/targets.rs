@@ -1,17 +1,19 @@
 //! Targets of rules: put, listed, removed. Any number per rule, up to a thousand.
 
 use super::buses::existing;
-use super::request::{NAME, Request, paged};
+use super::request::{NAME, Request, lower, paged};
 use super::rules::existing_rule;
 use super::{ApiError, Call, Operation, Reply};
 use fakemon_engine::bus::resource::{Change, HttpParameters, InputTransformer, Resource, Retry, Target};
 use fakemon_engine::bus::{Destination, Registry};
-use fakemon_engine::transform::Transform;
+use fakemon_engine::transform::{Transform, TransformError};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// Targets of one rule.
 const TARGETS_MAX: usize = 1_000;
+/// Names that a template may use.
+const PATHS_MAX: usize = 100;
 
 pub(super) fn operation(name: &str) -> Option<Operation> {
     Some(match name {
@@ -24,89 +26,103 @@ pub(super) fn operation(name: &str) -> Option<Operation> {
 
 fn put(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let (rule, bus) = (request.name("Rule", NAME, 64), request.bus("EventBusName"));
-    let given = request.get("Targets").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    if !(1..=100).contains(&given.len()) {
-        request
-            .found("Value at 'targets' failed to satisfy constraint: Member must have length from 1 to 100".into());
-    }
+    let given = request.list("Targets", 1, 100);
     for (number, target) in (1..).zip(given) {
-        let at = |member: &str| format!("targets.{number}.member.{member}");
-        match target.get("Id").and_then(Value::as_str) {
-            Some(id) => request.check_name(&at("id"), id, NAME, 64),
-            None => request
-                .found(format!("Value null at '{}' failed to satisfy constraint: Member must not be null", at("id"))),
-        }
-        if target.get("Arn").and_then(Value::as_str).is_none() {
-            request.found(format!(
-                "Value null at '{}' failed to satisfy constraint: Member must not be null",
-                at("arn")
-            ));
-        }
+        check_members(request, &format!("targets.{number}.member"), target);
     }
     request.check()?;
     existing(registry, &bus)?;
     existing_rule(registry, &bus, rule)?;
-    let mut changes = Vec::new();
+    let mut targets = BTreeMap::new();
     for given in given.iter().filter_map(Value::as_object) {
-        changes.push(Change::Put(Resource::Target(target(registry, &bus, rule, given)?)));
+        let target = target(registry, &bus, rule, given)?;
+        targets.insert(target.id.clone(), target);
     }
-    if registry.targets_of(&bus, rule).count() + changes.len() > TARGETS_MAX {
+    let others = registry.targets_of(&bus, rule).filter(|held| !targets.contains_key(&held.id)).count();
+    if others + targets.len() > TARGETS_MAX {
         return Err(ApiError::new(
             "LimitExceededException",
             "The requested resource exceeds the maximum number allowed.",
         ));
     }
+    let changes = targets.into_values().map(|target| Change::Put(Resource::Target(target))).collect();
     Ok(Reply::with(json!({ "FailedEntryCount": 0, "FailedEntries": [] }), changes))
+}
+
+/// What the service checks of all targets before it looks at any.
+fn check_members(request: &Request<'_>, at: &str, target: &Value) {
+    match target["Id"].as_str() {
+        Some(id) => request.check_name(&format!("{at}.id"), id, NAME, 64),
+        None => request.required_at(&format!("{at}.id")),
+    }
+    match target["Arn"].as_str() {
+        Some(arn) => request.check_length(&format!("{at}.arn"), arn, 1, 1_600),
+        None => request.required_at(&format!("{at}.arn")),
+    }
+    for (member, max) in [("Input", 8_192), ("InputPath", 256)] {
+        let text = target[member].as_str().unwrap_or_default();
+        request.check_length(&format!("{at}.{}", lower(member)), text, 0, max);
+    }
+    if let Some(transformer) = target.get("InputTransformer") {
+        check_transformer(request, &format!("{at}.inputTransformer"), transformer);
+    }
+    for (member, min, max) in RETRY_BOUNDS {
+        if let Some(number) = target["RetryPolicy"].get(member) {
+            request.number_at(&format!("{at}.retryPolicy.{}", lower(member)), number, min, max);
+        }
+    }
+}
+
+fn check_transformer(request: &Request<'_>, at: &str, transformer: &Value) {
+    match transformer["InputTemplate"].as_str() {
+        Some(template) => request.check_length(&format!("{at}.inputTemplate"), template, 1, 8_192),
+        None => request.required_at(&format!("{at}.inputTemplate")),
+    }
+    let paths = texts(transformer.get("InputPathsMap"));
+    let shown = || paths.iter().map(|(name, path)| format!("{name}={path}")).collect::<Vec<_>>().join(", ");
+    let wrong = |what: &str| {
+        request
+            .found(format!("Value '{{{}}}' at '{at}.inputPathsMap' failed to satisfy constraint: {what}", shown()));
+    };
+    if paths.len() > PATHS_MAX {
+        wrong(&format!("Member must have length less than or equal to {PATHS_MAX}"));
+    }
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if !paths.keys().all(|name| (1..=256).contains(&name.len()) && name.bytes().all(fits)) {
+        wrong(
+            "Map keys must satisfy constraint: [Member must have length less than or equal to 256, Member must have \
+             length greater than or equal to 1, Member must satisfy regular expression pattern: [A-Za-z0-9\\_\\-]+]",
+        );
+    }
+    if paths.values().any(|path| path.len() > 256) {
+        wrong(
+            "Map value must satisfy constraint: [Member must have length less than or equal to 256, Member must have \
+             length greater than or equal to 0]",
+        );
+    }
 }
 
 fn target(registry: &Registry, bus: &str, rule: &str, given: &Map<String, Value>) -> Result<Target, ApiError> {
     let text = |name: &str| given.get(name).and_then(Value::as_str).map(str::to_owned);
     let (id, arn) = (text("Id").unwrap_or_default(), text("Arn").unwrap_or_default());
-    let invalid = |what: String| Err(ApiError::invalid(what));
     if arn.split(':').count() < 6 || !arn.starts_with("arn:") {
-        return invalid(format!("Parameter {arn} is not valid. Reason: Provided Arn is not in correct format."));
+        return Err(ApiError::invalid(format!(
+            "Parameter {arn} is not valid. Reason: Provided Arn is not in correct format."
+        )));
     }
     let transformer = given.get("InputTransformer").and_then(Value::as_object).map(|given| InputTransformer {
         paths: texts(given.get("InputPathsMap")),
         template: given.get("InputTemplate").and_then(Value::as_str).unwrap_or_default().to_owned(),
     });
     let (input, input_path) = (text("Input"), text("InputPath"));
-    if usize::from(input.is_some()) + usize::from(input_path.is_some()) + usize::from(transformer.is_some()) > 1 {
-        return invalid(format!(
-            "Only one of Input, InputPath, or InputTransformer must be provided for target {id}."
-        ));
-    }
-    if let Some(input) = &input
-        && serde_json::from_str::<serde::de::IgnoredAny>(input).is_err()
-    {
-        return invalid(format!("JSON syntax error in input for target {id}."));
-    }
-    let parts = transformer.as_ref().map(|transformer| (&transformer.paths, transformer.template.as_str()));
-    if let Err(error) = Transform::parse(input.as_deref(), input_path.as_deref(), parts) {
-        return invalid(match error.0.split_once("placeholder <").and_then(|(_, rest)| rest.split_once('>')) {
-            Some((name, _)) => format!("InputTemplate for target {id} contains invalid placeholder {name}."),
-            None => format!("Invalid InputPath for target {id}."),
-        });
-    }
-    let retry = given.get("RetryPolicy").and_then(Value::as_object).map(retry).transpose()?;
+    check_input(&id, input.as_deref(), input_path.as_deref(), transformer.as_ref())?;
+    let retry = given.get("RetryPolicy").and_then(Value::as_object).map(retry);
     let dead_letter_arn =
         given.get("DeadLetterConfig").and_then(|config| config.get("Arn")).and_then(Value::as_str).map(str::to_owned);
-    if let Some(dead_letter_arn) = &dead_letter_arn
-        && !matches!(Destination::of(dead_letter_arn), Destination::Queue(_))
-    {
-        return invalid(format!("Dead letter queue of target {id} must be the ARN of an SQS queue."));
+    if let Some(dead_letter_arn) = &dead_letter_arn {
+        check_dead_letter(&id, dead_letter_arn)?;
     }
-    if let Destination::Queue(queue) = Destination::of(&arn)
-        && queue.ends_with(".fifo")
-        && given.get("SqsParameters").is_none()
-    {
-        return invalid(format!("Parameter(s) SqsParameters must be specified for target: {id}."));
-    }
-    if let Destination::Webhook(name) = Destination::of(&arn)
-        && !registry.destinations.contains_key(&name)
-    {
-        return Err(ApiError::missing(format!("API destination {name} does not exist.")));
-    }
+    check_destination(registry, &id, &arn, given)?;
     let http = given.get("HttpParameters").map(|http| HttpParameters {
         path: http
             .get("PathParameterValues")
@@ -131,17 +147,82 @@ fn target(registry: &Registry, bus: &str, rule: &str, given: &Map<String, Value>
     })
 }
 
-fn retry(policy: &Map<String, Value>) -> Result<Retry, ApiError> {
-    let number = |name: &str, default: u64, min: u64, max: u64| {
-        let number = policy.get(name).map_or(Some(default), Value::as_u64).filter(|n| (min..=max).contains(n));
-        number.and_then(|number| u32::try_from(number).ok()).ok_or_else(|| {
-            ApiError::invalid(format!("Parameter RetryPolicy.{name} is not valid: it must be from {min} to {max}."))
-        })
-    };
-    Ok(Retry {
-        attempts_max: number("MaximumRetryAttempts", 185, 0, 185)?,
-        age_s_max: number("MaximumEventAgeInSeconds", 86_400, 60, 86_400)?,
-    })
+/// At most one of the three, and that one can be carried out.
+fn check_input(
+    id: &str,
+    input: Option<&str>,
+    input_path: Option<&str>,
+    transformer: Option<&InputTransformer>,
+) -> Result<(), ApiError> {
+    let invalid = |what: String| Err(ApiError::invalid(what));
+    if usize::from(input.is_some()) + usize::from(input_path.is_some()) + usize::from(transformer.is_some()) > 1 {
+        return invalid(format!(
+            "Only one of Input, InputPath, or InputTransformer must be provided for target {id}."
+        ));
+    }
+    if input.is_some_and(|input| serde_json::from_str::<serde::de::IgnoredAny>(input).is_err()) {
+        return invalid(format!("JSON syntax error in input for target {id}."));
+    }
+    if let Some(key) = transformer.and_then(|given| given.paths.keys().find(|key| key.starts_with("AWS"))) {
+        return invalid(format!("InputPathsMap for target {id} contains key {key}: keys cannot start with AWS."));
+    }
+    let parts = transformer.map(|transformer| (&transformer.paths, transformer.template.as_str()));
+    match Transform::parse(input, input_path, parts) {
+        Ok(_) => Ok(()),
+        Err(TransformError::Placeholder(name)) => {
+            invalid(format!("InputTemplate for target {id} contains invalid placeholder {name}."))
+        }
+        Err(TransformError::Template(why)) => {
+            invalid(format!("Invalid InputTemplate for target {id} : it must be JSON. Reason: {why}"))
+        }
+        Err(TransformError::Path | TransformError::Body(_)) => invalid(format!("Invalid InputPath for target {id}.")),
+    }
+}
+
+fn check_dead_letter(id: &str, arn: &str) -> Result<(), ApiError> {
+    match Destination::of(arn) {
+        Destination::Queue(queue) if queue.ends_with(".fifo") => Err(ApiError::invalid(format!(
+            "Dead letter queue of target {id} must be a standard queue: {queue} is a FIFO queue."
+        ))),
+        Destination::Queue(_) => Ok(()),
+        _ => Err(ApiError::invalid(format!("Dead letter queue of target {id} must be the ARN of an SQS queue."))),
+    }
+}
+
+/// What a kind of target needs besides its ARN.
+fn check_destination(registry: &Registry, id: &str, arn: &str, given: &Map<String, Value>) -> Result<(), ApiError> {
+    match Destination::of(arn) {
+        Destination::Queue(queue) if queue.ends_with(".fifo") => {
+            let group = given.get("SqsParameters").map(|sqs| sqs["MessageGroupId"].as_str().unwrap_or_default());
+            let group = group.ok_or_else(|| {
+                ApiError::invalid(format!("Parameter(s) SqsParameters must be specified for target: {id}."))
+            })?;
+            if super::sqs::is_id(group) {
+                return Ok(());
+            }
+            Err(ApiError::invalid(format!(
+                "Parameter SqsParameters.MessageGroupId is not valid for target {id}. Reason: it must be 1 to 128 \
+                 alphanumeric and punctuation characters."
+            )))
+        }
+        Destination::Webhook(name) if !registry.destinations.contains_key(&name) => {
+            Err(ApiError::missing(format!("API destination {name} does not exist.")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Members of a retry policy and their bounds.
+const RETRY_BOUNDS: [(&str, u64, u64); 2] =
+    [("MaximumRetryAttempts", 0, 185), ("MaximumEventAgeInSeconds", 60, 86_400)];
+
+/// A policy whose numbers were checked; what is missing is the most there is.
+fn retry(policy: &Map<String, Value>) -> Retry {
+    let [attempts_max, age_s_max] = RETRY_BOUNDS.map(|(member, _, max)| {
+        let number = policy.get(member).and_then(Value::as_u64).unwrap_or(max);
+        u32::try_from(number).expect("the bounds are far below")
+    });
+    Retry { attempts_max, age_s_max }
 }
 
 fn texts(map: Option<&Value>) -> BTreeMap<String, String> {
@@ -151,7 +232,7 @@ fn texts(map: Option<&Value>) -> BTreeMap<String, String> {
 
 fn remove(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let (rule, bus) = (request.name("Rule", NAME, 64), request.bus("EventBusName"));
-    let ids = request.get("Ids").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let ids = request.list("Ids", 1, 100);
     request.check()?;
     existing(registry, &bus)?;
     existing_rule(registry, &bus, rule)?;

@@ -1,0 +1,121 @@
+//! Paths into an event, and what stands there: as it was written, so that a number keeps its digits and members keep
+//! their order; only blanks between the tokens go.
+
+use super::TransformError;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::fmt;
+
+/// A path into an event: `$.detail.list[0].name`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JsonPath(Vec<Step>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    Name(String),
+    Index(usize),
+    Every,
+}
+
+impl JsonPath {
+    /// `$`, then names after dots or in brackets and quotation marks, indices in brackets.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn parse(path: &str) -> Result<JsonPath, TransformError> {
+        let mut rest = path.strip_prefix('$').ok_or(TransformError::Path)?;
+        let mut steps = Vec::new();
+        while !rest.is_empty() {
+            let (step, behind) = step(rest).ok_or(TransformError::Path)?;
+            steps.push(step);
+            rest = behind;
+        }
+        Ok(JsonPath(steps))
+    }
+
+    /// What stands there, as JSON.
+    pub(super) fn find(&self, event: &RawValue) -> Option<String> {
+        find(event, &self.0)
+    }
+}
+
+/// The first step of a path, and what comes behind it.
+fn step(path: &str) -> Option<(Step, &str)> {
+    if let Some(named) = path.strip_prefix('.') {
+        let end = named.find(['.', '[']).unwrap_or(named.len());
+        let (name, behind) = named.split_at(end);
+        return match name {
+            "" => None,
+            "*" => Some((Step::Every, behind)),
+            name => Some((Step::Name(name.to_owned()), behind)),
+        };
+    }
+    let (key, behind) = path.strip_prefix('[')?.split_once(']')?;
+    let step = match key.trim_matches(['\'', '"']) {
+        "*" if key == "*" => Step::Every,
+        name if name.len() + 2 == key.len() => Step::Name(name.to_owned()),
+        index => Step::Index(index.parse().ok()?),
+    };
+    Some((step, behind))
+}
+
+fn find(value: &RawValue, steps: &[Step]) -> Option<String> {
+    let Some((step, rest)) = steps.split_first() else { return Some(compact(value.get())) };
+    match step {
+        // Of a name that comes twice the last one counts, as everywhere.
+        Step::Name(name) => members(value)?.iter().rev().find(|(held, _)| held == name).map(|(_, part)| *part),
+        Step::Index(index) => elements(value)?.get(*index).copied(),
+        Step::Every => {
+            let parts =
+                elements(value).or_else(|| Some(members(value)?.into_iter().map(|(_, part)| part).collect()))?;
+            let found: Vec<String> = parts.into_iter().filter_map(|part| find(part, rest)).collect();
+            return Some(format!("[{}]", found.join(",")));
+        }
+    }
+    .and_then(|part| find(part, rest))
+}
+
+fn elements(value: &RawValue) -> Option<Vec<&RawValue>> {
+    serde_json::from_str(value.get()).ok()
+}
+
+/// The members of an object, in their order.
+pub(super) fn members(value: &RawValue) -> Option<Vec<(String, &RawValue)>> {
+    serde_json::from_str::<Members<'_>>(value.get()).ok().map(|members| members.0)
+}
+
+struct Members<'e>(Vec<(String, &'e RawValue)>);
+
+impl<'e> Deserialize<'e> for Members<'e> {
+    fn deserialize<D: Deserializer<'e>>(from: D) -> Result<Members<'e>, D::Error> {
+        struct Collect;
+        impl<'e> Visitor<'e> for Collect {
+            type Value = Members<'e>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'e>>(self, mut map: A) -> Result<Members<'e>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        from.deserialize_map(Collect)
+    }
+}
+
+/// JSON without blanks between its tokens.
+pub(super) fn compact(json: &str) -> String {
+    let (mut quoted, mut escaped) = (false, false);
+    let keep = |c: &char| {
+        let keep = quoted || !c.is_ascii_whitespace();
+        quoted ^= *c == '"' && !escaped;
+        escaped = *c == '\\' && !escaped;
+        keep
+    };
+    json.chars().filter(keep).collect()
+}
