@@ -315,3 +315,40 @@ fn info_says_how_durable_answers_are() {
     assert!(Server::start(data.path(), &[]).stop().success());
     assert!(answer(&["info", "--data", &path]).contains("some earlier answers were given before the sync"));
 }
+
+#[test]
+fn a_pattern_is_tried_on_what_happened_and_explained_on_one_event() {
+    let data = fresh_data();
+    let dir = data.path().to_str().unwrap();
+    let server = Server::start(data.path(), &[]);
+    for species in ["sparkit", "sparkit", "leaflet"] {
+        server.spawn(json!({ "species": species, "lat": 1, "lon": 1 }));
+    }
+    let file = |name: &str, text: &str| {
+        let path = data.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let pattern = file("pattern.json", r#"{"detail-type":["fakemon.appeared"],"detail":{"species":["sparkit"]}}"#);
+    let found = answer(&["rules", "test", "--data", dir, "--pattern", &pattern, "--samples", "1", "--json"]);
+    let found: Value = serde_json::from_str(&found).unwrap();
+    let appeared =
+        found["by_detail_type"].as_array().unwrap().iter().find(|one| one["detail_type"] == "fakemon.appeared");
+    assert_eq!(appeared.unwrap(), &json!({ "detail_type": "fakemon.appeared", "events": 3, "matched": 2 }));
+    assert_eq!((&found["matched"], found["samples"].as_array().unwrap().len()), (&json!(2), 1));
+    assert_eq!(found["samples"][0]["detail"]["species"], "sparkit");
+    let event = file("event.json", r#"{"detail-type":"fakemon.appeared","detail":{"species":"leaflet"}}"#);
+    let why = answer(&["rules", "test", "--data", dir, "--pattern", &pattern, "--explain", &event, "--json"]);
+    let why: Value = serde_json::from_str(&why).unwrap();
+    assert_eq!(why["matches"], false);
+    let fields: Vec<(&str, bool)> = why["fields"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|field| (field["path"].as_str().unwrap(), field["met"].as_bool().unwrap()))
+        .collect();
+    assert_eq!(fields, [("detail-type", true), ("detail.species", false)]);
+    let wrong = file("wrong.json", r#"{"source":"shop"}"#);
+    let (_, said) = refusal(&["rules", "test", "--data", dir, "--pattern", &wrong]);
+    assert!(said.contains("\"source\" must be an object or an array"), "{said}");
+}

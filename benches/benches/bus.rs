@@ -40,7 +40,11 @@ fn main() {
     println!("  beside a plain reading {:>12.0} events/s", median(|run| run.read));
     println!("throws, nobody listens   {:>12.0} a second", median(|run| run.alone));
     println!("  with a dead target     {:>12.0} a second", median(|run| run.beside_dead));
-    println!("  memory that grew       {:>12.1} bytes for each undelivered event", median(|run| run.grown));
+    println!("memory that grew         {:>12.1} bytes for each throw, nobody listens", median(|run| run.grown_alone));
+    println!(
+        "  with a dead target     {:>12.1} bytes for each throw, which it does not get",
+        median(|run| run.grown)
+    );
 }
 
 struct Run {
@@ -48,6 +52,7 @@ struct Run {
     read: f64,
     alone: f64,
     beside_dead: f64,
+    grown_alone: f64,
     grown: f64,
 }
 
@@ -55,8 +60,10 @@ impl Run {
     fn measure() -> Run {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory beside the build");
         let mut game = InProcess::open(&dir.path().join("data"), Scenario::Spread, 1);
+        let before = resident_bytes();
         let alone = throw(&mut game);
         settle(&game.engine);
+        let grown_alone = resident_bytes().saturating_sub(before) as f64 / EVENTS as f64;
         let replayed = replay(&game.engine);
         let before = resident_bytes();
         let undelivered = dead_target(&game.engine);
@@ -66,7 +73,7 @@ impl Run {
         assert!(undelivered.load(Ordering::Relaxed) > 0, "the dead target was asked");
         game.engine.close();
         let read = read(&dir.path().join("data"));
-        Run { replayed, read, alone, beside_dead, grown }
+        Run { replayed, read, alone, beside_dead, grown_alone, grown }
     }
 }
 
