@@ -12,6 +12,7 @@
 //! - `metrics`: `GET /metrics`
 //! - `page`: `/` and its figures
 //! - `webhooks`: deliveries to outside
+//! - `at_connections`: `@connections`
 
 mod refusal;
 mod aws;
@@ -26,6 +27,7 @@ mod reset;
 mod metrics;
 mod page;
 mod webhooks;
+mod at_connections;
 
 use crate::access_keys::AccessKeys;
 use crate::edge;
@@ -72,6 +74,8 @@ pub struct ControlOptions {
     pub dev: bool,
     /// Figures of the edge.
     pub read_edge: ReadEdge,
+    /// Reaches every connection.
+    pub switchboard: edge::Switchboard,
 }
 
 /// The running control plane.
@@ -250,6 +254,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/page.js", get(page::script))
         .route("/figures", get(page::figures))
         .route("/events", post(events::put))
+        .merge(at_connections::routes())
         .route("/_reset", post(reset::post))
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(healthz))

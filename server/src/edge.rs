@@ -42,7 +42,7 @@ mod turn;
 
 pub use figures::{CloseReason, Figures};
 pub use rate::Rate;
-pub use switchboard::{ConnectionId, Said, Saying, Switchboard, To};
+pub use switchboard::{ConnectionId, Description, Errand, Said, Switchboard, To};
 
 use figures::Counters;
 use handshake::Gate;

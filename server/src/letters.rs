@@ -1,7 +1,7 @@
 //! What the bus has for players: events of targets whose ARN names players, and how throws ended that came as events, go
 //! to all connections of the player. Who is not connected is not waited for: a player who comes back asks the journal.
 
-use crate::edge::{Said, Saying, Switchboard, To};
+use crate::edge::{Errand, Said, Switchboard, To};
 use fakemon_engine::delivery::Failed;
 use fakemon_engine::{Engine, PlayerLetter};
 use std::sync::mpsc;
@@ -11,7 +11,7 @@ pub fn deliver(engine: &Engine, switchboard: Switchboard) {
     let results = switchboard.clone();
     engine.on_answers(Box::new(move |player, decision| {
         // The result is an event too: whoever is not here now finds it there.
-        results.say(To::Player(player.clone()), Saying::Decided(*decision), |_| ());
+        results.send(To::Player(player.clone()), Errand::Decided(*decision), |_| ());
     }));
     engine.on_letters(Box::new(move |letters| hand_over(&switchboard, letters)));
 }
@@ -24,7 +24,7 @@ fn hand_over(switchboard: &Switchboard, letters: &[PlayerLetter]) -> Vec<Result<
         let done = move |said| {
             let _ = tell.send((index, said)); // nobody listens when the process ends
         };
-        switchboard.say(To::Player(letter.player.clone()), Saying::Text(letter.body.clone()), done);
+        switchboard.send(To::Player(letter.player.clone()), Errand::Text(letter.body.clone()), done);
     }
     drop(tell);
     let mut outcomes: Vec<_> = letters.iter().map(|_| Err(not_connected())).collect();

@@ -121,7 +121,7 @@ impl Running {
         let play = edge.addr();
         letters::deliver(engine, edge.switchboard());
         let edge = Arc::new(Mutex::new(edge));
-        let control = control::start(engine.clone(), bound, control_options(config, play, &edge, access_keys))?;
+        let control = control::start(engine.clone(), bound, control_options(config, &edge, access_keys))?;
         let demo = match config.demo.enabled {
             true => Some(demo::start(engine.clone(), play, demo_options(config)?)?),
             false => None,
@@ -246,14 +246,13 @@ fn access_keys(config: &Config) -> anyhow::Result<Option<AccessKeys>> {
     Ok(Some(keys))
 }
 
-fn control_options(
-    config: &Config,
-    play: SocketAddr,
-    edge: &Arc<Mutex<Edge>>,
-    access_keys: Option<AccessKeys>,
-) -> ControlOptions {
+fn control_options(config: &Config, edge: &Arc<Mutex<Edge>>, access_keys: Option<AccessKeys>) -> ControlOptions {
+    let running = edge.lock().expect(UNPOISONED);
+    let (play, switchboard) = (running.addr(), running.switchboard());
+    drop(running);
     ControlOptions {
         play,
+        switchboard,
         play_tls: config.tls.certificate_file.is_some(),
         play_token: !config.auth.is_open(),
         access_keys,

@@ -39,6 +39,11 @@ impl Area {
         engine.look(self.centre, self.radius_m)
     }
 
+    /// Whether its centre lies within so many metres of a place.
+    pub(crate) fn is_around(&self, place: Place, radius_m: f64) -> bool {
+        self.centre.distance_m_squared(place) <= radius_m * radius_m
+    }
+
     fn holds(&self, place: Place) -> bool {
         self.centre.distance_m_squared(place) <= self.radius_m * self.radius_m
     }

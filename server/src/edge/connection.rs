@@ -66,6 +66,8 @@ pub(crate) enum Phase {
 /// What is known of a connected player.
 pub(crate) struct Session {
     pub(crate) name: PlayerName,
+    /// Since when; milliseconds on the thread's clock.
+    pub(crate) connected_ms: u32,
     /// None until they have thrown.
     pub(crate) player: Option<Player>,
     pub(crate) subprotocol: Subprotocol,

@@ -23,13 +23,15 @@ pub enum CloseReason {
     Violation,
     /// The player did not read what they asked for.
     SlowConsumer,
+    /// The back end asked for it.
+    BackEnd,
     /// The server stops.
     Stopping,
 }
 
 impl CloseReason {
     /// All of them.
-    pub const ALL: [CloseReason; 9] = [
+    pub const ALL: [CloseReason; 10] = [
         CloseReason::Goodbye,
         CloseReason::Lost,
         CloseReason::Refused,
@@ -38,6 +40,7 @@ impl CloseReason {
         CloseReason::Idle,
         CloseReason::Violation,
         CloseReason::SlowConsumer,
+        CloseReason::BackEnd,
         CloseReason::Stopping,
     ];
 
@@ -52,6 +55,7 @@ impl CloseReason {
             CloseReason::Idle => "idle",
             CloseReason::Violation => "violation",
             CloseReason::SlowConsumer => "slow_consumer",
+            CloseReason::BackEnd => "back_end",
             CloseReason::Stopping => "stopping",
         }
     }

@@ -10,7 +10,7 @@ use super::inbound::Heard;
 use super::referee::Referee;
 use super::seats::{SeatId, Seats};
 use super::stream::Stream;
-use super::switchboard::Directory;
+use super::switchboard::{Clock, Directory};
 use crate::play::{Reply, Subprotocol, flat, json};
 use mio::net::{TcpListener, TcpStream};
 use mio::unix::SourceFd;
@@ -206,11 +206,16 @@ impl Turn {
     fn finish_turn(&mut self) {
         let Turn { seats, voice, referee, areas, directory, spoken_to, .. } = self;
         referee.answer(seats, voice, |seat, connection| speak(spoken_to, seat, connection));
-        directory.carry_out(seats, voice, |seat, connection| speak(spoken_to, seat, connection));
+        let clock = Clock { now_ms: self.now_ms, now: referee.engine.now() };
+        let spoke = |seat, connection: &mut Connection| speak(spoken_to, seat, connection);
+        let closing = directory.carry_out(seats, voice, clock, spoke);
         if areas.is_busy() {
             areas.tell(seats, voice, &referee.engine, |seat, connection| {
                 speak(spoken_to, seat, connection);
             });
+        }
+        for seat in closing {
+            self.leave(seat, CloseReason::BackEnd, Some(CloseCode::Normal), "closed by the back end");
         }
         for _ in 0..LOOKS {
             let Some(seat) = self.looking.pop_front() else { break };
@@ -370,7 +375,7 @@ impl Turn {
                 Handshake::Admitted(admitted) => {
                     at = admitted.request_bytes;
                     self.voice.say_raw(connection, &admitted.answer);
-                    let session = session(admitted, &self.referee);
+                    let session = session(admitted, &self.referee, self.now_ms);
                     self.directory.enter(&session.name, seat);
                     connection.phase = Phase::Playing(session);
                     connection.heard_ms = self.now_ms;
@@ -535,12 +540,13 @@ const WRONG_KIND: Violation = Violation {
     reason: "fakemon.v1.json is spoken in text frames, fakemon.v1.fb in binary frames",
 };
 
-fn session(admitted: Admitted, referee: &Referee) -> Session {
+fn session(admitted: Admitted, referee: &Referee, now_ms: u32) -> Session {
     let Admitted { player, subprotocol, .. } = admitted;
     Session {
         player: referee.engine.player(&player),
         allowance: referee.rates.as_ref().map(|rates| rates.of(&player, referee.engine.now())),
         name: player,
+        connected_ms: now_ms,
         subprotocol,
         inbound: Default::default(),
         area: None,

@@ -1,0 +1,208 @@
+//! `@connections`, as API Gateway's management API has it (boto3 `apigatewaymanagementapi`): say something on a
+//! connection, describe it, close it. Beyond it, one call for many: all connections of a player, of a group, of those who
+//! look at an area.
+//!
+//! ```text
+//! POST   /@connections/ID                            the body, as one message
+//! GET    /@connections/ID                            {"connectedAt", "lastActiveAt", "identity", "player", "groups"}
+//! DELETE /@connections/ID
+//! PUT    /@connections/ID/groups/NAME                joins; DELETE leaves
+//! POST   /@connections?player=NAME                   {"reached": 2, "refused": 0}
+//! POST   /@connections?group=NAME
+//! POST   /@connections?lat=40.4&lon=-3.7&radius_m=500
+//! ```
+//!
+//! A path before it (a stage, as in `/prod/@connections/…`) is let pass.
+
+use super::Shared;
+use crate::edge::{ConnectionId, Errand, Said, To};
+use axum::Json;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{post, put};
+use fakemon_engine::limits::LOOK_RADIUS_M_MAX;
+use fakemon_engine::model::PlayerName;
+use fakemon_engine::place::Place;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// The longest message, as with AWS.
+const MESSAGE_BYTES_MAX: usize = 128 * 1024;
+/// The longest name of a group, in bytes.
+const GROUP_BYTES_MAX: usize = 128;
+
+/// Its paths.
+pub(super) fn routes() -> Router<Arc<Shared>> {
+    let one = || post(say).get(describe).delete(close).layer(DefaultBodyLimit::max(MESSAGE_BYTES_MAX));
+    let many = || post(say_to_many).layer(DefaultBodyLimit::max(MESSAGE_BYTES_MAX));
+    Router::new()
+        .route("/@connections", many())
+        .route("/@connections/{id}", one())
+        .route("/@connections/{id}/groups/{group}", put(join).delete(leave))
+        .route("/{stage}/@connections/{id}", one())
+}
+
+/// An error in the shape and with the words of the management API.
+struct Refused(StatusCode, &'static str, String);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let Refused(status, code, message) = self;
+        let mut response = (status, Json(json!({ "message": message }))).into_response();
+        let name = HeaderName::from_static("x-amzn-errortype");
+        response.headers_mut().insert(name, HeaderValue::from_static(code));
+        response
+    }
+}
+
+fn gone() -> Refused {
+    Refused(StatusCode::GONE, "GoneException", "the connection is not there any more".into())
+}
+
+fn bad(message: impl Into<String>) -> Refused {
+    Refused(StatusCode::BAD_REQUEST, "BadRequestException", message.into())
+}
+
+/// The connection that a path names, with a stage or without.
+#[derive(Deserialize)]
+struct One {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct OneInGroup {
+    id: String,
+    group: String,
+}
+
+impl One {
+    fn connection(&self) -> Result<To, Refused> {
+        self.id.parse::<ConnectionId>().map(To::Connection).map_err(|()| gone())
+    }
+}
+
+async fn send(shared: &Shared, to: To, errand: Errand) -> Result<Said, Refused> {
+    let (tell, told) = oneshot::channel();
+    shared.options.switchboard.send(to, errand, move |said| {
+        let _ = tell.send(said); // whoever asked has gone
+    });
+    told.await.map_err(|_| Refused(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "the server stops".into()))
+}
+
+/// Of an errand for one connection.
+fn done(said: &Said) -> Result<(), Refused> {
+    match said {
+        Said { reached: 1.., .. } => Ok(()),
+        Said { refused: 1.., .. } => Err(Refused(
+            StatusCode::TOO_MANY_REQUESTS,
+            "LimitExceededException",
+            "the connection does not read what it gets, or is in too many groups: try again later".into(),
+        )),
+        Said { .. } => Err(gone()),
+    }
+}
+
+/// A text, if it is one.
+fn message(body: Result<Bytes, BytesRejection>) -> Result<Errand, Refused> {
+    let body = body.map_err(|_| {
+        let message = format!("a message has at most {MESSAGE_BYTES_MAX} bytes");
+        Refused(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", message)
+    })?;
+    Ok(match std::str::from_utf8(&body) {
+        Ok(text) => Errand::Text(text.into()),
+        Err(_) => Errand::Binary(body[..].into()),
+    })
+}
+
+async fn say(
+    State(shared): State<Arc<Shared>>,
+    Path(one): Path<One>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(), Refused> {
+    done(&send(&shared, one.connection()?, message(body)?).await?)
+}
+
+async fn describe(State(shared): State<Arc<Shared>>, Path(one): Path<One>) -> Result<Json<Value>, Refused> {
+    let said = send(&shared, one.connection()?, Errand::Describe).await?;
+    let found = said.description.ok_or_else(gone)?;
+    Ok(Json(json!({
+        "connectedAt": found.connected_at.to_string(),
+        "lastActiveAt": found.active_at.to_string(),
+        "identity": { "sourceIp": found.source.map_or(String::new(), |source| source.ip().to_string()), "userAgent": "" },
+        "player": found.player.as_str(),
+        "groups": found.groups.iter().map(|group| &**group).collect::<Vec<_>>(),
+    })))
+}
+
+async fn close(State(shared): State<Arc<Shared>>, Path(one): Path<One>) -> Result<StatusCode, Refused> {
+    done(&send(&shared, one.connection()?, Errand::Close).await?).map(|()| StatusCode::NO_CONTENT)
+}
+
+fn group_name(name: &str) -> Result<Arc<str>, Refused> {
+    match (1..=GROUP_BYTES_MAX).contains(&name.len()) && !name.contains(char::is_control) {
+        true => Ok(name.into()),
+        false => Err(bad(format!("group has 1 to {GROUP_BYTES_MAX} bytes without control characters"))),
+    }
+}
+
+async fn join(
+    State(shared): State<Arc<Shared>>,
+    Path(OneInGroup { id, group }): Path<OneInGroup>,
+) -> Result<StatusCode, Refused> {
+    let errand = Errand::Join(group_name(&group)?);
+    done(&send(&shared, One { id }.connection()?, errand).await?).map(|()| StatusCode::NO_CONTENT)
+}
+
+async fn leave(
+    State(shared): State<Arc<Shared>>,
+    Path(OneInGroup { id, group }): Path<OneInGroup>,
+) -> Result<StatusCode, Refused> {
+    let errand = Errand::Leave(group_name(&group)?);
+    done(&send(&shared, One { id }.connection()?, errand).await?).map(|()| StatusCode::NO_CONTENT)
+}
+
+/// Whom a message to many is for.
+#[derive(Deserialize)]
+struct Many {
+    player: Option<String>,
+    group: Option<String>,
+    lat: Option<f64>,
+    lon: Option<f64>,
+    radius_m: Option<f64>,
+}
+
+impl Many {
+    fn to(self) -> Result<To, Refused> {
+        match self {
+            Many { player: Some(player), group: None, lat: None, lon: None, radius_m: None } => {
+                PlayerName::new(&player).map(To::Player).map_err(|error| bad(error.to_string()))
+            }
+            Many { player: None, group: Some(group), lat: None, lon: None, radius_m: None } => {
+                group_name(&group).map(To::Group)
+            }
+            Many { player: None, group: None, lat: Some(lat), lon: Some(lon), radius_m: Some(radius_m) } => {
+                let place = Place::from_degrees(lat, lon).map_err(|error| bad(error.to_string()))?;
+                match (0.0..=LOOK_RADIUS_M_MAX).contains(&radius_m) {
+                    true => Ok(To::Around(place, radius_m)),
+                    false => Err(bad(format!("radius_m is a number of metres from 0 to {LOOK_RADIUS_M_MAX}"))),
+                }
+            }
+            Many { .. } => Err(bad("give player, or group, or lat with lon and radius_m")),
+        }
+    }
+}
+
+async fn say_to_many(
+    State(shared): State<Arc<Shared>>,
+    Query(many): Query<Many>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, Refused> {
+    let said = send(&shared, many.to()?, message(body)?).await?;
+    Ok(Json(json!({ "reached": said.reached, "refused": said.refused })))
+}
