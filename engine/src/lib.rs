@@ -43,6 +43,22 @@
 //! grow exactly as load grows; there is no timer anywhere on this way. Behind it, at their own pace, followers read
 //! what is durable: the view of the world (`world`), and the snapshot that makes the next start short.
 //!
+//! # The way of an event
+//!
+//! ```text
+//! journal ── Router ── Filter ──► Lane ──► Courier ──► queue, log group, bus, capture service, function
+//!  blocks    follows    rules of   one for   JSON, the     └──► players (the program's postman), webhooks (the program)
+//!            `BUS`      one bus    each      target's shape
+//!                                  target
+//! ```
+//!
+//! Everything in the journal is an event on a bus ([`envelope`]). The router reads durable blocks, decides which rules of
+//! the bus match — game events on their records, without JSON — and puts their keys on the lanes of the targets. A lane
+//! is a durable cursor and what waits behind it; each target has its own, so that one that is slow or dead holds up
+//! nobody. What fails comes again later, and at last becomes a dead letter. Archives and replays are views on the same
+//! journal. Resources (buses, rules, targets, …) are changes in the journal too; what the bus itself has to remember
+//! lies in `journal::depot`.
+//!
 //! # What never happens
 //!
 //! - A fakémon has a second winner: [`Population::apply`](state::Population::apply) asserts it.
@@ -56,6 +72,8 @@
 //! - A failed write or sync is tried again: the engine stops ([`Engine::failure`]), and the next start finds out what
 //!   the disk holds, on the usual way.
 //! - Looking at the world or at a collection delays a throw.
+//! - A cursor passes an event that is neither delivered nor a dead letter; retention lets go of an event that a lane
+//!   still needs.
 //!
 //! # Reading order
 //!

@@ -2,7 +2,7 @@
 //! of log groups, secrets. It is logged, so that what was written survives the process; a write that somebody is told of
 //! asks for a sync.
 
-use super::store::{ReadError, explain, explain_write, scan_options, scratch_dir};
+use super::store::{ReadError, explain, explain_write, open_beside_writer, scan_options};
 use crate::options::OpenError;
 use rocksdb::{
     BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options,
@@ -67,13 +67,9 @@ impl Depot {
         if !dir.join("bus").join("CURRENT").exists() {
             return Ok(None);
         }
-        let scratch = scratch_dir();
-        let mut options = database_options();
-        options.create_if_missing(false);
-        options.create_missing_column_families(false);
-        options.set_max_open_files(-1);
-        let db = DB::open_cf_descriptors_as_secondary(&options, dir.join("bus"), scratch.clone(), families());
-        Ok(Some(Depot { db: RwLock::new(Some(db.map_err(|error| fail(dir, &error))?)), scratch: Some(scratch) }))
+        let opened = open_beside_writer(&dir.join("bus"), database_options(), families());
+        let (db, scratch) = opened.map_err(|error| fail(dir, &error))?;
+        Ok(Some(Depot { db: RwLock::new(Some(db)), scratch: Some(scratch) }))
     }
 
     /// Lets go of the files.

@@ -1,7 +1,7 @@
 //! The snapshot's rows, in a database of their own: they are made from the journal, and can be made again. They are not
 //! logged; all families are flushed together, so that after a crash the rows are those of one moment.
 
-use super::store::{ReadError, explain, malformed, scan_options, scratch_dir, wrong_key};
+use super::store::{ReadError, explain, malformed, open_beside_writer, scan_options, wrong_key};
 use crate::ids::{AttemptId, FakemonId, PlayerId, Position};
 use crate::options::OpenError;
 use fakemon_fbs::snapshot::{self, Answer, Fakemon, Head};
@@ -56,13 +56,9 @@ impl RowStore {
         if !dir.join("snapshot").join("CURRENT").exists() {
             return Ok(None);
         }
-        let scratch = scratch_dir();
-        let mut options = database_options();
-        options.create_if_missing(false);
-        options.create_missing_column_families(false);
-        options.set_max_open_files(-1);
-        let db = DB::open_cf_descriptors_as_secondary(&options, dir.join("snapshot"), scratch.clone(), families());
-        Ok(Some(RowStore { db: db.map_err(|error| fail(dir, &error))?, scratch: Some(scratch) }))
+        let opened = open_beside_writer(&dir.join("snapshot"), database_options(), families());
+        let (db, scratch) = opened.map_err(|error| fail(dir, &error))?;
+        Ok(Some(RowStore { db, scratch: Some(scratch) }))
     }
 
     fn family(&self, name: &str) -> &ColumnFamily {

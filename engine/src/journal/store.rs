@@ -102,14 +102,9 @@ impl Store {
         if !identify(dir)? {
             return Err(fail(&"it is not a fakemon data directory (no file FAKEMON in it)"));
         }
-        let scratch = scratch_dir();
         let told = fs::File::open(dir.join(ACKNOWLEDGED)).map_or(Position(0), |file| told(&file));
-        let mut options = database_options();
-        options.create_if_missing(false);
-        options.create_missing_column_families(false);
-        options.set_max_open_files(-1);
-        let db = DB::open_cf_descriptors_as_secondary(&options, dir.join("journal"), scratch.clone(), families());
-        let db = db.map_err(|error| fail(&explain(error.as_ref())))?;
+        let opened = open_beside_writer(&dir.join("journal"), database_options(), families());
+        let (db, scratch) = opened.map_err(|error| fail(&explain(error.as_ref())))?;
         Ok(Store { db, acknowledged: None, told, scratch: Some(scratch) })
     }
 
@@ -297,8 +292,22 @@ pub(super) fn number(key: &[u8]) -> Result<u64, ReadError> {
     Ok(u64::from_be_bytes(bytes))
 }
 
+/// Opens a database for reading, beside its writer or without one, and changes nothing in it; also where the reader's own
+/// notes lie.
+pub(super) fn open_beside_writer(
+    path: &Path,
+    mut options: Options,
+    families: Vec<ColumnFamilyDescriptor>,
+) -> Result<(DB, PathBuf), rocksdb::Error> {
+    let scratch = scratch_dir();
+    options.create_if_missing(false);
+    options.create_missing_column_families(false);
+    options.set_max_open_files(-1);
+    Ok((DB::open_cf_descriptors_as_secondary(&options, path, &scratch, families)?, scratch))
+}
+
 /// Where a reader beside a running server may write its own notes.
-pub(super) fn scratch_dir() -> PathBuf {
+fn scratch_dir() -> PathBuf {
     static OPENED: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let opened = OPENED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     std::env::temp_dir().join(format!("fakemon-reader-{}-{opened}", std::process::id()))
