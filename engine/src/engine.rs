@@ -28,6 +28,7 @@ use crate::secrets::Secrets;
 use crate::shard::Shard;
 use crate::shared::Shared;
 use crate::snapshot::Snapshotter;
+use crate::tail::Tail;
 use crate::world::{Subscription, World};
 use fakemon_fbs::journal::{BlockWriter, Opened};
 use std::path::Path;
@@ -269,6 +270,11 @@ impl Engine {
     /// Hands out events to targets: for whoever carries them outside.
     pub fn courier(&self) -> &Courier {
         &self.0.bus.courier
+    }
+
+    /// Reads the journal as events, as it grows.
+    pub fn tail(&self) -> Tail {
+        Tail { events: self.0.bus.courier.events.clone(), progress: self.shared().progress.clone() }
     }
 
     /// How far replays are.

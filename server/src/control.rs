@@ -13,6 +13,7 @@
 //! - `page`: `/` and its figures
 //! - `webhooks`: deliveries to outside
 //! - `at_connections`: `@connections`
+//! - `stream`: `GET /stream`
 
 mod refusal;
 mod aws;
@@ -28,8 +29,10 @@ mod metrics;
 mod page;
 mod webhooks;
 mod at_connections;
+mod stream;
 
 use crate::access_keys::AccessKeys;
+use crate::auth::Access;
 use crate::edge;
 use anyhow::Context;
 use axum::Router;
@@ -62,8 +65,8 @@ pub struct ControlOptions {
     pub play: SocketAddr,
     /// Whether players connect with TLS.
     pub play_tls: bool,
-    /// Whether players need a token.
-    pub play_token: bool,
+    /// How players say who they are.
+    pub access: Access,
     /// Whose requests are answered; none answers everybody who reaches the loopback address.
     pub access_keys: Option<AccessKeys>,
     /// The centre of the demo world, where the page looks first.
@@ -95,6 +98,8 @@ struct Shared {
     changing: tokio::sync::Mutex<()>,
     /// Messages on their way from queue to queue.
     moves: aws::Moves,
+    /// Who listens to streams.
+    streams: stream::Hub,
     /// Some queue got messages.
     messages: tokio::sync::Notify,
     started: Instant,
@@ -154,6 +159,7 @@ pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::R
         orders,
         changing: tokio::sync::Mutex::new(()),
         moves: aws::Moves::default(),
+        streams: stream::Hub::default(),
         messages: tokio::sync::Notify::new(),
         started: Instant::now(),
         draining: AtomicBool::new(false),
@@ -255,6 +261,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/figures", get(page::figures))
         .route("/events", post(events::put))
         .merge(at_connections::routes())
+        .route("/stream", get(stream::open))
         .route("/_reset", post(reset::post))
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(healthz))

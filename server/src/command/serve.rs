@@ -117,11 +117,12 @@ impl Running {
         edge_options: EdgeOptions,
         access_keys: Option<AccessKeys>,
     ) -> anyhow::Result<Running> {
+        let access = edge_options.access.clone();
         let edge = edge::start(engine.clone(), edge_options)?;
         let play = edge.addr();
         letters::deliver(engine, edge.switchboard());
         let edge = Arc::new(Mutex::new(edge));
-        let control = control::start(engine.clone(), bound, control_options(config, &edge, access_keys))?;
+        let control = control::start(engine.clone(), bound, control_options(config, &edge, access_keys, access))?;
         let demo = match config.demo.enabled {
             true => Some(demo::start(engine.clone(), play, demo_options(config)?)?),
             false => None,
@@ -246,7 +247,12 @@ fn access_keys(config: &Config) -> anyhow::Result<Option<AccessKeys>> {
     Ok(Some(keys))
 }
 
-fn control_options(config: &Config, edge: &Arc<Mutex<Edge>>, access_keys: Option<AccessKeys>) -> ControlOptions {
+fn control_options(
+    config: &Config,
+    edge: &Arc<Mutex<Edge>>,
+    access_keys: Option<AccessKeys>,
+    access: Access,
+) -> ControlOptions {
     let running = edge.lock().expect(UNPOISONED);
     let (play, switchboard) = (running.addr(), running.switchboard());
     drop(running);
@@ -254,7 +260,7 @@ fn control_options(config: &Config, edge: &Arc<Mutex<Edge>>, access_keys: Option
         play,
         switchboard,
         play_tls: config.tls.certificate_file.is_some(),
-        play_token: !config.auth.is_open(),
+        access,
         access_keys,
         demo_centre: config.demo.enabled.then_some((config.demo.lat, config.demo.lon)),
         allow_private_targets: config.allow_private_targets,

@@ -2,6 +2,7 @@
 //! figures come from `/figures`, the world comes over the players' websocket like everybody's.
 
 use super::{Shared, metrics};
+use crate::auth::Access;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, header};
@@ -57,7 +58,7 @@ pub(super) async fn figures(State(shared): State<Arc<Shared>>) -> Json<Value> {
             "scheme": if options.play_tls { "wss" } else { "ws" },
             "host": options.play.ip().to_string(),
             "port": options.play.port(),
-            "token": options.play_token,
+            "token": matches!(options.access, Access::Tokens(_)),
         },
         "world": {
             "demo": options.demo_centre.map(|(lat, lon)| json!({ "lat": lat, "lon": lon })),

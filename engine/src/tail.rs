@@ -1,0 +1,104 @@
+//! The journal as events, for whoever follows it in this process: what is durable, in order, from any position on.
+
+use crate::delivery::Events;
+use crate::envelope::{EventKey, Facet, Told, kind};
+use crate::ids::{Position, ShardId, Timestamp};
+use crate::journal::{Progress, ReadError};
+use crate::model::Event;
+use crate::record;
+use serde::Deserialize;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// Reads the journal of an open engine. Cheap to clone.
+#[derive(Clone)]
+pub struct Tail {
+    pub(crate) events: Events,
+    pub(crate) progress: Arc<Progress>,
+}
+
+/// An event that is read. Of a throw it is how it ended.
+pub struct Seen<'a> {
+    told: Told<'a>,
+    events: &'a Events,
+}
+
+impl Tail {
+    /// The first position that is not durable yet.
+    pub fn end(&self) -> Position {
+        self.progress.committed()
+    }
+
+    /// Visits what is durable from a position on, at most `most` records; returns where to go on.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn read(&self, from: Position, most: u64, visit: &mut dyn FnMut(&Seen<'_>)) -> Result<Position, ReadError> {
+        let end = Position(self.end().0.min(from.0.saturating_add(most)));
+        let mut next = from;
+        if from >= end {
+            return Ok(from);
+        }
+        self.events.journal.store()?.blocks(from, &mut |stored| {
+            let block = stored.read()?;
+            let committed_at = Timestamp(block.head().committed_ns);
+            block.for_each(|position, shard, record| {
+                let position = Position(position);
+                if position < next || position >= end {
+                    return;
+                }
+                let event = record::event(record);
+                let told = Told {
+                    position,
+                    facet: Facet::Happened,
+                    shard: ShardId(shard),
+                    committed_at,
+                    event: &event,
+                    replay: None,
+                };
+                visit(&Seen { told, events: &self.events });
+                next = Position(position.0 + 1);
+            });
+            Ok(if next < end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        Ok(next)
+    }
+}
+
+impl Seen<'_> {
+    /// Its place in the journal.
+    pub fn position(&self) -> Position {
+        self.told.position
+    }
+
+    /// Its id.
+    pub fn id(&self) -> String {
+        EventKey::new(self.told.position, self.told.facet).id()
+    }
+
+    /// What kind of event it is.
+    pub fn detail_type(&self) -> &str {
+        kind(self.told.event, self.told.facet).1
+    }
+
+    /// The envelope as JSON.
+    pub fn json(&self) -> String {
+        self.events.json(&self.told)
+    }
+
+    /// The player that it is about.
+    pub fn player(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Detail {
+            player: String,
+        }
+        match self.told.event {
+            Event::Attempt { player, .. } => self.events.player(*player).map(|name| name.as_str().to_owned()),
+            Event::PlayerNamed { name, .. } => Some(name.clone()),
+            Event::Put(put) if put.detail.contains("\"player\"") => {
+                serde_json::from_str::<Detail>(&put.detail).ok().map(|detail| detail.player)
+            }
+            _ => None,
+        }
+    }
+}
