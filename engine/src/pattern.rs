@@ -51,6 +51,9 @@ pub struct InvalidEvent(pub String);
 #[error("the rules of a bus have more than a million alternatives together: use fewer `$or`")]
 pub struct TooComplex;
 
+/// Conditions of all rules of a bus together, each counted for each alternative of its pattern.
+pub const WEIGHT_MAX: usize = 2_000_000;
+
 /// A path that a matcher looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PathId(u32);
@@ -116,6 +119,11 @@ impl Pattern {
     /// Every path that it looks at, with dots.
     pub fn paths(&self) -> &[String] {
         &self.paths
+    }
+
+    /// How many conditions it has, counted for each alternative: what it costs to compile.
+    pub fn weight(&self) -> usize {
+        self.branches.iter().flat_map(BTreeMap::values).map(|conditions| conditions.len()).sum()
     }
 
     fn branches(&self) -> &[compile::Branch] {

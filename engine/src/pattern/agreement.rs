@@ -14,11 +14,42 @@ use super::scan::Elements;
 use hashbrown::HashSet;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Combinations of elements that are followed for a branch that asks for absence, and assignments of fields to arrays
-/// that hold the same field twice, which only events with repeated names have. What lies beyond does not match.
-const WAYS_MAX: usize = 65_536;
-/// Combinations that are tried on that way, for each field.
-const TRIES_MAX: usize = 4_000_000;
+/// Elements that are asked, and combinations that are tried where names are repeated or absence is asked for. An event
+/// that needs more does not match: no event may hold up the others for long.
+const STEPS_MAX: usize = 1_000_000;
+/// Combinations that are followed at once for a branch that asks for absence.
+const WAYS_MAX: usize = 16_384;
+/// How deep elements and repeated names may be followed into each other.
+const DEPTH_MAX: usize = 512;
+
+/// What is left of the work that one branch may cost.
+struct Budget {
+    steps: usize,
+    depth: usize,
+}
+
+impl Budget {
+    fn new() -> Budget {
+        Budget { steps: STEPS_MAX, depth: 0 }
+    }
+
+    /// Takes a step; false if none is left.
+    fn step(&mut self) -> bool {
+        self.steps = self.steps.saturating_sub(1);
+        self.steps > 0
+    }
+
+    /// Goes one level deeper for the time of `then`.
+    fn deeper(&mut self, then: impl FnOnce(&mut Budget) -> bool) -> bool {
+        if self.depth >= DEPTH_MAX || !self.step() {
+            return false;
+        }
+        self.depth += 1;
+        let holds = then(self);
+        self.depth -= 1;
+        holds
+    }
+}
 
 /// A value that meets a field of a branch, by the element that it stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,52 +87,62 @@ pub(super) fn agree(slots: &[u32], candidates: &[Candidate], elements: &Elements
             at = element.above;
         }
     }
-    let mut steps = WAYS_MAX;
     let Some(outside) = tree.get(&Elements::OUTSIDE) else { return slots.is_empty() };
-    holds(outside, slots.to_vec(), &tree, &mut steps)
+    Tree(&tree).holds(outside, slots, &mut Budget::new())
 }
 
-/// Whether an element can hold all of `wanted` at once.
-fn holds(element: &Held, mut wanted: Vec<u32>, tree: &BTreeMap<u32, Held>, steps: &mut usize) -> bool {
-    wanted.retain(|slot| !element.here.contains(slot));
-    if !wanted.iter().all(|slot| element.reached.contains(slot)) {
-        return false;
-    }
-    let arrays: Vec<(&BTreeSet<u32>, HashSet<u32>)> = element
-        .arrays
-        .values()
-        .map(|members| (members, members.iter().flat_map(|member| &tree[member].reached).copied().collect()))
-        .collect();
-    assign(&wanted, &arrays, &mut vec![Vec::new(); arrays.len()], tree, steps)
-}
+/// The elements, by number.
+struct Tree<'t>(&'t BTreeMap<u32, Held>);
 
-/// Gives each wanted field to an array that has it. There is only one, unless names are repeated.
-fn assign(
-    wanted: &[u32],
-    arrays: &[(&BTreeSet<u32>, HashSet<u32>)],
-    assigned: &mut Vec<Vec<u32>>,
-    tree: &BTreeMap<u32, Held>,
-    steps: &mut usize,
-) -> bool {
-    let Some((slot, rest)) = wanted.split_first() else {
-        return arrays.iter().zip(assigned.iter()).all(|((members, _), wanted)| {
-            wanted.is_empty() || members.iter().any(|member| holds(&tree[member], wanted.clone(), tree, steps))
-        });
-    };
-    let having: Vec<usize> = (0..arrays.len()).filter(|array| arrays[*array].1.contains(slot)).collect();
-    let several = having.len() > 1;
-    having.into_iter().any(|array| {
-        if several {
-            match steps.checked_sub(1) {
-                Some(left) => *steps = left,
-                None => return false,
+impl Tree<'_> {
+    /// Whether an element can hold all of `wanted` at once.
+    fn holds(&self, element: &Held, wanted: &[u32], budget: &mut Budget) -> bool {
+        if !wanted.iter().all(|slot| element.reached.contains(slot)) {
+            return false;
+        }
+        let below: Vec<u32> = wanted.iter().copied().filter(|slot| !element.here.contains(slot)).collect();
+        if below.is_empty() {
+            return true;
+        }
+        let arrays: Vec<&BTreeSet<u32>> = element.arrays.values().collect();
+        let has =
+            |array: &BTreeSet<u32>, slot: u32| array.iter().any(|member| self.0[member].reached.contains(&slot));
+        let mut assigned = vec![Vec::new(); arrays.len()];
+        // There is only one array for each field, unless names are repeated.
+        let mut repeated = Vec::new();
+        for slot in below {
+            let having: Vec<usize> = (0..arrays.len()).filter(|array| has(arrays[*array], slot)).collect();
+            match having.as_slice() {
+                [] => return false,
+                [array] => assigned[*array].push(slot),
+                _ => repeated.push((slot, having)),
             }
         }
-        assigned[array].push(*slot);
-        let holds = assign(rest, arrays, assigned, tree, steps);
-        assigned[array].pop();
-        holds
-    })
+        budget.deeper(|budget| self.assign(&repeated, &arrays, &mut assigned, budget))
+    }
+
+    /// Gives each field of a repeated name to one of its arrays; then each array needs one element that holds all of its
+    /// fields.
+    fn assign(
+        &self,
+        repeated: &[(u32, Vec<usize>)],
+        arrays: &[&BTreeSet<u32>],
+        assigned: &mut Vec<Vec<u32>>,
+        budget: &mut Budget,
+    ) -> bool {
+        let Some(((slot, having), rest)) = repeated.split_first() else {
+            return arrays.iter().zip(assigned.iter()).all(|(members, wanted)| {
+                let holds = |member: &u32| budget.step() && self.holds(&self.0[member], wanted, budget);
+                wanted.is_empty() || members.iter().any(holds)
+            });
+        };
+        having.iter().any(|array| {
+            assigned[*array].push(*slot);
+            let holds = budget.deeper(|budget| self.assign(rest, arrays, assigned, budget));
+            assigned[*array].pop();
+            holds
+        })
+    }
 }
 
 /// One element for each array that was decided on. Sorted by array.
@@ -117,47 +158,61 @@ impl Way {
         Way(chain)
     }
 
+    /// Whether both agree on the arrays that both are in.
+    fn agrees(&self, other: &Way) -> bool {
+        other.0.iter().all(|(array, element)| {
+            self.0.binary_search_by_key(array, |(held, _)| *held).is_ok_and(|index| self.0[index].1 == *element)
+                || self.0.binary_search_by_key(array, |(held, _)| *held).is_err()
+        })
+    }
+
     /// Both together, if they agree on the arrays that both are in.
-    pub(super) fn merge(&self, other: &Way) -> Option<Way> {
-        let mut merged = self.0.clone();
-        for (array, element) in &other.0 {
-            match merged.iter().find(|(held, _)| held == array) {
-                Some((_, held)) if held != element => return None,
-                Some(_) => {}
-                None => merged.push((*array, *element)),
-            }
+    fn merge(&self, other: &Way) -> Option<Way> {
+        if !self.agrees(other) {
+            return None;
         }
+        let mut merged: Vec<(u32, u32)> = self.0.iter().chain(&other.0).copied().collect();
         merged.sort_unstable();
+        merged.dedup();
         Some(Way(merged))
     }
 }
 
 /// The same for a branch that asks for absence too, field by field in the order of their paths: a field is absent if it
 /// is in none of the elements that the fields before it chose. `seen` are the ways to where it stands.
-pub(super) fn agree_in_order<'s>(
-    slots: impl Iterator<Item = (u32, Option<&'s [Way]>)>,
+pub(super) fn agree_in_order(
+    slots: &[(u32, Option<Vec<Way>>)],
     candidates: &[Candidate],
     elements: &Elements,
 ) -> bool {
+    let mut budget = Budget::new();
     let mut ways = vec![Way::default()];
-    for (slot, seen) in slots {
-        let of_slot = candidates.iter().filter(|candidate| candidate.slot == slot);
-        let mut next = Vec::new();
-        let mut known = HashSet::new();
+    for (index, (slot, seen)) in slots.iter().enumerate() {
+        let of_slot = candidates.iter().filter(|candidate| candidate.slot == *slot);
         let met: Vec<Way> = of_slot.map(|candidate| Way::to(candidate.element, elements)).collect();
-        let pairs = ways.iter().flat_map(|way| met.iter().map(move |met| (way, met)));
-        let merged = pairs.take(TRIES_MAX).filter_map(|(way, met)| way.merge(met));
-        let absent =
-            ways.iter().filter(|way| seen.is_some_and(|seen| !seen.iter().any(|seen| way.merge(seen).is_some())));
-        for way in merged.chain(absent.cloned()).take(WAYS_MAX) {
-            if known.insert(way.clone()) {
-                next.push(way);
+        let mut next: HashSet<Way> = HashSet::new();
+        for way in &ways {
+            for met in &met {
+                if !budget.step() || next.len() >= WAYS_MAX {
+                    break;
+                }
+                next.extend(way.merge(met));
+            }
+            if let Some(seen) = seen
+                && seen.iter().all(|seen| budget.step() && !way.agrees(seen))
+                && budget.steps > 0
+            {
+                next.insert(way.clone());
+            }
+            // One way through the last field is enough.
+            if budget.steps == 0 || index + 1 == slots.len() && !next.is_empty() {
+                break;
             }
         }
         if next.is_empty() {
             return false;
         }
-        ways = next;
+        ways = next.into_iter().collect();
     }
     true
 }

@@ -9,16 +9,19 @@ use super::number::comparable;
 use super::token::{SyntaxError, Token, Tokens};
 use super::{InvalidPattern, TOO_COMPLEX};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Alternatives that `$or` may multiply to.
 const BRANCHES_MAX: usize = 1_000;
+/// Conditions of all alternatives together.
+const ASKED_MAX: usize = 100_000;
 /// How often the same characters may stand between two stars of one text.
 const REPEATED_PARTS_MAX: usize = 3;
 /// Stars in one text.
 const STARS_MAX: usize = 24;
 
 /// Fields that all hold, each with conditions of which one holds.
-pub(super) type Branch = BTreeMap<String, Vec<Condition>>;
+pub(super) type Branch = BTreeMap<String, Arc<[Condition]>>;
 
 const RESERVED_IN_OR: [&str; 24] = [
     "exactly",
@@ -76,7 +79,7 @@ fn here<T>(what: impl Into<String>) -> Compiled<T> {
 
 /// Compiles a pattern.
 pub(super) fn compile(text: &str) -> Result<Vec<Branch>, InvalidPattern> {
-    let mut compiler = Compiler { tokens: Tokens::new(text), path: Vec::new() };
+    let mut compiler = Compiler { tokens: Tokens::new(text), path: Vec::new(), asked: 0 };
     compiler.pattern().map_err(|problem| match problem {
         Problem::Anywhere(what) => InvalidPattern(format!("Event pattern is not valid. Reason: {what}")),
         Problem::Here(what) => {
@@ -92,6 +95,8 @@ pub(super) fn compile(text: &str) -> Result<Vec<Branch>, InvalidPattern> {
 struct Compiler<'t> {
     tokens: Tokens<'t>,
     path: Vec<String>,
+    /// Conditions, counted for each alternative.
+    asked: usize,
 }
 
 impl Compiler<'_> {
@@ -197,6 +202,11 @@ impl Compiler<'_> {
         self.path.push(name);
         let path = self.path.join(".");
         self.path.pop();
+        self.asked += conditions.len() * branches.len();
+        if self.asked > ASKED_MAX {
+            return Err(Problem::Anywhere(TOO_COMPLEX.into()));
+        }
+        let conditions: Arc<[Condition]> = conditions.into();
         for branch in branches {
             branch.insert(path.clone(), conditions.clone());
         }

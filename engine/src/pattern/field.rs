@@ -61,10 +61,12 @@ impl Field {
             }
             Condition::Prefix(text) => by_length(&mut self.prefixes, text, asker),
             Condition::Suffix(text) => by_length(&mut self.suffixes, text, asker),
-            Condition::Range(range) => match self.ranges.iter_mut().find(|(held, _)| held == range) {
-                Some((_, askers)) => askers.push(asker),
-                None => self.ranges.push((*range, vec![asker])),
-            },
+            Condition::Range(range) => {
+                match self.ranges.iter_mut().rev().take(SAME_LOOKED_FOR).find(|(held, _)| held == range) {
+                    Some((_, askers)) => askers.push(asker),
+                    None => self.ranges.push((*range, vec![asker])),
+                }
+            }
             Condition::TextIgnoreCase(folded) if let Some(text) = folded.ascii() => {
                 self.folded.entry(text).or_default().push(asker);
             }
@@ -172,17 +174,22 @@ impl Wildcards {
             self.all.iter().filter(|(wildcard, _)| wildcard.holds(value)).for_each(|(_, askers)| meet(askers));
             return;
         };
+        let mut tried = vec![false; self.all.len()];
         let found = parts.find_overlapping_iter(text).map(|found| self.wildcard_of[found.pattern().as_usize()]);
-        let mut tried: Vec<u32> = found.chain(self.partless.iter().copied()).collect();
-        tried.sort_unstable();
-        tried.dedup();
-        let tried = tried.iter().map(|number| &self.all[*number as usize]);
-        tried.filter(|(wildcard, _)| wildcard.holds(value)).for_each(|(_, askers)| meet(askers));
+        for number in found.chain(self.partless.iter().copied()) {
+            let number = number as usize;
+            if !std::mem::replace(&mut tried[number], true) && self.all[number].0.holds(value) {
+                meet(&self.all[number].1);
+            }
+        }
     }
 }
 
+/// Rules that ask the same are often made one after the other; looking further would make many rules slow to compile.
+const SAME_LOOKED_FOR: usize = 16;
+
 fn add_to(held: &mut Vec<(Condition, Askers)>, condition: &Condition, asker: u32) {
-    match held.iter_mut().find(|(held, _)| held == condition) {
+    match held.iter_mut().rev().take(SAME_LOOKED_FOR).find(|(held, _)| held == condition) {
         Some((_, askers)) => askers.push(asker),
         None => held.push((condition.clone(), vec![asker])),
     }

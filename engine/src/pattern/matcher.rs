@@ -11,6 +11,8 @@ use hashbrown::HashMap;
 
 /// Branches of all patterns together.
 const BRANCHES_MAX: usize = 1_000_000;
+/// Values in arrays that meet fields of branches, counted for each: an event that has more is refused.
+const CANDIDATES_MAX: usize = 1_000_000;
 /// As few names as this below one are compared one by one.
 const NAMES_COMPARED: usize = 8;
 
@@ -186,6 +188,11 @@ impl Matcher {
         let scanned = Scanner::scan(event_json, 0, &mut Listening { matcher: self, scratch }, &mut elements);
         scratch.elements = elements;
         scanned?;
+        if scratch.candidates.len() >= CANDIDATES_MAX {
+            scratch.candidates = Vec::new(); // so much memory is not kept
+            let message = format!("its arrays meet the fields of rules more than {CANDIDATES_MAX} times");
+            return Err(InvalidEvent(message));
+        }
         self.finish(scratch);
         Ok(&scratch.matched)
     }
@@ -282,7 +289,7 @@ impl Matcher {
                 (number, slot.absent.then(|| ways_to(slot.field)))
             })
             .collect();
-        agree_in_order(seen.iter().map(|(slot, seen)| (*slot, seen.as_deref())), candidates, &scratch.elements)
+        agree_in_order(&seen, candidates, &scratch.elements)
     }
 }
 
@@ -319,7 +326,7 @@ impl Scratch {
             }
             if element == Elements::OUTSIDE {
                 self.slot_free[*number as usize] = self.epoch;
-            } else if self.slot_free[*number as usize] != self.epoch {
+            } else if self.slot_free[*number as usize] != self.epoch && self.candidates.len() < CANDIDATES_MAX {
                 self.candidates.push(Candidate { slot: *number, element });
             }
             self.count(matcher, *number);

@@ -6,7 +6,7 @@ use super::blocks::{behind_brackets, quote_or_backslash};
 use super::condition::Value;
 
 /// How deep events may be nested.
-const DEPTH_MAX: usize = 1_000;
+const DEPTH_MAX: usize = 256;
 /// The largest event.
 const BYTES_MAX: usize = 8 << 20;
 /// Elements whose memory is kept for the next event.

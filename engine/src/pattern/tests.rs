@@ -360,12 +360,38 @@ fn hostile_events_and_patterns_cost_little() {
         assert!(pattern.matches(broken.as_bytes()).is_err(), "{broken}");
     }
     assert!(pattern.matches(b"{\"x\":\"\xFF\"}").is_err());
+    let fields = |count: usize| (0..count).map(|n| format!("\"{n}\":[1]")).collect::<Vec<_>>().join(",");
+    let met = |count: usize| (0..count).map(|n| format!("\"{n}\":1")).collect::<Vec<_>>().join(",");
+    let nested = Pattern::parse(&format!(r#"{{"a":{{{}}}}}"#, fields(100))).unwrap();
+    let event = format!(r#"{{"a":{}{{{}}}{}}}"#, "[".repeat(250), met(100), "]".repeat(250));
+    let small_stack = std::thread::Builder::new().stack_size(1 << 20);
+    let decided = small_stack.spawn(move || nested.matches(event.as_bytes())).unwrap().join().unwrap();
+    assert_eq!(decided, Ok(true), "deep arrays, many fields");
+    let absent = Pattern::parse(r#"{"a":{"x":[1],"y":[{"exists":false}]}}"#).unwrap();
+    let (xs, ys) = (vec![r#"{"x":1}"#; 30_000].join(","), vec![r#"{"y":1}"#; 30_000].join(","));
+    assert!(absent.matches(format!(r#"{{"a":[{ys},{xs}]}}"#).as_bytes()).is_ok());
+    let repeated = Pattern::parse(&format!(r#"{{"a":{{{}}}}}"#, fields(20))).unwrap();
+    let half =
+        |odd: usize| (0..500).map(|n| format!("{{\"{}\":1}}", (n * 2 + odd) % 20)).collect::<Vec<_>>().join(",");
+    let event = format!(r#"{{"a":[{}],"a":[{}],"a":[{}]}}"#, half(0), half(1), half(0));
+    assert_eq!(repeated.matches(event.as_bytes()), Ok(false));
+    let ten = (0..10).map(|n| format!("{{\"c{n}\":[1]}}")).collect::<Vec<_>>().join(",");
+    let three = |n: usize| ten.replace('c', &format!("c{n}"));
+    let many = format!(
+        r#"{{"x":{{"$or":[{}]}},"y":{{"$or":[{}]}},"z":{{"$or":[{}]}},"a":{{"b":[{{"exists":true}}]}}}}"#,
+        three(1),
+        three(2),
+        three(3)
+    );
+    let many = Pattern::parse(&many).unwrap();
+    assert!(many.matches(format!(r#"{{"a":[{}]}}"#, vec![r#"{"b":1}"#; 50_000].join(",")).as_bytes()).is_err());
     let twice = Pattern::parse(r#"{"v":[1],"w":[2]}"#).unwrap();
     assert_eq!(twice.matches(br#"{"v":0,"v":1,"w":2}"#), Ok(true), "a name that comes twice has both values");
     for text in [
         format!(r#"{{"v":[{{"wildcard":"{}"}}]}}"#, "*a".repeat(60)),
         format!(r#"{{"$or":[{}]}}"#, vec![r#"{"$or":[{"a":[1]},{"b":[1]}]}"#; 600].join(",")),
         format!("{}[1]{}", r#"{"a":"#.repeat(2_000), "}".repeat(2_000)),
+        format!(r#"{{"$or":[{}],"v":[{}]}}"#, vec![r#"{"a":[1]}"#; 900].join(","), vec!["1"; 800].join(",")),
     ] {
         assert!(Pattern::parse(&text).is_err());
     }
