@@ -14,7 +14,7 @@ mod courier;
 mod replay;
 pub(crate) mod commands;
 
-pub use courier::{Courier, Failed, Letter, rule_arn};
+pub use courier::{Courier, Failed, Letter, RedriveError, rule_arn};
 pub use figures::BusFigures;
 pub(crate) use known::Known;
 pub use lane::{Course, Lane, LaneFigures, LaneId, Parcel};

@@ -10,8 +10,9 @@ use crate::delivery::commands::{self, Command};
 use crate::delivery::{Courier, Course, Failed, Lane, Letter, Parcel};
 use crate::envelope::EventKey;
 use crate::failure::Failure;
-use crate::ids::{Timestamp, Token};
+use crate::ids::{Position, Timestamp, Token};
 use crate::journal::{Batch, ReadError};
+use crate::limits::PUT_BYTES_MAX;
 use crate::model::{Decision, PlayerName};
 use crate::queue::{NewMessage, is_fifo};
 use serde::Deserialize;
@@ -25,6 +26,8 @@ use std::time::Duration;
 const LETTERS_MAX: usize = 256;
 /// How long it sleeps when nobody wakes it.
 const IDLE: Duration = Duration::from_millis(200);
+/// The code of what did not happen because the engine stops: it does not count as an attempt.
+const STOPPED: &str = "STOPPED";
 /// How often rules may hand an event on from bus to bus: rules that feed each other end here.
 const HOPS_MAX: u8 = 8;
 
@@ -43,8 +46,9 @@ pub struct PlayerLetter {
     pub body: Arc<str>,
 }
 
-/// Brings events to players, in order; one outcome each.
-pub type Postman = Box<dyn FnMut(&[PlayerLetter]) -> Vec<Result<(), Failed>> + Send>;
+/// Brings events to players, in order; an outcome for each, none for one that was not tried, because one before it for the
+/// same player comes again.
+pub type Postman = Box<dyn FnMut(&[PlayerLetter]) -> Vec<Option<Result<(), Failed>>> + Send>;
 
 /// Hears how throws ended that came as events.
 pub type Answered = Box<dyn Fn(&PlayerName, &Decision) + Send + Sync>;
@@ -146,6 +150,10 @@ impl Inside {
         }
         for (key, outcome) in outcomes {
             let Err(failed) = outcome else { continue };
+            if failed.code == STOPPED {
+                lane.again(key, Timestamp(0), None);
+                continue;
+            }
             let parcel = parcels.iter().find(|parcel| parcel.key == key).expect("letters are made from parcels");
             let letter = letters.iter().find(|letter| letter.key == key);
             courier.failed(lane, parcel, letter.map(|letter| &letter.event), &failed);
@@ -212,7 +220,8 @@ fn to_players(postman: &mut Postman, destination: &Destination, letters: &[Lette
             Err(why) => outcomes.push((letter.key, Err(Failed::permanently("NO_PLAYER", why)))),
         }
     }
-    outcomes.extend(keys.into_iter().zip(postman(&addressed)));
+    let tried = keys.into_iter().zip(postman(&addressed));
+    outcomes.extend(tried.filter_map(|(key, outcome)| Some((key, outcome?))));
     outcomes
 }
 
@@ -308,14 +317,34 @@ fn to_bus(
             Err(failed) => outcomes.push((letter.key, Err(failed))),
         }
     }
-    if !events.is_empty()
-        && let Err(error) = put(client, events)
-    {
-        let failed = Failed::for_now("THROTTLED", error.to_string());
-        outcomes
-            .iter_mut()
-            .filter(|(_, outcome)| outcome.is_ok())
-            .for_each(|(_, outcome)| *outcome = Err(failed.clone()));
+    // In pieces that can be put at once; what comes behind one that cannot be put now was not tried.
+    let mut pieces = Vec::new();
+    let mut bytes = PUT_BYTES_MAX;
+    for event in events {
+        bytes += event.bytes();
+        if bytes > PUT_BYTES_MAX / 2 {
+            pieces.push(Vec::new());
+            bytes = event.bytes();
+        }
+        pieces.last_mut().expect("one was just made").push(event);
+    }
+    for piece in pieces {
+        let keys: Vec<Option<Position>> = piece.iter().map(|event| event.cause).collect();
+        let Err(error) = put(client, piece) else { continue };
+        let failed = match error {
+            SubmitError::Stopped => Failed::for_now(STOPPED, error.to_string()),
+            SubmitError::TooLarge => Failed::permanently("INVALID_INPUT", error.to_string()),
+            _ => Failed::for_now("THROTTLED", error.to_string()),
+        };
+        let first = keys.first().copied().flatten().unwrap_or_default();
+        for (key, outcome) in outcomes.iter_mut().filter(|(key, _)| key.position() >= first) {
+            if outcome.is_ok() && keys.contains(&Some(key.position())) {
+                *outcome = Err(failed.clone());
+            }
+        }
+        let last = keys.last().copied().flatten().unwrap_or_default();
+        outcomes.retain(|(key, _)| key.position() <= last);
+        break;
     }
     Ok(outcomes)
 }
@@ -344,7 +373,7 @@ fn to_capture(
 ) -> Outcomes {
     let mut outcomes: HashMap<u64, Result<(), Failed>> = HashMap::new();
     let mut waiting = Waiting { commands: HashMap::new(), answered: answered.get() };
-    let mut spawns = false;
+    let (mut spawns, mut tried) = (false, letters.len());
     for (token, letter) in (0..).zip(letters) {
         let command = match Command::read(&letter.body, letter.key) {
             Ok(command) => command,
@@ -364,11 +393,19 @@ fn to_capture(
         };
         match submit(client, Token(token), command, now) {
             Ok(()) => drop(waiting.commands.insert(token, player)),
-            Err(failed) => drop(outcomes.insert(token, Err(failed))),
+            Err(failed) => {
+                let comes_again = failed.retriable;
+                outcomes.insert(token, Err(failed));
+                if comes_again {
+                    tried = token as usize + 1; // what comes behind it must not overtake it
+                    break;
+                }
+            }
         }
     }
     settle(client, &mut waiting, &mut outcomes, stop);
-    let unknown = || Err(Failed::for_now("STOPPED", "the engine is stopping"));
+    let letters = &letters[..tried];
+    let unknown = || Err(Failed::for_now(STOPPED, "the engine is stopping"));
     let outcome = |(token, letter): (u64, &Letter)| (letter.key, outcomes.remove(&token).unwrap_or_else(unknown));
     (0..).zip(letters).map(outcome).collect()
 }
@@ -422,6 +459,7 @@ fn submit(client: &mut Client, token: Token, command: Command, now: Timestamp) -
     };
     submitted.map_err(|error| match error {
         SubmitError::Spawn(error) => Failed::permanently("INVALID_COMMAND", error.to_string()),
+        SubmitError::Stopped => Failed::for_now(STOPPED, "the engine is stopping"),
         other => Failed::for_now("THROTTLED", other.to_string()),
     })
 }

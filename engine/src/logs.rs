@@ -134,10 +134,9 @@ impl Logs {
             && now_ms.saturating_sub(state.cleaned_at_ms) >= RETENTION_EVERY_MS
         {
             let expired = LinePlace { at_ms: expired_ms(now, days), sequence: 0 };
-            left -= self.let_go(group, expired, u64::MAX, &mut batch)?;
+            left = left.saturating_sub(self.let_go(group, expired, u64::MAX, &mut batch)?);
             state.cleaned_at_ms = now_ms;
-        }
-        if left > LINES_MAX {
+        } else if left > LINES_MAX {
             left -= self.let_go(group, LinePlace { at_ms: u64::MAX, sequence: 0 }, LINES_LET_GO, &mut batch)?;
         }
         batch.put(Room::Logs, row(group, b'n', b""), left.to_be_bytes());

@@ -27,6 +27,13 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
+    /// Bytes of its texts: what [`PUT_BYTES_MAX`](crate::limits::PUT_BYTES_MAX) counts, and a little more.
+    pub(crate) fn bytes(&self) -> usize {
+        let texts = [&self.bus, &self.source, &self.detail_type, &self.detail, &self.region];
+        texts.iter().map(|text| text.len() + 8).sum::<usize>()
+            + self.resources.iter().map(|text| text.len() + 8).sum::<usize>()
+    }
+
     pub(crate) fn record(self, now: Timestamp) -> Put {
         let NewEvent { bus, source, detail_type, detail, resources, time, region, cause, hops } = self;
         Put {

@@ -13,7 +13,7 @@ use crate::envelope::{ACCOUNT, EventKey};
 use crate::ids::Timestamp;
 use crate::journal::{Batch, ReadError};
 use crate::logs::Logs;
-use crate::queue::{Attribute, Message, NewMessage, Queues};
+use crate::queue::{Attribute, Message, NewMessage, QueueError, Queues};
 use crate::transform::{Context, Transform};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,6 +49,29 @@ impl Failed {
     /// An attempt that may succeed later.
     pub fn for_now(code: &str, message: impl Into<String>) -> Failed {
         Failed { retriable: true, ..Failed::permanently(code, message) }
+    }
+}
+
+/// Why a dead letter does not go back.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RedriveError {
+    /// Many wait for its target already: the same letter again, later.
+    #[error("too many dead letters wait for the target")]
+    Later,
+    /// It never will.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl From<String> for RedriveError {
+    fn from(why: String) -> RedriveError {
+        RedriveError::Refused(why)
+    }
+}
+
+impl From<&str> for RedriveError {
+    fn from(why: &str) -> RedriveError {
+        RedriveError::Refused(why.into())
     }
 }
 
@@ -165,6 +188,15 @@ impl Courier {
         self.resources.current().rules.get(&(id.bus.clone(), id.rule.clone())).cloned()
     }
 
+    /// When the oldest event that waits on a lane came in.
+    pub fn oldest_at(&self, lane: &Lane) -> Option<Timestamp> {
+        lane.oldest_at().or_else(|| {
+            let mut at = None;
+            let read = self.events.read(&[lane.oldest()?], &mut |_, _, committed_at, _| at = Some(committed_at));
+            read.ok().and(at)
+        })
+    }
+
     /// Notes that a first attempt begins.
     pub fn started(&self, lane: &Lane, letters: &[Letter]) {
         lane.figures().attempts.fetch_add(letters.len() as u64, Ordering::Relaxed);
@@ -214,7 +246,10 @@ impl Courier {
         let Some(condition) = exhausted else {
             lane.figures().retries.fetch_add(1, Ordering::Relaxed);
             let wait = failed.retry_after.unwrap_or_else(|| self.backoff(parcel.attempts)).min(BACKOFF_MAX * 5);
-            let wait_ns = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+            // An event that is too old then is given up then, not after the next long wait.
+            let age_ns = now.ns_since(parcel.first_attempt_at.unwrap_or(now));
+            let left_ns = (u64::from(policy.age_s_max) * 1_000_000_000).saturating_sub(age_ns);
+            let wait_ns = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX).min(left_ns);
             return lane.again(parcel.key, now.plus_ns(wait_ns), Some(now));
         };
         self.give_up(lane, &target, parcel, event, failed, condition);
@@ -250,11 +285,16 @@ impl Courier {
         let event =
             match event.cloned().map_or_else(|| self.events.json_of(parcel.key, None), |event| Ok(Some(event))) {
                 Ok(Some(event)) => event,
-                Ok(None) | Err(_) => return lane.done([parcel.key]),
+                Ok(None) => return lane.done([parcel.key]),
+                Err(_) => return lane.again(parcel.key, self.now().plus_ns(1_000_000_000), None),
             };
         let message = self.dead_letter(lane, target, parcel, &event, failed, condition);
-        match self.queues.enqueue(&queue, vec![message], Batch::default(), false, self.now()) {
-            Ok(_) => {
+        let sent = match self.resources.current().queues.contains_key(&queue) {
+            true => self.queues.enqueue(&queue, vec![message], Batch::default(), false, self.now()).map(drop),
+            false => Err(QueueError::Store("the queue is gone".into())),
+        };
+        match sent {
+            Ok(()) => {
                 lane.figures().dead_lettered.fetch_add(1, Ordering::Relaxed);
             }
             Err(error) => {
@@ -268,8 +308,8 @@ impl Courier {
     /// Brings a dead letter to its target again; it is on the target's lane, durable, when this returns.
     ///
     /// # Errors
-    /// When the message is no dead letter of the bus, its target is gone, or too many wait already.
-    pub fn redrive(&self, message: &Message) -> Result<(), String> {
+    /// When the message is no dead letter of the bus, its target or its event is gone, or too many wait already.
+    pub fn redrive(&self, message: &Message) -> Result<(), RedriveError> {
         let attribute = |name: &str| message.attributes.get(name).map(|attribute| attribute.value.as_str());
         let rule = attribute("RULE_ARN").and_then(|arn| arn.split_once(":rule/")).map(|(_, rule)| rule);
         let (rule, target) = rule.zip(attribute("FAKEMON_TARGET_ID")).ok_or("it is no dead letter of the bus")?;
@@ -280,16 +320,18 @@ impl Courier {
         let registry = self.resources.current();
         let target = registry.targets.get(&(bus.to_owned(), rule.to_owned(), target.to_owned()));
         let target = target.ok_or_else(|| format!("the rule {rule} has no such target any more"))?;
-        let lane = self.lanes.get(&id).unwrap_or_else(|| {
-            let lane = Arc::new(Lane::new(id, target.clone(), EventKey::default()));
-            self.lanes.insert(lane.clone());
-            lane
-        });
+        if self.events.json_of(key, None).map_err(|error| error.to_string())?.is_none() {
+            return Err(RedriveError::Refused("the journal does not keep its event any more".into()));
+        }
+        let lane = self.lanes.get_or_insert(&id, || Lane::new(id.clone(), target.clone(), EventKey::default()));
         lane.set_target(target.clone());
         if !lane.push_again(key) {
-            return Err("too many dead letters wait for the target".into());
+            return Err(RedriveError::Later);
         }
         self.lanes.write_one(&lane)?;
+        if lane.is_closed() {
+            return Err(RedriveError::Later); // its rule was deleted meanwhile, and perhaps made again
+        }
         self.lanes.ring();
         Ok(())
     }

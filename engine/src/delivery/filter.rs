@@ -6,7 +6,7 @@ use crate::bus::resource::Rule;
 use crate::envelope::{ACCOUNT, Facet, REGION, Told, kind};
 use crate::ids::SpeciesId;
 use crate::model::Event;
-use crate::pattern::{Leaf, Matcher, PathId, Pattern, Scratch};
+use crate::pattern::{InvalidPattern, Leaf, Matcher, PathId, Pattern, Scratch, WEIGHT_MAX};
 use hashbrown::HashMap;
 use std::sync::Arc;
 
@@ -37,18 +37,74 @@ const OTHER: [&str; 17] = [
 pub(crate) struct Filter {
     /// Names by number.
     pub(crate) rules: Vec<String>,
-    /// All of them, for events that are JSON.
-    json: Matcher,
-    /// Those that look at nothing of a game event but its fixed fields.
+    patterns: Vec<Arc<Pattern>>,
+    /// For events that are JSON; compiled when the first comes.
+    json: Option<Matcher>,
+    /// For game events; the same.
+    records: Option<Records>,
+    /// Whether some rule looks at `replay-name`.
+    about_replays: bool,
+    scratch: Scratch,
+}
+
+/// What decides game events on their records.
+struct Records {
+    /// Rules that look at nothing of a game event but its fixed fields.
     fixed: Matcher,
     /// Those that look at more of it.
     other: Matcher,
     paths: Vec<(PathId, &'static str)>,
-    /// Whether some rule looks at `replay-name`.
-    about_replays: bool,
     remembered: HashMap<Class, Arc<[u32]>>,
-    none: Arc<[u32]>,
-    scratch: Scratch,
+}
+
+/// Patterns that were parsed, by text: rules are compiled again whenever one of them changes.
+#[derive(Default)]
+pub(crate) struct Patterns(HashMap<String, Arc<Pattern>>);
+
+/// Patterns that are kept; beyond them all are forgotten.
+const PATTERNS_MAX: usize = 10_000;
+
+impl Patterns {
+    fn parse(&mut self, text: &str) -> Result<Arc<Pattern>, InvalidPattern> {
+        if let Some(known) = self.0.get(text) {
+            return Ok(known.clone());
+        }
+        let pattern = Arc::new(Pattern::parse(text)?);
+        if self.0.len() >= PATTERNS_MAX {
+            self.0.clear();
+        }
+        self.0.insert(text.to_owned(), pattern.clone());
+        Ok(pattern)
+    }
+}
+
+impl Records {
+    fn of(patterns: &[Arc<Pattern>]) -> Records {
+        let numbered = || (0u32..).zip(patterns.iter().map(|pattern| &**pattern));
+        let is_fixed = |pattern: &Pattern| pattern.paths().iter().all(|path| !OTHER.contains(&path.as_str()));
+        let fixed = compile(numbered().filter(|(_, pattern)| is_fixed(pattern)));
+        let other = compile(numbered().filter(|(_, pattern)| !is_fixed(pattern)));
+        let path = |name: &'static str| {
+            let parts: Vec<&str> = name.split('.').collect();
+            Some((other.path(&parts)?, name))
+        };
+        let paths = FIXED.into_iter().chain(OTHER).filter_map(path).collect();
+        Records { fixed, other, paths, remembered: HashMap::new() }
+    }
+
+    fn remember(&mut self, class: Class, told: &Told<'_>, names: &Names<'_>, scratch: &mut Scratch) -> Arc<[u32]> {
+        let mut texts = Vec::new();
+        for name in FIXED {
+            let parts: Vec<&str> = name.split('.').collect();
+            if let Some((path, text)) = self.fixed.path(&parts).zip(text_of(name, told, names)) {
+                texts.push((path, text));
+            }
+        }
+        let leaves: Vec<(PathId, Leaf<'_>)> = texts.iter().map(|(path, text)| (*path, text.leaf())).collect();
+        let matched: Arc<[u32]> = self.fixed.matches_leaves(&leaves, scratch).into();
+        self.remembered.insert(class, matched.clone());
+        matched
+    }
 }
 
 /// What the fixed fields of an event follow from.
@@ -60,43 +116,35 @@ struct Class {
 
 impl Filter {
     /// Of the enabled rules of a bus that have a pattern.
-    pub(crate) fn new<'r>(rules: impl Iterator<Item = &'r Rule>) -> Filter {
+    pub(crate) fn new<'r>(rules: impl Iterator<Item = &'r Rule>, known: &mut Patterns) -> Filter {
         let enabled = rules.filter(|rule| rule.is_enabled());
-        Filter::of_patterns(enabled.filter_map(|rule| Some((rule.name.as_str(), rule.pattern.as_deref()?))))
+        Filter::of_patterns(enabled.filter_map(|rule| Some((rule.name.as_str(), rule.pattern.as_deref()?))), known)
     }
 
     /// Of patterns by name. They were checked when they were made; one that this version cannot compile matches nothing,
     /// and the log says so.
-    pub(crate) fn of_patterns<'r>(patterns: impl IntoIterator<Item = (&'r str, &'r str)>) -> Filter {
-        let mut compiled = Vec::new();
+    pub(crate) fn of_patterns<'r>(
+        patterns: impl IntoIterator<Item = (&'r str, &'r str)>,
+        known: &mut Patterns,
+    ) -> Filter {
+        let (mut compiled, mut weight) = (Vec::new(), 0);
         for (name, pattern) in patterns {
-            match Pattern::parse(pattern) {
-                Ok(pattern) => compiled.push((name.to_owned(), pattern)),
+            match known.parse(pattern) {
+                // Refused when rules are made; so this is a bus that an older version let grow too far.
+                Ok(pattern) if weight + pattern.weight() > WEIGHT_MAX => {
+                    tracing::error!(name, "it matches nothing: the rules of its bus are too complex together");
+                }
+                Ok(pattern) => {
+                    weight += pattern.weight();
+                    compiled.push((name.to_owned(), pattern));
+                }
                 Err(error) => tracing::error!(name, "its pattern cannot be compiled: {error}"),
             }
         }
-        let numbered = || (0u32..).zip(compiled.iter().map(|(_, pattern)| pattern));
-        let is_fixed = |pattern: &Pattern| pattern.paths().iter().all(|path| !OTHER.contains(&path.as_str()));
-        let fixed = compile(numbered().filter(|(_, pattern)| is_fixed(pattern)));
-        let other = compile(numbered().filter(|(_, pattern)| !is_fixed(pattern)));
-        let path = |name: &'static str| {
-            let parts: Vec<&str> = name.split('.').collect();
-            Some((other.path(&parts)?, name))
-        };
-        let paths = FIXED.into_iter().chain(OTHER).filter_map(path).collect();
         let about_replays =
             compiled.iter().any(|(_, pattern)| pattern.paths().iter().any(|path| path == "replay-name"));
-        Filter {
-            about_replays,
-            json: compile(numbered()),
-            fixed,
-            other,
-            paths,
-            rules: compiled.into_iter().map(|(name, _)| name).collect(),
-            remembered: HashMap::new(),
-            none: Arc::new([]),
-            scratch: Scratch::default(),
-        }
+        let (rules, patterns) = compiled.into_iter().unzip();
+        Filter { about_replays, rules, patterns, json: None, records: None, scratch: Scratch::default() }
     }
 
     /// Whether some rule tells replays from what happens now.
@@ -116,18 +164,19 @@ impl Filter {
 
     /// The rules that match an event that [`knows`](Self::knows), in order.
     pub(crate) fn matches_record(&mut self, told: &Told<'_>, names: &Names<'_>) -> Arc<[u32]> {
+        let records = self.records.get_or_insert_with(|| Records::of(&self.patterns));
         let class = Class { kind: class_of(told), species: species_of(told.event) };
-        let fixed = match self.remembered.get(&class) {
+        let fixed = match records.remembered.get(&class) {
             Some(known) => known.clone(),
-            None => self.remember(class, told, names),
+            None => records.remember(class, told, names, &mut self.scratch),
         };
-        if self.paths.is_empty() {
+        if records.paths.is_empty() {
             return fixed;
         }
         let texts: Vec<(PathId, Text)> =
-            self.paths.iter().filter_map(|(path, name)| Some((*path, text_of(name, told, names)?))).collect();
+            records.paths.iter().filter_map(|(path, name)| Some((*path, text_of(name, told, names)?))).collect();
         let leaves: Vec<(PathId, Leaf<'_>)> = texts.iter().map(|(path, text)| (*path, text.leaf())).collect();
-        let other = self.other.matches_leaves(&leaves, &mut self.scratch);
+        let other = records.other.matches_leaves(&leaves, &mut self.scratch);
         if other.is_empty() {
             return fixed;
         }
@@ -136,46 +185,25 @@ impl Filter {
         both.into()
     }
 
-    fn remember(&mut self, class: Class, told: &Told<'_>, names: &Names<'_>) -> Arc<[u32]> {
-        let mut texts = Vec::new();
-        for name in FIXED {
-            let parts: Vec<&str> = name.split('.').collect();
-            if let Some((path, text)) = self.fixed.path(&parts).zip(text_of(name, told, names)) {
-                texts.push((path, text));
-            }
-        }
-        let leaves: Vec<(PathId, Leaf<'_>)> = texts.iter().map(|(path, text)| (*path, text.leaf())).collect();
-        let matched = self.fixed.matches_leaves(&leaves, &mut self.scratch);
-        let matched: Arc<[u32]> = if matched.is_empty() { self.none.clone() } else { matched.into() };
-        self.remembered.insert(class, matched.clone());
-        matched
-    }
-
     /// The rules that match an event given as JSON, in order. An event that is no JSON matches nothing.
     pub(crate) fn matches_json(&mut self, json: &str) -> Arc<[u32]> {
-        match self.json.matches(json.as_bytes(), &mut self.scratch) {
-            Ok(matched) if !matched.is_empty() => matched.into(),
-            Ok(_) => self.none.clone(),
+        let numbered = || (0u32..).zip(self.patterns.iter().map(|pattern| &**pattern));
+        let matcher = self.json.get_or_insert_with(|| compile(numbered()));
+        match matcher.matches(json.as_bytes(), &mut self.scratch) {
+            Ok(matched) => matched.into(),
             Err(error) => {
                 tracing::warn!("an event cannot be matched: {error}");
-                self.none.clone()
+                [].into()
             }
         }
     }
 }
 
 fn compile<'p>(patterns: impl Iterator<Item = (u32, &'p Pattern)>) -> Matcher {
-    let mut patterns: Vec<(u32, &Pattern)> = patterns.collect();
-    loop {
-        match Matcher::new(patterns.iter().copied()) {
-            Ok(matcher) => return matcher,
-            Err(error) => {
-                // Rules are tried together when they are made, so this is a bus that an older version let grow too far.
-                tracing::error!("the rules of a bus are too complex together, the last does not match: {error}");
-                patterns.pop();
-            }
-        }
-    }
+    Matcher::new(patterns).unwrap_or_else(|error| {
+        tracing::error!("the rules of a bus match nothing: {error}");
+        Matcher::default()
+    })
 }
 
 /// Texts for numbers.

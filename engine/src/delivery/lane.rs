@@ -25,8 +25,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Keys of one lane in memory: those that come next, and as many of the newest.
 pub(crate) const READY_MAX: usize = 4_096;
-/// Events of one lane whose JSON waits in memory; the others are read again from the journal.
-const JSON_MAX: usize = 256;
+/// Bytes of JSON that wait in memory for one lane; the other events are read again from the journal.
+const JSON_BYTES_MAX: usize = 4 << 20;
 
 /// Why a lane exists.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -125,7 +125,7 @@ struct Chunk {
 struct State {
     cursor: EventKey,
     ready: VecDeque<Waiting>,
-    jsons: usize,
+    json_bytes: usize,
     spilled: VecDeque<Chunk>,
     tail: Vec<EventKey>,
     /// Keys up to here lie in rows.
@@ -263,7 +263,7 @@ impl Lane {
     /// Whether a new event would be delivered soon, so that its JSON is worth keeping.
     pub(crate) fn wants_json(&self) -> bool {
         let state = self.state();
-        state.jsons < JSON_MAX && state.spilled.is_empty() && state.tail.is_empty()
+        state.json_bytes < JSON_BYTES_MAX && state.spilled.is_empty() && state.tail.is_empty()
     }
 
     /// Adds the next events; true if the newest keys fill their room, and want to be written.
@@ -276,7 +276,8 @@ impl Lane {
             }
             matched += 1;
             if state.spilled.is_empty() && state.tail.is_empty() && state.ready.len() < READY_MAX {
-                state.jsons += usize::from(json.is_some());
+                let json = json.filter(|json| state.json_bytes + json.len() <= JSON_BYTES_MAX);
+                state.json_bytes += json.as_ref().map_or(0, |json| json.len());
                 state.ready.push_back(Waiting::new(key, json, Some(at)));
             } else {
                 state.tail.push(key);
@@ -394,6 +395,10 @@ impl Lane {
         let value = value.ok_or_else(|| ReadError::Store("keys of a lane are missing".into()))?;
         let keys = read_keys(chunk.first, &value).ok_or_else(damaged)?;
         let mut state = self.state();
+        // Another thread may have brought it meanwhile.
+        if !state.ready.is_empty() || state.spilled.front().is_none_or(|front| front.first != chunk.first) {
+            return Ok(());
+        }
         state.spilled.pop_front();
         let cursor = state.cursor;
         state.ready.extend(keys.into_iter().filter(|key| *key > cursor).map(|key| Waiting::new(key, None, None)));
@@ -475,7 +480,7 @@ impl State {
     /// The cursor passes everything that is done.
     fn advance(&mut self, course: &Course) {
         while let Some(waiting) = self.ready.pop_front_if(|waiting| waiting.done) {
-            self.jsons -= usize::from(waiting.parcel.json.is_some());
+            self.json_bytes -= waiting.parcel.json.as_ref().map_or(0, |json| json.len());
             match course {
                 Course::Redrive => self.finished.push(waiting.parcel.key),
                 Course::Live | Course::Replay(_) => self.cursor = self.cursor.max(waiting.parcel.key),

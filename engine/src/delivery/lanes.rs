@@ -70,6 +70,16 @@ impl Lanes {
         self.lanes.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
+    /// The lane of an id; made if there is none.
+    pub(crate) fn get_or_insert(&self, id: &LaneId, make: impl FnOnce() -> Lane) -> Arc<Lane> {
+        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        let held = lanes.entry(id.clone()).or_insert_with(|| {
+            self.changed.fetch_add(1, Ordering::Release);
+            Arc::new(make())
+        });
+        held.clone()
+    }
+
     pub(crate) fn insert(&self, lane: Arc<Lane>) {
         self.lanes.write().unwrap_or_else(PoisonError::into_inner).insert(lane.id().clone(), lane);
         self.changed.fetch_add(1, Ordering::Release);
@@ -135,7 +145,7 @@ impl Lanes {
     pub(crate) fn oldest(&self) -> Option<Position> {
         self.all()
             .iter()
-            .filter(|lane| lane.id().course == Course::Live)
+            .filter(|lane| matches!(lane.id().course, Course::Live | Course::Redrive))
             .filter_map(|lane| lane.oldest())
             .min()
             .map(|key| key.position())

@@ -6,7 +6,7 @@
 //! depot, room Router: 'replay' 0 name → position (8), events (8), last time (8), ended at (8; 0: not yet)
 //! ```
 
-use super::filter::{Filter, Names};
+use super::filter::{Filter, Names, Patterns};
 use super::lane::{Arrival, Course, Lane, LaneId, READY_MAX};
 use super::lanes::Lanes;
 use super::names::{Events, keys_of, told};
@@ -28,6 +28,8 @@ use std::time::{Duration, Instant};
 
 /// How often it is looked whether targets have room again.
 const TICK: Duration = Duration::from_micros(500);
+/// How long it reads for one replay before it looks after the others.
+const TURN: Duration = Duration::from_millis(10);
 /// How often it is looked for new ones.
 const LOOK: Duration = Duration::from_millis(50);
 const DAY_NS: u64 = 86_400_000_000_000;
@@ -173,7 +175,8 @@ impl Replayer {
             let ended = known.is_some_and(|known| known.ended_at.is_some());
             if !ended && !running.iter().any(|running| running.replay.name == *name) {
                 let mut begun = self.begin(&registry, replay, known)?;
-                if replay.cancelled_at.is_some() {
+                // Without its archive nobody knows what it was to show.
+                if replay.cancelled_at.is_some() || !registry.archives.contains_key(&replay.archive) {
                     self.end(&mut begun)?;
                 } else {
                     running.push(begun);
@@ -191,11 +194,13 @@ impl Replayer {
     ) -> Result<Running, ReadError> {
         let archive = registry.archives.get(&replay.archive);
         let kept = archive.map(|archive| archive.retention_days).filter(|days| *days > 0);
-        let kept_from = kept.map_or(0, |days| self.clock.now().0.saturating_sub(u64::from(days) * DAY_NS));
+        let kept_from =
+            kept.map_or(0, |days| self.clock.now().0.saturating_sub(u64::from(days).saturating_mul(DAY_NS)));
         let archive = archive.and_then(|archive| archive.pattern.as_deref());
-        let archive = archive.map(|pattern| Filter::of_patterns([(replay.archive.as_str(), pattern)]));
+        let mut patterns = Patterns::default();
+        let archive = archive.map(|pattern| Filter::of_patterns([(replay.archive.as_str(), pattern)], &mut patterns));
         let named = |rule: &&Rule| replay.rules.is_empty() || replay.rules.contains(&rule.name);
-        let filter = Filter::new(registry.rules_of(&replay.bus).filter(named));
+        let filter = Filter::new(registry.rules_of(&replay.bus).filter(named), &mut patterns);
         let (mut lanes, mut feeds) = (Vec::new(), Vec::new());
         for rule in &filter.rules {
             let mut fed = Vec::new();
@@ -282,6 +287,7 @@ impl Replayer {
         let mut room = running.room();
         let mut waits = false;
         let mut passed_the_end = true;
+        let began = Instant::now();
         self.events.journal.store()?.blocks(before, &mut |stored| {
             let block = stored.read()?;
             let committed_at = Timestamp(block.head().committed_ns);
@@ -308,7 +314,8 @@ impl Replayer {
             });
             let more = running.progress.position < running.end;
             passed_the_end = !more;
-            Ok(if more && !full && !waits { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            let may_go_on = began.elapsed() < TURN && !self.stop.load(Ordering::SeqCst);
+            Ok(if more && !full && !waits && may_go_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
         for (lane, arrivals) in gathered.into_values() {
             lane.push(arrivals);
@@ -349,15 +356,18 @@ impl Replayer {
         running.progress.last_at = Some(time);
         let matched = self.matched(&mut running.filter, &told);
         let mut json: Option<Arc<str>> = None;
-        for lane in matched.iter().flat_map(|rule| &running.feeds[*rule as usize]) {
-            let json = json.get_or_insert_with(|| self.events.json(&told).into()).clone();
-            let arrival = Arrival { key, json: Some(json), at: committed_at };
+        let mut fed = false;
+        let lanes = matched.iter().flat_map(|rule| &running.feeds[*rule as usize]);
+        for lane in lanes.filter(|lane| !lane.is_closed()) {
+            fed = true;
+            let made = lane.wants_json().then(|| json.get_or_insert_with(|| self.events.json(&told).into()).clone());
+            let arrival = Arrival { key, json: made, at: committed_at };
             match gathered.get_mut(lane.id()) {
                 Some((_, arrivals)) => arrivals.push(arrival),
                 None => drop(gathered.insert(lane.id().clone(), (lane.clone(), vec![arrival]))),
             }
         }
-        json.is_some()
+        fed
     }
 
     fn matched(&self, filter: &mut Filter, told: &Told<'_>) -> Arc<[u32]> {
@@ -429,7 +439,7 @@ impl Running {
             return false;
         }
         let (first, since) = *self.pace_from.get_or_insert((at, Instant::now()));
-        Duration::from_nanos(at.ns_since(first)).div_f64(self.replay.speed) > since.elapsed()
+        at.ns_since(first) as f64 > since.elapsed().as_nanos() as f64 * self.replay.speed
     }
 }
 

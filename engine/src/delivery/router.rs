@@ -4,7 +4,7 @@
 
 use super::commands::is_command;
 use super::figures::BusFigures;
-use super::filter::{Filter, Names};
+use super::filter::{Filter, Names, Patterns};
 use super::known::{self, Known};
 use super::lane::{Arrival, Course, Kept, Lane, LaneId};
 use super::lanes::Lanes;
@@ -45,6 +45,7 @@ pub(crate) struct Router {
     /// Until here the journal was written when the engine was opened.
     opened_at: Position,
     buses: HashMap<String, Routed>,
+    patterns: Patterns,
     /// Of all buses together: commands are carried out in the order of the journal.
     commands: Vec<Arrival>,
     changes: Batch,
@@ -87,6 +88,7 @@ impl Router {
             kept,
             opened_at,
             buses: HashMap::new(),
+            patterns: Patterns::default(),
             commands: Vec::new(),
             changes: Batch::default(),
         };
@@ -185,8 +187,8 @@ impl Router {
         Ok(())
     }
 
-    fn compile(&self, bus: &str) -> Routed {
-        let filter = Filter::new(self.known.registry.rules_of(bus));
+    fn compile(&mut self, bus: &str) -> Routed {
+        let filter = Filter::new(self.known.registry.rules_of(bus), &mut self.patterns);
         let lane = |rule: &str, target: &Target| self.lanes.get(&live(bus, rule, &target.id));
         let feed = |rule: &String| {
             self.known.registry.targets_of(bus, rule).filter_map(|target| lane(rule, target)).collect()

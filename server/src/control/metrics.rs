@@ -132,9 +132,9 @@ fn bus(text: &mut Text, shared: &Shared) {
     for lane in &lanes {
         text.sample("fakemon_backlog_events", &labels(lane.id()), lane.backlog());
     }
-    text.family("fakemon_backlog_age_seconds", "gauge", "Age of the oldest event that waits in memory for a target.");
+    text.family("fakemon_backlog_age_seconds", "gauge", "Age of the oldest event that waits for a target.");
     for lane in &lanes {
-        let age_ns = lane.oldest_at().map_or(0, |at| courier.now().ns_since(at));
+        let age_ns = courier.oldest_at(lane).map_or(0, |at| courier.now().ns_since(at));
         text.sample("fakemon_backlog_age_seconds", &labels(lane.id()), age_ns / 1_000_000 / 1_000);
     }
     let (start, _) = figures.latencies_ns();

@@ -8,17 +8,20 @@ use super::{ApiError, Call, unknown_operation, uuid};
 use crate::control::Shared;
 use fakemon_engine::Engine;
 use fakemon_engine::bus::Destination;
+use fakemon_engine::delivery::RedriveError;
 use fakemon_engine::ids::Timestamp;
 use fakemon_engine::pattern::Pattern;
 use fakemon_engine::queue::{Message, NewMessage, Received};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Tasks that are remembered, ended ones included.
 const TASKS_MAX: usize = 100;
 /// How long a message is hidden while it is moved, in seconds.
+/// How often a target that is full is asked again.
+const WAIT: Duration = Duration::from_millis(100);
 const HIDDEN_S: u32 = 30;
 const PER_SECOND_MAX: u64 = 500;
 
@@ -171,7 +174,7 @@ fn step(
         }
         let taken = queues.receive_one(source, message.sequence, HIDDEN_S, engine.now()).map_err(text)?;
         let Some(Received { message, handle, .. }) = taken else { continue }; // somebody else has it
-        hand_over(engine, source, destination, &message).inspect_err(|_| {
+        hand_over(engine, task, source, destination, &message).inspect_err(|_| {
             drop(queues.change_visibility(source, &handle, 0, engine.now())); // it stays where it is
         })?;
         queues.delete(source, &handle).map_err(text)?;
@@ -188,9 +191,24 @@ impl Wanted {
     }
 }
 
-fn hand_over(engine: &Engine, source: &str, destination: Option<&str>, message: &Message) -> Result<(), String> {
+fn hand_over(
+    engine: &Engine,
+    task: &Move,
+    source: &str,
+    destination: Option<&str>,
+    message: &Message,
+) -> Result<(), String> {
     if destination.is_none() && message.attributes.contains_key("RULE_ARN") {
-        return engine.courier().redrive(message);
+        // A target that is slower than the task has to be waited for, as long as the message is hidden.
+        let patience = Instant::now() + Duration::from_secs(u64::from(HIDDEN_S) / 2);
+        loop {
+            match engine.courier().redrive(message) {
+                Err(RedriveError::Later) if Instant::now() < patience && !task.cancelled.load(Ordering::Acquire) => {
+                    std::thread::sleep(WAIT);
+                }
+                redriven => return redriven.map_err(|error| error.to_string()),
+            }
+        }
     }
     let registry = engine.registry();
     let feeds = |policy: &String| policy.contains(&format!(":{source}\""));

@@ -7,7 +7,7 @@ use fakemon_engine::bus::resource::{Change, Resource, Rule, RuleState};
 use fakemon_engine::bus::{DEFAULT_BUS, Registry};
 use fakemon_engine::delivery::rule_arn;
 use fakemon_engine::envelope::ACCOUNT;
-use fakemon_engine::pattern::Pattern;
+use fakemon_engine::pattern::{Pattern, WEIGHT_MAX};
 use serde_json::{Value, json};
 
 /// The longest pattern, in bytes.
@@ -64,7 +64,10 @@ fn put(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Re
         }
         check_schedule(schedule)?;
     }
-    pattern.map(valid_pattern).transpose()?;
+    let weight = pattern.map(valid_pattern).transpose()?.map_or(0, |pattern| pattern.weight());
+    if weight >= HEAVY {
+        check_together(registry, &bus, name, weight)?;
+    }
     let before = registry.rules.get(&(bus.clone(), name.to_owned()));
     if before.is_none() && registry.rules_of(&bus).count() >= RULES_MAX {
         return Err(ApiError::new(
@@ -92,6 +95,24 @@ fn put(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Re
     };
     let answer = json!({ "RuleArn": rule_arn(call.region, &bus, name) });
     Ok(Reply::with(answer, vec![Change::Put(Resource::Rule(rule))]))
+}
+
+/// Patterns that are lighter than this are not too much together, however many rules a bus may have.
+const HEAVY: usize = WEIGHT_MAX / RULES_MAX;
+
+fn check_together(registry: &Registry, bus: &str, name: &str, weight: usize) -> Result<(), ApiError> {
+    let others = registry.rules_of(bus).filter(|rule| rule.name != name);
+    let weight_of = |pattern: &str| Pattern::parse(pattern).map_or(0, |pattern| pattern.weight());
+    let together: usize = others.filter_map(|rule| rule.pattern.as_deref()).map(weight_of).sum();
+    if together + weight <= WEIGHT_MAX {
+        return Ok(());
+    }
+    let message = format!(
+        "Event pattern is not valid. Reason: the rules of {bus} are too complex together: they have {} conditions, counted \
+         for each alternative of `$or`, and may have {WEIGHT_MAX}",
+        together + weight
+    );
+    Err(ApiError::new("InvalidEventPatternException", message))
 }
 
 /// `rate(1 minute)`, `rate(5 hours)`, `cron(…)` of six fields.

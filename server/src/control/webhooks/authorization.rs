@@ -12,6 +12,7 @@ use fakemon_engine::delivery::Failed;
 use http_body_util::Full;
 use serde_json::Value;
 use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
@@ -30,9 +31,9 @@ pub(super) struct Additions {
     pub(super) is_token: bool,
 }
 
-/// Tokens by connection. One is fetched at a time.
+/// Tokens by connection. One is fetched at a time for each: an endpoint that hangs holds up no other.
 #[derive(Default)]
-pub(super) struct Authorizations(Mutex<HashMap<String, Token>>);
+pub(super) struct Authorizations(std::sync::Mutex<HashMap<String, Arc<Mutex<Option<Token>>>>>);
 
 struct Token {
     of: fakemon_engine::ids::Timestamp,
@@ -85,16 +86,19 @@ impl Authorizations {
         hooks: &Webhooks,
         fresh: bool,
     ) -> Result<String, Failed> {
-        let mut tokens = self.0.lock().await;
+        let held = {
+            let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            tokens.entry(connection.name.clone()).or_default().clone()
+        };
+        let mut held = held.lock().await;
         let now = Instant::now();
         let good = |token: &&Token| token.of == connection.authorized_at && token.good_until > now && !fresh;
-        if let Some(token) = tokens.get(&connection.name).filter(good) {
+        if let Some(token) = held.as_ref().filter(good) {
             return Ok(token.value.clone());
         }
         let (value, lifetime) = fetch(parameters, hooks).await?;
         let good_until = now + lifetime.saturating_sub(MARGIN);
-        let token = Token { of: connection.authorized_at, value: value.clone(), good_until };
-        tokens.insert(connection.name.clone(), token);
+        *held = Some(Token { of: connection.authorized_at, value: value.clone(), good_until });
         Ok(value)
     }
 }

@@ -48,8 +48,8 @@ pub(super) async fn send(hooks: &Webhooks, wire: &mut Option<Wire>, outgoing: Ou
     if status.is_success() {
         return Ok(());
     }
-    let comes_again = status.is_server_error()
-        || matches!(status, StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+    // The service's list.
+    let comes_again = status.is_server_error() || matches!(status.as_u16(), 401 | 407 | 408 | 409 | 429);
     Err(Failed {
         retriable: comes_again,
         code: format!("HTTP_{}", status.as_u16()),
