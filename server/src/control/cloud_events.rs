@@ -1,5 +1,6 @@
 //! CloudEvents 1.0 over HTTP, in all three content modes, as the plain events that the rest understands: `type` is the
-//! detail-type, `data` the detail.
+//! detail-type, `data` the detail. Nothing is lost: data that is no object is `detail.data` (bytes: `detail.data_base64`),
+//! the subject is a resource, and all other attributes are resources too, as `cloudevents:NAME=VALUE`.
 //!
 //! | mode | how it is told | the body |
 //! |---|---|---|
@@ -9,7 +10,10 @@
 
 use super::refusal::Refusal;
 use axum::http::{HeaderMap, StatusCode, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// Events of one request, plain.
 #[derive(Debug, PartialEq)]
@@ -18,64 +22,181 @@ pub(super) enum Events {
     Batch(Vec<Value>),
 }
 
+/// The longest name of an attribute that is taken.
+const NAME_BYTES_MAX: usize = 64;
+
 /// Reads a body as its headers say; without any sign of CloudEvents it is a plain event, or a list of them.
 pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Events, Refusal> {
-    let body: Value = serde_json::from_slice(body).map_err(|error| {
-        Refusal::new(StatusCode::BAD_REQUEST, "bad_json", format!("the body is not JSON: {error}"))
-    })?;
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let content_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match (content_type.as_str(), body) {
-        ("application/cloudevents-batch+json", Value::Array(events)) => {
-            Ok(Events::Batch(events.into_iter().map(structured).collect::<Result<_, _>>()?))
-        }
-        ("application/cloudevents-batch+json", _) => {
-            Err(Refusal::new(StatusCode::BAD_REQUEST, "wrong_type", "a batch is a JSON list of CloudEvents"))
-        }
-        ("application/cloudevents+json", event) => Ok(Events::One(structured(event)?)),
-        (_, data) if headers.contains_key("ce-specversion") => Ok(Events::One(binary(headers, data)?)),
-        (_, Value::Array(events)) => Ok(Events::Batch(events)),
-        (_, event) => Ok(Events::One(event)),
+    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type = text(header::CONTENT_TYPE);
+    match media_type(content_type).as_str() {
+        "application/cloudevents-batch+json" => match json_of(body)? {
+            Value::Array(events) => Ok(Events::Batch(events.into_iter().map(structured).collect::<Result<_, _>>()?)),
+            _ => Err(wrong_type("a batch is a JSON list of CloudEvents")),
+        },
+        "application/cloudevents+json" => Ok(Events::One(structured(json_of(body)?)?)),
+        _ if headers.contains_key("ce-specversion") => Ok(Events::One(binary(headers, content_type, body)?)),
+        _ => Ok(match json_of(body)? {
+            Value::Array(events) => Events::Batch(events),
+            event => Events::One(event),
+        }),
     }
+}
+
+fn media_type(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn json_of(body: &[u8]) -> Result<Value, Refusal> {
+    let wrong = |error| Refusal::new(StatusCode::BAD_REQUEST, "bad_json", format!("the body is not JSON: {error}"));
+    serde_json::from_slice(body).map_err(wrong)
+}
+
+fn wrong_type(message: &str) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, "wrong_type", message)
+}
+
+/// Attributes by name, and the data.
+struct CloudEvent {
+    attributes: BTreeMap<String, String>,
+    detail: Value,
 }
 
 fn structured(event: Value) -> Result<Value, Refusal> {
-    let Value::Object(mut event) = event else {
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, "wrong_type", "a CloudEvent is a JSON object"));
+    let Value::Object(mut event) = event else { return Err(wrong_type("a CloudEvent is a JSON object")) };
+    let detail = match (event.remove("data"), event.remove("data_base64")) {
+        (Some(_), Some(_)) => {
+            return Err(Refusal::field("bad_request", "data", "give data or data_base64, not both"));
+        }
+        (None, Some(Value::String(bytes))) if BASE64.decode(&bytes).is_ok() => json!({ "data_base64": bytes }),
+        (None, Some(_)) => {
+            return Err(Refusal::field("wrong_type", "data_base64", "data_base64 must be text in base 64"));
+        }
+        (data, None) => detail_of(data.unwrap_or_default()),
     };
-    let data = event.remove("data").unwrap_or_default();
-    let attribute = |name: &'static str| event.get(name).and_then(Value::as_str).map(str::to_owned);
-    plain(attribute, data)
+    let mut attributes = BTreeMap::new();
+    for (name, value) in event {
+        let value = match value {
+            Value::Null => continue,
+            Value::String(text) => text,
+            Value::Bool(_) if !REQUIRED.contains(&name.as_str()) => value.to_string(),
+            Value::Number(number) if !REQUIRED.contains(&name.as_str()) && number.is_i64() => number.to_string(),
+            _ => {
+                return Err(attribute_error(
+                    &name,
+                    "must be text; an extension may be a whole number or a boolean too",
+                ));
+            }
+        };
+        attributes.insert(name, value);
+    }
+    plain(CloudEvent { attributes, detail })
 }
 
-fn binary(headers: &HeaderMap, data: Value) -> Result<Value, Refusal> {
-    let attribute = |name: &'static str| {
-        headers.get(format!("ce-{name}")).and_then(|value| value.to_str().ok()).map(str::to_owned)
+fn binary(headers: &HeaderMap, content_type: &str, body: &[u8]) -> Result<Value, Refusal> {
+    let mut attributes = BTreeMap::new();
+    for (name, value) in headers {
+        let Some(name) = name.as_str().strip_prefix("ce-") else { continue };
+        let value = value.to_str().ok().and_then(percent_decoded);
+        let value = value.ok_or_else(|| attribute_error(name, "must be percent-encoded UTF-8"))?;
+        attributes.insert(name.to_owned(), value);
+    }
+    if !content_type.is_empty() {
+        attributes.insert("datacontenttype".into(), content_type.to_owned());
+    }
+    let media_type = media_type(content_type);
+    let is_json = media_type.is_empty() || media_type.ends_with("/json") || media_type.ends_with("+json");
+    let detail = match std::str::from_utf8(body) {
+        Ok("") => json!({}),
+        Ok(_) if is_json => detail_of(json_of(body)?),
+        Ok(text) => json!({ "data": text }),
+        Err(_) => json!({ "data_base64": BASE64.encode(body) }),
     };
-    plain(attribute, data)
+    plain(CloudEvent { attributes, detail })
 }
 
-/// A plain event of the attributes that every CloudEvent must have, and its data.
-fn plain(attribute: impl Fn(&'static str) -> Option<String>, data: Value) -> Result<Value, Refusal> {
-    let required = |name: &'static str| {
-        let missing = || Refusal::field("missing_field", name, format!("{name} must be a string that is not empty"));
-        attribute(name).filter(|value| !value.is_empty()).ok_or_else(missing)
-    };
-    if required("specversion")? != "1.0" {
+/// A detail is an object.
+fn detail_of(data: Value) -> Value {
+    match data {
+        Value::Null => json!({}),
+        Value::Object(_) => data,
+        other => json!({ "data": other }),
+    }
+}
+
+const REQUIRED: [&str; 4] = ["specversion", "id", "source", "type"];
+
+fn attribute_error(name: &str, what: &str) -> Refusal {
+    let known = REQUIRED.into_iter().chain(["time", "subject", "datacontenttype", "dataschema"]);
+    let field = known.into_iter().find(|known| *known == name).unwrap_or("attribute");
+    Refusal::field("bad_request", field, format!("{name} {what}"))
+}
+
+/// A plain event of what every CloudEvent must have, and of what it may have.
+fn plain(CloudEvent { mut attributes, detail }: CloudEvent) -> Result<Value, Refusal> {
+    for name in REQUIRED {
+        if attributes.get(name).is_none_or(String::is_empty) {
+            let message = format!("{name} must be a string that is not empty");
+            return Err(Refusal::field("missing_field", name, message));
+        }
+    }
+    for (name, value) in &attributes {
+        let named = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        if !named || name.is_empty() || name.len() > NAME_BYTES_MAX {
+            return Err(attribute_error(name, "is no attribute: names are lower-case letters and digits"));
+        }
+        if value.is_empty() {
+            return Err(attribute_error(name, "must not be empty"));
+        }
+    }
+    if attributes["specversion"] != "1.0" {
         return Err(Refusal::field("unknown_specversion", "specversion", "specversion must be \"1.0\""));
     }
-    required("id")?;
+    if attributes.get("time").is_some_and(|time| !is_rfc3339(time)) {
+        return Err(attribute_error("time", "must be a time as in 2026-11-24T12:00:00Z"));
+    }
+    if attributes.get("datacontenttype").is_some_and(|media_type| !media_type.contains('/')) {
+        return Err(attribute_error("datacontenttype", "must be a media type as in application/json"));
+    }
     let mut event = Map::new();
-    event.insert("source".into(), required("source")?.into());
-    event.insert("detail-type".into(), required("type")?.into());
-    if let Some(subject) = attribute("subject") {
-        event.insert("resources".into(), json!([subject]));
+    attributes.remove("specversion");
+    for (theirs, ours) in [("source", "source"), ("type", "detail-type"), ("time", "time")] {
+        attributes.remove(theirs).into_iter().for_each(|value| drop(event.insert(ours.to_owned(), value.into())));
     }
-    if let Some(time) = attribute("time") {
-        event.insert("time".into(), time.into());
-    }
-    event.insert("detail".into(), if data.is_null() { json!({}) } else { data });
+    let subject = attributes.remove("subject").into_iter();
+    let others = attributes.iter().map(|(name, value)| format!("cloudevents:{name}={value}"));
+    event.insert("resources".into(), subject.chain(others).collect());
+    event.insert("detail".into(), detail);
     Ok(Value::Object(event))
+}
+
+/// Whether a text is a time with seconds and an offset of hours and minutes.
+fn is_rfc3339(time: &str) -> bool {
+    let whole = time.len() >= 20 && matches!(time.as_bytes()[10], b'T' | b't') && time.as_bytes()[16] == b':';
+    let offset = time.ends_with(['Z', 'z']) || time.len() > 6 && time.as_bytes()[time.len() - 3] == b':';
+    let hours = time.len().checked_sub(5).and_then(|at| time.get(at..at + 2)?.parse().ok());
+    let offset = offset && (time.ends_with(['Z', 'z']) || hours.is_some_and(|hours: u32| hours < 24));
+    time.is_ascii() && whole && offset && time.parse::<jiff::Timestamp>().is_ok()
+}
+
+/// Without the percent-encoding of header values.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, behind)) = rest.split_first() {
+        match (byte, behind) {
+            (b'%', [high, low, behind @ ..]) => {
+                let digits = [*high, *low];
+                bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+                rest = behind;
+            }
+            _ => {
+                bytes.push(*byte);
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]
@@ -92,9 +213,10 @@ mod tests {
 
     #[test]
     fn all_modes_say_the_same() {
-        let expected = json!({"source": "fakemon.world", "detail-type": "fakemon.spawn", "detail": {"lat": 1}});
-        let plain = expected.to_string();
-        assert_eq!(read(&HeaderMap::new(), plain.as_bytes()).unwrap(), Events::One(expected.clone()));
+        let plain = json!({"source": "fakemon.world", "detail-type": "fakemon.spawn", "detail": {"lat": 1}});
+        assert_eq!(read(&HeaderMap::new(), plain.to_string().as_bytes()).unwrap(), Events::One(plain.clone()));
+        let mut expected = plain;
+        expected["resources"] = json!(["cloudevents:id=7"]);
         let structured = headers(&[("content-type", "application/cloudevents+json; charset=utf-8")]);
         let body = event().to_string();
         assert_eq!(read(&structured, body.as_bytes()).unwrap(), Events::One(expected.clone()));
@@ -106,9 +228,87 @@ mod tests {
             ("ce-id", "7"),
             ("ce-source", "fakemon.world"),
             ("ce-type", "fakemon.spawn"),
-            ("content-type", "application/json"),
         ]);
         assert_eq!(read(&binary, br#"{"lat": 1}"#).unwrap(), Events::One(expected));
+    }
+
+    fn one(headers: &HeaderMap, body: &[u8]) -> Value {
+        match read(headers, body).unwrap() {
+            Events::One(event) => event,
+            Events::Batch(_) => panic!("a batch"),
+        }
+    }
+
+    #[test]
+    fn data_of_every_kind_and_all_attributes_are_kept() {
+        for (content_type, body, detail) in [
+            ("text/plain; charset=us-ascii", &b"Hello"[..], json!({ "data": "Hello" })),
+            ("text/plain; charset=utf-8", "Hello, 🌎!".as_bytes(), json!({ "data": "Hello, 🌎!" })),
+            ("application/json; charset=utf-8", "\"🌎\"".as_bytes(), json!({ "data": "🌎" })),
+            ("application/json", br#"{"msg":"hi"}"#, json!({ "msg": "hi" })),
+            ("application/vnd.x+json", b"[1]", json!({ "data": [1] })),
+            ("application/xml; charset=utf-8", b"<msg/>", json!({ "data": "<msg/>" })),
+            ("application/octet-stream", b"\xFF\x00", json!({ "data_base64": "/wA=" })),
+        ] {
+            let mut with = headers(&[
+                ("ce-specversion", "1.0"),
+                ("ce-id", "1"),
+                ("ce-source", "/a%20b"),
+                ("ce-type", "t"),
+                ("ce-time", "2018-04-05T03:56:24Z"),
+                ("ce-subject", "s"),
+                ("ce-ext", "x"),
+            ]);
+            with.insert(header::CONTENT_TYPE, content_type.parse().unwrap());
+            let event = one(&with, body);
+            assert_eq!((&event["detail"], &event["source"]), (&detail, &json!("/a b")), "{content_type}");
+            let kept = [
+                "s".to_owned(),
+                format!("cloudevents:datacontenttype={content_type}"),
+                "cloudevents:ext=x".into(),
+                "cloudevents:id=1".into(),
+            ];
+            assert_eq!((&event["resources"], &event["time"]), (&json!(kept), &json!("2018-04-05T03:56:24Z")));
+        }
+        let structured = headers(&[("content-type", "application/cloudevents+json")]);
+        let with_bytes =
+            json!({"specversion": "1.0", "id": "7", "source": "s", "type": "t", "data_base64": "/wA=", "n": 7});
+        let event = one(&structured, with_bytes.to_string().as_bytes());
+        assert_eq!(
+            (&event["detail"], &event["resources"][1]),
+            (&json!({ "data_base64": "/wA=" }), &json!("cloudevents:n=7"))
+        );
+    }
+
+    #[test]
+    fn attributes_that_are_none_are_refused() {
+        let structured = headers(&[("content-type", "application/cloudevents+json")]);
+        for (name, value) in [
+            ("time", json!("noon")),
+            ("time", json!("2018-04-05T18:31Z")),
+            ("time", json!("2018-04-05T18:31:00X")),
+            ("time", json!("2018-04-05T18:31:00+25:00")),
+            ("time", json!("2018-04-05T18:31:00+05")),
+            ("datacontenttype", json!("xyz")),
+            ("datacontenttype", json!("")),
+            ("dataschema", json!("")),
+            ("subject", json!("")),
+            ("id", json!(25)),
+            ("id", json!({ "a": "b" })),
+            ("MyExtension", json!("x")),
+            ("my.extension", json!("x")),
+            ("extension", json!(1.5)),
+            ("data_base64", json!("/wA=")),
+        ] {
+            let mut event = event();
+            event[name] = value.clone();
+            assert!(read(&structured, event.to_string().as_bytes()).is_err(), "{name}: {value}");
+        }
+        for good in ["2018-04-05T18:31:00Z", "2018-04-05T18:31:00.123456789+05:30", "2018-04-05t18:31:00z"] {
+            let mut event = event();
+            event["time"] = json!(good);
+            assert!(read(&structured, event.to_string().as_bytes()).is_ok(), "{good}");
+        }
     }
 
     #[test]

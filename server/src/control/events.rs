@@ -182,8 +182,8 @@ fn parse(event: Value, bus: &str, registry: &Registry) -> Result<Incoming, Refus
     if !registry.buses.contains_key(bus) {
         return Err(Refusal::field("unknown_bus", "bus", format!("there is no event bus {bus}: create it first")));
     }
-    if is_ours(bus, source) {
-        let message = format!("on the bus {bus}, source must not be {source}: only the engine says that");
+    if is_ours(bus, source) || source.starts_with("aws.") {
+        let message = format!("on the bus {bus}, source must not be {source}: others say that");
         return Err(Refusal::field("reserved_source", "source", message));
     }
     let time =
