@@ -21,6 +21,8 @@ pub const SOURCE_CAPTURE: &str = "fakemon.capture";
 pub const SOURCE_WORLD: &str = "fakemon.world";
 /// What the engine says of itself.
 pub const SOURCE_ENGINE: &str = "fakemon.engine";
+/// The detail-type of a change of a resource of the bus.
+pub(crate) const RESOURCE_CHANGED: &str = "fakemon.resource_changed";
 /// Who comes and who goes; put by whoever serves players.
 pub const SOURCE_CONNECTION: &str = "fakemon.connection";
 /// The account of every event.
@@ -120,7 +122,7 @@ pub fn kind(event: &Event, facet: Facet) -> (&str, &str) {
         Event::Vanished { .. } => (SOURCE_WORLD, "fakemon.vanished"),
         Event::SpeciesNamed { .. } => (SOURCE_WORLD, "fakemon.species_named"),
         Event::Opened { .. } => (SOURCE_ENGINE, "fakemon.engine_opened"),
-        Event::Changed { .. } => (SOURCE_ENGINE, "fakemon.resource_changed"),
+        Event::Changed { .. } => (SOURCE_ENGINE, RESOURCE_CHANGED),
         Event::Put(put) => (&put.source, &put.detail_type),
     }
 }

@@ -121,6 +121,14 @@ impl Pattern {
         &self.paths
     }
 
+    /// Whether an event with this source and detail-type can match, whatever else is in it.
+    pub fn admits(&self, source: &str, detail_type: &str) -> bool {
+        let met = |branch: &compile::Branch, name: &str, text: &str| {
+            branch.get(name).is_none_or(|conditions| conditions.iter().any(|one| one.holds(Value::Text(text))))
+        };
+        self.branches.iter().any(|branch| met(branch, "source", source) && met(branch, "detail-type", detail_type))
+    }
+
     /// How many conditions it has, counted for each alternative: what it costs to compile.
     pub fn weight(&self) -> usize {
         self.branches.iter().flat_map(BTreeMap::values).map(|conditions| conditions.len()).sum()

@@ -3,7 +3,7 @@
 //! decided once per combination and remembered.
 
 use crate::bus::resource::Rule;
-use crate::envelope::{ACCOUNT, Facet, REGION, Told, kind};
+use crate::envelope::{ACCOUNT, Facet, REGION, RESOURCE_CHANGED, SOURCE_ENGINE, Told, kind};
 use crate::ids::SpeciesId;
 use crate::model::Event;
 use crate::pattern::{InvalidPattern, Leaf, Matcher, PathId, Pattern, Scratch, WEIGHT_MAX};
@@ -37,9 +37,12 @@ const OTHER: [&str; 17] = [
 pub(crate) struct Filter {
     /// Names by number.
     pub(crate) rules: Vec<String>,
-    patterns: Vec<Arc<Pattern>>,
+    patterns: Vec<Known>,
     /// For events that are JSON; compiled when the first comes.
     json: Option<Matcher>,
+    /// For changes of resources: only rules that can match one. Whoever makes a thousand rules makes a thousand changes,
+    /// and each comes with rules that are to be compiled again.
+    changes: Option<Matcher>,
     /// For game events; the same.
     records: Option<Records>,
     /// Whether some rule looks at `replay-name`.
@@ -59,17 +62,22 @@ struct Records {
 
 /// Patterns that were parsed, by text: rules are compiled again whenever one of them changes.
 #[derive(Default)]
-pub(crate) struct Patterns(HashMap<String, Arc<Pattern>>);
+pub(crate) struct Patterns(HashMap<String, Known>);
+
+/// A pattern, and whether it can match a change of a resource.
+type Known = (Arc<Pattern>, bool);
 
 /// Patterns that are kept; beyond them all are forgotten.
 const PATTERNS_MAX: usize = 10_000;
 
 impl Patterns {
-    fn parse(&mut self, text: &str) -> Result<Arc<Pattern>, InvalidPattern> {
+    fn parse(&mut self, text: &str) -> Result<Known, InvalidPattern> {
         if let Some(known) = self.0.get(text) {
             return Ok(known.clone());
         }
-        let pattern = Arc::new(Pattern::parse(text)?);
+        let pattern = Pattern::parse(text)?;
+        let admits_changes = pattern.admits(SOURCE_ENGINE, RESOURCE_CHANGED);
+        let pattern = (Arc::new(pattern), admits_changes);
         if self.0.len() >= PATTERNS_MAX {
             self.0.clear();
         }
@@ -79,8 +87,8 @@ impl Patterns {
 }
 
 impl Records {
-    fn of(patterns: &[Arc<Pattern>]) -> Records {
-        let numbered = || (0u32..).zip(patterns.iter().map(|pattern| &**pattern));
+    fn of(patterns: &[Known]) -> Records {
+        let numbered = || (0u32..).zip(patterns.iter().map(|(pattern, _)| &**pattern));
         let is_fixed = |pattern: &Pattern| pattern.paths().iter().all(|path| !OTHER.contains(&path.as_str()));
         let fixed = compile(numbered().filter(|(_, pattern)| is_fixed(pattern)));
         let other = compile(numbered().filter(|(_, pattern)| !is_fixed(pattern)));
@@ -131,20 +139,28 @@ impl Filter {
         for (name, pattern) in patterns {
             match known.parse(pattern) {
                 // Refused when rules are made; so this is a bus that an older version let grow too far.
-                Ok(pattern) if weight + pattern.weight() > WEIGHT_MAX => {
+                Ok((pattern, _)) if weight + pattern.weight() > WEIGHT_MAX => {
                     tracing::error!(name, "it matches nothing: the rules of its bus are too complex together");
                 }
                 Ok(pattern) => {
-                    weight += pattern.weight();
+                    weight += pattern.0.weight();
                     compiled.push((name.to_owned(), pattern));
                 }
                 Err(error) => tracing::error!(name, "its pattern cannot be compiled: {error}"),
             }
         }
         let about_replays =
-            compiled.iter().any(|(_, pattern)| pattern.paths().iter().any(|path| path == "replay-name"));
-        let (rules, patterns) = compiled.into_iter().unzip();
-        Filter { about_replays, rules, patterns, json: None, records: None, scratch: Scratch::default() }
+            compiled.iter().any(|(_, (pattern, _))| pattern.paths().iter().any(|path| path == "replay-name"));
+        let (rules, patterns): (Vec<String>, Vec<Known>) = compiled.into_iter().unzip();
+        Filter {
+            about_replays,
+            rules,
+            patterns,
+            json: None,
+            changes: None,
+            records: None,
+            scratch: Scratch::default(),
+        }
     }
 
     /// Whether some rule tells replays from what happens now.
@@ -185,10 +201,12 @@ impl Filter {
         both.into()
     }
 
-    /// The rules that match an event given as JSON, in order. An event that is no JSON matches nothing.
-    pub(crate) fn matches_json(&mut self, json: &str) -> Arc<[u32]> {
-        let numbered = || (0u32..).zip(self.patterns.iter().map(|pattern| &**pattern));
-        let matcher = self.json.get_or_insert_with(|| compile(numbered()));
+    /// The rules that match an event given as JSON too, in order. An event that is no JSON matches nothing.
+    pub(crate) fn matches_json(&mut self, event: &Event, json: &str) -> Arc<[u32]> {
+        let of_changes = matches!(event, Event::Changed { .. });
+        let numbered = (0u32..).zip(&self.patterns).filter(|(_, (_, admits))| *admits || !of_changes);
+        let held = if of_changes { &mut self.changes } else { &mut self.json };
+        let matcher = held.get_or_insert_with(|| compile(numbered.map(|(rule, (pattern, _))| (rule, &**pattern))));
         match matcher.matches(json.as_bytes(), &mut self.scratch) {
             Ok(matched) => matched.into(),
             Err(error) => {

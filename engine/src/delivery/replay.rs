@@ -372,7 +372,7 @@ impl Replayer {
 
     fn matched(&self, filter: &mut Filter, told: &Told<'_>) -> Arc<[u32]> {
         if !Filter::knows(told.event) || told.replay.is_some() && filter.asks_for_replays() {
-            return filter.matches_json(&self.events.json(told));
+            return filter.matches_json(told.event, &self.events.json(told));
         }
         let names = Names {
             player: &|player| self.events.player(player).map(|name| name.as_str().to_owned()),

@@ -337,7 +337,7 @@ impl Routed {
             self.filter.matches_record(&told, &names)
         } else {
             let made: Arc<str> = events.json(&told).into();
-            let matched = self.filter.matches_json(&made);
+            let matched = self.filter.matches_json(event, &made);
             json = Some(made);
             matched
         };
