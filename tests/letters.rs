@@ -69,6 +69,23 @@ fn a_throw_that_came_as_event_is_answered_on_all_connections_of_its_player_and_r
 }
 
 #[test]
+fn a_command_that_makes_no_sense_is_told_on_the_bus() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let (refused, arn) = queue(&server, "refused");
+    let pattern = json!({ "detail-type": ["fakemon.command_refused"] });
+    rule(&server, "refused", &pattern, json!({ "Id": "q", "Arn": arn, "InputPath": "$.detail.reason" }));
+    for (detail, what) in [
+        (json!({ "player": "ash", "attempt_id": "x", "fakemon_id": "5", "lat": 1, "lon": 1 }), "attempt_id"),
+        (json!({ "player": "ash", "attempt_id": "1", "fakemon_id": "5", "lat": 400, "lon": 1 }), "lat"),
+    ] {
+        put(&server, "fakemon.game", "fakemon.capture_attempt", &detail);
+        let reason = receive(&server, &refused, 1)[0]["Body"].to_string();
+        assert!(reason.contains(what), "{reason}");
+    }
+}
+
+#[test]
 fn who_comes_and_who_goes_is_on_the_bus() {
     let data = fresh_data();
     let server = Server::start(data.path(), &[]);

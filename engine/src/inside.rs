@@ -3,12 +3,12 @@
 //! knows.
 
 use crate::bus::resource::Queue;
-use crate::bus::{Destination, NewEvent, Registry};
+use crate::bus::{Destination, GAME_BUS, NewEvent, Registry};
 use crate::client::Client;
 use crate::command::{Attempt, Completion, SpawnError, SubmitError};
 use crate::delivery::commands::{self, Command};
 use crate::delivery::{Courier, Course, Failed, Lane, Letter, Parcel};
-use crate::envelope::EventKey;
+use crate::envelope::{EventKey, REGION, SOURCE_CAPTURE};
 use crate::failure::Failure;
 use crate::ids::{Position, Timestamp, Token};
 use crate::journal::{Batch, ReadError};
@@ -16,6 +16,7 @@ use crate::limits::PUT_BYTES_MAX;
 use crate::model::{Decision, PlayerName};
 use crate::queue::{NewMessage, is_fifo};
 use serde::Deserialize;
+use serde_json::json;
 use serde_json::value::RawValue;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +29,8 @@ const LETTERS_MAX: usize = 256;
 const IDLE: Duration = Duration::from_millis(200);
 /// The code of what did not happen because the engine stops: it does not count as an attempt.
 const STOPPED: &str = "STOPPED";
+/// The code of a command that makes no sense.
+const INVALID_COMMAND: &str = "INVALID_COMMAND";
 /// How often rules may hand an event on from bus to bus: rules that feed each other end here.
 const HOPS_MAX: u8 = 8;
 
@@ -378,7 +381,7 @@ fn to_capture(
         let command = match Command::read(&letter.body, letter.key) {
             Ok(command) => command,
             Err(why) => {
-                outcomes.insert(token, Err(Failed::permanently("INVALID_COMMAND", why)));
+                outcomes.insert(token, Err(Failed::permanently(INVALID_COMMAND, why)));
                 continue;
             }
         };
@@ -405,9 +408,35 @@ fn to_capture(
     }
     settle(client, &mut waiting, &mut outcomes, stop);
     let letters = &letters[..tried];
+    say_refused(client, letters, &outcomes);
     let unknown = || Err(Failed::for_now(STOPPED, "the engine is stopping"));
     let outcome = |(token, letter): (u64, &Letter)| (letter.key, outcomes.remove(&token).unwrap_or_else(unknown));
     (0..).zip(letters).map(outcome).collect()
+}
+
+/// A command that makes no sense has no result; that it was refused, and why, is an event of its own.
+fn say_refused(client: &mut Client, letters: &[Letter], outcomes: &HashMap<u64, Result<(), Failed>>) {
+    let refused = |(token, letter): (u64, &Letter)| {
+        let failed = outcomes.get(&token)?.as_ref().err().filter(|failed| failed.code == INVALID_COMMAND)?;
+        let detail = json!({ "event_id": letter.key.id(), "reason": failed.message });
+        Some(NewEvent {
+            bus: GAME_BUS.into(),
+            source: SOURCE_CAPTURE.into(),
+            detail_type: "fakemon.command_refused".into(),
+            detail: detail.to_string(),
+            resources: Vec::new(),
+            time: None,
+            region: REGION.into(),
+            cause: Some(letter.key.position()),
+            hops: 0,
+        })
+    };
+    let events: Vec<NewEvent> = (0..).zip(letters).filter_map(refused).collect();
+    if !events.is_empty()
+        && let Err(error) = put(client, events)
+    {
+        tracing::warn!("that commands were refused is not on the bus: {error}");
+    }
 }
 
 /// Commands on their way, with whose throw each is; and who wants to hear of answers.
@@ -436,7 +465,7 @@ fn settle(
                 // An id that was chosen by the event itself is taken because the event was carried out before.
                 Completion::Spawned { token, result: Ok(_) | Err(SpawnError::IdTaken(_)) } => (token, Ok(())),
                 Completion::Spawned { token, result: Err(error) } => {
-                    (token, Err(Failed::permanently("INVALID_COMMAND", error.to_string())))
+                    (token, Err(Failed::permanently(INVALID_COMMAND, error.to_string())))
                 }
                 Completion::Throttled { token, throttled, .. } => {
                     (token, Err(Failed::for_now("THROTTLED", throttled.to_string())))
@@ -458,7 +487,7 @@ fn submit(client: &mut Client, token: Token, command: Command, now: Timestamp) -
         }),
     };
     submitted.map_err(|error| match error {
-        SubmitError::Spawn(error) => Failed::permanently("INVALID_COMMAND", error.to_string()),
+        SubmitError::Spawn(error) => Failed::permanently(INVALID_COMMAND, error.to_string()),
         SubmitError::Stopped => Failed::for_now(STOPPED, "the engine is stopping"),
         other => Failed::for_now("THROTTLED", other.to_string()),
     })
