@@ -24,7 +24,7 @@ pub use pace::{Rate, Spacing};
 
 use crate::play::Subprotocol;
 use anyhow::{Context, ensure};
-use bus::Rules;
+use bus::{Rules, Webhook};
 use fakemon_engine::ids::{AttemptId, FakemonId, mix};
 use fakemon_workload::throws::Contender;
 use fakemon_workload::{Board, Scenario, Throws, World};
@@ -118,6 +118,9 @@ pub struct LoadArgs {
     /// allow private targets
     #[arg(long, value_name = "DETAIL-TYPE")]
     pub webhook: Option<String>,
+    /// So many requests of that webhook at once, in no order; without it one after the other, in the journal's order
+    #[arg(long, value_name = "N", requires = "webhook", value_parser = clap::value_parser!(u32).range(2..=64))]
+    pub at_once: Option<u32>,
     /// The server is on another machine, which is mine
     #[arg(long)]
     pub allow_remote: bool,
@@ -136,7 +139,8 @@ pub fn run(args: LoadArgs) -> anyhow::Result<()> {
     if args.rules.is_some() || args.webhook.is_some() {
         let setup = Setup::check(args.clone())?;
         let name = format!("load-{}-{}", setup.started_s, std::process::id());
-        let rules = Rules::make(&setup.control, &name, args.rules.unwrap_or(0), args.webhook.as_deref())?;
+        let webhook = args.webhook.as_deref().map(|detail_type| Webhook { detail_type, at_once: args.at_once });
+        let rules = Rules::make(&setup.control, &name, args.rules.unwrap_or(0), webhook)?;
         // Every run takes fakémon and players of its own.
         return print(&rules.compare(|| Setup::check(args.clone())?.run())?, args.json);
     }

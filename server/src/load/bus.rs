@@ -20,6 +20,14 @@ const ROUNDS: usize = 3;
 const RATE_MAX: u64 = 1_000_000;
 const BODY_BYTES_MAX: usize = 1 << 20;
 
+/// A webhook that ends in this process.
+pub(crate) struct Webhook<'a> {
+    /// Events of this detail-type.
+    pub(crate) detail_type: &'a str,
+    /// Requests at once; without it one after the other.
+    pub(crate) at_once: Option<u32>,
+}
+
 /// Rules that the generator made on the bus of the game.
 pub(crate) struct Rules {
     control: Target,
@@ -30,25 +38,34 @@ pub(crate) struct Rules {
 impl Rules {
     /// Makes `count` rules that look at fields of captures and match none, each with a queue; and, if so wanted, one
     /// with a webhook that matches all events of a detail-type.
-    pub(crate) fn make(control: &Target, name: &str, count: u32, webhook: Option<&str>) -> anyhow::Result<Rules> {
+    pub(crate) fn make(
+        control: &Target,
+        name: &str,
+        count: u32,
+        webhook: Option<Webhook<'_>>,
+    ) -> anyhow::Result<Rules> {
         let mut rules = Rules { control: control.clone(), names: Vec::new(), delivered: Arc::new(AtomicU64::new(0)) };
         rules.call("AmazonSQS.CreateQueue", &json!({ "QueueName": name }))?;
         let queue_arn = format!("arn:aws:sqs:local:123456789012:{name}");
         for number in 0..count {
             let pattern = json!({ "detail-type": ["fakemon.capture_succeeded"],
                                   "detail": { "species": [format!("none-{number}")] } });
-            rules.put(&format!("{name}-{number}"), &pattern, &queue_arn)?;
+            rules.put(&format!("{name}-{number}"), &pattern, &queue_arn, None)?;
         }
-        if let Some(detail_type) = webhook {
+        if let Some(Webhook { detail_type, at_once }) = webhook {
             let arn = rules.destination(name)?;
-            rules.put(&format!("{name}-webhook"), &json!({ "detail-type": [detail_type] }), &arn)?;
+            rules.put(&format!("{name}-webhook"), &json!({ "detail-type": [detail_type] }), &arn, at_once)?;
         }
         Ok(rules)
     }
 
-    fn put(&mut self, name: &str, pattern: &Value, target: &str) -> anyhow::Result<()> {
-        let rule = json!({ "Name": name, "EventBusName": "fakemon", "EventPattern": pattern.to_string(),
-                           "State": "DISABLED" });
+    fn put(&mut self, name: &str, pattern: &Value, target: &str, at_once: Option<u32>) -> anyhow::Result<()> {
+        let mut rule = json!({ "Name": name, "EventBusName": "fakemon", "EventPattern": pattern.to_string(),
+                               "State": "DISABLED" });
+        if let Some(at_once) = at_once {
+            rule["Tags"] = json!([{ "Key": "fakemon:order", "Value": "none" },
+                                  { "Key": "fakemon:concurrency", "Value": at_once.to_string() }]);
+        }
         self.call("AWSEvents.PutRule", &rule)?;
         let targets = json!([{ "Id": "load", "Arn": target }]);
         self.call("AWSEvents.PutTargets", &json!({ "Rule": name, "EventBusName": "fakemon", "Targets": targets }))?;

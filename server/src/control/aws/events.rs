@@ -40,6 +40,10 @@ pub(super) async fn put(shared: &Arc<Shared>, request: &Request<'_>, call: &Call
     if entries.iter().map(size).sum::<usize>() > BYTES_MAX {
         return Err(ApiError::invalid("Total size of the entries in the request is over the limit."));
     }
+    for (index, entry) in entries.iter().enumerate() {
+        check_types(entry)
+            .map_err(|what| ApiError::new("SerializationException", format!("Entries[{index}].{what}")))?;
+    }
     let registry = shared.engine.registry();
     let read: Vec<Result<NewEvent, Refused>> = entries.iter().map(|entry| read(entry, &registry, call)).collect();
     drop(registry);
@@ -56,6 +60,25 @@ pub(super) async fn put(shared: &Arc<Shared>, request: &Request<'_>, call: &Call
     });
     let answers: Vec<Value> = answers.collect();
     Ok(json!({ "FailedEntryCount": failed, "Entries": answers }))
+}
+
+/// What is there is of its type.
+fn check_types(entry: &Value) -> Result<(), &'static str> {
+    let texts = |value: &Value| value.as_array().is_some_and(|texts| texts.iter().all(Value::is_string));
+    match entry {
+        Value::Object(entry) => {
+            let time = entry.get("Time").filter(|time| !time.is_null());
+            if time.is_some_and(|time| moment(time).is_none()) {
+                return Err("Time is a number of seconds since 1970, or a time as in 2026-11-24T12:00:00Z");
+            }
+            match entry.get("Resources") {
+                None | Some(Value::Null) => Ok(()),
+                Some(resources) if texts(resources) => Ok(()),
+                Some(_) => Err("Resources is a list of strings"),
+            }
+        }
+        _ => Err("it is an object"),
+    }
 }
 
 /// Entries as the service's own language shows them.
