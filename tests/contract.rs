@@ -5,7 +5,7 @@ use crate::server::{Server, fresh_data};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const BUS: &str = "arn:aws:events:local:123456789012:event-bus/default";
 
@@ -366,4 +366,29 @@ fn queues_come_in_pages_and_batches_name_their_entries_once() {
     let asked = json!({ "QueueUrl": url, "AttributeNames": ["Colour"] });
     let (said, _) = refused(&server, "AmazonSQS.GetQueueAttributes", asked);
     assert_eq!(said, "com.amazonaws.sqs#InvalidAttributeName");
+}
+
+#[test]
+fn bounds_of_a_replay_that_make_no_sense_end_no_other_replay() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let bus = "arn:aws:events:local:123456789012:event-bus/default";
+    let archive = json!({ "ArchiveName": "all", "EventSourceArn": bus, "RetentionDays": 300_000 });
+    events(&server, "CreateArchive", archive);
+    let entry = json!({ "Source": "shop", "DetailType": "sold", "Detail": "{}" });
+    events(&server, "PutEvents", json!({ "Entries": [entry] }));
+    let start = |name: &str, description: &str| {
+        json!({ "ReplayName": name, "Description": description, "EventStartTime": 0, "EventEndTime": 9_000_000_000_u64,
+                "EventSourceArn": "arn:aws:events:local:123456789012:archive/all", "Destination": { "Arn": bus } })
+    };
+    for (name, description) in [("slow", "speed=1e-19"), ("plain", "")] {
+        events(&server, "StartReplay", start(name, description));
+    }
+    let end = Instant::now() + PATIENCE;
+    while events(&server, "DescribeReplay", json!({ "ReplayName": "plain" }))["State"] != "COMPLETED" {
+        assert!(Instant::now() < end, "a replay beside one that never moves");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    events(&server, "CancelReplay", json!({ "ReplayName": "slow" }));
+    assert!(server.stop().success());
 }
