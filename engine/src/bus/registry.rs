@@ -1,11 +1,11 @@
 //! All resources of the bus as of one position of the journal: a map that changes are applied to in their order.
 
 use super::resource::{
-    ApiDestination, Archive, Bus, Change, Connection, LogGroup, Queue, Replay, Resource, Rule, RuleState, Tags,
-    Target,
+    ApiDestination, Archive, Bus, Change, Connection, InKey, LogGroup, Named, Queue, Replay, Resource, Rule,
+    RuleState, Tags, Target, every_kind,
 };
 use crate::ids::Timestamp;
-use std::collections::BTreeMap;
+use rpds::RedBlackTreeMapSync;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// The bus of the game.
@@ -35,28 +35,45 @@ impl Resources {
     }
 }
 
-/// All resources.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Registry {
-    /// By name.
-    pub buses: BTreeMap<String, Bus>,
-    /// By bus and name.
-    pub rules: BTreeMap<(String, String), Rule>,
-    /// By bus, rule and id.
-    pub targets: BTreeMap<(String, String, String), Target>,
-    /// By name.
-    pub archives: BTreeMap<String, Archive>,
-    /// By name.
-    pub replays: BTreeMap<String, Replay>,
-    /// By name.
-    pub connections: BTreeMap<String, Connection>,
-    /// By name.
-    pub destinations: BTreeMap<String, ApiDestination>,
-    /// By name.
-    pub queues: BTreeMap<String, Queue>,
-    /// By name.
-    pub log_groups: BTreeMap<String, LogGroup>,
+macro_rules! define_registry {
+    ($($kind:ident($type:ty) $word:literal $map:ident;)*) => {
+        /// All resources. Copies share what they have in common: somebody who reads never makes a change slow.
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct Registry {
+            $(
+                #[doc = concat!("Each `", stringify!($type), "` by its place: a name, or that of what it belongs to, then its own.")]
+                pub $map: RedBlackTreeMapSync<<$type as Named>::Name, $type>,
+            )*
+        }
+
+        impl Registry {
+            fn put(&mut self, resource: Resource) {
+                match resource {
+                    $(Resource::$kind(it) => self.$map.insert_mut(it.place(), it),)*
+                }
+            }
+
+            fn delete(&mut self, key: &str) {
+                let Some((kind, name)) = key.split_once('/') else { return };
+                match kind {
+                    $($word => if let Some(name) = <$type as Named>::Name::of_key(name) {
+                        self.$map.remove_mut(&name);
+                    },)*
+                    _ => {}
+                }
+                self.delete_what_belongs_to(kind, name);
+            }
+
+            /// Every resource, in the order in which they can be put into an empty registry.
+            pub fn resources(&self) -> impl Iterator<Item = Resource> + '_ {
+                let all = std::iter::empty();
+                $(let all = all.chain(self.$map.values().cloned().map(Resource::$kind));)*
+                all
+            }
+        }
+    };
 }
+every_kind!(define_registry);
 
 impl Registry {
     /// What is there before anybody made anything: the two buses.
@@ -87,66 +104,19 @@ impl Registry {
         }
     }
 
-    fn put(&mut self, resource: Resource) {
-        match resource {
-            Resource::Bus(bus) => drop(self.buses.insert(bus.name.clone(), bus)),
-            Resource::Rule(rule) => drop(self.rules.insert((rule.bus.clone(), rule.name.clone()), rule)),
-            Resource::Target(target) => {
-                let key = (target.bus.clone(), target.rule.clone(), target.id.clone());
-                drop(self.targets.insert(key, target));
+    /// Buses take their rules along, rules their targets.
+    fn delete_what_belongs_to(&mut self, kind: &str, name: &str) {
+        match kind {
+            "bus" => {
+                remove_where(&mut self.rules, |(bus, _)| bus == name);
+                remove_where(&mut self.targets, |(bus, _, _)| bus == name);
             }
-            Resource::Archive(archive) => drop(self.archives.insert(archive.name.clone(), archive)),
-            Resource::Replay(replay) => drop(self.replays.insert(replay.name.clone(), replay)),
-            Resource::Connection(connection) => {
-                drop(self.connections.insert(connection.name.clone(), connection));
+            "rule" => {
+                let Some((bus, rule)) = name.split_once('/') else { return };
+                remove_where(&mut self.targets, |(of, by, _)| (of.as_str(), by.as_str()) == (bus, rule));
             }
-            Resource::Destination(destination) => {
-                drop(self.destinations.insert(destination.name.clone(), destination));
-            }
-            Resource::Queue(queue) => drop(self.queues.insert(queue.name.clone(), queue)),
-            Resource::LogGroup(group) => drop(self.log_groups.insert(group.name.clone(), group)),
-        }
-    }
-
-    fn delete(&mut self, key: &str) {
-        let Some((kind, name)) = key.split_once('/') else { return };
-        let parts: Vec<&str> = name.split('/').collect();
-        match (kind, parts.as_slice()) {
-            ("bus", [bus]) => {
-                self.buses.remove(*bus);
-                self.rules.retain(|(of, _), _| of != bus);
-                self.targets.retain(|(of, _, _), _| of != bus);
-            }
-            ("rule", [bus, rule]) => {
-                self.rules.remove(&((*bus).to_owned(), (*rule).to_owned()));
-                self.targets.retain(|(of, by, _), _| (of, by) != (&(*bus).to_owned(), &(*rule).to_owned()));
-            }
-            ("target", [bus, rule, id]) => {
-                self.targets.remove(&((*bus).to_owned(), (*rule).to_owned(), (*id).to_owned()));
-            }
-            ("archive", _) => drop(self.archives.remove(name)),
-            ("replay", _) => drop(self.replays.remove(name)),
-            ("connection", _) => drop(self.connections.remove(name)),
-            ("destination", _) => drop(self.destinations.remove(name)),
-            ("queue", _) => drop(self.queues.remove(name)),
-            ("log-group", _) => drop(self.log_groups.remove(name)),
             _ => {}
         }
-    }
-
-    /// Every resource, in the order in which they can be put into an empty registry.
-    pub fn resources(&self) -> impl Iterator<Item = Resource> + '_ {
-        let buses = self.buses.values().cloned().map(Resource::Bus);
-        let rules = self.rules.values().cloned().map(Resource::Rule);
-        let targets = self.targets.values().cloned().map(Resource::Target);
-        let archives = self.archives.values().cloned().map(Resource::Archive);
-        let replays = self.replays.values().cloned().map(Resource::Replay);
-        let connections = self.connections.values().cloned().map(Resource::Connection);
-        let destinations = self.destinations.values().cloned().map(Resource::Destination);
-        let queues = self.queues.values().cloned().map(Resource::Queue);
-        let groups = self.log_groups.values().cloned().map(Resource::LogGroup);
-        let first = buses.chain(rules).chain(targets).chain(archives).chain(replays);
-        first.chain(connections).chain(destinations).chain(queues).chain(groups)
     }
 
     /// What makes of these resources those of a new data directory. Targets go with their rules, rules with their buses.
@@ -176,6 +146,13 @@ impl Registry {
         let (bus, rule) = (bus.to_owned(), rule.to_owned());
         let own = move |(of, by, _): &(String, String, String)| *of == bus && *by == rule;
         self.targets.range(from..).take_while(move |(key, _)| own(key)).map(|(_, target)| target)
+    }
+}
+
+fn remove_where<N: Ord + Clone, T>(map: &mut RedBlackTreeMapSync<N, T>, gone: impl Fn(&N) -> bool) {
+    let names: Vec<N> = map.keys().filter(|name| gone(name)).cloned().collect();
+    for name in &names {
+        map.remove_mut(name);
     }
 }
 

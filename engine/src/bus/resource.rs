@@ -282,20 +282,145 @@ pub struct LogGroup {
     pub tags: Tags,
 }
 
-/// Any of them.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "each variant holds the type of its name")]
-pub enum Resource {
-    Bus(Bus),
-    Rule(Rule),
-    Target(Target),
-    Archive(Archive),
-    Replay(Replay),
-    Connection(Connection),
-    Destination(ApiDestination),
-    Queue(Queue),
-    LogGroup(LogGroup),
+/// One line for each kind: its variant and type, the word that its keys begin with, and the registry's map of it. In the
+/// order in which resources can be put into an empty registry.
+macro_rules! every_kind {
+    ($define:ident) => {
+        $define! {
+            Bus(Bus) "bus" buses;
+            Rule(Rule) "rule" rules;
+            Target(Target) "target" targets;
+            Archive(Archive) "archive" archives;
+            Replay(Replay) "replay" replays;
+            Connection(Connection) "connection" connections;
+            Destination(ApiDestination) "destination" destinations;
+            Queue(Queue) "queue" queues;
+            LogGroup(LogGroup) "log-group" log_groups;
+        }
+    };
 }
+pub(super) use every_kind;
+
+/// A resource's place among those of its kind.
+pub trait Named {
+    /// A name, or several: that of what it belongs to, then its own.
+    type Name: Ord + Clone;
+
+    /// Its own.
+    fn place(&self) -> Self::Name;
+}
+
+/// A name as keys have it.
+pub(super) trait InKey: Sized {
+    fn in_key(&self) -> String;
+    fn of_key(text: &str) -> Option<Self>;
+}
+
+impl InKey for String {
+    fn in_key(&self) -> String {
+        self.clone()
+    }
+
+    fn of_key(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+}
+
+impl InKey for (String, String) {
+    fn in_key(&self) -> String {
+        format!("{}/{}", self.0, self.1)
+    }
+
+    fn of_key(text: &str) -> Option<(String, String)> {
+        let (first, second) = text.split_once('/')?;
+        Some((first.to_owned(), second.to_owned()))
+    }
+}
+
+impl InKey for (String, String, String) {
+    fn in_key(&self) -> String {
+        format!("{}/{}/{}", self.0, self.1, self.2)
+    }
+
+    fn of_key(text: &str) -> Option<(String, String, String)> {
+        let mut parts = text.splitn(3, '/').map(str::to_owned);
+        Some((parts.next()?, parts.next()?, parts.next()?))
+    }
+}
+
+/// Types whose name says all.
+macro_rules! named_by_name {
+    ($($type:ty)*) => {
+        $(impl Named for $type {
+            type Name = String;
+
+            fn place(&self) -> String {
+                self.name.clone()
+            }
+        })*
+    };
+}
+named_by_name!(Bus Archive Replay Connection ApiDestination Queue LogGroup);
+
+impl Named for Rule {
+    type Name = (String, String);
+
+    fn place(&self) -> (String, String) {
+        (self.bus.clone(), self.name.clone())
+    }
+}
+
+impl Named for Target {
+    type Name = (String, String, String);
+
+    fn place(&self) -> (String, String, String) {
+        (self.bus.clone(), self.rule.clone(), self.id.clone())
+    }
+}
+
+macro_rules! define_resource {
+    ($($kind:ident($type:ty) $word:literal $map:ident;)*) => {
+        /// Any of them.
+        #[derive(Clone, Debug, PartialEq)]
+        #[expect(missing_docs, reason = "each variant holds the type of its name")]
+        pub enum Resource {
+            $($kind($type),)*
+        }
+
+        impl Resource {
+            /// Its key.
+            pub fn key(&self) -> String {
+                match self {
+                    $(Resource::$kind(it) => format!("{}/{}", $word, it.place().in_key()),)*
+                }
+            }
+
+            /// Its value, as JSON.
+            pub fn value(&self) -> String {
+                let value = match self {
+                    $(Resource::$kind(it) => serde_json::to_string(it),)*
+                };
+                value.expect("maps with text keys and numbers can always be written")
+            }
+
+            /// The resource of a key and a value.
+            ///
+            /// # Errors
+            /// A kind that this version does not know, or a value that does not fit.
+            pub fn read(key: &str, value: &str) -> Result<Resource, UnreadableResource> {
+                fn parse<'de, T: Deserialize<'de>>(value: &'de str) -> Result<T, String> {
+                    serde_json::from_str(value).map_err(|error| error.to_string())
+                }
+                match key.split_once('/').map_or(key, |(kind, _)| kind) {
+                    $($word => parse(value).map(Resource::$kind),)*
+                    _ => Err("its kind is not known here; use a newer fakemon".into()),
+                }
+                .map_err(|why| UnreadableResource { key: key.to_owned(), why })
+            }
+        }
+    };
+}
+every_kind!(define_resource);
 
 /// A change of one resource, as the journal keeps it.
 #[expect(clippy::large_enum_variant, reason = "changes are few, and most put something")]
@@ -336,61 +461,4 @@ pub struct UnreadableResource {
     pub key: String,
     /// What is wrong.
     pub why: String,
-}
-
-impl Resource {
-    /// Its key.
-    pub fn key(&self) -> String {
-        match self {
-            Resource::Bus(Bus { name, .. }) => format!("bus/{name}"),
-            Resource::Rule(Rule { bus, name, .. }) => format!("rule/{bus}/{name}"),
-            Resource::Target(Target { bus, rule, id, .. }) => format!("target/{bus}/{rule}/{id}"),
-            Resource::Archive(Archive { name, .. }) => format!("archive/{name}"),
-            Resource::Replay(Replay { name, .. }) => format!("replay/{name}"),
-            Resource::Connection(Connection { name, .. }) => format!("connection/{name}"),
-            Resource::Destination(ApiDestination { name, .. }) => format!("destination/{name}"),
-            Resource::Queue(Queue { name, .. }) => format!("queue/{name}"),
-            Resource::LogGroup(LogGroup { name, .. }) => format!("log-group/{name}"),
-        }
-    }
-
-    /// Its value, as JSON.
-    pub fn value(&self) -> String {
-        let value = match self {
-            Resource::Bus(bus) => serde_json::to_string(bus),
-            Resource::Rule(rule) => serde_json::to_string(rule),
-            Resource::Target(target) => serde_json::to_string(target),
-            Resource::Archive(archive) => serde_json::to_string(archive),
-            Resource::Replay(replay) => serde_json::to_string(replay),
-            Resource::Connection(connection) => serde_json::to_string(connection),
-            Resource::Destination(destination) => serde_json::to_string(destination),
-            Resource::Queue(queue) => serde_json::to_string(queue),
-            Resource::LogGroup(group) => serde_json::to_string(group),
-        };
-        value.expect("maps with text keys and numbers can always be written")
-    }
-
-    /// The resource of a key and a value.
-    ///
-    /// # Errors
-    /// A kind that this version does not know, or a value that does not fit.
-    pub fn read(key: &str, value: &str) -> Result<Resource, UnreadableResource> {
-        fn parse<'de, T: Deserialize<'de>>(value: &'de str) -> Result<T, String> {
-            serde_json::from_str(value).map_err(|error| error.to_string())
-        }
-        let kind = key.split_once('/').map_or(key, |(kind, _)| kind);
-        match kind {
-            "bus" => parse(value).map(Resource::Bus),
-            "rule" => parse(value).map(Resource::Rule),
-            "target" => parse(value).map(Resource::Target),
-            "archive" => parse(value).map(Resource::Archive),
-            "replay" => parse(value).map(Resource::Replay),
-            "connection" => parse(value).map(Resource::Connection),
-            "destination" => parse(value).map(Resource::Destination),
-            "queue" => parse(value).map(Resource::Queue),
-            "log-group" => parse(value).map(Resource::LogGroup),
-            _ => Err("its kind is not known here; use a newer fakemon".into()),
-        }
-        .map_err(|why| UnreadableResource { key: key.to_owned(), why })
-    }
 }
