@@ -6,6 +6,7 @@
 //!   `AWSEvents`
 //! - `sqs`, `moves`: operations of `AmazonSQS`
 //! - `logs`, `log_filter`: operations of Amazon CloudWatch Logs
+//! - `rest`: operations with paths of their own
 //!
 //! An operation that changes resources is a function of the registry and the request: answer and changes out, no I/O.
 //! Changes are made one request at a time, and are durable before the answer.
@@ -25,6 +26,8 @@ mod sqs;
 mod moves;
 mod log_filter;
 mod logs;
+#[expect(dead_code, reason = "its first operations follow")]
+mod rest;
 
 use super::{Shared, desk};
 use axum::body::Bytes;
@@ -134,14 +137,17 @@ pub(super) async fn post(
     let region = region(&headers);
     let endpoint = endpoint(&headers);
     let progress = |replay: &str| shared.engine.replays().progress(replay);
-    let secret = |connection: &str| {
-        let secret = shared.engine.secrets().get(connection).ok().flatten();
-        secret.and_then(|text| serde_json::from_slice(&text).ok())
-    };
+    let secret = |connection: &str| secret_of(&shared, connection);
     let now = shared.engine.now();
     let call = Call { region: &region, endpoint: &endpoint, now, secret: &secret, progress: &progress };
     let outcome = dispatch(&shared, service, operation, &body, &call).await;
     answer(service, outcome)
+}
+
+/// The parameters of a connection, secrets included.
+fn secret_of(shared: &Shared, connection: &str) -> Option<Value> {
+    let secret = shared.engine.secrets().get(connection).ok().flatten();
+    secret.and_then(|text| serde_json::from_slice(&text).ok())
 }
 
 fn unknown_operation(target: &str) -> ApiError {

@@ -1,0 +1,124 @@
+//! Operations that have paths of their own (REST-JSON): Amazon EventBridge Scheduler, Pipes and Schemas. A path names its
+//! operation; members of the request stand in the path, in the query and in the body, and become one request as the
+//! other services have it. Names in paths are names of members: `/schedules/{Name}`.
+
+use super::request::Request;
+use super::{ApiError, Call, Operation, change, endpoint, region, secret_of, uuid};
+use crate::control::Shared;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter, on};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// How a member of the query is read.
+#[derive(Clone, Copy)]
+pub(in crate::control) enum Kind {
+    Text,
+    Number,
+    /// May stand there several times.
+    Texts,
+}
+
+/// A member in the query: its name there, its name in the request, its kind.
+pub(in crate::control) type InQuery = (&'static str, &'static str, Kind);
+
+/// An operation behind a method of a path.
+pub(in crate::control) fn route(
+    method: MethodFilter,
+    operation: Operation,
+    query: &'static [InQuery],
+) -> MethodRouter<Arc<Shared>> {
+    let handle = move |State(shared): State<Arc<Shared>>,
+                       Path(path): Path<Vec<(String, String)>>,
+                       pairs: Result<Query<Vec<(String, String)>>, QueryRejection>,
+                       headers: HeaderMap,
+                       body: Result<Bytes, BytesRejection>| async move {
+        let members = members(path, pairs, query, body);
+        answer(match members {
+            Ok(members) => perform(&shared, operation, &headers, &members).await,
+            Err(error) => Err(error),
+        })
+    };
+    on(method, handle)
+}
+
+/// Carries out an operation on the members of a request.
+pub(in crate::control) async fn perform(
+    shared: &Arc<Shared>,
+    operation: Operation,
+    headers: &HeaderMap,
+    members: &Map<String, Value>,
+) -> Result<Value, ApiError> {
+    let (region, endpoint) = (region(headers), endpoint(headers));
+    let progress = |replay: &str| shared.engine.replays().progress(replay);
+    let secret = |connection: &str| secret_of(shared, connection);
+    let now = shared.engine.now();
+    let call = Call { region: &region, endpoint: &endpoint, now, secret: &secret, progress: &progress };
+    change(shared, operation, &Request::new(members), &call).await
+}
+
+/// All members of a request.
+fn members(
+    path: Vec<(String, String)>,
+    pairs: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    query: &[InQuery],
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Map<String, Value>, ApiError> {
+    let body = body.map_err(|_| ApiError::invalid("the body is too large, or did not arrive whole"))?;
+    let mut members = match body.is_empty() {
+        true => Map::new(),
+        false => match serde_json::from_slice(&body) {
+            Ok(Value::Object(members)) => members,
+            Ok(_) => return Err(ApiError::new("SerializationException", "the request is no JSON object")),
+            Err(error) => {
+                let message = format!("the request is no JSON: {error}");
+                return Err(ApiError::new("SerializationException", message));
+            }
+        },
+    };
+    let unread = |error: QueryRejection| ApiError::invalid(format!("the query cannot be read: {error}"));
+    let Query(pairs) = pairs.map_err(unread)?;
+    for (wire, member, kind) in query {
+        let mut values = pairs.iter().filter(|(name, _)| name == wire).map(|(_, value)| value);
+        let value = match kind {
+            Kind::Texts => Some(Value::from(values.cloned().collect::<Vec<_>>())),
+            Kind::Text => values.next().map(|text| text.as_str().into()),
+            Kind::Number => values.next().map(|text| text.parse::<u64>().map_or(text.as_str().into(), Value::from)),
+        };
+        value.into_iter().for_each(|value| drop(members.insert((*member).to_owned(), value)));
+    }
+    members.extend(path.into_iter().map(|(name, value)| (name, Value::from(value))));
+    Ok(members)
+}
+
+/// An answer, or an error with the status of its kind.
+pub(in crate::control) fn answer(outcome: Result<Value, ApiError>) -> Response {
+    let (status, body, code) = match outcome {
+        Ok(Value::Null) => (StatusCode::OK, json!({}), None),
+        Ok(answer) => (StatusCode::OK, answer, None),
+        Err(ApiError { status, code, message }) => {
+            let status = match code {
+                "ResourceNotFoundException" | "NotFoundException" => StatusCode::NOT_FOUND,
+                "ConflictException" => StatusCode::CONFLICT,
+                "ServiceQuotaExceededException" => StatusCode::PAYMENT_REQUIRED,
+                "ThrottlingException" => StatusCode::TOO_MANY_REQUESTS,
+                "InternalException" => StatusCode::INTERNAL_SERVER_ERROR,
+                _ => status,
+            };
+            // Clients of one service read `Message`, those of another `message`.
+            (status, json!({ "Code": code, "Message": message, "message": message }), Some(code))
+        }
+    };
+    let mut response = (status, body.to_string()).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(HeaderName::from_static("x-amzn-requestid"), HeaderValue::from_str(&uuid()).expect("hexadecimal"));
+    if let Some(code) = code {
+        headers.insert(HeaderName::from_static("x-amzn-errortype"), HeaderValue::from_static(code));
+    }
+    response
+}
