@@ -14,6 +14,8 @@ use crate::journal::{Committer, Depot, Desk, Name, Progress, ReadError, RowStore
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::model::{PlayerName, Sighting};
+use crate::monitor::{Beginning, Monitor};
+use crate::notices::Notices;
 use crate::options::{Durability, OpenError, Options};
 use crate::outbox::NoMoreClients;
 use crate::place::Place;
@@ -63,6 +65,8 @@ struct Threads {
     stop_followers: Arc<AtomicBool>,
     stop_inside: Arc<AtomicBool>,
     inside: Vec<JoinHandle<()>>,
+    stop_monitor: Arc<AtomicBool>,
+    monitor: Option<JoinHandle<()>>,
 }
 
 impl Engine {
@@ -78,7 +82,9 @@ impl Engine {
         let fail = |error: ReadError| OpenError(format!("data directory {}: {error}", dir.display()));
         let end = store.end_position().map_err(fail)?;
         store.check_acknowledged(end).map_err(fail)?; // first: rows that are ahead of a damaged journal are worth a lot
-        let first = store.first_position().map_err(fail)?.unwrap_or(Position(1));
+        let first = store.first_position().map_err(fail)?;
+        let is_new = first.is_none();
+        let first = first.unwrap_or(Position(1));
         let rows = Arc::new(RowStore::open_up_to(dir, first, end)?);
         let recovered = recover(&store, &rows, options.cores).map_err(fail)?;
         let depot = Arc::new(Depot::open(dir)?);
@@ -88,6 +94,7 @@ impl Engine {
         let engine = Engine::start(store, rows, depot, options, recovered, resources, known)?;
         let took_ms = started.elapsed().as_millis();
         tracing::info!(%position, tail_events = tail, took_ms, "journal {} is open", dir.display());
+        Beginning { is_new, position, events_replayed: tail, took_ms }.tell(engine.notices(), engine.options().cores);
         if engine.options().durability == Durability::Unsynced {
             tracing::warn!("durability is `unsynced`: a power cut can take back answers that were given");
         }
@@ -155,6 +162,7 @@ impl Engine {
             world_figures: Arc::default(),
             next_fakemon_id: AtomicU64::new(recovered.next_fakemon_id),
             resources,
+            notices: Arc::new(Notices::new()),
             options,
         });
         let mut cores = Vec::new();
@@ -254,12 +262,33 @@ impl Engine {
             inside: vec![spawn("replays", move || replayer.run())],
             stop_inside,
             stop_followers,
+            stop_monitor: Arc::default(),
+            monitor: None,
         };
         let engine = Engine(Arc::new(Running { shared, bus, threads: Mutex::new(Some(threads)) }));
-        let client = engine.client().map_err(|error| OpenError(error.to_string()))?;
+        let client = || engine.client().map_err(|error| OpenError(error.to_string()));
         let answered = engine.0.bus.answered.clone();
-        engine.carry("deliveries", Carrier::Own(Box::new(client), answered));
+        engine.carry("deliveries", Carrier::Own(Box::new(client()?), answered));
+        engine.monitor(client()?);
         Ok(engine)
+    }
+
+    fn monitor(&self, client: Client) {
+        let mut threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(threads) = threads.as_mut() else { return };
+        let shared = self.shared();
+        let monitor = Monitor {
+            notices: shared.notices.clone(),
+            progress: shared.progress.clone(),
+            stop: threads.stop_monitor.clone(),
+            client,
+        };
+        threads.monitor = Some(spawn("monitor", move || monitor.run()));
+    }
+
+    /// Where anybody tells what the engine is to say of itself, as events on the bus `default`.
+    pub fn notices(&self) -> &Arc<Notices> {
+        &self.shared().notices
     }
 
     /// The resources of the bus as of the last durable change.
@@ -442,10 +471,14 @@ impl Engine {
 impl Running {
     /// In the order of the data's way, so that everything finds the next stage still there.
     fn close(&self) {
-        self.shared.stopping.store(true, Ordering::SeqCst);
         let Some(threads) = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return;
         };
+        // Its last word is an event like others, so it is said while there is somebody to write it.
+        threads.stop_monitor.store(true, Ordering::SeqCst);
+        self.shared.notices.bell.ring();
+        threads.monitor.into_iter().for_each(|monitor| join(monitor, &self.shared.failure));
+        self.shared.stopping.store(true, Ordering::SeqCst);
         threads.stop_inside.store(true, Ordering::SeqCst);
         for carrier in threads.inside {
             carrier.thread().unpark();

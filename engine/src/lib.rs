@@ -59,6 +59,8 @@
 //! journal. Resources (buses, rules, targets, …) are changes in the journal too; what the bus itself has to remember
 //! lies in `journal::depot`.
 //!
+//! What the engine says of itself ([`notices`]: a dead target, a slow disk) is an event too, so that rules can remedy it.
+//!
 //! # What never happens
 //!
 //! - A fakémon has a second winner: [`Population::apply`](state::Population::apply) asserts it.
@@ -101,6 +103,7 @@ mod metrics;
 mod options;
 pub mod bus;
 pub mod envelope;
+pub mod notices;
 pub mod shard;
 mod outbox;
 mod journal;
@@ -120,6 +123,7 @@ mod reader;
 mod shared;
 mod client;
 mod inside;
+mod monitor;
 mod tail;
 mod engine;
 pub mod archive;

@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use crate::ids::{FakemonId, SpeciesId};
 use crate::journal::{Desk, Progress};
 use crate::metrics::{GroupFigures, ThrowFigures};
+use crate::notices::Notices;
 use crate::options::Options;
 use crate::outbox::Outboxes;
 use crate::players::Registry;
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) world_figures: Arc<WorldFigures>,
     pub(crate) next_fakemon_id: AtomicU64,
     pub(crate) resources: Arc<Resources>,
+    pub(crate) notices: Arc<Notices>,
 }
 
 impl Shared {

@@ -1,0 +1,345 @@
+//! What the engine says of itself: the board on which anybody in this process pins a notice, and from which the monitor
+//! puts events on the bus `default` (source `fakemon.engine`), so that rules can remedy what is wrong. Pinning waits for
+//! nobody and fails never: a notice that is told of a subject while one of the same topic still waits takes its place,
+//! and what goes on is told less and less often, at first after a second, at last once a minute. So notices that cause
+//! each other, by whatever rules, end in a trickle; what does not fit on the board is counted.
+//!
+//! ```text
+//! topic, subject ─► slot:  nothing waits ──tell──► waits ──due──► told, next not before 1 s, 2 s, 4 s … 60 s later
+//!                              ▲                     │ tell: the newest stays, the count grows
+//!                              └── forgotten when it was quiet for twice as long
+//! ```
+//!
+//! Every detail has `count`: for how many notices the event stands, and, if some of its topic found no room, `untold`.
+//! Beside these:
+//!
+//! | detail-type | when | detail |
+//! |---|---|---|
+//! | `fakemon.started` | the engine is open | `version, cores, position, recovery {end: new\|clean\|crash, events_replayed, took_ms}` |
+//! | `fakemon.stopping` | it is asked to stop | `position` |
+//! | `fakemon.recovered` | opened after a crash | `events_replayed, from_position, to_position, took_ms` |
+//! | `fakemon.slow_sync` | groups took longer than `monitor.slow_sync` to write and sync | `syncs, worst_ms, threshold_ms, position` |
+//! | `fakemon.disk_space` | free space of the data directory falls below a threshold, or is back | `state: low\|critical\|ok, before, free_bytes, total_bytes, threshold_bytes, directory` |
+//! | `fakemon.shedding_started` | throws were answered `throttled` | `throttled, attempts` (of the last second) |
+//! | `fakemon.shedding_ended` | none was for five seconds | `throttled, attempts` (of the whole time), `lasted_ms` |
+//! | `fakemon.target_dead` | nothing reaches a target any more | `bus, rule, target, arn, error_code, error_message, attempts, failing_since, backlog` |
+//! | `fakemon.target_recovered` | it took an event again | `bus, rule, target, arn, dead_ms, backlog` |
+//! | `fakemon.dead_letter` | events for a target were given up | `bus, rule, target, arn, dead_letters, lost, error_code` |
+//! | `fakemon.connection_deauthorized` | a connection is not let in any more | `connection, reason` |
+//! | `fakemon.schedule_missed` | due times passed while nobody was there | see the scheduler |
+//! | `fakemon.schema_drift` | events of a type have another shape than before | see the schema registry |
+//!
+//! A notice that waits is in memory only. Those that state how something is (a dead target, a full disk) are told again
+//! after a restart, because it is still so.
+
+use crate::bell::Bell;
+use crate::bus::{DEFAULT_BUS, NewEvent};
+use crate::envelope::{REGION, SOURCE_ENGINE};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Subjects of one topic that are remembered.
+const SUBJECTS_MAX: usize = 64;
+/// Bytes of one text in a notice.
+const TEXT_BYTES_MAX: usize = 1_024;
+/// ARNs of one notice.
+const ARNS_MAX: usize = 8;
+/// How soon a subject is told of again, at first and at last.
+const AGAIN_MIN: Duration = Duration::from_secs(1);
+const AGAIN_MAX: Duration = Duration::from_secs(60);
+
+/// One line for each kind of notice: its detail-type and its topic. Of a topic and a subject only the newest notice
+/// waits, so a state and its end are one topic.
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])* $kind:ident $detail_type:literal $topic:literal;)*) => {
+        /// What a notice says.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum NoticeKind {
+            $($(#[doc = $doc])* $kind,)*
+        }
+
+        impl NoticeKind {
+            /// All of them.
+            pub const ALL: &[NoticeKind] = &[$(NoticeKind::$kind,)*];
+
+            /// The detail-type of its events.
+            pub fn detail_type(self) -> &'static str {
+                match self {
+                    $(NoticeKind::$kind => concat!("fakemon.", $detail_type),)*
+                }
+            }
+
+            fn topic(self) -> &'static str {
+                match self {
+                    $(NoticeKind::$kind => $topic,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The engine is open.
+    Started "started" "started";
+    /// It is asked to stop.
+    Stopping "stopping" "stopping";
+    /// It was opened after a crash.
+    Recovered "recovered" "recovered";
+    /// Groups took long to write and sync.
+    SlowSync "slow_sync" "slow_sync";
+    /// Free space passed a threshold.
+    DiskSpace "disk_space" "disk_space";
+    /// Throws are throttled.
+    SheddingStarted "shedding_started" "shedding";
+    /// They are not any more.
+    SheddingEnded "shedding_ended" "shedding";
+    /// Nothing reaches a target any more.
+    TargetDead "target_dead" "target";
+    /// It took an event again.
+    TargetRecovered "target_recovered" "target";
+    /// Events for a target were given up.
+    DeadLetter "dead_letter" "dead_letter";
+    /// A connection is not let in any more.
+    ConnectionDeauthorized "connection_deauthorized" "connection";
+    /// Due times of a schedule passed while nobody was there.
+    ScheduleMissed "schedule_missed" "schedule_missed";
+    /// Events of a type have another shape than before.
+    SchemaDrift "schema_drift" "schema_drift";
+}
+
+/// Something that the engine says of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notice {
+    kind: NoticeKind,
+    subject: String,
+    detail: Map<String, Value>,
+    resources: Vec<String>,
+}
+
+impl Notice {
+    /// A notice about `subject`: a name within its kind, empty if there is only one.
+    pub fn new(kind: NoticeKind, subject: &str) -> Notice {
+        Notice { kind, subject: shortened(subject), detail: Map::new(), resources: Vec::new() }
+    }
+
+    /// Adds a member to its detail; texts are shortened to 1,024 bytes.
+    #[must_use]
+    pub fn with(mut self, member: &str, value: impl Into<Value>) -> Notice {
+        let value = match value.into() {
+            Value::String(text) => Value::String(shortened(&text)),
+            other => other,
+        };
+        self.detail.insert(member.to_owned(), value);
+        self
+    }
+
+    /// Adds the ARN of what it is about.
+    #[must_use]
+    pub fn about(mut self, arn: &str) -> Notice {
+        if self.resources.len() < ARNS_MAX {
+            self.resources.push(shortened(arn));
+        }
+        self
+    }
+
+    fn event(self, count: u64, untold: u64) -> NewEvent {
+        let Notice { kind, mut detail, resources, .. } = self;
+        detail.insert("count".into(), count.into());
+        if untold > 0 {
+            detail.insert("untold".into(), untold.into());
+        }
+        NewEvent {
+            bus: DEFAULT_BUS.into(),
+            source: SOURCE_ENGINE.into(),
+            detail_type: kind.detail_type().into(),
+            detail: Value::Object(detail).to_string(),
+            resources,
+            time: None,
+            region: REGION.into(),
+            cause: None,
+            hops: 0,
+        }
+    }
+}
+
+fn shortened(text: &str) -> String {
+    let end = text.floor_char_boundary(TEXT_BYTES_MAX);
+    text[..end].to_owned()
+}
+
+/// What waits of a topic and a subject, and when it may be told.
+struct Slot {
+    waiting: Option<(Notice, u64)>,
+    not_before: Instant,
+    /// How long after the next telling it is quiet.
+    quiet: Duration,
+}
+
+#[derive(Default)]
+struct Topic {
+    slots: BTreeMap<String, Slot>,
+    untold: u64,
+}
+
+impl Topic {
+    /// Forgets who was quiet for long; whether there is room for one more.
+    fn has_room(&mut self, now: Instant) -> bool {
+        if self.slots.len() >= SUBJECTS_MAX {
+            self.slots.retain(|_, slot| slot.waiting.is_some() || now < slot.not_before);
+        }
+        self.slots.len() < SUBJECTS_MAX
+    }
+
+    fn tell(&mut self, notice: Notice, now: Instant) {
+        if !self.slots.contains_key(&notice.subject) && !self.has_room(now) {
+            self.untold += 1;
+            return;
+        }
+        let fresh = || Slot { waiting: None, not_before: now, quiet: AGAIN_MIN };
+        let slot = self.slots.entry(notice.subject.clone()).or_insert_with(fresh);
+        if slot.waiting.is_none() && now >= slot.not_before + slot.quiet {
+            slot.quiet = AGAIN_MIN; // it was over meanwhile
+        }
+        let count = slot.waiting.take().map_or(0, |(_, count)| count);
+        slot.waiting = Some((notice, count + 1));
+    }
+
+    fn take_due(&mut self, now: Instant, due: &mut Vec<NewEvent>) {
+        for slot in self.slots.values_mut().filter(|slot| now >= slot.not_before) {
+            let Some((notice, count)) = slot.waiting.take() else { continue };
+            due.push(notice.event(count, std::mem::take(&mut self.untold)));
+            slot.not_before = now + slot.quiet;
+            slot.quiet = (slot.quiet * 2).min(AGAIN_MAX);
+        }
+    }
+}
+
+/// Where notices wait.
+pub struct Notices {
+    topics: Mutex<Topics>,
+    pub(crate) bell: Bell,
+}
+
+#[derive(Default)]
+struct Topics {
+    by_name: BTreeMap<&'static str, Topic>,
+    untold: u64,
+}
+
+impl Notices {
+    pub(crate) fn new() -> Notices {
+        Notices { topics: Mutex::default(), bell: Bell::for_thread() }
+    }
+
+    fn topics(&self) -> MutexGuard<'_, Topics> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the bus know, soon. Not for the way of a throw: it takes a lock, for a moment, and makes text.
+    pub fn tell(&self, notice: Notice) {
+        self.tell_at(notice, Instant::now());
+        self.bell.ring();
+    }
+
+    fn tell_at(&self, notice: Notice, now: Instant) {
+        let mut topics = self.topics();
+        let topic = topics.by_name.entry(notice.kind.topic()).or_default();
+        let before = topic.untold;
+        topic.tell(notice, now);
+        let untold = topic.untold - before;
+        topics.untold += untold;
+    }
+
+    /// Notices since the start that found no room.
+    pub fn untold(&self) -> u64 {
+        self.topics().untold
+    }
+
+    /// What is to be told now.
+    pub(crate) fn take_due(&self, now: Instant) -> Vec<NewEvent> {
+        let mut due = Vec::new();
+        self.topics().by_name.values_mut().for_each(|topic| topic.take_due(now, &mut due));
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn dead(target: &str) -> Notice {
+        Notice::new(NoticeKind::TargetDead, target).with("target", target)
+    }
+
+    fn details(events: &[NewEvent]) -> Vec<String> {
+        events.iter().map(|event| format!("{} {}", event.detail_type, event.detail)).collect()
+    }
+
+    #[test]
+    fn what_goes_on_is_told_at_once_and_then_less_and_less_often() {
+        let (notices, start) = (Notices::new(), Instant::now());
+        let mut told = Vec::new();
+        for ms in (0..600_000).step_by(100) {
+            let now = start + Duration::from_millis(ms);
+            notices.tell_at(dead("a"), now);
+            told.extend(notices.take_due(now).into_iter().map(|event| (ms / 1_000, event.detail)));
+        }
+        let at: Vec<u64> = told.iter().map(|(at, _)| *at).collect();
+        assert_eq!(at[..8], [0, 1, 3, 7, 15, 31, 63, 123]);
+        assert_eq!(told[1].1, r#"{"count":10,"target":"a"}"#, "ten a second");
+        // When it was quiet for as long, it is told at once again, and after a second.
+        let now = start + Duration::from_secs(800);
+        let again = [now, now + SECOND].map(|now| {
+            notices.tell_at(dead("a"), now);
+            notices.take_due(now).len()
+        });
+        assert_eq!(again, [1, 1]);
+    }
+
+    #[test]
+    fn a_state_and_its_end_take_each_others_place() {
+        let (notices, now) = (Notices::new(), Instant::now());
+        notices.tell_at(dead("a"), now);
+        notices.tell_at(Notice::new(NoticeKind::TargetRecovered, "a"), now);
+        notices.tell_at(dead("b"), now);
+        let told = details(&notices.take_due(now));
+        assert_eq!(
+            told,
+            [r#"fakemon.target_recovered {"count":2}"#, r#"fakemon.target_dead {"count":1,"target":"b"}"#]
+        );
+        assert!(notices.take_due(now + SECOND).is_empty(), "each is told once");
+    }
+
+    #[test]
+    fn a_flood_of_subjects_is_bounded_and_what_is_left_out_is_counted() {
+        let (notices, now) = (Notices::new(), Instant::now());
+        for target in 0..1_000 {
+            notices.tell_at(dead(&target.to_string()), now);
+        }
+        assert_eq!(notices.untold(), 1_000 - SUBJECTS_MAX as u64);
+        let told = notices.take_due(now);
+        assert_eq!(told.len(), SUBJECTS_MAX);
+        assert_eq!(told[0].detail, r#"{"count":1,"target":"0","untold":936}"#);
+        notices.tell_at(dead("later"), now + SECOND);
+        assert_eq!(notices.take_due(now + SECOND).len(), 1, "who is quiet makes room");
+    }
+
+    #[test]
+    fn texts_are_bounded_and_stay_text() {
+        let notice = Notice::new(NoticeKind::DeadLetter, &"ß".repeat(2_000)).with("why", "é".repeat(2_000));
+        assert!(notice.subject.len() <= TEXT_BYTES_MAX);
+        assert_eq!(notice.detail["why"].as_str().unwrap().len(), TEXT_BYTES_MAX);
+    }
+
+    #[test]
+    fn every_kind_is_in_the_table_above() {
+        let table = include_str!("notices.rs").split("use crate").next().unwrap();
+        for kind in NoticeKind::ALL {
+            assert!(table.contains(&format!("| `{}` |", kind.detail_type())), "{kind:?}");
+        }
+    }
+}
