@@ -1,12 +1,18 @@
 //! From the journal to the targets of rules.
 //!
 //! - `known`: what the router knew when it last wrote
+//! - `rate`: how many in the last minute
+//! - `health`: how a lane does
 //! - `lane`: what one target still has to get
+//! - `traffic`: who emits what, and which rules take it
 
 mod known;
+mod rate;
+mod health;
 mod lane;
 mod lanes;
 mod names;
+mod traffic;
 mod figures;
 mod filter;
 mod router;
@@ -16,6 +22,7 @@ pub(crate) mod commands;
 
 pub use courier::{Courier, Failed, Letter, RedriveError, rule_arn};
 pub use figures::BusFigures;
+pub use health::Health;
 pub(crate) use known::Known;
 pub use lane::{Course, Lane, LaneFigures, LaneId, Parcel};
 pub use lanes::Lanes;
@@ -23,3 +30,4 @@ pub(crate) use names::{Events, Journal};
 pub use replay::{ReplayProgress, Replays};
 pub(crate) use replay::{Replayer, forget_replays};
 pub(crate) use router::Router;
+pub use traffic::{BusTraffic, EventType, Flow, TYPES_MAX, TypeTraffic};

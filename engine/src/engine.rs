@@ -12,7 +12,7 @@ use crate::ids::{Position, ShardId, SpeciesId, Timestamp, mix};
 use crate::inside::{Answered, Carrier, Function, Inside, Postman};
 use crate::journal::{Committer, Depot, Desk, Name, Progress, ReadError, RowStore, Store};
 use crate::logs::Logs;
-use crate::metrics::Metrics;
+use crate::metrics::{GroupFigures, Metrics};
 use crate::model::{PlayerName, Sighting};
 use crate::monitor::{Beginning, Monitor};
 use crate::notices::Notices;
@@ -94,6 +94,7 @@ impl Engine {
         let engine = Engine::start(store, rows, depot, options, recovered, resources, known)?;
         let took_ms = started.elapsed().as_millis();
         tracing::info!(%position, tail_events = tail, took_ms, "journal {} is open", dir.display());
+        engine.watch(dir)?;
         Beginning { is_new, position, events_replayed: tail, took_ms }.tell(engine.notices(), engine.options().cores);
         if engine.options().durability == Durability::Unsynced {
             tracing::warn!("durability is `unsynced`: a power cut can take back answers that were given");
@@ -135,7 +136,7 @@ impl Engine {
         let courier = Courier {
             lanes: Arc::new(Lanes::new(depot.clone())),
             events,
-            figures: Arc::new(BusFigures::new()),
+            figures: Arc::new(BusFigures::new(clock)),
             queues,
             logs: Arc::new(Logs::open(depot.clone())),
             resources: resources.clone(),
@@ -158,7 +159,7 @@ impl Engine {
             failure,
             stopping: AtomicBool::new(false),
             throw_figures: Mutex::default(),
-            group_figures: Arc::default(),
+            group_figures: Arc::new(Mutex::new(GroupFigures::new(options.thresholds.slow_sync))),
             world_figures: Arc::default(),
             next_fakemon_id: AtomicU64::new(recovered.next_fakemon_id),
             resources,
@@ -266,24 +267,20 @@ impl Engine {
             monitor: None,
         };
         let engine = Engine(Arc::new(Running { shared, bus, threads: Mutex::new(Some(threads)) }));
-        let client = || engine.client().map_err(|error| OpenError(error.to_string()));
+        let client = engine.client().map_err(|error| OpenError(error.to_string()))?;
         let answered = engine.0.bus.answered.clone();
-        engine.carry("deliveries", Carrier::Own(Box::new(client()?), answered));
-        engine.monitor(client()?);
+        engine.carry("deliveries", Carrier::Own(Box::new(client), answered));
         Ok(engine)
     }
 
-    fn monitor(&self, client: Client) {
+    fn watch(&self, directory: &Path) -> Result<(), OpenError> {
+        let client = self.client().map_err(|error| OpenError(error.to_string()))?;
         let mut threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(threads) = threads.as_mut() else { return };
-        let shared = self.shared();
-        let monitor = Monitor {
-            notices: shared.notices.clone(),
-            progress: shared.progress.clone(),
-            stop: threads.stop_monitor.clone(),
-            client,
-        };
+        let Some(threads) = threads.as_mut() else { return Ok(()) };
+        let (shared, directory) = (self.shared().clone(), directory.to_owned());
+        let monitor = Monitor::new(shared, self.courier().clone(), client, directory, threads.stop_monitor.clone());
         threads.monitor = Some(spawn("monitor", move || monitor.run()));
+        Ok(())
     }
 
     /// Where anybody tells what the engine is to say of itself, as events on the bus `default`.

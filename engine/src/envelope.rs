@@ -127,6 +127,13 @@ pub fn kind(event: &Event, facet: Facet) -> (&str, &str) {
     }
 }
 
+/// Whether an envelope, as [`Told::write`] makes it, is of an event in which the engine speaks of itself.
+pub(crate) fn is_of_engine(envelope: &str) -> bool {
+    let head = envelope.split_once(r#","account":""#).map(|(head, _)| head);
+    head.and_then(|head| head.strip_suffix('"')?.strip_suffix(SOURCE_ENGINE))
+        .is_some_and(|head| head.ends_with(r#","source":""#))
+}
+
 /// An event and where it stands.
 #[derive(Clone, Copy)]
 pub struct Told<'a> {
@@ -409,5 +416,35 @@ mod tests {
         let caught = told(&throw(Outcome::Captured), Facet::Happened);
         assert_eq!(caught["detail"]["captured_at"], "1970-01-01T00:00:00.000000003Z");
         assert_ne!(attempt["id"], failed["id"]);
+    }
+
+    #[test]
+    fn who_speaks_is_seen_in_the_envelope() {
+        let envelope = |event: &Event| {
+            let (position, shard, facet) = (Position(9), ShardId(1), Facet::Happened);
+            let told = Told { position, facet, shard, committed_at: Timestamp(4), event, replay: None };
+            told.envelope(|_| Some(""), |_| Some(""))
+        };
+        let changed = Event::Changed { at: Timestamp(1), key: "queue/q".into(), value: None };
+        assert!(is_of_engine(&envelope(&changed)));
+        assert!(!is_of_engine(&envelope(&throw(Outcome::Dodged))));
+        let put = |source: &str, detail_type: &str| {
+            let (source, detail_type) = (source.to_owned(), detail_type.to_owned());
+            envelope(&Event::Put(Box::new(crate::model::Put {
+                at: Timestamp(1),
+                time: Timestamp(1),
+                bus: "default".into(),
+                source,
+                detail_type,
+                detail: "{}".into(),
+                resources: Vec::new(),
+                region: REGION.into(),
+                cause: None,
+                hops: 0,
+            })))
+        };
+        assert!(is_of_engine(&put(SOURCE_ENGINE, "fakemon.dead_letter")));
+        assert!(!is_of_engine(&put("shop", r#"x","source":"fakemon.engine","account":""#)));
+        assert!(!is_of_engine(&put(r#"x","source":"fakemon.engine"#, "x")));
     }
 }

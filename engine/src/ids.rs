@@ -60,6 +60,11 @@ impl Timestamp {
         Timestamp(self.0.saturating_add(ns))
     }
 
+    /// Whole seconds since 1970.
+    pub fn seconds(self) -> u64 {
+        self.0 / 1_000_000_000
+    }
+
     /// Nanoseconds from `earlier` to this moment; 0 if it is not earlier.
     pub fn ns_since(self, earlier: Timestamp) -> u64 {
         self.0.saturating_sub(earlier.0)

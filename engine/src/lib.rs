@@ -134,7 +134,7 @@ pub use engine::Engine;
 pub use inside::{Answered, Function, PlayerLetter, Postman};
 pub use journal::ReadError;
 pub use metrics::Metrics;
-pub use options::{Durability, OpenError, Options, Retention};
+pub use options::{Durability, OpenError, Options, Retention, Thresholds};
 pub use outbox::NoMoreClients;
 pub use tail::{Seen, Tail};
 pub use world::{Change, Subscription};

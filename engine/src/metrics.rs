@@ -5,6 +5,7 @@ use crate::command::Stages;
 use crate::ids::{Position, Timestamp};
 use crate::model::Outcome;
 use hdrhistogram::Histogram;
+use std::time::Duration;
 
 /// Two significant digits: a latency is known to one per cent.
 const DIGITS: u8 = 2;
@@ -21,21 +22,53 @@ pub(crate) struct GroupFigures {
     pub(crate) events: Histogram<u64>,
     pub(crate) sync_ns: Histogram<u64>,
     pub(crate) bytes: u64,
+    pub(crate) slow: SlowSyncs,
 }
 
-impl Default for GroupFigures {
-    fn default() -> Self {
-        let events = Histogram::new_with_bounds(1, 1 << 20, DIGITS).expect("constant bounds");
-        GroupFigures { events, sync_ns: histogram_ns(), bytes: 0 }
+/// Groups that took long, since somebody looked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SlowSyncs {
+    pub(crate) threshold_ns: u64,
+    pub(crate) groups: u64,
+    /// In them.
+    pub(crate) events: u64,
+    pub(crate) worst_ns: u64,
+    /// The first position of the worst.
+    pub(crate) worst_at: Position,
+}
+
+impl SlowSyncs {
+    #[inline]
+    pub(crate) fn record(&mut self, events: u64, sync_ns: u64, first: Position) {
+        if sync_ns >= self.threshold_ns {
+            self.groups += 1;
+            self.events += events;
+            if sync_ns >= self.worst_ns {
+                (self.worst_ns, self.worst_at) = (sync_ns, first);
+            }
+        }
+    }
+
+    /// What there was; from now on it begins anew.
+    pub(crate) fn take(&mut self) -> SlowSyncs {
+        std::mem::replace(self, SlowSyncs { threshold_ns: self.threshold_ns, ..SlowSyncs::default() })
     }
 }
 
 impl GroupFigures {
-    pub(crate) fn record(&mut self, events: usize, bytes: usize, sync_ns: u32) {
+    pub(crate) fn new(slow_sync: Duration) -> GroupFigures {
+        let threshold_ns = u64::try_from(slow_sync.as_nanos()).unwrap_or(u64::MAX);
+        let events = Histogram::new_with_bounds(1, 1 << 20, DIGITS).expect("constant bounds");
+        let slow = SlowSyncs { threshold_ns, ..SlowSyncs::default() };
+        GroupFigures { events, sync_ns: histogram_ns(), bytes: 0, slow }
+    }
+
+    pub(crate) fn record(&mut self, events: usize, bytes: usize, sync_ns: u32, first: Position) {
         if events > 0 {
             self.events.saturating_record(events as u64);
             self.sync_ns.saturating_record(u64::from(sync_ns));
             self.bytes += bytes as u64;
+            self.slow.record(events as u64, sync_ns.into(), first);
         }
     }
 }

@@ -1,75 +1,160 @@
 //! The thread that watches the engine: it looks at figures, and puts what is to be said of them, and what others told,
 //! on the bus `default`. It goes in by the way of every client, and no thread ever waits for it.
 
+mod slow_sync;
+mod disk_space;
+mod shedding;
+mod targets;
+mod connections;
+
 use crate::bus::NewEvent;
 use crate::client::Client;
 use crate::command::SubmitError;
+use crate::delivery::Courier;
 use crate::ids::{Position, Token};
-use crate::journal::Progress;
 use crate::notices::{Notice, NoticeKind, Notices};
-use std::sync::Arc;
+use crate::shared::Shared;
+use connections::Connections;
+use disk_space::{DiskSpace, Space};
+use shedding::{Shedding, Throws};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
+use targets::{Seen, Targets};
 
 /// How often it looks for what is due.
 const TICK: Duration = Duration::from_millis(250);
+/// How often it looks at figures.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Notices that are put at once.
 const PUT_MAX: usize = 64;
 /// How long the last words may take.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 pub(crate) struct Monitor {
-    pub(crate) notices: Arc<Notices>,
-    pub(crate) progress: Arc<Progress>,
-    pub(crate) stop: Arc<AtomicBool>,
-    pub(crate) client: Client,
+    shared: Arc<Shared>,
+    courier: Courier,
+    client: Client,
+    directory: PathBuf,
+    stop: Arc<AtomicBool>,
+    /// Taken from the board, and not yet put.
+    untold: Vec<NewEvent>,
+    /// Notices that were put since figures were looked at.
+    own_events: u64,
+    disk_space: DiskSpace,
+    shedding: Shedding,
+    targets: Targets,
+    connections: Connections,
 }
 
 impl Monitor {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        courier: Courier,
+        client: Client,
+        directory: PathBuf,
+        stop: Arc<AtomicBool>,
+    ) -> Monitor {
+        Monitor {
+            shared,
+            courier,
+            client,
+            directory,
+            stop,
+            untold: Vec::new(),
+            own_events: 0,
+            disk_space: DiskSpace::default(),
+            shedding: Shedding::default(),
+            targets: Targets::default(),
+            connections: Connections::default(),
+        }
+    }
+
     /// Watches until told to stop; then says so.
     pub(crate) fn run(mut self) {
-        let mut untold = Vec::new();
+        let mut next_look = Instant::now();
         while !self.stop.load(Ordering::SeqCst) {
-            self.put_due(&mut untold);
+            if Instant::now() >= next_look {
+                self.look();
+                next_look = Instant::now() + LOOK_EVERY;
+            }
+            self.put_due();
             self.sleep();
         }
-        let position = self.progress.committed();
-        self.notices.tell(Notice::new(NoticeKind::Stopping, "").with("position", position.to_string()));
+        let position = self.shared.progress.committed();
+        self.notices().tell(Notice::new(NoticeKind::Stopping, "").with("position", position.to_string()));
         let end = Instant::now() + LAST_WORDS;
         while !self.client.is_stopped() && Instant::now() < end {
-            self.put_due(&mut untold);
-            if untold.is_empty() && self.client.in_flight() == 0 {
+            self.put_due();
+            if self.untold.is_empty() && self.client.in_flight() == 0 {
                 return;
             }
             self.client.wait(&mut Vec::new(), TICK);
         }
     }
 
+    fn notices(&self) -> &Notices {
+        &self.shared.notices
+    }
+
+    /// Looks at all figures, and tells what is to be told.
+    fn look(&mut self) {
+        let (now, shared) = (self.courier.now(), self.shared.clone());
+        let thresholds = &shared.options.thresholds;
+        let slow = shared.group_figures.lock().unwrap_or_else(PoisonError::into_inner).slow.take();
+        let own_events =
+            if self.client.in_flight() == 0 { std::mem::take(&mut self.own_events) } else { self.own_events };
+        let mut notices: Vec<Notice> = slow_sync::look(&slow, own_events).into_iter().collect();
+        if let Some(space) = Space::of(&self.directory) {
+            notices.extend(self.disk_space.look(space, thresholds, &self.directory));
+        }
+        notices.extend(self.shedding.look(self.throws(), now));
+        notices.extend(self.targets.look(&self.lanes(), thresholds, now));
+        notices.extend(self.connections.look(&shared.resources.current()));
+        notices.into_iter().for_each(|notice| shared.notices.tell(notice));
+    }
+
+    fn throws(&self) -> Throws {
+        let figures = self.shared.throw_figures.lock().unwrap_or_else(PoisonError::into_inner);
+        Throws { attempts: figures.outcomes.iter().sum(), throttled: figures.throttled }
+    }
+
+    fn lanes(&self) -> Vec<Seen> {
+        let seen = |lane: &Arc<crate::delivery::Lane>| Seen {
+            lane: lane.id().clone(),
+            arn: lane.target().arn.clone(),
+            health: lane.health(),
+            backlog: lane.backlog(),
+        };
+        self.courier.lanes().all().iter().map(seen).collect()
+    }
+
     /// Until somebody tells something, but not for long.
     fn sleep(&self) {
-        self.notices.bell.arm_thread();
+        self.notices().bell.arm_thread();
         if !self.stop.load(Ordering::SeqCst) {
             std::thread::park_timeout(TICK);
         }
-        self.notices.bell.disarm();
+        self.notices().bell.disarm();
     }
 
     /// Puts what is due; what the journal cannot take now stays, and nothing more is taken before it is gone.
-    fn put_due(&mut self, untold: &mut Vec<NewEvent>) {
+    fn put_due(&mut self) {
         self.client.poll(&mut Vec::new());
-        if untold.is_empty() {
-            *untold = self.notices.take_due(Instant::now());
+        if self.untold.is_empty() {
+            self.untold = self.notices().take_due(Instant::now());
         }
-        while !untold.is_empty() {
-            let count = untold.len().min(PUT_MAX);
-            match self.client.put(Token(0), untold[..count].to_vec()) {
-                Ok(()) => {}
+        while !self.untold.is_empty() {
+            let count = self.untold.len().min(PUT_MAX);
+            match self.client.put(Token(0), self.untold[..count].to_vec()) {
+                Ok(()) => self.own_events += count as u64,
                 Err(SubmitError::Throttled(_) | SubmitError::Stopped) => return,
                 Err(SubmitError::TooLarge | SubmitError::Spawn(_)) => {
                     tracing::error!(count, "notices do not fit into one group: they are not told");
                 }
             }
-            untold.drain(..count);
+            self.untold.drain(..count);
         }
     }
 }

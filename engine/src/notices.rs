@@ -18,7 +18,7 @@
 //! | `fakemon.started` | the engine is open | `version, cores, position, recovery {end: new\|clean\|crash, events_replayed, took_ms}` |
 //! | `fakemon.stopping` | it is asked to stop | `position` |
 //! | `fakemon.recovered` | opened after a crash | `events_replayed, from_position, to_position, took_ms` |
-//! | `fakemon.slow_sync` | groups took longer than `monitor.slow_sync` to write and sync | `syncs, worst_ms, threshold_ms, position` |
+//! | `fakemon.slow_sync` | groups took longer than `thresholds.slow_sync` to write and sync | `syncs, worst_ms, threshold_ms, position` |
 //! | `fakemon.disk_space` | free space of the data directory falls below a threshold, or is back | `state: low\|critical\|ok, before, free_bytes, total_bytes, threshold_bytes, directory` |
 //! | `fakemon.shedding_started` | throws were answered `throttled` | `throttled, attempts` (of the last second) |
 //! | `fakemon.shedding_ended` | none was for five seconds | `throttled, attempts` (of the whole time), `lasted_ms` |
@@ -122,6 +122,11 @@ impl Notice {
     /// A notice about `subject`: a name within its kind, empty if there is only one.
     pub fn new(kind: NoticeKind, subject: &str) -> Notice {
         Notice { kind, subject: shortened(subject), detail: Map::new(), resources: Vec::new() }
+    }
+
+    /// What it says.
+    pub fn kind(&self) -> NoticeKind {
+        self.kind
     }
 
     /// Adds a member to its detail; texts are shortened to 1,024 bytes.

@@ -23,6 +23,35 @@ pub struct Options {
     pub snapshot_every: Duration,
     /// Whether executors are pinned to a core each, as far as there are cores. Default: true.
     pub pin: bool,
+    /// What the engine says of itself, and from when on.
+    pub thresholds: Thresholds,
+}
+
+/// From when on something is worth an event on the bus `default`; see [`notices`](crate::notices).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thresholds {
+    /// A group that takes so long to write and sync is slow. Default: 250 ms.
+    pub slow_sync: Duration,
+    /// Less free space than this is low, in bytes. Default: 2 GiB.
+    pub disk_space_low: u64,
+    /// Less than this is critical. Default: 512 MiB.
+    pub disk_space_critical: u64,
+    /// A target is dead after so many failures without a delivery between them, a second at least. Default: 5.
+    pub target_dead_attempts: u32,
+    /// Or after so long without one. Default: 30 s.
+    pub target_dead_after: Duration,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Thresholds {
+            slow_sync: Duration::from_millis(250),
+            disk_space_low: 2 << 30,
+            disk_space_critical: 512 << 20,
+            target_dead_attempts: 5,
+            target_dead_after: Duration::from_secs(30),
+        }
+    }
 }
 
 impl Default for Options {
@@ -36,6 +65,7 @@ impl Default for Options {
             retention: Retention::default(),
             snapshot_every: Duration::from_secs(5),
             pin: true,
+            thresholds: Thresholds::default(),
         }
     }
 }

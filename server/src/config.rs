@@ -52,6 +52,8 @@ pub struct Config {
     pub tls: Tls,
     /// What one player may cost.
     pub limits: Limits,
+    /// From when on something is worth an event on the bus `default`.
+    pub thresholds: Thresholds,
     /// The demo world.
     pub demo: Demo,
 }
@@ -165,6 +167,22 @@ pub struct Limits {
     pub idle_timeout: Time,
 }
 
+/// From when on something is worth an event on the bus `default`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Thresholds {
+    /// A group that takes so long to write and sync is slow.
+    pub slow_sync: Time,
+    /// Less free space than this is low.
+    pub disk_space_low: Size,
+    /// Less than this is critical.
+    pub disk_space_critical: Size,
+    /// A target is dead after so many failures without a delivery between them.
+    pub target_dead_attempts: u32,
+    /// Or after so long without one.
+    pub target_dead_after: Time,
+}
+
 /// The demo world.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -205,6 +223,7 @@ impl Default for Config {
             aws: Aws::default(),
             tls: Tls::default(),
             limits: Limits::default(),
+            thresholds: Thresholds::default(),
             demo: Demo::default(),
         }
     }
@@ -235,6 +254,19 @@ impl Default for Limits {
             message_bytes_max: 16 * 1024,
             connections_max: None,
             idle_timeout: Time(Duration::from_secs(60)),
+        }
+    }
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        let engine = fakemon_engine::Thresholds::default();
+        Thresholds {
+            slow_sync: Time(engine.slow_sync),
+            disk_space_low: Size(engine.disk_space_low),
+            disk_space_critical: Size(engine.disk_space_critical),
+            target_dead_attempts: engine.target_dead_attempts,
+            target_dead_after: Time(engine.target_dead_after),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::names::Events;
 use crate::bus::resource::{Retry, Rule, Target};
 use crate::bus::{Destination, Resources};
 use crate::clock::Clock;
-use crate::envelope::{ACCOUNT, EventKey};
+use crate::envelope::{ACCOUNT, EventKey, is_of_engine};
 use crate::ids::Timestamp;
 use crate::journal::{Batch, ReadError};
 use crate::logs::Logs;
@@ -214,6 +214,9 @@ impl Courier {
         let now = self.now();
         lane.ingested_at(keys).for_each(|at| self.figures.completed(at, now));
         lane.figures().delivered.fetch_add(keys.len() as u64, Ordering::Relaxed);
+        if !keys.is_empty() {
+            lane.note_health().delivered(keys.len() as u64, now);
+        }
         tracing::debug!(rule = lane.id().rule, target = lane.id().target, events = keys.len(), "delivered");
         lane.done(keys.iter().copied());
     }
@@ -233,6 +236,7 @@ impl Courier {
             "not delivered: {}",
             failed.message
         );
+        lane.note_health().failed(&failed.code, &failed.message, now);
         let exhausted = if !failed.retriable {
             Some(None)
         } else if parcel.attempts >= policy.attempts_max {
@@ -280,6 +284,7 @@ impl Courier {
                 "given up, and there is no dead-letter queue: {}",
                 failed.message
             );
+            note_given_up(lane, event, true);
             return lane.done([parcel.key]);
         };
         let event =
@@ -293,6 +298,7 @@ impl Courier {
             true => self.queues.enqueue(&queue, vec![message], Batch::default(), false, self.now()).map(drop),
             false => Err(QueueError::Store("the queue is gone".into())),
         };
+        note_given_up(lane, Some(&event), sent.is_err());
         match sent {
             Ok(()) => {
                 lane.figures().dead_lettered.fetch_add(1, Ordering::Relaxed);
@@ -366,6 +372,13 @@ impl Courier {
     /// Counters of the bus.
     pub fn figures(&self) -> &BusFigures {
         &self.figures
+    }
+}
+
+/// What the engine says of itself does not count: that such an event was given up would be told by another such event.
+fn note_given_up(lane: &Lane, event: Option<&Arc<str>>, is_lost: bool) {
+    if !event.is_some_and(|event| is_of_engine(event)) {
+        lane.note_health().given_up(is_lost);
     }
 }
 

@@ -1,10 +1,12 @@
 //! Counters of the bus; they only grow.
 
+use super::traffic::{BusTraffic, Tally};
+use crate::clock::Clock;
 use crate::ids::Timestamp;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const DAY_NS: u64 = 86_400_000_000_000;
 
@@ -14,34 +16,81 @@ pub struct BusFigures {
     pub events: AtomicU64,
     /// Of these, matched at least one rule.
     pub matched_events: AtomicU64,
-    rules: Mutex<BTreeMap<(String, String), u64>>,
+    clock: Clock,
+    since: Timestamp,
+    traffic: Mutex<BTreeMap<String, BusTraffic>>,
     start_ns: Mutex<Histogram<u64>>,
     complete_ns: Mutex<Histogram<u64>>,
 }
 
 impl BusFigures {
-    pub(crate) fn new() -> BusFigures {
+    pub(crate) fn new(clock: Clock) -> BusFigures {
         // Bounds, because what lies beyond them is recorded as the bound.
         let histogram = || Mutex::new(Histogram::new_with_bounds(1_000, DAY_NS, 2).expect("valid bounds"));
         BusFigures {
             events: AtomicU64::new(0),
             matched_events: AtomicU64::new(0),
-            rules: Mutex::default(),
+            clock,
+            since: clock.now(),
+            traffic: Mutex::default(),
             start_ns: histogram(),
             complete_ns: histogram(),
         }
     }
 
-    pub(crate) fn add(&self, events: u64, matched: u64, rules: impl Iterator<Item = ((String, String), u64)>) {
+    /// Adds what was counted of a bus.
+    pub(crate) fn add(&self, events: u64, matched: u64, bus: &str, rules: &[String], tally: &mut Tally) {
         self.events.fetch_add(events, Ordering::Relaxed);
         self.matched_events.fetch_add(matched, Ordering::Relaxed);
-        let mut held = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        rules.filter(|(_, count)| *count > 0).for_each(|(rule, count)| *held.entry(rule).or_default() += count);
+        let now = self.clock.now();
+        let mut traffic = self.held();
+        match traffic.get_mut(bus) {
+            Some(held) => tally.hand_over(rules, held, now),
+            None => tally.hand_over(rules, traffic.entry(bus.to_owned()).or_default(), now),
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<String, BusTraffic>> {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A bus is gone.
+    pub(crate) fn forget_bus(&self, bus: &str) {
+        self.held().remove(bus);
+    }
+
+    /// A rule is gone.
+    pub(crate) fn forget_rule(&self, bus: &str, rule: &str) {
+        self.held().get_mut(bus).into_iter().for_each(|traffic| traffic.forget_rule(rule));
+    }
+
+    /// When counting began: with this opening of the engine.
+    pub fn since(&self) -> Timestamp {
+        self.since
+    }
+
+    /// What flowed over each bus, by type of event and rule.
+    pub fn traffic(&self) -> BTreeMap<String, BusTraffic> {
+        self.held().clone()
+    }
+
+    /// Events of each bus, and those that no rule matched.
+    pub fn totals(&self) -> Vec<(String, u64, u64)> {
+        let totals = |(bus, traffic): (&String, &BusTraffic)| {
+            let (events, unmatched) = traffic.totals();
+            (bus.clone(), events, unmatched)
+        };
+        self.held().iter().map(totals).collect()
     }
 
     /// How many events each rule matched, by bus and rule.
     pub fn triggered(&self) -> BTreeMap<(String, String), u64> {
-        self.rules.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let held = self.held();
+        let of_bus = |(bus, traffic): (&String, &BusTraffic)| {
+            let count = |(rule, flow): (&String, &super::traffic::Flow)| ((bus.clone(), rule.clone()), flow.events);
+            traffic.rules.iter().map(count).collect::<Vec<_>>()
+        };
+        held.iter().flat_map(of_bus).collect()
     }
 
     /// Notes the first attempt to deliver an event that was durable at `ingested_at`.

@@ -14,6 +14,7 @@
 //! 'k' first key    → last key (8), count (4), then each key as the distance from the one before (LEB128)
 //! ```
 
+use super::health::Health;
 use crate::bus::resource::Target;
 use crate::envelope::EventKey;
 use crate::ids::Timestamp;
@@ -168,6 +169,7 @@ pub struct Lane {
     parallel: AtomicU64,
     closed: AtomicBool,
     figures: Arc<LaneFigures>,
+    health: Mutex<Health>,
 }
 
 impl Lane {
@@ -181,6 +183,7 @@ impl Lane {
             parallel: AtomicU64::new(1),
             closed: AtomicBool::new(false),
             figures: Arc::default(),
+            health: Mutex::default(),
         }
     }
 
@@ -197,6 +200,15 @@ impl Lane {
     /// Its counters.
     pub fn figures(&self) -> &LaneFigures {
         &self.figures
+    }
+
+    /// How its target takes what it gets.
+    pub fn health(&self) -> Health {
+        self.note_health().clone()
+    }
+
+    pub(crate) fn note_health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the target is gone: nothing more is to be delivered.

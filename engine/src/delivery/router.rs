@@ -9,6 +9,7 @@ use super::known::{self, Known};
 use super::lane::{Arrival, Course, Kept, Lane, LaneId};
 use super::lanes::Lanes;
 use super::names::{Events, keys_of, told};
+use super::traffic::Tally;
 use crate::bus::resource::{Change, Resource, Target};
 use crate::envelope::{ACCOUNT, EventKey, Facet, REGION, bus};
 use crate::failure::Failure;
@@ -55,7 +56,7 @@ pub(crate) struct Router {
 struct Routed {
     filter: Filter,
     feeds: Feeds,
-    triggered: Vec<u64>,
+    tally: Tally,
     events: u64,
     matched: u64,
     /// For each lane what it gets from this turn.
@@ -194,8 +195,7 @@ impl Router {
             self.known.registry.targets_of(bus, rule).filter_map(|target| lane(rule, target)).collect()
         };
         let feeds: Feeds = filter.rules.iter().map(feed).collect();
-        let triggered = vec![0; feeds.len()];
-        Routed { filter, feeds, triggered, events: 0, matched: 0, gathered: BTreeMap::new() }
+        Routed { filter, feeds, tally: Tally::default(), events: 0, matched: 0, gathered: BTreeMap::new() }
     }
 
     /// Brings what was found to the lanes; true if one of them wants to be written.
@@ -211,10 +211,8 @@ impl Router {
                 any = true;
             }
             if routed.events > 0 {
-                let counts = routed.triggered.iter_mut().map(std::mem::take);
-                let names = routed.filter.rules.iter().map(|rule| (bus.clone(), rule.clone()));
                 let (events, matched) = (std::mem::take(&mut routed.events), std::mem::take(&mut routed.matched));
-                self.figures.add(events, matched, names.zip(counts));
+                self.figures.add(events, matched, bus, &routed.filter.rules, &mut routed.tally);
             }
         }
         if any {
@@ -258,6 +256,11 @@ impl Router {
         self.lanes.remove(gone, &mut self.changes);
         if let ["bus" | "rule" | "target", bus, ..] = parts.as_slice() {
             self.recompile(bus);
+        }
+        match parts.as_slice() {
+            ["bus", bus] => self.figures.forget_bus(bus),
+            ["rule", bus, rule] => self.figures.forget_rule(bus, rule),
+            _ => {}
         }
     }
 
@@ -323,7 +326,7 @@ impl Routed {
     fn event(&mut self, key: EventKey, shard: ShardId, committed_at: Timestamp, event: &Event, events: &Events) {
         self.events += 1;
         if self.filter.is_empty() {
-            return;
+            return self.tally.count(event, key.facet(), &[], committed_at);
         }
         let told = told(key, shard, committed_at, event, None);
         let mut json: Option<Arc<str>> = None;
@@ -342,9 +345,9 @@ impl Routed {
             matched
         };
         self.matched += u64::from(!matched.is_empty());
+        self.tally.count(event, key.facet(), &matched, committed_at);
         for rule in matched.iter() {
             let rule = *rule as usize;
-            self.triggered[rule] += 1;
             for lane in &self.feeds[rule] {
                 let wanted = lane.wants_json();
                 if wanted && json.is_none() {

@@ -234,7 +234,7 @@ impl Committer {
         self.previous_sync_ns = short_ns(handed_over, durable_at);
         self.progress.set_committed(self.link.next);
         let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
-        figures.record(count, value.len(), self.previous_sync_ns);
+        figures.record(count, value.len(), self.previous_sync_ns, first);
         drop(figures);
         self.release(first, turns, durable_at);
         Ok(())

@@ -194,6 +194,13 @@ fn engine_options(config: &Config) -> anyhow::Result<Options> {
             max_bytes: config.journal.keep_size.map(|size| size.0),
         },
         snapshot_every: config.journal.snapshot_every.0,
+        thresholds: fakemon_engine::Thresholds {
+            slow_sync: config.thresholds.slow_sync.0,
+            disk_space_low: config.thresholds.disk_space_low.0,
+            disk_space_critical: config.thresholds.disk_space_critical.0,
+            target_dead_attempts: config.thresholds.target_dead_attempts,
+            target_dead_after: config.thresholds.target_dead_after.0,
+        },
         ..default
     })
 }

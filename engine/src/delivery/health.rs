@@ -1,0 +1,53 @@
+//! How a lane does: whether its target takes what it gets, since when it does not, and why.
+
+use super::rate::Rate;
+use crate::ids::Timestamp;
+
+/// How a lane does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Attempts that failed since the last that did not.
+    pub failed_attempts: u64,
+    /// When the first of them failed.
+    pub failing_since: Option<Timestamp>,
+    /// Code of the last failure, if there ever was one.
+    pub error_code: String,
+    /// What it said; it holds no secret.
+    pub error_message: String,
+    /// When an event was delivered last.
+    pub delivered_at: Option<Timestamp>,
+    /// Events that were given up, but for those in which the engine speaks of itself.
+    pub given_up: u64,
+    /// Of these, those that are in no dead-letter queue.
+    pub lost: u64,
+    delivered: Rate,
+}
+
+/// Bytes of an error message that are kept.
+const MESSAGE_BYTES_MAX: usize = 512;
+
+impl Health {
+    pub(crate) fn failed(&mut self, code: &str, message: &str, now: Timestamp) {
+        self.failed_attempts += 1;
+        self.failing_since.get_or_insert(now);
+        code.clone_into(&mut self.error_code);
+        message[..message.floor_char_boundary(MESSAGE_BYTES_MAX)].clone_into(&mut self.error_message);
+    }
+
+    pub(crate) fn delivered(&mut self, events: u64, now: Timestamp) {
+        self.failed_attempts = 0;
+        self.failing_since = None;
+        self.delivered_at = Some(now);
+        self.delivered.add(events, now.seconds());
+    }
+
+    pub(crate) fn given_up(&mut self, is_lost: bool) {
+        self.given_up += 1;
+        self.lost += u64::from(is_lost);
+    }
+
+    /// Events delivered in the last minute.
+    pub fn delivered_last_minute(&self, now: Timestamp) -> u64 {
+        self.delivered.last_minute(now.seconds())
+    }
+}
