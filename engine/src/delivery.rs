@@ -22,12 +22,14 @@ pub(crate) mod commands;
 
 pub use courier::{Courier, Failed, Letter, RedriveError, rule_arn};
 pub use figures::BusFigures;
+pub(crate) use filter::{Filter, Names, Patterns};
 pub use health::Health;
 pub(crate) use known::Known;
 pub use lane::{Course, Lane, LaneFigures, LaneId, Parcel};
 pub use lanes::Lanes;
-pub(crate) use names::{Events, Journal};
+pub(crate) use names::{Events, Journal, keys_of, told};
 pub use replay::{ReplayProgress, Replays};
 pub(crate) use replay::{Replayer, forget_replays};
 pub(crate) use router::Router;
+pub(crate) use traffic::Tally;
 pub use traffic::{BusTraffic, EventType, Flow, TYPES_MAX, TypeTraffic};

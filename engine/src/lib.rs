@@ -128,6 +128,7 @@ mod tail;
 mod engine;
 pub mod archive;
 pub mod verify;
+pub mod topology;
 
 pub use client::Client;
 pub use engine::Engine;

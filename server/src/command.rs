@@ -4,6 +4,7 @@
 pub mod config;
 pub mod info;
 pub mod log;
+pub mod topology;
 pub mod rules;
 pub mod serve;
 pub mod verify;
@@ -34,8 +35,10 @@ enum Command {
     Load(load::LoadArgs),
     /// Print events as JSON lines, also beside a running server.
     Log(log::LogArgs),
-    /// Try event patterns on what happened.
+    /// Try event patterns on what happened; say what is wrong with rules and targets.
     Rules(rules::RulesArgs),
+    /// Show who emits what and who consumes it: sources, buses, rules, targets.
+    Topology(topology::TopologyArgs),
     /// Decide the whole journal again and compare: outcomes, hash chain, state hashes.
     Verify(verify::VerifyArgs),
     /// Say what is in a data directory.
@@ -82,6 +85,7 @@ fn run_with(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
         Command::Load(args) => load::run(args),
         Command::Log(args) => log::run(args),
         Command::Rules(args) => rules::run(args),
+        Command::Topology(args) => topology::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Info(args) => info::run(args),
         Command::Config => config::run(),

@@ -11,6 +11,7 @@
 //! - `reset`: `POST /_reset`, for tests
 //! - `metrics`: `GET /metrics`
 //! - `page`: `/` and its figures
+//! - `topology`: `GET /topology`
 //! - `webhooks`: deliveries to outside
 //! - `at_connections`: `@connections`
 //! - `stream`: `GET /stream`
@@ -27,6 +28,7 @@ mod events;
 mod reset;
 mod metrics;
 mod page;
+mod topology;
 mod webhooks;
 mod at_connections;
 mod stream;
@@ -43,6 +45,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use fakemon_engine::Engine;
 use refusal::Refusal;
+pub(crate) use signature::sign_get;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -263,6 +266,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .merge(at_connections::routes())
         .route("/stream", get(stream::open))
         .route("/_reset", post(reset::post))
+        .route("/topology", get(topology::get))
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))

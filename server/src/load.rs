@@ -28,7 +28,7 @@ use bus::{Rules, Webhook};
 use fakemon_engine::ids::{AttemptId, FakemonId, mix};
 use fakemon_workload::throws::Contender;
 use fakemon_workload::{Board, Scenario, Throws, World};
-use http::Http;
+pub(crate) use http::Http;
 use indicatif::{ProgressBar, ProgressStyle};
 use lane::{Lane, Shared};
 use ledger::Ledger;
@@ -45,7 +45,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tally::Tally;
-use target::Target;
+pub(crate) use target::Target;
 
 /// Connections of one run: source ports to one address end a little above.
 const CONNECTIONS_MAX: usize = 28_000;

@@ -1,5 +1,5 @@
 //! `fakemon rules test`: what a pattern would have matched in the journal, before a rule with it is switched on; from a
-//! dead data directory or beside a running server.
+//! dead data directory or beside a running server. `fakemon rules lint`: what is wrong with those that are there.
 
 use super::DataArg;
 use super::log::{Bound, facets, is_past, parse_bound, start, told};
@@ -26,6 +26,19 @@ pub struct RulesArgs {
 enum RulesCommand {
     /// Say what a pattern would have matched in the journal.
     Test(TestArgs),
+    /// Say what is wrong: targets that are missing or fail, rules that never match, loops; exit code 1 if events are
+    /// lost.
+    Lint(LintArgs),
+}
+
+/// Of what.
+#[derive(Debug, clap::Args)]
+struct LintArgs {
+    #[command(flatten)]
+    of: super::topology::Of,
+    /// The findings as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// What to try, and on what.
@@ -66,7 +79,13 @@ struct Found {
 
 /// Tries.
 pub fn run(args: RulesArgs) -> anyhow::Result<()> {
-    let RulesCommand::Test(args) = args.command;
+    match args.command {
+        RulesCommand::Test(args) => run_test(&args),
+        RulesCommand::Lint(args) => super::topology::lint(&args.of, args.json),
+    }
+}
+
+fn run_test(args: &TestArgs) -> anyhow::Result<()> {
     let text = read(&args.pattern)?;
     let pattern = Pattern::parse(text.trim()).with_context(|| args.pattern.display().to_string())?;
     if let Some(event) = &args.explain {
@@ -75,7 +94,7 @@ pub fn run(args: RulesArgs) -> anyhow::Result<()> {
     }
     let archive = Archive::open(&args.data.data)?;
     let found =
-        test(&archive, &pattern, &args).with_context(|| format!("data directory {}", args.data.data.display()))?;
+        test(&archive, &pattern, args).with_context(|| format!("data directory {}", args.data.data.display()))?;
     say(&found, args.json)
 }
 

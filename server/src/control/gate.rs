@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// What is read without a signature.
 const OPEN: [&str; 7] = ["/", "/page.css", "/page.js", "/figures", "/metrics", "/healthz", "/readyz"];
 /// Paths that are not AWS's, and answer in our words.
-const OWN: [&str; 2] = ["/events", "/_reset"];
+const OWN: [&str; 3] = ["/events", "/_reset", "/topology"];
 
 /// Lets a request through, or says why not.
 pub(super) async fn pass(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {

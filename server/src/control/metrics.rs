@@ -114,6 +114,17 @@ fn bus(text: &mut Text, shared: &Shared) {
     for ((bus, rule), matched) in figures.triggered() {
         text.sample("fakemon_triggered_rules_total", &[("bus", &bus), ("rule", &rule)], matched);
     }
+    let totals = figures.totals();
+    text.family("fakemon_bus_events_total", "counter", "Events on a bus.");
+    for (bus, events, _) in &totals {
+        text.sample("fakemon_bus_events_total", &[("bus", bus)], events);
+    }
+    text.family("fakemon_unmatched_events_total", "counter", "Of these, matched no rule.");
+    for (bus, _, unmatched) in &totals {
+        text.sample("fakemon_unmatched_events_total", &[("bus", bus)], unmatched);
+    }
+    let name = "fakemon_notices_untold_total";
+    text.counter(name, "What the engine had to say of itself and found no room.", shared.engine.notices().untold());
     let lanes = courier.lanes().all();
     let mut family = |name: &str, help: &str, of: fn(&LaneFigures) -> &AtomicU64| {
         text.family(name, "counter", help);

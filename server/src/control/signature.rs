@@ -68,6 +68,28 @@ fn mismatch() -> ApiError {
     )
 }
 
+/// Signs a GET of the own command line: the headers that it needs besides `Host`.
+///
+/// # Errors
+/// When the key cannot sign.
+pub(crate) fn sign_get(authority: &str, path: &str, id: &str, secret: &str) -> anyhow::Result<Vec<(String, String)>> {
+    let identity = Credentials::new(id, secret, None, None, "environment").into();
+    let params = v4::SigningParams::builder()
+        .identity(&identity)
+        .region("local")
+        .name(SERVICES[0])
+        .time(SystemTime::now())
+        .settings(SigningSettings::default())
+        .build()?
+        .into();
+    let uri = format!("http://{authority}{path}");
+    let headers = [("host", authority)].into_iter();
+    let signable = SignableRequest::new("GET", &uri, headers, SignableBody::Bytes(b""))?;
+    let (instructions, _) = sign(signable, &params)?.into_parts();
+    let (headers, _) = instructions.into_parts();
+    Ok(headers.into_iter().map(|header| (header.name().to_owned(), header.value().to_owned())).collect())
+}
+
 /// Checks everything but the signature itself, so that nobody's body is read who cannot be right.
 pub(super) fn look_at<'r>(parts: &'r Parts, keys: &AccessKeys, now: Timestamp) -> Result<Promising<'r>, ApiError> {
     let authorization = text(&parts.headers, header::AUTHORIZATION.as_str()).ok_or_else(missing)?;

@@ -33,7 +33,13 @@ impl Http {
     }
 
     pub(crate) fn get(&mut self, path: &str) -> anyhow::Result<Answer> {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.authority);
+        self.get_with(path, &[])
+    }
+
+    /// With more headers: names and values.
+    pub(crate) fn get_with(&mut self, path: &str, headers: &[(String, String)]) -> anyhow::Result<Answer> {
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", self.authority);
         self.stream.write_all(request.as_bytes())?;
         self.receive()
     }

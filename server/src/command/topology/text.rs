@@ -1,0 +1,169 @@
+//! The graph for people: a tree for each bus, with who feeds it and what its rules do; a table of types of events; what
+//! is wrong.
+//!
+//! ```text
+//! bus default: 12 events, 0.2/s, 3 matched by no rule
+//! ├─ from shop: 12 events, 0.2/s
+//! └─ rule sold: 9 events, 0.2/s
+//!    └─ queue q: 9 events, 0.2/s
+//! ```
+
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+use fakemon_engine::topology::{EventTypeRow, Node, NodeKind, NodeState, Severity, Topology};
+use std::collections::HashMap;
+use std::fmt::Write;
+
+const TEXT: &str = "text grows as long as there is memory";
+
+/// Everything, for a terminal so wide.
+pub(super) fn page(topology: &Topology, types: usize, columns: u16) -> String {
+    let mut out = String::new();
+    let counted =
+        if topology.live { "counted since the start" } else { "what the rules of now match of the journal" };
+    writeln!(out, "{} at position {}; {counted}, {}", topology.at, topology.position, topology.since).expect(TEXT);
+    let tree = Tree::of(topology);
+    for bus in topology.nodes.iter().filter(|node| node.kind == NodeKind::Bus) {
+        writeln!(out, "\n{}", line(bus, bus.events, bus.per_second)).expect(TEXT);
+        tree.branch(&mut out, bus, "");
+    }
+    if !topology.event_types.is_empty() {
+        writeln!(out, "\n{}", table(topology, types, columns)).expect(TEXT);
+    }
+    out.push('\n');
+    out.push_str(&findings(topology, columns));
+    out
+}
+
+/// What is wrong.
+pub(super) fn findings(topology: &Topology, columns: u16) -> String {
+    if topology.findings.is_empty() {
+        return "nothing is wrong\n".into();
+    }
+    let mut table = new_table(columns);
+    table.set_header(["", "what", "where", "why"]);
+    for finding in &topology.findings {
+        let severity = match finding.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        table.add_row([severity, &finding.code, &shown(&finding.subject), &shown(&finding.message)]);
+    }
+    format!("{table}\n")
+}
+
+struct Tree<'t> {
+    nodes: HashMap<&'t str, &'t Node>,
+    /// Node, events, rate: who feeds it; what it feeds.
+    into: HashMap<&'t str, Vec<Step<'t>>>,
+    out_of: HashMap<&'t str, Vec<Step<'t>>>,
+}
+
+type Step<'t> = (&'t str, u64, Option<f64>);
+
+impl<'t> Tree<'t> {
+    fn of(topology: &'t Topology) -> Tree<'t> {
+        let nodes = topology.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
+        let (mut into, mut out_of): (HashMap<_, Vec<_>>, HashMap<_, Vec<_>>) = Default::default();
+        for edge in &topology.edges {
+            into.entry(edge.to.as_str()).or_default().push((edge.from.as_str(), edge.events, edge.per_second));
+            out_of.entry(edge.from.as_str()).or_default().push((edge.to.as_str(), edge.events, edge.per_second));
+        }
+        Tree { nodes, into, out_of }
+    }
+
+    /// What stands below a node. A tree ends at the next bus, which has one of its own.
+    fn branch(&self, out: &mut String, of: &Node, indent: &str) {
+        let steps = |of: &HashMap<&str, Vec<Step<'t>>>, id: &str| of.get(id).cloned().unwrap_or_default();
+        let feeds_bus = |step: &Step<'_>| of.kind == NodeKind::Bus && self.is(step.0, NodeKind::Source);
+        let sources: Vec<Step<'_>> = steps(&self.into, &of.id).into_iter().filter(feeds_bus).collect();
+        let below = steps(&self.out_of, &of.id).into_iter().filter(|step| !self.is(step.0, NodeKind::Bus));
+        let all: Vec<(&str, Step<'_>)> =
+            sources.into_iter().map(|step| ("from ", step)).chain(below.map(|step| ("", step))).collect();
+        let last = all.len().saturating_sub(1);
+        for (index, (word, (id, events, rate))) in all.into_iter().enumerate() {
+            let Some(node) = self.nodes.get(id) else { continue };
+            let (twig, below) = if index == last { ("└─", "   ") } else { ("├─", "│  ") };
+            writeln!(out, "{indent}{twig} {word}{}", line(node, events, rate)).expect(TEXT);
+            if word.is_empty() {
+                self.branch(out, node, &format!("{indent}{below}"));
+            }
+        }
+    }
+
+    fn is(&self, id: &str, kind: NodeKind) -> bool {
+        self.nodes.get(id).is_some_and(|node| node.kind == kind)
+    }
+}
+
+fn line(node: &Node, events: u64, per_second: Option<f64>) -> String {
+    let kind = match node.kind {
+        NodeKind::Bus => "bus ",
+        NodeKind::Rule => "rule ",
+        NodeKind::Source | NodeKind::Target | NodeKind::Queue => "",
+    };
+    let mut said = Vec::new();
+    if node.state == NodeState::Missing {
+        said.push("MISSING".to_owned());
+    }
+    if node.state == NodeState::Failing {
+        said.push("FAILING".to_owned());
+    }
+    said.push(format!("{events} {}", if events == 1 { "event" } else { "events" }));
+    said.extend(per_second.filter(|rate| *rate > 0.0).map(|rate| format!("{rate}/s")));
+    said.extend(Some(node.note.clone()).filter(|note| !note.is_empty()));
+    shown(&format!("{kind}{}: {}", node.name, said.join(", ")))
+}
+
+/// Names come from outside, and a terminal obeys what is in them.
+fn shown(text: &str) -> String {
+    text.chars().map(|one| if one.is_control() { '\u{FFFD}' } else { one }).collect()
+}
+
+fn new_table(columns: u16) -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_width(columns);
+    table
+}
+
+fn table(topology: &Topology, types: usize, columns: u16) -> String {
+    let mut rows: Vec<&EventTypeRow> = topology.event_types.iter().collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.events));
+    let left_out = rows.len().saturating_sub(types);
+    rows.truncate(types);
+    rows.sort_by(|a, b| (&a.bus, &a.source, &a.detail_type).cmp(&(&b.bus, &b.source, &b.detail_type)));
+    let mut table = new_table(columns);
+    table.set_header(["bus", "source", "detail-type", "events", "/s", "unmatched", "taken by"]);
+    for row in rows {
+        let rate = row.per_second.map(|rate| rate.to_string()).unwrap_or_default();
+        table.add_row([
+            row.bus.clone(),
+            shown(&row.source),
+            shown(&row.detail_type),
+            row.events.to_string(),
+            rate,
+            row.unmatched.to_string(),
+            taken_by(row),
+        ]);
+    }
+    for column in 3..6 {
+        table.column_mut(column).into_iter().for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    }
+    match left_out {
+        0 => table.to_string(),
+        more => format!("{table}\nand {more} types more, with fewer events: --types"),
+    }
+}
+
+/// The rules that take a type, or that nobody does.
+fn taken_by(row: &EventTypeRow) -> String {
+    const SHOWN: usize = 4;
+    if row.rules.is_empty() {
+        return "nobody".into();
+    }
+    let mut names: Vec<String> = row.rules.keys().take(SHOWN).cloned().collect();
+    if row.rules.len() > SHOWN {
+        names.push(format!("and {} more", row.rules.len() - SHOWN));
+    }
+    names.join(", ")
+}
