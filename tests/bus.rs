@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 fn open(dir: &Path) -> Engine {
     Engine::open(dir, Options { cores: 1, pin: false, ..Options::default() }).unwrap()
@@ -26,12 +26,12 @@ fn written(client: &mut Client) {
     }
 }
 
-fn change(client: &mut Client, resources: Vec<Resource>) {
+pub(crate) fn change(client: &mut Client, resources: Vec<Resource>) {
     client.change(Token(1), resources.into_iter().map(Change::Put).collect()).unwrap();
     written(client);
 }
 
-fn put(client: &mut Client, events: &[(&str, &str, &str, &str)]) {
+pub(crate) fn put(client: &mut Client, events: &[(&str, &str, &str, &str)]) {
     let event = |(bus, source, detail_type, detail): &(&str, &str, &str, &str)| NewEvent {
         bus: (*bus).into(),
         source: (*source).into(),
@@ -47,7 +47,7 @@ fn put(client: &mut Client, events: &[(&str, &str, &str, &str)]) {
     written(client);
 }
 
-fn rule(bus: &str, name: &str, pattern: &str) -> Resource {
+pub(crate) fn rule(bus: &str, name: &str, pattern: &str) -> Resource {
     Resource::Rule(Rule {
         bus: bus.into(),
         name: name.into(),
@@ -62,7 +62,7 @@ fn rule(bus: &str, name: &str, pattern: &str) -> Resource {
     })
 }
 
-fn target(bus: &str, rule: &str, id: &str, arn: &str) -> Target {
+pub(crate) fn target(bus: &str, rule: &str, id: &str, arn: &str) -> Target {
     Target {
         bus: bus.into(),
         rule: rule.into(),
@@ -78,7 +78,7 @@ fn target(bus: &str, rule: &str, id: &str, arn: &str) -> Target {
     }
 }
 
-fn queue(name: &str) -> Resource {
+pub(crate) fn queue(name: &str) -> Resource {
     Resource::Queue(Queue {
         name: name.into(),
         attributes: Tags::new(),
@@ -88,7 +88,7 @@ fn queue(name: &str) -> Resource {
     })
 }
 
-fn bus(name: &str) -> Resource {
+pub(crate) fn bus(name: &str) -> Resource {
     Resource::Bus(Bus {
         name: name.into(),
         description: None,
@@ -102,7 +102,7 @@ fn bus(name: &str) -> Resource {
 }
 
 /// So many messages of a queue, once they are there.
-fn receive(engine: &Engine, queue: &str, count: usize) -> Vec<(Value, fakemon_engine::queue::Message)> {
+pub(crate) fn receive(engine: &Engine, queue: &str, count: usize) -> Vec<(Value, fakemon_engine::queue::Message)> {
     let mut received = Vec::new();
     let end = Instant::now() + PATIENCE;
     while received.len() < count {

@@ -5,6 +5,8 @@
 
 mod engine; // the engine, embedded: who wins, what is remembered, what is refused
 mod bus; // rules, targets, retries, dead letters, in the embedded engine
+mod notices; // what the engine says of itself, and a rule that acts on it
+mod topology; // who emits what and who consumes it, as the API and the command line say
 mod server; // starts the binary, stops it, kills it: what the modules below stand on
 mod dice; // chance with a seed
 mod player; // a player at a websocket

@@ -14,6 +14,7 @@ mod recount;
 
 use crate::archive::Archive;
 use crate::bus::Registry;
+use crate::delivery::commands::is_command_type;
 use crate::delivery::{BusTraffic, Course, TypeTraffic};
 use crate::engine::Engine;
 use crate::ids::{Position, Timestamp};
@@ -27,6 +28,8 @@ use std::collections::BTreeMap;
 const TYPES_MAX: usize = 10_000;
 /// What those are called that are not told apart.
 pub const OTHERS: &str = "(others)";
+/// Who takes commands, on whatever bus they are, without a rule.
+pub const CAPTURE_SERVICE: &str = "(capture service)";
 
 /// The graph and what flows in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -132,7 +135,7 @@ pub struct EventTypeRow {
     pub unmatched: u64,
     /// When the last was handed to the disk.
     pub last_at: String,
-    /// How many each rule matched.
+    /// How many each rule matched; and of commands, how many the [`CAPTURE_SERVICE`] took.
     pub rules: BTreeMap<String, u64>,
 }
 
@@ -287,7 +290,13 @@ impl Seen<'_> {
                 last_at: one.flow.last_at.to_string(),
                 rules: one.rules.clone(),
             };
-            rows.extend(traffic.types.iter().map(|(of, one)| row(&of.source, &of.detail_type, one)));
+            for (of, one) in &traffic.types {
+                let mut row = row(&of.source, &of.detail_type, one);
+                if is_command_type(&of.source, &of.detail_type) {
+                    row.rules.insert(CAPTURE_SERVICE.into(), row.events);
+                }
+                rows.push(row);
+            }
             if traffic.others.flow.events > 0 {
                 rows.push(row(OTHERS, OTHERS, &traffic.others));
             }

@@ -71,6 +71,11 @@ pub(crate) fn is_command(event: &Event) -> bool {
     matches!(event, Event::Put(put) if kind(&put.source, &put.detail_type).is_some())
 }
 
+/// Whether events of this type are commands.
+pub(crate) fn is_command_type(source: &str, detail_type: &str) -> bool {
+    kind(source, detail_type).is_some()
+}
+
 enum Kind {
     Spawn,
     Attempt,

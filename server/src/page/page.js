@@ -323,6 +323,32 @@ $("spawn").onsubmit = async (event) => {
   if (response.ok) say(`${body.detail.species} ${answer.fakemon_id} appeared, position ${answer.position}`, "good");
   else say(answer.error.message, "bad");
 };
+
+// ---- who emits what; where signatures are asked for, the page has none to show, and leaves this out
+
+const TYPES_SHOWN = 20;
+
+async function refreshTopology() {
+  const response = await fetch("/topology").catch(() => null);
+  if (!response?.ok) return;
+  const topology = await response.json();
+  const types = topology.event_types.sort((a, b) => b.events - a.events).slice(0, TYPES_SHOWN);
+  $("types").replaceChildren(...types.map((type) => {
+    const takers = Object.keys(type.rules).join(", ") || "nobody";
+    const row = document.createElement("tr");
+    const cells = [type.bus, `${type.source} / ${type.detail_type}`, whole.format(type.events), type.per_second, takers];
+    row.append(...cells.map((text) => Object.assign(document.createElement("td"), { textContent: text })));
+    return row;
+  }));
+  $("findings").replaceChildren(...topology.findings.slice(0, TYPES_SHOWN).map((finding) => {
+    const textContent = `${finding.subject}: ${finding.message}`;
+    return Object.assign(document.createElement("li"), { className: finding.severity, textContent });
+  }));
+  $("topology").hidden = types.length === 0;
+}
+
 setInterval(draw, 5000); // what has vanished leaves the map
 setInterval(refreshFigures, 1000);
 refreshFigures();
+setInterval(refreshTopology, 5000);
+refreshTopology();

@@ -1,0 +1,203 @@
+//! Who emits what and who consumes it: a small world in, the graph out; live, and from the journal alone.
+
+use crate::aws::{events, queue, receive};
+use crate::bus::{bus, change, put, queue as queue_resource, rule, target};
+use crate::notices::{SILENT, open};
+use crate::server::{FAKEMON, Server, answer, fakemon, fresh_data, refusal};
+use fakemon_engine::bus::resource::{Resource, RuleState};
+use fakemon_engine::topology;
+use serde_json::{Value, json};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Two shops, four buses, rules that work, sleep, lead nowhere and round in circles. Nothing in it depends on time.
+fn small_world(dir: &Path) -> topology::Topology {
+    let engine = open(dir, SILENT);
+    let mut client = engine.client().unwrap();
+    let to = |bus: &str, rule: &str, id: &str, arn: &str| Resource::Target(target(bus, rule, id, arn));
+    let mut off = rule("default", "off", r#"{"source":["shop"]}"#);
+    if let Resource::Rule(off) = &mut off {
+        off.state = RuleState::Disabled;
+    }
+    let mut dead_letters = target("default", "sold", "dead", "sqs:local:123456789012:sold");
+    dead_letters.dead_letter_arn = Some("arn:aws:sqs:local:123456789012:lost".into());
+    change(
+        &mut client,
+        vec![
+            bus("ops"),
+            bus("audit"),
+            queue_resource("sold"),
+            queue_resource("lost"),
+            rule("default", "sold", r#"{"source":["shop"],"detail-type":["sold"]}"#),
+            Resource::Target(dead_letters),
+            to("default", "sold", "gone", "sqs:local:123456789012:gone"),
+            rule("default", "again", r#"{ "detail-type": ["sold"], "source": ["shop"] }"#),
+            to("default", "again", "t", "sqs:local:123456789012:sold"),
+            rule("default", "dear", r#"{"source":["shop"],"detail":{"price":[{"numeric":[">",1000]}]}}"#),
+            to("default", "dear", "t", "lambda:local:1:function:f"),
+            rule("default", "nobody", r#"{"source":["nobody"]}"#),
+            off,
+            rule("ops", "on", r#"{"source":["shop"]}"#),
+            to("ops", "on", "t", "events:local:123456789012:event-bus/audit"),
+            rule("audit", "back", r#"{"source":["shop"],"detail-type":["never"]}"#),
+            to("audit", "back", "t", "events:local:123456789012:event-bus/ops"),
+        ],
+    );
+    let sold = ("default", "shop", "sold", r#"{"price":7}"#);
+    put(
+        &mut client,
+        &[sold, sold, sold, ("default", "kiosk \"7\"", "opened", "{}"), ("ops", "shop", "checked", "{}")],
+    );
+    let end = Instant::now() + Duration::from_secs(20);
+    let live = loop {
+        let live = topology::live(&engine);
+        let forwarded = |row: &topology::EventTypeRow| row.bus == "audit" && row.events == 1;
+        if live.event_types.iter().any(forwarded)
+            && live.nodes.iter().any(|node| node.id == "target/default/again/t" && node.events == 3)
+        {
+            break live;
+        }
+        assert!(Instant::now() < end, "{live:#?}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    drop(client);
+    engine.close();
+    live
+}
+
+/// Moments are not the same twice.
+fn masked(text: &str) -> String {
+    let is_moment = |text: &str| text.len() == 30 && text.ends_with('Z') && text.as_bytes()[10] == b'T';
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(one) = rest.chars().next() {
+        match rest.get(..30).filter(|text| text.starts_with("20") && is_moment(text)) {
+            Some(_) => {
+                out.push_str("TIME");
+                rest = &rest[30..];
+            }
+            None => {
+                out.push(one);
+                rest = &rest[one.len_utf8()..];
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn a_journal_tells_what_its_rules_match() {
+    let dir = tempfile::tempdir().unwrap();
+    small_world(dir.path());
+    let data = dir.path().to_str().unwrap();
+    let text = masked(&answer(&["topology", "--data", data]));
+    let shown: Vec<&str> = text.lines().map(str::trim_end).collect();
+    let expected = include_str!("golden/topology.txt");
+    compare("golden/topology.txt", &(shown.join("\n") + "\n"), expected);
+    let dot = masked(&answer(&["topology", "--data", data, "--format", "dot"]));
+    compare("golden/topology.dot", &dot, include_str!("golden/topology.dot"));
+}
+
+/// `UPDATE_GOLDEN=1` writes what is expected from now on.
+fn compare(file: &str, found: &str, expected: &str) {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests").join(file);
+        std::fs::write(path, found).unwrap();
+        return;
+    }
+    assert_eq!(found, expected, "{file}; UPDATE_GOLDEN=1 writes it anew:\n{found}");
+}
+
+#[test]
+fn live_and_from_the_journal_the_counts_agree() {
+    let dir = tempfile::tempdir().unwrap();
+    let live = small_world(dir.path());
+    let recorded: Value =
+        serde_json::from_str(&answer(&["topology", "--data", dir.path().to_str().unwrap(), "--json"])).unwrap();
+    assert_eq!((live.live, &recorded["live"]), (true, &json!(false)));
+    for row in live.event_types.iter().filter(|row| row.source != "fakemon.engine") {
+        let found = recorded["event_types"].as_array().unwrap().iter().find(|found| {
+            (&found["bus"], &found["source"], &found["detail_type"])
+                == (&json!(row.bus), &json!(row.source), &json!(row.detail_type))
+        });
+        let found = found.unwrap_or_else(|| panic!("{row:?} is not in the journal"));
+        let counts = (&found["events"], &found["unmatched"], &found["rules"]);
+        assert_eq!(counts, (&json!(row.events), &json!(row.unmatched), &json!(row.rules)), "{row:?}");
+        assert!(row.per_second.is_some() && found["per_second"].is_null());
+    }
+    let missing = live.nodes.iter().find(|node| node.id == "target/default/sold/gone").unwrap();
+    assert_eq!(missing.state, topology::NodeState::Missing);
+    let to_audit = live.edges.iter().find(|edge| edge.to == "bus/audit" && edge.from.starts_with("target/")).unwrap();
+    assert_eq!((to_audit.from.as_str(), to_audit.events), ("target/ops/on/t", 1));
+    let (code, line) = refusal(&["rules", "lint", "--data", dir.path().to_str().unwrap()]);
+    assert!(code == 1 && line.contains("errors"), "{line}");
+}
+
+#[test]
+fn a_running_server_shows_rates_and_targets_that_fail() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &["--allow-private-targets"]);
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(); // and closed again
+    let secret = json!({ "ApiKeyAuthParameters": { "ApiKeyName": "x-key", "ApiKeyValue": "hush" } });
+    let connection = json!({ "Name": "c", "AuthorizationType": "API_KEY", "AuthParameters": secret });
+    let connection = events(&server, "CreateConnection", connection)["ConnectionArn"].clone();
+    let destination = json!({ "Name": "hook", "ConnectionArn": connection, "HttpMethod": "POST",
+                              "InvocationEndpoint": format!("http://{closed}/") });
+    let hook = events(&server, "CreateApiDestination", destination)["ApiDestinationArn"].clone();
+    let (url, arn) = queue(&server, "q");
+    events(&server, "PutRule", json!({ "Name": "sold", "EventPattern": r#"{"source":["shop"]}"# }));
+    let targets = json!([{ "Id": "hook", "Arn": hook }, { "Id": "q", "Arn": arn }]);
+    events(&server, "PutTargets", json!({ "Rule": "sold", "Targets": targets }));
+    for _ in 0..3 {
+        server.post_event(&json!({ "source": "shop", "detail-type": "sold", "detail": {} }).to_string());
+    }
+    receive(&server, &url, 3);
+    let end = Instant::now() + Duration::from_secs(20);
+    let failing = loop {
+        let (status, body) = server.get("/topology");
+        assert_eq!(status, 200, "{body}");
+        let topology: Value = serde_json::from_str(&body).unwrap();
+        let find = |id: &str| topology["nodes"].as_array().unwrap().iter().find(|node| node["id"] == id).cloned();
+        let queue = find("target/default/sold/q").unwrap();
+        assert_eq!((&queue["events"], &queue["per_second"]), (&json!(3), &json!(0.05)), "{queue}");
+        let hook = find("target/default/sold/hook").unwrap();
+        if hook["state"] == "failing" {
+            break hook;
+        }
+        assert!(Instant::now() < end, "{hook}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!((&failing["detail"]["backlog"], &failing["detail"]["delivered"]), (&json!(3), &json!(0)), "{failing}");
+    assert!(failing["detail"]["error_code"].is_string(), "{failing}");
+    let control = format!("http://{}", server.control);
+    let text = answer(&["topology", "--control", &control]);
+    assert!(text.contains("├─ webhook hook: FAILING, 0 events, failing since"), "{text}");
+    assert!(text.contains("└─ queue q: 3 events, 0.05/s"), "{text}");
+    let (code, line) = refusal(&["rules", "lint", "--control", &control]);
+    assert!(code == 1 && line.contains("1 of 2 findings"), "{line}");
+    let metrics = server.get("/metrics").1;
+    assert!(metrics.contains("fakemon_unmatched_events_total{bus=\"default\"}"), "{metrics}");
+    let refused = fakemon(&["topology", "--control", "http://127.0.0.1:1"]);
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("cannot connect"));
+}
+
+#[test]
+fn where_signatures_are_asked_for_the_command_line_makes_one() {
+    let (data, keys) = (fresh_data(), tempfile::NamedTempFile::new().unwrap());
+    std::fs::write(keys.path(), "AKID secret\n").unwrap();
+    let server = Server::start(data.path(), &["--access-keys-file", keys.path().to_str().unwrap()]);
+    let control = format!("http://{}", server.control);
+    assert_eq!(server.get("/topology").0, 403);
+    let ask = |id: &str, secret: &str| {
+        let mut command = Command::new(FAKEMON);
+        command.args(["topology", "--control", &control, "--json"]).stdin(Stdio::null());
+        command.env("AWS_ACCESS_KEY_ID", id).env("AWS_SECRET_ACCESS_KEY", secret).output().unwrap()
+    };
+    let told = ask("AKID", "secret");
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    assert_eq!(serde_json::from_slice::<Value>(&told.stdout).unwrap()["live"], true);
+    let refused = ask("AKID", "guess");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("AWS_SECRET_ACCESS_KEY"));
+}
