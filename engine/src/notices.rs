@@ -296,6 +296,7 @@ mod tests {
         let at: Vec<u64> = told.iter().map(|(at, _)| *at).collect();
         assert_eq!(at[..8], [0, 1, 3, 7, 15, 31, 63, 123]);
         assert_eq!(told[1].1, r#"{"count":10,"target":"a"}"#, "ten a second");
+        assert_eq!(notices.take_due(start + Duration::from_secs(610)).len(), 1, "the last is told too");
         // When it was quiet for as long, it is told at once again, and after a second.
         let now = start + Duration::from_secs(800);
         let again = [now, now + SECOND].map(|now| {

@@ -70,7 +70,7 @@ pub(super) fn lint(of: &Of, as_json: bool) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match as_json {
         true => writeln!(out, "{}", serde_json::to_string(&topology.findings)?)?,
-        false => out.write_all(text::findings(&topology, columns()).as_bytes())?,
+        false => out.write_all(text::findings(&topology).as_bytes())?,
     }
     let errors = topology.findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     ensure!(errors == 0, "{errors} of {} findings are errors", topology.findings.len());
@@ -101,7 +101,8 @@ impl Of {
 }
 
 fn ask(url: &str) -> anyhow::Result<Topology> {
-    let target = Target::parse(url, "http", true).context("--control")?;
+    let target = Target::parse(url, "http", true);
+    let target = target.ok().with_context(|| format!("--control {url}: give http://HOST:PORT"))?;
     let secret = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let headers = match secret("AWS_ACCESS_KEY_ID").zip(secret("AWS_SECRET_ACCESS_KEY")) {
         Some((id, secret)) => sign_get(&target.authority, PATH, &id, &secret)?,

@@ -8,9 +8,9 @@
 //!    └─ queue q: 9 events, 0.2/s
 //! ```
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
-use fakemon_engine::topology::{EventTypeRow, Node, NodeKind, NodeState, Severity, Topology};
+use fakemon_engine::topology::{EventTypeRow, Finding, Node, NodeKind, NodeState, Severity, Topology};
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -31,25 +31,24 @@ pub(super) fn page(topology: &Topology, types: usize, columns: u16) -> String {
         writeln!(out, "\n{}", table(topology, types, columns)).expect(TEXT);
     }
     out.push('\n');
-    out.push_str(&findings(topology, columns));
+    out.push_str(&findings(topology));
     out
 }
 
-/// What is wrong.
-pub(super) fn findings(topology: &Topology, columns: u16) -> String {
+/// What is wrong, a line each: terminals break it as they like.
+pub(super) fn findings(topology: &Topology) -> String {
     if topology.findings.is_empty() {
         return "nothing is wrong\n".into();
     }
-    let mut table = new_table(columns);
-    table.set_header(["", "what", "where", "why"]);
-    for finding in &topology.findings {
+    let line = |finding: &Finding| {
         let severity = match finding.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        table.add_row([severity, &finding.code, &shown(&finding.subject), &shown(&finding.message)]);
-    }
-    format!("{table}\n")
+        let Finding { code, subject, message, .. } = finding;
+        shown(&format!("{severity}[{code}] {subject}: {message}")) + "\n"
+    };
+    topology.findings.iter().map(line).collect()
 }
 
 struct Tree<'t> {
@@ -120,19 +119,14 @@ fn shown(text: &str) -> String {
     text.chars().map(|one| if one.is_control() { '\u{FFFD}' } else { one }).collect()
 }
 
-fn new_table(columns: u16) -> Table {
-    let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_width(columns);
-    table
-}
-
 fn table(topology: &Topology, types: usize, columns: u16) -> String {
     let mut rows: Vec<&EventTypeRow> = topology.event_types.iter().collect();
     rows.sort_by_key(|row| std::cmp::Reverse(row.events));
     let left_out = rows.len().saturating_sub(types);
     rows.truncate(types);
     rows.sort_by(|a, b| (&a.bus, &a.source, &a.detail_type).cmp(&(&b.bus, &b.source, &b.detail_type)));
-    let mut table = new_table(columns);
+    let mut table = Table::new();
+    table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(columns);
     table.set_header(["bus", "source", "detail-type", "events", "/s", "unmatched", "taken by"]);
     for row in rows {
         let rate = row.per_second.map(|rate| rate.to_string()).unwrap_or_default();
@@ -150,8 +144,8 @@ fn table(topology: &Topology, types: usize, columns: u16) -> String {
         table.column_mut(column).into_iter().for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     }
     match left_out {
-        0 => table.to_string(),
-        more => format!("{table}\nand {more} types more, with fewer events: --types"),
+        0 => table.trim_fmt(),
+        more => format!("{}\nand {more} types more, with fewer events: --types", table.trim_fmt()),
     }
 }
 
