@@ -37,7 +37,8 @@ fn any_event_is_put_on_its_bus_alone_and_in_lists() {
     let ids: Vec<&str> = answers.as_array().unwrap().iter().map(|answer| answer["id"].as_str().unwrap()).collect();
     assert!(ids.is_sorted() && ids.len() == 4 && answers[2]["fakemon_id"].is_string(), "{answers}");
     let log = crate::server::answer(&["log", "--data", data.path().to_str().unwrap(), "--kind", "put"]);
-    let put: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let put = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let put: Vec<Value> = put.filter(|event| event["source"] == "shop").collect();
     let units: Vec<&Value> = put.iter().map(|event| &event["detail"]["unit"]).collect();
     assert_eq!(units, [1, 2, 3, 4]);
     assert_eq!(put[1]["id"], answers[0]["id"]);

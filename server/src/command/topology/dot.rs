@@ -35,7 +35,7 @@ fn label(node: &Node) -> String {
 fn shape(kind: NodeKind) -> &'static str {
     match kind {
         NodeKind::Source => "ellipse",
-        NodeKind::Bus => "cds",
+        NodeKind::Bus => "hexagon",
         NodeKind::Rule => "box",
         NodeKind::Target => "component",
         NodeKind::Queue => "cylinder",
