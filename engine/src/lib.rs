@@ -60,6 +60,7 @@
 //! lies in `journal::depot`.
 //!
 //! What the engine says of itself ([`notices`]: a dead target, a slow disk) is an event too, so that rules can remedy it.
+//! Who emits what and who consumes it, and what is wrong with that, is in [`topology`].
 //!
 //! # What never happens
 //!

@@ -100,6 +100,7 @@ impl Monitor {
 
     /// Looks at all figures, and tells what is to be told.
     fn look(&mut self) {
+        self.client.poll(&mut Vec::new());
         let (now, shared) = (self.courier.now(), self.shared.clone());
         let thresholds = &shared.options.thresholds;
         let slow = shared.group_figures.lock().unwrap_or_else(PoisonError::into_inner).slow.take();

@@ -115,13 +115,24 @@ pub struct Notice {
     kind: NoticeKind,
     subject: String,
     detail: Map<String, Value>,
+    /// Members that are added up when a newer notice takes the place of this one; of others the newest counts.
+    sums: BTreeMap<&'static str, u64>,
+    /// Members of which the largest counts.
+    worst: BTreeMap<&'static str, u64>,
     resources: Vec<String>,
 }
 
 impl Notice {
     /// A notice about `subject`: a name within its kind, empty if there is only one.
     pub fn new(kind: NoticeKind, subject: &str) -> Notice {
-        Notice { kind, subject: shortened(subject), detail: Map::new(), resources: Vec::new() }
+        Notice {
+            kind,
+            subject: shortened(subject),
+            detail: Map::new(),
+            sums: BTreeMap::new(),
+            worst: BTreeMap::new(),
+            resources: Vec::new(),
+        }
     }
 
     /// What it says.
@@ -140,6 +151,35 @@ impl Notice {
         self
     }
 
+    /// Adds a member that counts: notices that become one event are added up.
+    #[must_use]
+    pub fn counting(mut self, member: &'static str, count: u64) -> Notice {
+        self.sums.insert(member, count);
+        self
+    }
+
+    /// Adds a member of which the largest is told.
+    #[must_use]
+    pub fn at_worst(mut self, member: &'static str, value: u64) -> Notice {
+        self.worst.insert(member, value);
+        self
+    }
+
+    /// Takes the place of an older one.
+    fn instead_of(mut self, older: &Notice) -> Notice {
+        if older.kind == self.kind {
+            for (member, count) in &older.sums {
+                let sum = self.sums.entry(member).or_default();
+                *sum = sum.saturating_add(*count);
+            }
+            for (member, value) in &older.worst {
+                let worst = self.worst.entry(member).or_default();
+                *worst = (*worst).max(*value);
+            }
+        }
+        self
+    }
+
     /// Adds the ARN of what it is about.
     #[must_use]
     pub fn about(mut self, arn: &str) -> Notice {
@@ -150,7 +190,8 @@ impl Notice {
     }
 
     fn event(self, count: u64, untold: u64) -> NewEvent {
-        let Notice { kind, mut detail, resources, .. } = self;
+        let Notice { kind, mut detail, sums, worst, resources, .. } = self;
+        detail.extend(sums.into_iter().chain(worst).map(|(member, number)| (member.to_owned(), number.into())));
         detail.insert("count".into(), count.into());
         if untold > 0 {
             detail.insert("untold".into(), untold.into());
@@ -207,8 +248,10 @@ impl Topic {
         if slot.waiting.is_none() && now >= slot.not_before + slot.quiet {
             slot.quiet = AGAIN_MIN; // it was over meanwhile
         }
-        let count = slot.waiting.take().map_or(0, |(_, count)| count);
-        slot.waiting = Some((notice, count + 1));
+        slot.waiting = Some(match slot.waiting.take() {
+            Some((older, count)) => (notice.instead_of(&older), count + 1),
+            None => (notice, 1),
+        });
     }
 
     fn take_due(&mut self, now: Instant, due: &mut Vec<NewEvent>) {
@@ -318,6 +361,17 @@ mod tests {
             [r#"fakemon.target_recovered {"count":2}"#, r#"fakemon.target_dead {"count":1,"target":"b"}"#]
         );
         assert!(notices.take_due(now + SECOND).is_empty(), "each is told once");
+    }
+
+    #[test]
+    fn what_becomes_one_event_is_added_up() {
+        let (notices, now) = (Notices::new(), Instant::now());
+        for (syncs, worst_ms) in [(3, 40), (4, 90), (1, 7)] {
+            let notice = Notice::new(NoticeKind::SlowSync, "").counting("syncs", syncs);
+            notices.tell_at(notice.at_worst("worst_ms", worst_ms).with("position", syncs), now);
+        }
+        let told = details(&notices.take_due(now));
+        assert_eq!(told, [r#"fakemon.slow_sync {"count":3,"position":1,"syncs":8,"worst_ms":90}"#]);
     }
 
     #[test]

@@ -10,8 +10,8 @@ pub(super) fn look(slow: &SlowSyncs, own_events: u64) -> Option<Notice> {
         return None;
     }
     let notice = Notice::new(NoticeKind::SlowSync, "")
-        .with("syncs", slow.groups)
-        .with("worst_ms", slow.worst_ns / 1_000_000)
+        .counting("syncs", slow.groups)
+        .at_worst("worst_ms", slow.worst_ns / 1_000_000)
         .with("threshold_ms", slow.threshold_ns / 1_000_000)
         .with("position", slow.worst_at.to_string());
     Some(notice)
@@ -30,8 +30,8 @@ mod tests {
         assert_eq!(look(&slow, 7), None);
         let told = look(&slow, 6).unwrap();
         let expected = Notice::new(NoticeKind::SlowSync, "")
-            .with("syncs", 2)
-            .with("worst_ms", 90)
+            .counting("syncs", 2)
+            .at_worst("worst_ms", 90)
             .with("threshold_ms", 5)
             .with("position", "13");
         assert_eq!(told, expected);

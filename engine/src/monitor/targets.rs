@@ -100,8 +100,8 @@ impl Watched {
         (self.given_up, self.lost) = (seen.health.given_up, seen.health.lost);
         let notice = || {
             seen.notice(NoticeKind::DeadLetter)
-                .with("dead_letters", given_up - lost)
-                .with("lost", lost)
+                .counting("dead_letters", given_up - lost)
+                .counting("lost", lost)
                 .with("error_code", seen.health.error_code.as_str())
         };
         (given_up > 0).then(notice)
@@ -167,7 +167,7 @@ mod tests {
         [true, false, false].into_iter().for_each(|is_lost| health.given_up(is_lost));
         let notices = targets.look(&[seen("t", &health)], &thresholds, Timestamp(1));
         let expected = seen("t", &health).notice(NoticeKind::DeadLetter);
-        assert_eq!(notices, [expected.with("dead_letters", 2).with("lost", 1).with("error_code", "")]);
+        assert_eq!(notices, [expected.counting("dead_letters", 2).counting("lost", 1).with("error_code", "")]);
         assert!(targets.look(&[seen("t", &health)], &thresholds, Timestamp(2)).is_empty());
         targets.look(&[], &thresholds, Timestamp(3));
         assert!(targets.0.is_empty());
