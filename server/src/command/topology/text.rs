@@ -14,6 +14,11 @@ use fakemon_engine::topology::{EventTypeRow, Finding, Node, NodeKind, NodeState,
 use std::collections::HashMap;
 use std::fmt::Write;
 
+/// Sources of one bus that are shown.
+const SOURCES_MAX: usize = 12;
+/// Findings that are shown: the worst come first.
+const FINDINGS_MAX: usize = 50;
+
 const TEXT: &str = "text grows as long as there is memory";
 
 /// Everything, for a terminal so wide.
@@ -48,7 +53,11 @@ pub(super) fn findings(topology: &Topology) -> String {
         let Finding { code, subject, message, .. } = finding;
         shown(&format!("{severity}[{code}] {subject}: {message}")) + "\n"
     };
-    topology.findings.iter().map(line).collect()
+    let mut lines: String = topology.findings.iter().take(FINDINGS_MAX).map(line).collect();
+    if topology.findings.len() > FINDINGS_MAX {
+        writeln!(lines, "and {} findings more: --json", topology.findings.len() - FINDINGS_MAX).expect(TEXT);
+    }
+    lines
 }
 
 struct Tree<'t> {
@@ -75,7 +84,13 @@ impl<'t> Tree<'t> {
     fn branch(&self, out: &mut String, of: &Node, indent: &str) {
         let steps = |of: &HashMap<&str, Vec<Step<'t>>>, id: &str| of.get(id).cloned().unwrap_or_default();
         let feeds_bus = |step: &Step<'_>| of.kind == NodeKind::Bus && self.is(step.0, NodeKind::Source);
-        let sources: Vec<Step<'_>> = steps(&self.into, &of.id).into_iter().filter(feeds_bus).collect();
+        let mut sources: Vec<Step<'_>> = steps(&self.into, &of.id).into_iter().filter(feeds_bus).collect();
+        if sources.len() > SOURCES_MAX {
+            sources.sort_by_key(|(_, events, _)| std::cmp::Reverse(*events));
+            let left_out = sources.split_off(SOURCES_MAX);
+            let events: u64 = left_out.iter().map(|(_, events, _)| events).sum();
+            writeln!(out, "{indent}├─ from {} sources more: {events} events", left_out.len()).expect(TEXT);
+        }
         let below = steps(&self.out_of, &of.id).into_iter().filter(|step| !self.is(step.0, NodeKind::Bus));
         let all: Vec<(&str, Step<'_>)> =
             sources.into_iter().map(|step| ("from ", step)).chain(below.map(|step| ("", step))).collect();
