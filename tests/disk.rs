@@ -65,17 +65,17 @@ fn is_told_the_same_later(data: &Path, racer: &mut Racer, dice: &mut Dice) {
 }
 
 /// A small disk in memory; gone when dropped.
-struct Disk<'a>(&'a Path);
+pub(crate) struct Disk<'a>(&'a Path);
 
 impl Disk<'_> {
     /// None: this user may not.
-    fn mount<'a>(folder: &'a Path, size: &str) -> Option<Disk<'a>> {
+    pub(crate) fn mount<'a>(folder: &'a Path, size: &str) -> Option<Disk<'a>> {
         let mut mount = Command::new("mount");
         let mounted = mount.args(["-t", "tmpfs", "-o", size, "tmpfs"]).arg(folder).output();
         mounted.is_ok_and(|output| output.status.success()).then_some(Disk(folder))
     }
 
-    fn resize(&self, size: &str) {
+    pub(crate) fn resize(&self, size: &str) {
         let resized = Command::new("mount").args(["-o", &format!("remount,{size}")]).arg(self.0).status();
         assert!(resized.is_ok_and(|status| status.success()));
     }

@@ -2,6 +2,7 @@
 
 use crate::aws::{call, events, queue, receive, sqs};
 use crate::bus::{PATIENCE, change, put, queue as queue_resource, receive as take, rule, target};
+use crate::disk::Disk;
 use crate::server::{Server, answer, fresh_data};
 use fakemon_engine::bus::resource::Resource;
 use fakemon_engine::command::{Attempt, SubmitError};
@@ -134,6 +135,24 @@ fn little_space_is_told_once() {
     assert!(low["free_bytes"].as_u64().unwrap() <= low["total_bytes"].as_u64().unwrap(), "{low}");
     std::thread::sleep(Duration::from_millis(1_500));
     assert_eq!(details_of(&engine, "disk_space").len(), 1);
+}
+
+#[test]
+fn a_disk_that_shrinks_and_grows_again_is_told_both_times() {
+    let folder = fresh_data();
+    let Some(disk) = Disk::mount(folder.path(), "size=900m") else {
+        return eprintln!("skipped: this user may not mount a small disk");
+    };
+    let data = folder.path().join("data");
+    let engine = open(&data, Thresholds { disk_space_low: 500 << 20, ..SILENT });
+    wait_for(&engine, "started", 1);
+    disk.resize("size=500m");
+    let low = wait_for(&engine, "disk_space", 1).remove(0);
+    assert_eq!((&low["state"], &low["total_bytes"]), (&json!("low"), &json!(500 << 20)), "{low}");
+    disk.resize("size=900m");
+    let back = wait_for(&engine, "disk_space", 2).remove(1);
+    assert_eq!((&back["state"], &back["before"]), (&json!("ok"), &json!("low")), "{back}");
+    engine.close();
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! router: Tally (of one bus, of one turn) ──► Traffic: bus ─► type (source, detail-type) ─► rules that match
 //! ```
 
+use super::commands::hops;
 use super::rate::Rate;
 use crate::envelope::{Facet, kind};
 use crate::ids::Timestamp;
@@ -75,6 +76,8 @@ impl Flow {
 pub struct TypeTraffic {
     /// All of it.
     pub flow: Flow,
+    /// Of these, handed on from another bus by a rule.
+    pub forwarded: Flow,
     /// Events that no rule matched.
     pub unmatched: u64,
     /// Events that each rule matched.
@@ -91,6 +94,16 @@ pub struct BusTraffic {
     /// What each rule matched.
     pub rules: BTreeMap<String, Flow>,
     matches: usize,
+}
+
+impl TypeTraffic {
+    fn add(&mut self, counts: &Counts, now: Timestamp) {
+        self.flow.add(counts.events, counts.last_at, now);
+        if counts.forwarded > 0 {
+            self.forwarded.add(counts.forwarded, counts.last_at, now);
+        }
+        self.unmatched += counts.events - counts.matched;
+    }
 }
 
 impl BusTraffic {
@@ -113,8 +126,7 @@ impl BusTraffic {
     fn add(&mut self, of: &TypeRef<'_>, counts: &Counts, rules: &[String], now: Timestamp) {
         let may_grow = self.matches < MATCHES_MAX;
         let held = self.of(of);
-        held.flow.add(counts.events, counts.last_at, now);
-        held.unmatched += counts.events - counts.matched;
+        held.add(counts, now);
         let before = held.rules.len();
         let matched = || rules.iter().zip(&counts.rules).filter(|(_, matched)| **matched > 0);
         for (rule, matched) in matched() {
@@ -146,6 +158,7 @@ impl BusTraffic {
 #[derive(Clone, Debug, Default)]
 struct Counts {
     events: u64,
+    forwarded: u64,
     matched: u64,
     last_at: Timestamp,
     /// By number of the rule.
@@ -167,7 +180,7 @@ impl Counts {
     }
 
     fn clear(&mut self) {
-        (self.events, self.matched) = (0, 0);
+        (self.events, self.forwarded, self.matched) = (0, 0, 0);
         self.rules.clear();
     }
 }
@@ -189,10 +202,14 @@ impl Tally {
         let (source, detail_type) = kind(event, facet);
         let of = TypeRef { source, detail_type };
         let is_full = self.put.len() >= TYPES_MAX;
+        let count = |counts: &mut Counts| {
+            counts.count(matched, at);
+            counts.forwarded += u64::from(hops(event) > 0);
+        };
         match self.put.get_mut(&of) {
-            Some(counts) => counts.count(matched, at),
-            None if is_full => self.others.count(matched, at),
-            None => self.put.entry(of.owned()).or_default().count(matched, at),
+            Some(counts) => count(counts),
+            None if is_full => count(&mut self.others),
+            None => count(self.put.entry(of.owned()).or_default()),
         }
     }
 
@@ -209,9 +226,7 @@ impl Tally {
         }
         if self.others.events > 0 {
             let counts = std::mem::take(&mut self.others);
-            let held = &mut traffic.others;
-            held.flow.add(counts.events, counts.last_at, now);
-            held.unmatched += counts.events - counts.matched;
+            traffic.others.add(&counts, now);
         }
     }
 }

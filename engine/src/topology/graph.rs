@@ -3,7 +3,7 @@
 use super::{Edge, Node, NodeKind, NodeState, OTHERS, Seen, TargetSeen};
 use crate::bus::resource::{Rule, Target};
 use crate::bus::{Destination, Registry};
-use crate::delivery::Flow;
+use crate::delivery::{Flow, TypeTraffic};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ impl Graph {
     fn sources(&mut self, seen: &Seen<'_>) {
         let mut totals: BTreeMap<&str, u64> = BTreeMap::new();
         for traffic in seen.traffic.values() {
-            traffic.types.iter().for_each(|(of, one)| *totals.entry(&of.source).or_default() += one.flow.events);
+            traffic.types.iter().for_each(|(of, one)| *totals.entry(&of.source).or_default() += emitted(one));
         }
         let mut largest: Vec<(&str, u64)> = totals.into_iter().collect();
         largest.sort_by_key(|(_, events)| std::cmp::Reverse(*events));
@@ -48,12 +48,13 @@ impl Graph {
         };
         let mut flows: BTreeMap<(String, &str), (u64, u64)> = BTreeMap::new();
         for (bus, traffic) in seen.traffic {
-            let types = traffic.types.iter().map(|(of, one)| (named(&of.source), &one.flow));
-            let others = Some(&traffic.others.flow).filter(|flow| flow.events > 0);
-            for (source, flow) in types.chain(others.map(|flow| (OTHERS.to_owned(), flow))) {
+            let types = traffic.types.iter().map(|(of, one)| (named(&of.source), one));
+            let others = [(OTHERS.to_owned(), &traffic.others)];
+            for (source, one) in types.chain(others).filter(|(_, one)| emitted(one) > 0) {
+                let last_minute = |now| one.flow.last_minute(now).saturating_sub(one.forwarded.last_minute(now));
                 let sum = flows.entry((source, bus)).or_default();
-                sum.0 += flow.events;
-                sum.1 += seen.now.map_or(0, |now| flow.last_minute(now));
+                sum.0 += emitted(one);
+                sum.1 += seen.now.map_or(0, last_minute);
             }
         }
         let mut sums: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
@@ -163,6 +164,11 @@ impl Graph {
             }),
         }
     }
+}
+
+/// What a source emitted itself; the rest came from another bus, by a rule.
+fn emitted(one: &TypeTraffic) -> u64 {
+    one.flow.events - one.forwarded.events
 }
 
 fn flow_of<'s>(seen: &'s Seen<'_>, bus: &str, rule: &str) -> Option<&'s Flow> {

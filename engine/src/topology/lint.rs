@@ -69,7 +69,7 @@ fn failing(seen: &Seen<'_>, target: &Target) -> Option<Finding> {
     let taken = seen.targets.get(&(target.bus.clone(), target.rule.clone(), target.id.clone()))?;
     let since = taken.failing_since?;
     let (code, why, waiting) = (&taken.error_code, &taken.error_message, taken.backlog);
-    let message = format!("it fails since {since} ({code}: {why}); {waiting} events wait for it");
+    let message = format!("it fails since {since} ({code}: {why}); {waiting} waiting");
     Some(finding(Severity::Error, "target_failing", id_of(target), message))
 }
 

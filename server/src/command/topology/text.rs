@@ -82,27 +82,37 @@ impl<'t> Tree<'t> {
 
     /// What stands below a node. A tree ends at the next bus, which has one of its own.
     fn branch(&self, out: &mut String, of: &Node, indent: &str) {
-        let steps = |of: &HashMap<&str, Vec<Step<'t>>>, id: &str| of.get(id).cloned().unwrap_or_default();
-        let feeds_bus = |step: &Step<'_>| of.kind == NodeKind::Bus && self.is(step.0, NodeKind::Source);
-        let mut sources: Vec<Step<'_>> = steps(&self.into, &of.id).into_iter().filter(feeds_bus).collect();
+        let feeds = if of.kind == NodeKind::Bus { self.feeds(&of.id) } else { Vec::new() };
+        let below = self.out_of.get(of.id.as_str()).into_iter().flatten();
+        let below = below.filter_map(|(id, events, rate)| Some((*self.nodes.get(id)?, *events, *rate)));
+        let below = below.filter(|(node, ..)| node.kind != NodeKind::Bus);
+        let below = below.map(|(node, events, rate)| (line(node, events, rate), Some(node)));
+        let twigs: Vec<(String, Option<&Node>)> = feeds.into_iter().map(|feed| (feed, None)).chain(below).collect();
+        let last = twigs.len().saturating_sub(1);
+        for (index, (line, node)) in twigs.into_iter().enumerate() {
+            let (twig, inner) = if index == last { ("└─", "   ") } else { ("├─", "│  ") };
+            writeln!(out, "{indent}{twig} {line}").expect(TEXT);
+            node.into_iter().for_each(|node| self.branch(out, node, &format!("{indent}{inner}")));
+        }
+    }
+
+    /// Who feeds a bus: the largest sources, and rules of other buses.
+    fn feeds(&self, bus: &str) -> Vec<String> {
+        let into = || self.into.get(bus).into_iter().flatten();
+        let mut sources: Vec<&Step<'_>> = into().filter(|step| self.is(step.0, NodeKind::Source)).collect();
         if sources.len() > SOURCES_MAX {
             sources.sort_by_key(|(_, events, _)| std::cmp::Reverse(*events));
-            let left_out = sources.split_off(SOURCES_MAX);
-            let events: u64 = left_out.iter().map(|(_, events, _)| events).sum();
-            writeln!(out, "{indent}├─ from {} sources more: {events} events", left_out.len()).expect(TEXT);
         }
-        let below = steps(&self.out_of, &of.id).into_iter().filter(|step| !self.is(step.0, NodeKind::Bus));
-        let all: Vec<(&str, Step<'_>)> =
-            sources.into_iter().map(|step| ("from ", step)).chain(below.map(|step| ("", step))).collect();
-        let last = all.len().saturating_sub(1);
-        for (index, (word, (id, events, rate))) in all.into_iter().enumerate() {
-            let Some(node) = self.nodes.get(id) else { continue };
-            let (twig, below) = if index == last { ("└─", "   ") } else { ("├─", "│  ") };
-            writeln!(out, "{indent}{twig} {word}{}", line(node, events, rate)).expect(TEXT);
-            if word.is_empty() {
-                self.branch(out, node, &format!("{indent}{below}"));
-            }
+        let left_out = sources.split_off(sources.len().min(SOURCES_MAX));
+        let source = |(id, events, rate): &Step<'_>| format!("from {}", line(self.nodes[id], *events, *rate));
+        let mut feeds: Vec<String> = sources.into_iter().map(source).collect();
+        if !left_out.is_empty() {
+            let events = left_out.iter().map(|(_, events, _)| events).sum();
+            feeds.push(format!("from {} sources more: {}", left_out.len(), counted(events)));
         }
+        let rules = into().filter(|step| self.is(step.0, NodeKind::Target));
+        feeds.extend(rules.map(|(id, events, _)| format!("from rule {}: {}", shown(rule_of(id)), counted(*events))));
+        feeds
     }
 
     fn is(&self, id: &str, kind: NodeKind) -> bool {
@@ -123,10 +133,20 @@ fn line(node: &Node, events: u64, per_second: Option<f64>) -> String {
     if node.state == NodeState::Failing {
         said.push("FAILING".to_owned());
     }
-    said.push(format!("{events} {}", if events == 1 { "event" } else { "events" }));
+    said.push(counted(events));
     said.extend(per_second.filter(|rate| *rate > 0.0).map(|rate| format!("{rate}/s")));
     said.extend(Some(node.note.clone()).filter(|note| !note.is_empty()));
     shown(&format!("{kind}{}: {}", node.name, said.join(", ")))
+}
+
+fn counted(events: u64) -> String {
+    format!("{events} {}", if events == 1 { "event" } else { "events" })
+}
+
+/// Bus and name of the rule that a target belongs to.
+fn rule_of(target: &str) -> &str {
+    let of = target.trim_start_matches("target/");
+    of.rsplit_once('/').map_or(of, |(rule, _)| rule)
 }
 
 /// Names come from outside, and a terminal obeys what is in them.
