@@ -270,7 +270,7 @@ fn without_detail(event: &RawValue) -> String {
 }
 
 /// The next `<name>`, with what is before and behind it.
-fn next_name<'t>(text: &'t str, is_name: impl Fn(&str) -> bool) -> Option<(&'t str, &'t str, &'t str)> {
+fn next_name(text: &str, is_name: impl Fn(&str) -> bool) -> Option<(&str, &str, &str)> {
     text.match_indices('<').find_map(|(start, _)| {
         let (name, behind) = text[start + 1..].split_once('>').filter(|(name, _)| is_name(name))?;
         Some((&text[..start], name, behind))

@@ -264,6 +264,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/figures", get(page::figures))
         .route("/events", post(events::put))
         .merge(at_connections::routes())
+        .merge(aws::pipe_routes())
+        .merge(aws::tag_routes())
         .route("/stream", get(stream::open))
         .route("/_reset", post(reset::post))
         .route("/topology", get(topology::get))

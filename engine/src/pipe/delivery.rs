@@ -184,11 +184,11 @@ impl Delivery {
         let target = &plan.target;
         let all = |outcome: Result<(), Failed>| items.iter().map(|_| Some(outcome.clone())).collect();
         match &target.destination {
-            Destination::Queue(name) => all(self.to_queue(&registry, name, target, items, &bodies)),
-            Destination::LogGroup(group) => all(self.to_log_group(&registry, group, target, items, &bodies)),
-            Destination::Bus(name) => self.to_bus(&registry, name, target, items, &bodies),
-            Destination::Capture => self.to_capture(items, &bodies),
-            Destination::Players | Destination::Player(_) => self.to_players(&target.destination, items, &bodies),
+            Destination::Queue(name) => all(self.send(&registry, name, target, items, &bodies)),
+            Destination::LogGroup(group) => all(self.log(&registry, group, target, items, &bodies)),
+            Destination::Bus(name) => self.put_on_bus(&registry, name, target, items, &bodies),
+            Destination::Capture => self.carry_out(items, &bodies),
+            Destination::Players | Destination::Player(_) => self.tell(&target.destination, items, &bodies),
             Destination::Function(name) => match self.parts.callees.function(name) {
                 None => all(Err(not_now("the function is not there yet"))),
                 Some(function) => {
@@ -204,7 +204,7 @@ impl Delivery {
         }
     }
 
-    fn to_queue(
+    fn send(
         &self,
         registry: &Registry,
         name: &str,
@@ -236,7 +236,7 @@ impl Delivery {
     }
 
     /// Lines one behind the other; neighbours that go to one stream are written at once.
-    fn to_log_group(
+    fn log(
         &self,
         registry: &Registry,
         group: &str,
@@ -265,7 +265,7 @@ impl Delivery {
         Ok(())
     }
 
-    fn to_bus(
+    fn put_on_bus(
         &mut self,
         registry: &Registry,
         name: &str,
@@ -332,7 +332,7 @@ impl Delivery {
         })
     }
 
-    fn to_capture(&mut self, items: &[Item], bodies: &[Arc<str>]) -> Outcomes {
+    fn carry_out(&mut self, items: &[Item], bodies: &[Arc<str>]) -> Outcomes {
         let (stop, now, answered) = (self.stop.clone(), self.parts.now(), self.parts.answered.clone());
         match self.client() {
             Ok(client) => by_item(items, inside::to_capture(client, &answered, &letters(items, bodies), &stop, now)),
@@ -340,7 +340,7 @@ impl Delivery {
         }
     }
 
-    fn to_players(&self, destination: &Destination, items: &[Item], bodies: &[Arc<str>]) -> Outcomes {
+    fn tell(&self, destination: &Destination, items: &[Item], bodies: &[Arc<str>]) -> Outcomes {
         let Some(postman) = self.parts.callees.postman.get() else {
             return items.iter().map(|_| Some(Err(not_now("nobody brings letters yet")))).collect();
         };

@@ -211,6 +211,18 @@ impl Intake {
         }
     }
 
+    /// Why the source has nothing, if that is no good sign.
+    pub(super) fn trouble(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Stream { listener, .. } => listener.trouble(),
+            Kind::Queue { name, .. } => {
+                let there = self.parts.courier.registry().queues.contains_key(name);
+                (!there).then(|| format!("RESOURCE_NOT_FOUND: there is no queue {name}"))
+            }
+            Kind::Journal(_) => None,
+        }
+    }
+
     /// Receives a batch of messages; those that the filter does not want are deleted, as with AWS.
     fn receive(&mut self) -> Result<Vec<Record>, ReadError> {
         let Kind::Queue { name, wanted } = &mut self.kind else { return Ok(Vec::new()) };

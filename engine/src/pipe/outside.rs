@@ -4,9 +4,9 @@
 use crate::bus::resource::HttpParameters;
 use crate::delivery::Failed;
 use crossbeam::queue::ArrayQueue;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -93,6 +93,7 @@ struct Ear {
     bytes: AtomicU64,
     off: AtomicBool,
     thread: Thread,
+    trouble: Mutex<Option<String>>,
 }
 
 /// An answer of an API destination to listen to, again and again, until it is off.
@@ -120,6 +121,11 @@ impl Listen {
         Ok(())
     }
 
+    /// Notes why nothing is heard; none once something is.
+    pub fn trouble(&self, trouble: Option<String>) {
+        *self.ear.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
     /// Whether nobody listens any more.
     pub fn is_off(&self) -> bool {
         self.ear.off.load(Ordering::Acquire)
@@ -137,9 +143,15 @@ impl Listener {
             bytes: AtomicU64::new(0),
             off: AtomicBool::new(false),
             thread: std::thread::current(),
+            trouble: Mutex::default(),
         });
         outside(Errand::Listen(Listen { destination: destination.to_owned(), after, ear: ear.clone() }));
         Listener(ear)
+    }
+
+    /// Why nothing is heard.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The next that was heard.

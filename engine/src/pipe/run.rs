@@ -136,6 +136,7 @@ impl Run {
                     if let Some(passed) = passed.filter(|_| self.noted.elapsed() >= NOTE_EVERY) {
                         self.pass(Some(passed), None)?;
                     }
+                    self.note_trouble(intake.trouble());
                     std::thread::park_timeout(intake.patience());
                 }
             }
@@ -362,9 +363,7 @@ impl Run {
             STOPPED => SOON,
             _ => {
                 tracing::debug!(pipe = self.name, code = failed.code, "not delivered: {}", failed.message);
-                let trouble = format!("{}: {}", failed.code, failed.message).chars().take(512).collect();
-                self.parts.pipes.set_status(&self.name, PipeStatus::Running { trouble: Some(trouble) });
-                self.troubled = true;
+                self.note_trouble(Some(format!("{}: {}", failed.code, failed.message)));
                 self.cursor.retries = self.cursor.retries.saturating_add(1);
                 failed.retry_after.unwrap_or_else(|| self.parts.courier.backoff(self.cursor.retries - 1))
             }
@@ -372,6 +371,14 @@ impl Run {
         let until = Instant::now() + wait;
         while !self.is_stopping() && Instant::now() < until {
             std::thread::park_timeout(until.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    /// Says why nothing comes, while nothing comes.
+    fn note_trouble(&mut self, trouble: Option<String>) {
+        if trouble.is_some() || self.troubled {
+            self.troubled = trouble.is_some();
+            self.parts.pipes.set_status(&self.name, PipeStatus::Running { trouble });
         }
     }
 

@@ -20,7 +20,10 @@ pub enum PipeStatus {
 pub fn state_name(pipe: &Pipe, status: Option<&PipeStatus>) -> (&'static str, Option<String>) {
     let stops = pipe.desired_state == DesiredState::Stopped;
     match (status, pipe.change) {
-        (Some(PipeStatus::Running { trouble }), _) => ("RUNNING", trouble.clone()),
+        (Some(PipeStatus::Running { trouble }), _) => {
+            // As long as the service's reasons may be.
+            ("RUNNING", trouble.as_ref().map(|trouble| trouble.chars().take(512).collect()))
+        }
         (Some(PipeStatus::Stopped), _) => ("STOPPED", None),
         (Some(PipeStatus::Failed(why)), PipeChange::Created) => ("CREATE_FAILED", Some(why.clone())),
         (Some(PipeStatus::Failed(why)), PipeChange::Updated) => ("UPDATE_FAILED", Some(why.clone())),

@@ -7,6 +7,8 @@
 //! - `sqs`, `moves`: operations of `AmazonSQS`
 //! - `logs`, `log_filter`: operations of Amazon CloudWatch Logs
 //! - `rest`: operations with paths of their own
+//! - `pipes`: operations of Amazon EventBridge Pipes
+//! - `resource_tags`: tags of what has paths of its own
 //!
 //! An operation that changes resources is a function of the registry and the request: answer and changes out, no I/O.
 //! Changes are made one request at a time, and are durable before the answer.
@@ -26,8 +28,9 @@ mod sqs;
 mod moves;
 mod log_filter;
 mod logs;
-#[expect(dead_code, reason = "its first operations follow")]
 mod rest;
+mod pipes;
+mod resource_tags;
 
 use super::{Shared, desk};
 use axum::body::Bytes;
@@ -37,11 +40,14 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 pub(super) use events::{is_ours, moment};
 use fakemon_engine::bus::Registry;
-use fakemon_engine::bus::resource::Change;
+use fakemon_engine::bus::resource::{Change, Pipe};
 use fakemon_engine::delivery::ReplayProgress;
 use fakemon_engine::ids::{Timestamp, mix};
+use fakemon_engine::pipe::state_name;
 pub(super) use moves::{Moves, end_all as end_moves};
+pub(super) use pipes::routes as pipe_routes;
 use request::Request;
+pub(super) use resource_tags::routes as tag_routes;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -60,6 +66,8 @@ pub(super) struct Call<'c> {
     pub(super) secret: &'c (dyn Fn(&str) -> Option<Value> + Sync),
     /// How far a replay is.
     pub(super) progress: &'c (dyn Fn(&str) -> Option<ReplayProgress> + Sync),
+    /// The state of a pipe, and why it is so.
+    pub(super) pipe: &'c (dyn Fn(&Pipe) -> (&'static str, Option<String>) + Sync),
 }
 
 /// Why an operation does not happen, in AWS's words.
@@ -138,8 +146,9 @@ pub(super) async fn post(
     let endpoint = endpoint(&headers);
     let progress = |replay: &str| shared.engine.replays().progress(replay);
     let secret = |connection: &str| secret_of(&shared, connection);
+    let pipe = |pipe: &Pipe| state_name(pipe, shared.engine.pipes().status(pipe).as_ref());
     let now = shared.engine.now();
-    let call = Call { region: &region, endpoint: &endpoint, now, secret: &secret, progress: &progress };
+    let call = Call { region: &region, endpoint: &endpoint, now, secret: &secret, progress: &progress, pipe: &pipe };
     let outcome = dispatch(&shared, service, operation, &body, &call).await;
     answer(service, outcome)
 }

@@ -11,6 +11,8 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
+use fakemon_engine::bus::resource::Pipe;
+use fakemon_engine::pipe::state_name;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -56,8 +58,9 @@ pub(in crate::control) async fn perform(
     let (region, endpoint) = (region(headers), endpoint(headers));
     let progress = |replay: &str| shared.engine.replays().progress(replay);
     let secret = |connection: &str| secret_of(shared, connection);
+    let pipe = |pipe: &Pipe| state_name(pipe, shared.engine.pipes().status(pipe).as_ref());
     let now = shared.engine.now();
-    let call = Call { region: &region, endpoint: &endpoint, now, secret: &secret, progress: &progress };
+    let call = Call { region: &region, endpoint: &endpoint, now, secret: &secret, progress: &progress, pipe: &pipe };
     change(shared, operation, &Request::new(members), &call).await
 }
 
