@@ -10,6 +10,7 @@
 //! ```
 //!
 //! - `state`: which state a pipe is in, in the service's words
+//! - `members`: parameters as the API has them
 //! - `plan`: what a pipe does, parsed once
 //! - `record`: what a source has, as filters and targets see it
 //! - `outside`: what pipes ask of whoever speaks HTTP
@@ -21,6 +22,7 @@
 //! - `supervisor`: starts, stops and forgets pipes as their resources say
 
 mod state;
+mod members;
 mod plan;
 mod record;
 mod outside;

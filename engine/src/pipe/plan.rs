@@ -1,6 +1,9 @@
 //! What a pipe does, parsed once: whoever runs it checks nothing again. Parameters as the API has them in, a plan or
 //! what is wrong out.
 
+use super::members::{
+    DeadLetterConfig, FilterCriteria, GoMembers, HttpMembers, Invalid, ReadMembers, SourceMembers, invalid, members,
+};
 use super::record::Shape;
 use crate::bus::Destination;
 use crate::bus::resource::{HttpParameters, Pipe};
@@ -10,8 +13,6 @@ use crate::ids::{Position, Timestamp};
 use crate::pattern::Pattern;
 use crate::queue::is_fifo;
 use crate::transform::{JsonPath, Transform};
-use serde::Deserialize;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -181,125 +182,6 @@ impl Http {
     }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct SourceMembers {
-    filter_criteria: Option<FilterCriteria>,
-    sqs_queue_parameters: Option<ReadMembers>,
-    kinesis_stream_parameters: Option<ReadMembers>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct FilterCriteria {
-    filters: Vec<Filter>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct Filter {
-    pattern: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct ReadMembers {
-    batch_size: Option<i64>,
-    maximum_batching_window_in_seconds: Option<i64>,
-    starting_position: Option<String>,
-    starting_position_timestamp: Option<f64>,
-    maximum_retry_attempts: Option<i64>,
-    maximum_record_age_in_seconds: Option<i64>,
-    on_partial_batch_item_failure: Option<String>,
-    dead_letter_config: Option<DeadLetterConfig>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct DeadLetterConfig {
-    arn: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct GoMembers {
-    input_template: Option<String>,
-    http_parameters: Option<HttpMembers>,
-    sqs_queue_parameters: Option<QueueMembers>,
-    event_bridge_event_bus_parameters: Option<BusMembers>,
-    cloud_watch_logs_parameters: Option<LogMembers>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct HttpMembers {
-    path_parameter_values: Vec<String>,
-    header_parameters: BTreeMap<String, String>,
-    query_string_parameters: BTreeMap<String, String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct QueueMembers {
-    message_group_id: Option<String>,
-    message_deduplication_id: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct BusMembers {
-    detail_type: Option<String>,
-    source: Option<String>,
-    resources: Vec<String>,
-    time: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct LogMembers {
-    log_stream_name: Option<String>,
-    timestamp: Option<String>,
-}
-
-/// Members that are understood, by the member that holds them.
-const UNDERSTOOD: [(&str, &[&str]); 3] = [
-    ("SourceParameters", &["FilterCriteria", "SqsQueueParameters", "KinesisStreamParameters"]),
-    ("EnrichmentParameters", &["InputTemplate", "HttpParameters"]),
-    (
-        "TargetParameters",
-        &[
-            "InputTemplate",
-            "HttpParameters",
-            "SqsQueueParameters",
-            "EventBridgeEventBusParameters",
-            "CloudWatchLogsParameters",
-            "LambdaFunctionParameters",
-        ],
-    ),
-];
-
-type Invalid<T> = Result<T, InvalidPipe>;
-
-fn invalid<T>(what: impl Into<String>) -> Invalid<T> {
-    Err(InvalidPipe(what.into()))
-}
-
-fn members<'v, T: Deserialize<'v> + Default>(name: &str, given: &'v Value) -> Invalid<T> {
-    if given.is_null() {
-        return Ok(T::default());
-    }
-    let understood = UNDERSTOOD.iter().find(|(held, _)| *held == name).map_or(&[][..], |(_, members)| *members);
-    if let Some(unknown) = given
-        .as_object()
-        .into_iter()
-        .flat_map(|given| given.keys())
-        .find(|member| !understood.contains(&member.as_str()))
-    {
-        return invalid(format!("{name}.{unknown} is not for what there is here: use {}.", understood.join(", ")));
-    }
-    T::deserialize(given).map_err(|error| InvalidPipe(format!("{name} cannot be read: {error}.")))
-}
-
 impl Plan {
     /// The plan of a pipe.
     pub(super) fn of(pipe: &Pipe) -> Invalid<Plan> {
@@ -313,6 +195,16 @@ impl Plan {
             }
             number => Ok(number),
         };
+        let of_streams = read.maximum_retry_attempts.is_some()
+            || read.maximum_record_age_in_seconds.is_some()
+            || read.on_partial_batch_item_failure.is_some()
+            || read.dead_letter_config.is_some();
+        if is_queue && of_streams {
+            return invalid(
+                "SourceParameters.SqsQueueParameters has BatchSize and MaximumBatchingWindowInSeconds: how often a \
+                 message is tried, and where it goes then, says the queue's own RedrivePolicy.",
+            );
+        }
         let size = within("BatchSize", read.batch_size, 1, 10_000)?.unwrap_or(if is_queue { 10 } else { 100 });
         let window =
             within("MaximumBatchingWindowInSeconds", read.maximum_batching_window_in_seconds, 0, 300)?.unwrap_or(0);
@@ -347,7 +239,7 @@ impl Plan {
         })
     }
 
-    /// Whether anything looks into what a record carries as text.
+    /// What its records have in common.
     pub(super) fn shape(&self) -> Shape {
         Shape { region: self.region.clone(), source_arn: self.source_arn.clone() }
     }

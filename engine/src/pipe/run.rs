@@ -1,10 +1,14 @@
-//! The thread of one pipe: takes batches, has them delivered, and lets the source know what is done. What failed comes
-//! again in its place, or is given up and becomes a dead letter; messages of a queue go back to it, and its redrive policy
-//! says how often.
+//! The thread of one pipe: takes batches, has them delivered, and lets the source know what is done.
+//!
+//! - `messages`: what goes back to a queue
+//! - `failures`: what comes again, and what becomes a dead letter
+
+mod messages;
+mod failures;
 
 use super::cursor::Cursor;
 use super::delivery::{Delivery, Item, Made, PIECE_MAX};
-use super::intake::{Intake, visibility_s};
+use super::intake::Intake;
 use super::parts::{Parts, PipeFigures};
 use super::plan::{Plan, Source};
 use super::record::{Mark, Record};
@@ -14,10 +18,8 @@ use crate::bus::resource::Pipe;
 use crate::delivery::Failed;
 use crate::envelope::EventKey;
 use crate::ids::Timestamp;
-use crate::inside::STOPPED;
-use crate::journal::{Batch, ReadError};
-use crate::queue::{Attribute, NewMessage, QueueError, is_fifo};
-use std::collections::{BTreeMap, VecDeque};
+use crate::journal::ReadError;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -236,56 +238,6 @@ impl Run {
         Ok(())
     }
 
-    /// Delivers what messages became, piece by piece. What the target took is deleted; everything else goes back.
-    fn empty_into_target(&mut self, records: &[Record], made: &Made, received: Instant) -> Result<(), ReadError> {
-        let Made { items, one_each } = made;
-        let (mut open, mut at, mut renewed) = (vec![true; records.len()], 0, received);
-        let mut failed = None;
-        while at < items.len() && failed.is_none() && !self.is_stopping() {
-            let piece = &items[at..at + self.delivery.piece(&items[at..])];
-            let outcomes = self.delivery.deliver(piece);
-            let (mut taken, mut refused) = (Vec::new(), None);
-            for (number, outcome) in (at..).zip(&outcomes) {
-                match outcome {
-                    Some(Ok(())) => taken.push(number),
-                    Some(Err(why)) if why.retriable || self.is_fifo() || !one_each => {
-                        failed.get_or_insert_with(|| why.clone());
-                    }
-                    Some(Err(why)) => refused = Some((number, why.clone())),
-                    None => {}
-                }
-            }
-            PipeFigures::add(&self.figures.delivered, taken.len());
-            at += piece.len();
-            if *one_each {
-                taken.iter().for_each(|number| open[*number] = false);
-                let taken: Vec<Record> = taken.into_iter().map(|number| records[number].clone()).collect();
-                self.delete(&taken)?;
-                if let Some((number, why)) = refused {
-                    open[number] = false;
-                    self.give_back(&records[number..=number], Some(&why))?;
-                }
-            }
-            if renewed.elapsed() > self.hidden_for() / 2 {
-                renewed = Instant::now();
-                self.hide(records.iter().zip(&open).filter(|(_, open)| **open).map(|(record, _)| record));
-            }
-        }
-        let through = at >= items.len() && failed.is_none();
-        if through && !one_each {
-            self.went_well();
-            return self.delete(records);
-        }
-        let rest: Vec<Record> =
-            records.iter().zip(open).filter(|(_, open)| *open).map(|(record, _)| record.clone()).collect();
-        self.give_back(&rest, failed.as_ref())?;
-        match failed {
-            Some(failed) => self.pause(&failed),
-            None => self.went_well(),
-        }
-        Ok(())
-    }
-
     /// Delivers what events or lines became, piece by piece, until everything is done with or the pipe stops. Behind what
     /// has to come again nothing goes.
     fn follow_into_target(
@@ -339,149 +291,5 @@ impl Run {
             }
         }
         if *one_each { Ok(()) } else { self.passed(records.last(), is_last, intake) }
-    }
-
-    fn exhausted(&self, failed: &Failed, record: &Record) -> Option<Option<&'static str>> {
-        let counts = failed.code != STOPPED;
-        let limits = self.plan.limits;
-        limits.exhausted(failed, self.cursor.retries, record.at, self.parts.now()).filter(|_| counts)
-    }
-
-    /// Notes that the next attempt is one more, and waits for its time.
-    fn again(&mut self, failed: &Failed) -> Result<(), ReadError> {
-        if failed.code != STOPPED {
-            PipeFigures::add(&self.figures.retries, 1);
-            self.note()?;
-        }
-        self.pause(failed);
-        Ok(())
-    }
-
-    /// Waits before the next attempt, the longer the more failed, unless the pipe is to stop.
-    fn pause(&mut self, failed: &Failed) {
-        let wait = match failed.code.as_str() {
-            STOPPED => SOON,
-            _ => {
-                tracing::debug!(pipe = self.name, code = failed.code, "not delivered: {}", failed.message);
-                self.note_trouble(Some(format!("{}: {}", failed.code, failed.message)));
-                self.cursor.retries = self.cursor.retries.saturating_add(1);
-                failed.retry_after.unwrap_or_else(|| self.parts.courier.backoff(self.cursor.retries - 1))
-            }
-        };
-        let until = Instant::now() + wait;
-        while !self.is_stopping() && Instant::now() < until {
-            std::thread::park_timeout(until.saturating_duration_since(Instant::now()));
-        }
-    }
-
-    /// Says why nothing comes, while nothing comes.
-    fn note_trouble(&mut self, trouble: Option<String>) {
-        if trouble.is_some() || self.troubled {
-            self.troubled = trouble.is_some();
-            self.parts.pipes.set_status(&self.name, PipeStatus::Running { trouble });
-        }
-    }
-
-    fn went_well(&mut self) {
-        self.cursor.retries = 0;
-        if std::mem::take(&mut self.troubled) {
-            self.parts.pipes.set_status(&self.name, PipeStatus::Running { trouble: None });
-        }
-    }
-
-    /// A record becomes a dead letter, if there is a queue for it.
-    fn give_up(&self, record: &Record, failed: &Failed, condition: Option<&str>) {
-        PipeFigures::add(&self.figures.failed, 1);
-        let courier = &self.parts.courier;
-        let there = |queue: &&String| courier.registry().queues.contains_key(*queue);
-        let Some(queue) = self.plan.dead_letters.as_ref().filter(there) else {
-            tracing::warn!(pipe = self.name, "given up, and there is no dead-letter queue: {}", failed.message);
-            return;
-        };
-        let message = NewMessage {
-            body: record.raw.to_string(),
-            attributes: self.why(record, failed, condition),
-            ..NewMessage::default()
-        };
-        match courier.queues.enqueue(queue, vec![message], Batch::default(), false, courier.now()) {
-            Ok(_) => PipeFigures::add(&self.figures.dead_lettered, 1),
-            Err(error) => tracing::warn!(pipe = self.name, queue, "a dead letter is lost: {error}"),
-        }
-    }
-
-    fn why(&self, record: &Record, failed: &Failed, condition: Option<&str>) -> BTreeMap<String, Attribute> {
-        let mut attributes = vec![
-            ("PIPE_ARN", self.plan.arn.clone()),
-            ("TARGET_ARN", self.plan.target.arn.clone()),
-            ("ERROR_CODE", failed.code.clone()),
-            ("ERROR_MESSAGE", failed.message.clone()),
-            ("RETRY_ATTEMPTS", self.cursor.retries.to_string()),
-        ];
-        if let Some((position, _)) = record.cause {
-            attributes.push(("FAKEMON_EVENT_ID", record.key.id()));
-            attributes.push(("FAKEMON_EVENT_POSITION", position.to_string()));
-        }
-        attributes.extend(condition.map(|condition| ("EXHAUSTED_RETRY_CONDITION", condition.to_owned())));
-        attributes.into_iter().map(|(name, text)| (name.to_owned(), Attribute::text(text))).collect()
-    }
-}
-
-/// What a pipe that reads a queue does with messages.
-impl Run {
-    fn source_queue(&self) -> &str {
-        match &self.plan.source {
-            Source::Queue(name) => name,
-            _ => "",
-        }
-    }
-
-    fn is_fifo(&self) -> bool {
-        is_fifo(self.source_queue())
-    }
-
-    fn hidden_for(&self) -> Duration {
-        let queue = self.parts.courier.registry().queues.get(self.source_queue()).map(visibility_s);
-        Duration::from_secs(queue.unwrap_or_default().max(1).into())
-    }
-
-    fn delete(&self, records: &[Record]) -> Result<(), ReadError> {
-        let sequence = |record: &Record| match record.mark {
-            Mark::Message { sequence, .. } => Some(sequence),
-            _ => None,
-        };
-        let sequences: Vec<u64> = records.iter().filter_map(sequence).collect();
-        let deleted = self.parts.courier.queues.delete_all(self.source_queue(), &sequences);
-        deleted.map_err(|error| ReadError::Store(error.to_string()))
-    }
-
-    /// Shows messages again: at once, or the later the more often they failed.
-    fn give_back(&self, records: &[Record], failed: Option<&Failed>) -> Result<(), ReadError> {
-        let longest = u32::try_from(self.hidden_for().as_secs()).unwrap_or(u32::MAX);
-        for record in records {
-            let Mark::Message { handle, receives, .. } = &record.mark else { continue };
-            let counts = failed.is_some_and(|failed| failed.code != STOPPED);
-            let wait_s = if counts { (1 << (receives - 1).min(16)).min(longest) } else { 0 };
-            PipeFigures::add(&self.figures.retries, usize::from(counts));
-            self.show_in(handle, wait_s)?;
-        }
-        Ok(())
-    }
-
-    /// Hides messages that are under way for longer.
-    fn hide<'r>(&self, records: impl Iterator<Item = &'r Record>) {
-        let seconds = u32::try_from(self.hidden_for().as_secs()).unwrap_or(u32::MAX);
-        for record in records {
-            if let Mark::Message { handle, .. } = &record.mark {
-                let _ = self.show_in(handle, seconds); // then it comes twice
-            }
-        }
-    }
-
-    fn show_in(&self, handle: &str, seconds: u32) -> Result<(), ReadError> {
-        let courier = &self.parts.courier;
-        match courier.queues.change_visibility(self.source_queue(), handle, seconds, courier.now()) {
-            Ok(()) | Err(QueueError::Handle) => Ok(()), // somebody else received or deleted it meanwhile
-            Err(error) => Err(ReadError::Store(error.to_string())),
-        }
     }
 }

@@ -88,13 +88,14 @@ impl Supervisor {
     }
 
     fn wait(&mut self) {
-        let readers = || self.running.values().filter(|running| running.reads_journal);
+        let running = &self.running;
+        let readers = || running.values().filter(|running| running.reads_journal);
         if readers().next().is_none() {
             return std::thread::park_timeout(LOOK);
         }
-        self.follower.next = self.parts.progress.committed();
         self.follower.wait(LOOK);
         if self.follower.behind() {
+            self.follower.next = self.parts.progress.committed(); // what comes later is news again
             readers().for_each(|running| running.thread.thread().unpark());
             std::thread::sleep(WAKE_EVERY);
         }
