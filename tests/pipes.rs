@@ -218,7 +218,10 @@ fn messages_pass_a_filter_in_order_and_stay_in_their_queue_until_the_target_took
     create(&server, "dead", json!({ "Source": source, "Target": webhook }));
     send(&server, &poison, &json!({ "n": 1 }));
     hook.next();
-    assert!(state(&server, "dead", "RUNNING")["StateReason"].as_str().unwrap().contains("HTTP_500"));
+    wait_until("the state says what is wrong", || {
+        let pipe = state(&server, "dead", "RUNNING");
+        pipe["StateReason"].as_str().is_some_and(|reason| reason.contains("HTTP_500"))
+    });
     send(&server, &from, &json!({ "kind": "good", "n": 99 }));
     assert_eq!(numbers(&receive(&server, &to, 1), "n"), [99]);
     assert_eq!(numbers(&receive(&server, &dead, 1), "n"), [1], "the queue's own policy says how often");
@@ -229,6 +232,7 @@ fn messages_pass_a_filter_in_order_and_stay_in_their_queue_until_the_target_took
         serde_json::from_str::<Value>(&body).unwrap()["body"] == "{\"n\":2}"
     });
     wait_until("what the target took is deleted", || is_empty(&server, &poison));
+    wait_until("nothing is wrong any more", || state(&server, "dead", "RUNNING")["StateReason"].is_null());
 }
 
 #[test]
@@ -242,14 +246,18 @@ fn groups_of_a_fifo_queue_keep_their_order_across_failures() {
         (url, format!("arn:aws:sqs:local:123456789012:{name}"))
     };
     let ((from, from_arn), (to, to_arn)) = (fifo("from.fifo"), fifo("to.fifo"));
+    let parameters = json!({ "SqsQueueParameters": { "MessageGroupId": "$.body.g" }, "InputTemplate": "<$.body>" });
+    create(&server, "p", json!({ "Source": from_arn, "Target": to_arn, "TargetParameters": parameters }));
+    sqs(&server, "DeleteQueue", json!({ "QueueUrl": to }));
     for n in 0..20 {
         let message = json!({ "QueueUrl": from, "MessageBody": json!({ "n": n, "g": n % 2 }).to_string(),
                               "MessageGroupId": format!("{}", n % 2), "MessageDeduplicationId": format!("{n}") });
         sqs(&server, "SendMessage", message);
     }
-    // The target is not there at first: everything fails, and comes again.
-    let parameters = json!({ "SqsQueueParameters": { "MessageGroupId": "$.body.g" }, "InputTemplate": "<$.body>" });
-    create(&server, "p", json!({ "Source": from_arn, "Target": to_arn, "TargetParameters": parameters }));
+    // The target is not there: everything fails, and comes again.
+    let why = || state(&server, "p", "RUNNING")["StateReason"].as_str().unwrap_or_default().to_owned();
+    wait_until("the target is missed", || why().contains("there is no queue to.fifo"));
+    fifo("to.fifo");
     let received = receive(&server, &to, 20);
     for group in 0..2 {
         let of_group: Vec<u64> = bodies(&received)
@@ -289,6 +297,8 @@ fn events_of_a_bus_reach_a_webhook_in_order_and_what_it_never_takes_is_a_dead_le
         assert!(head.starts_with("post /sold ") && head.contains(&format!("x-unit: {expected}")), "{head}");
         assert!(head.contains("x-key: hush"), "{head}");
     }
+    let delivered = || server.get("/metrics").1.contains("fakemon_pipe_delivered_total{pipe=\"p\"} 5");
+    wait_until("the last answer has arrived", delivered);
     hook.behaves.store(ERROR, Ordering::SeqCst);
     put(&server, "shop", 5..7);
     let letters = receive(&server, &dead, 2);

@@ -363,6 +363,7 @@ fn http(given: Option<&HttpMembers>) -> Http {
 
 fn enrichment(pipe: &Pipe) -> Invalid<Option<Enrichment>> {
     let given: GoMembers = members("EnrichmentParameters", &pipe.enrichment_parameters)?;
+    let input = input("EnrichmentParameters", given.input_template.as_deref())?;
     let Some(arn) = pipe.enrichment.as_deref().filter(|arn| !arn.is_empty()) else { return Ok(None) };
     let destination = Destination::of(arn);
     if !matches!(destination, Destination::Webhook(_) | Destination::Function(_)) {
@@ -371,12 +372,7 @@ fn enrichment(pipe: &Pipe) -> Invalid<Option<Enrichment>> {
              arn:aws:fakemon:REGION:{ACCOUNT}:function/NAME."
         ));
     }
-    Ok(Some(Enrichment {
-        arn: arn.to_owned(),
-        destination,
-        input: input("EnrichmentParameters", given.input_template.as_deref())?,
-        http: http(given.http_parameters.as_ref()),
-    }))
+    Ok(Some(Enrichment { arn: arn.to_owned(), destination, input, http: http(given.http_parameters.as_ref()) }))
 }
 
 fn target(pipe: &Pipe, source: &Source) -> Invalid<Target> {

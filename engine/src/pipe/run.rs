@@ -41,6 +41,8 @@ pub(super) struct Run {
     cursor: Cursor,
     noted: Instant,
     troubled: bool,
+    /// The trouble is that of the source.
+    source_troubled: bool,
 }
 
 /// Whether what a pipe names is there.
@@ -91,6 +93,7 @@ impl Run {
             cursor,
             noted: Instant::now(),
             troubled: false,
+            source_troubled: false,
         })
     }
 
@@ -138,7 +141,7 @@ impl Run {
                     if let Some(passed) = passed.filter(|_| self.noted.elapsed() >= NOTE_EVERY) {
                         self.pass(Some(passed), None)?;
                     }
-                    self.note_trouble(intake.trouble());
+                    self.look_after_source(intake.trouble());
                     std::thread::park_timeout(intake.patience());
                 }
             }

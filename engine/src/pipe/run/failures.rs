@@ -54,17 +54,22 @@ impl Run {
     }
 
     /// Says why nothing comes, while nothing comes.
-    pub(super) fn note_trouble(&mut self, trouble: Option<String>) {
-        if trouble.is_some() || self.troubled {
-            self.troubled = trouble.is_some();
-            self.parts.pipes.set_status(&self.name, PipeStatus::Running { trouble });
+    pub(super) fn look_after_source(&mut self, trouble: Option<String>) {
+        if trouble.is_some() || self.source_troubled {
+            self.source_troubled = trouble.is_some();
+            self.note_trouble(trouble);
         }
+    }
+
+    fn note_trouble(&mut self, trouble: Option<String>) {
+        self.troubled = trouble.is_some();
+        self.parts.pipes.set_status(&self.name, PipeStatus::Running { trouble });
     }
 
     pub(super) fn went_well(&mut self) {
         self.cursor.retries = 0;
-        if std::mem::take(&mut self.troubled) {
-            self.parts.pipes.set_status(&self.name, PipeStatus::Running { trouble: None });
+        if self.troubled {
+            self.note_trouble(None);
         }
     }
 
