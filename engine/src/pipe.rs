@@ -32,6 +32,8 @@ mod intake;
 mod delivery;
 mod run;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 
 pub use outside::{Call, Errand, Heard, Listen, Outside};
 pub(crate) use parts::{Callees, Parts};

@@ -379,7 +379,7 @@ fn by_item(items: &[Item], outcomes: inside::Outcomes) -> Outcomes {
 }
 
 /// What an enrichment answered: the elements of a list, or one value; nothing, `""`, `{}` and `[]` are none.
-fn elements(answered: &str) -> Result<Vec<&RawValue>, Failed> {
+pub(super) fn elements(answered: &str) -> Result<Vec<&RawValue>, Failed> {
     let answered = answered.trim();
     if matches!(answered, "" | "\"\"" | "{}" | "[]" | "null") {
         return Ok(Vec::new());
@@ -394,34 +394,11 @@ fn elements(answered: &str) -> Result<Vec<&RawValue>, Failed> {
 }
 
 /// A moment as RFC 3339 or as seconds or milliseconds since 1970.
-fn moment(text: &str) -> Option<Timestamp> {
+pub(super) fn moment(text: &str) -> Option<Timestamp> {
     if let Ok(number) = text.parse::<u64>() {
         let ms = if number < 100_000_000_000 { number.checked_mul(1_000)? } else { number };
         return ms.checked_mul(1_000_000).map(Timestamp);
     }
     let time = text.parse::<jiff::Timestamp>().ok()?;
     u64::try_from(time.as_nanosecond()).ok().map(Timestamp)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_enrichment_answers_a_list_one_value_or_nothing() {
-        let texts = |answered| elements(answered).map(|found| found.iter().map(|one| one.get()).collect::<Vec<_>>());
-        assert_eq!(texts(" [1, {\"a\":2}] ").unwrap(), ["1", "{\"a\":2}"]);
-        assert_eq!(texts("{\"a\":1}").unwrap(), ["{\"a\":1}"]);
-        for nothing in ["", "\"\"", "{}", "[]", "null"] {
-            assert!(texts(nothing).unwrap().is_empty(), "{nothing}");
-        }
-        assert!(texts("<html>").is_err_and(|failed| !failed.retriable));
-    }
-
-    #[test]
-    fn moments_are_read_as_people_and_machines_write_them() {
-        assert_eq!(moment("1970-01-01T00:00:01Z"), Some(Timestamp(1_000_000_000)));
-        assert_eq!(moment("1700000000"), moment("1700000000000"));
-        assert_eq!(moment("soon"), None);
-    }
 }

@@ -140,7 +140,9 @@ impl Supervisor {
 
     fn join(&self, pipe: &str, running: Running) {
         if running.thread.join().is_err() {
-            self.failure.set(format!("the thread of pipe `{pipe}` panicked"));
+            // Of a function that it called, most likely: nobody else stops for that.
+            tracing::error!(pipe, "its thread panicked");
+            self.parts.pipes.set_status(pipe, PipeStatus::Failed("its thread panicked: see the log".into()));
         }
         self.parts.pipes.held().get_mut(pipe).into_iter().for_each(|known| known.reads = None);
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 /// One event or line.
 const HEARD_BYTES_MAX: usize = 1 << 20;
-/// The longest wait before the next connection that a stream may ask for.
+/// The shortest and the longest wait before the next connection that a stream may ask for.
+const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// How a stream is written.
@@ -102,7 +103,7 @@ impl EventStream {
             "id" if !value.contains('\0') && value.len() <= 1_024 => self.last_id = Some(value.to_owned()),
             "retry" => {
                 let wait = value.parse().ok().map(Duration::from_millis);
-                self.retry = wait.map(|wait| wait.min(RETRY_MAX)).or(self.retry);
+                self.retry = wait.map(|wait| wait.clamp(RETRY_MIN, RETRY_MAX)).or(self.retry);
             }
             _ => {}
         }
