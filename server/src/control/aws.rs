@@ -6,9 +6,8 @@
 //!   `AWSEvents`
 //! - `sqs`, `moves`: operations of `AmazonSQS`
 //! - `logs`, `log_filter`: operations of Amazon CloudWatch Logs
-//! - `rest`: operations with paths of their own
+//! - `rest`: operations with paths of their own; `rest_tags`: their tags
 //! - `pipes`: operations of Amazon EventBridge Pipes
-//! - `resource_tags`: tags of what has paths of its own
 //!
 //! An operation that changes resources is a function of the registry and the request: answer and changes out, no I/O.
 //! Changes are made one request at a time, and are durable before the answer.
@@ -29,13 +28,14 @@ mod moves;
 mod log_filter;
 mod logs;
 mod rest;
+mod rest_tags;
 mod pipes;
-mod resource_tags;
 
 use super::{Shared, desk};
+use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 pub(super) use events::{is_ours, moment};
@@ -45,9 +45,7 @@ use fakemon_engine::delivery::ReplayProgress;
 use fakemon_engine::ids::{Timestamp, mix};
 use fakemon_engine::pipe::state_name;
 pub(super) use moves::{Moves, end_all as end_moves};
-pub(super) use pipes::routes as pipe_routes;
 use request::Request;
-pub(super) use resource_tags::routes as tag_routes;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -124,6 +122,12 @@ enum Service {
     Events,
     Sqs,
     Logs,
+}
+
+/// Operations with paths of their own.
+pub(super) fn routes() -> Router<Arc<Shared>> {
+    let routes = pipes::routes().merge(rest_tags::routes());
+    routes.layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
 
 /// Answers a request.

@@ -6,7 +6,7 @@
 
 use super::request::{NAME, Request, object, paged};
 use super::rest::{InQuery, Kind, route};
-use super::{ApiError, Call, Reply, seconds};
+use super::{ApiError, Call, Operation, Reply, seconds};
 use crate::control::Shared;
 use axum::Router;
 use axum::http::StatusCode;
@@ -53,7 +53,7 @@ const IN_LIST: &[InQuery] = &[
 ];
 
 /// The paths of the service.
-pub(in crate::control) fn routes() -> Router<Arc<Shared>> {
+pub(super) fn routes() -> Router<Arc<Shared>> {
     let one = route(MethodFilter::POST, create, &[])
         .merge(route(MethodFilter::PUT, update, &[]))
         .merge(route(MethodFilter::GET, describe, &[]))
@@ -360,8 +360,18 @@ fn tagged<'r>(registry: &'r Registry, request: &Request<'_>) -> Result<&'r Pipe,
     name.and_then(|name| registry.pipes.get(name)).ok_or_else(|| missing(name.unwrap_or(arn)))
 }
 
+/// An operation on tags.
+pub(super) fn tag_operation(act: &str) -> Option<Operation> {
+    Some(match act {
+        "tag" => tag,
+        "untag" => untag,
+        "list" => list_tags,
+        _ => return None,
+    })
+}
+
 /// Tags of a pipe are put beside those that are there. It runs on as it is.
-pub(super) fn tag(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
+fn tag(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let mut pipe = tagged(registry, request)?.clone();
     pipe.tags.extend(tags_given(request, "tags")?);
     pipe.tags = few(pipe.tags)?;
@@ -369,7 +379,7 @@ pub(super) fn tag(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> R
 }
 
 /// Tags of a pipe go.
-pub(super) fn untag(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
+fn untag(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let mut pipe = tagged(registry, request)?.clone();
     let keys = request.get("TagKeys").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
     keys.for_each(|key| drop(pipe.tags.remove(key)));
@@ -377,6 +387,6 @@ pub(super) fn untag(registry: &Registry, request: &Request<'_>, _: &Call<'_>) ->
 }
 
 /// Tags of a pipe.
-pub(super) fn list_tags(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
+fn list_tags(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     Ok(Reply::of(json!({ "tags": tagged(registry, request)?.tags })))
 }

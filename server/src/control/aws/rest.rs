@@ -88,7 +88,9 @@ fn members(
     for (wire, member, kind) in query {
         let mut values = pairs.iter().filter(|(name, _)| name == wire).map(|(_, value)| value);
         let value = match kind {
-            Kind::Texts => Some(Value::from(values.cloned().collect::<Vec<_>>())),
+            Kind::Texts => {
+                Some(values.cloned().collect::<Vec<_>>()).filter(|texts| !texts.is_empty()).map(Value::from)
+            }
             Kind::Text => values.next().map(|text| text.as_str().into()),
             Kind::Number => values.next().map(|text| text.parse::<u64>().map_or(text.as_str().into(), Value::from)),
         };
