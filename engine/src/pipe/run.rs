@@ -19,6 +19,7 @@ use crate::delivery::Failed;
 use crate::envelope::EventKey;
 use crate::ids::Timestamp;
 use crate::journal::ReadError;
+use crate::snapshot::lower_priority;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -107,6 +108,7 @@ impl Run {
 
     /// Carries until told to stop.
     pub(super) fn run(mut self) {
+        lower_priority(); // throws come first
         if let Err(error) = self.carry()
             && !self.is_stopping()
         {
