@@ -326,7 +326,7 @@ fn the_journal_is_read_from_its_beginning_in_batches_over_an_enrichment() {
     let targets = json!([{ "Id": "q", "Arn": to_arn }]);
     events(&server, "PutTargets", json!({ "Rule": "r", "EventBusName": "copies", "Targets": targets }));
     let enrichment = destination(&server, "enrich", &format!("http://{}/", enricher.address));
-    let window = json!({ "StartingPosition": "TRIM_HORIZON", "BatchSize": 4, "MaximumBatchingWindowInSeconds": 1 });
+    let window = json!({ "StartingPosition": "TRIM_HORIZON", "BatchSize": 4, "MaximumBatchingWindowInSeconds": 300 });
     create(
         &server,
         "p",
@@ -338,14 +338,17 @@ fn the_journal_is_read_from_its_beginning_in_batches_over_an_enrichment() {
                     "EventBridgeEventBusParameters": { "Source": "copier", "DetailType": "$.kind",
                                                        "Resources": ["$.kind", "r"], "Time": "$.at" } } }),
     );
-    let received = bodies(&receive(&server, &to, 10));
+    let mut received = bodies(&receive(&server, &to, 8));
+    assert!(is_empty(&server, &to), "two wait for more");
+    put(&server, "shop", 10..12);
+    received.extend(bodies(&receive(&server, &to, 4)));
     for (unit, event) in received.iter().enumerate() {
         assert_eq!(event["detail"], json!({ "unit": unit, "twice": unit * 2 }));
         assert_eq!((&event["detail-type"], &event["resources"]), (&json!("even more"), &json!(["even more", "r"])));
         assert!(event["time"].as_str().unwrap().starts_with("2001-02-03T04:05:06"), "{event}");
     }
     let batches: Vec<usize> = enricher.batches.try_iter().collect();
-    assert_eq!(batches, [4, 4, 2], "full batches at once, the rest when the window closes");
+    assert_eq!(batches, [4, 4, 4], "full batches only, as long as the window is open");
 }
 
 /// An enrichment: doubles each unit of a batch, and tells how many there were.
