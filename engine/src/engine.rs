@@ -7,7 +7,7 @@ use crate::clockwork::Clockwork;
 use crate::cores::{self, Core, Door, Ears};
 use crate::delivery::{BusFigures, Courier, Events, Journal, Known, Lanes, Replayer, Replays, Router};
 use crate::failure::Failure;
-use crate::follow::{BUS, FOLLOWERS, Follower, SNAPSHOT, WORLD};
+use crate::follow::{BUS, FOLLOWERS, Follower, PIPES, SNAPSHOT, WORLD};
 use crate::ids::{Position, ShardId, SpeciesId, Timestamp, mix};
 use crate::inside::{Answered, Carrier, Function, Inside, Postman};
 use crate::journal::{Committer, Depot, Desk, Name, Progress, ReadError, RowStore, Store};
@@ -18,6 +18,7 @@ use crate::monitor::{Beginning, Monitor};
 use crate::notices::Notices;
 use crate::options::{Durability, OpenError, Options};
 use crate::outbox::NoMoreClients;
+use crate::pipe::{Callees, Enricher, Outside, Parts, Pipes, Supervisor};
 use crate::place::Place;
 use crate::players::Player;
 use crate::queue::Queues;
@@ -39,6 +40,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// How long pipes that were deleted may take to end.
+const PIPES_PATIENCE: Duration = Duration::from_secs(10);
+
 /// An open engine. Cheap to clone; the last one that is dropped closes it.
 #[derive(Clone)]
 pub struct Engine(Arc<Running>);
@@ -55,6 +59,7 @@ struct Bus {
     depot: Arc<Depot>,
     replays: Arc<Replays>,
     answered: Arc<OnceLock<Answered>>,
+    pipes: Arc<Parts>,
 }
 
 struct Threads {
@@ -144,7 +149,6 @@ impl Engine {
             seed: Arc::new(AtomicU64::new(clock.now().0)),
         };
         let (doors, ears): (Vec<_>, Vec<_>) = doors(options.cores)?.into_iter().unzip();
-        let bus = Bus { courier, depot, replays: Arc::default(), answered: Arc::default() };
         let shared = Arc::new(Shared {
             rules,
             species,
@@ -166,6 +170,16 @@ impl Engine {
             notices: Arc::new(Notices::new()),
             options,
         });
+        let pipes = Arc::new(Parts {
+            courier: courier.clone(),
+            depot: depot.clone(),
+            progress: shared.progress.clone(),
+            shared: shared.clone(),
+            answered: Arc::default(),
+            callees: Callees::default(),
+            pipes: Pipes::default(),
+        });
+        let bus = Bus { courier, depot, replays: Arc::default(), answered: pipes.answered.clone(), pipes };
         let mut cores = Vec::new();
         for ((population, ears), id) in recovered.populations.into_iter().zip(ears).zip(0..) {
             let id = ShardId(id);
@@ -209,6 +223,19 @@ impl Engine {
             failure: shared.failure.clone(),
             clock,
             stop: stop_inside.clone(),
+        };
+        let readers = Arc::downgrade(&bus.pipes);
+        bus.courier.queues.on_message(move |queue| {
+            readers.upgrade().into_iter().for_each(|parts| parts.pipes.wake_readers(queue));
+        });
+        let supervisor =
+            Supervisor::open(bus.pipes.clone(), follower(PIPES), shared.failure.clone(), stop_inside.clone());
+        let supervisor = match supervisor.map_err(bus_fail) {
+            Ok(supervisor) => supervisor,
+            Err(error) => {
+                stop_cores(&shared, cores);
+                return Err(error);
+            }
         };
         let clockwork = Clockwork {
             follower: follower(WORLD),
@@ -260,7 +287,7 @@ impl Engine {
                 spawn("snapshot", move || snapshotter.run()),
                 spawn("bus", move || router.run()),
             ],
-            inside: vec![spawn("replays", move || replayer.run())],
+            inside: vec![spawn("replays", move || replayer.run()), spawn("pipes", move || supervisor.run())],
             stop_inside,
             stop_followers,
             stop_monitor: Arc::default(),
@@ -308,6 +335,15 @@ impl Engine {
         &self.0.bus.replays
     }
 
+    /// What is known of pipes.
+    pub fn pipes(&self) -> &Pipes {
+        &self.parts().pipes
+    }
+
+    fn parts(&self) -> &Arc<Parts> {
+        &self.0.bus.pipes
+    }
+
     /// Secrets of connections.
     pub fn secrets(&self) -> Secrets {
         Secrets(self.0.bus.depot.clone())
@@ -332,8 +368,25 @@ impl Engine {
     /// When deliveries do not end within 10 seconds (it may be called again), or the depot cannot be written.
     pub fn empty_bus(&self, end: Position) -> Result<(), String> {
         let Bus { courier, replays, .. } = &self.0.bus;
+        self.pipes_end()?;
         let (progress, failure) = (&*self.shared().progress, &*self.shared().failure);
         Reset { courier, replays, progress, failure }.run(end)
+    }
+
+    /// Waits until pipes that were deleted carry nothing any more.
+    fn pipes_end(&self) -> Result<(), String> {
+        let (pipes, registry, by) = (self.pipes(), self.registry(), Instant::now() + PIPES_PATIENCE);
+        let looks = pipes.ask_to_look();
+        while !pipes.is_quiet(looks, |name| registry.pipes.contains_key(name)) {
+            if let Some(failure) = self.failure() {
+                return Err(failure);
+            }
+            if Instant::now() > by {
+                return Err(format!("{} s were not enough until pipes end: reset again", PIPES_PATIENCE.as_secs()));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// All events before it were looked at by the rules of their bus, and stand on the lanes of their targets.
@@ -344,12 +397,31 @@ impl Engine {
     /// From now on `function` gets the events of targets with the ARN `arn:aws:fakemon:local:123456789012:function/NAME`,
     /// in order and at least once, on a thread of its own.
     pub fn on_events(&self, name: &str, function: Function) {
+        let function = Arc::new(Mutex::new(function));
+        let mut functions = self.parts().callees.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        functions.insert(name.to_owned(), function.clone());
+        drop(functions);
         self.carry(name, Carrier::Function(name.to_owned(), function));
+    }
+
+    /// From now on pipes with the enrichment `arn:aws:fakemon:local:123456789012:function/NAME` ask `enricher`: a JSON array
+    /// of a batch in, a JSON array of what goes to the target out. One call at a time, on the thread of the pipe.
+    pub fn on_enrichment(&self, name: &str, enricher: Enricher) {
+        let mut enrichers = self.parts().callees.enrichers.lock().unwrap_or_else(PoisonError::into_inner);
+        enrichers.insert(name.to_owned(), Arc::new(Mutex::new(enricher)));
+    }
+
+    /// From now on `outside` speaks HTTP for pipes: enrichments, targets and streams that are API destinations. The first
+    /// that is given stays; before, those pipes wait.
+    pub fn on_errands(&self, outside: Outside) {
+        let _ = self.parts().callees.outside.set(outside);
     }
 
     /// From now on `postman` brings events to players: those of targets whose ARN ends with `:players` (whom
     /// `detail.player` names) or `:player/NAME`. Before, they wait.
     pub fn on_letters(&self, postman: Postman) {
+        let postman = Arc::new(Mutex::new(postman));
+        let _ = self.parts().callees.postman.set(postman.clone()); // the first stays with pipes
         self.carry("letters", Carrier::Players(postman));
     }
 

@@ -14,8 +14,10 @@ pub(crate) const WORLD: usize = 0;
 pub(crate) const SNAPSHOT: usize = 1;
 /// The follower that brings events to the targets of rules.
 pub(crate) const BUS: usize = 2;
+/// The follower that wakes pipes.
+pub(crate) const PIPES: usize = 3;
 /// How many there are.
-pub(crate) const FOLLOWERS: usize = 3;
+pub(crate) const FOLLOWERS: usize = 4;
 
 pub(crate) struct Follower {
     store: Arc<Store>,

@@ -20,7 +20,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Events of one lane that are delivered at once.
@@ -28,14 +28,14 @@ const LETTERS_MAX: usize = 256;
 /// How long it sleeps when nobody wakes it.
 const IDLE: Duration = Duration::from_millis(200);
 /// The code of what did not happen because the engine stops: it does not count as an attempt.
-const STOPPED: &str = "STOPPED";
+pub(crate) const STOPPED: &str = "STOPPED";
 /// The code of a command that makes no sense.
 const INVALID_COMMAND: &str = "INVALID_COMMAND";
 /// How often rules may hand an event on from bus to bus: rules that feed each other end here.
-const HOPS_MAX: u8 = 8;
+pub(crate) const HOPS_MAX: u8 = 8;
 
 /// What became of each event.
-type Outcomes = Vec<(EventKey, Result<(), Failed>)>;
+pub(crate) type Outcomes = Vec<(EventKey, Result<(), Failed>)>;
 
 /// What a function says of an event.
 pub type Function = Box<dyn FnMut(&Letter) -> Result<(), Failed> + Send>;
@@ -60,9 +60,17 @@ pub(crate) enum Carrier {
     /// Everything inside but functions and players.
     Own(Box<Client>, Arc<OnceLock<Answered>>),
     /// To players.
-    Players(Postman),
+    Players(Shared<Postman>),
     /// A function, by name.
-    Function(String, Function),
+    Function(String, Shared<Function>),
+}
+
+/// What lanes and pipes call, one at a time.
+pub(crate) type Shared<T> = Arc<Mutex<T>>;
+
+/// The turn of whoever calls it now.
+pub(crate) fn turn<T>(shared: &Shared<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(crate) struct Inside {
@@ -126,8 +134,8 @@ impl Inside {
         let registry = self.courier.registry();
         let courier = self.courier.clone();
         let outcomes: Outcomes = match (&mut self.carrier, Destination::of(&lane.target().arn)) {
-            (Carrier::Function(_, function), _) => call(function, lane.parallel() == 1, &letters),
-            (Carrier::Players(postman), destination) => to_players(postman, &destination, &letters),
+            (Carrier::Function(_, function), _) => call(&mut turn(function), lane.parallel() == 1, &letters),
+            (Carrier::Players(postman), destination) => to_players(&mut turn(postman), &destination, &letters),
             (Carrier::Own(..), Destination::Queue(queue)) => to_queue(&courier, lane, &registry, &queue, &letters),
             (Carrier::Own(..), Destination::LogGroup(group)) => {
                 to_log_group(&courier, lane, &registry, &group, &letters)
@@ -166,7 +174,7 @@ impl Inside {
 }
 
 /// Calls a function for each event, in order; after one that comes again nothing behind it, if order counts.
-fn call(function: &mut Function, in_order: bool, letters: &[Letter]) -> Outcomes {
+pub(crate) fn call(function: &mut Function, in_order: bool, letters: &[Letter]) -> Outcomes {
     let mut outcomes = Outcomes::new();
     for letter in letters {
         let outcome = function(letter);
@@ -211,7 +219,7 @@ fn deduplication_id(lane: &Lane, queue: &Queue, letter: &Letter) -> String {
     }
 }
 
-fn to_players(postman: &mut Postman, destination: &Destination, letters: &[Letter]) -> Outcomes {
+pub(crate) fn to_players(postman: &mut Postman, destination: &Destination, letters: &[Letter]) -> Outcomes {
     let mut outcomes = Outcomes::new();
     let (mut addressed, mut keys) = (Vec::new(), Vec::new());
     for letter in letters {
@@ -229,7 +237,7 @@ fn to_players(postman: &mut Postman, destination: &Destination, letters: &[Lette
 }
 
 /// Whom an event is for.
-fn addressee(destination: &Destination, event: &str) -> Result<PlayerName, String> {
+pub(crate) fn addressee(destination: &Destination, event: &str) -> Result<PlayerName, String> {
     #[derive(Deserialize)]
     struct Event {
         detail: Detail,
@@ -353,7 +361,7 @@ fn to_bus(
 }
 
 /// Puts events and waits until they are durable.
-fn put(client: &mut Client, events: Vec<NewEvent>) -> Result<(), SubmitError> {
+pub(crate) fn put(client: &mut Client, events: Vec<NewEvent>) -> Result<(), SubmitError> {
     client.put(Token(0), events)?;
     let mut completions = Vec::new();
     while completions.is_empty() {
@@ -367,7 +375,7 @@ fn put(client: &mut Client, events: Vec<NewEvent>) -> Result<(), SubmitError> {
 
 /// Carries out commands in their order and waits for what became of them. That a throw was decided is enough: how,
 /// stands in its own event. Throws overtake spawns on their way to the shards, so neither goes while the other waits.
-fn to_capture(
+pub(crate) fn to_capture(
     client: &mut Client,
     answered: &OnceLock<Answered>,
     letters: &[Letter],

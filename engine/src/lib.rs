@@ -56,7 +56,8 @@
 //! the bus match — game events on their records, without JSON — and puts their keys on the lanes of the targets. A lane
 //! is a durable cursor and what waits behind it; each target has its own, so that one that is slow or dead holds up
 //! nobody. What fails comes again later, and at last becomes a dead letter. Archives and replays are views on the same
-//! journal. Resources (buses, rules, targets, …) are changes in the journal too; what the bus itself has to remember
+//! journal. A pipe ([`pipe`]) joins a queue, a bus, the journal or a stream to a target, with a filter and an enrichment
+//! on the way. Resources (buses, rules, targets, …) are changes in the journal too; what the bus itself has to remember
 //! lies in `journal::depot`.
 //!
 //! What the engine says of itself ([`notices`]: a dead target, a slow disk) is an event too, so that rules can remedy it.
@@ -126,6 +127,7 @@ mod client;
 mod inside;
 mod monitor;
 mod tail;
+pub mod pipe;
 mod engine;
 pub mod archive;
 pub mod verify;

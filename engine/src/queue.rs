@@ -445,6 +445,16 @@ impl Queues {
         Ok(())
     }
 
+    /// Deletes messages by their place, all at once; those that are gone already are no error.
+    pub(crate) fn delete_all(&self, queue: &str, sequences: &[u64]) -> Result<(), QueueError> {
+        let mut batch = Batch::default();
+        if let Some(state) = self.held().get_mut(queue) {
+            let there = sequences.iter().filter(|sequence| state.remove(**sequence).is_some());
+            there.for_each(|sequence| forget(queue, *sequence, &mut batch));
+        }
+        if batch.is_empty() { Ok(()) } else { self.depot.write(batch, false).map_err(QueueError::Store) }
+    }
+
     /// Hides a message for so long from now on; 0 shows it again at once.
     ///
     /// # Errors

@@ -277,7 +277,7 @@ pub(crate) fn next_fakemon_id(next: u64, appeared: FakemonId) -> u64 {
     if near { appeared.0 + 1 } else { next }
 }
 
-/// On a busy machine the snapshot is what waits.
-fn lower_priority() {
+/// On a busy machine the calling thread is what waits: of the snapshot, and of pipes.
+pub(crate) fn lower_priority() {
     let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 10);
 }

@@ -6,7 +6,7 @@
 //! - `lint`: what is wrong
 //! - `recount`: counts of a journal
 //!
-//! Nodes and edges are data: what else takes part (pipes, schedules) adds its own.
+//! Nodes and edges are data: what else takes part (pipes; schedules) adds its own.
 
 mod graph;
 mod lint;
@@ -55,7 +55,7 @@ pub struct Topology {
 /// Something that takes part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {
-    /// Unique: `source/NAME`, `bus/NAME`, `rule/BUS/NAME`, `target/BUS/RULE/ID`, `queue/NAME`.
+    /// Unique: `source/NAME`, `bus/NAME`, `rule/BUS/NAME`, `target/BUS/RULE/ID`, `queue/NAME`, `pipe/NAME`.
     pub id: String,
     /// What it is.
     pub kind: NodeKind,
@@ -85,8 +85,10 @@ pub enum NodeKind {
     Rule,
     /// A target of a rule.
     Target,
-    /// A queue for dead letters.
+    /// A queue: for dead letters, or what a pipe reads.
     Queue,
+    /// A pipe.
+    Pipe,
 }
 
 /// How a node does.
@@ -171,6 +173,8 @@ struct Seen<'s> {
     traffic: &'s BTreeMap<String, BusTraffic>,
     /// By bus, rule and id; empty without an engine.
     targets: BTreeMap<(String, String, String), TargetSeen>,
+    /// By name: what their targets took; empty without an engine.
+    pipes: BTreeMap<String, u64>,
     since: Timestamp,
     /// None without an engine: then there are no rates.
     now: Option<Timestamp>,
@@ -200,6 +204,7 @@ pub fn live(engine: &Engine) -> Topology {
         registry: &registry,
         traffic: &traffic,
         targets: targets(engine, now),
+        pipes: pipes(engine),
         since: courier.figures().since(),
         now: Some(now),
     };
@@ -217,6 +222,7 @@ pub fn recorded(archive: &Archive, progress: Progress<'_>) -> Result<Topology, R
         registry: &registry,
         traffic: &counted.traffic,
         targets: BTreeMap::new(),
+        pipes: BTreeMap::new(),
         since: counted.since,
         now: None,
     };
@@ -232,6 +238,11 @@ pub enum RecountError {
     /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] ReadError),
+}
+
+fn pipes(engine: &Engine) -> BTreeMap<String, u64> {
+    let figures = engine.pipes().figures().into_iter();
+    figures.map(|(name, _, figures)| (name, figures.delivered.load(std::sync::atomic::Ordering::Relaxed))).collect()
 }
 
 fn targets(engine: &Engine, now: Timestamp) -> BTreeMap<(String, String, String), TargetSeen> {

@@ -1,5 +1,5 @@
 //! What a target gets of an event: all of it, a part, a constant, or a text made from parts (`Input`, `InputPath`,
-//! `InputTransformer`). Event text in, body out.
+//! `InputTransformer`; of pipes `InputTemplate`). Event text in, body out.
 //!
 //! - `path`: parts of an event, as they were written
 
@@ -11,6 +11,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The longest body that is made.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
@@ -53,6 +54,8 @@ enum StandsFor {
     /// The event without its detail.
     Event,
     WholeEvent,
+    /// What whoever applies the template knows by this name.
+    Given(&'static str),
 }
 
 /// What reserved names stand for.
@@ -64,7 +67,20 @@ pub struct Context {
     pub rule_name: String,
     /// `<aws.events.event.ingestion-time>`
     pub ingestion_time: String,
+    /// Of pipes: reserved names and their texts.
+    pub given: Vec<(&'static str, Arc<str>)>,
 }
+
+/// Names that templates of pipes may use besides paths; the event itself, decoded, is `<aws.pipes.event.json>`.
+pub const PIPE_NAMES: [&str; 7] = [
+    "aws.pipes.pipe-arn",
+    "aws.pipes.pipe-name",
+    "aws.pipes.source-arn",
+    "aws.pipes.enrichment-arn",
+    "aws.pipes.target-arn",
+    "aws.pipes.event.ingestion-time",
+    "aws.pipes.event",
+];
 
 /// Input settings that make no sense, or a body that cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -102,6 +118,23 @@ impl Transform {
         }
     }
 
+    /// From the input template of a pipe, with paths in it: `{"who": <$.body.player>}`.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn inline(template: &str) -> Result<Transform, TransformError> {
+        let is_path = |name: &str| name.starts_with('$') || is_name(name);
+        let stands_for = |name: &str| match name {
+            "aws.pipes.event.json" => Ok(StandsFor::WholeEvent),
+            path if path.starts_with('$') => JsonPath::parse(path).map(StandsFor::Path),
+            name => {
+                let known = PIPE_NAMES.into_iter().find(|known| *known == name);
+                known.map(StandsFor::Given).ok_or_else(|| TransformError::Placeholder(name.to_owned()))
+            }
+        };
+        Template::of(template, is_path, stands_for).map(Transform::Template)
+    }
+
     /// The body for one event.
     ///
     /// # Errors
@@ -137,11 +170,21 @@ impl Template {
         for (name, path) in paths {
             parsed.insert(name.as_str(), JsonPath::parse(path)?);
         }
-        let (mut parts, mut rest, mut quoted) = (Vec::new(), text, false);
-        while let Some((before, name, behind)) = next_name(rest) {
-            quoted = within_quotes(before, quoted);
+        Template::of(text, is_name, |name| {
             let stands_for = reserved(name).or_else(|| parsed.get(name).cloned().map(StandsFor::Path));
-            let stands_for = stands_for.ok_or_else(|| TransformError::Placeholder(name.to_owned()))?;
+            stands_for.ok_or_else(|| TransformError::Placeholder(name.to_owned()))
+        })
+    }
+
+    fn of(
+        text: &str,
+        is_name: impl Fn(&str) -> bool,
+        stands_for: impl Fn(&str) -> Result<StandsFor, TransformError>,
+    ) -> Result<Template, TransformError> {
+        let (mut parts, mut rest, mut quoted) = (Vec::new(), text, false);
+        while let Some((before, name, behind)) = next_name(rest, &is_name) {
+            quoted = within_quotes(before, quoted);
+            let stands_for = stands_for(name)?;
             parts.extend([Part::Text(before.to_owned()), Part::Name { stands_for, quoted }]);
             rest = behind;
         }
@@ -188,6 +231,10 @@ impl Template {
             StandsFor::IngestionTime => return text(&context.ingestion_time),
             StandsFor::Event => return whole(without_detail(event)),
             StandsFor::WholeEvent => return whole(compact(event.get())),
+            StandsFor::Given(name) => {
+                let given = context.given.iter().find(|(known, _)| known == name);
+                return text(given.map_or("", |(_, text)| text));
+            }
             StandsFor::Path(path) => path,
         };
         match path.find(event) {
@@ -223,7 +270,7 @@ fn without_detail(event: &RawValue) -> String {
 }
 
 /// The next `<name>`, with what is before and behind it.
-fn next_name(text: &str) -> Option<(&str, &str, &str)> {
+fn next_name(text: &str, is_name: impl Fn(&str) -> bool) -> Option<(&str, &str, &str)> {
     text.match_indices('<').find_map(|(start, _)| {
         let (name, behind) = text[start + 1..].split_once('>').filter(|(name, _)| is_name(name))?;
         Some((&text[..start], name, behind))
@@ -291,6 +338,28 @@ mod tests {
         );
         let whole = format!("{{\"e\":{}}}", compact(EVENT));
         is(r#"{"e":<aws.events.event.json>}"#, &whole);
+    }
+
+    #[test]
+    fn templates_of_pipes_have_paths_in_them() {
+        let given = vec![("aws.pipes.pipe-name", Arc::from("p")), ("aws.pipes.event", Arc::from("{\"body\":1}"))];
+        let context = Context { given, ..Context::default() };
+        let filled = |text: &str| Transform::inline(text).and_then(|template| template.apply(EVENT, &context));
+        assert_eq!(
+            filled(r#"{"b":<$.detail.list[1].a>,"c":"<$.detail.cp> of <$['detail'].player>"}"#).unwrap(),
+            r#"{"b":2,"c":"7 of ash \"k\""}"#
+        );
+        assert_eq!(
+            filled(r#"{"p":<aws.pipes.pipe-name>,"e":<aws.pipes.event>}"#).unwrap(),
+            r#"{"p":"p","e":"{\"body\":1}"}"#
+        );
+        assert_eq!(filled("<aws.pipes.event.json>").unwrap(), compact(EVENT));
+        assert_eq!(
+            filled("<$.detail.no>").map_err(|error| matches!(error, TransformError::Body(_))),
+            Ok(String::new())
+        );
+        assert_eq!(filled("<aws.events.rule-name>"), Err(TransformError::Placeholder("aws.events.rule-name".into())));
+        assert_eq!(filled("<$[>"), Err(TransformError::Path));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! All resources of the bus as of one position of the journal: a map that changes are applied to in their order.
 
 use super::resource::{
-    ApiDestination, Archive, Bus, Change, Connection, InKey, LogGroup, Named, Queue, Replay, Resource, Rule,
+    ApiDestination, Archive, Bus, Change, Connection, InKey, LogGroup, Named, Pipe, Queue, Replay, Resource, Rule,
     RuleState, Tags, Target, every_kind,
 };
 use crate::ids::Timestamp;

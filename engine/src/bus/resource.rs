@@ -1,10 +1,10 @@
 //! What an operator makes on the bus: buses, rules, targets, archives, replays, connections, API destinations, queues,
-//! log groups. Each is one JSON value under one key; a change of one is an event of the journal, so that whoever reads
+//! log groups, pipes. Each is one JSON value under one key; a change of one is an event of the journal, so that whoever reads
 //! the journal knows at every position which rules held.
 //!
 //! ```text
 //! bus/NAME   rule/BUS/NAME   target/BUS/RULE/ID   archive/NAME   replay/NAME
-//! connection/NAME   destination/NAME   queue/NAME   log-group/NAME
+//! connection/NAME   destination/NAME   queue/NAME   log-group/NAME   pipe/NAME
 //! ```
 //!
 //! Names hold no `/` (log groups may: theirs is the rest of the key). Secrets of connections are not in here.
@@ -267,6 +267,11 @@ impl Queue {
     pub fn deduplicates_in_group(&self) -> bool {
         self.attributes.get("DeduplicationScope").is_some_and(|scope| scope == "messageGroup")
     }
+
+    /// A setting that is a number of seconds; without one the service's.
+    pub fn seconds(&self, name: &str, default: u32) -> u32 {
+        self.attributes.get(name).and_then(|text| text.parse().ok()).unwrap_or(default)
+    }
 }
 
 /// A log group. Its streams and lines lie elsewhere.
@@ -278,6 +283,69 @@ pub struct LogGroup {
     pub retention_days: Option<u32>,
     /// When.
     pub created_at: Timestamp,
+    /// Tags.
+    pub tags: Tags,
+}
+
+/// What somebody wants a pipe to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DesiredState {
+    /// To carry what its source has.
+    #[default]
+    #[serde(rename = "RUNNING")]
+    Running,
+    /// To stand still.
+    #[serde(rename = "STOPPED")]
+    Stopped,
+}
+
+/// Which operation made a pipe what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "operations of the API")]
+pub enum PipeChange {
+    Created,
+    Updated,
+    Started,
+    Stopped,
+}
+
+/// A pipe: from a source over a filter and an enrichment to a target. How far it is lies elsewhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pipe {
+    /// Unique.
+    pub name: String,
+    /// In people's words.
+    pub description: Option<String>,
+    /// What it is to do.
+    pub desired_state: DesiredState,
+    /// The operation that came last; the state of the pipe says whether it is through.
+    pub change: PipeChange,
+    /// Grows with every operation that the pipe has to follow.
+    pub revision: u64,
+    /// ARN of what it reads.
+    pub source: String,
+    /// `SourceParameters`, as given.
+    pub source_parameters: serde_json::Value,
+    /// ARN of what is asked about each batch.
+    pub enrichment: Option<String>,
+    /// `EnrichmentParameters`, as given.
+    pub enrichment_parameters: serde_json::Value,
+    /// ARN of what gets the outcome.
+    pub target: String,
+    /// `TargetParameters`, as given.
+    pub target_parameters: serde_json::Value,
+    /// Kept and given back, as everything in `kept`.
+    pub role_arn: String,
+    /// Members that the API keeps and gives back, and nothing here uses (`KmsKeyIdentifier`, `LogConfiguration`).
+    pub kept: serde_json::Map<String, serde_json::Value>,
+    /// When it was to run first: `LATEST` begins here.
+    pub runs_since: Option<Timestamp>,
+    /// The region it was made in.
+    pub region: String,
+    /// When.
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    pub modified_at: Timestamp,
     /// Tags.
     pub tags: Tags,
 }
@@ -296,6 +364,7 @@ macro_rules! every_kind {
             Destination(ApiDestination) "destination" destinations;
             Queue(Queue) "queue" queues;
             LogGroup(LogGroup) "log-group" log_groups;
+            Pipe(Pipe) "pipe" pipes;
         }
     };
 }
@@ -360,7 +429,7 @@ macro_rules! named_by_name {
         })*
     };
 }
-named_by_name!(Bus Archive Replay Connection ApiDestination Queue LogGroup);
+named_by_name!(Bus Archive Replay Connection ApiDestination Queue LogGroup Pipe);
 
 impl Named for Rule {
     type Name = (String, String);

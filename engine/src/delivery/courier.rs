@@ -179,6 +179,7 @@ impl Courier {
             rule_arn: rule_arn(&region, &id.bus, &id.rule),
             rule_name: id.rule.clone(),
             ingestion_time: ingested_at.to_string(),
+            ..Context::default()
         };
         transform.apply(event, &context).map(Into::into).map_err(|error| error.to_string())
     }
@@ -260,7 +261,7 @@ impl Courier {
     }
 
     /// Exponential, and anywhere in the upper half of it: targets that failed together come again apart.
-    fn backoff(&self, attempts: u32) -> Duration {
+    pub(crate) fn backoff(&self, attempts: u32) -> Duration {
         let whole = BACKOFF_MIN.saturating_mul(1 << attempts.min(16)).min(BACKOFF_MAX);
         let random = crate::ids::mix(self.seed.fetch_add(1, Ordering::Relaxed)) >> 32;
         whole / 2 + whole.mul_f64(random as f64 / f64::from(u32::MAX) / 2.0)

@@ -22,6 +22,8 @@ pub struct Lanes {
     /// For the thread that delivers inside of this process.
     pub(crate) bell: Bell,
     outside: Mutex<Vec<Wake>>,
+    /// What others than lanes still need: from this position on.
+    held: AtomicU64,
     /// Cursors are read and written under this, so that an older one never overwrites a newer one.
     writing: Mutex<()>,
 }
@@ -35,6 +37,7 @@ impl Lanes {
             changed: AtomicU64::new(0),
             bell: Bell::for_thread(),
             outside: Mutex::default(),
+            held: AtomicU64::new(u64::MAX),
             writing: Mutex::default(),
         }
     }
@@ -139,6 +142,16 @@ impl Lanes {
     /// For writing lanes: hold it from reading their state until the batch is written.
     pub(crate) fn writing(&self) -> MutexGuard<'_, ()> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From this position on somebody who has no lane still needs the journal; none needs nothing.
+    pub(crate) fn hold(&self, from: Option<Position>) {
+        self.held.store(from.map_or(u64::MAX, |from| from.0), Ordering::Release);
+    }
+
+    /// What is held for those who have no lane.
+    pub(crate) fn held(&self) -> Position {
+        Position(self.held.load(Ordering::Acquire))
     }
 
     /// Before this position nothing is to be delivered any more.

@@ -89,6 +89,27 @@ impl Events {
         Ok(())
     }
 
+    /// The first position whose group was not written before a moment: times of groups never go back.
+    pub(crate) fn first_since(&self, from: Timestamp, end: Position) -> Result<Position, ReadError> {
+        let store = self.journal.store()?;
+        let first = store.first_position()?.unwrap_or(Position(1));
+        let (mut low, mut high) = (first.0, end.0);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let mut at = None;
+            store.blocks(Position(middle), &mut |stored| {
+                let head = stored.read()?.head();
+                at = Some((head.committed_ns, head.first_position + u64::from(head.count)));
+                Ok(ControlFlow::Break(()))
+            })?;
+            match at {
+                Some((committed_ns, next)) if committed_ns < from.0 => low = next.max(middle + 1),
+                _ => high = middle,
+            }
+        }
+        Ok(Position(low))
+    }
+
     /// The JSON of one event; none if retention let go of it.
     pub(crate) fn json_of(&self, key: EventKey, replay: Option<&str>) -> Result<Option<Arc<str>>, ReadError> {
         let mut json = None;

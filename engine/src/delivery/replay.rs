@@ -221,7 +221,7 @@ impl Replayer {
         let start = match (known, replay.from_position) {
             (Some(known), _) => known.position,
             (None, Some(position)) => Position(position),
-            (None, None) => self.first_since(replay.from)?,
+            (None, None) => self.events.first_since(replay.from, self.progress.committed())?,
         };
         // What is not durable yet when a replay begins is not part of it: it would chase itself for ever.
         let durable = self.progress.committed();
@@ -242,27 +242,6 @@ impl Replayer {
             pace_from: None,
             noted: Instant::now(),
         })
-    }
-
-    /// The first position whose group was not written before a moment: times of groups never go back.
-    fn first_since(&self, from: Timestamp) -> Result<Position, ReadError> {
-        let store = self.events.journal.store()?;
-        let first = store.first_position()?.unwrap_or(Position(1));
-        let (mut low, mut high) = (first.0, self.progress.committed().0);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let mut at = None;
-            store.blocks(Position(middle), &mut |stored| {
-                let head = stored.read()?.head();
-                at = Some((head.committed_ns, head.first_position + u64::from(head.count)));
-                Ok(ControlFlow::Break(()))
-            })?;
-            match at {
-                Some((committed_ns, next)) if committed_ns < from.0 => low = next.max(middle + 1),
-                _ => high = middle,
-            }
-        }
-        Ok(Position(low))
     }
 
     /// Reads on as far as targets and pace allow; whether there may be more at once.

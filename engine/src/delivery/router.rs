@@ -316,7 +316,7 @@ impl Router {
             self.depot.write(batch, false)?;
         }
         // What waits for a target must stay in the journal.
-        let needed = self.lanes.oldest().unwrap_or(self.known.next).min(self.known.next);
+        let needed = self.lanes.oldest().unwrap_or(self.known.next).min(self.known.next).min(self.lanes.held());
         self.progress.set_needed(needed);
         Ok(())
     }

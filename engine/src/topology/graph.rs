@@ -1,7 +1,7 @@
 //! Nodes and edges, from what is there and what was counted.
 
 use super::{Edge, Node, NodeKind, NodeState, OTHERS, Seen, TargetSeen};
-use crate::bus::resource::{Rule, Target};
+use crate::bus::resource::{DesiredState, Pipe, Rule, Target};
 use crate::bus::{Destination, Registry};
 use crate::delivery::{Flow, TypeTraffic};
 use serde_json::{Map, Value, json};
@@ -26,6 +26,9 @@ impl Graph {
         }
         for target in seen.registry.targets.values() {
             graph.target(seen, target);
+        }
+        for pipe in seen.registry.pipes.values() {
+            graph.pipe(seen, pipe);
         }
         graph
     }
@@ -145,6 +148,46 @@ impl Graph {
         }
         let (detail, name) = (detail(target, taken), label(&destination, &target.arn));
         self.nodes.push(Node { id, kind: NodeKind::Target, name, state, events, per_second, note, detail });
+    }
+
+    /// What a pipe reads, the pipe, and what it feeds.
+    fn pipe(&mut self, seen: &Seen<'_>, pipe: &Pipe) {
+        let id = format!("pipe/{}", pipe.name);
+        let events = seen.pipes.get(&pipe.name).copied().unwrap_or_default();
+        let (source, target) = (Destination::of(&pipe.source), Destination::of(&pipe.target));
+        let from = match &source {
+            Destination::Bus(name) => format!("bus/{name}"),
+            Destination::Queue(name) => {
+                self.end(format!("queue/{name}"), NodeKind::Queue, label(&source, ""), events)
+            }
+            other => {
+                let name = label(other, &pipe.source);
+                self.end(format!("source/{name}"), NodeKind::Source, name, events)
+            }
+        };
+        let to = match &target {
+            Destination::Bus(name) => format!("bus/{name}"),
+            other => self.end(format!("target/{id}"), NodeKind::Target, label(other, &pipe.target), events),
+        };
+        let gone = missing(seen.registry, &target);
+        let state = match pipe.desired_state {
+            _ if gone.is_some() => NodeState::Missing,
+            DesiredState::Stopped => NodeState::Disabled,
+            DesiredState::Running => NodeState::Ok,
+        };
+        self.edge(&from, id.clone(), events, None);
+        self.edge(&id, to, events, None);
+        let (name, note, detail) = (pipe.name.clone(), gone.unwrap_or_default(), Map::new());
+        self.nodes.push(Node { id, kind: NodeKind::Pipe, name, state, events, per_second: None, note, detail });
+    }
+
+    /// A node at an end of a pipe, if it is not there already; its id.
+    fn end(&mut self, id: String, kind: NodeKind, name: String, events: u64) -> String {
+        if !self.nodes.iter().any(|node| node.id == id) {
+            let (state, note, detail) = (NodeState::Ok, String::new(), Map::new());
+            self.nodes.push(Node { id: id.clone(), kind, name, state, events, per_second: None, note, detail });
+        }
+        id
     }
 
     fn dead_letters(&mut self, target: &str, queue: &str, letters: u64) {

@@ -37,6 +37,12 @@ impl JsonPath {
     pub(super) fn find(&self, event: &RawValue) -> Option<String> {
         find(event, &self.0)
     }
+
+    /// What stands there in a JSON text: a text as it is, everything else as JSON.
+    pub fn text_in(&self, json: &str) -> Option<String> {
+        let found = self.find(serde_json::from_str(json).ok()?)?;
+        Some(if found.starts_with('"') { serde_json::from_str(&found).ok()? } else { found })
+    }
 }
 
 /// The first step of a path, and what comes behind it.

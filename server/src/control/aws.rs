@@ -6,7 +6,8 @@
 //!   `AWSEvents`
 //! - `sqs`, `moves`: operations of `AmazonSQS`
 //! - `logs`, `log_filter`: operations of Amazon CloudWatch Logs
-//! - `rest`: operations with paths of their own
+//! - `rest`: operations with paths of their own; `rest_tags`: their tags
+//! - `pipes`: operations of Amazon EventBridge Pipes
 //!
 //! An operation that changes resources is a function of the registry and the request: answer and changes out, no I/O.
 //! Changes are made one request at a time, and are durable before the answer.
@@ -26,20 +27,23 @@ mod sqs;
 mod moves;
 mod log_filter;
 mod logs;
-#[expect(dead_code, reason = "its first operations follow")]
 mod rest;
+mod rest_tags;
+mod pipes;
 
 use super::{Shared, desk};
+use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 pub(super) use events::{is_ours, moment};
 use fakemon_engine::bus::Registry;
-use fakemon_engine::bus::resource::Change;
+use fakemon_engine::bus::resource::{Change, Pipe};
 use fakemon_engine::delivery::ReplayProgress;
 use fakemon_engine::ids::{Timestamp, mix};
+use fakemon_engine::pipe::state_name;
 pub(super) use moves::{Moves, end_all as end_moves};
 use request::Request;
 use serde_json::{Value, json};
@@ -60,6 +64,8 @@ pub(super) struct Call<'c> {
     pub(super) secret: &'c (dyn Fn(&str) -> Option<Value> + Sync),
     /// How far a replay is.
     pub(super) progress: &'c (dyn Fn(&str) -> Option<ReplayProgress> + Sync),
+    /// The state of a pipe, and why it is so.
+    pub(super) pipe: &'c (dyn Fn(&Pipe) -> (&'static str, Option<String>) + Sync),
 }
 
 /// Why an operation does not happen, in AWS's words.
@@ -118,6 +124,12 @@ enum Service {
     Logs,
 }
 
+/// Operations with paths of their own.
+pub(super) fn routes() -> Router<Arc<Shared>> {
+    let routes = pipes::routes().merge(rest_tags::routes());
+    routes.layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+}
+
 /// Answers a request.
 pub(super) async fn post(
     State(shared): State<Arc<Shared>>,
@@ -138,8 +150,9 @@ pub(super) async fn post(
     let endpoint = endpoint(&headers);
     let progress = |replay: &str| shared.engine.replays().progress(replay);
     let secret = |connection: &str| secret_of(&shared, connection);
+    let pipe = |pipe: &Pipe| state_name(pipe, shared.engine.pipes().status(pipe).as_ref());
     let now = shared.engine.now();
-    let call = Call { region: &region, endpoint: &endpoint, now, secret: &secret, progress: &progress };
+    let call = Call { region: &region, endpoint: &endpoint, now, secret: &secret, progress: &progress, pipe: &pipe };
     let outcome = dispatch(&shared, service, operation, &body, &call).await;
     answer(service, outcome)
 }

@@ -10,6 +10,7 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use fakemon_engine::delivery::{Course, LaneFigures, LaneId};
 use fakemon_engine::model::Outcome;
+use fakemon_engine::pipe::PipeFigures;
 use fakemon_engine::{Durability, Metrics};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -148,6 +149,7 @@ fn bus(text: &mut Text, shared: &Shared) {
         let age_ns = courier.oldest_at(lane).map_or(0, |at| courier.now().ns_since(at));
         text.sample("fakemon_backlog_age_seconds", &labels(lane.id()), age_ns / 1_000_000 / 1_000);
     }
+    pipes(text, shared);
     let (start, _) = figures.latencies_ns();
     let name = "fakemon_ingestion_to_invocation_start_seconds";
     text.family(name, "histogram", "Time of an event from its group to the first attempt to deliver it.");
@@ -158,6 +160,34 @@ fn bus(text: &mut Text, shared: &Shared) {
     text.histogram(name, &[], &complete, text::LATENCY_BOUNDS_NS, WHOLE_SECOND_NS);
     let routed = shared.engine.routed_position();
     text.gauge("fakemon_routed_position", "Rules have looked at all events before it.", routed);
+}
+
+fn pipes(text: &mut Text, shared: &Shared) {
+    let pipes = shared.engine.pipes().figures();
+    text.family("fakemon_pipe_running", "gauge", "1: the pipe runs. 0: it does not.");
+    for (pipe, runs, _) in &pipes {
+        text.sample("fakemon_pipe_running", &[("pipe", pipe)], u8::from(*runs));
+    }
+    let mut family = |name: &str, help: &str, of: fn(&PipeFigures) -> &AtomicU64| {
+        text.family(name, "counter", help);
+        for (pipe, _, figures) in &pipes {
+            text.sample(name, &[("pipe", pipe)], of(figures).load(Ordering::Relaxed));
+        }
+    };
+    family("fakemon_pipe_records_total", "Records that the source had.", |pipe| &pipe.records);
+    family("fakemon_pipe_filtered_total", "Of these, not wanted by the filter.", |pipe| &pipe.filtered);
+    family("fakemon_pipe_batches_total", "Batches.", |pipe| &pipe.batches);
+    family("fakemon_pipe_delivered_total", "What the target took.", |pipe| &pipe.delivered);
+    family("fakemon_pipe_retries_total", "Attempts that failed and come again.", |pipe| &pipe.retries);
+    family("fakemon_pipe_failed_total", "Records given up.", |pipe| &pipe.failed);
+    family("fakemon_pipe_sent_to_dlq_total", "Of these, dead letters.", |pipe| &pipe.dead_lettered);
+    text.family("fakemon_pipe_position", "gauge", "Of pipes that read the journal: the next position.");
+    for (pipe, _, figures) in &pipes {
+        let position = figures.position.load(Ordering::Relaxed);
+        if position > 0 {
+            text.sample("fakemon_pipe_position", &[("pipe", pipe)], position);
+        }
+    }
 }
 
 fn labels(id: &LaneId) -> [(&str, &str); 4] {

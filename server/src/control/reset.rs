@@ -2,7 +2,7 @@
 //!
 //! Emptied: event buses (`default` and `fakemon` stay, without policies and tags), rules, targets and what waits for
 //! them, archives, replays, connections with their secrets, API destinations, queues with their messages, message move
-//! tasks, log groups with their lines. Requests to webhooks that are under way are cut off.
+//! tasks, log groups with their lines, pipes with their cursors. Requests to webhooks that are under way are cut off.
 //!
 //! What stays: the journal, with every event that ever was; fakémon, players, collections; counters in `/metrics`. Events
 //! that were put before are over when the answer comes, commands among them included.

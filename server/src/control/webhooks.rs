@@ -6,18 +6,23 @@
 //! - `authorization`: what a connection adds to requests
 //! - `authorizing`: whether a connection gets its first token
 //! - `request`: from an event to a request
+//! - `event_stream`: from bytes of an answer without end to what it says
+//! - `errands`: what pipes ask for: enrichments, targets, and streams as sources
 
 mod guard;
 mod connection;
 mod authorization;
 mod authorizing;
 mod request;
+mod event_stream;
+mod errands;
 
 use super::Shared;
 use authorization::Authorizations;
-use connection::Wire;
+use connection::{Answered, Wire};
 use fakemon_engine::Engine;
 use fakemon_engine::bus::Destination;
+use fakemon_engine::bus::resource::{ApiDestination, Connection, HttpParameters};
 use fakemon_engine::delivery::{Courier, Failed, Lane, LaneId, Letter, Parcel};
 use fakemon_engine::ids::Timestamp;
 use std::collections::{HashMap, HashSet};
@@ -58,6 +63,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         private,
     });
     tokio::spawn(authorizing::run(shared, hooks.clone()));
+    tokio::spawn(errands::run(hooks.clone()));
     let woken = Arc::downgrade(&hooks);
     hooks.engine.courier().lanes().on_work(move || {
         if let Some(hooks) = woken.upgrade() {
@@ -208,42 +214,59 @@ async fn attempt(
     wire: &mut Option<Wire>,
 ) -> Result<(), Failed> {
     let target = lane.target();
-    let registry = hooks.engine.registry();
     let Destination::Webhook(name) = Destination::of(&target.arn) else {
         return Err(Failed::permanently("UNSUPPORTED_TARGET", "it is no API destination"));
     };
-    let destination = registry.destinations.get(&name).cloned();
-    let destination = destination
-        .ok_or_else(|| Failed::permanently("RESOURCE_NOT_FOUND", format!("there is no API destination {name}")))?;
-    let connection = registry.connections.get(&destination.connection).cloned();
-    drop(registry);
-    let connection = connection.ok_or_else(|| {
-        Failed::permanently("RESOURCE_NOT_FOUND", format!("there is no connection {}", destination.connection))
-    })?;
-    if connection.state != "AUTHORIZED" {
-        return Err(Failed::for_now(
-            "CONNECTION_NOT_AUTHORIZED",
-            format!("connection {} is not authorized", connection.name),
-        ));
-    }
+    let (destination, connection) = hooks.destination(&name)?;
     if hooks.pace(&name, destination.rate_limit_per_second).await {
         lane.figures().throttled.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
     courier.started(lane, std::slice::from_ref(letter));
-    let mut fresh_token = false;
-    loop {
-        let additions = hooks.authorizations.of(&hooks.engine, &connection, hooks, fresh_token).await?;
-        let request = request::build(&destination, target.http.as_ref(), &additions, &letter.body)?;
-        let sent = connection::send(hooks, wire, request).await;
-        match sent {
-            // A token may have been taken back before its time: once more, with a new one.
-            Err(failed) if additions.is_token && !fresh_token && failed.code == "HTTP_401" => fresh_token = true,
-            outcome => return outcome,
-        }
-    }
+    let sent = hooks.send(&destination, &connection, target.http.as_ref(), &letter.body, 0, wire).await;
+    sent.map(drop)
 }
 
 impl Webhooks {
+    /// An API destination and its connection, if it may be used.
+    fn destination(&self, name: &str) -> Result<(ApiDestination, Connection), Failed> {
+        let missing = |what: String| Failed::permanently("RESOURCE_NOT_FOUND", what);
+        let registry = self.engine.registry();
+        let destination = registry.destinations.get(name).cloned();
+        let destination = destination.ok_or_else(|| missing(format!("there is no API destination {name}")))?;
+        let connection = registry.connections.get(&destination.connection).cloned();
+        let connection =
+            connection.ok_or_else(|| missing(format!("there is no connection {}", destination.connection)))?;
+        match connection.state.as_str() {
+            "AUTHORIZED" => Ok((destination, connection)),
+            _ => Err(Failed::for_now(
+                "CONNECTION_NOT_AUTHORIZED",
+                format!("connection {} is not authorized", connection.name),
+            )),
+        }
+    }
+
+    /// Sends a body, and gives the answer of a target that took it; of its body at least the first `wanted` bytes.
+    async fn send(
+        &self,
+        destination: &ApiDestination,
+        connection: &Connection,
+        parameters: Option<&HttpParameters>,
+        body: &str,
+        wanted: usize,
+        wire: &mut Option<Wire>,
+    ) -> Result<Answered, Failed> {
+        let mut fresh_token = false;
+        loop {
+            let additions = self.authorizations.of(&self.engine, connection, self, fresh_token).await?;
+            let request = request::build(destination, parameters, &additions, body)?;
+            match connection::send(self, wire, request, wanted).await {
+                // A token may have been taken back before its time: once more, with a new one.
+                Err(failed) if additions.is_token && !fresh_token && failed.code == "HTTP_401" => fresh_token = true,
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// Waits until the next request to a destination may go; whether it had to.
     async fn pace(&self, destination: &str, per_second: u32) -> bool {
         let gap = Duration::from_secs(1) / per_second.max(1);

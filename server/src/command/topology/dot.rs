@@ -39,6 +39,7 @@ fn shape(kind: NodeKind) -> &'static str {
         NodeKind::Rule => "box",
         NodeKind::Target => "component",
         NodeKind::Queue => "cylinder",
+        NodeKind::Pipe => "cds",
     }
 }
 

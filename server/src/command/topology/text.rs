@@ -124,6 +124,7 @@ fn line(node: &Node, events: u64, per_second: Option<f64>) -> String {
     let kind = match node.kind {
         NodeKind::Bus => "bus ",
         NodeKind::Rule => "rule ",
+        NodeKind::Pipe => "pipe ",
         NodeKind::Source | NodeKind::Target | NodeKind::Queue => "",
     };
     let mut said = Vec::new();

@@ -198,7 +198,14 @@ mod tests {
 
     fn refused(entry: Value) -> (&'static str, String) {
         let nothing = |_: &str| None;
-        let call = Call { region: "local", endpoint: "", now: Timestamp(0), secret: &nothing, progress: &|_| None };
+        let call = Call {
+            region: "local",
+            endpoint: "",
+            now: Timestamp(0),
+            secret: &nothing,
+            progress: &|_| None,
+            pipe: &|_| ("", None),
+        };
         read(&entry, &Registry::new(), &call).unwrap_err()
     }
 

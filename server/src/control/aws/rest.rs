@@ -11,6 +11,8 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
+use fakemon_engine::bus::resource::Pipe;
+use fakemon_engine::pipe::state_name;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -56,8 +58,9 @@ pub(in crate::control) async fn perform(
     let (region, endpoint) = (region(headers), endpoint(headers));
     let progress = |replay: &str| shared.engine.replays().progress(replay);
     let secret = |connection: &str| secret_of(shared, connection);
+    let pipe = |pipe: &Pipe| state_name(pipe, shared.engine.pipes().status(pipe).as_ref());
     let now = shared.engine.now();
-    let call = Call { region: &region, endpoint: &endpoint, now, secret: &secret, progress: &progress };
+    let call = Call { region: &region, endpoint: &endpoint, now, secret: &secret, progress: &progress, pipe: &pipe };
     change(shared, operation, &Request::new(members), &call).await
 }
 
@@ -85,7 +88,9 @@ fn members(
     for (wire, member, kind) in query {
         let mut values = pairs.iter().filter(|(name, _)| name == wire).map(|(_, value)| value);
         let value = match kind {
-            Kind::Texts => Some(Value::from(values.cloned().collect::<Vec<_>>())),
+            Kind::Texts => {
+                Some(values.cloned().collect::<Vec<_>>()).filter(|texts| !texts.is_empty()).map(Value::from)
+            }
             Kind::Text => values.next().map(|text| text.as_str().into()),
             Kind::Number => values.next().map(|text| text.parse::<u64>().map_or(text.as_str().into(), Value::from)),
         };

@@ -3,9 +3,10 @@
 
 use super::{Webhooks, guard};
 use axum::body::Bytes;
-use axum::http::{Request, StatusCode, Uri, header};
+use axum::http::{Request, Response, StatusCode, Uri, header};
 use fakemon_engine::delivery::Failed;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
@@ -39,23 +40,34 @@ pub(super) struct Answered {
     pub(super) status: StatusCode,
     retry_after: Option<Duration>,
     pub(super) body: Vec<u8>,
+    /// Whether that is all of it.
+    pub(super) is_whole: bool,
 }
 
-/// Sends, and says whether the target took it.
-pub(super) async fn send(hooks: &Webhooks, wire: &mut Option<Wire>, outgoing: Outgoing) -> Result<(), Failed> {
-    let answered = exchange(hooks, wire, outgoing).await?;
-    let status = answered.status;
-    if status.is_success() {
-        return Ok(());
+/// Sends, and says whether the target took it. Of the answer at least `wanted` bytes are read.
+pub(super) async fn send(
+    hooks: &Webhooks,
+    wire: &mut Option<Wire>,
+    outgoing: Outgoing,
+    wanted: usize,
+) -> Result<Answered, Failed> {
+    let answered = exchange_up_to(hooks, wire, outgoing, wanted.max(ANSWER_BYTES_MAX)).await?;
+    if answered.status.is_success() {
+        return Ok(answered);
     }
+    Err(refused(answered.status, answered.retry_after))
+}
+
+/// What an answer that is no success means.
+pub(super) fn refused(status: StatusCode, retry_after: Option<Duration>) -> Failed {
     // The service's list.
     let comes_again = status.is_server_error() || matches!(status.as_u16(), 401 | 407 | 408 | 409 | 429);
-    Err(Failed {
+    Failed {
         retriable: comes_again,
         code: format!("HTTP_{}", status.as_u16()),
         message: format!("the target answered {status}"),
-        retry_after: answered.retry_after.filter(|_| comes_again),
-    })
+        retry_after: retry_after.filter(|_| comes_again),
+    }
 }
 
 /// Sends and reads the answer, within the time that there is.
@@ -64,8 +76,17 @@ pub(super) async fn exchange(
     wire: &mut Option<Wire>,
     outgoing: Outgoing,
 ) -> Result<Answered, Failed> {
+    exchange_up_to(hooks, wire, outgoing, ANSWER_BYTES_MAX).await
+}
+
+async fn exchange_up_to(
+    hooks: &Webhooks,
+    wire: &mut Option<Wire>,
+    outgoing: Outgoing,
+    bytes_max: usize,
+) -> Result<Answered, Failed> {
     let kept = wire.take();
-    match tokio::time::timeout(PATIENCE, within_time(hooks, kept, outgoing)).await {
+    match tokio::time::timeout(PATIENCE, within_time(hooks, kept, outgoing, bytes_max)).await {
         Ok(Ok((answered, good))) => {
             *wire = good;
             Ok(answered)
@@ -81,6 +102,7 @@ async fn within_time(
     hooks: &Webhooks,
     kept: Option<Wire>,
     outgoing: Outgoing,
+    bytes_max: usize,
 ) -> Result<(Answered, Option<Wire>), Failed> {
     let Outgoing { uri, request } = outgoing;
     let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
@@ -107,14 +129,25 @@ async fn within_time(
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| broken(&error))?;
         if let Some(bytes) = frame.data_ref() {
-            read.extend_from_slice(&bytes[..bytes.len().min(ANSWER_BYTES_MAX - read.len())]);
+            read.extend_from_slice(&bytes[..bytes.len().min(bytes_max - read.len())]);
         }
-        if read.len() == ANSWER_BYTES_MAX {
+        if read.len() == bytes_max {
             whole = false; // the rest is not waited for, and the connection with it
             break;
         }
     }
-    Ok((Answered { status, retry_after, body: read }, whole.then_some(wire)))
+    Ok((Answered { status, retry_after, body: read, is_whole: whole }, whole.then_some(wire)))
+}
+
+/// Begins a request on a connection of its own whose answer may go on without end; the head of it comes in time.
+pub(super) async fn open(hooks: &Webhooks, outgoing: Outgoing) -> Result<Response<Incoming>, Failed> {
+    let begun = async {
+        let mut sender = connect(hooks, &outgoing.uri).await?;
+        sender.send_request(outgoing.request).await.map_err(|error| broken(&error))
+    };
+    let late = |_| Failed::for_now("TIMEOUT", format!("the source did not answer within {} s", PATIENCE.as_secs()));
+    let answer = tokio::time::timeout(PATIENCE, begun).await.map_err(late)??;
+    if answer.status().is_success() { Ok(answer) } else { Err(refused(answer.status(), None)) }
 }
 
 fn broken(error: &hyper::Error) -> Failed {

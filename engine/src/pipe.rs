@@ -1,0 +1,46 @@
+//! Pipes: from a source over a filter and an enrichment to a target, in order, at least once. Each running pipe is a
+//! thread of its own, so that one whose target is slow or dead holds up nobody else.
+//!
+//! ```text
+//! queue ────────┐
+//! bus, journal ─┤► Intake ── batch ──► enrichment ──► Delivery ──► queue, bus, log group, capture service,
+//! HTTP stream ──┘  filter    window    JSON array     template     players, functions, webhooks (the program)
+//!      ▲                               in and out         │
+//!      └── deleted, or the cursor moves on, once the target took it; or it is a dead letter
+//! ```
+//!
+//! - `state`: which state a pipe is in, in the service's words
+//! - `members`: parameters as the API has them
+//! - `plan`: what a pipe does, parsed once
+//! - `record`: what a source has, as filters and targets see it
+//! - `outside`: what pipes ask of whoever speaks HTTP
+//! - `parts`: what all pipes share
+//! - `cursor`: how far a pipe is, across restarts
+//! - `intake`: from a source to batches
+//! - `delivery`: from a batch to the target
+//! - `run`: the thread of one pipe
+//! - `supervisor`: starts, stops and forgets pipes as their resources say
+
+mod state;
+mod members;
+mod plan;
+mod record;
+mod outside;
+mod parts;
+mod cursor;
+mod intake;
+mod delivery;
+mod run;
+mod supervisor;
+#[cfg(test)]
+mod tests;
+
+pub use outside::{Call, Errand, Heard, Listen, Outside};
+pub(crate) use parts::{Callees, Parts};
+pub use parts::{Enricher, PipeFigures, Pipes};
+pub use plan::{InvalidPipe, check};
+pub use state::{PipeStatus, state_name};
+pub(crate) use supervisor::Supervisor;
+
+/// Pipes that there may be: each is a thread while it runs.
+pub const PIPES_MAX: usize = 256;

@@ -1,0 +1,63 @@
+//! How far a pipe is, across restarts. A queue knows itself what is done; of the journal and of streams the pipe
+//! remembers it, written whenever the target took something, so that after a `kill -9` at most the last batch comes again.
+//!
+//! ```text
+//! depot, room Router: 'pipe' 0 name 0 created at (decimal) → Cursor as JSON
+//! ```
+
+use crate::envelope::EventKey;
+use crate::ids::Timestamp;
+use crate::journal::{Batch, Depot, ReadError, Room};
+use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
+
+/// How far a pipe is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Cursor {
+    /// Everything up to this event is done with.
+    pub(super) key: Option<u64>,
+    /// Of a stream: the id of the last that is done with.
+    pub(super) event_id: Option<String>,
+    /// How often the next was tried already.
+    pub(super) retries: u32,
+}
+
+impl Cursor {
+    pub(super) fn read(depot: &Depot, pipe: &str, created_at: Timestamp) -> Result<Cursor, ReadError> {
+        let Some(value) = depot.get(Room::Router, &row(pipe, created_at))? else { return Ok(Cursor::default()) };
+        let unreadable = |error| ReadError::Store(format!("the cursor of pipe {pipe} cannot be read: {error}"));
+        serde_json::from_slice(&value).map_err(unreadable)
+    }
+
+    /// Survives the end of the process; a power cut may take the last ones back.
+    pub(super) fn write(&self, depot: &Depot, pipe: &str, created_at: Timestamp) -> Result<(), ReadError> {
+        let mut batch = Batch::default();
+        let value = serde_json::to_vec(self).expect("numbers and texts can always be written");
+        batch.put(Room::Router, row(pipe, created_at), value);
+        depot.write(batch, false).map_err(ReadError::Store)
+    }
+
+    /// The event up to which everything is done with.
+    pub(super) fn event(&self) -> Option<EventKey> {
+        self.key.map(EventKey)
+    }
+}
+
+/// Forgets the cursors of pipes that are not there any more.
+pub(super) fn forget(depot: &Depot, is_there: impl Fn(&str, Timestamp) -> bool) -> Result<(), ReadError> {
+    let mut gone = Batch::default();
+    depot.scan(Room::Router, b"pipe\0", b"", &mut |key, _| {
+        let text = std::str::from_utf8(key).unwrap_or_default();
+        let mut parts = text.split('\0').skip(1);
+        let (name, created_at) = (parts.next().unwrap_or_default(), parts.next().and_then(|at| at.parse().ok()));
+        if !is_there(name, Timestamp(created_at.unwrap_or_default())) {
+            gone.delete(Room::Router, key);
+        }
+        ControlFlow::Continue(())
+    })?;
+    if gone.is_empty() { Ok(()) } else { depot.write(gone, false).map_err(ReadError::Store) }
+}
+
+fn row(pipe: &str, created_at: Timestamp) -> Vec<u8> {
+    format!("pipe\0{pipe}\0{}", created_at.0).into_bytes()
+}

@@ -1,0 +1,404 @@
+//! From a batch to the target: the enrichment is asked, each record gets the target's shape, and what belongs together
+//! goes at once. Everything here is one attempt; what becomes of what failed is decided elsewhere.
+
+use super::outside;
+use super::parts::Parts;
+use super::plan::{Enrichment, Plan, Source, Target};
+use super::record::{Record, elsewhere};
+use crate::bus::{Destination, NewEvent, Registry};
+use crate::client::Client;
+use crate::command::SubmitError;
+use crate::delivery::{Failed, Letter};
+use crate::envelope::EventKey;
+use crate::ids::{Position, Timestamp};
+use crate::inside::{self, HOPS_MAX, STOPPED, addressee, turn};
+use crate::journal::Batch;
+use crate::limits::PUT_BYTES_MAX;
+use crate::queue::{NewMessage, is_fifo};
+use crate::transform::{Context, Transform};
+use serde_json::value::RawValue;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// What goes to the target at once, where many can.
+pub(super) const PIECE_MAX: usize = 256;
+/// Bytes of that.
+const PIECE_BYTES_MAX: usize = PUT_BYTES_MAX / 2;
+
+/// What became of each item of a piece; none for one that was not tried, because one before it comes again.
+pub(super) type Outcomes = Vec<Option<Result<(), Failed>>>;
+
+/// Something for the target.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub(super) key: EventKey,
+    cause: Option<(Position, u8)>,
+    /// What it is made of, for parameters.
+    decoded: Arc<str>,
+    /// In the target's shape; or why there is none.
+    pub(super) body: Result<Arc<str>, Failed>,
+}
+
+/// What a batch became.
+pub(super) struct Made {
+    pub(super) items: Vec<Item>,
+    /// Whether there is one for each record, in the order of the records.
+    pub(super) one_each: bool,
+}
+
+/// The way to the enrichment and to the target.
+pub(super) struct Delivery {
+    parts: Arc<Parts>,
+    plan: Arc<Plan>,
+    stop: Arc<AtomicBool>,
+    client: Option<Client>,
+    /// What reserved names stand for in every template.
+    names: Vec<(&'static str, Arc<str>)>,
+}
+
+fn unknown(what: String) -> Failed {
+    Failed::permanently("RESOURCE_NOT_FOUND", what)
+}
+
+/// Not an attempt: whoever is to be called is not there yet, or the pipe is to stop.
+fn not_now(what: &str) -> Failed {
+    Failed::for_now(STOPPED, what)
+}
+
+impl Delivery {
+    pub(super) fn new(parts: Arc<Parts>, plan: Arc<Plan>, stop: Arc<AtomicBool>) -> Delivery {
+        let enrichment = plan.enrichment.as_ref().map_or("", |enrichment| &enrichment.arn);
+        let names = vec![
+            ("aws.pipes.pipe-arn", plan.arn.as_str().into()),
+            ("aws.pipes.pipe-name", plan.name.as_str().into()),
+            ("aws.pipes.source-arn", plan.source_arn.as_str().into()),
+            ("aws.pipes.enrichment-arn", enrichment.into()),
+            ("aws.pipes.target-arn", plan.target.arn.as_str().into()),
+        ];
+        Delivery { parts, plan, stop, client: None, names }
+    }
+
+    fn shape(&self, input: &Transform, raw: &Arc<str>, decoded: &str, at: Timestamp) -> Result<Arc<str>, Failed> {
+        if matches!(input, Transform::Whole) {
+            return Ok(raw.clone());
+        }
+        let mut given = self.names.clone();
+        given.push(("aws.pipes.event.ingestion-time", at.to_string().into()));
+        given.push(("aws.pipes.event", raw.clone()));
+        let context = Context { given, ..Context::default() };
+        let shaped = input.apply(decoded, &context);
+        shaped.map(Into::into).map_err(|error| Failed::permanently("INVALID_INPUT", error.to_string()))
+    }
+
+    /// Asks the enrichment, if there is one, and gives everything the target's shape.
+    pub(super) fn make(&self, records: &[Record]) -> Result<Made, Failed> {
+        let input = &self.plan.target.input;
+        let Some(enrichment) = &self.plan.enrichment else {
+            let item = |record: &Record| Item {
+                key: record.key,
+                cause: record.cause,
+                decoded: record.decoded().clone(),
+                body: self.shape(input, &record.raw, record.decoded(), record.at),
+            };
+            return Ok(Made { items: records.iter().map(item).collect(), one_each: true });
+        };
+        let answered = self.enrich(enrichment, records)?;
+        let elements = elements(&answered)?;
+        let one_each = elements.len() == records.len();
+        let item = |(number, element): (usize, &RawValue)| {
+            let record = &records[number.min(records.len() - 1)];
+            let raw: Arc<str> = element.get().into();
+            Item {
+                key: if one_each { record.key } else { elsewhere(record.key.0 ^ (number as u64) << 48) },
+                cause: record.cause,
+                body: self.shape(input, &raw, &raw, record.at),
+                decoded: raw,
+            }
+        };
+        Ok(Made { items: elements.into_iter().enumerate().map(item).collect(), one_each })
+    }
+
+    fn enrich(&self, enrichment: &Enrichment, records: &[Record]) -> Result<String, Failed> {
+        let mut batch = String::from("[");
+        for (number, record) in records.iter().enumerate() {
+            if number > 0 {
+                batch.push(',');
+            }
+            batch.push_str(&self.shape(&enrichment.input, &record.raw, record.decoded(), record.at)?);
+        }
+        batch.push(']');
+        match &enrichment.destination {
+            Destination::Function(name) => {
+                let function = self.parts.callees.enricher(name);
+                let function = function.ok_or_else(|| not_now("the enrichment function is not there yet"))?;
+                let mut function = turn(&function);
+                function(&batch)
+            }
+            Destination::Webhook(name) => {
+                let parameters = enrichment.http.for_record(records[0].decoded());
+                self.call(name, parameters, batch)
+            }
+            _ => Err(unknown(format!("nothing here is {}", enrichment.arn))),
+        }
+    }
+
+    fn call(
+        &self,
+        destination: &str,
+        parameters: crate::bus::resource::HttpParameters,
+        body: String,
+    ) -> Result<String, Failed> {
+        let outside = self.parts.callees.outside.get().ok_or_else(|| not_now("nobody speaks HTTP yet"))?;
+        let answered = outside::call(outside, destination, parameters, body, &self.stop);
+        answered.unwrap_or_else(|| Err(not_now("the pipe is to stop")))
+    }
+
+    /// How many of these items go at once: those in front that can.
+    pub(super) fn piece(&self, items: &[Item]) -> usize {
+        // Of a FIFO queue nothing may go on behind one that fails.
+        let strict = matches!(&self.plan.source, Source::Queue(name) if is_fifo(name));
+        let max = match &self.plan.target.destination {
+            Destination::Queue(_) | Destination::LogGroup(_) | Destination::Bus(_) => PIECE_MAX,
+            Destination::Capture | Destination::Players | Destination::Player(_) if !strict => PIECE_MAX,
+            _ => 1,
+        };
+        let mut bytes = 0;
+        let fits = |item: &&Item| {
+            bytes += item.body.as_ref().map_or(0, |body| body.len());
+            item.body.is_ok() && bytes <= PIECE_BYTES_MAX
+        };
+        items.iter().take(max).take_while(fits).count().max(1)
+    }
+
+    /// One attempt to deliver a piece.
+    pub(super) fn deliver(&mut self, items: &[Item]) -> Outcomes {
+        let mut bodies = Vec::with_capacity(items.len());
+        for item in items {
+            match &item.body {
+                Ok(body) => bodies.push(body.clone()),
+                Err(failed) => return vec![Some(Err(failed.clone()))], // pieces end before it, so it is alone
+            }
+        }
+        let registry = self.parts.courier.registry();
+        let plan = self.plan.clone();
+        let target = &plan.target;
+        let all = |outcome: Result<(), Failed>| items.iter().map(|_| Some(outcome.clone())).collect();
+        match &target.destination {
+            Destination::Queue(name) => all(self.send(&registry, name, target, items, &bodies)),
+            Destination::LogGroup(group) => all(self.log(&registry, group, target, items, &bodies)),
+            Destination::Bus(name) => self.put_on_bus(&registry, name, target, items, &bodies),
+            Destination::Capture => self.carry_out(items, &bodies),
+            Destination::Players | Destination::Player(_) => self.tell(&target.destination, items, &bodies),
+            Destination::Function(name) => match self.parts.callees.function(name) {
+                None => all(Err(not_now("the function is not there yet"))),
+                Some(function) => {
+                    let outcomes = inside::call(&mut turn(&function), true, &letters(items, &bodies));
+                    by_item(items, outcomes)
+                }
+            },
+            Destination::Webhook(name) => {
+                let parameters = target.http.for_record(&items[0].decoded);
+                all(self.call(name, parameters, bodies[0].to_string()).map(drop))
+            }
+            Destination::Unknown => all(Err(unknown(format!("nothing here is {}", target.arn)))),
+        }
+    }
+
+    fn send(
+        &self,
+        registry: &Registry,
+        name: &str,
+        target: &Target,
+        items: &[Item],
+        bodies: &[Arc<str>],
+    ) -> Result<(), Failed> {
+        let queue = registry.queues.get(name).ok_or_else(|| unknown(format!("there is no queue {name}")))?;
+        let message = |(item, body): (&Item, &Arc<str>)| {
+            let text =
+                |text: &Option<super::plan::Text>| text.as_ref().and_then(|text| text.for_record(&item.decoded));
+            let id = is_fifo(name).then(|| match text(&target.deduplication_id) {
+                Some(id) => id,
+                None if queue.deduplicates_by_content() => NewMessage::content_id(body),
+                None => item.key.id(),
+            });
+            NewMessage {
+                body: body.to_string(),
+                group: text(&target.group).filter(|group| !group.is_empty()),
+                deduplication_id: id,
+                deduplicate_in_group: queue.deduplicates_in_group(),
+                ..NewMessage::default()
+            }
+        };
+        let messages = items.iter().zip(bodies).map(message).collect();
+        let courier = &self.parts.courier;
+        let sent = courier.queues.enqueue(name, messages, Batch::default(), false, courier.now());
+        sent.map(drop).map_err(|error| Failed::for_now("QUEUE_ERROR", error.to_string()))
+    }
+
+    /// Lines one behind the other; neighbours that go to one stream are written at once.
+    fn log(
+        &self,
+        registry: &Registry,
+        group: &str,
+        target: &Target,
+        items: &[Item],
+        bodies: &[Arc<str>],
+    ) -> Result<(), Failed> {
+        let held = registry.log_groups.get(group);
+        let held = held.ok_or_else(|| unknown(format!("there is no log group {group}")))?;
+        let now = self.parts.now();
+        let stream = |item: &Item| {
+            let stream = target.log_stream.for_record(&item.decoded).filter(|stream| !stream.is_empty());
+            stream.unwrap_or_else(|| format!("pipe/{}", self.plan.name))
+        };
+        let at_ms = |item: &Item| {
+            let text = target.log_time.as_ref().and_then(|path| path.text_in(&item.decoded));
+            text.and_then(|text| moment(&text)).unwrap_or(now).0 / 1_000_000
+        };
+        let lines: Vec<(String, (u64, &str))> =
+            items.iter().zip(bodies).map(|(item, body)| (stream(item), (at_ms(item), &**body))).collect();
+        for run in lines.chunk_by(|(one, _), (other, _)| one == other) {
+            let texts: Vec<(u64, &str)> = run.iter().map(|(_, line)| *line).collect();
+            let written = self.parts.courier.logs.append(group, &run[0].0, &texts, held.retention_days, false, now);
+            written.map_err(|error| Failed::for_now("LOG_GROUP_ERROR", error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn put_on_bus(
+        &mut self,
+        registry: &Registry,
+        name: &str,
+        target: &Target,
+        items: &[Item],
+        bodies: &[Arc<str>],
+    ) -> Outcomes {
+        let fail = |failed: Failed| items.iter().map(|_| Some(Err(failed.clone()))).collect();
+        if !registry.buses.contains_key(name) {
+            return fail(unknown(format!("there is no event bus {name}")));
+        }
+        let (mut outcomes, mut events): (Outcomes, Vec<NewEvent>) = (Vec::new(), Vec::new());
+        for (item, body) in items.iter().zip(bodies) {
+            match self.event(name, target, item, body) {
+                Ok(event) => {
+                    events.push(event);
+                    outcomes.push(Some(Ok(())));
+                }
+                Err(failed) => outcomes.push(Some(Err(failed))),
+            }
+        }
+        let failed = match self.client() {
+            Ok(_) if events.is_empty() => return outcomes,
+            Ok(client) => match inside::put(client, events) {
+                Ok(()) => return outcomes,
+                Err(error @ SubmitError::Stopped) => not_now(&error.to_string()),
+                Err(error @ SubmitError::TooLarge) => Failed::permanently("INVALID_INPUT", error.to_string()),
+                Err(error) => Failed::for_now("THROTTLED", error.to_string()),
+            },
+            Err(failed) => failed,
+        };
+        for outcome in outcomes.iter_mut().filter(|outcome| matches!(outcome, Some(Ok(())))) {
+            *outcome = Some(Err(failed.clone()));
+        }
+        outcomes
+    }
+
+    fn event(&self, bus: &str, target: &Target, item: &Item, body: &Arc<str>) -> Result<NewEvent, Failed> {
+        let wrong = |what: String| Failed::permanently("INVALID_INPUT", what);
+        let text = |text: &super::plan::Text| text.for_record(&item.decoded).unwrap_or_default();
+        if !body.trim_start().starts_with('{') || serde_json::from_str::<&RawValue>(body).is_err() {
+            return Err(wrong("the detail of an event must be a JSON object: shape it with InputTemplate".into()));
+        }
+        let (source, detail_type) = (text(&target.source), text(&target.detail_type));
+        if source.is_empty() || detail_type.is_empty() {
+            return Err(wrong("the event has no source or no detail type: their paths lead nowhere".into()));
+        }
+        let hops = item.cause.map_or(0, |(_, hops)| hops);
+        if hops >= HOPS_MAX {
+            let message = format!("it was handed from bus to bus {hops} times: do pipes and rules feed each other?");
+            return Err(Failed::permanently("TOO_MANY_HOPS", message));
+        }
+        let time = target.time.as_ref().and_then(|path| path.text_in(&item.decoded));
+        Ok(NewEvent {
+            bus: bus.to_owned(),
+            source,
+            detail_type,
+            detail: body.to_string(),
+            resources: target.resources.iter().map(text).filter(|text| !text.is_empty()).collect(),
+            time: time.as_deref().and_then(moment),
+            region: self.plan.region.clone(),
+            cause: item.cause.map(|(position, _)| position),
+            hops: hops + 1,
+        })
+    }
+
+    fn carry_out(&mut self, items: &[Item], bodies: &[Arc<str>]) -> Outcomes {
+        let (stop, now, answered) = (self.stop.clone(), self.parts.now(), self.parts.answered.clone());
+        match self.client() {
+            Ok(client) => by_item(items, inside::to_capture(client, &answered, &letters(items, bodies), &stop, now)),
+            Err(failed) => items.iter().map(|_| Some(Err(failed.clone()))).collect(),
+        }
+    }
+
+    fn tell(&self, destination: &Destination, items: &[Item], bodies: &[Arc<str>]) -> Outcomes {
+        let Some(postman) = self.parts.callees.postman.get() else {
+            return items.iter().map(|_| Some(Err(not_now("nobody brings letters yet")))).collect();
+        };
+        let mut letters = letters(items, bodies);
+        // Whom it is for stands in what the target gets, or else in what that was made of.
+        for (letter, item) in letters.iter_mut().zip(items) {
+            if addressee(destination, &letter.body).is_err() {
+                letter.event = item.decoded.clone();
+            }
+        }
+        by_item(items, inside::to_players(&mut turn(postman), destination, &letters))
+    }
+
+    fn client(&mut self) -> Result<&mut Client, Failed> {
+        if self.client.is_none() {
+            self.client = Some(self.parts.client()?);
+        }
+        Ok(self.client.as_mut().expect("it was just made"))
+    }
+}
+
+fn letters(items: &[Item], bodies: &[Arc<str>]) -> Vec<Letter> {
+    let letter = |(item, body): (&Item, &Arc<str>)| Letter {
+        key: item.key,
+        event: body.clone(),
+        body: body.clone(),
+        fresh_since: None,
+    };
+    items.iter().zip(bodies).map(letter).collect()
+}
+
+/// Outcomes in the order of the items.
+fn by_item(items: &[Item], outcomes: inside::Outcomes) -> Outcomes {
+    let mut outcomes: std::collections::HashMap<EventKey, Result<(), Failed>> = outcomes.into_iter().collect();
+    items.iter().map(|item| outcomes.remove(&item.key)).collect()
+}
+
+/// What an enrichment answered: the elements of a list, or one value; nothing, `""`, `{}` and `[]` are none.
+pub(super) fn elements(answered: &str) -> Result<Vec<&RawValue>, Failed> {
+    let answered = answered.trim();
+    if matches!(answered, "" | "\"\"" | "{}" | "[]" | "null") {
+        return Ok(Vec::new());
+    }
+    let parsed = match answered.starts_with('[') {
+        true => serde_json::from_str(answered),
+        false => serde_json::from_str(answered).map(|one| vec![one]),
+    };
+    parsed.map_err(|error| {
+        Failed::permanently("INVALID_ENRICHMENT", format!("the enrichment answered no JSON: {error}"))
+    })
+}
+
+/// A moment as RFC 3339 or as seconds or milliseconds since 1970.
+pub(super) fn moment(text: &str) -> Option<Timestamp> {
+    if let Ok(number) = text.parse::<u64>() {
+        let ms = if number < 100_000_000_000 { number.checked_mul(1_000)? } else { number };
+        return ms.checked_mul(1_000_000).map(Timestamp);
+    }
+    let time = text.parse::<jiff::Timestamp>().ok()?;
+    u64::try_from(time.as_nanosecond()).ok().map(Timestamp)
+}

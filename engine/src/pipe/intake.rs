@@ -1,0 +1,366 @@
+//! From a source to batches: what passes the filter, as many as a batch holds or as came within its window, in order.
+//! Messages stay in their queue until a batch is due; of the journal and of streams a little is read ahead.
+
+use super::cursor::Cursor;
+use super::outside::{Heard, Listener};
+use super::parts::{Parts, PipeFigures};
+use super::plan::{BATCH_BYTES_MAX, From, Plan, Source};
+use super::record::{Record, Shape};
+use crate::bus::resource::Queue;
+use crate::delivery::{Events, Filter, Names, Patterns, commands, keys_of, told};
+use crate::envelope::{EventKey, Facet, bus};
+use crate::ids::{Position, ShardId, Timestamp};
+use crate::journal::ReadError;
+use crate::model::Event;
+use crate::pattern::{Matcher, Pattern, Scratch};
+use crate::queue::{QueueError, Redrive};
+use crate::record;
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Records that are read ahead, if a batch does not hold more.
+const AHEAD: usize = 1_024;
+/// How long the journal is read for one batch before it is looked whether the pipe is to stop.
+const TURN: Duration = Duration::from_millis(10);
+/// Messages that are received at once, until it is known how large they are.
+const FIRST_MESSAGES: usize = 10;
+/// How long it sleeps when nobody wakes it.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// What a pipe reads.
+pub(super) struct Intake {
+    parts: Arc<Parts>,
+    plan: Arc<Plan>,
+    figures: Arc<PipeFigures>,
+    shape: Shape,
+    kind: Kind,
+    /// Since when something waits.
+    waits_since: Option<Instant>,
+}
+
+enum Kind {
+    Queue { name: String, wanted: Wanted },
+    Journal(Box<Reading>),
+    Stream { listener: Listener, wanted: Wanted, ahead: Ahead, numbers: u64 },
+}
+
+/// Records that were read ahead.
+#[derive(Default)]
+struct Ahead {
+    records: VecDeque<Record>,
+    bytes: usize,
+}
+
+impl Ahead {
+    fn push(&mut self, record: Record) {
+        self.bytes += record.raw.len();
+        self.records.push_back(record);
+    }
+
+    fn take(&mut self, count_max: usize) -> Vec<Record> {
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        while taken.len() < count_max
+            && bytes < BATCH_BYTES_MAX
+            && let Some(record) = self.records.pop_front()
+        {
+            bytes += record.raw.len();
+            taken.push(record);
+        }
+        self.bytes -= bytes;
+        taken
+    }
+}
+
+/// The filter of records that are JSON.
+struct Wanted {
+    matcher: Option<Matcher>,
+    scratch: Scratch,
+}
+
+impl Wanted {
+    fn of(patterns: &[String]) -> Wanted {
+        let parsed: Vec<Pattern> = patterns.iter().filter_map(|text| Pattern::parse(text).ok()).collect();
+        let matcher = (!patterns.is_empty()).then(|| Matcher::new((0u32..).zip(&parsed)).unwrap_or_default());
+        Wanted { matcher, scratch: Scratch::default() }
+    }
+
+    fn wants(&mut self, record: &Record) -> bool {
+        let Some(matcher) = &self.matcher else { return true };
+        matcher.matches(record.decoded().as_bytes(), &mut self.scratch).is_ok_and(|matched| !matched.is_empty())
+    }
+}
+
+/// Events of the journal.
+struct Reading {
+    bus: Option<String>,
+    /// The key of the pipe among resources: a pipe is not told of itself.
+    own: String,
+    filter: Option<Filter>,
+    ahead: Ahead,
+    /// Everything up to this event was looked at.
+    read_to: EventKey,
+}
+
+impl Intake {
+    /// Goes on where the cursor is. On the thread of the pipe.
+    pub(super) fn open(
+        parts: Arc<Parts>,
+        plan: Arc<Plan>,
+        figures: Arc<PipeFigures>,
+        cursor: &Cursor,
+    ) -> Result<Option<Intake>, ReadError> {
+        let kind = match &plan.source {
+            Source::Queue(name) => Kind::Queue { name: name.clone(), wanted: Wanted::of(&plan.patterns) },
+            Source::Journal { bus, from } => {
+                let read_to = match (cursor.event(), *from) {
+                    (Some(key), _) => key,
+                    (None, From::Position(position)) => before(position),
+                    (None, From::Since(at)) => {
+                        before(parts.courier.events.first_since(at, parts.progress.committed())?)
+                    }
+                };
+                let texts = plan.patterns.iter().map(|text| (plan.name.as_str(), text.as_str()));
+                let filter = Filter::of_patterns(texts, &mut Patterns::default());
+                Kind::Journal(Box::new(Reading {
+                    bus: bus.clone(),
+                    own: format!("pipe/{}", plan.name),
+                    filter: (!plan.patterns.is_empty()).then_some(filter),
+                    ahead: Ahead::default(),
+                    read_to,
+                }))
+            }
+            Source::Stream(destination) => {
+                let Some(outside) = parts.callees.outside.get() else { return Ok(None) };
+                Kind::Stream {
+                    listener: Listener::start(outside, destination, cursor.event_id.clone()),
+                    wanted: Wanted::of(&plan.patterns),
+                    ahead: Ahead::default(),
+                    numbers: parts.now().0,
+                }
+            }
+        };
+        let shape = plan.shape();
+        Ok(Some(Intake { parts, plan, figures, shape, kind, waits_since: None }))
+    }
+
+    /// The next batch, if one is due.
+    pub(super) fn next_batch(&mut self) -> Result<Option<Vec<Record>>, ReadError> {
+        let (count, bytes) = self.look()?;
+        if count == 0 {
+            self.waits_since = None;
+            return Ok(None);
+        }
+        let waited = self.waits_since.get_or_insert_with(Instant::now).elapsed();
+        if !self.plan.batching.is_due(count, bytes, waited) {
+            return Ok(None);
+        }
+        self.waits_since = None;
+        let size = self.plan.batching.size;
+        let batch = match &mut self.kind {
+            Kind::Queue { .. } => self.receive()?,
+            Kind::Journal(reading) => reading.ahead.take(size),
+            Kind::Stream { ahead, .. } => ahead.take(size),
+        };
+        Ok((!batch.is_empty()).then_some(batch))
+    }
+
+    /// How many records wait, and how many bytes, as far as that is known.
+    fn look(&mut self) -> Result<(usize, usize), ReadError> {
+        let Intake { parts, plan, figures, shape, kind, .. } = self;
+        let ahead = match kind {
+            Kind::Queue { name, .. } => return Ok((parts.courier.queues.counts(name, parts.now()).visible, 0)),
+            Kind::Journal(reading) => {
+                reading.read_on(parts, figures, plan.batching.size.max(AHEAD))?;
+                &reading.ahead
+            }
+            Kind::Stream { listener, wanted, ahead, numbers } => {
+                while ahead.records.len() < plan.batching.size.max(AHEAD)
+                    && ahead.bytes < BATCH_BYTES_MAX
+                    && let Some(Heard { id, kind, data }) = listener.next()
+                {
+                    *numbers += 1;
+                    PipeFigures::add(&figures.records, 1);
+                    let record = Record::line(*numbers, id, &kind, &data, parts.now(), shape);
+                    match wanted.wants(&record) {
+                        true => ahead.push(record),
+                        false => PipeFigures::add(&figures.filtered, 1),
+                    }
+                }
+                ahead
+            }
+        };
+        Ok((ahead.records.len(), ahead.bytes))
+    }
+
+    /// How long nothing can be due, if nobody wakes it.
+    pub(super) fn patience(&self) -> Duration {
+        let window = self.plan.batching.window;
+        let left = self.waits_since.map_or(IDLE, |since| window.saturating_sub(since.elapsed()));
+        left.clamp(Duration::from_millis(1), IDLE)
+    }
+
+    /// The event up to which nothing more is to be done, once `last` is done with.
+    pub(super) fn passed(&self, last: Option<&Record>) -> Option<EventKey> {
+        let Kind::Journal(reading) = &self.kind else { return None };
+        match (reading.ahead.records.is_empty(), last) {
+            (true, _) => Some(reading.read_to),
+            (false, last) => last.map(|record| record.key),
+        }
+    }
+
+    /// Why the source has nothing, if that is no good sign.
+    pub(super) fn trouble(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Stream { listener, .. } => listener.trouble(),
+            Kind::Queue { name, .. } => {
+                let there = self.parts.courier.registry().queues.contains_key(name);
+                (!there).then(|| format!("RESOURCE_NOT_FOUND: there is no queue {name}"))
+            }
+            Kind::Journal(_) => None,
+        }
+    }
+
+    /// Receives a batch of messages; those that the filter does not want are deleted, as with AWS.
+    fn receive(&mut self) -> Result<Vec<Record>, ReadError> {
+        let Kind::Queue { name, wanted } = &mut self.kind else { return Ok(Vec::new()) };
+        let courier = &self.parts.courier;
+        let Some(queue) = courier.registry().queues.get(name).cloned() else { return Ok(Vec::new()) };
+        let (visibility_s, redrive) = (visibility_s(&queue), redrive(&queue));
+        let retention_s = queue.seconds("MessageRetentionPeriod", 345_600);
+        let (size, mut records, mut unwanted) = (self.plan.batching.size, Vec::new(), Vec::new());
+        let (mut bytes, mut chunk) = (0, FIRST_MESSAGES);
+        while records.len() < size && bytes < BATCH_BYTES_MAX {
+            let max = chunk.min(size - records.len());
+            let received =
+                courier.queues.receive(name, max, visibility_s, retention_s, redrive.as_ref(), courier.now());
+            let received = match received {
+                Ok(received) => received,
+                Err(QueueError::OverLimit) => break, // somebody else holds all that may be held
+                Err(error) => return Err(ReadError::Store(error.to_string())),
+            };
+            let count = received.len();
+            PipeFigures::add(&self.figures.records, count);
+            for received in received {
+                bytes += received.message.body.len();
+                let sequence = received.message.sequence;
+                let record = Record::message(received, &self.shape);
+                if wanted.wants(&record) { records.push(record) } else { unwanted.push(sequence) }
+            }
+            if count < max {
+                break;
+            }
+            chunk = ((BATCH_BYTES_MAX - bytes.min(BATCH_BYTES_MAX))
+                / (bytes / (records.len() + unwanted.len())).max(1))
+            .clamp(1, 256);
+        }
+        PipeFigures::add(&self.figures.filtered, unwanted.len());
+        courier.queues.delete_all(name, &unwanted).map_err(|error| ReadError::Store(error.to_string()))?;
+        Ok(records)
+    }
+}
+
+/// For how long a received message is hidden.
+pub(super) fn visibility_s(queue: &Queue) -> u32 {
+    queue.seconds("VisibilityTimeout", 30)
+}
+
+/// Where messages go that were received too often.
+fn redrive(queue: &Queue) -> Option<Redrive> {
+    let policy: serde_json::Value = serde_json::from_str(queue.attributes.get("RedrivePolicy")?).ok()?;
+    let receives = &policy["maxReceiveCount"];
+    let receives = receives.as_u64().or_else(|| receives.as_str()?.parse().ok())?;
+    let (_, name) = policy["deadLetterTargetArn"].as_str()?.rsplit_once(':')?;
+    Some(Redrive { queue: name.to_owned(), receives_max: u32::try_from(receives).ok()? })
+}
+
+/// The last event before a position.
+fn before(position: Position) -> EventKey {
+    match position.0.checked_sub(1) {
+        Some(before) => EventKey::new(Position(before), Facet::Happened),
+        None => EventKey::default(),
+    }
+}
+
+impl Reading {
+    /// Reads until enough waits or a turn is over.
+    fn read_on(&mut self, parts: &Parts, figures: &PipeFigures, enough: usize) -> Result<(), ReadError> {
+        let from = EventKey(self.read_to.0 + 1).position(); // of a throw only its attempt may be done with
+        let end = parts.progress.committed();
+        if from >= end || self.is_enough(enough) {
+            return Ok(());
+        }
+        let (events, began) = (&parts.courier.events, Instant::now());
+        events.journal.store()?.blocks(from, &mut |stored| {
+            let block = stored.read()?;
+            let committed_at = Timestamp(block.head().committed_ns);
+            block.for_each(|position, shard, record| {
+                let position = Position(position);
+                if position < from || position >= end || self.is_enough(enough) {
+                    return;
+                }
+                let event = record::event(record);
+                self.take_in(position, ShardId(shard), committed_at, &event, events, figures);
+                self.read_to = EventKey::new(position, Facet::Happened);
+            });
+            let at_the_end = EventKey(self.read_to.0 + 1).position() >= end;
+            let more = !at_the_end && !self.is_enough(enough) && began.elapsed() < TURN;
+            Ok(if more { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        figures.position.store(self.read_to.position().0 + 1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn is_enough(&self, enough: usize) -> bool {
+        self.ahead.records.len() >= enough || self.ahead.bytes >= BATCH_BYTES_MAX
+    }
+
+    fn take_in(
+        &mut self,
+        position: Position,
+        shard: ShardId,
+        committed_at: Timestamp,
+        event: &Event,
+        events: &Events,
+        figures: &PipeFigures,
+    ) {
+        let is_own = matches!(event, Event::Changed { key, .. } if *key == self.own);
+        if is_own || self.bus.as_ref().is_some_and(|wanted| wanted != bus(event)) {
+            return;
+        }
+        for key in keys_of(position, event) {
+            if key <= self.read_to {
+                continue;
+            }
+            PipeFigures::add(&figures.records, 1);
+            let told = told(key, shard, committed_at, event, None);
+            let mut json = None;
+            let wanted = match &mut self.filter {
+                None => true,
+                Some(filter) if Filter::knows(event) => {
+                    let names = Names {
+                        player: &|player| events.player(player).map(|name| name.as_str().to_owned()),
+                        species: &|species| {
+                            Some(events.world.species_name(species).to_string()).filter(|name| !name.is_empty())
+                        },
+                    };
+                    !filter.matches_record(&told, &names).is_empty()
+                }
+                Some(filter) => {
+                    let made: Arc<str> = events.json(&told).into();
+                    let matched = filter.matches_json(event, &made);
+                    json = Some(made);
+                    !matched.is_empty()
+                }
+            };
+            if wanted {
+                let json = json.unwrap_or_else(|| events.json(&told).into());
+                self.ahead.push(Record::event(key, json, commands::hops(event), committed_at));
+            } else {
+                PipeFigures::add(&figures.filtered, 1);
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What pipes ask of whoever speaks HTTP: one request and its answer, or an answer without end. Values in, values out; the
+//! engine itself has no network.
+
+use crate::bus::resource::HttpParameters;
+use crate::delivery::Failed;
+use crossbeam::queue::ArrayQueue;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Thread;
+use std::time::Duration;
+
+/// What a stream said and nobody took yet.
+const HEARD_MAX: usize = 1_024;
+/// Bytes of that.
+const HEARD_BYTES_MAX: u64 = 4 << 20;
+/// How often somebody who waits for an answer looks whether it still matters.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Carries errands out, each as a task of its own. It must not block.
+pub type Outside = Box<dyn Fn(Errand) + Send + Sync>;
+
+/// Something to do outside.
+pub enum Errand {
+    /// One request.
+    Call(Call),
+    /// An answer without end.
+    Listen(Listen),
+}
+
+/// One request to an API destination.
+pub struct Call {
+    /// Name of the API destination.
+    pub destination: String,
+    /// Path, headers and query.
+    pub parameters: HttpParameters,
+    /// What is sent.
+    pub body: String,
+    answer: SyncSender<Result<String, Failed>>,
+    off: Arc<AtomicBool>,
+}
+
+impl Call {
+    /// Tells whoever waits what was answered.
+    pub fn answer(&self, answered: Result<String, Failed>) {
+        let _ = self.answer.try_send(answered); // nobody waits any more
+    }
+
+    /// Whether nobody waits any more: the request may be cut off.
+    pub fn is_off(&self) -> bool {
+        self.off.load(Ordering::Acquire)
+    }
+}
+
+/// Calls and waits; none when `stop` says so first.
+pub(super) fn call(
+    outside: &Outside,
+    destination: &str,
+    parameters: HttpParameters,
+    body: String,
+    stop: &AtomicBool,
+) -> Option<Result<String, Failed>> {
+    let (answer, answered): (_, Receiver<Result<String, Failed>>) = sync_channel(1);
+    let off = Arc::new(AtomicBool::new(false));
+    outside(Errand::Call(Call { destination: destination.to_owned(), parameters, body, answer, off: off.clone() }));
+    loop {
+        match answered.recv_timeout(LOOK) {
+            Ok(answer) => return Some(answer),
+            Err(RecvTimeoutError::Disconnected) => return None, // whoever speaks HTTP has ended
+            Err(RecvTimeoutError::Timeout) if stop.load(Ordering::SeqCst) => {
+                off.store(true, Ordering::Release);
+                return None;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
+/// Something that a stream said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// Its id; of one without, the last before it.
+    pub id: Option<String>,
+    /// Its kind; `message` if it has none.
+    pub kind: String,
+    /// The text.
+    pub data: String,
+}
+
+/// What a stream said and nobody took yet.
+struct Ear {
+    heard: ArrayQueue<Heard>,
+    bytes: AtomicU64,
+    off: AtomicBool,
+    thread: Thread,
+    trouble: Mutex<Option<String>>,
+}
+
+/// An answer of an API destination to listen to, again and again, until it is off.
+pub struct Listen {
+    /// Name of the API destination.
+    pub destination: String,
+    /// What was heard last: `Last-Event-ID`.
+    pub after: Option<String>,
+    ear: Arc<Ear>,
+}
+
+impl Listen {
+    /// Hands over something that was heard, or gives it back when too much waits: stop reading until there is room.
+    ///
+    /// # Errors
+    /// What was to be handed over.
+    pub fn hear(&self, heard: Heard) -> Result<(), Heard> {
+        if self.ear.bytes.load(Ordering::Acquire) > HEARD_BYTES_MAX {
+            return Err(heard);
+        }
+        let bytes = heard.data.len() as u64;
+        self.ear.heard.push(heard)?;
+        self.ear.bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.ear.thread.unpark();
+        Ok(())
+    }
+
+    /// Notes why nothing is heard; none once something is.
+    pub fn trouble(&self, trouble: Option<String>) {
+        *self.ear.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// Whether nobody listens any more.
+    pub fn is_off(&self) -> bool {
+        self.ear.off.load(Ordering::Acquire)
+    }
+}
+
+/// Somebody who listens; dropped, nobody does.
+pub(super) struct Listener(Arc<Ear>);
+
+impl Listener {
+    /// Listens to an API destination, on the calling thread.
+    pub(super) fn start(outside: &Outside, destination: &str, after: Option<String>) -> Listener {
+        let ear = Arc::new(Ear {
+            heard: ArrayQueue::new(HEARD_MAX),
+            bytes: AtomicU64::new(0),
+            off: AtomicBool::new(false),
+            thread: std::thread::current(),
+            trouble: Mutex::default(),
+        });
+        outside(Errand::Listen(Listen { destination: destination.to_owned(), after, ear: ear.clone() }));
+        Listener(ear)
+    }
+
+    /// Why nothing is heard.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The next that was heard.
+    pub(super) fn next(&self) -> Option<Heard> {
+        let heard = self.0.heard.pop()?;
+        self.0.bytes.fetch_sub(heard.data.len() as u64, Ordering::AcqRel);
+        Some(heard)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.0.off.store(true, Ordering::Release);
+    }
+}

@@ -1,0 +1,169 @@
+//! What all pipes share: the ways to sources and targets, whom the embedding program gave them to call, and what is known
+//! of each pipe.
+
+use super::outside::Outside;
+use super::state::PipeStatus;
+use crate::bus::resource::Pipe;
+use crate::client::Client;
+use crate::delivery::{Courier, Failed};
+use crate::ids::{Position, Timestamp};
+use crate::inside::{self, Answered, Function, Postman};
+use crate::journal::{Depot, Progress};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::Thread;
+
+/// What an enrichment in this process makes of a batch: a JSON array in, records out.
+pub type Enricher = Box<dyn FnMut(&str) -> Result<String, Failed> + Send>;
+
+/// Whom the embedding program gave to be called.
+#[derive(Default)]
+pub(crate) struct Callees {
+    pub(crate) functions: Mutex<HashMap<String, inside::Shared<Function>>>,
+    pub(crate) enrichers: Mutex<HashMap<String, inside::Shared<Enricher>>>,
+    pub(crate) postman: OnceLock<inside::Shared<Postman>>,
+    pub(crate) outside: OnceLock<Outside>,
+}
+
+impl Callees {
+    pub(super) fn function(&self, name: &str) -> Option<inside::Shared<Function>> {
+        self.functions.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    pub(super) fn enricher(&self, name: &str) -> Option<inside::Shared<Enricher>> {
+        self.enrichers.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+}
+
+/// What all pipes share.
+pub(crate) struct Parts {
+    pub(crate) courier: Courier,
+    pub(crate) depot: Arc<Depot>,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) shared: Arc<crate::shared::Shared>,
+    pub(crate) answered: Arc<OnceLock<Answered>>,
+    pub(crate) callees: Callees,
+    pub(crate) pipes: Pipes,
+}
+
+impl Parts {
+    /// A client for a pipe whose target needs one.
+    pub(super) fn client(&self) -> Result<Client, Failed> {
+        let outbox = self.shared.outboxes.open().map_err(|error| Failed::for_now("THROTTLED", error.to_string()))?;
+        Ok(Client::new(self.shared.clone(), outbox))
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.courier.now()
+    }
+}
+
+/// Counters of one pipe since the start; they only grow, but for the last.
+#[derive(Debug, Default)]
+pub struct PipeFigures {
+    /// Records that its source had.
+    pub records: AtomicU64,
+    /// Of these, not wanted by its filter.
+    pub filtered: AtomicU64,
+    /// Batches.
+    pub batches: AtomicU64,
+    /// What the target took.
+    pub delivered: AtomicU64,
+    /// Attempts that failed and come again.
+    pub retries: AtomicU64,
+    /// Records that were given up.
+    pub failed: AtomicU64,
+    /// Of these, sent to a dead-letter queue.
+    pub dead_lettered: AtomicU64,
+    /// Of a pipe that reads the journal: the next position.
+    pub position: AtomicU64,
+}
+
+impl PipeFigures {
+    pub(super) fn add(counter: &AtomicU64, count: usize) {
+        counter.fetch_add(count as u64, Ordering::Relaxed);
+    }
+}
+
+/// What is known of all pipes.
+#[derive(Default)]
+pub struct Pipes {
+    known: Mutex<BTreeMap<String, Known>>,
+    /// How often the supervisor looked what is to run; and who it is.
+    looks: AtomicU64,
+    supervisor: OnceLock<Thread>,
+}
+
+/// What is known of one pipe.
+pub(super) struct Known {
+    pub(super) created_at: Timestamp,
+    pub(super) revision: u64,
+    pub(super) status: Option<PipeStatus>,
+    pub(super) figures: Arc<PipeFigures>,
+    /// Of a pipe that runs and reads a queue: which, and who is to be woken.
+    pub(super) reads: Option<(String, Thread)>,
+    /// Of a pipe that runs and reads the journal: from where on.
+    pub(super) needed: Option<Position>,
+}
+
+impl Pipes {
+    pub(super) fn held(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What became of the last change of a pipe; none if it is not through yet.
+    pub fn status(&self, pipe: &Pipe) -> Option<PipeStatus> {
+        let held = self.held();
+        let known = held.get(&pipe.name)?;
+        let is_this = known.created_at == pipe.created_at && known.revision == pipe.revision;
+        known.status.clone().filter(|_| is_this)
+    }
+
+    /// Counters of every pipe, and whether it runs.
+    pub fn figures(&self) -> Vec<(String, bool, Arc<PipeFigures>)> {
+        let runs = |known: &Known| matches!(known.status, Some(PipeStatus::Running { .. }));
+        self.held().iter().map(|(name, known)| (name.clone(), runs(known), known.figures.clone())).collect()
+    }
+
+    pub(super) fn set_status(&self, name: &str, status: PipeStatus) {
+        if let Some(known) = self.held().get_mut(name) {
+            known.status = Some(status);
+        }
+    }
+
+    /// Whoever reads a queue hears that it got messages.
+    pub(crate) fn wake_readers(&self, queue: &str) {
+        let held = self.held();
+        let readers = held.values().filter_map(|known| known.reads.as_ref());
+        readers.filter(|(read, _)| read == queue).for_each(|(_, thread)| thread.unpark());
+    }
+
+    pub(super) fn is_supervised_here(&self) {
+        let _ = self.supervisor.set(std::thread::current()); // there is one
+    }
+
+    pub(super) fn looked(&self) {
+        self.looks.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn ring(&self) {
+        self.supervisor.get().inspect(|thread| thread.unpark());
+    }
+
+    /// A number of looks; once so many were taken, one has begun and ended after this call.
+    pub(crate) fn ask_to_look(&self) -> u64 {
+        let asked = self.looks.load(Ordering::SeqCst) + 2; // the one under way may have begun before
+        self.ring();
+        asked
+    }
+
+    /// Whether so many looks were taken, and no pipe is there that is gone by `is_there`.
+    pub(crate) fn is_quiet(&self, looks: u64, is_there: impl Fn(&str) -> bool) -> bool {
+        let looked = self.looks.load(Ordering::SeqCst) >= looks;
+        if !looked {
+            self.ring();
+        }
+        looked && self.held().keys().all(|name| is_there(name))
+    }
+}

@@ -1,0 +1,212 @@
+//! What a source has, as filters, templates and targets see it. Of a message or a line, what it carries is text; where it
+//! is JSON, filters and templates look into it, as with AWS (`$.body.player`).
+
+use crate::envelope::{EventKey, Facet};
+use crate::ids::{Position, Timestamp, mix};
+use crate::queue::{Attribute, Received};
+use md5::{Digest, Md5};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Positions that no event has: of what comes from elsewhere, so that its keys look like others and are none of them.
+const ELSEWHERE: u64 = 1 << 61;
+
+/// One record of a source.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    /// Always the same for the same record.
+    pub(super) key: EventKey,
+    /// Of an event: where it is, and how often it was handed from bus to bus.
+    pub(super) cause: Option<(Position, u8)>,
+    /// As targets get it.
+    pub(super) raw: Arc<str>,
+    /// With the JSON that it carries as JSON; none where that makes no difference.
+    decoded: Option<Arc<str>>,
+    /// When it came in.
+    pub(super) at: Timestamp,
+    /// What the source knows it by.
+    pub(super) mark: Mark,
+}
+
+/// What the source knows a record by.
+#[derive(Clone, Debug)]
+pub(super) enum Mark {
+    /// A message: its place, its receipt, how often it was received.
+    Message { sequence: u64, handle: String, receives: u32 },
+    /// An event.
+    Event,
+    /// Of a stream: the id of this event or of the last before it that had one.
+    Line { event_id: Option<String> },
+}
+
+/// What records of one pipe have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Shape {
+    pub(super) region: String,
+    pub(super) source_arn: String,
+}
+
+impl Record {
+    /// The record with the JSON in it.
+    pub(super) fn decoded(&self) -> &Arc<str> {
+        self.decoded.as_ref().unwrap_or(&self.raw)
+    }
+
+    /// An event of the journal.
+    pub(super) fn event(key: EventKey, json: Arc<str>, hops: u8, at: Timestamp) -> Record {
+        Record { key, cause: Some((key.position(), hops)), raw: json, decoded: None, at, mark: Mark::Event }
+    }
+
+    /// A message of a queue.
+    pub(super) fn message(received: Received, shape: &Shape) -> Record {
+        let Received { message, handle, receives, first_received_at } = received;
+        let milliseconds = |at: Timestamp| (at.0 / 1_000_000).to_string();
+        let number = message.deduplication_id.as_ref().map(|_| format!("{:020}", message.sequence));
+        let attributes = BTreeMap::from([
+            ("ApproximateReceiveCount", Some(receives.to_string())),
+            ("SentTimestamp", Some(milliseconds(message.sent_at))),
+            ("SenderId", Some(crate::envelope::ACCOUNT.to_owned())),
+            ("ApproximateFirstReceiveTimestamp", Some(milliseconds(first_received_at))),
+            ("MessageGroupId", message.group.clone()),
+            ("MessageDeduplicationId", message.deduplication_id.clone()),
+            ("SequenceNumber", number),
+        ]);
+        let attributes = attributes.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let shown = |body| ShownMessage {
+            message_id: &message.id,
+            receipt_handle: &handle,
+            body,
+            attributes: &attributes,
+            message_attributes: ShownAttribute::all(&message.attributes),
+            md5_of_body: Md5::digest(message.body.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect(),
+            event_source: "aws:sqs",
+            event_source_arn: &shape.source_arn,
+            aws_region: &shape.region,
+        };
+        let raw = json(&shown(Carried::Text(&message.body)));
+        let decoded = carried(&message.body).map(|body| json(&shown(Carried::Json(body))));
+        Record {
+            key: elsewhere(message.sequence ^ hash(&message.id)),
+            cause: None,
+            raw,
+            decoded,
+            at: message.sent_at,
+            mark: Mark::Message { sequence: message.sequence, handle, receives },
+        }
+    }
+
+    /// Something that a stream says: what it is called there, its kind, and the text.
+    pub(super) fn line(
+        number: u64,
+        id: Option<String>,
+        kind: &str,
+        data: &str,
+        at: Timestamp,
+        shape: &Shape,
+    ) -> Record {
+        let shown = |data| ShownLine {
+            event_id: id.as_deref(),
+            event: kind,
+            data,
+            event_source: "fakemon:stream",
+            event_source_arn: &shape.source_arn,
+            aws_region: &shape.region,
+        };
+        let key = match &id {
+            Some(id) => hash(id) ^ hash(data),
+            None => mix(number ^ hash(data)),
+        };
+        Record {
+            key: elsewhere(key ^ hash(&shape.source_arn)),
+            cause: None,
+            raw: json(&shown(Carried::Text(data))),
+            decoded: carried(data).map(|data| json(&shown(Carried::Json(data)))),
+            at,
+            mark: Mark::Line { event_id: id },
+        }
+    }
+}
+
+/// A key of something that is no event of the journal.
+pub(super) fn elsewhere(number: u64) -> EventKey {
+    EventKey::new(Position(ELSEWHERE | mix(number) >> 4), Facet::Happened)
+}
+
+fn hash(text: &str) -> u64 {
+    let hash = blake3::hash(text.as_bytes());
+    u64::from_be_bytes(hash.as_bytes()[..8].try_into().expect("a hash has 32 bytes"))
+}
+
+/// The object or list that a text is.
+fn carried(text: &str) -> Option<&RawValue> {
+    text.trim_start().starts_with(['{', '[']).then(|| serde_json::from_str(text).ok()).flatten()
+}
+
+fn json(shown: &impl Serialize) -> Arc<str> {
+    serde_json::to_string(shown).expect("maps with text keys can always be written").into()
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Carried<'r> {
+    Text(&'r str),
+    Json(&'r RawValue),
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownMessage<'r> {
+    message_id: &'r str,
+    receipt_handle: &'r str,
+    body: Carried<'r>,
+    attributes: &'r BTreeMap<&'static str, String>,
+    message_attributes: BTreeMap<String, ShownAttribute<'r>>,
+    md5_of_body: String,
+    event_source: &'static str,
+    #[serde(rename = "eventSourceARN")]
+    event_source_arn: &'r str,
+    aws_region: &'r str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownAttribute<'r> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    string_value: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    binary_value: Option<&'r str>,
+    string_list_values: [&'static str; 0],
+    binary_list_values: [&'static str; 0],
+    data_type: &'r str,
+}
+
+impl ShownAttribute<'_> {
+    fn all(attributes: &BTreeMap<String, Attribute>) -> BTreeMap<String, ShownAttribute<'_>> {
+        attributes.iter().map(|(name, attribute)| (name.clone(), ShownAttribute::of(attribute))).collect()
+    }
+
+    fn of(attribute: &Attribute) -> ShownAttribute<'_> {
+        let binary = attribute.data_type.starts_with("Binary");
+        ShownAttribute {
+            string_value: (!binary).then_some(&attribute.value),
+            binary_value: binary.then_some(&attribute.value),
+            string_list_values: [],
+            binary_list_values: [],
+            data_type: &attribute.data_type,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownLine<'r> {
+    event_id: Option<&'r str>,
+    event: &'r str,
+    data: Carried<'r>,
+    event_source: &'static str,
+    #[serde(rename = "eventSourceARN")]
+    event_source_arn: &'r str,
+    aws_region: &'r str,
+}

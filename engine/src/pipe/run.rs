@@ -1,0 +1,300 @@
+//! The thread of one pipe: takes batches, has them delivered, and lets the source know what is done.
+//!
+//! - `messages`: what goes back to a queue
+//! - `failures`: what comes again, and what becomes a dead letter
+
+mod messages;
+mod failures;
+
+use super::cursor::Cursor;
+use super::delivery::{Delivery, Item, Made, PIECE_MAX};
+use super::intake::Intake;
+use super::parts::{Parts, PipeFigures};
+use super::plan::{Plan, Source};
+use super::record::{Mark, Record};
+use super::state::PipeStatus;
+use crate::bus::Destination;
+use crate::bus::resource::Pipe;
+use crate::delivery::Failed;
+use crate::envelope::EventKey;
+use crate::ids::Timestamp;
+use crate::journal::ReadError;
+use crate::snapshot::lower_priority;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long it waits for whoever is not there yet, and after its source could not be read.
+const SOON: Duration = Duration::from_millis(50);
+/// How often a cursor is written while nothing passes the filter.
+const NOTE_EVERY: Duration = Duration::from_millis(100);
+
+/// One run of a pipe, from a start to a stop or a change.
+pub(super) struct Run {
+    parts: Arc<Parts>,
+    plan: Arc<Plan>,
+    name: String,
+    created_at: Timestamp,
+    figures: Arc<PipeFigures>,
+    stop: Arc<AtomicBool>,
+    delivery: Delivery,
+    cursor: Cursor,
+    noted: Instant,
+    troubled: bool,
+    /// The trouble is that of the source.
+    source_troubled: bool,
+}
+
+/// Whether what a pipe names is there.
+fn missing(parts: &Parts, plan: &Plan) -> Option<String> {
+    let registry = parts.courier.registry();
+    let lacks = |what: &str, destination: &Destination| match destination {
+        Destination::Queue(name) => {
+            (!registry.queues.contains_key(name)).then(|| format!("{what}: there is no queue {name}"))
+        }
+        Destination::LogGroup(name) => {
+            (!registry.log_groups.contains_key(name)).then(|| format!("{what}: there is no log group {name}"))
+        }
+        Destination::Bus(name) => {
+            (!registry.buses.contains_key(name)).then(|| format!("{what}: there is no event bus {name}"))
+        }
+        Destination::Webhook(name) => {
+            (!registry.destinations.contains_key(name)).then(|| format!("{what}: there is no API destination {name}"))
+        }
+        _ => None,
+    };
+    let enrichment = plan.enrichment.as_ref().and_then(|enrichment| lacks("Enrichment", &enrichment.destination));
+    lacks("Source", &Destination::of(&plan.source_arn))
+        .or(enrichment)
+        .or_else(|| lacks("Target", &plan.target.destination))
+}
+
+impl Run {
+    /// What a pipe needs to run; or why it cannot.
+    pub(super) fn prepare(
+        parts: Arc<Parts>,
+        pipe: &Pipe,
+        figures: Arc<PipeFigures>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Run, String> {
+        let plan = Arc::new(Plan::of(pipe).map_err(|error| error.to_string())?);
+        if let Some(missing) = missing(&parts, &plan) {
+            return Err(missing);
+        }
+        let cursor = Cursor::read(&parts.depot, &pipe.name, pipe.created_at).map_err(|error| error.to_string())?;
+        Ok(Run {
+            delivery: Delivery::new(parts.clone(), plan.clone(), stop.clone()),
+            parts,
+            plan,
+            name: pipe.name.clone(),
+            created_at: pipe.created_at,
+            figures,
+            stop,
+            cursor,
+            noted: Instant::now(),
+            troubled: false,
+            source_troubled: false,
+        })
+    }
+
+    /// The queue that it reads.
+    pub(super) fn queue(&self) -> Option<String> {
+        match &self.plan.source {
+            Source::Queue(name) => Some(name.clone()),
+            _ => None,
+        }
+    }
+
+    /// Carries until told to stop.
+    pub(super) fn run(mut self) {
+        lower_priority(); // throws come first
+        if let Err(error) = self.carry()
+            && !self.is_stopping()
+        {
+            tracing::error!(pipe = self.name, "it stands still: {error}");
+            self.parts.pipes.set_status(&self.name, PipeStatus::Failed(error.to_string()));
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    fn carry(&mut self) -> Result<(), ReadError> {
+        let mut intake = loop {
+            if self.is_stopping() {
+                return Ok(());
+            }
+            let (parts, plan, figures) = (self.parts.clone(), self.plan.clone(), self.figures.clone());
+            match Intake::open(parts, plan, figures, &self.cursor)? {
+                Some(intake) => break intake,
+                None => std::thread::park_timeout(SOON),
+            }
+        };
+        while !self.is_stopping() {
+            match intake.next_batch()? {
+                Some(batch) => {
+                    PipeFigures::add(&self.figures.batches, 1);
+                    self.work(batch, &intake)?;
+                }
+                None => {
+                    let passed = intake.passed(None).filter(|passed| Some(*passed) > self.cursor.event());
+                    if let Some(passed) = passed.filter(|_| self.noted.elapsed() >= NOTE_EVERY) {
+                        self.pass(Some(passed), None)?;
+                    }
+                    self.look_after_source(intake.trouble());
+                    std::thread::park_timeout(intake.patience());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything up to an event, or to the last of a stream, is done with.
+    fn pass(&mut self, event: Option<EventKey>, heard: Option<&Record>) -> Result<(), ReadError> {
+        if let Some(event) = event {
+            self.cursor.key = Some(event.0);
+            self.parts.pipes.held().get_mut(&self.name).into_iter().for_each(|known| {
+                known.needed = Some(event.position());
+            });
+        }
+        if let Some(Mark::Line { event_id: Some(id) }) = heard.map(|record| &record.mark) {
+            self.cursor.event_id = Some(id.clone());
+        }
+        self.cursor.retries = 0;
+        self.note()
+    }
+
+    fn note(&mut self) -> Result<(), ReadError> {
+        self.noted = Instant::now();
+        self.cursor.write(&self.parts.depot, &self.name, self.created_at)
+    }
+
+    /// Delivers a batch, or as much of it as can be before the pipe stops.
+    fn work(&mut self, batch: Vec<Record>, intake: &Intake) -> Result<(), ReadError> {
+        let received = Instant::now();
+        let mut left: VecDeque<Record> = batch.into();
+        let mut together = usize::MAX;
+        while !left.is_empty() && !self.is_stopping() {
+            self.give_up_old(&mut left, intake)?;
+            let count = left.len().min(together);
+            if count == 0 {
+                break;
+            }
+            let records: Vec<Record> = left.drain(..count).collect();
+            let is_last = left.is_empty();
+            match self.delivery.make(&records) {
+                Ok(made) => {
+                    together = usize::MAX;
+                    match self.is_queue() {
+                        true => self.empty_into_target(&records, &made, received)?,
+                        false => self.follow_into_target(&records, &made, is_last, intake)?,
+                    }
+                }
+                Err(failed) if self.is_queue() => {
+                    self.give_back(&records, Some(&failed))?;
+                    self.pause(&failed);
+                }
+                Err(failed) => {
+                    let halves = self.plan.limits.bisect && count > 1;
+                    let exhausted = self.exhausted(&failed, &records[0]);
+                    match exhausted.filter(|_| !halves) {
+                        Some(condition) => {
+                            records.iter().for_each(|record| self.give_up(record, &failed, condition));
+                            self.passed(records.last(), is_last, intake)?;
+                        }
+                        None => {
+                            if halves {
+                                together = count / 2;
+                            }
+                            records.into_iter().rev().for_each(|record| left.push_front(record));
+                            self.again(&failed)?;
+                        }
+                    }
+                }
+            }
+        }
+        self.give_back(left.make_contiguous(), None)
+    }
+
+    fn is_queue(&self) -> bool {
+        matches!(self.plan.source, Source::Queue(_))
+    }
+
+    /// Everything up to a record is done with; behind the last of a batch perhaps more.
+    fn passed(&mut self, record: Option<&Record>, is_last: bool, intake: &Intake) -> Result<(), ReadError> {
+        let event = match is_last {
+            true => intake.passed(record),
+            false => record.filter(|record| matches!(record.mark, Mark::Event)).map(|record| record.key),
+        };
+        self.pass(event, record)
+    }
+
+    /// Records that are too old are given up before they are tried.
+    fn give_up_old(&mut self, left: &mut VecDeque<Record>, intake: &Intake) -> Result<(), ReadError> {
+        let now = self.parts.now();
+        let limits = self.plan.limits;
+        while let Some(record) = left.pop_front_if(|record| limits.is_too_old(record.at, now)) {
+            let failed = Failed::for_now("RECORD_TOO_OLD", "it waited longer than MaximumRecordAgeInSeconds");
+            self.give_up(&record, &failed, Some("MaximumRecordAgeInSeconds"));
+            self.passed(Some(&record), left.is_empty(), intake)?;
+        }
+        Ok(())
+    }
+
+    /// Delivers what events or lines became, piece by piece, until everything is done with or the pipe stops. Behind what
+    /// has to come again nothing goes.
+    fn follow_into_target(
+        &mut self,
+        records: &[Record],
+        made: &Made,
+        is_last: bool,
+        intake: &Intake,
+    ) -> Result<(), ReadError> {
+        let Made { items, one_each } = made;
+        let (mut open, mut passed) = (vec![true; items.len()], 0);
+        while let Some(first) = open.iter().position(|open| *open) {
+            if self.is_stopping() {
+                return Ok(());
+            }
+            let numbers: Vec<usize> = (first..items.len()).filter(|number| open[*number]).take(PIECE_MAX).collect();
+            let piece: Vec<Item> = numbers.iter().map(|number| items[*number].clone()).collect();
+            let piece = &piece[..self.delivery.piece(&piece)];
+            let mut again = None;
+            for (number, outcome) in numbers.into_iter().zip(self.delivery.deliver(piece)) {
+                let record = &records[number.min(records.len() - 1)];
+                match outcome {
+                    Some(Ok(())) => {
+                        PipeFigures::add(&self.figures.delivered, 1);
+                        open[number] = false;
+                    }
+                    Some(Err(failed)) => match self.exhausted(&failed, record).filter(|_| again.is_none()) {
+                        Some(condition) if *one_each => {
+                            self.give_up(record, &failed, condition);
+                            open[number] = false;
+                        }
+                        Some(condition) => {
+                            records.iter().for_each(|record| self.give_up(record, &failed, condition));
+                            return self.passed(records.last(), is_last, intake);
+                        }
+                        None => {
+                            again.get_or_insert(failed);
+                        }
+                    },
+                    None => {}
+                }
+            }
+            let through = open.iter().position(|open| *open).unwrap_or(items.len());
+            if *one_each && through > passed {
+                passed = through;
+                self.passed(Some(&records[through - 1]), is_last && through == items.len(), intake)?;
+            }
+            match again {
+                Some(failed) => self.again(&failed)?,
+                None => self.went_well(),
+            }
+        }
+        if *one_each { Ok(()) } else { self.passed(records.last(), is_last, intake) }
+    }
+}

@@ -1,0 +1,111 @@
+//! What becomes of what failed: it comes again after a while, or is given up and becomes a dead letter.
+
+use super::{Run, SOON};
+use crate::delivery::Failed;
+use crate::inside::STOPPED;
+use crate::journal::{Batch, ReadError};
+use crate::pipe::parts::PipeFigures;
+use crate::pipe::record::Record;
+use crate::pipe::state::PipeStatus;
+use crate::queue::{Attribute, NewMessage};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+impl Run {
+    pub(super) fn exhausted(&self, failed: &Failed, record: &Record) -> Option<Option<&'static str>> {
+        let counts = failed.code != STOPPED;
+        let limits = self.plan.limits;
+        limits.exhausted(failed, self.cursor.retries, record.at, self.parts.now()).filter(|_| counts)
+    }
+
+    /// Notes that the next attempt is one more, and waits for its time.
+    pub(super) fn again(&mut self, failed: &Failed) -> Result<(), ReadError> {
+        let wait = self.count(failed);
+        if failed.code != STOPPED {
+            PipeFigures::add(&self.figures.retries, 1);
+            self.note()?;
+        }
+        self.sleep(wait);
+        Ok(())
+    }
+
+    /// Waits before the next attempt, the longer the more failed, unless the pipe is to stop.
+    pub(super) fn pause(&mut self, failed: &Failed) {
+        let wait = self.count(failed);
+        self.sleep(wait);
+    }
+
+    /// Counts an attempt that failed; how long to wait for the next.
+    fn count(&mut self, failed: &Failed) -> Duration {
+        if failed.code == STOPPED {
+            return SOON;
+        }
+        tracing::debug!(pipe = self.name, code = failed.code, "not delivered: {}", failed.message);
+        self.note_trouble(Some(format!("{}: {}", failed.code, failed.message)));
+        self.cursor.retries = self.cursor.retries.saturating_add(1);
+        failed.retry_after.unwrap_or_else(|| self.parts.courier.backoff(self.cursor.retries - 1))
+    }
+
+    fn sleep(&self, wait: Duration) {
+        let until = Instant::now() + wait;
+        while !self.is_stopping() && Instant::now() < until {
+            std::thread::park_timeout(until.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    /// Says why nothing comes, while nothing comes.
+    pub(super) fn look_after_source(&mut self, trouble: Option<String>) {
+        if trouble.is_some() || self.source_troubled {
+            self.source_troubled = trouble.is_some();
+            self.note_trouble(trouble);
+        }
+    }
+
+    fn note_trouble(&mut self, trouble: Option<String>) {
+        self.troubled = trouble.is_some();
+        self.parts.pipes.set_status(&self.name, PipeStatus::Running { trouble });
+    }
+
+    pub(super) fn went_well(&mut self) {
+        self.cursor.retries = 0;
+        if self.troubled {
+            self.note_trouble(None);
+        }
+    }
+
+    /// A record becomes a dead letter, if there is a queue for it.
+    pub(super) fn give_up(&self, record: &Record, failed: &Failed, condition: Option<&str>) {
+        PipeFigures::add(&self.figures.failed, 1);
+        let courier = &self.parts.courier;
+        let there = |queue: &&String| courier.registry().queues.contains_key(*queue);
+        let Some(queue) = self.plan.dead_letters.as_ref().filter(there) else {
+            tracing::warn!(pipe = self.name, "given up, and there is no dead-letter queue: {}", failed.message);
+            return;
+        };
+        let message = NewMessage {
+            body: record.raw.to_string(),
+            attributes: self.why(record, failed, condition),
+            ..NewMessage::default()
+        };
+        match courier.queues.enqueue(queue, vec![message], Batch::default(), false, courier.now()) {
+            Ok(_) => PipeFigures::add(&self.figures.dead_lettered, 1),
+            Err(error) => tracing::warn!(pipe = self.name, queue, "a dead letter is lost: {error}"),
+        }
+    }
+
+    fn why(&self, record: &Record, failed: &Failed, condition: Option<&str>) -> BTreeMap<String, Attribute> {
+        let mut attributes = vec![
+            ("PIPE_ARN", self.plan.arn.clone()),
+            ("TARGET_ARN", self.plan.target.arn.clone()),
+            ("ERROR_CODE", failed.code.clone()),
+            ("ERROR_MESSAGE", failed.message.clone()),
+            ("RETRY_ATTEMPTS", self.cursor.retries.to_string()),
+        ];
+        if let Some((position, _)) = record.cause {
+            attributes.push(("FAKEMON_EVENT_ID", record.key.id()));
+            attributes.push(("FAKEMON_EVENT_POSITION", position.to_string()));
+        }
+        attributes.extend(condition.map(|condition| ("EXHAUSTED_RETRY_CONDITION", condition.to_owned())));
+        attributes.into_iter().map(|(name, text)| (name.to_owned(), Attribute::text(text))).collect()
+    }
+}

@@ -1,0 +1,128 @@
+//! What a pipe that reads a queue does with messages: what the target took is deleted, everything else goes back, and the
+//! queue's own redrive policy says how often.
+
+use super::Run;
+use crate::delivery::Failed;
+use crate::inside::STOPPED;
+use crate::journal::ReadError;
+use crate::pipe::delivery::Made;
+use crate::pipe::intake::visibility_s;
+use crate::pipe::parts::PipeFigures;
+use crate::pipe::plan::Source;
+use crate::pipe::record::{Mark, Record};
+use crate::queue::{QueueError, is_fifo};
+use std::time::{Duration, Instant};
+
+impl Run {
+    /// Delivers what messages became, piece by piece. What the target took is deleted; everything else goes back.
+    pub(super) fn empty_into_target(
+        &mut self,
+        records: &[Record],
+        made: &Made,
+        received: Instant,
+    ) -> Result<(), ReadError> {
+        let Made { items, one_each } = made;
+        let (mut open, mut at, mut renewed) = (vec![true; records.len()], 0, received);
+        let mut failed = None;
+        while at < items.len() && failed.is_none() && !self.is_stopping() {
+            let piece = &items[at..at + self.delivery.piece(&items[at..])];
+            let outcomes = self.delivery.deliver(piece);
+            let (mut taken, mut refused) = (Vec::new(), None);
+            for (number, outcome) in (at..).zip(&outcomes) {
+                match outcome {
+                    Some(Ok(())) => taken.push(number),
+                    Some(Err(why)) if why.retriable || self.is_fifo() || !one_each => {
+                        failed.get_or_insert_with(|| why.clone());
+                    }
+                    Some(Err(why)) => refused = Some((number, why.clone())),
+                    None => {}
+                }
+            }
+            PipeFigures::add(&self.figures.delivered, taken.len());
+            at += piece.len();
+            if *one_each {
+                taken.iter().for_each(|number| open[*number] = false);
+                let taken: Vec<Record> = taken.into_iter().map(|number| records[number].clone()).collect();
+                self.delete(&taken)?;
+                if let Some((number, why)) = refused {
+                    open[number] = false;
+                    self.give_back(&records[number..=number], Some(&why))?;
+                }
+            }
+            if renewed.elapsed() > self.hidden_for() / 2 {
+                renewed = Instant::now();
+                self.hide(records.iter().zip(&open).filter(|(_, open)| **open).map(|(record, _)| record));
+            }
+        }
+        let through = at >= items.len() && failed.is_none();
+        if through && !one_each {
+            self.went_well();
+            return self.delete(records);
+        }
+        let rest: Vec<Record> =
+            records.iter().zip(open).filter(|(_, open)| *open).map(|(record, _)| record.clone()).collect();
+        self.give_back(&rest, failed.as_ref())?;
+        match failed {
+            Some(failed) => self.pause(&failed),
+            None => self.went_well(),
+        }
+        Ok(())
+    }
+
+    fn source_queue(&self) -> &str {
+        match &self.plan.source {
+            Source::Queue(name) => name,
+            _ => "",
+        }
+    }
+
+    fn is_fifo(&self) -> bool {
+        is_fifo(self.source_queue())
+    }
+
+    fn hidden_for(&self) -> Duration {
+        let queue = self.parts.courier.registry().queues.get(self.source_queue()).map(visibility_s);
+        Duration::from_secs(queue.unwrap_or_default().max(1).into())
+    }
+
+    fn delete(&self, records: &[Record]) -> Result<(), ReadError> {
+        let sequence = |record: &Record| match record.mark {
+            Mark::Message { sequence, .. } => Some(sequence),
+            _ => None,
+        };
+        let sequences: Vec<u64> = records.iter().filter_map(sequence).collect();
+        let deleted = self.parts.courier.queues.delete_all(self.source_queue(), &sequences);
+        deleted.map_err(|error| ReadError::Store(error.to_string()))
+    }
+
+    /// Shows messages again: at once, or the later the more often they failed.
+    pub(super) fn give_back(&self, records: &[Record], failed: Option<&Failed>) -> Result<(), ReadError> {
+        let longest = u32::try_from(self.hidden_for().as_secs()).unwrap_or(u32::MAX);
+        for record in records {
+            let Mark::Message { handle, receives, .. } = &record.mark else { continue };
+            let counts = failed.is_some_and(|failed| failed.code != STOPPED);
+            let wait_s = if counts { (1 << (receives - 1).min(16)).min(longest) } else { 0 };
+            PipeFigures::add(&self.figures.retries, usize::from(counts));
+            self.show_in(handle, wait_s)?;
+        }
+        Ok(())
+    }
+
+    /// Hides messages that are under way for longer.
+    fn hide<'r>(&self, records: impl Iterator<Item = &'r Record>) {
+        let seconds = u32::try_from(self.hidden_for().as_secs()).unwrap_or(u32::MAX);
+        for record in records {
+            if let Mark::Message { handle, .. } = &record.mark {
+                let _ = self.show_in(handle, seconds); // then it comes twice
+            }
+        }
+    }
+
+    fn show_in(&self, handle: &str, seconds: u32) -> Result<(), ReadError> {
+        let courier = &self.parts.courier;
+        match courier.queues.change_visibility(self.source_queue(), handle, seconds, courier.now()) {
+            Ok(()) | Err(QueueError::Handle) => Ok(()), // somebody else received or deleted it meanwhile
+            Err(error) => Err(ReadError::Store(error.to_string())),
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Starts, stops and forgets pipes as their resources say, and wakes those that read the journal when it grows.
+
+use super::cursor::{self, Cursor};
+use super::parts::{Known, Parts, PipeFigures};
+use super::plan::{Plan, Source};
+use super::run::Run;
+use super::state::PipeStatus;
+use crate::bus::Registry;
+use crate::bus::resource::{DesiredState, Pipe};
+use crate::failure::Failure;
+use crate::follow::Follower;
+use crate::ids::{Position, Timestamp};
+use crate::journal::ReadError;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How often it is looked what is to run.
+const LOOK: Duration = Duration::from_millis(20);
+/// Pipes that read the journal are woken at most once in this time: under load they find more each time.
+const WAKE_EVERY: Duration = Duration::from_millis(1);
+
+/// The thread that looks after all pipes.
+pub(crate) struct Supervisor {
+    parts: Arc<Parts>,
+    follower: Follower,
+    failure: Arc<Failure>,
+    stop: Arc<AtomicBool>,
+    running: BTreeMap<String, Running>,
+}
+
+/// The thread of a pipe.
+struct Running {
+    created_at: Timestamp,
+    revision: u64,
+    reads_journal: bool,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Running {
+    fn is(&self, pipe: &Pipe) -> bool {
+        self.created_at == pipe.created_at && self.revision == pipe.revision
+    }
+
+    fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.thread.thread().unpark();
+    }
+}
+
+impl Supervisor {
+    /// Nothing runs yet; but what pipes still have to read stays in the journal from now on.
+    pub(crate) fn open(
+        parts: Arc<Parts>,
+        follower: Follower,
+        failure: Arc<Failure>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Supervisor, ReadError> {
+        let registry = parts.courier.registry();
+        for pipe in registry.pipes.values() {
+            let needed = needed(&parts, pipe)?;
+            let known = Known { needed, ..Known::of(pipe) };
+            parts.pipes.held().insert(pipe.name.clone(), known);
+        }
+        let supervisor = Supervisor { parts, follower, failure, stop, running: BTreeMap::new() };
+        supervisor.hold();
+        Ok(supervisor)
+    }
+
+    /// Looks after pipes until told to stop, then stops them.
+    pub(crate) fn run(mut self) {
+        self.parts.pipes.is_supervised_here();
+        while !self.stop.load(Ordering::SeqCst) {
+            if let Err(error) = self.look() {
+                self.failure.set(format!("pipes: {error}"));
+                break;
+            }
+            self.parts.pipes.looked();
+            self.wait();
+        }
+        self.running.values().for_each(Running::stop);
+        for (pipe, running) in std::mem::take(&mut self.running) {
+            self.join(&pipe, running);
+        }
+    }
+
+    fn wait(&mut self) {
+        let running = &self.running;
+        let readers = || running.values().filter(|running| running.reads_journal);
+        if readers().next().is_none() {
+            return std::thread::park_timeout(LOOK);
+        }
+        self.follower.wait(LOOK);
+        if self.follower.behind() {
+            self.follower.next = self.parts.progress.committed(); // what comes later is news again
+            readers().for_each(|running| running.thread.thread().unpark());
+            std::thread::sleep(WAKE_EVERY);
+        }
+    }
+
+    /// Ends what changed or went, begins what is to run and does not.
+    fn look(&mut self) -> Result<(), ReadError> {
+        let registry = self.parts.courier.registry();
+        self.end(&registry);
+        let is_there = |name: &str, at: Timestamp| registry.pipes.get(name).is_some_and(|pipe| pipe.created_at == at);
+        let gone: Vec<String> = {
+            let held = self.parts.pipes.held();
+            let gone = held.iter().filter(|(name, known)| !is_there(name, known.created_at));
+            gone.map(|(name, _)| name.clone()).filter(|name| !self.running.contains_key(name)).collect()
+        };
+        if !gone.is_empty() {
+            cursor::forget(&self.parts.depot, is_there)?;
+            gone.iter().for_each(|name| drop(self.parts.pipes.held().remove(name)));
+        }
+        for pipe in registry.pipes.values() {
+            if !self.running.contains_key(&pipe.name) && self.is_news(pipe) {
+                self.begin(pipe);
+            }
+        }
+        self.hold();
+        Ok(())
+    }
+
+    /// Threads of pipes that changed or went are told to stop; those that have ended are let go.
+    fn end(&mut self, registry: &Registry) {
+        let runs_on =
+            |name: &String, running: &Running| registry.pipes.get(name).is_some_and(|pipe| running.is(pipe));
+        self.running.iter().filter(|(name, running)| !runs_on(name, running)).for_each(|(_, running)| running.stop());
+        let ended = self.running.iter().filter(|(_, running)| running.thread.is_finished());
+        let ended: Vec<String> = ended.map(|(name, _)| name.clone()).collect();
+        for name in ended {
+            if let Some(running) = self.running.remove(&name) {
+                self.join(&name, running);
+            }
+        }
+    }
+
+    fn join(&self, pipe: &str, running: Running) {
+        if running.thread.join().is_err() {
+            // Of a function that it called, most likely: nobody else stops for that.
+            tracing::error!(pipe, "its thread panicked");
+            self.parts.pipes.set_status(pipe, PipeStatus::Failed("its thread panicked: see the log".into()));
+        }
+        self.parts.pipes.held().get_mut(pipe).into_iter().for_each(|known| known.reads = None);
+    }
+
+    /// Whether it is not known what became of this revision of a pipe.
+    fn is_news(&self, pipe: &Pipe) -> bool {
+        self.parts.pipes.status(pipe).is_none()
+    }
+
+    fn begin(&mut self, pipe: &Pipe) {
+        let figures = {
+            let mut held = self.parts.pipes.held();
+            let known = held.entry(pipe.name.clone()).or_insert_with(|| Known::of(pipe));
+            known.revision = pipe.revision;
+            known.status = None;
+            known.needed = known.needed.filter(|_| pipe.desired_state == DesiredState::Running);
+            known.figures.clone()
+        };
+        if pipe.desired_state == DesiredState::Stopped {
+            return self.parts.pipes.set_status(&pipe.name, PipeStatus::Stopped);
+        }
+        if let Err(why) = self.start(pipe, figures) {
+            tracing::warn!(pipe = pipe.name, "it does not run: {why}");
+            let mut held = self.parts.pipes.held();
+            let known = held.get_mut(&pipe.name).expect("it was just looked at");
+            (known.status, known.needed) = (Some(PipeStatus::Failed(why)), None);
+        }
+    }
+
+    fn start(&mut self, pipe: &Pipe, figures: Arc<PipeFigures>) -> Result<(), String> {
+        let stop: Arc<AtomicBool> = Arc::default();
+        let run = Run::prepare(self.parts.clone(), pipe, figures, stop.clone())?;
+        let queue = run.queue();
+        let needed = needed(&self.parts, pipe).map_err(|error| error.to_string())?;
+        self.parts.pipes.set_status(&pipe.name, PipeStatus::Running { trouble: None }); // from now on the thread says
+        let thread = std::thread::Builder::new().name(format!("pipe {}", pipe.name)).spawn(move || run.run());
+        let thread = thread.map_err(|error| format!("no thread for it: {error}"))?;
+        if let Some(known) = self.parts.pipes.held().get_mut(&pipe.name) {
+            known.reads = queue.map(|queue| (queue, thread.thread().clone()));
+            known.needed = needed.max(known.needed);
+        }
+        let reads_journal = needed.is_some();
+        let running = Running { created_at: pipe.created_at, revision: pipe.revision, reads_journal, stop, thread };
+        self.running.insert(pipe.name.clone(), running);
+        Ok(())
+    }
+
+    /// What running pipes still have to read stays in the journal.
+    fn hold(&self) {
+        let needed = self.parts.pipes.held().values().filter_map(|known| known.needed).min();
+        self.parts.courier.lanes.hold(needed);
+    }
+}
+
+impl Known {
+    fn of(pipe: &Pipe) -> Known {
+        Known {
+            created_at: pipe.created_at,
+            revision: pipe.revision,
+            status: None,
+            figures: Arc::default(),
+            reads: None,
+            needed: None,
+        }
+    }
+}
+
+/// From where on a pipe that is to run needs the journal; none if it reads something else.
+fn needed(parts: &Parts, pipe: &Pipe) -> Result<Option<Position>, ReadError> {
+    let Ok(Plan { source: Source::Journal { .. }, .. }) = Plan::of(pipe) else { return Ok(None) };
+    if pipe.desired_state == DesiredState::Stopped {
+        return Ok(None);
+    }
+    let cursor = Cursor::read(&parts.depot, &pipe.name, pipe.created_at)?;
+    Ok(Some(cursor.event().map_or(Position(0), |event| event.position())))
+}

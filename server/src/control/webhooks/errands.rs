@@ -1,0 +1,152 @@
+//! What pipes ask for: one request to an API destination and its answer (enrichments and targets), or an answer without end
+//! (a stream as source). Each errand is a task of its own; a pipe has at most two under way, so pipes bound them.
+
+use super::connection::{self, Wire};
+use super::event_stream::{Dialect, EventStream};
+use super::{Webhooks, request};
+use axum::http::{HeaderName, HeaderValue, header};
+use fakemon_engine::delivery::Failed;
+use fakemon_engine::pipe::{Call, Errand, Listen};
+use http_body_util::BodyExt;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Of the answer of an enrichment so much is read, as with AWS.
+const ANSWER_BYTES_MAX: usize = 6 << 20;
+/// How often it is looked whether anybody still waits.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long it waits before it offers again what a pipe had no room for.
+const FULL: Duration = Duration::from_millis(5);
+/// The wait before the next connection to a stream that ended, if it does not say; doubled while none comes about.
+const RECONNECT: Duration = Duration::from_secs(1);
+const RECONNECT_MAX: Duration = Duration::from_secs(60);
+/// A stream that says nothing for so long, not even a comment, is opened again.
+const SILENCE_MAX: Duration = Duration::from_secs(90);
+/// Connections that are kept to one destination.
+const WIRES_MAX: usize = 4;
+
+/// Connections that can be used again, by destination.
+type Wires = Mutex<HashMap<String, Vec<Wire>>>;
+
+/// Carries errands out for as long as the runtime lives.
+pub(super) async fn run(hooks: Arc<Webhooks>) {
+    let (send, mut errands) = mpsc::unbounded_channel(); // bounded by what pipes there may be
+    hooks.engine.on_errands(Box::new(move |errand| {
+        let _ = send.send(errand); // nobody is here any more when the server stops
+    }));
+    let wires: Arc<Wires> = Arc::default();
+    while let Some(errand) = errands.recv().await {
+        match errand {
+            Errand::Call(call) => drop(tokio::spawn(answer(hooks.clone(), wires.clone(), call))),
+            Errand::Listen(listen) => drop(tokio::spawn(hear(hooks.clone(), listen))),
+        }
+    }
+}
+
+async fn answer(hooks: Arc<Webhooks>, wires: Arc<Wires>, call: Call) {
+    let off = async {
+        while !call.is_off() {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::select! {
+        answered = ask(&hooks, &wires, &call) => call.answer(answered),
+        () = off => {} // cut off: nobody waits
+    }
+}
+
+async fn ask(hooks: &Webhooks, wires: &Wires, call: &Call) -> Result<String, Failed> {
+    let name = &call.destination;
+    let (destination, connection) = hooks.destination(name)?;
+    hooks.pace(name, destination.rate_limit_per_second).await;
+    let held = || wires.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut wire = held().get_mut(name).and_then(Vec::pop);
+    let parameters = Some(&call.parameters);
+    let sent = hooks.send(&destination, &connection, parameters, &call.body, ANSWER_BYTES_MAX, &mut wire).await;
+    if let Some(wire) = wire {
+        let mut held = held();
+        held.retain(|name, _| hooks.engine.registry().destinations.contains_key(name));
+        let kept = held.entry(name.clone()).or_default();
+        if kept.len() < WIRES_MAX {
+            kept.push(wire);
+        }
+    }
+    let answered = sent?;
+    if !answered.is_whole {
+        let message = format!("the answer has more than {ANSWER_BYTES_MAX} bytes");
+        return Err(Failed::permanently("ANSWER_TOO_LARGE", message));
+    }
+    String::from_utf8(answered.body).map_err(|_| Failed::permanently("INVALID_ANSWER", "the answer is no text"))
+}
+
+/// Listens to a stream, again and again, until nobody wants to hear it.
+async fn hear(hooks: Arc<Webhooks>, mut listen: Listen) {
+    let mut failures = 0;
+    while !listen.is_off() {
+        let before = listen.after.clone();
+        let wait = match listen_once(&hooks, &mut listen).await {
+            Ok(retry) => {
+                failures = 0;
+                listen.trouble(None);
+                retry.unwrap_or(RECONNECT)
+            }
+            Err(failed) => {
+                tracing::debug!(source = listen.destination, code = failed.code, "a stream: {}", failed.message);
+                failures = if listen.after == before { failures + 1 } else { 0 };
+                listen.trouble(Some(format!("{}: {}", failed.code, failed.message)));
+                RECONNECT.saturating_mul(1 << failures.min(6)).min(RECONNECT_MAX)
+            }
+        };
+        let until = tokio::time::Instant::now() + wait;
+        while !listen.is_off() && tokio::time::Instant::now() < until {
+            tokio::time::sleep_until(until.min(tokio::time::Instant::now() + LOOK)).await;
+        }
+    }
+}
+
+/// One connection, until it ends; how long the stream wants to be left alone.
+async fn listen_once(hooks: &Webhooks, listen: &mut Listen) -> Result<Option<Duration>, Failed> {
+    let (destination, connection) = hooks.destination(&listen.destination)?;
+    let additions = hooks.authorizations.of(&hooks.engine, &connection, hooks, false).await?;
+    let mut outgoing = request::build(&destination, None, &additions, "")?;
+    let headers = outgoing.request.headers_mut();
+    headers.remove(header::RANGE);
+    headers.remove(header::CONTENT_TYPE);
+    headers.insert(header::ACCEPT, HeaderValue::from_static("text/event-stream, application/x-ndjson"));
+    if let Some(id) = listen.after.as_deref().and_then(|id| HeaderValue::from_str(id).ok()) {
+        headers.insert(HeaderName::from_static("last-event-id"), id);
+    }
+    let answer = connection::open(hooks, outgoing).await?;
+    listen.trouble(None);
+    let kind = answer.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let mut stream = EventStream::new(Dialect::of(kind), listen.after.clone());
+    let (mut body, mut heard) = (answer.into_body(), Vec::new());
+    let mut silent_since = tokio::time::Instant::now();
+    loop {
+        let frame = match tokio::time::timeout(LOOK, body.frame()).await {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Ok(stream.retry),
+            Err(_) if listen.is_off() || silent_since.elapsed() > SILENCE_MAX => return Ok(stream.retry),
+            Err(_) => continue,
+        };
+        silent_since = tokio::time::Instant::now();
+        let frame = frame.map_err(|error| Failed::for_now("CONNECTION_FAILURE", format!("it broke: {error}")))?;
+        if let Some(bytes) = frame.data_ref() {
+            stream.read(bytes, &mut heard);
+        }
+        for mut said in heard.drain(..) {
+            let id = said.id.clone();
+            // The rest is not read before there is room: the stream waits.
+            while let Err(full) = listen.hear(said) {
+                if listen.is_off() {
+                    return Ok(None);
+                }
+                said = full;
+                tokio::time::sleep(FULL).await;
+            }
+            listen.after = id.or(listen.after.take());
+        }
+    }
+}
