@@ -5,10 +5,13 @@
 //! ```text
 //! bus/NAME   rule/BUS/NAME   target/BUS/RULE/ID   archive/NAME   replay/NAME
 //! connection/NAME   destination/NAME   queue/NAME   log-group/NAME
+//! event-source/NAME   partner-webhook/NAME   api-key/ID   usage-plan/ID   answer-webhook/NAME
 //! ```
 //!
-//! Names hold no `/` (log groups may: theirs is the rest of the key). Secrets of connections are not in here.
+//! Names hold no `/`. Those of log groups, of partner event sources and of their buses may: a name that holds one stands
+//! first among the names of a key, or alone. Secrets of connections are not in here.
 
+use super::inbound::{AnswerWebhook, ApiKey, EventSource, PartnerWebhook, UsagePlan};
 use crate::ids::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -296,6 +299,11 @@ macro_rules! every_kind {
             Destination(ApiDestination) "destination" destinations;
             Queue(Queue) "queue" queues;
             LogGroup(LogGroup) "log-group" log_groups;
+            EventSource(EventSource) "event-source" event_sources;
+            PartnerWebhook(PartnerWebhook) "partner-webhook" partner_webhooks;
+            UsagePlan(UsagePlan) "usage-plan" usage_plans;
+            ApiKey(ApiKey) "api-key" api_keys;
+            AnswerWebhook(AnswerWebhook) "answer-webhook" answer_webhooks;
         }
     };
 }
@@ -332,7 +340,7 @@ impl InKey for (String, String) {
     }
 
     fn of_key(text: &str) -> Option<(String, String)> {
-        let (first, second) = text.split_once('/')?;
+        let (first, second) = text.rsplit_once('/')?;
         Some((first.to_owned(), second.to_owned()))
     }
 }
@@ -343,8 +351,9 @@ impl InKey for (String, String, String) {
     }
 
     fn of_key(text: &str) -> Option<(String, String, String)> {
-        let mut parts = text.splitn(3, '/').map(str::to_owned);
-        Some((parts.next()?, parts.next()?, parts.next()?))
+        let (rest, third) = text.rsplit_once('/')?;
+        let (first, second) = rest.rsplit_once('/')?;
+        Some((first.to_owned(), second.to_owned(), third.to_owned()))
     }
 }
 
@@ -361,6 +370,23 @@ macro_rules! named_by_name {
     };
 }
 named_by_name!(Bus Archive Replay Connection ApiDestination Queue LogGroup);
+named_by_name!(EventSource PartnerWebhook AnswerWebhook);
+
+impl Named for ApiKey {
+    type Name = String;
+
+    fn place(&self) -> String {
+        self.id.clone()
+    }
+}
+
+impl Named for UsagePlan {
+    type Name = String;
+
+    fn place(&self) -> String {
+        self.id.clone()
+    }
+}
 
 impl Named for Rule {
     type Name = (String, String);
