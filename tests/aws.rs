@@ -66,22 +66,22 @@ pub(crate) fn receive(server: &Server, url: &str, count: usize) -> Vec<Value> {
 }
 
 /// How a target behaves.
-const WELL: u8 = 0;
-const ERROR: u8 = 1;
+pub(crate) const WELL: u8 = 0;
+pub(crate) const ERROR: u8 = 1;
 const HANG: u8 = 2;
 const ENDLESS: u8 = 3;
 const RESET: u8 = 4;
 const REDIRECT: u8 = 5;
 
 /// An HTTP server that keeps what it gets.
-struct Hook {
-    address: SocketAddr,
-    behaves: Arc<AtomicU8>,
-    got: mpsc::Receiver<(String, String)>,
+pub(crate) struct Hook {
+    pub(crate) address: SocketAddr,
+    pub(crate) behaves: Arc<AtomicU8>,
+    pub(crate) got: mpsc::Receiver<(String, String)>,
 }
 
 impl Hook {
-    fn start(behaves: u8) -> Hook {
+    pub(crate) fn start(behaves: u8) -> Hook {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (tell, got) = mpsc::channel();
         let (address, behaves) = (listener.local_addr().unwrap(), Arc::new(AtomicU8::new(behaves)));
@@ -95,7 +95,7 @@ impl Hook {
         Hook { address, behaves, got }
     }
 
-    fn next(&self) -> (String, String) {
+    pub(crate) fn next(&self) -> (String, String) {
         self.got.recv_timeout(PATIENCE).expect("the webhook is called")
     }
 }

@@ -23,7 +23,7 @@ const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// How far a client's clock may be off.
 const SKEW_MINUTES: i64 = 15;
 /// Services whose clients call here.
-const SERVICES: [&str; 7] = ["events", "sqs", "logs", "scheduler", "pipes", "schemas", "execute-api"];
+const SERVICES: [&str; 8] = ["events", "sqs", "logs", "scheduler", "pipes", "schemas", "execute-api", "apigateway"];
 /// The longest path with its query: what is signed is its encoding, up to three times as long.
 const URI_BYTES_MAX: usize = 8 << 10;
 const TIME: &str = "%Y%m%dT%H%M%SZ";

@@ -1,5 +1,6 @@
-//! Deliveries to outside: API destinations over HTTP. Each lane is a task of its own, so that a target that hangs holds
-//! up nobody; in order, unless its rule says otherwise.
+//! Deliveries to outside: API destinations and answer webhooks over HTTP. Each lane is a task of its own, so that a target
+//! that hangs holds up nobody; in order, unless its rule says otherwise. Lanes of answer webhooks, of which there may be
+//! ten thousand, have a task only while something waits for them.
 //!
 //! - `guard`: which addresses may be reached
 //! - `connection`: one HTTP connection, bounded in time and bytes
@@ -13,17 +14,19 @@ mod authorization;
 mod authorizing;
 mod request;
 
-use super::Shared;
-use authorization::Authorizations;
+use super::{Shared, answers};
+use authorization::{Additions, Authorizations};
 use connection::Wire;
 use fakemon_engine::Engine;
-use fakemon_engine::bus::Destination;
+use fakemon_engine::bus::resource::{ApiDestination, Connection};
+use fakemon_engine::bus::{Destination, Registry};
 use fakemon_engine::delivery::{Courier, Failed, Lane, LaneId, Letter, Parcel};
 use fakemon_engine::ids::Timestamp;
+use request::Stamp;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -32,6 +35,14 @@ use tokio::time::Instant;
 const IN_ORDER_MAX: usize = 64;
 /// How long a task sleeps when nobody wakes it.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// Answer webhooks that are delivered to at once; the others wait for their turn.
+const ANSWERS_AT_ONCE_MAX: usize = 1_024;
+/// How long an answer webhook that has everything keeps its connection.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Destinations whose pace is remembered.
+const PACES_MAX: usize = 20_000;
 
 /// What all tasks share.
 struct Webhooks {
@@ -42,6 +53,7 @@ struct Webhooks {
     paces: Mutex<HashMap<String, Instant>>,
     tls: Arc<rustls::ClientConfig>,
     private: bool,
+    answers: Semaphore,
 }
 
 /// Carries events to API destinations for as long as the runtime lives.
@@ -56,6 +68,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         paces: Mutex::default(),
         tls: Arc::new(tls),
         private,
+        answers: Semaphore::new(ANSWERS_AT_ONCE_MAX),
     });
     tokio::spawn(authorizing::run(shared, hooks.clone()));
     let woken = Arc::downgrade(&hooks);
@@ -65,6 +78,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         }
     });
     let mut carried: HashSet<LaneId> = HashSet::new();
+    let mut answering: HashMap<LaneId, Arc<Notify>> = HashMap::new();
     let mut tasks = JoinSet::new();
     let mut generation = None;
     loop {
@@ -78,10 +92,21 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 }
             }
         }
+        for lane in lanes.take_touched() {
+            match answering.get(lane.id()) {
+                Some(work) => work.notify_one(),
+                None => {
+                    let work: Arc<Notify> = Arc::default();
+                    answering.insert(lane.id().clone(), work.clone());
+                    tasks.spawn(carry_answers(hooks.clone(), lane, work));
+                }
+            }
+        }
         tokio::select! {
             () = changed => {}
             () = tokio::time::sleep(IDLE) => {}
             Some(ended) = tasks.join_next() => match ended {
+                Ok(id) if answering.remove(&id).is_some() => lanes.touch_if_waiting(&id),
                 Ok(id) => {
                     carried.remove(&id);
                     generation = None;
@@ -98,33 +123,64 @@ async fn carry(hooks: Arc<Webhooks>, lane: Arc<Lane>) -> LaneId {
     let mut wires: Vec<Wire> = Vec::new();
     while !lane.is_closed() && Destination::of(&lane.target().arn).is_outside() {
         let work = hooks.work.notified();
-        let taken = courier.take(&lane, if lane.parallel() == 1 { IN_ORDER_MAX } else { lane.parallel() });
-        let parcels = match taken {
-            Ok(parcels) => parcels,
-            Err(error) => {
-                tracing::error!("what waits for a webhook cannot be read: {error}");
-                tokio::time::sleep(IDLE).await;
-                continue;
-            }
-        };
-        if parcels.is_empty() {
+        if !turn(&hooks, &courier, &lane, &mut wires).await {
             let patience = patience(&courier, &lane);
             tokio::select! { () = work => {} () = tokio::time::sleep(patience) => {} }
-            continue;
-        }
-        match courier.open(&lane, &parcels) {
-            Ok(letters) => tokio::select! {
-                () = deliver(&hooks, &courier, &lane, &parcels, letters, &mut wires) => {}
-                // What is deleted gets nothing any more; a request that is under way is cut off.
-                () = gone(&hooks, &lane) => lane.done(parcels.iter().map(|parcel| parcel.key)),
-            },
-            Err(error) => {
-                tracing::error!("an event cannot be read: {error}");
-                parcels.iter().for_each(|parcel| lane.again(parcel.key, later(courier.now()), None));
-            }
         }
     }
     lane.id().clone()
+}
+
+/// Empties the lane of an answer webhook, lingers, and ends.
+async fn carry_answers(hooks: Arc<Webhooks>, lane: Arc<Lane>, work: Arc<Notify>) -> LaneId {
+    let courier = hooks.engine.courier().clone();
+    let mut wires: Vec<Wire> = Vec::new();
+    while !lane.is_closed() {
+        let place = hooks.answers.acquire().await.expect("the semaphore is never closed");
+        let any = turn(&hooks, &courier, &lane, &mut wires).await;
+        drop(place);
+        if any {
+            continue;
+        }
+        if lane.backlog() > 0 {
+            wires.clear(); // its target failed
+            let patience = patience(&courier, &lane);
+            tokio::select! { () = work.notified() => {} () = tokio::time::sleep(patience) => {} }
+        } else if hooks.answers.available_permits() == 0
+            || tokio::time::timeout(LINGER, work.notified()).await.is_err()
+        {
+            break;
+        }
+    }
+    lane.id().clone()
+}
+
+/// Delivers what is due on a lane; whether there was something.
+async fn turn(hooks: &Arc<Webhooks>, courier: &Courier, lane: &Arc<Lane>, wires: &mut Vec<Wire>) -> bool {
+    let taken = courier.take(lane, if lane.parallel() == 1 { IN_ORDER_MAX } else { lane.parallel() });
+    let parcels = match taken {
+        Ok(parcels) => parcels,
+        Err(error) => {
+            tracing::error!("what waits for a webhook cannot be read: {error}");
+            tokio::time::sleep(IDLE).await;
+            return true;
+        }
+    };
+    if parcels.is_empty() {
+        return false;
+    }
+    match courier.open(lane, &parcels) {
+        Ok(letters) => tokio::select! {
+            () = deliver(hooks, courier, lane, &parcels, letters, wires) => {}
+            // What is deleted gets nothing any more; a request that is under way is cut off.
+            () = gone(hooks, lane) => lane.done(parcels.iter().map(|parcel| parcel.key)),
+        },
+        Err(error) => {
+            tracing::error!("an event cannot be read: {error}");
+            parcels.iter().for_each(|parcel| lane.again(parcel.key, later(courier.now()), None));
+        }
+    }
+    true
 }
 
 /// Waits until a lane is closed.
@@ -208,32 +264,19 @@ async fn attempt(
     wire: &mut Option<Wire>,
 ) -> Result<(), Failed> {
     let target = lane.target();
-    let registry = hooks.engine.registry();
-    let Destination::Webhook(name) = Destination::of(&target.arn) else {
-        return Err(Failed::permanently("UNSUPPORTED_TARGET", "it is no API destination"));
-    };
-    let destination = registry.destinations.get(&name).cloned();
-    let destination = destination
-        .ok_or_else(|| Failed::permanently("RESOURCE_NOT_FOUND", format!("there is no API destination {name}")))?;
-    let connection = registry.connections.get(&destination.connection).cloned();
-    drop(registry);
-    let connection = connection.ok_or_else(|| {
-        Failed::permanently("RESOURCE_NOT_FOUND", format!("there is no connection {}", destination.connection))
-    })?;
-    if connection.state != "AUTHORIZED" {
-        return Err(Failed::for_now(
-            "CONNECTION_NOT_AUTHORIZED",
-            format!("connection {} is not authorized", connection.name),
-        ));
-    }
-    if hooks.pace(&name, destination.rate_limit_per_second).await {
+    let Recipient { pace, destination, connection } = recipient(&hooks.engine.registry(), &target.arn)?;
+    if hooks.pace(&pace, destination.rate_limit_per_second).await {
         lane.figures().throttled.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
     courier.started(lane, std::slice::from_ref(letter));
     let mut fresh_token = false;
     loop {
-        let additions = hooks.authorizations.of(&hooks.engine, &connection, hooks, fresh_token).await?;
-        let request = request::build(&destination, target.http.as_ref(), &additions, &letter.body)?;
+        let additions = match &connection {
+            Some(connection) => hooks.authorizations.of(&hooks.engine, connection, hooks, fresh_token).await?,
+            None => Additions { signers: answers::signers(&hooks.engine, &destination.name), ..Additions::default() },
+        };
+        let stamp = Stamp { id: letter.key.id(), at_s: courier.now().0 / 1_000_000_000 };
+        let request = request::build(&destination, target.http.as_ref(), &additions, &letter.body, &stamp)?;
         let sent = connection::send(hooks, wire, request).await;
         match sent {
             // A token may have been taken back before its time: once more, with a new one.
@@ -243,6 +286,38 @@ async fn attempt(
     }
 }
 
+/// Who gets a request.
+struct Recipient {
+    /// What it shares its rate limit with.
+    pace: String,
+    destination: ApiDestination,
+    /// None: it is an answer webhook, and has secrets of its own.
+    connection: Option<Connection>,
+}
+
+fn recipient(registry: &Registry, arn: &str) -> Result<Recipient, Failed> {
+    let missing = |what: String| Failed::permanently("RESOURCE_NOT_FOUND", format!("there is no {what}"));
+    let name = match Destination::of(arn) {
+        Destination::Webhook(name) => name,
+        Destination::Answers(name) => {
+            let webhook = registry.answer_webhooks.get(&name);
+            let webhook = webhook.ok_or_else(|| missing(format!("answer webhook {name}")))?;
+            let (pace, destination) = (format!("answers/{name}"), answers::destination(webhook));
+            return Ok(Recipient { pace, destination, connection: None });
+        }
+        _ => return Err(Failed::permanently("UNSUPPORTED_TARGET", "it is no API destination")),
+    };
+    let destination = registry.destinations.get(&name).cloned();
+    let destination = destination.ok_or_else(|| missing(format!("API destination {name}")))?;
+    let connection = registry.connections.get(&destination.connection).cloned();
+    let connection = connection.ok_or_else(|| missing(format!("connection {}", destination.connection)))?;
+    if connection.state != "AUTHORIZED" {
+        let message = format!("connection {} is not authorized", connection.name);
+        return Err(Failed::for_now("CONNECTION_NOT_AUTHORIZED", message));
+    }
+    Ok(Recipient { pace: name, destination, connection: Some(connection) })
+}
+
 impl Webhooks {
     /// Waits until the next request to a destination may go; whether it had to.
     async fn pace(&self, destination: &str, per_second: u32) -> bool {
@@ -250,6 +325,9 @@ impl Webhooks {
         let now = Instant::now();
         let at = {
             let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+            if paces.len() >= PACES_MAX {
+                paces.retain(|_, next| *next > now); // a destination that is at rest has no pace
+            }
             let next = paces.entry(destination.to_owned()).or_insert(now);
             // A tenth of a second's requests may go at once.
             let earliest = now.checked_sub(Duration::from_millis(100)).unwrap_or(now);

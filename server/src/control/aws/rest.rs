@@ -20,6 +20,7 @@ pub(in crate::control) enum Kind {
     Text,
     Number,
     /// May stand there several times.
+    #[expect(dead_code, reason = "the first who asks for several follows")]
     Texts,
 }
 
@@ -62,7 +63,7 @@ pub(in crate::control) async fn perform(
 }
 
 /// All members of a request.
-fn members(
+pub(super) fn members(
     path: Vec<(String, String)>,
     pairs: Result<Query<Vec<(String, String)>>, QueryRejection>,
     query: &[InQuery],
