@@ -130,7 +130,7 @@ fn every_layout_is_let_in_once_and_nothing_that_is_forged() {
         }
         let shown = put(&server, layout, &settings);
         let source = format!("aws.partner/webhooks/{layout}");
-        assert_eq!((&shown["event_source"], &shown["event_source_state"]), (&json!(source), &Value::Null));
+        assert_eq!((&shown["event_source"], &shown["event_source_state"]), (&json!(source), &json!("PENDING")));
         assert!(!shown.to_string().contains("another secret"), "{shown}");
         let url = bus(&server, &source, layout);
         let body = json!({ "id": layout, "event_id": layout, "type": "charge.succeeded", "n": 1 }).to_string();
@@ -227,6 +227,46 @@ fn settings_that_make_no_sense_are_told_with_their_field() {
     }
     assert_eq!(ask(&server, "PUT", "/webhooks/a%20b", &[], "{\"layout\":\"github\"}").0, 400);
     assert_eq!(ask(&server, "GET", "/webhooks", &[], "").1, json!({ "webhooks": [] }));
+}
+
+#[test]
+fn nonsense_in_the_headers_is_refused_and_disturbs_nobody() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    put(&server, "w", &json!({ "layout": "stripe", "secrets": [SECRET] }));
+    let at_s = now_s();
+    for value in [
+        String::new(),
+        "t".into(),
+        "t=,v1=".into(),
+        format!("t=-{at_s},v1=00"),
+        format!("t={at_s},v1={}", "0".repeat(63)),
+        format!("t={at_s}{}", ",v1=00".repeat(1_000)),
+        format!("t={},v1={}", "9".repeat(30), "0".repeat(64)),
+        "t=18446744073709551615,v1=00".into(),
+        "\u{e9}".into(),
+        "v1=".repeat(10_000),
+    ] {
+        let (status, _) = deliver(&server, "w", &[("stripe-signature", value.clone())], "{}");
+        assert_eq!(status, 401, "{value}");
+    }
+    let huge = format!(
+        "POST /webhooks/w HTTP/1.1\r\nhost: x\r\nconnection: close\r\nstripe-signature: {}\r\ncontent-length: 2\r\n\r\n{{}}",
+        "0".repeat(1 << 20)
+    );
+    let answer = server.raw(&huge);
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    let body = "x".repeat(300_000);
+    let (status, answer) = deliver(&server, "w", &signed("stripe", SECRET, at_s, "1", &body), &body);
+    assert_eq!((status, &answer["error"]["code"]), (413, &json!("too_large")));
+    for path in ["/webhooks/", "/webhooks/none", "/webhooks/w/x", "/webhooks/..%2Fevents", "/webhooks/%00"] {
+        let (status, _) = ask(&server, "POST", path, &[], "{}");
+        assert!([404, 405].contains(&status), "{path}: {status}");
+    }
+    let deep = format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000));
+    let (status, _) = deliver(&server, "w", &signed("stripe", SECRET, at_s, "1", &deep), &deep);
+    assert_eq!(status, 503, "its signature is good, its bus is missing");
+    assert_eq!(server.get("/healthz").0, 200);
 }
 
 #[test]

@@ -303,10 +303,11 @@ fn decide(registry: &Registry, name: &str, wanted: Wanted, now: Timestamp) -> Re
         event_source,
     };
     let mut changes = Vec::new();
+    let mut answer = shown(&webhook, registry);
     if !registry.event_sources.contains_key(&webhook.event_source) {
         changes.push(sources::new_source(registry, &webhook.event_source, now)?);
+        answer["event_source_state"] = EventSourceState::Pending.name().into();
     }
-    let mut answer = shown(&webhook, registry);
     if let Some([secret]) = secrets.as_deref().filter(|_| !given) {
         answer["secret"] = secret.clone().into();
     }
