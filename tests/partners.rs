@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::hmac;
 use serde_json::{Value, json};
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const SECRET: &str = "hush-hush-hush";
@@ -319,4 +320,19 @@ fn a_partner_event_source_waits_for_its_bus_as_eventbridge_has_it() {
         events(&server, "ListPartnerEventSources", json!({ "NamePrefix": "aws" }))["PartnerEventSources"],
         json!([])
     );
+}
+
+#[test]
+fn boto3_brings_events_in_by_key_and_by_partner() {
+    let has_boto3 = Command::new("python3").args(["-c", "import boto3"]).output();
+    if !has_boto3.is_ok_and(|output| output.status.success()) {
+        return eprintln!("left out: no boto3 here (pip install boto3)");
+    }
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let mut python = Command::new("python3");
+    python.args(["-c", include_str!("inbound.py"), &format!("http://{}", server.control)]);
+    let output = python.env_remove("AWS_PROFILE").env_remove("AWS_SESSION_TOKEN").output().unwrap();
+    let (said, wrong) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("as it should be"), "{said}{wrong}\n{}", server.log());
 }
