@@ -77,7 +77,7 @@ const REDIRECT: u8 = 5;
 pub(crate) struct Hook {
     pub(crate) address: SocketAddr,
     pub(crate) behaves: Arc<AtomicU8>,
-    got: mpsc::Receiver<(String, String)>,
+    pub(crate) got: mpsc::Receiver<(String, String)>,
 }
 
 impl Hook {

@@ -97,15 +97,18 @@ fn ask(server: &Server, request: &str) -> (u16, String, Value) {
 }
 
 #[test]
-fn whoever_signs_is_answered_whatever_the_service_and_whoever_does_not_hears_why() {
+fn whoever_signs_for_the_service_that_is_called_is_answered_and_whoever_does_not_hears_why() {
     let data = fresh_data();
     let server = keyed(&data, &[]);
-    for service in ["events", "sqs", "logs", "scheduler", "pipes", "schemas", "execute-api"] {
+    for service in ["events", "sqs", "logs", "scheduler", "pipes", "schemas", "execute-api", "apigateway"] {
+        let (status, _, answer) = ask(&server, &Draft { service, ..Draft::put_event() }.signed());
+        assert_eq!(status, 200, "what is not AWS's is signed for any service: {answer}");
         let (status, _, answer) = ask(&server, &Draft { service, ..Draft::list_buses() }.signed());
-        assert_eq!(status, 200, "{answer}");
-        let arn = answer["EventBuses"][0]["Arn"].as_str().unwrap();
-        assert!(arn.contains(":eu-south-2:"), "the region is that of the signature: {arn}");
+        assert_eq!(status, if service == "events" { 200 } else { 400 }, "{answer}");
     }
+    let (_, _, answer) = ask(&server, &Draft::list_buses().signed());
+    let arn = answer["EventBuses"][0]["Arn"].as_str().unwrap();
+    assert!(arn.contains(":eu-south-2:"), "the region is that of the signature: {arn}");
     let (good, query) = (Draft::list_buses(), Draft { path: "/?b=%20x&a=1".into(), ..Draft::list_buses() });
     assert_eq!(ask(&server, &query.signed()).0, 200);
     assert_eq!(ask(&server, &Draft::at(-14 * 60).signed()).0, 200);
@@ -148,7 +151,12 @@ fn whoever_signs_is_answered_whatever_the_service_and_whoever_does_not_hears_why
         (Draft::at(-16 * 60).signed(), invalid, "Signature expired: "),
         (Draft::at(16 * 60).signed(), invalid, "Signature not yet current: "),
         (
-            Draft { service: "s3", ..good.clone() }.signed(),
+            Draft { service: "sqs", ..good.clone() }.signed(),
+            invalid,
+            "Credential should be scoped to correct service: 'events'.",
+        ),
+        (
+            Draft { service: "s3", ..Draft::to("events", "", &json!({})) }.signed(),
             invalid,
             "Credential should be scoped to one of the services",
         ),

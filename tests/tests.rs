@@ -18,6 +18,10 @@ mod contract; // the AWS API in detail: checks, words, shapes of answers
 mod fifo; // queues that keep the order of groups
 mod logs; // log groups: as targets, as CloudWatch clients see them, and `fakemon log --rule`
 mod letters; // what the bus says to players, and of who comes and goes
+mod cloud_events; // the official CloudEvents cases, from request to target
+mod partners; // partner webhooks and event sources: signed by whom, told once
+mod api_keys; // API keys: rates, quotas, and what a kill leaves of them
+mod answers; // results as signed requests to webhooks of players
 mod signed; // AWS signatures, made by hand and by boto3
 mod reset; // `POST /_reset` between two tests
 mod at_connections; // `@connections`: back ends that speak to connections, players, groups, areas

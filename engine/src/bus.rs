@@ -2,11 +2,13 @@
 //!
 //! - `event`: what somebody puts on a bus
 //! - `destination`: what an ARN of a target names
+//! - `inbound`: resources of partners, of API keys, of those who want answers
 //! - `resource`: what an operator makes: buses, rules, targets, …
 //! - `registry`: all of it as of one position
 
 mod event;
 mod destination;
+pub mod inbound;
 pub mod resource;
 pub mod registry;
 

@@ -5,6 +5,7 @@
 //! - `health`: how a lane does
 //! - `lane`: what one target still has to get
 //! - `traffic`: who emits what, and which rules take it
+//! - `answers`: whose results go to which answer webhook
 
 mod known;
 mod rate;
@@ -15,6 +16,7 @@ mod names;
 mod traffic;
 mod figures;
 mod filter;
+mod answers;
 mod router;
 mod courier;
 mod replay;

@@ -15,6 +15,7 @@ use crate::logs::Logs;
 use crate::metrics::{GroupFigures, Metrics};
 use crate::model::{PlayerName, Sighting};
 use crate::monitor::{Beginning, Monitor};
+use crate::notes::Notes;
 use crate::notices::Notices;
 use crate::options::{Durability, OpenError, Options};
 use crate::outbox::NoMoreClients;
@@ -347,6 +348,11 @@ impl Engine {
     /// Secrets of connections.
     pub fn secrets(&self) -> Secrets {
         Secrets(self.0.bus.depot.clone())
+    }
+
+    /// Small facts to remember.
+    pub fn notes(&self) -> Notes {
+        Notes(self.0.bus.depot.clone())
     }
 
     /// The log groups.

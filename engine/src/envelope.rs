@@ -23,6 +23,8 @@ pub const SOURCE_WORLD: &str = "fakemon.world";
 pub const SOURCE_ENGINE: &str = "fakemon.engine";
 /// The detail-type of a change of a resource of the bus.
 pub(crate) const RESOURCE_CHANGED: &str = "fakemon.resource_changed";
+/// The detail-type of a command that makes no sense.
+pub(crate) const COMMAND_REFUSED: &str = "fakemon.command_refused";
 /// Who comes and who goes; put by whoever serves players.
 pub const SOURCE_CONNECTION: &str = "fakemon.connection";
 /// The account of every event.

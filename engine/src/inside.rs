@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::command::{Attempt, Completion, SpawnError, SubmitError};
 use crate::delivery::commands::{self, Command};
 use crate::delivery::{Courier, Course, Failed, Lane, Letter, Parcel};
-use crate::envelope::{EventKey, REGION, SOURCE_CAPTURE};
+use crate::envelope::{COMMAND_REFUSED, EventKey, REGION, SOURCE_CAPTURE};
 use crate::failure::Failure;
 use crate::ids::{Position, Timestamp, Token};
 use crate::journal::{Batch, ReadError};
@@ -106,7 +106,7 @@ impl Inside {
 
     fn patience(&self) -> Duration {
         let now = self.courier.now();
-        let lanes = self.courier.lanes().all();
+        let lanes = self.courier.lanes().of_rules();
         let due = lanes.iter().filter(|lane| self.is_ours(lane)).filter_map(|lane| lane.due_at()).min();
         due.map_or(IDLE, |due| Duration::from_nanos(due.ns_since(now)).min(IDLE))
     }
@@ -114,7 +114,7 @@ impl Inside {
     /// Gives each lane a turn; whether any had something.
     fn round(&mut self) -> Result<bool, ReadError> {
         let mut any = false;
-        for lane in self.courier.lanes().all() {
+        for lane in self.courier.lanes().of_rules() {
             if !self.is_ours(&lane) {
                 continue;
             }
@@ -426,11 +426,14 @@ pub(crate) fn to_capture(
 fn say_refused(client: &mut Client, letters: &[Letter], outcomes: &HashMap<u64, Result<(), Failed>>) {
     let refused = |(token, letter): (u64, &Letter)| {
         let failed = outcomes.get(&token)?.as_ref().err().filter(|failed| failed.code == INVALID_COMMAND)?;
-        let detail = json!({ "event_id": letter.key.id(), "reason": failed.message });
+        let mut detail = json!({ "event_id": letter.key.id(), "reason": failed.message });
+        if let Ok(player) = addressee(&Destination::Players, &letter.event) {
+            detail["player"] = player.as_str().into();
+        }
         Some(NewEvent {
             bus: GAME_BUS.into(),
             source: SOURCE_CAPTURE.into(),
-            detail_type: "fakemon.command_refused".into(),
+            detail_type: COMMAND_REFUSED.into(),
             detail: detail.to_string(),
             resources: Vec::new(),
             time: None,

@@ -115,6 +115,7 @@ pub mod world;
 pub mod queue;
 pub mod logs;
 pub mod secrets;
+pub mod notes;
 pub mod delivery;
 mod reset;
 mod clockwork;

@@ -46,6 +46,12 @@ pub const SPECIES_NAME_BYTES_MAX: usize = 64;
 pub const SPECIES_MAX: usize = 4_096;
 /// How long a fakémon may stay, in seconds: ten years.
 pub const LIFETIME_S_MAX: u64 = 10 * 366 * 86_400;
+/// Answer webhooks: each has a lane of its own.
+pub const ANSWER_WEBHOOKS_MAX: usize = 10_000;
+/// Players of one answer webhook.
+pub const ANSWER_PLAYERS_OF_ONE_MAX: usize = 10_000;
+/// Players of all answer webhooks together.
+pub const ANSWER_PLAYERS_MAX: usize = 1_000_000;
 /// Shards.
 pub const CORES_MAX: usize = 256;
 /// Clients (threads that submit).

@@ -34,6 +34,7 @@ impl Reset<'_> {
         self.wait(by, "commands are carried out", || lanes.oldest().is_none_or(|oldest| oldest >= end))?;
         let mut batch = Batch::default();
         batch.delete_range(Room::Secrets, b"", [0xFF]);
+        batch.delete_range(Room::Notes, b"", [0xFF]);
         forget_replays(&mut batch);
         self.courier.logs.forget_all(&mut batch);
         self.courier.queues.forget_all(batch)

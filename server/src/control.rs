@@ -7,7 +7,11 @@
 //! - `gate`: who is let in: in open mode whoever no browser was tricked into being, else who signed
 //! - `desk`: the engine client of this thread
 //! - `cloud_events`, `spawns`, `events`: `POST /events`
+//! - `standard_webhooks`: how webhooks are signed, whichever way they go
 //! - `aws`: the AWS API at `POST /`
+//! - `api_keys`: who may put events with a key, and how many
+//! - `partners`: webhooks of partners
+//! - `answers`: webhooks for results
 //! - `reset`: `POST /_reset`, for tests
 //! - `metrics`: `GET /metrics`
 //! - `page`: `/` and its figures
@@ -17,6 +21,8 @@
 //! - `stream`: `GET /stream`
 
 mod refusal;
+mod standard_webhooks;
+mod api_keys;
 mod aws;
 mod listener;
 mod signature;
@@ -25,6 +31,8 @@ mod desk;
 mod cloud_events;
 mod spawns;
 mod events;
+mod partners;
+mod answers;
 mod reset;
 mod metrics;
 mod page;
@@ -101,6 +109,10 @@ struct Shared {
     changing: tokio::sync::Mutex<()>,
     /// Messages on their way from queue to queue.
     moves: aws::Moves,
+    /// How much API keys have used.
+    meters: api_keys::Meters,
+    /// Requests of partners that came already.
+    recent: partners::Recent,
     /// Who listens to streams.
     streams: stream::Hub,
     /// Some queue got messages.
@@ -156,12 +168,16 @@ pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::R
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("the control plane's runtime")?;
     let (orders, received) = mpsc::channel(desk::ORDERS_WAITING_MAX);
     let (stop, stopped) = watch::channel(false);
+    let meters = api_keys::Meters::load(&engine).context("how much API keys have used")?;
+    let recent = partners::Recent::load(&engine).context("what partners sent already")?;
     let shared = Arc::new(Shared {
         engine,
         options,
         orders,
         changing: tokio::sync::Mutex::new(()),
         moves: aws::Moves::default(),
+        meters,
+        recent,
         streams: stream::Hub::default(),
         messages: tokio::sync::Notify::new(),
         started: Instant::now(),
@@ -263,6 +279,9 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/page.js", get(page::script))
         .route("/figures", get(page::figures))
         .route("/events", post(events::put))
+        .merge(aws::api_gateway::routes())
+        .merge(partners::routes())
+        .merge(answers::routes())
         .merge(at_connections::routes())
         .merge(aws::routes())
         .route("/stream", get(stream::open))

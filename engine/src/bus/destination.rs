@@ -5,6 +5,7 @@
 //! arn:aws:logs:REGION:ACCOUNT:log-group:NAME                   a log group
 //! arn:aws:events:REGION:ACCOUNT:event-bus/NAME                 another bus
 //! arn:aws:events:REGION:ACCOUNT:api-destination/NAME/UUID      a webhook
+//! arn:aws:fakemon:REGION:ACCOUNT:answers/NAME                  an answer webhook
 //! arn:aws:fakemon:REGION:ACCOUNT:capture                       the capture service: spawns and attempts
 //! arn:aws:fakemon:REGION:ACCOUNT:players                       websockets of the player that `detail.player` names
 //! arn:aws:fakemon:REGION:ACCOUNT:player/NAME                   websockets of one player
@@ -22,6 +23,8 @@ pub enum Destination {
     Bus(String),
     /// An API destination, by name.
     Webhook(String),
+    /// An answer webhook, by name.
+    Answers(String),
     /// The capture service.
     Capture,
     /// Whoever the event is about.
@@ -51,6 +54,7 @@ impl Destination {
             ("events", "api-destination") => {
                 Destination::Webhook(name.split('/').next().unwrap_or_default().to_owned())
             }
+            ("fakemon", "answers") if !name.is_empty() => Destination::Answers(name),
             ("fakemon", "capture") => Destination::Capture,
             ("fakemon", "players") => Destination::Players,
             ("fakemon", "player") if !name.is_empty() => Destination::Player(name),
@@ -61,7 +65,7 @@ impl Destination {
 
     /// Whether it lies outside of this process: replays go there only when they are sent there by name.
     pub fn is_outside(&self) -> bool {
-        matches!(self, Destination::Webhook(_))
+        matches!(self, Destination::Webhook(_) | Destination::Answers(_))
     }
 }
 
@@ -76,6 +80,7 @@ mod tests {
         assert_eq!(of("logs:local:1:log-group:/aws/events/x:*"), Destination::LogGroup("/aws/events/x".into()));
         assert_eq!(of("events:local:1:event-bus/a"), Destination::Bus("a".into()));
         assert_eq!(of("events:local:1:api-destination/hook/0-1"), Destination::Webhook("hook".into()));
+        assert_eq!(of("fakemon:local:1:answers/bots"), Destination::Answers("bots".into()));
         assert_eq!(of("fakemon:local:1:capture"), Destination::Capture);
         assert_eq!(of("fakemon:local:1:player/ash"), Destination::Player("ash".into()));
         for unknown in ["lambda:local:1:function:f", "fakemon:local:1:player", "", "logs:local:1:x"] {

@@ -1,5 +1,6 @@
 //! All resources of the bus as of one position of the journal: a map that changes are applied to in their order.
 
+use super::inbound::{AnswerWebhook, ApiKey, EventSource, PartnerWebhook, UsagePlan};
 use super::resource::{
     ApiDestination, Archive, Bus, Change, Connection, InKey, LogGroup, Named, Pipe, Queue, Replay, Resource, Rule,
     RuleState, Tags, Target, every_kind,
@@ -112,7 +113,7 @@ impl Registry {
                 remove_where(&mut self.targets, |(bus, _, _)| bus == name);
             }
             "rule" => {
-                let Some((bus, rule)) = name.split_once('/') else { return };
+                let Some((bus, rule)) = name.rsplit_once('/') else { return };
                 remove_where(&mut self.targets, |(of, by, _)| (of.as_str(), by.as_str()) == (bus, rule));
             }
             _ => {}

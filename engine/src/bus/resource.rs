@@ -5,10 +5,13 @@
 //! ```text
 //! bus/NAME   rule/BUS/NAME   target/BUS/RULE/ID   archive/NAME   replay/NAME
 //! connection/NAME   destination/NAME   queue/NAME   log-group/NAME   pipe/NAME
+//! event-source/NAME   partner-webhook/NAME   api-key/ID   usage-plan/ID   answer-webhook/NAME
 //! ```
 //!
-//! Names hold no `/` (log groups may: theirs is the rest of the key). Secrets of connections are not in here.
+//! Names hold no `/`. Those of log groups, of partner event sources and of their buses may: a name that holds one stands
+//! first among the names of a key, or alone. Secrets of connections are not in here.
 
+use super::inbound::{AnswerWebhook, ApiKey, EventSource, PartnerWebhook, UsagePlan};
 use crate::ids::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -365,6 +368,11 @@ macro_rules! every_kind {
             Queue(Queue) "queue" queues;
             LogGroup(LogGroup) "log-group" log_groups;
             Pipe(Pipe) "pipe" pipes;
+            EventSource(EventSource) "event-source" event_sources;
+            PartnerWebhook(PartnerWebhook) "partner-webhook" partner_webhooks;
+            UsagePlan(UsagePlan) "usage-plan" usage_plans;
+            ApiKey(ApiKey) "api-key" api_keys;
+            AnswerWebhook(AnswerWebhook) "answer-webhook" answer_webhooks;
         }
     };
 }
@@ -401,7 +409,7 @@ impl InKey for (String, String) {
     }
 
     fn of_key(text: &str) -> Option<(String, String)> {
-        let (first, second) = text.split_once('/')?;
+        let (first, second) = text.rsplit_once('/')?;
         Some((first.to_owned(), second.to_owned()))
     }
 }
@@ -412,8 +420,9 @@ impl InKey for (String, String, String) {
     }
 
     fn of_key(text: &str) -> Option<(String, String, String)> {
-        let mut parts = text.splitn(3, '/').map(str::to_owned);
-        Some((parts.next()?, parts.next()?, parts.next()?))
+        let (rest, third) = text.rsplit_once('/')?;
+        let (first, second) = rest.rsplit_once('/')?;
+        Some((first.to_owned(), second.to_owned(), third.to_owned()))
     }
 }
 
@@ -430,6 +439,23 @@ macro_rules! named_by_name {
     };
 }
 named_by_name!(Bus Archive Replay Connection ApiDestination Queue LogGroup Pipe);
+named_by_name!(EventSource PartnerWebhook AnswerWebhook);
+
+impl Named for ApiKey {
+    type Name = String;
+
+    fn place(&self) -> String {
+        self.id.clone()
+    }
+}
+
+impl Named for UsagePlan {
+    type Name = String;
+
+    fn place(&self) -> String {
+        self.id.clone()
+    }
+}
 
 impl Named for Rule {
     type Name = (String, String);

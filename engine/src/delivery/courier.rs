@@ -2,10 +2,12 @@
 //! was delivered is done; what failed comes again later, or is given up and becomes a dead letter. Whoever carries
 //! events to targets does it through here.
 
+use super::answers::ANSWERS;
 use super::figures::BusFigures;
 use super::lane::{Course, Lane, LaneId, Parcel};
 use super::lanes::Lanes;
 use super::names::Events;
+use crate::bus::inbound::AnswerWebhook;
 use crate::bus::resource::{Retry, Rule, Target};
 use crate::bus::{Destination, Resources};
 use crate::clock::Clock;
@@ -322,10 +324,13 @@ impl Courier {
         let (rule, target) = rule.zip(attribute("FAKEMON_TARGET_ID")).ok_or("it is no dead letter of the bus")?;
         let key =
             attribute("FAKEMON_EVENT_ID").and_then(EventKey::of_id).ok_or("it names no event of the journal")?;
-        let (bus, rule) = rule.split_once('/').unwrap_or((crate::bus::DEFAULT_BUS, rule));
+        let (bus, rule) = rule.rsplit_once('/').unwrap_or((crate::bus::DEFAULT_BUS, rule));
         let id = LaneId { bus: bus.into(), rule: rule.into(), target: target.into(), course: Course::Redrive };
         let registry = self.resources.current();
-        let target = registry.targets.get(&(bus.to_owned(), rule.to_owned(), target.to_owned()));
+        let target = match (bus, rule) {
+            ("", ANSWERS) => registry.answer_webhooks.get(target).map(AnswerWebhook::target),
+            _ => registry.targets.get(&(bus.to_owned(), rule.to_owned(), target.to_owned())).cloned(),
+        };
         let target = target.ok_or_else(|| format!("the rule {rule} has no such target any more"))?;
         if self.events.json_of(key, None).map_err(|error| error.to_string())?.is_none() {
             return Err(RedriveError::Refused("the journal does not keep its event any more".into()));
@@ -338,6 +343,9 @@ impl Courier {
         self.lanes.write_one(&lane)?;
         if lane.is_closed() {
             return Err(RedriveError::Later); // its rule was deleted meanwhile, and perhaps made again
+        }
+        if rule == ANSWERS && bus.is_empty() {
+            self.lanes.touch(lane);
         }
         self.lanes.ring();
         Ok(())

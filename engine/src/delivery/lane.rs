@@ -423,6 +423,9 @@ impl Lane {
             return; // a replay notes how far it is, and reads the rest again
         }
         let mut state = self.state();
+        if state.is_at_rest() {
+            return; // most lanes are, and there may be many
+        }
         let prefix = self.id.prefix();
         if self.id.course == Course::Redrive {
             for key in std::mem::take(&mut state.unwritten) {
@@ -487,6 +490,13 @@ impl State {
             }
         };
         self.ready.get_mut(index).filter(|waiting| !waiting.done)
+    }
+
+    /// Whether nothing waits, and nothing is to be written.
+    fn is_at_rest(&self) -> bool {
+        let nothing_waits = self.ready.is_empty() && self.spilled.is_empty() && self.tail.is_empty();
+        let nothing_goes = self.rows.is_empty() && self.unwritten.is_empty() && self.finished.is_empty();
+        nothing_waits && nothing_goes && self.cursor == self.cursor_written && !self.attempts_changed
     }
 
     /// The cursor passes everything that is done.

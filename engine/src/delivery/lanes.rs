@@ -1,5 +1,6 @@
 //! All lanes, for everybody who fills, empties or counts them.
 
+use super::answers::ANSWERS;
 use super::lane::{Course, Lane, LaneId, Parcel};
 use crate::bell::Bell;
 use crate::bus::Destination;
@@ -24,6 +25,8 @@ pub struct Lanes {
     outside: Mutex<Vec<Wake>>,
     /// What others than lanes still need: from this position on.
     held: AtomicU64,
+    /// Of answer webhooks: those that got something since somebody asked.
+    touched: Mutex<BTreeMap<LaneId, Arc<Lane>>>,
     /// Cursors are read and written under this, so that an older one never overwrites a newer one.
     writing: Mutex<()>,
 }
@@ -38,6 +41,7 @@ impl Lanes {
             bell: Bell::for_thread(),
             outside: Mutex::default(),
             held: AtomicU64::new(u64::MAX),
+            touched: Mutex::default(),
             writing: Mutex::default(),
         }
     }
@@ -63,10 +67,40 @@ impl Lanes {
         self.lanes.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// Lanes to outside of this process: whoever speaks HTTP empties them.
+    /// All but those of answer webhooks, which are many and mostly idle.
+    pub fn of_rules(&self) -> Vec<Arc<Lane>> {
+        let (start, end) = (bound(ANSWERS), bound(&format!("{ANSWERS}\0")));
+        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
+        lanes.range(..start).chain(lanes.range(end..)).map(|(_, lane)| lane.clone()).collect()
+    }
+
+    /// Lanes of answer webhooks, with what waits for them.
+    pub fn of_answers(&self) -> Vec<Arc<Lane>> {
+        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
+        lanes.range(bound(ANSWERS)..bound(&format!("{ANSWERS}\0"))).map(|(_, lane)| lane.clone()).collect()
+    }
+
+    /// Lanes of rules to outside of this process: whoever speaks HTTP empties them.
     pub fn outside(&self) -> Vec<Arc<Lane>> {
         let outside = |lane: &Arc<Lane>| Destination::of(&lane.target().arn).is_outside();
-        self.all().into_iter().filter(outside).collect()
+        self.of_rules().into_iter().filter(outside).collect()
+    }
+
+    /// A lane of an answer webhook got something.
+    pub(crate) fn touch(&self, lane: Arc<Lane>) {
+        self.touched.lock().unwrap_or_else(PoisonError::into_inner).insert(lane.id().clone(), lane);
+    }
+
+    /// The same for the lane that has an id now, if something waits on it: for whoever was busy with it and may have
+    /// overheard.
+    pub fn touch_if_waiting(&self, id: &LaneId) {
+        let waiting = self.get(id).filter(|lane| lane.backlog() > 0);
+        waiting.into_iter().for_each(|lane| self.touch(lane));
+    }
+
+    /// Lanes of answer webhooks that got something since the last call: whoever speaks HTTP empties them too.
+    pub fn take_touched(&self) -> Vec<Arc<Lane>> {
+        std::mem::take(&mut *self.touched.lock().unwrap_or_else(PoisonError::into_inner)).into_values().collect()
     }
 
     pub(crate) fn get(&self, id: &LaneId) -> Option<Arc<Lane>> {
@@ -163,4 +197,9 @@ impl Lanes {
             .min()
             .map(|key| key.position())
     }
+}
+
+/// Before all lanes of a rule without a bus.
+fn bound(rule: &str) -> LaneId {
+    LaneId { bus: String::new(), rule: rule.to_owned(), target: String::new(), course: Course::Live }
 }

@@ -2,6 +2,7 @@
 //! matches everything else, and notes on the lanes which event goes where. It is the only one that matches live events,
 //! so that at every position of the journal it is known which rules held.
 
+use super::answers::{ANSWERS, Answers, live_answers};
 use super::commands::is_command;
 use super::figures::BusFigures;
 use super::filter::{Filter, Names, Patterns};
@@ -10,6 +11,7 @@ use super::lane::{Arrival, Course, Kept, Lane, LaneId};
 use super::lanes::Lanes;
 use super::names::{Events, keys_of, told};
 use super::traffic::Tally;
+use crate::bus::inbound::AnswerWebhook;
 use crate::bus::resource::{Change, Resource, Target};
 use crate::envelope::{ACCOUNT, EventKey, Facet, REGION, bus};
 use crate::failure::Failure;
@@ -49,6 +51,7 @@ pub(crate) struct Router {
     patterns: Patterns,
     /// Of all buses together: commands are carried out in the order of the journal.
     commands: Vec<Arrival>,
+    answers: Answers,
     changes: Batch,
 }
 
@@ -91,6 +94,7 @@ impl Router {
             buses: HashMap::new(),
             patterns: Patterns::default(),
             commands: Vec::new(),
+            answers: Answers::default(),
             changes: Batch::default(),
         };
         let targets: Vec<Target> = router.known.registry.targets.values().cloned().collect();
@@ -98,6 +102,10 @@ impl Router {
             router.open_lane(&target, router.known.next)?;
         }
         router.open_lane(&capture_target(), router.known.next)?;
+        let webhooks: Vec<AnswerWebhook> = router.known.registry.answer_webhooks.values().cloned().collect();
+        for webhook in &webhooks {
+            router.list_answers(webhook, router.known.next)?;
+        }
         router.progress.set_routed(router.known.next);
         Ok(router)
     }
@@ -182,6 +190,7 @@ impl Router {
             let key = EventKey::new(position, Facet::Happened);
             self.commands.push(Arrival { key, json: None, at: committed_at });
         }
+        self.answers.event(position, committed_at, &event, &self.events);
         for key in keys_of(position, &event) {
             routed.event(key, shard, committed_at, &event, &self.events);
         }
@@ -204,6 +213,11 @@ impl Router {
         if any {
             let lane = self.lanes.get(&live("", "commands", "capture")).expect("it is opened with the router");
             urgent |= lane.push(std::mem::take(&mut self.commands));
+        }
+        for (lane, events) in self.answers.take() {
+            urgent |= lane.push(events);
+            self.lanes.touch(lane);
+            any = true;
         }
         for (bus, routed) in &mut self.buses {
             for (lane, events) in std::mem::take(&mut routed.gathered).into_values() {
@@ -238,6 +252,10 @@ impl Router {
                 let bus = rule.bus.clone();
                 self.recompile(&bus);
             }
+            Change::Put(Resource::AnswerWebhook(webhook)) => {
+                self.hand_over();
+                self.list_answers(webhook, position)?;
+            }
             Change::Put(_) => {}
             Change::Delete(key) => self.deleted(key),
         }
@@ -245,21 +263,38 @@ impl Router {
     }
 
     fn deleted(&mut self, key: &str) {
-        let parts: Vec<&str> = key.split('/').collect();
-        let gone = |id: &LaneId| match parts.as_slice() {
-            ["bus", bus] => id.bus == *bus,
-            ["rule", bus, rule] => id.bus == *bus && id.rule == *rule,
-            ["target", bus, rule, target] => id.bus == *bus && id.rule == *rule && id.target == *target,
-            ["replay", replay] => id.course == Course::Replay((*replay).to_owned()),
+        let Some((kind, name)) = key.split_once('/') else { return };
+        let of_target = |of: &str| {
+            let (of, target) = of.rsplit_once('/')?;
+            let (bus, rule) = of.rsplit_once('/')?;
+            Some(live(bus, rule, target))
+        };
+        let gone = |id: &LaneId| match kind {
+            "bus" => id.bus == name,
+            "rule" => name.rsplit_once('/') == Some((&id.bus, &id.rule)),
+            "target" => {
+                of_target(name).is_some_and(|of| (&of.bus, &of.rule, &of.target) == (&id.bus, &id.rule, &id.target))
+            }
+            "replay" => id.course == Course::Replay(name.to_owned()),
+            "answer-webhook" => id.bus.is_empty() && id.rule == ANSWERS && id.target == name,
             _ => false,
         };
-        self.lanes.remove(gone, &mut self.changes);
-        if let ["bus" | "rule" | "target", bus, ..] = parts.as_slice() {
-            self.recompile(bus);
+        if ["bus", "rule", "target", "replay", "answer-webhook"].contains(&kind) {
+            self.lanes.remove(gone, &mut self.changes);
         }
-        match parts.as_slice() {
-            ["bus", bus] => self.figures.forget_bus(bus),
-            ["rule", bus, rule] => self.figures.forget_rule(bus, rule),
+        match kind {
+            "bus" => {
+                self.recompile(name);
+                self.figures.forget_bus(name);
+            }
+            "rule" => {
+                if let Some((bus, rule)) = name.rsplit_once('/') {
+                    self.recompile(bus);
+                    self.figures.forget_rule(bus, rule);
+                }
+            }
+            "target" => of_target(name).into_iter().for_each(|of| self.recompile(&of.bus)),
+            "answer-webhook" => self.answers.forget(name, &self.events),
             _ => {}
         }
     }
@@ -291,6 +326,19 @@ impl Router {
             lane.restore(kept, &self.depot)?;
             self.lanes.insert(Arc::new(lane));
         }
+        Ok(())
+    }
+
+    /// The lane of an answer webhook, and whose results go there.
+    fn list_answers(&mut self, webhook: &AnswerWebhook, position: Position) -> Result<(), ReadError> {
+        self.open_lane(&webhook.target(), position)?;
+        let id = live_answers(&webhook.name);
+        for id in [LaneId { course: Course::Redrive, ..id.clone() }, id.clone()] {
+            let waiting = self.lanes.get(&id).filter(|lane| lane.backlog() > 0);
+            waiting.into_iter().for_each(|lane| self.lanes.touch(lane));
+        }
+        let lane = self.lanes.get(&id).expect("it was just opened");
+        self.answers.list(webhook, &lane, &self.events);
         Ok(())
     }
 

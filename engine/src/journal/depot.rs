@@ -25,14 +25,17 @@ pub(crate) enum Room {
     Logs,
     /// Secrets of connections: not in the journal, so that copies of it give nothing away.
     Secrets,
+    /// What those around the engine want to remember.
+    Notes,
 }
 
-const ROOMS: [(Room, &str); 5] = [
+const ROOMS: [(Room, &str); 6] = [
     (Room::Router, "router"),
     (Room::Lanes, "lanes"),
     (Room::Queues, "queues"),
     (Room::Logs, "logs"),
     (Room::Secrets, "secrets"),
+    (Room::Notes, "notes"),
 ];
 
 /// Visits a key and its value.
@@ -67,7 +70,10 @@ impl Depot {
         if !dir.join("bus").join("CURRENT").exists() {
             return Ok(None);
         }
-        let opened = open_beside_writer(&dir.join("bus"), database_options(), families());
+        // One that an older version wrote lacks the rooms that are new since.
+        let there = DB::list_cf(&database_options(), dir.join("bus")).map_err(|error| fail(dir, &error))?;
+        let known = families().into_iter().filter(|family| there.iter().any(|name| name == family.name()));
+        let opened = open_beside_writer(&dir.join("bus"), database_options(), known.collect());
         let (db, scratch) = opened.map_err(|error| fail(dir, &error))?;
         Ok(Some(Depot { db: RwLock::new(Some(db)), scratch: Some(scratch) }))
     }
@@ -85,7 +91,8 @@ impl Depot {
     pub(crate) fn get(&self, room: Room, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
         let held = self.held();
         let db = held.as_ref().ok_or_else(closed)?;
-        Ok(db.get_cf(family(db, room), key)?)
+        let Some(family) = held_family(db, room) else { return Ok(None) };
+        Ok(db.get_cf(family, key)?)
     }
 
     /// Visits keys and values in order, of keys from `from` that begin with `prefix`, until the visitor breaks.
@@ -100,7 +107,8 @@ impl Depot {
         let mode = IteratorMode::From(start, Direction::Forward);
         let held = self.held();
         let db = held.as_ref().ok_or_else(closed)?;
-        for entry in db.iterator_cf_opt(family(db, room), scan_options(), mode) {
+        let Some(family) = held_family(db, room) else { return Ok(()) };
+        for entry in db.iterator_cf_opt(family, scan_options(), mode) {
             let (key, value) = entry?;
             if !key.starts_with(prefix) || visit(&key, &value).is_break() {
                 break;
@@ -120,7 +128,8 @@ impl Depot {
         let held = self.held();
         let db = held.as_ref().ok_or_else(closed)?;
         let mode = IteratorMode::From(before, Direction::Reverse);
-        for entry in db.iterator_cf_opt(family(db, room), scan_options(), mode) {
+        let Some(family) = held_family(db, room) else { return Ok(()) };
+        for entry in db.iterator_cf_opt(family, scan_options(), mode) {
             let (key, value) = entry?;
             if *key >= *before {
                 continue;
@@ -152,8 +161,13 @@ impl Depot {
 }
 
 fn family(db: &DB, room: Room) -> &ColumnFamily {
+    held_family(db, room).expect("a writer opens all families")
+}
+
+/// None of a depot that is only read, if it lacks the room.
+fn held_family(db: &DB, room: Room) -> Option<&ColumnFamily> {
     let (_, name) = ROOMS[room as usize];
-    db.cf_handle(name).expect("all families are opened with the depot")
+    db.cf_handle(name)
 }
 
 fn closed() -> ReadError {

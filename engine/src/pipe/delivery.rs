@@ -200,7 +200,9 @@ impl Delivery {
                 let parameters = target.http.for_record(&items[0].decoded);
                 all(self.call(name, parameters, bodies[0].to_string()).map(drop))
             }
-            Destination::Unknown => all(Err(unknown(format!("nothing here is {}", target.arn)))),
+            Destination::Answers(_) | Destination::Unknown => {
+                all(Err(unknown(format!("nothing here is {}", target.arn))))
+            }
         }
     }
 

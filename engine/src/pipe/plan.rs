@@ -382,7 +382,7 @@ fn target(pipe: &Pipe, source: &Source) -> Invalid<Target> {
     let bus = given.event_bridge_event_bus_parameters.unwrap_or_default();
     let logs = given.cloud_watch_logs_parameters.unwrap_or_default();
     match &destination {
-        Destination::Unknown => {
+        Destination::Answers(_) | Destination::Unknown => {
             return invalid(format!(
                 "Target {} is nothing that is reached here: use the ARN of a queue, an event bus, a log group, an API \
                  destination, or of the capture service, players or a function.",

@@ -225,6 +225,7 @@ fn label(destination: &Destination, arn: &str) -> String {
         Destination::LogGroup(name) => format!("log group {name}"),
         Destination::Bus(name) => format!("bus {name}"),
         Destination::Webhook(name) => format!("webhook {name}"),
+        Destination::Answers(name) => format!("answer webhook {name}"),
         Destination::Capture => "capture service".into(),
         Destination::Players => "players".into(),
         Destination::Player(name) => format!("player {name}"),
@@ -245,6 +246,7 @@ pub(super) fn missing(registry: &Registry, destination: &Destination) -> Option<
             }
             held => held.is_some(),
         },
+        Destination::Answers(name) => registry.answer_webhooks.contains_key(name),
         Destination::Unknown => return Some("nothing here has such an ARN".into()),
         _ => true,
     };

@@ -2,12 +2,13 @@
 //! Amazon SQS brings boto3, the AWS CLI or Terraform, and gives our address as the endpoint.
 //!
 //! - `request`: members of a request, checked with the service's words
-//! - `buses`, `rules`, `targets`, `events`, `connections`, `archives`, `tags`: operations of
+//! - `buses`, `partners`, `rules`, `targets`, `events`, `connections`, `archives`, `tags`: operations of
 //!   `AWSEvents`
 //! - `sqs`, `moves`: operations of `AmazonSQS`
 //! - `logs`, `log_filter`: operations of Amazon CloudWatch Logs
 //! - `rest`: operations with paths of their own; `rest_tags`: their tags
 //! - `pipes`: operations of Amazon EventBridge Pipes
+//! - `api_gateway`: API keys and usage plans
 //!
 //! An operation that changes resources is a function of the registry and the request: answer and changes out, no I/O.
 //! Changes are made one request at a time, and are durable before the answer.
@@ -16,6 +17,7 @@
 //! (`fakemon:order`: `total` or `none`, `fakemon:concurrency`: 1 to 64); `TestEventPattern` takes `Explain`.
 
 mod request;
+pub(super) mod partners;
 mod buses;
 mod rules;
 mod targets;
@@ -30,6 +32,7 @@ mod logs;
 mod rest;
 mod rest_tags;
 mod pipes;
+pub(super) mod api_gateway;
 
 use super::{Shared, desk};
 use axum::Router;
@@ -99,7 +102,7 @@ impl ApiError {
 pub(super) struct Reply {
     pub(super) answer: Value,
     pub(super) changes: Vec<Change>,
-    /// Parameters with secrets, by connection; none for one that is gone.
+    /// Secrets by what they are of: parameters of connections, and others; none for one that is gone.
     pub(super) secrets: Vec<(String, Option<Value>)>,
 }
 
@@ -186,9 +189,11 @@ async fn dispatch(
     let found = match service {
         Service::Events => match operation {
             "PutEvents" => return events::put(shared, &request, call).await,
+            "PutPartnerEvents" => return events::put_partner(shared, &request, call).await,
             "TestEventPattern" => return events::test_pattern(&request),
             _ => [
                 buses::operation,
+                partners::operation,
                 rules::operation,
                 targets::operation,
                 connections::operation,
@@ -221,9 +226,17 @@ async fn change(
     request: &Request<'_>,
     call: &Call<'_>,
 ) -> Result<Value, ApiError> {
+    carry_out(shared, |registry: &Registry| operation(registry, request, call)).await
+}
+
+/// The same for whatever decides.
+pub(super) async fn carry_out<E: From<ApiError>>(
+    shared: &Arc<Shared>,
+    decide: impl FnOnce(&Registry) -> Result<Reply, E>,
+) -> Result<Value, E> {
     let _one_at_a_time = shared.changing.lock().await;
     let registry = shared.engine.registry();
-    let Reply { answer, changes, secrets } = operation(&registry, request, call)?;
+    let Reply { answer, changes, secrets } = decide(&registry)?;
     drop(registry);
     for (connection, secret) in secrets {
         let engine = shared.engine.clone();

@@ -7,19 +7,22 @@
 //! {"source": "shop", "detail-type": "sold", "detail": {"unit": 1}, "resources": ["unit/1"], "time": "2026-11-24T12:00:00Z"}
 //! ```
 //!
+//! With an API key (`x-api-key`), the key's tags say for which buses and sources, and its usage plan how many.
+//!
 //! A spawn is carried out before the answer, which names its fakémon; whatever else comes is on its bus when it is
 //! answered.
 
+use super::api_keys::Caller;
 use super::aws::{is_ours, moment};
 use super::cloud_events::{self, Events};
 use super::refusal::Refusal;
 use super::spawns::{self, missing, text};
 use super::{Shared, desk};
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::{Extension, Json};
 use fakemon_engine::bus::{DEFAULT_BUS, NewEvent, Registry};
 use fakemon_engine::command::Spawn;
 use fakemon_engine::envelope::{REGION, SOURCE_WORLD, event_id};
@@ -52,6 +55,7 @@ pub(super) struct Target {
 pub(super) async fn put(
     State(shared): State<Arc<Shared>>,
     Query(target): Query<Target>,
+    caller: Option<Extension<Caller>>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Refusal> {
@@ -60,17 +64,32 @@ pub(super) async fn put(
     let registry = shared.engine.registry();
     match cloud_events::read(&headers, &body)? {
         Events::One(event) => {
-            let mut answers = put_all(&shared, vec![parse(event, bus, &registry)?]).await;
+            let incoming = parse(event, bus, &registry)?;
+            check_caller(&shared, caller.as_deref(), std::slice::from_ref(&incoming))?;
+            let mut answers = put_all(&shared, vec![incoming]).await;
             answers.pop().expect("one answer for each event").map(Json)
         }
         Events::Batch(events) => {
             // Read all before the first is put: a batch with a mistake changes nothing.
             let incoming: Vec<Incoming> =
                 events.into_iter().map(|event| parse(event, bus, &registry)).collect::<Result<_, _>>()?;
+            check_caller(&shared, caller.as_deref(), &incoming)?;
             let answers = put_all(&shared, incoming).await.into_iter();
             Ok(Json(answers.map(|answer| answer.unwrap_or_else(|refusal| refusal.body())).collect()))
         }
     }
+}
+
+/// Whether whoever came with an API key may put these events. The first was counted at the door.
+fn check_caller(shared: &Shared, caller: Option<&Caller>, incoming: &[Incoming]) -> Result<(), Refusal> {
+    let Some(caller) = caller else { return Ok(()) };
+    for one in incoming {
+        match one {
+            Incoming::Spawn(_) => caller.may_spawn(SOURCE_WORLD)?,
+            Incoming::Event(event) => caller.may(&event.bus, &event.source)?,
+        }
+    }
+    caller.charge(shared, (incoming.len() as u64).saturating_sub(1))
 }
 
 /// Puts events in their order; those that need no spawn between them at once.

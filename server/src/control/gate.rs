@@ -1,4 +1,5 @@
-//! Who is let in. With access keys: who signed. Health, figures and the page stay open, for they change nothing.
+//! Who is let in. With access keys: who signed, and for `POST /events` also who brings an API key. Health, figures and
+//! the page stay open, for they change nothing; so do webhooks of partners, whose signature is looked at there.
 //!
 //! Open mode trusts whoever reaches the loopback address. A browser on this machine does, on behalf of any page it
 //! shows, so two tricks are refused: a foreign name that was pointed at this machine (DNS rebinding: the header `host`
@@ -6,7 +7,7 @@
 
 use super::aws::{self, ApiError};
 use super::refusal::Refusal;
-use super::{Shared, signature};
+use super::{Shared, api_keys, partners, signature};
 use crate::access_keys::AccessKeys;
 use crate::auth::Access;
 use axum::body::{Body, to_bytes};
@@ -19,11 +20,25 @@ use std::sync::Arc;
 
 /// What is read without a signature.
 const OPEN: [&str; 7] = ["/", "/page.css", "/page.js", "/figures", "/metrics", "/healthz", "/readyz"];
-/// Paths that are not AWS's, and answer in our words.
-const OWN: [&str; 3] = ["/events", "/_reset", "/topology"];
+/// Paths that are not AWS's, and answer in our words; and beginnings of such.
+const OWN: [&str; 4] = ["/events", "/_reset", "/topology", "/webhooks"];
+const OWN_BELOW: [&str; 2] = ["/webhooks/", "/answers/"];
 
 /// Lets a request through, or says why not.
-pub(super) async fn pass(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+pub(super) async fn pass(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
+    let delivery = partners::is_delivery(request.method(), request.uri().path());
+    let puts = request.method() == Method::POST && request.uri().path() == "/events";
+    let mut by_key = false;
+    if let Some(value) = request.headers().get(api_keys::HEADER).filter(|_| puts || delivery) {
+        match api_keys::admit(&shared, value.as_bytes()) {
+            Ok(caller) => drop(request.extensions_mut().insert(caller)),
+            Err(refusal) => return refusal.into_response(),
+        }
+        by_key = true;
+    }
+    if delivery {
+        return next.run(request).await;
+    }
     let Some(keys) = &shared.options.access_keys else {
         return match check(request.method(), request.headers()) {
             Ok(()) => next.run(request).await,
@@ -34,6 +49,9 @@ pub(super) async fn pass(State(shared): State<Arc<Shared>>, request: Request, ne
     // Players show their own token there.
     let streams = request.uri().path() == "/stream" && matches!(shared.options.access, Access::Tokens(_));
     if reads && (OPEN.contains(&request.uri().path()) || streams) {
+        return next.run(request).await;
+    }
+    if by_key && !request.headers().contains_key(header::AUTHORIZATION) {
         return next.run(request).await;
     }
     match signed(keys, request).await {
@@ -47,7 +65,9 @@ async fn signed(keys: &AccessKeys, request: Request) -> Result<Request, Box<Resp
     let (parts, body) = request.into_parts();
     let refuse = |error: ApiError| {
         tracing::debug!(path = parts.uri.path(), code = error.code, "not let in: {}", error.message);
-        Box::new(match OWN.contains(&parts.uri.path()) {
+        let path = parts.uri.path();
+        let own = OWN.contains(&path) || OWN_BELOW.iter().any(|below| path.starts_with(below));
+        Box::new(match own {
             true => Refusal::new(StatusCode::FORBIDDEN, "not_signed", error.message).into_response(),
             false => aws::refuse(&parts.headers, error),
         })

@@ -126,7 +126,7 @@ fn bus(text: &mut Text, shared: &Shared) {
     }
     let name = "fakemon_notices_untold_total";
     text.counter(name, "What the engine had to say of itself and found no room.", shared.engine.notices().untold());
-    let lanes = courier.lanes().all();
+    let lanes = courier.lanes().of_rules();
     let mut family = |name: &str, help: &str, of: fn(&LaneFigures) -> &AtomicU64| {
         text.family(name, "counter", help);
         for lane in &lanes {
@@ -150,6 +150,7 @@ fn bus(text: &mut Text, shared: &Shared) {
         text.sample("fakemon_backlog_age_seconds", &labels(lane.id()), age_ns / 1_000_000 / 1_000);
     }
     pipes(text, shared);
+    answers(text, shared);
     let (start, _) = figures.latencies_ns();
     let name = "fakemon_ingestion_to_invocation_start_seconds";
     text.family(name, "histogram", "Time of an event from its group to the first attempt to deliver it.");
@@ -188,6 +189,21 @@ fn pipes(text: &mut Text, shared: &Shared) {
             text.sample("fakemon_pipe_position", &[("pipe", pipe)], position);
         }
     }
+}
+
+/// Answer webhooks all together: one figure each would be too many.
+fn answers(text: &mut Text, shared: &Shared) {
+    let lanes = shared.engine.courier().lanes().of_answers();
+    let sum = |of: fn(&LaneFigures) -> &AtomicU64| -> u64 {
+        lanes.iter().map(|lane| of(lane.figures()).load(Ordering::Relaxed)).sum()
+    };
+    let webhooks = shared.engine.registry().answer_webhooks.size();
+    text.gauge("fakemon_answer_webhooks", "Answer webhooks.", webhooks);
+    text.counter("fakemon_answers_attempted_total", "Attempts to deliver an answer.", sum(|lane| &lane.attempts));
+    text.counter("fakemon_answers_delivered_total", "Answers delivered.", sum(|lane| &lane.delivered));
+    text.counter("fakemon_answers_failed_total", "Answers given up.", sum(|lane| &lane.failed));
+    let waiting: u64 = lanes.iter().map(|lane| lane.backlog()).sum();
+    text.gauge("fakemon_answers_waiting", "Answers that wait for their webhook.", waiting);
 }
 
 fn labels(id: &LaneId) -> [(&str, &str); 4] {

@@ -1,8 +1,10 @@
 //! The one shape of every answer that is no success: `{"error":{"code","message","field"}}`.
 
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// An answer that says what was wrong, where, and what to do.
 #[derive(Debug)]
@@ -22,6 +24,16 @@ impl Refusal {
     /// Bad input: which field, and what it must be.
     pub(super) fn field(code: &'static str, field: &'static str, message: impl Into<String>) -> Refusal {
         Refusal { field: Some(field), ..Refusal::new(StatusCode::BAD_REQUEST, code, message) }
+    }
+
+    /// Somebody who is known wants what is not theirs.
+    pub(super) fn forbidden(code: &'static str, field: &'static str, message: impl Into<String>) -> Refusal {
+        Refusal { field: Some(field), ..Refusal::new(StatusCode::FORBIDDEN, code, message) }
+    }
+
+    /// The same, with when to try again.
+    pub(super) fn after_ms(self, retry_after_ms: u32) -> Refusal {
+        Refusal { retry_after_ms: Some(retry_after_ms), ..self }
     }
 
     /// Too much is waiting already.
@@ -52,6 +64,20 @@ impl Refusal {
         }
         json!({ "error": error })
     }
+}
+
+/// A body that is a JSON object; nothing counts as an empty one.
+pub(super) fn object(body: Result<Bytes, BytesRejection>) -> Result<Map<String, Value>, Refusal> {
+    let body = body.map_err(|rejection| {
+        let message = "the body is too large, or did not arrive whole";
+        Refusal::new(rejection.status(), "unread", message)
+    })?;
+    if body.is_empty() {
+        return Ok(Map::new());
+    }
+    serde_json::from_slice(&body).map_err(|error| {
+        Refusal::new(StatusCode::BAD_REQUEST, "bad_json", format!("the body is no JSON object: {error}"))
+    })
 }
 
 impl IntoResponse for Refusal {

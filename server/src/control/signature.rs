@@ -23,7 +23,19 @@ const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// How far a client's clock may be off.
 const SKEW_MINUTES: i64 = 15;
 /// Services whose clients call here.
-const SERVICES: [&str; 7] = ["events", "sqs", "logs", "scheduler", "pipes", "schemas", "execute-api"];
+const SERVICES: [&str; 8] = ["events", "sqs", "logs", "scheduler", "pipes", "schemas", "execute-api", "apigateway"];
+/// Services by what their operations begin with, in `x-amz-target`; and by their paths.
+const TARGETS: [(&str, &str); 3] = [("AWSEvents", "events"), ("AmazonSQS", "sqs"), ("Logs_20140328", "logs")];
+const PATHS: [(&str, &str); 8] = [
+    ("/apikeys", "apigateway"),
+    ("/usageplans", "apigateway"),
+    ("/@connections", "execute-api"),
+    ("/schedules", "scheduler"),
+    ("/schedule-groups", "scheduler"),
+    ("/v1/pipes", "pipes"),
+    ("/v1/registries", "schemas"),
+    ("/v1/discoverers", "schemas"),
+];
 /// The longest path with its query: what is signed is its encoding, up to three times as long.
 const URI_BYTES_MAX: usize = 8 << 10;
 const TIME: &str = "%Y%m%dT%H%M%SZ";
@@ -100,7 +112,7 @@ pub(super) fn look_at<'r>(parts: &'r Parts, keys: &AccessKeys, now: Timestamp) -
     given.check_headers(&parts.headers)?;
     let at = moment(text(&parts.headers, "x-amz-date").unwrap_or_default())?;
     check_time(at, now)?;
-    given.check_scope(at)?;
+    given.check_scope(at, called(parts))?;
     if parts.uri.path_and_query().is_some_and(|uri| uri.as_str().len() > URI_BYTES_MAX) {
         return Err(invalid(format!("a signed path and query have at most {URI_BYTES_MAX} bytes")));
     }
@@ -182,7 +194,10 @@ impl<'r> Given<'r> {
         }
     }
 
-    fn check_scope(&self, at: Timestamp) -> Result<(), ApiError> {
+    fn check_scope(&self, at: Timestamp, called: Option<&str>) -> Result<(), ApiError> {
+        if let Some(service) = called.filter(|service| *service != self.service) {
+            return Err(invalid(format!("Credential should be scoped to correct service: '{service}'.")));
+        }
         if !SERVICES.contains(&self.service) {
             return Err(invalid(format!(
                 "Credential should be scoped to one of the services {}.",
@@ -199,6 +214,18 @@ impl<'r> Given<'r> {
         }
         Ok(())
     }
+}
+
+/// The service that a request calls; none if it calls what is not AWS's, which is signed for any of them.
+fn called(parts: &Parts) -> Option<&'static str> {
+    let target = text(&parts.headers, "x-amz-target").and_then(|target| target.split_once('.'));
+    if let Some((service, _)) = target {
+        return TARGETS.iter().find(|(name, _)| *name == service).map(|(_, service)| *service);
+    }
+    let begins = |(path, _): &&(&str, &str)| {
+        parts.uri.path().strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    PATHS.iter().find(begins).map(|(_, service)| *service)
 }
 
 /// What a header `Authorization` should have, in AWS's words.

@@ -1,5 +1,6 @@
-//! Deliveries to outside: API destinations over HTTP. Each lane is a task of its own, so that a target that hangs holds
-//! up nobody; in order, unless its rule says otherwise.
+//! Deliveries to outside: API destinations and answer webhooks over HTTP. Each lane is a task of its own, so that a target
+//! that hangs holds up nobody; in order, unless its rule says otherwise. Lanes of answer webhooks, of which there may be
+//! ten thousand, have a task only while something waits for them.
 //!
 //! - `guard`: which addresses may be reached
 //! - `connection`: one HTTP connection, bounded in time and bytes
@@ -17,18 +18,19 @@ mod request;
 mod event_stream;
 mod errands;
 
-use super::Shared;
-use authorization::Authorizations;
+use super::{Shared, answers};
+use authorization::{Additions, Authorizations};
 use connection::{Answered, Wire};
 use fakemon_engine::Engine;
-use fakemon_engine::bus::Destination;
-use fakemon_engine::bus::resource::{ApiDestination, Connection, HttpParameters};
+use fakemon_engine::bus::resource::{ApiDestination, Connection};
+use fakemon_engine::bus::{Destination, Registry};
 use fakemon_engine::delivery::{Courier, Failed, Lane, LaneId, Letter, Parcel};
 use fakemon_engine::ids::Timestamp;
+use request::{Content, Stamp};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -37,6 +39,14 @@ use tokio::time::Instant;
 const IN_ORDER_MAX: usize = 64;
 /// How long a task sleeps when nobody wakes it.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// Answer webhooks that are delivered to at once; the others wait for their turn.
+const ANSWERS_AT_ONCE_MAX: usize = 1_024;
+/// How long an answer webhook that has everything keeps its connection.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Destinations whose pace is remembered.
+const PACES_MAX: usize = 20_000;
 
 /// What all tasks share.
 struct Webhooks {
@@ -47,6 +57,7 @@ struct Webhooks {
     paces: Mutex<HashMap<String, Instant>>,
     tls: Arc<rustls::ClientConfig>,
     private: bool,
+    answers: Semaphore,
 }
 
 /// Carries events to API destinations for as long as the runtime lives.
@@ -61,6 +72,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         paces: Mutex::default(),
         tls: Arc::new(tls),
         private,
+        answers: Semaphore::new(ANSWERS_AT_ONCE_MAX),
     });
     tokio::spawn(authorizing::run(shared, hooks.clone()));
     tokio::spawn(errands::run(hooks.clone()));
@@ -71,6 +83,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         }
     });
     let mut carried: HashSet<LaneId> = HashSet::new();
+    let mut answering: HashMap<LaneId, Arc<Notify>> = HashMap::new();
     let mut tasks = JoinSet::new();
     let mut generation = None;
     loop {
@@ -84,10 +97,21 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 }
             }
         }
+        for lane in lanes.take_touched() {
+            match answering.get(lane.id()) {
+                Some(work) => work.notify_one(),
+                None => {
+                    let work: Arc<Notify> = Arc::default();
+                    answering.insert(lane.id().clone(), work.clone());
+                    tasks.spawn(carry_answers(hooks.clone(), lane, work));
+                }
+            }
+        }
         tokio::select! {
             () = changed => {}
             () = tokio::time::sleep(IDLE) => {}
             Some(ended) = tasks.join_next() => match ended {
+                Ok(id) if answering.remove(&id).is_some() => lanes.touch_if_waiting(&id),
                 Ok(id) => {
                     carried.remove(&id);
                     generation = None;
@@ -104,33 +128,64 @@ async fn carry(hooks: Arc<Webhooks>, lane: Arc<Lane>) -> LaneId {
     let mut wires: Vec<Wire> = Vec::new();
     while !lane.is_closed() && Destination::of(&lane.target().arn).is_outside() {
         let work = hooks.work.notified();
-        let taken = courier.take(&lane, if lane.parallel() == 1 { IN_ORDER_MAX } else { lane.parallel() });
-        let parcels = match taken {
-            Ok(parcels) => parcels,
-            Err(error) => {
-                tracing::error!("what waits for a webhook cannot be read: {error}");
-                tokio::time::sleep(IDLE).await;
-                continue;
-            }
-        };
-        if parcels.is_empty() {
+        if !turn(&hooks, &courier, &lane, &mut wires).await {
             let patience = patience(&courier, &lane);
             tokio::select! { () = work => {} () = tokio::time::sleep(patience) => {} }
-            continue;
-        }
-        match courier.open(&lane, &parcels) {
-            Ok(letters) => tokio::select! {
-                () = deliver(&hooks, &courier, &lane, &parcels, letters, &mut wires) => {}
-                // What is deleted gets nothing any more; a request that is under way is cut off.
-                () = gone(&hooks, &lane) => lane.done(parcels.iter().map(|parcel| parcel.key)),
-            },
-            Err(error) => {
-                tracing::error!("an event cannot be read: {error}");
-                parcels.iter().for_each(|parcel| lane.again(parcel.key, later(courier.now()), None));
-            }
         }
     }
     lane.id().clone()
+}
+
+/// Empties the lane of an answer webhook, lingers, and ends.
+async fn carry_answers(hooks: Arc<Webhooks>, lane: Arc<Lane>, work: Arc<Notify>) -> LaneId {
+    let courier = hooks.engine.courier().clone();
+    let mut wires: Vec<Wire> = Vec::new();
+    while !lane.is_closed() {
+        let place = hooks.answers.acquire().await.expect("the semaphore is never closed");
+        let any = turn(&hooks, &courier, &lane, &mut wires).await;
+        drop(place);
+        if any {
+            continue;
+        }
+        if lane.backlog() > 0 {
+            wires.clear(); // its target failed
+            let patience = patience(&courier, &lane);
+            tokio::select! { () = work.notified() => {} () = tokio::time::sleep(patience) => {} }
+        } else if hooks.answers.available_permits() == 0
+            || tokio::time::timeout(LINGER, work.notified()).await.is_err()
+        {
+            break;
+        }
+    }
+    lane.id().clone()
+}
+
+/// Delivers what is due on a lane; whether there was something.
+async fn turn(hooks: &Arc<Webhooks>, courier: &Courier, lane: &Arc<Lane>, wires: &mut Vec<Wire>) -> bool {
+    let taken = courier.take(lane, if lane.parallel() == 1 { IN_ORDER_MAX } else { lane.parallel() });
+    let parcels = match taken {
+        Ok(parcels) => parcels,
+        Err(error) => {
+            tracing::error!("what waits for a webhook cannot be read: {error}");
+            tokio::time::sleep(IDLE).await;
+            return true;
+        }
+    };
+    if parcels.is_empty() {
+        return false;
+    }
+    match courier.open(lane, &parcels) {
+        Ok(letters) => tokio::select! {
+            () = deliver(hooks, courier, lane, &parcels, letters, wires) => {}
+            // What is deleted gets nothing any more; a request that is under way is cut off.
+            () = gone(hooks, lane) => lane.done(parcels.iter().map(|parcel| parcel.key)),
+        },
+        Err(error) => {
+            tracing::error!("an event cannot be read: {error}");
+            parcels.iter().for_each(|parcel| lane.again(parcel.key, later(courier.now()), None));
+        }
+    }
+    true
 }
 
 /// Waits until a lane is closed.
@@ -214,51 +269,79 @@ async fn attempt(
     wire: &mut Option<Wire>,
 ) -> Result<(), Failed> {
     let target = lane.target();
-    let Destination::Webhook(name) = Destination::of(&target.arn) else {
-        return Err(Failed::permanently("UNSUPPORTED_TARGET", "it is no API destination"));
-    };
-    let (destination, connection) = hooks.destination(&name)?;
-    if hooks.pace(&name, destination.rate_limit_per_second).await {
+    let recipient = recipient(&hooks.engine.registry(), &target.arn)?;
+    if hooks.pace(&recipient).await {
         lane.figures().throttled.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
     courier.started(lane, std::slice::from_ref(letter));
-    let sent = hooks.send(&destination, &connection, target.http.as_ref(), &letter.body, 0, wire).await;
-    sent.map(drop)
+    let stamp = Stamp { id: letter.key.id(), at_s: courier.now().0 / 1_000_000_000 };
+    let content = Content { parameters: target.http.as_ref(), body: &letter.body, stamp };
+    hooks.send(&recipient, &content, 0, wire).await.map(drop)
+}
+
+/// Who gets a request.
+struct Recipient {
+    /// What it shares its rate limit with.
+    pace: String,
+    destination: ApiDestination,
+    /// None: it is an answer webhook, and has secrets of its own.
+    connection: Option<Connection>,
+}
+
+fn recipient(registry: &Registry, arn: &str) -> Result<Recipient, Failed> {
+    match Destination::of(arn) {
+        Destination::Webhook(name) => destination(registry, &name),
+        Destination::Answers(name) => {
+            let webhook = registry.answer_webhooks.get(&name);
+            let webhook = webhook.ok_or_else(|| missing(&format!("answer webhook {name}")))?;
+            let (pace, destination) = (format!("answers/{name}"), answers::destination(webhook));
+            Ok(Recipient { pace, destination, connection: None })
+        }
+        _ => Err(Failed::permanently("UNSUPPORTED_TARGET", "it is no API destination")),
+    }
+}
+
+/// An API destination with its connection, if it may be used.
+fn destination(registry: &Registry, name: &str) -> Result<Recipient, Failed> {
+    let destination = registry.destinations.get(name).cloned();
+    let destination = destination.ok_or_else(|| missing(&format!("API destination {name}")))?;
+    let connection = registry.connections.get(&destination.connection).cloned();
+    let connection = connection.ok_or_else(|| missing(&format!("connection {}", destination.connection)))?;
+    if connection.state != "AUTHORIZED" {
+        let message = format!("connection {} is not authorized", connection.name);
+        return Err(Failed::for_now("CONNECTION_NOT_AUTHORIZED", message));
+    }
+    Ok(Recipient { pace: name.to_owned(), destination, connection: Some(connection) })
+}
+
+fn missing(what: &str) -> Failed {
+    Failed::permanently("RESOURCE_NOT_FOUND", format!("there is no {what}"))
 }
 
 impl Webhooks {
-    /// An API destination and its connection, if it may be used.
-    fn destination(&self, name: &str) -> Result<(ApiDestination, Connection), Failed> {
-        let missing = |what: String| Failed::permanently("RESOURCE_NOT_FOUND", what);
-        let registry = self.engine.registry();
-        let destination = registry.destinations.get(name).cloned();
-        let destination = destination.ok_or_else(|| missing(format!("there is no API destination {name}")))?;
-        let connection = registry.connections.get(&destination.connection).cloned();
-        let connection =
-            connection.ok_or_else(|| missing(format!("there is no connection {}", destination.connection)))?;
-        match connection.state.as_str() {
-            "AUTHORIZED" => Ok((destination, connection)),
-            _ => Err(Failed::for_now(
-                "CONNECTION_NOT_AUTHORIZED",
-                format!("connection {} is not authorized", connection.name),
-            )),
+    /// What lets a request in.
+    async fn additions(&self, recipient: &Recipient, fresh_token: bool) -> Result<Additions, Failed> {
+        match &recipient.connection {
+            Some(connection) => self.authorizations.of(&self.engine, connection, self, fresh_token).await,
+            None => {
+                let signers = answers::signers(&self.engine, &recipient.destination.name);
+                Ok(Additions { signers, ..Additions::default() })
+            }
         }
     }
 
     /// Sends a body, and gives the answer of a target that took it; of its body at least the first `wanted` bytes.
     async fn send(
         &self,
-        destination: &ApiDestination,
-        connection: &Connection,
-        parameters: Option<&HttpParameters>,
-        body: &str,
+        recipient: &Recipient,
+        content: &Content<'_>,
         wanted: usize,
         wire: &mut Option<Wire>,
     ) -> Result<Answered, Failed> {
         let mut fresh_token = false;
         loop {
-            let additions = self.authorizations.of(&self.engine, connection, self, fresh_token).await?;
-            let request = request::build(destination, parameters, &additions, body)?;
+            let additions = self.additions(recipient, fresh_token).await?;
+            let request = request::build(&recipient.destination, &additions, content)?;
             match connection::send(self, wire, request, wanted).await {
                 // A token may have been taken back before its time: once more, with a new one.
                 Err(failed) if additions.is_token && !fresh_token && failed.code == "HTTP_401" => fresh_token = true,
@@ -268,12 +351,15 @@ impl Webhooks {
     }
 
     /// Waits until the next request to a destination may go; whether it had to.
-    async fn pace(&self, destination: &str, per_second: u32) -> bool {
-        let gap = Duration::from_secs(1) / per_second.max(1);
+    async fn pace(&self, recipient: &Recipient) -> bool {
+        let gap = Duration::from_secs(1) / recipient.destination.rate_limit_per_second.max(1);
         let now = Instant::now();
         let at = {
             let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
-            let next = paces.entry(destination.to_owned()).or_insert(now);
+            if paces.len() >= PACES_MAX {
+                paces.retain(|_, next| *next > now); // a destination that is at rest has no pace
+            }
+            let next = paces.entry(recipient.pace.clone()).or_insert(now);
             // A tenth of a second's requests may go at once.
             let earliest = now.checked_sub(Duration::from_millis(100)).unwrap_or(now);
             let at = (*next).max(earliest);

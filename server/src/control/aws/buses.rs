@@ -1,7 +1,8 @@
 //! Event buses and who may put events on them.
 
 use super::request::{BUS_NAME, NAME, Request, arn, object, paged};
-use super::{ApiError, Call, Operation, Reply, seconds, tags};
+use super::{ApiError, Call, Operation, Reply, partners, seconds, tags};
+use fakemon_engine::bus::inbound::EventSourceState;
 use fakemon_engine::bus::resource::{Bus, Change, Resource};
 use fakemon_engine::bus::{DEFAULT_BUS, GAME_BUS, Registry};
 use serde_json::{Map, Value, json};
@@ -20,17 +21,7 @@ pub(super) fn operation(name: &str) -> Option<Operation> {
         "ListEventBuses" => list,
         "PutPermission" => put_permission,
         "RemovePermission" => remove_permission,
-        "ListEventSources" => |_, _, _| Ok(Reply::of(json!({ "EventSources": [] }))),
-        "ListPartnerEventSources" => |_, _, _| Ok(Reply::of(json!({ "PartnerEventSources": [] }))),
-        "ListPartnerEventSourceAccounts" => |_, _, _| Ok(Reply::of(json!({ "PartnerEventSourceAccounts": [] }))),
         "ListEndpoints" => |_, _, _| Ok(Reply::of(json!({ "Endpoints": [] }))),
-        "DescribeEventSource" | "ActivateEventSource" | "DeactivateEventSource" | "DescribePartnerEventSource" => {
-            no_source
-        }
-        "CreatePartnerEventSource" | "DeletePartnerEventSource" | "PutPartnerEvents" => |_, _, _| {
-            let message = "This account is not authorized to use partner event sources.";
-            Err(ApiError::new("OperationDisabledException", message))
-        },
         "CreateEndpoint" => |_, _, _| {
             let message = "Global endpoints are not supported: they fail over between two regions, and this is one \
                            node. Put events on its buses without an EndpointId.";
@@ -39,12 +30,6 @@ pub(super) fn operation(name: &str) -> Option<Operation> {
         "DescribeEndpoint" | "UpdateEndpoint" | "DeleteEndpoint" => no_endpoint,
         _ => return None,
     })
-}
-
-fn no_source(_: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
-    let name = request.required("Name");
-    request.check()?;
-    Err(ApiError::missing(format!("Event source {name} does not exist.")))
 }
 
 fn no_endpoint(_: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
@@ -77,12 +62,15 @@ fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result
     if registry.buses.contains_key(name) {
         return Err(ApiError::new("ResourceAlreadyExistsException", format!("Event bus {name} already exists.")));
     }
-    if let Some(source) = request.text("EventSourceName") {
-        return Err(ApiError::missing(format!("Event source {source} does not exist.")));
-    }
-    if name.contains('/') {
-        return Err(ApiError::invalid("Event bus name must not contain '/'."));
-    }
+    let source = match request.text("EventSourceName") {
+        Some(source) if source != name => {
+            let message = format!("Event bus name {name} must match the event source name {source}.");
+            return Err(ApiError::invalid(message));
+        }
+        Some(source) => Some(partners::existing(registry, source)?),
+        None if name.contains('/') => return Err(ApiError::invalid("Event bus name must not contain '/'.")),
+        None => None,
+    };
     let bus = Bus {
         name: name.into(),
         description: description.clone(),
@@ -98,7 +86,8 @@ fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result
         ("Description", description.map(Into::into)),
         ("DeadLetterConfig", bus.dead_letter_arn.clone().map(|arn| json!({ "Arn": arn }))),
     ]);
-    Ok(Reply::with(answer, vec![Change::Put(Resource::Bus(bus))]))
+    let activated = source.map(|source| partners::in_state(source, EventSourceState::Active));
+    Ok(Reply::with(answer, [Change::Put(Resource::Bus(bus))].into_iter().chain(activated).collect()))
 }
 
 fn update(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -130,7 +119,9 @@ fn delete(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Re
     }
     // As with the service, one that does not exist is gone already.
     let changes = registry.buses.get(&name).map(|_| Change::Delete(format!("bus/{name}")));
-    Ok(Reply::with(json!({}), changes.into_iter().collect()))
+    let source = registry.event_sources.get(&name).filter(|_| changes.is_some());
+    let waits = source.map(|source| partners::in_state(source, EventSourceState::Pending));
+    Ok(Reply::with(json!({}), changes.into_iter().chain(waits).collect()))
 }
 
 fn shown(bus: &Bus, call: &Call<'_>) -> Value {

@@ -1,9 +1,10 @@
-//! `PutEvents` and `TestEventPattern`.
+//! `PutEvents`, `PutPartnerEvents` and `TestEventPattern`.
 
 use super::request::Request;
 use super::rules::valid_pattern;
 use super::{ApiError, Call, unavailable};
 use crate::control::{Shared, desk};
+use fakemon_engine::bus::inbound::EventSourceState;
 use fakemon_engine::bus::{DEFAULT_BUS, GAME_BUS, NewEvent, Registry};
 use fakemon_engine::envelope::{SOURCE_CAPTURE, SOURCE_CONNECTION, SOURCE_ENGINE, SOURCE_WORLD, event_id};
 use fakemon_engine::ids::{Position, Timestamp};
@@ -11,8 +12,9 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Entries of one request.
+/// Entries of one request; and of a partner's.
 const ENTRIES_MAX: usize = 10;
+const PARTNER_ENTRIES_MAX: usize = 20;
 /// Bytes of all entries together, as the service counts them.
 const BYTES_MAX: usize = 1 << 20;
 /// What may be said for the world: put something into it.
@@ -23,16 +25,41 @@ const MALFORMED: &str = "Detail is malformed.";
 /// An entry that is refused: `ErrorCode`, `ErrorMessage`.
 type Refused = (&'static str, String);
 
+/// An entry as the event that it puts.
+type Read = fn(&Value, &Registry, &Call<'_>) -> Result<NewEvent, Refused>;
+
 /// Puts events: durable before the answer, each refused for itself.
 pub(super) async fn put(shared: &Arc<Shared>, request: &Request<'_>, call: &Call<'_>) -> Result<Value, ApiError> {
+    put_all(shared, request, call, ENTRIES_MAX, read).await
+}
+
+/// Puts events of partner event sources.
+pub(super) async fn put_partner(
+    shared: &Arc<Shared>,
+    request: &Request<'_>,
+    call: &Call<'_>,
+) -> Result<Value, ApiError> {
+    put_all(shared, request, call, PARTNER_ENTRIES_MAX, read_partner).await
+}
+
+async fn put_all(
+    shared: &Arc<Shared>,
+    request: &Request<'_>,
+    call: &Call<'_>,
+    entries_max: usize,
+    read: Read,
+) -> Result<Value, ApiError> {
     if shared.draining.load(Ordering::Acquire) {
         return Err(unavailable(shared, &desk::DeskError::Stopped));
     }
     let entries = request.get("Entries").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    if entries.is_empty() || entries.len() > ENTRIES_MAX {
-        let bound = if entries.is_empty() { "greater than or equal to 1" } else { "less than or equal to 10" };
+    if entries.is_empty() || entries.len() > entries_max {
+        let (bound, limit) = match entries.is_empty() {
+            true => ("greater", 1),
+            false => ("less", entries_max),
+        };
         request.found(format!(
-            "Value '{}' at 'entries' failed to satisfy constraint: Member must have length {bound}",
+            "Value '{}' at 'entries' failed to satisfy constraint: Member must have length {bound} than or equal to {limit}",
             shown(entries)
         ));
     }
@@ -105,49 +132,81 @@ fn size(entry: &Value) -> usize {
     time + text("Source") + text("DetailType") + text("Detail") + resources.sum::<usize>()
 }
 
-fn read(entry: &Value, registry: &Registry, call: &Call<'_>) -> Result<NewEvent, Refused> {
+/// Source, detail-type and detail of an entry.
+fn said(entry: &Value) -> Result<(&str, &str, &str), Refused> {
     let required = |name: &str| {
         let text = entry[name].as_str().filter(|text| !text.is_empty());
         let missing = || format!("Parameter {name} is not valid. Reason: {name} is a required argument.");
         text.ok_or_else(|| ("InvalidArgument", missing()))
     };
-    let (source, detail_type, detail) = (required("Source")?, required("DetailType")?, required("Detail")?);
+    Ok((required("Source")?, required("DetailType")?, required("Detail")?))
+}
+
+/// Read to its end, so that nothing behind the journal meets a detail that is no object.
+fn check_detail(detail: &str) -> Result<(), Refused> {
+    match serde_json::from_str::<Map<String, Value>>(detail) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(("MalformedDetail", MALFORMED.into())),
+    }
+}
+
+fn unauthorized() -> Refused {
+    ("NotAuthorizedForSourceException", "Not authorized for the source.".into())
+}
+
+/// An entry of a partner: its source is a partner event source, and names the bus.
+fn read_partner(entry: &Value, registry: &Registry, call: &Call<'_>) -> Result<NewEvent, Refused> {
+    let (source, _, detail) = said(entry)?;
+    check_detail(detail)?;
+    let held = registry.event_sources.get(source).ok_or_else(unauthorized)?;
+    if held.state != EventSourceState::Active || !registry.buses.contains_key(source) {
+        let message = format!("Event source {source} is not active: create the event bus of its name from it.");
+        return Err(("InvalidStateException", message));
+    }
+    Ok(new_event(entry, source, call))
+}
+
+fn read(entry: &Value, registry: &Registry, call: &Call<'_>) -> Result<NewEvent, Refused> {
+    let (source, detail_type, detail) = said(entry)?;
     if source.starts_with("aws.") {
-        return Err(("NotAuthorizedForSourceException", "Not authorized for the source.".into()));
+        return Err(unauthorized());
     }
-    // Read to its end, so that nothing behind the journal meets a detail that is no object.
-    if serde_json::from_str::<Map<String, Value>>(detail).is_err() {
-        return Err(("MalformedDetail", MALFORMED.into()));
-    }
+    check_detail(detail)?;
     let bus = entry["EventBusName"].as_str().unwrap_or("default");
     let bus = bus.rsplit_once(":event-bus/").map_or(bus, |(_, name)| name);
     if !registry.buses.contains_key(bus) {
         return Err(("ResourceNotFoundException", format!("Event bus {bus} does not exist.")));
     }
-    if is_ours(bus, source) && detail_type != SPAWN {
-        return Err(("NotAuthorizedForSourceException", "Not authorized for the source.".into()));
+    if is_ours(bus, source) && (detail_type != SPAWN || bus != GAME_BUS) {
+        return Err(unauthorized());
     }
+    Ok(new_event(entry, bus, call))
+}
+
+/// The event of an entry that was checked.
+fn new_event(entry: &Value, bus: &str, call: &Call<'_>) -> NewEvent {
+    let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
     let resources = entry["Resources"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    Ok(NewEvent {
+    NewEvent {
         bus: bus.into(),
-        source: source.into(),
-        detail_type: detail_type.into(),
-        detail: detail.into(),
+        source: text("Source"),
+        detail_type: text("DetailType"),
+        detail: text("Detail"),
         resources: resources.map(str::to_owned).collect(),
         time: moment(&entry["Time"]),
         region: call.region.into(),
         cause: None,
         hops: 0,
-    })
+    }
 }
 
-/// Whether only the engine says something from a source on a bus: what the buses of the game and of the engine tell is
-/// true.
+/// Whether not everybody may say something from a source on a bus: what the buses of the game, of the engine and of
+/// partners tell is true.
 pub(in crate::control) fn is_ours(bus: &str, source: &str) -> bool {
     match bus {
         GAME_BUS => [SOURCE_CAPTURE, SOURCE_WORLD, SOURCE_CONNECTION].contains(&source),
         DEFAULT_BUS => source == SOURCE_ENGINE,
-        _ => false,
+        bus => bus.starts_with(super::partners::PREFIX),
     }
 }
 

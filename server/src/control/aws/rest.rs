@@ -65,7 +65,7 @@ pub(in crate::control) async fn perform(
 }
 
 /// All members of a request.
-fn members(
+pub(super) fn members(
     path: Vec<(String, String)>,
     pairs: Result<Query<Vec<(String, String)>>, QueryRejection>,
     query: &[InQuery],

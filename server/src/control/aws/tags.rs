@@ -53,7 +53,7 @@ fn tagged(registry: &Registry, request: &Request<'_>) -> Result<Resource, ApiErr
     let arn = request.required("ResourceARN");
     request.check()?;
     if let Some((_, rule)) = arn.split_once(":rule/") {
-        let (bus, rule) = rule.split_once('/').unwrap_or((DEFAULT_BUS, rule));
+        let (bus, rule) = rule.rsplit_once('/').unwrap_or((DEFAULT_BUS, rule));
         return existing_rule(registry, bus, rule).cloned().map(Resource::Rule);
     }
     match arn.split_once(":event-bus/") {

@@ -1,8 +1,12 @@
 //! What a connection adds to requests: basic credentials, an API key, or a token that was fetched with client
 //! credentials (RFC 6749, 4.4) and is kept until shortly before its end; and the parameters that every request gets.
+//!
+//! An API key whose name is `webhook-signature`, and whose value is secrets of Standard Webhooks (`whsec_…`, several with
+//! spaces between), is not sent: requests are signed with it.
 
 use super::Webhooks;
 use super::connection::{Outgoing, exchange};
+use crate::control::standard_webhooks::{self, Signer};
 use axum::body::Bytes;
 use axum::http::{Request, Uri, header};
 use base64::Engine as _;
@@ -29,6 +33,8 @@ pub(super) struct Additions {
     pub(super) body: Vec<(String, String)>,
     /// Whether a token is among them, so that a new one may help.
     pub(super) is_token: bool,
+    /// What requests are signed with, as Standard Webhooks.
+    pub(super) signers: Vec<Signer>,
 }
 
 /// Tokens by connection. One is fetched at a time for each: an endpoint that hangs holds up no other.
@@ -67,7 +73,11 @@ impl Authorizations {
             }
             "API_KEY" => {
                 let name = text("/ApiKeyAuthParameters/ApiKeyName");
-                additions.headers.push((name, text("/ApiKeyAuthParameters/ApiKeyValue")));
+                let value = text("/ApiKeyAuthParameters/ApiKeyValue");
+                match name.eq_ignore_ascii_case(standard_webhooks::SIGNATURE) {
+                    true => additions.signers = signers(&value)?,
+                    false => additions.headers.push((name, value)),
+                }
             }
             _ => {
                 let token = self.token(connection, &secret["OAuthParameters"], hooks, fresh).await?;
@@ -101,6 +111,14 @@ impl Authorizations {
         *held = Some(Token { of: connection.authorized_at, value: value.clone(), good_until });
         Ok(value)
     }
+}
+
+/// What to sign with. A text that is no secret is sent by nobody's mistake.
+fn signers(secrets: &str) -> Result<Vec<Signer>, Failed> {
+    let signers: Option<Vec<Signer>> = secrets.split_ascii_whitespace().map(Signer::new).collect();
+    signers.filter(|signers| !signers.is_empty()).ok_or_else(|| {
+        refused("the value of the API key webhook-signature must be secrets as in whsec_BASE64".into())
+    })
 }
 
 /// Parameters of requests: lists of `Key`, `Value`.

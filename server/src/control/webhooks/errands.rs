@@ -3,7 +3,9 @@
 
 use super::connection::{self, Wire};
 use super::event_stream::{Dialect, EventStream};
-use super::{Webhooks, request};
+use super::request::{self, Content, Stamp};
+use super::{Webhooks, destination};
+use crate::control::aws;
 use axum::http::{HeaderName, HeaderValue, header};
 use fakemon_engine::delivery::Failed;
 use fakemon_engine::pipe::{Call, Errand, Listen};
@@ -59,12 +61,12 @@ async fn answer(hooks: Arc<Webhooks>, wires: Arc<Wires>, call: Call) {
 
 async fn ask(hooks: &Webhooks, wires: &Wires, call: &Call) -> Result<String, Failed> {
     let name = &call.destination;
-    let (destination, connection) = hooks.destination(name)?;
-    hooks.pace(name, destination.rate_limit_per_second).await;
+    let recipient = destination(&hooks.engine.registry(), name)?;
+    hooks.pace(&recipient).await;
     let held = || wires.lock().unwrap_or_else(PoisonError::into_inner);
     let mut wire = held().get_mut(name).and_then(Vec::pop);
-    let parameters = Some(&call.parameters);
-    let sent = hooks.send(&destination, &connection, parameters, &call.body, ANSWER_BYTES_MAX, &mut wire).await;
+    let content = Content { parameters: Some(&call.parameters), body: &call.body, stamp: stamp(hooks) };
+    let sent = hooks.send(&recipient, &content, ANSWER_BYTES_MAX, &mut wire).await;
     if let Some(wire) = wire {
         let mut held = held();
         held.retain(|name, _| hooks.engine.registry().destinations.contains_key(name));
@@ -79,6 +81,11 @@ async fn ask(hooks: &Webhooks, wires: &Wires, call: &Call) -> Result<String, Fai
         return Err(Failed::permanently("ANSWER_TOO_LARGE", message));
     }
     String::from_utf8(answered.body).map_err(|_| Failed::permanently("INVALID_ANSWER", "the answer is no text"))
+}
+
+/// No event of the journal is sent, so each request has an id of its own.
+fn stamp(hooks: &Webhooks) -> Stamp {
+    Stamp { id: aws::uuid(), at_s: hooks.engine.now().0 / 1_000_000_000 }
 }
 
 /// Listens to a stream, again and again, until nobody wants to hear it.
@@ -108,9 +115,10 @@ async fn hear(hooks: Arc<Webhooks>, mut listen: Listen) {
 
 /// One connection, until it ends; how long the stream wants to be left alone.
 async fn listen_once(hooks: &Webhooks, listen: &mut Listen) -> Result<Option<Duration>, Failed> {
-    let (destination, connection) = hooks.destination(&listen.destination)?;
-    let additions = hooks.authorizations.of(&hooks.engine, &connection, hooks, false).await?;
-    let mut outgoing = request::build(&destination, None, &additions, "")?;
+    let recipient = destination(&hooks.engine.registry(), &listen.destination)?;
+    let additions = hooks.additions(&recipient, false).await?;
+    let content = Content { parameters: None, body: "", stamp: stamp(hooks) };
+    let mut outgoing = request::build(&recipient.destination, &additions, &content)?;
     let headers = outgoing.request.headers_mut();
     headers.remove(header::RANGE);
     headers.remove(header::CONTENT_TYPE);

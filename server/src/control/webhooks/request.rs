@@ -2,6 +2,7 @@
 
 use super::authorization::Additions;
 use super::connection::Outgoing;
+use crate::control::standard_webhooks;
 use axum::body::Bytes;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use fakemon_engine::bus::resource::{ApiDestination, HttpParameters};
@@ -12,13 +13,29 @@ use serde_json::Value;
 /// How requests introduce themselves.
 const USER_AGENT: &str = "Fakemon/EventBus/ApiDestinations";
 
+/// What tells one request from another, for those that are signed.
+pub(super) struct Stamp {
+    /// Of the event.
+    pub(super) id: String,
+    /// Of the attempt.
+    pub(super) at_s: u64,
+}
+
+/// What a request brings.
+pub(super) struct Content<'c> {
+    /// Of the target: path, headers and query.
+    pub(super) parameters: Option<&'c HttpParameters>,
+    pub(super) body: &'c str,
+    pub(super) stamp: Stamp,
+}
+
 /// The request for a body.
 pub(super) fn build(
     destination: &ApiDestination,
-    parameters: Option<&HttpParameters>,
     additions: &Additions,
-    body: &str,
+    content: &Content<'_>,
 ) -> Result<Outgoing, Failed> {
+    let Content { parameters, body, stamp } = content;
     let wrong = |what: String| Failed::permanently("INVALID_ENDPOINT", what);
     let empty = HttpParameters::default();
     let parameters = parameters.unwrap_or(&empty);
@@ -30,6 +47,10 @@ pub(super) fn build(
     let has_body = !matches!(method, Method::GET | Method::HEAD | Method::OPTIONS);
     let body = if has_body { with_members(body, &additions.body) } else { String::new() };
     let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    let signed = match additions.signers.as_slice() {
+        [] => Vec::new(),
+        signers => standard_webhooks::headers(signers, &stamp.id, stamp.at_s, &body).into(),
+    };
     let mut request = Request::new(Full::new(Bytes::from(body)));
     *request.method_mut() = method;
     *request.uri_mut() = path.parse().map_err(|error| wrong(format!("its path: {error}")))?;
@@ -46,6 +67,9 @@ pub(super) fn build(
         };
         value.set_sensitive(true);
         headers.insert(name, value);
+    }
+    for (name, value) in signed {
+        headers.insert(name, HeaderValue::from_str(&value).map_err(|error| wrong(error.to_string()))?);
     }
     Ok(Outgoing { uri, request })
 }
@@ -106,6 +130,7 @@ fn with_members(body: &str, members: &[(String, String)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::standard_webhooks::Signer;
     use fakemon_engine::ids::Timestamp;
 
     #[test]
@@ -132,13 +157,25 @@ mod tests {
             body: vec![("more".into(), "m".into())],
             ..Additions::default()
         };
-        let built = build(&destination, Some(&parameters), &additions, r#"{"id":1}"#).unwrap();
+        let content = |parameters, body| {
+            let stamp = Stamp { id: "msg_1".into(), at_s: 1_614_265_330 };
+            Content { parameters, body, stamp }
+        };
+        let built = build(&destination, &additions, &content(Some(&parameters), r#"{"id":1}"#)).unwrap();
         assert_eq!(built.request.uri().to_string(), "/a/1%2F2/b/z?x=1&q=r%20s");
         assert_eq!(built.request.headers()["host"], "example.org");
         assert_eq!(built.request.headers()["x-a"], "b");
         assert!(!format!("{:?}", built.request).contains("hush"));
         let wrong = Additions { headers: vec![("x".into(), "hush\n".into())], ..Additions::default() };
-        let error = build(&destination, None, &wrong, "{}").err().unwrap();
+        let error = build(&destination, &wrong, &content(None, "{}")).err().unwrap();
         assert!(!error.message.contains("hush"));
+        assert!(!built.request.headers().contains_key("webhook-signature"));
+        let signers = vec![Signer::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap()];
+        let signed = Additions { signers, body: vec![("more".into(), "m".into())], ..Additions::default() };
+        let built = build(&destination, &signed, &content(None, r#"{"id":1}"#)).unwrap();
+        assert_eq!(built.request.headers()["webhook-id"], "msg_1");
+        // Of `msg_1.1614265330.{"id":1,"more":"m"}`: what is signed is what is sent.
+        let signature = "v1,PzQidB2bbIwL3Lr33xm4WFsXgGOS4unuFblxgOoThYw=";
+        assert_eq!(built.request.headers()["webhook-signature"], signature);
     }
 }

@@ -1,0 +1,152 @@
+//! Whose results go to which answer webhook: found by the player's number, so that a million players with webhooks cost
+//! an event no more than one. Each webhook has a lane of its own, which no rule made.
+
+use super::lane::{Arrival, Lane, LaneId};
+use super::names::Events;
+use super::router::live;
+use crate::bus::inbound::AnswerWebhook;
+use crate::bus::resource::Target;
+use crate::envelope::{ACCOUNT, COMMAND_REFUSED, EventKey, Facet, REGION, SOURCE_CAPTURE};
+use crate::ids::{PlayerId, Position, Timestamp};
+use crate::model::{Event, PlayerName, Put};
+use hashbrown::HashMap;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What stands for the rule in the lanes of answer webhooks; their bus is nameless.
+pub(crate) const ANSWERS: &str = "answers";
+
+/// The lanes of a player, and what they get from this turn.
+#[derive(Default)]
+pub(crate) struct Answers {
+    by_player: HashMap<PlayerId, Vec<Arc<Lane>>>,
+    /// Of players who have no number yet.
+    by_name: HashMap<String, Vec<Arc<Lane>>>,
+    /// Whose results each webhook gets.
+    players: HashMap<String, Vec<String>>,
+    gathered: BTreeMap<LaneId, (Arc<Lane>, Vec<Arrival>)>,
+}
+
+impl Answers {
+    /// From now on a webhook gets the results of its players, and of no others.
+    pub(crate) fn list(&mut self, webhook: &AnswerWebhook, lane: &Arc<Lane>, events: &Events) {
+        self.forget(&webhook.name, events);
+        for name in &webhook.players {
+            let lanes = match number(name, events) {
+                Some(player) => self.by_player.entry(player).or_default(),
+                None => self.by_name.entry(name.clone()).or_default(),
+            };
+            lanes.push(lane.clone());
+        }
+        self.players.insert(webhook.name.clone(), webhook.players.clone());
+    }
+
+    /// A webhook gets nothing any more.
+    pub(crate) fn forget(&mut self, webhook: &str, events: &Events) {
+        let id = live_answers(webhook);
+        self.gathered.remove(&id);
+        for name in self.players.remove(webhook).unwrap_or_default() {
+            if let Some(player) = number(&name, events) {
+                remove(&mut self.by_player, &player, &id);
+            }
+            remove(&mut self.by_name, &name, &id);
+        }
+    }
+
+    /// Notes an event for those who want it.
+    #[inline]
+    pub(crate) fn event(&mut self, position: Position, at: Timestamp, event: &Event, events: &Events) {
+        if self.players.is_empty() {
+            return;
+        }
+        match event {
+            Event::Attempt { player, .. } => {
+                if let Some(lanes) = self.by_player.get(player) {
+                    gather(&mut self.gathered, lanes, position, at);
+                }
+            }
+            Event::PlayerNamed { player, name } => {
+                if let Some(lanes) = self.by_name.remove(name.as_str()) {
+                    self.by_player.entry(*player).or_default().extend(lanes);
+                }
+            }
+            Event::Put(put) if is_refusal(put) => {
+                let Some(name) = refused_player(put) else { return };
+                let lanes = number(&name, events).and_then(|player| self.by_player.get(&player));
+                if let Some(lanes) = lanes.or_else(|| self.by_name.get(&name)) {
+                    gather(&mut self.gathered, lanes, position, at);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What was noted since the last time.
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = (Arc<Lane>, Vec<Arrival>)> + use<> {
+        std::mem::take(&mut self.gathered).into_values()
+    }
+}
+
+fn gather(
+    gathered: &mut BTreeMap<LaneId, (Arc<Lane>, Vec<Arrival>)>,
+    lanes: &[Arc<Lane>],
+    position: Position,
+    at: Timestamp,
+) {
+    for lane in lanes {
+        let arrival = Arrival { key: EventKey::new(position, Facet::Happened), json: None, at };
+        match gathered.get_mut(lane.id()) {
+            Some((_, arrivals)) => arrivals.push(arrival),
+            None => drop(gathered.insert(lane.id().clone(), (lane.clone(), vec![arrival]))),
+        }
+    }
+}
+
+fn remove<K: Eq + std::hash::Hash>(lanes: &mut HashMap<K, Vec<Arc<Lane>>>, key: &K, gone: &LaneId) {
+    let Some(held) = lanes.get_mut(key) else { return };
+    held.retain(|lane| lane.id() != gone);
+    if held.is_empty() {
+        lanes.remove(key);
+    }
+}
+
+fn number(name: &str, events: &Events) -> Option<PlayerId> {
+    events.players.get(&PlayerName::new(name).ok()?).map(|player| player.id())
+}
+
+fn is_refusal(put: &Put) -> bool {
+    put.detail_type == COMMAND_REFUSED && put.source == SOURCE_CAPTURE
+}
+
+fn refused_player(put: &Put) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Refused {
+        player: Option<String>,
+    }
+    serde_json::from_str::<Refused>(&put.detail).ok()?.player
+}
+
+/// The lane of an answer webhook.
+pub(crate) fn live_answers(webhook: &str) -> LaneId {
+    live("", ANSWERS, webhook)
+}
+
+impl AnswerWebhook {
+    /// What its lane delivers to.
+    pub(crate) fn target(&self) -> Target {
+        Target {
+            bus: String::new(),
+            rule: ANSWERS.into(),
+            id: self.name.clone(),
+            arn: format!("arn:aws:fakemon:{REGION}:{ACCOUNT}:answers/{}", self.name),
+            input: None,
+            input_path: None,
+            transformer: None,
+            retry: self.retry,
+            dead_letter_arn: self.dead_letter_arn.clone(),
+            http: None,
+            given: serde_json::Map::new(),
+        }
+    }
+}

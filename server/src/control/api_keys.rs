@@ -1,0 +1,352 @@
+//! API keys at the door: a request that brings one (`x-api-key`) is let in if the key is good, within the bounds of its
+//! usage plan, which count events: a rate with a burst, and a quota for a day, a week or a month.
+//!
+//! A batch that is larger than what is left of the burst passes, and what follows waits for longer; a quota is never
+//! exceeded. How much a key has used is noted before its request goes on: a kill takes nothing back, a power cut what
+//! was not synced yet.
+//!
+//! ```text
+//! note   usage/PLAN/KEY/DAY (of 1970, five digits)   events (8)
+//! ```
+
+use super::Shared;
+use super::refusal::Refusal;
+use axum::http::StatusCode;
+use fakemon_engine::Engine;
+use fakemon_engine::bus::inbound::{ApiKey, Period, Quota, Throttle, UsagePlan};
+use fakemon_engine::bus::resource::Tags;
+use fakemon_engine::bus::{GAME_BUS, Registry};
+use fakemon_engine::ids::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use subtle::ConstantTimeEq as _;
+
+/// The header that brings a key.
+pub(super) const HEADER: &str = "x-api-key";
+/// Days that are remembered.
+const DAYS_MAX: u32 = 90;
+/// Where the key lies that hashes are made with.
+pub(super) const PEPPER: &str = "api-keys";
+const NOTES: &str = "usage/";
+/// Keys and values are no longer.
+const VALUE_BYTES_MAX: usize = 128;
+
+/// Where the hash of a key's value lies.
+pub(super) fn secret_name(id: &str) -> String {
+    format!("api-key/{id}")
+}
+
+/// The hash of a value: without the pepper nobody can try values against it.
+pub(super) fn hash(pepper: &str, value: &str) -> String {
+    blake3::keyed_hash(blake3::hash(pepper.as_bytes()).as_bytes(), value.as_bytes()).to_hex().to_string()
+}
+
+/// The id of the key with such a hash: whoever knows the value finds the key.
+pub(super) fn id(hash: &str) -> &str {
+    hash.get(..10).unwrap_or_default()
+}
+
+/// Whoever came with a good key.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    key: String,
+    buses: Option<Vec<String>>,
+    sources: Option<Vec<String>>,
+}
+
+impl Caller {
+    fn new(key: &ApiKey) -> Caller {
+        let list = |tag: &str| key.tags.get(tag).map(|names| words(names));
+        Caller { key: key.id.clone(), buses: list("fakemon:bus"), sources: list("fakemon:source") }
+    }
+
+    /// Whether the key may put an event of a source on a bus.
+    pub(super) fn may(&self, bus: &str, source: &str) -> Result<(), Refusal> {
+        for (field, said, bound) in [("bus", bus, &self.buses), ("source", source, &self.sources)] {
+            if bound.as_ref().is_some_and(|bound| !bound.iter().any(|one| one == said)) {
+                let message =
+                    format!("this API key is not for the {field} {said}: its tag fakemon:{field} names others");
+                return Err(Refusal::forbidden("not_allowed", field, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for a spawn, which goes into the game.
+    pub(super) fn may_spawn(&self, source: &str) -> Result<(), Refusal> {
+        self.may(GAME_BUS, source)
+    }
+
+    /// Counts more events of a request whose first was counted at the door.
+    pub(super) fn charge(&self, shared: &Shared, events: u64) -> Result<(), Refusal> {
+        if events == 0 {
+            return Ok(());
+        }
+        let registry = shared.engine.registry();
+        let key = registry.api_keys.get(&self.key).ok_or_else(forbidden)?;
+        shared.meters.charge(&shared.engine, &registry, key, events, true)
+    }
+}
+
+/// Names in a tag, between spaces or commas.
+fn words(names: &str) -> Vec<String> {
+    names.split([' ', ',']).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+/// Whether the tags of a key can be its bounds.
+pub(super) fn tags_are_sound(tags: &Tags) -> bool {
+    ["fakemon:bus", "fakemon:source"].iter().all(|tag| tags.get(*tag).is_none_or(|names| !words(names).is_empty()))
+}
+
+fn forbidden() -> Refusal {
+    let message = "the API key in the header x-api-key is not known here, or not enabled";
+    Refusal::new(StatusCode::FORBIDDEN, "unknown_api_key", message)
+}
+
+/// Lets a request in by its key, and counts its first event.
+pub(super) fn admit(shared: &Shared, value: &[u8]) -> Result<Caller, Refusal> {
+    let value =
+        std::str::from_utf8(value).ok().filter(|value| value.len() <= VALUE_BYTES_MAX).ok_or_else(forbidden)?;
+    let registry = shared.engine.registry();
+    let key = find(&shared.engine, &registry, value).filter(|key| key.enabled).ok_or_else(forbidden)?;
+    shared.meters.charge(&shared.engine, &registry, key, 1, false)?;
+    Ok(Caller::new(key))
+}
+
+/// The key of a value.
+fn find<'r>(engine: &Engine, registry: &'r Registry, value: &str) -> Option<&'r ApiKey> {
+    let secret = |name: &str| {
+        let held: Value = serde_json::from_slice(&engine.secrets().get(name).ok()??).ok()?;
+        held.as_str().map(str::to_owned)
+    };
+    let hash = hash(&secret(PEPPER)?, value);
+    let key = registry.api_keys.get(id(&hash))?;
+    bool::from(secret(&secret_name(&key.id))?.as_bytes().ct_eq(hash.as_bytes())).then_some(key)
+}
+
+/// How much keys have used.
+#[derive(Default)]
+pub(super) struct Meters(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// By plan and key.
+    used: HashMap<(String, String), Days>,
+    /// By key.
+    buckets: HashMap<String, Bucket>,
+}
+
+/// Events by day since 1970.
+type Days = BTreeMap<u32, u64>;
+
+/// Tokens that flow in at a rate, up to a burst; a batch may leave a debt.
+struct Bucket {
+    tokens: f64,
+    at: Timestamp,
+}
+
+impl Meters {
+    /// As it was noted; what belongs to nobody any more goes.
+    pub(super) fn load(engine: &Engine) -> anyhow::Result<Meters> {
+        let registry = engine.registry();
+        let (mut state, mut gone) = (State::default(), Vec::new());
+        engine.notes().visit(NOTES, &mut |note, value| match read(note, value) {
+            Some((plan, key, day, used))
+                if registry.api_keys.contains_key(key) && registry.usage_plans.contains_key(plan) =>
+            {
+                state.used.entry((plan.to_owned(), key.to_owned())).or_default().insert(day, used);
+            }
+            _ => gone.push((note.to_owned(), None)),
+        })?;
+        engine.notes().set(gone).map_err(anyhow::Error::msg)?;
+        Ok(Meters(Mutex::new(state)))
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&self) {
+        *self.state() = State::default();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Events of a key by day, from one day to another: what was used and what was left then.
+    pub(super) fn usage(&self, plan: &UsagePlan, key: &str, from: Date, to: Date) -> Vec<[i64; 2]> {
+        let state = self.state();
+        let none = Days::new();
+        let days = state.used.get(&(plan.id.clone(), key.to_owned())).unwrap_or(&none);
+        let shown = |day: u32| {
+            let used = days.get(&day).copied().unwrap_or_default();
+            let left = plan.quota.map_or(-1, |quota| {
+                let so_far: u64 = days.range(begins(quota, day)..=day).map(|(_, used)| used).sum();
+                i64::try_from(quota.limit.saturating_sub(so_far)).unwrap_or(i64::MAX)
+            });
+            [i64::try_from(used).unwrap_or(i64::MAX), left]
+        };
+        (number(from)..=number(to)).map(shown).collect()
+    }
+
+    /// Counts events of a key, if its plan allows; a request that was let in already does not wait for the rate.
+    fn charge(
+        &self,
+        engine: &Engine,
+        registry: &Registry,
+        key: &ApiKey,
+        events: u64,
+        is_in: bool,
+    ) -> Result<(), Refusal> {
+        let Some(plan) = key.usage_plan.as_ref().and_then(|plan| registry.usage_plans.get(plan)) else {
+            return Ok(()); // a key without a plan has no bounds
+        };
+        let now = engine.now();
+        let day = number(date(now));
+        let mut state = self.state();
+        let days = state.used.entry((plan.id.clone(), key.id.clone())).or_default();
+        if let Some(quota) = plan.quota {
+            let used: u64 = days.range(begins(quota, day)..=day).map(|(_, used)| used).sum();
+            if used.saturating_add(events) > quota.limit {
+                return Err(exceeded(quota, now));
+            }
+        }
+        if let Some(throttle) = plan.throttle {
+            let bucket = state.buckets.entry(key.id.clone());
+            let bucket = bucket.or_insert(Bucket { tokens: f64::from(throttle.burst), at: now });
+            bucket.take(throttle, now, events, is_in)?;
+        }
+        let days = state.used.entry((plan.id.clone(), key.id.clone())).or_default();
+        let used = days.entry(day).or_default();
+        *used = used.saturating_add(events);
+        let mut notes = vec![(note(&plan.id, &key.id, day), Some(used.to_be_bytes().to_vec()))];
+        while let Some(old) = days.keys().next().copied().filter(|old| day - old.min(&day) > DAYS_MAX) {
+            days.remove(&old);
+            notes.push((note(&plan.id, &key.id, old), None));
+        }
+        state.forget_the_gone(registry);
+        engine.notes().set(notes).map_err(|error| Refusal::stopped(Some(error)))
+    }
+}
+
+impl State {
+    /// Keys that were deleted do not stay for ever.
+    fn forget_the_gone(&mut self, registry: &Registry) {
+        let most = 2 * registry.api_keys.size() + 64;
+        if self.used.len() > most || self.buckets.len() > most {
+            self.used.retain(|(_, key), _| registry.api_keys.contains_key(key));
+            self.buckets.retain(|key, _| registry.api_keys.contains_key(key));
+        }
+    }
+}
+
+impl Bucket {
+    fn take(&mut self, throttle: Throttle, now: Timestamp, events: u64, is_in: bool) -> Result<(), Refusal> {
+        let Throttle { rate_per_s, burst } = throttle;
+        #[expect(clippy::cast_precision_loss, reason = "nobody counts nanoseconds of a rate")]
+        let passed_s = now.ns_since(self.at) as f64 / 1e9;
+        self.tokens = (self.tokens + passed_s * rate_per_s).min(f64::from(burst));
+        self.at = now;
+        if self.tokens < 1.0 && !is_in {
+            let wait_s = if rate_per_s > 0.0 { (1.0 - self.tokens) / rate_per_s } else { 3_600.0 };
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+            return Err(Refusal::throttled((wait_s * 1_000.0).clamp(1.0, 3_600_000.0) as u32));
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a request has few events")]
+        let events = events as f64;
+        self.tokens -= events;
+        Ok(())
+    }
+}
+
+fn exceeded(quota: Quota, now: Timestamp) -> Refusal {
+    let today = number(date(now));
+    let next = (today + 1..today + 33).find(|day| begins(quota, *day) == *day).unwrap_or(today + 1);
+    let wait_ms = (u64::from(next) * 86_400_000).saturating_sub(now.0 / 1_000_000);
+    Refusal::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "LimitExceededException",
+        format!("Limit Exceeded: the usage plan of this API key has a quota of {} events", quota.limit),
+    )
+    .after_ms(u32::try_from(wait_ms).unwrap_or(u32::MAX))
+}
+
+/// The day on which the period of a day began.
+fn begins(quota: Quota, day: u32) -> u32 {
+    let date = Date::new(1970, 1, 1).expect("it was a day").saturating_add(jiff::Span::new().days(i64::from(day)));
+    let day_of_month = u32::from(date.day().unsigned_abs());
+    let since = match quota.period {
+        Period::Day => 0,
+        Period::Week => (date.weekday().to_sunday_zero_offset().unsigned_abs() as u32 + 7 - quota.offset_days) % 7,
+        Period::Month if day_of_month > quota.offset_days => day_of_month - 1 - quota.offset_days,
+        Period::Month => {
+            let before = date.first_of_month().yesterday().map_or(31, |last| u32::from(last.day().unsigned_abs()));
+            before - 1 - quota.offset_days + day_of_month
+        }
+    };
+    day.saturating_sub(since)
+}
+
+/// The day of a moment, in UTC.
+pub(super) fn date(at: Timestamp) -> Date {
+    let at = jiff::Timestamp::from_nanosecond(i128::from(at.0)).unwrap_or_default();
+    at.to_zoned(TimeZone::UTC).date()
+}
+
+/// Days since 1970.
+fn number(date: Date) -> u32 {
+    let first = Date::new(1970, 1, 1).expect("it was a day");
+    date.since(first).map_or(0, |span| u32::try_from(span.get_days()).unwrap_or_default())
+}
+
+fn note(plan: &str, key: &str, day: u32) -> String {
+    format!("{NOTES}{plan}/{key}/{day:05}")
+}
+
+fn read<'n>(note: &'n str, value: &[u8]) -> Option<(&'n str, &'n str, u32, u64)> {
+    let mut parts = note.strip_prefix(NOTES)?.split('/');
+    let (plan, key, day) = (parts.next()?, parts.next()?, parts.next()?.parse().ok()?);
+    Some((plan, key, day, u64::from_be_bytes(value.try_into().ok()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(text: &str) -> u32 {
+        number(text.parse().unwrap())
+    }
+
+    #[test]
+    fn periods_begin_where_the_calendar_and_the_offset_say() {
+        let begin = |period, offset_days, at: &str| begins(Quota { limit: 1, offset_days, period }, day(at));
+        assert_eq!(begin(Period::Day, 0, "2026-11-25"), day("2026-11-25"));
+        // The 25th of November 2026 is a Wednesday.
+        assert_eq!(begin(Period::Week, 0, "2026-11-25"), day("2026-11-22"));
+        assert_eq!(begin(Period::Week, 0, "2026-11-22"), day("2026-11-22"));
+        assert_eq!(begin(Period::Week, 1, "2026-11-22"), day("2026-11-16"));
+        assert_eq!(begin(Period::Week, 3, "2026-11-25"), day("2026-11-25"));
+        assert_eq!(begin(Period::Month, 0, "2026-11-25"), day("2026-11-01"));
+        assert_eq!(begin(Period::Month, 9, "2026-11-10"), day("2026-11-10"));
+        assert_eq!(begin(Period::Month, 9, "2026-11-09"), day("2026-10-10"));
+        assert_eq!(begin(Period::Month, 27, "2026-03-05"), day("2026-02-28"));
+    }
+
+    #[test]
+    fn a_bucket_lets_a_burst_pass_then_its_rate_and_debts_are_paid() {
+        let throttle = Throttle { rate_per_s: 10.0, burst: 5 };
+        let at = |ms: u64| Timestamp(ms * 1_000_000);
+        let mut bucket = Bucket { tokens: 5.0, at: at(0) };
+        for _ in 0..5 {
+            assert!(bucket.take(throttle, at(0), 1, false).is_ok());
+        }
+        assert!(bucket.take(throttle, at(99), 1, false).is_err());
+        assert!(bucket.take(throttle, at(100), 1, false).is_ok());
+        assert!(bucket.take(throttle, at(100), 20, true).is_ok(), "a batch passes");
+        assert!(bucket.take(throttle, at(2_190), 1, false).is_err(), "and is paid for");
+        assert!(bucket.take(throttle, at(2_201), 1, false).is_ok());
+        assert!(bucket.take(throttle, at(1_000_000), 5, false).is_ok());
+        assert!(bucket.take(throttle, at(1_000_000), 1, false).is_err(), "no more than a burst is saved up");
+    }
+}

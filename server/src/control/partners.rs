@@ -1,0 +1,381 @@
+//! Partner webhooks: requests that a partner signs with a shared secret become events of a partner event source, on the
+//! bus that was made from it (`CreateEventBus` with `EventSourceName`).
+//!
+//! ```text
+//! PUT    /webhooks/NAME    {"layout": "github", "secrets": ["…"]}     makes it, or changes it
+//! GET    /webhooks/NAME    GET /webhooks                              without secrets
+//! DELETE /webhooks/NAME
+//! POST   /webhooks/NAME    the partner's request → {"id", "position"}, as POST /events
+//! ```
+//!
+//! | setting | meaning |
+//! |---|---|
+//! | `layout` | `github`, `stripe`, `slack`, `shopify`, `standard` (Standard Webhooks) or `generic`; see `layout` |
+//! | `secrets` | up to four, each is good: for a change of secrets. Without any a new webhook makes one, and shows it once |
+//! | `event_source` | its events are of this partner event source; `aws.partner/webhooks/NAME` unless given, made if missing |
+//! | `signature` | of `generic`: `header`, `prefix`, `encoding` (`hex`, `base64`), `algorithm` (`sha1` to `sha512`), `content`, `timestamp_header`, `id_header` |
+//! | `detail_type`, `id` | where they stand: `{"header": NAME}`, `{"body": "a.b"}`, `{"text": …}`; layouts know where |
+//! | `tolerance_s` | how far the moment of a signature may be off, 300 unless given |
+//! | `api_key_required` | whether an API key has to come along (`x-api-key`) |
+//!
+//! The detail is the body if that is a JSON object, else `{"body": …, "content_type": …}` (bytes: `body_base64`). What is
+//! forged, too old or from the future is answered with 401 and tells nothing. What comes again, by its signature or by
+//! the id of its event, is answered as the first time and told once; it is remembered for twice the tolerance, or for an
+//! hour if signatures do not say when they were made.
+//!
+//! - `layout`: how partners sign
+//! - `settings`: what a webhook is told
+//! - `recent`: what came already
+
+mod layout;
+mod settings;
+mod recent;
+
+use super::api_keys::Caller;
+use super::aws::{self, ApiError, Reply, partners as sources};
+use super::refusal::Refusal;
+use super::{Shared, desk, standard_webhooks};
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use fakemon_engine::bus::inbound::{EventSourceState, PartnerWebhook};
+use fakemon_engine::bus::resource::{Change, Resource};
+use fakemon_engine::bus::{NewEvent, Registry};
+use fakemon_engine::envelope::{REGION, event_id};
+use fakemon_engine::ids::{Position, Timestamp};
+use layout::{Layout, Window};
+pub(super) use recent::Recent;
+use recent::{Claim, RequestKey};
+use serde_json::{Map, Value, json};
+use settings::Settings;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Webhooks that there may be.
+const WEBHOOKS_MAX: usize = 1_000;
+/// Secrets of one.
+const SECRETS_MAX: usize = 4;
+/// The longest secret, and the longest name, in bytes.
+const SECRET_BYTES_MAX: usize = 256;
+const NAME_BYTES_MAX: usize = 64;
+
+/// Its paths.
+pub(super) fn routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/webhooks", get(list))
+        .route("/webhooks/{name}", get(describe).put(make).delete(delete).post(receive))
+}
+
+/// Whether a request is a partner's own: its signature lets it in, and nothing else.
+pub(super) fn is_delivery(method: &axum::http::Method, path: &str) -> bool {
+    method == axum::http::Method::POST && path.starts_with("/webhooks/")
+}
+
+fn unknown() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "unknown_webhook", "there is no webhook of this name: PUT makes one")
+}
+
+/// Where its secrets lie.
+fn secret_name(name: &str) -> String {
+    format!("webhook/{name}")
+}
+
+/// Answers a partner.
+async fn receive(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    caller: Option<Extension<Caller>>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Refusal> {
+    let body = body.map_err(|_| {
+        let message = format!("a webhook's body has at most {} bytes", super::BODY_BYTES_MAX);
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
+    })?;
+    let registry = shared.engine.registry();
+    let webhook = registry.partner_webhooks.get(&name).ok_or_else(unknown)?;
+    let settings = settings_of(webhook)?;
+    let scheme = settings.scheme()?;
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let window = Window { now_s, tolerance_s: settings.tolerance_s };
+    let secrets = secrets_of(&shared, &name);
+    let signed = scheme.check(&headers, &body, &secrets, window).map_err(|forged| {
+        tracing::debug!(webhook = name, ?forged, "a request is not the partner's");
+        let message = "the request is not signed as it must be, by a secret that is good, in its time";
+        Refusal::new(StatusCode::UNAUTHORIZED, "bad_signature", message)
+    })?;
+    if settings.api_key_required && caller.is_none() {
+        let message = "this webhook asks for an API key: send it in the header x-api-key";
+        return Err(Refusal::new(StatusCode::UNAUTHORIZED, "no_api_key", message));
+    }
+    let source = &webhook.event_source;
+    caller.map_or(Ok(()), |Extension(caller)| caller.may(source, source))?;
+    let read: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if settings.layout == Layout::Slack && read["type"] == "url_verification" {
+        return Ok(read["challenge"].as_str().unwrap_or_default().to_owned().into_response());
+    }
+    check_active(&registry, source)?;
+    let event = NewEvent {
+        bus: source.clone(),
+        source: source.clone(),
+        detail_type: settings.detail_type(&headers, &read),
+        resources: Vec::new(),
+        time: signed.at_s.map(|at_s| Timestamp(at_s * 1_000_000_000)),
+        region: REGION.to_owned(),
+        cause: None,
+        hops: 0,
+        detail: detail(&headers, &body, &read),
+    };
+    let id = signed.id.or_else(|| settings.id(&headers, &read));
+    drop(registry);
+    let mut keys = vec![RequestKey::new(&name, "mac", &signed.mac)];
+    keys.extend(id.map(|id| RequestKey::new(&name, "id", id.as_bytes())));
+    tell(&shared, &name, &keys, settings.remembered_s(&scheme), event).await.map(|told| Json(told).into_response())
+}
+
+/// Events of a source that has no bus are refused, so that its partner brings them again.
+fn check_active(registry: &Registry, source: &str) -> Result<(), Refusal> {
+    let state = registry.event_sources.get(source).map(|source| source.state);
+    if state == Some(EventSourceState::Active) && registry.buses.contains_key(source) {
+        return Ok(());
+    }
+    let message =
+        format!("the partner event source {source} is not active: create the event bus of its name from it");
+    Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "not_active", message).after_ms(60_000))
+}
+
+/// Puts an event unless it was put before; what it is answered with.
+async fn tell(
+    shared: &Arc<Shared>,
+    name: &str,
+    keys: &[RequestKey],
+    remembered_s: u64,
+    event: NewEvent,
+) -> Result<Value, Refusal> {
+    let answer = |position: Position| json!({ "id": event_id(position), "position": position.to_string() });
+    // The engine's clock: a machine's that goes back does not open a closed window again.
+    let now_s = shared.engine.now().0 / 1_000_000_000;
+    let until_s = now_s + remembered_s;
+    match shared.recent.claim(name, keys, now_s, until_s) {
+        Claim::First => {}
+        Claim::Told(position) => {
+            let mut told = answer(position);
+            told["duplicate"] = true.into();
+            return Ok(told);
+        }
+        Claim::UnderWay => {
+            let message = "the same request is under way: send it again later";
+            return Err(Refusal::new(StatusCode::CONFLICT, "under_way", message).after_ms(1_000));
+        }
+        Claim::Full(after_s) => return Err(Refusal::throttled(u32::try_from(after_s * 1_000).unwrap_or(60_000))),
+    }
+    // Not left in the middle because whoever asked has gone.
+    let (shared, name, keys) = (shared.clone(), name.to_owned(), keys.to_vec());
+    let put = tokio::spawn(async move {
+        let put = match shared.draining.load(Ordering::Acquire) {
+            true => Err(desk::DeskError::Stopped),
+            false => desk::put(&shared.orders, vec![event]).await,
+        };
+        match put {
+            Ok(position) => {
+                let notes = shared.recent.told(&name, &keys, until_s, position);
+                if let Err(error) = shared.engine.notes().set(notes) {
+                    tracing::warn!(webhook = name, "that a request came is not noted: {error}");
+                }
+                Ok(position)
+            }
+            Err(error) => {
+                shared.recent.release(&keys, until_s);
+                Err(error.refusal(&shared.engine))
+            }
+        }
+    });
+    put.await.unwrap_or_else(|_| Err(Refusal::stopped(None))).map(answer)
+}
+
+/// The body as a detail.
+fn detail(headers: &HeaderMap, body: &[u8], read: &Value) -> String {
+    if read.is_object() {
+        return read.to_string();
+    }
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let mut detail = match (read, std::str::from_utf8(body)) {
+        (Value::Null, Ok(text)) => json!({ "body": text }),
+        (Value::Null, Err(_)) => json!({ "body_base64": BASE64.encode(body) }),
+        (read, _) => json!({ "body": read }),
+    };
+    detail["content_type"] = content_type.into();
+    detail.to_string()
+}
+
+fn settings_of(webhook: &PartnerWebhook) -> Result<Settings, Refusal> {
+    serde_json::from_value(Value::Object(webhook.settings.clone())).map_err(|error| {
+        let message = format!("its settings cannot be read: {error}; PUT it again");
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", message)
+    })
+}
+
+fn secrets_of(shared: &Shared, name: &str) -> Vec<String> {
+    let held = shared.engine.secrets().get(&secret_name(name)).ok().flatten();
+    let secrets = held.and_then(|held| serde_json::from_slice::<Value>(&held).ok()).unwrap_or_default();
+    secrets["secrets"].as_array().into_iter().flatten().filter_map(|one| one.as_str().map(str::to_owned)).collect()
+}
+
+/// A webhook as it may be shown.
+fn shown(webhook: &PartnerWebhook, registry: &Registry) -> Value {
+    let state = registry.event_sources.get(&webhook.event_source).map(|source| source.state.name());
+    let mut shown = Value::Object(webhook.settings.clone());
+    shown["name"] = webhook.name.clone().into();
+    shown["event_source"] = webhook.event_source.clone().into();
+    shown["event_source_arn"] = sources::source_arn(REGION, &webhook.event_source).into();
+    shown["event_source_state"] = state.into();
+    shown["created_at"] = webhook.created_at.to_string().into();
+    shown["modified_at"] = webhook.modified_at.to_string().into();
+    shown
+}
+
+async fn list(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    let registry = shared.engine.registry();
+    let webhooks = registry.partner_webhooks.values().map(|webhook| shown(webhook, &registry));
+    Json(json!({ "webhooks": webhooks.collect::<Vec<_>>() }))
+}
+
+async fn describe(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Result<Json<Value>, Refusal> {
+    let registry = shared.engine.registry();
+    registry.partner_webhooks.get(&name).map(|webhook| Json(shown(webhook, &registry))).ok_or_else(unknown)
+}
+
+async fn delete(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Result<StatusCode, Refusal> {
+    let deleted = aws::carry_out(&shared, |registry: &Registry| {
+        registry.partner_webhooks.get(&name).ok_or_else(unknown)?;
+        let changes = vec![Change::Delete(format!("partner-webhook/{name}"))];
+        Ok::<_, Refusal>(Reply { changes, secrets: vec![(secret_name(&name), None)], ..Reply::default() })
+    });
+    deleted.await.map(|_| StatusCode::NO_CONTENT)
+}
+
+/// What a webhook is to be.
+struct Wanted {
+    settings: Settings,
+    event_source: Option<String>,
+    secrets: Option<Vec<String>>,
+}
+
+async fn make(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, Refusal> {
+    check_name(&name)?;
+    let wanted = wanted(&super::refusal::object(body)?)?;
+    let now = shared.engine.now();
+    aws::carry_out(&shared, |registry: &Registry| decide(registry, &name, wanted, now)).await.map(Json)
+}
+
+/// Makes a webhook or changes it, and its partner event source if there is none.
+fn decide(registry: &Registry, name: &str, wanted: Wanted, now: Timestamp) -> Result<Reply, Refusal> {
+    let held = registry.partner_webhooks.get(name);
+    if held.is_none() && registry.partner_webhooks.size() >= WEBHOOKS_MAX {
+        let message = format!("there are {WEBHOOKS_MAX} webhooks already: delete one first");
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "too_many", message));
+    }
+    let Wanted { settings, event_source, secrets } = wanted;
+    let given = secrets.is_some();
+    let secrets = match (secrets, held) {
+        (None, None) => Some(vec![standard_webhooks::new_secret()]),
+        (secrets, _) => secrets,
+    };
+    let event_source = event_source
+        .or_else(|| held.map(|held| held.event_source.clone()))
+        .unwrap_or_else(|| format!("{}webhooks/{name}", sources::PREFIX));
+    let webhook = PartnerWebhook {
+        name: name.to_owned(),
+        settings: settings_map(&settings),
+        created_at: held.map_or(now, |held| held.created_at),
+        modified_at: now,
+        event_source,
+    };
+    let mut changes = Vec::new();
+    let mut answer = shown(&webhook, registry);
+    if !registry.event_sources.contains_key(&webhook.event_source) {
+        changes.push(sources::new_source(registry, &webhook.event_source, now)?);
+        answer["event_source_state"] = EventSourceState::Pending.name().into();
+    }
+    if let Some([secret]) = secrets.as_deref().filter(|_| !given) {
+        answer["secret"] = secret.clone().into();
+    }
+    changes.push(Change::Put(Resource::PartnerWebhook(webhook)));
+    let secrets = secrets.map(|secrets| (secret_name(name), Some(json!({ "secrets": secrets }))));
+    Ok(Reply { answer, changes, secrets: secrets.into_iter().collect() })
+}
+
+fn settings_map(settings: &Settings) -> Map<String, Value> {
+    match serde_json::to_value(settings) {
+        Ok(Value::Object(map)) => map,
+        _ => unreachable!("settings are an object of texts and numbers"),
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Refusal> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    match (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(fits) {
+        true => Ok(()),
+        false => {
+            let message = format!("a name has 1 to {NAME_BYTES_MAX} letters, digits, dots, dashes and underscores");
+            Err(Refusal::field("bad_request", "name", message))
+        }
+    }
+}
+
+/// Reads what a webhook is to be; or which setting is wrong.
+fn wanted(body: &Map<String, Value>) -> Result<Wanted, Refusal> {
+    let mut body = body.clone();
+    let secrets = match body.remove("secrets") {
+        None | Some(Value::Null) => None,
+        Some(secrets) => Some(read_secrets(&secrets)?),
+    };
+    let event_source = match body.remove("event_source") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(name)) if sources::is_source_name(&name) => Some(name),
+        Some(_) => {
+            let message = "event_source must be a name as in aws.partner/example.com/orders";
+            return Err(Refusal::field("bad_request", "event_source", message));
+        }
+    };
+    let settings: Settings = serde_json::from_value(body.into())
+        .map_err(|error| Refusal::field("bad_request", "settings", format!("a setting is wrong: {error}")))?;
+    let scheme = settings.scheme()?;
+    if secrets.iter().flatten().any(|secret| !scheme.takes_secret(secret)) {
+        let message = "secrets of the layout standard are 24 to 64 bytes, written as whsec_BASE64";
+        return Err(Refusal::field("bad_request", "secrets", message));
+    }
+    Ok(Wanted { settings, event_source, secrets })
+}
+
+/// No error quotes one.
+fn read_secrets(secrets: &Value) -> Result<Vec<String>, Refusal> {
+    let fits = |text: &&str| (8..=SECRET_BYTES_MAX).contains(&text.len());
+    let read = secrets.as_array().map(|secrets| {
+        secrets.iter().map(|one| one.as_str().filter(fits).map(str::to_owned)).collect::<Option<Vec<_>>>()
+    });
+    match read.flatten().filter(|secrets| (1..=SECRETS_MAX).contains(&secrets.len())) {
+        Some(secrets) => Ok(secrets),
+        None => {
+            let message = format!("secrets must be 1 to {SECRETS_MAX} texts of 8 to {SECRET_BYTES_MAX} bytes");
+            Err(Refusal::field("bad_request", "secrets", message))
+        }
+    }
+}
+
+impl From<ApiError> for Refusal {
+    fn from(ApiError { status, code, message }: ApiError) -> Refusal {
+        Refusal::new(status, code, message)
+    }
+}
