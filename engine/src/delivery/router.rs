@@ -1,6 +1,10 @@
 //! The thread between the journal and the lanes: reads what is durable, applies changes of resources in their place,
 //! matches everything else, and notes on the lanes which event goes where. It is the only one that matches live events,
 //! so that at every position of the journal it is known which rules held.
+//!
+//! - `due`: what happens by the clock
+
+mod due;
 
 use super::commands::is_command;
 use super::figures::BusFigures;
@@ -9,6 +13,7 @@ use super::known::{self, Known};
 use super::lane::{Arrival, Course, Kept, Lane, LaneId};
 use super::lanes::Lanes;
 use super::names::{Events, keys_of, told};
+use super::scheduled;
 use super::traffic::Tally;
 use crate::bus::resource::{Change, Resource, Target};
 use crate::envelope::{ACCOUNT, EventKey, Facet, REGION, bus};
@@ -18,6 +23,7 @@ use crate::ids::{Position, ShardId, Timestamp};
 use crate::journal::{Batch, Depot, Progress, ReadError};
 use crate::model::Event;
 use crate::record;
+use crate::schedule::Agenda;
 use fakemon_fbs::journal::Event as Record;
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
@@ -38,6 +44,7 @@ pub(crate) struct Router {
     pub(crate) depot: Arc<Depot>,
     pub(crate) known: Known,
     pub(crate) lanes: Arc<Lanes>,
+    pub(crate) agenda: Arc<Agenda>,
     pub(crate) events: Events,
     pub(crate) figures: Arc<BusFigures>,
     pub(crate) failure: Arc<Failure>,
@@ -49,6 +56,8 @@ pub(crate) struct Router {
     patterns: Patterns,
     /// Of all buses together: commands are carried out in the order of the journal.
     commands: Vec<Arrival>,
+    /// What fired, for the targets of its schedule.
+    fired: BTreeMap<LaneId, (Arc<Lane>, Vec<Arrival>)>,
     changes: Batch,
 }
 
@@ -71,6 +80,7 @@ impl Router {
         depot: Arc<Depot>,
         known: Known,
         lanes: Arc<Lanes>,
+        agenda: Arc<Agenda>,
         events: Events,
         figures: Arc<BusFigures>,
         failure: Arc<Failure>,
@@ -83,6 +93,7 @@ impl Router {
             depot,
             known,
             lanes,
+            agenda,
             events,
             figures,
             failure,
@@ -91,6 +102,7 @@ impl Router {
             buses: HashMap::new(),
             patterns: Patterns::default(),
             commands: Vec::new(),
+            fired: BTreeMap::new(),
             changes: Batch::default(),
         };
         let targets: Vec<Target> = router.known.registry.targets.values().cloned().collect();
@@ -98,6 +110,8 @@ impl Router {
             router.open_lane(&target, router.known.next)?;
         }
         router.open_lane(&capture_target(), router.known.next)?;
+        router.open_scheduled_lanes()?;
+        router.fill_timetable();
         router.progress.set_routed(router.known.next);
         Ok(router)
     }
@@ -169,9 +183,19 @@ impl Router {
     ) -> Result<(), ReadError> {
         if let Record::Changed(changed) = &event {
             let change = known::change(changed).map_err(|error| ReadError::corrupt(position, error))?;
-            self.apply(&change, position)?;
+            self.apply(&change, position, Timestamp(changed.at_ns))?;
         }
         let event = record::event(event);
+        if let Event::Put(put) = &event
+            && let Some(schedule) = &put.schedule
+        {
+            let is_there = self.was_due(schedule, put.time);
+            match put.bus.is_empty() {
+                true if is_there => return self.fire(schedule, put, position, shard, committed_at, &event),
+                true => return Ok(()),
+                false => {}
+            }
+        }
         let name = bus(&event);
         if !self.buses.contains_key(name) {
             let routed = self.compile(name);
@@ -205,6 +229,10 @@ impl Router {
             let lane = self.lanes.get(&live("", "commands", "capture")).expect("it is opened with the router");
             urgent |= lane.push(std::mem::take(&mut self.commands));
         }
+        for (lane, events) in std::mem::take(&mut self.fired).into_values() {
+            urgent |= lane.push(events);
+            any = true;
+        }
         for (bus, routed) in &mut self.buses {
             for (lane, events) in std::mem::take(&mut routed.gathered).into_values() {
                 urgent |= lane.push(events);
@@ -221,7 +249,16 @@ impl Router {
         urgent
     }
 
-    fn apply(&mut self, change: &Change, position: Position) -> Result<(), ReadError> {
+    fn apply(&mut self, change: &Change, position: Position, at: Timestamp) -> Result<(), ReadError> {
+        let meant = match change {
+            Change::Delete(key) => self.known.registry.meant(key).map(|key| Change::Delete(key.to_owned())),
+            Change::Put(_) => None,
+        };
+        let change = match (change, &meant) {
+            (Change::Delete(_), None) => return Ok(()),
+            (_, Some(meant)) => meant,
+            (put, None) => put,
+        };
         self.known.registry.apply(change);
         known::note_change(&mut self.changes, change);
         match change {
@@ -236,8 +273,10 @@ impl Router {
                     }
                 }
                 let bus = rule.bus.clone();
+                self.keep_rule(rule, at);
                 self.recompile(&bus);
             }
+            Change::Put(Resource::Schedule(schedule)) => self.keep_schedule(schedule, at),
             Change::Put(_) => {}
             Change::Delete(key) => self.deleted(key),
         }
@@ -246,10 +285,17 @@ impl Router {
 
     fn deleted(&mut self, key: &str) {
         let parts: Vec<&str> = key.split('/').collect();
+        match parts.as_slice() {
+            ["schedule", ..] => return self.no_longer_due(key), // what it fired is on its way, on a lane of many
+            ["rule", ..] => self.no_longer_due(key),
+            ["schedule-group", group] => self.group_no_longer_due(group),
+            _ => {}
+        }
         let gone = |id: &LaneId| match parts.as_slice() {
             ["bus", bus] => id.bus == *bus,
             ["rule", bus, rule] => id.bus == *bus && id.rule == *rule,
             ["target", bus, rule, target] => id.bus == *bus && id.rule == *rule && id.target == *target,
+            ["schedule-group", group] => scheduled::is_of(id, group),
             ["replay", replay] => id.course == Course::Replay((*replay).to_owned()),
             _ => false,
         };
