@@ -264,6 +264,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/figures", get(page::figures))
         .route("/events", post(events::put))
         .merge(at_connections::routes())
+        .merge(aws::routes())
         .route("/stream", get(stream::open))
         .route("/_reset", post(reset::post))
         .route("/topology", get(topology::get))

@@ -6,7 +6,8 @@
 //!   `AWSEvents`
 //! - `sqs`, `moves`: operations of `AmazonSQS`
 //! - `logs`, `log_filter`: operations of Amazon CloudWatch Logs
-//! - `rest`: operations with paths of their own
+//! - `rest`: operations with paths of their own; `rest_tags`: their tags
+//! - `schedules`: operations of Amazon EventBridge Scheduler
 //!
 //! An operation that changes resources is a function of the registry and the request: answer and changes out, no I/O.
 //! Changes are made one request at a time, and are durable before the answer.
@@ -26,13 +27,15 @@ mod sqs;
 mod moves;
 mod log_filter;
 mod logs;
-#[expect(dead_code, reason = "its first operations follow")]
 mod rest;
+mod rest_tags;
+mod schedules;
 
 use super::{Shared, desk};
+use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 pub(super) use events::{is_ours, moment};
@@ -116,6 +119,12 @@ enum Service {
     Events,
     Sqs,
     Logs,
+}
+
+/// Operations with paths of their own.
+pub(super) fn routes() -> Router<Arc<Shared>> {
+    let routes = schedules::routes().merge(rest_tags::routes());
+    routes.layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
 
 /// Answers a request.

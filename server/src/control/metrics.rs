@@ -25,6 +25,7 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoRespo
     journal(&mut text, &shared, &metrics);
     connections(&mut text, &(shared.options.read_edge)());
     bus(&mut text, &shared);
+    schedules(&mut text, &shared);
     process(&mut text, &shared);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.finish())
 }
@@ -158,6 +159,15 @@ fn bus(text: &mut Text, shared: &Shared) {
     text.histogram(name, &[], &complete, text::LATENCY_BOUNDS_NS, WHOLE_SECOND_NS);
     let routed = shared.engine.routed_position();
     text.gauge("fakemon_routed_position", "Rules have looked at all events before it.", routed);
+}
+
+fn schedules(text: &mut Text, shared: &Shared) {
+    let schedules = shared.engine.schedules();
+    text.gauge("fakemon_schedules", "Schedules and rules of the clock that are enabled.", schedules.kept);
+    text.counter("fakemon_schedule_firings_total", "Due times that fired.", schedules.fired);
+    text.counter("fakemon_schedules_missed_total", "Schedules that missed due times, each time.", schedules.missed);
+    let late_s = schedules.late_ns_max as f64 / 1e9;
+    text.gauge("fakemon_schedule_late_seconds_max", "How much later than it was to the latest fired.", late_s);
 }
 
 fn labels(id: &LaneId) -> [(&str, &str); 4] {
