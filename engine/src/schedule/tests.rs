@@ -362,6 +362,16 @@ fn what_the_journal_says_has_fired_does_not_fire_again() {
     table.put("a", timing("rate(1 hour)", "UTC"), standing("2026-11-25T10:00:00Z"));
     assert!(table.fired("a", at("2026-11-25T12:00:00Z")).is_some());
     assert!(table.fired("gone", at("2026-11-25T12:00:00Z")).is_none());
+    // What was taken has not fired before the journal says so.
+    let taken = table.take(at("2026-11-25T15:30:00Z"), at("2026-11-25T15:30:00Z"), 10, &|_| Missed::All);
+    assert_eq!(taken.fires.len(), 3);
+    let noted = table.fired("a", at("2026-11-25T13:00:00Z")).unwrap();
+    assert_eq!(noted.fired, at("2026-11-25T13:00:00Z"));
+    let noted = table.put("a", timing("rate(2 hours)", "UTC"), standing("2026-11-25T15:45:00Z"));
+    assert_eq!(noted.fired, at("2026-11-25T13:00:00Z"));
+    let mut table = Timetable::default();
+    table.put("a", timing("rate(1 hour)", "UTC"), standing("2026-11-25T10:00:00Z"));
+    assert!(table.fired("a", at("2026-11-25T12:00:00Z")).is_some());
     let taken = table.take(at("2026-11-25T13:00:00Z"), Timestamp(0), 10, &|_| Missed::All);
     assert_eq!(fired(&taken.fires), ["a 2026-11-25T13:00:00Z"]);
 }

@@ -82,7 +82,10 @@ pub(crate) struct Now {
 #[derive(Debug)]
 struct Entry {
     timing: Timing,
+    /// As the journal says: what was taken is not there before it is durable.
     standing: Standing,
+    /// The last due time that was taken.
+    taken: Timestamp,
     next: Option<Next>,
 }
 
@@ -104,13 +107,14 @@ impl Timetable {
     /// A schedule is so from now on. One whose times stay the same goes on where it is.
     pub(crate) fn put(&mut self, key: &str, timing: Timing, standing: impl FnOnce() -> Standing) -> Standing {
         let held = self.take_out(key);
+        let taken = held.as_ref().map_or(Timestamp(0), |held| held.taken);
         let standing = match held {
             Some(held) if held.timing == timing => held.standing,
             Some(held) => Standing { fired: held.standing.fired, ..standing() },
             None => standing(),
         };
         let key: Arc<str> = key.into();
-        let mut entry = Entry { timing, standing, next: None };
+        let mut entry = Entry { timing, standing, taken, next: None };
         entry.look_ahead();
         match entry.next {
             Some(next) => self.queue.extend([(next.fires_at, key.clone())]),
@@ -146,7 +150,7 @@ impl Timetable {
         let entry = self.entries.get_mut(key)?;
         if due > entry.standing.fired {
             entry.standing.fired = due;
-            // Of what fired now it was noted before; this is of what is read after a restart.
+            // What fired now was taken before; this is of what is read after a restart.
             if let Some(next) = entry.next.filter(|next| next.due <= due) {
                 let (key, _) = self.entries.get_key_value(key).expect("it was just there");
                 let key = key.clone();
@@ -197,7 +201,7 @@ impl Timetable {
             }
             let entry = self.entries.get_mut(&key).expect("what is in the queue has an entry");
             let due = entry.next.expect("what is in the queue has a time").due;
-            entry.standing.fired = due;
+            entry.taken = due;
             let completes = self.reschedule(&key);
             taken.fires.push(Fire { key, due, fires_at, completes });
         }
@@ -218,7 +222,7 @@ impl Timetable {
             Missed::Last => 1,
             Missed::All => missed.len(),
         };
-        entry.standing.fired = last;
+        entry.taken = last;
         let completes = self.reschedule(key);
         for due in missed[..caught_up.min(missed.len())].iter().rev() {
             taken.fires.push(Fire {
@@ -236,7 +240,7 @@ impl Timetable {
 impl Entry {
     fn look_ahead(&mut self) {
         let Standing { since, fired } = self.standing;
-        let due = self.timing.next(since, fired);
+        let due = self.timing.next(since, fired.max(self.taken));
         let next = due.map(|due| Next { due, fires_at: self.timing.fires_at(since, due) });
         self.next = next;
     }
