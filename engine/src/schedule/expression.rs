@@ -22,6 +22,8 @@ pub(super) enum Kind {
 #[error("it is no schedule expression: rate(5 minutes), cron(0 12 * * ? *) or at(2026-11-24T20:00:00)")]
 pub struct InvalidExpression;
 
+/// Those that cron knows; the engine's time ends in 2554.
+const YEARS: std::ops::RangeInclusive<i16> = 1970..=2199;
 /// Units of rates, in seconds.
 const UNITS: [(&str, u64); 3] = [("minute", 60), ("hour", 3_600), ("day", 86_400)];
 
@@ -73,7 +75,8 @@ fn at(text: &str) -> Option<DateTime> {
     let shape = b"0000-00-00T00:00:00";
     let fits = |(byte, shape): (u8, &u8)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == *shape };
     let is_whole = text.len() == shape.len() && text.bytes().zip(shape).all(fits);
-    is_whole.then(|| text.parse().ok())?
+    let at: Option<DateTime> = is_whole.then(|| text.parse().ok())?;
+    at.filter(|at| YEARS.contains(&at.year()))
 }
 
 #[cfg(test)]
@@ -133,6 +136,8 @@ mod tests {
             "at(2021-12-31T23:59:59Z)",
             "at(2021-12-31)",
             "at(2021-02-30T00:00:00)",
+            "at(2200-01-01T00:00:00)",
+            "at(1969-12-31T23:59:59)",
             "at(2021-12-31T24:00:00)",
             "at(2021-12-31T23:59:59.5)",
             "cron(0 0 ? * ? *)",
