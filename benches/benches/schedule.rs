@@ -71,11 +71,8 @@ fn main() {
 }
 
 fn schedule(group: &str, number: usize, expression: &str, start: Option<Timestamp>) -> Resource {
-    let target = [
-        ("Arn", "arn:aws:fakemon:local:123456789012:function/count"),
-        ("RoleArn", "arn:aws:iam::123456789012:role/any"),
-        ("Input", r#"{"source":"fakemon.world","detail-type":"fakemon.spawn","detail":{"species":"sparkit"}}"#),
-    ];
+    let target = r#"{"Arn":"arn:aws:fakemon:local:123456789012:function/count","Input":"{\"wave\":1}",
+                     "RetryPolicy":{"MaximumEventAgeInSeconds":86400,"MaximumRetryAttempts":185}}"#;
     Resource::Schedule(Schedule {
         group: group.into(),
         name: format!("s{number}"),
@@ -87,7 +84,7 @@ fn schedule(group: &str, number: usize, expression: &str, start: Option<Timestam
         enabled: true,
         description: None,
         kms_key_arn: None,
-        target: target.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect(),
+        target: target.into(),
         delete_when_over: false,
         region: "local".into(),
         created_at: Timestamp(0),

@@ -26,7 +26,8 @@ pub fn schedule_arn(region: &str, group: &str, name: &str) -> String {
 /// The detail of a firing.
 pub(crate) fn detail(schedule: &Schedule, completes: bool) -> String {
     let Schedule { group, name, target, .. } = schedule;
-    json!({ "group": group, "name": name, "last": completes, "target": target }).to_string()
+    let (group, name) = (json!(group), json!(name));
+    format!(r#"{{"group":{group},"name":{name},"last":{completes},"target":{target}}}"#)
 }
 
 /// A firing, read.

@@ -138,7 +138,7 @@ fn given(request: &Request<'_>, call: &Call<'_>) -> Result<Schedule, ApiError> {
         enabled,
         description,
         kms_key_arn,
-        target: target?,
+        target: Value::Object(target?).to_string(),
         delete_when_over: after == Some("DELETE"),
         region: call.region.into(),
         created_at: call.now,
@@ -206,7 +206,7 @@ fn get(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply
         ("CreationDate", Some(seconds(schedule.created_at))),
         ("LastModificationDate", Some(seconds(schedule.modified_at))),
         ("KmsKeyArn", schedule.kms_key_arn.clone().map(Into::into)),
-        ("Target", Some(schedule.target.clone().into())),
+        ("Target", Some(target::shown(schedule))),
         ("FlexibleTimeWindow", Some(window)),
         ("ActionAfterCompletion", Some(if schedule.delete_when_over { "DELETE" } else { "NONE" }.into())),
     ])))
@@ -258,7 +258,7 @@ fn list(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Repl
             "State": state(schedule),
             "CreationDate": seconds(schedule.created_at),
             "LastModificationDate": seconds(schedule.modified_at),
-            "Target": { "Arn": schedule.target.get("Arn").cloned().unwrap_or(Value::Null) },
+            "Target": { "Arn": target::shown(schedule)["Arn"] },
         })
     };
     Ok(Reply::of(paged("Schedules", page.into_iter().map(shown).collect(), next)))

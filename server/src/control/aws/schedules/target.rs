@@ -3,6 +3,7 @@
 use crate::control::aws::ApiError;
 use crate::control::aws::events::is_reserved;
 use crate::control::aws::request::{Request, lower};
+use fakemon_engine::bus::resource::Schedule;
 use fakemon_engine::bus::{DEFAULT_BUS, Destination};
 use fakemon_engine::schedule::{PUT_EVENTS, check_target};
 use serde_json::{Map, Value, json};
@@ -53,6 +54,11 @@ pub(super) fn given(request: &Request<'_>) -> Result<Map<String, Value>, ApiErro
     target.insert("RetryPolicy".into(), Value::Object(policy.into_iter().collect()));
     check(&target)?;
     Ok(target)
+}
+
+/// As it was given.
+pub(super) fn shown(schedule: &Schedule) -> Value {
+    serde_json::from_str(&schedule.target).unwrap_or_default()
 }
 
 /// `arn:aws:iam::123456789012:role/name`.
