@@ -61,6 +61,8 @@ pub struct Put {
     pub cause: u64,
     /// How often rules handed it from bus to bus.
     pub hops: u8,
+    /// The key of the schedule whose due time `time_ns` is.
+    pub schedule: Option<String>,
 }
 
 /// A resource of the bus changed.
@@ -327,6 +329,7 @@ fn write_put(fbb: &mut FlatBufferBuilder<'static>, put: &Put) -> WIPOffset<wire:
         region: Some(fbb.create_string(&put.region)),
         cause: put.cause,
         hops: put.hops,
+        schedule: put.schedule.as_ref().map(|schedule| fbb.create_string(schedule)),
     };
     wire::Put::create(fbb, &args)
 }
@@ -463,6 +466,7 @@ fn read_put(put: &wire::Put<'_>) -> Put {
         region: put.region().to_owned(),
         cause: put.cause(),
         hops: put.hops(),
+        schedule: put.schedule().map(str::to_owned),
     }
 }
 

@@ -285,3 +285,48 @@ fn rules_hand_events_to_other_buses_but_not_round_and_round() {
     assert_eq!(dead[0].1.attributes["ERROR_CODE"].value, "TOO_MANY_HOPS");
     assert_eq!(receive(&engine, "q", 4).len(), 4, "each time round it was on the bus");
 }
+
+#[test]
+fn a_rule_of_the_clock_feeds_its_own_targets_and_nobody_else_also_across_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    let mut client = engine.client().unwrap();
+    // Rules of the API are due at whole minutes at the earliest.
+    let second = engine.now().0 / 1_000_000_000 + 2;
+    let due = jiff::Timestamp::from_second(i64::try_from(second).unwrap()).unwrap();
+    let Resource::Rule(mut clock) = rule("default", "clock", "{}") else { unreachable!() };
+    clock.pattern = None;
+    clock.schedule = Some(due.strftime("at(%Y-%m-%dT%H:%M:%S)").to_string());
+    let off = Rule { name: "off".into(), state: RuleState::Disabled, ..clock.clone() };
+    let mut constant = target("default", "clock", "constant", "sqs:local:123456789012:constant");
+    constant.input = Some(r#"{"wave":1}"#.into());
+    let everything = r#"{"source":[{"anything-but":["fakemon.engine"]}]}"#;
+    change(
+        &mut client,
+        vec![
+            queue("whole"),
+            queue("constant"),
+            queue("others"),
+            rule("default", "others", everything),
+            Resource::Target(target("default", "others", "t", "sqs:local:123456789012:others")),
+            Resource::Rule(clock),
+            Resource::Target(target("default", "clock", "whole", "sqs:local:123456789012:whole")),
+            Resource::Target(constant),
+            Resource::Rule(off),
+            Resource::Target(target("default", "off", "t", "sqs:local:123456789012:others")),
+        ],
+    );
+    drop(client);
+    engine.close();
+    drop(engine);
+    let engine = open(dir.path());
+    let (whole, _) = receive(&engine, "whole", 1).remove(0);
+    assert_eq!(whole["source"], "aws.events");
+    assert_eq!((&whole["detail-type"], &whole["detail"]), (&"Scheduled Event".into(), &serde_json::json!({})));
+    assert_eq!(whole["resources"], serde_json::json!(["arn:aws:events:local:123456789012:rule/clock"]));
+    assert_eq!(whole["time"], Timestamp(second * 1_000_000_000).to_string());
+    assert_eq!(receive(&engine, "constant", 1)[0].0, serde_json::json!({ "wave": 1 }));
+    let mut client = engine.client().unwrap();
+    put(&mut client, &[("default", "shop", "sold", "{}")]);
+    assert_eq!(receive(&engine, "others", 1)[0].0["source"], "shop", "a firing is on no bus");
+}

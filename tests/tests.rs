@@ -15,6 +15,7 @@ mod cli; // the command line: answers, errors in one line, exit codes, offline c
 mod control; // the control plane: events, metrics, health, the page, and what it refuses
 mod aws; // the AWS API and webhooks, as boto3 and targets see them
 mod contract; // the AWS API in detail: checks, words, shapes of answers
+mod schedules; // what happens by the clock: the scheduler's API, exactly once across kills, what was missed
 mod fifo; // queues that keep the order of groups
 mod logs; // log groups: as targets, as CloudWatch clients see them, and `fakemon log --rule`
 mod letters; // what the bus says to players, and of who comes and goes

@@ -15,4 +15,4 @@ pub mod registry;
 pub use destination::Destination;
 pub use event::NewEvent;
 pub(crate) use registry::Resources;
-pub use registry::{DEFAULT_BUS, GAME_BUS, Registry};
+pub use registry::{DEFAULT_BUS, DEFAULT_GROUP, GAME_BUS, Registry};

@@ -14,10 +14,11 @@ use crate::players::{Claim, Player, Waiter};
 use crate::reader::{Question, Request};
 use crate::record::short_ns;
 use crate::resolve::Throw;
+use crate::schedule::Firing;
 use crate::shard::{Answer, AnswerBody, ThrowCommand, Turn, WorldCommand};
 use crate::shared::Shared;
 use crate::state::{Fakemon, StateHash};
-use fakemon_fbs::journal::{Changed, SectionDraft};
+use fakemon_fbs::journal::{Changed, Put, SectionDraft};
 use hashbrown::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
@@ -191,6 +192,24 @@ impl Client {
             let (key, value) = change.record();
             facts.add(StateHash::changed(&key, value.as_deref()));
             section.push_changed(Changed { at_ns, key, value });
+        }
+        let turn = Turn { changes, ..Turn::of_writes(section, facts, self.outbox.id, token) };
+        self.write(turn)
+    }
+
+    /// Notes that schedules were due, and what ends with it, all at once and in this order;
+    /// [`Completion::Written`] follows once it is durable.
+    pub(crate) fn fire(&mut self, token: Token, firings: &[Firing]) -> Result<(), SubmitError> {
+        let now = self.shared.clock.now();
+        let (mut section, mut facts, mut changes) = (SectionDraft::default(), StateHash::default(), Vec::new());
+        for Firing { schedule, event, ends } in firings {
+            section.push_put(Put { schedule: schedule.clone(), ..event.clone().record(now) });
+            if let Some(change) = ends {
+                let (key, value) = change.record();
+                facts.add(StateHash::changed(&key, value.as_deref()));
+                section.push_changed(Changed { at_ns: now.0, key, value });
+                changes.push(change.clone());
+            }
         }
         let turn = Turn { changes, ..Turn::of_writes(section, facts, self.outbox.id, token) };
         self.write(turn)

@@ -28,11 +28,13 @@ use crate::recovery::{Recovered, recover};
 use crate::reset::Reset;
 use crate::resolve::Rules;
 use crate::retention::Kept;
+use crate::schedule::{Agenda, ScheduleFigures};
 use crate::secrets::Secrets;
 use crate::shard::Shard;
 use crate::shared::Shared;
 use crate::snapshot::Snapshotter;
 use crate::tail::Tail;
+use crate::timekeeper::Timekeeper;
 use crate::world::{Subscription, World};
 use fakemon_fbs::journal::{BlockWriter, Opened};
 use std::path::Path;
@@ -59,6 +61,7 @@ struct Bus {
     courier: Courier,
     depot: Arc<Depot>,
     replays: Arc<Replays>,
+    agenda: Arc<Agenda>,
     answered: Arc<OnceLock<Answered>>,
     pipes: Arc<Parts>,
 }
@@ -150,6 +153,7 @@ impl Engine {
             seed: Arc::new(AtomicU64::new(clock.now().0)),
         };
         let (doors, ears): (Vec<_>, Vec<_>) = doors(options.cores)?.into_iter().unzip();
+        let agenda = Arc::new(Agenda::new(clock.now()));
         let shared = Arc::new(Shared {
             rules,
             species,
@@ -180,7 +184,7 @@ impl Engine {
             callees: Callees::default(),
             pipes: Pipes::default(),
         });
-        let bus = Bus { courier, depot, replays: Arc::default(), answered: pipes.answered.clone(), pipes };
+        let bus = Bus { courier, depot, replays: Arc::default(), agenda, answered: pipes.answered.clone(), pipes };
         let mut cores = Vec::new();
         for ((population, ears), id) in recovered.populations.into_iter().zip(ears).zip(0..) {
             let id = ShardId(id);
@@ -202,6 +206,7 @@ impl Engine {
             bus.depot.clone(),
             known,
             bus.courier.lanes.clone(),
+            bus.agenda.clone(),
             bus.courier.events.clone(),
             bus.courier.figures.clone(),
             shared.failure.clone(),
@@ -279,6 +284,7 @@ impl Engine {
             writer: BlockWriter::default(),
             previous_sync_ns: 0,
         };
+        let opened_at = shared.progress.committed();
         let threads = Threads {
             cores,
             committer: spawn("journal", move || committer.run()),
@@ -298,6 +304,7 @@ impl Engine {
         let client = engine.client().map_err(|error| OpenError(error.to_string()))?;
         let answered = engine.0.bus.answered.clone();
         engine.carry("deliveries", Carrier::Own(Box::new(client), answered));
+        engine.keep_time(opened_at)?;
         Ok(engine)
     }
 
@@ -329,6 +336,11 @@ impl Engine {
     /// Reads the journal as events, as it grows.
     pub fn tail(&self) -> Tail {
         Tail { events: self.0.bus.courier.events.clone(), progress: self.shared().progress.clone() }
+    }
+
+    /// Schedules and what became of them.
+    pub fn schedules(&self) -> ScheduleFigures {
+        self.0.bus.agenda.figures()
     }
 
     /// How far replays are.
@@ -434,6 +446,26 @@ impl Engine {
     /// From now on `answered` hears how throws ended that came as events. The first that is given stays.
     pub fn on_answers(&self, answered: Answered) {
         let _ = self.0.bus.answered.set(answered);
+    }
+
+    /// From now on what is due fires.
+    fn keep_time(&self, opened_at: Position) -> Result<(), OpenError> {
+        let client = self.client().map_err(|error| OpenError(error.to_string()))?;
+        let mut threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(threads) = threads.as_mut() else { return Ok(()) };
+        let timekeeper = Timekeeper {
+            agenda: self.0.bus.agenda.clone(),
+            client,
+            resources: self.shared().resources.clone(),
+            progress: self.shared().progress.clone(),
+            opened_at,
+            clock: self.shared().clock,
+            stop: threads.stop_inside.clone(),
+            failure: self.shared().failure.clone(),
+            under_way: 0,
+        };
+        threads.inside.push(spawn("schedules", move || timekeeper.run()));
+        Ok(())
     }
 
     fn carry(&self, name: &str, carrier: Carrier) {

@@ -9,6 +9,7 @@
 //!        never goes back from one event to the next
 //! ```
 
+use crate::bus::resource::plain_key;
 use crate::bus::{DEFAULT_BUS, GAME_BUS};
 use crate::ids::{PlayerId, Position, ShardId, SpeciesId, Timestamp};
 use crate::model::{Event, Outcome};
@@ -274,7 +275,7 @@ impl Told<'_> {
             }
             Event::Changed { at, key, value } => {
                 detail.display("changed_at", Quoted(at));
-                detail.text("resource", key);
+                detail.text("resource", plain_key(key));
                 detail.text("change", if value.is_some() { "put" } else { "deleted" });
             }
             Event::Put(_) => unreachable!("its detail is given"),
@@ -443,6 +444,7 @@ mod tests {
                 region: REGION.into(),
                 cause: None,
                 hops: 0,
+                schedule: None,
             })))
         };
         assert!(is_of_engine(&put(SOURCE_ENGINE, "fakemon.dead_letter")));

@@ -2,12 +2,12 @@
 //! of the program that embeds the engine. One thread for all but functions, which have one each: what they do nobody
 //! knows.
 
-use crate::bus::resource::Queue;
+use crate::bus::resource::{Queue, Target};
 use crate::bus::{Destination, GAME_BUS, NewEvent, Registry};
 use crate::client::Client;
 use crate::command::{Attempt, Completion, SpawnError, SubmitError};
 use crate::delivery::commands::{self, Command};
-use crate::delivery::{Courier, Course, Failed, Lane, Letter, Parcel};
+use crate::delivery::{Courier, Course, Failed, Lane, Letter, Parcel, by_destination};
 use crate::envelope::{COMMAND_REFUSED, EventKey, REGION, SOURCE_CAPTURE};
 use crate::failure::Failure;
 use crate::ids::{Position, Timestamp, Token};
@@ -15,6 +15,7 @@ use crate::journal::{Batch, ReadError};
 use crate::limits::PUT_BYTES_MAX;
 use crate::model::{Decision, PlayerName};
 use crate::queue::{NewMessage, is_fifo};
+use crate::schedule::{Entry, PUT_EVENTS, entries};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -131,25 +132,44 @@ impl Inside {
     }
 
     fn deliver(&mut self, lane: &Lane, parcels: &[Parcel], letters: Vec<Letter>) -> Result<(), ReadError> {
+        let mut stuck = false;
+        for (arn, letters) in by_destination(lane, letters) {
+            if stuck {
+                letters.iter().for_each(|letter| lane.again(letter.key, Timestamp(0), None));
+                continue;
+            }
+            let outcomes = self.hand_over(lane, &arn, &letters)?;
+            // Where order counts, nothing overtakes what comes again, wherever that goes.
+            stuck = lane.parallel() == 1
+                && (outcomes.len() < letters.len() || outcomes.iter().any(|(_, outcome)| comes_again(outcome)));
+            self.settle(lane, parcels, &letters, outcomes);
+        }
+        Ok(())
+    }
+
+    fn hand_over(&mut self, lane: &Lane, arn: &str, letters: &[Letter]) -> Result<Outcomes, ReadError> {
         let registry = self.courier.registry();
         let courier = self.courier.clone();
-        let outcomes: Outcomes = match (&mut self.carrier, Destination::of(&lane.target().arn)) {
-            (Carrier::Function(_, function), _) => call(&mut turn(function), lane.parallel() == 1, &letters),
-            (Carrier::Players(postman), destination) => to_players(&mut turn(postman), &destination, &letters),
-            (Carrier::Own(..), Destination::Queue(queue)) => to_queue(&courier, lane, &registry, &queue, &letters),
+        Ok(match (&mut self.carrier, Destination::of(arn)) {
+            (Carrier::Function(_, function), _) => call(&mut turn(function), lane.parallel() == 1, letters),
+            (Carrier::Players(postman), destination) => to_players(&mut turn(postman), &destination, letters),
+            (Carrier::Own(..), Destination::Queue(queue)) => to_queue(&courier, lane, &registry, &queue, letters),
             (Carrier::Own(..), Destination::LogGroup(group)) => {
-                to_log_group(&courier, lane, &registry, &group, &letters)
+                to_log_group(&courier, lane, &registry, &group, letters)
             }
-            (Carrier::Own(client, _), Destination::Bus(bus)) => to_bus(&courier, client, &registry, &bus, &letters)?,
+            (Carrier::Own(client, _), Destination::Bus(bus)) => to_bus(&courier, client, &registry, &bus, letters)?,
+            (Carrier::Own(client, _), _) if arn == PUT_EVENTS => to_buses(client, &registry, letters),
             (Carrier::Own(client, answered), Destination::Capture) => {
-                to_capture(client, answered, &letters, &self.stop, courier.now())
+                to_capture(client, answered, letters, &self.stop, courier.now())
             }
             (Carrier::Own(..), _) => {
-                let nothing =
-                    || Failed::permanently("UNSUPPORTED_TARGET", format!("nothing here is {}", lane.target().arn));
-                letters.iter().map(|letter| (letter.key, Err(nothing()))).collect()
+                all(letters, &Err(Failed::permanently("UNSUPPORTED_TARGET", format!("nothing here is {arn}"))))
             }
-        };
+        })
+    }
+
+    fn settle(&self, lane: &Lane, parcels: &[Parcel], letters: &[Letter], outcomes: Outcomes) {
+        let courier = &self.courier;
         let delivered: Vec<EventKey> =
             outcomes.iter().filter(|(_, outcome)| outcome.is_ok()).map(|(key, _)| *key).collect();
         courier.delivered(lane, &delivered);
@@ -169,8 +189,11 @@ impl Inside {
             let letter = letters.iter().find(|letter| letter.key == key);
             courier.failed(lane, parcel, letter.map(|letter| &letter.event), &failed);
         }
-        Ok(())
     }
+}
+
+fn comes_again(outcome: &Result<(), Failed>) -> bool {
+    outcome.as_ref().is_err_and(|failed| failed.retriable)
 }
 
 /// Calls a function for each event, in order; after one that comes again nothing behind it, if order counts.
@@ -197,10 +220,12 @@ fn to_queue(courier: &Courier, lane: &Lane, registry: &Registry, name: &str, let
         return all(letters, &Err(missing));
     };
     let target = lane.target();
-    let group = target.given.get("SqsParameters").and_then(|given| given["MessageGroupId"].as_str());
+    let group = |target: &Target| {
+        target.given.get("SqsParameters").and_then(|given| given["MessageGroupId"].as_str()).map(str::to_owned)
+    };
     let message = |letter: &Letter| NewMessage {
         body: letter.body.to_string(),
-        group: group.map(str::to_owned),
+        group: group(letter.target.as_ref().unwrap_or(&target)),
         deduplication_id: is_fifo(name).then(|| deduplication_id(lane, queue, letter)),
         deduplicate_in_group: queue.deduplicates_in_group(),
         ..NewMessage::default()
@@ -358,6 +383,44 @@ fn to_bus(
         break;
     }
     Ok(outcomes)
+}
+
+/// Requests `PutEvents`: all entries of one at once, so that one that comes again comes again as a whole.
+fn to_buses(client: &mut Client, registry: &Registry, letters: &[Letter]) -> Outcomes {
+    let mut outcomes = Outcomes::new();
+    for letter in letters {
+        let outcome = put_entries(client, registry, letter);
+        let stuck = comes_again(&outcome);
+        outcomes.push((letter.key, outcome));
+        if stuck {
+            break;
+        }
+    }
+    outcomes
+}
+
+fn put_entries(client: &mut Client, registry: &Registry, letter: &Letter) -> Result<(), Failed> {
+    let invalid = |why: String| Failed::permanently("INVALID_INPUT", why);
+    let entries = entries(&letter.body).map_err(|error| invalid(error.to_string()))?;
+    if let Some(entry) = entries.iter().find(|entry| !registry.buses.contains_key(entry.bus())) {
+        return Err(Failed::permanently("RESOURCE_NOT_FOUND", format!("there is no event bus {}", entry.bus())));
+    }
+    let event = |entry: Entry| NewEvent {
+        bus: entry.bus().to_owned(),
+        source: entry.source,
+        detail_type: entry.detail_type,
+        detail: entry.detail,
+        resources: entry.resources,
+        time: None,
+        region: REGION.into(),
+        cause: Some(letter.key.position()),
+        hops: 1,
+    };
+    put(client, entries.into_iter().map(event).collect()).map_err(|error| match error {
+        SubmitError::Stopped => Failed::for_now(STOPPED, error.to_string()),
+        SubmitError::TooLarge => invalid(error.to_string()),
+        _ => Failed::for_now("THROTTLED", error.to_string()),
+    })
 }
 
 /// Puts events and waits until they are durable.

@@ -62,6 +62,7 @@
 //!
 //! What the engine says of itself ([`notices`]: a dead target, a slow disk) is an event too, so that rules can remedy it.
 //! Who emits what and who consumes it, and what is wrong with that, is in [`topology`].
+//! What happens by the clock enters like any other event: [`mod@schedule`].
 //!
 //! # What never happens
 //!
@@ -76,6 +77,7 @@
 //! - A failed write or sync is tried again: the engine stops ([`Engine::failure`]), and the next start finds out what
 //!   the disk holds, on the usual way.
 //! - Looking at the world or at a collection delays a throw.
+//! - A due time of a schedule fires twice, or is missed without a word.
 //! - A cursor passes an event that is neither delivered nor a dead letter; retention lets go of an event that a lane
 //!   still needs.
 //!
@@ -116,6 +118,7 @@ pub mod queue;
 pub mod logs;
 pub mod secrets;
 pub mod notes;
+pub mod schedule;
 pub mod delivery;
 mod reset;
 mod clockwork;
@@ -127,6 +130,7 @@ mod shared;
 mod client;
 mod inside;
 mod monitor;
+mod timekeeper;
 mod tail;
 pub mod pipe;
 mod engine;

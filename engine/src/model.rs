@@ -233,4 +233,6 @@ pub struct Put {
     pub cause: Option<Position>,
     /// How often rules handed it from bus to bus.
     pub hops: u8,
+    /// The key of the schedule that was due at `time`. On no bus, it is what the schedule's targets get.
+    pub schedule: Option<String>,
 }

@@ -26,7 +26,7 @@
 //! | `fakemon.target_recovered` | it took an event again | `bus, rule, target, arn, dead_ms, backlog` |
 //! | `fakemon.dead_letter` | events for a target were given up | `bus, rule, target, arn, dead_letters, lost, error_code` |
 //! | `fakemon.connection_deauthorized` | a connection is not let in any more | `connection, reason` |
-//! | `fakemon.schedule_missed` | due times passed while nobody was there | see the scheduler |
+//! | `fakemon.schedule_missed` | due times passed while nobody was there; each is an event at once, no notice | `schedule, missed, first, last, caught_up` |
 //! | `fakemon.schema_drift` | events of a type have another shape than before | see the schema registry |
 //!
 //! A notice that waits is in memory only. Those that state how something is (a dead target, a full disk) are told again

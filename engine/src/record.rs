@@ -193,7 +193,8 @@ pub(crate) fn event(record: wire::Event<'_>) -> Event {
 }
 
 fn put_event(record: wire::Put) -> Put {
-    let wire::Put { at_ns, time_ns, bus, source, detail_type, detail, resources, region, cause, hops } = record;
+    let wire::Put { at_ns, time_ns, bus, source, detail_type, detail, resources, region, cause, hops, schedule } =
+        record;
     Put {
         at: Timestamp(at_ns),
         time: Timestamp(time_ns),
@@ -205,5 +206,6 @@ fn put_event(record: wire::Put) -> Put {
         region,
         cause: (cause != 0).then_some(Position(cause)),
         hops,
+        schedule,
     }
 }

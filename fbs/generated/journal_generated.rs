@@ -1566,6 +1566,7 @@ impl<'a> Put<'a> {
   pub const VT_REGION: ::flatbuffers::VOffsetT = 18;
   pub const VT_CAUSE: ::flatbuffers::VOffsetT = 20;
   pub const VT_HOPS: ::flatbuffers::VOffsetT = 22;
+  pub const VT_SCHEDULE: ::flatbuffers::VOffsetT = 24;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -1580,6 +1581,7 @@ impl<'a> Put<'a> {
     builder.add_cause(args.cause);
     builder.add_time_ns(args.time_ns);
     builder.add_at_ns(args.at_ns);
+    if let Some(x) = args.schedule { builder.add_schedule(x); }
     if let Some(x) = args.region { builder.add_region(x); }
     if let Some(x) = args.resources { builder.add_resources(x); }
     if let Some(x) = args.detail { builder.add_detail(x); }
@@ -1661,6 +1663,13 @@ impl<'a> Put<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u8>(Put::VT_HOPS, Some(0)).unwrap()}
   }
+  #[inline]
+  pub fn schedule(&self) -> Option<&'a str> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Put::VT_SCHEDULE, None)}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Put<'_> {
@@ -1679,6 +1688,7 @@ impl ::flatbuffers::Verifiable for Put<'_> {
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("region", Self::VT_REGION, true)?
      .visit_field::<u64>("cause", Self::VT_CAUSE, false)?
      .visit_field::<u8>("hops", Self::VT_HOPS, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("schedule", Self::VT_SCHEDULE, false)?
      .finish();
     Ok(())
   }
@@ -1694,6 +1704,7 @@ pub struct PutArgs<'a> {
     pub region: Option<::flatbuffers::WIPOffset<&'a str>>,
     pub cause: u64,
     pub hops: u8,
+    pub schedule: Option<::flatbuffers::WIPOffset<&'a str>>,
 }
 impl<'a> Default for PutArgs<'a> {
   #[inline]
@@ -1709,6 +1720,7 @@ impl<'a> Default for PutArgs<'a> {
       region: None, // required field
       cause: 0,
       hops: 0,
+      schedule: None,
     }
   }
 }
@@ -1759,6 +1771,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> PutBuilder<'a, 'b, A> {
     self.fbb_.push_slot::<u8>(Put::VT_HOPS, hops, 0);
   }
   #[inline]
+  pub fn add_schedule(&mut self, schedule: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Put::VT_SCHEDULE, schedule);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> PutBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     PutBuilder {
@@ -1791,6 +1807,7 @@ impl ::core::fmt::Debug for Put<'_> {
       ds.field("region", &self.region());
       ds.field("cause", &self.cause());
       ds.field("hops", &self.hops());
+      ds.field("schedule", &self.schedule());
       ds.finish()
   }
 }

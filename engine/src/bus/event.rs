@@ -47,6 +47,7 @@ impl NewEvent {
             region,
             cause: cause.map_or(0, |cause| cause.0),
             hops,
+            schedule: None,
         }
     }
 }

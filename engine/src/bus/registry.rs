@@ -3,7 +3,7 @@
 use super::inbound::{AnswerWebhook, ApiKey, EventSource, PartnerWebhook, UsagePlan};
 use super::resource::{
     ApiDestination, Archive, Bus, Change, Connection, InKey, LogGroup, Named, Pipe, Queue, Replay, Resource, Rule,
-    RuleState, Tags, Target, every_kind,
+    RuleState, Schedule, ScheduleGroup, Tags, Target, every_kind, plain_key,
 };
 use crate::ids::Timestamp;
 use rpds::RedBlackTreeMapSync;
@@ -13,6 +13,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub const GAME_BUS: &str = "fakemon";
 /// The bus of the engine, and of everybody who names none.
 pub const DEFAULT_BUS: &str = "default";
+
+/// The group of schedules of everybody who names none.
+pub const DEFAULT_GROUP: &str = "default";
 
 /// The resources as of the last durable change, for everybody who asks.
 #[derive(Debug, Default)]
@@ -101,11 +104,27 @@ impl Registry {
     pub fn apply(&mut self, change: &Change) {
         match change {
             Change::Put(resource) => self.put(resource.clone()),
-            Change::Delete(key) => self.delete(key),
+            Change::Delete(key) => {
+                if let Some(key) = self.meant(key) {
+                    self.delete(key);
+                }
+            }
         }
     }
 
-    /// Buses take their rules along, rules their targets.
+    /// The key of what a change deletes: a schedule that was over is deleted as it was then (`schedule/GROUP/NAME@MODIFIED`),
+    /// unless somebody changed it meanwhile.
+    pub(crate) fn meant<'k>(&self, key: &'k str) -> Option<&'k str> {
+        let schedule = plain_key(key);
+        let Some(modified) = key.strip_prefix(schedule).and_then(|rest| rest.strip_prefix('@')) else {
+            return Some(key);
+        };
+        let place = schedule.split_once('/').and_then(|(_, place)| <Schedule as Named>::Name::of_key(place));
+        let held = place.and_then(|place| self.schedules.get(&place));
+        held.is_some_and(|held| held.modified_at.0.to_string() == modified).then_some(schedule)
+    }
+
+    /// Buses take their rules along, rules their targets, groups their schedules.
     fn delete_what_belongs_to(&mut self, kind: &str, name: &str) {
         match kind {
             "bus" => {
@@ -116,22 +135,35 @@ impl Registry {
                 let Some((bus, rule)) = name.rsplit_once('/') else { return };
                 remove_where(&mut self.targets, |(of, by, _)| (of.as_str(), by.as_str()) == (bus, rule));
             }
+            "schedule-group" => remove_where(&mut self.schedules, |(group, _)| group == name),
             _ => {}
         }
     }
 
-    /// What makes of these resources those of a new data directory. Targets go with their rules, rules with their buses.
+    /// What makes of these resources those of a new data directory. Targets go with their rules, rules with their buses,
+    /// schedules with their groups.
     pub fn emptied(&self) -> Vec<Change> {
         let new = Registry::new();
         let stays = |resource: &Resource| match resource {
             Resource::Bus(bus) => new.buses.contains_key(&bus.name),
             Resource::Rule(rule) => !new.buses.contains_key(&rule.bus),
-            Resource::Target(_) => true,
+            Resource::Target(_) | Resource::Schedule(_) => true,
             _ => false,
         };
+        // This group is there without having been made; what is in it goes all the same.
+        let default_group = self.schedules_of(DEFAULT_GROUP).next().map(|_| DEFAULT_GROUP);
+        let default_group = default_group.filter(|group| !self.schedule_groups.contains_key(*group));
+        let default_group = default_group.map(|group| Change::Delete(format!("schedule-group/{group}")));
         let gone = self.resources().filter(|resource| !stays(resource)).map(|gone| Change::Delete(gone.key()));
         let changed = new.buses.values().filter(|bus| self.buses.get(&bus.name) != Some(bus));
-        gone.chain(changed.cloned().map(|bus| Change::Put(Resource::Bus(bus)))).collect()
+        gone.chain(default_group).chain(changed.cloned().map(|bus| Change::Put(Resource::Bus(bus)))).collect()
+    }
+
+    /// The schedules of a group.
+    pub fn schedules_of<'r>(&'r self, group: &str) -> impl Iterator<Item = &'r Schedule> + use<'r> {
+        let from = (group.to_owned(), String::new());
+        let group = group.to_owned();
+        self.schedules.range(from..).take_while(move |((of, _), _)| *of == group).map(|(_, schedule)| schedule)
     }
 
     /// The rules of a bus.

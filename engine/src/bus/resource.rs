@@ -1,11 +1,12 @@
 //! What an operator makes on the bus: buses, rules, targets, archives, replays, connections, API destinations, queues,
-//! log groups, pipes. Each is one JSON value under one key; a change of one is an event of the journal, so that whoever reads
-//! the journal knows at every position which rules held.
+//! log groups, pipes, schedules and their groups. Each is one JSON value under one key; a change of one is an event of the
+//! journal, so that whoever reads it knows at every position which rules held.
 //!
 //! ```text
 //! bus/NAME   rule/BUS/NAME   target/BUS/RULE/ID   archive/NAME   replay/NAME
 //! connection/NAME   destination/NAME   queue/NAME   log-group/NAME   pipe/NAME
 //! event-source/NAME   partner-webhook/NAME   api-key/ID   usage-plan/ID   answer-webhook/NAME
+//! schedule-group/NAME   schedule/GROUP/NAME
 //! ```
 //!
 //! Names hold no `/`. Those of log groups, of partner event sources and of their buses may: a name that holds one stands
@@ -353,6 +354,72 @@ pub struct Pipe {
     pub tags: Tags,
 }
 
+/// A group of schedules. Its tag `fakemon:missed` says what its schedules want of due times that they missed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScheduleGroup {
+    /// Unique. `default` is there before anybody makes it.
+    pub name: String,
+    /// The region it was made in; of its ARN.
+    pub region: String,
+    /// When.
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    pub modified_at: Timestamp,
+    /// Tags.
+    pub tags: Tags,
+    /// Of the request that made it: the same request once more is no other group.
+    pub client_token: Option<String>,
+}
+
+/// A schedule of the scheduler. How far it is stands with the router, not here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// Its group.
+    pub group: String,
+    /// Unique in the group.
+    pub name: String,
+    /// `rate(…)`, `cron(…)` or `at(…)`.
+    pub expression: String,
+    /// IANA name of the time zone of the expression.
+    pub zone: String,
+    /// Not due before,
+    pub start: Option<Timestamp>,
+    /// nor after.
+    pub end: Option<Timestamp>,
+    /// How much later than due it may fire; 0: not at all.
+    pub window_minutes: u32,
+    /// Whether it fires.
+    pub enabled: bool,
+    /// In people's words.
+    pub description: Option<String>,
+    /// Kept and given back.
+    pub kms_key_arn: Option<String>,
+    /// `Target` as the API got it: the text of a JSON object, which takes a tenth of the memory of its members.
+    pub target: String,
+    /// Whether it goes when it is never due again.
+    pub delete_when_over: bool,
+    /// The region it was made in; of its ARN.
+    pub region: String,
+    /// When.
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    pub modified_at: Timestamp,
+    /// Of the request that made it: the same request once more is no other schedule.
+    pub client_token: Option<String>,
+}
+
+impl Schedule {
+    /// The key that deletes it as it is: one that was changed meanwhile stays.
+    pub(crate) fn key_as_it_is(&self) -> String {
+        format!("schedule/{}/{}@{}", self.group, self.name, self.modified_at.0)
+    }
+}
+
+/// A key without the revision that a deletion may name.
+pub(crate) fn plain_key(key: &str) -> &str {
+    key.split_once('@').filter(|_| key.starts_with("schedule/")).map_or(key, |(plain, _)| plain)
+}
+
 /// One line for each kind: its variant and type, the word that its keys begin with, and the registry's map of it. In the
 /// order in which resources can be put into an empty registry.
 macro_rules! every_kind {
@@ -373,6 +440,8 @@ macro_rules! every_kind {
             UsagePlan(UsagePlan) "usage-plan" usage_plans;
             ApiKey(ApiKey) "api-key" api_keys;
             AnswerWebhook(AnswerWebhook) "answer-webhook" answer_webhooks;
+            ScheduleGroup(ScheduleGroup) "schedule-group" schedule_groups;
+            Schedule(Schedule) "schedule" schedules;
         }
     };
 }
@@ -438,7 +507,7 @@ macro_rules! named_by_name {
         })*
     };
 }
-named_by_name!(Bus Archive Replay Connection ApiDestination Queue LogGroup Pipe);
+named_by_name!(Bus Archive Replay Connection ApiDestination Queue LogGroup Pipe ScheduleGroup);
 named_by_name!(EventSource PartnerWebhook AnswerWebhook);
 
 impl Named for ApiKey {
@@ -462,6 +531,14 @@ impl Named for Rule {
 
     fn place(&self) -> (String, String) {
         (self.bus.clone(), self.name.clone())
+    }
+}
+
+impl Named for Schedule {
+    type Name = (String, String);
+
+    fn place(&self) -> (String, String) {
+        (self.group.clone(), self.name.clone())
     }
 }
 

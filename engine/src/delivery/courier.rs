@@ -7,6 +7,7 @@ use super::figures::BusFigures;
 use super::lane::{Course, Lane, LaneId, Parcel};
 use super::lanes::Lanes;
 use super::names::Events;
+use super::scheduled;
 use crate::bus::inbound::AnswerWebhook;
 use crate::bus::resource::{Retry, Rule, Target};
 use crate::bus::{Destination, Resources};
@@ -16,6 +17,7 @@ use crate::ids::Timestamp;
 use crate::journal::{Batch, ReadError};
 use crate::logs::Logs;
 use crate::queue::{Attribute, Message, NewMessage, QueueError, Queues};
+use crate::schedule::Invocation;
 use crate::transform::{Context, Transform};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -88,6 +90,8 @@ pub struct Letter {
     pub body: Arc<str>,
     /// When it came in, if this is the first attempt.
     pub fresh_since: Option<Timestamp>,
+    /// Its own target, on a lane of schedules; else that of the lane.
+    pub target: Option<Arc<Target>>,
 }
 
 /// Hands out events and takes back what became of them. Cheap to clone.
@@ -150,11 +154,19 @@ impl Courier {
                 lane.done([parcel.key]);
                 continue;
             };
-            let shape = |transform: &Transform| self.shape(transform, lane, event, ingested_at);
-            match transform.as_ref().map_err(Clone::clone).and_then(shape) {
-                Ok(body) => {
+            if self.is_called_off(lane, parcel, event) {
+                lane.done([parcel.key]);
+                continue;
+            }
+            let shape = |transform: &Transform| Ok((self.shape(transform, lane, event, ingested_at)?, None));
+            let shaped = match scheduled::is_one(lane.id()) {
+                true => invoke(parcel, event).map(|(body, target)| (body, Some(target))),
+                false => transform.as_ref().map_err(Clone::clone).and_then(shape),
+            };
+            match shaped {
+                Ok((body, target)) => {
                     let fresh_since = parcel.ingested_at.filter(|_| parcel.attempts == 0);
-                    letters.push(Letter { key: parcel.key, event: event.clone(), body, fresh_since });
+                    letters.push(Letter { key: parcel.key, event: event.clone(), body, fresh_since, target });
                 }
                 Err(why) => {
                     let failed = Failed::permanently("INVALID_INPUT", why);
@@ -224,9 +236,30 @@ impl Courier {
         lane.done(keys.iter().copied());
     }
 
+    /// Whether the schedule of an event was deleted since it fired. One that ended by itself was not.
+    fn is_called_off(&self, lane: &Lane, parcel: &Parcel, event: &str) -> bool {
+        if !scheduled::is_one(lane.id()) || lane.id().course != Course::Live {
+            return false;
+        }
+        Invocation::read(event, parcel.key).is_ok_and(|invocation| {
+            let place = (invocation.group, invocation.name);
+            !invocation.is_last && !self.resources.current().schedules.contains_key(&place)
+        })
+    }
+
+    /// The target of an event: that of the lane, or its own.
+    fn target_of(&self, lane: &Lane, parcel: &Parcel, event: Option<&Arc<str>>) -> Arc<Target> {
+        if !scheduled::is_one(lane.id()) {
+            return lane.target();
+        }
+        let event = event.cloned().or_else(|| self.events.json_of(parcel.key, None).ok().flatten());
+        let invocation = event.and_then(|event| Invocation::read(&event, parcel.key).ok());
+        invocation.map_or_else(|| lane.target(), |invocation| Arc::new(invocation.target()))
+    }
+
     /// An attempt failed: the event comes again, or becomes a dead letter.
     pub fn failed(&self, lane: &Lane, parcel: &Parcel, event: Option<&Arc<str>>, failed: &Failed) {
-        let target = lane.target();
+        let target = self.target_of(lane, parcel, event);
         let policy = target.retry.unwrap_or(RETRY);
         let now = self.now();
         let id = lane.id();
@@ -296,7 +329,10 @@ impl Courier {
                 Ok(None) => return lane.done([parcel.key]),
                 Err(_) => return lane.again(parcel.key, self.now().plus_ns(1_000_000_000), None),
             };
-        let message = self.dead_letter(lane, target, parcel, &event, failed, condition);
+        let message = match scheduled::is_one(lane.id()) {
+            true => dead_letter_of_schedule(target, parcel, &event, failed, condition),
+            false => self.dead_letter(lane, target, parcel, &event, failed, condition),
+        };
         let sent = match self.resources.current().queues.contains_key(&queue) {
             true => self.queues.enqueue(&queue, vec![message], Batch::default(), false, self.now()).map(drop),
             false => Err(QueueError::Store("the queue is gone".into())),
@@ -320,6 +356,9 @@ impl Courier {
     /// When the message is no dead letter of the bus, its target or its event is gone, or too many wait already.
     pub fn redrive(&self, message: &Message) -> Result<(), RedriveError> {
         let attribute = |name: &str| message.attributes.get(name).map(|attribute| attribute.value.as_str());
+        if attribute("SCHEDULE_ARN").is_some() {
+            return self.redrive_of_schedule(attribute("FAKEMON_EVENT_ID").unwrap_or_default());
+        }
         let rule = attribute("RULE_ARN").and_then(|arn| arn.split_once(":rule/")).map(|(_, rule)| rule);
         let (rule, target) = rule.zip(attribute("FAKEMON_TARGET_ID")).ok_or("it is no dead letter of the bus")?;
         let key =
@@ -335,7 +374,21 @@ impl Courier {
         if self.events.json_of(key, None).map_err(|error| error.to_string())?.is_none() {
             return Err(RedriveError::Refused("the journal does not keep its event any more".into()));
         }
-        let lane = self.lanes.get_or_insert(&id, || Lane::new(id.clone(), target.clone(), EventKey::default()));
+        self.send_again(&id, &target, key)
+    }
+
+    /// The target is that of the firing: the schedule may be gone.
+    fn redrive_of_schedule(&self, event_id: &str) -> Result<(), RedriveError> {
+        let key = EventKey::of_id(event_id).ok_or("it names no event of the journal")?;
+        let event = self.events.json_of(key, None).map_err(|error| error.to_string())?;
+        let event = event.ok_or("the journal does not keep its event any more")?;
+        let invocation = Invocation::read(&event, key).map_err(|error| error.to_string())?;
+        let (id, target) = scheduled::lane(&invocation.group, &invocation.arn());
+        self.send_again(&LaneId { course: Course::Redrive, ..id }, &target, key)
+    }
+
+    fn send_again(&self, id: &LaneId, target: &Target, key: EventKey) -> Result<(), RedriveError> {
+        let lane = self.lanes.get_or_insert(id, || Lane::new(id.clone(), target.clone(), EventKey::default()));
         lane.set_target(target.clone());
         if !lane.push_again(key) {
             return Err(RedriveError::Later);
@@ -344,7 +397,7 @@ impl Courier {
         if lane.is_closed() {
             return Err(RedriveError::Later); // its rule was deleted meanwhile, and perhaps made again
         }
-        if rule == ANSWERS && bus.is_empty() {
+        if id.rule == ANSWERS && id.bus.is_empty() {
             self.lanes.touch(lane);
         }
         self.lanes.ring();
@@ -394,6 +447,47 @@ fn note_given_up(lane: &Lane, event: Option<&Arc<str>>, is_lost: bool) {
 /// The event of a parcel and when it came in, if the parcel brings them along.
 fn known(parcel: &Parcel) -> Option<(&Arc<str>, Timestamp)> {
     parcel.json.as_ref().zip(parcel.ingested_at)
+}
+
+/// What the target of a schedule gets, and that target.
+fn invoke(parcel: &Parcel, event: &str) -> Result<(Arc<str>, Arc<Target>), String> {
+    let invocation = Invocation::read(event, parcel.key).map_err(|error| error.to_string())?;
+    let payload = invocation.payload(parcel.key, parcel.attempts + 1);
+    let body = invocation.body(&payload).map_err(|error| error.to_string())?;
+    Ok((body.into(), Arc::new(invocation.target())))
+}
+
+/// As the scheduler makes them: the payload, and what became of it.
+fn dead_letter_of_schedule(
+    target: &Target,
+    parcel: &Parcel,
+    event: &str,
+    failed: &Failed,
+    condition: Option<&str>,
+) -> NewMessage {
+    let invocation = Invocation::read(event, parcel.key);
+    let mut attributes = BTreeMap::from([
+        ("TARGET_ARN", target.arn.clone()),
+        ("ERROR_CODE", failed.code.clone()),
+        ("ERROR_MESSAGE", failed.message.clone()),
+        ("RETRY_ATTEMPTS", parcel.attempts.to_string()),
+        ("IS_PAYLOAD_TRUNCATED", "false".into()),
+        ("FAKEMON_EVENT_ID", parcel.key.id()), // ten in all, which is what a message may have
+    ]);
+    attributes.extend(condition.map(|condition| ("EXHAUSTED_RETRY_CONDITION", condition.to_owned())));
+    let body = match invocation {
+        Ok(invocation) => {
+            let payload = invocation.payload(parcel.key, parcel.attempts + 1);
+            attributes.insert("TARGET_ARN", invocation.arn());
+            attributes.insert("SCHEDULE_ARN", invocation.schedule_arn);
+            attributes.insert("SCHEDULED_TIME", invocation.scheduled_time);
+            attributes.insert("EXECUTION_ID", invocation.execution_id);
+            payload
+        }
+        Err(_) => event.to_owned(),
+    };
+    let text = |(name, value): (&str, String)| (name.to_owned(), Attribute::text(value));
+    NewMessage { body, attributes: attributes.into_iter().map(text).collect(), ..NewMessage::default() }
 }
 
 /// ARN of a rule; that of a rule on the default bus does not name its bus.

@@ -1,20 +1,25 @@
-//! What the router knew when it last wrote: the position before which it has read everything, and the resources there.
+//! What the router knew when it last wrote: the position before which it has read everything, the resources there, and
+//! what of their due times had fired.
 
 use crate::bus::Registry;
 use crate::bus::resource::{Change, Resource};
-use crate::ids::Position;
+use crate::ids::{Position, Timestamp};
 use crate::journal::{Batch, Depot, ReadError, Room, Store};
+use crate::schedule::{Standing, Standings};
 use fakemon_fbs::journal::{Changed, Event};
 use std::ops::ControlFlow;
 
 /// Where the router's position lies; keys of resources hold a `/`.
 const POSITION: &[u8] = b"position";
+/// What keys of standings of schedules begin with; the key of the resource follows.
+const STANDING: &str = "clock\0";
 
 /// The resources as of a position of the journal.
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
     pub(crate) next: Position,
     pub(crate) registry: Registry,
+    pub(crate) standings: Standings,
     /// What the depot knows of `next`.
     pub(crate) written: Position,
 }
@@ -22,7 +27,7 @@ pub(crate) struct Known {
 impl Known {
     /// Before the first event of a journal.
     pub(crate) fn beginning(first: Position) -> Known {
-        Known { next: first, registry: Registry::new(), written: Position(0) }
+        Known { next: first, registry: Registry::new(), standings: Standings::new(), written: Position(0) }
     }
 
     /// As the depot has it; a new one begins at the beginning of the journal.
@@ -34,6 +39,11 @@ impl Known {
         known.next = Position(u64::from_be_bytes(position)).min(end);
         let mut failed = None;
         depot.scan(Room::Router, b"", b"", &mut |key, value| {
+            if let Some(key) = key.strip_prefix(STANDING.as_bytes()) {
+                let key = String::from_utf8_lossy(key).into_owned();
+                known.standings.extend(standing(value).map(|standing| (key, standing)));
+                return ControlFlow::Continue(());
+            }
             let texts = std::str::from_utf8(key).ok().zip(std::str::from_utf8(value).ok());
             let Some((key, value)) = texts.filter(|(key, _)| key.contains('/')) else {
                 return ControlFlow::Continue(());
@@ -74,6 +84,29 @@ pub(crate) fn change(changed: &Changed) -> Result<Change, crate::bus::resource::
     Change::read(&changed.key, changed.value.as_deref())
 }
 
+fn standing(value: &[u8]) -> Option<Standing> {
+    let (since, fired) = value.split_at_checked(8)?;
+    let number = |bytes: &[u8]| Some(Timestamp(u64::from_be_bytes(bytes.try_into().ok()?)));
+    Some(Standing { since: number(since)?, fired: number(fired)? })
+}
+
+/// Notes how far a schedule is.
+pub(crate) fn note_standing(batch: &mut Batch, key: &str, standing: Standing) {
+    let Standing { since, fired } = standing;
+    batch.put(Room::Router, format!("{STANDING}{key}"), [since.0.to_be_bytes(), fired.0.to_be_bytes()].concat());
+}
+
+/// Notes that a schedule is gone.
+pub(crate) fn forget_standing(batch: &mut Batch, key: &str) {
+    batch.delete(Room::Router, format!("{STANDING}{key}"));
+}
+
+/// Notes that all schedules of a group are gone.
+pub(crate) fn forget_standings(batch: &mut Batch, prefix: &str) {
+    let (from, to) = (format!("{STANDING}{prefix}"), format!("{STANDING}{prefix}\u{7f}")); // keys are ASCII
+    batch.delete_range(Room::Router, from, to);
+}
+
 /// Notes that the router has read everything before `next`.
 pub(crate) fn note_position(batch: &mut Batch, next: Position) {
     batch.put(Room::Router, POSITION, next.0.to_be_bytes());
@@ -94,6 +127,10 @@ pub(crate) fn note_change(batch: &mut Batch, change: &Change) {
                 }
                 Some(("rule", rule)) => {
                     let (from, to) = inside("target", rule);
+                    batch.delete_range(Room::Router, from, to);
+                }
+                Some(("schedule-group", group)) => {
+                    let (from, to) = inside("schedule", group);
                     batch.delete_range(Room::Router, from, to);
                 }
                 _ => {}

@@ -1,6 +1,10 @@
 //! The thread between the journal and the lanes: reads what is durable, applies changes of resources in their place,
 //! matches everything else, and notes on the lanes which event goes where. It is the only one that matches live events,
 //! so that at every position of the journal it is known which rules held.
+//!
+//! - `due`: what happens by the clock
+
+mod due;
 
 use super::answers::{ANSWERS, Answers, live_answers};
 use super::commands::is_command;
@@ -10,6 +14,7 @@ use super::known::{self, Known};
 use super::lane::{Arrival, Course, Kept, Lane, LaneId};
 use super::lanes::Lanes;
 use super::names::{Events, keys_of, told};
+use super::scheduled;
 use super::traffic::Tally;
 use crate::bus::inbound::AnswerWebhook;
 use crate::bus::resource::{Change, Resource, Target};
@@ -20,6 +25,7 @@ use crate::ids::{Position, ShardId, Timestamp};
 use crate::journal::{Batch, Depot, Progress, ReadError};
 use crate::model::Event;
 use crate::record;
+use crate::schedule::Agenda;
 use fakemon_fbs::journal::Event as Record;
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
@@ -40,6 +46,7 @@ pub(crate) struct Router {
     pub(crate) depot: Arc<Depot>,
     pub(crate) known: Known,
     pub(crate) lanes: Arc<Lanes>,
+    pub(crate) agenda: Arc<Agenda>,
     pub(crate) events: Events,
     pub(crate) figures: Arc<BusFigures>,
     pub(crate) failure: Arc<Failure>,
@@ -52,6 +59,8 @@ pub(crate) struct Router {
     /// Of all buses together: commands are carried out in the order of the journal.
     commands: Vec<Arrival>,
     answers: Answers,
+    /// What fired, for the targets of its schedule.
+    fired: BTreeMap<LaneId, (Arc<Lane>, Vec<Arrival>)>,
     changes: Batch,
 }
 
@@ -74,6 +83,7 @@ impl Router {
         depot: Arc<Depot>,
         known: Known,
         lanes: Arc<Lanes>,
+        agenda: Arc<Agenda>,
         events: Events,
         figures: Arc<BusFigures>,
         failure: Arc<Failure>,
@@ -86,6 +96,7 @@ impl Router {
             depot,
             known,
             lanes,
+            agenda,
             events,
             figures,
             failure,
@@ -95,6 +106,7 @@ impl Router {
             patterns: Patterns::default(),
             commands: Vec::new(),
             answers: Answers::default(),
+            fired: BTreeMap::new(),
             changes: Batch::default(),
         };
         let targets: Vec<Target> = router.known.registry.targets.values().cloned().collect();
@@ -106,6 +118,8 @@ impl Router {
         for webhook in &webhooks {
             router.list_answers(webhook, router.known.next)?;
         }
+        router.open_scheduled_lanes()?;
+        router.fill_timetable();
         router.progress.set_routed(router.known.next);
         Ok(router)
     }
@@ -177,9 +191,19 @@ impl Router {
     ) -> Result<(), ReadError> {
         if let Record::Changed(changed) = &event {
             let change = known::change(changed).map_err(|error| ReadError::corrupt(position, error))?;
-            self.apply(&change, position)?;
+            self.apply(&change, position, Timestamp(changed.at_ns))?;
         }
         let event = record::event(event);
+        if let Event::Put(put) = &event
+            && let Some(schedule) = &put.schedule
+        {
+            let is_there = self.was_due(schedule, put.time);
+            match put.bus.is_empty() {
+                true if is_there => return self.fire(schedule, put, position, shard, committed_at, &event),
+                true => return Ok(()),
+                false => {}
+            }
+        }
         let name = bus(&event);
         if !self.buses.contains_key(name) {
             let routed = self.compile(name);
@@ -219,6 +243,10 @@ impl Router {
             self.lanes.touch(lane);
             any = true;
         }
+        for (lane, events) in std::mem::take(&mut self.fired).into_values() {
+            urgent |= lane.push(events);
+            any = true;
+        }
         for (bus, routed) in &mut self.buses {
             for (lane, events) in std::mem::take(&mut routed.gathered).into_values() {
                 urgent |= lane.push(events);
@@ -235,7 +263,16 @@ impl Router {
         urgent
     }
 
-    fn apply(&mut self, change: &Change, position: Position) -> Result<(), ReadError> {
+    fn apply(&mut self, change: &Change, position: Position, at: Timestamp) -> Result<(), ReadError> {
+        let meant = match change {
+            Change::Delete(key) => self.known.registry.meant(key).map(|key| Change::Delete(key.to_owned())),
+            Change::Put(_) => None,
+        };
+        let change = match (change, &meant) {
+            (Change::Delete(_), None) => return Ok(()),
+            (_, Some(meant)) => meant,
+            (put, None) => put,
+        };
         self.known.registry.apply(change);
         known::note_change(&mut self.changes, change);
         match change {
@@ -250,12 +287,14 @@ impl Router {
                     }
                 }
                 let bus = rule.bus.clone();
+                self.keep_rule(rule, at);
                 self.recompile(&bus);
             }
             Change::Put(Resource::AnswerWebhook(webhook)) => {
                 self.hand_over();
                 self.list_answers(webhook, position)?;
             }
+            Change::Put(Resource::Schedule(schedule)) => self.keep_schedule(schedule, at),
             Change::Put(_) => {}
             Change::Delete(key) => self.deleted(key),
         }
@@ -263,7 +302,15 @@ impl Router {
     }
 
     fn deleted(&mut self, key: &str) {
+        if key.starts_with("schedule/") {
+            return self.no_longer_due(key); // what it fired is on its way, on a lane of many
+        }
         let Some((kind, name)) = key.split_once('/') else { return };
+        match kind {
+            "rule" => self.no_longer_due(key),
+            "schedule-group" => self.group_no_longer_due(name),
+            _ => {}
+        }
         let of_target = |of: &str| {
             let (of, target) = of.rsplit_once('/')?;
             let (bus, rule) = of.rsplit_once('/')?;
@@ -277,9 +324,10 @@ impl Router {
             }
             "replay" => id.course == Course::Replay(name.to_owned()),
             "answer-webhook" => id.bus.is_empty() && id.rule == ANSWERS && id.target == name,
+            "schedule-group" => scheduled::is_of(id, name),
             _ => false,
         };
-        if ["bus", "rule", "target", "replay", "answer-webhook"].contains(&kind) {
+        if ["bus", "rule", "target", "replay", "answer-webhook", "schedule-group"].contains(&kind) {
             self.lanes.remove(gone, &mut self.changes);
         }
         match kind {

@@ -370,6 +370,7 @@ fn letters(items: &[Item], bodies: &[Arc<str>]) -> Vec<Letter> {
         event: body.clone(),
         body: body.clone(),
         fresh_since: None,
+        target: None,
     };
     items.iter().zip(bodies).map(letter).collect()
 }

@@ -26,6 +26,7 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoRespo
     journal(&mut text, &shared, &metrics);
     connections(&mut text, &(shared.options.read_edge)());
     bus(&mut text, &shared);
+    schedules(&mut text, &shared);
     process(&mut text, &shared);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.finish())
 }
@@ -204,6 +205,15 @@ fn answers(text: &mut Text, shared: &Shared) {
     text.counter("fakemon_answers_failed_total", "Answers given up.", sum(|lane| &lane.failed));
     let waiting: u64 = lanes.iter().map(|lane| lane.backlog()).sum();
     text.gauge("fakemon_answers_waiting", "Answers that wait for their webhook.", waiting);
+}
+
+fn schedules(text: &mut Text, shared: &Shared) {
+    let schedules = shared.engine.schedules();
+    text.gauge("fakemon_schedules", "Schedules and rules of the clock that are enabled.", schedules.kept);
+    text.counter("fakemon_schedule_firings_total", "Due times that fired.", schedules.fired);
+    text.counter("fakemon_schedules_missed_total", "Schedules that missed due times, each time.", schedules.missed);
+    let late_s = schedules.late_ns_max as f64 / 1e9;
+    text.gauge("fakemon_schedule_late_seconds_max", "How much later than it was to the latest fired.", late_s);
 }
 
 fn labels(id: &LaneId) -> [(&str, &str); 4] {

@@ -210,6 +210,11 @@ pub(in crate::control) fn is_ours(bus: &str, source: &str) -> bool {
     }
 }
 
+/// Whether nobody from outside says such a thing on a bus.
+pub(super) fn is_reserved(bus: &str, source: &str, detail_type: &str) -> bool {
+    source.starts_with("aws.") || is_ours(bus, source) && detail_type != SPAWN
+}
+
 /// Seconds since 1970, or a text as in RFC 3339.
 pub(in crate::control) fn moment(value: &Value) -> Option<Timestamp> {
     if let Some(text) = value.as_str() {

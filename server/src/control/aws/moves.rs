@@ -198,7 +198,8 @@ fn hand_over(
     destination: Option<&str>,
     message: &Message,
 ) -> Result<(), String> {
-    if destination.is_none() && message.attributes.contains_key("RULE_ARN") {
+    let of_bus = ["RULE_ARN", "SCHEDULE_ARN"].iter().any(|name| message.attributes.contains_key(*name));
+    if destination.is_none() && of_bus {
         // A target that is slower than the task has to be waited for, as long as the message is hidden.
         let patience = Instant::now() + Duration::from_secs(u64::from(HIDDEN_S) / 2);
         loop {

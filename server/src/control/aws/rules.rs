@@ -8,6 +8,7 @@ use fakemon_engine::bus::{DEFAULT_BUS, Registry};
 use fakemon_engine::delivery::rule_arn;
 use fakemon_engine::envelope::ACCOUNT;
 use fakemon_engine::pattern::{Pattern, WEIGHT_MAX};
+use fakemon_engine::schedule::Expression;
 use serde_json::{Value, json};
 
 /// The longest pattern, in bytes.
@@ -62,7 +63,8 @@ fn put(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Re
         if bus != DEFAULT_BUS {
             return Err(ApiError::invalid("ScheduleExpression is supported only on the default event bus."));
         }
-        check_schedule(schedule)?;
+        Expression::parse_of_rule(schedule)
+            .map_err(|_| ApiError::invalid("Parameter ScheduleExpression is not valid."))?;
     }
     let weight = pattern.map(valid_pattern).transpose()?.map_or(0, |pattern| pattern.weight());
     if weight >= HEAVY {
@@ -113,71 +115,6 @@ fn check_together(registry: &Registry, bus: &str, name: &str, weight: usize) -> 
         together + weight
     );
     Err(ApiError::new("InvalidEventPatternException", message))
-}
-
-/// `rate(1 minute)`, `rate(5 hours)`, `cron(…)` of six fields.
-fn check_schedule(expression: &str) -> Result<(), ApiError> {
-    let wrong = || ApiError::invalid("Parameter ScheduleExpression is not valid.");
-    let inside = |kind: &str| expression.strip_prefix(kind)?.strip_prefix('(')?.strip_suffix(')');
-    if let Some(rate) = inside("rate") {
-        let (number, unit) = rate.split_once(' ').ok_or_else(wrong)?;
-        let number: u32 = number.parse().map_err(|_| wrong())?;
-        let units = if number == 1 { ["minute", "hour", "day"] } else { ["minutes", "hours", "days"] };
-        return if number > 0 && units.contains(&unit) { Ok(()) } else { Err(wrong()) };
-    }
-    let fields: Vec<&str> = inside("cron").ok_or_else(wrong)?.split_whitespace().collect();
-    let &[_, _, day, _, weekday, _] = fields.as_slice() else { return Err(wrong()) };
-    let sound = fields.iter().zip(&CRON).all(|(field, bounds)| bounds.fits(field));
-    if sound && (day == "?") != (weekday == "?") { Ok(()) } else { Err(wrong()) }
-}
-
-/// What a field of a cron expression may hold.
-struct CronField {
-    min: u32,
-    max: u32,
-    words: &'static [&'static str],
-    /// What a day may be called besides: `?`, `L` (the last), `W` (the nearest weekday), `#` (the third Saturday).
-    day: bool,
-}
-
-const MONTHS: [&str; 12] = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
-const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
-
-const CRON: [CronField; 6] = [
-    CronField { min: 0, max: 59, words: &[], day: false },
-    CronField { min: 0, max: 23, words: &[], day: false },
-    CronField { min: 1, max: 31, words: &[], day: true },
-    CronField { min: 1, max: 12, words: &MONTHS, day: false },
-    CronField { min: 1, max: 7, words: &WEEKDAYS, day: true },
-    CronField { min: 1970, max: 2199, words: &[], day: false },
-];
-
-impl CronField {
-    fn fits(&self, field: &str) -> bool {
-        field == "?" && self.day || field.split(',').all(|part| self.part(part))
-    }
-
-    /// `5`, `1-5`, `*`, each with a step after `/`.
-    fn part(&self, part: &str) -> bool {
-        let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
-        let steps = step.is_none_or(|step| step.parse().is_ok_and(|step: u32| (1..=self.max).contains(&step)));
-        let ends = range.split_once('-').map(|(from, to)| self.value(from) && self.value(to));
-        steps && (range == "*" || self.day && self.is_day(range) || ends.unwrap_or_else(|| self.value(range)))
-    }
-
-    fn value(&self, text: &str) -> bool {
-        let number = text.parse().is_ok_and(|number: u32| (self.min..=self.max).contains(&number));
-        number || self.words.iter().any(|word| word.eq_ignore_ascii_case(text))
-    }
-
-    fn is_day(&self, text: &str) -> bool {
-        let of_month = self.words.is_empty();
-        match text.split_once('#') {
-            Some((day, number)) => !of_month && self.value(day) && matches!(number, "1" | "2" | "3" | "4" | "5"),
-            None if of_month => matches!(text, "L" | "LW") || text.strip_suffix('W').is_some_and(|d| self.value(d)),
-            None => text == "L" || text.strip_suffix('L').is_some_and(|day| self.value(day)),
-        }
-    }
 }
 
 fn shown(rule: &Rule, call: &Call<'_>) -> Value {

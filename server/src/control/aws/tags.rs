@@ -42,7 +42,7 @@ pub(super) fn given(request: &Request<'_>) -> Result<Tags, ApiError> {
     few(tags)
 }
 
-fn few(tags: Tags) -> Result<Tags, ApiError> {
+pub(super) fn few(tags: Tags) -> Result<Tags, ApiError> {
     match tags.len() {
         0..=TAGS_MAX => Ok(tags),
         _ => Err(ApiError::new("LimitExceededException", format!("A resource has at most {TAGS_MAX} tags."))),

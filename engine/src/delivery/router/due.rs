@@ -1,0 +1,141 @@
+//! What happens by the clock, as the router sees it: it keeps the timetable as the resources are, notes in the journal's
+//! order what has fired, and brings firings to the targets of their schedule.
+
+use super::{Router, gather, live};
+use crate::bus::resource::{Resource, Rule, Schedule, Target};
+use crate::delivery::known;
+use crate::delivery::lane::{Arrival, Lane, LaneId};
+use crate::delivery::names::told;
+use crate::delivery::scheduled;
+use crate::envelope::{EventKey, Facet};
+use crate::ids::{Position, ShardId, Timestamp};
+use crate::journal::ReadError;
+use crate::model::{Event, Put};
+use crate::schedule::{Standing, Timing};
+use std::sync::Arc;
+
+impl Router {
+    /// Due times that are to come, of everything that is there.
+    pub(super) fn fill_timetable(&mut self) {
+        let registry = self.known.registry.clone();
+        registry.schedules.values().for_each(|schedule| self.keep_schedule(schedule, self.agenda.opened_at));
+        registry.rules.values().for_each(|rule| self.keep_rule(rule, self.agenda.opened_at));
+        self.known.standings.clear();
+    }
+
+    pub(super) fn keep_schedule(&mut self, schedule: &Schedule, at: Timestamp) {
+        self.keep(&Resource::Schedule(schedule.clone()).key(), Timing::of_schedule(schedule), at);
+    }
+
+    pub(super) fn keep_rule(&mut self, rule: &Rule, at: Timestamp) {
+        if rule.schedule.is_some() {
+            self.keep(&Resource::Rule(rule.clone()).key(), Timing::of_rule(rule), at);
+        } else {
+            self.no_longer_due(&Resource::Rule(rule.clone()).key());
+        }
+    }
+
+    /// From `at` on a schedule is due so; none: it is not.
+    pub(super) fn keep(&mut self, key: &str, timing: Option<Timing>, at: Timestamp) {
+        let Some(timing) = timing else { return self.no_longer_due(key) };
+        let noted = self.known.standings.get(key).copied();
+        let since = at.plus_ns(self.agenda.ahead_ns());
+        let new = || noted.unwrap_or(Standing { since, fired: Timestamp(0) });
+        let standing = self.agenda.change(|timetable| timetable.put(key, timing, new));
+        if noted != Some(standing) {
+            known::note_standing(&mut self.changes, key, standing);
+        }
+    }
+
+    pub(super) fn no_longer_due(&mut self, key: &str) {
+        if self.agenda.change(|timetable| timetable.remove(key)) {
+            known::forget_standing(&mut self.changes, key);
+        }
+    }
+
+    pub(super) fn group_no_longer_due(&mut self, group: &str) {
+        self.hand_over();
+        let prefix = format!("schedule/{group}/");
+        self.agenda.change(|timetable| timetable.remove_all(&prefix));
+        known::forget_standings(&mut self.changes, &prefix);
+    }
+
+    /// Notes that a due time has passed; false if its schedule is gone.
+    pub(super) fn was_due(&mut self, schedule: &str, due: Timestamp) -> bool {
+        let standing = self.agenda.change(|timetable| timetable.fired(schedule, due));
+        standing.into_iter().for_each(|standing| known::note_standing(&mut self.changes, schedule, standing));
+        standing.is_some()
+    }
+
+    /// Brings a firing to the targets of its schedule.
+    pub(super) fn fire(
+        &mut self,
+        schedule: &str,
+        put: &Put,
+        position: Position,
+        shard: ShardId,
+        committed_at: Timestamp,
+        event: &Event,
+    ) -> Result<(), ReadError> {
+        let lanes: Vec<Arc<Lane>> = match schedule.split('/').collect::<Vec<_>>().as_slice() {
+            ["rule", bus, rule] => {
+                let targets = self.known.registry.targets_of(bus, rule);
+                targets.filter_map(|target| self.lanes.get(&live(bus, rule, &target.id))).collect()
+            }
+            ["schedule", group, _] => {
+                let (id, target) =
+                    scheduled::lane(group, scheduled::arn_of(&put.detail).as_deref().unwrap_or_default());
+                vec![self.scheduled_lane(id, target, position)?]
+            }
+            _ => Vec::new(),
+        };
+        let key = EventKey::new(position, Facet::Happened);
+        let told = told(key, shard, committed_at, event, None);
+        let mut json: Option<Arc<str>> = None;
+        for lane in lanes {
+            if lane.wants_json() && json.is_none() {
+                json = Some(self.events.json(&told).into());
+            }
+            let json = json.clone().filter(|_| lane.wants_json());
+            gather(&mut self.fired, &lane, Arrival { key, json, at: committed_at });
+        }
+        Ok(())
+    }
+
+    pub(super) fn scheduled_lane(
+        &mut self,
+        id: LaneId,
+        target: Target,
+        position: Position,
+    ) -> Result<Arc<Lane>, ReadError> {
+        let ours = || self.lanes.all().iter().filter(|lane| scheduled::is_one(lane.id())).count();
+        let (id, target) = match self.lanes.get(&id) {
+            Some(lane) => return Ok(lane),
+            None if ours() < scheduled::LANES_MAX => (id, target),
+            None => scheduled::nowhere(&id),
+        };
+        if let Some(lane) = self.lanes.get(&id) {
+            return Ok(lane);
+        }
+        let parallel = scheduled::parallel(&id);
+        // Before everything of this position.
+        let lane = Lane::new(id.clone(), target, EventKey::new(position, Facet::Attempt));
+        lane.set_parallel(parallel);
+        if let Some(kept) = self.kept.remove(&id) {
+            lane.restore(kept, &self.depot)?;
+        }
+        let lane = Arc::new(lane);
+        self.lanes.insert(lane.clone());
+        Ok(lane)
+    }
+
+    /// Lanes of schedules that something still waits on.
+    pub(super) fn open_scheduled_lanes(&mut self) -> Result<(), ReadError> {
+        let ids: Vec<LaneId> = self.kept.keys().filter(|id| scheduled::is_one(id)).cloned().collect();
+        for id in ids {
+            let target = scheduled::target(&id);
+            self.scheduled_lane(id, target, self.known.next)?;
+        }
+        Ok(())
+    }
+}

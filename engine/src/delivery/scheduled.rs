@@ -1,0 +1,128 @@
+//! Lanes of schedules: one for each group and kind of destination, so that a hundred thousand schedules are a handful of
+//! lanes, and a group that waits for a dead target holds up no other group. Each event on them brings its own target
+//! along.
+
+use super::lane::{Lane, LaneId};
+use super::{Letter, router};
+use crate::bus::Destination;
+use crate::bus::resource::Target;
+use crate::envelope::{ACCOUNT, REGION};
+use crate::schedule::{PUT_EVENTS, SEND_MESSAGE};
+use serde::Deserialize;
+
+/// What rules of such lanes begin with.
+const GROUP: &str = "schedule-group/";
+/// Lanes of schedules: beyond them new destinations are given up, which makes dead letters of what goes there.
+pub(super) const LANES_MAX: usize = 1_024;
+/// Schedules have nothing to do with each other: one that has to be tried again holds up none.
+const PARALLEL: usize = 256;
+/// The same, where each is a request of its own.
+const REQUESTS: usize = 16;
+
+/// Whether a lane is one of schedules.
+pub(crate) fn is_one(id: &LaneId) -> bool {
+    id.bus.is_empty() && id.rule.starts_with(GROUP)
+}
+
+/// Whether a lane is one of a group of schedules.
+pub(super) fn is_of(id: &LaneId, group: &str) -> bool {
+    is_one(id) && id.rule.strip_prefix(GROUP) == Some(group)
+}
+
+/// The lane for a target of a schedule.
+pub(super) fn lane(group: &str, arn: &str) -> (LaneId, Target) {
+    let kind = match Destination::of(arn) {
+        _ if arn == SEND_MESSAGE => "queues".into(),
+        _ if arn == PUT_EVENTS => "event-buses".into(),
+        Destination::Queue(_) => "queues".into(),
+        Destination::LogGroup(_) => "log-groups".into(),
+        Destination::Bus(_) => "event-buses".into(),
+        Destination::Capture => "capture".into(),
+        Destination::Players | Destination::Player(_) => "players".into(),
+        Destination::Function(name) => format!("function/{name}"),
+        Destination::Webhook(name) => format!("api-destination/{name}"),
+        _ => "nothing".into(),
+    };
+    let id = router::live("", &format!("{GROUP}{group}"), &kind);
+    let target = target(&id);
+    (id, target)
+}
+
+/// The lane of the same group for what leads nowhere.
+pub(super) fn nowhere(id: &LaneId) -> (LaneId, Target) {
+    let id = LaneId { target: "nothing".into(), ..id.clone() };
+    let target = target(&id);
+    (id, target)
+}
+
+/// What stands for the targets of a lane: it says who carries them.
+pub(super) fn target(id: &LaneId) -> Target {
+    let arn = match id.target.split_once('/') {
+        Some(("api-destination", _)) => format!("arn:aws:events:{REGION}:{ACCOUNT}:{}", id.target),
+        Some(("function", _)) => format!("arn:aws:fakemon:{REGION}:{ACCOUNT}:{}", id.target),
+        _ if id.target == "players" => format!("arn:aws:fakemon:{REGION}:{ACCOUNT}:players"),
+        _ => format!("arn:aws:fakemon:{REGION}:{ACCOUNT}:{}/{}", id.rule, id.target),
+    };
+    Target {
+        bus: id.bus.clone(),
+        rule: id.rule.clone(),
+        id: id.target.clone(),
+        arn,
+        input: None,
+        input_path: None,
+        transformer: None,
+        retry: None,
+        dead_letter_arn: None,
+        http: None,
+        given: serde_json::Map::new(),
+    }
+}
+
+/// How many deliveries of a lane may be under way at once; what the game and buses get stays in order.
+pub(super) fn parallel(id: &LaneId) -> usize {
+    match id.target.as_str() {
+        "event-buses" | "capture" => 1,
+        target if target.contains('/') => REQUESTS,
+        _ => PARALLEL,
+    }
+}
+
+/// The ARN of the target in a firing's detail.
+pub(super) fn arn_of(detail: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Detail {
+        target: Named,
+    }
+    #[derive(Deserialize)]
+    struct Named {
+        #[serde(rename = "Arn")]
+        arn: String,
+    }
+    Some(serde_json::from_str::<Detail>(detail).ok()?.target.arn)
+}
+
+/// Letters for one destination at a time, each in its order.
+pub(crate) fn by_destination(lane: &Lane, letters: Vec<Letter>) -> Vec<(String, Vec<Letter>)> {
+    if !is_one(lane.id()) {
+        return vec![(lane.target().arn.clone(), letters)];
+    }
+    let arn = |letter: &Letter| letter.target.as_ref().map_or_else(String::new, |target| target.arn.clone());
+    let mut parts: Vec<(String, Vec<Letter>)> = Vec::new();
+    let mut places = std::collections::HashMap::new();
+    for letter in letters {
+        let arn = arn(&letter);
+        // The game and buses get everything in its order.
+        let place = match lane.parallel() {
+            1 => parts.len().checked_sub(1).filter(|last| parts[*last].0 == arn),
+            _ => places.get(&arn).copied(),
+        };
+        match place {
+            Some(place) => parts[place].1.push(letter),
+            None => {
+                places.insert(arn.clone(), parts.len());
+                parts.push((arn, vec![letter]));
+            }
+        }
+    }
+    parts
+}

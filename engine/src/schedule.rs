@@ -1,0 +1,85 @@
+//! What happens by the clock: schedules, and rules with a `ScheduleExpression`.
+//!
+//! ```text
+//! Timetable ── due ──► Timekeeper ── firing, durable ──► Router ──► lanes of targets of the rule
+//!  follows the          owns the       an event of the     notes that      or of the schedule's group
+//!  resources            time           journal             it has fired
+//! ```
+//!
+//! A firing is an event of the journal on no bus: its time is the due time, and only the targets of its schedule get it.
+//! The last due time that fired is a fold over the journal, so that after any end of the process each due time has fired
+//! exactly once, or was missed. What was missed while nobody was there fires once, late ([`Missed::Last`]), unless the
+//! schedule says otherwise.
+//!
+//! The time is that of the engine's clock, which never goes back, or that of the wall clock if it is ahead: somebody set
+//! it, or the machine slept. What lies between was missed. When the wall clock is set back, the engine's clock goes on:
+//! nothing fires twice, nothing waits for the wall clock to come again.
+//!
+//! - `cron`, `expression`: schedule expressions
+//! - `timing`: due times, where clocks are set forward and back
+//! - `timetable`: what is due next
+//! - `invocation`: what a target gets
+//! - `agenda`: the timetable between those who keep it and those who fire
+
+mod cron;
+mod expression;
+mod timing;
+mod timetable;
+mod invocation;
+mod agenda;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use agenda::Agenda;
+pub use agenda::ScheduleFigures;
+pub use expression::{Expression, InvalidExpression};
+pub(crate) use invocation::{Entry, Invocation, detail, entries};
+pub use invocation::{InvalidTarget, PUT_EVENTS, SEND_MESSAGE, check_target, schedule_arn};
+pub use timetable::Missed;
+pub(crate) use timetable::{Fire, MissedTimes, Now, Standing, Standings};
+pub(crate) use timing::Timing;
+pub use timing::zone;
+
+use crate::bus::NewEvent;
+use crate::bus::resource::{Change, Rule, Schedule};
+
+/// What the clock brings.
+#[derive(Clone, Debug)]
+pub(crate) struct Firing {
+    /// The key of the schedule that was due at the event's time, or up to it; none if it is about no schedule.
+    pub(crate) schedule: Option<String>,
+    /// What is told; on no bus it is for the targets of the schedule.
+    pub(crate) event: NewEvent,
+    /// The schedule, when it is over.
+    pub(crate) ends: Option<Change>,
+}
+
+impl Timing {
+    /// Of a schedule that is enabled. One that this version cannot read never fires, and the log says so.
+    pub(crate) fn of_schedule(schedule: &Schedule) -> Option<Timing> {
+        let Schedule { group, name, .. } = schedule;
+        let expression = Expression::parse(&schedule.expression);
+        let Some((expression, zone)) = expression.ok().zip(zone(&schedule.zone)) else {
+            tracing::error!(group, name, "the schedule never fires: its expression or time zone cannot be read");
+            return None;
+        };
+        schedule.enabled.then(|| Timing {
+            expression,
+            zone,
+            start: schedule.start,
+            end: schedule.end,
+            window_ns: u64::from(schedule.window_minutes) * 60_000_000_000,
+            seed: timing::seed(&format!("{group}/{name}")),
+        })
+    }
+
+    /// Of a rule that is enabled and has a schedule.
+    pub(crate) fn of_rule(rule: &Rule) -> Option<Timing> {
+        let text = rule.schedule.as_ref().filter(|_| rule.is_enabled())?;
+        let Ok(expression) = Expression::parse(text) else {
+            tracing::error!(bus = rule.bus, rule = rule.name, "the rule never fires: `{text}` cannot be read");
+            return None;
+        };
+        Some(Timing { expression, zone: jiff::tz::TimeZone::UTC, start: None, end: None, window_ns: 0, seed: 0 })
+    }
+}

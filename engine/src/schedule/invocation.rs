@@ -1,0 +1,301 @@
+//! What the target of a schedule gets. A firing holds the target as it was when it was due, so that it is delivered the
+//! same whatever becomes of the schedule; in the input `<aws.scheduler.scheduled-time>` and its like are replaced.
+
+use crate::bus::Destination;
+use crate::bus::resource::{Retry, Schedule, Target};
+use crate::envelope::{ACCOUNT, EventKey};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// Amazon SQS by its API: the input is a request `SendMessage`.
+pub const SEND_MESSAGE: &str = "arn:aws:scheduler:::aws-sdk:sqs:sendMessage";
+/// Amazon EventBridge by its API: the input is a request `PutEvents`.
+pub const PUT_EVENTS: &str = "arn:aws:scheduler:::aws-sdk:eventbridge:putEvents";
+
+/// Why a target cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidTarget(pub String);
+
+/// ARN of a schedule.
+pub fn schedule_arn(region: &str, group: &str, name: &str) -> String {
+    format!("arn:aws:scheduler:{region}:{ACCOUNT}:schedule/{group}/{name}")
+}
+
+/// The detail of a firing.
+pub(crate) fn detail(schedule: &Schedule, completes: bool) -> String {
+    let Schedule { group, name, target, .. } = schedule;
+    let (group, name) = (json!(group), json!(name));
+    format!(r#"{{"group":{group},"name":{name},"last":{completes},"target":{target}}}"#)
+}
+
+/// A firing, read.
+pub(crate) struct Invocation {
+    /// Of the schedule.
+    pub(crate) schedule_arn: String,
+    /// Its group.
+    pub(crate) group: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// Whether the schedule never is due again.
+    pub(crate) is_last: bool,
+    /// When it was due: RFC 3339, whole seconds.
+    pub(crate) scheduled_time: String,
+    /// Of the firing, not of an attempt.
+    pub(crate) execution_id: String,
+    region: String,
+    time: String,
+    given: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Firing {
+    region: String,
+    time: String,
+    resources: Vec<String>,
+    detail: Detail,
+}
+
+#[derive(Deserialize)]
+struct Detail {
+    group: String,
+    name: String,
+    last: bool,
+    target: Map<String, Value>,
+}
+
+impl Invocation {
+    /// From the JSON of a firing.
+    pub(crate) fn read(event: &str, key: EventKey) -> Result<Invocation, InvalidTarget> {
+        let Firing { region, time, resources, detail } =
+            serde_json::from_str(event).map_err(|error| InvalidTarget(format!("no firing: {error}")))?;
+        Ok(Invocation {
+            schedule_arn: resources.into_iter().next().unwrap_or_default(),
+            group: detail.group,
+            name: detail.name,
+            is_last: detail.last,
+            scheduled_time: time.split('.').next().map(|whole| format!("{whole}Z")).unwrap_or_default(),
+            execution_id: format!("{:016x}", key.position().0),
+            region,
+            time,
+            given: detail.target,
+        })
+    }
+
+    /// Its target's ARN, as it was given.
+    pub(crate) fn arn(&self) -> String {
+        self.given.get("Arn").and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+
+    /// The target as those of rules are: where it is, what it tries, where its dead letters go.
+    pub(crate) fn target(&self) -> Target {
+        let given = &self.given;
+        let text = |member: &Value, name: &str| member[name].as_str().map(str::to_owned);
+        let arn = given.get("Arn").and_then(Value::as_str).unwrap_or_default();
+        let mut given = given.clone();
+        let arn = match self.message() {
+            Some((queue, group)) if arn == SEND_MESSAGE => {
+                group
+                    .into_iter()
+                    .for_each(|id| drop(given.insert("SqsParameters".into(), json!({ "MessageGroupId": id }))));
+                format!("arn:aws:sqs:{}:{ACCOUNT}:{queue}", self.region)
+            }
+            _ => arn.to_owned(),
+        };
+        let bound = |name: &str, most: u32| {
+            let number = self.given.get("RetryPolicy").and_then(|policy| policy[name].as_u64());
+            number.and_then(|number| u32::try_from(number).ok()).unwrap_or(most)
+        };
+        Target {
+            bus: String::new(),
+            rule: format!("schedule-group/{}", self.group),
+            id: self.name.clone(),
+            arn,
+            input: None,
+            input_path: None,
+            transformer: None,
+            retry: Some(Retry {
+                attempts_max: bound("MaximumRetryAttempts", 185),
+                age_s_max: bound("MaximumEventAgeInSeconds", 86_400),
+            }),
+            dead_letter_arn: self.given.get("DeadLetterConfig").and_then(|config| text(config, "Arn")),
+            http: None,
+            given,
+        }
+    }
+
+    /// The input for an attempt: as it was given, or an event that says what is due.
+    pub(crate) fn payload(&self, key: EventKey, attempt: u32) -> String {
+        let Some(input) = self.given.get("Input").and_then(Value::as_str) else {
+            return json!({
+                "version": "0",
+                "id": key.id(),
+                "detail-type": "Scheduled Event",
+                "source": "aws.scheduler",
+                "account": ACCOUNT,
+                "time": self.scheduled_time,
+                "region": self.region,
+                "resources": [self.schedule_arn],
+                "detail": "{}",
+            })
+            .to_string();
+        };
+        if !input.contains("<aws.scheduler.") {
+            return input.to_owned();
+        }
+        [
+            ("<aws.scheduler.schedule-arn>", self.schedule_arn.as_str()),
+            ("<aws.scheduler.scheduled-time>", &self.scheduled_time),
+            ("<aws.scheduler.execution-id>", &self.execution_id),
+            ("<aws.scheduler.attempt-number>", &attempt.to_string()),
+        ]
+        .into_iter()
+        .fold(input.to_owned(), |input, (word, value)| input.replace(word, value))
+    }
+
+    /// What its destination takes: for a bus an event around the payload, for a queue the body of its message.
+    pub(crate) fn body(&self, payload: &str) -> Result<String, InvalidTarget> {
+        let arn = self.given.get("Arn").and_then(Value::as_str).unwrap_or_default();
+        if arn == SEND_MESSAGE {
+            let message: Message = read(payload)?;
+            return Ok(message.body);
+        }
+        if !matches!(Destination::of(arn), Destination::Bus(_)) {
+            return Ok(payload.to_owned());
+        }
+        let parameters = self.given.get("EventBridgeParameters").unwrap_or(&Value::Null);
+        let detail: &serde_json::value::RawValue = match self.given.contains_key("Input") {
+            true => serde_json::from_str(payload).map_err(|error| InvalidTarget(format!("Input: {error}")))?,
+            false => serde_json::from_str("{}").expect("it is JSON"),
+        };
+        let event = BusEvent {
+            source: parameters["Source"].as_str().unwrap_or_default(),
+            detail_type: parameters["DetailType"].as_str().unwrap_or_default(),
+            detail,
+            resources: [&self.schedule_arn],
+            region: &self.region,
+            time: &self.time,
+        };
+        Ok(serde_json::to_string(&event).expect("it was JSON before"))
+    }
+
+    /// The queue and the group that a request `SendMessage` names.
+    fn message(&self) -> Option<(String, Option<String>)> {
+        let message: Message = serde_json::from_str(self.given.get("Input")?.as_str()?).ok()?;
+        Some((message.queue().to_owned(), message.group))
+    }
+}
+
+#[derive(serde::Serialize)]
+struct BusEvent<'e> {
+    source: &'e str,
+    #[serde(rename = "detail-type")]
+    detail_type: &'e str,
+    detail: &'e serde_json::value::RawValue,
+    resources: [&'e String; 1],
+    region: &'e str,
+    time: &'e str,
+}
+
+/// A request `SendMessage`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Message {
+    #[serde(rename = "QueueUrl")]
+    queue_url: String,
+    #[serde(rename = "MessageBody")]
+    body: String,
+    #[serde(rename = "MessageGroupId")]
+    group: Option<String>,
+}
+
+impl Message {
+    fn queue(&self) -> &str {
+        self.queue_url.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+/// An entry of a request `PutEvents`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Entry {
+    #[serde(rename = "Source")]
+    pub(crate) source: String,
+    #[serde(rename = "DetailType")]
+    pub(crate) detail_type: String,
+    #[serde(rename = "Detail")]
+    pub(crate) detail: String,
+    #[serde(rename = "EventBusName")]
+    bus: Option<String>,
+    #[serde(rename = "Resources", default)]
+    pub(crate) resources: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entries {
+    #[serde(rename = "Entries")]
+    entries: Vec<Entry>,
+}
+
+impl Entry {
+    /// Its bus, by name.
+    pub(crate) fn bus(&self) -> &str {
+        let bus = self.bus.as_deref().unwrap_or(crate::bus::DEFAULT_BUS);
+        bus.rsplit_once(":event-bus/").map_or(bus, |(_, name)| name)
+    }
+}
+
+/// The entries of a request `PutEvents`.
+pub(crate) fn entries(payload: &str) -> Result<Vec<Entry>, InvalidTarget> {
+    let entries = read::<Entries>(payload)?.entries;
+    let is_object =
+        |entry: &Entry| serde_json::from_str::<BTreeMap<String, serde::de::IgnoredAny>>(&entry.detail).is_ok();
+    match entries.iter().position(|entry| !is_object(entry)) {
+        Some(number) => Err(InvalidTarget(format!("Entries[{number}].Detail must be the text of a JSON object"))),
+        None if entries.is_empty() => Err(InvalidTarget("Entries must hold at least one entry".into())),
+        None => Ok(entries),
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(payload: &str) -> Result<T, InvalidTarget> {
+    serde_json::from_str(payload).map_err(|error| InvalidTarget(format!("Input: {error}")))
+}
+
+/// Whether a target can be invoked at all: its input is what its destination takes.
+///
+/// # Errors
+/// What is wrong with which member.
+pub fn check_target(target: &Map<String, Value>) -> Result<(), InvalidTarget> {
+    let arn = target.get("Arn").and_then(Value::as_str).unwrap_or_default();
+    let input = target.get("Input").and_then(Value::as_str);
+    let wrong = |what: &str| Err(InvalidTarget(what.into()));
+    match arn {
+        SEND_MESSAGE => {
+            let message: Message = read(input.unwrap_or("{}"))?;
+            let needs_group = crate::queue::is_fifo(message.queue()) && message.group.is_none();
+            return if needs_group { wrong("Input: a FIFO queue needs MessageGroupId") } else { Ok(()) };
+        }
+        PUT_EVENTS => return entries(input.unwrap_or("{}")).map(drop),
+        _ => {}
+    }
+    let text = |group: &str, name: &str| target.get(group).is_some_and(|group| group[name].is_string());
+    match Destination::of(arn) {
+        Destination::Bus(_) if !text("EventBridgeParameters", "Source") => {
+            wrong("EventBridgeParameters is missing Source")
+        }
+        Destination::Bus(_) if !text("EventBridgeParameters", "DetailType") => {
+            wrong("EventBridgeParameters is missing DetailType")
+        }
+        Destination::Bus(_)
+            if input.is_some_and(|input| read::<BTreeMap<String, serde::de::IgnoredAny>>(input).is_err()) =>
+        {
+            wrong("Input must be a JSON object")
+        }
+        Destination::Queue(queue) if crate::queue::is_fifo(&queue) && !text("SqsParameters", "MessageGroupId") => {
+            wrong("SqsParameters is missing MessageGroupId, which a FIFO queue needs")
+        }
+        _ => Ok(()),
+    }
+}

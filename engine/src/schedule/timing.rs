@@ -1,0 +1,132 @@
+//! When a schedule is due: its expression on the clocks of its time zone, between its dates, somewhere in its window.
+//!
+//! Where clocks change: a local time that is skipped in spring is not due; one that comes twice in autumn is due once, the
+//! first time. Rates go on as if nothing had happened. `at` a skipped time is due as much later as the clocks went on.
+
+use super::cron::{Cron, Way};
+use super::expression::{Expression, Kind};
+use crate::ids::{Timestamp, mix};
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
+use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
+use std::sync::LazyLock;
+
+/// A schedule for once that was made so much too late is due at once.
+const ONCE_LATE_NS: u64 = 60_000_000_000;
+const TICK: SignedDuration = SignedDuration::from_nanos(1);
+
+/// The time zones, the same on every machine.
+static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
+
+/// A time zone by its IANA name.
+pub fn zone(name: &str) -> Option<TimeZone> {
+    // Zones of other shapes (`local`, POSIX rules) are none of the database.
+    ZONES.get(name).ok()
+}
+
+/// Everything that says when a schedule is due.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Timing {
+    pub(crate) expression: Expression,
+    pub(crate) zone: TimeZone,
+    pub(crate) start: Option<Timestamp>,
+    pub(crate) end: Option<Timestamp>,
+    /// How much later than due it may fire, in nanoseconds.
+    pub(crate) window_ns: u64,
+    /// Where in the window; follows from its name.
+    pub(crate) seed: u64,
+}
+
+impl Timing {
+    /// The first due time after `after`, of a schedule that is kept since `since`.
+    pub(crate) fn next(&self, since: Timestamp, after: Timestamp) -> Option<Timestamp> {
+        let after = after.max(self.floor(since));
+        let due = match &self.expression.0 {
+            Kind::Rate(period_ns) => {
+                let base = self.base(since);
+                let periods = if after < base { 0 } else { after.ns_since(base) / period_ns + 1 };
+                Timestamp(period_ns.checked_mul(periods)?.checked_add(base.0)?)
+            }
+            Kind::Cron(cron) => self.minutes(cron, after, Way::Later).find(|due| *due > after)?,
+            Kind::At(at) => self.once(*at).filter(|due| *due > after)?,
+        };
+        self.end.is_none_or(|end| due <= end).then_some(due)
+    }
+
+    /// Due times up to and including `until`, the last one first.
+    pub(crate) fn earlier(&self, since: Timestamp, until: Timestamp) -> Box<dyn Iterator<Item = Timestamp> + '_> {
+        let until = until.min(self.end.unwrap_or(until));
+        let floor = self.floor(since);
+        let due: Box<dyn Iterator<Item = Timestamp>> = match &self.expression.0 {
+            Kind::Rate(period_ns) => {
+                let base = self.base(since);
+                let last = (until >= base).then(|| until.ns_since(base) / period_ns);
+                let nth = move |number| base.plus_ns(number * period_ns);
+                Box::new(last.into_iter().flat_map(|last| (0..=last).rev()).map(nth))
+            }
+            Kind::Cron(cron) => Box::new(self.minutes(cron, until, Way::Earlier).skip_while(move |due| *due > until)),
+            Kind::At(at) => Box::new(self.once(*at).filter(|due| *due <= until).into_iter()),
+        };
+        Box::new(due.take_while(move |due| *due > floor))
+    }
+
+    /// When something that is due fires: in its window, and before it is due again.
+    pub(crate) fn fires_at(&self, since: Timestamp, due: Timestamp) -> Timestamp {
+        if self.window_ns == 0 {
+            return due;
+        }
+        let gap_ns = self.next(since, due).map_or(u64::MAX, |next| next.ns_since(due));
+        due.plus_ns(mix(self.seed ^ mix(due.0)) % self.window_ns.min(gap_ns))
+    }
+
+    /// Nothing is due up to here.
+    fn floor(&self, since: Timestamp) -> Timestamp {
+        let since = if self.expression.is_once() { Timestamp(since.0.saturating_sub(ONCE_LATE_NS)) } else { since };
+        self.start.map_or(since, |start| since.max(Timestamp(start.0.saturating_sub(1))))
+    }
+
+    /// What rates count from.
+    fn base(&self, since: Timestamp) -> Timestamp {
+        self.start.unwrap_or(since)
+    }
+
+    /// Due times of a cron expression in order, from around `from` on.
+    fn minutes<'t>(&'t self, cron: &'t Cron, from: Timestamp, way: Way) -> impl Iterator<Item = Timestamp> + use<'t> {
+        let local = |at: jiff::Timestamp| self.zone.to_datetime(at);
+        let begin = moment(from).map(|from| match way {
+            Way::Later => local(from),
+            // What comes twice is due the first time: until the clocks were set back it may have been later than now.
+            Way::Earlier => {
+                let set = self.zone.preceding(from).next().and_then(|set| set.timestamp().checked_sub(TICK).ok());
+                set.map_or(local(from), |set| local(set).max(local(from)))
+            }
+        });
+        begin.into_iter().flat_map(move |begin| cron.minutes(begin, way)).filter_map(|minute| self.instant(minute))
+    }
+
+    /// When a local time is; none if it is skipped.
+    fn instant(&self, local: DateTime) -> Option<Timestamp> {
+        let ambiguous = self.zone.to_ambiguous_timestamp(local);
+        match ambiguous.offset() {
+            AmbiguousOffset::Gap { .. } => None,
+            AmbiguousOffset::Unambiguous { .. } | AmbiguousOffset::Fold { .. } => of(ambiguous.earlier().ok()?),
+        }
+    }
+
+    fn once(&self, at: DateTime) -> Option<Timestamp> {
+        of(self.zone.to_ambiguous_timestamp(at).compatible().ok()?)
+    }
+}
+
+fn moment(at: Timestamp) -> Option<jiff::Timestamp> {
+    jiff::Timestamp::from_nanosecond(i128::from(at.0)).ok()
+}
+
+fn of(moment: jiff::Timestamp) -> Option<Timestamp> {
+    u64::try_from(moment.as_nanosecond()).ok().map(Timestamp)
+}
+
+/// A number that follows from a name.
+pub(crate) fn seed(name: &str) -> u64 {
+    name.bytes().fold(0, |seed, byte| mix(seed ^ u64::from(byte)))
+}

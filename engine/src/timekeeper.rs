@@ -1,0 +1,235 @@
+//! The thread that owns the time: sleeps until something is due, and puts what fires into the journal. It is told of
+//! schedules by the router; how far each is follows from the journal, so it keeps nothing of its own.
+
+use crate::bus::resource::{Change, Rule, Schedule, Tags};
+use crate::bus::{DEFAULT_BUS, NewEvent, Registry, Resources};
+use crate::client::Client;
+use crate::clock::Clock;
+use crate::command::SubmitError;
+use crate::delivery::rule_arn;
+use crate::envelope::{REGION, SOURCE_ENGINE};
+use crate::failure::Failure;
+use crate::ids::{Position, Timestamp, Token};
+use crate::journal::Progress;
+use crate::limits::{PUT_BYTES_MAX, PUT_EVENTS_MAX};
+use crate::schedule::{Agenda, Fire, Firing, Missed, MissedTimes, Now, detail, schedule_arn};
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How long it sleeps at most: so soon it notices that the wall clock was set forward.
+const LOOK: Duration = Duration::from_secs(1);
+/// The wall clock was set forward, or the machine slept, if it gained so much on the engine's between two looks.
+const JUMP_NS: u64 = 1_000_000_000;
+/// Turns under way before it waits for the journal.
+const TURNS_MAX: usize = 8;
+/// Before what was refused is offered again.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// What fires in one turn: a firing may bring the end of its schedule along.
+const FIRES_MAX: usize = PUT_EVENTS_MAX / 2;
+
+pub(crate) struct Timekeeper {
+    pub(crate) agenda: Arc<Agenda>,
+    pub(crate) client: Client,
+    pub(crate) resources: Arc<Resources>,
+    pub(crate) progress: Arc<Progress>,
+    /// Until here the journal was written when the engine was opened: before it is read, nobody knows what has fired.
+    pub(crate) opened_at: Position,
+    pub(crate) clock: Clock,
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) failure: Arc<Failure>,
+    pub(crate) under_way: usize,
+}
+
+impl Timekeeper {
+    /// Fires until told to stop.
+    pub(crate) fn run(mut self) {
+        while self.progress.routed() < self.opened_at && !self.is_over() {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        let (mut missed_until, mut ahead_ns) = (self.agenda.opened_at, self.ahead_ns());
+        while !self.is_over() {
+            let gained = self.ahead_ns();
+            let now = self.clock.now().plus_ns(gained);
+            if gained > ahead_ns + JUMP_NS {
+                missed_until = missed_until.max(now);
+            }
+            ahead_ns = gained;
+            self.agenda.set_ahead_ns(gained);
+            let registry = self.resources.current();
+            let wants = |key: &str| wants(&registry, key);
+            let taken = self.agenda.timetable().take(now, missed_until, FIRES_MAX, &wants);
+            if taken == Now::default() {
+                self.sleep(now);
+            } else if self.fire(&registry, taken, now).is_err() {
+                return; // the engine stops; what did not fire was missed
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.load(Ordering::SeqCst) || self.failure.happened()
+    }
+
+    /// How much the wall clock is ahead of the engine's.
+    fn ahead_ns(&self) -> u64 {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        u64::try_from(wall).map_or(0, |wall| Timestamp(wall).ns_since(self.clock.now()))
+    }
+
+    fn sleep(&mut self, now: Timestamp) {
+        self.client.poll(&mut Vec::new());
+        let bell = &self.agenda.bell;
+        bell.arm_thread();
+        let timetable = self.agenda.timetable();
+        let (next, nothing) = (timetable.next_at(), timetable.len() == 0);
+        drop(timetable);
+        let due = next.map_or(LOOK, |next| Duration::from_nanos(next.ns_since(now)).min(LOOK));
+        if !self.is_over() && !due.is_zero() {
+            std::thread::park_timeout(if nothing { LOOK * 60 } else { due });
+        }
+        bell.disarm();
+    }
+
+    fn fire(&mut self, registry: &Registry, taken: Now, now: Timestamp) -> Result<(), SubmitError> {
+        let (mut firings, mut bytes) = (Vec::new(), 0);
+        let fires = taken.fires.iter().filter_map(|fire| firing(registry, fire));
+        let missed = taken.missed.iter().filter_map(|missed| self::missed(registry, missed));
+        let ends: Vec<Change> = taken.over.iter().filter_map(|key| end(registry, key, true)).collect();
+        for firing in fires.chain(missed) {
+            let more = firing.event.detail.len() + 1_024;
+            if firings.len() >= FIRES_MAX || bytes + more > PUT_BYTES_MAX / 2 {
+                self.submit(&std::mem::take(&mut firings))?;
+                bytes = 0;
+            }
+            bytes += more;
+            firings.push(firing);
+        }
+        if !firings.is_empty() {
+            self.submit(&firings)?;
+        }
+        for ends in ends.chunks(FIRES_MAX) {
+            self.offer(|client| client.change(Token(0), ends.to_vec()))?;
+        }
+        self.agenda.count(&taken, now);
+        Ok(())
+    }
+
+    fn submit(&mut self, firings: &[Firing]) -> Result<(), SubmitError> {
+        self.offer(|client| client.fire(Token(0), firings))
+    }
+
+    /// Offers something to the journal until it is taken, and waits while too much is under way.
+    fn offer(&mut self, submit: impl Fn(&mut Client) -> Result<(), SubmitError>) -> Result<(), SubmitError> {
+        let mut done = Vec::new();
+        loop {
+            self.client.poll(&mut done);
+            self.under_way -= done.drain(..).count().min(self.under_way);
+            if self.under_way >= TURNS_MAX && !self.client.is_stopped() {
+                self.client.wait(&mut done, PATIENCE);
+                self.under_way -= done.drain(..).count().min(self.under_way);
+                continue;
+            }
+            match submit(&mut self.client) {
+                Ok(()) => {
+                    self.under_way += 1;
+                    return Ok(());
+                }
+                Err(SubmitError::Throttled(_)) if !self.is_over() => std::thread::sleep(PATIENCE),
+                Err(SubmitError::TooLarge) => {
+                    tracing::error!("what a schedule brings is too large for the journal, and does not happen");
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// The rule of a key.
+fn rule<'r>(registry: &'r Registry, key: &str) -> Option<&'r Rule> {
+    let (bus, name) = key.strip_prefix("rule/")?.split_once('/')?;
+    registry.rules.get(&(bus.to_owned(), name.to_owned()))
+}
+
+/// The schedule of a key.
+fn schedule<'r>(registry: &'r Registry, key: &str) -> Option<&'r Schedule> {
+    let (group, name) = key.strip_prefix("schedule/")?.split_once('/')?;
+    registry.schedules.get(&(group.to_owned(), name.to_owned()))
+}
+
+/// What a schedule wants of what it missed: a word `missed=…` in its description, else the tag of its group or rule.
+fn wants(registry: &Registry, key: &str) -> Missed {
+    let tagged = |tags: &Tags| tags.get("fakemon:missed").and_then(|word| Missed::named(word));
+    let wanted = match schedule(registry, key) {
+        Some(schedule) => {
+            let words = schedule.description.as_deref().unwrap_or_default().split_whitespace();
+            let mut said = words.filter_map(|word| Missed::named(word.strip_prefix("missed=")?));
+            said.next().or_else(|| tagged(&registry.schedule_groups.get(&schedule.group)?.tags))
+        }
+        None => rule(registry, key).and_then(|rule| tagged(&rule.tags)),
+    };
+    wanted.unwrap_or_default()
+}
+
+/// What ends with the last due time.
+fn end(registry: &Registry, key: &str, completes: bool) -> Option<Change> {
+    let over = schedule(registry, key).filter(|schedule| completes && schedule.delete_when_over)?;
+    Some(Change::Delete(over.key_as_it_is()))
+}
+
+fn arn(registry: &Registry, key: &str) -> Option<(String, String)> {
+    if let Some(Schedule { region, group, name, .. }) = schedule(registry, key) {
+        return Some((schedule_arn(region, group, name), region.clone()));
+    }
+    let Rule { region, bus, name, .. } = rule(registry, key)?;
+    Some((rule_arn(region, bus, name), region.clone()))
+}
+
+/// None if its schedule has just gone.
+fn firing(registry: &Registry, fire: &Fire) -> Option<Firing> {
+    let (arn, region) = arn(registry, &fire.key)?;
+    let (source, detail) = match schedule(registry, &fire.key) {
+        Some(schedule) => ("aws.scheduler", detail(schedule, fire.completes)),
+        None => ("aws.events", "{}".into()),
+    };
+    let event = NewEvent {
+        bus: String::new(),
+        source: source.into(),
+        detail_type: "Scheduled Event".into(),
+        detail,
+        resources: vec![arn],
+        time: Some(fire.due),
+        region,
+        cause: None,
+        hops: 0,
+    };
+    let ends = end(registry, &fire.key, fire.completes);
+    Some(Firing { schedule: Some(fire.key.to_string()), event, ends })
+}
+
+/// Says on the bus that due times were missed; with it the journal knows that they are over.
+fn missed(registry: &Registry, missed: &MissedTimes) -> Option<Firing> {
+    let (arn, _) = arn(registry, &missed.key)?;
+    let detail = json!({
+        "schedule": arn,
+        "missed": missed.count,
+        "first": missed.first.to_string(),
+        "last": missed.last.to_string(),
+        "caught_up": missed.caught_up,
+    });
+    let event = NewEvent {
+        bus: DEFAULT_BUS.into(),
+        source: SOURCE_ENGINE.into(),
+        detail_type: "fakemon.schedule_missed".into(),
+        detail: detail.to_string(),
+        resources: vec![arn],
+        time: Some(missed.last),
+        region: REGION.into(),
+        cause: None,
+        hops: 0,
+    };
+    let ends = end(registry, &missed.key, missed.completes && missed.caught_up == 0);
+    Some(Firing { schedule: Some(missed.key.to_string()), event, ends })
+}
