@@ -21,6 +21,9 @@ mod letters; // what the bus says to players, and of who comes and goes
 mod signed; // AWS signatures, made by hand and by boto3
 mod reset; // `POST /_reset` between two tests
 mod at_connections; // `@connections`: back ends that speak to connections, players, groups, areas
+mod general; // `/ws`: what anybody says becomes events, and rules answer
+mod authorizer; // a webhook that decides who may connect
+mod resume; // players who come back and are told what they missed
 mod stream; // server-sent events: answers that go on where they broke off
 mod load; // the load generator and the demo world, against a real server
 mod crash; // killed at random moments, life after life

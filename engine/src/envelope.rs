@@ -23,8 +23,10 @@ pub const SOURCE_WORLD: &str = "fakemon.world";
 pub const SOURCE_ENGINE: &str = "fakemon.engine";
 /// The detail-type of a change of a resource of the bus.
 pub(crate) const RESOURCE_CHANGED: &str = "fakemon.resource_changed";
-/// Who comes and who goes; put by whoever serves players.
+/// Who comes to play and who goes; put by whoever serves players.
 pub const SOURCE_CONNECTION: &str = "fakemon.connection";
+/// Who comes to the general endpoint, what they say, and who goes; put by whoever serves it.
+pub const SOURCE_MESSAGES: &str = "fakemon.connections";
 /// The account of every event.
 pub const ACCOUNT: &str = "123456789012";
 /// The region of events that come from no request.

@@ -6,18 +6,22 @@
 //! - `authorization`: what a connection adds to requests
 //! - `authorizing`: whether a connection gets its first token
 //! - `request`: from an event to a request
+//! - `asking`: a request whose answer somebody waits for
 
 mod guard;
 mod connection;
 mod authorization;
 mod authorizing;
 mod request;
+mod asking;
 
 use super::Shared;
+pub(super) use asking::ask;
 use authorization::Authorizations;
 use connection::Wire;
 use fakemon_engine::Engine;
 use fakemon_engine::bus::Destination;
+use fakemon_engine::bus::resource::{ApiDestination, Connection};
 use fakemon_engine::delivery::{Courier, Failed, Lane, LaneId, Letter, Parcel};
 use fakemon_engine::ids::Timestamp;
 use std::collections::{HashMap, HashSet};
@@ -34,29 +38,20 @@ const IN_ORDER_MAX: usize = 64;
 const IDLE: Duration = Duration::from_secs(1);
 
 /// What all tasks share.
-struct Webhooks {
+pub(super) struct Webhooks {
     engine: Engine,
     work: Notify,
     authorizations: Authorizations,
     /// When the next request to a destination may go.
     paces: Mutex<HashMap<String, Instant>>,
+    /// Connections that no lane owns.
+    idle: asking::Idle,
     tls: Arc<rustls::ClientConfig>,
     private: bool,
 }
 
 /// Carries events to API destinations for as long as the runtime lives.
-pub(super) async fn run(shared: Arc<Shared>) {
-    let (engine, private) = (shared.engine.clone(), shared.options.allow_private_targets);
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    let hooks = Arc::new(Webhooks {
-        engine,
-        work: Notify::new(),
-        authorizations: Authorizations::default(),
-        paces: Mutex::default(),
-        tls: Arc::new(tls),
-        private,
-    });
+pub(super) async fn run(shared: Arc<Shared>, hooks: Arc<Webhooks>) {
     tokio::spawn(authorizing::run(shared, hooks.clone()));
     let woken = Arc::downgrade(&hooks);
     hooks.engine.courier().lanes().on_work(move || {
@@ -208,24 +203,10 @@ async fn attempt(
     wire: &mut Option<Wire>,
 ) -> Result<(), Failed> {
     let target = lane.target();
-    let registry = hooks.engine.registry();
     let Destination::Webhook(name) = Destination::of(&target.arn) else {
         return Err(Failed::permanently("UNSUPPORTED_TARGET", "it is no API destination"));
     };
-    let destination = registry.destinations.get(&name).cloned();
-    let destination = destination
-        .ok_or_else(|| Failed::permanently("RESOURCE_NOT_FOUND", format!("there is no API destination {name}")))?;
-    let connection = registry.connections.get(&destination.connection).cloned();
-    drop(registry);
-    let connection = connection.ok_or_else(|| {
-        Failed::permanently("RESOURCE_NOT_FOUND", format!("there is no connection {}", destination.connection))
-    })?;
-    if connection.state != "AUTHORIZED" {
-        return Err(Failed::for_now(
-            "CONNECTION_NOT_AUTHORIZED",
-            format!("connection {} is not authorized", connection.name),
-        ));
-    }
+    let (destination, connection) = hooks.destination(&name)?;
     if hooks.pace(&name, destination.rate_limit_per_second).await {
         lane.figures().throttled.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
@@ -244,6 +225,37 @@ async fn attempt(
 }
 
 impl Webhooks {
+    pub(super) fn new(shared: &Shared) -> Arc<Webhooks> {
+        let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        Arc::new(Webhooks {
+            engine: shared.engine.clone(),
+            work: Notify::new(),
+            authorizations: Authorizations::default(),
+            paces: Mutex::default(),
+            idle: asking::Idle::default(),
+            tls: Arc::new(tls),
+            private: shared.options.allow_private_targets,
+        })
+    }
+
+    /// An API destination and its connection, if it is authorized.
+    fn destination(&self, name: &str) -> Result<(ApiDestination, Connection), Failed> {
+        let registry = self.engine.registry();
+        let missing =
+            |what: &str, name: &str| Failed::permanently("RESOURCE_NOT_FOUND", format!("there is no {what} {name}"));
+        let destination = registry.destinations.get(name).ok_or_else(|| missing("API destination", name))?;
+        let connection = registry.connections.get(&destination.connection);
+        let connection = connection.ok_or_else(|| missing("connection", &destination.connection))?;
+        if connection.state != "AUTHORIZED" {
+            return Err(Failed::for_now(
+                "CONNECTION_NOT_AUTHORIZED",
+                format!("connection {} is not authorized", connection.name),
+            ));
+        }
+        Ok((destination.clone(), connection.clone()))
+    }
+
     /// Waits until the next request to a destination may go; whether it had to.
     async fn pace(&self, destination: &str, per_second: u32) -> bool {
         let gap = Duration::from_secs(1) / per_second.max(1);

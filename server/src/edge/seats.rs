@@ -6,6 +6,10 @@
 //! [ generation ] [   seat     ]     as mio token, as engine token
 //! ```
 
+/// Generations of a seat: so many that no two connections of one start meet, and fewer than would meet a token that is
+/// no seat's.
+const GENERATIONS: u32 = u32::MAX - 1;
+
 /// One connection, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SeatId(pub(crate) u64);
@@ -73,7 +77,7 @@ impl<T> Seats<T> {
             return None;
         }
         let taken = seat.taken.take()?;
-        seat.generation = seat.generation.wrapping_add(1);
+        seat.generation = seat.generation.wrapping_add(1) % GENERATIONS;
         self.free.push(id.seat() as u32);
         Some(taken)
     }

@@ -5,7 +5,9 @@ use super::rules::valid_pattern;
 use super::{ApiError, Call, unavailable};
 use crate::control::{Shared, desk};
 use fakemon_engine::bus::{DEFAULT_BUS, GAME_BUS, NewEvent, Registry};
-use fakemon_engine::envelope::{SOURCE_CAPTURE, SOURCE_CONNECTION, SOURCE_ENGINE, SOURCE_WORLD, event_id};
+use fakemon_engine::envelope::{
+    SOURCE_CAPTURE, SOURCE_CONNECTION, SOURCE_ENGINE, SOURCE_MESSAGES, SOURCE_WORLD, event_id,
+};
 use fakemon_engine::ids::{Position, Timestamp};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -145,7 +147,7 @@ fn read(entry: &Value, registry: &Registry, call: &Call<'_>) -> Result<NewEvent,
 /// true.
 pub(in crate::control) fn is_ours(bus: &str, source: &str) -> bool {
     match bus {
-        GAME_BUS => [SOURCE_CAPTURE, SOURCE_WORLD, SOURCE_CONNECTION].contains(&source),
+        GAME_BUS => [SOURCE_CAPTURE, SOURCE_WORLD, SOURCE_CONNECTION, SOURCE_MESSAGES].contains(&source),
         DEFAULT_BUS => source == SOURCE_ENGINE,
         _ => false,
     }

@@ -28,10 +28,25 @@ pub(super) struct Wire {
     sender: SendRequest<Full<Bytes>>,
 }
 
+impl Wire {
+    /// Whether it leads there.
+    pub(super) fn is_to(&self, authority: &str) -> bool {
+        self.authority == authority
+    }
+}
+
 /// A request that is ready to go.
 pub(super) struct Outgoing {
     pub(super) uri: Uri,
     pub(super) request: Request<Full<Bytes>>,
+}
+
+impl Outgoing {
+    /// Scheme, host and port.
+    pub(super) fn authority(&self) -> String {
+        let authority = self.uri.authority().map(ToString::to_string).unwrap_or_default();
+        format!("{}://{authority}", self.uri.scheme_str().unwrap_or("https"))
+    }
 }
 
 /// What a target answered.
@@ -64,15 +79,25 @@ pub(super) async fn exchange(
     wire: &mut Option<Wire>,
     outgoing: Outgoing,
 ) -> Result<Answered, Failed> {
+    exchange_within(PATIENCE, hooks, wire, outgoing).await
+}
+
+/// Sends and reads the answer, within a time.
+pub(super) async fn exchange_within(
+    patience: Duration,
+    hooks: &Webhooks,
+    wire: &mut Option<Wire>,
+    outgoing: Outgoing,
+) -> Result<Answered, Failed> {
     let kept = wire.take();
-    match tokio::time::timeout(PATIENCE, within_time(hooks, kept, outgoing)).await {
+    match tokio::time::timeout(patience, within_time(hooks, kept, outgoing)).await {
         Ok(Ok((answered, good))) => {
             *wire = good;
             Ok(answered)
         }
         Ok(Err(failed)) => Err(failed),
         Err(_) => {
-            Err(Failed::for_now("TIMEOUT", format!("the target did not answer within {} s", PATIENCE.as_secs())))
+            Err(Failed::for_now("TIMEOUT", format!("the target did not answer within {} s", patience.as_secs_f32())))
         }
     }
 }
@@ -82,10 +107,8 @@ async fn within_time(
     kept: Option<Wire>,
     outgoing: Outgoing,
 ) -> Result<(Answered, Option<Wire>), Failed> {
+    let authority = outgoing.authority();
     let Outgoing { uri, request } = outgoing;
-    let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
-    let scheme = uri.scheme_str().unwrap_or("https");
-    let authority = format!("{scheme}://{authority}");
     // What the target closed meanwhile is found before the request goes; a new connection then costs nothing but time.
     let kept = kept.filter(|wire| wire.authority == authority && !wire.sender.is_closed());
     let mut good = None;
