@@ -109,7 +109,7 @@ impl Turn {
         let turn = Turn {
             poll,
             listener: Some(listener),
-            seats: Seats::default(),
+            seats: Seats::since(referee.engine.now()),
             buffer: vec![0; READ_BYTES + common.rest_bytes_max() + 64],
             voice: Voice::new(counters.clone()),
             areas: Areas::new(referee.engine.subscribe()),
