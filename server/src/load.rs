@@ -38,6 +38,7 @@ use ledger::Ledger;
 use messages::Writer;
 use pace::Plan;
 use report::Report;
+use sends::Bare;
 use serde::Serialize;
 use socket::{Access, Opening, Socket};
 use spawner::Spawner;
@@ -267,6 +268,7 @@ impl Setup {
     /// What a back end reaches.
     fn send(&self, how: Sends) -> anyhow::Result<sends::Sent> {
         raise_file_limit(self.args.connections)?;
+        let bare = Bare::measure(self.args.connections as usize)?;
         let contenders: Vec<u32> = (0..self.args.connections).collect();
         let bar = progress("connections", u64::from(self.args.connections));
         let mut sockets = Vec::with_capacity(contenders.len());
@@ -275,7 +277,7 @@ impl Setup {
             bar.inc(some.len() as u64);
         }
         bar.finish_and_clear();
-        sends::run(how, &self.control, sockets, self.duration)
+        sends::run(how, &self.control, sockets, self.duration, &bare)
     }
 
     fn threads(&self) -> usize {

@@ -2,7 +2,7 @@
 //! how long a message to an area is on its way to the last of those who look at it. Measured at real sockets, beside
 //! what the kernel alone takes for as many.
 
-use super::baseline;
+use super::baseline::{self, FanOut};
 use super::http::Http;
 use super::report::{Latency, ms, thousands};
 use super::socket::{Received, Socket};
@@ -32,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Where everybody looks.
 const AREA: &str = "lat=40.4168&lon=-3.7038&radius_m=100";
 const LOOK: &str = r#"{"type":"look","lat":40.4168,"lon":-3.7038,"radius_m":50}"#;
+/// How long the bare kernel is measured.
+const BASELINE: Duration = Duration::from_secs(2);
 /// The bare kernel is measured with at most so many: both ends are in one process.
 const BASELINE_MAX: usize = 9_000;
 /// What precedes the moment in which a message was sent.
@@ -74,11 +76,28 @@ struct Common {
     is_over: AtomicBool,
 }
 
+/// What the bare kernel takes. To be measured before there are connections, for both need descriptors.
+pub(crate) struct Bare {
+    connections: usize,
+    fan_out: FanOut,
+}
+
+impl Bare {
+    pub(crate) fn measure(connections: usize) -> anyhow::Result<Bare> {
+        let connections = connections.min(BASELINE_MAX);
+        Ok(Bare { connections, fan_out: baseline::measure_fan_out(connections, BASELINE)? })
+    }
+}
+
 /// Sends for so long to all sockets, and counts what arrives.
-pub(crate) fn run(how: Sends, control: &Target, sockets: Vec<Socket>, time: Duration) -> anyhow::Result<Sent> {
+pub(crate) fn run(
+    how: Sends,
+    control: &Target,
+    sockets: Vec<Socket>,
+    time: Duration,
+    bare: &Bare,
+) -> anyhow::Result<Sent> {
     let connections = sockets.len();
-    let baseline_connections = connections.min(BASELINE_MAX);
-    let baseline = baseline::measure_fan_out(baseline_connections, Duration::from_secs(2))?;
     let ids: Vec<String> = sockets.iter().map(|socket| socket.id.clone()).collect();
     let common = Common { start: Instant::now(), received: AtomicU64::new(0), is_over: AtomicBool::new(false) };
     let mut receiver = Receiver::new(sockets)?;
@@ -109,9 +128,9 @@ pub(crate) fn run(how: Sends, control: &Target, sockets: Vec<Socket>, time: Dura
             refused,
             received_per_second: received as f64 / took.as_secs_f64(),
             latency: (if how == Sends::Area { &last } else { &one_by_one }).into(),
-            baseline_connections,
-            baseline_per_second: baseline.per_second,
-            baseline_last_ns: baseline.last_ns,
+            baseline_connections: bare.connections,
+            baseline_per_second: bare.fan_out.per_second,
+            baseline_last_ns: bare.fan_out.last_ns,
         })
     })
 }
