@@ -34,6 +34,11 @@ pub enum Request {
         /// Only before this position; 0 means from the newest.
         before: u64,
     },
+    /// What have I missed?
+    Resume {
+        /// Everything behind this position.
+        position: u64,
+    },
 }
 
 /// A wild fakémon.
@@ -101,11 +106,18 @@ pub enum Reply<'a> {
         /// Which throw was meant, where that could be read.
         attempt_id: Option<u64>,
     },
+    /// What was missed is told.
+    Resumed {
+        /// Up to here.
+        position: u64,
+        /// Whether the journal still had all of it.
+        complete: bool,
+    },
 }
 
 /// Reads one message of a player.
 pub fn read_request(bytes: &[u8]) -> Result<Request, Malformed> {
-    const UNKNOWN: Malformed = Malformed::Value("body must be a Look, an Attempt or a CollectionRequest");
+    const UNKNOWN: Malformed = Malformed::Value("body must be a Look, an Attempt, a CollectionRequest or a Resume");
     let options = VerifierOptions {
         max_tables: 2, // the request and its body: anything else is none of ours
         ..Default::default()
@@ -125,6 +137,9 @@ pub fn read_request(bytes: &[u8]) -> Result<Request, Malformed> {
         }),
         wire::RequestBody::CollectionRequest => {
             request.body_as_collection_request().map(|collection| Request::Collection { before: collection.before() })
+        }
+        wire::RequestBody::Resume => {
+            request.body_as_resume().map(|resume| Request::Resume { position: resume.position() })
         }
         _ => None,
     }
@@ -152,6 +167,9 @@ pub fn read_reply(bytes: &[u8]) -> Result<Reply<'_>, Malformed> {
             message: error.message(),
             attempt_id: error.attempt_id(),
         }),
+        wire::ReplyBody::Resumed => reply
+            .body_as_resumed()
+            .map(|resumed| Reply::Resumed { position: resumed.position(), complete: resumed.complete() }),
         _ => None,
     }
     .ok_or(UNKNOWN)
@@ -210,6 +228,10 @@ impl Writer {
                 let args = wire::CollectionRequestArgs { before };
                 let body = wire::CollectionRequest::create(fbb, &args);
                 (wire::RequestBody::CollectionRequest, body.as_union_value())
+            }
+            Request::Resume { position } => {
+                let resume = wire::Resume::create(fbb, &wire::ResumeArgs { position });
+                (wire::RequestBody::Resume, resume.as_union_value())
             }
         };
         let body = Some(body);
@@ -283,6 +305,14 @@ impl Writer {
         self.finish(wire::ReplyBody::Error, error.as_union_value())
     }
 
+    /// What was missed is told, up to this position.
+    pub fn resumed(&mut self, position: u64, complete: bool) -> &[u8] {
+        let fbb = &mut self.builder;
+        fbb.reset();
+        let resumed = wire::Resumed::create(fbb, &wire::ResumedArgs { position, complete });
+        self.finish(wire::ReplyBody::Resumed, resumed.as_union_value())
+    }
+
     fn finish(&mut self, body_type: wire::ReplyBody, body: WIPOffset<UnionWIPOffset>) -> &[u8] {
         let body = Some(body);
         let root = wire::Reply::create(&mut self.builder, &wire::ReplyArgs { body_type, body });
@@ -316,10 +346,11 @@ fn write_caught<'f>(fbb: &mut FlatBufferBuilder<'f>, caught: Caught<'_>) -> WIPO
 mod tests {
     use super::*;
 
-    const REQUESTS: [Request; 3] = [
+    const REQUESTS: [Request; 4] = [
         Request::Look { lat: 40.4168, lon: -3.7038, radius_m: 200.0 },
         Request::Attempt { attempt_id: u64::MAX, fakemon_id: 42, lat: f64::INFINITY, lon: -180.0 },
         Request::Collection { before: 7 },
+        Request::Resume { position: u64::MAX },
     ];
 
     #[test]
@@ -351,6 +382,8 @@ mod tests {
         let items = vec![caught; 1000];
         let collection = writer.collection(items.iter().copied(), 77).to_vec();
         assert_eq!(read_reply(&collection).unwrap(), Reply::Collection(items, 77));
+        let resumed = Reply::Resumed { position: 9, complete: true };
+        assert_eq!(read_reply(writer.resumed(9, true)).unwrap(), resumed);
         for attempt_id in [None, Some(0), Some(8)] {
             let error = Reply::Error { code: "bad_message", message: "why", attempt_id };
             assert_eq!(read_reply(writer.error("bad_message", "why", attempt_id)).unwrap(), error);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tungstenite::Message;
 
 /// The status, the AWS error type and the body of an answer.
-fn call(server: &Server, method: &str, path: &str, body: &[u8]) -> (u16, String, String) {
+pub(crate) fn call(server: &Server, method: &str, path: &str, body: &[u8]) -> (u16, String, String) {
     let uri = format!("http://{}{path}", server.control);
     let request = tungstenite::http::Request::builder().method(method).uri(uri).body(body).unwrap();
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
@@ -89,4 +89,59 @@ fn one_call_reaches_all_connections_of_a_player_a_group_or_an_area() {
         let (status, code, _) = call(&server, "POST", &format!("/@connections?{query}"), b"x");
         assert_eq!((status, code.as_str()), (400, "BadRequestException"), "{query}");
     }
+}
+
+#[test]
+fn one_call_brings_many_messages_to_many_connections() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &["--edges", "2"]);
+    let mut all: Vec<(Player, String)> =
+        (0..20).map(|number| Player::connect_to(server.play, &format!("/ws?player=p{number}")).unwrap()).collect();
+    let (gone, gone_id) = Player::connect_to(server.play, "/ws").unwrap();
+    drop(gone);
+    while call(&server, "GET", &format!("/@connections/{gone_id}"), b"").0 == 200 {}
+    let ids: Vec<&str> = all.iter().map(|(_, id)| id.as_str()).collect();
+    let mut lines = vec![json!({ "ids": ids, "json": { "round": 0 } }).to_string()];
+    for round in 1..50 {
+        lines.extend(
+            ids.iter().map(|id| json!({ "id": id, "text": json!({ "round": round }).to_string() }).to_string()),
+        );
+    }
+    lines.push(json!({ "ids": [gone_id, "nobody"], "base64": "AAAA" }).to_string());
+    let (status, _, answer) = call(&server, "POST", "/@connections?batch", lines.join("\n").as_bytes());
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!((status, &answer["reached"], &answer["refused"]), (200, &json!(1_000), &json!(0)), "{answer}");
+    let line = lines.len();
+    let undelivered =
+        json!([{ "line": line, "id": gone_id, "status": 410 }, { "line": line, "id": "nobody", "status": 410 }]);
+    assert_eq!((&answer["gone"], &answer["undelivered"]), (&json!(2), &undelivered));
+    for (player, _) in &mut all {
+        for round in 0..50 {
+            assert_eq!(player.hear().unwrap(), json!({ "round": round }), "in order, each once");
+        }
+    }
+    for (body, status, what) in [("{\"id\":\"x\"}\nx", 400, "line 1"), ("\n\nx", 400, "line 3")] {
+        let (got, code, message) = call(&server, "POST", "/@connections?batch", body.as_bytes());
+        assert_eq!((got, code.as_str()), (status, "BadRequestException"));
+        assert!(message.contains(what), "{message}");
+    }
+    let large = vec![b'\n'; (2 << 20) + 1];
+    assert_eq!(call(&server, "POST", "/@connections?batch", &large).0, 413);
+}
+
+#[test]
+fn who_does_not_read_is_refused_and_others_are_not() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let (_deaf, deaf_id) = Player::connect_to(server.play, "/ws").unwrap();
+    let (mut other, other_id) = Player::connect_to(server.play, "/ws").unwrap();
+    let message = vec![b'x'; 128 * 1024];
+    // The kernel takes some; then they wait here, up to a bound.
+    let refused = (0..200).find_map(|_| {
+        let (status, code, _) = call(&server, "POST", &format!("/@connections/{deaf_id}"), &message);
+        (status != 200).then_some((status, code))
+    });
+    assert_eq!(refused, Some((429, "LimitExceededException".into())));
+    assert_eq!(call(&server, "POST", &format!("/@connections/{other_id}"), b"1").0, 200);
+    assert_eq!(other.hear().unwrap(), json!(1));
 }

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
-use tungstenite::{Message, WebSocket};
+use tungstenite::http::HeaderMap;
+use tungstenite::{HandshakeError, Message, WebSocket};
 
 /// Where everything happens.
 pub(crate) const SOL: (f64, f64) = (40.4168, -3.7038);
@@ -16,10 +17,40 @@ pub(crate) struct Player {
 impl Player {
     /// Takes a seat.
     pub(crate) fn connect(play: SocketAddr, name: &str) -> Option<Player> {
-        let stream = TcpStream::connect(play).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
-        let (socket, _) = tungstenite::client(format!("ws://{play}/play?player={name}"), stream).ok()?;
-        Some(Player { socket })
+        Player::connect_to(play, &format!("/play?player={name}")).ok().map(|(player, _)| player)
+    }
+
+    /// Connects to any path: the connection and its id, or the status of the refusal, its `Retry-After` and its body.
+    pub(crate) fn connect_to(
+        play: SocketAddr,
+        path: &str,
+    ) -> Result<(Player, String), (u16, Option<String>, String)> {
+        let stream = TcpStream::connect(play).map_err(|error| (0, None, error.to_string()))?;
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout can be set");
+        let header = |headers: &HeaderMap, name| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        match tungstenite::client(format!("ws://{play}{path}"), stream) {
+            Ok((socket, response)) => {
+                let id = header(response.headers(), "x-fakemon-connection-id");
+                Ok((Player { socket }, id.expect("every connection is told its id")))
+            }
+            Err(HandshakeError::Failure(tungstenite::Error::Http(response))) => {
+                let body = response.body().clone().unwrap_or_default();
+                let retry_after = header(response.headers(), "retry-after");
+                Err((response.status().as_u16(), retry_after, String::from_utf8(body).expect("bodies are UTF-8")))
+            }
+            Err(error) => Err((0, None, error.to_string())),
+        }
+    }
+
+    /// The code that it is closed with.
+    pub(crate) fn close_code(&mut self) -> Option<u16> {
+        loop {
+            match self.socket.read() {
+                Ok(Message::Close(frame)) => return frame.map(|frame| frame.code.into()),
+                Ok(_) => {}
+                Err(_) => return None,
+            }
+        }
     }
 
     /// Sends without waiting for anything.

@@ -26,6 +26,9 @@ mod answers; // results as signed requests to webhooks of players
 mod signed; // AWS signatures, made by hand and by boto3
 mod reset; // `POST /_reset` between two tests
 mod at_connections; // `@connections`: back ends that speak to connections, players, groups, areas
+mod general; // `/ws`: what anybody says becomes events, and rules answer
+mod authorizer; // a webhook that decides who may connect
+mod resume; // players who come back and are told what they missed
 mod stream; // server-sent events: answers that go on where they broke off
 mod pipes; // pipes: from every source over filter and enrichment to targets, as boto3 makes them
 mod load; // the load generator and the demo world, against a real server

@@ -26,8 +26,10 @@ pub const SOURCE_ENGINE: &str = "fakemon.engine";
 pub(crate) const RESOURCE_CHANGED: &str = "fakemon.resource_changed";
 /// The detail-type of a command that makes no sense.
 pub(crate) const COMMAND_REFUSED: &str = "fakemon.command_refused";
-/// Who comes and who goes; put by whoever serves players.
+/// Who comes to play and who goes; put by whoever serves players.
 pub const SOURCE_CONNECTION: &str = "fakemon.connection";
+/// Who comes to the general endpoint, what they say, and who goes; put by whoever serves it.
+pub const SOURCE_MESSAGES: &str = "fakemon.connections";
 /// The account of every event.
 pub const ACCOUNT: &str = "123456789012";
 /// The region of events that come from no request.

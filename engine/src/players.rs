@@ -64,6 +64,18 @@ impl Player {
         &self.0.name
     }
 
+    /// The throws that were accepted and have no answer yet, ascending.
+    pub fn in_flight(&self) -> Vec<AttemptId> {
+        let mut in_flight: Vec<AttemptId> = self.ledger().in_flight.iter().copied().collect();
+        in_flight.sort_unstable();
+        in_flight
+    }
+
+    /// Whether one of these throws, ascending, has no answer yet. One that has is in the journal, or was not accepted.
+    pub fn awaits_any(&self, throws: &[AttemptId]) -> bool {
+        !throws.is_empty() && self.ledger().in_flight.iter().any(|claimed| throws.binary_search(claimed).is_ok())
+    }
+
     /// Uses an attempt id, unless it has been used.
     pub(crate) fn claim(&self, attempt: AttemptId, waiter: impl FnOnce() -> Waiter) -> Claim {
         let mut ledger = self.ledger();
@@ -291,9 +303,12 @@ mod tests {
         let claim = |attempt| player.claim(AttemptId(attempt), || Box::new(|_| {}));
         assert_eq!(claim(1), Claim::New);
         assert_eq!(claim(1), Claim::InFlight);
+        assert_eq!(player.in_flight(), [AttemptId(1)]);
+        assert!(player.awaits_any(&[AttemptId(0), AttemptId(1)]) && !player.awaits_any(&[AttemptId(2)]));
         player.unclaim(AttemptId(1));
         assert_eq!(claim(1), Claim::New);
         player.answer(decision(1), Position(0));
+        assert!(!player.awaits_any(&[AttemptId(1)]));
         assert_eq!(claim(1), Claim::Answered(decision(1)));
         for attempt in 2..200 {
             assert_eq!(claim(attempt), Claim::New);

@@ -2,9 +2,9 @@
 
 use crate::delivery::Events;
 use crate::envelope::{EventKey, Facet, Told, kind};
-use crate::ids::{Position, ShardId, Timestamp};
+use crate::ids::{PlayerId, Position, ShardId, Timestamp};
 use crate::journal::{Progress, ReadError};
-use crate::model::Event;
+use crate::model::{Decision, Event};
 use crate::record;
 use serde::Deserialize;
 use std::ops::ControlFlow;
@@ -27,6 +27,14 @@ impl Tail {
     /// The first position that is not durable yet.
     pub fn end(&self) -> Position {
         self.progress.committed()
+    }
+
+    /// The first position that retention has kept.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn begin(&self) -> Result<Position, ReadError> {
+        Ok(self.events.journal.store()?.first_position()?.unwrap_or(self.end()))
     }
 
     /// Visits what is durable from a position on, at most `most` records; returns where to go on.
@@ -84,6 +92,13 @@ impl Seen<'_> {
     /// The envelope as JSON.
     pub fn json(&self) -> String {
         self.events.json(&self.told)
+    }
+
+    /// Of a throw: whose it was, and what they were told.
+    #[inline]
+    pub fn throw(&self) -> Option<(PlayerId, Decision)> {
+        let Event::Attempt { player, attempt_id, fakemon_id, outcome, .. } = *self.told.event else { return None };
+        Some((player, Decision { attempt_id, fakemon_id, outcome, position: self.told.position }))
     }
 
     /// The player that it is about.

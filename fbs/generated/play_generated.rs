@@ -13,14 +13,15 @@ pub mod play {
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_REQUEST_BODY: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_REQUEST_BODY: u8 = 3;
+pub const ENUM_MAX_REQUEST_BODY: u8 = 4;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_REQUEST_BODY: [RequestBody; 4] = [
+pub const ENUM_VALUES_REQUEST_BODY: [RequestBody; 5] = [
   RequestBody::NONE,
   RequestBody::Look,
   RequestBody::Attempt,
   RequestBody::CollectionRequest,
+  RequestBody::Resume,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -32,14 +33,16 @@ impl RequestBody {
   pub const Look: Self = Self(1);
   pub const Attempt: Self = Self(2);
   pub const CollectionRequest: Self = Self(3);
+  pub const Resume: Self = Self(4);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 3;
+  pub const ENUM_MAX: u8 = 4;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::NONE,
     Self::Look,
     Self::Attempt,
     Self::CollectionRequest,
+    Self::Resume,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
@@ -48,6 +51,7 @@ impl RequestBody {
       Self::Look => Some("Look"),
       Self::Attempt => Some("Attempt"),
       Self::CollectionRequest => Some("CollectionRequest"),
+      Self::Resume => Some("Resume"),
       _ => None,
     }
   }
@@ -211,10 +215,10 @@ impl ::flatbuffers::SimpleToVerifyInSlice for Outcome {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_REPLY_BODY: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_REPLY_BODY: u8 = 6;
+pub const ENUM_MAX_REPLY_BODY: u8 = 7;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_REPLY_BODY: [ReplyBody; 7] = [
+pub const ENUM_VALUES_REPLY_BODY: [ReplyBody; 8] = [
   ReplyBody::NONE,
   ReplyBody::World,
   ReplyBody::Appeared,
@@ -222,6 +226,7 @@ pub const ENUM_VALUES_REPLY_BODY: [ReplyBody; 7] = [
   ReplyBody::AttemptResult,
   ReplyBody::Collection,
   ReplyBody::Error,
+  ReplyBody::Resumed,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -236,9 +241,10 @@ impl ReplyBody {
   pub const AttemptResult: Self = Self(4);
   pub const Collection: Self = Self(5);
   pub const Error: Self = Self(6);
+  pub const Resumed: Self = Self(7);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 6;
+  pub const ENUM_MAX: u8 = 7;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::NONE,
     Self::World,
@@ -247,6 +253,7 @@ impl ReplyBody {
     Self::AttemptResult,
     Self::Collection,
     Self::Error,
+    Self::Resumed,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
@@ -258,6 +265,7 @@ impl ReplyBody {
       Self::AttemptResult => Some("AttemptResult"),
       Self::Collection => Some("Collection"),
       Self::Error => Some("Error"),
+      Self::Resumed => Some("Resumed"),
       _ => None,
     }
   }
@@ -688,6 +696,103 @@ impl ::core::fmt::Debug for CollectionRequest<'_> {
       ds.finish()
   }
 }
+pub enum ResumeOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// Tell me what I missed: everything behind this position.
+pub struct Resume<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Resume<'a> {
+  type Inner = Resume<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Resume<'a> {
+  pub const VT_POSITION: ::flatbuffers::VOffsetT = 4;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Resume { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args ResumeArgs
+  ) -> ::flatbuffers::WIPOffset<Resume<'bldr>> {
+    let mut builder = ResumeBuilder::new(_fbb);
+    builder.add_position(args.position);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn position(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Resume::VT_POSITION, Some(0)).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Resume<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u64>("position", Self::VT_POSITION, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct ResumeArgs {
+    pub position: u64,
+}
+impl<'a> Default for ResumeArgs {
+  #[inline]
+  fn default() -> Self {
+    ResumeArgs {
+      position: 0,
+    }
+  }
+}
+
+pub struct ResumeBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ResumeBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_position(&mut self, position: u64) {
+    self.fbb_.push_slot::<u64>(Resume::VT_POSITION, position, 0);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ResumeBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    ResumeBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Resume<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Resume<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Resume");
+      ds.field("position", &self.position());
+      ds.finish()
+  }
+}
 pub enum RequestOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
@@ -779,6 +884,20 @@ impl<'a> Request<'a> {
     }
   }
 
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_resume(&self) -> Option<Resume<'a>> {
+    if self.body_type() == RequestBody::Resume {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { Resume::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
 }
 
 impl ::flatbuffers::Verifiable for Request<'_> {
@@ -792,6 +911,7 @@ impl ::flatbuffers::Verifiable for Request<'_> {
           RequestBody::Look => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Look>>("RequestBody::Look", pos),
           RequestBody::Attempt => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Attempt>>("RequestBody::Attempt", pos),
           RequestBody::CollectionRequest => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<CollectionRequest>>("RequestBody::CollectionRequest", pos),
+          RequestBody::Resume => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Resume>>("RequestBody::Resume", pos),
           _ => Ok(()),
         }
      })?
@@ -863,6 +983,13 @@ impl ::core::fmt::Debug for Request<'_> {
         },
         RequestBody::CollectionRequest => {
           if let Some(x) = self.body_as_collection_request() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        RequestBody::Resume => {
+          if let Some(x) = self.body_as_resume() {
             ds.field("body", &x)
           } else {
             ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
@@ -1911,6 +2038,120 @@ impl ::core::fmt::Debug for Error<'_> {
       ds.finish()
   }
 }
+pub enum ResumedOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// Everything up to this position was told. Not `complete`: the journal has let go of the beginning.
+pub struct Resumed<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Resumed<'a> {
+  type Inner = Resumed<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Resumed<'a> {
+  pub const VT_POSITION: ::flatbuffers::VOffsetT = 4;
+  pub const VT_COMPLETE: ::flatbuffers::VOffsetT = 6;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Resumed { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args ResumedArgs
+  ) -> ::flatbuffers::WIPOffset<Resumed<'bldr>> {
+    let mut builder = ResumedBuilder::new(_fbb);
+    builder.add_position(args.position);
+    builder.add_complete(args.complete);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn position(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Resumed::VT_POSITION, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn complete(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(Resumed::VT_COMPLETE, Some(false)).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Resumed<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u64>("position", Self::VT_POSITION, false)?
+     .visit_field::<bool>("complete", Self::VT_COMPLETE, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct ResumedArgs {
+    pub position: u64,
+    pub complete: bool,
+}
+impl<'a> Default for ResumedArgs {
+  #[inline]
+  fn default() -> Self {
+    ResumedArgs {
+      position: 0,
+      complete: false,
+    }
+  }
+}
+
+pub struct ResumedBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ResumedBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_position(&mut self, position: u64) {
+    self.fbb_.push_slot::<u64>(Resumed::VT_POSITION, position, 0);
+  }
+  #[inline]
+  pub fn add_complete(&mut self, complete: bool) {
+    self.fbb_.push_slot::<bool>(Resumed::VT_COMPLETE, complete, false);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ResumedBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    ResumedBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Resumed<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Resumed<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Resumed");
+      ds.field("position", &self.position());
+      ds.field("complete", &self.complete());
+      ds.finish()
+  }
+}
 pub enum ReplyOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
@@ -2044,6 +2285,20 @@ impl<'a> Reply<'a> {
     }
   }
 
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_resumed(&self) -> Option<Resumed<'a>> {
+    if self.body_type() == ReplyBody::Resumed {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { Resumed::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
 }
 
 impl ::flatbuffers::Verifiable for Reply<'_> {
@@ -2060,6 +2315,7 @@ impl ::flatbuffers::Verifiable for Reply<'_> {
           ReplyBody::AttemptResult => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<AttemptResult>>("ReplyBody::AttemptResult", pos),
           ReplyBody::Collection => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Collection>>("ReplyBody::Collection", pos),
           ReplyBody::Error => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Error>>("ReplyBody::Error", pos),
+          ReplyBody::Resumed => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Resumed>>("ReplyBody::Resumed", pos),
           _ => Ok(()),
         }
      })?
@@ -2152,6 +2408,13 @@ impl ::core::fmt::Debug for Reply<'_> {
         },
         ReplyBody::Error => {
           if let Some(x) = self.body_as_error() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        ReplyBody::Resumed => {
+          if let Some(x) = self.body_as_resumed() {
             ds.field("body", &x)
           } else {
             ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")

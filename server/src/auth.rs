@@ -1,6 +1,7 @@
 //! Who a player is: taken at their word on loopback ([`Access::Open`]), or by a signed token ([`Access::Tokens`]).
 
 use anyhow::Context as _;
+use fakemon_engine::ids::Timestamp;
 use fakemon_engine::model::{PlayerName, PlayerNameError};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
@@ -41,6 +42,16 @@ pub enum Refusal {
 #[derive(Deserialize)]
 struct Claims {
     sub: String,
+    exp: Option<f64>,
+}
+
+/// Whom a token speaks for, and how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The player.
+    pub player: PlayerName,
+    /// When it expires; none if it never does.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl TokenKeys {
@@ -59,6 +70,11 @@ impl TokenKeys {
 
     /// The player a token speaks for. `exp` and `nbf` count where they are given.
     pub fn player(&self, token: &str) -> Result<PlayerName, Refusal> {
+        self.holder(token).map(|holder| holder.player)
+    }
+
+    /// The player a token speaks for, and until when.
+    pub fn holder(&self, token: &str) -> Result<Holder, Refusal> {
         let header = jsonwebtoken::decode_header(token).map_err(|error| Refusal::Token(reason(&error)))?;
         let key = match header.alg {
             Algorithm::HS256 => self.hs256.as_ref(),
@@ -73,7 +89,10 @@ impl TokenKeys {
         validation.required_spec_claims.clear();
         let token = jsonwebtoken::decode::<Claims>(token, key, &validation)
             .map_err(|error| Refusal::Token(reason(&error)))?;
-        Ok(PlayerName::new(&token.claims.sub)?)
+        let Claims { sub, exp } = token.claims;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates: such a token lasts")]
+        let expires_at = exp.map(|seconds| Timestamp((seconds * 1e9) as u64));
+        Ok(Holder { player: PlayerName::new(&sub)?, expires_at })
     }
 }
 
@@ -134,6 +153,17 @@ mod tests {
                 assert_eq!(keys().player(&token).unwrap().as_str(), "ana");
             }
         }
+    }
+
+    #[test]
+    fn a_token_says_how_long_it_is_good() {
+        let expires_at = |claims| keys().holder(&hs256(&claims)).unwrap().expires_at;
+        assert_eq!(expires_at(json!({"sub": "ana"})), None);
+        assert_eq!(
+            expires_at(json!({"sub": "ana", "exp": 4_000_000_000u64})),
+            Some(Timestamp(4_000_000_000_000_000_000))
+        );
+        assert_eq!(expires_at(json!({"sub": "ana", "exp": 1e11})), Some(Timestamp(u64::MAX)));
     }
 
     #[test]

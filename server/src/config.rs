@@ -1,6 +1,7 @@
 //! Settings of `fakemon serve`: what stands in the settings file, over the defaults; flags then go over both. The file
 //! `config.toml` beside this one documents every setting; `fakemon config` prints it and a test reads it.
 
+use crate::edge::{GENERAL_MESSAGE_BYTES_MAX, RouteSelection};
 use fakemon_engine::limits::CORES_MAX;
 use fakemon_engine::species::SpeciesTable;
 use serde::{Deserialize, Deserializer, de};
@@ -54,6 +55,8 @@ pub struct Config {
     pub limits: Limits,
     /// From when on something is worth an event on the bus `default`.
     pub thresholds: Thresholds,
+    /// The general endpoint, and who decides about connections.
+    pub connections: Connections,
     /// The demo world.
     pub demo: Demo,
 }
@@ -183,6 +186,32 @@ pub struct Thresholds {
     pub target_dead_after: Time,
 }
 
+/// The general endpoint `/ws`, and who decides about connections there and at `/play`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Connections {
+    /// An API destination that decides about every handshake; none lets in whoever has access.
+    pub authorizer: Option<String>,
+    /// Another one for players.
+    pub play_authorizer: Option<String>,
+    /// Another one for the general endpoint.
+    pub ws_authorizer: Option<String>,
+    /// How long a handshake waits for a decision.
+    pub authorizer_timeout: Time,
+    /// How long a decision is remembered; none asks anew each time.
+    pub authorizer_ttl: Option<Time>,
+    /// Where the route key stands in a message of the general endpoint.
+    pub route_selection_expression: String,
+    /// Messages a second of one connection to the general endpoint.
+    pub messages_per_second: u32,
+    /// Messages that one connection may send at once before the limit above holds.
+    pub messages_burst: u32,
+    /// The longest message of the general endpoint, in bytes.
+    pub message_bytes_max: usize,
+    /// A connection to the general endpoint that says nothing for so long is closed.
+    pub idle_timeout: Time,
+}
+
 /// The demo world.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -224,6 +253,7 @@ impl Default for Config {
             tls: Tls::default(),
             limits: Limits::default(),
             thresholds: Thresholds::default(),
+            connections: Connections::default(),
             demo: Demo::default(),
         }
     }
@@ -268,6 +298,50 @@ impl Default for Thresholds {
             target_dead_attempts: engine.target_dead_attempts,
             target_dead_after: Time(engine.target_dead_after),
         }
+    }
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Connections {
+            authorizer: None,
+            play_authorizer: None,
+            ws_authorizer: None,
+            authorizer_timeout: Time(Duration::from_secs(2)),
+            authorizer_ttl: None,
+            route_selection_expression: "$request.body.action".into(),
+            messages_per_second: 1_000,
+            messages_burst: 1_000,
+            message_bytes_max: 128 * 1024,
+            idle_timeout: Time(Duration::from_secs(600)),
+        }
+    }
+}
+
+impl Connections {
+    /// Checks what the edge would refuse without naming the setting.
+    fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |what: String| Err(ConfigError(what));
+        if let Err(error) = self.route_selection_expression.parse::<RouteSelection>() {
+            return refuse(format!("connections.route_selection_expression: {error}"));
+        }
+        if self.authorizer_timeout.0 > AUTHORIZER_TIMEOUT_MAX {
+            return refuse(format!(
+                "connections.authorizer_timeout must be at most {} s",
+                AUTHORIZER_TIMEOUT_MAX.as_secs()
+            ));
+        }
+        if self.messages_per_second == 0 || self.messages_burst == 0 {
+            return refuse(
+                "connections.messages_per_second and connections.messages_burst must be at least 1".into(),
+            );
+        }
+        if !(MESSAGE_BYTES_MIN..=GENERAL_MESSAGE_BYTES_MAX).contains(&self.message_bytes_max) {
+            return refuse(format!(
+                "connections.message_bytes_max must be from {MESSAGE_BYTES_MIN} to {GENERAL_MESSAGE_BYTES_MAX}"
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -341,6 +415,7 @@ impl Config {
         if let Err(error) = fakemon_engine::place::Place::from_degrees(self.demo.lat, self.demo.lon) {
             return refuse(format!("demo.{error}"));
         }
+        self.connections.check()?;
         self.check_addresses()
     }
 
@@ -392,6 +467,7 @@ const EDGES_MAX: usize = 256;
 const REACH_M_MAX: f64 = 100_000.0;
 const MESSAGE_BYTES_MIN: usize = 1024; // the longest message that a well-behaved client needs
 const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+const AUTHORIZER_TIMEOUT_MAX: Duration = Duration::from_secs(29); // as with API Gateway
 
 /// `127.0.0.1:7400`, `[::1]:7400`, `localhost:7400`.
 pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
@@ -536,6 +612,11 @@ mod tests {
         assert!(refused(|config| config.world.reach_m = f64::NAN).contains("world.reach_m"));
         assert!(refused(|config| config.demo.lat = 91.0).contains("demo.lat"));
         assert!(refused(|config| config.tls.key_file = Some("key".into())).contains("tls.certificate_file"));
+        let refused_route = refused(|config| config.connections.route_selection_expression = "action".into());
+        assert!(refused_route.contains("connections.route_selection_expression"), "{refused_route}");
+        let patient = refused(|config| config.connections.authorizer_timeout = Time(Duration::from_secs(30)));
+        assert!(patient.contains("connections.authorizer_timeout"), "{patient}");
+        assert!(refused(|config| config.connections.messages_burst = 0).contains("connections.messages_burst"));
         assert!(refused(|config| config.limits.message_bytes_max = 1).contains("limits.message_bytes_max"));
     }
 }

@@ -17,6 +17,7 @@
 //! - `page`: `/` and its figures
 //! - `topology`: `GET /topology`
 //! - `webhooks`: deliveries to outside
+//! - `authorizer`: who may connect
 //! - `at_connections`: `@connections`
 //! - `stream`: `GET /stream`
 
@@ -38,8 +39,11 @@ mod metrics;
 mod page;
 mod topology;
 mod webhooks;
+mod authorizer;
 mod at_connections;
 mod stream;
+
+pub use authorizer::AuthorizerOptions;
 
 use crate::access_keys::AccessKeys;
 use crate::auth::Access;
@@ -90,6 +94,10 @@ pub struct ControlOptions {
     pub read_edge: ReadEdge,
     /// Reaches every connection.
     pub switchboard: edge::Switchboard,
+    /// Handshakes that wait for an authorizer.
+    pub questions: edge::Questions,
+    /// How authorizers are asked.
+    pub authorizer: AuthorizerOptions,
 }
 
 /// The running control plane.
@@ -245,7 +253,9 @@ async fn serve(
     let http = axum::serve(listener::Bounded::new(socket), router(Arc::clone(&shared)))
         .with_graceful_shutdown(async move { drop(stopped.wait_for(|stop| *stop).await) });
     let http = tokio::spawn(async move { http.await });
-    tokio::spawn(webhooks::run(Arc::clone(&shared)));
+    let hooks = webhooks::Webhooks::new(&shared);
+    tokio::spawn(authorizer::run(Arc::clone(&shared), Arc::clone(&hooks)));
+    tokio::spawn(webhooks::run(Arc::clone(&shared), hooks));
     drop(ready.send(Ok(())));
     tokio::select! {
         () = desk.run(orders) => {}

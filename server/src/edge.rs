@@ -8,12 +8,14 @@
 //! ```
 //!
 //! A thread has its own listener (`SO_REUSEPORT`), its own poll and its own client, and shares nothing on the way of a
-//! throw. Nothing waits and nothing grows without a bound: a player who sends too much is throttled or read later, one
+//! throw. Beside players, who come to `/play`, anybody may come to the general endpoint, `/ws`: see `general`. What
+//! happens on connections is told on the bus: see `herald`. Nothing waits and nothing grows without a bound: a player who sends too much is throttled or read later, one
 //! who does not read is read later and then given up, one who is silent is pinged and then given up.
 
 use crate::auth::Access;
 use anyhow::{Context as _, bail, ensure};
 use fakemon_engine::Engine;
+use fakemon_engine::limits::PUT_BYTES_MAX;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -33,22 +35,32 @@ mod inbound;
 mod handshake;
 mod rate;
 mod stream;
+mod route;
 mod connection;
 mod areas;
-mod referee;
-mod presence;
 mod switchboard;
+mod authorizing;
+mod catch_up;
+mod herald;
+mod general;
+mod referee;
+mod directory;
 mod turn;
 
+pub use authorizing::{Authorizers, Question, Questions, Verdict};
 pub use figures::{CloseReason, Figures};
+pub use handshake::Endpoint;
 pub use rate::Rate;
-pub use switchboard::{ConnectionId, Description, Errand, Said, Switchboard, To};
+pub use route::RouteSelection;
+pub use switchboard::{ConnectionId, Description, Errand, Letter, Said, Switchboard, To, Undelivered};
 
+use directory::Directory;
 use figures::Counters;
+use general::General;
 use handshake::Gate;
 use rate::Rates;
 use referee::Referee;
-use switchboard::{Directory, Line};
+use switchboard::{Line, Names};
 use turn::{Common, Turn};
 
 /// Threads that serve players.
@@ -57,8 +69,13 @@ const THREADS_MAX: usize = 64;
 const BACKLOG: i32 = 4096;
 /// The longest message that can be allowed.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// The longest message of the general endpoint that can be allowed.
+pub const GENERAL_MESSAGE_BYTES_MAX: usize = 256 * 1024;
 /// Descriptors that are left to the journal and the rest of the process.
 const DESCRIPTORS_KEPT: usize = 1_000;
+
+// With every byte escaped, and once more as JSON, a message still fits into one event.
+const _: () = assert!(8 * GENERAL_MESSAGE_BYTES_MAX <= PUT_BYTES_MAX);
 
 /// How the edge is set up.
 #[derive(Clone, Debug)]
@@ -83,10 +100,38 @@ pub struct EdgeOptions {
     pub handshake_timeout: Duration,
     /// Connections at a time, over all threads. Default: what the descriptors of the process allow.
     pub connections_max: usize,
+    /// The general endpoint.
+    pub general: GeneralOptions,
+    /// Who decides about handshakes, besides the access. Default: nobody.
+    pub authorizers: Authorizers,
     /// How often watchers are told what changes. Default 50 ms.
     pub tick: Duration,
     /// Where the page is, for those who come with a browser.
     pub page: Option<String>,
+}
+
+/// How the general endpoint is set up.
+#[derive(Clone, Debug)]
+pub struct GeneralOptions {
+    /// Where in a message its route stands. Default `$request.body.action`.
+    pub route: RouteSelection,
+    /// How often a connection may say something. Default: as often as it can.
+    pub rate: Option<Rate>,
+    /// The longest message, in bytes. Default 128 KiB.
+    pub message_bytes_max: usize,
+    /// As for players. Default 10 minutes.
+    pub idle_timeout: Duration,
+}
+
+impl Default for GeneralOptions {
+    fn default() -> GeneralOptions {
+        GeneralOptions {
+            route: RouteSelection::default(),
+            rate: None,
+            message_bytes_max: 128 * 1024,
+            idle_timeout: Duration::from_secs(600),
+        }
+    }
 }
 
 /// What TLS needs.
@@ -112,6 +157,8 @@ impl EdgeOptions {
             idle_timeout: Duration::from_secs(60),
             handshake_timeout: Duration::from_secs(10),
             connections_max: descriptors().saturating_sub(DESCRIPTORS_KEPT).max(100),
+            general: GeneralOptions::default(),
+            authorizers: Authorizers::default(),
             tick: Duration::from_millis(50),
             page: None,
         }
@@ -131,17 +178,22 @@ impl EdgeOptions {
             message_bytes.contains(&self.message_bytes_max),
             "the longest message must be from 128 to {MESSAGE_BYTES_MAX} bytes"
         );
+        ensure!(
+            (128..=GENERAL_MESSAGE_BYTES_MAX).contains(&self.general.message_bytes_max),
+            "the longest message to /ws must be from 128 to {GENERAL_MESSAGE_BYTES_MAX} bytes"
+        );
         let tick = Duration::from_millis(1)..=Duration::from_secs(1);
         ensure!(tick.contains(&self.tick), "the tick must be from 1 ms to 1 s");
         let timeouts = Duration::from_millis(100)..=Duration::from_secs(7 * 86_400);
+        let given = [self.idle_timeout, self.handshake_timeout, self.general.idle_timeout];
         ensure!(
-            timeouts.contains(&self.idle_timeout) && timeouts.contains(&self.handshake_timeout),
+            given.iter().all(|timeout| timeouts.contains(timeout)),
             "timeouts of connections must be from 100 ms to 7 days"
         );
-        if let Some(rate) = self.rate {
+        for rate in [self.rate, self.general.rate].into_iter().flatten() {
             ensure!(
                 rate.attempts_per_s.is_finite() && rate.attempts_per_s > 0.0,
-                "the rate of throws must be a number above 0"
+                "the rate of throws or messages must be a number above 0"
             );
         }
         Ok(())
@@ -154,6 +206,8 @@ pub struct Edge {
     common: Arc<Common>,
     started_s: u32,
     threads: Vec<EdgeThread>,
+    /// Tells players what they missed.
+    reader: Option<JoinHandle<()>>,
 }
 
 struct EdgeThread {
@@ -176,6 +230,14 @@ pub fn start(engine: Engine, options: EdgeOptions) -> anyhow::Result<Edge> {
     let millis = |duration: Duration| u32::try_from(duration.as_millis()).expect("checked: at most 7 days");
     let common = Arc::new(Common {
         gate: Gate { access: options.access, page: options.page },
+        general: General {
+            route: options.general.route,
+            rates: options.general.rate.map(Rates::new),
+            message_bytes_max: options.general.message_bytes_max,
+            idle_ms: millis(options.general.idle_timeout),
+        },
+        authorizers: options.authorizers,
+        questions: Questions::default(),
         tls,
         message_bytes_max: options.message_bytes_max,
         idle_ms: millis(options.idle_timeout),
@@ -187,13 +249,16 @@ pub fn start(engine: Engine, options: EdgeOptions) -> anyhow::Result<Edge> {
     });
     let rates = options.rate.map(Rates::new).map(Arc::new);
     let started_s = (engine.now().0 / 1_000_000_000) as u32; // enough to tell this start from others
-    let mut edge = Edge { address, common: common.clone(), started_s, threads: Vec::new() };
+    let mut edge = Edge { address, common: common.clone(), started_s, threads: Vec::new(), reader: None };
+    let (catch_up, reader) = catch_up::pair();
     for (index, listener) in listeners.into_iter().enumerate() {
         let counters = Arc::new(Counters::new());
         let client = engine.client()?;
-        let referee = Referee::new(engine.clone(), client, rates.clone(), counters.clone(), options.in_flight_max);
+        let names = Names { started_s, thread: u8::try_from(index).expect("checked: at most 64") };
+        let (rates, in_flight_max, ways) = (rates.clone(), options.in_flight_max, (names, catch_up.clone()));
+        let referee = Referee::new(engine.clone(), client, rates, counters.clone(), in_flight_max, ways);
         let listener = mio::net::TcpListener::from_std(listener);
-        let directory = Directory::new(started_s, u8::try_from(index).expect("checked: at most 64"));
+        let directory = Directory::new(names);
         let line = directory.line();
         let turn = Turn::new(common.clone(), listener, referee, directory);
         let (turn, waker) = turn.context("cannot set up an edge thread")?;
@@ -203,6 +268,11 @@ pub fn start(engine: Engine, options: EdgeOptions) -> anyhow::Result<Edge> {
             .context("cannot start an edge thread")?;
         edge.threads.push(EdgeThread { counters, line, waker: Arc::new(waker), thread: Some(thread) });
     }
+    let switchboard = edge.switchboard();
+    let reader = std::thread::Builder::new()
+        .name("catch-up".into())
+        .spawn(move || reader.run(&engine, &switchboard, || common.is_stopping.load(Ordering::Acquire)));
+    edge.reader = Some(reader.context("cannot start the thread that reads what players missed")?);
     Ok(edge)
 }
 
@@ -216,6 +286,11 @@ impl Edge {
     pub fn switchboard(&self) -> Switchboard {
         let lines = self.threads.iter().map(|thread| (thread.line.clone(), thread.waker.clone()));
         Switchboard::new(self.started_s, lines.collect())
+    }
+
+    /// Handshakes that wait for an authorizer.
+    pub fn questions(&self) -> Questions {
+        self.common.questions.clone()
     }
 
     /// Figures, gathered now.
@@ -236,10 +311,9 @@ impl Edge {
             // A thread that is not woken looks at its next tick.
             let _ = edge.waker.wake();
         }
-        for edge in &mut self.threads {
-            if let Some(thread) = edge.thread.take()
-                && thread.join().is_err()
-            {
+        let threads = self.threads.iter_mut().map(|edge| &mut edge.thread).chain([&mut self.reader]);
+        for thread in threads.filter_map(Option::take) {
+            if thread.join().is_err() {
                 tracing::error!("an edge thread panicked");
             }
         }

@@ -19,8 +19,11 @@ mod checks;
 mod baseline;
 mod report;
 mod bus;
+mod sends;
+mod reconnects;
 
 pub use pace::{Rate, Spacing};
+pub use sends::Sends;
 
 use crate::play::Subprotocol;
 use anyhow::{Context, ensure};
@@ -35,6 +38,7 @@ use ledger::Ledger;
 use messages::Writer;
 use pace::Plan;
 use report::Report;
+use sends::Bare;
 use serde::Serialize;
 use socket::{Access, Opening, Socket};
 use spawner::Spawner;
@@ -121,6 +125,12 @@ pub struct LoadArgs {
     /// So many requests of that webhook at once, in no order; without it one after the other, in the journal's order
     #[arg(long, value_name = "N", requires = "webhook", value_parser = clap::value_parser!(u32).range(2..=64))]
     pub at_once: Option<u32>,
+    /// No throws: messages of a back end to all connections through `@connections`, as fast as they are taken
+    #[arg(long, value_enum, value_name = "HOW", conflicts_with_all = ["rules", "webhook", "reconnects"])]
+    pub sends: Option<Sends>,
+    /// Also with a client that reconnects so often a second, by turns with the same load without it
+    #[arg(long, value_name = "N", conflicts_with_all = ["rules", "webhook"], value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub reconnects: Option<u32>,
     /// The server is on another machine, which is mine
     #[arg(long)]
     pub allow_remote: bool,
@@ -145,6 +155,14 @@ pub fn run(args: LoadArgs) -> anyhow::Result<()> {
         return print(&rules.compare(|| Setup::check(args.clone())?.run())?, args.json);
     }
     let setup = Setup::check(args)?;
+    if let Some(how) = setup.args.sends {
+        return print(&setup.send(how)?, setup.args.json);
+    }
+    if let Some(per_second) = setup.args.reconnects {
+        let run = || Setup::check(setup.args.clone())?.run();
+        let comparison = reconnects::compare(&setup.play, &setup.access, per_second, run)?;
+        return print(&comparison, setup.args.json);
+    }
     let report = setup.run()?;
     print(&report, setup.args.json)?;
     ensure!(report.is_clean(), "not clean: see the report");
@@ -245,6 +263,21 @@ impl Setup {
             contradictions,
             notes,
         })
+    }
+
+    /// What a back end reaches.
+    fn send(&self, how: Sends) -> anyhow::Result<sends::Sent> {
+        raise_file_limit(self.args.connections)?;
+        let bare = Bare::measure(self.args.connections as usize)?;
+        let contenders: Vec<u32> = (0..self.args.connections).collect();
+        let bar = progress("connections", u64::from(self.args.connections));
+        let mut sockets = Vec::with_capacity(contenders.len());
+        for some in contenders.chunks(OPENING) {
+            sockets.extend(self.open(some)?.into_iter().map(|(socket, ..)| socket));
+            bar.inc(some.len() as u64);
+        }
+        bar.finish_and_clear();
+        sends::run(how, &self.control, sockets, self.duration, &bare)
     }
 
     fn threads(&self) -> usize {

@@ -1,6 +1,21 @@
 //! Messages of the player websocket, as types that cannot be wrong, and the two ways to write them: as JSON
 //! ([`json`], subprotocol `fakemon.v1.json`) and as FlatBuffers ([`flat`], subprotocol `fakemon.v1.fb`).
 //!
+//! Who comes back says where they were — `/play?player=NAME&from=POSITION`, or the message
+//! `{"type":"resume","position":"123"}`, with the last `position` that they have heard — and is told how every throw of
+//! theirs ended since then, whichever connection it came from, in the order of the journal and each once:
+//!
+//! ```text
+//! journal   … 123 ┊ 124  131  140  150 ┊ 151  …
+//!                 ┊  results missed    ┊
+//!                 from                 {"type":"resumed","position":"150","complete":true}, then live
+//! ```
+//!
+//! Throws that were under way when their connection broke are among them. A throw that is made while this lasts is
+//! answered in its place, before or after `resumed`. `complete` is false where retention has let go of the beginning.
+//! What rules send to players is not in the journal as it was sent, and does not come again; events about a player are
+//! at `GET /stream`.
+//!
 //! A message is parsed once, here. What does not make sense becomes a [`BadMessage`] that names the field and the
 //! remedy, and the connection lives on.
 
@@ -60,6 +75,11 @@ pub enum Request {
         /// Only before this position; none means from the newest.
         before: Option<Position>,
     },
+    /// What have I missed?
+    Resume {
+        /// The last position that the player has heard of.
+        position: Position,
+    },
 }
 
 /// What a player is told.
@@ -88,6 +108,13 @@ pub enum Reply<'a> {
         items: &'a [Caught],
         /// Where older ones begin, if there are any.
         more_before: Option<Position>,
+    },
+    /// What was missed is told.
+    Resumed {
+        /// Up to here: from now on the player hears how their throws end as they end.
+        position: Position,
+        /// Whether the journal still had all of it.
+        complete: bool,
     },
     /// A request that cannot be answered.
     Error {

@@ -5,9 +5,9 @@ use super::start_tracing;
 use crate::access_keys::AccessKeys;
 use crate::auth::{Access, TokenKeys};
 use crate::config::{Config, Durability, LogFormat, parse_address};
-use crate::control::{self, Control, ControlOptions};
+use crate::control::{self, AuthorizerOptions, Control, ControlOptions};
 use crate::demo::{self, Demo, DemoOptions};
-use crate::edge::{self, Edge, EdgeOptions, Rate, Tls};
+use crate::edge::{self, Authorizers, Edge, EdgeOptions, GeneralOptions, Rate, Tls};
 use crate::letters;
 use anyhow::{Context, bail};
 use fakemon_engine::limits::CORES_MAX;
@@ -225,8 +225,32 @@ fn edge_options(config: &Config, control: SocketAddr) -> anyhow::Result<EdgeOpti
         idle_timeout: limits.idle_timeout.0,
         connections_max: limits.connections_max.unwrap_or(default.connections_max),
         page: Some(format!("http://{control}/")),
+        general: general_options(config)?,
+        authorizers: authorizers(config),
         ..default
     })
+}
+
+fn general_options(config: &Config) -> anyhow::Result<GeneralOptions> {
+    let connections = &config.connections;
+    let route = connections.route_selection_expression.parse().map_err(anyhow::Error::msg);
+    let attempts_per_s = f64::from(connections.messages_per_second);
+    Ok(GeneralOptions {
+        route: route.context("connections.route_selection_expression")?,
+        rate: Some(Rate { attempts_per_s, burst: connections.messages_burst }),
+        message_bytes_max: connections.message_bytes_max,
+        idle_timeout: connections.idle_timeout.0,
+    })
+}
+
+fn authorizers(config: &Config) -> Authorizers {
+    let connections = &config.connections;
+    let of = |own: &Option<String>| own.as_deref().or(connections.authorizer.as_deref()).map(Into::into);
+    Authorizers {
+        play: of(&connections.play_authorizer),
+        general: of(&connections.ws_authorizer),
+        timeout: connections.authorizer_timeout.0,
+    }
 }
 
 /// Who may play: whoever shows a token, if there is a key to check it with.
@@ -261,7 +285,7 @@ fn control_options(
     access: Access,
 ) -> ControlOptions {
     let running = edge.lock().expect(UNPOISONED);
-    let (play, switchboard) = (running.addr(), running.switchboard());
+    let (play, switchboard, questions) = (running.addr(), running.switchboard(), running.questions());
     drop(running);
     ControlOptions {
         play,
@@ -273,6 +297,11 @@ fn control_options(
         allow_private_targets: config.allow_private_targets,
         dev: config.dev,
         read_edge: read_edge(Arc::clone(edge)),
+        questions,
+        authorizer: AuthorizerOptions {
+            timeout: config.connections.authorizer_timeout.0,
+            ttl: config.connections.authorizer_ttl.map(|ttl| ttl.0),
+        },
     }
 }
 

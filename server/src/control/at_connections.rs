@@ -4,17 +4,20 @@
 //!
 //! ```text
 //! POST   /@connections/ID                            the body, as one message
-//! GET    /@connections/ID                            {"connectedAt", "lastActiveAt", "identity", "player", "groups"}
+//! GET    /@connections/ID                            {"connectedAt", "lastActiveAt", "identity", "player", "groups", …}
 //! DELETE /@connections/ID
 //! PUT    /@connections/ID/groups/NAME                joins; DELETE leaves
 //! POST   /@connections?player=NAME                   {"reached": 2, "refused": 0}
 //! POST   /@connections?group=NAME
 //! POST   /@connections?lat=40.4&lon=-3.7&radius_m=500
+//! POST   /@connections?batch                         a message a line, see `batch`
 //! ```
 //!
 //! A path before it (a stage, as in `/prod/@connections/…`) is let pass.
 
-use super::Shared;
+mod batch;
+
+use super::{Shared, aws};
 use crate::edge::{ConnectionId, Errand, Said, To};
 use axum::Json;
 use axum::Router;
@@ -24,6 +27,7 @@ use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{post, put};
+use batch::Batch;
 use fakemon_engine::limits::LOOK_RADIUS_M_MAX;
 use fakemon_engine::model::PlayerName;
 use fakemon_engine::place::Place;
@@ -40,7 +44,7 @@ const GROUP_BYTES_MAX: usize = 128;
 /// Its paths.
 pub(super) fn routes() -> Router<Arc<Shared>> {
     let one = || post(say).get(describe).delete(close).layer(DefaultBodyLimit::max(MESSAGE_BYTES_MAX));
-    let many = || post(say_to_many).layer(DefaultBodyLimit::max(MESSAGE_BYTES_MAX));
+    let many = || post(say_to_many).layer(DefaultBodyLimit::max(aws::BODY_BYTES_MAX));
     Router::new()
         .route("/@connections", many())
         .route("/@connections/{id}", one())
@@ -49,6 +53,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
 }
 
 /// An error in the shape and with the words of the management API.
+#[derive(Debug)]
 struct Refused(StatusCode, &'static str, String);
 
 impl IntoResponse for Refused {
@@ -61,8 +66,17 @@ impl IntoResponse for Refused {
     }
 }
 
+fn stopping() -> Refused {
+    Refused(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "the server stops".into())
+}
+
 fn gone() -> Refused {
     Refused(StatusCode::GONE, "GoneException", "the connection is not there any more".into())
+}
+
+fn too_large() -> Refused {
+    let message = format!("a message has at most {MESSAGE_BYTES_MAX} bytes");
+    Refused(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", message)
 }
 
 fn bad(message: impl Into<String>) -> Refused {
@@ -92,7 +106,7 @@ async fn send(shared: &Shared, to: To, errand: Errand) -> Result<Said, Refused> 
     shared.options.switchboard.send(to, errand, move |said| {
         let _ = tell.send(said); // whoever asked has gone
     });
-    told.await.map_err(|_| Refused(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "the server stops".into()))
+    told.await.map_err(|_| stopping())
 }
 
 /// Of an errand for one connection.
@@ -110,10 +124,7 @@ fn done(said: &Said) -> Result<(), Refused> {
 
 /// A text, if it is one.
 fn message(body: Result<Bytes, BytesRejection>) -> Result<Errand, Refused> {
-    let body = body.map_err(|_| {
-        let message = format!("a message has at most {MESSAGE_BYTES_MAX} bytes");
-        Refused(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", message)
-    })?;
+    let body = body.ok().filter(|body| body.len() <= MESSAGE_BYTES_MAX).ok_or_else(too_large)?;
     Ok(match std::str::from_utf8(&body) {
         Ok(text) => Errand::Text(text.into()),
         Err(_) => Errand::Binary(body[..].into()),
@@ -131,11 +142,15 @@ async fn say(
 async fn describe(State(shared): State<Arc<Shared>>, Path(one): Path<One>) -> Result<Json<Value>, Refused> {
     let said = send(&shared, one.connection()?, Errand::Describe).await?;
     let found = said.description.ok_or_else(gone)?;
+    let source_ip = found.source.map_or(String::new(), |source| source.ip().to_string());
+    let context = found.context.and_then(|context| serde_json::from_str::<Value>(&context).ok());
     Ok(Json(json!({
         "connectedAt": found.connected_at.to_string(),
         "lastActiveAt": found.active_at.to_string(),
-        "identity": { "sourceIp": found.source.map_or(String::new(), |source| source.ip().to_string()), "userAgent": "" },
-        "player": found.player.as_str(),
+        "identity": { "sourceIp": source_ip, "userAgent": found.user_agent },
+        "endpoint": found.endpoint.name(),
+        "player": found.player.as_ref().map(|player| player.as_str()),
+        "context": context,
         "groups": found.groups.iter().map(|group| &**group).collect::<Vec<_>>(),
     })))
 }
@@ -170,6 +185,7 @@ async fn leave(
 /// Whom a message to many is for.
 #[derive(Deserialize)]
 struct Many {
+    batch: Option<String>,
     player: Option<String>,
     group: Option<String>,
     lat: Option<f64>,
@@ -180,20 +196,27 @@ struct Many {
 impl Many {
     fn to(self) -> Result<To, Refused> {
         match self {
-            Many { player: Some(player), group: None, lat: None, lon: None, radius_m: None } => {
+            Many { batch: None, player: Some(player), group: None, lat: None, lon: None, radius_m: None } => {
                 PlayerName::new(&player).map(To::Player).map_err(|error| bad(error.to_string()))
             }
-            Many { player: None, group: Some(group), lat: None, lon: None, radius_m: None } => {
+            Many { batch: None, player: None, group: Some(group), lat: None, lon: None, radius_m: None } => {
                 group_name(&group).map(To::Group)
             }
-            Many { player: None, group: None, lat: Some(lat), lon: Some(lon), radius_m: Some(radius_m) } => {
+            Many {
+                batch: None,
+                player: None,
+                group: None,
+                lat: Some(lat),
+                lon: Some(lon),
+                radius_m: Some(radius_m),
+            } => {
                 let place = Place::from_degrees(lat, lon).map_err(|error| bad(error.to_string()))?;
                 match (0.0..=LOOK_RADIUS_M_MAX).contains(&radius_m) {
                     true => Ok(To::Around(place, radius_m)),
                     false => Err(bad(format!("radius_m is a number of metres from 0 to {LOOK_RADIUS_M_MAX}"))),
                 }
             }
-            Many { .. } => Err(bad("give player, or group, or lat with lon and radius_m")),
+            Many { .. } => Err(bad("give batch, or player, or group, or lat with lon and radius_m")),
         }
     }
 }
@@ -203,6 +226,24 @@ async fn say_to_many(
     Query(many): Query<Many>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Refused> {
+    if let Many { batch: Some(_), player: None, group: None, lat: None, lon: None, radius_m: None } = many {
+        return say_each(&shared, body).await;
+    }
     let said = send(&shared, many.to()?, message(body)?).await?;
     Ok(Json(json!({ "reached": said.reached, "refused": said.refused })))
+}
+
+/// A message a line.
+async fn say_each(shared: &Shared, body: Result<Bytes, BytesRejection>) -> Result<Json<Value>, Refused> {
+    let body = body.map_err(|_| {
+        let message = format!("a batch has at most {} bytes: make another call", aws::BODY_BYTES_MAX);
+        Refused(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", message)
+    })?;
+    let batch = Batch::read(&body)?;
+    let (text, letters) = batch.letters();
+    let (tell, told) = oneshot::channel();
+    shared.options.switchboard.send_letters(text, letters, move |said| {
+        let _ = tell.send(said); // whoever asked has gone
+    });
+    Ok(Json(batch.answer(&told.await.map_err(|_| stopping())?)))
 }

@@ -9,6 +9,7 @@
 //! - `request`: from an event to a request
 //! - `event_stream`: from bytes of an answer without end to what it says
 //! - `errands`: what pipes ask for: enrichments, targets, and streams as sources
+//! - `asking`: a request whose answer somebody waits for
 
 mod guard;
 mod connection;
@@ -17,8 +18,10 @@ mod authorizing;
 mod request;
 mod event_stream;
 mod errands;
+mod asking;
 
 use super::{Shared, answers};
+pub(super) use asking::ask;
 use authorization::{Additions, Authorizations};
 use connection::{Answered, Wire};
 use fakemon_engine::Engine;
@@ -49,31 +52,21 @@ const LINGER: Duration = Duration::from_secs(2);
 const PACES_MAX: usize = 20_000;
 
 /// What all tasks share.
-struct Webhooks {
+pub(super) struct Webhooks {
     engine: Engine,
     work: Notify,
     authorizations: Authorizations,
     /// When the next request to a destination may go.
     paces: Mutex<HashMap<String, Instant>>,
+    /// Connections that no lane owns.
+    idle: asking::Idle,
     tls: Arc<rustls::ClientConfig>,
     private: bool,
     answers: Semaphore,
 }
 
 /// Carries events to API destinations for as long as the runtime lives.
-pub(super) async fn run(shared: Arc<Shared>) {
-    let (engine, private) = (shared.engine.clone(), shared.options.allow_private_targets);
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    let hooks = Arc::new(Webhooks {
-        engine,
-        work: Notify::new(),
-        authorizations: Authorizations::default(),
-        paces: Mutex::default(),
-        tls: Arc::new(tls),
-        private,
-        answers: Semaphore::new(ANSWERS_AT_ONCE_MAX),
-    });
+pub(super) async fn run(shared: Arc<Shared>, hooks: Arc<Webhooks>) {
     tokio::spawn(authorizing::run(shared, hooks.clone()));
     tokio::spawn(errands::run(hooks.clone()));
     let woken = Arc::downgrade(&hooks);
@@ -319,6 +312,21 @@ fn missing(what: &str) -> Failed {
 }
 
 impl Webhooks {
+    pub(super) fn new(shared: &Shared) -> Arc<Webhooks> {
+        let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        Arc::new(Webhooks {
+            engine: shared.engine.clone(),
+            work: Notify::new(),
+            authorizations: Authorizations::default(),
+            paces: Mutex::default(),
+            idle: asking::Idle::default(),
+            tls: Arc::new(tls),
+            private: shared.options.allow_private_targets,
+            answers: Semaphore::new(ANSWERS_AT_ONCE_MAX),
+        })
+    }
+
     /// What lets a request in.
     async fn additions(&self, recipient: &Recipient, fresh_token: bool) -> Result<Additions, Failed> {
         match &recipient.connection {

@@ -4,13 +4,16 @@
 use super::areas::Area;
 use super::figures::{Counters, count};
 use super::frame::{self, CloseCode, Kind};
+use super::handshake::{Admitted, Endpoint};
 use super::inbound::Inbound;
 use super::rate::Allowance;
 use super::stream::Stream;
 use crate::play::{Reply, Subprotocol, flat, json};
-use fakemon_engine::model::PlayerName;
+use fakemon_engine::ids::{Position, Timestamp};
+use fakemon_engine::model::{Decision, PlayerName};
 use fakemon_engine::players::Player;
 use fakemon_fbs::play::Writer;
+use serde_json::value::RawValue;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
@@ -18,6 +21,8 @@ use std::sync::Arc;
 pub(crate) const OUT_BYTES_PAUSE: usize = 64 * 1024;
 /// Bytes that wait for a slow reader before we give them up. Room for a whole page of a collection.
 pub(crate) const OUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Results of throws that came as events, held while a player catches up.
+const HELD_MAX: usize = 1_024;
 /// Buffers larger than this are not kept for others.
 const KEPT_BYTES_MAX: usize = 32 * 1024;
 /// Buffers kept for others.
@@ -54,7 +59,9 @@ pub(crate) struct Connection {
 pub(crate) enum Phase {
     /// Wants to come in.
     Handshake,
-    /// Plays.
+    /// May come in, if an authorizer says so too.
+    Asking(Box<Admitted>),
+    /// Plays, or is at the general endpoint.
     Playing(Session),
     /// Was said goodbye; what still comes is thrown away.
     Leaving {
@@ -63,9 +70,11 @@ pub(crate) enum Phase {
     },
 }
 
-/// What is known of a connected player.
+/// What is known of somebody who is connected.
 pub(crate) struct Session {
-    pub(crate) name: PlayerName,
+    /// None only at the general endpoint.
+    pub(crate) name: Option<PlayerName>,
+    pub(crate) endpoint: Endpoint,
     /// Since when; milliseconds on the thread's clock.
     pub(crate) connected_ms: u32,
     /// None until they have thrown.
@@ -80,6 +89,118 @@ pub(crate) struct Session {
     pub(crate) in_flight: u32,
     /// Collections without an answer: they may be long.
     pub(crate) collections: u8,
+    /// They catch up: results are held until what was missed is told.
+    is_resuming: bool,
+    pub(crate) visit: Box<Visit>,
+}
+
+/// What is rarely looked at.
+pub(crate) struct Visit {
+    pub(crate) user_agent: Box<str>,
+    /// What the authorizer said: the text of a JSON object.
+    pub(crate) context: Option<Arc<str>>,
+    /// When the token expires.
+    pub(crate) expires_at: Option<Timestamp>,
+    /// Messages at the general endpoint so far.
+    pub(crate) messages: u64,
+    /// How often they may say something there.
+    pub(crate) allowance: Allowance,
+    resuming: Option<Resuming>,
+}
+
+/// What ended while a player catches up.
+pub(crate) struct Resuming {
+    /// Everything up to here is known to them.
+    pub(crate) behind: Position,
+    pub(crate) held: Vec<Decision>,
+    /// Of these, throws of this connection: they count as in flight.
+    held_in_flight: u32,
+    held_told: usize,
+    /// Results that could not be held are in the journal, where they are found by catching up once more.
+    pub(crate) is_overflowing: bool,
+}
+
+impl Visit {
+    pub(crate) fn context(&self) -> Option<&RawValue> {
+        serde_json::from_str(self.context.as_deref()?).ok() // it was read before, so it is JSON
+    }
+}
+
+impl Session {
+    pub(crate) fn new(admitted: &Admitted, context: Option<Arc<str>>, now_ms: u32) -> Session {
+        Session {
+            name: admitted.player.clone(),
+            endpoint: admitted.endpoint,
+            connected_ms: now_ms,
+            player: None,
+            subprotocol: admitted.subprotocol,
+            inbound: Inbound::default(),
+            area: None,
+            asked_area: None,
+            allowance: None,
+            in_flight: 0,
+            collections: 0,
+            is_resuming: false,
+            visit: Box::new(Visit {
+                user_agent: admitted.user_agent().into(),
+                context,
+                expires_at: admitted.expires_at,
+                messages: 0,
+                allowance: Allowance::default(),
+                resuming: None,
+            }),
+        }
+    }
+
+    /// From now on results are held.
+    pub(crate) fn begin_resuming(&mut self, behind: Position) {
+        self.is_resuming = true;
+        let (held, held_in_flight, held_told, is_overflowing) = (Vec::new(), 0, 0, false);
+        self.visit.resuming = Some(Resuming { behind, held, held_in_flight, held_told, is_overflowing });
+    }
+
+    pub(crate) fn is_resuming(&self) -> bool {
+        self.is_resuming
+    }
+
+    /// Holds the result of a throw of this connection, if they catch up; it stays in flight so long.
+    #[inline]
+    pub(crate) fn hold(&mut self, decision: Decision) -> bool {
+        if !self.is_resuming {
+            return false;
+        }
+        if let Some(resuming) = &mut self.visit.resuming {
+            resuming.held.push(decision);
+            resuming.held_in_flight += 1;
+            self.in_flight += 1;
+        }
+        true
+    }
+
+    /// Holds the result of a throw that came as an event, if they catch up.
+    pub(crate) fn hold_told(&mut self, decision: Decision) -> bool {
+        if !self.is_resuming {
+            return false;
+        }
+        if let Some(resuming) = &mut self.visit.resuming {
+            match resuming.held_told < HELD_MAX {
+                true => {
+                    resuming.held.push(decision);
+                    resuming.held_told += 1;
+                }
+                false => resuming.is_overflowing = true,
+            }
+        }
+        true
+    }
+
+    /// What was held; from now on nothing is.
+    pub(crate) fn resumed(&mut self) -> Option<Resuming> {
+        self.is_resuming = false;
+        let resuming = self.visit.resuming.take()?;
+        self.in_flight = self.in_flight.saturating_sub(resuming.held_in_flight);
+        Some(resuming)
+    }
 }
 
 impl Connection {
@@ -132,11 +253,16 @@ impl Connection {
         self.waiting_bytes() > 0 || self.stream.is_holding()
     }
 
-    /// Whether it is not the time to listen: a look is to be answered first, or the player does not read.
+    /// Whether it is not the time to listen: a look or the authorizer is to be waited for first, or the player does not
+    /// read.
     #[inline]
     pub(crate) fn is_paused(&self) -> bool {
-        let is_looking = matches!(&self.phase, Phase::Playing(session) if session.asked_area.is_some());
-        is_looking || (self.waiting_bytes() > OUT_BYTES_PAUSE && !matches!(self.phase, Phase::Leaving { .. }))
+        let is_waiting = match &self.phase {
+            Phase::Playing(session) => session.asked_area.is_some(),
+            Phase::Asking(_) => true,
+            Phase::Handshake | Phase::Leaving { .. } => false,
+        };
+        is_waiting || (self.waiting_bytes() > OUT_BYTES_PAUSE && !matches!(self.phase, Phase::Leaving { .. }))
     }
 
     /// Whether there is something to listen to.
@@ -173,6 +299,14 @@ impl Voice {
     /// Says what is encoded already.
     pub(crate) fn say_encoded(&mut self, connection: &mut Connection, frames: &[u8]) {
         self.say_raw(connection, frames);
+        count(&self.counters.messages_out, 1);
+    }
+
+    /// Says a message that is none of the game's.
+    pub(crate) fn say_frame(&mut self, connection: &mut Connection, kind: Kind, message: &[u8]) {
+        let mut out = self.open(connection);
+        frame::write(&mut out, kind, message);
+        connection.out = out;
         count(&self.counters.messages_out, 1);
     }
 

@@ -25,13 +25,15 @@ pub enum CloseReason {
     SlowConsumer,
     /// The back end asked for it.
     BackEnd,
+    /// The player's token is not good any more.
+    Expired,
     /// The server stops.
     Stopping,
 }
 
 impl CloseReason {
     /// All of them.
-    pub const ALL: [CloseReason; 10] = [
+    pub const ALL: [CloseReason; 11] = [
         CloseReason::Goodbye,
         CloseReason::Lost,
         CloseReason::Refused,
@@ -41,6 +43,7 @@ impl CloseReason {
         CloseReason::Violation,
         CloseReason::SlowConsumer,
         CloseReason::BackEnd,
+        CloseReason::Expired,
         CloseReason::Stopping,
     ];
 
@@ -56,6 +59,7 @@ impl CloseReason {
             CloseReason::Violation => "violation",
             CloseReason::SlowConsumer => "slow_consumer",
             CloseReason::BackEnd => "back_end",
+            CloseReason::Expired => "expired",
             CloseReason::Stopping => "stopping",
         }
     }

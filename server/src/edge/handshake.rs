@@ -1,18 +1,50 @@
-//! The opening handshake: one HTTP request, which becomes a player, or an answer that says what to do instead.
+//! The opening handshake: one HTTP request, which becomes a player, or somebody at the general endpoint, or an answer
+//! that says what to do instead.
 
-use crate::auth::{Access, Refusal};
+use crate::auth::{Access, Holder, Refusal};
 use crate::play::Subprotocol;
+use fakemon_engine::ids::{Position, Timestamp};
 use fakemon_engine::model::PlayerName;
 use std::net::IpAddr;
 use tungstenite::error::ProtocolError;
 use tungstenite::handshake::machine::TryParse;
-use tungstenite::handshake::server::{Request, create_response, write_response};
-use tungstenite::http::header::{AUTHORIZATION, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
+use tungstenite::handshake::server::{Request, Response, create_response, write_response};
+use tungstenite::http::header::{AUTHORIZATION, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
 use tungstenite::http::{StatusCode, Uri};
 
 /// A request, with a token in it, is not longer.
 pub(crate) const HANDSHAKE_BYTES_MAX: usize = 8 * 1024;
-const PATH: &str = "/play";
+/// The longest part of a user agent that is kept.
+const USER_AGENT_BYTES_MAX: usize = 256;
+/// Tells a client the name of its connection.
+const CONNECTION_ID: HeaderName = HeaderName::from_static("x-fakemon-connection-id");
+
+/// Where somebody connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `/play`: the game, in its messages.
+    Play,
+    /// `/ws`: any messages; each becomes an event on the bus.
+    General,
+}
+
+impl Endpoint {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Endpoint::Play => "play",
+            Endpoint::General => "ws",
+        }
+    }
+
+    fn at(path: &str) -> Option<Endpoint> {
+        match path {
+            "/play" => Some(Endpoint::Play),
+            "/ws" => Some(Endpoint::General),
+            _ => None,
+        }
+    }
+}
 
 /// Who is let in.
 pub(crate) struct Gate {
@@ -25,19 +57,44 @@ pub(crate) struct Gate {
 pub(crate) enum Handshake {
     /// Not a whole request yet.
     Incomplete,
-    /// Somebody plays.
-    Admitted(Admitted),
+    /// Somebody who may come in.
+    Admitted(Box<Admitted>),
     /// The answer; nothing follows.
     Refused(Vec<u8>),
 }
 
-/// A player at the door.
+/// Somebody at the door.
 pub(crate) struct Admitted {
-    pub(crate) player: PlayerName,
+    pub(crate) endpoint: Endpoint,
+    /// Nobody in particular is welcome at the general endpoint of open mode only.
+    pub(crate) player: Option<PlayerName>,
+    /// When their token expires.
+    pub(crate) expires_at: Option<Timestamp>,
     pub(crate) subprotocol: Subprotocol,
+    /// The last position that they have heard of, if they come back.
+    pub(crate) from: Option<Position>,
     /// What the request was long; frames follow it.
     pub(crate) request_bytes: usize,
-    pub(crate) answer: Vec<u8>,
+    pub(crate) request: Request,
+    response: Response,
+}
+
+impl Admitted {
+    /// Lets them in, and tells them the name of their connection.
+    pub(crate) fn answer(&mut self, connection_id: &str) -> Vec<u8> {
+        let id = HeaderValue::from_str(connection_id).expect("an id is hexadecimal");
+        self.response.headers_mut().insert(CONNECTION_ID, id);
+        let mut answer = Vec::new();
+        write_response(&mut answer, &self.response).expect("our own headers are text, and a vector takes all");
+        answer
+    }
+
+    /// What they say they are made of.
+    pub(crate) fn user_agent(&self) -> &str {
+        let agent = self.request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let agent = agent.unwrap_or_default();
+        &agent[..agent.floor_char_boundary(USER_AGENT_BYTES_MAX)]
+    }
 }
 
 /// Why somebody is not let in, as HTTP says it.
@@ -52,7 +109,7 @@ impl Gate {
     /// Reads a request from the start of `bytes`.
     pub(crate) fn read(&self, bytes: &[u8]) -> Handshake {
         match self.admit(bytes) {
-            Ok(Some(admitted)) => Handshake::Admitted(admitted),
+            Ok(Some(admitted)) => Handshake::Admitted(Box::new(admitted)),
             Ok(None) if bytes.len() < HANDSHAKE_BYTES_MAX => Handshake::Incomplete,
             Ok(None) => Handshake::Refused(too_long().answer()),
             Err(refused) => Handshake::Refused(refused.answer()),
@@ -67,35 +124,42 @@ impl Gate {
         if request_bytes > HANDSHAKE_BYTES_MAX {
             return Err(too_long());
         }
-        if request.uri().path() != PATH {
+        let Some(endpoint) = Endpoint::at(request.uri().path()) else {
             let message = format!("there is nothing at this path: {}", self.hint());
             return Err(refused(StatusCode::NOT_FOUND, "not_found", message, None));
-        }
+        };
         let mut response = create_response(&request).map_err(|error| self.not_a_request(&error))?;
-        let player = self.player(&request)?;
-        let subprotocol = subprotocol(&request)?;
-        if request.headers().contains_key(SEC_WEBSOCKET_PROTOCOL) {
+        let (player, expires_at) = self.who(&request, endpoint)?;
+        let (subprotocol, from) = match endpoint {
+            Endpoint::Play => (subprotocol(&request)?, from(&request)?),
+            // Of what somebody else agreed on we know nothing: clients that insist find out by the missing answer.
+            Endpoint::General => (Subprotocol::Json, None),
+        };
+        if endpoint == Endpoint::Play && request.headers().contains_key(SEC_WEBSOCKET_PROTOCOL) {
             let name = HeaderValue::from_static(subprotocol.name());
             response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
         }
-        let mut answer = Vec::new();
-        write_response(&mut answer, &response).expect("our own headers are text, and a vector takes all");
-        Ok(Some(Admitted { player, subprotocol, request_bytes, answer }))
+        Ok(Some(Admitted { endpoint, player, expires_at, subprotocol, from, request_bytes, request, response }))
     }
 
-    fn player(&self, request: &Request) -> Result<PlayerName, Refused> {
+    fn who(&self, request: &Request, endpoint: Endpoint) -> Result<(Option<PlayerName>, Option<Timestamp>), Refused> {
         match &self.access {
             Access::Open => {
                 check_origin(request)?;
-                let name = query(request.uri(), "player")?.ok_or(Refusal::NoPlayer)?;
-                Ok(PlayerName::new(&name).map_err(Refusal::from)?)
+                let name = query(request.uri(), "player")?;
+                if name.is_none() && endpoint == Endpoint::Play {
+                    return Err(Refusal::NoPlayer.into());
+                }
+                let player = name.map(|name| PlayerName::new(&name)).transpose().map_err(Refusal::from)?;
+                Ok((player, None))
             }
             Access::Tokens(keys) => {
                 let token = match bearer(request) {
                     Some(token) => token.to_owned(),
                     None => query(request.uri(), "token")?.ok_or(Refusal::NoToken)?,
                 };
-                Ok(keys.player(&token)?)
+                let Holder { player, expires_at } = keys.holder(&token)?;
+                Ok((Some(player), expires_at))
             }
         }
     }
@@ -122,7 +186,10 @@ impl Gate {
             Access::Tokens(_) => " with a token",
         };
         let page = self.page.as_ref().map(|page| format!("; the page is at {page}"));
-        format!("players connect with a websocket (version 13) to {PATH}{query}{}", page.unwrap_or_default())
+        format!(
+            "players connect with a websocket (version 13) to /play{query}, others to /ws{}",
+            page.unwrap_or_default()
+        )
     }
 }
 
@@ -171,6 +238,16 @@ fn subprotocol(request: &Request) -> Result<Subprotocol, Refused> {
             Some("Sec-WebSocket-Protocol"),
         )
     })
+}
+
+/// The last position that somebody who comes back has heard of.
+fn from(request: &Request) -> Result<Option<Position>, Refused> {
+    let Some(text) = query(request.uri(), "from")? else { return Ok(None) };
+    let wrong = || {
+        let message = "from is the last position that you have heard of: a decimal number".into();
+        refused(StatusCode::BAD_REQUEST, "bad_request", message, Some("from"))
+    };
+    text.parse().map(|position| Some(Position(position))).map_err(|_| wrong())
 }
 
 /// The value of a query parameter, percent-decoded, a plus being a space.
@@ -229,6 +306,24 @@ pub(crate) fn full() -> Vec<u8> {
     .answer()
 }
 
+/// The answer when the authorizer says no.
+pub(crate) fn forbidden() -> Vec<u8> {
+    let message = "the authorizer does not let you in".into();
+    refused(StatusCode::FORBIDDEN, "forbidden", message, None).answer()
+}
+
+/// The answer when the authorizer says nothing that makes sense, or nothing in time: nobody is let in on a guess.
+pub(crate) fn undecided() -> Vec<u8> {
+    let message = "the authorizer does not answer: come back later".into();
+    refused(StatusCode::SERVICE_UNAVAILABLE, "authorizer_unavailable", message, None).answer()
+}
+
+/// The answer when what happens on connections cannot be written down fast enough.
+pub(crate) fn overloaded() -> Vec<u8> {
+    let message = "too many events of connections wait for the journal: come back later".into();
+    refused(StatusCode::SERVICE_UNAVAILABLE, "throttled", message, None).answer()
+}
+
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Refused {
         let (status, code, field) = match refusal {
@@ -278,7 +373,7 @@ mod tests {
 
     fn admitted(gate: &Gate, bytes: &[u8]) -> Admitted {
         match gate.read(bytes) {
-            Handshake::Admitted(admitted) => admitted,
+            Handshake::Admitted(admitted) => *admitted,
             Handshake::Incomplete => panic!("incomplete"),
             Handshake::Refused(answer) => panic!("{}", String::from_utf8_lossy(&answer)),
         }
@@ -297,13 +392,14 @@ mod tests {
         for cut in 0..bytes.len() {
             assert!(matches!(open().read(&bytes[..cut]), Handshake::Incomplete), "{cut}");
         }
-        let ana = admitted(&open(), &[bytes.clone(), b"frames".to_vec()].concat());
-        assert_eq!((ana.player.as_str(), ana.request_bytes), ("Ana María", bytes.len()));
-        assert_eq!(ana.subprotocol, Subprotocol::Json);
-        let answer = String::from_utf8(ana.answer).unwrap();
+        let mut ana = admitted(&open(), &[bytes.clone(), b"frames".to_vec()].concat());
+        assert_eq!((ana.player.as_ref().unwrap().as_str(), ana.request_bytes), ("Ana María", bytes.len()));
+        assert_eq!((ana.subprotocol, ana.from), (Subprotocol::Json, None));
+        let answer = String::from_utf8(ana.answer("0a")).unwrap();
         assert!(answer.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{answer}");
         let answer = answer.to_lowercase();
         assert!(answer.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n"), "{answer}");
+        assert!(answer.contains("x-fakemon-connection-id: 0a\r\n"), "{answer}");
         assert!(!answer.contains("sec-websocket-protocol"), "{answer}");
     }
 
@@ -314,13 +410,29 @@ mod tests {
             ("Sec-WebSocket-Protocol: soap, fakemon.v1.json, fakemon.v1.fb\r\n", "fakemon.v1.json"),
             ("Sec-WebSocket-Protocol: soap\r\nSec-WebSocket-Protocol: fakemon.v1.fb\r\n", "fakemon.v1.fb"),
         ] {
-            let ana = admitted(&open(), &request("/play?player=ana", asked));
+            let mut ana = admitted(&open(), &request("/play?player=ana", asked));
             assert_eq!(ana.subprotocol.name(), got);
-            let answer = String::from_utf8(ana.answer).unwrap().to_lowercase();
+            let answer = String::from_utf8(ana.answer("0a")).unwrap().to_lowercase();
             assert!(answer.contains(&format!("sec-websocket-protocol: {got}\r\n")), "{answer}");
         }
         let answer = refusal(&open(), &request("/play?player=ana", "Sec-WebSocket-Protocol: soap\r\n"));
         assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("fakemon.v1.fb"), "{answer}");
+    }
+
+    #[test]
+    fn the_general_endpoint_takes_whoever_comes() {
+        let nobody = admitted(&open(), &request("/ws", "User-Agent: probe/1\r\nSec-WebSocket-Protocol: soap\r\n"));
+        assert_eq!((nobody.endpoint, &nobody.player, nobody.user_agent()), (Endpoint::General, &None, "probe/1"));
+        let ana = admitted(&open(), &request("/ws?player=ana", ""));
+        assert_eq!(ana.player.unwrap().as_str(), "ana");
+        assert!(refusal(&open(), &request("/ws?player=%00", "")).starts_with("HTTP/1.1 400 "));
+    }
+
+    #[test]
+    fn who_comes_back_says_where_they_were() {
+        assert_eq!(admitted(&open(), &request("/play?player=ana&from=123", "")).from, Some(Position(123)));
+        let answer = refusal(&open(), &request("/play?player=ana&from=x", ""));
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("\"field\":\"from\""), "{answer}");
     }
 
     #[test]
@@ -369,10 +481,11 @@ mod tests {
             ("/play?player=ben".into(), format!("Authorization: bearer {token}\r\n")),
             ("/play".into(), format!("Authorization: Bearer {token}\r\nOrigin: https://game.example\r\n")),
         ] {
-            assert_eq!(admitted(&gate, &request(&target, &more)).player.as_str(), "ana");
+            assert_eq!(admitted(&gate, &request(&target, &more)).player.unwrap().as_str(), "ana");
         }
         for (target, more) in [
             ("/play?player=ana", ""),
+            ("/ws?player=ana", ""),
             ("/play?token=a.b.c", ""),
             ("/play", "Authorization: Basic YTpi\r\n"),
             ("/play", "Authorization: Bearer\r\n"),

@@ -1,9 +1,12 @@
 //! What players ask for, put to the engine; and what the engine decided, told to players.
 
+use super::catch_up::CatchUp;
 use super::connection::{Connection, Voice};
 use super::figures::{Counters, count};
+use super::herald::HERALD;
 use super::rate::Rates;
 use super::seats::{SeatId, Seats};
+use super::switchboard::Names;
 use crate::play::{BadMessage, ErrorCode, Reply, Request};
 use fakemon_engine::command::{Attempt, Completion, SubmitError, Throttled};
 use fakemon_engine::ids::{AttemptId, FakemonId, Position, Timestamp, Token};
@@ -23,6 +26,10 @@ pub(crate) struct Referee {
     pub(crate) rates: Option<Arc<Rates>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) in_flight_max: u32,
+    names: Names,
+    catch_up: CatchUp,
+    /// What the herald handed over is durable.
+    pub(crate) has_written: bool,
     completions: Vec<Completion>,
     /// When the answers of this turn became durable.
     durable_at: Vec<Timestamp>,
@@ -35,8 +42,20 @@ impl Referee {
         rates: Option<Arc<Rates>>,
         counters: Arc<Counters>,
         in_flight_max: u32,
+        (names, catch_up): (Names, CatchUp),
     ) -> Referee {
-        Referee { engine, client, rates, counters, in_flight_max, completions: Vec::new(), durable_at: Vec::new() }
+        Referee {
+            engine,
+            client,
+            rates,
+            counters,
+            in_flight_max,
+            names,
+            catch_up,
+            has_written: false,
+            completions: Vec::new(),
+            durable_at: Vec::new(),
+        }
     }
 
     /// Takes a request. What can be answered at once is; a look is noted, for the turn's end.
@@ -69,7 +88,23 @@ impl Referee {
                 }
                 Err(error) => say_refused(connection, voice, &error),
             },
+            Ok(Request::Resume { position }) => self.resume(seat, connection, voice, position),
             Err(bad) => self.say_bad(connection, voice, &bad),
+        }
+    }
+
+    /// Lets a player catch up. Until then their results are held.
+    pub(crate) fn resume(&mut self, seat: SeatId, connection: &mut Connection, voice: &mut Voice, behind: Position) {
+        let Some(session) = connection.session() else { return };
+        let Some(name) = &session.name else { return };
+        if session.is_resuming() {
+            return say_error(connection, voice, "what you missed is being told: resume again after that");
+        }
+        let name = name.clone();
+        session.begin_resuming(behind);
+        if !self.catch_up.ask(self.names.of(seat), name, behind) {
+            session.resumed();
+            say_error(connection, voice, "too many catch up: resume again later");
         }
     }
 
@@ -90,7 +125,8 @@ impl Referee {
         let player = match &session.player {
             Some(player) => player.clone(),
             None => {
-                let player = self.client.register(&session.name)?;
+                let name = session.name.as_ref().ok_or(SubmitError::Stopped)?;
+                let player = self.client.register(name)?;
                 session.player.insert(player).clone()
             }
         };
@@ -113,7 +149,7 @@ impl Referee {
         }
         // Another connection may have thrown for them meanwhile.
         if session.player.is_none() {
-            session.player = self.engine.player(&session.name);
+            session.player = session.name.as_ref().and_then(|name| self.engine.player(name));
         }
         let Some(player) = &session.player else {
             return Ok(false);
@@ -164,6 +200,7 @@ impl Referee {
             };
             // Whoever has gone gets their answer when they send the throw again; what the thread itself put has no seat.
             let Some(connection) = seats.get_mut(token) else {
+                self.has_written |= token.0 == HERALD.0;
                 continue;
             };
             let Some(session) = connection.session() else { continue };
@@ -171,6 +208,9 @@ impl Referee {
             match completion {
                 Completion::Decided { decision, stages, .. } => {
                     self.durable_at.extend(stages.map(|stages| stages.durable_at));
+                    if session.hold(decision) {
+                        continue;
+                    }
                     voice.say(connection, &Reply::Decided(decision));
                 }
                 Completion::Collection { items, more_before, .. } => {
@@ -203,6 +243,10 @@ impl Referee {
 
 fn throttled(retry_after_ms: u32) -> SubmitError {
     SubmitError::Throttled(Throttled { retry_after_ms })
+}
+
+fn say_error(connection: &mut Connection, voice: &mut Voice, message: &str) {
+    voice.say(connection, &Reply::Error { code: ErrorCode::Throttled, message, attempt_id: None });
 }
 
 fn say_refused(connection: &mut Connection, voice: &mut Voice, error: &SubmitError) {

@@ -6,6 +6,12 @@
 //! [ generation ] [   seat     ]     as mio token, as engine token
 //! ```
 
+use fakemon_engine::ids::Timestamp;
+
+/// Generations of a seat: so many that no two connections of one start meet, and fewer than would meet a token that is
+/// no seat's.
+const GENERATIONS: u32 = u32::MAX - 1;
+
 /// One connection, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SeatId(pub(crate) u64);
@@ -28,6 +34,8 @@ impl SeatId {
 pub(crate) struct Seats<T> {
     seats: Vec<Seat<T>>,
     free: Vec<u32>,
+    /// Of a seat that is taken for the first time.
+    first_generation: u32,
 }
 
 struct Seat<T> {
@@ -37,15 +45,22 @@ struct Seat<T> {
 
 impl<T> Default for Seats<T> {
     fn default() -> Self {
-        Seats { seats: Vec::new(), free: Vec::new() }
+        Seats { seats: Vec::new(), free: Vec::new(), first_generation: 0 }
     }
 }
 
 impl<T> Seats<T> {
+    /// Seats whose generations begin at the fraction of the second: of two starts within one second, too, no two
+    /// connections have the same name.
+    pub(crate) fn since(now: Timestamp) -> Seats<T> {
+        let first_generation = (now.0 % 1_000_000_000) as u32;
+        Seats { first_generation, ..Seats::default() }
+    }
+
     /// Takes a seat for what `make` makes, if it makes something.
     pub(crate) fn insert<E>(&mut self, make: impl FnOnce(SeatId) -> Result<T, E>) -> Result<SeatId, E> {
         let seat = self.free.pop().map_or(self.seats.len(), |seat| seat as usize);
-        let generation = self.seats.get(seat).map_or(0, |seat| seat.generation);
+        let generation = self.seats.get(seat).map_or(self.first_generation, |seat| seat.generation);
         let id = SeatId::new(seat, generation);
         let made = make(id).inspect_err(|_| {
             if seat < self.seats.len() {
@@ -73,7 +88,7 @@ impl<T> Seats<T> {
             return None;
         }
         let taken = seat.taken.take()?;
-        seat.generation = seat.generation.wrapping_add(1);
+        seat.generation = seat.generation.wrapping_add(1) % GENERATIONS;
         self.free.push(id.seat() as u32);
         Some(taken)
     }
@@ -117,6 +132,8 @@ mod tests {
         assert_eq!(seats.remove(ana), None);
         assert_eq!(seats.get_mut(eve), Some(&mut "eve"));
         assert_eq!(seats.get_mut(ben), Some(&mut "ben"));
+        let mut later = Seats::since(Timestamp(1_000_000_007));
+        assert_ne!(later.insert(|_| Ok::<_, ()>("ana")), Ok(ana));
         assert_eq!((seats.len(), seats.taken()), (2, 2));
         assert_eq!(seats.all(), [eve, ben]);
     }

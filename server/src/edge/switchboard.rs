@@ -3,30 +3,25 @@
 //! connections it reached. Nobody waits for anybody: an order that finds a full queue, or a reader who is far behind, counts as
 //! refused.
 
-use super::connection::{Connection, OUT_BYTES_PAUSE, Voice};
-use super::figures::CloseReason;
-use super::frame::{self, Kind};
-use super::presence::Presence;
-use super::seats::{SeatId, Seats};
-use crate::play::Reply;
+use super::authorizing::Verdict;
+use super::handshake::Endpoint;
+use super::seats::SeatId;
 use crossbeam::queue::ArrayQueue;
-use fakemon_engine::Client;
-use fakemon_engine::ids::Timestamp;
+use fakemon_engine::ids::{Position, Timestamp};
 use fakemon_engine::model::{Decision, PlayerName};
 use fakemon_engine::place::Place;
 use mio::Waker;
-use std::collections::HashMap;
 use std::fmt;
-use std::hash::Hash;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Orders that wait for one thread.
 const ORDERS_MAX: usize = 65_536;
-/// Orders that one thread carries out in one turn, so that throws are not held up.
-const ORDERS_PER_TURN: usize = 1_024;
+/// Letters of one order whose fate is told one by one.
+const UNDELIVERED_MAX: usize = 1_000;
 
 /// A connection's name: the same connection for ever, over restarts too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,7 +29,20 @@ pub struct ConnectionId {
     /// When its edge was started, in seconds since 1970.
     started_s: u32,
     thread: u8,
-    seat: SeatId,
+    pub(crate) seat: SeatId,
+}
+
+/// The names that one thread gives.
+#[derive(Clone, Copy)]
+pub(crate) struct Names {
+    pub(crate) started_s: u32,
+    pub(crate) thread: u8,
+}
+
+impl Names {
+    pub(crate) fn of(self, seat: SeatId) -> ConnectionId {
+        ConnectionId { started_s: self.started_s, thread: self.thread, seat }
+    }
 }
 
 impl fmt::Display for ConnectionId {
@@ -81,6 +89,19 @@ pub enum Errand {
     Binary(Arc<[u8]>),
     /// Say how a throw ended, as the subprotocol writes it.
     Decided(Decision),
+    /// Say how throws ended that the player missed.
+    Missed(Arc<[Decision]>),
+    /// Say that nothing is missed any more, up to a position.
+    Resumed {
+        /// The last position before which all is told.
+        position: Position,
+        /// Whether the journal still had all of it.
+        is_complete: bool,
+    },
+    /// Read what they have sent so far; done when it is read.
+    Fence,
+    /// Let them in, or do not: of a connection that waits for an authorizer.
+    Admit(Verdict),
     /// Say goodbye.
     Close,
     /// Tell about it.
@@ -91,17 +112,34 @@ pub enum Errand {
     Leave(Arc<str>),
 }
 
+/// A message for one connection, among many that are handed over at once.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    /// For whom.
+    pub connection: ConnectionId,
+    /// In a text frame, or in a binary one.
+    pub is_text: bool,
+    /// Where it stands.
+    pub range: Range<usize>,
+}
+
 /// What there is to know of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
-    /// Who it is.
-    pub player: PlayerName,
+    /// Where it is connected.
+    pub endpoint: Endpoint,
+    /// Who it is, if that is known.
+    pub player: Option<PlayerName>,
     /// Since when.
     pub connected_at: Timestamp,
     /// When something was heard last.
     pub active_at: Timestamp,
     /// From where; none if the socket does not say any more.
     pub source: Option<SocketAddr>,
+    /// What its client says it is.
+    pub user_agent: Box<str>,
+    /// What its authorizer said of it: the text of a JSON object.
+    pub context: Option<Arc<str>>,
     /// Its groups.
     pub groups: Vec<Arc<str>>,
 }
@@ -113,50 +151,123 @@ pub struct Said {
     pub reached: u32,
     /// Connections that are too far behind or in too many groups, and threads that have too many orders.
     pub refused: u32,
+    /// Of letters: connections that are not there any more.
+    pub gone: u32,
+    /// Of letters: the first that were refused, or for connections that are gone.
+    pub undelivered: Vec<Undelivered>,
     /// What was asked for.
     pub description: Option<Description>,
 }
 
+/// A letter that did not reach its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Undelivered {
+    /// Which of the letters.
+    pub index: u32,
+    /// The connection is not there any more; else it can be tried again.
+    pub is_gone: bool,
+}
+
 type Done = Box<dyn FnOnce(Said) + Send + Sync>;
 
-/// Groups of one connection.
-const GROUPS_MAX: usize = 100;
-
 /// Counts for all threads that have an order. The last that lets go of it tells whoever asked.
-struct Tally {
+pub(crate) struct Tally {
     reached: AtomicU32,
     refused: AtomicU32,
-    description: OnceLock<Description>,
+    gone: AtomicU32,
+    undelivered: Mutex<Vec<Undelivered>>,
+    pub(crate) description: OnceLock<Description>,
     done: Option<Done>,
+}
+
+impl Tally {
+    fn new(done: impl FnOnce(Said) + Send + Sync + 'static) -> Arc<Tally> {
+        Arc::new(Tally {
+            reached: AtomicU32::new(0),
+            refused: AtomicU32::new(0),
+            gone: AtomicU32::new(0),
+            undelivered: Mutex::default(),
+            description: OnceLock::new(),
+            done: Some(Box::new(done)),
+        })
+    }
+
+    pub(crate) fn count(&self, done: bool) {
+        let counter = if done { &self.reached } else { &self.refused };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a letter; none: its connection is gone.
+    pub(crate) fn count_letter(&self, index: u32, done: Option<bool>) {
+        match done {
+            Some(true) => return self.count(true),
+            Some(false) => self.count(false),
+            None => drop(self.gone.fetch_add(1, Ordering::Relaxed)),
+        }
+        let mut undelivered = self.undelivered.lock().unwrap_or_else(PoisonError::into_inner);
+        if undelivered.len() < UNDELIVERED_MAX {
+            undelivered.push(Undelivered { index, is_gone: done.is_none() });
+        }
+    }
 }
 
 impl Drop for Tally {
     fn drop(&mut self) {
         if let Some(done) = self.done.take() {
-            let (reached, refused) = (*self.reached.get_mut(), *self.refused.get_mut());
-            done(Said { reached, refused, description: self.description.take() });
+            let mut undelivered = std::mem::take(self.undelivered.get_mut().unwrap_or_else(PoisonError::into_inner));
+            undelivered.sort_unstable_by_key(|letter| letter.index);
+            done(Said {
+                reached: *self.reached.get_mut(),
+                refused: *self.refused.get_mut(),
+                gone: *self.gone.get_mut(),
+                undelivered,
+                description: self.description.take(),
+            });
         }
     }
 }
 
-struct Order {
-    to: To,
-    errand: Errand,
-    tally: Arc<Tally>,
+/// What one thread is to do.
+pub(crate) struct Order {
+    pub(crate) what: What,
+    pub(crate) tally: Arc<Tally>,
+}
+
+pub(crate) enum What {
+    /// The same with all who are meant.
+    Errand(To, Errand),
+    /// Letters for connections of this thread, each with its number.
+    Letters(Arc<[u8]>, Vec<(u32, Letter)>),
+}
+
+impl Order {
+    fn refuse(&self) {
+        match &self.what {
+            What::Errand(..) => self.tally.count(false),
+            What::Letters(_, letters) => {
+                letters.iter().for_each(|(index, _)| self.tally.count_letter(*index, Some(false)));
+            }
+        }
+    }
 }
 
 /// The orders of one thread.
 pub(crate) struct Line {
-    orders: ArrayQueue<Order>,
-    is_rung: AtomicBool,
+    pub(crate) orders: ArrayQueue<Order>,
+    pub(crate) is_rung: AtomicBool,
     /// The thread has ended: nobody will carry out what is here.
-    is_cut: AtomicBool,
+    pub(crate) is_cut: AtomicBool,
 }
 
 impl Line {
-    fn refuse_all(&self) {
+    pub(crate) fn new() -> Line {
+        let orders = ArrayQueue::new(ORDERS_MAX);
+        Line { orders, is_rung: AtomicBool::new(false), is_cut: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn refuse_all(&self) {
         while let Some(order) = self.orders.pop() {
-            order.tally.refused.fetch_add(1, Ordering::Relaxed);
+            order.refuse();
         }
     }
 }
@@ -176,8 +287,7 @@ impl Switchboard {
     /// Does something with connections; `done` is called, from any thread, when it is done with all who were meant. It
     /// must not block.
     pub fn send(&self, to: To, errand: Errand, done: impl FnOnce(Said) + Send + Sync + 'static) {
-        let (reached, refused) = (AtomicU32::new(0), AtomicU32::new(0));
-        let tally = Arc::new(Tally { reached, refused, description: OnceLock::new(), done: Some(Box::new(done)) });
+        let tally = Tally::new(done);
         let lines = match to {
             To::Connection(id) if id.started_s != self.started_s => &[],
             To::Connection(id) => {
@@ -187,228 +297,44 @@ impl Switchboard {
             To::Player(_) | To::Group(_) | To::Around(..) => &self.lines[..],
         };
         for line in lines {
-            hand_over(line, Order { to: to.clone(), errand: errand.clone(), tally: tally.clone() });
+            hand_over(line, Order { what: What::Errand(to.clone(), errand.clone()), tally: tally.clone() });
+        }
+    }
+
+    /// Hands over many messages at once, each for one connection; `done` as with [`send`](Self::send). Messages for one
+    /// connection stay in their order.
+    pub fn send_letters(
+        &self,
+        text: Arc<[u8]>,
+        letters: Vec<Letter>,
+        done: impl FnOnce(Said) + Send + Sync + 'static,
+    ) {
+        let tally = Tally::new(done);
+        let mut by_thread: Vec<Vec<(u32, Letter)>> = self.lines.iter().map(|_| Vec::new()).collect();
+        for (index, letter) in (0..).zip(letters) {
+            let thread = usize::from(letter.connection.thread);
+            match by_thread.get_mut(thread).filter(|_| letter.connection.started_s == self.started_s) {
+                Some(letters) => letters.push((index, letter)),
+                None => tally.count_letter(index, None),
+            }
+        }
+        for (line, letters) in self.lines.iter().zip(by_thread) {
+            if !letters.is_empty() {
+                hand_over(line, Order { what: What::Letters(text.clone(), letters), tally: tally.clone() });
+            }
         }
     }
 }
 
 fn hand_over((line, waker): &(Arc<Line>, Arc<Waker>), order: Order) {
     if let Err(order) = line.orders.push(order) {
-        order.tally.refused.fetch_add(1, Ordering::Relaxed);
-        return;
+        return order.refuse();
     }
     if line.is_cut.load(Ordering::SeqCst) {
         line.refuse_all();
     } else if !line.is_rung.swap(true, Ordering::SeqCst) {
         let _ = waker.wake(); // a thread that is not woken looks at its next tick
     }
-}
-
-/// The end of a line: which connections the thread has, by player and by group.
-pub(crate) struct Directory {
-    line: Arc<Line>,
-    started_s: u32,
-    thread: u8,
-    players: HashMap<PlayerName, Vec<SeatId>>,
-    groups: HashMap<Arc<str>, Vec<SeatId>>,
-    /// Of those that are in one.
-    groups_of: HashMap<SeatId, Vec<Arc<str>>>,
-    presence: Presence,
-}
-
-impl Directory {
-    pub(crate) fn new(started_s: u32, thread: u8) -> Directory {
-        let orders = ArrayQueue::new(ORDERS_MAX);
-        let line = Line { orders, is_rung: AtomicBool::new(false), is_cut: AtomicBool::new(false) };
-        Directory {
-            line: Arc::new(line),
-            started_s,
-            thread,
-            players: HashMap::new(),
-            groups: HashMap::new(),
-            groups_of: HashMap::new(),
-            presence: Presence::default(),
-        }
-    }
-
-    pub(crate) fn line(&self) -> Arc<Line> {
-        self.line.clone()
-    }
-
-    fn id(&self, seat: SeatId) -> ConnectionId {
-        ConnectionId { started_s: self.started_s, thread: self.thread, seat }
-    }
-
-    /// A player is there.
-    pub(crate) fn enter(&mut self, player: &PlayerName, seat: SeatId) {
-        self.presence.connected(&self.id(seat).to_string(), player);
-        self.players.entry(player.clone()).or_default().push(seat);
-    }
-
-    /// A connection of a player is not there any more.
-    pub(crate) fn leave(&mut self, player: &PlayerName, seat: SeatId, reason: CloseReason) {
-        self.presence.disconnected(&self.id(seat).to_string(), player, reason);
-        remove(&mut self.players, player, seat);
-        for group in self.groups_of.remove(&seat).into_iter().flatten() {
-            remove(&mut self.groups, &group, seat);
-        }
-    }
-
-    /// Puts a connection into a group; false if it is in too many.
-    fn join(&mut self, group: &Arc<str>, seat: SeatId) -> bool {
-        let groups = self.groups_of.entry(seat).or_default();
-        if groups.contains(group) {
-            return true;
-        }
-        if groups.len() >= GROUPS_MAX {
-            return false;
-        }
-        groups.push(group.clone());
-        self.groups.entry(group.clone()).or_default().push(seat);
-        true
-    }
-
-    fn leave_group(&mut self, group: &Arc<str>, seat: SeatId) {
-        if let Some(groups) = self.groups_of.get_mut(&seat) {
-            groups.retain(|held| held != group);
-            if groups.is_empty() {
-                self.groups_of.remove(&seat);
-            }
-        }
-        remove(&mut self.groups, group, seat);
-    }
-
-    /// Writes who came and who went into the journal.
-    pub(crate) fn report(&mut self, client: &mut Client) {
-        self.presence.write(client);
-    }
-
-    /// Whether orders wait.
-    pub(crate) fn is_busy(&self) -> bool {
-        !self.line.orders.is_empty()
-    }
-
-    /// Carries out the next orders; calls `spoke` with each connection that has something to be written, and returns
-    /// those that are to be closed.
-    pub(crate) fn carry_out(
-        &mut self,
-        seats: &mut Seats<Connection>,
-        voice: &mut Voice,
-        clock: Clock,
-        mut spoke: impl FnMut(SeatId, &mut Connection),
-    ) -> Vec<SeatId> {
-        let mut closing = Vec::new();
-        self.line.is_rung.store(false, Ordering::SeqCst);
-        let mut said = 0;
-        while said < ORDERS_PER_TURN {
-            let Some(order) = self.line.orders.pop() else { break };
-            let meant = self.meant(&order.to, seats);
-            said += meant.len().max(1);
-            for seat in meant {
-                let Some(connection) = seats.get_mut(seat) else { continue };
-                let Some(done) = self.run(&order, seat, connection, voice, clock) else { continue };
-                if done {
-                    order.tally.reached.fetch_add(1, Ordering::Relaxed);
-                } else {
-                    order.tally.refused.fetch_add(1, Ordering::Relaxed);
-                }
-                match &order.errand {
-                    Errand::Close => closing.push(seat),
-                    _ if connection.waiting_bytes() > 0 => spoke(seat, connection),
-                    _ => {}
-                }
-            }
-        }
-        closing
-    }
-
-    fn meant(&self, to: &To, seats: &mut Seats<Connection>) -> Vec<SeatId> {
-        match to {
-            To::Connection(id) => vec![id.seat],
-            To::Player(name) => self.players.get(name).cloned().unwrap_or_default(),
-            To::Group(group) => self.groups.get(group).cloned().unwrap_or_default(),
-            To::Around(place, radius_m) => {
-                let mut all = seats.all();
-                all.retain(|seat| {
-                    let area = seats.get_mut(*seat).and_then(|connection| connection.area().copied());
-                    area.is_some_and(|area| area.is_around(*place, *radius_m))
-                });
-                all
-            }
-        }
-    }
-
-    /// Does what an order wants with one connection; none if it does not play any more, false if it refuses.
-    fn run(
-        &mut self,
-        order: &Order,
-        seat: SeatId,
-        connection: &mut Connection,
-        voice: &mut Voice,
-        clock: Clock,
-    ) -> Option<bool> {
-        connection.session()?;
-        let is_behind = connection.waiting_bytes() > OUT_BYTES_PAUSE;
-        match &order.errand {
-            Errand::Text(_) | Errand::Binary(_) | Errand::Decided(_) if is_behind => return Some(false),
-            Errand::Text(text) => say(connection, voice, Kind::Text, text.as_bytes()),
-            Errand::Binary(bytes) => say(connection, voice, Kind::Binary, bytes),
-            Errand::Decided(decision) => voice.say(connection, &Reply::Decided(*decision)),
-            Errand::Join(group) => return Some(self.join(group, seat)),
-            Errand::Leave(group) => self.leave_group(group, seat),
-            Errand::Close => {}
-            Errand::Describe => {
-                let source = connection.stream.socket().peer_addr().ok();
-                let active_at = clock.at(connection.heard_ms);
-                let session = connection.session()?;
-                let description = Description {
-                    player: session.name.clone(),
-                    connected_at: clock.at(session.connected_ms),
-                    active_at,
-                    source,
-                    groups: self.groups_of.get(&seat).cloned().unwrap_or_default(),
-                };
-                let _ = order.tally.description.set(description); // only one connection is asked
-            }
-        }
-        Some(true)
-    }
-}
-
-/// The moment of a turn, on the thread's clock and on the engine's.
-#[derive(Clone, Copy)]
-pub(crate) struct Clock {
-    pub(crate) now_ms: u32,
-    pub(crate) now: Timestamp,
-}
-
-impl Clock {
-    fn at(self, ms: u32) -> Timestamp {
-        Timestamp(self.now.0.saturating_sub(u64::from(self.now_ms.wrapping_sub(ms)) * 1_000_000))
-    }
-}
-
-fn remove<K: Eq + Hash>(seats: &mut HashMap<K, Vec<SeatId>>, key: &K, seat: SeatId) {
-    if let Some(held) = seats.get_mut(key) {
-        held.retain(|held| *held != seat);
-        if held.is_empty() {
-            seats.remove(key);
-        }
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        self.line.is_cut.store(true, Ordering::SeqCst);
-        self.line.refuse_all();
-    }
-}
-
-fn say(connection: &mut Connection, voice: &mut Voice, kind: Kind, message: &[u8]) {
-    let mut bytes = voice.buffer();
-    frame::write(&mut bytes, kind, message);
-    voice.say_encoded(connection, &bytes);
-    voice.keep(bytes);
 }
 
 #[cfg(test)]

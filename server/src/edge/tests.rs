@@ -287,6 +287,26 @@ fn the_silent_are_pinged_then_given_up() {
 }
 
 #[test]
+fn a_connection_lasts_as_long_as_its_token() {
+    use jsonwebtoken::{EncodingKey, Header, encode};
+    let house = House::new(|options| options.access = Access::Tokens(TokenKeys::new(Some(b"secret"), None).unwrap()));
+    let connect = |path: &str, claims: Value| {
+        let token = encode(&Header::default(), &claims, &EncodingKey::from_secret(b"secret")).unwrap();
+        let (socket, _) =
+            tungstenite::client(format!("ws://{}{path}?token={token}", house.edge.addr()), house.tcp()).unwrap();
+        Player(socket)
+    };
+    let soon = house.engine.now().0 / 1_000_000_000 + 2;
+    let mut ana = connect("/play", json!({"sub": "ana", "exp": soon}));
+    let mut ben = connect("/ws", json!({"sub": "ben", "exp": soon}));
+    let mut eve = connect("/play", json!({"sub": "eve", "exp": soon + 3_600}));
+    assert_eq!(ana.throw(1, 1)["reason"], "unknown_fakemon");
+    assert_eq!((ana.close_code(), ben.close_code()), (Some(4401), Some(4401)));
+    assert_eq!(house.edge.figures().closed[CloseReason::Expired as usize], 2);
+    assert_eq!(eve.throw(1, 1)["reason"], "unknown_fakemon");
+}
+
+#[test]
 fn at_the_end_everybody_is_told() {
     let mut house = House::new(|options| options.threads = 2);
     assert!(house.edge.is_healthy());

@@ -1,18 +1,23 @@
 //! One edge thread: a listener, a poll, one large buffer, one client of the engine. It turns in rounds: listen to all
 //! who said something, hand the throws to the engine, take its answers, write to each who gets something once.
 
+mod door;
+
 use super::areas::Areas;
-use super::connection::{Connection, OUT_BYTES_MAX, Phase, Session, Voice};
+use super::authorizing::{Authorizers, Questions, Verdict};
+use super::connection::{Connection, OUT_BYTES_MAX, Phase, Voice};
+use super::directory::{Clock, Deed, Directory};
 use super::figures::{CloseReason, Counters, count};
 use super::frame::{CloseCode, Violation};
-use super::handshake::{Admitted, Gate, HANDSHAKE_BYTES_MAX, Handshake, full};
+use super::general::General;
+use super::handshake::{Endpoint, Gate, HANDSHAKE_BYTES_MAX, Handshake};
 use super::inbound::Heard;
 use super::referee::Referee;
 use super::seats::{SeatId, Seats};
-use super::stream::Stream;
-use super::switchboard::{Clock, Directory};
+use super::switchboard::Tally;
 use crate::play::{Reply, Subprotocol, flat, json};
-use mio::net::{TcpListener, TcpStream};
+use fakemon_engine::ids::Position;
+use mio::net::TcpListener;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use rustls::ServerConfig;
@@ -29,10 +34,10 @@ const WAKER: Token = Token(usize::MAX - 2);
 const EVENTS: usize = 1024;
 /// Bytes of one connection in one turn: who sends more waits for the others.
 const READ_BYTES: usize = 64 * 1024;
-/// Connections taken in in one turn.
-const ACCEPTS: usize = 128;
 /// Looks answered in one turn: each takes as long as some hundred throws.
 const LOOKS: usize = 16;
+/// Of HTTP's 401, in the range that is free for programs.
+const EXPIRED: CloseCode = CloseCode::Library(4401);
 /// How long somebody who was said goodbye may take to end their half.
 const LEAVE_MS: u32 = 2_000;
 /// How long answers in flight are waited for at the end.
@@ -41,6 +46,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// What all edge threads share.
 pub(crate) struct Common {
     pub(crate) gate: Gate,
+    pub(crate) general: General,
+    pub(crate) authorizers: Authorizers,
+    pub(crate) questions: Questions,
     pub(crate) tls: Option<Arc<ServerConfig>>,
     pub(crate) message_bytes_max: usize,
     pub(crate) idle_ms: u32,
@@ -49,6 +57,13 @@ pub(crate) struct Common {
     pub(crate) connections_max: usize,
     pub(crate) connections: AtomicUsize,
     pub(crate) is_stopping: AtomicBool,
+}
+
+impl Common {
+    /// What may lie unread of one connection: a handshake or a message that is not whole.
+    fn rest_bytes_max(&self) -> usize {
+        HANDSHAKE_BYTES_MAX.max(self.message_bytes_max).max(self.general.message_bytes_max)
+    }
 }
 
 /// One edge thread.
@@ -68,6 +83,8 @@ pub(crate) struct Turn {
     /// To be written to.
     spoken_to: Vec<SeatId>,
     looking: VecDeque<SeatId>,
+    /// Whoever waits until what these have sent is read.
+    fences: Vec<(SeatId, Arc<Tally>)>,
     has_callers: bool,
     started: Instant,
     now_ms: u32,
@@ -92,8 +109,8 @@ impl Turn {
         let turn = Turn {
             poll,
             listener: Some(listener),
-            seats: Seats::default(),
-            buffer: vec![0; READ_BYTES + HANDSHAKE_BYTES_MAX.max(common.message_bytes_max) + 64],
+            seats: Seats::since(referee.engine.now()),
+            buffer: vec![0; READ_BYTES + common.rest_bytes_max() + 64],
             voice: Voice::new(counters.clone()),
             areas: Areas::new(referee.engine.subscribe()),
             referee,
@@ -101,6 +118,7 @@ impl Turn {
             talking: Vec::new(),
             spoken_to: Vec::new(),
             looking: VecDeque::new(),
+            fences: Vec::new(),
             has_callers: false,
             started: Instant::now(),
             now_ms: 0,
@@ -146,7 +164,7 @@ impl Turn {
         for seat in self.seats.all() {
             self.remove(seat, CloseReason::Stopping);
         }
-        self.directory.report(&mut self.referee.client);
+        self.directory.herald.write_all(&mut self.referee.client);
     }
 
     /// Waits for something to do, and notes who said something.
@@ -197,6 +215,10 @@ impl Turn {
         // Those who have more were put on the new list.
         talking.append(&mut self.talking);
         self.talking = talking;
+        let seats = &mut self.seats;
+        self.fences.retain(|(seat, _)| {
+            seats.get_mut(*seat).is_some_and(|connection| connection.has_more() && !connection.is_paused())
+        });
         if self.has_callers {
             self.accept();
         }
@@ -206,17 +228,18 @@ impl Turn {
     fn finish_turn(&mut self) {
         let Turn { seats, voice, referee, areas, directory, spoken_to, .. } = self;
         referee.answer(seats, voice, |seat, connection| speak(spoken_to, seat, connection));
+        if std::mem::take(&mut referee.has_written) {
+            directory.herald.written();
+        }
         let clock = Clock { now_ms: self.now_ms, now: referee.engine.now() };
         let spoke = |seat, connection: &mut Connection| speak(spoken_to, seat, connection);
-        let closing = directory.carry_out(seats, voice, clock, spoke);
+        let deeds = directory.carry_out(seats, voice, clock, spoke);
         if areas.is_busy() {
             areas.tell(seats, voice, &referee.engine, |seat, connection| {
                 speak(spoken_to, seat, connection);
             });
         }
-        for seat in closing {
-            self.leave(seat, CloseReason::BackEnd, Some(CloseCode::Normal), "closed by the back end");
-        }
+        deeds.into_iter().for_each(|deed| self.act(deed));
         for _ in 0..LOOKS {
             let Some(seat) = self.looking.pop_front() else { break };
             self.look(seat);
@@ -228,15 +251,41 @@ impl Turn {
         spoken_to.append(&mut self.spoken_to);
         self.spoken_to = spoken_to;
         self.referee.answered();
+        self.directory.herald.write(&mut self.referee.client);
         if Instant::now() >= self.next_tick {
             self.tick();
+        }
+    }
+
+    /// Does what an order asks for that needs the whole thread.
+    fn act(&mut self, deed: Deed) {
+        match deed {
+            Deed::Close(seat) => {
+                self.leave(seat, CloseReason::BackEnd, Some(CloseCode::Normal), "closed by the back end")
+            }
+            Deed::Admit(seat, verdict) => self.admit(seat, verdict),
+            Deed::Fence(seat, tally) => {
+                if let Some(connection) = self.seats.get_mut(seat) {
+                    connection.is_unread = true; // the kernel may not have said so yet
+                    queue(&mut self.talking, seat, connection);
+                    self.fences.push((seat, tally));
+                }
+            }
+            Deed::ResumeAgain(seat, behind) => self.resume(seat, behind),
+        }
+    }
+
+    /// Lets a player catch up.
+    fn resume(&mut self, seat: SeatId, behind: Position) {
+        if let Some(connection) = self.seats.get_mut(seat) {
+            self.referee.resume(seat, connection, &mut self.voice, behind);
+            speak(&mut self.spoken_to, seat, connection);
         }
     }
 
     fn tick(&mut self) {
         self.next_tick = Instant::now() + self.common.tick;
         self.areas.tick(&mut self.voice);
-        self.directory.report(&mut self.referee.client);
         self.counters.watchers.store(self.areas.watching(), Ordering::Relaxed);
         self.has_callers = self.listener.is_some(); // some may have been left when descriptors ran out
         let ticks_per_s = (1_000 / self.common.tick.as_millis().max(1)).max(1) as usize;
@@ -254,64 +303,32 @@ impl Turn {
             return;
         };
         let silent_ms = self.now_ms.wrapping_sub(connection.heard_ms);
-        match connection.phase {
+        match &connection.phase {
             Phase::Handshake if silent_ms > self.common.handshake_ms => {
                 self.remove(seat, CloseReason::HandshakeTimeout);
             }
-            Phase::Playing(_) if silent_ms > self.common.idle_ms => {
-                self.leave(seat, CloseReason::Idle, Some(CloseCode::Away), "nothing was heard for too long");
+            Phase::Asking(_) if silent_ms > self.common.authorizers.patience_ms() => {
+                self.admit(seat, Verdict::Undecided);
             }
-            Phase::Playing(_) if silent_ms > self.common.idle_ms / 2 && !connection.is_pinged => {
-                connection.is_pinged = true;
-                self.voice.ping(connection);
-                speak(&mut self.spoken_to, seat, connection);
+            Phase::Playing(session) => {
+                let idle_ms = match session.endpoint {
+                    Endpoint::Play => self.common.idle_ms,
+                    Endpoint::General => self.common.general.idle_ms,
+                };
+                if session.visit.expires_at.is_some_and(|expires_at| expires_at <= self.referee.engine.now()) {
+                    let text = "the token has expired: connect again with a new one";
+                    self.leave(seat, CloseReason::Expired, Some(EXPIRED), text);
+                } else if silent_ms > idle_ms {
+                    self.leave(seat, CloseReason::Idle, Some(CloseCode::Away), "nothing was heard for too long");
+                } else if silent_ms > idle_ms / 2 && !connection.is_pinged {
+                    connection.is_pinged = true;
+                    self.voice.ping(connection);
+                    speak(&mut self.spoken_to, seat, connection);
+                }
             }
             Phase::Leaving { .. } if silent_ms > LEAVE_MS => self.end(seat),
             _ => {}
         }
-    }
-
-    fn accept(&mut self) {
-        for _ in 0..ACCEPTS {
-            let Some(listener) = &self.listener else { return };
-            match listener.accept() {
-                Ok((socket, _)) => self.welcome(socket),
-                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
-                Err(error) => {
-                    if error.kind() != ErrorKind::WouldBlock {
-                        tracing::warn!(%error, "cannot take in more players; trying again");
-                    }
-                    self.has_callers = false;
-                    return;
-                }
-            }
-        }
-    }
-
-    fn welcome(&mut self, mut socket: TcpStream) {
-        count(&self.counters.accepted, 1);
-        if self.common.connections.fetch_add(1, Ordering::Relaxed) >= self.common.connections_max {
-            let _ = io::Write::write(&mut socket, &full());
-            self.turn_away(CloseReason::Full);
-            return;
-        }
-        let _ = socket.set_nodelay(true); // else an answer waits for the acknowledgement of the one before
-        let registry = self.poll.registry();
-        let seat = self.seats.insert(|seat| {
-            let token = Token(seat.0 as usize);
-            registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
-            let stream = Stream::new(socket, self.common.tls.as_ref()).map_err(io::Error::other)?;
-            Ok::<_, io::Error>(Connection::new(stream, self.now_ms))
-        });
-        if let Err(error) = seat {
-            tracing::warn!(%error, "cannot take in a player");
-            self.turn_away(CloseReason::Lost);
-        }
-    }
-
-    fn turn_away(&mut self, reason: CloseReason) {
-        self.counters.count_closed(reason);
-        self.common.connections.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Reads once, at most `READ_BYTES`, and takes in what is whole.
@@ -374,11 +391,13 @@ impl Turn {
                 }
                 Handshake::Admitted(admitted) => {
                     at = admitted.request_bytes;
-                    self.voice.say_raw(connection, &admitted.answer);
-                    let session = session(admitted, &self.referee, self.now_ms);
-                    self.directory.enter(&session.name, seat);
-                    connection.phase = Phase::Playing(session);
-                    connection.heard_ms = self.now_ms;
+                    self.knock(seat, admitted);
+                    if let Some(connection) = self.seats.get_mut(seat)
+                        && matches!(connection.phase, Phase::Asking(_))
+                    {
+                        connection.is_rest_unheard = at < filled;
+                        return at;
+                    }
                 }
             }
         }
@@ -394,7 +413,7 @@ impl Turn {
 
     /// Hears what a player says, up to the end of the buffer, or until something has to be answered first.
     fn hear(&mut self, seat: SeatId, at: &mut usize, filled: usize) -> Result<(), End> {
-        let Turn { seats, buffer, voice, referee, looking, common, .. } = self;
+        let Turn { seats, buffer, voice, referee, looking, common, directory, counters, .. } = self;
         let Some(connection) = seats.get_mut(seat) else {
             return Ok(());
         };
@@ -414,8 +433,12 @@ impl Turn {
             let Some(session) = connection.session() else {
                 break Ok(());
             };
-            let subprotocol = session.subprotocol;
-            let request = match session.inbound.next(&mut buffer[..filled], at, common.message_bytes_max) {
+            let (endpoint, subprotocol) = (session.endpoint, session.subprotocol);
+            let message_bytes_max = match endpoint {
+                Endpoint::Play => common.message_bytes_max,
+                Endpoint::General => common.general.message_bytes_max,
+            };
+            let request = match session.inbound.next(&mut buffer[..filled], at, message_bytes_max) {
                 Err(violation) => break Err(End::Violation(violation)),
                 Ok(None) => break Ok(()),
                 Ok(Some(Heard::Pong)) => continue,
@@ -424,6 +447,13 @@ impl Turn {
                     continue;
                 }
                 Ok(Some(Heard::Close(code))) => break Err(End::Goodbye(code)),
+                Ok(Some(heard)) if endpoint == Endpoint::General => {
+                    heard_messages += 1;
+                    let id = directory.id(seat);
+                    let ways = (&mut *voice, &mut directory.herald, &**counters);
+                    common.general.take(id, connection, ways, &heard, received_at);
+                    continue;
+                }
                 Ok(Some(Heard::Text(text))) if subprotocol == Subprotocol::Json => json::read(&text),
                 Ok(Some(Heard::Binary(bytes))) if subprotocol == Subprotocol::FlatBuffers => flat::read(&bytes),
                 Ok(Some(_)) => break Err(End::Violation(WRONG_KIND)),
@@ -491,10 +521,10 @@ impl Turn {
                 connection.phase = Phase::Leaving { is_finished };
                 return;
             }
-            Phase::Handshake => {}
+            Phase::Handshake | Phase::Asking(_) => {}
             Phase::Playing(session) => {
                 self.voice.goodbye(connection, code, text);
-                self.directory.leave(&session.name, seat, reason);
+                self.directory.leave(seat, &session, reason);
                 if let Some(area) = session.area {
                     self.areas.unwatch(seat, &area);
                 }
@@ -511,7 +541,7 @@ impl Turn {
             return;
         };
         if let Some(session) = connection.session() {
-            self.directory.leave(&session.name, seat, reason);
+            self.directory.leave(seat, session, reason);
         }
         if !matches!(connection.phase, Phase::Leaving { .. }) {
             if let Some(area) = connection.area().copied() {
@@ -539,22 +569,6 @@ const WRONG_KIND: Violation = Violation {
     code: CloseCode::Unsupported,
     reason: "fakemon.v1.json is spoken in text frames, fakemon.v1.fb in binary frames",
 };
-
-fn session(admitted: Admitted, referee: &Referee, now_ms: u32) -> Session {
-    let Admitted { player, subprotocol, .. } = admitted;
-    Session {
-        player: referee.engine.player(&player),
-        allowance: referee.rates.as_ref().map(|rates| rates.of(&player, referee.engine.now())),
-        name: player,
-        connected_ms: now_ms,
-        subprotocol,
-        inbound: Default::default(),
-        area: None,
-        asked_area: None,
-        in_flight: 0,
-        collections: 0,
-    }
-}
 
 /// Reads once. Notes whether the socket is empty now; 0 bytes from a socket that is not are its end.
 fn read(connection: &mut Connection, buffer: &mut [u8]) -> io::Result<usize> {

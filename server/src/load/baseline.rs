@@ -11,7 +11,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// Bytes of a sync: a small group of throws.
@@ -66,6 +66,71 @@ pub(crate) fn measure_echo(connections: usize, in_flight: usize, time: Duration)
         echo.join().map_err(|_| anyhow::anyhow!("the echo thread panicked"))??;
         measured
     })
+}
+
+/// What the kernel takes to bring one message to many.
+pub(crate) struct FanOut {
+    /// Messages.
+    pub(crate) per_second: f64,
+    /// From the first write to the last receipt, the median.
+    pub(crate) last_ns: u64,
+}
+
+/// Writes a message to each of so many sockets, one after the other, while another thread reads; again and again.
+pub(crate) fn measure_fan_out(connections: usize, time: Duration) -> anyhow::Result<FanOut> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").context("cannot listen for the baseline")?;
+    let (mut poll, mut near, mut far) = (Poll::new()?, Vec::new(), Vec::new());
+    for number in 0..connections {
+        let writing = std::net::TcpStream::connect(listener.local_addr()?)?;
+        writing.set_nodelay(true)?;
+        near.push(writing);
+        let (reading, _) = listener.accept()?;
+        reading.set_nonblocking(true)?;
+        let mut reading = TcpStream::from_std(reading);
+        poll.registry().register(&mut reading, Token(number), Interest::READABLE)?;
+        far.push(reading);
+    }
+    let message = [0x5A; MESSAGE_BYTES];
+    let (received, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| read_all(&mut poll, &mut far, &received, &is_over));
+        let (start, mut rounds) = (Instant::now(), Vec::new());
+        while start.elapsed() < time {
+            let round = Instant::now();
+            for socket in &mut near {
+                socket.write_all(&message)?;
+            }
+            while received.load(Relaxed) < (rounds.len() + 1) * connections * MESSAGE_BYTES {
+                std::thread::yield_now();
+            }
+            rounds.push(u64::try_from(round.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        }
+        let per_second = (rounds.len() * connections) as f64 / start.elapsed().as_secs_f64();
+        is_over.store(true, Relaxed);
+        reader.join().map_err(|_| anyhow::anyhow!("the reading thread panicked"))??;
+        rounds.sort_unstable();
+        Ok(FanOut { per_second, last_ns: rounds[rounds.len() / 2] })
+    })
+}
+
+fn read_all(
+    poll: &mut Poll,
+    sockets: &mut [TcpStream],
+    received: &AtomicUsize,
+    is_over: &AtomicBool,
+) -> anyhow::Result<()> {
+    let (mut events, mut buffer) = (Events::with_capacity(4_096), vec![0; 64 * 1_024]);
+    while !is_over.load(Relaxed) {
+        poll.poll(&mut events, Some(Duration::from_millis(20)))?;
+        for event in &events {
+            match sockets[event.token().0].read(&mut buffer) {
+                Ok(read) => drop(received.fetch_add(read, Relaxed)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error).context("the baseline broke"),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Sends back what comes.

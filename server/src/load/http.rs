@@ -3,6 +3,7 @@
 
 use super::target::Target;
 use anyhow::{Context, bail, ensure};
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -15,6 +16,7 @@ pub(crate) struct Http {
     stream: TcpStream,
     authority: String,
     bytes: Vec<u8>,
+    prepared: String,
 }
 
 /// An answer.
@@ -29,7 +31,25 @@ impl Http {
             .with_context(|| format!("cannot connect to the control plane at {}", target.addr))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-        Ok(Http { stream, authority: target.authority.clone(), bytes: Vec::new() })
+        Ok(Http { stream, authority: target.authority.clone(), bytes: Vec::new(), prepared: String::new() })
+    }
+
+    /// Writes a request that goes with the next [`flush`](Http::flush), together with others.
+    pub(crate) fn prepare_post(&mut self, path: &str, body: &str) {
+        let Http { prepared, authority, .. } = self;
+        let request = write!(
+            prepared,
+            "POST {path} HTTP/1.1\r\nHost: {authority}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        request.expect("text grows as long as there is memory");
+    }
+
+    /// Sends what was prepared.
+    pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
+        self.stream.write_all(self.prepared.as_bytes()).context("cannot send to the control plane")?;
+        self.prepared.clear();
+        Ok(())
     }
 
     pub(crate) fn get(&mut self, path: &str) -> anyhow::Result<Answer> {

@@ -174,12 +174,13 @@ impl Report {
     }
 }
 
-fn ms(ns: u64) -> String {
+/// Milliseconds.
+pub(crate) fn ms(ns: u64) -> String {
     format!("{:.3}", ns as f64 / 1e6)
 }
 
 /// A number as people read it: `1,234,567`.
-fn thousands(number: f64) -> String {
+pub(crate) fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
     let grouped: Vec<&str> =
         digits.as_bytes().rchunks(3).rev().map(|chunk| std::str::from_utf8(chunk).unwrap_or("")).collect();

@@ -94,7 +94,8 @@ impl Opening {
             self.subprotocol.name()
         );
         self.stream.set_nonblocking(true)?;
-        Ok(Socket { stream: TcpStream::from_std(self.stream), rest: bytes.split_off(end), unsent: Vec::new() })
+        let id = header(&head, "x-fakemon-connection-id").unwrap_or_default().to_owned();
+        Ok(Socket { stream: TcpStream::from_std(self.stream), id, rest: bytes.split_off(end), unsent: Vec::new() })
     }
 }
 
@@ -107,6 +108,8 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 /// An open connection.
 pub(crate) struct Socket {
     pub(crate) stream: TcpStream,
+    /// The name by which back ends reach it.
+    pub(crate) id: String,
     /// The start of a frame whose end is still to come.
     rest: Vec<u8>,
     /// Frames that the kernel has not taken yet. Bounded by the throws in flight.

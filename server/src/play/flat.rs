@@ -1,7 +1,7 @@
 //! Messages as FlatBuffers, subprotocol `fakemon.v1.fb`: the messages of [`json`](super::json), field for field.
 
 use super::{BadMessage, Reply, Request, look, place, position};
-use fakemon_engine::ids::{AttemptId, FakemonId};
+use fakemon_engine::ids::{AttemptId, FakemonId, Position};
 use fakemon_engine::limits::LOOK_FAKEMON_MAX;
 use fakemon_engine::model::{Caught, Outcome, Sighting};
 use fakemon_fbs::play as wire;
@@ -19,6 +19,7 @@ pub fn read(bytes: &[u8]) -> Result<Request, BadMessage> {
             })
         }
         wire::Request::Collection { before } => Ok(Request::Collection { before: position(before) }),
+        wire::Request::Resume { position } => Ok(Request::Resume { position: Position(position) }),
     }
 }
 
@@ -45,6 +46,7 @@ pub fn write<'w>(writer: &'w mut wire::Writer, reply: &Reply<'_>) -> &'w [u8] {
         Reply::Collection { items, more_before } => {
             writer.collection(items.iter().map(caught), more_before.map_or(0, |position| position.0))
         }
+        Reply::Resumed { position, complete } => writer.resumed(position.0, complete),
         Reply::Error { code, message, attempt_id } => {
             writer.error(code.name(), message, attempt_id.map(|attempt_id| attempt_id.0))
         }
@@ -84,7 +86,6 @@ fn caught(caught: &Caught) -> wire::Caught<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fakemon_engine::ids::Position;
     use fakemon_engine::model::Decision;
 
     #[test]

@@ -2,7 +2,7 @@
 //! of the world's languages; where a client sends them as integers nevertheless, they are taken if they are exact.
 
 use super::{BadMessage, Reply, Request, look, place, position};
-use fakemon_engine::ids::{AttemptId, FakemonId, Timestamp};
+use fakemon_engine::ids::{AttemptId, FakemonId, Position, Timestamp};
 use fakemon_engine::limits::LOOK_FAKEMON_MAX;
 use fakemon_engine::model::{Caught, Decision, Outcome, Sighting};
 use fakemon_engine::place::Place;
@@ -29,7 +29,8 @@ pub fn read(text: &str) -> Result<Request, BadMessage> {
                 given => position(id("before", given)?),
             },
         }),
-        _ => Err(BadMessage::new(r#"type must be "look", "attempt" or "collection""#)),
+        Value::Kind(Kind::Resume) => Ok(Request::Resume { position: Position(id("position", fields.position)?) }),
+        _ => Err(BadMessage::new(r#"type must be "look", "attempt", "collection" or "resume""#)),
     }
 }
 
@@ -73,6 +74,7 @@ struct Fields {
     lon: Value,
     radius_m: Value,
     before: Value,
+    position: Value,
 }
 
 /// A field's value, as far as any message can use it. What no message can use is `Other`, not an error, so that the
@@ -93,6 +95,7 @@ enum Kind {
     Look,
     Attempt,
     Collection,
+    Resume,
 }
 
 impl<'de> Deserialize<'de> for Fields {
@@ -121,6 +124,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                 Name::Lon => &mut fields.lon,
                 Name::RadiusM => &mut fields.radius_m,
                 Name::Before => &mut fields.before,
+                Name::Position => &mut fields.position,
                 Name::Unknown => {
                     map.next_value::<IgnoredAny>()?;
                     continue;
@@ -145,6 +149,7 @@ enum Name {
     Lon,
     RadiusM,
     Before,
+    Position,
     #[serde(other)]
     Unknown,
 }
@@ -181,6 +186,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
             "look" => Value::Kind(Kind::Look),
             "attempt" => Value::Kind(Kind::Attempt),
             "collection" => Value::Kind(Kind::Collection),
+            "resume" => Value::Kind(Kind::Resume),
             _ => digits(text).map_or(Value::Other, Value::Digits),
         })
     }
@@ -249,6 +255,11 @@ pub fn write(out: &mut Vec<u8>, reply: &Reply<'_>) {
                 out.push(b'"');
             }
             out.push(b'}');
+        }
+        Reply::Resumed { position, complete } => {
+            out.extend_from_slice(br#"{"type":"resumed","position":""#);
+            write_u64(out, position.0);
+            out.extend_from_slice(if complete { br#"","complete":true}"# } else { br#"","complete":false}"# });
         }
         Reply::Error { code, message, attempt_id } => {
             out.extend_from_slice(br#"{"type":"error","code":""#);
@@ -372,7 +383,6 @@ fn write_string(out: &mut Vec<u8>, text: &str) {
 mod tests {
     use super::super::ErrorCode;
     use super::*;
-    use fakemon_engine::ids::Position;
 
     fn written(reply: Reply<'_>) -> String {
         let mut out = Vec::new();
@@ -404,6 +414,8 @@ mod tests {
         ] {
             assert_eq!(read(text).unwrap(), Request::Collection { before });
         }
+        let resume = Request::Resume { position: Position(123) };
+        assert_eq!(read(r#"{"type":"resume","position":"123"}"#).unwrap(), resume);
     }
 
     #[test]
@@ -420,6 +432,7 @@ mod tests {
             (r#"{"type":7}"#, "type must be"),
             (r#"{"type":"collection","type":"collection"}"#, "stands there twice"),
             (r#"{"type":"collection","before":-1}"#, "before must be a decimal string"),
+            (r#"{"type":"resume"}"#, "position must be a decimal string"),
             (r#"{"type":"look","lat":1,"lon":2}"#, "radius_m must be"),
             (r#"{"type":"look","lat":1,"lon":2,"radius_m":-1}"#, "radius_m must be"),
             (r#"{"type":"look","lat":"1","lon":2,"radius_m":1}"#, "lat must be a number"),
@@ -491,6 +504,10 @@ mod tests {
             format!(r#"{{"type":"world","fakemon":[{{{fields},{{{fields}]}}"#)
         );
         assert_eq!(written(Reply::Appeared(&sighting)), format!(r#"{{"type":"appeared",{fields}"#));
+        assert_eq!(
+            written(Reply::Resumed { position: Position(7), complete: false }),
+            r#"{"type":"resumed","position":"7","complete":false}"#
+        );
         assert_eq!(written(Reply::Vanished(FakemonId(3))), r#"{"type":"vanished","fakemon_id":"3"}"#);
         let caught = Caught {
             fakemon_id: FakemonId(3),

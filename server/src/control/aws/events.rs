@@ -6,7 +6,9 @@ use super::{ApiError, Call, unavailable};
 use crate::control::{Shared, desk};
 use fakemon_engine::bus::inbound::EventSourceState;
 use fakemon_engine::bus::{DEFAULT_BUS, GAME_BUS, NewEvent, Registry};
-use fakemon_engine::envelope::{SOURCE_CAPTURE, SOURCE_CONNECTION, SOURCE_ENGINE, SOURCE_WORLD, event_id};
+use fakemon_engine::envelope::{
+    SOURCE_CAPTURE, SOURCE_CONNECTION, SOURCE_ENGINE, SOURCE_MESSAGES, SOURCE_WORLD, event_id,
+};
 use fakemon_engine::ids::{Position, Timestamp};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -204,7 +206,7 @@ fn new_event(entry: &Value, bus: &str, call: &Call<'_>) -> NewEvent {
 /// partners tell is true.
 pub(in crate::control) fn is_ours(bus: &str, source: &str) -> bool {
     match bus {
-        GAME_BUS => [SOURCE_CAPTURE, SOURCE_WORLD, SOURCE_CONNECTION].contains(&source),
+        GAME_BUS => [SOURCE_CAPTURE, SOURCE_WORLD, SOURCE_CONNECTION, SOURCE_MESSAGES].contains(&source),
         DEFAULT_BUS => source == SOURCE_ENGINE,
         bus => bus.starts_with(super::partners::PREFIX),
     }

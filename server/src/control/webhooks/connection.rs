@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 /// A request may take so long, from looking up the name to the end of the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Of an answer no more is read.
-const ANSWER_BYTES_MAX: usize = 64 << 10;
+pub(super) const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// The longest wait that a target may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
@@ -29,10 +29,25 @@ pub(super) struct Wire {
     sender: SendRequest<Full<Bytes>>,
 }
 
+impl Wire {
+    /// Whether it leads there.
+    pub(super) fn is_to(&self, authority: &str) -> bool {
+        self.authority == authority
+    }
+}
+
 /// A request that is ready to go.
 pub(super) struct Outgoing {
     pub(super) uri: Uri,
     pub(super) request: Request<Full<Bytes>>,
+}
+
+impl Outgoing {
+    /// Scheme, host and port.
+    pub(super) fn authority(&self) -> String {
+        let authority = self.uri.authority().map(ToString::to_string).unwrap_or_default();
+        format!("{}://{authority}", self.uri.scheme_str().unwrap_or("https"))
+    }
 }
 
 /// What a target answered.
@@ -51,7 +66,7 @@ pub(super) async fn send(
     outgoing: Outgoing,
     wanted: usize,
 ) -> Result<Answered, Failed> {
-    let answered = exchange_up_to(hooks, wire, outgoing, wanted.max(ANSWER_BYTES_MAX)).await?;
+    let answered = exchange_within(hooks, wire, outgoing, PATIENCE, wanted.max(ANSWER_BYTES_MAX)).await?;
     if answered.status.is_success() {
         return Ok(answered);
     }
@@ -76,24 +91,26 @@ pub(super) async fn exchange(
     wire: &mut Option<Wire>,
     outgoing: Outgoing,
 ) -> Result<Answered, Failed> {
-    exchange_up_to(hooks, wire, outgoing, ANSWER_BYTES_MAX).await
+    exchange_within(hooks, wire, outgoing, PATIENCE, ANSWER_BYTES_MAX).await
 }
 
-async fn exchange_up_to(
+/// Sends and reads the answer, within a time, and so many bytes of it.
+pub(super) async fn exchange_within(
     hooks: &Webhooks,
     wire: &mut Option<Wire>,
     outgoing: Outgoing,
+    patience: Duration,
     bytes_max: usize,
 ) -> Result<Answered, Failed> {
     let kept = wire.take();
-    match tokio::time::timeout(PATIENCE, within_time(hooks, kept, outgoing, bytes_max)).await {
+    match tokio::time::timeout(patience, within_time(hooks, kept, outgoing, bytes_max)).await {
         Ok(Ok((answered, good))) => {
             *wire = good;
             Ok(answered)
         }
         Ok(Err(failed)) => Err(failed),
         Err(_) => {
-            Err(Failed::for_now("TIMEOUT", format!("the target did not answer within {} s", PATIENCE.as_secs())))
+            Err(Failed::for_now("TIMEOUT", format!("the target did not answer within {} s", patience.as_secs_f32())))
         }
     }
 }
@@ -104,10 +121,8 @@ async fn within_time(
     outgoing: Outgoing,
     bytes_max: usize,
 ) -> Result<(Answered, Option<Wire>), Failed> {
+    let authority = outgoing.authority();
     let Outgoing { uri, request } = outgoing;
-    let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
-    let scheme = uri.scheme_str().unwrap_or("https");
-    let authority = format!("{scheme}://{authority}");
     // What the target closed meanwhile is found before the request goes; a new connection then costs nothing but time.
     let kept = kept.filter(|wire| wire.authority == authority && !wire.sender.is_closed());
     let mut good = None;

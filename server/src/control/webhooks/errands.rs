@@ -5,7 +5,6 @@ use super::connection::{self, Wire};
 use super::event_stream::{Dialect, EventStream};
 use super::request::{self, Content, Stamp};
 use super::{Webhooks, destination};
-use crate::control::aws;
 use axum::http::{HeaderName, HeaderValue, header};
 use fakemon_engine::delivery::Failed;
 use fakemon_engine::pipe::{Call, Errand, Listen};
@@ -65,7 +64,7 @@ async fn ask(hooks: &Webhooks, wires: &Wires, call: &Call) -> Result<String, Fai
     hooks.pace(&recipient).await;
     let held = || wires.lock().unwrap_or_else(PoisonError::into_inner);
     let mut wire = held().get_mut(name).and_then(Vec::pop);
-    let content = Content { parameters: Some(&call.parameters), body: &call.body, stamp: stamp(hooks) };
+    let content = Content { parameters: Some(&call.parameters), body: &call.body, stamp: Stamp::of_question(hooks) };
     let sent = hooks.send(&recipient, &content, ANSWER_BYTES_MAX, &mut wire).await;
     if let Some(wire) = wire {
         let mut held = held();
@@ -81,11 +80,6 @@ async fn ask(hooks: &Webhooks, wires: &Wires, call: &Call) -> Result<String, Fai
         return Err(Failed::permanently("ANSWER_TOO_LARGE", message));
     }
     String::from_utf8(answered.body).map_err(|_| Failed::permanently("INVALID_ANSWER", "the answer is no text"))
-}
-
-/// No event of the journal is sent, so each request has an id of its own.
-fn stamp(hooks: &Webhooks) -> Stamp {
-    Stamp { id: aws::uuid(), at_s: hooks.engine.now().0 / 1_000_000_000 }
 }
 
 /// Listens to a stream, again and again, until nobody wants to hear it.
@@ -117,7 +111,7 @@ async fn hear(hooks: Arc<Webhooks>, mut listen: Listen) {
 async fn listen_once(hooks: &Webhooks, listen: &mut Listen) -> Result<Option<Duration>, Failed> {
     let recipient = destination(&hooks.engine.registry(), &listen.destination)?;
     let additions = hooks.additions(&recipient, false).await?;
-    let content = Content { parameters: None, body: "", stamp: stamp(hooks) };
+    let content = Content { parameters: None, body: "", stamp: Stamp::of_question(hooks) };
     let mut outgoing = request::build(&recipient.destination, &additions, &content)?;
     let headers = outgoing.request.headers_mut();
     headers.remove(header::RANGE);

@@ -1,8 +1,9 @@
 //! From an event to a request: path, query, headers, body.
 
+use super::Webhooks;
 use super::authorization::Additions;
 use super::connection::Outgoing;
-use crate::control::standard_webhooks;
+use crate::control::{aws, standard_webhooks};
 use axum::body::Bytes;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use fakemon_engine::bus::resource::{ApiDestination, HttpParameters};
@@ -19,6 +20,13 @@ pub(super) struct Stamp {
     pub(super) id: String,
     /// Of the attempt.
     pub(super) at_s: u64,
+}
+
+impl Stamp {
+    /// No event of the journal is sent: the request has an id of its own.
+    pub(super) fn of_question(hooks: &Webhooks) -> Stamp {
+        Stamp { id: aws::uuid(), at_s: hooks.engine.now().0 / 1_000_000_000 }
+    }
 }
 
 /// What a request brings.

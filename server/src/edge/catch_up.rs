@@ -1,0 +1,304 @@
+//! What players missed: read from the journal by one thread that yields to all others, and handed to their connections in
+//! pieces, the next when the last is taken.
+//!
+//! All who missed the same part of the journal are served by one reading of it: after a restart a city full of players
+//! comes back at about the same position, and costs one pass.
+//!
+//! Before it is said that nothing is missed any more, the edge reads what the player has sent on other connections, which
+//! may be broken by now, and all throws that are then under way are waited for. Only what the network still held comes
+//! later; a player sends a throw without an answer again.
+//!
+//! ```text
+//! journal   ──────[ piece ]──────►  each record once, for all who are there
+//!                  │ results by player
+//!                  ▼
+//! connections: a ├┤  b ├┤  c  (further on: not yet)
+//! ```
+
+use super::switchboard::{ConnectionId, Errand, Said, Switchboard, To};
+use fakemon_engine::ids::{AttemptId, PlayerId, Position};
+use fakemon_engine::model::{Decision, PlayerName};
+use fakemon_engine::players::Player;
+use fakemon_engine::{Engine, ReadError, Tail};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+/// Connections that catch up at once.
+const CATCHING_UP_MAX: usize = 16_384;
+/// Records that are read at once.
+const READ_MAX: u64 = 32_768;
+/// Results that are handed to a connection at once: about what may wait for a reader.
+const RESULTS_MAX: usize = 256;
+/// When a connection that does not read is tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(20);
+/// How often it is looked whether throws that were under way are decided.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// How often it is looked whether all is over.
+const IDLE: Duration = Duration::from_millis(100);
+/// How long throws that were under way are waited for at most. The journal takes milliseconds.
+const DECIDED_WITHIN: Duration = Duration::from_secs(10);
+/// How much this thread yields to all others (`nice`).
+const NICENESS: i32 = 15;
+
+/// Where edge threads ask.
+#[derive(Clone)]
+pub(crate) struct CatchUp {
+    notes: Sender<Note>,
+    count: Arc<AtomicUsize>,
+}
+
+enum Note {
+    Asked(Missing),
+    /// What its player had sent on other connections has been read: what is under way now is all that was.
+    Fenced(ConnectionId),
+    /// What became of the last piece for a connection.
+    Said(ConnectionId, Said),
+}
+
+/// Somebody who missed something.
+struct Missing {
+    connection: ConnectionId,
+    name: PlayerName,
+    /// None until they have thrown.
+    player: Option<Player>,
+    /// Throws that were under way when they asked; none until that is known.
+    awaited: Option<Vec<AttemptId>>,
+    asked: Instant,
+    /// Everything before it was handed over, or is in `found`.
+    next: Position,
+    /// Everything before it is to be told; none while throws are under way that may still get their place.
+    end: Option<Position>,
+    found: Vec<Decision>,
+    is_complete: bool,
+    post: Post,
+    _counted: Counted,
+}
+
+/// Whether the connection can be given something.
+enum Post {
+    /// It can.
+    Free,
+    /// A piece is on its way. The last one says that there are no more.
+    Under { piece: Arc<[Decision]>, is_last: bool },
+    /// It did not take the piece; again at this moment.
+    Again { piece: Arc<[Decision]>, is_last: bool, at: Instant },
+}
+
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Where edge threads ask, and what serves them.
+pub(crate) fn pair() -> (CatchUp, Reader) {
+    let (notes, heard) = channel();
+    let catch_up = CatchUp { notes: notes.clone(), count: Arc::default() };
+    (catch_up, Reader { heard, notes })
+}
+
+impl CatchUp {
+    /// Tells a connection how the throws of its player ended that lie behind a position, in pieces
+    /// ([`Errand::Missed`]), and then that there are no more ([`Errand::Resumed`]). False: too many catch up.
+    pub(crate) fn ask(&self, connection: ConnectionId, name: PlayerName, behind: Position) -> bool {
+        let counted = Counted(self.count.clone());
+        if self.count.fetch_add(1, Ordering::Relaxed) >= CATCHING_UP_MAX {
+            return false;
+        }
+        let missing = Missing {
+            connection,
+            name,
+            player: None,
+            awaited: None,
+            asked: Instant::now(),
+            next: Position(behind.0.saturating_add(1)),
+            end: None,
+            found: Vec::new(),
+            is_complete: true,
+            post: Post::Free,
+            _counted: counted,
+        };
+        self.notes.send(Note::Asked(missing)).is_ok()
+    }
+}
+
+/// What reads for all who ask.
+pub(crate) struct Reader {
+    heard: Receiver<Note>,
+    /// Given to whoever carries pieces, so that it says what became of them.
+    notes: Sender<Note>,
+}
+
+impl Reader {
+    /// Serves until `is_stopping`, or the engine is closed.
+    pub(crate) fn run(self, engine: &Engine, switchboard: &Switchboard, is_stopping: impl Fn() -> bool) {
+        // On Linux this is the thread's alone. If it is refused, the thread is one like all others.
+        let _ = rustix::process::setpriority_process(None, NICENESS);
+        let tail = engine.tail();
+        let mut all = All::default();
+        while !is_stopping() {
+            // A timeout only: who can send is held here too.
+            let first = self.heard.recv_timeout(all.patience(tail.end())).ok();
+            for note in first.into_iter().chain(self.heard.try_iter()) {
+                if let Note::Asked(missing) = &note {
+                    self.fence(missing, switchboard);
+                }
+                all.take(note, engine);
+            }
+            if let Err(error) = all.read_next(&tail) {
+                return tracing::error!("nobody catches up any more: the journal cannot be read: {error}");
+            }
+            for one in all.missing.values_mut() {
+                one.hand_over(&tail, switchboard, &self.notes);
+            }
+        }
+    }
+}
+
+impl Reader {
+    /// Lets the edge read what the player has sent on connections that may be broken by now.
+    fn fence(&self, missing: &Missing, switchboard: &Switchboard) {
+        let (connection, notes) = (missing.connection, self.notes.clone());
+        switchboard.send(To::Player(missing.name.clone()), Errand::Fence, move |_| {
+            let _ = notes.send(Note::Fenced(connection)); // nobody listens at the end
+        });
+    }
+}
+
+/// All who catch up.
+#[derive(Default)]
+struct All {
+    missing: HashMap<ConnectionId, Missing>,
+    /// Whose turn it is to be read for; some are gone.
+    turns: VecDeque<ConnectionId>,
+}
+
+impl All {
+    /// How long there is nothing to do.
+    fn patience(&self, end: Position) -> Duration {
+        let until = |one: &Missing| match &one.post {
+            Post::Under { .. } => IDLE,
+            Post::Again { at, .. } => at.saturating_duration_since(Instant::now()),
+            Post::Free if one.can_read(end) => Duration::ZERO,
+            Post::Free if one.awaited.is_none() => IDLE,
+            Post::Free => LOOK_AGAIN,
+        };
+        self.missing.values().map(until).min().unwrap_or(IDLE)
+    }
+
+    fn take(&mut self, note: Note, engine: &Engine) {
+        let (connection, said) = match note {
+            Note::Asked(mut one) => {
+                one.player = engine.player(&one.name);
+                self.turns.push_back(one.connection);
+                self.missing.insert(one.connection, one);
+                return;
+            }
+            Note::Fenced(connection) => {
+                if let Some(one) = self.missing.get_mut(&connection) {
+                    one.player = one.player.take().or_else(|| engine.player(&one.name));
+                    one.awaited = Some(one.player.as_ref().map(Player::in_flight).unwrap_or_default());
+                }
+                return;
+            }
+            Note::Said(connection, said) => (connection, said),
+        };
+        let Some(one) = self.missing.get_mut(&connection) else { return };
+        match std::mem::replace(&mut one.post, Post::Free) {
+            Post::Under { is_last: false, .. } if said.reached > 0 => {}
+            Post::Under { piece, is_last } if said.refused > 0 => {
+                one.post = Post::Again { piece, is_last, at: Instant::now() + TRY_AGAIN };
+            }
+            // All is told, or nobody is there any more.
+            _ => drop(self.missing.remove(&connection)),
+        }
+    }
+
+    /// Reads on for the one whose turn it is, and for all who need the same.
+    fn read_next(&mut self, tail: &Tail) -> Result<(), ReadError> {
+        let end = tail.end();
+        self.turns.retain(|connection| self.missing.contains_key(connection));
+        let can_read = |connection: &ConnectionId| self.missing[connection].can_read(end);
+        let Some(turn) = self.turns.iter().position(can_read) else { return Ok(()) };
+        let connection = self.turns.remove(turn).expect("it was just found");
+        self.turns.push_back(connection);
+        let begin = tail.begin()?;
+        let from = self.missing[&connection].next.max(begin);
+        let mut served: HashMap<PlayerId, Vec<&mut Missing>> = HashMap::new();
+        for one in self.missing.values_mut() {
+            if one.can_read(end) && one.next.max(begin) >= from && one.next.0 < from.0.saturating_add(READ_MAX) {
+                one.is_complete &= one.next >= begin;
+                one.next = one.next.max(begin);
+                let player = one.player.as_ref().expect("only who has thrown can read").id();
+                served.entry(player).or_default().push(one);
+            }
+        }
+        let next = tail.read(from, READ_MAX, &mut |seen| {
+            let Some((player, decision)) = seen.throw() else { return };
+            served.get_mut(&player).into_iter().flatten().for_each(|one| one.find(decision));
+        })?;
+        for one in served.into_values().flatten().filter(|one| one.found.len() < RESULTS_MAX) {
+            one.next = one.next.max(next);
+        }
+        Ok(())
+    }
+}
+
+impl Missing {
+    fn can_read(&self, end: Position) -> bool {
+        matches!(self.post, Post::Free) && self.player.is_some() && self.next < self.end.unwrap_or(end)
+    }
+
+    /// Takes a result, unless it is told already, or too many wait.
+    fn find(&mut self, decision: Decision) {
+        let position = decision.position;
+        let is_behind = position < self.next || self.end.is_some_and(|end| position >= end);
+        if !is_behind && self.found.len() < RESULTS_MAX {
+            self.found.push(decision);
+            self.next = Position(position.0 + 1);
+        }
+    }
+
+    /// Gives the connection what there is for it.
+    fn hand_over(&mut self, tail: &Tail, switchboard: &Switchboard, notes: &Sender<Note>) {
+        let is_at_end = matches!(self.post, Post::Free) && self.found.is_empty() && self.is_at_end(tail);
+        let (piece, is_last) = match &self.post {
+            Post::Under { .. } => return,
+            Post::Again { at, .. } if *at > Instant::now() => return,
+            Post::Again { piece, is_last, .. } => (piece.clone(), *is_last),
+            Post::Free if !self.found.is_empty() => (std::mem::take(&mut self.found).into(), false),
+            Post::Free if is_at_end => (Arc::default(), true),
+            Post::Free => return,
+        };
+        let errand = match is_last {
+            true => Errand::Resumed {
+                position: Position(self.end.unwrap_or_default().0.saturating_sub(1)),
+                is_complete: self.is_complete,
+            },
+            false => Errand::Missed(piece.clone()),
+        };
+        self.post = Post::Under { piece, is_last };
+        let (connection, notes) = (self.connection, notes.clone());
+        switchboard.send(To::Connection(connection), errand, move |said| {
+            let _ = notes.send(Note::Said(connection, said)); // nobody listens at the end
+        });
+    }
+
+    /// Whether everything was told. Once the throws are decided that were under way, the end is what is durable then.
+    fn is_at_end(&mut self, tail: &Tail) -> bool {
+        let is_undecided = match (&self.awaited, &self.player) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(awaited), Some(player)) => player.awaits_any(awaited),
+        };
+        if self.end.is_none() && (!is_undecided || self.asked.elapsed() > DECIDED_WITHIN) {
+            self.end = Some(tail.end());
+        }
+        self.end.is_some_and(|end| self.next >= end || self.player.is_none())
+    }
+}

@@ -1,0 +1,357 @@
+//! What a back end reaches through `@connections`: messages a second to many connections, in batches or one by one; or
+//! how long a message to an area is on its way to the last of those who look at it. Measured at real sockets, beside
+//! what the kernel alone takes for as many.
+
+use super::baseline::{self, FanOut};
+use super::http::Http;
+use super::report::{Latency, ms, thousands};
+use super::socket::{Received, Socket};
+use super::target::Target;
+use anyhow::{Context, bail, ensure};
+use hdrhistogram::Histogram;
+use mio::{Events, Interest, Poll, Token};
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::fmt;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// Messages of one call.
+const BATCH: usize = 2_000;
+/// Calls that may be without an answer.
+const BATCHES_IN_FLIGHT: usize = 3;
+/// Connections to the control plane that send one by one, and what each may have without an answer.
+const SENDERS: usize = 16;
+const SENDER_IN_FLIGHT: usize = 32;
+/// Between two messages to the area, so that one does not wait for the other.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How long the last messages are waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Where everybody looks.
+const AREA: &str = "lat=40.4168&lon=-3.7038&radius_m=100";
+const LOOK: &str = r#"{"type":"look","lat":40.4168,"lon":-3.7038,"radius_m":50}"#;
+/// How long the bare kernel is measured.
+const BASELINE: Duration = Duration::from_secs(2);
+/// The bare kernel is measured with at most so many: both ends are in one process.
+const BASELINE_MAX: usize = 9_000;
+/// What precedes the moment in which a message was sent.
+const MARK: &[u8] = b"\"at\":";
+
+/// How messages are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Sends {
+    /// `POST /@connections?batch`, 2,000 messages a call
+    Batch,
+    /// `POST /@connections/ID`, one call a message
+    Single,
+    /// `POST /@connections?lat=…`: each reaches all
+    Area,
+}
+
+/// What a run found.
+#[derive(Debug, Serialize)]
+pub(crate) struct Sent {
+    how: &'static str,
+    connections: usize,
+    calls: u64,
+    received: u64,
+    refused: u64,
+    /// Messages that arrived, a second.
+    received_per_second: f64,
+    /// From the call to the receipt; of an area to the last receipt.
+    latency: Latency,
+    /// The bare kernel, one thread that writes to so many sockets and one that reads.
+    baseline_connections: usize,
+    baseline_per_second: f64,
+    /// From the first write to the last receipt, the median.
+    baseline_last_ns: u64,
+}
+
+/// What all threads see.
+struct Common {
+    start: Instant,
+    received: AtomicU64,
+    is_over: AtomicBool,
+}
+
+/// What the bare kernel takes. To be measured before there are connections, for both need descriptors.
+pub(crate) struct Bare {
+    connections: usize,
+    fan_out: FanOut,
+}
+
+impl Bare {
+    pub(crate) fn measure(connections: usize) -> anyhow::Result<Bare> {
+        let connections = connections.min(BASELINE_MAX);
+        Ok(Bare { connections, fan_out: baseline::measure_fan_out(connections, BASELINE)? })
+    }
+}
+
+/// Sends for so long to all sockets, and counts what arrives.
+pub(crate) fn run(
+    how: Sends,
+    control: &Target,
+    sockets: Vec<Socket>,
+    time: Duration,
+    bare: &Bare,
+) -> anyhow::Result<Sent> {
+    let connections = sockets.len();
+    let ids: Vec<String> = sockets.iter().map(|socket| socket.id.clone()).collect();
+    let common = Common { start: Instant::now(), received: AtomicU64::new(0), is_over: AtomicBool::new(false) };
+    let mut receiver = Receiver::new(sockets)?;
+    if how == Sends::Area {
+        receiver.look()?;
+    }
+    std::thread::scope(|scope| {
+        let common = &common;
+        let receiving = scope.spawn(move || receiver.run(common));
+        let sent = match how {
+            Sends::Batch => batches(control, &ids, common, time),
+            Sends::Single => singles(control, &ids, common, time),
+            Sends::Area => areas(control, &ids, common, time),
+        };
+        common.is_over.store(true, Relaxed);
+        let one_by_one = receiving.join().map_err(|_| anyhow::anyhow!("the receiving thread panicked"))??;
+        let Calls { calls, refused, took, last } = sent?;
+        let received = common.received.load(Relaxed);
+        Ok(Sent {
+            how: match how {
+                Sends::Batch => "batch",
+                Sends::Single => "single",
+                Sends::Area => "area",
+            },
+            connections,
+            calls,
+            received,
+            refused,
+            received_per_second: received as f64 / took.as_secs_f64(),
+            latency: (if how == Sends::Area { &last } else { &one_by_one }).into(),
+            baseline_connections: bare.connections,
+            baseline_per_second: bare.fan_out.per_second,
+            baseline_last_ns: bare.fan_out.last_ns,
+        })
+    })
+}
+
+/// What the calls came to.
+struct Calls {
+    calls: u64,
+    refused: u64,
+    took: Duration,
+    /// Of an area: from the call to the last receipt.
+    last: Histogram<u64>,
+}
+
+impl Common {
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Waits until so many have arrived.
+    fn wait_for(&self, count: u64) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.received.load(Relaxed) < count {
+            let received = self.received.load(Relaxed);
+            ensure!(Instant::now() < deadline, "{received} of {count} messages arrived");
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        Ok(())
+    }
+}
+
+fn batches(control: &Target, ids: &[String], common: &Common, time: Duration) -> anyhow::Result<Calls> {
+    let mut http = Http::connect(control)?;
+    let (mut ids, begun) = (ids.iter().cycle(), Instant::now());
+    let (mut calls, mut reached, mut refused, mut in_flight) = (0, 0, 0, 0);
+    let mut body = String::new();
+    while begun.elapsed() < time || in_flight > 0 {
+        if begun.elapsed() < time && in_flight < BATCHES_IN_FLIGHT {
+            body.clear();
+            for id in ids.by_ref().take(BATCH) {
+                let at = common.now_ns();
+                writeln!(
+                    body,
+                    r#"{{"id":"{id}","json":{{"type":"load","at":{at},"text":"a raid begins at Sol"}}}}"#
+                )?;
+            }
+            http.post("/@connections?batch", &body)?;
+            (calls, in_flight) = (calls + 1, in_flight + 1);
+            continue;
+        }
+        let answer = http.receive()?;
+        in_flight -= 1;
+        ensure!(answer.status == 200, "a batch was answered {}: {}", answer.status, answer.body);
+        let said: Value = serde_json::from_str(&answer.body)?;
+        reached += said["reached"].as_u64().unwrap_or_default();
+        refused += said["refused"].as_u64().unwrap_or_default();
+    }
+    common.wait_for(reached)?;
+    Ok(Calls { calls, refused, took: begun.elapsed(), last: baseline::histogram() })
+}
+
+fn singles(control: &Target, ids: &[String], common: &Common, time: Duration) -> anyhow::Result<Calls> {
+    let mut senders = (0..SENDERS)
+        .map(|_| Ok((Http::connect(control)?, 0)))
+        .collect::<anyhow::Result<VecDeque<(Http, usize)>>>()?;
+    let (mut ids, begun) = (ids.iter().cycle(), Instant::now());
+    let (mut calls, mut reached, mut refused) = (0, 0, 0);
+    while let Some((mut http, mut in_flight)) = senders.pop_front() {
+        for _ in 0..in_flight {
+            match http.receive()?.status {
+                200 => reached += 1,
+                429 => refused += 1,
+                status => bail!("a message was answered {status}"),
+            }
+        }
+        in_flight = 0;
+        if begun.elapsed() < time {
+            for id in ids.by_ref().take(SENDER_IN_FLIGHT) {
+                let body = format!(r#"{{"type":"load","at":{},"text":"a raid begins at Sol"}}"#, common.now_ns());
+                http.prepare_post(&format!("/@connections/{id}"), &body);
+                in_flight += 1;
+            }
+            http.flush()?;
+            calls += in_flight as u64;
+            senders.push_back((http, in_flight));
+        }
+    }
+    common.wait_for(reached)?;
+    Ok(Calls { calls, refused, took: begun.elapsed(), last: baseline::histogram() })
+}
+
+fn areas(control: &Target, ids: &[String], common: &Common, time: Duration) -> anyhow::Result<Calls> {
+    let mut http = Http::connect(control)?;
+    let (mut calls, mut reached, mut refused, mut last) = (0, 0, 0, baseline::histogram());
+    let mut took = Duration::ZERO;
+    while took < time {
+        let begun = Instant::now();
+        let body = format!(r#"{{"type":"load","at":{},"text":"a raid begins at Sol"}}"#, common.now_ns());
+        http.post(&format!("/@connections?{AREA}"), &body)?;
+        let answer = http.receive()?;
+        ensure!(answer.status == 200, "an area was answered {}: {}", answer.status, answer.body);
+        let said: Value = serde_json::from_str(&answer.body)?;
+        refused += said["refused"].as_u64().unwrap_or_default();
+        let reaches = said["reached"].as_u64().unwrap_or_default();
+        ensure!(reaches + refused >= ids.len() as u64, "only {reaches} of {} look at the area", ids.len());
+        reached += reaches;
+        common.wait_for(reached)?;
+        let waited = begun.elapsed();
+        last.saturating_record(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX));
+        (calls, took) = (calls + 1, took + waited);
+        std::thread::sleep(PAUSE);
+    }
+    Ok(Calls { calls, refused, took, last })
+}
+
+/// Reads from all sockets.
+struct Receiver {
+    poll: Poll,
+    sockets: Vec<Socket>,
+    buffer: Vec<u8>,
+}
+
+impl Receiver {
+    fn new(mut sockets: Vec<Socket>) -> anyhow::Result<Receiver> {
+        let poll = Poll::new()?;
+        for (index, socket) in sockets.iter_mut().enumerate() {
+            poll.registry().register(&mut socket.stream, Token(index), Interest::READABLE)?;
+        }
+        Ok(Receiver { poll, sockets, buffer: vec![0; 256 * 1_024] })
+    }
+
+    /// Lets all look at the area, and waits until all have seen it.
+    fn look(&mut self) -> anyhow::Result<()> {
+        let mut masks = super::frames::Masks::new(7);
+        for socket in &mut self.sockets {
+            let look = |out: &mut Vec<u8>| out.extend_from_slice(LOOK.as_bytes());
+            super::frames::append(socket.outgoing(), super::frames::Opcode::Text, &mut masks, look);
+            socket.flush()?;
+        }
+        let (deadline, mut seen) = (Instant::now() + PATIENCE, 0);
+        while seen < self.sockets.len() {
+            ensure!(Instant::now() < deadline, "{seen} of {} have seen the area", self.sockets.len());
+            self.hear(&mut |payload| seen += usize::from(payload.starts_with(br#"{"type":"world""#)))?;
+        }
+        Ok(())
+    }
+
+    fn run(mut self, common: &Common) -> anyhow::Result<Histogram<u64>> {
+        let mut latency = baseline::histogram();
+        while !common.is_over.load(Relaxed) {
+            let mut count = 0;
+            self.hear(&mut |payload| {
+                let Some(at_ns) = sent_at(payload) else { return };
+                latency.saturating_record(common.now_ns().saturating_sub(at_ns));
+                count += 1;
+            })?;
+            common.received.fetch_add(count, Relaxed);
+        }
+        Ok(latency)
+    }
+
+    /// Waits for a moment, and visits what came.
+    fn hear(&mut self, visit: &mut dyn FnMut(&[u8])) -> anyhow::Result<()> {
+        let mut events = Events::with_capacity(4_096);
+        self.poll.poll(&mut events, Some(Duration::from_millis(20)))?;
+        for event in &events {
+            let socket = &mut self.sockets[event.token().0];
+            loop {
+                match socket.receive(&mut self.buffer).context("a connection broke")? {
+                    Received::Closed => bail!("the server closed a connection"),
+                    Received::Nothing => break,
+                    Received::Bytes { length, more } => {
+                        socket.frames(&self.buffer[..length], |frame| visit(frame.payload))?;
+                        if !more {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// When a message was sent; none of messages that are not ours.
+fn sent_at(payload: &[u8]) -> Option<u64> {
+    let at = payload.windows(MARK.len()).position(|window| window == MARK)? + MARK.len();
+    let digits = payload[at..].split(|byte| !byte.is_ascii_digit()).next()?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+impl fmt::Display for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Latency { p50_ns, p99_ns, max_ns, .. } = self.latency;
+        writeln!(f, "{}: {} connections, {} calls", self.how, self.connections, self.calls)?;
+        writeln!(
+            f,
+            "{} messages arrived, {} a second; {} refused",
+            self.received,
+            thousands(self.received_per_second),
+            self.refused
+        )?;
+        let what = if self.how == "area" { "call to last receipt" } else { "call to receipt" };
+        writeln!(f, "{what}: p50 {} ms, p99 {} ms, max {} ms", ms(p50_ns), ms(p99_ns), ms(max_ns))?;
+        write!(
+            f,
+            "bare kernel, {} sockets: {} messages a second; first write to last receipt {} ms",
+            self.baseline_connections,
+            thousands(self.baseline_per_second),
+            ms(self.baseline_last_ns)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sent_at;
+
+    #[test]
+    fn a_message_says_when_it_was_sent() {
+        assert_eq!(sent_at(br#"{"type":"load","at":123,"text":"x"}"#), Some(123));
+        assert_eq!(sent_at(br#"{"type":"world","fakemon":[]}"#), None);
+        assert_eq!(sent_at(br#""at":"#), None);
+    }
+}
