@@ -5,11 +5,15 @@
 //! ```text
 //! bus/NAME   rule/BUS/NAME   target/BUS/RULE/ID   archive/NAME   replay/NAME
 //! connection/NAME   destination/NAME   queue/NAME   log-group/NAME
+//! schema-registry/NAME   schema/REGISTRY/NAME   schema-version/REGISTRY/NAME/NUMBER   discoverer/ID
 //! ```
 //!
 //! Names hold no `/` (log groups may: theirs is the rest of the key). Secrets of connections are not in here.
 
+mod schemas;
+
 use crate::ids::Timestamp;
+pub use schemas::{Discoverer, Schema, SchemaRegistry, SchemaVersion};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -296,6 +300,10 @@ macro_rules! every_kind {
             Destination(ApiDestination) "destination" destinations;
             Queue(Queue) "queue" queues;
             LogGroup(LogGroup) "log-group" log_groups;
+            SchemaRegistry(SchemaRegistry) "schema-registry" schema_registries;
+            Schema(Schema) "schema" schemas;
+            SchemaVersion(SchemaVersion) "schema-version" schema_versions;
+            Discoverer(Discoverer) "discoverer" discoverers;
         }
     };
 }
