@@ -6,6 +6,7 @@
 //! - `signature`: AWS Signature Version 4
 //! - `gate`: who is let in: in open mode whoever no browser was tricked into being, else who signed
 //! - `desk`: the engine client of this thread
+//! - `enforcement`: events are checked against their schemas
 //! - `cloud_events`, `spawns`, `events`: `POST /events`
 //! - `aws`: the AWS API at `POST /`
 //! - `reset`: `POST /_reset`, for tests
@@ -15,6 +16,7 @@
 //! - `webhooks`: deliveries to outside
 //! - `at_connections`: `@connections`
 //! - `stream`: `GET /stream`
+//! - `discovery`: schemas are learned from what happens
 
 mod refusal;
 mod aws;
@@ -22,6 +24,7 @@ mod listener;
 mod signature;
 mod gate;
 mod desk;
+mod enforcement;
 mod cloud_events;
 mod spawns;
 mod events;
@@ -32,6 +35,7 @@ mod topology;
 mod webhooks;
 mod at_connections;
 mod stream;
+mod discovery;
 
 use crate::access_keys::AccessKeys;
 use crate::auth::Access;
@@ -105,6 +109,9 @@ struct Shared {
     streams: stream::Hub,
     /// Some queue got messages.
     messages: tokio::sync::Notify,
+    /// Checks events against their schemas.
+    enforcer: fakemon_engine::schema::Enforcer,
+    discovery: discovery::DiscoveryFigures,
     started: Instant,
     draining: AtomicBool,
     asked_to_stop: AtomicBool,
@@ -164,6 +171,8 @@ pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::R
         moves: aws::Moves::default(),
         streams: stream::Hub::default(),
         messages: tokio::sync::Notify::new(),
+        enforcer: fakemon_engine::schema::Enforcer::default(),
+        discovery: discovery::DiscoveryFigures::default(),
         started: Instant::now(),
         draining: AtomicBool::new(false),
         asked_to_stop: AtomicBool::new(false),
@@ -230,6 +239,7 @@ async fn serve(
         .with_graceful_shutdown(async move { drop(stopped.wait_for(|stop| *stop).await) });
     let http = tokio::spawn(async move { http.await });
     tokio::spawn(webhooks::run(Arc::clone(&shared)));
+    tokio::spawn(discovery::run(Arc::clone(&shared)));
     drop(ready.send(Ok(())));
     tokio::select! {
         () = desk.run(orders) => {}
@@ -264,6 +274,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/figures", get(page::figures))
         .route("/events", post(events::put))
         .merge(at_connections::routes())
+        .merge(aws::schema_routes())
+        .merge(aws::tag_routes())
         .route("/stream", get(stream::open))
         .route("/_reset", post(reset::post))
         .route("/topology", get(topology::get))

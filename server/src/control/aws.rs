@@ -7,6 +7,8 @@
 //! - `sqs`, `moves`: operations of `AmazonSQS`
 //! - `logs`, `log_filter`: operations of Amazon CloudWatch Logs
 //! - `rest`: operations with paths of their own
+//! - `schemas`: those of Amazon EventBridge Schemas
+//! - `rest_tags`: tags of their resources
 //!
 //! An operation that changes resources is a function of the registry and the request: answer and changes out, no I/O.
 //! Changes are made one request at a time, and are durable before the answer.
@@ -26,8 +28,9 @@ mod sqs;
 mod moves;
 mod log_filter;
 mod logs;
-#[expect(dead_code, reason = "its first operations follow")]
 mod rest;
+mod schemas;
+mod rest_tags;
 
 use super::{Shared, desk};
 use axum::body::Bytes;
@@ -42,6 +45,8 @@ use fakemon_engine::delivery::ReplayProgress;
 use fakemon_engine::ids::{Timestamp, mix};
 pub(super) use moves::{Moves, end_all as end_moves};
 use request::Request;
+pub(super) use rest_tags::routes as tag_routes;
+pub(super) use schemas::routes as schema_routes;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

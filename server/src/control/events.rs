@@ -12,6 +12,7 @@
 
 use super::aws::{is_ours, moment};
 use super::cloud_events::{self, Events};
+use super::enforcement::enforce;
 use super::refusal::Refusal;
 use super::spawns::{self, missing, text};
 use super::{Shared, desk};
@@ -58,17 +59,29 @@ pub(super) async fn put(
     let body = body.map_err(|rejection| unread_body(&rejection))?;
     let bus = target.bus.as_deref().unwrap_or(DEFAULT_BUS);
     let registry = shared.engine.registry();
+    let parse = |event| parse(event, bus, &registry).and_then(|incoming| enforced(&shared, &registry, incoming));
     match cloud_events::read(&headers, &body)? {
         Events::One(event) => {
-            let mut answers = put_all(&shared, vec![parse(event, bus, &registry)?]).await;
+            let mut answers = put_all(&shared, vec![parse(event)?]).await;
             answers.pop().expect("one answer for each event").map(Json)
         }
         Events::Batch(events) => {
             // Read all before the first is put: a batch with a mistake changes nothing.
-            let incoming: Vec<Incoming> =
-                events.into_iter().map(|event| parse(event, bus, &registry)).collect::<Result<_, _>>()?;
+            let incoming: Vec<Incoming> = events.into_iter().map(parse).collect::<Result<_, _>>()?;
             let answers = put_all(&shared, incoming).await.into_iter();
             Ok(Json(answers.map(|answer| answer.unwrap_or_else(|refusal| refusal.body())).collect()))
+        }
+    }
+}
+
+/// What comes in, if it is what its schema says.
+fn enforced(shared: &Shared, registry: &Registry, incoming: Incoming) -> Result<Incoming, Refusal> {
+    let Incoming::Event(event) = &incoming else { return Ok(incoming) };
+    match enforce(shared, registry, event) {
+        Ok(()) => Ok(incoming),
+        Err(violation) => {
+            let field = violation.path.trim_start_matches("$.").to_owned();
+            Err(Refusal::field("schema_validation_failed", field, violation.to_string()))
         }
     }
 }

@@ -3,6 +3,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// An answer that says what was wrong, where, and what to do.
 #[derive(Debug)]
@@ -10,7 +11,7 @@ pub(super) struct Refusal {
     status: StatusCode,
     code: &'static str,
     message: String,
-    field: Option<&'static str>,
+    field: Option<Cow<'static, str>>,
     retry_after_ms: Option<u32>,
 }
 
@@ -20,8 +21,12 @@ impl Refusal {
     }
 
     /// Bad input: which field, and what it must be.
-    pub(super) fn field(code: &'static str, field: &'static str, message: impl Into<String>) -> Refusal {
-        Refusal { field: Some(field), ..Refusal::new(StatusCode::BAD_REQUEST, code, message) }
+    pub(super) fn field(
+        code: &'static str,
+        field: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Refusal {
+        Refusal { field: Some(field.into()), ..Refusal::new(StatusCode::BAD_REQUEST, code, message) }
     }
 
     /// Too much is waiting already.
