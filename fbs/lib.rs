@@ -26,6 +26,13 @@ pub mod journal;
 pub mod snapshot;
 pub mod play;
 
+/// The schemas themselves, by name.
+pub const SCHEMAS: [(&str, &str); 3] = [
+    ("fakemon.journal", include_str!("journal.fbs")),
+    ("fakemon.play", include_str!("play.fbs")),
+    ("fakemon.snapshot", include_str!("snapshot.fbs")),
+];
+
 /// Bytes that are not what their schema says.
 #[derive(Debug, thiserror::Error)]
 pub enum Malformed {

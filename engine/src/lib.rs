@@ -108,6 +108,7 @@ mod options;
 pub mod bus;
 pub mod envelope;
 pub mod notices;
+pub mod schema;
 pub mod shard;
 mod outbox;
 mod journal;

@@ -56,8 +56,39 @@ pub const ANSWER_PLAYERS_MAX: usize = 1_000_000;
 pub const CORES_MAX: usize = 256;
 /// Clients (threads that submit).
 pub const CLIENTS_MAX: usize = 1_024;
+/// Characters of a schema.
+pub const SCHEMA_CHARS_MAX: usize = 100_000;
+/// Parts of a schema: subschemas, in all.
+pub const SCHEMA_PARTS_MAX: usize = 10_000;
+/// Regular expressions of a schema, each of at most [`SCHEMA_PATTERN_BYTES_MAX`] when compiled.
+pub const SCHEMA_PATTERNS_MAX: usize = 64;
+/// Bytes of a compiled regular expression.
+pub const SCHEMA_PATTERN_BYTES_MAX: usize = 256 << 10;
+/// Steps that checking one event against its schema may take: some 100 µs.
+pub const SCHEMA_STEPS_MAX: u32 = 50_000;
+/// How deep checking may nest; the stack of a thread holds it many times over.
+pub const SCHEMA_NESTING_MAX: u32 = 400;
+/// Bytes of compiled schemas that are kept, about.
+pub const SCHEMA_CACHE_BYTES_MAX: usize = 256 << 20;
+/// Schema registries.
+pub const SCHEMA_REGISTRIES_MAX: usize = 100;
+/// Schemas of a registry.
+pub const SCHEMAS_MAX: usize = 1_000;
+/// Versions of a schema.
+pub const SCHEMA_VERSIONS_MAX: usize = 100;
+/// Bytes of all versions of all schemas.
+pub const SCHEMA_BYTES_MAX: usize = 256 << 20;
+/// Discoverers: one for each bus.
+pub const DISCOVERERS_MAX: usize = 100;
+/// How deep a discovered schema describes what is nested; below, anything goes.
+pub const SHAPE_DEPTH_MAX: usize = 16;
+/// Properties of an object; one that has more is a map.
+pub const SHAPE_PROPERTIES_MAX: usize = 128;
+/// Parts of a discovered schema.
+pub const SHAPE_PARTS_MAX: usize = 1_000;
 
 const _: () = {
+    assert!(SCHEMA_CHARS_MAX * 4 * 2 < PUT_BYTES_MAX, "a schema, escaped in JSON, must fit into a change");
     assert!(TURN_THROWS_MAX + TURN_WORLD_MAX <= GROUP_EVENTS_MAX, "a turn must fit into a group");
     assert!(TURN_THROWS_MAX <= MAILBOX_THROWS, "a turn takes from one mailbox");
     assert!(SPECIES_MAX < u16::MAX as usize, "the last number means: unknown species");

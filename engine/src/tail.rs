@@ -1,7 +1,7 @@
 //! The journal as events, for whoever follows it in this process: what is durable, in order, from any position on.
 
 use crate::delivery::Events;
-use crate::envelope::{EventKey, Facet, Told, kind};
+use crate::envelope::{EventKey, Facet, Told, bus, kind};
 use crate::ids::{PlayerId, Position, ShardId, Timestamp};
 use crate::journal::{Progress, ReadError};
 use crate::model::{Decision, Event};
@@ -87,6 +87,27 @@ impl Seen<'_> {
     /// What kind of event it is.
     pub fn detail_type(&self) -> &str {
         kind(self.told.event, self.told.facet).1
+    }
+
+    /// On which bus it is.
+    pub fn bus(&self) -> &str {
+        bus(self.told.event)
+    }
+
+    /// Who says it.
+    pub fn source(&self) -> &str {
+        kind(self.told.event, self.told.facet).0
+    }
+
+    /// When its group was handed to the disk.
+    pub fn committed_at(&self) -> Timestamp {
+        self.told.committed_at
+    }
+
+    /// Of a throw, that it was made: the envelope as JSON.
+    pub fn attempt_json(&self) -> Option<String> {
+        let attempt = Told { facet: Facet::Attempt, ..self.told };
+        matches!(self.told.event, Event::Attempt { .. }).then(|| self.events.json(&attempt))
     }
 
     /// The envelope as JSON.

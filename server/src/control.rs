@@ -6,6 +6,7 @@
 //! - `signature`: AWS Signature Version 4
 //! - `gate`: who is let in: in open mode whoever no browser was tricked into being, else who signed
 //! - `desk`: the engine client of this thread
+//! - `enforcement`: events are checked against their schemas
 //! - `cloud_events`, `spawns`, `events`: `POST /events`
 //! - `standard_webhooks`: how webhooks are signed, whichever way they go
 //! - `aws`: the AWS API at `POST /`
@@ -20,6 +21,7 @@
 //! - `authorizer`: who may connect
 //! - `at_connections`: `@connections`
 //! - `stream`: `GET /stream`
+//! - `discovery`: schemas are learned from what happens
 
 mod refusal;
 mod standard_webhooks;
@@ -29,6 +31,7 @@ mod listener;
 mod signature;
 mod gate;
 mod desk;
+mod enforcement;
 mod cloud_events;
 mod spawns;
 mod events;
@@ -42,6 +45,7 @@ mod webhooks;
 mod authorizer;
 mod at_connections;
 mod stream;
+mod discovery;
 
 pub use authorizer::AuthorizerOptions;
 
@@ -125,6 +129,9 @@ struct Shared {
     streams: stream::Hub,
     /// Some queue got messages.
     messages: tokio::sync::Notify,
+    /// Checks events against their schemas.
+    enforcer: fakemon_engine::schema::Enforcer,
+    discovery: discovery::DiscoveryFigures,
     started: Instant,
     draining: AtomicBool,
     asked_to_stop: AtomicBool,
@@ -188,6 +195,8 @@ pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::R
         recent,
         streams: stream::Hub::default(),
         messages: tokio::sync::Notify::new(),
+        enforcer: fakemon_engine::schema::Enforcer::default(),
+        discovery: discovery::DiscoveryFigures::default(),
         started: Instant::now(),
         draining: AtomicBool::new(false),
         asked_to_stop: AtomicBool::new(false),
@@ -256,6 +265,7 @@ async fn serve(
     let hooks = webhooks::Webhooks::new(&shared);
     tokio::spawn(authorizer::run(Arc::clone(&shared), Arc::clone(&hooks)));
     tokio::spawn(webhooks::run(Arc::clone(&shared), hooks));
+    tokio::spawn(discovery::run(Arc::clone(&shared)));
     drop(ready.send(Ok(())));
     tokio::select! {
         () = desk.run(orders) => {}

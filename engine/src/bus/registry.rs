@@ -5,6 +5,7 @@ use super::resource::{
     ApiDestination, Archive, Bus, Change, Connection, InKey, LogGroup, Named, Pipe, Queue, Replay, Resource, Rule,
     RuleState, Schedule, ScheduleGroup, Tags, Target, every_kind, plain_key,
 };
+use super::resource::{Discoverer, Schema, SchemaRegistry, SchemaVersion};
 use crate::ids::Timestamp;
 use rpds::RedBlackTreeMapSync;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -124,12 +125,23 @@ impl Registry {
         held.is_some_and(|held| held.modified_at.0.to_string() == modified).then_some(schedule)
     }
 
-    /// Buses take their rules along, rules their targets, groups their schedules.
+    /// Buses take their rules and discoverers along, rules their targets, groups their schedules, schemas their versions.
     fn delete_what_belongs_to(&mut self, kind: &str, name: &str) {
         match kind {
             "bus" => {
                 remove_where(&mut self.rules, |(bus, _)| bus == name);
                 remove_where(&mut self.targets, |(bus, _, _)| bus == name);
+                let learns = |id: &String| self.discoverers.get(id).is_some_and(|discoverer| discoverer.bus == name);
+                let gone: Vec<String> = self.discoverers.keys().filter(|id| learns(id)).cloned().collect();
+                for id in &gone {
+                    self.discoverers.remove_mut(id);
+                }
+            }
+            "schema" => {
+                let Some((registry, schema)) = name.split_once('/') else { return };
+                remove_where(&mut self.schema_versions, |(of, by, _)| {
+                    (of.as_str(), by.as_str()) == (registry, schema)
+                });
             }
             "rule" => {
                 let Some((bus, rule)) = name.rsplit_once('/') else { return };
@@ -147,7 +159,7 @@ impl Registry {
         let stays = |resource: &Resource| match resource {
             Resource::Bus(bus) => new.buses.contains_key(&bus.name),
             Resource::Rule(rule) => !new.buses.contains_key(&rule.bus),
-            Resource::Target(_) | Resource::Schedule(_) => true,
+            Resource::Target(_) | Resource::Schedule(_) | Resource::SchemaVersion(_) => true,
             _ => false,
         };
         // This group is there without having been made; what is in it goes all the same.
@@ -179,6 +191,32 @@ impl Registry {
         let (bus, rule) = (bus.to_owned(), rule.to_owned());
         let own = move |(of, by, _): &(String, String, String)| *of == bus && *by == rule;
         self.targets.range(from..).take_while(move |(key, _)| own(key)).map(|(_, target)| target)
+    }
+}
+
+impl Registry {
+    /// The schemas of a registry.
+    pub fn schemas_of<'r>(&'r self, registry: &str) -> impl Iterator<Item = &'r Schema> + use<'r> {
+        let from = (registry.to_owned(), String::new());
+        let registry = registry.to_owned();
+        self.schemas.range(from..).take_while(move |((of, _), _)| *of == registry).map(|(_, schema)| schema)
+    }
+
+    /// The versions of a schema, the oldest first.
+    pub fn versions_of<'r>(
+        &'r self,
+        registry: &str,
+        schema: &str,
+    ) -> impl Iterator<Item = &'r SchemaVersion> + use<'r> {
+        let from = (registry.to_owned(), schema.to_owned(), String::new());
+        let (registry, schema) = (registry.to_owned(), schema.to_owned());
+        let own = move |(of, by, _): &(String, String, String)| *of == registry && *by == schema;
+        self.schema_versions.range(from..).take_while(move |(key, _)| own(key)).map(|(_, version)| version)
+    }
+
+    /// A version of a schema.
+    pub fn schema_version(&self, registry: &str, schema: &str, version: u32) -> Option<&SchemaVersion> {
+        self.schema_versions.get(&SchemaVersion::place_of(registry, schema, version))
     }
 }
 

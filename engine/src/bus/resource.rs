@@ -7,13 +7,17 @@
 //! connection/NAME   destination/NAME   queue/NAME   log-group/NAME   pipe/NAME
 //! event-source/NAME   partner-webhook/NAME   api-key/ID   usage-plan/ID   answer-webhook/NAME
 //! schedule-group/NAME   schedule/GROUP/NAME
+//! schema-registry/NAME   schema/REGISTRY/NAME   schema-version/REGISTRY/NAME/NUMBER   discoverer/ID
 //! ```
 //!
 //! Names hold no `/`. Those of log groups, of partner event sources and of their buses may: a name that holds one stands
 //! first among the names of a key, or alone. Secrets of connections are not in here.
 
+mod schemas;
+
 use super::inbound::{AnswerWebhook, ApiKey, EventSource, PartnerWebhook, UsagePlan};
 use crate::ids::Timestamp;
+pub use schemas::{Discoverer, Schema, SchemaRegistry, SchemaVersion};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -442,6 +446,10 @@ macro_rules! every_kind {
             AnswerWebhook(AnswerWebhook) "answer-webhook" answer_webhooks;
             ScheduleGroup(ScheduleGroup) "schedule-group" schedule_groups;
             Schedule(Schedule) "schedule" schedules;
+            SchemaRegistry(SchemaRegistry) "schema-registry" schema_registries;
+            Schema(Schema) "schema" schemas;
+            SchemaVersion(SchemaVersion) "schema-version" schema_versions;
+            Discoverer(Discoverer) "discoverer" discoverers;
         }
     };
 }

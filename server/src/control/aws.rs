@@ -10,6 +10,7 @@
 //! - `pipes`: operations of Amazon EventBridge Pipes
 //! - `api_gateway`: API keys and usage plans
 //! - `schedules`: operations of Amazon EventBridge Scheduler
+//! - `schemas`: operations of Amazon EventBridge Schemas
 //!
 //! An operation that changes resources is a function of the registry and the request: answer and changes out, no I/O.
 //! Changes are made one request at a time, and are durable before the answer.
@@ -35,6 +36,7 @@ mod rest_tags;
 mod pipes;
 pub(super) mod api_gateway;
 mod schedules;
+mod schemas;
 
 use super::{Shared, desk};
 use axum::Router;
@@ -131,7 +133,7 @@ enum Service {
 
 /// Operations with paths of their own.
 pub(super) fn routes() -> Router<Arc<Shared>> {
-    let routes = pipes::routes().merge(schedules::routes()).merge(rest_tags::routes());
+    let routes = pipes::routes().merge(schedules::routes()).merge(schemas::routes()).merge(rest_tags::routes());
     routes.layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
 

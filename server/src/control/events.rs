@@ -15,6 +15,7 @@
 use super::api_keys::Caller;
 use super::aws::{is_ours, moment};
 use super::cloud_events::{self, Events};
+use super::enforcement::enforce;
 use super::refusal::Refusal;
 use super::spawns::{self, missing, text};
 use super::{Shared, desk};
@@ -62,17 +63,17 @@ pub(super) async fn put(
     let body = body.map_err(|rejection| unread_body(&rejection))?;
     let bus = target.bus.as_deref().unwrap_or(DEFAULT_BUS);
     let registry = shared.engine.registry();
+    let parse = |event| parse(event, bus, &registry).and_then(|incoming| enforced(&shared, &registry, incoming));
     match cloud_events::read(&headers, &body)? {
         Events::One(event) => {
-            let incoming = parse(event, bus, &registry)?;
+            let incoming = parse(event)?;
             check_caller(&shared, caller.as_deref(), std::slice::from_ref(&incoming))?;
             let mut answers = put_all(&shared, vec![incoming]).await;
             answers.pop().expect("one answer for each event").map(Json)
         }
         Events::Batch(events) => {
             // Read all before the first is put: a batch with a mistake changes nothing.
-            let incoming: Vec<Incoming> =
-                events.into_iter().map(|event| parse(event, bus, &registry)).collect::<Result<_, _>>()?;
+            let incoming: Vec<Incoming> = events.into_iter().map(parse).collect::<Result<_, _>>()?;
             check_caller(&shared, caller.as_deref(), &incoming)?;
             let answers = put_all(&shared, incoming).await.into_iter();
             Ok(Json(answers.map(|answer| answer.unwrap_or_else(|refusal| refusal.body())).collect()))
@@ -90,6 +91,18 @@ fn check_caller(shared: &Shared, caller: Option<&Caller>, incoming: &[Incoming])
         }
     }
     caller.charge(shared, (incoming.len() as u64).saturating_sub(1))
+}
+
+/// What comes in, if it is what its schema says.
+fn enforced(shared: &Shared, registry: &Registry, incoming: Incoming) -> Result<Incoming, Refusal> {
+    let Incoming::Event(event) = &incoming else { return Ok(incoming) };
+    match enforce(shared, registry, event) {
+        Ok(()) => Ok(incoming),
+        Err(violation) => {
+            let field = violation.path.trim_start_matches("$.").to_owned();
+            Err(Refusal::field("schema_validation_failed", field, violation.to_string()))
+        }
+    }
 }
 
 /// Puts events in their order; those that need no spawn between them at once.

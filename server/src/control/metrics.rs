@@ -27,6 +27,7 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoRespo
     connections(&mut text, &(shared.options.read_edge)());
     bus(&mut text, &shared);
     schedules(&mut text, &shared);
+    schemas(&mut text, &shared);
     process(&mut text, &shared);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.finish())
 }
@@ -214,6 +215,26 @@ fn schedules(text: &mut Text, shared: &Shared) {
     text.counter("fakemon_schedules_missed_total", "Schedules that missed due times, each time.", schedules.missed);
     let late_s = schedules.late_ns_max as f64 / 1e9;
     text.gauge("fakemon_schedule_late_seconds_max", "How much later than it was to the latest fired.", late_s);
+}
+
+fn schemas(text: &mut Text, shared: &Shared) {
+    let (figures, discovery) = (shared.enforcer.figures(), &shared.discovery);
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let name = "fakemon_schema_checked_events_total";
+    text.family(name, "counter", "Events checked against their schemas, by outcome.");
+    for (outcome, counter) in [
+        ("valid", &figures.valid),
+        ("warned", &figures.warned),
+        ("rejected", &figures.rejected),
+        ("unknown", &figures.unknown),
+    ] {
+        text.sample(name, &[("outcome", outcome)], count(counter));
+    }
+    let mut total = |name: &str, help: &str, counter| text.counter(name, help, count(counter));
+    total("fakemon_schema_learned_events_total", "Events that discoverers learned from.", &discovery.learned);
+    total("fakemon_schema_left_out_events_total", "Events that they left out under load.", &discovery.left_out);
+    total("fakemon_schema_versions_total", "Versions of schemas that they made.", &discovery.versions);
+    total("fakemon_schema_drifts_total", "Of these, changes of a known shape.", &discovery.drifts);
 }
 
 fn labels(id: &LaneId) -> [(&str, &str); 4] {

@@ -5,6 +5,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 
 /// An answer that says what was wrong, where, and what to do.
 #[derive(Debug)]
@@ -12,7 +13,7 @@ pub(super) struct Refusal {
     status: StatusCode,
     code: &'static str,
     message: String,
-    field: Option<&'static str>,
+    field: Option<Cow<'static, str>>,
     retry_after_ms: Option<u32>,
 }
 
@@ -22,13 +23,17 @@ impl Refusal {
     }
 
     /// Bad input: which field, and what it must be.
-    pub(super) fn field(code: &'static str, field: &'static str, message: impl Into<String>) -> Refusal {
-        Refusal { field: Some(field), ..Refusal::new(StatusCode::BAD_REQUEST, code, message) }
+    pub(super) fn field(
+        code: &'static str,
+        field: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Refusal {
+        Refusal { field: Some(field.into()), ..Refusal::new(StatusCode::BAD_REQUEST, code, message) }
     }
 
     /// Somebody who is known wants what is not theirs.
     pub(super) fn forbidden(code: &'static str, field: &'static str, message: impl Into<String>) -> Refusal {
-        Refusal { field: Some(field), ..Refusal::new(StatusCode::FORBIDDEN, code, message) }
+        Refusal { field: Some(field.into()), ..Refusal::new(StatusCode::FORBIDDEN, code, message) }
     }
 
     /// The same, with when to try again.

@@ -3,6 +3,7 @@
 use super::request::Request;
 use super::rules::valid_pattern;
 use super::{ApiError, Call, unavailable};
+use crate::control::enforcement::enforce;
 use crate::control::{Shared, desk};
 use fakemon_engine::bus::inbound::EventSourceState;
 use fakemon_engine::bus::{DEFAULT_BUS, GAME_BUS, NewEvent, Registry};
@@ -74,7 +75,12 @@ async fn put_all(
             .map_err(|what| ApiError::new("SerializationException", format!("Entries[{index}].{what}")))?;
     }
     let registry = shared.engine.registry();
-    let read: Vec<Result<NewEvent, Refused>> = entries.iter().map(|entry| read(entry, &registry, call)).collect();
+    let enforced = |event: NewEvent| match enforce(shared, &registry, &event) {
+        Ok(()) => Ok(event),
+        Err(violation) => Err(("SchemaValidationFailed", violation.to_string())),
+    };
+    let read = entries.iter().map(|entry| read(entry, &registry, call).and_then(enforced));
+    let read: Vec<Result<NewEvent, Refused>> = read.collect();
     drop(registry);
     let events: Vec<NewEvent> = read.iter().filter_map(|entry| entry.as_ref().ok().cloned()).collect();
     let first = match events.is_empty() {

@@ -3,7 +3,7 @@
 
 use super::request::Request;
 use super::rest::{self, Kind};
-use super::{ApiError, Call, Operation, Reply, pipes, schedules};
+use super::{ApiError, Call, Operation, Reply, pipes, schedules, schemas};
 use crate::control::Shared;
 use axum::Router;
 use axum::routing::MethodFilter;
@@ -26,6 +26,7 @@ fn of(act: &str, registry: &Registry, request: &Request<'_>, call: &Call<'_>) ->
     let operation: Option<Operation> = match arn.split(':').nth(2) {
         Some("pipes") => pipes::tag_operation(act),
         Some("scheduler") => schedules::tag_operation(act),
+        Some("schemas") => schemas::tag_operation(act),
         _ => None,
     };
     let unknown =

@@ -6,6 +6,7 @@ use super::rules::existing_rule;
 use super::{ApiError, Call, Operation, Reply};
 use fakemon_engine::bus::resource::{Change, Resource, Tags};
 use fakemon_engine::bus::{DEFAULT_BUS, Registry};
+use fakemon_engine::schema::Enforcement;
 use serde_json::{Value, json};
 
 /// Tags of one resource.
@@ -43,6 +44,10 @@ pub(super) fn given(request: &Request<'_>) -> Result<Tags, ApiError> {
 }
 
 pub(super) fn few(tags: Tags) -> Result<Tags, ApiError> {
+    if let Some(word) = tags.get(Enforcement::TAG).filter(|word| Enforcement::named(word).is_none()) {
+        let message = format!("Tag {} is off, warn or reject, not {word}.", Enforcement::TAG);
+        return Err(ApiError::invalid(message));
+    }
     match tags.len() {
         0..=TAGS_MAX => Ok(tags),
         _ => Err(ApiError::new("LimitExceededException", format!("A resource has at most {TAGS_MAX} tags."))),

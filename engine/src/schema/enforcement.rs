@@ -1,0 +1,189 @@
+//! Events are checked where they come in, as the tags of their bus say:
+//!
+//! ```text
+//! fakemon:schema-enforcement   off (without the tag), warn, reject
+//! fakemon:schema-registry      names of registries, the first that knows an event decides
+//!                              (without the tag: discovered-schemas fakemon.events)
+//! fakemon:schema-unknown       allow (without the tag), reject: events of which no registry has a schema
+//! ```
+//!
+//! It is the newest version of a schema that counts. Schemas are read once for each version and kept, within a bound.
+
+use super::event::EventParts;
+use super::ours::{OUR_REGISTRY, our_schema};
+use super::{DISCOVERED_REGISTRY, Kind, Schema, Violation, schema_name};
+use crate::bus::Registry;
+use crate::ids::Timestamp;
+use crate::limits::SCHEMA_CACHE_BYTES_MAX;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What happens to events that are not what their schema says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enforcement {
+    /// They are not looked at.
+    Off,
+    /// They are counted, and told of in the log.
+    Warn,
+    /// They are refused.
+    Reject,
+}
+
+impl Enforcement {
+    /// The tag of a bus that says it.
+    pub const TAG: &str = "fakemon:schema-enforcement";
+    /// The tag that says in which registries schemas are looked for.
+    pub const REGISTRY_TAG: &str = "fakemon:schema-registry";
+    /// The tag that says what happens to events without a schema.
+    pub const UNKNOWN_TAG: &str = "fakemon:schema-unknown";
+
+    /// The one of a word.
+    pub fn named(word: &str) -> Option<Enforcement> {
+        Some(match word {
+            "off" => Enforcement::Off,
+            "warn" => Enforcement::Warn,
+            "reject" => Enforcement::Reject,
+            _ => return None,
+        })
+    }
+}
+
+/// How an event was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may come in.
+    Fine,
+    /// It may come in, and should not.
+    Warned(String),
+    /// It may not: where and why.
+    Refused(Violation),
+}
+
+/// What was counted.
+#[derive(Debug, Default)]
+pub struct SchemaFigures {
+    /// Events that were what their schema says.
+    pub valid: AtomicU64,
+    /// Events that were not, and came in.
+    pub warned: AtomicU64,
+    /// Events that were not, and were refused.
+    pub rejected: AtomicU64,
+    /// Events without a schema.
+    pub unknown: AtomicU64,
+}
+
+/// Checks events. Shared by all who take them in.
+#[derive(Debug, Default)]
+pub struct Enforcer {
+    cache: Mutex<Cache>,
+    figures: SchemaFigures,
+}
+
+#[derive(Debug, Default)]
+struct Cache {
+    by_registry: HashMap<String, HashMap<String, Cached>>,
+    weight: usize,
+}
+
+#[derive(Debug)]
+struct Cached {
+    version: u32,
+    created_at: Timestamp,
+    /// None: it cannot be read; a newer program made it.
+    schema: Option<Arc<Schema>>,
+}
+
+/// A schema that was found, and its name for people.
+struct Found {
+    schema: Arc<Schema>,
+    registry: String,
+    version: u32,
+}
+
+impl Enforcer {
+    /// What was counted.
+    pub fn figures(&self) -> &SchemaFigures {
+        &self.figures
+    }
+
+    /// Looks at an event for a bus.
+    pub fn check(&self, registry: &Registry, bus: &str, event: &EventParts<'_>) -> Verdict {
+        let Some(tags) = registry.buses.get(bus).map(|bus| &bus.tags) else { return Verdict::Fine };
+        let enforcement = tags.get(Enforcement::TAG).and_then(|word| Enforcement::named(word));
+        let Some(enforcement) = enforcement.filter(|enforcement| *enforcement != Enforcement::Off) else {
+            return Verdict::Fine;
+        };
+        let count = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
+        let name = schema_name(event.source, event.detail_type);
+        let registries = tags.get(Enforcement::REGISTRY_TAG).map(String::as_str).unwrap_or_default();
+        let Some(found) = self.find(registry, registries, &name) else {
+            count(&self.figures.unknown);
+            let refused = tags.get(Enforcement::UNKNOWN_TAG).is_some_and(|word| word == "reject");
+            let path = "$.detail-type".to_owned();
+            let violation = Violation { path, why: format!("is not known: there is no schema {name}") };
+            return match enforcement {
+                Enforcement::Reject if refused => Verdict::Refused(violation),
+                Enforcement::Warn if refused => Verdict::Warned(violation.to_string()),
+                _ => Verdict::Fine,
+            };
+        };
+        let Err(violation) = found.schema.check_event(event) else {
+            count(&self.figures.valid);
+            return Verdict::Fine;
+        };
+        let Violation { path, why } = violation;
+        let why = format!("{why} (schema {name}, version {}, in {})", found.version, found.registry);
+        let violation = Violation { path, why };
+        if enforcement == Enforcement::Reject {
+            count(&self.figures.rejected);
+            return Verdict::Refused(violation);
+        }
+        count(&self.figures.warned);
+        Verdict::Warned(violation.to_string())
+    }
+
+    fn find(&self, registry: &Registry, registries: &str, name: &str) -> Option<Found> {
+        let mut names = registries.split([',', ' ']).filter(|name| !name.is_empty()).peekable();
+        if names.peek().is_none() {
+            return [DISCOVERED_REGISTRY, OUR_REGISTRY].into_iter().find_map(|of| self.find_in(registry, of, name));
+        }
+        names.find_map(|of| self.find_in(registry, of, name))
+    }
+
+    fn find_in(&self, registry: &Registry, of: &str, name: &str) -> Option<Found> {
+        if of == OUR_REGISTRY {
+            let schema = our_schema(name)?.schema.clone();
+            return Some(Found { schema, registry: of.to_owned(), version: 1 });
+        }
+        let held = registry.schemas.get(&(of.to_owned(), name.to_owned()))?;
+        let (version, created_at) = (held.latest, held.created_at);
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = cache.by_registry.get(of).and_then(|schemas| schemas.get(name));
+        let known = known.filter(|known| (known.version, known.created_at) == (version, created_at));
+        let schema = match known {
+            Some(known) => known.schema.clone(),
+            None => {
+                let read = registry.schema_version(of, name, version).and_then(|version| {
+                    Schema::read(Kind::named(&version.kind)?, &version.content).ok().map(Arc::new)
+                });
+                cache.keep(of, name, Cached { version, created_at, schema: read.clone() });
+                read
+            }
+        };
+        Some(Found { schema: schema?, registry: of.to_owned(), version })
+    }
+}
+
+impl Cache {
+    fn keep(&mut self, registry: &str, name: &str, cached: Cached) {
+        let weight = |cached: &Cached| 1_000 + cached.schema.as_ref().map_or(0, |schema| schema.weight());
+        let more = weight(&cached);
+        if self.weight + more > SCHEMA_CACHE_BYTES_MAX {
+            *self = Cache::default(); // rare, and everything comes back as it is used
+        }
+        let schemas = self.by_registry.entry(registry.to_owned()).or_default();
+        let before = schemas.insert(name.to_owned(), cached);
+        self.weight = (self.weight + more).saturating_sub(before.map_or(0, |before| weight(&before)));
+    }
+}
