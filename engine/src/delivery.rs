@@ -2,6 +2,7 @@
 //!
 //! - `known`: what the router knew when it last wrote
 //! - `lane`: what one target still has to get
+//! - `whereabouts`: where one event is, for tools
 
 mod known;
 mod lane;
@@ -11,6 +12,7 @@ mod figures;
 mod filter;
 mod router;
 mod courier;
+mod whereabouts;
 mod replay;
 pub(crate) mod commands;
 
@@ -19,7 +21,9 @@ pub use figures::BusFigures;
 pub(crate) use known::Known;
 pub use lane::{Course, Lane, LaneFigures, LaneId, Parcel};
 pub use lanes::Lanes;
-pub(crate) use names::{Events, Journal};
+pub(crate) use names::{Events, Journal, keys_of, told};
 pub use replay::{ReplayProgress, Replays};
 pub(crate) use replay::{Replayer, forget_replays};
 pub(crate) use router::Router;
+pub(crate) use whereabouts::Yard;
+pub use whereabouts::{Delivery, Whereabouts};

@@ -104,6 +104,7 @@ pub mod envelope;
 pub mod shard;
 mod outbox;
 mod journal;
+pub mod index;
 mod follow;
 mod cores;
 pub mod world;
@@ -123,6 +124,7 @@ mod inside;
 mod tail;
 mod engine;
 pub mod archive;
+pub mod explain;
 pub mod verify;
 
 pub use client::Client;

@@ -2,8 +2,11 @@
 //! that names the remedy; the exit code is 0 on success only (1: it did not work, 2: the command line is wrong).
 
 pub mod config;
+pub mod explain;
+pub mod index;
 pub mod info;
 pub mod log;
+mod progress;
 pub mod rules;
 pub mod serve;
 pub mod verify;
@@ -34,10 +37,14 @@ enum Command {
     Load(load::LoadArgs),
     /// Print events as JSON lines, also beside a running server.
     Log(log::LogArgs),
+    /// Tell the whole story of one throw: its way, the roll, who won and why, what rules made of it.
+    Explain(explain::ExplainArgs),
     /// Try event patterns on what happened.
     Rules(rules::RulesArgs),
     /// Decide the whole journal again and compare: outcomes, hash chain, state hashes.
     Verify(verify::VerifyArgs),
+    /// Make the index of a data directory again; without one, look-ups read the whole journal.
+    Index(index::IndexArgs),
     /// Say what is in a data directory.
     Info(info::InfoArgs),
     /// Print the settings file with every setting, its default and its meaning.
@@ -81,6 +88,8 @@ fn run_with(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
         Command::Serve(args) => serve::run(args),
         Command::Load(args) => load::run(args),
         Command::Log(args) => log::run(args),
+        Command::Explain(args) => explain::run(args),
+        Command::Index(args) => index::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Info(args) => info::run(args),

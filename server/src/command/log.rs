@@ -263,32 +263,14 @@ pub(super) fn told(recorded: &Recorded, facet: Facet) -> Told<'_> {
     }
 }
 
-/// Where to begin: the times of the journal never go back, so a time is found by halving.
+/// Where to begin.
 pub(super) fn start(archive: &Archive, from: Option<Bound>) -> anyhow::Result<Position> {
     let first = archive.first_position();
-    let time = match from {
-        None => return Ok(first),
-        Some(Bound::Position(position)) => return Ok(position.max(first)),
-        Some(Bound::Time(time)) => time,
-    };
-    let (mut low, mut high) = (first.0, archive.end_position().0);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        match committed_at(archive, Position(middle))? {
-            Some(at) if at < time => low = middle + 1,
-            _ => high = middle,
-        }
-    }
-    Ok(Position(low))
-}
-
-fn committed_at(archive: &Archive, position: Position) -> anyhow::Result<Option<Timestamp>> {
-    let mut at = None;
-    archive.for_each(position, &mut |recorded| {
-        at = Some(recorded.committed_at);
-        ControlFlow::Break(())
-    })?;
-    Ok(at)
+    Ok(match from {
+        None => first,
+        Some(Bound::Position(position)) => position.max(first),
+        Some(Bound::Time(time)) => archive.position_at(time)?,
+    })
 }
 
 pub(super) fn parse_bound(text: &str) -> Result<Bound, String> {
