@@ -10,10 +10,15 @@ use crate::journal::{Depot, FORMAT, PostingStore, ReadError, RowStore, Store};
 use crate::model::Event;
 use crate::options::OpenError;
 use crate::record;
-use fakemon_fbs::journal::Event as Record;
+use fakemon_fbs::journal::{BlockReader, Event as Record};
 use hashbrown::HashMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+
+/// Positions of a subject that are looked up before their events are read.
+const EVENTS_AT_ONCE: usize = 65_536;
+/// Positions between two wanted events over which it reads on instead of seeking.
+const READ_ON: u64 = 4_096;
 
 /// A data directory, opened to read.
 pub struct Archive {
@@ -237,6 +242,23 @@ impl Archive {
         })
     }
 
+    /// Visits blocks in order, from the one that holds `from`, until the visitor breaks; a missing one is an error.
+    pub(crate) fn blocks(
+        &self,
+        from: Position,
+        visit: &mut dyn FnMut(&BlockReader<'_>) -> Result<ControlFlow<()>, ReadError>,
+    ) -> Result<(), ReadError> {
+        let mut next = None;
+        self.store.blocks(from, &mut |stored| {
+            if let Some(next) = next.filter(|next| *next != stored.first) {
+                return Err(ReadError::corrupt(next, format!("the next block is at {}", stored.first)));
+            }
+            let block = stored.read()?;
+            next = Some(Position(stored.first.0 + u64::from(block.head().count)));
+            visit(&block)
+        })
+    }
+
     /// Visits events in order from `from` until the visitor breaks.
     ///
     /// # Errors
@@ -246,13 +268,7 @@ impl Archive {
         from: Position,
         visit: &mut dyn FnMut(&Recorded) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
-        let mut next = None;
-        self.store.blocks(from, &mut |stored| {
-            if let Some(next) = next.filter(|next| *next != stored.first) {
-                return Err(ReadError::corrupt(next, format!("the next block is at {}", stored.first)));
-            }
-            let block = stored.read()?;
-            next = Some(Position(stored.first.0 + u64::from(block.head().count)));
+        self.blocks(from, &mut |block| {
             let committed_at = Timestamp(block.head().committed_ns);
             let mut flow = ControlFlow::Continue(());
             block.for_each(|position, shard, event| {
@@ -369,6 +385,63 @@ impl Archive {
             Found::At(position) => Ok(visit(position)),
             Found::Unknown(from, to) => self.search(subject, from, to, visit),
         })
+    }
+
+    /// Visits the events of a subject between `from` and `to` (not included) in order, until the visitor breaks. Each block
+    /// is read once.
+    ///
+    /// # Errors
+    /// As [`positions`](Self::positions).
+    pub fn about(
+        &self,
+        subject: Subject,
+        from: Position,
+        to: Position,
+        visit: &mut dyn FnMut(&Recorded) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let mut next = from;
+        loop {
+            let mut wanted = Vec::new();
+            self.positions(subject, next, to, &mut |position| {
+                wanted.push(position);
+                if wanted.len() < EVENTS_AT_ONCE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+            let Some(last) = wanted.last() else { return Ok(()) };
+            next = Position(last.0 + 1);
+            if self.visit_all(&wanted, visit)?.is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Visits the events at ascending positions.
+    fn visit_all(
+        &self,
+        mut wanted: &[Position],
+        visit: &mut dyn FnMut(&Recorded) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, ReadError> {
+        let mut flow = ControlFlow::Continue(());
+        while let Some(first) = wanted.first().copied().filter(|_| flow.is_continue()) {
+            self.blocks(first, &mut |block| {
+                let head = block.head();
+                let end = Position(head.first_position + u64::from(head.count));
+                let committed_at = Timestamp(head.committed_ns);
+                block.for_each(|position, shard, event| {
+                    if flow.is_continue() && wanted.first() == Some(&Position(position)) {
+                        wanted = &wanted[1..];
+                        let (position, shard) = (Position(position), ShardId(shard));
+                        flow = visit(&Recorded { position, shard, committed_at, event: record::event(event) });
+                    }
+                });
+                wanted = &wanted[wanted.partition_point(|position| *position < end)..];
+                let is_next = wanted.first().is_some_and(|position| position.0 < end.0 + READ_ON);
+                Ok(if is_next && flow.is_continue() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            })?;
+            if wanted.first() == Some(&first) {
+                wanted = &wanted[1..]; // it is not there any more
+            }
+        }
+        Ok(flow)
     }
 
     /// As [`positions`](Self::positions), without the index.

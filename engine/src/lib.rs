@@ -125,6 +125,8 @@ mod tail;
 mod engine;
 pub mod archive;
 pub mod explain;
+pub mod moment;
+pub mod what_if;
 pub mod verify;
 
 pub use client::Client;

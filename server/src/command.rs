@@ -1,13 +1,16 @@
 //! The command line, one file per command. Answers go to stdout, everything else to stderr; what goes wrong is one line
 //! that names the remedy; the exit code is 0 on success only (1: it did not work, 2: the command line is wrong).
 
+mod bound;
 pub mod config;
 pub mod explain;
 pub mod index;
 pub mod info;
 pub mod log;
 mod progress;
+pub mod replay;
 pub mod rules;
+mod sentence;
 pub mod serve;
 pub mod verify;
 
@@ -39,6 +42,8 @@ enum Command {
     Log(log::LogArgs),
     /// Tell the whole story of one throw: its way, the roll, who won and why, what rules made of it.
     Explain(explain::ExplainArgs),
+    /// Go back in time: the exact state at any position or nanosecond, what changed, what would have happened.
+    Replay(replay::ReplayArgs),
     /// Try event patterns on what happened.
     Rules(rules::RulesArgs),
     /// Decide the whole journal again and compare: outcomes, hash chain, state hashes.
@@ -89,6 +94,7 @@ fn run_with(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
         Command::Load(args) => load::run(args),
         Command::Log(args) => log::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Replay(args) => replay::run(args),
         Command::Index(args) => index::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Verify(args) => verify::run(args),

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 pub(super) enum Work {
     Verify,
     Index,
+    Replay,
 }
 
 impl Work {
@@ -15,6 +16,7 @@ impl Work {
         match self {
             Work::Verify => "verify",
             Work::Index => "index",
+            Work::Replay => "replay",
         }
     }
 }

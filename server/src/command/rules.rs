@@ -2,7 +2,8 @@
 //! dead data directory or beside a running server.
 
 use super::DataArg;
-use super::log::{Bound, facets, is_past, parse_bound, start, told};
+use super::bound::{Bound, is_past, parse_bound, start};
+use super::log::{facets, told};
 use anyhow::Context;
 use comfy_table::Table;
 use fakemon_engine::archive::Archive;
