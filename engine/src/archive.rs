@@ -12,6 +12,7 @@ use crate::options::OpenError;
 use crate::record;
 use fakemon_fbs::journal::{BlockReader, Event as Record};
 use hashbrown::HashMap;
+use std::cell::OnceCell;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,8 @@ pub struct Archive {
     rows: Option<RowStore>,
     /// None in a directory that has none: then the journal itself is searched.
     index: Option<Index>,
+    /// Where deliveries are, once somebody asked.
+    yard: OnceCell<Option<Yard>>,
     /// As the rows say.
     snapshot_to: Position,
     /// Names are known up to here.
@@ -126,6 +129,7 @@ impl Archive {
             store,
             rows,
             index: index.map(Index::new).transpose().map_err(fail)?,
+            yard: OnceCell::new(),
             snapshot_to: Position(1),
             named_to: Position(1),
             players: HashMap::new(),
@@ -533,14 +537,24 @@ impl Archive {
         if then.rules_of(bus).next().is_none() {
             return Ok(Some(Vec::new()));
         }
-        let Some(depot) = Depot::open_to_read(&self.dir)? else { return Ok(Some(Vec::new())) };
-        let yard = Yard::read(depot, self.first_position(), self.end).map_err(fail)?;
+        let Some(yard) = self.yard()? else { return Ok(Some(Vec::new())) };
         let mut deliveries = Vec::new();
         for key in keys_of(recorded.position, &recorded.event) {
             let json = self.envelope(recorded, key);
             deliveries.append(&mut yard.deliveries(&then, bus, key, &json).map_err(fail)?);
         }
         Ok(Some(deliveries))
+    }
+
+    /// Lanes and queues as they were when somebody first asked; none in a directory without a bus.
+    fn yard(&self) -> Result<Option<&Yard>, OpenError> {
+        if self.yard.get().is_none() {
+            let fail = |error: ReadError| OpenError(format!("data directory {}: {error}", self.dir.display()));
+            let depot = Depot::open_to_read(&self.dir)?;
+            let yard = depot.map(|depot| Yard::read(depot, self.first_position(), self.end)).transpose();
+            let _ = self.yard.set(yard.map_err(fail)?); // it was empty
+        }
+        Ok(self.yard.get().and_then(Option::as_ref))
     }
 
     /// An event as its bus shows it: of a throw the attempt, or how it ended.

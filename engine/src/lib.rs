@@ -125,6 +125,7 @@ mod tail;
 mod engine;
 pub mod archive;
 pub mod explain;
+pub mod trace;
 pub mod moment;
 pub mod what_if;
 pub mod verify;

@@ -12,6 +12,7 @@ pub mod replay;
 pub mod rules;
 mod sentence;
 pub mod serve;
+pub mod trace;
 pub mod verify;
 
 use crate::config::{LogFormat, one_line};
@@ -42,6 +43,8 @@ enum Command {
     Log(log::LogArgs),
     /// Tell the whole story of one throw: its way, the roll, who won and why, what rules made of it.
     Explain(explain::ExplainArgs),
+    /// Show what led to an event and what came of it; as a tree, or as spans for tracing tools.
+    Trace(trace::TraceArgs),
     /// Go back in time: the exact state at any position or nanosecond, what changed, what would have happened.
     Replay(replay::ReplayArgs),
     /// Try event patterns on what happened.
@@ -94,6 +97,7 @@ fn run_with(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
         Command::Load(args) => load::run(args),
         Command::Log(args) => log::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Trace(args) => trace::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Index(args) => index::run(args),
         Command::Rules(args) => rules::run(args),

@@ -20,7 +20,9 @@ mod baseline;
 mod report;
 mod bus;
 
+pub(crate) use http::Http;
 pub use pace::{Rate, Spacing};
+pub(crate) use target::Target;
 
 use crate::play::Subprotocol;
 use anyhow::{Context, ensure};
@@ -28,7 +30,6 @@ use bus::{Rules, Webhook};
 use fakemon_engine::ids::{AttemptId, FakemonId, mix};
 use fakemon_workload::throws::Contender;
 use fakemon_workload::{Board, Scenario, Throws, World};
-use http::Http;
 use indicatif::{ProgressBar, ProgressStyle};
 use lane::{Lane, Shared};
 use ledger::Ledger;
@@ -45,7 +46,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tally::Tally;
-use target::Target;
 
 /// Connections of one run: source ports to one address end a little above.
 const CONNECTIONS_MAX: usize = 28_000;

@@ -61,6 +61,19 @@ pub enum Whereabouts {
     TargetGone,
 }
 
+impl Whereabouts {
+    /// The word for it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Whereabouts::NotMatched => "not_matched",
+            Whereabouts::Waiting { .. } => "waiting",
+            Whereabouts::Delivered => "delivered",
+            Whereabouts::DeadLetter { .. } => "dead_letter",
+            Whereabouts::TargetGone => "target_gone",
+        }
+    }
+}
+
 /// All lanes as of now, and how far rules have looked.
 pub(crate) struct Yard {
     depot: Depot,

@@ -324,18 +324,15 @@ pub(super) fn whereabouts(whereabouts: &Whereabouts) -> String {
 
 /// A delivery, for `--json`.
 pub(super) fn delivery_json(delivery: &Delivery) -> Value {
-    let (state, more) = match &delivery.whereabouts {
-        Whereabouts::NotMatched => ("not_matched", json!({})),
+    let more = match &delivery.whereabouts {
         Whereabouts::Waiting { attempts, first_attempt_at } => {
             let first = first_attempt_at.map(|at| at.to_string());
-            ("waiting", json!({ "attempts": attempts, "first_attempt_at": first }))
+            json!({ "attempts": attempts, "first_attempt_at": first })
         }
-        Whereabouts::Delivered => ("delivered", json!({})),
-        Whereabouts::DeadLetter { queue, at, retries, code, message } => (
-            "dead_letter",
-            json!({ "queue": queue, "at": at.to_string(), "retries": retries, "code": code, "message": message }),
-        ),
-        Whereabouts::TargetGone => ("target_gone", json!({})),
+        Whereabouts::DeadLetter { queue, at, retries, code, message } => {
+            json!({ "queue": queue, "at": at.to_string(), "retries": retries, "code": code, "message": message })
+        }
+        Whereabouts::NotMatched | Whereabouts::Delivered | Whereabouts::TargetGone => json!({}),
     };
     let mut told = json!({
         "event_id": delivery.key.id(),
@@ -343,7 +340,7 @@ pub(super) fn delivery_json(delivery: &Delivery) -> Value {
         "rule": delivery.rule,
         "target": delivery.target,
         "arn": delivery.arn,
-        "state": state,
+        "state": delivery.whereabouts.name(),
     });
     let (Value::Object(told_members), Value::Object(more)) = (&mut told, more) else { return told };
     told_members.extend(more);

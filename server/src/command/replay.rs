@@ -6,10 +6,12 @@
 //! - `difference`: two moments side by side
 //! - `range`: events once more, at a pace
 //! - `what_if`: the same throws decided again
+//! - `step`: in a terminal, event by event
 
 mod difference;
 mod range;
 mod state;
+mod step;
 mod what_if;
 
 use super::DataArg;
@@ -48,6 +50,9 @@ pub struct ReplayArgs {
     /// Compare the states before --from and after --to.
     #[arg(long, conflicts_with_all = ["until", "area"])]
     diff: bool,
+    /// Step through the range in the terminal: play, pause, jump, with a map and the state beside each event.
+    #[arg(long, conflicts_with_all = ["until", "diff", "what_if", "json"])]
+    step: bool,
     /// Play at so many times the original pace; 0 plays as fast as it goes.
     #[arg(long, value_name = "FACTOR", default_value_t = 0.0)]
     speed: f64,
@@ -99,6 +104,9 @@ fn go_back(archive: &Archive, args: &ReplayArgs) -> anyhow::Result<()> {
     );
     if args.other.what_if {
         return what_if::run(archive, args, from, to);
+    }
+    if args.step {
+        return step::run(archive, args, from, to);
     }
     if args.diff {
         return difference::run(archive, args, from, to);
