@@ -20,6 +20,7 @@ mod signed; // AWS signatures, made by hand and by boto3
 mod reset; // `POST /_reset` between two tests
 mod at_connections; // `@connections`: back ends that speak to connections, players, groups, areas
 mod stream; // server-sent events: answers that go on where they broke off
+mod history; // what happened, asked of `explain`, `trace` and `replay`; the index
 mod load; // the load generator and the demo world, against a real server
 mod crash; // killed at random moments, life after life
 mod garbage; // nonsense on every input, while somebody plays on

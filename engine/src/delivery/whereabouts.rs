@@ -110,10 +110,8 @@ impl Yard {
         Ok(deliveries)
     }
 
+    /// What the lanes and queues say comes first: how far the rules have looked is noted a little later.
     fn whereabouts(&self, key: EventKey, target: &Target) -> Result<Whereabouts, ReadError> {
-        if key.position() >= self.matched_to {
-            return Ok(Whereabouts::NotMatched);
-        }
         let id =
             |course| LaneId { bus: target.bus.clone(), rule: target.rule.clone(), target: target.id.clone(), course };
         if self.lanes.get(&id(Course::Redrive)).is_some_and(|kept| kept.holds(key)) {
@@ -122,11 +120,15 @@ impl Yard {
         if let Some(letter) = self.dead_letter(key, target)? {
             return Ok(letter);
         }
-        let live = id(Course::Live);
-        let Some(kept) = self.lanes.get(&live) else { return Ok(Whereabouts::TargetGone) };
-        Ok(match kept.standing(&live, key, &self.depot)? {
-            Standing::Done => Whereabouts::Delivered,
-            Standing::Waiting { attempts, first_attempt_at } => Whereabouts::Waiting { attempts, first_attempt_at },
+        let (live, is_matched) = (id(Course::Live), key.position() < self.matched_to);
+        let standing = self.lanes.get(&live).map(|kept| kept.standing(&live, key, &self.depot)).transpose()?;
+        Ok(match standing {
+            Some(Standing::Done) => Whereabouts::Delivered,
+            _ if !is_matched => Whereabouts::NotMatched,
+            Some(Standing::Waiting { attempts, first_attempt_at }) => {
+                Whereabouts::Waiting { attempts, first_attempt_at }
+            }
+            None => Whereabouts::TargetGone,
         })
     }
 
