@@ -31,6 +31,7 @@ mod authorizer; // a webhook that decides who may connect
 mod resume; // players who come back and are told what they missed
 mod stream; // server-sent events: answers that go on where they broke off
 mod pipes; // pipes: from every source over filter and enrichment to targets, as boto3 makes them
+mod history; // what happened, asked of `explain`, `trace` and `replay`; the index
 mod load; // the load generator and the demo world, against a real server
 mod crash; // killed at random moments, life after life
 mod garbage; // nonsense on every input, while somebody plays on

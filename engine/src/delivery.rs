@@ -6,6 +6,7 @@
 //! - `lane`: what one target still has to get
 //! - `traffic`: who emits what, and which rules take it
 //! - `answers`: whose results go to which answer webhook
+//! - `whereabouts`: where one event is, for tools
 
 mod known;
 mod rate;
@@ -20,6 +21,7 @@ mod answers;
 mod scheduled;
 mod router;
 mod courier;
+mod whereabouts;
 mod replay;
 pub(crate) mod commands;
 
@@ -37,3 +39,5 @@ pub(crate) use router::Router;
 pub(crate) use scheduled::by_destination;
 pub(crate) use traffic::Tally;
 pub use traffic::{BusTraffic, EventType, Flow, TYPES_MAX, TypeTraffic};
+pub(crate) use whereabouts::Yard;
+pub use whereabouts::{Delivery, Whereabouts};

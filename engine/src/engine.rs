@@ -9,8 +9,9 @@ use crate::delivery::{BusFigures, Courier, Events, Journal, Known, Lanes, Replay
 use crate::failure::Failure;
 use crate::follow::{BUS, FOLLOWERS, Follower, PIPES, SNAPSHOT, WORLD};
 use crate::ids::{Position, ShardId, SpeciesId, Timestamp, mix};
+use crate::index::Segment;
 use crate::inside::{Answered, Carrier, Function, Inside, Postman};
-use crate::journal::{Committer, Depot, Desk, Name, Progress, ReadError, RowStore, Store};
+use crate::journal::{Committer, Depot, Desk, Name, PostingStore, Progress, ReadError, RowStore, Store};
 use crate::logs::Logs;
 use crate::metrics::{GroupFigures, Metrics};
 use crate::model::{PlayerName, Sighting};
@@ -96,11 +97,13 @@ impl Engine {
         let first = first.unwrap_or(Position(1));
         let rows = Arc::new(RowStore::open_up_to(dir, first, end)?);
         let recovered = recover(&store, &rows, options.cores).map_err(fail)?;
+        let index = PostingStore::open_up_to(dir, end)?;
+        let segment = Segment::after(&index).map_err(fail)?;
         let depot = Arc::new(Depot::open(dir)?);
         let known = Known::read(&depot, first, recovered.link.next).map_err(fail)?;
         let resources = Resources::new(known.followed_to_the_end(&store).map_err(fail)?);
         let (position, tail) = (recovered.link.next, recovered.tail_events);
-        let engine = Engine::start(store, rows, depot, options, recovered, resources, known)?;
+        let engine = Engine::start(store, rows, (index, segment), depot, options, recovered, resources, known)?;
         let took_ms = started.elapsed().as_millis();
         tracing::info!(%position, tail_events = tail, took_ms, "journal {} is open", dir.display());
         engine.watch(dir)?;
@@ -111,9 +114,11 @@ impl Engine {
         Ok(engine)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "everything that was opened")]
     fn start(
         store: Arc<Store>,
         rows: Arc<RowStore>,
+        (index, segment): (PostingStore, Segment),
         depot: Arc<Depot>,
         options: Options,
         recovered: Recovered,
@@ -261,6 +266,8 @@ impl Engine {
             every: shared.options.snapshot_every,
             kept: Kept::new(shared.options.retention),
             head: recovered.snapshot,
+            index,
+            segment,
             unflushed: 0,
         };
         let reader = Reader {

@@ -11,6 +11,7 @@
 //!   players        player                   → name, used ids
 //!   answers        player, last id, position→ answers, by id
 //!   head           ""                       → how far the rows are
+//! DIR/index/       RocksDB, not logged: at which positions the journal speaks of whom; see `postings`
 //! DIR/bus/         RocksDB, logged: what the bus knows that is no event: how far deliveries are, queues, log groups,
 //!                  secrets; see `depot`
 //! ```
@@ -19,6 +20,7 @@
 
 mod store;
 mod rows;
+mod postings;
 mod depot;
 mod chain;
 mod committer;
@@ -26,6 +28,7 @@ mod committer;
 pub(crate) use chain::{BlockHash, Link, StoredBlock};
 pub(crate) use committer::{Committer, Desk, Name, Progress};
 pub(crate) use depot::{Batch, Depot, Room};
+pub(crate) use postings::PostingStore;
 pub(crate) use rows::{RowStore, Rows};
 pub use store::ReadError;
 pub(crate) use store::{FORMAT, Store};

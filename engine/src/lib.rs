@@ -112,6 +112,7 @@ pub mod schema;
 pub mod shard;
 mod outbox;
 mod journal;
+pub mod index;
 mod follow;
 mod cores;
 pub mod world;
@@ -136,6 +137,10 @@ mod tail;
 pub mod pipe;
 mod engine;
 pub mod archive;
+pub mod explain;
+pub mod trace;
+pub mod moment;
+pub mod what_if;
 pub mod verify;
 pub mod topology;
 

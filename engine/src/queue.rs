@@ -574,6 +574,25 @@ impl Arriving<'_> {
     }
 }
 
+/// Visits messages of a queue whose row holds a part; for tools beside a running server.
+pub(crate) fn search(
+    depot: &Depot,
+    queue: &str,
+    part: &[u8],
+    visit: &mut dyn FnMut(&Message),
+) -> Result<(), ReadError> {
+    let prefix = [queue.as_bytes(), &[0, b'm']].concat();
+    let finder = memchr::memmem::Finder::new(part);
+    depot.scan(Room::Queues, &prefix, &prefix, &mut |_, text| {
+        if finder.find(text).is_some()
+            && let Ok(message) = serde_json::from_slice(text)
+        {
+            visit(&message);
+        }
+        ControlFlow::Continue(())
+    })
+}
+
 /// What the group of a message hashes to; one without a group has one of its own.
 fn group_of(queue: &str, message: &Message) -> Option<u64> {
     is_fifo(queue).then(|| match &message.group {

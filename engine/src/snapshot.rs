@@ -8,7 +8,8 @@ use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::follow::Follower;
 use crate::ids::{FakemonId, PlayerId, Position, Timestamp};
-use crate::journal::{Progress, ReadError, RowStore, Rows, Store};
+use crate::index::{self, Segment};
+use crate::journal::{PostingStore, Progress, ReadError, RowStore, Rows, Store};
 use crate::players::IdRanges;
 use crate::record;
 use crate::retention::Kept;
@@ -55,6 +56,9 @@ pub(crate) struct Snapshotter {
     pub(crate) every: Duration,
     pub(crate) kept: Kept,
     pub(crate) head: Head,
+    /// The index is made on the way: the blocks are in hand.
+    pub(crate) index: PostingStore,
+    pub(crate) segment: Segment,
     /// Events whose rows are only in memory.
     pub(crate) unflushed: u64,
 }
@@ -71,7 +75,7 @@ impl Snapshotter {
         loop {
             let stopping = self.follower.stopping() && !self.follower.behind();
             let result = self.follow().and_then(|()| self.forget());
-            let result = result.and_then(|()| if stopping { self.rows.flush() } else { Ok(()) });
+            let result = result.and_then(|()| if stopping { self.finish() } else { Ok(()) });
             if let Err(error) = result {
                 return self.failure.set(error.to_string());
             }
@@ -81,18 +85,32 @@ impl Snapshotter {
         }
     }
 
+    /// Brings everything to the disk.
+    fn finish(&mut self) -> Result<(), ReadError> {
+        self.segment.write(&self.index)?;
+        self.flush()
+    }
+
+    /// The index first: what the rows know is not read again after a crash.
+    fn flush(&self) -> Result<(), ReadError> {
+        self.index.flush()?;
+        self.rows.flush()
+    }
+
     /// Gathers changes until it is time to write them.
     fn follow(&mut self) -> Result<(), ReadError> {
         let mut changes = Changes::default();
         let due = Instant::now() + self.every;
         loop {
             let (head, rows, kept, mut failed) = (&mut self.head, &self.rows, &mut self.kept, None);
+            let (segment, index) = (&mut self.segment, &self.index);
             let (events, turn) = (Cell::new(changes.events), Instant::now());
             self.follower.read(
                 &mut |block, stored| {
                     let block_head = block.head();
                     kept.add(stored.first, stored.len() as u64, Timestamp(block_head.committed_ns));
-                    if let Err(error) = changes.take_in(block, head, rows) {
+                    let taken_in = changes.take_in(block, head, rows).and_then(|()| segment.take_in(block, index));
+                    if let Err(error) = taken_in {
                         failed.get_or_insert(error);
                     }
                     head.block_hash = stored.hash;
@@ -138,7 +156,7 @@ impl Snapshotter {
         self.progress.set_snapshot(self.follower.next);
         self.unflushed += changed;
         if self.unflushed >= FLUSH_EVENTS {
-            self.rows.flush()?;
+            self.flush()?;
             self.unflushed = 0;
         }
         Ok(())
@@ -156,8 +174,9 @@ impl Snapshotter {
     fn forget(&mut self) -> Result<(), ReadError> {
         let needed = self.progress.needed(); // what waits for a target stays, however old
         let Some(keep_from) = self.kept.let_go(self.clock.now(), needed) else { return Ok(()) };
-        self.rows.flush()?; // what the rows hold only in memory, the blocks must still hold on disk
-        self.store.forget_blocks(keep_from)
+        self.flush()?; // what the rows hold only in memory, the blocks must still hold on disk
+        self.store.forget_blocks(keep_from)?;
+        index::forget(&self.index, keep_from)
     }
 
     /// Sees what the journal keeps already.

@@ -1,12 +1,19 @@
 //! The command line, one file per command. Answers go to stdout, everything else to stderr; what goes wrong is one line
 //! that names the remedy; the exit code is 0 on success only (1: it did not work, 2: the command line is wrong).
 
+mod bound;
 pub mod config;
+pub mod explain;
+pub mod index;
 pub mod info;
 pub mod log;
 pub mod topology;
+mod progress;
+pub mod replay;
 pub mod rules;
+mod sentence;
 pub mod serve;
+pub mod trace;
 pub mod verify;
 
 use crate::config::{LogFormat, one_line};
@@ -36,11 +43,20 @@ enum Command {
     /// Print events as JSON lines, also beside a running server.
     Log(log::LogArgs),
     /// Try event patterns on what happened; say what is wrong with rules and targets.
+    /// Tell the whole story of one throw: its way, the roll, who won and why, what rules made of it.
+    Explain(explain::ExplainArgs),
+    /// Show what led to an event and what came of it; as a tree, or as spans for tracing tools.
+    Trace(trace::TraceArgs),
+    /// Go back in time: the exact state at any position or nanosecond, what changed, what would have happened.
+    Replay(replay::ReplayArgs),
+    /// Try event patterns on what happened.
     Rules(rules::RulesArgs),
     /// Show who emits what and who consumes it: sources, buses, rules, targets.
     Topology(topology::TopologyArgs),
     /// Decide the whole journal again and compare: outcomes, hash chain, state hashes.
     Verify(verify::VerifyArgs),
+    /// Make the index of a data directory again; without one, look-ups read the whole journal.
+    Index(index::IndexArgs),
     /// Say what is in a data directory.
     Info(info::InfoArgs),
     /// Print the settings file with every setting, its default and its meaning.
@@ -84,6 +100,10 @@ fn run_with(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
         Command::Serve(args) => serve::run(args),
         Command::Load(args) => load::run(args),
         Command::Log(args) => log::run(args),
+        Command::Explain(args) => explain::run(args),
+        Command::Trace(args) => trace::run(args),
+        Command::Replay(args) => replay::run(args),
+        Command::Index(args) => index::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Topology(args) => topology::run(args),
         Command::Verify(args) => verify::run(args),

@@ -22,8 +22,10 @@ mod bus;
 mod sends;
 mod reconnects;
 
+pub(crate) use http::Http;
 pub use pace::{Rate, Spacing};
 pub use sends::Sends;
+pub(crate) use target::Target;
 
 use crate::play::Subprotocol;
 use anyhow::{Context, ensure};
@@ -31,7 +33,6 @@ use bus::{Rules, Webhook};
 use fakemon_engine::ids::{AttemptId, FakemonId, mix};
 use fakemon_workload::throws::Contender;
 use fakemon_workload::{Board, Scenario, Throws, World};
-pub(crate) use http::Http;
 use indicatif::{ProgressBar, ProgressStyle};
 use lane::{Lane, Shared};
 use ledger::Ledger;
@@ -49,7 +50,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tally::Tally;
-pub(crate) use target::Target;
 
 /// Connections of one run: source ports to one address end a little above.
 const CONNECTIONS_MAX: usize = 28_000;

@@ -4,7 +4,7 @@
 
 use crate::command::Spawn;
 use crate::envelope::EventKey;
-use crate::ids::{AttemptId, FakemonId};
+use crate::ids::{AttemptId, FakemonId, Position};
 use crate::model::{Event, PlayerName};
 use crate::place::Place;
 use crate::species::CatchRate;
@@ -64,6 +64,11 @@ struct AttemptDetail {
     fakemon_id: Number,
     lat: f64,
     lon: f64,
+}
+
+/// The event that spawned a fakémon, if its id was taken from there.
+pub(crate) fn spawned_by(fakemon: FakemonId) -> Option<Position> {
+    fakemon.0.checked_sub(SPAWNED_BY_EVENTS).filter(|position| *position > 0).map(Position)
 }
 
 /// Whether an event is a command.

@@ -585,6 +585,39 @@ pub(crate) struct Kept {
     chunks: VecDeque<Chunk>,
 }
 
+/// Where an event stands on a lane, as far as the depot knows.
+pub(crate) enum Standing {
+    /// The cursor has passed it.
+    Done,
+    /// It comes next, or later; attempts are known of the one that comes next.
+    Waiting { attempts: u32, first_attempt_at: Option<Timestamp> },
+}
+
+impl Kept {
+    /// Whether a dead letter waits to be sent once more.
+    pub(super) fn holds(&self, key: EventKey) -> bool {
+        self.chunks.iter().any(|chunk| chunk.first == key)
+    }
+
+    /// Where an event that matched for the lane stands.
+    pub(super) fn standing(&self, id: &LaneId, key: EventKey, depot: &Depot) -> Result<Standing, ReadError> {
+        let cursor = self.cursor.unwrap_or_default();
+        if key <= cursor {
+            return Ok(Standing::Done);
+        }
+        let comes_next = self.attempts > 0 && self.next_after(id, cursor, depot)?.is_none_or(|next| next == key);
+        let attempts = if comes_next { self.attempts } else { 0 };
+        Ok(Standing::Waiting { attempts, first_attempt_at: comes_next.then_some(self.first_attempt_at) })
+    }
+
+    fn next_after(&self, id: &LaneId, cursor: EventKey, depot: &Depot) -> Result<Option<EventKey>, ReadError> {
+        let Some(chunk) = self.chunks.iter().find(|chunk| chunk.last > cursor) else { return Ok(None) };
+        let Some(value) = depot.get(Room::Lanes, &row(&id.prefix(), chunk.first))? else { return Ok(None) };
+        let keys = read_keys(chunk.first, &value).ok_or_else(damaged)?;
+        Ok(keys.into_iter().find(|key| *key > cursor))
+    }
+}
+
 /// What the depot knows of all lanes.
 pub(crate) fn read_all(depot: &Depot) -> Result<Vec<(LaneId, Kept)>, ReadError> {
     let mut lanes: Vec<(LaneId, Kept)> = Vec::new();

@@ -1,11 +1,12 @@
 //! `fakemon log`: events as JSON lines, from a dead data directory or beside a running server.
 
 use super::DataArg;
+use super::bound::{Bound, is_past, parse_bound, start};
 use anyhow::Context;
 use fakemon_engine::archive::{Archive, Recorded};
 use fakemon_engine::bus::GAME_BUS;
 use fakemon_engine::envelope::{Facet, Told, bus, kind};
-use fakemon_engine::ids::{FakemonId, PlayerId, Position, Timestamp};
+use fakemon_engine::ids::{FakemonId, PlayerId, Position};
 use fakemon_engine::model::Event;
 use fakemon_engine::pattern::{Matcher, Pattern, Scratch};
 use std::io::{self, BufWriter, Write};
@@ -60,13 +61,6 @@ enum Kind {
     EngineOpened,
     Put,
     ResourceChanged,
-}
-
-/// An end of a range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Bound {
-    Position(Position),
-    Time(Timestamp),
 }
 
 /// How often a follower looks for more.
@@ -154,15 +148,6 @@ impl Filter<'_> {
         (kinds.is_empty() || kinds.iter().any(|kind| kind.is_of(event)))
             && self.player.is_none_or(|wanted| wanted.is_some() && wanted == player)
             && self.args.fakemon.is_none_or(|wanted| fakemon == Some(FakemonId(wanted)))
-    }
-}
-
-/// Whether an event lies behind the end of a range.
-pub(super) fn is_past(recorded: &Recorded, to: Option<Bound>) -> bool {
-    match to {
-        None => false,
-        Some(Bound::Position(last)) => recorded.position > last,
-        Some(Bound::Time(last)) => recorded.committed_at > last,
     }
 }
 
@@ -260,58 +245,5 @@ pub(super) fn told(recorded: &Recorded, facet: Facet) -> Told<'_> {
         committed_at: recorded.committed_at,
         event: &recorded.event,
         replay: None,
-    }
-}
-
-/// Where to begin: the times of the journal never go back, so a time is found by halving.
-pub(super) fn start(archive: &Archive, from: Option<Bound>) -> anyhow::Result<Position> {
-    let first = archive.first_position();
-    let time = match from {
-        None => return Ok(first),
-        Some(Bound::Position(position)) => return Ok(position.max(first)),
-        Some(Bound::Time(time)) => time,
-    };
-    let (mut low, mut high) = (first.0, archive.end_position().0);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        match committed_at(archive, Position(middle))? {
-            Some(at) if at < time => low = middle + 1,
-            _ => high = middle,
-        }
-    }
-    Ok(Position(low))
-}
-
-fn committed_at(archive: &Archive, position: Position) -> anyhow::Result<Option<Timestamp>> {
-    let mut at = None;
-    archive.for_each(position, &mut |recorded| {
-        at = Some(recorded.committed_at);
-        ControlFlow::Break(())
-    })?;
-    Ok(at)
-}
-
-pub(super) fn parse_bound(text: &str) -> Result<Bound, String> {
-    if let Ok(position) = text.parse() {
-        return Ok(Bound::Position(Position(position)));
-    }
-    let moment = text.parse::<jiff::Timestamp>().ok();
-    let ns = moment.and_then(|moment| u64::try_from(moment.as_nanosecond()).ok());
-    ns.map(|ns| Bound::Time(Timestamp(ns)))
-        .context("no bound")
-        .map_err(|_| format!("`{text}` is neither a position nor a time as in 2026-03-01T20:00:00Z"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bound_is_a_position_or_a_time() {
-        assert_eq!(parse_bound("17"), Ok(Bound::Position(Position(17))));
-        assert_eq!(parse_bound("1970-01-01T00:00:00.000000002Z"), Ok(Bound::Time(Timestamp(2))));
-        for wrong in ["", "-1", "yesterday", "1969-01-01T00:00:00Z", "18446744073709551616"] {
-            assert!(parse_bound(wrong).unwrap_err().contains("neither a position nor a time"), "{wrong}");
-        }
     }
 }

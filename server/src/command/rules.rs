@@ -2,7 +2,8 @@
 //! dead data directory or beside a running server. `fakemon rules lint`: what is wrong with those that are there.
 
 use super::DataArg;
-use super::log::{Bound, facets, is_past, parse_bound, start, told};
+use super::bound::{Bound, is_past, parse_bound, start};
+use super::log::{facets, told};
 use anyhow::Context;
 use comfy_table::Table;
 use fakemon_engine::archive::Archive;

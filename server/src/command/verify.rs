@@ -2,10 +2,9 @@
 //! divergence is.
 
 use super::DataArg;
+use super::progress::{self, Work};
 use anyhow::Context;
-use fakemon_engine::ids::Position;
 use fakemon_engine::verify::{Verified, verify};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -23,12 +22,9 @@ pub struct VerifyArgs {
 /// Verifies; an error is a divergence, or that the journal cannot be read.
 pub fn run(args: VerifyArgs) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let bar = progress_bar();
-    let verified = verify(&args.data.data, &mut |done: Position, end: Position| {
-        bar.set_length(end.0);
-        bar.set_position(done.0);
-    });
-    bar.finish_and_clear();
+    let bar = progress::bar(Work::Verify);
+    let verified = verify(&args.data.data, &mut |done, end| bar.show(done, end));
+    bar.finish();
     let mut stdout = io::stdout().lock();
     match verified {
         Ok(verified) => Ok(write_report(&mut stdout, &args, &verified, begun.elapsed())?),
@@ -70,21 +66,4 @@ fn write_report(out: &mut impl Write, args: &VerifyArgs, verified: &Verified, to
     }
     writeln!(out, "state hash {state_hash}, the hash chain holds")?;
     writeln!(out, "{:.2} s, {:.2} million events/s", took.as_secs_f64(), rate / 1e6)
-}
-
-/// Drawn on stderr, on a terminal only.
-fn progress_bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("verify {wide_bar} {percent}% {pos}/{len} {per_sec} eta {eta}")
-        .expect("the template is valid, a test draws it");
-    ProgressBar::new(0).with_style(style)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_bar_can_be_drawn() {
-        progress_bar().finish_and_clear();
-    }
 }

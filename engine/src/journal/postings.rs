@@ -1,0 +1,176 @@
+//! The store of the index (`crate::index`): segments of postings, in a database of their own. They are made from the
+//! journal and can be made again, so they are not logged; what a crash takes is read from the journal until then.
+//!
+//! ```text
+//! 0xFF, first position                   → end position       a segment: everything in between is indexed
+//! kind, bucket, first position           → postings of the segment whose subjects fall into the bucket
+//! ```
+
+use super::store::{ReadError, explain, number, open_beside_writer, scan_options};
+use crate::ids::Position;
+use crate::options::OpenError;
+use rocksdb::{
+    ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options, WriteBatch, WriteOptions,
+};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+const SEGMENT: u8 = 0xFF;
+
+/// Visits the first position of a segment, and postings of it.
+pub(crate) type VisitPostings<'v> = dyn FnMut(Position, &[u8]) -> Result<ControlFlow<()>, ReadError> + 'v;
+
+/// The index of a data directory.
+pub(crate) struct PostingStore {
+    db: DB,
+    /// Of a reader beside a running server: where its own notes lie.
+    scratch: Option<PathBuf>,
+}
+
+impl PostingStore {
+    fn open(dir: &Path) -> Result<PostingStore, OpenError> {
+        let db = DB::open(&database_options(), dir.join("index"));
+        Ok(PostingStore { db: db.map_err(|error| fail(dir, &error))?, scratch: None })
+    }
+
+    /// Opens or makes the index of a data directory whose journal ends at `end`. One that knows more than the journal,
+    /// after a power cut without syncs, is deleted.
+    pub(crate) fn open_up_to(dir: &Path, end: Position) -> Result<PostingStore, OpenError> {
+        let store = PostingStore::open(dir)?;
+        let segments =
+            store.segments().map_err(|error| OpenError(format!("data directory {}: {error}", dir.display())))?;
+        if segments.last().is_none_or(|(_, indexed)| *indexed <= end) {
+            return Ok(store);
+        }
+        tracing::warn!("the index is ahead of the journal, which ends at {end}: it is deleted");
+        drop(store);
+        PostingStore::delete(dir)?;
+        PostingStore::open(dir)
+    }
+
+    /// Opens it for reading, beside a running server or without one; none if there is none.
+    pub(crate) fn open_to_read(dir: &Path) -> Result<Option<PostingStore>, OpenError> {
+        if !dir.join("index").join("CURRENT").exists() {
+            return Ok(None);
+        }
+        let families = vec![ColumnFamilyDescriptor::new("default", database_options())];
+        let opened = open_beside_writer(&dir.join("index"), database_options(), families);
+        let (db, scratch) = opened.map_err(|error| fail(dir, &error))?;
+        Ok(Some(PostingStore { db, scratch: Some(scratch) }))
+    }
+
+    /// Deletes the index of a data directory that no server has open.
+    pub(crate) fn delete(dir: &Path) -> Result<(), OpenError> {
+        DB::destroy(&database_options(), dir.join("index")).map_err(|error| fail(dir, &error))
+    }
+
+    /// Writes a segment, whole: the postings of its buckets by kind and bucket.
+    pub(crate) fn write(
+        &self,
+        first: Position,
+        end: Position,
+        buckets: impl Iterator<Item = (u8, u8, Vec<u8>)>,
+    ) -> Result<(), ReadError> {
+        let mut batch = WriteBatch::default();
+        for (kind, bucket, postings) in buckets {
+            batch.put(posting_key(kind, bucket, first), postings);
+        }
+        batch.put(segment_key(first), end.0.to_be_bytes());
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        Ok(self.db.write_opt(batch, &options)?)
+    }
+
+    /// Brings what is only in memory to the disk.
+    pub(crate) fn flush(&self) -> Result<(), ReadError> {
+        Ok(self.db.flush()?)
+    }
+
+    /// First and end positions of all segments, in order.
+    pub(crate) fn segments(&self) -> Result<Vec<(Position, Position)>, ReadError> {
+        let mut segments = Vec::new();
+        for entry in self.db.iterator_opt(IteratorMode::From(&[SEGMENT], Direction::Forward), scan_options()) {
+            let (key, end) = entry?;
+            segments.push((Position(number(&key[1..])?), Position(number(&end)?)));
+        }
+        Ok(segments)
+    }
+
+    /// Visits the postings of a bucket, segment by segment, of segments that begin at `from` or later.
+    pub(crate) fn postings(
+        &self,
+        kind: u8,
+        bucket: u8,
+        from: Position,
+        visit: &mut VisitPostings<'_>,
+    ) -> Result<(), ReadError> {
+        let start = posting_key(kind, bucket, from);
+        for entry in self.db.iterator_opt(IteratorMode::From(&start, Direction::Forward), scan_options()) {
+            let (key, value) = entry?;
+            let Some(first) = key.strip_prefix(&[kind, bucket]) else { break };
+            if visit(Position(number(first)?), &value)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of segments that end before `before`.
+    pub(crate) fn forget(&self, before: Position, kinds: &[u8]) -> Result<(), ReadError> {
+        let gone = self.segments()?.into_iter().take_while(|(_, end)| *end <= before).last();
+        let Some((last, _)) = gone else { return Ok(()) };
+        let after = Position(last.0 + 1);
+        let mut batch = WriteBatch::default();
+        for kind in kinds {
+            for bucket in 0..=u8::MAX {
+                batch.delete_range(posting_key(*kind, bucket, Position(0)), posting_key(*kind, bucket, after));
+            }
+        }
+        batch.delete_range(segment_key(Position(0)), segment_key(after));
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        Ok(self.db.write_opt(batch, &options)?)
+    }
+}
+
+impl Drop for PostingStore {
+    fn drop(&mut self) {
+        if let Some(scratch) = &self.scratch {
+            drop(std::fs::remove_dir_all(scratch));
+        }
+    }
+}
+
+fn posting_key(kind: u8, bucket: u8, first: Position) -> [u8; 10] {
+    let mut key = [0; 10];
+    key[0] = kind;
+    key[1] = bucket;
+    key[2..].copy_from_slice(&first.0.to_be_bytes());
+    key
+}
+
+fn segment_key(first: Position) -> [u8; 9] {
+    let mut key = [SEGMENT; 9];
+    key[1..].copy_from_slice(&first.0.to_be_bytes());
+    key
+}
+
+fn fail(dir: &Path, error: &rocksdb::Error) -> OpenError {
+    let error = explain(error.as_ref());
+    OpenError(format!(
+        "data directory {}: the index cannot be used ({error}): move the folder `index` away, and make it again with \
+         `fakemon index`",
+        dir.display()
+    ))
+}
+
+fn database_options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_write_buffer_size(32 << 20);
+    options.set_max_background_jobs(2);
+    options.set_keep_log_file_num(4);
+    options.set_stats_dump_period_sec(0);
+    options
+}

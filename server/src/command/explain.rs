@@ -1,0 +1,371 @@
+//! `fakemon explain`: the whole story of one throw, for people or as JSON, from a dead data directory or beside a running
+//! server. A throw is named by its place in the journal, by the id of one of its events, or by its player and the
+//! player's name for it.
+
+use super::DataArg;
+use anyhow::{Context, bail};
+use fakemon_engine::archive::Archive;
+use fakemon_engine::delivery::{Delivery, Whereabouts};
+use fakemon_engine::envelope::{EventKey, Facet};
+use fakemon_engine::explain::{Attempt, Order, Story, explain};
+use fakemon_engine::ids::{AttemptId, Position, Timestamp};
+use fakemon_engine::model::Outcome;
+use serde_json::{Value, json};
+use std::io::{self, Write};
+
+/// Which throw.
+#[derive(Debug, clap::Args)]
+pub struct ExplainArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// Its place in the journal, or the id of one of its events.
+    #[arg(value_name = "POSITION|EVENT_ID", required_unless_present = "attempt")]
+    event: Option<String>,
+    /// Who threw.
+    #[arg(long, value_name = "NAME", requires = "attempt", conflicts_with = "event")]
+    player: Option<String>,
+    /// What the player called the throw.
+    #[arg(long, value_name = "ID", requires = "player", value_parser = clap::value_parser!(u64))]
+    attempt: Option<u64>,
+    /// Print it as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Tells it.
+pub fn run(args: ExplainArgs) -> anyhow::Result<()> {
+    let in_dir = || format!("data directory {}", args.data.data.display());
+    let archive = Archive::open(&args.data.data)?;
+    let position = match (&args.event, &args.player, args.attempt) {
+        (Some(event), ..) => position_of(event)?,
+        (None, Some(player), Some(attempt)) => decided(&archive, player, AttemptId(attempt)).with_context(in_dir)?,
+        _ => bail!("give a position, an event id, or --player and --attempt"),
+    };
+    let story = explain(&archive, position).with_context(in_dir)?;
+    let teller = Teller { archive: &archive, story: &story };
+    let mut stdout = io::stdout().lock();
+    match args.json {
+        true => writeln!(stdout, "{}", teller.json())?,
+        false => teller.write(&mut stdout)?,
+    }
+    Ok(())
+}
+
+/// A position, as itself or in an event id.
+pub(super) fn position_of(event: &str) -> anyhow::Result<Position> {
+    let position = event.parse().ok().map(Position).or_else(|| EventKey::of_id(event).map(EventKey::position));
+    position.with_context(|| {
+        format!("`{event}` is neither a position nor the id of an event of the journal (66616b65-…)")
+    })
+}
+
+fn decided(archive: &Archive, name: &str, attempt: AttemptId) -> anyhow::Result<Position> {
+    let player =
+        archive.player_id(name).with_context(|| format!("--player {name}: nobody of this name ever threw"))?;
+    let position = archive.decided(player, attempt)?;
+    position.with_context(|| format!("--attempt {attempt}: {name} made no throw of this name"))
+}
+
+/// Nanoseconds as people read them.
+pub(super) fn span(ns: u64) -> String {
+    match ns {
+        0..10_000 => format!("{ns} ns"),
+        10_000..10_000_000 => format!("{:.1} µs", ns as f64 / 1e3),
+        10_000_000..10_000_000_000 => format!("{:.1} ms", ns as f64 / 1e6),
+        _ => format!("{:.1} s", ns as f64 / 1e9),
+    }
+}
+
+/// `3.2 µs earlier`, `17 ns later`, `at the same moment`.
+fn apart(one: Timestamp, other: Timestamp) -> String {
+    match one.cmp(&other) {
+        std::cmp::Ordering::Less => format!("{} earlier", span(other.ns_since(one))),
+        std::cmp::Ordering::Equal => "at the same moment".to_owned(),
+        std::cmp::Ordering::Greater => format!("{} later", span(one.ns_since(other))),
+    }
+}
+
+/// A story with the names in it.
+struct Teller<'a> {
+    archive: &'a Archive,
+    story: &'a Story,
+}
+
+impl Teller<'_> {
+    fn player(&self, attempt: &Attempt) -> String {
+        self.archive.player_name(attempt.player).map_or_else(|| format!("#{}", attempt.player), str::to_owned)
+    }
+
+    fn species(&self, attempt: &Attempt) -> &str {
+        self.archive.species_name(attempt.species).unwrap_or("unknown")
+    }
+
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let attempt = &self.story.attempt;
+        writeln!(
+            out,
+            "throw {} of {} at fakémon {} ({}): {}",
+            attempt.attempt_id,
+            self.player(attempt),
+            attempt.fakemon_id,
+            self.species(attempt),
+            attempt.outcome.name()
+        )?;
+        let id = EventKey::new(attempt.position, Facet::Happened).id();
+        writeln!(out, "  position {}, event {id}, decided by shard {}", attempt.position, attempt.shard)?;
+        writeln!(out, "\nthe way it took")?;
+        self.write_stages(out)?;
+        writeln!(out, "\nthe fakémon at that moment")?;
+        self.write_target(out)?;
+        writeln!(out, "\nwhy")?;
+        self.write_reason(out)?;
+        writeln!(out, "\nwhat rules made of it")?;
+        self.write_deliveries(out)
+    }
+
+    fn write_stages(&self, out: &mut impl Write) -> io::Result<()> {
+        let (attempt, durable) = (&self.story.attempt, &self.story.durable);
+        let received = attempt.received_at;
+        let mut stage = |name: &str, at: Timestamp, before: Timestamp, note: &str| {
+            let (after, took) = (span(at.ns_since(received)), span(at.ns_since(before)));
+            writeln!(out, "  {name:<9} {at}  +{after:<10} ({took}{note})")
+        };
+        let committed = durable.group.committed_at;
+        stage("received", received, received, ": read from the socket")?;
+        stage("queued", attempt.queued_at, received, " from the socket into the mailbox of its shard")?;
+        stage("decided", attempt.decided_at, attempt.queued_at, " in the mailbox, and deciding")?;
+        let events = durable.group.end.0 - durable.group.first.0;
+        let group = format!(" until its group of {events} events was handed to the disk");
+        stage("written", committed, attempt.decided_at, &group)?;
+        match durable.durable_at {
+            Some(at) => stage("durable", at, committed, " of writing and syncing; answers go out after it"),
+            None => writeln!(out, "  durable   not told: it is the newest group, or the last before a new start"),
+        }
+    }
+
+    fn write_target(&self, out: &mut impl Write) -> io::Result<()> {
+        let Some(target) = &self.story.target else {
+            return match self.story.attempt.outcome {
+                Outcome::UnknownFakemon => writeln!(out, "  no fakémon of this id had ever appeared"),
+                _ => writeln!(out, "  the journal does not reach back to its appearance"),
+            };
+        };
+        writeln!(
+            out,
+            "  appeared at {} (position {}), to vanish at {}",
+            target.appeared_at, target.appeared, target.vanishes_at
+        )?;
+        let rate = target.catch_rate.fraction() * 100.0;
+        writeln!(out, "  stood at {:.7}, {:.7}; catch rate {rate:.2} %", target.place.lat(), target.place.lon())?;
+        writeln!(out, "  throws at it: {} before this one, {} after", target.throws_before, target.throws_after)
+    }
+
+    fn write_reason(&self, out: &mut impl Write) -> io::Result<()> {
+        let attempt = &self.story.attempt;
+        let reach = self.story.opened.map(|opened| f64::from(opened.reach_mm) / 1e3);
+        if let (Some(distance), Some(reach)) = (self.story.distance_m, reach) {
+            let within = if attempt.outcome == Outcome::OutOfReach { "out of reach" } else { "thrown from" };
+            writeln!(out, "  {within}: {distance:.1} m away, a throw reaches {reach:.1} m")?;
+        }
+        if let Some(roll) = self.story.roll {
+            let held = if roll.rolled < roll.threshold { "below: it held" } else { "not below: it dodged" };
+            writeln!(out, "  rolled {} of 9999, the ball holds below {}: {held}", roll.rolled, roll.threshold)?;
+        }
+        if let Some(winner) = &self.story.winner {
+            let won = &winner.attempt;
+            writeln!(
+                out,
+                "  captured before by {} (throw {}, position {}), {} positions earlier",
+                self.player(won),
+                won.attempt_id,
+                won.position,
+                attempt.position.0 - won.position.0
+            )?;
+            writeln!(out, "    received {}", apart(won.received_at, attempt.received_at))?;
+            writeln!(out, "    in the mailbox {}", apart(won.queued_at, attempt.queued_at))?;
+            writeln!(out, "    decided {}", apart(won.decided_at, attempt.decided_at))?;
+            writeln!(out, "  it came first because {}", because(winner.order))?;
+        }
+        if let Some(second) = &self.story.runner_up {
+            writeln!(
+                out,
+                "  the next throw at it came from {} (throw {}, position {}): received {}, in the mailbox {}",
+                self.player(second),
+                second.attempt_id,
+                second.position,
+                apart(second.received_at, attempt.received_at),
+                apart(second.queued_at, attempt.queued_at)
+            )?;
+        }
+        match (attempt.outcome, self.story.target.and_then(|target| target.vanished)) {
+            (Outcome::Vanished, Some((position, at))) => {
+                writeln!(out, "  it had vanished at {at} (position {position})")
+            }
+            (Outcome::Vanished, None) => writeln!(out, "  its time was over when the throw was received"),
+            _ => Ok(()),
+        }
+    }
+
+    fn write_deliveries(&self, out: &mut impl Write) -> io::Result<()> {
+        let Some(deliveries) = &self.story.deliveries else {
+            return writeln!(out, "  the journal does not reach back to what the rules were then");
+        };
+        if deliveries.is_empty() {
+            return writeln!(out, "  no rule with a target matched");
+        }
+        for delivery in deliveries {
+            let event = if delivery.key.facet() == Facet::Attempt { "attempt" } else { "outcome" };
+            let (bus, rule, target) = (&delivery.bus, &delivery.rule, &delivery.target);
+            writeln!(out, "  {event}: rule {bus}/{rule}, target {target} ({})", delivery.arn)?;
+            writeln!(out, "    {}", whereabouts(&delivery.whereabouts))?;
+        }
+        Ok(())
+    }
+
+    fn json(&self) -> Value {
+        let story = self.story;
+        let durable = &story.durable;
+        json!({
+            "attempt": self.attempt_json(&story.attempt),
+            "event_id": EventKey::new(story.attempt.position, Facet::Happened).id(),
+            "stages": {
+                "received_at": story.attempt.received_at.to_string(),
+                "queued_at": story.attempt.queued_at.to_string(),
+                "decided_at": story.attempt.decided_at.to_string(),
+                "written_at": durable.group.committed_at.to_string(),
+                "durable_at": durable.durable_at.map(|at| at.to_string()),
+                "queued_after_ns": story.attempt.queued_at.ns_since(story.attempt.received_at),
+                "decided_after_ns": story.attempt.decided_at.ns_since(story.attempt.received_at),
+                "written_after_ns": durable.group.committed_at.ns_since(story.attempt.received_at),
+                "durable_after_ns": durable.durable_at.map(|at| at.ns_since(story.attempt.received_at)),
+            },
+            "group": {
+                "first_position": durable.group.first.to_string(),
+                "end_position": durable.group.end.to_string(),
+            },
+            "fakemon": story.target.map(|target| json!({
+                "appeared_position": target.appeared.to_string(),
+                "appeared_at": target.appeared_at.to_string(),
+                "vanishes_at": target.vanishes_at.to_string(),
+                "lat": target.place.lat(),
+                "lon": target.place.lon(),
+                "catch_rate": target.catch_rate.fraction(),
+                "throws_before": target.throws_before,
+                "throws_after": target.throws_after,
+                "vanished_position": target.vanished.map(|(position, _)| position.to_string()),
+                "vanished_at": target.vanished.map(|(_, at)| at.to_string()),
+            })),
+            "distance_m": story.distance_m,
+            "reach_m": story.opened.map(|opened| f64::from(opened.reach_mm) / 1e3),
+            "world_seed": story.opened.map(|opened| opened.world_seed.to_string()),
+            "roll": story.roll.map(|roll| json!({ "rolled": roll.rolled, "threshold": roll.threshold })),
+            "winner": story.winner.map(|winner| {
+                let mut told = self.attempt_json(&winner.attempt);
+                told["because"] = because(winner.order).into();
+                told["received_earlier_ns"] = signed(winner.attempt.received_at, story.attempt.received_at);
+                told["queued_earlier_ns"] = signed(winner.attempt.queued_at, story.attempt.queued_at);
+                told["decided_earlier_ns"] = signed(winner.attempt.decided_at, story.attempt.decided_at);
+                told
+            }),
+            "runner_up": story.runner_up.map(|second| self.attempt_json(&second)),
+            "deliveries": story.deliveries.as_ref().map(|all| all.iter().map(delivery_json).collect::<Vec<_>>()),
+        })
+    }
+
+    fn attempt_json(&self, attempt: &Attempt) -> Value {
+        json!({
+            "position": attempt.position.to_string(),
+            "player": self.archive.player_name(attempt.player),
+            "attempt_id": attempt.attempt_id.to_string(),
+            "fakemon_id": attempt.fakemon_id.to_string(),
+            "species": self.archive.species_name(attempt.species),
+            "lat": attempt.place.lat(),
+            "lon": attempt.place.lon(),
+            "outcome": attempt.outcome.name(),
+            "shard": attempt.shard.0,
+            "received_at": attempt.received_at.to_string(),
+            "decided_at": attempt.decided_at.to_string(),
+        })
+    }
+}
+
+/// How much earlier one moment was than another; negative for later.
+fn signed(one: Timestamp, other: Timestamp) -> Value {
+    match one <= other {
+        true => other.ns_since(one).into(),
+        false => Value::from(-i64::try_from(one.ns_since(other)).unwrap_or(i64::MAX)),
+    }
+}
+
+fn because(order: Order) -> &'static str {
+    match order {
+        Order::Received => "it was received earlier",
+        Order::Queued => "it reached the mailbox of the shard earlier, although it was received later",
+        Order::Mailbox => "it had the earlier place in the mailbox of the shard",
+    }
+}
+
+/// Where a delivery is, in a sentence.
+pub(super) fn whereabouts(whereabouts: &Whereabouts) -> String {
+    match whereabouts {
+        Whereabouts::NotMatched => "the rules did not look at it yet".to_owned(),
+        Whereabouts::Waiting { attempts: 0, .. } => "it waits for its turn".to_owned(),
+        Whereabouts::Waiting { attempts, first_attempt_at } => {
+            let since = first_attempt_at.map(|at| format!(", the first at {at}")).unwrap_or_default();
+            format!("it waits for its next attempt; {attempts} failed{since}")
+        }
+        Whereabouts::Delivered => "delivered (or given up, if its target has no dead-letter queue)".to_owned(),
+        Whereabouts::DeadLetter { queue, at, retries, code, message } => {
+            format!("given up at {at} after {retries} retries: {code}: {message}; it lies in the queue {queue}")
+        }
+        Whereabouts::TargetGone => "the target is not there any more".to_owned(),
+    }
+}
+
+/// A delivery, for `--json`.
+pub(super) fn delivery_json(delivery: &Delivery) -> Value {
+    let more = match &delivery.whereabouts {
+        Whereabouts::Waiting { attempts, first_attempt_at } => {
+            let first = first_attempt_at.map(|at| at.to_string());
+            json!({ "attempts": attempts, "first_attempt_at": first })
+        }
+        Whereabouts::DeadLetter { queue, at, retries, code, message } => {
+            json!({ "queue": queue, "at": at.to_string(), "retries": retries, "code": code, "message": message })
+        }
+        Whereabouts::NotMatched | Whereabouts::Delivered | Whereabouts::TargetGone => json!({}),
+    };
+    let mut told = json!({
+        "event_id": delivery.key.id(),
+        "bus": delivery.bus,
+        "rule": delivery.rule,
+        "target": delivery.target,
+        "arn": delivery.arn,
+        "state": delivery.whereabouts.name(),
+    });
+    let (Value::Object(told_members), Value::Object(more)) = (&mut told, more) else { return told };
+    told_members.extend(more);
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_read_by_people() {
+        for (ns, text) in [(17, "17 ns"), (12_340, "12.3 µs"), (12_340_000, "12.3 ms"), (12_340_000_000, "12.3 s")] {
+            assert_eq!(span(ns), text);
+        }
+        assert_eq!(apart(Timestamp(5), Timestamp(22)), "17 ns earlier");
+        assert_eq!(apart(Timestamp(5), Timestamp(5)), "at the same moment");
+    }
+
+    #[test]
+    fn a_throw_is_named_by_position_or_event_id() {
+        assert_eq!(position_of("4711").unwrap(), Position(4_711));
+        assert_eq!(position_of("66616b65-0000-8000-8001-000000001267").unwrap(), Position(4_711));
+        for wrong in ["", "-1", "66616b65", "a"] {
+            assert!(position_of(wrong).unwrap_err().to_string().contains("neither a position nor"), "{wrong}");
+        }
+    }
+}

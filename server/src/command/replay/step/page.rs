@@ -1,0 +1,43 @@
+//! Events around a position, read in pieces, so that going on and back is cheap.
+
+use fakemon_engine::ReadError;
+use fakemon_engine::archive::{Archive, Recorded};
+use fakemon_engine::ids::Position;
+use std::ops::ControlFlow;
+
+/// Events that are read at once, before and after the position.
+const BESIDE: u64 = 2_048;
+
+/// Neighbouring events.
+pub(super) struct Page {
+    events: Vec<Recorded>,
+}
+
+impl Page {
+    pub(super) fn around(archive: &Archive, position: Position) -> Result<Page, ReadError> {
+        let (from, to) = (position.0.saturating_sub(BESIDE), position.0.saturating_add(BESIDE));
+        let mut events = Vec::new();
+        archive.for_each(Position(from), &mut |recorded| {
+            if recorded.position.0 > to {
+                return ControlFlow::Break(());
+            }
+            events.push(recorded.clone());
+            ControlFlow::Continue(())
+        })?;
+        Ok(Page { events })
+    }
+
+    /// Reads on if a position does not lie in the page.
+    pub(super) fn load(&mut self, archive: &Archive, position: Position) -> Result<(), ReadError> {
+        if self.get(position).is_none() && position < archive.end_position() {
+            *self = Page::around(archive, position)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn get(&self, position: Position) -> Option<&Recorded> {
+        let first = self.events.first()?.position;
+        let index = usize::try_from(position.0.checked_sub(first.0)?).ok()?;
+        self.events.get(index)
+    }
+}

@@ -1,0 +1,141 @@
+//! `fakemon trace`: what led to an event, and what came of it, as a tree; and as spans for the tools that show spans.
+//!
+//! - `otlp`: OpenTelemetry (OTLP/JSON), into a file or to a collector
+//! - `chrome`: the trace event format of Chrome and Perfetto
+
+mod chrome;
+mod otlp;
+
+use super::DataArg;
+use super::explain::{delivery_json, position_of, whereabouts};
+use super::sentence::sentence;
+use anyhow::Context;
+use fakemon_engine::archive::Archive;
+use fakemon_engine::envelope::{EventKey, Facet, kind};
+use fakemon_engine::trace::{Node, Relation, Trace, trace};
+use serde_json::{Value, json};
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// Which event.
+#[derive(Debug, clap::Args)]
+pub struct TraceArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// Its place in the journal, or its id.
+    #[arg(value_name = "POSITION|EVENT_ID")]
+    event: String,
+    /// Write the spans as OpenTelemetry's JSON (OTLP) to this file.
+    #[arg(long, value_name = "FILE")]
+    otlp: Option<PathBuf>,
+    /// Send the spans to the OTLP/HTTP collector at this address.
+    #[arg(long, value_name = "http://HOST:PORT")]
+    otlp_endpoint: Option<String>,
+    /// Write the spans as a trace for Perfetto or chrome://tracing to this file.
+    #[arg(long, value_name = "FILE")]
+    chrome: Option<PathBuf>,
+    /// Print the tree as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows it.
+pub fn run(args: TraceArgs) -> anyhow::Result<()> {
+    let archive = Archive::open(&args.data.data)?;
+    let position = position_of(&args.event)?;
+    let tree = trace(&archive, position).with_context(|| format!("data directory {}", args.data.data.display()))?;
+    let spans = tree.spans(&archive);
+    let write = |path: &PathBuf, value: &Value| {
+        std::fs::write(path, format!("{value}\n")).with_context(|| format!("cannot write {}", path.display()))
+    };
+    if let Some(path) = &args.otlp {
+        write(path, &otlp::spans(&tree, &spans))?;
+    }
+    if let Some(path) = &args.chrome {
+        write(path, &chrome::events(&spans))?;
+    }
+    if let Some(endpoint) = &args.otlp_endpoint {
+        otlp::send(endpoint, &otlp::spans(&tree, &spans)).with_context(|| format!("--otlp-endpoint {endpoint}"))?;
+    }
+    let mut out = io::stdout().lock();
+    if args.json {
+        let shown = json!({
+            "asked_position": tree.asked.to_string(),
+            "is_cut": tree.is_cut,
+            "tree": node_json(&archive, &tree.root),
+        });
+        return Ok(writeln!(out, "{shown}")?);
+    }
+    write_tree(&archive, &tree, &mut out)?;
+    Ok(())
+}
+
+fn write_tree(archive: &Archive, tree: &Trace, out: &mut impl Write) -> io::Result<()> {
+    write_node(archive, &tree.root, tree, "", "", out)?;
+    if tree.is_cut {
+        writeln!(out, "… more came of it than is shown")?;
+    }
+    Ok(())
+}
+
+/// `first` stands before the node's own line, `rest` before all that is below it.
+fn write_node(
+    archive: &Archive,
+    node: &Node,
+    tree: &Trace,
+    first: &str,
+    rest: &str,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let recorded = &node.recorded;
+    let how = match node.relation {
+        Relation::First => "",
+        Relation::ByRule => "by a rule: ",
+        Relation::CarriedOut => "carried out: ",
+    };
+    let asked = if recorded.position == tree.asked { "  ◄" } else { "" };
+    let said = sentence(archive, recorded);
+    writeln!(out, "{first}{} {} {how}{said}{asked}", recorded.position, recorded.committed_at)?;
+    let deliveries = node.deliveries.iter().flatten();
+    let lines = deliveries.clone().count() + node.children.len();
+    let mut left = lines;
+    let mut branch = || {
+        left -= 1;
+        if left == 0 { ("└─ ", "   ") } else { ("├─ ", "│  ") }
+    };
+    for delivery in deliveries {
+        let (own, _) = branch();
+        let attempt = if delivery.key.facet() == Facet::Attempt { "the attempt, " } else { "" };
+        let (bus, rule, target) = (&delivery.bus, &delivery.rule, &delivery.target);
+        let where_it_is = whereabouts(&delivery.whereabouts);
+        writeln!(out, "{rest}{own}{attempt}rule {bus}/{rule} → {target} ({}): {where_it_is}", delivery.arn)?;
+    }
+    for child in &node.children {
+        let (own, below) = branch();
+        write_node(archive, child, tree, &format!("{rest}{own}"), &format!("{rest}{below}"), out)?;
+    }
+    Ok(())
+}
+
+fn node_json(archive: &Archive, node: &Node) -> Value {
+    let recorded = &node.recorded;
+    let key = EventKey::new(recorded.position, Facet::Happened);
+    let (source, detail_type) = kind(&recorded.event, Facet::Happened);
+    let event = serde_json::from_str::<Value>(&archive.envelope(recorded, key)).unwrap_or_default();
+    json!({
+        "position": recorded.position.to_string(),
+        "event_id": key.id(),
+        "source": source,
+        "detail_type": detail_type,
+        "relation": match node.relation {
+            Relation::First => "first",
+            Relation::ByRule => "by_rule",
+            Relation::CarriedOut => "carried_out",
+        },
+        "written_at": recorded.committed_at.to_string(),
+        "durable_at": node.durable_at.map(|at| at.to_string()),
+        "event": event,
+        "deliveries": node.deliveries.as_ref().map(|all| all.iter().map(delivery_json).collect::<Vec<_>>()),
+        "children": node.children.iter().map(|child| node_json(archive, child)).collect::<Vec<_>>(),
+    })
+}
