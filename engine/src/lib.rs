@@ -128,6 +128,7 @@ pub mod explain;
 pub mod trace;
 pub mod moment;
 pub mod what_if;
+pub mod timeline;
 pub mod verify;
 
 pub use client::Client;
