@@ -14,6 +14,7 @@ mod control; // the control plane: events, metrics, health, the page, and what i
 mod aws; // the AWS API and webhooks, as boto3 and targets see them
 mod contract; // the AWS API in detail: checks, words, shapes of answers
 mod fifo; // queues that keep the order of groups
+mod timeline; // `fakemon timeline`: charts, JSON, and the report
 mod logs; // log groups: as targets, as CloudWatch clients see them, and `fakemon log --rule`
 mod letters; // what the bus says to players, and of who comes and goes
 mod signed; // AWS signatures, made by hand and by boto3
