@@ -182,7 +182,7 @@ fn gaps_tell_what_did_not_happen_until_when() {
     }
     let timeline = journal.read(axis(0, 3_000, 10));
     let gaps: Vec<_> = timeline.gaps.iter().map(|gap| (gap.kind, gap.begin.0 / MS, gap.end.0 / MS)).collect();
-    let expected = [(GapKind::Engine, 1_499, 2_000), (GapKind::Throws, 999, 1_300), (GapKind::Events, 499, 800)];
+    let expected = [(GapKind::Engine, 1_499, 2_000), (GapKind::Events, 499, 800), (GapKind::Throws, 999, 1_300)];
     assert_eq!(gaps, expected);
     assert_eq!(timeline.marks.opened.len(), 2);
     assert_eq!(timeline.stalls, [], "nobody waited for an engine that was not there");

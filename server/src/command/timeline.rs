@@ -85,6 +85,9 @@ fn timeline(archive: &Archive, args: &TimelineArgs) -> anyhow::Result<Timeline> 
 }
 
 fn axis(archive: &Archive, args: &TimelineArgs) -> anyhow::Result<Axis> {
+    if let (Some(Bound::Position(from)), Some(Bound::Position(to))) = (args.from, args.to) {
+        ensure!(from <= to, "--to ({to}) lies before --from ({from})");
+    }
     let whole = extent(archive)?.context("the journal is empty: nothing happened yet")?;
     let begin = args.from.map_or(Ok(whole.0), |from| first_moment(archive, from, whole))?;
     let end = args.to.map_or(Ok(whole.1), |to| end_moment(archive, to, whole))?;
