@@ -197,7 +197,7 @@ pub struct Timeline {
     pub slow_ns: u64,
     /// The longest first.
     pub gaps: Vec<Gap>,
-    /// A silence so long is a gap.
+    /// A silence so long is a gap, if it is long for what was around it.
     pub gap_ns: u64,
     /// At which fakémon most throws went.
     pub fakemon: Hottest<FakemonId>,

@@ -25,8 +25,6 @@ pub(super) struct Aggregate {
     gathering: usize,
     stages: [Spreading; Stage::ALL.len()],
     group_events: Spreading,
-    /// From one group to the next.
-    apart: Spreading,
     group: Option<Group>,
     slowest: Slowest,
     silent: Silences,
@@ -122,7 +120,6 @@ impl Aggregate {
             gathering: 0,
             stages: std::array::from_fn(|_| Spreading::new()),
             group_events: Spreading::new(),
-            apart: Spreading::new(),
             group: None,
             slowest: Slowest::new(),
             silent: Silences::new(GapKind::Events),
@@ -196,7 +193,6 @@ impl Aggregate {
     /// The group before is known by now; gives back its buffer.
     fn settle(&mut self, next: &BlockHead) -> Vec<Throw> {
         let Some(group) = self.group.take() else { return Vec::new() };
-        self.apart.add(next.committed_ns.saturating_sub(group.head.committed_ns));
         self.durable(&group, next.previous_sync_ns);
         group.throws
     }
@@ -233,19 +229,19 @@ impl Aggregate {
 
     /// Signs of life.
     fn live(&mut self, group: &Group, durable_at: Timestamp) {
-        let (first, end) = (Position(group.head.first_position), group.end());
+        let first = Position(group.head.first_position);
         if let Some(opened_at) = group.opened_at {
             if let Some(begin) = self.silent.last()
                 && self.openings.len() < OPENINGS_MAX
             {
                 self.openings.push(Gap { kind: GapKind::Engine, begin, end: opened_at, next: first });
             }
-            self.silent.extend(opened_at, end);
-            self.without_throws.extend(opened_at, end);
+            self.silent.extend(opened_at);
+            self.without_throws.extend(opened_at);
         }
-        self.silent.life(group.begin, durable_at, first, end);
+        self.silent.life(group.begin, durable_at, first);
         if !group.throws.is_empty() {
-            self.without_throws.life(group.begin_of_throws, durable_at, first, end);
+            self.without_throws.life(group.begin_of_throws, durable_at, first);
         }
     }
 
@@ -266,18 +262,15 @@ impl Aggregate {
             self.durable(&group, 0);
         }
         self.turn_to(self.axis.len());
-        self.apart.turn();
         let depths = self.undecided.finish().zip(self.undurable.finish());
         for (bucket, (undecided, undurable)) in self.buckets.iter_mut().zip(depths) {
             (bucket.undecided, bucket.undurable) = (undecided, undurable);
         }
         let whole = self.whole();
         let (stalls, slow_ns) = self.slowest.finish(whole.stage(Stage::Total).p50);
-        let median_apart = self.apart.whole().p50;
-        let (mut gaps, gap_ns) = self.silent.finish(median_apart);
-        let (without_throws, _) = self.without_throws.finish(median_apart);
+        let mut gaps = self.silent.finish();
         let is_told = |one: &Gap, told: &[Gap]| told.iter().any(|gap| gap.begin <= one.begin && one.end <= gap.end);
-        let more: Vec<Gap> = without_throws.into_iter().filter(|gap| !is_told(gap, &gaps)).collect();
+        let more: Vec<Gap> = self.without_throws.finish().into_iter().filter(|gap| !is_told(gap, &gaps)).collect();
         gaps.extend(more.into_iter().chain(self.openings));
         gaps.retain(|gap| gap.begin < self.axis.end() && gap.end > self.axis.begin());
         gaps.sort_by_key(|gap| (Reverse(gap.ns()), gap.begin));
@@ -289,7 +282,7 @@ impl Aggregate {
             stalls,
             slow_ns,
             gaps,
-            gap_ns,
+            gap_ns: super::slow::GAP_NS_MIN,
             fakemon: self.fakemon.finish(top),
             players: self.players.finish(top),
             marks: self.marks,

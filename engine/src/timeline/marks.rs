@@ -4,9 +4,12 @@
 use crate::bus::DEFAULT_BUS;
 use crate::ids::{Position, Timestamp};
 use fakemon_fbs::journal::{Event as Record, Put};
+use std::collections::BTreeMap;
 
 /// Marks of one kind that are kept.
 const MARKS_MAX: usize = 1_000;
+/// Kinds of events that were put, that are counted apart.
+const KINDS_MAX: usize = 256;
 /// Bytes of a text in a mark.
 const TEXT_BYTES_MAX: usize = 1_024;
 
@@ -74,6 +77,10 @@ pub struct Marks {
     pub said: Vec<Mark>,
     /// Events that were put.
     pub put: Vec<Mark>,
+    /// How many of each kind (bus, source, detail-type) were put.
+    pub put_kinds: BTreeMap<(String, String, String), u64>,
+    /// How many of further kinds.
+    pub put_of_other_kinds: u64,
     /// Marks beyond those: buckets count them, here they are missing.
     pub left_out: u64,
 }
@@ -97,7 +104,9 @@ impl Marks {
                 let (detail_type, detail) = (cut(&put.detail_type), cut(&put.detail));
                 (&mut self.said, Marked::Said { detail_type, detail })
             }
-            Record::Put(Put { bus, source, detail_type, .. }) => {
+            Record::Put(put) => {
+                let Put { bus, source, detail_type, .. } = put;
+                self.count(put);
                 let what = Marked::Put { bus: cut(bus), source: cut(source), detail_type: cut(detail_type) };
                 (&mut self.put, what)
             }
@@ -106,6 +115,16 @@ impl Marks {
         match marks.len() < MARKS_MAX {
             true => marks.push(Mark { at, position, what }),
             false => self.left_out += 1,
+        }
+    }
+}
+
+impl Marks {
+    fn count(&mut self, put: &Put) {
+        let kind = (cut(&put.bus), cut(&put.source), cut(&put.detail_type));
+        match self.put_kinds.len() < KINDS_MAX || self.put_kinds.contains_key(&kind) {
+            true => *self.put_kinds.entry(kind).or_default() += 1,
+            false => self.put_of_other_kinds += 1,
         }
     }
 }

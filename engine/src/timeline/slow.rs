@@ -3,7 +3,7 @@
 use super::{Gap, GapKind, Stage, Stall};
 use crate::ids::{Position, Timestamp};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 /// The worst groups of which stalls are made.
 const GROUPS_MAX: usize = 4_096;
@@ -13,10 +13,12 @@ const SILENCES_MAX: usize = 1_024;
 const SLOW_TIMES: u64 = 10;
 /// and so long.
 const SLOW_NS_MIN: u64 = 5_000_000;
-/// A silence is a gap when it takes so many times the median from one group to the next,
+/// A silence is a gap when it takes so many times what is usual around it from one sign of life to the next,
 const GAP_TIMES: u64 = 30;
 /// and so long.
-const GAP_NS_MIN: u64 = 100_000_000;
+pub(super) const GAP_NS_MIN: u64 = 100_000_000;
+/// So many signs of life are what is around.
+const AROUND: u64 = 16;
 
 /// One group, as far as it was slow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,52 +110,96 @@ fn join(stall: &mut Stall, group: &GroupTimes) {
 fn slow_stage(stages_ns: &[u64; 4]) -> Stage {
     let longest = stages_ns.iter().max().copied().unwrap_or(0);
     let mut stages = Stage::PARTS.into_iter().zip(stages_ns).rev();
-    stages.find(|(_, ns)| **ns >= longest / 2).map_or(Stage::Synced, |(stage, _)| stage)
+    stages.find(|(_, ns)| **ns >= longest / 4 * 3).map_or(Stage::Synced, |(stage, _)| stage)
 }
 
-/// When nothing happened, or nobody threw.
+/// When nothing happened, or nobody threw, although there was life before and after.
 pub(super) struct Silences {
     kind: GapKind,
-    /// The last sign of life, and its position.
-    last: Option<(Timestamp, Position)>,
+    /// Where the last sign of life began; where all ended that began so far.
+    began: Timestamp,
+    ended: Option<Timestamp>,
+    /// How far signs of life are apart, of late; of how many that is the mean, up to [`AROUND`].
+    apart_ns: u64,
+    known: u64,
+    /// Long ones, of which it is open what comes after them.
+    open: VecDeque<Open>,
     longest: Greatest<(u64, Silence)>,
 }
 
 type Silence = (Timestamp, Timestamp, Position);
 
+/// A silence that is long for what was before it.
+struct Open {
+    silence: Silence,
+    after: u64,
+    after_ns: u64,
+}
+
 impl Silences {
     pub(super) fn new(kind: GapKind) -> Silences {
-        Silences { kind, last: None, longest: Greatest::new(SILENCES_MAX) }
+        Silences {
+            kind,
+            began: Timestamp(0),
+            ended: None,
+            apart_ns: 0,
+            known: 0,
+            open: VecDeque::new(),
+            longest: Greatest::new(SILENCES_MAX),
+        }
     }
 
-    /// Life from `begin` to `end`: the events from `first` to before `next`.
-    pub(super) fn life(&mut self, begin: Timestamp, end: Timestamp, first: Position, next: Position) {
-        if let Some((before, _)) = self.last
-            && begin > before
-        {
-            self.longest.add((begin.ns_since(before), (before, begin, first)));
+    /// Life from `begin` to `end`; `first` is the first event of it.
+    pub(super) fn life(&mut self, begin: Timestamp, end: Timestamp, first: Position) {
+        if let Some(ended) = self.ended {
+            let apart_ns = begin.ns_since(self.began);
+            self.follow(apart_ns);
+            let silent_ns = begin.ns_since(ended);
+            if silent_ns >= GAP_NS_MIN && self.known == AROUND && silent_ns / GAP_TIMES >= self.apart_ns {
+                self.open.push_back(Open { silence: (ended, begin, first), after: 0, after_ns: 0 });
+            }
+            self.known = (self.known + 1).min(AROUND);
+            self.apart_ns = (self.apart_ns * (self.known - 1) + apart_ns) / self.known;
         }
-        self.extend(end, next);
+        self.began = begin;
+        self.extend(end);
+    }
+
+    /// What comes after the open ones decides on them.
+    fn follow(&mut self, apart_ns: u64) {
+        for open in &mut self.open {
+            open.after += 1;
+            open.after_ns += apart_ns;
+        }
+        while let Some(open) = self.open.pop_front_if(|open| open.after == AROUND) {
+            self.judge(&open);
+        }
+    }
+
+    fn judge(&mut self, open: &Open) {
+        let (begin, end, next) = open.silence;
+        let silent_ns = end.ns_since(begin);
+        if open.after_ns / open.after.max(1) <= silent_ns / GAP_TIMES {
+            self.longest.add((silent_ns, (begin, end, next)));
+        }
     }
 
     /// What has begun goes on until then.
-    pub(super) fn extend(&mut self, end: Timestamp, next: Position) {
-        let (until, _) = self.last.unwrap_or_default();
-        self.last = Some((until.max(end), next));
+    pub(super) fn extend(&mut self, end: Timestamp) {
+        self.ended = Some(self.ended.unwrap_or_default().max(end));
     }
 
     /// The last sign of life.
     pub(super) fn last(&self) -> Option<Timestamp> {
-        self.last.map(|(at, _)| at)
+        self.ended
     }
 
-    /// Gaps, the longest first, and from what on a silence is one.
-    pub(super) fn finish(self, median_ns: u64) -> (Vec<Gap>, u64) {
-        let gap_ns = median_ns.saturating_mul(GAP_TIMES).max(GAP_NS_MIN);
+    /// Gaps, in no order.
+    pub(super) fn finish(mut self) -> Vec<Gap> {
+        while let Some(open) = self.open.pop_front() {
+            self.judge(&open);
+        }
         let kind = self.kind;
-        let long = self.longest.finish().filter(|(ns, _)| *ns >= gap_ns);
-        let mut gaps: Vec<Gap> = long.map(|(_, (begin, end, next))| Gap { kind, begin, end, next }).collect();
-        gaps.sort_by_key(|gap| (Reverse(gap.ns()), gap.begin));
-        (gaps, gap_ns)
+        self.longest.finish().map(|(_, (begin, end, next))| Gap { kind, begin, end, next }).collect()
     }
 }

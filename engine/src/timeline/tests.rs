@@ -192,6 +192,19 @@ fn gaps_tell_what_did_not_happen_until_when() {
 }
 
 #[test]
+fn a_silence_is_a_gap_only_among_what_is_denser() {
+    let mut journal = Journal::new();
+    let mut throw_at = |ms: u64| journal.throws(ms * 1_000 + 500, 200, &[Thrown(ms * 1_000, 10, 100)]);
+    (0..500).for_each(|step| throw_at(step * 2)); // busy for a second
+    (0..40).for_each(|step| throw_at(1_000 + step * 500)); // calm for twenty
+    (0..500).for_each(|step| throw_at(21_000 + step * 2)); // busy again
+    (0..40).for_each(|step| throw_at(22_200 + step * 2)); // after a fifth of a second
+    let timeline = journal.read(axis(0, 30_000, 500));
+    let gaps: Vec<_> = timeline.gaps.iter().map(|gap| (gap.begin.0 / MS, gap.end.0 / MS)).collect();
+    assert_eq!(gaps, [(21_998, 22_200)]);
+}
+
+#[test]
 fn marks_of_each_kind_are_bounded_and_what_the_engine_says_is_apart() {
     let mut journal = Journal::new();
     let mut section = SectionDraft::default();
@@ -211,6 +224,7 @@ fn marks_of_each_kind_are_bounded_and_what_the_engine_says_is_apart() {
     let marks = &timeline.marks;
     assert_eq!((marks.said.len(), marks.put.len(), marks.left_out), (1, 1_000, 1_001));
     assert!(marks.said[0].what.is_shedding());
+    assert_eq!(marks.put_kinds.values().copied().collect::<Vec<_>>(), [1, 2_000]);
     assert_eq!((timeline.buckets[5].put, timeline.whole.put), (2_002, 2_002));
     assert!(!timeline.marks.put[0].what.is_shedding());
 }

@@ -2,7 +2,7 @@
 
 use super::Told;
 use fakemon_engine::model::Outcome;
-use fakemon_engine::timeline::{Bucket, Depth, Gap, Hottest, Mark, Marked, Spread, Stage, Stall, Timeline};
+use fakemon_engine::timeline::{Bucket, Depth, Gap, Hottest, Mark, Marked, Marks, Spread, Stage, Stall, Timeline};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
@@ -45,6 +45,7 @@ impl Serialize for Told<'_> {
         map.serialize_entry("said", &all(&timeline.marks.said))?;
         map.serialize_entry("changed", &all(&timeline.marks.changed))?;
         map.serialize_entry("put", &all(&timeline.marks.put))?;
+        map.serialize_entry("put_kinds", &put_kinds(&timeline.marks))?;
         map.serialize_entry("marks_left_out", &timeline.marks.left_out)?;
         map.serialize_entry("buckets", &Buckets(timeline))?;
         map.end()
@@ -125,6 +126,11 @@ fn gap(gap: &Gap) -> Value {
         "ns": gap.ns(),
         "next_position": gap.next.to_string(),
     })
+}
+
+fn put_kinds(marks: &Marks) -> Value {
+    let kind = |((bus, source, detail_type), count): (&(String, String, String), &u64)| json!({ "bus": bus, "source": source, "detail_type": detail_type, "count": count });
+    marks.put_kinds.iter().map(kind).collect()
 }
 
 fn mark(mark: &Mark) -> Value {

@@ -33,6 +33,8 @@ pub(super) enum Shape {
     Line,
     /// Filled down to 0.
     Area,
+    /// The same, and hides what was drawn before.
+    Stack,
 }
 
 /// One value for each column.
@@ -124,7 +126,11 @@ impl Canvas<'_> {
         self.write_times(TOP + HEIGHT, out)?;
         for one in series {
             let path = self.path(one, &ruler);
-            let shape = if one.shape == Shape::Area { "area" } else { "line" };
+            let shape = match one.shape {
+                Shape::Line => "line",
+                Shape::Area => "area",
+                Shape::Stack => "stack",
+            };
             write!(out, r#"<path class="{shape} c{}" d="{path}"/>"#, one.colour)?;
         }
         write!(out, r#"<path class="cursor" d="M0 {TOP}V{}"/></svg>"#, TOP + HEIGHT)
@@ -193,16 +199,16 @@ impl Canvas<'_> {
             let drawn = match (value, is_drawing, series.shape) {
                 (Some(value), true, _) => write!(path, "V{:.1}H{to:.1}", ruler.y(*value)),
                 (Some(value), false, Shape::Line) => write!(path, "M{from:.1} {:.1}H{to:.1}", ruler.y(*value)),
-                (Some(value), false, Shape::Area) => {
+                (Some(value), false, Shape::Area | Shape::Stack) => {
                     write!(path, "M{from:.1} {ground}V{:.1}H{to:.1}", ruler.y(*value))
                 }
-                (None, true, Shape::Area) => write!(path, "V{ground}Z"),
+                (None, true, Shape::Area | Shape::Stack) => write!(path, "V{ground}Z"),
                 (None, ..) => Ok(()),
             };
             drawn.expect("a string takes everything");
             is_drawing = value.is_some();
         }
-        if is_drawing && series.shape == Shape::Area {
+        if is_drawing && series.shape != Shape::Line {
             write!(path, "V{ground}Z").expect("a string takes everything");
         }
         path

@@ -5,7 +5,7 @@
 use super::Told;
 use super::columns::{Columns, peak};
 use super::plot::{Band, Canvas, Escaped, LEFT, Lane, Scale, Series, Shape, Tick, WIDTH};
-use super::wording::{Clock, SHED_UNKNOWN, mark, number, slow, span, thousands};
+use super::wording::{Clock, SHED_UNKNOWN, many, mark, number, slow, span, thousands};
 use fakemon_engine::ids::Timestamp;
 use fakemon_engine::model::Outcome;
 use fakemon_engine::timeline::{Bucket, Gap, Hottest, Mark, Stage, Stall};
@@ -59,7 +59,7 @@ impl Told<'_> {
         }
         self.write_tables(out)?;
         let version = env!("CARGO_PKG_VERSION");
-        write!(out, "<footer>fakemon timeline {version}; times are UTC. {SHED_UNKNOWN}</footer></main>")?;
+        write!(out, "<footer>fakemon timeline {version}; times are UTC; {SHED_UNKNOWN}</footer></main>")?;
         let data = data(&panels, &canvas, &self.clock()).to_string().replace('<', "\\u003c");
         write!(out, r#"<div id="tip" hidden></div><script type="application/json" id="data">{data}</script>"#)?;
         write!(out, "<script>{SCRIPT}</script></body></html>")
@@ -98,10 +98,16 @@ impl Told<'_> {
         out.write_str("</div>")
     }
 
+    /// The longest stalls and gaps stand out in every plot.
     fn bands(&self) -> Vec<Band> {
         let timeline = self.timeline;
-        let stalls = timeline.stalls.iter().map(|stall| Band { class: "stall", begin: stall.begin, end: stall.end });
-        let gaps = timeline.gaps.iter().map(|gap| Band { class: "gap", begin: gap.begin, end: gap.end });
+        let stalls = timeline.stalls.iter().take(self.top).map(|stall| Band {
+            class: "stall",
+            begin: stall.begin,
+            end: stall.end,
+        });
+        let gaps =
+            timeline.gaps.iter().take(self.top).map(|gap| Band { class: "gap", begin: gap.begin, end: gap.end });
         gaps.chain(stalls).collect()
     }
 
@@ -164,6 +170,7 @@ impl Told<'_> {
         self.hot_table("Hot fakémon", "fakémon", &self.timeline.fakemon, |id| id.to_string(), out)?;
         self.hot_table("Hot players", "player", &self.timeline.players, |id| self.player(id), out)?;
         out.write_str("</div>")?;
+        self.put_table(out)?;
         self.mark_table(out)
     }
 
@@ -182,7 +189,7 @@ impl Told<'_> {
         let rows = self.timeline.stalls.iter().take(self.top).map(|stall| {
             let Stall { begin, first, last, throws, groups, worst_ns, .. } = stall;
             let positions = format!("{first} to {last}");
-            let much = format!("{throws} throws in {groups} groups");
+            let much = format!("{} in {}", many(*throws, "throw"), many(*groups, "group"));
             [clock.tell(*begin), span(*worst_ns as f64), much, positions, slow(stall)]
         });
         let (all, from) = (self.timeline.stalls.len(), span(self.timeline.slow_ns as f64));
@@ -198,7 +205,8 @@ impl Told<'_> {
             [clock.tell(*begin), clock.tell(*end), span(gap.ns() as f64), kind.name().to_owned(), next]
         });
         let (all, from) = (self.timeline.gaps.len(), span(self.timeline.gap_ns as f64));
-        let title = format!("Gaps: {all} (silences of {from} or longer, and closings)");
+        let title =
+            format!("Gaps: {all} (silences of {from} or longer that are long for what is around, and closings)");
         write_table(&title, &["last life before", "next life", "took", "what", ""], rows, out)
     }
 
@@ -215,6 +223,15 @@ impl Told<'_> {
             [name(hot.id), throws, captured]
         });
         write_table(title, &[what, "throws", "captured"], rows, out)
+    }
+
+    fn put_table(&self, out: &mut String) -> fmt::Result {
+        let mut kinds: Vec<_> = self.timeline.marks.put_kinds.iter().collect();
+        kinds.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let rows = kinds.into_iter().take(self.top).map(|((bus, source, detail_type), count)| {
+            [thousands(*count as f64), bus.clone(), source.clone(), detail_type.clone()]
+        });
+        write_table("Events that were put", &["count", "bus", "source", "detail-type"], rows, out)
     }
 
     fn mark_table(&self, out: &mut String) -> fmt::Result {
@@ -334,7 +351,7 @@ fn outcomes(columns: &Columns<'_>) -> Vec<Series> {
     let seen = (0..Outcome::ALL.len()).rev().filter(|outcome| alone(*outcome) > 0.0);
     seen.map(|outcome| {
         let name = Outcome::ALL[outcome].name().to_owned();
-        Series { name, colour: colours[outcome], shape: Shape::Area, values: sums(outcome) }
+        Series { name, colour: colours[outcome], shape: Shape::Stack, values: sums(outcome) }
     })
     .collect()
 }

@@ -6,9 +6,10 @@
 
 use super::Told;
 use super::columns::{Columns, peak};
-use super::wording::{SHED_UNKNOWN, mark, number, slow, span, thousands};
+use super::wording::{SHED_UNKNOWN, many, mark, number, slow, span, thousands};
 use fakemon_engine::model::Outcome;
 use fakemon_engine::timeline::{Bucket, Gap, Hottest, Mark, Stage, Stall};
+use std::cmp::Reverse;
 use std::fmt::Display;
 use std::io::{self, Write};
 
@@ -152,14 +153,19 @@ impl Told<'_> {
     fn write_stall(&self, stall: &Stall, out: &mut impl Write) -> io::Result<()> {
         let Stall { begin, first, last, throws, groups, worst_ns, .. } = stall;
         let (begin, worst) = (self.clock().tell(*begin), span(*worst_ns as f64));
-        writeln!(out, "  {begin}  {worst}, {throws} throws in {groups} groups, positions {first} to {last}")?;
+        let (throws, groups) = (many(*throws, "throw"), many(*groups, "group"));
+        writeln!(out, "  {begin}  {worst}, {throws} in {groups}, positions {first} to {last}")?;
         writeln!(out, "    {}", slow(stall))
     }
 
     fn write_gaps(&self, out: &mut impl Write) -> io::Result<()> {
         let gaps = &self.timeline.gaps;
         let from = span(self.timeline.gap_ns as f64);
-        writeln!(out, "\ngaps: {} (silences of {from} or longer, and closings)", count(gaps.len()))?;
+        writeln!(
+            out,
+            "\ngaps: {} (silences of {from} or longer that are long for what is around, closings)",
+            count(gaps.len())
+        )?;
         for gap in gaps.iter().take(self.top) {
             let Gap { kind, begin, end, next } = gap;
             let (begin, end, ns) = (self.clock().tell(*begin), self.clock().tell(*end), span(gap.ns() as f64));
@@ -187,15 +193,23 @@ impl Told<'_> {
     fn write_said(&self, out: &mut impl Write) -> io::Result<()> {
         let marks = &self.timeline.marks;
         let shed = marks.said.iter().filter(|mark| mark.what.is_shedding()).count();
-        writeln!(out, "\nshed load: {shed} reports of it. {SHED_UNKNOWN}")?;
-        let told: Vec<&Mark> =
-            marks.opened.iter().chain(&marks.said).chain(&marks.changed).chain(&marks.put).collect();
+        writeln!(out, "\nshed load: {}", many(shed as u64, "report"))?;
+        writeln!(out, "  {SHED_UNKNOWN}")?;
+        writeln!(out, "\nput: {}", count(marks.put_kinds.len()))?;
+        let mut kinds: Vec<_> = marks.put_kinds.iter().collect();
+        kinds.sort_by_key(|(_, count)| Reverse(**count));
+        for ((bus, source, detail_type), count) in kinds.iter().take(self.top) {
+            let kind = printable(&format!("{source}, {detail_type}, on {bus}"));
+            writeln!(out, "  {:>9}  {kind}", thousands(**count as f64))?;
+        }
+        write_rest(kinds.len(), self.top, out)?;
+        let told: Vec<&Mark> = marks.opened.iter().chain(&marks.said).chain(&marks.changed).collect();
         writeln!(out, "\nmarks: {}", count(told.len()))?;
         for one in told.iter().take(MARKS_TOLD) {
             let line = printable(&mark(one));
             writeln!(out, "  {}  {line} (position {})", self.clock().tell(one.at), one.position)?;
         }
-        write_rest(told.len() + usize::try_from(marks.left_out).unwrap_or(usize::MAX), MARKS_TOLD, out)
+        write_rest(told.len(), MARKS_TOLD, out)
     }
 }
 

@@ -94,7 +94,7 @@ pub(super) fn mark(mark: &Mark) -> String {
     match &mark.what {
         Marked::Opened { cores, durable } => {
             let unsynced = if *durable { "" } else { ", answers before the sync" };
-            format!("the engine opened the journal, {cores} shards{unsynced}")
+            format!("the engine opened the journal, shards: {cores}{unsynced}")
         }
         Marked::Changed { key, gone: false } => format!("resource set: {key}"),
         Marked::Changed { key, gone: true } => format!("resource deleted: {key}"),
@@ -103,20 +103,27 @@ pub(super) fn mark(mark: &Mark) -> String {
     }
 }
 
-/// What was slow in a stall, in a sentence.
+/// What was slow in a stall, and how long each stage took at most.
 pub(super) fn slow(stall: &Stall) -> String {
-    let [queued, decided, written, synced] = stall.stages_ns.map(|ns| span(ns as f64));
-    match stall.slow {
-        Stage::Queued => format!("queued: up to {queued} from the socket into the mailbox: the edge was busy"),
-        Stage::Decided => format!("decided: up to {decided} in the mailbox: the shard was busy"),
-        Stage::Written => format!("written: up to {written} decided, but not handed to the disk ({synced} of sync)"),
-        Stage::Synced | Stage::Total => format!("synced: a group took {synced} to be written and synced"),
-    }
+    let why = match stall.slow {
+        Stage::Queued => "the edge was busy",
+        Stage::Decided => "it waited in the mailbox of its shard",
+        Stage::Written => "it was decided, and waited to be handed to the disk",
+        Stage::Synced | Stage::Total => "the disk was slow to write and sync",
+    };
+    let part = |(stage, ns): (Stage, u64)| format!("{} {}", stage.name(), span(ns as f64));
+    let parts: Vec<String> = Stage::PARTS.into_iter().zip(stall.stages_ns).map(part).collect();
+    format!("{}: {why} ({})", stall.slow.name(), parts.join(", "))
+}
+
+/// `1 group`, `2 groups`.
+pub(super) fn many(count: u64, what: &str) -> String {
+    format!("{} {what}{}", thousands(count as f64), if count == 1 { "" } else { "s" })
 }
 
 /// What nobody can know from a journal.
-pub(super) const SHED_UNKNOWN: &str = "Throttled attempts are answered at once and never come into the journal: what is \
-                                       told here is what the engine said of itself on the bus `default`.";
+pub(super) const SHED_UNKNOWN: &str = "throttled attempts never come into the journal; of them there is only what the \
+                                       engine said of itself on the bus `default`";
 
 impl Told<'_> {
     /// Tells the moments of the range.
