@@ -17,6 +17,7 @@ mod aws; // the AWS API and webhooks, as boto3 and targets see them
 mod contract; // the AWS API in detail: checks, words, shapes of answers
 mod schedules; // what happens by the clock: the scheduler's API, exactly once across kills, what was missed
 mod fifo; // queues that keep the order of groups
+mod timeline; // `fakemon timeline`: charts, JSON, and the report
 mod logs; // log groups: as targets, as CloudWatch clients see them, and `fakemon log --rule`
 mod letters; // what the bus says to players, and of who comes and goes
 mod cloud_events; // the official CloudEvents cases, from request to target

@@ -141,6 +141,7 @@ pub mod explain;
 pub mod trace;
 pub mod moment;
 pub mod what_if;
+pub mod timeline;
 pub mod verify;
 pub mod topology;
 

@@ -14,6 +14,7 @@ pub mod rules;
 mod sentence;
 pub mod serve;
 pub mod trace;
+pub mod timeline;
 pub mod verify;
 
 use crate::config::{LogFormat, one_line};
@@ -49,6 +50,8 @@ enum Command {
     Trace(trace::TraceArgs),
     /// Go back in time: the exact state at any position or nanosecond, what changed, what would have happened.
     Replay(replay::ReplayArgs),
+    /// Show a range over time: rates, latencies, queues, stalls, gaps, who was hot; also as an HTML report.
+    Timeline(timeline::TimelineArgs),
     /// Try event patterns on what happened.
     Rules(rules::RulesArgs),
     /// Show who emits what and who consumes it: sources, buses, rules, targets.
@@ -103,6 +106,7 @@ fn run_with(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
         Command::Explain(args) => explain::run(args),
         Command::Trace(args) => trace::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Timeline(args) => timeline::run(args),
         Command::Index(args) => index::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Topology(args) => topology::run(args),

@@ -9,6 +9,7 @@ pub(super) enum Work {
     Verify,
     Index,
     Replay,
+    Timeline,
 }
 
 impl Work {
@@ -17,6 +18,7 @@ impl Work {
             Work::Verify => "verify",
             Work::Index => "index",
             Work::Replay => "replay",
+            Work::Timeline => "timeline",
         }
     }
 }

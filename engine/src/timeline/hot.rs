@@ -1,0 +1,109 @@
+//! What is hot: how often each of many is met, in bounded memory. Counts are exact as long as there are not too many
+//! different ones; beyond that the rare half is let go again and again, and how much a count may miss is known.
+
+use hashbrown::HashMap;
+use std::hash::Hash;
+
+/// Different ones that are counted at a time.
+const COUNTED_MAX: usize = 1 << 17;
+
+/// How often one of many was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hot<Id> {
+    /// Which.
+    pub id: Id,
+    /// Throws: at least so many.
+    pub throws: u64,
+    /// Those of them that caught.
+    pub captured: u64,
+}
+
+/// The ones that were met most.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hottest<Id> {
+    /// The most met first.
+    pub top: Vec<Hot<Id>>,
+    /// How many different ones there are; none: more than were counted.
+    pub different: Option<u64>,
+    /// What every count may miss; 0: all are exact.
+    pub missed_max: u64,
+}
+
+pub(super) struct Tally<Id> {
+    counts: HashMap<Id, (u64, u64)>,
+    counted_max: usize,
+    missed: u64,
+}
+
+impl<Id: Copy + Eq + Hash + Ord> Tally<Id> {
+    pub(super) fn new() -> Tally<Id> {
+        Tally::of(COUNTED_MAX)
+    }
+
+    fn of(counted_max: usize) -> Tally<Id> {
+        Tally { counts: HashMap::new(), counted_max, missed: 0 }
+    }
+
+    #[inline]
+    pub(super) fn add(&mut self, id: Id, captured: bool) {
+        let count = self.counts.entry(id).or_default();
+        count.0 += 1;
+        count.1 += u64::from(captured);
+        if self.counts.len() > self.counted_max {
+            self.let_go();
+        }
+    }
+
+    /// Half of all go, and all others lose as much as the most frequent of those: nobody can be let go who was met more
+    /// often than that.
+    fn let_go(&mut self) {
+        let mut counts: Vec<u64> = self.counts.values().map(|(throws, _)| *throws).collect();
+        let middle = counts.len() / 2;
+        let (_, median, _) = counts.select_nth_unstable(middle);
+        let median = *median;
+        self.counts.retain(|_, (throws, captured)| {
+            *throws -= median.min(*throws);
+            *captured = (*captured).min(*throws);
+            *throws > 0
+        });
+        self.missed += median;
+    }
+
+    pub(super) fn finish(self, top: usize) -> Hottest<Id> {
+        let different = (self.missed == 0).then_some(self.counts.len() as u64);
+        let counts = self.counts.into_iter();
+        let mut all: Vec<_> = counts.map(|(id, (throws, captured))| Hot { id, throws, captured }).collect();
+        all.sort_unstable_by_key(|hot| (std::cmp::Reverse(hot.throws), hot.id));
+        all.truncate(top);
+        Hottest { top: all, different, missed_max: self.missed }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_are_counted_exactly() {
+        let mut tally = Tally::of(10);
+        (1..=9u64).for_each(|id| (0..id).for_each(|throw| tally.add(id, throw == 0)));
+        let hottest = tally.finish(2);
+        assert_eq!((hottest.different, hottest.missed_max), (Some(9), 0));
+        let of = |id, throws| Hot { id, throws, captured: 1 };
+        assert_eq!(hottest.top, [of(9, 9), of(8, 8)]);
+    }
+
+    #[test]
+    fn the_frequent_are_found_among_very_many_and_the_error_is_known() {
+        let mut tally = Tally::of(100);
+        for step in 0..200_000u64 {
+            tally.add(if step % 10 == 0 { 7 } else { 1_000 + step }, false);
+        }
+        assert!(tally.counts.len() <= 100);
+        let hottest = tally.finish(3);
+        let first = hottest.top[0];
+        assert_eq!((first.id, hottest.different), (7, None));
+        assert!(first.throws <= 20_000 && first.throws + hottest.missed_max >= 20_000, "{hottest:?}");
+        assert!(hottest.missed_max <= 200_000 / 50, "{hottest:?}");
+    }
+}

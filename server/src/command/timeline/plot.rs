@@ -1,0 +1,316 @@
+//! Plots as inline SVG: one time axis for all, values as steps, one for each column of buckets. Colours are names of
+//! classes, so that the page decides what they are in the light and in the dark.
+
+use super::columns::{Columns, peak};
+use super::wording::Clock;
+use fakemon_engine::ids::Timestamp;
+use fakemon_engine::timeline::Axis;
+use std::fmt::{self, Write};
+
+pub(super) const WIDTH: f64 = 1_100.0;
+pub(super) const LEFT: f64 = 76.0;
+const RIGHT: f64 = 14.0;
+const TOP: f64 = 8.0;
+const HEIGHT: f64 = 150.0;
+const BOTTOM: f64 = 20.0;
+/// One lane of marks.
+const LANE: f64 = 18.0;
+/// Ticks of the time axis, at most.
+const TIMES_MAX: u64 = 8;
+
+/// How high a value stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scale {
+    /// As high as it is great, from 0 on.
+    Linear,
+    /// Each power of ten is a step.
+    Powers,
+}
+
+/// How a series is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    Line,
+    /// Filled down to 0.
+    Area,
+    /// The same, and hides what was drawn before.
+    Stack,
+}
+
+/// One value for each column.
+pub(super) struct Series {
+    pub(super) name: String,
+    /// Which of the page's colours.
+    pub(super) colour: usize,
+    pub(super) shape: Shape,
+    pub(super) values: Vec<Option<f64>>,
+}
+
+/// A time that stands out in every plot.
+pub(super) struct Band {
+    pub(super) class: &'static str,
+    pub(super) begin: Timestamp,
+    pub(super) end: Timestamp,
+}
+
+/// A mark in a lane.
+pub(super) struct Tick {
+    pub(super) begin: Timestamp,
+    pub(super) end: Timestamp,
+    /// What it says; anybody's words.
+    pub(super) title: String,
+}
+
+/// Marks of one kind, side by side.
+pub(super) struct Lane {
+    pub(super) name: &'static str,
+    pub(super) class: &'static str,
+    pub(super) ticks: Vec<Tick>,
+}
+
+/// What all plots of a page have in common.
+pub(super) struct Canvas<'a> {
+    pub(super) axis: &'a Axis,
+    pub(super) columns: &'a Columns<'a>,
+    pub(super) bands: Vec<Band>,
+}
+
+/// Text from outside, harmless in HTML, in and outside of attributes.
+pub(super) struct Escaped<'a>(pub(super) &'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|character| match character {
+            '&' => f.write_str("&amp;"),
+            '<' => f.write_str("&lt;"),
+            '>' => f.write_str("&gt;"),
+            '"' => f.write_str("&quot;"),
+            '\'' => f.write_str("&#39;"),
+            character if character.is_control() => f.write_char('\u{fffd}'),
+            character => f.write_char(character),
+        })
+    }
+}
+
+impl Canvas<'_> {
+    /// Where a moment is, from the left.
+    pub(super) fn x(&self, at: Timestamp) -> f64 {
+        let (begin, end) = (self.axis.begin(), self.axis.end());
+        let part = at.clamp(begin, end).ns_since(begin) as f64 / end.ns_since(begin) as f64;
+        LEFT + part * (WIDTH - LEFT - RIGHT)
+    }
+
+    /// A plot of several series over each other, in the order in which they are given.
+    pub(super) fn plot(
+        &self,
+        series: &[Series],
+        scale: Scale,
+        tell: fn(f64) -> String,
+        out: &mut String,
+    ) -> fmt::Result {
+        let ruler = Ruler::of(series, scale);
+        let height = TOP + HEIGHT + BOTTOM;
+        write!(out, r#"<svg viewBox="0 0 {WIDTH} {height}" role="img">"#)?;
+        self.write_bands(TOP, HEIGHT, out)?;
+        for tick in ruler.ticks() {
+            let y = ruler.y(tick);
+            write!(out, r#"<path class="grid" d="M{LEFT} {y:.1}H{}"/>"#, WIDTH - RIGHT)?;
+            write!(
+                out,
+                r#"<text class="tick" x="{}" y="{:.1}" text-anchor="end">{}</text>"#,
+                LEFT - 6.0,
+                y + 4.0,
+                tell(tick)
+            )?;
+        }
+        self.write_times(TOP + HEIGHT, out)?;
+        for one in series {
+            let path = self.path(one, &ruler);
+            let shape = match one.shape {
+                Shape::Line => "line",
+                Shape::Area => "area",
+                Shape::Stack => "stack",
+            };
+            write!(out, r#"<path class="{shape} c{}" d="{path}"/>"#, one.colour)?;
+        }
+        write!(out, r#"<path class="cursor" d="M0 {TOP}V{}"/></svg>"#, TOP + HEIGHT)
+    }
+
+    /// Lanes of marks under each other.
+    pub(super) fn lanes(&self, lanes: &[Lane], out: &mut String) -> fmt::Result {
+        let depth = LANE * lanes.len() as f64;
+        write!(out, r#"<svg viewBox="0 0 {WIDTH} {}" role="img">"#, TOP + depth + BOTTOM)?;
+        self.write_bands(TOP, depth, out)?;
+        self.write_times(TOP + depth, out)?;
+        for (index, lane) in lanes.iter().enumerate() {
+            let top = TOP + LANE * index as f64;
+            let (x, y, right) = (LEFT - 6.0, top + LANE / 2.0 + 4.0, WIDTH - RIGHT);
+            write!(out, r#"<text class="tick" x="{x}" y="{y}" text-anchor="end">{}</text>"#, lane.name)?;
+            write!(out, r#"<path class="grid" d="M{LEFT} {}H{right}"/>"#, top + LANE)?;
+            for tick in &lane.ticks {
+                let from = self.x(tick.begin);
+                let wide = (self.x(tick.end) - from).max(3.0);
+                let (class, title) = (lane.class, Escaped(&tick.title));
+                let (y, high) = (top + 3.0, LANE - 6.0);
+                write!(out, r#"<rect class="{class}" x="{from:.1}" y="{y}" width="{wide:.1}" height="{high}">"#)?;
+                write!(out, "<title>{title}</title></rect>")?;
+            }
+        }
+        out.write_str("</svg>")
+    }
+
+    fn write_bands(&self, top: f64, height: f64, out: &mut String) -> fmt::Result {
+        for Band { class, begin, end } in &self.bands {
+            let from = self.x(*begin);
+            let wide = (self.x(*end) - from).max(1.0);
+            write!(out, r#"<rect class="{class}" x="{from:.1}" y="{top}" width="{wide:.1}" height="{height}"/>"#)?;
+        }
+        Ok(())
+    }
+
+    fn write_times(&self, y: f64, out: &mut String) -> fmt::Result {
+        let (begin, end) = (self.axis.begin(), self.axis.end());
+        let step = step_of_time(end.ns_since(begin));
+        let clock = Clock::new(begin, end, step);
+        let mut at = begin.0.div_ceil(step).saturating_mul(step);
+        while at < end.0 {
+            let x = self.x(Timestamp(at));
+            write!(out, r#"<path class="grid" d="M{x:.1} {TOP}V{}"/>"#, y + 4.0)?;
+            let anchor = if x < LEFT + 40.0 {
+                "start"
+            } else if x > WIDTH - 60.0 {
+                "end"
+            } else {
+                "middle"
+            };
+            let text = clock.tell(Timestamp(at));
+            write!(out, r#"<text class="tick" x="{x:.1}" y="{}" text-anchor="{anchor}">{text}</text>"#, y + 16.0)?;
+            at = at.saturating_add(step);
+        }
+        Ok(())
+    }
+
+    /// Steps: each column at its value, from where it begins to where it ends; broken where there is none.
+    fn path(&self, series: &Series, ruler: &Ruler) -> String {
+        let (mut path, mut is_drawing) = (String::new(), false);
+        let ground = TOP + HEIGHT;
+        for (column, value) in series.values.iter().enumerate() {
+            let (from, to) = (self.x(self.columns.begin(column)), self.x(self.columns.end(column)));
+            let drawn = match (value, is_drawing, series.shape) {
+                (Some(value), true, _) => write!(path, "V{:.1}H{to:.1}", ruler.y(*value)),
+                (Some(value), false, Shape::Line) => write!(path, "M{from:.1} {:.1}H{to:.1}", ruler.y(*value)),
+                (Some(value), false, Shape::Area | Shape::Stack) => {
+                    write!(path, "M{from:.1} {ground}V{:.1}H{to:.1}", ruler.y(*value))
+                }
+                (None, true, Shape::Area | Shape::Stack) => write!(path, "V{ground}Z"),
+                (None, ..) => Ok(()),
+            };
+            drawn.expect("a string takes everything");
+            is_drawing = value.is_some();
+        }
+        if is_drawing && series.shape != Shape::Line {
+            write!(path, "V{ground}Z").expect("a string takes everything");
+        }
+        path
+    }
+}
+
+/// How high values stand.
+struct Ruler {
+    scale: Scale,
+    /// For powers: the exponents.
+    from: f64,
+    to: f64,
+}
+
+impl Ruler {
+    fn of(series: &[Series], scale: Scale) -> Ruler {
+        let greatest = series.iter().map(|one| peak(&one.values)).fold(0.0, f64::max);
+        if scale == Scale::Linear {
+            let step = round_step(greatest.max(1e-9) / 3.0);
+            return Ruler { scale, from: 0.0, to: (greatest / step).ceil().max(1.0) * step };
+        }
+        let values = series.iter().flat_map(|one| one.values.iter().flatten());
+        let least = values.copied().filter(|value| *value > 0.0).fold(f64::INFINITY, f64::min);
+        match least.is_finite() {
+            true => {
+                let from = least.log10().floor();
+                Ruler { scale, from, to: greatest.log10().ceil().max(from + 1.0) }
+            }
+            false => Ruler { scale, from: 0.0, to: 1.0 },
+        }
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        let value = match self.scale {
+            Scale::Linear => value,
+            Scale::Powers if value > 0.0 => value.log10(),
+            Scale::Powers => self.from,
+        };
+        let part = ((value - self.from) / (self.to - self.from)).clamp(0.0, 1.0);
+        TOP + HEIGHT * (1.0 - part)
+    }
+
+    fn ticks(&self) -> Vec<f64> {
+        match self.scale {
+            Scale::Linear => {
+                let step = round_step(self.to / 3.0001);
+                let ticks = (0..).map(|tick| f64::from(tick) * step);
+                ticks.take_while(|tick| *tick <= self.to * 1.0001).collect()
+            }
+            Scale::Powers => {
+                let exponents = (0..=32).map(|tick| self.from + f64::from(tick));
+                exponents.take_while(|exponent| *exponent <= self.to).map(|exponent| 10f64.powf(exponent)).collect()
+            }
+        }
+    }
+}
+
+/// The next of 1, 2, 5, 10, 20, … that is not smaller.
+fn round_step(value: f64) -> f64 {
+    let power = 10f64.powf(value.log10().floor());
+    let steps = [1.0, 2.0, 5.0, 10.0];
+    power * steps.into_iter().find(|step| *step * power >= value * 0.9999).unwrap_or(10.0)
+}
+
+/// How far ticks of time are apart: a time that people count in.
+fn step_of_time(range_ns: u64) -> u64 {
+    const MS: u64 = 1_000_000;
+    let of = |unit: u64, counts: &'static [u64]| counts.iter().map(move |count| count * unit);
+    let below_a_second = of(MS / 1_000, &[100, 200, 500]).chain(of(MS, &[1, 2, 5, 10, 20, 50, 100, 200, 500]));
+    let clock = [1_000 * MS, 60_000 * MS].into_iter().flat_map(|unit| of(unit, &[1, 2, 5, 10, 15, 30]));
+    let hours = of(3_600_000 * MS, &[1, 2, 3, 6, 12, 24, 48, 168, 720, 2_160, 8_760, 87_600, 876_000]);
+    let mut steps = below_a_second.chain(clock).chain(hours);
+    steps.find(|step| range_ns / step <= TIMES_MAX).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_from_outside_is_text() {
+        let hostile = "</title><script>alert('x')</script>&\" \u{1b}[31m";
+        let escaped = Escaped(hostile).to_string();
+        assert_eq!(escaped, "&lt;/title&gt;&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;&quot; \u{fffd}[31m");
+    }
+
+    #[test]
+    fn ticks_are_round() {
+        for (value, step) in [(0.9, 1.0), (1.1, 2.0), (3.0, 5.0), (700.0, 1_000.0)] {
+            assert!((round_step(value) - step).abs() < 1e-9, "{value}");
+        }
+        let series = |values: &[f64]| {
+            let values = values.iter().copied().map(Some).collect();
+            [Series { name: String::new(), colour: 0, shape: Shape::Line, values }]
+        };
+        let ticks = |values: &[f64], scale| Ruler::of(&series(values), scale).ticks();
+        assert_eq!(ticks(&[3.0, 90.0], Scale::Linear), [0.0, 50.0, 100.0]);
+        assert_eq!(ticks(&[0.0], Scale::Linear).first(), Some(&0.0));
+        let powers = ticks(&[3.0, 900.0], Scale::Powers);
+        assert_eq!(powers.len(), 4, "{powers:?}");
+        assert_eq!(ticks(&[0.0], Scale::Powers).len(), 2);
+        assert_eq!(step_of_time(1_000_000_000), 200_000_000);
+        assert_eq!(step_of_time(300_000_000_000), 60_000_000_000);
+    }
+}

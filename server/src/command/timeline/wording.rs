@@ -1,0 +1,194 @@
+//! Numbers, times and marks as people read them, in both the terminal and the report.
+
+use super::Told;
+use fakemon_engine::ids::{PlayerId, Timestamp};
+use fakemon_engine::timeline::{Mark, Marked, Stage, Stall};
+
+/// `0`, `4.2`, `980`, `1,234`, `12.3k`, `4.56M`.
+pub(super) fn number(value: f64) -> String {
+    match value {
+        ..0.05 => "0".to_owned(),
+        ..9.95 => format!("{value:.1}").replace(".0", ""),
+        ..999.5 => format!("{value:.0}"),
+        ..9_999.5 => thousands(value),
+        ..999_500.0 => format!("{:.1}k", value / 1e3).replace(".0k", "k"),
+        ..999_500_000.0 => format!("{:.2}M", value / 1e6).replace(".00M", "M"),
+        _ => format!("{:.2}G", value / 1e9).replace(".00G", "G"),
+    }
+}
+
+/// `1,234,567`.
+pub(super) fn thousands(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let groups = digits.as_bytes().rchunks(3).rev();
+    groups.map(|group| String::from_utf8_lossy(group).into_owned()).collect::<Vec<_>>().join(",")
+}
+
+/// `17 ns`, `3.2 µs`, `12.3 ms`, `1.25 s`, `2m 5s`; never more than eight characters below a day.
+pub(super) fn span(ns: f64) -> String {
+    match ns {
+        ..999.5 => format!("{ns:.0} ns"),
+        ..999_500.0 => format!("{} µs", three_digits(ns / 1e3)),
+        ..999_500_000.0 => format!("{} ms", three_digits(ns / 1e6)),
+        ..119_500_000_000.0 => format!("{} s", three_digits(ns / 1e9)),
+        ..7_200_000_000_000.0 => parts(ns / 1e9, 60.0, ["m", "s"]),
+        ..172_800_000_000_000.0 => parts(ns / 60e9, 60.0, ["h", "m"]),
+        _ => parts(ns / 3_600e9, 24.0, ["d", "h"]),
+    }
+}
+
+fn three_digits(value: f64) -> String {
+    let text = match value {
+        ..9.995 => format!("{value:.2}"),
+        ..99.95 => format!("{value:.1}"),
+        _ => return format!("{value:.0}"),
+    };
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn parts(of_small: f64, small_per_great: f64, [great, small]: [&str; 2]) -> String {
+    let all = of_small.round();
+    let (greats, smalls) = ((all / small_per_great).floor(), all % small_per_great);
+    if smalls == 0.0 { format!("{greats}{great}") } else { format!("{greats}{great} {smalls}{small}") }
+}
+
+/// Moments of one range, as short as they can be told apart.
+#[derive(Clone, Copy)]
+pub(super) struct Clock {
+    /// The same for the whole range, and left out.
+    day: Option<jiff::civil::Date>,
+    format: &'static str,
+}
+
+impl Clock {
+    /// For a range, in steps of so many nanoseconds.
+    pub(super) fn new(begin: Timestamp, end: Timestamp, step_ns: u64) -> Clock {
+        let format = match step_ns {
+            0..1_000_000 => "%H:%M:%S%.6f",
+            1_000_000..1_000_000_000 => "%H:%M:%S%.3f",
+            _ => "%H:%M:%S",
+        };
+        let (first, last) = (utc(begin).date(), utc(Timestamp(end.0.saturating_sub(1))).date());
+        Clock { day: (first == last).then_some(first), format }
+    }
+
+    /// As in `20:00:00.017`, with the day if the range has several.
+    pub(super) fn tell(&self, at: Timestamp) -> String {
+        let moment = utc(at);
+        let time = moment.strftime(self.format);
+        match self.day == Some(moment.date()) {
+            true => time.to_string(),
+            false => format!("{} {time}", moment.date()),
+        }
+    }
+}
+
+fn utc(at: Timestamp) -> jiff::civil::DateTime {
+    let moment = jiff::Timestamp::from_nanosecond(i128::from(at.0));
+    let moment = moment.expect("nanoseconds since 1970 in 64 bits end in 2554");
+    jiff::tz::TimeZone::UTC.to_datetime(moment)
+}
+
+/// What a mark says, in a line.
+pub(super) fn mark(mark: &Mark) -> String {
+    match &mark.what {
+        Marked::Opened { cores, durable } => {
+            let unsynced = if *durable { "" } else { ", answers before the sync" };
+            format!("the engine opened the journal, shards: {cores}{unsynced}")
+        }
+        Marked::Changed { key, gone: false } => format!("resource set: {key}"),
+        Marked::Changed { key, gone: true } => format!("resource deleted: {key}"),
+        Marked::Said { detail_type, detail } => format!("{detail_type}: {detail}"),
+        Marked::Put { bus, source, detail_type } => format!("put on {bus}: {source}, {detail_type}"),
+    }
+}
+
+/// What was slow in a stall, and how long each stage took at most.
+pub(super) fn slow(stall: &Stall) -> String {
+    let why = match stall.slow {
+        Stage::Queued => "the edge was busy",
+        Stage::Decided => "it waited in the mailbox of its shard",
+        Stage::Written => "it was decided, and waited to be handed to the disk",
+        Stage::Synced | Stage::Total => "the disk was slow to write and sync",
+    };
+    let part = |(stage, ns): (Stage, u64)| format!("{} {}", stage.name(), span(ns as f64));
+    let parts: Vec<String> = Stage::PARTS.into_iter().zip(stall.stages_ns).map(part).collect();
+    format!("{}: {why} ({})", stall.slow.name(), parts.join(", "))
+}
+
+/// `1 group`, `2 groups`.
+pub(super) fn many(count: u64, what: &str) -> String {
+    format!("{} {what}{}", thousands(count as f64), if count == 1 { "" } else { "s" })
+}
+
+/// What nobody can know from a journal.
+pub(super) const SHED_UNKNOWN: &str = "throttled attempts never come into the journal; of them there is only what the \
+                                       engine said of itself on the bus `default`";
+
+impl Told<'_> {
+    /// Tells the moments of the range.
+    pub(super) fn clock(&self) -> Clock {
+        let axis = &self.timeline.axis;
+        Clock::new(axis.begin(), axis.end(), axis.bucket_ns())
+    }
+
+    /// A player's name, or at least the number.
+    pub(super) fn player(&self, player: PlayerId) -> String {
+        self.archive.player_name(player).map_or_else(|| format!("#{player}"), str::to_owned)
+    }
+
+    /// How a count is told that may miss some.
+    pub(super) fn count(&self, count: u64, missed_max: u64) -> String {
+        let more =
+            if missed_max > 0 { format!(" to {}", thousands((count + missed_max) as f64)) } else { String::new() };
+        thousands(count as f64) + &more
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        for (value, text) in [
+            (0.0, "0"),
+            (4.2, "4.2"),
+            (5.0, "5"),
+            (980.4, "980"),
+            (1_234.0, "1,234"),
+            (12_345.0, "12.3k"),
+            (20_000.0, "20k"),
+            (4_560_000.0, "4.56M"),
+            (7e9, "7G"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+        assert_eq!(thousands(1_234_567.0), "1,234,567");
+    }
+
+    #[test]
+    fn spans_are_short() {
+        for (ns, text) in [
+            (17.0, "17 ns"),
+            (3_200.0, "3.2 µs"),
+            (12_340_000.0, "12.3 ms"),
+            (999_700.0, "1 ms"),
+            (1_250_000_000.0, "1.25 s"),
+            (125_000_000_000.0, "2m 5s"),
+            (7_200_000_000_000.0, "2h"),
+            (90_000_000_000_000.0, "25h"),
+            (180_000_000_000_000.0, "2d 2h"),
+        ] {
+            assert_eq!(span(ns), text);
+        }
+    }
+
+    #[test]
+    fn moments_leave_out_what_they_share() {
+        let (begin, end) = (Timestamp(1_000_000_000), Timestamp(2_000_000_001));
+        assert_eq!(Clock::new(begin, end, 1_000_000).tell(begin), "00:00:01.000");
+        let next_day = Timestamp(86_400_000_000_000 + 1);
+        assert_eq!(Clock::new(begin, next_day, 1_000_000_000).tell(begin), "1970-01-01 00:00:01");
+    }
+}
