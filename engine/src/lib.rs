@@ -124,6 +124,8 @@ mod inside;
 mod tail;
 mod engine;
 pub mod archive;
+pub mod lines;
+pub mod import;
 pub mod explain;
 pub mod trace;
 pub mod moment;

@@ -4,6 +4,8 @@
 mod bound;
 pub mod config;
 pub mod explain;
+pub mod export;
+pub mod import;
 pub mod index;
 pub mod info;
 pub mod log;
@@ -11,6 +13,7 @@ mod progress;
 pub mod replay;
 pub mod rules;
 mod sentence;
+mod selection;
 pub mod serve;
 pub mod trace;
 pub mod verify;
@@ -51,6 +54,10 @@ enum Command {
     Rules(rules::RulesArgs),
     /// Decide the whole journal again and compare: outcomes, hash chain, state hashes.
     Verify(verify::VerifyArgs),
+    /// Write the journal, or a part of it, as JSON lines, CSV or Parquet.
+    Export(export::ExportArgs),
+    /// Make a data directory from the JSON lines of a whole journal: the same positions, ids, hashes.
+    Import(import::ImportArgs),
     /// Make the index of a data directory again; without one, look-ups read the whole journal.
     Index(index::IndexArgs),
     /// Say what is in a data directory.
@@ -99,6 +106,8 @@ fn run_with(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
         Command::Explain(args) => explain::run(args),
         Command::Trace(args) => trace::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Export(args) => export::run(args),
+        Command::Import(args) => import::run(args),
         Command::Index(args) => index::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Verify(args) => verify::run(args),

@@ -16,7 +16,9 @@ use std::path::{Path, PathBuf};
 /// Of the data directory: what this program reads and writes.
 pub(crate) const FORMAT: u32 = 1;
 const IDENTITY: &str = "FAKEMON";
-const ACKNOWLEDGED: &str = "acknowledged";
+pub(super) const ACKNOWLEDGED: &str = "acknowledged";
+/// What the identity says of a directory that is still being made.
+const INCOMPLETE: &str = "fakemon data directory, incomplete: ";
 /// Beside the blocks: the first position that retention kept.
 const KEPT_FROM: &[u8] = b"kept from";
 const FAMILIES: [&str; 2] = ["blocks", "collections"];
@@ -79,9 +81,20 @@ impl Store {
             if entries.flatten().any(|entry| entry.file_name() != IDENTITY) {
                 return Err(fail(&"it holds other files; give an empty directory or one that fakemon made"));
             }
-            let identity = format!("fakemon data directory, format {FORMAT}\n");
-            fs::write(dir.join(IDENTITY), identity).map_err(|error| fail(&error))?;
+            fs::write(dir.join(IDENTITY), identity()).map_err(|error| fail(&error))?;
         }
+        Store::open_identified(dir)
+    }
+
+    /// Makes a data directory for writing, or takes an empty one; it says that it is incomplete, because of `making`, until
+    /// it is [`complete`].
+    pub(crate) fn create(dir: &Path, making: &str) -> Result<Store, OpenError> {
+        begin(dir, making)?;
+        Store::open_identified(dir)
+    }
+
+    fn open_identified(dir: &Path) -> Result<Store, OpenError> {
+        let fail = |error: &dyn std::fmt::Display| OpenError(format!("data directory {}: {error}", dir.display()));
         let mut database = database_options();
         // Where answers were given there is a journal; to make a new one would delete what is left of a damaged one.
         database.create_if_missing(fs::metadata(dir.join(ACKNOWLEDGED)).map_or(true, |note| note.len() == 0));
@@ -106,6 +119,16 @@ impl Store {
         let opened = open_beside_writer(&dir.join("journal"), database_options(), families());
         let (db, scratch) = opened.map_err(|error| fail(&explain(error.as_ref())))?;
         Ok(Store { db, acknowledged: None, told, scratch: Some(scratch) })
+    }
+
+    /// Brings everything that was written to the disk, and notes where the journal begins, if that is not with the first
+    /// event.
+    pub(crate) fn settle(&self, first: Position, end: Position) -> Result<(), ReadError> {
+        if first > Position(1) {
+            self.db.put(KEPT_FROM, first.0.to_be_bytes())?;
+        }
+        self.db.flush_wal(true)?;
+        self.acknowledge(end).map_err(|error| ReadError::Store(format!("the file `acknowledged`: {error}")))
     }
 
     /// Sees what the writer has written since; for a store that was opened to read.
@@ -134,6 +157,16 @@ impl Store {
         let mut options = WriteOptions::default();
         options.set_sync(durability == Durability::Synced);
         self.db.write_opt(batch, &options)
+    }
+
+    /// Writes one entry of a collection.
+    pub(crate) fn write_capture(
+        &self,
+        player: PlayerId,
+        position: Position,
+        caught: Caught,
+    ) -> Result<(), rocksdb::Error> {
+        self.db.put_cf(self.family("collections"), collection_key(player, position), caught.0)
     }
 
     /// Notes that everything before `position` has been told: if the journal ever ends earlier, it is damaged.
@@ -320,6 +353,31 @@ fn told(acknowledged: &fs::File) -> Position {
     Position(if read == Ok(8) { u64::from_be_bytes(bytes) } else { 0 })
 }
 
+/// What a data directory of this program says that it is.
+fn identity() -> String {
+    format!("fakemon data directory, format {FORMAT}\n")
+}
+
+/// Takes a directory that is empty, or not there, to make a data directory; it says that it is incomplete.
+pub(super) fn begin(dir: &Path, making: &str) -> Result<(), OpenError> {
+    let fail = |error: &dyn std::fmt::Display| OpenError(format!("{}: {error}", dir.display()));
+    fs::create_dir_all(dir).map_err(|error| fail(&format!("{error}; give a directory that can be made")))?;
+    if fs::read_dir(dir).map_err(|error| fail(&error))?.next().is_some() {
+        return Err(fail(&"it is not empty; give a directory that is, or that is not there"));
+    }
+    fs::write(dir.join(IDENTITY), format!("{INCOMPLETE}{making}\n")).map_err(|error| fail(&error))
+}
+
+/// From now on a directory says that it is a data directory, for good.
+pub(crate) fn complete(dir: &Path) -> Result<(), OpenError> {
+    let fail = |error: std::io::Error| OpenError(format!("{}: {error}", dir.display()));
+    let (new, path) = (dir.join("FAKEMON.new"), dir.join(IDENTITY));
+    fs::write(&new, identity()).map_err(fail)?;
+    fs::File::open(&new).and_then(|file| file.sync_all()).map_err(fail)?;
+    fs::rename(&new, &path).map_err(fail)?;
+    fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(fail)
+}
+
 /// Whether the directory says that it is ours; an error if it is of a version that this program does not know.
 fn identify(dir: &Path) -> Result<bool, OpenError> {
     let path = dir.join(IDENTITY);
@@ -332,6 +390,10 @@ fn identify(dir: &Path) -> Result<bool, OpenError> {
     };
     if text.is_empty() {
         return Ok(false); // whoever made the directory was killed at that very moment
+    }
+    if let Some(making) = text.trim().strip_prefix(INCOMPLETE) {
+        let what = format!("data directory {}: it is incomplete: {making} did not end; delete it", dir.display());
+        return Err(OpenError(format!("{what}, and begin again")));
     }
     let format = text.trim().strip_prefix("fakemon data directory, format ").and_then(|format| format.parse().ok());
     match format {

@@ -9,6 +9,9 @@ pub(super) enum Work {
     Verify,
     Index,
     Replay,
+    Export,
+    Import,
+    Salvage,
 }
 
 impl Work {
@@ -17,6 +20,9 @@ impl Work {
             Work::Verify => "verify",
             Work::Index => "index",
             Work::Replay => "replay",
+            Work::Export => "export",
+            Work::Import => "import",
+            Work::Salvage => "salvage",
         }
     }
 }
