@@ -1,6 +1,7 @@
 //! The engine as a whole: opens a data directory, starts the threads, hands out clients, stops in order.
 
 use crate::bus::{Registry, Resources};
+use crate::checkpoint::{Checkpoint, Checkpointer, Standing};
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::clockwork::Clockwork;
@@ -11,7 +12,7 @@ use crate::follow::{BUS, FOLLOWERS, Follower, SNAPSHOT, WORLD};
 use crate::ids::{Position, ShardId, SpeciesId, Timestamp, mix};
 use crate::index::Segment;
 use crate::inside::{Answered, Carrier, Function, Inside, Postman};
-use crate::journal::{Committer, Depot, Desk, Name, PostingStore, Progress, ReadError, RowStore, Store};
+use crate::journal::{Committer, Databases, Depot, Desk, Name, PostingStore, Progress, ReadError, RowStore, Store};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::model::{PlayerName, Sighting};
@@ -54,6 +55,7 @@ struct Bus {
     depot: Arc<Depot>,
     replays: Arc<Replays>,
     answered: Arc<OnceLock<Answered>>,
+    checkpointer: Checkpointer,
 }
 
 struct Threads {
@@ -82,13 +84,13 @@ impl Engine {
         let first = store.first_position().map_err(fail)?.unwrap_or(Position(1));
         let rows = Arc::new(RowStore::open_up_to(dir, first, end)?);
         let recovered = recover(&store, &rows, options.cores).map_err(fail)?;
-        let index = PostingStore::open_up_to(dir, end)?;
+        let index = Arc::new(PostingStore::open_up_to(dir, end)?);
         let segment = Segment::after(&index).map_err(fail)?;
         let depot = Arc::new(Depot::open(dir)?);
         let known = Known::read(&depot, first, recovered.link.next).map_err(fail)?;
         let resources = Resources::new(known.followed_to_the_end(&store).map_err(fail)?);
         let (position, tail) = (recovered.link.next, recovered.tail_events);
-        let engine = Engine::start(store, rows, (index, segment), depot, options, recovered, resources, known)?;
+        let engine = Engine::start(dir, store, rows, (index, segment), depot, options, recovered, resources, known)?;
         let took_ms = started.elapsed().as_millis();
         tracing::info!(%position, tail_events = tail, took_ms, "journal {} is open", dir.display());
         if engine.options().durability == Durability::Unsynced {
@@ -99,9 +101,10 @@ impl Engine {
 
     #[expect(clippy::too_many_arguments, reason = "everything that was opened")]
     fn start(
+        dir: &Path,
         store: Arc<Store>,
         rows: Arc<RowStore>,
-        (index, segment): (PostingStore, Segment),
+        (index, segment): (Arc<PostingStore>, Segment),
         depot: Arc<Depot>,
         options: Options,
         recovered: Recovered,
@@ -141,14 +144,18 @@ impl Engine {
             seed: Arc::new(AtomicU64::new(clock.now().0)),
         };
         let (doors, ears): (Vec<_>, Vec<_>) = doors(options.cores)?.into_iter().unzip();
-        let bus = Bus { courier, depot, replays: Arc::default(), answered: Arc::default() };
+        let (progress, standing) = (Arc::new(progress), Arc::new(Standing::default()));
+        let databases =
+            Databases { store: store.clone(), rows: rows.clone(), index: index.clone(), depot: depot.clone() };
+        let checkpointer = Checkpointer::new(dir, databases, standing.clone(), progress.clone());
+        let bus = Bus { courier, depot, replays: Arc::default(), answered: Arc::default(), checkpointer };
         let shared = Arc::new(Shared {
             rules,
             species,
             clock,
             doors: doors.into(),
             desk,
-            progress: Arc::new(progress),
+            progress,
             outboxes: Arc::default(),
             registry,
             world,
@@ -226,6 +233,7 @@ impl Engine {
             head: recovered.snapshot,
             index,
             segment,
+            standing,
             unflushed: 0,
         };
         let reader = Reader {
@@ -315,6 +323,17 @@ impl Engine {
         let Bus { courier, replays, .. } = &self.0.bus;
         let (progress, failure) = (&*self.shared().progress, &*self.shared().failure);
         Reset { courier, replays, progress, failure }.run(end)
+    }
+
+    /// Copies the data directory to `to`, which is empty or not there, while everything goes on; see [`checkpoint`]. Takes
+    /// milliseconds on one file system, else as long as copying everything.
+    ///
+    /// [`checkpoint`]: crate::checkpoint
+    ///
+    /// # Errors
+    /// When `to` is not empty or cannot be written, or the engine is closed.
+    pub fn checkpoint(&self, to: &Path) -> Result<Checkpoint, OpenError> {
+        self.0.bus.checkpointer.copy(to)
     }
 
     /// All events before it were looked at by the rules of their bus, and stand on the lanes of their targets.
@@ -469,6 +488,7 @@ impl Running {
             follower.thread().unpark();
             join(follower, &self.shared.failure);
         }
+        self.bus.checkpointer.close();
         self.bus.courier.events.journal.close();
         self.bus.depot.close();
     }

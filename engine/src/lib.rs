@@ -115,6 +115,7 @@ pub mod delivery;
 mod reset;
 mod clockwork;
 mod retention;
+pub mod checkpoint;
 mod snapshot;
 mod recovery;
 mod reader;
@@ -131,6 +132,7 @@ pub mod trace;
 pub mod moment;
 pub mod what_if;
 pub mod verify;
+pub mod salvage;
 
 pub use client::Client;
 pub use engine::Engine;

@@ -2,6 +2,7 @@
 //! that names the remedy; the exit code is 0 on success only (1: it did not work, 2: the command line is wrong).
 
 mod bound;
+pub mod checkpoint;
 pub mod config;
 pub mod explain;
 pub mod export;
@@ -54,6 +55,8 @@ enum Command {
     Rules(rules::RulesArgs),
     /// Decide the whole journal again and compare: outcomes, hash chain, state hashes.
     Verify(verify::VerifyArgs),
+    /// Copy a data directory, also beside a running server, in milliseconds.
+    Checkpoint(checkpoint::CheckpointArgs),
     /// Write the journal, or a part of it, as JSON lines, CSV or Parquet.
     Export(export::ExportArgs),
     /// Make a data directory from the JSON lines of a whole journal: the same positions, ids, hashes.
@@ -106,6 +109,7 @@ fn run_with(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
         Command::Explain(args) => explain::run(args),
         Command::Trace(args) => trace::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Checkpoint(args) => checkpoint::run(args),
         Command::Export(args) => export::run(args),
         Command::Import(args) => import::run(args),
         Command::Index(args) => index::run(args),

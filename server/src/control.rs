@@ -9,6 +9,7 @@
 //! - `cloud_events`, `spawns`, `events`: `POST /events`
 //! - `aws`: the AWS API at `POST /`
 //! - `reset`: `POST /_reset`, for tests
+//! - `checkpoint`: `POST /checkpoint`
 //! - `metrics`: `GET /metrics`
 //! - `page`: `/` and its figures
 //! - `webhooks`: deliveries to outside
@@ -25,6 +26,7 @@ mod cloud_events;
 mod spawns;
 mod events;
 mod reset;
+mod checkpoint;
 mod metrics;
 mod page;
 mod webhooks;
@@ -33,6 +35,7 @@ mod stream;
 
 use crate::access_keys::AccessKeys;
 use crate::auth::Access;
+use crate::contact::Word;
 use crate::edge;
 use anyhow::Context;
 use axum::Router;
@@ -75,6 +78,8 @@ pub struct ControlOptions {
     pub allow_private_targets: bool,
     /// Whether `POST /_reset` may empty the bus.
     pub dev: bool,
+    /// What a caller must have read in the data directory, to make a copy of it.
+    pub word: Word,
     /// Figures of the edge.
     pub read_edge: ReadEdge,
     /// Reaches every connection.
@@ -263,6 +268,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .merge(at_connections::routes())
         .route("/stream", get(stream::open))
         .route("/_reset", post(reset::post))
+        .route("/checkpoint", post(checkpoint::post))
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))

@@ -35,6 +35,10 @@ impl<'a> Block<'a> {
         self.reader.sections().map(|(shard, events)| (ShardId(shard), events))
     }
 
+    pub(crate) fn reader(&self) -> &BlockReader<'a> {
+        &self.reader
+    }
+
     /// Visits its events in order.
     pub fn for_each(&self, mut visit: impl FnMut(Recorded)) {
         let committed_at = self.group.committed_at;

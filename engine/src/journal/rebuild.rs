@@ -3,7 +3,7 @@
 //! hash that it had.
 
 use super::chain::{BlockHash, Link};
-use super::store::{ReadError, Store, complete, explain_write};
+use super::store::{ReadError, Store, check_empty, complete, explain_write};
 use crate::ids::{PlayerId, Position};
 use crate::options::{Durability, OpenError};
 use crate::record;
@@ -36,6 +36,11 @@ pub(crate) enum RebuildError {
 }
 
 impl Rebuild {
+    /// Whether a directory can be taken, before there is work for it.
+    pub(crate) fn check(dir: &Path) -> Result<(), OpenError> {
+        check_empty(dir)
+    }
+
     /// Begins; `making` is the command whose work this is.
     pub(crate) fn begin(dir: &Path, making: &str) -> Result<Rebuild, OpenError> {
         let store = Store::create(dir, making)?;

@@ -1,13 +1,14 @@
 //! RocksDB behind types: keys and values in, rows and blocks out.
 
 use super::chain::StoredBlock;
+use super::checkpoint::of_database;
 use crate::ids::{PlayerId, Position};
 use crate::options::{Durability, OpenError};
 use fakemon_fbs::Malformed;
 use fakemon_fbs::snapshot::{self, Caught};
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, Env,
-    IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
+    DBRecoveryMode, Direction, Env, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 use std::fs;
 use std::ops::ControlFlow;
@@ -131,6 +132,12 @@ impl Store {
         self.acknowledge(end).map_err(|error| ReadError::Store(format!("the file `acknowledged`: {error}")))
     }
 
+    /// What is left of a damaged journal; `dir` holds the note of what was told.
+    pub(super) fn of_wreck(db: DB, dir: &Path) -> Store {
+        let told = fs::File::open(dir.join(ACKNOWLEDGED)).map_or(Position(0), |file| told(&file));
+        Store { db, acknowledged: None, told, scratch: None }
+    }
+
     /// Sees what the writer has written since; for a store that was opened to read.
     pub(crate) fn catch_up(&self) -> Result<(), ReadError> {
         Ok(self.db.try_catch_up_with_primary()?)
@@ -186,10 +193,20 @@ impl Store {
         Err(ReadError::corrupt(end, what))
     }
 
+    /// The first position that retention kept.
+    pub(crate) fn kept_from(&self) -> Result<Position, ReadError> {
+        let note = self.db.get_pinned(KEPT_FROM)?;
+        Ok(Position(note.map_or(Ok(1), |note| number(&note))?))
+    }
+
+    /// Everything before it was told.
+    pub(crate) fn told(&self) -> Position {
+        self.told
+    }
+
     /// If the journal begins later than with what retention kept, then a part of it is gone.
     pub(crate) fn check_beginning(&self) -> Result<(), ReadError> {
-        let note = self.db.get_pinned(KEPT_FROM)?;
-        let kept_from = note.map_or(Ok(1), |note| number(&note))?;
+        let Position(kept_from) = self.kept_from()?;
         match self.first_position()? {
             Some(Position(first)) if first > kept_from => {
                 let what = format!("it begins at position {first} only: files of it are missing, restore a copy");
@@ -217,7 +234,7 @@ impl Store {
         from: Position,
         visit: &mut dyn FnMut(StoredBlock<'_>) -> Result<ControlFlow<()>, ReadError>,
     ) -> Result<(), ReadError> {
-        let mut iterator = self.db.raw_iterator_cf_opt(self.family("blocks"), scan_options());
+        let mut iterator = self.block_iterator();
         iterator.seek_for_prev(from.0.to_be_bytes());
         if !iterator.valid() {
             iterator.status()?;
@@ -230,6 +247,10 @@ impl Store {
             iterator.next();
         }
         Ok(iterator.status()?)
+    }
+
+    pub(super) fn block_iterator(&self) -> DBRawIterator<'_> {
+        self.db.raw_iterator_cf_opt(self.family("blocks"), scan_options())
     }
 
     /// The first position of the oldest block.
@@ -256,6 +277,11 @@ impl Store {
         let last = before.0.saturating_sub(1).to_be_bytes();
         self.db.delete_file_in_range_cf(blocks, from, last)?;
         Ok(self.db.delete_range_cf(blocks, from, to)?)
+    }
+
+    /// Copies it to `to`, which is not there yet.
+    pub(super) fn checkpoint(&self, to: &Path) -> Result<(), ReadError> {
+        of_database(&self.db, to)
     }
 
     /// Bytes of the blocks on disk, about.
@@ -290,6 +316,12 @@ impl Store {
             captures.push((Position(number(position)?), caught));
         }
         Ok(captures)
+    }
+
+    /// What a player caught at a position, as their collection says.
+    pub(crate) fn capture(&self, player: PlayerId, position: Position) -> Result<Option<Caught>, ReadError> {
+        let row = self.db.get_pinned_cf(self.family("collections"), collection_key(player, position))?;
+        row.map(|row| snapshot::read_caught(&row).map_err(|error| malformed("collections", &error))).transpose()
     }
 
     /// All entries of all collections.
@@ -361,11 +393,20 @@ fn identity() -> String {
 /// Takes a directory that is empty, or not there, to make a data directory; it says that it is incomplete.
 pub(super) fn begin(dir: &Path, making: &str) -> Result<(), OpenError> {
     let fail = |error: &dyn std::fmt::Display| OpenError(format!("{}: {error}", dir.display()));
+    check_empty(dir)?;
     fs::create_dir_all(dir).map_err(|error| fail(&format!("{error}; give a directory that can be made")))?;
-    if fs::read_dir(dir).map_err(|error| fail(&error))?.next().is_some() {
-        return Err(fail(&"it is not empty; give a directory that is, or that is not there"));
-    }
     fs::write(dir.join(IDENTITY), format!("{INCOMPLETE}{making}\n")).map_err(|error| fail(&error))
+}
+
+/// Whether a directory is empty, or not there.
+pub(super) fn check_empty(dir: &Path) -> Result<(), OpenError> {
+    let fail = |what: &dyn std::fmt::Display| OpenError(format!("{}: {what}", dir.display()));
+    match fs::read_dir(dir).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(fail(&"it is not empty; give a directory that is, or that is not there")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(fail(&format!("{error}; give a directory that can be made"))),
+    }
 }
 
 /// From now on a directory says that it is a data directory, for good.
@@ -379,7 +420,7 @@ pub(crate) fn complete(dir: &Path) -> Result<(), OpenError> {
 }
 
 /// Whether the directory says that it is ours; an error if it is of a version that this program does not know.
-fn identify(dir: &Path) -> Result<bool, OpenError> {
+pub(super) fn identify(dir: &Path) -> Result<bool, OpenError> {
     let path = dir.join(IDENTITY);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -471,7 +512,18 @@ fn database_options() -> Options {
     options
 }
 
-fn families() -> Vec<ColumnFamilyDescriptor> {
+/// For what is left of a damaged journal: whatever can be read is wanted.
+pub(super) fn salvage_options() -> Options {
+    let mut options = database_options();
+    options.create_if_missing(false);
+    options.set_recycle_log_file_num(0); // with it, records behind a damaged one are not looked for
+    options.set_wal_recovery_mode(DBRecoveryMode::SkipAnyCorruptedRecord);
+    options.set_paranoid_checks(false);
+    options.set_disable_auto_compactions(true);
+    options
+}
+
+pub(super) fn families() -> Vec<ColumnFamilyDescriptor> {
     let cache = Cache::new_lru_cache(64 << 20);
     FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache))).into()
 }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 /// Which events.
 #[derive(Debug, clap::Args)]
-pub struct SelectionArgs {
+pub(super) struct SelectionArgs {
     /// Only events of this fakémon.
     #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u64))]
     fakemon: Option<u64>,

@@ -32,6 +32,11 @@ impl Http {
         Ok(Http { stream, authority: target.authority.clone(), bytes: Vec::new() })
     }
 
+    /// Waits so long for an answer.
+    pub(crate) fn be_patient(&mut self, patience: Duration) -> anyhow::Result<()> {
+        Ok(self.stream.set_read_timeout(Some(patience))?)
+    }
+
     pub(crate) fn get(&mut self, path: &str) -> anyhow::Result<Answer> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.authority);
         self.stream.write_all(request.as_bytes())?;
