@@ -15,7 +15,6 @@ use super::DataArg;
 use super::bound::{is_past, start};
 use super::progress::{self, Work};
 use super::selection::SelectionArgs;
-use anyhow::Context;
 use fakemon_engine::ReadError;
 use fakemon_engine::archive::{Archive, Block, Recorded};
 use fakemon_engine::ids::Position;
@@ -82,13 +81,11 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
         (false, FormatName::Parquet) => Output::file(&args.out)?, // it compresses by itself
         (false, _) => Output::compressed_file(&args.out)?,
     };
-    let in_dir = || format!("data directory {}", args.data.data.display());
     let (exported, output) = match args.format {
         FormatName::Jsonl => export(&archive, &args, lines::Lines::begin(&archive, &args.selection, output)?),
         FormatName::Csv => export(&archive, &args, csv::Csv::begin(&archive, output)?),
         FormatName::Parquet => export(&archive, &args, parquet::Parquet::begin(&archive, output)?),
-    }
-    .with_context(in_dir)?;
+    }?;
     let bytes = output.finish()?;
     match to_stdout {
         true => Ok(()),
@@ -102,7 +99,7 @@ fn export<F: Format>(archive: &Archive, args: &ExportArgs, mut format: F) -> any
     let mut wanted = args.selection.wanted(archive)?;
     let bar = progress::bar(Work::Export);
     let mut exported = Exported { events: 0, from, end: from };
-    archive.for_each_block(from, |block| -> Result<ControlFlow<()>, Stopped> {
+    let read = archive.for_each_block(from, |block| -> Result<ControlFlow<()>, Stopped> {
         let (mut begun, mut past, mut result) = (false, false, Ok(()));
         block.for_each(|recorded| {
             past |= is_past(&recorded, to);
@@ -122,9 +119,14 @@ fn export<F: Format>(archive: &Archive, args: &ExportArgs, mut format: F) -> any
         result?;
         bar.show(block.group.end, end);
         Ok(if past { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-    })?;
+    });
     bar.finish();
-    let output = format.finish(exported.end)?;
+    let output = read.and_then(|()| Ok(format.finish(exported.end)?)).map_err(|error| match error {
+        Stopped::Read(error) => {
+            anyhow::Error::new(error).context(format!("data directory {}", args.data.data.display()))
+        }
+        Stopped::Write(error) => error.context(format!("--out {}", args.out.display())),
+    })?;
     Ok((exported, output))
 }
 

@@ -87,7 +87,6 @@ fn pack(
         group.write(&mut writer)?;
         let _ = empty.send(group); // nobody wants it at the end
     }
-    writer.finish()?;
     writer.into_inner()
 }
 
