@@ -8,6 +8,9 @@
 mod again;
 mod examiner;
 
+#[cfg(test)]
+mod tests;
+
 use crate::ids::Position;
 use crate::journal::{ReadError, Spot, Store};
 use crate::options::OpenError;

@@ -22,7 +22,7 @@ pub(crate) struct RowStore {
 }
 
 impl RowStore {
-    fn open(dir: &Path) -> Result<RowStore, OpenError> {
+    pub(super) fn open(dir: &Path) -> Result<RowStore, OpenError> {
         let mut options = database_options();
         options.create_if_missing(holds_nothing(&dir.join("snapshot")));
         let db = DB::open_cf_descriptors(&options, dir.join("snapshot"), families());

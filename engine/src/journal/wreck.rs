@@ -60,16 +60,23 @@ impl Wreck {
         Ok((Store::of_wreck(db, &self.scratch), mended))
     }
 
-    /// The snapshot, if all of it can be read.
+    /// The snapshot, if a server could open it and all of it can be read.
     pub(crate) fn rows(&self) -> Option<RowStore> {
-        let rows = RowStore::open_to_read(&self.scratch).ok()??;
+        self.is_made("snapshot").then_some(())?;
+        let rows = RowStore::open(&self.scratch).ok()?;
         rows.check().ok().map(|()| rows)
     }
 
-    /// What the bus keeps, if all of it can be read.
+    /// What the bus keeps, if a server could open it and all of it can be read.
     pub(crate) fn depot(&self) -> Option<Depot> {
-        let depot = Depot::open_to_read(&self.scratch).ok()??;
+        self.is_made("bus").then_some(())?;
+        let depot = Depot::open(&self.scratch).ok()?;
         depot.check().ok().map(|()| depot)
+    }
+
+    /// Whether there is a database; else opening would make a new one.
+    fn is_made(&self, folder: &str) -> bool {
+        self.scratch.join(folder).join("CURRENT").exists()
     }
 
     /// Takes a folder of the copy over.
