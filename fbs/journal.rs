@@ -371,6 +371,14 @@ impl<'a> BlockReader<'a> {
         self.head
     }
 
+    /// The shard of each section, and how many events it holds, in order.
+    pub fn sections(&self) -> impl Iterator<Item = (u16, usize)> + use<'a> {
+        self.block.sections().into_iter().map(|section| {
+            let attempts = section.attempts().map_or(0, |attempts| attempts.len());
+            (section.shard(), section.kinds().map_or(attempts, |kinds| kinds.len()))
+        })
+    }
+
     /// Calls `visit` with the position, the shard and each event, in order.
     #[inline]
     pub fn for_each(&self, mut visit: impl FnMut(u64, u16, Event<'a>)) {

@@ -84,7 +84,7 @@ fn a_directory_whose_making_was_cut_short_is_made_again() {
 }
 
 /// A directory with files of every kind: two ends in peace, one by a kill.
-fn lived_in(data: &Path) -> Racer {
+pub(crate) fn lived_in(data: &Path) -> Racer {
     let mut racer = Racer::new("ana");
     for life in 0..3 {
         let server = Server::start(data, &[]);
@@ -104,7 +104,7 @@ fn lived_in(data: &Path) -> Racer {
 }
 
 /// Changes one file that matters; says which and how.
-fn damage(data: &Path, dice: &mut Dice) -> String {
+pub(crate) fn damage(data: &Path, dice: &mut Dice) -> String {
     let folders = ["journal", "snapshot"].map(|folder| fs::read_dir(data.join(folder)).unwrap());
     let files = folders.into_iter().flatten().map(|entry| entry.unwrap().path());
     let mut files: Vec<PathBuf> = files.chain([data.join("acknowledged"), data.join("FAKEMON")]).collect();
@@ -188,7 +188,7 @@ fn check_refusal(what: &str, data: &Path, output: &Output) {
     assert!(output.status.code() == Some(1) && one_line && told, "{what}: {:?} {stderr}", output.status);
 }
 
-fn copy_dir(from: &Path, to: &Path) {
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());
         match entry.path().is_dir() {

@@ -39,4 +39,7 @@ mod garbage; // nonsense on every input, while somebody plays on
 mod overload; // more than it can take
 mod disk; // full, or too small a limit
 mod damage; // files that changed or went
+mod export; // JSON lines, CSV, Parquet; and the same journal again
+mod checkpoint; // copies beside a server that works
+mod salvage; // what is left of a damaged directory
 mod tidy; // the house itself: openings, doors, reasons, generated code

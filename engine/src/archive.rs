@@ -1,5 +1,9 @@
 //! The journal for tools: opened beside a running server or without one, read in order, never changed.
 
+mod blocks;
+
+pub use blocks::Block;
+
 use crate::bus::Registry;
 use crate::bus::resource::Change;
 use crate::delivery::{Delivery, Known, Yard, keys_of, told};

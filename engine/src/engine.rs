@@ -1,6 +1,7 @@
 //! The engine as a whole: opens a data directory, starts the threads, hands out clients, stops in order.
 
 use crate::bus::{Registry, Resources};
+use crate::checkpoint::{Checkpoint, Checkpointer, Standing};
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::clockwork::Clockwork;
@@ -11,7 +12,7 @@ use crate::follow::{BUS, FOLLOWERS, Follower, PIPES, SNAPSHOT, WORLD};
 use crate::ids::{Position, ShardId, SpeciesId, Timestamp, mix};
 use crate::index::Segment;
 use crate::inside::{Answered, Carrier, Function, Inside, Postman};
-use crate::journal::{Committer, Depot, Desk, Name, PostingStore, Progress, ReadError, RowStore, Store};
+use crate::journal::{Committer, Databases, Depot, Desk, Name, PostingStore, Progress, ReadError, RowStore, Store};
 use crate::logs::Logs;
 use crate::metrics::{GroupFigures, Metrics};
 use crate::model::{PlayerName, Sighting};
@@ -65,6 +66,7 @@ struct Bus {
     agenda: Arc<Agenda>,
     answered: Arc<OnceLock<Answered>>,
     pipes: Arc<Parts>,
+    checkpointer: Checkpointer,
 }
 
 struct Threads {
@@ -97,13 +99,13 @@ impl Engine {
         let first = first.unwrap_or(Position(1));
         let rows = Arc::new(RowStore::open_up_to(dir, first, end)?);
         let recovered = recover(&store, &rows, options.cores).map_err(fail)?;
-        let index = PostingStore::open_up_to(dir, end)?;
+        let index = Arc::new(PostingStore::open_up_to(dir, end)?);
         let segment = Segment::after(&index).map_err(fail)?;
         let depot = Arc::new(Depot::open(dir)?);
         let known = Known::read(&depot, first, recovered.link.next).map_err(fail)?;
         let resources = Resources::new(known.followed_to_the_end(&store).map_err(fail)?);
         let (position, tail) = (recovered.link.next, recovered.tail_events);
-        let engine = Engine::start(store, rows, (index, segment), depot, options, recovered, resources, known)?;
+        let engine = Engine::start(dir, store, rows, (index, segment), depot, options, recovered, resources, known)?;
         let took_ms = started.elapsed().as_millis();
         tracing::info!(%position, tail_events = tail, took_ms, "journal {} is open", dir.display());
         engine.watch(dir)?;
@@ -116,9 +118,10 @@ impl Engine {
 
     #[expect(clippy::too_many_arguments, reason = "everything that was opened")]
     fn start(
+        dir: &Path,
         store: Arc<Store>,
         rows: Arc<RowStore>,
-        (index, segment): (PostingStore, Segment),
+        (index, segment): (Arc<PostingStore>, Segment),
         depot: Arc<Depot>,
         options: Options,
         recovered: Recovered,
@@ -159,13 +162,17 @@ impl Engine {
         };
         let (doors, ears): (Vec<_>, Vec<_>) = doors(options.cores)?.into_iter().unzip();
         let agenda = Arc::new(Agenda::new(clock.now()));
+        let (progress, standing) = (Arc::new(progress), Arc::new(Standing::default()));
+        let databases =
+            Databases { store: store.clone(), rows: rows.clone(), index: index.clone(), depot: depot.clone() };
+        let checkpointer = Checkpointer::new(dir, databases, standing.clone(), progress.clone());
         let shared = Arc::new(Shared {
             rules,
             species,
             clock,
             doors: doors.into(),
             desk,
-            progress: Arc::new(progress),
+            progress,
             outboxes: Arc::default(),
             registry,
             world,
@@ -189,7 +196,15 @@ impl Engine {
             callees: Callees::default(),
             pipes: Pipes::default(),
         });
-        let bus = Bus { courier, depot, replays: Arc::default(), agenda, answered: pipes.answered.clone(), pipes };
+        let bus = Bus {
+            courier,
+            depot,
+            replays: Arc::default(),
+            agenda,
+            answered: pipes.answered.clone(),
+            pipes,
+            checkpointer,
+        };
         let mut cores = Vec::new();
         for ((population, ears), id) in recovered.populations.into_iter().zip(ears).zip(0..) {
             let id = ShardId(id);
@@ -268,6 +283,7 @@ impl Engine {
             head: recovered.snapshot,
             index,
             segment,
+            standing,
             unflushed: 0,
         };
         let reader = Reader {
@@ -412,6 +428,17 @@ impl Engine {
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
+    }
+
+    /// Copies the data directory to `to`, which is empty or not there, while everything goes on; see [`checkpoint`]. Takes
+    /// milliseconds on one file system, else as long as copying everything.
+    ///
+    /// [`checkpoint`]: crate::checkpoint
+    ///
+    /// # Errors
+    /// When `to` is not empty or cannot be written, or the engine is closed.
+    pub fn checkpoint(&self, to: &Path) -> Result<Checkpoint, OpenError> {
+        self.0.bus.checkpointer.copy(to)
     }
 
     /// All events before it were looked at by the rules of their bus, and stand on the lanes of their targets.
@@ -609,6 +636,7 @@ impl Running {
             follower.thread().unpark();
             join(follower, &self.shared.failure);
         }
+        self.bus.checkpointer.close();
         self.bus.courier.events.journal.close();
         self.bus.depot.close();
     }

@@ -16,6 +16,8 @@
 //!                  secrets; see `depot`
 //! ```
 //!
+//! While `fakemon import`, `checkpoint` or `verify --salvage` make a directory, its file `FAKEMON` says that it is incomplete.
+//!
 //! Numbers in keys are big-endian, so that keys sort as numbers do.
 
 mod store;
@@ -24,11 +26,19 @@ mod postings;
 mod depot;
 mod chain;
 mod committer;
+mod rebuild;
+mod checkpoint;
+mod pieces;
+mod wreck;
 
-pub(crate) use chain::{BlockHash, Link, StoredBlock};
+pub(crate) use chain::{BlockHash, Link, StoredBlock, hash as block_hash};
+pub(crate) use checkpoint::{Databases, copy_closed};
 pub(crate) use committer::{Committer, Desk, Name, Progress};
 pub(crate) use depot::{Batch, Depot, Room};
+pub(crate) use pieces::{Piece, Spot};
 pub(crate) use postings::PostingStore;
+pub(crate) use rebuild::{Rebuild, RebuildError};
 pub(crate) use rows::{RowStore, Rows};
 pub use store::ReadError;
 pub(crate) use store::{FORMAT, Store};
+pub(crate) use wreck::Wreck;

@@ -192,6 +192,62 @@ pub(crate) fn event(record: wire::Event<'_>) -> Event {
     }
 }
 
+/// Appends an event to a section, as the journal had it.
+pub(crate) fn draft(section: &mut wire::SectionDraft, event: &Event) {
+    match event {
+        Event::Attempt {
+            player,
+            attempt_id,
+            fakemon_id,
+            species,
+            place,
+            outcome,
+            received_at,
+            queued_at,
+            decided_at,
+        } => {
+            let (player, attempt_id, fakemon_id) = (*player, *attempt_id, *fakemon_id);
+            let throw = Throw { player, attempt_id, fakemon_id, place: *place, received_at: *received_at };
+            let (queued, decided) = (short_ns(*received_at, *queued_at), short_ns(*received_at, *decided_at));
+            let (outcome, species, queued_after_ns, decided_after_ns) = (*outcome, *species, queued, decided);
+            section
+                .push_attempt(DecidedThrow { throw, outcome, species, queued_after_ns, decided_after_ns }.record());
+        }
+        Event::Appeared { fakemon_id, species, place, catch_rate, at, vanishes_at } => {
+            let fakemon = Fakemon::wild(*fakemon_id, *species, *place, *catch_rate, *vanishes_at);
+            section.push_appeared(appeared_record(&fakemon, *at));
+        }
+        Event::Vanished { fakemon_id, species, place, at, vanishes_at } => {
+            let fakemon = Fakemon::wild(*fakemon_id, *species, *place, CatchRate::ALWAYS, *vanishes_at);
+            section.push_vanished(vanished_record(&fakemon, *at));
+        }
+        Event::PlayerNamed { player, name } => {
+            section.push_player_named(wire::PlayerNamed { player: player.0, name: name.clone() });
+        }
+        Event::SpeciesNamed { species, name } => {
+            section.push_species_named(wire::SpeciesNamed { species: species.0, name: name.clone() });
+        }
+        Event::Opened { at, world_seed, reach_mm, cores, durable } => section.push_opened(wire::Opened {
+            at_ns: at.0,
+            world_seed: *world_seed,
+            reach_mm: *reach_mm,
+            cores: *cores,
+            durable: *durable,
+        }),
+        Event::Put(put) => section.push_put(put_record(put)),
+        Event::Changed { at, key, value } => {
+            section.push_changed(wire::Changed { at_ns: at.0, key: key.clone(), value: value.clone() });
+        }
+    }
+}
+
+fn put_record(put: &Put) -> wire::Put {
+    let Put { at, time, bus, source, detail_type, detail, resources, region, cause, hops, schedule } = put.clone();
+    let cause = cause.map_or(0, |cause| cause.0);
+    let (at_ns, time_ns) = (at.0, time.0);
+    wire::Put { at_ns, time_ns, bus, source, detail_type, detail, resources, region, cause, hops, schedule }
+}
+
 fn put_event(record: wire::Put) -> Put {
     let wire::Put { at_ns, time_ns, bus, source, detail_type, detail, resources, region, cause, hops, schedule } =
         record;
@@ -207,5 +263,42 @@ fn put_event(record: wire::Put) -> Put {
         cause: (cause != 0).then_some(Position(cause)),
         hops,
         schedule,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fakemon_fbs::journal::{BlockHead, BlockReader, BlockWriter, SectionDraft};
+
+    #[test]
+    fn events_become_the_records_that_they_were() {
+        let mut section = SectionDraft::default();
+        section.push_attempt(wire::Attempt::new(1, 2, 1 << 60, 3, -4, 5, 6, u32::MAX, 7, wire::Outcome::Dodged));
+        section.push_appeared(wire::Appeared::new(1, 2, 3, 4, -5, 6, 7));
+        section.push_vanished(wire::Vanished::new(1, 2, 3, -4, 5, 6));
+        section.push_player_named(wire::PlayerNamed { player: 1, name: "Zoë \"\\".into() });
+        section.push_species_named(wire::SpeciesNamed { species: 1, name: "sparkit".into() });
+        section.push_opened(wire::Opened { at_ns: 1, world_seed: u64::MAX, reach_mm: 2, cores: 3, durable: false });
+        let resources = vec!["a".into(), String::new()];
+        section.push_put(wire::Put {
+            at_ns: 1,
+            detail: "{}".into(),
+            resources,
+            hops: 2,
+            cause: 3,
+            ..Default::default()
+        });
+        section.push_put(wire::Put::default());
+        section.push_changed(wire::Changed { at_ns: 1, key: "bus/x".into(), value: None });
+        section.push_changed(wire::Changed { at_ns: 1, key: "bus/x".into(), value: Some("{}".into()) });
+        let head = BlockHead { first_position: 1, count: 10, committed_ns: 1, previous_sync_ns: 2, state_hash: 3 };
+        let mut writer = BlockWriter::default();
+        let bytes = writer.write(head, &[section, SectionDraft::default()]).to_vec();
+        let block = BlockReader::new(&bytes).unwrap();
+        let mut again = SectionDraft::default();
+        block.for_each(|_, _, record| draft(&mut again, &event(record)));
+        assert_eq!(block.sections().collect::<Vec<_>>(), [(0, 10), (0, 0)]);
+        assert_eq!(writer.write(head, &[again, SectionDraft::default()]), bytes);
     }
 }

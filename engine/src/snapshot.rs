@@ -4,6 +4,7 @@
 //! older, the tail a little longer. Rows that are ahead of the head do no harm, because applying an event twice is
 //! applying it once.
 
+use crate::checkpoint::Standing;
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::follow::Follower;
@@ -57,8 +58,10 @@ pub(crate) struct Snapshotter {
     pub(crate) kept: Kept,
     pub(crate) head: Head,
     /// The index is made on the way: the blocks are in hand.
-    pub(crate) index: PostingStore,
+    pub(crate) index: Arc<PostingStore>,
     pub(crate) segment: Segment,
+    /// Nothing is let go of while a checkpoint is made.
+    pub(crate) standing: Arc<Standing>,
     /// Events whose rows are only in memory.
     pub(crate) unflushed: u64,
 }
@@ -174,9 +177,11 @@ impl Snapshotter {
     fn forget(&mut self) -> Result<(), ReadError> {
         let needed = self.progress.needed(); // what waits for a target stays, however old
         let Some(keep_from) = self.kept.let_go(self.clock.now(), needed) else { return Ok(()) };
-        self.flush()?; // what the rows hold only in memory, the blocks must still hold on disk
-        self.store.forget_blocks(keep_from)?;
-        index::forget(&self.index, keep_from)
+        self.standing.hold(|| {
+            self.flush()?; // what the rows hold only in memory, the blocks must still hold on disk
+            self.store.forget_blocks(keep_from)?;
+            index::forget(&self.index, keep_from)
+        })
     }
 
     /// Sees what the journal keeps already.

@@ -2,8 +2,11 @@
 //! that names the remedy; the exit code is 0 on success only (1: it did not work, 2: the command line is wrong).
 
 mod bound;
+pub mod checkpoint;
 pub mod config;
 pub mod explain;
+pub mod export;
+pub mod import;
 pub mod index;
 pub mod info;
 pub mod log;
@@ -12,6 +15,7 @@ mod progress;
 pub mod replay;
 pub mod rules;
 mod sentence;
+mod selection;
 pub mod serve;
 pub mod trace;
 pub mod timeline;
@@ -58,6 +62,12 @@ enum Command {
     Topology(topology::TopologyArgs),
     /// Decide the whole journal again and compare: outcomes, hash chain, state hashes.
     Verify(verify::VerifyArgs),
+    /// Copy a data directory, also beside a running server, in milliseconds.
+    Checkpoint(checkpoint::CheckpointArgs),
+    /// Write the journal, or a part of it, as JSON lines, CSV or Parquet.
+    Export(export::ExportArgs),
+    /// Make a data directory from the JSON lines of a whole journal: the same positions, ids, hashes.
+    Import(import::ImportArgs),
     /// Make the index of a data directory again; without one, look-ups read the whole journal.
     Index(index::IndexArgs),
     /// Say what is in a data directory.
@@ -107,6 +117,9 @@ fn run_with(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
         Command::Trace(args) => trace::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Timeline(args) => timeline::run(args),
+        Command::Checkpoint(args) => checkpoint::run(args),
+        Command::Export(args) => export::run(args),
+        Command::Import(args) => import::run(args),
         Command::Index(args) => index::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Topology(args) => topology::run(args),

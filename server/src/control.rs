@@ -14,6 +14,7 @@
 //! - `partners`: webhooks of partners
 //! - `answers`: webhooks for results
 //! - `reset`: `POST /_reset`, for tests
+//! - `checkpoint`: `POST /checkpoint`
 //! - `metrics`: `GET /metrics`
 //! - `page`: `/` and its figures
 //! - `topology`: `GET /topology`
@@ -38,6 +39,7 @@ mod events;
 mod partners;
 mod answers;
 mod reset;
+mod checkpoint;
 mod metrics;
 mod page;
 mod topology;
@@ -51,6 +53,7 @@ pub use authorizer::AuthorizerOptions;
 
 use crate::access_keys::AccessKeys;
 use crate::auth::Access;
+use crate::contact::Word;
 use crate::edge;
 use anyhow::Context;
 use axum::Router;
@@ -94,6 +97,8 @@ pub struct ControlOptions {
     pub allow_private_targets: bool,
     /// Whether `POST /_reset` may empty the bus.
     pub dev: bool,
+    /// What a caller must have read in the data directory, to make a copy of it.
+    pub word: Word,
     /// Figures of the edge.
     pub read_edge: ReadEdge,
     /// Reaches every connection.
@@ -307,6 +312,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/stream", get(stream::open))
         .route("/_reset", post(reset::post))
         .route("/topology", get(topology::get))
+        .route("/checkpoint", post(checkpoint::post))
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))

@@ -2,6 +2,7 @@
 //!
 //! - [`play`]: messages of the player websocket, as types; [`auth`]: who a player is; [`access_keys`]: who may call the
 //!   AWS API
+//! - [`contact`]: how tools find the server that has a data directory open
 //! - [`edge`]: sockets of players, one read and one write per connection and turn
 //! - [`control`]: HTTP on a thread of its own: events, metrics, health, the page
 //! - [`load`]: the load generator; [`demo`]: the living world of `serve --demo`
@@ -10,6 +11,7 @@
 pub mod play;
 pub mod auth;
 pub mod access_keys;
+pub mod contact;
 pub mod edge;
 pub mod letters;
 pub mod control;

@@ -20,6 +20,17 @@ pub(crate) struct Link {
     pub(crate) state: StateHash,
 }
 
+impl Link {
+    /// Goes on by a block of so many events: `value` becomes what is stored of it.
+    pub(crate) fn append(&mut self, block: &[u8], events: u64, value: &mut Vec<u8>) {
+        self.hash = hash(&self.hash, block);
+        self.next.0 += events;
+        value.clear();
+        value.extend_from_slice(&self.hash);
+        value.extend_from_slice(block);
+    }
+}
+
 /// The hash of a block that follows `previous`.
 pub(crate) fn hash(previous: &BlockHash, block: &[u8]) -> BlockHash {
     let mut hasher = blake3::Hasher::new();
@@ -54,6 +65,11 @@ impl<'a> StoredBlock<'a> {
             ));
         }
         self.read()
+    }
+
+    /// Its bytes, without the hash.
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// Bytes in the store.

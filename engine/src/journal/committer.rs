@@ -1,7 +1,7 @@
 //! Group commit by natural batching: one thread takes every turn that waits, writes them as one block, syncs once,
 //! and releases their answers. While it syncs, the next group gathers; there is no timer.
 
-use super::chain::{self, Link};
+use super::chain::Link;
 use super::store::{Store, explain_write};
 use crate::bell::Bell;
 use crate::bus::Resources;
@@ -254,11 +254,7 @@ impl Committer {
             section_first.0 += section.len() as u64;
         }
         let block = self.writer.write(head, &sections);
-        self.link.hash = chain::hash(&self.link.hash, block);
-        self.link.next = section_first;
-        value.clear();
-        value.extend_from_slice(&self.link.hash);
-        value.extend_from_slice(block);
+        self.link.append(block, section_first.0 - first.0, value);
         let written = self.store.write_block(first, value, captures.into_iter(), self.durability);
         written.map_err(|error| explain_write(&error))?;
         // Without a sync nothing is promised.

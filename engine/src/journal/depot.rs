@@ -2,6 +2,7 @@
 //! of log groups, secrets. It is logged, so that what was written survives the process; a write that somebody is told of
 //! asks for a sync.
 
+use super::checkpoint::of_database;
 use super::store::{ReadError, explain, explain_write, open_beside_writer, scan_options};
 use crate::options::OpenError;
 use rocksdb::{
@@ -76,6 +77,20 @@ impl Depot {
         let opened = open_beside_writer(&dir.join("bus"), database_options(), known.collect());
         let (db, scratch) = opened.map_err(|error| fail(dir, &error))?;
         Ok(Some(Depot { db: RwLock::new(Some(db)), scratch: Some(scratch) }))
+    }
+
+    /// Whether everything can be read.
+    pub(super) fn check(&self) -> Result<(), ReadError> {
+        for (room, _) in ROOMS {
+            self.scan(room, b"", b"", &mut |_, _| ControlFlow::Continue(()))?;
+        }
+        Ok(())
+    }
+
+    /// Copies it to `to`, which is not there yet.
+    pub(super) fn checkpoint(&self, to: &Path) -> Result<(), ReadError> {
+        let held = self.held();
+        of_database(held.as_ref().ok_or_else(closed)?, to)
     }
 
     /// Lets go of the files.

@@ -6,6 +6,7 @@
 //! kind, bucket, first position           → postings of the segment whose subjects fall into the bucket
 //! ```
 
+use super::checkpoint::of_database;
 use super::store::{ReadError, explain, number, open_beside_writer, scan_options};
 use crate::ids::Position;
 use crate::options::OpenError;
@@ -79,6 +80,11 @@ impl PostingStore {
         let mut options = WriteOptions::default();
         options.disable_wal(true);
         Ok(self.db.write_opt(batch, &options)?)
+    }
+
+    /// Copies it to `to`, which is not there yet.
+    pub(super) fn checkpoint(&self, to: &Path) -> Result<(), ReadError> {
+        of_database(&self.db, to)
     }
 
     /// Brings what is only in memory to the disk.

@@ -1,6 +1,7 @@
 //! The snapshot's rows, in a database of their own: they are made from the journal, and can be made again. They are not
 //! logged; all families are flushed together, so that after a crash the rows are those of one moment.
 
+use super::checkpoint::of_database;
 use super::store::{ReadError, explain, malformed, open_beside_writer, scan_options, wrong_key};
 use crate::ids::{AttemptId, FakemonId, PlayerId, Position};
 use crate::options::OpenError;
@@ -21,7 +22,7 @@ pub(crate) struct RowStore {
 }
 
 impl RowStore {
-    fn open(dir: &Path) -> Result<RowStore, OpenError> {
+    pub(super) fn open(dir: &Path) -> Result<RowStore, OpenError> {
         let mut options = database_options();
         options.create_if_missing(holds_nothing(&dir.join("snapshot")));
         let db = DB::open_cf_descriptors(&options, dir.join("snapshot"), families());
@@ -126,6 +127,21 @@ impl RowStore {
         Ok(None)
     }
 
+    /// Whether everything can be read.
+    pub(super) fn check(&self) -> Result<(), ReadError> {
+        for family in FAMILIES {
+            for entry in self.db.iterator_cf_opt(self.family(family), scan_options(), IteratorMode::Start) {
+                let (_, value) = entry?;
+                if family == "answers" {
+                    snapshot::read_answers(&value).map_err(|error| malformed(family, &error))?;
+                }
+            }
+        }
+        self.head()?;
+        self.fakemon(&mut drop)?;
+        self.players(&mut |_, _| {})
+    }
+
     /// Brings rows up to date. Some may be ahead of the head: recovery applies the same events again.
     pub(crate) fn write_rows(&self, rows: &Rows) -> Result<(), ReadError> {
         let mut batch = WriteBatch::default();
@@ -147,6 +163,11 @@ impl RowStore {
         let mut options = WriteOptions::default();
         options.disable_wal(true);
         Ok(self.db.write_opt(batch, &options)?)
+    }
+
+    /// Copies it to `to`, which is not there yet.
+    pub(super) fn checkpoint(&self, to: &Path) -> Result<(), ReadError> {
+        of_database(&self.db, to)
     }
 
     /// Brings everything that is only in memory to the disk.

@@ -1,13 +1,14 @@
 //! RocksDB behind types: keys and values in, rows and blocks out.
 
 use super::chain::StoredBlock;
+use super::checkpoint::of_database;
 use crate::ids::{PlayerId, Position};
 use crate::options::{Durability, OpenError};
 use fakemon_fbs::Malformed;
 use fakemon_fbs::snapshot::{self, Caught};
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, Env,
-    IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
+    DBRecoveryMode, Direction, Env, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 use std::fs;
 use std::ops::ControlFlow;
@@ -16,7 +17,9 @@ use std::path::{Path, PathBuf};
 /// Of the data directory: what this program reads and writes.
 pub(crate) const FORMAT: u32 = 1;
 const IDENTITY: &str = "FAKEMON";
-const ACKNOWLEDGED: &str = "acknowledged";
+pub(super) const ACKNOWLEDGED: &str = "acknowledged";
+/// What the identity says of a directory that is still being made.
+const INCOMPLETE: &str = "fakemon data directory, incomplete: ";
 /// Beside the blocks: the first position that retention kept.
 const KEPT_FROM: &[u8] = b"kept from";
 const FAMILIES: [&str; 2] = ["blocks", "collections"];
@@ -79,9 +82,20 @@ impl Store {
             if entries.flatten().any(|entry| entry.file_name() != IDENTITY) {
                 return Err(fail(&"it holds other files; give an empty directory or one that fakemon made"));
             }
-            let identity = format!("fakemon data directory, format {FORMAT}\n");
-            fs::write(dir.join(IDENTITY), identity).map_err(|error| fail(&error))?;
+            fs::write(dir.join(IDENTITY), identity()).map_err(|error| fail(&error))?;
         }
+        Store::open_identified(dir)
+    }
+
+    /// Makes a data directory for writing, or takes an empty one; it says that it is incomplete, because of `making`, until
+    /// it is [`complete`].
+    pub(crate) fn create(dir: &Path, making: &str) -> Result<Store, OpenError> {
+        begin(dir, making)?;
+        Store::open_identified(dir)
+    }
+
+    fn open_identified(dir: &Path) -> Result<Store, OpenError> {
+        let fail = |error: &dyn std::fmt::Display| OpenError(format!("data directory {}: {error}", dir.display()));
         let mut database = database_options();
         // Where answers were given there is a journal; to make a new one would delete what is left of a damaged one.
         database.create_if_missing(fs::metadata(dir.join(ACKNOWLEDGED)).map_or(true, |note| note.len() == 0));
@@ -106,6 +120,22 @@ impl Store {
         let opened = open_beside_writer(&dir.join("journal"), database_options(), families());
         let (db, scratch) = opened.map_err(|error| fail(&explain(error.as_ref())))?;
         Ok(Store { db, acknowledged: None, told, scratch: Some(scratch) })
+    }
+
+    /// Brings everything that was written to the disk, and notes where the journal begins, if that is not with the first
+    /// event.
+    pub(crate) fn settle(&self, first: Position, end: Position) -> Result<(), ReadError> {
+        if first > Position(1) {
+            self.db.put(KEPT_FROM, first.0.to_be_bytes())?;
+        }
+        self.db.flush_wal(true)?;
+        self.acknowledge(end).map_err(|error| ReadError::Store(format!("the file `acknowledged`: {error}")))
+    }
+
+    /// What is left of a damaged journal; `dir` holds the note of what was told.
+    pub(super) fn of_wreck(db: DB, dir: &Path) -> Store {
+        let told = fs::File::open(dir.join(ACKNOWLEDGED)).map_or(Position(0), |file| told(&file));
+        Store { db, acknowledged: None, told, scratch: None }
     }
 
     /// Sees what the writer has written since; for a store that was opened to read.
@@ -136,6 +166,16 @@ impl Store {
         self.db.write_opt(batch, &options)
     }
 
+    /// Writes one entry of a collection.
+    pub(crate) fn write_capture(
+        &self,
+        player: PlayerId,
+        position: Position,
+        caught: Caught,
+    ) -> Result<(), rocksdb::Error> {
+        self.db.put_cf(self.family("collections"), collection_key(player, position), caught.0)
+    }
+
     /// Notes that everything before `position` has been told: if the journal ever ends earlier, it is damaged.
     pub(crate) fn acknowledge(&self, position: Position) -> std::io::Result<()> {
         let file = self.acknowledged.as_ref().expect("only writers acknowledge");
@@ -153,10 +193,20 @@ impl Store {
         Err(ReadError::corrupt(end, what))
     }
 
+    /// The first position that retention kept.
+    pub(crate) fn kept_from(&self) -> Result<Position, ReadError> {
+        let note = self.db.get_pinned(KEPT_FROM)?;
+        Ok(Position(note.map_or(Ok(1), |note| number(&note))?))
+    }
+
+    /// Everything before it was told.
+    pub(crate) fn told(&self) -> Position {
+        self.told
+    }
+
     /// If the journal begins later than with what retention kept, then a part of it is gone.
     pub(crate) fn check_beginning(&self) -> Result<(), ReadError> {
-        let note = self.db.get_pinned(KEPT_FROM)?;
-        let kept_from = note.map_or(Ok(1), |note| number(&note))?;
+        let Position(kept_from) = self.kept_from()?;
         match self.first_position()? {
             Some(Position(first)) if first > kept_from => {
                 let what = format!("it begins at position {first} only: files of it are missing, restore a copy");
@@ -184,7 +234,7 @@ impl Store {
         from: Position,
         visit: &mut dyn FnMut(StoredBlock<'_>) -> Result<ControlFlow<()>, ReadError>,
     ) -> Result<(), ReadError> {
-        let mut iterator = self.db.raw_iterator_cf_opt(self.family("blocks"), scan_options());
+        let mut iterator = self.block_iterator();
         iterator.seek_for_prev(from.0.to_be_bytes());
         if !iterator.valid() {
             iterator.status()?;
@@ -197,6 +247,10 @@ impl Store {
             iterator.next();
         }
         Ok(iterator.status()?)
+    }
+
+    pub(super) fn block_iterator(&self) -> DBRawIterator<'_> {
+        self.db.raw_iterator_cf_opt(self.family("blocks"), scan_options())
     }
 
     /// The first position of the oldest block.
@@ -223,6 +277,11 @@ impl Store {
         let last = before.0.saturating_sub(1).to_be_bytes();
         self.db.delete_file_in_range_cf(blocks, from, last)?;
         Ok(self.db.delete_range_cf(blocks, from, to)?)
+    }
+
+    /// Copies it to `to`, which is not there yet.
+    pub(super) fn checkpoint(&self, to: &Path) -> Result<(), ReadError> {
+        of_database(&self.db, to)
     }
 
     /// Bytes of the blocks on disk, about.
@@ -257,6 +316,12 @@ impl Store {
             captures.push((Position(number(position)?), caught));
         }
         Ok(captures)
+    }
+
+    /// What a player caught at a position, as their collection says.
+    pub(crate) fn capture(&self, player: PlayerId, position: Position) -> Result<Option<Caught>, ReadError> {
+        let row = self.db.get_pinned_cf(self.family("collections"), collection_key(player, position))?;
+        row.map(|row| snapshot::read_caught(&row).map_err(|error| malformed("collections", &error))).transpose()
     }
 
     /// All entries of all collections.
@@ -320,8 +385,42 @@ fn told(acknowledged: &fs::File) -> Position {
     Position(if read == Ok(8) { u64::from_be_bytes(bytes) } else { 0 })
 }
 
+/// What a data directory of this program says that it is.
+fn identity() -> String {
+    format!("fakemon data directory, format {FORMAT}\n")
+}
+
+/// Takes a directory that is empty, or not there, to make a data directory; it says that it is incomplete.
+pub(super) fn begin(dir: &Path, making: &str) -> Result<(), OpenError> {
+    let fail = |error: &dyn std::fmt::Display| OpenError(format!("{}: {error}", dir.display()));
+    check_empty(dir)?;
+    fs::create_dir_all(dir).map_err(|error| fail(&format!("{error}; give a directory that can be made")))?;
+    fs::write(dir.join(IDENTITY), format!("{INCOMPLETE}{making}\n")).map_err(|error| fail(&error))
+}
+
+/// Whether a directory is empty, or not there.
+pub(super) fn check_empty(dir: &Path) -> Result<(), OpenError> {
+    let fail = |what: &dyn std::fmt::Display| OpenError(format!("{}: {what}", dir.display()));
+    match fs::read_dir(dir).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(fail(&"it is not empty; give a directory that is, or that is not there")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(fail(&format!("{error}; give a directory that can be made"))),
+    }
+}
+
+/// From now on a directory says that it is a data directory, for good.
+pub(crate) fn complete(dir: &Path) -> Result<(), OpenError> {
+    let fail = |error: std::io::Error| OpenError(format!("{}: {error}", dir.display()));
+    let (new, path) = (dir.join("FAKEMON.new"), dir.join(IDENTITY));
+    fs::write(&new, identity()).map_err(fail)?;
+    fs::File::open(&new).and_then(|file| file.sync_all()).map_err(fail)?;
+    fs::rename(&new, &path).map_err(fail)?;
+    fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(fail)
+}
+
 /// Whether the directory says that it is ours; an error if it is of a version that this program does not know.
-fn identify(dir: &Path) -> Result<bool, OpenError> {
+pub(super) fn identify(dir: &Path) -> Result<bool, OpenError> {
     let path = dir.join(IDENTITY);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -332,6 +431,10 @@ fn identify(dir: &Path) -> Result<bool, OpenError> {
     };
     if text.is_empty() {
         return Ok(false); // whoever made the directory was killed at that very moment
+    }
+    if let Some(making) = text.trim().strip_prefix(INCOMPLETE) {
+        let what = format!("data directory {}: it is incomplete: {making} did not end; delete it", dir.display());
+        return Err(OpenError(format!("{what}, and begin again")));
     }
     let format = text.trim().strip_prefix("fakemon data directory, format ").and_then(|format| format.parse().ok());
     match format {
@@ -409,7 +512,18 @@ fn database_options() -> Options {
     options
 }
 
-fn families() -> Vec<ColumnFamilyDescriptor> {
+/// For what is left of a damaged journal: whatever can be read is wanted.
+pub(super) fn salvage_options() -> Options {
+    let mut options = database_options();
+    options.create_if_missing(false);
+    options.set_recycle_log_file_num(0); // with it, records behind a damaged one are not looked for
+    options.set_wal_recovery_mode(DBRecoveryMode::SkipAnyCorruptedRecord);
+    options.set_paranoid_checks(false);
+    options.set_disable_auto_compactions(true);
+    options
+}
+
+pub(super) fn families() -> Vec<ColumnFamilyDescriptor> {
     let cache = Cache::new_lru_cache(64 << 20);
     FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache))).into()
 }

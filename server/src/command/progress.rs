@@ -10,6 +10,9 @@ pub(super) enum Work {
     Index,
     Replay,
     Timeline,
+    Export,
+    Import,
+    Salvage,
 }
 
 impl Work {
@@ -19,6 +22,9 @@ impl Work {
             Work::Index => "index",
             Work::Replay => "replay",
             Work::Timeline => "timeline",
+            Work::Export => "export",
+            Work::Import => "import",
+            Work::Salvage => "salvage",
         }
     }
 }

@@ -5,6 +5,7 @@ use super::start_tracing;
 use crate::access_keys::AccessKeys;
 use crate::auth::{Access, TokenKeys};
 use crate::config::{Config, Durability, LogFormat, parse_address};
+use crate::contact::{Contact, Left, Word};
 use crate::control::{self, AuthorizerOptions, Control, ControlOptions};
 use crate::demo::{self, Demo, DemoOptions};
 use crate::edge::{self, Authorizers, Edge, EdgeOptions, GeneralOptions, Rate, Tls};
@@ -107,6 +108,7 @@ struct Running {
     control: Control,
     demo: Option<Demo>,
     tls: bool,
+    _contact: Left,
 }
 
 impl Running {
@@ -122,12 +124,15 @@ impl Running {
         let play = edge.addr();
         letters::deliver(engine, edge.switchboard());
         let edge = Arc::new(Mutex::new(edge));
-        let control = control::start(engine.clone(), bound, control_options(config, &edge, access_keys, access))?;
+        let contact = Contact::new(bound.addr())?;
+        let options = control_options(config, &edge, access_keys, access, contact.word.clone());
+        let control = control::start(engine.clone(), bound, options)?;
+        let contact = contact.leave(&config.data)?;
         let demo = match config.demo.enabled {
             true => Some(demo::start(engine.clone(), play, demo_options(config)?)?),
             false => None,
         };
-        Ok(Running { play, edge, control, demo, tls: config.tls.certificate_file.is_some() })
+        Ok(Running { play, edge, control, demo, tls: config.tls.certificate_file.is_some(), _contact: contact })
     }
 
     /// The line that scripts wait for.
@@ -283,6 +288,7 @@ fn control_options(
     edge: &Arc<Mutex<Edge>>,
     access_keys: Option<AccessKeys>,
     access: Access,
+    word: Word,
 ) -> ControlOptions {
     let running = edge.lock().expect(UNPOISONED);
     let (play, switchboard, questions) = (running.addr(), running.switchboard(), running.questions());
@@ -296,6 +302,7 @@ fn control_options(
         demo_centre: config.demo.enabled.then_some((config.demo.lat, config.demo.lon)),
         allow_private_targets: config.allow_private_targets,
         dev: config.dev,
+        word,
         read_edge: read_edge(Arc::clone(edge)),
         questions,
         authorizer: AuthorizerOptions {

@@ -52,6 +52,11 @@ impl Http {
         Ok(())
     }
 
+    /// Waits so long for an answer.
+    pub(crate) fn be_patient(&mut self, patience: Duration) -> anyhow::Result<()> {
+        Ok(self.stream.set_read_timeout(Some(patience))?)
+    }
+
     pub(crate) fn get(&mut self, path: &str) -> anyhow::Result<Answer> {
         self.get_with(path, &[])
     }

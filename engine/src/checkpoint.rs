@@ -1,0 +1,69 @@
+//! A copy of the data directory while the engine goes on, in milliseconds: a server starts from it, every tool reads it.
+//! It holds everything that was told before it began; secrets of connections too, so guard it as you guard the original.
+
+use crate::ids::Position;
+use crate::journal::{Databases, Progress, copy_closed};
+use crate::options::OpenError;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A copy that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// All events before it are in the copy.
+    pub position: Position,
+}
+
+/// Makes copies while the engine is open.
+pub(crate) struct Checkpointer {
+    dir: PathBuf,
+    /// None once the engine is closed.
+    databases: Mutex<Option<Databases>>,
+    standing: Arc<Standing>,
+    progress: Arc<Progress>,
+}
+
+/// Held while nothing may be let go of.
+#[derive(Default)]
+pub(crate) struct Standing(Mutex<()>);
+
+impl Standing {
+    pub(crate) fn hold<R>(&self, work: impl FnOnce() -> R) -> R {
+        let _held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        work()
+    }
+}
+
+impl Checkpointer {
+    pub(crate) fn new(
+        dir: &Path,
+        databases: Databases,
+        standing: Arc<Standing>,
+        progress: Arc<Progress>,
+    ) -> Checkpointer {
+        Checkpointer { dir: dir.to_owned(), databases: Mutex::new(Some(databases)), standing, progress }
+    }
+
+    /// Copies to `to`; one at a time.
+    pub(crate) fn copy(&self, to: &Path) -> Result<Checkpoint, OpenError> {
+        let held = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
+        let databases = held.as_ref().ok_or_else(|| OpenError("the engine is closed".into()))?;
+        let position = self.progress.committed();
+        self.standing.hold(|| databases.copy(&self.dir, to))?;
+        Ok(Checkpoint { position })
+    }
+
+    /// Lets go of the files, after a copy that is being made.
+    pub(crate) fn close(&self) {
+        *self.databases.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Copies a data directory that no process has open, and changes nothing in it. False: one has it open, and must be
+/// asked.
+///
+/// # Errors
+/// One line with the remedy: no data directory, a destination that is not empty or cannot be written.
+pub fn checkpoint(dir: &Path, to: &Path) -> Result<bool, OpenError> {
+    copy_closed(dir, to)
+}

@@ -1,0 +1,93 @@
+//! A damaged data directory, opened to take out what can be read. Everything happens on a copy beside the new directory:
+//! tables are linked, the rest is copied, and RocksDB may mend the copy. The damaged directory itself is not changed.
+
+use super::checkpoint::{hold, link_folder};
+use super::depot::Depot;
+use super::rows::RowStore;
+use super::store::{Store, families, identify, salvage_options};
+use crate::options::OpenError;
+use rocksdb::DB;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The copy; gone when dropped.
+pub(crate) struct Wreck {
+    scratch: PathBuf,
+    /// Keeps servers away.
+    _held: Option<File>,
+}
+
+impl Wreck {
+    /// Copies the damaged directory `dir` beside `to`.
+    pub(crate) fn of(dir: &Path, to: &Path) -> Result<Wreck, OpenError> {
+        let fail = |error: io::Error| OpenError(format!("data directory {}: {error}", dir.display()));
+        identify(dir)?; // a newer format is not damage
+        let Some(held) = hold(dir).map_err(fail)? else {
+            let what = "a process has it open: stop it, or salvage a checkpoint of it";
+            return Err(OpenError(format!("data directory {}: {what}", dir.display())));
+        };
+        if !dir.join("journal").is_dir() {
+            return Err(OpenError(format!("data directory {}: it has no folder `journal`", dir.display())));
+        }
+        let mut scratch = to.as_os_str().to_owned();
+        scratch.push(".salvage");
+        let wreck = Wreck { scratch: scratch.into(), _held: held };
+        let unwritable = |error: io::Error| OpenError(format!("{}: {error}", wreck.scratch.display()));
+        if wreck.scratch.exists() {
+            fs::remove_dir_all(&wreck.scratch).map_err(unwritable)?; // of a salvage that was interrupted
+        }
+        for folder in ["journal", "snapshot", "bus"].into_iter().filter(|folder| dir.join(folder).is_dir()) {
+            link_folder(&dir.join(folder), &wreck.scratch.join(folder)).map_err(unwritable)?;
+        }
+        let _ = fs::copy(dir.join(super::store::ACKNOWLEDGED), wreck.scratch.join(super::store::ACKNOWLEDGED)); // if any
+        Ok(wreck)
+    }
+
+    /// The journal, mended if it must be; whether it was.
+    pub(crate) fn journal(&self) -> Result<(Store, bool), OpenError> {
+        let path = self.scratch.join("journal");
+        let open = || DB::open_cf_descriptors(&salvage_options(), &path, families());
+        let fail = |error: rocksdb::Error| OpenError(format!("nothing of the journal can be read: {error}"));
+        let (db, mended) = match open() {
+            Ok(db) => (db, false),
+            Err(error) => {
+                tracing::warn!("the journal cannot be opened ({error}): its tables are taken one by one");
+                DB::repair(&salvage_options(), &path).map_err(fail)?;
+                (open().map_err(fail)?, true)
+            }
+        };
+        Ok((Store::of_wreck(db, &self.scratch), mended))
+    }
+
+    /// The snapshot, if a server could open it and all of it can be read.
+    pub(crate) fn rows(&self) -> Option<RowStore> {
+        self.is_made("snapshot").then_some(())?;
+        let rows = RowStore::open(&self.scratch).ok()?;
+        rows.check().ok().map(|()| rows)
+    }
+
+    /// What the bus keeps, if a server could open it and all of it can be read.
+    pub(crate) fn depot(&self) -> Option<Depot> {
+        self.is_made("bus").then_some(())?;
+        let depot = Depot::open(&self.scratch).ok()?;
+        depot.check().ok().map(|()| depot)
+    }
+
+    /// Whether there is a database; else opening would make a new one.
+    fn is_made(&self, folder: &str) -> bool {
+        self.scratch.join(folder).join("CURRENT").exists()
+    }
+
+    /// Takes a folder of the copy over.
+    pub(crate) fn hand_over(&self, folder: &str, to: &Path) -> Result<(), OpenError> {
+        let moved = fs::rename(self.scratch.join(folder), to.join(folder));
+        moved.map_err(|error| OpenError(format!("{}: {error}", to.join(folder).display())))
+    }
+}
+
+impl Drop for Wreck {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.scratch); // the next salvage does it otherwise
+    }
+}

@@ -1,0 +1,311 @@
+//! What is left of a damaged data directory becomes a new one, whose positions, ids and hashes are those of the old.
+//!
+//! A journal with a hole in it would not be one: nothing proves what follows. So one run of neighbouring blocks is kept,
+//! and every other run that can be read lies beside it as JSON lines (`salvaged/`), which `fakemon import` makes a data
+//! directory of for the tools. Which run:
+//!
+//! 1. The last one, if the snapshot can be read and stands in it: as after retention, the state is whole, everybody
+//!    keeps what they caught, and every answer that was told stays; only history is missing.
+//! 2. Else the one from the beginning on: a server goes on from its end; what was told after it is forgotten.
+//! 3. Else (retention had let go of the beginning, and the snapshot is lost) the longest one, for tools only.
+
+use crate::archive::Block;
+use crate::delivery::Known;
+use crate::ids::{PlayerId, Position, SpeciesId};
+use crate::index;
+use crate::journal::{BlockHash, Piece, Rebuild, RowStore, Store, Wreck};
+use crate::lines::{Names, write_block, write_end, write_event, write_export};
+use crate::options::OpenError;
+use crate::verify::{self, Cause, Examination, Segment};
+use serde_json::{Value, json};
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+/// What was salvaged.
+#[derive(Clone, Debug)]
+pub struct Salvaged {
+    /// What is wrong with the old directory.
+    pub examination: Examination,
+    /// Of the first event that was kept.
+    pub first: Position,
+    /// One past the last.
+    pub end: Position,
+    /// Which part that is.
+    pub kept: Kept,
+    /// What else was done, and what is lost, in sentences.
+    pub notes: Vec<String>,
+}
+
+/// Which part of a journal was kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// All that there was.
+    Everything,
+    /// The end, with the snapshot.
+    End,
+    /// The beginning.
+    Beginning,
+    /// Some part, without a snapshot.
+    History,
+}
+
+impl Salvaged {
+    /// The report.
+    pub fn as_json(&self) -> Value {
+        let kept = match self.kept {
+            Kept::Everything => "everything",
+            Kept::End => "end",
+            Kept::Beginning => "beginning",
+            Kept::History => "history",
+        };
+        let findings: Vec<_> = self.examination.findings.iter().map(ToString::to_string).collect();
+        json!({
+            "first_position": self.first.to_string(),
+            "end_position": self.end.to_string(),
+            "kept": kept,
+            "notes": self.notes,
+            "wrong": findings,
+        })
+    }
+}
+
+/// Neighbouring blocks whose chain holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Run {
+    first: Position,
+    end: Position,
+}
+
+/// Makes the new directory `to`, which is empty or not there, of the damaged one; `progress` hears the position and the
+/// end now and then.
+///
+/// # Errors
+/// When a process has the old one open, nothing can be read, or the new one cannot be written.
+pub fn salvage(dir: &Path, to: &Path, progress: &mut dyn FnMut(Position, Position)) -> Result<Salvaged, OpenError> {
+    Rebuild::check(to)?;
+    let wreck = Wreck::of(dir, to)?;
+    let (store, mended) = wreck.journal()?;
+    let examination = verify::run(&store, false, &mut |_, _| {});
+    let runs = runs(&examination);
+    let rows = wreck.rows();
+    let (kept, run) = choose(&examination, &runs, rows.as_ref(), &store)?;
+    let mut notes = Vec::new();
+    if mended {
+        notes.push("the journal could not be opened: its tables were taken one by one".to_owned());
+    }
+    let mut rebuild = Rebuild::begin(to, "a salvage")?;
+    copy_run(&store, run, &mut rebuild, progress)?;
+    if run.first > Position(1) {
+        copy_older_captures(&store, run, &rebuild, &mut notes)?;
+    }
+    let fail = |error: crate::ReadError| OpenError(format!("{}: {error}", to.display()));
+    let settled = rebuild.settle().map_err(fail)?;
+    for other in runs.iter().filter(|other| **other != run) {
+        notes.push(write_lines(&store, *other, to)?);
+    }
+    note_losses(&examination, &mut notes);
+    let stands = rows.as_ref().is_some_and(|rows| stands_in(rows, run, &store));
+    drop((store, rows));
+    match stands {
+        true => wreck.hand_over("snapshot", to)?,
+        false => notes.push("the snapshot was left behind: it is made again from the journal".to_owned()),
+    }
+    hand_over_bus(&wreck, kept, run, to, &mut notes)?;
+    let salvaged = Salvaged { examination, first: run.first, end: run.end, kept, notes };
+    write_note(to, &salvaged)?;
+    settled.complete()?;
+    index::build(to, &mut |_, _| {})?;
+    verify::verify(to, &mut |_, _| {}).map_err(|error| OpenError(format!("{}: {error}", to.display())))?;
+    Ok(salvaged)
+}
+
+/// Segments that touch hold together: between them only outcomes or the state are wrong.
+fn runs(examination: &Examination) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    let breaks = |at: Position| {
+        let here = examination.findings.iter().filter(|finding| finding.block == Some(at));
+        here.map(|finding| finding.cause).any(|cause| matches!(cause, Cause::Diverged | Cause::State))
+    };
+    for Segment { first, end, .. } in examination.segments.iter().copied() {
+        match runs.last_mut().filter(|run| run.end == first && !breaks(first)) {
+            Some(run) => run.end = end,
+            None => runs.push(Run { first, end }),
+        }
+    }
+    runs
+}
+
+fn choose(
+    examination: &Examination,
+    runs: &[Run],
+    rows: Option<&RowStore>,
+    store: &Store,
+) -> Result<(Kept, Run), OpenError> {
+    let last = *runs.last().ok_or_else(|| OpenError("nothing of the journal can be read: restore a copy".into()))?;
+    let (mut whole, told) = (examination.findings.is_empty(), store.told());
+    whole |= runs.len() == 1 && examination.findings.iter().all(|finding| finding.cause == Cause::Collections);
+    if whole {
+        return Ok((Kept::Everything, last));
+    }
+    if told <= last.end && rows.is_some_and(|rows| stands_in(rows, last, store)) {
+        return Ok((Kept::End, last));
+    }
+    match runs.iter().find(|run| run.first == Position(1)) {
+        Some(first) => Ok((Kept::Beginning, *first)),
+        None => {
+            let longest = runs.iter().max_by_key(|run| run.end.0 - run.first.0).copied();
+            Ok((Kept::History, longest.unwrap_or(last)))
+        }
+    }
+}
+
+/// Whether the snapshot stands in a run, or at its ends, and agrees with it there.
+fn stands_in(rows: &RowStore, run: Run, store: &Store) -> bool {
+    let Ok(Some(head)) = rows.head() else { return false };
+    let position = Position(head.position);
+    if !(run.first..=run.end).contains(&position) {
+        return false;
+    }
+    let mut agrees = position == Position(1);
+    store.pieces(&mut |piece| {
+        if let Piece::Block(stored) = piece
+            && let Ok(block) = stored.read()
+        {
+            let end = stored.first.0 + u64::from(block.head().count);
+            agrees |= end == position.0 && stored.hash == head.block_hash;
+            agrees |= stored.first == position && stored.verify_after(&head.block_hash).is_ok();
+            if stored.first >= position {
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    });
+    agrees
+}
+
+/// Visits the blocks of a run.
+fn blocks_of(
+    store: &Store,
+    run: Run,
+    visit: &mut dyn FnMut(&Block<'_>, &[u8]) -> Result<(), OpenError>,
+) -> Result<(), OpenError> {
+    let mut result = Ok(());
+    store.pieces(&mut |piece| {
+        let Piece::Block(stored) = piece else { return ControlFlow::Continue(()) };
+        if stored.first >= run.end {
+            return ControlFlow::Break(());
+        }
+        if stored.first >= run.first
+            && let Ok(reader) = stored.read()
+        {
+            result = visit(&Block::new(reader, stored.hash), stored.bytes());
+        }
+        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    result
+}
+
+fn copy_run(
+    store: &Store,
+    run: Run,
+    rebuild: &mut Rebuild,
+    progress: &mut dyn FnMut(Position, Position),
+) -> Result<(), OpenError> {
+    blocks_of(store, run, &mut |block, bytes| {
+        let appended = rebuild.append(block.reader(), bytes, &block.hash);
+        progress(block.group.end, run.end);
+        appended.map_err(|error| OpenError(format!("the block at position {}: {error}", block.group.first)))
+    })
+}
+
+/// Whoever caught something in a block that is not kept still has it.
+fn copy_older_captures(store: &Store, run: Run, rebuild: &Rebuild, notes: &mut Vec<String>) -> Result<(), OpenError> {
+    let mut written = Ok(());
+    let read = store.collections(&mut |player, position, caught| {
+        if position < run.first && written.is_ok() {
+            written = rebuild.collect(player, position, caught);
+        }
+    });
+    written.map_err(|error| OpenError(error.to_string()))?;
+    if let Err(error) = read {
+        notes.push(format!("entries of collections are lost ({error}); the fakémon still have their winners"));
+    }
+    Ok(())
+}
+
+/// Nobody to name.
+struct Numbers;
+
+impl Names for Numbers {
+    fn player(&self, _: PlayerId) -> Option<&str> {
+        None
+    }
+
+    fn species(&self, _: SpeciesId) -> Option<&str> {
+        None
+    }
+}
+
+/// A run as JSON lines beside the new journal; what was done.
+fn write_lines(store: &Store, run: Run, to: &Path) -> Result<String, OpenError> {
+    let folder = to.join("salvaged");
+    let path: PathBuf = folder.join(format!("positions-{}-to-{}.jsonl", run.first, run.end));
+    let fail = |error: std::io::Error| OpenError(format!("{}: {error}", path.display()));
+    fs::create_dir_all(&folder).map_err(fail)?;
+    let mut out = BufWriter::new(File::create(&path).map_err(fail)?);
+    write_export(&mut out, run.first, run.end, None).map_err(fail)?;
+    let (mut blocks, mut hash): (u64, BlockHash) = (0, [0; 32]);
+    blocks_of(store, run, &mut |block, _| {
+        (blocks, hash) = (blocks + 1, block.hash);
+        let mut result = write_block(&mut out, block);
+        block.for_each(|recorded| {
+            if result.is_ok() {
+                result = write_event(&mut out, &recorded, &Numbers);
+            }
+        });
+        result.map_err(fail)
+    })?;
+    write_end(&mut out, run.end, blocks, &hash).and_then(|()| out.flush()).map_err(fail)?;
+    out.get_ref().sync_all().map_err(fail)?;
+    Ok(format!("positions {} to {} (exclusive) are in {}", run.first, run.end, path.display()))
+}
+
+fn note_losses(examination: &Examination, notes: &mut Vec<String>) {
+    for finding in &examination.findings {
+        let lost = match (finding.cause, finding.until) {
+            (Cause::Unreadable | Cause::Missing | Cause::Changed, Some(until)) => {
+                format!("lost: positions {} to {until} (exclusive)", finding.position)
+            }
+            (Cause::Unreadable | Cause::Changed, None) => {
+                format!("lost: position {} and what follows", finding.position)
+            }
+            (Cause::Acknowledged, _) => format!("lost: {}", finding.what),
+            _ => continue,
+        };
+        notes.push(lost);
+    }
+}
+
+/// Cursors of deliveries, queues, log groups and secrets go along, unless they know more than the journal.
+fn hand_over_bus(wreck: &Wreck, kept: Kept, run: Run, to: &Path, notes: &mut Vec<String>) -> Result<(), OpenError> {
+    let fits = |next: Position| matches!(kept, Kept::Everything | Kept::End) || next <= run.end;
+    let known = wreck.depot().and_then(|depot| Known::read(&depot, run.first, Position(u64::MAX)).ok());
+    match known.is_some_and(|known| fits(known.next)) {
+        true => wreck.hand_over("bus", to),
+        false => {
+            let what = "queues, log groups, secrets and cursors of deliveries were left behind: rules begin again with the \
+                        first event of the journal, so delete those that must not, before a server goes on with it";
+            notes.push(what.to_owned());
+            Ok(())
+        }
+    }
+}
+
+fn write_note(to: &Path, salvaged: &Salvaged) -> Result<(), OpenError> {
+    let folder = to.join("salvaged");
+    let path = folder.join("report.json");
+    let written = fs::create_dir_all(&folder).and_then(|()| fs::write(&path, format!("{:#}\n", salvaged.as_json())));
+    written.map_err(|error| OpenError(format!("{}: {error}", path.display())))
+}

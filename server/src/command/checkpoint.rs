@@ -1,0 +1,76 @@
+//! `fakemon checkpoint`: a copy of a data directory in which everything belongs together; a server starts from it, every
+//! tool reads it. Beside a running server the server makes it, in milliseconds and without a pause; without one this
+//! process does. On the same file system, tables are shared between both, so that the copy takes room only as they part.
+
+use super::DataArg;
+use crate::contact::Contact;
+use crate::load::{Http, Target};
+use anyhow::{Context, bail};
+use fakemon_engine::archive::Archive;
+use fakemon_engine::checkpoint::checkpoint;
+use serde_json::{Value, json};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf, absolute};
+use std::time::{Duration, Instant};
+
+/// How long a server may copy: on another file system it copies everything.
+const PATIENCE: Duration = Duration::from_secs(3_600);
+
+/// What to copy, and where.
+#[derive(Debug, clap::Args)]
+pub struct CheckpointArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// The copy; empty, or not there.
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Copies.
+pub fn run(args: CheckpointArgs) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let (dir, to) = (&args.data.data, absolute(&args.to).with_context(|| args.to.display().to_string())?);
+    let by_server = !checkpoint(dir, &to)?;
+    if by_server {
+        ask_server(dir, &to)?;
+    }
+    let took = begun.elapsed();
+    let end = Archive::open(&to).context("the copy")?.end_position();
+    let mut stdout = io::stdout().lock();
+    if args.json {
+        let report = json!({
+            "to": to.display().to_string(),
+            "end_position": end.to_string(),
+            "beside_a_server": by_server,
+            "seconds": took.as_secs_f64(),
+        });
+        return Ok(writeln!(stdout, "{report}")?);
+    }
+    let ms = took.as_secs_f64() * 1e3;
+    Ok(writeln!(stdout, "copied to {}: everything before position {end}, in {ms:.1} ms", to.display())?)
+}
+
+/// The server that has the directory open makes the copy.
+fn ask_server(dir: &Path, to: &Path) -> anyhow::Result<()> {
+    let contact = Contact::read(dir)?;
+    let contact = contact.with_context(|| {
+        format!(
+            "data directory {}: a process has it open that is no server: stop it, or ask it itself",
+            dir.display()
+        )
+    })?;
+    let target = Target { addr: contact.addr, authority: contact.addr.to_string() };
+    let in_dir = || format!("data directory {}: the server that has it open", dir.display());
+    let mut http = Http::connect(&target).with_context(in_dir)?;
+    http.be_patient(PATIENCE)?;
+    http.post("/checkpoint", &json!({ "to": to, "word": contact.word.as_str() }).to_string())?;
+    let answer = http.receive().with_context(in_dir)?;
+    if answer.status != 200 {
+        let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+        bail!("{}", body["error"]["message"].as_str().unwrap_or(&answer.body));
+    }
+    Ok(())
+}

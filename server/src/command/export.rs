@@ -1,0 +1,162 @@
+//! `fakemon export`: the journal as JSON lines, CSV or Parquet, from a dead data directory or beside a running server.
+//!
+//! - `lines`: JSON lines, in full: an export without filters can be imported again, bit for bit
+//! - `rows`: one flat row for an event, whatever its kind; what CSV and Parquet are made of
+//! - `csv`, `parquet`: files of rows
+//! - `output`: a file that appears only once it is whole
+
+mod lines;
+mod output;
+mod rows;
+mod csv;
+mod parquet;
+
+use super::DataArg;
+use super::bound::{is_past, start};
+use super::progress::{self, Work};
+use super::selection::SelectionArgs;
+use fakemon_engine::ReadError;
+use fakemon_engine::archive::{Archive, Block, Recorded};
+use fakemon_engine::ids::Position;
+use output::Output;
+use serde_json::json;
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// What to export, and how.
+#[derive(Debug, clap::Args)]
+pub struct ExportArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// How.
+    #[arg(long, value_name = "FORMAT")]
+    format: FormatName,
+    /// Where to; `-` is stdout. JSON lines and CSV are compressed if it ends with `.gz` or `.zst`.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    #[command(flatten)]
+    selection: SelectionArgs,
+    /// Print the report as JSON; with `--out -` there is none.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Formats of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum FormatName {
+    /// JSON lines: the journal in full, for `fakemon import` and for programs.
+    Jsonl,
+    /// One table of all kinds of events, for spreadsheets.
+    Csv,
+    /// The same table with types, for pandas, DuckDB and the like.
+    Parquet,
+}
+
+/// A format: what is selected comes in order, block by block.
+trait Format {
+    /// A block begins, of which at least one event comes.
+    fn block(&mut self, block: &Block<'_>) -> anyhow::Result<()>;
+    /// An event of it.
+    fn event(&mut self, recorded: &Recorded) -> anyhow::Result<()>;
+    /// There is no more; gives back what was written to.
+    fn finish(self, end: Position) -> anyhow::Result<Output>;
+}
+
+/// What was exported.
+struct Exported {
+    events: u64,
+    from: Position,
+    end: Position,
+}
+
+/// Exports.
+pub fn run(args: ExportArgs) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let archive = Archive::open(&args.data.data)?;
+    let to_stdout = args.out.as_os_str() == "-";
+    let output = match (to_stdout, args.format) {
+        (true, _) => Output::stdout(),
+        (false, FormatName::Parquet) => Output::file(&args.out)?, // it compresses by itself
+        (false, _) => Output::compressed_file(&args.out)?,
+    };
+    let (exported, output) = match args.format {
+        FormatName::Jsonl => export(&archive, &args, lines::Lines::begin(&archive, &args.selection, output)?),
+        FormatName::Csv => export(&archive, &args, csv::Csv::begin(&archive, output)?),
+        FormatName::Parquet => export(&archive, &args, parquet::Parquet::begin(&archive, output)?),
+    }?;
+    let bytes = output.finish()?;
+    match to_stdout {
+        true => Ok(()),
+        false => Ok(write_report(&args, &exported, bytes, begun.elapsed().as_secs_f64())?),
+    }
+}
+
+fn export<F: Format>(archive: &Archive, args: &ExportArgs, mut format: F) -> anyhow::Result<(Exported, Output)> {
+    let (from, end, to) = (start(archive, args.selection.from)?, archive.end_position(), args.selection.to);
+    let filter = args.selection.filter(archive);
+    let mut wanted = args.selection.wanted(archive)?;
+    let bar = progress::bar(Work::Export);
+    let mut exported = Exported { events: 0, from, end: from };
+    let read = archive.for_each_block(from, |block| -> Result<ControlFlow<()>, Stopped> {
+        let (mut begun, mut past, mut result) = (false, false, Ok(()));
+        block.for_each(|recorded| {
+            past |= is_past(&recorded, to);
+            if past || recorded.position < from || result.is_err() {
+                return;
+            }
+            exported.end = Position(recorded.position.0 + 1);
+            let passes = filter.passes(&recorded.event);
+            if passes && wanted.as_mut().is_none_or(|wanted| wanted.matches_any(archive, &recorded)) {
+                if !begun {
+                    result = format.block(block);
+                }
+                (begun, exported.events) = (true, exported.events + 1);
+                result = std::mem::replace(&mut result, Ok(())).and_then(|()| format.event(&recorded));
+            }
+        });
+        result?;
+        bar.show(block.group.end, end);
+        Ok(if past { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    });
+    bar.finish();
+    let output = read.and_then(|()| Ok(format.finish(exported.end)?)).map_err(|error| match error {
+        Stopped::Read(error) => {
+            anyhow::Error::new(error).context(format!("data directory {}", args.data.data.display()))
+        }
+        Stopped::Write(error) => error.context(format!("--out {}", args.out.display())),
+    })?;
+    Ok((exported, output))
+}
+
+/// Why an export ended early.
+#[derive(Debug, thiserror::Error)]
+enum Stopped {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Write(#[from] anyhow::Error),
+}
+
+fn write_report(args: &ExportArgs, exported: &Exported, bytes: u64, seconds: f64) -> io::Result<()> {
+    let Exported { events, from, end } = exported;
+    let rate = *events as f64 / seconds.max(1e-9);
+    let mut stdout = io::stdout().lock();
+    if args.json {
+        let report = json!({
+            "out": args.out.display().to_string(),
+            "events": events,
+            "from_position": from.to_string(),
+            "end_position": end.to_string(),
+            "whole": args.selection.as_json().is_none(),
+            "bytes": bytes,
+            "seconds": seconds,
+            "events_per_second": rate,
+        });
+        return writeln!(stdout, "{report}");
+    }
+    let size = indicatif::HumanBytes(bytes);
+    writeln!(stdout, "exported: {events} events of positions {from} to {end} (exclusive), {size}")?;
+    writeln!(stdout, "{seconds:.2} s, {:.2} million events/s", rate / 1e6)
+}

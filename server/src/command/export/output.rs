@@ -1,0 +1,111 @@
+//! Where an export goes: to stdout, or into a file beside the wanted one (`FILE.part`) that takes its name once it is
+//! whole and on the disk. Whatever interrupts an export, nobody mistakes a part for all.
+
+use anyhow::Context;
+use flate2::write::GzEncoder;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Stdout, Write};
+use std::path::{Path, PathBuf};
+
+/// For many small writes.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// Where an export goes; taken away when dropped before it is finished.
+pub(super) struct Output {
+    sink: Option<Sink>,
+    /// Of a file: what it is called now, and what it will be called.
+    names: Option<(PathBuf, PathBuf)>,
+}
+
+enum Sink {
+    Stdout(BufWriter<Stdout>),
+    Plain(BufWriter<File>),
+    Gzip(Box<GzEncoder<BufWriter<File>>>),
+    Zstd(Box<zstd::Encoder<'static, BufWriter<File>>>),
+}
+
+const OPEN: &str = "it is there until it is finished";
+
+impl Output {
+    pub(super) fn stdout() -> Output {
+        Output { sink: Some(Sink::Stdout(BufWriter::with_capacity(BUFFER_BYTES, io::stdout()))), names: None }
+    }
+
+    /// A file, as it is.
+    pub(super) fn file(path: &Path) -> anyhow::Result<Output> {
+        Output::create(path, |file| Ok(Sink::Plain(file)))
+    }
+
+    /// A file, compressed as its name says.
+    pub(super) fn compressed_file(path: &Path) -> anyhow::Result<Output> {
+        Output::create(path, |file| {
+            Ok(match path.extension().and_then(|kind| kind.to_str()) {
+                Some("gz") => Sink::Gzip(Box::new(GzEncoder::new(file, flate2::Compression::fast()))),
+                Some("zst") => Sink::Zstd(Box::new(zstd::Encoder::new(file, 1)?)),
+                _ => Sink::Plain(file),
+            })
+        })
+    }
+
+    fn create(path: &Path, sink: impl FnOnce(BufWriter<File>) -> io::Result<Sink>) -> anyhow::Result<Output> {
+        let mut part = OsString::from(path);
+        part.push(".part");
+        let part = PathBuf::from(part);
+        let file = File::create(&part).with_context(|| format!("--out {}", part.display()))?;
+        let sink = sink(BufWriter::with_capacity(BUFFER_BYTES, file));
+        let sink = sink.with_context(|| format!("--out {}", path.display()))?;
+        Ok(Output { sink: Some(sink), names: Some((part, path.to_owned())) })
+    }
+
+    /// Everything is written; how many bytes there are.
+    pub(super) fn finish(mut self) -> anyhow::Result<u64> {
+        let name = self.names.as_ref().map_or(Path::new("-"), |(_, path)| path).to_owned();
+        self.settle().with_context(|| format!("--out {}", name.display()))
+    }
+
+    fn settle(&mut self) -> io::Result<u64> {
+        let into_file = |file: BufWriter<File>| file.into_inner().map_err(io::IntoInnerError::into_error);
+        let file = match self.sink.take().expect(OPEN) {
+            Sink::Stdout(mut out) => return out.flush().map(|()| 0),
+            Sink::Plain(file) => into_file(file)?,
+            Sink::Gzip(encoder) => into_file(encoder.finish()?)?,
+            Sink::Zstd(encoder) => into_file(encoder.finish()?)?,
+        };
+        file.sync_all()?;
+        let bytes = file.metadata()?.len();
+        if let Some((part, path)) = &self.names {
+            fs::rename(part, path)?;
+        }
+        self.names = None;
+        Ok(bytes)
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.sink.as_mut().expect(OPEN) {
+            Sink::Stdout(out) => out.write(bytes),
+            Sink::Plain(out) => out.write(bytes),
+            Sink::Gzip(out) => out.write(bytes),
+            Sink::Zstd(out) => out.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.sink.as_mut().expect(OPEN) {
+            Sink::Stdout(out) => out.flush(),
+            Sink::Plain(out) => out.flush(),
+            Sink::Gzip(out) => out.flush(),
+            Sink::Zstd(out) => out.flush(),
+        }
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if let Some((part, _)) = &self.names {
+            let _ = fs::remove_file(part); // what went wrong is told already
+        }
+    }
+}

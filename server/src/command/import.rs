@@ -1,0 +1,84 @@
+//! `fakemon import`: a data directory from the JSON lines of a whole journal, bit for bit; `fakemon verify` proves it. A
+//! server that is to go on with it needs a journal from position 1: what retention let go of is in no export.
+
+use super::progress::{self, Work};
+use anyhow::Context;
+use fakemon_engine::ids::Position;
+use fakemon_engine::import::{Imported, import};
+use serde_json::json;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// What to import, and where.
+#[derive(Debug, clap::Args)]
+pub struct ImportArgs {
+    /// The data directory to make; empty, or not there.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// What `fakemon export --format jsonl` wrote; `-` is stdin. `.gz` and `.zst` are uncompressed.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Imports.
+pub fn run(args: ImportArgs) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let lines = open(&args.file).with_context(|| args.file.display().to_string())?;
+    let bar = progress::bar(Work::Import);
+    let imported = import(&args.data, lines, &mut |done, end| bar.show(done, end));
+    bar.finish();
+    let imported = imported.with_context(|| args.file.display().to_string())?;
+    Ok(write_report(&args, &imported, begun.elapsed().as_secs_f64())?)
+}
+
+fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
+    if path.as_os_str() == "-" {
+        return Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, io::stdin())));
+    }
+    let file = BufReader::with_capacity(BUFFER_BYTES, File::open(path)?);
+    Ok(match path.extension().and_then(|kind| kind.to_str()) {
+        Some("gz") => Box::new(BufReader::with_capacity(BUFFER_BYTES, flate2::bufread::GzDecoder::new(file))),
+        Some("zst") => Box::new(BufReader::with_capacity(BUFFER_BYTES, zstd::Decoder::with_buffer(file)?)),
+        _ => Box::new(file),
+    })
+}
+
+fn write_report(args: &ImportArgs, imported: &Imported, seconds: f64) -> io::Result<()> {
+    let Imported { first_position, end_position, blocks, state_hash, .. } = imported;
+    let events = end_position.0 - first_position.0;
+    let rate = events as f64 / seconds.max(1e-9);
+    let mut stdout = io::stdout().lock();
+    if args.json {
+        let report = json!({
+            "first_position": first_position.to_string(),
+            "end_position": end_position.to_string(),
+            "events": events,
+            "blocks": blocks,
+            "state_hash": format!("{state_hash:016x}"),
+            "hash": hex(&imported.hash),
+            "seconds": seconds,
+            "events_per_second": rate,
+        });
+        return writeln!(stdout, "{report}");
+    }
+    writeln!(
+        stdout,
+        "imported: {events} events in {blocks} blocks, positions {first_position} to {end_position} (exclusive)"
+    )?;
+    writeln!(stdout, "state hash {state_hash:016x}; every block has the hash that it had")?;
+    if *first_position > Position(1) {
+        writeln!(stdout, "retention let go of what came before: tools read it, a server cannot go on with it")?;
+    }
+    writeln!(stdout, "{seconds:.2} s, {:.2} million events/s", rate / 1e6)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

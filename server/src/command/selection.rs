@@ -1,0 +1,180 @@
+//! Which events of a journal: by fakémon, player, kind, rule and range; the same flags for `log` and `export`.
+
+use super::bound::{Bound, parse_bound};
+use anyhow::Context;
+use fakemon_engine::archive::{Archive, Recorded};
+use fakemon_engine::bus::GAME_BUS;
+use fakemon_engine::envelope::{Facet, Told, bus, kind};
+use fakemon_engine::ids::{FakemonId, PlayerId};
+use fakemon_engine::model::Event;
+use fakemon_engine::pattern::{Matcher, Pattern, Scratch};
+use serde_json::{Map, Value, json};
+
+/// Which events.
+#[derive(Debug, clap::Args)]
+pub(super) struct SelectionArgs {
+    /// Only events of this fakémon.
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u64))]
+    fakemon: Option<u64>,
+    /// Only throws of this player.
+    #[arg(long, value_name = "NAME")]
+    player: Option<String>,
+    /// Only events of this kind; give it again for more kinds.
+    #[arg(long, value_name = "KIND", ignore_case = true)]
+    kind: Vec<Kind>,
+    /// Only events that this rule of a bus matches; without a bus: of `fakemon`.
+    #[arg(long, value_name = "[BUS/]NAME")]
+    rule: Option<String>,
+    /// From this position, or this time of the journal (RFC 3339), on.
+    #[arg(long, value_name = "POSITION|TIME", value_parser = parse_bound)]
+    pub(super) from: Option<Bound>,
+    /// Up to this position, or this time of the journal, included.
+    #[arg(long, value_name = "POSITION|TIME", value_parser = parse_bound)]
+    pub(super) to: Option<Bound>,
+}
+
+/// Kinds of events, by their detail-types; `attempt` stands for both ends of a throw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Kind {
+    Attempt,
+    CaptureSucceeded,
+    CaptureFailed,
+    Appeared,
+    Vanished,
+    PlayerNamed,
+    SpeciesNamed,
+    EngineOpened,
+    Put,
+    ResourceChanged,
+}
+
+impl SelectionArgs {
+    /// The filters as JSON; none if everything passes.
+    pub(super) fn as_json(&self) -> Option<Value> {
+        let mut filters = Map::new();
+        let mut add = |name: &str, value: Option<Value>| value.map(|value| filters.insert(name.to_owned(), value));
+        let text = |bound: Bound| match bound {
+            Bound::Position(position) => json!(position.to_string()),
+            Bound::Time(time) => json!(time.to_string()),
+        };
+        add("fakemon", self.fakemon.map(|id| json!(id.to_string())));
+        add("player", self.player.as_ref().map(|player| json!(player)));
+        let kinds: Vec<_> = self.kind.iter().filter_map(|kind| clap::ValueEnum::to_possible_value(kind)).collect();
+        let kinds: Vec<_> = kinds.iter().map(clap::builder::PossibleValue::get_name).collect();
+        add("kind", (!kinds.is_empty()).then(|| json!(kinds)));
+        add("rule", self.rule.as_ref().map(|rule| json!(rule)));
+        add("from", self.from.map(text));
+        add("to", self.to.map(text));
+        (!filters.is_empty()).then_some(Value::Object(filters))
+    }
+
+    /// What a rule matches, if one is asked for.
+    pub(super) fn wanted(&self, archive: &Archive) -> anyhow::Result<Option<Wanted>> {
+        self.rule.as_deref().map(|rule| Wanted::by_rule(archive, rule)).transpose()
+    }
+
+    /// The filters that look at the events themselves.
+    pub(super) fn filter(&self, archive: &Archive) -> Filter<'_> {
+        Filter { args: self, player: self.player.as_deref().map(|name| archive.player_id(name)) }
+    }
+}
+
+/// Filters, with numbers for names.
+pub(super) struct Filter<'a> {
+    args: &'a SelectionArgs,
+    /// Some(None): a name that has no number yet.
+    player: Option<Option<PlayerId>>,
+}
+
+impl Filter<'_> {
+    /// Whether an event passes them.
+    pub(super) fn passes(&self, event: &Event) -> bool {
+        let (player, fakemon) = subjects(event);
+        let kinds = &self.args.kind;
+        (kinds.is_empty() || kinds.iter().any(|kind| kind.is_of(event)))
+            && self.player.is_none_or(|wanted| wanted.is_some() && wanted == player)
+            && self.args.fakemon.is_none_or(|wanted| fakemon == Some(FakemonId(wanted)))
+    }
+}
+
+/// Which player and which fakémon an event is about.
+fn subjects(event: &Event) -> (Option<PlayerId>, Option<FakemonId>) {
+    match event {
+        Event::Attempt { player, fakemon_id, .. } => (Some(*player), Some(*fakemon_id)),
+        Event::Appeared { fakemon_id, .. } | Event::Vanished { fakemon_id, .. } => (None, Some(*fakemon_id)),
+        Event::PlayerNamed { player, .. } => (Some(*player), None),
+        Event::SpeciesNamed { .. } | Event::Opened { .. } | Event::Put(_) | Event::Changed { .. } => (None, None),
+    }
+}
+
+impl Kind {
+    fn is_of(self, event: &Event) -> bool {
+        let (_, detail_type) = kind(event, Facet::Happened);
+        match self {
+            Kind::Attempt => matches!(event, Event::Attempt { .. }),
+            Kind::CaptureSucceeded => detail_type == "fakemon.capture_succeeded",
+            Kind::CaptureFailed => detail_type == "fakemon.capture_failed",
+            Kind::Appeared => matches!(event, Event::Appeared { .. }),
+            Kind::Vanished => matches!(event, Event::Vanished { .. }),
+            Kind::PlayerNamed => matches!(event, Event::PlayerNamed { .. }),
+            Kind::SpeciesNamed => matches!(event, Event::SpeciesNamed { .. }),
+            Kind::EngineOpened => matches!(event, Event::Opened { .. }),
+            Kind::Put => matches!(event, Event::Put(_)),
+            Kind::ResourceChanged => matches!(event, Event::Changed { .. }),
+        }
+    }
+}
+
+/// What a rule matches.
+pub(super) struct Wanted {
+    bus: String,
+    matcher: Matcher,
+    scratch: Scratch,
+}
+
+impl Wanted {
+    fn by_rule(archive: &Archive, rule: &str) -> anyhow::Result<Wanted> {
+        let (bus, name) = rule.rsplit_once('/').unwrap_or((GAME_BUS, rule));
+        let resources = archive.resources()?;
+        let held = resources.rules.get(&(bus.to_owned(), name.to_owned()));
+        let held = held.with_context(|| format!("--rule {rule}: the bus {bus} has no rule {name}"))?;
+        let text = held.pattern.as_deref();
+        let text = text.with_context(|| format!("--rule {rule}: it has a schedule, and no event pattern"))?;
+        let matcher = Matcher::new([(0, &Pattern::parse(text)?)])?;
+        Ok(Wanted { bus: bus.to_owned(), matcher, scratch: Scratch::default() })
+    }
+
+    /// Whether the rule matches an event whose envelope is this.
+    pub(super) fn matches(&mut self, event: &Event, json: &[u8]) -> bool {
+        let matched = self.matcher.matches(json, &mut self.scratch);
+        bus(event) == self.bus && matched.is_ok_and(|rules| !rules.is_empty())
+    }
+
+    /// Whether the rule matches an event, or one end of a throw.
+    pub(super) fn matches_any(&mut self, archive: &Archive, recorded: &Recorded) -> bool {
+        facets(&recorded.event).any(|facet| {
+            let mut json = String::new();
+            told(recorded, facet).write(&mut json, |id| archive.player_name(id), |id| archive.species_name(id));
+            self.matches(&recorded.event, json.as_bytes())
+        })
+    }
+}
+
+/// What a bus sees of an event: of a throw the attempt, and then how it ended.
+pub(super) fn facets(event: &Event) -> impl Iterator<Item = Facet> + use<> {
+    let attempt = matches!(event, Event::Attempt { .. }).then_some(Facet::Attempt);
+    attempt.into_iter().chain([Facet::Happened])
+}
+
+/// An event in its place, to be written as JSON.
+pub(super) fn told(recorded: &Recorded, facet: Facet) -> Told<'_> {
+    Told {
+        position: recorded.position,
+        facet,
+        shard: recorded.shard,
+        committed_at: recorded.committed_at,
+        event: &recorded.event,
+        replay: None,
+    }
+}

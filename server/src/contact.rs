@@ -1,0 +1,130 @@
+//! How tools find the server that has a data directory open: its file `control` says where the control plane answers, and
+//! a word that proves to it that whoever calls may read that directory.
+//!
+//! ```text
+//! DIR/control      http://127.0.0.1:7401 3f0c…     readable for its owner only; gone when the server ends in peace
+//! ```
+
+use anyhow::Context;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use subtle::ConstantTimeEq;
+
+const NAME: &str = "control";
+const WORD_BYTES: usize = 16;
+
+/// Where a server answers its data directory's tools.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contact {
+    /// The control plane.
+    pub addr: SocketAddr,
+    /// What a caller has read in the directory.
+    pub word: Word,
+}
+
+/// Proves that whoever says it may read the data directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word(String);
+
+impl Word {
+    /// Whether somebody said it.
+    pub fn is(&self, said: &str) -> bool {
+        self.0.as_bytes().ct_eq(said.as_bytes()).into()
+    }
+
+    /// The word.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The file; deleted when dropped.
+#[derive(Debug)]
+pub struct Left {
+    path: PathBuf,
+}
+
+impl Contact {
+    /// With a new word.
+    ///
+    /// # Errors
+    /// When the system gives no random numbers.
+    pub fn new(addr: SocketAddr) -> anyhow::Result<Contact> {
+        let mut bytes = [0; WORD_BYTES];
+        let read = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));
+        read.context("/dev/urandom")?;
+        let ip = match addr.ip() {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        let word = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Contact { addr: SocketAddr::new(ip, addr.port()), word: Word(word) })
+    }
+
+    /// Leaves it in a data directory that this process has open.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn leave(&self, dir: &Path) -> anyhow::Result<Left> {
+        let path = dir.join(NAME);
+        let text = format!("http://{} {}\n", self.addr, self.word.0);
+        let write = || -> io::Result<()> {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {} // whoever was killed left it
+            }
+            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+            file.and_then(|mut file| file.write_all(text.as_bytes()))
+        };
+        write().with_context(|| path.display().to_string())?;
+        Ok(Left { path })
+    }
+
+    /// Reads it; none if no server left one.
+    ///
+    /// # Errors
+    /// When the file may not be read, or says something else.
+    pub fn read(dir: &Path) -> anyhow::Result<Option<Contact>> {
+        let path = dir.join(NAME);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(|| path.display().to_string()),
+        };
+        let parsed = text.trim().strip_prefix("http://").and_then(|rest| {
+            let (addr, word) = rest.split_once(' ')?;
+            Some(Contact { addr: addr.parse().ok()?, word: Word(word.to_owned()) })
+        });
+        parsed.map(Some).with_context(|| format!("{}: it does not say where a server answers", path.display()))
+    }
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path); // the next server writes its own
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_read_and_goes_with_the_server() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(Contact::read(dir.path()).unwrap(), None);
+        let contact = Contact::new("0.0.0.0:7401".parse().unwrap()).unwrap();
+        fs::write(dir.path().join(NAME), "left by a killed server").unwrap();
+        assert!(Contact::read(dir.path()).is_err());
+        let left = contact.leave(dir.path()).unwrap();
+        assert_eq!(Contact::read(dir.path()).unwrap().as_ref(), Some(&contact));
+        assert_eq!(contact.addr, "127.0.0.1:7401".parse().unwrap());
+        assert!(contact.word.is(contact.word.as_str()) && !contact.word.is("") && !contact.word.is("x"));
+        drop(left);
+        assert_eq!(Contact::read(dir.path()).unwrap(), None);
+    }
+}

@@ -1,0 +1,76 @@
+//! Salvage: whatever happened to a directory, the new one opens and verifies, holds the events that the old one had at
+//! their positions, and says what is missing; the damaged one is not touched.
+
+use crate::damage::{copy_dir, damage, lived_in};
+use crate::dice::Dice;
+use crate::server::{Server, answer, fakemon, fresh_data, refusal};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+const ROUNDS: usize = 12;
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("temporary paths are UTF-8")
+}
+
+fn log(data: &Path) -> Vec<String> {
+    answer(&["log", "--data", path(data)]).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_can_be_read_is_salvaged() {
+    let (whole, mut dice) = (fresh_data(), Dice::new());
+    lived_in(whole.path());
+    let events = log(whole.path());
+    let mut salvaged = 0;
+    for _ in 0..ROUNDS {
+        let dir = fresh_data();
+        let (copy, new) = (dir.path().join("copy"), dir.path().join("new"));
+        fs::create_dir(&copy).unwrap();
+        copy_dir(whole.path(), &copy);
+        let what = damage(&copy, &mut dice);
+        let output = fakemon(&["verify", "--json", "--data", path(&copy), "--salvage", path(&new)]);
+        assert!(!dir.path().join("new.salvage").exists(), "{what}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!stderr.contains("panicked"), "{what}: {stderr}");
+        if !output.status.success() {
+            assert!(stderr.lines().any(|line| line.starts_with("fakemon: ")), "{what}: {stderr}");
+            continue;
+        }
+        salvaged += 1;
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        answer(&["verify", "--data", path(&new)]);
+        let (first, end) = (position(&report, "first_position"), position(&report, "end_position"));
+        let kept = log(&new);
+        assert_eq!(kept.len() as u64, end - first, "{what}: {report}");
+        assert_eq!(kept, events[first as usize - 1..end as usize - 1], "{what}: {report}");
+        if report["kept"] == "everything" {
+            assert_eq!(kept.len(), events.len(), "{what}: {report}");
+        }
+        if report["kept"] != "history" {
+            assert!(Server::start(&new, &[]).stop().success(), "{what}: {report}");
+            answer(&["verify", "--data", path(&new)]);
+        }
+    }
+    assert!(salvaged > ROUNDS / 3, "only {salvaged}");
+}
+
+fn position(report: &Value, member: &str) -> u64 {
+    report[member].as_str().unwrap().parse().unwrap()
+}
+
+#[test]
+fn salvage_asks_for_a_directory_that_nobody_has_open_and_a_free_place() {
+    let dir = fresh_data();
+    let (data, new) = (dir.path().join("data"), dir.path().join("new"));
+    let server = Server::start(&data, &[]);
+    let (code, line) = refusal(&["verify", "--data", path(&data), "--salvage", path(&new)]);
+    assert!(code == 1 && line.contains("checkpoint"), "{line}");
+    assert!(!new.exists());
+    assert!(server.stop().success());
+    let (code, line) = refusal(&["verify", "--data", path(&data), "--salvage", path(&data)]);
+    assert!(code == 1 && line.contains("not empty"), "{line}");
+    answer(&["verify", "--data", path(&data), "--salvage", path(&new)]);
+    assert_eq!(log(&new), log(&data));
+}
