@@ -30,6 +30,7 @@ mod at_connections; // `@connections`: back ends that speak to connections, play
 mod general; // `/ws`: what anybody says becomes events, and rules answer
 mod authorizer; // a webhook that decides who may connect
 mod resume; // players who come back and are told what they missed
+mod schemas; // the schema registry: discovered, enforced, compared, turned into types
 mod stream; // server-sent events: answers that go on where they broke off
 mod pipes; // pipes: from every source over filter and enrichment to targets, as boto3 makes them
 mod history; // what happened, asked of `explain`, `trace` and `replay`; the index

@@ -16,6 +16,7 @@ pub mod replay;
 pub mod rules;
 mod sentence;
 mod selection;
+pub mod schemas;
 pub mod serve;
 pub mod trace;
 pub mod timeline;
@@ -58,6 +59,8 @@ enum Command {
     Timeline(timeline::TimelineArgs),
     /// Try event patterns on what happened.
     Rules(rules::RulesArgs),
+    /// Compare versions of schemas, and make types of them.
+    Schemas(schemas::SchemasArgs),
     /// Show who emits what and who consumes it: sources, buses, rules, targets.
     Topology(topology::TopologyArgs),
     /// Decide the whole journal again and compare: outcomes, hash chain, state hashes.
@@ -122,6 +125,7 @@ fn run_with(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
         Command::Import(args) => import::run(args),
         Command::Index(args) => index::run(args),
         Command::Rules(args) => rules::run(args),
+        Command::Schemas(args) => schemas::run(args),
         Command::Topology(args) => topology::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Info(args) => info::run(args),
