@@ -175,7 +175,7 @@ fn the_command_line_compares_versions() {
     let new = file("new.json", r#"{"type":"object","properties":{"a":{"type":"number"}}}"#);
     assert_eq!(answer(&["schemas", "check", &old, &new, "--mode", "backward"]), "backward compatible\n");
     let (code, said) = refusal(&["schemas", "check", &old, &new, "--mode", "full"]);
-    assert_eq!((code, said.as_str()), (1, "fakemon: not full compatible, in 1 places"));
+    assert_eq!((code, said.as_str()), (1, "fakemon: not full compatible (1 found)"));
     let broken = file("broken.json", r#"{"pattern":"(?=x)"}"#);
     assert!(refusal(&["schemas", "check", &old, &broken]).1.contains("#/pattern"));
 }

@@ -348,8 +348,8 @@ impl Flat {
             .iter()
             .map(|declaration| (declaration.name.clone(), self.declared_schema(&declaration.what)))
             .collect();
-        let tables = self.declarations.iter().filter(|declaration| matches!(declaration.what, What::Table(_)));
-        let root = self.root.as_deref().or(tables.last().map(|table| table.name.as_str()));
+        let mut tables = self.declarations.iter().filter(|declaration| matches!(declaration.what, What::Table(_)));
+        let root = self.root.as_deref().or(tables.next_back().map(|table| table.name.as_str()));
         let mut schema = json!({
             "$schema": "http://json-schema.org/draft-04/schema#",
             "definitions": definitions,

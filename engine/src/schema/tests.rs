@@ -44,7 +44,8 @@ fn a_violation_names_its_exact_path() {
         change(&mut value);
         wrong(&order, &value)
     };
-    let cases: [(&dyn Fn(&mut Value), &str); 10] = [
+    type Case<'c> = (&'c dyn Fn(&mut Value), &'c str);
+    let cases: [Case<'_>; 10] = [
         (&|v| v["items"][0]["of"]["price"] = "2".into(), "$.items[0].of.price is \"2\" (string), must be number"),
         (&|v| v["items"][0] = json!({}), "$.items[0].price is missing"),
         (&|v| v["items"] = json!([]), "$.items has 0 items, must have at least 1"),

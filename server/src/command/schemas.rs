@@ -86,7 +86,7 @@ fn check(args: &CheckArgs) -> anyhow::Result<()> {
     match found.len() {
         0 if args.json => Ok(()),
         0 => Ok(writeln!(out, "{} compatible", args.mode.name())?),
-        count => bail!("not {} compatible, in {count} places", args.mode.name()),
+        count => bail!("not {} compatible ({count} found)", args.mode.name()),
     }
 }
 

@@ -149,11 +149,11 @@ impl Discovery {
     /// Makes versions of what was learned.
     async fn tell(&mut self, shared: &Shared) {
         let now = shared.engine.now();
-        let due = |learned: &&mut Learned| {
+        let due = |learned: &Learned| {
             (learned.version.is_none() || learned.shape != learned.told) && learned.quiet_until <= now
         };
         let mut names: Vec<(&String, &mut Learned)> = self.by_name.iter_mut().collect();
-        names.retain_mut(|(_, learned)| due(&learned));
+        names.retain_mut(|(_, learned)| due(learned));
         for (name, learned) in names {
             learned.tell(shared, name, now).await;
         }

@@ -195,8 +195,8 @@ impl Writer<'_> {
                 doc: lines(field.doc.as_deref()),
                 is: self.field_type(record, field),
                 required: field.required,
-                from: self.from_object(field),
-                to: self.to_json(&field.is, &format!("self.{name}")),
+                from: self.read_field(field),
+                to: self.written(&field.is, &format!("self.{name}")),
                 name,
             }
         };
@@ -335,39 +335,39 @@ impl Writer<'_> {
     }
 
     /// Of Python: the value of a field, out of the object of JSON.
-    fn from_object(&self, field: &Field) -> String {
+    fn read_field(&self, field: &Field) -> String {
         if self.language != Language::Python {
             return String::new();
         }
         let wire = self.literal(&field.name);
         let (there, perhaps) = (format!("value[{wire}]"), format!("value.get({wire})"));
-        match (field.required, self.from_json(&field.is, &there)) {
+        match (field.required, self.read(&field.is, &there)) {
             (true, read) => read,
             (false, read) if read == there => perhaps,
             (false, _) => {
                 let is = if let Type::Nullable(is) = &field.is { is } else { &field.is };
-                format!("None if {perhaps} is None else {}", self.from_json(is, &there))
+                format!("None if {perhaps} is None else {}", self.read(is, &there))
             }
         }
     }
 
     /// Of Python: the value in a variable as it is in the program, none if it is the same.
-    fn from_json(&self, is: &Type, variable: &str) -> String {
+    fn read(&self, is: &Type, variable: &str) -> String {
         match is {
             Type::Named(index) => match self.model.declarations[*index].what {
                 What::Record(_) => format!("{}.from_dict({variable})", self.type_name(*index)),
                 What::Words(_) => format!("{}({variable})", self.type_name(*index)),
                 What::Choice(_) | What::Alias(_) => variable.to_owned(),
             },
-            Type::List(item) => match self.from_json(item, "item") {
+            Type::List(item) => match self.read(item, "item") {
                 same if same == "item" => variable.to_owned(),
                 each => format!("[{each} for item in {variable}]"),
             },
-            Type::Map(value) => match self.from_json(value, "item") {
+            Type::Map(value) => match self.read(value, "item") {
                 same if same == "item" => variable.to_owned(),
                 each => format!("{{key: {each} for key, item in {variable}.items()}}"),
             },
-            Type::Nullable(is) => match self.from_json(is, variable) {
+            Type::Nullable(is) => match self.read(is, variable) {
                 same if same == variable => same,
                 other => format!("None if {variable} is None else {other}"),
             },
@@ -376,22 +376,22 @@ impl Writer<'_> {
     }
 
     /// Of Python: the way back.
-    fn to_json(&self, is: &Type, variable: &str) -> String {
+    fn written(&self, is: &Type, variable: &str) -> String {
         match is {
             Type::Named(index) => match self.model.declarations[*index].what {
                 What::Record(_) => format!("{variable}.to_dict()"),
                 What::Words(_) => format!("{variable}.value"),
                 What::Choice(_) | What::Alias(_) => variable.to_owned(),
             },
-            Type::List(item) => match self.to_json(item, "item") {
+            Type::List(item) => match self.written(item, "item") {
                 same if same == "item" => variable.to_owned(),
                 each => format!("[{each} for item in {variable}]"),
             },
-            Type::Map(value) => match self.to_json(value, "item") {
+            Type::Map(value) => match self.written(value, "item") {
                 same if same == "item" => variable.to_owned(),
                 each => format!("{{key: {each} for key, item in {variable}.items()}}"),
             },
-            Type::Nullable(is) => match self.to_json(is, variable) {
+            Type::Nullable(is) => match self.written(is, variable) {
                 same if same == variable => same,
                 other => format!("None if {variable} is None else {other}"),
             },
