@@ -185,12 +185,11 @@ fn stands_in(rows: &RowStore, run: Run, store: &Store) -> bool {
     agrees
 }
 
+/// Visits a block and its bytes.
+type VisitBlock<'v> = dyn FnMut(&Block<'_>, &[u8]) -> Result<(), OpenError> + 'v;
+
 /// Visits the blocks of a run.
-fn blocks_of(
-    store: &Store,
-    run: Run,
-    visit: &mut dyn FnMut(&Block<'_>, &[u8]) -> Result<(), OpenError>,
-) -> Result<(), OpenError> {
+fn blocks_of(store: &Store, run: Run, visit: &mut VisitBlock<'_>) -> Result<(), OpenError> {
     let mut result = Ok(());
     store.pieces(&mut |piece| {
         let Piece::Block(stored) = piece else { return ControlFlow::Continue(()) };

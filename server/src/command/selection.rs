@@ -60,7 +60,7 @@ impl SelectionArgs {
         };
         add("fakemon", self.fakemon.map(|id| json!(id.to_string())));
         add("player", self.player.as_ref().map(|player| json!(player)));
-        let kinds: Vec<_> = self.kind.iter().filter_map(|kind| clap::ValueEnum::to_possible_value(kind)).collect();
+        let kinds: Vec<_> = self.kind.iter().filter_map(clap::ValueEnum::to_possible_value).collect();
         let kinds: Vec<_> = kinds.iter().map(clap::builder::PossibleValue::get_name).collect();
         add("kind", (!kinds.is_empty()).then(|| json!(kinds)));
         add("rule", self.rule.as_ref().map(|rule| json!(rule)));
