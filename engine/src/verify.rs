@@ -8,9 +8,6 @@
 mod again;
 mod examiner;
 
-#[cfg(test)]
-mod tests;
-
 use crate::ids::Position;
 use crate::journal::{ReadError, Spot, Store};
 use crate::options::OpenError;

@@ -53,7 +53,7 @@ fn an_event_is_read_as_it_was() {
 fn a_wrong_line_names_the_member() {
     for (line, expected) in [
         ("", "no line of a journal"),
-        ("[]", "no line of a journal"),
+        ("nonsense", "no line of a journal"),
         ("{}", "position is missing"),
         (r#"{"position":"x","shard":0}"#, "position must be"),
         (r#"{"position":"1","shard":0}"#, "kind is missing"),

@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::import::import;
-use crate::journal::{Link, Rebuild};
+use crate::journal::Link;
 use crate::options::Durability;
-use crate::salvage::{Kept, salvage};
 use crate::state::StateHash;
+use crate::verify::{Proof, examine, verify};
 use fakemon_fbs::journal::{BlockHead, BlockReader, BlockWriter, SectionDraft, SpeciesNamed};
 
 const BLOCKS: u64 = 10;
