@@ -248,18 +248,21 @@ fn whoever_tells_too_much_is_counted() {
     let dir = tempfile::tempdir().unwrap();
     let engine = open(dir.path(), SILENT);
     for number in 0..500 {
-        engine.notices().tell(Notice::new(NoticeKind::ScheduleMissed, "s").with("number", number));
+        engine.notices().tell(Notice::new(NoticeKind::ConnectionDeauthorized, "s").with("number", number));
     }
     let end = Instant::now() + PATIENCE;
     let counts = || -> Vec<u64> {
-        details_of(&engine, "schedule_missed").iter().map(|detail| detail["count"].as_u64().unwrap()).collect()
+        details_of(&engine, "connection_deauthorized")
+            .iter()
+            .map(|detail| detail["count"].as_u64().unwrap())
+            .collect()
     };
     while counts().iter().sum::<u64>() < 500 {
         assert!(Instant::now() < end, "{:?}", counts());
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(counts().len() <= 3 && counts().iter().sum::<u64>() == 500, "{:?}", counts());
-    assert_eq!(details_of(&engine, "schedule_missed").last().unwrap()["number"], 499, "the newest is told");
+    assert_eq!(details_of(&engine, "connection_deauthorized").last().unwrap()["number"], 499, "the newest is told");
 }
 
 /// The rule of the README: when a target is dead, its rule is switched off.

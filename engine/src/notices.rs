@@ -27,7 +27,7 @@
 //! | `fakemon.dead_letter` | events for a target were given up | `bus, rule, target, arn, dead_letters, lost, error_code` |
 //! | `fakemon.connection_deauthorized` | a connection is not let in any more | `connection, reason` |
 //! | `fakemon.schedule_missed` | due times passed while nobody was there; each is an event at once, no notice | `schedule, missed, first, last, caught_up` |
-//! | `fakemon.schema_drift` | events of a type have another shape than before | see the schema registry |
+//! | `fakemon.schema_drift` | events of a type have another shape than before; an event at once too | `registry, schema, version, bus, source, detail_type, event_id, changes` |
 //!
 //! A notice that waits is in memory only. Those that state how something is (a dead target, a full disk) are told again
 //! after a restart, because it is still so.
@@ -103,10 +103,6 @@ kinds! {
     DeadLetter "dead_letter" "dead_letter";
     /// A connection is not let in any more.
     ConnectionDeauthorized "connection_deauthorized" "connection";
-    /// Due times of a schedule passed while nobody was there.
-    ScheduleMissed "schedule_missed" "schedule_missed";
-    /// Events of a type have another shape than before.
-    SchemaDrift "schema_drift" "schema_drift";
 }
 
 /// Something that the engine says of itself.

@@ -271,6 +271,76 @@ fn put() -> Vec<Learned> {
             details: vec![drift],
         },
     ]
+    .into_iter()
+    .chain(said())
+    .collect()
+}
+
+/// What the engine says of itself; see [`notices`](crate::notices).
+fn said() -> impl Iterator<Item = Learned> {
+    let of_target = json!({ "bus": "b", "rule": "r", "target": "t", "arn": "a", "count": 1 });
+    let and = |more: Value| {
+        let mut detail = of_target.clone();
+        detail
+            .as_object_mut()
+            .into_iter()
+            .for_each(|detail| detail.extend(more.as_object().cloned().unwrap_or_default()));
+        detail
+    };
+    let recovery = json!({ "end": "crash", "events_replayed": 1, "took_ms": 1 });
+    let all = [
+        (
+            "fakemon.started",
+            "the engine is open",
+            json!({ "version": "0", "cores": 1, "position": "1", "recovery": recovery, "count": 1 }),
+        ),
+        ("fakemon.stopping", "the engine is asked to stop", json!({ "position": "1", "count": 1 })),
+        (
+            "fakemon.recovered",
+            "the engine was opened after a crash",
+            json!({ "events_replayed": 1, "from_position": "1", "to_position": "2", "took_ms": 1, "count": 1 }),
+        ),
+        (
+            "fakemon.slow_sync",
+            "groups took long to write and sync",
+            json!({ "syncs": 1, "worst_ms": 1, "threshold_ms": 1, "position": "1", "count": 1 }),
+        ),
+        (
+            "fakemon.disk_space",
+            "free space passed a threshold",
+            json!({ "state": "low", "before": "ok", "free_bytes": 1, "total_bytes": 1, "threshold_bytes": 1,
+                    "directory": "d", "count": 1 }),
+        ),
+        ("fakemon.shedding_started", "throws are throttled", json!({ "throttled": 1, "attempts": 1, "count": 1 })),
+        (
+            "fakemon.shedding_ended",
+            "throws are not throttled any more",
+            json!({ "throttled": 1, "attempts": 1, "lasted_ms": 1, "count": 1 }),
+        ),
+        (
+            "fakemon.target_dead",
+            "nothing reaches a target any more",
+            and(json!({ "error_code": "e", "error_message": "m", "attempts": 1,
+                        "failing_since": "2026-03-01T20:00:00Z", "backlog": 1 })),
+        ),
+        ("fakemon.target_recovered", "a target took an event again", and(json!({ "dead_ms": 1, "backlog": 1 }))),
+        (
+            "fakemon.dead_letter",
+            "events for a target were given up",
+            and(json!({ "dead_letters": 1, "lost": 1, "error_code": "e" })),
+        ),
+        (
+            "fakemon.connection_deauthorized",
+            "a connection is not let in any more",
+            json!({ "connection": "c", "reason": "r", "count": 1 }),
+        ),
+    ];
+    all.into_iter().map(|(detail_type, description, detail)| Learned {
+        source: SOURCE_ENGINE,
+        detail_type,
+        description,
+        details: vec![detail],
+    })
 }
 
 /// The detail-type of what discoverers say when the shape of events changes.
