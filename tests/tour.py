@@ -1,7 +1,7 @@
 """What the README shows, with boto3 and a websocket library: a spawn wave by a schedule, an answer by `@connections`, a
 stream, a pipe, schemas that are learned and enforced, types for TypeScript, a rule that remedies by itself."""
 
-import datetime, io, json, sys, time, urllib.error, urllib.request, zipfile
+import contextlib, datetime, io, json, sys, time, urllib.error, urllib.request, zipfile
 import boto3
 from websockets.sync.client import connect
 
@@ -43,7 +43,7 @@ while pipes.describe_pipe(Name="came")["CurrentState"] != "RUNNING":
     time.sleep(0.05)
 
 # A back end speaks to a player.
-ash = connect(f"{play}/play?player=ash")
+ash = contextlib.ExitStack().enter_context(connect(f"{play}/play?player=ash"))
 who = received(came)
 assert who["who"] == "ash", who
 connections.post_to_connection(ConnectionId=who["id"], Data=json.dumps({"type": "hello"}))
@@ -66,7 +66,7 @@ scheduler.create_schedule(
 ash.send(json.dumps({"type": "look", "lat": 40.4168, "lon": -3.7038, "radius_m": 200}))
 wild = heard(ash, "world")["fakemon"]
 while len(wild) < 5:
-    wild += heard(ash, "appeared")["fakemon"]
+    wild.append(heard(ash, "appeared"))
 throw = {"type": "attempt", "attempt_id": "1", "fakemon_id": wild[0]["fakemon_id"], "lat": 40.4168, "lon": -3.7038}
 ash.send(json.dumps(throw))
 assert heard(ash, "result")["outcome"] == "captured"

@@ -40,6 +40,19 @@ fn played(dir: &std::path::Path) -> Archive {
     Archive::open(dir).unwrap()
 }
 
+/// What the engine says of its own end comes behind it.
+fn after_the_last_throw(archive: &Archive) -> Position {
+    let mut after = archive.first_position();
+    let mut see = |recorded: &Recorded| {
+        if matches!(recorded.event, Event::Attempt { .. }) {
+            after = Position(recorded.position.0 + 1);
+        }
+        ControlFlow::Continue(())
+    };
+    archive.for_each(archive.first_position(), &mut see).unwrap();
+    after
+}
+
 /// A key that does not end it.
 fn press(stepper: &mut Stepper<'_>, key: KeyCode) {
     assert!(stepper.press(key).unwrap().is_continue());
@@ -55,7 +68,7 @@ fn screen(stepper: &Stepper<'_>) -> String {
 fn keys_go_through_the_journal_forwards_and_backwards() {
     let dir = tempfile::tempdir().unwrap();
     let archive = played(dir.path());
-    let (from, to) = (archive.first_position(), archive.end_position());
+    let (from, to) = (archive.first_position(), after_the_last_throw(&archive));
     let mut stepper = Stepper::new(&archive, Wild::default(), from, to).unwrap();
     press(&mut stepper, KeyCode::End);
     assert!(screen(&stepper).contains("ash throws at sparkit 42 (throw 2): failed, already_captured"));
