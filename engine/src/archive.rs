@@ -10,7 +10,7 @@ use crate::delivery::{Delivery, Known, Yard, keys_of, told};
 use crate::envelope::{self, EventKey};
 use crate::ids::{AttemptId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
 use crate::index::{Found, Index, Subject};
-use crate::journal::{Depot, FORMAT, PostingStore, ReadError, RowStore, Store};
+use crate::journal::{Depot, FORMAT, PostingStore, ReadError, RowStore, Store, StoredBlock};
 use crate::model::Event;
 use crate::options::OpenError;
 use crate::record;
@@ -24,6 +24,9 @@ use std::path::{Path, PathBuf};
 const EVENTS_AT_ONCE: usize = 65_536;
 /// Positions between two wanted events over which it reads on instead of seeking.
 const READ_ON: u64 = 4_096;
+
+/// Visits a block: as it is stored, and read.
+type VisitBlock<'v> = dyn FnMut(&StoredBlock<'_>, &BlockReader<'_>) -> Result<ControlFlow<()>, ReadError> + 'v;
 
 /// A data directory, opened to read.
 pub struct Archive {
@@ -251,11 +254,7 @@ impl Archive {
     }
 
     /// Visits blocks in order, from the one that holds `from`, until the visitor breaks; a missing one is an error.
-    pub(crate) fn blocks(
-        &self,
-        from: Position,
-        visit: &mut dyn FnMut(&BlockReader<'_>) -> Result<ControlFlow<()>, ReadError>,
-    ) -> Result<(), ReadError> {
+    pub(crate) fn blocks(&self, from: Position, visit: &mut VisitBlock<'_>) -> Result<(), ReadError> {
         let mut next = None;
         self.store.blocks(from, &mut |stored| {
             if let Some(next) = next.filter(|next| *next != stored.first) {
@@ -263,7 +262,7 @@ impl Archive {
             }
             let block = stored.read()?;
             next = Some(Position(stored.first.0 + u64::from(block.head().count)));
-            visit(&block)
+            visit(&stored, &block)
         })
     }
 
@@ -276,7 +275,7 @@ impl Archive {
         from: Position,
         visit: &mut dyn FnMut(&Recorded) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
-        self.blocks(from, &mut |block| {
+        self.blocks(from, &mut |_, block| {
             let committed_at = Timestamp(block.head().committed_ns);
             let mut flow = ControlFlow::Continue(());
             block.for_each(|position, shard, event| {
@@ -430,7 +429,7 @@ impl Archive {
     ) -> Result<ControlFlow<()>, ReadError> {
         let mut flow = ControlFlow::Continue(());
         while let Some(first) = wanted.first().copied().filter(|_| flow.is_continue()) {
-            self.blocks(first, &mut |block| {
+            self.blocks(first, &mut |_, block| {
                 let head = block.head();
                 let end = Position(head.first_position + u64::from(head.count));
                 let committed_at = Timestamp(head.committed_ns);

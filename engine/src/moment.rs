@@ -102,7 +102,7 @@ impl Moment {
     /// When the journal cannot be read, or the watcher had enough.
     pub fn advance(&mut self, archive: &Archive, to: Position, watch: &mut Watch<'_>) -> Result<(), MomentError> {
         let mut interrupted = false;
-        archive.blocks(self.position, &mut |block| {
+        archive.blocks(self.position, &mut |_, block| {
             if block.head().first_position >= to.0 {
                 return Ok(ControlFlow::Break(()));
             }

@@ -221,7 +221,7 @@ pub fn read(
     let last = archive.position_at(axis.end())?;
     // The group before the first of the range may have become durable in it.
     let from = Position(archive.position_at(axis.begin())?.0.saturating_sub(1));
-    archive.blocks(from, &mut |block| {
+    archive.blocks(from, &mut |_, block| {
         let head = block.head();
         progress(Position(head.first_position), last.max(Position(head.first_position)));
         Ok(aggregate.take_in(block))
@@ -235,7 +235,7 @@ pub fn read(
 /// A damaged or unreadable journal.
 pub fn extent(archive: &Archive) -> Result<Option<(Timestamp, Timestamp)>, ReadError> {
     let mut begin = None;
-    archive.blocks(archive.first_position(), &mut |block| {
+    archive.blocks(archive.first_position(), &mut |_, block| {
         let mut first = Timestamp(block.head().committed_ns);
         block.for_each(|_, _, event| first = first.min(beginning(&event).unwrap_or(first)));
         begin = Some(first);

@@ -130,7 +130,7 @@ pub fn what_if(
     before.advance(archive, from, watch)?;
     let mut world = World::after(&before, settings);
     let mut interrupted = false;
-    archive.blocks(from, &mut |block| {
+    archive.blocks(from, &mut |_, block| {
         if block.head().first_position >= to.0 {
             return Ok(ControlFlow::Break(()));
         }

@@ -2,7 +2,7 @@
 
 use super::{Archive, Group, Recorded};
 use crate::ids::{Position, ShardId, Timestamp};
-use crate::journal::{BlockHash, ReadError, StoredBlock};
+use crate::journal::{BlockHash, ReadError};
 use crate::record;
 use fakemon_fbs::journal::BlockReader;
 use std::ops::ControlFlow;
@@ -59,13 +59,9 @@ impl Archive {
         from: Position,
         mut visit: impl FnMut(&Block<'_>) -> Result<ControlFlow<()>, E>,
     ) -> Result<(), E> {
-        let (mut next, mut failed) = (None, None);
-        self.store.blocks(from, &mut |stored: StoredBlock<'_>| {
-            if let Some(next) = next.filter(|next| *next != stored.first) {
-                return Err(ReadError::corrupt(next, format!("the next block is at {}", stored.first)));
-            }
-            let block = Block::new(stored.read()?, stored.hash);
-            next = Some(block.group.end);
+        let mut failed = None;
+        self.blocks(from, &mut |stored, reader| {
+            let block = Block::new(*reader, stored.hash);
             if block.group.end <= from {
                 return Ok(ControlFlow::Continue(())); // retention let go of the one that held it
             }

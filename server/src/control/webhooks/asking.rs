@@ -10,21 +10,21 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Connections that are kept for the next who asks.
-const IDLE_MAX: usize = 64;
+/// Connections that are kept for the next who asks: of authorizers, and of all pipes.
+const IDLE_MAX: usize = 256;
 
 /// Connections that nobody uses now.
 #[derive(Default)]
 pub(super) struct Idle(Mutex<Vec<Wire>>);
 
 impl Idle {
-    fn take(&self, authority: &str) -> Option<Wire> {
+    pub(super) fn take(&self, authority: &str) -> Option<Wire> {
         let mut wires = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let index = wires.iter().rposition(|wire| wire.is_to(authority))?;
         Some(wires.swap_remove(index))
     }
 
-    fn keep(&self, wire: Wire) {
+    pub(super) fn keep(&self, wire: Wire) {
         let mut wires = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if wires.len() >= IDLE_MAX {
             wires.remove(0); // used longest ago

@@ -45,9 +45,18 @@ pub(super) struct Outgoing {
 impl Outgoing {
     /// Scheme, host and port.
     pub(super) fn authority(&self) -> String {
-        let authority = self.uri.authority().map(ToString::to_string).unwrap_or_default();
-        format!("{}://{authority}", self.uri.scheme_str().unwrap_or("https"))
+        authority_of(&self.uri)
     }
+}
+
+/// Scheme, host and port of an endpoint, if it is one.
+pub(super) fn authority(endpoint: &str) -> Option<String> {
+    endpoint.parse().ok().map(|uri: Uri| authority_of(&uri))
+}
+
+fn authority_of(uri: &Uri) -> String {
+    let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
+    format!("{}://{authority}", uri.scheme_str().unwrap_or("https"))
 }
 
 /// What a target answered.

@@ -1,7 +1,7 @@
 //! What pipes ask for: one request to an API destination and its answer (enrichments and targets), or an answer without end
 //! (a stream as source). Each errand is a task of its own; a pipe has at most two under way, so pipes bound them.
 
-use super::connection::{self, Wire};
+use super::connection;
 use super::event_stream::{Dialect, EventStream};
 use super::request::{self, Content, Stamp};
 use super::{Webhooks, destination};
@@ -9,8 +9,7 @@ use axum::http::{HeaderName, HeaderValue, header};
 use fakemon_engine::delivery::Failed;
 use fakemon_engine::pipe::{Call, Errand, Listen};
 use http_body_util::BodyExt;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -25,55 +24,39 @@ const RECONNECT: Duration = Duration::from_secs(1);
 const RECONNECT_MAX: Duration = Duration::from_secs(60);
 /// A stream that says nothing for so long, not even a comment, is opened again.
 const SILENCE_MAX: Duration = Duration::from_secs(90);
-/// Connections that are kept to one destination.
-const WIRES_MAX: usize = 4;
-
-/// Connections that can be used again, by destination.
-type Wires = Mutex<HashMap<String, Vec<Wire>>>;
-
 /// Carries errands out for as long as the runtime lives.
 pub(super) async fn run(hooks: Arc<Webhooks>) {
     let (send, mut errands) = mpsc::unbounded_channel(); // bounded by what pipes there may be
     hooks.engine.on_errands(Box::new(move |errand| {
         let _ = send.send(errand); // nobody is here any more when the server stops
     }));
-    let wires: Arc<Wires> = Arc::default();
     while let Some(errand) = errands.recv().await {
         match errand {
-            Errand::Call(call) => drop(tokio::spawn(answer(hooks.clone(), wires.clone(), call))),
+            Errand::Call(call) => drop(tokio::spawn(answer(hooks.clone(), call))),
             Errand::Listen(listen) => drop(tokio::spawn(hear(hooks.clone(), listen))),
         }
     }
 }
 
-async fn answer(hooks: Arc<Webhooks>, wires: Arc<Wires>, call: Call) {
+async fn answer(hooks: Arc<Webhooks>, call: Call) {
     let off = async {
         while !call.is_off() {
             tokio::time::sleep(LOOK).await;
         }
     };
     tokio::select! {
-        answered = ask(&hooks, &wires, &call) => call.answer(answered),
+        answered = ask(&hooks, &call) => call.answer(answered),
         () = off => {} // cut off: nobody waits
     }
 }
 
-async fn ask(hooks: &Webhooks, wires: &Wires, call: &Call) -> Result<String, Failed> {
-    let name = &call.destination;
-    let recipient = destination(&hooks.engine.registry(), name)?;
+async fn ask(hooks: &Webhooks, call: &Call) -> Result<String, Failed> {
+    let recipient = destination(&hooks.engine.registry(), &call.destination)?;
     hooks.pace(&recipient).await;
-    let held = || wires.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut wire = held().get_mut(name).and_then(Vec::pop);
+    let mut wire = connection::authority(&recipient.destination.endpoint).and_then(|to| hooks.idle.take(&to));
     let content = Content { parameters: Some(&call.parameters), body: &call.body, stamp: Stamp::of_question(hooks) };
     let sent = hooks.send(&recipient, &content, ANSWER_BYTES_MAX, &mut wire).await;
-    if let Some(wire) = wire {
-        let mut held = held();
-        held.retain(|name, _| hooks.engine.registry().destinations.contains_key(name));
-        let kept = held.entry(name.clone()).or_default();
-        if kept.len() < WIRES_MAX {
-            kept.push(wire);
-        }
-    }
+    wire.into_iter().for_each(|wire| hooks.idle.keep(wire));
     let answered = sent?;
     if !answered.is_whole {
         let message = format!("the answer has more than {ANSWER_BYTES_MAX} bytes");
