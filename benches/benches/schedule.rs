@@ -25,6 +25,8 @@ const APART: usize = 2_000;
 const GAP_NS: u64 = 2_000_003;
 /// Schedules that are due at once.
 const STORM: usize = 10_000;
+/// What follows making them (what the router holds back, a snapshot) is over after so long.
+const SETTLING: Duration = Duration::from_secs(2);
 /// Schedules that are made at once.
 const AT_ONCE: usize = 500;
 
@@ -149,17 +151,17 @@ fn lateness(dir: &std::path::Path, storm: Timestamp) -> (Histogram<u64>, Histogr
     (apart, at_once)
 }
 
-/// Milliseconds of processor time that the process takes in a second.
+/// Milliseconds of processor time that all threads take in a second, once what was begun before is done.
 fn cpu_of(time: Duration) -> f64 {
-    let ticks = || {
-        let stat = std::fs::read_to_string("/proc/self/stat").expect("this is Linux");
-        let after_name = stat.rsplit(')').next().expect("the name is in brackets").to_owned();
-        let numbers: Vec<f64> = after_name.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-        numbers[10] + numbers[11]
+    std::thread::sleep(SETTLING);
+    let nanoseconds = || -> f64 {
+        let tasks = std::fs::read_dir("/proc/self/task").expect("this is Linux");
+        let figures = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("schedstat")).ok());
+        figures.filter_map(|figures| figures.split(' ').next()?.parse::<f64>().ok()).sum()
     };
-    let before = ticks();
+    let before = nanoseconds();
     std::thread::sleep(time);
-    (ticks() - before) * 10.0 / time.as_secs_f64()
+    (nanoseconds() - before) / 1e6 / time.as_secs_f64()
 }
 
 fn resident_bytes() -> usize {
