@@ -21,6 +21,7 @@ mod report;
 mod bus;
 mod sends;
 mod reconnects;
+mod in_use;
 
 pub(crate) use http::Http;
 pub use pace::{Rate, Spacing};
@@ -33,6 +34,7 @@ use bus::{Rules, Webhook};
 use fakemon_engine::ids::{AttemptId, FakemonId, mix};
 use fakemon_workload::throws::Contender;
 use fakemon_workload::{Board, Scenario, Throws, World};
+use in_use::InUse;
 use indicatif::{ProgressBar, ProgressStyle};
 use lane::{Lane, Shared};
 use ledger::Ledger;
@@ -131,6 +133,10 @@ pub struct LoadArgs {
     /// Also with a client that reconnects so often a second, by turns with the same load without it
     #[arg(long, value_name = "N", conflicts_with_all = ["rules", "webhook"], value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub reconnects: Option<u32>,
+    /// Also with everything else in use, by turns with captures alone: schedules, rules, a pipe, a discoverer, enforced
+    /// schemas, webhooks and streams of answers, connections that a back end speaks to
+    #[arg(long, conflicts_with_all = ["rules", "webhook", "sends", "reconnects"])]
+    pub in_use: bool,
     /// The server is on another machine, which is mine
     #[arg(long)]
     pub allow_remote: bool,
@@ -146,25 +152,28 @@ fn subprotocol(word: &str) -> Result<Subprotocol, &'static str> {
 
 /// Runs it and prints the report; an error if an answer is missing or contradicts another.
 pub fn run(args: LoadArgs) -> anyhow::Result<()> {
+    // Every run takes fakémon and players of its own.
+    let run = || Setup::check(args.clone())?.run();
+    let setup = Setup::check(args.clone())?;
+    let name = format!("load-{}-{}", setup.started_s, std::process::id());
     if args.rules.is_some() || args.webhook.is_some() {
-        let setup = Setup::check(args.clone())?;
-        let name = format!("load-{}-{}", setup.started_s, std::process::id());
         let webhook = args.webhook.as_deref().map(|detail_type| Webhook { detail_type, at_once: args.at_once });
         let rules = Rules::make(&setup.control, &name, args.rules.unwrap_or(0), webhook)?;
-        // Every run takes fakémon and players of its own.
-        return print(&rules.compare(|| Setup::check(args.clone())?.run())?, args.json);
+        return print(&rules.compare(run)?, args.json);
     }
-    let setup = Setup::check(args)?;
-    if let Some(how) = setup.args.sends {
-        return print(&setup.send(how)?, setup.args.json);
+    if let Some(how) = args.sends {
+        return print(&setup.send(how)?, args.json);
     }
-    if let Some(per_second) = setup.args.reconnects {
-        let run = || Setup::check(setup.args.clone())?.run();
-        let comparison = reconnects::compare(&setup.play, &setup.access, per_second, run)?;
-        return print(&comparison, setup.args.json);
+    if let Some(per_second) = args.reconnects {
+        return print(&reconnects::compare(&setup.play, &setup.access, per_second, run)?, args.json);
+    }
+    if args.in_use {
+        let Setup { play, control, access, warmup, duration, .. } = &setup;
+        let all = InUse { play, control, access, name: &name, length: *warmup + *duration };
+        return print(&all.compare(run)?, args.json);
     }
     let report = setup.run()?;
-    print(&report, setup.args.json)?;
+    print(&report, args.json)?;
     ensure!(report.is_clean(), "not clean: see the report");
     Ok(())
 }

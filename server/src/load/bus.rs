@@ -2,10 +2,10 @@
 //! the medians of both beside each other.
 
 use super::http::Http;
-use super::report::Report;
+use super::report::{Report, clean, median};
 use super::stages::Stage;
 use super::target::Target;
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt;
@@ -102,11 +102,7 @@ impl Rules {
     }
 
     fn call(&self, operation: &str, request: &Value) -> anyhow::Result<Value> {
-        let mut http = Http::connect(&self.control)?;
-        http.post_as("/", Some(operation), &request.to_string())?;
-        let answer = http.receive()?;
-        ensure!(answer.status == 200, "{operation}: {}", answer.body);
-        serde_json::from_str(&answer.body).with_context(|| format!("{operation}: {}", answer.body))
+        Http::connect(&self.control)?.call(operation, request)
     }
 
     /// Runs the load by turns without and with the rules.
@@ -132,16 +128,6 @@ impl Rules {
             stages: medians(heard),
         })
     }
-}
-
-fn clean(report: Report) -> anyhow::Result<Report> {
-    ensure!(report.is_clean(), "a run was not clean:\n{report}");
-    Ok(report)
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Of each stage the reading whose p99 is the median.

@@ -3,6 +3,7 @@
 
 use super::target::Target;
 use anyhow::{Context, bail, ensure};
+use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -23,6 +24,17 @@ pub(crate) struct Http {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: String,
+}
+
+impl Answer {
+    /// What it says, null if nothing; an error if it is none of success.
+    pub(crate) fn json(&self, asked: &str) -> anyhow::Result<Value> {
+        ensure!((200..300).contains(&self.status), "{asked} was answered {}: {}", self.status, self.body);
+        if self.body.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&self.body).with_context(|| format!("{asked} was answered: {}", self.body))
+    }
 }
 
 impl Http {
@@ -71,14 +83,28 @@ impl Http {
 
     /// Sends a JSON body.
     pub(crate) fn post(&mut self, path: &str, body: &str) -> anyhow::Result<()> {
-        self.post_as(path, None, body)
+        self.request("POST", path, body)
     }
 
-    /// Sends a JSON body as a request for an operation of the AWS API.
-    pub(crate) fn post_as(&mut self, path: &str, operation: Option<&str>, body: &str) -> anyhow::Result<()> {
-        let operation = operation.map(|operation| format!("X-Amz-Target: {operation}\r\n")).unwrap_or_default();
+    /// Sends a request, with a JSON body if it is not empty.
+    pub(crate) fn request(&mut self, method: &str, path: &str, body: &str) -> anyhow::Result<()> {
+        self.send(method, path, "", body)
+    }
+
+    /// Asks for an operation of the AWS API, and waits for what it says.
+    pub(crate) fn call(&mut self, operation: &str, request: &Value) -> anyhow::Result<Value> {
+        self.post_as(operation, request)?;
+        self.receive()?.json(operation)
+    }
+
+    /// Sends a request for an operation of the AWS API.
+    pub(crate) fn post_as(&mut self, operation: &str, request: &Value) -> anyhow::Result<()> {
+        self.send("POST", "/", &format!("X-Amz-Target: {operation}\r\n"), &request.to_string())
+    }
+
+    fn send(&mut self, method: &str, path: &str, headers: &str, body: &str) -> anyhow::Result<()> {
         let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: {}\r\n{operation}Content-Type: application/json\r\nContent-Length: \
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\n{headers}Content-Type: application/json\r\nContent-Length: \
              {}\r\n\r\n{body}",
             self.authority,
             body.len()
@@ -117,6 +143,7 @@ fn parse(bytes: &[u8]) -> anyhow::Result<Option<(Answer, usize)>> {
         .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
         .and_then(|(_, value)| value.trim().parse::<usize>().ok())
         .filter(|length| *length <= ANSWER_BYTES_MAX);
+    let length = if status == 204 { Some(0) } else { length };
     let length = length.context("the control plane answered without a usable Content-Length")?;
     let (start, end) = (end + 4, end + 4 + length);
     Ok(bytes.get(start..end).map(|body| {
@@ -138,6 +165,7 @@ mod tests {
         }
         let (answer, taken) = parse(bytes).unwrap().unwrap();
         assert_eq!((answer.status, answer.body.as_str(), taken), (429, "{}", whole));
+        assert_eq!(parse(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap().unwrap().0.body, "");
         assert!(parse(b"garbage\r\n\r\n").is_err());
         assert!(parse(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n").is_err());
     }

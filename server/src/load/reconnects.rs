@@ -1,10 +1,9 @@
 //! What others notice of a client that comes and goes as often as it can: the same load by turns without it and with it.
 
-use super::report::{Latency, Report, ms};
+use super::report::{Latency, Report, clean, ms};
 use super::socket::{Access, Opening};
 use super::target::Target;
 use crate::play::Subprotocol;
-use anyhow::ensure;
 use serde::Serialize;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -48,7 +47,7 @@ pub(crate) fn compare(
         with.push(clean(report?)?.latency);
     }
     rates.sort_by(f64::total_cmp);
-    let (without, with) = (median(without), median(with));
+    let (without, with) = (middle(without), middle(with));
     Ok(Comparison {
         planned_per_second: per_second,
         reconnects_per_second: rates[ROUNDS / 2],
@@ -79,13 +78,8 @@ fn come_and_go(
     Ok(())
 }
 
-fn clean(report: Report) -> anyhow::Result<Report> {
-    ensure!(report.is_clean(), "a run was not clean:\n{report}");
-    Ok(report)
-}
-
 /// The one whose p99 is the median.
-fn median(mut latencies: Vec<Latency>) -> Latency {
+fn middle(mut latencies: Vec<Latency>) -> Latency {
     latencies.sort_by_key(|latency| latency.p99_ns);
     latencies[latencies.len() / 2]
 }

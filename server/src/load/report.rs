@@ -2,6 +2,7 @@
 
 use super::checks::Checked;
 use super::stages::Stage;
+use anyhow::ensure;
 use comfy_table::{CellAlignment, Table, presets};
 use fakemon_engine::model::Outcome;
 use hdrhistogram::Histogram;
@@ -172,6 +173,17 @@ impl Report {
         }
         Ok(())
     }
+}
+
+/// A report that may be compared with others.
+pub(crate) fn clean(report: Report) -> anyhow::Result<Report> {
+    ensure!(report.is_clean(), "a run was not clean:\n{report}");
+    Ok(report)
+}
+
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Milliseconds.
