@@ -2,24 +2,25 @@
 //! of the program that embeds the engine. One thread for all but functions, which have one each: what they do nobody
 //! knows.
 
+mod buses;
+mod captures;
+
+pub(crate) use buses::put;
+pub(crate) use captures::to_capture;
+
 use crate::bus::resource::{Queue, Target};
-use crate::bus::{Destination, GAME_BUS, NewEvent, Registry};
+use crate::bus::{Destination, Registry};
 use crate::client::Client;
-use crate::command::{Attempt, Completion, SpawnError, SubmitError};
-use crate::delivery::commands::{self, Command};
 use crate::delivery::{Courier, Course, Failed, Lane, Letter, Parcel, by_destination};
-use crate::envelope::{COMMAND_REFUSED, EventKey, REGION, SOURCE_CAPTURE};
+use crate::envelope::EventKey;
 use crate::failure::Failure;
-use crate::ids::{Position, Timestamp, Token};
+use crate::ids::Timestamp;
 use crate::journal::{Batch, ReadError};
-use crate::limits::PUT_BYTES_MAX;
 use crate::model::{Decision, PlayerName};
 use crate::queue::{NewMessage, is_fifo};
-use crate::schedule::{Entry, PUT_EVENTS, entries};
+use crate::schedule::PUT_EVENTS;
 use serde::Deserialize;
-use serde_json::json;
-use serde_json::value::RawValue;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -30,8 +31,6 @@ const LETTERS_MAX: usize = 256;
 const IDLE: Duration = Duration::from_millis(200);
 /// The code of what did not happen because the engine stops: it does not count as an attempt.
 pub(crate) const STOPPED: &str = "STOPPED";
-/// The code of a command that makes no sense.
-const INVALID_COMMAND: &str = "INVALID_COMMAND";
 /// How often rules may hand an event on from bus to bus: rules that feed each other end here.
 pub(crate) const HOPS_MAX: u8 = 8;
 
@@ -157,8 +156,10 @@ impl Inside {
             (Carrier::Own(..), Destination::LogGroup(group)) => {
                 to_log_group(&courier, lane, &registry, &group, letters)
             }
-            (Carrier::Own(client, _), Destination::Bus(bus)) => to_bus(&courier, client, &registry, &bus, letters)?,
-            (Carrier::Own(client, _), _) if arn == PUT_EVENTS => to_buses(client, &registry, letters),
+            (Carrier::Own(client, _), Destination::Bus(bus)) => {
+                buses::to_bus(&courier, client, &registry, &bus, letters)?
+            }
+            (Carrier::Own(client, _), _) if arn == PUT_EVENTS => buses::to_buses(client, &registry, letters),
             (Carrier::Own(client, answered), Destination::Capture) => {
                 to_capture(client, answered, letters, &self.stop, courier.now())
             }
@@ -289,280 +290,4 @@ fn to_log_group(courier: &Courier, lane: &Lane, registry: &Registry, group: &str
     let stream = format!("{}/{}", lane.id().bus, lane.id().rule);
     let written = courier.logs.append(group, &stream, &lines, held.retention_days, false, now);
     all(letters, &written.map_err(|error| Failed::for_now("LOG_GROUP_ERROR", error.to_string())))
-}
-
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    source: String,
-    #[serde(rename = "detail-type")]
-    detail_type: String,
-    #[serde(default)]
-    resources: Vec<String>,
-    #[serde(borrow)]
-    detail: &'a RawValue,
-    region: String,
-    time: String,
-}
-
-fn to_bus(
-    courier: &Courier,
-    client: &mut Client,
-    registry: &Registry,
-    bus: &str,
-    letters: &[Letter],
-) -> Result<Outcomes, ReadError> {
-    if !registry.buses.contains_key(bus) {
-        let missing = Failed::permanently("RESOURCE_NOT_FOUND", format!("there is no event bus {bus}"));
-        return Ok(all(letters, &Err(missing)));
-    }
-    let mut hops = HashMap::new();
-    let mut keys: Vec<EventKey> = letters.iter().map(|letter| letter.key).collect();
-    keys.sort_unstable();
-    courier.events.read(&keys, &mut |key, _, _, event| {
-        hops.insert(key, commands::hops(event));
-    })?;
-    let mut outcomes = Vec::with_capacity(letters.len());
-    let mut events = Vec::new();
-    for letter in letters {
-        let hops = hops.get(&letter.key).copied().unwrap_or_default();
-        let event = match serde_json::from_str::<Envelope<'_>>(&letter.body) {
-            Ok(_) if hops >= HOPS_MAX => {
-                let message = format!("rules handed it from bus to bus {hops} times: do they feed each other?");
-                Err(Failed::permanently("TOO_MANY_HOPS", message))
-            }
-            Ok(envelope) => Ok(envelope),
-            Err(error) => Err(Failed::permanently("INVALID_INPUT", format!("no event: {error}"))),
-        };
-        match event {
-            Ok(envelope) => {
-                let time = envelope.time.parse::<jiff::Timestamp>().ok();
-                let time = time.and_then(|time| u64::try_from(time.as_nanosecond()).ok()).map(Timestamp);
-                events.push(NewEvent {
-                    bus: bus.to_owned(),
-                    source: envelope.source,
-                    detail_type: envelope.detail_type,
-                    detail: envelope.detail.get().to_owned(),
-                    resources: envelope.resources,
-                    time,
-                    region: envelope.region,
-                    cause: Some(letter.key.position()),
-                    hops: hops + 1,
-                });
-                outcomes.push((letter.key, Ok(())));
-            }
-            Err(failed) => outcomes.push((letter.key, Err(failed))),
-        }
-    }
-    // In pieces that can be put at once; what comes behind one that cannot be put now was not tried.
-    let mut pieces = Vec::new();
-    let mut bytes = PUT_BYTES_MAX;
-    for event in events {
-        bytes += event.bytes();
-        if bytes > PUT_BYTES_MAX / 2 {
-            pieces.push(Vec::new());
-            bytes = event.bytes();
-        }
-        pieces.last_mut().expect("one was just made").push(event);
-    }
-    for piece in pieces {
-        let keys: Vec<Option<Position>> = piece.iter().map(|event| event.cause).collect();
-        let Err(error) = put(client, piece) else { continue };
-        let failed = match error {
-            SubmitError::Stopped => Failed::for_now(STOPPED, error.to_string()),
-            SubmitError::TooLarge => Failed::permanently("INVALID_INPUT", error.to_string()),
-            _ => Failed::for_now("THROTTLED", error.to_string()),
-        };
-        let first = keys.first().copied().flatten().unwrap_or_default();
-        for (key, outcome) in outcomes.iter_mut().filter(|(key, _)| key.position() >= first) {
-            if outcome.is_ok() && keys.contains(&Some(key.position())) {
-                *outcome = Err(failed.clone());
-            }
-        }
-        let last = keys.last().copied().flatten().unwrap_or_default();
-        outcomes.retain(|(key, _)| key.position() <= last);
-        break;
-    }
-    Ok(outcomes)
-}
-
-/// Requests `PutEvents`: all entries of one at once, so that one that comes again comes again as a whole.
-fn to_buses(client: &mut Client, registry: &Registry, letters: &[Letter]) -> Outcomes {
-    let mut outcomes = Outcomes::new();
-    for letter in letters {
-        let outcome = put_entries(client, registry, letter);
-        let stuck = comes_again(&outcome);
-        outcomes.push((letter.key, outcome));
-        if stuck {
-            break;
-        }
-    }
-    outcomes
-}
-
-fn put_entries(client: &mut Client, registry: &Registry, letter: &Letter) -> Result<(), Failed> {
-    let invalid = |why: String| Failed::permanently("INVALID_INPUT", why);
-    let entries = entries(&letter.body).map_err(|error| invalid(error.to_string()))?;
-    if let Some(entry) = entries.iter().find(|entry| !registry.buses.contains_key(entry.bus())) {
-        return Err(Failed::permanently("RESOURCE_NOT_FOUND", format!("there is no event bus {}", entry.bus())));
-    }
-    let event = |entry: Entry| NewEvent {
-        bus: entry.bus().to_owned(),
-        source: entry.source,
-        detail_type: entry.detail_type,
-        detail: entry.detail,
-        resources: entry.resources,
-        time: None,
-        region: REGION.into(),
-        cause: Some(letter.key.position()),
-        hops: 1,
-    };
-    put(client, entries.into_iter().map(event).collect()).map_err(|error| match error {
-        SubmitError::Stopped => Failed::for_now(STOPPED, error.to_string()),
-        SubmitError::TooLarge => invalid(error.to_string()),
-        _ => Failed::for_now("THROTTLED", error.to_string()),
-    })
-}
-
-/// Puts events and waits until they are durable.
-pub(crate) fn put(client: &mut Client, events: Vec<NewEvent>) -> Result<(), SubmitError> {
-    client.put(Token(0), events)?;
-    let mut completions = Vec::new();
-    while completions.is_empty() {
-        if client.is_stopped() {
-            return Err(SubmitError::Stopped);
-        }
-        client.wait(&mut completions, IDLE);
-    }
-    Ok(())
-}
-
-/// Carries out commands in their order and waits for what became of them. That a throw was decided is enough: how,
-/// stands in its own event. Throws overtake spawns on their way to the shards, so neither goes while the other waits.
-pub(crate) fn to_capture(
-    client: &mut Client,
-    answered: &OnceLock<Answered>,
-    letters: &[Letter],
-    stop: &AtomicBool,
-    now: Timestamp,
-) -> Outcomes {
-    let mut outcomes: HashMap<u64, Result<(), Failed>> = HashMap::new();
-    let mut waiting = Waiting { commands: HashMap::new(), answered: answered.get() };
-    let (mut spawns, mut tried) = (false, letters.len());
-    for (token, letter) in (0..).zip(letters) {
-        let command = match Command::read(&letter.body, letter.key) {
-            Ok(command) => command,
-            Err(why) => {
-                outcomes.insert(token, Err(Failed::permanently(INVALID_COMMAND, why)));
-                continue;
-            }
-        };
-        let is_spawn = matches!(command, Command::Spawn(_));
-        if is_spawn != spawns {
-            settle(client, &mut waiting, &mut outcomes, stop);
-            spawns = is_spawn;
-        }
-        let player = match &command {
-            Command::Attempt { player, .. } => Some(player.clone()),
-            Command::Spawn(_) => None,
-        };
-        match submit(client, Token(token), command, now) {
-            Ok(()) => drop(waiting.commands.insert(token, player)),
-            Err(failed) => {
-                let comes_again = failed.retriable;
-                outcomes.insert(token, Err(failed));
-                if comes_again {
-                    tried = token as usize + 1; // what comes behind it must not overtake it
-                    break;
-                }
-            }
-        }
-    }
-    settle(client, &mut waiting, &mut outcomes, stop);
-    let letters = &letters[..tried];
-    say_refused(client, letters, &outcomes);
-    let unknown = || Err(Failed::for_now(STOPPED, "the engine is stopping"));
-    let outcome = |(token, letter): (u64, &Letter)| (letter.key, outcomes.remove(&token).unwrap_or_else(unknown));
-    (0..).zip(letters).map(outcome).collect()
-}
-
-/// A command that makes no sense has no result; that it was refused, and why, is an event of its own.
-fn say_refused(client: &mut Client, letters: &[Letter], outcomes: &HashMap<u64, Result<(), Failed>>) {
-    let refused = |(token, letter): (u64, &Letter)| {
-        let failed = outcomes.get(&token)?.as_ref().err().filter(|failed| failed.code == INVALID_COMMAND)?;
-        let mut detail = json!({ "event_id": letter.key.id(), "reason": failed.message });
-        if let Ok(player) = addressee(&Destination::Players, &letter.event) {
-            detail["player"] = player.as_str().into();
-        }
-        Some(NewEvent {
-            bus: GAME_BUS.into(),
-            source: SOURCE_CAPTURE.into(),
-            detail_type: COMMAND_REFUSED.into(),
-            detail: detail.to_string(),
-            resources: Vec::new(),
-            time: None,
-            region: REGION.into(),
-            cause: Some(letter.key.position()),
-            hops: 0,
-        })
-    };
-    let events: Vec<NewEvent> = (0..).zip(letters).filter_map(refused).collect();
-    if !events.is_empty()
-        && let Err(error) = put(client, events)
-    {
-        tracing::warn!("that commands were refused is not on the bus: {error}");
-    }
-}
-
-/// Commands on their way, with whose throw each is; and who wants to hear of answers.
-struct Waiting<'a> {
-    commands: HashMap<u64, Option<PlayerName>>,
-    answered: Option<&'a Answered>,
-}
-
-/// Waits for commands.
-fn settle(
-    client: &mut Client,
-    waiting: &mut Waiting<'_>,
-    outcomes: &mut HashMap<u64, Result<(), Failed>>,
-    stop: &AtomicBool,
-) {
-    let mut completions = Vec::new();
-    while !waiting.commands.is_empty() && !client.is_stopped() && !stop.load(Ordering::SeqCst) {
-        client.wait(&mut completions, IDLE);
-        for completion in completions.drain(..) {
-            let (token, outcome) = match completion {
-                Completion::Decided { token, decision, .. } => {
-                    let player = waiting.commands.get(&token.0).and_then(Option::as_ref);
-                    player.zip(waiting.answered).into_iter().for_each(|(player, hears)| hears(player, &decision));
-                    (token, Ok(()))
-                }
-                // An id that was chosen by the event itself is taken because the event was carried out before.
-                Completion::Spawned { token, result: Ok(_) | Err(SpawnError::IdTaken(_)) } => (token, Ok(())),
-                Completion::Spawned { token, result: Err(error) } => {
-                    (token, Err(Failed::permanently(INVALID_COMMAND, error.to_string())))
-                }
-                Completion::Throttled { token, throttled, .. } => {
-                    (token, Err(Failed::for_now("THROTTLED", throttled.to_string())))
-                }
-                Completion::Written { .. } | Completion::Collection { .. } => continue,
-            };
-            if waiting.commands.remove(&token.0).is_some() {
-                outcomes.insert(token.0, outcome);
-            }
-        }
-    }
-}
-
-fn submit(client: &mut Client, token: Token, command: Command, now: Timestamp) -> Result<(), Failed> {
-    let submitted = match command {
-        Command::Spawn(spawn) => client.spawn(token, &spawn),
-        Command::Attempt { player, attempt_id, fakemon_id, place } => client.register(&player).and_then(|player| {
-            client.attempt(token, Attempt { player, attempt_id, fakemon_id, place, received_at: now })
-        }),
-    };
-    submitted.map_err(|error| match error {
-        SubmitError::Spawn(error) => Failed::permanently(INVALID_COMMAND, error.to_string()),
-        SubmitError::Stopped => Failed::for_now(STOPPED, "the engine is stopping"),
-        other => Failed::for_now("THROTTLED", other.to_string()),
-    })
 }

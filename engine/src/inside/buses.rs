@@ -1,0 +1,160 @@
+//! Events that rules, schedules and pipes put on buses.
+
+use super::{HOPS_MAX, IDLE, Outcomes, STOPPED, all, comes_again};
+use crate::bus::{NewEvent, Registry};
+use crate::client::Client;
+use crate::command::SubmitError;
+use crate::delivery::{Courier, Failed, Letter, commands};
+use crate::envelope::{EventKey, REGION};
+use crate::ids::{Position, Timestamp, Token};
+use crate::journal::ReadError;
+use crate::limits::PUT_BYTES_MAX;
+use crate::schedule::{Entry, entries};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::collections::HashMap;
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    source: String,
+    #[serde(rename = "detail-type")]
+    detail_type: String,
+    #[serde(default)]
+    resources: Vec<String>,
+    #[serde(borrow)]
+    detail: &'a RawValue,
+    region: String,
+    time: String,
+}
+
+pub(super) fn to_bus(
+    courier: &Courier,
+    client: &mut Client,
+    registry: &Registry,
+    bus: &str,
+    letters: &[Letter],
+) -> Result<Outcomes, ReadError> {
+    if !registry.buses.contains_key(bus) {
+        let missing = Failed::permanently("RESOURCE_NOT_FOUND", format!("there is no event bus {bus}"));
+        return Ok(all(letters, &Err(missing)));
+    }
+    let mut hops = HashMap::new();
+    let mut keys: Vec<EventKey> = letters.iter().map(|letter| letter.key).collect();
+    keys.sort_unstable();
+    courier.events.read(&keys, &mut |key, _, _, event| {
+        hops.insert(key, commands::hops(event));
+    })?;
+    let mut outcomes = Vec::with_capacity(letters.len());
+    let mut events = Vec::new();
+    for letter in letters {
+        let hops = hops.get(&letter.key).copied().unwrap_or_default();
+        let event = match serde_json::from_str::<Envelope<'_>>(&letter.body) {
+            Ok(_) if hops >= HOPS_MAX => {
+                let message = format!("rules handed it from bus to bus {hops} times: do they feed each other?");
+                Err(Failed::permanently("TOO_MANY_HOPS", message))
+            }
+            Ok(envelope) => Ok(envelope),
+            Err(error) => Err(Failed::permanently("INVALID_INPUT", format!("no event: {error}"))),
+        };
+        match event {
+            Ok(envelope) => {
+                let time = envelope.time.parse::<jiff::Timestamp>().ok();
+                let time = time.and_then(|time| u64::try_from(time.as_nanosecond()).ok()).map(Timestamp);
+                events.push(NewEvent {
+                    bus: bus.to_owned(),
+                    source: envelope.source,
+                    detail_type: envelope.detail_type,
+                    detail: envelope.detail.get().to_owned(),
+                    resources: envelope.resources,
+                    time,
+                    region: envelope.region,
+                    cause: Some(letter.key.position()),
+                    hops: hops + 1,
+                });
+                outcomes.push((letter.key, Ok(())));
+            }
+            Err(failed) => outcomes.push((letter.key, Err(failed))),
+        }
+    }
+    // In pieces that can be put at once; what comes behind one that cannot be put now was not tried.
+    let mut pieces = Vec::new();
+    let mut bytes = PUT_BYTES_MAX;
+    for event in events {
+        bytes += event.bytes();
+        if bytes > PUT_BYTES_MAX / 2 {
+            pieces.push(Vec::new());
+            bytes = event.bytes();
+        }
+        pieces.last_mut().expect("one was just made").push(event);
+    }
+    for piece in pieces {
+        let keys: Vec<Option<Position>> = piece.iter().map(|event| event.cause).collect();
+        let Err(error) = put(client, piece) else { continue };
+        let failed = match error {
+            SubmitError::Stopped => Failed::for_now(STOPPED, error.to_string()),
+            SubmitError::TooLarge => Failed::permanently("INVALID_INPUT", error.to_string()),
+            _ => Failed::for_now("THROTTLED", error.to_string()),
+        };
+        let first = keys.first().copied().flatten().unwrap_or_default();
+        for (key, outcome) in outcomes.iter_mut().filter(|(key, _)| key.position() >= first) {
+            if outcome.is_ok() && keys.contains(&Some(key.position())) {
+                *outcome = Err(failed.clone());
+            }
+        }
+        let last = keys.last().copied().flatten().unwrap_or_default();
+        outcomes.retain(|(key, _)| key.position() <= last);
+        break;
+    }
+    Ok(outcomes)
+}
+
+/// Requests `PutEvents`: all entries of one at once, so that one that comes again comes again as a whole.
+pub(super) fn to_buses(client: &mut Client, registry: &Registry, letters: &[Letter]) -> Outcomes {
+    let mut outcomes = Outcomes::new();
+    for letter in letters {
+        let outcome = put_entries(client, registry, letter);
+        let stuck = comes_again(&outcome);
+        outcomes.push((letter.key, outcome));
+        if stuck {
+            break;
+        }
+    }
+    outcomes
+}
+
+fn put_entries(client: &mut Client, registry: &Registry, letter: &Letter) -> Result<(), Failed> {
+    let invalid = |why: String| Failed::permanently("INVALID_INPUT", why);
+    let entries = entries(&letter.body).map_err(|error| invalid(error.to_string()))?;
+    if let Some(entry) = entries.iter().find(|entry| !registry.buses.contains_key(entry.bus())) {
+        return Err(Failed::permanently("RESOURCE_NOT_FOUND", format!("there is no event bus {}", entry.bus())));
+    }
+    let event = |entry: Entry| NewEvent {
+        bus: entry.bus().to_owned(),
+        source: entry.source,
+        detail_type: entry.detail_type,
+        detail: entry.detail,
+        resources: entry.resources,
+        time: None,
+        region: REGION.into(),
+        cause: Some(letter.key.position()),
+        hops: 1,
+    };
+    put(client, entries.into_iter().map(event).collect()).map_err(|error| match error {
+        SubmitError::Stopped => Failed::for_now(STOPPED, error.to_string()),
+        SubmitError::TooLarge => invalid(error.to_string()),
+        _ => Failed::for_now("THROTTLED", error.to_string()),
+    })
+}
+
+/// Puts events and waits until they are durable.
+pub(crate) fn put(client: &mut Client, events: Vec<NewEvent>) -> Result<(), SubmitError> {
+    client.put(Token(0), events)?;
+    let mut completions = Vec::new();
+    while completions.is_empty() {
+        if client.is_stopped() {
+            return Err(SubmitError::Stopped);
+        }
+        client.wait(&mut completions, IDLE);
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! Events that are commands: throws and spawns for the capture service.
+
+use super::{Answered, IDLE, Outcomes, STOPPED, addressee, buses::put};
+use crate::bus::{Destination, GAME_BUS, NewEvent};
+use crate::client::Client;
+use crate::command::{Attempt, Completion, SpawnError, SubmitError};
+use crate::delivery::commands::Command;
+use crate::delivery::{Failed, Letter};
+use crate::envelope::{COMMAND_REFUSED, REGION, SOURCE_CAPTURE};
+use crate::ids::{Timestamp, Token};
+use crate::model::PlayerName;
+use serde_json::json;
+use std::collections::HashMap;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The code of a command that makes no sense.
+const INVALID_COMMAND: &str = "INVALID_COMMAND";
+
+/// Carries out commands in their order and waits for what became of them. That a throw was decided is enough: how,
+/// stands in its own event. Throws overtake spawns on their way to the shards, so neither goes while the other waits.
+pub(crate) fn to_capture(
+    client: &mut Client,
+    answered: &OnceLock<Answered>,
+    letters: &[Letter],
+    stop: &AtomicBool,
+    now: Timestamp,
+) -> Outcomes {
+    let mut outcomes: HashMap<u64, Result<(), Failed>> = HashMap::new();
+    let mut waiting = Waiting { commands: HashMap::new(), answered: answered.get() };
+    let (mut spawns, mut tried) = (false, letters.len());
+    for (token, letter) in (0..).zip(letters) {
+        let command = match Command::read(&letter.body, letter.key) {
+            Ok(command) => command,
+            Err(why) => {
+                outcomes.insert(token, Err(Failed::permanently(INVALID_COMMAND, why)));
+                continue;
+            }
+        };
+        let is_spawn = matches!(command, Command::Spawn(_));
+        if is_spawn != spawns {
+            settle(client, &mut waiting, &mut outcomes, stop);
+            spawns = is_spawn;
+        }
+        let player = match &command {
+            Command::Attempt { player, .. } => Some(player.clone()),
+            Command::Spawn(_) => None,
+        };
+        match submit(client, Token(token), command, now) {
+            Ok(()) => drop(waiting.commands.insert(token, player)),
+            Err(failed) => {
+                let comes_again = failed.retriable;
+                outcomes.insert(token, Err(failed));
+                if comes_again {
+                    tried = token as usize + 1; // what comes behind it must not overtake it
+                    break;
+                }
+            }
+        }
+    }
+    settle(client, &mut waiting, &mut outcomes, stop);
+    let letters = &letters[..tried];
+    say_refused(client, letters, &outcomes);
+    let unknown = || Err(Failed::for_now(STOPPED, "the engine is stopping"));
+    let outcome = |(token, letter): (u64, &Letter)| (letter.key, outcomes.remove(&token).unwrap_or_else(unknown));
+    (0..).zip(letters).map(outcome).collect()
+}
+
+/// A command that makes no sense has no result; that it was refused, and why, is an event of its own.
+fn say_refused(client: &mut Client, letters: &[Letter], outcomes: &HashMap<u64, Result<(), Failed>>) {
+    let refused = |(token, letter): (u64, &Letter)| {
+        let failed = outcomes.get(&token)?.as_ref().err().filter(|failed| failed.code == INVALID_COMMAND)?;
+        let mut detail = json!({ "event_id": letter.key.id(), "reason": failed.message });
+        if let Ok(player) = addressee(&Destination::Players, &letter.event) {
+            detail["player"] = player.as_str().into();
+        }
+        Some(NewEvent {
+            bus: GAME_BUS.into(),
+            source: SOURCE_CAPTURE.into(),
+            detail_type: COMMAND_REFUSED.into(),
+            detail: detail.to_string(),
+            resources: Vec::new(),
+            time: None,
+            region: REGION.into(),
+            cause: Some(letter.key.position()),
+            hops: 0,
+        })
+    };
+    let events: Vec<NewEvent> = (0..).zip(letters).filter_map(refused).collect();
+    if !events.is_empty()
+        && let Err(error) = put(client, events)
+    {
+        tracing::warn!("that commands were refused is not on the bus: {error}");
+    }
+}
+
+/// Commands on their way, with whose throw each is; and who wants to hear of answers.
+struct Waiting<'a> {
+    commands: HashMap<u64, Option<PlayerName>>,
+    answered: Option<&'a Answered>,
+}
+
+/// Waits for commands.
+fn settle(
+    client: &mut Client,
+    waiting: &mut Waiting<'_>,
+    outcomes: &mut HashMap<u64, Result<(), Failed>>,
+    stop: &AtomicBool,
+) {
+    let mut completions = Vec::new();
+    while !waiting.commands.is_empty() && !client.is_stopped() && !stop.load(Ordering::SeqCst) {
+        client.wait(&mut completions, IDLE);
+        for completion in completions.drain(..) {
+            let (token, outcome) = match completion {
+                Completion::Decided { token, decision, .. } => {
+                    let player = waiting.commands.get(&token.0).and_then(Option::as_ref);
+                    player.zip(waiting.answered).into_iter().for_each(|(player, hears)| hears(player, &decision));
+                    (token, Ok(()))
+                }
+                // An id that was chosen by the event itself is taken because the event was carried out before.
+                Completion::Spawned { token, result: Ok(_) | Err(SpawnError::IdTaken(_)) } => (token, Ok(())),
+                Completion::Spawned { token, result: Err(error) } => {
+                    (token, Err(Failed::permanently(INVALID_COMMAND, error.to_string())))
+                }
+                Completion::Throttled { token, throttled, .. } => {
+                    (token, Err(Failed::for_now("THROTTLED", throttled.to_string())))
+                }
+                Completion::Written { .. } | Completion::Collection { .. } => continue,
+            };
+            if waiting.commands.remove(&token.0).is_some() {
+                outcomes.insert(token.0, outcome);
+            }
+        }
+    }
+}
+
+fn submit(client: &mut Client, token: Token, command: Command, now: Timestamp) -> Result<(), Failed> {
+    let submitted = match command {
+        Command::Spawn(spawn) => client.spawn(token, &spawn),
+        Command::Attempt { player, attempt_id, fakemon_id, place } => client.register(&player).and_then(|player| {
+            client.attempt(token, Attempt { player, attempt_id, fakemon_id, place, received_at: now })
+        }),
+    };
+    submitted.map_err(|error| match error {
+        SubmitError::Spawn(error) => Failed::permanently(INVALID_COMMAND, error.to_string()),
+        SubmitError::Stopped => Failed::for_now(STOPPED, "the engine is stopping"),
+        other => Failed::for_now("THROTTLED", other.to_string()),
+    })
+}
