@@ -48,7 +48,7 @@ fn schedule(expression: &str, target: &Value) -> Value {
 }
 
 /// A one-time expression, so many seconds from now.
-fn in_seconds(seconds: i64) -> (String, String) {
+pub(crate) fn in_seconds(seconds: i64) -> (String, String) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let at = jiff::Timestamp::from_second(i64::try_from(now).unwrap() + seconds).unwrap();
     let text = at.strftime("%Y-%m-%dT%H:%M:%S").to_string();

@@ -1,7 +1,8 @@
 //! The schema registry from outside: schemas are discovered from what happens, enforced where events come in, compared
 //! from version to version, and become types that compile.
 
-use crate::aws::{PATIENCE, events};
+use crate::aws::{PATIENCE, events, queue, receive, sqs};
+use crate::schedules::in_seconds;
 use crate::server::{Server, answer, fresh_data, refusal};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ fn get(server: &Server, path: &str) -> (u16, Value) {
     ask(server, "GET", path, &Value::Null)
 }
 
+const ROLE: &str = "arn:aws:iam::123456789012:role/any";
 const DISCOVERED: &str = "/v1/registries/name/discovered-schemas/schemas/name";
 
 /// A server with a bus `shop`; somebody learns from it.
@@ -108,6 +110,70 @@ fn what_happens_is_discovered_then_enforced_also_after_a_kill() {
     assert_eq!((&drift["source"], &drift["detail"]["version"]), (&json!("fakemon.engine"), &json!("2")));
     let changes = drift["detail"]["changes"].as_array().unwrap();
     assert!(changes.contains(&json!({ "path": "$.detail.at", "change": "is optional now" })), "{changes:?}");
+}
+
+/// Rules, schedules and pipes put nothing on a bus that a client could not.
+#[test]
+fn what_is_not_as_its_schema_says_comes_in_by_no_way() {
+    let data = fresh_data();
+    let server = learning(data.path());
+    let ((good, good_arn), (dead, dead_arn), (from, from_arn)) =
+        (queue(&server, "good"), queue(&server, "dead"), queue(&server, "from"));
+    put(&server, &json!({ "unit": 1 }));
+    discovered(&server, "1");
+    enforce(&server, "reject");
+    let to_good = json!([{ "Id": "good", "Arn": good_arn }]);
+    events(
+        &server,
+        "PutRule",
+        json!({ "Name": "all", "EventBusName": "shop", "EventPattern": r#"{"source":["shop"]}"# }),
+    );
+    events(&server, "PutTargets", json!({ "Rule": "all", "EventBusName": "shop", "Targets": to_good }));
+
+    events(&server, "PutRule", json!({ "Name": "on", "EventPattern": r#"{"source":["shop"]}"# }));
+    let on = json!([{ "Id": "on", "Arn": bus_arn(), "DeadLetterConfig": { "Arn": dead_arn } }]);
+    events(&server, "PutTargets", json!({ "Rule": "on", "Targets": on }));
+    let entry = |unit: Value| json!({ "Source": "shop", "DetailType": "sold", "Detail": json!({ "unit": unit }).to_string() });
+    let entries = json!({ "Entries": [entry(json!("by a rule")), entry(json!(10))] });
+    assert_eq!(events(&server, "PutEvents", entries)["FailedEntryCount"], 0, "the default bus asks for nothing");
+
+    let mut wrong = entry(json!("by a schedule"));
+    wrong["EventBusName"] = "shop".into();
+    let schedule = json!({
+        "ScheduleExpression": in_seconds(1).0, "FlexibleTimeWindow": { "Mode": "OFF" },
+        "Target": { "Arn": "arn:aws:scheduler:::aws-sdk:eventbridge:putEvents", "RoleArn": ROLE,
+                    "Input": json!({ "Entries": [wrong] }).to_string(), "DeadLetterConfig": { "Arn": dead_arn } }
+    });
+    assert_eq!(ask(&server, "POST", "/schedules/s", &schedule).0, 200);
+
+    let why = |letter: &Value| {
+        let attribute = |name: &str| letter["MessageAttributes"][name]["StringValue"].as_str().unwrap().to_owned();
+        assert_eq!(attribute("ERROR_CODE"), "SCHEMA_VALIDATION_FAILED", "{letter}");
+        attribute("ERROR_MESSAGE")
+    };
+    let mut whys: Vec<String> = receive(&server, &dead, 2).iter().map(why).collect();
+    whys.sort();
+    let expected = |unit: &str| {
+        format!(
+            "$.detail.unit is \"{unit}\" (string), must be integer (schema shop@sold, version 1, in discovered-schemas)"
+        )
+    };
+    assert_eq!(whys, [expected("by a rule"), expected("by a schedule")]);
+
+    let pipe = json!({ "Source": from_arn, "Target": bus_arn(), "RoleArn": ROLE,
+                       "TargetParameters": { "InputTemplate": "<$.body>", "EventBridgeEventBusParameters":
+                                             { "Source": "shop", "DetailType": "sold" } } });
+    assert_eq!(ask(&server, "POST", "/v1/pipes/p", &pipe).0, 200);
+    for unit in [json!("by a pipe"), json!(11)] {
+        sqs(&server, "SendMessage", json!({ "QueueUrl": from, "MessageBody": json!({ "unit": unit }).to_string() }));
+    }
+    let unit = |message: &Value| {
+        let event: Value = serde_json::from_str(message["Body"].as_str().unwrap()).unwrap();
+        event["detail"]["unit"].as_u64().expect("only what is as its schema says")
+    };
+    let mut units: Vec<u64> = receive(&server, &good, 2).iter().map(unit).collect();
+    units.sort_unstable();
+    assert_eq!(units, [10, 11]);
 }
 
 fn answer_of_log(data: &Path) -> String {

@@ -31,6 +31,7 @@ use crate::reset::Reset;
 use crate::resolve::Rules;
 use crate::retention::Kept;
 use crate::schedule::{Agenda, ScheduleFigures};
+use crate::schema::Enforcer;
 use crate::secrets::Secrets;
 use crate::shard::Shard;
 use crate::shared::Shared;
@@ -157,6 +158,7 @@ impl Engine {
             queues,
             logs: Arc::new(Logs::open(depot.clone())),
             resources: resources.clone(),
+            enforcer: Arc::default(),
             clock,
             seed: Arc::new(AtomicU64::new(clock.now().0)),
         };
@@ -393,6 +395,11 @@ impl Engine {
     /// The log groups.
     pub fn logs(&self) -> &Arc<Logs> {
         &self.0.bus.courier.logs
+    }
+
+    /// Checks events against the schemas of their bus.
+    pub fn enforcer(&self) -> &Enforcer {
+        &self.0.bus.courier.enforcer
     }
 
     /// The queues.

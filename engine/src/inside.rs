@@ -5,7 +5,7 @@
 mod buses;
 mod captures;
 
-pub(crate) use buses::put;
+pub(crate) use buses::{admit, put};
 pub(crate) use captures::to_capture;
 
 use crate::bus::resource::{Queue, Target};
@@ -159,7 +159,9 @@ impl Inside {
             (Carrier::Own(client, _), Destination::Bus(bus)) => {
                 buses::to_bus(&courier, client, &registry, &bus, letters)?
             }
-            (Carrier::Own(client, _), _) if arn == PUT_EVENTS => buses::to_buses(client, &registry, letters),
+            (Carrier::Own(client, _), _) if arn == PUT_EVENTS => {
+                buses::to_buses(&courier, client, &registry, letters)
+            }
             (Carrier::Own(client, answered), Destination::Capture) => {
                 to_capture(client, answered, letters, &self.stop, courier.now())
             }

@@ -6,7 +6,6 @@
 //! - `signature`: AWS Signature Version 4
 //! - `gate`: who is let in: in open mode whoever no browser was tricked into being, else who signed
 //! - `desk`: the engine client of this thread
-//! - `enforcement`: events are checked against their schemas
 //! - `cloud_events`, `spawns`, `events`: `POST /events`
 //! - `standard_webhooks`: how webhooks are signed, whichever way they go
 //! - `aws`: the AWS API at `POST /`
@@ -32,7 +31,6 @@ mod listener;
 mod signature;
 mod gate;
 mod desk;
-mod enforcement;
 mod cloud_events;
 mod spawns;
 mod events;
@@ -135,7 +133,6 @@ struct Shared {
     /// Some queue got messages.
     messages: tokio::sync::Notify,
     /// Checks events against their schemas.
-    enforcer: fakemon_engine::schema::Enforcer,
     discovery: discovery::DiscoveryFigures,
     started: Instant,
     draining: AtomicBool,
@@ -200,7 +197,6 @@ pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::R
         recent,
         streams: stream::Hub::default(),
         messages: tokio::sync::Notify::new(),
-        enforcer: fakemon_engine::schema::Enforcer::default(),
         discovery: discovery::DiscoveryFigures::default(),
         started: Instant::now(),
         draining: AtomicBool::new(false),

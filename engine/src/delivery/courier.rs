@@ -18,6 +18,7 @@ use crate::journal::{Batch, ReadError};
 use crate::logs::Logs;
 use crate::queue::{Attribute, Message, NewMessage, QueueError, Queues};
 use crate::schedule::Invocation;
+use crate::schema::Enforcer;
 use crate::transform::{Context, Transform};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -103,6 +104,7 @@ pub struct Courier {
     pub(crate) queues: Arc<Queues>,
     pub(crate) logs: Arc<Logs>,
     pub(crate) resources: Arc<Resources>,
+    pub(crate) enforcer: Arc<Enforcer>,
     pub(crate) clock: Clock,
     pub(crate) seed: Arc<AtomicU64>,
 }

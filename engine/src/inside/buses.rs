@@ -10,6 +10,7 @@ use crate::ids::{Position, Timestamp, Token};
 use crate::journal::ReadError;
 use crate::limits::PUT_BYTES_MAX;
 use crate::schedule::{Entry, entries};
+use crate::schema::Violation;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
@@ -60,7 +61,7 @@ pub(super) fn to_bus(
             Ok(envelope) => {
                 let time = envelope.time.parse::<jiff::Timestamp>().ok();
                 let time = time.and_then(|time| u64::try_from(time.as_nanosecond()).ok()).map(Timestamp);
-                events.push(NewEvent {
+                let event = NewEvent {
                     bus: bus.to_owned(),
                     source: envelope.source,
                     detail_type: envelope.detail_type,
@@ -70,8 +71,12 @@ pub(super) fn to_bus(
                     region: envelope.region,
                     cause: Some(letter.key.position()),
                     hops: hops + 1,
-                });
-                outcomes.push((letter.key, Ok(())));
+                };
+                let admitted = admit(courier, registry, &event);
+                if admitted.is_ok() {
+                    events.push(event);
+                }
+                outcomes.push((letter.key, admitted));
             }
             Err(failed) => outcomes.push((letter.key, Err(failed))),
         }
@@ -108,11 +113,17 @@ pub(super) fn to_bus(
     Ok(outcomes)
 }
 
+/// Whether an event is what its schema says, where its bus asks for that.
+pub(crate) fn admit(courier: &Courier, registry: &Registry, event: &NewEvent) -> Result<(), Failed> {
+    let refused = |violation: Violation| Failed::permanently("SCHEMA_VALIDATION_FAILED", violation.to_string());
+    courier.enforcer.admit(registry, event).map_err(refused)
+}
+
 /// Requests `PutEvents`: all entries of one at once, so that one that comes again comes again as a whole.
-pub(super) fn to_buses(client: &mut Client, registry: &Registry, letters: &[Letter]) -> Outcomes {
+pub(super) fn to_buses(courier: &Courier, client: &mut Client, registry: &Registry, letters: &[Letter]) -> Outcomes {
     let mut outcomes = Outcomes::new();
     for letter in letters {
-        let outcome = put_entries(client, registry, letter);
+        let outcome = put_entries(courier, client, registry, letter);
         let stuck = comes_again(&outcome);
         outcomes.push((letter.key, outcome));
         if stuck {
@@ -122,7 +133,7 @@ pub(super) fn to_buses(client: &mut Client, registry: &Registry, letters: &[Lett
     outcomes
 }
 
-fn put_entries(client: &mut Client, registry: &Registry, letter: &Letter) -> Result<(), Failed> {
+fn put_entries(courier: &Courier, client: &mut Client, registry: &Registry, letter: &Letter) -> Result<(), Failed> {
     let invalid = |why: String| Failed::permanently("INVALID_INPUT", why);
     let entries = entries(&letter.body).map_err(|error| invalid(error.to_string()))?;
     if let Some(entry) = entries.iter().find(|entry| !registry.buses.contains_key(entry.bus())) {
@@ -139,7 +150,9 @@ fn put_entries(client: &mut Client, registry: &Registry, letter: &Letter) -> Res
         cause: Some(letter.key.position()),
         hops: 1,
     };
-    put(client, entries.into_iter().map(event).collect()).map_err(|error| match error {
+    let events: Vec<NewEvent> = entries.into_iter().map(event).collect();
+    events.iter().try_for_each(|event| admit(courier, registry, event))?;
+    put(client, events).map_err(|error| match error {
         SubmitError::Stopped => Failed::for_now(STOPPED, error.to_string()),
         SubmitError::TooLarge => invalid(error.to_string()),
         _ => Failed::for_now("THROTTLED", error.to_string()),

@@ -281,7 +281,9 @@ impl Delivery {
         }
         let (mut outcomes, mut events): (Outcomes, Vec<NewEvent>) = (Vec::new(), Vec::new());
         for (item, body) in items.iter().zip(bodies) {
-            match self.event(name, target, item, body) {
+            let event = self.event(name, target, item, body);
+            let courier = &self.parts.courier;
+            match event.and_then(|event| inside::admit(courier, registry, &event).map(|()| event)) {
                 Ok(event) => {
                     events.push(event);
                     outcomes.push(Some(Ok(())));

@@ -1,4 +1,5 @@
-//! Events are checked where they come in, as the tags of their bus say:
+//! Events are checked where they come in, whoever puts them: a client, a partner, a rule, a schedule, a pipe. What the
+//! game itself says is right by construction. The tags of a bus say how:
 //!
 //! ```text
 //! fakemon:schema-enforcement   off (without the tag), warn, reject
@@ -12,9 +13,10 @@
 use super::event::EventParts;
 use super::ours::{OUR_REGISTRY, our_schema};
 use super::{DISCOVERED_REGISTRY, Kind, Schema, Violation, schema_name};
-use crate::bus::Registry;
+use crate::bus::{NewEvent, Registry};
 use crate::ids::Timestamp;
 use crate::limits::SCHEMA_CACHE_BYTES_MAX;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -105,6 +107,27 @@ impl Enforcer {
     /// What was counted.
     pub fn figures(&self) -> &SchemaFigures {
         &self.figures
+    }
+
+    /// Lets an event in, or says where it is not what its schema says, and why.
+    ///
+    /// # Errors
+    /// When its bus rejects it.
+    pub fn admit(&self, registry: &Registry, event: &NewEvent) -> Result<(), Violation> {
+        let NewEvent { bus, source, detail_type, resources, .. } = event;
+        let asked = registry.buses.get(bus).is_some_and(|bus| bus.tags.contains_key(Enforcement::TAG));
+        if !asked {
+            return Ok(());
+        }
+        let detail: Value = serde_json::from_str(&event.detail).unwrap_or_default();
+        match self.check(registry, bus, &EventParts { source, detail_type, detail: &detail, resources }) {
+            Verdict::Fine => Ok(()),
+            Verdict::Refused(violation) => Err(violation),
+            Verdict::Warned(what) => {
+                tracing::warn!(bus, source, detail_type, "an event is not what its schema says: {what}");
+                Ok(())
+            }
+        }
     }
 
     /// Looks at an event for a bus.

@@ -15,7 +15,6 @@
 use super::api_keys::Caller;
 use super::aws::{is_ours, moment};
 use super::cloud_events::{self, Events};
-use super::enforcement::enforce;
 use super::refusal::Refusal;
 use super::spawns::{self, missing, text};
 use super::{Shared, desk};
@@ -96,13 +95,8 @@ fn check_caller(shared: &Shared, caller: Option<&Caller>, incoming: &[Incoming])
 /// What comes in, if it is what its schema says.
 fn enforced(shared: &Shared, registry: &Registry, incoming: Incoming) -> Result<Incoming, Refusal> {
     let Incoming::Event(event) = &incoming else { return Ok(incoming) };
-    match enforce(shared, registry, event) {
-        Ok(()) => Ok(incoming),
-        Err(violation) => {
-            let field = violation.path.trim_start_matches("$.").to_owned();
-            Err(Refusal::field("schema_validation_failed", field, violation.to_string()))
-        }
-    }
+    shared.engine.enforcer().admit(registry, event).map_err(|violation| Refusal::of_schema(&violation))?;
+    Ok(incoming)
 }
 
 /// Puts events in their order; those that need no spawn between them at once.

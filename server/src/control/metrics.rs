@@ -218,7 +218,7 @@ fn schedules(text: &mut Text, shared: &Shared) {
 }
 
 fn schemas(text: &mut Text, shared: &Shared) {
-    let (figures, discovery) = (shared.enforcer.figures(), &shared.discovery);
+    let (figures, discovery) = (shared.engine.enforcer().figures(), &shared.discovery);
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let name = "fakemon_schema_checked_events_total";
     text.family(name, "counter", "Events checked against their schemas, by outcome.");

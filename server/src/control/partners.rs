@@ -133,6 +133,7 @@ async fn receive(
         hops: 0,
         detail: detail(&headers, &body, &read),
     };
+    shared.engine.enforcer().admit(&registry, &event).map_err(|violation| Refusal::of_schema(&violation))?;
     let id = signed.id.or_else(|| settings.id(&headers, &read));
     drop(registry);
     let mut keys = vec![RequestKey::new(&name, "mac", &signed.mac)];

@@ -4,6 +4,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use fakemon_engine::schema::Violation;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 
@@ -29,6 +30,12 @@ impl Refusal {
         message: impl Into<String>,
     ) -> Refusal {
         Refusal { field: Some(field.into()), ..Refusal::new(StatusCode::BAD_REQUEST, code, message) }
+    }
+
+    /// An event that is not what its schema says.
+    pub(super) fn of_schema(violation: &Violation) -> Refusal {
+        let field = violation.path.trim_start_matches("$.").to_owned();
+        Refusal::field("schema_validation_failed", field, violation.to_string())
     }
 
     /// Somebody who is known wants what is not theirs.

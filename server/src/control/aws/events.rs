@@ -3,7 +3,6 @@
 use super::request::Request;
 use super::rules::valid_pattern;
 use super::{ApiError, Call, unavailable};
-use crate::control::enforcement::enforce;
 use crate::control::{Shared, desk};
 use fakemon_engine::bus::inbound::EventSourceState;
 use fakemon_engine::bus::{DEFAULT_BUS, GAME_BUS, NewEvent, Registry};
@@ -75,7 +74,7 @@ async fn put_all(
             .map_err(|what| ApiError::new("SerializationException", format!("Entries[{index}].{what}")))?;
     }
     let registry = shared.engine.registry();
-    let enforced = |event: NewEvent| match enforce(shared, &registry, &event) {
+    let enforced = |event: NewEvent| match shared.engine.enforcer().admit(&registry, &event) {
         Ok(()) => Ok(event),
         Err(violation) => Err(("SchemaValidationFailed", violation.to_string())),
     };
