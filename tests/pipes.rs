@@ -16,12 +16,12 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-const ROLE: &str = "arn:aws:iam::123456789012:role/pipe";
+pub(crate) const ROLE: &str = "arn:aws:iam::123456789012:role/pipe";
 const DEFAULT: &str = "arn:aws:events:local:123456789012:event-bus/default";
 const JOURNAL: &str = "arn:aws:fakemon:local:123456789012:journal";
 
 /// Status and answer of a request with a path of its own.
-fn rest(server: &Server, method: &str, path: &str, body: &Value) -> (u16, Value) {
+pub(crate) fn rest(server: &Server, method: &str, path: &str, body: &Value) -> (u16, Value) {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let answer = server.raw(&format!(
         "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",

@@ -3,6 +3,7 @@
 use crate::aws::{events, queue, receive};
 use crate::bus::{bus, change, put, queue as queue_resource, rule, target};
 use crate::notices::{SILENT, open};
+use crate::pipes::{ROLE, rest};
 use crate::server::{FAKEMON, Server, answer, fakemon, fresh_data, refusal};
 use fakemon_engine::bus::resource::{Resource, RuleState};
 use fakemon_engine::topology;
@@ -198,4 +199,73 @@ fn where_signatures_are_asked_for_the_command_line_makes_one() {
     assert_eq!(serde_json::from_slice::<Value>(&told.stdout).unwrap()["live"], true);
     let refused = ask("AKID", "guess");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("AWS_SECRET_ACCESS_KEY"));
+}
+
+#[test]
+fn schedules_pipes_and_changed_shapes_take_part() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let control = format!("http://{}", server.control);
+    let ((_, from), (_, to)) = (queue(&server, "from"), queue(&server, "to"));
+    events(&server, "CreateEventBus", json!({ "Name": "shop" }));
+    let shop = "arn:aws:events:local:123456789012:event-bus/shop";
+    assert_eq!(rest(&server, "POST", "/v1/discoverers", &json!({ "SourceArn": shop })).0, 201);
+    let pipe = json!({ "Source": from, "Target": to, "RoleArn": ROLE });
+    assert_eq!(rest(&server, "POST", "/v1/pipes/carry", &pipe).0, 200);
+    assert_eq!(rest(&server, "POST", "/schedule-groups/waves", &json!({})).0, 200);
+    let gone = "arn:aws:sqs:local:123456789012:gone";
+    let entry = json!({ "EventBusName": "shop", "Source": "shop", "DetailType": "sold", "Detail": "{}" });
+    let put = json!({ "Entries": [entry] }).to_string();
+    let targets = [
+        ("first", json!({ "Arn": to, "RoleArn": ROLE })),
+        ("second", json!({ "Arn": to, "RoleArn": ROLE })),
+        ("lost", json!({ "Arn": gone, "RoleArn": ROLE })),
+        (
+            "sale",
+            json!({ "Arn": "arn:aws:scheduler:::aws-sdk:eventbridge:putEvents", "RoleArn": ROLE, "Input": put }),
+        ),
+    ];
+    for (name, target) in targets {
+        let schedule = json!({ "GroupName": "waves", "ScheduleExpression": "cron(0 12 1 1 ? 2199)",
+                               "FlexibleTimeWindow": { "Mode": "OFF" }, "Target": target });
+        assert_eq!(rest(&server, "POST", &format!("/schedules/{name}"), &schedule).0, 200);
+    }
+    let end = Instant::now() + Duration::from_secs(20);
+    let drifted = |topology: &Value| {
+        let rows = topology["event_types"].as_array().unwrap();
+        rows.iter().any(|row| row["detail_type"] == "sold" && row["schema_version"].as_u64() > Some(1))
+    };
+    let mut topology = Value::Null;
+    for unit in 0.. {
+        let entry = |detail: &str| json!({ "EventBusName": "shop", "Source": "shop", "DetailType": "sold", "Detail": detail });
+        let detail = if unit == 0 { r#"{"unit":1}"# } else { r#"{"unit":1,"price":2}"# };
+        events(&server, "PutEvents", json!({ "Entries": [entry(detail)] }));
+        topology = serde_json::from_str(&answer(&["topology", "--control", &control, "--json"])).unwrap();
+        if drifted(&topology) {
+            break;
+        }
+        assert!(Instant::now() < end, "{topology:#}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let node = |id: &str| {
+        let nodes = topology["nodes"].as_array().unwrap();
+        nodes.iter().find(|node| node["id"] == id).unwrap_or_else(|| panic!("{id}: {topology:#}"))
+    };
+    assert_eq!(node("schedule-group/waves")["note"], "4 schedules");
+    assert_eq!(node("schedule-group/waves")["state"], "missing");
+    assert_eq!(node("target/schedule-group/waves/queue to")["note"], "2 schedules");
+    assert_eq!(node("target/schedule-group/waves/queue gone")["state"], "missing");
+    let codes: Vec<&str> =
+        topology["findings"].as_array().unwrap().iter().map(|f| f["code"].as_str().unwrap()).collect();
+    assert!(codes.contains(&"schedule_target_missing") && codes.contains(&"schema_drift"), "{codes:?}");
+    let text = answer(&["topology", "--control", &control]);
+    for line in ["from schedules waves: ", "\nschedules waves: MISSING, 0 events, 4 schedules", "pipe carry: "] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let dot = answer(&["topology", "--control", &control, "--format", "dot"]);
+    assert!(dot.contains(r#""schedule-group/waves" -> "bus/shop""#), "{dot}");
+    // The same from the journal, when the server is gone.
+    drop(server);
+    let recorded = answer(&["topology", "--data", data.path().to_str().unwrap()]);
+    assert!(recorded.contains("schedules waves: MISSING"), "{recorded}");
 }

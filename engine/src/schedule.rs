@@ -33,7 +33,7 @@ mod tests;
 pub(crate) use agenda::Agenda;
 pub use agenda::ScheduleFigures;
 pub use expression::{Expression, InvalidExpression};
-pub(crate) use invocation::{Entry, Invocation, detail, entries};
+pub(crate) use invocation::{Entry, Invocation, destinations, detail, entries};
 pub use invocation::{InvalidTarget, PUT_EVENTS, SEND_MESSAGE, check_target, schedule_arn};
 pub use timetable::Missed;
 pub(crate) use timetable::{Fire, MissedTimes, Now, Standing, Standings};

@@ -2,12 +2,14 @@
 //! types of events, with those that nobody takes; and what is wrong with it. Live, the counts are the router's since the
 //! engine was opened, with rates; of a journal they are what the rules of now would have matched, exactly.
 //!
+//! - `drift`: types of events whose shape changed
 //! - `graph`: nodes and edges
 //! - `lint`: what is wrong
 //! - `recount`: counts of a journal
 //!
-//! Nodes and edges are data: what else takes part (pipes; schedules) adds its own.
+//! Nodes and edges are data: what else takes part (pipes, schedules) adds its own.
 
+mod drift;
 mod graph;
 mod lint;
 mod recount;
@@ -15,7 +17,7 @@ mod recount;
 use crate::archive::Archive;
 use crate::bus::Registry;
 use crate::delivery::commands::is_command_type;
-use crate::delivery::{BusTraffic, Course, TypeTraffic};
+use crate::delivery::{BusTraffic, Course, TypeTraffic, group_of};
 use crate::engine::Engine;
 use crate::ids::{Position, Timestamp};
 use crate::journal::ReadError;
@@ -55,7 +57,8 @@ pub struct Topology {
 /// Something that takes part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {
-    /// Unique: `source/NAME`, `bus/NAME`, `rule/BUS/NAME`, `target/BUS/RULE/ID`, `queue/NAME`, `pipe/NAME`.
+    /// Unique: `source/NAME`, `bus/NAME`, `rule/BUS/NAME`, `target/BUS/RULE/ID`, `queue/NAME`, `pipe/NAME`,
+    /// `schedule-group/NAME`.
     pub id: String,
     /// What it is.
     pub kind: NodeKind,
@@ -89,6 +92,8 @@ pub enum NodeKind {
     Queue,
     /// A pipe.
     Pipe,
+    /// A group of schedules.
+    ScheduleGroup,
 }
 
 /// How a node does.
@@ -135,6 +140,9 @@ pub struct EventTypeRow {
     pub per_second: Option<f64>,
     /// How many no rule matched.
     pub unmatched: u64,
+    /// The newest version of the schema that a discoverer made of it.
+    #[serde(default)]
+    pub schema_version: Option<u32>,
     /// When the last was handed to the disk.
     pub last_at: String,
     /// How many each rule matched; and of commands, how many the [`CAPTURE_SERVICE`] took.
@@ -175,6 +183,8 @@ struct Seen<'s> {
     targets: BTreeMap<(String, String, String), TargetSeen>,
     /// By name: what their targets took; empty without an engine.
     pipes: BTreeMap<String, u64>,
+    /// By group and kind of destination, what their targets took; empty without an engine.
+    schedules: BTreeMap<(String, String), u64>,
     since: Timestamp,
     /// None without an engine: then there are no rates.
     now: Option<Timestamp>,
@@ -205,6 +215,7 @@ pub fn live(engine: &Engine) -> Topology {
         traffic: &traffic,
         targets: targets(engine, now),
         pipes: pipes(engine),
+        schedules: schedules(engine),
         since: courier.figures().since(),
         now: Some(now),
     };
@@ -223,6 +234,7 @@ pub fn recorded(archive: &Archive, progress: Progress<'_>) -> Result<Topology, R
         traffic: &counted.traffic,
         targets: BTreeMap::new(),
         pipes: BTreeMap::new(),
+        schedules: BTreeMap::new(),
         since: counted.since,
         now: None,
     };
@@ -243,6 +255,17 @@ pub enum RecountError {
 fn pipes(engine: &Engine) -> BTreeMap<String, u64> {
     let figures = engine.pipes().figures().into_iter();
     figures.map(|(name, _, figures)| (name, figures.delivered.load(std::sync::atomic::Ordering::Relaxed))).collect()
+}
+
+fn schedules(engine: &Engine) -> BTreeMap<(String, String), u64> {
+    let mut taken = BTreeMap::new();
+    for lane in engine.courier().lanes().all() {
+        if let Some(group) = group_of(lane.id()) {
+            let delivered = lane.figures().delivered.load(std::sync::atomic::Ordering::Relaxed);
+            *taken.entry((group.to_owned(), lane.id().target.clone())).or_default() += delivered;
+        }
+    }
+    taken
 }
 
 fn targets(engine: &Engine, now: Timestamp) -> BTreeMap<(String, String, String), TargetSeen> {
@@ -276,7 +299,7 @@ impl Seen<'_> {
             position: position.to_string(),
             since: self.since.to_string(),
             live: self.now.is_some(),
-            findings: lint::findings(self),
+            findings: lint::findings(self, at),
             event_types: self.event_types(),
             nodes: graph.nodes,
             edges: graph.edges,
@@ -298,6 +321,7 @@ impl Seen<'_> {
                 events: one.flow.events,
                 per_second: self.per_second(|now| one.flow.last_minute(now)),
                 unmatched: one.unmatched,
+                schema_version: drift::newest(self.registry, source, detail_type).map(|newest| newest.version),
                 last_at: one.flow.last_at.to_string(),
                 rules: one.rules.clone(),
             };

@@ -324,7 +324,7 @@ impl Router {
             }
             "replay" => id.course == Course::Replay(name.to_owned()),
             "answer-webhook" => id.bus.is_empty() && id.rule == ANSWERS && id.target == name,
-            "schedule-group" => scheduled::is_of(id, name),
+            "schedule-group" => scheduled::group_of(id) == Some(name),
             _ => false,
         };
         if ["bus", "rule", "target", "replay", "answer-webhook", "schedule-group"].contains(&kind) {

@@ -21,19 +21,29 @@ const REQUESTS: usize = 16;
 
 /// Whether a lane is one of schedules.
 pub(crate) fn is_one(id: &LaneId) -> bool {
-    id.bus.is_empty() && id.rule.starts_with(GROUP)
+    group_of(id).is_some()
 }
 
-/// Whether a lane is one of a group of schedules.
-pub(super) fn is_of(id: &LaneId, group: &str) -> bool {
-    is_one(id) && id.rule.strip_prefix(GROUP) == Some(group)
+/// The group of schedules that a lane is one of.
+pub(crate) fn group_of(id: &LaneId) -> Option<&str> {
+    id.rule.strip_prefix(GROUP).filter(|_| id.bus.is_empty())
 }
 
 /// The lane for a target of a schedule.
 pub(super) fn lane(group: &str, arn: &str) -> (LaneId, Target) {
-    let kind = match Destination::of(arn) {
-        _ if arn == SEND_MESSAGE => "queues".into(),
-        _ if arn == PUT_EVENTS => "event-buses".into(),
+    let destination = match arn {
+        SEND_MESSAGE => Destination::Queue(String::new()),
+        PUT_EVENTS => Destination::Bus(String::new()),
+        arn => Destination::of(arn),
+    };
+    let id = router::live("", &format!("{GROUP}{group}"), &kind(&destination));
+    let target = target(&id);
+    (id, target)
+}
+
+/// What the lane of a destination is called in its group.
+pub(crate) fn kind(destination: &Destination) -> String {
+    match destination {
         Destination::Queue(_) => "queues".into(),
         Destination::LogGroup(_) => "log-groups".into(),
         Destination::Bus(_) => "event-buses".into(),
@@ -42,10 +52,7 @@ pub(super) fn lane(group: &str, arn: &str) -> (LaneId, Target) {
         Destination::Function(name) => format!("function/{name}"),
         Destination::Webhook(name) => format!("api-destination/{name}"),
         _ => "nothing".into(),
-    };
-    let id = router::live("", &format!("{GROUP}{group}"), &kind);
-    let target = target(&id);
-    (id, target)
+    }
 }
 
 /// The lane of the same group for what leads nowhere.

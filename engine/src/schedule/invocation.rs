@@ -6,7 +6,7 @@ use crate::bus::resource::{Retry, Schedule, Target};
 use crate::envelope::{ACCOUNT, EventKey};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Amazon SQS by its API: the input is a request `SendMessage`.
 pub const SEND_MESSAGE: &str = "arn:aws:scheduler:::aws-sdk:sqs:sendMessage";
@@ -261,6 +261,29 @@ pub(crate) fn entries(payload: &str) -> Result<Vec<Entry>, InvalidTarget> {
 
 fn read<T: serde::de::DeserializeOwned>(payload: &str) -> Result<T, InvalidTarget> {
     serde_json::from_str(payload).map_err(|error| InvalidTarget(format!("Input: {error}")))
+}
+
+/// Where a target leads, with the ARN or the name that people know it by: requests `PutEvents` to several buses.
+pub(crate) fn destinations(target: &str) -> Vec<(Destination, String)> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Named {
+        arn: String,
+        input: Option<String>,
+    }
+    let Ok(Named { arn, input }) = serde_json::from_str::<Named>(target) else { return Vec::new() };
+    let input = input.as_deref().unwrap_or("{}");
+    match arn.as_str() {
+        SEND_MESSAGE => read::<Message>(input)
+            .map(|message| vec![(Destination::Queue(message.queue().to_owned()), arn.clone())])
+            .unwrap_or_default(),
+        PUT_EVENTS => {
+            let buses = entries(input).unwrap_or_default().into_iter().map(|entry| entry.bus().to_owned());
+            let buses: BTreeSet<String> = buses.collect();
+            buses.into_iter().map(|bus| (Destination::Bus(bus), arn.clone())).collect()
+        }
+        _ => vec![(Destination::of(&arn), arn)],
+    }
 }
 
 /// Whether a target can be invoked at all: its input is what its destination takes.

@@ -1,5 +1,7 @@
 //! Nodes and edges, from what is there and what was counted.
 
+mod schedules;
+
 use super::{Edge, Node, NodeKind, NodeState, OTHERS, Seen, TargetSeen};
 use crate::bus::resource::{DesiredState, Pipe, Rule, Target};
 use crate::bus::{Destination, Registry};
@@ -30,6 +32,7 @@ impl Graph {
         for pipe in seen.registry.pipes.values() {
             graph.pipe(seen, pipe);
         }
+        graph.schedule_groups(seen);
         graph
     }
 
@@ -219,7 +222,7 @@ fn flow_of<'s>(seen: &'s Seen<'_>, bus: &str, rule: &str) -> Option<&'s Flow> {
 }
 
 /// A target as people call it.
-fn label(destination: &Destination, arn: &str) -> String {
+pub(super) fn label(destination: &Destination, arn: &str) -> String {
     match destination {
         Destination::Queue(name) => format!("queue {name}"),
         Destination::LogGroup(name) => format!("log group {name}"),

@@ -1,15 +1,18 @@
-//! What is wrong: targets that lead nowhere or take nothing, rules that do nothing or everything twice, buses that feed
-//! each other.
+//! What is wrong: targets and schedules that lead nowhere or take nothing, rules that do nothing or everything twice,
+//! buses that feed each other, events whose shape changed.
 
-use super::graph::missing;
+use super::drift::{Drifted, drifted};
+use super::graph::{label, missing};
 use super::{Finding, Seen, Severity};
 use crate::bus::resource::{Rule, Target};
 use crate::bus::{Destination, Registry};
+use crate::ids::Timestamp;
 use crate::pattern::Pattern;
+use crate::schedule::destinations;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Everything that is wrong, the worst first.
-pub(super) fn findings(seen: &Seen<'_>) -> Vec<Finding> {
+pub(super) fn findings(seen: &Seen<'_>, at: Timestamp) -> Vec<Finding> {
     let mut findings = Vec::new();
     for target in seen.registry.targets.values() {
         findings.extend(unreachable(seen.registry, target));
@@ -21,8 +24,35 @@ pub(super) fn findings(seen: &Seen<'_>) -> Vec<Finding> {
     }
     findings.extend(twice(seen.registry));
     findings.extend(loops(seen.registry));
+    findings.extend(lost_schedules(seen.registry));
+    findings.extend(drifted(seen, at).map(|drifted| {
+        let Drifted { bus, source, detail_type, version, at } = drifted;
+        let message = format!(
+            "the shape of {detail_type} from {source} changed at {at}, it is version {version} now; `fakemon schemas \
+             check` compares versions"
+        );
+        finding(Severity::Warning, "schema_drift", format!("bus/{bus}"), message)
+    }));
     findings.sort_by_key(|finding| finding.severity);
     findings
+}
+
+/// Schedules that lead to what is not here: one finding for each place, with how many.
+fn lost_schedules(registry: &Registry) -> Vec<Finding> {
+    let mut lost: BTreeMap<(String, String), (usize, String)> = BTreeMap::new();
+    for schedule in registry.schedules.values().filter(|schedule| schedule.enabled) {
+        for (destination, arn) in destinations(&schedule.target) {
+            if let Some(what) = missing(registry, &destination) {
+                let place = (schedule.group.clone(), label(&destination, &arn));
+                lost.entry(place).or_insert((0, what)).0 += 1;
+            }
+        }
+    }
+    let told = lost.into_iter().map(|((group, to), (count, what))| {
+        let message = format!("{count} of its schedules lead to {to}: {what}; make it, or change them");
+        finding(Severity::Error, "schedule_target_missing", format!("schedule-group/{group}"), message)
+    });
+    told.collect()
 }
 
 fn finding(severity: Severity, code: &str, subject: String, message: String) -> Finding {

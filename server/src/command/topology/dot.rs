@@ -40,6 +40,7 @@ fn shape(kind: NodeKind) -> &'static str {
         NodeKind::Target => "component",
         NodeKind::Queue => "cylinder",
         NodeKind::Pipe => "cds",
+        NodeKind::ScheduleGroup => "folder",
     }
 }
 

@@ -32,6 +32,10 @@ pub(super) fn page(topology: &Topology, types: usize, columns: u16) -> String {
         writeln!(out, "\n{}", line(bus, bus.events, bus.per_second)).expect(TEXT);
         tree.branch(&mut out, bus, "");
     }
+    for root in topology.nodes.iter().filter(|node| tree.is_root(node)) {
+        writeln!(out, "\n{}", line(root, root.events, root.per_second)).expect(TEXT);
+        tree.branch(&mut out, root, "");
+    }
     if !topology.event_types.is_empty() {
         writeln!(out, "\n{}", table(topology, types, columns)).expect(TEXT);
     }
@@ -80,6 +84,19 @@ impl<'t> Tree<'t> {
         Tree { nodes, into, out_of }
     }
 
+    /// Whether a node has a tree of its own, beside the buses: schedules, and what pipes read.
+    fn is_root(&self, node: &Node) -> bool {
+        let feeds_pipe = || {
+            let fed = self.out_of.get(node.id.as_str()).into_iter().flatten();
+            fed.into_iter().any(|(id, ..)| self.is(id, NodeKind::Pipe))
+        };
+        match node.kind {
+            NodeKind::ScheduleGroup => true,
+            NodeKind::Queue | NodeKind::Source => feeds_pipe(),
+            NodeKind::Bus | NodeKind::Rule | NodeKind::Target | NodeKind::Pipe => false,
+        }
+    }
+
     /// What stands below a node. A tree ends at the next bus, which has one of its own.
     fn branch(&self, out: &mut String, of: &Node, indent: &str) {
         let feeds = if of.kind == NodeKind::Bus { self.feeds(&of.id) } else { Vec::new() };
@@ -112,6 +129,11 @@ impl<'t> Tree<'t> {
         }
         let rules = into().filter(|step| self.is(step.0, NodeKind::Target));
         feeds.extend(rules.map(|(id, events, _)| format!("from rule {}: {}", shown(rule_of(id)), counted(*events))));
+        for (id, events, rate) in into() {
+            if self.is(id, NodeKind::Pipe) || self.is(id, NodeKind::ScheduleGroup) {
+                feeds.push(format!("from {}", line(self.nodes[id], *events, *rate)));
+            }
+        }
         feeds
     }
 
@@ -125,6 +147,7 @@ fn line(node: &Node, events: u64, per_second: Option<f64>) -> String {
         NodeKind::Bus => "bus ",
         NodeKind::Rule => "rule ",
         NodeKind::Pipe => "pipe ",
+        NodeKind::ScheduleGroup => "schedules ",
         NodeKind::Source | NodeKind::Target | NodeKind::Queue => "",
     };
     let mut said = Vec::new();
@@ -163,20 +186,21 @@ fn table(topology: &Topology, types: usize, columns: u16) -> String {
     rows.sort_by(|a, b| (&a.bus, &a.source, &a.detail_type).cmp(&(&b.bus, &b.source, &b.detail_type)));
     let mut table = Table::new();
     table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(columns);
-    table.set_header(["bus", "source", "detail-type", "events", "/s", "unmatched", "taken by"]);
+    table.set_header(["bus", "source", "detail-type", "schema", "events", "/s", "unmatched", "taken by"]);
     for row in rows {
         let rate = row.per_second.map(|rate| rate.to_string()).unwrap_or_default();
         table.add_row([
             row.bus.clone(),
             shown(&row.source),
             shown(&row.detail_type),
+            row.schema_version.map(|version| format!("v{version}")).unwrap_or_default(),
             row.events.to_string(),
             rate,
             row.unmatched.to_string(),
             taken_by(row),
         ]);
     }
-    for column in 3..6 {
+    for column in 4..7 {
         table.column_mut(column).into_iter().for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     }
     match left_out {
