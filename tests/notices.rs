@@ -322,7 +322,18 @@ fn a_connection_that_is_not_let_in_any_more_is_told() {
     events(&server, "PutTargets", json!({ "Rule": "r", "Targets": [{ "Id": "q", "Arn": arn }] }));
     std::thread::sleep(Duration::from_millis(1_200)); // it has been seen as it was
     events(&server, "DeauthorizeConnection", json!({ "Name": "c" }));
-    let told: Value = serde_json::from_str(receive(&server, &url, 1)[0]["Body"].as_str().unwrap()).unwrap();
-    assert_eq!(told["detail"]["connection"], "c", "{told}");
+    let told = || {
+        let body = receive(&server, &url, 1)[0]["Body"].as_str().unwrap().to_owned();
+        serde_json::from_str::<Value>(&body).unwrap()
+    };
+    let first = told();
+    let expected = json!({ "connection": "c", "count": 1, "reason": "an operator deauthorized it" });
+    assert_eq!((&first["source"], &first["detail"]), (&json!("fakemon.engine"), &expected));
+    // Each time it happens, and no more often: between two looks there is time for another notice.
+    let secret = json!({ "ApiKeyAuthParameters": { "ApiKeyName": "k", "ApiKeyValue": "w" } });
+    events(&server, "UpdateConnection", json!({ "Name": "c", "AuthParameters": secret }));
+    std::thread::sleep(Duration::from_millis(2_200));
     assert_eq!(sqs(&server, "ReceiveMessage", json!({ "QueueUrl": url })), json!({}), "once");
+    events(&server, "DeauthorizeConnection", json!({ "Name": "c" }));
+    assert_eq!(told()["detail"], expected);
 }
