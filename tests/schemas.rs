@@ -365,4 +365,32 @@ fn python_typescript_and_go_types_compile_where_their_compilers_are() {
         assert read.detail.items[0].amount == 1.5 and read.detail.type.value == '2nd-hand', read\n\
         assert read.to_dict()['detail'] == order, read.to_dict()\n";
     compiles("python3", &["-c", reads], &folder.path().join("python3"));
+    let go = folder.path().join("go3");
+    let module = std::fs::read_to_string(go.join("go.mod")).unwrap();
+    let module = module.lines().find_map(|line| line.strip_prefix("module ")).unwrap().to_owned();
+    let reads = r##"package main
+import ("encoding/json"; "fmt"; "os"; e "MODULE")
+func main() {
+    order := `{"detail":{"by name":{"x":{"amount":1}},"class":"c","id":1,"items":[{"amount":1.5,"of":"a"}],"parent":{"id":2,"items":[],"type":"self"},"type":"2nd-hand"},"detail-type":"x"}`
+    var read e.AWSEvent
+    if err := json.Unmarshal([]byte(order), &read); err != nil { panic(err) }
+    var parent e.Order = *read.Detail.Parent
+    if parent.ID != 2 || read.Detail.Type != e.OrderTypeValue2ndHand { panic(fmt.Sprint(read)) }
+    back, _ := json.Marshal(read)
+    var known, found any
+    json.Unmarshal([]byte(order), &known); json.Unmarshal(back, &found)
+    if fmt.Sprint(known) != fmt.Sprint(found) { fmt.Println(string(back)); os.Exit(1) }
+}"##;
+    std::fs::create_dir(go.join("reads")).unwrap();
+    std::fs::write(go.join("reads/main.go"), reads.replace("MODULE", &module)).unwrap();
+    compiles("go", &["run", "./reads"], &go);
+    let reads = r##"import { AWSEvent } from "./index";
+const event: AWSEvent = { "detail-type": "x", detail: { id: 1, type: "2nd-hand", items: [{ amount: 1.5, of: "a" }] } };
+// @ts-expect-error: a gift is no thing
+event.detail.type = "thing";
+export const amount: number = event.detail.items[0].amount;
+"##;
+    let typescript = folder.path().join("typescript3");
+    std::fs::write(typescript.join("reads.ts"), reads).unwrap();
+    compiles("tsc", &["--strict", "--noEmit", "reads.ts"], &typescript);
 }
