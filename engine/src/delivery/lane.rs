@@ -7,20 +7,19 @@
 //! ───────|─ in flight ─ waiting ─|─────────────────────────────────────|──────────────────|→ pushed by the router
 //! ```
 //!
-//! Rows of a lane in the depot: its name, a zero byte, and
-//!
-//! ```text
-//! 'c'              → cursor (8 bytes), attempts of the first event (4), first attempt at (8)
-//! 'k' first key    → last key (8), count (4), then each key as the distance from the one before (LEB128)
-//! ```
+//! - `rows`: what the depot keeps of lanes
+
+mod rows;
+
+pub(crate) use rows::{Kept, Standing, erase, read_all};
 
 use super::health::Health;
 use crate::bus::resource::Target;
 use crate::envelope::EventKey;
 use crate::ids::Timestamp;
 use crate::journal::{Batch, Depot, ReadError, Room};
+use rows::{Chunk, damaged, read_keys, row, write_keys};
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -53,36 +52,6 @@ pub struct LaneId {
     pub course: Course,
 }
 
-impl LaneId {
-    /// What its rows begin with: no part holds a zero byte.
-    fn prefix(&self) -> Vec<u8> {
-        let course = match &self.course {
-            Course::Live => String::new(),
-            Course::Redrive => "!".into(),
-            Course::Replay(name) => format!("={name}"),
-        };
-        let mut prefix = Vec::new();
-        for part in [&self.bus, &self.rule, &self.target, &course] {
-            prefix.extend_from_slice(part.as_bytes());
-            prefix.push(0);
-        }
-        prefix
-    }
-
-    /// From the beginning of a row's key; and what follows.
-    fn read(key: &[u8]) -> Option<(LaneId, &[u8])> {
-        let mut parts = key.splitn(5, |byte| *byte == 0);
-        let mut text = || parts.next().and_then(|part| std::str::from_utf8(part).ok()).map(str::to_owned);
-        let (bus, rule, target, course) = (text()?, text()?, text()?, text()?);
-        let course = match course.strip_prefix('=') {
-            Some(name) => Course::Replay(name.to_owned()),
-            None if course == "!" => Course::Redrive,
-            None => Course::Live,
-        };
-        Some((LaneId { bus, rule, target, course }, parts.next()?))
-    }
-}
-
 /// One event on a lane.
 #[derive(Clone, Debug)]
 pub struct Parcel {
@@ -112,14 +81,6 @@ struct Waiting {
     in_flight: bool,
     done: bool,
     due_at: Timestamp,
-}
-
-/// A row of keys in the depot.
-#[derive(Clone, Copy)]
-struct Chunk {
-    first: EventKey,
-    last: EventKey,
-    count: u32,
 }
 
 #[derive(Default)]
@@ -520,138 +481,6 @@ impl State {
     }
 }
 
-/// Adds to a batch that nothing of a lane stays.
-pub(crate) fn erase(id: &LaneId, batch: &mut Batch) {
-    let from = id.prefix();
-    let mut to = from.clone();
-    to.push(0xFF);
-    batch.delete_range(Room::Lanes, from, to);
-}
-
-fn damaged() -> ReadError {
-    ReadError::Store("a row of `lanes` is damaged".into())
-}
-
-fn row(prefix: &[u8], first: EventKey) -> Vec<u8> {
-    let mut row = prefix.to_vec();
-    row.push(b'k');
-    row.extend_from_slice(&first.0.to_be_bytes());
-    row
-}
-
-fn write_keys(keys: &[EventKey]) -> Vec<u8> {
-    let last = keys.last().copied().unwrap_or_default();
-    let mut value = last.0.to_be_bytes().to_vec();
-    value.extend_from_slice(&(keys.len() as u32).to_be_bytes());
-    for pair in keys.windows(2) {
-        let mut distance = pair[1].0 - pair[0].0;
-        while distance >= 0x80 {
-            value.push((distance as u8) | 0x80);
-            distance >>= 7;
-        }
-        value.push(distance as u8);
-    }
-    value
-}
-
-fn read_keys(first: EventKey, value: &[u8]) -> Option<Vec<EventKey>> {
-    let (head, mut rest) = value.split_at_checked(12)?;
-    let count = u32::from_be_bytes(head[8..].try_into().ok()?);
-    let mut keys = vec![first];
-    let mut key = first.0;
-    while keys.len() < usize::try_from(count).ok()? {
-        let (mut distance, mut shift) = (0u64, 0);
-        loop {
-            let (byte, after) = rest.split_first()?;
-            rest = after;
-            distance |= u64::from(byte & 0x7F).checked_shl(shift)?;
-            shift += 7;
-            if byte & 0x80 == 0 {
-                break;
-            }
-        }
-        key = key.checked_add(distance)?;
-        keys.push(EventKey(key));
-    }
-    Some(keys)
-}
-
-/// What the depot knows of a lane.
-#[derive(Default)]
-pub(crate) struct Kept {
-    cursor: Option<EventKey>,
-    attempts: u32,
-    first_attempt_at: Timestamp,
-    chunks: VecDeque<Chunk>,
-}
-
-/// Where an event stands on a lane, as far as the depot knows.
-pub(crate) enum Standing {
-    /// The cursor has passed it.
-    Done,
-    /// It comes next, or later; attempts are known of the one that comes next.
-    Waiting { attempts: u32, first_attempt_at: Option<Timestamp> },
-}
-
-impl Kept {
-    /// Whether a dead letter waits to be sent once more.
-    pub(super) fn holds(&self, key: EventKey) -> bool {
-        self.chunks.iter().any(|chunk| chunk.first == key)
-    }
-
-    /// Where an event that matched for the lane stands.
-    pub(super) fn standing(&self, id: &LaneId, key: EventKey, depot: &Depot) -> Result<Standing, ReadError> {
-        let cursor = self.cursor.unwrap_or_default();
-        if key <= cursor {
-            return Ok(Standing::Done);
-        }
-        let comes_next = self.attempts > 0 && self.next_after(id, cursor, depot)?.is_none_or(|next| next == key);
-        let attempts = if comes_next { self.attempts } else { 0 };
-        Ok(Standing::Waiting { attempts, first_attempt_at: comes_next.then_some(self.first_attempt_at) })
-    }
-
-    fn next_after(&self, id: &LaneId, cursor: EventKey, depot: &Depot) -> Result<Option<EventKey>, ReadError> {
-        let Some(chunk) = self.chunks.iter().find(|chunk| chunk.last > cursor) else { return Ok(None) };
-        let Some(value) = depot.get(Room::Lanes, &row(&id.prefix(), chunk.first))? else { return Ok(None) };
-        let keys = read_keys(chunk.first, &value).ok_or_else(damaged)?;
-        Ok(keys.into_iter().find(|key| *key > cursor))
-    }
-}
-
-/// What the depot knows of all lanes.
-pub(crate) fn read_all(depot: &Depot) -> Result<Vec<(LaneId, Kept)>, ReadError> {
-    let mut lanes: Vec<(LaneId, Kept)> = Vec::new();
-    let mut sound = true;
-    depot.scan(Room::Lanes, b"", b"", &mut |key, value| {
-        sound &= read_row(key, value, &mut lanes).is_some();
-        ControlFlow::Continue(())
-    })?;
-    if sound { Ok(lanes) } else { Err(damaged()) }
-}
-
-fn read_row(key: &[u8], value: &[u8], lanes: &mut Vec<(LaneId, Kept)>) -> Option<()> {
-    let (id, row) = LaneId::read(key)?;
-    if lanes.last().is_none_or(|(last, _)| *last != id) {
-        lanes.push((id, Kept::default()));
-    }
-    let (_, kept) = lanes.last_mut()?;
-    let number = |bytes: &[u8]| Some(u64::from_be_bytes(bytes.try_into().ok()?));
-    match row.split_first()? {
-        (b'c', []) if value.len() == 20 => {
-            kept.cursor = Some(EventKey(number(&value[..8])?));
-            kept.attempts = u32::from_be_bytes(value[8..12].try_into().ok()?);
-            kept.first_attempt_at = Timestamp(number(&value[12..])?);
-        }
-        (b'k', first) if value.len() >= 12 => kept.chunks.push_back(Chunk {
-            first: EventKey(number(first)?),
-            last: EventKey(number(&value[..8])?),
-            count: u32::from_be_bytes(value[8..12].try_into().ok()?),
-        }),
-        _ => return None,
-    }
-    Some(())
-}
-
 impl Lane {
     /// Goes on where the depot says.
     pub(crate) fn restore(&self, kept: Kept, depot: &Depot) -> Result<(), ReadError> {
@@ -678,120 +507,4 @@ impl Lane {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lane(course: Course) -> Lane {
-        let id = LaneId { bus: "b".into(), rule: "r".into(), target: "t".into(), course };
-        let target = serde_json::json!({
-            "bus": "b", "rule": "r", "id": "t", "arn": "arn:aws:sqs:local:123456789012:q", "input": null,
-            "input_path": null, "transformer": null, "retry": null, "dead_letter_arn": null, "http": null, "given": {}
-        });
-        Lane::new(id, serde_json::from_value(target).unwrap(), EventKey(0))
-    }
-
-    fn write(lane: &Lane, depot: &Depot) {
-        let mut batch = Batch::default();
-        lane.write(&mut batch);
-        depot.write(batch, false).unwrap();
-    }
-
-    fn reopened(depot: &Depot) -> Lane {
-        let lane = lane(Course::Live);
-        let (id, kept) = read_all(depot).unwrap().pop().unwrap();
-        assert_eq!(id, *lane.id());
-        lane.restore(kept, depot).unwrap();
-        lane
-    }
-
-    fn keys(from: u64, to: u64) -> impl Iterator<Item = Arrival> {
-        (from..to).map(|key| Arrival { key: EventKey(key * 3), json: None, at: Timestamp(key) })
-    }
-
-    #[test]
-    fn a_dead_target_costs_memory_for_few_of_its_events_and_gets_all_of_them_in_order() {
-        let dir = tempfile::tempdir().unwrap();
-        let depot = Depot::open(dir.path()).unwrap();
-        let mut dead = lane(Course::Live);
-        let events = 50_000;
-        for from in (1..=events).step_by(500) {
-            if dead.push(keys(from, from + 500)) {
-                write(&dead, &depot);
-            }
-            let state = dead.state();
-            assert!(state.ready.len() <= READY_MAX && state.tail.len() <= READY_MAX + 500);
-        }
-        write(&dead, &depot);
-        assert_eq!(dead.backlog(), events);
-        let mut expected = 1;
-        while expected <= events {
-            if expected % 9_000 < 100 {
-                dead = reopened(&depot); // what was delivered since the last write comes again, nothing is left out
-                let oldest = dead.oldest().unwrap().0 / 3;
-                assert!(oldest <= expected, "{oldest} after {expected}");
-                expected = oldest;
-                dead.push(keys(1, 20)); // as the router does when it reads again
-            }
-            let taken = dead.take(100, Timestamp(1));
-            for (index, parcel) in taken.iter().enumerate() {
-                assert_eq!(parcel.key.0, (expected + index as u64) * 3);
-            }
-            expected += taken.len() as u64;
-            dead.done(taken.iter().map(|parcel| parcel.key));
-            write(&dead, &depot);
-            dead.refill(&depot).unwrap();
-        }
-        assert_eq!(dead.backlog(), 0);
-        let rest = read_all(&depot).unwrap().pop().unwrap().1;
-        assert!(rest.chunks.is_empty() && rest.cursor == Some(EventKey(events * 3)));
-    }
-
-    #[test]
-    fn the_first_event_holds_up_those_behind_it_unless_the_lane_is_parallel() {
-        let lane = lane(Course::Live);
-        lane.push(keys(1, 10));
-        let first = lane.take(1, Timestamp(1)).pop().unwrap();
-        assert!(lane.take(1, Timestamp(1)).is_empty());
-        lane.again(first.key, Timestamp(50), Some(Timestamp(1)));
-        assert!(lane.take(1, Timestamp(49)).is_empty());
-        assert_eq!(lane.due_at(), Some(Timestamp(50)));
-        assert_eq!(lane.take(1, Timestamp(50))[0].attempts, 1);
-        lane.set_parallel(3);
-        let others = lane.take(9, Timestamp(50));
-        assert_eq!(others.len(), 2, "three at once, and the first is one of them");
-        lane.done(others.iter().map(|parcel| parcel.key));
-        assert_eq!(lane.state().cursor, EventKey(0), "the cursor is never ahead of what is undone");
-        lane.done([first.key]);
-        assert_eq!(lane.state().cursor, others[1].key);
-    }
-
-    #[test]
-    fn attempts_and_dead_letters_survive() {
-        let dir = tempfile::tempdir().unwrap();
-        let depot = Depot::open(dir.path()).unwrap();
-        let live = lane(Course::Live);
-        live.push(keys(1, 3));
-        let first = live.take(1, Timestamp(1)).pop().unwrap();
-        live.again(first.key, Timestamp(50), Some(Timestamp(7)));
-        write(&live, &depot);
-        let first = reopened(&depot).take(1, Timestamp(1)).pop().unwrap();
-        assert_eq!((first.attempts, first.first_attempt_at), (1, Some(Timestamp(7))));
-        let mut batch = Batch::default();
-        live.erase(&mut batch);
-        depot.write(batch, false).unwrap();
-        assert!(read_all(&depot).unwrap().is_empty());
-
-        let redrive = lane(Course::Redrive);
-        for key in [9, 4, 9] {
-            assert!(redrive.push_again(EventKey(key)));
-        }
-        write(&redrive, &depot);
-        redrive.take(1, Timestamp(1));
-        redrive.done([EventKey(9)]);
-        write(&redrive, &depot);
-        let (id, kept) = read_all(&depot).unwrap().pop().unwrap();
-        let again = lane(id.course);
-        again.restore(kept, &depot).unwrap();
-        assert_eq!(again.take(9, Timestamp(1)).iter().map(|parcel| parcel.key.0).collect::<Vec<_>>(), [4]);
-    }
-}
+mod tests;

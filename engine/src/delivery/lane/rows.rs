@@ -1,0 +1,183 @@
+//! Rows of a lane in the depot: its name, a zero byte, and
+//!
+//! ```text
+//! 'c'              → cursor (8 bytes), attempts of the first event (4), first attempt at (8)
+//! 'k' first key    → last key (8), count (4), then each key as the distance from the one before (LEB128)
+//! ```
+
+use super::{Course, LaneId};
+use crate::envelope::EventKey;
+use crate::ids::Timestamp;
+use crate::journal::{Batch, Depot, ReadError, Room};
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+
+impl LaneId {
+    /// What its rows begin with: no part holds a zero byte.
+    pub(super) fn prefix(&self) -> Vec<u8> {
+        let course = match &self.course {
+            Course::Live => String::new(),
+            Course::Redrive => "!".into(),
+            Course::Replay(name) => format!("={name}"),
+        };
+        let mut prefix = Vec::new();
+        for part in [&self.bus, &self.rule, &self.target, &course] {
+            prefix.extend_from_slice(part.as_bytes());
+            prefix.push(0);
+        }
+        prefix
+    }
+
+    /// From the beginning of a row's key; and what follows.
+    fn read(key: &[u8]) -> Option<(LaneId, &[u8])> {
+        let mut parts = key.splitn(5, |byte| *byte == 0);
+        let mut text = || parts.next().and_then(|part| std::str::from_utf8(part).ok()).map(str::to_owned);
+        let (bus, rule, target, course) = (text()?, text()?, text()?, text()?);
+        let course = match course.strip_prefix('=') {
+            Some(name) => Course::Replay(name.to_owned()),
+            None if course == "!" => Course::Redrive,
+            None => Course::Live,
+        };
+        Some((LaneId { bus, rule, target, course }, parts.next()?))
+    }
+}
+
+/// A row of keys in the depot.
+#[derive(Clone, Copy)]
+pub(super) struct Chunk {
+    pub(super) first: EventKey,
+    pub(super) last: EventKey,
+    pub(super) count: u32,
+}
+
+/// Adds to a batch that nothing of a lane stays.
+pub(crate) fn erase(id: &LaneId, batch: &mut Batch) {
+    let from = id.prefix();
+    let mut to = from.clone();
+    to.push(0xFF);
+    batch.delete_range(Room::Lanes, from, to);
+}
+
+pub(super) fn damaged() -> ReadError {
+    ReadError::Store("a row of `lanes` is damaged".into())
+}
+
+pub(super) fn row(prefix: &[u8], first: EventKey) -> Vec<u8> {
+    let mut row = prefix.to_vec();
+    row.push(b'k');
+    row.extend_from_slice(&first.0.to_be_bytes());
+    row
+}
+
+pub(super) fn write_keys(keys: &[EventKey]) -> Vec<u8> {
+    let last = keys.last().copied().unwrap_or_default();
+    let mut value = last.0.to_be_bytes().to_vec();
+    value.extend_from_slice(&(keys.len() as u32).to_be_bytes());
+    for pair in keys.windows(2) {
+        let mut distance = pair[1].0 - pair[0].0;
+        while distance >= 0x80 {
+            value.push((distance as u8) | 0x80);
+            distance >>= 7;
+        }
+        value.push(distance as u8);
+    }
+    value
+}
+
+pub(super) fn read_keys(first: EventKey, value: &[u8]) -> Option<Vec<EventKey>> {
+    let (head, mut rest) = value.split_at_checked(12)?;
+    let count = u32::from_be_bytes(head[8..].try_into().ok()?);
+    let mut keys = vec![first];
+    let mut key = first.0;
+    while keys.len() < usize::try_from(count).ok()? {
+        let (mut distance, mut shift) = (0u64, 0);
+        loop {
+            let (byte, after) = rest.split_first()?;
+            rest = after;
+            distance |= u64::from(byte & 0x7F).checked_shl(shift)?;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        key = key.checked_add(distance)?;
+        keys.push(EventKey(key));
+    }
+    Some(keys)
+}
+
+/// What the depot knows of a lane.
+#[derive(Default)]
+pub(crate) struct Kept {
+    pub(super) cursor: Option<EventKey>,
+    pub(super) attempts: u32,
+    pub(super) first_attempt_at: Timestamp,
+    pub(super) chunks: VecDeque<Chunk>,
+}
+
+/// Where an event stands on a lane, as far as the depot knows.
+pub(crate) enum Standing {
+    /// The cursor has passed it.
+    Done,
+    /// It comes next, or later; attempts are known of the one that comes next.
+    Waiting { attempts: u32, first_attempt_at: Option<Timestamp> },
+}
+
+impl Kept {
+    /// Whether a dead letter waits to be sent once more.
+    pub(crate) fn holds(&self, key: EventKey) -> bool {
+        self.chunks.iter().any(|chunk| chunk.first == key)
+    }
+
+    /// Where an event that matched for the lane stands.
+    pub(crate) fn standing(&self, id: &LaneId, key: EventKey, depot: &Depot) -> Result<Standing, ReadError> {
+        let cursor = self.cursor.unwrap_or_default();
+        if key <= cursor {
+            return Ok(Standing::Done);
+        }
+        let comes_next = self.attempts > 0 && self.next_after(id, cursor, depot)?.is_none_or(|next| next == key);
+        let attempts = if comes_next { self.attempts } else { 0 };
+        Ok(Standing::Waiting { attempts, first_attempt_at: comes_next.then_some(self.first_attempt_at) })
+    }
+
+    fn next_after(&self, id: &LaneId, cursor: EventKey, depot: &Depot) -> Result<Option<EventKey>, ReadError> {
+        let Some(chunk) = self.chunks.iter().find(|chunk| chunk.last > cursor) else { return Ok(None) };
+        let Some(value) = depot.get(Room::Lanes, &row(&id.prefix(), chunk.first))? else { return Ok(None) };
+        let keys = read_keys(chunk.first, &value).ok_or_else(damaged)?;
+        Ok(keys.into_iter().find(|key| *key > cursor))
+    }
+}
+
+/// What the depot knows of all lanes.
+pub(crate) fn read_all(depot: &Depot) -> Result<Vec<(LaneId, Kept)>, ReadError> {
+    let mut lanes: Vec<(LaneId, Kept)> = Vec::new();
+    let mut sound = true;
+    depot.scan(Room::Lanes, b"", b"", &mut |key, value| {
+        sound &= read_row(key, value, &mut lanes).is_some();
+        ControlFlow::Continue(())
+    })?;
+    if sound { Ok(lanes) } else { Err(damaged()) }
+}
+
+fn read_row(key: &[u8], value: &[u8], lanes: &mut Vec<(LaneId, Kept)>) -> Option<()> {
+    let (id, row) = LaneId::read(key)?;
+    if lanes.last().is_none_or(|(last, _)| *last != id) {
+        lanes.push((id, Kept::default()));
+    }
+    let (_, kept) = lanes.last_mut()?;
+    let number = |bytes: &[u8]| Some(u64::from_be_bytes(bytes.try_into().ok()?));
+    match row.split_first()? {
+        (b'c', []) if value.len() == 20 => {
+            kept.cursor = Some(EventKey(number(&value[..8])?));
+            kept.attempts = u32::from_be_bytes(value[8..12].try_into().ok()?);
+            kept.first_attempt_at = Timestamp(number(&value[12..])?);
+        }
+        (b'k', first) if value.len() >= 12 => kept.chunks.push_back(Chunk {
+            first: EventKey(number(first)?),
+            last: EventKey(number(&value[..8])?),
+            count: u32::from_be_bytes(value[8..12].try_into().ok()?),
+        }),
+        _ => return None,
+    }
+    Some(())
+}

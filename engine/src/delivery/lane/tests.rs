@@ -1,0 +1,117 @@
+//! Lanes over a depot in memory and on disk.
+
+use super::*;
+
+fn lane(course: Course) -> Lane {
+    let id = LaneId { bus: "b".into(), rule: "r".into(), target: "t".into(), course };
+    let target = serde_json::json!({
+        "bus": "b", "rule": "r", "id": "t", "arn": "arn:aws:sqs:local:123456789012:q", "input": null,
+        "input_path": null, "transformer": null, "retry": null, "dead_letter_arn": null, "http": null, "given": {}
+    });
+    Lane::new(id, serde_json::from_value(target).unwrap(), EventKey(0))
+}
+
+fn write(lane: &Lane, depot: &Depot) {
+    let mut batch = Batch::default();
+    lane.write(&mut batch);
+    depot.write(batch, false).unwrap();
+}
+
+fn reopened(depot: &Depot) -> Lane {
+    let lane = lane(Course::Live);
+    let (id, kept) = read_all(depot).unwrap().pop().unwrap();
+    assert_eq!(id, *lane.id());
+    lane.restore(kept, depot).unwrap();
+    lane
+}
+
+fn keys(from: u64, to: u64) -> impl Iterator<Item = Arrival> {
+    (from..to).map(|key| Arrival { key: EventKey(key * 3), json: None, at: Timestamp(key) })
+}
+
+#[test]
+fn a_dead_target_costs_memory_for_few_of_its_events_and_gets_all_of_them_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let depot = Depot::open(dir.path()).unwrap();
+    let mut dead = lane(Course::Live);
+    let events = 50_000;
+    for from in (1..=events).step_by(500) {
+        if dead.push(keys(from, from + 500)) {
+            write(&dead, &depot);
+        }
+        let state = dead.state();
+        assert!(state.ready.len() <= READY_MAX && state.tail.len() <= READY_MAX + 500);
+    }
+    write(&dead, &depot);
+    assert_eq!(dead.backlog(), events);
+    let mut expected = 1;
+    while expected <= events {
+        if expected % 9_000 < 100 {
+            dead = reopened(&depot); // what was delivered since the last write comes again, nothing is left out
+            let oldest = dead.oldest().unwrap().0 / 3;
+            assert!(oldest <= expected, "{oldest} after {expected}");
+            expected = oldest;
+            dead.push(keys(1, 20)); // as the router does when it reads again
+        }
+        let taken = dead.take(100, Timestamp(1));
+        for (index, parcel) in taken.iter().enumerate() {
+            assert_eq!(parcel.key.0, (expected + index as u64) * 3);
+        }
+        expected += taken.len() as u64;
+        dead.done(taken.iter().map(|parcel| parcel.key));
+        write(&dead, &depot);
+        dead.refill(&depot).unwrap();
+    }
+    assert_eq!(dead.backlog(), 0);
+    let rest = read_all(&depot).unwrap().pop().unwrap().1;
+    assert!(rest.chunks.is_empty() && rest.cursor == Some(EventKey(events * 3)));
+}
+
+#[test]
+fn the_first_event_holds_up_those_behind_it_unless_the_lane_is_parallel() {
+    let lane = lane(Course::Live);
+    lane.push(keys(1, 10));
+    let first = lane.take(1, Timestamp(1)).pop().unwrap();
+    assert!(lane.take(1, Timestamp(1)).is_empty());
+    lane.again(first.key, Timestamp(50), Some(Timestamp(1)));
+    assert!(lane.take(1, Timestamp(49)).is_empty());
+    assert_eq!(lane.due_at(), Some(Timestamp(50)));
+    assert_eq!(lane.take(1, Timestamp(50))[0].attempts, 1);
+    lane.set_parallel(3);
+    let others = lane.take(9, Timestamp(50));
+    assert_eq!(others.len(), 2, "three at once, and the first is one of them");
+    lane.done(others.iter().map(|parcel| parcel.key));
+    assert_eq!(lane.state().cursor, EventKey(0), "the cursor is never ahead of what is undone");
+    lane.done([first.key]);
+    assert_eq!(lane.state().cursor, others[1].key);
+}
+
+#[test]
+fn attempts_and_dead_letters_survive() {
+    let dir = tempfile::tempdir().unwrap();
+    let depot = Depot::open(dir.path()).unwrap();
+    let live = lane(Course::Live);
+    live.push(keys(1, 3));
+    let first = live.take(1, Timestamp(1)).pop().unwrap();
+    live.again(first.key, Timestamp(50), Some(Timestamp(7)));
+    write(&live, &depot);
+    let first = reopened(&depot).take(1, Timestamp(1)).pop().unwrap();
+    assert_eq!((first.attempts, first.first_attempt_at), (1, Some(Timestamp(7))));
+    let mut batch = Batch::default();
+    live.erase(&mut batch);
+    depot.write(batch, false).unwrap();
+    assert!(read_all(&depot).unwrap().is_empty());
+
+    let redrive = lane(Course::Redrive);
+    for key in [9, 4, 9] {
+        assert!(redrive.push_again(EventKey(key)));
+    }
+    write(&redrive, &depot);
+    redrive.take(1, Timestamp(1));
+    redrive.done([EventKey(9)]);
+    write(&redrive, &depot);
+    let (id, kept) = read_all(&depot).unwrap().pop().unwrap();
+    let again = lane(id.course);
+    again.restore(kept, &depot).unwrap();
+    assert_eq!(again.take(9, Timestamp(1)).iter().map(|parcel| parcel.key.0).collect::<Vec<_>>(), [4]);
+}
