@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-fn open(dir: &Path) -> Engine {
+pub(crate) fn open(dir: &Path) -> Engine {
     Engine::open(dir, Options { cores: 1, pin: false, ..Options::default() }).unwrap()
 }
 

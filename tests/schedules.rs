@@ -5,10 +5,12 @@ use crate::aws::{PATIENCE, call, events, queue, receive, sqs};
 use crate::dice::Dice;
 use crate::player::{Player, SOL};
 use crate::server::{Server, answer, fresh_data};
+use fakemon_engine::bus::resource::Resource;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/any";
@@ -473,4 +475,35 @@ fn boto3_schedules_a_wave_and_a_reminder() {
     let mut ana = Player::connect(server.play, "ana").unwrap();
     let look = json!({ "type": "look", "lat": SOL.0, "lon": SOL.1, "radius_m": 200 });
     assert_eq!(ana.ask(&look).unwrap()["fakemon"].as_array().unwrap().len(), 5);
+}
+
+/// Each firing is in the journal long before the next is due: whoever keeps the time lets go of it.
+#[test]
+fn firings_that_come_one_by_one_do_not_wear_the_clock_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = crate::bus::open(dir.path());
+    let mut client = engine.client().unwrap();
+    let (fires, fired) = mpsc::channel();
+    engine.on_events(
+        "count",
+        Box::new(move |_| {
+            fires.send(()).unwrap();
+            Ok(())
+        }),
+    );
+    for number in 0..20 {
+        let due = engine.now().plus_ns(30_000_000);
+        let target = r#"{"Arn":"arn:aws:fakemon:local:123456789012:function/count","Input":"{}"}"#;
+        let schedule = json!({
+            "group": "default", "name": format!("s{number}"), "expression": "rate(1 day)", "zone": "UTC",
+            "start": due, "end": null, "window_minutes": 0, "enabled": true, "description": null, "kms_key_arn": null,
+            "target": target, "delete_when_over": false, "region": "local", "created_at": 0, "modified_at": 0,
+            "client_token": null
+        });
+        let schedule = Resource::read(&format!("schedule/default/s{number}"), &schedule.to_string()).unwrap();
+        crate::bus::change(&mut client, vec![schedule]);
+        fired.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{number} fired, and no more"));
+    }
+    drop(client);
+    engine.close();
 }

@@ -163,7 +163,7 @@ impl Engine {
             seed: Arc::new(AtomicU64::new(clock.now().0)),
         };
         let (doors, ears): (Vec<_>, Vec<_>) = doors(options.cores)?.into_iter().unzip();
-        let agenda = Arc::new(Agenda::new(clock.now()));
+        let agenda = Arc::new(Agenda::new(clock));
         let (progress, standing) = (Arc::new(progress), Arc::new(Standing::default()));
         let databases =
             Databases { store: store.clone(), rows: rows.clone(), index: index.clone(), depot: depot.clone() };
@@ -500,7 +500,6 @@ impl Engine {
             resources: self.shared().resources.clone(),
             progress: self.shared().progress.clone(),
             opened_at,
-            clock: self.shared().clock,
             stop: threads.stop_inside.clone(),
             failure: self.shared().failure.clone(),
             under_way: 0,

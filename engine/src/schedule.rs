@@ -11,9 +11,10 @@
 //! exactly once, or was missed. What was missed while nobody was there fires once, late ([`Missed::Last`]), unless the
 //! schedule says otherwise.
 //!
-//! The time is that of the engine's clock, which never goes back, or that of the wall clock if it is ahead: somebody set
-//! it, or the machine slept. What lies between was missed. When the wall clock is set back, the engine's clock goes on:
-//! nothing fires twice, nothing waits for the wall clock to come again.
+//! The time is that of the wall clock, where everything else goes by the engine's, which never goes back. When the wall
+//! clock is set forward, or the machine slept, what lies between was missed. When it is set back by less than a minute,
+//! nothing fires until it has caught up, so nothing fires twice. By more, it had been wrong before: what comes again and
+//! again goes on from the time that it shows now, and what was due once and fired does not fire again.
 //!
 //! - `cron`, `expression`: schedule expressions
 //! - `timing`: due times, where clocks are set forward and back
@@ -36,7 +37,7 @@ pub use expression::{Expression, InvalidExpression};
 pub(crate) use invocation::{Entry, Invocation, destinations, detail, entries};
 pub use invocation::{InvalidTarget, PUT_EVENTS, SEND_MESSAGE, check_target, schedule_arn};
 pub use timetable::Missed;
-pub(crate) use timetable::{Fire, MissedTimes, Now, Standing, Standings};
+pub(crate) use timetable::{CORRECTION_NS, Fire, MissedTimes, Now, Standing, Standings};
 pub(crate) use timing::Timing;
 pub use timing::zone;
 

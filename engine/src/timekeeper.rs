@@ -4,7 +4,6 @@
 use crate::bus::resource::{Change, Rule, Schedule, Tags};
 use crate::bus::{DEFAULT_BUS, NewEvent, Registry, Resources};
 use crate::client::Client;
-use crate::clock::Clock;
 use crate::command::SubmitError;
 use crate::delivery::rule_arn;
 use crate::envelope::{REGION, SOURCE_ENGINE};
@@ -12,16 +11,18 @@ use crate::failure::Failure;
 use crate::ids::{Position, Timestamp, Token};
 use crate::journal::Progress;
 use crate::limits::{PUT_BYTES_MAX, PUT_EVENTS_MAX};
-use crate::schedule::{Agenda, Fire, Firing, Missed, MissedTimes, Now, detail, schedule_arn};
+use crate::schedule::{Agenda, CORRECTION_NS, Fire, Firing, Missed, MissedTimes, Now, detail, schedule_arn};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// How long it sleeps at most: so soon it notices that the wall clock was set forward.
 const LOOK: Duration = Duration::from_secs(1);
 /// The wall clock was set forward, or the machine slept, if it gained so much on the engine's between two looks.
-const JUMP_NS: u64 = 1_000_000_000;
+const JUMP_NS: i64 = 1_000_000_000;
+/// It was wrong, and was corrected, if it lost so much.
+const SET_BACK_NS: i64 = CORRECTION_NS as i64;
 /// Turns under way before it waits for the journal.
 const TURNS_MAX: usize = 8;
 /// Before what was refused is offered again.
@@ -36,7 +37,6 @@ pub(crate) struct Timekeeper {
     pub(crate) progress: Arc<Progress>,
     /// Until here the journal was written when the engine was opened: before it is read, nobody knows what has fired.
     pub(crate) opened_at: Position,
-    pub(crate) clock: Clock,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) failure: Arc<Failure>,
     pub(crate) under_way: usize,
@@ -48,19 +48,24 @@ impl Timekeeper {
         while self.progress.routed() < self.opened_at && !self.is_over() {
             std::thread::park_timeout(Duration::from_millis(1));
         }
-        let (mut missed_until, mut ahead_ns) = (self.agenda.opened_at, self.ahead_ns());
+        let (mut missed_until, mut ahead_ns) = (self.agenda.opened_at, self.agenda.look_at_wall());
         while !self.is_over() {
-            let gained = self.ahead_ns();
-            let now = self.clock.now().plus_ns(gained);
-            if gained > ahead_ns + JUMP_NS {
+            let before_ns = std::mem::replace(&mut ahead_ns, self.agenda.look_at_wall());
+            let (now, gained_ns) = (self.agenda.now(), ahead_ns.saturating_sub(before_ns));
+            if gained_ns > JUMP_NS {
                 missed_until = missed_until.max(now);
             }
-            ahead_ns = gained;
-            self.agenda.set_ahead_ns(gained);
+            if gained_ns < -SET_BACK_NS {
+                let set_back_s = -gained_ns / 1_000_000_000;
+                tracing::warn!(set_back_s, "the wall clock was set back: schedules go on from the time it shows now");
+                missed_until = Timestamp(0);
+                self.agenda.timetable().turn_back(now);
+            }
             let registry = self.resources.current();
             let wants = |key: &str| wants(&registry, key);
             let taken = self.agenda.timetable().take(now, missed_until, FIRES_MAX, &wants);
             if taken == Now::default() {
+                missed_until = Timestamp(0); // all that was missed is taken; what is made from now on missed nothing
                 self.sleep(now);
             } else if self.fire(&registry, taken, now).is_err() {
                 return; // the engine stops; what did not fire was missed
@@ -72,14 +77,8 @@ impl Timekeeper {
         self.stop.load(Ordering::SeqCst) || self.failure.happened()
     }
 
-    /// How much the wall clock is ahead of the engine's.
-    fn ahead_ns(&self) -> u64 {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-        u64::try_from(wall).map_or(0, |wall| Timestamp(wall).ns_since(self.clock.now()))
-    }
-
     fn sleep(&mut self, now: Timestamp) {
-        self.client.poll(&mut Vec::new());
+        self.settle(None);
         let bell = &self.agenda.bell;
         bell.arm_thread();
         let timetable = self.agenda.timetable();
@@ -120,16 +119,25 @@ impl Timekeeper {
         self.offer(|client| client.fire(Token(0), firings))
     }
 
+    /// Takes back what is in the journal by now, or waits for it so long.
+    fn settle(&mut self, patience: Option<Duration>) {
+        let mut done = Vec::new();
+        match patience {
+            Some(patience) => self.client.wait(&mut done, patience),
+            None => self.client.poll(&mut done),
+        };
+        self.under_way = self.under_way.saturating_sub(done.len());
+    }
+
     /// Offers something to the journal until it is taken, and waits while too much is under way.
     fn offer(&mut self, submit: impl Fn(&mut Client) -> Result<(), SubmitError>) -> Result<(), SubmitError> {
-        let mut done = Vec::new();
         loop {
-            self.client.poll(&mut done);
-            self.under_way -= done.drain(..).count().min(self.under_way);
-            if self.under_way >= TURNS_MAX && !self.client.is_stopped() {
-                self.client.wait(&mut done, PATIENCE);
-                self.under_way -= done.drain(..).count().min(self.under_way);
-                continue;
+            self.settle(None);
+            while self.under_way >= TURNS_MAX && !self.client.is_stopped() {
+                if self.is_over() {
+                    return Err(SubmitError::Stopped);
+                }
+                self.settle(Some(PATIENCE));
             }
             match submit(&mut self.client) {
                 Ok(()) => {

@@ -2,9 +2,14 @@
 
 use super::timetable::{Now, Timetable};
 use crate::bell::Bell;
+use crate::clock::Clock;
 use crate::ids::Timestamp;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The journal may be so much ahead of the wall clock without a word: its clock never goes back.
+const BEHIND_NS: i64 = 1_000_000_000;
 
 /// Schedules and what became of them since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,22 +28,29 @@ pub struct ScheduleFigures {
 pub(crate) struct Agenda {
     timetable: Mutex<Timetable>,
     pub(crate) bell: Bell,
-    /// What was due before was missed.
+    clock: Clock,
+    /// What was due before, by the wall clock, was missed.
     pub(crate) opened_at: Timestamp,
-    /// How much the wall clock is ahead of the engine's.
-    ahead_ns: AtomicU64,
+    /// How much the wall clock is ahead of the engine's; negative: behind.
+    ahead_ns: AtomicI64,
     fired: AtomicU64,
     missed: AtomicU64,
     late_ns_max: AtomicU64,
 }
 
 impl Agenda {
-    pub(crate) fn new(opened_at: Timestamp) -> Agenda {
+    pub(crate) fn new(clock: Clock) -> Agenda {
+        let ahead_ns = ahead_of(clock);
+        if ahead_ns < -BEHIND_NS {
+            let behind_s = -ahead_ns / 1_000_000_000;
+            tracing::warn!(behind_s, "the wall clock is behind the newest event: schedules follow the wall clock");
+        }
         Agenda {
             timetable: Mutex::default(),
             bell: Bell::for_thread(),
-            opened_at,
-            ahead_ns: AtomicU64::new(0),
+            clock,
+            opened_at: Timestamp(clock.now().0.saturating_add_signed(ahead_ns)),
+            ahead_ns: AtomicI64::new(ahead_ns),
             fired: AtomicU64::new(0),
             missed: AtomicU64::new(0),
             late_ns_max: AtomicU64::new(0),
@@ -62,13 +74,21 @@ impl Agenda {
         changed
     }
 
-    /// How much the wall clock is ahead of the engine's, by which everything else is noted.
-    pub(crate) fn ahead_ns(&self) -> u64 {
-        self.ahead_ns.load(Ordering::Relaxed)
+    /// Looks at the wall clock: how much it is ahead of the engine's, by which everything else is noted.
+    pub(crate) fn look_at_wall(&self) -> i64 {
+        let ahead_ns = ahead_of(self.clock);
+        self.ahead_ns.store(ahead_ns, Ordering::Relaxed);
+        ahead_ns
     }
 
-    pub(crate) fn set_ahead_ns(&self, ns: u64) {
-        self.ahead_ns.store(ns, Ordering::Relaxed);
+    /// A moment of the engine's clock by the wall clock, as it was seen last.
+    pub(crate) fn by_wall(&self, at: Timestamp) -> Timestamp {
+        Timestamp(at.0.saturating_add_signed(self.ahead_ns.load(Ordering::Relaxed)))
+    }
+
+    /// Now, by the wall clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.by_wall(self.clock.now())
     }
 
     /// Counts what happened at `now`.
@@ -89,4 +109,10 @@ impl Agenda {
             late_ns_max: self.late_ns_max.load(Ordering::Relaxed),
         }
     }
+}
+
+fn ahead_of(clock: Clock) -> i64 {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    let ahead = i128::try_from(wall).unwrap_or(i128::MAX) - i128::from(clock.now().0);
+    i64::try_from(ahead).unwrap_or(if ahead < 0 { i64::MIN } else { i64::MAX })
 }

@@ -360,18 +360,18 @@ fn what_is_due_fires_once_in_order_and_goes_on_from_there() {
 fn what_the_journal_says_has_fired_does_not_fire_again() {
     let mut table = Timetable::default();
     table.put("a", timing("rate(1 hour)", "UTC"), standing("2026-11-25T10:00:00Z"));
-    assert!(table.fired("a", at("2026-11-25T12:00:00Z")).is_some());
-    assert!(table.fired("gone", at("2026-11-25T12:00:00Z")).is_none());
+    assert!(table.fired("a", at("2026-11-25T12:00:00Z"), at("2027-01-01T00:00:00Z")).is_some());
+    assert!(table.fired("gone", at("2026-11-25T12:00:00Z"), at("2027-01-01T00:00:00Z")).is_none());
     // What was taken has not fired before the journal says so.
     let taken = table.take(at("2026-11-25T15:30:00Z"), at("2026-11-25T15:30:00Z"), 10, &|_| Missed::All);
     assert_eq!(taken.fires.len(), 3);
-    let noted = table.fired("a", at("2026-11-25T13:00:00Z")).unwrap();
+    let noted = table.fired("a", at("2026-11-25T13:00:00Z"), at("2027-01-01T00:00:00Z")).unwrap();
     assert_eq!(noted.fired, at("2026-11-25T13:00:00Z"));
     let noted = table.put("a", timing("rate(2 hours)", "UTC"), standing("2026-11-25T15:45:00Z"));
     assert_eq!(noted.fired, at("2026-11-25T13:00:00Z"));
     let mut table = Timetable::default();
     table.put("a", timing("rate(1 hour)", "UTC"), standing("2026-11-25T10:00:00Z"));
-    assert!(table.fired("a", at("2026-11-25T12:00:00Z")).is_some());
+    assert!(table.fired("a", at("2026-11-25T12:00:00Z"), at("2027-01-01T00:00:00Z")).is_some());
     let taken = table.take(at("2026-11-25T13:00:00Z"), Timestamp(0), 10, &|_| Missed::All);
     assert_eq!(fired(&taken.fires), ["a 2026-11-25T13:00:00Z"]);
 }
@@ -408,4 +408,44 @@ fn what_was_missed_is_skipped_or_caught_up_as_the_schedule_says() {
     table.put("never", timing("cron(0 0 31 2 ? *)", "UTC"), standing("2026-11-25T10:00:00Z"));
     assert_eq!(table.take(opened, opened, 10, &|_| Missed::All).over, ["never".into()]);
     assert_eq!(table.take(opened, opened, 10, &|_| Missed::All), Now::default());
+}
+
+/// Two hours ahead for a while: what fired then holds up nothing afterwards, also not what a restart reads; what is due
+/// once does not fire again.
+#[test]
+fn a_clock_that_was_wrong_holds_up_nothing_once_it_is_right() {
+    let mut timetable = Timetable::default();
+    for (key, expression) in [("c", "cron(* * * * ? *)"), ("o", "at(2026-03-01T13:00:00)"), ("r", "rate(1 minute)")] {
+        timetable.put(key, timing(expression, "UTC"), standing("2026-03-01T12:00:00Z"));
+    }
+    let (right, wrong) = (at("2026-03-01T12:00:30Z"), at("2026-03-01T14:00:30Z"));
+    let taken = timetable.take(wrong, wrong, 100, &|_| Missed::Last);
+    assert_eq!(fired(&taken.fires), ["c 2026-03-01T14:00:00Z", "r 2026-03-01T14:00:00Z", "o 2026-03-01T13:00:00Z"]);
+    let stood: Vec<(String, Standing)> = taken
+        .fires
+        .iter()
+        .map(|fire| (fire.key.to_string(), timetable.fired(&fire.key, fire.due, wrong).unwrap()))
+        .collect();
+    timetable.turn_back(right);
+    let after = |timetable: &mut Timetable| {
+        let taken = timetable.take(at("2026-03-01T12:01:00Z"), Timestamp(0), 100, &|_| Missed::Last);
+        fired(&taken.fires)
+    };
+    assert_eq!(after(&mut timetable), ["c 2026-03-01T12:01:00Z", "r 2026-03-01T12:01:00Z"]);
+
+    let mut opened = Timetable::default();
+    for (key, standing) in stood {
+        let expression = match key.as_str() {
+            "c" => "cron(* * * * ? *)",
+            "o" => "at(2026-03-01T13:00:00)",
+            _ => "rate(1 minute)",
+        };
+        let timing = timing(expression, "UTC");
+        let corrected = standing.corrected(&timing, right);
+        opened.put(&key, timing, || corrected);
+    }
+    assert_eq!(after(&mut opened), ["c 2026-03-01T12:01:00Z", "r 2026-03-01T12:01:00Z"]);
+    // A clock that is a little behind waits: nothing fires twice.
+    let near = Standing { since: at("2026-03-01T12:00:00Z"), fired: at("2026-03-01T12:01:00Z") };
+    assert_eq!(near.corrected(&timing("rate(1 minute)", "UTC"), right), near);
 }

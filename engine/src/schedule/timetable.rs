@@ -11,6 +11,10 @@ pub(crate) const MISSED_COUNTED_MAX: usize = 100;
 /// Missed due times that are caught up for one schedule: the newest.
 pub(crate) const CAUGHT_UP_MAX: usize = 1_000;
 
+/// A clock that is set back by less waits until it has caught up: nothing fires twice for a due time. After more than that
+/// it had been wrong, and schedules go on from the time that it shows now.
+pub(crate) const CORRECTION_NS: u64 = 60_000_000_000;
+
 /// What a schedule wants of due times that it missed, while nobody was there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Missed {
@@ -42,6 +46,19 @@ pub(crate) struct Standing {
     pub(crate) since: Timestamp,
     /// The last due time that fired, or was given up.
     pub(crate) fired: Timestamp,
+}
+
+impl Standing {
+    /// As it is once the clock was found to have been wrong: nothing of it lies in a far future, where it would hold up
+    /// whatever is due until then. What is due once, and was, stays so.
+    pub(crate) fn corrected(self, timing: &Timing, now: Timestamp) -> Standing {
+        let fired = if timing.is_once() { self.fired } else { before_long(self.fired, now) };
+        Standing { since: before_long(self.since, now), fired }
+    }
+}
+
+fn before_long(at: Timestamp, now: Timestamp) -> Timestamp {
+    if at > now.plus_ns(CORRECTION_NS) { now } else { at }
 }
 
 /// Something fires.
@@ -145,9 +162,26 @@ impl Timetable {
         Some(entry)
     }
 
+    /// The clock was set back, far: what was due by its wrong time holds up nothing.
+    pub(crate) fn turn_back(&mut self, now: Timestamp) {
+        let keys: Vec<Arc<str>> = self.entries.keys().cloned().collect();
+        for key in keys {
+            let entry = self.entries.get_mut(&key).expect("nothing is removed meanwhile");
+            entry.standing = entry.standing.corrected(&entry.timing, now);
+            if !entry.timing.is_once() {
+                entry.taken = before_long(entry.taken, now);
+            }
+            if let Some(next) = entry.next {
+                self.queue.remove(&(next.fires_at, key.clone()));
+            }
+            self.reschedule(&key);
+        }
+    }
+
     /// The journal says that it fired; where it stands now, if it is still there.
-    pub(crate) fn fired(&mut self, key: &str, due: Timestamp) -> Option<Standing> {
+    pub(crate) fn fired(&mut self, key: &str, due: Timestamp, now: Timestamp) -> Option<Standing> {
         let entry = self.entries.get_mut(key)?;
+        let due = Standing { fired: due, ..entry.standing }.corrected(&entry.timing, now).fired;
         if due > entry.standing.fired {
             entry.standing.fired = due;
             // What fired now was taken before; this is of what is read after a restart.

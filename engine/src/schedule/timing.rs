@@ -70,6 +70,11 @@ impl Timing {
         Box::new(due.take_while(move |due| *due > floor))
     }
 
+    /// Whether it is due once only.
+    pub(crate) fn is_once(&self) -> bool {
+        self.expression.is_once()
+    }
+
     /// When something that is due fires: in its window, and before it is due again.
     pub(crate) fn fires_at(&self, since: Timestamp, due: Timestamp) -> Timestamp {
         if self.window_ns == 0 {

@@ -39,9 +39,9 @@ impl Router {
     pub(super) fn keep(&mut self, key: &str, timing: Option<Timing>, at: Timestamp) {
         let Some(timing) = timing else { return self.no_longer_due(key) };
         let noted = self.known.standings.get(key).copied();
-        let since = at.plus_ns(self.agenda.ahead_ns());
-        let new = || noted.unwrap_or(Standing { since, fired: Timestamp(0) });
-        let standing = self.agenda.change(|timetable| timetable.put(key, timing, new));
+        let (since, now) = (self.agenda.by_wall(at), self.agenda.now());
+        let new = noted.unwrap_or(Standing { since, fired: Timestamp(0) }).corrected(&timing, now);
+        let standing = self.agenda.change(|timetable| timetable.put(key, timing, || new));
         if noted != Some(standing) {
             known::note_standing(&mut self.changes, key, standing);
         }
@@ -62,7 +62,8 @@ impl Router {
 
     /// Notes that a due time has passed; false if its schedule is gone.
     pub(super) fn was_due(&mut self, schedule: &str, due: Timestamp) -> bool {
-        let standing = self.agenda.change(|timetable| timetable.fired(schedule, due));
+        let now = self.agenda.now();
+        let standing = self.agenda.change(|timetable| timetable.fired(schedule, due, now));
         standing.into_iter().for_each(|standing| known::note_standing(&mut self.changes, schedule, standing));
         standing.is_some()
     }
