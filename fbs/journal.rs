@@ -63,6 +63,8 @@ pub struct Put {
     pub hops: u8,
     /// The key of the schedule whose due time `time_ns` is.
     pub schedule: Option<String>,
+    /// The delivery of `cause` that this is.
+    pub by: Option<String>,
 }
 
 /// A resource of the bus changed.
@@ -330,6 +332,7 @@ fn write_put(fbb: &mut FlatBufferBuilder<'static>, put: &Put) -> WIPOffset<wire:
         cause: put.cause,
         hops: put.hops,
         schedule: put.schedule.as_ref().map(|schedule| fbb.create_string(schedule)),
+        by: put.by.as_ref().map(|by| fbb.create_string(by)),
     };
     wire::Put::create(fbb, &args)
 }
@@ -475,6 +478,7 @@ fn read_put(put: &wire::Put<'_>) -> Put {
         cause: put.cause(),
         hops: put.hops(),
         schedule: put.schedule().map(str::to_owned),
+        by: put.by().map(str::to_owned),
     }
 }
 

@@ -42,6 +42,7 @@ pub(crate) fn put(client: &mut Client, events: &[(&str, &str, &str, &str)]) {
         region: "local".into(),
         cause: None,
         hops: 0,
+        by: None,
     };
     client.put(Token(2), events.iter().map(event).collect()).unwrap();
     written(client);

@@ -555,6 +555,7 @@ fn a_program_enriches_and_receives_in_process_and_a_poisoned_batch_is_halved() {
         region: "local".into(),
         cause: None,
         hops: 0,
+        by: None,
     };
     client.put(Token(2), (0..8).map(event).collect()).unwrap();
     written(&mut client);

@@ -71,6 +71,8 @@ struct Bus {
 }
 
 struct Threads {
+    /// Until here the journal was written when they began.
+    opened_at: Position,
     cores: Vec<Core>,
     committer: JoinHandle<()>,
     reader: JoinHandle<()>,
@@ -311,6 +313,7 @@ impl Engine {
         };
         let opened_at = shared.progress.committed();
         let threads = Threads {
+            opened_at,
             cores,
             committer: spawn("journal", move || committer.run()),
             reader: spawn("reader", move || reader.run()),
@@ -329,7 +332,7 @@ impl Engine {
         let client = engine.client().map_err(|error| OpenError(error.to_string()))?;
         let answered = engine.0.bus.answered.clone();
         engine.carry("deliveries", Carrier::Own(Box::new(client), answered));
-        engine.keep_time(opened_at)?;
+        engine.keep_time()?;
         Ok(engine)
     }
 
@@ -490,7 +493,7 @@ impl Engine {
     }
 
     /// From now on what is due fires.
-    fn keep_time(&self, opened_at: Position) -> Result<(), OpenError> {
+    fn keep_time(&self) -> Result<(), OpenError> {
         let client = self.client().map_err(|error| OpenError(error.to_string()))?;
         let mut threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(threads) = threads.as_mut() else { return Ok(()) };
@@ -499,7 +502,7 @@ impl Engine {
             client,
             resources: self.shared().resources.clone(),
             progress: self.shared().progress.clone(),
-            opened_at,
+            opened_at: threads.opened_at,
             stop: threads.stop_inside.clone(),
             failure: self.shared().failure.clone(),
             under_way: 0,
@@ -513,7 +516,8 @@ impl Engine {
         let Some(threads) = threads.as_mut() else { return };
         let courier = self.0.bus.courier.clone();
         let (stop, failure) = (threads.stop_inside.clone(), self.shared().failure.clone());
-        let inside = Inside { courier, carrier, stop, failure };
+        let (progress, opened_at) = (self.shared().progress.clone(), threads.opened_at);
+        let inside = Inside { courier, carrier, progress, opened_at, stop, failure };
         threads.inside.push(spawn(name, move || inside.run()));
     }
 

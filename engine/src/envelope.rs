@@ -446,6 +446,7 @@ mod tests {
                 region: REGION.into(),
                 cause: None,
                 hops: 0,
+                by: None,
                 schedule: None,
             })))
         };

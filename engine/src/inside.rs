@@ -14,8 +14,8 @@ use crate::client::Client;
 use crate::delivery::{Courier, Course, Failed, Lane, Letter, Parcel, by_destination};
 use crate::envelope::EventKey;
 use crate::failure::Failure;
-use crate::ids::Timestamp;
-use crate::journal::{Batch, ReadError};
+use crate::ids::{Position, Timestamp};
+use crate::journal::{Batch, Progress, ReadError};
 use crate::model::{Decision, PlayerName};
 use crate::queue::{NewMessage, is_fifo};
 use crate::schedule::PUT_EVENTS;
@@ -29,6 +29,8 @@ use std::time::Duration;
 const LETTERS_MAX: usize = 256;
 /// How long it sleeps when nobody wakes it.
 const IDLE: Duration = Duration::from_millis(200);
+/// How often it looks whether the router has caught up.
+const CATCHING_UP: Duration = Duration::from_millis(1);
 /// The code of what did not happen because the engine stops: it does not count as an attempt.
 pub(crate) const STOPPED: &str = "STOPPED";
 /// How often rules may hand an event on from bus to bus: rules that feed each other end here.
@@ -76,6 +78,9 @@ pub(crate) fn turn<T>(shared: &Shared<T>) -> MutexGuard<'_, T> {
 pub(crate) struct Inside {
     pub(crate) courier: Courier,
     pub(crate) carrier: Carrier,
+    pub(crate) progress: Arc<Progress>,
+    /// Until here the journal was written when the engine was opened.
+    pub(crate) opened_at: Position,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) failure: Arc<Failure>,
 }
@@ -85,6 +90,10 @@ impl Inside {
     pub(crate) fn run(mut self) {
         let own = std::thread::current();
         self.courier.lanes().on_work(move || own.unpark());
+        // Before the journal is read to where it was left, nobody knows what was delivered.
+        while self.progress.routed() < self.opened_at && !self.stop.load(Ordering::SeqCst) {
+            std::thread::park_timeout(CATCHING_UP);
+        }
         while !self.stop.load(Ordering::SeqCst) {
             match self.round() {
                 Ok(true) => {}
@@ -157,10 +166,10 @@ impl Inside {
                 to_log_group(&courier, lane, &registry, &group, letters)
             }
             (Carrier::Own(client, _), Destination::Bus(bus)) => {
-                buses::to_bus(&courier, client, &registry, &bus, letters)?
+                buses::to_bus(&courier, lane, client, &registry, &bus, letters)?
             }
             (Carrier::Own(client, _), _) if arn == PUT_EVENTS => {
-                buses::to_buses(&courier, client, &registry, letters)
+                buses::to_buses(&courier, lane, client, &registry, letters)
             }
             (Carrier::Own(client, answered), Destination::Capture) => {
                 to_capture(client, answered, letters, &self.stop, courier.now())
@@ -217,6 +226,13 @@ fn all(letters: &[Letter], outcome: &Result<(), Failed>) -> Outcomes {
     letters.iter().map(|letter| (letter.key, outcome.clone())).collect()
 }
 
+/// What lies in the depot gets events in one batch with the word that they were delivered: exactly once, whatever happens.
+fn delivering(lane: &Lane, letters: &[Letter]) -> (Vec<EventKey>, Batch) {
+    let (keys, mut batch) = (letters.iter().map(|letter| letter.key).collect::<Vec<_>>(), Batch::default());
+    lane.deliver(&keys, &mut batch);
+    (keys, batch)
+}
+
 fn to_queue(courier: &Courier, lane: &Lane, registry: &Registry, name: &str, letters: &[Letter]) -> Outcomes {
     let Some(queue) = registry.queues.get(name) else {
         let missing = Failed::permanently("RESOURCE_NOT_FOUND", format!("there is no queue {name}"));
@@ -234,7 +250,11 @@ fn to_queue(courier: &Courier, lane: &Lane, registry: &Registry, name: &str, let
         ..NewMessage::default()
     };
     let messages = letters.iter().map(message).collect();
-    let sent = courier.queues.enqueue(name, messages, Batch::default(), false, courier.now());
+    let (keys, batch) = delivering(lane, letters);
+    let sent = courier.queues.enqueue(name, messages, batch, false, courier.now());
+    if sent.is_err() {
+        lane.not_delivered(&keys);
+    }
     all(letters, &sent.map(drop).map_err(|error| Failed::for_now("QUEUE_ERROR", error.to_string())))
 }
 
@@ -290,6 +310,10 @@ fn to_log_group(courier: &Courier, lane: &Lane, registry: &Registry, group: &str
     let now = courier.now();
     let lines: Vec<(u64, &str)> = letters.iter().map(|letter| (now.0 / 1_000_000, &*letter.body)).collect();
     let stream = format!("{}/{}", lane.id().bus, lane.id().rule);
-    let written = courier.logs.append(group, &stream, &lines, held.retention_days, false, now);
+    let (keys, batch) = delivering(lane, letters);
+    let written = courier.logs.append_with(group, &stream, &lines, held.retention_days, batch, false, now);
+    if written.is_err() {
+        lane.not_delivered(&keys);
+    }
     all(letters, &written.map_err(|error| Failed::for_now("LOG_GROUP_ERROR", error.to_string())))
 }

@@ -23,7 +23,7 @@
 //! | `player_named` | `player`, `name` |
 //! | `species_named` | `species`, `name` |
 //! | `engine_opened` | `at_ns`, `world_seed`, `reach_mm`, `cores`, `durable` |
-//! | `put` | `at_ns`, `time_ns`, `bus`, `source`, `detail_type`, `detail` (text), `resources`, `region`, `cause` (or null), `hops`, and `schedule` of what fired |
+//! | `put` | `at_ns`, `time_ns`, `bus`, `source`, `detail_type`, `detail` (text), `resources`, `region`, `cause` (or null), `hops`, and `schedule` of what fired, `by` of what was delivered exactly once |
 //! | `resource_changed` | `at_ns`, `key`, `value` (text, or null: it is gone) |
 //!
 //! Players and species are numbers, as the journal has them; beside them stand `player_name` and `species_name` for

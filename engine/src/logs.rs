@@ -115,10 +115,24 @@ impl Logs {
         sync: bool,
         now: Timestamp,
     ) -> Result<(), ReadError> {
+        self.append_with(group, stream, lines, retention_days, Batch::default(), sync, now)
+    }
+
+    /// The same, together with something else.
+    #[expect(clippy::too_many_arguments, reason = "those of `append`, and the batch")]
+    pub(crate) fn append_with(
+        &self,
+        group: &str,
+        stream: &str,
+        lines: &[(u64, &str)],
+        retention_days: Option<u32>,
+        mut batch: Batch,
+        sync: bool,
+        now: Timestamp,
+    ) -> Result<(), ReadError> {
         let now_ms = now.0 / 1_000_000;
         let mut held = self.held();
         let state = self.group(&mut held, group)?;
-        let mut batch = Batch::default();
         let is_new = !state.streams.iter().any(|held| held == stream);
         if is_new {
             batch.put(Room::Logs, row(group, b's', stream.as_bytes()), now_ms.to_be_bytes());

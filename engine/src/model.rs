@@ -235,4 +235,6 @@ pub struct Put {
     pub hops: u8,
     /// The key of the schedule that was due at `time`. On no bus, it is what the schedule's targets get.
     pub schedule: Option<String>,
+    /// Which delivery of `cause` it is: see `delivery::lane`. What stands in the journal so was delivered.
+    pub by: Option<String>,
 }

@@ -202,6 +202,7 @@ impl Notice {
             region: REGION.into(),
             cause: None,
             hops: 0,
+            by: None,
         }
     }
 }

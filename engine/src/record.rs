@@ -242,14 +242,15 @@ pub(crate) fn draft(section: &mut wire::SectionDraft, event: &Event) {
 }
 
 fn put_record(put: &Put) -> wire::Put {
-    let Put { at, time, bus, source, detail_type, detail, resources, region, cause, hops, schedule } = put.clone();
+    let Put { at, time, bus, source, detail_type, detail, resources, region, cause, hops, schedule, by } =
+        put.clone();
     let cause = cause.map_or(0, |cause| cause.0);
     let (at_ns, time_ns) = (at.0, time.0);
-    wire::Put { at_ns, time_ns, bus, source, detail_type, detail, resources, region, cause, hops, schedule }
+    wire::Put { at_ns, time_ns, bus, source, detail_type, detail, resources, region, cause, hops, schedule, by }
 }
 
 fn put_event(record: wire::Put) -> Put {
-    let wire::Put { at_ns, time_ns, bus, source, detail_type, detail, resources, region, cause, hops, schedule } =
+    let wire::Put { at_ns, time_ns, bus, source, detail_type, detail, resources, region, cause, hops, schedule, by } =
         record;
     Put {
         at: Timestamp(at_ns),
@@ -263,6 +264,7 @@ fn put_event(record: wire::Put) -> Put {
         cause: (cause != 0).then_some(Position(cause)),
         hops,
         schedule,
+        by,
     }
 }
 
@@ -287,6 +289,7 @@ mod tests {
             resources,
             hops: 2,
             cause: 3,
+            by: Some("b r t".into()),
             ..Default::default()
         });
         section.push_put(wire::Put::default());

@@ -1567,6 +1567,7 @@ impl<'a> Put<'a> {
   pub const VT_CAUSE: ::flatbuffers::VOffsetT = 20;
   pub const VT_HOPS: ::flatbuffers::VOffsetT = 22;
   pub const VT_SCHEDULE: ::flatbuffers::VOffsetT = 24;
+  pub const VT_BY: ::flatbuffers::VOffsetT = 26;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -1581,6 +1582,7 @@ impl<'a> Put<'a> {
     builder.add_cause(args.cause);
     builder.add_time_ns(args.time_ns);
     builder.add_at_ns(args.at_ns);
+    if let Some(x) = args.by { builder.add_by(x); }
     if let Some(x) = args.schedule { builder.add_schedule(x); }
     if let Some(x) = args.region { builder.add_region(x); }
     if let Some(x) = args.resources { builder.add_resources(x); }
@@ -1670,6 +1672,13 @@ impl<'a> Put<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Put::VT_SCHEDULE, None)}
   }
+  #[inline]
+  pub fn by(&self) -> Option<&'a str> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Put::VT_BY, None)}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Put<'_> {
@@ -1689,6 +1698,7 @@ impl ::flatbuffers::Verifiable for Put<'_> {
      .visit_field::<u64>("cause", Self::VT_CAUSE, false)?
      .visit_field::<u8>("hops", Self::VT_HOPS, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("schedule", Self::VT_SCHEDULE, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("by", Self::VT_BY, false)?
      .finish();
     Ok(())
   }
@@ -1705,6 +1715,7 @@ pub struct PutArgs<'a> {
     pub cause: u64,
     pub hops: u8,
     pub schedule: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub by: Option<::flatbuffers::WIPOffset<&'a str>>,
 }
 impl<'a> Default for PutArgs<'a> {
   #[inline]
@@ -1721,6 +1732,7 @@ impl<'a> Default for PutArgs<'a> {
       cause: 0,
       hops: 0,
       schedule: None,
+      by: None,
     }
   }
 }
@@ -1775,6 +1787,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> PutBuilder<'a, 'b, A> {
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Put::VT_SCHEDULE, schedule);
   }
   #[inline]
+  pub fn add_by(&mut self, by: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Put::VT_BY, by);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> PutBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     PutBuilder {
@@ -1808,6 +1824,7 @@ impl ::core::fmt::Debug for Put<'_> {
       ds.field("cause", &self.cause());
       ds.field("hops", &self.hops());
       ds.field("schedule", &self.schedule());
+      ds.field("by", &self.by());
       ds.finish()
   }
 }

@@ -24,6 +24,8 @@ pub struct NewEvent {
     pub cause: Option<Position>,
     /// How often rules handed it from bus to bus.
     pub hops: u8,
+    /// Which delivery of `cause` it is, if that is made exactly once.
+    pub by: Option<String>,
 }
 
 impl NewEvent {
@@ -35,7 +37,7 @@ impl NewEvent {
     }
 
     pub(crate) fn record(self, now: Timestamp) -> Put {
-        let NewEvent { bus, source, detail_type, detail, resources, time, region, cause, hops } = self;
+        let NewEvent { bus, source, detail_type, detail, resources, time, region, cause, hops, by } = self;
         Put {
             at_ns: now.0,
             time_ns: time.unwrap_or(now).0,
@@ -48,6 +50,7 @@ impl NewEvent {
             cause: cause.map_or(0, |cause| cause.0),
             hops,
             schedule: None,
+            by,
         }
     }
 }

@@ -336,7 +336,11 @@ impl Courier {
             false => self.dead_letter(lane, target, parcel, &event, failed, condition),
         };
         let sent = match self.resources.current().queues.contains_key(&queue) {
-            true => self.queues.enqueue(&queue, vec![message], Batch::default(), false, self.now()).map(drop),
+            true => {
+                let mut batch = Batch::default();
+                lane.deliver(&[parcel.key], &mut batch);
+                self.queues.enqueue(&queue, vec![message], batch, false, self.now()).map(drop)
+            }
             false => Err(QueueError::Store("the queue is gone".into())),
         };
         note_given_up(lane, Some(&event), sent.is_err());

@@ -18,7 +18,7 @@ use crate::bus::resource::Target;
 use crate::envelope::EventKey;
 use crate::ids::Timestamp;
 use crate::journal::{Batch, Depot, ReadError, Room};
-use rows::{Chunk, damaged, read_keys, row, write_keys};
+use rows::{Chunk, Delivered, damaged, delivered_row, read_keys, row, write_keys};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -99,6 +99,9 @@ struct State {
     /// Of dead letters, which come in no order: new keys, and keys whose rows are to go.
     unwritten: Vec<EventKey>,
     finished: Vec<EventKey>,
+    /// Behind the cursor, and delivered all the same: they have rows, or are to get some.
+    delivered: Delivered,
+    delivered_unwritten: Vec<EventKey>,
 }
 
 /// Counters of a lane; they only grow.
@@ -251,11 +254,13 @@ impl Lane {
             if state.spilled.is_empty() && state.tail.is_empty() && state.ready.len() < READY_MAX {
                 let json = json.filter(|json| state.json_bytes + json.len() <= JSON_BYTES_MAX);
                 state.json_bytes += json.as_ref().map_or(0, |json| json.len());
-                state.ready.push_back(Waiting::new(key, json, Some(at)));
+                let waiting = Waiting::new(key, json, Some(at));
+                state.arrive(waiting);
             } else {
                 state.tail.push(key);
             }
         }
+        state.advance(&self.id.course);
         self.figures.matched.fetch_add(matched, Ordering::Relaxed);
         state.tail.len() >= READY_MAX
     }
@@ -316,6 +321,47 @@ impl Lane {
         }
     }
 
+    /// Adds to a batch that events are delivered, or given up: whatever is written with it is so exactly once. Once it is
+    /// written they are to be [`done`](Lane::done); if it cannot be written, [`not_delivered`](Lane::not_delivered).
+    pub(crate) fn deliver(&self, keys: &[EventKey], batch: &mut Batch) {
+        let prefix = self.id.prefix();
+        match self.id.course {
+            Course::Replay(_) => {} // it may be repeated as a whole
+            // Its row was written before it was sent again.
+            Course::Redrive => keys.iter().for_each(|key| batch.delete(Room::Lanes, row(&prefix, *key))),
+            Course::Live => {
+                let mut state = self.state();
+                let runs = if state.is_run(keys) { keys.len() } else { 1 };
+                for run in keys.chunks(runs.max(1)) {
+                    let (first, last) = (run[0], run[run.len() - 1]);
+                    batch.put(Room::Lanes, delivered_row(&prefix, first), last.0.to_be_bytes());
+                    state.delivered.insert(first, last);
+                }
+            }
+        }
+    }
+
+    /// What was said of them with a batch is not so.
+    pub(crate) fn not_delivered(&self, keys: &[EventKey]) {
+        let mut state = self.state();
+        keys.iter().for_each(|key| state.delivered.remove(*key));
+    }
+
+    /// The journal says that an event was delivered, whoever knew of it.
+    pub(crate) fn was_delivered(&self, key: EventKey) {
+        let mut state = self.state();
+        if let Some(waiting) = state.waiting(key, &self.id.course) {
+            waiting.done = true;
+            waiting.in_flight = false;
+            state.advance(&self.id.course);
+        }
+        // On the disk, or not read yet: it is to be known when its turn comes.
+        if self.id.course == Course::Live && key > state.cursor && !state.delivered.contains(key) {
+            state.delivered.insert(key, key);
+            state.delivered_unwritten.push(key);
+        }
+    }
+
     /// Events are delivered, or given up: they do not come again.
     pub fn done(&self, keys: impl IntoIterator<Item = EventKey>) {
         let mut state = self.state();
@@ -349,6 +395,13 @@ impl Lane {
 
     /// Brings the next keys into memory.
     pub(crate) fn refill(&self, depot: &Depot) -> Result<(), ReadError> {
+        while self.is_hungry() {
+            self.refill_once(depot)?; // all of it may be delivered already
+        }
+        Ok(())
+    }
+
+    fn refill_once(&self, depot: &Depot) -> Result<(), ReadError> {
         let chunk = {
             let mut state = self.state();
             if !state.ready.is_empty() {
@@ -356,7 +409,8 @@ impl Lane {
             }
             let Some(chunk) = state.spilled.front().copied() else {
                 let tail = std::mem::take(&mut state.tail);
-                state.ready.extend(tail.into_iter().map(|key| Waiting::new(key, None, None)));
+                tail.into_iter().for_each(|key| state.arrive(Waiting::new(key, None, None)));
+                state.advance(&self.id.course);
                 return Ok(());
             };
             chunk
@@ -374,7 +428,8 @@ impl Lane {
         }
         state.spilled.pop_front();
         let cursor = state.cursor;
-        state.ready.extend(keys.into_iter().filter(|key| *key > cursor).map(|key| Waiting::new(key, None, None)));
+        keys.into_iter().filter(|key| *key > cursor).for_each(|key| state.arrive(Waiting::new(key, None, None)));
+        state.advance(&self.id.course);
         Ok(())
     }
 
@@ -410,6 +465,15 @@ impl Lane {
         while let Some(chunk) = state.rows.front().copied().filter(|chunk| chunk.last <= state.cursor) {
             batch.delete(Room::Lanes, row(&prefix, chunk.first));
             state.rows.pop_front();
+        }
+        for key in std::mem::take(&mut state.delivered_unwritten) {
+            if key > state.cursor {
+                batch.put(Room::Lanes, delivered_row(&prefix, key), key.0.to_be_bytes());
+            }
+        }
+        let cursor = state.cursor;
+        while let Some(first) = state.delivered.pop_passed(cursor) {
+            batch.delete(Room::Lanes, delivered_row(&prefix, first));
         }
         if state.cursor != state.cursor_written || std::mem::take(&mut state.attempts_changed) {
             self.write_cursor(&mut state, prefix, batch);
@@ -457,7 +521,26 @@ impl State {
     fn is_at_rest(&self) -> bool {
         let nothing_waits = self.ready.is_empty() && self.spilled.is_empty() && self.tail.is_empty();
         let nothing_goes = self.rows.is_empty() && self.unwritten.is_empty() && self.finished.is_empty();
-        nothing_waits && nothing_goes && self.cursor == self.cursor_written && !self.attempts_changed
+        let nothing_is_noted = self.delivered.is_empty() && self.delivered_unwritten.is_empty();
+        nothing_waits
+            && nothing_goes
+            && nothing_is_noted
+            && self.cursor == self.cursor_written
+            && !self.attempts_changed
+    }
+
+    /// Whether nothing that waits lies between these.
+    fn is_run(&self, keys: &[EventKey]) -> bool {
+        let Some((first, last)) = keys.first().zip(keys.last()) else { return true };
+        let from = self.ready.partition_point(|waiting| waiting.parcel.key < *first);
+        let within = self.ready.range(from..).take_while(|waiting| waiting.parcel.key <= *last);
+        within.filter(|waiting| !waiting.done).map(|waiting| &waiting.parcel.key).eq(keys)
+    }
+
+    /// The next event, unless it was delivered before a restart.
+    fn arrive(&mut self, mut waiting: Waiting) {
+        waiting.done = !self.delivered.is_empty() && self.delivered.contains(waiting.parcel.key);
+        self.ready.push_back(waiting);
     }
 
     /// The cursor passes everything that is done.
@@ -484,11 +567,14 @@ impl State {
 impl Lane {
     /// Goes on where the depot says.
     pub(crate) fn restore(&self, kept: Kept, depot: &Depot) -> Result<(), ReadError> {
+        let delivered_first;
         {
             let mut state = self.state();
             state.cursor = kept.cursor.unwrap_or(state.cursor);
             state.cursor_written = state.cursor;
             state.written_to = kept.chunks.back().map_or(state.cursor, |chunk| chunk.last.max(state.cursor));
+            state.delivered = kept.delivered;
+            delivered_first = state.delivered.first();
             if self.id.course == Course::Redrive {
                 state.ready = kept.chunks.iter().map(|chunk| Waiting::new(chunk.first, None, None)).collect();
                 return Ok(());
@@ -498,7 +584,9 @@ impl Lane {
         }
         self.refill(depot)?;
         let mut state = self.state();
-        if let Some(first) = state.ready.front_mut().filter(|_| kept.attempts > 0) {
+        // They are of the one that came next then; it may have been delivered since.
+        let is_that_one = |first: &&mut Waiting| delivered_first.is_none_or(|key| key > first.parcel.key);
+        if let Some(first) = state.ready.front_mut().filter(|_| kept.attempts > 0).filter(is_that_one) {
             first.parcel.attempts = kept.attempts;
             first.parcel.first_attempt_at = Some(kept.first_attempt_at);
         }

@@ -61,6 +61,8 @@ pub(crate) struct Router {
     answers: Answers,
     /// What fired, for the targets of its schedule.
     fired: BTreeMap<LaneId, (Arc<Lane>, Vec<Arrival>)>,
+    /// Events that are deliveries of others: what they were made from is done.
+    delivered: Vec<(LaneId, EventKey)>,
     changes: Batch,
 }
 
@@ -107,6 +109,7 @@ impl Router {
             commands: Vec::new(),
             answers: Answers::default(),
             fired: BTreeMap::new(),
+            delivered: Vec::new(),
             changes: Batch::default(),
         };
         let targets: Vec<Target> = router.known.registry.targets.values().cloned().collect();
@@ -195,6 +198,11 @@ impl Router {
         }
         let event = record::event(event);
         if let Event::Put(put) = &event
+            && let Some((by, cause)) = put.by.as_deref().zip(put.cause)
+        {
+            self.delivered.extend(LaneId::of_delivery(by, cause));
+        }
+        if let Event::Put(put) = &event
             && let Some(schedule) = &put.schedule
         {
             let is_there = self.was_due(schedule, put.time);
@@ -256,6 +264,9 @@ impl Router {
                 let (events, matched) = (std::mem::take(&mut routed.events), std::mem::take(&mut routed.matched));
                 self.figures.add(events, matched, bus, &routed.filter.rules, &mut routed.tally);
             }
+        }
+        for (id, key) in self.delivered.drain(..) {
+            self.lanes.get(&id).into_iter().for_each(|lane| lane.was_delivered(key));
         }
         if any {
             self.lanes.ring();

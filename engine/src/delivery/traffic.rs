@@ -279,6 +279,7 @@ mod tests {
             region: "local".into(),
             cause: None,
             hops: 0,
+            by: None,
             schedule: None,
         }))
     }

@@ -4,7 +4,7 @@ use super::{HOPS_MAX, IDLE, Outcomes, STOPPED, all, comes_again};
 use crate::bus::{NewEvent, Registry};
 use crate::client::Client;
 use crate::command::SubmitError;
-use crate::delivery::{Courier, Failed, Letter, commands};
+use crate::delivery::{Courier, Failed, Lane, Letter, commands};
 use crate::envelope::{EventKey, REGION};
 use crate::ids::{Position, Timestamp, Token};
 use crate::journal::ReadError;
@@ -30,6 +30,7 @@ struct Envelope<'a> {
 
 pub(super) fn to_bus(
     courier: &Courier,
+    lane: &Lane,
     client: &mut Client,
     registry: &Registry,
     bus: &str,
@@ -71,6 +72,7 @@ pub(super) fn to_bus(
                     region: envelope.region,
                     cause: Some(letter.key.position()),
                     hops: hops + 1,
+                    by: lane.id().delivery(letter.key),
                 };
                 let admitted = admit(courier, registry, &event);
                 if admitted.is_ok() {
@@ -120,10 +122,16 @@ pub(crate) fn admit(courier: &Courier, registry: &Registry, event: &NewEvent) ->
 }
 
 /// Requests `PutEvents`: all entries of one at once, so that one that comes again comes again as a whole.
-pub(super) fn to_buses(courier: &Courier, client: &mut Client, registry: &Registry, letters: &[Letter]) -> Outcomes {
+pub(super) fn to_buses(
+    courier: &Courier,
+    lane: &Lane,
+    client: &mut Client,
+    registry: &Registry,
+    letters: &[Letter],
+) -> Outcomes {
     let mut outcomes = Outcomes::new();
     for letter in letters {
-        let outcome = put_entries(courier, client, registry, letter);
+        let outcome = put_entries(courier, lane, client, registry, letter);
         let stuck = comes_again(&outcome);
         outcomes.push((letter.key, outcome));
         if stuck {
@@ -133,7 +141,13 @@ pub(super) fn to_buses(courier: &Courier, client: &mut Client, registry: &Regist
     outcomes
 }
 
-fn put_entries(courier: &Courier, client: &mut Client, registry: &Registry, letter: &Letter) -> Result<(), Failed> {
+fn put_entries(
+    courier: &Courier,
+    lane: &Lane,
+    client: &mut Client,
+    registry: &Registry,
+    letter: &Letter,
+) -> Result<(), Failed> {
     let invalid = |why: String| Failed::permanently("INVALID_INPUT", why);
     let entries = entries(&letter.body).map_err(|error| invalid(error.to_string()))?;
     if let Some(entry) = entries.iter().find(|entry| !registry.buses.contains_key(entry.bus())) {
@@ -149,6 +163,7 @@ fn put_entries(courier: &Courier, client: &mut Client, registry: &Registry, lett
         region: REGION.into(),
         cause: Some(letter.key.position()),
         hops: 1,
+        by: lane.id().delivery(letter.key),
     };
     let events: Vec<NewEvent> = entries.into_iter().map(event).collect();
     events.iter().try_for_each(|event| admit(courier, registry, event))?;

@@ -84,6 +84,7 @@ fn say_refused(client: &mut Client, letters: &[Letter], outcomes: &HashMap<u64, 
             region: REGION.into(),
             cause: Some(letter.key.position()),
             hops: 0,
+            by: None,
         })
     };
     let events: Vec<NewEvent> = (0..).zip(letters).filter_map(refused).collect();

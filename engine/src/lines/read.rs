@@ -125,6 +125,7 @@ struct Raw<'a> {
     cause: Option<Cow<'a, str>>,
     hops: Option<u8>,
     schedule: Option<String>,
+    by: Option<String>,
     key: Option<String>,
     value: Option<String>,
 }
@@ -264,6 +265,7 @@ impl Raw<'_> {
             cause: cause.map(Position),
             hops: take("hops", self.hops)?,
             schedule: self.schedule,
+            by: self.by,
         })))
     }
 

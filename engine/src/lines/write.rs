@@ -149,7 +149,8 @@ fn write_put(out: &mut impl Write, put: &Put) -> io::Result<()> {
         None => out.write_all(br#","cause":null"#)?,
     }
     write!(out, r#","hops":{}"#, put.hops)?;
-    put.schedule.as_deref().map_or(Ok(()), |schedule| write_text(out, "schedule", schedule))
+    put.schedule.as_deref().map_or(Ok(()), |schedule| write_text(out, "schedule", schedule))?;
+    put.by.as_deref().map_or(Ok(()), |by| write_text(out, "by", by))
 }
 
 fn write_player(out: &mut impl Write, player: PlayerId, names: &impl Names) -> io::Result<()> {

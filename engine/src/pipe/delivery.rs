@@ -333,6 +333,7 @@ impl Delivery {
             region: self.plan.region.clone(),
             cause: item.cause.map(|(position, _)| position),
             hops: hops + 1,
+            by: None,
         })
     }
 

@@ -246,6 +246,7 @@ impl Learned {
             region: REGION.into(),
             cause: None,
             hops: 0,
+            by: None,
         }
     }
 }

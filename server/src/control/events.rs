@@ -229,6 +229,7 @@ fn parse(event: Value, bus: &str, registry: &Registry) -> Result<Incoming, Refus
         region: REGION.to_owned(),
         cause: None,
         hops: 0,
+        by: None,
     }))
 }
 

@@ -131,6 +131,7 @@ async fn receive(
         region: REGION.to_owned(),
         cause: None,
         hops: 0,
+        by: None,
         detail: detail(&headers, &body, &read),
     };
     shared.engine.enforcer().admit(&registry, &event).map_err(|violation| Refusal::of_schema(&violation))?;

@@ -169,6 +169,7 @@ impl Herald {
             region: REGION.into(),
             cause: None,
             hops: 0,
+            by: None,
         });
     }
 

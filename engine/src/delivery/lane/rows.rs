@@ -3,13 +3,14 @@
 //! ```text
 //! 'c'              → cursor (8 bytes), attempts of the first event (4), first attempt at (8)
 //! 'k' first key    → last key (8), count (4), then each key as the distance from the one before (LEB128)
+//! 'd' first key    → last key (8): everything from the first to the last was delivered; the cursor has not passed it yet
 //! ```
 
 use super::{Course, LaneId};
-use crate::envelope::EventKey;
-use crate::ids::Timestamp;
+use crate::envelope::{EventKey, Facet};
+use crate::ids::{Position, Timestamp};
 use crate::journal::{Batch, Depot, ReadError, Room};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 
 impl LaneId {
@@ -42,6 +43,68 @@ impl LaneId {
     }
 }
 
+impl LaneId {
+    /// The delivery of a key as an event names it that is put on a bus, so that whoever reads the journal knows that it is
+    /// done: bus, rule and target of the lane, its course, and which facet of the cause, parted by spaces. No name holds
+    /// any.
+    pub(crate) fn delivery(&self, key: EventKey) -> Option<String> {
+        let course = match self.course {
+            Course::Live => "",
+            Course::Redrive => " redrive",
+            Course::Replay(_) => return None, // it may be repeated as a whole
+        };
+        let facet = if key.facet() == Facet::Attempt { " attempt" } else { "" };
+        Some(format!("{} {} {}{course}{facet}", self.bus, self.rule, self.target))
+    }
+
+    /// The lane and the key of a delivery of the event at `cause`.
+    pub(crate) fn of_delivery(delivery: &str, cause: Position) -> Option<(LaneId, EventKey)> {
+        let mut words = delivery.split(' ').map(str::to_owned);
+        let (bus, rule, target) = (words.next()?, words.next()?, words.next()?);
+        let (mut course, mut facet) = (Course::Live, Facet::Happened);
+        for word in words {
+            match word.as_str() {
+                "redrive" => course = Course::Redrive,
+                "attempt" => facet = Facet::Attempt,
+                _ => return None,
+            }
+        }
+        Some((LaneId { bus, rule, target, course }, EventKey::new(cause, facet)))
+    }
+}
+
+/// What was delivered though the cursor has not passed it: first and last keys of runs.
+#[derive(Default)]
+pub(super) struct Delivered(BTreeMap<EventKey, EventKey>);
+
+impl Delivered {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn contains(&self, key: EventKey) -> bool {
+        self.0.range(..=key).next_back().is_some_and(|(_, last)| *last >= key)
+    }
+
+    pub(super) fn first(&self) -> Option<EventKey> {
+        self.0.keys().next().copied()
+    }
+
+    pub(super) fn insert(&mut self, first: EventKey, last: EventKey) {
+        self.0.insert(first, last);
+    }
+
+    pub(super) fn remove(&mut self, first: EventKey) {
+        self.0.remove(&first);
+    }
+
+    /// Takes away a run that lies up to the cursor.
+    pub(super) fn pop_passed(&mut self, cursor: EventKey) -> Option<EventKey> {
+        let entry = self.0.first_entry().filter(|run| *run.get() <= cursor)?;
+        Some(entry.remove_entry().0)
+    }
+}
+
 /// A row of keys in the depot.
 #[derive(Clone, Copy)]
 pub(super) struct Chunk {
@@ -63,9 +126,18 @@ pub(super) fn damaged() -> ReadError {
 }
 
 pub(super) fn row(prefix: &[u8], first: EventKey) -> Vec<u8> {
+    row_of(prefix, b'k', first)
+}
+
+/// Of keys that were delivered, from this one on.
+pub(super) fn delivered_row(prefix: &[u8], key: EventKey) -> Vec<u8> {
+    row_of(prefix, b'd', key)
+}
+
+fn row_of(prefix: &[u8], kind: u8, key: EventKey) -> Vec<u8> {
     let mut row = prefix.to_vec();
-    row.push(b'k');
-    row.extend_from_slice(&first.0.to_be_bytes());
+    row.push(kind);
+    row.extend_from_slice(&key.0.to_be_bytes());
     row
 }
 
@@ -113,6 +185,7 @@ pub(crate) struct Kept {
     pub(super) attempts: u32,
     pub(super) first_attempt_at: Timestamp,
     pub(super) chunks: VecDeque<Chunk>,
+    pub(super) delivered: Delivered,
 }
 
 /// Where an event stands on a lane, as far as the depot knows.
@@ -132,7 +205,7 @@ impl Kept {
     /// Where an event that matched for the lane stands.
     pub(crate) fn standing(&self, id: &LaneId, key: EventKey, depot: &Depot) -> Result<Standing, ReadError> {
         let cursor = self.cursor.unwrap_or_default();
-        if key <= cursor {
+        if key <= cursor || self.delivered.contains(key) {
             return Ok(Standing::Done);
         }
         let comes_next = self.attempts > 0 && self.next_after(id, cursor, depot)?.is_none_or(|next| next == key);
@@ -177,6 +250,7 @@ fn read_row(key: &[u8], value: &[u8], lanes: &mut Vec<(LaneId, Kept)>) -> Option
             last: EventKey(number(&value[..8])?),
             count: u32::from_be_bytes(value[8..12].try_into().ok()?),
         }),
+        (b'd', first) => kept.delivered.insert(EventKey(number(first)?), EventKey(number(value)?)),
         _ => return None,
     }
     Some(())

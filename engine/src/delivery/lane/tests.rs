@@ -115,3 +115,90 @@ fn attempts_and_dead_letters_survive() {
     again.restore(kept, &depot).unwrap();
     assert_eq!(again.take(9, Timestamp(1)).iter().map(|parcel| parcel.key.0).collect::<Vec<_>>(), [4]);
 }
+
+/// Dice decide how much arrives, how much is delivered with a batch or known to the journal, and when it breaks off: each
+/// event is taken until it is delivered, and never afterwards.
+#[test]
+fn what_was_written_with_its_delivery_is_not_taken_again() {
+    for seed in 0..60u64 {
+        let mut state = seed;
+        let mut below = |bound: u64| {
+            state = crate::ids::mix(state ^ 0x9E37);
+            state % bound
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let depot = Depot::open(dir.path()).unwrap();
+        let parallel = usize::try_from(1 + below(2) * 5).unwrap();
+        let mut live = lane(Course::Live);
+        live.set_parallel(parallel);
+        write(&live, &depot);
+        let (mut arrived, mut written_to) = (0, 0);
+        let mut delivered = std::collections::BTreeSet::new();
+        let mut of_journal = Vec::new();
+        for _ in 0..40 {
+            match below(6) {
+                0 | 1 => {
+                    let more = 1 + below(5);
+                    live.push(keys(arrived + 1, arrived + 1 + more));
+                    arrived += more;
+                }
+                2 => {
+                    write(&live, &depot);
+                    written_to = arrived;
+                }
+                3 => {
+                    // It breaks off: what the router had not written it reads again, with what the journal says.
+                    live = lane(Course::Live);
+                    let kept = read_all(&depot).unwrap().pop().map(|(_, kept)| kept).unwrap_or_default();
+                    live.restore(kept, &depot).unwrap();
+                    live.set_parallel(parallel);
+                    live.push(keys(written_to + 1, arrived + 1));
+                    of_journal.iter().for_each(|key| live.was_delivered(*key));
+                }
+                _ => {
+                    live.refill(&depot).unwrap();
+                    let taken: Vec<EventKey> = live.take(4, Timestamp(1)).iter().map(|parcel| parcel.key).collect();
+                    assert!(taken.iter().all(|key| delivered.insert(*key)), "seed {seed}: {taken:?} again");
+                    if below(2) == 0 {
+                        let mut batch = Batch::default();
+                        live.deliver(&taken, &mut batch);
+                        depot.write(batch, false).unwrap();
+                    } else {
+                        of_journal.extend(&taken); // for good: the lane hears of it here, and after each restart
+                    }
+                    live.done(taken);
+                }
+            }
+        }
+        while live.backlog() > 0 {
+            live.refill(&depot).unwrap();
+            let taken: Vec<EventKey> = live.take(100, Timestamp(1)).iter().map(|parcel| parcel.key).collect();
+            assert!(
+                !taken.is_empty() || live.backlog() == 0,
+                "seed {seed}: {} wait, and none is taken",
+                live.backlog()
+            );
+            assert!(taken.iter().all(|key| delivered.insert(*key)), "seed {seed}: {taken:?} again");
+            live.done(taken);
+        }
+        assert_eq!(delivered.len() as u64, arrived, "seed {seed}: something was left out");
+        write(&live, &depot);
+        let (_, kept) = read_all(&depot).unwrap().pop().unwrap_or_else(|| (live.id().clone(), Kept::default()));
+        assert!(kept.delivered.is_empty() && kept.chunks.is_empty(), "seed {seed}: rows stay");
+    }
+}
+
+#[test]
+fn a_delivery_is_known_by_its_name() {
+    for (course, bus, target) in [(Course::Live, "aws.partner/x/y", "t"), (Course::Redrive, "", "api-destination/n")]
+    {
+        let id = LaneId { bus: bus.into(), rule: "schedule-group/g".into(), target: target.into(), course };
+        for facet in [crate::envelope::Facet::Attempt, crate::envelope::Facet::Happened] {
+            let key = EventKey::new(crate::ids::Position(7), facet);
+            let name = id.delivery(key).unwrap();
+            assert_eq!(LaneId::of_delivery(&name, key.position()), Some((id.clone(), key)), "{name}");
+        }
+    }
+    let replay = LaneId { course: Course::Replay("r".into()), ..lane(Course::Live).id };
+    assert_eq!(replay.delivery(EventKey(3)), None);
+}

@@ -203,7 +203,8 @@ impl<'a> Row<'a> {
 
     fn put(&mut self, put: &'a Put) {
         // Which schedule was due stands in `resources` too.
-        let Put { at, time, bus, source, detail_type, detail, resources, region, cause, hops, schedule: _ } = put;
+        let Put { at, time, bus, source, detail_type, detail, resources, region, cause, hops, schedule: _, by: _ } =
+            put;
         (self.at, self.time) = (Some(*at), Some(*time));
         (self.bus, self.source, self.detail_type) =
             (Some(bus.as_str()), Some(source.as_str()), Some(detail_type.as_str()));

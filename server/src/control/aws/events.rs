@@ -204,6 +204,7 @@ fn new_event(entry: &Value, bus: &str, call: &Call<'_>) -> NewEvent {
         region: call.region.into(),
         cause: None,
         hops: 0,
+        by: None,
     }
 }
 
