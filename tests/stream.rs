@@ -28,15 +28,23 @@ impl Stream {
     }
 
     fn next(&mut self) -> (String, Value) {
+        self.try_next().expect("the stream goes on")
+    }
+
+    /// None at its end.
+    fn try_next(&mut self) -> Option<(String, Value)> {
         let (mut id, mut line) = (String::new(), String::new());
         loop {
             line.clear();
-            assert!(self.0.read_line(&mut line).unwrap() > 0, "the stream ended");
+            // The last chunk is an empty one.
+            if self.0.read_line(&mut line).unwrap() == 0 || line == "0\r\n" {
+                return None;
+            }
             if let Some(given) = line.strip_prefix("id: ") {
                 id = given.trim().to_owned();
             }
             if let Some(data) = line.strip_prefix("data: ") {
-                return (id, serde_json::from_str(data).unwrap());
+                return Some((id, serde_json::from_str(data).unwrap()));
             }
         }
     }
@@ -107,5 +115,55 @@ fn many_streams_hear_while_others_throw() {
         let request = format!("GET /stream?{query} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{last}\r\n");
         let answer = server.raw(&request);
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
+}
+
+/// More at once than waits for one stream: it ends where it could not go on, and nothing is left out.
+#[test]
+fn a_burst_leaves_no_gap() {
+    const WRITERS: usize = 8;
+    const EACH: usize = 1_000;
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let event = |player: &str, number: usize| json!({ "source": "shop", "detail-type": "sold", "detail": { "player": player, "number": number } });
+    let mut stream = Stream::open(&server, "player=ash", None);
+    // All but the last byte of each, then the last bytes at once.
+    let mut writers: Vec<(TcpStream, String)> = (0..WRITERS)
+        .map(|writer| {
+            let events: Vec<Value> = (0..EACH).map(|number| event("ash", writer * EACH + number)).collect();
+            (TcpStream::connect(server.control).unwrap(), json!(events).to_string())
+        })
+        .collect();
+    for (socket, body) in &mut writers {
+        let (host, length, begin) = (server.control, body.len(), &body[..body.len() - 1]);
+        write!(socket, "POST /events HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n").unwrap();
+        write!(socket, "Content-Length: {length}\r\n\r\n{begin}").unwrap();
+    }
+    writers.iter_mut().for_each(|(socket, body)| socket.write_all(&body.as_bytes()[body.len() - 1..]).unwrap());
+    for (socket, _) in &mut writers {
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut line = String::new();
+        BufReader::new(&*socket).read_line(&mut line).unwrap();
+        assert!(line.starts_with("HTTP/1.1 200"), "{line}");
+    }
+    assert_eq!(server.post_event(&event("ash", WRITERS * EACH).to_string()).0, 200);
+    let (mut last, mut heard, mut ended) = (String::new(), Vec::new(), 0);
+    while heard.last() != Some(&(WRITERS * EACH)) {
+        match stream.try_next() {
+            Some((id, event)) => {
+                last = id;
+                heard.push(event["detail"]["number"].as_u64().unwrap() as usize);
+            }
+            None => {
+                ended += 1;
+                stream = Stream::open(&server, "player=ash", Some(&last));
+            }
+        }
+    }
+    let mut sorted = heard.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, (0..=WRITERS * EACH).collect::<Vec<_>>(), "each once; the stream ended {ended} times");
+    for of_writer in (0..WRITERS).map(|writer| heard.iter().filter(move |number| **number / EACH == writer)) {
+        assert!(of_writer.is_sorted(), "in order");
     }
 }

@@ -62,6 +62,8 @@ struct Listener {
     /// What lies before it they read themselves.
     since: Position,
     tell: mpsc::Sender<Told>,
+    /// It did not take something: it gets nothing behind that, and comes again where it was.
+    is_behind: bool,
 }
 
 impl Hub {
@@ -81,7 +83,7 @@ impl Hub {
         }
         let (tell, told) = mpsc::channel(WAITING_MAX);
         let since = held.next;
-        held.by_player.entry(player.to_owned()).or_default().push(Listener { since, tell });
+        held.by_player.entry(player.to_owned()).or_default().push(Listener { since, tell, is_behind: false });
         held.count += 1;
         Some((told, since, begins))
     }
@@ -124,14 +126,14 @@ fn tell(hub: &Hub, tail: &Tail) -> Result<bool, ReadError> {
     })?;
     let mut held = hub.held();
     for (position, player, told) in news {
-        let listeners = held.by_player.get(&player).into_iter().flatten();
-        for listener in listeners.filter(|listener| listener.since <= position) {
-            let _ = listener.tell.try_send(told.clone()); // full: let go below, and comes again where it was
+        let listeners = held.by_player.get_mut(&player).into_iter().flatten();
+        for listener in listeners.filter(|listener| listener.since <= position && !listener.is_behind) {
+            listener.is_behind = listener.tell.try_send(told.clone()).is_err();
         }
     }
     let mut count = 0;
     held.by_player.retain(|_, listeners| {
-        listeners.retain(|listener| !listener.tell.is_closed() && listener.tell.capacity() > 0);
+        listeners.retain(|listener| !listener.is_behind && !listener.tell.is_closed());
         count += listeners.len();
         !listeners.is_empty()
     });
