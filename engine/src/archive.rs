@@ -10,7 +10,7 @@ use crate::delivery::{Delivery, Known, Yard, keys_of, told};
 use crate::envelope::{self, EventKey};
 use crate::ids::{AttemptId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
 use crate::index::{Found, Index, Subject};
-use crate::journal::{Depot, FORMAT, PostingStore, ReadError, RowStore, Store, StoredBlock};
+use crate::journal::{self, Depot, FORMAT, PostingStore, ReadError, RowStore, Store, StoredBlock};
 use crate::model::Event;
 use crate::options::OpenError;
 use crate::record;
@@ -119,6 +119,12 @@ pub struct Info {
     pub players: u64,
     /// Bytes of the events on disk, about.
     pub journal_bytes: u64,
+}
+
+/// Takes away what archives of this process noted for themselves, in the folder for temporary files: for a process that
+/// ends without closing them.
+pub fn remove_scratch() {
+    journal::remove_scratch();
 }
 
 impl Archive {

@@ -13,6 +13,7 @@ use rocksdb::{
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Of the data directory: what this program reads and writes.
 pub(crate) const FORMAT: u32 = 1;
@@ -371,11 +372,23 @@ pub(super) fn open_beside_writer(
     Ok((DB::open_cf_descriptors_as_secondary(&options, path, &scratch, families)?, scratch))
 }
 
+/// Readers that this process has opened.
+static READERS: AtomicU32 = AtomicU32::new(0);
+
 /// Where a reader beside a running server may write its own notes.
 fn scratch_dir() -> PathBuf {
-    static OPENED: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    let opened = OPENED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    std::env::temp_dir().join(format!("fakemon-reader-{}-{opened}", std::process::id()))
+    scratch_dir_of(READERS.fetch_add(1, Ordering::Relaxed))
+}
+
+fn scratch_dir_of(reader: u32) -> PathBuf {
+    std::env::temp_dir().join(format!("fakemon-reader-{}-{reader}", std::process::id()))
+}
+
+/// Takes away the notes of all readers of this process, which is about to end without closing them.
+pub(crate) fn remove_scratch() {
+    for reader in 0..READERS.load(Ordering::Relaxed) {
+        let _ = fs::remove_dir_all(scratch_dir_of(reader)); // most are closed, and have done so
+    }
 }
 
 /// The position in the note of what was told; 0 if there is no (whole) note.
@@ -417,6 +430,11 @@ pub(crate) fn complete(dir: &Path) -> Result<(), OpenError> {
     fs::File::open(&new).and_then(|file| file.sync_all()).map_err(fail)?;
     fs::rename(&new, &path).map_err(fail)?;
     fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(fail)
+}
+
+/// Whether a directory says that it is a data directory which is still being made.
+pub(crate) fn is_incomplete(dir: &Path) -> bool {
+    fs::read_to_string(dir.join(IDENTITY)).is_ok_and(|text| text.starts_with(INCOMPLETE))
 }
 
 /// Whether the directory says that it is ours; an error if it is of a version that this program does not know.
