@@ -53,9 +53,13 @@ impl Checkpointer {
         Ok(Checkpoint { position })
     }
 
-    /// Lets go of the files, after a copy that is being made.
+    /// Lets go of the files, after a copy that is being made. The log goes into tables before, so that tools and the next
+    /// start find their way at once.
     pub(crate) fn close(&self) {
-        *self.databases.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Err(error)) = databases.map(|databases| databases.store.flush()) {
+            tracing::warn!("the log stays, and the next start reads it: {error}");
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 //! ```
 
 use super::checkpoint::of_database;
-use super::store::{ReadError, explain, number, open_beside_writer, scan_options};
+use super::store::{ReadError, explain, look_up_options, number, open_beside_writer};
 use crate::ids::Position;
 use crate::options::OpenError;
 use rocksdb::{
@@ -95,7 +95,7 @@ impl PostingStore {
     /// First and end positions of all segments, in order.
     pub(crate) fn segments(&self) -> Result<Vec<(Position, Position)>, ReadError> {
         let mut segments = Vec::new();
-        for entry in self.db.iterator_opt(IteratorMode::From(&[SEGMENT], Direction::Forward), scan_options()) {
+        for entry in self.db.iterator_opt(IteratorMode::From(&[SEGMENT], Direction::Forward), look_up_options()) {
             let (key, end) = entry?;
             segments.push((Position(number(&key[1..])?), Position(number(&end)?)));
         }
@@ -111,7 +111,7 @@ impl PostingStore {
         visit: &mut VisitPostings<'_>,
     ) -> Result<(), ReadError> {
         let start = posting_key(kind, bucket, from);
-        for entry in self.db.iterator_opt(IteratorMode::From(&start, Direction::Forward), scan_options()) {
+        for entry in self.db.iterator_opt(IteratorMode::From(&start, Direction::Forward), look_up_options()) {
             let (key, value) = entry?;
             let Some(first) = key.strip_prefix(&[kind, bucket]) else { break };
             if visit(Position(number(first)?), &value)?.is_break() {

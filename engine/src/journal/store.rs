@@ -8,7 +8,7 @@ use fakemon_fbs::Malformed;
 use fakemon_fbs::snapshot::{self, Caught};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
-    DBRecoveryMode, Direction, Env, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
+    DBRecoveryMode, Direction, Env, FlushOptions, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 use std::fs;
 use std::ops::ControlFlow;
@@ -24,6 +24,8 @@ const INCOMPLETE: &str = "fakemon data directory, incomplete: ";
 /// Beside the blocks: the first position that retention kept.
 const KEPT_FROM: &[u8] = b"kept from";
 const FAMILIES: [&str; 2] = ["blocks", "collections"];
+/// Whoever reads more blocks than these reads many.
+const LOOK_UP_BLOCKS: u32 = 4;
 
 /// A journal that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -133,6 +135,12 @@ impl Store {
         self.acknowledge(end).map_err(|error| ReadError::Store(format!("the file `acknowledged`: {error}")))
     }
 
+    /// Brings what lies in memory and in the log into tables: who opens them next need not read the log.
+    pub(crate) fn flush(&self) -> Result<(), ReadError> {
+        let families = FAMILIES.map(|name| self.family(name));
+        Ok(self.db.flush_cfs_opt(&families, &FlushOptions::default())?)
+    }
+
     /// What is left of a damaged journal; `dir` holds the note of what was told.
     pub(super) fn of_wreck(db: DB, dir: &Path) -> Store {
         let told = fs::File::open(dir.join(ACKNOWLEDGED)).map_or(Position(0), |file| told(&file));
@@ -229,21 +237,29 @@ impl Store {
         }
     }
 
-    /// Calls `visit` with all blocks in order, from the one that holds `from`, until it breaks.
+    /// Calls `visit` with all blocks in order, from the one that holds `from`, until it breaks. The first few are read as
+    /// they are; whoever wants more than these is taken for a scan, and gets much read ahead.
     pub(crate) fn blocks(
         &self,
         from: Position,
         visit: &mut dyn FnMut(StoredBlock<'_>) -> Result<ControlFlow<()>, ReadError>,
     ) -> Result<(), ReadError> {
-        let mut iterator = self.block_iterator();
+        let mut iterator = self.db.raw_iterator_cf_opt(self.family("blocks"), look_up_options());
         iterator.seek_for_prev(from.0.to_be_bytes());
         if !iterator.valid() {
             iterator.status()?;
             iterator.seek_to_first();
         }
+        let mut visited = 0;
         while let Some((key, value)) = iterator.item() {
-            if visit(StoredBlock::split(Position(number(key)?), value)?)?.is_break() {
+            let first = number(key)?;
+            if visit(StoredBlock::split(Position(first), value)?)?.is_break() {
                 return Ok(());
+            }
+            visited += 1;
+            if visited == LOOK_UP_BLOCKS {
+                iterator = self.block_iterator();
+                iterator.seek(first.to_be_bytes());
             }
             iterator.next();
         }
@@ -559,6 +575,14 @@ fn family_options(name: &str, cache: &Cache) -> Options {
     options
 }
 
+/// For whoever wants little: every byte that is read ahead is waited for.
+pub(super) fn look_up_options() -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.fill_cache(false);
+    options
+}
+
+/// For whoever wants much.
 pub(super) fn scan_options() -> ReadOptions {
     let mut options = ReadOptions::default();
     options.set_readahead_size(4 << 20);
