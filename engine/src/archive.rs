@@ -10,7 +10,7 @@ use crate::delivery::{Delivery, Known, Yard, keys_of, told};
 use crate::envelope::{self, EventKey};
 use crate::ids::{AttemptId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
 use crate::index::{Found, Index, Subject};
-use crate::journal::{self, Depot, FORMAT, PostingStore, ReadError, RowStore, Store, StoredBlock};
+use crate::journal::{Depot, FORMAT, PostingStore, ReadError, RowStore, Store, StoredBlock};
 use crate::model::Event;
 use crate::options::OpenError;
 use crate::record;
@@ -121,12 +121,6 @@ pub struct Info {
     pub journal_bytes: u64,
 }
 
-/// Takes away what archives of this process noted for themselves, in the folder for temporary files: for a process that
-/// ends without closing them.
-pub fn remove_scratch() {
-    journal::remove_scratch();
-}
-
 impl Archive {
     /// Opens a data directory.
     ///
@@ -159,12 +153,14 @@ impl Archive {
         Ok(archive)
     }
 
-    /// Sees what was written since.
+    /// Sees what was written since: opens the journal again if anything was.
     ///
     /// # Errors
     /// A damaged or unreadable journal.
     pub fn refresh(&mut self) -> Result<(), ReadError> {
-        self.store.catch_up()?;
+        if self.store.is_behind() {
+            self.store = Store::open_to_read(&self.dir).map_err(|OpenError(error)| ReadError::Store(error))?;
+        }
         self.read_names()
     }
 

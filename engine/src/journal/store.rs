@@ -13,7 +13,7 @@ use rocksdb::{
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
 
 /// Of the data directory: what this program reads and writes.
 pub(crate) const FORMAT: u32 = 1;
@@ -24,6 +24,10 @@ const INCOMPLETE: &str = "fakemon data directory, incomplete: ";
 /// Beside the blocks: the first position that retention kept.
 const KEPT_FROM: &[u8] = b"kept from";
 const FAMILIES: [&str; 2] = ["blocks", "collections"];
+/// A database is opened to read so often at the most while its manifest grows.
+const OPENED_MAX: u32 = 50;
+/// Longer than a file system takes for one moment.
+const SAME_MOMENT: Duration = Duration::from_millis(100);
 /// Whoever reads more blocks than these reads many.
 const LOOK_UP_BLOCKS: u32 = 4;
 
@@ -70,8 +74,8 @@ pub(crate) struct Store {
     acknowledged: Option<fs::File>,
     /// What it said before the journal was opened: everything before this position must be there.
     told: Position,
-    /// Of a reader beside a running server: where its own notes lie.
-    scratch: Option<PathBuf>,
+    /// Of a reader: which logs it read, and when they had been written to.
+    read: Option<(PathBuf, Option<SystemTime>)>,
 }
 
 impl Store {
@@ -110,7 +114,7 @@ impl Store {
         let acknowledged = options.open(dir.join(ACKNOWLEDGED)).map_err(|error| fail(&error))?;
         let told = told(&acknowledged);
         fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| fail(&error))?;
-        Ok(Store { db, acknowledged: Some(acknowledged), told, scratch: None })
+        Ok(Store { db, acknowledged: Some(acknowledged), told, read: None })
     }
 
     /// Opens a data directory for reading, beside a running server or without one, and changes nothing in it.
@@ -120,9 +124,11 @@ impl Store {
             return Err(fail(&"it is not a fakemon data directory (no file FAKEMON in it)"));
         }
         let told = fs::File::open(dir.join(ACKNOWLEDGED)).map_or(Position(0), |file| told(&file));
-        let opened = open_beside_writer(&dir.join("journal"), database_options(), families());
-        let (db, scratch) = opened.map_err(|error| fail(&explain(error.as_ref())))?;
-        Ok(Store { db, acknowledged: None, told, scratch: Some(scratch) })
+        let journal = dir.join("journal");
+        let written_at = written_at(&journal);
+        let db =
+            open_to_read(&journal, &database_options(), families).map_err(|error| fail(&explain(error.as_ref())))?;
+        Ok(Store { db, acknowledged: None, told, read: Some((journal, written_at)) })
     }
 
     /// Brings everything that was written to the disk, and notes where the journal begins, if that is not with the first
@@ -144,12 +150,12 @@ impl Store {
     /// What is left of a damaged journal; `dir` holds the note of what was told.
     pub(super) fn of_wreck(db: DB, dir: &Path) -> Store {
         let told = fs::File::open(dir.join(ACKNOWLEDGED)).map_or(Position(0), |file| told(&file));
-        Store { db, acknowledged: None, told, scratch: None }
+        Store { db, acknowledged: None, told, read: None }
     }
 
-    /// Sees what the writer has written since; for a store that was opened to read.
-    pub(crate) fn catch_up(&self) -> Result<(), ReadError> {
-        Ok(self.db.try_catch_up_with_primary()?)
+    /// Whether the writer may have written since a store was opened to read.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.read.as_ref().is_some_and(|(journal, written)| written.is_none() || written_at(journal) != *written)
     }
 
     fn family(&self, name: &str) -> &ColumnFamily {
@@ -354,14 +360,6 @@ impl Store {
     }
 }
 
-impl Drop for Store {
-    fn drop(&mut self) {
-        if let Some(scratch) = &self.scratch {
-            drop(fs::remove_dir_all(scratch));
-        }
-    }
-}
-
 fn collection_key(player: PlayerId, position: Position) -> [u8; 12] {
     let mut key = [0; 12];
     key[..4].copy_from_slice(&player.0.to_be_bytes());
@@ -374,37 +372,46 @@ pub(super) fn number(key: &[u8]) -> Result<u64, ReadError> {
     Ok(u64::from_be_bytes(bytes))
 }
 
-/// Opens a database for reading, beside its writer or without one, and changes nothing in it; also where the reader's own
-/// notes lie.
-pub(super) fn open_beside_writer(
+/// Opens a database for reading, beside its writer or without one, and changes nothing in it: what was written up to now
+/// can be read, and nothing that comes later.
+///
+/// It is not a secondary, as RocksDB calls it, although those can catch up: they do not come to the end of a log that was
+/// recycled, if the first old record in it looks like one. Here the manifest is read first, then the logs that it needs.
+/// If it has grown when they are read, the writer may have recycled one in between; then all is read again.
+pub(super) fn open_to_read(
     path: &Path,
-    mut options: Options,
-    families: Vec<ColumnFamilyDescriptor>,
-) -> Result<(DB, PathBuf), rocksdb::Error> {
-    let scratch = scratch_dir();
+    options: &Options,
+    families: impl Fn() -> Vec<ColumnFamilyDescriptor>,
+) -> Result<DB, rocksdb::Error> {
+    let mut options = options.clone();
     options.create_if_missing(false);
     options.create_missing_column_families(false);
-    options.set_max_open_files(-1);
-    Ok((DB::open_cf_descriptors_as_secondary(&options, path, &scratch, families)?, scratch))
-}
-
-/// Readers that this process has opened.
-static READERS: AtomicU32 = AtomicU32::new(0);
-
-/// Where a reader beside a running server may write its own notes.
-fn scratch_dir() -> PathBuf {
-    scratch_dir_of(READERS.fetch_add(1, Ordering::Relaxed))
-}
-
-fn scratch_dir_of(reader: u32) -> PathBuf {
-    std::env::temp_dir().join(format!("fakemon-reader-{}-{reader}", std::process::id()))
-}
-
-/// Takes away the notes of all readers of this process, which is about to end without closing them.
-pub(crate) fn remove_scratch() {
-    for reader in 0..READERS.load(Ordering::Relaxed) {
-        let _ = fs::remove_dir_all(scratch_dir_of(reader)); // most are closed, and have done so
+    options.set_max_open_files(-1); // what the writer deletes stays as long as it is open
+    let mut tries = 0;
+    loop {
+        let before = manifest(path);
+        let opened = DB::open_cf_descriptors_read_only(&options, path, families(), false);
+        tries += 1;
+        if before == manifest(path) || tries == OPENED_MAX {
+            return opened;
+        }
     }
+}
+
+/// The manifest of a database, and how long it is.
+fn manifest(path: &Path) -> Option<(String, u64)> {
+    let current = fs::read_to_string(path.join("CURRENT")).ok()?;
+    let bytes = fs::metadata(path.join(current.trim_end())).ok()?.len();
+    Some((current, bytes))
+}
+
+/// When the logs of a database were written to for the last time; none if that was just now, and may be again in what
+/// the file system takes for the same moment.
+fn written_at(journal: &Path) -> Option<SystemTime> {
+    let logs =
+        fs::read_dir(journal).ok()?.flatten().filter(|entry| entry.file_name().to_string_lossy().ends_with(".log"));
+    let newest = logs.filter_map(|log| log.metadata().ok()?.modified().ok()).max()?;
+    newest.elapsed().is_ok_and(|age| age > SAME_MOMENT).then_some(newest)
 }
 
 /// The position in the note of what was told; 0 if there is no (whole) note.
@@ -496,11 +503,6 @@ pub(super) fn explain(error: &str) -> String {
     }
     if damaged {
         return format!("the journal is damaged ({error}); restore a copy, what was acknowledged is not all here");
-    }
-    if error.contains("switched to a new MANIFEST") {
-        return format!(
-            "the journal changed meanwhile, or it is damaged ({error}); if this comes again, restore a copy"
-        );
     }
     format!("{error}{}", remedy(error))
 }

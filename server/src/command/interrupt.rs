@@ -4,7 +4,6 @@
 
 use super::say;
 use anyhow::Context;
-use fakemon_engine::archive::remove_scratch;
 use fakemon_engine::checkpoint::is_incomplete;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -78,7 +77,6 @@ fn end() -> ! {
     for half in &begun {
         line += &undo(half);
     }
-    remove_scratch();
     if io::stderr().is_terminal() {
         let _ = write!(io::stderr(), "\r\x1b[2K"); // over the bar
     }
