@@ -591,3 +591,46 @@ pub(super) fn scan_options() -> ReadOptions {
     options.fill_cache(false);
     options
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    /// How many blocks a reader finds that opens the directory now. It may not come back at all.
+    fn blocks_read(dir: &Path) -> (usize, Store) {
+        let (found, finds) = mpsc::channel();
+        let dir = dir.to_owned();
+        std::thread::spawn(move || {
+            let store = Store::open_to_read(&dir).unwrap();
+            let mut blocks = store.block_iterator();
+            blocks.seek_to_first();
+            let mut count = 0;
+            while blocks.valid() {
+                (count, _) = (count + 1, blocks.next());
+            }
+            drop(blocks);
+            found.send((count, store)).unwrap();
+        });
+        finds.recv_timeout(Duration::from_secs(20)).expect("the reader comes to the end of the log")
+    }
+
+    #[test]
+    fn readers_come_to_the_end_of_a_log_that_was_recycled_and_see_when_there_is_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        for block in 1..=8u8 {
+            let write = |first: u64| {
+                let value = [block; 40_000];
+                store.write_block(Position(first), &value, std::iter::empty(), Durability::Synced).unwrap();
+            };
+            write(u64::from(block) * 2);
+            store.flush().unwrap(); // the next log is one of those before, and holds its records
+            let (blocks, reader) = blocks_read(dir.path());
+            assert_eq!(blocks, usize::from(block) * 2 - 1);
+            write(u64::from(block) * 2 + 1);
+            assert!(reader.is_behind());
+            assert_eq!(blocks_read(dir.path()).0, usize::from(block) * 2);
+        }
+    }
+}
