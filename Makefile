@@ -41,7 +41,7 @@ DURATION ?= 600
 crash: packages
 	FAKEMON_CRASH_SECONDS=$(DURATION) cargo test --locked --workspace --test tests -- --nocapture crash::
 
-bench: packages
+bench: build
 	cargo bench --locked --profile dev -p fakemon-workload $(ARGS)
 
 lint: packages

@@ -42,6 +42,7 @@ mod disk; // full, or too small a limit
 mod damage; // files that changed or went
 mod export; // JSON lines, CSV, Parquet; and the same journal again
 mod checkpoint; // copies beside a server that works
+mod interrupts; // commands that a signal ends
 mod salvage; // what is left of a damaged directory
 mod tour; // what the README shows, by boto3 and a websocket library
 mod tidy; // the house itself: openings, doors, reasons, generated code

@@ -153,12 +153,14 @@ impl Archive {
         Ok(archive)
     }
 
-    /// Sees what was written since.
+    /// Sees what was written since: opens the journal again if anything was.
     ///
     /// # Errors
     /// A damaged or unreadable journal.
     pub fn refresh(&mut self) -> Result<(), ReadError> {
-        self.store.catch_up()?;
+        if self.store.is_behind() {
+            self.store = Store::open_to_read(&self.dir).map_err(|OpenError(error)| ReadError::Store(error))?;
+        }
         self.read_names()
     }
 

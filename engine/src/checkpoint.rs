@@ -2,7 +2,7 @@
 //! It holds everything that was told before it began; secrets of connections too, so guard it as you guard the original.
 
 use crate::ids::Position;
-use crate::journal::{Databases, Progress, copy_closed};
+use crate::journal::{self, Databases, Progress, copy_closed};
 use crate::options::OpenError;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,10 +53,19 @@ impl Checkpointer {
         Ok(Checkpoint { position })
     }
 
-    /// Lets go of the files, after a copy that is being made.
+    /// Lets go of the files, after a copy that is being made. The log goes into tables before, so that tools and the next
+    /// start find their way at once.
     pub(crate) fn close(&self) {
-        *self.databases.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Err(error)) = databases.map(|databases| databases.store.flush()) {
+            tracing::warn!("the log stays, and the next start reads it: {error}");
+        }
     }
+}
+
+/// Whether a directory is a copy, or another data directory, that somebody began to make and has not completed.
+pub fn is_incomplete(dir: &Path) -> bool {
+    journal::is_incomplete(dir)
 }
 
 /// Copies a data directory that no process has open, and changes nothing in it. False: one has it open, and must be

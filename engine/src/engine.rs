@@ -103,7 +103,7 @@ impl Engine {
         let rows = Arc::new(RowStore::open_up_to(dir, first, end)?);
         let recovered = recover(&store, &rows, options.cores).map_err(fail)?;
         let index = Arc::new(PostingStore::open_up_to(dir, end)?);
-        let segment = Segment::after(&index).map_err(fail)?;
+        let segment = options.index.then(|| Segment::after(&index)).transpose().map_err(fail)?;
         let depot = Arc::new(Depot::open(dir)?);
         let known = Known::read(&depot, first, recovered.link.next).map_err(fail)?;
         let resources = Resources::new(known.followed_to_the_end(&store).map_err(fail)?);
@@ -124,7 +124,7 @@ impl Engine {
         dir: &Path,
         store: Arc<Store>,
         rows: Arc<RowStore>,
-        (index, segment): (Arc<PostingStore>, Segment),
+        (index, segment): (Arc<PostingStore>, Option<Segment>),
         depot: Arc<Depot>,
         options: Options,
         recovered: Recovered,

@@ -40,5 +40,5 @@ pub(crate) use postings::PostingStore;
 pub(crate) use rebuild::{Rebuild, RebuildError};
 pub(crate) use rows::{RowStore, Rows};
 pub use store::ReadError;
-pub(crate) use store::{FORMAT, Store};
+pub(crate) use store::{FORMAT, Store, is_incomplete};
 pub(crate) use wreck::Wreck;

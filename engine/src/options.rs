@@ -21,6 +21,8 @@ pub struct Options {
     pub retention: Retention,
     /// How often the snapshot follows the journal; it also does after a million events. Default: 5 s.
     pub snapshot_every: Duration,
+    /// Whether the index is made; without it, look-ups read the journal. `fakemon index` makes it later. Default: true.
+    pub index: bool,
     /// Whether executors are pinned to a core each, as far as there are cores. Default: true.
     pub pin: bool,
     /// What the engine says of itself, and from when on.
@@ -64,6 +66,7 @@ impl Default for Options {
             durability: Durability::Synced,
             retention: Retention::default(),
             snapshot_every: Duration::from_secs(5),
+            index: true,
             pin: true,
             thresholds: Thresholds::default(),
         }

@@ -59,7 +59,8 @@ pub(crate) struct Snapshotter {
     pub(crate) head: Head,
     /// The index is made on the way: the blocks are in hand.
     pub(crate) index: Arc<PostingStore>,
-    pub(crate) segment: Segment,
+    /// None: it is not wanted.
+    pub(crate) segment: Option<Segment>,
     /// Nothing is let go of while a checkpoint is made.
     pub(crate) standing: Arc<Standing>,
     /// Events whose rows are only in memory.
@@ -90,7 +91,7 @@ impl Snapshotter {
 
     /// Brings everything to the disk.
     fn finish(&mut self) -> Result<(), ReadError> {
-        self.segment.write(&self.index)?;
+        self.segment.as_mut().map_or(Ok(()), |segment| segment.write(&self.index))?;
         self.flush()
     }
 
@@ -112,7 +113,8 @@ impl Snapshotter {
                 &mut |block, stored| {
                     let block_head = block.head();
                     kept.add(stored.first, stored.len() as u64, Timestamp(block_head.committed_ns));
-                    let taken_in = changes.take_in(block, head, rows).and_then(|()| segment.take_in(block, index));
+                    let indexed = segment.as_mut().map_or(Ok(()), |segment| segment.take_in(block, index));
+                    let taken_in = changes.take_in(block, head, rows).and(indexed);
                     if let Err(error) = taken_in {
                         failed.get_or_insert(error);
                     }

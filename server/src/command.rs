@@ -1,7 +1,9 @@
 //! The command line, one file per command. Answers go to stdout, everything else to stderr; what goes wrong is one line
-//! that names the remedy; the exit code is 0 on success only (1: it did not work, 2: the command line is wrong).
+//! that names the remedy; the exit code is 0 on success only (1: it did not work, 2: the command line is wrong, 130: a
+//! signal ended it).
 
 mod bound;
+mod interrupt;
 pub mod checkpoint;
 pub mod config;
 pub mod explain;
@@ -90,15 +92,22 @@ pub struct DataArg {
 
 /// Reads the arguments of the process, runs the command, reports.
 pub fn run() -> ExitCode {
-    match run_with(std::env::args_os()) {
+    let result = run_with(std::env::args_os());
+    interrupt::wait_for_the_end();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Usage(error)) => report_usage(&error),
         Err(Failure::Command(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS, // who read has read enough
         Err(Failure::Command(error)) => {
-            let _ = writeln!(io::stderr(), "fakemon: {}", one_line(&format!("{error:#}"))); // nowhere else to say it
+            say(&one_line(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The one line.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "fakemon: {line}"); // nowhere else to say it
 }
 
 enum Failure {
@@ -110,7 +119,7 @@ fn run_with(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
     let line = CommandLine::try_parse_from(arguments).map_err(Failure::Usage)?;
     let offline = !matches!(line.command, Command::Serve(_));
     if offline {
-        start_tracing(LogFormat::Text, None, "warn").map_err(Failure::Command)?;
+        start_tracing(LogFormat::Text, None, "warn").and_then(|()| interrupt::watch()).map_err(Failure::Command)?;
     }
     match line.command {
         Command::Serve(args) => serve::run(args),
@@ -144,7 +153,7 @@ fn report_usage(error: &clap::Error) -> ExitCode {
     let what = text.split("\n\nUsage:").next().unwrap_or(&text);
     let what = what.split("\n\nFor more information").next().unwrap_or(what);
     let what = one_line(what.trim_start_matches("error: "));
-    let _ = writeln!(io::stderr(), "fakemon: {what}; see `fakemon help`"); // nowhere else to say it
+    say(&format!("{what}; see `fakemon help`"));
     ExitCode::from(2)
 }
 

@@ -36,7 +36,10 @@ pub(crate) struct InProcess {
 
 impl InProcess {
     pub(crate) fn open(dir: &Path, scenario: Scenario, cores: usize) -> InProcess {
-        let options = Options { cores, world_seed: Some(1), ..Options::default() };
+        InProcess::open_with(dir, scenario, Options { cores, world_seed: Some(1), ..Options::default() })
+    }
+
+    pub(crate) fn open_with(dir: &Path, scenario: Scenario, options: Options) -> InProcess {
         let engine = Engine::open(dir, options).expect("a fresh directory and io_uring");
         let world = World::new(1, scenario, FakemonId(1));
         let client = engine.client().expect("one client");

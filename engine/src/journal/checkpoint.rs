@@ -3,6 +3,10 @@
 //! A running engine copies what follows the journal first, and the journal last: so nothing in the copy knows more than
 //! its journal, as after a crash, and the usual start-up brings all to its end. What lies only in memory is not written
 //! for it. Retention must stand still meanwhile.
+//!
+//! Of an open database RocksDB's own checkpoint copies every log there is, those that wait to be recycled too, in pieces
+//! of 4 KiB through the page cache; then it syncs hundreds of MiB at once, and every capture waits for that. So the
+//! copy is made here: of the logs that are needed, a piece at a time, past the page cache.
 
 use super::depot::Depot;
 use super::postings::PostingStore;
@@ -10,17 +14,25 @@ use super::rows::RowStore;
 use super::store::{ACKNOWLEDGED, ReadError, Store, begin, complete, identify};
 use crate::options::OpenError;
 use rocksdb::DB;
-use rocksdb::checkpoint::Checkpoint;
-use rustix::fs::{FlockOperation, fcntl_lock};
+use rocksdb::properties::MIN_LOG_NUMBER_TO_KEEP;
+use rustix::fs::{FlockOperation, OFlags, fcntl_lock, fcntl_setfl};
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The folders of a data directory, in the order in which they are copied.
 const FOLDERS: [&str; 4] = ["snapshot", "index", "bus", JOURNAL];
 const JOURNAL: &str = "journal";
+/// Which manifest a database goes by.
+const CURRENT: &str = "CURRENT";
 const MAKING: &str = "a checkpoint";
+/// What a sync of the journal may have to wait for while a log is copied; after each piece the disk is left alone for as
+/// long as it took.
+const PIECE_BYTES: usize = 256 << 10;
+/// Writes past the page cache begin and end at its multiples, on every disk.
+const ALIGNMENT: usize = 4_096;
 
 /// All databases of a running engine.
 pub(crate) struct Databases {
@@ -113,9 +125,9 @@ pub(super) fn link_folder(from: &Path, to: &Path) -> io::Result<()> {
         if !entry.file_type()?.is_file() || name == "LOCK" || name.starts_with("LOG") {
             continue;
         }
-        let table = path.extension().is_some_and(|kind| kind == "sst");
-        if !table || fs::hard_link(&path, to.join(&*name)).is_err() {
-            copy_file(&path, &to.join(&*name))?;
+        match path.extension().is_some_and(|kind| kind == "sst") {
+            true => link_or_copy(&path, &to.join(&*name))?,
+            false => copy_file(&path, &to.join(&*name))?,
         }
     }
     File::open(to)?.sync_all()
@@ -126,7 +138,110 @@ fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     File::open(to)?.sync_all()
 }
 
-/// A copy of a database in which what lies only in memory is in the copied log, or missing if there is none.
+/// Copies a database that is open, to `to`, which is not there yet. What lies only in memory is in the copied logs, or
+/// missing if there are none.
 pub(super) fn of_database(db: &DB, to: &Path) -> Result<(), ReadError> {
-    Ok(Checkpoint::new(db)?.create_checkpoint_with_log_size(to, u64::MAX)?)
+    db.disable_file_deletions()?; // no log is recycled either
+    let needed = db.property_int_value(MIN_LOG_NUMBER_TO_KEEP);
+    let copied = needed.map(|needed| copy_open(db.path(), to, needed.unwrap_or(0)));
+    db.enable_file_deletions()?;
+    copied?.map_err(|error| ReadError::Store(error.to_string()))
+}
+
+/// In the order in which one file knows of another: the manifest, then what it may name, then what came later.
+fn copy_open(from: &Path, to: &Path, needed_log: u64) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    let current = fs::read_to_string(from.join(CURRENT))?;
+    copy_file(&from.join(current.trim_end()), &to.join(current.trim_end()))?;
+    fs::write(to.join(CURRENT), &current)?;
+    File::open(to.join(CURRENT))?.sync_all()?;
+    let mut logs = Vec::new();
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default();
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        match path.extension().and_then(|kind| kind.to_str()) {
+            Some("sst") => match link_or_copy(&path, &to.join(name)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // nobody needed it any more
+                linked => linked?,
+            },
+            Some("log") => {
+                logs.extend(stem.parse().ok().filter(|log| *log >= needed_log).map(|log: u64| (log, path)))
+            }
+            None if stem == "IDENTITY" || stem.starts_with("OPTIONS-") => copy_file(&path, &to.join(name))?,
+            _ => {}
+        }
+    }
+    logs.sort_unstable(); // each goes on where the one before ended
+    for (_, log) in logs {
+        copy_in_pieces(&log, &to.join(log.file_name().unwrap_or_default()))?;
+    }
+    File::open(to)?.sync_all()
+}
+
+fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::hard_link(from, to).or_else(|_| copy_in_pieces(from, to))
+}
+
+/// Copies a file past the page cache, a piece at a time; where that cannot be, through it, but each piece is synced.
+fn copy_in_pieces(from: &Path, to: &Path) -> io::Result<()> {
+    let (from, mut copy) = (File::open(from)?, File::create(to)?);
+    let mut direct = fcntl_setfl(&copy, OFlags::DIRECT).is_ok();
+    let mut buffer = vec![0; PIECE_BYTES + ALIGNMENT];
+    let piece = buffer.as_ptr().align_offset(ALIGNMENT);
+    let piece = &mut buffer[piece..piece + PIECE_BYTES];
+    let mut bytes = 0;
+    loop {
+        let begun = Instant::now();
+        let read = fill(&from, piece)?;
+        let whole = read.next_multiple_of(ALIGNMENT);
+        piece[read..whole].fill(0);
+        if direct && let Err(error) = copy.write_all(&piece[..whole]) {
+            if error.kind() != io::ErrorKind::InvalidInput {
+                return Err(error);
+            }
+            direct = false;
+            fcntl_setfl(&copy, OFlags::empty())?;
+        }
+        if !direct {
+            copy.write_all(&piece[..whole])?;
+            copy.sync_data()?;
+        }
+        bytes += read as u64;
+        if read < PIECE_BYTES {
+            break;
+        }
+        std::thread::sleep(begun.elapsed());
+    }
+    copy.set_len(bytes)?;
+    copy.sync_all()
+}
+
+/// Reads until the piece is full or the file ends; how much that is.
+fn fill(mut file: &File, piece: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < piece.len() {
+        match file.read(&mut piece[filled..])? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_make_the_same_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        for bytes in [0, 1, ALIGNMENT, PIECE_BYTES - 1, PIECE_BYTES, 3 * PIECE_BYTES + 4_097] {
+            let noise: Vec<u8> = (0..bytes as u64).map(|at| crate::ids::mix(at) as u8).collect();
+            fs::write(&from, &noise).unwrap();
+            copy_in_pieces(&from, &to).unwrap();
+            assert!(fs::read(&to).unwrap() == noise, "{bytes} bytes");
+        }
+    }
 }

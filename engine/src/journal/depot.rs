@@ -3,14 +3,14 @@
 //! asks for a sync.
 
 use super::checkpoint::of_database;
-use super::store::{ReadError, explain, explain_write, open_beside_writer, scan_options};
+use super::store::{ReadError, explain, explain_write, open_to_read, scan_options};
 use crate::options::OpenError;
 use rocksdb::{
     BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options,
     WriteBatch, WriteOptions,
 };
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 /// A room of the depot.
@@ -46,16 +46,11 @@ pub(crate) type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'v;
 pub(crate) struct Depot {
     /// None once the engine is closed: whoever still holds the depot does not hold its files.
     db: RwLock<Option<DB>>,
-    /// Of a reader beside a running server: where its own notes lie.
-    scratch: Option<PathBuf>,
 }
 
 impl Drop for Depot {
     fn drop(&mut self) {
         self.close();
-        if let Some(scratch) = &self.scratch {
-            let _ = std::fs::remove_dir_all(scratch); // in the system's temporary directory, which is emptied anyway
-        }
     }
 }
 
@@ -63,7 +58,7 @@ impl Depot {
     /// Opens or makes the depot of a data directory.
     pub(crate) fn open(dir: &Path) -> Result<Depot, OpenError> {
         let db = DB::open_cf_descriptors(&database_options(), dir.join("bus"), families());
-        Ok(Depot { db: RwLock::new(Some(db.map_err(|error| fail(dir, &error))?)), scratch: None })
+        Ok(Depot { db: RwLock::new(Some(db.map_err(|error| fail(dir, &error))?)) })
     }
 
     /// Opens the depot of a data directory for reading, beside a running server or without one; none if there is none.
@@ -73,10 +68,11 @@ impl Depot {
         }
         // One that an older version wrote lacks the rooms that are new since.
         let there = DB::list_cf(&database_options(), dir.join("bus")).map_err(|error| fail(dir, &error))?;
-        let known = families().into_iter().filter(|family| there.iter().any(|name| name == family.name()));
-        let opened = open_beside_writer(&dir.join("bus"), database_options(), known.collect());
-        let (db, scratch) = opened.map_err(|error| fail(dir, &error))?;
-        Ok(Some(Depot { db: RwLock::new(Some(db)), scratch: Some(scratch) }))
+        let is_there = |family: &ColumnFamilyDescriptor| there.iter().any(|name| name == family.name());
+        let known = || families().into_iter().filter(is_there).collect();
+        let opened = open_to_read(&dir.join("bus"), &database_options(), known);
+        let db = opened.map_err(|error| fail(dir, &error))?;
+        Ok(Some(Depot { db: RwLock::new(Some(db)) }))
     }
 
     /// Whether everything can be read.

@@ -7,14 +7,14 @@
 //! ```
 
 use super::checkpoint::of_database;
-use super::store::{ReadError, explain, number, open_beside_writer, scan_options};
+use super::store::{ReadError, explain, look_up_options, number, open_to_read};
 use crate::ids::Position;
 use crate::options::OpenError;
 use rocksdb::{
     ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options, WriteBatch, WriteOptions,
 };
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const SEGMENT: u8 = 0xFF;
 
@@ -24,14 +24,12 @@ pub(crate) type VisitPostings<'v> = dyn FnMut(Position, &[u8]) -> Result<Control
 /// The index of a data directory.
 pub(crate) struct PostingStore {
     db: DB,
-    /// Of a reader beside a running server: where its own notes lie.
-    scratch: Option<PathBuf>,
 }
 
 impl PostingStore {
     fn open(dir: &Path) -> Result<PostingStore, OpenError> {
         let db = DB::open(&database_options(), dir.join("index"));
-        Ok(PostingStore { db: db.map_err(|error| fail(dir, &error))?, scratch: None })
+        Ok(PostingStore { db: db.map_err(|error| fail(dir, &error))? })
     }
 
     /// Opens or makes the index of a data directory whose journal ends at `end`. One that knows more than the journal,
@@ -54,10 +52,10 @@ impl PostingStore {
         if !dir.join("index").join("CURRENT").exists() {
             return Ok(None);
         }
-        let families = vec![ColumnFamilyDescriptor::new("default", database_options())];
-        let opened = open_beside_writer(&dir.join("index"), database_options(), families);
-        let (db, scratch) = opened.map_err(|error| fail(dir, &error))?;
-        Ok(Some(PostingStore { db, scratch: Some(scratch) }))
+        let families = || vec![ColumnFamilyDescriptor::new("default", database_options())];
+        let opened = open_to_read(&dir.join("index"), &database_options(), families);
+        let db = opened.map_err(|error| fail(dir, &error))?;
+        Ok(Some(PostingStore { db }))
     }
 
     /// Deletes the index of a data directory that no server has open.
@@ -95,7 +93,7 @@ impl PostingStore {
     /// First and end positions of all segments, in order.
     pub(crate) fn segments(&self) -> Result<Vec<(Position, Position)>, ReadError> {
         let mut segments = Vec::new();
-        for entry in self.db.iterator_opt(IteratorMode::From(&[SEGMENT], Direction::Forward), scan_options()) {
+        for entry in self.db.iterator_opt(IteratorMode::From(&[SEGMENT], Direction::Forward), look_up_options()) {
             let (key, end) = entry?;
             segments.push((Position(number(&key[1..])?), Position(number(&end)?)));
         }
@@ -111,7 +109,7 @@ impl PostingStore {
         visit: &mut VisitPostings<'_>,
     ) -> Result<(), ReadError> {
         let start = posting_key(kind, bucket, from);
-        for entry in self.db.iterator_opt(IteratorMode::From(&start, Direction::Forward), scan_options()) {
+        for entry in self.db.iterator_opt(IteratorMode::From(&start, Direction::Forward), look_up_options()) {
             let (key, value) = entry?;
             let Some(first) = key.strip_prefix(&[kind, bucket]) else { break };
             if visit(Position(number(first)?), &value)?.is_break() {
@@ -136,14 +134,6 @@ impl PostingStore {
         let mut options = WriteOptions::default();
         options.disable_wal(true);
         Ok(self.db.write_opt(batch, &options)?)
-    }
-}
-
-impl Drop for PostingStore {
-    fn drop(&mut self) {
-        if let Some(scratch) = &self.scratch {
-            drop(std::fs::remove_dir_all(scratch));
-        }
     }
 }
 

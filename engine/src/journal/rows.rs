@@ -2,7 +2,7 @@
 //! logged; all families are flushed together, so that after a crash the rows are those of one moment.
 
 use super::checkpoint::of_database;
-use super::store::{ReadError, explain, malformed, open_beside_writer, scan_options, wrong_key};
+use super::store::{ReadError, explain, malformed, open_to_read, scan_options, wrong_key};
 use crate::ids::{AttemptId, FakemonId, PlayerId, Position};
 use crate::options::OpenError;
 use fakemon_fbs::snapshot::{self, Answer, Fakemon, Head};
@@ -10,15 +10,13 @@ use rocksdb::{
     BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompactionStyle, DBCompressionType, Direction,
     FlushOptions, IteratorMode, Options, WriteBatch, WriteOptions,
 };
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const FAMILIES: [&str; 4] = ["fakemon", "players", "answers", "head"];
 
 /// The rows of a data directory.
 pub(crate) struct RowStore {
     db: DB,
-    /// Of a reader beside a running server: where its own notes lie.
-    scratch: Option<PathBuf>,
 }
 
 impl RowStore {
@@ -26,7 +24,7 @@ impl RowStore {
         let mut options = database_options();
         options.create_if_missing(holds_nothing(&dir.join("snapshot")));
         let db = DB::open_cf_descriptors(&options, dir.join("snapshot"), families());
-        Ok(RowStore { db: db.map_err(|error| fail(dir, &error))?, scratch: None })
+        Ok(RowStore { db: db.map_err(|error| fail(dir, &error))? })
     }
 
     /// Opens the rows of a data directory whose journal goes from `first` to `end`. Rows that know more than the journal,
@@ -57,9 +55,9 @@ impl RowStore {
         if !dir.join("snapshot").join("CURRENT").exists() {
             return Ok(None);
         }
-        let opened = open_beside_writer(&dir.join("snapshot"), database_options(), families());
-        let (db, scratch) = opened.map_err(|error| fail(dir, &error))?;
-        Ok(Some(RowStore { db, scratch: Some(scratch) }))
+        let opened = open_to_read(&dir.join("snapshot"), &database_options(), families);
+        let db = opened.map_err(|error| fail(dir, &error))?;
+        Ok(Some(RowStore { db }))
     }
 
     fn family(&self, name: &str) -> &ColumnFamily {
@@ -174,14 +172,6 @@ impl RowStore {
     pub(crate) fn flush(&self) -> Result<(), ReadError> {
         let families = FAMILIES.map(|name| self.family(name));
         Ok(self.db.flush_cfs_opt(&families, &FlushOptions::default())?)
-    }
-}
-
-impl Drop for RowStore {
-    fn drop(&mut self) {
-        if let Some(scratch) = &self.scratch {
-            drop(std::fs::remove_dir_all(scratch));
-        }
     }
 }
 

@@ -8,11 +8,12 @@ use fakemon_fbs::Malformed;
 use fakemon_fbs::snapshot::{self, Caught};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
-    DBRecoveryMode, Direction, Env, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
+    DBRecoveryMode, Direction, Env, FlushOptions, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// Of the data directory: what this program reads and writes.
 pub(crate) const FORMAT: u32 = 1;
@@ -23,6 +24,12 @@ const INCOMPLETE: &str = "fakemon data directory, incomplete: ";
 /// Beside the blocks: the first position that retention kept.
 const KEPT_FROM: &[u8] = b"kept from";
 const FAMILIES: [&str; 2] = ["blocks", "collections"];
+/// A database is opened to read so often at the most while its manifest grows.
+const OPENED_MAX: u32 = 50;
+/// Longer than a file system takes for one moment.
+const SAME_MOMENT: Duration = Duration::from_millis(100);
+/// Whoever reads more blocks than these reads many.
+const LOOK_UP_BLOCKS: u32 = 4;
 
 /// A journal that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -67,8 +74,8 @@ pub(crate) struct Store {
     acknowledged: Option<fs::File>,
     /// What it said before the journal was opened: everything before this position must be there.
     told: Position,
-    /// Of a reader beside a running server: where its own notes lie.
-    scratch: Option<PathBuf>,
+    /// Of a reader: which logs it read, and when they had been written to.
+    read: Option<(PathBuf, Option<SystemTime>)>,
 }
 
 impl Store {
@@ -107,7 +114,7 @@ impl Store {
         let acknowledged = options.open(dir.join(ACKNOWLEDGED)).map_err(|error| fail(&error))?;
         let told = told(&acknowledged);
         fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| fail(&error))?;
-        Ok(Store { db, acknowledged: Some(acknowledged), told, scratch: None })
+        Ok(Store { db, acknowledged: Some(acknowledged), told, read: None })
     }
 
     /// Opens a data directory for reading, beside a running server or without one, and changes nothing in it.
@@ -117,9 +124,11 @@ impl Store {
             return Err(fail(&"it is not a fakemon data directory (no file FAKEMON in it)"));
         }
         let told = fs::File::open(dir.join(ACKNOWLEDGED)).map_or(Position(0), |file| told(&file));
-        let opened = open_beside_writer(&dir.join("journal"), database_options(), families());
-        let (db, scratch) = opened.map_err(|error| fail(&explain(error.as_ref())))?;
-        Ok(Store { db, acknowledged: None, told, scratch: Some(scratch) })
+        let journal = dir.join("journal");
+        let written_at = written_at(&journal);
+        let db =
+            open_to_read(&journal, &database_options(), families).map_err(|error| fail(&explain(error.as_ref())))?;
+        Ok(Store { db, acknowledged: None, told, read: Some((journal, written_at)) })
     }
 
     /// Brings everything that was written to the disk, and notes where the journal begins, if that is not with the first
@@ -132,15 +141,21 @@ impl Store {
         self.acknowledge(end).map_err(|error| ReadError::Store(format!("the file `acknowledged`: {error}")))
     }
 
+    /// Brings what lies in memory and in the log into tables: who opens them next need not read the log.
+    pub(crate) fn flush(&self) -> Result<(), ReadError> {
+        let families = FAMILIES.map(|name| self.family(name));
+        Ok(self.db.flush_cfs_opt(&families, &FlushOptions::default())?)
+    }
+
     /// What is left of a damaged journal; `dir` holds the note of what was told.
     pub(super) fn of_wreck(db: DB, dir: &Path) -> Store {
         let told = fs::File::open(dir.join(ACKNOWLEDGED)).map_or(Position(0), |file| told(&file));
-        Store { db, acknowledged: None, told, scratch: None }
+        Store { db, acknowledged: None, told, read: None }
     }
 
-    /// Sees what the writer has written since; for a store that was opened to read.
-    pub(crate) fn catch_up(&self) -> Result<(), ReadError> {
-        Ok(self.db.try_catch_up_with_primary()?)
+    /// Whether the writer may have written since a store was opened to read.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.read.as_ref().is_some_and(|(journal, written)| written.is_none() || written_at(journal) != *written)
     }
 
     fn family(&self, name: &str) -> &ColumnFamily {
@@ -228,21 +243,29 @@ impl Store {
         }
     }
 
-    /// Calls `visit` with all blocks in order, from the one that holds `from`, until it breaks.
+    /// Calls `visit` with all blocks in order, from the one that holds `from`, until it breaks. The first few are read as
+    /// they are; whoever wants more than these is taken for a scan, and gets much read ahead.
     pub(crate) fn blocks(
         &self,
         from: Position,
         visit: &mut dyn FnMut(StoredBlock<'_>) -> Result<ControlFlow<()>, ReadError>,
     ) -> Result<(), ReadError> {
-        let mut iterator = self.block_iterator();
+        let mut iterator = self.db.raw_iterator_cf_opt(self.family("blocks"), look_up_options());
         iterator.seek_for_prev(from.0.to_be_bytes());
         if !iterator.valid() {
             iterator.status()?;
             iterator.seek_to_first();
         }
+        let mut visited = 0;
         while let Some((key, value)) = iterator.item() {
-            if visit(StoredBlock::split(Position(number(key)?), value)?)?.is_break() {
+            let first = number(key)?;
+            if visit(StoredBlock::split(Position(first), value)?)?.is_break() {
                 return Ok(());
+            }
+            visited += 1;
+            if visited == LOOK_UP_BLOCKS {
+                iterator = self.block_iterator();
+                iterator.seek(first.to_be_bytes());
             }
             iterator.next();
         }
@@ -337,14 +360,6 @@ impl Store {
     }
 }
 
-impl Drop for Store {
-    fn drop(&mut self) {
-        if let Some(scratch) = &self.scratch {
-            drop(fs::remove_dir_all(scratch));
-        }
-    }
-}
-
 fn collection_key(player: PlayerId, position: Position) -> [u8; 12] {
     let mut key = [0; 12];
     key[..4].copy_from_slice(&player.0.to_be_bytes());
@@ -357,25 +372,46 @@ pub(super) fn number(key: &[u8]) -> Result<u64, ReadError> {
     Ok(u64::from_be_bytes(bytes))
 }
 
-/// Opens a database for reading, beside its writer or without one, and changes nothing in it; also where the reader's own
-/// notes lie.
-pub(super) fn open_beside_writer(
+/// Opens a database for reading, beside its writer or without one, and changes nothing in it: what was written up to now
+/// can be read, and nothing that comes later.
+///
+/// It is not a secondary, as RocksDB calls it, although those can catch up: they do not come to the end of a log that was
+/// recycled, if the first old record in it looks like one. Here the manifest is read first, then the logs that it needs.
+/// If it has grown when they are read, the writer may have recycled one in between; then all is read again.
+pub(super) fn open_to_read(
     path: &Path,
-    mut options: Options,
-    families: Vec<ColumnFamilyDescriptor>,
-) -> Result<(DB, PathBuf), rocksdb::Error> {
-    let scratch = scratch_dir();
+    options: &Options,
+    families: impl Fn() -> Vec<ColumnFamilyDescriptor>,
+) -> Result<DB, rocksdb::Error> {
+    let mut options = options.clone();
     options.create_if_missing(false);
     options.create_missing_column_families(false);
-    options.set_max_open_files(-1);
-    Ok((DB::open_cf_descriptors_as_secondary(&options, path, &scratch, families)?, scratch))
+    options.set_max_open_files(-1); // what the writer deletes stays as long as it is open
+    let mut tries = 0;
+    loop {
+        let before = manifest(path);
+        let opened = DB::open_cf_descriptors_read_only(&options, path, families(), false);
+        tries += 1;
+        if before == manifest(path) || tries == OPENED_MAX {
+            return opened;
+        }
+    }
 }
 
-/// Where a reader beside a running server may write its own notes.
-fn scratch_dir() -> PathBuf {
-    static OPENED: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    let opened = OPENED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    std::env::temp_dir().join(format!("fakemon-reader-{}-{opened}", std::process::id()))
+/// The manifest of a database, and how long it is.
+fn manifest(path: &Path) -> Option<(String, u64)> {
+    let current = fs::read_to_string(path.join("CURRENT")).ok()?;
+    let bytes = fs::metadata(path.join(current.trim_end())).ok()?.len();
+    Some((current, bytes))
+}
+
+/// When the logs of a database were written to for the last time; none if that was just now, and may be again in what
+/// the file system takes for the same moment.
+fn written_at(journal: &Path) -> Option<SystemTime> {
+    let logs =
+        fs::read_dir(journal).ok()?.flatten().filter(|entry| entry.file_name().to_string_lossy().ends_with(".log"));
+    let newest = logs.filter_map(|log| log.metadata().ok()?.modified().ok()).max()?;
+    newest.elapsed().is_ok_and(|age| age > SAME_MOMENT).then_some(newest)
 }
 
 /// The position in the note of what was told; 0 if there is no (whole) note.
@@ -417,6 +453,11 @@ pub(crate) fn complete(dir: &Path) -> Result<(), OpenError> {
     fs::File::open(&new).and_then(|file| file.sync_all()).map_err(fail)?;
     fs::rename(&new, &path).map_err(fail)?;
     fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(fail)
+}
+
+/// Whether a directory says that it is a data directory which is still being made.
+pub(crate) fn is_incomplete(dir: &Path) -> bool {
+    fs::read_to_string(dir.join(IDENTITY)).is_ok_and(|text| text.starts_with(INCOMPLETE))
 }
 
 /// Whether the directory says that it is ours; an error if it is of a version that this program does not know.
@@ -462,11 +503,6 @@ pub(super) fn explain(error: &str) -> String {
     }
     if damaged {
         return format!("the journal is damaged ({error}); restore a copy, what was acknowledged is not all here");
-    }
-    if error.contains("switched to a new MANIFEST") {
-        return format!(
-            "the journal changed meanwhile, or it is damaged ({error}); if this comes again, restore a copy"
-        );
     }
     format!("{error}{}", remedy(error))
 }
@@ -541,9 +577,60 @@ fn family_options(name: &str, cache: &Cache) -> Options {
     options
 }
 
+/// For whoever wants little: every byte that is read ahead is waited for.
+pub(super) fn look_up_options() -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.fill_cache(false);
+    options
+}
+
+/// For whoever wants much.
 pub(super) fn scan_options() -> ReadOptions {
     let mut options = ReadOptions::default();
     options.set_readahead_size(4 << 20);
     options.fill_cache(false);
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    /// How many blocks a reader finds that opens the directory now. It may not come back at all.
+    fn blocks_read(dir: &Path) -> (usize, Store) {
+        let (found, finds) = mpsc::channel();
+        let dir = dir.to_owned();
+        std::thread::spawn(move || {
+            let store = Store::open_to_read(&dir).unwrap();
+            let mut blocks = store.block_iterator();
+            blocks.seek_to_first();
+            let mut count = 0;
+            while blocks.valid() {
+                (count, _) = (count + 1, blocks.next());
+            }
+            drop(blocks);
+            found.send((count, store)).unwrap();
+        });
+        finds.recv_timeout(Duration::from_secs(20)).expect("the reader comes to the end of the log")
+    }
+
+    #[test]
+    fn readers_come_to_the_end_of_a_log_that_was_recycled_and_see_when_there_is_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        for block in 1..=8u8 {
+            let write = |first: u64| {
+                let value = [block; 40_000];
+                store.write_block(Position(first), &value, std::iter::empty(), Durability::Synced).unwrap();
+            };
+            write(u64::from(block) * 2);
+            store.flush().unwrap(); // the next log is one of those before, and holds its records
+            let (blocks, reader) = blocks_read(dir.path());
+            assert_eq!(blocks, usize::from(block) * 2 - 1);
+            write(u64::from(block) * 2 + 1);
+            assert!(reader.is_behind());
+            assert_eq!(blocks_read(dir.path()).0, usize::from(block) * 2);
+        }
+    }
 }

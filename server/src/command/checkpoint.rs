@@ -3,11 +3,13 @@
 //! process does. On the same file system, tables are shared between both, so that the copy takes room only as they part.
 
 use super::DataArg;
+use super::interrupt::{Half, begin};
 use crate::contact::Contact;
 use crate::load::{Http, Target};
 use anyhow::{Context, bail};
 use fakemon_engine::archive::Archive;
 use fakemon_engine::checkpoint::checkpoint;
+use fakemon_engine::ids::Position;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf, absolute};
@@ -33,12 +35,13 @@ pub struct CheckpointArgs {
 pub fn run(args: CheckpointArgs) -> anyhow::Result<()> {
     let begun = Instant::now();
     let (dir, to) = (&args.data.data, absolute(&args.to).with_context(|| args.to.display().to_string())?);
+    let half = begin(Half::Directory(to.clone()));
     let by_server = !checkpoint(dir, &to)?;
-    if by_server {
-        ask_server(dir, &to)?;
-    }
+    drop(half);
+    // A server says how far the copy goes; to open it here would take processor time from that server.
+    let told = if by_server { Some(ask_server(dir, &to)?) } else { None };
     let took = begun.elapsed();
-    let end = Archive::open(&to).context("the copy")?.end_position();
+    let end = told.map_or_else(|| Archive::open(&to).map(|copy| copy.end_position()), Ok).context("the copy")?;
     let mut stdout = io::stdout().lock();
     if args.json {
         let report = json!({
@@ -53,8 +56,9 @@ pub fn run(args: CheckpointArgs) -> anyhow::Result<()> {
     Ok(writeln!(stdout, "copied to {}: everything before position {end}, in {ms:.1} ms", to.display())?)
 }
 
-/// The server that has the directory open makes the copy.
-fn ask_server(dir: &Path, to: &Path) -> anyhow::Result<()> {
+/// The server that has the directory open makes the copy: of everything before the position it answers with.
+fn ask_server(dir: &Path, to: &Path) -> anyhow::Result<Position> {
+    let _begun = begin(Half::Elsewhere(to.to_owned()));
     let contact = Contact::read(dir)?;
     let contact = contact.with_context(|| {
         format!(
@@ -68,9 +72,9 @@ fn ask_server(dir: &Path, to: &Path) -> anyhow::Result<()> {
     http.be_patient(PATIENCE)?;
     http.post("/checkpoint", &json!({ "to": to, "word": contact.word.as_str() }).to_string())?;
     let answer = http.receive().with_context(in_dir)?;
-    if answer.status != 200 {
-        let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
-        bail!("{}", body["error"]["message"].as_str().unwrap_or(&answer.body));
+    let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    match body["position"].as_str().and_then(|position| position.parse().ok()) {
+        Some(position) if answer.status == 200 => Ok(Position(position)),
+        _ => bail!("{}", body["error"]["message"].as_str().unwrap_or(&answer.body)),
     }
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! `fakemon import`: a data directory from the JSON lines of a whole journal, bit for bit; `fakemon verify` proves it. A
 //! server that is to go on with it needs a journal from position 1: what retention let go of is in no export.
 
+use super::interrupt::{Half, begin};
 use super::progress::{self, Work};
 use anyhow::Context;
 use fakemon_engine::ids::Position;
@@ -31,7 +32,7 @@ pub struct ImportArgs {
 pub fn run(args: ImportArgs) -> anyhow::Result<()> {
     let begun = Instant::now();
     let lines = open(&args.file).with_context(|| args.file.display().to_string())?;
-    let bar = progress::bar(Work::Import);
+    let (bar, _begun) = (progress::bar(Work::Import), begin(Half::Directory(args.data.clone())));
     let imported = import(&args.data, lines, &mut |done, end| bar.show(done, end));
     bar.finish();
     let imported = imported.with_context(|| args.file.display().to_string())?;

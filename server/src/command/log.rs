@@ -10,7 +10,7 @@ use fakemon_engine::envelope::Facet;
 use fakemon_engine::ids::Position;
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What to print.
 #[derive(Debug, clap::Args)]
@@ -44,6 +44,7 @@ fn print_all(archive: &mut Archive, args: &LogArgs) -> anyhow::Result<()> {
     let mut next = start(archive, args.selection.from)?;
     let mut left = args.limit.unwrap_or(u64::MAX);
     let mut wanted = args.selection.wanted(archive)?;
+    let mut took = Duration::ZERO;
     loop {
         let filter = args.selection.filter(archive);
         let mut printer = Printer { wanted: wanted.as_mut(), json: String::new() };
@@ -52,8 +53,10 @@ fn print_all(archive: &mut Archive, args: &LogArgs) -> anyhow::Result<()> {
         if end == End::Reached || !args.follow {
             return Ok(());
         }
-        std::thread::sleep(FOLLOW_EVERY);
+        std::thread::sleep(FOLLOW_EVERY.max(took * 4)); // most of the processor is for the server
+        let begun = Instant::now();
         archive.refresh()?;
+        took = begun.elapsed();
     }
 }
 

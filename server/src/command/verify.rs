@@ -2,6 +2,7 @@
 //! wrong and what is proven before and after it; `--salvage` makes a new data directory of what is left.
 
 use super::DataArg;
+use super::interrupt::{Half, begin};
 use super::progress::{self, Work};
 use anyhow::anyhow;
 use fakemon_engine::salvage::{Kept, Salvaged, salvage};
@@ -184,7 +185,7 @@ fn write_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
 
 fn run_salvage(args: &VerifyArgs, to: &Path) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let bar = progress::bar(Work::Salvage);
+    let (bar, _begun) = (progress::bar(Work::Salvage), begin(Half::Directory(to.to_owned())));
     let salvaged = salvage(&args.data.data, to, &mut |done, end| bar.show(done, end));
     bar.finish();
     let (salvaged, seconds) = (salvaged?, begun.elapsed().as_secs_f64());

@@ -2,7 +2,7 @@
 
 use super::Format;
 use super::output::Output;
-use super::rows::{COLUMNS, Cell, Row};
+use super::rows::{COLUMNS, Cell, visit_cells};
 use csv::Writer;
 use fakemon_engine::archive::{Archive, Block, Recorded};
 use fakemon_engine::ids::Position;
@@ -29,24 +29,28 @@ impl Format for Csv<'_> {
     }
 
     fn event(&mut self, recorded: &Recorded) -> anyhow::Result<()> {
-        let Csv { archive, writer, cell } = self;
-        let mut result = Ok(());
-        Row::of(recorded, archive).visit(|_, value| {
-            cell.clear();
-            let written = match value {
-                Cell::Empty => Ok(()),
-                Cell::Number(number) => write!(cell, "{number}"),
-                Cell::Time(time) => write!(cell, "{time}"),
-                Cell::Degrees(degrees) => write!(cell, "{degrees}"),
-                Cell::Flag(flag) => write!(cell, "{flag}"),
-                Cell::Text(text) => write!(cell, "{text}"),
+        let Csv { archive, writer, cell: text } = self;
+        let (mut next, mut result) = (0, Ok(()));
+        visit_cells(recorded, archive, &mut |column, cell| {
+            for _ in next..column as usize {
+                result = std::mem::replace(&mut result, Ok(())).and_then(|()| writer.write_field(""));
+            }
+            next = column as usize + 1;
+            text.clear();
+            let written = match cell {
+                Cell::Number(number) => write!(text, "{number}"),
+                Cell::Time(time) => write!(text, "{time}"),
+                Cell::Degrees(degrees) => write!(text, "{degrees}"),
+                Cell::Flag(flag) => write!(text, "{flag}"),
+                Cell::Text(cell) => write!(text, "{cell}"),
             };
             written.expect("text grows as long as there is memory");
-            if result.is_ok() {
-                result = writer.write_field(&*cell);
-            }
+            result = std::mem::replace(&mut result, Ok(())).and_then(|()| writer.write_field(&*text));
         });
         result?;
+        for _ in next..COLUMNS.len() {
+            writer.write_field("")?;
+        }
         Ok(writer.write_record(None::<&[u8]>)?)
     }
 

@@ -1,6 +1,7 @@
 //! Where an export goes: to stdout, or into a file beside the wanted one (`FILE.part`) that takes its name once it is
 //! whole and on the disk. Whatever interrupts an export, nobody mistakes a part for all.
 
+use crate::command::interrupt::{Begun, Half, begin};
 use anyhow::Context;
 use flate2::write::GzEncoder;
 use std::ffi::OsString;
@@ -16,6 +17,8 @@ pub(super) struct Output {
     sink: Option<Sink>,
     /// Of a file: what it is called now, and what it will be called.
     names: Option<(PathBuf, PathBuf)>,
+    /// An interrupt takes it away too.
+    _begun: Option<Begun>,
 }
 
 enum Sink {
@@ -29,7 +32,11 @@ const OPEN: &str = "it is there until it is finished";
 
 impl Output {
     pub(super) fn stdout() -> Output {
-        Output { sink: Some(Sink::Stdout(BufWriter::with_capacity(BUFFER_BYTES, io::stdout()))), names: None }
+        Output {
+            sink: Some(Sink::Stdout(BufWriter::with_capacity(BUFFER_BYTES, io::stdout()))),
+            names: None,
+            _begun: None,
+        }
     }
 
     /// A file, as it is.
@@ -52,10 +59,11 @@ impl Output {
         let mut part = OsString::from(path);
         part.push(".part");
         let part = PathBuf::from(part);
+        let begun = begin(Half::Part(part.clone()));
         let file = File::create(&part).with_context(|| format!("--out {}", part.display()))?;
         let sink = sink(BufWriter::with_capacity(BUFFER_BYTES, file));
         let sink = sink.with_context(|| format!("--out {}", path.display()))?;
-        Ok(Output { sink: Some(sink), names: Some((part, path.to_owned())) })
+        Ok(Output { sink: Some(sink), names: Some((part, path.to_owned())), _begun: Some(begun) })
     }
 
     /// Everything is written; how many bytes there are.

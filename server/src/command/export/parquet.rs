@@ -3,23 +3,28 @@
 
 use super::Format;
 use super::output::Output;
-use super::rows::{COLUMNS, Cell, Kind, Row};
+use super::rows::{COLUMNS, Cell, Kind, visit_cells};
 use anyhow::Context;
 use crossbeam::channel::{self, Receiver, Sender};
 use fakemon_engine::archive::{Archive, Block, Recorded};
 use fakemon_engine::ids::Position;
 use parquet::basic::{Compression, Encoding, LogicalType, Repetition, TimeUnit, Type as Physical};
-use parquet::column::writer::ColumnWriter;
-use parquet::data_type::ByteArray;
+use parquet::column::writer::{ColumnWriter, ColumnWriterImpl};
+use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::errors::Result as ParquetResult;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, Type};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 /// Rows that are packed together; readers skip whole groups by their statistics.
 const GROUP_ROWS: usize = 128 << 10;
+/// Rows of which texts are written at once.
+const BATCH_ROWS: usize = 1 << 10;
+/// Longer texts hardly ever come again.
+const SHORT_BYTES: usize = 64;
 
 /// An export as Parquet.
 pub(super) struct Parquet<'a> {
@@ -64,7 +69,7 @@ impl Format for Parquet<'_> {
     }
 
     fn event(&mut self, recorded: &Recorded) -> anyhow::Result<()> {
-        self.filling.push(&Row::of(recorded, self.archive));
+        self.filling.push(recorded, self.archive);
         if self.filling.rows == GROUP_ROWS { self.hand_over() } else { Ok(()) }
     }
 
@@ -132,7 +137,7 @@ struct Group {
     rows: usize,
 }
 
-/// Values that are there, and for each row whether there is one.
+/// Values that are there, and for each row whether there is one; of the last rows, in which there is none, nothing.
 struct Column {
     present: Vec<i16>,
     values: Values,
@@ -142,7 +147,7 @@ enum Values {
     Numbers(Vec<i64>),
     Degrees(Vec<f64>),
     Flags(Vec<bool>),
-    Texts(Vec<ByteArray>),
+    Texts(Texts),
 }
 
 impl Default for Group {
@@ -152,7 +157,7 @@ impl Default for Group {
                 Kind::Number | Kind::Time => Values::Numbers(Vec::new()),
                 Kind::Degrees => Values::Degrees(Vec::new()),
                 Kind::Flag => Values::Flags(Vec::new()),
-                Kind::Text | Kind::Json => Values::Texts(Vec::new()),
+                Kind::Text | Kind::Json => Values::Texts(Texts::default()),
             };
             Column { present: Vec::with_capacity(GROUP_ROWS), values }
         };
@@ -161,17 +166,18 @@ impl Default for Group {
 }
 
 impl Group {
-    fn push(&mut self, row: &Row<'_>) {
-        self.rows += 1;
-        let columns = &mut self.columns;
-        row.visit(|column, cell| columns[column].push(cell));
+    #[inline]
+    fn push(&mut self, recorded: &Recorded, archive: &Archive) {
+        let Group { columns, rows } = self;
+        visit_cells(recorded, archive, &mut |column, cell| columns[column as usize].push(*rows, cell));
+        *rows += 1;
     }
 
     fn write(&mut self, writer: &mut SerializedFileWriter<Output>) -> ParquetResult<()> {
         let mut group = writer.next_row_group()?;
         for column in &mut self.columns {
             let mut writer = group.next_column()?.expect("the schema has these columns");
-            column.write(writer.untyped())?;
+            column.write(self.rows, writer.untyped())?;
             writer.close()?;
         }
         group.close()?;
@@ -182,44 +188,85 @@ impl Group {
 
 impl Column {
     #[inline]
-    fn push(&mut self, cell: Cell<'_>) {
-        self.present.push(i16::from(cell != Cell::Empty));
+    fn push(&mut self, row: usize, cell: Cell<'_>) {
+        if self.present.len() < row {
+            self.present.resize(row, 0);
+        }
+        self.present.push(1);
         match (&mut self.values, cell) {
-            (_, Cell::Empty) => {}
             (Values::Numbers(values), Cell::Number(number)) => values.push(number.cast_signed()),
             (Values::Numbers(values), Cell::Time(time)) => values.push(time.0.cast_signed()),
             (Values::Degrees(values), Cell::Degrees(degrees)) => values.push(degrees),
             (Values::Flags(values), Cell::Flag(flag)) => values.push(flag),
-            (Values::Texts(values), Cell::Text(text)) => match values.last() {
-                Some(last) if last.data() == text.as_bytes() => values.push(last.clone()), // shares its bytes
-                _ => values.push(ByteArray::from(text)),
-            },
+            (Values::Texts(texts), Cell::Text(text)) => texts.push(text),
             _ => unreachable!("rows and columns come from one list"),
         }
     }
 
-    fn write(&mut self, writer: &mut ColumnWriter<'_>) -> ParquetResult<()> {
-        let present = Some(&self.present[..]);
+    fn write(&mut self, rows: usize, writer: &mut ColumnWriter<'_>) -> ParquetResult<()> {
+        self.present.resize(rows, 0);
+        let present = &self.present[..];
         match (&mut self.values, writer) {
             (Values::Numbers(values), ColumnWriter::Int64ColumnWriter(writer)) => {
-                writer.write_batch(values, present, None)?;
+                writer.write_batch(values, Some(present), None)?;
                 values.clear();
             }
             (Values::Degrees(values), ColumnWriter::DoubleColumnWriter(writer)) => {
-                writer.write_batch(values, present, None)?;
+                writer.write_batch(values, Some(present), None)?;
                 values.clear();
             }
             (Values::Flags(values), ColumnWriter::BoolColumnWriter(writer)) => {
-                writer.write_batch(values, present, None)?;
+                writer.write_batch(values, Some(present), None)?;
                 values.clear();
             }
-            (Values::Texts(values), ColumnWriter::ByteArrayColumnWriter(writer)) => {
-                writer.write_batch(values, present, None)?;
-                values.clear();
-            }
+            (Values::Texts(texts), ColumnWriter::ByteArrayColumnWriter(writer)) => texts.write(present, writer)?,
             _ => unreachable!("the schema and the columns come from one list"),
         }
         self.present.clear();
+        Ok(())
+    }
+}
+
+/// Texts, most of which come again and again: each is kept once, and so only one thread counts who shares it.
+#[derive(Default)]
+struct Texts {
+    values: Vec<u32>,
+    distinct: Vec<ByteArray>,
+    /// Of short ones, where they are.
+    known: HashMap<Box<str>, u32>,
+}
+
+impl Texts {
+    #[inline]
+    fn push(&mut self, text: &str) {
+        let last = self.values.last().filter(|last| self.distinct[**last as usize].data() == text.as_bytes());
+        let value = last.copied().or_else(|| self.known.get(text).copied()).unwrap_or_else(|| self.learn(text));
+        self.values.push(value);
+    }
+
+    #[cold]
+    fn learn(&mut self, text: &str) -> u32 {
+        let value = u32::try_from(self.distinct.len()).expect("a group has fewer rows");
+        self.distinct.push(ByteArray::from(text));
+        if text.len() <= SHORT_BYTES {
+            self.known.insert(text.into(), value);
+        }
+        value
+    }
+
+    fn write(&mut self, present: &[i16], writer: &mut ColumnWriterImpl<'_, ByteArrayType>) -> ParquetResult<()> {
+        let (mut values, mut batch) = (&self.values[..], Vec::with_capacity(BATCH_ROWS));
+        for present in present.chunks(BATCH_ROWS) {
+            let there = present.iter().filter(|present| **present == 1).count();
+            let (now, later) = values.split_at(there);
+            batch.extend(now.iter().map(|value| self.distinct[*value as usize].clone()));
+            writer.write_batch(&batch, Some(present), None)?;
+            batch.clear();
+            values = later;
+        }
+        self.values.clear();
+        self.distinct.clear();
+        self.known.clear();
         Ok(())
     }
 }

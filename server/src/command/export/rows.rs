@@ -6,61 +6,59 @@ use fakemon_engine::lines::kind;
 use fakemon_engine::model::{Event, Put};
 use fakemon_engine::place::Place;
 
-/// Makes the row, and what visits its columns in order, from one list.
+/// Names the columns, and says what they hold, from one list.
 macro_rules! columns {
-    ($($(#[$doc:meta])* $name:ident: $kind:ident,)*) => {
-        /// A row.
-        #[derive(Clone, Debug, Default)]
-        pub(super) struct Row<'a> {
-            $($(#[$doc])* pub(super) $name: Option<kind!($kind, 'a)>,)*
+    ($($(#[$doc:meta])* $column:ident $name:literal: $kind:ident,)*) => {
+        /// A column; they are declared in their order.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub(super) enum Column {
+            $($(#[$doc])* $column,)*
         }
 
-        /// The columns in order.
-        pub(super) const COLUMNS: &[(&str, Kind)] = &[$((stringify!($name), Kind::$kind)),*];
-
-        impl Row<'_> {
-            /// Visits the cells in the order of the columns.
-            #[inline]
-            pub(super) fn visit(&self, mut visit: impl FnMut(usize, Cell<'_>)) {
-                let mut column = 0;
-                $(
-                    visit(column, self.$name.as_ref().map_or(Cell::Empty, |value| cell!($kind, value)));
-                    column += 1;
-                )*
-                let _ = column; // one past the last
-            }
-        }
+        /// Names and kinds of the columns, in order.
+        pub(super) const COLUMNS: &[(&str, Kind)] = &[$(($name, Kind::$kind)),*];
     };
 }
 
-macro_rules! kind {
-    (Number, $life:lifetime) => { u64 };
-    (Time, $life:lifetime) => { Timestamp };
-    (Degrees, $life:lifetime) => { f64 };
-    (Flag, $life:lifetime) => { bool };
-    (Text, $life:lifetime) => { &$life str };
-    (Json, $life:lifetime) => { String };
-}
-
-macro_rules! cell {
-    (Number, $value:expr) => {
-        Cell::Number(*$value)
-    };
-    (Time, $value:expr) => {
-        Cell::Time(*$value)
-    };
-    (Degrees, $value:expr) => {
-        Cell::Degrees(*$value)
-    };
-    (Flag, $value:expr) => {
-        Cell::Flag(*$value)
-    };
-    (Text, $value:expr) => {
-        Cell::Text($value)
-    };
-    (Json, $value:expr) => {
-        Cell::Text($value.as_str())
-    };
+columns! {
+    Position "position": Number,
+    Kind "kind": Text,
+    Shard "shard": Number,
+    /// When its group was handed to the disk.
+    CommittedAt "committed_at": Time,
+    /// When it happened: of a throw, when it was decided.
+    At "at": Time,
+    Player "player": Text,
+    PlayerId "player_id": Number,
+    AttemptId "attempt_id": Number,
+    FakemonId "fakemon_id": Number,
+    Species "species": Text,
+    Outcome "outcome": Text,
+    Lat "lat": Degrees,
+    Lon "lon": Degrees,
+    ReceivedAt "received_at": Time,
+    QueuedAfterNs "queued_after_ns": Number,
+    DecidedAfterNs "decided_after_ns": Number,
+    CatchRate "catch_rate": Degrees,
+    VanishesAt "vanishes_at": Time,
+    Bus "bus": Text,
+    Source "source": Text,
+    DetailType "detail_type": Text,
+    Detail "detail": Text,
+    Resources "resources": Json,
+    Region "region": Text,
+    /// When the sender says that it happened.
+    Time "time": Time,
+    Cause "cause": Number,
+    Hops "hops": Number,
+    /// Of a resource.
+    Key "key": Text,
+    /// How the resource is from then on; empty: it is gone.
+    Value "value": Text,
+    WorldSeed "world_seed": Number,
+    ReachMm "reach_mm": Number,
+    Cores "cores": Number,
+    Durable "durable": Flag,
 }
 
 /// What a column holds.
@@ -83,7 +81,6 @@ pub(super) enum Kind {
 /// A value in a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Cell<'a> {
-    Empty,
     Number(u64),
     Time(Timestamp),
     Degrees(f64),
@@ -91,62 +88,26 @@ pub(super) enum Cell<'a> {
     Text(&'a str),
 }
 
-columns! {
-    position: Number,
-    kind: Text,
-    shard: Number,
-    /// When its group was handed to the disk.
-    committed_at: Time,
-    /// When it happened: of a throw, when it was decided.
-    at: Time,
-    player: Text,
-    player_id: Number,
-    attempt_id: Number,
-    fakemon_id: Number,
-    species: Text,
-    outcome: Text,
-    lat: Degrees,
-    lon: Degrees,
-    received_at: Time,
-    queued_after_ns: Number,
-    decided_after_ns: Number,
-    catch_rate: Degrees,
-    vanishes_at: Time,
-    bus: Text,
-    source: Text,
-    detail_type: Text,
-    detail: Text,
-    resources: Json,
-    region: Text,
-    /// When the sender says that it happened.
-    time: Time,
-    cause: Number,
-    hops: Number,
-    /// Of a resource.
-    key: Text,
-    /// How the resource is from then on; empty: it is gone.
-    value: Text,
-    world_seed: Number,
-    reach_mm: Number,
-    cores: Number,
-    durable: Flag,
+/// Visits the cells of an event that are there, in the order of the columns.
+#[inline]
+pub(super) fn visit_cells(recorded: &Recorded, archive: &Archive, visit: &mut impl FnMut(Column, Cell<'_>)) {
+    let mut row = Row { archive, visit };
+    row.number(Column::Position, recorded.position.0);
+    row.text(Column::Kind, kind(&recorded.event));
+    row.number(Column::Shard, recorded.shard.0.into());
+    row.time(Column::CommittedAt, recorded.committed_at);
+    row.event(&recorded.event);
 }
 
-impl<'a> Row<'a> {
-    /// The row of an event.
-    pub(super) fn of(recorded: &'a Recorded, archive: &'a Archive) -> Row<'a> {
-        let mut row = Row {
-            position: Some(recorded.position.0),
-            kind: Some(kind(&recorded.event)),
-            shard: Some(recorded.shard.0.into()),
-            committed_at: Some(recorded.committed_at),
-            ..Row::default()
-        };
-        row.fill(&recorded.event, archive);
-        row
-    }
+/// A row that is being visited.
+struct Row<'a, V> {
+    archive: &'a Archive,
+    visit: &'a mut V,
+}
 
-    fn fill(&mut self, event: &'a Event, archive: &'a Archive) {
+impl<V: FnMut(Column, Cell<'_>)> Row<'_, V> {
+    #[inline]
+    fn event(&mut self, event: &Event) {
         match event {
             Event::Attempt {
                 player,
@@ -159,57 +120,101 @@ impl<'a> Row<'a> {
                 queued_at,
                 decided_at,
             } => {
-                self.player(*player, archive);
-                self.attempt_id = Some(attempt_id.0);
-                self.fakemon(fakemon_id.0, *species, *place, archive);
-                self.outcome = Some(outcome.name());
-                self.received_at = Some(*received_at);
-                self.queued_after_ns = Some(queued_at.ns_since(*received_at));
-                self.decided_after_ns = Some(decided_at.ns_since(*received_at));
-                self.at = Some(*decided_at);
+                self.time(Column::At, *decided_at);
+                self.player(*player);
+                self.number(Column::AttemptId, attempt_id.0);
+                self.fakemon(fakemon_id.0, *species);
+                self.text(Column::Outcome, outcome.name());
+                self.place(*place);
+                self.time(Column::ReceivedAt, *received_at);
+                self.number(Column::QueuedAfterNs, queued_at.ns_since(*received_at));
+                self.number(Column::DecidedAfterNs, decided_at.ns_since(*received_at));
             }
             Event::Appeared { fakemon_id, species, place, catch_rate, at, vanishes_at } => {
-                self.fakemon(fakemon_id.0, *species, *place, archive);
-                self.catch_rate = Some(catch_rate.fraction());
-                (self.at, self.vanishes_at) = (Some(*at), Some(*vanishes_at));
+                self.time(Column::At, *at);
+                self.fakemon(fakemon_id.0, *species);
+                self.place(*place);
+                self.degrees(Column::CatchRate, catch_rate.fraction());
+                self.time(Column::VanishesAt, *vanishes_at);
             }
             Event::Vanished { fakemon_id, species, place, at, vanishes_at } => {
-                self.fakemon(fakemon_id.0, *species, *place, archive);
-                (self.at, self.vanishes_at) = (Some(*at), Some(*vanishes_at));
+                self.time(Column::At, *at);
+                self.fakemon(fakemon_id.0, *species);
+                self.place(*place);
+                self.time(Column::VanishesAt, *vanishes_at);
             }
             Event::PlayerNamed { player, name } => {
-                (self.player_id, self.player) = (Some(player.0.into()), Some(name.as_str()));
+                self.text(Column::Player, name.as_str());
+                self.number(Column::PlayerId, player.0.into());
             }
-            Event::SpeciesNamed { name, .. } => self.species = Some(name),
+            Event::SpeciesNamed { name, .. } => self.text(Column::Species, name),
             Event::Opened { at, world_seed, reach_mm, cores, durable } => {
-                (self.at, self.world_seed, self.durable) = (Some(*at), Some(*world_seed), Some(*durable));
-                (self.reach_mm, self.cores) = (Some((*reach_mm).into()), Some((*cores).into()));
+                self.time(Column::At, *at);
+                self.number(Column::WorldSeed, *world_seed);
+                self.number(Column::ReachMm, (*reach_mm).into());
+                self.number(Column::Cores, (*cores).into());
+                (self.visit)(Column::Durable, Cell::Flag(*durable));
             }
             Event::Put(put) => self.put(put),
             Event::Changed { at, key, value } => {
-                (self.at, self.key, self.value) = (Some(*at), Some(key.as_str()), value.as_deref());
+                self.time(Column::At, *at);
+                self.text(Column::Key, key);
+                value.iter().for_each(|value| self.text(Column::Value, value));
             }
         }
     }
 
-    fn player(&mut self, player: PlayerId, archive: &'a Archive) {
-        (self.player_id, self.player) = (Some(player.0.into()), archive.player_name(player));
+    #[inline]
+    fn player(&mut self, player: PlayerId) {
+        self.archive.player_name(player).into_iter().for_each(|name| self.text(Column::Player, name));
+        self.number(Column::PlayerId, player.0.into());
     }
 
-    fn fakemon(&mut self, id: u64, species: SpeciesId, place: Place, archive: &'a Archive) {
-        (self.fakemon_id, self.species) = (Some(id), archive.species_name(species));
-        (self.lat, self.lon) = (Some(f64::from(place.lat_e7) / 1e7), Some(f64::from(place.lon_e7) / 1e7));
+    #[inline]
+    fn fakemon(&mut self, id: u64, species: SpeciesId) {
+        self.number(Column::FakemonId, id);
+        self.archive.species_name(species).into_iter().for_each(|name| self.text(Column::Species, name));
     }
 
-    fn put(&mut self, put: &'a Put) {
+    #[inline]
+    fn place(&mut self, place: Place) {
+        self.degrees(Column::Lat, f64::from(place.lat_e7) / 1e7);
+        self.degrees(Column::Lon, f64::from(place.lon_e7) / 1e7);
+    }
+
+    fn put(&mut self, put: &Put) {
         // Which schedule was due stands in `resources` too.
         let Put { at, time, bus, source, detail_type, detail, resources, region, cause, hops, schedule: _, by: _ } =
             put;
-        (self.at, self.time) = (Some(*at), Some(*time));
-        (self.bus, self.source, self.detail_type) =
-            (Some(bus.as_str()), Some(source.as_str()), Some(detail_type.as_str()));
-        (self.detail, self.region) = (Some(detail.as_str()), Some(region.as_str()));
-        self.resources = Some(serde_json::json!(resources).to_string());
-        (self.cause, self.hops) = (cause.map(|cause| cause.0), Some((*hops).into()));
+        self.time(Column::At, *at);
+        self.text(Column::Bus, bus);
+        self.text(Column::Source, source);
+        self.text(Column::DetailType, detail_type);
+        self.text(Column::Detail, detail);
+        self.text(Column::Resources, &serde_json::json!(resources).to_string());
+        self.text(Column::Region, region);
+        self.time(Column::Time, *time);
+        cause.iter().for_each(|cause| self.number(Column::Cause, cause.0));
+        self.number(Column::Hops, (*hops).into());
+    }
+
+    #[inline]
+    fn number(&mut self, column: Column, number: u64) {
+        (self.visit)(column, Cell::Number(number));
+    }
+
+    #[inline]
+    fn time(&mut self, column: Column, time: Timestamp) {
+        (self.visit)(column, Cell::Time(time));
+    }
+
+    #[inline]
+    fn degrees(&mut self, column: Column, degrees: f64) {
+        (self.visit)(column, Cell::Degrees(degrees));
+    }
+
+    #[inline]
+    fn text(&mut self, column: Column, text: &str) {
+        (self.visit)(column, Cell::Text(text));
     }
 }

@@ -12,6 +12,7 @@ mod screen;
 mod wild;
 
 use super::{ReplayArgs, bar, watch};
+use crate::command::interrupt::{Half, begin};
 use anyhow::{Context, ensure};
 use fakemon_engine::archive::{Archive, Recorded};
 use fakemon_engine::ids::{FakemonId, PlayerId, Position, Timestamp};
@@ -56,6 +57,7 @@ pub(super) fn run(archive: &Archive, args: &ReplayArgs, from: Position, to: Posi
     let mut stepper = Stepper::new(archive, Wild::of(&moment), from, to)?;
     stepper.radius_m = radius_m;
     stepper.centre = args.area.map(|area| area.centre);
+    let _begun = begin(Half::Screen);
     let mut terminal = ratatui::try_init().context("the terminal cannot be used")?;
     let ended = interact(&mut terminal, &mut stepper);
     ratatui::restore();
