@@ -300,6 +300,33 @@ fn our_own_schemas_are_there_and_speak_of_our_events() {
 }
 
 #[test]
+fn whatever_the_engine_says_has_a_schema() {
+    // Each row of the table of what it says of itself, each kind of record, each command and its refusal.
+    let table = include_str!("../notices.rs").split("use crate").next().unwrap();
+    let said = table.lines().filter_map(|line| line.strip_prefix("//! | `")?.split_once('`'));
+    let said: Vec<(&str, &str)> = said.map(|(detail_type, _)| ("fakemon.engine", detail_type)).collect();
+    assert!(said.len() > 12, "{said:?}");
+    let others = [
+        ("fakemon.engine", "fakemon.engine_opened"),
+        ("fakemon.engine", "fakemon.resource_changed"),
+        ("fakemon.capture", "fakemon.capture_attempt"),
+        ("fakemon.capture", "fakemon.capture_succeeded"),
+        ("fakemon.capture", "fakemon.capture_failed"),
+        ("fakemon.capture", "fakemon.player_named"),
+        ("fakemon.capture", "fakemon.command_refused"),
+        ("fakemon.game", "fakemon.capture_attempt"),
+        ("fakemon.world", "fakemon.appeared"),
+        ("fakemon.world", "fakemon.vanished"),
+        ("fakemon.world", "fakemon.species_named"),
+        ("fakemon.world", "fakemon.spawn"),
+    ];
+    for (source, detail_type) in said.into_iter().chain(others) {
+        let name = schema_name(source, detail_type);
+        assert!(our_schemas().iter().any(|ours| ours.name == name), "{name} has no schema");
+    }
+}
+
+#[test]
 fn an_open_api_schema_is_exported_as_json_schema() {
     let mut shape = Shape::default();
     shape.take(&json!({ "unit": null }));
