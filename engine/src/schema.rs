@@ -10,6 +10,7 @@
 //! - `compatible`: whether what one version wrote another can read
 //! - `bindings`: types for Rust, TypeScript, Python and Go
 //! - `ours`: the schemas of our own events and formats
+//! - `named`: which schema of a registry is that of an event
 //! - `enforcement`: events are checked where they come in
 //!
 //! # What is read
@@ -27,6 +28,7 @@ mod event;
 mod compatible;
 mod bindings;
 mod ours;
+mod named;
 mod enforcement;
 
 use crate::limits::{SCHEMA_CHARS_MAX, SCHEMA_PATTERN_BYTES_MAX};
@@ -35,6 +37,7 @@ pub use check::Violation;
 pub use compatible::{Incompatibility, Mode};
 pub use enforcement::{Enforcement, Enforcer, SchemaFigures, Verdict};
 pub use event::{EventParts, component_name, envelope_schema, schema_name};
+pub use named::{discovered, free_name};
 use node::{Node, NodeId};
 pub use ours::{OUR_REGISTRY, OurSchema, SCHEMA_DRIFT, our_schemas};
 pub use reading::SchemaError;
