@@ -1,6 +1,7 @@
 //! Schemas of events: what they look like, learned from live traffic or written by hand, checked when events come in,
 //! compared from version to version, turned into types of programming languages. Pure: texts and values in and out.
 //!
+//! - `equal`: when two values are the same
 //! - `format`, `node`: a schema as it is used
 //! - `reading`: from its text, with everything refused that could be slow or endless
 //! - `check`: whether a value fits; where it does not, and why
@@ -18,6 +19,7 @@
 //! (`components.schemas`, `nullable`), FlatBuffers. References stay within a text: nothing is ever fetched. Regular
 //! expressions are those that are matched in linear time: without look-around and back-references.
 
+mod equal;
 mod format;
 mod node;
 mod reading;

@@ -95,6 +95,19 @@ fn combined_schemas_are_checked_in_all_their_parts() {
 }
 
 #[test]
+fn numbers_are_the_same_by_their_value() {
+    let few = draft4(&json!({ "enum": [1, 2.0, [3], { "n": 4 }] }));
+    for value in [json!(1.0), json!(2), json!([3.0]), json!({ "n": 4.0 })] {
+        assert_eq!(few.check(&value), Ok(()), "{value}");
+    }
+    assert!(few.check(&json!(1.5)).is_err());
+    let unique = draft4(&json!({ "uniqueItems": true }));
+    assert_eq!(wrong(&unique, &json!([1, 2, 1.0])), "$[2] is the same as item 0, must be unique");
+    assert_eq!(wrong(&unique, &json!([{ "n": 1.0 }, { "n": 1 }])), "$[1] is the same as item 0, must be unique");
+    assert_eq!(unique.check(&json!([1, "1", 1.5, [1], true, null])), Ok(()));
+}
+
+#[test]
 fn hostile_schemas_are_refused_or_bounded() {
     let began = Instant::now();
     let deep = (0..200).fold(json!({}), |inner, _| json!({ "items": inner }));
