@@ -122,7 +122,11 @@ fn a_rate_has_a_burst_and_says_when_to_come_again() {
     assert!((900..=1_000).contains(&after), "{after}");
     assert_eq!(put(&server, &others, EVENT).0, 200, "each key has its own");
     let listed = gateway(&server, "GET", &format!("/usageplans/{plan}/keys?limit=1"), Value::Null);
-    assert_eq!((listed["item"].as_array().unwrap().len(), &listed["position"]), (1, &json!("1")));
+    let position = listed["position"].as_str().unwrap();
+    let path = format!("/usageplans/{plan}/keys?limit=1&position={position}");
+    let behind = gateway(&server, "GET", &path, Value::Null);
+    assert_eq!((listed["item"].as_array().unwrap().len(), &behind["position"]), (1, &Value::Null), "{behind}");
+    assert_ne!(behind["item"][0]["id"], listed["item"][0]["id"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The AWS API in detail: what is checked and with which words, shapes of answers, what a change keeps.
 
 use crate::aws::{PATIENCE, events, queue, receive, refused, sqs};
+use crate::pipes::rest;
 use crate::server::{Server, fresh_data};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -391,4 +392,76 @@ fn bounds_of_a_replay_that_make_no_sense_end_no_other_replay() {
     }
     events(&server, "CancelReplay", json!({ "ReplayName": "slow" }));
     assert!(server.stop().success());
+}
+
+#[test]
+fn a_list_goes_on_behind_the_last_of_its_page_whatever_was_deleted() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let names: Vec<String> = (0..7).map(|number| format!("r{number}")).collect();
+    names.iter().for_each(|name| rule(&server, name));
+    let (mut seen, mut token) = (Vec::new(), Value::Null);
+    loop {
+        let page = events(&server, "ListRules", json!({ "Limit": 2, "NextToken": token }));
+        for shown in page["Rules"].as_array().unwrap() {
+            seen.push(shown["Name"].as_str().unwrap().to_owned());
+            events(&server, "DeleteRule", json!({ "Name": shown["Name"] }));
+        }
+        token = page["NextToken"].clone();
+        if token.is_null() {
+            break;
+        }
+    }
+    assert_eq!(seen, names);
+    assert_eq!(events(&server, "ListRules", json!({}))["Rules"], json!([]));
+
+    // The same of services with paths of their own.
+    let schemas = "/v1/registries/name/mine/schemas";
+    assert_eq!(rest(&server, "POST", "/v1/registries/name/mine", &json!({})).0, 201);
+    for number in 0..5 {
+        let schema = json!({ "Type": "JSONSchemaDraft4", "Content": r#"{"type":"object"}"# });
+        assert_eq!(rest(&server, "POST", &format!("{schemas}/name/s{number}"), &schema).0, 201);
+    }
+    for number in 0..3 {
+        let schema = json!({ "Type": "JSONSchemaDraft4", "Content": format!(r#"{{"title":"{number}"}}"#) });
+        assert_eq!(rest(&server, "PUT", &format!("{schemas}/name/s0"), &schema).0, 200);
+    }
+    let versions =
+        all_pages(&server, &format!("{schemas}/name/s0/versions"), "SchemaVersions", "SchemaVersion", None);
+    assert_eq!(versions, ["4", "3", "2", "1"], "the newest first");
+    let seen = all_pages(&server, schemas, "Schemas", "SchemaName", Some("/v1/registries/name/mine/schemas/name/"));
+    assert_eq!(seen, ["s0", "s1", "s2", "s3", "s4"]);
+
+    // Each list takes its own tokens only.
+    ["a", "b"].iter().for_each(|name| rule(&server, name));
+    let of_rules = events(&server, "ListRules", json!({ "Limit": 1 }))["NextToken"].as_str().unwrap().to_owned();
+    for token in [of_rules.as_str(), "after-00000001", "a/b", ""] {
+        let said = refused(&server, "AWSEvents.ListEventBuses", json!({ "NextToken": token }));
+        assert_eq!(said, ("ValidationException".into(), "The specified NextToken is not valid.".into()), "{token}");
+        let token = token.replace('/', "%2F");
+        let paths = ["/v1/pipes", "/schedules", "/schedule-groups", schemas, "/v1/discoverers"];
+        for path in paths.iter().filter(|_| !token.is_empty()) {
+            let name = if path.starts_with("/v1/") && *path != "/v1/pipes" { "nextToken" } else { "NextToken" };
+            let (status, said) = rest(&server, "GET", &format!("{path}?{name}={token}"), &Value::Null);
+            assert_eq!(status, 400, "{path} {token}: {said}");
+        }
+    }
+}
+
+/// The names of all things of a list, two a page, each deleted as it is seen if a path for that is given.
+fn all_pages(server: &Server, path: &str, list: &str, name: &str, deleted_at: Option<&str>) -> Vec<String> {
+    let (mut seen, mut next) = (Vec::new(), String::new());
+    loop {
+        let (status, page) = rest(server, "GET", &format!("{path}?limit=2{next}"), &Value::Null);
+        assert_eq!(status, 200, "{page}");
+        for shown in page[list].as_array().unwrap() {
+            let name = shown[name].as_str().unwrap();
+            seen.push(name.to_owned());
+            if let Some(path) = deleted_at {
+                assert_eq!(rest(server, "DELETE", &format!("{path}{name}"), &Value::Null).0, 204);
+            }
+        }
+        let Some(token) = page["NextToken"].as_str() else { return seen };
+        next = format!("&nextToken={token}");
+    }
 }

@@ -4,6 +4,7 @@ use crate::at_connections;
 use crate::aws::{events, queue, receive};
 use crate::player::Player;
 use crate::server::{Server, fresh_data};
+use fakemon_engine::schema::{Schema, our_schemas, schema_name};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -26,13 +27,24 @@ pub(crate) fn heard(server: &Server) -> String {
     url
 }
 
-/// The next so many events: detail-type and detail.
+/// The next so many events, each as its schema in our registry says: detail-type and detail.
 pub(crate) fn next(server: &Server, url: &str, count: usize) -> Vec<(String, Value)> {
     let event = |message: &Value| {
         let event: Value = serde_json::from_str(message["Body"].as_str().unwrap()).unwrap();
+        check_by_our_schema(&event);
         (event["detail-type"].as_str().unwrap().to_owned(), event["detail"].clone())
     };
     receive(server, url, count).iter().map(event).collect()
+}
+
+/// Route keys that a client chose have no schema; all else has.
+fn check_by_our_schema(event: &Value) {
+    let (source, detail_type) = (event["source"].as_str().unwrap(), event["detail-type"].as_str().unwrap());
+    if detail_type.starts_with('$') {
+        let name = schema_name(source, detail_type);
+        let ours = our_schemas().iter().find(|ours| ours.name == name).expect("every event of ours has a schema");
+        Schema::read(ours.kind, &ours.content).unwrap().check(event).unwrap();
+    }
 }
 
 #[test]

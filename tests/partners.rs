@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::hmac;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -168,6 +169,34 @@ fn every_layout_is_let_in_once_and_nothing_that_is_forged() {
         assert_eq!(waiting(&server, &url), "0", "{layout}: nothing else was told");
     }
     assert!(!server.log().contains(SECRET));
+}
+
+#[test]
+fn events_that_look_the_same_are_told_by_their_ids() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    // Neither layout signs the id; the third has none, and there the signature has to do.
+    let unsigned = json!({ "header": "x-hub-signature-256", "prefix": "sha256=", "id_header": "x-github-delivery" });
+    let nameless = json!({ "header": "x-hub-signature-256", "prefix": "sha256=" });
+    for (name, settings, told) in [
+        ("hub", json!({ "layout": "github", "secrets": [SECRET] }), 2),
+        ("unsigned", json!({ "layout": "generic", "signature": unsigned, "secrets": [SECRET] }), 2),
+        ("nameless", json!({ "layout": "generic", "signature": nameless, "secrets": [SECRET] }), 1),
+    ] {
+        put(&server, name, &settings);
+        let url = bus(&server, &format!("aws.partner/webhooks/{name}"), name);
+        let body = r#"{"event":"sold","unit":1}"#;
+        let ids: HashSet<String> = ["d1", "d2", "d1", "d2"]
+            .iter()
+            .map(|delivery| {
+                let (status, told) = deliver(&server, name, &signed("github", SECRET, 0, delivery, body), body);
+                assert_eq!(status, 200, "{told}");
+                told["id"].as_str().unwrap().to_owned()
+            })
+            .collect();
+        assert_eq!((ids.len(), receive(&server, &url, told).len()), (told, told), "{name}");
+        assert_eq!(waiting(&server, &url), "0", "{name}");
+    }
 }
 
 #[test]

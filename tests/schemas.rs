@@ -47,6 +47,12 @@ fn put(server: &Server, detail: &Value) -> Value {
     events(server, "PutEvents", json!({ "Entries": [entry] }))["Entries"][0].clone()
 }
 
+/// Puts events of `shop`, each of a detail-type, all at once: its answer.
+fn put_all(server: &Server, details: &[(&str, Value)]) -> (u16, Value) {
+    let event = |(detail_type, detail): &(&str, Value)| json!({ "source": "shop", "detail-type": detail_type, "detail": detail });
+    ask(server, "POST", "/events?bus=shop", &details.iter().map(event).collect())
+}
+
 fn enforce(server: &Server, how: &str) {
     let tags = json!([{ "Key": "fakemon:schema-enforcement", "Value": how }]);
     events(server, "TagResource", json!({ "ResourceARN": bus_arn(), "Tags": tags }));
@@ -54,9 +60,13 @@ fn enforce(server: &Server, how: &str) {
 
 /// Waits until the discovered schema has this version.
 fn discovered(server: &Server, version: &str) -> Value {
+    discovered_as(server, "shop@sold", version)
+}
+
+fn discovered_as(server: &Server, name: &str, version: &str) -> Value {
     let end = Instant::now() + PATIENCE;
     loop {
-        let (status, schema) = get(server, &format!("{DISCOVERED}/shop%40sold"));
+        let (status, schema) = get(server, &format!("{DISCOVERED}/{}", name.replace('@', "%40")));
         if status == 200 && schema["SchemaVersion"] == version {
             return serde_json::from_str(schema["Content"].as_str().unwrap()).unwrap();
         }
@@ -113,6 +123,46 @@ fn what_happens_is_discovered_then_enforced_also_after_a_kill() {
 }
 
 /// Rules, schedules and pipes put nothing on a bus that a client could not.
+#[test]
+fn what_is_rare_is_discovered_among_what_is_common() {
+    let data = fresh_data();
+    let server = learning(data.path());
+    let mut details: Vec<(&str, Value)> = (0..2_000).map(|unit| ("common", json!({ "unit": unit }))).collect();
+    details.push(("rare", json!({ "unit": 1 })));
+    assert_eq!(put_all(&server, &details).0, 200);
+    discovered_as(&server, "shop@rare", "1");
+    discovered_as(&server, "shop@common", "1");
+}
+
+#[test]
+fn types_whose_names_become_the_same_have_schemas_of_their_own() {
+    let data = fresh_data();
+    let server = learning(data.path());
+    let details = [("a b", json!({ "x": 1 })), ("a-b", json!({ "x": "text" })), ("a/b", json!({ "x": true }))];
+    assert_eq!(put_all(&server, &details).0, 200);
+    let expected = [("shop@aB", "a b", "integer"), ("shop@aB-2", "a-b", "string"), ("shop@aB-3", "a/b", "boolean")];
+    for (name, detail_type, kind) in expected {
+        let schemas = discovered_as(&server, name, "1")["components"]["schemas"].clone();
+        assert_eq!(schemas["AWSEvent"]["x-amazon-events-detail-type"], detail_type);
+        assert_eq!(schemas["AB"]["properties"]["x"]["type"], kind, "{name}");
+    }
+    enforce(&server, "reject");
+    assert_eq!(put_all(&server, &details).0, 200, "each is as its own schema says");
+    let (status, refused) = put_all(&server, &[("a-b", json!({ "x": 1 }))]);
+    assert_eq!(status, 400, "{refused}");
+    assert!(refused.to_string().contains("(schema shop@aB-2, version 1, in discovered-schemas)"), "{refused}");
+    assert_eq!(put_all(&server, &[("a@b", json!({ "x": null }))]).0, 200, "nobody knows it");
+    // Also after a kill and without the first, each goes on with its own.
+    discovered_as(&server, "shop@aB-4", "1");
+    server.kill();
+    let server = Server::start(data.path(), &[]);
+    assert_eq!(ask(&server, "DELETE", &format!("{DISCOVERED}/shop%40aB"), &Value::Null).0, 204);
+    enforce(&server, "off");
+    assert_eq!(put_all(&server, &[("a/b", json!({ "x": true, "y": 1 }))]).0, 200);
+    discovered_as(&server, "shop@aB-3", "2");
+    discovered_as(&server, "shop@aB-2", "1");
+}
+
 #[test]
 fn what_is_not_as_its_schema_says_comes_in_by_no_way() {
     let data = fresh_data();

@@ -1,6 +1,7 @@
 //! Schemas of events: what they look like, learned from live traffic or written by hand, checked when events come in,
 //! compared from version to version, turned into types of programming languages. Pure: texts and values in and out.
 //!
+//! - `equal`: when two values are the same
 //! - `format`, `node`: a schema as it is used
 //! - `reading`: from its text, with everything refused that could be slow or endless
 //! - `check`: whether a value fits; where it does not, and why
@@ -10,6 +11,7 @@
 //! - `compatible`: whether what one version wrote another can read
 //! - `bindings`: types for Rust, TypeScript, Python and Go
 //! - `ours`: the schemas of our own events and formats
+//! - `named`: which schema of a registry is that of an event
 //! - `enforcement`: events are checked where they come in
 //!
 //! # What is read
@@ -17,6 +19,7 @@
 //! (`components.schemas`, `nullable`), FlatBuffers. References stay within a text: nothing is ever fetched. Regular
 //! expressions are those that are matched in linear time: without look-around and back-references.
 
+mod equal;
 mod format;
 mod node;
 mod reading;
@@ -27,6 +30,7 @@ mod event;
 mod compatible;
 mod bindings;
 mod ours;
+mod named;
 mod enforcement;
 
 use crate::limits::{SCHEMA_CHARS_MAX, SCHEMA_PATTERN_BYTES_MAX};
@@ -35,6 +39,7 @@ pub use check::Violation;
 pub use compatible::{Incompatibility, Mode};
 pub use enforcement::{Enforcement, Enforcer, SchemaFigures, Verdict};
 pub use event::{EventParts, component_name, envelope_schema, schema_name};
+pub use named::{discovered, free_name};
 use node::{Node, NodeId};
 pub use ours::{OUR_REGISTRY, OurSchema, SCHEMA_DRIFT, our_schemas};
 pub use reading::SchemaError;

@@ -1,6 +1,7 @@
 //! Whether a value is what a schema says; if not, where exactly, and why. Bounded in steps and in depth, whatever the
 //! schema: a schema that needs more is as wrong as the value.
 
+use super::equal::{canonical, equal};
 use super::node::{Dependency, List, More, Node, NodeId, Object, Property, Range, Text, Types};
 use crate::limits::{SCHEMA_NESTING_MAX, SCHEMA_STEPS_MAX};
 use serde_json::{Map, Value};
@@ -151,7 +152,7 @@ impl<'s> Check<'s> {
     fn one_of_values(&mut self, values: &[Value], value: &Value) -> Checked {
         for one in values {
             self.take(1)?;
-            if one == value {
+            if equal(one, value) {
                 return Ok(());
             }
         }
@@ -197,7 +198,7 @@ impl<'s> Check<'s> {
 
     /// By their text, sorted: equal items are neighbours then.
     fn unique(&mut self, items: &[Value]) -> Checked {
-        let mut texts: Vec<(String, usize)> = items.iter().map(Value::to_string).zip(0..).collect();
+        let mut texts: Vec<(String, usize)> = items.iter().map(canonical).zip(0..).collect();
         self.take(texts.iter().map(|(text, _)| 1 + text.len() / 64).sum())?;
         texts.sort();
         match texts.windows(2).find(|two| two[0].0 == two[1].0) {

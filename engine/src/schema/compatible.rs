@@ -1,17 +1,30 @@
 //! Whether one version of a schema goes with another. The question is always whether a reader accepts whatever a writer
-//! may write; what a schema does not name, its writers do not write.
+//! may write; what a schema does not name, its writers do not write. Only what is sure is compatible: where it cannot be
+//! decided, that is what is told.
 //!
 //! ```text
 //! backward   the new version reads what the old one wrote     (consumers first)
 //! forward    the old version reads what the new one writes    (producers first)
 //! full       both
 //! ```
+//!
+//! - `writer`: what a writer may write, in cases without alternatives
+//! - `same`: parts that say the same need no understanding
+//! - `apart`: parts of which nothing fits both
+//! - `parts`: strings, numbers, lists, objects against each other
+
+mod writer;
+mod same;
+mod apart;
+mod parts;
 
 use super::Schema;
-use super::check::push_member;
-use super::format::Format;
-use super::node::{Dependency, List, More, Node, NodeId, Object, Range, Text, Types};
+use super::check::check;
+use super::equal::equal;
+use super::node::{Node, NodeId, Types};
+use same::Same;
 use std::collections::HashSet;
+use writer::Writer;
 
 /// Which way two versions have to go together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +68,8 @@ pub struct Incompatibility {
 /// Pairs of parts that are compared, trials included; two schemas of a usual size have some hundred.
 const STEPS_MAX: usize = 50_000;
 /// How deep parts are compared; deeper, they have to be the same.
-const DEPTH_MAX: usize = 200;
+const DEPTH_MAX: usize = 100;
+const OVER: &str = "cannot be compared within bounds: simplify the schema";
 /// What is told; more would help nobody.
 const FOUND_MAX: usize = 100;
 
@@ -82,10 +96,10 @@ fn unreadable(writer: &Schema, reader: &Schema, told: &str) -> Vec<Incompatibili
         (Some(written), Some(read)) => written.unreadable_by(read),
         _ => {
             let (seen, found) = (HashSet::new(), Vec::new());
-            let mut compare = Compare { writer, reader, seen, found, steps: 0, depth: 0 };
+            let mut compare = Compare { writer: Writer::new(writer), reader, seen, found, steps: 0, depth: 0 };
             match (writer.root, reader.root) {
                 (Some(written), Some(read)) => compare.nodes(written, read, "$"),
-                _ => compare.named(),
+                _ => compare.named(&writer.named),
             }
             compare.found
         }
@@ -98,7 +112,7 @@ fn unreadable(writer: &Schema, reader: &Schema, told: &str) -> Vec<Incompatibili
 }
 
 struct Compare<'s> {
-    writer: &'s Schema,
+    writer: Writer,
     reader: &'s Schema,
     /// What was compared, or is about to be: a schema that contains itself comes to its end.
     seen: HashSet<(NodeId, NodeId)>,
@@ -109,9 +123,9 @@ struct Compare<'s> {
 
 impl<'s> Compare<'s> {
     /// Documents that are libraries: each schema with the one of its name.
-    fn named(&mut self) {
-        let (writer, reader) = (self.writer, self.reader);
-        for (name, written) in &writer.named {
+    fn named(&mut self, written: &[(String, NodeId)]) {
+        let reader = self.reader;
+        for (name, written) in written {
             match reader.named.iter().find(|(known, _)| known == name) {
                 Some((_, read)) => self.nodes(*written, *read, name),
                 None => self.say(name, "has no schema any more"),
@@ -123,43 +137,86 @@ impl<'s> Compare<'s> {
         self.found.push(Incompatibility { path: path.to_owned(), why: why.into() });
     }
 
+    fn is_over(&self) -> bool {
+        self.steps > STEPS_MAX || self.depth > DEPTH_MAX || self.writer.is_full()
+    }
+
     fn nodes(&mut self, written: NodeId, read: NodeId, path: &str) {
         if self.found.len() > FOUND_MAX || !self.seen.insert((written, read)) {
             return;
         }
         self.steps += 1;
-        if self.steps > STEPS_MAX || self.depth > DEPTH_MAX {
-            return self.say(path, "cannot be compared within bounds: simplify the schema");
+        if self.is_over() {
+            return self.say(path, OVER);
         }
+        if self.is_same(|same| same.parts(written, read)) {
+            return;
+        }
+        let (own, theirs) = (self.writer.node(written), self.reader.node(read));
+        // Exactly one of the same alternatives: whatever they are, it is the writer's word too.
+        let same_one_of = !theirs.one_of.is_empty() && self.is_same(|same| same.sets(&own.one_of, &theirs.one_of));
+        let Some(cases) = self.writer.cases(written) else { return self.say(path, OVER) };
         self.depth += 1;
-        let (writer, reader) = (self.writer.node(written), self.reader.node(read));
-        let only_combined = writer.types == Types::ALL && writer.is_bare();
-        match &writer.all_of[..] {
-            _ if only_combined && writer.alternatives().next().is_some() => {
-                writer.alternatives().for_each(|alternative| self.nodes(alternative, read, path));
-            }
-            [_, ..] if only_combined => self.nearest_part(&writer.all_of, read, path),
-            _ => {
-                self.node(writer, reader, path);
-                self.combined(written, reader, path);
-            }
+        for case in cases.iter() {
+            self.case(*case, read, path, same_one_of);
         }
         self.depth -= 1;
     }
 
-    /// Of what has to fit several parts, one is enough to fit the reader; if none does, the nearest is told of.
-    fn nearest_part(&mut self, parts: &[NodeId], read: NodeId, path: &str) {
-        let mut nearest: Option<Vec<Incompatibility>> = None;
-        for part in parts {
-            let found = self.on_trial(*part, read, path);
-            if found.is_empty() {
-                return;
-            }
-            if nearest.as_ref().is_none_or(|nearest| nearest.len() > found.len()) {
-                nearest = Some(found);
+    fn is_same(&mut self, ask: impl FnOnce(&mut Same<'_>) -> bool) -> bool {
+        let mut same = Same::new(&self.writer, self.reader);
+        let is_same = ask(&mut same);
+        self.steps += same.steps / 4;
+        is_same
+    }
+
+    /// One case of what is written.
+    fn case(&mut self, case: NodeId, read: NodeId, path: &str, same_one_of: bool) {
+        let reader: &'s Node = self.reader.node(read);
+        let mut case = case;
+        if reader.nullable && self.writer.node(case).types.has(Types::NULL) {
+            case = self.writer.only(case, Types::ALL.without(Types::NULL)); // null is fine, whatever else holds
+        }
+        let writer = self.writer.node(case);
+        if let Some(values) = &writer.values {
+            return self.values(values, &writer, read, path);
+        }
+        if writer.types == Types::NONE {
+            return;
+        }
+        self.node(case, &writer, reader, path);
+        for part in &reader.all_of {
+            self.nodes(case, *part, path);
+        }
+        if !reader.any_of.is_empty() {
+            self.alternatives(case, &reader.any_of, false, path);
+        }
+        if !reader.one_of.is_empty() && !same_one_of {
+            self.alternatives(case, &reader.one_of, true, path);
+        }
+        if let Some(not) = reader.not {
+            // What the reader excludes has to be excluded by the writer already.
+            let excluded = writer.not.is_some_and(|own| self.is_same(|same| same.parts(own, not)));
+            if !excluded && !self.is_apart(case, not, 0) {
+                self.say(path, "may be what the reader excludes (not)");
             }
         }
-        self.found.extend(nearest.into_iter().flatten());
+    }
+
+    /// Where all that may be written is known, all of it is tried.
+    fn values(&mut self, values: &[serde_json::Value], writer: &Node, read: NodeId, path: &str) {
+        let reader = self.reader.node(read);
+        self.steps += values.len();
+        for value in values.iter().filter(|value| writer.types.has(Types::of(value))) {
+            let Err(violation) = check(&self.reader.nodes, read, value, path) else { continue };
+            let is_unknown =
+                reader.values.as_ref().is_some_and(|known| !known.iter().any(|known| equal(known, value)));
+            let why = match is_unknown {
+                true => format!("may be {value}, which the reader does not know (enum)"),
+                false => format!("may be {value}, and by the reader's schema {} {}", violation.path, violation.why),
+            };
+            return self.say(path, why);
+        }
     }
 
     /// What would be found; it is not noted.
@@ -178,49 +235,43 @@ impl<'s> Compare<'s> {
         self.on_trial(written, read, "").is_empty()
     }
 
-    fn combined(&mut self, written: NodeId, reader: &'s Node, path: &str) {
-        let writer = self.writer.node(written);
-        for part in &reader.all_of {
-            self.nodes(written, *part, path);
+    /// A case has to fit one of the reader's alternatives; of `oneOf` no other.
+    fn alternatives(&mut self, case: NodeId, parts: &[NodeId], only_one: bool, path: &str) {
+        let types = self.writer.node(case).types;
+        let meets = |part: &&NodeId| self.reader.node(**part).allowed().meets(types);
+        if let [only] = parts.iter().filter(meets).collect::<Vec<_>>()[..] {
+            return self.nodes(case, *only, path);
         }
-        for alternatives in [&reader.any_of, &reader.one_of].into_iter().filter(|parts| !parts.is_empty()) {
-            if let [only] = self.candidates(alternatives, writer.allowed())[..] {
-                self.nodes(written, only, path);
-                continue;
-            }
-            let mut some_fits = |part: NodeId| alternatives.iter().any(|alternative| self.fits(part, *alternative));
-            let fits =
-                some_fits(written) || writer.alternatives().next().is_some() && writer.alternatives().all(some_fits);
-            if !fits && !self.each_type_fits(writer, alternatives) {
-                self.say(path, "fits none of the reader's alternatives");
-            }
+        if self.fits_some(case, parts, only_one) {
+            return;
         }
-        if let Some(not) = reader.not {
-            // What the reader excludes has to be excluded by the writer already.
-            let excluded = writer.not.is_some_and(|own| self.reader.node(not).is_like(self.writer.node(own)));
-            if !excluded {
-                self.say(path, "may be what the reader excludes (not)");
+        // Or each of its types one of its own.
+        let each: Vec<NodeId> = Types::EACH
+            .into_iter()
+            .filter(|one| types.has(*one) && types != *one)
+            .map(|one| self.writer.only(case, one))
+            .collect();
+        if !each.is_empty() && each.iter().all(|one| self.fits_some(*one, parts, only_one)) {
+            return;
+        }
+        let fits_several = only_one && parts.iter().any(|part| self.fits(case, *part));
+        match fits_several {
+            true => {
+                self.say(path, "may fit several of the reader's alternatives, where it must fit exactly one (oneOf)")
             }
+            false => self.say(path, "fits none of the reader's alternatives"),
         }
     }
 
-    /// Alternatives that a writer of these types could mean.
-    fn candidates(&self, alternatives: &[NodeId], types: Types) -> Vec<NodeId> {
-        let meets = |id: &NodeId| self.reader.node(*id).allowed().meets(types);
-        alternatives.iter().copied().filter(meets).collect()
+    fn fits_some(&mut self, case: NodeId, parts: &[NodeId], only_one: bool) -> bool {
+        (0..parts.len()).any(|at| {
+            self.fits(case, parts[at])
+                && (!only_one || (0..parts.len()).all(|other| other == at || self.is_apart(case, parts[other], 0)))
+        })
     }
 
-    /// Whether what may be of several types is accepted by type: each by an alternative of its own that asks nothing more.
-    fn each_type_fits(&self, writer: &Node, alternatives: &[NodeId]) -> bool {
-        let plain = alternatives.iter().map(|id| self.reader.node(*id)).filter(|node| node.is_plain());
-        plain.fold(Types::NONE, |all, node| all.with(node.allowed())).has(writer.allowed())
-    }
-
-    fn node(&mut self, writer: &'s Node, reader: &'s Node, path: &str) {
-        let written = match &writer.values {
-            Some(values) => values.iter().map(Types::of).fold(Types::NONE, Types::with).and(writer.allowed()),
-            None => writer.allowed(),
-        };
+    fn node(&mut self, case: NodeId, writer: &Node, reader: &'s Node, path: &str) {
+        let written = writer.types;
         // A writer that says nothing of a type may write everything.
         if !reader.allowed().has(written) {
             let more = written.without(reader.allowed());
@@ -230,7 +281,9 @@ impl<'s> Compare<'s> {
             };
             return self.say(path, why);
         }
-        self.values(writer, reader, path);
+        if reader.values.is_some() {
+            return self.say(path, "may be any value, and is read as one of a few (enum)");
+        }
         if written.has(Types::STRING) {
             self.text(writer, reader, path);
         }
@@ -242,221 +295,18 @@ impl<'s> Compare<'s> {
         }
         if let Some(read) = reader.object.as_deref().filter(|_| written.has(Types::OBJECT)) {
             self.objects(writer.object.as_deref(), read, path);
-        }
-    }
-
-    fn values(&mut self, writer: &Node, reader: &Node, path: &str) {
-        let Some(read) = &reader.values else { return };
-        let nullable = |value: &serde_json::Value| reader.nullable && value.is_null();
-        match &writer.values {
-            None => self.say(path, "may be any value, and is read as one of a few (enum)"),
-            Some(written) => {
-                if let Some(unknown) = written.iter().find(|value| !read.contains(value) && !nullable(value)) {
-                    self.say(path, format!("may be {unknown}, which the reader does not know (enum)"));
-                }
-            }
-        }
-    }
-
-    fn text(&mut self, writer: &Node, reader: &Node, path: &str) {
-        // Values that are known were compared one by one.
-        let format = reader.format.filter(|format| !format.is_of_numbers() && writer.values.is_none());
-        if let Some(format) = format.filter(|format| writer.format != Some(*format)) {
-            self.say(path, format!("may be any string, and is read as a {}", format.name()));
-        }
-        let Some(read) = reader.text.as_deref().filter(|_| writer.values.is_none()) else { return };
-        let nothing = Text::default();
-        let written = writer.text.as_deref().unwrap_or(&nothing);
-        self.lengths(
-            (written.length_min, written.length_max),
-            (read.length_min, read.length_max),
-            path,
-            "characters",
-        );
-        if let Some(pattern) = &read.pattern
-            && written.pattern.as_ref().map(|written| written.as_str()) != Some(pattern.as_str())
-        {
-            self.say(path, format!("need not match {}, as the reader asks", pattern.as_str()));
-        }
-    }
-
-    fn lengths(
-        &mut self,
-        written: (Option<u64>, Option<u64>),
-        read: (Option<u64>, Option<u64>),
-        path: &str,
-        of: &str,
-    ) {
-        if read.0.unwrap_or(0) > written.0.unwrap_or(0) {
-            let why = format!(
-                "may have {} {of}, and is read with at least {}",
-                written.0.unwrap_or(0),
-                read.0.unwrap_or(0)
-            );
-            self.say(path, why);
-        }
-        if read.1.is_some_and(|read| written.1.is_none_or(|written| written > read)) {
-            let why = format!("may have more {of} than the reader allows ({})", read.1.unwrap_or(0));
-            self.say(path, why);
-        }
-    }
-
-    fn numbers(&mut self, writer: &Node, reader: &Node, path: &str) {
-        if writer.values.is_some() {
-            return;
-        }
-        let format = reader.format.filter(|format| format.is_of_numbers() && writer.format != Some(*format));
-        if let Some(format) = format.filter(|_| writer.format != Some(Format::Int32)) {
-            self.say(path, format!("may be any number, and is read as {}", format.name()));
-        }
-        let Some(read) = reader.number.as_deref() else { return };
-        let nothing = Range::default();
-        let written = writer.number.as_deref().unwrap_or(&nothing);
-        let low = written.min.or(written.above);
-        if read.min.is_some_and(|read| low.is_none_or(|low| low < read))
-            || read.above.is_some_and(|read| {
-                !(written.min.is_some_and(|min| min > read) || written.above.is_some_and(|above| above >= read))
-            })
-        {
-            let bound = read.min.or(read.above).unwrap_or_default();
-            self.say(path, format!("may be less than the reader allows ({bound})"));
-        }
-        let high = written.max.or(written.below);
-        if read.max.is_some_and(|read| high.is_none_or(|high| high > read))
-            || read.below.is_some_and(|read| {
-                !(written.max.is_some_and(|max| max < read) || written.below.is_some_and(|below| below <= read))
-            })
-        {
-            let bound = read.max.or(read.below).unwrap_or_default();
-            self.say(path, format!("may be more than the reader allows ({bound})"));
-        }
-        if let Some(step) = read.multiple_of
-            && written.multiple_of.is_none_or(|own| (own / step).fract() != 0.0)
-        {
-            self.say(path, format!("need not be a multiple of {step}, as the reader asks"));
-        }
-    }
-
-    fn lists(&mut self, written: Option<&'s List>, read: &'s List, path: &str) {
-        let at = format!("{path}[*]");
-        let (lengths, unique) =
-            written.map_or(((None, None), false), |list| ((list.length_min, list.length_max), list.unique));
-        self.lengths(lengths, (read.length_min, read.length_max), path, "items");
-        if read.unique && !unique {
-            self.say(path, "may hold an item twice, and is read as unique");
-        }
-        match (written.and_then(|list| list.items), read.items) {
-            (Some(written), Some(read)) => self.nodes(written, read, &at),
-            (None, Some(read))
-                if written.is_none_or(|list| list.tuple.is_empty()) && !self.reader.node(read).is_anything() =>
-            {
-                self.say(&at, "may be anything");
-            }
-            _ => {}
-        }
-        let tuple = written.map_or(&[][..], |list| &list.tuple);
-        for (index, part) in tuple.iter().enumerate() {
-            if let Some(read) = read.tuple.get(index).copied().or(read.items) {
-                self.nodes(*part, read, &format!("{path}[{index}]"));
-            }
-        }
-        if read.more == More::Nothing && !read.tuple.is_empty() && tuple.len() > read.tuple.len() {
-            self.say(path, format!("may have more items than the reader allows ({})", read.tuple.len()));
-        }
-    }
-
-    fn objects(&mut self, written: Option<&'s Object>, read: &'s Object, path: &str) {
-        let member = |name: &str| {
-            let mut at = path.to_owned();
-            push_member(&mut at, name);
-            at
-        };
-        for property in &read.properties {
-            let known = written.and_then(|written| written.property(&property.name));
-            if property.required && known.is_none_or(|known| !known.required) {
-                let why =
-                    if known.is_some() { "may be missing, and is required" } else { "is missing, and is required" };
-                self.say(&member(&property.name), why);
-            }
-            match known {
-                Some(known) if !property.only_required && !known.only_required => {
-                    self.nodes(known.node, property.node, &member(&property.name));
-                }
-                // A map may have this name too.
-                None => {
-                    if let Some(More::Like(all)) = written.map(|written| written.more) {
-                        self.nodes(all, property.node, &member(&property.name));
-                    }
-                }
-                Some(_) => {}
-            }
-        }
-        let others = written.into_iter().flat_map(|written| &written.properties);
-        for property in
-            others.filter(|property| read.property(&property.name).is_none_or(|known| known.only_required))
-        {
-            let by_pattern = read.patterns.iter().find(|(pattern, _)| pattern.is_match(&property.name));
-            match (by_pattern.map(|(_, node)| *node), read.more) {
-                (Some(node), _) | (None, More::Like(node)) => {
-                    self.nodes(property.node, node, &member(&property.name));
-                }
-                (None, More::Nothing) => {
-                    self.say(&member(&property.name), "is not known to the reader, which allows no others")
-                }
-                (None, More::Anything) => {}
-            }
-        }
-        match (written.map_or(More::Anything, |written| written.more), read.more) {
-            (More::Like(written), More::Like(read)) => self.nodes(written, read, &format!("{path}.*")),
-            (More::Like(_), More::Nothing) => self.say(&format!("{path}.*"), "is not known to the reader"),
-            _ => {}
-        }
-        let lengths = written.map_or((None, None), |written| (written.length_min, written.length_max));
-        self.lengths(lengths, (read.length_min, read.length_max), path, "members");
-        self.dependencies(written, read, path);
-    }
-
-    fn dependencies(&mut self, written: Option<&Object>, read: &Object, path: &str) {
-        let own = written.map_or(&[][..], |written| &written.dependencies);
-        for (name, dependency) in &read.dependencies {
-            let same = own.iter().any(|(known, own)| match (own, dependency) {
-                (Dependency::Names(own), Dependency::Names(names)) => {
-                    known == name && names.iter().all(|one| own.contains(one))
-                }
-                (Dependency::Schema(_), Dependency::Schema(_)) => known == name,
-                _ => false,
-            });
-            if !same {
-                self.say(path, format!("need not have what the reader asks for beside {name}"));
-            }
+            self.dependencies(case, writer.object.as_deref(), read, path);
         }
     }
 }
 
 impl Node {
-    fn alternatives(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.any_of.iter().chain(&self.one_of).copied()
-    }
-
-    /// Nothing but types and other parts for the same value.
-    fn is_bare(&self) -> bool {
-        let says = self.values.is_some() || self.text.is_some() || self.number.is_some() || self.format.is_some();
-        !says && self.list.is_none() && self.object.is_none()
-    }
-
-    /// Only types.
-    fn is_plain(&self) -> bool {
-        self.is_bare() && self.same_value().next().is_none()
-    }
-
     pub(crate) fn is_anything(&self) -> bool {
-        self.types == Types::ALL && self.is_plain()
-    }
-
-    /// Both are plain and say the same, or name the same values.
-    fn is_like(&self, other: &Node) -> bool {
-        self.types == other.types
-            && self.values == other.values
-            && (self.is_plain() && other.is_plain() || self.values.is_some())
+        let says = self.values.is_some() || self.text.is_some() || self.number.is_some() || self.format.is_some();
+        let is_bare = !says && self.list.is_none() && self.object.is_none();
+        self.types == Types::ALL && is_bare && self.same_value().next().is_none()
     }
 }
+
+#[cfg(test)]
+mod tests;

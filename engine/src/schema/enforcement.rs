@@ -11,9 +11,10 @@
 //! It is the newest version of a schema that counts. Schemas are read once for each version and kept, within a bound.
 
 use super::event::EventParts;
+use super::named::schemas_named;
 use super::ours::{OUR_REGISTRY, our_schema};
 use super::{DISCOVERED_REGISTRY, Kind, Schema, Violation, schema_name};
-use crate::bus::{NewEvent, Registry};
+use crate::bus::{NewEvent, Registry, resource};
 use crate::ids::Timestamp;
 use crate::limits::SCHEMA_CACHE_BYTES_MAX;
 use serde_json::Value;
@@ -100,8 +101,12 @@ struct Cached {
 struct Found {
     schema: Arc<Schema>,
     registry: String,
+    name: String,
     version: u32,
 }
+
+/// The source and the detail-type of an event.
+type Type<'t> = (&'t str, &'t str);
 
 impl Enforcer {
     /// What was counted.
@@ -140,11 +145,11 @@ impl Enforcer {
         let count = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
         let name = schema_name(event.source, event.detail_type);
         let registries = tags.get(Enforcement::REGISTRY_TAG).map(String::as_str).unwrap_or_default();
-        let Some(found) = self.find(registry, registries, &name) else {
+        let Some(found) = self.find(registry, registries, &name, (event.source, event.detail_type)) else {
             count(&self.figures.unknown);
             let refused = tags.get(Enforcement::UNKNOWN_TAG).is_some_and(|word| word == "reject");
             let path = "$.detail-type".to_owned();
-            let violation = Violation { path, why: format!("is not known: there is no schema {name}") };
+            let violation = Violation { path, why: format!("is not known: there is no schema {name} of it") };
             return match enforcement {
                 Enforcement::Reject if refused => Verdict::Refused(violation),
                 Enforcement::Warn if refused => Verdict::Warned(violation.to_string()),
@@ -156,7 +161,7 @@ impl Enforcer {
             return Verdict::Fine;
         };
         let Violation { path, why } = violation;
-        let why = format!("{why} (schema {name}, version {}, in {})", found.version, found.registry);
+        let why = format!("{why} (schema {}, version {}, in {})", found.name, found.version, found.registry);
         let violation = Violation { path, why };
         if enforcement == Enforcement::Reject {
             count(&self.figures.rejected);
@@ -166,35 +171,53 @@ impl Enforcer {
         Verdict::Warned(violation.to_string())
     }
 
-    fn find(&self, registry: &Registry, registries: &str, name: &str) -> Option<Found> {
+    fn find(&self, registry: &Registry, registries: &str, name: &str, of_type: Type<'_>) -> Option<Found> {
         let mut names = registries.split([',', ' ']).filter(|name| !name.is_empty()).peekable();
         if names.peek().is_none() {
-            return [DISCOVERED_REGISTRY, OUR_REGISTRY].into_iter().find_map(|of| self.find_in(registry, of, name));
+            let usual = [DISCOVERED_REGISTRY, OUR_REGISTRY];
+            return usual.into_iter().find_map(|of| self.find_in(registry, of, name, of_type));
         }
-        names.find_map(|of| self.find_in(registry, of, name))
+        names.find_map(|of| self.find_in(registry, of, name, of_type))
     }
 
-    fn find_in(&self, registry: &Registry, of: &str, name: &str) -> Option<Found> {
+    /// The schema that says that it is of the type. What discoverers made for a type is for no other whose name becomes
+    /// the same; of what people wrote it is the name that counts.
+    fn find_in(&self, registry: &Registry, of: &str, name: &str, of_type: Type<'_>) -> Option<Found> {
         if of == OUR_REGISTRY {
             let schema = our_schema(name)?.schema.clone();
-            return Some(Found { schema, registry: of.to_owned(), version: 1 });
+            return Some(Found { schema, registry: of.to_owned(), name: name.to_owned(), version: 1 });
         }
-        let held = registry.schemas.get(&(of.to_owned(), name.to_owned()))?;
-        let (version, created_at) = (held.latest, held.created_at);
+        let mut by_name = None;
+        for held in schemas_named(registry, of, name) {
+            let Some(found) = self.read(registry, held) else { continue };
+            let of_another = match found.schema.speaks_of() {
+                Some(speaks_of) if speaks_of == of_type => return Some(found),
+                speaks_of => speaks_of.is_some() && of == DISCOVERED_REGISTRY,
+            };
+            if held.name == name && !of_another {
+                by_name = Some(found);
+            }
+        }
+        by_name
+    }
+
+    /// The newest version of a schema, as it was kept.
+    fn read(&self, registry: &Registry, held: &resource::Schema) -> Option<Found> {
+        let resource::Schema { registry: of, name, latest: version, created_at, .. } = held;
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let known = cache.by_registry.get(of).and_then(|schemas| schemas.get(name));
-        let known = known.filter(|known| (known.version, known.created_at) == (version, created_at));
+        let known = known.filter(|known| (known.version, known.created_at) == (*version, *created_at));
         let schema = match known {
             Some(known) => known.schema.clone(),
             None => {
-                let read = registry.schema_version(of, name, version).and_then(|version| {
+                let read = registry.schema_version(of, name, *version).and_then(|version| {
                     Schema::read(Kind::named(&version.kind)?, &version.content).ok().map(Arc::new)
                 });
-                cache.keep(of, name, Cached { version, created_at, schema: read.clone() });
+                cache.keep(of, name, Cached { version: *version, created_at: *created_at, schema: read.clone() });
                 read
             }
         };
-        Some(Found { schema: schema?, registry: of.to_owned(), version })
+        Some(Found { schema: schema?, registry: of.clone(), name: name.clone(), version: *version })
     }
 }
 

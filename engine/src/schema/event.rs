@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 /// The component that describes a whole event.
 const ENVELOPE: &str = "AWSEvent";
 /// The longest name of a schema.
-const NAME_CHARS_MAX: usize = 385;
+pub(crate) const NAME_CHARS_MAX: usize = 385;
 
 /// The parts of an event that its sender decides.
 #[derive(Clone, Copy, Debug)]

@@ -10,7 +10,7 @@ use serde_json::{Number, Value};
 pub(crate) struct NodeId(pub(crate) u32);
 
 /// A set of the JSON types. Whole numbers are a type of their own, as in schemas.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Types(u8);
 
 impl Types {
@@ -24,6 +24,9 @@ impl Types {
     pub(crate) const ARRAY: Types = Types(32);
     pub(crate) const OBJECT: Types = Types(64);
     pub(crate) const ALL: Types = Types(127);
+    /// One by one.
+    pub(crate) const EACH: [Types; 7] =
+        [Types::NULL, Types::BOOLEAN, Types::INTEGER, Types::FRACTION, Types::STRING, Types::ARRAY, Types::OBJECT];
 
     pub(crate) fn named(name: &str) -> Option<Types> {
         Some(match name {

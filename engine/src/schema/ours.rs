@@ -2,14 +2,18 @@
 //! of events are learned from events that the envelope itself writes, so that they say what it says; those of formats
 //! are the files that the code is generated from.
 
+mod put;
+
 use super::event::envelope_around;
 use super::{Kind, Schema, Shape, schema_name};
 use crate::envelope::{Facet, Told, kind};
-use crate::envelope::{SOURCE_CAPTURE, SOURCE_CONNECTION, SOURCE_ENGINE, SOURCE_WORLD};
+use crate::envelope::{SOURCE_CAPTURE, SOURCE_ENGINE, SOURCE_WORLD};
 use crate::ids::{AttemptId, FakemonId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
 use crate::model::{Event, Outcome};
 use crate::place::Place;
 use crate::species::CatchRate;
+pub use put::SCHEMA_DRIFT;
+use put::put;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -109,6 +113,10 @@ fn explain(name: &str, property: &mut Value) {
         "appeared_at" => ("when it appeared", json!({})),
         "vanishes_at" => ("until when it stays", json!({})),
         "vanished_at" => ("when it vanished", json!({})),
+        "connection_id" => ("where @connections reaches them", json!({})),
+        "context" => ("what the authorizer says of them", json!({})),
+        "message" => ("the body, if it is a JSON object", json!({})),
+        "is_base64" => ("whether the body is base 64: the message was no text", json!({})),
         _ => return,
     };
     property["description"] = description.into();
@@ -211,137 +219,3 @@ const KINDS: [&str; 9] = [
     "fakemon.engine_opened",
     "fakemon.resource_changed",
 ];
-
-/// What is put on a bus: by whoever serves players, by the engine of itself, by everybody as a command.
-fn put() -> Vec<Learned> {
-    let place = json!({ "lat": 40.5, "lon": -3.5 });
-    let with = |more: Value| {
-        let mut detail = place.clone();
-        if let (Some(detail), Value::Object(more)) = (detail.as_object_mut(), more) {
-            detail.extend(more);
-        }
-        detail
-    };
-    let connected = json!({ "connection_id": "c", "player": "ash" });
-    let disconnected = json!({ "connection_id": "c", "player": "ash", "reason": "closed" });
-    let drift = json!({ "registry": "r", "schema": "s", "version": "2", "bus": "b", "source": "shop", "detail_type": "sold",
-                        "event_id": "e", "changes": [{ "path": "$.detail.unit", "change": "is new: integer" }] });
-    vec![
-        Learned {
-            source: SOURCE_WORLD,
-            detail_type: "fakemon.spawn",
-            description: "a command: put a fakémon into the world",
-            details: vec![
-                with(json!({ "species": "sparkit" })),
-                with(json!({ "species": "sparkit", "fakemon_id": "1", "lifetime_s": 60, "catch_rate": 0.5 })),
-                with(json!({ "species": "sparkit", "fakemon_id": 1 })),
-            ],
-        },
-        Learned {
-            source: "fakemon.game",
-            detail_type: "fakemon.capture_attempt",
-            description: "a command: throw a ball",
-            details: vec![
-                with(json!({ "player": "ash", "attempt_id": "1", "fakemon_id": "1" })),
-                with(json!({ "player": "ash", "attempt_id": 1, "fakemon_id": 1 })),
-            ],
-        },
-        Learned {
-            source: SOURCE_CAPTURE,
-            detail_type: "fakemon.command_refused",
-            description: "a command made no sense",
-            details: vec![json!({ "event_id": "e", "reason": "r" })],
-        },
-        Learned {
-            source: SOURCE_CONNECTION,
-            detail_type: "fakemon.connected",
-            description: "a player connected",
-            details: vec![connected],
-        },
-        Learned {
-            source: SOURCE_CONNECTION,
-            detail_type: "fakemon.disconnected",
-            description: "a player's connection ended",
-            details: vec![disconnected],
-        },
-        Learned {
-            source: SOURCE_ENGINE,
-            detail_type: SCHEMA_DRIFT,
-            description: "events look different from what their discovered schema said",
-            details: vec![drift],
-        },
-    ]
-    .into_iter()
-    .chain(said())
-    .collect()
-}
-
-/// What the engine says of itself; see [`notices`](crate::notices).
-fn said() -> impl Iterator<Item = Learned> {
-    let of_target = json!({ "bus": "b", "rule": "r", "target": "t", "arn": "a", "count": 1 });
-    let and = |more: Value| {
-        let mut detail = of_target.clone();
-        detail
-            .as_object_mut()
-            .into_iter()
-            .for_each(|detail| detail.extend(more.as_object().cloned().unwrap_or_default()));
-        detail
-    };
-    let recovery = json!({ "end": "crash", "events_replayed": 1, "took_ms": 1 });
-    let all = [
-        (
-            "fakemon.started",
-            "the engine is open",
-            json!({ "version": "0", "cores": 1, "position": "1", "recovery": recovery, "count": 1 }),
-        ),
-        ("fakemon.stopping", "the engine is asked to stop", json!({ "position": "1", "count": 1 })),
-        (
-            "fakemon.recovered",
-            "the engine was opened after a crash",
-            json!({ "events_replayed": 1, "from_position": "1", "to_position": "2", "took_ms": 1, "count": 1 }),
-        ),
-        (
-            "fakemon.slow_sync",
-            "groups took long to write and sync",
-            json!({ "syncs": 1, "worst_ms": 1, "threshold_ms": 1, "position": "1", "count": 1 }),
-        ),
-        (
-            "fakemon.disk_space",
-            "free space passed a threshold",
-            json!({ "state": "low", "before": "ok", "free_bytes": 1, "total_bytes": 1, "threshold_bytes": 1,
-                    "directory": "d", "count": 1 }),
-        ),
-        ("fakemon.shedding_started", "throws are throttled", json!({ "throttled": 1, "attempts": 1, "count": 1 })),
-        (
-            "fakemon.shedding_ended",
-            "throws are not throttled any more",
-            json!({ "throttled": 1, "attempts": 1, "lasted_ms": 1, "count": 1 }),
-        ),
-        (
-            "fakemon.target_dead",
-            "nothing reaches a target any more",
-            and(json!({ "error_code": "e", "error_message": "m", "attempts": 1,
-                        "failing_since": "2026-03-01T20:00:00Z", "backlog": 1 })),
-        ),
-        ("fakemon.target_recovered", "a target took an event again", and(json!({ "dead_ms": 1, "backlog": 1 }))),
-        (
-            "fakemon.dead_letter",
-            "events for a target were given up",
-            and(json!({ "dead_letters": 1, "lost": 1, "error_code": "e" })),
-        ),
-        (
-            "fakemon.connection_deauthorized",
-            "a connection is not let in any more",
-            json!({ "connection": "c", "reason": "r", "count": 1 }),
-        ),
-    ];
-    all.into_iter().map(|(detail_type, description, detail)| Learned {
-        source: SOURCE_ENGINE,
-        detail_type,
-        description,
-        details: vec![detail],
-    })
-}
-
-/// The detail-type of what discoverers say when the shape of events changes.
-pub const SCHEMA_DRIFT: &str = "fakemon.schema_drift";

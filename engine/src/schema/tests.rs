@@ -95,6 +95,19 @@ fn combined_schemas_are_checked_in_all_their_parts() {
 }
 
 #[test]
+fn numbers_are_the_same_by_their_value() {
+    let few = draft4(&json!({ "enum": [1, 2.0, [3], { "n": 4 }] }));
+    for value in [json!(1.0), json!(2), json!([3.0]), json!({ "n": 4.0 })] {
+        assert_eq!(few.check(&value), Ok(()), "{value}");
+    }
+    assert!(few.check(&json!(1.5)).is_err());
+    let unique = draft4(&json!({ "uniqueItems": true }));
+    assert_eq!(wrong(&unique, &json!([1, 2, 1.0])), "$[2] is the same as item 0, must be unique");
+    assert_eq!(wrong(&unique, &json!([{ "n": 1.0 }, { "n": 1 }])), "$[1] is the same as item 0, must be unique");
+    assert_eq!(unique.check(&json!([1, "1", 1.5, [1], true, null])), Ok(()));
+}
+
+#[test]
 fn hostile_schemas_are_refused_or_bounded() {
     let began = Instant::now();
     let deep = (0..200).fold(json!({}), |inner, _| json!({ "items": inner }));
@@ -297,6 +310,33 @@ fn our_own_schemas_are_there_and_speak_of_our_events() {
     assert_eq!(check(&detail), Ok(()));
     detail["lat"] = 91.into();
     assert_eq!(check(&detail), Err("$.detail.lat is 91, must be at most 90".into()));
+}
+
+#[test]
+fn whatever_the_engine_says_has_a_schema() {
+    // Each row of the table of what it says of itself, each kind of record, each command and its refusal.
+    let table = include_str!("../notices.rs").split("use crate").next().unwrap();
+    let said = table.lines().filter_map(|line| line.strip_prefix("//! | `")?.split_once('`'));
+    let said: Vec<(&str, &str)> = said.map(|(detail_type, _)| ("fakemon.engine", detail_type)).collect();
+    assert!(said.len() > 12, "{said:?}");
+    let others = [
+        ("fakemon.engine", "fakemon.engine_opened"),
+        ("fakemon.engine", "fakemon.resource_changed"),
+        ("fakemon.capture", "fakemon.capture_attempt"),
+        ("fakemon.capture", "fakemon.capture_succeeded"),
+        ("fakemon.capture", "fakemon.capture_failed"),
+        ("fakemon.capture", "fakemon.player_named"),
+        ("fakemon.capture", "fakemon.command_refused"),
+        ("fakemon.game", "fakemon.capture_attempt"),
+        ("fakemon.world", "fakemon.appeared"),
+        ("fakemon.world", "fakemon.vanished"),
+        ("fakemon.world", "fakemon.species_named"),
+        ("fakemon.world", "fakemon.spawn"),
+    ];
+    for (source, detail_type) in said.into_iter().chain(others) {
+        let name = schema_name(source, detail_type);
+        assert!(our_schemas().iter().any(|ours| ours.name == name), "{name} has no schema");
+    }
 }
 
 #[test]

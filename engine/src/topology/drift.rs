@@ -4,7 +4,7 @@ use super::Seen;
 use crate::bus::Registry;
 use crate::bus::resource::SchemaVersion;
 use crate::ids::Timestamp;
-use crate::schema::{DISCOVERED_REGISTRY, schema_name};
+use crate::schema::{DISCOVERED_REGISTRY, discovered};
 
 /// How long a change of a shape is news, in nanoseconds: a day.
 const NEWS_NS: u64 = 86_400_000_000_000;
@@ -20,7 +20,8 @@ pub(super) struct Drifted {
 
 /// The newest version of the schema that a discoverer made of a type.
 pub(super) fn newest<'r>(registry: &'r Registry, source: &str, detail_type: &str) -> Option<&'r SchemaVersion> {
-    registry.versions_of(DISCOVERED_REGISTRY, &schema_name(source, detail_type)).last()
+    let schema = discovered(registry, source, detail_type)?;
+    registry.versions_of(DISCOVERED_REGISTRY, &schema.name).last()
 }
 
 /// Those that changed within a day before a moment. The first version is no change.

@@ -1,7 +1,11 @@
 //! Discoverers at work: what happens on their buses becomes schemas in `discovered-schemas`, a new version where the shape
-//! of events grows. One reader follows the journal for all of them, at its own pace: what is more than it reads in a turn
-//! it leaves out, for a sample says as much. Learning twice changes nothing, so after a start it reads again what it may
-//! not have learned before.
+//! of events grows. One reader follows the journal for all of them, at its own pace, and learns from a sample: in every turn
+//! from the first event of each type, and from some more of each while there is time, so that no type hides another.
+//! Learning twice changes nothing, so after a start it reads again what it may not have learned before.
+//!
+//! - `share`: which events of a turn are learned from
+
+mod share;
 
 use super::{Shared, desk};
 use fakemon_engine::bus::resource::{Change, Resource, Schema, SchemaVersion, Tags};
@@ -9,22 +13,21 @@ use fakemon_engine::bus::{DEFAULT_BUS, NewEvent, Registry};
 use fakemon_engine::envelope::{REGION, SOURCE_ENGINE};
 use fakemon_engine::ids::{Position, Timestamp};
 use fakemon_engine::limits::{SCHEMA_BYTES_MAX, SCHEMA_CHARS_MAX, SCHEMA_VERSIONS_MAX, SCHEMAS_MAX};
-use fakemon_engine::schema::{
-    self, DISCOVERED_REGISTRY, Drift, Kind, SCHEMA_DRIFT, Shape, envelope_schema, schema_name,
-};
+use fakemon_engine::schema::{self, DISCOVERED_REGISTRY, Drift, Kind, SCHEMA_DRIFT, Shape, envelope_schema};
 use fakemon_engine::{ReadError, Tail};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
+use share::Share;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How often it looks for what is new.
 const EVERY: Duration = Duration::from_millis(100);
-/// Records that are looked at in a turn; of more, the newest.
+/// Records that are looked at in a turn.
 const RECORDS_MAX: u64 = 50_000;
-/// Events that are learned from in a turn.
-const EVENTS_MAX: usize = 1_000;
+/// Records that wait for a turn; of more, the oldest are left out.
+const BACKLOG_MAX: u64 = 1_000_000;
 /// Records that are read again after a start.
 const AGAIN: u64 = 50_000;
 /// Versions that come as fast as shapes change; those behind them wait twice as long each.
@@ -49,6 +52,8 @@ pub(super) struct DiscoveryFigures {
 struct Learned {
     source: String,
     detail_type: String,
+    /// Of its schema: unlike that of every other kind.
+    name: String,
     bus: String,
     /// The newest event that changed it.
     event_id: String,
@@ -65,7 +70,9 @@ struct Learned {
 struct Discovery {
     /// Everything before it was read, or left out.
     next: Option<Position>,
-    by_name: HashMap<String, Learned>,
+    /// By source and detail-type. None: there is no name for its schema.
+    by_type: HashMap<(String, String), Option<Learned>>,
+    names: HashSet<String>,
 }
 
 /// Follows the journal for all discoverers until the server stops.
@@ -104,24 +111,23 @@ impl Discovery {
             .collect();
         let end = tail.end();
         let from = self.next.unwrap_or(Position(end.0.saturating_sub(AGAIN).max(1)));
-        let newest = Position(end.0.saturating_sub(RECORDS_MAX)).max(from);
-        figures.left_out.fetch_add(newest.0 - from.0, Ordering::Relaxed);
-        let mut taken = 0;
-        let next = tail.read(newest, RECORDS_MAX, &mut |seen| {
+        let start = Position(end.0.saturating_sub(BACKLOG_MAX)).max(from);
+        figures.left_out.fetch_add(start.0 - from.0, Ordering::Relaxed);
+        let mut share = Share::default();
+        let next = tail.read(start, RECORDS_MAX, &mut |seen| {
             let wanted = since.get(seen.bus()).is_some_and(|since| seen.committed_at() >= *since);
             if !wanted || seen.source() == SOURCE_ENGINE {
                 return;
             }
-            if taken >= EVENTS_MAX {
+            if !share.take(seen.source(), seen.detail_type()) {
                 figures.left_out.fetch_add(1, Ordering::Relaxed);
                 return;
             }
-            taken += 1;
             for event in std::iter::once(seen.json()).chain(seen.attempt_json()) {
                 self.take(registry, seen.bus(), &event);
             }
         })?;
-        figures.learned.fetch_add(taken as u64, Ordering::Relaxed);
+        figures.learned.fetch_add(share.taken(), Ordering::Relaxed);
         self.next = Some(next);
         Ok(())
     }
@@ -131,19 +137,33 @@ impl Discovery {
         let (Some(source), Some(detail_type)) = (event["source"].as_str(), event["detail-type"].as_str()) else {
             return;
         };
-        let name = schema_name(source, detail_type);
-        if !self.by_name.contains_key(&name) {
-            if self.by_name.len() >= SCHEMAS_MAX {
-                return;
-            }
-            self.by_name.insert(name.clone(), Learned::begin(registry, &name, bus, source, detail_type));
-        }
-        let Some(learned) = self.by_name.get_mut(&name) else { return };
-        learned.catch_up(registry, &name);
+        let Some(learned) = self.learned(registry, bus, source, detail_type) else { return };
+        learned.catch_up(registry);
         if learned.shape.take(&event["detail"]) || learned.version.is_none() {
             learned.event_id = event["id"].as_str().unwrap_or_default().to_owned();
             bus.clone_into(&mut learned.bus);
         }
+    }
+
+    /// What is known of a type; none if there are too many.
+    fn learned(&mut self, registry: &Registry, bus: &str, source: &str, detail_type: &str) -> Option<&mut Learned> {
+        let key = (source.to_owned(), detail_type.to_owned());
+        if !self.by_type.contains_key(&key) {
+            if self.by_type.len() >= SCHEMAS_MAX {
+                return None;
+            }
+            let held = schema::discovered(registry, source, detail_type).map(|held| held.name.clone());
+            let name = held
+                .filter(|name| !self.names.contains(name))
+                .or_else(|| schema::free_name(registry, source, detail_type, |name| self.names.contains(name)));
+            if name.is_none() {
+                tracing::warn!(source, detail_type, "nothing is learned of these events: their names are too alike");
+            }
+            self.names.extend(name.clone());
+            let learned = name.map(|name| Learned::begin(registry, name, bus, source, detail_type));
+            self.by_type.insert(key.clone(), learned);
+        }
+        self.by_type.get_mut(&key)?.as_mut()
     }
 
     /// Makes versions of what was learned.
@@ -152,19 +172,19 @@ impl Discovery {
         let due = |learned: &Learned| {
             (learned.version.is_none() || learned.shape != learned.told) && learned.quiet_until <= now
         };
-        let mut names: Vec<(&String, &mut Learned)> = self.by_name.iter_mut().collect();
-        names.retain_mut(|(_, learned)| due(learned));
-        for (name, learned) in names {
-            learned.tell(shared, name, now).await;
+        let all: Vec<&mut Learned> = self.by_type.values_mut().flatten().filter(|learned| due(learned)).collect();
+        for learned in all {
+            learned.tell(shared, now).await;
         }
     }
 }
 
 impl Learned {
-    fn begin(registry: &Registry, name: &str, bus: &str, source: &str, detail_type: &str) -> Learned {
+    fn begin(registry: &Registry, name: String, bus: &str, source: &str, detail_type: &str) -> Learned {
         let mut learned = Learned {
             source: source.to_owned(),
             detail_type: detail_type.to_owned(),
+            name,
             bus: bus.to_owned(),
             event_id: String::new(),
             shape: Shape::default(),
@@ -172,19 +192,19 @@ impl Learned {
             version: None,
             quiet_until: Timestamp(0),
         };
-        learned.catch_up(registry, name);
+        learned.catch_up(registry);
         learned
     }
 
     /// Begins from what the registry has, if somebody else changed it.
-    fn catch_up(&mut self, registry: &Registry, name: &str) {
-        let held = registry.schemas.get(&(DISCOVERED_REGISTRY.to_owned(), name.to_owned()));
+    fn catch_up(&mut self, registry: &Registry) {
+        let held = registry.schemas.get(&(DISCOVERED_REGISTRY.to_owned(), self.name.clone()));
         let version = held.map(|held| (held.latest, held.created_at));
         if version == self.version {
             return;
         }
         let read = version.and_then(|(version, _)| {
-            let held = registry.schema_version(DISCOVERED_REGISTRY, name, version)?;
+            let held = registry.schema_version(DISCOVERED_REGISTRY, &self.name, version)?;
             schema::Schema::read(Kind::named(&held.kind)?, &held.content).ok()?.detail_shape()
         });
         self.shape = read.unwrap_or_default();
@@ -192,20 +212,20 @@ impl Learned {
         self.version = version;
     }
 
-    async fn tell(&mut self, shared: &Shared, name: &str, now: Timestamp) {
+    async fn tell(&mut self, shared: &Shared, now: Timestamp) {
         let _one_at_a_time = shared.changing.lock().await;
         let registry = shared.engine.registry();
         self.quiet_until = Timestamp(now.0 + EVERY.as_nanos() as u64);
         let content = envelope_schema(Kind::OpenApi3, &self.source, &self.detail_type, &self.shape).to_string();
-        if let Err(why) = has_room(&registry, name, &content) {
+        if let Err(why) = has_room(&registry, &self.name, &content) {
             self.quiet_until = Timestamp(now.0 + WAIT_S_MAX * 1_000_000_000);
-            return tracing::warn!(schema = name, "what was learned makes no version: {why}");
+            return tracing::warn!(schema = self.name, "what was learned makes no version: {why}");
         }
-        let (changes, version, created_at) = changes(&registry, name, &content, now);
+        let (changes, version, created_at) = changes(&registry, &self.name, &content, now);
         let drifts = self.told.drift(&self.shape, "$.detail");
         // First, so that it is told in any case; told twice it names the same version.
         if self.version.is_some() {
-            let event = self.drifted(name, version, &drifts);
+            let event = self.drifted(version, &drifts);
             if desk::put(&shared.orders, vec![event]).await.is_err() {
                 return; // it comes again
             }
@@ -223,12 +243,12 @@ impl Learned {
         }
     }
 
-    fn drifted(&self, name: &str, version: u32, drifts: &[Drift]) -> NewEvent {
+    fn drifted(&self, version: u32, drifts: &[Drift]) -> NewEvent {
         let changes: Vec<Value> =
             drifts.iter().take(100).map(|drift| json!({ "path": drift.path, "change": drift.change })).collect();
         let detail = json!({
             "registry": DISCOVERED_REGISTRY,
-            "schema": name,
+            "schema": self.name,
             "version": version.to_string(),
             "bus": self.bus,
             "source": self.source,

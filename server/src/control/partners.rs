@@ -19,9 +19,9 @@
 //! | `api_key_required` | whether an API key has to come along (`x-api-key`) |
 //!
 //! The detail is the body if that is a JSON object, else `{"body": …, "content_type": …}` (bytes: `body_base64`). What is
-//! forged, too old or from the future is answered with 401 and tells nothing. What comes again, by its signature or by
-//! the id of its event, is answered as the first time and told once; it is remembered for twice the tolerance, or for an
-//! hour if signatures do not say when they were made.
+//! forged, too old or from the future is answered with 401 and tells nothing. What comes again, by the id of its event or,
+//! where there is none, by its signature, is answered as the first time and told once; it is remembered for twice the
+//! tolerance, or for an hour if signatures do not say when they were made.
 //!
 //! - `layout`: how partners sign
 //! - `settings`: what a webhook is told
@@ -137,9 +137,12 @@ async fn receive(
     shared.engine.enforcer().admit(&registry, &event).map_err(|violation| Refusal::of_schema(&violation))?;
     let id = signed.id.or_else(|| settings.id(&headers, &read));
     drop(registry);
-    let mut keys = vec![RequestKey::new(&name, "mac", &signed.mac)];
-    keys.extend(id.map(|id| RequestKey::new(&name, "id", id.as_bytes())));
-    tell(&shared, &name, &keys, settings.remembered_s(&scheme), event).await.map(|told| Json(told).into_response())
+    // Two events may look the same, byte by byte: where there is an id, it alone says whether they are one.
+    let key = match &id {
+        Some(id) => RequestKey::new(&name, "id", id.as_bytes()),
+        None => RequestKey::new(&name, "mac", &signed.mac),
+    };
+    tell(&shared, &name, key, settings.remembered_s(&scheme), event).await.map(|told| Json(told).into_response())
 }
 
 /// Events of a source that has no bus are refused, so that its partner brings them again.
@@ -157,7 +160,7 @@ fn check_active(registry: &Registry, source: &str) -> Result<(), Refusal> {
 async fn tell(
     shared: &Arc<Shared>,
     name: &str,
-    keys: &[RequestKey],
+    key: RequestKey,
     remembered_s: u64,
     event: NewEvent,
 ) -> Result<Value, Refusal> {
@@ -165,7 +168,7 @@ async fn tell(
     // The engine's clock: a machine's that goes back does not open a closed window again.
     let now_s = shared.engine.now().0 / 1_000_000_000;
     let until_s = now_s + remembered_s;
-    match shared.recent.claim(name, keys, now_s, until_s) {
+    match shared.recent.claim(name, key, now_s, until_s) {
         Claim::First => {}
         Claim::Told(position) => {
             let mut told = answer(position);
@@ -179,7 +182,7 @@ async fn tell(
         Claim::Full(after_s) => return Err(Refusal::throttled(u32::try_from(after_s * 1_000).unwrap_or(60_000))),
     }
     // Not left in the middle because whoever asked has gone.
-    let (shared, name, keys) = (shared.clone(), name.to_owned(), keys.to_vec());
+    let (shared, name) = (shared.clone(), name.to_owned());
     let put = tokio::spawn(async move {
         let put = match shared.draining.load(Ordering::Acquire) {
             true => Err(desk::DeskError::Stopped),
@@ -187,14 +190,14 @@ async fn tell(
         };
         match put {
             Ok(position) => {
-                let notes = shared.recent.told(&name, &keys, until_s, position);
+                let notes = shared.recent.told(&name, key, until_s, position);
                 if let Err(error) = shared.engine.notes().set(notes) {
                     tracing::warn!(webhook = name, "that a request came is not noted: {error}");
                 }
                 Ok(position)
             }
             Err(error) => {
-                shared.recent.release(&keys, until_s);
+                shared.recent.release(key, until_s);
                 Err(error.refusal(&shared.engine))
             }
         }

@@ -4,7 +4,7 @@
 //! What differs: bounds count events, not requests. The value of a key is shown when it is made, and never again: only
 //! its hash is kept. A key has one usage plan, or none and no bounds. Stages are kept nowhere: a key is for all of this.
 
-use super::request::{Request, object};
+use super::request::{Request, object, page_behind};
 use super::rest::{self, InQuery, Kind, route};
 use super::{ApiError, Call, Operation, Reply, seconds};
 use crate::control::{Shared, api_keys, standard_webhooks};
@@ -88,7 +88,7 @@ fn used(shared: &Shared, members: &Map<String, Value>) -> Result<Value, ApiError
     let of_key = request.text("keyId");
     let keys = registry.api_keys.values().filter(|key| key.usage_plan.as_ref() == Some(&plan.id));
     let keys = keys.filter(|key| of_key.is_none_or(|id| key.id == id));
-    let (page, position) = page(&request, keys.map(|key| key.id.clone()).collect())?;
+    let (page, position) = page(&request, "usage", keys.map(|key| (key.id.clone(), key.id.clone())))?;
     let items: Map<String, Value> =
         page.into_iter().map(|key| (key.clone(), json!(shared.meters.usage(plan, &key, start, end)))).collect();
     Ok(object([
@@ -124,17 +124,16 @@ fn existing_plan<'r>(registry: &'r Registry, id: &str) -> Result<&'r UsagePlan, 
     registry.usage_plans.get(id).ok_or_else(|| missing("Usage Plan ID"))
 }
 
-/// A page, and where the next begins.
-fn page<T>(request: &Request<'_>, things: Vec<T>) -> Result<(Vec<T>, Option<String>), ApiError> {
+/// A page of things in the order of their ids, and where the next begins.
+fn page<T>(
+    request: &Request<'_>,
+    list: &str,
+    things: impl IntoIterator<Item = (String, T)>,
+) -> Result<(Vec<T>, Option<String>), ApiError> {
     let limit = usize::try_from(request.number("limit", 1, PAGE_MAX).unwrap_or(PAGE)).unwrap_or(usize::MAX);
     request.check()?;
-    let start = match request.text("position") {
-        None => 0,
-        Some(text) => text.parse::<usize>().map_err(|_| bad("Invalid position parameter"))?,
-    };
-    let next = start.saturating_add(limit);
-    let position = (next < things.len()).then(|| next.to_string());
-    Ok((things.into_iter().skip(start).take(limit).collect(), position))
+    let after = request.token("position", list).map_err(|_| bad("Invalid position parameter"))?;
+    Ok(page_behind(list, after, limit, things))
 }
 
 fn listed(things: Vec<Value>, position: Option<String>) -> Reply {
@@ -220,7 +219,8 @@ fn list_keys(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result
         key.name.as_deref().unwrap_or_default().starts_with(name)
             && customer.is_none_or(|customer| key.customer_id.as_deref() == Some(customer))
     };
-    let (page, position) = page(request, registry.api_keys.values().filter(wanted).map(shown_key).collect())?;
+    let keys = registry.api_keys.values().filter(wanted).map(|key| (key.id.clone(), shown_key(key)));
+    let (page, position) = page(request, "apikeys", keys)?;
     Ok(listed(page, position))
 }
 
@@ -350,7 +350,8 @@ fn create_plan(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> R
 fn list_plans(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let of_key = request.text("keyId").and_then(|id| registry.api_keys.get(id)?.usage_plan.as_ref());
     let wanted = |plan: &&UsagePlan| request.get("keyId").is_none() || of_key == Some(&plan.id);
-    let (page, position) = page(request, registry.usage_plans.values().filter(wanted).map(shown_plan).collect())?;
+    let plans = registry.usage_plans.values().filter(wanted).map(|plan| (plan.id.clone(), shown_plan(plan)));
+    let (page, position) = page(request, "usageplans", plans)?;
     Ok(listed(page, position))
 }
 
@@ -454,6 +455,7 @@ fn list_plan_keys(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> R
     let wanted = |key: &&ApiKey| {
         key.usage_plan.as_ref() == Some(&plan.id) && key.name.as_deref().unwrap_or_default().starts_with(name)
     };
-    let (page, position) = page(request, registry.api_keys.values().filter(wanted).map(shown_plan_key).collect())?;
+    let keys = registry.api_keys.values().filter(wanted).map(|key| (key.id.clone(), shown_plan_key(key)));
+    let (page, position) = page(request, "usageplankeys", keys)?;
     Ok(listed(page, position))
 }

@@ -163,7 +163,10 @@ fn list(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Repl
             && source.is_none_or(|source| archive.source_arn == source)
             && state.is_none_or(|state| state == "ENABLED")
     };
-    let (page, next) = request.page(registry.archives.values().filter(wanted).map(listed).collect())?;
+    let (page, next) = request.page(
+        "Archives",
+        registry.archives.values().filter(wanted).map(|archive| (archive.name.clone(), listed(archive))),
+    )?;
     Ok(Reply::of(paged("Archives", page, next)))
 }
 
@@ -337,7 +340,7 @@ fn list_replays(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> 
             && source.is_none_or(|source| replay.source_arn == source)
             && wanted_state.is_none_or(|wanted| state(replay, call) == wanted)
     };
-    let shown = |replay: &Replay| listed_replay(replay, call);
-    let (page, next) = request.page(registry.replays.values().filter(wanted).map(shown).collect())?;
+    let shown = |replay: &Replay| (replay.name.clone(), listed_replay(replay, call));
+    let (page, next) = request.page("Replays", registry.replays.values().filter(wanted).map(shown))?;
     Ok(Reply::of(paged("Replays", page, next)))
 }

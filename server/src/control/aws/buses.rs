@@ -150,7 +150,7 @@ fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<R
     let prefix = request.text("NamePrefix").unwrap_or_default();
     request.check()?;
     let buses = registry.buses.values().filter(|bus| bus.name.starts_with(prefix));
-    let (page, next) = request.page(buses.map(|bus| shown(bus, call)).collect())?;
+    let (page, next) = request.page("EventBuses", buses.map(|bus| (bus.name.clone(), shown(bus, call))))?;
     Ok(Reply::of(paged("EventBuses", page, next)))
 }
 

@@ -250,7 +250,8 @@ fn list_connections(registry: &Registry, request: &Request<'_>, call: &Call<'_>)
             ("LastAuthorizedTime", Some(seconds(connection.authorized_at))),
         ])
     };
-    let (page, next) = request.page(registry.connections.values().filter(wanted).map(shown).collect())?;
+    let shown = |connection: &Connection| (connection.name.clone(), shown(connection));
+    let (page, next) = request.page("Connections", registry.connections.values().filter(wanted).map(shown))?;
     Ok(Reply::of(paged("Connections", page, next)))
 }
 
@@ -403,8 +404,9 @@ fn list_destinations(registry: &Registry, request: &Request<'_>, call: &Call<'_>
     let wanted = |destination: &&ApiDestination| {
         destination.name.starts_with(prefix) && connection.is_none_or(|arn| destination.connection_arn == arn)
     };
-    let shown = |destination: &ApiDestination| shown_destination(registry, destination, call);
-    let (page, next) = request.page(registry.destinations.values().filter(wanted).map(shown).collect())?;
+    let shown =
+        |destination: &ApiDestination| (destination.name.clone(), shown_destination(registry, destination, call));
+    let (page, next) = request.page("ApiDestinations", registry.destinations.values().filter(wanted).map(shown))?;
     Ok(Reply::of(paged("ApiDestinations", page, next)))
 }
 

@@ -131,8 +131,8 @@ fn describe_own(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> 
 fn list_own(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let prefix = request.required("NamePrefix");
     let names = registry.event_sources.keys().filter(|name| name.starts_with(prefix));
-    let shown = names.map(|name| json!({ "Name": name, "Arn": source_arn(call.region, name) }));
-    let (page, next) = request.page(shown.collect())?;
+    let shown = names.map(|name| (name.clone(), json!({ "Name": name, "Arn": source_arn(call.region, name) })));
+    let (page, next) = request.page("PartnerEventSources", shown)?;
     Ok(Reply::of(paged("PartnerEventSources", page, next)))
 }
 
@@ -140,9 +140,9 @@ fn list_accounts(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Re
     let name = request.required("EventSourceName");
     request.check()?;
     let source = existing(registry, name)?;
-    let accounts =
-        vec![json!({ "Account": ACCOUNT, "CreationTime": seconds(source.created_at), "State": source.state.name() })];
-    let (page, next) = request.page(accounts)?;
+    let account =
+        json!({ "Account": ACCOUNT, "CreationTime": seconds(source.created_at), "State": source.state.name() });
+    let (page, next) = request.page("PartnerEventSourceAccounts", [(ACCOUNT.to_owned(), account)])?;
     Ok(Reply::of(paged("PartnerEventSourceAccounts", page, next)))
 }
 
@@ -166,7 +166,8 @@ fn describe(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Resu
 fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let prefix = request.text("NamePrefix").unwrap_or_default();
     let sources = registry.event_sources.values().filter(|source| source.name.starts_with(prefix));
-    let (page, next) = request.page(sources.map(|source| shown(source, call)).collect())?;
+    let (page, next) =
+        request.page("EventSources", sources.map(|source| (source.name.clone(), shown(source, call))))?;
     Ok(Reply::of(paged("EventSources", page, next)))
 }
 

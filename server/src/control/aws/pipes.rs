@@ -320,9 +320,9 @@ fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<R
         shown["Target"] = pipe.target.as_str().into();
         pipe.enrichment.as_ref().inspect(|enrichment| shown["Enrichment"] = enrichment.as_str().into());
         reason.into_iter().for_each(|reason| shown["StateReason"] = reason.into());
-        current.is_none_or(|current| state == current).then_some(shown)
+        current.is_none_or(|current| state == current).then(|| (pipe.name.clone(), shown))
     });
-    let (page, next) = request.page(pipes.collect())?;
+    let (page, next) = request.page("Pipes", pipes)?;
     Ok(Reply::of(paged("Pipes", page, next)))
 }
 

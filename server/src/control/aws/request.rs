@@ -1,6 +1,7 @@
 //! Members of a request, checked. What the service checks first it tells all at once: `2 validation errors detected: …`.
 
 use super::ApiError;
+use base64::Engine as _;
 use fakemon_engine::envelope::ACCOUNT;
 use serde_json::{Map, Value};
 use std::sync::{Mutex, PoisonError};
@@ -168,20 +169,52 @@ impl<'r> Request<'r> {
         name.rsplit_once(":event-bus/").map_or(name, |(_, name)| name).to_owned()
     }
 
-    /// A page of things in their order, and the token of the next.
-    pub(super) fn page<T>(&self, things: Vec<T>) -> Result<(Vec<T>, Option<String>), ApiError> {
+    /// A page of things in the order of their keys, and the token of the next. It goes on behind the last one, so that
+    /// nobody is left out who deletes while they page.
+    pub(super) fn page<T>(
+        &self,
+        list: &str,
+        things: impl IntoIterator<Item = (String, T)>,
+    ) -> Result<(Vec<T>, Option<String>), ApiError> {
         let limit = self.number("Limit", 1, 100).unwrap_or(100) as usize;
         self.check()?;
-        let start = match self.text("NextToken") {
-            None => 0,
-            Some(token) => {
-                let start = token.strip_prefix("after-").and_then(|start| usize::from_str_radix(start, 16).ok());
-                start.ok_or_else(|| ApiError::invalid("The specified NextToken is not valid."))?
-            }
-        };
-        let next = (start + limit < things.len()).then(|| format!("after-{:08x}", start + limit));
-        Ok((things.into_iter().skip(start).take(limit).collect(), next))
+        let after = self.token("NextToken", list)?;
+        Ok(page_behind(list, after, limit, things))
     }
+
+    /// The key behind which a list is to go on; of the list's own tokens only.
+    pub(super) fn token(&self, member: &str, list: &str) -> Result<Option<String>, ApiError> {
+        let Some(token) = self.text(member) else { return Ok(None) };
+        let read = TOKEN.decode(token).ok().and_then(|read| String::from_utf8(read).ok());
+        match read.as_deref().and_then(|read| read.split_once('\0')) {
+            Some((of, key)) if of == list => Ok(Some(key.to_owned())),
+            _ => Err(ApiError::invalid(format!("The specified {member} is not valid."))),
+        }
+    }
+}
+
+/// How tokens are written: opaque, and good in a query.
+const TOKEN: base64::engine::GeneralPurpose = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// The token with which a list goes on behind a key.
+pub(super) fn token_behind(list: &str, key: &str) -> String {
+    TOKEN.encode(format!("{list}\0{key}"))
+}
+
+/// At most so many things of a list, in the order of their keys, behind a key.
+pub(super) fn page_behind<T>(
+    list: &str,
+    after: Option<String>,
+    limit: usize,
+    things: impl IntoIterator<Item = (String, T)>,
+) -> (Vec<T>, Option<String>) {
+    let is_behind = |(key, _): &(String, T)| after.as_ref().is_none_or(|after| key > after);
+    let mut things: Vec<(String, T)> = things.into_iter().filter(is_behind).collect();
+    things.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let is_last = things.len() <= limit;
+    things.truncate(limit);
+    let next = things.last().filter(|_| !is_last).map(|(key, _)| token_behind(list, key));
+    (things.into_iter().map(|(_, thing)| thing).collect(), next)
 }
 
 /// `EventBusName` as `eventBusName`: how the service names members when it complains.

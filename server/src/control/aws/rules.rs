@@ -145,7 +145,7 @@ fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<R
     request.check()?;
     existing(registry, &bus)?;
     let rules = registry.rules_of(&bus).filter(|rule| rule.name.starts_with(prefix));
-    let (page, next) = request.page(rules.map(|rule| shown(rule, call)).collect())?;
+    let (page, next) = request.page("Rules", rules.map(|rule| (rule.name.clone(), shown(rule, call))))?;
     Ok(Reply::of(paged("Rules", page, next)))
 }
 
@@ -154,8 +154,8 @@ fn list_names_by_target(registry: &Registry, request: &Request<'_>, _: &Call<'_>
     request.check()?;
     existing(registry, &bus)?;
     let feeds = |rule: &&Rule| registry.targets_of(&bus, &rule.name).any(|target| target.arn == arn);
-    let names = registry.rules_of(&bus).filter(feeds).map(|rule| rule.name.clone().into());
-    let (page, next) = request.page(names.collect())?;
+    let names = registry.rules_of(&bus).filter(feeds).map(|rule| (rule.name.clone(), rule.name.clone().into()));
+    let (page, next) = request.page("RuleNames", names)?;
     Ok(Reply::of(paged("RuleNames", page, next)))
 }
 

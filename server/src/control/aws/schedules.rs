@@ -11,7 +11,7 @@
 mod groups;
 mod target;
 
-use super::request::{Request, object, paged};
+use super::request::{Request, object, paged, token_behind};
 use super::rest::{self, Kind};
 use super::{ApiError, Call, Operation, Reply, moment, seconds};
 use crate::control::Shared;
@@ -231,11 +231,10 @@ fn list(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Repl
     let limit = request.number("MaxResults", 1, 100).unwrap_or(100) as usize;
     request.check()?;
     wanted_group.map(|group| groups::existing(registry, group)).transpose()?;
-    let after = match request.text("NextToken") {
-        Some(token) => {
-            let place = token.split_once('/').map(|(group, name)| (group.to_owned(), name.to_owned()));
-            Bound::Excluded(place.ok_or_else(|| ApiError::invalid("The specified NextToken is not valid."))?)
-        }
+    let after = request.token("NextToken", "Schedules")?;
+    let place = after.as_deref().and_then(|after| after.split_once('/'));
+    let after = match place {
+        Some((group, name)) => Bound::Excluded((group.to_owned(), name.to_owned())),
         None => Bound::Included((wanted_group.unwrap_or_default().to_owned(), String::new())),
     };
     let within = registry
@@ -249,7 +248,7 @@ fn list(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Repl
     let is_last = page.len() <= limit;
     page.truncate(limit);
     let last = page.last().filter(|_| !is_last);
-    let next = last.map(|last| format!("{}/{}", last.group, last.name));
+    let next = last.map(|last| token_behind("Schedules", &format!("{}/{}", last.group, last.name)));
     let shown = |schedule: &Schedule| {
         json!({
             "Arn": arn(schedule),

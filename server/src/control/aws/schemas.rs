@@ -153,8 +153,12 @@ fn moment(at: Timestamp) -> Value {
 }
 
 /// A page of things, under their name.
-fn page(request: &Request<'_>, name: &str, things: Vec<Value>) -> Result<Value, ApiError> {
-    let (page, next) = request.page(things).map_err(as_bad)?;
+fn page(
+    request: &Request<'_>,
+    name: &str,
+    things: impl IntoIterator<Item = (String, Value)>,
+) -> Result<Value, ApiError> {
+    let (page, next) = request.page(name, things).map_err(as_bad)?;
     let mut answer = Map::new();
     answer.insert(name.into(), page.into());
     next.into_iter().for_each(|next| drop(answer.insert("NextToken".into(), next.into())));

@@ -255,7 +255,8 @@ fn list(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Repl
     request.check()?;
     existing(registry, &bus)?;
     existing_rule(registry, &bus, rule)?;
-    let targets = registry.targets_of(&bus, rule).map(|target| Value::Object(target.given.clone()));
-    let (page, next) = request.page(targets.collect())?;
+    let targets =
+        registry.targets_of(&bus, rule).map(|target| (target.id.clone(), Value::Object(target.given.clone())));
+    let (page, next) = request.page("Targets", targets)?;
     Ok(Reply::of(paged("Targets", page, next)))
 }

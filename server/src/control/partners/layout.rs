@@ -9,6 +9,12 @@
 //! | `shopify` | `x-shopify-hmac-sha256` | base 64 | the body |
 //! | `standard` | `webhook-signature`, `-id`, `-timestamp` | `v1,` base 64, several | `ID.TIMESTAMP.BODY` |
 //! | `generic` | as the settings say | | |
+//!
+//! What has an id is told once by that alone, for two events may have the same body, and so the same signature. The ids of
+//! `github` (`x-github-delivery`) and `shopify` (`x-shopify-webhook-id`), and of `generic` if its content has no `{id}`,
+//! are not signed. They are trusted all the same: whoever can read a delivery, and so could send it again with another
+//! id, has broken the TLS in front of this address or is one of its ends; against them nothing that these layouts sign
+//! would help, and against everybody else nothing has to.
 
 use crate::control::standard_webhooks;
 use axum::http::HeaderMap;
@@ -124,7 +130,7 @@ pub(super) struct Signed {
     pub(super) mac: Vec<u8>,
     /// When it was signed, in seconds.
     pub(super) at_s: Option<u64>,
-    /// The id of the event, if the signature covers it.
+    /// The id of the event, if the layout has one beside the body.
     pub(super) id: Option<String>,
 }
 
@@ -254,8 +260,7 @@ impl Scheme {
             let Some(mac) = self.mac(secret, timestamp, id, headers, body) else { continue };
             if given.iter().any(|given| bool::from(given.as_slice().ct_eq(mac.as_ref()))) {
                 let at_s = self.moment(timestamp, window)?;
-                let id = id.filter(|_| self.content.contains(&Part::Id)).map(str::to_owned);
-                return Ok(Signed { mac: mac.as_ref().to_vec(), at_s, id });
+                return Ok(Signed { mac: mac.as_ref().to_vec(), at_s, id: id.map(str::to_owned) });
             }
         }
         Err(Forged::Signature)

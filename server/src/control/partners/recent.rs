@@ -91,47 +91,37 @@ impl Recent {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Claims a request by its keys until a moment, in seconds.
-    pub(super) fn claim(&self, webhook: &str, keys: &[RequestKey], now_s: u64, until_s: u64) -> Claim {
+    /// Claims a request by its key until a moment, in seconds.
+    pub(super) fn claim(&self, webhook: &str, key: RequestKey, now_s: u64, until_s: u64) -> Claim {
         let mut state = self.state();
         state.expire(now_s);
-        for key in keys {
-            match state.seen.get(key) {
-                Some(Seen::UnderWay) => return Claim::UnderWay,
-                Some(Seen::Told(position)) => return Claim::Told(*position),
-                None => {}
-            }
+        match state.seen.get(&key) {
+            Some(Seen::UnderWay) => return Claim::UnderWay,
+            Some(Seen::Told(position)) => return Claim::Told(*position),
+            None => {}
         }
         let of_one = state.of_webhook.get(webhook).copied().unwrap_or_default();
         if state.seen.len() >= RECENT_MAX || of_one >= RECENT_OF_ONE_MAX {
             let next = state.ends.keys().next().map_or(now_s, |(until_s, _)| *until_s);
             return Claim::Full(next.saturating_sub(now_s).clamp(1, 60));
         }
-        let webhook: Arc<str> = webhook.into();
-        for key in keys {
-            state.remember(until_s, *key, &webhook, Seen::UnderWay);
-        }
+        state.remember(until_s, key, &webhook.into(), Seen::UnderWay);
         Claim::First
     }
 
     /// A claimed request was told: what is to be noted.
-    pub(super) fn told(&self, webhook: &str, keys: &[RequestKey], until_s: u64, position: Position) -> Vec<Note> {
+    pub(super) fn told(&self, webhook: &str, key: RequestKey, until_s: u64, position: Position) -> Vec<Note> {
         let mut state = self.state();
         let mut notes: Vec<Note> = std::mem::take(&mut state.gone).into_iter().map(|gone| (gone, None)).collect();
-        for key in keys {
-            state.seen.insert(*key, Seen::Told(position));
-            let value = [until_s.to_be_bytes(), position.0.to_be_bytes()].concat();
-            notes.push((note(webhook, *key), Some(value)));
-        }
+        state.seen.insert(key, Seen::Told(position));
+        let value = [until_s.to_be_bytes(), position.0.to_be_bytes()].concat();
+        notes.push((note(webhook, key), Some(value)));
         notes
     }
 
     /// A claimed request was not told, and may come again.
-    pub(super) fn release(&self, keys: &[RequestKey], until_s: u64) {
-        let mut state = self.state();
-        for key in keys {
-            state.forget(until_s, *key);
-        }
+    pub(super) fn release(&self, key: RequestKey, until_s: u64) {
+        self.state().forget(until_s, key);
     }
 }
 
@@ -187,19 +177,18 @@ mod tests {
     fn a_request_is_told_once_in_its_time() {
         let recent = Recent::default();
         let [mac, id] = ["mac", "id"].map(|respect| RequestKey::new("w", respect, b"x"));
-        assert_eq!(recent.claim("w", &[mac, id], 0, 600), Claim::First);
-        assert_eq!(recent.claim("w", &[id], 0, 600), Claim::UnderWay);
-        recent.release(&[mac, id], 600);
-        assert_eq!(recent.claim("w", &[mac, id], 1, 601), Claim::First);
-        let notes = recent.told("w", &[mac, id], 601, Position(7));
-        assert_eq!(notes.len(), 2);
+        assert_eq!(recent.claim("w", id, 0, 600), Claim::First);
+        assert_eq!(recent.claim("w", mac, 0, 600), Claim::First, "an id that looks like a signature is none");
+        assert_eq!(recent.claim("w", id, 0, 600), Claim::UnderWay);
+        recent.release(id, 600);
+        assert_eq!(recent.claim("w", id, 1, 601), Claim::First);
+        let notes = recent.told("w", id, 601, Position(7));
+        assert_eq!(notes.len(), 1);
         let (key, value) = &notes[0];
-        assert_eq!(read(key, value.as_ref().unwrap()), Some((601, mac, "w".into(), Position(7))));
-        for one in [mac, id] {
-            assert_eq!(recent.claim("w", &[one], 601, 1_200), Claim::Told(Position(7)));
-        }
-        assert_eq!(recent.claim("w", &[id], 602, 1_202), Claim::First);
-        let notes = recent.told("w", &[id], 1_202, Position(8));
+        assert_eq!(read(key, value.as_ref().unwrap()), Some((601, id, "w".into(), Position(7))));
+        assert_eq!(recent.claim("w", id, 601, 1_200), Claim::Told(Position(7)));
+        assert_eq!(recent.claim("w", id, 602, 1_202), Claim::First);
+        let notes = recent.told("w", id, 1_202, Position(8));
         assert_eq!(notes.iter().filter(|(_, value)| value.is_none()).count(), 2, "old notes go: {notes:?}");
     }
 
@@ -208,11 +197,11 @@ mod tests {
         let recent = Recent::default();
         for number in 0..RECENT_OF_ONE_MAX {
             let key = RequestKey::new("w", "mac", &number.to_be_bytes());
-            assert_eq!(recent.claim("w", &[key], 0, 30), Claim::First);
+            assert_eq!(recent.claim("w", key, 0, 30), Claim::First);
         }
-        let one_more = [RequestKey::new("w", "mac", b"more")];
-        assert_eq!(recent.claim("w", &one_more, 10, 40), Claim::Full(20));
-        assert_eq!(recent.claim("v", &[RequestKey::new("v", "mac", b"more")], 10, 40), Claim::First);
-        assert_eq!(recent.claim("w", &one_more, 31, 61), Claim::First);
+        let one_more = RequestKey::new("w", "mac", b"more");
+        assert_eq!(recent.claim("w", one_more, 10, 40), Claim::Full(20));
+        assert_eq!(recent.claim("v", RequestKey::new("v", "mac", b"more"), 10, 40), Claim::First);
+        assert_eq!(recent.claim("w", one_more, 31, 61), Claim::First);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::NAME;
 use crate::control::Shared;
-use crate::control::aws::request::{Request, object, paged};
+use crate::control::aws::request::{Request, object, paged, token_behind};
 use crate::control::aws::rest::{self, Kind};
 use crate::control::aws::{ApiError, Call, Operation, Reply, seconds, tags};
 use axum::Router;
@@ -117,7 +117,7 @@ fn list(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Repl
     let prefix = request.text("NamePrefix").unwrap_or_default();
     let limit = request.number("MaxResults", 1, 100).unwrap_or(100) as usize;
     request.check()?;
-    let token = request.text("NextToken").unwrap_or_default().to_owned();
+    let token = request.token("NextToken", "ScheduleGroups")?.unwrap_or_default();
     let mut groups: Vec<Cow<'_, ScheduleGroup>> = registry
         .schedule_groups
         .range((Bound::Excluded(token.clone()), Bound::Unbounded))
@@ -128,7 +128,7 @@ fn list(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Repl
         groups.insert(place, Cow::Owned(default_group()));
     }
     groups.retain(|group| group.name.starts_with(prefix));
-    let next = (groups.len() > limit).then(|| groups[limit - 1].name.clone());
+    let next = (groups.len() > limit).then(|| token_behind("ScheduleGroups", &groups[limit - 1].name));
     let page = groups.iter().take(limit).map(|group| shown(group)).collect();
     Ok(Reply::of(paged("ScheduleGroups", page, next)))
 }

@@ -106,6 +106,7 @@ pub(super) fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) 
         discoverer.id.starts_with(id.unwrap_or_default())
             && discoverer.source_arn.starts_with(source.unwrap_or_default())
     };
-    let all = registry.discoverers.values().filter(fits).map(|discoverer| shown(discoverer, call));
-    Ok(Reply::of(page(request, "Discoverers", all.collect())?))
+    let all =
+        registry.discoverers.values().filter(fits).map(|discoverer| (discoverer.id.clone(), shown(discoverer, call)));
+    Ok(Reply::of(page(request, "Discoverers", all)?))
 }

@@ -205,15 +205,16 @@ pub(super) fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) 
     existing_registry(registry, of)?;
     let all = schemas(registry, of).into_iter().filter(|schema| schema.name.starts_with(prefix));
     let shown = |schema: Schema| {
-        json!({
+        let shown = json!({
             "LastModified": moment(schema.modified_at),
             "SchemaArn": schema_arn(&schema, call),
             "SchemaName": schema.name,
             "tags": schema.tags,
             "VersionCount": version_count(registry, of, &schema.name),
-        })
+        });
+        (schema.name, shown)
     };
-    Ok(Reply::of(page(request, "Schemas", all.map(shown).collect())?))
+    Ok(Reply::of(page(request, "Schemas", all.map(shown))?))
 }
 
 /// The newest first.
@@ -223,15 +224,16 @@ pub(super) fn list_versions(registry: &Registry, request: &Request<'_>, call: &C
     existing_registry(registry, of)?;
     let schema = existing_schema(registry, of, name)?;
     let shown = |version: SchemaVersion| {
-        json!({
+        let shown = json!({
             "SchemaArn": schema_arn(&schema, call),
             "SchemaName": schema.name,
             "SchemaVersion": version.version.to_string(),
             "Type": version.kind,
-        })
+        });
+        (format!("{:010}", u32::MAX - version.version), shown)
     };
-    let all = versions(registry, of, name).into_iter().rev().map(shown);
-    Ok(Reply::of(page(request, "SchemaVersions", all.collect())?))
+    let all = versions(registry, of, name).into_iter().map(shown);
+    Ok(Reply::of(page(request, "SchemaVersions", all)?))
 }
 
 /// Schemas that have every word in their name, their description or the newest content.
@@ -254,14 +256,15 @@ pub(super) fn search(registry: &Registry, request: &Request<'_>, call: &Call<'_>
                 "Type": version.kind,
             })
         };
-        json!({
+        let shown = json!({
             "RegistryName": of,
             "SchemaArn": schema_arn(&schema, call),
             "SchemaName": schema.name,
             "SchemaVersions": versions(registry, of, &schema.name).into_iter().rev().map(version).collect::<Vec<_>>(),
-        })
+        });
+        (schema.name, shown)
     };
-    Ok(Reply::of(page(request, "Schemas", found.map(shown).collect())?))
+    Ok(Reply::of(page(request, "Schemas", found.map(shown))?))
 }
 
 pub(super) fn export(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {

@@ -81,7 +81,7 @@ pub(super) fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) 
     };
     let all = registries(registry);
     let all = all.iter().filter(|held| held.name.starts_with(prefix) && fits(held));
-    Ok(Reply::of(page(request, "Registries", all.map(|held| shown(held, call)).collect())?))
+    Ok(Reply::of(page(request, "Registries", all.map(|held| (held.name.clone(), shown(held, call))))?))
 }
 
 fn policy_of(held: &SchemaRegistry) -> Result<Value, ApiError> {

@@ -1,0 +1,68 @@
+//! Which events of a turn are learned from. Of each type the first, whatever else there is, as far as there can be types;
+//! of the common ones some more, since members that are rare come with some of them. So the turn is bounded, and what is
+//! rare is not lost among what is common.
+
+use fakemon_engine::limits::SCHEMAS_MAX;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+/// Events of a turn besides the first ones.
+const MORE_MAX: u64 = 1_000;
+/// Of these, events of one type: at least so many types have their share.
+const MORE_OF_ONE_MAX: u32 = 125;
+/// Types of a turn of which the first events are taken: all that can be known, and as many that are new.
+const TYPES_MAX: usize = 2 * SCHEMAS_MAX;
+
+/// One turn.
+#[derive(Default)]
+pub(super) struct Share {
+    /// Events that were taken, by type: its hash, which nobody outside can foresee.
+    of_type: HashMap<u64, u32>,
+    more: u64,
+    hashes: RandomState,
+}
+
+impl Share {
+    /// Whether an event of a type is to be learned from.
+    pub(super) fn take(&mut self, source: &str, detail_type: &str) -> bool {
+        let of = self.hashes.hash_one((source, detail_type));
+        let Some(taken) = self.of_type.get_mut(&of) else {
+            let is_taken = self.of_type.len() < TYPES_MAX;
+            if is_taken {
+                self.of_type.insert(of, 1);
+            }
+            return is_taken;
+        };
+        let is_taken = self.more < MORE_MAX && *taken <= MORE_OF_ONE_MAX;
+        if is_taken {
+            (*taken, self.more) = (*taken + 1, self.more + 1);
+        }
+        is_taken
+    }
+
+    /// Events that were taken so far.
+    pub(super) fn taken(&self) -> u64 {
+        self.more + self.of_type.len() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_rare_is_not_lost_among_what_is_common() {
+        let mut share = Share::default();
+        let common = (0..40_000).filter(|_| share.take("load", "A")).count();
+        assert_eq!(common, 1 + MORE_OF_ONE_MAX as usize);
+        for number in 0..SCHEMAS_MAX {
+            assert!(share.take("rare", &number.to_string()), "{number}");
+            share.take("load", "A");
+        }
+        // A turn is bounded all the same.
+        for number in 0..100_000 {
+            share.take("flood", &(number % 50_000).to_string());
+        }
+        assert_eq!(share.taken(), MORE_MAX + TYPES_MAX as u64);
+    }
+}
