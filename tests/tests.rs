@@ -43,5 +43,6 @@ mod damage; // files that changed or went
 mod export; // JSON lines, CSV, Parquet; and the same journal again
 mod checkpoint; // copies beside a server that works
 mod salvage; // what is left of a damaged directory
+mod golden; // what every tool says of one kept journal, and the incident guide
 mod tour; // what the README shows, by boto3 and a websocket library
 mod tidy; // the house itself: openings, doors, reasons, generated code
