@@ -83,6 +83,33 @@ fn explain_tells_who_won_and_why_with_an_index_and_without() {
 }
 
 #[test]
+fn a_throw_is_explained_by_what_was_before_it_whatever_came_later() {
+    let data = fresh_data();
+    let dir = data.path().to_str().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let mut ash = Player::connect(server.play, "ash").unwrap();
+    let far = json!({ "type": "attempt", "attempt_id": "2", "fakemon_id": "44", "lat": 0.0, "lon": 0.0 });
+    let unknown = ash.throw(1, 44).unwrap();
+    spawn(&server, 44, 1.0);
+    let out_of_reach = ash.ask(&far).unwrap();
+    let captured = ash.throw(3, 44).unwrap();
+    assert!(server.stop().success());
+    let explained = |told: &Value| told_of(dir, number(told, "position"));
+    let story = explained(&unknown);
+    assert_eq!((&story["attempt"]["outcome"], &story["fakemon"]), (&json!("unknown_fakemon"), &Value::Null));
+    let story = explained(&out_of_reach);
+    assert_eq!((&story["fakemon"]["throws_before"], &story["fakemon"]["throws_after"]), (&json!(0), &json!(1)));
+    assert_eq!((&story["winner"], &story["captured_later"]["position"]), (&Value::Null, &captured["position"]));
+    let text = answer(&["explain", "--data", dir, &number(&out_of_reach, "position").to_string()]);
+    assert!(text.contains("captured later by ash (throw 3, position"), "{text}");
+    assert_eq!(explained(&captured)["fakemon"]["throws_before"], 1);
+}
+
+fn told_of(dir: &str, position: u64) -> Value {
+    told(&["explain", "--data", dir, &position.to_string()])
+}
+
+#[test]
 fn questions_without_an_answer_are_told_why() {
     let data = fresh_data();
     let dir = data.path().to_str().unwrap();

@@ -30,7 +30,7 @@ fn rest(server: &Server, method: &str, path: &str, body: &Value) -> (u16, Value)
     (status, serde_json::from_str(&response.body_mut().read_to_string().unwrap()).unwrap())
 }
 
-fn ok(server: &Server, method: &str, path: &str, body: Value) -> Value {
+pub(crate) fn ok(server: &Server, method: &str, path: &str, body: Value) -> Value {
     let (status, answer) = rest(server, method, path, &body);
     assert_eq!(status, 200, "{method} {path}: {answer}");
     answer
@@ -43,7 +43,7 @@ fn refused(server: &Server, method: &str, path: &str, body: Value) -> (u16, Stri
 }
 
 /// A schedule for a target.
-fn schedule(expression: &str, target: &Value) -> Value {
+pub(crate) fn schedule(expression: &str, target: &Value) -> Value {
     let mut target = target.clone();
     target["RoleArn"] = ROLE.into();
     json!({ "ScheduleExpression": expression, "FlexibleTimeWindow": { "Mode": "OFF" }, "Target": target })

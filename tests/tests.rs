@@ -44,5 +44,6 @@ mod export; // JSON lines, CSV, Parquet; and the same journal again
 mod checkpoint; // copies beside a server that works
 mod interrupts; // commands that a signal ends
 mod salvage; // what is left of a damaged directory
+mod golden; // what every tool says of one kept journal, and the incident guide
 mod tour; // what the README shows, by boto3 and a websocket library
 mod tidy; // the house itself: openings, doors, reasons, generated code

@@ -37,7 +37,7 @@ pub struct Archive {
     /// None in a directory that has none: then the journal itself is searched.
     index: Option<Index>,
     /// Where deliveries are, once somebody asked.
-    yard: OnceCell<Option<Yard>>,
+    yard: OnceCell<Yard>,
     /// As the rows say.
     snapshot_to: Position,
     /// Names are known up to here.
@@ -542,7 +542,7 @@ impl Archive {
         if then.rules_of(bus).next().is_none() {
             return Ok(Some(Vec::new()));
         }
-        let Some(yard) = self.yard()? else { return Ok(Some(Vec::new())) };
+        let yard = self.yard()?;
         let mut deliveries = Vec::new();
         for key in keys_of(recorded.position, &recorded.event) {
             let json = self.envelope(recorded, key);
@@ -551,15 +551,15 @@ impl Archive {
         Ok(Some(deliveries))
     }
 
-    /// Lanes and queues as they were when somebody first asked; none in a directory without a bus.
-    fn yard(&self) -> Result<Option<&Yard>, OpenError> {
-        if self.yard.get().is_none() {
-            let fail = |error: ReadError| OpenError(format!("data directory {}: {error}", self.dir.display()));
-            let depot = Depot::open_to_read(&self.dir)?;
-            let yard = depot.map(|depot| Yard::read(depot, self.first_position(), self.end)).transpose();
-            let _ = self.yard.set(yard.map_err(fail)?); // it was empty
+    /// Lanes and queues as they were when somebody first asked.
+    fn yard(&self) -> Result<&Yard, OpenError> {
+        if let Some(yard) = self.yard.get() {
+            return Ok(yard);
         }
-        Ok(self.yard.get().and_then(Option::as_ref))
+        let depot = Depot::open_to_read(&self.dir)?;
+        let yard = Yard::read(depot, self.first_position(), self.end);
+        let yard = yard.map_err(|error| OpenError(format!("data directory {}: {error}", self.dir.display())))?;
+        Ok(self.yard.get_or_init(|| yard))
     }
 
     /// An event as its bus shows it: of a throw the attempt, or how it ended.

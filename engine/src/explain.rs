@@ -118,6 +118,8 @@ pub struct Story {
     pub roll: Option<Roll>,
     /// The throw that has the fakémon, if this one came too late for it.
     pub winner: Option<Winner>,
+    /// The throw that has the fakémon, if it was decided after this one.
+    pub captured_later: Option<Attempt>,
     /// If this one won: the next throw at the same fakémon that found it taken.
     pub runner_up: Option<Attempt>,
     /// What rules made of it; none if the journal does not reach back to what the rules were then.
@@ -165,7 +167,7 @@ pub fn explain(archive: &Archive, position: Position) -> Result<Story, ExplainEr
         }
         _ => None,
     };
-    let winner = history.winner.filter(|winner| winner.position != position);
+    let winner = history.winner.filter(|winner| winner.position < position);
     Ok(Story {
         attempt,
         durable: Durable { group, durable_at },
@@ -174,6 +176,7 @@ pub fn explain(archive: &Archive, position: Position) -> Result<Story, ExplainEr
         distance_m,
         roll,
         winner: winner.map(|winner| Winner { attempt: winner, order: order(&winner, &attempt) }),
+        captured_later: history.winner.filter(|winner| winner.position > position),
         runner_up: history.runner_up,
         deliveries: archive.deliveries(&recorded)?,
     })
@@ -249,13 +252,16 @@ impl History {
         for position in decisive {
             let Some(recorded) = archive.event(position)? else { continue };
             match recorded.event {
+                // What was thrown at before it appeared was unknown then.
+                Event::Appeared { .. } if position > attempt.position => {}
                 Event::Appeared { .. } => history.target = target(&recorded),
                 Event::Vanished { at, .. } => vanished = Some((position, at)),
                 _ => history.winner = self::attempt(&recorded),
             }
         }
         let (mut before, mut after, mut next) = (0, 0, None);
-        archive.positions(Subject::Fakemon(fakemon), Position(1), end, &mut |position| {
+        let first = Position(history.target.map_or(0, |target| target.appeared.0) + 1);
+        archive.positions(Subject::Fakemon(fakemon), first, end, &mut |position| {
             before += u64::from(position < attempt.position);
             after += u64::from(position > attempt.position);
             if position > attempt.position {
@@ -266,8 +272,8 @@ impl History {
         if let Some(target) = &mut history.target {
             let is_before = |(position, _): &(Position, Timestamp)| *position < attempt.position;
             target.vanished = vanished.filter(is_before);
-            // The appearance is no throw, nor is the vanishing.
-            target.throws_before = before - 1 - u64::from(target.vanished.is_some());
+            // The vanishing is no throw.
+            target.throws_before = before - u64::from(target.vanished.is_some());
             target.throws_after = after - u64::from(vanished.is_some() && target.vanished.is_none());
         }
         if attempt.outcome == Outcome::Captured

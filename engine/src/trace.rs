@@ -29,6 +29,8 @@ pub enum Relation {
     First,
     /// A rule made it from that event, on another bus.
     ByRule,
+    /// That event is a schedule that fired, and this is what it is for.
+    BySchedule,
     /// That event was a command, and this came of it.
     CarriedOut,
 }
@@ -121,8 +123,12 @@ impl Tree<'_> {
             return Ok(Vec::new());
         }
         let (mut below, end) = (Vec::new(), self.archive.end_position());
+        let relation = match &recorded.event {
+            Event::Put(put) if put.bus.is_empty() => Relation::BySchedule, // what fires for no rule is on no bus
+            _ => Relation::ByRule,
+        };
         self.archive.positions(Subject::Cause(position), position, end, &mut |child| {
-            below.push((child, Relation::ByRule));
+            below.push((child, relation));
             if below.len() < EVENTS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         if let Some(done) = self.carried_out(recorded)? {

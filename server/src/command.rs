@@ -9,6 +9,7 @@ pub mod config;
 pub mod explain;
 pub mod export;
 pub mod import;
+pub mod incident;
 pub mod index;
 pub mod info;
 pub mod log;
@@ -37,6 +38,7 @@ use tracing_subscriber::EnvFilter;
 /// Decides massive contention exactly once, keeps every event, tells everyone who cares.
 #[derive(Debug, Parser)]
 #[command(name = "fakemon", version, disable_help_subcommand = false, max_term_width = 100)]
+#[command(after_help = "Something happened, and somebody asks what: `fakemon help incident`.")]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
@@ -50,7 +52,6 @@ enum Command {
     Load(load::LoadArgs),
     /// Print events as JSON lines, also beside a running server.
     Log(log::LogArgs),
-    /// Try event patterns on what happened; say what is wrong with rules and targets.
     /// Tell the whole story of one throw: its way, the roll, who won and why, what rules made of it.
     Explain(explain::ExplainArgs),
     /// Show what led to an event and what came of it; as a tree, or as spans for tracing tools.
@@ -59,7 +60,7 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Show a range over time: rates, latencies, queues, stalls, gaps, who was hot; also as an HTML report.
     Timeline(timeline::TimelineArgs),
-    /// Try event patterns on what happened.
+    /// Try event patterns on what happened; say what is wrong with rules and targets.
     Rules(rules::RulesArgs),
     /// Compare versions of schemas, and make types of them.
     Schemas(schemas::SchemasArgs),
@@ -77,6 +78,9 @@ enum Command {
     Index(index::IndexArgs),
     /// Say what is in a data directory.
     Info(info::InfoArgs),
+    /// Worked incidents, step by step: which question, which command, what its answer tells.
+    #[command(long_about = incident::GUIDE, help_template = "{about}")]
+    Incident,
     /// Print the settings file with every setting, its default and its meaning.
     #[command(after_long_help = crate::config::DOCUMENTED)]
     Config,
@@ -138,6 +142,7 @@ fn run_with(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
         Command::Topology(args) => topology::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Info(args) => info::run(args),
+        Command::Incident => incident::run(),
         Command::Config => config::run(),
     }
     .map_err(Failure::Command)

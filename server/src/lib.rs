@@ -7,6 +7,8 @@
 //! - [`control`]: HTTP on a thread of its own: events, metrics, health, the page
 //! - [`load`]: the load generator; [`demo`]: the living world of `serve --demo`
 //! - [`config`]: settings; [`command`]: the command line
+//!
+#![doc = include_str!("incident.md")]
 
 pub mod play;
 pub mod auth;

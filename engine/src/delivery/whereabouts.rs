@@ -33,6 +33,8 @@ pub struct Delivery {
 /// Where an event is on its way to a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whereabouts {
+    /// Nobody knows: the directory holds a journal alone, as an import makes it.
+    Unknown,
     /// Rules did not look at it yet.
     NotMatched,
     /// It waits for its turn, or for its next attempt.
@@ -65,6 +67,7 @@ impl Whereabouts {
     /// The word for it.
     pub fn name(&self) -> &'static str {
         match self {
+            Whereabouts::Unknown => "unknown",
             Whereabouts::NotMatched => "not_matched",
             Whereabouts::Waiting { .. } => "waiting",
             Whereabouts::Delivered => "delivered",
@@ -76,15 +79,19 @@ impl Whereabouts {
 
 /// All lanes as of now, and how far rules have looked.
 pub(crate) struct Yard {
-    depot: Depot,
+    /// None in a directory that holds a journal alone.
+    depot: Option<Depot>,
     lanes: BTreeMap<LaneId, lane::Kept>,
     matched_to: Position,
 }
 
 impl Yard {
-    pub(crate) fn read(depot: Depot, first: Position, end: Position) -> Result<Yard, ReadError> {
-        let matched_to = Known::read(&depot, first, end)?.next;
-        let lanes = lane::read_all(&depot)?.into_iter().collect();
+    pub(crate) fn read(depot: Option<Depot>, first: Position, end: Position) -> Result<Yard, ReadError> {
+        let (mut lanes, mut matched_to) = (BTreeMap::new(), first);
+        if let Some(depot) = &depot {
+            matched_to = Known::read(depot, first, end)?.next;
+            lanes = lane::read_all(depot)?.into_iter().collect();
+        }
         Ok(Yard { depot, lanes, matched_to })
     }
 
@@ -112,16 +119,17 @@ impl Yard {
 
     /// What the lanes and queues say comes first: how far the rules have looked is noted a little later.
     fn whereabouts(&self, key: EventKey, target: &Target) -> Result<Whereabouts, ReadError> {
+        let Some(depot) = &self.depot else { return Ok(Whereabouts::Unknown) };
         let id =
             |course| LaneId { bus: target.bus.clone(), rule: target.rule.clone(), target: target.id.clone(), course };
         if self.lanes.get(&id(Course::Redrive)).is_some_and(|kept| kept.holds(key)) {
             return Ok(Whereabouts::Waiting { attempts: 0, first_attempt_at: None });
         }
-        if let Some(letter) = self.dead_letter(key, target)? {
+        if let Some(letter) = dead_letter(depot, key, target)? {
             return Ok(letter);
         }
         let (live, is_matched) = (id(Course::Live), key.position() < self.matched_to);
-        let standing = self.lanes.get(&live).map(|kept| kept.standing(&live, key, &self.depot)).transpose()?;
+        let standing = self.lanes.get(&live).map(|kept| kept.standing(&live, key, depot)).transpose()?;
         Ok(match standing {
             Some(Standing::Done) => Whereabouts::Delivered,
             _ if !is_matched => Whereabouts::NotMatched,
@@ -131,28 +139,28 @@ impl Yard {
             None => Whereabouts::TargetGone,
         })
     }
+}
 
-    fn dead_letter(&self, key: EventKey, target: &Target) -> Result<Option<Whereabouts>, ReadError> {
-        let Some(Destination::Queue(name)) = target.dead_letter_arn.as_deref().map(Destination::of) else {
-            return Ok(None);
-        };
-        let id = key.id();
-        let mut found = None;
-        queue::search(&self.depot, &name, id.as_bytes(), &mut |message| {
-            let text = |name: &str| message.attributes.get(name).map(|attribute| attribute.value.clone());
-            let ours = text("FAKEMON_EVENT_ID").is_some_and(|of| of == id)
-                && text("FAKEMON_TARGET_ID").is_some_and(|of| of == target.id)
-                && text("RULE_ARN").is_some_and(|arn| arn.ends_with(&format!("/{}", target.rule)));
-            if ours {
-                found = Some(Whereabouts::DeadLetter {
-                    queue: name.clone(),
-                    at: message.sent_at,
-                    retries: text("RETRY_ATTEMPTS").unwrap_or_default(),
-                    code: text("ERROR_CODE").unwrap_or_default(),
-                    message: text("ERROR_MESSAGE").unwrap_or_default(),
-                });
-            }
-        })?;
-        Ok(found)
-    }
+fn dead_letter(depot: &Depot, key: EventKey, target: &Target) -> Result<Option<Whereabouts>, ReadError> {
+    let Some(Destination::Queue(name)) = target.dead_letter_arn.as_deref().map(Destination::of) else {
+        return Ok(None);
+    };
+    let id = key.id();
+    let mut found = None;
+    queue::search(depot, &name, id.as_bytes(), &mut |message| {
+        let text = |name: &str| message.attributes.get(name).map(|attribute| attribute.value.clone());
+        let ours = text("FAKEMON_EVENT_ID").is_some_and(|of| of == id)
+            && text("FAKEMON_TARGET_ID").is_some_and(|of| of == target.id)
+            && text("RULE_ARN").is_some_and(|arn| arn.ends_with(&format!("/{}", target.rule)));
+        if ours {
+            found = Some(Whereabouts::DeadLetter {
+                queue: name.clone(),
+                at: message.sent_at,
+                retries: text("RETRY_ATTEMPTS").unwrap_or_default(),
+                code: text("ERROR_CODE").unwrap_or_default(),
+                message: text("ERROR_MESSAGE").unwrap_or_default(),
+            });
+        }
+    })?;
+    Ok(found)
 }

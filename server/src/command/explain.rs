@@ -85,6 +85,11 @@ fn apart(one: Timestamp, other: Timestamp) -> String {
     }
 }
 
+/// `1 retry`, `2 retries`.
+fn counted(count: u64, one: &str, more: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { more })
+}
+
 /// A story with the names in it.
 struct Teller<'a> {
     archive: &'a Archive,
@@ -132,13 +137,13 @@ impl Teller<'_> {
         };
         let committed = durable.group.committed_at;
         stage("received", received, received, ": read from the socket")?;
-        stage("queued", attempt.queued_at, received, " from the socket into the mailbox of its shard")?;
-        stage("decided", attempt.decided_at, attempt.queued_at, " in the mailbox, and deciding")?;
+        stage("queued", attempt.queued_at, received, " into the mailbox of its shard")?;
+        stage("decided", attempt.decided_at, attempt.queued_at, " there, and deciding")?;
         let events = durable.group.end.0 - durable.group.first.0;
-        let group = format!(" until its group of {events} events was handed to the disk");
+        let group = format!(" until its group of {events} was written");
         stage("written", committed, attempt.decided_at, &group)?;
         match durable.durable_at {
-            Some(at) => stage("durable", at, committed, " of writing and syncing; answers go out after it"),
+            Some(at) => stage("durable", at, committed, " to write and sync, then told"),
             None => writeln!(out, "  durable   not told: it is the newest group, or the last before a new start"),
         }
     }
@@ -152,7 +157,7 @@ impl Teller<'_> {
         };
         writeln!(
             out,
-            "  appeared at {} (position {}), to vanish at {}",
+            "  appeared at {} (position {})\n  to vanish at {}",
             target.appeared_at, target.appeared, target.vanishes_at
         )?;
         let rate = target.catch_rate.fraction() * 100.0;
@@ -168,23 +173,27 @@ impl Teller<'_> {
             writeln!(out, "  {within}: {distance:.1} m away, a throw reaches {reach:.1} m")?;
         }
         if let Some(roll) = self.story.roll {
-            let held = if roll.rolled < roll.threshold { "below: it held" } else { "not below: it dodged" };
-            writeln!(out, "  rolled {} of 9999, the ball holds below {}: {held}", roll.rolled, roll.threshold)?;
+            let held = if roll.rolled < roll.threshold { "it held" } else { "it dodged" };
+            writeln!(out, "  rolled {} of 9999, a ball holds below {}: {held}", roll.rolled, roll.threshold)?;
         }
         if let Some(winner) = &self.story.winner {
             let won = &winner.attempt;
             writeln!(
                 out,
-                "  captured before by {} (throw {}, position {}), {} positions earlier",
+                "  captured before by {} (throw {}, position {}), {} earlier",
                 self.player(won),
                 won.attempt_id,
                 won.position,
-                attempt.position.0 - won.position.0
+                counted(attempt.position.0 - won.position.0, "position", "positions")
             )?;
             writeln!(out, "    received {}", apart(won.received_at, attempt.received_at))?;
             writeln!(out, "    in the mailbox {}", apart(won.queued_at, attempt.queued_at))?;
             writeln!(out, "    decided {}", apart(won.decided_at, attempt.decided_at))?;
             writeln!(out, "  it came first because {}", because(winner.order))?;
+        }
+        if let Some(later) = &self.story.captured_later {
+            let (player, throw, position) = (self.player(later), later.attempt_id, later.position);
+            writeln!(out, "  captured later by {player} (throw {throw}, position {position})")?;
         }
         if let Some(second) = &self.story.runner_up {
             writeln!(
@@ -216,8 +225,11 @@ impl Teller<'_> {
         for delivery in deliveries {
             let event = if delivery.key.facet() == Facet::Attempt { "attempt" } else { "outcome" };
             let (bus, rule, target) = (&delivery.bus, &delivery.rule, &delivery.target);
-            writeln!(out, "  {event}: rule {bus}/{rule}, target {target} ({})", delivery.arn)?;
-            writeln!(out, "    {}", whereabouts(&delivery.whereabouts))?;
+            writeln!(out, "  {event}: rule {bus}/{rule}, target {target}")?;
+            writeln!(out, "    {}", delivery.arn)?;
+            for line in whereabouts(&delivery.whereabouts) {
+                writeln!(out, "    {line}")?;
+            }
         }
         Ok(())
     }
@@ -267,6 +279,7 @@ impl Teller<'_> {
                 told["decided_earlier_ns"] = signed(winner.attempt.decided_at, story.attempt.decided_at);
                 told
             }),
+            "captured_later": story.captured_later.map(|later| self.attempt_json(&later)),
             "runner_up": story.runner_up.map(|second| self.attempt_json(&second)),
             "deliveries": story.deliveries.as_ref().map(|all| all.iter().map(delivery_json).collect::<Vec<_>>()),
         })
@@ -305,9 +318,10 @@ fn because(order: Order) -> &'static str {
     }
 }
 
-/// Where a delivery is, in a sentence.
-pub(super) fn whereabouts(whereabouts: &Whereabouts) -> String {
-    match whereabouts {
+/// Where a delivery is, in a sentence; and in another what the target said last, if it said something.
+pub(super) fn whereabouts(whereabouts: &Whereabouts) -> Vec<String> {
+    let sentence = match whereabouts {
+        Whereabouts::Unknown => "where it went is not known: an import holds the journal alone".to_owned(),
         Whereabouts::NotMatched => "the rules did not look at it yet".to_owned(),
         Whereabouts::Waiting { attempts: 0, .. } => "it waits for its turn".to_owned(),
         Whereabouts::Waiting { attempts, first_attempt_at } => {
@@ -316,10 +330,15 @@ pub(super) fn whereabouts(whereabouts: &Whereabouts) -> String {
         }
         Whereabouts::Delivered => "delivered (or given up, if its target has no dead-letter queue)".to_owned(),
         Whereabouts::DeadLetter { queue, at, retries, code, message } => {
-            format!("given up at {at} after {retries} retries: {code}: {message}; it lies in the queue {queue}")
+            let retries = retries.parse().map_or("retries".to_owned(), |count| counted(count, "retry", "retries"));
+            return vec![
+                format!("given up at {at} after {retries}; it lies in the queue {queue}"),
+                format!("{code}: {message}"),
+            ];
         }
         Whereabouts::TargetGone => "the target is not there any more".to_owned(),
-    }
+    };
+    vec![sentence]
 }
 
 /// A delivery, for `--json`.
@@ -332,7 +351,9 @@ pub(super) fn delivery_json(delivery: &Delivery) -> Value {
         Whereabouts::DeadLetter { queue, at, retries, code, message } => {
             json!({ "queue": queue, "at": at.to_string(), "retries": retries, "code": code, "message": message })
         }
-        Whereabouts::NotMatched | Whereabouts::Delivered | Whereabouts::TargetGone => json!({}),
+        Whereabouts::Unknown | Whereabouts::NotMatched | Whereabouts::Delivered | Whereabouts::TargetGone => {
+            json!({})
+        }
     };
     let mut told = json!({
         "event_id": delivery.key.id(),

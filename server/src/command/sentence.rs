@@ -28,6 +28,10 @@ pub(super) fn sentence(archive: &Archive, recorded: &Recorded) -> String {
             let durable = if *durable { "synced" } else { "unsynced" };
             format!("the engine opens: {cores} cores, reach {:.1} m, {durable}", f64::from(*reach_mm) / 1e3)
         }
+        Event::Put(put) if put.bus.is_empty() => {
+            let schedule = put.schedule.as_deref().unwrap_or("a schedule");
+            format!("{} is due: {} from {}", shown(schedule), shown(&put.detail_type), shown(&put.source))
+        }
         Event::Put(put) => {
             format!("{} from {} is put on the bus {}", shown(&put.detail_type), shown(&put.source), put.bus)
         }

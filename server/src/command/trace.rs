@@ -91,6 +91,7 @@ fn write_node(
     let how = match node.relation {
         Relation::First => "",
         Relation::ByRule => "by a rule: ",
+        Relation::BySchedule => "by the schedule: ",
         Relation::CarriedOut => "carried out: ",
     };
     let asked = if recorded.position == tree.asked { "  ◄" } else { "" };
@@ -104,11 +105,13 @@ fn write_node(
         if left == 0 { ("└─ ", "   ") } else { ("├─ ", "│  ") }
     };
     for delivery in deliveries {
-        let (own, _) = branch();
+        let (own, below) = branch();
         let attempt = if delivery.key.facet() == Facet::Attempt { "the attempt, " } else { "" };
         let (bus, rule, target) = (&delivery.bus, &delivery.rule, &delivery.target);
-        let where_it_is = whereabouts(&delivery.whereabouts);
-        writeln!(out, "{rest}{own}{attempt}rule {bus}/{rule} → {target} ({}): {where_it_is}", delivery.arn)?;
+        writeln!(out, "{rest}{own}{attempt}rule {bus}/{rule} → {target}")?;
+        for line in [vec![delivery.arn.clone()], whereabouts(&delivery.whereabouts)].concat() {
+            writeln!(out, "{rest}{below}  {line}")?;
+        }
     }
     for child in &node.children {
         let (own, below) = branch();
@@ -130,6 +133,7 @@ fn node_json(archive: &Archive, node: &Node) -> Value {
         "relation": match node.relation {
             Relation::First => "first",
             Relation::ByRule => "by_rule",
+            Relation::BySchedule => "by_schedule",
             Relation::CarriedOut => "carried_out",
         },
         "written_at": recorded.committed_at.to_string(),

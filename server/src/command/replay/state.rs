@@ -194,7 +194,8 @@ impl Life {
             return Ok(());
         };
         writeln!(out, "{} {}: {}", species_name(archive, *species), self.id, self.fate())?;
-        writeln!(out, "  appeared at {at} (position {position}), to vanish at {vanishes_at}")?;
+        writeln!(out, "  appeared at {at} (position {position})")?;
+        writeln!(out, "  to vanish at {vanishes_at}")?;
         let rate = catch_rate.fraction() * 100.0;
         writeln!(out, "  at {:.7}, {:.7}; catch rate {rate:.2} %", place.lat(), place.lon())?;
         writeln!(out, "  throws at it so far: {}", self.throws)?;

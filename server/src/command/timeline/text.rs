@@ -6,7 +6,7 @@
 
 use super::Told;
 use super::columns::{Columns, peak};
-use super::wording::{SHED_UNKNOWN, many, mark, number, slow, span, thousands};
+use super::wording::{SHED_UNKNOWN, bus_name, many, mark, number, slow_stage, slow_stages, span, thousands};
 use fakemon_engine::model::Outcome;
 use fakemon_engine::timeline::{Bucket, Gap, Hottest, Mark, Stage, Stall};
 use std::cmp::Reverse;
@@ -155,7 +155,8 @@ impl Told<'_> {
         let (begin, worst) = (self.clock().tell(*begin), span(*worst_ns as f64));
         let (throws, groups) = (many(*throws, "throw"), many(*groups, "group"));
         writeln!(out, "  {begin}  {worst}, {throws} in {groups}, positions {first} to {last}")?;
-        writeln!(out, "    {}", slow(stall))
+        writeln!(out, "    {}", slow_stage(stall))?;
+        writeln!(out, "    {}", slow_stages(stall))
     }
 
     fn write_gaps(&self, out: &mut impl Write) -> io::Result<()> {
@@ -199,7 +200,7 @@ impl Told<'_> {
         let mut kinds: Vec<_> = marks.put_kinds.iter().collect();
         kinds.sort_by_key(|(_, count)| Reverse(**count));
         for ((bus, source, detail_type), count) in kinds.iter().take(self.top) {
-            let kind = printable(&format!("{source}, {detail_type}, on {bus}"));
+            let kind = printable(&format!("{source}, {detail_type}, on {}", bus_name(bus)));
             writeln!(out, "  {:>9}  {kind}", thousands(**count as f64))?;
         }
         write_rest(kinds.len(), self.top, out)?;

@@ -99,21 +99,43 @@ pub(super) fn mark(mark: &Mark) -> String {
         Marked::Changed { key, gone: false } => format!("resource set: {key}"),
         Marked::Changed { key, gone: true } => format!("resource deleted: {key}"),
         Marked::Said { detail_type, detail } => format!("{detail_type}: {detail}"),
-        Marked::Put { bus, source, detail_type } => format!("put on {bus}: {source}, {detail_type}"),
+        Marked::Put { bus, source, detail_type } => format!("put on {}: {source}, {detail_type}", bus_name(bus)),
     }
+}
+
+/// What fires for the targets of a schedule is on no bus.
+pub(super) fn bus_name(bus: &str) -> &str {
+    if bus.is_empty() { "no bus" } else { bus }
 }
 
 /// What was slow in a stall, and how long each stage took at most.
 pub(super) fn slow(stall: &Stall) -> String {
+    format!("{} {}", slow_stage(stall), slow_stages(stall))
+}
+
+/// How long each stage of a stall took at most.
+pub(super) fn slow_stages(stall: &Stall) -> String {
+    let part = |(stage, ns): (Stage, u64)| format!("{} {}", stage.name(), span(ns as f64));
+    let parts: Vec<String> = Stage::PARTS.into_iter().zip(stall.stages_ns).map(part).collect();
+    format!("({})", parts.join(", "))
+}
+
+/// What was slow in a stall.
+pub(super) fn slow_stage(stall: &Stall) -> String {
     let why = match stall.slow {
+        _ if stood_still(stall) => "nothing went on, not even deciding; the process or the machine stood still",
         Stage::Queued => "the edge was busy",
         Stage::Decided => "it waited in the mailbox of its shard",
         Stage::Written => "it was decided, and waited to be handed to the disk",
         Stage::Synced | Stage::Total => "the disk was slow to write and sync",
     };
-    let part = |(stage, ns): (Stage, u64)| format!("{} {}", stage.name(), span(ns as f64));
-    let parts: Vec<String> = Stage::PARTS.into_iter().zip(stall.stages_ns).map(part).collect();
-    format!("{}: {why} ({})", stall.slow.name(), parts.join(", "))
+    format!("{}: {why}", stall.slow.name())
+}
+
+/// Deciding does not wait for the disk, so both take long at once only if nothing ran.
+fn stood_still(stall: &Stall) -> bool {
+    let [_, decided, _, synced] = stall.stages_ns;
+    decided.min(synced) > stall.worst_ns / 2
 }
 
 /// `1 group`, `2 groups`.
