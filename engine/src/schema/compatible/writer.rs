@@ -93,12 +93,12 @@ impl Writer {
         let node = self.node(part);
         let mut cases = vec![Together::from([part])];
         for also in &node.all_of {
-            cases = times(&cases, &*self.parted(*also, depth + 1)?)?;
+            cases = times(&cases, &self.parted(*also, depth + 1)?)?;
         }
         for alternatives in [&node.any_of, &node.one_of].into_iter().filter(|parts| !parts.is_empty()) {
             let mut several = Vec::new();
             for alternative in alternatives {
-                several.extend_from_slice(&*self.parted(*alternative, depth + 1)?);
+                several.extend_from_slice(&self.parted(*alternative, depth + 1)?);
             }
             cases = times(&cases, &several)?;
         }
