@@ -350,12 +350,12 @@ impl Lane {
     /// The journal says that an event was delivered, whoever knew of it.
     pub(crate) fn was_delivered(&self, key: EventKey) {
         let mut state = self.state();
-        if let Some(waiting) = state.waiting(key, &self.id.course) {
+        // Whoever is busy with it says so as well, and knows more.
+        if let Some(waiting) = state.waiting(key, &self.id.course).filter(|waiting| !waiting.in_flight) {
             waiting.done = true;
-            waiting.in_flight = false;
             state.advance(&self.id.course);
         }
-        // On the disk, or not read yet: it is to be known when its turn comes.
+        // On its way, on the disk, or not read yet: it is to be known when it is written, or when its turn comes.
         if self.id.course == Course::Live && key > state.cursor && !state.delivered.contains(key) {
             state.delivered.insert(key, key);
             state.delivered_unwritten.push(key);
@@ -466,12 +466,13 @@ impl Lane {
             batch.delete(Room::Lanes, row(&prefix, chunk.first));
             state.rows.pop_front();
         }
+        let cursor = state.cursor;
         for key in std::mem::take(&mut state.delivered_unwritten) {
-            if key > state.cursor {
-                batch.put(Room::Lanes, delivered_row(&prefix, key), key.0.to_be_bytes());
+            match key > cursor {
+                true => batch.put(Room::Lanes, delivered_row(&prefix, key), key.0.to_be_bytes()),
+                false => state.delivered.remove(key),
             }
         }
-        let cursor = state.cursor;
         while let Some(first) = state.delivered.pop_passed(cursor) {
             batch.delete(Room::Lanes, delivered_row(&prefix, first));
         }
