@@ -36,7 +36,7 @@ pub(crate) use names::{Events, Journal, keys_of, told};
 pub use replay::{ReplayProgress, Replays};
 pub(crate) use replay::{Replayer, forget_replays};
 pub(crate) use router::Router;
-pub(crate) use scheduled::{by_destination, group_of, kind as schedule_lane_kind};
+pub(crate) use scheduled::{by_destination, group_of, kind as schedule_lane_kind, lane_of_firing};
 pub(crate) use traffic::Tally;
 pub use traffic::{BusTraffic, EventType, Flow, TYPES_MAX, TypeTraffic};
 pub(crate) use whereabouts::Yard;

@@ -183,7 +183,7 @@ struct Seen<'s> {
     targets: BTreeMap<(String, String, String), TargetSeen>,
     /// By name: what their targets took; empty without an engine.
     pipes: BTreeMap<String, u64>,
-    /// By group and kind of destination, what their targets took; empty without an engine.
+    /// By group and kind of destination, what their targets took; without an engine, what fired.
     schedules: BTreeMap<(String, String), u64>,
     since: Timestamp,
     /// None without an engine: then there are no rates.
@@ -234,7 +234,7 @@ pub fn recorded(archive: &Archive, progress: Progress<'_>) -> Result<Topology, R
         traffic: &counted.traffic,
         targets: BTreeMap::new(),
         pipes: BTreeMap::new(),
-        schedules: BTreeMap::new(),
+        schedules: counted.fired,
         since: counted.since,
         now: None,
     };

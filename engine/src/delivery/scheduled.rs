@@ -41,6 +41,12 @@ pub(super) fn lane(group: &str, arn: &str) -> (LaneId, Target) {
     (id, target)
 }
 
+/// The group and the kind of destination of a firing, by its schedule's key and its detail.
+pub(crate) fn lane_of_firing(schedule: &str, detail: &str) -> Option<(String, String)> {
+    let (group, _) = schedule.strip_prefix("schedule/")?.split_once('/')?;
+    Some((group.to_owned(), lane(group, &arn_of(detail)?).0.target))
+}
+
 /// What the lane of a destination is called in its group.
 pub(crate) fn kind(destination: &Destination) -> String {
     match destination {

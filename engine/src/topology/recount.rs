@@ -3,10 +3,11 @@
 use super::Progress;
 use crate::archive::{Archive, Recorded};
 use crate::bus::Registry;
-use crate::delivery::{BusTraffic, Filter, Names, Patterns, Tally, keys_of, told};
+use crate::delivery::{BusTraffic, Filter, Names, Patterns, Tally, keys_of, lane_of_firing, told};
 use crate::envelope::bus;
 use crate::ids::Timestamp;
 use crate::journal::ReadError;
+use crate::model::Event;
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -18,6 +19,8 @@ const TELL_EVERY: u64 = 1 << 16;
 #[derive(Default)]
 pub(super) struct Counted {
     pub(super) traffic: BTreeMap<String, BusTraffic>,
+    /// What schedules fired, by group and kind of destination.
+    pub(super) fired: BTreeMap<(String, String), u64>,
     /// Of the first event.
     pub(super) since: Timestamp,
     /// Of the last.
@@ -43,6 +46,12 @@ pub(super) fn count(archive: &Archive, registry: &Registry, progress: Progress<'
             counted.since = recorded.committed_at;
         }
         counted.until = recorded.committed_at;
+        if let Event::Put(put) = &recorded.event
+            && put.bus.is_empty()
+            && let Some(lane) = put.schedule.as_deref().and_then(|key| lane_of_firing(key, &put.detail))
+        {
+            *counted.fired.entry(lane).or_default() += 1;
+        }
         if let Some(of_bus) = buses.get_mut(bus(&recorded.event)) {
             of_bus.count(archive, recorded);
         }
