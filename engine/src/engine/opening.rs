@@ -1,0 +1,344 @@
+//! How an engine opens: the databases, what the journal says, then the threads, in the order of the data's way.
+
+use super::{Bus, Engine, Running, Threads, spawn, stop_cores};
+use crate::bus::Resources;
+use crate::checkpoint::{Checkpointer, Standing};
+use crate::clock::Clock;
+use crate::clockwork::Clockwork;
+use crate::cores::{self, Door, Ears};
+use crate::delivery::{BusFigures, Courier, Events, Journal, Known, Lanes, Replayer, Router};
+use crate::failure::Failure;
+use crate::follow::{BUS, FOLLOWERS, Follower, PIPES, SNAPSHOT, WORLD};
+use crate::ids::{Position, ShardId, SpeciesId, mix};
+use crate::index::Segment;
+use crate::inside::Carrier;
+use crate::journal::{Committer, Databases, Depot, Desk, Name, PostingStore, Progress, ReadError, RowStore, Store};
+use crate::logs::Logs;
+use crate::metrics::GroupFigures;
+use crate::monitor::{Beginning, Monitor};
+use crate::notices::Notices;
+use crate::options::{Durability, OpenError, Options};
+use crate::pipe::{Callees, Parts, Pipes, Supervisor};
+use crate::queue::Queues;
+use crate::reader::{Counter, Reader};
+use crate::recovery::{Recovered, recover};
+use crate::resolve::Rules;
+use crate::retention::Kept;
+use crate::schedule::Agenda;
+use crate::shard::Shard;
+use crate::shared::Shared;
+use crate::snapshot::Snapshotter;
+use crate::timekeeper::Timekeeper;
+use crate::world::World;
+use fakemon_fbs::journal::{BlockWriter, Opened};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+impl Engine {
+    /// Opens the data directory `dir`, or makes a new one; recovers what it holds; starts the shards.
+    ///
+    /// # Errors
+    /// One line with the remedy: options out of range, a directory that cannot be written, belongs to something else,
+    /// is open in another process or of a newer format; a damaged journal; no io_uring, too little locked memory.
+    pub fn open(dir: &Path, options: Options) -> Result<Engine, OpenError> {
+        options.check()?;
+        let started = Instant::now();
+        let store = Arc::new(Store::open(dir)?);
+        let fail = |error: ReadError| OpenError(format!("data directory {}: {error}", dir.display()));
+        let end = store.end_position().map_err(fail)?;
+        store.check_acknowledged(end).map_err(fail)?; // first: rows that are ahead of a damaged journal are worth a lot
+        let first = store.first_position().map_err(fail)?;
+        let is_new = first.is_none();
+        let first = first.unwrap_or(Position(1));
+        let rows = Arc::new(RowStore::open_up_to(dir, first, end)?);
+        let recovered = recover(&store, &rows, options.cores).map_err(fail)?;
+        let index = Arc::new(PostingStore::open_up_to(dir, end)?);
+        let segment = options.index.then(|| Segment::after(&index)).transpose().map_err(fail)?;
+        let depot = Arc::new(Depot::open(dir)?);
+        let known = Known::read(&depot, first, recovered.link.next).map_err(fail)?;
+        let resources = Resources::new(known.followed_to_the_end(&store).map_err(fail)?);
+        let (position, tail) = (recovered.link.next, recovered.tail_events);
+        let engine = Engine::start(dir, store, rows, (index, segment), depot, options, recovered, resources, known)?;
+        let took_ms = started.elapsed().as_millis();
+        tracing::info!(%position, tail_events = tail, took_ms, "journal {} is open", dir.display());
+        engine.watch(dir)?;
+        Beginning { is_new, position, events_replayed: tail, took_ms }.tell(engine.notices(), engine.options().cores);
+        if engine.options().durability == Durability::Unsynced {
+            tracing::warn!("durability is `unsynced`: a power cut can take back answers that were given");
+        }
+        Ok(engine)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "everything that was opened")]
+    fn start(
+        dir: &Path,
+        store: Arc<Store>,
+        rows: Arc<RowStore>,
+        (index, segment): (Arc<PostingStore>, Option<Segment>),
+        depot: Arc<Depot>,
+        options: Options,
+        recovered: Recovered,
+        resources: Resources,
+        known: Known,
+    ) -> Result<Engine, OpenError> {
+        let clock = Clock::starting_after(recovered.newest);
+        let rules = rules(&options, recovered.rules, clock);
+        let desk = Arc::new(Desk::new());
+        desk.announce(Name::Opened(Opened {
+            at_ns: clock.now().0,
+            world_seed: rules.world_seed,
+            reach_mm: rules.reach_mm,
+            cores: u16::try_from(options.cores).expect("checked: at most 256"),
+            durable: options.durability == Durability::Synced,
+        }));
+        let names = name_species(&options, recovered.species, &desk);
+        let species_numbers = (0..).map(SpeciesId);
+        let species = names.iter().map(ToString::to_string).zip(species_numbers).collect();
+        let world = Arc::new(World::new(recovered.link.next, names));
+        recovered.populations.iter().for_each(|population| world.populate(population.iter()));
+        let progress = Progress::new(recovered.link.next, Position(recovered.snapshot.position), FOLLOWERS);
+        let failure = Arc::new(Failure::default());
+        let bus_fail = |error: ReadError| OpenError(format!("the bus: {error}"));
+        let queues = Arc::new(Queues::open(depot.clone()).map_err(bus_fail)?);
+        let registry = Arc::new(recovered.registry);
+        let events = Events { journal: Journal::new(store.clone()), players: registry.clone(), world: world.clone() };
+        let resources = Arc::new(resources);
+        let courier = Courier {
+            lanes: Arc::new(Lanes::new(depot.clone())),
+            events,
+            figures: Arc::new(BusFigures::new(clock)),
+            queues,
+            logs: Arc::new(Logs::open(depot.clone())),
+            resources: resources.clone(),
+            enforcer: Arc::default(),
+            clock,
+            seed: Arc::new(AtomicU64::new(clock.now().0)),
+        };
+        let (doors, ears): (Vec<_>, Vec<_>) = doors(options.cores)?.into_iter().unzip();
+        let agenda = Arc::new(Agenda::new(clock));
+        let (progress, standing) = (Arc::new(progress), Arc::new(Standing::default()));
+        let databases =
+            Databases { store: store.clone(), rows: rows.clone(), index: index.clone(), depot: depot.clone() };
+        let checkpointer = Checkpointer::new(dir, databases, standing.clone(), progress.clone());
+        let shared = Arc::new(Shared {
+            rules,
+            species,
+            clock,
+            doors: doors.into(),
+            desk,
+            progress,
+            outboxes: Arc::default(),
+            registry,
+            world,
+            counter: Arc::new(Counter::new()),
+            failure,
+            stopping: AtomicBool::new(false),
+            throw_figures: Mutex::default(),
+            group_figures: Arc::new(Mutex::new(GroupFigures::new(options.thresholds.slow_sync))),
+            world_figures: Arc::default(),
+            next_fakemon_id: AtomicU64::new(recovered.next_fakemon_id),
+            resources,
+            notices: Arc::new(Notices::new()),
+            options,
+        });
+        let pipes = Arc::new(Parts {
+            courier: courier.clone(),
+            depot: depot.clone(),
+            progress: shared.progress.clone(),
+            shared: shared.clone(),
+            answered: Arc::default(),
+            callees: Callees::default(),
+            pipes: Pipes::default(),
+        });
+        let bus = Bus {
+            courier,
+            depot,
+            replays: Arc::default(),
+            agenda,
+            answered: pipes.answered.clone(),
+            pipes,
+            checkpointer,
+        };
+        let mut cores = Vec::new();
+        for ((population, ears), id) in recovered.populations.into_iter().zip(ears).zip(0..) {
+            let id = ShardId(id);
+            let door = shared.doors[usize::from(id.0)].clone();
+            let shard = Shard::new(id, rules, population);
+            match cores::start(shard, id, shared.options.pin, door, ears, shared.desk.clone(), clock) {
+                Ok(core) => cores.push(core),
+                Err(error) => {
+                    stop_cores(&shared, cores);
+                    return Err(error);
+                }
+            }
+        }
+        let stop_followers = Arc::new(AtomicBool::new(false));
+        let follower = |index| Follower::new(store.clone(), shared.progress.clone(), stop_followers.clone(), index);
+        let router = Router::open(
+            follower(BUS).beginning_at(known.next),
+            shared.progress.clone(),
+            bus.depot.clone(),
+            known,
+            bus.courier.lanes.clone(),
+            bus.agenda.clone(),
+            bus.courier.events.clone(),
+            bus.courier.figures.clone(),
+            shared.failure.clone(),
+        );
+        let router = match router.map_err(bus_fail) {
+            Ok(router) => router,
+            Err(error) => {
+                stop_cores(&shared, cores);
+                return Err(error);
+            }
+        };
+        let stop_inside: Arc<AtomicBool> = Arc::default();
+        let replayer = Replayer {
+            depot: bus.depot.clone(),
+            lanes: bus.courier.lanes.clone(),
+            events: bus.courier.events.clone(),
+            resources: shared.resources.clone(),
+            replays: bus.replays.clone(),
+            progress: shared.progress.clone(),
+            failure: shared.failure.clone(),
+            clock,
+            stop: stop_inside.clone(),
+        };
+        let readers = Arc::downgrade(&bus.pipes);
+        bus.courier.queues.on_message(move |queue| {
+            readers.upgrade().into_iter().for_each(|parts| parts.pipes.wake_readers(queue));
+        });
+        let supervisor =
+            Supervisor::open(bus.pipes.clone(), follower(PIPES), shared.failure.clone(), stop_inside.clone());
+        let supervisor = match supervisor.map_err(bus_fail) {
+            Ok(supervisor) => supervisor,
+            Err(error) => {
+                stop_cores(&shared, cores);
+                return Err(error);
+            }
+        };
+        let clockwork = Clockwork {
+            follower: follower(WORLD),
+            world: shared.world.clone(),
+            figures: shared.world_figures.clone(),
+            doors: shared.doors.clone(),
+            failure: shared.failure.clone(),
+            clock,
+        };
+        let snapshotter = Snapshotter {
+            follower: follower(SNAPSHOT),
+            store: store.clone(),
+            rows: rows.clone(),
+            progress: shared.progress.clone(),
+            failure: shared.failure.clone(),
+            clock,
+            every: shared.options.snapshot_every,
+            kept: Kept::new(shared.options.retention),
+            head: recovered.snapshot,
+            index,
+            segment,
+            standing,
+            unflushed: 0,
+        };
+        let reader = Reader {
+            counter: shared.counter.clone(),
+            store: store.clone(),
+            rows,
+            world: shared.world.clone(),
+            failure: shared.failure.clone(),
+        };
+        let committer = Committer {
+            store,
+            desk: shared.desk.clone(),
+            progress: shared.progress.clone(),
+            outboxes: shared.outboxes.clone(),
+            resources: shared.resources.clone(),
+            figures: shared.group_figures.clone(),
+            failure: shared.failure.clone(),
+            clock,
+            durability: shared.options.durability,
+            link: recovered.link,
+            writer: BlockWriter::default(),
+            previous_sync_ns: 0,
+        };
+        let opened_at = shared.progress.committed();
+        let threads = Threads {
+            opened_at,
+            cores,
+            committer: spawn("journal", move || committer.run()),
+            reader: spawn("reader", move || reader.run()),
+            followers: vec![
+                spawn("world", move || clockwork.run()),
+                spawn("snapshot", move || snapshotter.run()),
+                spawn("bus", move || router.run()),
+            ],
+            inside: vec![spawn("replays", move || replayer.run()), spawn("pipes", move || supervisor.run())],
+            stop_inside,
+            stop_followers,
+            stop_monitor: Arc::default(),
+            monitor: None,
+        };
+        let engine = Engine(Arc::new(Running { shared, bus, threads: Mutex::new(Some(threads)) }));
+        let client = engine.client().map_err(|error| OpenError(error.to_string()))?;
+        let answered = engine.0.bus.answered.clone();
+        engine.carry("deliveries", Carrier::Own(Box::new(client), answered));
+        engine.keep_time()?;
+        Ok(engine)
+    }
+
+    fn watch(&self, directory: &Path) -> Result<(), OpenError> {
+        let client = self.client().map_err(|error| OpenError(error.to_string()))?;
+        let mut threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(threads) = threads.as_mut() else { return Ok(()) };
+        let (shared, directory) = (self.shared().clone(), directory.to_owned());
+        let monitor = Monitor::new(shared, self.courier().clone(), client, directory, threads.stop_monitor.clone());
+        threads.monitor = Some(spawn("monitor", move || monitor.run()));
+        Ok(())
+    }
+
+    /// From now on what is due fires.
+    fn keep_time(&self) -> Result<(), OpenError> {
+        let client = self.client().map_err(|error| OpenError(error.to_string()))?;
+        let mut threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(threads) = threads.as_mut() else { return Ok(()) };
+        let timekeeper = Timekeeper {
+            agenda: self.0.bus.agenda.clone(),
+            client,
+            resources: self.shared().resources.clone(),
+            progress: self.shared().progress.clone(),
+            opened_at: threads.opened_at,
+            stop: threads.stop_inside.clone(),
+            failure: self.shared().failure.clone(),
+            under_way: 0,
+        };
+        threads.inside.push(spawn("schedules", move || timekeeper.run()));
+        Ok(())
+    }
+}
+
+/// The ways into so many shards.
+fn doors(shards: usize) -> Result<Vec<(Arc<Door>, Ears)>, OpenError> {
+    let door = |_| Door::new().map(|(door, ears)| (Arc::new(door), ears));
+    let doors = (0..shards).map(door).collect::<std::io::Result<Vec<_>>>();
+    doors.map_err(|error| OpenError(format!("no descriptors for the shards: {error}; raise `ulimit -n`")))
+}
+
+/// The settings that decide: the options', else the journal's, else new ones.
+fn rules(options: &Options, journal: Option<Rules>, clock: Clock) -> Rules {
+    let seed = options.world_seed.or(journal.map(|rules| rules.world_seed));
+    Rules { world_seed: seed.unwrap_or_else(|| mix(clock.now().0)), reach_mm: options.reach_mm() }
+}
+
+/// All species by number: those that the journal knows, then those that are new in the table.
+fn name_species(options: &Options, mut known: Vec<String>, desk: &Desk) -> Vec<Arc<str>> {
+    for species in options.species.iter() {
+        if !known.contains(&species.name) {
+            let number = SpeciesId(u16::try_from(known.len()).expect("tables are bounded"));
+            desk.announce(Name::Species(number, species.name.clone()));
+            known.push(species.name.clone());
+        }
+    }
+    known.into_iter().map(Into::into).collect()
+}
