@@ -72,6 +72,7 @@ const HANG: u8 = 2;
 const ENDLESS: u8 = 3;
 const RESET: u8 = 4;
 const REDIRECT: u8 = 5;
+pub(crate) const REFUSES: u8 = 6;
 
 /// An HTTP server that keeps what it gets.
 pub(crate) struct Hook {
@@ -126,6 +127,7 @@ fn answer_requests(
         let _ = tell.send((head, String::from_utf8(body).ok()?)); // the test may be over
         match behaviour.load(Ordering::SeqCst) {
             ERROR => stream.write_all(b"HTTP/1.1 500 no\r\ncontent-length: 0\r\n\r\n").ok()?,
+            REFUSES => stream.write_all(b"HTTP/1.1 400 no\r\ncontent-length: 0\r\n\r\n").ok()?,
             HANG => std::thread::sleep(Duration::from_secs(60)),
             RESET => return None,
             REDIRECT => stream.write_all(b"HTTP/1.1 302 go\r\nlocation: /\r\ncontent-length: 0\r\n\r\n").ok()?,

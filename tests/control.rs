@@ -105,6 +105,16 @@ fn every_refusal_has_one_shape() {
         (format!("GET /events HTTP/1.1\r\n{host}\r\n"), 405, "method_not_allowed"),
         (format!("DELETE /metrics HTTP/1.1\r\n{host}\r\n"), 405, "method_not_allowed"),
         (huge, 413, "too_large"),
+        (format!("GET /stream?player=ash&from=abc HTTP/1.1\r\n{host}\r\n"), 400, "bad_query"),
+        (format!("POST /events?bus=a&bus=b HTTP/1.1\r\n{host}Content-Length: 2\r\n\r\n{{}}"), 400, "bad_query"),
+        (
+            format!(
+                "POST /events HTTP/1.1\r\n{host}Content-Type: application/cloudevents+xml; charset=utf-8\r\n\
+                 Content-Length: 2\r\n\r\n{{}}"
+            ),
+            415,
+            "unsupported_media_type",
+        ),
         ("GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n".into(), 403, "foreign_host"),
         (
             format!("POST /events HTTP/1.1\r\n{host}Origin: http://evil.example\r\nContent-Length: 2\r\n\r\n{{}}"),
@@ -116,6 +126,12 @@ fn every_refusal_has_one_shape() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{code}: {answer}");
         assert!(answer.contains(&format!("\"code\":\"{code}\"")), "{answer}");
         assert!(answer.contains("\"message\":") && answer.contains("\"field\":"), "{answer}");
+        if code == "too_large" {
+            assert!(answer.contains("send fewer events at once"), "{answer}");
+        }
+        if request.contains("from=abc") {
+            assert!(answer.contains("\"field\":\"from\""), "{answer}");
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Pipes, from outside: made as boto3 makes them, from each source to some targets; order, batches, enrichments, dead
 //! letters, stops, changes while they run, and kills with batches in flight.
 
-use crate::aws::{ERROR, Hook, PATIENCE, WELL, destination, events, queue, receive, sqs};
+use crate::aws::{ERROR, Hook, PATIENCE, REFUSES, WELL, destination, events, queue, receive, sqs};
 use crate::server::{Server, fresh_data};
 use fakemon_engine::bus::NewEvent;
 use fakemon_engine::bus::resource::{Change, DesiredState, Pipe, PipeChange, Resource, Tags};
@@ -10,6 +10,7 @@ use fakemon_engine::delivery::Failed;
 use fakemon_engine::ids::{Timestamp, Token};
 use fakemon_engine::{Engine, Options};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::Ordering;
@@ -98,6 +99,32 @@ fn filter(pattern: Value) -> Value {
 }
 
 #[test]
+fn a_pipe_says_what_its_target_does_not_want_and_each_message_waits_for_its_time() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &["--allow-private-targets"]);
+    let hook = Hook::start(REFUSES);
+    let (from, from_arn) = queue(&server, "from");
+    let webhook = destination(&server, "hook", &format!("http://{}/", hook.address));
+    (0..6).for_each(|number| send(&server, &from, &json!(number)));
+    create(&server, "p", json!({ "Source": from_arn, "Target": webhook }));
+    let mut tries: BTreeMap<String, u32> = BTreeMap::new();
+    for _ in 0..18 {
+        let message: Value = serde_json::from_str(&hook.next().1).unwrap();
+        *tries.entry(message["body"].to_string()).or_default() += 1;
+    }
+    let (most, least) = (tries.values().max().unwrap(), tries.values().min().unwrap());
+    assert!(tries.len() == 6 && most - least <= 1, "{tries:?}");
+    let reason = state(&server, "p", "RUNNING")["StateReason"].as_str().unwrap_or_default().to_owned();
+    assert!(reason.contains("400"), "{reason}");
+    hook.behaves.store(WELL, Ordering::SeqCst);
+    let end = Instant::now() + PATIENCE;
+    while !state(&server, "p", "RUNNING")["StateReason"].is_null() {
+        assert!(Instant::now() < end, "what is over is not said any more");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
 fn a_pipe_is_made_changed_stopped_and_deleted_in_the_words_of_the_service() {
     let data = fresh_data();
     let server = Server::start(data.path(), &[]);
@@ -123,6 +150,8 @@ fn a_pipe_is_made_changed_stopped_and_deleted_in_the_words_of_the_service() {
     let wrong = "ValidationException";
     refused("POST", "/v1/pipes/a%20b", pipe.clone(), 400, wrong, "Value 'a b' at 'name' failed");
     refused("POST", "/v1/pipes/x", json!({}), 400, wrong, "3 validation errors detected");
+    refused("POST", "/v1/pipes/x", with("RoleArn", json!("foo")), 400, wrong, "Value 'foo' at 'roleArn' failed");
+    refused("POST", "/v1/pipes/x", with("Tags", json!({ "aws:team": "a" })), 400, wrong, "aws: prefixed tag key");
     refused("POST", "/v1/pipes/x", with("DesiredState", json!("GONE")), 400, wrong, "at 'desiredState'");
     refused("POST", "/v1/pipes/x", with("Source", json!("arn:aws:kinesis:x:1:stream/s")), 400, wrong, "Source arn:");
     refused("POST", "/v1/pipes/x", with("Target", json!("arn:aws:lambda:x:1:function:f")), 400, wrong, "Target arn:");

@@ -69,6 +69,52 @@ fn firings(data: &Path) -> Vec<Value> {
 }
 
 #[test]
+fn requests_of_universal_targets_are_delivered_with_all_they_say() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let (got, arn) = queue(&server, "got");
+    let made = sqs(&server, "CreateQueue", json!({ "QueueName": "got.fifo", "Attributes": { "FifoQueue": "true" } }));
+    let fifo = made["QueueUrl"].as_str().unwrap().to_owned();
+    events(&server, "PutRule", json!({ "Name": "sold", "EventPattern": r#"{"source":["shop"]}"# }));
+    let target = json!({ "Id": "got", "Arn": arn, "InputPath": "$.time" });
+    events(&server, "PutTargets", json!({ "Rule": "sold", "Targets": [target] }));
+    let (expression, _) = in_seconds(1);
+    let invoke = |name: &str, api: &str, input: Value| {
+        let target = json!({ "Arn": format!("arn:aws:scheduler:::aws-sdk:{api}"), "Input": input.to_string() });
+        ok(&server, "POST", &format!("/schedules/{name}"), schedule(&expression, &target));
+    };
+    let attributes = json!({ "unit": { "DataType": "Number", "StringValue": "7" },
+                             "at": { "DataType": "String", "StringValue": "<aws.scheduler.scheduled-time>" } });
+    let delayed =
+        json!({ "QueueUrl": got, "MessageBody": "later", "DelaySeconds": 1, "MessageAttributes": attributes });
+    invoke("delayed", "sqs:sendMessage", delayed);
+    for name in ["one", "same"] {
+        let request =
+            json!({ "QueueUrl": fifo, "MessageBody": name, "MessageGroupId": "g", "MessageDeduplicationId": "d" });
+        invoke(name, "sqs:sendMessage", request);
+    }
+    let entry = json!({ "Source": "shop", "DetailType": "sold", "Detail": "{}", "Time": "2026-03-01T20:00:00Z" });
+    invoke("put", "eventbridge:putEvents", json!({ "Entries": [entry] }));
+    let mut messages = receive(&server, &got, 2);
+    messages.sort_by_key(|message| message["Body"].to_string());
+    let time = messages[0]["Body"].as_str().unwrap().trim_matches('"');
+    assert_eq!(time.parse::<jiff::Timestamp>().unwrap().to_string(), "2026-03-01T20:00:00Z");
+    assert_eq!((&messages[1]["Body"], attribute(&messages[1], "unit")), (&json!("later"), "7"));
+    assert!(attribute(&messages[1], "at").ends_with('Z'), "{messages:?}");
+    assert_eq!(receive(&server, &fifo, 1).len(), 1);
+    let asked = json!({ "QueueUrl": fifo, "AttributeNames": ["ApproximateNumberOfMessages"] });
+    assert_eq!(sqs(&server, "GetQueueAttributes", asked)["Attributes"]["ApproximateNumberOfMessages"], "0");
+
+    // What nothing here serves is told when a schedule is made, not when it is due.
+    for arn in ["arn:aws:scheduler:::aws-sdk:lambda:invoke", "arn:aws:lambda:local:123456789012:function:f"] {
+        let request = schedule("rate(1 day)", &json!({ "Arn": arn, "Input": "{}" }));
+        let (status, code, why) = refused(&server, "POST", "/schedules/no", request);
+        assert_eq!((status, code.as_str()), (400, "ValidationException"));
+        assert!(why.contains(&format!("nothing here is {arn}")), "{why}");
+    }
+}
+
+#[test]
 fn a_schedule_invokes_its_target_and_goes_when_it_is_over() {
     let data = fresh_data();
     let server = Server::start(data.path(), &[]);
@@ -82,6 +128,11 @@ fn a_schedule_invokes_its_target_and_goes_when_it_is_over() {
     let made = ok(&server, "POST", "/schedules/once", once.clone());
     assert_eq!(made["ScheduleArn"], "arn:aws:scheduler:local:123456789012:schedule/default/once");
     assert_eq!(ok(&server, "POST", "/schedules/once", once.clone()), made, "the same request, sent again");
+    let mut other = once.clone();
+    other["State"] = "DISABLED".into();
+    let (status, code, why) = refused(&server, "POST", "/schedules/once", other);
+    assert_eq!((status, code.as_str()), (409, "ConflictException"), "the same token, another request");
+    assert!(why.contains("other parameters"), "{why}");
     once["ClientToken"] = "another".into();
     let again = refused(&server, "POST", "/schedules/once", once);
     assert_eq!(again, (409, "ConflictException".into(), "Schedule once already exists.".into()));
@@ -227,12 +278,22 @@ fn schedules_and_groups_are_made_shown_changed_and_deleted() {
         ("POST", "/schedule-groups/default", 409, "Schedule group default already exists."),
         ("GET", "/schedules?MaxResults=0", 400, "maxResults"),
         ("GET", "/schedules?NextToken=none", 400, "NextToken"),
+        ("POST", "/schedule-groups/reserved", 400, "aws: prefixed tag key names are not allowed"),
         ("GET", "/schedules/a%20b", 400, "'name' failed to satisfy constraint"),
         ("GET", "/tags/arn%3Aaws%3As3%3A%3A%3Ab", 400, "it names nothing that has tags"),
     ] {
-        let (found, _, said) = refused(&server, method, path, schedule("rate(1 hour)", &target));
+        let mut request = schedule("rate(1 hour)", &target);
+        if path.ends_with("reserved") {
+            request["Tags"] = json!([{ "Key": "AWS:team", "Value": "a" }]);
+        }
+        let (found, _, said) = refused(&server, method, path, request);
         assert!(found == status && said.contains(message), "{method} {path}: {found} {said}");
     }
+    // A group is made once for a token, with the same tags.
+    let group = |tag: &str| json!({ "ClientToken": "t", "Tags": [{ "Key": "k", "Value": tag }] });
+    let made = ok(&server, "POST", "/schedule-groups/tokens", group("a"));
+    assert_eq!(ok(&server, "POST", "/schedule-groups/tokens", group("a")), made);
+    assert_eq!(refused(&server, "POST", "/schedule-groups/tokens", group("b")).1, "ConflictException");
 }
 
 #[test]
@@ -280,7 +341,7 @@ fn what_makes_no_sense_is_refused_with_its_member() {
         (target("Arn", "arn:aws:sqs:local:1:q.fifo".into()), "SqsParameters is missing MessageGroupId"),
         (target("Arn", "arn:aws:events:local:1:event-bus/default".into()), "EventBridgeParameters is missing Source"),
         (both(sdk("sqs:sendMessage"), "{}"), "missing field `QueueUrl`"),
-        (both(sdk("sqs:sendMessage"), r#"{"DelaySeconds":1}"#), "unknown field `DelaySeconds`"),
+        (both(sdk("sqs:sendMessage"), r#"{"What":1}"#), "unknown field `What`"),
         (both(sdk("eventbridge:putEvents"), r#"{"Entries":[]}"#), "at least one entry"),
         (
             both(sdk("eventbridge:putEvents"), r#"{"Entries":[{"Source":"a","DetailType":"b","Detail":"[]"}]}"#),

@@ -319,6 +319,11 @@ const EVERYTHING: &str = r##"{
         "by name": { "type": "object", "additionalProperties": { "$ref": "#/components/schemas/Money" } },
         "note": { "type": "string", "nullable": true }, "anything": {}, "flags": { "type": "array", "items": { "type": "boolean" } },
         "when": { "type": "string", "format": "date-time" } } },
+    "Odd": { "type": "object", "required": ["say \"a\"", ""], "properties": {
+        "say \"a\"": { "type": "string" }, "": { "enum": ["\"", "a\\b"] }, "a\\b": { "type": "integer" },
+        "two\nlines": { "$ref": "#/components/schemas/Money" }, "a,b": { "type": "array", "items": { "type": "string" } },
+        "-": { "type": "boolean" }, "café`😀": { "type": "string", "nullable": true }, "plain": { "type": "integer" },
+        "marshalJSON": { "type": "string" } } },
     "Item": { "allOf": [{ "$ref": "#/components/schemas/Money" }, { "type": "object", "properties": { "of": { "type": "string" } } }] },
     "Money": { "type": "object", "required": ["amount"], "properties": { "amount": { "type": "number" } } },
     "Many": { "type": "array", "items": { "$ref": "#/components/schemas/Money" } }
@@ -430,7 +435,20 @@ func main() {
     var known, found any
     json.Unmarshal([]byte(order), &known); json.Unmarshal(back, &found)
     if fmt.Sprint(known) != fmt.Sprint(found) { fmt.Println(string(back)); os.Exit(1) }
+    for _, text := range []string{ODD} {
+        var odd e.Odd
+        if err := json.Unmarshal([]byte(text), &odd); err != nil { panic(err) }
+        back, _ := json.Marshal([]e.Odd{odd})
+        var known, found any
+        json.Unmarshal([]byte("[" + text + "]"), &known); json.Unmarshal(back, &found)
+        if fmt.Sprint(known) != fmt.Sprint(found) { fmt.Println(text, string(back)); os.Exit(1) }
+    }
 }"##;
+    // Names that no tag of Go can hold.
+    let full = json!({ "say \"a\"": "x", "": "a\\b", "a\\b": 1, "two\nlines": { "amount": 2 }, "a,b": ["c"], "-": true,
+                       "café`😀": "y", "plain": 3, "marshalJSON": "z" });
+    let odd = format!("{:?}, {:?}", full.to_string(), json!({ "say \"a\"": "", "": "\"" }).to_string());
+    let reads = reads.replace("ODD", &odd);
     std::fs::create_dir(go.join("reads")).unwrap();
     std::fs::write(go.join("reads/main.go"), reads.replace("MODULE", &module)).unwrap();
     compiles("go", &["run", "./reads"], &go);

@@ -8,7 +8,7 @@ mod captures;
 pub(crate) use buses::{admit, put};
 pub(crate) use captures::to_capture;
 
-use crate::bus::resource::{Queue, Target};
+use crate::bus::resource::Queue;
 use crate::bus::{Destination, Registry};
 use crate::client::Client;
 use crate::delivery::{Courier, Course, Failed, Lane, Letter, Parcel, by_destination};
@@ -18,7 +18,7 @@ use crate::ids::{Position, Timestamp};
 use crate::journal::{Batch, Progress, ReadError};
 use crate::model::{Decision, PlayerName};
 use crate::queue::{NewMessage, is_fifo};
-use crate::schedule::PUT_EVENTS;
+use crate::schedule::{PUT_EVENTS, message};
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -239,15 +239,10 @@ fn to_queue(courier: &Courier, lane: &Lane, registry: &Registry, name: &str, let
         return all(letters, &Err(missing));
     };
     let target = lane.target();
-    let group = |target: &Target| {
-        target.given.get("SqsParameters").and_then(|given| given["MessageGroupId"].as_str()).map(str::to_owned)
-    };
-    let message = |letter: &Letter| NewMessage {
-        body: letter.body.to_string(),
-        group: group(letter.target.as_ref().unwrap_or(&target)),
-        deduplication_id: is_fifo(name).then(|| deduplication_id(lane, queue, letter)),
-        deduplicate_in_group: queue.deduplicates_in_group(),
-        ..NewMessage::default()
+    let message = |letter: &Letter| {
+        let new = message(letter.target.as_ref().unwrap_or(&target), &letter.body);
+        let id = is_fifo(name).then(|| deduplication_id(lane, queue, letter, &new));
+        NewMessage { deduplication_id: id, deduplicate_in_group: queue.deduplicates_in_group(), ..new }
     };
     let messages = letters.iter().map(message).collect();
     let (keys, batch) = delivering(lane, letters);
@@ -259,9 +254,12 @@ fn to_queue(courier: &Courier, lane: &Lane, registry: &Registry, name: &str, let
 }
 
 /// An event that is delivered again is the same message; one that is replayed is another.
-fn deduplication_id(lane: &Lane, queue: &Queue, letter: &Letter) -> String {
+fn deduplication_id(lane: &Lane, queue: &Queue, letter: &Letter, new: &NewMessage) -> String {
+    if let Some(said) = &new.deduplication_id {
+        return said.clone();
+    }
     match &lane.id().course {
-        _ if queue.deduplicates_by_content() => NewMessage::content_id(&letter.body),
+        _ if queue.deduplicates_by_content() => NewMessage::content_id(&new.body),
         Course::Replay(replay) => format!("{}-{replay}", letter.key.id()),
         Course::Live | Course::Redrive => letter.key.id(),
     }

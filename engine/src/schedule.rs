@@ -19,6 +19,7 @@
 //! - `cron`, `expression`: schedule expressions
 //! - `timing`: due times, where clocks are set forward and back
 //! - `timetable`: what is due next
+//! - `request`: requests to services, as targets have them
 //! - `invocation`: what a target gets
 //! - `agenda`: the timetable between those who keep it and those who fire
 
@@ -26,6 +27,7 @@ mod cron;
 mod expression;
 mod timing;
 mod timetable;
+mod request;
 mod invocation;
 mod agenda;
 #[cfg(test)]
@@ -34,8 +36,10 @@ mod tests;
 pub(crate) use agenda::Agenda;
 pub use agenda::ScheduleFigures;
 pub use expression::{Expression, InvalidExpression};
-pub(crate) use invocation::{Entry, Invocation, destinations, detail, entries};
-pub use invocation::{InvalidTarget, PUT_EVENTS, SEND_MESSAGE, check_target, schedule_arn};
+pub(crate) use invocation::{Invocation, destinations, detail};
+pub use invocation::{check_target, schedule_arn};
+pub(crate) use request::{Entry, entries, message};
+pub use request::{InvalidTarget, PUT_EVENTS, SEND_MESSAGE};
 pub use timetable::Missed;
 pub(crate) use timetable::{CORRECTION_NS, Fire, MissedTimes, Now, Standing, Standings};
 pub(crate) use timing::Timing;

@@ -155,11 +155,11 @@ fn put_entries(
     }
     let event = |entry: Entry| NewEvent {
         bus: entry.bus().to_owned(),
+        time: entry.time(),
         source: entry.source,
         detail_type: entry.detail_type,
         detail: entry.detail,
         resources: entry.resources,
-        time: None,
         region: REGION.into(),
         cause: Some(letter.key.position()),
         hops: 1,

@@ -1,22 +1,13 @@
 //! What the target of a schedule gets. A firing holds the target as it was when it was due, so that it is delivered the
 //! same whatever becomes of the schedule; in the input `<aws.scheduler.scheduled-time>` and its like are replaced.
 
+use super::request::{InvalidTarget, Message, PUT_EVENTS, SEND_MESSAGE, entries, read};
 use crate::bus::Destination;
 use crate::bus::resource::{Retry, Schedule, Target};
 use crate::envelope::{ACCOUNT, EventKey};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Amazon SQS by its API: the input is a request `SendMessage`.
-pub const SEND_MESSAGE: &str = "arn:aws:scheduler:::aws-sdk:sqs:sendMessage";
-/// Amazon EventBridge by its API: the input is a request `PutEvents`.
-pub const PUT_EVENTS: &str = "arn:aws:scheduler:::aws-sdk:eventbridge:putEvents";
-
-/// Why a target cannot be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidTarget(pub String);
 
 /// ARN of a schedule.
 pub fn schedule_arn(region: &str, group: &str, name: &str) -> String {
@@ -93,14 +84,8 @@ impl Invocation {
         let given = &self.given;
         let text = |member: &Value, name: &str| member[name].as_str().map(str::to_owned);
         let arn = given.get("Arn").and_then(Value::as_str).unwrap_or_default();
-        let mut given = given.clone();
-        let arn = match self.message() {
-            Some((queue, group)) if arn == SEND_MESSAGE => {
-                group
-                    .into_iter()
-                    .for_each(|id| drop(given.insert("SqsParameters".into(), json!({ "MessageGroupId": id }))));
-                format!("arn:aws:sqs:{}:{ACCOUNT}:{queue}", self.region)
-            }
+        let arn = match self.queue() {
+            Some(queue) if arn == SEND_MESSAGE => format!("arn:aws:sqs:{}:{ACCOUNT}:{queue}", self.region),
             _ => arn.to_owned(),
         };
         let bound = |name: &str, most: u32| {
@@ -121,7 +106,7 @@ impl Invocation {
             }),
             dead_letter_arn: self.given.get("DeadLetterConfig").and_then(|config| text(config, "Arn")),
             http: None,
-            given,
+            given: given.clone(),
         }
     }
 
@@ -141,25 +126,15 @@ impl Invocation {
             })
             .to_string();
         };
-        if !input.contains("<aws.scheduler.") {
-            return input.to_owned();
-        }
-        [
-            ("<aws.scheduler.schedule-arn>", self.schedule_arn.as_str()),
-            ("<aws.scheduler.scheduled-time>", &self.scheduled_time),
-            ("<aws.scheduler.execution-id>", &self.execution_id),
-            ("<aws.scheduler.attempt-number>", &attempt.to_string()),
-        ]
-        .into_iter()
-        .fold(input.to_owned(), |input, (word, value)| input.replace(word, value))
+        fill_in(input, [&self.schedule_arn, &self.scheduled_time, &self.execution_id, &attempt.to_string()])
     }
 
-    /// What its destination takes: for a bus an event around the payload, for a queue the body of its message.
+    /// What its destination takes: for a bus an event around the payload, for a queue the body of its message or a request
+    /// for one.
     pub(crate) fn body(&self, payload: &str) -> Result<String, InvalidTarget> {
         let arn = self.given.get("Arn").and_then(Value::as_str).unwrap_or_default();
         if arn == SEND_MESSAGE {
-            let message: Message = read(payload)?;
-            return Ok(message.body);
+            return Message::read(payload).map(|_| payload.to_owned());
         }
         if !matches!(Destination::of(arn), Destination::Bus(_)) {
             return Ok(payload.to_owned());
@@ -180,10 +155,10 @@ impl Invocation {
         Ok(serde_json::to_string(&event).expect("it was JSON before"))
     }
 
-    /// The queue and the group that a request `SendMessage` names.
-    fn message(&self) -> Option<(String, Option<String>)> {
-        let message: Message = serde_json::from_str(self.given.get("Input")?.as_str()?).ok()?;
-        Some((message.queue().to_owned(), message.group))
+    /// The queue that a request `SendMessage` names.
+    fn queue(&self) -> Option<String> {
+        let message = Message::read(&filled_in(self.given.get("Input")?.as_str()?)).ok()?;
+        Some(message.queue().to_owned())
     }
 }
 
@@ -198,69 +173,24 @@ struct BusEvent<'e> {
     time: &'e str,
 }
 
-/// A request `SendMessage`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Message {
-    #[serde(rename = "QueueUrl")]
-    queue_url: String,
-    #[serde(rename = "MessageBody")]
-    body: String,
-    #[serde(rename = "MessageGroupId")]
-    group: Option<String>,
-}
+/// Words of an input in whose place something comes when it is due.
+const WORDS: [&str; 4] = [
+    "<aws.scheduler.schedule-arn>",
+    "<aws.scheduler.scheduled-time>",
+    "<aws.scheduler.execution-id>",
+    "<aws.scheduler.attempt-number>",
+];
 
-impl Message {
-    fn queue(&self) -> &str {
-        self.queue_url.rsplit('/').next().unwrap_or_default()
+fn fill_in(input: &str, values: [&str; WORDS.len()]) -> String {
+    if !input.contains("<aws.scheduler.") {
+        return input.to_owned();
     }
+    WORDS.into_iter().zip(values).fold(input.to_owned(), |input, (word, value)| input.replace(word, value))
 }
 
-/// An entry of a request `PutEvents`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Entry {
-    #[serde(rename = "Source")]
-    pub(crate) source: String,
-    #[serde(rename = "DetailType")]
-    pub(crate) detail_type: String,
-    #[serde(rename = "Detail")]
-    pub(crate) detail: String,
-    #[serde(rename = "EventBusName")]
-    bus: Option<String>,
-    #[serde(rename = "Resources", default)]
-    pub(crate) resources: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entries {
-    #[serde(rename = "Entries")]
-    entries: Vec<Entry>,
-}
-
-impl Entry {
-    /// Its bus, by name.
-    pub(crate) fn bus(&self) -> &str {
-        let bus = self.bus.as_deref().unwrap_or(crate::bus::DEFAULT_BUS);
-        bus.rsplit_once(":event-bus/").map_or(bus, |(_, name)| name)
-    }
-}
-
-/// The entries of a request `PutEvents`.
-pub(crate) fn entries(payload: &str) -> Result<Vec<Entry>, InvalidTarget> {
-    let entries = read::<Entries>(payload)?.entries;
-    let is_object =
-        |entry: &Entry| serde_json::from_str::<BTreeMap<String, serde::de::IgnoredAny>>(&entry.detail).is_ok();
-    match entries.iter().position(|entry| !is_object(entry)) {
-        Some(number) => Err(InvalidTarget(format!("Entries[{number}].Detail must be the text of a JSON object"))),
-        None if entries.is_empty() => Err(InvalidTarget("Entries must hold at least one entry".into())),
-        None => Ok(entries),
-    }
-}
-
-fn read<T: serde::de::DeserializeOwned>(payload: &str) -> Result<T, InvalidTarget> {
-    serde_json::from_str(payload).map_err(|error| InvalidTarget(format!("Input: {error}")))
+/// An input as it might be when it is due.
+fn filled_in(input: &str) -> String {
+    fill_in(input, ["arn", "2026-03-01T20:00:00Z", "0", "1"])
 }
 
 /// Where a target leads, with the ARN or the name that people know it by: requests `PutEvents` to several buses.
@@ -272,13 +202,13 @@ pub(crate) fn destinations(target: &str) -> Vec<(Destination, String)> {
         input: Option<String>,
     }
     let Ok(Named { arn, input }) = serde_json::from_str::<Named>(target) else { return Vec::new() };
-    let input = input.as_deref().unwrap_or("{}");
+    let input = filled_in(input.as_deref().unwrap_or("{}"));
     match arn.as_str() {
-        SEND_MESSAGE => read::<Message>(input)
+        SEND_MESSAGE => Message::read(&input)
             .map(|message| vec![(Destination::Queue(message.queue().to_owned()), arn.clone())])
             .unwrap_or_default(),
         PUT_EVENTS => {
-            let buses = entries(input).unwrap_or_default().into_iter().map(|entry| entry.bus().to_owned());
+            let buses = entries(&input).unwrap_or_default().into_iter().map(|entry| entry.bus().to_owned());
             let buses: BTreeSet<String> = buses.collect();
             buses.into_iter().map(|bus| (Destination::Bus(bus), arn.clone())).collect()
         }
@@ -295,16 +225,16 @@ pub fn check_target(target: &Map<String, Value>) -> Result<(), InvalidTarget> {
     let input = target.get("Input").and_then(Value::as_str);
     let wrong = |what: &str| Err(InvalidTarget(what.into()));
     match arn {
-        SEND_MESSAGE => {
-            let message: Message = read(input.unwrap_or("{}"))?;
-            let needs_group = crate::queue::is_fifo(message.queue()) && message.group.is_none();
-            return if needs_group { wrong("Input: a FIFO queue needs MessageGroupId") } else { Ok(()) };
-        }
-        PUT_EVENTS => return entries(input.unwrap_or("{}")).map(drop),
+        SEND_MESSAGE => return Message::read(&filled_in(input.unwrap_or("{}"))).map(drop),
+        PUT_EVENTS => return entries(&filled_in(input.unwrap_or("{}"))).map(drop),
         _ => {}
     }
     let text = |group: &str, name: &str| target.get(group).is_some_and(|group| group[name].is_string());
     match Destination::of(arn) {
+        Destination::Unknown => Err(InvalidTarget(format!(
+            "nothing here is {arn}: a target is a queue, a log group, an event bus, an API destination, an answer \
+             webhook, the capture service, players, {SEND_MESSAGE} or {PUT_EVENTS}"
+        ))),
         Destination::Bus(_) if !text("EventBridgeParameters", "Source") => {
             wrong("EventBridgeParameters is missing Source")
         }

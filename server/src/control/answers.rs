@@ -17,11 +17,11 @@
 
 use super::Shared;
 use super::aws::{self, Reply};
-use super::refusal::{Refusal, object};
+use super::refusal::{InQuery, Refusal, object};
 use super::standard_webhooks::{self, Signer};
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -140,7 +140,7 @@ struct Wish {
     player: Option<String>,
 }
 
-async fn list(State(shared): State<Arc<Shared>>, Query(wish): Query<Wish>) -> Json<Value> {
+async fn list(State(shared): State<Arc<Shared>>, InQuery(wish): InQuery<Wish>) -> Json<Value> {
     let registry = shared.engine.registry();
     let of_player =
         |webhook: &&AnswerWebhook| wish.player.as_ref().is_none_or(|player| webhook.players.contains(player));

@@ -22,7 +22,7 @@ use crate::edge::{ConnectionId, Errand, Said, To};
 use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -223,9 +223,11 @@ impl Many {
 
 async fn say_to_many(
     State(shared): State<Arc<Shared>>,
-    Query(many): Query<Many>,
+    many: Result<Query<Many>, QueryRejection>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Refused> {
+    let Query(many) =
+        many.map_err(|rejection| bad(format!("the query makes no sense: {}", rejection.body_text())))?;
     if let Many { batch: Some(_), player: None, group: None, lat: None, lon: None, radius_m: None } = many {
         return say_each(&shared, body).await;
     }

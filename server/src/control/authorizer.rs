@@ -12,6 +12,11 @@
 //! | 2xx `{"allow": false}`, 401, 403 | 403 |
 //! | anything else, or nothing in time | 503, `Retry-After` |
 //!
+//! Lambda authorizers of API Gateway answer in two other ways, which are taken too: `{"isAuthorized": true, "context"?: {…}}`,
+//! and `{"principalId": "…", "policyDocument": {"Statement": [{"Action": "execute-api:Invoke", "Effect": "Allow", …}]},
+//! "context"?: {…}}`, where an `Allow` is needed and one `Deny` is enough, whatever the resources: there is one, this
+//! handshake. The context gets the `principalId`.
+//!
 //! With a time to live, decisions (no failures) are remembered so long: by token, or in open mode by name; and not where
 //! there is neither.
 
@@ -163,12 +168,76 @@ fn query(question: &Question) -> HashMap<String, String> {
         .unwrap_or_default()
 }
 
-/// What an authorizer may answer.
+/// What an authorizer may answer: one of three ways to say yes or no.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Answer {
-    allow: bool,
+    allow: Option<bool>,
+    is_authorized: Option<bool>,
+    policy_document: Option<Policy>,
+    principal_id: Option<String>,
     player: Option<String>,
     context: Option<Map<String, Value>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Policy {
+    statement: OneOrMore<Statement>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Statement {
+    effect: Effect,
+    action: OneOrMore<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+enum Effect {
+    Allow,
+    Deny,
+}
+
+/// As policies write lists: of one without brackets too.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMore<T> {
+    One(T),
+    More(Vec<T>),
+}
+
+impl<T> OneOrMore<T> {
+    fn all(&self) -> &[T] {
+        match self {
+            OneOrMore::One(one) => std::slice::from_ref(one),
+            OneOrMore::More(more) => more,
+        }
+    }
+}
+
+impl Policy {
+    /// Whether a handshake may be: an explicit deny counts more than any allow.
+    fn allows(&self) -> bool {
+        let is_invoke = |action: &String| {
+            ["*", "execute-api:*", "execute-api:invoke"].contains(&action.to_ascii_lowercase().as_str())
+        };
+        let about_us = self.statement.all().iter().filter(|statement| statement.action.all().iter().any(is_invoke));
+        let effects: Vec<Effect> = about_us.map(|statement| statement.effect).collect();
+        effects.contains(&Effect::Allow) && !effects.contains(&Effect::Deny)
+    }
+}
+
+impl Answer {
+    /// Yes or no; or why neither is clear.
+    fn decision(&self) -> Result<bool, String> {
+        let said = [self.allow, self.is_authorized, self.policy_document.as_ref().map(Policy::allows)];
+        match said.into_iter().flatten().collect::<Vec<_>>()[..] {
+            [said] => Ok(said),
+            [] => Err("its answer has no `allow`, no `isAuthorized` and no `policyDocument`".into()),
+            _ => Err("its answer says more than one of `allow`, `isAuthorized` and `policyDocument`".into()),
+        }
+    }
 }
 
 /// Reads an answer; or why it counts for nothing.
@@ -184,12 +253,16 @@ fn verdict(status: StatusCode, answer: &[u8]) -> Result<Verdict, String> {
     }
     let answer: Answer =
         serde_json::from_slice(answer).map_err(|error| format!("its answer makes no sense: {error}"))?;
-    if !answer.allow {
+    if !answer.decision()? {
         return Ok(Verdict::Deny);
     }
     let player =
         answer.player.map(|player| PlayerName::new(&player)).transpose().map_err(|error| error.to_string())?;
-    let context = answer.context.map(|context| Value::Object(context).to_string());
+    let mut context = answer.context;
+    if let Some(principal) = answer.principal_id {
+        context.get_or_insert_default().insert("principalId".into(), principal.into());
+    }
+    let context = context.map(|context| Value::Object(context).to_string());
     if context.as_ref().is_some_and(|context| context.len() > CONTEXT_BYTES_MAX) {
         return Err(format!("its context has more than {CONTEXT_BYTES_MAX} bytes"));
     }
@@ -211,6 +284,27 @@ mod tests {
         for (status, answer) in [(200, r#"{"allow":false}"#), (401, ""), (403, "{\"allow\":true}")] {
             assert_eq!(of(status, answer), Ok(Verdict::Deny), "{status}");
         }
+        // As Lambda authorizers of API Gateway say it.
+        let context = Some(r#"{"role":"guest"}"#.into());
+        let said = of(200, r#"{"isAuthorized":true,"context":{"role":"guest"}}"#);
+        assert_eq!(said, Ok(Verdict::Allow { player: None, context }));
+        assert_eq!(of(200, r#"{"isAuthorized":false}"#), Ok(Verdict::Deny));
+        let policy = |statements: &str| {
+            of(
+                200,
+                &format!(
+                    r#"{{"principalId":"me","policyDocument":{{"Version":"2012-10-17","Statement":{statements}}}}}"#
+                ),
+            )
+        };
+        let allow = r#"{"Action":"execute-api:Invoke","Effect":"Allow","Resource":"*"}"#;
+        let deny = r#"{"Action":["execute-api:*"],"Effect":"Deny","Resource":"*"}"#;
+        let context = Some(r#"{"principalId":"me"}"#.into());
+        assert_eq!(policy(&format!("[{allow}]")), Ok(Verdict::Allow { player: None, context }));
+        let elsewhere = r#"{"Action":"s3:GetObject","Effect":"Allow","Resource":"*"}"#;
+        for statements in [format!("[{allow},{deny}]"), deny.into(), "[]".into(), elsewhere.into()] {
+            assert_eq!(policy(&statements), Ok(Verdict::Deny), "{statements}");
+        }
         let long = format!(r#"{{"allow":true,"context":{{"x":"{}"}}}}"#, "x".repeat(CONTEXT_BYTES_MAX));
         for (status, answer) in [
             (200, ""),
@@ -219,6 +313,10 @@ mod tests {
             (200, "[true,null,null]"),
             (200, r#"{"allow":"true"}"#),
             (200, r#"{"allow":1}"#),
+            (200, r#"{"allow":true,"isAuthorized":true}"#),
+            (200, r#"{"isAuthorized":"true"}"#),
+            (200, r#"{"policyDocument":{}}"#),
+            (200, r#"{"policyDocument":{"Statement":[{"Effect":"Perhaps","Action":"*"}]}}"#),
             (200, r#"{"allow":true,"player":""}"#),
             (200, r#"{"allow":true,"context":7}"#),
             (200, &long),

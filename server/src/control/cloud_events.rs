@@ -35,6 +35,13 @@ pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Events, Refusal> 
             _ => Err(wrong_type("a batch is a JSON list of CloudEvents")),
         },
         "application/cloudevents+json" => Ok(Events::One(structured(json_of(body)?)?)),
+        other if other.starts_with("application/cloudevents") => Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            format!(
+                "{other} is not read here: send application/cloudevents+json or application/cloudevents-batch+json"
+            ),
+        )),
         _ if headers.contains_key("ce-specversion") => Ok(Events::One(binary(headers, content_type, body)?)),
         _ => Ok(match json_of(body)? {
             Value::Array(events) => Events::Batch(events),

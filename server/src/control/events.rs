@@ -15,12 +15,12 @@
 use super::api_keys::Caller;
 use super::aws::{is_ours, moment};
 use super::cloud_events::{self, Events};
-use super::refusal::Refusal;
+use super::refusal::{InQuery, Refusal};
 use super::spawns::{self, missing, text};
 use super::{Shared, desk};
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
 use fakemon_engine::bus::{DEFAULT_BUS, NewEvent, Registry};
@@ -54,7 +54,7 @@ pub(super) struct Target {
 /// Puts events; answers once they are durable, and everybody who looks can see what was spawned.
 pub(super) async fn put(
     State(shared): State<Arc<Shared>>,
-    Query(target): Query<Target>,
+    InQuery(target): InQuery<Target>,
     caller: Option<Extension<Caller>>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -176,7 +176,7 @@ fn unread_body(rejection: &BytesRejection) -> Refusal {
         StatusCode::PAYLOAD_TOO_LARGE => Refusal::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "too_large",
-            format!("an event has at most {} bytes", super::BODY_BYTES_MAX),
+            format!("a request has at most {} bytes: send fewer events at once", super::BODY_BYTES_MAX),
         ),
         _ => Refusal::new(StatusCode::BAD_REQUEST, "unread", "the body did not arrive whole: send it again"),
     }

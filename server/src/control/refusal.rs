@@ -1,10 +1,13 @@
 //! The one shape of every answer that is no success: `{"error":{"code","message","field"}}`.
 
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fakemon_engine::schema::Violation;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 
@@ -90,6 +93,29 @@ pub(super) fn object(body: Result<Bytes, BytesRejection>) -> Result<Map<String, 
     serde_json::from_slice(&body).map_err(|error| {
         Refusal::new(StatusCode::BAD_REQUEST, "bad_json", format!("the body is no JSON object: {error}"))
     })
+}
+
+/// What a query says; what makes no sense in it is refused with its name.
+pub(super) struct InQuery<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for InQuery<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<InQuery<T>, Refusal> {
+        let read = Query::from_request_parts(parts, state).await;
+        read.map(|Query(query)| InQuery(query)).map_err(|rejection| unread_query(&rejection))
+    }
+}
+
+/// The rejection's own words: `Failed to deserialize query string: from: invalid digit found in string`.
+pub(super) fn unread_query(rejection: &QueryRejection) -> Refusal {
+    let said = rejection.body_text();
+    let what = said.split_once(": ").map_or(said.as_str(), |(_, what)| what);
+    let is_name = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    match what.split_once(": ").filter(|(name, _)| is_name(name)) {
+        Some((name, why)) => Refusal::field("bad_query", name.to_owned(), format!("{name} makes no sense: {why}")),
+        None => Refusal::new(StatusCode::BAD_REQUEST, "bad_query", format!("the query makes no sense: {what}")),
+    }
 }
 
 impl IntoResponse for Refusal {

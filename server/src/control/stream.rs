@@ -8,9 +8,9 @@
 //! ```
 
 use super::Shared;
-use super::refusal::Refusal;
+use super::refusal::{InQuery, Refusal};
 use crate::auth::Access;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
@@ -157,7 +157,7 @@ pub(super) struct Asked {
 /// Opens a stream.
 pub(super) async fn open(
     State(shared): State<Arc<Shared>>,
-    Query(asked): Query<Asked>,
+    InQuery(asked): InQuery<Asked>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
     let player = who(&shared.options.access, &asked, &headers)?;

@@ -40,10 +40,15 @@ impl Run {
         if failed.code == STOPPED {
             return SOON;
         }
-        tracing::debug!(pipe = self.name, code = failed.code, "not delivered: {}", failed.message);
-        self.note_trouble(Some(format!("{}: {}", failed.code, failed.message)));
+        self.say(failed);
         self.cursor.retries = self.cursor.retries.saturating_add(1);
         failed.retry_after.unwrap_or_else(|| self.parts.courier.backoff(self.cursor.retries - 1))
+    }
+
+    /// Says what keeps things from being delivered.
+    pub(super) fn say(&mut self, failed: &Failed) {
+        tracing::debug!(pipe = self.name, code = failed.code, "not delivered: {}", failed.message);
+        self.note_trouble(Some(format!("{}: {}", failed.code, failed.message)));
     }
 
     fn sleep(&self, wait: Duration) {

@@ -23,18 +23,18 @@ impl Run {
     ) -> Result<(), ReadError> {
         let Made { items, one_each } = made;
         let (mut open, mut at, mut renewed) = (vec![true; records.len()], 0, received);
-        let mut failed = None;
+        let (mut failed, mut trouble) = (None, None);
         while at < items.len() && failed.is_none() && !self.is_stopping() {
             let piece = &items[at..at + self.delivery.piece(&items[at..])];
             let outcomes = self.delivery.deliver(piece);
-            let (mut taken, mut refused) = (Vec::new(), None);
+            let (mut taken, mut refused) = (Vec::new(), Vec::new());
             for (number, outcome) in (at..).zip(&outcomes) {
                 match outcome {
                     Some(Ok(())) => taken.push(number),
                     Some(Err(why)) if why.retriable || self.is_fifo() || !one_each => {
                         failed.get_or_insert_with(|| why.clone());
                     }
-                    Some(Err(why)) => refused = Some((number, why.clone())),
+                    Some(Err(why)) => refused.push((number, why.clone())),
                     None => {}
                 }
             }
@@ -44,9 +44,10 @@ impl Run {
                 taken.iter().for_each(|number| open[*number] = false);
                 let taken: Vec<Record> = taken.into_iter().map(|number| records[number].clone()).collect();
                 self.delete(&taken)?;
-                if let Some((number, why)) = refused {
+                for (number, why) in refused {
                     open[number] = false;
                     self.give_back(&records[number..=number], Some(&why))?;
+                    trouble = Some(why);
                 }
             }
             if renewed.elapsed() > self.hidden_for() / 2 {
@@ -62,9 +63,11 @@ impl Run {
         let rest: Vec<Record> =
             records.iter().zip(open).filter(|(_, open)| *open).map(|(record, _)| record.clone()).collect();
         self.give_back(&rest, failed.as_ref())?;
-        match failed {
-            Some(failed) => self.pause(&failed),
-            None => self.went_well(),
+        match (failed, trouble) {
+            (Some(failed), _) => self.pause(&failed),
+            // Others may come through, so nothing waits for those that the target does not want.
+            (None, Some(refused)) => self.say(&refused),
+            (None, None) => self.went_well(),
         }
         Ok(())
     }

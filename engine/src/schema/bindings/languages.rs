@@ -18,6 +18,8 @@ pub(super) struct Context {
     choices: bool,
     /// Whether words occur.
     words: bool,
+    /// Whether names occur that a tag of Go cannot hold.
+    untagged: bool,
 }
 
 #[derive(Default, Serialize)]
@@ -30,6 +32,8 @@ struct Declared {
     words: Vec<Word>,
     types: Vec<Alternative>,
     is: String,
+    /// Of Go: whether all names are in tags.
+    tagged: bool,
 }
 
 #[derive(Serialize)]
@@ -41,6 +45,8 @@ struct Member {
     doc: Vec<String>,
     is: String,
     required: bool,
+    /// Of Go: whether a tag can hold its name in JSON.
+    tagged: bool,
     /// Of Python: from JSON, and to JSON.
     from: String,
     to: String,
@@ -149,6 +155,7 @@ pub(super) fn context(model: &Model, language: Language, name: &str, package: &s
         times: declarations.iter().any(times),
         choices: has("choice"),
         words: has("words"),
+        untagged: declarations.iter().any(|declared| declared.what == "record" && !declared.tagged),
         declarations,
     }
 }
@@ -163,7 +170,11 @@ impl Writer<'_> {
         let Declaration { doc, what, .. } = &self.model.declarations[index];
         let declared = Declared { name: self.type_name(index), doc: lines(doc.as_deref()), ..Declared::default() };
         match what {
-            What::Record(fields) => Declared { what: "record", fields: self.members(index, fields), ..declared },
+            What::Record(fields) => {
+                let fields = self.members(index, fields);
+                let tagged = fields.iter().all(|field| field.tagged);
+                Declared { what: "record", fields, tagged, ..declared }
+            }
             What::Words(words) => Declared { what: "words", words: self.words(index, words), ..declared },
             What::Choice(types) => {
                 let names = distinct(types.iter().map(|is| self.alternative_name(is)));
@@ -192,6 +203,7 @@ impl Writer<'_> {
             Member {
                 wire: self.literal(&field.name),
                 renamed,
+                tagged: fits_tag(&field.name),
                 doc: lines(field.doc.as_deref()),
                 is: self.field_type(record, field),
                 required: field.required,
@@ -223,7 +235,11 @@ impl Writer<'_> {
         let (written, keywords) = match self.language {
             Language::Rust => (snake(name), RUST_KEYWORDS),
             Language::Python => (snake(name), PYTHON_KEYWORDS),
-            Language::Go => return go(name),
+            // Names of its methods, if it has some.
+            Language::Go => match go(name) {
+                name if name == "MarshalJSON" || name == "UnmarshalJSON" => return name + "Field",
+                name => return name,
+            },
             Language::TypeScript => {
                 let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '$';
                 let plain =
@@ -418,13 +434,27 @@ impl Writer<'_> {
     fn literal(&self, text: &str) -> String {
         match self.language {
             Language::Rust => format!("{text:?}"),
-            // What a tag of Go cannot say stays out of JSON.
-            Language::Go if text.contains(['"', '`', ',', '\\']) || text.chars().any(char::is_control) => {
-                "\"-\"".into()
-            }
+            Language::Go => go_literal(text),
             _ => serde_json::Value::from(text).to_string(),
         }
     }
+}
+
+/// Whether a tag of Go can hold a name: `encoding/json` takes few marks in them, and `-` for no name.
+fn fits_tag(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "!#$%&()*+-./:;<=>?@[]^_{|}~ ".contains(c);
+    !name.is_empty() && name != "-" && name.chars().all(fits)
+}
+
+/// As Go writes it, whatever letters its compiler may not like.
+fn go_literal(text: &str) -> String {
+    let letter = |c: char| match c {
+        '"' | '\\' => format!("\\{c}"),
+        ' '..='~' => c.to_string(),
+        _ if u32::from(c) > 0xFFFF => format!("\\U{:08x}", u32::from(c)),
+        _ => format!("\\u{:04x}", u32::from(c)),
+    };
+    format!("\"{}\"", text.chars().map(letter).collect::<String>())
 }
 
 /// A text as lines of a comment that cannot end it.

@@ -122,6 +122,7 @@ fn take_members(request: &Request<'_>, pipe: &mut Pipe) {
     let role = request.required("RoleArn");
     if request.get("RoleArn").is_some() {
         request.check_length("roleArn", role, 1, 1_600);
+        request.check_role("roleArn", role);
     }
     pipe.role_arn = role.to_owned();
     for member in KEPT {
@@ -346,6 +347,7 @@ fn tags_given(request: &Request<'_>, member: &str) -> Result<Tags, ApiError> {
 }
 
 fn few(tags: Tags) -> Result<Tags, ApiError> {
+    super::tags::check_keys(&tags)?;
     match tags.len() {
         0..=TAGS_MAX => Ok(tags),
         _ => Err(ApiError::invalid(format!("A pipe has at most {TAGS_MAX} tags."))),

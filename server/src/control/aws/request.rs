@@ -11,6 +11,8 @@ pub(super) const NAME: &str = r"[\.\-_A-Za-z0-9]+";
 /// Characters of names of buses.
 pub(super) const BUS_NAME: &str = r"[/\.\-_A-Za-z0-9]+";
 
+const ROLE: &str = r"arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@\/-]+";
+
 /// A request and what was found wrong with it so far.
 pub(super) struct Request<'r> {
     members: &'r Map<String, Value>,
@@ -81,6 +83,16 @@ impl<'r> Request<'r> {
         self.found(format!(
             "Value '{text}' at '{at}' failed to satisfy constraint: Member must have length {bound} {limit}"
         ));
+    }
+
+    /// The ARN of a role, whether there is one or not.
+    pub(super) fn check_role(&self, at: &str, role: &str) {
+        if !is_role(role) {
+            self.found(format!(
+                "Value '{role}' at '{at}' failed to satisfy constraint: Member must satisfy regular expression pattern: \
+                 {ROLE}"
+            ));
+        }
     }
 
     /// A list of so many members, at least and at most; as the service shows it, only an empty one is short enough to
@@ -215,6 +227,19 @@ pub(super) fn page_behind<T>(
     things.truncate(limit);
     let next = things.last().filter(|_| !is_last).map(|(key, _)| token_behind(list, key));
     (things.into_iter().map(|(_, thing)| thing).collect(), next)
+}
+
+/// `arn:aws:iam::123456789012:role/name`.
+fn is_role(arn: &str) -> bool {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let &["arn", partition, "iam", "", account, role] = parts.as_slice() else { return false };
+    let name = role.strip_prefix("role/").unwrap_or_default();
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@/-".contains(&b);
+    partition.starts_with("aws")
+        && account.len() == 12
+        && account.bytes().all(|b| b.is_ascii_digit())
+        && !name.is_empty()
+        && name.bytes().all(fits)
 }
 
 /// `EventBusName` as `eventBusName`: how the service names members when it complains.

@@ -75,16 +75,28 @@ fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result
     let schedule = given(request, call)?;
     groups::existing(registry, &schedule.group)?;
     if let Some(held) = registry.schedules.get(&(schedule.group.clone(), schedule.name.clone())) {
-        return match held.client_token.is_some() && held.client_token == schedule.client_token {
-            true => Ok(Reply::of(json!({ "ScheduleArn": arn(held) }))),
-            false => Err(ApiError::new("ConflictException", format!("Schedule {} already exists.", held.name))),
-        };
+        return made_before(held, schedule);
     }
     if registry.schedules.size() >= SCHEDULES_MAX {
         let message = format!("Schedule limit exceeded: there are {SCHEDULES_MAX} already.");
         return Err(ApiError::new("ServiceQuotaExceededException", message));
     }
     Ok(made(schedule))
+}
+
+/// The same request once more has the same answer; another one with its token has none.
+fn made_before(held: &Schedule, schedule: Schedule) -> Result<Reply, ApiError> {
+    let conflict = |message: String| Err(ApiError::new("ConflictException", message));
+    if held.client_token.is_none() || held.client_token != schedule.client_token {
+        return conflict(format!("Schedule {} already exists.", held.name));
+    }
+    // What was changed since says no longer what was asked for at first.
+    let is_changed = held.modified_at != held.created_at;
+    let Schedule { region, created_at, modified_at, .. } = held.clone();
+    match is_changed || *held == (Schedule { region, created_at, modified_at, ..schedule }) {
+        true => Ok(Reply::of(json!({ "ScheduleArn": arn(held) }))),
+        false => conflict(format!("Schedule {} was made with this ClientToken and other parameters.", held.name)),
+    }
 }
 
 fn update(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {

@@ -48,9 +48,21 @@ pub(super) fn few(tags: Tags) -> Result<Tags, ApiError> {
         let message = format!("Tag {} is off, warn or reject, not {word}.", Enforcement::TAG);
         return Err(ApiError::invalid(message));
     }
+    check_keys(&tags)?;
     match tags.len() {
         0..=TAGS_MAX => Ok(tags),
         _ => Err(ApiError::new("LimitExceededException", format!("A resource has at most {TAGS_MAX} tags."))),
+    }
+}
+
+/// What begins with `aws:` is the service's own.
+pub(super) fn check_keys(tags: &Tags) -> Result<(), ApiError> {
+    let is_reserved = |key: &&String| key.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("aws:"));
+    match tags.keys().find(is_reserved) {
+        None => Ok(()),
+        Some(key) => Err(ApiError::invalid(format!(
+            "Tag key {key} is not valid: aws: prefixed tag key names are not allowed for external use."
+        ))),
     }
 }
 

@@ -71,9 +71,13 @@ fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result
     let client_token = request.short("ClientToken", 64);
     let tags = tags::given(request)?;
     if let Ok(held) = existing(registry, name) {
+        let conflict = |message: String| Err(ApiError::new("ConflictException", message));
+        // What was changed since says no longer what was asked for at first.
+        let is_same = held.modified_at != held.created_at || held.tags == tags;
         return match held.client_token.is_some() && held.client_token == client_token {
-            true => Ok(Reply::of(json!({ "ScheduleGroupArn": arn(&held) }))),
-            false => Err(ApiError::new("ConflictException", format!("Schedule group {name} already exists."))),
+            false => conflict(format!("Schedule group {name} already exists.")),
+            true if is_same => Ok(Reply::of(json!({ "ScheduleGroupArn": arn(&held) }))),
+            true => conflict(format!("Schedule group {name} was made with this ClientToken and other parameters.")),
         };
     }
     if registry.schedule_groups.size() >= GROUPS_MAX {

@@ -10,7 +10,6 @@ use serde_json::{Map, Value, json};
 
 /// The longest input, in bytes.
 const INPUT_BYTES_MAX: usize = 256 << 10;
-const ROLE: &str = r"arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@\/-]+";
 /// Members of a retry policy, their bounds and what they are if nobody says so.
 const RETRY: [(&str, u64, u64); 2] = [("MaximumEventAgeInSeconds", 60, 86_400), ("MaximumRetryAttempts", 0, 185)];
 
@@ -26,11 +25,8 @@ pub(super) fn given(request: &Request<'_>) -> Result<Map<String, Value>, ApiErro
             None => request.required_at(&format!("target.{}", lower(member))),
         }
     }
-    if let Some(role) = given["RoleArn"].as_str().filter(|role| !is_role(role)) {
-        request.found(format!(
-            "Value '{role}' at 'target.roleArn' failed to satisfy constraint: Member must satisfy regular expression \
-             pattern: {ROLE}"
-        ));
+    if let Some(role) = given["RoleArn"].as_str() {
+        request.check_role("target.roleArn", role);
     }
     if let Some(input) = given.get("Input") {
         match input.as_str() {
@@ -59,19 +55,6 @@ pub(super) fn given(request: &Request<'_>) -> Result<Map<String, Value>, ApiErro
 /// As it was given.
 pub(super) fn shown(schedule: &Schedule) -> Value {
     serde_json::from_str(&schedule.target).unwrap_or_default()
-}
-
-/// `arn:aws:iam::123456789012:role/name`.
-fn is_role(arn: &str) -> bool {
-    let parts: Vec<&str> = arn.splitn(6, ':').collect();
-    let &["arn", partition, "iam", "", account, role] = parts.as_slice() else { return false };
-    let name = role.strip_prefix("role/").unwrap_or_default();
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@/-".contains(&b);
-    partition.starts_with("aws")
-        && account.len() == 12
-        && account.bytes().all(|b| b.is_ascii_digit())
-        && !name.is_empty()
-        && name.bytes().all(fits)
 }
 
 fn check(target: &Map<String, Value>) -> Result<(), ApiError> {

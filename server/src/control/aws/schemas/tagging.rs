@@ -1,9 +1,10 @@
 //! Tags of registries, schemas and discoverers. One of them is a setting.
 
 use super::super::request::Request;
+use super::super::tags::check_keys;
 use super::super::{ApiError, Call, Operation, Reply};
 use super::lookup::{existing_registry, existing_schema, writable};
-use super::{bad, check, missing};
+use super::{as_bad, bad, check, missing};
 use fakemon_engine::bus::Registry;
 use fakemon_engine::bus::resource::{Change, Resource, Tags};
 use fakemon_engine::schema::Mode;
@@ -46,6 +47,7 @@ pub(super) fn given(request: &Request<'_>) -> Result<Tags, ApiError> {
 }
 
 fn few(tags: Tags) -> Result<Tags, ApiError> {
+    check_keys(&tags).map_err(as_bad)?;
     match tags.len() {
         0..=TAGS_MAX => Ok(tags),
         _ => Err(bad(format!("A resource has at most {TAGS_MAX} tags."))),

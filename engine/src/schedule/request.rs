@@ -1,0 +1,268 @@
+//! Requests to services by their API, as the input of a universal target is one: `SendMessage` of Amazon SQS and
+//! `PutEvents` of Amazon EventBridge. Checked when a schedule is made, with words in place of what is known only when it is
+//! due, and read once more when it is.
+
+use crate::bus::DEFAULT_BUS;
+use crate::bus::resource::Target;
+use crate::ids::Timestamp;
+use crate::queue::{Attribute, NewMessage, is_fifo};
+use serde::Deserialize;
+use serde_json::{Number, Value};
+use std::collections::BTreeMap;
+
+/// Amazon SQS by its API: the input is a request `SendMessage`.
+pub const SEND_MESSAGE: &str = "arn:aws:scheduler:::aws-sdk:sqs:sendMessage";
+/// Amazon EventBridge by its API: the input is a request `PutEvents`.
+pub const PUT_EVENTS: &str = "arn:aws:scheduler:::aws-sdk:eventbridge:putEvents";
+/// The longest delay of a message, in seconds.
+const DELAY_S_MAX: u32 = 900;
+/// Attributes of a message.
+const ATTRIBUTES_MAX: usize = 10;
+
+/// Why a target cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidTarget(pub String);
+
+/// A request `SendMessage`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase")]
+pub(super) struct Message {
+    queue_url: String,
+    message_body: String,
+    message_group_id: Option<String>,
+    message_deduplication_id: Option<String>,
+    delay_seconds: Option<u32>,
+    #[serde(default)]
+    message_attributes: BTreeMap<String, GivenAttribute>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase")]
+struct GivenAttribute {
+    data_type: String,
+    string_value: Option<String>,
+    binary_value: Option<String>,
+}
+
+impl Message {
+    pub(super) fn read(payload: &str) -> Result<Message, InvalidTarget> {
+        let message: Message = read(payload)?;
+        message.check()?;
+        Ok(message)
+    }
+
+    pub(super) fn queue(&self) -> &str {
+        self.queue_url.rsplit('/').next().unwrap_or_default()
+    }
+
+    fn check(&self) -> Result<(), InvalidTarget> {
+        let wrong = |why: String| Err(InvalidTarget(format!("Input: {why}")));
+        let is_id = |text: &str| (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        for (name, id) in
+            [("MessageGroupId", &self.message_group_id), ("MessageDeduplicationId", &self.message_deduplication_id)]
+        {
+            if id.as_ref().is_some_and(|id| !is_id(id)) {
+                return wrong(format!("{name} must be 1 to 128 alphanumeric and punctuation characters"));
+            }
+        }
+        match (is_fifo(self.queue()), self.delay_seconds) {
+            (true, _) if self.message_group_id.is_none() => return wrong("a FIFO queue needs MessageGroupId".into()),
+            (true, Some(1..)) => return wrong("DelaySeconds is for standard queues: this is a FIFO queue".into()),
+            (false, _) if self.message_deduplication_id.is_some() => {
+                return wrong("MessageDeduplicationId is for FIFO queues: this is none".into());
+            }
+            (_, Some(delay_s)) if delay_s > DELAY_S_MAX => {
+                return wrong(format!("DelaySeconds is {delay_s}: it must be 0 to {DELAY_S_MAX}"));
+            }
+            _ => {}
+        }
+        if self.message_attributes.len() > ATTRIBUTES_MAX {
+            return wrong(format!("MessageAttributes has more than {ATTRIBUTES_MAX} members"));
+        }
+        match self.message_attributes.iter().find(|(_, given)| given.attribute().is_none()) {
+            None => Ok(()),
+            Some((name, _)) => wrong(format!(
+                "MessageAttributes.{name} must have a DataType (String, Number or Binary) and a value of it that is \
+                 not empty"
+            )),
+        }
+    }
+
+    fn message(self) -> NewMessage {
+        let attributes = self.message_attributes.into_iter();
+        NewMessage {
+            attributes: attributes.filter_map(|(name, given)| Some((name, given.attribute()?))).collect(),
+            body: self.message_body,
+            delay_s: self.delay_seconds.unwrap_or_default(),
+            group: self.message_group_id,
+            deduplication_id: self.message_deduplication_id,
+            ..NewMessage::default()
+        }
+    }
+}
+
+impl GivenAttribute {
+    fn attribute(&self) -> Option<Attribute> {
+        let kind = self.data_type.split('.').next().unwrap_or_default();
+        let value = match kind {
+            "String" | "Number" => self.string_value.as_ref(),
+            "Binary" => self.binary_value.as_ref(),
+            _ => None,
+        };
+        let value = value.filter(|value| !value.is_empty())?.clone();
+        Some(Attribute { data_type: self.data_type.clone(), value })
+    }
+}
+
+/// The message that a delivery to a queue is: that of a request, if the target is one, or the body alone.
+pub(crate) fn message(target: &Target, body: &str) -> NewMessage {
+    let of_request = (target.given.get("Arn").and_then(Value::as_str) == Some(SEND_MESSAGE))
+        .then(|| Message::read(body).ok().map(Message::message));
+    of_request.flatten().unwrap_or_else(|| NewMessage {
+        body: body.to_owned(),
+        group: target
+            .given
+            .get("SqsParameters")
+            .and_then(|given| given["MessageGroupId"].as_str())
+            .map(str::to_owned),
+        ..NewMessage::default()
+    })
+}
+
+/// An entry of a request `PutEvents`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Entry {
+    #[serde(rename = "Source")]
+    pub(crate) source: String,
+    #[serde(rename = "DetailType")]
+    pub(crate) detail_type: String,
+    #[serde(rename = "Detail")]
+    pub(crate) detail: String,
+    #[serde(rename = "EventBusName")]
+    bus: Option<String>,
+    #[serde(rename = "Resources", default)]
+    pub(crate) resources: Vec<String>,
+    #[serde(rename = "Time", default)]
+    time: Option<Moment>,
+}
+
+/// Seconds since 1970, or a text of RFC 3339.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Moment {
+    Seconds(Number),
+    Text(String),
+}
+
+impl Moment {
+    fn read(&self) -> Option<Timestamp> {
+        match self {
+            Moment::Text(text) => {
+                let moment: jiff::Timestamp = text.parse().ok()?;
+                u64::try_from(moment.as_nanosecond()).ok().map(Timestamp)
+            }
+            Moment::Seconds(seconds) => match seconds.as_u64() {
+                Some(seconds) => seconds.checked_mul(1_000_000_000).map(Timestamp),
+                None => {
+                    let ms =
+                        seconds.as_f64().map(|seconds| seconds * 1_000.0).filter(|ms| (0.0..1e15).contains(ms))?;
+                    Some(Timestamp(ms as u64 * 1_000_000))
+                }
+            },
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entries {
+    #[serde(rename = "Entries")]
+    entries: Vec<Entry>,
+}
+
+impl Entry {
+    /// Its bus, by name.
+    pub(crate) fn bus(&self) -> &str {
+        let bus = self.bus.as_deref().unwrap_or(DEFAULT_BUS);
+        bus.rsplit_once(":event-bus/").map_or(bus, |(_, name)| name)
+    }
+
+    /// When it happened, if it says so.
+    pub(crate) fn time(&self) -> Option<Timestamp> {
+        self.time.as_ref()?.read()
+    }
+}
+
+/// The entries of a request `PutEvents`.
+pub(crate) fn entries(payload: &str) -> Result<Vec<Entry>, InvalidTarget> {
+    let entries = read::<Entries>(payload)?.entries;
+    let wrong = |number: usize, why: &str| Err(InvalidTarget(format!("Entries[{number}].{why}")));
+    for (number, entry) in entries.iter().enumerate() {
+        if serde_json::from_str::<BTreeMap<String, serde::de::IgnoredAny>>(&entry.detail).is_err() {
+            return wrong(number, "Detail must be the text of a JSON object");
+        }
+        if entry.time.is_some() && entry.time().is_none() {
+            return wrong(
+                number,
+                "Time must be a number of seconds since 1970, or a time as in 2026-11-24T12:00:00Z",
+            );
+        }
+    }
+    if entries.is_empty() {
+        return Err(InvalidTarget("Entries must hold at least one entry".into()));
+    }
+    Ok(entries)
+}
+
+pub(super) fn read<T: serde::de::DeserializeOwned>(payload: &str) -> Result<T, InvalidTarget> {
+    serde_json::from_str(payload).map_err(|error| InvalidTarget(format!("Input: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn sent(more: Value) -> Result<NewMessage, String> {
+        let mut request = json!({ "QueueUrl": "http://localhost/1/q", "MessageBody": "b" });
+        request.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+        Message::read(&request.to_string()).map(Message::message).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_message_has_what_its_request_says() {
+        let attributes = json!({ "a": { "DataType": "String.x", "StringValue": "1" },
+                                 "b": { "DataType": "Binary", "BinaryValue": "AA==" } });
+        let message = sent(json!({ "DelaySeconds": 5, "MessageAttributes": attributes })).unwrap();
+        assert_eq!((message.delay_s, message.attributes.len()), (5, 2));
+        assert_eq!(message.attributes["b"], Attribute { data_type: "Binary".into(), value: "AA==".into() });
+        let fifo =
+            json!({ "QueueUrl": "http://localhost/1/q.fifo", "MessageGroupId": "g", "MessageDeduplicationId": "d" });
+        assert_eq!(sent(fifo).unwrap().deduplication_id.as_deref(), Some("d"));
+        for (more, why) in [
+            (json!({ "DelaySeconds": 901 }), "DelaySeconds is 901: it must be 0 to 900"),
+            (json!({ "DelaySeconds": -1 }), "invalid value"),
+            (json!({ "MessageDeduplicationId": "d" }), "MessageDeduplicationId is for FIFO queues"),
+            (json!({ "MessageAttributes": { "a": { "DataType": "String" } } }), "MessageAttributes.a must have"),
+            (json!({ "QueueUrl": "http://localhost/1/q.fifo" }), "a FIFO queue needs MessageGroupId"),
+            (json!({ "What": 1 }), "unknown field `What`"),
+        ] {
+            let refused = sent(more).unwrap_err();
+            assert!(refused.contains(why), "{refused}");
+        }
+    }
+
+    #[test]
+    fn an_entry_has_its_time() {
+        let times = |time: Value| {
+            let entry = json!({ "Source": "s", "DetailType": "t", "Detail": "{}", "Time": time });
+            entries(&json!({ "Entries": [entry] }).to_string()).map(|entries| entries[0].time().map(|at| at.0))
+        };
+        assert_eq!(times(json!("1970-01-01T00:00:01Z")).unwrap(), Some(1_000_000_000));
+        assert_eq!(times(json!(1.5)).unwrap(), Some(1_500_000_000));
+        assert_eq!(times(Value::Null).unwrap(), None);
+        assert!(times(json!("soon")).is_err() && times(json!(-1)).is_err());
+    }
+}
