@@ -98,13 +98,15 @@ pub(crate) struct Segment {
     end: Position,
     /// kind, bucket, subject and place in the segment, from the highest bits to the lowest: sorting them sorts everything.
     postings: Vec<u128>,
+    /// The same, by bucket; only while a segment is written.
+    dealt: Vec<u128>,
 }
 
 impl Segment {
     /// A segment that begins where the index ends.
     pub(crate) fn after(store: &PostingStore) -> Result<Segment, ReadError> {
         let end = store.segments()?.last().map_or(Position(0), |(_, end)| *end);
-        Ok(Segment { first: end, end, postings: Vec::new() })
+        Ok(Segment { first: end, end, ..Segment::default() })
     }
 
     /// Takes in the next block, unless it is indexed already; writes the segment if it is full. A block that does not
@@ -132,13 +134,32 @@ impl Segment {
     /// Writes what was gathered, and begins the next.
     pub(crate) fn write(&mut self, store: &PostingStore) -> Result<(), ReadError> {
         if self.end > self.first {
-            self.postings.sort_unstable();
-            let buckets = self.postings.chunk_by(|one, other| one >> 96 == other >> 96);
+            deal(&self.postings, &mut self.dealt);
+            self.dealt.chunk_by_mut(|one, other| one >> 96 == other >> 96).for_each(<[u128]>::sort_unstable);
+            let buckets = self.dealt.chunk_by(|one, other| one >> 96 == other >> 96);
             store.write(self.first, self.end, buckets.map(encoded))?;
             self.postings.clear();
             self.first = self.end;
         }
         Ok(())
+    }
+}
+
+/// Deals postings out to their buckets, in the order of these: many short lists are sorted sooner than one long one.
+fn deal(postings: &[u128], dealt: &mut Vec<u128>) {
+    let bucket = |posting: &u128| (posting >> 96) as usize;
+    let mut places = [0; KINDS.len() << 8];
+    postings.iter().for_each(|posting| places[bucket(posting)] += 1);
+    let mut place = 0;
+    for count in &mut places {
+        place += std::mem::replace(count, place);
+    }
+    dealt.clear();
+    dealt.resize(postings.len(), 0);
+    for posting in postings {
+        let place = &mut places[bucket(posting)];
+        dealt[*place] = *posting;
+        *place += 1;
     }
 }
 
@@ -330,6 +351,20 @@ mod tests {
         assert_eq!(of(u64::MAX), Some(vec![5, u64::from(u32::MAX)]));
         assert_eq!(of(4), Some(Vec::new()));
         assert_eq!(decoded(&bytes[..bytes.len() - 1], u64::MAX), None, "it is cut off");
+    }
+
+    #[test]
+    fn postings_are_dealt_to_their_buckets() {
+        let postings: Vec<u128> =
+            (0..5_000u64).map(|at| u128::from(mix(at) % 1_536) << 96 | u128::from(mix(at + 7))).collect();
+        let mut dealt = vec![9; 3];
+        deal(&postings, &mut dealt);
+        assert!(dealt.is_sorted_by_key(|posting| posting >> 96));
+        let sorted = |mut postings: Vec<u128>| {
+            postings.sort_unstable();
+            postings
+        };
+        assert_eq!(sorted(dealt), sorted(postings));
     }
 
     #[test]
