@@ -7,7 +7,7 @@
 //! ```
 
 use super::checkpoint::of_database;
-use super::store::{ReadError, explain, look_up_options, number, open_to_read};
+use super::store::{ReadError, explain, look_up_options, number, open_to_read, table_options};
 use crate::ids::Position;
 use crate::options::OpenError;
 use rocksdb::{
@@ -52,7 +52,11 @@ impl PostingStore {
         if !dir.join("index").join("CURRENT").exists() {
             return Ok(None);
         }
-        let families = || vec![ColumnFamilyDescriptor::new("default", database_options())];
+        let families = |access| {
+            let mut options = database_options();
+            options.set_block_based_table_factory(&table_options(access));
+            vec![ColumnFamilyDescriptor::new("default", options)]
+        };
         let opened = open_to_read(&dir.join("index"), &database_options(), families);
         let db = opened.map_err(|error| fail(dir, &error))?;
         Ok(Some(PostingStore { db }))

@@ -2,13 +2,13 @@
 //! logged; all families are flushed together, so that after a crash the rows are those of one moment.
 
 use super::checkpoint::of_database;
-use super::store::{ReadError, explain, malformed, open_to_read, scan_options, wrong_key};
+use super::store::{Access, ReadError, explain, malformed, open_to_read, scan_options, table_options, wrong_key};
 use crate::ids::{AttemptId, FakemonId, PlayerId, Position};
 use crate::options::OpenError;
 use fakemon_fbs::snapshot::{self, Answer, Fakemon, Head};
 use rocksdb::{
-    BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompactionStyle, DBCompressionType, Direction,
-    FlushOptions, IteratorMode, Options, WriteBatch, WriteOptions,
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBCompactionStyle, DBCompressionType, Direction, FlushOptions,
+    IteratorMode, Options, WriteBatch, WriteOptions,
 };
 use std::path::Path;
 
@@ -23,7 +23,7 @@ impl RowStore {
     pub(super) fn open(dir: &Path) -> Result<RowStore, OpenError> {
         let mut options = database_options();
         options.create_if_missing(holds_nothing(&dir.join("snapshot")));
-        let db = DB::open_cf_descriptors(&options, dir.join("snapshot"), families());
+        let db = DB::open_cf_descriptors(&options, dir.join("snapshot"), families(Access::Write));
         Ok(RowStore { db: db.map_err(|error| fail(dir, &error))? })
     }
 
@@ -226,15 +226,13 @@ fn database_options() -> Options {
     options
 }
 
-fn families() -> Vec<ColumnFamilyDescriptor> {
-    FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options(name))).into()
+fn families(access: Access) -> Vec<ColumnFamilyDescriptor> {
+    FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options(name, access))).into()
 }
 
-fn family_options(name: &str) -> Options {
-    let mut table = BlockBasedOptions::default();
-    table.set_bloom_filter(10.0, false);
+fn family_options(name: &str, access: Access) -> Options {
     let mut options = Options::default();
-    options.set_block_based_table_factory(&table);
+    options.set_block_based_table_factory(&table_options(access));
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_write_buffer_size(64 << 20);
     if name == "answers" {

@@ -107,7 +107,7 @@ impl Store {
         // Where answers were given there is a journal; to make a new one would delete what is left of a damaged one.
         database.create_if_missing(fs::metadata(dir.join(ACKNOWLEDGED)).map_or(true, |note| note.len() == 0));
         calm_background_threads().map_err(|error| fail(&error))?;
-        let db = DB::open_cf_descriptors(&database, dir.join("journal"), families());
+        let db = DB::open_cf_descriptors(&database, dir.join("journal"), families(Access::Write));
         let db = db.map_err(|error| fail(&explain(error.as_ref())))?;
         let mut options = fs::OpenOptions::new();
         options.create(true).read(true).write(true).truncate(false);
@@ -372,6 +372,24 @@ pub(super) fn number(key: &[u8]) -> Result<u64, ReadError> {
     Ok(u64::from_be_bytes(bytes))
 }
 
+/// What a database is opened for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// By the one who writes it, for long.
+    Write,
+    /// To look something up, and to close it again.
+    Read,
+}
+
+/// Options of tables. Whoever writes keeps all indexes and filters in memory; whoever looks something up reads those that
+/// they need, or they would read more than the answer takes.
+pub(super) fn table_options(access: Access) -> BlockBasedOptions {
+    let mut table = BlockBasedOptions::default();
+    table.set_bloom_filter(10.0, false);
+    table.set_cache_index_and_filter_blocks(access == Access::Read);
+    table
+}
+
 /// Opens a database for reading, beside its writer or without one, and changes nothing in it: what was written up to now
 /// can be read, and nothing that comes later.
 ///
@@ -381,7 +399,7 @@ pub(super) fn number(key: &[u8]) -> Result<u64, ReadError> {
 pub(super) fn open_to_read(
     path: &Path,
     options: &Options,
-    families: impl Fn() -> Vec<ColumnFamilyDescriptor>,
+    families: impl Fn(Access) -> Vec<ColumnFamilyDescriptor>,
 ) -> Result<DB, rocksdb::Error> {
     let mut options = options.clone();
     options.create_if_missing(false);
@@ -390,7 +408,7 @@ pub(super) fn open_to_read(
     let mut tries = 0;
     loop {
         let before = manifest(path);
-        let opened = DB::open_cf_descriptors_read_only(&options, path, families(), false);
+        let opened = DB::open_cf_descriptors_read_only(&options, path, families(Access::Read), false);
         tries += 1;
         if before == manifest(path) || tries == OPENED_MAX {
             return opened;
@@ -559,15 +577,14 @@ pub(super) fn salvage_options() -> Options {
     options
 }
 
-pub(super) fn families() -> Vec<ColumnFamilyDescriptor> {
+pub(super) fn families(access: Access) -> Vec<ColumnFamilyDescriptor> {
     let cache = Cache::new_lru_cache(64 << 20);
-    FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache))).into()
+    FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache, access))).into()
 }
 
-fn family_options(name: &str, cache: &Cache) -> Options {
-    let mut table = BlockBasedOptions::default();
+fn family_options(name: &str, cache: &Cache, access: Access) -> Options {
+    let mut table = table_options(access);
     table.set_block_cache(cache);
-    table.set_bloom_filter(10.0, false);
     let mut options = Options::default();
     options.set_block_based_table_factory(&table);
     // Keys of blocks ascend: leveled compaction only moves their files, and nothing is ever written twice.

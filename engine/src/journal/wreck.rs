@@ -4,7 +4,7 @@
 use super::checkpoint::{hold, link_folder};
 use super::depot::Depot;
 use super::rows::RowStore;
-use super::store::{Store, families, identify, salvage_options};
+use super::store::{Access, Store, families, identify, salvage_options};
 use crate::options::OpenError;
 use rocksdb::DB;
 use std::fs::{self, File};
@@ -47,7 +47,7 @@ impl Wreck {
     /// The journal, mended if it must be; whether it was.
     pub(crate) fn journal(&self) -> Result<(Store, bool), OpenError> {
         let path = self.scratch.join("journal");
-        let open = || DB::open_cf_descriptors(&salvage_options(), &path, families());
+        let open = || DB::open_cf_descriptors(&salvage_options(), &path, families(Access::Write));
         let fail = |error: rocksdb::Error| OpenError(format!("nothing of the journal can be read: {error}"));
         let (db, mended) = match open() {
             Ok(db) => (db, false),
