@@ -12,16 +12,15 @@ use serde_json::Value;
 const NUMBERS_MAX: u32 = 100;
 
 /// The schemas that may be of events with a name, the one without a number first.
-pub(super) fn schemas_named<'r>(
+pub(super) fn schemas_named<'r, 'n>(
     registry: &'r Registry,
-    of: &str,
-    name: &str,
-) -> impl Iterator<Item = &'r Schema> + use<'r> {
-    let (of, name) = (of.to_owned(), name.to_owned());
+    of: &'n str,
+    name: &'n str,
+) -> impl Iterator<Item = &'r Schema> + use<'r, 'n> {
     // A hyphen is the smallest letter of names, so all that has a number behind the name follows it at once.
-    let near = registry.schemas.range((of.clone(), name.clone())..).map(|(_, schema)| schema);
+    let near = registry.schemas.range((of.to_owned(), name.to_owned())..).map(|(_, schema)| schema);
     let near = near.map_while(move |schema| {
-        let behind = schema.name.strip_prefix(name.as_str()).filter(|_| schema.registry == of)?;
+        let behind = schema.name.strip_prefix(name).filter(|_| schema.registry == of)?;
         (behind.is_empty() || behind.starts_with('-')).then(|| (is_nothing_or_number(behind), schema))
     });
     near.filter(|(is_one, _)| *is_one).map(|(_, schema)| schema)

@@ -91,6 +91,42 @@ fn values_that_are_known_are_tried() {
     assert_eq!(told(json!({ "properties": { "c": {} } }), asked), "");
 }
 
+#[test]
+fn hostile_schemas_are_compared_within_bounds() {
+    // Many cases of many members that many patterns match, one in the other, and no two versions quite the same.
+    let hostile = |more: &str| {
+        let mut properties: Map<String, Value> =
+            (0..1_200).map(|number| (format!("m{number}"), json!({ "$ref": "#" }))).collect();
+        properties.insert("last".into(), json!({ "const": more }));
+        let pair = |number: u32| {
+            let one = |side: &str| json!({ "properties": { format!("{side}{number}"): { "$ref": "#" } } });
+            json!({ "anyOf": [one("a"), one("b")] })
+        };
+        let patterns: Map<String, Value> =
+            (0..40).map(|number| (format!("m.*{number}"), json!({ "$ref": "#" }))).collect();
+        json!({ "properties": properties, "patternProperties": patterns, "allOf": (0..8).map(pair).collect::<Value>() })
+    };
+    assert!(backward(&hostile("one"), &hostile("other"))[0].contains("within bounds"));
+    let deep = |end: &str| {
+        let part = |number: u32| json!({ "allOf": [{ "$ref": format!("#/definitions/d{}", number + 1) }, {}] });
+        let mut definitions: Map<String, Value> =
+            (0..1_000).map(|number| (format!("d{number}"), part(number))).collect();
+        definitions.insert("d1000".into(), json!({ "type": end }));
+        json!({ "definitions": definitions, "$ref": "#/definitions/d0" })
+    };
+    assert!(backward(&deep("string"), &deep("number"))[0].contains("within bounds"));
+    let long = |end: &str| {
+        let next = |number: u32| json!({ "$ref": format!("#/definitions/d{}", number + 1) });
+        let either = |number: u32| json!({ "anyOf": [next(number), { "type": "object", "required": ["other"] }] });
+        let part = |number: u32| json!({ "oneOf": [{ "properties": { "x": either(number) } }, { "type": "null" }] });
+        let mut definitions: Map<String, Value> =
+            (0..400).map(|number| (format!("d{number}"), part(number))).collect();
+        definitions.insert("d400".into(), json!({ "type": end }));
+        json!({ "definitions": definitions, "$ref": "#/definitions/d0" })
+    };
+    assert!(!backward(&long("string"), &long("number")).is_empty());
+}
+
 /// Chance with a seed.
 struct Dice(u64);
 

@@ -12,8 +12,8 @@ use std::rc::Rc;
 
 /// Cases of one part; beyond them nothing is compared.
 const CASES_MAX: usize = 256;
-/// Nodes that are made.
-const NODES_MAX: usize = 50_000;
+/// Nodes that are made, with their members.
+const MADE_MAX: usize = 200_000;
 /// How deep parts of the same value may lie in each other.
 const DEPTH_MAX: usize = 100;
 
@@ -25,6 +25,8 @@ type Parted = Option<Rc<[Together]>>;
 /// The schema of a writer, and what was made of its parts; each is made once.
 pub(super) struct Writer {
     nodes: Vec<Rc<Node>>,
+    /// Nodes that were made, and their members.
+    made: usize,
     parted: HashMap<NodeId, Parted>,
     cases: HashMap<NodeId, Option<Rc<[NodeId]>>>,
     folded: HashMap<Together, NodeId>,
@@ -47,7 +49,7 @@ impl Writer {
         });
         let (parted, cases, folded, joined) = Default::default();
         let (joins, only, without) = Default::default();
-        Writer { nodes, parted, cases, folded, joined, joins, only, without, anything, null, nothing }
+        Writer { nodes, made: 0, parted, cases, folded, joined, joins, only, without, anything, null, nothing }
     }
 
     pub(super) fn node(&self, NodeId(at): NodeId) -> Rc<Node> {
@@ -55,12 +57,14 @@ impl Writer {
     }
 
     fn add(&mut self, node: Node) -> NodeId {
+        let members = node.object.as_ref().map_or(0, |object| object.properties.len() * (1 + object.patterns.len()));
+        self.made += 1 + members;
         self.nodes.push(Rc::new(node));
         id(self.nodes.len() - 1)
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.nodes.len() > NODES_MAX
+        self.made > MADE_MAX
     }
 
     /// The cases of a part; none if there are too many. Of no case nothing can be written.
@@ -68,12 +72,21 @@ impl Writer {
         if let Some(known) = self.cases.get(&part) {
             return known.clone();
         }
-        let cases = self.parted(part, 0).map(|parted| {
-            let folded: Vec<NodeId> = parted.iter().map(|together| self.fold(together)).collect();
-            folded.into_iter().filter(|case| self.node(*case).types != Types::NONE).collect()
-        });
+        let cases = self.folded_cases(part);
         self.cases.insert(part, cases.clone());
         cases
+    }
+
+    fn folded_cases(&mut self, part: NodeId) -> Option<Rc<[NodeId]>> {
+        let mut cases = Vec::new();
+        for together in self.parted(part, 0)?.iter() {
+            if self.is_full() {
+                return None;
+            }
+            cases.push(self.fold(together));
+        }
+        cases.retain(|case| self.node(*case).types != Types::NONE);
+        Some(cases.into())
     }
 
     /// The cases as parts of which each speaks for itself alone.
