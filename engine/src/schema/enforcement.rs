@@ -98,10 +98,10 @@ struct Cached {
 }
 
 /// A schema that was found, and its name for people.
-struct Found {
+struct Found<'f> {
     schema: Arc<Schema>,
-    registry: String,
-    name: String,
+    registry: &'f str,
+    name: &'f str,
     version: u32,
 }
 
@@ -171,7 +171,13 @@ impl Enforcer {
         Verdict::Warned(violation.to_string())
     }
 
-    fn find(&self, registry: &Registry, registries: &str, name: &str, of_type: Type<'_>) -> Option<Found> {
+    fn find<'f>(
+        &self,
+        registry: &'f Registry,
+        registries: &'f str,
+        name: &'f str,
+        of_type: Type<'_>,
+    ) -> Option<Found<'f>> {
         let mut names = registries.split([',', ' ']).filter(|name| !name.is_empty()).peekable();
         if names.peek().is_none() {
             let usual = [DISCOVERED_REGISTRY, OUR_REGISTRY];
@@ -182,10 +188,16 @@ impl Enforcer {
 
     /// The schema that says that it is of the type. What discoverers made for a type is for no other whose name becomes
     /// the same; of what people wrote it is the name that counts.
-    fn find_in(&self, registry: &Registry, of: &str, name: &str, of_type: Type<'_>) -> Option<Found> {
+    fn find_in<'f>(
+        &self,
+        registry: &'f Registry,
+        of: &'f str,
+        name: &'f str,
+        of_type: Type<'_>,
+    ) -> Option<Found<'f>> {
         if of == OUR_REGISTRY {
             let schema = our_schema(name)?.schema.clone();
-            return Some(Found { schema, registry: of.to_owned(), name: name.to_owned(), version: 1 });
+            return Some(Found { schema, registry: of, name, version: 1 });
         }
         let mut by_name = None;
         for held in schemas_named(registry, of, name) {
@@ -202,7 +214,7 @@ impl Enforcer {
     }
 
     /// The newest version of a schema, as it was kept.
-    fn read(&self, registry: &Registry, held: &resource::Schema) -> Option<Found> {
+    fn read<'f>(&self, registry: &Registry, held: &'f resource::Schema) -> Option<Found<'f>> {
         let resource::Schema { registry: of, name, latest: version, created_at, .. } = held;
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let known = cache.by_registry.get(of).and_then(|schemas| schemas.get(name));
@@ -217,7 +229,7 @@ impl Enforcer {
                 read
             }
         };
-        Some(Found { schema: schema?, registry: of.clone(), name: name.clone(), version: *version })
+        Some(Found { schema: schema?, registry: of, name, version: *version })
     }
 }
 
