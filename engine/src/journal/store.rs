@@ -372,6 +372,9 @@ pub(super) fn number(key: &[u8]) -> Result<u64, ReadError> {
     Ok(u64::from_be_bytes(bytes))
 }
 
+/// Threads that open the tables of each family: making threads takes longer than most tables.
+const OPENING_THREADS: i32 = 3;
+
 /// What a database is opened for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
@@ -381,11 +384,15 @@ pub(super) enum Access {
     Read,
 }
 
+/// Bytes of a block of a table. All indexes are read before the first answer, so they are to be short.
+const TABLE_BLOCK_BYTES: usize = 32 << 10;
+
 /// Options of tables. Whoever writes keeps all indexes and filters in memory; whoever looks something up reads those that
 /// they need, or they would read more than the answer takes.
 pub(super) fn table_options(access: Access) -> BlockBasedOptions {
     let mut table = BlockBasedOptions::default();
     table.set_bloom_filter(10.0, false);
+    table.set_block_size(TABLE_BLOCK_BYTES);
     table.set_cache_index_and_filter_blocks(access == Access::Read);
     table
 }
@@ -405,6 +412,8 @@ pub(super) fn open_to_read(
     options.create_if_missing(false);
     options.create_missing_column_families(false);
     options.set_max_open_files(-1); // what the writer deletes stays as long as it is open
+    options.set_max_file_opening_threads(OPENING_THREADS);
+    options.set_skip_stats_update_on_db_open(true); // they are for compactions
     let mut tries = 0;
     loop {
         let before = manifest(path);
