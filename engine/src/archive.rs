@@ -127,8 +127,12 @@ impl Archive {
     /// # Errors
     /// One line with the remedy: no data directory, a newer format, damaged, or less than was acknowledged.
     pub fn open(dir: &Path) -> Result<Archive, OpenError> {
-        let rows = RowStore::open_to_read(dir)?; // before the journal, so that they are not ahead of it
-        let index = PostingStore::open_to_read(dir)?;
+        // Both before the journal, so that they are not ahead of it.
+        let (rows, index) = std::thread::scope(|scope| {
+            let index = scope.spawn(|| PostingStore::open_to_read(dir));
+            (RowStore::open_to_read(dir), index.join().expect("opening does not panic"))
+        });
+        let (rows, index) = (rows?, index?);
         let store = Store::open_to_read(dir)?;
         let fail = |error: ReadError| OpenError(format!("data directory {}: {error}", dir.display()));
         let mut archive = Archive {

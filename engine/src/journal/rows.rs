@@ -231,8 +231,10 @@ fn families(access: Access) -> Vec<ColumnFamilyDescriptor> {
 }
 
 fn family_options(name: &str, access: Access) -> Options {
+    let mut table = table_options(access);
+    table.set_bloom_filter(10.0, false);
     let mut options = Options::default();
-    options.set_block_based_table_factory(&table_options(access));
+    options.set_block_based_table_factory(&table);
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_write_buffer_size(64 << 20);
     if name == "answers" {

@@ -391,7 +391,6 @@ const TABLE_BLOCK_BYTES: usize = 32 << 10;
 /// they need, or they would read more than the answer takes.
 pub(super) fn table_options(access: Access) -> BlockBasedOptions {
     let mut table = BlockBasedOptions::default();
-    table.set_bloom_filter(10.0, false);
     table.set_block_size(TABLE_BLOCK_BYTES);
     table.set_cache_index_and_filter_blocks(access == Access::Read);
     table
@@ -594,6 +593,9 @@ pub(super) fn families(access: Access) -> Vec<ColumnFamilyDescriptor> {
 fn family_options(name: &str, cache: &Cache, access: Access) -> Options {
     let mut table = table_options(access);
     table.set_block_cache(cache);
+    if name != "blocks" {
+        table.set_bloom_filter(10.0, false); // blocks are never asked for by a key that may not be there
+    }
     let mut options = Options::default();
     options.set_block_based_table_factory(&table);
     // Keys of blocks ascend: leveled compaction only moves their files, and nothing is ever written twice.
