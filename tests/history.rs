@@ -159,7 +159,8 @@ fn trace_shows_what_came_of_an_event_and_where_it_went() {
     let copy: Value = serde_json::from_str(arrived[0]["Body"].as_str().unwrap()).unwrap();
     assert!(server.stop().success());
 
-    let (otlp, chrome) = (data.path().join("otlp.json"), data.path().join("chrome.json"));
+    let beside = fresh_data();
+    let (otlp, chrome) = (beside.path().join("otlp.json"), beside.path().join("chrome.json"));
     let files = ["--otlp", otlp.to_str().unwrap(), "--chrome", chrome.to_str().unwrap()];
     // Asked from the end, it is told from the beginning.
     let tree = told(&[&["trace", "--data", dir, copy["id"].as_str().unwrap()][..], &files].concat());
@@ -232,6 +233,54 @@ fn a_spawn_by_an_event_leads_to_the_fakemon_and_a_dead_letter_is_found() {
     let appeared = tree["tree"]["children"][0]["position"].as_str().unwrap();
     let from_below = told(&["trace", "--data", dir, appeared]);
     assert_eq!(from_below["tree"]["position"], tree["tree"]["position"], "the spawn is the first cause");
+    // The same of ids that were chosen, and of throws that came as events.
+    let spawn = json!({ "fakemon_id": "777", "species": "leaflet", "lat": 1, "lon": 2, "catch_rate": 1 });
+    let throw = json!({ "player": "ash", "attempt_id": "9", "fakemon_id": "777", "lat": 1, "lon": 2 });
+    for (source, detail_type, detail, wanted) in [
+        ("fakemon.world", "fakemon.spawn", spawn, "fakemon.appeared"),
+        ("fakemon.game", "fakemon.capture_attempt", throw, "fakemon.capture_succeeded"),
+    ] {
+        let entry = json!({ "Source": source, "DetailType": detail_type, "Detail": detail.to_string() });
+        let put = events(&server, "PutEvents", json!({ "Entries": [entry] }));
+        let id = put["Entries"][0]["EventId"].as_str().unwrap();
+        let by = Instant::now() + PATIENCE;
+        let tree = loop {
+            let tree = told(&["trace", "--data", dir, id]);
+            if tree["tree"]["children"][0].is_object() {
+                break tree;
+            }
+            assert!(Instant::now() < by, "{tree}");
+        };
+        let child = &tree["tree"]["children"][0];
+        assert_eq!(child["detail_type"], wanted, "{tree}");
+        let from_below = told(&["trace", "--data", dir, child["position"].as_str().unwrap()]);
+        assert_eq!(from_below["tree"], tree["tree"], "from wherever it is asked");
+    }
+}
+
+/// What is derived cannot take an answer away.
+#[test]
+fn a_damaged_index_is_read_around() {
+    let data = fresh_data();
+    let dir = data.path().to_str().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let [_, lost, _] = race(&server);
+    assert!(server.stop().success());
+    answer(&["index", "--data", dir]);
+    let asked = ["explain", "--data", dir, &number(&lost, "position").to_string()];
+    let expected = told(&asked);
+    let tables: Vec<_> =
+        std::fs::read_dir(data.path().join("index")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let tables = tables.into_iter().filter(|path| path.extension().is_some_and(|kind| kind == "sst"));
+    for table in tables {
+        let mut bytes = std::fs::read(&table).unwrap();
+        let half = bytes.len() / 2;
+        bytes[..half].iter_mut().for_each(|byte| *byte ^= 0x55);
+        std::fs::write(&table, bytes).unwrap();
+    }
+    assert_eq!(told(&asked), expected);
+    answer(&["index", "--data", dir]);
+    assert_eq!(told(&asked), expected);
 }
 
 #[test]

@@ -121,6 +121,18 @@ pub struct Info {
     pub journal_bytes: u64,
 }
 
+/// The index, unless it is damaged: the journal, from which it is made, has all that it has.
+fn usable(opened: Result<Option<PostingStore>, OpenError>) -> Option<Index> {
+    let index = match opened {
+        Ok(store) => store.map(Index::new).transpose().map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    index.unwrap_or_else(|error| {
+        tracing::warn!("the index cannot be used, the journal is read instead: {error}");
+        None
+    })
+}
+
 impl Archive {
     /// Opens a data directory.
     ///
@@ -132,14 +144,14 @@ impl Archive {
             let index = scope.spawn(|| PostingStore::open_to_read(dir));
             (RowStore::open_to_read(dir), index.join().expect("opening does not panic"))
         });
-        let (rows, index) = (rows?, index?);
+        let (rows, index) = (rows?, usable(index));
         let store = Store::open_to_read(dir)?;
         let fail = |error: ReadError| OpenError(format!("data directory {}: {error}", dir.display()));
         let mut archive = Archive {
             dir: dir.to_owned(),
             store,
             rows,
-            index: index.map(Index::new).transpose().map_err(fail)?,
+            index,
             yard: OnceCell::new(),
             snapshot_to: Position(1),
             named_to: Position(1),

@@ -247,11 +247,19 @@ impl Index {
         let touched = |(first, end): &&(Position, Position)| *end > from && *first < to;
         let segments: Vec<_> = self.segments.iter().filter(touched).copied().collect();
         let mut unknown = gaps(&segments, from, to).into_iter().peekable();
-        let mut broken = false;
+        let (mut broken, mut told, mut failed) = (false, from, None);
+        let mut visit = |found| match visit(found) {
+            Ok(flow) => flow,
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        };
         if let Some((begin, _)) = segments.first() {
-            self.store.postings(subject.kind(), subject.bucket(), *begin, &mut |first, bytes| {
+            let read = self.store.postings(subject.kind(), subject.bucket(), *begin, &mut |first, bytes| {
                 while let Some((from, to)) = unknown.next_if(|(from, _)| *from < first) {
-                    broken |= visit(Found::Unknown(from, to))?.is_break();
+                    broken |= visit(Found::Unknown(from, to)).is_break();
+                    told = to;
                 }
                 if first >= to || broken {
                     return Ok(ControlFlow::Break(()));
@@ -260,18 +268,26 @@ impl Index {
                 let places = decoded(bytes, subject.number()).ok_or_else(damaged)?;
                 let positions = places.into_iter().map(|place| Position(first.0.saturating_add(place)));
                 for position in positions.filter(|position| (from..to).contains(position)) {
-                    if visit(Found::At(position))?.is_break() {
+                    told = Position(position.0 + 1);
+                    if visit(Found::At(position)).is_break() {
                         broken = true;
                         return Ok(ControlFlow::Break(()));
                     }
                 }
                 Ok(ControlFlow::Continue(()))
-            })?;
+            });
+            if let Err(error) = read {
+                // What it is made from is there.
+                tracing::warn!(
+                    "the index is damaged, the journal is read instead; `fakemon index` makes it again: {error}"
+                );
+                unknown = vec![(told, to)].into_iter().peekable();
+            }
         }
         while !broken && let Some((from, to)) = unknown.next() {
-            broken = visit(Found::Unknown(from, to))?.is_break();
+            broken = visit(Found::Unknown(from, to)).is_break();
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 }
 

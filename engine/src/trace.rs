@@ -19,6 +19,8 @@ use std::ops::ControlFlow;
 
 /// How far up and down a tree goes: rules end loops long before.
 const DEPTH_MAX: usize = 64;
+/// So many events before what it did a command is looked for: it is carried out as soon as it is durable.
+const ORDERED_BEFORE: u64 = 20_000;
 /// Events of one tree.
 const EVENTS_MAX: usize = 10_000;
 
@@ -79,7 +81,9 @@ fn first_cause(archive: &Archive, mut recorded: Recorded) -> Result<Recorded, Re
     for _ in 0..DEPTH_MAX {
         let above = match &recorded.event {
             Event::Put(put) => put.cause,
-            Event::Appeared { fakemon_id, .. } => commands::spawned_by(*fakemon_id),
+            Event::Appeared { fakemon_id, .. } => commands::spawned_by(*fakemon_id)
+                .map_or_else(|| ordered(archive, &recorded), |above| Ok(Some(above)))?,
+            Event::Attempt { .. } => ordered(archive, &recorded)?,
             _ => None,
         };
         let Some(above) = above.filter(|above| *above < recorded.position) else { break };
@@ -89,6 +93,34 @@ fn first_cause(archive: &Archive, mut recorded: Recorded) -> Result<Recorded, Re
         }
     }
     Ok(recorded)
+}
+
+/// The command that came as an event not long before, and that this is what it did.
+fn ordered(archive: &Archive, done: &Recorded) -> Result<Option<Position>, ReadError> {
+    let mut found = None;
+    let from = Position(done.position.0.saturating_sub(ORDERED_BEFORE).max(archive.first_position().0));
+    archive.for_each(from, &mut |recorded| {
+        if recorded.position >= done.position {
+            return ControlFlow::Break(());
+        }
+        if commands::is_command(&recorded.event) {
+            let key = EventKey::new(recorded.position, Facet::Happened);
+            let command = Command::read(&archive.envelope(recorded, key), key);
+            let is_it = match (&done.event, command) {
+                (Event::Appeared { fakemon_id, .. }, Ok(Command::Spawn(spawn))) => {
+                    spawn.fakemon_id == Some(*fakemon_id)
+                }
+                (
+                    Event::Attempt { player, attempt_id, .. },
+                    Ok(Command::Attempt { player: name, attempt_id: id, .. }),
+                ) => id == *attempt_id && archive.player_id(name.as_str()) == Some(*player),
+                _ => false,
+            };
+            found = if is_it { Some(recorded.position) } else { found };
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
 }
 
 struct Tree<'a> {
