@@ -4,9 +4,9 @@
 use crate::damage::{copy_dir, damage, lived_in};
 use crate::dice::Dice;
 use crate::server::{Server, answer, fakemon, fresh_data, refusal};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const ROUNDS: usize = 8;
 
@@ -73,4 +73,40 @@ fn salvage_asks_for_a_directory_that_nobody_has_open_and_a_free_place() {
     assert!(code == 1 && line.contains("not empty"), "{line}");
     answer(&["verify", "--data", path(&data), "--salvage", path(&new)]);
     assert_eq!(log(&new), log(&data));
+}
+
+type Damage = fn(&Path);
+
+fn manifest(copy: &Path) -> PathBuf {
+    let mut names = fs::read_dir(copy.join("journal")).unwrap().map(|entry| entry.unwrap().path());
+    names.find(|path| path.to_str().unwrap().contains("MANIFEST")).unwrap()
+}
+
+/// Before the first tables are written all lies in the log, and a manifest that is gone or cut hides none of it.
+#[test]
+fn a_damaged_manifest_hides_no_log() {
+    let dir = fresh_data();
+    let data = dir.path().join("data");
+    let server = Server::start(&data, &[]);
+    (0..50).for_each(|_| drop(server.spawn(json!({ "species": "sparkit", "lat": 1, "lon": 2 }))));
+    server.kill();
+    let events = log(&data);
+    let damages: [(&str, Damage); 4] = [
+        ("no CURRENT", |copy| fs::remove_file(copy.join("journal/CURRENT")).unwrap()),
+        ("CURRENT is nonsense", |copy| fs::write(copy.join("journal/CURRENT"), "MANIFEST").unwrap()),
+        ("an empty manifest", |copy| fs::write(manifest(copy), "").unwrap()),
+        ("a cut manifest", |copy| {
+            let bytes = fs::read(manifest(copy)).unwrap();
+            fs::write(manifest(copy), &bytes[..bytes.len().min(150)]).unwrap();
+        }),
+    ];
+    for (number, (what, damage)) in damages.iter().enumerate() {
+        let (copy, new) = (dir.path().join(format!("copy{number}")), dir.path().join(format!("new{number}")));
+        fs::create_dir(&copy).unwrap();
+        copy_dir(&data, &copy);
+        damage(&copy);
+        let output = fakemon(&["verify", "--data", path(&copy), "--salvage", path(&new)]);
+        assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(log(&new), events, "{what}");
+    }
 }

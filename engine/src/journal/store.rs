@@ -559,7 +559,7 @@ fn calm_background_threads() -> Result<(), rocksdb::Error> {
     Ok(())
 }
 
-fn database_options() -> Options {
+pub(super) fn database_options() -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);

@@ -4,7 +4,7 @@
 use super::checkpoint::{hold, link_folder};
 use super::depot::Depot;
 use super::rows::RowStore;
-use super::store::{Access, Store, families, identify, salvage_options};
+use super::store::{Access, Store, database_options, families, identify, salvage_options};
 use crate::options::OpenError;
 use rocksdb::DB;
 use std::fs::{self, File};
@@ -49,6 +49,11 @@ impl Wreck {
         let path = self.scratch.join("journal");
         let open = || DB::open_cf_descriptors(&salvage_options(), &path, families(Access::Write));
         let fail = |error: rocksdb::Error| OpenError(format!("nothing of the journal can be read: {error}"));
+        // Without tables all that a manifest says is that there are none, and a damaged one hides the log, which is lost
+        // once a database was opened without it.
+        if self.is_only_log()? {
+            self.renew_manifest()?;
+        }
         let (db, mended) = match open() {
             Ok(db) => (db, false),
             Err(error) => {
@@ -58,6 +63,38 @@ impl Wreck {
             }
         };
         Ok((Store::of_wreck(db, &self.scratch), mended))
+    }
+
+    /// Whether everything that the journal has lies in its log.
+    fn is_only_log(&self) -> Result<bool, OpenError> {
+        let names = self.names_of_journal()?;
+        let is = |kind: &str| names.iter().any(|name| name.ends_with(kind));
+        Ok(is(".log") && !is(".sst"))
+    }
+
+    fn names_of_journal(&self) -> Result<Vec<String>, OpenError> {
+        let path = self.scratch.join("journal");
+        let entries = fs::read_dir(&path).map_err(|error| OpenError(format!("{}: {error}", path.display())))?;
+        Ok(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+    }
+
+    /// Gives the copy the manifest of a new journal.
+    fn renew_manifest(&self) -> Result<(), OpenError> {
+        let (path, new) = (self.scratch.join("journal"), self.scratch.join("new"));
+        let fail = |error: &dyn std::fmt::Display| OpenError(format!("{}: {error}", new.display()));
+        let made = DB::open_cf_descriptors(&database_options(), &new, families(Access::Write));
+        drop(made.map_err(|error| fail(&error))?);
+        let is_manifest = |name: &str| name == "CURRENT" || name.starts_with("MANIFEST-");
+        for name in self.names_of_journal()?.iter().filter(|name| is_manifest(name)) {
+            fs::remove_file(path.join(name)).map_err(|error| fail(&error))?;
+        }
+        for entry in fs::read_dir(&new).map_err(|error| fail(&error))?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if is_manifest(&name) {
+                fs::rename(entry.path(), path.join(name)).map_err(|error| fail(&error))?;
+            }
+        }
+        fs::remove_dir_all(&new).map_err(|error| fail(&error))
     }
 
     /// The snapshot, if a server could open it and all of it can be read.
