@@ -258,6 +258,22 @@ fn a_part_is_never_mistaken_for_all() {
     assert!(code == 1 && line.contains("--out"), "{line}");
     let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_str().unwrap().ends_with(".part")), "{left:?}");
+    // A link stays one, a pipe is written to, and the directory that is read stays as it is.
+    let (file, link, pipe) = (dir.path().join("file.jsonl"), dir.path().join("link"), dir.path().join("pipe"));
+    fs::write(&file, "").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    export(&data, "jsonl", &link, &[]);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::read(pipe).unwrap()
+    });
+    export(&data, "jsonl", &pipe, &[]);
+    assert_eq!(reader.join().unwrap(), fs::read(&file).unwrap());
+    let inside = data.join("journal").join("x.csv");
+    let (code, line) = refusal(&["export", "--data", path(&data), "--format", "csv", "--out", path(&inside)]);
+    assert!(code == 1 && line.contains("outside of the data directory") && !inside.exists(), "{line}");
     let piped = fakemon(&["export", "--data", path(&data), "--format", "jsonl", "--out", "-"]);
     assert!(piped.status.success() && piped.stdout.ends_with(b"}}\n"));
 }

@@ -27,11 +27,11 @@ pub mod verify;
 
 use crate::config::{LogFormat, one_line};
 use crate::load;
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -92,6 +92,19 @@ pub struct DataArg {
     /// The data directory.
     #[arg(long, value_name = "DIR", default_value = "fakemon-data")]
     pub data: PathBuf,
+}
+
+impl DataArg {
+    /// What a command writes is no part of the data directory, of which it changes nothing.
+    fn keep_out(&self, option: &str, path: &Path) -> anyhow::Result<()> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let inside = match (folder.canonicalize(), self.data.canonicalize()) {
+            (Ok(folder), Ok(dir)) => folder.starts_with(dir),
+            _ => false, // one of them does not exist, which is told where it is needed
+        };
+        ensure!(!inside, "{option} {}: give a place outside of the data directory", path.display());
+        Ok(())
+    }
 }
 
 /// Reads the arguments of the process, runs the command, reports.

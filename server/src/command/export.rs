@@ -76,6 +76,7 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     let begun = Instant::now();
     let archive = Archive::open(&args.data.data)?;
     let to_stdout = args.out.as_os_str() == "-";
+    args.data.keep_out("--out", &args.out)?;
     let output = match (to_stdout, args.format) {
         (true, _) => Output::stdout(),
         (false, FormatName::Parquet) => Output::file(&args.out)?, // it compresses by itself

@@ -41,6 +41,9 @@ pub struct TraceArgs {
 
 /// Shows it.
 pub fn run(args: TraceArgs) -> anyhow::Result<()> {
+    for (option, file) in [("--otlp", &args.otlp), ("--chrome", &args.chrome)] {
+        file.as_deref().map_or(Ok(()), |file| args.data.keep_out(option, file))?;
+    }
     let archive = Archive::open(&args.data.data)?;
     let position = position_of(&args.event)?;
     let tree = trace(&archive, position).with_context(|| format!("data directory {}", args.data.data.display()))?;

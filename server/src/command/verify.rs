@@ -31,7 +31,7 @@ const SHOWN_MAX: usize = 20;
 /// Verifies; an error is that something is wrong, or that the journal cannot be read.
 pub fn run(args: VerifyArgs) -> anyhow::Result<()> {
     match &args.salvage {
-        Some(to) => run_salvage(&args, to),
+        Some(to) => args.data.keep_out("--salvage", to).and_then(|()| run_salvage(&args, to)),
         None => run_verify(&args),
     }
 }

@@ -56,6 +56,15 @@ impl Output {
     }
 
     fn create(path: &Path, sink: impl FnOnce(BufWriter<File>) -> io::Result<Sink>) -> anyhow::Result<Output> {
+        let fail = || format!("--out {}", path.display());
+        // A link stays one, and what is no file (a pipe, a device) is written to as it is.
+        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        if fs::metadata(&target).is_ok_and(|what| !what.is_file()) {
+            let file = File::options().write(true).open(&target).with_context(fail)?;
+            let sink = sink(BufWriter::with_capacity(BUFFER_BYTES, file)).with_context(fail)?;
+            return Ok(Output { sink: Some(sink), names: None, _begun: None });
+        }
+        let path = target.as_path();
         let mut part = OsString::from(path);
         part.push(".part");
         let part = PathBuf::from(part);
@@ -80,11 +89,10 @@ impl Output {
             Sink::Gzip(encoder) => into_file(encoder.finish()?)?,
             Sink::Zstd(encoder) => into_file(encoder.finish()?)?,
         };
+        let Some((part, path)) = &self.names else { return Ok(0) }; // no file keeps it
         file.sync_all()?;
         let bytes = file.metadata()?.len();
-        if let Some((part, path)) = &self.names {
-            fs::rename(part, path)?;
-        }
+        fs::rename(part, path)?;
         self.names = None;
         Ok(bytes)
     }
