@@ -530,12 +530,12 @@ impl State {
             && !self.attempts_changed
     }
 
-    /// Whether nothing that waits lies between these.
+    /// Whether nothing else lies between these, not even what is done: runs never lie over each other.
     fn is_run(&self, keys: &[EventKey]) -> bool {
         let Some((first, last)) = keys.first().zip(keys.last()) else { return true };
         let from = self.ready.partition_point(|waiting| waiting.parcel.key < *first);
         let within = self.ready.range(from..).take_while(|waiting| waiting.parcel.key <= *last);
-        within.filter(|waiting| !waiting.done).map(|waiting| &waiting.parcel.key).eq(keys)
+        within.map(|waiting| &waiting.parcel.key).eq(keys)
     }
 
     /// The next event, unless it was delivered before a restart.
