@@ -157,7 +157,12 @@ fn what_was_written_with_its_delivery_is_not_taken_again() {
                 }
                 _ => {
                     live.refill(&depot).unwrap();
-                    let taken: Vec<EventKey> = live.take(4, Timestamp(1)).iter().map(|parcel| parcel.key).collect();
+                    let mut taken: Vec<EventKey> =
+                        live.take(4, Timestamp(1)).iter().map(|parcel| parcel.key).collect();
+                    if parallel > 1 && taken.len() > 1 {
+                        let failed = taken.remove(usize::try_from(below(taken.len() as u64)).unwrap());
+                        live.again(failed, Timestamp(0), None); // what is behind it goes on
+                    }
                     assert!(taken.iter().all(|key| delivered.insert(*key)), "seed {seed}: {taken:?} again");
                     if below(2) == 0 {
                         let mut batch = Batch::default();
