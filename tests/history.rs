@@ -192,6 +192,18 @@ fn trace_shows_what_came_of_an_event_and_where_it_went() {
     assert!(text.contains("└─") && text.contains("rule default/on → bus"), "{text}");
 }
 
+/// The tree of an event, once something came of it.
+fn tree_with_children(dir: &str, id: &str) -> Value {
+    let by = Instant::now() + PATIENCE;
+    loop {
+        let tree = told(&["trace", "--data", dir, id]);
+        if tree["tree"]["children"][0].is_object() {
+            return tree;
+        }
+        assert!(Instant::now() < by, "{tree}");
+    }
+}
+
 #[test]
 fn a_spawn_by_an_event_leads_to_the_fakemon_and_a_dead_letter_is_found() {
     let data = fresh_data();
@@ -217,14 +229,7 @@ fn a_spawn_by_an_event_leads_to_the_fakemon_and_a_dead_letter_is_found() {
         assert!(Instant::now() < by, "no dead letter");
         std::thread::sleep(Duration::from_millis(20));
     }
-    let by = Instant::now() + PATIENCE;
-    let tree = loop {
-        let tree = told(&["trace", "--data", dir, id]);
-        if tree["tree"]["children"][0].is_object() {
-            break tree;
-        }
-        assert!(Instant::now() < by, "{tree}");
-    };
+    let tree = tree_with_children(dir, id);
     assert_eq!(tree["tree"]["children"][0]["relation"], "carried_out");
     assert_eq!(tree["tree"]["children"][0]["detail_type"], "fakemon.appeared");
     let delivery = &tree["tree"]["deliveries"][0];
@@ -243,14 +248,7 @@ fn a_spawn_by_an_event_leads_to_the_fakemon_and_a_dead_letter_is_found() {
         let entry = json!({ "Source": source, "DetailType": detail_type, "Detail": detail.to_string() });
         let put = events(&server, "PutEvents", json!({ "Entries": [entry] }));
         let id = put["Entries"][0]["EventId"].as_str().unwrap();
-        let by = Instant::now() + PATIENCE;
-        let tree = loop {
-            let tree = told(&["trace", "--data", dir, id]);
-            if tree["tree"]["children"][0].is_object() {
-                break tree;
-            }
-            assert!(Instant::now() < by, "{tree}");
-        };
+        let tree = tree_with_children(dir, id);
         let child = &tree["tree"]["children"][0];
         assert_eq!(child["detail_type"], wanted, "{tree}");
         let from_below = told(&["trace", "--data", dir, child["position"].as_str().unwrap()]);
