@@ -20,6 +20,7 @@
 //!
 //! Numbers in keys are big-endian, so that keys sort as numbers do.
 
+mod database;
 mod store;
 mod rows;
 mod postings;

@@ -2,7 +2,8 @@
 //! and releases their answers. While it syncs, the next group gathers; there is no timer.
 
 use super::chain::Link;
-use super::store::{Store, explain_write};
+use super::database::explain_write;
+use super::store::Store;
 use crate::bell::Bell;
 use crate::bus::Resources;
 use crate::clock::Clock;

@@ -3,7 +3,8 @@
 //! asks for a sync.
 
 use super::checkpoint::of_database;
-use super::store::{ReadError, explain, explain_write, open_to_read, scan_options};
+use super::database::{explain, explain_write, open_to_read, scan_options};
+use super::store::ReadError;
 use crate::options::OpenError;
 use rocksdb::{
     BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options,

@@ -7,7 +7,8 @@
 //! ```
 
 use super::checkpoint::of_database;
-use super::store::{ReadError, explain, look_up_options, number, open_to_read, table_options};
+use super::database::{explain, look_up_options, open_to_read, table_options};
+use super::store::{ReadError, number};
 use crate::ids::Position;
 use crate::options::OpenError;
 use rocksdb::{

@@ -3,7 +3,8 @@
 //! hash that it had.
 
 use super::chain::{BlockHash, Link};
-use super::store::{ReadError, Store, check_empty, complete, explain_write};
+use super::database::explain_write;
+use super::store::{ReadError, Store, check_empty, complete};
 use crate::ids::{PlayerId, Position};
 use crate::options::{Durability, OpenError};
 use crate::record;

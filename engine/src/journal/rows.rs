@@ -2,7 +2,8 @@
 //! logged; all families are flushed together, so that after a crash the rows are those of one moment.
 
 use super::checkpoint::of_database;
-use super::store::{Access, ReadError, explain, malformed, open_to_read, scan_options, table_options, wrong_key};
+use super::database::{Access, explain, open_to_read, scan_options, table_options};
+use super::store::{ReadError, malformed, wrong_key};
 use crate::ids::{AttemptId, FakemonId, PlayerId, Position};
 use crate::options::OpenError;
 use fakemon_fbs::snapshot::{self, Answer, Fakemon, Head};

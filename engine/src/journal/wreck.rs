@@ -2,9 +2,10 @@
 //! tables are linked, the rest is copied, and RocksDB may mend the copy. The damaged directory itself is not changed.
 
 use super::checkpoint::{hold, link_folder};
+use super::database::{Access, database_options, families, salvage_options};
 use super::depot::Depot;
 use super::rows::RowStore;
-use super::store::{Access, Store, database_options, families, identify, salvage_options};
+use super::store::{Store, identify};
 use crate::options::OpenError;
 use rocksdb::DB;
 use std::fs::{self, File};
