@@ -88,6 +88,8 @@
 
 pub mod limits;
 pub mod ids;
+#[cfg(test)]
+mod dice;
 pub mod place;
 pub mod species;
 pub mod pattern;

@@ -2,6 +2,7 @@
 //! generated cases of others lie outside of the repository: `FAKEMON_VECTORS` names their folder.
 
 use super::*;
+use crate::dice::Dice;
 use serde_json::Value as Json;
 use std::path::PathBuf;
 
@@ -164,20 +165,6 @@ fn operators_say_what_they_are_documented_to_say() {
     assert_eq!(Pattern::parse(r#"{"detail.player":["Ash"]}"#).unwrap().matches(event.as_bytes()), Ok(true));
 }
 
-/// The same random numbers on every machine.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = crate::ids::mix(self.0.wrapping_add(0x9E37_79B9_7F4A_7C15));
-        (self.0 % end as u64) as usize
-    }
-
-    fn of<T: Clone>(&mut self, things: &[T]) -> T {
-        things[self.below(things.len())].clone()
-    }
-}
-
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 const SCALARS: [&str; 9] = [r#""x""#, r#""xy""#, r#""yx""#, r#""X""#, "1", "1.5", "-2", "true", "null"];
 const CONDITIONS: [&str; 14] = [
@@ -197,32 +184,32 @@ const CONDITIONS: [&str; 14] = [
     r#"{"exists":true}"#,
 ];
 
-fn random_object(random: &mut Random, depth: usize, value: &impl Fn(&mut Random, usize) -> String) -> String {
-    let names = NAMES.iter().filter(|_| random.below(3) > 0).copied().collect::<Vec<_>>();
-    let members: Vec<String> = names.iter().map(|name| format!("\"{name}\":{}", value(random, depth))).collect();
+fn random_object(dice: &mut Dice, depth: usize, value: &impl Fn(&mut Dice, usize) -> String) -> String {
+    let names = NAMES.iter().filter(|_| dice.below(3) > 0).copied().collect::<Vec<_>>();
+    let members: Vec<String> = names.iter().map(|name| format!("\"{name}\":{}", value(dice, depth))).collect();
     format!("{{{}}}", members.join(","))
 }
 
-fn random_value(random: &mut Random, depth: usize) -> String {
-    match random.below(if depth > 2 { 4 } else { 8 }) {
-        0..4 => random.of(&SCALARS),
-        4 | 5 => return random_object(random, depth + 1, &random_value),
+fn random_value(dice: &mut Dice, depth: usize) -> String {
+    match dice.below(if depth > 2 { 4 } else { 8 }) {
+        0..4 => dice.of(&SCALARS),
+        4 | 5 => return random_object(dice, depth + 1, &random_value),
         _ => {
-            let count = random.below(4);
-            let elements: Vec<String> = (0..count).map(|_| random_value(random, depth + 1)).collect();
+            let count = dice.below(4);
+            let elements: Vec<String> = (0..count).map(|_| random_value(dice, depth + 1)).collect();
             return format!("[{}]", elements.join(","));
         }
     }
     .to_owned()
 }
 
-fn random_pattern(random: &mut Random, depth: usize) -> String {
+fn random_pattern(dice: &mut Dice, depth: usize) -> String {
     loop {
-        let object = random_object(random, depth, &|random, depth| {
-            if depth < 2 && random.below(2) == 0 {
-                return random_pattern(random, depth + 1);
+        let object = random_object(dice, depth, &|dice, depth| {
+            if depth < 2 && dice.below(2) == 0 {
+                return random_pattern(dice, depth + 1);
             }
-            let conditions: Vec<&str> = (0..=random.below(2)).map(|_| random.of(&CONDITIONS)).collect();
+            let conditions: Vec<&str> = (0..=dice.below(2)).map(|_| dice.of(&CONDITIONS)).collect();
             format!("[{}]", conditions.join(","))
         });
         if object != "{}" {
@@ -281,12 +268,12 @@ fn the_automaton_agrees_with_trying_everything() {
     let mut scratch = Scratch::default();
     let mut matched_ever = 0;
     for seed in 0..400 {
-        let mut random = Random(seed);
+        let mut dice = Dice(seed);
         let patterns: Vec<Pattern> =
-            (0..40).map(|_| Pattern::parse(&random_pattern(&mut random, 0)).unwrap()).collect();
+            (0..40).map(|_| Pattern::parse(&random_pattern(&mut dice, 0)).unwrap()).collect();
         let matcher = Matcher::new((0..).zip(&patterns)).unwrap();
         for _ in 0..10 {
-            let event = random_object(&mut random, 0, &random_value);
+            let event = random_object(&mut dice, 0, &random_value);
             let slowly: Vec<u32> =
                 (0..).zip(&patterns).filter(|(_, p)| matches_slowly(p, &event)).map(|(n, _)| n).collect();
             let matched = matcher.matches(event.as_bytes(), &mut scratch).unwrap();
@@ -306,12 +293,12 @@ fn the_automaton_agrees_with_trying_everything() {
 fn values_by_path_are_decided_as_the_same_event_in_json() {
     let mut scratch = Scratch::default();
     for seed in 0..200 {
-        let mut random = Random(seed);
+        let mut dice = Dice(seed);
         let patterns: Vec<Pattern> =
-            (0..20).map(|_| Pattern::parse(&random_pattern(&mut random, 0)).unwrap()).collect();
+            (0..20).map(|_| Pattern::parse(&random_pattern(&mut dice, 0)).unwrap()).collect();
         let matcher = Matcher::new((0..).zip(&patterns)).unwrap();
-        let scalar = |random: &mut Random, _| random.of(&SCALARS).to_owned();
-        let event = random_object(&mut random, 0, &|random, depth| random_object(random, depth, &scalar));
+        let scalar = |dice: &mut Dice, _| dice.of(&SCALARS).to_owned();
+        let event = random_object(&mut dice, 0, &|dice, depth| random_object(dice, depth, &scalar));
         let in_json = matcher.matches(event.as_bytes(), &mut scratch).unwrap().to_vec();
         let parsed: Json = serde_json::from_str(&event).unwrap();
         let values: Vec<(String, Json)> = ways(&parsed, "").remove(0);

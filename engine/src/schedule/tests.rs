@@ -2,7 +2,8 @@
 
 use super::timetable::{Fire, Standing, Timetable};
 use super::*;
-use crate::ids::{Timestamp, mix};
+use crate::dice::Dice;
+use crate::ids::Timestamp;
 use jiff::civil::{DateTime, Weekday};
 
 fn at(text: &str) -> Timestamp {
@@ -112,27 +113,14 @@ fn is_meant_day(expression: &str, moment: DateTime) -> bool {
         && means_day(fields[2], fields[4], moment)
 }
 
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = mix(self.0);
-        self.0 % bound
-    }
-
-    fn one<'t>(&mut self, of: &[&'t str]) -> &'t str {
-        of[self.below(of.len() as u64) as usize]
-    }
-}
-
 fn any_expression(dice: &mut Dice) -> String {
-    let minute = dice.one(&["0", "*", "*/15", "5,35", "50-10/7", "0-59/13", "59", "30-30", "1/29"]);
-    let hour = dice.one(&["0", "*", "*/6", "22-2", "8-17", "13-13", "3,4/9", "23"]);
-    let month = dice.one(&["*", "2", "FEB-NOV/3", "NOV-FEB", "DEC", "1,6,12"]);
-    let year = dice.one(&["*", "2024/4", "2025-2026", "2027,2024"]);
+    let minute = dice.of(&["0", "*", "*/15", "5,35", "50-10/7", "0-59/13", "59", "30-30", "1/29"]);
+    let hour = dice.of(&["0", "*", "*/6", "22-2", "8-17", "13-13", "3,4/9", "23"]);
+    let month = dice.of(&["*", "2", "FEB-NOV/3", "NOV-FEB", "DEC", "1,6,12"]);
+    let year = dice.of(&["*", "2024/4", "2025-2026", "2027,2024"]);
     let (day, weekday) = match dice.below(2) {
-        0 => (dice.one(&["*", "1", "31", "L", "LW", "15W", "1W", "30W,L", "29", "28-3", "*/10", "1-31/30"]), "?"),
-        _ => ("?", dice.one(&["*", "MON-FRI", "FRI-MON", "6L", "SAT#3", "2#5", "L", "1,7", "SUN", "2/3", "1L,7L"])),
+        0 => (dice.of(&["*", "1", "31", "L", "LW", "15W", "1W", "30W,L", "29", "28-3", "*/10", "1-31/30"]), "?"),
+        _ => ("?", dice.of(&["*", "MON-FRI", "FRI-MON", "6L", "SAT#3", "2#5", "L", "1,7", "SUN", "2/3", "1L,7L"])),
     };
     format!("{minute} {hour} {day} {month} {weekday} {year}")
 }
@@ -281,10 +269,10 @@ fn looking_back_finds_what_looking_ahead_found() {
             1 => "cron(*/20 * * * ? *)".into(),
             _ => format!("cron({})", any_expression(&mut dice)),
         };
-        let zone = dice.one(&zones);
+        let zone = dice.of(&zones);
         let timing = timing(&expression, zone);
         // Around the end of summer time in most of them.
-        let begin = at("2026-10-20T00:00:00Z").plus_ns(dice.below(14 * 86_400) * 1_000_000_000);
+        let begin = at("2026-10-20T00:00:00Z").plus_ns(dice.below(14 * 86_400) as u64 * 1_000_000_000);
         let mut ahead = vec![begin];
         while ahead.len() < 40
             && let Some(next) = timing.next(Timestamp(0), ahead[ahead.len() - 1])

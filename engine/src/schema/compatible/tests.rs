@@ -1,7 +1,7 @@
 //! Versions against each other: cases by hand, and many by chance against what checking says.
 
 use super::Mode;
-use crate::ids::mix;
+use crate::dice::Dice;
 use crate::schema::{Kind, Schema};
 use serde_json::{Map, Value, json};
 
@@ -127,19 +127,7 @@ fn hostile_schemas_are_compared_within_bounds() {
     assert!(!backward(&long("string"), &long("number")).is_empty());
 }
 
-/// Chance with a seed.
-struct Dice(u64);
-
 impl Dice {
-    fn below(&mut self, many: u64) -> u64 {
-        self.0 = self.0.wrapping_add(1);
-        mix(self.0) % many
-    }
-
-    fn of<T: Clone>(&mut self, all: &[T]) -> T {
-        all[usize::try_from(self.below(all.len() as u64)).unwrap()].clone()
-    }
-
     fn value(&mut self, depth: u64) -> Value {
         match self.below(if depth == 0 { 7 } else { 10 }) {
             0 => Value::Null,
