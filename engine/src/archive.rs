@@ -6,8 +6,8 @@ pub use blocks::Block;
 
 use crate::bus::Registry;
 use crate::bus::resource::Change;
-use crate::delivery::{Delivery, Known, Yard, keys_of, told};
-use crate::envelope::{self, EventKey};
+use crate::delivery::{Delivery, Known, Names, Text, Yard, keys_of, told};
+use crate::envelope::{self, EventKey, Told};
 use crate::ids::{AttemptId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
 use crate::index::{Found, Index, Subject};
 use crate::journal::{Depot, FORMAT, PostingStore, ReadError, RowStore, Store, StoredBlock};
@@ -597,5 +597,19 @@ impl Archive {
     /// A species' name.
     pub fn species_name(&self, species: SpeciesId) -> Option<&str> {
         self.species.get(usize::from(species.0)).map(String::as_str)
+    }
+}
+
+impl Names for Archive {
+    fn player(&self, player: PlayerId) -> Option<Text<'_>> {
+        self.player_name(player).map(Text::Known)
+    }
+
+    fn species(&self, species: SpeciesId) -> Option<Text<'_>> {
+        self.species_name(species).map(Text::Known)
+    }
+
+    fn json(&self, told: &Told<'_>) -> String {
+        told.envelope(|id| self.player_name(id), |id| self.species_name(id))
     }
 }

@@ -27,7 +27,7 @@ pub(crate) mod commands;
 
 pub use courier::{Courier, Failed, Letter, RedriveError, rule_arn};
 pub use figures::BusFigures;
-pub(crate) use filter::{Filter, Names, Patterns};
+pub(crate) use filter::{Filter, Names, Patterns, Text};
 pub use health::Health;
 pub(crate) use known::Known;
 pub use lane::{Course, Lane, LaneFigures, LaneId, Parcel};

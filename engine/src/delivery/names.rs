@@ -1,7 +1,8 @@
 //! Events with the names in them: what turns records into JSON.
 
+use super::filter::{Names, Text};
 use crate::envelope::{EventKey, Facet, Told};
-use crate::ids::{PlayerId, Position, ShardId, Timestamp};
+use crate::ids::{PlayerId, Position, ShardId, SpeciesId, Timestamp};
 use crate::journal::{ReadError, Store};
 use crate::model::{Event, PlayerName};
 use crate::players::Registry;
@@ -117,6 +118,20 @@ impl Events {
             json = Some(self.json(&told(key, shard, committed_at, event, replay)).into());
         })?;
         Ok(json)
+    }
+}
+
+impl Names for Events {
+    fn player(&self, player: PlayerId) -> Option<Text<'_>> {
+        self.players.name(player).map(Text::Player)
+    }
+
+    fn species(&self, species: SpeciesId) -> Option<Text<'_>> {
+        Some(self.world.species_name(species)).filter(|name| !name.is_empty()).map(Text::Shared)
+    }
+
+    fn json(&self, told: &Told<'_>) -> String {
+        self.json(told)
     }
 }
 

@@ -6,7 +6,7 @@
 //! depot, room Router: 'replay' 0 name → position (8), events (8), last time (8), ended at (8; 0: not yet)
 //! ```
 
-use super::filter::{Filter, Names, Patterns};
+use super::filter::{Filter, Patterns};
 use super::lane::{Arrival, Course, Lane, LaneId, READY_MAX};
 use super::lanes::Lanes;
 use super::names::{Events, keys_of, told};
@@ -326,15 +326,16 @@ impl Replayer {
         if !within || time < running.kept_from {
             return false;
         }
-        if let Some(archive) = &mut running.archive
-            && self.matched(archive, &super::names::told(key, shard, committed_at, event, None)).is_empty()
-        {
-            return false;
+        if let Some(archive) = &mut running.archive {
+            let live = Told { replay: None, ..told };
+            if archive.matches(&live, &self.events, &mut None).is_empty() {
+                return false;
+            }
         }
         running.progress.events += 1;
         running.progress.last_at = Some(time);
-        let matched = self.matched(&mut running.filter, &told);
         let mut json: Option<Arc<str>> = None;
+        let matched = running.filter.matches(&told, &self.events, &mut json);
         let mut fed = false;
         let lanes = matched.iter().flat_map(|rule| &running.feeds[*rule as usize]);
         for lane in lanes.filter(|lane| !lane.is_closed()) {
@@ -347,19 +348,6 @@ impl Replayer {
             }
         }
         fed
-    }
-
-    fn matched(&self, filter: &mut Filter, told: &Told<'_>) -> Arc<[u32]> {
-        if !Filter::knows(told.event) || told.replay.is_some() && filter.asks_for_replays() {
-            return filter.matches_json(told.event, &self.events.json(told));
-        }
-        let names = Names {
-            player: &|player| self.events.player(player).map(|name| name.as_str().to_owned()),
-            species: &|species| {
-                Some(self.events.world.species_name(species).to_string()).filter(|name| !name.is_empty())
-            },
-        };
-        filter.matches_record(told, &names)
     }
 
     /// Everything is delivered, or nothing more is to be.

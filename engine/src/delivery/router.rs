@@ -9,7 +9,7 @@ mod due;
 use super::answers::{ANSWERS, Answers, live_answers};
 use super::commands::is_command;
 use super::figures::BusFigures;
-use super::filter::{Filter, Names, Patterns};
+use super::filter::{Filter, Patterns};
 use super::known::{self, Known};
 use super::lane::{Arrival, Course, Kept, Lane, LaneId};
 use super::lanes::Lanes;
@@ -437,23 +437,10 @@ impl Routed {
         }
         let told = told(key, shard, committed_at, event, None);
         let mut json: Option<Arc<str>> = None;
-        let matched = if Filter::knows(event) {
-            let names = Names {
-                player: &|player| events.player(player).map(|name| name.as_str().to_owned()),
-                species: &|species| {
-                    Some(events.world.species_name(species).to_string()).filter(|name| !name.is_empty())
-                },
-            };
-            self.filter.matches_record(&told, &names)
-        } else {
-            let made: Arc<str> = events.json(&told).into();
-            let matched = self.filter.matches_json(event, &made);
-            json = Some(made);
-            matched
-        };
+        let matched = self.filter.matches(&told, events, &mut json);
         self.matched += u64::from(!matched.is_empty());
-        self.tally.count(event, key.facet(), &matched, committed_at);
-        for rule in matched.iter() {
+        self.tally.count(event, key.facet(), matched, committed_at);
+        for rule in matched {
             let rule = *rule as usize;
             for lane in &self.feeds[rule] {
                 let wanted = lane.wants_json();

@@ -7,7 +7,7 @@ use super::parts::{Parts, PipeFigures};
 use super::plan::{BATCH_BYTES_MAX, From, Plan, Source};
 use super::record::{Record, Shape};
 use crate::bus::resource::Queue;
-use crate::delivery::{Events, Filter, Names, Patterns, commands, keys_of, told};
+use crate::delivery::{Events, Filter, Patterns, commands, keys_of, told};
 use crate::envelope::{EventKey, Facet, bus};
 use crate::ids::{Position, ShardId, Timestamp};
 use crate::journal::ReadError;
@@ -102,6 +102,13 @@ struct Reading {
     ahead: Ahead,
     /// Everything up to this event was looked at.
     read_to: EventKey,
+}
+
+/// What was read in one turn, and not wanted.
+#[derive(Default)]
+struct Counts {
+    records: usize,
+    filtered: usize,
 }
 
 impl Intake {
@@ -293,8 +300,8 @@ impl Reading {
             return Ok(());
         }
         let (events, began) = (&parts.courier.events, Instant::now());
-        events.journal.store()?.blocks(from, &mut |stored| {
-            let block = stored.read()?;
+        let mut counts = Counts::default();
+        events.journal.store()?.follow(from, &mut |block| {
             let committed_at = Timestamp(block.head().committed_ns);
             block.for_each(|position, shard, record| {
                 let position = Position(position);
@@ -302,13 +309,15 @@ impl Reading {
                     return;
                 }
                 let event = record::event(record);
-                self.take_in(position, ShardId(shard), committed_at, &event, events, figures);
+                self.take_in(position, ShardId(shard), committed_at, &event, events, &mut counts);
                 self.read_to = EventKey::new(position, Facet::Happened);
             });
             let at_the_end = EventKey(self.read_to.0 + 1).position() >= end;
             let more = !at_the_end && !self.is_enough(enough) && began.elapsed() < TURN;
-            Ok(if more { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            if more { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
+        PipeFigures::add(&figures.records, counts.records);
+        PipeFigures::add(&figures.filtered, counts.filtered);
         figures.position.store(self.read_to.position().0 + 1, Ordering::Relaxed);
         Ok(())
     }
@@ -324,7 +333,7 @@ impl Reading {
         committed_at: Timestamp,
         event: &Event,
         events: &Events,
-        figures: &PipeFigures,
+        counts: &mut Counts,
     ) {
         let is_own = matches!(event, Event::Changed { key, .. } if *key == self.own);
         if is_own || self.bus.as_ref().is_some_and(|wanted| wanted != bus(event)) {
@@ -334,32 +343,18 @@ impl Reading {
             if key <= self.read_to {
                 continue;
             }
-            PipeFigures::add(&figures.records, 1);
+            counts.records += 1;
             let told = told(key, shard, committed_at, event, None);
             let mut json = None;
             let wanted = match &mut self.filter {
+                Some(filter) => !filter.matches(&told, events, &mut json).is_empty(),
                 None => true,
-                Some(filter) if Filter::knows(event) => {
-                    let names = Names {
-                        player: &|player| events.player(player).map(|name| name.as_str().to_owned()),
-                        species: &|species| {
-                            Some(events.world.species_name(species).to_string()).filter(|name| !name.is_empty())
-                        },
-                    };
-                    !filter.matches_record(&told, &names).is_empty()
-                }
-                Some(filter) => {
-                    let made: Arc<str> = events.json(&told).into();
-                    let matched = filter.matches_json(event, &made);
-                    json = Some(made);
-                    !matched.is_empty()
-                }
             };
             if wanted {
                 let json = json.unwrap_or_else(|| events.json(&told).into());
                 self.ahead.push(Record::event(key, json, commands::hops(event), committed_at));
             } else {
-                PipeFigures::add(&figures.filtered, 1);
+                counts.filtered += 1;
             }
         }
     }

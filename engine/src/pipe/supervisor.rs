@@ -15,12 +15,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often it is looked what is to run.
 const LOOK: Duration = Duration::from_millis(20);
 /// Pipes that read the journal are woken at most once in this time: under load they find more each time.
-const WAKE_EVERY: Duration = Duration::from_millis(1);
+const WAKE_EVERY: Duration = Duration::from_millis(2);
 
 /// The thread that looks after all pipes.
 pub(crate) struct Supervisor {
@@ -79,7 +79,8 @@ impl Supervisor {
                 break;
             }
             self.parts.pipes.looked();
-            self.wait();
+            let looked = Instant::now();
+            while self.wait() && looked.elapsed() < LOOK {}
         }
         self.running.values().for_each(Running::stop);
         for (pipe, running) in std::mem::take(&mut self.running) {
@@ -87,18 +88,22 @@ impl Supervisor {
         }
     }
 
-    fn wait(&mut self) {
+    /// Waits for something to do; true if the journal grew, and those that read it were woken.
+    fn wait(&mut self) -> bool {
         let running = &self.running;
         let readers = || running.values().filter(|running| running.reads_journal);
         if readers().next().is_none() {
-            return std::thread::park_timeout(LOOK);
+            std::thread::park_timeout(LOOK);
+            return false;
         }
         self.follower.wait(LOOK);
-        if self.follower.behind() {
+        let grew = self.follower.behind() && !self.stop.load(Ordering::SeqCst);
+        if grew {
             self.follower.next = self.parts.progress.committed(); // what comes later is news again
             readers().for_each(|running| running.thread.thread().unpark());
             std::thread::sleep(WAKE_EVERY);
         }
+        grew
     }
 
     /// Ends what changed or went, begins what is to run and does not.

@@ -3,7 +3,7 @@
 use super::Progress;
 use crate::archive::{Archive, Recorded};
 use crate::bus::Registry;
-use crate::delivery::{BusTraffic, Filter, Names, Patterns, Tally, keys_of, lane_of_firing, told};
+use crate::delivery::{BusTraffic, Filter, Patterns, Tally, keys_of, lane_of_firing, told};
 use crate::envelope::bus;
 use crate::ids::Timestamp;
 use crate::journal::ReadError;
@@ -81,17 +81,8 @@ impl OfBus {
                 continue;
             }
             let told = told(key, *shard, *committed_at, event, None);
-            let matched = if Filter::knows(event) {
-                let names = Names {
-                    player: &|player| archive.player_name(player).map(str::to_owned),
-                    species: &|species| archive.species_name(species).map(str::to_owned),
-                };
-                self.filter.matches_record(&told, &names)
-            } else {
-                let json = told.envelope(|id| archive.player_name(id), |id| archive.species_name(id));
-                self.filter.matches_json(event, &json)
-            };
-            self.tally.count(event, key.facet(), &matched, *committed_at);
+            let matched = self.filter.matches(&told, archive, &mut None);
+            self.tally.count(event, key.facet(), matched, *committed_at);
         }
     }
 }

@@ -1,0 +1,329 @@
+//! Game events are decided on their records. What a rule can ask of them without JSON is a handful of fields; rules that
+//! ask only for those of few values (what happened, why, to which species) are decided once per combination and
+//! remembered, and so is of whom no rule wants to hear.
+
+use super::{Known, compile};
+use crate::envelope::{ACCOUNT, EventKey, Facet, REGION, Told, kind};
+use crate::ids::{PlayerId, SpeciesId};
+use crate::model::{Event, Outcome, PlayerName};
+use crate::pattern::{Leaf, Matcher, PathId, Pattern, Scratch};
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// Fields that rules look at, mostly; more of them cost memory for each event.
+const FEW: usize = 4;
+/// Of a filter; a power of two.
+const UNWANTED_PLACES: usize = 4_096;
+/// A field of game events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    Version,
+    DetailType,
+    Source,
+    Account,
+    Region,
+    Reason,
+    Species,
+    Id,
+    Time,
+    AttemptId,
+    Player,
+    FakemonId,
+    Lat,
+    Lon,
+    Position,
+    Shard,
+    CatchRate,
+    ReceivedAt,
+    QueuedAt,
+    DecidedAt,
+    CapturedAt,
+    AppearedAt,
+    VanishesAt,
+    VanishedAt,
+}
+
+/// Fields of game events with few values.
+const FIXED: [(&str, Field); 7] = [
+    ("version", Field::Version),
+    ("detail-type", Field::DetailType),
+    ("source", Field::Source),
+    ("account", Field::Account),
+    ("region", Field::Region),
+    ("detail.reason", Field::Reason),
+    ("detail.species", Field::Species),
+];
+/// All other fields of game events.
+const OTHER: [(&str, Field); 17] = [
+    ("id", Field::Id),
+    ("time", Field::Time),
+    ("detail.attempt_id", Field::AttemptId),
+    ("detail.player", Field::Player),
+    ("detail.fakemon_id", Field::FakemonId),
+    ("detail.lat", Field::Lat),
+    ("detail.lon", Field::Lon),
+    ("detail.position", Field::Position),
+    ("detail.shard", Field::Shard),
+    ("detail.catch_rate", Field::CatchRate),
+    ("detail.received_at", Field::ReceivedAt),
+    ("detail.queued_at", Field::QueuedAt),
+    ("detail.decided_at", Field::DecidedAt),
+    ("detail.captured_at", Field::CapturedAt),
+    ("detail.appeared_at", Field::AppearedAt),
+    ("detail.vanishes_at", Field::VanishesAt),
+    ("detail.vanished_at", Field::VanishedAt),
+];
+
+/// What decides game events on their records.
+pub(super) struct Records {
+    /// Rules that look at nothing of a game event but its fixed fields.
+    fixed: Option<Matcher>,
+    remembered: HashMap<Class, Box<[u32]>>,
+    /// Those that look at more of it.
+    other: Option<Matcher>,
+    /// What these look at.
+    asked: Vec<(PathId, Field)>,
+    /// If besides fixed fields they look only at whom an event is about: whom none of them wants.
+    unwanted: Option<Unwanted>,
+    /// What matched, if both do.
+    both: Vec<u32>,
+}
+
+impl Records {
+    /// Whether they decide an event: those that there are millions of.
+    pub(super) fn decide(event: &Event) -> bool {
+        matches!(event, Event::Attempt { .. } | Event::Appeared { .. } | Event::Vanished { .. })
+    }
+
+    pub(super) fn of(patterns: &[Known]) -> Records {
+        let asks_more =
+            |pattern: &Pattern| pattern.paths().iter().any(|path| OTHER.iter().any(|(name, _)| path == name));
+        let those_that = |more: bool| {
+            let patterns = patterns.iter().map(|(pattern, _)| &**pattern);
+            let wanted: Vec<(u32, &Pattern)> =
+                (0..).zip(patterns).filter(|(_, pattern)| asks_more(pattern) == more).collect();
+            (!wanted.is_empty()).then(|| compile(wanted.into_iter()))
+        };
+        let (fixed, other) = (those_that(false), those_that(true));
+        let asked: Vec<_> = other.iter().flat_map(|other| asked(other, FIXED.into_iter().chain(OTHER))).collect();
+        let unwanted = Unwanted::of(&asked);
+        Records { fixed, remembered: HashMap::new(), other, asked, unwanted, both: Vec::new() }
+    }
+
+    /// The rules that match, in order.
+    pub(super) fn matches<'s>(
+        &'s mut self,
+        told: &Told<'_>,
+        names: &impl Names,
+        scratch: &'s mut Scratch,
+    ) -> &'s [u32] {
+        let Records { fixed, remembered, other, asked, unwanted, both } = self;
+        let class = class_of(told);
+        let fixed: &[u32] = match fixed {
+            Some(fixed) => remembered.entry(class).or_insert_with(|| {
+                let asked: Vec<(PathId, Field)> = self::asked(fixed, FIXED.into_iter()).collect();
+                decide(fixed, &asked, told, names, scratch).into()
+            }),
+            None => &[],
+        };
+        let Some(other) = other else { return fixed };
+        if unwanted.as_ref().is_some_and(|unwanted| unwanted.has(told, class)) {
+            return fixed;
+        }
+        let other = decide(other, asked, told, names, scratch);
+        if let Some(unwanted) = unwanted.as_mut().filter(|_| other.is_empty()) {
+            unwanted.note(told, class);
+        }
+        if fixed.is_empty() || other.is_empty() {
+            return if other.is_empty() { fixed } else { other };
+        }
+        both.clear();
+        both.extend(fixed.iter().chain(other));
+        both.sort_unstable();
+        both
+    }
+}
+
+/// Fields that a matcher looks at.
+fn asked(
+    matcher: &Matcher,
+    fields: impl Iterator<Item = (&'static str, Field)>,
+) -> impl Iterator<Item = (PathId, Field)> {
+    fields.filter_map(|(name, field)| {
+        let parts: Vec<&str> = name.split('.').collect();
+        Some((matcher.path(&parts)?, field))
+    })
+}
+
+fn decide<'s>(
+    matcher: &Matcher,
+    asked: &[(PathId, Field)],
+    told: &Told<'_>,
+    names: &impl Names,
+    scratch: &'s mut Scratch,
+) -> &'s [u32] {
+    let texts: SmallVec<[(PathId, Text<'_>); FEW]> =
+        asked.iter().filter_map(|(path, field)| Some((*path, text_of(*field, told, names)?))).collect();
+    let leaves: SmallVec<[(PathId, Leaf<'_>); FEW]> = texts.iter().map(|(path, text)| (*path, text.leaf())).collect();
+    matcher.matches_leaves(&leaves, scratch)
+}
+
+/// What the fixed fields of an event follow from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Class {
+    kind: u8,
+    species: SpeciesId,
+}
+
+/// Events that matched nothing, by their class and whom they are about: with rules for a few of many players, nearly all.
+/// Each has one place; what comes to a place that is taken is remembered instead.
+struct Unwanted {
+    whom: fn(&Event) -> u64,
+    places: Box<[(Class, u64)]>,
+}
+
+impl Unwanted {
+    /// What is looked at decides whether events can be told apart by whom they are about.
+    fn of(asked: &[(PathId, Field)]) -> Option<Unwanted> {
+        let is_fixed = |field: &Field| FIXED.iter().any(|(_, fixed)| fixed == field);
+        let mut others = asked.iter().map(|(_, field)| field).filter(|field| !is_fixed(field));
+        let whom = match (others.next()?, others.next()) {
+            (Field::Player, None) => player_of,
+            (Field::FakemonId, None) => fakemon_of,
+            _ => return None,
+        };
+        let nobody = (Class { kind: u8::MAX, species: SpeciesId::UNKNOWN }, 0);
+        Some(Unwanted { whom, places: vec![nobody; UNWANTED_PLACES].into() })
+    }
+
+    fn place(&self, class: Class, whom: u64) -> usize {
+        let mixed = (whom << 8 | u64::from(class.kind)).wrapping_mul(0x9E37_79B9_7F4A_7C15); // Fibonacci hashing
+        (mixed >> (u64::BITS - UNWANTED_PLACES.ilog2())) as usize
+    }
+
+    fn has(&self, told: &Told<'_>, class: Class) -> bool {
+        let whom = (self.whom)(told.event);
+        self.places[self.place(class, whom)] == (class, whom)
+    }
+
+    fn note(&mut self, told: &Told<'_>, class: Class) {
+        let whom = (self.whom)(told.event);
+        let place = self.place(class, whom);
+        self.places[place] = (class, whom);
+    }
+}
+
+fn player_of(event: &Event) -> u64 {
+    match event {
+        Event::Attempt { player, .. } => player.0.into(),
+        _ => 0, // nobody has this number
+    }
+}
+
+fn fakemon_of(event: &Event) -> u64 {
+    match event {
+        Event::Attempt { fakemon_id, .. }
+        | Event::Appeared { fakemon_id, .. }
+        | Event::Vanished { fakemon_id, .. } => fakemon_id.0,
+        _ => 0,
+    }
+}
+
+/// Who knows names by their numbers.
+pub(crate) trait Names {
+    /// Of a player.
+    fn player(&self, player: PlayerId) -> Option<Text<'_>>;
+    /// Of a species.
+    fn species(&self, species: SpeciesId) -> Option<Text<'_>>;
+    /// The envelope of an event as JSON.
+    fn json(&self, told: &Told<'_>) -> String;
+}
+
+/// The value of a field.
+pub(crate) enum Text<'t> {
+    Known(&'t str),
+    Player(PlayerName),
+    Shared(Arc<str>),
+    Made(String),
+    Number(f64),
+    Null,
+}
+
+impl Text<'_> {
+    fn leaf(&self) -> Leaf<'_> {
+        match self {
+            Text::Known(text) => Leaf::Text(text),
+            Text::Player(name) => Leaf::Text(name.as_str()),
+            Text::Shared(text) => Leaf::Text(text),
+            Text::Made(text) => Leaf::Text(text),
+            Text::Number(number) => Leaf::Number(*number),
+            Text::Null => Leaf::Null,
+        }
+    }
+}
+
+fn class_of(told: &Told<'_>) -> Class {
+    let (kind, species) = match (told.event, told.facet) {
+        (Event::Attempt { species, .. }, Facet::Attempt) => (0, *species),
+        (Event::Attempt { species, outcome, .. }, Facet::Happened) => (10 + *outcome as u8, *species),
+        (Event::Appeared { species, .. }, _) => (1, *species),
+        (Event::Vanished { species, .. }, _) => (2, *species),
+        _ => (3, SpeciesId::UNKNOWN),
+    };
+    Class { kind, species }
+}
+
+/// The value of a field as the envelope shows it; none if the event does not have it.
+fn text_of<'t>(field: Field, told: &Told<'t>, names: &'t impl Names) -> Option<Text<'t>> {
+    let made = |text: String| Some(Text::Made(text));
+    let named = |text: Option<Text<'t>>| Some(text.unwrap_or(Text::Null));
+    let happened = told.facet == Facet::Happened;
+    match (field, told.event) {
+        (Field::Version, _) => Some(Text::Known("0")),
+        (Field::Account, _) => Some(Text::Known(ACCOUNT)),
+        (Field::Region, _) => Some(Text::Known(REGION)),
+        (Field::Source, event) => Some(Text::Known(kind(event, told.facet).0)),
+        (Field::DetailType, event) => Some(Text::Known(kind(event, told.facet).1)),
+        (Field::Id, _) => made(EventKey::new(told.position, told.facet).id()),
+        (Field::Time, _) => made(told.time().to_string()),
+        (Field::Position, _) => made(told.position.to_string()),
+        (Field::Shard, _) => Some(Text::Number(told.shard.0.into())),
+        (Field::AttemptId, Event::Attempt { attempt_id, .. }) => made(attempt_id.to_string()),
+        (Field::Player, Event::Attempt { player, .. }) => named(names.player(*player)),
+        (
+            Field::FakemonId,
+            Event::Attempt { fakemon_id, .. }
+            | Event::Appeared { fakemon_id, .. }
+            | Event::Vanished { fakemon_id, .. },
+        ) => made(fakemon_id.to_string()),
+        (Field::Species, Event::Attempt { species, .. }) if happened => named(names.species(*species)),
+        (Field::Species, Event::Appeared { species, .. } | Event::Vanished { species, .. }) => {
+            named(names.species(*species))
+        }
+        (
+            Field::Lat,
+            Event::Attempt { place, .. } | Event::Appeared { place, .. } | Event::Vanished { place, .. },
+        ) => Some(Text::Number(place.lat())),
+        (
+            Field::Lon,
+            Event::Attempt { place, .. } | Event::Appeared { place, .. } | Event::Vanished { place, .. },
+        ) => Some(Text::Number(place.lon())),
+        (Field::Reason, Event::Attempt { outcome, .. }) => {
+            (happened && *outcome != Outcome::Captured).then(|| Text::Known(outcome.name()))
+        }
+        (Field::ReceivedAt, Event::Attempt { received_at, .. }) => made(received_at.to_string()),
+        (Field::QueuedAt, Event::Attempt { queued_at, .. }) if happened => made(queued_at.to_string()),
+        (Field::DecidedAt, Event::Attempt { decided_at, .. }) if happened => made(decided_at.to_string()),
+        (Field::CapturedAt, Event::Attempt { outcome: Outcome::Captured, decided_at, .. }) if happened => {
+            made(decided_at.to_string())
+        }
+        (Field::CatchRate, Event::Appeared { catch_rate, .. }) => Some(Text::Number(catch_rate.fraction())),
+        (Field::AppearedAt, Event::Appeared { at, .. }) => made(at.to_string()),
+        (Field::VanishesAt, Event::Appeared { vanishes_at, .. } | Event::Vanished { vanishes_at, .. }) => {
+            made(vanishes_at.to_string())
+        }
+        (Field::VanishedAt, Event::Vanished { at, .. }) => made(at.to_string()),
+        _ => None,
+    }
+}

@@ -1,0 +1,100 @@
+//! What is decided on records beside what is decided on the JSON of the same events.
+
+use super::*;
+use crate::delivery::keys_of;
+use crate::dice::Dice;
+use crate::ids::{AttemptId, FakemonId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
+use crate::model::Outcome;
+use crate::place::Place;
+use crate::species::CatchRate;
+
+const PLAYERS: usize = 3_000;
+const SPECIES: [&str; 3] = ["Aquafin", "Blazeling", ""];
+
+struct Book;
+
+impl Names for Book {
+    fn player(&self, player: PlayerId) -> Option<Text<'_>> {
+        (!player.0.is_multiple_of(5)).then(|| Text::Made(format!("p{}", player.0)))
+    }
+
+    fn species(&self, species: SpeciesId) -> Option<Text<'_>> {
+        SPECIES.get(usize::from(species.0)).filter(|name| !name.is_empty()).map(|name| Text::Known(name))
+    }
+
+    fn json(&self, told: &Told<'_>) -> String {
+        let text = |text: Text<'_>| match text {
+            Text::Known(text) => text.to_owned(),
+            Text::Made(text) => text,
+            _ => unreachable!("there is no other here"),
+        };
+        told.envelope(|player| self.player(player).map(text), |species| self.species(species).map(text))
+    }
+}
+
+fn event(dice: &mut Dice) -> Event {
+    let fakemon_id = FakemonId(1 + dice.below(2_000) as u64);
+    let species = SpeciesId(dice.below(3) as u16);
+    let place = Place { lat_e7: dice.below(900_000_000) as i32, lon_e7: 0 };
+    let at = Timestamp(1_000_000_000 + dice.below(1_000) as u64);
+    match dice.below(10) {
+        0 => Event::Appeared { fakemon_id, species, place, catch_rate: CatchRate::ALWAYS, at, vanishes_at: at },
+        1 => Event::Vanished { fakemon_id, species, place, at, vanishes_at: at },
+        _ => Event::Attempt {
+            player: PlayerId(1 + dice.below(PLAYERS) as u32),
+            attempt_id: AttemptId(dice.below(9) as u64),
+            fakemon_id,
+            species,
+            place,
+            outcome: dice.of(&Outcome::ALL),
+            received_at: at,
+            queued_at: at,
+            decided_at: at,
+        },
+    }
+}
+
+#[test]
+fn records_are_decided_as_their_json_is() {
+    let of_players = [
+        r#"{"detail":{"player":["p7","p11"]}}"#,
+        r#"{"detail-type":["fakemon.capture_attempt"],"detail":{"player":[{"prefix":"p9"}]}}"#,
+        r#"{"detail":{"player":[null],"species":["Aquafin"]}}"#,
+        r#"{"detail":{"reason":["already_captured"],"player":[{"anything-but":{"suffix":"1"}}]}}"#,
+        r#"{"source":["fakemon.world"],"detail":{"player":[{"exists":false}]}}"#,
+    ];
+    let of_fakemon = [
+        r#"{"detail":{"fakemon_id":["7","77","777"]}}"#,
+        r#"{"detail-type":["fakemon.appeared"],"detail":{"fakemon_id":[{"suffix":"3"}]}}"#,
+    ];
+    let fixed = [r#"{"detail-type":["fakemon.capture_succeeded"]}"#, r#"{"detail":{"species":["Blazeling"]}}"#];
+    let others = [r#"{"detail":{"lat":[{"numeric":[">",45]}]}}"#, r#"{"detail":{"player":["p1"],"shard":[1]}}"#];
+    let sets = [
+        of_players.to_vec(),
+        of_fakemon.to_vec(),
+        fixed.to_vec(),
+        [&of_players[..], &fixed].concat(),
+        [&of_fakemon[..], &fixed].concat(),
+        [&of_players[..], &of_fakemon, &fixed, &others].concat(),
+    ];
+    let seed = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
+    let mut dice = Dice(seed);
+    for set in sets {
+        let mut filter = Filter::of_patterns(set.iter().map(|text| (*text, *text)), &mut Patterns::default());
+        let mut matched_any = 0;
+        for position in 1..20_000 {
+            let event = event(&mut dice);
+            for key in keys_of(Position(position), &event) {
+                let (shard, committed_at) = (ShardId((position % 2) as u16), Timestamp(position));
+                let told = crate::delivery::told(key, shard, committed_at, &event, None);
+                let json = Book.json(&told);
+                let expected = filter.matches_json(&event, &json).to_vec();
+                let mut made = None;
+                assert_eq!(filter.matches(&told, &Book, &mut made), expected, "seed {seed}: {set:?} and {json}");
+                assert!(made.is_none(), "nobody asked for JSON");
+                matched_any += usize::from(!expected.is_empty());
+            }
+        }
+        assert!(matched_any > 0, "seed {seed}: {set:?} matched nothing");
+    }
+}
