@@ -4,7 +4,7 @@ use crate::delivery::Events;
 use crate::envelope::{EventKey, Facet, Told, bus, kind};
 use crate::ids::{PlayerId, Position, ShardId, Timestamp};
 use crate::journal::{Progress, ReadError};
-use crate::model::{Decision, Event};
+use crate::model::{Decision, Event, PlayerName};
 use crate::record;
 use serde::Deserialize;
 use std::ops::ControlFlow;
@@ -37,6 +37,21 @@ impl Tail {
         Ok(self.events.journal.store()?.first_position()?.unwrap_or(self.end()))
     }
 
+    /// How many players there are: their numbers are one to this.
+    pub fn players(&self) -> u32 {
+        self.events.players.len() as u32
+    }
+
+    /// The name of a player's number.
+    pub fn player_name(&self, player: PlayerId) -> Option<PlayerName> {
+        self.events.player(player)
+    }
+
+    /// The number of a player, if they have ever thrown.
+    pub fn player_id(&self, name: &PlayerName) -> Option<PlayerId> {
+        self.events.players.get(name).map(|player| player.id())
+    }
+
     /// Visits what is durable from a position on, at most `most` records; returns where to go on.
     ///
     /// # Errors
@@ -47,8 +62,7 @@ impl Tail {
         if from >= end {
             return Ok(from);
         }
-        self.events.journal.store()?.blocks(from, &mut |stored| {
-            let block = stored.read()?;
+        self.events.journal.store()?.follow(from, &mut |block| {
             let committed_at = Timestamp(block.head().committed_ns);
             block.for_each(|position, shard, record| {
                 let position = Position(position);
@@ -67,7 +81,7 @@ impl Tail {
                 visit(&Seen { told, events: &self.events });
                 next = Position(position.0 + 1);
             });
-            Ok(if next < end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            if next < end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         Ok(next)
     }
@@ -123,16 +137,17 @@ impl Seen<'_> {
     }
 
     /// The player that it is about.
-    pub fn player(&self) -> Option<String> {
+    pub fn player(&self) -> Option<PlayerName> {
         #[derive(Deserialize)]
         struct Detail {
             player: String,
         }
         match self.told.event {
-            Event::Attempt { player, .. } => self.events.player(*player).map(|name| name.as_str().to_owned()),
-            Event::PlayerNamed { name, .. } => Some(name.clone()),
+            Event::Attempt { player, .. } => self.events.player(*player),
+            Event::PlayerNamed { name, .. } => PlayerName::new(name).ok(),
             Event::Put(put) if put.detail.contains("\"player\"") => {
-                serde_json::from_str::<Detail>(&put.detail).ok().map(|detail| detail.player)
+                let detail = serde_json::from_str::<Detail>(&put.detail).ok()?;
+                PlayerName::new(&detail.player).ok()
             }
             _ => None,
         }

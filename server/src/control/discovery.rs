@@ -15,9 +15,10 @@ use fakemon_engine::ids::{Position, Timestamp};
 use fakemon_engine::limits::{SCHEMA_BYTES_MAX, SCHEMA_CHARS_MAX, SCHEMA_VERSIONS_MAX, SCHEMAS_MAX};
 use fakemon_engine::schema::{self, DISCOVERED_REGISTRY, Drift, Kind, SCHEMA_DRIFT, Shape, envelope_schema};
 use fakemon_engine::{ReadError, Tail};
+use hashbrown::HashMap;
 use serde_json::{Value, json};
 use share::Share;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -119,7 +120,7 @@ impl Discovery {
             if !wanted || seen.source() == SOURCE_ENGINE {
                 return;
             }
-            if !share.take(seen.source(), seen.detail_type()) {
+            if !share.take(seen.source(), seen.detail_type(), seen.throw().is_some()) {
                 figures.left_out.fetch_add(1, Ordering::Relaxed);
                 return;
             }

@@ -15,12 +15,12 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use fakemon_engine::envelope::EventKey;
-use fakemon_engine::ids::Position;
+use fakemon_engine::ids::{PlayerId, Position};
 use fakemon_engine::model::PlayerName;
 use fakemon_engine::{ReadError, Tail};
 use futures_lite::Stream;
+use hashbrown::HashMap;
 use serde::Deserialize;
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -55,7 +55,17 @@ struct Listeners {
     next: Position,
     runs: bool,
     count: usize,
-    by_player: HashMap<String, Vec<Listener>>,
+    by_player: HashMap<PlayerName, Followed>,
+    /// Of those who have a number, so that throws of all others cost no more than a look. Lent to who reads.
+    numbers: Arc<HashMap<PlayerId, PlayerName>>,
+    /// As far as players who have no number yet were looked for among those who got one.
+    numbered: u32,
+}
+
+/// Whom somebody listens to.
+struct Followed {
+    number: Option<PlayerId>,
+    listeners: Vec<Listener>,
 }
 
 struct Listener {
@@ -72,20 +82,73 @@ impl Hub {
     }
 
     /// What comes for a player, and from which position on; none if there are too many streams.
-    fn listen(&self, player: &str, now: Position) -> Option<(mpsc::Receiver<Told>, Position, bool)> {
+    fn listen(&self, player: &PlayerName, tail: &Tail) -> Option<(mpsc::Receiver<Told>, Position, bool)> {
         let mut held = self.held();
         if held.count >= STREAMS_MAX {
             return None;
         }
         let begins = !std::mem::replace(&mut held.runs, true);
         if begins {
-            held.next = now;
+            held.next = tail.end();
+            held.numbered = tail.players();
         }
         let (tell, told) = mpsc::channel(WAITING_MAX);
+        let listener = Listener { since: held.next, tell, is_behind: false };
         let since = held.next;
-        held.by_player.entry(player.to_owned()).or_default().push(Listener { since, tell, is_behind: false });
-        held.count += 1;
+        held.add(player, listener, tail);
         Some((told, since, begins))
+    }
+}
+
+impl Listeners {
+    fn add(&mut self, player: &PlayerName, listener: Listener, tail: &Tail) {
+        self.count += 1;
+        if let Some(followed) = self.by_player.get_mut(player) {
+            return followed.listeners.push(listener);
+        }
+        let number = tail.player_id(player);
+        if let Some(number) = number {
+            Arc::make_mut(&mut self.numbers).insert(number, player.clone());
+        }
+        self.by_player.insert(player.clone(), Followed { number, listeners: vec![listener] });
+    }
+
+    /// Players who got their number since it was looked last.
+    fn look_for_numbers(&mut self, tail: &Tail) {
+        let players = tail.players();
+        for number in (self.numbered + 1..=players).map(PlayerId) {
+            let Some(name) = tail.player_name(number) else { continue };
+            if let Some(followed) = self.by_player.get_mut(&name) {
+                followed.number = Some(number);
+                Arc::make_mut(&mut self.numbers).insert(number, name);
+            }
+        }
+        self.numbered = players;
+    }
+
+    fn tell(&mut self, position: Position, player: &PlayerName, told: &Told) {
+        let listeners = self.by_player.get_mut(player).map(|followed| &mut followed.listeners);
+        for listener in listeners.into_iter().flatten() {
+            if listener.since <= position && !listener.is_behind {
+                listener.is_behind = listener.tell.try_send(told.clone()).is_err();
+            }
+        }
+    }
+
+    /// Lets go of who does not listen any more.
+    fn tidy(&mut self) {
+        let (mut count, numbers) = (0, &mut self.numbers);
+        self.by_player.retain(|_, followed| {
+            followed.listeners.retain(|listener| !listener.is_behind && !listener.tell.is_closed());
+            count += followed.listeners.len();
+            let is_followed = !followed.listeners.is_empty();
+            if let Some(number) = followed.number.filter(|_| !is_followed) {
+                Arc::make_mut(numbers).remove(&number);
+            }
+            is_followed
+        });
+        self.count = count;
+        self.runs = count > 0;
     }
 }
 
@@ -110,35 +173,30 @@ async fn run(shared: Arc<Shared>) {
 
 /// One turn of the hub; whether anybody listens still.
 fn tell(hub: &Hub, tail: &Tail) -> Result<bool, ReadError> {
-    let (from, end) = {
+    let (from, end, numbers) = {
         let mut held = hub.held();
         let from = held.next;
         // Said before it is read: who comes meanwhile begins behind it.
         held.next = Position(tail.end().0.min(from.0.saturating_add(READ_MAX)).max(from.0));
-        (from, held.next)
+        held.look_for_numbers(tail); // whoever threw before `next` has one
+        (from, held.next, held.numbers.clone())
     };
     let mut news = Vec::new();
     tail.read(from, end.0 - from.0, &mut |seen| {
-        let Some(player) = seen.player() else { return };
-        if hub.held().by_player.contains_key(&player) {
+        let player = match seen.throw() {
+            Some((player, _)) => numbers.get(&player).cloned(),
+            None => seen.player().filter(|player| hub.held().by_player.contains_key(player)),
+        };
+        if let Some(player) = player {
             news.push((seen.position(), player, told(seen)));
         }
     })?;
+    drop(numbers);
     let mut held = hub.held();
     for (position, player, told) in news {
-        let listeners = held.by_player.get_mut(&player).into_iter().flatten();
-        for listener in listeners.filter(|listener| listener.since <= position && !listener.is_behind) {
-            listener.is_behind = listener.tell.try_send(told.clone()).is_err();
-        }
+        held.tell(position, &player, &told);
     }
-    let mut count = 0;
-    held.by_player.retain(|_, listeners| {
-        listeners.retain(|listener| !listener.is_behind && !listener.tell.is_closed());
-        count += listeners.len();
-        !listeners.is_empty()
-    });
-    held.count = count;
-    held.runs = count > 0;
+    held.tidy();
     Ok(held.runs)
 }
 
@@ -162,7 +220,7 @@ pub(super) async fn open(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
     let player = who(&shared.options.access, &asked, &headers)?;
     let tail = shared.engine.tail();
-    let (live, joined_at, begins) = shared.streams.listen(player.as_str(), tail.end()).ok_or_else(|| {
+    let (live, joined_at, begins) = shared.streams.listen(&player, &tail).ok_or_else(|| {
         let message = format!("{STREAMS_MAX} streams are open: come back later");
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "full", message)
     })?;
@@ -235,7 +293,7 @@ impl CatchingUp {
             let read = tokio::task::spawn_blocking(move || {
                 let mut found = Vec::new();
                 let next = tail.read(from, most, &mut |seen| {
-                    if seen.player().as_deref() == Some(player.as_str()) {
+                    if seen.player().as_ref() == Some(&player) {
                         found.push(told(seen));
                     }
                 });
