@@ -16,6 +16,7 @@ mod stages;
 mod tally;
 mod lane;
 mod checks;
+mod sweep;
 mod baseline;
 mod report;
 mod bus;

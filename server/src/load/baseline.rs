@@ -1,6 +1,7 @@
 //! Yardsticks, measured in the same run on the same machine: what the disk takes for one sync, and how many messages
 //! a second the kernel carries when nobody looks at them. A figure without them says more of the machine than of us.
 
+use super::sweep::Sweep;
 use anyhow::Context;
 use hdrhistogram::Histogram;
 use mio::net::{TcpListener, TcpStream};
@@ -79,21 +80,19 @@ pub(crate) struct FanOut {
 /// Writes a message to each of so many sockets, one after the other, while another thread reads; again and again.
 pub(crate) fn measure_fan_out(connections: usize, time: Duration) -> anyhow::Result<FanOut> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").context("cannot listen for the baseline")?;
-    let (mut poll, mut near, mut far) = (Poll::new()?, Vec::new(), Vec::new());
-    for number in 0..connections {
+    let (mut near, mut far) = (Vec::new(), Vec::new());
+    for _ in 0..connections {
         let writing = std::net::TcpStream::connect(listener.local_addr()?)?;
         writing.set_nodelay(true)?;
         near.push(writing);
         let (reading, _) = listener.accept()?;
         reading.set_nonblocking(true)?;
-        let mut reading = TcpStream::from_std(reading);
-        poll.registry().register(&mut reading, Token(number), Interest::READABLE)?;
         far.push(reading);
     }
     let message = [0x5A; MESSAGE_BYTES];
     let (received, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        let reader = scope.spawn(|| read_all(&mut poll, &mut far, &received, &is_over));
+        let reader = scope.spawn(|| read_all(&mut far, &received, &is_over));
         let (start, mut rounds) = (Instant::now(), Vec::new());
         while start.elapsed() < time {
             let round = Instant::now();
@@ -113,22 +112,17 @@ pub(crate) fn measure_fan_out(connections: usize, time: Duration) -> anyhow::Res
     })
 }
 
-fn read_all(
-    poll: &mut Poll,
-    sockets: &mut [TcpStream],
-    received: &AtomicUsize,
-    is_over: &AtomicBool,
-) -> anyhow::Result<()> {
-    let (mut events, mut buffer) = (Events::with_capacity(4_096), vec![0; 64 * 1_024]);
+fn read_all(sockets: &mut [std::net::TcpStream], received: &AtomicUsize, is_over: &AtomicBool) -> anyhow::Result<()> {
+    let (mut sweep, mut buffer) = (Sweep::of(sockets.len()), vec![0; 64 * 1_024]);
     while !is_over.load(Relaxed) {
-        poll.poll(&mut events, Some(Duration::from_millis(20)))?;
-        for event in &events {
-            match sockets[event.token().0].read(&mut buffer) {
-                Ok(read) => drop(received.fetch_add(read, Relaxed)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error).context("the baseline broke"),
+        sweep.go_on(|number| match sockets[number].read(&mut buffer) {
+            Ok(read) => {
+                received.fetch_add(read, Relaxed);
+                Ok(true)
             }
-        }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error).context("the baseline broke"),
+        })?;
     }
     Ok(())
 }

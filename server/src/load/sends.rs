@@ -6,6 +6,7 @@ use super::baseline::{self, FanOut};
 use super::http::Http;
 use super::report::{Latency, ms, thousands};
 use super::socket::{Received, Socket};
+use super::sweep::Sweep;
 use super::target::Target;
 use anyhow::{Context, bail, ensure};
 use hdrhistogram::Histogram;
@@ -15,7 +16,8 @@ use serde_json::Value;
 use std::collections::VecDeque;
 use std::fmt;
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 /// Messages of one call.
@@ -73,7 +75,12 @@ pub(crate) struct Sent {
 struct Common {
     start: Instant,
     received: AtomicU64,
+    /// When the last of them came.
+    received_ns: AtomicU64,
     is_over: AtomicBool,
+    /// Who waits, and until how many have come.
+    waits: Thread,
+    wanted: AtomicU64,
 }
 
 /// What the bare kernel takes. To be measured before there are connections, for both need descriptors.
@@ -99,8 +106,15 @@ pub(crate) fn run(
 ) -> anyhow::Result<Sent> {
     let connections = sockets.len();
     let ids: Vec<String> = sockets.iter().map(|socket| socket.id.clone()).collect();
-    let common = Common { start: Instant::now(), received: AtomicU64::new(0), is_over: AtomicBool::new(false) };
-    let mut receiver = Receiver::new(sockets)?;
+    let common = Common {
+        start: Instant::now(),
+        received: AtomicU64::new(0),
+        received_ns: AtomicU64::new(0),
+        is_over: AtomicBool::new(false),
+        wanted: AtomicU64::new(u64::MAX),
+        waits: std::thread::current(),
+    };
+    let mut receiver = Receiver::new(sockets, how)?;
     if how == Sends::Area {
         receiver.look()?;
     }
@@ -149,15 +163,28 @@ impl Common {
         u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Waits until so many have arrived.
-    fn wait_for(&self, count: u64) -> anyhow::Result<()> {
+    /// Waits until so many have arrived; when the last of them did.
+    fn wait_for(&self, count: u64) -> anyhow::Result<u64> {
         let deadline = Instant::now() + PATIENCE;
-        while self.received.load(Relaxed) < count {
-            let received = self.received.load(Relaxed);
+        self.wanted.store(count, SeqCst);
+        while self.received.load(SeqCst) < count {
+            let received = self.received.load(SeqCst);
             ensure!(Instant::now() < deadline, "{received} of {count} messages arrived");
-            std::thread::sleep(Duration::from_micros(200));
+            std::thread::park_timeout(PATIENCE / 20);
         }
-        Ok(())
+        Ok(self.received_ns.load(SeqCst))
+    }
+
+    fn add_received(&self, count: u64) {
+        if count == 0 {
+            return;
+        }
+        self.received_ns.store(self.now_ns(), SeqCst);
+        let before = self.received.fetch_add(count, SeqCst);
+        let wanted = self.wanted.load(SeqCst);
+        if before < wanted && before + count >= wanted {
+            self.waits.unpark();
+        }
     }
 }
 
@@ -226,8 +253,8 @@ fn areas(control: &Target, ids: &[String], common: &Common, time: Duration) -> a
     let (mut calls, mut reached, mut refused, mut last) = (0, 0, 0, baseline::histogram());
     let mut took = Duration::ZERO;
     while took < time {
-        let begun = Instant::now();
-        let body = format!(r#"{{"type":"load","at":{},"text":"a raid begins at Sol"}}"#, common.now_ns());
+        let begun_ns = common.now_ns();
+        let body = format!(r#"{{"type":"load","at":{begun_ns},"text":"a raid begins at Sol"}}"#);
         http.post(&format!("/@connections?{AREA}"), &body)?;
         let answer = http.receive()?;
         ensure!(answer.status == 200, "an area was answered {}: {}", answer.status, answer.body);
@@ -236,10 +263,9 @@ fn areas(control: &Target, ids: &[String], common: &Common, time: Duration) -> a
         let reaches = said["reached"].as_u64().unwrap_or_default();
         ensure!(reaches + refused >= ids.len() as u64, "only {reaches} of {} look at the area", ids.len());
         reached += reaches;
-        common.wait_for(reached)?;
-        let waited = begun.elapsed();
-        last.saturating_record(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX));
-        (calls, took) = (calls + 1, took + waited);
+        let waited_ns = common.wait_for(reached)?.saturating_sub(begun_ns);
+        last.saturating_record(waited_ns);
+        (calls, took) = (calls + 1, took + Duration::from_nanos(waited_ns));
         std::thread::sleep(PAUSE);
     }
     Ok(Calls { calls, refused, took, last })
@@ -247,18 +273,32 @@ fn areas(control: &Target, ids: &[String], common: &Common, time: Duration) -> a
 
 /// Reads from all sockets.
 struct Receiver {
-    poll: Poll,
     sockets: Vec<Socket>,
     buffer: Vec<u8>,
+    order: Order,
+}
+
+/// In which order.
+enum Order {
+    /// As they have something.
+    Ready(Poll),
+    /// All in turn, when each gets the same.
+    Sweep(Sweep),
 }
 
 impl Receiver {
-    fn new(mut sockets: Vec<Socket>) -> anyhow::Result<Receiver> {
-        let poll = Poll::new()?;
-        for (index, socket) in sockets.iter_mut().enumerate() {
-            poll.registry().register(&mut socket.stream, Token(index), Interest::READABLE)?;
-        }
-        Ok(Receiver { poll, sockets, buffer: vec![0; 256 * 1_024] })
+    fn new(mut sockets: Vec<Socket>, how: Sends) -> anyhow::Result<Receiver> {
+        let order = match how {
+            Sends::Area => Order::Sweep(Sweep::of(sockets.len())),
+            Sends::Batch | Sends::Single => {
+                let poll = Poll::new()?;
+                for (index, socket) in sockets.iter_mut().enumerate() {
+                    poll.registry().register(&mut socket.stream, Token(index), Interest::READABLE)?;
+                }
+                Order::Ready(poll)
+            }
+        };
+        Ok(Receiver { sockets, buffer: vec![0; 256 * 1_024], order })
     }
 
     /// Lets all look at the area, and waits until all have seen it.
@@ -272,7 +312,11 @@ impl Receiver {
         let (deadline, mut seen) = (Instant::now() + PATIENCE, 0);
         while seen < self.sockets.len() {
             ensure!(Instant::now() < deadline, "{seen} of {} have seen the area", self.sockets.len());
-            self.hear(&mut |payload| seen += usize::from(payload.starts_with(br#"{"type":"world""#)))?;
+            self.hear(&mut |payload| {
+                let is_world = payload.starts_with(br#"{"type":"world""#);
+                seen += usize::from(is_world);
+                is_world
+            })?;
         }
         Ok(())
     }
@@ -282,35 +326,45 @@ impl Receiver {
         while !common.is_over.load(Relaxed) {
             let mut count = 0;
             self.hear(&mut |payload| {
-                let Some(at_ns) = sent_at(payload) else { return };
+                let Some(at_ns) = sent_at(payload) else { return false };
                 latency.saturating_record(common.now_ns().saturating_sub(at_ns));
                 count += 1;
+                true
             })?;
-            common.received.fetch_add(count, Relaxed);
+            common.add_received(count);
         }
         Ok(latency)
     }
 
-    /// Waits for a moment, and visits what came.
-    fn hear(&mut self, visit: &mut dyn FnMut(&[u8])) -> anyhow::Result<()> {
-        let mut events = Events::with_capacity(4_096);
-        self.poll.poll(&mut events, Some(Duration::from_millis(20)))?;
-        for event in &events {
-            let socket = &mut self.sockets[event.token().0];
-            loop {
-                match socket.receive(&mut self.buffer).context("a connection broke")? {
-                    Received::Closed => bail!("the server closed a connection"),
-                    Received::Nothing => break,
-                    Received::Bytes { length, more } => {
-                        socket.frames(&self.buffer[..length], |frame| visit(frame.payload))?;
-                        if !more {
-                            break;
-                        }
-                    }
+    /// Waits for a moment, and visits what came; `visit` says whether it was what is waited for.
+    fn hear(&mut self, visit: &mut dyn FnMut(&[u8]) -> bool) -> anyhow::Result<()> {
+        let Receiver { sockets, buffer, order } = self;
+        let mut read = |number: usize| read(&mut sockets[number], buffer, visit);
+        match order {
+            Order::Sweep(sweep) => sweep.go_on(read),
+            Order::Ready(poll) => {
+                let mut events = Events::with_capacity(4_096);
+                poll.poll(&mut events, Some(Duration::from_millis(20)))?;
+                events.iter().try_for_each(|event| read(event.token().0).map(drop))
+            }
+        }
+    }
+}
+
+/// Visits what a socket has; whether it was what is waited for.
+fn read(socket: &mut Socket, buffer: &mut [u8], visit: &mut dyn FnMut(&[u8]) -> bool) -> anyhow::Result<bool> {
+    let mut is_it = false;
+    loop {
+        match socket.receive(buffer).context("a connection broke")? {
+            Received::Closed => bail!("the server closed a connection"),
+            Received::Nothing => return Ok(is_it),
+            Received::Bytes { length, more } => {
+                socket.frames(&buffer[..length], |frame| is_it |= visit(frame.payload))?;
+                if !more {
+                    return Ok(is_it);
                 }
             }
         }
-        Ok(())
     }
 }
 
