@@ -4,8 +4,9 @@ use crate::delivery::Events;
 use crate::envelope::{EventKey, Facet, Told, bus, kind};
 use crate::ids::{PlayerId, Position, ShardId, Timestamp};
 use crate::journal::{Progress, ReadError};
-use crate::model::{Decision, Event, PlayerName};
+use crate::model::{Decision, Event, Outcome, PlayerName};
 use crate::record;
+use fakemon_fbs::journal::Event as Record;
 use serde::Deserialize;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -57,6 +58,21 @@ impl Tail {
     /// # Errors
     /// When the journal cannot be read.
     pub fn read(&self, from: Position, most: u64, visit: &mut dyn FnMut(&Seen<'_>)) -> Result<Position, ReadError> {
+        self.read_wanted(from, most, &mut |_, _| true, visit)
+    }
+
+    /// The same, but of throws only those that are wanted, by whose they were and how they ended: there are many, and to
+    /// pass one over costs less than to look at it.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn read_wanted(
+        &self,
+        from: Position,
+        most: u64,
+        is_wanted: &mut dyn FnMut(PlayerId, Outcome) -> bool,
+        visit: &mut dyn FnMut(&Seen<'_>),
+    ) -> Result<Position, ReadError> {
         let end = Position(self.end().0.min(from.0.saturating_add(most)));
         let mut next = from;
         if from >= end {
@@ -69,6 +85,12 @@ impl Tail {
                 if position < next || position >= end {
                     return;
                 }
+                next = Position(position.0 + 1);
+                if let Record::Attempt(throw) = &record
+                    && !is_wanted(PlayerId(throw.player()), record::outcome(throw.outcome()))
+                {
+                    return;
+                }
                 let event = record::event(record);
                 let told = Told {
                     position,
@@ -79,7 +101,6 @@ impl Tail {
                     replay: None,
                 };
                 visit(&Seen { told, events: &self.events });
-                next = Position(position.0 + 1);
             });
             if next < end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;

@@ -10,6 +10,7 @@ use crate::bus::resource::Rule;
 use crate::envelope::{RESOURCE_CHANGED, SOURCE_ENGINE, Told};
 use crate::model::Event;
 use crate::pattern::{InvalidPattern, Matcher, Pattern, Scratch, WEIGHT_MAX};
+use fakemon_fbs::journal::Attempt;
 use hashbrown::HashMap;
 use records::Records;
 pub(crate) use records::{Names, Text};
@@ -112,6 +113,11 @@ impl Filter {
             return records.matches(told, names, &mut self.scratch);
         }
         self.matches_json(told.event, json.get_or_insert_with(|| names.json(told).into()))
+    }
+
+    /// Whether it is known without a further look that nothing matches either event of a throw.
+    pub(crate) fn passes_over(&self, throw: &Attempt) -> bool {
+        self.records.as_ref().is_some_and(|records| records.are_unwanted(throw))
     }
 
     /// An event that is no JSON matches nothing.

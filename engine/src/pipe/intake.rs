@@ -15,6 +15,7 @@ use crate::model::Event;
 use crate::pattern::{Matcher, Pattern, Scratch};
 use crate::queue::{QueueError, Redrive};
 use crate::record;
+use fakemon_fbs::journal::Event as Decided;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -306,6 +307,14 @@ impl Reading {
             block.for_each(|position, shard, record| {
                 let position = Position(position);
                 if position < from || position >= end || self.is_enough(enough) {
+                    return;
+                }
+                if let Decided::Attempt(throw) = &record
+                    && EventKey::new(position, Facet::Attempt) > self.read_to
+                    && self.filter.as_ref().is_some_and(|filter| filter.passes_over(throw))
+                {
+                    (counts.records, counts.filtered) = (counts.records + 2, counts.filtered + 2);
+                    self.read_to = EventKey::new(position, Facet::Happened);
                     return;
                 }
                 let event = record::event(record);

@@ -9,10 +9,11 @@ mod share;
 
 use super::{Shared, desk};
 use fakemon_engine::bus::resource::{Change, Resource, Schema, SchemaVersion, Tags};
-use fakemon_engine::bus::{DEFAULT_BUS, NewEvent, Registry};
+use fakemon_engine::bus::{DEFAULT_BUS, GAME_BUS, NewEvent, Registry};
 use fakemon_engine::envelope::{REGION, SOURCE_ENGINE};
-use fakemon_engine::ids::{Position, Timestamp};
+use fakemon_engine::ids::{PlayerId, Position, Timestamp};
 use fakemon_engine::limits::{SCHEMA_BYTES_MAX, SCHEMA_CHARS_MAX, SCHEMA_VERSIONS_MAX, SCHEMAS_MAX};
+use fakemon_engine::model::Outcome;
 use fakemon_engine::schema::{self, DISCOVERED_REGISTRY, Drift, Kind, SCHEMA_DRIFT, Shape, envelope_schema};
 use fakemon_engine::{ReadError, Tail};
 use hashbrown::HashMap;
@@ -27,6 +28,8 @@ use std::time::Duration;
 const EVERY: Duration = Duration::from_millis(100);
 /// Records that are looked at in a turn.
 const RECORDS_MAX: u64 = 50_000;
+/// Throws of a turn that failed, and that succeeded: the engine writes them, each with the members of the one before.
+const THROWS_MAX: u64 = 5;
 /// Records that wait for a turn; of more, the oldest are left out.
 const BACKLOG_MAX: u64 = 1_000_000;
 /// Records that are read again after a start.
@@ -114,13 +117,19 @@ impl Discovery {
         let from = self.next.unwrap_or(Position(end.0.saturating_sub(AGAIN).max(1)));
         let start = Position(end.0.saturating_sub(BACKLOG_MAX)).max(from);
         figures.left_out.fetch_add(start.0 - from.0, Ordering::Relaxed);
-        let mut share = Share::default();
-        let next = tail.read(start, RECORDS_MAX, &mut |seen| {
+        let (mut share, mut failed, mut succeeded) = (Share::default(), 0, 0);
+        let learns_of_throws = since.contains_key(GAME_BUS);
+        let is_wanted = &mut |_: PlayerId, outcome: Outcome| {
+            let count = if outcome == Outcome::Captured { &mut succeeded } else { &mut failed };
+            *count += 1;
+            learns_of_throws && *count <= THROWS_MAX
+        };
+        let next = tail.read_wanted(start, RECORDS_MAX, is_wanted, &mut |seen| {
             let wanted = since.get(seen.bus()).is_some_and(|since| seen.committed_at() >= *since);
             if !wanted || seen.source() == SOURCE_ENGINE {
                 return;
             }
-            if !share.take(seen.source(), seen.detail_type(), seen.throw().is_some()) {
+            if !share.take(seen.source(), seen.detail_type()) {
                 figures.left_out.fetch_add(1, Ordering::Relaxed);
                 return;
             }
@@ -128,6 +137,10 @@ impl Discovery {
                 self.take(registry, seen.bus(), &event);
             }
         })?;
+        if learns_of_throws {
+            let left_out = [failed, succeeded].map(|count: u64| count.saturating_sub(THROWS_MAX));
+            figures.left_out.fetch_add(left_out.iter().sum(), Ordering::Relaxed);
+        }
         figures.learned.fetch_add(share.taken(), Ordering::Relaxed);
         self.next = Some(next);
         Ok(())

@@ -16,7 +16,7 @@ use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use fakemon_engine::envelope::EventKey;
 use fakemon_engine::ids::{PlayerId, Position};
-use fakemon_engine::model::PlayerName;
+use fakemon_engine::model::{Outcome, PlayerName};
 use fakemon_engine::{ReadError, Tail};
 use futures_lite::Stream;
 use hashbrown::HashMap;
@@ -182,7 +182,8 @@ fn tell(hub: &Hub, tail: &Tail) -> Result<bool, ReadError> {
         (from, held.next, held.numbers.clone())
     };
     let mut news = Vec::new();
-    tail.read(from, end.0 - from.0, &mut |seen| {
+    let is_wanted = &mut |player: PlayerId, _: Outcome| numbers.contains_key(&player);
+    tail.read_wanted(from, end.0 - from.0, is_wanted, &mut |seen| {
         let player = match seen.throw() {
             Some((player, _)) => numbers.get(&player).cloned(),
             None => seen.player().filter(|player| hub.held().by_player.contains_key(player)),
@@ -292,7 +293,9 @@ impl CatchingUp {
             let most = READ_MAX.min(self.end.0 - from.0);
             let read = tokio::task::spawn_blocking(move || {
                 let mut found = Vec::new();
-                let next = tail.read(from, most, &mut |seen| {
+                let number = tail.player_id(&player);
+                let is_wanted = &mut |thrower: PlayerId, _: Outcome| number == Some(thrower);
+                let next = tail.read_wanted(from, most, is_wanted, &mut |seen| {
                     if seen.player().as_ref() == Some(&player) {
                         found.push(told(seen));
                     }

@@ -7,6 +7,8 @@ use crate::envelope::{ACCOUNT, EventKey, Facet, REGION, Told, kind};
 use crate::ids::{PlayerId, SpeciesId};
 use crate::model::{Event, Outcome, PlayerName};
 use crate::pattern::{Leaf, Matcher, PathId, Pattern, Scratch};
+use crate::record;
+use fakemon_fbs::journal::Attempt;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -111,6 +113,14 @@ impl Records {
         Records { fixed, remembered: HashMap::new(), other, asked, unwanted, both: Vec::new() }
     }
 
+    /// Whether it is known that nobody wants an event of a throw, neither that it was made nor how it ended.
+    pub(super) fn are_unwanted(&self, throw: &Attempt) -> bool {
+        let Records { fixed: None, unwanted: Some(unwanted), .. } = self else { return false };
+        let (species, whom) = (SpeciesId(throw.species()), unwanted.whom.in_throw(throw));
+        let ended = kind_of_end(record::outcome(throw.outcome()));
+        [KIND_OF_ATTEMPT, ended].iter().all(|kind| unwanted.has(Class { kind: *kind, species }, whom))
+    }
+
     /// The rules that match, in order.
     pub(super) fn matches<'s>(
         &'s mut self,
@@ -128,12 +138,13 @@ impl Records {
             None => &[],
         };
         let Some(other) = other else { return fixed };
-        if unwanted.as_ref().is_some_and(|unwanted| unwanted.has(told, class)) {
+        let whom = unwanted.as_ref().map_or(0, |unwanted| unwanted.whom.in_event(told.event));
+        if unwanted.as_ref().is_some_and(|unwanted| unwanted.has(class, whom)) {
             return fixed;
         }
         let other = decide(other, asked, told, names, scratch);
         if let Some(unwanted) = unwanted.as_mut().filter(|_| other.is_empty()) {
-            unwanted.note(told, class);
+            unwanted.note(class, whom);
         }
         if fixed.is_empty() || other.is_empty() {
             return if other.is_empty() { fixed } else { other };
@@ -179,8 +190,38 @@ struct Class {
 /// Events that matched nothing, by their class and whom they are about: with rules for a few of many players, nearly all.
 /// Each has one place; what comes to a place that is taken is remembered instead.
 struct Unwanted {
-    whom: fn(&Event) -> u64,
+    whom: Whom,
     places: Box<[(Class, u64)]>,
+}
+
+/// Whom rules ask for.
+#[derive(Clone, Copy)]
+enum Whom {
+    Player,
+    Fakemon,
+}
+
+impl Whom {
+    /// Their number in an event; 0, which is nobody's, if it has none.
+    fn in_event(self, event: &Event) -> u64 {
+        match (self, event) {
+            (Whom::Player, Event::Attempt { player, .. }) => player.0.into(),
+            (
+                Whom::Fakemon,
+                Event::Attempt { fakemon_id, .. }
+                | Event::Appeared { fakemon_id, .. }
+                | Event::Vanished { fakemon_id, .. },
+            ) => fakemon_id.0,
+            _ => 0,
+        }
+    }
+
+    fn in_throw(self, throw: &Attempt) -> u64 {
+        match self {
+            Whom::Player => throw.player().into(),
+            Whom::Fakemon => throw.fakemon_id(),
+        }
+    }
 }
 
 impl Unwanted {
@@ -189,8 +230,8 @@ impl Unwanted {
         let is_fixed = |field: &Field| FIXED.iter().any(|(_, fixed)| fixed == field);
         let mut others = asked.iter().map(|(_, field)| field).filter(|field| !is_fixed(field));
         let whom = match (others.next()?, others.next()) {
-            (Field::Player, None) => player_of,
-            (Field::FakemonId, None) => fakemon_of,
+            (Field::Player, None) => Whom::Player,
+            (Field::FakemonId, None) => Whom::Fakemon,
             _ => return None,
         };
         let nobody = (Class { kind: u8::MAX, species: SpeciesId::UNKNOWN }, 0);
@@ -202,31 +243,13 @@ impl Unwanted {
         (mixed >> (u64::BITS - UNWANTED_PLACES.ilog2())) as usize
     }
 
-    fn has(&self, told: &Told<'_>, class: Class) -> bool {
-        let whom = (self.whom)(told.event);
+    fn has(&self, class: Class, whom: u64) -> bool {
         self.places[self.place(class, whom)] == (class, whom)
     }
 
-    fn note(&mut self, told: &Told<'_>, class: Class) {
-        let whom = (self.whom)(told.event);
+    fn note(&mut self, class: Class, whom: u64) {
         let place = self.place(class, whom);
         self.places[place] = (class, whom);
-    }
-}
-
-fn player_of(event: &Event) -> u64 {
-    match event {
-        Event::Attempt { player, .. } => player.0.into(),
-        _ => 0, // nobody has this number
-    }
-}
-
-fn fakemon_of(event: &Event) -> u64 {
-    match event {
-        Event::Attempt { fakemon_id, .. }
-        | Event::Appeared { fakemon_id, .. }
-        | Event::Vanished { fakemon_id, .. } => fakemon_id.0,
-        _ => 0,
     }
 }
 
@@ -263,10 +286,16 @@ impl Text<'_> {
     }
 }
 
+const KIND_OF_ATTEMPT: u8 = 0;
+
+fn kind_of_end(outcome: Outcome) -> u8 {
+    10 + outcome as u8
+}
+
 fn class_of(told: &Told<'_>) -> Class {
     let (kind, species) = match (told.event, told.facet) {
-        (Event::Attempt { species, .. }, Facet::Attempt) => (0, *species),
-        (Event::Attempt { species, outcome, .. }, Facet::Happened) => (10 + *outcome as u8, *species),
+        (Event::Attempt { species, .. }, Facet::Attempt) => (KIND_OF_ATTEMPT, *species),
+        (Event::Attempt { species, outcome, .. }, Facet::Happened) => (kind_of_end(*outcome), *species),
         (Event::Appeared { species, .. }, _) => (1, *species),
         (Event::Vanished { species, .. }, _) => (2, *species),
         _ => (3, SpeciesId::UNKNOWN),

@@ -6,6 +6,8 @@ use crate::dice::Dice;
 use crate::ids::{AttemptId, FakemonId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
 use crate::model::Outcome;
 use crate::place::Place;
+use crate::record::DecidedThrow;
+use crate::resolve::Throw;
 use crate::species::CatchRate;
 
 const PLAYERS: usize = 3_000;
@@ -54,6 +56,15 @@ fn event(dice: &mut Dice) -> Event {
     }
 }
 
+/// A throw as the journal has it.
+fn throw(event: &Event) -> Option<Attempt> {
+    let Event::Attempt { player, attempt_id, fakemon_id, species, place, outcome, received_at, .. } = *event else {
+        return None;
+    };
+    let throw = Throw { player, attempt_id, fakemon_id, place, received_at };
+    Some(DecidedThrow { throw, outcome, species, queued_after_ns: 0, decided_after_ns: 0 }.record())
+}
+
 #[test]
 fn records_are_decided_as_their_json_is() {
     let of_players = [
@@ -81,20 +92,25 @@ fn records_are_decided_as_their_json_is() {
     let mut dice = Dice(seed);
     for set in sets {
         let mut filter = Filter::of_patterns(set.iter().map(|text| (*text, *text)), &mut Patterns::default());
-        let mut matched_any = 0;
+        let (mut matched_any, mut passed_over) = (0, 0);
         for position in 1..20_000 {
             let event = event(&mut dice);
             for key in keys_of(Position(position), &event) {
                 let (shard, committed_at) = (ShardId((position % 2) as u16), Timestamp(position));
                 let told = crate::delivery::told(key, shard, committed_at, &event, None);
                 let json = Book.json(&told);
+                let is_passed_over = throw(&event).is_some_and(|throw| filter.passes_over(&throw));
+                passed_over += usize::from(is_passed_over);
                 let expected = filter.matches_json(&event, &json).to_vec();
                 let mut made = None;
                 assert_eq!(filter.matches(&told, &Book, &mut made), expected, "seed {seed}: {set:?} and {json}");
                 assert!(made.is_none(), "nobody asked for JSON");
+                assert!(!is_passed_over || expected.is_empty(), "seed {seed}: {set:?} wants {json}");
                 matched_any += usize::from(!expected.is_empty());
             }
         }
         assert!(matched_any > 0, "seed {seed}: {set:?} matched nothing");
+        let asks_for_one = set == of_players || set == of_fakemon;
+        assert_eq!(passed_over > 0, asks_for_one, "seed {seed}: {set:?} passed over {passed_over}");
     }
 }

@@ -10,8 +10,6 @@ use std::hash::BuildHasher;
 const MORE_MAX: u64 = 1_000;
 /// Of these, events of one type: at least so many types have their share.
 const MORE_OF_ONE_MAX: u32 = 125;
-/// The same of throws: the engine writes them, each with the members of the one before.
-const MORE_THROWS_MAX: u32 = 5;
 /// Types of a turn of which the first events are taken: all that can be known, and as many that are new.
 const TYPES_MAX: usize = 2 * SCHEMAS_MAX;
 
@@ -26,7 +24,7 @@ pub(super) struct Share {
 
 impl Share {
     /// Whether an event of a type is to be learned from.
-    pub(super) fn take(&mut self, source: &str, detail_type: &str, is_throw: bool) -> bool {
+    pub(super) fn take(&mut self, source: &str, detail_type: &str) -> bool {
         let of = self.hashes.hash_one((source, detail_type));
         let Some(taken) = self.of_type.get_mut(&of) else {
             let is_taken = self.of_type.len() < TYPES_MAX;
@@ -35,8 +33,7 @@ impl Share {
             }
             return is_taken;
         };
-        let most = if is_throw { MORE_THROWS_MAX } else { MORE_OF_ONE_MAX };
-        let is_taken = self.more < MORE_MAX && *taken <= most;
+        let is_taken = self.more < MORE_MAX && *taken <= MORE_OF_ONE_MAX;
         if is_taken {
             (*taken, self.more) = (*taken + 1, self.more + 1);
         }
@@ -56,15 +53,15 @@ mod tests {
     #[test]
     fn what_is_rare_is_not_lost_among_what_is_common() {
         let mut share = Share::default();
-        let common = (0..40_000).filter(|_| share.take("load", "A", false)).count();
+        let common = (0..40_000).filter(|_| share.take("load", "A")).count();
         assert_eq!(common, 1 + MORE_OF_ONE_MAX as usize);
         for number in 0..SCHEMAS_MAX {
-            assert!(share.take("rare", &number.to_string(), false), "{number}");
-            share.take("load", "A", false);
+            assert!(share.take("rare", &number.to_string()), "{number}");
+            share.take("load", "A");
         }
         // A turn is bounded all the same.
         for number in 0..100_000 {
-            share.take("flood", &(number % 50_000).to_string(), false);
+            share.take("flood", &(number % 50_000).to_string());
         }
         assert_eq!(share.taken(), MORE_MAX + TYPES_MAX as u64);
     }
