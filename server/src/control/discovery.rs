@@ -28,7 +28,7 @@ use std::time::Duration;
 const EVERY: Duration = Duration::from_millis(100);
 /// Records that are looked at in a turn.
 const RECORDS_MAX: u64 = 50_000;
-/// Throws of a turn that failed, and that succeeded: the engine writes them, each with the members of the one before.
+/// Throws of a turn, of each outcome: the engine writes them, each like the one before.
 const THROWS_MAX: u64 = 5;
 /// Records that wait for a turn; of more, the oldest are left out.
 const BACKLOG_MAX: u64 = 1_000_000;
@@ -117,10 +117,10 @@ impl Discovery {
         let from = self.next.unwrap_or(Position(end.0.saturating_sub(AGAIN).max(1)));
         let start = Position(end.0.saturating_sub(BACKLOG_MAX)).max(from);
         figures.left_out.fetch_add(start.0 - from.0, Ordering::Relaxed);
-        let (mut share, mut failed, mut succeeded) = (Share::default(), 0, 0);
+        let (mut share, mut throws) = (Share::default(), [0; Outcome::ALL.len()]);
         let learns_of_throws = since.contains_key(GAME_BUS);
         let is_wanted = &mut |_: PlayerId, outcome: Outcome| {
-            let count = if outcome == Outcome::Captured { &mut succeeded } else { &mut failed };
+            let count: &mut u64 = &mut throws[outcome as usize];
             *count += 1;
             learns_of_throws && *count <= THROWS_MAX
         };
@@ -138,7 +138,7 @@ impl Discovery {
             }
         })?;
         if learns_of_throws {
-            let left_out = [failed, succeeded].map(|count: u64| count.saturating_sub(THROWS_MAX));
+            let left_out = throws.map(|count| count.saturating_sub(THROWS_MAX));
             figures.left_out.fetch_add(left_out.iter().sum(), Ordering::Relaxed);
         }
         figures.learned.fetch_add(share.taken(), Ordering::Relaxed);

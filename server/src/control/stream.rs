@@ -93,9 +93,8 @@ impl Hub {
             held.numbered = tail.players();
         }
         let (tell, told) = mpsc::channel(WAITING_MAX);
-        let listener = Listener { since: held.next, tell, is_behind: false };
         let since = held.next;
-        held.add(player, listener, tail);
+        held.add(player, Listener { since, tell, is_behind: false }, tail);
         Some((told, since, begins))
     }
 }
