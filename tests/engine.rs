@@ -245,6 +245,38 @@ fn a_copy_taken_at_any_moment_holds_everything_that_was_acknowledged() {
     }
 }
 
+/// Blocks of many events, more blocks of one each than a follower looks up, and every place to begin.
+#[test]
+fn who_follows_may_begin_anywhere_and_misses_nothing() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(dir.path(), 2);
+    let mut client = engine.client().unwrap();
+    spawn(&mut client, 1..=100);
+    for id in 1..=100 {
+        throw(&engine, &mut client, if id % 3 == 0 { "ana" } else { "bea" }, id, id);
+    }
+    let (tail, ana) = (engine.tail(), PlayerName::new("ana").unwrap());
+    let ana = tail.player_id(&ana).unwrap();
+    let read = |from: u64, most: u64| {
+        let (mut next, mut positions) = (Position(from), Vec::new());
+        while next < tail.end() {
+            next = tail.read(next, most, &mut |seen| positions.push(seen.position().0)).unwrap();
+        }
+        positions
+    };
+    for from in 1..tail.end().0 {
+        assert_eq!(read(from, 1_000), (from..tail.end().0).collect::<Vec<_>>(), "from {from}");
+    }
+    for most in [1, 3, 64] {
+        assert_eq!(read(1, most), (1..tail.end().0).collect::<Vec<_>>(), "{most} at once");
+    }
+    let mut thrown = Vec::new();
+    let is_wanted = &mut |player, outcome| player == ana && outcome == Outcome::Captured;
+    let next = tail.read_wanted(Position(1), 1_000, is_wanted, &mut |seen| thrown.extend(seen.throw())).unwrap();
+    assert_eq!((thrown.len(), next), (33, tail.end()));
+    assert!(thrown.iter().all(|(player, decision)| *player == ana && decision.fakemon_id.0 % 3 == 0));
+}
+
 fn copy_dir(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     // First what says how much there must be at least, and what follows the journal; then the journal; within each RocksDB's
