@@ -580,8 +580,7 @@ impl Archive {
 
     /// An event as its bus shows it: of a throw the attempt, or how it ended.
     pub fn envelope(&self, recorded: &Recorded, key: EventKey) -> String {
-        let told = told(key, recorded.shard, recorded.committed_at, &recorded.event, None);
-        told.envelope(|player| self.player_name(player), |species| self.species_name(species))
+        self.json(&told(key, recorded.shard, recorded.committed_at, &recorded.event, None))
     }
 
     /// A player's name.

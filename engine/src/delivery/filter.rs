@@ -108,7 +108,7 @@ impl Filter {
     /// The rules that match an event, in order. The JSON of the event is made if it is needed and is not there.
     pub(crate) fn matches(&mut self, told: &Told<'_>, names: &impl Names, json: &mut Option<Arc<str>>) -> &[u32] {
         let asks_for_more = told.replay.is_some() && self.about_replays;
-        if Records::decide(told.event) && !asks_for_more {
+        if Records::know(told.event) && !asks_for_more {
             let records = self.records.get_or_insert_with(|| Records::of(&self.patterns));
             return records.matches(told, names, &mut self.scratch);
         }

@@ -93,8 +93,8 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// Whether they decide an event: those that there are millions of.
-    pub(super) fn decide(event: &Event) -> bool {
+    /// Whether they say of an event who wants it: of those that there are millions of.
+    pub(super) fn know(event: &Event) -> bool {
         matches!(event, Event::Attempt { .. } | Event::Appeared { .. } | Event::Vanished { .. })
     }
 
