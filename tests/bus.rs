@@ -2,7 +2,7 @@
 
 use fakemon_engine::bus::resource::{Bus, Change, Queue, Resource, Rule, RuleState, Tags, Target};
 use fakemon_engine::bus::{Destination, NewEvent};
-use fakemon_engine::command::Completion;
+use fakemon_engine::command::{Completion, SubmitError};
 use fakemon_engine::delivery::Failed;
 use fakemon_engine::ids::{Timestamp, Token};
 use fakemon_engine::{Client, Engine, Options};
@@ -31,8 +31,8 @@ pub(crate) fn change(client: &mut Client, resources: Vec<Resource>) {
     written(client);
 }
 
-pub(crate) fn put(client: &mut Client, events: &[(&str, &str, &str, &str)]) {
-    let event = |(bus, source, detail_type, detail): &(&str, &str, &str, &str)| NewEvent {
+fn new_event((bus, source, detail_type, detail): &(&str, &str, &str, &str)) -> NewEvent {
+    NewEvent {
         bus: (*bus).into(),
         source: (*source).into(),
         detail_type: (*detail_type).into(),
@@ -43,8 +43,11 @@ pub(crate) fn put(client: &mut Client, events: &[(&str, &str, &str, &str)]) {
         cause: None,
         hops: 0,
         by: None,
-    };
-    client.put(Token(2), events.iter().map(event).collect()).unwrap();
+    }
+}
+
+pub(crate) fn put(client: &mut Client, events: &[(&str, &str, &str, &str)]) {
+    client.put(Token(2), events.iter().map(new_event).collect()).unwrap();
     written(client);
 }
 
@@ -257,6 +260,24 @@ fn what_a_target_cannot_take_is_tried_again_and_then_becomes_a_dead_letter_that_
     works.store(true, std::sync::atomic::Ordering::SeqCst);
     engine.courier().redrive(&dead[1].1).unwrap();
     assert_eq!(told.recv_timeout(PATIENCE).unwrap(), r#"{"unit":2}"#);
+}
+
+#[test]
+fn an_embedding_program_says_what_the_engine_says_only_in_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    let mut client = engine.client().unwrap();
+    change(&mut client, vec![queue("q"), rule("fakemon", "r", r#"{"source":["fakemon.connection"]}"#)]);
+    change(&mut client, vec![Resource::Target(target("fakemon", "r", "q", "sqs:local:123456789012:q"))]);
+    let came = |source: &str| new_event(&("fakemon", source, "fakemon.connected", r#"{"player":"ash"}"#));
+    for source in ["fakemon.connection", "shop"] {
+        let refused = client.put(Token(2), vec![new_event(&("fakemon", "shop", "sold", "{}")), came(source)]);
+        assert!(matches!(refused, Err(SubmitError::Reserved(_))), "{source}: {refused:?}");
+    }
+    assert_eq!(client.in_flight(), 0, "all or nothing");
+    client.tell(Token(3), vec![came("fakemon.connection")]).unwrap();
+    written(&mut client);
+    assert_eq!(receive(&engine, "q", 1)[0].0["detail"]["player"], "ash");
 }
 
 #[test]

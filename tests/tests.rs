@@ -22,6 +22,7 @@ mod logs; // log groups: as targets, as CloudWatch clients see them, and `fakemo
 mod letters; // what the bus says to players, and of who comes and goes
 mod cloud_events; // the official CloudEvents cases, from request to target
 mod partners; // partner webhooks and event sources: signed by whom, told once
+mod authorship; // what only the engine says, tried through every door
 mod api_keys; // API keys: rates, quotas, and what a kill leaves of them
 mod answers; // results as signed requests to webhooks of players
 mod signed; // AWS signatures, made by hand and by boto3
@@ -45,5 +46,5 @@ mod checkpoint; // copies beside a server that works
 mod interrupts; // commands that a signal ends
 mod salvage; // what is left of a damaged directory
 mod golden; // what every tool says of one kept journal, and the incident guide
-mod tour; // what the README shows, by boto3 and a websocket library
+mod tour; // what the README shows: its blocks as they stand, and what it says in words
 mod tidy; // the house itself: openings, doors, reasons, generated code

@@ -1,6 +1,7 @@
 //! Clients: submit commands with a token, poll completions. One per thread, so that nothing is shared on the way in
 //! but the mailboxes of the shards.
 
+use crate::authorship;
 use crate::bus::NewEvent;
 use crate::bus::resource::Change;
 use crate::command::{Attempt, Completion, Spawn, SpawnError, Stages, SubmitError, Throttled};
@@ -171,8 +172,18 @@ impl Client {
     /// position follows once they are durable. At most [`PUT_EVENTS_MAX`] events and [`PUT_BYTES_MAX`] bytes.
     ///
     /// # Errors
-    /// [`SubmitError::Throttled`], [`SubmitError::Stopped`], [`SubmitError::TooLarge`].
+    /// [`SubmitError::Throttled`], [`SubmitError::Stopped`], [`SubmitError::TooLarge`], [`SubmitError::Reserved`].
     pub fn put(&mut self, token: Token, events: Vec<NewEvent>) -> Result<(), SubmitError> {
+        events.iter().try_for_each(|event| authorship::check(&event.source, &event.detail_type))?;
+        self.tell(token, events)
+    }
+
+    /// The same for those who speak for the engine: who serves players says who comes and goes, and what is carried on
+    /// was said before. Nothing from outside comes this way without [`authorship::check`].
+    ///
+    /// # Errors
+    /// [`SubmitError::Throttled`], [`SubmitError::Stopped`], [`SubmitError::TooLarge`].
+    pub fn tell(&mut self, token: Token, events: Vec<NewEvent>) -> Result<(), SubmitError> {
         let now = self.shared.clock.now();
         let mut section = SectionDraft::default();
         events.into_iter().for_each(|event| section.push_put(event.record(now)));

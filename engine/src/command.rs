@@ -1,5 +1,6 @@
 //! What goes into the engine, what is refused, and what comes back.
 
+use crate::authorship::Reserved;
 use crate::ids::{AttemptId, FakemonId, Position, Timestamp, Token};
 use crate::model::{Caught, Decision};
 use crate::place::Place;
@@ -70,6 +71,9 @@ pub enum SubmitError {
     /// The spawn cannot be.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
+    /// An event that only the engine may put.
+    #[error(transparent)]
+    Reserved(#[from] Reserved),
     /// More than [`PUT_EVENTS_MAX`](crate::limits::PUT_EVENTS_MAX) events or
     /// [`PUT_BYTES_MAX`](crate::limits::PUT_BYTES_MAX) bytes were put at once.
     #[error("too much at once: put at most {max} events and 4 MiB", max = crate::limits::PUT_EVENTS_MAX)]

@@ -9,6 +9,7 @@
 //!        never goes back from one event to the next
 //! ```
 
+use crate::authorship::SPAWN;
 use crate::bus::resource::plain_key;
 use crate::bus::{DEFAULT_BUS, GAME_BUS};
 use crate::ids::{PlayerId, Position, ShardId, SpeciesId, Timestamp};
@@ -19,7 +20,7 @@ use std::fmt::Write;
 /// What the game says of throws and collections.
 pub const SOURCE_CAPTURE: &str = "fakemon.capture";
 /// What the game says of the world.
-pub const SOURCE_WORLD: &str = "fakemon.world";
+pub const SOURCE_WORLD: &str = SPAWN.0;
 /// What the engine says of itself.
 pub const SOURCE_ENGINE: &str = "fakemon.engine";
 /// The detail-type of a change of a resource of the bus.

@@ -52,7 +52,7 @@
 //!                                  target
 //! ```
 //!
-//! Everything in the journal is an event on a bus ([`envelope`]). The router reads durable blocks, decides which rules of
+//! Everything in the journal is an event on a bus ([`envelope`]; who may say what: [`authorship`]). The router reads durable blocks, decides which rules of
 //! the bus match — game events on their records, without JSON — and puts their keys on the lanes of the targets. A lane
 //! is a durable cursor and what waits behind it; each target has its own, so that one that is slow or dead holds up
 //! nobody. What fails comes again later, and at last becomes a dead letter. Archives and replays are views on the same
@@ -99,6 +99,7 @@ mod bell;
 pub mod mailbox;
 pub mod model;
 pub mod players;
+pub mod authorship;
 pub mod command;
 pub mod state;
 pub mod resolve;

@@ -148,10 +148,10 @@ impl Monitor {
         }
         while !self.untold.is_empty() {
             let count = self.untold.len().min(PUT_MAX);
-            match self.client.put(Token(0), self.untold[..count].to_vec()) {
+            match self.client.tell(Token(0), self.untold[..count].to_vec()) {
                 Ok(()) => self.own_events += count as u64,
                 Err(SubmitError::Throttled(_) | SubmitError::Stopped) => return,
-                Err(SubmitError::TooLarge | SubmitError::Spawn(_)) => {
+                Err(SubmitError::TooLarge | SubmitError::Spawn(_) | SubmitError::Reserved(_)) => {
                     tracing::error!(count, "notices do not fit into one group: they are not told");
                 }
             }

@@ -2,6 +2,7 @@
 //! Whatever bus they are put on, they reach the capture service. Carrying out one twice changes nothing: an attempt has
 //! its id, and a spawn without an id of its own gets one that follows from its event.
 
+use crate::authorship::{ATTEMPT, SPAWN};
 use crate::command::Spawn;
 use crate::envelope::EventKey;
 use crate::ids::{AttemptId, FakemonId, Position};
@@ -88,8 +89,8 @@ enum Kind {
 
 fn kind(source: &str, detail_type: &str) -> Option<Kind> {
     match (source, detail_type) {
-        ("fakemon.world", "fakemon.spawn") => Some(Kind::Spawn),
-        ("fakemon.game", "fakemon.capture_attempt") => Some(Kind::Attempt),
+        SPAWN => Some(Kind::Spawn),
+        ATTEMPT => Some(Kind::Attempt),
         _ => None,
     }
 }

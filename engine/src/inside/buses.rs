@@ -1,6 +1,7 @@
 //! Events that rules, schedules and pipes put on buses.
 
 use super::{HOPS_MAX, IDLE, Outcomes, STOPPED, all, comes_again};
+use crate::authorship::{self, Reserved};
 use crate::bus::{NewEvent, Registry};
 use crate::client::Client;
 use crate::command::SubmitError;
@@ -74,7 +75,11 @@ pub(super) fn to_bus(
                     hops: hops + 1,
                     by: lane.id().delivery(letter.key),
                 };
-                let admitted = admit(courier, registry, &event);
+                // What is carried on as it is was said by who may say it.
+                let admitted = match letter.body == letter.event {
+                    true => fits(courier, registry, &event),
+                    false => admit(courier, registry, &event),
+                };
                 if admitted.is_ok() {
                     events.push(event);
                 }
@@ -115,8 +120,15 @@ pub(super) fn to_bus(
     Ok(outcomes)
 }
 
-/// Whether an event is what its schema says, where its bus asks for that.
+/// Whether an event that is made here may be said by others than the engine, and is what its schema says.
 pub(crate) fn admit(courier: &Courier, registry: &Registry, event: &NewEvent) -> Result<(), Failed> {
+    let reserved = |reserved: Reserved| Failed::permanently("NO_PERMISSIONS", reserved.to_string());
+    authorship::check(&event.source, &event.detail_type).map_err(reserved)?;
+    fits(courier, registry, event)
+}
+
+/// Whether an event is what its schema says, where its bus asks for that.
+fn fits(courier: &Courier, registry: &Registry, event: &NewEvent) -> Result<(), Failed> {
     let refused = |violation: Violation| Failed::permanently("SCHEMA_VALIDATION_FAILED", violation.to_string());
     courier.enforcer.admit(registry, event).map_err(refused)
 }
@@ -174,9 +186,9 @@ fn put_entries(
     })
 }
 
-/// Puts events and waits until they are durable.
+/// Puts events that were admitted, and waits until they are durable.
 pub(crate) fn put(client: &mut Client, events: Vec<NewEvent>) -> Result<(), SubmitError> {
-    client.put(Token(0), events)?;
+    client.tell(Token(0), events)?;
     let mut completions = Vec::new();
     while completions.is_empty() {
         if client.is_stopped() {

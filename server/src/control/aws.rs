@@ -45,7 +45,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-pub(super) use events::{is_ours, moment};
+pub(super) use events::{is_reserved, moment};
 use fakemon_engine::bus::Registry;
 use fakemon_engine::bus::resource::{Change, Pipe};
 use fakemon_engine::delivery::ReplayProgress;
@@ -263,6 +263,7 @@ fn unavailable(shared: &Shared, error: &desk::DeskError) -> ApiError {
         }
         desk::DeskError::TooLarge => ApiError::invalid("Total size of the entries in the request is over the limit."),
         desk::DeskError::Refused(error) => ApiError::invalid(error.to_string()),
+        desk::DeskError::Reserved(error) => ApiError::invalid(error.to_string()),
         desk::DeskError::Stopped => ApiError {
             status: StatusCode::SERVICE_UNAVAILABLE,
             code: "ServiceUnavailable",

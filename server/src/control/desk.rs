@@ -4,6 +4,7 @@
 use super::refusal::Refusal;
 use anyhow::Context;
 use axum::http::StatusCode;
+use fakemon_engine::authorship::Reserved;
 use fakemon_engine::bus::NewEvent;
 use fakemon_engine::bus::resource::Change;
 use fakemon_engine::command::{Completion, Spawn, SpawnError, SubmitError};
@@ -28,6 +29,8 @@ pub(super) struct Order {
 enum What {
     Spawn(Spawn),
     Put(Vec<NewEvent>),
+    /// What the server says of itself.
+    Tell(Vec<NewEvent>),
     Change(Vec<Change>),
 }
 
@@ -54,6 +57,11 @@ pub(super) async fn put(orders: &mpsc::Sender<Order>, events: Vec<NewEvent>) -> 
     Ok(bring(orders, What::Put(events)).await?.0)
 }
 
+/// The same with what the server says of itself.
+pub(super) async fn tell(orders: &mpsc::Sender<Order>, events: Vec<NewEvent>) -> Result<Position, DeskError> {
+    Ok(bring(orders, What::Tell(events)).await?.0)
+}
+
 /// Brings changes of resources to the desk and waits until they are durable: where the first is.
 pub(super) async fn change(orders: &mpsc::Sender<Order>, changes: Vec<Change>) -> Result<Position, DeskError> {
     Ok(bring(orders, What::Change(changes)).await?.0)
@@ -70,6 +78,7 @@ async fn bring(orders: &mpsc::Sender<Order>, what: What) -> Result<(Position, Op
         Ok(Ok(written)) => Ok(written),
         Ok(Err(SubmitError::Throttled(throttled))) => Err(DeskError::Throttled(throttled.retry_after_ms)),
         Ok(Err(SubmitError::Spawn(error))) => Err(DeskError::Refused(error)),
+        Ok(Err(SubmitError::Reserved(error))) => Err(DeskError::Reserved(error)),
         Ok(Err(SubmitError::TooLarge)) => Err(DeskError::TooLarge),
         Ok(Err(SubmitError::Stopped)) | Err(_) => Err(DeskError::Stopped),
     }
@@ -83,6 +92,8 @@ pub(super) enum DeskError {
     Throttled(u32),
     /// It cannot be.
     Refused(SpawnError),
+    /// Only the engine may say it.
+    Reserved(Reserved),
     /// More than fits at once.
     TooLarge,
     /// The engine has stopped; whether it happened is in the journal.
@@ -131,6 +142,7 @@ impl Desk {
         let submitted = match order.what {
             What::Spawn(spawn) => self.client.spawn(token, &spawn),
             What::Put(events) => self.client.put(token, events),
+            What::Tell(events) => self.client.tell(token, events),
             What::Change(changes) => self.client.change(token, changes),
         };
         match submitted {
@@ -166,6 +178,7 @@ impl DeskError {
             DeskError::TooLarge => {
                 Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", SubmitError::TooLarge.to_string())
             }
+            DeskError::Reserved(error) => Refusal::reserved(&error),
             DeskError::Refused(error) => {
                 let (code, field) = match error {
                     SpawnError::UnknownSpecies(_) => ("unknown_species", "detail.species"),

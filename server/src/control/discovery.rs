@@ -240,7 +240,7 @@ impl Learned {
         // First, so that it is told in any case; told twice it names the same version.
         if self.version.is_some() {
             let event = self.drifted(version, &drifts);
-            if desk::put(&shared.orders, vec![event]).await.is_err() {
+            if desk::tell(&shared.orders, vec![event]).await.is_err() {
                 return; // it comes again
             }
             shared.discovery.drifts.fetch_add(1, Ordering::Relaxed);

@@ -13,7 +13,7 @@
 //! answered.
 
 use super::api_keys::Caller;
-use super::aws::{is_ours, moment};
+use super::aws::{is_reserved, moment};
 use super::cloud_events::{self, Events};
 use super::refusal::{InQuery, Refusal};
 use super::spawns::{self, missing, text};
@@ -23,6 +23,7 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
+use fakemon_engine::authorship::{self, SPAWN};
 use fakemon_engine::bus::{DEFAULT_BUS, NewEvent, Registry};
 use fakemon_engine::command::Spawn;
 use fakemon_engine::envelope::{REGION, SOURCE_WORLD, event_id};
@@ -34,8 +35,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// The detail-type of spawns.
-const SPAWN: &str = "fakemon.spawn";
 /// How long the world's view may take to show what is durable.
 const VIEW_WAIT_MAX: Duration = Duration::from_secs(10);
 
@@ -196,19 +195,18 @@ fn parse(event: Value, bus: &str, registry: &Registry) -> Result<Incoming, Refus
         Some(_) => return Err(Refusal::field("wrong_type", "detail", "detail must be an object")),
     };
     if source == SOURCE_WORLD {
-        return match detail_type {
-            SPAWN => spawns::parse(detail).map(Incoming::Spawn),
-            _ => {
-                let message = format!("detail-type must be \"{SPAWN}\" where source is \"{SOURCE_WORLD}\"");
-                Err(Refusal::field("unknown_detail_type", "detail-type", message))
-            }
-        };
+        if detail_type == SPAWN.1 {
+            return spawns::parse(detail).map(Incoming::Spawn);
+        }
+        let message = format!("detail-type must be \"{}\" where source is \"{SOURCE_WORLD}\"", SPAWN.1);
+        return Err(Refusal::field("unknown_detail_type", "detail-type", message));
     }
     let bus = event.get("event-bus").and_then(Value::as_str).unwrap_or(bus);
     if !registry.buses.contains_key(bus) {
         return Err(Refusal::field("unknown_bus", "bus", format!("there is no event bus {bus}: create it first")));
     }
-    if is_ours(bus, source) || source.starts_with("aws.") {
+    authorship::check(source, detail_type).map_err(|error| Refusal::reserved(&error))?;
+    if is_reserved(bus, source, detail_type) {
         let message = format!("on the bus {bus}, source must not be {source}: others say that");
         return Err(Refusal::field("reserved_source", "source", message));
     }
@@ -299,10 +297,9 @@ mod tests {
             (plain.replace("[\"a\"]", "7"), "resources"),
             (plain.replace("1970-01-01T00:00:01Z", "soon"), "time"),
             (entry.replace("\"Source\"", "\"EventBusName\":\"none\",\"Source\""), "bus"),
-            (
-                entry.replace("\"Source\":\"shop\"", "\"EventBusName\":\"fakemon\",\"Source\":\"fakemon.capture\""),
-                "source",
-            ),
+            (entry.replace("\"shop\"", "\"fakemon.capture\""), "source"),
+            (entry.replace("\"shop\"", "\"fakemon.capture\",\"EventBusName\":\"fakemon\""), "source"),
+            (entry.replace("\"sold\"", "\"fakemon.capture_succeeded\""), "detail-type"),
             (entry.replace("{\\\"unit\\\":1}", "{"), "Detail"),
         ] {
             let shown = format!("{:?}", parse_any(body.as_bytes()).err());

@@ -6,6 +6,7 @@ use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use fakemon_engine::authorship::Reserved;
 use fakemon_engine::schema::Violation;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -39,6 +40,11 @@ impl Refusal {
     pub(super) fn of_schema(violation: &Violation) -> Refusal {
         let field = violation.path.trim_start_matches("$.").to_owned();
         Refusal::field("schema_validation_failed", field, violation.to_string())
+    }
+
+    /// An event that only the engine may put.
+    pub(super) fn reserved(error: &Reserved) -> Refusal {
+        Refusal::field("reserved_source", error.field(), error.to_string())
     }
 
     /// Somebody who is known wants what is not theirs.

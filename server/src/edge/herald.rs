@@ -192,10 +192,10 @@ impl Herald {
             (count, bytes) = (count + 1, bytes + more);
         }
         let events: Vec<NewEvent> = self.waiting.range(..count).cloned().collect();
-        match client.put(HERALD, events) {
+        match client.tell(HERALD, events) {
             Ok(()) => self.is_writing = true,
             Err(SubmitError::Throttled(_)) => return,
-            Err(SubmitError::TooLarge | SubmitError::Spawn(_) | SubmitError::Stopped) => {}
+            Err(SubmitError::TooLarge | SubmitError::Reserved(_) | SubmitError::Spawn(_) | SubmitError::Stopped) => {}
         }
         drop(self.waiting.drain(..count));
         self.waiting_bytes -= bytes;

@@ -1,6 +1,7 @@
 //! Which route a message takes: a route selection expression, as API Gateway has it, names the member of a JSON message
 //! that holds the route key. What holds none takes the route `$default`.
 
+use fakemon_engine::authorship::OURS;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use std::str::FromStr;
@@ -59,9 +60,11 @@ impl RouteSelection {
     }
 }
 
-/// Names that begin with `$` are ours: nobody says of themselves that they connect.
+/// Names that begin with `$` are ours, and so are detail-types of ours, which a key becomes: nobody says of themselves
+/// that they connect, or that they caught something.
 fn is_key(key: &str) -> bool {
-    (1..=KEY_BYTES_MAX).contains(&key.len()) && !key.starts_with('$') && !key.chars().any(char::is_control)
+    let is_ours = key.starts_with('$') || key.starts_with(OURS);
+    (1..=KEY_BYTES_MAX).contains(&key.len()) && !is_ours && !key.chars().any(char::is_control)
 }
 
 /// Reads a value to its end, and the text at the end of a path in it, if there is one.
@@ -146,6 +149,8 @@ mod tests {
             ("$request.body.a.b", r#"{"a":"b"}"#, None),
             ("$request.body.action", r#"{"action":""}"#, None),
             ("$request.body.action", r#"{"action":"$connect"}"#, None),
+            ("$request.body.action", r#"{"action":"fakemon.capture_succeeded"}"#, None),
+            ("$request.body.action", r#"{"action":"fakemons"}"#, Some("fakemons")),
             ("$request.body.action", r#"{"action":"a\nb"}"#, None),
             ("$request.body.action", "{}", None),
         ] {

@@ -4,11 +4,10 @@ use super::request::Request;
 use super::rules::valid_pattern;
 use super::{ApiError, Call, unavailable};
 use crate::control::{Shared, desk};
+use fakemon_engine::authorship;
 use fakemon_engine::bus::inbound::EventSourceState;
-use fakemon_engine::bus::{DEFAULT_BUS, GAME_BUS, NewEvent, Registry};
-use fakemon_engine::envelope::{
-    SOURCE_CAPTURE, SOURCE_CONNECTION, SOURCE_ENGINE, SOURCE_MESSAGES, SOURCE_WORLD, event_id,
-};
+use fakemon_engine::bus::{NewEvent, Registry};
+use fakemon_engine::envelope::event_id;
 use fakemon_engine::ids::{Position, Timestamp};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -19,8 +18,6 @@ const ENTRIES_MAX: usize = 10;
 const PARTNER_ENTRIES_MAX: usize = 20;
 /// Bytes of all entries together, as the service counts them.
 const BYTES_MAX: usize = 1 << 20;
-/// What may be said for the world: put something into it.
-const SPAWN: &str = "fakemon.spawn";
 /// How deep a detail may be nested; the parser's own bound.
 const MALFORMED: &str = "Detail is malformed.";
 
@@ -163,7 +160,8 @@ fn unauthorized() -> Refused {
 
 /// An entry of a partner: its source is a partner event source, and names the bus.
 fn read_partner(entry: &Value, registry: &Registry, call: &Call<'_>) -> Result<NewEvent, Refused> {
-    let (source, _, detail) = said(entry)?;
+    let (source, detail_type, detail) = said(entry)?;
+    authorship::check(source, detail_type).map_err(|_| unauthorized())?;
     check_detail(detail)?;
     let held = registry.event_sources.get(source).ok_or_else(unauthorized)?;
     if held.state != EventSourceState::Active || !registry.buses.contains_key(source) {
@@ -175,7 +173,7 @@ fn read_partner(entry: &Value, registry: &Registry, call: &Call<'_>) -> Result<N
 
 fn read(entry: &Value, registry: &Registry, call: &Call<'_>) -> Result<NewEvent, Refused> {
     let (source, detail_type, detail) = said(entry)?;
-    if source.starts_with("aws.") {
+    if source.starts_with("aws.") || authorship::check(source, detail_type).is_err() {
         return Err(unauthorized());
     }
     check_detail(detail)?;
@@ -184,7 +182,7 @@ fn read(entry: &Value, registry: &Registry, call: &Call<'_>) -> Result<NewEvent,
     if !registry.buses.contains_key(bus) {
         return Err(("ResourceNotFoundException", format!("Event bus {bus} does not exist.")));
     }
-    if is_ours(bus, source) && (detail_type != SPAWN || bus != GAME_BUS) {
+    if is_reserved(bus, source, detail_type) {
         return Err(unauthorized());
     }
     Ok(new_event(entry, bus, call))
@@ -208,19 +206,12 @@ fn new_event(entry: &Value, bus: &str, call: &Call<'_>) -> NewEvent {
     }
 }
 
-/// Whether not everybody may say something from a source on a bus: what the buses of the game, of the engine and of
-/// partners tell is true.
-pub(in crate::control) fn is_ours(bus: &str, source: &str) -> bool {
-    match bus {
-        GAME_BUS => [SOURCE_CAPTURE, SOURCE_WORLD, SOURCE_CONNECTION, SOURCE_MESSAGES].contains(&source),
-        DEFAULT_BUS => source == SOURCE_ENGINE,
-        bus => bus.starts_with(super::partners::PREFIX),
-    }
-}
-
-/// Whether nobody from outside says such a thing on a bus.
-pub(super) fn is_reserved(bus: &str, source: &str, detail_type: &str) -> bool {
-    source.starts_with("aws.") || is_ours(bus, source) && detail_type != SPAWN
+/// Whether nobody from outside says such a thing on a bus: what the engine, the services of the cloud and partners tell is
+/// true.
+pub(in crate::control) fn is_reserved(bus: &str, source: &str, detail_type: &str) -> bool {
+    source.starts_with("aws.")
+        || bus.starts_with(super::partners::PREFIX)
+        || authorship::check(source, detail_type).is_err()
 }
 
 /// Seconds since 1970, or a text as in RFC 3339.
@@ -290,6 +281,17 @@ mod tests {
         assert_eq!(refused(without_source), ("InvalidArgument", message.into()));
         for malformed in ["[]", "\"{}\"", "{", "nothing", &"[".repeat(100_000)] {
             assert_eq!(refused(entry(malformed)), ("MalformedDetail", "Detail is malformed.".into()));
+        }
+        for (source, detail_type, bus) in [
+            ("fakemon.capture", "fakemon.capture_succeeded", "default"),
+            ("fakemon.capture", "fakemon.capture_succeeded", "fakemon"),
+            ("fakemon.engine", "sold", "fakemon"),
+            ("fakemon.connection", "fakemon.spawn", "fakemon"),
+            ("shop", "fakemon.capture_succeeded", "fakemon"),
+            ("aws.s3", "sold", "default"),
+        ] {
+            let entry = json!({ "Source": source, "DetailType": detail_type, "Detail": "{}", "EventBusName": bus });
+            assert_eq!(refused(entry).0, "NotAuthorizedForSourceException", "{source} {detail_type}");
         }
         let mut elsewhere = entry("{}");
         elsewhere["EventBusName"] = "nowhere".into();

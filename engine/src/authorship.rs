@@ -1,0 +1,81 @@
+//! Who says what. Sources and detail-types that begin with `fakemon.` are the engine's own: on every bus, whatever way
+//! an event comes, so that a rule on either alone believes nobody else. What all may say are commands.
+//!
+//! ```text
+//! fakemon.world / fakemon.spawn             puts a fakémon into the world: anybody
+//! fakemon.game  / fakemon.capture_attempt   throws for a player: anybody
+//! fakemon.…     / …            … / fakemon.…   the engine, and who serves players for it
+//! ```
+
+/// How sources and detail-types of ours begin.
+pub const OURS: &str = "fakemon.";
+/// Source and detail-type of a spawn.
+pub const SPAWN: (&str, &str) = ("fakemon.world", "fakemon.spawn");
+/// Source and detail-type of a throw that comes as an event.
+pub const ATTEMPT: (&str, &str) = ("fakemon.game", "fakemon.capture_attempt");
+
+/// An event that only the engine may put.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reserved {
+    /// By its source.
+    #[error("source must not be `{0}`: what begins with `fakemon.` the engine says itself")]
+    Source(String),
+    /// By its detail-type.
+    #[error("detail-type must not be `{0}`: what begins with `fakemon.` the engine says itself")]
+    DetailType(String),
+}
+
+impl Reserved {
+    /// The field, as messages have it.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Reserved::Source(_) => "source",
+            Reserved::DetailType(_) => "detail-type",
+        }
+    }
+}
+
+/// Whether anybody may say this.
+///
+/// # Errors
+/// What only the engine says.
+pub fn check(source: &str, detail_type: &str) -> Result<(), Reserved> {
+    if [SPAWN, ATTEMPT].contains(&(source, detail_type)) {
+        return Ok(());
+    }
+    if source.starts_with(OURS) {
+        return Err(Reserved::Source(source.to_owned()));
+    }
+    match detail_type.starts_with(OURS) {
+        true => Err(Reserved::DetailType(detail_type.to_owned())),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_commands_of_ours_may_be_said_by_others() {
+        for (source, detail_type) in [
+            ("shop", "sold"),
+            ("fakemons", "fakemon"),
+            ("fakemon.world", "fakemon.spawn"),
+            ("fakemon.game", "fakemon.capture_attempt"),
+        ] {
+            assert_eq!(check(source, detail_type), Ok(()), "{source} {detail_type}");
+        }
+        for (source, detail_type, field) in [
+            ("fakemon.capture", "fakemon.capture_succeeded", "source"),
+            ("fakemon.capture", "fakemon.spawn", "source"),
+            ("fakemon.world", "fakemon.appeared", "source"),
+            ("fakemon.engine", "sold", "source"),
+            ("fakemon.game", "fakemon.spawn", "source"),
+            ("shop", "fakemon.capture_succeeded", "detail-type"),
+            ("shop", "fakemon.spawn", "detail-type"),
+        ] {
+            assert_eq!(check(source, detail_type).unwrap_err().field(), field, "{source} {detail_type}");
+        }
+    }
+}
