@@ -33,6 +33,9 @@ impl PlaceError {
     }
 }
 
+const POLE_E7: f64 = 9e8;
+/// How near to a pole the plane there is taken: a degree. Farther away a game's distances bend too little to see.
+const POLAR_E7: f64 = 1e7;
 const METRES_PER_E7: f64 = 0.011_131_949_079_327_358; // of latitude, on a sphere with the equatorial radius
 
 impl Place {
@@ -59,15 +62,35 @@ impl Place {
         f64::from(self.lon_e7) / 1e7
     }
 
-    /// Square of the distance in metres, on a plane that touches the earth between the two places: right to a
-    /// thousandth for the distances of a game, and nowhere smaller than the truth by enough to matter.
+    /// Square of the distance in metres, on a plane that touches the earth between the two places, or near a pole there:
+    /// right to a thousandth for the distances of a game, and nowhere smaller than the truth by enough to matter.
     pub fn distance_m_squared(self, other: Place) -> f64 {
+        if let Some(distance) = self.distance_m_squared_by_pole(other) {
+            return distance;
+        }
         let south_north = f64::from(self.lat_e7) - f64::from(other.lat_e7);
         let middle = (f64::from(self.lat_e7) + f64::from(other.lat_e7)) / 2e7;
         let west_east = (i64::from(self.lon_e7) - i64::from(other.lon_e7)).abs();
         let west_east = west_east.min(3_600_000_000 - west_east) as f64 * cos_degrees(middle);
         let (x, y) = (west_east * METRES_PER_E7, south_north * METRES_PER_E7);
         x * x + y * y
+    }
+
+    /// The same where meridians meet: each place by its distance from the pole and its direction. None unless both are on
+    /// one side of the equator, and one within a degree of its pole; elsewhere decisions of journals stay as they are.
+    fn distance_m_squared_by_pole(self, other: Place) -> Option<f64> {
+        let is_on_one_side = (self.lat_e7 < 0) == (other.lat_e7 < 0);
+        let from_pole = |place: Place| POLE_E7 - f64::from(place.lat_e7).abs();
+        let (ours, theirs) = (from_pole(self), from_pole(other));
+        if !is_on_one_side || ours.min(theirs) > POLAR_E7 {
+            return None;
+        }
+        let apart = (i64::from(self.lon_e7) - i64::from(other.lon_e7)).abs();
+        let apart_degrees = apart.min(3_600_000_000 - apart) as f64 / 1e7;
+        // The law of cosines with half the angle, so that near places do not cancel out: sin(a/2) = cos(90° - a/2).
+        let sine = cos_degrees(90.0 - apart_degrees / 2.0);
+        let (along, across) = ((ours - theirs) * METRES_PER_E7, 2.0 * sine * METRES_PER_E7);
+        Some(along * along + across * across * ours * theirs)
     }
 
     /// The place `north` and `east` metres from here; stays on the map.
@@ -140,6 +163,36 @@ mod tests {
                 assert!((ours - truth).abs() <= 0.001 * truth + 0.02, "{here} {there}: {ours} {truth}");
             }
         }
+    }
+
+    #[test]
+    fn a_pole_is_a_place_like_others() {
+        const METRES_PER_DEGREE: f64 = METRES_PER_E7 * 1e7;
+        let metres = |a: Place, b: Place| a.distance_m_squared(b).sqrt();
+        for side in [-1.0, 1.0] {
+            let at = |from_pole_m: f64, lon| place(side * (90.0 - from_pole_m / METRES_PER_DEGREE), lon);
+            for (ours, theirs, truth) in [
+                (at(20.0, 0.0), at(20.0, 180.0), 40.0),
+                (at(20.0, -90.0), at(20.0, 90.0), 40.0),
+                (at(30.0, 10.0), at(40.0, 100.0), 50.0),
+                (at(20.0, 179.0), at(20.0, -179.0), 0.698),
+                (at(20.0, 5.0), at(20.0, 5.0), 0.0),
+                (at(0.0, 0.0), at(0.0, 123.0), 0.0),
+                (at(0.0, 77.0), at(1_000.0, -12.0), 1_000.0),
+                (at(100_000.0, 0.0), at(100_000.0, 0.02), 34.9),
+            ] {
+                let (there, back) = (metres(ours, theirs), metres(theirs, ours));
+                assert!((there - truth).abs() < 0.03 && there == back, "{ours} {theirs}: {there} {back} {truth}");
+            }
+            // No step where one plane takes over from the other.
+            let (inside, outside) = (at(METRES_PER_DEGREE - 1.0, 0.0), at(METRES_PER_DEGREE + 1.0, 0.0));
+            for lon in [0.001, 0.1, 1.0] {
+                let there = metres(inside, place(inside.lat(), lon));
+                let step = there - metres(outside, place(outside.lat(), lon));
+                assert!(step.abs() < 0.02 + there / 1_000.0, "{step}");
+            }
+        }
+        assert!(metres(place(90.0, 0.0), place(-90.0, 0.0)) > 1e7);
     }
 
     #[test]

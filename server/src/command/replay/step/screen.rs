@@ -62,7 +62,8 @@ fn draw_map(frame: &mut Frame<'_>, area: Rect, stepper: &Stepper<'_>) {
     };
     let metres = |place: Place| {
         let north = (place.lat() - middle.lat()) * METRES_PER_DEGREE;
-        let east = (place.lon() - middle.lon()) * METRES_PER_DEGREE * middle.lat().to_radians().cos();
+        let lon = (place.lon() - middle.lon() + 540.0).rem_euclid(360.0) - 180.0; // the short way, over the date line too
+        let east = lon * METRES_PER_DEGREE * middle.lat().to_radians().cos();
         (east, north)
     };
     let radius = stepper.radius_m;
