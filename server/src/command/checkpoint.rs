@@ -67,7 +67,7 @@ fn ask_server(dir: &Path, to: &Path) -> anyhow::Result<Position> {
             dir.display()
         )
     })?;
-    let target = Target { addr: contact.addr, authority: contact.addr.to_string() };
+    let target = Target::of(contact.addr);
     let in_dir = || format!("data directory {}: the server that has it open", dir.display());
     let mut http = Http::connect(&target).with_context(in_dir)?;
     http.be_patient(PATIENCE)?;

@@ -114,7 +114,7 @@ struct Item {
 
 impl Dialogue {
     fn open(target: &Target, access: &Access, contender: u32) -> anyhow::Result<Dialogue> {
-        let stream = TcpStream::connect(target.addr).context("cannot connect for the checks at the end")?;
+        let stream = target.connect().context("cannot connect for the checks at the end")?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         let (query, token) = match access {

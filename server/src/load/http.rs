@@ -39,8 +39,9 @@ impl Answer {
 
 impl Http {
     pub(crate) fn connect(target: &Target) -> anyhow::Result<Http> {
-        let stream = TcpStream::connect(target.addr)
-            .with_context(|| format!("cannot connect to the control plane at {}", target.addr))?;
+        let stream = target
+            .connect()
+            .with_context(|| format!("cannot connect to the control plane at {}", target.authority))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         Ok(Http { stream, authority: target.authority.clone(), bytes: Vec::new(), prepared: String::new() })

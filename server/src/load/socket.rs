@@ -42,8 +42,9 @@ impl Opening {
         subprotocol: Subprotocol,
         contender: u32,
     ) -> anyhow::Result<Opening> {
-        let mut stream = std::net::TcpStream::connect(target.addr)
-            .with_context(|| format!("cannot connect to {}: is the server running there?", target.addr))?;
+        let mut stream = target
+            .connect()
+            .with_context(|| format!("cannot connect to {}: is the server running there?", target.authority))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(HANDSHAKE_TIMEOUT))?;
         let (query, authorization) = match access {

@@ -1,13 +1,14 @@
 //! Where the load goes: parsed once, and only to this machine unless the user says that another one is theirs.
 
-use anyhow::{Context, bail};
-use std::net::{SocketAddr, ToSocketAddrs};
+use anyhow::{Context, bail, ensure};
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 
 /// An address that may be loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// Where to connect.
-    pub(crate) addr: SocketAddr,
+    /// Where to connect: what the host's name stands for, in the order of preference.
+    addrs: Vec<SocketAddr>,
     /// `host:port`, for the `Host` header.
     pub(crate) authority: String,
 }
@@ -19,21 +20,41 @@ impl Target {
             bail!("{url}: give {scheme}://HOST:PORT (TLS is not part of what the generator measures)");
         };
         let authority = rest.split('/').next().unwrap_or(rest).to_owned();
-        let addr = authority
-            .to_socket_addrs()
-            .with_context(|| format!("{url}: give {scheme}://HOST:PORT"))?
-            .next()
-            .with_context(|| format!("{url}: the host has no address"))?;
-        if !addr.ip().is_loopback() && !allow_remote {
+        let addrs = authority.to_socket_addrs().with_context(|| format!("{url}: give {scheme}://HOST:PORT"))?;
+        let addrs: Vec<SocketAddr> = addrs.collect();
+        ensure!(!addrs.is_empty(), "{url}: the host has no address");
+        if !addrs.iter().all(|addr| addr.ip().is_loopback()) && !allow_remote {
             bail!("{url} is another machine: give --allow-remote if it is yours and meant to be loaded");
         }
-        Ok(Target { addr, authority })
+        Ok(Target { addrs, authority })
+    }
+
+    /// One address.
+    pub(crate) fn of(addr: SocketAddr) -> Target {
+        Target { addrs: vec![addr], authority: addr.to_string() }
+    }
+
+    /// Connects to the first address that answers: `localhost` is often `::1` before it is `127.0.0.1`.
+    ///
+    /// # Errors
+    /// What the last one said.
+    pub(crate) fn connect(&self) -> io::Result<TcpStream> {
+        TcpStream::connect(&*self.addrs)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_with_several_addresses_is_reached_at_the_one_that_answers() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let addrs = ["::1", "127.0.0.1"].map(|ip| SocketAddr::new(ip.parse().unwrap(), port)).to_vec();
+        let target = Target { addrs, authority: format!("localhost:{port}") };
+        assert_eq!(target.connect().unwrap().peer_addr().unwrap(), listener.local_addr().unwrap());
+    }
 
     #[test]
     fn only_this_machine_is_loaded_unless_the_user_says_so() {
