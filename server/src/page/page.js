@@ -10,6 +10,7 @@ const state = {
   reach: 50,
   play: null,
   socket: null,
+  retryMs: 0, // how long was waited for the last try to connect
   wild: new Map(), // fakemon_id → sighting
   thrown: new Map(), // attempt_id → fakemon_id
   attempt: BigInt(Date.now()) * 1000n, // unique among this player's throws, also after a reload
@@ -19,7 +20,8 @@ const state = {
 // ---- figures
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-const ms = (pair) => (pair ? `${pair.p50.toPrecision(2)} / ${pair.p99.toPrecision(2)} ms` : "–");
+const short = (number) => (number >= 99.5 ? whole.format(number) : String(Number(number.toPrecision(2))));
+const ms = (pair) => (pair ? `${short(pair.p50)} / ${short(pair.p99)} ms` : "–");
 
 async function refreshFigures() {
   try {
@@ -101,15 +103,29 @@ function curlSnippet() {
 
 // ---- the websocket
 
+const NAME_BYTES_MAX = 64;
+const EXPIRED = 4401;
+const RETRY_MS_MAX = 30000;
+
+/** What is wrong with a player's name; nothing if it can be one. */
+function nameProblem(name) {
+  if (/\p{Cc}/u.test(name)) return "a name has no control characters";
+  const bytes = new TextEncoder().encode(name).length;
+  return bytes > NAME_BYTES_MAX ? `a name has at most ${NAME_BYTES_MAX} bytes, this one has ${bytes}` : "";
+}
+
 function join() {
   const who = $("name").value.trim();
   if (!who || !state.play) return;
+  $("name").setCustomValidity(state.play.token ? "" : nameProblem(who));
+  if (!$("name").reportValidity()) return;
   if (!state.play.token) localStorage.setItem("player", who);
   state.socket?.close();
   const query = `${state.play.token ? "token" : "player"}=${encodeURIComponent(who)}`;
   const socket = new WebSocket(`${state.play.url}?${query}`);
   state.socket = socket;
   socket.onopen = () => {
+    state.retryMs = 0;
     say(`you play as ${state.play.token ? "your token says" : who}`);
     look();
     send({ type: "collection" });
@@ -118,7 +134,9 @@ function join() {
   socket.onclose = (event) => {
     if (state.socket !== socket) return; // we left ourselves
     say(event.reason || "the connection is closed; trying again", "bad");
-    setTimeout(() => state.socket === socket && join(), 2000);
+    if (event.code === EXPIRED) return; // the same token will not do
+    state.retryMs = Math.min(Math.max(2000, state.retryMs * 2), RETRY_MS_MAX);
+    setTimeout(() => state.socket === socket && join(), state.retryMs);
   };
 }
 
@@ -243,7 +261,8 @@ function creature(species) {
 }
 
 function offset(place) {
-  const east = (place.lon - state.place.lon) * METRES_PER_DEGREE * Math.cos((state.place.lat * Math.PI) / 180);
+  const lon = ((place.lon - state.place.lon + 540) % 360) - 180; // the short way, over the date line too
+  const east = lon * METRES_PER_DEGREE * Math.cos((state.place.lat * Math.PI) / 180);
   const north = (place.lat - state.place.lat) * METRES_PER_DEGREE;
   return { x: east, y: -north, metres: Math.hypot(east, north) };
 }
@@ -254,32 +273,57 @@ function moved(x, y) {
   return { lat: Math.max(-89.9, Math.min(89.9, lat)), lon: ((lon + 540) % 360) - 180 };
 }
 
-let drawn = false;
+let isDue = false;
 function draw() {
-  if (drawn) return; // many messages, one picture
-  drawn = true;
+  if (isDue) return; // many messages, one picture
+  isDue = true;
   requestAnimationFrame(() => {
-    drawn = false;
+    isDue = false;
     drawGrid();
     const now = Date.now();
-    const visible = [...state.wild.values()].filter((wild) => Date.parse(wild.vanishes_at) > now);
-    $("wild").replaceChildren(...visible.map(drawWild).filter(Boolean));
+    const visible = [...state.wild.values()].filter((wild) => Date.parse(wild.vanishes_at) > now && isInView(offset(wild)));
+    const ids = new Set(visible.map((wild) => wild.fakemon_id));
+    for (const [id, group] of pictures) if (!ids.has(id)) forget(id, group);
+    visible.forEach(drawWild);
   });
+}
+
+const isInView = ({ x, y }) => Math.max(Math.abs(x), Math.abs(y)) <= VIEW_M;
+
+// Pictures stay as long as what they show, for whoever has the focus on one; only what changes is written.
+const pictures = new Map(); // fakemon_id → group
+
+function forget(id, group) {
+  const hadFocus = document.activeElement === group;
+  const next = group.nextElementSibling ?? group.previousElementSibling;
+  pictures.delete(id);
+  group.remove();
+  if (hadFocus) next?.focus();
 }
 
 function drawWild(wild) {
   const { x, y, metres } = offset(wild);
-  if (Math.max(Math.abs(x), Math.abs(y)) > VIEW_M) return null;
-  const group = svg("g", { class: "creature", transform: `translate(${x} ${y})`, tabindex: 0, role: "button" });
+  const group = pictures.get(wild.fakemon_id) ?? picture(wild);
+  group.setAttribute("transform", `translate(${x} ${y})`);
   group.setAttribute("aria-label", `${wild.species}, ${Math.round(metres)} metres away: throw`);
   group.classList.toggle("far", metres > state.reach);
+}
+
+function picture(wild) {
+  const group = svg("g", { class: "creature", tabindex: 0, role: "button" });
   const name = svg("text", { y: 22 });
   name.textContent = wild.species;
-  const picture = creature(wild.species);
-  picture.setAttribute("transform", "scale(1.3)");
-  group.append(svg("circle", { r: 18, fill: "transparent" }), picture, name);
+  const drawn = creature(wild.species);
+  drawn.setAttribute("transform", "scale(1.3)");
+  group.append(svg("circle", { r: 18, fill: "transparent" }), drawn, name);
   group.onclick = (event) => (event.stopPropagation(), throwAt(wild));
-  group.onkeydown = (event) => event.key === "Enter" && throwAt(wild);
+  group.onkeydown = (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault(); // the space bar scrolls
+    throwAt(wild);
+  };
+  pictures.set(wild.fakemon_id, group);
+  $("wild").append(group);
   return group;
 }
 
@@ -304,6 +348,7 @@ function flyTo(wild) {
 // ---- the visitor
 
 $("join").onsubmit = (event) => (event.preventDefault(), join());
+$("name").oninput = () => $("name").setCustomValidity("");
 $("map").onclick = (event) => {
   const box = $("map").getBoundingClientRect();
   const scale = (2 * VIEW_M) / box.width;
