@@ -61,7 +61,11 @@ fn who_comes_back_is_told_what_they_missed_across_a_kill() {
     assert_eq!(attempts(&results), [600]);
     // Who has never thrown, and who was never here.
     assert!(told(&mut back(&server, "gary", 0)).0.is_empty());
-    assert!(told(&mut back(&server, "ash", u64::MAX)).0.is_empty());
+    let (results, beyond) = told(&mut back(&server, "ash", u64::MAX));
+    assert_eq!((results.len(), &beyond["complete"]), (0, &json!(false)), "no position of this journal");
+    let ahead = number(&resumed, "position") + 1_000;
+    again.say(&json!({ "type": "resume", "position": ahead.to_string() })).unwrap();
+    assert_eq!(told(&mut again).1["complete"], false);
 }
 
 #[test]

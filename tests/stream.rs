@@ -1,30 +1,59 @@
 //! `GET /stream`: answers as server-sent events, which go on where a connection broke off.
 
+use crate::aws::events;
+use crate::general::settings;
 use crate::player::{Player, SOL};
 use crate::server::{Server, fresh_data};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A client that reads events: id and body of each.
 struct Stream(BufReader<TcpStream>);
 
 impl Stream {
     fn open(server: &Server, query: &str, last: Option<&str>) -> Stream {
+        let last = last.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
+        Stream::ask(server, query, &last).unwrap_or_else(|line| panic!("{line}"))
+    }
+
+    /// With more lines in the request; or the first line of the refusal.
+    fn ask(server: &Server, query: &str, more: &str) -> Result<Stream, String> {
         let mut socket = TcpStream::connect(server.control).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let last = last.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
-        write!(socket, "GET /stream?{query} HTTP/1.1\r\nHost: {}\r\n{last}\r\n", server.control).unwrap();
+        write!(socket, "GET /stream?{query} HTTP/1.1\r\nHost: {}\r\n{more}\r\n", server.control).unwrap();
         let mut reader = BufReader::new(socket);
-        let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
-        assert!(line.starts_with("HTTP/1.1 200"), "{line}");
+        let (mut line, mut head) = (String::new(), String::new());
         while line != "\r\n" {
             line.clear();
             reader.read_line(&mut line).unwrap();
+            head += &line;
         }
-        Stream(reader)
+        if !head.starts_with("HTTP/1.1 200") {
+            return Err(head);
+        }
+        let head = head.to_lowercase();
+        for header in ["content-type: text/event-stream", "cache-control: no-cache", "x-accel-buffering: no"] {
+            assert!(head.contains(&format!("\r\n{header}\r\n")), "{head}");
+        }
+        Ok(Stream(reader))
+    }
+
+    /// The lines of the next event that is none of a connection.
+    fn lines(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            assert!(self.0.read_line(&mut line).unwrap() > 0, "the stream ended: {lines:?}");
+            match line.strip_suffix('\n') {
+                Some(chunk) if chunk.ends_with('\r') => {}
+                Some("") if !lines.is_empty() => return lines,
+                Some(comment) if comment.is_empty() || comment.starts_with(':') => {}
+                Some(line) => lines.push(line.to_owned()),
+                None => panic!("half a line: {line}"),
+            }
+        }
     }
 
     fn next(&mut self) -> (String, Value) {
@@ -88,6 +117,105 @@ fn a_stream_goes_on_where_it_broke_off_across_a_kill() {
     let begun = std::time::Instant::now();
     assert!(server.stop().success());
     assert!(begun.elapsed() < Duration::from_secs(4), "open streams hold up nobody");
+}
+
+#[test]
+fn what_would_end_a_line_of_a_stream_is_escaped() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let mut live = Stream::open(&server, "player=ash", None);
+    let kind = "x\ny\r\u{85}\0ñ: z";
+    let event = json!({ "source": "a", "detail-type": kind, "detail": { "player": "ash", "note": "\r\n\u{2028}" } });
+    assert_eq!(server.post_event(&event.to_string()).0, 200);
+    let detail = "{\r\n\"player\":\r\"ash\"\n}";
+    let entry = json!({ "Source": "a", "DetailType": "\r", "Detail": detail });
+    assert_eq!(events(&server, "PutEvents", json!({ "Entries": [entry] }))["FailedEntryCount"], 0);
+    let mut first = String::new();
+    for stream in [&mut live, &mut Stream::open(&server, "player=ash&from=1", None)] {
+        for (name, note) in [("x\\ny\\r\\u0085\\u0000ñ: z", json!("\r\n\u{2028}")), ("\\r", Value::Null)] {
+            let lines = stream.lines();
+            let [id, event, data] = &lines[..] else { panic!("{lines:?}") };
+            assert_eq!(event, &format!("event: {name}"));
+            let data: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+            assert_eq!((&data["detail"]["player"], &data["detail"]["note"]), (&json!("ash"), &note));
+            if first.is_empty() {
+                first = id.strip_prefix("id: ").unwrap().to_owned();
+                assert_eq!(data["detail-type"], kind);
+            }
+        }
+    }
+    // It goes on behind each of them, too.
+    assert_eq!(Stream::open(&server, "player=ash", Some(&first)).lines()[1], "event: \\r");
+}
+
+#[test]
+fn a_stream_says_what_it_cannot_tell_any_more() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let ours = json!({ "source": "shop", "detail-type": "sold", "detail": { "player": "ash" } }).to_string();
+    let position = server.post_event(&ours).1["position"].as_str().unwrap().to_owned();
+    // A position beyond the end is of another journal: of this one the client knows nothing.
+    let mut ahead = Stream::open(&server, "player=ash", Some("123456789"));
+    let lines = ahead.lines();
+    assert_eq!(lines[1], "event: fakemon.stream_incomplete");
+    let said: Value = serde_json::from_str(lines[2].strip_prefix("data: ").unwrap()).unwrap();
+    assert_eq!((&said["complete"], lines[0].strip_prefix("id: ")), (&json!(false), said["position"].as_str()));
+    assert_eq!(server.post_event(&ours).0, 200);
+    assert_eq!(ahead.lines()[1], "event: sold");
+    // With what it said, nothing is missing; nor to who was up to date.
+    for last in [said["position"].as_str().unwrap(), &position] {
+        assert_eq!(Stream::open(&server, "player=ash", Some(last)).lines()[1], "event: sold");
+    }
+    assert_eq!(Stream::open(&server, "player=ash&from=1", None).lines()[1], "event: sold");
+}
+
+#[test]
+fn a_stream_takes_tokens_as_the_websocket_does_and_ends_with_them() {
+    use jsonwebtoken::{EncodingKey, Header, encode};
+    let data = fresh_data();
+    std::fs::write(data.path().join("secret"), "a secret of thirty-two bytes, ok\n").unwrap();
+    let config = settings(&data, "[auth]\nhs256_secret_file = \"secret\"\n");
+    let server = Server::start(&data.path().join("world"), &["--config", config.to_str().unwrap()]);
+    assert!(server.log().contains("auth.hs256_secret_file"), "it says that the line break is none of the secret");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let token = |player: &str, more: Value| {
+        let mut claims = json!({ "sub": player });
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        encode(&Header::default(), &claims, &EncodingKey::from_secret(b"a secret of thirty-two bytes, ok")).unwrap()
+    };
+    let (ash, misty) = (token("ash", json!({})), token("misty", json!({})));
+    let sold = |player: &str| {
+        let event = json!({ "source": "shop", "detail-type": player, "detail": { "player": player } });
+        assert_eq!(server.post_event(&event.to_string()).0, 200);
+    };
+    for (query, header, player) in [
+        (format!("token={ash}"), String::new(), "ash"),
+        (String::new(), format!("Authorization: bearer {ash}\r\n"), "ash"),
+        (format!("token={misty}"), format!("Authorization: Bearer {ash}\r\n"), "ash"),
+        (format!("token={misty}"), format!("Authorization: Basic {ash}\r\n"), "misty"),
+    ] {
+        let mut stream = Stream::ask(&server, &query, &header).unwrap_or_else(|head| panic!("{head}"));
+        ["ash", "misty"].into_iter().for_each(sold);
+        assert_eq!(stream.lines()[1], format!("event: {player}"));
+    }
+    let (late, early) = (token("ash", json!({ "exp": now - 5 })), token("ash", json!({ "nbf": now + 60 })));
+    for (query, header) in [
+        ("player=ash".to_owned(), String::new()),
+        ("player=ash".into(), format!("Authorization: Basic {ash}\r\n")),
+        (format!("token={late}"), String::new()),
+        (format!("token={early}"), String::new()),
+    ] {
+        let Err(head) = Stream::ask(&server, &query, &header) else { panic!("{query} {header}") };
+        assert!(head.starts_with("HTTP/1.1 401"), "{head}");
+    }
+    let soon = token("ash", json!({ "exp": now + 3 }));
+    let mut stream = Stream::ask(&server, &format!("token={soon}"), "").unwrap_or_else(|head| panic!("{head}"));
+    let lines = stream.lines();
+    assert_eq!(lines[0], "event: fakemon.stream_expired");
+    let said: Value = serde_json::from_str(lines[1].strip_prefix("data: ").unwrap()).unwrap();
+    assert_eq!(said["code"], 4401);
+    assert!(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() >= now + 3);
+    assert_eq!(stream.try_next(), None);
 }
 
 #[test]

@@ -127,6 +127,8 @@ pub struct Auth {
     pub hs256_secret_file: Option<PathBuf>,
     /// A PEM file with the public key of EdDSA tokens.
     pub eddsa_public_key_file: Option<PathBuf>,
+    /// How far clocks of token issuers may be apart from this machine's. Default: not at all.
+    pub leeway: Option<Time>,
 }
 
 impl Auth {
@@ -409,6 +411,9 @@ impl Config {
         if self.limits.attempts_per_second == Some(0) || self.limits.attempts_burst == 0 {
             return refuse("limits.attempts_per_second and limits.attempts_burst must be at least 1".into());
         }
+        if self.auth.leeway.is_some_and(|leeway| leeway.0 > LEEWAY_MAX) {
+            return refuse(format!("auth.leeway must be at most {} min", LEEWAY_MAX.as_secs() / 60));
+        }
         if self.demo.enabled && !(self.auth.is_open() && self.tls.certificate_file.is_none()) {
             return refuse("the demo's players come without tokens and TLS: leave out demo, or auth and tls".into());
         }
@@ -467,6 +472,7 @@ const EDGES_MAX: usize = 256;
 const REACH_M_MAX: f64 = 100_000.0;
 const MESSAGE_BYTES_MIN: usize = 1024; // the longest message that a well-behaved client needs
 const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+const LEEWAY_MAX: Duration = Duration::from_secs(600); // clocks that are further apart are wrong
 const AUTHORIZER_TIMEOUT_MAX: Duration = Duration::from_secs(29); // as with API Gateway
 
 /// `127.0.0.1:7400`, `[::1]:7400`, `localhost:7400`.
@@ -617,6 +623,7 @@ mod tests {
         let patient = refused(|config| config.connections.authorizer_timeout = Time(Duration::from_secs(30)));
         assert!(patient.contains("connections.authorizer_timeout"), "{patient}");
         assert!(refused(|config| config.connections.messages_burst = 0).contains("connections.messages_burst"));
+        assert!(refused(|config| config.auth.leeway = Some(Time(Duration::from_secs(601)))).contains("auth.leeway"));
         assert!(refused(|config| config.limits.message_bytes_max = 1).contains("limits.message_bytes_max"));
     }
 }

@@ -94,7 +94,7 @@ pub struct EdgeOptions {
     pub in_flight_max: u32,
     /// The longest message of a player, in bytes. Default 16 KiB.
     pub message_bytes_max: usize,
-    /// A player of whom nothing is heard for half of this is pinged, for all of this given up. Default 60 s.
+    /// A player of whom nothing is heard for half of this, or for 25 s, is pinged, for all of this given up. Default 60 s.
     pub idle_timeout: Duration,
     /// A handshake takes at most this. Default 10 s.
     pub handshake_timeout: Duration,

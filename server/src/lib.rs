@@ -2,6 +2,7 @@
 //!
 //! - [`play`]: messages of the player websocket, as types; [`auth`]: who a player is; [`access_keys`]: who may call the
 //!   AWS API
+//! - `authority`: hosts and origins in headers
 //! - [`contact`]: how tools find the server that has a data directory open
 //! - [`edge`]: sockets of players, one read and one write per connection and turn
 //! - [`control`]: HTTP on a thread of its own: events, metrics, health, the page
@@ -13,6 +14,7 @@
 pub mod play;
 pub mod auth;
 pub mod access_keys;
+mod authority;
 pub mod contact;
 pub mod edge;
 pub mod letters;

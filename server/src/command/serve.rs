@@ -3,7 +3,7 @@
 
 use super::start_tracing;
 use crate::access_keys::AccessKeys;
-use crate::auth::{Access, TokenKeys};
+use crate::auth::{self, Access, TokenKeys};
 use crate::config::{Config, Durability, LogFormat, parse_address};
 use crate::contact::{Contact, Left, Word};
 use crate::control::{self, AuthorizerOptions, Control, ControlOptions};
@@ -269,8 +269,12 @@ fn access(config: &Config) -> anyhow::Result<Access> {
     };
     let secret = read("auth.hs256_secret_file", &config.auth.hs256_secret_file)?;
     let public = read("auth.eddsa_public_key_file", &config.auth.eddsa_public_key_file)?;
-    let keys = TokenKeys::new(secret.as_deref().map(<[u8]>::trim_ascii), public.as_deref());
-    Ok(Access::Tokens(keys.context("settings [auth]")?))
+    let secret = secret.as_deref().map(auth::secret_of);
+    if secret.is_some_and(|(_, is_cut)| is_cut) {
+        tracing::info!("auth.hs256_secret_file: the line break at its end is not part of the secret");
+    }
+    let keys = TokenKeys::new(secret.map(|(secret, _)| secret), public.as_deref()).context("settings [auth]")?;
+    Ok(Access::Tokens(keys.with_leeway(config.auth.leeway.map_or(Duration::ZERO, |leeway| leeway.0))))
 }
 
 /// Who may call the AWS API.

@@ -10,12 +10,12 @@ use super::refusal::Refusal;
 use super::{Shared, api_keys, partners, signature};
 use crate::access_keys::AccessKeys;
 use crate::auth::Access;
+use crate::authority::{Authority, Origin};
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What is read without a signature.
@@ -83,8 +83,8 @@ async fn signed(keys: &AccessKeys, request: Request) -> Result<Request, Box<Resp
 
 fn check(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
     let forbidden = |code, message| Err(Refusal::new(StatusCode::FORBIDDEN, code, message));
-    let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or(""));
-    if host.is_some_and(|host| !is_this_machine(host)) {
+    let host = headers.get(header::HOST).map(|host| host.to_str().ok().and_then(Authority::parse));
+    if host.as_ref().is_some_and(|host| !host.as_ref().is_some_and(Authority::is_this_machine)) {
         return forbidden(
             "foreign_host",
             "without credentials this server answers to localhost and loopback addresses only: use one in the URL",
@@ -93,24 +93,12 @@ fn check(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return Ok(());
     };
-    let same = origin.to_str().is_ok_and(|origin| {
-        let authority = origin.split_once("://").map(|(_, authority)| authority);
-        authority.is_some() && authority == host
-    });
+    let origin = origin.to_str().ok().and_then(Origin::parse);
+    let same = origin.zip(host.flatten()).is_some_and(|(origin, host)| origin.is(&host));
     if !same && !method.is_safe() {
         return forbidden("foreign_origin", "pages of other origins may not change this world");
     }
     Ok(())
-}
-
-/// `localhost`, `127.0.0.1`, `[::1]`, with or without a port.
-fn is_this_machine(authority: &str) -> bool {
-    let name = match authority.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or(""),
-        None => authority.split(':').next().unwrap_or(""),
-    };
-    let literal = name.parse::<IpAddr>();
-    name.eq_ignore_ascii_case("localhost") || literal.is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]
@@ -132,14 +120,28 @@ mod tests {
         for host in ["localhost", "LOCALHOST:7401", "127.0.0.1:7401", "127.8.8.8", "[::1]:7401", "[::1]"] {
             assert_eq!(verdict(Method::POST, host, None), None, "{host}");
         }
-        assert_eq!(verdict(Method::POST, "localhost:1", Some("http://localhost:1")), None);
+        for (host, origin) in [
+            ("localhost:1", "http://localhost:1"),
+            ("LOCALHOST:1", "http://localhost:1"),
+            ("localhost", "http://localhost:80"),
+            ("[::1]:80", "http://[::1]"),
+        ] {
+            assert_eq!(verdict(Method::POST, host, Some(origin)), None, "{host} {origin}");
+        }
         assert_eq!(verdict(Method::GET, "localhost:1", Some("http://elsewhere.example")), None);
     }
 
     #[test]
     fn tricked_browsers_are_refused() {
-        for host in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:7401", "", "[::2]", "10.0.0.1"]
-        {
+        for host in [
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example:7401",
+            "",
+            "[::2]",
+            "10.0.0.1",
+            "[::1]evil",
+        ] {
             assert_eq!(verdict(Method::GET, host, None), Some("foreign_host"), "{host}");
         }
         for origin in ["http://evil.example", "null", "http://localhost:2", "http://127.0.0.1:1"] {

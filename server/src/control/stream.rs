@@ -2,6 +2,15 @@
 //! again with `Last-Event-ID` (browsers and `curl -H` do) goes on exactly where it broke off, for the journal has
 //! everything. Without it the stream begins now; `?from=POSITION` begins there.
 //!
+//! Two events are of the stream itself. The first, where not all that was asked for is there any more (retention let go of
+//! it, or the position is of another journal, because the server runs on an older copy); the last, where the player's
+//! token expires:
+//!
+//! ```text
+//! event: fakemon.stream_incomplete      data: {"complete":false,"position":"4711"}      goes on behind this position
+//! event: fakemon.stream_expired         data: {"code":4401,"message":"the token has expired: …"}
+//! ```
+//!
 //! ```text
 //! journal ── hub: one reader for all ──► a bounded queue for each player's stream
 //!       └─── catching up: each stream by itself, up to where the hub was when it came
@@ -9,18 +18,18 @@
 
 use super::Shared;
 use super::refusal::{InQuery, Refusal};
-use crate::auth::Access;
+use crate::auth::{Access, Holder, shown, wall_clock};
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::Sse;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive};
+use axum::response::{IntoResponse, Sse};
 use fakemon_engine::envelope::EventKey;
-use fakemon_engine::ids::{PlayerId, Position};
+use fakemon_engine::ids::{PlayerId, Position, Timestamp};
 use fakemon_engine::model::{Outcome, PlayerName};
 use fakemon_engine::{ReadError, Tail};
-use futures_lite::Stream;
 use hashbrown::HashMap;
 use serde::Deserialize;
+use serde_json::json;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -36,6 +45,8 @@ const READ_MAX: u64 = 100_000;
 const EVERY: Duration = Duration::from_millis(5);
 /// So that nobody between takes the connection for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How often it is looked whether a token has expired: clocks are set.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a client is told.
 #[derive(Clone)]
@@ -81,8 +92,14 @@ impl Hub {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What comes for a player, and from which position on; none if there are too many streams.
-    fn listen(&self, player: &PlayerName, tail: &Tail) -> Option<(mpsc::Receiver<Told>, Position, bool)> {
+    /// What comes for a player behind what they know, from which position on the hub tells it, and whether the hub has to
+    /// be started; none if there are too many streams.
+    fn listen(
+        &self,
+        player: &PlayerName,
+        known: Position,
+        tail: &Tail,
+    ) -> Option<(mpsc::Receiver<Told>, Position, bool)> {
         let mut held = self.held();
         if held.count >= STREAMS_MAX {
             return None;
@@ -93,9 +110,9 @@ impl Hub {
             held.numbered = tail.players();
         }
         let (tell, told) = mpsc::channel(WAITING_MAX);
-        let since = held.next;
-        held.add(player, Listener { since, tell, is_behind: false }, tail);
-        Some((told, since, begins))
+        let joined_at = held.next;
+        held.add(player, Listener { since: joined_at.max(known), tell, is_behind: false }, tail);
+        Some((told, joined_at, begins))
     }
 }
 
@@ -159,14 +176,16 @@ async fn run(shared: Arc<Shared>) {
         if shared.is_stopping() {
             return *shared.streams.held() = Listeners::default(); // else they would hold up the end
         }
-        let (shared, tail) = (shared.clone(), tail.clone());
-        let told = tokio::task::spawn_blocking(move || tell(&shared.streams, &tail)).await;
+        let (reading, tail) = (shared.clone(), tail.clone());
+        let told = tokio::task::spawn_blocking(move || tell(&reading.streams, &tail)).await;
         match told {
-            Ok(Ok(true)) => {}
+            Ok(Ok(true)) => continue,
             Ok(Ok(false)) => return,
-            Ok(Err(error)) => return tracing::error!("streams end: the journal cannot be read: {error}"),
-            Err(error) => return tracing::error!("streams end: {error}"),
+            Ok(Err(error)) => tracing::error!("streams end: the journal cannot be read: {error}"),
+            Err(error) => tracing::error!("streams end: {error}"),
         }
+        // Whoever listens learns of it, and the next stream begins anew.
+        return *shared.streams.held() = Listeners::default();
     }
 }
 
@@ -200,8 +219,25 @@ fn tell(hub: &Hub, tail: &Tail) -> Result<bool, ReadError> {
     Ok(held.runs)
 }
 
+/// An event as fields of a stream, which are lines: whatever would end one is escaped in the detail-type, and stands in
+/// JSON only between tokens, where a space is as good.
 fn told(seen: &fakemon_engine::Seen<'_>) -> Told {
-    Told { id: seen.id(), detail_type: seen.detail_type().to_owned(), json: seen.json() }
+    let is_break = |c| matches!(c, '\r' | '\n');
+    Told { id: seen.id(), detail_type: escaped(seen.detail_type()), json: seen.json().replace(is_break, " ") }
+}
+
+/// Without control characters: as JSON writes them.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => escaped.push_str("\\n"),
+            '\r' => escaped.push_str("\\r"),
+            c if c.is_control() => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => escaped.push(c),
+        }
+    }
+    escaped
 }
 
 /// Whom and from where.
@@ -217,27 +253,94 @@ pub(super) async fn open(
     State(shared): State<Arc<Shared>>,
     InQuery(asked): InQuery<Asked>,
     headers: HeaderMap,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
-    let player = who(&shared.options.access, &asked, &headers)?;
+) -> Result<impl IntoResponse, Refusal> {
+    let (player, expires_at) = who(&shared.options.access, &asked, &headers)?;
     let tail = shared.engine.tail();
-    let (live, joined_at, begins) = shared.streams.listen(&player, &tail).ok_or_else(|| {
+    let asked_for = beginning(&asked, &headers)?;
+    // A position that is not durable yet is of another journal: such a client knows nothing of this one.
+    let known = asked_for.filter(|position| *position <= tail.end());
+    let listened = shared.streams.listen(&player, known.unwrap_or_default(), &tail);
+    let (live, joined_at, begins) = listened.ok_or_else(|| {
         let message = format!("{STREAMS_MAX} streams are open: come back later");
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "full", message)
     })?;
     if begins {
         tokio::spawn(run(shared.clone()));
     }
-    let begin = beginning(&asked, &headers)?.unwrap_or(joined_at);
+    let begin = known.unwrap_or(joined_at);
+    let is_complete = asked_for.is_none() || known.is_some() && is_kept(&tail, begin).await;
     let catching = CatchingUp { tail, player, next: begin, end: joined_at, found: Vec::new().into_iter() };
-    let stream = futures_lite::stream::unfold((catching, live), |(mut catching, mut live)| async move {
-        let told = match catching.next().await {
-            Some(told) => told,
-            None => live.recv().await?,
-        };
-        let event = Event::default().id(told.id).event(told.detail_type).data(told.json);
-        Some((Ok(event), (catching, live)))
+    let open = Open { first: (!is_complete).then(|| incomplete(begin)), catching, live, expires_at };
+    let stream = futures_lite::stream::unfold(Some(open), |open| async move {
+        let mut open = open?;
+        let (event, goes_on) = open.next().await?;
+        Some((Ok::<_, Infallible>(event), goes_on.then_some(open)))
     });
-    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+    // Proxies that gather what they pass on would hold events back.
+    let headers = [(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"))];
+    Ok((headers, Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))))
+}
+
+/// A stream that is open.
+struct Open {
+    /// What is to be said of the stream before all else.
+    first: Option<Event>,
+    catching: CatchingUp,
+    live: mpsc::Receiver<Told>,
+    expires_at: Option<Timestamp>,
+}
+
+impl Open {
+    /// The next event, and whether others may follow; none at the end.
+    async fn next(&mut self) -> Option<(Event, bool)> {
+        if let Some(event) = self.first.take() {
+            return Some((event, true));
+        }
+        tokio::select! {
+            biased;
+            () = expired(self.expires_at) => {
+                let data = json!({ "code": 4401, "message": "the token has expired: connect again with a new one" });
+                Some((Event::default().event("fakemon.stream_expired").data(data.to_string()), false))
+            }
+            told = told_next(&mut self.catching, &mut self.live) => told.map(|told| {
+                (Event::default().id(told.id).event(told.detail_type).data(told.json), true)
+            }),
+        }
+    }
+}
+
+async fn told_next(catching: &mut CatchingUp, live: &mut mpsc::Receiver<Told>) -> Option<Told> {
+    match catching.next().await {
+        Some(told) => Some(told),
+        None => live.recv().await,
+    }
+}
+
+/// Ends when a token has expired; one that never does is waited for for ever.
+async fn expired(at: Option<Timestamp>) {
+    let Some(at) = at else { return std::future::pending().await };
+    loop {
+        let left_ns = at.0.saturating_sub(wall_clock().0);
+        if left_ns == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_nanos(left_ns).min(LOOK_AGAIN)).await;
+    }
+}
+
+/// Whether retention has kept everything from a position on.
+async fn is_kept(tail: &Tail, begin: Position) -> bool {
+    let tail = tail.clone();
+    let first = tokio::task::spawn_blocking(move || tail.begin()).await;
+    matches!(first, Ok(Ok(first)) if first <= begin.max(Position(1)))
+}
+
+/// Says that not all is there that was asked for. With a position as its id, so that who comes again asks for what there
+/// is.
+fn incomplete(begin: Position) -> Event {
+    let position = begin.0.saturating_sub(1).to_string();
+    let data = json!({ "complete": false, "position": position }).to_string();
+    Event::default().id(position).event("fakemon.stream_incomplete").data(data)
 }
 
 /// The position behind the last event that the client has.
@@ -250,22 +353,22 @@ fn beginning(asked: &Asked, headers: &HeaderMap) -> Result<Option<Position>, Ref
     position.map(|position| Some(Position(position.0.saturating_add(1)))).ok_or_else(wrong)
 }
 
-/// Whose stream it is: as with the websocket.
-fn who(access: &Access, asked: &Asked, headers: &HeaderMap) -> Result<PlayerName, Refusal> {
+/// Whose stream it is, and until when: as with the websocket.
+fn who(access: &Access, asked: &Asked, headers: &HeaderMap) -> Result<(PlayerName, Option<Timestamp>), Refusal> {
     match access {
         Access::Open => {
             let missing = || Refusal::field("missing_field", "player", "say whose stream: /stream?player=NAME");
             let name = asked.player.as_deref().ok_or_else(missing)?;
-            PlayerName::new(name).map_err(|error| Refusal::field("bad_request", "player", error.to_string()))
+            let name =
+                PlayerName::new(name).map_err(|error| Refusal::field("bad_request", "player", error.to_string()));
+            Ok((name?, None))
         }
         Access::Tokens(keys) => {
-            let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-            let bearer = bearer.and_then(|value| value.split_once(' ')).map(|(_, token)| token.trim());
-            let token = asked.token.as_deref().or(bearer).unwrap_or_default();
-            let refused = |error: crate::auth::Refusal| {
-                Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", error.to_string())
-            };
-            keys.player(token).map_err(refused)
+            let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+            let holder = shown(header, asked.token.as_deref()).and_then(|token| keys.holder(token));
+            let Holder { player, expires_at } =
+                holder.map_err(|error| Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", error.to_string()))?;
+            Ok((player, expires_at))
         }
     }
 }

@@ -195,6 +195,8 @@ impl All {
         let (connection, said) = match note {
             Note::Asked(mut one) => {
                 one.player = engine.player(&one.name);
+                // A position that is not durable yet was told by another journal: a server runs on an older copy.
+                one.is_complete = one.next <= engine.tail().end();
                 self.turns.push_back(one.connection);
                 self.missing.insert(one.connection, one);
                 return;

@@ -21,6 +21,9 @@ use std::sync::Arc;
 pub(crate) const OUT_BYTES_PAUSE: usize = 64 * 1024;
 /// Bytes that wait for a slow reader before we give them up. Room for a whole page of a collection.
 pub(crate) const OUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A connection on which nothing was heard is pinged after this time at the latest: proxies cut those on which nothing
+/// moves for a minute.
+const PING_AFTER_MS_MAX: u32 = 25_000;
 /// Results of throws that came as events, held while a player catches up.
 const HELD_MAX: usize = 1_024;
 /// Buffers larger than this are not kept for others.
@@ -29,6 +32,11 @@ const KEPT_BYTES_MAX: usize = 32 * 1024;
 const KEPT_MAX: usize = 1024;
 
 const _: () = assert!(size_of::<Connection>() <= 192, "a connection at rest must stay small");
+
+/// After how much silence a connection is pinged that is given up after `idle_ms`.
+pub(crate) fn ping_after_ms(idle_ms: u32) -> u32 {
+    PING_AFTER_MS_MAX.min(idle_ms / 2)
+}
 
 /// A connection.
 pub(crate) struct Connection {

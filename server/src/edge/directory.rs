@@ -287,7 +287,7 @@ impl Directory {
     }
 
     fn describe(&self, seat: SeatId, connection: &mut Connection, clock: Clock) -> Option<Description> {
-        let source = connection.stream.socket().peer_addr().ok();
+        let source = connection.stream.source();
         let active_at = clock.at(connection.heard_ms);
         let session = connection.session()?;
         Some(Description {

@@ -1,19 +1,23 @@
 //! The opening handshake: one HTTP request, which becomes a player, or somebody at the general endpoint, or an answer
 //! that says what to do instead.
 
-use crate::auth::{Access, Holder, Refusal};
+mod request;
+
+use crate::auth::{Access, Holder, Refusal, shown};
+use crate::authority::Origin;
 use crate::play::Subprotocol;
 use fakemon_engine::ids::{Position, Timestamp};
 use fakemon_engine::model::PlayerName;
-use std::net::IpAddr;
+use request::{check_host, parse, query, single};
 use tungstenite::error::ProtocolError;
-use tungstenite::handshake::machine::TryParse;
 use tungstenite::handshake::server::{Request, Response, create_response, write_response};
+use tungstenite::http::StatusCode;
 use tungstenite::http::header::{AUTHORIZATION, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
-use tungstenite::http::{StatusCode, Uri};
 
-/// A request, with a token in it, is not longer.
-pub(crate) const HANDSHAKE_BYTES_MAX: usize = 8 * 1024;
+/// A request is not longer: with a token in it, and all cookies that a browser keeps for one site.
+pub(crate) const HANDSHAKE_BYTES_MAX: usize = 32 * 1024;
+/// Header lines of a request.
+const HEADERS_MAX: usize = 256;
 /// The longest part of a user agent that is kept.
 const USER_AGENT_BYTES_MAX: usize = 256;
 /// Tells a client the name of its connection.
@@ -117,8 +121,7 @@ impl Gate {
     }
 
     fn admit(&self, bytes: &[u8]) -> Result<Option<Admitted>, Refused> {
-        let parsed = Request::try_parse(bytes).map_err(|error| self.not_a_request(&error))?;
-        let Some((request_bytes, request)) = parsed else {
+        let Some((request_bytes, request)) = parse(bytes)? else {
             return Ok(None);
         };
         if request_bytes > HANDSHAKE_BYTES_MAX {
@@ -128,7 +131,8 @@ impl Gate {
             let message = format!("there is nothing at this path: {}", self.hint());
             return Err(refused(StatusCode::NOT_FOUND, "not_found", message, None));
         };
-        let mut response = create_response(&request).map_err(|error| self.not_a_request(&error))?;
+        let mut response = create_response(&single(&request)).map_err(|error| self.not_a_request(&error))?;
+        check_host(&request)?;
         let (player, expires_at) = self.who(&request, endpoint)?;
         let (subprotocol, from) = match endpoint {
             Endpoint::Play => (subprotocol(&request)?, from(&request)?),
@@ -154,11 +158,9 @@ impl Gate {
                 Ok((player, None))
             }
             Access::Tokens(keys) => {
-                let token = match bearer(request) {
-                    Some(token) => token.to_owned(),
-                    None => query(request.uri(), "token")?.ok_or(Refusal::NoToken)?,
-                };
-                let Holder { player, expires_at } = keys.holder(&token)?;
+                let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+                let asked = query(request.uri(), "token")?;
+                let Holder { player, expires_at } = keys.holder(shown(header, asked.as_deref())?)?;
                 Ok((Some(player), expires_at))
             }
         }
@@ -198,10 +200,8 @@ fn check_origin(request: &Request) -> Result<(), Refused> {
     let Some(origin) = request.headers().get(ORIGIN) else {
         return Ok(());
     };
-    let uri = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
-    let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    if host == "localhost" || address.is_ok_and(|address| address.is_loopback()) {
+    let origin = origin.to_str().ok().and_then(Origin::parse);
+    if origin.is_some_and(|origin| origin.is_this_machine()) {
         return Ok(());
     }
     Err(refused(
@@ -210,12 +210,6 @@ fn check_origin(request: &Request) -> Result<(), Refused> {
         "without player tokens only pages of this machine may connect".into(),
         Some("Origin"),
     ))
-}
-
-fn bearer(request: &Request) -> Option<&str> {
-    let value = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// The first we know of those that the client names; JSON for clients that name none.
@@ -250,38 +244,6 @@ fn from(request: &Request) -> Result<Option<Position>, Refused> {
     text.parse().map(|position| Some(Position(position))).map_err(|_| wrong())
 }
 
-/// The value of a query parameter, percent-decoded, a plus being a space.
-fn query(uri: &Uri, field: &'static str) -> Result<Option<String>, Refused> {
-    let query = uri.query().unwrap_or_default();
-    let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    let Some((_, value)) = pairs.find(|(name, _)| *name == field) else {
-        return Ok(None);
-    };
-    let decoded = percent_decoded(value).and_then(|bytes| String::from_utf8(bytes).ok());
-    let broken = || {
-        let message = format!("{field} must be percent-encoded UTF-8");
-        refused(StatusCode::BAD_REQUEST, "bad_request", message, Some(field))
-    };
-    decoded.ok_or_else(broken).map(Some)
-}
-
-fn percent_decoded(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-                let (high, low) = (digit(bytes.next())?, digit(bytes.next())?);
-                u8::try_from(high * 16 + low).ok()?
-            }
-            byte => byte,
-        });
-    }
-    Some(decoded)
-}
-
 fn refused(status: StatusCode, code: &'static str, message: String, field: Option<&'static str>) -> Refused {
     Refused { status, code, message, field }
 }
@@ -290,7 +252,7 @@ fn too_long() -> Refused {
     refused(
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         "too_large",
-        format!("the request must not be longer than {HANDSHAKE_BYTES_MAX} bytes"),
+        format!("the request must not be longer than {HANDSHAKE_BYTES_MAX} bytes and {HEADERS_MAX} header lines"),
         None,
     )
 }
@@ -360,7 +322,8 @@ mod tests {
     use super::*;
     use crate::auth::TokenKeys;
 
-    const UPGRADE: &str = "Host: localhost\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
+    const SECRET: &[u8] = b"a secret of thirty-two bytes, ok";
+    const ASKS_TO_UPGRADE: &str = "Host: localhost\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
                            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
     fn open() -> Gate {
@@ -368,7 +331,12 @@ mod tests {
     }
 
     fn request(target: &str, more: &str) -> Vec<u8> {
-        format!("GET {target} HTTP/1.1\r\n{UPGRADE}{more}\r\n").into_bytes()
+        format!("GET {target} HTTP/1.1\r\n{ASKS_TO_UPGRADE}{more}\r\n").into_bytes()
+    }
+
+    fn with_host(line: &str) -> Vec<u8> {
+        let request = String::from_utf8(request("/play?player=ana", "")).unwrap();
+        request.replacen("Host: localhost\r\n", line, 1).into_bytes()
     }
 
     fn admitted(gate: &Gate, bytes: &[u8]) -> Admitted {
@@ -401,6 +369,24 @@ mod tests {
         assert!(answer.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n"), "{answer}");
         assert!(answer.contains("x-fakemon-connection-id: 0a\r\n"), "{answer}");
         assert!(!answer.contains("sec-websocket-protocol"), "{answer}");
+    }
+
+    #[test]
+    fn handshakes_of_browsers_and_proxies_are_taken() {
+        let cookies = format!("Cookie: {}\r\n", "x".repeat(8_400));
+        let lines: String = (0..120).map(|index| format!("X-{index}: y\r\n")).collect();
+        for more in [&cookies, &lines] {
+            assert!(admitted(&open(), &request("/play?player=ana", more)).player.is_some());
+        }
+        let request = String::from_utf8(request("/play?player=ana", "")).unwrap();
+        for (one, several) in [
+            ("Connection: keep-alive, Upgrade\r\n", "Connection: keep-alive\r\nConnection: Upgrade\r\n"),
+            ("Connection: keep-alive, Upgrade\r\n", "Connection: UPGRADE\r\nConnection: keep-alive\r\n"),
+            ("Upgrade: websocket\r\n", "Upgrade: h2c\r\nUpgrade: WebSocket\r\n"),
+        ] {
+            let request = request.replacen(one, several, 1);
+            assert!(admitted(&open(), request.as_bytes()).player.is_some(), "{several}");
+        }
     }
 
     #[test]
@@ -453,7 +439,11 @@ mod tests {
             (request("/play?player=%4", ""), "400", "percent-encoded UTF-8"),
             (request("/play?player=ana", "Origin: https://evil.example\r\n"), "403", "Origin"),
             (request("/play?player=ana", "Origin: null\r\n"), "403", "Origin"),
-            (request("/play?player=ana", &long), "431", "8192"),
+            (request("/play?player=ana", &"X: y\r\n".repeat(257)), "431", "256"),
+            (request("/play?player=ana", "Host: localhost\r\n"), "400", "\"field\":\"Host\""),
+            (with_host(""), "400", "\"field\":\"Host\""),
+            (with_host("Host: [::1]evil\r\n"), "400", "\"field\":\"Host\""),
+            (request("/play?player=ana", &long), "431", "32768"),
             (b"POST /play HTTP/1.1\r\n\r\n".to_vec(), "405", "GET"),
             (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(), "400", "bad_request"),
             (b"GET /play?player=ana HTTP/1.0\r\n\r\n".to_vec(), "400", "bad_request"),
@@ -465,7 +455,7 @@ mod tests {
             let body: serde_json::Value = serde_json::from_str(body).unwrap();
             assert!(body["error"]["code"].is_string() && body["error"]["message"].is_string());
         }
-        for origin in ["http://localhost:7401", "http://127.0.0.1:7401", "http://[::1]:80"] {
+        for origin in ["http://localhost:7401", "http://LOCALHOST:5173", "http://127.0.0.1:7401", "http://[::1]:80"] {
             admitted(&open(), &request("/play?player=ana", &format!("Origin: {origin}\r\n")));
         }
     }
@@ -473,9 +463,9 @@ mod tests {
     #[test]
     fn tokens_are_needed_where_they_are_configured() {
         use jsonwebtoken::{EncodingKey, Header, encode};
-        let gate = Gate { access: Access::Tokens(TokenKeys::new(Some(b"secret"), None).unwrap()), page: None };
+        let gate = Gate { access: Access::Tokens(TokenKeys::new(Some(SECRET), None).unwrap()), page: None };
         let claims = serde_json::json!({"sub": "ana"});
-        let token = encode(&Header::default(), &claims, &EncodingKey::from_secret(b"secret")).unwrap();
+        let token = encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET)).unwrap();
         for (target, more) in [
             (format!("/play?token={token}"), String::new()),
             ("/play?player=ben".into(), format!("Authorization: bearer {token}\r\n")),

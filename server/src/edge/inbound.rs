@@ -116,13 +116,16 @@ impl Partial {
     }
 }
 
+/// 1014, which IANA registered after the package below was written.
+const BAD_GATEWAY: CloseCode = CloseCode::Bad(1014);
+
 fn goodbye(payload: &[u8]) -> Result<Option<CloseCode>, Violation> {
     let (code, reason) = match payload {
         [] => return Ok(None),
         [_] => return Err(protocol("a close code has two bytes")),
         [high, low, reason @ ..] => (CloseCode::from(u16::from_be_bytes([*high, *low])), reason),
     };
-    if !code.is_allowed() {
+    if !code.is_allowed() && code != BAD_GATEWAY {
         return Err(protocol("this close code must not be sent"));
     }
     match std::str::from_utf8(reason) {
@@ -211,6 +214,20 @@ mod tests {
         }
         let everywhere: Vec<usize> = (0..bytes.len()).collect();
         assert_eq!(heard(&bytes, &everywhere), expected);
+    }
+
+    #[test]
+    fn every_close_code_that_may_be_sent_is_heard() {
+        for code in (1000..=1003).chain(1007..=1014).chain([3000, 3999, 4000, 4999]) {
+            let (said, violation) = heard(&frames(&[(0x88, &u16::to_be_bytes(code))]), &[]);
+            assert_eq!(violation, None, "{code}");
+            let Some(Heard::Close(Some(heard))) = said.last() else { panic!("{code}: {said:?}") };
+            assert_eq!(u16::from(*heard), code);
+        }
+        for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65_535] {
+            let (_, violation) = heard(&frames(&[(0x88, &u16::to_be_bytes(code))]), &[]);
+            assert_eq!(violation.map(|violation| violation.code), Some(CloseCode::Protocol), "{code}");
+        }
     }
 
     #[test]

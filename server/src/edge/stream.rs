@@ -4,7 +4,7 @@
 use mio::net::TcpStream;
 use rustls::{ServerConfig, ServerConnection};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 
 /// Bytes that TLS may hold for a socket that takes no more; behind that the connection's own bound counts.
@@ -40,6 +40,13 @@ impl Stream {
             Stream::Plain(socket) => socket,
             Stream::Tls(tls) => &mut tls.socket,
         }
+    }
+
+    /// Who is at the other end; none if the socket does not say any more. A client of version 4 at a socket of version 6
+    /// has its own address.
+    pub(crate) fn source(&mut self) -> Option<SocketAddr> {
+        let source = self.socket().peer_addr().ok()?;
+        Some(SocketAddr::new(source.ip().to_canonical(), source.port()))
     }
 
     /// Reads what there is; 0 at the end, `WouldBlock` when there is nothing now.

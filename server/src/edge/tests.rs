@@ -15,6 +15,8 @@ use tempfile::TempDir;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 
+const SECRET: &[u8] = b"a secret of thirty-two bytes, ok";
+
 /// A world with an edge around it.
 struct House {
     edge: Edge,
@@ -287,11 +289,48 @@ fn the_silent_are_pinged_then_given_up() {
 }
 
 #[test]
+fn the_silent_are_pinged_before_a_proxy_cuts_the_line() {
+    let idle =
+        [EdgeOptions::new("127.0.0.1:0".parse().unwrap()).idle_timeout, GeneralOptions::default().idle_timeout];
+    for idle in idle.into_iter().chain([Duration::from_secs(7 * 86_400)]) {
+        let idle_ms = u32::try_from(idle.as_millis()).unwrap();
+        // A look at all connections takes a second.
+        assert!(connection::ping_after_ms(idle_ms) + 2_000 < 30_000, "{idle:?}");
+    }
+    assert_eq!(connection::ping_after_ms(400), 200);
+}
+
+#[test]
+fn a_client_of_version_4_at_a_socket_of_version_6_has_its_own_address() {
+    let secret = TokenKeys::new(Some(SECRET), None).unwrap();
+    let Ok(listener) = std::net::TcpListener::bind("[::]:0") else {
+        return eprintln!("left out: no IPv6 here");
+    };
+    drop(listener);
+    let house = House::new(|options| {
+        options.listen = "[::]:0".parse().unwrap();
+        options.access = Access::Tokens(secret);
+    });
+    let claims = json!({"sub": "ana"});
+    let key = jsonwebtoken::EncodingKey::from_secret(SECRET);
+    let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
+    let port = house.edge.addr().port();
+    let socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let (_socket, answer) = tungstenite::client(format!("ws://127.0.0.1:{port}/play?token={token}"), socket).unwrap();
+    let id = answer.headers()["x-fakemon-connection-id"].to_str().unwrap().parse().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    house.edge.switchboard().send(To::Connection(id), Errand::Describe, move |said| tell.send(said).unwrap());
+    let said = told.recv_timeout(Duration::from_secs(20)).unwrap();
+    let source = said.description.and_then(|found| found.source).expect("the socket is open");
+    assert_eq!(source.ip(), std::net::Ipv4Addr::LOCALHOST);
+}
+
+#[test]
 fn a_connection_lasts_as_long_as_its_token() {
     use jsonwebtoken::{EncodingKey, Header, encode};
-    let house = House::new(|options| options.access = Access::Tokens(TokenKeys::new(Some(b"secret"), None).unwrap()));
+    let house = House::new(|options| options.access = Access::Tokens(TokenKeys::new(Some(SECRET), None).unwrap()));
     let connect = |path: &str, claims: Value| {
-        let token = encode(&Header::default(), &claims, &EncodingKey::from_secret(b"secret")).unwrap();
+        let token = encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET)).unwrap();
         let (socket, _) =
             tungstenite::client(format!("ws://{}{path}?token={token}", house.edge.addr()), house.tcp()).unwrap();
         Player(socket)
@@ -344,7 +383,7 @@ fn what_cannot_be_served_is_said_in_one_line() {
     let taken = EdgeOptions::new(house.edge.addr());
     assert!(start(taken).contains("in use"));
     let tls = EdgeOptions {
-        access: Access::Tokens(TokenKeys::new(Some(b"secret"), None).unwrap()),
+        access: Access::Tokens(TokenKeys::new(Some(SECRET), None).unwrap()),
         tls: Some(Tls { certificates: "/nowhere/cert.pem".into(), key: "/nowhere/key.pem".into() }),
         ..everywhere
     };

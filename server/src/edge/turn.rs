@@ -5,7 +5,7 @@ mod door;
 
 use super::areas::Areas;
 use super::authorizing::{Authorizers, Questions, Verdict};
-use super::connection::{Connection, OUT_BYTES_MAX, Phase, Voice};
+use super::connection::{Connection, OUT_BYTES_MAX, Phase, Voice, ping_after_ms};
 use super::directory::{Clock, Deed, Directory};
 use super::figures::{CloseReason, Counters, count};
 use super::frame::{CloseCode, Violation};
@@ -320,7 +320,7 @@ impl Turn {
                     self.leave(seat, CloseReason::Expired, Some(EXPIRED), text);
                 } else if silent_ms > idle_ms {
                     self.leave(seat, CloseReason::Idle, Some(CloseCode::Away), "nothing was heard for too long");
-                } else if silent_ms > idle_ms / 2 && !connection.is_pinged {
+                } else if silent_ms > ping_after_ms(idle_ms) && !connection.is_pinged {
                     connection.is_pinged = true;
                     self.voice.ping(connection);
                     speak(&mut self.spoken_to, seat, connection);

@@ -66,7 +66,7 @@ impl Turn {
         let Some(authorizer) = self.common.authorizers.at(admitted.endpoint) else {
             return self.enter(seat, admitted, None);
         };
-        let source_ip = connection.stream.socket().peer_addr().ok().map(|source| source.ip());
+        let source_ip = connection.stream.source().map(|source| source.ip());
         if !self.common.questions.ask(self.directory.id(seat), authorizer, &admitted, source_ip) {
             return self.refuse(seat, &undecided());
         }
@@ -110,7 +110,7 @@ impl Turn {
         }
         let Some(connection) = self.seats.get_mut(seat) else { return };
         self.voice.say_raw(connection, &admitted.answer(&self.directory.id(seat).to_string()));
-        let source_ip = connection.stream.socket().peer_addr().ok().map(|source| source.ip());
+        let source_ip = connection.stream.source().map(|source| source.ip());
         let mut session = Session::new(&admitted, context, self.now_ms);
         if let Some(player) = &session.name {
             session.player = self.referee.engine.player(player);
