@@ -24,6 +24,7 @@ mod database;
 mod store;
 mod rows;
 mod postings;
+mod shared_sync;
 mod depot;
 mod chain;
 mod committer;

@@ -1,6 +1,6 @@
 //! Small facts that whoever stands around the engine wants to find again after a restart: how much a key has used, what
-//! came already. A note survives the end of the process at once, and a power cut as soon as anything beside it is
-//! synced.
+//! came already. A note survives the end of the process at once, and a power cut after [`Notes::sync`], which belongs
+//! before every answer that rests on one.
 
 use crate::journal::{Batch, Depot, ReadError, Room};
 use std::ops::ControlFlow;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub struct Notes(pub(crate) Arc<Depot>);
 
 impl Notes {
-    /// Puts notes, or with none takes them away; all or nothing.
+    /// Puts notes, or with none takes them away; all or nothing. Not synced.
     ///
     /// # Errors
     /// When the depot cannot be written.
@@ -25,6 +25,14 @@ impl Notes {
         self.0.write(batch, false)
     }
 
+    /// Every note that was put before is on the disk after this; callers that wait at the same time share one sync.
+    ///
+    /// # Errors
+    /// When the disk does not take them.
+    pub fn sync(&self) -> Result<(), String> {
+        self.0.sync()
+    }
+
     /// Visits the notes whose keys begin with `prefix`, in order.
     ///
     /// # Errors
@@ -36,5 +44,32 @@ impl Notes {
             }
             ControlFlow::Continue(())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(dir: &std::path::Path) -> usize {
+        let copy = tempfile::tempdir().unwrap();
+        std::fs::create_dir(copy.path().join("bus")).unwrap();
+        for entry in std::fs::read_dir(dir.join("bus")).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), copy.path().join("bus").join(entry.file_name())).unwrap();
+        }
+        let (notes, mut count) = (Notes(Arc::new(Depot::open(copy.path()).unwrap())), 0);
+        notes.visit("", &mut |_, _| count += 1).unwrap();
+        count
+    }
+
+    #[test]
+    fn a_note_survives_a_power_cut_once_it_is_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        let notes = Notes(Arc::new(Depot::open_forgetful(dir.path())));
+        notes.set([("usage/p/k/00001".to_owned(), Some(vec![1]))]).unwrap();
+        assert_eq!(left(dir.path()), 0, "a copy shows what a power cut leaves");
+        notes.sync().unwrap();
+        assert_eq!(left(dir.path()), 1);
     }
 }

@@ -4,11 +4,12 @@
 
 use super::checkpoint::of_database;
 use super::database::{explain, explain_write, open_to_read, scan_options};
+use super::shared_sync::SharedSync;
 use super::store::ReadError;
 use crate::options::OpenError;
 use rocksdb::{
     BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options,
-    WriteBatch, WriteOptions,
+    WriteBatch,
 };
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -47,6 +48,7 @@ pub(crate) type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'v;
 pub(crate) struct Depot {
     /// None once the engine is closed: whoever still holds the depot does not hold its files.
     db: RwLock<Option<DB>>,
+    syncs: SharedSync,
 }
 
 impl Drop for Depot {
@@ -59,7 +61,7 @@ impl Depot {
     /// Opens or makes the depot of a data directory.
     pub(crate) fn open(dir: &Path) -> Result<Depot, OpenError> {
         let db = DB::open_cf_descriptors(&database_options(), dir.join("bus"), families());
-        Ok(Depot { db: RwLock::new(Some(db.map_err(|error| fail(dir, &error))?)) })
+        Ok(Depot::of(db.map_err(|error| fail(dir, &error))?))
     }
 
     /// Opens the depot of a data directory for reading, beside a running server or without one; none if there is none.
@@ -73,7 +75,19 @@ impl Depot {
         let known = |_| families().into_iter().filter(is_there).collect();
         let opened = open_to_read(&dir.join("bus"), &database_options(), known);
         let db = opened.map_err(|error| fail(dir, &error))?;
-        Ok(Some(Depot { db: RwLock::new(Some(db)) }))
+        Ok(Some(Depot::of(db)))
+    }
+
+    fn of(db: DB) -> Depot {
+        Depot { db: RwLock::new(Some(db)), syncs: SharedSync::default() }
+    }
+
+    /// One whose writes stay in memory until a sync: a copy of its files is what a power cut leaves.
+    #[cfg(test)]
+    pub(crate) fn open_forgetful(dir: &Path) -> Depot {
+        let mut options = database_options();
+        options.set_manual_wal_flush(true);
+        Depot::of(DB::open_cf_descriptors(&options, dir.join("bus"), families()).expect("a fresh directory"))
     }
 
     /// Whether everything can be read.
@@ -154,8 +168,22 @@ impl Depot {
     }
 
     /// Writes all of a batch or nothing of it. With `sync` it is on the disk after this; without, it survives the end of
-    /// the process, not a power cut.
+    /// the process, and a power cut from the next [`sync`](Depot::sync) on.
     pub(crate) fn write(&self, batch: Batch, sync: bool) -> Result<(), String> {
+        self.write_unsynced(batch)?;
+        if sync { self.sync() } else { Ok(()) }
+    }
+
+    /// What was written before is on the disk after this. Threads that wait at the same time share one sync.
+    pub(crate) fn sync(&self) -> Result<(), String> {
+        self.syncs.wait(|| {
+            let held = self.held();
+            let db = held.as_ref().ok_or_else(|| closed().to_string())?;
+            db.flush_wal(true).map_err(|error| explain_write(&error))
+        })
+    }
+
+    fn write_unsynced(&self, batch: Batch) -> Result<(), String> {
         let held = self.held();
         let db = held.as_ref().ok_or_else(|| closed().to_string())?;
         let mut written = WriteBatch::default();
@@ -166,9 +194,7 @@ impl Depot {
                 Change::DeleteRange(room, from, to) => written.delete_range_cf(family(db, room), from, to),
             }
         }
-        let mut options = WriteOptions::default();
-        options.set_sync(sync);
-        db.write_opt(written, &options).map_err(|error| explain_write(&error))
+        db.write(written).map_err(|error| explain_write(&error))
     }
 }
 

@@ -191,7 +191,12 @@ async fn tell(
         match put {
             Ok(position) => {
                 let notes = shared.recent.told(&name, key, until_s, position);
-                if let Err(error) = shared.engine.notes().set(notes) {
+                let engine = shared.engine.clone();
+                let noted = tokio::task::spawn_blocking(move || {
+                    engine.notes().set(notes)?;
+                    engine.notes().sync()
+                });
+                if let Err(error) = noted.await.unwrap_or_else(|error| Err(error.to_string())) {
                     tracing::warn!(webhook = name, "that a request came is not noted: {error}");
                 }
                 Ok(position)
