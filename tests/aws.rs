@@ -342,7 +342,7 @@ fn mistakes_are_told_in_the_services_words() {
         (
             "AmazonSQS.CreateQueue",
             json!({ "QueueName": "q q" }),
-            "com.amazonaws.sqs#InvalidParameterValue",
+            "com.amazon.coral.service#InvalidParameterValueException",
             "alphanumeric",
         ),
     ] {

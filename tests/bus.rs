@@ -112,7 +112,7 @@ pub(crate) fn receive(engine: &Engine, queue: &str, count: usize) -> Vec<(Value,
     while received.len() < count {
         assert!(Instant::now() < end, "{} of {count} messages in {queue}", received.len());
         for one in engine.queues().receive(queue, 10, 600, 345_600, None, engine.now()).unwrap() {
-            engine.queues().delete(queue, &one.handle).unwrap();
+            engine.queues().delete(queue, &one.handle, engine.now()).unwrap();
             received.push((serde_json::from_str(&one.message.body).unwrap(), one.message));
         }
         std::thread::sleep(Duration::from_millis(5));

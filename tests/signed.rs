@@ -177,6 +177,10 @@ fn what_only_reads_stays_open_everything_else_is_closed_and_no_secret_is_logged(
     for path in ["/", "/page.css", "/page.js", "/figures", "/metrics", "/healthz", "/readyz"] {
         assert_eq!(server.get(path).0, 200, "{path}");
     }
+    for path in ["/?Action=ListQueues", "/123456789012/q?Action=DeleteQueue&Version=2012-11-05"] {
+        let (status, xml) = server.get(path);
+        assert!(status == 403 && xml.contains("<Code>MissingAuthenticationToken</Code>"), "{path}: {status} {xml}");
+    }
     let (status, _, answer) = ask(&server, &Draft::put_event().unsigned());
     assert_eq!((status, &answer["error"]["code"]), (403, &json!("not_signed")), "{answer}");
     let (status, _, answer) = ask(&server, &Draft::put_event().signed());

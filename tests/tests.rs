@@ -16,6 +16,7 @@ mod control; // the control plane: events, metrics, health, the page, and what i
 mod aws; // the AWS API and webhooks, as boto3 and targets see them
 mod contract; // the AWS API in detail: checks, words, shapes of answers
 mod schedules; // what happens by the clock: the scheduler's API, exactly once across kills, what was missed
+mod queues; // SQS in detail: its words and codes in both protocols, dead letters, redrive
 mod fifo; // queues that keep the order of groups
 mod timeline; // `fakemon timeline`: charts, JSON, and the report
 mod logs; // log groups: as targets, as CloudWatch clients see them, and `fakemon log --rule`

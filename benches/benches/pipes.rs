@@ -14,7 +14,7 @@ use fakemon_engine::bus::resource::{
 };
 use fakemon_engine::command::Completion;
 use fakemon_engine::ids::{Timestamp, Token};
-use fakemon_engine::queue::NewMessage;
+use fakemon_engine::queue::{NewMessage, Settlement};
 use fakemon_engine::{Client, Engine};
 use fakemon_workload::Scenario;
 use in_process::InProcess;
@@ -231,7 +231,8 @@ fn by_hand(engine: &Engine, size: usize) -> f64 {
             .filter(|body| serde_json::from_str::<Value>(body).expect("it is JSON")["kind"] == "good");
         let good = good.map(|body| NewMessage { body: body.clone(), ..NewMessage::default() }).collect();
         queues.send("b", good, engine.now()).expect("there is room");
-        received.iter().for_each(|one| queues.delete("a", &one.handle).expect("the depot can be written"));
+        let done: Vec<_> = received.into_iter().map(|one| (one.handle, Settlement::Delete)).collect();
+        queues.settle("a", &done, engine.now()).into_iter().for_each(|one| one.expect("the depot can be written"));
     }
     let rate = MESSAGES as f64 / start.elapsed().as_secs_f64();
     queues.purge("b").expect("the depot can be written");

@@ -139,11 +139,19 @@ impl Auth {
 }
 
 /// Who may call the AWS API. Without keys: whoever reaches the loopback address.
-#[derive(Clone, Debug, PartialEq, Default, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Aws {
     /// A file of `access_key_id secret_access_key` lines.
     pub access_keys_file: Option<PathBuf>,
+    /// How long after it was deleted a queue cannot be made again, nor purged again after it was purged.
+    pub queue_pause: Time,
+}
+
+impl Default for Aws {
+    fn default() -> Self {
+        Aws { access_keys_file: None, queue_pause: Time(Duration::from_secs(60)) }
+    }
 }
 
 /// Encryption for players.

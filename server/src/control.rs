@@ -55,8 +55,9 @@ use crate::contact::Word;
 use crate::edge;
 use anyhow::Context;
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -95,6 +96,8 @@ pub struct ControlOptions {
     pub allow_private_targets: bool,
     /// Whether `POST /_reset` may empty the bus.
     pub dev: bool,
+    /// How long after it was deleted a queue cannot be made again, nor purged again after it was purged.
+    pub queue_pause: Duration,
     /// What a caller must have read in the data directory, to make a copy of it.
     pub word: Word,
     /// Figures of the edge.
@@ -124,6 +127,8 @@ struct Shared {
     changing: tokio::sync::Mutex<()>,
     /// Messages on their way from queue to queue.
     moves: aws::Moves,
+    /// Queues that were deleted or purged a moment ago.
+    pauses: aws::Pauses,
     /// How much API keys have used.
     meters: api_keys::Meters,
     /// Requests of partners that came already.
@@ -193,6 +198,7 @@ pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::R
         orders,
         changing: tokio::sync::Mutex::new(()),
         moves: aws::Moves::default(),
+        pauses: aws::Pauses::default(),
         meters,
         recent,
         streams: stream::Hub::default(),
@@ -264,6 +270,7 @@ async fn serve(
         .with_graceful_shutdown(async move { drop(stopped.wait_for(|stop| *stop).await) });
     let http = tokio::spawn(async move { http.await });
     let hooks = webhooks::Webhooks::new(&shared);
+    aws::resume_moves(&shared);
     tokio::spawn(authorizer::run(Arc::clone(&shared), Arc::clone(&hooks)));
     tokio::spawn(webhooks::run(Arc::clone(&shared), hooks));
     tokio::spawn(discovery::run(Arc::clone(&shared)));
@@ -294,8 +301,11 @@ fn notice_signals(shared: Arc<Shared>) -> anyhow::Result<()> {
 
 fn router(shared: Arc<Shared>) -> Router {
     Router::new()
-        .route("/", get(page::index).post(aws::post).layer(DefaultBodyLimit::max(aws::BODY_BYTES_MAX)))
-        .route("/123456789012/{queue}", post(aws::post).layer(DefaultBodyLimit::max(aws::BODY_BYTES_MAX)))
+        .route("/", get(front).post(aws::post).layer(DefaultBodyLimit::max(aws::BODY_BYTES_MAX)))
+        .route(
+            "/123456789012/{queue}",
+            get(aws::post).post(aws::post).layer(DefaultBodyLimit::max(aws::BODY_BYTES_MAX)),
+        )
         .route("/page.css", get(page::style))
         .route("/page.js", get(page::script))
         .route("/figures", get(page::figures))
@@ -320,6 +330,14 @@ fn router(shared: Arc<Shared>) -> Router {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), gate::pass))
         .with_state(shared)
+}
+
+/// The page, or the answer to an operation in the address.
+async fn front(state: State<Arc<Shared>>, uri: Uri, headers: HeaderMap) -> Response {
+    match aws::is_query(&headers, &uri) {
+        true => aws::post(state, uri, headers, Ok(Bytes::new())).await,
+        false => page::index().await,
+    }
 }
 
 /// The process lives.

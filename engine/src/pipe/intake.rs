@@ -235,15 +235,19 @@ impl Intake {
     fn receive(&mut self) -> Result<Vec<Record>, ReadError> {
         let Kind::Queue { name, wanted } = &mut self.kind else { return Ok(Vec::new()) };
         let courier = &self.parts.courier;
-        let Some(queue) = courier.registry().queues.get(name).cloned() else { return Ok(Vec::new()) };
-        let (visibility_s, redrive) = (visibility_s(&queue), redrive(&queue));
+        let registry = courier.registry();
+        let Some(queue) = registry.queues.get(name) else { return Ok(Vec::new()) };
+        let (visibility_s, redrive) = (visibility_s(queue), Redrive::within(&registry, queue));
         let retention_s = queue.seconds("MessageRetentionPeriod", 345_600);
         let (size, mut records, mut unwanted) = (self.plan.batching.size, Vec::new(), Vec::new());
         let (mut bytes, mut chunk) = (0, FIRST_MESSAGES);
         while records.len() < size && bytes < BATCH_BYTES_MAX {
             let max = chunk.min(size - records.len());
-            let received =
-                courier.queues.receive(name, max, visibility_s, retention_s, redrive.as_ref(), courier.now());
+            let (queues, now) = (&courier.queues, courier.now());
+            let received = match self.plan.shows_outside() {
+                true => queues.receive(name, max, visibility_s, retention_s, redrive.as_ref(), now),
+                false => queues.take(name, max, visibility_s, retention_s, redrive.as_ref(), now),
+            };
             let received = match received {
                 Ok(received) => received,
                 Err(QueueError::OverLimit) => break, // somebody else holds all that may be held
@@ -273,15 +277,6 @@ impl Intake {
 /// For how long a received message is hidden.
 pub(super) fn visibility_s(queue: &Queue) -> u32 {
     queue.seconds("VisibilityTimeout", 30)
-}
-
-/// Where messages go that were received too often.
-fn redrive(queue: &Queue) -> Option<Redrive> {
-    let policy: serde_json::Value = serde_json::from_str(queue.attributes.get("RedrivePolicy")?).ok()?;
-    let receives = &policy["maxReceiveCount"];
-    let receives = receives.as_u64().or_else(|| receives.as_str()?.parse().ok())?;
-    let (_, name) = policy["deadLetterTargetArn"].as_str()?.rsplit_once(':')?;
-    Some(Redrive { queue: name.to_owned(), receives_max: u32::try_from(receives).ok()? })
 }
 
 /// The last event before a position.

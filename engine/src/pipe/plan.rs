@@ -183,6 +183,15 @@ impl Http {
 }
 
 impl Plan {
+    /// Whether records leave the data directory before they are through.
+    pub(super) fn shows_outside(&self) -> bool {
+        let stays = matches!(
+            self.target.destination,
+            Destination::Queue(_) | Destination::LogGroup(_) | Destination::Bus(_) | Destination::Capture
+        );
+        self.enrichment.is_some() || !stays
+    }
+
     /// The plan of a pipe.
     pub(super) fn of(pipe: &Pipe) -> Invalid<Plan> {
         let given: SourceMembers = members("SourceParameters", &pipe.source_parameters)?;

@@ -48,6 +48,14 @@ pub(super) struct Shape {
     pub(super) source_arn: String,
 }
 
+impl Shape {
+    /// The ARN of another queue beside the source.
+    fn arn_of_queue(&self, name: &str) -> String {
+        let beside = self.source_arn.rsplit_once(':').map_or("", |(beside, _)| beside);
+        format!("{beside}:{name}")
+    }
+}
+
 impl Record {
     /// The record with the JSON in it.
     pub(super) fn decoded(&self) -> &Arc<str> {
@@ -72,6 +80,8 @@ impl Record {
             ("MessageGroupId", message.group.clone()),
             ("MessageDeduplicationId", message.deduplication_id.clone()),
             ("SequenceNumber", number),
+            ("AWSTraceHeader", message.trace_header.clone()),
+            ("DeadLetterQueueSourceArn", message.origin.as_ref().map(|origin| shape.arn_of_queue(&origin.queue))),
         ]);
         let attributes = attributes.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         let shown = |body| ShownMessage {

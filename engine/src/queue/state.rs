@@ -22,8 +22,8 @@ pub(super) struct Slot {
 #[derive(Default)]
 struct Group {
     messages: BTreeSet<u64>,
-    /// The first one, if it can be received.
-    head: Option<u64>,
+    /// The first one, if it can be received, behind the turn of the group.
+    head: Option<(u64, u64)>,
 }
 
 /// Who waits stands in `ready` or in `hidden`, never in both: receiving costs the same whatever is in flight.
@@ -38,8 +38,10 @@ pub(super) struct Queue {
     pub(super) next: u64,
     pub(super) reserved: usize,
     groups: HashMap<u64, Group>,
-    /// Those of `ready` that are the first of their group.
-    heads: BTreeSet<u64>,
+    /// Those of `ready` that are the first of their group, behind the turn of the group.
+    heads: BTreeSet<(u64, u64)>,
+    /// Turns given to groups: one whose messages were with a receiver comes behind those that wait.
+    turns: u64,
     pub(super) recent: Recent,
 }
 
@@ -74,18 +76,20 @@ impl Queue {
 
     /// Lets go of all messages. Numbers go on, and room that senders have stays theirs.
     pub(super) fn clear(&mut self) {
-        *self = Queue { next: self.next, reserved: self.reserved, ..Queue::default() };
+        *self = Queue { next: self.next, reserved: self.reserved, turns: self.turns, ..Queue::default() };
     }
 
     fn find_head(&mut self, group: u64) {
         let Some(held) = self.groups.get_mut(&group) else { return };
-        let head = held.messages.first().copied().filter(|first| self.ready.contains(first));
-        if held.head != head {
+        let first = held.messages.first().copied().filter(|first| self.ready.contains(first));
+        if held.head.map(|(_, first)| first) != first {
+            let turn = held.head.map_or(self.turns, |(turn, _)| turn);
+            self.turns += u64::from(held.head.is_none());
             if let Some(before) = held.head {
                 self.heads.remove(&before);
             }
-            self.heads.extend(head);
-            held.head = head;
+            held.head = first.map(|first| (turn, first));
+            self.heads.extend(held.head);
         }
         if held.messages.is_empty() {
             self.groups.remove(&group);
@@ -93,17 +97,17 @@ impl Queue {
     }
 
     /// Up to `max` messages that can be received, from a sequence number on. Of a group those that follow its first
-    /// one without a gap, as long as that one can be received itself.
+    /// one without a gap, as long as that one can be received itself; groups in their turn.
     pub(super) fn due(&self, from: u64, max: usize) -> Vec<u64> {
         if self.groups.is_empty() {
             return self.ready.range(from..).copied().take(max).collect();
         }
-        let following = |head: &u64| {
+        let following = |(_, head): &(u64, u64)| {
             let group = self.slots.get(head).and_then(|slot| self.groups.get(&slot.group?));
             let messages = group.into_iter().flat_map(|group| group.messages.iter());
             messages.copied().take_while(|sequence| self.ready.contains(sequence))
         };
-        self.heads.range(from..).flat_map(following).take(max).collect()
+        self.heads.iter().filter(|(_, head)| *head >= from).flat_map(following).take(max).collect()
     }
 
     /// Those whose time has come are visible again.

@@ -1,6 +1,8 @@
 //! Queues with a clock in the hand.
 
+use super::state::Slot;
 use super::*;
+use std::path::Path;
 
 const RETENTION_S: u32 = 345_600;
 
@@ -32,12 +34,14 @@ fn a_message_is_hidden_while_somebody_has_it_and_comes_again_until_it_is_deleted
     assert!(receive(&queues, 10, 4).is_empty(), "a restart shows nothing that is hidden");
     let again = receive(&queues, 1, 31);
     assert_eq!((again[0].message.body.as_str(), again[0].receives), ("a", 2));
-    assert!(queues.change_visibility("q", &first[0].handle, 0, second(31)).is_err(), "an old receipt");
-    queues.delete("q", &again[0].handle).unwrap();
-    queues.delete("q", &again[0].handle).unwrap();
+    queues.change_visibility("q", &first[0].handle, 60, second(31)).unwrap();
+    queues.delete("q", &again[0].handle, second(31)).unwrap();
+    queues.delete("q", &again[0].handle, second(31)).unwrap();
+    let gone = queues.change_visibility("q", &first[0].handle, 60, second(31));
+    assert!(matches!(gone, Err(QueueError::Gone)), "{gone:?}");
     assert_eq!(receive(&queues, 10, 100).len(), 1);
     assert!(receive(&queues, 10, u64::from(RETENTION_S) + 1000).is_empty(), "too old");
-    assert!(queues.delete("q", "forged").is_err());
+    assert!(queues.delete("q", "forged", second(0)).is_err());
 }
 
 #[test]
@@ -63,7 +67,7 @@ fn a_look_that_comes_after_the_deletion_does_not_keep_the_next_start_from_readin
     let queues = Queues::open(depot.clone()).unwrap();
     let sent = queues.send("q", vec![message("a"), message("b")], second(0)).unwrap();
     let taken = receive(&queues, 1, 1);
-    queues.delete("q", &taken[0].handle).unwrap();
+    queues.delete("q", &taken[0].handle, second(1)).unwrap();
     let late = row("q", b's', sent[0].sequence); // of a heartbeat that lost the race against the deletion
     let mut batch = Batch::default();
     batch.put(Room::Queues, late.clone(), Slot { receives: 1, ..Slot::default() }.value());
@@ -114,7 +118,7 @@ fn one_message_is_found_and_taken_and_the_others_are_not_touched() {
     let taken = queues.receive_one("q", b.sequence, 30, second(1)).unwrap().unwrap();
     assert!(queues.receive_one("q", b.sequence, 30, second(1)).unwrap().is_none(), "somebody has it");
     assert_eq!(queues.next_after("q", sent[0].sequence, second(1)).unwrap().unwrap().body, "c");
-    queues.delete("q", &taken.handle).unwrap();
+    queues.delete("q", &taken.handle, second(1)).unwrap();
     assert_eq!(receive(&queues, 10, 2).iter().map(|one| one.receives).collect::<Vec<_>>(), [1, 1]);
 }
 
@@ -145,7 +149,7 @@ fn a_group_keeps_its_order_and_others_do_not_wait_for_it() {
     drop(queues);
     queues = Queues::open(depot).unwrap();
     assert!(receive(&queues, 10, 4).is_empty(), "after a restart too");
-    queues.delete("f.fifo", &first[0].handle).unwrap();
+    queues.delete("f.fifo", &first[0].handle, second(5)).unwrap();
     let next = receive(&queues, 10, 5);
     assert_eq!(bodies(&next), ["a2", "a3"], "one receiver may have several, in order");
     queues.change_visibility("f.fifo", &next[1].handle, 0, second(6)).unwrap();
@@ -165,7 +169,7 @@ fn what_is_sent_twice_within_five_minutes_is_one_message() {
     let receive = |queues: &Queues, at| queues.receive("f.fifo", 10, 30, RETENTION_S, None, second(at)).unwrap();
     let received = receive(&queues, 1);
     assert_eq!(bodies(&received), ["x", "z"]);
-    received.iter().for_each(|one| queues.delete("f.fifo", &one.handle).unwrap());
+    received.iter().for_each(|one| queues.delete("f.fifo", &one.handle, second(1)).unwrap());
     drop(queues);
     queues = Queues::open(depot).unwrap();
     let again = queues.send("f.fifo", vec![of_group("a", "x", "1")], second(299)).unwrap();
@@ -191,4 +195,141 @@ fn poison_leaves_its_group_before_the_next_message_comes() {
     let dead = queues.receive("dead.fifo", 10, 30, RETENTION_S, None, second(40)).unwrap();
     assert_eq!(bodies(&dead), ["before", "bad"], "its id is no repetition there");
     assert_eq!(dead[1].message.group.as_deref(), Some("a"));
+}
+
+#[test]
+fn in_a_fifo_queue_a_handle_is_good_while_its_receiver_has_the_message() {
+    let dir = tempfile::tempdir().unwrap();
+    let queues = Queues::open(Arc::new(Depot::open(dir.path()).unwrap())).unwrap();
+    queues.send("f.fifo", vec![of_group("a", "a1", "1")], second(0)).unwrap();
+    let receive = |at| queues.receive("f.fifo", 1, 1, RETENTION_S, None, second(at)).unwrap();
+    let first = receive(0);
+    for refused in [
+        queues.delete("f.fifo", &first[0].handle, second(2)),
+        queues.change_visibility("f.fifo", &first[0].handle, 9, second(2)),
+    ] {
+        assert!(matches!(refused, Err(QueueError::Expired)), "{refused:?}");
+    }
+    let again = receive(2);
+    assert_eq!(again[0].receives, 2, "the message is still there");
+    assert!(queues.delete("f.fifo", &first[0].handle, second(2)).is_err(), "another receiver has it");
+    queues.delete("f.fifo", &again[0].handle, second(2)).unwrap();
+    queues.send("g.fifo", vec![of_group("a", "a1", "1")], second(3)).unwrap();
+    let other = queues.receive("g.fifo", 1, 9, RETENTION_S, None, second(3)).unwrap();
+    assert!(matches!(queues.delete("f.fifo", &other[0].handle, second(3)), Err(QueueError::Handle)));
+}
+
+#[test]
+fn in_a_standard_queue_every_handle_of_a_message_is_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let queues = Queues::open(Arc::new(Depot::open(dir.path()).unwrap())).unwrap();
+    queues.send("q", vec![message("a")], second(0)).unwrap();
+    let first = receive(&queues, 1, 0);
+    let early = queues.change_visibility("q", &first[0].handle, 9, second(31));
+    assert!(matches!(early, Err(QueueError::NotInFlight)), "{early:?}");
+    assert_eq!(receive(&queues, 1, 31).len(), 1);
+    queues.change_visibility("q", &first[0].handle, 100, second(32)).unwrap();
+    assert!(receive(&queues, 1, 100).is_empty(), "hidden by the first receiver");
+    queues.delete("q", &first[0].handle, second(100)).unwrap();
+    assert_eq!(queues.counts("q", second(500)), Counts::default());
+}
+
+#[test]
+fn groups_take_turns() {
+    let dir = tempfile::tempdir().unwrap();
+    let queues = Queues::open(Arc::new(Depot::open(dir.path()).unwrap())).unwrap();
+    for (number, (group, body)) in [("a", "a1"), ("a", "a2"), ("b", "b1"), ("c", "c1")].iter().enumerate() {
+        queues.send("f.fifo", vec![of_group(group, body, &number.to_string())], second(0)).unwrap();
+    }
+    let receive = |at| queues.receive("f.fifo", 1, 30, RETENTION_S, None, second(at)).unwrap();
+    let first = receive(1);
+    assert_eq!(bodies(&first), ["a1"]);
+    queues.change_visibility("f.fifo", &first[0].handle, 0, second(1)).unwrap();
+    let next = receive(1);
+    assert_eq!(bodies(&next), ["b1"], "the group that was with a receiver comes behind those that wait");
+    queues.delete("f.fifo", &next[0].handle, second(1)).unwrap();
+    assert_eq!(bodies(&receive(1)), ["c1"]);
+    assert_eq!(bodies(&receive(1)), ["a1"]);
+}
+
+#[test]
+fn a_dead_letter_is_the_message_that_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let depot = Arc::new(Depot::open(dir.path()).unwrap());
+    let mut queues = Queues::open(depot.clone()).unwrap();
+    let traced = NewMessage { trace_header: Some("Root=1".into()), ..message("bad") };
+    let sent = queues.send("q", vec![traced], second(0)).unwrap();
+    let redrive = |queue: &str| Redrive { queue: queue.into(), receives_max: 2 };
+    let look = |queues: &Queues, queue: &str, dead: &str, at| {
+        queues.receive(queue, 1, 1, RETENTION_S, Some(&redrive(dead)), second(at)).unwrap()
+    };
+    let first = look(&queues, "q", "dead", 1);
+    assert_eq!(look(&queues, "q", "dead", 3)[0].receives, 2);
+    assert!(look(&queues, "q", "dead", 5).is_empty());
+    queues = Queues::open(depot).unwrap();
+    let dead = look(&queues, "dead", "dead2", 6).remove(0);
+    assert_eq!((&dead.message.id, dead.message.sent_at), (&sent[0].id, second(0)));
+    assert_eq!((dead.receives, dead.first_received_at), (3, first[0].first_received_at));
+    assert_eq!(dead.message.origin.as_ref().map(|origin| origin.queue.as_str()), Some("q"));
+    assert_eq!(dead.message.trace_header.as_deref(), Some("Root=1"));
+    assert_eq!(look(&queues, "dead", "dead2", 8)[0].receives, 4, "each queue counts for its own policy");
+    assert!(look(&queues, "dead", "dead2", 10).is_empty());
+    let last = look(&queues, "dead2", "dead3", 11).remove(0);
+    assert_eq!((last.message.id.as_str(), last.receives), (sent[0].id.as_str(), 5));
+    assert_eq!(last.message.origin.map(|origin| origin.queue).as_deref(), Some("dead"));
+    let old = queues.receive("dead2", 1, 1, 10, None, second(13)).unwrap();
+    assert!(old.is_empty(), "as old as it was in its first queue");
+}
+
+#[test]
+fn a_message_is_handed_over_in_one_write_or_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let depot = Arc::new(Depot::open(dir.path()).unwrap());
+    let queues = Queues::open(depot.clone()).unwrap();
+    let sent = queues.send("dead", vec![message("a")], second(0)).unwrap();
+    let taken = queues.receive_one("dead", sent[0].sequence, 30, second(1)).unwrap().unwrap();
+    queues.held().entry("q".into()).or_default().reserved = MESSAGES_MAX;
+    assert!(matches!(queues.hand_over("dead", &taken, "q", second(1)), Err(QueueError::Full)));
+    assert_eq!(queues.counts("dead", second(1)).in_flight, 1);
+    queues.held().entry("q".into()).or_default().reserved = 0;
+    queues.hand_over("dead", &taken, "q", second(2)).unwrap();
+    let queues = Queues::open(depot).unwrap();
+    assert_eq!(queues.counts("dead", second(500)), Counts::default());
+    let moved = queues.receive("q", 1, 1, RETENTION_S, None, second(3)).unwrap();
+    assert_ne!(moved[0].message.id, sent[0].id, "a new message");
+    assert_eq!((moved[0].message.sent_at, moved[0].receives), (second(2), 1));
+}
+
+#[test]
+fn a_content_id_is_the_sha_256_of_the_body() {
+    assert_eq!(NewMessage::content_id("test"), "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08");
+}
+
+/// The queues that a power cut leaves of a depot that is open in `dir`.
+fn after_a_power_cut(dir: &Path) -> (tempfile::TempDir, Queues) {
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::create_dir(copy.path().join("bus")).unwrap();
+    for entry in std::fs::read_dir(dir.join("bus")).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), copy.path().join("bus").join(entry.file_name())).unwrap();
+    }
+    let queues = Queues::open(Arc::new(Depot::open(copy.path()).unwrap())).unwrap();
+    (copy, queues)
+}
+
+#[test]
+fn what_a_receiver_was_told_survives_a_power_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let queues = Queues::open(Arc::new(Depot::open_forgetful(dir.path()))).unwrap();
+    let left = |at| after_a_power_cut(dir.path()).1.counts("q", second(at));
+    queues.enqueue("q", vec![message("a"), message("b")], Batch::default(), false, second(0)).unwrap();
+    assert_eq!(left(0).visible, 0, "nobody was told, and a copy shows what a power cut leaves");
+    let taken = receive(&queues, 2, 1);
+    assert_eq!(left(2).in_flight, 2, "received: a power cut brings them under no other id");
+    queues.change_visibility("q", &taken[0].handle, 500, second(2)).unwrap();
+    assert_eq!(left(100), Counts { visible: 1, in_flight: 1, delayed: 0 });
+    queues.delete("q", &taken[1].handle, second(2)).unwrap();
+    assert_eq!(left(1_000).visible, 1);
+    queues.purge("q").unwrap();
+    assert_eq!(left(1_000), Counts::default());
 }

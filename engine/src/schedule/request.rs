@@ -5,7 +5,7 @@
 use crate::bus::DEFAULT_BUS;
 use crate::bus::resource::Target;
 use crate::ids::Timestamp;
-use crate::queue::{Attribute, NewMessage, is_fifo};
+use crate::queue::{self, Attribute, NewMessage, is_fifo};
 use serde::Deserialize;
 use serde_json::{Number, Value};
 use std::collections::BTreeMap;
@@ -16,8 +16,8 @@ pub const SEND_MESSAGE: &str = "arn:aws:scheduler:::aws-sdk:sqs:sendMessage";
 pub const PUT_EVENTS: &str = "arn:aws:scheduler:::aws-sdk:eventbridge:putEvents";
 /// The longest delay of a message, in seconds.
 const DELAY_S_MAX: u32 = 900;
-/// Attributes of a message.
-const ATTRIBUTES_MAX: usize = 10;
+/// The system attribute that a sender may set.
+const TRACE_HEADER: &str = "AWSTraceHeader";
 
 /// Why a target cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +35,8 @@ pub(super) struct Message {
     delay_seconds: Option<u32>,
     #[serde(default)]
     message_attributes: BTreeMap<String, GivenAttribute>,
+    #[serde(default)]
+    message_system_attributes: BTreeMap<String, GivenAttribute>,
 }
 
 #[derive(Deserialize)]
@@ -58,11 +60,10 @@ impl Message {
 
     fn check(&self) -> Result<(), InvalidTarget> {
         let wrong = |why: String| Err(InvalidTarget(format!("Input: {why}")));
-        let is_id = |text: &str| (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
         for (name, id) in
             [("MessageGroupId", &self.message_group_id), ("MessageDeduplicationId", &self.message_deduplication_id)]
         {
-            if id.as_ref().is_some_and(|id| !is_id(id)) {
+            if id.as_ref().is_some_and(|id| !queue::is_id(id)) {
                 return wrong(format!("{name} must be 1 to 128 alphanumeric and punctuation characters"));
             }
         }
@@ -77,21 +78,34 @@ impl Message {
             }
             _ => {}
         }
-        if self.message_attributes.len() > ATTRIBUTES_MAX {
-            return wrong(format!("MessageAttributes has more than {ATTRIBUTES_MAX} members"));
+        let system = &self.message_system_attributes;
+        if system.iter().any(|(name, given)| name != TRACE_HEADER || given.data_type != "String") {
+            return wrong(format!("MessageSystemAttributes has {TRACE_HEADER} only, of the type String"));
         }
-        match self.message_attributes.iter().find(|(_, given)| given.attribute().is_none()) {
-            None => Ok(()),
-            Some((name, _)) => wrong(format!(
-                "MessageAttributes.{name} must have a DataType (String, Number or Binary) and a value of it that is \
-                 not empty"
-            )),
+        for (member, given) in [("MessageAttributes", &self.message_attributes), ("MessageSystemAttributes", system)]
+        {
+            if let Some((name, _)) = given.iter().find(|(_, given)| given.attribute().is_none()) {
+                return wrong(format!(
+                    "{member}.{name} must have a DataType (String, Number or Binary) and a value of it that is not empty"
+                ));
+            }
         }
+        let attributes = self.message_attributes.iter();
+        let attributes = attributes.filter_map(|(name, given)| Some((name.clone(), given.attribute()?))).collect();
+        if let Some(why) = queue::fault_in(&attributes) {
+            return wrong(why);
+        }
+        if self.message_body.is_empty() || !queue::is_content(&self.message_body) {
+            return wrong("MessageBody must not be empty, and have the characters of XML only".into());
+        }
+        Ok(())
     }
 
     fn message(self) -> NewMessage {
         let attributes = self.message_attributes.into_iter();
+        let trace = self.message_system_attributes.get(TRACE_HEADER).and_then(|given| given.string_value.clone());
         NewMessage {
+            trace_header: trace,
             attributes: attributes.filter_map(|(name, given)| Some((name, given.attribute()?))).collect(),
             body: self.message_body,
             delay_s: self.delay_seconds.unwrap_or_default(),

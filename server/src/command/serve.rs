@@ -306,6 +306,7 @@ fn control_options(
         demo_centre: config.demo.enabled.then_some((config.demo.lat, config.demo.lon)),
         allow_private_targets: config.allow_private_targets,
         dev: config.dev,
+        queue_pause: config.aws.queue_pause.0,
         word,
         read_edge: read_edge(Arc::clone(edge)),
         questions,

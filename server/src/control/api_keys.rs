@@ -2,8 +2,8 @@
 //! usage plan, which count events: a rate with a burst, and a quota for a day, a week or a month.
 //!
 //! A batch that is larger than what is left of the burst passes, and what follows waits for longer; a quota is never
-//! exceeded. How much a key has used is noted before its request goes on: a kill takes nothing back, a power cut what
-//! was not synced yet.
+//! exceeded. How much a key has used is noted before its request goes on, and synced before its answer is given: neither
+//! a kill nor a power cut takes it back.
 //!
 //! ```text
 //! note   usage/PLAN/KEY/DAY (of 1970, five digits)   events (8)

@@ -2,6 +2,7 @@
 //! Amazon SQS brings boto3, the AWS CLI or Terraform, and gives our address as the endpoint.
 //!
 //! - `request`: members of a request, checked with the service's words
+//! - `query`: forms in, XML out
 //! - `buses`, `partners`, `rules`, `targets`, `events`, `connections`, `archives`, `tags`: operations of
 //!   `AWSEvents`
 //! - `sqs`, `moves`: operations of `AmazonSQS`
@@ -19,6 +20,7 @@
 //! (`fakemon:order`: `total` or `none`, `fakemon:concurrency`: 1 to 64); `TestEventPattern` takes `Explain`.
 
 mod request;
+mod query;
 pub(super) mod partners;
 mod buses;
 mod rules;
@@ -43,7 +45,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 pub(super) use events::{is_reserved, moment};
 use fakemon_engine::bus::Registry;
@@ -51,14 +53,17 @@ use fakemon_engine::bus::resource::{Change, Pipe};
 use fakemon_engine::delivery::ReplayProgress;
 use fakemon_engine::ids::{Timestamp, mix};
 use fakemon_engine::pipe::state_name;
-pub(super) use moves::{Moves, end_all as end_moves};
+pub(super) use moves::{Moves, end_all as end_moves, resume as resume_moves};
+use query::Form;
+pub(super) use query::is_one as is_query;
 use request::Request;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+pub(super) use sqs::Pauses;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The largest request.
-pub(super) const BODY_BYTES_MAX: usize = 2 << 20;
+/// The largest request: a batch of messages, each byte of it encoded.
+pub(super) const BODY_BYTES_MAX: usize = 4 << 20;
 
 /// What an operation knows besides its request.
 pub(super) struct Call<'c> {
@@ -140,6 +145,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
 /// Answers a request.
 pub(super) async fn post(
     State(shared): State<Arc<Shared>>,
+    uri: Uri,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
@@ -148,20 +154,75 @@ pub(super) async fn post(
         Some(("AWSEvents", operation)) => (Service::Events, operation),
         Some(("AmazonSQS", operation)) => (Service::Sqs, operation),
         Some(("Logs_20140328", operation)) => (Service::Logs, operation),
-        _ => return answer(Service::Events, Err(unknown_operation(target))),
+        _ => {
+            let form = Form::read(&headers, &uri, body.as_deref().unwrap_or_default());
+            return match form.filter(|_| target.is_empty()) {
+                Some(form) => answer_form(&shared, &form, &uri, &headers, body.is_err()).await,
+                None => answer(Service::Events, Err(unknown_operation(target))),
+            };
+        }
     };
-    let Ok(body) = body else {
-        return answer(service, Err(ApiError::invalid("the body is too large, or did not arrive whole")));
+    let members = match &body {
+        Ok(body) => parse(body),
+        Err(_) if service == Service::Sqs => Err(sqs::too_large(operation, length(&headers))),
+        Err(_) => Err(ApiError::invalid("the body is too large, or did not arrive whole")),
     };
-    let region = region(&headers);
-    let endpoint = endpoint(&headers);
+    let outcome = match members {
+        Ok(members) => carry(&shared, service, operation, &members, &headers).await,
+        Err(error) => Err(error),
+    };
+    answer(service, outcome)
+}
+
+/// Answers a form: the version of the protocol says for which service it is.
+async fn answer_form(shared: &Arc<Shared>, form: &Form, uri: &Uri, headers: &HeaderMap, is_cut: bool) -> Response {
+    let action = form.get("Action").unwrap_or_default();
+    let outcome = match form.get("Version") {
+        _ if is_cut => Err(sqs::too_large(action, length(headers))),
+        None | Some(sqs::query::VERSION) => {
+            let members = sqs::query::members(action, form, uri.path());
+            carry(shared, Service::Sqs, action, &members, headers).await
+        }
+        Some(version) => {
+            let message = format!("no service here has the operation {action} in the version {version}");
+            Err(ApiError::new("UnknownOperationException", message))
+        }
+    };
+    answer_in_xml(headers, action, outcome)
+}
+
+fn answer_in_xml(headers: &HeaderMap, action: &str, outcome: Result<Value, ApiError>) -> Response {
+    match outcome {
+        Ok(answer) => query::answered(sqs::query::DIALECT, headers, action, &sqs::query::elements(action, answer)),
+        Err(error) => {
+            let name = sqs::ErrorName::of(&error);
+            let error = ApiError { status: name.status, ..error };
+            query::refused(sqs::query::DIALECT, headers, &error, name.code)
+        }
+    }
+}
+
+/// How long the body is that did not arrive whole.
+fn length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Carries out an operation, whatever protocol it came by.
+async fn carry(
+    shared: &Arc<Shared>,
+    service: Service,
+    operation: &str,
+    members: &Map<String, Value>,
+    headers: &HeaderMap,
+) -> Result<Value, ApiError> {
+    let (region, endpoint) = (region(headers), endpoint(headers));
     let progress = |replay: &str| shared.engine.replays().progress(replay);
-    let secret = |connection: &str| secret_of(&shared, connection);
+    let secret = |connection: &str| secret_of(shared, connection);
     let pipe = |pipe: &Pipe| state_name(pipe, shared.engine.pipes().status(pipe).as_ref());
     let now = shared.engine.now();
     let call = Call { region: &region, endpoint: &endpoint, now, secret: &secret, progress: &progress, pipe: &pipe };
-    let outcome = dispatch(&shared, service, operation, &body, &call).await;
-    answer(service, outcome)
+    let answer = dispatch(shared, service, operation, &Request::new(members), &call).await?;
+    Ok(if service == Service::Sqs { sqs::without_empty(answer) } else { answer })
 }
 
 /// The parameters of a connection, secrets included.
@@ -174,27 +235,28 @@ fn unknown_operation(target: &str) -> ApiError {
     ApiError::new("UnknownOperationException", format!("the header X-Amz-Target names no operation here: `{target}`"))
 }
 
+/// The members of a request of the JSON protocol.
+fn parse(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    let parsed = if body.is_empty() { Ok(json!({})) } else { serde_json::from_slice(body) };
+    match parsed {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) => Err(ApiError::new("SerializationException", "the request is no JSON object")),
+        Err(error) => Err(ApiError::new("SerializationException", format!("the request is no JSON: {error}"))),
+    }
+}
+
 async fn dispatch(
     shared: &Arc<Shared>,
     service: Service,
     operation: &str,
-    body: &[u8],
+    request: &Request<'_>,
     call: &Call<'_>,
 ) -> Result<Value, ApiError> {
-    let parsed = if body.is_empty() { Ok(json!({})) } else { serde_json::from_slice(body) };
-    let request = match parsed {
-        Ok(Value::Object(request)) => request,
-        Ok(_) => return Err(ApiError::new("SerializationException", "the request is no JSON object")),
-        Err(error) => {
-            return Err(ApiError::new("SerializationException", format!("the request is no JSON: {error}")));
-        }
-    };
-    let request = Request::new(&request);
     let found = match service {
         Service::Events => match operation {
-            "PutEvents" => return events::put(shared, &request, call).await,
-            "PutPartnerEvents" => return events::put_partner(shared, &request, call).await,
-            "TestEventPattern" => return events::test_pattern(&request),
+            "PutEvents" => return events::put(shared, request, call).await,
+            "PutPartnerEvents" => return events::put_partner(shared, request, call).await,
+            "TestEventPattern" => return events::test_pattern(request),
             _ => [
                 buses::operation,
                 partners::operation,
@@ -208,19 +270,19 @@ async fn dispatch(
             .find_map(|family| family(operation)),
         },
         Service::Sqs if operation.ends_with("MessageMoveTask") || operation.ends_with("MessageMoveTasks") => {
-            return moves::call(shared, operation, &request, call);
+            return moves::call(shared, operation, request, call).await;
         }
-        Service::Sqs => match sqs::message_operation(operation) {
-            Some(known) => return sqs::call(shared, known, &request, call).await,
+        Service::Sqs => match sqs::queue_operation(operation) {
+            Some(known) => return sqs::call(shared, known, request, call).await,
             None => sqs::operation(operation),
         },
         Service::Logs => match logs::line_operation(operation) {
-            Some(known) => return logs::call(shared, known, &request, call).await,
+            Some(known) => return logs::call(shared, known, request, call).await,
             None => logs::operation(operation),
         },
     };
     let operation = found.ok_or_else(|| unknown_operation(operation))?;
-    change(shared, operation, &request, call).await
+    change(shared, operation, request, call).await
 }
 
 /// Decides, makes the changes durable, answers. One at a time: nobody decides on what another is about to change.
@@ -273,34 +335,38 @@ fn unavailable(shared: &Shared, error: &desk::DeskError) -> ApiError {
 }
 
 /// Answers a request that is not let in. Services with paths of their own say 403; the others say 400 to everything.
-pub(super) fn refuse(headers: &HeaderMap, error: ApiError) -> Response {
+pub(super) fn refuse(uri: &Uri, headers: &HeaderMap, error: ApiError) -> Response {
     let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok());
     let status = if target.is_some() { error.status } else { StatusCode::FORBIDDEN };
     let sqs = target.is_some_and(|target| target.starts_with("AmazonSQS."));
-    answer(if sqs { Service::Sqs } else { Service::Events }, Err(ApiError { status, ..error }))
+    let refused = Err(ApiError { status, ..error });
+    match target {
+        None if query::is_one(headers, uri) => answer_in_xml(headers, "", refused),
+        _ => answer(if sqs { Service::Sqs } else { Service::Events }, refused),
+    }
 }
 
 fn answer(service: Service, outcome: Result<Value, ApiError>) -> Response {
-    let json = if service == Service::Sqs { "application/x-amz-json-1.0" } else { "application/x-amz-json-1.1" };
-    let (status, body, code) = match outcome {
+    let is_sqs = service == Service::Sqs;
+    let json = if is_sqs { "application/x-amz-json-1.0" } else { "application/x-amz-json-1.1" };
+    let name = outcome.as_ref().err().filter(|_| is_sqs).map(sqs::ErrorName::of);
+    let (status, body, kind) = match outcome {
         Ok(answer) => (StatusCode::OK, answer, None),
-        Err(ApiError { status, code, message }) => (
-            status,
-            json!({ "__type": sqs::error_type(service == Service::Sqs, code), "message": message }),
-            Some(code),
-        ),
+        Err(ApiError { status, code, message }) => {
+            let kind = name.as_ref().map_or_else(|| code.to_owned(), |name| name.kind.clone());
+            let status = name.as_ref().map_or(status, |name| name.status);
+            (status, json!({ "__type": kind, "message": message }), Some(kind))
+        }
     };
     let body = if body.is_null() { "{}".to_owned() } else { body.to_string() };
     let mut response = (status, body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(json));
     headers.insert(HeaderName::from_static("x-amzn-requestid"), HeaderValue::from_str(&uuid()).expect("hexadecimal"));
-    if let Some(code) = code {
-        headers.insert(HeaderName::from_static("x-amzn-errortype"), HeaderValue::from_static(code));
-        if service == Service::Sqs
-            && let Ok(query) = HeaderValue::from_str(&format!("{};Sender", sqs::query_code(code)))
-        {
-            headers.insert(HeaderName::from_static("x-amzn-query-error"), query);
+    let query = name.map(|name| format!("{};{}", name.code, name.fault()));
+    for (header, text) in [("x-amzn-errortype", kind), ("x-amzn-query-error", query)] {
+        if let Some(value) = text.and_then(|text| HeaderValue::from_str(&text).ok()) {
+            headers.insert(HeaderName::from_static(header), value);
         }
     }
     response

@@ -13,7 +13,7 @@ use crate::auth::Access;
 use crate::authority::{Authority, Origin};
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
@@ -36,16 +36,35 @@ pub(super) async fn pass(State(shared): State<Arc<Shared>>, mut request: Request
         }
         by_key = true;
     }
+    match by_key {
+        true => counted(&shared, let_in(&shared, request, next, delivery, by_key).await).await,
+        false => let_in(&shared, request, next, delivery, by_key).await,
+    }
+}
+
+/// An answer to a request that was counted: what its key has used is on the disk before it is given.
+async fn counted(shared: &Shared, answer: Response) -> Response {
+    let notes = shared.engine.notes();
+    let synced = tokio::task::spawn_blocking(move || notes.sync()).await;
+    match synced.unwrap_or_else(|error| Err(error.to_string())) {
+        Ok(()) => answer,
+        Err(error) => Refusal::stopped(Some(error)).into_response(),
+    }
+}
+
+async fn let_in(shared: &Shared, request: Request, next: Next, delivery: bool, by_key: bool) -> Response {
     if delivery {
         return next.run(request).await;
     }
     let Some(keys) = &shared.options.access_keys else {
-        return match check(request.method(), request.headers()) {
+        return match check(&request) {
             Ok(()) => next.run(request).await,
             Err(refusal) => refusal.into_response(),
         };
     };
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    // An operation in the address may change something, whatever the method.
+    let reads =
+        matches!(*request.method(), Method::GET | Method::HEAD) && !aws::is_query(request.headers(), request.uri());
     // Players show their own token there.
     let streams = request.uri().path() == "/stream" && matches!(shared.options.access, Access::Tokens(_));
     // It asks for its own proof.
@@ -71,7 +90,7 @@ async fn signed(keys: &AccessKeys, request: Request) -> Result<Request, Box<Resp
         let own = OWN.contains(&path) || OWN_BELOW.iter().any(|below| path.starts_with(below));
         Box::new(match own {
             true => Refusal::new(StatusCode::FORBIDDEN, "not_signed", error.message).into_response(),
-            false => aws::refuse(&parts.headers, error),
+            false => aws::refuse(&parts.uri, &parts.headers, error),
         })
     };
     let promising = signature::look_at(&parts, keys, jiff::Timestamp::now()).map_err(refuse)?;
@@ -81,7 +100,23 @@ async fn signed(keys: &AccessKeys, request: Request) -> Result<Request, Box<Resp
     Ok(Request::from_parts(parts, Body::from(body)))
 }
 
-fn check(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+fn check(request: &Request) -> Result<(), Refusal> {
+    let (headers, is_safe) = (request.headers(), request.method().is_safe());
+    let operates = is_safe && aws::is_query(headers, request.uri());
+    if operates && is_sent_by_another_page(headers) {
+        let message = "pages of other origins may not change this world";
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "foreign_origin", message));
+    }
+    check_names(is_safe && !operates, headers)
+}
+
+/// Whether a browser says that another page made it ask: an image's address is sent without an origin.
+fn is_sent_by_another_page(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    site.is_some_and(|site| site != b"same-origin" && site != b"none") || headers.contains_key(header::REFERER)
+}
+
+fn check_names(is_safe: bool, headers: &HeaderMap) -> Result<(), Refusal> {
     let forbidden = |code, message| Err(Refusal::new(StatusCode::FORBIDDEN, code, message));
     let host = headers.get(header::HOST).map(|host| host.to_str().ok().and_then(Authority::parse));
     if host.as_ref().is_some_and(|host| !host.as_ref().is_some_and(Authority::is_this_machine)) {
@@ -95,7 +130,7 @@ fn check(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
     };
     let origin = origin.to_str().ok().and_then(Origin::parse);
     let same = origin.zip(host.flatten()).is_some_and(|(origin, host)| origin.is(&host));
-    if !same && !method.is_safe() {
+    if !same && !is_safe {
         return forbidden("foreign_origin", "pages of other origins may not change this world");
     }
     Ok(())
@@ -111,7 +146,7 @@ mod tests {
         if let Some(origin) = origin {
             headers.insert(header::ORIGIN, origin.parse().unwrap());
         }
-        let refusal = format!("{:?}", check(&method, &headers).err()?);
+        let refusal = format!("{:?}", check_names(method.is_safe(), &headers).err()?);
         ["foreign_host", "foreign_origin"].into_iter().find(|code| refusal.contains(code))
     }
 
@@ -129,6 +164,25 @@ mod tests {
             assert_eq!(verdict(Method::POST, host, Some(origin)), None, "{host} {origin}");
         }
         assert_eq!(verdict(Method::GET, "localhost:1", Some("http://elsewhere.example")), None);
+    }
+
+    #[test]
+    fn an_operation_in_the_address_is_refused_to_other_pages() {
+        let ask = |address: &str, name: &'static str, value: &str| {
+            let request = axum::http::Request::get(address).header("host", "localhost").header(name, value);
+            check(&request.body(Body::empty()).unwrap()).is_ok()
+        };
+        let deletes = "/123456789012/q?Action=DeleteQueue&Version=2012-11-05";
+        assert!(ask(deletes, "accept", "*/*") && ask(deletes, "sec-fetch-site", "none"));
+        assert!(ask("/", "sec-fetch-site", "cross-site"), "the page itself");
+        for (name, value) in [
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+            ("referer", "http://evil.example/"),
+            ("origin", "http://evil.example"),
+        ] {
+            assert!(!ask(deletes, name, value), "{name}");
+        }
     }
 
     #[test]

@@ -35,6 +35,7 @@ async fn empty(shared: &Shared) -> Result<Json<Value>, Refusal> {
     let changes = shared.engine.registry().emptied();
     shared.recent.clear();
     shared.meters.clear();
+    shared.pauses.clear();
     for changes in changes.chunks(PUT_EVENTS_MAX) {
         let written = desk::change(&shared.orders, changes.to_vec()).await;
         written.map_err(|error| error.refusal(&shared.engine))?;

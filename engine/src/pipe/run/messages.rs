@@ -123,9 +123,9 @@ impl Run {
 
     fn show_in(&self, handle: &str, seconds: u32) -> Result<(), ReadError> {
         let courier = &self.parts.courier;
-        match courier.queues.change_visibility(self.source_queue(), handle, seconds, courier.now()) {
-            Ok(()) | Err(QueueError::Handle) => Ok(()), // somebody else received or deleted it meanwhile
-            Err(error) => Err(ReadError::Store(error.to_string())),
+        match courier.queues.keep(self.source_queue(), handle, seconds, courier.now()) {
+            Err(QueueError::Store(error)) => Err(ReadError::Store(error)),
+            _ => Ok(()), // somebody else received or deleted it meanwhile
         }
     }
 }

@@ -1,41 +1,72 @@
-//! Redrive: `StartMessageMoveTask` sends the messages of a queue to another, or back to where they came from; dead letters
-//! of the bus to their target. Beyond AWS, `FilterPattern` (an event pattern on the body) moves some, and `MessageId` one.
-//! A message leaves its queue once it is where it belongs, so that a task can end at any moment.
+//! Redrive: `StartMessageMoveTask` sends the messages of a queue to another, or each back to where it came from; dead
+//! letters of the bus to their target. Beyond AWS, `FilterPattern` (an event pattern on the body) moves some, and
+//! `MessageId` one. A message leaves its queue once it is where it belongs, so that a task can end at any moment.
+//!
+//! ```text
+//! note   move/ID   the task, as JSON: one that the process left running goes on at the next start
+//! ```
 
 use super::request::{Request, object};
 use super::rules::valid_pattern;
+use super::sqs::{filled, invalid, invalid_value, number, text};
 use super::{ApiError, Call, unknown_operation, uuid};
 use crate::control::Shared;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use fakemon_engine::Engine;
-use fakemon_engine::bus::Destination;
+use fakemon_engine::bus::{Destination, Registry};
 use fakemon_engine::delivery::RedriveError;
 use fakemon_engine::ids::Timestamp;
 use fakemon_engine::pattern::Pattern;
-use fakemon_engine::queue::{Message, NewMessage, Received};
+use fakemon_engine::queue::{Message, QueueError, Received, Redrive};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Tasks that are remembered, ended ones included.
+/// Tasks that are remembered, ended ones included; and that run.
 const TASKS_MAX: usize = 100;
-/// How long a message is hidden while it is moved, in seconds.
 /// How often a target that is full is asked again.
 const WAIT: Duration = Duration::from_millis(100);
+/// How long a message is hidden while it is moved, in seconds.
 const HIDDEN_S: u32 = 30;
-const PER_SECOND_MAX: u64 = 500;
+const PER_SECOND_MAX: u32 = 500;
+const NOTES: &str = "move/";
+/// Why a task fails whose source or destination is gone.
+const NO_QUEUE: &str = "AWS.SimpleQueueService.NonExistentQueue";
+/// Why a task fails at a message that was sent to its queue, not moved there.
+const NO_SOURCE: &str = "CouldNotDetermineMessageSource";
 
 /// Tasks that were started, the newest last.
 #[derive(Default)]
 pub(in crate::control) struct Moves(Mutex<Vec<Arc<Move>>>);
 
-struct Move {
-    handle: String,
+/// What a task is to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Plan {
+    id: String,
     source_arn: String,
     destination_arn: Option<String>,
-    per_second: u64,
+    per_second: Option<u32>,
     started_at: Timestamp,
     to_move: usize,
+    pattern: Option<String>,
+    message_id: Option<String>,
+}
+
+/// A task as it is noted.
+#[derive(Serialize, Deserialize)]
+struct Noted {
+    plan: Plan,
+    moved: u64,
+    cancelled: bool,
+    ended: Option<Result<(), String>>,
+}
+
+struct Move {
+    plan: Plan,
+    pattern: Option<Pattern>,
     moved: AtomicU64,
     cancelled: AtomicBool,
     /// Held while a message is on its way.
@@ -43,104 +74,171 @@ struct Move {
     ended: Mutex<Option<Result<(), String>>>,
 }
 
-/// Which messages.
-struct Wanted {
-    pattern: Option<Pattern>,
-    id: Option<String>,
-}
-
-pub(super) fn call(
+pub(super) async fn call(
     shared: &Arc<Shared>,
     operation: &str,
     request: &Request<'_>,
     call: &Call<'_>,
 ) -> Result<Value, ApiError> {
     match operation {
-        "StartMessageMoveTask" => start(shared, request, call),
-        "CancelMessageMoveTask" => cancel(shared, request),
+        "StartMessageMoveTask" => start(shared, request, call).await,
+        "CancelMessageMoveTask" => cancel(shared, request).await,
         "ListMessageMoveTasks" => list(shared, request),
         other => Err(unknown_operation(other)),
     }
 }
 
-fn queue_of(shared: &Shared, arn: &str) -> Result<String, ApiError> {
-    let missing = || {
-        ApiError::new(
-            "ResourceNotFoundException",
-            "The resource that you specified for the SourceArn parameter doesn't exist.",
-        )
-    };
+fn queue_of(registry: &Registry, arn: &str, parameter: &str) -> Result<String, ApiError> {
     match Destination::of(arn) {
-        Destination::Queue(queue) if shared.engine.registry().queues.contains_key(&queue) => Ok(queue),
-        _ => Err(missing()),
+        Destination::Queue(queue) if registry.queues.contains_key(&queue) => Ok(queue),
+        _ => {
+            let message = format!("The resource that you specified for the {parameter} parameter doesn't exist.");
+            Err(ApiError::new("ResourceNotFoundException", message))
+        }
     }
 }
 
-fn start(shared: &Arc<Shared>, request: &Request<'_>, call: &Call<'_>) -> Result<Value, ApiError> {
-    let source_arn = request.required("SourceArn").to_owned();
-    let destination_arn = request.text("DestinationArn").map(str::to_owned);
-    let per_second = request.number("MaxNumberOfMessagesPerSecond", 1, PER_SECOND_MAX).unwrap_or(PER_SECOND_MAX);
-    let id = request.text("MessageId").map(str::to_owned);
-    let pattern = request.text("FilterPattern").map(valid_pattern).transpose()?;
-    request.check()?;
-    let source = queue_of(shared, &source_arn)?;
-    let destination = destination_arn.as_deref().map(|arn| queue_of(shared, arn)).transpose()?;
-    let mut moves = shared.moves.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let runs = |task: &&Arc<Move>| task.source_arn == source_arn && task.ended().is_none();
-    if moves.iter().any(|task| runs(&task)) {
-        let message = "There is already a task running. Only one active task is allowed for a source queue arn at a given time.";
-        return Err(ApiError::new("UnsupportedOperation", message));
-    }
-    let task = Arc::new(Move {
-        handle: uuid(),
-        source_arn,
-        destination_arn,
-        per_second,
+fn read(request: &Request<'_>, call: &Call<'_>) -> Result<Plan, ApiError> {
+    let reason = format!("Must be between 1 and {PER_SECOND_MAX}, if provided.");
+    let owned = |name: &str| Ok::<_, ApiError>(text(request, name)?.map(str::to_owned));
+    Ok(Plan {
+        id: uuid(),
+        source_arn: filled(request, "SourceArn")?.to_owned(),
+        destination_arn: owned("DestinationArn")?,
+        per_second: number(request, "MaxNumberOfMessagesPerSecond", 1, PER_SECOND_MAX, &reason)?,
         started_at: call.now,
-        to_move: shared.engine.queues().counts(&source, call.now).visible,
-        moved: AtomicU64::new(0),
-        cancelled: AtomicBool::new(false),
-        moving: tokio::sync::Mutex::default(),
-        ended: Mutex::new(None),
-    });
-    if moves.len() == TASKS_MAX {
-        moves.remove(0);
+        to_move: 0,
+        pattern: owned("FilterPattern")?,
+        message_id: owned("MessageId")?,
+    })
+}
+
+async fn start(shared: &Arc<Shared>, request: &Request<'_>, call: &Call<'_>) -> Result<Value, ApiError> {
+    let mut plan = read(request, call)?;
+    let registry = shared.engine.registry();
+    let source = queue_of(&registry, &plan.source_arn, "SourceArn")?;
+    let destination = plan.destination_arn.as_deref().map(|arn| queue_of(&registry, arn, "DestinationArn"));
+    if destination.transpose()?.is_some_and(|destination| destination == source) {
+        return Err(invalid("Source queue arn and destination queue arn cannot be the same."));
     }
-    moves.push(task.clone());
-    let answer = json!({ "TaskHandle": task.handle });
-    tokio::spawn(run(shared.engine.clone(), task, source, destination, Wanted { pattern, id }));
+    if !has_dead_letters(&shared.engine, &registry, &source).map_err(|error| ApiError::internal(error.to_string()))? {
+        return Err(invalid("Source queue must be configured as a Dead Letter Queue."));
+    }
+    plan.to_move = shared.engine.queues().counts(&source, call.now).visible;
+    let pattern = plan.pattern.as_deref().map(valid_pattern).transpose()?;
+    let task = Arc::new(Move::new(plan, pattern));
+    let forgotten = shared.moves.add(task.clone())?;
+    let (engine, noted) = (shared.engine.clone(), task.clone());
+    let written = tokio::task::spawn_blocking(move || {
+        engine.notes().set(forgotten.map(|old| (old, None)))?;
+        noted.note(&engine)?;
+        engine.notes().sync()
+    });
+    if let Err(error) = written.await.unwrap_or_else(|error| Err(error.to_string())) {
+        task.end(Err(error.clone()));
+        return Err(ApiError::internal(error));
+    }
+    let answer = json!({ "TaskHandle": task.handle() });
+    tokio::spawn(run(shared.engine.clone(), task));
     Ok(answer)
 }
 
-async fn run(engine: Engine, task: Arc<Move>, source: String, destination: Option<String>, wanted: Wanted) {
-    let gap = Duration::from_secs(1) / u32::try_from(task.per_second).unwrap_or(1);
-    let wanted = Arc::new(wanted);
+/// Whether a queue gets dead letters: of another queue, or of something on the bus; or got such before.
+fn has_dead_letters(engine: &Engine, registry: &Registry, name: &str) -> Result<bool, QueueError> {
+    let is_it = |arn: Option<&String>| arn.is_some_and(|arn| Destination::of(arn) == Destination::Queue(name.into()));
+    let of_queue =
+        registry.queues.values().any(|queue| Redrive::of(queue).is_some_and(|redrive| redrive.queue == name));
+    let of_bus = registry.targets.values().any(|target| is_it(target.dead_letter_arn.as_ref()))
+        || registry.buses.values().any(|bus| is_it(bus.dead_letter_arn.as_ref()))
+        || registry.answer_webhooks.values().any(|webhook| is_it(webhook.dead_letter_arn.as_ref()));
+    if of_queue || of_bus {
+        return Ok(true);
+    }
+    let first = engine.queues().next_after(name, 0, engine.now())?;
+    Ok(first.is_some_and(|message| message.origin.is_some() || is_of_bus(&message)))
+}
+
+/// Whether a message is a dead letter of a rule or of a schedule, which its target can get again.
+fn is_of_bus(message: &Message) -> bool {
+    ["RULE_ARN", "SCHEDULE_ARN"].iter().any(|name| message.attributes.contains_key(*name))
+}
+
+impl Moves {
+    /// Adds a task; the note of one that is forgotten for it.
+    fn add(&self, task: Arc<Move>) -> Result<Option<String>, ApiError> {
+        let mut moves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let runs = |other: &Arc<Move>| other.ended().is_none();
+        if moves.iter().any(|other| other.plan.source_arn == task.plan.source_arn && runs(other)) {
+            return Err(invalid(
+                "There is already a task running. Only one active task is allowed for a source queue arn at a given time.",
+            ));
+        }
+        let mut forgotten = None;
+        if moves.len() >= TASKS_MAX {
+            let Some(oldest) = moves.iter().position(|other| !runs(other)) else {
+                let message = format!("{TASKS_MAX} tasks are running: wait until one ends, or cancel one.");
+                return Err(ApiError::new("OverLimit", message));
+            };
+            forgotten = Some(moves.remove(oldest).name());
+        }
+        moves.push(task);
+        Ok(forgotten)
+    }
+}
+
+/// Goes on with tasks that the process before left running; those that had ended are remembered.
+pub(in crate::control) fn resume(shared: &Arc<Shared>) {
+    let mut tasks = Vec::new();
+    let read = shared.engine.notes().visit(NOTES, &mut |_, note| {
+        if let Ok(noted) = serde_json::from_slice::<Noted>(note) {
+            tasks.push(noted);
+        }
+    });
+    if let Err(error) = read {
+        return tracing::warn!("message move tasks cannot be read: {error}");
+    }
+    tasks.sort_by_key(|noted| noted.plan.started_at);
+    for Noted { plan, moved, cancelled, ended } in tasks {
+        let pattern = plan.pattern.as_deref().and_then(|pattern| valid_pattern(pattern).ok());
+        let task = Move::new(plan, pattern);
+        task.moved.store(moved, Ordering::Relaxed);
+        task.cancelled.store(cancelled, Ordering::Relaxed);
+        let goes_on = ended.is_none();
+        *task.ended.lock().unwrap_or_else(PoisonError::into_inner) = ended;
+        let task = Arc::new(task);
+        if shared.moves.add(task.clone()).is_ok() && goes_on {
+            tokio::spawn(run(shared.engine.clone(), task));
+        }
+    }
+}
+
+async fn run(engine: Engine, task: Arc<Move>) {
+    let gap = Duration::from_secs(1) / task.plan.per_second.unwrap_or(PER_SECOND_MAX);
     let mut after = 0;
-    let mut outcome = Ok(());
-    loop {
+    let outcome = loop {
         let moving = task.moving.lock().await;
         if task.cancelled.load(Ordering::Acquire) {
-            break;
+            break Ok(());
         }
-        let (engine, task_too, source, destination) =
-            (engine.clone(), task.clone(), source.clone(), destination.clone());
-        let wanted = wanted.clone();
-        let step = tokio::task::spawn_blocking(move || {
-            step(&engine, &task_too, &source, destination.as_deref(), &wanted, after)
+        let (stepping, of) = (engine.clone(), task.clone());
+        let stepped = tokio::task::spawn_blocking(move || {
+            let stepped = of.step(&stepping, after);
+            of.note(&stepping).and(stepped)
         });
-        let stepped = step.await;
+        let stepped = stepped.await;
         drop(moving);
         match stepped.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(Some(sequence)) => after = sequence,
-            Ok(None) => break,
-            Err(why) => {
-                outcome = Err(why);
-                break;
-            }
+            Ok(None) => break Ok(()),
+            Err(why) => break Err(why),
         }
         tokio::time::sleep(gap).await;
+    };
+    task.end(outcome);
+    let noted = tokio::task::spawn_blocking(move || task.note(&engine));
+    if let Ok(Err(error)) = noted.await {
+        tracing::warn!("that a message move task ended is not noted: {error}");
     }
-    *task.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
 }
 
 /// Ends all tasks and forgets them; no message is on its way after this.
@@ -152,76 +250,107 @@ pub(in crate::control) async fn end_all(shared: &Shared) {
     }
 }
 
-/// Moves the next message that is wanted, and answers its sequence number; none are left when it answers none. Others
-/// are looked at, not received. Sequence numbers grow with time: what comes after the task began, because it failed
-/// again, say, is left for another task, so that each ends.
-fn step(
-    engine: &Engine,
-    task: &Move,
-    source: &str,
-    destination: Option<&str>,
-    wanted: &Wanted,
-    mut after: u64,
-) -> Result<Option<u64>, String> {
-    let text = |error: fakemon_engine::queue::QueueError| error.to_string();
-    let queues = engine.queues();
-    while !task.cancelled.load(Ordering::Acquire) {
-        let next = queues.next_after(source, after, engine.now()).map_err(text)?;
-        let Some(message) = next.filter(|message| message.sequence <= task.started_at.0) else { return Ok(None) };
-        after = message.sequence;
-        if !wanted.wants(&message) {
-            continue;
+impl Move {
+    fn new(plan: Plan, pattern: Option<Pattern>) -> Move {
+        Move {
+            plan,
+            pattern,
+            moved: AtomicU64::new(0),
+            cancelled: AtomicBool::new(false),
+            moving: tokio::sync::Mutex::default(),
+            ended: Mutex::new(None),
         }
-        let taken = queues.receive_one(source, message.sequence, HIDDEN_S, engine.now()).map_err(text)?;
-        let Some(Received { message, handle, .. }) = taken else { continue }; // somebody else has it
-        hand_over(engine, task, source, destination, &message).inspect_err(|_| {
-            drop(queues.change_visibility(source, &handle, 0, engine.now())); // it stays where it is
-        })?;
-        queues.delete(source, &handle).map_err(text)?;
-        task.moved.fetch_add(1, Ordering::Relaxed);
-        return Ok(Some(after));
     }
-    Ok(None)
-}
 
-impl Wanted {
+    /// As clients know it: they may look into it.
+    fn handle(&self) -> String {
+        STANDARD.encode(json!({ "taskId": self.plan.id, "sourceArn": self.plan.source_arn }).to_string())
+    }
+
+    /// The name of its note.
+    fn name(&self) -> String {
+        format!("{NOTES}{}", self.plan.id)
+    }
+
+    fn note(&self, engine: &Engine) -> Result<(), String> {
+        let noted = Noted {
+            plan: self.plan.clone(),
+            moved: self.moved.load(Ordering::Relaxed),
+            cancelled: self.cancelled.load(Ordering::Acquire),
+            ended: self.ended(),
+        };
+        let text = serde_json::to_vec(&noted).map_err(|error| error.to_string())?;
+        engine.notes().set([(self.name(), Some(text))])
+    }
+
+    /// Moves the next message that is wanted, and answers its sequence number; none are left when it answers none. Others
+    /// are looked at, not received. Sequence numbers grow with time: what comes after the task began, because it failed
+    /// again, say, is left for another task, so that each ends.
+    fn step(&self, engine: &Engine, mut after: u64) -> Result<Option<u64>, String> {
+        let text = |error: QueueError| error.to_string();
+        let Destination::Queue(source) = Destination::of(&self.plan.source_arn) else { return Ok(None) };
+        let queues = engine.queues();
+        while !self.cancelled.load(Ordering::Acquire) {
+            if !engine.registry().queues.contains_key(&source) {
+                return Err(NO_QUEUE.into());
+            }
+            let next = queues.next_after(&source, after, engine.now()).map_err(text)?;
+            let Some(message) = next.filter(|message| message.sequence <= self.plan.started_at.0) else {
+                return Ok(None);
+            };
+            after = message.sequence;
+            if !self.wants(&message) {
+                continue;
+            }
+            let taken = queues.receive_one(&source, message.sequence, HIDDEN_S, engine.now()).map_err(text)?;
+            let Some(taken) = taken else { continue }; // another receiver has it
+            self.hand_over(engine, &source, &taken).inspect_err(|_| {
+                drop(queues.change_visibility(&source, &taken.handle, 0, engine.now())); // it stays where it is
+            })?;
+            self.moved.fetch_add(1, Ordering::Relaxed);
+            return Ok(Some(after));
+        }
+        Ok(None)
+    }
+
     fn wants(&self, message: &Message) -> bool {
         let fits = |pattern: &Pattern| pattern.matches(message.body.as_bytes()).unwrap_or(false);
-        self.id.as_ref().is_none_or(|id| *id == message.id) && self.pattern.as_ref().is_none_or(fits)
+        self.plan.message_id.as_ref().is_none_or(|id| *id == message.id) && self.pattern.as_ref().is_none_or(fits)
     }
-}
 
-fn hand_over(
-    engine: &Engine,
-    task: &Move,
-    source: &str,
-    destination: Option<&str>,
-    message: &Message,
-) -> Result<(), String> {
-    let of_bus = ["RULE_ARN", "SCHEDULE_ARN"].iter().any(|name| message.attributes.contains_key(*name));
-    if destination.is_none() && of_bus {
-        // A target that is slower than the task has to be waited for, as long as the message is hidden.
+    fn hand_over(&self, engine: &Engine, source: &str, taken: &Received) -> Result<(), String> {
+        let message = &taken.message;
+        let destination = match self.plan.destination_arn.as_deref().map(Destination::of) {
+            Some(Destination::Queue(queue)) => queue,
+            Some(_) => return Err(NO_QUEUE.into()),
+            None if is_of_bus(message) => return self.send_again(engine, source, taken),
+            None => message.origin.as_ref().map(|origin| origin.queue.clone()).ok_or(NO_SOURCE)?,
+        };
+        if !engine.registry().queues.contains_key(&destination) {
+            return Err(NO_QUEUE.into());
+        }
+        engine.queues().hand_over(source, taken, &destination, engine.now()).map_err(|error| error.to_string())
+    }
+
+    /// Sends a dead letter of the bus to its target. One that is slower than the task has to be waited for, as long as
+    /// the message is hidden.
+    fn send_again(&self, engine: &Engine, source: &str, taken: &Received) -> Result<(), String> {
         let patience = Instant::now() + Duration::from_secs(u64::from(HIDDEN_S) / 2);
         loop {
-            match engine.courier().redrive(message) {
-                Err(RedriveError::Later) if Instant::now() < patience && !task.cancelled.load(Ordering::Acquire) => {
+            match engine.courier().redrive(&taken.message) {
+                Err(RedriveError::Later) if Instant::now() < patience && !self.cancelled.load(Ordering::Acquire) => {
                     std::thread::sleep(WAIT);
                 }
-                redriven => return redriven.map_err(|error| error.to_string()),
+                redriven => break redriven.map_err(|error| error.to_string())?,
             }
         }
+        engine.queues().delete(source, &taken.handle, engine.now()).map_err(|error| error.to_string())
     }
-    let registry = engine.registry();
-    let feeds = |policy: &String| policy.contains(&format!(":{source}\""));
-    let mut sources =
-        registry.queues.values().filter(|queue| queue.attributes.get("RedrivePolicy").is_some_and(feeds));
-    let to = destination.map(str::to_owned).or_else(|| sources.next().map(|queue| queue.name.clone()));
-    let to = to.ok_or("no queue has this one as its dead-letter queue: give a DestinationArn")?;
-    let copy = NewMessage::moved(message.clone());
-    engine.queues().send(&to, vec![copy], engine.now()).map(drop).map_err(|error| error.to_string())
-}
 
-impl Move {
+    fn end(&self, outcome: Result<(), String>) {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+    }
+
     fn ended(&self) -> Option<Result<(), String>> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -237,34 +366,50 @@ impl Move {
             Some(Err(_)) => "FAILED",
         };
         object([
-            ("TaskHandle", ended.is_none().then(|| self.handle.clone().into())),
+            ("TaskHandle", ended.is_none().then(|| self.handle().into())),
             ("Status", Some(status.into())),
-            ("SourceArn", Some(self.source_arn.clone().into())),
-            ("DestinationArn", self.destination_arn.clone().map(Into::into)),
-            ("MaxNumberOfMessagesPerSecond", Some(self.per_second.into())),
+            ("SourceArn", Some(self.plan.source_arn.clone().into())),
+            ("DestinationArn", self.plan.destination_arn.clone().map(Into::into)),
+            ("MaxNumberOfMessagesPerSecond", self.plan.per_second.map(Into::into)),
             ("ApproximateNumberOfMessagesMoved", Some(self.moved.load(Ordering::Relaxed).into())),
-            ("ApproximateNumberOfMessagesToMove", Some(self.to_move.into())),
+            ("ApproximateNumberOfMessagesToMove", Some(self.plan.to_move.into())),
             ("FailureReason", ended.and_then(Result::err).map(Into::into)),
-            ("StartedTimestamp", Some((self.started_at.0 / 1_000_000).into())),
+            ("StartedTimestamp", Some((self.plan.started_at.0 / 1_000_000).into())),
         ])
     }
 }
 
-fn cancel(shared: &Shared, request: &Request<'_>) -> Result<Value, ApiError> {
-    let handle = request.required("TaskHandle");
-    request.check()?;
-    let moves = shared.moves.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let task = moves.iter().find(|task| task.handle == handle && task.ended().is_none());
-    let task = task.ok_or_else(|| ApiError::new("ResourceNotFoundException", "Task does not exist."))?;
+/// The task and the source of a handle.
+fn read_handle(handle: &str) -> Option<(String, String)> {
+    let read: Value = serde_json::from_slice(&STANDARD.decode(handle).ok()?).ok()?;
+    Some((read["taskId"].as_str()?.to_owned(), read["sourceArn"].as_str()?.to_owned()))
+}
+
+async fn cancel(shared: &Arc<Shared>, request: &Request<'_>) -> Result<Value, ApiError> {
+    let handle = filled(request, "TaskHandle")?;
+    let (id, source_arn) =
+        read_handle(handle).ok_or_else(|| invalid_value("TaskHandle", handle, "It is not a handle of a task."))?;
+    queue_of(&shared.engine.registry(), &source_arn, "SourceArn")?;
+    let task = {
+        let moves = shared.moves.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let task = moves.iter().find(|task| task.plan.id == id && task.ended().is_none()).cloned();
+        task.ok_or_else(|| ApiError::new("ResourceNotFoundException", "Task does not exist."))?
+    };
     task.cancelled.store(true, Ordering::Release);
+    let (engine, noted) = (shared.engine.clone(), task.clone());
+    let written = tokio::task::spawn_blocking(move || {
+        noted.note(&engine)?;
+        engine.notes().sync()
+    });
+    written.await.unwrap_or_else(|error| Err(error.to_string())).map_err(ApiError::internal)?;
     Ok(json!({ "ApproximateNumberOfMessagesMoved": task.moved.load(Ordering::Relaxed) }))
 }
 
 fn list(shared: &Shared, request: &Request<'_>) -> Result<Value, ApiError> {
-    let arn = request.required("SourceArn");
-    let max = request.number("MaxResults", 1, 10).unwrap_or(1);
-    request.check()?;
+    let arn = filled(request, "SourceArn")?;
+    let max = number(request, "MaxResults", 1, 10, "Must be between 1 and 10, if provided.")?.unwrap_or(1);
+    queue_of(&shared.engine.registry(), arn, "SourceArn")?;
     let moves = shared.moves.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let tasks = moves.iter().rev().filter(|task| task.source_arn == arn).take(max as usize).map(|task| task.shown());
-    Ok(json!({ "Results": tasks.collect::<Vec<_>>() }))
+    let of_queue = moves.iter().rev().filter(|task| task.plan.source_arn == arn);
+    Ok(json!({ "Results": of_queue.take(max as usize).map(|task| task.shown()).collect::<Vec<_>>() }))
 }

@@ -1,35 +1,59 @@
-//! Amazon SQS, as far as usual clients call it: queues that are targets, dead-letter queues, and answers to poll.
+//! Amazon SQS: queues that are targets, dead-letter queues, and answers to poll. Both protocols: JSON, and the form and
+//! XML of before, which older SDKs and command lines speak.
 //!
+//! - `asked`: members of a request, as SQS checks them
+//! - `errors`: names of errors in both protocols
+//! - `hashes`: the hashes that clients compare
 //! - `attributes`: settings of a queue
+//! - `permissions`: statements of its policy
+//! - `pauses`: what is not done again at once
 //! - `messages`: messages, in and out
+//! - `query`: names of members in the query protocol
 
+mod asked;
+mod errors;
+mod hashes;
 mod attributes;
+mod permissions;
+mod pauses;
 mod messages;
+pub(super) mod query;
 
-use super::request::{Request, object};
+use super::request::{Request, object, page_behind};
 use super::{ApiError, Call, Operation, Reply};
 use crate::control::Shared;
-use attributes::{number, small};
+pub(super) use asked::{filled, invalid, invalid_value, number, text};
+use asked::{missing, names, required};
+use attributes::small;
+pub(super) use errors::ErrorName;
 use fakemon_engine::Engine;
 use fakemon_engine::bus::Registry;
 use fakemon_engine::bus::resource::{Change, Queue, Resource, Tags};
 use fakemon_engine::envelope::ACCOUNT;
-use fakemon_engine::queue::QueueError;
-use messages::{BATCH_MAX, batch, new_message, sent, shown, visibility};
+use fakemon_engine::queue::{NewMessage, QueueError, Redrive, Settlement};
+use messages::{
+    BATCH_BYTES_MAX, BATCH_MAX, batch, batch_bytes, batch_too_long, check_order, new_message, sent, shown, visibility,
+};
+use pauses::Paused;
+pub(in crate::control) use pauses::Pauses;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest wait for messages, in seconds.
-const WAIT_S_MAX: u64 = 20;
+/// Tags of a queue.
+const TAGS_MAX: usize = 50;
+/// Lists that are there even when they are empty.
+const NEVER_ABSENT: [&str; 2] = ["queueUrls", "Results"];
+
 /// Operations that only the registry decides.
 pub(super) fn operation(name: &str) -> Option<Operation> {
     Some(match name {
-        "CreateQueue" => create,
         "GetQueueUrl" => url_of,
         "ListQueues" => list,
         "SetQueueAttributes" => set_attributes,
         "ListDeadLetterSourceQueues" => list_sources,
+        "AddPermission" => permissions::add,
+        "RemovePermission" => permissions::remove,
         "TagQueue" => tag,
         "UntagQueue" => untag,
         "ListQueueTags" => list_tags,
@@ -37,9 +61,10 @@ pub(super) fn operation(name: &str) -> Option<Operation> {
     })
 }
 
-/// Operations on messages.
+/// Operations on queues with what lies in them.
 #[derive(Clone, Copy)]
-pub(super) enum OnMessages {
+pub(super) enum OnQueue {
+    Create,
     Attributes,
     Send,
     SendBatch,
@@ -52,39 +77,39 @@ pub(super) enum OnMessages {
     DeleteQueue,
 }
 
-pub(super) fn message_operation(name: &str) -> Option<OnMessages> {
+pub(super) fn queue_operation(name: &str) -> Option<OnQueue> {
     Some(match name {
-        "GetQueueAttributes" => OnMessages::Attributes,
-        "SendMessage" => OnMessages::Send,
-        "SendMessageBatch" => OnMessages::SendBatch,
-        "ReceiveMessage" => OnMessages::Receive,
-        "DeleteMessage" => OnMessages::Delete,
-        "DeleteMessageBatch" => OnMessages::DeleteBatch,
-        "ChangeMessageVisibility" => OnMessages::ChangeVisibility,
-        "ChangeMessageVisibilityBatch" => OnMessages::ChangeVisibilityBatch,
-        "PurgeQueue" => OnMessages::Purge,
-        "DeleteQueue" => OnMessages::DeleteQueue,
+        "CreateQueue" => OnQueue::Create,
+        "GetQueueAttributes" => OnQueue::Attributes,
+        "SendMessage" => OnQueue::Send,
+        "SendMessageBatch" => OnQueue::SendBatch,
+        "ReceiveMessage" => OnQueue::Receive,
+        "DeleteMessage" => OnQueue::Delete,
+        "DeleteMessageBatch" => OnQueue::DeleteBatch,
+        "ChangeMessageVisibility" => OnQueue::ChangeVisibility,
+        "ChangeMessageVisibilityBatch" => OnQueue::ChangeVisibilityBatch,
+        "PurgeQueue" => OnQueue::Purge,
+        "DeleteQueue" => OnQueue::DeleteQueue,
         _ => return None,
     })
 }
 
-/// The type of an error, as the JSON protocol of SQS names it.
-pub(super) fn error_type(sqs: bool, code: &str) -> String {
-    if sqs { format!("com.amazonaws.sqs#{code}") } else { code.to_owned() }
+/// An answer as SQS gives it: what is empty is absent, for clients look whether it is there.
+pub(super) fn without_empty(mut answer: Value) -> Value {
+    let is_empty = |value: &Value| {
+        value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(|o| o.is_empty())
+    };
+    if let Some(members) = answer.as_object_mut() {
+        members.retain(|name, value| NEVER_ABSENT.contains(&name.as_str()) || !is_empty(value));
+    }
+    answer
 }
 
-/// The code of an error in the older protocol, which clients still branch on.
-pub(super) fn query_code(code: &str) -> &str {
-    match code {
-        "QueueDoesNotExist" => "AWS.SimpleQueueService.NonExistentQueue",
-        "QueueNameExists" => "QueueAlreadyExists",
-        "MissingAuthenticationTokenException" => "MissingAuthenticationToken",
-        "UnrecognizedClientException" => "InvalidClientTokenId",
-        "IncompleteSignatureException" => "IncompleteSignature",
-        "InvalidSignatureException" => "SignatureDoesNotMatch",
-        "EmptyBatchRequest" => "AWS.SimpleQueueService.EmptyBatchRequest",
-        "TooManyEntriesInBatchRequest" => "AWS.SimpleQueueService.TooManyEntriesInBatchRequest",
-        other => other,
+/// Why a request that did not arrive whole is refused: it was larger than a message, or a batch, may be.
+pub(super) fn too_large(operation: &str, bytes: Option<usize>) -> ApiError {
+    match operation {
+        "SendMessageBatch" => batch_too_long(bytes.unwrap_or(super::BODY_BYTES_MAX)),
+        _ => messages::too_long(BATCH_BYTES_MAX as u64),
     }
 }
 
@@ -93,8 +118,7 @@ fn unknown() -> ApiError {
 }
 
 fn named<'r>(registry: &'r Registry, request: &Request<'_>) -> Result<&'r Queue, ApiError> {
-    let url = request.required("QueueUrl");
-    request.check()?;
+    let url = required(request, "QueueUrl")?;
     registry.queues.get(url.rsplit('/').next().unwrap_or_default()).ok_or_else(unknown)
 }
 
@@ -106,20 +130,13 @@ fn arn(call: &Call<'_>, queue: &str) -> String {
     format!("arn:aws:sqs:{}:{ACCOUNT}:{queue}", call.region)
 }
 
-/// Whether a text can be the id of a group, or one that says what is a repetition.
-pub(super) fn is_id(text: &str) -> bool {
-    (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
-}
-
 fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
-    let name = request.required("QueueName");
-    request.check()?;
-    let fifo = request.get("Attributes").is_some_and(|given| given["FifoQueue"] == "true");
-    check_name(name, fifo)?;
-    let attributes = attributes::given(registry, request, name)?;
+    let name = required(request, "QueueName")?;
+    check_name(name, attributes::asks_for_fifo(request))?;
+    let given = attributes::given(registry, request, name)?;
     let answer = json!({ "QueueUrl": url(call, name) });
     if let Some(queue) = registry.queues.get(name) {
-        return match attributes::difference(queue, &attributes) {
+        return match attributes::difference(queue, &given) {
             None => Ok(Reply::of(answer)),
             Some(name) => {
                 let message =
@@ -129,7 +146,8 @@ fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result
         };
     }
     let tags: Tags = texts(request.get("tags"));
-    let queue = Queue { name: name.into(), attributes, created_at: call.now, modified_at: call.now, tags };
+    check_tags(name, &tags)?;
+    let queue = Queue { name: name.into(), attributes: given, created_at: call.now, modified_at: call.now, tags };
     Ok(Reply::with(answer, vec![Change::Put(Resource::Queue(queue))]))
 }
 
@@ -156,50 +174,74 @@ fn texts(map: Option<&Value>) -> Tags {
 }
 
 fn url_of(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
-    let name = request.required("QueueName");
-    request.check()?;
-    registry.queues.get(name).ok_or_else(unknown)?;
+    let name = required(request, "QueueName")?;
+    let ours = text(request, "QueueOwnerAWSAccountId")?.is_none_or(|owner| owner == ACCOUNT);
+    registry.queues.get(name).filter(|_| ours).ok_or_else(unknown)?;
     Ok(Reply::of(json!({ "QueueUrl": url(call, name) })))
 }
 
 fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
-    let prefix = request.text("QueueNamePrefix").unwrap_or_default();
-    let (max, after) = (request.number("MaxResults", 1, 1_000), request.text("NextToken").unwrap_or_default());
-    request.check()?;
-    let limit = max.unwrap_or(1_000) as usize;
-    let wanted = |name: &&String| name.starts_with(prefix) && name.as_str() > after;
-    let names: Vec<&String> = registry.queues.keys().filter(wanted).take(limit + 1).collect();
-    let urls: Vec<String> = names.iter().take(limit).map(|name| url(call, name)).collect();
-    // The token is the last name: what is made or deleted meanwhile moves nobody to another page.
-    let next = (names.len() > limit && max.is_some()).then(|| names[limit - 1].as_str().into());
-    Ok(Reply::of(object([("QueueUrls", Some(urls.into())), ("NextToken", next)])))
+    let prefix = text(request, "QueueNamePrefix")?.unwrap_or_default();
+    let names = registry.queues.keys().filter(|name| name.starts_with(prefix));
+    paged("QueueUrls", names, request, call)
+}
+
+/// URLs of queues, a page of them if the request says how many.
+fn paged<'n>(
+    member: &str,
+    names: impl Iterator<Item = &'n String>,
+    request: &Request<'_>,
+    call: &Call<'_>,
+) -> Result<Reply, ApiError> {
+    let max = number(request, "MaxResults", 1, 1_000, "Must be between 1 and 1000, if provided.")?;
+    let token = request.token("NextToken", member).map_err(|_| invalid("Invalid or expired next token."))?;
+    let urls = names.map(|name| (name.clone(), url(call, name)));
+    let (urls, next) = page_behind(member, token, max.unwrap_or(1_000) as usize, urls);
+    Ok(Reply::of(object([
+        (member, Some(urls.into())),
+        ("NextToken", next.filter(|_| max.is_some()).map(Into::into)),
+    ])))
 }
 
 fn set_attributes(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let mut queue = named(registry, request)?.clone();
     let given = attributes::given(registry, request, &queue.name)?;
-    queue.attributes.extend(given);
+    attributes::set(&mut queue.attributes, given);
     queue.modified_at = call.now;
     Ok(Reply::with(Value::Null, vec![Change::Put(Resource::Queue(queue))]))
 }
 
 fn list_sources(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let queue = named(registry, request)?;
-    let feeds = |other: &&Queue| attributes::redrive(other).is_some_and(|redrive| redrive.queue == queue.name);
-    let urls: Vec<String> = registry.queues.values().filter(feeds).map(|other| url(call, &other.name)).collect();
-    Ok(Reply::of(json!({ "queueUrls": urls })))
+    let feeds = |other: &&Queue| Redrive::of(other).is_some_and(|redrive| redrive.queue == queue.name);
+    paged("queueUrls", registry.queues.values().filter(feeds).map(|other| &other.name), request, call)
 }
 
 fn tag(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let mut queue = named(registry, request)?.clone();
-    queue.tags.extend(texts(request.get("Tags")));
+    let tags = texts(request.get("Tags"));
+    if tags.is_empty() {
+        return Err(missing("Tags"));
+    }
+    queue.tags.extend(tags);
+    check_tags(&queue.name, &queue.tags)?;
     Ok(Reply::with(Value::Null, vec![Change::Put(Resource::Queue(queue))]))
+}
+
+fn check_tags(queue: &str, tags: &Tags) -> Result<(), ApiError> {
+    if tags.len() > TAGS_MAX {
+        return Err(invalid(format!("Too many tags added for queue {queue}.")));
+    }
+    Ok(())
 }
 
 fn untag(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let mut queue = named(registry, request)?.clone();
-    let keys = request.get("TagKeys").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-    keys.for_each(|key| drop(queue.tags.remove(key)));
+    let keys = names(request, "TagKeys");
+    if keys.is_empty() || keys.iter().any(|key| !(1..=128).contains(&key.chars().count())) {
+        return Err(invalid("Tag keys must be between 1 and 128 characters in length."));
+    }
+    keys.into_iter().for_each(|key| drop(queue.tags.remove(key)));
     Ok(Reply::with(Value::Null, vec![Change::Put(Resource::Queue(queue))]))
 }
 
@@ -207,95 +249,131 @@ fn list_tags(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result
     Ok(Reply::of(json!({ "Tags": named(registry, request)?.tags })))
 }
 
-/// Carries out an operation on messages. Disks are waited for on another thread.
+/// Carries out an operation on a queue. Disks are waited for on another thread.
 pub(super) async fn call(
     shared: &Arc<Shared>,
-    operation: OnMessages,
+    operation: OnQueue,
     request: &Request<'_>,
     call: &Call<'_>,
 ) -> Result<Value, ApiError> {
-    let queue = named(&shared.engine.registry(), request)?.clone();
+    let queue = || named(&shared.engine.registry(), request).cloned();
     match operation {
-        OnMessages::Attributes => attributes::shown(&shared.engine, &queue, request, call),
-        OnMessages::Send => {
-            let message = new_message(&queue, request)?;
-            let done =
-                on_queue(shared, &queue, move |engine, name| engine.queues().send(name, vec![message], engine.now()));
-            Ok(sent(&done.await?[0]))
-        }
-        OnMessages::SendBatch => send_batch(shared, &queue, request).await,
-        OnMessages::Receive => receive(shared, &queue, request).await,
-        OnMessages::Delete => {
-            let handle = request.required("ReceiptHandle").to_owned();
-            request.check()?;
-            on_queue(shared, &queue, move |engine, name| engine.queues().delete(name, &handle)).await?;
-            Ok(Value::Null)
-        }
-        OnMessages::ChangeVisibility => {
-            let handle = request.required("ReceiptHandle").to_owned();
-            let seconds = visibility(request.get("VisibilityTimeout"))?;
-            request.check()?;
-            let change = move |engine: &Engine, name: &str| {
-                engine.queues().change_visibility(name, &handle, seconds, engine.now())
-            };
-            on_queue(shared, &queue, change).await?;
-            Ok(Value::Null)
-        }
-        OnMessages::DeleteBatch | OnMessages::ChangeVisibilityBatch => {
-            let delete = matches!(operation, OnMessages::DeleteBatch);
-            let entries = batch(request)?;
-            on_queue(shared, &queue, move |engine, name| Ok(settle(engine, name, &entries, delete))).await
-        }
-        OnMessages::Purge => {
-            on_queue(shared, &queue, |engine, name| engine.queues().purge(name)).await?;
-            Ok(Value::Null)
-        }
-        OnMessages::DeleteQueue => {
-            super::change(
-                shared,
-                |registry, request, _| {
-                    let queue = named(registry, request)?;
-                    Ok(Reply::with(Value::Null, vec![Change::Delete(format!("queue/{}", queue.name))]))
-                },
-                request,
-                call,
-            )
-            .await?;
-            on_queue(shared, &queue, |engine, name| engine.queues().purge(name)).await?;
-            Ok(Value::Null)
-        }
+        OnQueue::Create => create_unless_paused(shared, request, call).await,
+        OnQueue::Attributes => attributes::shown(&shared.engine, &queue()?, request, call),
+        OnQueue::Send => send_one(shared, &queue()?, request).await,
+        OnQueue::SendBatch => send_batch(shared, &queue()?, request).await,
+        OnQueue::Receive => receive(shared, &queue()?, request, call).await,
+        OnQueue::Delete => settle(shared, &queue()?, request, true).await,
+        OnQueue::ChangeVisibility => settle(shared, &queue()?, request, false).await,
+        OnQueue::DeleteBatch => settle_batch(shared, &queue()?, request, true).await,
+        OnQueue::ChangeVisibilityBatch => settle_batch(shared, &queue()?, request, false).await,
+        OnQueue::Purge => purge(shared, &queue()?, call).await,
+        OnQueue::DeleteQueue => delete_queue(shared, &queue()?, request, call).await,
     }
+}
+
+async fn create_unless_paused(
+    shared: &Arc<Shared>,
+    request: &Request<'_>,
+    call: &Call<'_>,
+) -> Result<Value, ApiError> {
+    let name = required(request, "QueueName")?;
+    let is_new = !shared.engine.registry().queues.contains_key(name);
+    if is_new && shared.pauses.holds(Paused::Create, name, call.now, shared.options.queue_pause) {
+        let message = format!(
+            "You must wait {} seconds after deleting a queue before you can create another with the same name.",
+            shared.options.queue_pause.as_secs()
+        );
+        return Err(ApiError::new("QueueDeletedRecently", message));
+    }
+    super::change(shared, create, request, call).await
+}
+
+async fn purge(shared: &Arc<Shared>, queue: &Queue, call: &Call<'_>) -> Result<Value, ApiError> {
+    let pause = shared.options.queue_pause;
+    if shared.pauses.holds(Paused::Purge, &queue.name, call.now, pause) {
+        let message =
+            format!("Only one PurgeQueue operation on {} is allowed every {} seconds.", queue.name, pause.as_secs());
+        return Err(ApiError::new("PurgeQueueInProgress", message));
+    }
+    shared.pauses.begin(Paused::Purge, &queue.name, call.now, pause);
+    on_queue(shared, queue, |engine, name| engine.queues().purge(name)).await?.map_err(refused)?;
+    Ok(Value::Null)
+}
+
+async fn delete_queue(
+    shared: &Arc<Shared>,
+    queue: &Queue,
+    request: &Request<'_>,
+    call: &Call<'_>,
+) -> Result<Value, ApiError> {
+    let delete: Operation = |registry, request, _| {
+        let queue = named(registry, request)?;
+        Ok(Reply::with(Value::Null, vec![Change::Delete(format!("queue/{}", queue.name))]))
+    };
+    super::change(shared, delete, request, call).await?;
+    shared.pauses.begin(Paused::Create, &queue.name, call.now, shared.options.queue_pause);
+    on_queue(shared, queue, |engine, name| engine.queues().purge(name)).await?.map_err(refused)?;
+    Ok(Value::Null)
 }
 
 async fn on_queue<T: Send + 'static>(
     shared: &Arc<Shared>,
     queue: &Queue,
-    act: impl FnOnce(&Engine, &str) -> Result<T, QueueError> + Send + 'static,
+    act: impl FnOnce(&Engine, &str) -> T + Send + 'static,
 ) -> Result<T, ApiError> {
     let (engine, name) = (shared.engine.clone(), queue.name.clone());
     let done = tokio::task::spawn_blocking(move || act(&engine, &name)).await;
-    done.map_err(|error| ApiError::internal(error.to_string()))?.map_err(refused)
+    done.map_err(|error| ApiError::internal(error.to_string()))
 }
 
 fn refused(error: QueueError) -> ApiError {
     let code = match error {
         QueueError::Full | QueueError::OverLimit => "OverLimit",
         QueueError::TooFast => "RequestThrottled",
-        QueueError::Handle => "ReceiptHandleIsInvalid",
-        QueueError::Store(_) => return ApiError::internal(error.to_string()),
+        QueueError::Handle => return ApiError::new("ReceiptHandleIsInvalid", "The input receipt handle is invalid."),
+        QueueError::NotInFlight => {
+            return ApiError::new("MessageNotInflight", "The specified message isn't in flight.");
+        }
+        QueueError::Gone | QueueError::Expired | QueueError::Store(_) => {
+            return ApiError::internal(error.to_string());
+        }
     };
     ApiError::new(code, error.to_string())
 }
 
+/// Why a receipt is not good, in the service's words.
+fn refused_receipt(error: QueueError, handle: &str) -> ApiError {
+    let reason = match error {
+        QueueError::Gone => "Message does not exist or is not available for visibility timeout change.",
+        QueueError::Expired => "The receipt handle has expired.",
+        other => return refused(other),
+    };
+    invalid_value("ReceiptHandle", handle, reason)
+}
+
 fn failed_entry(id: &Value, error: &ApiError) -> Value {
-    json!({ "Id": id, "SenderFault": true, "Code": error.code, "Message": error.message })
+    let name = ErrorName::of(error);
+    json!({ "Id": id, "SenderFault": !name.status.is_server_error(), "Code": name.code, "Message": error.message })
+}
+
+async fn send_one(shared: &Arc<Shared>, queue: &Queue, request: &Request<'_>) -> Result<Value, ApiError> {
+    let message = vec![new_message(queue, request)?];
+    let done = on_queue(shared, queue, move |engine, name| engine.queues().send(name, message, engine.now()));
+    Ok(sent(&done.await?.map_err(refused)?[0]))
 }
 
 async fn send_batch(shared: &Arc<Shared>, queue: &Queue, request: &Request<'_>) -> Result<Value, ApiError> {
-    let (mut ids, mut messages, mut failed) = (Vec::new(), Vec::new(), Vec::new());
-    for entry in batch(request)? {
-        let members = entry.as_object().cloned().unwrap_or_default();
-        match new_message(queue, &Request::new(&members)) {
+    let (mut ids, mut messages, mut failed): (Vec<Value>, Vec<NewMessage>, Vec<Value>) = Default::default();
+    let entries = batch(request, "SendMessageBatch")?;
+    let bytes = batch_bytes(&entries);
+    if bytes > BATCH_BYTES_MAX {
+        return Err(batch_too_long(bytes));
+    }
+    let members = |entry: &Value| entry.as_object().cloned().unwrap_or_default();
+    entries.iter().try_for_each(|entry| check_order(queue, &Request::new(&members(entry))))?;
+    for entry in entries {
+        match new_message(queue, &Request::new(&members(&entry))) {
             Ok(message) => {
                 ids.push(entry["Id"].clone());
                 messages.push(message);
@@ -303,9 +381,10 @@ async fn send_batch(shared: &Arc<Shared>, queue: &Queue, request: &Request<'_>) 
             Err(error) => failed.push(failed_entry(&entry["Id"], &error)),
         }
     }
-    let done =
-        on_queue(shared, queue, move |engine, name| engine.queues().send(name, messages, engine.now())).await?;
+    let done = on_queue(shared, queue, move |engine, name| engine.queues().send(name, messages, engine.now()));
     let successful: Vec<Value> = done
+        .await?
+        .map_err(refused)?
         .iter()
         .zip(ids)
         .map(|(message, id)| {
@@ -317,44 +396,87 @@ async fn send_batch(shared: &Arc<Shared>, queue: &Queue, request: &Request<'_>) 
     Ok(json!({ "Successful": successful, "Failed": failed }))
 }
 
-fn settle(engine: &Engine, queue: &str, entries: &[Value], delete: bool) -> Value {
-    let (mut successful, mut failed) = (Vec::new(), Vec::new());
-    for entry in entries {
-        let handle = entry["ReceiptHandle"].as_str().unwrap_or_default();
-        let done = match delete {
-            true => engine.queues().delete(queue, handle).map_err(refused),
-            false => visibility(entry.get("VisibilityTimeout")).and_then(|seconds| {
-                engine.queues().change_visibility(queue, handle, seconds, engine.now()).map_err(refused)
-            }),
-        };
-        match done {
-            Ok(()) => successful.push(json!({ "Id": entry["Id"] })),
+async fn settle(shared: &Arc<Shared>, queue: &Queue, request: &Request<'_>, delete: bool) -> Result<Value, ApiError> {
+    let receipts = vec![read_settlement(request, delete)?];
+    let handle = receipts[0].0.clone();
+    let done = on_queue(shared, queue, move |engine, name| engine.queues().settle(name, &receipts, engine.now()));
+    done.await?.into_iter().try_for_each(|outcome| outcome.map_err(|error| refused_receipt(error, &handle)))?;
+    Ok(Value::Null)
+}
+
+/// Settles the messages of a batch, all in one write.
+async fn settle_batch(
+    shared: &Arc<Shared>,
+    queue: &Queue,
+    request: &Request<'_>,
+    delete: bool,
+) -> Result<Value, ApiError> {
+    let (mut ids, mut receipts, mut failed, mut successful) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let of = if delete { "DeleteMessageBatch" } else { "ChangeMessageVisibilityBatch" };
+    for entry in batch(request, of)? {
+        let members = entry.as_object().cloned().unwrap_or_default();
+        match read_settlement(&Request::new(&members), delete) {
+            Ok(receipt) => {
+                ids.push(entry["Id"].clone());
+                receipts.push(receipt);
+            }
             Err(error) => failed.push(failed_entry(&entry["Id"], &error)),
         }
     }
-    json!({ "Successful": successful, "Failed": failed })
+    let handles: Vec<String> = receipts.iter().map(|(handle, _)| handle.clone()).collect();
+    let done = on_queue(shared, queue, move |engine, name| engine.queues().settle(name, &receipts, engine.now()));
+    for ((outcome, id), handle) in done.await?.into_iter().zip(ids).zip(handles) {
+        let refused = |error: QueueError| match error {
+            QueueError::Handle => {
+                let message = format!("The input receipt handle \"{handle}\" is not a valid receipt handle.");
+                ApiError::new("ReceiptHandleIsInvalid", message)
+            }
+            other => refused_receipt(other, &handle),
+        };
+        match outcome.map_err(refused) {
+            Ok(()) => successful.push(json!({ "Id": id })),
+            Err(error) => failed.push(failed_entry(&id, &error)),
+        }
+    }
+    Ok(json!({ "Successful": successful, "Failed": failed }))
 }
 
-async fn receive(shared: &Arc<Shared>, queue: &Queue, request: &Request<'_>) -> Result<Value, ApiError> {
-    let max = request.number("MaxNumberOfMessages", 1, BATCH_MAX as u64).unwrap_or(1) as usize;
-    let wait = request.number("WaitTimeSeconds", 0, WAIT_S_MAX);
-    let hidden = request.get("VisibilityTimeout").map(|value| visibility(Some(value))).transpose()?;
-    request.check()?;
-    let wait = Duration::from_secs(wait.unwrap_or_else(|| number(queue, "ReceiveMessageWaitTimeSeconds")));
-    let hidden = hidden.unwrap_or_else(|| small(queue, "VisibilityTimeout"));
+/// The receipt that a request is about, and what is to become of its message.
+fn read_settlement(request: &Request<'_>, delete: bool) -> Result<(String, Settlement), ApiError> {
+    let handle = filled(request, "ReceiptHandle")?.to_owned();
+    let settlement = match delete {
+        true => Settlement::Delete,
+        false => Settlement::Hide(visibility(request)?.ok_or_else(|| missing("VisibilityTimeout"))?),
+    };
+    Ok((handle, settlement))
+}
+
+async fn receive(
+    shared: &Arc<Shared>,
+    queue: &Queue,
+    request: &Request<'_>,
+    call: &Call<'_>,
+) -> Result<Value, ApiError> {
+    let most = BATCH_MAX as u32;
+    let max = number(request, "MaxNumberOfMessages", 1, most, "Must be between 1 and 10, if provided.")?;
+    let max = max.unwrap_or(1) as usize;
+    let wait = number(request, "WaitTimeSeconds", 0, 20, "Must be >= 0 and <= 20, if provided.")?;
+    let wait = wait.unwrap_or_else(|| small(queue, "ReceiveMessageWaitTimeSeconds"));
+    let hidden = visibility(request)?.unwrap_or_else(|| small(queue, "VisibilityTimeout"));
     let retention = small(queue, "MessageRetentionPeriod");
-    let until = tokio::time::Instant::now() + wait;
+    let until = tokio::time::Instant::now() + Duration::from_secs(wait.into());
     loop {
         // Registered before looking, so that a message that comes between looking and waiting is heard.
         let arrived = shared.messages.notified();
-        let redrive = attributes::redrive(queue);
         let look = move |engine: &Engine, name: &str| {
+            let registry = engine.registry();
+            let redrive = registry.queues.get(name).and_then(|queue| Redrive::within(&registry, queue));
             engine.queues().receive(name, max, hidden, retention, redrive.as_ref(), engine.now())
         };
-        let received = on_queue(shared, queue, look).await?;
+        let received = on_queue(shared, queue, look).await?.map_err(refused)?;
         if !received.is_empty() || tokio::time::Instant::now() >= until || shared.is_stopping() {
-            let messages: Vec<Value> = received.iter().map(|one| shown(one, request)).collect();
-            return Ok(object([("Messages", (!messages.is_empty()).then(|| messages.into()))]));
+            let messages: Vec<Value> = received.iter().map(|one| shown(one, request, call)).collect();
+            return Ok(json!({ "Messages": messages }));
         }
         // Hidden messages come back by the clock, not by a call.
         let patience = until.min(tokio::time::Instant::now() + Duration::from_millis(250));

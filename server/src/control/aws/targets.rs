@@ -197,7 +197,7 @@ fn check_destination(registry: &Registry, id: &str, arn: &str, given: &Map<Strin
             let group = group.ok_or_else(|| {
                 ApiError::invalid(format!("Parameter(s) SqsParameters must be specified for target: {id}."))
             })?;
-            if super::sqs::is_id(group) {
+            if fakemon_engine::queue::is_id(group) {
                 return Ok(());
             }
             Err(ApiError::invalid(format!(

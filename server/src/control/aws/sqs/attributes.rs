@@ -3,9 +3,10 @@
 use super::super::request::Request;
 use super::super::{ApiError, Call};
 use super::arn;
+use super::asked::invalid_value;
 use fakemon_engine::Engine;
+use fakemon_engine::bus::Registry;
 use fakemon_engine::bus::resource::Queue;
-use fakemon_engine::bus::{Destination, Registry};
 use fakemon_engine::queue::{Redrive, is_fifo};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -18,6 +19,8 @@ const NUMBERS: [(&str, u64, u64, u64); 5] = [
     ("ReceiveMessageWaitTimeSeconds", 0, 0, 20),
     ("VisibilityTimeout", 30, 0, 43_200),
 ];
+/// Settings that say yes or no.
+const SWITCHES: [&str; 3] = ["FifoQueue", "ContentBasedDeduplication", "SqsManagedSseEnabled"];
 /// Settings that are texts.
 const OTHERS: [&str; 6] = [
     "Policy",
@@ -59,6 +62,16 @@ fn unknown(name: &str) -> ApiError {
     ApiError::new("InvalidAttributeName", format!("Unknown Attribute {name}."))
 }
 
+fn refused(name: &str) -> ApiError {
+    ApiError::new("InvalidAttributeValue", format!("Invalid value for the parameter {name}."))
+}
+
+/// Whether a request asks for a FIFO queue.
+pub(super) fn asks_for_fifo(request: &Request<'_>) -> bool {
+    let given = request.get("Attributes").and_then(|given| given["FifoQueue"].as_str());
+    given.is_some_and(|given| given.eq_ignore_ascii_case("true"))
+}
+
 /// The member `Attributes` for a queue of a name, checked. An empty text takes a setting back.
 pub(super) fn given(
     registry: &Registry,
@@ -68,15 +81,35 @@ pub(super) fn given(
     let mut attributes = BTreeMap::new();
     for (name, value) in request.get("Attributes").and_then(Value::as_object).into_iter().flatten() {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let text = if SWITCHES.contains(&name.as_str()) { text.to_ascii_lowercase() } else { text };
         if !fits(queue, name, &text)? {
-            return Err(ApiError::new("InvalidAttributeValue", format!("Invalid value for the parameter {name}.")));
+            return Err(refused(name));
         }
-        if name == "RedrivePolicy" && !text.is_empty() {
-            check_redrive(registry, queue, &text)?;
-        }
+        let text = match name.as_str() {
+            "RedrivePolicy" => redrive_policy(registry, queue, &text)?,
+            "RedriveAllowPolicy" => redrive_allow_policy(&text)?,
+            _ => text,
+        };
         attributes.insert(name.clone(), text);
     }
+    let is_on = |name: &str, off: &str| attributes.get(name).is_some_and(|text| !text.is_empty() && text != off);
+    if is_on("KmsMasterKeyId", "") && is_on("SqsManagedSseEnabled", "false") {
+        let message = "You can use one type of server-side encryption (SSE) at one time. You can either enable KMS SSE \
+                       or SQS SSE.";
+        return Err(ApiError::new("InvalidAttributeValue", message));
+    }
     Ok(attributes)
+}
+
+/// What a queue's settings are once others are set: of the two kinds of encryption one goes when the other comes.
+pub(super) fn set(attributes: &mut BTreeMap<String, String>, given: BTreeMap<String, String>) {
+    if given.get("KmsMasterKeyId").is_some_and(|key| !key.is_empty()) {
+        attributes.remove("SqsManagedSseEnabled");
+    }
+    if given.get("SqsManagedSseEnabled").is_some_and(|on| on == "true") {
+        attributes.remove("KmsMasterKeyId");
+    }
+    attributes.extend(given);
 }
 
 /// Whether a queue of this name may have a setting at this value.
@@ -85,43 +118,95 @@ fn fits(queue: &str, name: &str, text: &str) -> Result<bool, ApiError> {
         return Ok(text.parse().is_ok_and(|number: u64| (*min..=*max).contains(&number)));
     }
     match FIFO.iter().find(|(held, _)| *held == name) {
-        Some((_, words)) if is_fifo(queue) => Ok(words.contains(&text)),
-        None if OTHERS.contains(&name) => Ok(true),
-        _ => Err(unknown(name)),
+        Some((_, words)) if is_fifo(queue) => return Ok(words.contains(&text)),
+        None if OTHERS.contains(&name) => {}
+        _ => return Err(unknown(name)),
     }
+    let is_object = || serde_json::from_str::<Value>(text).is_ok_and(|value| value.is_object());
+    Ok(match name {
+        "SqsManagedSseEnabled" => text.is_empty() || ["true", "false"].contains(&text),
+        "Policy" => text.is_empty() || is_object(),
+        "KmsDataKeyReusePeriodSeconds" => text.parse().is_ok_and(|seconds: u32| (60..=86_400).contains(&seconds)),
+        _ => true,
+    })
 }
 
-/// A dead-letter queue is there, and of the same kind.
-fn check_redrive(registry: &Registry, queue: &str, policy: &str) -> Result<(), ApiError> {
-    let invalid = |reason: &str| {
-        let message = format!("Value {policy} for parameter RedrivePolicy is invalid. Reason: {reason}");
-        Err(ApiError::new("InvalidParameterValue", message))
+/// A redrive policy as it is kept: its dead-letter queue is there, of the same kind, and takes letters of this queue. An
+/// empty one takes the policy back.
+fn redrive_policy(registry: &Registry, queue: &str, policy: &str) -> Result<String, ApiError> {
+    let invalid = |reason: &str| invalid_value("RedrivePolicy", policy, reason);
+    if policy.is_empty() {
+        return Ok(String::new());
+    }
+    let Ok(Value::Object(mut members)) = serde_json::from_str(policy) else {
+        return Err(invalid("Redrive policy is not a valid JSON map."));
     };
-    let Some(Redrive { queue: dead, receives_max: 1..=1_000 }) = read_redrive(policy) else {
-        return invalid(
-            "It must be a JSON object with deadLetterTargetArn, the ARN of a queue, and maxReceiveCount, 1 to 1000.",
-        );
-    };
-    match registry.queues.contains_key(&dead) {
-        false => invalid("Dead letter target does not exist."),
-        true if is_fifo(&dead) != is_fifo(queue) => {
-            invalid("Dead-letter queue must be same type of queue as the source.")
+    if members.is_empty() {
+        return Ok(String::new());
+    }
+    for name in ["deadLetterTargetArn", "maxReceiveCount"] {
+        if !members.contains_key(name) {
+            return Err(invalid(&format!("Redrive policy does not contain mandatory attribute: {name}.")));
         }
-        true => Ok(()),
+    }
+    let max = members["maxReceiveCount"].clone();
+    let shown = max.as_str().map_or_else(|| max.to_string(), str::to_owned);
+    let Some(receives_max) = shown.parse().ok().filter(|max: &u32| (1..=1_000).contains(max)) else {
+        let reason =
+            format!("Invalid value for maxReceiveCount: {shown}, valid values are from 1 to 1000 both inclusive.");
+        return Err(invalid(&reason));
+    };
+    let Some(Redrive { queue: dead, .. }) = Redrive::read(policy) else {
+        return Err(invalid("Invalid value for deadLetterTargetArn."));
+    };
+    let Some(dead) = registry.queues.get(&dead) else {
+        return Err(invalid("Dead letter target does not exist."));
+    };
+    if is_fifo(&dead.name) != is_fifo(queue) {
+        return Err(invalid("Dead-letter queue must be same type of queue as the source."));
+    }
+    if !takes_letters_of(dead, queue) {
+        return Err(invalid("The dead-letter queue's RedriveAllowPolicy does not allow this queue as a source."));
+    }
+    if max.is_string() {
+        members.insert("maxReceiveCount".into(), receives_max.into());
+        return Ok(Value::Object(members).to_string());
+    }
+    Ok(policy.to_owned())
+}
+
+/// Whether the `RedriveAllowPolicy` of a dead-letter queue lets a queue use it.
+fn takes_letters_of(dead: &Queue, queue: &str) -> bool {
+    let policy = dead.attributes.get("RedriveAllowPolicy").filter(|policy| !policy.is_empty());
+    let Some(policy) = policy.and_then(|policy| serde_json::from_str::<Value>(policy).ok()) else { return true };
+    match policy["redrivePermission"].as_str() {
+        Some("denyAll") => false,
+        Some("byQueue") => {
+            let sources = policy["sourceQueueArns"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            sources.into_iter().any(|arn| arn.rsplit(':').next() == Some(queue))
+        }
+        _ => true,
     }
 }
 
-fn read_redrive(policy: &str) -> Option<Redrive> {
-    let policy: Value = serde_json::from_str(policy).ok()?;
-    let Destination::Queue(queue) = Destination::of(policy["deadLetterTargetArn"].as_str()?) else { return None };
-    let max = &policy["maxReceiveCount"];
-    let receives_max = max.as_u64().or_else(|| max.as_str()?.parse().ok())?;
-    Some(Redrive { queue, receives_max: u32::try_from(receives_max).ok()? })
-}
-
-/// Where messages of a queue go that were received too often.
-pub(super) fn redrive(queue: &Queue) -> Option<Redrive> {
-    read_redrive(queue.attributes.get("RedrivePolicy")?)
+fn redrive_allow_policy(policy: &str) -> Result<String, ApiError> {
+    let invalid = |reason: &str| Err(invalid_value("RedriveAllowPolicy", policy, reason));
+    if policy.is_empty() || policy == "{}" {
+        return Ok(String::new());
+    }
+    let Ok(Value::Object(members)) = serde_json::from_str(policy) else {
+        return invalid("Redrive allow policy is not a valid JSON map.");
+    };
+    if members.keys().any(|name| name != "redrivePermission" && name != "sourceQueueArns") {
+        return invalid("It has the members redrivePermission and sourceQueueArns only.");
+    }
+    let sources = members.get("sourceQueueArns").map(|sources| sources.as_array().map_or(0, Vec::len));
+    match (members.get("redrivePermission").and_then(Value::as_str), sources) {
+        (Some("allowAll" | "denyAll"), None) | (Some("byQueue"), Some(1..=10)) => Ok(policy.to_owned()),
+        (Some("byQueue"), _) => invalid("byQueue needs sourceQueueArns: 1 to 10 ARNs of queues."),
+        (Some("allowAll" | "denyAll"), _) => invalid("sourceQueueArns is for the redrivePermission byQueue."),
+        _ => invalid("redrivePermission must be allowAll, denyAll or byQueue."),
+    }
 }
 
 /// The setting in which a queue differs from what is asked for.
@@ -137,7 +222,11 @@ fn known(queue: &Queue) -> BTreeMap<String, String> {
     if is_fifo(&queue.name) {
         all.extend(FIFO.iter().map(|(name, words)| ((*name).to_owned(), words[0].to_owned())));
     }
-    all.insert("SqsManagedSseEnabled".into(), "false".into());
+    let by_kms = queue.attributes.get("KmsMasterKeyId").is_some_and(|key| !key.is_empty());
+    all.insert("SqsManagedSseEnabled".into(), (!by_kms).to_string());
+    if by_kms {
+        all.insert("KmsDataKeyReusePeriodSeconds".into(), "300".into());
+    }
     all.extend(queue.attributes.iter().filter(|(_, text)| !text.is_empty()).map(|(n, t)| (n.clone(), t.clone())));
     all
 }
@@ -149,8 +238,7 @@ pub(super) fn shown(
     request: &Request<'_>,
     call: &Call<'_>,
 ) -> Result<Value, ApiError> {
-    let names = request.get("AttributeNames").and_then(Value::as_array).into_iter().flatten();
-    let names: Vec<&str> = names.filter_map(Value::as_str).collect();
+    let names = super::asked::names(request, "AttributeNames");
     let is_known = |name: &str| {
         name == "All"
             || OTHERS.contains(&name)

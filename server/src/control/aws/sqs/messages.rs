@@ -1,110 +1,167 @@
 //! Messages as SQS shows them: checked on their way in, with the hashes that clients compare on their way out.
 
-use super::super::ApiError;
 use super::super::request::{Request, object};
-use super::attributes::number;
-use super::is_id;
+use super::super::{ApiError, Call};
+use super::arn;
+use super::asked::{filled, invalid, invalid_value, missing, names, number, text};
+use super::attributes;
+use super::hashes::{md5_of, md5_of_attributes, md5_of_trace};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use fakemon_engine::bus::resource::Queue;
 use fakemon_engine::envelope::ACCOUNT;
-use fakemon_engine::queue::{Attribute, Message, NewMessage, Received, is_fifo};
-use md5::{Digest, Md5};
+use fakemon_engine::queue::{Attribute, Message, NewMessage, Received, fault_in, is_content, is_fifo, is_id};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 
-/// The longest body of a message, in bytes, and of all in a batch.
-const BODY_BYTES_MAX: usize = 1 << 20;
+/// All messages of a batch, in bytes; the default of one.
+pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Messages in one batch, and in one answer.
 pub(super) const BATCH_MAX: usize = 10;
-
-fn invalid(message: impl Into<String>) -> ApiError {
-    ApiError::new("InvalidParameterValue", message)
-}
+/// The system attribute that a sender may set.
+pub(super) const TRACE_HEADER: &str = "AWSTraceHeader";
 
 /// How long to hide a message.
-pub(super) fn visibility(value: Option<&Value>) -> Result<u32, ApiError> {
-    let seconds = value.and_then(Value::as_u64).filter(|seconds| *seconds <= 43_200);
-    seconds.and_then(|seconds| u32::try_from(seconds).ok()).ok_or_else(|| {
-        let message = "Value for parameter VisibilityTimeout is invalid. Reason: Must be between 0 and 43200.";
-        invalid(message)
-    })
+pub(super) fn visibility(request: &Request<'_>) -> Result<Option<u32>, ApiError> {
+    number(request, "VisibilityTimeout", 0, 43_200, "Must be >= 0 and <= 43200, if provided.")
 }
 
 /// The message of a request.
 pub(super) fn new_message(queue: &Queue, request: &Request<'_>) -> Result<NewMessage, ApiError> {
-    let body = request.required("MessageBody").to_owned();
-    request.check()?;
-    if body.is_empty() || body.len() > BODY_BYTES_MAX.min(number(queue, "MaximumMessageSize") as usize) {
-        let message =
-            format!("One or more parameters are invalid. Reason: Message must be 1 to {BODY_BYTES_MAX} bytes.");
-        return Err(invalid(message));
+    let (group, deduplication_id) = order(queue, request)?;
+    let body = filled(request, "MessageBody")?.to_owned();
+    if !is_content(&body) {
+        let message = "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 \
+                       to #xFFFD | #x10000 to #x10FFFF";
+        return Err(ApiError::new("InvalidMessageContents", message));
     }
-    let attributes = attributes(request)?;
-    let delay_s = request.number("DelaySeconds", 0, 900).unwrap_or_else(|| number(queue, "DelaySeconds"));
-    request.check()?;
-    let (group, deduplication_id) = order(queue, request, &body)?;
-    Ok(NewMessage {
+    let deduplication_id =
+        deduplication_id.or_else(|| queue.deduplicates_by_content().then(|| NewMessage::content_id(&body)));
+    let message = NewMessage {
         body,
-        attributes,
-        delay_s: u32::try_from(delay_s).expect("at most 900"),
+        attributes: attributes_of(request)?,
+        trace_header: trace_header(request)?,
+        delay_s: delay(queue, request)?,
         group,
         deduplication_id,
         deduplicate_in_group: queue.deduplicates_in_group(),
-        moved: false,
-    })
+        ..NewMessage::default()
+    };
+    let bytes_max = attributes::number(queue, "MaximumMessageSize");
+    if message.bytes() as u64 > bytes_max {
+        return Err(too_long(bytes_max));
+    }
+    Ok(message)
 }
 
-/// The group and the deduplication id of a message. A standard queue keeps a group and does nothing with it.
-fn order(queue: &Queue, request: &Request<'_>, body: &str) -> Result<(Option<String>, Option<String>), ApiError> {
-    let (group, id) = (request.text("MessageGroupId"), request.text("MessageDeduplicationId"));
-    request.check()?;
+/// A message that is larger than its queue takes.
+pub(super) fn too_long(bytes_max: u64) -> ApiError {
+    invalid(format!("One or more parameters are invalid. Reason: Message must be shorter than {bytes_max} bytes."))
+}
+
+/// Messages that are too large together.
+pub(super) fn batch_too_long(bytes: usize) -> ApiError {
+    let message =
+        format!("Batch requests cannot be longer than {BATCH_BYTES_MAX} bytes. You have sent {bytes} bytes.");
+    ApiError::new("BatchRequestTooLong", message)
+}
+
+/// Messages of a FIFO queue have the delay of their queue.
+fn delay(queue: &Queue, request: &Request<'_>) -> Result<u32, ApiError> {
+    let of_queue = attributes::small(queue, "DelaySeconds");
+    let given = number(request, "DelaySeconds", 0, 900, "DelaySeconds must be >= 0 and <= 900.")?;
+    match given {
+        Some(delay @ 1..) if is_fifo(&queue.name) => Err(misplaced("DelaySeconds", &delay.to_string())),
+        Some(delay) if !is_fifo(&queue.name) => Ok(delay),
+        _ => Ok(of_queue),
+    }
+}
+
+fn misplaced(name: &str, value: &str) -> ApiError {
+    invalid_value(name, value, "The request include parameter that is not valid for this queue type.")
+}
+
+/// The group and the deduplication id that a request names. A standard queue keeps a group and does nothing with it.
+fn order(queue: &Queue, request: &Request<'_>) -> Result<(Option<String>, Option<String>), ApiError> {
+    let (group, id) = (text(request, "MessageGroupId")?, text(request, "MessageDeduplicationId")?);
+    if !is_fifo(&queue.name) {
+        if let Some(id) = id {
+            return Err(misplaced("MessageDeduplicationId", id));
+        }
+    } else if group.is_none() {
+        return Err(missing("MessageGroupId"));
+    }
     for (name, text) in [("MessageGroupId", group), ("MessageDeduplicationId", id)] {
         if let Some(text) = text.filter(|text| !is_id(text)) {
-            return Err(invalid(format!(
-                "Value {text} for parameter {name} is invalid. Reason: {name} can only include alphanumeric and \
-                 punctuation characters. 1 to 128 in length."
-            )));
+            let reason =
+                format!("{name} can only include alphanumeric and punctuation characters. 1 to 128 in length.");
+            return Err(invalid_value(name, text, &reason));
         }
     }
-    let misplaced = |name: &str, value: &str| {
-        invalid(format!(
-            "Value {value} for parameter {name} is invalid. Reason: The request include parameter that is not valid \
-             for this queue type."
-        ))
-    };
-    if !is_fifo(&queue.name) {
-        return match id {
-            Some(id) => Err(misplaced("MessageDeduplicationId", id)),
-            None => Ok((group.map(str::to_owned), None)),
-        };
-    }
-    if let Some(delay) = request.get("DelaySeconds").filter(|delay| delay.as_u64() != Some(0)) {
-        return Err(misplaced("DelaySeconds", &delay.to_string()));
-    }
-    let Some(group) = group else {
-        return Err(ApiError::new("MissingParameter", "The request must contain the parameter MessageGroupId."));
-    };
-    let by_content = || queue.deduplicates_by_content().then(|| NewMessage::content_id(body));
-    let Some(id) = id.map(str::to_owned).or_else(by_content) else {
+    if is_fifo(&queue.name) && id.is_none() && !queue.deduplicates_by_content() {
         return Err(invalid(
             "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided \
              explicitly",
         ));
-    };
-    Ok((Some(group.to_owned()), Some(id)))
+    }
+    Ok((group.map(str::to_owned), id.map(str::to_owned)))
 }
 
-fn attributes(request: &Request<'_>) -> Result<BTreeMap<String, Attribute>, ApiError> {
+/// Whether a message can be in a queue's order at all; if one of a batch cannot, none of it is sent.
+pub(super) fn check_order(queue: &Queue, request: &Request<'_>) -> Result<(), ApiError> {
+    if is_fifo(&queue.name) { order(queue, request).map(drop) } else { Ok(()) }
+}
+
+fn attributes_of(request: &Request<'_>) -> Result<BTreeMap<String, Attribute>, ApiError> {
     let mut attributes = BTreeMap::new();
     for (name, given) in request.get("MessageAttributes").and_then(Value::as_object).into_iter().flatten() {
-        let data_type = given["DataType"].as_str().unwrap_or_default().to_owned();
-        let value = given["StringValue"].as_str().or_else(|| given["BinaryValue"].as_str());
-        let (Some(value), false) = (value, data_type.is_empty()) else {
-            let message = format!("The message attribute '{name}' must contain a non-empty value and type.");
-            return Err(invalid(message));
-        };
-        attributes.insert(name.clone(), Attribute { data_type, value: value.to_owned() });
+        attributes.insert(name.clone(), attribute(name, given)?);
     }
-    Ok(attributes)
+    match fault_in(&attributes) {
+        None => Ok(attributes),
+        Some(fault) => Err(invalid(fault)),
+    }
+}
+
+fn attribute(name: &str, given: &Value) -> Result<Attribute, ApiError> {
+    let data_type = given["DataType"].as_str().unwrap_or_default();
+    if data_type.is_empty() {
+        return Err(invalid(format!(
+            "The message attribute '{name}' must contain non-empty message attribute type."
+        )));
+    }
+    let (own, other) = match data_type.starts_with("Binary") {
+        true => ("BinaryValue", "StringValue"),
+        false => ("StringValue", "BinaryValue"),
+    };
+    if !given[other].is_null() {
+        return Err(invalid(format!(
+            "The message attribute '{name}' with type '{data_type}' must use field '{}'.",
+            if own == "StringValue" { "String" } else { "Binary" }
+        )));
+    }
+    let value = given[own].as_str().unwrap_or_default();
+    if own == "BinaryValue" && STANDARD.decode(value).is_err() {
+        return Err(invalid(format!("The message attribute '{name}' must have its binary value in base 64.")));
+    }
+    Ok(Attribute { data_type: data_type.to_owned(), value: value.to_owned() })
+}
+
+fn trace_header(request: &Request<'_>) -> Result<Option<String>, ApiError> {
+    let mut header = None;
+    for (name, given) in request.get("MessageSystemAttributes").and_then(Value::as_object).into_iter().flatten() {
+        if name != TRACE_HEADER {
+            return Err(invalid(format!("The message system attribute name '{name}' is invalid.")));
+        }
+        let Attribute { data_type, value } = attribute(name, given)?;
+        if data_type != "String" || value.is_empty() || !is_content(&value) {
+            return Err(invalid(format!(
+                "The message system attribute '{name}' must be a String that is not empty."
+            )));
+        }
+        header = Some(value);
+    }
+    Ok(header)
 }
 
 /// What a sender is told: the hashes are of what was sent, also when it was sent before.
@@ -114,6 +171,7 @@ pub(super) fn sent(message: &Message) -> Value {
         ("MessageId", Some(message.id.clone().into())),
         ("MD5OfMessageBody", Some(md5_of(message.body.as_bytes()).into())),
         ("MD5OfMessageAttributes", md5_of_attributes(&message.attributes).map(Into::into)),
+        ("MD5OfMessageSystemAttributes", md5_of_trace(message.trace_header.as_deref()).map(Into::into)),
         ("SequenceNumber", number.map(Into::into)),
     ])
 }
@@ -122,22 +180,17 @@ fn sequence_number(message: &Message) -> String {
     format!("{:020}", message.sequence)
 }
 
-/// The entries of a batch: some, not too many, each with an id of its own.
-pub(super) fn batch(request: &Request<'_>) -> Result<Vec<Value>, ApiError> {
+/// The entries of a batch: some, not too many, each with an id of its own. `of` is the name of the operation.
+pub(super) fn batch(request: &Request<'_>, of: &str) -> Result<Vec<Value>, ApiError> {
     let entries = request.get("Entries").and_then(Value::as_array).cloned().unwrap_or_default();
     if entries.is_empty() {
-        return Err(ApiError::new("EmptyBatchRequest", "There should be at least one entry in the request."));
+        let message = format!("There should be at least one {of}RequestEntry in the request.");
+        return Err(ApiError::new("EmptyBatchRequest", message));
     }
     if entries.len() > BATCH_MAX {
         let message =
             format!("Maximum number of entries per request are {BATCH_MAX}. You have sent {}.", entries.len());
         return Err(ApiError::new("TooManyEntriesInBatchRequest", message));
-    }
-    let bytes: usize = entries.iter().filter_map(|entry| entry["MessageBody"].as_str()).map(str::len).sum();
-    if bytes > BODY_BYTES_MAX {
-        let message =
-            format!("Batch requests cannot be longer than {BODY_BYTES_MAX} bytes. You have sent {bytes} bytes.");
-        return Err(ApiError::new("BatchRequestTooLong", message));
     }
     let mut ids = HashSet::new();
     for id in entries.iter().map(|entry| entry["Id"].as_str().unwrap_or_default()) {
@@ -154,32 +207,27 @@ pub(super) fn batch(request: &Request<'_>) -> Result<Vec<Value>, ApiError> {
     Ok(entries)
 }
 
-/// A message as its receiver gets it.
-pub(super) fn shown(received: &Received, request: &Request<'_>) -> Value {
-    let Received { message, handle, receives, first_received_at } = received;
-    let asked = |member: &str| -> Vec<&str> {
-        let names = request.get(member).and_then(Value::as_array).into_iter().flatten();
-        names.filter_map(Value::as_str).collect()
+/// The bytes of a batch, as they count.
+pub(super) fn batch_bytes(entries: &[Value]) -> usize {
+    let attribute = |(name, given): (&String, &Value)| {
+        let length = |member: &str| given[member].as_str().map_or(0, str::len);
+        let binary = given["BinaryValue"].as_str().map_or(0, |text| text.trim_end_matches('=').len() * 3 / 4);
+        name.len() + length("DataType") + length("StringValue") + binary
     };
-    let systems = [asked("AttributeNames"), asked("MessageSystemAttributeNames")].concat();
-    let wanted = |name: &str| systems.iter().any(|asked| *asked == "All" || *asked == name);
-    let id = message.deduplication_id.clone();
-    let number = id.as_ref().map(|_| sequence_number(message));
-    let system = object([
-        ("SenderId", wanted("SenderId").then(|| ACCOUNT.into())),
-        ("SentTimestamp", wanted("SentTimestamp").then(|| milliseconds(message.sent_at.0))),
-        ("ApproximateReceiveCount", wanted("ApproximateReceiveCount").then(|| receives.to_string().into())),
-        (
-            "ApproximateFirstReceiveTimestamp",
-            wanted("ApproximateFirstReceiveTimestamp").then(|| milliseconds(first_received_at.0)),
-        ),
-        ("MessageGroupId", message.group.clone().filter(|_| wanted("MessageGroupId")).map(Into::into)),
-        ("MessageDeduplicationId", id.filter(|_| wanted("MessageDeduplicationId")).map(Into::into)),
-        ("SequenceNumber", number.filter(|_| wanted("SequenceNumber")).map(Into::into)),
-    ]);
-    let names = asked("MessageAttributeNames");
+    let entry = |entry: &Value| {
+        let attributes = entry["MessageAttributes"].as_object().into_iter().flatten();
+        entry["MessageBody"].as_str().map_or(0, str::len) + attributes.map(attribute).sum::<usize>()
+    };
+    entries.iter().map(entry).sum()
+}
+
+/// A message as its receiver gets it.
+pub(super) fn shown(received: &Received, request: &Request<'_>, call: &Call<'_>) -> Value {
+    let Received { message, handle, .. } = received;
+    let system = system_attributes(received, request, call);
+    let asked = names(request, "MessageAttributeNames");
     let is_asked = |name: &str| {
-        names.iter().any(|asked| match asked.strip_suffix(".*").or_else(|| asked.strip_suffix('*')) {
+        asked.iter().any(|asked| match asked.strip_suffix(".*").or_else(|| asked.strip_suffix('*')) {
             Some(prefix) => name.starts_with(prefix),
             None => *asked == "All" || *asked == name,
         })
@@ -189,9 +237,9 @@ pub(super) fn shown(received: &Received, request: &Request<'_>) -> Value {
     let md5 = md5_of_attributes(&attributes);
     let attributes: serde_json::Map<String, Value> = attributes
         .into_iter()
-        .map(|(name, Attribute { data_type, value })| {
-            let member = if data_type.starts_with("Binary") { "BinaryValue" } else { "StringValue" };
-            (name, json!({ "DataType": data_type, member: value }))
+        .map(|(name, attribute)| {
+            let member = if attribute.is_binary() { "BinaryValue" } else { "StringValue" };
+            (name, json!({ "DataType": attribute.data_type, member: attribute.value }))
         })
         .collect();
     object([
@@ -205,39 +253,26 @@ pub(super) fn shown(received: &Received, request: &Request<'_>) -> Value {
     ])
 }
 
-fn milliseconds(ns: u64) -> Value {
-    (ns / 1_000_000).to_string().into()
+/// What the service says of a message, as far as it is asked for.
+fn system_attributes(received: &Received, request: &Request<'_>, call: &Call<'_>) -> Value {
+    let Received { message, receives, first_received_at, .. } = received;
+    let asked = [names(request, "AttributeNames"), names(request, "MessageSystemAttributeNames")].concat();
+    let wanted = |name: &str| asked.iter().any(|asked| *asked == "All" || *asked == name);
+    let id = &message.deduplication_id;
+    let known: [(&str, Option<String>); 9] = [
+        ("SenderId", Some(ACCOUNT.into())),
+        ("SentTimestamp", Some(milliseconds(message.sent_at.0))),
+        ("ApproximateReceiveCount", Some(receives.to_string())),
+        ("ApproximateFirstReceiveTimestamp", Some(milliseconds(first_received_at.0))),
+        ("MessageGroupId", message.group.clone()),
+        ("MessageDeduplicationId", id.clone()),
+        ("SequenceNumber", id.as_ref().map(|_| sequence_number(message))),
+        (TRACE_HEADER, message.trace_header.clone()),
+        ("DeadLetterQueueSourceArn", message.origin.as_ref().map(|origin| arn(call, &origin.queue))),
+    ];
+    object(known.map(|(name, value)| (name, value.filter(|_| wanted(name)).map(Into::into))))
 }
 
-fn md5_of(bytes: &[u8]) -> String {
-    Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Names, types and values in the order of names, each with its length in front: clients compute it too, and compare.
-fn md5_of_attributes(attributes: &BTreeMap<String, Attribute>) -> Option<String> {
-    if attributes.is_empty() {
-        return None;
-    }
-    Some(md5_of(&attribute_bytes(attributes)))
-}
-
-fn attribute_bytes(attributes: &BTreeMap<String, Attribute>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (name, Attribute { data_type, value }) in attributes {
-        let binary = data_type.starts_with("Binary");
-        let decoded = if binary { decode_base64(value) } else { value.as_bytes().to_vec() };
-        for part in [name.as_bytes(), data_type.as_bytes()] {
-            bytes.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
-            bytes.extend_from_slice(part);
-        }
-        bytes.push(if binary { 2 } else { 1 });
-        bytes.extend_from_slice(&u32::try_from(decoded.len()).unwrap_or(u32::MAX).to_be_bytes());
-        bytes.extend_from_slice(&decoded);
-    }
-    bytes
-}
-
-fn decode_base64(text: &str) -> Vec<u8> {
-    use base64::Engine;
-    base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default()
+fn milliseconds(ns: u64) -> String {
+    (ns / 1_000_000).to_string()
 }

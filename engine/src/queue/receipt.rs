@@ -1,0 +1,37 @@
+//! Names of messages and of receipts: what a receiver shows to delete what it received.
+
+use super::rows::hash;
+use crate::ids::mix;
+
+/// A receipt that was read: which message, and the how-manieth receipt it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Receipt {
+    pub(super) sequence: u64,
+    pub(super) receives: u32,
+}
+
+impl Receipt {
+    /// As its receiver gets it. The check at its end is of the queue too: a handle is good in its own queue only.
+    pub(super) fn handle(self, queue: &str) -> String {
+        let Receipt { sequence, receives } = self;
+        format!("{sequence:016x}{receives:08x}{:016x}", mix(hash(queue) ^ mix(sequence ^ u64::from(receives))))
+    }
+
+    /// None if it is no receipt of this queue.
+    pub(super) fn read(queue: &str, handle: &str) -> Option<Receipt> {
+        if handle.len() != 40 || !handle.is_ascii() {
+            return None;
+        }
+        let sequence = u64::from_str_radix(&handle[..16], 16).ok()?;
+        let receives = u32::from_str_radix(&handle[16..24], 16).ok()?;
+        let receipt = Receipt { sequence, receives };
+        (receipt.handle(queue) == handle).then_some(receipt)
+    }
+}
+
+/// A UUID around a sequence number.
+pub(super) fn message_id(queue: &str, sequence: u64) -> String {
+    let (high, low) = (mix(hash(queue) ^ sequence), sequence);
+    let [a, b, c] = [high >> 32, high >> 16 & 0xFFFF, high & 0xFFF];
+    format!("{a:08x}-{b:04x}-4{c:03x}-{:04x}-{:012x}", 0x8000 | low >> 48 & 0x3FFF, low & 0xFFFF_FFFF_FFFF)
+}

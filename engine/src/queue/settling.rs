@@ -1,0 +1,167 @@
+//! What receivers say of messages that they have: done with, or for how long they need them.
+
+use super::receipt::Receipt;
+use super::rows::{forget, row};
+use super::state::Queue;
+use super::{QueueError, Queues, is_fifo};
+use crate::ids::Timestamp;
+use crate::journal::{Batch, Room};
+
+/// What is to become of a message that was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// It is done with.
+    Delete,
+    /// It is hidden for so many seconds from now on; 0 shows it again at once.
+    Hide(u32),
+}
+
+impl Queues {
+    /// Settles messages by the handles of their receipts, each on its own; on the disk after this, in one write.
+    ///
+    /// A message that is gone already can be deleted again. In a standard queue any handle of a message is good; in a
+    /// FIFO queue the last one, and only while the message is in flight, for another receiver may have it since.
+    pub fn settle(
+        &self,
+        queue: &str,
+        receipts: &[(String, Settlement)],
+        now: Timestamp,
+    ) -> Vec<Result<(), QueueError>> {
+        let mut batch = Batch::default();
+        let mut held = self.held();
+        let state = held.entry(queue.to_owned()).or_default();
+        state.show_due(now);
+        let settle = |(handle, settlement): &(String, Settlement)| {
+            let receipt = Receipt::read(queue, handle).ok_or(QueueError::Handle)?;
+            match settlement {
+                Settlement::Delete => state.delete(queue, receipt, &mut batch),
+                Settlement::Hide(seconds) => state.hide(queue, receipt, *seconds, now, &mut batch),
+            }
+        };
+        let mut outcomes: Vec<Result<(), QueueError>> = receipts.iter().map(settle).collect();
+        drop(held);
+        if batch.is_empty() {
+            return outcomes;
+        }
+        if let Err(error) = self.depot.write(batch, true) {
+            let told = outcomes.iter_mut().filter(|outcome| outcome.is_ok());
+            told.for_each(|outcome| *outcome = Err(QueueError::Store(error.clone())));
+        }
+        self.wake(queue); // what was hidden behind another message of its group, or was shown again
+        outcomes
+    }
+
+    fn settle_one(
+        &self,
+        queue: &str,
+        receipt: &str,
+        settlement: Settlement,
+        now: Timestamp,
+    ) -> Result<(), QueueError> {
+        self.settle(queue, &[(receipt.to_owned(), settlement)], now).pop().expect("one for each receipt")
+    }
+
+    /// Deletes a message by the handle of a receipt; one that is gone already is no error. See [`Queues::settle`].
+    ///
+    /// # Errors
+    /// [`QueueError::Handle`], [`QueueError::Expired`], or when the depot cannot be written.
+    pub fn delete(&self, queue: &str, receipt: &str, now: Timestamp) -> Result<(), QueueError> {
+        self.settle_one(queue, receipt, Settlement::Delete, now)
+    }
+
+    /// Hides a message for so long from now on; 0 shows it again at once. See [`Queues::settle`].
+    ///
+    /// # Errors
+    /// When the handle is none of this queue, the message is gone or not in flight, or the depot cannot be written.
+    pub fn change_visibility(
+        &self,
+        queue: &str,
+        receipt: &str,
+        visibility_s: u32,
+        now: Timestamp,
+    ) -> Result<(), QueueError> {
+        self.settle_one(queue, receipt, Settlement::Hide(visibility_s), now)
+    }
+
+    /// Hides a message that no other receiver got since, for a receiver inside; not synced.
+    pub(crate) fn keep(
+        &self,
+        queue: &str,
+        receipt: &str,
+        visibility_s: u32,
+        now: Timestamp,
+    ) -> Result<(), QueueError> {
+        let receipt = Receipt::read(queue, receipt).ok_or(QueueError::Handle)?;
+        let mut batch = Batch::default();
+        let mut held = self.held();
+        let state = held.get_mut(queue).ok_or(QueueError::Gone)?;
+        state.is_last(receipt)?;
+        state.hide(queue, receipt, visibility_s, now, &mut batch)?;
+        drop(held);
+        self.depot.write(batch, false).map_err(QueueError::Store)?;
+        self.wake(queue);
+        Ok(())
+    }
+
+    /// Deletes messages by their place, all at once; those that are gone already are no error. Not synced: for a
+    /// receiver inside, that is told nothing.
+    pub(crate) fn delete_all(&self, queue: &str, sequences: &[u64]) -> Result<(), QueueError> {
+        let mut batch = Batch::default();
+        if let Some(state) = self.held().get_mut(queue) {
+            let there = sequences.iter().filter(|sequence| state.remove(**sequence).is_some());
+            there.for_each(|sequence| forget(queue, *sequence, &mut batch));
+        }
+        if batch.is_empty() { Ok(()) } else { self.depot.write(batch, false).map_err(QueueError::Store) }
+    }
+}
+
+impl Queue {
+    /// Whether no other receipt came after this one.
+    fn is_last(&self, receipt: Receipt) -> Result<(), QueueError> {
+        let slot = self.slots.get(&receipt.sequence).ok_or(QueueError::Gone)?;
+        if slot.receives == receipt.receives { Ok(()) } else { Err(QueueError::Expired) }
+    }
+
+    fn is_in_flight(&self, sequence: u64) -> bool {
+        !self.ready.contains(&sequence)
+    }
+
+    fn delete(&mut self, queue: &str, receipt: Receipt, batch: &mut Batch) -> Result<(), QueueError> {
+        let Receipt { sequence, .. } = receipt;
+        if !self.slots.contains_key(&sequence) {
+            return Ok(());
+        }
+        if is_fifo(queue) {
+            self.is_last(receipt)?;
+            if !self.is_in_flight(sequence) {
+                return Err(QueueError::Expired);
+            }
+        }
+        self.remove(sequence);
+        forget(queue, sequence, batch);
+        Ok(())
+    }
+
+    fn hide(
+        &mut self,
+        queue: &str,
+        receipt: Receipt,
+        seconds: u32,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<(), QueueError> {
+        let Receipt { sequence, .. } = receipt;
+        let mut slot = *self.slots.get(&sequence).ok_or(QueueError::Gone)?;
+        if is_fifo(queue) {
+            self.is_last(receipt)?;
+        }
+        if !self.is_in_flight(sequence) {
+            return Err(if is_fifo(queue) { QueueError::Expired } else { QueueError::NotInFlight });
+        }
+        self.remove(sequence);
+        slot.visible_at = now.plus_ns(u64::from(seconds) * 1_000_000_000).0;
+        self.put(sequence, slot);
+        batch.put(Room::Queues, row(queue, b's', sequence), slot.value());
+        Ok(())
+    }
+}
