@@ -47,5 +47,6 @@ mod checkpoint; // copies beside a server that works
 mod interrupts; // commands that a signal ends
 mod salvage; // what is left of a damaged directory
 mod golden; // what every tool says of one kept journal, and the incident guide
+mod page; // the page's script, in node
 mod tour; // what the README shows: its blocks as they stand, and what it says in words
 mod tidy; // the house itself: openings, doors, reasons, generated code
