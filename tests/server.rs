@@ -1,6 +1,7 @@
 //! A running `fakemon serve` on free ports, with a data directory that goes when the test ends.
 
 use serde_json::{Value, json};
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -69,6 +70,15 @@ impl Server {
 
     /// The same; if it ends instead, what it said.
     pub(crate) fn try_start(data: &Path, arguments: &[&str]) -> Result<Server, String> {
+        Server::try_start_with(data, arguments, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub(crate) fn try_start_with(
+        data: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &OsStr)],
+    ) -> Result<Server, String> {
         let log = tempfile::NamedTempFile::new().expect("a temporary file can be made");
         let one_core = if arguments.contains(&"--cores") { &[][..] } else { &["--cores", "1"] };
         let mut child = Command::new(FAKEMON)
@@ -77,6 +87,7 @@ impl Server {
             .args(one_core)
             .args(arguments)
             .env_remove("RUST_LOG")
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(log.reopen().expect("the log is still there"))
             .spawn()

@@ -40,8 +40,10 @@ mod load; // the load generator and the demo world, against a real server
 mod crash; // killed at random moments, life after life
 mod garbage; // nonsense on every input, while somebody plays on
 mod overload; // more than it can take
+mod shim; // libraries that are preloaded into the server
 mod disk; // full, or too small a limit
 mod damage; // files that changed or went
+mod power_cut; // what a power cut can leave of the first moments of a directory
 mod export; // JSON lines, CSV, Parquet; and the same journal again
 mod checkpoint; // copies beside a server that works
 mod interrupts; // commands that a signal ends

@@ -87,6 +87,7 @@
 //! `journal`, h3o in `world`, flatbuffers in the crate `fakemon-fbs`.
 
 pub mod limits;
+pub mod files;
 pub mod ids;
 #[cfg(test)]
 mod dice;

@@ -6,10 +6,10 @@
 //! ```
 
 use anyhow::Context;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use fakemon_engine::files::{self, PRIVATE_FILE};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use subtle::ConstantTimeEq;
 
@@ -72,15 +72,7 @@ impl Contact {
     pub fn leave(&self, dir: &Path) -> anyhow::Result<Left> {
         let path = dir.join(NAME);
         let text = format!("http://{} {}\n", self.addr, self.word.0);
-        let write = || -> io::Result<()> {
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {} // whoever was killed left it
-            }
-            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-            file.and_then(|mut file| file.write_all(text.as_bytes()))
-        };
-        write().with_context(|| path.display().to_string())?;
+        files::replace(&path, text.as_bytes(), PRIVATE_FILE).with_context(|| path.display().to_string())?;
         Ok(Left { path })
     }
 

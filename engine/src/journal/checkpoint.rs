@@ -11,7 +11,8 @@
 use super::depot::Depot;
 use super::postings::PostingStore;
 use super::rows::RowStore;
-use super::store::{ACKNOWLEDGED, ReadError, Store, begin, complete, identify};
+use super::store::{ACKNOWLEDGED, ReadError, Store, begin, check_identity, complete};
+use crate::files::{self, PRIVATE_FILE, PRIVATE_FOLDER};
 use crate::options::OpenError;
 use rocksdb::DB;
 use rocksdb::properties::MIN_LOG_NUMBER_TO_KEEP;
@@ -59,10 +60,7 @@ impl Databases {
 
 /// Copies a data directory that no process has open, and changes nothing in it. False: a process has it open.
 pub(crate) fn copy_closed(dir: &Path, to: &Path) -> Result<bool, OpenError> {
-    if !identify(dir)? {
-        let what = "it is not a fakemon data directory (no file FAKEMON in it)";
-        return Err(OpenError(format!("data directory {}: {what}", dir.display())));
-    }
+    check_identity(dir)?;
     let Some(_held) = hold(dir).map_err(|error| OpenError(format!("data directory {}: {error}", dir.display())))?
     else {
         return Ok(false);
@@ -117,7 +115,7 @@ pub(super) fn hold(dir: &Path) -> io::Result<Option<Option<File>>> {
 
 /// Links the tables of a database, which never change; copies everything else that belongs to it.
 pub(super) fn link_folder(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir_all(to)?;
+    files::make_folder(to, PRIVATE_FOLDER)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let (path, name) = (entry.path(), entry.file_name());
@@ -150,11 +148,10 @@ pub(super) fn of_database(db: &DB, to: &Path) -> Result<(), ReadError> {
 
 /// In the order in which one file knows of another: the manifest, then what it may name, then what came later.
 fn copy_open(from: &Path, to: &Path, needed_log: u64) -> io::Result<()> {
-    fs::create_dir_all(to)?;
+    files::make_folder(to, PRIVATE_FOLDER)?;
     let current = fs::read_to_string(from.join(CURRENT))?;
     copy_file(&from.join(current.trim_end()), &to.join(current.trim_end()))?;
-    fs::write(to.join(CURRENT), &current)?;
-    File::open(to.join(CURRENT))?.sync_all()?;
+    files::replace(&to.join(CURRENT), current.as_bytes(), PRIVATE_FILE)?;
     let mut logs = Vec::new();
     for entry in fs::read_dir(from)? {
         let path = entry?.path();

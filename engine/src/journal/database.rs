@@ -1,6 +1,8 @@
 //! How RocksDB is opened and asked, and what its errors mean: what all databases of a data directory have in common, and the
 //! options of the journal's own.
 
+use crate::files::{self, PRIVATE_FOLDER};
+use crate::options::OpenError;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Env, Options,
     ReadOptions,
@@ -16,6 +18,13 @@ const OPENED_MAX: u32 = 50;
 const OPENING_THREADS: i32 = 3;
 /// Bytes of a block of a table. All indexes are read before the first answer, so they are to be short.
 const TABLE_BLOCK_BYTES: usize = 32 << 10;
+
+/// Makes the folder of a database in a data directory, and brings its name to the disk: RocksDB syncs what it makes, but
+/// not the name of its folder in the one above, and without that a power cut takes all of it.
+pub(super) fn make_folder(dir: &Path, folder: &str) -> Result<(), OpenError> {
+    let made = files::make_folder(&dir.join(folder), PRIVATE_FOLDER);
+    made.map_err(|error| OpenError(format!("data directory {}: the folder `{folder}`: {error}", dir.display())))
+}
 
 /// What a database is opened for.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! asks for a sync.
 
 use super::checkpoint::of_database;
-use super::database::{explain, explain_write, open_to_read, scan_options};
+use super::database::{explain, explain_write, make_folder, open_to_read, scan_options};
 use super::shared_sync::SharedSync;
 use super::store::ReadError;
 use crate::options::OpenError;
@@ -60,6 +60,7 @@ impl Drop for Depot {
 impl Depot {
     /// Opens or makes the depot of a data directory.
     pub(crate) fn open(dir: &Path) -> Result<Depot, OpenError> {
+        make_folder(dir, "bus")?;
         let db = DB::open_cf_descriptors(&database_options(), dir.join("bus"), families());
         Ok(Depot::of(db.map_err(|error| fail(dir, &error))?))
     }

@@ -7,7 +7,7 @@
 //! ```
 
 use super::checkpoint::of_database;
-use super::database::{explain, look_up_options, open_to_read, table_options};
+use super::database::{explain, look_up_options, make_folder, open_to_read, table_options};
 use super::store::{ReadError, number};
 use crate::ids::Position;
 use crate::options::OpenError;
@@ -29,6 +29,7 @@ pub(crate) struct PostingStore {
 
 impl PostingStore {
     fn open(dir: &Path) -> Result<PostingStore, OpenError> {
+        make_folder(dir, "index")?;
         let db = DB::open(&database_options(), dir.join("index"));
         Ok(PostingStore { db: db.map_err(|error| fail(dir, &error))? })
     }

@@ -2,7 +2,7 @@
 //! logged; all families are flushed together, so that after a crash the rows are those of one moment.
 
 use super::checkpoint::of_database;
-use super::database::{Access, explain, open_to_read, scan_options, table_options};
+use super::database::{Access, explain, make_folder, open_to_read, scan_options, table_options};
 use super::store::{ReadError, malformed, wrong_key};
 use crate::ids::{AttemptId, FakemonId, PlayerId, Position};
 use crate::options::OpenError;
@@ -24,6 +24,7 @@ impl RowStore {
     pub(super) fn open(dir: &Path) -> Result<RowStore, OpenError> {
         let mut options = database_options();
         options.create_if_missing(holds_nothing(&dir.join("snapshot")));
+        make_folder(dir, "snapshot")?;
         let db = DB::open_cf_descriptors(&options, dir.join("snapshot"), families(Access::Write));
         Ok(RowStore { db: db.map_err(|error| fail(dir, &error))? })
     }

@@ -3,9 +3,10 @@
 use super::chain::StoredBlock;
 use super::checkpoint::of_database;
 use super::database::{
-    Access, FAMILIES, calm_background_threads, database_options, explain, families, look_up_options, open_to_read,
-    scan_options,
+    Access, FAMILIES, calm_background_threads, database_options, explain, families, look_up_options, make_folder,
+    open_to_read, scan_options,
 };
+use crate::files::{self, PRIVATE_FILE, PRIVATE_FOLDER};
 use crate::ids::{PlayerId, Position};
 use crate::options::{Durability, OpenError};
 use fakemon_fbs::Malformed;
@@ -20,6 +21,11 @@ use std::time::{Duration, SystemTime};
 /// Of the data directory: what this program reads and writes.
 pub(crate) const FORMAT: u32 = 1;
 const IDENTITY: &str = "FAKEMON";
+const JOURNAL: &str = "journal";
+/// Names in a data directory.
+const OWN_NAMES: [&str; 8] = [IDENTITY, ACKNOWLEDGED, JOURNAL, "snapshot", "index", "bus", "control", "salvaged"];
+/// Which manifest a database goes by: it is made last.
+const CURRENT: &str = "CURRENT";
 pub(super) const ACKNOWLEDGED: &str = "acknowledged";
 /// What the identity says of a directory that is still being made.
 const INCOMPLETE: &str = "fakemon data directory, incomplete: ";
@@ -84,14 +90,16 @@ impl Store {
     /// Opens or creates a data directory for writing; one process at a time.
     pub(crate) fn open(dir: &Path) -> Result<Store, OpenError> {
         let fail = |error: &dyn std::fmt::Display| OpenError(format!("data directory {}: {error}", dir.display()));
-        fs::create_dir_all(dir)
+        files::make_folder(dir, PRIVATE_FOLDER)
             .map_err(|error| fail(&format!("{error}; give a directory that can be made, and written")))?;
-        if !identify(dir)? {
-            let entries = fs::read_dir(dir).map_err(|error| fail(&error))?;
-            if entries.flatten().any(|entry| entry.file_name() != IDENTITY) {
+        if identify(dir)? != Identity::Ours {
+            if !holds_only_ours(dir).map_err(|error| fail(&error))? {
                 return Err(fail(&"it holds other files; give an empty directory or one that fakemon made"));
             }
-            fs::write(dir.join(IDENTITY), identity()).map_err(|error| fail(&error))?;
+            if dir.join(JOURNAL).join(CURRENT).exists() {
+                tracing::warn!("{}: the file {IDENTITY} was lost, and is made again", dir.display());
+            }
+            complete(dir)?;
         }
         Store::open_identified(dir)
     }
@@ -107,9 +115,13 @@ impl Store {
         let fail = |error: &dyn std::fmt::Display| OpenError(format!("data directory {}: {error}", dir.display()));
         let mut database = database_options();
         // Where answers were given there is a journal; to make a new one would delete what is left of a damaged one.
-        database.create_if_missing(fs::metadata(dir.join(ACKNOWLEDGED)).map_or(true, |note| note.len() == 0));
+        let may_make = fs::metadata(dir.join(ACKNOWLEDGED)).map_or(true, |note| note.len() == 0);
+        database.create_if_missing(may_make);
         calm_background_threads().map_err(|error| fail(&error))?;
-        let db = DB::open_cf_descriptors(&database, dir.join("journal"), families(Access::Write));
+        if may_make {
+            make_folder(dir, JOURNAL)?;
+        }
+        let db = DB::open_cf_descriptors(&database, dir.join(JOURNAL), families(Access::Write));
         let db = db.map_err(|error| fail(&explain(error.as_ref())))?;
         let mut options = fs::OpenOptions::new();
         options.create(true).read(true).write(true).truncate(false);
@@ -122,11 +134,9 @@ impl Store {
     /// Opens a data directory for reading, beside a running server or without one, and changes nothing in it.
     pub(crate) fn open_to_read(dir: &Path) -> Result<Store, OpenError> {
         let fail = |error: &dyn std::fmt::Display| OpenError(format!("data directory {}: {error}", dir.display()));
-        if !identify(dir)? {
-            return Err(fail(&"it is not a fakemon data directory (no file FAKEMON in it)"));
-        }
+        check_identity(dir)?;
         let told = fs::File::open(dir.join(ACKNOWLEDGED)).map_or(Position(0), |file| told(&file));
-        let journal = dir.join("journal");
+        let journal = dir.join(JOURNAL);
         let written_at = written_at(&journal);
         let db =
             open_to_read(&journal, &database_options(), families).map_err(|error| fail(&explain(error.as_ref())))?;
@@ -426,8 +436,10 @@ fn identity() -> String {
 pub(super) fn begin(dir: &Path, making: &str) -> Result<(), OpenError> {
     let fail = |error: &dyn std::fmt::Display| OpenError(format!("{}: {error}", dir.display()));
     check_empty(dir)?;
-    fs::create_dir_all(dir).map_err(|error| fail(&format!("{error}; give a directory that can be made")))?;
-    fs::write(dir.join(IDENTITY), format!("{INCOMPLETE}{making}\n")).map_err(|error| fail(&error))
+    files::make_folder(dir, PRIVATE_FOLDER)
+        .map_err(|error| fail(&format!("{error}; give a directory that can be made")))?;
+    let says = format!("{INCOMPLETE}{making}\n");
+    files::replace(&dir.join(IDENTITY), says.as_bytes(), PRIVATE_FILE).map_err(|error| fail(&error))
 }
 
 /// Whether a directory is empty, or not there.
@@ -443,12 +455,8 @@ pub(super) fn check_empty(dir: &Path) -> Result<(), OpenError> {
 
 /// From now on a directory says that it is a data directory, for good.
 pub(crate) fn complete(dir: &Path) -> Result<(), OpenError> {
-    let fail = |error: std::io::Error| OpenError(format!("{}: {error}", dir.display()));
-    let (new, path) = (dir.join("FAKEMON.new"), dir.join(IDENTITY));
-    fs::write(&new, identity()).map_err(fail)?;
-    fs::File::open(&new).and_then(|file| file.sync_all()).map_err(fail)?;
-    fs::rename(&new, &path).map_err(fail)?;
-    fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(fail)
+    let done = files::replace(&dir.join(IDENTITY), identity().as_bytes(), PRIVATE_FILE);
+    done.map_err(|error| OpenError(format!("{}: {error}", dir.display())))
 }
 
 /// Whether a directory says that it is a data directory which is still being made.
@@ -456,18 +464,29 @@ pub(crate) fn is_incomplete(dir: &Path) -> bool {
     fs::read_to_string(dir.join(IDENTITY)).is_ok_and(|text| text.starts_with(INCOMPLETE))
 }
 
-/// Whether the directory says that it is ours; an error if it is of a version that this program does not know.
-pub(super) fn identify(dir: &Path) -> Result<bool, OpenError> {
+/// What a directory says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Identity {
+    /// That it is a data directory.
+    Ours,
+    /// Nothing, or the beginning of it: versions that did not sync the file left it so in a power cut.
+    CutShort,
+}
+
+/// What a directory says of itself; an error if it is of a version that this program does not know, or incomplete.
+pub(super) fn identify(dir: &Path) -> Result<Identity, OpenError> {
     let path = dir.join(IDENTITY);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-            return Ok(false);
+            return Ok(Identity::CutShort);
         }
         Err(error) => return Err(OpenError(format!("{}: {error}", path.display()))),
     };
-    if text.is_empty() {
-        return Ok(false); // whoever made the directory was killed at that very moment
+    // A file system may bring the length of a file to the disk before its bytes, which are zeros then.
+    let text = text.trim_end_matches('\0');
+    if text.len() < identity().trim().len() && identity().starts_with(text) {
+        return Ok(Identity::CutShort);
     }
     if let Some(making) = text.trim().strip_prefix(INCOMPLETE) {
         let what = format!("data directory {}: it is incomplete: {making} did not end; delete it", dir.display());
@@ -475,13 +494,43 @@ pub(super) fn identify(dir: &Path) -> Result<bool, OpenError> {
     }
     let format = text.trim().strip_prefix("fakemon data directory, format ").and_then(|format| format.parse().ok());
     match format {
-        Some(FORMAT) => Ok(true),
+        Some(FORMAT) => Ok(Identity::Ours),
         Some(format) if format > FORMAT => Err(OpenError(format!(
             "data directory {}: its format is {format}, this program knows up to {FORMAT}: use a newer fakemon",
             dir.display()
         ))),
         _ => Err(OpenError(format!("{}: it does not say `format N`; this is no data directory", path.display()))),
     }
+}
+
+/// A directory that this program made: by what it says, or by its journal if what it says was lost.
+pub(super) fn check_identity(dir: &Path) -> Result<(), OpenError> {
+    if identify(dir)? == Identity::Ours || dir.join(JOURNAL).join(CURRENT).exists() {
+        return Ok(());
+    }
+    let what = format!("it is not a fakemon data directory (no file {IDENTITY} in it)");
+    Err(OpenError(format!("data directory {}: {what}", dir.display())))
+}
+
+/// Whether a directory is empty, or everything in it is what this program makes in the first moments of one.
+fn holds_only_ours(dir: &Path) -> std::io::Result<bool> {
+    let mut ours = true;
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        ours &= OWN_NAMES.contains(&name.trim_end_matches(".new"));
+    }
+    let journal = match fs::read_dir(dir.join(JOURNAL)) {
+        Ok(journal) => journal,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(ours),
+        Err(error) => return Err(error),
+    };
+    for entry in journal {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let begins =
+            ["CURRENT", "IDENTITY", "LOCK", "LOG", "MANIFEST-", "OPTIONS-"].iter().any(|of| name.starts_with(of));
+        ours &= begins || [".sst", ".log", ".dbtmp"].iter().any(|kind| name.ends_with(kind));
+    }
+    Ok(ours)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use super::DataArg;
 use anyhow::{Context, bail};
 use fakemon_engine::archive::Archive;
+use fakemon_engine::files::{self, SHARED_FILE, SHARED_FOLDER};
 use fakemon_engine::schema::{Binding, DISCOVERED_REGISTRY, Kind, Language, Mode, Schema, our_schemas};
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -104,7 +105,8 @@ fn bindings(args: &BindingsArgs) -> anyhow::Result<()> {
     for file in &binding.files {
         let path = out.join(&file.path);
         let folder = path.parent().unwrap_or(out);
-        let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, &file.text));
+        let written = files::make_folder(folder, SHARED_FOLDER)
+            .and_then(|()| files::replace(&path, file.text.as_bytes(), SHARED_FILE));
         written.with_context(|| format!("{} cannot be written", path.display()))?;
         writeln!(io::stdout().lock(), "{}", path.display())?;
     }

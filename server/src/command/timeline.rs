@@ -13,9 +13,9 @@ use super::bound::{Bound, parse_bound};
 use super::progress::{self, Work};
 use anyhow::{Context, bail, ensure};
 use fakemon_engine::archive::Archive;
+use fakemon_engine::files::{self, SHARED_FILE};
 use fakemon_engine::ids::{Position, Timestamp};
 use fakemon_engine::timeline::{Axis, AxisError, BUCKET_NS_MIN, Timeline, durable_at, extent, read, received_at};
-use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -62,7 +62,8 @@ pub fn run(args: TimelineArgs) -> anyhow::Result<()> {
     let timeline = timeline(&archive, &args).with_context(|| format!("data directory {}", dir.display()))?;
     let told = Told { archive: &archive, timeline: &timeline, dir, top: args.top.into() };
     if let Some(file) = html {
-        fs::write(file, told.report()).with_context(|| format!("--html {}: it cannot be written", file.display()))?;
+        let written = files::replace(file, told.report().as_bytes(), SHARED_FILE);
+        written.with_context(|| format!("--html {}: it cannot be written", file.display()))?;
     }
     let mut stdout = BufWriter::new(io::stdout().lock());
     match args.json {

@@ -12,6 +12,7 @@ use super::sentence::sentence;
 use anyhow::Context;
 use fakemon_engine::archive::Archive;
 use fakemon_engine::envelope::{EventKey, Facet, kind};
+use fakemon_engine::files::{self, SHARED_FILE};
 use fakemon_engine::trace::{Node, Relation, Trace, trace};
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -49,7 +50,8 @@ pub fn run(args: TraceArgs) -> anyhow::Result<()> {
     let tree = trace(&archive, position).with_context(|| format!("data directory {}", args.data.data.display()))?;
     let spans = tree.spans(&archive);
     let write = |path: &PathBuf, value: &Value| {
-        std::fs::write(path, format!("{value}\n")).with_context(|| format!("cannot write {}", path.display()))
+        let written = files::replace(path, format!("{value}\n").as_bytes(), SHARED_FILE);
+        written.with_context(|| format!("cannot write {}", path.display()))
     };
     if let Some(path) = &args.otlp {
         write(path, &otlp::spans(&tree, &spans))?;

@@ -1,0 +1,146 @@
+//! Small files and folders that are still there after a power cut: a file is written beside its place, synced, renamed,
+//! and its folder synced; a folder is synced into the one above it. Everything else in a directory that must survive is
+//! RocksDB's, which does the same.
+//!
+//! ```text
+//! NAME.new   written, synced   →   rename   →   NAME   →   the folder synced
+//! ```
+//!
+//! After a power cut at any moment `NAME` is the old file or the new one, whole; `NAME.new` may lie beside it, and the
+//! next [`replace`] takes its place.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// A file that only its owner may read and write.
+pub const PRIVATE_FILE: u32 = 0o600;
+/// A folder that only its owner may enter.
+pub const PRIVATE_FOLDER: u32 = 0o700;
+/// A file for all whom the umask lets read it.
+pub const SHARED_FILE: u32 = 0o666;
+/// A folder for all whom the umask lets enter it.
+pub const SHARED_FOLDER: u32 = 0o777;
+/// What the name of a file ends with until it is whole.
+const UNFINISHED: &str = ".new";
+
+/// Puts `bytes` in the place of the file at `path`, whole or not at all, and on the disk when this returns. A new file gets
+/// the access rights `mode`, less the umask. What is no regular file (a terminal, a pipe) is written to as it is.
+///
+/// # Errors
+/// When the folder is not there or cannot be written; the file at `path` is the old one then.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let path = match fs::canonicalize(path) {
+        Ok(path) if !path.is_file() => return OpenOptions::new().write(true).open(&path)?.write_all(bytes),
+        Ok(path) => path, // a link stays a link
+        Err(_) => path.to_owned(),
+    };
+    let unfinished = beside(&path);
+    let written = write_whole(&unfinished, bytes, mode).and_then(|()| fs::rename(&unfinished, &path));
+    if written.is_err() {
+        let _ = fs::remove_file(&unfinished); // the next one does it otherwise
+    }
+    written?;
+    sync_folder(folder_of(&path))
+}
+
+/// The name of a file at `path` until it is whole.
+pub fn beside(path: &Path) -> PathBuf {
+    let mut name: OsString = path.as_os_str().to_owned();
+    name.push(UNFINISHED);
+    name.into()
+}
+
+fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {} // one that a power cut left may have other access rights
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Makes a folder, and those above it that are missing, with the access rights `mode`, less the umask; each is on the disk
+/// when this returns. One that is there stays as it is.
+///
+/// # Errors
+/// When one cannot be made.
+pub fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = folder_of(path);
+    if !above.is_dir() {
+        make_folder(above, mode)?;
+    }
+    match DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {} // another one was quicker
+        made => made?,
+    }
+    sync_folder(above)
+}
+
+/// Brings the names in a folder to the disk: files that were made, renamed or deleted in it.
+///
+/// # Errors
+/// When it cannot be read or synced.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// The folder in which a path lies.
+pub fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) => Path::new("."),
+        None => path, // the root lies in itself
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_whatever_was_left_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("note");
+        fs::write(beside(&path), "cut sho").unwrap();
+        replace(&path, b"one", PRIVATE_FILE).unwrap();
+        assert_eq!((fs::read(&path).unwrap(), mode(&path)), (b"one".to_vec(), 0o600));
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        replace(&link, b"two", PRIVATE_FILE).unwrap();
+        assert!(link.is_symlink() && fs::read(&path).unwrap() == b"two");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_replaced_stays_and_what_is_no_file_is_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(replace(&dir.path().join("missing/note"), b"", PRIVATE_FILE).is_err());
+        assert!(replace(dir.path(), b"", PRIVATE_FILE).is_err());
+        replace(Path::new("/dev/null"), b"gone", PRIVATE_FILE).unwrap();
+        assert!(!Path::new("/dev/null").is_file());
+    }
+
+    #[test]
+    fn folders_are_made_with_those_above_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        for _ in 0..2 {
+            make_folder(&path, PRIVATE_FOLDER).unwrap();
+            assert_eq!((mode(&path), mode(folder_of(&path))), (0o700, 0o700));
+        }
+        fs::write(path.join("file"), "").unwrap();
+        assert!(make_folder(&path.join("file"), PRIVATE_FOLDER).is_err());
+    }
+}
