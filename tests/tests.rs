@@ -41,6 +41,7 @@ mod crash; // killed at random moments, life after life
 mod garbage; // nonsense on every input, while somebody plays on
 mod overload; // more than it can take
 mod shim; // libraries that are preloaded into the server
+mod slow_log; // a log whose syncs take long
 mod disk; // full, or too small a limit
 mod damage; // files that changed or went
 mod power_cut; // what a power cut can leave of the first moments of a directory

@@ -9,13 +9,15 @@ mod in_process;
 mod yardstick;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use fakemon_engine::desk::Desk;
 use fakemon_engine::ids::{AttemptId, FakemonId, PlayerId, ShardId, SpeciesId, Timestamp, Token, owner};
 use fakemon_engine::mailbox::Mailbox;
 use fakemon_engine::model::{Outcome, PlayerName};
 use fakemon_engine::resolve::{Rules, Throw, resolve};
-use fakemon_engine::shard::{ClientId, Shard, ThrowCommand};
+use fakemon_engine::shard::{Shard, ThrowCommand};
 use fakemon_engine::species::CatchRate;
 use fakemon_engine::state::{Change, Fakemon, Population};
+use fakemon_engine::turn::ClientId;
 use fakemon_engine::{Engine, Options};
 use fakemon_fbs::journal::{self, BlockHead, BlockWriter, SectionDraft};
 use fakemon_workload::{Act, Board, Nth, Scenario, Throws, World};
@@ -127,6 +129,7 @@ fn hot_without_journal(criterion: &mut Criterion) {
     let player = client.register(&PlayerName::new("ash").expect("a name")).expect("the first player");
     let mailbox = Mailbox::for_thread(16_384);
     let mut shard = Shard::new(ShardId(0), RULES, population(&fakemon));
+    let (desk, mut turns) = (Desk::new(), Vec::new());
     let mut taken = Vec::with_capacity(GROUP);
     let mut group = criterion.benchmark_group("hot_without_journal");
     group.throughput(Throughput::Elements(GROUP as u64));
@@ -137,7 +140,11 @@ fn hot_without_journal(criterion: &mut Criterion) {
                 assert!(mailbox.push(command).is_ok(), "the mailbox is emptied each time");
             }
             mailbox.take(GROUP, &mut taken);
-            shard.decide(&mut taken, Timestamp(2_000)).len()
+            let place = desk.reserve().expect("the desk is emptied each time");
+            let events = shard.decide(place, &mut taken, Timestamp(2_000));
+            turns.clear();
+            desk.take(1, &mut turns);
+            events
         });
     });
     group.finish();

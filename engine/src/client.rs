@@ -5,8 +5,8 @@ use crate::authorship;
 use crate::bus::NewEvent;
 use crate::bus::resource::Change;
 use crate::command::{Attempt, Completion, Spawn, SpawnError, Stages, SubmitError, Throttled};
+use crate::desk::{Name, NoPlace};
 use crate::ids::{AttemptId, FakemonId, Position, Timestamp, Token, owner};
-use crate::journal::Name;
 use crate::limits::{CLIENT_IN_FLIGHT_MAX, LIFETIME_S_MAX, PUT_BYTES_MAX, PUT_EVENTS_MAX, SNAPSHOT_LAG_MAX};
 use crate::metrics::ThrowFigures;
 use crate::model::{Decision, PlayerName};
@@ -16,9 +16,10 @@ use crate::reader::{Question, Request};
 use crate::record::short_ns;
 use crate::resolve::Throw;
 use crate::schedule::Firing;
-use crate::shard::{Answer, AnswerBody, ThrowCommand, Turn, WorldCommand};
+use crate::shard::{ThrowCommand, WorldCommand};
 use crate::shared::Shared;
 use crate::state::{Fakemon, StateHash};
+use crate::turn::{Answer, AnswerBody, Turn};
 use fakemon_fbs::journal::{Changed, Put, SectionDraft};
 use hashbrown::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -232,7 +233,11 @@ impl Client {
         if section.len() > PUT_EVENTS_MAX || section.text_bytes() > PUT_BYTES_MAX {
             return Err(SubmitError::TooLarge);
         }
-        self.shared.desk.submit(turn).map_err(|_| THROTTLED)?;
+        let place = self.shared.desk.reserve().map_err(|why| match why {
+            NoPlace::Full => THROTTLED,
+            NoPlace::Closed => SubmitError::Stopped,
+        })?;
+        place.hand_over(turn);
         self.in_flight += 1;
         Ok(())
     }

@@ -2,18 +2,20 @@
 //! and are decided by tasks of different priority: a wave of spawns waits while there are throws.
 
 use crate::clock::Clock;
+use crate::desk::{Desk, NoPlace, Place};
+use crate::failure::{self, Failure};
 use crate::ids::ShardId;
-use crate::journal::Desk;
 use crate::limits::{MAILBOX_THROWS, MAILBOX_WORLD, TURN_THROWS_MAX, TURN_WORLD_MAX};
 use crate::mailbox::Mailbox;
 use crate::options::OpenError;
-use crate::shard::{Shard, ThrowCommand, Turn, WorldCommand};
-use futures_lite::AsyncReadExt;
+use crate::shard::{Shard, ThrowCommand, WorldCommand};
+use futures_lite::{AsyncReadExt, FutureExt};
 use glommio::net::UnixStream;
 use glommio::{ExecutorJoinHandle, Latency, LocalExecutorBuilder, Placement, Shares};
 use std::cell::RefCell;
 use std::os::fd::{FromRawFd, IntoRawFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,7 +72,9 @@ impl Core {
     }
 }
 
-/// Starts the executor of a shard and waits until it runs.
+/// Starts the executor of a shard and waits until it runs. When one of its tasks panics, or it ends before it is to stop,
+/// the engine has failed.
+#[expect(clippy::too_many_arguments, reason = "everything that a shard needs")]
 pub(crate) fn start(
     shard: Shard,
     id: ShardId,
@@ -79,6 +83,7 @@ pub(crate) fn start(
     ears: Ears,
     desk: Arc<Desk>,
     clock: Clock,
+    failure: Arc<Failure>,
 ) -> Result<Core, OpenError> {
     let cpus = allowed_cpus();
     let shard_index = usize::from(id.0);
@@ -92,7 +97,10 @@ pub(crate) fn start(
         .spin_before_park(spin)
         .spawn(move || async move {
             let _ = started.send(());
-            run(shard, door, ears, desk, clock).await;
+            run(shard, door.clone(), ears, desk, clock, &failure).await;
+            if !door.stopping() && !failure.happened() {
+                failure.set(format!("the thread `shard-{id}` ended although nobody asked it to"));
+            }
         });
     let executor = executor.map_err(|error| explain(&error.to_string()))?;
     match has_started.recv() {
@@ -107,7 +115,7 @@ fn allowed_cpus() -> Vec<usize> {
     (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect()
 }
 
-async fn run(shard: Shard, door: Arc<Door>, ears: Ears, desk: Arc<Desk>, clock: Clock) {
+async fn run(shard: Shard, door: Arc<Door>, ears: Ears, desk: Arc<Desk>, clock: Clock, failure: &Arc<Failure>) {
     let executor = glommio::executor();
     let first = executor.create_task_queue(Shares::Static(1000), Latency::NotImportant, "throws");
     let later = executor.create_task_queue(Shares::Static(50), Latency::NotImportant, "world");
@@ -115,10 +123,19 @@ async fn run(shard: Shard, door: Arc<Door>, ears: Ears, desk: Arc<Desk>, clock: 
     let throws = decide_throws(shard.clone(), door.clone(), ears.throws, desk.clone(), clock);
     let world = change_world(shard, door, ears.world, desk);
     let queues = "the task queue was just created";
-    let throws = glommio::spawn_local_into(throws, first).expect(queues);
-    let world = glommio::spawn_local_into(world, later).expect(queues);
+    let throws = glommio::spawn_local_into(watched(throws, failure.clone()), first).expect(queues);
+    let world = glommio::spawn_local_into(watched(world, failure.clone()), later).expect(queues);
     throws.await;
     world.await;
+}
+
+/// A task of a shard, whose panic the engine hears of. What it was deciding is lost, and its place closed the desk.
+async fn watched(task: impl Future<Output = ()>, failure: Arc<Failure>) {
+    if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("shard");
+        failure.set(format!("the thread `{name}` panicked: {}", failure::said(&*panic)));
+    }
 }
 
 async fn decide_throws(
@@ -132,12 +149,16 @@ async fn decide_throws(
     let mut commands = Vec::with_capacity(TURN_THROWS_MAX);
     loop {
         arrived(&door.throws, &mut ear, || door.stopping()).await;
-        if door.throws.take(TURN_THROWS_MAX, &mut commands) == 0 && door.stopping() {
+        let place = place(&desk).await;
+        let taken = door.throws.take(TURN_THROWS_MAX, &mut commands);
+        if taken == 0 && door.stopping() {
             return;
         }
-        if !commands.is_empty() {
-            let turn = shard.borrow_mut().decide(&mut commands, clock.now());
-            submit(&desk, turn).await;
+        match place {
+            Some(place) => {
+                shard.borrow_mut().decide(place, &mut commands, clock.now());
+            }
+            None => commands.clear(), // without a journal nothing is decided
         }
         glommio::executor().yield_task_queue_now().await;
     }
@@ -148,14 +169,16 @@ async fn change_world(shard: Rc<RefCell<Shard>>, door: Arc<Door>, ear: StdUnixSt
     let mut commands = Vec::with_capacity(TURN_WORLD_MAX);
     loop {
         arrived(&door.world, &mut ear, || door.stopping()).await;
-        if door.world.take(TURN_WORLD_MAX, &mut commands) == 0 && door.stopping() {
+        let place = place(&desk).await;
+        let taken = door.world.take(TURN_WORLD_MAX, &mut commands);
+        if taken == 0 && door.stopping() {
             return;
         }
-        if !commands.is_empty() {
-            let turn = shard.borrow_mut().change_world(&mut commands);
-            if !turn.is_empty() {
-                submit(&desk, turn).await;
+        match place {
+            Some(place) => {
+                shard.borrow_mut().change_world(place, &mut commands);
             }
+            None => commands.clear(),
         }
         glommio::executor().yield_task_queue_now().await;
     }
@@ -170,10 +193,15 @@ async fn arrived<T>(mailbox: &Mailbox<T>, ear: &mut UnixStream, over: impl Fn() 
     }
 }
 
-async fn submit(desk: &Desk, mut turn: Turn) {
-    while let Err(back) = desk.submit(turn) {
-        turn = back;
-        glommio::timer::sleep(DESK_FULL).await;
+/// A place at the desk, however long that takes; none if the journal takes no more. Nothing is taken from a mailbox
+/// before, so that what waits longer is decided later.
+async fn place(desk: &Desk) -> Option<Place<'_>> {
+    loop {
+        match desk.reserve() {
+            Ok(place) => return Some(place),
+            Err(NoPlace::Closed) => return None,
+            Err(NoPlace::Full) => glommio::timer::sleep(DESK_FULL).await,
+        }
     }
 }
 

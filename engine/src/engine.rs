@@ -9,7 +9,7 @@ use crate::checkpoint::{Checkpoint, Checkpointer};
 use crate::client::Client;
 use crate::cores::Core;
 use crate::delivery::{Courier, Replays};
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use crate::ids::{Position, Timestamp};
 use crate::inside::{Answered, Carrier, Function, Inside, Postman};
 use crate::journal::Depot;
@@ -229,7 +229,7 @@ impl Engine {
         let (stop, failure) = (threads.stop_inside.clone(), self.shared().failure.clone());
         let (progress, opened_at) = (self.shared().progress.clone(), threads.opened_at);
         let inside = Inside { courier, carrier, progress, opened_at, stop, failure };
-        threads.inside.push(spawn(name, move || inside.run()));
+        threads.inside.push(thread(name, self.shared(), &threads.stop_inside, move || inside.run()));
     }
 
     /// A new client: one per thread that submits.
@@ -385,7 +385,18 @@ fn join(thread: JoinHandle<()>, failure: &Failure) {
     }
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
-    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+/// Starts a thread that runs until `stop` says so, or the engine stops.
+fn thread(
+    name: &str,
+    shared: &Arc<Shared>,
+    stop: &Arc<AtomicBool>,
+    run: impl FnOnce() + Send + 'static,
+) -> JoinHandle<()> {
+    let (stop, stopping) = (stop.clone(), shared.clone());
+    let was_asked = move || stop.load(Ordering::SeqCst) || stopping.stopping.load(Ordering::SeqCst);
+    started(failure::spawn(name, &shared.failure, was_asked, run))
+}
+
+fn started(thread: std::io::Result<JoinHandle<()>>) -> JoinHandle<()> {
     thread.expect("a machine that cannot start one more thread cannot run this engine")
 }

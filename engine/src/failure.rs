@@ -1,7 +1,13 @@
 //! Why the engine stopped by itself. The first reason stays; everyone can ask for it or wait for it.
+//!
+//! Every thread of the engine is started by [`spawn`]: one that panics, or ends before it was asked to, is such a reason,
+//! at once and by its name. A thread that is missing would otherwise be a promise that nobody keeps.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 #[derive(Default)]
@@ -9,17 +15,27 @@ pub(crate) struct Failure {
     happened: AtomicBool,
     reason: Mutex<Option<String>>,
     told: Condvar,
+    listeners: Mutex<Vec<Box<dyn Fn() + Send + Sync>>>,
 }
 
 impl Failure {
     pub(crate) fn set(&self, reason: String) {
         let mut held = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.is_none() {
-            tracing::error!("{reason}");
-            *held = Some(reason);
-        }
+        let is_first = held.is_none();
+        held.get_or_insert_with(|| reason.clone());
+        drop(held);
         self.happened.store(true, Ordering::SeqCst);
         self.told.notify_all();
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|hear| hear());
+        // Last: whatever becomes of the log, the engine has stopped, and says so.
+        if is_first {
+            tracing::error!("{reason}");
+        }
+    }
+
+    /// From now on `hear` is called when the engine stops by itself.
+    pub(crate) fn on_failure(&self, hear: impl Fn() + Send + Sync + 'static) {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(hear));
     }
 
     #[inline]
@@ -35,5 +51,64 @@ impl Failure {
         let held = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
         let wait = self.told.wait_timeout_while(held, timeout, |reason| reason.is_none());
         wait.unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+}
+
+/// Starts a thread of the engine. When it panics the engine has failed; so it has when it ends while `was_asked` says that
+/// nobody asked it to.
+///
+/// # Errors
+/// When the system starts no more threads.
+pub(crate) fn spawn(
+    name: &str,
+    failure: &Arc<Failure>,
+    was_asked: impl Fn() -> bool + Send + 'static,
+    run: impl FnOnce() + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    let (name, failure) = (name.to_owned(), failure.clone());
+    let thread = std::thread::Builder::new().name(name.clone());
+    thread.spawn(move || {
+        if let Err(why) = caught(run) {
+            failure.set(format!("the thread `{name}` panicked: {why}"));
+        } else if !was_asked() && !failure.happened() {
+            failure.set(format!("the thread `{name}` ended although nobody asked it to"));
+        }
+    })
+}
+
+/// Runs to the end, or to a panic.
+///
+/// # Errors
+/// Why it panicked. What it shares with others is left as it was at that moment.
+pub(crate) fn caught<R>(run: impl FnOnce() -> R) -> Result<R, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| said(&*panic))
+}
+
+/// The words of a panic.
+pub(crate) fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "it said nothing".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said_by(was_asked: bool, run: impl FnOnce() + Send + 'static) -> Option<String> {
+        let failure = Arc::new(Failure::default());
+        let heard = Arc::new(AtomicBool::new(false));
+        let hears = heard.clone();
+        failure.on_failure(move || hears.store(true, Ordering::SeqCst));
+        spawn("worker", &failure, move || was_asked, run).unwrap().join().unwrap();
+        assert_eq!(heard.load(Ordering::SeqCst), failure.happened());
+        failure.get()
+    }
+
+    #[test]
+    fn a_thread_that_panics_or_ends_too_early_is_a_failure_with_its_name() {
+        assert_eq!(said_by(true, || {}), None);
+        assert_eq!(said_by(true, || panic!("{} boom", 1)).unwrap(), "the thread `worker` panicked: 1 boom");
+        assert_eq!(said_by(false, || {}).unwrap(), "the thread `worker` ended although nobody asked it to");
     }
 }

@@ -13,7 +13,7 @@ use crate::bus::{Destination, Registry};
 use crate::client::Client;
 use crate::delivery::{Courier, Course, Failed, Lane, Letter, Parcel, by_destination};
 use crate::envelope::EventKey;
-use crate::failure::Failure;
+use crate::failure::{Failure, caught};
 use crate::ids::{Position, Timestamp};
 use crate::journal::{Batch, Progress, ReadError};
 use crate::model::{Decision, PlayerName};
@@ -208,11 +208,16 @@ fn comes_again(outcome: &Result<(), Failed>) -> bool {
     outcome.as_ref().is_err_and(|failed| failed.retriable)
 }
 
+/// What a function of the embedding program is told that panicked: its trouble ends no thread of ours.
+pub(crate) fn panicked(why: &str) -> Failed {
+    Failed::for_now("ERROR_FROM_TARGET", format!("it panicked: {why}"))
+}
+
 /// Calls a function for each event, in order; after one that comes again nothing behind it, if order counts.
 pub(crate) fn call(function: &mut Function, in_order: bool, letters: &[Letter]) -> Outcomes {
     let mut outcomes = Outcomes::new();
     for letter in letters {
-        let outcome = function(letter);
+        let outcome = caught(|| function(letter)).unwrap_or_else(|why| Err(panicked(&why)));
         let comes_again = outcome.as_ref().is_err_and(|failed| failed.retriable);
         outcomes.push((letter.key, outcome));
         if comes_again && in_order {
@@ -277,7 +282,9 @@ pub(crate) fn to_players(postman: &mut Postman, destination: &Destination, lette
             Err(why) => outcomes.push((letter.key, Err(Failed::permanently("NO_PLAYER", why)))),
         }
     }
-    let tried = keys.into_iter().zip(postman(&addressed));
+    let answered = caught(|| postman(&addressed));
+    let answered = answered.unwrap_or_else(|why| addressed.iter().map(|_| Some(Err(panicked(&why)))).collect());
+    let tried = keys.into_iter().zip(answered);
     outcomes.extend(tried.filter_map(|(key, outcome)| Some((key, outcome?))));
     outcomes
 }

@@ -35,7 +35,7 @@ mod wreck;
 
 pub(crate) use chain::{BlockHash, Link, StoredBlock, hash as block_hash};
 pub(crate) use checkpoint::{Databases, copy_closed};
-pub(crate) use committer::{Committer, Desk, Name, Progress};
+pub(crate) use committer::{Committer, Progress};
 pub(crate) use depot::{Batch, Depot, Room};
 pub(crate) use pieces::{Piece, Spot};
 pub(crate) use postings::PostingStore;

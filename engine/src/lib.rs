@@ -39,7 +39,7 @@
 //! ```
 //!
 //! A client routes a throw to the core that owns its fakémon. The core takes everything that waits and decides it as
-//! one [`Turn`](shard::Turn); the committer takes every turn that waits and writes one block, with one sync. Groups
+//! one [`Turn`](turn::Turn); the committer takes every turn that waits and writes one block, with one sync. Groups
 //! grow exactly as load grows; there is no timer anywhere on this way. Behind it, at their own pace, followers read
 //! what is durable: the view of the world (`world`), and the snapshot that makes the next start short.
 //!
@@ -69,6 +69,10 @@
 //! - A fakémon has a second winner: [`Population::apply`](state::Population::apply) asserts it.
 //! - Anyone is told anything before it is durable, losers included: answers lie in the turn until its group is synced.
 //!   [`Durability::Unsynced`] is the exception, by name.
+//! - A decision overtakes another one of its shard: nothing changes before its record has a place in the journal
+//!   ([`desk`]), and nothing waits between the two.
+//! - A thread of the engine ends unnoticed: one that panics is a failure of the engine ([`Engine::failure`]), by name.
+//! - A power cut takes a file or folder that somebody was told of: [`files`] makes them.
 //! - An attempt id is decided twice: the player's ledger ([`players`]) claims it first, for ever.
 //! - [`resolve`](resolve::resolve) reads a clock, a random number or the environment: whoever decides the same journal
 //!   again ([`mod@verify`]) gets the same outcomes, and the same hash of everything after every block.
@@ -113,6 +117,8 @@ pub mod bus;
 pub mod envelope;
 pub mod notices;
 pub mod schema;
+pub mod turn;
+pub mod desk;
 pub mod shard;
 mod outbox;
 mod journal;

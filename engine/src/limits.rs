@@ -11,8 +11,8 @@ pub const TURN_THROWS_MAX: usize = 4_096;
 pub const TURN_WORLD_MAX: usize = 256;
 /// Turns, over all shards, that wait for the journal.
 pub const JOURNAL_TURNS: usize = 256;
-/// New names that wait for the journal.
-pub const JOURNAL_NAMES: usize = 4_096;
+/// New names that wait for the journal; those of all species and of the opening wait at once.
+pub const JOURNAL_NAMES: usize = 8_192;
 /// Events in one group: one write, one sync, one record.
 pub const GROUP_EVENTS_MAX: usize = 65_536;
 /// Bytes of events without a fixed size in one group, about; a group is written as a whole.
@@ -90,6 +90,7 @@ pub const SHAPE_PARTS_MAX: usize = 1_000;
 const _: () = {
     assert!(SCHEMA_CHARS_MAX * 4 * 2 < PUT_BYTES_MAX, "a schema, escaped in JSON, must fit into a change");
     assert!(TURN_THROWS_MAX + TURN_WORLD_MAX <= GROUP_EVENTS_MAX, "a turn must fit into a group");
+    assert!(JOURNAL_NAMES > SPECIES_MAX + 1, "a server opens with the names of all species");
     assert!(TURN_THROWS_MAX <= MAILBOX_THROWS, "a turn takes from one mailbox");
     assert!(SPECIES_MAX < u16::MAX as usize, "the last number means: unknown species");
     assert!(CORES_MAX <= u16::MAX as usize, "a section names its shard in 16 bits");

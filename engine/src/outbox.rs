@@ -4,7 +4,7 @@
 use crate::bell::Bell;
 use crate::ids::{AttemptId, FakemonId, Position, Timestamp, Token};
 use crate::model::{Caught, Decision};
-use crate::shard::{Answer, AnswerBody, ClientId};
+use crate::turn::{Answer, AnswerBody, ClientId};
 use crossbeam::queue::SegQueue;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};

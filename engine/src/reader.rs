@@ -37,6 +37,10 @@ impl Counter {
         Counter { requests: Mailbox::for_thread(READER_REQUESTS), stop: AtomicBool::new(false) }
     }
 
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
         self.requests.ring();

@@ -1,20 +1,22 @@
-//! A shard: the fakémon of one core, and what it does with a turn's worth of commands. No clock, no queue, no
-//! executor: commands and the time come in, a [`Turn`] goes out. `cores` runs it live, benches run it bare.
+//! A shard: the fakémon of one core, and what it does with a turn's worth of commands. No clock, no executor: commands
+//! and the time come in, a [`Turn`] goes to the desk. `cores` runs it live, benches run it bare.
+//!
+//! Nothing here changes without a [`Place`] at the desk: it is reserved before anything is decided, and the turn is in it
+//! when the call ends. So the journal has the order in which the shard decided, whatever waits, stalls or is full.
 
-use crate::bus::resource::Change as ResourceChange;
+#[cfg(test)]
+mod interleavings;
+
 use crate::command::SpawnError;
-use crate::ids::{FakemonId, Position, ShardId, Timestamp, Token};
+use crate::desk::Place;
+use crate::ids::{FakemonId, ShardId, Timestamp, Token};
 use crate::model::Outcome;
 use crate::players::Player;
 use crate::record::{DecidedThrow, appeared_record, short_ns, vanished_record};
 use crate::resolve::{Rules, Throw, resolve};
 use crate::state::{Change, Fakemon, Fate, Population, StateHash};
-use fakemon_fbs::journal::SectionDraft;
+use crate::turn::{Answer, AnswerBody, Capture, ClientId, Turn};
 use fakemon_fbs::snapshot::Caught;
-
-/// Which client waits for an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClientId(pub u16);
 
 /// A throw on its way to its shard.
 pub struct ThrowCommand {
@@ -40,110 +42,42 @@ pub(crate) enum WorldCommand {
     Vanish { fakemon: FakemonId, at: Timestamp },
 }
 
-/// An answer that waits for its group to be durable.
-pub(crate) struct Answer {
-    /// The place of its event in the section.
-    pub(crate) offset: u32,
-    pub(crate) token: Token,
-    pub(crate) body: AnswerBody,
-}
-
-pub(crate) enum AnswerBody {
-    Thrown {
-        decided: DecidedThrow,
-        player: Player,
-    },
-    Spawned(Result<FakemonId, SpawnError>),
-    /// Events that no shard decides are in the journal; this is the first.
-    Written,
-}
-
-/// A win, for the collection of the winner.
-pub(crate) struct Capture {
-    pub(crate) offset: u32,
-    pub(crate) player: u32,
-    pub(crate) caught: Caught,
-}
-
-/// What a shard decided in one turn: the section for the journal, and whom to tell once it is durable.
-pub struct Turn {
-    /// The position of its first event; known once the group is written.
-    pub(crate) first: Position,
-    pub(crate) section: SectionDraft,
-    pub(crate) facts: StateHash,
-    pub(crate) captures: Vec<Capture>,
-    pub(crate) answers: Vec<(ClientId, Vec<Answer>)>,
-    /// What changes on the bus.
-    pub(crate) changes: Vec<ResourceChange>,
-}
-
-impl Turn {
-    fn new(shard: ShardId, throws: usize) -> Turn {
-        Turn::of_names(SectionDraft::new(shard.0, throws), StateHash::default())
-    }
-
-    /// A turn that nobody waits for.
-    pub(crate) fn of_names(section: SectionDraft, facts: StateHash) -> Turn {
-        Turn {
-            first: Position::default(),
-            section,
-            facts,
-            captures: Vec::new(),
-            answers: Vec::new(),
-            changes: Vec::new(),
-        }
-    }
-
-    /// A turn that only writes, and says so to a client.
-    pub(crate) fn of_writes(section: SectionDraft, facts: StateHash, client: ClientId, token: Token) -> Turn {
-        let mut turn = Turn::of_names(section, facts);
-        turn.answer(client, Answer { offset: 0, token, body: AnswerBody::Written });
-        turn
-    }
-
-    /// How many events it holds.
-    pub fn len(&self) -> usize {
-        self.section.len()
-    }
-
-    /// Whether it holds neither events nor answers.
-    pub fn is_empty(&self) -> bool {
-        self.section.is_empty() && self.answers.is_empty()
-    }
-
-    fn next_offset(&self) -> u32 {
-        u32::try_from(self.section.len()).expect("a turn is bounded far below")
-    }
-
-    #[inline]
-    fn answer(&mut self, client: ClientId, answer: Answer) {
-        match self.answers.iter_mut().rev().find(|(held, _)| *held == client) {
-            Some((_, answers)) => answers.push(answer),
-            None => self.answers.push((client, vec![answer])),
-        }
-    }
-}
-
 /// One core's share of the world.
 pub struct Shard {
     id: ShardId,
     rules: Rules,
     population: Population,
+    /// Turns handed over so far.
+    turns: u64,
 }
 
 impl Shard {
     /// A shard that owns this population.
     pub fn new(id: ShardId, rules: Rules, population: Population) -> Shard {
-        Shard { id, rules, population }
+        Shard { id, rules, population, turns: 0 }
     }
 
-    /// Decides throws in their order; all get the same moment of decision.
-    pub fn decide(&mut self, throws: &mut Vec<ThrowCommand>, now: Timestamp) -> Turn {
-        let mut turn = Turn::new(self.id, throws.len());
+    /// Decides throws in their order, all at the same moment, and hands them over to the journal; how many events it gets.
+    pub fn decide(&mut self, place: Place<'_>, throws: &mut Vec<ThrowCommand>, now: Timestamp) -> usize {
+        let mut turn = self.turn(throws.len());
         for command in throws.drain(..) {
             self.decide_throw(command, now, &mut turn);
         }
-        turn
+        self.hand_over(place, turn)
+    }
+
+    fn turn(&self, throws: usize) -> Turn {
+        Turn::of_shard(self.id, self.turns, throws)
+    }
+
+    /// Gives the place back if nothing was decided.
+    fn hand_over(&mut self, place: Place<'_>, turn: Turn) -> usize {
+        let events = turn.len();
+        if !turn.is_empty() {
+            self.turns += 1;
+            place.hand_over(turn);
+        }
+        events
     }
 
     #[inline]
@@ -166,9 +100,9 @@ impl Shard {
         turn.answer(client, Answer { offset, token, body: AnswerBody::Thrown { decided, player } });
     }
 
-    /// Lets fakémon appear and vanish.
-    pub(crate) fn change_world(&mut self, commands: &mut Vec<WorldCommand>) -> Turn {
-        let mut turn = Turn::new(self.id, 0);
+    /// Lets fakémon appear and vanish, and hands it over to the journal; how many events it gets.
+    pub(crate) fn change_world(&mut self, place: Place<'_>, commands: &mut Vec<WorldCommand>) -> usize {
+        let mut turn = self.turn(0);
         for command in commands.drain(..) {
             match command {
                 WorldCommand::Appear { fakemon, at, token, client } => {
@@ -177,7 +111,7 @@ impl Shard {
                 WorldCommand::Vanish { fakemon, at } => self.vanish(fakemon, at, &mut turn),
             }
         }
-        turn
+        self.hand_over(place, turn)
     }
 
     fn appear(&mut self, fakemon: Fakemon, at: Timestamp, token: Token, client: ClientId, turn: &mut Turn) {

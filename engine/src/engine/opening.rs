@@ -1,18 +1,19 @@
 //! How an engine opens: the databases, what the journal says, then the threads, in the order of the data's way.
 
-use super::{Bus, Engine, Running, Threads, spawn, stop_cores};
+use super::{Bus, Engine, Running, Threads, started, stop_cores, thread};
 use crate::bus::Resources;
 use crate::checkpoint::{Checkpointer, Standing};
 use crate::clock::Clock;
 use crate::clockwork::Clockwork;
 use crate::cores::{self, Door, Ears};
 use crate::delivery::{BusFigures, Courier, Events, Journal, Known, Lanes, Replayer, Router};
-use crate::failure::Failure;
+use crate::desk::{Desk, Name};
+use crate::failure::{Failure, spawn};
 use crate::follow::{BUS, FOLLOWERS, Follower, PIPES, SNAPSHOT, WORLD};
 use crate::ids::{Position, ShardId, SpeciesId, mix};
 use crate::index::Segment;
 use crate::inside::Carrier;
-use crate::journal::{Committer, Databases, Depot, Desk, Name, PostingStore, Progress, ReadError, RowStore, Store};
+use crate::journal::{Committer, Databases, Depot, PostingStore, Progress, ReadError, RowStore, Store};
 use crate::logs::Logs;
 use crate::metrics::GroupFigures;
 use crate::monitor::{Beginning, Monitor};
@@ -36,6 +37,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+/// Why no name is lost when an engine opens: `limits` asserts it.
+const NAMES_FIT: &str = "the names of all species and of the opening wait at once";
+
 impl Engine {
     /// Opens the data directory `dir`, or makes a new one; recovers what it holds; starts the shards.
     ///
@@ -46,7 +50,8 @@ impl Engine {
         options.check()?;
         let started = Instant::now();
         let store = Arc::new(Store::open(dir)?);
-        let fail = |error: ReadError| OpenError(format!("data directory {}: {error}", dir.display()));
+        let fail =
+            |error: ReadError| OpenError(format!("data directory {}: {error}{}", dir.display(), remedy(&error)));
         let end = store.end_position().map_err(fail)?;
         store.check_acknowledged(end).map_err(fail)?; // first: rows that are ahead of a damaged journal are worth a lot
         let first = store.first_position().map_err(fail)?;
@@ -86,13 +91,14 @@ impl Engine {
         let clock = Clock::starting_after(recovered.newest);
         let rules = rules(&options, recovered.rules, clock);
         let desk = Arc::new(Desk::new());
-        desk.announce(Name::Opened(Opened {
+        let announced = desk.announce(Name::Opened(Opened {
             at_ns: clock.now().0,
             world_seed: rules.world_seed,
             reach_mm: rules.reach_mm,
             cores: u16::try_from(options.cores).expect("checked: at most 256"),
             durable: options.durability == Durability::Synced,
         }));
+        assert!(announced, "{NAMES_FIT}");
         let names = name_species(&options, recovered.species, &desk);
         let species_numbers = (0..).map(SpeciesId);
         let species = names.iter().map(ToString::to_string).zip(species_numbers).collect();
@@ -166,7 +172,8 @@ impl Engine {
             let id = ShardId(id);
             let door = shared.doors[usize::from(id.0)].clone();
             let shard = Shard::new(id, rules, population);
-            match cores::start(shard, id, shared.options.pin, door, ears, shared.desk.clone(), clock) {
+            let failure = shared.failure.clone();
+            match cores::start(shard, id, shared.options.pin, door, ears, shared.desk.clone(), clock, failure) {
                 Ok(core) => cores.push(core),
                 Err(error) => {
                     stop_cores(&shared, cores);
@@ -262,19 +269,28 @@ impl Engine {
             link: recovered.link,
             writer: BlockWriter::default(),
             previous_sync_ns: 0,
+            turns_of_shards: vec![0; shared.doors.len()],
         };
         let opened_at = shared.progress.committed();
+        let outboxes = shared.outboxes.clone();
+        shared.failure.on_failure(move || outboxes.ring_all());
+        let (desk, counter) = (shared.desk.clone(), shared.counter.clone());
+        let follows = |name: &str, run: Box<dyn FnOnce() + Send>| thread(name, &shared, &stop_followers, run);
+        let inside = |name: &str, run: Box<dyn FnOnce() + Send>| thread(name, &shared, &stop_inside, run);
         let threads = Threads {
             opened_at,
             cores,
-            committer: spawn("journal", move || committer.run()),
-            reader: spawn("reader", move || reader.run()),
+            committer: started(spawn("journal", &shared.failure, move || desk.is_stopped(), move || committer.run())),
+            reader: started(spawn("reader", &shared.failure, move || counter.is_stopped(), move || reader.run())),
             followers: vec![
-                spawn("world", move || clockwork.run()),
-                spawn("snapshot", move || snapshotter.run()),
-                spawn("bus", move || router.run()),
+                follows("world", Box::new(move || clockwork.run())),
+                follows("snapshot", Box::new(move || snapshotter.run())),
+                follows("bus", Box::new(move || router.run())),
             ],
-            inside: vec![spawn("replays", move || replayer.run()), spawn("pipes", move || supervisor.run())],
+            inside: vec![
+                inside("replays", Box::new(move || replayer.run())),
+                inside("pipes", Box::new(move || supervisor.run())),
+            ],
             stop_inside,
             stop_followers,
             stop_monitor: Arc::default(),
@@ -294,7 +310,7 @@ impl Engine {
         let Some(threads) = threads.as_mut() else { return Ok(()) };
         let (shared, directory) = (self.shared().clone(), directory.to_owned());
         let monitor = Monitor::new(shared, self.courier().clone(), client, directory, threads.stop_monitor.clone());
-        threads.monitor = Some(spawn("monitor", move || monitor.run()));
+        threads.monitor = Some(thread("monitor", self.shared(), &threads.stop_monitor, move || monitor.run()));
         Ok(())
     }
 
@@ -313,8 +329,19 @@ impl Engine {
             failure: self.shared().failure.clone(),
             under_way: 0,
         };
-        threads.inside.push(spawn("schedules", move || timekeeper.run()));
+        threads.inside.push(thread("schedules", self.shared(), &threads.stop_inside, move || timekeeper.run()));
         Ok(())
+    }
+}
+
+/// The way back from a journal that is not what it was.
+fn remedy(error: &ReadError) -> &'static str {
+    match error {
+        ReadError::Corrupt { .. } => {
+            "; `fakemon verify` says what is wrong, and `fakemon verify --salvage NEW_DIR` makes a new directory of all \
+             that holds"
+        }
+        ReadError::Store(_) => "",
     }
 }
 
@@ -336,7 +363,7 @@ fn name_species(options: &Options, mut known: Vec<String>, desk: &Desk) -> Vec<A
     for species in options.species.iter() {
         if !known.contains(&species.name) {
             let number = SpeciesId(u16::try_from(known.len()).expect("tables are bounded"));
-            desk.announce(Name::Species(number, species.name.clone()));
+            assert!(desk.announce(Name::Species(number, species.name.clone())), "{NAMES_FIT}");
             known.push(species.name.clone());
         }
     }

@@ -7,75 +7,19 @@ use super::store::Store;
 use crate::bell::Bell;
 use crate::bus::Resources;
 use crate::clock::Clock;
+use crate::desk::{Desk, Name};
 use crate::failure::Failure;
-use crate::ids::{PlayerId, Position, SpeciesId};
-use crate::limits::{GROUP_EVENTS_MAX, GROUP_TEXT_BYTES_MAX, JOURNAL_NAMES, JOURNAL_TURNS};
-use crate::mailbox::Mailbox;
+use crate::ids::{PlayerId, Position, ShardId};
+use crate::limits::{GROUP_EVENTS_MAX, GROUP_TEXT_BYTES_MAX};
 use crate::metrics::GroupFigures;
 use crate::options::Durability;
 use crate::outbox::{Outboxes, Release};
 use crate::record::short_ns;
-use crate::shard::Turn;
 use crate::state::StateHash;
-use crossbeam::queue::ArrayQueue;
-use fakemon_fbs::journal::{BlockHead, BlockWriter, Opened, PlayerNamed, SectionDraft, SpeciesNamed};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::turn::Turn;
+use fakemon_fbs::journal::{BlockHead, BlockWriter, PlayerNamed, SectionDraft, SpeciesNamed};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// Facts that come from no shard.
-pub(crate) enum Name {
-    Player(PlayerId, String),
-    Species(SpeciesId, String),
-    Opened(Opened),
-}
-
-/// Where work for the journal waits.
-pub(crate) struct Desk {
-    turns: Mailbox<Turn>,
-    names: ArrayQueue<Name>,
-    stop: AtomicBool,
-    broken: AtomicBool,
-}
-
-impl Desk {
-    pub(crate) fn new() -> Desk {
-        Desk {
-            turns: Mailbox::for_thread(JOURNAL_TURNS),
-            names: ArrayQueue::new(JOURNAL_NAMES),
-            stop: AtomicBool::new(false),
-            broken: AtomicBool::new(false),
-        }
-    }
-
-    /// Hands over a turn, or gives it back when too many wait. Once the journal cannot be written any more, turns go
-    /// nowhere: nobody was told of them, and nobody will be.
-    #[expect(clippy::result_large_err, reason = "a turn that is refused goes back whole")]
-    pub(crate) fn submit(&self, turn: Turn) -> Result<(), Turn> {
-        if !self.broken.load(Ordering::Relaxed) {
-            self.turns.push(turn)?;
-            self.turns.ring();
-        }
-        Ok(())
-    }
-
-    /// Announces a name: it is in the journal before every turn that is submitted later. False: too many wait.
-    pub(crate) fn announce(&self, name: Name) -> bool {
-        let accepted = self.names.push(name).is_ok();
-        self.turns.ring();
-        accepted
-    }
-
-    /// How many turns wait.
-    pub(crate) fn depth(&self) -> usize {
-        self.turns.len()
-    }
-
-    /// Nothing will be submitted any more: commit what waits, then end.
-    pub(crate) fn stop(&self) {
-        self.stop.store(true, Ordering::SeqCst);
-        self.turns.ring();
-    }
-}
 
 /// How far the journal is, and who follows it.
 pub(crate) struct Progress {
@@ -108,7 +52,7 @@ impl Progress {
     }
 
     pub(crate) fn set_snapshot(&self, position: Position) {
-        self.snapshot.store(position.0, Ordering::Release);
+        advance(&self.snapshot, position, "the snapshot");
     }
 
     /// All events before it were looked at by the rules of their bus.
@@ -117,7 +61,7 @@ impl Progress {
     }
 
     pub(crate) fn set_routed(&self, position: Position) {
-        self.routed.store(position.0, Ordering::Release);
+        advance(&self.routed, position, "the router");
     }
 
     /// The first event that the bus still needs.
@@ -130,7 +74,7 @@ impl Progress {
     }
 
     fn set_committed(&self, position: Position) {
-        self.committed.store(position.0, Ordering::Release);
+        advance(&self.committed, position, "the journal");
         self.ring_followers();
     }
 
@@ -142,6 +86,12 @@ impl Progress {
     pub(crate) fn follower(&self, index: usize) -> &Bell {
         &self.followers[index]
     }
+}
+
+/// What was told of a position stays true: progress never goes back.
+fn advance(held: &AtomicU64, position: Position, whose: &str) {
+    let before = held.swap(position.0, Ordering::AcqRel);
+    assert!(before <= position.0, "{whose} goes back from position {before} to {position}");
 }
 
 /// The thread that writes the journal.
@@ -158,14 +108,26 @@ pub(crate) struct Committer {
     pub(crate) link: Link,
     pub(crate) writer: BlockWriter,
     pub(crate) previous_sync_ns: u32,
+    /// How many turns of each shard are written.
+    pub(crate) turns_of_shards: Vec<u64>,
+}
+
+/// Closes the desk when the committer ends, however it does.
+struct Closing(Arc<Desk>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 impl Committer {
     /// Commits until the desk is told to stop and is empty, or a write fails.
     pub(crate) fn run(mut self) {
+        let _closing = Closing(self.desk.clone());
         let (mut turns, mut value) = (Vec::new(), Vec::new());
         loop {
-            self.desk.turns.wait(|| !self.desk.names.is_empty() || self.desk.stop.load(Ordering::SeqCst));
+            self.desk.wait();
             self.take_group(&mut turns);
             if turns.is_empty() {
                 break;
@@ -173,10 +135,8 @@ impl Committer {
             if let Err(reason) = self.commit(&mut turns, &mut value) {
                 // Nothing of this group was told to anyone, and nothing ever will be: after a failed sync nobody
                 // knows what the disk holds. Recovery at the next start finds out.
-                self.desk.broken.store(true, Ordering::Relaxed);
-                self.failure.set(reason);
-                self.outboxes.ring_all();
-                return;
+                self.desk.close();
+                return self.failure.set(reason);
             }
         }
     }
@@ -189,7 +149,7 @@ impl Committer {
         let (mut events, mut text_bytes) = (0, 0);
         while events < GROUP_EVENTS_MAX - crate::limits::TURN_THROWS_MAX
             && text_bytes < GROUP_TEXT_BYTES_MAX
-            && self.desk.turns.take(1, turns) == 1
+            && self.desk.take(1, turns) == 1
         {
             events += turns.last().map_or(0, Turn::len);
             text_bytes += turns.last().map_or(0, |turn| turn.section.text_bytes());
@@ -200,7 +160,7 @@ impl Committer {
 
     fn take_names(&self) -> Turn {
         let (mut section, mut facts) = (SectionDraft::default(), StateHash::default());
-        while let Some(name) = self.desk.names.pop() {
+        for name in self.desk.take_names() {
             match name {
                 Name::Player(player, name) => {
                     facts.add(StateHash::named(u64::from(player.0), &name));
@@ -243,6 +203,7 @@ impl Committer {
 
     fn write(&mut self, head: BlockHead, turns: &mut [Turn], value: &mut Vec<u8>) -> Result<(), String> {
         let first = self.link.next;
+        self.check_order(turns);
         let sections: Vec<SectionDraft> = turns.iter_mut().map(|turn| std::mem::take(&mut turn.section)).collect();
         let mut captures = Vec::new();
         let mut section_first = first;
@@ -254,6 +215,7 @@ impl Committer {
             }
             section_first.0 += section.len() as u64;
         }
+        assert_eq!(section_first.0, first.0 + u64::from(head.count), "the events of a group stand side by side");
         let block = self.writer.write(head, &sections);
         self.link.append(block, section_first.0 - first.0, value);
         let written = self.store.write_block(first, value, captures.into_iter(), self.durability);
@@ -264,6 +226,16 @@ impl Committer {
             Durability::Unsynced => Ok(()),
         }
         .map_err(|error| format!("the file `acknowledged` could not be written: {error}"))
+    }
+
+    /// The turns of each shard come in the order in which it decided them, without a gap. Here, before anything is written,
+    /// is the last place to see it: a journal that says otherwise never starts again.
+    fn check_order(&mut self, turns: &[Turn]) {
+        for (ShardId(shard), number) in turns.iter().filter_map(|turn| turn.of_shard) {
+            let expected = &mut self.turns_of_shards[usize::from(shard)];
+            assert_eq!(number, *expected, "turn {number} of shard {shard} came in the place of turn {expected}");
+            *expected += 1;
+        }
     }
 
     fn release(&self, first: Position, turns: &mut Vec<Turn>, durable_at: crate::ids::Timestamp) {

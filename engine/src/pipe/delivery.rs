@@ -10,6 +10,7 @@ use crate::client::Client;
 use crate::command::SubmitError;
 use crate::delivery::{Failed, Letter};
 use crate::envelope::EventKey;
+use crate::failure::caught;
 use crate::ids::{Position, Timestamp};
 use crate::inside::{self, HOPS_MAX, STOPPED, addressee, turn};
 use crate::journal::Batch;
@@ -132,7 +133,7 @@ impl Delivery {
                 let function = self.parts.callees.enricher(name);
                 let function = function.ok_or_else(|| not_now("the enrichment function is not there yet"))?;
                 let mut function = turn(&function);
-                function(&batch)
+                caught(|| function(&batch)).unwrap_or_else(|why| Err(inside::panicked(&why)))
             }
             Destination::Webhook(name) => {
                 let parameters = enrichment.http.for_record(records[0].decoded());

@@ -7,7 +7,7 @@ use super::run::Run;
 use super::state::PipeStatus;
 use crate::bus::Registry;
 use crate::bus::resource::{DesiredState, Pipe};
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use crate::follow::Follower;
 use crate::ids::{Position, Timestamp};
 use crate::journal::ReadError;
@@ -144,11 +144,7 @@ impl Supervisor {
     }
 
     fn join(&self, pipe: &str, running: Running) {
-        if running.thread.join().is_err() {
-            // Of a function that it called, most likely: nobody else stops for that.
-            tracing::error!(pipe, "its thread panicked");
-            self.parts.pipes.set_status(pipe, PipeStatus::Failed("its thread panicked: see the log".into()));
-        }
+        let _ = running.thread.join(); // a panic in it has stopped the engine
         self.parts.pipes.held().get_mut(pipe).into_iter().for_each(|known| known.reads = None);
     }
 
@@ -183,7 +179,8 @@ impl Supervisor {
         let queue = run.queue();
         let needed = needed(&self.parts, pipe).map_err(|error| error.to_string())?;
         self.parts.pipes.set_status(&pipe.name, PipeStatus::Running { trouble: None }); // from now on the thread says
-        let thread = std::thread::Builder::new().name(format!("pipe {}", pipe.name)).spawn(move || run.run());
+        let may_end = || true; // a pipe whose source is gone ends by itself, and says so in its status
+        let thread = failure::spawn(&format!("pipe {}", pipe.name), &self.failure, may_end, move || run.run());
         let thread = thread.map_err(|error| format!("no thread for it: {error}"))?;
         if let Some(known) = self.parts.pipes.held().get_mut(&pipe.name) {
             known.reads = queue.map(|queue| (queue, thread.thread().clone()));

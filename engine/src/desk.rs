@@ -1,0 +1,221 @@
+//! Where turns wait for the journal, in the order in which they were decided.
+//!
+//! ```text
+//! reserve ──► Place ──► decide: the state changes ──► hand over ──► the queue ──► the committer
+//!    │                  nothing waits from here to there
+//!    └─ full: nothing was decided yet
+//! ```
+//!
+//! A place is reserved before anything is decided, and given back if nothing was. Who holds one can hand over its turn at
+//! once, always: there are as many places as the queue has room for. So no task sleeps with a decision in its hand while
+//! another one, which decided later, goes by.
+
+use crate::ids::{PlayerId, SpeciesId};
+use crate::limits::{JOURNAL_NAMES, JOURNAL_TURNS};
+use crate::mailbox::Mailbox;
+use crate::turn::Turn;
+use crossbeam::queue::ArrayQueue;
+use fakemon_fbs::journal::Opened;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// Facts that come from no shard.
+pub(crate) enum Name {
+    Player(PlayerId, String),
+    Species(SpeciesId, String),
+    Opened(Opened),
+}
+
+/// Where work for the journal waits.
+pub struct Desk {
+    turns: Mailbox<Turn>,
+    /// Places that nobody holds: room in the queue, less what was promised.
+    free: AtomicUsize,
+    names: ArrayQueue<Name>,
+    stop: AtomicBool,
+    closed: AtomicBool,
+}
+
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPlace {
+    /// As many turns wait as may: come again.
+    Full,
+    /// The journal takes no more turns, ever.
+    Closed,
+}
+
+/// The right to hand over one turn at once. Given back when dropped.
+#[must_use = "a place that nobody uses is one less for all"]
+pub struct Place<'d>(&'d Desk);
+
+impl Place<'_> {
+    /// Puts the turn behind all that were handed over before.
+    pub fn hand_over(self, turn: Turn) {
+        let Place(desk) = self;
+        std::mem::forget(self); // the committer frees the place when it takes the turn
+        let pushed = desk.turns.push(turn);
+        assert!(pushed.is_ok(), "there are no more places than the queue has room for");
+        desk.turns.ring();
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        // What was half decided is lost, and stands in no journal: nothing may follow from it.
+        if std::thread::panicking() {
+            self.0.close();
+        }
+        self.0.free.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl Default for Desk {
+    fn default() -> Desk {
+        Desk::new()
+    }
+}
+
+impl Desk {
+    /// An empty desk.
+    pub fn new() -> Desk {
+        Desk::with_places(JOURNAL_TURNS, JOURNAL_NAMES)
+    }
+
+    /// An empty desk for at most so many turns and names.
+    pub(crate) fn with_places(places: usize, names: usize) -> Desk {
+        Desk {
+            turns: Mailbox::for_thread(places),
+            free: AtomicUsize::new(places),
+            names: ArrayQueue::new(names),
+            stop: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Reserves the place of a turn that is not decided yet.
+    ///
+    /// # Errors
+    /// When as many turns wait as may, or the journal takes no more.
+    pub fn reserve(&self) -> Result<Place<'_>, NoPlace> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(NoPlace::Closed);
+        }
+        // Acquire: with the place comes the sight of the queue from which the committer took the turn before.
+        let reserved = self.free.fetch_update(Ordering::Acquire, Ordering::Relaxed, |free| free.checked_sub(1));
+        reserved.map(|_| Place(self)).map_err(|_| NoPlace::Full)
+    }
+
+    /// Announces a name: it is in the journal before every turn that is handed over later. False: too many wait.
+    pub(crate) fn announce(&self, name: Name) -> bool {
+        let accepted = self.names.push(name).is_ok();
+        self.turns.ring();
+        accepted
+    }
+
+    /// Takes up to `max` turns, the first that were handed over; how many.
+    pub fn take(&self, max: usize, turns: &mut Vec<Turn>) -> usize {
+        let taken = self.turns.take(max, turns);
+        let free = self.free.fetch_add(taken, Ordering::Release);
+        debug_assert!(free + taken <= JOURNAL_TURNS, "a place is given back once");
+        taken
+    }
+
+    /// Takes every name that was announced before this call. More may come meanwhile; they stand before no turn that was
+    /// taken.
+    pub(crate) fn take_names(&self) -> impl Iterator<Item = Name> {
+        std::iter::from_fn(|| self.names.pop()).take(self.names.capacity())
+    }
+
+    /// Until a turn or a name waits, or nothing will come any more; for the committer.
+    pub(crate) fn wait(&self) {
+        self.turns.wait(|| !self.names.is_empty() || self.stop.load(Ordering::SeqCst));
+    }
+
+    /// How many turns wait.
+    pub(crate) fn depth(&self) -> usize {
+        self.turns.len()
+    }
+
+    /// Nothing will be handed over any more: commit what waits, then end.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.turns.ring();
+    }
+
+    /// Whether nothing will be handed over any more.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    /// The journal takes no more: from now on there are no places. What was handed over and not written yet was told to
+    /// nobody, and never will be.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::StateHash;
+    use fakemon_fbs::journal::SectionDraft;
+
+    fn turn() -> Turn {
+        Turn::of_names(SectionDraft::default(), StateHash::default())
+    }
+
+    #[test]
+    fn a_place_is_there_for_a_turn_or_comes_back() {
+        let desk = Desk::with_places(2, 1);
+        let (first, second) = (desk.reserve().ok().unwrap(), desk.reserve().ok().unwrap());
+        assert_eq!(desk.reserve().err(), Some(NoPlace::Full));
+        drop(first);
+        desk.reserve().ok().unwrap().hand_over(turn());
+        assert_eq!(desk.reserve().err(), Some(NoPlace::Full), "one is promised, one is taken");
+        second.hand_over(turn());
+        assert_eq!((desk.depth(), desk.take(9, &mut Vec::new())), (2, 2));
+        assert!(desk.reserve().is_ok());
+        desk.close();
+        assert_eq!(desk.reserve().err(), Some(NoPlace::Closed));
+    }
+
+    #[test]
+    fn who_panics_with_a_place_closes_the_desk() {
+        let desk = Desk::new();
+        let panic: Result<(), String> = crate::failure::caught(|| {
+            let _place = desk.reserve().ok().unwrap();
+            panic!("half decided");
+        });
+        assert_eq!((panic, desk.reserve().err()), (Err("half decided".to_owned()), Some(NoPlace::Closed)));
+    }
+
+    #[test]
+    fn whoever_holds_a_place_finds_room_however_many_come_at_once() {
+        const THREADS: usize = 4;
+        const TRIES: usize = 20_000;
+        let (desk, ended, handed_over) = (Desk::with_places(3, 1), AtomicUsize::new(0), AtomicUsize::new(0));
+        let mut taken = 0;
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    for number in 0..TRIES {
+                        match desk.reserve() {
+                            Ok(place) if number % 7 == 3 => drop(place),
+                            Ok(place) => {
+                                place.hand_over(turn());
+                                handed_over.fetch_add(1, Ordering::SeqCst);
+                            }
+                            Err(_) => std::thread::yield_now(),
+                        }
+                    }
+                    ended.fetch_add(1, Ordering::SeqCst);
+                });
+            }
+            while ended.load(Ordering::SeqCst) < THREADS {
+                taken += desk.take(2, &mut Vec::new());
+            }
+        });
+        taken += desk.take(9, &mut Vec::new());
+        assert_eq!((taken, desk.free.load(Ordering::SeqCst)), (handed_over.into_inner(), 3));
+    }
+}

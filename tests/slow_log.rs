@@ -1,0 +1,126 @@
+//! A disk whose syncs take long: a library that is preloaded into the server makes every sync of the journal's log wait, so
+//! that the journal's desk is full most of the time. What is decided first stands first all the same.
+
+use crate::dice::Dice;
+use crate::player::{Player, SOL, throw};
+use crate::server::{Server, answer, fresh_data};
+use crate::shim;
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+const PLAYERS: usize = 8;
+const SPAWNERS: usize = 6;
+/// Throws of a player that wait for their answers.
+const BURST: u64 = 1_000;
+/// Between two throws of a player, so that each is a turn of its own: only then do many wait for the journal.
+const PACE: Duration = Duration::from_micros(100);
+const LIFETIME: Duration = Duration::from_millis(4_000);
+
+/// Waits before each sync of a log of the journal, between the milliseconds that the environment says.
+const SHIM: &str = r#"
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static unsigned wait_ms(void) {
+    static __thread unsigned seed = 1;
+    const char *least = getenv("SLOW_LOG_MS_MIN"), *most = getenv("SLOW_LOG_MS_MAX");
+    if (!least || !most) return 0;
+    unsigned from = atoi(least), to = atoi(most);
+    return from + rand_r(&seed) % (to - from + 1);
+}
+
+int fdatasync(int fd) {
+    char link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t bytes = readlink(link, path, sizeof path - 1);
+    if (bytes > 4) {
+        path[bytes] = 0;
+        if (strstr(path, "/journal/") && !strcmp(path + bytes - 4, ".log")) usleep(1000 * wait_ms());
+    }
+    return (int)syscall(SYS_fdatasync, fd);
+}
+"#;
+
+#[test]
+fn a_slow_log_leaves_what_was_decided_first_in_front() {
+    let (tools, mut dice) = (fresh_data(), Dice::new());
+    let shim = shim::compiled(tools.path(), SHIM);
+    for (cores, is_killed) in [("1", true), ("1", false), ("2", true)] {
+        let data = fresh_data();
+        let environment = [
+            ("LD_PRELOAD", shim.as_os_str()),
+            ("SLOW_LOG_MS_MIN", "100".as_ref()),
+            ("SLOW_LOG_MS_MAX", "600".as_ref()),
+        ];
+        let server = Server::try_start_with(data.path(), &["--cores", cores], &environment).expect("it starts");
+        let told = overtake(&server, dice.below(1_000) as u64);
+        match is_killed {
+            true => server.kill(),
+            false => assert!(server.stop().success()),
+        }
+        let path = data.path().to_str().expect("temporary paths are UTF-8");
+        let report: Value = serde_json::from_str(&answer(&["verify", "--json", "--data", path])).expect("JSON");
+        assert_eq!(report["ok"], true, "{report}");
+        let server = Server::start(data.path(), &["--cores", cores]);
+        for (name, first) in told {
+            let mut player = Player::connect(server.play, &name).expect("it listens");
+            let attempt = first["attempt_id"].as_str().and_then(|attempt| attempt.parse().ok()).expect("a number");
+            assert_eq!(player.throw(attempt, 1), Some(first));
+        }
+        assert!(server.stop().success());
+    }
+}
+
+/// Players throw at fakémon that are about to appear, and at those that are about to vanish by themselves. The last answer
+/// of each player.
+fn overtake(server: &Server, first: u64) -> Vec<(String, Value)> {
+    let (next, over) = (AtomicU64::new(first + 1), AtomicBool::new(false));
+    let end = Instant::now() + LIFETIME;
+    std::thread::scope(|scope| {
+        for _ in 0..SPAWNERS {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let id = next.fetch_add(1, Ordering::Relaxed).to_string();
+                    let detail = json!({ "fakemon_id": id, "species": "sparkit", "lat": SOL.0, "lon": SOL.1,
+                                         "lifetime_s": 1, "catch_rate": 0.1 });
+                    let _ = server.try_spawn(&detail); // throttled, or it ends
+                }
+            });
+        }
+        let next = &next;
+        let players: Vec<_> = (0..PLAYERS)
+            .map(|number| {
+                let name = format!("player-{number}");
+                scope.spawn(move || (name.clone(), throw_until(server, &name, next, end)))
+            })
+            .collect();
+        let told = players.into_iter().map(|player| player.join().expect("a player does not panic"));
+        let told = told.filter_map(|(name, last)| Some((name, last?))).collect();
+        over.store(true, Ordering::Relaxed);
+        told
+    })
+}
+
+/// The last answer that stands in the journal.
+fn throw_until(server: &Server, name: &str, next: &AtomicU64, end: Instant) -> Option<Value> {
+    let mut player = Player::connect(server.play, name)?;
+    let (mut attempt, mut last) = (0, None);
+    while Instant::now() < end {
+        for nth in 0..BURST {
+            attempt += 1;
+            let newest = next.load(Ordering::Relaxed);
+            let target = if nth % 2 == 0 { newest + nth % 16 } else { newest.saturating_sub(nth % 64) };
+            player.say(&throw(attempt, target.max(1)))?;
+            std::thread::sleep(PACE);
+        }
+        for _ in 0..BURST {
+            last = player.hear().filter(|answer| answer["position"].is_string()).or(last);
+        }
+    }
+    last
+}
