@@ -131,6 +131,23 @@ pub(crate) fn facts(event: &wire::Event<'_>) -> StateHash {
     }
 }
 
+/// The same, of an event as tools see it.
+pub(crate) fn facts_of(event: &Event) -> StateHash {
+    match event {
+        Event::Attempt { player, attempt_id, fakemon_id, outcome, .. } => {
+            StateHash::answered(*player, *attempt_id, *fakemon_id, *outcome)
+        }
+        Event::Appeared { fakemon_id, species, place, catch_rate, vanishes_at, .. } => {
+            StateHash::appeared(&Fakemon::wild(*fakemon_id, *species, *place, *catch_rate, *vanishes_at))
+        }
+        Event::Vanished { fakemon_id, .. } => StateHash::vanished(*fakemon_id),
+        Event::PlayerNamed { player, name } => StateHash::named(u64::from(player.0), name),
+        Event::SpeciesNamed { species, name } => StateHash::named(u64::from(species.0) << 32, name),
+        Event::Changed { key, value, .. } => StateHash::changed(key, value.as_deref()),
+        Event::Opened { .. } | Event::Put(_) => StateHash::default(),
+    }
+}
+
 /// When an event happened; names have no time of their own.
 pub(crate) fn at(event: &wire::Event<'_>) -> Option<Timestamp> {
     Some(match event {
@@ -300,7 +317,12 @@ mod tests {
         let bytes = writer.write(head, &[section, SectionDraft::default()]).to_vec();
         let block = BlockReader::new(&bytes).unwrap();
         let mut again = SectionDraft::default();
-        block.for_each(|_, _, record| draft(&mut again, &event(record)));
+        block.for_each(|_, _, record| {
+            let added = facts(&record);
+            let event = event(record);
+            assert_eq!(facts_of(&event), added, "{event:?}");
+            draft(&mut again, &event);
+        });
         assert_eq!(block.sections().collect::<Vec<_>>(), [(0, 10), (0, 0)]);
         assert_eq!(writer.write(head, &[again, SectionDraft::default()]), bytes);
     }

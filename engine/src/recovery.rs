@@ -156,7 +156,7 @@ impl Recovered {
 }
 
 /// A fakémon from its row.
-fn fakemon(row: &FakemonRow) -> Fakemon {
+pub(crate) fn fakemon(row: &FakemonRow) -> Fakemon {
     let fate = match row.winner() {
         0 => Fate::Wild,
         u32::MAX => Fate::Vanished,

@@ -8,23 +8,36 @@
 //!    keeps what they caught, and every answer that was told stays; only history is missing.
 //! 2. Else the one from the beginning on: a server goes on from its end; what was told after it is forgotten.
 //! 3. Else (retention had let go of the beginning, and the snapshot is lost) the longest one, for tools only.
+//!
+//! A run whose events contradict each other, although its chain holds, is mended on the way (`mend`): every event that
+//! holds keeps its position, and what does not is said. From the first change on, hashes are new ones.
 
+mod mend;
 #[cfg(test)]
 mod tests;
 
-use crate::archive::Block;
+use crate::archive::{Block, Group, Recorded};
 use crate::delivery::Known;
+use crate::files::{self, PRIVATE_FILE, PRIVATE_FOLDER};
 use crate::ids::{PlayerId, Position, SpeciesId};
 use crate::index;
 use crate::journal::{BlockHash, Piece, Rebuild, RowStore, Store, Wreck};
 use crate::lines::{Names, write_block, write_end, write_event, write_export};
 use crate::options::OpenError;
+use crate::record;
+use crate::state::StateHash;
 use crate::verify::{self, Cause, Examination, Segment};
+use fakemon_fbs::journal::{BlockHead, BlockReader, BlockWriter, SectionDraft};
+use mend::{Mender, Mending};
 use serde_json::{Value, json};
-use std::fs::{self, File};
+use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+
+/// Contradictions that are told as sentences; all are in a file.
+const SENTENCES_MAX: usize = 20;
 
 /// What was salvaged.
 #[derive(Clone, Debug)]
@@ -46,6 +59,8 @@ pub struct Salvaged {
 pub enum Kept {
     /// All that there was.
     Everything,
+    /// All that there was, but for what contradicts the rest.
+    Mended,
     /// The end, with the snapshot.
     End,
     /// The beginning.
@@ -59,6 +74,7 @@ impl Salvaged {
     pub fn as_json(&self) -> Value {
         let kept = match self.kept {
             Kept::Everything => "everything",
+            Kept::Mended => "mended",
             Kept::End => "end",
             Kept::Beginning => "beginning",
             Kept::History => "history",
@@ -98,8 +114,14 @@ pub fn salvage(dir: &Path, to: &Path, progress: &mut dyn FnMut(Position, Positio
     if mended {
         notes.push("the journal could not be opened: its tables were taken one by one".to_owned());
     }
+    let mending = mend(&store, run, rows.as_ref())?;
+    let is_mended = kept == Kept::Everything && !mending.instead.is_empty();
+    let kept = if is_mended { Kept::Mended } else { kept };
     let mut rebuild = Rebuild::begin(to, "a salvage")?;
-    copy_run(&store, run, &mut rebuild, progress)?;
+    let wrong_state = examination.findings.iter().find(|finding| finding.cause == Cause::State);
+    let wrong_state = wrong_state.and_then(|finding| finding.block);
+    copy_run(&store, run, (&mending, wrong_state), &mut rebuild, progress)?;
+    note_mending(&mending, to, &mut notes)?;
     if run.first > Position(1) {
         copy_older_captures(&store, run, &rebuild, &mut notes)?;
     }
@@ -109,7 +131,8 @@ pub fn salvage(dir: &Path, to: &Path, progress: &mut dyn FnMut(Position, Positio
         notes.push(write_lines(&store, *other, to)?);
     }
     note_losses(&examination, &mut notes);
-    let stands = rows.as_ref().is_some_and(|rows| stands_in(rows, run, &store));
+    let changed_from = mending.instead.keys().next().copied().into_iter().chain(wrong_state).min();
+    let stands = rows.as_ref().is_some_and(|rows| stands_in(rows, run, &store) && is_before(rows, changed_from));
     drop((store, rows));
     match stands {
         true => wreck.hand_over("snapshot", to)?,
@@ -124,15 +147,11 @@ pub fn salvage(dir: &Path, to: &Path, progress: &mut dyn FnMut(Position, Positio
     Ok(salvaged)
 }
 
-/// Segments that touch hold together: between them only outcomes or the state are wrong.
+/// Segments that touch hold together: between them only outcomes or the state are wrong, and those can be mended.
 fn runs(examination: &Examination) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
-    let breaks = |at: Position| {
-        let here = examination.findings.iter().filter(|finding| finding.block == Some(at));
-        here.map(|finding| finding.cause).any(|cause| matches!(cause, Cause::Diverged | Cause::State))
-    };
     for Segment { first, end, .. } in examination.segments.iter().copied() {
-        match runs.last_mut().filter(|run| run.end == first && !breaks(first)) {
+        match runs.last_mut().filter(|run| run.end == first) {
             Some(run) => run.end = end,
             None => runs.push(Run { first, end }),
         }
@@ -147,10 +166,13 @@ fn choose(
     store: &Store,
 ) -> Result<(Kept, Run), OpenError> {
     let last = *runs.last().ok_or_else(|| OpenError("nothing of the journal can be read: restore a copy".into()))?;
-    let (mut whole, told) = (examination.findings.is_empty(), store.told());
-    whole |= runs.len() == 1 && examination.findings.iter().all(|finding| finding.cause == Cause::Collections);
-    if whole {
-        return Ok((Kept::Everything, last));
+    let told = store.told();
+    let is_whole = |causes: &[Cause]| examination.findings.iter().all(|finding| causes.contains(&finding.cause));
+    match runs.len() {
+        _ if examination.findings.is_empty() => return Ok((Kept::Everything, last)),
+        1 if is_whole(&[Cause::Collections]) => return Ok((Kept::Everything, last)),
+        1 if is_whole(&[Cause::Collections, Cause::Diverged, Cause::State]) => return Ok((Kept::Mended, last)),
+        _ => {}
     }
     if told <= last.end && rows.is_some_and(|rows| stands_in(rows, last, store)) {
         return Ok((Kept::End, last));
@@ -188,6 +210,12 @@ fn stands_in(rows: &RowStore, run: Run, store: &Store) -> bool {
     agrees
 }
 
+/// Whether the snapshot knows nothing of what is changed.
+fn is_before(rows: &RowStore, changed_from: Option<Position>) -> bool {
+    let head = rows.head().ok().flatten();
+    changed_from.is_none_or(|from| head.is_some_and(|head| Position(head.position) <= from))
+}
+
 /// Visits a block, and its bytes.
 type VisitBlock<'v> = dyn FnMut(&Block<'_>, &[u8]) -> Result<(), OpenError> + 'v;
 
@@ -209,17 +237,118 @@ fn blocks_of(store: &Store, run: Run, visit: &mut VisitBlock<'_>) -> Result<(), 
     result
 }
 
+/// What is to stand instead of what contradicts in a run: from its beginning on if that is the journal's, else from the
+/// snapshot on. Without either nothing can be decided again.
+fn mend(store: &Store, run: Run, rows: Option<&RowStore>) -> Result<Mending, OpenError> {
+    let fail = |error: crate::ReadError| OpenError(error.to_string());
+    let (from, rows) = match (run.first, rows.filter(|rows| stands_in(rows, run, store))) {
+        (Position(1), _) => (Position(1), None),
+        (_, Some(rows)) => {
+            let head = rows.head().map_err(fail)?;
+            (head.map_or(run.first, |head| Position(head.position)), Some(rows))
+        }
+        (_, None) => return Ok(Mending::default()),
+    };
+    let mut mender = Mender::new(rows).map_err(fail)?;
+    let decided = Run { first: from, ..run };
+    blocks_of(store, decided, &mut |block, _| {
+        block.for_each(|recorded| mender.live_through(&recorded));
+        Ok(())
+    })?;
+    if !mender.found_something() {
+        return Ok(Mending::default());
+    }
+    blocks_of(store, decided, &mut |block, _| {
+        block.for_each(|recorded| mender.gather(recorded));
+        Ok(())
+    })?;
+    mender.mend().map_err(fail)
+}
+
+/// Copies blocks as they are, up to the first that is to say something else; from there on they are written anew.
 fn copy_run(
     store: &Store,
     run: Run,
+    (mending, wrong_state): (&Mending, Option<Position>),
     rebuild: &mut Rebuild,
     progress: &mut dyn FnMut(Position, Position),
 ) -> Result<(), OpenError> {
+    let mut state = (run.first == Position(1)).then(StateHash::default);
+    let (mut writer, mut is_changed) = (BlockWriter::default(), false);
     blocks_of(store, run, &mut |block, bytes| {
-        let appended = rebuild.append(block.reader(), bytes, &block.hash);
-        progress(block.group.end, run.end);
-        appended.map_err(|error| OpenError(format!("the block at position {}: {error}", block.group.first)))
+        let Group { first, end, .. } = block.group;
+        is_changed |= mending.instead.range(first..end).next().is_some() || wrong_state == Some(first);
+        let appended = match is_changed {
+            true => {
+                let bytes = rewritten(block, mending, &mut state, &mut writer);
+                let reader = BlockReader::new(bytes).expect("it was just written");
+                rebuild.go_on(&reader, bytes)
+            }
+            false => {
+                state = Some(StateHash(block.state_hash));
+                rebuild.append(block.reader(), bytes, &block.hash)
+            }
+        };
+        progress(end, run.end);
+        appended.map_err(|error| OpenError(format!("the block at position {first}: {error}")))
     })
+}
+
+/// A block with what is to stand in it. `state` becomes that after it; none: it follows from what the block says.
+fn rewritten<'w>(
+    block: &Block<'_>,
+    mending: &Mending,
+    state: &mut Option<StateHash>,
+    writer: &'w mut BlockWriter,
+) -> &'w [u8] {
+    let (mut events, mut said, mut facts) = (VecDeque::new(), StateHash::default(), StateHash::default());
+    block.for_each(|Recorded { position, event, .. }| {
+        said.add(record::facts_of(&event));
+        let event = mending.instead.get(&position).cloned().unwrap_or(event);
+        facts.add(record::facts_of(&event));
+        events.push_back(event);
+    });
+    let sections: Vec<SectionDraft> = block
+        .sections()
+        .map(|(shard, count)| {
+            let mut section = SectionDraft::new(shard.0, 0);
+            events.drain(..count).for_each(|event| record::draft(&mut section, &event));
+            section
+        })
+        .collect();
+    let mut after = state.unwrap_or(StateHash(block.state_hash.wrapping_sub(said.0)));
+    after.add(facts);
+    *state = Some(after);
+    writer.write(BlockHead { state_hash: after.0, ..block.reader().head() }, &sections)
+}
+
+/// What was changed, and which answers that were given do not hold any more: a few as sentences, all of it as lines.
+fn note_mending(mending: &Mending, to: &Path, notes: &mut Vec<String>) -> Result<(), OpenError> {
+    let all = mending.left_out.len() + mending.moved.len();
+    if all == 0 {
+        return Ok(());
+    }
+    let (folder, mut lines) = (to.join("salvaged"), String::new());
+    let path = folder.join("mended.jsonl");
+    let left_out = mending.left_out.iter().map(|left_out| (left_out.sentence(), left_out.as_json()));
+    let moved = mending.moved.iter().map(|moved| (moved.sentence(), moved.as_json()));
+    for (nth, (sentence, line)) in left_out.chain(moved).enumerate() {
+        if nth < SENTENCES_MAX {
+            notes.push(sentence);
+        }
+        lines.push_str(&line.to_string());
+        lines.push('\n');
+    }
+    let made = files::make_folder(&folder, PRIVATE_FOLDER);
+    let written = made.and_then(|()| files::replace(&path, lines.as_bytes(), PRIVATE_FILE));
+    written.map_err(|error| OpenError(format!("{}: {error}", path.display())))?;
+    let (left_out, moved) = (mending.left_out.len(), mending.moved.len());
+    notes.push(format!(
+        "the journal contradicted itself: {left_out} events are left out and {moved} stand at another position, all of \
+         them are in {}; everything else stands where it stood",
+        path.display()
+    ));
+    Ok(())
 }
 
 /// Whoever caught something in a block that is not kept still has it.
@@ -255,7 +384,7 @@ fn write_lines(store: &Store, run: Run, to: &Path) -> Result<String, OpenError> 
     let folder = to.join("salvaged");
     let path: PathBuf = folder.join(format!("positions-{}-to-{}.jsonl", run.first, run.end));
     let fail = |error: std::io::Error| OpenError(format!("{}: {error}", path.display()));
-    fs::create_dir_all(&folder).map_err(fail)?;
+    files::make_folder(&folder, PRIVATE_FOLDER).map_err(fail)?;
     let mut out = BufWriter::new(File::create(&path).map_err(fail)?);
     write_export(&mut out, run.first, run.end, None).map_err(fail)?;
     let (mut blocks, mut hash): (u64, BlockHash) = (0, [0; 32]);
@@ -270,7 +399,7 @@ fn write_lines(store: &Store, run: Run, to: &Path) -> Result<String, OpenError> 
         result.map_err(fail)
     })?;
     write_end(&mut out, run.end, blocks, &hash).and_then(|()| out.flush()).map_err(fail)?;
-    out.get_ref().sync_all().map_err(fail)?;
+    out.get_ref().sync_all().and_then(|()| files::sync_folder(&folder)).map_err(fail)?;
     Ok(format!("positions {} to {} (exclusive) are in {}", run.first, run.end, path.display()))
 }
 
@@ -292,7 +421,7 @@ fn note_losses(examination: &Examination, notes: &mut Vec<String>) {
 
 /// Cursors of deliveries, queues, log groups and secrets go along, unless they know more than the journal.
 fn hand_over_bus(wreck: &Wreck, kept: Kept, run: Run, to: &Path, notes: &mut Vec<String>) -> Result<(), OpenError> {
-    let fits = |next: Position| matches!(kept, Kept::Everything | Kept::End) || next <= run.end;
+    let fits = |next: Position| matches!(kept, Kept::Everything | Kept::Mended | Kept::End) || next <= run.end;
     let known = wreck.depot().and_then(|depot| Known::read(&depot, run.first, Position(u64::MAX)).ok());
     match known.is_some_and(|known| fits(known.next)) {
         true => wreck.hand_over("bus", to),
@@ -308,6 +437,8 @@ fn hand_over_bus(wreck: &Wreck, kept: Kept, run: Run, to: &Path, notes: &mut Vec
 fn write_note(to: &Path, salvaged: &Salvaged) -> Result<(), OpenError> {
     let folder = to.join("salvaged");
     let path = folder.join("report.json");
-    let written = fs::create_dir_all(&folder).and_then(|()| fs::write(&path, format!("{:#}\n", salvaged.as_json())));
+    let report = format!("{:#}\n", salvaged.as_json());
+    let made = files::make_folder(&folder, PRIVATE_FOLDER);
+    let written = made.and_then(|()| files::replace(&path, report.as_bytes(), PRIVATE_FILE));
     written.map_err(|error| OpenError(format!("{}: {error}", path.display())))
 }

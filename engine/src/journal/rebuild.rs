@@ -56,6 +56,24 @@ impl Rebuild {
         bytes: &[u8],
         had: &BlockHash,
     ) -> Result<(), RebuildError> {
+        let found = self.link(block, bytes)?;
+        if self.first.is_none() && found > Position(1) {
+            self.link.hash = *had;
+            self.value[..had.len()].copy_from_slice(had);
+        }
+        if self.link.hash != *had {
+            return Err(RebuildError::Changed);
+        }
+        self.write(block, found)
+    }
+
+    /// Appends a block that is a new one here: its hash follows from the one before.
+    pub(crate) fn go_on(&mut self, block: &BlockReader<'_>, bytes: &[u8]) -> Result<(), RebuildError> {
+        let found = self.link(block, bytes)?;
+        self.write(block, found)
+    }
+
+    fn link(&mut self, block: &BlockReader<'_>, bytes: &[u8]) -> Result<Position, RebuildError> {
         let head = block.head();
         let found = Position(head.first_position);
         let expected = self.first.map_or(found, |_| self.link.next);
@@ -64,13 +82,10 @@ impl Rebuild {
         }
         self.link.next = found;
         self.link.append(bytes, u64::from(head.count), &mut self.value);
-        if self.first.is_none() && found > Position(1) {
-            self.link.hash = *had;
-            self.value[..had.len()].copy_from_slice(had);
-        }
-        if self.link.hash != *had {
-            return Err(RebuildError::Changed);
-        }
+        Ok(found)
+    }
+
+    fn write(&mut self, block: &BlockReader<'_>, found: Position) -> Result<(), RebuildError> {
         self.first.get_or_insert(found);
         let written = self.store.write_block(found, &self.value, captures(block).into_iter(), Durability::Unsynced);
         written.map_err(|error| RebuildError::Store(explain_write(&error)))

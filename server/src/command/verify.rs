@@ -209,6 +209,7 @@ fn write_salvaged(out: &mut impl Write, to: &Path, salvaged: &Salvaged) -> io::R
         "{}",
         match kept {
             Kept::Everything => "nothing is missing",
+            Kept::Mended => "a server goes on with it: what contradicted the rest is mended or left out, as follows",
             Kept::End => "a server goes on with it: the snapshot knows the state, only history is missing",
             Kept::Beginning => "a server goes on with it as of the end position: WHAT WAS TOLD AFTER IT IS FORGOTTEN",
             Kept::History => "for tools only: without a snapshot, a server cannot know the state",
