@@ -124,7 +124,7 @@ struct Shared {
     options: ControlOptions,
     orders: mpsc::Sender<desk::Order>,
     /// One change of the bus at a time.
-    changing: tokio::sync::Mutex<()>,
+    changing: Arc<tokio::sync::Mutex<()>>,
     /// Messages on their way from queue to queue.
     moves: aws::Moves,
     /// Queues that were deleted or purged a moment ago.
@@ -196,7 +196,7 @@ pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::R
         engine,
         options,
         orders,
-        changing: tokio::sync::Mutex::new(()),
+        changing: Arc::default(),
         moves: aws::Moves::default(),
         pauses: aws::Pauses::default(),
         meters,

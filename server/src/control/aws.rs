@@ -61,7 +61,10 @@ use serde_json::{Map, Value, json};
 pub(super) use sqs::Pauses;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+/// How often changes are offered again whose secrets are written already.
+const SECRET_TRIES_MAX: u32 = 50;
 /// The largest request: a batch of messages, each byte of it encoded.
 pub(super) const BODY_BYTES_MAX: usize = 4 << 20;
 
@@ -300,10 +303,45 @@ pub(super) async fn carry_out<E: From<ApiError>>(
     shared: &Arc<Shared>,
     decide: impl FnOnce(&Registry) -> Result<Reply, E>,
 ) -> Result<Value, E> {
-    let _one_at_a_time = shared.changing.lock().await;
+    let one_at_a_time = Arc::clone(&shared.changing).lock_owned().await;
     let registry = shared.engine.registry();
     let Reply { answer, changes, secrets } = decide(&registry)?;
     drop(registry);
+    if changes.is_empty() && secrets.is_empty() {
+        return Ok(answer);
+    }
+    // A task of its own, which holds the turn until all is durable: who asked may hang up, and the next one must not
+    // decide on what is still on its way.
+    let shared = Arc::clone(shared);
+    let written = tokio::spawn(async move {
+        let _one_at_a_time = one_at_a_time;
+        write(&shared, changes, secrets).await
+    });
+    written.await.map_err(|error| ApiError::internal(error.to_string()))??;
+    Ok(answer)
+}
+
+/// Makes changes durable, with the secrets of connections: new ones before, so that no connection is there without its
+/// secret; those that go after.
+async fn write(shared: &Shared, changes: Vec<Change>, secrets: Vec<(String, Option<Value>)>) -> Result<(), ApiError> {
+    let (new, gone): (Vec<_>, Vec<_>) = secrets.into_iter().partition(|(_, secret)| secret.is_some());
+    let mut tries_left = if new.is_empty() { 0 } else { SECRET_TRIES_MAX };
+    write_secrets(shared, new).await?;
+    while !changes.is_empty() {
+        match desk::change(&shared.orders, changes.clone()).await {
+            Ok(_) => break,
+            // The secret is written: a refusal now would leave it to the connection as it was.
+            Err(desk::DeskError::Throttled(retry_after_ms)) if tries_left > 0 => {
+                tries_left -= 1;
+                tokio::time::sleep(Duration::from_millis(retry_after_ms.into())).await;
+            }
+            Err(error) => return Err(unavailable(shared, &error)),
+        }
+    }
+    write_secrets(shared, gone).await
+}
+
+async fn write_secrets(shared: &Shared, secrets: Vec<(String, Option<Value>)>) -> Result<(), ApiError> {
     for (connection, secret) in secrets {
         let engine = shared.engine.clone();
         let written = tokio::task::spawn_blocking(move || {
@@ -312,10 +350,7 @@ pub(super) async fn carry_out<E: From<ApiError>>(
         });
         written.await.map_err(|error| ApiError::internal(error.to_string()))?.map_err(ApiError::internal)?;
     }
-    if !changes.is_empty() {
-        desk::change(&shared.orders, changes).await.map_err(|error| unavailable(shared, &error))?;
-    }
-    Ok(answer)
+    Ok(())
 }
 
 fn unavailable(shared: &Shared, error: &desk::DeskError) -> ApiError {
