@@ -266,8 +266,10 @@ fn messages_pass_a_filter_in_order_and_stay_in_their_queue_until_the_target_took
 
 #[test]
 fn groups_of_a_fifo_queue_keep_their_order_across_failures() {
-    let data = fresh_data();
-    let server = Server::start(data.path(), &[]);
+    let (data, settings) = (fresh_data(), fresh_data());
+    let file = settings.path().join("fakemon.toml"); // a queue is made again at once
+    std::fs::write(&file, "[aws]\nqueue_pause = \"1ms\"\n").unwrap();
+    let server = Server::start(data.path(), &["--config", file.to_str().unwrap()]);
     let fifo = |name: &str| {
         let attributes = json!({ "FifoQueue": "true", "VisibilityTimeout": "1" });
         let made = json!({ "QueueName": name, "Attributes": attributes });

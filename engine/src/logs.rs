@@ -154,13 +154,15 @@ impl Logs {
             left -= self.let_go(group, LinePlace { at_ms: u64::MAX, sequence: 0 }, LINES_LET_GO, &mut batch)?;
         }
         batch.put(Room::Logs, row(group, b'n', b""), left.to_be_bytes());
-        self.depot.write(batch, sync).map_err(ReadError::Store)?;
+        self.depot.write(batch, false).map_err(ReadError::Store)?;
         state.next = first + lines.len() as u64;
         state.lines = left;
         if is_new {
             state.streams.push(stream.to_owned());
         }
-        Ok(())
+        drop(held);
+        // Without the lock, so that writers of other lines share the sync and deliveries do not wait for it.
+        if sync { self.depot.sync().map_err(ReadError::Store) } else { Ok(()) }
     }
 
     /// Takes away at most `most` of the lines before `end`; how many.

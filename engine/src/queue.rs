@@ -227,6 +227,11 @@ impl Queues {
         self.depot.write(with, true)
     }
 
+    /// What is in a queue now has smaller sequence numbers, what comes has this one or a larger one.
+    pub fn next_sequence(&self, queue: &str, now: Timestamp) -> u64 {
+        self.held().get(queue).map_or(now.0, |state| state.next)
+    }
+
     /// How many messages there are.
     pub fn counts(&self, queue: &str, now: Timestamp) -> Counts {
         let mut held = self.held();

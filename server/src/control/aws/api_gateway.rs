@@ -69,7 +69,12 @@ async fn usage(
     pairs: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Response {
     let members = rest::members(path, pairs, USAGE, Ok(Bytes::new()));
-    rest::answer(members.and_then(|members| used(&shared, &members)))
+    let answer = members.and_then(|members| used(&shared, &members));
+    // What is shown is on the disk, that of requests which are not answered yet too.
+    let notes = shared.engine.notes();
+    let synced = tokio::task::spawn_blocking(move || notes.sync()).await;
+    let synced = synced.unwrap_or_else(|error| Err(error.to_string())).map_err(ApiError::internal);
+    rest::answer(synced.and(answer))
 }
 
 fn used(shared: &Shared, members: &Map<String, Value>) -> Result<Value, ApiError> {

@@ -50,6 +50,8 @@ struct Plan {
     destination_arn: Option<String>,
     per_second: Option<u32>,
     started_at: Timestamp,
+    /// What was in the queue then has smaller sequence numbers.
+    until: u64,
     to_move: usize,
     pattern: Option<String>,
     message_id: Option<String>,
@@ -107,6 +109,7 @@ fn read(request: &Request<'_>, call: &Call<'_>) -> Result<Plan, ApiError> {
         destination_arn: owned("DestinationArn")?,
         per_second: number(request, "MaxNumberOfMessagesPerSecond", 1, PER_SECOND_MAX, &reason)?,
         started_at: call.now,
+        until: 0,
         to_move: 0,
         pattern: owned("FilterPattern")?,
         message_id: owned("MessageId")?,
@@ -124,7 +127,8 @@ async fn start(shared: &Arc<Shared>, request: &Request<'_>, call: &Call<'_>) -> 
     if !has_dead_letters(&shared.engine, &registry, &source).map_err(|error| ApiError::internal(error.to_string()))? {
         return Err(invalid("Source queue must be configured as a Dead Letter Queue."));
     }
-    plan.to_move = shared.engine.queues().counts(&source, call.now).visible;
+    let (queues, now) = (shared.engine.queues(), shared.engine.now());
+    (plan.to_move, plan.until) = (queues.counts(&source, now).visible, queues.next_sequence(&source, now));
     let pattern = plan.pattern.as_deref().map(valid_pattern).transpose()?;
     let task = Arc::new(Move::new(plan, pattern));
     let forgotten = shared.moves.add(task.clone())?;
@@ -284,8 +288,8 @@ impl Move {
     }
 
     /// Moves the next message that is wanted, and answers its sequence number; none are left when it answers none. Others
-    /// are looked at, not received. Sequence numbers grow with time: what comes after the task began, because it failed
-    /// again, say, is left for another task, so that each ends.
+    /// are looked at, not received. What comes after the task began, because it failed again, say, has a larger sequence
+    /// number and is left for another task, so that each ends.
     fn step(&self, engine: &Engine, mut after: u64) -> Result<Option<u64>, String> {
         let text = |error: QueueError| error.to_string();
         let Destination::Queue(source) = Destination::of(&self.plan.source_arn) else { return Ok(None) };
@@ -295,7 +299,7 @@ impl Move {
                 return Err(NO_QUEUE.into());
             }
             let next = queues.next_after(&source, after, engine.now()).map_err(text)?;
-            let Some(message) = next.filter(|message| message.sequence <= self.plan.started_at.0) else {
+            let Some(message) = next.filter(|message| message.sequence < self.plan.until) else {
                 return Ok(None);
             };
             after = message.sequence;

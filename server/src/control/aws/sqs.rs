@@ -30,7 +30,7 @@ use fakemon_engine::Engine;
 use fakemon_engine::bus::Registry;
 use fakemon_engine::bus::resource::{Change, Queue, Resource, Tags};
 use fakemon_engine::envelope::ACCOUNT;
-use fakemon_engine::queue::{NewMessage, QueueError, Redrive, Settlement};
+use fakemon_engine::queue::{Counts, NewMessage, QueueError, Redrive, Settlement};
 use messages::{
     BATCH_BYTES_MAX, BATCH_MAX, batch, batch_bytes, batch_too_long, check_order, new_message, sent, shown, visibility,
 };
@@ -285,6 +285,12 @@ async fn create_unless_paused(
             shared.options.queue_pause.as_secs()
         );
         return Err(ApiError::new("QueueDeletedRecently", message));
+    }
+    if is_new && shared.engine.queues().counts(name, shared.engine.now()) != Counts::default() {
+        // The process ended between the deletion of a queue of this name and that of its messages.
+        let (engine, name) = (shared.engine.clone(), name.to_owned());
+        let purged = tokio::task::spawn_blocking(move || engine.queues().purge(&name)).await;
+        purged.map_err(|error| ApiError::internal(error.to_string()))?.map_err(refused)?;
     }
     super::change(shared, create, request, call).await
 }

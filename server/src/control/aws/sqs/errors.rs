@@ -52,7 +52,7 @@ impl ErrorName {
     pub(in crate::control::aws) fn of(error: &ApiError) -> ErrorName {
         if let Some((name, code, status)) = OWN.iter().find(|(name, ..)| *name == error.code) {
             let status = StatusCode::from_u16(*status).expect("a status of HTTP");
-            return ErrorName { kind: format!("com.amazonaws.sqs#{name}"), code: *code, status };
+            return ErrorName { kind: format!("com.amazonaws.sqs#{name}"), code, status };
         }
         let common = COMMON.iter().find(|(name, ..)| *name == error.code);
         let (_, name, code) = common.copied().unwrap_or((error.code, error.code, error.code));
