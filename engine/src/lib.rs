@@ -98,6 +98,7 @@ mod dice;
 pub mod place;
 pub mod species;
 pub mod pattern;
+pub mod raw;
 pub mod transform;
 mod arena;
 mod bell;

@@ -5,8 +5,8 @@
 
 mod path;
 
+use crate::raw::{compact, members};
 pub use path::JsonPath;
-use path::{compact, members};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;

@@ -16,6 +16,7 @@ use crate::inside::{self, HOPS_MAX, STOPPED, addressee, turn};
 use crate::journal::Batch;
 use crate::limits::PUT_BYTES_MAX;
 use crate::queue::{NewMessage, is_fifo};
+use crate::raw::check_detail;
 use crate::transform::{Context, Transform};
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -311,9 +312,8 @@ impl Delivery {
     fn event(&self, bus: &str, target: &Target, item: &Item, body: &Arc<str>) -> Result<NewEvent, Failed> {
         let wrong = |what: String| Failed::permanently("INVALID_INPUT", what);
         let text = |text: &super::plan::Text| text.for_record(&item.decoded).unwrap_or_default();
-        if !body.trim_start().starts_with('{') || serde_json::from_str::<&RawValue>(body).is_err() {
-            return Err(wrong("the detail of an event must be a JSON object: shape it with InputTemplate".into()));
-        }
+        check_detail(body)
+            .map_err(|error| wrong(format!("the detail of an event: {error}: shape it with InputTemplate")))?;
         let (source, detail_type) = (text(&target.source), text(&target.detail_type));
         if source.is_empty() || detail_type.is_empty() {
             return Err(wrong("the event has no source or no detail type: their paths lead nowhere".into()));

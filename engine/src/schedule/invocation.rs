@@ -1,13 +1,14 @@
 //! What the target of a schedule gets. A firing holds the target as it was when it was due, so that it is delivered the
 //! same whatever becomes of the schedule; in the input `<aws.scheduler.scheduled-time>` and its like are replaced.
 
-use super::request::{InvalidTarget, Message, PUT_EVENTS, SEND_MESSAGE, entries, read};
+use super::request::{InvalidTarget, Message, PUT_EVENTS, SEND_MESSAGE, entries};
 use crate::bus::Destination;
 use crate::bus::resource::{Retry, Schedule, Target};
 use crate::envelope::{ACCOUNT, EventKey};
+use crate::raw::check_detail;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// ARN of a schedule.
 pub fn schedule_arn(region: &str, group: &str, name: &str) -> String {
@@ -141,7 +142,10 @@ impl Invocation {
         }
         let parameters = self.given.get("EventBridgeParameters").unwrap_or(&Value::Null);
         let detail: &serde_json::value::RawValue = match self.given.contains_key("Input") {
-            true => serde_json::from_str(payload).map_err(|error| InvalidTarget(format!("Input: {error}")))?,
+            true => {
+                check_detail(payload).map_err(|error| InvalidTarget(format!("Input: {error}")))?;
+                serde_json::from_str(payload).map_err(|error| InvalidTarget(format!("Input: {error}")))?
+            }
             false => serde_json::from_str("{}").expect("it is JSON"),
         };
         let event = BusEvent {
@@ -241,9 +245,7 @@ pub fn check_target(target: &Map<String, Value>) -> Result<(), InvalidTarget> {
         Destination::Bus(_) if !text("EventBridgeParameters", "DetailType") => {
             wrong("EventBridgeParameters is missing DetailType")
         }
-        Destination::Bus(_)
-            if input.is_some_and(|input| read::<BTreeMap<String, serde::de::IgnoredAny>>(input).is_err()) =>
-        {
+        Destination::Bus(_) if input.is_some_and(|input| check_detail(input).is_err()) => {
             wrong("Input must be a JSON object")
         }
         Destination::Queue(queue) if crate::queue::is_fifo(&queue) && !text("SqsParameters", "MessageGroupId") => {

@@ -214,7 +214,7 @@ pub(crate) fn entries(payload: &str) -> Result<Vec<Entry>, InvalidTarget> {
     let entries = read::<Entries>(payload)?.entries;
     let wrong = |number: usize, why: &str| Err(InvalidTarget(format!("Entries[{number}].{why}")));
     for (number, entry) in entries.iter().enumerate() {
-        if serde_json::from_str::<BTreeMap<String, serde::de::IgnoredAny>>(&entry.detail).is_err() {
+        if crate::raw::check_detail(&entry.detail).is_err() {
             return wrong(number, "Detail must be the text of a JSON object");
         }
         if entry.time.is_some() && entry.time().is_none() {
@@ -230,7 +230,7 @@ pub(crate) fn entries(payload: &str) -> Result<Vec<Entry>, InvalidTarget> {
     Ok(entries)
 }
 
-pub(super) fn read<T: serde::de::DeserializeOwned>(payload: &str) -> Result<T, InvalidTarget> {
+fn read<T: serde::de::DeserializeOwned>(payload: &str) -> Result<T, InvalidTarget> {
     serde_json::from_str(payload).map_err(|error| InvalidTarget(format!("Input: {error}")))
 }
 

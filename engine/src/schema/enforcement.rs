@@ -124,7 +124,13 @@ impl Enforcer {
         if !asked {
             return Ok(());
         }
-        let detail: Value = serde_json::from_str(&event.detail).unwrap_or_default();
+        let detail: Value = match serde_json::from_str(&event.detail) {
+            Ok(detail) => detail,
+            Err(error) => {
+                let why = format!("cannot be compared with a schema: {error}");
+                return Err(Violation { path: "$.detail".into(), why });
+            }
+        };
         match self.check(registry, bus, &EventParts { source, detail_type, detail: &detail, resources }) {
             Verdict::Fine => Ok(()),
             Verdict::Refused(violation) => Err(violation),

@@ -2,9 +2,8 @@
 //! their order; only blanks between the tokens go.
 
 use super::TransformError;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use crate::raw::{compact, elements, member, members};
 use serde_json::value::RawValue;
-use std::fmt;
 
 /// A path into an event: `$.detail.list[0].name`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,8 +67,7 @@ fn step(path: &str) -> Option<(Step, &str)> {
 fn find(value: &RawValue, steps: &[Step]) -> Option<String> {
     let Some((step, rest)) = steps.split_first() else { return Some(compact(value.get())) };
     match step {
-        // Of a name that comes twice the last one counts, as everywhere.
-        Step::Name(name) => members(value)?.iter().rev().find(|(held, _)| held == name).map(|(_, part)| *part),
+        Step::Name(name) => member(value, name),
         Step::Index(index) => elements(value)?.get(*index).copied(),
         Step::Every => {
             let parts =
@@ -79,49 +77,4 @@ fn find(value: &RawValue, steps: &[Step]) -> Option<String> {
         }
     }
     .and_then(|part| find(part, rest))
-}
-
-fn elements(value: &RawValue) -> Option<Vec<&RawValue>> {
-    serde_json::from_str(value.get()).ok()
-}
-
-/// The members of an object, in their order.
-pub(super) fn members(value: &RawValue) -> Option<Vec<(String, &RawValue)>> {
-    serde_json::from_str::<Members<'_>>(value.get()).ok().map(|members| members.0)
-}
-
-struct Members<'e>(Vec<(String, &'e RawValue)>);
-
-impl<'e> Deserialize<'e> for Members<'e> {
-    fn deserialize<D: Deserializer<'e>>(from: D) -> Result<Members<'e>, D::Error> {
-        struct Collect;
-        impl<'e> Visitor<'e> for Collect {
-            type Value = Members<'e>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'e>>(self, mut map: A) -> Result<Members<'e>, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        from.deserialize_map(Collect)
-    }
-}
-
-/// JSON without blanks between its tokens.
-pub(super) fn compact(json: &str) -> String {
-    let (mut quoted, mut escaped) = (false, false);
-    let keep = |c: &char| {
-        let keep = quoted || !c.is_ascii_whitespace();
-        quoted ^= *c == '"' && !escaped;
-        escaped = *c == '\\' && !escaped;
-        keep
-    };
-    json.chars().filter(keep).collect()
 }

@@ -9,6 +9,7 @@ use comfy_table::Table;
 use fakemon_engine::archive::Archive;
 use fakemon_engine::envelope::{bus, kind};
 use fakemon_engine::pattern::{Explanation, Matcher, Pattern, Scratch};
+use fakemon_engine::raw;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -148,9 +149,15 @@ fn say(found: &Found, as_json: bool) -> anyhow::Result<()> {
             .iter()
             .map(|(kind, (events, matched))| json!({ "detail_type": kind, "events": events, "matched": matched }))
             .collect();
-        let samples: Vec<Value> = found.samples.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
-        let all = json!({ "events": sum(|counts| counts.0), "matched": sum(|counts| counts.1),
-                          "by_detail_type": kinds, "samples": samples });
+        // Samples are events, as they were written.
+        let samples = format!("[{}]", found.samples.join(","));
+        let (events, matched) = (sum(|counts| counts.0).to_string(), sum(|counts| counts.1).to_string());
+        let all = raw::object([
+            ("by_detail_type", Value::from(kinds).to_string().as_str()),
+            ("events", &events),
+            ("matched", &matched),
+            ("samples", &samples),
+        ]);
         return Ok(writeln!(out, "{all}")?);
     }
     let mut table = Table::new();

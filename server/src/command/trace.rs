@@ -14,7 +14,9 @@ use fakemon_engine::archive::Archive;
 use fakemon_engine::envelope::{EventKey, Facet, kind};
 use fakemon_engine::files::{self, SHARED_FILE};
 use fakemon_engine::trace::{Node, Relation, Trace, trace};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -64,12 +66,12 @@ pub fn run(args: TraceArgs) -> anyhow::Result<()> {
     }
     let mut out = io::stdout().lock();
     if args.json {
-        let shown = json!({
-            "asked_position": tree.asked.to_string(),
-            "is_cut": tree.is_cut,
-            "tree": node_json(&archive, &tree.root),
-        });
-        return Ok(writeln!(out, "{shown}")?);
+        let tree = TreeJson {
+            asked_position: tree.asked.to_string(),
+            is_cut: tree.is_cut,
+            tree: node_json(&archive, &tree.root)?,
+        };
+        return Ok(writeln!(out, "{}", serde_json::to_string(&tree)?)?);
     }
     write_tree(&archive, &tree, &mut out)?;
     Ok(())
@@ -125,26 +127,47 @@ fn write_node(
     Ok(())
 }
 
-fn node_json(archive: &Archive, node: &Node) -> Value {
+#[derive(Serialize)]
+struct TreeJson {
+    asked_position: String,
+    is_cut: bool,
+    tree: NodeJson,
+}
+
+/// An event of the tree; the event itself as it was written.
+#[derive(Serialize)]
+struct NodeJson {
+    children: Vec<NodeJson>,
+    deliveries: Option<Vec<Value>>,
+    detail_type: String,
+    durable_at: Option<String>,
+    event: Box<RawValue>,
+    event_id: String,
+    position: String,
+    relation: &'static str,
+    source: String,
+    written_at: String,
+}
+
+fn node_json(archive: &Archive, node: &Node) -> anyhow::Result<NodeJson> {
     let recorded = &node.recorded;
     let key = EventKey::new(recorded.position, Facet::Happened);
     let (source, detail_type) = kind(&recorded.event, Facet::Happened);
-    let event = serde_json::from_str::<Value>(&archive.envelope(recorded, key)).unwrap_or_default();
-    json!({
-        "position": recorded.position.to_string(),
-        "event_id": key.id(),
-        "source": source,
-        "detail_type": detail_type,
-        "relation": match node.relation {
+    Ok(NodeJson {
+        children: node.children.iter().map(|child| node_json(archive, child)).collect::<anyhow::Result<_>>()?,
+        deliveries: node.deliveries.as_ref().map(|all| all.iter().map(delivery_json).collect()),
+        detail_type: detail_type.to_owned(),
+        durable_at: node.durable_at.map(|at| at.to_string()),
+        event: RawValue::from_string(archive.envelope(recorded, key)).context("an event is no JSON")?,
+        event_id: key.id(),
+        position: recorded.position.to_string(),
+        relation: match node.relation {
             Relation::First => "first",
             Relation::ByRule => "by_rule",
             Relation::BySchedule => "by_schedule",
             Relation::CarriedOut => "carried_out",
         },
-        "written_at": recorded.committed_at.to_string(),
-        "durable_at": node.durable_at.map(|at| at.to_string()),
-        "event": event,
-        "deliveries": node.deliveries.as_ref().map(|all| all.iter().map(delivery_json).collect::<Vec<_>>()),
-        "children": node.children.iter().map(|child| node_json(archive, child)).collect::<Vec<_>>(),
+        source: source.to_owned(),
+        written_at: recorded.committed_at.to_string(),
     })
 }

@@ -26,7 +26,9 @@ use crate::edge::{Errand, Question, To, Verdict};
 use axum::extract::Query;
 use axum::http::{StatusCode, Uri};
 use fakemon_engine::model::PlayerName;
+use fakemon_engine::raw;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -171,13 +173,14 @@ fn query(question: &Question) -> HashMap<String, String> {
 /// What an authorizer may answer: one of three ways to say yes or no.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+struct Answer<'a> {
     allow: Option<bool>,
     is_authorized: Option<bool>,
     policy_document: Option<Policy>,
     principal_id: Option<String>,
     player: Option<String>,
-    context: Option<Map<String, Value>>,
+    #[serde(borrow)]
+    context: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -228,7 +231,7 @@ impl Policy {
     }
 }
 
-impl Answer {
+impl Answer<'_> {
     /// Yes or no; or why neither is clear.
     fn decision(&self) -> Result<bool, String> {
         let said = [self.allow, self.is_authorized, self.policy_document.as_ref().map(Policy::allows)];
@@ -251,22 +254,36 @@ fn verdict(status: StatusCode, answer: &[u8]) -> Result<Verdict, String> {
     if !answer.trim_ascii_start().starts_with(b"{") {
         return Err("its answer is no JSON object".into());
     }
-    let answer: Answer =
+    let answer: Answer<'_> =
         serde_json::from_slice(answer).map_err(|error| format!("its answer makes no sense: {error}"))?;
     if !answer.decision()? {
         return Ok(Verdict::Deny);
     }
+    let context = context(&answer)?;
     let player =
         answer.player.map(|player| PlayerName::new(&player)).transpose().map_err(|error| error.to_string())?;
-    let mut context = answer.context;
-    if let Some(principal) = answer.principal_id {
-        context.get_or_insert_default().insert("principalId".into(), principal.into());
-    }
-    let context = context.map(|context| Value::Object(context).to_string());
     if context.as_ref().is_some_and(|context| context.len() > CONTEXT_BYTES_MAX) {
         return Err(format!("its context has more than {CONTEXT_BYTES_MAX} bytes"));
     }
     Ok(Verdict::Allow { player, context: context.map(Into::into) })
+}
+
+/// What every event of the connection carries, as it was written, with the principal.
+fn context(answer: &Answer<'_>) -> Result<Option<String>, String> {
+    let given = answer.context.map(|context| {
+        raw::check_member(context.get()).map_err(|error| format!("its context makes no sense: {error}"))?;
+        raw::members(context).ok_or_else(|| "its context is no object".to_owned())
+    });
+    let given = given.transpose()?;
+    if given.is_none() && answer.principal_id.is_none() {
+        return Ok(None);
+    }
+    let principal = answer.principal_id.as_ref().map(|principal| Value::from(principal.as_str()).to_string());
+    let given = given.unwrap_or_default();
+    let given = given.iter().filter(|(name, _)| principal.is_none() || name != "principalId");
+    let given: Vec<(&str, String)> = given.map(|(name, value)| (name.as_str(), raw::compact(value.get()))).collect();
+    let given = given.iter().map(|(name, value)| (*name, value.as_str()));
+    Ok(Some(raw::object(given.chain(principal.as_deref().map(|principal| ("principalId", principal))))))
 }
 
 #[cfg(test)]

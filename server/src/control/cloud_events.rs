@@ -12,14 +12,23 @@ use super::refusal::Refusal;
 use axum::http::{HeaderMap, StatusCode, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde_json::{Map, Value, json};
+use fakemon_engine::raw;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+
+/// A plain event: its members, and its detail as it was written.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Plain {
+    pub(super) members: Map<String, Value>,
+    pub(super) detail: Option<String>,
+}
 
 /// Events of one request, plain.
 #[derive(Debug, PartialEq)]
 pub(super) enum Events {
-    One(Value),
-    Batch(Vec<Value>),
+    One(Plain),
+    Batch(Vec<Plain>),
 }
 
 /// The longest name of an attribute that is taken.
@@ -30,9 +39,9 @@ pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Events, Refusal> 
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let content_type = text(header::CONTENT_TYPE);
     match media_type(content_type).as_str() {
-        "application/cloudevents-batch+json" => match json_of(body)? {
-            Value::Array(events) => Ok(Events::Batch(events.into_iter().map(structured).collect::<Result<_, _>>()?)),
-            _ => Err(wrong_type("a batch is a JSON list of CloudEvents")),
+        "application/cloudevents-batch+json" => match raw::elements(json_of(body)?) {
+            Some(events) => Ok(Events::Batch(events.into_iter().map(structured).collect::<Result<_, _>>()?)),
+            None => Err(wrong_type("a batch is a JSON list of CloudEvents")),
         },
         "application/cloudevents+json" => Ok(Events::One(structured(json_of(body)?)?)),
         other if other.starts_with("application/cloudevents") => Err(Refusal::new(
@@ -43,10 +52,13 @@ pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Events, Refusal> 
             ),
         )),
         _ if headers.contains_key("ce-specversion") => Ok(Events::One(binary(headers, content_type, body)?)),
-        _ => Ok(match json_of(body)? {
-            Value::Array(events) => Events::Batch(events),
-            event => Events::One(event),
-        }),
+        _ => {
+            let body = json_of(body)?;
+            match raw::elements(body) {
+                Some(events) => Ok(Events::Batch(events.into_iter().map(bare).collect::<Result<_, _>>()?)),
+                None => bare(body).map(Events::One),
+            }
+        }
     }
 }
 
@@ -54,9 +66,26 @@ fn media_type(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-fn json_of(body: &[u8]) -> Result<Value, Refusal> {
-    let wrong = |error| Refusal::new(StatusCode::BAD_REQUEST, "bad_json", format!("the body is not JSON: {error}"));
-    serde_json::from_slice(body).map_err(wrong)
+fn not_json(error: impl std::fmt::Display) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, "bad_json", format!("the body is not JSON: {error}"))
+}
+
+fn json_of(body: &[u8]) -> Result<&RawValue, Refusal> {
+    serde_json::from_slice(body).map_err(not_json)
+}
+
+/// An event that is no CloudEvent: its detail as it is, all else read.
+fn bare(event: &RawValue) -> Result<Plain, Refusal> {
+    let members = raw::members(event).ok_or_else(|| wrong_type("an event is a JSON object"))?;
+    let mut plain = Plain::default();
+    for (name, value) in members {
+        if name == "detail" {
+            plain.detail = Some(raw::compact(value.get()));
+        } else {
+            plain.members.insert(name, serde_json::from_str(value.get()).map_err(not_json)?);
+        }
+    }
+    Ok(plain)
 }
 
 fn wrong_type(message: &str) -> Refusal {
@@ -66,23 +95,22 @@ fn wrong_type(message: &str) -> Refusal {
 /// Attributes by name, and the data.
 struct CloudEvent {
     attributes: BTreeMap<String, String>,
-    detail: Value,
+    detail: String,
 }
 
-fn structured(event: Value) -> Result<Value, Refusal> {
-    let Value::Object(mut event) = event else { return Err(wrong_type("a CloudEvent is a JSON object")) };
-    let detail = match (event.remove("data"), event.remove("data_base64")) {
-        (Some(_), Some(_)) => {
-            return Err(Refusal::field("bad_request", "data", "give data or data_base64, not both"));
+fn structured(event: &RawValue) -> Result<Plain, Refusal> {
+    let members = raw::members(event).ok_or_else(|| wrong_type("a CloudEvent is a JSON object"))?;
+    let (mut attributes, mut data, mut bytes) = (BTreeMap::new(), None, None);
+    for (name, value) in members {
+        if name == "data" {
+            data = Some(value);
+            continue;
         }
-        (None, Some(Value::String(bytes))) if BASE64.decode(&bytes).is_ok() => json!({ "data_base64": bytes }),
-        (None, Some(_)) => {
-            return Err(Refusal::field("wrong_type", "data_base64", "data_base64 must be text in base 64"));
+        let value: Value = serde_json::from_str(value.get()).map_err(not_json)?;
+        if name == "data_base64" {
+            bytes = Some(value);
+            continue;
         }
-        (data, None) => detail_of(data.unwrap_or_default()),
-    };
-    let mut attributes = BTreeMap::new();
-    for (name, value) in event {
         let value = match value {
             Value::Null => continue,
             Value::String(text) => text,
@@ -97,14 +125,24 @@ fn structured(event: Value) -> Result<Value, Refusal> {
         };
         attributes.insert(name, value);
     }
+    let detail = match (data, bytes) {
+        (Some(_), Some(_)) => {
+            return Err(Refusal::field("bad_request", "data", "give data or data_base64, not both"));
+        }
+        (None, Some(Value::String(bytes))) if BASE64.decode(&bytes).is_ok() => wrapped("data_base64", &bytes.into()),
+        (None, Some(_)) => {
+            return Err(Refusal::field("wrong_type", "data_base64", "data_base64 must be text in base 64"));
+        }
+        (data, None) => data.map_or_else(nothing, detail_of),
+    };
     plain(CloudEvent { attributes, detail })
 }
 
-fn binary(headers: &HeaderMap, content_type: &str, body: &[u8]) -> Result<Value, Refusal> {
+fn binary(headers: &HeaderMap, content_type: &str, body: &[u8]) -> Result<Plain, Refusal> {
     let mut attributes = BTreeMap::new();
     for (name, value) in headers {
         let Some(name) = name.as_str().strip_prefix("ce-") else { continue };
-        let value = value.to_str().ok().and_then(percent_decoded);
+        let value = value.to_str().ok().and_then(header_decoded);
         let value = value.ok_or_else(|| attribute_error(name, "must be percent-encoded UTF-8"))?;
         attributes.insert(name.to_owned(), value);
     }
@@ -114,21 +152,29 @@ fn binary(headers: &HeaderMap, content_type: &str, body: &[u8]) -> Result<Value,
     let media_type = media_type(content_type);
     let is_json = media_type.is_empty() || media_type.ends_with("/json") || media_type.ends_with("+json");
     let detail = match std::str::from_utf8(body) {
-        Ok("") => json!({}),
+        Ok("") => nothing(),
         Ok(_) if is_json => detail_of(json_of(body)?),
-        Ok(text) => json!({ "data": text }),
-        Err(_) => json!({ "data_base64": BASE64.encode(body) }),
+        Ok(text) => wrapped("data", &text.into()),
+        Err(_) => wrapped("data_base64", &BASE64.encode(body).into()),
     };
     plain(CloudEvent { attributes, detail })
 }
 
 /// A detail is an object.
-fn detail_of(data: Value) -> Value {
-    match data {
-        Value::Null => json!({}),
-        Value::Object(_) => data,
-        other => json!({ "data": other }),
+fn detail_of(data: &RawValue) -> String {
+    match data.get().as_bytes() {
+        b"null" => nothing(),
+        [b'{', ..] => raw::compact(data.get()),
+        _ => raw::object([("data", raw::compact(data.get()).as_str())]),
     }
+}
+
+fn nothing() -> String {
+    "{}".into()
+}
+
+fn wrapped(name: &str, text: &Value) -> String {
+    raw::object([(name, text.to_string().as_str())])
 }
 
 const REQUIRED: [&str; 4] = ["specversion", "id", "source", "type"];
@@ -140,7 +186,7 @@ fn attribute_error(name: &str, what: &str) -> Refusal {
 }
 
 /// A plain event of what every CloudEvent must have, and of what it may have.
-fn plain(CloudEvent { mut attributes, detail }: CloudEvent) -> Result<Value, Refusal> {
+fn plain(CloudEvent { mut attributes, detail }: CloudEvent) -> Result<Plain, Refusal> {
     for name in REQUIRED {
         if attributes.get(name).is_none_or(String::is_empty) {
             let message = format!("{name} must be a string that is not empty");
@@ -155,6 +201,9 @@ fn plain(CloudEvent { mut attributes, detail }: CloudEvent) -> Result<Value, Ref
         if value.is_empty() {
             return Err(attribute_error(name, "must not be empty"));
         }
+        if value.contains(char::is_control) {
+            return Err(attribute_error(name, "must have no control characters"));
+        }
     }
     if attributes["specversion"] != "1.0" {
         return Err(Refusal::field("unknown_specversion", "specversion", "specversion must be \"1.0\""));
@@ -165,16 +214,15 @@ fn plain(CloudEvent { mut attributes, detail }: CloudEvent) -> Result<Value, Ref
     if attributes.get("datacontenttype").is_some_and(|media_type| !media_type.contains('/')) {
         return Err(attribute_error("datacontenttype", "must be a media type as in application/json"));
     }
-    let mut event = Map::new();
+    let mut members = Map::new();
     attributes.remove("specversion");
     for (theirs, ours) in [("source", "source"), ("type", "detail-type"), ("time", "time")] {
-        attributes.remove(theirs).into_iter().for_each(|value| drop(event.insert(ours.to_owned(), value.into())));
+        attributes.remove(theirs).into_iter().for_each(|value| drop(members.insert(ours.to_owned(), value.into())));
     }
     let subject = attributes.remove("subject").into_iter();
     let others = attributes.iter().map(|(name, value)| format!("cloudevents:{name}={value}"));
-    event.insert("resources".into(), subject.chain(others).collect());
-    event.insert("detail".into(), detail);
-    Ok(Value::Object(event))
+    members.insert("resources".into(), subject.chain(others).collect());
+    Ok(Plain { members, detail: Some(detail) })
 }
 
 /// Whether a text is a time with seconds and an offset of hours and minutes.
@@ -186,22 +234,31 @@ fn is_rfc3339(time: &str) -> bool {
     time.is_ascii() && whole && offset && time.parse::<jiff::Timestamp>().is_ok()
 }
 
-/// Without the percent-encoding of header values.
-fn percent_decoded(text: &str) -> Option<String> {
+/// The text of a header's value: without the quotation marks and backslashes of a quoted string, then without
+/// percent-encoding. A percent sign that encodes nothing stands for itself.
+fn header_decoded(value: &str) -> Option<String> {
+    let unquoted = value.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')).map(|inner| {
+        let mut escaped = false;
+        let keep = |c: &char| {
+            escaped = *c == '\\' && !escaped;
+            !escaped
+        };
+        inner.chars().filter(keep).collect::<String>()
+    });
+    let text = unquoted.as_deref().unwrap_or(value);
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((byte, behind)) = rest.split_first() {
-        match (byte, behind) {
+        let encoded = match (byte, behind) {
             (b'%', [high, low, behind @ ..]) => {
-                let digits = [*high, *low];
-                bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
-                rest = behind;
+                digit(*high).zip(digit(*low)).map(|(high, low)| (high << 4 | low, behind))
             }
-            _ => {
-                bytes.push(*byte);
-                rest = behind;
-            }
-        }
+            _ => None,
+        };
+        let (byte, behind) = encoded.unwrap_or((*byte, behind));
+        bytes.push(byte);
+        rest = behind;
     }
     String::from_utf8(bytes).ok()
 }
@@ -209,6 +266,20 @@ fn percent_decoded(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    /// An event as one value, for comparing.
+    fn whole(Plain { mut members, detail }: Plain) -> Value {
+        members.insert("detail".into(), serde_json::from_str(&detail.unwrap()).unwrap());
+        members.into()
+    }
+
+    fn all(events: Events) -> Vec<Value> {
+        match events {
+            Events::One(event) => vec![whole(event)],
+            Events::Batch(events) => events.into_iter().map(whole).collect(),
+        }
+    }
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
@@ -221,29 +292,59 @@ mod tests {
     #[test]
     fn all_modes_say_the_same() {
         let plain = json!({"source": "fakemon.world", "detail-type": "fakemon.spawn", "detail": {"lat": 1}});
-        assert_eq!(read(&HeaderMap::new(), plain.to_string().as_bytes()).unwrap(), Events::One(plain.clone()));
+        assert_eq!(all(read(&HeaderMap::new(), plain.to_string().as_bytes()).unwrap()), [plain.clone()]);
         let mut expected = plain;
         expected["resources"] = json!(["cloudevents:id=7"]);
         let structured = headers(&[("content-type", "application/cloudevents+json; charset=utf-8")]);
         let body = event().to_string();
-        assert_eq!(read(&structured, body.as_bytes()).unwrap(), Events::One(expected.clone()));
+        assert_eq!(all(read(&structured, body.as_bytes()).unwrap()), [expected.clone()]);
         let batch = headers(&[("content-type", "application/cloudevents-batch+json")]);
         let body = json!([event(), event()]).to_string();
-        assert_eq!(read(&batch, body.as_bytes()).unwrap(), Events::Batch(vec![expected.clone(), expected.clone()]));
+        assert_eq!(all(read(&batch, body.as_bytes()).unwrap()), [expected.clone(), expected.clone()]);
         let binary = headers(&[
             ("ce-specversion", "1.0"),
             ("ce-id", "7"),
             ("ce-source", "fakemon.world"),
             ("ce-type", "fakemon.spawn"),
         ]);
-        assert_eq!(read(&binary, br#"{"lat": 1}"#).unwrap(), Events::One(expected));
+        assert_eq!(all(read(&binary, br#"{"lat": 1}"#).unwrap()), [expected]);
     }
 
     fn one(headers: &HeaderMap, body: &[u8]) -> Value {
-        match read(headers, body).unwrap() {
-            Events::One(event) => event,
-            Events::Batch(_) => panic!("a batch"),
+        let mut events = all(read(headers, body).unwrap());
+        assert_eq!(events.len(), 1, "one event");
+        events.remove(0)
+    }
+
+    #[test]
+    fn values_of_headers_are_unquoted_then_percent_decoded() {
+        for (value, text) in [
+            ("plain", "plain"),
+            (r#""a\"b""#, r#"a"b"#),
+            (r#""a\\b""#, r"a\b"),
+            (r#""Euro %E2%82%AC""#, "Euro €"),
+            (r#"a"b"#, r#"a"b"#),
+            (r"a\b", r"a\b"),
+            ("50%+1x", "50%+1x"),
+            ("50%", "50%"),
+            ("5%2", "5%2"),
+            ("%25%32%35", "%25"),
+            ("\"", "\""),
+        ] {
+            assert_eq!(header_decoded(value).as_deref(), Some(text), "{value}");
         }
+        assert_eq!(header_decoded("%FF"), None);
+        let with = |subject: &'static str| {
+            headers(&[
+                ("ce-specversion", "1.0"),
+                ("ce-id", "7"),
+                ("ce-source", "s"),
+                ("ce-type", "t"),
+                ("ce-subject", subject),
+            ])
+        };
+        assert_eq!(one(&with(r#""a\"b""#), b"")["resources"][0], r#"a"b"#);
+        assert!(read(&with("a%0Ab"), b"").is_err(), "a line break cannot be in an attribute");
     }
 
     #[test]

@@ -14,7 +14,7 @@
 
 use super::api_keys::Caller;
 use super::aws::{is_reserved, moment};
-use super::cloud_events::{self, Events};
+use super::cloud_events::{self, Events, Plain};
 use super::refusal::{InQuery, Refusal};
 use super::spawns::{self, missing, text};
 use super::{Shared, desk};
@@ -29,6 +29,7 @@ use fakemon_engine::command::Spawn;
 use fakemon_engine::envelope::{REGION, SOURCE_WORLD, event_id};
 use fakemon_engine::ids::Position;
 use fakemon_engine::limits::PUT_EVENTS_MAX;
+use fakemon_engine::raw::{self, InvalidDetail};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -182,21 +183,18 @@ fn unread_body(rejection: &BytesRejection) -> Refusal {
 }
 
 /// What an event asks for; or which field is wrong, and what it must be.
-fn parse(event: Value, bus: &str, registry: &Registry) -> Result<Incoming, Refusal> {
-    let Value::Object(event) = event else {
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, "wrong_type", "an event is a JSON object"));
-    };
-    let event = if event.contains_key("DetailType") { plain(event)? } else { event };
+fn parse(event: Plain, bus: &str, registry: &Registry) -> Result<Incoming, Refusal> {
+    let event = if event.members.contains_key("DetailType") { plain(event)? } else { event };
+    let Plain { members: event, detail } = event;
     let source = text(&event, "source", "source")?;
     let detail_type = text(&event, "detail-type", "detail-type")?;
-    let detail = match event.get("detail") {
-        Some(Value::Object(detail)) => detail,
-        None | Some(Value::Null) => return Err(missing("detail")),
-        Some(_) => return Err(Refusal::field("wrong_type", "detail", "detail must be an object")),
-    };
+    let detail = detail.filter(|detail| detail != "null").ok_or_else(|| missing("detail"))?;
+    raw::check_detail(&detail).map_err(|invalid| wrong_detail("detail", &invalid))?;
     if source == SOURCE_WORLD {
         if detail_type == SPAWN.1 {
-            return spawns::parse(detail).map(Incoming::Spawn);
+            let detail = serde_json::from_str(&detail);
+            let detail = detail.map_err(|error| wrong_detail("detail", &InvalidDetail::Syntax(error.to_string())))?;
+            return spawns::parse(&detail).map(Incoming::Spawn);
         }
         let message = format!("detail-type must be \"{}\" where source is \"{SOURCE_WORLD}\"", SPAWN.1);
         return Err(Refusal::field("unknown_detail_type", "detail-type", message));
@@ -221,8 +219,8 @@ fn parse(event: Value, bus: &str, registry: &Registry) -> Result<Incoming, Refus
         bus: bus.to_owned(),
         source: source.to_owned(),
         detail_type: detail_type.to_owned(),
-        detail: Value::Object(detail.clone()).to_string(),
         resources: resources(&event)?,
+        detail,
         time,
         region: REGION.to_owned(),
         cause: None,
@@ -231,9 +229,17 @@ fn parse(event: Value, bus: &str, registry: &Registry) -> Result<Incoming, Refus
     }))
 }
 
+fn wrong_detail(field: &'static str, invalid: &InvalidDetail) -> Refusal {
+    let (code, said) = match invalid {
+        InvalidDetail::NoObject => ("wrong_type", format!("{field} must be an object")),
+        invalid => ("bad_json", format!("{field} cannot be read: {invalid}")),
+    };
+    Refusal::field(code, field, said)
+}
+
 /// An entry of `PutEvents` as a plain event.
-fn plain(mut entry: Map<String, Value>) -> Result<Map<String, Value>, Refusal> {
-    let mut event = Map::new();
+fn plain(Plain { members: mut entry, .. }: Plain) -> Result<Plain, Refusal> {
+    let mut members = Map::new();
     let names = [
         ("Source", "source"),
         ("DetailType", "detail-type"),
@@ -242,13 +248,11 @@ fn plain(mut entry: Map<String, Value>) -> Result<Map<String, Value>, Refusal> {
         ("EventBusName", "event-bus"),
     ];
     for (theirs, ours) in names {
-        entry.remove(theirs).into_iter().for_each(|value| drop(event.insert(ours.to_owned(), value)));
+        entry.remove(theirs).into_iter().for_each(|value| drop(members.insert(ours.to_owned(), value)));
     }
-    let detail = text(&entry, "Detail", "Detail")?;
-    let detail = serde_json::from_str(detail)
-        .map_err(|error| Refusal::field("bad_json", "Detail", format!("Detail is not JSON: {error}")))?;
-    event.insert("detail".to_owned(), detail);
-    Ok(event)
+    let detail = text(&entry, "Detail", "Detail")?.to_owned();
+    raw::check_detail(&detail).map_err(|invalid| wrong_detail("Detail", &invalid))?;
+    Ok(Plain { members, detail: Some(detail) })
 }
 
 fn resources(event: &Map<String, Value>) -> Result<Vec<String>, Refusal> {
@@ -272,7 +276,7 @@ mod tests {
     fn parse_any(body: &[u8]) -> Result<Incoming, Refusal> {
         match cloud_events::read(&HeaderMap::new(), body)? {
             Events::One(event) => super::parse(event, DEFAULT_BUS, &Registry::new()),
-            Events::Batch(events) => super::parse(events.into(), DEFAULT_BUS, &Registry::new()),
+            Events::Batch(events) => panic!("a batch: {events:?}"),
         }
     }
 

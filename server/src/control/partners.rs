@@ -18,7 +18,7 @@
 //! | `tolerance_s` | how far the moment of a signature may be off, 300 unless given |
 //! | `api_key_required` | whether an API key has to come along (`x-api-key`) |
 //!
-//! The detail is the body if that is a JSON object, else `{"body": …, "content_type": …}` (bytes: `body_base64`). What is
+//! The detail is the body if that is a JSON object, or the object in the field `payload` of a form, as it was written; else `{"body": …, "content_type": …}` (bytes: `body_base64`). What is
 //! forged, too old or from the future is answered with 401 and tells nothing. What comes again, by the id of its event or,
 //! where there is none, by its signature, is answered as the first time and told once; it is remembered for twice the
 //! tolerance, or for an hour if signatures do not say when they were made.
@@ -49,9 +49,11 @@ use fakemon_engine::bus::resource::{Change, Resource};
 use fakemon_engine::bus::{NewEvent, Registry};
 use fakemon_engine::envelope::{REGION, event_id};
 use fakemon_engine::ids::{Position, Timestamp};
+use fakemon_engine::raw;
 use layout::{Layout, Window};
 pub(super) use recent::Recent;
 use recent::{Claim, RequestKey};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use settings::Settings;
 use std::sync::Arc;
@@ -117,7 +119,8 @@ async fn receive(
     }
     let source = &webhook.event_source;
     caller.map_or(Ok(()), |Extension(caller)| caller.may(source, source))?;
-    let read: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let content = Content::of(&headers, &body);
+    let read = content.read();
     if settings.layout == Layout::Slack && read["type"] == "url_verification" {
         return Ok(read["challenge"].as_str().unwrap_or_default().to_owned().into_response());
     }
@@ -132,7 +135,7 @@ async fn receive(
         cause: None,
         hops: 0,
         by: None,
-        detail: detail(&headers, &body, &read),
+        detail: content.detail(&headers, &body),
     };
     shared.engine.enforcer().admit(&registry, &event).map_err(|violation| Refusal::of_schema(&violation))?;
     let id = signed.id.or_else(|| settings.id(&headers, &read));
@@ -210,19 +213,47 @@ async fn tell(
     put.await.unwrap_or_else(|_| Err(Refusal::stopped(None))).map(answer)
 }
 
-/// The body as a detail.
-fn detail(headers: &HeaderMap, body: &[u8], read: &Value) -> String {
-    if read.is_object() {
-        return read.to_string();
+/// What a body says, as it was written: the JSON that it is, or that the field `payload` of a form holds, which is how
+/// GitHub and Slack send forms.
+struct Content {
+    json: Option<String>,
+}
+
+impl Content {
+    fn of(headers: &HeaderMap, body: &[u8]) -> Content {
+        let content_type =
+            headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let media_type = content_type.split(';').next().unwrap_or_default().trim();
+        let is_form = media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded");
+        let payload = is_form.then(|| form_urlencoded::parse(body).find(|(name, _)| name == "payload")).flatten();
+        let text = match &payload {
+            Some((_, payload)) => Some(payload.as_ref()),
+            None => std::str::from_utf8(body).ok(),
+        };
+        let json = text.and_then(|text| serde_json::from_str::<&RawValue>(text).ok());
+        Content { json: json.map(|json| raw::compact(json.get())) }
     }
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let mut detail = match (read, std::str::from_utf8(body)) {
-        (Value::Null, Ok(text)) => json!({ "body": text }),
-        (Value::Null, Err(_)) => json!({ "body_base64": BASE64.encode(body) }),
-        (read, _) => json!({ "body": read }),
-    };
-    detail["content_type"] = content_type.into();
-    detail.to_string()
+
+    /// The same, read; null if it is no JSON.
+    fn read(&self) -> Value {
+        self.json.as_ref().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+    }
+
+    /// The same as a detail.
+    fn detail(self, headers: &HeaderMap, body: &[u8]) -> String {
+        let wrapped = |name: &str, value: &str| {
+            let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+            raw::object([(name, value), ("content_type", &json!(content_type).to_string())])
+        };
+        // A value may be JSON and yet be in no detail: nested too deep, or with half of a surrogate pair.
+        let json = self.json.filter(|json| raw::check_member(json).is_ok());
+        match (json, std::str::from_utf8(body)) {
+            (Some(json), _) if json.starts_with('{') => json,
+            (Some(json), _) => wrapped("body", &json),
+            (None, Ok(text)) => wrapped("body", &json!(text).to_string()),
+            (None, Err(_)) => wrapped("body_base64", &json!(BASE64.encode(body)).to_string()),
+        }
+    }
 }
 
 fn settings_of(webhook: &PartnerWebhook) -> Result<Settings, Refusal> {

@@ -18,7 +18,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fakemon_engine::ids::Timestamp;
 use serde_json::json;
-use serde_json::value::RawValue;
 
 /// How the general endpoint is set up.
 pub(crate) struct General {
@@ -53,9 +52,9 @@ impl General {
         match heard {
             Heard::Text(text) => {
                 let selected = self.route.select(text);
-                // Read to its end just now, it is JSON.
-                let message = selected.is_some().then(|| serde_json::from_str::<&RawValue>(text).ok()).flatten();
-                let key = selected.and_then(|selected| selected.0);
+                // What can be no part of a detail is there as its text alone.
+                let message = selected.as_ref().map(|selected| selected.message);
+                let key = selected.and_then(|selected| selected.key);
                 let route_key = key.as_deref().unwrap_or(route::DEFAULT);
                 let said = Message { id: &request_id, route_key, body: text, is_base64: false, message };
                 herald.said(id, session, &said);

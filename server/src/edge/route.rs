@@ -2,8 +2,8 @@
 //! that holds the route key. What holds none takes the route `$default`.
 
 use fakemon_engine::authorship::OURS;
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use std::fmt;
+use fakemon_engine::raw::{check_member, member};
+use serde_json::value::RawValue;
 use std::str::FromStr;
 
 /// The route of messages that name none.
@@ -21,9 +21,11 @@ const KEY_BYTES_MAX: usize = 128;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteSelection(Vec<String>);
 
-/// What a message that is a JSON object says of its route.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Selected(pub(crate) Option<String>);
+/// What a message that is a JSON object says of its route; and the message, as it was written.
+pub(crate) struct Selected<'m> {
+    pub(crate) key: Option<String>,
+    pub(crate) message: &'m RawValue,
+}
 
 impl Default for RouteSelection {
     fn default() -> RouteSelection {
@@ -48,15 +50,16 @@ impl FromStr for RouteSelection {
 }
 
 impl RouteSelection {
-    /// Reads a message; none if it is no JSON object, or nested too deep to be looked at.
-    pub(crate) fn select(&self, text: &str) -> Option<Selected> {
+    /// Reads a message; none if it is no JSON object, or nested too deep to be a part of an event.
+    pub(crate) fn select<'m>(&self, text: &'m str) -> Option<Selected<'m>> {
         if !text.trim_ascii_start().starts_with('{') {
             return None;
         }
-        let mut reader = serde_json::Deserializer::from_str(text);
-        let found = Follow(Some(&self.0)).deserialize(&mut reader).ok()?;
-        reader.end().ok()?;
-        Some(Selected(found.filter(|key| is_key(key))))
+        check_member(text).ok()?;
+        let message: &RawValue = serde_json::from_str(text).ok()?;
+        let found = self.0.iter().try_fold(message, |value, name| member(value, name));
+        let key: Option<String> = found.and_then(|key| serde_json::from_str(key.get()).ok());
+        Some(Selected { key: key.filter(|key| is_key(key)), message })
     }
 }
 
@@ -67,74 +70,12 @@ fn is_key(key: &str) -> bool {
     (1..=KEY_BYTES_MAX).contains(&key.len()) && !is_ours && !key.chars().any(char::is_control)
 }
 
-/// Reads a value to its end, and the text at the end of a path in it, if there is one.
-#[derive(Clone, Copy)]
-struct Follow<'p>(Option<&'p [String]>);
-
-impl<'de> DeserializeSeed<'de> for Follow<'_> {
-    type Value = Option<String>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<String>, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Follow<'_> {
-    type Value = Option<String>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Option<String>, E> {
-        Ok(self.0.filter(|path| path.is_empty()).map(|_| text.to_owned()))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<String>, A::Error> {
-        let mut found = None;
-        let step = self.0.and_then(<[String]>::split_first);
-        while let Some(name) = map.next_key::<std::borrow::Cow<'_, str>>()? {
-            match step {
-                // A name that stands there twice counts where it stands last, as with all who read JSON into maps.
-                Some((wanted, rest)) if *name == **wanted => found = map.next_value_seed(Follow(Some(rest)))?,
-                _ => drop(map.next_value_seed(Follow(None))?),
-            }
-        }
-        Ok(found)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Option<String>, A::Error> {
-        while seq.next_element_seed(Follow(None))?.is_some() {}
-        Ok(None)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Option<String>, E> {
-        Ok(None)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Option<String>, E> {
-        Ok(None)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Option<String>, E> {
-        Ok(None)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Option<String>, E> {
-        Ok(None)
-    }
-
-    fn visit_unit<E>(self) -> Result<Option<String>, E> {
-        Ok(None)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn selected(expression: &str, text: &str) -> Option<Option<String>> {
-        expression.parse::<RouteSelection>().unwrap().select(text).map(|Selected(key)| key)
+        expression.parse::<RouteSelection>().unwrap().select(text).map(|selected| selected.key)
     }
 
     #[test]

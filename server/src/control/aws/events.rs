@@ -9,6 +9,7 @@ use fakemon_engine::bus::inbound::EventSourceState;
 use fakemon_engine::bus::{NewEvent, Registry};
 use fakemon_engine::envelope::event_id;
 use fakemon_engine::ids::{Position, Timestamp};
+use fakemon_engine::raw;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,7 +19,7 @@ const ENTRIES_MAX: usize = 10;
 const PARTNER_ENTRIES_MAX: usize = 20;
 /// Bytes of all entries together, as the service counts them.
 const BYTES_MAX: usize = 1 << 20;
-/// How deep a detail may be nested; the parser's own bound.
+/// What is said of a detail that is none.
 const MALFORMED: &str = "Detail is malformed.";
 
 /// An entry that is refused: `ErrorCode`, `ErrorMessage`.
@@ -148,10 +149,7 @@ fn said(entry: &Value) -> Result<(&str, &str, &str), Refused> {
 
 /// Read to its end, so that nothing behind the journal meets a detail that is no object.
 fn check_detail(detail: &str) -> Result<(), Refused> {
-    match serde_json::from_str::<Map<String, Value>>(detail) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(("MalformedDetail", MALFORMED.into())),
-    }
+    raw::check_detail(detail).map_err(|_| ("MalformedDetail", MALFORMED.into()))
 }
 
 fn unauthorized() -> Refused {
