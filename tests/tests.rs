@@ -22,10 +22,12 @@ mod timeline; // `fakemon timeline`: charts, JSON, and the report
 mod logs; // log groups: as targets, as CloudWatch clients see them, and `fakemon log --rule`
 mod letters; // what the bus says to players, and of who comes and goes
 mod cloud_events; // the official CloudEvents cases, from request to target
+mod raw; // JSON as it was written, on every way in, through and out; bodies that cannot be read
 mod partners; // partner webhooks and event sources: signed by whom, told once
 mod authorship; // what only the engine says, tried through every door
 mod api_keys; // API keys: rates, quotas, and what a kill leaves of them
 mod answers; // results as signed requests to webhooks of players
+mod services; // what of each AWS service is here, as a server says, and the page
 mod signed; // AWS signatures, made by hand and by boto3
 mod reset; // `POST /_reset` between two tests
 mod at_connections; // `@connections`: back ends that speak to connections, players, groups, areas

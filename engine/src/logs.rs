@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! group 0 'l' timestamp ms (8) sequence (8) → ingested at ms (8), length of the stream's name (2), stream, message
-//! group 0 's' stream → created at ms (8)
+//! group 0 's' stream → created at ms (8), and once it has lines: first ms (8), last ms (8), ingested at ms (8)
 //! group 0 'n'        → number of lines (8)
 //! ```
 
@@ -57,13 +57,63 @@ pub struct Stream {
     pub name: String,
     /// When, in milliseconds since 1970.
     pub created_at_ms: u64,
+    /// Of its lines; none if it has none yet.
+    pub times: Option<StreamTimes>,
+}
+
+/// Times of the lines that a stream got, in milliseconds since 1970; those that retention took away count too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamTimes {
+    /// Of the earliest line.
+    pub first_ms: u64,
+    /// Of the latest line.
+    pub last_ms: u64,
+    /// When lines arrived last.
+    pub ingested_at_ms: u64,
+}
+
+impl Stream {
+    fn new(name: &str, now_ms: u64) -> Stream {
+        Stream { name: name.to_owned(), created_at_ms: now_ms, times: None }
+    }
+
+    fn value(&self) -> Vec<u8> {
+        let times = self.times.map(|times| [times.first_ms, times.last_ms, times.ingested_at_ms]);
+        let numbers = std::iter::once(self.created_at_ms).chain(times.into_iter().flatten());
+        numbers.flat_map(u64::to_be_bytes).collect()
+    }
+
+    fn read(name: &[u8], value: &[u8]) -> Stream {
+        let mut numbers =
+            value.chunks_exact(8).map(|bytes| u64::from_be_bytes(bytes.try_into().expect("eight bytes")));
+        let created_at_ms = numbers.next().unwrap_or_default();
+        let times = match (numbers.next(), numbers.next(), numbers.next()) {
+            (Some(first_ms), Some(last_ms), Some(ingested_at_ms)) => {
+                Some(StreamTimes { first_ms, last_ms, ingested_at_ms })
+            }
+            _ => None,
+        };
+        Stream { name: String::from_utf8_lossy(name).into_owned(), created_at_ms, times }
+    }
+
+    /// Notes lines that it gets.
+    fn take(&mut self, lines: &[(u64, &str)], now_ms: u64) {
+        let (earliest, latest) = (lines.iter().map(|line| line.0).min(), lines.iter().map(|line| line.0).max());
+        let Some((first_ms, last_ms)) = earliest.zip(latest) else { return };
+        let held = self.times.unwrap_or(StreamTimes { first_ms, last_ms, ingested_at_ms: now_ms });
+        self.times = Some(StreamTimes {
+            first_ms: held.first_ms.min(first_ms),
+            last_ms: held.last_ms.max(last_ms),
+            ingested_at_ms: now_ms,
+        });
+    }
 }
 
 #[derive(Default)]
 struct Group {
     lines: u64,
     next: u64,
-    streams: Vec<String>,
+    streams: HashMap<String, Stream>,
     cleaned_at_ms: u64,
 }
 
@@ -95,7 +145,7 @@ impl Logs {
         if !held.contains_key(name) {
             let lines = self.depot.get(Room::Logs, &row(name, b'n', b""))?;
             let lines = lines.and_then(|count| Some(u64::from_be_bytes(count.try_into().ok()?))).unwrap_or(0);
-            let streams = self.streams(name)?.into_iter().map(|stream| stream.name).collect();
+            let streams = self.streams(name)?.into_iter().map(|stream| (stream.name.clone(), stream)).collect();
             held.insert(name.to_owned(), Group { lines, streams, ..Group::default() });
         }
         Ok(held.get_mut(name).expect("it was just made"))
@@ -133,10 +183,9 @@ impl Logs {
         let now_ms = now.0 / 1_000_000;
         let mut held = self.held();
         let state = self.group(&mut held, group)?;
-        let is_new = !state.streams.iter().any(|held| held == stream);
-        if is_new {
-            batch.put(Room::Logs, row(group, b's', stream.as_bytes()), now_ms.to_be_bytes());
-        }
+        let mut taking = state.streams.get(stream).cloned().unwrap_or_else(|| Stream::new(stream, now_ms));
+        taking.take(lines, now_ms);
+        batch.put(Room::Logs, row(group, b's', stream.as_bytes()), taking.value());
         // Sequence numbers grow with time, so that none comes twice, not after a restart either.
         let first = state.next.max(now.0);
         for (sequence, (at_ms, message)) in (first..).zip(lines) {
@@ -157,9 +206,7 @@ impl Logs {
         self.depot.write(batch, false).map_err(ReadError::Store)?;
         state.next = first + lines.len() as u64;
         state.lines = left;
-        if is_new {
-            state.streams.push(stream.to_owned());
-        }
+        state.streams.insert(stream.to_owned(), taking);
         drop(held);
         // Without the lock, so that writers of other lines share the sync and deliveries do not wait for it.
         if sync { self.depot.sync().map_err(ReadError::Store) } else { Ok(()) }
@@ -191,13 +238,13 @@ impl Logs {
     pub fn create_stream(&self, group: &str, stream: &str, now: Timestamp) -> Result<bool, ReadError> {
         let mut held = self.held();
         let state = self.group(&mut held, group)?;
-        if state.streams.iter().any(|held| held == stream) {
+        if state.streams.contains_key(stream) {
             return Ok(false);
         }
-        let mut batch = Batch::default();
-        batch.put(Room::Logs, row(group, b's', stream.as_bytes()), (now.0 / 1_000_000).to_be_bytes());
+        let (mut batch, made) = (Batch::default(), Stream::new(stream, now.0 / 1_000_000));
+        batch.put(Room::Logs, row(group, b's', stream.as_bytes()), made.value());
         self.depot.write(batch, true).map_err(ReadError::Store)?;
-        state.streams.push(stream.to_owned());
+        state.streams.insert(stream.to_owned(), made);
         Ok(true)
     }
 
@@ -208,7 +255,9 @@ impl Logs {
     pub fn delete_stream(&self, group: &str, stream: &str) -> Result<bool, ReadError> {
         let mut held = self.held();
         let state = self.group(&mut held, group)?;
-        let Some(index) = state.streams.iter().position(|held| held == stream) else { return Ok(false) };
+        if !state.streams.contains_key(stream) {
+            return Ok(false);
+        }
         let (mut batch, mut count) = (Batch::default(), 0);
         let prefix = row(group, b'l', b"");
         self.depot.scan(Room::Logs, &prefix, &prefix, &mut |key, value| {
@@ -223,7 +272,7 @@ impl Logs {
         batch.put(Room::Logs, row(group, b'n', b""), left.to_be_bytes());
         self.depot.write(batch, true).map_err(ReadError::Store)?;
         state.lines = left;
-        state.streams.remove(index);
+        state.streams.remove(stream);
         Ok(true)
     }
 
@@ -255,12 +304,18 @@ impl Logs {
         let prefix = row(group, b's', b"");
         let mut streams = Vec::new();
         self.depot.scan(Room::Logs, &prefix, &prefix, &mut |key, value| {
-            let name = String::from_utf8_lossy(&key[prefix.len()..]).into_owned();
-            let created_at_ms = value.try_into().map_or(0, u64::from_be_bytes);
-            streams.push(Stream { name, created_at_ms });
+            streams.push(Stream::read(&key[prefix.len()..], value));
             ControlFlow::Continue(())
         })?;
         Ok(streams)
+    }
+
+    /// Whether a group has a stream.
+    ///
+    /// # Errors
+    /// When the depot cannot be read.
+    pub fn has_stream(&self, group: &str, stream: &str) -> Result<bool, ReadError> {
+        Ok(self.group(&mut self.held(), group)?.streams.contains_key(stream))
     }
 
     /// How many lines a group holds.
@@ -365,8 +420,14 @@ mod tests {
         .unwrap();
         assert_eq!(back, [("two".into(), "c".into()), ("one".into(), "b".to_owned())]);
         assert_eq!(logs.lines("g").unwrap(), 3);
+        let times = |logs: &Logs, stream: usize| logs.streams("g").unwrap()[stream].times.unwrap();
+        assert_eq!(times(&logs, 0), StreamTimes { first_ms: 3, last_ms: 5, ingested_at_ms: 10 });
+        logs.append("g", "two", &[(4, "late")], None, true, at(12)).unwrap();
+        assert_eq!(times(&logs, 1), StreamTimes { first_ms: 4, last_ms: 5, ingested_at_ms: 12 });
+        assert!(logs.has_stream("g", "two").unwrap() && !logs.has_stream("g", "three").unwrap());
         assert!(logs.delete_stream("g", "one").unwrap());
-        assert_eq!((messages(&logs, LinePlace::default()), logs.lines("g").unwrap()), (vec!["c".to_owned()], 1));
+        assert_eq!(messages(&logs, LinePlace::default()), ["late", "c"]);
+        assert_eq!(logs.lines("g").unwrap(), 2);
         logs.forget("g").unwrap();
         assert!(messages(&logs, LinePlace::default()).is_empty() && logs.streams("g").unwrap().is_empty());
         assert_eq!(logs.lines("go").unwrap(), 1);

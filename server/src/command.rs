@@ -21,6 +21,7 @@ mod sentence;
 mod selection;
 pub mod schemas;
 pub mod serve;
+pub mod services;
 pub mod trace;
 pub mod timeline;
 pub mod verify;
@@ -81,6 +82,9 @@ enum Command {
     /// Worked incidents, step by step: which question, which command, what its answer tells.
     #[command(long_about = incident::GUIDE, help_template = "{about}")]
     Incident,
+    /// What of each AWS service is here: every operation, and whether it is carried out.
+    #[command(long_about = services::PAGE, help_template = "{about}")]
+    Services,
     /// Print the settings file with every setting, its default and its meaning.
     #[command(after_long_help = crate::config::DOCUMENTED)]
     Config,
@@ -156,6 +160,7 @@ fn run_with(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
         Command::Verify(args) => verify::run(args),
         Command::Info(args) => info::run(args),
         Command::Incident => incident::run(),
+        Command::Services => services::run(),
         Command::Config => config::run(),
     }
     .map_err(Failure::Command)

@@ -3,8 +3,10 @@
 //!
 //! - `refusal`: every answer that is no success has the same shape
 //! - `listener`: sockets, bounded in number and in patience
+//! - `uri`: paths in one spelling
 //! - `signature`: AWS Signature Version 4
 //! - `gate`: who is let in: in open mode whoever no browser was tricked into being, else who signed
+//! - `coding`: bodies that cannot be read
 //! - `desk`: the engine client of this thread
 //! - `cloud_events`, `spawns`, `events`: `POST /events`
 //! - `standard_webhooks`: how webhooks are signed, whichever way they go
@@ -28,8 +30,10 @@ mod standard_webhooks;
 mod api_keys;
 mod aws;
 mod listener;
+mod uri;
 mod signature;
 mod gate;
+mod coding;
 mod desk;
 mod cloud_events;
 mod spawns;
@@ -129,6 +133,8 @@ struct Shared {
     moves: aws::Moves,
     /// Queues that were deleted or purged a moment ago.
     pauses: aws::Pauses,
+    /// Answers to questions about log lines.
+    queries: aws::Queries,
     /// How much API keys have used.
     meters: api_keys::Meters,
     /// Requests of partners that came already.
@@ -199,6 +205,7 @@ pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::R
         changing: Arc::default(),
         moves: aws::Moves::default(),
         pauses: aws::Pauses::default(),
+        queries: aws::Queries::default(),
         meters,
         recent,
         streams: stream::Hub::default(),
@@ -300,7 +307,7 @@ fn notice_signals(shared: Arc<Shared>) -> anyhow::Result<()> {
 }
 
 fn router(shared: Arc<Shared>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/", get(front).post(aws::post).layer(DefaultBodyLimit::max(aws::BODY_BYTES_MAX)))
         .route(
             "/123456789012/{queue}",
@@ -322,21 +329,21 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
-        .fallback(async || Refusal::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here; see /"))
-        .method_not_allowed_fallback(async || {
-            let message = "this path does not answer to this method; see the header allow";
-            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
-        })
+        .fallback(aws::services::elsewhere)
+        .method_not_allowed_fallback(aws::services::other_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(coding::pass))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), gate::pass))
-        .with_state(shared)
+        .with_state(shared);
+    // Around all of it, for layers of a router see a request only when its path has chosen a route.
+    Router::new().fallback_service(routes).layer(middleware::map_request(uri::plain))
 }
 
 /// The page, or the answer to an operation in the address.
 async fn front(state: State<Arc<Shared>>, uri: Uri, headers: HeaderMap) -> Response {
     match aws::is_query(&headers, &uri) {
         true => aws::post(state, uri, headers, Ok(Bytes::new())).await,
-        false => page::index().await,
+        false => page::index(uri, headers).await,
     }
 }
 

@@ -52,7 +52,7 @@ pub struct PartnerWebhook {
     pub modified_at: Timestamp,
 }
 
-/// An API key. Its value lies elsewhere, as a hash.
+/// An API key. Its value lies elsewhere.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ApiKey {
     /// Unique; follows from the value.
@@ -67,6 +67,9 @@ pub struct ApiKey {
     pub customer_id: Option<String>,
     /// The usage plan that bounds it; none bounds nothing.
     pub usage_plan: Option<String>,
+    /// Kept and given back: `API/STAGE`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stage_keys: Vec<String>,
     /// When.
     pub created_at: Timestamp,
     /// When it was changed last.
@@ -88,6 +91,12 @@ pub struct UsagePlan {
     pub throttle: Option<Throttle>,
     /// How much.
     pub quota: Option<Quota>,
+    /// Kept and given back: APIs and their stages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<(String, String)>,
+    /// Kept and given back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product_code: Option<String>,
     /// When.
     pub created_at: Timestamp,
     /// Tags.

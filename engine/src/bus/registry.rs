@@ -2,8 +2,8 @@
 
 use super::inbound::{AnswerWebhook, ApiKey, EventSource, PartnerWebhook, UsagePlan};
 use super::resource::{
-    ApiDestination, Archive, Bus, Change, Connection, InKey, LogGroup, Named, Pipe, Queue, Replay, Resource, Rule,
-    RuleState, Schedule, ScheduleGroup, Tags, Target, every_kind, plain_key,
+    ApiDestination, Archive, Bus, Change, Connection, InKey, LogGroup, LogPolicy, Named, Pipe, Queue, Replay,
+    Resource, Rule, RuleState, Schedule, ScheduleGroup, Tags, Target, every_kind, plain_key,
 };
 use super::resource::{Discoverer, Schema, SchemaRegistry, SchemaVersion};
 use crate::ids::Timestamp;

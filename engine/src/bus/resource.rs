@@ -289,10 +289,27 @@ pub struct LogGroup {
     pub name: String,
     /// Lines older than this go; none keeps them.
     pub retention_days: Option<u32>,
+    /// Kept and given back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kms_key: Option<String>,
+    /// Kept and given back; none is the standard class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
     /// When.
     pub created_at: Timestamp,
     /// Tags.
     pub tags: Tags,
+}
+
+/// A policy that says which services of AWS may write into log groups. Kept and given back: every service here may.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogPolicy {
+    /// Unique.
+    pub name: String,
+    /// JSON, as it was given.
+    pub document: String,
+    /// When it was put last.
+    pub modified_at: Timestamp,
 }
 
 /// What somebody wants a pipe to do.
@@ -438,6 +455,7 @@ macro_rules! every_kind {
             Destination(ApiDestination) "destination" destinations;
             Queue(Queue) "queue" queues;
             LogGroup(LogGroup) "log-group" log_groups;
+            LogPolicy(LogPolicy) "log-policy" log_policies;
             Pipe(Pipe) "pipe" pipes;
             EventSource(EventSource) "event-source" event_sources;
             PartnerWebhook(PartnerWebhook) "partner-webhook" partner_webhooks;
@@ -515,7 +533,7 @@ macro_rules! named_by_name {
         })*
     };
 }
-named_by_name!(Bus Archive Replay Connection ApiDestination Queue LogGroup Pipe ScheduleGroup);
+named_by_name!(Bus Archive Replay Connection ApiDestination Queue LogGroup LogPolicy Pipe ScheduleGroup);
 named_by_name!(EventSource PartnerWebhook AnswerWebhook);
 
 impl Named for ApiKey {

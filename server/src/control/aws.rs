@@ -2,7 +2,8 @@
 //! Amazon SQS brings boto3, the AWS CLI or Terraform, and gives our address as the endpoint.
 //!
 //! - `request`: members of a request, checked with the service's words
-//! - `query`: forms in, XML out
+//! - `services`: what AWS has, and what of it is not here
+//! - `query`: forms in, XML out; `sts`: who calls
 //! - `buses`, `partners`, `rules`, `targets`, `events`, `connections`, `archives`, `tags`: operations of
 //!   `AWSEvents`
 //! - `sqs`, `moves`: operations of `AmazonSQS`
@@ -20,7 +21,9 @@
 //! (`fakemon:order`: `total` or `none`, `fakemon:concurrency`: 1 to 64); `TestEventPattern` takes `Explain`.
 
 mod request;
+pub(super) mod services;
 mod query;
+mod sts;
 pub(super) mod partners;
 mod buses;
 mod rules;
@@ -53,6 +56,7 @@ use fakemon_engine::bus::resource::{Change, Pipe};
 use fakemon_engine::delivery::ReplayProgress;
 use fakemon_engine::ids::{Timestamp, mix};
 use fakemon_engine::pipe::state_name;
+pub(super) use logs::Queries;
 pub(super) use moves::{Moves, end_all as end_moves, resume as resume_moves};
 use query::Form;
 pub(super) use query::is_one as is_query;
@@ -139,6 +143,25 @@ enum Service {
     Logs,
 }
 
+impl Service {
+    /// Its name among AWS's clients.
+    fn name(self) -> &'static str {
+        match self {
+            Service::Events => "events",
+            Service::Sqs => "sqs",
+            Service::Logs => "logs",
+        }
+    }
+
+    /// An error as the service names it: what members of requests are checked with has one name for it.
+    fn says(self, error: ApiError) -> ApiError {
+        match (self, error.code) {
+            (Service::Logs, "ValidationException") => ApiError { code: "InvalidParameterException", ..error },
+            _ => error,
+        }
+    }
+}
+
 /// Operations with paths of their own.
 pub(super) fn routes() -> Router<Arc<Shared>> {
     let routes = pipes::routes().merge(schedules::routes()).merge(schemas::routes()).merge(rest_tags::routes());
@@ -181,6 +204,7 @@ pub(super) async fn post(
 async fn answer_form(shared: &Arc<Shared>, form: &Form, uri: &Uri, headers: &HeaderMap, is_cut: bool) -> Response {
     let action = form.get("Action").unwrap_or_default();
     let outcome = match form.get("Version") {
+        Some(sts::VERSION) => return sts::answer(form, headers),
         _ if is_cut => Err(sqs::too_large(action, length(headers))),
         None | Some(sqs::query::VERSION) => {
             let members = sqs::query::members(action, form, uri.path());
@@ -224,7 +248,8 @@ async fn carry(
     let pipe = |pipe: &Pipe| state_name(pipe, shared.engine.pipes().status(pipe).as_ref());
     let now = shared.engine.now();
     let call = Call { region: &region, endpoint: &endpoint, now, secret: &secret, progress: &progress, pipe: &pipe };
-    let answer = dispatch(shared, service, operation, &Request::new(members), &call).await?;
+    let outcome = dispatch(shared, service, operation, &Request::new(members), &call).await;
+    let answer = outcome.map_err(|error| service.says(error))?;
     Ok(if service == Service::Sqs { sqs::without_empty(answer) } else { answer })
 }
 
@@ -284,7 +309,7 @@ async fn dispatch(
             None => logs::operation(operation),
         },
     };
-    let operation = found.ok_or_else(|| unknown_operation(operation))?;
+    let operation = found.ok_or_else(|| services::not_here(service.name(), operation))?;
     change(shared, operation, request, call).await
 }
 
@@ -371,13 +396,17 @@ fn unavailable(shared: &Shared, error: &desk::DeskError) -> ApiError {
 
 /// Answers a request that is not let in. Services with paths of their own say 403; the others say 400 to everything.
 pub(super) fn refuse(uri: &Uri, headers: &HeaderMap, error: ApiError) -> Response {
+    let status = if headers.contains_key("x-amz-target") { error.status } else { StatusCode::FORBIDDEN };
+    answer_error(uri, headers, ApiError { status, ..error })
+}
+
+/// Answers a request that no operation gets to see.
+pub(super) fn answer_error(uri: &Uri, headers: &HeaderMap, error: ApiError) -> Response {
     let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok());
-    let status = if target.is_some() { error.status } else { StatusCode::FORBIDDEN };
     let sqs = target.is_some_and(|target| target.starts_with("AmazonSQS."));
-    let refused = Err(ApiError { status, ..error });
     match target {
-        None if query::is_one(headers, uri) => answer_in_xml(headers, "", refused),
-        _ => answer(if sqs { Service::Sqs } else { Service::Events }, refused),
+        None if query::is_one(headers, uri) => answer_in_xml(headers, "", Err(error)),
+        _ => answer(if sqs { Service::Sqs } else { Service::Events }, Err(error)),
     }
 }
 

@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// What is read without a signature.
 const OPEN: [&str; 7] = ["/", "/page.css", "/page.js", "/figures", "/metrics", "/healthz", "/readyz"];
 /// Paths that are not AWS's, and answer in our words; and beginnings of such.
-const OWN: [&str; 4] = ["/events", "/_reset", "/topology", "/webhooks"];
+const OWN: [&str; 5] = ["/events", "/_reset", "/topology", "/webhooks", "/checkpoint"];
 const OWN_BELOW: [&str; 2] = ["/webhooks/", "/answers/"];
 
 /// Lets a request through, or says why not.
@@ -81,14 +81,17 @@ async fn let_in(shared: &Shared, request: Request, next: Next, delivery: bool, b
     }
 }
 
+/// Whether a path is not AWS's, and answers in our words.
+pub(super) fn is_own(path: &str) -> bool {
+    OWN.contains(&path) || OWN_BELOW.iter().any(|below| path.starts_with(below))
+}
+
 /// The request, whole, if somebody signed it who has a key.
 async fn signed(keys: &AccessKeys, request: Request) -> Result<Request, Box<Response>> {
     let (parts, body) = request.into_parts();
     let refuse = |error: ApiError| {
         tracing::debug!(path = parts.uri.path(), code = error.code, "not let in: {}", error.message);
-        let path = parts.uri.path();
-        let own = OWN.contains(&path) || OWN_BELOW.iter().any(|below| path.starts_with(below));
-        Box::new(match own {
+        Box::new(match is_own(parts.uri.path()) {
             true => Refusal::new(StatusCode::FORBIDDEN, "not_signed", error.message).into_response(),
             false => aws::refuse(&parts.uri, &parts.headers, error),
         })

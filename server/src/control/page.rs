@@ -1,11 +1,12 @@
 //! The page: what runs here, how it goes, and a world to throw balls in. Three small files, compiled in; the live
 //! figures come from `/figures`, the world comes over the players' websocket like everybody's.
 
+use super::aws::services;
 use super::{Shared, metrics};
 use crate::auth::Access;
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 use fakemon_engine::Durability;
 use hdrhistogram::Histogram;
@@ -18,7 +19,10 @@ const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src '
                       form-action 'none'; frame-ancestors 'none'";
 
 /// The page itself.
-pub(super) async fn index() -> Response {
+pub(super) async fn index(uri: Uri, headers: HeaderMap) -> Response {
+    if let Some(service) = services::client_of(&headers, &uri) {
+        return services::unserved(&service, &uri); // no browser, but a client of S3, say, that lists its buckets
+    }
     asset("text/html; charset=utf-8", include_str!("../page/index.html"))
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Emptied: event buses (`default` and `fakemon` stay, without policies and tags), rules, targets and what waits for
 //! them, archives, replays, connections with their secrets, API destinations, queues with their messages, message move
-//! tasks, log groups with their lines, pipes with their cursors, partner event sources and webhooks, API keys with what they
-//! used, answer webhooks. Requests to webhooks that are under way are cut off.
+//! tasks, log groups with their lines, log policies, answers to log queries, pipes with their cursors, partner event
+//! sources and webhooks, API keys with what they used, answer webhooks. Requests to webhooks that are under way are cut off.
 //!
 //! What stays: the journal, with every event that ever was; fakémon, players, collections; counters in `/metrics`. Events
 //! that were put before are over when the answer comes, commands among them included.
@@ -36,6 +36,7 @@ async fn empty(shared: &Shared) -> Result<Json<Value>, Refusal> {
     shared.recent.clear();
     shared.meters.clear();
     shared.pauses.clear();
+    shared.queries.clear();
     for changes in changes.chunks(PUT_EVENTS_MAX) {
         let written = desk::change(&shared.orders, changes.to_vec()).await;
         written.map_err(|error| error.refusal(&shared.engine))?;

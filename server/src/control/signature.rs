@@ -9,6 +9,7 @@
 //! a request. Signatures in the query and chunked ones have no use here and count as none.
 
 use super::aws::ApiError;
+use super::uri::AsSent;
 use crate::access_keys::AccessKeys;
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
@@ -23,7 +24,8 @@ const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// How far a client's clock may be off.
 const SKEW_MINUTES: i64 = 15;
 /// Services whose clients call here.
-const SERVICES: [&str; 8] = ["events", "sqs", "logs", "scheduler", "pipes", "schemas", "execute-api", "apigateway"];
+const SERVICES: [&str; 9] =
+    ["events", "sqs", "logs", "sts", "scheduler", "pipes", "schemas", "execute-api", "apigateway"];
 /// Services by what their operations begin with, in `x-amz-target`; and by their paths.
 const TARGETS: [(&str, &str); 3] = [("AWSEvents", "events"), ("AmazonSQS", "sqs"), ("Logs_20140328", "logs")];
 const PATHS: [(&str, &str); 8] = [
@@ -148,7 +150,9 @@ impl Promising<'_> {
             .settings(settings)
             .build();
         let params = params.ok()?.into();
-        let uri = parts.uri.path_and_query().map_or("/", |uri| uri.as_str());
+        // Of the path as it was sent: the router's spelling may be another.
+        let uri = parts.extensions.get::<AsSent>().map_or(&parts.uri, |AsSent(sent)| sent);
+        let uri = uri.path_and_query().map_or("/", |uri| uri.as_str());
         let body = SignableBody::Bytes(body);
         let request = SignableRequest::new(parts.method.as_str(), uri, headers.into_iter(), body).ok()?;
         Some(sign(request, &params).ok()?.into_parts().1)

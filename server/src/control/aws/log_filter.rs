@@ -1,31 +1,70 @@
-//! Filter patterns of log groups: words that a line holds (`captured "sparkit" -dodged ?ash ?gary`), or a question about
-//! its JSON (`{ $.detail.player = "ash" && $.detail.position > 100 }`).
+//! Filter patterns of log groups: words that a line holds (`captured "sparkit" -dodged`), one of several (`?ash ?gary`;
+//! beside other words these count for nothing, as with the service), a question about its JSON
+//! (`{ $.detail.player = "ash" && $.detail.position > 100 }`), or about its columns (`[ip, ..., status = 4*, bytes]`).
 //!
 //! ```text
+//! word  = ["?" | "-"] ("\"" text "\"" | "%" regular expression "%" | text without blanks)
 //! any   = all ("||" all)*          all = one ("&&" one)*          one = "(" any ")" | path test
-//! path  = "$" ("." name | "[" index "]")*
+//! path  = "$" ("." name | "[" index "]" | "[*]")*
 //! test  = ("=" | "!=" | "<" | "<=" | ">" | ">=") value | "IS" ("NULL" | "TRUE" | "FALSE") | "NOT EXISTS"
-//! value = "text, * for anything" | number | word
+//! columns = "[" (name | "..." | any, with names for paths) ("," …)* "]"
+//! value = "\"" text, * for anything "\"" | "%" regular expression "%" | number | word
 //! ```
+//!
+//! - `parser`: questions, from their text
+//!
+//! Within quotation marks a backslash stands before a quotation mark or another backslash.
 
+mod parser;
+
+use parser::{Parser, expression, quoted};
+use regex::Regex;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 /// The longest pattern, in bytes.
 const PATTERN_BYTES_MAX: usize = 1_024;
 /// How deep parentheses may be nested.
 const DEPTH_MAX: u32 = 32;
+/// The memory of one regular expression, in bytes.
+const REGEX_BYTES_MAX: usize = 1 << 20;
 
 /// A pattern.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(super) enum Filter {
-    /// Words: all of `wanted`, one of `any` if there are some, none of `unwanted`.
-    Words { wanted: Vec<String>, any: Vec<String>, unwanted: Vec<String> },
+    /// Words: all of `wanted` and none of `unwanted`; without any of these, one of `any`.
+    Words { wanted: Vec<Word>, any: Vec<Word>, unwanted: Vec<Word> },
     /// About lines that are JSON.
     Json(Question),
+    /// About lines whose words are columns.
+    Columns(Columns),
 }
 
-#[derive(Debug, PartialEq)]
+/// Columns of a line: those at its beginning, and those at its end if any may stand between.
+#[derive(Debug)]
+pub(super) struct Columns {
+    before: Vec<Option<Question>>,
+    behind: Option<Vec<Option<Question>>>,
+}
+
+/// What a line may hold.
+#[derive(Debug)]
+pub(super) enum Word {
+    Text(String),
+    Like(Regex),
+}
+
+impl Word {
+    fn is_in(&self, line: &str) -> bool {
+        match self {
+            Word::Text(text) => line.contains(text.as_str()),
+            Word::Like(regex) => regex.is_match(line),
+        }
+    }
+}
+
+#[derive(Debug)]
 pub(super) enum Question {
     All(Vec<Question>),
     Any(Vec<Question>),
@@ -33,15 +72,18 @@ pub(super) enum Question {
 }
 
 /// A step of a path.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(super) enum Step {
     Name(String),
     Index(usize),
+    /// One of all elements.
+    Every,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(super) enum Test {
     Text { equal: bool, pattern: String },
+    Like { equal: bool, regex: Regex },
     Number { is: &'static [Ordering], not: bool, number: f64 },
     Is(Value),
     NotExists,
@@ -55,18 +97,10 @@ impl Filter {
             return Err(format!("filterPattern is longer than {PATTERN_BYTES_MAX} bytes"));
         }
         match text.as_bytes() {
-            [b'{', inner @ .., b'}'] => {
-                let inner = std::str::from_utf8(inner).expect("between two ASCII characters of a text");
-                let mut parser = Parser { rest: inner, depth: 0 };
-                let question = parser.any()?;
-                parser.skip_space();
-                if parser.rest.is_empty() { Ok(Filter::Json(question)) } else { Err(parser.expected("&&, || or }")) }
-            }
+            [b'{', .., b'}'] => Parser::question(&text[1..text.len() - 1]).map(Filter::Json),
             [b'{', ..] => Err("filterPattern: } is missing at the end".into()),
-            [b'[' | b'%', ..] => {
-                Err("filterPattern: lines here are JSON; patterns of columns or regular expressions do not apply"
-                    .into())
-            }
+            [b'[', .., b']'] => Parser::columns(&text[1..text.len() - 1]).map(Filter::Columns),
+            [b'[', ..] => Err("filterPattern: ] is missing at the end".into()),
             _ => words(text),
         }
     }
@@ -75,10 +109,12 @@ impl Filter {
     pub(super) fn holds(&self, line: &str) -> bool {
         match self {
             Filter::Words { wanted, any, unwanted } => {
-                let holds = |word: &String| line.contains(word.as_str());
-                wanted.iter().all(holds) && (any.is_empty() || any.iter().any(holds)) && !unwanted.iter().any(holds)
+                let holds = |word: &Word| word.is_in(line);
+                let alone = wanted.is_empty() && unwanted.is_empty() && !any.is_empty();
+                if alone { any.iter().any(holds) } else { wanted.iter().all(holds) && !unwanted.iter().any(holds) }
             }
             Filter::Json(question) => serde_json::from_str(line).is_ok_and(|line| question.holds(&line)),
+            Filter::Columns(columns) => columns.hold(line),
         }
     }
 }
@@ -93,14 +129,54 @@ fn words(text: &str) -> Result<Filter, String> {
             _ => &mut wanted,
         };
         rest = rest.strip_prefix(['?', '-']).unwrap_or(rest);
-        let (word, behind) = match rest.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"').ok_or("filterPattern: a quotation mark is missing")?,
-            None => rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len())),
+        let (word, behind) = match rest.as_bytes().first() {
+            Some(b'"') => quoted(rest).map(|(text, behind)| (Word::Text(text.into_owned()), behind))?,
+            Some(b'%') => expression(rest).map(|(regex, behind)| (Word::Like(regex), behind))?,
+            _ => {
+                let (word, behind) = rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len()));
+                (Word::Text(word.to_owned()), behind)
+            }
         };
-        list.push(word.to_owned());
+        list.push(word);
         rest = behind.trim_start();
     }
     Ok(Filter::Words { wanted, any, unwanted })
+}
+
+impl Columns {
+    fn hold(&self, line: &str) -> bool {
+        let found = columns_of(line);
+        let behind = self.behind.as_deref().unwrap_or_default();
+        let fits = match self.behind {
+            Some(_) => found.len() >= self.before.len() + behind.len(),
+            None => found.len() == self.before.len(),
+        };
+        let holds = |(question, value): (&Option<Question>, &Value)| {
+            question.as_ref().is_none_or(|question| question.holds(value))
+        };
+        fits && self.before.iter().zip(&found).all(holds)
+            && behind.iter().zip(&found[found.len() - behind.len()..]).all(holds)
+    }
+}
+
+/// The words of a line; what stands between brackets or quotation marks is one.
+fn columns_of(line: &str) -> Vec<Value> {
+    let (mut columns, mut rest) = (Vec::new(), line.trim_start());
+    while let Some(first) = rest.chars().next() {
+        let mark = match first {
+            '"' => Some('"'),
+            '[' => Some(']'),
+            _ => None,
+        };
+        let closed = mark.and_then(|mark| rest[1..].split_once(mark));
+        let (column, behind) = match closed {
+            Some(closed) => closed,
+            None => rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len())),
+        };
+        columns.push(column.into());
+        rest = behind.trim_start();
+    }
+    columns
 }
 
 impl Question {
@@ -108,28 +184,41 @@ impl Question {
         match self {
             Question::All(questions) => questions.iter().all(|question| question.holds(line)),
             Question::Any(questions) => questions.iter().any(|question| question.holds(line)),
-            Question::Is(path, test) => {
-                let found = path.iter().try_fold(line, |value, step| match step {
-                    Step::Name(name) => value.get(name),
-                    Step::Index(index) => value.get(index),
-                });
-                test.holds(found)
-            }
+            Question::Is(path, test) => any_at(line, path, test),
         }
     }
 }
 
+/// Whether something at the end of a path passes a test.
+fn any_at(value: &Value, path: &[Step], test: &Test) -> bool {
+    let Some((step, rest)) = path.split_first() else { return test.holds(Some(value)) };
+    let next = match step {
+        Step::Name(name) => value.get(name),
+        Step::Index(index) => value.get(index),
+        Step::Every => {
+            let elements = value.as_array().map(Vec::as_slice).unwrap_or_default();
+            return match elements.is_empty() {
+                true => test.holds(None),
+                false => elements.iter().any(|element| any_at(element, rest, test)),
+            };
+        }
+    };
+    next.map_or_else(|| test.holds(None), |next| any_at(next, rest, test))
+}
+
 impl Test {
     fn holds(&self, value: Option<&Value>) -> bool {
-        let Some(value) = value else { return *self == Test::NotExists };
+        let Some(value) = value else { return matches!(self, Test::NotExists) };
+        let text = match value {
+            Value::String(text) => Some(Cow::Borrowed(text.as_str())),
+            Value::Number(_) | Value::Bool(_) => Some(Cow::Owned(value.to_string())),
+            _ => None,
+        };
         match self {
             Test::NotExists => false,
             Test::Is(wanted) => value == wanted,
-            Test::Text { equal, pattern } => match value {
-                Value::String(text) => like(pattern, text) == *equal,
-                Value::Number(_) | Value::Bool(_) => like(pattern, &value.to_string()) == *equal,
-                _ => false,
-            },
+            Test::Text { equal, pattern } => text.is_some_and(|text| like(pattern, &text) == *equal),
+            Test::Like { equal, regex } => text.is_some_and(|text| regex.is_match(&text) == *equal),
             Test::Number { is, not, number } => {
                 let found = value.as_f64().or_else(|| value.as_str()?.parse().ok());
                 let order = found.and_then(|found| found.partial_cmp(number));
@@ -154,126 +243,6 @@ fn like(pattern: &str, text: &str) -> bool {
     })
 }
 
-struct Parser<'p> {
-    rest: &'p str,
-    depth: u32,
-}
-
-impl<'p> Parser<'p> {
-    fn skip_space(&mut self) {
-        self.rest = self.rest.trim_start();
-    }
-
-    fn take(&mut self, token: &str) -> bool {
-        self.skip_space();
-        let rest = self.rest.strip_prefix(token);
-        self.rest = rest.unwrap_or(self.rest);
-        rest.is_some()
-    }
-
-    fn expected(&self, what: &str) -> String {
-        let found: String = self.rest.chars().take(12).collect();
-        format!("filterPattern: {what} was expected, `{found}` was found")
-    }
-
-    fn any(&mut self) -> Result<Question, String> {
-        self.depth += 1;
-        if self.depth > DEPTH_MAX {
-            return Err(format!("filterPattern: parentheses are nested deeper than {DEPTH_MAX}"));
-        }
-        let mut questions = vec![self.all()?];
-        while self.take("||") {
-            questions.push(self.all()?);
-        }
-        self.depth -= 1;
-        Ok(Question::Any(questions))
-    }
-
-    fn all(&mut self) -> Result<Question, String> {
-        let mut questions = vec![self.one()?];
-        while self.take("&&") {
-            questions.push(self.one()?);
-        }
-        Ok(Question::All(questions))
-    }
-
-    fn one(&mut self) -> Result<Question, String> {
-        if self.take("(") {
-            let question = self.any()?;
-            return if self.take(")") { Ok(question) } else { Err(self.expected(")")) };
-        }
-        if !self.take("$") {
-            return Err(self.expected("a path that begins with $"));
-        }
-        let path = self.path()?;
-        Ok(Question::Is(path, self.test()?))
-    }
-
-    fn path(&mut self) -> Result<Vec<Step>, String> {
-        let mut path = Vec::new();
-        loop {
-            if let Some(rest) = self.rest.strip_prefix('.') {
-                let end = rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-'))).unwrap_or(rest.len());
-                path.push(Step::Name(rest[..end].to_owned()));
-                self.rest = &rest[end..];
-            } else if let Some(rest) = self.rest.strip_prefix('[') {
-                let (index, behind) = rest.split_once(']').ok_or_else(|| self.expected("]"))?;
-                path.push(match index.trim().trim_matches(['"', '\'']).parse() {
-                    Ok(index) => Step::Index(index),
-                    Err(_) => Step::Name(index.trim().trim_matches(['"', '\'']).to_owned()),
-                });
-                self.rest = behind;
-            } else {
-                return Ok(path);
-            }
-        }
-    }
-
-    fn test(&mut self) -> Result<Test, String> {
-        if self.take("NOT EXISTS") {
-            return Ok(Test::NotExists);
-        }
-        if self.take("IS") {
-            let known = [("NULL", Value::Null), ("TRUE", Value::Bool(true)), ("FALSE", Value::Bool(false))];
-            let found = known.into_iter().find(|(word, _)| self.take(word));
-            return found.map(|(_, value)| Test::Is(value)).ok_or_else(|| self.expected("NULL, TRUE or FALSE"));
-        }
-        const COMPARISONS: [(&str, &[Ordering], bool); 6] = [
-            ("!=", &[Ordering::Equal], true),
-            ("<=", &[Ordering::Less, Ordering::Equal], false),
-            (">=", &[Ordering::Greater, Ordering::Equal], false),
-            ("=", &[Ordering::Equal], false),
-            ("<", &[Ordering::Less], false),
-            (">", &[Ordering::Greater], false),
-        ];
-        let comparison = COMPARISONS.into_iter().find(|(sign, ..)| self.take(sign));
-        let (_, is, not) = comparison.ok_or_else(|| self.expected("=, !=, <, <=, >, >=, IS or NOT EXISTS"))?;
-        let (value, quoted) = self.value()?;
-        match value.parse() {
-            Ok(number) if !quoted => Ok(Test::Number { is, not, number }),
-            _ if is == [Ordering::Equal] => Ok(Test::Text { equal: !not, pattern: value.to_owned() }),
-            _ => Err(format!("filterPattern: `{value}` is no number to compare with")),
-        }
-    }
-
-    fn value(&mut self) -> Result<(&'p str, bool), String> {
-        self.skip_space();
-        if let Some(quoted) = self.rest.strip_prefix('"') {
-            let (value, rest) = quoted.split_once('"').ok_or("filterPattern: a quotation mark is missing")?;
-            self.rest = rest;
-            return Ok((value, true));
-        }
-        let end =
-            self.rest.find(|c: char| c.is_whitespace() || matches!(c, ')' | '&' | '|')).unwrap_or(self.rest.len());
-        let (value, rest) = self.rest.split_at(end);
-        if value.is_empty() {
-            return Err(self.expected("a value"));
-        }
-        self.rest = rest;
-        Ok((value, false))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,6 +255,17 @@ mod tests {
             ("ash", true),
             ("ash gary", false),
             ("?ash ?gary", true),
+            ("?misty ?gary", false),
+            ("?misty capture_failed", true),
+            ("?ash -capture_failed", false),
+            (r"%capture_(failed|dodged)%", true),
+            (r"-%lat.:\d+%", false),
+            (r#"{ $.detail.player = %^a.h$% }"#, true),
+            (r#"{ $.detail.player != %^a.h$% }"#, false),
+            (r#"{ $.detail.tags[*] = "b" }"#, true),
+            (r#"{ $.detail.tags[*] = "c" }"#, false),
+            ("{ $.detail.tags[5] NOT EXISTS }", true),
+            ("{ $.detail.player = * }", true),
             ("ash -capture_failed", false),
             (r#""player":"ash""#, true),
             (r#"{ $.detail.player = "ash" }"#, true),
@@ -304,6 +284,41 @@ mod tests {
     }
 
     #[test]
+    fn words_of_a_line_are_columns() {
+        let line = r#"127.0.0.1 Prod frank [10/Oct/2000:13:25:15 -0700] "GET /index.html HTTP/1.0" 404 1534"#;
+        for (pattern, wanted) in [
+            ("[ip, server, user, time, request, status, bytes]", true),
+            ("[ip, server, user, time, request, status]", false),
+            ("[..., status = 4*, bytes]", true),
+            ("[ip, ..., status = 404, bytes > 1534]", false),
+            ("[ip = %^127%, ...]", true),
+            (r#"[w1, w2, w3, time, request = "*index*", status != 200 && status < 500, bytes]"#, true),
+            ("[w1 = 1, ...]", false),
+            ("[(w1 = 1 || w1 = 127*), ...]", true),
+            ("[...]", true),
+        ] {
+            assert_eq!(Filter::parse(pattern).unwrap().holds(line), wanted, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn quotation_marks_and_backslashes_are_escaped_within_quotation_marks() {
+        let line = r#"{"t":"a Trail","q":"say \"hi\"","p":"C:\\dir","n":"50%"}"#;
+        for (pattern, wanted) in [
+            ("{ $.t = %Trail% }", true),
+            ("{ $.t = %trail% }", false),
+            (r#"{ $.q = "say \"hi\"" }"#, true),
+            (r#"{ $.q = "*\"hi\"" && $.t = "a Trail" }"#, true),
+            (r#"{ $.p = "C:\\dir" }"#, true),
+            (r"{ $.n = %50\%% }", true),
+        ] {
+            assert_eq!(Filter::parse(pattern).unwrap().holds(line), wanted, "{pattern}");
+        }
+        let filter = Filter::parse(r#""say \"hi\"""#).unwrap();
+        assert!(filter.holds(r#"he did say "hi" to me"#) && !filter.holds("say hi"));
+    }
+
+    #[test]
     fn what_is_no_pattern_says_what_was_expected() {
         for (pattern, says) in [
             ("{ $.a = 1", "} is missing"),
@@ -313,8 +328,16 @@ mod tests {
             ("{ $.a = 1 $.b = 2 }", "&&, || or }"),
             ("{ ($.a = 1 }", ") was expected"),
             ("{ $.a = \"x }", "quotation mark"),
-            ("[a, b]", "columns"),
+            ("[a, b", "] is missing"),
+            ("[a, b c]", "=, !="),
+            ("[..., a, ...]", "once"),
+            ("[= 1]", "the name of a column"),
             ("\"open", "quotation mark"),
+            ("\"open\\\"", "quotation mark"),
+            ("%open", "percent sign"),
+            ("%(%", "no regular expression"),
+            ("{ $.a = %x }", "percent sign"),
+            ("{ $.a < %x% }", "no number"),
         ] {
             let error = Filter::parse(pattern).unwrap_err();
             assert!(error.contains(says), "{pattern}: {error}");

@@ -1,15 +1,22 @@
 //! Operations of Amazon CloudWatch Logs: groups, streams, lines in and out. A catch-all rule into a log group is the
 //! view of everything that happens on a bus.
+//!
+//! - `groups`: groups and their settings, tags, resource policies
+//! - `queries`: questions in the query language of Logs Insights
+
+mod groups;
+mod queries;
 
 use super::log_filter::Filter;
 use super::request::{Request, object};
 use super::{ApiError, Call, Operation, Reply, Shared};
 use axum::http::StatusCode;
 use fakemon_engine::bus::Registry;
-use fakemon_engine::bus::resource::{Change, LogGroup, Resource, Tags};
+use fakemon_engine::bus::resource::{Change, LogGroup};
 use fakemon_engine::ids::Timestamp;
-use fakemon_engine::logs::{Line, LinePlace, expired_ms};
+use fakemon_engine::logs::{Line, LinePlace, Stream, expired_ms};
 use fakemon_engine::{Engine, ReadError};
+pub(in crate::control) use queries::Queries;
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -26,23 +33,9 @@ const LINE_BYTES_MAX: usize = 1 << 20;
 const FUTURE_MS_MAX: u64 = 2 * 3_600_000;
 /// How long ago, in days.
 const PAST_DAYS_MAX: u32 = 14;
-const RETENTION_DAYS: [u64; 23] = [
-    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1_096, 1_827, 2_192, 2_557, 2_922, 3_288, 3_653,
-    36_500,
-];
-
 /// Operations that change groups.
 pub(super) fn operation(name: &str) -> Option<Operation> {
-    Some(match name {
-        "CreateLogGroup" => create,
-        "DescribeLogGroups" => describe,
-        "PutRetentionPolicy" => put_retention,
-        "DeleteRetentionPolicy" => delete_retention,
-        "TagResource" | "TagLogGroup" => tag,
-        "UntagResource" | "UntagLogGroup" => untag,
-        "ListTagsForResource" | "ListTagsLogGroup" => list_tags,
-        _ => return None,
-    })
+    groups::operation(name)
 }
 
 /// Operations on streams and lines.
@@ -55,6 +48,10 @@ pub(super) enum OnLines {
     Put,
     Get,
     Filter,
+    StartQuery,
+    QueryResults,
+    DescribeQueries,
+    StopQuery,
 }
 
 /// Operations on streams and lines.
@@ -67,6 +64,10 @@ pub(super) fn line_operation(name: &str) -> Option<OnLines> {
         "PutLogEvents" => OnLines::Put,
         "GetLogEvents" => OnLines::Get,
         "FilterLogEvents" => OnLines::Filter,
+        "StartQuery" => OnLines::StartQuery,
+        "GetQueryResults" => OnLines::QueryResults,
+        "DescribeQueries" => OnLines::DescribeQueries,
+        "StopQuery" => OnLines::StopQuery,
         _ => return None,
     })
 }
@@ -81,112 +82,51 @@ fn no_stream() -> ApiError {
 
 /// The group that is meant: by its name, or by its ARN.
 fn named<'r>(registry: &'r Registry, request: &Request<'_>) -> Result<&'r LogGroup, ApiError> {
-    let members = ["logGroupName", "logGroupIdentifier", "resourceArn"];
-    let given = members.into_iter().find_map(|member| request.text(member));
+    let (name, identifier) = (request.text("logGroupName"), request.text("logGroupIdentifier"));
+    if name.is_some() && identifier.is_some() {
+        return Err(invalid("LogGroup name and LogGroup identifier are mutually exclusive parameters."));
+    }
+    if identifier.is_some_and(|identifier| !identifier.chars().all(is_of_identifier)) {
+        return Err(invalid(
+            "1 validation error detected: Value at 'logGroupIdentifier' failed to satisfy constraint: Member must \
+             satisfy regular expression pattern: [\\w#+=/:,.@-]*",
+        ));
+    }
+    let given = name.or(identifier).or_else(|| request.text("resourceArn"));
     let given = given.unwrap_or_else(|| request.required("logGroupName"));
     request.check()?;
+    group_of(registry, given)
+}
+
+fn is_of_identifier(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "_#+=/:,.@-".contains(c)
+}
+
+/// A group by its name or its ARN.
+fn group_of<'r>(registry: &'r Registry, given: &str) -> Result<&'r LogGroup, ApiError> {
     let name = given.split_once(":log-group:").map_or(given, |(_, name)| name.strip_suffix(":*").unwrap_or(name));
     registry.log_groups.get(name).ok_or_else(|| ApiError::missing("The specified log group does not exist."))
 }
 
-/// A name of a group or stream.
-fn checked<'r>(request: &Request<'r>, member: &str, forbidden: &[char], allowed: &str) -> Result<&'r str, ApiError> {
+/// A name of a group or stream: of the characters that the pattern names, as long as the service takes.
+fn checked<'r>(
+    request: &Request<'r>,
+    member: &str,
+    fits: impl Fn(char) -> bool,
+    pattern: &str,
+) -> Result<&'r str, ApiError> {
     let name = request.required(member);
-    request.check()?;
-    let wrong = |c: char| c.is_control() || forbidden.contains(&c);
-    if name.is_empty() || name.chars().count() > 512 || name.contains(wrong) {
-        return Err(invalid(format!(
-            "Value '{name}' at '{member}' failed to satisfy constraint: it has 1 to 512 characters, {allowed}"
-        )));
+    if request.get(member).is_some() {
+        request.check_length(member, name, 1, 512);
+        if !name.chars().all(fits) {
+            request.found(format!(
+                "Value '{name}' at '{member}' failed to satisfy constraint: Member must satisfy regular expression \
+                 pattern: {pattern}"
+            ));
+        }
     }
+    request.check()?;
     Ok(name)
-}
-
-fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
-    let name = checked(request, "logGroupName", &[], "of a-z, A-Z, 0-9, '_', '-', '/', '.' and '#'")?;
-    if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-/.#".contains(&b)) {
-        let pattern = r"[\.\-_/#A-Za-z0-9]+";
-        return Err(invalid(format!(
-            "1 validation error detected: Value '{name}' at 'logGroupName' failed to satisfy constraint: Member must \
-             satisfy regular expression pattern: {pattern}"
-        )));
-    }
-    if registry.log_groups.contains_key(name) {
-        return Err(ApiError::new("ResourceAlreadyExistsException", "The specified log group already exists"));
-    }
-    let tags = texts(request.get("tags"));
-    let group = LogGroup { name: name.into(), retention_days: None, created_at: call.now, tags };
-    Ok(Reply::with(json!({}), vec![Change::Put(Resource::LogGroup(group))]))
-}
-
-fn texts(map: Option<&Value>) -> Tags {
-    let members = map.and_then(Value::as_object).into_iter().flatten();
-    members.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
-}
-
-fn describe(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
-    let prefix = request.text("logGroupNamePrefix").unwrap_or_default();
-    let part = request.text("logGroupNamePattern").unwrap_or_default();
-    let limit = request.number("limit", 1, 50).unwrap_or(50);
-    let after = request.text("nextToken");
-    request.check()?;
-    let wanted = |group: &&LogGroup| group.name.starts_with(prefix) && group.name.contains(part);
-    let mut groups = registry
-        .log_groups
-        .values()
-        .filter(wanted)
-        .skip_while(|group| after.is_some_and(|after| group.name.as_str() <= after));
-    let shown: Vec<&LogGroup> = groups.by_ref().take(limit as usize).collect();
-    let next = groups.next().and(shown.last()).map(|group| group.name.clone());
-    let groups: Vec<Value> = shown.into_iter().map(|group| group_json(group, call.region)).collect();
-    Ok(Reply::of(object([("logGroups", Some(groups.into())), ("nextToken", next.map(Value::from))])))
-}
-
-fn group_json(group: &LogGroup, region: &str) -> Value {
-    let arn = format!("arn:aws:logs:{region}:{}:log-group:{}", fakemon_engine::envelope::ACCOUNT, group.name);
-    object([
-        ("logGroupName", Some(group.name.as_str().into())),
-        ("creationTime", Some((group.created_at.0 / 1_000_000).into())),
-        ("retentionInDays", group.retention_days.map(Value::from)),
-        ("metricFilterCount", Some(0.into())),
-        ("arn", Some(format!("{arn}:*").into())),
-        ("logGroupArn", Some(arn.into())),
-        ("storedBytes", Some(0.into())),
-        ("logGroupClass", Some("STANDARD".into())),
-    ])
-}
-
-fn put_retention(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
-    let mut group = named(registry, request)?.clone();
-    let days = request.number("retentionInDays", 1, 36_500).unwrap_or_default();
-    request.check()?;
-    if !RETENTION_DAYS.contains(&days) {
-        return Err(invalid(format!("retentionInDays is one of {RETENTION_DAYS:?}, not {days}")));
-    }
-    group.retention_days = u32::try_from(days).ok();
-    Ok(Reply::with(json!({}), vec![Change::Put(Resource::LogGroup(group))]))
-}
-
-fn delete_retention(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
-    let group = LogGroup { retention_days: None, ..named(registry, request)?.clone() };
-    Ok(Reply::with(json!({}), vec![Change::Put(Resource::LogGroup(group))]))
-}
-
-fn tag(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
-    let mut group = named(registry, request)?.clone();
-    group.tags.extend(texts(request.get("tags")));
-    Ok(Reply::with(json!({}), vec![Change::Put(Resource::LogGroup(group))]))
-}
-
-fn untag(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
-    let mut group = named(registry, request)?.clone();
-    let keys = request.get("tagKeys").or_else(|| request.get("tags")).and_then(Value::as_array);
-    keys.into_iter().flatten().filter_map(Value::as_str).for_each(|key| drop(group.tags.remove(key)));
-    Ok(Reply::with(json!({}), vec![Change::Put(Resource::LogGroup(group))]))
-}
-
-fn list_tags(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
-    Ok(Reply::of(json!({ "tags": named(registry, request)?.tags })))
 }
 
 /// Carries out an operation on streams and lines. Disks are waited for on another thread.
@@ -196,6 +136,13 @@ pub(super) async fn call(
     request: &Request<'_>,
     call: &Call<'_>,
 ) -> Result<Value, ApiError> {
+    match operation {
+        OnLines::StartQuery => return queries::start(shared, request).await,
+        OnLines::QueryResults => return queries::results(shared, request),
+        OnLines::DescribeQueries => return queries::describe(shared, request),
+        OnLines::StopQuery => return queries::stop(shared, request),
+        _ => {}
+    }
     let group = named(&shared.engine.registry(), request)?.clone();
     let name = group.name.clone();
     match operation {
@@ -224,11 +171,15 @@ pub(super) async fn call(
         OnLines::Put => put(shared, group, request).await,
         OnLines::Get => get(shared, &group, request).await,
         OnLines::Filter => filter(shared, &group, request).await,
+        OnLines::StartQuery | OnLines::QueryResults | OnLines::DescribeQueries | OnLines::StopQuery => {
+            unreachable!("answered above: they name groups in their own way")
+        }
     }
 }
 
 fn stream_name(request: &Request<'_>) -> Result<String, ApiError> {
-    checked(request, "logStreamName", &[':', '*'], "without ':' and '*'").map(str::to_owned)
+    let fits = |c: char| !c.is_control() && c != ':' && c != '*';
+    checked(request, "logStreamName", fits, "[^:*]*").map(str::to_owned)
 }
 
 async fn on_disk<T: Send + 'static>(
@@ -251,31 +202,60 @@ async fn describe_streams(
     request: &Request<'_>,
     region: &str,
 ) -> Result<Value, ApiError> {
-    let prefix = request.text("logStreamNamePrefix").unwrap_or_default().to_owned();
+    let prefix = request.text("logStreamNamePrefix").map(str::to_owned);
+    let by_time = request.one_of("orderBy", &["LogStreamName", "LastEventTime"]) == Some("LastEventTime");
     let limit = request.number("limit", 1, 50).unwrap_or(50) as usize;
-    let after = request.text("nextToken").map(str::to_owned);
+    let after = request.text("nextToken").map(|token| stream_of_token(token, &group.name)).transpose()?;
     let descending = request.get("descending").and_then(Value::as_bool).unwrap_or(false);
     request.check()?;
+    if by_time && prefix.is_some() {
+        return Err(invalid("Cannot order by LastEventTime with a logStreamNamePrefix."));
+    }
     let name = group.name.clone();
     let mut streams = on_disk(shared, move |engine| engine.logs().streams(&name)).await?;
-    streams.retain(|stream| stream.name.starts_with(&prefix));
+    streams.retain(|stream| prefix.as_ref().is_none_or(|prefix| stream.name.starts_with(prefix)));
+    if by_time {
+        // Those without lines have no time: they come first, and last if descending.
+        streams.sort_by_key(|stream| stream.times.map_or(0, |times| times.last_ms));
+    }
     if descending {
         streams.reverse();
     }
-    let behind = |name: &str| after.as_deref().is_none_or(|after| (name > after) != descending && name != after);
-    streams.retain(|stream| behind(&stream.name));
-    let next = streams.get(limit).and(streams.get(limit - 1)).map(|stream| stream.name.clone());
-    let account = fakemon_engine::envelope::ACCOUNT;
-    let stream = |stream: &fakemon_engine::logs::Stream| {
-        json!({
-            "logStreamName": stream.name,
-            "creationTime": stream.created_at_ms,
-            "arn": format!("arn:aws:logs:{region}:{account}:log-group:{}:log-stream:{}", group.name, stream.name),
-            "storedBytes": 0,
-        })
+    // By name, so that a page goes on behind a stream that is deleted meanwhile; times change too fast for that.
+    let from = match &after {
+        None => 0,
+        Some(after) if by_time => {
+            streams.iter().position(|stream| stream.name == *after).map_or(streams.len(), |index| index + 1)
+        }
+        Some(after) => {
+            let behind = |stream: &Stream| stream.name != *after && (stream.name > *after) != descending;
+            streams.iter().position(behind).unwrap_or(streams.len())
+        }
     };
-    let shown: Vec<Value> = streams.iter().take(limit).map(stream).collect();
+    let shown = streams.get(from..).unwrap_or_default();
+    let next = shown.get(limit).and(shown.get(limit - 1)).map(|stream| format!("{}@{}", group.name, stream.name));
+    let shown: Vec<Value> = shown.iter().take(limit).map(|stream| stream_json(group, stream, region)).collect();
     Ok(object([("logStreams", Some(shown.into())), ("nextToken", next.map(Value::from))]))
+}
+
+/// The stream behind which a page goes on.
+fn stream_of_token(token: &str, group: &str) -> Result<String, ApiError> {
+    let stream = token.strip_prefix(group).and_then(|rest| rest.strip_prefix('@'));
+    stream.map(str::to_owned).ok_or_else(|| invalid("The specified nextToken is invalid."))
+}
+
+fn stream_json(group: &LogGroup, stream: &Stream, region: &str) -> Value {
+    let account = fakemon_engine::envelope::ACCOUNT;
+    let arn = format!("arn:aws:logs:{region}:{account}:log-group:{}:log-stream:{}", group.name, stream.name);
+    object([
+        ("logStreamName", Some(stream.name.as_str().into())),
+        ("creationTime", Some(stream.created_at_ms.into())),
+        ("firstEventTimestamp", stream.times.map(|times| times.first_ms.into())),
+        ("lastEventTimestamp", stream.times.map(|times| times.last_ms.into())),
+        ("lastIngestionTime", stream.times.map(|times| times.ingested_at_ms.into())),
+        ("arn", Some(arn.into())),
+        ("storedBytes", Some(0.into())),
+    ])
 }
 
 /// What was given: lines in their order, and which are taken.
@@ -322,7 +302,7 @@ async fn put(shared: &Arc<Shared>, group: LogGroup, request: &Request<'_>) -> Re
         ])
     });
     let written = on_disk(shared, move |engine| {
-        if !engine.logs().streams(&group.name)?.iter().any(|held| held.name == stream) {
+        if !engine.logs().has_stream(&group.name, &stream)? {
             return Ok(false);
         }
         let lines: Vec<(u64, &str)> = lines.iter().map(|(at_ms, message)| (*at_ms, message.as_str())).collect();
@@ -370,7 +350,7 @@ async fn get(shared: &Arc<Shared>, group: &LogGroup, request: &Request<'_>) -> R
     };
     let (name, oldest) = (group.name.clone(), oldest_ms(group, shared.engine.now()).max(start));
     let lines = on_disk(shared, move |engine| {
-        if !engine.logs().streams(&name)?.iter().any(|held| held.name == stream) {
+        if !engine.logs().has_stream(&name, &stream)? {
             return Ok(None);
         }
         let (mut lines, mut bytes) = (Vec::new(), 0);

@@ -9,7 +9,7 @@
 use super::request::{Request, object};
 use super::rules::valid_pattern;
 use super::sqs::{filled, invalid, invalid_value, number, text};
-use super::{ApiError, Call, unknown_operation, uuid};
+use super::{ApiError, Call, services, uuid};
 use crate::control::Shared;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -86,7 +86,7 @@ pub(super) async fn call(
         "StartMessageMoveTask" => start(shared, request, call).await,
         "CancelMessageMoveTask" => cancel(shared, request).await,
         "ListMessageMoveTasks" => list(shared, request),
-        other => Err(unknown_operation(other)),
+        other => Err(services::not_here("sqs", other)),
     }
 }
 

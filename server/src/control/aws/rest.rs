@@ -9,6 +9,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use fakemon_engine::bus::resource::Pipe;
@@ -46,6 +47,25 @@ pub(in crate::control) fn route(
         })
     };
     on(method, handle)
+}
+
+/// The same with a status of its own for a success.
+pub(in crate::control) fn answered(
+    method: MethodFilter,
+    operation: Operation,
+    query: &'static [InQuery],
+    status: StatusCode,
+) -> MethodRouter<Arc<Shared>> {
+    let told = move |mut response: Response| async move {
+        if response.status() == StatusCode::OK {
+            *response.status_mut() = status;
+            if status == StatusCode::NO_CONTENT {
+                *response.body_mut() = axum::body::Body::empty();
+            }
+        }
+        response
+    };
+    route(method, operation, query).layer(map_response(told))
 }
 
 /// Carries out an operation on the members of a request.

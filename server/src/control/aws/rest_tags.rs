@@ -3,7 +3,7 @@
 
 use super::request::Request;
 use super::rest::{self, Kind};
-use super::{ApiError, Call, Operation, Reply, pipes, schedules, schemas};
+use super::{ApiError, Call, Operation, Reply, pipes, schedules, schemas, services};
 use crate::control::Shared;
 use axum::Router;
 use axum::routing::MethodFilter;
@@ -27,6 +27,14 @@ fn of(act: &str, registry: &Registry, request: &Request<'_>, call: &Call<'_>) ->
         Some("pipes") => pipes::tag_operation(act),
         Some("scheduler") => schedules::tag_operation(act),
         Some("schemas") => schemas::tag_operation(act),
+        Some("apigateway") => {
+            let name = match act {
+                "list" => "GetTags",
+                "tag" => "TagResource",
+                _ => "UntagResource",
+            };
+            return Err(services::not_here("apigateway", name));
+        }
         _ => None,
     };
     let unknown =

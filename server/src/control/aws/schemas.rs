@@ -26,8 +26,6 @@ use crate::control::Shared;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
-use axum::middleware::map_response;
-use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, get};
 use fakemon_engine::envelope::ACCOUNT;
 use fakemon_engine::ids::Timestamp;
@@ -55,8 +53,12 @@ pub(in crate::control) fn routes() -> Router<Arc<Shared>> {
     let policy = asked(registries::policy, POLICY)
         .merge(put(registries::put_policy, POLICY))
         .merge(delete(registries::delete_policy, POLICY));
-    let language =
-        asked(code::describe, VERSION).merge(answered(MethodFilter::POST, code::put, VERSION, StatusCode::ACCEPTED));
+    let language = asked(code::describe, VERSION).merge(rest::answered(
+        MethodFilter::POST,
+        code::put,
+        VERSION,
+        StatusCode::ACCEPTED,
+    ));
     let discoverers = asked(discoverers::list, LIST).merge(created(discoverers::create));
     let router = Router::new()
         .route("/v1/registries", asked(registries::list, LIST))
@@ -98,25 +100,11 @@ fn put(operation: Operation, query: &'static [InQuery]) -> Routed {
 }
 
 fn created(operation: Operation) -> Routed {
-    answered(MethodFilter::POST, operation, &[], StatusCode::CREATED)
+    rest::answered(MethodFilter::POST, operation, &[], StatusCode::CREATED)
 }
 
 fn delete(operation: Operation, query: &'static [InQuery]) -> Routed {
-    answered(MethodFilter::DELETE, operation, query, StatusCode::NO_CONTENT)
-}
-
-/// A success that has a status of its own.
-fn answered(method: MethodFilter, operation: Operation, query: &'static [InQuery], status: StatusCode) -> Routed {
-    let told = move |mut response: Response| async move {
-        if response.status() == StatusCode::OK {
-            *response.status_mut() = status;
-            if status == StatusCode::NO_CONTENT {
-                *response.body_mut() = axum::body::Body::empty();
-            }
-        }
-        response
-    };
-    rest::route(method, operation, query).layer(map_response(told))
+    rest::answered(MethodFilter::DELETE, operation, query, StatusCode::NO_CONTENT)
 }
 
 fn bad(message: impl Into<String>) -> ApiError {

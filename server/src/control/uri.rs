@@ -1,0 +1,81 @@
+//! The path of a request in the one spelling that everything behind here knows: what was percent-encoded without need is
+//! decoded (`/%40connections/…`, as some SDKs write it), before any rule or route looks at it. Signatures are about the
+//! path as it was sent, so that stays beside it.
+
+use axum::extract::Request;
+use axum::http::Uri;
+use axum::http::uri::PathAndQuery;
+
+/// The address as the client wrote it.
+#[derive(Clone, Debug)]
+pub(super) struct AsSent(pub(super) Uri);
+
+/// Gives a request its path in plain spelling.
+pub(super) async fn plain(mut request: Request) -> Request {
+    if let Some(uri) = respelled(request.uri()) {
+        let sent = std::mem::replace(request.uri_mut(), uri);
+        request.extensions_mut().insert(AsSent(sent));
+    }
+    request
+}
+
+/// None if nothing changes.
+fn respelled(uri: &Uri) -> Option<Uri> {
+    let path = decoded(uri.path())?;
+    let mut parts = uri.clone().into_parts();
+    let with_query = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    };
+    parts.path_and_query = Some(PathAndQuery::try_from(with_query).ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+/// Letters, digits and what else means the same in a path, encoded or not. Slashes and percent signs do not.
+fn decoded(path: &str) -> Option<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~@:$!,".contains(&byte);
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    let (mut out, mut rest, mut changed) = (String::new(), path, false);
+    while let Some(at) = rest.find('%') {
+        let (before, behind) = rest.split_at(at);
+        out.push_str(before);
+        let byte = match behind.as_bytes() {
+            [_, high, low, ..] => {
+                digit(high).zip(digit(low)).and_then(|(high, low)| u8::try_from(high << 4 | low).ok())
+            }
+            _ => None,
+        };
+        match byte.filter(|byte| plain(*byte)) {
+            Some(byte) => {
+                out.push(char::from(byte));
+                rest = &behind[3..];
+                changed = true;
+            }
+            None => {
+                out.push('%');
+                rest = &behind[1..];
+            }
+        }
+    }
+    out.push_str(rest);
+    changed.then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_needs_no_encoding_is_decoded_and_nothing_is_decoded_twice() {
+        for (sent, plain) in [
+            ("/%40connections/a%3Ab?x=%40", "/@connections/a:b?x=%40"),
+            ("/prod/%40connections/x", "/prod/@connections/x"),
+            ("/%65vents", "/events"),
+            ("/a%2540b%2Fc%20%", "/a%2540b%2Fc%20%"),
+            ("/a%4", "/a%4"),
+        ] {
+            let uri: Uri = sent.parse().unwrap();
+            assert_eq!(respelled(&uri).unwrap_or(uri).to_string(), plain, "{sent}");
+        }
+    }
+}

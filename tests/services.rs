@@ -1,0 +1,162 @@
+//! What of each AWS service is here: a server is asked for every operation that AWS has, and the page says the same.
+//! `UPDATE_GOLDEN=1` writes it anew.
+
+use crate::aws::call;
+use crate::partners::ask;
+use crate::server::{Server, answer, fresh_data};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where the part begins that is written from a server's answers.
+const GENERATED: &str = "## Operations\n";
+const WIDTH: usize = 98;
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(name)
+}
+
+/// Service, name, and of services with paths of their own the method and the path.
+fn operations() -> Vec<(String, String, Option<(String, String)>)> {
+    let text = fs::read_to_string(file("control/aws/operations.txt")).unwrap();
+    let operation = |line: &str| {
+        let mut words = line.split(' ').map(str::to_owned);
+        (words.next().unwrap(), words.next().unwrap(), words.next().zip(words.next()))
+    };
+    text.lines().map(operation).collect()
+}
+
+/// A path whose names in braces are replaced.
+fn filled(service: &str, template: &str) -> String {
+    let arn = format!("arn%3Aaws%3A{service}%3Alocal%3A123456789012%3Ax");
+    let part = |part: &str| match part.starts_with('{') {
+        true if part.to_lowercase().contains("arn") => arn.clone(),
+        true => "x".to_owned(),
+        false => part.to_owned(),
+    };
+    template.split('/').map(part).collect::<Vec<_>>().join("/")
+}
+
+/// Whether a server carries out an operation; asked without any member, it refuses most for that.
+fn is_here(server: &Server, service: &str, name: &str, at: Option<&(String, String)>) -> bool {
+    let (status, answer) = match (service, at) {
+        (_, Some((method, template))) => ask(server, method, &filled(service, template), &[], ""),
+        ("sts", None) => {
+            let form = [("content-type", "application/x-www-form-urlencoded")];
+            ask(server, "POST", "/", &form, &format!("Action={name}&Version=2011-06-15"))
+        }
+        ("events", None) => call(server, &format!("AWSEvents.{name}"), &json!({})),
+        ("sqs", None) => call(server, &format!("AmazonSQS.{name}"), &json!({})),
+        ("logs", None) => call(server, &format!("Logs_20140328.{name}"), &json!({})),
+        other => panic!("nobody knows how to ask {other:?}"),
+    };
+    let said = answer.to_string();
+    assert!(!said.contains("not_found") && status != 405, "{service} {name} is answered {status} {said}");
+    let is_not = ["NotImplemented", "OperationDisabledException", "UnknownOperationException"];
+    let is_here = !is_not.iter().any(|code| said.contains(code));
+    assert!(is_here || said.contains(name) || said.contains("OperationDisabled"), "{service} {name}: {said}");
+    is_here
+}
+
+fn write_list(page: &mut String, what: &str, names: &[String]) {
+    if names.is_empty() {
+        return;
+    }
+    let mut line = format!("{what}:");
+    for (index, name) in names.iter().enumerate() {
+        let word = if index + 1 < names.len() { format!("`{name}`,") } else { format!("`{name}`") };
+        if line.len() + 1 + word.len() > WIDTH {
+            writeln!(page, "{line}").unwrap();
+            line = word;
+        } else {
+            line = format!("{line} {word}");
+        }
+    }
+    writeln!(page, "{line}\n").unwrap();
+}
+
+#[test]
+fn the_page_of_services_says_what_a_server_carries_out() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let mut services: BTreeMap<usize, (String, Vec<String>, Vec<String>)> = BTreeMap::new();
+    let mut order = Vec::new();
+    for (service, name, at) in operations() {
+        let place = order.iter().position(|known| *known == service).unwrap_or_else(|| {
+            order.push(service.clone());
+            order.len() - 1
+        });
+        let (_, here, not) = services.entry(place).or_insert_with(|| (service.clone(), Vec::new(), Vec::new()));
+        if is_here(&server, &service, &name, at.as_ref()) { here.push(name) } else { not.push(name) }
+    }
+    let mut generated = GENERATED.to_owned();
+    for (service, here, not) in services.values() {
+        writeln!(generated, "\n### {service}: {} of {}\n", here.len(), here.len() + not.len()).unwrap();
+        write_list(&mut generated, "Here", here);
+        write_list(&mut generated, "Not here", not);
+        generated.truncate(generated.trim_end().len());
+        generated.push('\n');
+    }
+    let path = file("services.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (prose, _) = page.split_once(GENERATED).expect("the page has its heading");
+    let expected = format!("{prose}{generated}");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        return fs::write(&path, expected).unwrap(); // the binary has the page as it was
+    }
+    assert!(page == expected, "services.md is not what a server says: UPDATE_GOLDEN=1 writes it");
+    let long = page.lines().find(|line| line.chars().count() > WIDTH + 1);
+    assert_eq!(long, None, "lines of the page must fit a terminal");
+    assert!(answer(&["help", "services"]).contains(page.trim()), "`fakemon help services` is the page");
+    assert_eq!(answer(&["services"]), page);
+}
+
+#[test]
+fn what_is_not_here_is_told_by_name_in_the_form_that_a_client_reads() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let (status, told) = call(&server, "Logs_20140328.CreateExportTask", &json!({}));
+    assert_eq!((status, &told["__type"]), (501, &json!("NotImplemented")));
+    assert!(told["message"].as_str().unwrap().contains("fakemon services"), "{told}");
+    let (status, told) = call(&server, "Logs_20140328.MakeTea", &json!({}));
+    assert_eq!((status, &told["__type"]), (400, &json!("UnknownOperationException")));
+    let (status, told) = ask(&server, "GET", "/restapis", &[], "");
+    assert_eq!((status, &told["Code"]), (501, &json!("NotImplemented")));
+    assert!(told["message"].as_str().unwrap().contains("GetRestApis of Amazon API Gateway"), "{told}");
+    assert_eq!(ask(&server, "GET", "/nothing", &[], "").0, 404);
+    // A client of S3 reads XML, and no page.
+    let (status, told) = ask(&server, "GET", "/?x-id=ListBuckets", &[], "");
+    let Value::String(told) = told else { panic!("no XML: {told}") };
+    assert!(status == 501 && told.contains("<Error><Code>NotImplemented</Code><Message>ListBuckets"), "{told}");
+    let signed = "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0";
+    for (method, path) in [("GET", "/"), ("PUT", "/bucket"), ("GET", "/bucket/key")] {
+        let (status, told) = ask(&server, method, path, &[("authorization", signed)], "");
+        assert!(status == 501 && told.to_string().contains("<Error>"), "{method} {path}: {status} {told}");
+    }
+}
+
+#[test]
+fn tools_ask_who_calls_before_anything_else() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let form = ("content-type", "application/x-www-form-urlencoded; charset=utf-8");
+    let asked = "Action=GetCallerIdentity&Version=2011-06-15";
+    let (status, xml) = ask(&server, "POST", "/", &[form], asked);
+    let Value::String(xml) = xml else { panic!("no XML: {xml}") };
+    assert_eq!(status, 200);
+    for part in [
+        "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">",
+        "<GetCallerIdentityResult><Account>123456789012</Account>",
+        "<Arn>arn:aws:iam::123456789012:root</Arn>",
+        "<UserId>123456789012</UserId>",
+        "<ResponseMetadata><RequestId>",
+    ] {
+        assert!(xml.contains(part), "{part}: {xml}");
+    }
+    let (_, told) = ask(&server, "POST", "/", &[form, ("accept", "application/json")], asked);
+    assert_eq!(told["GetCallerIdentityResponse"]["GetCallerIdentityResult"]["Account"], "123456789012");
+    let (status, xml) = ask(&server, "POST", "/", &[form], "Action=MakeTea&Version=2011-06-15");
+    assert!(status == 400 && xml.to_string().contains("<Code>InvalidAction</Code>"), "{xml}");
+}
