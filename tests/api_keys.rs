@@ -10,7 +10,12 @@ const EVENT: &str = r#"{"source":"shop","detail-type":"sold","detail":{}}"#;
 fn gateway(server: &Server, method: &str, path: &str, body: Value) -> Value {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let (status, answer) = ask(server, method, path, &[], &body);
-    assert_eq!(status, 200, "{method} {path}: {answer}");
+    let expected = match method {
+        "POST" => 201,
+        "DELETE" => 202,
+        _ => 200,
+    };
+    assert_eq!(status, expected, "{method} {path}: {answer}");
     answer
 }
 
@@ -57,7 +62,9 @@ fn a_key_is_known_by_its_value_alone_and_has_its_buses_and_sources() {
                         "detail": { "species": "sparkit", "lat": 1, "lon": 1 } });
     assert_eq!(put(&server, &value, &spawn.to_string()).0, 403);
     let shown = gateway(&server, "GET", &format!("/apikeys/{id}?includeValue=true"), Value::Null);
-    assert_eq!((&shown["name"], &shown["value"]), (&json!("shop"), &Value::Null), "no value is shown twice");
+    assert_eq!((&shown["name"], &shown["value"]), (&json!("shop"), &json!(value)));
+    let shown = gateway(&server, "GET", &format!("/apikeys/{id}"), Value::Null);
+    assert_eq!(shown["value"], Value::Null, "it is shown to those who ask for it");
     let off = json!({ "patchOperations": [{ "op": "replace", "path": "/enabled", "value": "false" }] });
     gateway(&server, "PATCH", &format!("/apikeys/{id}"), off);
     assert_eq!(put(&server, &value, EVENT).0, 403);
@@ -67,6 +74,29 @@ fn a_key_is_known_by_its_value_alone_and_has_its_buses_and_sources() {
     // The journal and the log say nothing of a value.
     let log = crate::server::answer(&["log", "--data", data.path().to_str().unwrap()]);
     assert!(log.contains(&format!("api-key/{id}")) && !log.contains(&value) && !server.log().contains(&value));
+}
+
+#[test]
+fn keys_and_plans_are_listed_newest_first_and_give_back_what_was_kept() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let made = gateway(&server, "POST", "/apikeys", json!({ "name": "empty", "value": "" }));
+    assert_eq!(made["value"].as_str().unwrap().len(), 40, "an empty value is none");
+    let (first, value) = key(&server, "first", json!({}));
+    let (second, _) = key(&server, "second", json!({}));
+    let listed = gateway(&server, "GET", "/apikeys?limit=2&includeValues=true", Value::Null);
+    let ids: Vec<&Value> = listed["item"].as_array().unwrap().iter().map(|key| &key["id"]).collect();
+    assert_eq!(ids, [&json!(second), &json!(first)]);
+    assert_eq!(listed["item"][1]["value"], json!(value));
+    let stages = json!([{ "apiId": "shop", "stage": "prod" }]);
+    let plan = gateway(&server, "POST", "/usageplans", json!({ "name": "p", "apiStages": stages }));
+    let path = format!("/usageplans/{}", plan["id"].as_str().unwrap());
+    assert_eq!(gateway(&server, "GET", &path, Value::Null)["apiStages"], stages);
+    let patch = |op: &str| json!({ "patchOperations": [{ "op": op, "path": "/apiStages", "value": "shop:prod" }] });
+    assert_eq!(gateway(&server, "PATCH", &path, patch("remove"))["apiStages"], json!([]));
+    assert_eq!(gateway(&server, "PATCH", &path, patch("add"))["apiStages"], stages);
+    let added = json!({ "keyId": first, "keyType": "API_KEY" });
+    assert_eq!(gateway(&server, "POST", &format!("{path}/keys"), added)["value"], json!(value));
 }
 
 #[test]
@@ -167,9 +197,11 @@ fn mistakes_are_told_in_the_services_words() {
     let by_plan = format!("/usageplans/{plan}");
     for (method, path, body, status, code) in [
         ("POST", "/apikeys", json!({ "value": "short" }), 400, "BadRequestException"),
+        ("POST", "/apikeys", json!({ "value": "x".repeat(129) }), 400, "BadRequestException"),
+        ("POST", "/apikeys?mode=import", Value::Null, 501, "NotImplemented"),
         ("POST", "/apikeys", json!({ "tags": { "fakemon:bus": " " } }), 400, "BadRequestException"),
         ("GET", "/apikeys/none", Value::Null, 404, "NotFoundException"),
-        ("POST", "/usageplans", json!({}), 400, "ValidationException"),
+        ("POST", "/usageplans", json!({}), 400, "BadRequestException"),
         (
             "POST",
             "/usageplans",

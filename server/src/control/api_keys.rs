@@ -39,6 +39,11 @@ pub(super) fn secret_name(id: &str) -> String {
     format!("api-key/{id}")
 }
 
+/// Where the value itself lies, for those who ask to see it again.
+pub(super) fn value_name(id: &str) -> String {
+    format!("api-key-value/{id}")
+}
+
 /// The hash of a value: without the pepper nobody can try values against it.
 pub(super) fn hash(pepper: &str, value: &str) -> String {
     blake3::keyed_hash(blake3::hash(pepper.as_bytes()).as_bytes(), value.as_bytes()).to_hex().to_string()

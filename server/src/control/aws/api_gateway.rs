@@ -1,24 +1,32 @@
 //! API keys and usage plans, as Amazon API Gateway has them (boto3 `apigateway`): a key brings events in over HTTP
 //! (`x-api-key` at `POST /events` and at partner webhooks), its usage plan bounds how many.
 //!
-//! What differs: bounds count events, not requests. The value of a key is shown when it is made, and never again: only
-//! its hash is kept. A key has one usage plan, or none and no bounds. Stages are kept nowhere: a key is for all of this.
+//! What differs: bounds count events, not requests. A key has one usage plan, or none and no bounds. Stages are kept and
+//! given back, and count for nothing: a key is for all of this. The value of a key lies where the secrets of connections
+//! do, and nowhere else; it is shown to those who ask for it (`includeValue`).
+//!
+//! - `keys`: keys themselves
+
+mod keys;
 
 use super::request::{Request, object, page_behind};
-use super::rest::{self, InQuery, Kind, route};
-use super::{ApiError, Call, Operation, Reply, seconds};
-use crate::control::{Shared, api_keys, standard_webhooks};
+use super::rest::{self, InQuery, Kind, answered, route};
+use super::{ApiError, Call, Operation, Reply, services};
+use crate::control::Shared;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
+use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::{MethodFilter, get as get_usage};
 use fakemon_engine::bus::Registry;
 use fakemon_engine::bus::inbound::{ApiKey, Period, Quota, Throttle, UsagePlan};
 use fakemon_engine::bus::resource::{Change, Resource, Tags};
+use fakemon_engine::ids::Timestamp;
 use jiff::civil::Date;
+use keys::{new_value, with_value};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -42,24 +50,44 @@ const USAGE: &[InQuery] = &[
 
 /// Its paths.
 pub(in crate::control) fn routes() -> Router<Arc<Shared>> {
-    const KEYS: &[InQuery] =
-        &[PAGED[0], PAGED[1], ("name", "nameQuery", Kind::Text), ("customerId", "customerId", Kind::Text)];
+    const KEYS: &[InQuery] = &[
+        PAGED[0],
+        PAGED[1],
+        ("name", "nameQuery", Kind::Text),
+        ("customerId", "customerId", Kind::Text),
+        ("includeValues", "includeValues", Kind::Text),
+    ];
+    const KEY: &[InQuery] = &[("includeValue", "includeValue", Kind::Text)];
     const PLANS: &[InQuery] = &[PAGED[0], PAGED[1], ("keyId", "keyId", Kind::Text)];
     const NAMED: &[InQuery] = &[PAGED[0], PAGED[1], ("name", "nameQuery", Kind::Text)];
     let on = |method: MethodFilter, operation: Operation| route(method, operation, &[]);
-    let (get, post, patch, delete) =
-        (MethodFilter::GET, MethodFilter::POST, MethodFilter::PATCH, MethodFilter::DELETE);
+    let (get, patch) = (MethodFilter::GET, MethodFilter::PATCH);
+    let created = |operation: Operation| answered(MethodFilter::POST, operation, &[], StatusCode::CREATED);
+    let gone = |operation: Operation| answered(MethodFilter::DELETE, operation, &[], StatusCode::ACCEPTED);
+    let keys = created(keys::create).merge(route(get, keys::list, KEYS)).layer(from_fn(no_import));
     Router::new()
-        .route("/apikeys", on(post, create_key).merge(route(get, list_keys, KEYS)))
-        .route("/apikeys/{apiKey}", on(get, describe_key).merge(on(patch, update_key)).merge(on(delete, delete_key)))
-        .route("/usageplans", on(post, create_plan).merge(route(get, list_plans, PLANS)))
+        .route("/apikeys", keys)
+        .route(
+            "/apikeys/{apiKey}",
+            route(get, keys::describe, KEY).merge(on(patch, keys::update)).merge(gone(keys::delete)),
+        )
+        .route("/usageplans", created(create_plan).merge(route(get, list_plans, PLANS)))
         .route(
             "/usageplans/{usagePlanId}",
-            on(get, describe_plan).merge(on(patch, update_plan)).merge(on(delete, delete_plan)),
+            on(get, describe_plan).merge(on(patch, update_plan)).merge(gone(delete_plan)),
         )
         .route("/usageplans/{usagePlanId}/usage", get_usage(usage))
-        .route("/usageplans/{usagePlanId}/keys", on(post, add_key).merge(route(get, list_plan_keys, NAMED)))
-        .route("/usageplans/{usagePlanId}/keys/{keyId}", on(get, describe_plan_key).merge(on(delete, remove_key)))
+        .route("/usageplans/{usagePlanId}/keys", created(add_key).merge(route(get, list_plan_keys, NAMED)))
+        .route("/usageplans/{usagePlanId}/keys/{keyId}", on(get, describe_plan_key).merge(gone(remove_key)))
+}
+
+/// Keys of a file come by the same path and method as one key (`?mode=import`).
+async fn no_import(request: axum::extract::Request, next: Next) -> Response {
+    let imports = request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "mode=import"));
+    match imports && request.method() == Method::POST {
+        true => rest::answer(Err(services::not_here("apigateway", "ImportApiKeys"))),
+        false => next.run(request).await,
+    }
 }
 
 /// `GET /usageplans/{id}/usage`, which asks the meters too.
@@ -82,7 +110,7 @@ fn used(shared: &Shared, members: &Map<String, Value>) -> Result<Value, ApiError
     let request = Request::new(members);
     let plan = existing_plan(&registry, request.required("usagePlanId"))?;
     let (from, to) = (request.required("startDate"), request.required("endDate"));
-    request.check()?;
+    check(&request)?;
     let day = |text: &str| {
         text.parse::<Date>().map_err(|_| bad(format!("Invalid date {text}: it must be as in 2026-11-25.")))
     };
@@ -109,6 +137,11 @@ fn bad(message: impl Into<String>) -> ApiError {
     ApiError::new("BadRequestException", message)
 }
 
+/// What is wrong with members, in this service's word for it.
+fn check(request: &Request<'_>) -> Result<(), ApiError> {
+    request.check().map_err(|error| if error.code == "ValidationException" { bad(error.message) } else { error })
+}
+
 fn missing(what: &str) -> ApiError {
     ApiError {
         status: StatusCode::NOT_FOUND,
@@ -129,14 +162,19 @@ fn existing_plan<'r>(registry: &'r Registry, id: &str) -> Result<&'r UsagePlan, 
     registry.usage_plans.get(id).ok_or_else(|| missing("Usage Plan ID"))
 }
 
-/// A page of things in the order of their ids, and where the next begins.
+/// The key of a thing in a list that begins with the newest.
+fn newest_first(created_at: Timestamp, id: &str) -> String {
+    format!("{:020}{id}", u64::MAX - created_at.0)
+}
+
+/// A page of things in the order of their keys, and where the next begins.
 fn page<T>(
     request: &Request<'_>,
     list: &str,
     things: impl IntoIterator<Item = (String, T)>,
 ) -> Result<(Vec<T>, Option<String>), ApiError> {
     let limit = usize::try_from(request.number("limit", 1, PAGE_MAX).unwrap_or(PAGE)).unwrap_or(usize::MAX);
-    request.check()?;
+    check(request)?;
     let after = request.token("position", list).map_err(|_| bad("Invalid position parameter"))?;
     Ok(page_behind(list, after, limit, things))
 }
@@ -148,95 +186,6 @@ fn listed(things: Vec<Value>, position: Option<String>) -> Reply {
 fn tags(request: &Request<'_>) -> Tags {
     let given = request.get("tags").and_then(Value::as_object).into_iter().flatten();
     given.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
-}
-
-fn shown_key(key: &ApiKey) -> Value {
-    object([
-        ("id", Some(key.id.clone().into())),
-        ("name", key.name.clone().map(Into::into)),
-        ("description", key.description.clone().map(Into::into)),
-        ("enabled", Some(key.enabled.into())),
-        ("customerId", key.customer_id.clone().map(Into::into)),
-        ("stageKeys", Some(json!([]))),
-        ("createdDate", Some(seconds(key.created_at))),
-        ("lastUpdatedDate", Some(seconds(key.modified_at))),
-        ("tags", Some(json!(key.tags))),
-    ])
-}
-
-fn create_key(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
-    let (name, description) = (request.short("name", 1_024), request.short("description", 1_024));
-    let (customer_id, given) = (request.short("customerId", 1_024), request.text("value"));
-    request.check()?;
-    if registry.api_keys.size() >= KEYS_MAX {
-        return Err(too_many("API keys", KEYS_MAX));
-    }
-    let value = match given {
-        Some(value) if (20..=128).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_graphic()) => {
-            value.to_owned()
-        }
-        Some(_) => return Err(bad("API Key value should be 20 to 128 printable ASCII characters")),
-        None => new_value(),
-    };
-    let tags = tags(request);
-    if tags.len() > 50 || !api_keys::tags_are_sound(&tags) {
-        return Err(bad(
-            "tags are up to 50; fakemon:bus and fakemon:source name what the key is for, with spaces between",
-        ));
-    }
-    let held = (call.secret)(api_keys::PEPPER).and_then(|held| held.as_str().map(str::to_owned));
-    let pepper = held.clone().unwrap_or_else(standard_webhooks::new_secret);
-    let hash = api_keys::hash(&pepper, &value);
-    let id = api_keys::id(&hash).to_owned();
-    if registry.api_keys.contains_key(&id) {
-        return Err(ApiError::new("ConflictException", "API Key already exists"));
-    }
-    let key = ApiKey {
-        id: id.clone(),
-        name,
-        description,
-        enabled: request.get("enabled").and_then(Value::as_bool).unwrap_or_default(),
-        customer_id,
-        usage_plan: None,
-        created_at: call.now,
-        modified_at: call.now,
-        tags,
-    };
-    let mut answer = shown_key(&key);
-    answer["value"] = value.into();
-    let mut secrets = vec![(api_keys::secret_name(&id), Some(hash.into()))];
-    if held.is_none() {
-        secrets.push((api_keys::PEPPER.to_owned(), Some(pepper.into())));
-    }
-    Ok(Reply { answer, changes: vec![Change::Put(Resource::ApiKey(key))], secrets })
-}
-
-/// Forty letters and digits that nobody can guess.
-fn new_value() -> String {
-    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyzABCDEF29";
-    let letter = |byte: &u8| char::from(LETTERS[usize::from(byte % 32)]);
-    standard_webhooks::random::<40>().iter().map(letter).collect()
-}
-
-fn list_keys(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
-    let (name, customer) = (request.text("nameQuery").unwrap_or_default(), request.text("customerId"));
-    let wanted = |key: &&ApiKey| {
-        key.name.as_deref().unwrap_or_default().starts_with(name)
-            && customer.is_none_or(|customer| key.customer_id.as_deref() == Some(customer))
-    };
-    let keys = registry.api_keys.values().filter(wanted).map(|key| (key.id.clone(), shown_key(key)));
-    let (page, position) = page(request, "apikeys", keys)?;
-    Ok(listed(page, position))
-}
-
-fn describe_key(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
-    Ok(Reply::of(shown_key(existing_key(registry, request.required("apiKey"))?)))
-}
-
-fn delete_key(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
-    let id = &existing_key(registry, request.required("apiKey"))?.id;
-    let secrets = vec![(api_keys::secret_name(id), None)];
-    Ok(Reply { changes: vec![Change::Delete(format!("api-key/{id}"))], secrets, ..Reply::default() })
 }
 
 /// One change of a patch: what to do, where, and with which text.
@@ -256,23 +205,6 @@ fn invalid_patch((op, path, _): Patch<'_>) -> ApiError {
     bad(format!("Invalid patch path '{path}' specified for op '{op}'"))
 }
 
-fn update_key(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
-    let mut key = existing_key(registry, request.required("apiKey"))?.clone();
-    for patch in patches(request)? {
-        match patch {
-            ("replace", "/name", Some(name)) => key.name = Some(name.to_owned()),
-            ("replace", "/description", Some(text)) => key.description = Some(text.to_owned()),
-            ("replace", "/customerId", Some(text)) => key.customer_id = Some(text.to_owned()),
-            ("replace", "/enabled", Some(text)) => {
-                key.enabled = text.parse().map_err(|_| bad("Invalid enabled: it must be true or false"))?;
-            }
-            patch => return Err(invalid_patch(patch)),
-        }
-    }
-    key.modified_at = call.now;
-    Ok(Reply::with(shown_key(&key), vec![Change::Put(Resource::ApiKey(key))]))
-}
-
 fn shown_plan(plan: &UsagePlan) -> Value {
     let period =
         |quota: &Quota| PERIODS.iter().find(|(_, period, _)| *period == quota.period).map(|(word, ..)| *word);
@@ -280,7 +212,8 @@ fn shown_plan(plan: &UsagePlan) -> Value {
         ("id", Some(plan.id.clone().into())),
         ("name", Some(plan.name.clone().into())),
         ("description", plan.description.clone().map(Into::into)),
-        ("apiStages", Some(json!([]))),
+        ("apiStages", Some(plan.stages.iter().map(|(api, stage)| json!({ "apiId": api, "stage": stage })).collect())),
+        ("productCode", plan.product_code.clone().map(Into::into)),
         (
             "throttle",
             plan.throttle
@@ -323,7 +256,7 @@ fn throttle(rate: Option<f64>, burst: Option<u64>) -> Result<Throttle, ApiError>
 fn create_plan(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let (name, description) = (request.required("name"), request.short("description", 1_024));
     request.check_length("name", name, 1, 1_024);
-    request.check()?;
+    check(request)?;
     if registry.usage_plans.size() >= PLANS_MAX {
         return Err(too_many("usage plans", PLANS_MAX));
     }
@@ -337,10 +270,15 @@ fn create_plan(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> R
             given["period"].as_str().unwrap_or_default(),
         )
     });
+    let stages = request.get("apiStages").and_then(Value::as_array).into_iter().flatten();
+    let stage = |one: &Value| Some((one["apiId"].as_str()?.to_owned(), one["stage"].as_str()?.to_owned()));
+    let stages: Option<Vec<(String, String)>> = stages.map(stage).collect();
     let plan = UsagePlan {
         id: new_value()[..6].to_lowercase(),
         name: name.to_owned(),
         description,
+        stages: stages.ok_or_else(|| bad("Usage Plan stages have an apiId and a stage"))?,
+        product_code: None,
         throttle: throttle.transpose()?,
         quota: quota.transpose()?,
         created_at: call.now,
@@ -355,7 +293,8 @@ fn create_plan(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> R
 fn list_plans(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let of_key = request.text("keyId").and_then(|id| registry.api_keys.get(id)?.usage_plan.as_ref());
     let wanted = |plan: &&UsagePlan| request.get("keyId").is_none() || of_key == Some(&plan.id);
-    let plans = registry.usage_plans.values().filter(wanted).map(|plan| (plan.id.clone(), shown_plan(plan)));
+    let shown = |plan: &UsagePlan| (newest_first(plan.created_at, &plan.id), shown_plan(plan));
+    let plans = registry.usage_plans.values().filter(wanted).map(shown);
     let (page, position) = page(request, "usageplans", plans)?;
     Ok(listed(page, position))
 }
@@ -396,6 +335,15 @@ fn change_plan(plan: &mut UsagePlan, patch: Patch<'_>) -> Result<(), ApiError> {
             plan.throttle = Some(throttle(Some(rate), Some(number(text)?))?);
         }
         ("remove", "/throttle", _) => plan.throttle = None,
+        ("replace" | "add", "/productCode", Some(code)) => plan.product_code = Some(code.to_owned()),
+        ("remove", "/productCode", _) => plan.product_code = None,
+        ("add" | "remove", "/apiStages", Some(stage)) => {
+            let (api, stage) = stage.split_once(':').ok_or_else(|| invalid_patch(patch))?;
+            plan.stages.retain(|(held_api, held_stage)| (held_api.as_str(), held_stage.as_str()) != (api, stage));
+            if patch.0 == "add" {
+                plan.stages.push((api.to_owned(), stage.to_owned()));
+            }
+        }
         patch => return Err(invalid_patch(patch)),
     }
     Ok(())
@@ -423,7 +371,7 @@ fn shown_plan_key(key: &ApiKey) -> Value {
 fn add_key(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let plan = existing_plan(registry, request.required("usagePlanId"))?;
     let (id, kind) = (request.required("keyId"), request.required("keyType"));
-    request.check()?;
+    check(request)?;
     if kind != "API_KEY" {
         return Err(bad("Usage Plan key type must be API_KEY"));
     }
@@ -435,7 +383,8 @@ fn add_key(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Resul
     }
     key.usage_plan = Some(plan.id.clone());
     key.modified_at = call.now;
-    Ok(Reply::with(shown_plan_key(&key), vec![Change::Put(Resource::ApiKey(key))]))
+    let shown = with_value(shown_plan_key(&key), &key, call);
+    Ok(Reply::with(shown, vec![Change::Put(Resource::ApiKey(key))]))
 }
 
 fn plan_key<'r>(registry: &'r Registry, request: &Request<'_>) -> Result<&'r ApiKey, ApiError> {
@@ -444,8 +393,8 @@ fn plan_key<'r>(registry: &'r Registry, request: &Request<'_>) -> Result<&'r Api
     if key.usage_plan.as_ref() == Some(&plan.id) { Ok(key) } else { Err(missing("Usage Plan Key")) }
 }
 
-fn describe_plan_key(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
-    plan_key(registry, request).map(|key| Reply::of(shown_plan_key(key)))
+fn describe_plan_key(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+    plan_key(registry, request).map(|key| Reply::of(with_value(shown_plan_key(key), key, call)))
 }
 
 fn remove_key(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -454,13 +403,14 @@ fn remove_key(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Re
     Ok(Reply::with(Value::Null, vec![Change::Put(Resource::ApiKey(key))]))
 }
 
-fn list_plan_keys(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
+fn list_plan_keys(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let plan = existing_plan(registry, request.required("usagePlanId"))?;
     let name = request.text("nameQuery").unwrap_or_default();
     let wanted = |key: &&ApiKey| {
         key.usage_plan.as_ref() == Some(&plan.id) && key.name.as_deref().unwrap_or_default().starts_with(name)
     };
-    let keys = registry.api_keys.values().filter(wanted).map(|key| (key.id.clone(), shown_plan_key(key)));
+    let keys = registry.api_keys.values().filter(wanted).map(|key| (newest_first(key.created_at, &key.id), key));
     let (page, position) = page(request, "usageplankeys", keys)?;
-    Ok(listed(page, position))
+    let shown = |key: &ApiKey| with_value(shown_plan_key(key), key, call);
+    Ok(listed(page.into_iter().map(shown).collect(), position))
 }
