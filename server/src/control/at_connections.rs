@@ -17,7 +17,7 @@
 
 mod batch;
 
-use super::{Shared, aws};
+use super::Shared;
 use crate::edge::{ConnectionId, Errand, Said, To};
 use axum::Json;
 use axum::Router;
@@ -38,13 +38,15 @@ use tokio::sync::oneshot;
 
 /// The longest message, as with AWS.
 const MESSAGE_BYTES_MAX: usize = 128 * 1024;
+/// The longest batch, in bytes.
+const BATCH_BYTES_MAX: usize = 2 << 20;
 /// The longest name of a group, in bytes.
 const GROUP_BYTES_MAX: usize = 128;
 
 /// Its paths.
 pub(super) fn routes() -> Router<Arc<Shared>> {
     let one = || post(say).get(describe).delete(close).layer(DefaultBodyLimit::max(MESSAGE_BYTES_MAX));
-    let many = || post(say_to_many).layer(DefaultBodyLimit::max(aws::BODY_BYTES_MAX));
+    let many = || post(say_to_many).layer(DefaultBodyLimit::max(BATCH_BYTES_MAX));
     Router::new()
         .route("/@connections", many())
         .route("/@connections/{id}", one())
@@ -238,7 +240,7 @@ async fn say_to_many(
 /// A message a line.
 async fn say_each(shared: &Shared, body: Result<Bytes, BytesRejection>) -> Result<Json<Value>, Refused> {
     let body = body.map_err(|_| {
-        let message = format!("a batch has at most {} bytes: make another call", aws::BODY_BYTES_MAX);
+        let message = format!("a batch has at most {} bytes: make another call", BATCH_BYTES_MAX);
         Refused(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", message)
     })?;
     let batch = Batch::read(&body)?;
