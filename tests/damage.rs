@@ -26,7 +26,8 @@ fn no_damage_goes_unnoticed_and_none_is_a_panic() {
         if std::env::var_os("FAKEMON_SEED").is_some() {
             eprintln!("{what}");
         }
-        if let Some(report) = said(&what, copy.path(), "verify") {
+        let verified_again = said(&what, copy.path(), "verify");
+        if let Some(report) = &verified_again {
             assert_eq!(report["events"], verified["events"], "{what}");
             assert_eq!(report["state_hash"], verified["state_hash"], "{what}");
         }
@@ -37,7 +38,37 @@ fn no_damage_goes_unnoticed_and_none_is_a_panic() {
         if let Some(lines) = log_lines(copy.path()) {
             assert_eq!(lines, events, "{what}");
         }
-        is_served_or_refused(&what, copy.path(), &racer);
+        let is_served = is_served_or_refused(&what, copy.path(), &racer);
+        assert!(is_served || verified_again.is_none(), "{what}: verify found nothing, and the server refuses");
+    }
+}
+
+#[test]
+fn damage_beside_the_journal_is_found_and_named_with_its_remedy() {
+    let whole = fresh_data();
+    lived_in(whole.path());
+    for (part, remedy) in
+        [("snapshot", "move the folder `snapshot` away"), ("index", "`fakemon index`"), ("bus", "--salvage")]
+    {
+        let copy = fresh_data();
+        copy_dir(whole.path(), copy.path());
+        let mut spoilt = 0;
+        for file in fs::read_dir(copy.path().join(part)).unwrap().map(|entry| entry.unwrap().path()) {
+            if file.to_str().unwrap().contains("MANIFEST") {
+                let mut bytes = fs::read(&file).unwrap();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 0x55;
+                fs::write(&file, bytes).unwrap();
+                spoilt += 1;
+            }
+        }
+        assert_eq!(spoilt, 1);
+        let path = copy.path().to_str().unwrap();
+        let (code, line) = refusal(&["verify", "--data", path]);
+        assert!(code == 1 && line.contains(&format!("the {part} is damaged")) && line.contains(remedy), "{line}");
+        let (code, line) = refusal(&[&["serve", "--data", path], &SERVE[..]].concat());
+        assert!(code == 1 && line.contains(&format!("the {part} is damaged")) && line.contains(remedy), "{line}");
+        assert!(!line.contains("the journal is damaged"), "{line}");
     }
 }
 
@@ -105,7 +136,7 @@ pub(crate) fn lived_in(data: &Path) -> Racer {
 
 /// Changes one file that matters; says which and how.
 pub(crate) fn damage(data: &Path, dice: &mut Dice) -> String {
-    let folders = ["journal", "snapshot"].map(|folder| fs::read_dir(data.join(folder)).unwrap());
+    let folders = ["journal", "snapshot", "bus", "index"].map(|folder| fs::read_dir(data.join(folder)).unwrap());
     let files = folders.into_iter().flatten().map(|entry| entry.unwrap().path());
     let mut files: Vec<PathBuf> = files.chain([data.join("acknowledged"), data.join("FAKEMON")]).collect();
     let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
@@ -131,15 +162,16 @@ pub(crate) fn damage(data: &Path, dice: &mut Dice) -> String {
     format!("{how} of {} from byte {at} on", path.display())
 }
 
-/// A server that starts gives the answers that were given, or stops when it meets the damage.
-fn is_served_or_refused(what: &str, data: &Path, racer: &Racer) {
+/// A server that starts gives the answers that were given, or stops when it meets the damage. False: it did not serve.
+fn is_served_or_refused(what: &str, data: &Path, racer: &Racer) -> bool {
     let path = data.to_str().expect("temporary paths are UTF-8");
     let server = match Server::try_start(data, &[]) {
         Ok(server) => server,
         Err(said) => {
             let lines: Vec<_> = said.lines().filter(|line| !line.contains(" INFO ")).collect();
             let refused = lines.len() == 1 && lines[0].starts_with("fakemon: ") && lines[0].contains(path);
-            return assert!(refused, "{what}: {said}");
+            assert!(refused, "{what}: {said}");
+            return false;
         }
     };
     let mut player = Player::connect(server.play, &racer.name).expect("it listens");
@@ -149,11 +181,13 @@ fn is_served_or_refused(what: &str, data: &Path, racer: &Racer) {
             None => {
                 let (status, said) = server.wait_for_failure();
                 let line = said.lines().rfind(|line| line.starts_with("fakemon: ")).unwrap_or_default();
-                return assert!(status.code() == Some(1) && line.contains("damaged"), "{what}: {said}");
+                assert!(status.code() == Some(1) && line.contains("damaged"), "{what}: {said}");
+                return false;
             }
         }
     }
     assert!(!server.log().contains("panicked"), "{what}: {}", server.log());
+    true
 }
 
 /// The report of a command on a whole directory.

@@ -188,14 +188,34 @@ fn tables_say_what_the_log_says() {
     assert_eq!((rows.len(), file.metadata().file_metadata().num_rows()), (log.len(), log.len() as i64));
     let names: Vec<String> =
         file.metadata().file_metadata().schema().get_fields().iter().map(|field| field.name().to_owned()).collect();
-    assert_eq!(names, headers.iter().collect::<Vec<_>>());
+    // Beside a time in microseconds is what is below them.
+    let below = |name: &str| name.strip_suffix("_ns").is_some_and(|time| names.iter().any(|name| name == time));
+    assert_eq!(names.iter().filter(|name| !below(name)).collect::<Vec<_>>(), headers.iter().collect::<Vec<_>>());
+    assert_eq!(names.iter().filter(|name| below(name)).count(), 5, "{names:?}");
     let column = |name: &str| names.iter().position(|column| column == name).unwrap();
     for ((row, record), event) in file.get_row_iter(None).unwrap().zip(&rows).zip(&log) {
         let row = row.unwrap();
         let position = row.get_ulong(column("position")).unwrap().to_string();
         assert_eq!(position, record["position"]);
         let text = |name: &str| row.get_string(column(name)).ok().cloned().unwrap_or_default();
-        for name in ["kind", "player", "species", "outcome", "detail_type", "detail", "key", "value"] {
+        let micros = row.get_timestamp_micros(column("committed_at")).unwrap();
+        let nanos = row.get_short(column("committed_at_ns")).unwrap();
+        let committed_at: jiff::Timestamp = record["committed_at"].parse().unwrap();
+        assert_eq!(i128::from(micros) * 1_000 + i128::from(nanos), committed_at.as_nanosecond(), "at {position}");
+        for name in [
+            "kind",
+            "player",
+            "species",
+            "outcome",
+            "detail_type",
+            "detail",
+            "key",
+            "value",
+            "resources",
+            "attempt_id",
+            "fakemon_id",
+            "world_seed",
+        ] {
             assert_eq!(text(name), record[name], "{name} at {position}");
         }
         let detail = &event["detail"];
@@ -276,4 +296,23 @@ fn a_part_is_never_mistaken_for_all() {
     assert!(code == 1 && line.contains("outside of the data directory") && !inside.exists(), "{line}");
     let piped = fakemon(&["export", "--data", path(&data), "--format", "jsonl", "--out", "-"]);
     assert!(piped.status.success() && piped.stdout.ends_with(b"}}\n"));
+}
+
+#[test]
+fn a_spreadsheet_computes_nothing_of_what_others_wrote() {
+    let dir = fresh_data();
+    let (data, csv) = (dir.path().join("data"), dir.path().join("t.csv"));
+    let server = Server::start(&data, &[]);
+    let name = "=HYPERLINK(\"http://x\")";
+    let encoded: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    Player::connect(server.play, &encoded).unwrap().throw(1, 1).unwrap();
+    server.post_event(&json!({ "source": "+shop", "detail-type": "@sold", "detail": {} }).to_string());
+    assert!(server.stop().success());
+    export(&data, "csv", &csv, &[]);
+    let mut cells = csv::Reader::from_path(&csv).unwrap();
+    let cells: Vec<String> =
+        cells.records().flat_map(|row| row.unwrap().iter().map(str::to_owned).collect::<Vec<_>>()).collect();
+    assert!(cells.iter().any(|cell| *cell == format!("'{name}")));
+    let computed = cells.iter().find(|cell| cell.starts_with(['=', '+', '@']));
+    assert_eq!(computed, None);
 }

@@ -48,6 +48,8 @@ mod disk; // full, or too small a limit
 mod damage; // files that changed or went
 mod power_cut; // what a power cut can leave of the first moments of a directory
 mod export; // JSON lines, CSV, Parquet; and the same journal again
+mod directory; // who may look into a data directory, where copies lie, what the system refuses
+mod terminal; // what others wrote is printed as text
 mod checkpoint; // copies beside a server that works
 mod interrupts; // commands that a signal ends
 mod salvage; // what is left of a damaged directory

@@ -141,8 +141,12 @@ impl Archive {
     pub fn open(dir: &Path) -> Result<Archive, OpenError> {
         // Both before the journal, so that they are not ahead of it.
         let (rows, index) = std::thread::scope(|scope| {
-            let index = scope.spawn(|| PostingStore::open_to_read(dir));
-            (RowStore::open_to_read(dir), index.join().expect("opening does not panic"))
+            let index = std::thread::Builder::new().spawn_scoped(scope, || PostingStore::open_to_read(dir));
+            let rows = RowStore::open_to_read(dir);
+            match index {
+                Ok(index) => (rows, index.join().expect("opening does not panic")),
+                Err(_) => (rows, PostingStore::open_to_read(dir)), // it says what to do about it, if it must
+            }
         });
         let (rows, index) = (rows?, usable(index));
         let store = Store::open_to_read(dir)?;

@@ -68,6 +68,11 @@ pub fn is_incomplete(dir: &Path) -> bool {
     journal::is_incomplete(dir)
 }
 
+/// Whether a path leads into a data directory: also by links, and by folders that are not there yet.
+pub fn is_inside(dir: &Path, path: &Path) -> bool {
+    journal::is_inside(dir, path)
+}
+
 /// Copies a data directory that no process has open, and changes nothing in it. False: one has it open, and must be
 /// asked.
 ///

@@ -87,7 +87,7 @@ pub(crate) fn start(
 ) -> Result<Core, OpenError> {
     let cpus = allowed_cpus();
     let shard_index = usize::from(id.0);
-    let cpu = cpus.get(shard_index).filter(|_| pin);
+    let cpu = cpus.get(shard_index).filter(|cpu| pin && can_pin(**cpu));
     let placement = cpu.map_or(Placement::Unbound, |cpu| Placement::Fixed(*cpu));
     let spin = if cpus.len() > shard_index + 3 { SPIN } else { Duration::ZERO };
     let (started, has_started) = crossbeam::channel::bounded::<()>(1);
@@ -113,6 +113,24 @@ pub(crate) fn start(
 fn allowed_cpus() -> Vec<usize> {
     let Ok(set) = rustix::thread::sched_getaffinity(None) else { return Vec::new() };
     (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect()
+}
+
+/// Whether a thread may be pinned to a processor; some containers forbid it, and then the kernel places it.
+fn can_pin(cpu: usize) -> bool {
+    let pin = move || {
+        let mut set = rustix::thread::CpuSet::new();
+        set.set(cpu);
+        rustix::thread::sched_setaffinity(None, &set)
+    };
+    let pinned = std::thread::scope(|scope| scope.spawn(pin).join());
+    match pinned {
+        Ok(Err(error)) => {
+            let remedy = "allow `sched_setaffinity` in the container's seccomp profile";
+            tracing::warn!("a shard cannot have processor {cpu} for itself ({error}): {remedy}");
+            false
+        }
+        _ => true,
+    }
 }
 
 async fn run(shard: Shard, door: Arc<Door>, ears: Ears, desk: Arc<Desk>, clock: Clock, failure: &Arc<Failure>) {

@@ -12,7 +12,7 @@
 //! So writing costs one row for hundreds of events, and a look-up reads one short row per segment, all neighbours.
 
 use crate::ids::{FakemonId, PlayerId, Position, mix};
-use crate::journal::{PostingStore, ReadError, Store};
+use crate::journal::{PostingStore, ReadError, Store, damaged_index};
 use crate::options::OpenError;
 use fakemon_fbs::journal::{BlockReader, Event, Outcome};
 use std::ops::ControlFlow;
@@ -264,7 +264,7 @@ impl Index {
                 if first >= to || broken {
                     return Ok(ControlFlow::Break(()));
                 }
-                let damaged = || ReadError::Store(format!("the index is damaged at position {first}: make it again"));
+                let damaged = || damaged_index(&format!("postings at position {first} cannot be read"));
                 let places = decoded(bytes, subject.number()).ok_or_else(damaged)?;
                 let positions = places.into_iter().map(|place| Position(first.0.saturating_add(place)));
                 for position in positions.filter(|position| (from..to).contains(position)) {
@@ -278,9 +278,7 @@ impl Index {
             });
             if let Err(error) = read {
                 // What it is made from is there.
-                tracing::warn!(
-                    "the index is damaged, the journal is read instead; `fakemon index` makes it again: {error}"
-                );
+                tracing::warn!("the journal is read instead of its index: {error}");
                 unknown = vec![(told, to)].into_iter().peekable();
             }
         }
@@ -344,6 +342,18 @@ pub fn build(dir: &Path, progress: &mut dyn FnMut(Position, Position)) -> Result
     });
     read.and_then(|()| segment.write(&index)).and_then(|()| index.flush()).map_err(fail)?;
     Ok(Indexed { first_position, end_position: segment.end.max(first_position) })
+}
+
+/// Whether all postings can be read.
+pub(crate) fn check(store: &PostingStore) -> Result<(), ReadError> {
+    let segments = store.segments()?;
+    store.all(&mut |kind, first, bytes| {
+        let is_known = KINDS.contains(&kind) && segments.binary_search_by_key(&first, |(first, _)| *first).is_ok();
+        match is_known && decoded(bytes, u64::MAX).is_some() {
+            true => Ok(()),
+            false => Err(damaged_index(&format!("postings at position {first} cannot be read"))),
+        }
+    })
 }
 
 /// Lets go of what the journal has let go of.

@@ -16,11 +16,15 @@
 //!                  secrets; see `depot`
 //! ```
 //!
+//! It is for its owner alone unless somebody lets others in, and `bus`, where secrets are, never for more than its group; copies
+//! are as their original. No data directory lies in another one.
+//!
 //! While `fakemon import`, `checkpoint` or `verify --salvage` make a directory, its file `FAKEMON` says that it is incomplete.
 //!
 //! Numbers in keys are big-endian, so that keys sort as numbers do.
 
 mod database;
+mod places;
 mod store;
 mod rows;
 mod postings;
@@ -36,9 +40,11 @@ mod wreck;
 pub(crate) use chain::{BlockHash, Link, StoredBlock, hash as block_hash};
 pub(crate) use checkpoint::{Databases, copy_closed};
 pub(crate) use committer::{Committer, Progress};
+pub(crate) use database::Part;
 pub(crate) use depot::{Batch, Depot, Room};
 pub(crate) use pieces::{Piece, Spot};
-pub(crate) use postings::PostingStore;
+pub(crate) use places::is_inside;
+pub(crate) use postings::{PostingStore, damaged as damaged_index};
 pub(crate) use rebuild::{Rebuild, RebuildError};
 pub(crate) use rows::{RowStore, Rows};
 pub use store::ReadError;

@@ -52,6 +52,8 @@ pub const ANSWER_WEBHOOKS_MAX: usize = 10_000;
 pub const ANSWER_PLAYERS_OF_ONE_MAX: usize = 10_000;
 /// Players of all answer webhooks together.
 pub const ANSWER_PLAYERS_MAX: usize = 1_000_000;
+/// Tables that the databases of a data directory have open at once.
+pub const OPEN_TABLES_MAX: usize = 800;
 /// Shards.
 pub const CORES_MAX: usize = 256;
 /// Clients (threads that submit).

@@ -26,7 +26,7 @@ use crate::lines::{Names, write_block, write_end, write_event, write_export};
 use crate::options::OpenError;
 use crate::record;
 use crate::state::StateHash;
-use crate::verify::{self, Cause, Examination, Segment};
+use crate::verify::{self, Cause, Examination, Finding, Segment};
 use fakemon_fbs::journal::{BlockHead, BlockReader, BlockWriter, SectionDraft};
 use mend::{Mender, Mending};
 use serde_json::{Value, json};
@@ -57,6 +57,8 @@ pub struct Salvaged {
 /// Which part of a journal was kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
+    /// Nothing is wrong: nothing was written.
+    Untouched,
     /// All that there was.
     Everything,
     /// All that there was, but for what contradicts the rest.
@@ -73,6 +75,7 @@ impl Salvaged {
     /// The report.
     pub fn as_json(&self) -> Value {
         let kept = match self.kept {
+            Kept::Untouched => "untouched",
             Kept::Everything => "everything",
             Kept::Mended => "mended",
             Kept::End => "end",
@@ -98,15 +101,26 @@ struct Run {
 }
 
 /// Makes the new directory `to`, which is empty or not there, of the damaged one; `progress` hears the position and the
-/// end now and then.
+/// end now and then. If nothing is wrong, nothing is written.
 ///
 /// # Errors
 /// When a process has the old one open, nothing can be read, or the new one cannot be written.
 pub fn salvage(dir: &Path, to: &Path, progress: &mut dyn FnMut(Position, Position)) -> Result<Salvaged, OpenError> {
     Rebuild::check(to)?;
-    let wreck = Wreck::of(dir, to)?;
+    let held = Wreck::hold(dir)?;
+    let examined = verify::examine(dir, &mut |_, _| {});
+    if let Ok(examination) = &examined
+        && examination.findings.is_empty()
+    {
+        let (first, end) = (examination.verified.first_position, examination.verified.end_position);
+        let (examination, kept, notes) = (examination.clone(), Kept::Untouched, Vec::new());
+        return Ok(Salvaged { examination, first, end, kept, notes });
+    }
+    let wreck = Wreck::of(dir, to, held)?;
     let (store, mended) = wreck.journal()?;
-    let examination = verify::run(&store, false, &mut |_, _| {});
+    let mut examination = verify::run(&store, false, &mut |_, _| {});
+    let is_part = |finding: &Finding| matches!(finding.cause, Cause::Part(_));
+    let parts = examined.into_iter().flat_map(|examined| examined.findings).filter(is_part);
     let runs = runs(&examination);
     let rows = wreck.rows();
     let (kept, run) = choose(&examination, &runs, rows.as_ref(), &store)?;
@@ -131,6 +145,7 @@ pub fn salvage(dir: &Path, to: &Path, progress: &mut dyn FnMut(Position, Positio
         notes.push(write_lines(&store, *other, to)?);
     }
     note_losses(&examination, &mut notes);
+    examination.findings.extend(parts);
     let changed_from = mending.instead.keys().next().copied().into_iter().chain(wrong_state).min();
     let stands = rows.as_ref().is_some_and(|rows| stands_in(rows, run, &store) && is_before(rows, changed_from));
     drop((store, rows));

@@ -3,15 +3,18 @@
 //!
 //! Where something is wrong, what comes before is still proven, and so is much of what comes after: the hash chain holds
 //! from any block on, and what a block adds to the state can be checked without knowing the state. [`examine`] goes
-//! through all of it; [`verify`] ends at the first thing that is wrong.
+//! through all of it; [`verify`] ends at the first thing that is wrong. Both look at the databases beside the journal
+//! too: what a server needs to start can be read.
 
 mod again;
 mod examiner;
+mod parts;
 
 use crate::ids::Position;
 use crate::journal::{ReadError, Spot, Store};
 use crate::options::OpenError;
 use examiner::Examiner;
+use parts::Parts;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -126,6 +129,8 @@ pub enum Cause {
     Collections,
     /// The journal ends before what was told.
     Acknowledged,
+    /// Another database of the directory: `snapshot`, `index` or `bus`.
+    Part(&'static str),
 }
 
 impl Cause {
@@ -139,6 +144,7 @@ impl Cause {
             Cause::State => "state",
             Cause::Collections => "collections",
             Cause::Acknowledged => "acknowledged",
+            Cause::Part(name) => name,
         }
     }
 }
@@ -171,6 +177,7 @@ impl Finding {
 impl std::fmt::Display for Finding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let wrong = match self.cause {
+            Cause::Part(_) => return f.write_str(&self.what),
             Cause::Diverged | Cause::State => "diverges",
             _ => "is damaged",
         };
@@ -197,8 +204,11 @@ pub enum VerifyError {
 /// # Errors
 /// The first thing that is wrong, and where.
 pub fn verify(dir: &Path, progress: &mut dyn FnMut(Position, Position)) -> Result<Verified, VerifyError> {
-    let examination = run(&Store::open_to_read(dir)?, true, progress);
-    match examination.findings.into_iter().next() {
+    let parts = Parts::open(dir);
+    let store = Store::open_to_read(dir)?;
+    let examination = run(&store, true, progress);
+    let first = examination.findings.into_iter().next();
+    match first.or_else(|| parts.findings(&store).into_iter().next()) {
         Some(finding) => Err(VerifyError::Wrong(Box::new(finding))),
         None => Ok(examination.verified),
     }
@@ -209,7 +219,11 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(Position, Position)) -> Resul
 /// # Errors
 /// When it cannot be opened at all.
 pub fn examine(dir: &Path, progress: &mut dyn FnMut(Position, Position)) -> Result<Examination, OpenError> {
-    Ok(run(&Store::open_to_read(dir)?, false, progress))
+    let parts = Parts::open(dir);
+    let store = Store::open_to_read(dir)?;
+    let mut examination = run(&store, false, progress);
+    examination.findings.extend(parts.findings(&store));
+    Ok(examination)
 }
 
 /// Looks at a store, up to the first thing that is wrong or to its end.

@@ -14,6 +14,7 @@ pub mod index;
 pub mod info;
 pub mod log;
 pub mod topology;
+mod output;
 mod progress;
 pub mod replay;
 pub mod rules;
@@ -28,10 +29,13 @@ pub mod verify;
 
 use crate::config::{LogFormat, one_line};
 use crate::load;
+use crate::printed::escaped;
 use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
+use fakemon_engine::checkpoint::is_inside;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -101,14 +105,17 @@ pub struct DataArg {
 impl DataArg {
     /// What a command writes is no part of the data directory, of which it changes nothing.
     fn keep_out(&self, option: &str, path: &Path) -> anyhow::Result<()> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let inside = match (folder.canonicalize(), self.data.canonicalize()) {
-            (Ok(folder), Ok(dir)) => folder.starts_with(dir),
-            _ => false, // one of them does not exist, which is told where it is needed
-        };
-        ensure!(!inside, "{option} {}: give a place outside of the data directory", path.display());
+        let is_inside = is_inside(&self.data, path);
+        ensure!(!is_inside, "{option} {}: give a place outside of the data directory", path.display());
         Ok(())
     }
+}
+
+/// What is written into a data directory from now on is for its owner; also for the group and others, as far as those may
+/// look into the directory. It holds secrets of connections and partners.
+fn keep_files_private(dir: &Path) {
+    let mode = std::fs::metadata(dir).map_or(0o700, |dir| dir.permissions().mode());
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(!mode & 0o077));
 }
 
 /// Reads the arguments of the process, runs the command, reports.
@@ -128,7 +135,7 @@ pub fn run() -> ExitCode {
 
 /// The one line.
 fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "fakemon: {line}"); // nowhere else to say it
+    let _ = writeln!(io::stderr(), "fakemon: {}", escaped(line)); // nowhere else to say it
 }
 
 enum Failure {
@@ -140,6 +147,7 @@ fn run_with(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
     let line = CommandLine::try_parse_from(arguments).map_err(Failure::Usage)?;
     let offline = !matches!(line.command, Command::Serve(_));
     if offline {
+        serve::raise_open_files(); // a large journal has many files
         start_tracing(LogFormat::Text, None, "warn").and_then(|()| interrupt::watch()).map_err(Failure::Command)?;
     }
     match line.command {

@@ -1,7 +1,8 @@
 //! Settings of `fakemon serve`: what stands in the settings file, over the defaults; flags then go over both. The file
 //! `config.toml` beside this one documents every setting; `fakemon config` prints it and a test reads it.
 
-use crate::edge::{GENERAL_MESSAGE_BYTES_MAX, RouteSelection};
+use crate::demo::{PLAYERS_MAX, RADIUS_M, SPAWNS_PER_SECOND, WILD_MAX};
+use crate::edge::{GENERAL_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX, RouteSelection, THREADS_MAX, TIMEOUTS};
 use fakemon_engine::limits::CORES_MAX;
 use fakemon_engine::species::SpeciesTable;
 use serde::{Deserialize, Deserializer, de};
@@ -10,14 +11,60 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+use toml::de::DeTable;
 
 /// The documented settings file.
 pub const DOCUMENTED: &str = include_str!("config.toml");
 
 /// Why settings are refused, in one line: the file, the key, the remedy.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ConfigError(String);
+#[error("{what}")]
+pub struct ConfigError {
+    /// The setting, as `limits.idle_timeout`; none: the file is no settings file.
+    key: Option<&'static str>,
+    what: String,
+}
+
+impl ConfigError {
+    fn of(key: &'static str, what: impl Into<String>) -> ConfigError {
+        ConfigError { key: Some(key), what: what.into() }
+    }
+
+    fn of_file(what: String) -> ConfigError {
+        ConfigError { key: None, what }
+    }
+
+    /// With the place that the value came from: one of the flags that were given, or a line of the settings file.
+    pub fn located(self, flags: &[&str], file: Option<&SettingsFile>) -> ConfigError {
+        let ConfigError { key, what } = self;
+        let place = key.and_then(|key| match flags.contains(&key) {
+            true => Some(format!("--{}", key.rsplit('.').next().unwrap_or(key).replace('_', "-"))),
+            false => file?.place(key),
+        });
+        ConfigError { key, what: place.map_or(what.clone(), |place| format!("{place}: {what}")) }
+    }
+}
+
+/// A settings file as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SettingsFile {
+    path: PathBuf,
+    text: String,
+}
+
+impl SettingsFile {
+    /// Where a setting stands in it, in words.
+    fn place(&self, key: &str) -> Option<String> {
+        let parsed = DeTable::parse(&self.text).ok()?;
+        let (mut table, mut at) = (Some(parsed.get_ref()), 0);
+        for part in key.split('.') {
+            let (name, value) = table?.iter().find(|(name, _)| name.get_ref() == part)?;
+            (table, at) = (value.get_ref().as_table(), name.span().start);
+        }
+        let (line, source) = line_at(&self.text, at);
+        Some(format!("settings file {}, line {line} (`{source}`)", self.path.display()))
+    }
+}
 
 /// All settings.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -59,6 +106,9 @@ pub struct Config {
     pub connections: Connections,
     /// The demo world.
     pub demo: Demo,
+    /// Where they were read; none: they are the defaults.
+    #[serde(skip)]
+    pub file: Option<SettingsFile>,
 }
 
 /// What is logged, and how.
@@ -265,6 +315,7 @@ impl Default for Config {
             thresholds: Thresholds::default(),
             connections: Connections::default(),
             demo: Demo::default(),
+            file: None,
         }
     }
 }
@@ -295,6 +346,26 @@ impl Default for Limits {
             connections_max: None,
             idle_timeout: Time(Duration::from_secs(60)),
         }
+    }
+}
+
+impl Limits {
+    fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |key, what: String| Err(ConfigError::of(key, what));
+        if !(MESSAGE_BYTES_MIN..=MESSAGE_BYTES_MAX).contains(&self.message_bytes_max) {
+            let key = "limits.message_bytes_max";
+            return refuse(key, format!("{key} must be from {MESSAGE_BYTES_MIN} to {MESSAGE_BYTES_MAX}"));
+        }
+        for (key, is_zero) in [
+            ("limits.connections_max", self.connections_max == Some(0)),
+            ("limits.attempts_per_second", self.attempts_per_second == Some(0)),
+            ("limits.attempts_burst", self.attempts_burst == 0),
+        ] {
+            if is_zero {
+                return refuse(key, format!("{key} must be at least 1"));
+            }
+        }
+        check_timeout("limits.idle_timeout", self.idle_timeout)
     }
 }
 
@@ -331,27 +402,38 @@ impl Default for Connections {
 impl Connections {
     /// Checks what the edge would refuse without naming the setting.
     fn check(&self) -> Result<(), ConfigError> {
-        let refuse = |what: String| Err(ConfigError(what));
+        let refuse = |key, what: String| Err(ConfigError::of(key, what));
         if let Err(error) = self.route_selection_expression.parse::<RouteSelection>() {
-            return refuse(format!("connections.route_selection_expression: {error}"));
+            let key = "connections.route_selection_expression";
+            return refuse(key, format!("{key}: {error}"));
         }
         if self.authorizer_timeout.0 > AUTHORIZER_TIMEOUT_MAX {
-            return refuse(format!(
-                "connections.authorizer_timeout must be at most {} s",
-                AUTHORIZER_TIMEOUT_MAX.as_secs()
-            ));
+            let seconds = AUTHORIZER_TIMEOUT_MAX.as_secs();
+            let key = "connections.authorizer_timeout";
+            return refuse(key, format!("{key} must be at most {seconds} s"));
         }
-        if self.messages_per_second == 0 || self.messages_burst == 0 {
-            return refuse(
-                "connections.messages_per_second and connections.messages_burst must be at least 1".into(),
-            );
+        for (key, value) in [
+            ("connections.messages_per_second", self.messages_per_second),
+            ("connections.messages_burst", self.messages_burst),
+        ] {
+            if value == 0 {
+                return refuse(key, format!("{key} must be at least 1"));
+            }
         }
         if !(MESSAGE_BYTES_MIN..=GENERAL_MESSAGE_BYTES_MAX).contains(&self.message_bytes_max) {
-            return refuse(format!(
-                "connections.message_bytes_max must be from {MESSAGE_BYTES_MIN} to {GENERAL_MESSAGE_BYTES_MAX}"
-            ));
+            let key = "connections.message_bytes_max";
+            return refuse(key, format!("{key} must be from {MESSAGE_BYTES_MIN} to {GENERAL_MESSAGE_BYTES_MAX}"));
         }
-        Ok(())
+        check_timeout("connections.idle_timeout", self.idle_timeout)
+    }
+}
+
+/// Of a connection that is silent.
+fn check_timeout(key: &'static str, timeout: Time) -> Result<(), ConfigError> {
+    let (least, most) = (Time(*TIMEOUTS.start()), TIMEOUTS.end().as_secs() / 86_400);
+    match TIMEOUTS.contains(&timeout.0) {
+        true => Ok(()),
+        false => Err(ConfigError::of(key, format!("{key} must be from {least} to {most}d"))),
     }
 }
 
@@ -370,16 +452,46 @@ impl Default for Demo {
     }
 }
 
+impl Demo {
+    /// Checks what the demo would refuse once everything runs.
+    fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |key, what: String| Err(ConfigError::of(key, what));
+        if let Err(error) = fakemon_engine::place::Place::from_degrees(self.lat, self.lon) {
+            let key = if (-90.0..=90.0).contains(&self.lat) { "demo.lon" } else { "demo.lat" };
+            return refuse(key, format!("demo.{error}"));
+        }
+        for (key, value, range) in [
+            ("demo.radius_m", self.radius_m, RADIUS_M),
+            ("demo.spawns_per_second", self.spawns_per_second, SPAWNS_PER_SECOND),
+        ] {
+            if !range.contains(&value) {
+                return refuse(key, format!("{key} must be from {} to {}", range.start(), range.end()));
+            }
+        }
+        for (key, value, most) in [("demo.players", self.players, PLAYERS_MAX), ("demo.wild", self.wild, WILD_MAX)] {
+            if value > most {
+                return refuse(key, format!("{key} must be at most {most}"));
+            }
+        }
+        if let Some(name) = self.time_zone.as_ref().filter(|name| jiff::tz::TimeZone::get(name).is_err()) {
+            let key = "demo.time_zone";
+            return refuse(key, format!("{key} `{name}` is unknown: give one as Europe/Madrid"));
+        }
+        Ok(())
+    }
+}
+
 impl Config {
     /// Reads a settings file. Paths in it are relative to where it lies.
     pub fn read(path: &Path) -> Result<Config, ConfigError> {
         let shown = path.display();
         let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError(format!("settings file {shown}: {error}; check --config")))?;
-        let mut config =
-            Config::parse(&text).map_err(|ConfigError(why)| ConfigError(format!("settings file {shown}, {why}")))?;
+            .map_err(|error| ConfigError::of_file(format!("settings file {shown}: {error}; check --config")))?;
+        let mut config = Config::parse(&text)
+            .map_err(|ConfigError { what, .. }| ConfigError::of_file(format!("settings file {shown}, {what}")))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         config.paths().for_each(|path| *path = folder.join(&*path));
+        config.file = Some(SettingsFile { path: path.to_owned(), text });
         Ok(config)
     }
 
@@ -389,65 +501,69 @@ impl Config {
             let what = error.message().replace('\n', " ");
             let start = error.span().map_or(0, |span| span.start);
             let (line, source) = line_at(text, start);
-            ConfigError(format!("line {line} (`{source}`): {what}; `fakemon config` shows every setting"))
+            ConfigError::of_file(format!("line {line} (`{source}`): {what}; `fakemon config` shows every setting"))
         })
     }
 
-    /// Checks what holds between settings, and of values wherever they came from.
+    /// Checks all values, wherever they came from, and what holds between settings: before anything is made.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let refuse = |what: String| Err(ConfigError(what));
+        let refuse = |key, what: String| Err(ConfigError::of(key, what));
         if self.cores.is_some_and(|cores| !(1..=CORES_MAX).contains(&cores)) {
-            return refuse(format!("cores must be from 1 to {CORES_MAX}"));
+            return refuse("cores", format!("cores must be from 1 to {CORES_MAX}"));
         }
-        if self.edges.is_some_and(|edges| !(1..=EDGES_MAX).contains(&edges)) {
-            return refuse(format!("edges must be from 1 to {EDGES_MAX}"));
+        if self.edges.is_some_and(|edges| !(1..=THREADS_MAX).contains(&edges)) {
+            return refuse("edges", format!("edges must be from 1 to {THREADS_MAX}"));
         }
         if !(self.world.reach_m > 0.0 && self.world.reach_m <= REACH_M_MAX) {
-            return refuse(format!("world.reach_m must be above 0 and at most {REACH_M_MAX} metres"));
+            return refuse(
+                "world.reach_m",
+                format!("world.reach_m must be above 0 and at most {REACH_M_MAX} metres"),
+            );
         }
         if self.tls.certificate_file.is_some() != self.tls.key_file.is_some() {
-            return refuse("tls.certificate_file and tls.key_file go together: set both or none".into());
+            let key = if self.tls.key_file.is_some() { "tls.key_file" } else { "tls.certificate_file" };
+            return refuse(key, "tls.certificate_file and tls.key_file go together: set both or none".into());
         }
-        if self.limits.message_bytes_max < MESSAGE_BYTES_MIN || self.limits.message_bytes_max > MESSAGE_BYTES_MAX {
-            return refuse(format!(
-                "limits.message_bytes_max must be from {MESSAGE_BYTES_MIN} to {MESSAGE_BYTES_MAX}"
-            ));
+        if self.thresholds.disk_space_critical > self.thresholds.disk_space_low {
+            let key = "thresholds.disk_space_critical";
+            return refuse(key, format!("{key} must be at most thresholds.disk_space_low"));
         }
-        if self.limits.connections_max == Some(0) {
-            return refuse("limits.connections_max must be at least 1".into());
-        }
-        if self.limits.attempts_per_second == Some(0) || self.limits.attempts_burst == 0 {
-            return refuse("limits.attempts_per_second and limits.attempts_burst must be at least 1".into());
+        if self.thresholds.target_dead_attempts == 0 {
+            let key = "thresholds.target_dead_attempts";
+            return refuse(key, format!("{key} must be at least 1"));
         }
         if self.auth.leeway.is_some_and(|leeway| leeway.0 > LEEWAY_MAX) {
-            return refuse(format!("auth.leeway must be at most {} min", LEEWAY_MAX.as_secs() / 60));
+            let key = "auth.leeway";
+            return refuse(key, format!("{key} must be at most {} min", LEEWAY_MAX.as_secs() / 60));
         }
-        if self.demo.enabled && !(self.auth.is_open() && self.tls.certificate_file.is_none()) {
-            return refuse("the demo's players come without tokens and TLS: leave out demo, or auth and tls".into());
-        }
-        if let Err(error) = fakemon_engine::place::Place::from_degrees(self.demo.lat, self.demo.lon) {
-            return refuse(format!("demo.{error}"));
-        }
+        self.limits.check()?;
         self.connections.check()?;
+        self.demo.check()?;
+        if self.demo.enabled && !(self.auth.is_open() && self.tls.certificate_file.is_none()) {
+            let what = "the demo's players come without tokens and TLS: leave out demo, or auth and tls";
+            return refuse("demo.enabled", what.into());
+        }
         self.check_addresses()
     }
 
     /// Without credentials only this machine may ask.
     fn check_addresses(&self) -> Result<(), ConfigError> {
         if self.aws.access_keys_file.is_none() && !self.control.ip().is_loopback() {
-            return Err(ConfigError(format!(
+            let what = format!(
                 "without credentials the control plane is served on loopback only, not on {}: set aws.access_keys_file, \
                  or set control to a loopback address, as in {}",
                 self.control,
                 Config::default().control
-            )));
+            );
+            return Err(ConfigError::of("control", what));
         }
         if self.auth.is_open() && !self.listen.ip().is_loopback() {
-            return Err(ConfigError(format!(
+            let what = format!(
                 "without credentials players are served on loopback only, not on {}: set auth.hs256_secret_file or \
                  auth.eddsa_public_key_file, or listen on 127.0.0.1",
                 self.listen
-            )));
+            );
+            return Err(ConfigError::of("listen", what));
         }
         Ok(())
     }
@@ -457,7 +573,8 @@ impl Config {
         let Some(path) = &self.world.species_file else {
             return Ok(SpeciesTable::default());
         };
-        let refuse = |why: String| ConfigError(format!("world.species_file {}: {why}", path.display()));
+        let key = "world.species_file";
+        let refuse = |why: String| ConfigError::of(key, format!("{key} {}: {why}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
         SpeciesTable::from_toml(&text).map_err(|error| refuse(one_line(&error.to_string())))
     }
@@ -476,11 +593,11 @@ impl Config {
     }
 }
 
-const EDGES_MAX: usize = 256;
 const REACH_M_MAX: f64 = 100_000.0;
 const MESSAGE_BYTES_MIN: usize = 1024; // the longest message that a well-behaved client needs
-const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 const LEEWAY_MAX: Duration = Duration::from_secs(600); // clocks that are further apart are wrong
+/// A hundred years: what is added to a clock must not overflow it.
+const TIME_MS_MAX: u64 = 36_500 * 86_400_000;
 const AUTHORIZER_TIMEOUT_MAX: Duration = Duration::from_secs(29); // as with API Gateway
 
 /// `127.0.0.1:7400`, `[::1]:7400`, `localhost:7400`.
@@ -498,7 +615,7 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::
 pub struct Time(pub Duration);
 
 /// A number of bytes: a whole number and a unit, as in `512MiB`, `100GiB`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 pub struct Size(pub u64);
 
 impl FromStr for Time {
@@ -506,9 +623,12 @@ impl FromStr for Time {
 
     fn from_str(text: &str) -> Result<Time, String> {
         let units = [("ms", 1), ("s", 1_000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
-        let ms = quantity(text, &units).filter(|ms| *ms > 0);
-        ms.map(|ms| Time(Duration::from_millis(ms)))
-            .ok_or_else(|| format!("`{text}` is no time: give a whole number and ms, s, min, h or d, as in \"36h\""))
+        let ms = quantity(text, &units).filter(|ms| (1..=TIME_MS_MAX).contains(ms));
+        ms.map(|ms| Time(Duration::from_millis(ms))).ok_or_else(|| {
+            format!(
+                "`{text}` is no time: give a whole number and ms, s, min, h or d, as in \"36h\", at most \"36500d\""
+            )
+        })
     }
 }
 
@@ -616,6 +736,20 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_value_is_located_by_its_flag_or_its_line() {
+        let text = "edges = 100\n\n[limits]\n  idle_timeout = \"8d\" # a week is not enough\n";
+        let mut config = Config::parse(text).unwrap();
+        let file = SettingsFile { path: "my.toml".into(), text: text.into() };
+        let said =
+            |config: &Config, flags: &[&str]| config.check().unwrap_err().located(flags, Some(&file)).to_string();
+        assert_eq!(said(&config, &[]), "settings file my.toml, line 1 (`edges = 100`): edges must be from 1 to 64");
+        assert_eq!(said(&config, &["edges"]), "--edges: edges must be from 1 to 64");
+        config.edges = None;
+        let said = said(&config, &["edges"]);
+        assert!(said.starts_with("settings file my.toml, line 4 (`idle_timeout = \"8d\" # a week"), "{said}");
+    }
+
+    #[test]
     fn values_out_of_range_are_refused_by_name() {
         let refused = |change: fn(&mut Config)| {
             let mut config = Config::default();
@@ -633,5 +767,25 @@ mod tests {
         assert!(refused(|config| config.connections.messages_burst = 0).contains("connections.messages_burst"));
         assert!(refused(|config| config.auth.leeway = Some(Time(Duration::from_secs(601)))).contains("auth.leeway"));
         assert!(refused(|config| config.limits.message_bytes_max = 1).contains("limits.message_bytes_max"));
+        assert!(refused(|config| config.limits.message_bytes_max = 2 << 20).contains("limits.message_bytes_max"));
+        assert!(refused(|config| config.edges = Some(100)).contains("edges"));
+        let week = Time(Duration::from_secs(8 * 86_400));
+        let idle = [week, Time(Duration::from_millis(50))].map(|timeout| {
+            let mut config = Config::default();
+            config.limits.idle_timeout = timeout;
+            config.check().unwrap_err().to_string()
+        });
+        assert!(idle.iter().all(|said| said == "limits.idle_timeout must be from 100ms to 7d"), "{idle:?}");
+        let general = Time(Duration::from_millis(50));
+        let mut config = Config::default();
+        config.connections.idle_timeout = general;
+        assert!(config.check().unwrap_err().to_string().contains("connections.idle_timeout"));
+        assert!(refused(|config| config.demo.players = 1_001).contains("demo.players"));
+        assert!(refused(|config| config.demo.spawns_per_second = f64::NAN).contains("demo.spawns_per_second"));
+        assert!(refused(|config| config.demo.time_zone = Some("Mars/Olympus".into())).contains("demo.time_zone"));
+        assert!(
+            refused(|config| config.thresholds.disk_space_low = Size(1)).contains("thresholds.disk_space_critical")
+        );
+        assert!("36501d".parse::<Time>().is_err());
     }
 }

@@ -16,6 +16,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use spawns::Spawns;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -24,11 +25,13 @@ use walker::{Rumour, Walker};
 
 const STEP: Duration = Duration::from_millis(100);
 /// More would not be seen on a map and would no longer be cheap.
-const PLAYERS_MAX: usize = 1_000;
+pub(crate) const PLAYERS_MAX: usize = 1_000;
 /// A look from the centre must see the whole city.
-const RADIUS_M_MAX: f64 = fakemon_engine::limits::LOOK_RADIUS_M_MAX;
+pub(crate) const RADIUS_M: RangeInclusive<f64> = 50.0..=fakemon_engine::limits::LOOK_RADIUS_M_MAX;
 /// A look must be able to count them.
-const WILD_MAX: usize = fakemon_engine::limits::LOOK_FAKEMON_MAX - 100;
+pub(crate) const WILD_MAX: usize = fakemon_engine::limits::LOOK_FAKEMON_MAX - 100;
+/// More would not be caught.
+pub(crate) const SPAWNS_PER_SECOND: RangeInclusive<f64> = 0.0..=100.0;
 
 /// How the world of the demo is.
 #[derive(Clone, Debug)]
@@ -140,11 +143,13 @@ struct City {
 impl City {
     fn check(options: &DemoOptions) -> anyhow::Result<City> {
         anyhow::ensure!(
-            (50.0..=RADIUS_M_MAX).contains(&options.radius_m),
-            "the demo's radius_m must be from 50 to {RADIUS_M_MAX}"
+            RADIUS_M.contains(&options.radius_m),
+            "the demo's radius_m must be from {} to {}",
+            RADIUS_M.start(),
+            RADIUS_M.end()
         );
         anyhow::ensure!(
-            (0.0..=100.0).contains(&options.spawns_per_second),
+            SPAWNS_PER_SECOND.contains(&options.spawns_per_second),
             "the demo's spawns_per_second must be from 0 to 100"
         );
         let time_zone = match &options.time_zone {

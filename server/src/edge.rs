@@ -15,13 +15,14 @@
 use crate::auth::Access;
 use anyhow::{Context as _, bail, ensure};
 use fakemon_engine::Engine;
-use fakemon_engine::limits::PUT_BYTES_MAX;
+use fakemon_engine::limits::{OPEN_TABLES_MAX, PUT_BYTES_MAX};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -64,16 +65,19 @@ use switchboard::{Line, Names};
 use turn::{Common, Turn};
 
 /// Threads that serve players.
-const THREADS_MAX: usize = 64;
+pub const THREADS_MAX: usize = 64;
 /// Connections that wait to be taken in.
 const BACKLOG: i32 = 4096;
 /// The longest message that can be allowed.
-const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// The longest message of the general endpoint that can be allowed.
 pub const GENERAL_MESSAGE_BYTES_MAX: usize = 256 * 1024;
+/// How long a connection may be silent, or a handshake take.
+pub const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(7 * 86_400);
 /// Descriptors that are left to the journal and the rest of the process.
 const DESCRIPTORS_KEPT: usize = 1_000;
 
+const _: () = assert!(OPEN_TABLES_MAX < DESCRIPTORS_KEPT);
 // With every byte escaped, and once more as JSON, a message still fits into one event.
 const _: () = assert!(8 * GENERAL_MESSAGE_BYTES_MAX <= PUT_BYTES_MAX);
 
@@ -184,10 +188,9 @@ impl EdgeOptions {
         );
         let tick = Duration::from_millis(1)..=Duration::from_secs(1);
         ensure!(tick.contains(&self.tick), "the tick must be from 1 ms to 1 s");
-        let timeouts = Duration::from_millis(100)..=Duration::from_secs(7 * 86_400);
         let given = [self.idle_timeout, self.handshake_timeout, self.general.idle_timeout];
         ensure!(
-            given.iter().all(|timeout| timeouts.contains(timeout)),
+            given.iter().all(|timeout| TIMEOUTS.contains(timeout)),
             "timeouts of connections must be from 100 ms to 7 days"
         );
         for rate in [self.rate, self.general.rate].into_iter().flatten() {
@@ -215,6 +218,15 @@ struct EdgeThread {
     line: Arc<Line>,
     waker: Arc<mio::Waker>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Whether an edge with these options can start, before there is anything for it to serve.
+///
+/// # Errors
+/// As [`start`], but for the address.
+pub fn check(options: &EdgeOptions) -> anyhow::Result<()> {
+    options.check()?;
+    options.tls.as_ref().map(tls_config).transpose().map(drop)
 }
 
 /// Starts the edge.

@@ -11,6 +11,7 @@
 //!
 #![doc = include_str!("incident.md")]
 
+mod printed;
 pub mod play;
 pub mod auth;
 pub mod access_keys;

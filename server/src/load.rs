@@ -30,6 +30,7 @@ pub use sends::Sends;
 pub(crate) use target::Target;
 
 use crate::play::Subprotocol;
+use crate::printed::stdout;
 use anyhow::{Context, ensure};
 use bus::{Rules, Webhook};
 use fakemon_engine::ids::{AttemptId, FakemonId, mix};
@@ -48,6 +49,7 @@ use socket::{Access, Opening, Socket};
 use spawner::Spawner;
 use stages::Reading;
 use std::fmt::Display;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
@@ -60,6 +62,8 @@ const CONNECTIONS_MAX: usize = 28_000;
 const FAKEMON_MAX: u32 = 1 << 22;
 /// Handshakes that are under way at once, per thread.
 const OPENING: usize = 128;
+/// Where a server's control plane is if nobody says otherwise.
+const CONTROL: &str = "http://127.0.0.1:7401";
 /// How long the bar waits for the last answers.
 const DRAIN_SHOWN: Duration = Duration::from_secs(20);
 /// How long each half of a baseline is measured.
@@ -72,7 +76,7 @@ pub struct LoadArgs {
     #[arg(long, default_value = "ws://127.0.0.1:7400")]
     pub url: String,
     /// Where fakémon are put into the world and metrics are read
-    #[arg(long, default_value = "http://127.0.0.1:7401")]
+    #[arg(long, default_value = CONTROL)]
     pub control: String,
     /// What happens: hot (all race for one fakémon after another), spread (uniform over many), realistic (a few places
     /// are crowded; some throws fall short, some are sent twice)
@@ -156,6 +160,7 @@ pub fn run(args: LoadArgs) -> anyhow::Result<()> {
     // Every run takes fakémon and players of its own.
     let run = || Setup::check(args.clone())?.run();
     let setup = Setup::check(args.clone())?;
+    setup.find_server()?;
     let name = format!("load-{}-{}", setup.started_s, std::process::id());
     if args.rules.is_some() || args.webhook.is_some() {
         let webhook = args.webhook.as_deref().map(|detail_type| Webhook { detail_type, at_once: args.at_once });
@@ -179,11 +184,10 @@ pub fn run(args: LoadArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "the report is the answer of this command")]
 fn print(report: &(impl Serialize + Display), json: bool) -> anyhow::Result<()> {
     match json {
-        true => println!("{}", serde_json::to_string(report)?),
-        false => println!("{report}"),
+        true => writeln!(stdout(), "{}", serde_json::to_string(report)?)?,
+        false => writeln!(stdout(), "{report}")?,
     }
     Ok(())
 }
@@ -223,6 +227,25 @@ impl Setup {
             duration: seconds("--duration", args.duration, 0.1)?,
             args,
         })
+    }
+
+    /// Before anything is made: players can connect, and the default control plane is not another server's.
+    fn find_server(&self) -> anyhow::Result<()> {
+        let name = self.args.connections; // none of the players'
+        Opening::start(&self.play, &self.access, self.args.subprotocol, name)?.finish()?;
+        if self.args.control != CONTROL {
+            return Ok(());
+        }
+        let figures = Http::connect(&self.control)?.get("/figures")?.json("/figures")?;
+        let port = figures["play"]["port"].as_u64();
+        let wanted = self.play.authority.rsplit(':').next().and_then(|port| port.parse().ok());
+        ensure!(
+            port == wanted,
+            "the server behind {CONTROL} serves players on port {}, not on that of {}: give --control of the same server",
+            port.unwrap_or_default(),
+            self.args.url
+        );
+        Ok(())
     }
 
     fn run(&self) -> anyhow::Result<Report> {

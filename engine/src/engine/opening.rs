@@ -106,7 +106,7 @@ impl Engine {
         recovered.populations.iter().for_each(|population| world.populate(population.iter()));
         let progress = Progress::new(recovered.link.next, Position(recovered.snapshot.position), FOLLOWERS);
         let failure = Arc::new(Failure::default());
-        let bus_fail = |error: ReadError| OpenError(format!("the bus: {error}"));
+        let bus_fail = |error: ReadError| OpenError(format!("data directory {}: the bus: {error}", dir.display()));
         let queues = Arc::new(Queues::open(depot.clone()).map_err(bus_fail)?);
         let registry = Arc::new(recovered.registry);
         let events = Events { journal: Journal::new(store.clone()), players: registry.clone(), world: world.clone() };

@@ -9,15 +9,16 @@
 //! copy is made here: of the logs that are needed, a piece at a time, past the page cache.
 
 use super::depot::Depot;
+use super::places::{make_like, permit_like};
 use super::postings::PostingStore;
 use super::rows::RowStore;
-use super::store::{ACKNOWLEDGED, ReadError, Store, begin, check_identity, complete};
-use crate::files::{self, PRIVATE_FILE, PRIVATE_FOLDER};
+use super::store::{ACKNOWLEDGED, IDENTITY, ReadError, Store, begin, check_empty, check_identity, complete};
+use crate::files::{self, PRIVATE_FILE};
 use crate::options::OpenError;
 use rocksdb::DB;
 use rocksdb::properties::MIN_LOG_NUMBER_TO_KEEP;
 use rustix::fs::{FlockOperation, OFlags, fcntl_lock, fcntl_setfl};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -46,7 +47,7 @@ pub(crate) struct Databases {
 impl Databases {
     /// Copies the data directory `dir` to `to`, which is empty or not there.
     pub(crate) fn copy(&self, dir: &Path, to: &Path) -> Result<(), OpenError> {
-        made(to, |to| {
+        made(dir, to, |to| {
             let fail = |error: ReadError| OpenError(format!("{}: {error}", to.display()));
             let [snapshot, index, bus, journal] = FOLDERS.map(|folder| to.join(folder));
             self.rows.checkpoint(&snapshot).map_err(fail)?;
@@ -65,7 +66,7 @@ pub(crate) fn copy_closed(dir: &Path, to: &Path) -> Result<bool, OpenError> {
     else {
         return Ok(false);
     };
-    made(to, |to| {
+    made(dir, to, |to| {
         copy_acknowledged(dir, to)?;
         for folder in FOLDERS.into_iter().filter(|folder| dir.join(folder).is_dir()) {
             link_folder(&dir.join(folder), &to.join(folder))
@@ -76,18 +77,33 @@ pub(crate) fn copy_closed(dir: &Path, to: &Path) -> Result<bool, OpenError> {
     Ok(true)
 }
 
-/// Makes a directory; takes it away again when that fails.
-fn made(to: &Path, make: impl FnOnce(&Path) -> Result<(), OpenError>) -> Result<(), OpenError> {
+/// Makes a directory, with the permissions of the one that is copied; takes it away again when that fails.
+fn made(dir: &Path, to: &Path, make: impl FnOnce(&Path) -> Result<(), OpenError>) -> Result<(), OpenError> {
+    check_empty(to)?;
     let was_there = to.exists();
-    begin(to, MAKING)?;
-    let done = make(to).and_then(|()| complete(to));
+    let permit = |name: &str| {
+        let permitted = permit_like(&dir.join(name), &to.join(name));
+        permitted.map_err(|error| OpenError(format!("{}: {error}", to.join(name).display())))
+    };
+    let begun = begin(to, MAKING).and_then(|()| permit(""));
+    let done = begun.and_then(|()| make(to)).and_then(|()| complete(to)).and_then(|()| permit(IDENTITY));
     if done.is_err() {
-        let _ = fs::remove_dir_all(to); // it says itself that it is incomplete
-        if was_there {
-            let _ = fs::create_dir(to);
-        }
+        // What cannot be taken away says itself that it is incomplete.
+        let _ = if was_there { clear(to) } else { fs::remove_dir_all(to) };
     }
     done
+}
+
+/// Takes away what is in a folder.
+fn clear(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => fs::remove_dir_all(entry.path())?,
+            false => fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
 }
 
 /// Before the journal, so that the copy holds what was told.
@@ -101,12 +117,13 @@ fn copy_acknowledged(dir: &Path, to: &Path) -> Result<(), OpenError> {
 
 /// Keeps servers from opening a data directory; none if one has it open. The lock is RocksDB's own.
 pub(super) fn hold(dir: &Path) -> io::Result<Option<Option<File>>> {
-    let lock = match OpenOptions::new().write(true).open(dir.join(JOURNAL).join("LOCK")) {
+    // To read it is enough, so that a directory can be copied by who may only read it, and where nothing can be written.
+    let lock = match File::open(dir.join(JOURNAL).join("LOCK")) {
         Ok(lock) => lock,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(None)), // nobody ever opened it
         Err(error) => return Err(error),
     };
-    match fcntl_lock(&lock, FlockOperation::NonBlockingLockExclusive) {
+    match fcntl_lock(&lock, FlockOperation::NonBlockingLockShared) {
         Ok(()) => Ok(Some(Some(lock))),
         Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => Ok(None),
         Err(error) => Err(error.into()),
@@ -115,7 +132,7 @@ pub(super) fn hold(dir: &Path) -> io::Result<Option<Option<File>>> {
 
 /// Links the tables of a database, which never change; copies everything else that belongs to it.
 pub(super) fn link_folder(from: &Path, to: &Path) -> io::Result<()> {
-    files::make_folder(to, PRIVATE_FOLDER)?;
+    make_like(from, to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let (path, name) = (entry.path(), entry.file_name());
@@ -148,10 +165,11 @@ pub(super) fn of_database(db: &DB, to: &Path) -> Result<(), ReadError> {
 
 /// In the order in which one file knows of another: the manifest, then what it may name, then what came later.
 fn copy_open(from: &Path, to: &Path, needed_log: u64) -> io::Result<()> {
-    files::make_folder(to, PRIVATE_FOLDER)?;
+    make_like(from, to)?;
     let current = fs::read_to_string(from.join(CURRENT))?;
     copy_file(&from.join(current.trim_end()), &to.join(current.trim_end()))?;
     files::replace(&to.join(CURRENT), current.as_bytes(), PRIVATE_FILE)?;
+    permit_like(&from.join(CURRENT), &to.join(CURRENT))?;
     let mut logs = Vec::new();
     for entry in fs::read_dir(from)? {
         let path = entry?.path();
@@ -182,7 +200,8 @@ fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Copies a file past the page cache, a piece at a time; where that cannot be, through it, but each piece is synced.
 fn copy_in_pieces(from: &Path, to: &Path) -> io::Result<()> {
-    let (from, mut copy) = (File::open(from)?, File::create(to)?);
+    let (original, from, mut copy) = (from, File::open(from)?, File::create(to)?);
+    permit_like(original, to)?;
     let mut direct = fcntl_setfl(&copy, OFlags::DIRECT).is_ok();
     let mut buffer = vec![0; PIECE_BYTES + ALIGNMENT];
     let piece = buffer.as_ptr().align_offset(ALIGNMENT);

@@ -2,6 +2,7 @@
 //! options of the journal's own.
 
 use crate::files::{self, PRIVATE_FOLDER};
+use crate::limits::OPEN_TABLES_MAX;
 use crate::options::OpenError;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Env, Options,
@@ -16,6 +17,11 @@ pub(super) const FAMILIES: [&str; 2] = ["blocks", "collections"];
 const OPENED_MAX: u32 = 50;
 /// Threads that open the tables of each family: making threads takes longer than most tables.
 const OPENING_THREADS: i32 = 3;
+/// Threads that may be needed at once to read, and to write, with some to spare.
+const READING_THREADS: usize = 4;
+pub(super) const WRITING_THREADS: usize = 64;
+/// RocksDB takes no fewer.
+const OPEN_TABLES_MIN: usize = 20;
 /// Bytes of a block of a table. All indexes are read before the first answer, so they are to be short.
 const TABLE_BLOCK_BYTES: usize = 32 << 10;
 
@@ -54,7 +60,8 @@ pub(super) fn open_to_read(
     path: &Path,
     options: &Options,
     families: impl Fn(Access) -> Vec<ColumnFamilyDescriptor>,
-) -> Result<DB, rocksdb::Error> {
+) -> Result<DB, String> {
+    check_threads(READING_THREADS)?;
     let mut options = options.clone();
     options.create_if_missing(false);
     options.create_missing_column_families(false);
@@ -67,7 +74,7 @@ pub(super) fn open_to_read(
         let opened = DB::open_cf_descriptors_read_only(&options, path, families(Access::Read), false);
         tries += 1;
         if before == manifest(path) || tries == OPENED_MAX {
-            return opened;
+            return opened.map_err(rocksdb::Error::into_string);
         }
     }
 }
@@ -77,6 +84,38 @@ fn manifest(path: &Path) -> Option<(String, u64)> {
     let current = fs::read_to_string(path.join("CURRENT")).ok()?;
     let bytes = fs::metadata(path.join(current.trim_end())).ok()?.len();
     Some((current, bytes))
+}
+
+/// Whether so many threads can be started: RocksDB ends the process when it cannot start one.
+pub(super) fn check_threads(count: usize) -> Result<(), String> {
+    let (stay, stays) = crossbeam::channel::bounded::<()>(0);
+    let start = |_| {
+        let stays = stays.clone();
+        std::thread::Builder::new().spawn(move || stays.recv().is_ok())
+    };
+    let started: Result<Vec<_>, _> = (0..count).map(start).collect();
+    drop(stay);
+    let refused = |error: std::io::Error| {
+        format!(
+            "no more threads can be started ({error}): raise the limit of this user's processes (`ulimit -u`), TasksMax in \
+             the systemd unit, or the container's limit of pids"
+        )
+    };
+    let ended = started.map_err(refused)?.into_iter().map(std::thread::JoinHandle::join);
+    ended.for_each(|ended| assert!(ended.is_ok(), "they only wait"));
+    Ok(())
+}
+
+/// Tables of a database that its writer has open at once: a journal grows, the limit of the process does not.
+pub(super) fn open_tables_max(part: Part) -> i32 {
+    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    let tables = usize::try_from(descriptors / 4).unwrap_or(usize::MAX).min(OPEN_TABLES_MAX);
+    let share = match part {
+        Part::Journal => tables / 2,
+        Part::Snapshot => tables / 4,
+        Part::Index | Part::Bus => tables / 8,
+    };
+    i32::try_from(share.max(OPEN_TABLES_MIN)).expect("bounded above")
 }
 
 /// Flushes and compactions take the processor last: the process' threads for them serve all databases in it.
@@ -89,6 +128,7 @@ pub(super) fn calm_background_threads() -> Result<(), rocksdb::Error> {
 
 pub(super) fn database_options() -> Options {
     let mut options = Options::default();
+    options.set_max_open_files(open_tables_max(Part::Journal));
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_recycle_log_file_num(4); // a sync of a log that need not grow is one write less
@@ -148,26 +188,81 @@ pub(super) fn scan_options() -> ReadOptions {
     options
 }
 
+/// A database of a data directory, in a folder of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Journal,
+    Snapshot,
+    Index,
+    Bus,
+}
+
+impl Part {
+    const ALL: [Part; 4] = [Part::Journal, Part::Snapshot, Part::Index, Part::Bus];
+
+    /// Its name, which is its folder's too.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Part::Journal => "journal",
+            Part::Snapshot => "snapshot",
+            Part::Index => "index",
+            Part::Bus => "bus",
+        }
+    }
+
+    /// The one whose file RocksDB names; else the journal.
+    fn named_in(error: &str) -> Part {
+        let names = |part: &Part| error.contains(&format!("/{}/", part.name()));
+        Part::ALL.into_iter().find(names).unwrap_or(Part::Journal)
+    }
+
+    /// What is damaged, and what to do.
+    pub(super) fn damaged(self, what: &dyn std::fmt::Display) -> String {
+        let remedy = match self {
+            Part::Journal => {
+                "restore a copy, or let `fakemon verify --salvage NEW_DIR` make a directory of what can be read: what was \
+                 acknowledged is not all here"
+            }
+            Part::Snapshot => {
+                "move the folder `snapshot` away, it is made again unless retention let go of events; then restore a copy"
+            }
+            Part::Index => "`fakemon index` makes it again",
+            Part::Bus => {
+                "restore a copy, or let `fakemon verify --salvage NEW_DIR` make a directory without queues, log groups, \
+                 secrets and cursors of deliveries"
+            }
+        };
+        format!("the {} is damaged ({what}): {remedy}", self.name())
+    }
+
+    /// RocksDB's words about this database, and what to do.
+    pub(super) fn explain(self, error: &str) -> String {
+        let is_locked = error.contains("lock hold by current process")
+            || error.contains("While lock file") && error.contains("Resource temporarily unavailable");
+        if is_locked {
+            return "another process has it open: stop that one, or give another directory".into();
+        }
+        let incomplete = error.contains("No such file or directory") || error.contains("create_if_missing");
+        match error.starts_with("Corruption") || incomplete {
+            true => self.damaged(&error),
+            false => format!("{error}{}", remedy(error)),
+        }
+    }
+}
+
 /// RocksDB's words, and what to do.
 pub(super) fn explain(error: &str) -> String {
-    if error.contains("lock") && (error.contains("LOCK") || error.contains("temporarily unavailable")) {
-        return "another process has it open: stop that one, or give another directory".into();
+    Part::named_in(error).explain(error)
+}
+
+/// Whether a folder is not there, or was not made to its end: then there is nothing in it that could be lost. One that
+/// cannot be looked into may hold something; who opens it is told why.
+pub(super) fn holds_nothing(folder: &Path) -> bool {
+    let is_data = |path: &Path| path.extension().is_some_and(|kind| kind == "sst" || kind == "log");
+    match fs::read_dir(folder) {
+        Ok(entries) => !entries.flatten().any(|entry| is_data(&entry.path())),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
     }
-    let incomplete = error.contains("No such file or directory") || error.contains("create_if_missing");
-    let damaged = error.starts_with("Corruption") || incomplete;
-    if damaged && error.contains("/snapshot/") {
-        return format!(
-            "the snapshot is damaged ({error}): move the folder `snapshot` away, it is made again unless retention let \
-             go of events"
-        );
-    }
-    if damaged && error.contains("/index/") {
-        return format!("the index is damaged ({error}): `fakemon index` makes it again");
-    }
-    if damaged {
-        return format!("the journal is damaged ({error}); restore a copy, what was acknowledged is not all here");
-    }
-    format!("{error}{}", remedy(error))
 }
 
 /// A message of RocksDB about a failed write, and what to do.
@@ -176,14 +271,17 @@ pub(super) fn explain_write(error: &rocksdb::Error) -> String {
     format!("the journal could not be written ({error}){}", remedy(&error))
 }
 
-/// What to do when the disk takes no more.
+/// What to do about what the system refused.
 fn remedy(error: &str) -> &'static str {
-    match error {
-        error if error.contains("No space left") => ": free some space on its disk, then start again",
-        error if error.contains("File too large") => {
-            ": raise the limit of file sizes (`ulimit -f`), then start again"
-        }
-        error if error.contains("quota exceeded") => ": raise the quota, then start again",
-        _ => "",
-    }
+    const REMEDIES: [(&str, &str); 8] = [
+        ("No space left", ": free some space on its disk, then start again"),
+        ("File too large", ": raise the limit of file sizes (`ulimit -f`), then start again"),
+        ("quota exceeded", ": raise the quota, then start again"),
+        ("Too many open files in system", ": raise the machine's limit (`sysctl fs.file-max`), then start again"),
+        ("Too many open files", ": raise the limit of open files (`ulimit -n`), then start again"),
+        ("Permission denied", ": run as the user who owns the directory, or give this one the right to its files"),
+        ("Read-only file system", ": its file system is mounted read-only; work on a copy (`fakemon checkpoint`)"),
+        ("Input/output error", ": the disk fails; see the kernel's log, and restore a copy on another disk"),
+    ];
+    REMEDIES.into_iter().find(|(words, _)| error.contains(words)).map_or("", |(_, remedy)| remedy)
 }

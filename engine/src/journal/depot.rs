@@ -3,13 +3,14 @@
 //! asks for a sync.
 
 use super::checkpoint::of_database;
-use super::database::{explain, explain_write, make_folder, open_to_read, scan_options};
+use super::database::{Part, explain_write, holds_nothing, open_tables_max, open_to_read, scan_options};
+use super::places::make_secret;
 use super::shared_sync::SharedSync;
 use super::store::ReadError;
 use crate::options::OpenError;
 use rocksdb::{
-    BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options,
-    WriteBatch,
+    BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction,
+    IteratorMode, Options, WriteBatch,
 };
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -60,21 +61,38 @@ impl Drop for Depot {
 impl Depot {
     /// Opens or makes the depot of a data directory.
     pub(crate) fn open(dir: &Path) -> Result<Depot, OpenError> {
-        make_folder(dir, "bus")?;
-        let db = DB::open_cf_descriptors(&database_options(), dir.join("bus"), families());
-        Ok(Depot::of(db.map_err(|error| fail(dir, &error))?))
+        let path = dir.join("bus");
+        make_secret(&path).map_err(|error| OpenError(format!("{}: {error}", path.display())))?;
+        let mut options = database_options();
+        options.create_if_missing(holds_nothing(&path)); // to make a new one would delete what is left of a damaged one
+        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        let mut opened = DB::open_cf_descriptors(&options, &path, families());
+        if let Err(error) = &opened
+            && error.as_ref().starts_with("Corruption")
+        {
+            // A power cut leaves such logs too, so what comes before the damage is taken; but that is told.
+            options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+            let up_to_there = DB::open_cf_descriptors(&options, &path, families());
+            if up_to_there.is_ok() {
+                tracing::warn!("the log of the bus is damaged, what was written after the damage is lost: {error}");
+                opened = up_to_there;
+            }
+        }
+        Ok(Depot::of(opened.map_err(|error| fail(dir, &error))?))
     }
 
     /// Opens the depot of a data directory for reading, beside a running server or without one; none if there is none.
     pub(crate) fn open_to_read(dir: &Path) -> Result<Option<Depot>, OpenError> {
-        if !dir.join("bus").join("CURRENT").exists() {
+        if holds_nothing(&dir.join("bus")) {
             return Ok(None);
         }
         // One that an older version wrote lacks the rooms that are new since.
         let there = DB::list_cf(&database_options(), dir.join("bus")).map_err(|error| fail(dir, &error))?;
         let is_there = |family: &ColumnFamilyDescriptor| there.iter().any(|name| name == family.name());
         let known = |_| families().into_iter().filter(is_there).collect();
-        let opened = open_to_read(&dir.join("bus"), &database_options(), known);
+        let mut options = database_options();
+        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        let opened = open_to_read(&dir.join("bus"), &options, known);
         let db = opened.map_err(|error| fail(dir, &error))?;
         Ok(Some(Depot::of(db)))
     }
@@ -92,7 +110,7 @@ impl Depot {
     }
 
     /// Whether everything can be read.
-    pub(super) fn check(&self) -> Result<(), ReadError> {
+    pub(crate) fn check(&self) -> Result<(), ReadError> {
         for (room, _) in ROOMS {
             self.scan(room, b"", b"", &mut |_, _| ControlFlow::Continue(()))?;
         }
@@ -119,7 +137,7 @@ impl Depot {
         let held = self.held();
         let db = held.as_ref().ok_or_else(closed)?;
         let Some(family) = held_family(db, room) else { return Ok(None) };
-        Ok(db.get_cf(family, key)?)
+        db.get_cf(family, key).map_err(unreadable)
     }
 
     /// Visits keys and values in order, of keys from `from` that begin with `prefix`, until the visitor breaks.
@@ -136,7 +154,7 @@ impl Depot {
         let db = held.as_ref().ok_or_else(closed)?;
         let Some(family) = held_family(db, room) else { return Ok(()) };
         for entry in db.iterator_cf_opt(family, scan_options(), mode) {
-            let (key, value) = entry?;
+            let (key, value) = entry.map_err(unreadable)?;
             if !key.starts_with(prefix) || visit(&key, &value).is_break() {
                 break;
             }
@@ -157,7 +175,7 @@ impl Depot {
         let mode = IteratorMode::From(before, Direction::Reverse);
         let Some(family) = held_family(db, room) else { return Ok(()) };
         for entry in db.iterator_cf_opt(family, scan_options(), mode) {
-            let (key, value) = entry?;
+            let (key, value) = entry.map_err(unreadable)?;
             if *key >= *before {
                 continue;
             }
@@ -245,12 +263,17 @@ impl Batch {
     }
 }
 
-fn fail(dir: &Path, error: &rocksdb::Error) -> OpenError {
-    OpenError(format!("data directory {}: {}", dir.display(), explain(error.as_ref())))
+fn fail(dir: &Path, error: &impl AsRef<str>) -> OpenError {
+    OpenError(format!("data directory {}: {}", dir.display(), Part::Bus.explain(error.as_ref())))
+}
+
+fn unreadable(error: rocksdb::Error) -> ReadError {
+    ReadError::Store(Part::Bus.explain(error.as_ref()))
 }
 
 fn database_options() -> Options {
     let mut options = Options::default();
+    options.set_max_open_files(open_tables_max(Part::Bus));
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_max_total_wal_size(64 << 20);

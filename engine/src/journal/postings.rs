@@ -7,7 +7,9 @@
 //! ```
 
 use super::checkpoint::of_database;
-use super::database::{explain, look_up_options, make_folder, open_to_read, table_options};
+use super::database::{
+    Part, holds_nothing, look_up_options, make_folder, open_tables_max, open_to_read, scan_options, table_options,
+};
 use super::store::{ReadError, number};
 use crate::ids::Position;
 use crate::options::OpenError;
@@ -51,7 +53,7 @@ impl PostingStore {
 
     /// Opens it for reading, beside a running server or without one; none if there is none.
     pub(crate) fn open_to_read(dir: &Path) -> Result<Option<PostingStore>, OpenError> {
-        if !dir.join("index").join("CURRENT").exists() {
+        if holds_nothing(&dir.join("index")) {
             return Ok(None);
         }
         let families = |access| {
@@ -83,7 +85,7 @@ impl PostingStore {
         batch.put(segment_key(first), end.0.to_be_bytes());
         let mut options = WriteOptions::default();
         options.disable_wal(true);
-        Ok(self.db.write_opt(batch, &options)?)
+        self.db.write_opt(batch, &options).map_err(unreadable)
     }
 
     /// Copies it to `to`, which is not there yet.
@@ -93,14 +95,14 @@ impl PostingStore {
 
     /// Brings what is only in memory to the disk.
     pub(crate) fn flush(&self) -> Result<(), ReadError> {
-        Ok(self.db.flush()?)
+        self.db.flush().map_err(unreadable)
     }
 
     /// First and end positions of all segments, in order.
     pub(crate) fn segments(&self) -> Result<Vec<(Position, Position)>, ReadError> {
         let mut segments = Vec::new();
         for entry in self.db.iterator_opt(IteratorMode::From(&[SEGMENT], Direction::Forward), look_up_options()) {
-            let (key, end) = entry?;
+            let (key, end) = entry.map_err(unreadable)?;
             segments.push((Position(number(&key[1..])?), Position(number(&end)?)));
         }
         Ok(segments)
@@ -116,10 +118,26 @@ impl PostingStore {
     ) -> Result<(), ReadError> {
         let start = posting_key(kind, bucket, from);
         for entry in self.db.iterator_opt(IteratorMode::From(&start, Direction::Forward), look_up_options()) {
-            let (key, value) = entry?;
+            let (key, value) = entry.map_err(unreadable)?;
             let Some(first) = key.strip_prefix(&[kind, bucket]) else { break };
             if visit(Position(number(first)?), &value)?.is_break() {
                 break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Visits all postings: kind, first position of the segment, and the bytes.
+    pub(crate) fn all(
+        &self,
+        visit: &mut dyn FnMut(u8, Position, &[u8]) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
+        for entry in self.db.iterator_opt(IteratorMode::Start, scan_options()) {
+            let (key, value) = entry.map_err(unreadable)?;
+            match &*key {
+                [SEGMENT, ..] => {}
+                [kind, _, first @ ..] => visit(*kind, Position(number(first)?), &value)?,
+                _ => return Err(damaged(&"a key is too short")),
             }
         }
         Ok(())
@@ -139,7 +157,7 @@ impl PostingStore {
         batch.delete_range(segment_key(Position(0)), segment_key(after));
         let mut options = WriteOptions::default();
         options.disable_wal(true);
-        Ok(self.db.write_opt(batch, &options)?)
+        self.db.write_opt(batch, &options).map_err(unreadable)
     }
 }
 
@@ -157,17 +175,22 @@ fn segment_key(first: Position) -> [u8; 9] {
     key
 }
 
-fn fail(dir: &Path, error: &rocksdb::Error) -> OpenError {
-    let error = explain(error.as_ref());
-    OpenError(format!(
-        "data directory {}: the index cannot be used ({error}): move the folder `index` away, and make it again with \
-         `fakemon index`",
-        dir.display()
-    ))
+fn fail(dir: &Path, error: &impl AsRef<str>) -> OpenError {
+    OpenError(format!("data directory {}: {}", dir.display(), Part::Index.explain(error.as_ref())))
+}
+
+fn unreadable(error: rocksdb::Error) -> ReadError {
+    ReadError::Store(Part::Index.explain(error.as_ref()))
+}
+
+/// Something that RocksDB could read and this program cannot.
+pub(crate) fn damaged(what: &dyn std::fmt::Display) -> ReadError {
+    ReadError::Store(Part::Index.damaged(what))
 }
 
 fn database_options() -> Options {
     let mut options = Options::default();
+    options.set_max_open_files(open_tables_max(Part::Index));
     options.create_if_missing(true);
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_write_buffer_size(32 << 20);

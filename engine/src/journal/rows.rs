@@ -2,10 +2,13 @@
 //! logged; all families are flushed together, so that after a crash the rows are those of one moment.
 
 use super::checkpoint::of_database;
-use super::database::{Access, explain, make_folder, open_to_read, scan_options, table_options};
-use super::store::{ReadError, malformed, wrong_key};
+use super::database::{
+    Access, Part, holds_nothing, make_folder, open_tables_max, open_to_read, scan_options, table_options,
+};
+use super::store::ReadError;
 use crate::ids::{AttemptId, FakemonId, PlayerId, Position};
 use crate::options::OpenError;
+use fakemon_fbs::Malformed;
 use fakemon_fbs::snapshot::{self, Answer, Fakemon, Head};
 use rocksdb::{
     ColumnFamily, ColumnFamilyDescriptor, DB, DBCompactionStyle, DBCompressionType, Direction, FlushOptions,
@@ -54,7 +57,7 @@ impl RowStore {
 
     /// Opens the rows of a data directory for reading; none if there are none yet.
     pub(crate) fn open_to_read(dir: &Path) -> Result<Option<RowStore>, OpenError> {
-        if !dir.join("snapshot").join("CURRENT").exists() {
+        if holds_nothing(&dir.join("snapshot")) {
             return Ok(None);
         }
         let opened = open_to_read(&dir.join("snapshot"), &database_options(), families);
@@ -68,7 +71,7 @@ impl RowStore {
 
     /// Where the snapshot stands; none in a new directory.
     pub(crate) fn head(&self) -> Result<Option<Head>, ReadError> {
-        let Some(bytes) = self.db.get_pinned_cf(self.family("head"), b"")? else {
+        let Some(bytes) = self.db.get_pinned_cf(self.family("head"), b"").map_err(unreadable)? else {
             return Ok(None);
         };
         snapshot::read_head(&bytes).map(Some).map_err(|error| malformed("head", &error))
@@ -78,14 +81,18 @@ impl RowStore {
     pub(crate) fn fakemon(&self, visit: &mut dyn FnMut(Fakemon)) -> Result<(), ReadError> {
         let family = self.family("fakemon");
         for entry in self.db.iterator_cf_opt(family, scan_options(), IteratorMode::Start) {
-            visit(snapshot::read_fakemon(&entry?.1).map_err(|error| malformed("fakemon", &error))?);
+            visit(
+                snapshot::read_fakemon(&entry.map_err(unreadable)?.1)
+                    .map_err(|error| malformed("fakemon", &error))?,
+            );
         }
         Ok(())
     }
 
     /// One fakémon of the snapshot.
     pub(crate) fn fakemon_row(&self, id: FakemonId) -> Result<Option<Fakemon>, ReadError> {
-        let Some(bytes) = self.db.get_pinned_cf(self.family("fakemon"), id.0.to_be_bytes())? else {
+        let Some(bytes) = self.db.get_pinned_cf(self.family("fakemon"), id.0.to_be_bytes()).map_err(unreadable)?
+        else {
             return Ok(None);
         };
         snapshot::read_fakemon(&bytes).map(Some).map_err(|error| malformed("fakemon", &error))
@@ -94,7 +101,7 @@ impl RowStore {
     /// All players of the snapshot.
     pub(crate) fn players(&self, visit: &mut dyn FnMut(PlayerId, snapshot::Player)) -> Result<(), ReadError> {
         for entry in self.db.iterator_cf_opt(self.family("players"), scan_options(), IteratorMode::Start) {
-            let (key, value) = entry?;
+            let (key, value) = entry.map_err(unreadable)?;
             let id = key.as_ref().try_into().map(u32::from_be_bytes);
             let id = id.map_err(|_| wrong_key("players"))?;
             visit(PlayerId(id), snapshot::read_player(&value).map_err(|error| malformed("players", &error))?);
@@ -104,7 +111,8 @@ impl RowStore {
 
     /// One player of the snapshot.
     pub(crate) fn player_row(&self, id: PlayerId) -> Result<Option<snapshot::Player>, ReadError> {
-        let Some(bytes) = self.db.get_pinned_cf(self.family("players"), id.0.to_be_bytes())? else {
+        let Some(bytes) = self.db.get_pinned_cf(self.family("players"), id.0.to_be_bytes()).map_err(unreadable)?
+        else {
             return Ok(None);
         };
         snapshot::read_player(&bytes).map(Some).map_err(|error| malformed("players", &error))
@@ -115,7 +123,7 @@ impl RowStore {
         let start = answers_key(player, attempt, Position(0));
         let mode = IteratorMode::From(&start, Direction::Forward);
         for entry in self.db.iterator_cf(self.family("answers"), mode) {
-            let (key, value) = entry?;
+            let (key, value) = entry.map_err(unreadable)?;
             if !key.starts_with(&player.0.to_be_bytes()) {
                 break;
             }
@@ -127,11 +135,16 @@ impl RowStore {
         Ok(None)
     }
 
+    /// Something that can be read and is wrong.
+    pub(crate) fn damaged(&self, what: &str) -> ReadError {
+        ReadError::Store(Part::Snapshot.damaged(&what))
+    }
+
     /// Whether everything can be read.
-    pub(super) fn check(&self) -> Result<(), ReadError> {
+    pub(crate) fn check(&self) -> Result<(), ReadError> {
         for family in FAMILIES {
             for entry in self.db.iterator_cf_opt(self.family(family), scan_options(), IteratorMode::Start) {
-                let (_, value) = entry?;
+                let (_, value) = entry.map_err(unreadable)?;
                 if family == "answers" {
                     snapshot::read_answers(&value).map_err(|error| malformed(family, &error))?;
                 }
@@ -162,7 +175,7 @@ impl RowStore {
         }
         let mut options = WriteOptions::default();
         options.disable_wal(true);
-        Ok(self.db.write_opt(batch, &options)?)
+        self.db.write_opt(batch, &options).map_err(unreadable)
     }
 
     /// Copies it to `to`, which is not there yet.
@@ -173,7 +186,7 @@ impl RowStore {
     /// Brings everything that is only in memory to the disk.
     pub(crate) fn flush(&self) -> Result<(), ReadError> {
         let families = FAMILIES.map(|name| self.family(name));
-        Ok(self.db.flush_cfs_opt(&families, &FlushOptions::default())?)
+        self.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(unreadable)
     }
 }
 
@@ -196,29 +209,26 @@ fn answers_key(player: PlayerId, last: AttemptId, position: Position) -> [u8; 20
     key
 }
 
-fn fail(dir: &Path, error: &rocksdb::Error) -> OpenError {
-    let error: &str = error.as_ref();
-    let damaged =
-        ["Corruption", "No such file or directory", "create_if_missing"].iter().any(|word| error.contains(word));
-    let what = match damaged {
-        true => {
-            format!("the snapshot is damaged ({error}): move the folder `snapshot` away, it is made again {UNLESS}")
-        }
-        false => explain(error),
-    };
-    OpenError(format!("data directory {}: {what}", dir.display()))
+fn fail(dir: &Path, error: &impl AsRef<str>) -> OpenError {
+    OpenError(format!("data directory {}: {}", dir.display(), Part::Snapshot.explain(error.as_ref())))
 }
 
-const UNLESS: &str = "unless retention let go of events";
+fn unreadable(error: rocksdb::Error) -> ReadError {
+    ReadError::Store(Part::Snapshot.explain(error.as_ref()))
+}
 
-/// Whether a folder is not there, or was not made to its end: then there is nothing in it that could be lost.
-fn holds_nothing(folder: &Path) -> bool {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    !entries.map(|entry| entry.path()).any(|path| path.extension().is_some_and(|kind| kind == "sst" || kind == "log"))
+/// A row that RocksDB could read and this program cannot.
+fn malformed(row: &str, error: &Malformed) -> ReadError {
+    ReadError::Store(Part::Snapshot.damaged(&format!("a row of `{row}`: {error}")))
+}
+
+fn wrong_key(row: &str) -> ReadError {
+    ReadError::Store(Part::Snapshot.damaged(&format!("a key of `{row}`")))
 }
 
 fn database_options() -> Options {
     let mut options = Options::default();
+    options.set_max_open_files(open_tables_max(Part::Snapshot));
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_atomic_flush(true);

@@ -3,9 +3,10 @@
 use super::chain::StoredBlock;
 use super::checkpoint::of_database;
 use super::database::{
-    Access, FAMILIES, calm_background_threads, database_options, explain, families, look_up_options, make_folder,
-    open_to_read, scan_options,
+    Access, FAMILIES, WRITING_THREADS, calm_background_threads, check_threads, database_options, explain, families,
+    look_up_options, make_folder, open_to_read, scan_options,
 };
+use super::places::check_place;
 use crate::files::{self, PRIVATE_FILE, PRIVATE_FOLDER};
 use crate::ids::{PlayerId, Position};
 use crate::options::{Durability, OpenError};
@@ -20,7 +21,7 @@ use std::time::{Duration, SystemTime};
 
 /// Of the data directory: what this program reads and writes.
 pub(crate) const FORMAT: u32 = 1;
-const IDENTITY: &str = "FAKEMON";
+pub(super) const IDENTITY: &str = "FAKEMON";
 const JOURNAL: &str = "journal";
 /// Names in a data directory.
 const OWN_NAMES: [&str; 8] = [IDENTITY, ACKNOWLEDGED, JOURNAL, "snapshot", "index", "bus", "control", "salvaged"];
@@ -90,6 +91,9 @@ impl Store {
     /// Opens or creates a data directory for writing; one process at a time.
     pub(crate) fn open(dir: &Path) -> Result<Store, OpenError> {
         let fail = |error: &dyn std::fmt::Display| OpenError(format!("data directory {}: {error}", dir.display()));
+        if !dir.join(IDENTITY).exists() {
+            check_place(dir)?;
+        }
         files::make_folder(dir, PRIVATE_FOLDER)
             .map_err(|error| fail(&format!("{error}; give a directory that can be made, and written")))?;
         if identify(dir)? != Identity::Ours {
@@ -117,6 +121,7 @@ impl Store {
         // Where answers were given there is a journal; to make a new one would delete what is left of a damaged one.
         let may_make = fs::metadata(dir.join(ACKNOWLEDGED)).map_or(true, |note| note.len() == 0);
         database.create_if_missing(may_make);
+        check_threads(WRITING_THREADS).map_err(|error| fail(&error))?;
         calm_background_threads().map_err(|error| fail(&error))?;
         if may_make {
             make_folder(dir, JOURNAL)?;
@@ -442,8 +447,9 @@ pub(super) fn begin(dir: &Path, making: &str) -> Result<(), OpenError> {
     files::replace(&dir.join(IDENTITY), says.as_bytes(), PRIVATE_FILE).map_err(|error| fail(&error))
 }
 
-/// Whether a directory is empty, or not there.
+/// Whether a directory is empty, or not there, and a place for a data directory.
 pub(super) fn check_empty(dir: &Path) -> Result<(), OpenError> {
+    check_place(dir)?;
     let fail = |what: &dyn std::fmt::Display| OpenError(format!("{}: {what}", dir.display()));
     match fs::read_dir(dir).map(|mut entries| entries.next().is_none()) {
         Ok(true) => Ok(()),

@@ -15,19 +15,25 @@ use std::path::{Path, PathBuf};
 /// The copy; gone when dropped.
 pub(crate) struct Wreck {
     scratch: PathBuf,
-    /// Keeps servers away.
-    _held: Option<File>,
+    _held: Held,
 }
 
+/// While there is one, no server opens the directory.
+pub(crate) struct Held(#[expect(dead_code, reason = "it is held")] Option<File>);
+
 impl Wreck {
-    /// Copies the damaged directory `dir` beside `to`.
-    pub(crate) fn of(dir: &Path, to: &Path) -> Result<Wreck, OpenError> {
+    /// Keeps servers away from a damaged directory.
+    pub(crate) fn hold(dir: &Path) -> Result<Held, OpenError> {
         let fail = |error: io::Error| OpenError(format!("data directory {}: {error}", dir.display()));
         identify(dir)?; // a newer format is not damage
-        let Some(held) = hold(dir).map_err(fail)? else {
+        hold(dir).map_err(fail)?.map(Held).ok_or_else(|| {
             let what = "a process has it open: stop it, or salvage a checkpoint of it";
-            return Err(OpenError(format!("data directory {}: {what}", dir.display())));
-        };
+            OpenError(format!("data directory {}: {what}", dir.display()))
+        })
+    }
+
+    /// Copies the damaged directory `dir` beside `to`.
+    pub(crate) fn of(dir: &Path, to: &Path, held: Held) -> Result<Wreck, OpenError> {
         if !dir.join("journal").is_dir() {
             return Err(OpenError(format!("data directory {}: it has no folder `journal`", dir.display())));
         }

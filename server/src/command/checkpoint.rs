@@ -2,16 +2,17 @@
 //! tool reads it. Beside a running server the server makes it, in milliseconds and without a pause; without one this
 //! process does. On the same file system, tables are shared between both, so that the copy takes room only as they part.
 
-use super::DataArg;
 use super::interrupt::{Half, begin};
+use super::{DataArg, keep_files_private};
 use crate::contact::Contact;
 use crate::load::{Http, Target};
+use crate::printed::stdout;
 use anyhow::{Context, bail};
 use fakemon_engine::archive::Archive;
 use fakemon_engine::checkpoint::checkpoint;
 use fakemon_engine::ids::Position;
 use serde_json::{Value, json};
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf, absolute};
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,7 @@ pub fn run(args: CheckpointArgs) -> anyhow::Result<()> {
     let begun = Instant::now();
     let (dir, to) = (&args.data.data, absolute(&args.to).with_context(|| args.to.display().to_string())?);
     args.data.keep_out("--to", &to)?;
+    keep_files_private(dir);
     let half = begin(Half::Directory(to.clone()));
     let by_server = !checkpoint(dir, &to)?;
     drop(half);
@@ -43,7 +45,7 @@ pub fn run(args: CheckpointArgs) -> anyhow::Result<()> {
     let told = if by_server { Some(ask_server(dir, &to)?) } else { None };
     let took = begun.elapsed();
     let end = told.map_or_else(|| Archive::open(&to).map(|copy| copy.end_position()), Ok).context("the copy")?;
-    let mut stdout = io::stdout().lock();
+    let mut stdout = stdout();
     if args.json {
         let report = json!({
             "to": to.display().to_string(),

@@ -1,9 +1,10 @@
 //! `fakemon config`: the documented settings file, ready to be edited.
 
 use crate::config::DOCUMENTED;
-use std::io::{self, Write};
+use crate::printed::stdout;
+use std::io::Write;
 
 /// Prints it.
 pub fn run() -> anyhow::Result<()> {
-    Ok(io::stdout().lock().write_all(DOCUMENTED.as_bytes())?)
+    Ok(stdout().write_all(DOCUMENTED.as_bytes())?)
 }

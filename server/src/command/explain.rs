@@ -3,6 +3,7 @@
 //! player's name for it.
 
 use super::DataArg;
+use crate::printed::stdout;
 use anyhow::{Context, bail};
 use fakemon_engine::archive::Archive;
 use fakemon_engine::delivery::{Delivery, Whereabouts};
@@ -43,7 +44,7 @@ pub fn run(args: ExplainArgs) -> anyhow::Result<()> {
     };
     let story = explain(&archive, position).with_context(in_dir)?;
     let teller = Teller { archive: &archive, story: &story };
-    let mut stdout = io::stdout().lock();
+    let mut stdout = stdout();
     match args.json {
         true => writeln!(stdout, "{}", teller.json())?,
         false => teller.write(&mut stdout)?,

@@ -3,22 +3,21 @@
 //! - `lines`: JSON lines, in full: an export without filters can be imported again, bit for bit
 //! - `rows`: one flat row for an event, whatever its kind; what CSV and Parquet are made of
 //! - `csv`, `parquet`: files of rows
-//! - `output`: a file that appears only once it is whole
 
 mod lines;
-mod output;
 mod rows;
 mod csv;
 mod parquet;
 
 use super::DataArg;
 use super::bound::{is_past, start};
+use super::output::Output;
 use super::progress::{self, Work};
 use super::selection::SelectionArgs;
+use crate::printed::stdout;
 use fakemon_engine::ReadError;
 use fakemon_engine::archive::{Archive, Block, Recorded};
 use fakemon_engine::ids::Position;
-use output::Output;
 use serde_json::json;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -48,9 +47,10 @@ pub struct ExportArgs {
 enum FormatName {
     /// JSON lines: the journal in full, for `fakemon import` and for programs.
     Jsonl,
-    /// One table of all kinds of events, for spreadsheets.
+    /// One table of all kinds of events, for spreadsheets: a text that would be a formula has an apostrophe before it.
     Csv,
-    /// The same table with types, for pandas, DuckDB and the like.
+    /// The same table with types, for pandas, Spark, polars, DuckDB: ids of 64 bits are strings, times are in microseconds
+    /// with the nanoseconds that are left beside them.
     Parquet,
 }
 
@@ -79,7 +79,7 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     args.data.keep_out("--out", &args.out)?;
     let output = match (to_stdout, args.format) {
         (true, _) => Output::stdout(),
-        (false, FormatName::Parquet) => Output::file(&args.out)?, // it compresses by itself
+        (false, FormatName::Parquet) => Output::file("--out", &args.out)?, // it compresses by itself
         (false, _) => Output::compressed_file(&args.out)?,
     };
     let (exported, output) = match args.format {
@@ -143,7 +143,7 @@ enum Stopped {
 fn write_report(args: &ExportArgs, exported: &Exported, bytes: u64, seconds: f64) -> io::Result<()> {
     let Exported { events, from, end } = exported;
     let rate = *events as f64 / seconds.max(1e-9);
-    let mut stdout = io::stdout().lock();
+    let mut stdout = stdout();
     if args.json {
         let report = json!({
             "out": args.out.display().to_string(),

@@ -2,7 +2,9 @@
 //! server that is to go on with it needs a journal from position 1: what retention let go of is in no export.
 
 use super::interrupt::{Half, begin};
+use super::keep_files_private;
 use super::progress::{self, Work};
+use crate::printed::stdout;
 use anyhow::Context;
 use fakemon_engine::ids::Position;
 use fakemon_engine::import::{Imported, import};
@@ -30,6 +32,7 @@ pub struct ImportArgs {
 
 /// Imports.
 pub fn run(args: ImportArgs) -> anyhow::Result<()> {
+    keep_files_private(&args.data);
     let begun = Instant::now();
     let lines = open(&args.file).with_context(|| args.file.display().to_string())?;
     let (bar, _begun) = (progress::bar(Work::Import), begin(Half::Directory(args.data.clone())));
@@ -55,7 +58,7 @@ fn write_report(args: &ImportArgs, imported: &Imported, seconds: f64) -> io::Res
     let Imported { first_position, end_position, blocks, state_hash, .. } = imported;
     let events = end_position.0 - first_position.0;
     let rate = events as f64 / seconds.max(1e-9);
-    let mut stdout = io::stdout().lock();
+    let mut stdout = stdout();
     if args.json {
         let report = json!({
             "first_position": first_position.to_string(),

@@ -1,11 +1,12 @@
 //! `fakemon index`: makes the index of a data directory again. A server makes it by itself as it goes; this is for
 //! directories of older versions, and for an index that was lost.
 
-use super::DataArg;
 use super::progress::{self, Work};
+use super::{DataArg, keep_files_private};
+use crate::printed::stdout;
 use fakemon_engine::index::{Indexed, build};
 use serde_json::json;
-use std::io::{self, Write};
+use std::io::Write;
 use std::time::Instant;
 
 /// Of which directory.
@@ -20,6 +21,7 @@ pub struct IndexArgs {
 
 /// Makes it.
 pub fn run(args: IndexArgs) -> anyhow::Result<()> {
+    keep_files_private(&args.data.data);
     let begun = Instant::now();
     let bar = progress::bar(Work::Index);
     let indexed = build(&args.data.data, &mut |done, end| bar.show(done, end));
@@ -28,7 +30,7 @@ pub fn run(args: IndexArgs) -> anyhow::Result<()> {
     let events = end_position.0 - first_position.0;
     let seconds = begun.elapsed().as_secs_f64();
     let rate = events as f64 / seconds.max(1e-9);
-    let mut stdout = io::stdout().lock();
+    let mut stdout = stdout();
     if args.json {
         let report = json!({
             "first_position": first_position.to_string(),

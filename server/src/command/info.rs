@@ -1,6 +1,7 @@
 //! `fakemon info`: what is in a data directory, beside a running server or without one.
 
 use super::DataArg;
+use crate::printed::stdout;
 use anyhow::Context;
 use fakemon_engine::archive::{Archive, Info, Opened};
 use serde_json::{Value, json};
@@ -24,7 +25,7 @@ pub fn run(args: InfoArgs) -> anyhow::Result<()> {
     let info = archive.info().with_context(|| format!("data directory {}", args.data.data.display()))?;
     let opened = info.opened;
     let disk_bytes = disk_bytes(&args.data.data);
-    let mut stdout = io::stdout().lock();
+    let mut stdout = stdout();
     match args.json {
         true => writeln!(stdout, "{}", as_json(&info, opened, disk_bytes))?,
         false => write_text(&mut stdout, &args.data.data, &info, opened, disk_bytes)?,

@@ -59,7 +59,10 @@ pub(super) fn watch() -> anyhow::Result<()> {
             end();
         }
     };
-    std::thread::Builder::new().name("interrupt".into()).spawn(listen).context("the thread that hears signals")?;
+    std::thread::Builder::new()
+        .name("interrupt".into())
+        .spawn(listen)
+        .context("the thread that hears signals: raise the limit of this user's processes (`ulimit -u`)")?;
     Ok(())
 }
 

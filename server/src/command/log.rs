@@ -4,6 +4,7 @@ use super::DataArg;
 use super::bound::{Bound, is_past, start};
 use super::selection::{Filter, SelectionArgs, Wanted};
 pub(super) use super::selection::{facets, told};
+use crate::printed::stdout;
 use anyhow::Context;
 use fakemon_engine::archive::{Archive, Recorded};
 use fakemon_engine::envelope::Facet;
@@ -40,7 +41,7 @@ pub fn run(args: LogArgs) -> anyhow::Result<()> {
 }
 
 fn print_all(archive: &mut Archive, args: &LogArgs) -> anyhow::Result<()> {
-    let mut stdout = BufWriter::new(io::stdout().lock());
+    let mut stdout = BufWriter::new(stdout());
     let mut next = start(archive, args.selection.from)?;
     let mut left = args.limit.unwrap_or(u64::MAX);
     let mut wanted = args.selection.wanted(archive)?;

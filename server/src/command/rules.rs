@@ -4,6 +4,7 @@
 use super::DataArg;
 use super::bound::{Bound, is_past, parse_bound, start};
 use super::log::{facets, told};
+use crate::printed::stdout;
 use anyhow::Context;
 use comfy_table::Table;
 use fakemon_engine::archive::Archive;
@@ -13,7 +14,7 @@ use fakemon_engine::raw;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -141,7 +142,7 @@ fn test(archive: &Archive, pattern: &Pattern, args: &TestArgs) -> anyhow::Result
 }
 
 fn say(found: &Found, as_json: bool) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     let sum = |of: fn(&(u64, u64)) -> u64| found.counts.values().map(of).sum::<u64>();
     if as_json {
         let kinds: Vec<Value> = found
@@ -174,7 +175,7 @@ fn say(found: &Found, as_json: bool) -> anyhow::Result<()> {
 }
 
 fn say_why(explanation: &Explanation, as_json: bool) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     if as_json {
         let field = |field: &fakemon_engine::pattern::FieldVerdict| json!({ "path": field.path, "alternative": field.alternative, "values": field.values, "met": field.met });
         let fields: Vec<Value> = explanation.fields.iter().map(field).collect();

@@ -2,12 +2,13 @@
 //! schemas, or from a dead data directory or beside a running server.
 
 use super::DataArg;
+use crate::printed::stdout;
 use anyhow::{Context, bail};
 use fakemon_engine::archive::Archive;
 use fakemon_engine::files::{self, SHARED_FILE, SHARED_FOLDER};
 use fakemon_engine::schema::{Binding, DISCOVERED_REGISTRY, Kind, Language, Mode, Schema, our_schemas};
 use serde_json::{Value, json};
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// What to do with schemas.
@@ -77,7 +78,7 @@ pub fn run(args: SchemasArgs) -> anyhow::Result<()> {
 
 fn check(args: &CheckArgs) -> anyhow::Result<()> {
     let found = read(&args.new)?.incompatibilities(&read(&args.old)?, args.mode);
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     if args.json {
         let told: Vec<Value> = found.iter().map(|one| json!({ "path": one.path, "why": one.why })).collect();
         writeln!(out, "{}", json!({ "compatible": found.is_empty(), "mode": args.mode.name(), "found": told }))?;
@@ -100,7 +101,7 @@ fn bindings(args: &BindingsArgs) -> anyhow::Result<()> {
     let (name, schema) = find(args)?;
     let binding = Binding::of(&schema, &name, args.language);
     let Some(out) = &args.out else {
-        return Ok(io::stdout().lock().write_all(binding.files[0].text.as_bytes())?);
+        return Ok(stdout().write_all(binding.files[0].text.as_bytes())?);
     };
     for file in &binding.files {
         let path = out.join(&file.path);
@@ -108,7 +109,7 @@ fn bindings(args: &BindingsArgs) -> anyhow::Result<()> {
         let written = files::make_folder(folder, SHARED_FOLDER)
             .and_then(|()| files::replace(&path, file.text.as_bytes(), SHARED_FILE));
         written.with_context(|| format!("{} cannot be written", path.display()))?;
-        writeln!(io::stdout().lock(), "{}", path.display())?;
+        writeln!(stdout(), "{}", path.display())?;
     }
     Ok(())
 }

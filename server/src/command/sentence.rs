@@ -1,5 +1,6 @@
 //! An event of the journal in a line that people read.
 
+use crate::printed::is_unsafe;
 use fakemon_engine::archive::{Archive, Recorded};
 use fakemon_engine::ids::{PlayerId, SpeciesId};
 use fakemon_engine::model::{Event, Outcome};
@@ -53,5 +54,5 @@ pub(super) fn species_name(archive: &Archive, species: SpeciesId) -> &str {
 
 /// What somebody else wrote, without characters that could move the cursor.
 pub(super) fn shown(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '\u{FFFD}' } else { letter }).collect()
+    text.chars().map(|letter| if is_unsafe(letter) || letter.is_control() { '\u{FFFD}' } else { letter }).collect()
 }

@@ -1,7 +1,7 @@
 //! `fakemon serve`: opens the engine, puts the edge and the control plane around it, waits for a signal or a failure,
 //! takes everything down in the order in which nothing is lost.
 
-use super::start_tracing;
+use super::{keep_files_private, start_tracing};
 use crate::access_keys::AccessKeys;
 use crate::auth::{self, Access, TokenKeys};
 use crate::config::{Config, Durability, LogFormat, parse_address};
@@ -10,6 +10,7 @@ use crate::control::{self, AuthorizerOptions, Control, ControlOptions};
 use crate::demo::{self, Demo, DemoOptions};
 use crate::edge::{self, Authorizers, Edge, EdgeOptions, GeneralOptions, Rate, Tls};
 use crate::letters;
+use crate::printed::stdout;
 use anyhow::{Context, bail};
 use fakemon_engine::limits::CORES_MAX;
 use fakemon_engine::place::Place;
@@ -77,10 +78,13 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     raise_open_files();
     control::outlive_file_size_limit()?;
     let bound = control::Bound::to(config.control)?;
-    // Both read keys before a journal is opened.
+    // Everything that can be refused is, before a journal is opened.
     let (edge_options, access_keys) = (edge_options(&config, bound.addr())?, access_keys(&config)?);
+    edge::check(&edge_options).context("settings [tls]")?;
     edge::check_free(config.listen)?;
-    let engine = Engine::open(&config.data, engine_options(&config)?)?;
+    let engine_options = engine_options(&config)?;
+    keep_files_private(&config.data);
+    let engine = Engine::open(&config.data, engine_options)?;
     let running = match Running::start(&engine, &config, bound, edge_options, access_keys) {
         Ok(running) => running,
         Err(error) => {
@@ -139,7 +143,7 @@ impl Running {
     fn say_where(&self) -> io::Result<()> {
         let scheme = if self.tls { "wss" } else { "ws" };
         let (play, control) = (self.play, self.control.addr());
-        let mut stdout = io::stdout().lock();
+        let mut stdout = stdout();
         writeln!(stdout, "listening play={scheme}://{play} control=http://{control}")?;
         stdout.flush()
     }
@@ -161,6 +165,7 @@ impl Running {
 impl ServeArgs {
     /// The settings file under the flags, checked.
     fn settle(self) -> anyhow::Result<Config> {
+        let flags = self.given();
         let mut config = match &self.config {
             Some(path) => Config::read(path)?,
             None => Config::default(),
@@ -178,8 +183,23 @@ impl ServeArgs {
         config.aws.access_keys_file = self.access_keys_file.or(config.aws.access_keys_file);
         config.log.format = self.log_format.unwrap_or(config.log.format);
         config.log.level = self.log_level.or(config.log.level);
-        config.check()?;
+        config.check().map_err(|error| error.located(&flags, config.file.as_ref()))?;
         Ok(config)
+    }
+
+    /// The settings that flags were given for.
+    fn given(&self) -> Vec<&'static str> {
+        let flags = [
+            ("data", self.data.is_some()),
+            ("listen", self.listen.is_some()),
+            ("control", self.control.is_some()),
+            ("cores", self.cores.is_some()),
+            ("edges", self.edges.is_some()),
+            ("aws.access_keys_file", self.access_keys_file.is_some()),
+            ("demo.enabled", self.demo),
+            ("world.seed", self.seed.is_some()),
+        ];
+        flags.into_iter().filter(|(_, is_given)| *is_given).map(|(key, _)| key).collect()
     }
 }
 
@@ -343,7 +363,7 @@ fn demo_options(config: &Config) -> anyhow::Result<DemoOptions> {
 }
 
 /// Every connection is a descriptor: takes all that the hard limit gives.
-fn raise_open_files() {
+pub(super) fn raise_open_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

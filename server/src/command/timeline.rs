@@ -11,12 +11,13 @@ mod report;
 use super::DataArg;
 use super::bound::{Bound, parse_bound};
 use super::progress::{self, Work};
+use crate::printed::stdout;
 use anyhow::{Context, bail, ensure};
 use fakemon_engine::archive::Archive;
 use fakemon_engine::files::{self, SHARED_FILE};
 use fakemon_engine::ids::{Position, Timestamp};
 use fakemon_engine::timeline::{Axis, AxisError, BUCKET_NS_MIN, Timeline, durable_at, extent, read, received_at};
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -65,7 +66,7 @@ pub fn run(args: TimelineArgs) -> anyhow::Result<()> {
         let written = files::replace(file, told.report().as_bytes(), SHARED_FILE);
         written.with_context(|| format!("--html {}: it cannot be written", file.display()))?;
     }
-    let mut stdout = BufWriter::new(io::stdout().lock());
+    let mut stdout = BufWriter::new(stdout());
     match args.json {
         true => told.write_json(&mut stdout)?,
         false => told.write_text(&mut stdout)?,

@@ -10,11 +10,12 @@ mod text;
 use super::DataArg;
 use crate::control::sign_get;
 use crate::load::{Http, Target};
+use crate::printed::stdout;
 use anyhow::{Context, bail, ensure};
 use fakemon_engine::archive::Archive;
 use fakemon_engine::topology::{self, Severity, Topology};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::{self, Write};
+use std::io::Write;
 
 /// Of what, and how it is shown.
 #[derive(Debug, clap::Args)]
@@ -54,7 +55,7 @@ enum Format {
 /// Shows it.
 pub fn run(args: TopologyArgs) -> anyhow::Result<()> {
     let topology = args.of.topology()?;
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     match args.format {
         _ if args.json => writeln!(out, "{}", serde_json::to_string(&topology)?)?,
         Format::Json => writeln!(out, "{}", serde_json::to_string(&topology)?)?,
@@ -67,7 +68,7 @@ pub fn run(args: TopologyArgs) -> anyhow::Result<()> {
 /// Shows only what is wrong; an error if something is.
 pub(super) fn lint(of: &Of, as_json: bool) -> anyhow::Result<()> {
     let topology = of.topology()?;
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     match as_json {
         true => writeln!(out, "{}", serde_json::to_string(&topology.findings)?)?,
         false => out.write_all(text::findings(&topology).as_bytes())?,

@@ -1,9 +1,10 @@
 //! `fakemon verify`: decides the whole journal again and compares. Says what was checked, or where exactly something is
 //! wrong and what is proven before and after it; `--salvage` makes a new data directory of what is left.
 
-use super::DataArg;
 use super::interrupt::{Half, begin};
 use super::progress::{self, Work};
+use super::{DataArg, keep_files_private};
+use crate::printed::stdout;
 use anyhow::anyhow;
 use fakemon_engine::salvage::{Kept, Salvaged, salvage};
 use fakemon_engine::verify::{Examination, Finding, Proof, Segment, Verified, examine};
@@ -42,7 +43,7 @@ fn run_verify(args: &VerifyArgs) -> anyhow::Result<()> {
     let examined = examine(&args.data.data, &mut |done, end| bar.show(done, end));
     bar.finish();
     let seconds = begun.elapsed().as_secs_f64();
-    let mut stdout = io::stdout().lock();
+    let mut stdout = stdout();
     let wrong = |what: &str| anyhow!("{} does not verify: {what}", args.data.data.display());
     let examination = match examined {
         Ok(examination) => examination,
@@ -184,12 +185,13 @@ fn write_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
 }
 
 fn run_salvage(args: &VerifyArgs, to: &Path) -> anyhow::Result<()> {
+    keep_files_private(&args.data.data);
     let begun = Instant::now();
     let (bar, _begun) = (progress::bar(Work::Salvage), begin(Half::Directory(to.to_owned())));
     let salvaged = salvage(&args.data.data, to, &mut |done, end| bar.show(done, end));
     bar.finish();
     let (salvaged, seconds) = (salvaged?, begun.elapsed().as_secs_f64());
-    let mut stdout = io::stdout().lock();
+    let mut stdout = stdout();
     if args.json {
         let mut report = salvaged.as_json();
         report["examined"] = as_json(&salvaged.examination, seconds);
@@ -203,12 +205,15 @@ fn run_salvage(args: &VerifyArgs, to: &Path) -> anyhow::Result<()> {
 
 fn write_salvaged(out: &mut impl Write, to: &Path, salvaged: &Salvaged) -> io::Result<()> {
     let Salvaged { first, end, kept, .. } = salvaged;
+    if *kept == Kept::Untouched {
+        return writeln!(out, "nothing is wrong, positions {first} to {end} (exclusive): nothing was written");
+    }
     writeln!(out, "salvaged into {}: positions {first} to {end} (exclusive)", to.display())?;
     writeln!(
         out,
         "{}",
         match kept {
-            Kept::Everything => "nothing is missing",
+            Kept::Untouched | Kept::Everything => "nothing is missing",
             Kept::Mended => "a server goes on with it: what contradicted the rest is mended or left out, as follows",
             Kept::End => "a server goes on with it: the snapshot knows the state, only history is missing",
             Kept::Beginning => "a server goes on with it as of the end position: WHAT WAS TOLD AFTER IT IS FORGOTTEN",

@@ -1,8 +1,9 @@
-//! CSV: a line of headings, then a line for each event. Times are RFC 3339 with nanoseconds, in UTC.
+//! CSV: a line of headings, then a line for each event. Times are RFC 3339 with nanoseconds, in UTC. A text that a
+//! spreadsheet would take for a formula has an apostrophe before it, which spreadsheets read as: this is text.
 
 use super::Format;
-use super::output::Output;
 use super::rows::{COLUMNS, Cell, visit_cells};
+use crate::command::output::Output;
 use csv::Writer;
 use fakemon_engine::archive::{Archive, Block, Recorded};
 use fakemon_engine::ids::Position;
@@ -38,10 +39,11 @@ impl Format for Csv<'_> {
             next = column as usize + 1;
             text.clear();
             let written = match cell {
-                Cell::Number(number) => write!(text, "{number}"),
+                Cell::Number(number) | Cell::Id(number) => write!(text, "{number}"),
                 Cell::Time(time) => write!(text, "{time}"),
                 Cell::Degrees(degrees) => write!(text, "{degrees}"),
                 Cell::Flag(flag) => write!(text, "{flag}"),
+                Cell::Text(cell) if is_formula(cell) => write!(text, "'{cell}"),
                 Cell::Text(cell) => write!(text, "{cell}"),
             };
             written.expect("text grows as long as there is memory");
@@ -56,5 +58,26 @@ impl Format for Csv<'_> {
 
     fn finish(self, _: Position) -> anyhow::Result<Output> {
         self.writer.into_inner().map_err(|error| anyhow::anyhow!("{}", error.error()))
+    }
+}
+
+/// Whether a spreadsheet would compute a cell instead of showing it; some skip blanks before they look.
+fn is_formula(text: &str) -> bool {
+    text.starts_with(['\t', '\r', '\n'])
+        || text.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_spreadsheet_would_compute_is_text() {
+        for formula in ["=HYPERLINK(\"http://x\")", "+1", "-1+2", "@SUM(A1)", "\t=1", " =1", "＝1", "\r=1"] {
+            assert!(is_formula(formula), "{formula}");
+        }
+        for text in ["ana", "{\"a\":\"=1\"}", "a=b", "", "'=1", "2026-01-01"] {
+            assert!(!is_formula(text), "{text}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! JSON lines: see `fakemon_engine::lines` for the format.
 
-use super::output::Output;
 use super::{Format, SelectionArgs};
+use crate::command::output::Output;
 use fakemon_engine::archive::{Archive, Block, Recorded};
 use fakemon_engine::ids::Position;
 use fakemon_engine::lines::{write_block, write_end, write_event, write_export};

@@ -1,21 +1,25 @@
-//! Parquet: the rows with types. Numbers are unsigned, times are timestamps in nanoseconds (UTC), texts are strings with
-//! a dictionary, everything is compressed with zstd. A second thread packs row groups while this one reads the journal.
+//! Parquet: the rows with types that pandas, Spark, polars and DuckDB all read as they are. Times are timestamps in
+//! microseconds (UTC), each with a column `…_ns` of the nanoseconds that are left, because Spark refuses nanoseconds; ids of
+//! 64 bits are strings, because a column of them with gaps becomes one of floats in pandas. Numbers are unsigned, texts are
+//! strings with a dictionary, everything is compressed with zstd. A second thread packs row groups while this one reads the
+//! journal.
 
 use super::Format;
-use super::output::Output;
-use super::rows::{COLUMNS, Cell, Kind, visit_cells};
+use super::rows::{ALWAYS_THERE, COLUMNS, Cell, Kind, visit_cells};
+use crate::command::output::Output;
 use anyhow::Context;
 use crossbeam::channel::{self, Receiver, Sender};
 use fakemon_engine::archive::{Archive, Block, Recorded};
 use fakemon_engine::ids::Position;
 use parquet::basic::{Compression, Encoding, LogicalType, Repetition, TimeUnit, Type as Physical};
-use parquet::column::writer::{ColumnWriter, ColumnWriterImpl};
-use parquet::data_type::{ByteArray, ByteArrayType};
+use parquet::column::writer::ColumnWriterImpl;
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
 use parquet::errors::Result as ParquetResult;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::file::writer::SerializedFileWriter;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::{ColumnPath, Type};
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -25,6 +29,8 @@ const GROUP_ROWS: usize = 128 << 10;
 const BATCH_ROWS: usize = 1 << 10;
 /// Longer texts hardly ever come again.
 const SHORT_BYTES: usize = 64;
+
+type RowGroup<'w> = SerializedRowGroupWriter<'w, Output>;
 
 /// An export as Parquet.
 pub(super) struct Parquet<'a> {
@@ -95,21 +101,57 @@ fn pack(
     writer.into_inner()
 }
 
-fn schema() -> ParquetResult<Type> {
-    let field = |(name, kind): &(&str, Kind)| {
-        let (physical, logical) = match kind {
-            Kind::Number => (Physical::INT64, Some(LogicalType::integer(64, false))),
-            Kind::Time => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::NANOS))),
-            Kind::Degrees => (Physical::DOUBLE, None),
-            Kind::Flag => (Physical::BOOLEAN, None),
-            Kind::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
-            Kind::Json => (Physical::BYTE_ARRAY, Some(LogicalType::Json)),
+/// A column of the file: its name, what it holds, and whether each row has it.
+struct Field {
+    name: String,
+    holds: Holds,
+    is_always_there: bool,
+}
+
+/// What a column of the file holds.
+#[derive(Clone, Copy)]
+enum Holds {
+    Numbers,
+    Micros,
+    /// Below a microsecond.
+    Nanos,
+    Degrees,
+    Flags,
+    Texts,
+}
+
+/// The columns of the file: of a time there are two.
+fn fields() -> impl Iterator<Item = Field> {
+    COLUMNS.iter().enumerate().flat_map(|(column, (name, kind))| {
+        let is_always_there = ALWAYS_THERE.iter().any(|always| *always as usize == column);
+        let field = move |name: String, holds| Field { name, holds, is_always_there };
+        let (own, below) = match kind {
+            Kind::Number => (Holds::Numbers, None),
+            Kind::Time => (Holds::Micros, Some(Holds::Nanos)),
+            Kind::Degrees => (Holds::Degrees, None),
+            Kind::Flag => (Holds::Flags, None),
+            Kind::Id | Kind::Text => (Holds::Texts, None),
         };
-        let field = Type::primitive_type_builder(name, physical).with_logical_type(logical);
-        field.with_repetition(Repetition::OPTIONAL).build().map(Arc::new)
+        let below = below.map(|holds| field(format!("{name}_ns"), holds));
+        std::iter::once(field((*name).to_owned(), own)).chain(below)
+    })
+}
+
+fn schema() -> ParquetResult<Type> {
+    let field = |Field { name, holds, is_always_there }: Field| {
+        let (physical, logical) = match holds {
+            Holds::Numbers => (Physical::INT64, Some(LogicalType::integer(64, false))),
+            Holds::Micros => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::MICROS))),
+            Holds::Nanos => (Physical::INT32, Some(LogicalType::integer(16, true))),
+            Holds::Degrees => (Physical::DOUBLE, None),
+            Holds::Flags => (Physical::BOOLEAN, None),
+            Holds::Texts => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+        };
+        let repetition = if is_always_there { Repetition::REQUIRED } else { Repetition::OPTIONAL };
+        let field = Type::primitive_type_builder(&name, physical).with_logical_type(logical);
+        field.with_repetition(repetition).build().map(Arc::new)
     };
-    let fields = COLUMNS.iter().map(field).collect::<ParquetResult<_>>()?;
-    Type::group_type_builder("event").with_fields(fields).build()
+    Type::group_type_builder("event").with_fields(fields().map(field).collect::<ParquetResult<_>>()?).build()
 }
 
 fn properties() -> ParquetResult<WriterProperties> {
@@ -117,15 +159,15 @@ fn properties() -> ParquetResult<WriterProperties> {
         .set_compression(Compression::ZSTD(parquet::basic::ZstdLevel::try_new(1)?))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_created_by("fakemon".into());
-    for (name, kind) in COLUMNS {
-        let path = ColumnPath::from(*name);
-        properties = match kind {
+    for Field { name, holds, .. } in fields() {
+        let path = ColumnPath::from(name);
+        properties = match holds {
             // Neighbours are near each other, and seldom the same.
-            Kind::Number | Kind::Time => properties
+            Holds::Numbers | Holds::Micros | Holds::Nanos => properties
                 .set_column_dictionary_enabled(path.clone(), false)
                 .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
-            Kind::Degrees => properties.set_column_dictionary_enabled(path, false),
-            Kind::Flag | Kind::Text | Kind::Json => properties,
+            Holds::Degrees => properties.set_column_dictionary_enabled(path, false),
+            Holds::Flags | Holds::Texts => properties,
         };
     }
     Ok(properties.build())
@@ -140,11 +182,14 @@ struct Group {
 /// Values that are there, and for each row whether there is one; of the last rows, in which there is none, nothing.
 struct Column {
     present: Vec<i16>,
+    is_always_there: bool,
     values: Values,
 }
 
 enum Values {
     Numbers(Vec<i64>),
+    /// Microseconds, and nanoseconds below them.
+    Times(Vec<i64>, Vec<i32>),
     Degrees(Vec<f64>),
     Flags(Vec<bool>),
     Texts(Texts),
@@ -152,16 +197,18 @@ enum Values {
 
 impl Default for Group {
     fn default() -> Group {
-        let column = |(_, kind): &(&str, Kind)| {
+        let column = |(column, (_, kind)): (usize, &(&str, Kind))| {
             let values = match kind {
-                Kind::Number | Kind::Time => Values::Numbers(Vec::new()),
+                Kind::Number => Values::Numbers(Vec::new()),
+                Kind::Time => Values::Times(Vec::new(), Vec::new()),
                 Kind::Degrees => Values::Degrees(Vec::new()),
                 Kind::Flag => Values::Flags(Vec::new()),
-                Kind::Text | Kind::Json => Values::Texts(Texts::default()),
+                Kind::Id | Kind::Text => Values::Texts(Texts::default()),
             };
-            Column { present: Vec::with_capacity(GROUP_ROWS), values }
+            let is_always_there = ALWAYS_THERE.iter().any(|always| *always as usize == column);
+            Column { present: Vec::with_capacity(GROUP_ROWS), is_always_there, values }
         };
-        Group { columns: COLUMNS.iter().map(column).collect(), rows: 0 }
+        Group { columns: COLUMNS.iter().enumerate().map(column).collect(), rows: 0 }
     }
 }
 
@@ -176,9 +223,7 @@ impl Group {
     fn write(&mut self, writer: &mut SerializedFileWriter<Output>) -> ParquetResult<()> {
         let mut group = writer.next_row_group()?;
         for column in &mut self.columns {
-            let mut writer = group.next_column()?.expect("the schema has these columns");
-            column.write(self.rows, writer.untyped())?;
-            writer.close()?;
+            column.write(self.rows, &mut group)?;
         }
         group.close()?;
         self.rows = 0;
@@ -195,7 +240,11 @@ impl Column {
         self.present.push(1);
         match (&mut self.values, cell) {
             (Values::Numbers(values), Cell::Number(number)) => values.push(number.cast_signed()),
-            (Values::Numbers(values), Cell::Time(time)) => values.push(time.0.cast_signed()),
+            (Values::Times(micros, nanos), Cell::Time(time)) => {
+                micros.push((time.0 / 1_000).cast_signed());
+                nanos.push(i32::try_from(time.0 % 1_000).expect("below 1,000"));
+            }
+            (Values::Texts(texts), Cell::Id(id)) => texts.push_id(id),
             (Values::Degrees(values), Cell::Degrees(degrees)) => values.push(degrees),
             (Values::Flags(values), Cell::Flag(flag)) => values.push(flag),
             (Values::Texts(texts), Cell::Text(text)) => texts.push(text),
@@ -203,28 +252,40 @@ impl Column {
         }
     }
 
-    fn write(&mut self, rows: usize, writer: &mut ColumnWriter<'_>) -> ParquetResult<()> {
+    fn write(&mut self, rows: usize, group: &mut RowGroup<'_>) -> ParquetResult<()> {
         self.present.resize(rows, 0);
-        let present = &self.present[..];
-        match (&mut self.values, writer) {
-            (Values::Numbers(values), ColumnWriter::Int64ColumnWriter(writer)) => {
-                writer.write_batch(values, Some(present), None)?;
-                values.clear();
+        let present = Some(&self.present[..]).filter(|_| !self.is_always_there);
+        match &mut self.values {
+            Values::Numbers(values) => write_values::<Int64Type>(group, values, present)?,
+            Values::Times(micros, nanos) => {
+                write_values::<Int64Type>(group, micros, present)?;
+                write_values::<Int32Type>(group, nanos, present)?;
             }
-            (Values::Degrees(values), ColumnWriter::DoubleColumnWriter(writer)) => {
-                writer.write_batch(values, Some(present), None)?;
-                values.clear();
+            Values::Degrees(values) => write_values::<DoubleType>(group, values, present)?,
+            Values::Flags(values) => write_values::<BoolType>(group, values, present)?,
+            Values::Texts(texts) => {
+                let mut writer = group.next_column()?.expect(SCHEMA);
+                texts.write(&self.present, !self.is_always_there, writer.typed::<ByteArrayType>())?;
+                writer.close()?;
             }
-            (Values::Flags(values), ColumnWriter::BoolColumnWriter(writer)) => {
-                writer.write_batch(values, Some(present), None)?;
-                values.clear();
-            }
-            (Values::Texts(texts), ColumnWriter::ByteArrayColumnWriter(writer)) => texts.write(present, writer)?,
-            _ => unreachable!("the schema and the columns come from one list"),
         }
         self.present.clear();
         Ok(())
     }
+}
+
+const SCHEMA: &str = "the schema and the columns come from one list";
+
+/// Writes the next column, and takes its values.
+fn write_values<T: DataType>(
+    group: &mut RowGroup<'_>,
+    values: &mut Vec<T::T>,
+    present: Option<&[i16]>,
+) -> ParquetResult<()> {
+    let mut writer = group.next_column()?.expect(SCHEMA);
+    writer.typed::<T>().write_batch(values, present, None)?;
+    values.clear();
+    writer.close()
 }
 
 /// Texts, most of which come again and again: each is kept once, and so only one thread counts who shares it.
@@ -234,9 +295,20 @@ struct Texts {
     distinct: Vec<ByteArray>,
     /// Of short ones, where they are.
     known: HashMap<Box<str>, u32>,
+    /// Of the last id.
+    digits: String,
 }
 
 impl Texts {
+    #[inline]
+    fn push_id(&mut self, id: u64) {
+        self.digits.clear();
+        write!(self.digits, "{id}").expect("text grows as long as there is memory");
+        let digits = std::mem::take(&mut self.digits);
+        self.push(&digits);
+        self.digits = digits;
+    }
+
     #[inline]
     fn push(&mut self, text: &str) {
         let last = self.values.last().filter(|last| self.distinct[**last as usize].data() == text.as_bytes());
@@ -254,13 +326,18 @@ impl Texts {
         value
     }
 
-    fn write(&mut self, present: &[i16], writer: &mut ColumnWriterImpl<'_, ByteArrayType>) -> ParquetResult<()> {
+    fn write(
+        &mut self,
+        present: &[i16],
+        has_gaps: bool,
+        writer: &mut ColumnWriterImpl<'_, ByteArrayType>,
+    ) -> ParquetResult<()> {
         let (mut values, mut batch) = (&self.values[..], Vec::with_capacity(BATCH_ROWS));
         for present in present.chunks(BATCH_ROWS) {
             let there = present.iter().filter(|present| **present == 1).count();
             let (now, later) = values.split_at(there);
             batch.extend(now.iter().map(|value| self.distinct[*value as usize].clone()));
-            writer.write_batch(&batch, Some(present), None)?;
+            writer.write_batch(&batch, Some(present).filter(|_| has_gaps), None)?;
             batch.clear();
             values = later;
         }

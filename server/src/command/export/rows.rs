@@ -30,8 +30,8 @@ columns! {
     At "at": Time,
     Player "player": Text,
     PlayerId "player_id": Number,
-    AttemptId "attempt_id": Number,
-    FakemonId "fakemon_id": Number,
+    AttemptId "attempt_id": Id,
+    FakemonId "fakemon_id": Id,
     Species "species": Text,
     Outcome "outcome": Text,
     Lat "lat": Degrees,
@@ -45,7 +45,8 @@ columns! {
     Source "source": Text,
     DetailType "detail_type": Text,
     Detail "detail": Text,
-    Resources "resources": Json,
+    /// A list of strings, as JSON.
+    Resources "resources": Text,
     Region "region": Text,
     /// When the sender says that it happened.
     Time "time": Time,
@@ -55,17 +56,22 @@ columns! {
     Key "key": Text,
     /// How the resource is from then on; empty: it is gone.
     Value "value": Text,
-    WorldSeed "world_seed": Number,
+    WorldSeed "world_seed": Id,
     ReachMm "reach_mm": Number,
     Cores "cores": Number,
     Durable "durable": Flag,
 }
 
+/// Columns that every row has.
+pub(super) const ALWAYS_THERE: [Column; 4] = [Column::Position, Column::Kind, Column::Shard, Column::CommittedAt];
+
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// 64 bits, without a sign.
+    /// Counts, positions and durations: without a sign, below 2^53.
     Number,
+    /// 64 bits that somebody chose; as text, because tools that know no such numbers make fractions of them.
+    Id,
     /// Nanoseconds since 1970.
     Time,
     /// Of latitude, longitude; or a fraction.
@@ -74,14 +80,13 @@ pub(super) enum Kind {
     Flag,
     /// UTF-8.
     Text,
-    /// UTF-8 that is JSON.
-    Json,
 }
 
 /// A value in a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Cell<'a> {
     Number(u64),
+    Id(u64),
     Time(Timestamp),
     Degrees(f64),
     Flag(bool),
@@ -122,7 +127,7 @@ impl<V: FnMut(Column, Cell<'_>)> Row<'_, V> {
             } => {
                 self.time(Column::At, *decided_at);
                 self.player(*player);
-                self.number(Column::AttemptId, attempt_id.0);
+                self.id(Column::AttemptId, attempt_id.0);
                 self.fakemon(fakemon_id.0, *species);
                 self.text(Column::Outcome, outcome.name());
                 self.place(*place);
@@ -150,7 +155,7 @@ impl<V: FnMut(Column, Cell<'_>)> Row<'_, V> {
             Event::SpeciesNamed { name, .. } => self.text(Column::Species, name),
             Event::Opened { at, world_seed, reach_mm, cores, durable } => {
                 self.time(Column::At, *at);
-                self.number(Column::WorldSeed, *world_seed);
+                self.id(Column::WorldSeed, *world_seed);
                 self.number(Column::ReachMm, (*reach_mm).into());
                 self.number(Column::Cores, (*cores).into());
                 (self.visit)(Column::Durable, Cell::Flag(*durable));
@@ -172,7 +177,7 @@ impl<V: FnMut(Column, Cell<'_>)> Row<'_, V> {
 
     #[inline]
     fn fakemon(&mut self, id: u64, species: SpeciesId) {
-        self.number(Column::FakemonId, id);
+        self.id(Column::FakemonId, id);
         self.archive.species_name(species).into_iter().for_each(|name| self.text(Column::Species, name));
     }
 
@@ -201,6 +206,11 @@ impl<V: FnMut(Column, Cell<'_>)> Row<'_, V> {
     #[inline]
     fn number(&mut self, column: Column, number: u64) {
         (self.visit)(column, Cell::Number(number));
+    }
+
+    #[inline]
+    fn id(&mut self, column: Column, id: u64) {
+        (self.visit)(column, Cell::Id(id));
     }
 
     #[inline]

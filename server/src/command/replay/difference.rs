@@ -2,6 +2,7 @@
 
 use super::{ReplayArgs, bar, player, watch};
 use crate::command::sentence::{player_name, species_name};
+use crate::printed::stdout;
 use fakemon_engine::archive::{Archive, Recorded};
 use fakemon_engine::ids::{FakemonId, PlayerId, Position};
 use fakemon_engine::model::{Event, Outcome};
@@ -42,7 +43,7 @@ pub(super) fn run(archive: &Archive, args: &ReplayArgs, from: Position, to: Posi
     });
     bar.finish();
     read?;
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     match args.json {
         true => writeln!(out, "{}", difference.json(archive, from, to))?,
         false => difference.write(archive, from, to, &mut out)?,

@@ -2,6 +2,7 @@
 
 use super::{Area, ReplayArgs, bar, player, watch};
 use crate::command::sentence::{player_name, species_name};
+use crate::printed::stdout;
 use anyhow::Context;
 use fakemon_engine::archive::{Archive, Recorded};
 use fakemon_engine::ids::{FakemonId, PlayerId, Position, Timestamp};
@@ -14,7 +15,7 @@ use std::ops::ControlFlow;
 
 /// Shows the state before a position.
 pub(super) fn run(archive: &Archive, args: &ReplayArgs, to: Position) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     let as_of = as_of(archive, to)?;
     if let Some(id) = args.fakemon {
         let life = Life::of(archive, FakemonId(id), to)?;

@@ -2,6 +2,7 @@
 
 use super::{ReplayArgs, bar, watch};
 use crate::command::sentence::player_name;
+use crate::printed::stdout;
 use anyhow::{Context, ensure};
 use comfy_table::Table;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
@@ -66,7 +67,7 @@ pub(super) fn run(archive: &Archive, args: &ReplayArgs, from: Position, to: Posi
     let compared = what_if(archive, &settings, from, to, &mut watch(&bar, to));
     bar.finish();
     let comparison = compared?;
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     match args.json {
         true => writeln!(out, "{}", to_json(archive, &comparison, args.limit))?,
         false => write(archive, &comparison, args.limit, &mut out)?,

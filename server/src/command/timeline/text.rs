@@ -7,6 +7,7 @@
 use super::Told;
 use super::columns::{Columns, peak};
 use super::wording::{SHED_UNKNOWN, bus_name, many, mark, number, slow_stage, slow_stages, span, thousands};
+use crate::printed::is_unsafe;
 use fakemon_engine::model::Outcome;
 use fakemon_engine::timeline::{Bucket, Gap, Hottest, Mark, Stage, Stall};
 use std::cmp::Reverse;
@@ -225,7 +226,8 @@ fn count(count: usize) -> impl Display {
 
 /// Somebody's words, which must not command a terminal.
 fn printable(text: &str) -> String {
-    let harmless = |character: char| if character.is_control() { '\u{fffd}' } else { character };
+    let harmless =
+        |character: char| if is_unsafe(character) || character.is_control() { '\u{fffd}' } else { character };
     text.chars().map(harmless).take(MARK_CHARS).collect()
 }
 

@@ -1,5 +1,6 @@
 //! The graph for Graphviz: from left to right, what is wrong in colour.
 
+use crate::printed::is_unsafe;
 use fakemon_engine::topology::{Node, NodeKind, NodeState, Topology};
 use std::fmt::Write;
 
@@ -61,7 +62,7 @@ fn quoted(text: &str) -> String {
         match one {
             '"' | '\\' => quoted.extend(['\\', one]),
             '\n' => quoted.push_str("\\n"),
-            one if one.is_control() => quoted.push('\u{FFFD}'),
+            one if is_unsafe(one) || one.is_control() => quoted.push('\u{FFFD}'),
             one => quoted.push(one),
         }
     }

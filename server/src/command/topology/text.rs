@@ -8,6 +8,7 @@
 //!    └─ queue q: 9 events, 0.2/s
 //! ```
 
+use crate::printed::is_unsafe;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use fakemon_engine::topology::{EventTypeRow, Finding, Node, NodeKind, NodeState, Severity, Topology};
@@ -175,7 +176,7 @@ fn rule_of(target: &str) -> &str {
 
 /// Names come from outside, and a terminal obeys what is in them.
 fn shown(text: &str) -> String {
-    text.chars().map(|one| if one.is_control() { '\u{FFFD}' } else { one }).collect()
+    text.chars().map(|one| if is_unsafe(one) || one.is_control() { '\u{FFFD}' } else { one }).collect()
 }
 
 fn table(topology: &Topology, types: usize, columns: u16) -> String {

@@ -1,12 +1,14 @@
-//! Where an export goes: to stdout, or into a file beside the wanted one (`FILE.part`) that takes its name once it is
-//! whole and on the disk. Whatever interrupts an export, nobody mistakes a part for all.
+//! Where a command writes: to stdout, or into a file beside the wanted one (`FILE.part`) that takes its name once it is
+//! whole and on the disk. Whatever interrupts it, nobody mistakes a part for all.
 
-use crate::command::interrupt::{Begun, Half, begin};
+use super::interrupt::{Begun, Half, begin};
+use crate::printed::Printed;
 use anyhow::Context;
+use fakemon_engine::files;
 use flate2::write::GzEncoder;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Stdout, Write};
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::path::{Path, PathBuf};
 
 /// For many small writes.
@@ -14,6 +16,7 @@ const BUFFER_BYTES: usize = 1 << 20;
 
 /// Where an export goes; taken away when dropped before it is finished.
 pub(super) struct Output {
+    option: &'static str,
     sink: Option<Sink>,
     /// Of a file: what it is called now, and what it will be called.
     names: Option<(PathBuf, PathBuf)>,
@@ -23,6 +26,7 @@ pub(super) struct Output {
 
 enum Sink {
     Stdout(BufWriter<Stdout>),
+    Terminal(BufWriter<Printed<Stdout>>),
     Plain(BufWriter<File>),
     Gzip(Box<GzEncoder<BufWriter<File>>>),
     Zstd(Box<zstd::Encoder<'static, BufWriter<File>>>),
@@ -32,21 +36,21 @@ const OPEN: &str = "it is there until it is finished";
 
 impl Output {
     pub(super) fn stdout() -> Output {
-        Output {
-            sink: Some(Sink::Stdout(BufWriter::with_capacity(BUFFER_BYTES, io::stdout()))),
-            names: None,
-            _begun: None,
-        }
+        let sink = match io::stdout().is_terminal() {
+            true => Sink::Terminal(BufWriter::with_capacity(BUFFER_BYTES, Printed::new(io::stdout()))),
+            false => Sink::Stdout(BufWriter::with_capacity(BUFFER_BYTES, io::stdout())),
+        };
+        Output { option: "--out", sink: Some(sink), names: None, _begun: None }
     }
 
-    /// A file, as it is.
-    pub(super) fn file(path: &Path) -> anyhow::Result<Output> {
-        Output::create(path, |file| Ok(Sink::Plain(file)))
+    /// A file, as it is; `option` is what names it on the command line.
+    pub(super) fn file(option: &'static str, path: &Path) -> anyhow::Result<Output> {
+        Output::create(option, path, |file| Ok(Sink::Plain(file)))
     }
 
     /// A file, compressed as its name says.
     pub(super) fn compressed_file(path: &Path) -> anyhow::Result<Output> {
-        Output::create(path, |file| {
+        Output::create("--out", path, |file| {
             Ok(match path.extension().and_then(|kind| kind.to_str()) {
                 Some("gz") => Sink::Gzip(Box::new(GzEncoder::new(file, flate2::Compression::fast()))),
                 Some("zst") => Sink::Zstd(Box::new(zstd::Encoder::new(file, 1)?)),
@@ -55,45 +59,52 @@ impl Output {
         })
     }
 
-    fn create(path: &Path, sink: impl FnOnce(BufWriter<File>) -> io::Result<Sink>) -> anyhow::Result<Output> {
-        let fail = || format!("--out {}", path.display());
+    fn create(
+        option: &'static str,
+        path: &Path,
+        sink: impl FnOnce(BufWriter<File>) -> io::Result<Sink>,
+    ) -> anyhow::Result<Output> {
+        let fail = || format!("{option} {}: it cannot be written", path.display());
         // A link stays one, and what is no file (a pipe, a device) is written to as it is.
         let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         if fs::metadata(&target).is_ok_and(|what| !what.is_file()) {
             let file = File::options().write(true).open(&target).with_context(fail)?;
             let sink = sink(BufWriter::with_capacity(BUFFER_BYTES, file)).with_context(fail)?;
-            return Ok(Output { sink: Some(sink), names: None, _begun: None });
+            return Ok(Output { option, sink: Some(sink), names: None, _begun: None });
         }
         let path = target.as_path();
         let mut part = OsString::from(path);
         part.push(".part");
         let part = PathBuf::from(part);
         let begun = begin(Half::Part(part.clone()));
-        let file = File::create(&part).with_context(|| format!("--out {}", part.display()))?;
+        let file =
+            File::create(&part).with_context(|| format!("{option} {}: it cannot be written", part.display()))?;
         let sink = sink(BufWriter::with_capacity(BUFFER_BYTES, file));
-        let sink = sink.with_context(|| format!("--out {}", path.display()))?;
-        Ok(Output { sink: Some(sink), names: Some((part, path.to_owned())), _begun: Some(begun) })
+        let sink = sink.with_context(fail)?;
+        Ok(Output { option, sink: Some(sink), names: Some((part, path.to_owned())), _begun: Some(begun) })
     }
 
     /// Everything is written; how many bytes there are.
     pub(super) fn finish(mut self) -> anyhow::Result<u64> {
         let name = self.names.as_ref().map_or(Path::new("-"), |(_, path)| path).to_owned();
-        self.settle().with_context(|| format!("--out {}", name.display()))
+        self.settle().with_context(|| format!("{} {}", self.option, name.display()))
     }
 
     fn settle(&mut self) -> io::Result<u64> {
         let into_file = |file: BufWriter<File>| file.into_inner().map_err(io::IntoInnerError::into_error);
         let file = match self.sink.take().expect(OPEN) {
             Sink::Stdout(mut out) => return out.flush().map(|()| 0),
+            Sink::Terminal(mut out) => return out.flush().map(|()| 0),
             Sink::Plain(file) => into_file(file)?,
             Sink::Gzip(encoder) => into_file(encoder.finish()?)?,
             Sink::Zstd(encoder) => into_file(encoder.finish()?)?,
         };
-        let Some((part, path)) = &self.names else { return Ok(0) }; // no file keeps it
+        let Some((part, path)) = self.names.clone() else { return Ok(0) }; // no file keeps it
         file.sync_all()?;
         let bytes = file.metadata()?.len();
-        fs::rename(part, path)?;
+        fs::rename(part, &path)?;
         self.names = None;
+        files::sync_folder(files::folder_of(&path))?; // or a power cut takes the name away
         Ok(bytes)
     }
 }
@@ -102,6 +113,7 @@ impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.sink.as_mut().expect(OPEN) {
             Sink::Stdout(out) => out.write(bytes),
+            Sink::Terminal(out) => out.write(bytes),
             Sink::Plain(out) => out.write(bytes),
             Sink::Gzip(out) => out.write(bytes),
             Sink::Zstd(out) => out.write(bytes),
@@ -111,6 +123,7 @@ impl Write for Output {
     fn flush(&mut self) -> io::Result<()> {
         match self.sink.as_mut().expect(OPEN) {
             Sink::Stdout(out) => out.flush(),
+            Sink::Terminal(out) => out.flush(),
             Sink::Plain(out) => out.flush(),
             Sink::Gzip(out) => out.flush(),
             Sink::Zstd(out) => out.flush(),

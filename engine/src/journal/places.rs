@@ -1,0 +1,92 @@
+//! Where a data directory may lie, and who may look into it: never inside another one, and by default only its owner,
+//! because secrets of connections lie in it. A copy keeps the permissions of its original.
+
+use super::store::IDENTITY;
+use crate::files::{self, PRIVATE_FOLDER};
+use crate::options::OpenError;
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Component, Path, PathBuf};
+
+/// What others than the owner and the group may do.
+const OTHERS: u32 = 0o007;
+/// Reading, writing, entering; by owner, group and others.
+const PERMISSIONS: u32 = 0o777;
+
+/// Makes a folder with secrets: its owner may have let the group in, others never.
+pub(super) fn make_secret(folder: &Path) -> io::Result<()> {
+    files::make_folder(folder, PRIVATE_FOLDER)?;
+    let mode = fs::metadata(folder)?.permissions().mode() & PERMISSIONS;
+    if mode & OTHERS != 0 {
+        let _ = fs::set_permissions(folder, Permissions::from_mode(mode & !OTHERS)); // only its owner can, and must
+    }
+    Ok(())
+}
+
+/// Makes a folder that the same users may look into as another one.
+pub(super) fn make_like(original: &Path, folder: &Path) -> io::Result<()> {
+    files::make_folder(folder, PRIVATE_FOLDER)?;
+    permit_like(original, folder)
+}
+
+/// Gives a file or folder the permissions of its original; its owner may write in any case, or nothing could open the copy.
+pub(super) fn permit_like(original: &Path, copy: &Path) -> io::Result<()> {
+    let original = fs::metadata(original)?;
+    let owner = if original.is_dir() { 0o700 } else { 0o600 };
+    let mode = original.permissions().mode() & PERMISSIONS;
+    fs::set_permissions(copy, Permissions::from_mode(mode | owner))
+}
+
+/// Whether a path leads into a directory: also by links, and by folders that are not there yet.
+pub(crate) fn is_inside(dir: &Path, path: &Path) -> bool {
+    match (dir.canonicalize(), resolved(path)) {
+        (Ok(dir), Some(path)) => path.starts_with(dir),
+        _ => false, // what is not there has nothing in it
+    }
+}
+
+/// A new data directory does not lie in one that is there: tools would take its files for those of the other.
+pub(super) fn check_place(dir: &Path) -> Result<(), OpenError> {
+    let Some(resolved) = resolved(dir) else { return Ok(()) };
+    let around = resolved.ancestors().skip(1).find(|folder| folder.join(IDENTITY).is_file());
+    around.map_or(Ok(()), |around| {
+        let what = format!("it lies in the data directory {}: give a place outside of it", around.display());
+        Err(OpenError(format!("{}: {what}", dir.display())))
+    })
+}
+
+/// A path without links: as much as is there as the system finds it, the rest as it is written.
+fn resolved(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    let parts: Vec<Component<'_>> = path.components().collect();
+    (1..=parts.len()).rev().find_map(|there| {
+        let mut found = parts[..there].iter().collect::<PathBuf>().canonicalize().ok()?;
+        for part in &parts[there..] {
+            match part {
+                Component::ParentDir => drop(found.pop()),
+                part => found.push(part),
+            }
+        }
+        Some(found)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_leads_into_a_directory_by_links_dots_and_folders_that_are_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dir, other) = (folder.path().join("data"), folder.path().join("other"));
+        [&dir, &other].into_iter().for_each(|dir| fs::create_dir(dir).unwrap());
+        std::os::unix::fs::symlink(&dir, other.join("link")).unwrap();
+        for inside in ["data", "data/n1/n2/copy", "other/link/copy", "other/../data/x", "other/link/n1/../n2"] {
+            assert!(is_inside(&dir, &folder.path().join(inside)), "{inside}");
+        }
+        for outside in ["other", "data2", "data/../copy", "data/n1/../../copy", "n1/n2"] {
+            assert!(!is_inside(&dir, &folder.path().join(outside)), "{outside}");
+        }
+    }
+}

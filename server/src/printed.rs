@@ -1,0 +1,111 @@
+//! Where answers are printed. What others wrote — names, details, texts of errors — may hold characters that a terminal
+//! takes for commands, or that turn the order of what is read around; they leave as `\u009b`, which in JSON is the same
+//! text. It holds for every command, because it stands between all of them and stdout.
+
+use std::io::{self, StdoutLock, Write};
+
+/// Stdout, for answers.
+pub(crate) fn stdout() -> Printed<StdoutLock<'static>> {
+    Printed::new(io::stdout().lock())
+}
+
+/// Whether a terminal could do something else with a character than to show it: it moves the cursor, begins a command,
+/// or turns the order of the text around.
+pub(crate) fn is_unsafe(letter: char) -> bool {
+    matches!(letter, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+        || letter.is_control() && !matches!(letter, '\n' | '\t')
+}
+
+/// A text on one line, without such characters.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut printed = Printed::new(Vec::with_capacity(text.len()));
+    printed.write_all(text.as_bytes()).expect("memory takes everything");
+    String::from_utf8_lossy(&printed.out).into_owned()
+}
+
+/// Writes such characters as JSON writes them.
+pub(crate) struct Printed<W> {
+    out: W,
+    /// The beginning of a character whose end is still to come.
+    begun: Vec<u8>,
+}
+
+impl<W: Write> Printed<W> {
+    pub(crate) fn new(out: W) -> Printed<W> {
+        Printed { out, begun: Vec::new() }
+    }
+
+    fn write_text(&mut self, text: &str) -> io::Result<()> {
+        let mut rest = text;
+        while let Some((at, letter)) = rest.char_indices().find(|(_, letter)| is_unsafe(*letter)) {
+            self.out.write_all(&rest.as_bytes()[..at])?;
+            write!(self.out, "\\u{:04x}", u32::from(letter))?;
+            rest = &rest[at + letter.len_utf8()..];
+        }
+        self.out.write_all(rest.as_bytes())
+    }
+
+    fn write_chunks(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut chunks = bytes.utf8_chunks().peekable();
+        while let Some(chunk) = chunks.next() {
+            self.write_text(chunk.valid())?;
+            match chunk.invalid() {
+                begun if chunks.peek().is_none() && is_begun(begun) => self.begun = begun.to_vec(),
+                invalid => self.out.write_all(invalid)?, // a terminal shows it as what it is: no text
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether more bytes could make this a character.
+fn is_begun(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
+}
+
+impl<W: Write> Write for Printed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // All unsafe characters are below the space, DEL, or begin with one of two bytes: most texts have none.
+        let is_plain = |byte: &u8| !matches!(byte, 0..=8 | 11..=31 | 0x7F | 0xC2 | 0xE2);
+        match self.begun.is_empty() && bytes.iter().all(is_plain) {
+            true => self.out.write_all(bytes)?,
+            false => {
+                let mut all = std::mem::take(&mut self.begun);
+                all.extend_from_slice(bytes);
+                self.write_chunks(&all)?;
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped_wherever_it_is_cut() {
+        let text = "a\u{9b}2J b\u{9d}0;x\u{7} c\u{7f} \u{1b}[2J é €\u{202e}evil\u{2066} 🎈\u{85}\r\n\tend";
+        let expected =
+            "a\\u009b2J b\\u009d0;x\\u0007 c\\u007f \\u001b[2J é €\\u202eevil\\u2066 🎈\\u0085\\u000d\n\tend";
+        assert_eq!(escaped(text), expected);
+        for cut in 0..=text.len() {
+            let mut printed = Printed::new(Vec::new());
+            printed.write_all(&text.as_bytes()[..cut]).unwrap();
+            printed.write_all(&text.as_bytes()[cut..]).unwrap();
+            assert_eq!(String::from_utf8(printed.out).unwrap(), expected, "{cut}");
+        }
+    }
+
+    #[test]
+    fn in_json_the_text_stays_the_same() {
+        let text = "\u{9b}\u{202e}\u{7f}\u{2028}";
+        let json = serde_json::to_string(text).unwrap();
+        assert!(escaped(&json).is_ascii());
+        assert_eq!(serde_json::from_str::<String>(&escaped(&json)).unwrap(), text);
+    }
+}

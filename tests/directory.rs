@@ -1,0 +1,316 @@
+//! A data directory among others: who may look into it and its copies, where copies may lie, and what is said when the
+//! system refuses a file, a thread or a mount. Nothing half done stays behind.
+
+use crate::disk::Disk;
+use crate::server::{FAKEMON, Server, answer, fresh_data, refusal};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// A user who owns nothing.
+const NOBODY: u32 = 65_534;
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("temporary paths are UTF-8")
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// What others than the owner may do with a directory, its folders and its files, all together.
+fn granted(dir: &Path) -> u32 {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let inside = entries.map(|entry| if entry.is_dir() { granted(&entry) } else { mode(&entry) & 0o077 });
+    inside.fold(mode(dir) & 0o077, |all, one| all | one)
+}
+
+/// A directory that a server made, with some events.
+fn made(data: &Path) {
+    let server = Server::start(data, &[]);
+    (0..20).for_each(|_| drop(server.spawn(json!({ "species": "sparkit", "lat": 1, "lon": 2 }))));
+    assert!(server.stop().success());
+}
+
+#[test]
+fn a_data_directory_and_its_copies_are_for_their_owner() {
+    let dir = fresh_data();
+    let [data, beside, closed, exported, imported] =
+        ["data", "beside", "closed", "lines.jsonl", "imported"].map(|name| dir.path().join(name));
+    let server = Server::start(&data, &[]);
+    server.spawn(json!({ "species": "sparkit", "lat": 1, "lon": 2 }));
+    assert_eq!(granted(&data), 0, "while a server has it open");
+    answer(&["checkpoint", "--data", path(&data), "--to", path(&beside)]);
+    assert!(server.stop().success());
+    answer(&["checkpoint", "--data", path(&data), "--to", path(&closed)]);
+    answer(&["export", "--data", path(&data), "--format", "jsonl", "--out", path(&exported)]);
+    answer(&["import", "--data", path(&imported), path(&exported)]);
+    for dir in [&data, &beside, &closed, &imported] {
+        assert_eq!(granted(dir), 0, "{}", dir.display());
+    }
+}
+
+#[test]
+fn a_group_that_was_let_in_stays_so_and_others_never_see_secrets() {
+    let dir = fresh_data();
+    let [data, copy] = ["data", "copy"].map(|name| dir.path().join(name));
+    fs::create_dir(&data).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o750)).unwrap();
+    made(&data);
+    fs::set_permissions(data.join("bus"), fs::Permissions::from_mode(0o755)).unwrap(); // of an older version
+    made(&data);
+    assert_eq!((mode(&data), mode(&data.join("bus"))), (0o750, 0o750));
+    answer(&["checkpoint", "--data", path(&data), "--to", path(&copy)]);
+    assert_eq!((mode(&copy), mode(&copy.join("bus"))), (0o750, 0o750));
+    assert_eq!(granted(&copy) & 0o007, 0, "others may do nothing");
+    assert_ne!(mode(&copy.join("journal/CURRENT")) & 0o040, 0, "the group may read");
+}
+
+#[test]
+fn nothing_is_written_into_a_data_directory_but_by_its_server() {
+    let dir = fresh_data();
+    let data = dir.path().join("data");
+    made(&data);
+    let lines = dir.path().join("lines.jsonl");
+    answer(&["export", "--data", path(&data), "--format", "jsonl", "--out", path(&lines)]);
+    std::os::unix::fs::symlink(&data, dir.path().join("link")).unwrap();
+    for place in ["data/n1/n2/copy", "data/copy", "link/copy", "other/../data/n1/copy"] {
+        let to = dir.path().join(place);
+        for arguments in [
+            &["checkpoint", "--data", path(&data), "--to", path(&to)][..],
+            &["verify", "--data", path(&data), "--salvage", path(&to)],
+            &["export", "--data", path(&data), "--format", "csv", "--out", path(&to)],
+            &["trace", "--data", path(&data), "1", "--otlp", path(&to)],
+            &["import", "--data", path(&to), path(&lines)],
+            &["serve", "--data", path(&to), "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"],
+        ] {
+            let (code, line) = refusal(arguments);
+            assert!(code == 1 && line.contains("outside of"), "{arguments:?}: {line}");
+        }
+    }
+    assert!(!data.join("n1").exists() && !data.join("copy").join("journal").exists());
+    // A server is told where by who may read the directory, and refuses all the same.
+    let server = Server::start(&data, &[]);
+    let contact = fs::read_to_string(data.join("control")).unwrap();
+    let word = contact.trim().split(' ').nth(1).unwrap();
+    let body = json!({ "to": data.join("n1/copy"), "word": word }).to_string();
+    let request = format!(
+        "POST /checkpoint HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let said = server.raw(&request);
+    assert!(said.starts_with("HTTP/1.1 4") && said.contains("outside of it"), "{said}");
+    assert!(!data.join("n1").exists());
+}
+
+#[test]
+fn a_checkpoint_that_finds_no_room_leaves_nothing_and_is_made_once_there_is_some() {
+    let (dir, small) = (fresh_data(), fresh_data());
+    let data = dir.path().join("data");
+    made(&data);
+    let Some(disk) = Disk::mount(small.path(), "size=16k") else {
+        return eprintln!("skipped: this user may not mount a small disk");
+    };
+    let to = small.path().join("copy");
+    for room in ["size=16k", "size=4k"] {
+        disk.resize(room);
+        let (code, line) = refusal(&["checkpoint", "--data", path(&data), "--to", path(&to)]);
+        assert!(code == 1 && line.contains("No space left"), "{line}");
+        assert_eq!(fs::read_dir(small.path()).unwrap().count(), 0, "{room}");
+    }
+    disk.resize("size=300m");
+    answer(&["checkpoint", "--data", path(&data), "--to", path(&to)]);
+    answer(&["verify", "--data", path(&to)]);
+}
+
+#[test]
+fn what_can_only_be_read_is_copied_and_what_cannot_be_written_is_told() {
+    let (dir, disk) = (fresh_data(), fresh_data());
+    let Some(mounted) = Disk::mount(disk.path(), "size=300m") else {
+        return eprintln!("skipped: this user may not mount a disk");
+    };
+    let (data, copy) = (disk.path().join("data"), dir.path().join("copy"));
+    made(&data);
+    mounted.resize("ro");
+    for command in ["verify", "log", "info"] {
+        answer(&[command, "--data", path(&data)]);
+    }
+    answer(&["checkpoint", "--data", path(&data), "--to", path(&copy)]);
+    answer(&["verify", "--data", path(&copy)]);
+    let (code, line) = refusal(&["index", "--data", path(&data)]);
+    assert!(code == 1 && line.contains("mounted read-only") && !line.contains("move"), "{line}");
+    let (code, line) =
+        refusal(&["serve", "--data", path(&data), "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"]);
+    assert!(code == 1 && line.to_lowercase().contains("read-only") && !line.contains("another process"), "{line}");
+}
+
+#[test]
+fn too_few_descriptors_are_told_with_the_limit_to_raise() {
+    let dir = fresh_data();
+    let data = dir.path().join("data");
+    made(&data);
+    for limit in [16, 20, 24, 28] {
+        let run = format!(r#"ulimit -n {limit} && exec "$0" verify --data "$1""#);
+        let output = Command::new("sh").args(["-c", &run, FAKEMON]).arg(&data).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        if !output.status.success() {
+            assert!(said.contains("`ulimit -n`") && !said.contains("another process"), "{limit}: {said}");
+            assert_eq!(said.lines().count(), 1, "{said}");
+        }
+    }
+}
+
+/// Runs the binary as a user who owns nothing; none if this user cannot.
+fn as_nobody(folder: &Path, before: &str, arguments: &[&str]) -> Option<Output> {
+    if !rustix::process::getuid().is_root() {
+        return None;
+    }
+    // The build's folder may be this user's alone.
+    let binary: PathBuf = folder.join("fakemon");
+    if !binary.exists() {
+        fs::copy(FAKEMON, &binary).unwrap();
+    }
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+    let run = format!(r#"{before}exec "$0" "$@""#);
+    let mut command = Command::new("bash");
+    command.args(["-c", &run]).arg(&binary).args(arguments).uid(NOBODY).gid(NOBODY);
+    command.output().ok()
+}
+
+/// Lets everybody read all of a directory.
+fn open_to_all(dir: &Path) {
+    for entry in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+        match entry.is_dir() {
+            true => open_to_all(&entry),
+            false => fs::set_permissions(&entry, fs::Permissions::from_mode(0o644)).unwrap(),
+        }
+    }
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn another_user_who_may_read_a_directory_copies_it_and_one_who_may_not_is_told_why() {
+    let folder = fresh_data();
+    let [data, copies] = ["data", "copies"].map(|name| folder.path().join(name));
+    made(&data);
+    open_to_all(&data);
+    fs::create_dir(&copies).unwrap();
+    fs::set_permissions(&copies, fs::Permissions::from_mode(0o777)).unwrap();
+    let to = copies.join("copy");
+    let Some(copied) = as_nobody(folder.path(), "", &["checkpoint", "--data", path(&data), "--to", path(&to)]) else {
+        return eprintln!("skipped: this user cannot become another one");
+    };
+    assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+    answer(&["verify", "--data", path(&to)]);
+    fs::set_permissions(data.join("index"), fs::Permissions::from_mode(0o700)).unwrap();
+    for arguments in [&["index", "--data", path(&data)][..], &["verify", "--data", path(&data)]] {
+        let said = as_nobody(folder.path(), "", arguments).unwrap();
+        let said = String::from_utf8(said.stderr).unwrap();
+        assert!(said.contains("Permission denied") && said.contains("run as the user"), "{said}");
+        assert!(!said.contains("another process") && !said.contains("move"), "{said}");
+    }
+}
+
+#[test]
+fn too_few_threads_are_told_with_the_limit_to_raise() {
+    let folder = fresh_data();
+    let data = folder.path().join("data");
+    made(&data);
+    open_to_all(&data);
+    for threads in [1, 2, 3, 4] {
+        let before = format!("ulimit -u {threads} && ");
+        let Some(output) = as_nobody(folder.path(), &before, &["verify", "--data", path(&data)]) else {
+            return eprintln!("skipped: this user cannot become another one");
+        };
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() || said.contains("`ulimit -u`"), "{threads}: {said}");
+        assert!(!said.contains("terminate called") && !said.contains("panicked"), "{threads}: {said}");
+    }
+    let made = folder.path().join("made");
+    fs::create_dir(&made).unwrap();
+    fs::set_permissions(&made, fs::Permissions::from_mode(0o777)).unwrap();
+    let [own, listen] = [made.join("data"), PathBuf::from("127.0.0.1:0")];
+    let serve =
+        ["serve", "--data", path(&own), "--listen", path(&listen), "--control", path(&listen), "--cores", "1"];
+    let output = as_nobody(folder.path(), "ulimit -u 8 && ", &serve).unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && said.contains("`ulimit -u`"), "{:?} {said}", output.status);
+}
+
+#[test]
+fn settings_are_refused_before_anything_is_made() {
+    let dir = fresh_data();
+    let (data, config) = (dir.path().join("data"), dir.path().join("my.toml"));
+    for (text, key, line) in [
+        ("[limits]\nmessage_bytes_max = 2097152\n", "limits.message_bytes_max", 2),
+        ("edges = 100\n", "edges", 1),
+        ("\n[limits]\nidle_timeout = \"8d\"\n", "limits.idle_timeout", 3),
+        ("[limits]\nidle_timeout = \"50ms\"\n", "limits.idle_timeout", 2),
+        ("[connections]\nidle_timeout = \"50ms\"\n", "connections.idle_timeout", 2),
+        ("[demo]\nenabled = true\ntime_zone = \"Mars\"\n", "demo.time_zone", 3),
+        ("[demo]\nenabled = true\nradius_m = 1.0\n", "demo.radius_m", 3),
+        ("demo.players = 5000\n", "demo.players", 1),
+    ] {
+        fs::write(&config, text).unwrap();
+        let arguments = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--config", path(&config)];
+        let (code, said) = refusal(&[&["serve", "--data", path(&data)], &arguments[..]].concat());
+        assert!(code == 1 && said.contains(key) && said.contains(&format!("line {line} ")), "{text}: {said}");
+        assert!(!data.exists(), "{text}");
+    }
+    let (code, said) = refusal(&["serve", "--data", path(&data), "--edges", "100"]);
+    assert!(code == 1 && said.contains("--edges"), "{said}");
+    for (key, file) in [("certificate_file", "key_file"), ("key_file", "certificate_file")] {
+        fs::write(&config, format!("[tls]\n{key} = \"my.toml\"\n{file} = \"nowhere.pem\"\n")).unwrap();
+        let arguments = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--config", path(&config)];
+        let (code, said) = refusal(&[&["serve", "--data", path(&data)], &arguments[..]].concat());
+        assert!(code == 1 && said.contains("[tls]") && !data.exists(), "{said}");
+    }
+}
+
+#[test]
+fn load_touches_nothing_unless_players_can_connect() {
+    let dir = fresh_data();
+    let server = Server::start(&dir.path().join("data"), &[]);
+    let control = format!("http://{}", server.control);
+    let (code, said) = refusal(&["load", "--url", "ws://127.0.0.1:9", "--control", &control]);
+    assert!(code == 1 && said.contains("127.0.0.1:9"), "{said}");
+    let log = answer(&["log", "--data", path(&server.data), "--kind", "appeared"]);
+    let spawned: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(spawned.len(), 0);
+}
+
+/// Refuses `sched_setaffinity`, as the profiles of some containers do, and runs what follows.
+const UNPINNABLE: &str = r#"
+import ctypes, os, platform, struct, sys
+call = {"x86_64": 203, "aarch64": 122}[platform.machine()]
+steps = [(0x20, 0, 0, 0), (0x15, 0, 1, call), (6, 0, 0, 0x50001), (6, 0, 0, 0x7FFF0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+class Program(ctypes.Structure):
+    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+program, libc = Program(len(steps), ctypes.addressof(code)), ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, ctypes.byref(program), 0, 0) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+"#;
+
+#[test]
+fn a_shard_that_cannot_be_pinned_runs_where_the_kernel_wants_and_says_why() {
+    let (dir, log) = (fresh_data(), tempfile::NamedTempFile::new().unwrap());
+    let mut child = Command::new("python3")
+        .args(["-c", UNPINNABLE, FAKEMON, "serve", "--cores", "1", "--listen", "127.0.0.1:0"])
+        .args(["--control", "127.0.0.1:0", "--data", path(&dir.path().join("data"))])
+        .stdout(Stdio::piped())
+        .stderr(log.reopen().unwrap())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let said = fs::read_to_string(log.path()).unwrap();
+    assert!(line.starts_with("listening "), "{said}");
+    assert!(said.contains("sched_setaffinity") && !said.contains("io_uring is not available"), "{said}");
+}
