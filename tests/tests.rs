@@ -50,6 +50,7 @@ mod power_cut; // what a power cut can leave of the first moments of a directory
 mod export; // JSON lines, CSV, Parquet; and the same journal again
 mod directory; // who may look into a data directory, where copies lie, what the system refuses
 mod terminal; // what others wrote is printed as text
+mod collector; // traces that are sent to collectors
 mod checkpoint; // copies beside a server that works
 mod interrupts; // commands that a signal ends
 mod salvage; // what is left of a damaged directory

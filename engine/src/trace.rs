@@ -61,6 +61,8 @@ pub struct Trace {
     pub asked: Position,
     /// There is more than is shown.
     pub is_cut: bool,
+    /// The same for every event of the tree, also in a copy of the journal; no other journal has it.
+    pub id: [u8; 16],
 }
 
 /// The tree of the event at a position.
@@ -72,8 +74,20 @@ pub fn trace(archive: &Archive, position: Position) -> Result<Trace, ExplainErro
     let recorded = archive.event(position)?.ok_or_else(nothing)?;
     let first = first_cause(archive, recorded)?;
     let mut tree = Tree { archive, events: 0, is_cut: false };
+    let id = id(archive, first.position)?;
     let root = tree.grow(first, Relation::First, DEPTH_MAX)?;
-    Ok(Trace { root, asked: position, is_cut: tree.is_cut })
+    Ok(Trace { root, asked: position, is_cut: tree.is_cut, id })
+}
+
+/// From the hash of the block that holds the first cause, which covers all of the journal before.
+fn id(archive: &Archive, first: Position) -> Result<[u8; 16], ReadError> {
+    let mut hasher = blake3::Hasher::new();
+    archive.blocks(first, &mut |stored, _| {
+        hasher.update(&stored.hash);
+        Ok(ControlFlow::Break(()))
+    })?;
+    hasher.update(&first.0.to_be_bytes());
+    Ok(*hasher.finalize().as_bytes().first_chunk().expect("a hash has 32 bytes"))
 }
 
 /// Goes up as far as the journal knows.

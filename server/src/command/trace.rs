@@ -9,6 +9,7 @@ mod otlp;
 use super::DataArg;
 use super::explain::{delivery_json, position_of, whereabouts};
 use super::sentence::sentence;
+use crate::printed::stdout;
 use anyhow::Context;
 use fakemon_engine::archive::Archive;
 use fakemon_engine::envelope::{EventKey, Facet, kind};
@@ -31,7 +32,7 @@ pub struct TraceArgs {
     /// Write the spans as OpenTelemetry's JSON (OTLP) to this file.
     #[arg(long, value_name = "FILE")]
     otlp: Option<PathBuf>,
-    /// Send the spans to the OTLP/HTTP collector at this address.
+    /// Send the spans to the OTLP/HTTP collector at this address, http or https; `/v1/traces` is added to its path.
     #[arg(long, value_name = "http://HOST:PORT")]
     otlp_endpoint: Option<String>,
     /// Write the spans as a trace for Perfetto or chrome://tracing to this file.
@@ -64,7 +65,7 @@ pub fn run(args: TraceArgs) -> anyhow::Result<()> {
     if let Some(endpoint) = &args.otlp_endpoint {
         otlp::send(endpoint, &otlp::spans(&tree, &spans)).with_context(|| format!("--otlp-endpoint {endpoint}"))?;
     }
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     if args.json {
         let tree = TreeJson {
             asked_position: tree.asked.to_string(),

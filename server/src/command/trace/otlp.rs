@@ -1,17 +1,23 @@
 //! Spans as OpenTelemetry's JSON encoding of OTLP has them: `ExportTraceServiceRequest`. The trace id follows from the
-//! first cause, the span ids from their place in the tree, so that exporting twice is exporting once.
+//! first cause and the journal that it is in, the span ids from their place in the tree, so that exporting twice is
+//! exporting once.
 
-use crate::load::{Http, Target};
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use fakemon_engine::trace::{Span, Trace};
 use serde_json::{Value, json};
+use std::time::Duration;
+use ureq::Agent;
 
+/// Below a collector's address.
+const TRACES: &str = "/v1/traces";
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+const ANSWER_BYTES_MAX: u64 = 1 << 20;
 /// `SPAN_KIND_INTERNAL`.
 const INTERNAL: u8 = 1;
 
 /// The request that exports them.
 pub(super) fn spans(tree: &Trace, spans: &[Span]) -> Value {
-    let trace_id = format!("66616b656d6f6e00{:016x}", tree.root.recorded.position.0);
+    let trace_id = tree.id.map(|byte| format!("{byte:02x}")).concat();
     let span = |span: &Span| {
         let attributes = span.attributes.iter();
         let attributes = attributes.map(|(key, value)| json!({ "key": key, "value": { "stringValue": value } }));
@@ -35,12 +41,55 @@ pub(super) fn spans(tree: &Trace, spans: &[Span]) -> Value {
     }]})
 }
 
-/// Sends them to a collector.
+/// Sends them to a collector. All of them were taken, or it is an error that says what the collector says.
 pub(super) fn send(endpoint: &str, request: &Value) -> anyhow::Result<()> {
-    let target = Target::parse(endpoint, "http", true)?;
-    let mut http = Http::connect(&target)?;
-    http.post("/v1/traces", &request.to_string())?;
-    let answer = http.receive()?;
-    ensure!((200..300).contains(&answer.status), "the collector answered {}: {}", answer.status, answer.body.trim());
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(ANSWER_TIMEOUT))
+        .max_redirects(0)
+        .build();
+    let agent = Agent::new_with_config(config);
+    let sent = agent.post(address(endpoint)?).header("Content-Type", "application/json").send(request.to_string());
+    let mut answer = sent.context("the collector does not answer")?;
+    let status = answer.status();
+    let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
+    let body = body.context("the collector's answer cannot be read")?;
+    ensure!(status.is_success(), "the collector answered {}: {}", status.as_u16(), body.trim());
+    let partial = serde_json::from_str::<Value>(&body).unwrap_or_default()["partialSuccess"].take();
+    let rejected = match &partial["rejectedSpans"] {
+        Value::String(count) => count.parse().unwrap_or(1), // 64 bits are a string in this encoding
+        count => count.as_u64().unwrap_or(0),
+    };
+    let said = partial["errorMessage"].as_str().unwrap_or_default();
+    ensure!(rejected == 0, "the collector rejected {rejected} spans: {said}");
+    if !said.is_empty() {
+        tracing::warn!("the collector took all spans, and warns: {said}");
+    }
     Ok(())
+}
+
+/// Where a collector takes traces: its address and path, then `/v1/traces` unless that stands there.
+fn address(endpoint: &str) -> anyhow::Result<String> {
+    let has_scheme = ["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme));
+    ensure!(has_scheme, "give http://HOST:PORT or https://HOST:PORT");
+    let base = endpoint.trim_end_matches('/');
+    Ok(if base.ends_with(TRACES) { base.to_owned() } else { format!("{base}{TRACES}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_an_endpoint_is_kept() {
+        for (endpoint, expected) in [
+            ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
+            ("https://collector/", "https://collector/v1/traces"),
+            ("http://127.0.0.1:4318/api/otel", "http://127.0.0.1:4318/api/otel/v1/traces"),
+            ("http://127.0.0.1:4318/v1/traces", "http://127.0.0.1:4318/v1/traces"),
+        ] {
+            assert_eq!(address(endpoint).unwrap(), expected);
+        }
+        assert!(address("collector:4318").is_err());
+    }
 }
