@@ -2,9 +2,10 @@
 //! classes, so that the page decides what they are in the light and in the dark.
 
 use super::columns::{Columns, peak};
-use super::wording::Clock;
+use super::wording::{Clock, span};
+use crate::printed::is_unsafe;
 use fakemon_engine::ids::Timestamp;
-use fakemon_engine::timeline::Axis;
+use fakemon_engine::timeline::{Axis, Gap};
 use std::fmt::{self, Write};
 
 pub(super) const WIDTH: f64 = 1_100.0;
@@ -15,8 +16,16 @@ const HEIGHT: f64 = 150.0;
 const BOTTOM: f64 = 20.0;
 /// One lane of marks.
 const LANE: f64 = 18.0;
-/// Ticks of the time axis, at most.
+/// Ticks of the time axis, at most, where nothing is folded up.
 const TIMES_MAX: u64 = 8;
+/// What the words of two ticks need.
+const TIMES_APART: f64 = 60.0;
+/// The width of a closing that is folded up.
+const FOLD: f64 = 16.0;
+/// From which part of the axis on a closing is folded up.
+const FOLDED_FROM: f64 = 0.05;
+/// Of an axis: each takes a twentieth of it, or more.
+const FOLDS_MAX: usize = 20;
 
 /// How high a value stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,9 +79,9 @@ pub(super) struct Lane {
 
 /// What all plots of a page have in common.
 pub(super) struct Canvas<'a> {
-    pub(super) axis: &'a Axis,
+    times: TimeScale,
     pub(super) columns: &'a Columns<'a>,
-    pub(super) bands: Vec<Band>,
+    bands: Vec<Band>,
 }
 
 /// Text from outside, harmless in HTML, in and outside of attributes.
@@ -86,18 +95,77 @@ impl fmt::Display for Escaped<'_> {
             '>' => f.write_str("&gt;"),
             '"' => f.write_str("&quot;"),
             '\'' => f.write_str("&#39;"),
-            character if character.is_control() => f.write_char('\u{fffd}'),
+            character if is_unsafe(character) || character.is_control() => f.write_char('\u{fffd}'),
             character => f.write_char(character),
         })
     }
 }
 
-impl Canvas<'_> {
+/// Time from left to right. Closings that would take much of it are folded up.
+struct TimeScale {
+    begin: Timestamp,
+    end: Timestamp,
+    /// In their order.
+    folds: Vec<(Timestamp, Timestamp)>,
+}
+
+impl TimeScale {
+    /// Of closings in their order.
+    fn new(axis: &Axis, closings: &[Gap]) -> TimeScale {
+        let (begin, end) = (axis.begin(), axis.end());
+        let range = end.ns_since(begin) as f64;
+        let within = closings.iter().map(|gap| (gap.begin.clamp(begin, end), gap.end.clamp(begin, end)));
+        let long = within.filter(|(from, to)| to.ns_since(*from) as f64 > FOLDED_FROM * range);
+        TimeScale { begin, end, folds: long.take(FOLDS_MAX).collect() }
+    }
+
+    /// Nanoseconds before a moment that are not folded up, and the width of the folds before it.
+    fn unfolded(&self, at: Timestamp) -> (u64, f64) {
+        let (mut ns, mut folded) = (at.ns_since(self.begin), 0.0);
+        for (from, to) in self.folds.iter().filter(|(from, _)| *from < at) {
+            let (all, before) = (to.ns_since(*from), at.min(*to).ns_since(*from));
+            ns -= before;
+            folded += FOLD * before as f64 / all as f64;
+        }
+        (ns, folded)
+    }
+
+    /// Where a moment is, from the left.
+    fn x(&self, at: Timestamp) -> f64 {
+        let (whole, folds) = self.unfolded(self.end);
+        let (ns, folded) = self.unfolded(at.clamp(self.begin, self.end));
+        let per_ns = (WIDTH - LEFT - RIGHT - folds) / (whole.max(1) as f64);
+        LEFT + ns as f64 * per_ns + folded
+    }
+
+    /// Round moments that are far enough from each other for their words, and how far that is in time.
+    fn ticks(&self) -> (Vec<Timestamp>, u64) {
+        let step = step_of_time(self.unfolded(self.end).0.max(1));
+        let round = |ns: u64| ns.div_ceil(step).saturating_mul(step);
+        let (mut ticks, mut at) = (Vec::<Timestamp>::new(), round(self.begin.0));
+        while at < self.end.0 {
+            if let Some((_, to)) = self.folds.iter().find(|(from, to)| from.0 < at && at < to.0) {
+                at = round(to.0);
+                continue;
+            }
+            if ticks.last().is_none_or(|last| self.x(Timestamp(at)) - self.x(*last) > TIMES_APART) {
+                ticks.push(Timestamp(at));
+            }
+            at = at.saturating_add(step);
+        }
+        (ticks, step)
+    }
+}
+
+impl<'a> Canvas<'a> {
+    /// Closings are in their order.
+    pub(super) fn new(axis: &Axis, columns: &'a Columns<'a>, bands: Vec<Band>, closings: &[Gap]) -> Canvas<'a> {
+        Canvas { times: TimeScale::new(axis, closings), columns, bands }
+    }
+
     /// Where a moment is, from the left.
     pub(super) fn x(&self, at: Timestamp) -> f64 {
-        let (begin, end) = (self.axis.begin(), self.axis.end());
-        let part = at.clamp(begin, end).ns_since(begin) as f64 / end.ns_since(begin) as f64;
-        LEFT + part * (WIDTH - LEFT - RIGHT)
+        self.times.x(at)
     }
 
     /// A plot of several series over each other, in the order in which they are given.
@@ -165,16 +233,19 @@ impl Canvas<'_> {
             let wide = (self.x(*end) - from).max(1.0);
             write!(out, r#"<rect class="{class}" x="{from:.1}" y="{top}" width="{wide:.1}" height="{height}"/>"#)?;
         }
+        for (from, to) in &self.times.folds {
+            let (x, took) = (self.x(*from), span(to.ns_since(*from) as f64));
+            write!(out, r#"<rect class="fold" x="{x:.1}" y="{top}" width="{FOLD}" height="{height}">"#)?;
+            write!(out, "<title>the engine was not open for {took}: folded up</title></rect>")?;
+        }
         Ok(())
     }
 
     fn write_times(&self, y: f64, out: &mut String) -> fmt::Result {
-        let (begin, end) = (self.axis.begin(), self.axis.end());
-        let step = step_of_time(end.ns_since(begin));
-        let clock = Clock::new(begin, end, step);
-        let mut at = begin.0.div_ceil(step).saturating_mul(step);
-        while at < end.0 {
-            let x = self.x(Timestamp(at));
+        let (ticks, step) = self.times.ticks();
+        let clock = Clock::new(self.times.begin, self.times.end, step);
+        for at in ticks {
+            let x = self.x(at);
             write!(out, r#"<path class="grid" d="M{x:.1} {TOP}V{}"/>"#, y + 4.0)?;
             let anchor = if x < LEFT + 40.0 {
                 "start"
@@ -183,9 +254,8 @@ impl Canvas<'_> {
             } else {
                 "middle"
             };
-            let text = clock.tell(Timestamp(at));
+            let text = clock.tell(at);
             write!(out, r#"<text class="tick" x="{x:.1}" y="{}" text-anchor="{anchor}">{text}</text>"#, y + 16.0)?;
-            at = at.saturating_add(step);
         }
         Ok(())
     }
@@ -312,5 +382,27 @@ mod tests {
         assert_eq!(ticks(&[0.0], Scale::Powers).len(), 2);
         assert_eq!(step_of_time(1_000_000_000), 200_000_000);
         assert_eq!(step_of_time(300_000_000_000), 60_000_000_000);
+    }
+
+    #[test]
+    fn a_long_closing_is_folded_up() {
+        let second = |at: u64| Timestamp(at * 1_000_000_000);
+        let axis = Axis::new(second(1_000), second(2_100), None).unwrap();
+        let closing = |begin, end| Gap {
+            kind: fakemon_engine::timeline::GapKind::Engine,
+            begin: second(begin),
+            end: second(end),
+            next: fakemon_engine::ids::Position(1),
+        };
+        let times = TimeScale::new(&axis, &[closing(1_010, 1_020), closing(1_050, 2_050)]);
+        assert_eq!(times.folds, [(second(1_050), second(2_050))], "a short one stays");
+        let (width, x) = (WIDTH - LEFT - RIGHT - FOLD, |at| times.x(second(at)));
+        for (at, expected) in
+            [(1_000, LEFT), (1_050, LEFT + width / 2.0), (2_050, LEFT + width / 2.0 + FOLD), (2_100, WIDTH - RIGHT)]
+        {
+            assert!((x(at) - expected).abs() < 1e-6, "{at}: {}", x(at));
+        }
+        let (ticks, _) = times.ticks();
+        assert!(ticks.len() > 4 && ticks.iter().all(|at| *at < second(1_051) || *at > second(2_049)), "{ticks:?}");
     }
 }

@@ -8,7 +8,7 @@ use super::plot::{Band, Canvas, Escaped, LEFT, Lane, Scale, Series, Shape, Tick,
 use super::wording::{Clock, SHED_UNKNOWN, many, mark, number, slow, span, thousands};
 use fakemon_engine::ids::Timestamp;
 use fakemon_engine::model::Outcome;
-use fakemon_engine::timeline::{Bucket, Gap, Hottest, Mark, Stage, Stall};
+use fakemon_engine::timeline::{Bucket, Gap, GapKind, Hottest, Mark, Stage, Stall};
 use serde_json::json;
 use std::fmt::{self, Write};
 
@@ -40,7 +40,7 @@ impl Told<'_> {
 
     fn write_page(&self, out: &mut String) -> fmt::Result {
         let columns = Columns::new(self.timeline, self.timeline.buckets.len().min(COLUMNS_MAX));
-        let canvas = Canvas { axis: &self.timeline.axis, columns: &columns, bands: self.bands() };
+        let canvas = Canvas::new(&self.timeline.axis, &columns, self.bands(), &self.closings());
         let panels = panels(&columns);
         let title = Escaped(&format!("timeline of {}", self.dir.display())).to_string();
         write!(out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>")?;
@@ -48,7 +48,7 @@ impl Told<'_> {
         write!(out, r#"<meta http-equiv="Content-Security-Policy" content="{policy}">"#)?;
         write!(
             out,
-            r#"<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body><main>"#
+            r#"<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body><main>"#
         )?;
         self.page_head(&title, out)?;
         write!(out, "<figure><figcaption><b>Marks</b> <span>what stands beside the figures</span></figcaption>")?;
@@ -109,6 +109,14 @@ impl Told<'_> {
         let gaps =
             timeline.gaps.iter().take(self.top).map(|gap| Band { class: "gap", begin: gap.begin, end: gap.end });
         gaps.chain(stalls).collect()
+    }
+
+    /// When the engine was not open: there is nothing to see, however long it took.
+    fn closings(&self) -> Vec<Gap> {
+        let mut closings: Vec<Gap> =
+            self.timeline.gaps.iter().filter(|gap| gap.kind == GapKind::Engine).copied().collect();
+        closings.sort_by_key(|gap| gap.begin);
+        closings
     }
 
     fn lanes(&self, columns: &Columns<'_>) -> Vec<Lane> {
