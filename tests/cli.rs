@@ -352,3 +352,16 @@ fn a_pattern_is_tried_on_what_happened_and_explained_on_one_event() {
     let (_, said) = refusal(&["rules", "test", "--data", dir, "--pattern", &wrong]);
     assert!(said.contains("\"source\" must be an object or an array"), "{said}");
 }
+
+#[test]
+fn a_position_that_the_journal_does_not_have_is_no_beginning() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let dir = data.path().to_str().unwrap();
+    for command in ["log", "replay"] {
+        let (code, line) = refusal(&[command, "--data", dir, "--from", "1795881043"]);
+        assert!(code == 1 && line.contains("holds positions") && line.contains("2026-03-01T20:00:00Z"), "{line}");
+    }
+    let next = server.spawn(sparkit()).1 + 1;
+    assert_eq!(log(dir, &["--from", &next.to_string()]).len(), 0, "what is written next is one");
+}

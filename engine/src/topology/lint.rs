@@ -19,8 +19,12 @@ pub(super) fn findings(seen: &Seen<'_>, at: Timestamp) -> Vec<Finding> {
         findings.extend(failing(seen, target));
     }
     for rule in seen.registry.rules.values().filter(|rule| rule.is_enabled()) {
+        findings.extend(uncompiled(id_of_rule(rule), rule.pattern.as_deref()));
         findings.extend(without_targets(seen.registry, rule));
         findings.extend(never_matched(seen, rule));
+    }
+    for archive in seen.registry.archives.values() {
+        findings.extend(uncompiled(format!("archive/{}", archive.name), archive.pattern.as_deref()));
     }
     findings.extend(twice(seen.registry));
     findings.extend(loops(seen.registry));
@@ -111,6 +115,13 @@ fn without_targets(registry: &Registry, rule: &Rule) -> Option<Finding> {
 
 fn id_of_rule(rule: &Rule) -> String {
     format!("rule/{}/{}", rule.bus, rule.name)
+}
+
+/// A pattern that an older version took, or that somebody wrote into the journal by another way.
+fn uncompiled(of: String, pattern: Option<&str>) -> Option<Finding> {
+    let error = Pattern::parse(pattern?).err()?;
+    let message = format!("its pattern cannot be compiled ({error}): it matches nothing; put another one");
+    Some(finding(Severity::Error, "pattern_not_compiled", of, message))
 }
 
 fn never_matched(seen: &Seen<'_>, rule: &Rule) -> Option<Finding> {

@@ -33,10 +33,17 @@ pub(super) fn is_past(recorded: &Recorded, to: Option<Bound>) -> bool {
 }
 
 /// Where to begin.
+///
+/// # Errors
+/// A position that the journal neither has nor writes next: a number that was meant as a time, or of another journal.
 pub(super) fn start(archive: &Archive, from: Option<Bound>) -> anyhow::Result<Position> {
-    let first = archive.first_position();
+    let (first, end) = (archive.first_position(), archive.end_position());
     Ok(match from {
         None => first,
+        Some(Bound::Position(position)) if position > end => anyhow::bail!(
+            "--from {position}: the journal holds positions {first} to {end} (exclusive); a time is written as in \
+             2026-03-01T20:00:00Z"
+        ),
         Some(Bound::Position(position)) => position.max(first),
         Some(Bound::Time(time)) => archive.position_at(time)?,
     })

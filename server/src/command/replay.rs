@@ -53,9 +53,9 @@ pub struct ReplayArgs {
     /// Step through the range in the terminal: play, pause, jump, with a map and the state beside each event.
     #[arg(long, conflicts_with_all = ["until", "diff", "what_if", "json"])]
     step: bool,
-    /// Play at so many times the original pace; 0 plays as fast as it goes.
-    #[arg(long, value_name = "FACTOR", default_value_t = 0.0)]
-    speed: f64,
+    /// Play at so many times the original pace, from 0.001 to 10000; 0 plays as fast as it goes [default: 0; with --step: 1].
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true, conflicts_with_all = ["until", "diff", "what_if"])]
+    speed: Option<f64>,
     #[command(flatten)]
     other: what_if::WhatIfArgs,
     /// At most so many lines of each list.
@@ -65,6 +65,9 @@ pub struct ReplayArgs {
     #[arg(long)]
     json: bool,
 }
+
+/// The slowest and the fastest pace.
+const SPEED_RANGE: std::ops::RangeInclusive<f64> = 0.001..=10_000.0;
 
 /// A circle.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,7 +90,8 @@ fn parse_area(text: &str) -> Result<Area, String> {
 
 /// Goes back.
 pub fn run(args: ReplayArgs) -> anyhow::Result<()> {
-    ensure!(args.speed >= 0.0 && args.speed.is_finite(), "--speed must be 0 or more");
+    let is_pace = |speed: f64| speed == 0.0 || SPEED_RANGE.contains(&speed);
+    ensure!(args.speed.is_none_or(is_pace), "--speed must be 0, or from 0.001 to 10000");
     let archive = Archive::open(&args.data.data)?;
     go_back(&archive, &args).with_context(|| format!("data directory {}", args.data.data.display()))
 }

@@ -2,6 +2,7 @@
 
 use super::{ReplayArgs, player};
 use crate::command::sentence::sentence;
+use crate::printed::stdout;
 use fakemon_engine::archive::{Archive, Recorded};
 use fakemon_engine::envelope::EventKey;
 use fakemon_engine::envelope::Facet;
@@ -18,8 +19,8 @@ pub(super) fn run(archive: &Archive, args: &ReplayArgs, from: Position, to: Posi
         (None, Some(name)) => Some(Subject::Player(player(archive, name)?)),
         (None, None) => None,
     };
-    let mut pace = Pace { speed: args.speed, began: None };
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut pace = Pace { speed: args.speed.unwrap_or(0.0), began: None };
+    let mut out = BufWriter::new(stdout());
     let mut printed = Ok(());
     let mut play = |recorded: &Recorded| {
         if recorded.position >= to {

@@ -11,7 +11,7 @@ mod page;
 mod screen;
 mod wild;
 
-use super::{ReplayArgs, bar, watch};
+use super::{ReplayArgs, SPEED_RANGE, bar, watch};
 use crate::command::interrupt::{Half, begin};
 use anyhow::{Context, ensure};
 use fakemon_engine::archive::{Archive, Recorded};
@@ -37,8 +37,6 @@ const LEAP: u64 = 100;
 /// Metres from the middle of the map to its edge.
 const RADIUS_M: f64 = 500.0;
 const RADIUS_M_RANGE: std::ops::RangeInclusive<f64> = 10.0..=20_000.0;
-/// The slowest and the fastest pace.
-const SPEED_RANGE: std::ops::RangeInclusive<f64> = 0.001..=10_000.0;
 
 /// Opens the screen between two positions.
 pub(super) fn run(archive: &Archive, args: &ReplayArgs, from: Position, to: Position) -> anyhow::Result<()> {
@@ -54,7 +52,7 @@ pub(super) fn run(archive: &Archive, args: &ReplayArgs, from: Position, to: Posi
     advanced?;
     let radius_m =
         args.area.map_or(RADIUS_M, |area| area.radius_m.clamp(*RADIUS_M_RANGE.start(), *RADIUS_M_RANGE.end()));
-    let mut stepper = Stepper::new(archive, Wild::of(&moment), from, to)?;
+    let mut stepper = Stepper::new(archive, Wild::of(&moment), from, to)?.at_pace(args.speed);
     stepper.radius_m = radius_m;
     stepper.centre = args.area.map(|area| area.centre);
     let _begun = begin(Half::Screen);
@@ -115,6 +113,15 @@ impl<'a> Stepper<'a> {
             radius_m: RADIUS_M,
             note: None,
         })
+    }
+
+    /// At so many times the original pace; 0: as fast as it goes.
+    fn at_pace(self, speed: Option<f64>) -> Stepper<'a> {
+        let speed = match speed {
+            Some(0.0) => *SPEED_RANGE.end(),
+            speed => speed.unwrap_or(1.0),
+        };
+        Stepper { speed, ..self }
     }
 
     fn plays(&self) -> bool {

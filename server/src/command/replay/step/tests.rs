@@ -108,3 +108,14 @@ fn it_plays_to_the_end_and_pauses_there() {
     assert_eq!(stepper.at.0, to.0 - 1);
     assert!(screen(&stepper).contains("paused"));
 }
+
+#[test]
+fn it_plays_at_the_pace_that_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = played(dir.path());
+    let (from, to) = (archive.first_position(), after_the_last_throw(&archive));
+    for (speed, shown) in [(None, "· 1×"), (Some(5.0), "· 5×"), (Some(0.0), "· 10000×")] {
+        let stepper = Stepper::new(&archive, Wild::default(), from, to).unwrap().at_pace(speed);
+        assert!(screen(&stepper).contains(shown), "{speed:?}: {}", screen(&stepper));
+    }
+}
