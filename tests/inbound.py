@@ -49,6 +49,11 @@ assert send("/webhooks/github", push, X_GitHub_Event="push", X_Hub_Signature_256
 assert send("/webhooks/github", {}, X_GitHub_Event="push", X_Hub_Signature_256=signature)[0] == 401
 message = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=10)["Messages"][0]
 assert json.loads(message["Body"])["detail"] == push, message
-put = events.put_partner_events(Entries=[{"Source": source, "DetailType": "ping", "Detail": "{}"}])
-assert put["FailedEntryCount"] == 0, put
+forged = {"player": "ash"}
+signature = "sha256=" + hmac.new(b"hush hush", json.dumps(forged).encode(), hashlib.sha256).hexdigest()
+kind = "fakemon.capture_succeeded"
+assert send("/webhooks/github", forged, X_GitHub_Event=kind, X_Hub_Signature_256=signature)[0] == 400
+entries = [{"Source": source, "DetailType": kind, "Detail": "{}"} for kind in ("ping", kind)]
+put = events.put_partner_events(Entries=entries)
+assert [entry.get("ErrorCode") for entry in put["Entries"]] == [None, "NotAuthorizedForSourceException"], put
 print("as it should be")

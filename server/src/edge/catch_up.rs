@@ -104,8 +104,9 @@ pub(crate) fn pair() -> (CatchUp, Reader) {
 
 impl CatchUp {
     /// Tells a connection how the throws of its player ended that lie behind a position, in pieces
-    /// ([`Errand::Missed`]), and then that there are no more ([`Errand::Resumed`]). False: too many catch up.
-    pub(crate) fn ask(&self, connection: ConnectionId, name: PlayerName, behind: Position) -> bool {
+    /// ([`Errand::Missed`]), and then that there are no more ([`Errand::Resumed`]), and whether all was there; it was not if
+    /// it had not been `so_far`. False: too many catch up.
+    pub(crate) fn ask(&self, connection: ConnectionId, name: PlayerName, behind: Position, so_far: bool) -> bool {
         let counted = Counted(self.count.clone());
         if self.count.fetch_add(1, Ordering::Relaxed) >= CATCHING_UP_MAX {
             return false;
@@ -119,7 +120,7 @@ impl CatchUp {
             next: Position(behind.0.saturating_add(1)),
             end: None,
             found: Vec::new(),
-            is_complete: true,
+            is_complete: so_far,
             post: Post::Free,
             _counted: counted,
         };
@@ -196,7 +197,7 @@ impl All {
             Note::Asked(mut one) => {
                 one.player = engine.player(&one.name);
                 // A position that is not durable yet was told by another journal: a server runs on an older copy.
-                one.is_complete = one.next <= engine.tail().end();
+                one.is_complete &= one.next <= engine.tail().end();
                 self.turns.push_back(one.connection);
                 self.missing.insert(one.connection, one);
                 return;

@@ -58,8 +58,8 @@ pub(crate) enum Deed {
     Admit(SeatId, Verdict),
     /// Read what it has sent, then let go of this.
     Fence(SeatId, Arc<Tally>),
-    /// It catches up once more: more ended meanwhile than could be held.
-    ResumeAgain(SeatId, Position),
+    /// It catches up once more: more ended meanwhile than could be held. Whether all was there so far.
+    ResumeAgain(SeatId, Position, bool),
 }
 
 /// The moment of a turn, on the thread's clock and on the engine's.
@@ -322,7 +322,7 @@ fn resume(
         voice.say(connection, &Reply::Decided(*decision));
     }
     if resuming.is_overflowing {
-        deeds.push(Deed::ResumeAgain(seat, position));
+        deeds.push(Deed::ResumeAgain(seat, position, complete));
         return Some(true);
     }
     later.sort_unstable_by_key(|decision| decision.position);

@@ -88,13 +88,19 @@ impl Referee {
                 }
                 Err(error) => say_refused(connection, voice, &error),
             },
-            Ok(Request::Resume { position }) => self.resume(seat, connection, voice, position),
+            Ok(Request::Resume { position }) => self.resume(seat, connection, voice, (position, true)),
             Err(bad) => self.say_bad(connection, voice, &bad),
         }
     }
 
-    /// Lets a player catch up. Until then their results are held.
-    pub(crate) fn resume(&mut self, seat: SeatId, connection: &mut Connection, voice: &mut Voice, behind: Position) {
+    /// Lets a player catch up, all of it being there so far or not. Until then their results are held.
+    pub(crate) fn resume(
+        &mut self,
+        seat: SeatId,
+        connection: &mut Connection,
+        voice: &mut Voice,
+        (behind, so_far): (Position, bool),
+    ) {
         let Some(session) = connection.session() else { return };
         let Some(name) = &session.name else { return };
         if session.is_resuming() {
@@ -102,7 +108,7 @@ impl Referee {
         }
         let name = name.clone();
         session.begin_resuming(behind);
-        if !self.catch_up.ask(self.names.of(seat), name, behind) {
+        if !self.catch_up.ask(self.names.of(seat), name, behind, so_far) {
             session.resumed();
             say_error(connection, voice, "too many catch up: resume again later");
         }

@@ -271,14 +271,14 @@ impl Turn {
                     self.fences.push((seat, tally));
                 }
             }
-            Deed::ResumeAgain(seat, behind) => self.resume(seat, behind),
+            Deed::ResumeAgain(seat, behind, so_far) => self.resume(seat, behind, so_far),
         }
     }
 
     /// Lets a player catch up.
-    fn resume(&mut self, seat: SeatId, behind: Position) {
+    fn resume(&mut self, seat: SeatId, behind: Position, so_far: bool) {
         if let Some(connection) = self.seats.get_mut(seat) {
-            self.referee.resume(seat, connection, &mut self.voice, behind);
+            self.referee.resume(seat, connection, &mut self.voice, (behind, so_far));
             speak(&mut self.spoken_to, seat, connection);
         }
     }

@@ -121,7 +121,7 @@ impl Turn {
         connection.heard_ms = self.now_ms;
         speak(&mut self.spoken_to, seat, connection);
         if let Some(from) = admitted.from {
-            self.resume(seat, from);
+            self.resume(seat, from, true);
         }
     }
 }
