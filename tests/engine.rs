@@ -322,6 +322,34 @@ fn time_ends_a_fakemon_and_the_view_shows_what_is_there() {
 }
 
 #[test]
+fn looks_and_throws_reach_over_poles_and_the_date_line() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(dir.path(), 1);
+    let mut client = engine.client().unwrap();
+    let place = |(lat, lon)| Place::from_degrees(lat, lon).unwrap();
+    // Each 20 to 40 m apart, within the reach of 50 m.
+    let pairs = [
+        ((89.99982, 0.0), (89.99982, 180.0)),
+        ((-89.99982, 45.0), (-89.99982, -135.0)),
+        ((90.0, 10.0), (89.99964, -170.0)),
+        ((12.0, 179.9999), (12.0, -179.9999)),
+    ];
+    for (id, (here, there)) in (1..).zip(pairs) {
+        client.spawn(Token(id), &Spawn { place: place(there), ..spawn_of(id) }).unwrap();
+        let spawned = wait_for(&mut client, 1);
+        let Completion::Spawned { result: Ok((position, _)), .. } = spawned[0] else { panic!("{spawned:?}") };
+        until("it is shown", || engine.world_position() > position);
+        let seen = |radius_m| engine.look(place(here), radius_m).iter().any(|seen| seen.fakemon_id == FakemonId(id));
+        assert!(seen(45.0) && !seen(15.0), "{here:?} {there:?}");
+        let attempt = Attempt { place: place(here), ..attempt_of(&engine, &client, "ana", id, id) };
+        client.attempt(Token(9), attempt).unwrap();
+        let decided = wait_for(&mut client, 1);
+        let Completion::Decided { decision, .. } = &decided[0] else { panic!("{decided:?}") };
+        assert_eq!(decision.outcome, Outcome::Captured, "{here:?} {there:?}");
+    }
+}
+
+#[test]
 fn the_engine_gives_ids_that_nobody_has() {
     let dir = TempDir::new().unwrap();
     let engine = open(dir.path(), 2);
