@@ -65,6 +65,8 @@ pub struct Put {
     pub schedule: Option<String>,
     /// The delivery of `cause` that this is.
     pub by: Option<String>,
+    /// The key of the event that rules handed on to here; 0: it is none of those.
+    pub origin: u64,
 }
 
 /// A resource of the bus changed.
@@ -333,6 +335,7 @@ fn write_put(fbb: &mut FlatBufferBuilder<'static>, put: &Put) -> WIPOffset<wire:
         hops: put.hops,
         schedule: put.schedule.as_ref().map(|schedule| fbb.create_string(schedule)),
         by: put.by.as_ref().map(|by| fbb.create_string(by)),
+        origin: put.origin,
     };
     wire::Put::create(fbb, &args)
 }
@@ -479,6 +482,7 @@ fn read_put(put: &wire::Put<'_>) -> Put {
         hops: put.hops(),
         schedule: put.schedule().map(str::to_owned),
         by: put.by().map(str::to_owned),
+        origin: put.origin(),
     }
 }
 

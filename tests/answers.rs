@@ -153,7 +153,7 @@ fn what_a_webhook_misses_comes_again_across_a_kill_and_at_last_lies_in_its_queue
     assert_eq!(ana.throw(4, 4).unwrap()["outcome"], "captured");
     let letter = receive(&server, &dead, 1).remove(0);
     let attribute = |name: &str| letter["MessageAttributes"][name]["StringValue"].as_str().unwrap_or("").to_owned();
-    assert_eq!((attribute("ERROR_CODE"), attribute("FAKEMON_TARGET_ID")), ("HTTP_500".into(), "ana".into()));
+    assert_eq!((attribute("ERROR_CODE"), attribute("FAKEMON_TARGET_ID")), ("ERROR_FROM_TARGET".into(), "ana".into()));
     // Back to the queue, and from there to its webhook.
     let back =
         json!({ "QueueUrl": dead, "MessageBody": letter["Body"], "MessageAttributes": letter["MessageAttributes"] });

@@ -159,7 +159,8 @@ fn put_sold(server: &Server, units: std::ops::Range<u32>) {
     for units in units.chunks(10) {
         let entry = |unit: &u32| {
             let detail = json!({ "unit": unit }).to_string();
-            json!({ "Source": "shop", "DetailType": "sold", "Detail": detail })
+            let time = 1_700_000_000.0 + f64::from(unit + 1) / 1_000.0;
+            json!({ "Source": "shop", "DetailType": "sold", "Detail": detail, "Time": time })
         };
         let entries: Vec<Value> = units.iter().map(entry).collect();
         assert_eq!(events(server, "PutEvents", json!({ "Entries": entries }))["FailedEntryCount"], 0);
@@ -282,7 +283,7 @@ fn private_addresses_are_reached_only_when_the_settings_say_so() {
     }
     put_sold(&server, 0..1);
     for letter in receive(&server, &dead, 6) {
-        assert_eq!(letter["MessageAttributes"]["ERROR_CODE"]["StringValue"], "PRIVATE_ADDRESS", "{letter}");
+        assert_eq!(letter["MessageAttributes"]["ERROR_CODE"]["StringValue"], "NO_PERMISSIONS", "{letter}");
         let message = letter["MessageAttributes"]["ERROR_MESSAGE"]["StringValue"].as_str().unwrap();
         assert!(message.contains("--allow-private-targets"), "{message}");
     }
@@ -439,13 +440,13 @@ fn a_replay_shows_exactly_what_lies_between_its_bounds_to_the_rules_that_are_nam
 
     // Bounds to the nanosecond, in words that every client can send; to one rule by name, so to its webhook too.
     let rule = "arn:aws:events:local:123456789012:rule/again";
-    let (from, to) = (&replayed[7]["time"], &replayed[490]["time"]);
+    let (from, to) = (&replayed[7]["fakemon-time"], &replayed[490]["fakemon-time"]);
     let between = json!({ "ReplayName": "between", "EventSourceArn": archive, "EventStartTime": 0, "EventEndTime": 1,
                           "Description": format!("from={} to={}", from.as_str().unwrap(), to.as_str().unwrap()),
                           "Destination": { "Arn": bus, "FilterArns": [rule] } });
     events(&server, "StartReplay", between);
     let expected = |event: &&Value| {
-        let time = event["time"].as_str().unwrap();
+        let time = event["fakemon-time"].as_str().unwrap();
         from.as_str().unwrap() <= time && time < to.as_str().unwrap()
     };
     let expected: Vec<&Value> = replayed.iter().filter(expected).map(|event| &event["id"]).collect();

@@ -3,7 +3,7 @@
 use fakemon_engine::bus::resource::{Bus, Change, Queue, Resource, Rule, RuleState, Tags, Target};
 use fakemon_engine::bus::{Destination, NewEvent};
 use fakemon_engine::command::{Completion, SubmitError};
-use fakemon_engine::delivery::Failed;
+use fakemon_engine::delivery::{Failed, FailureCode};
 use fakemon_engine::ids::{Timestamp, Token};
 use fakemon_engine::{Client, Engine, Options};
 use serde_json::Value;
@@ -43,6 +43,7 @@ fn new_event((bus, source, detail_type, detail): &(&str, &str, &str, &str)) -> N
         cause: None,
         hops: 0,
         by: None,
+        origin: None,
     }
 }
 
@@ -221,7 +222,7 @@ fn what_a_target_cannot_take_is_tried_again_and_then_becomes_a_dead_letter_that_
             tell.send(letter.body.to_string()).unwrap();
             match working.load(std::sync::atomic::Ordering::SeqCst) {
                 true => Ok(()),
-                false => Err(Failed::for_now("SHAKY", "not now")),
+                false => Err(Failed::for_now(FailureCode::ErrorFromTarget, "not now")),
             }
         }),
     );
@@ -249,7 +250,7 @@ fn what_a_target_cannot_take_is_tried_again_and_then_becomes_a_dead_letter_that_
     for (name, expected) in [
         ("RULE_ARN", "arn:aws:events:local:123456789012:rule/r"),
         ("TARGET_ARN", "arn:aws:fakemon:local:123456789012:function/shaky"),
-        ("ERROR_CODE", "SHAKY"),
+        ("ERROR_CODE", "ERROR_FROM_TARGET"),
         ("ERROR_MESSAGE", "not now"),
         ("EXHAUSTED_RETRY_CONDITION", "MaximumRetryAttempts"),
         ("RETRY_ATTEMPTS", "2"),
@@ -304,7 +305,7 @@ fn rules_hand_events_to_other_buses_but_not_round_and_round() {
     );
     put(&mut client, &[("left", "shop", "sold", r#"{"unit":1}"#)]);
     let dead = receive(&engine, "dead", 1);
-    assert_eq!(dead[0].1.attributes["ERROR_CODE"].value, "TOO_MANY_HOPS");
+    assert_eq!(dead[0].1.attributes["ERROR_CODE"].value, "THIRD_ACCOUNT_HOP_DETECTED");
     assert_eq!(receive(&engine, "q", 4).len(), 4, "each time round it was on the bus");
 }
 
@@ -346,7 +347,7 @@ fn a_rule_of_the_clock_feeds_its_own_targets_and_nobody_else_also_across_a_resta
     assert_eq!(whole["source"], "aws.events");
     assert_eq!((&whole["detail-type"], &whole["detail"]), (&"Scheduled Event".into(), &serde_json::json!({})));
     assert_eq!(whole["resources"], serde_json::json!(["arn:aws:events:local:123456789012:rule/clock"]));
-    assert_eq!(whole["time"], Timestamp(second * 1_000_000_000).to_string());
+    assert_eq!(whole["time"], Timestamp(second * 1_000_000_000).whole_seconds());
     assert_eq!(receive(&engine, "constant", 1)[0].0, serde_json::json!({ "wave": 1 }));
     let mut client = engine.client().unwrap();
     put(&mut client, &[("default", "shop", "sold", "{}")]);

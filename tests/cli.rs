@@ -195,7 +195,7 @@ fn the_log_is_cut_by_kind_position_time_and_number() {
     let (from, to) = (positions[1].to_string(), positions[3].to_string());
     let cut = log(&path, &["--kind", "appeared", "--from", &from, "--to", &to]);
     assert_eq!(cut.iter().map(at).collect::<Vec<_>>(), positions[1..=3]);
-    let (from, to) = (all[1]["time"].as_str().unwrap(), all[3]["time"].as_str().unwrap());
+    let (from, to) = (all[1]["fakemon-time"].as_str().unwrap(), all[3]["fakemon-time"].as_str().unwrap());
     let cut = log(&path, &["--kind", "appeared", "--from", from, "--to", to]);
     assert_eq!(cut.iter().map(at).collect::<Vec<_>>(), positions[1..=3]);
     assert_eq!(log(&path, &["--kind", "appeared", "--limit", "2"]).len(), 2);

@@ -205,7 +205,7 @@ fn a_template_gets_values_as_they_were_written_and_one_that_fits_no_json_becomes
     );
     assert!(body.ends_with(r#""rule":"r"}"#), "{body}");
     let letter = receive(&server, &dead, 1).remove(0);
-    assert_eq!(letter["MessageAttributes"]["ERROR_CODE"]["StringValue"], "INVALID_INPUT");
+    assert_eq!(letter["MessageAttributes"]["ERROR_CODE"]["StringValue"], "INVALID_JSON");
     assert!(letter["Body"].as_str().unwrap().contains(r#""tags": ["new"]"#), "{letter}");
 }
 

@@ -234,7 +234,7 @@ fn a_spawn_by_an_event_leads_to_the_fakemon_and_a_dead_letter_is_found() {
     assert_eq!(tree["tree"]["children"][0]["detail_type"], "fakemon.appeared");
     let delivery = &tree["tree"]["deliveries"][0];
     assert_eq!((&delivery["state"], &delivery["queue"]), (&json!("dead_letter"), &json!("dead")), "{tree}");
-    assert_eq!(delivery["code"], "RESOURCE_NOT_FOUND");
+    assert_eq!(delivery["code"], "NO_RESOURCE");
     let appeared = tree["tree"]["children"][0]["position"].as_str().unwrap();
     let from_below = told(&["trace", "--data", dir, appeared]);
     assert_eq!(from_below["tree"]["position"], tree["tree"]["position"], "the spawn is the first cause");

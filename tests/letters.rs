@@ -63,7 +63,7 @@ fn a_throw_that_came_as_event_is_answered_on_all_connections_of_its_player_and_r
         assert_eq!((&heard[1]["attempt_id"], &heard[1]["fakemon_id"]), (&json!("1"), &json!("5")));
     }
     let letter = receive(&server, &dead, 1).remove(0);
-    assert_eq!(letter["MessageAttributes"]["ERROR_CODE"]["StringValue"], "NOT_CONNECTED");
+    assert_eq!(letter["MessageAttributes"]["ERROR_CODE"]["StringValue"], "NO_RESOURCE");
     // Nobody else heard anything: the next that is heard is the answer to a question.
     assert_eq!(other.ask(&json!({ "type": "collection" })).unwrap()["type"], "collection");
 }

@@ -6,7 +6,7 @@ use crate::disk::Disk;
 use crate::server::{Server, answer, fresh_data};
 use fakemon_engine::bus::resource::Resource;
 use fakemon_engine::command::{Attempt, SubmitError};
-use fakemon_engine::delivery::Failed;
+use fakemon_engine::delivery::{Failed, FailureCode};
 use fakemon_engine::ids::{AttemptId, FakemonId, Position, Token};
 use fakemon_engine::model::PlayerName;
 use fakemon_engine::notices::{Notice, NoticeKind};
@@ -161,8 +161,13 @@ fn a_dead_target_is_told_once_also_when_it_is_the_one_to_hear_of_it() {
     let engine = open(dir.path(), Thresholds { target_dead_attempts: 3, ..SILENT });
     let works = Arc::new(AtomicBool::new(false));
     let working = works.clone();
-    let shaky =
-        move || if working.load(Ordering::SeqCst) { Ok(()) } else { Err(Failed::for_now("SHAKY", "not now")) };
+    let shaky = move || {
+        if working.load(Ordering::SeqCst) {
+            Ok(())
+        } else {
+            Err(Failed::for_now(FailureCode::ErrorFromTarget, "not now"))
+        }
+    };
     engine.on_events("shaky", Box::new(move |_| shaky()));
     let mut client = engine.client().unwrap();
     let pattern = r#"{"source":["shop",{"prefix":"fakemon."}],"detail-type":["sold",{"prefix":"fakemon.target_"}]}"#;
@@ -179,7 +184,11 @@ fn a_dead_target_is_told_once_also_when_it_is_the_one_to_hear_of_it() {
     put(&mut client, &[("default", "shop", "sold", "{}")]);
     let dead = take(&engine, "ops", 1).remove(0).0;
     assert_eq!((&dead["detail-type"], &dead["detail"]["target"]), (&json!("fakemon.target_dead"), &json!("shaky")));
-    assert_eq!((&dead["detail"]["error_code"], &dead["detail"]["backlog"]), (&json!("SHAKY"), &json!(1)), "{dead}");
+    assert_eq!(
+        (&dead["detail"]["error_code"], &dead["detail"]["backlog"]),
+        (&json!("ERROR_FROM_TARGET"), &json!(1)),
+        "{dead}"
+    );
     assert_eq!(dead["resources"][0], "arn:aws:fakemon:local:123456789012:function/shaky");
     std::thread::sleep(Duration::from_millis(2_500)); // what tells of it waits for it now, and fails too
     assert_eq!(details_of(&engine, "target_dead").len(), 1, "{:?}", told(&engine));
@@ -194,7 +203,7 @@ fn a_dead_target_is_told_once_also_when_it_is_the_one_to_hear_of_it() {
 fn given_up_events_are_told_but_not_those_that_tell_of_it() {
     let dir = tempfile::tempdir().unwrap();
     let engine = open(dir.path(), SILENT);
-    engine.on_events("never", Box::new(|_| Err(Failed::permanently("NEVER", "not this"))));
+    engine.on_events("never", Box::new(|_| Err(Failed::permanently(FailureCode::ErrorFromTarget, "not this"))));
     let mut client = engine.client().unwrap();
     let pattern = r#"{"detail-type":["sold","fakemon.dead_letter"]}"#;
     let mut never = target("default", "r", "never", "fakemon:local:123456789012:function/never");
@@ -208,7 +217,11 @@ fn given_up_events_are_told_but_not_those_that_tell_of_it() {
     std::thread::sleep(Duration::from_millis(2_500));
     let told = details_of(&engine, "dead_letter");
     let sum: u64 = told.iter().map(|detail| detail["dead_letters"].as_u64().unwrap()).sum();
-    assert_eq!((sum, &told[0]["lost"], &told[0]["error_code"]), (2, &json!(0), &json!("NEVER")), "{told:?}");
+    assert_eq!(
+        (sum, &told[0]["lost"], &told[0]["error_code"]),
+        (2, &json!(0), &json!("ERROR_FROM_TARGET")),
+        "{told:?}"
+    );
     assert_eq!(engine.queues().counts("dead", engine.now()).visible, 0, "it ends there");
 }
 

@@ -6,7 +6,7 @@ use crate::server::{Server, fresh_data};
 use fakemon_engine::bus::NewEvent;
 use fakemon_engine::bus::resource::{Change, DesiredState, Pipe, PipeChange, Resource, Tags};
 use fakemon_engine::command::Completion;
-use fakemon_engine::delivery::Failed;
+use fakemon_engine::delivery::{Failed, FailureCode};
 use fakemon_engine::ids::{Timestamp, Token};
 use fakemon_engine::{Engine, Options};
 use serde_json::{Value, json};
@@ -249,7 +249,7 @@ fn messages_pass_a_filter_in_order_and_stay_in_their_queue_until_the_target_took
     hook.next();
     wait_until("the state says what is wrong", || {
         let pipe = state(&server, "dead", "RUNNING");
-        pipe["StateReason"].as_str().is_some_and(|reason| reason.contains("HTTP_500"))
+        pipe["StateReason"].as_str().is_some_and(|reason| reason.contains("HTTP 500"))
     });
     send(&server, &from, &json!({ "kind": "good", "n": 99 }));
     assert_eq!(numbers(&receive(&server, &to, 1), "n"), [99]);
@@ -337,7 +337,7 @@ fn events_of_a_bus_reach_a_webhook_in_order_and_what_it_never_takes_is_a_dead_le
     assert_eq!(bodies(&letters)[1]["detail"]["unit"], 6, "a dead letter is the record as it was");
     let says = |name: &str| letters[0]["MessageAttributes"][name]["StringValue"].as_str().unwrap().to_owned();
     assert_eq!(says("PIPE_ARN"), "arn:aws:pipes:local:123456789012:pipe/p");
-    assert_eq!((says("ERROR_CODE").as_str(), says("RETRY_ATTEMPTS").as_str()), ("HTTP_500", "1"));
+    assert_eq!((says("ERROR_CODE").as_str(), says("RETRY_ATTEMPTS").as_str()), ("ERROR_FROM_TARGET", "1"));
     assert_eq!(says("EXHAUSTED_RETRY_CONDITION"), "MaximumRetryAttempts");
     hook.behaves.store(WELL, Ordering::SeqCst);
     put(&server, "shop", 7..8);
@@ -587,6 +587,7 @@ fn a_program_enriches_and_receives_in_process_and_a_poisoned_batch_is_halved() {
         cause: None,
         hops: 0,
         by: None,
+        origin: None,
     };
     client.put(Token(2), (0..8).map(event).collect()).unwrap();
     written(&mut client);
@@ -597,7 +598,7 @@ fn a_program_enriches_and_receives_in_process_and_a_poisoned_batch_is_halved() {
         Box::new(|batch| {
             let units: Vec<u64> = serde_json::from_str(batch).unwrap();
             if units.contains(&5) {
-                return Err(Failed::permanently("POISON", "five is right out"));
+                return Err(Failed::permanently(FailureCode::ErrorFromTarget, "five is right out"));
             }
             Ok(json!(units.into_iter().filter(|unit| unit % 2 == 0 || *unit == 7).collect::<Vec<_>>()).to_string())
         }),
@@ -609,7 +610,7 @@ fn a_program_enriches_and_receives_in_process_and_a_poisoned_batch_is_halved() {
         Box::new(move |letter| {
             if &*letter.body == "4" && failures > 0 {
                 failures -= 1;
-                return Err(Failed::for_now("BUSY", "not now"));
+                return Err(Failed::for_now(FailureCode::ErrorFromTarget, "not now"));
             }
             tell.send(letter.body.to_string()).unwrap();
             Ok(())

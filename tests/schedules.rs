@@ -166,7 +166,7 @@ fn a_schedule_invokes_its_target_and_goes_when_it_is_over() {
     assert_eq!((&words["time"], &words["attempt"]), (&json!(due), &json!(1)), "{words}");
     assert_eq!((&words["schedule"], words["id"].as_str().unwrap().len()), (&made["ScheduleArn"], 16), "{words}");
     let letter = receive(&server, &dead, 1).remove(0);
-    assert_eq!((&letter["Body"], attribute(&letter, "ERROR_CODE")), (&json!("lost"), "RESOURCE_NOT_FOUND"));
+    assert_eq!((&letter["Body"], attribute(&letter, "ERROR_CODE")), (&json!("lost"), "NO_RESOURCE"));
     assert_eq!(attribute(&letter, "SCHEDULED_TIME"), due);
     assert!(attribute(&letter, "SCHEDULE_ARN").ends_with(":schedule/default/nowhere"), "{letter}");
 

@@ -198,7 +198,7 @@ fn what_is_not_as_its_schema_says_comes_in_by_no_way() {
 
     let why = |letter: &Value| {
         let attribute = |name: &str| letter["MessageAttributes"][name]["StringValue"].as_str().unwrap().to_owned();
-        assert_eq!(attribute("ERROR_CODE"), "SCHEMA_VALIDATION_FAILED", "{letter}");
+        assert_eq!(attribute("ERROR_CODE"), "EVENTS_IN_BATCH_REQUEST_REJECTED", "{letter}");
         attribute("ERROR_MESSAGE")
     };
     let mut whys: Vec<String> = receive(&server, &dead, 2).iter().map(why).collect();

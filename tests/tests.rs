@@ -14,6 +14,7 @@ mod racer; // a player who remembers every answer, and asks again
 mod cli; // the command line: answers, errors in one line, exit codes, offline commands
 mod control; // the control plane: events, metrics, health, the page, and what it refuses
 mod aws; // the AWS API and webhooks, as boto3 and targets see them
+mod destinations; // what reaches targets, byte for byte, and why something did not
 mod contract; // the AWS API in detail: checks, words, shapes of answers
 mod schedules; // what happens by the clock: the scheduler's API, exactly once across kills, what was missed
 mod queues; // SQS in detail: its words and codes in both protocols, dead letters, redrive

@@ -12,7 +12,7 @@ mod in_process;
 use fakemon_engine::archive::Archive as Reader;
 use fakemon_engine::bus::resource::{Archive, Change, Replay, Resource, Retry, Rule, RuleState, Tags, Target};
 use fakemon_engine::command::Completion;
-use fakemon_engine::delivery::Failed;
+use fakemon_engine::delivery::{Failed, FailureCode};
 use fakemon_engine::ids::{Position, Timestamp, Token};
 use fakemon_engine::{Client, Engine};
 use fakemon_workload::Scenario;
@@ -191,7 +191,7 @@ fn dead_target(engine: &Engine) -> Arc<AtomicU64> {
         "dead",
         Box::new(move |_| {
             asks.fetch_add(1, Ordering::Relaxed);
-            Err(Failed::for_now("DEAD", "never"))
+            Err(Failed::for_now(FailureCode::ErrorFromTarget, "never"))
         }),
     );
     let mut client = engine.client().expect("one more client");

@@ -1,5 +1,6 @@
 //! From the journal to the targets of rules.
 //!
+//! - `failure_code`: why an attempt failed, in the service's words
 //! - `known`: what the router knew when it last wrote
 //! - `rate`: how many in the last minute
 //! - `health`: how a lane does
@@ -7,7 +8,9 @@
 //! - `traffic`: who emits what, and which rules take it
 //! - `answers`: whose results go to which answer webhook
 //! - `whereabouts`: where one event is, for tools
+//! - `archived`: what an archive holds
 
+mod failure_code;
 mod known;
 mod rate;
 mod health;
@@ -23,9 +26,12 @@ mod router;
 mod courier;
 mod whereabouts;
 mod replay;
+mod archived;
 pub(crate) mod commands;
 
+pub use archived::{ArchiveFigures, Archived};
 pub use courier::{Courier, Failed, Letter, RedriveError, rule_arn};
+pub use failure_code::FailureCode;
 pub use figures::BusFigures;
 pub(crate) use filter::{Filter, Names, Patterns, Text};
 pub use health::Health;

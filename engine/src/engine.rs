@@ -8,11 +8,11 @@ use crate::bus::Registry;
 use crate::checkpoint::{Checkpoint, Checkpointer};
 use crate::client::Client;
 use crate::cores::Core;
-use crate::delivery::{Courier, Replays};
+use crate::delivery::{ArchiveFigures, Courier, Replays};
 use crate::failure::{self, Failure};
 use crate::ids::{Position, Timestamp};
 use crate::inside::{Answered, Carrier, Function, Inside, Postman};
-use crate::journal::Depot;
+use crate::journal::{Depot, ReadError};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::model::{PlayerName, Sighting};
@@ -55,6 +55,7 @@ struct Bus {
     courier: Courier,
     depot: Arc<Depot>,
     replays: Arc<Replays>,
+    archives: Arc<ArchiveFigures>,
     agenda: Arc<Agenda>,
     answered: Arc<OnceLock<Answered>>,
     pipes: Arc<Parts>,
@@ -99,6 +100,21 @@ impl Engine {
     /// Schedules and what became of them.
     pub fn schedules(&self) -> ScheduleFigures {
         self.0.bus.agenda.figures()
+    }
+
+    /// What archives held when they were counted last.
+    pub fn archive_figures(&self) -> &ArchiveFigures {
+        &self.0.bus.archives
+    }
+
+    /// Counts what archives hold, from where it was left off, to the end of the journal; what takes longer than `patience`
+    /// is left for the next call.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn count_archives(&self, patience: Duration) -> Result<(), ReadError> {
+        let Bus { courier, archives, .. } = &self.0.bus;
+        archives.count(&self.registry(), &courier.events, self.shared().progress.committed(), patience)
     }
 
     /// How far replays are.
@@ -148,10 +164,12 @@ impl Engine {
     /// # Errors
     /// When deliveries do not end within 10 seconds (it may be called again), or the depot cannot be written.
     pub fn empty_bus(&self, end: Position) -> Result<(), String> {
-        let Bus { courier, replays, .. } = &self.0.bus;
+        let Bus { courier, replays, archives, .. } = &self.0.bus;
         self.pipes_end()?;
         let (progress, failure) = (&*self.shared().progress, &*self.shared().failure);
-        Reset { courier, replays, progress, failure }.run(end)
+        Reset { courier, replays, progress, failure }.run(end)?;
+        archives.begin_at(progress.committed());
+        Ok(())
     }
 
     /// Waits until pipes that were deleted carry nothing any more.

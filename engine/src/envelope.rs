@@ -5,14 +5,17 @@
 //! ```text
 //! id     66616b65-PPPP-8000-8000-PPPPPPPPPPPP   a UUID (version 8) around the position in hexadecimal
 //!        66616b65-PPPP-8000-8001-PPPPPPPPPPPP   of the attempt of a throw
+//!        An event that rules hand on to another bus keeps its id there.
 //! time   of events that somebody put: as the sender says; of all others when their group was handed to the disk, which
-//!        never goes back from one event to the next
+//!        never goes back from one event to the next. In whole seconds, as the service writes it: tools choke on more
+//! fakemon-time   the same with nanoseconds: of events whose source is ours, and where a sender gave a fraction
 //! ```
 
 use crate::authorship::SPAWN;
 use crate::bus::resource::plain_key;
 use crate::bus::{DEFAULT_BUS, GAME_BUS};
-use crate::ids::{PlayerId, Position, ShardId, SpeciesId, Timestamp};
+pub use crate::ids::{EventKey, Facet};
+use crate::ids::{PlayerId, Position, ShardId, SpeciesId, Timestamp, WHOLE_SECONDS};
 use crate::model::{Event, Outcome};
 use crate::place::Place;
 use std::fmt::Write;
@@ -35,67 +38,6 @@ pub const SOURCE_MESSAGES: &str = "fakemon.connections";
 pub const ACCOUNT: &str = "123456789012";
 /// The region of events that come from no request.
 pub const REGION: &str = "local";
-
-/// Which of the events that a record stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Facet {
-    /// That a throw was made.
-    Attempt,
-    /// What happened: how the throw ended, and every other event.
-    Happened,
-}
-
-/// An event on a bus: its record and its facet. Ordered as the journal is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EventKey(pub(crate) u64);
-
-impl EventKey {
-    /// The event of a facet of the record at a position.
-    #[inline]
-    pub fn new(position: Position, facet: Facet) -> EventKey {
-        EventKey(position.0 << 1 | u64::from(facet == Facet::Happened))
-    }
-
-    /// Where its record is.
-    #[inline]
-    pub fn position(self) -> Position {
-        Position(self.0 >> 1)
-    }
-
-    /// Which of the record's events it is.
-    #[inline]
-    pub fn facet(self) -> Facet {
-        if self.0 & 1 == 0 { Facet::Attempt } else { Facet::Happened }
-    }
-
-    /// Its id in the envelope.
-    pub fn id(self) -> String {
-        let mut id = String::with_capacity(36);
-        self.write_id(&mut id);
-        id
-    }
-
-    fn write_id(self, out: &mut String) {
-        let position = self.position().0;
-        let (high, low) = (position >> 48, position & 0xFFFF_FFFF_FFFF);
-        let facet = u8::from(self.facet() == Facet::Attempt);
-        write!(out, "66616b65-{high:04x}-8000-800{facet}-{low:012x}").expect(TEXT);
-    }
-
-    /// From its id in the envelope.
-    pub fn of_id(id: &str) -> Option<EventKey> {
-        let rest = id.strip_prefix("66616b65-")?;
-        let (high, rest) = rest.split_once("-8000-800")?;
-        let (facet, low) = rest.split_once('-')?;
-        let facet = match facet {
-            "0" => Facet::Happened,
-            "1" => Facet::Attempt,
-            _ => return None,
-        };
-        let (high, low) = (u64::from_str_radix(high, 16).ok()?, u64::from_str_radix(low, 16).ok()?);
-        Some(EventKey::new(Position(high << 48 | low), facet))
-    }
-}
 
 const TEXT: &str = "text grows as long as there is memory";
 
@@ -166,6 +108,25 @@ impl Told<'_> {
         }
     }
 
+    /// Whose id it has: its own, or that of the event that rules handed on to here.
+    pub(crate) fn key_of_id(&self) -> EventKey {
+        let origin = match self.event {
+            Event::Put(put) => put.origin,
+            _ => None,
+        };
+        origin.unwrap_or(EventKey::new(self.position, self.facet))
+    }
+
+    /// Whether the envelope shows its moment with nanoseconds too: of all that is ours. What others put without a fraction
+    /// of a second has the members of the service's envelope and no others.
+    pub(crate) fn has_fraction(&self) -> bool {
+        match self.event {
+            Event::Put(put) if put.source.starts_with("fakemon.") => true,
+            Event::Put(put) => put.time != put.at && put.schedule.is_none() && put.time.0 % 1_000_000_000 != 0,
+            _ => true,
+        }
+    }
+
     /// Appends the envelope as JSON, names looked up with `player` and `species`.
     pub fn write<P: AsRef<str>, S: AsRef<str>>(
         &self,
@@ -175,12 +136,20 @@ impl Told<'_> {
     ) {
         let (source, detail_type) = kind(self.event, self.facet);
         out.push_str(r#"{"version":"0","id":""#);
-        EventKey::new(self.position, self.facet).write_id(out);
+        self.key_of_id().write_id(out);
         out.push_str(r#"","detail-type":"#);
         write_text(out, detail_type);
         out.push_str(r#","source":"#);
         write_text(out, source);
-        write!(out, r#","account":"{ACCOUNT}","time":"{}","region":"#, self.time()).expect(TEXT);
+        write!(out, r#","account":"{ACCOUNT}","time":""#).expect(TEXT);
+        let (start, time) = (out.len(), self.time());
+        write!(out, "{time}").expect(TEXT);
+        out.truncate(start + WHOLE_SECONDS);
+        if self.has_fraction() {
+            write!(out, r#"Z","fakemon-time":"{time}","region":"#).expect(TEXT);
+        } else {
+            out.push_str(r#"Z","region":"#);
+        }
         match self.event {
             Event::Put(put) => write_text(out, &put.region),
             _ => write_text(out, REGION),
@@ -413,7 +382,8 @@ mod tests {
         let failed = told(&throw(Outcome::Dodged), Facet::Happened);
         assert_eq!(failed["detail-type"], "fakemon.capture_failed");
         assert_eq!(failed["source"], "fakemon.capture");
-        assert_eq!(failed["time"], "1970-01-01T00:00:00.000000004Z");
+        assert_eq!(failed["time"], "1970-01-01T00:00:00Z");
+        assert_eq!(failed["fakemon-time"], "1970-01-01T00:00:00.000000004Z");
         assert_eq!(failed["detail"]["player"], "ash \"k\"");
         assert_eq!(failed["detail"]["reason"], "dodged");
         assert_eq!(failed["detail"]["fakemon_id"], "42");
@@ -448,6 +418,7 @@ mod tests {
                 cause: None,
                 hops: 0,
                 by: None,
+                origin: None,
                 schedule: None,
             })))
         };

@@ -1,6 +1,7 @@
 //! Numbers that must not be mistaken for each other.
 
 use std::fmt;
+use std::fmt::Write;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
@@ -72,10 +73,84 @@ impl Timestamp {
 }
 
 /// RFC 3339 in UTC, with all nine decimals: `2026-03-01T20:00:00.000000001Z`.
+impl Timestamp {
+    /// RFC 3339 with whole seconds, as the service writes moments; what is finer is left out.
+    pub fn whole_seconds(self) -> String {
+        let mut text = self.to_string();
+        text.truncate(WHOLE_SECONDS);
+        text.push('Z');
+        text
+    }
+}
+
+/// Characters of a moment up to its seconds: `2026-11-24T20:00:00`.
+pub(crate) const WHOLE_SECONDS: usize = 19;
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let moment = jiff::Timestamp::from_nanosecond(i128::from(self.0)).map_err(|_| fmt::Error)?;
         write!(f, "{moment:.9}")
+    }
+}
+
+/// Which of the events that a record stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Facet {
+    /// That a throw was made.
+    Attempt,
+    /// What happened: how the throw ended, and every other event.
+    Happened,
+}
+
+/// An event on a bus: its record and its facet. Ordered as the journal is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventKey(pub(crate) u64);
+
+impl EventKey {
+    /// The event of a facet of the record at a position.
+    #[inline]
+    pub fn new(position: Position, facet: Facet) -> EventKey {
+        EventKey(position.0 << 1 | u64::from(facet == Facet::Happened))
+    }
+
+    /// Where its record is.
+    #[inline]
+    pub fn position(self) -> Position {
+        Position(self.0 >> 1)
+    }
+
+    /// Which of the record's events it is.
+    #[inline]
+    pub fn facet(self) -> Facet {
+        if self.0 & 1 == 0 { Facet::Attempt } else { Facet::Happened }
+    }
+
+    /// Its id in the envelope.
+    pub fn id(self) -> String {
+        let mut id = String::with_capacity(36);
+        self.write_id(&mut id);
+        id
+    }
+
+    pub(crate) fn write_id(self, out: &mut String) {
+        let position = self.position().0;
+        let (high, low) = (position >> 48, position & 0xFFFF_FFFF_FFFF);
+        let facet = u8::from(self.facet() == Facet::Attempt);
+        write!(out, "66616b65-{high:04x}-8000-800{facet}-{low:012x}").expect("text grows as long as there is memory");
+    }
+
+    /// From its id in the envelope.
+    pub fn of_id(id: &str) -> Option<EventKey> {
+        let rest = id.strip_prefix("66616b65-")?;
+        let (high, rest) = rest.split_once("-8000-800")?;
+        let (facet, low) = rest.split_once('-')?;
+        let facet = match facet {
+            "0" => Facet::Happened,
+            "1" => Facet::Attempt,
+            _ => return None,
+        };
+        let (high, low) = (u64::from_str_radix(high, 16).ok()?, u64::from_str_radix(low, 16).ok()?);
+        Some(EventKey::new(Position(high << 48 | low), facet))
     }
 }
 

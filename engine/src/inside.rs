@@ -11,7 +11,7 @@ pub(crate) use captures::to_capture;
 use crate::bus::resource::Queue;
 use crate::bus::{Destination, Registry};
 use crate::client::Client;
-use crate::delivery::{Courier, Course, Failed, Lane, Letter, Parcel, by_destination};
+use crate::delivery::{Courier, Course, Failed, FailureCode, Lane, Letter, Parcel, by_destination};
 use crate::envelope::EventKey;
 use crate::failure::{Failure, caught};
 use crate::ids::{Position, Timestamp};
@@ -31,8 +31,6 @@ const LETTERS_MAX: usize = 256;
 const IDLE: Duration = Duration::from_millis(200);
 /// How often it looks whether the router has caught up.
 const CATCHING_UP: Duration = Duration::from_millis(1);
-/// The code of what did not happen because the engine stops: it does not count as an attempt.
-pub(crate) const STOPPED: &str = "STOPPED";
 /// How often rules may hand an event on from bus to bus: rules that feed each other end here.
 pub(crate) const HOPS_MAX: u8 = 8;
 
@@ -175,7 +173,7 @@ impl Inside {
                 to_capture(client, answered, letters, &self.stop, courier.now())
             }
             (Carrier::Own(..), _) => {
-                all(letters, &Err(Failed::permanently("UNSUPPORTED_TARGET", format!("nothing here is {arn}"))))
+                all(letters, &Err(Failed::permanently(FailureCode::NoResource, format!("nothing here is {arn}"))))
             }
         })
     }
@@ -193,7 +191,7 @@ impl Inside {
         }
         for (key, outcome) in outcomes {
             let Err(failed) = outcome else { continue };
-            if failed.code == STOPPED {
+            if failed.code == FailureCode::Stopped {
                 lane.again(key, Timestamp(0), None);
                 continue;
             }
@@ -210,7 +208,7 @@ fn comes_again(outcome: &Result<(), Failed>) -> bool {
 
 /// What a function of the embedding program is told that panicked: its trouble ends no thread of ours.
 pub(crate) fn panicked(why: &str) -> Failed {
-    Failed::for_now("ERROR_FROM_TARGET", format!("it panicked: {why}"))
+    Failed::for_now(FailureCode::ErrorFromTarget, format!("it panicked: {why}"))
 }
 
 /// Calls a function for each event, in order; after one that comes again nothing behind it, if order counts.
@@ -240,7 +238,7 @@ fn delivering(lane: &Lane, letters: &[Letter]) -> (Vec<EventKey>, Batch) {
 
 fn to_queue(courier: &Courier, lane: &Lane, registry: &Registry, name: &str, letters: &[Letter]) -> Outcomes {
     let Some(queue) = registry.queues.get(name) else {
-        let missing = Failed::permanently("RESOURCE_NOT_FOUND", format!("there is no queue {name}"));
+        let missing = Failed::permanently(FailureCode::NoResource, format!("there is no queue {name}"));
         return all(letters, &Err(missing));
     };
     let target = lane.target();
@@ -255,7 +253,7 @@ fn to_queue(courier: &Courier, lane: &Lane, registry: &Registry, name: &str, let
     if sent.is_err() {
         lane.not_delivered(&keys);
     }
-    all(letters, &sent.map(drop).map_err(|error| Failed::for_now("QUEUE_ERROR", error.to_string())))
+    all(letters, &sent.map(drop).map_err(Failed::from))
 }
 
 /// An event that is delivered again is the same message; one that is replayed is another.
@@ -279,7 +277,7 @@ pub(crate) fn to_players(postman: &mut Postman, destination: &Destination, lette
                 addressed.push(PlayerLetter { player, body: letter.body.clone() });
                 keys.push(letter.key);
             }
-            Err(why) => outcomes.push((letter.key, Err(Failed::permanently("NO_PLAYER", why)))),
+            Err(why) => outcomes.push((letter.key, Err(Failed::permanently(FailureCode::InvalidParameter, why)))),
         }
     }
     let answered = caught(|| postman(&addressed));
@@ -309,7 +307,7 @@ pub(crate) fn addressee(destination: &Destination, event: &str) -> Result<Player
 /// A line per event, of the moment of its delivery (its own time is in it), in the stream of its rule.
 fn to_log_group(courier: &Courier, lane: &Lane, registry: &Registry, group: &str, letters: &[Letter]) -> Outcomes {
     let Some(held) = registry.log_groups.get(group) else {
-        let missing = Failed::permanently("RESOURCE_NOT_FOUND", format!("there is no log group {group}"));
+        let missing = Failed::permanently(FailureCode::NoResource, format!("there is no log group {group}"));
         return all(letters, &Err(missing));
     };
     let now = courier.now();
@@ -320,5 +318,5 @@ fn to_log_group(courier: &Courier, lane: &Lane, registry: &Registry, group: &str
     if written.is_err() {
         lane.not_delivered(&keys);
     }
-    all(letters, &written.map_err(|error| Failed::for_now("LOG_GROUP_ERROR", error.to_string())))
+    all(letters, &written.map_err(|error| Failed::for_now(FailureCode::InternalError, error.to_string())))
 }

@@ -1,6 +1,6 @@
 //! What goes in and what comes out: commands, outcomes, completions, events.
 
-use crate::ids::{AttemptId, FakemonId, PlayerId, Position, SpeciesId, Timestamp};
+use crate::ids::{AttemptId, EventKey, FakemonId, PlayerId, Position, SpeciesId, Timestamp};
 use crate::limits::PLAYER_NAME_BYTES_MAX;
 use crate::place::Place;
 use crate::species::CatchRate;
@@ -237,4 +237,6 @@ pub struct Put {
     pub schedule: Option<String>,
     /// Which delivery of `cause` it is: see `delivery::lane`. What stands in the journal so was delivered.
     pub by: Option<String>,
+    /// The event that rules handed on to here, and whose id it keeps.
+    pub origin: Option<EventKey>,
 }

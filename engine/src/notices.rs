@@ -203,6 +203,7 @@ impl Notice {
             cause: None,
             hops: 0,
             by: None,
+            origin: None,
         }
     }
 }

@@ -27,6 +27,9 @@ pub struct Options {
     pub pin: bool,
     /// What the engine says of itself, and from when on.
     pub thresholds: Thresholds,
+    /// Whether all rules, pipes and archives of the bus `default` see what the engine says of itself; else those alone whose
+    /// pattern asks for a `source` or a `detail-type`. Default: true.
+    pub notices: bool,
 }
 
 /// From when on something is worth an event on the bus `default`; see [`notices`](crate::notices).
@@ -69,6 +72,7 @@ impl Default for Options {
             index: true,
             pin: true,
             thresholds: Thresholds::default(),
+            notices: true,
         }
     }
 }

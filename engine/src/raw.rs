@@ -5,7 +5,9 @@
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 /// How deep a detail may be nested; with the envelope around it, as deep as patterns look.
 pub const DETAIL_DEPTH_MAX: usize = 255;
@@ -90,7 +92,7 @@ pub fn elements(value: &RawValue) -> Option<Vec<&RawValue>> {
 
 /// The members of an object, in their order; a name may come twice.
 pub fn members(value: &RawValue) -> Option<Vec<(String, &RawValue)>> {
-    serde_json::from_str::<Members<'_>>(value.get()).ok().map(|members| members.0)
+    serde_json::from_str::<Members<'_, String>>(value.get()).ok().map(|members| members.0)
 }
 
 /// A member of an object; of a name that comes twice the last one counts, as everywhere.
@@ -98,19 +100,19 @@ pub fn member<'e>(value: &'e RawValue, name: &str) -> Option<&'e RawValue> {
     members(value)?.into_iter().rev().find(|(held, _)| held == name).map(|(_, part)| part)
 }
 
-struct Members<'e>(Vec<(String, &'e RawValue)>);
+struct Members<'e, N>(Vec<(N, &'e RawValue)>);
 
-impl<'e> Deserialize<'e> for Members<'e> {
-    fn deserialize<D: Deserializer<'e>>(from: D) -> Result<Members<'e>, D::Error> {
-        struct Collect;
-        impl<'e> Visitor<'e> for Collect {
-            type Value = Members<'e>;
+impl<'e, N: Deserialize<'e>> Deserialize<'e> for Members<'e, N> {
+    fn deserialize<D: Deserializer<'e>>(from: D) -> Result<Members<'e, N>, D::Error> {
+        struct Collect<N>(PhantomData<N>);
+        impl<'e, N: Deserialize<'e>> Visitor<'e> for Collect<N> {
+            type Value = Members<'e, N>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'e>>(self, mut map: A) -> Result<Members<'e>, A::Error> {
+            fn visit_map<A: MapAccess<'e>>(self, mut map: A) -> Result<Members<'e, N>, A::Error> {
                 let mut members = Vec::new();
                 while let Some(member) = map.next_entry()? {
                     members.push(member);
@@ -118,7 +120,7 @@ impl<'e> Deserialize<'e> for Members<'e> {
                 Ok(Members(members))
             }
         }
-        from.deserialize_map(Collect)
+        from.deserialize_map(Collect(PhantomData))
     }
 }
 
@@ -138,6 +140,88 @@ pub fn compact(json: &str) -> String {
         keep
     };
     json.chars().filter(keep).collect()
+}
+
+/// An object with texts as further members: each in the place of the member that has its name, else behind all others.
+/// None of what is no object.
+pub fn with_texts(json: &str, texts: &[(String, String)]) -> Option<String> {
+    let Members(members) = serde_json::from_str::<Members<'_, &RawValue>>(json).ok()?;
+    let mut waiting: Vec<&(String, String)> = texts.iter().collect();
+    let mut joined = String::with_capacity(json.len() + 64);
+    let mut add = |name: &str, value: &str| {
+        joined.push(if joined.is_empty() { '{' } else { ',' });
+        joined.push_str(name);
+        joined.push(':');
+        joined.push_str(value);
+    };
+    for (raw_name, value) in members {
+        let name: String = serde_json::from_str(raw_name.get()).ok()?;
+        match texts.iter().find(|(added, _)| *added == name) {
+            // A member that comes twice is one afterwards.
+            Some((_, text)) if waiting.iter().any(|(added, _)| *added == name) => {
+                waiting.retain(|(added, _)| *added != name);
+                add(raw_name.get(), &quoted(text));
+            }
+            Some(_) => {}
+            None => add(raw_name.get(), value.get()),
+        }
+    }
+    waiting.into_iter().for_each(|(name, text)| add(&quoted(name), &quoted(text)));
+    if joined.is_empty() {
+        joined.push('{');
+    }
+    joined.push('}');
+    Some(joined)
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("text can always be written")
+}
+
+/// How deep a JSON text is nested: `{"a":[1]}` two levels.
+fn depth(json: &str) -> usize {
+    let (mut quoted, mut escaped, mut depth, mut deepest) = (false, false, 0_usize, 0);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = quoted,
+            b'"' => quoted = !quoted,
+            b'{' | b'[' if !quoted => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !quoted => depth = depth.saturating_sub(1), // of what is no JSON
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// How deep a JSON text is read into a tree; the reader has a bound of its own, a little above.
+const TREE_DEPTH_MAX: usize = 120;
+
+/// A JSON text as it can be read into a tree, however deep it is: objects and lists that lie deeper than any schema
+/// describes are empty.
+pub fn for_tree(json: &str) -> Cow<'_, str> {
+    if depth(json) <= TREE_DEPTH_MAX {
+        return Cow::Borrowed(json);
+    }
+    let (mut quoted, mut escaped, mut depth) = (false, false, 0_usize);
+    let keep = |c: &char| {
+        let is_bracket = !quoted && matches!(c, '{' | '[' | '}' | ']');
+        let before = depth;
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = quoted,
+            '"' => quoted = !quoted,
+            '{' | '[' if !quoted => depth += 1,
+            '}' | ']' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        // Of what lies on the last level only the brackets stay.
+        before.max(depth) < TREE_DEPTH_MAX || before.max(depth) == TREE_DEPTH_MAX && is_bracket
+    };
+    Cow::Owned(json.chars().filter(keep).collect())
 }
 
 #[cfg(test)]
@@ -180,5 +264,52 @@ mod tests {
             object([("n\"", parts[0].get()), ("o", &compact(parts[1].get()))]),
             r#"{"n\"":1e2,"o":{"b":1e-400}}"#
         );
+    }
+
+    fn texts(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+    }
+
+    #[test]
+    fn texts_take_their_place_and_everything_else_keeps_its_bytes() {
+        let json = r#"{"big":12345678901234567890123,"e":1e2,"k\u0065y":"\u00e4","p":1.10}"#;
+        let with = |pairs: &[(&str, &str)]| with_texts(json, &texts(pairs)).unwrap();
+        assert_eq!(
+            with(&[("more", "m \"q\"")]),
+            r#"{"big":12345678901234567890123,"e":1e2,"k\u0065y":"\u00e4","p":1.10,"more":"m \"q\""}"#
+        );
+        assert_eq!(
+            with(&[("e", "x"), ("key", "y")]),
+            r#"{"big":12345678901234567890123,"e":"x","k\u0065y":"y","p":1.10}"#
+        );
+        assert_eq!(with_texts("{}", &texts(&[("a", "b")])).unwrap(), r#"{"a":"b"}"#);
+        assert_eq!(with_texts(" { } ", &[]).unwrap(), "{}");
+        assert_eq!(with_texts(r#"{"a":1,"a":2}"#, &texts(&[("a", "b")])).unwrap(), r#"{"a":"b"}"#);
+        assert_eq!(with_texts("[1]", &texts(&[("a", "b")])), None);
+    }
+
+    #[test]
+    fn depth_counts_brackets_outside_of_texts() {
+        for (json, levels) in
+            [("1", 0), ("{}", 1), (r#"{"a":[1]}"#, 2), (r#"{"[{":"}\"]["}"#, 1), (r#"[[],[[]]]"#, 3)]
+        {
+            assert_eq!(depth(json), levels, "{json}");
+        }
+        assert_eq!(depth(&"[".repeat(1_000_000)), 1_000_000);
+    }
+
+    #[test]
+    fn what_is_too_deep_for_a_tree_is_empty_there() {
+        let nested = |levels: usize| format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+        assert_eq!(for_tree(&nested(120)), nested(120));
+        for levels in [121, 128, 255] {
+            let json = nested(levels);
+            let tree: serde_json::Value = serde_json::from_str(&for_tree(&json)).unwrap();
+            let mut at = &tree;
+            for _ in 1..120 {
+                at = &at["a"];
+            }
+            assert_eq!(at, &serde_json::json!({}), "{levels}");
+        }
     }
 }

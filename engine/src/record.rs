@@ -1,6 +1,6 @@
 //! Events as the journal has them: from decisions to records, and back.
 
-use crate::ids::{AttemptId, FakemonId, PlayerId, Position, SpeciesId, Timestamp};
+use crate::ids::{AttemptId, EventKey, FakemonId, PlayerId, Position, SpeciesId, Timestamp};
 use crate::model::{Event, Outcome, Put};
 use crate::place::Place;
 use crate::resolve::Throw;
@@ -259,16 +259,30 @@ pub(crate) fn draft(section: &mut wire::SectionDraft, event: &Event) {
 }
 
 fn put_record(put: &Put) -> wire::Put {
-    let Put { at, time, bus, source, detail_type, detail, resources, region, cause, hops, schedule, by } =
+    let Put { at, time, bus, source, detail_type, detail, resources, region, cause, hops, schedule, by, origin } =
         put.clone();
     let cause = cause.map_or(0, |cause| cause.0);
     let (at_ns, time_ns) = (at.0, time.0);
-    wire::Put { at_ns, time_ns, bus, source, detail_type, detail, resources, region, cause, hops, schedule, by }
+    let origin = origin.map_or(0, |origin| origin.0);
+    wire::Put {
+        at_ns,
+        time_ns,
+        bus,
+        source,
+        detail_type,
+        detail,
+        resources,
+        region,
+        cause,
+        hops,
+        schedule,
+        by,
+        origin,
+    }
 }
 
 fn put_event(record: wire::Put) -> Put {
-    let wire::Put { at_ns, time_ns, bus, source, detail_type, detail, resources, region, cause, hops, schedule, by } =
-        record;
+    let wire::Put { at_ns, time_ns, bus, source, detail_type, detail, resources, region, cause, hops, .. } = record;
     Put {
         at: Timestamp(at_ns),
         time: Timestamp(time_ns),
@@ -280,8 +294,9 @@ fn put_event(record: wire::Put) -> Put {
         region,
         cause: (cause != 0).then_some(Position(cause)),
         hops,
-        schedule,
-        by,
+        schedule: record.schedule,
+        by: record.by,
+        origin: (record.origin != 0).then_some(EventKey(record.origin)),
     }
 }
 
@@ -307,6 +322,7 @@ mod tests {
             hops: 2,
             cause: 3,
             by: Some("b r t".into()),
+            origin: 9,
             ..Default::default()
         });
         section.push_put(wire::Put::default());

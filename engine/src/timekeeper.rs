@@ -213,6 +213,7 @@ fn firing(registry: &Registry, fire: &Fire) -> Option<Firing> {
         cause: None,
         hops: 0,
         by: None,
+        origin: None,
     };
     let ends = end(registry, &fire.key, fire.completes);
     Some(Firing { schedule: Some(fire.key.to_string()), event, ends })
@@ -239,6 +240,7 @@ fn missed(registry: &Registry, missed: &MissedTimes) -> Option<Firing> {
         cause: None,
         hops: 0,
         by: None,
+        origin: None,
     };
     let ends = end(registry, &missed.key, missed.completes && missed.caught_up == 0);
     Some(Firing { schedule: Some(missed.key.to_string()), event, ends })

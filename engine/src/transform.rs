@@ -6,7 +6,7 @@
 mod path;
 
 use crate::raw::{compact, members};
-pub use path::JsonPath;
+pub use path::{JsonPath, Parameter};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;

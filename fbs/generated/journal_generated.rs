@@ -1568,6 +1568,7 @@ impl<'a> Put<'a> {
   pub const VT_HOPS: ::flatbuffers::VOffsetT = 22;
   pub const VT_SCHEDULE: ::flatbuffers::VOffsetT = 24;
   pub const VT_BY: ::flatbuffers::VOffsetT = 26;
+  pub const VT_ORIGIN: ::flatbuffers::VOffsetT = 28;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -1579,6 +1580,7 @@ impl<'a> Put<'a> {
     args: &'args PutArgs<'args>
   ) -> ::flatbuffers::WIPOffset<Put<'bldr>> {
     let mut builder = PutBuilder::new(_fbb);
+    builder.add_origin(args.origin);
     builder.add_cause(args.cause);
     builder.add_time_ns(args.time_ns);
     builder.add_at_ns(args.at_ns);
@@ -1679,6 +1681,13 @@ impl<'a> Put<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Put::VT_BY, None)}
   }
+  #[inline]
+  pub fn origin(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Put::VT_ORIGIN, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Put<'_> {
@@ -1699,6 +1708,7 @@ impl ::flatbuffers::Verifiable for Put<'_> {
      .visit_field::<u8>("hops", Self::VT_HOPS, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("schedule", Self::VT_SCHEDULE, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("by", Self::VT_BY, false)?
+     .visit_field::<u64>("origin", Self::VT_ORIGIN, false)?
      .finish();
     Ok(())
   }
@@ -1716,6 +1726,7 @@ pub struct PutArgs<'a> {
     pub hops: u8,
     pub schedule: Option<::flatbuffers::WIPOffset<&'a str>>,
     pub by: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub origin: u64,
 }
 impl<'a> Default for PutArgs<'a> {
   #[inline]
@@ -1733,6 +1744,7 @@ impl<'a> Default for PutArgs<'a> {
       hops: 0,
       schedule: None,
       by: None,
+      origin: 0,
     }
   }
 }
@@ -1791,6 +1803,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> PutBuilder<'a, 'b, A> {
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Put::VT_BY, by);
   }
   #[inline]
+  pub fn add_origin(&mut self, origin: u64) {
+    self.fbb_.push_slot::<u64>(Put::VT_ORIGIN, origin, 0);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> PutBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     PutBuilder {
@@ -1825,6 +1841,7 @@ impl ::core::fmt::Debug for Put<'_> {
       ds.field("hops", &self.hops());
       ds.field("schedule", &self.schedule());
       ds.field("by", &self.by());
+      ds.field("origin", &self.origin());
       ds.finish()
   }
 }

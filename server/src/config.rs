@@ -96,6 +96,8 @@ pub struct Config {
     pub auth: Auth,
     /// Who may call the AWS API.
     pub aws: Aws,
+    /// What the bus accepts and shows.
+    pub bus: Bus,
     /// Encryption for players.
     pub tls: Tls,
     /// What one player may cost.
@@ -204,6 +206,20 @@ impl Default for Aws {
     }
 }
 
+/// What the bus accepts and shows. What is not said follows from [`Config::dev`]: test suites of others put targets that
+/// are not here, and see their own events only.
+#[derive(Clone, Debug, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bus {
+    /// Whether a target may be nothing that is here; none means as `dev`.
+    pub allow_unserved_targets: Option<bool>,
+    /// Whether the service's limits hold where ours are wider.
+    pub aws_limits: bool,
+    /// Whether what the engine says of itself shows to all on the bus `default`, not only to those who ask; none means
+    /// unless `dev`.
+    pub engine_notices: Option<bool>,
+}
+
 /// Encryption for players.
 #[derive(Clone, Debug, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -310,6 +326,7 @@ impl Default for Config {
             journal: Journal::default(),
             auth: Auth::default(),
             aws: Aws::default(),
+            bus: Bus::default(),
             tls: Tls::default(),
             limits: Limits::default(),
             thresholds: Thresholds::default(),

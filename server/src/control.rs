@@ -52,6 +52,7 @@ mod stream;
 mod discovery;
 
 pub use authorizer::AuthorizerOptions;
+pub use aws::BusSettings;
 
 use crate::access_keys::AccessKeys;
 use crate::auth::Access;
@@ -102,6 +103,8 @@ pub struct ControlOptions {
     pub dev: bool,
     /// How long after it was deleted a queue cannot be made again, nor purged again after it was purged.
     pub queue_pause: Duration,
+    /// What the bus accepts.
+    pub bus: BusSettings,
     /// What a caller must have read in the data directory, to make a copy of it.
     pub word: Word,
     /// Figures of the edge.

@@ -2,7 +2,7 @@
 //! to all connections of the player. Who is not connected is not waited for: a player who comes back asks the journal.
 
 use crate::edge::{Errand, Said, Switchboard, To};
-use fakemon_engine::delivery::Failed;
+use fakemon_engine::delivery::{Failed, FailureCode};
 use fakemon_engine::{Engine, PlayerLetter};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc;
@@ -56,12 +56,12 @@ fn outcome(said: Said) -> Result<(), Failed> {
     match said {
         Said { reached: 1.., .. } => Ok(()),
         Said { refused: 1.., .. } => {
-            Err(Failed::for_now("THROTTLED", "the player's connection does not read what it gets"))
+            Err(Failed::for_now(FailureCode::Throttling, "the player's connection does not read what it gets"))
         }
         Said { .. } => Err(not_connected()),
     }
 }
 
 fn not_connected() -> Failed {
-    Failed::permanently("NOT_CONNECTED", "the player has no connection")
+    Failed::permanently(FailureCode::NoResource, "the player has no connection")
 }

@@ -1,6 +1,6 @@
 //! An event that somebody puts on a bus.
 
-use crate::ids::{Position, Timestamp};
+use crate::ids::{EventKey, Position, Timestamp};
 use fakemon_fbs::journal::Put;
 
 /// An event on its way into the journal. Its id follows from the position that it gets.
@@ -26,6 +26,8 @@ pub struct NewEvent {
     pub hops: u8,
     /// Which delivery of `cause` it is, if that is made exactly once.
     pub by: Option<String>,
+    /// The event that rules hand on to here, and whose id it keeps; none of one that is new.
+    pub origin: Option<EventKey>,
 }
 
 impl NewEvent {
@@ -37,7 +39,7 @@ impl NewEvent {
     }
 
     pub(crate) fn record(self, now: Timestamp) -> Put {
-        let NewEvent { bus, source, detail_type, detail, resources, time, region, cause, hops, by } = self;
+        let NewEvent { bus, source, detail_type, detail, resources, time, region, cause, hops, by, origin } = self;
         Put {
             at_ns: now.0,
             time_ns: time.unwrap_or(now).0,
@@ -51,6 +53,7 @@ impl NewEvent {
             hops,
             schedule: None,
             by,
+            origin: origin.map_or(0, |origin| origin.0),
         }
     }
 }

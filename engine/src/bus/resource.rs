@@ -17,6 +17,7 @@ mod schemas;
 
 use super::inbound::{AnswerWebhook, ApiKey, EventSource, PartnerWebhook, UsagePlan};
 use crate::ids::Timestamp;
+use crate::transform::Parameter;
 pub use schemas::{Discoverer, Schema, SchemaRegistry, SchemaVersion};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -139,6 +140,21 @@ pub struct HttpParameters {
     pub headers: BTreeMap<String, String>,
     /// Query.
     pub query: BTreeMap<String, String>,
+}
+
+impl HttpParameters {
+    /// The parameters for one event: values that are paths (`$.detail.topic`) are what stands there, and empty where
+    /// nothing does.
+    pub fn for_event(&self, json: &str) -> HttpParameters {
+        let text = |text: &String| Parameter::of(text).for_event(json).unwrap_or_default();
+        let pairs =
+            |map: &BTreeMap<String, String>| map.iter().map(|(name, value)| (name.clone(), text(value))).collect();
+        HttpParameters {
+            path: self.path.iter().map(text).collect(),
+            headers: pairs(&self.headers),
+            query: pairs(&self.query),
+        }
+    }
 }
 
 /// An archive: a named view on what the journal has of one bus.

@@ -3,6 +3,7 @@
 //! events to targets does it through here.
 
 use super::answers::ANSWERS;
+use super::failure_code::FailureCode;
 use super::figures::BusFigures;
 use super::lane::{Course, Lane, LaneId, Parcel};
 use super::lanes::Lanes;
@@ -38,7 +39,7 @@ pub struct Failed {
     /// Whether another attempt may succeed.
     pub retriable: bool,
     /// `ERROR_CODE` of a dead letter.
-    pub code: String,
+    pub code: FailureCode,
     /// `ERROR_MESSAGE` of a dead letter. It holds no secret.
     pub message: String,
     /// The target asked for this much time.
@@ -47,13 +48,23 @@ pub struct Failed {
 
 impl Failed {
     /// An attempt that makes no sense to repeat.
-    pub fn permanently(code: &str, message: impl Into<String>) -> Failed {
-        Failed { retriable: false, code: code.into(), message: message.into(), retry_after: None }
+    pub fn permanently(code: FailureCode, message: impl Into<String>) -> Failed {
+        Failed { retriable: false, code, message: message.into(), retry_after: None }
     }
 
     /// An attempt that may succeed later.
-    pub fn for_now(code: &str, message: impl Into<String>) -> Failed {
+    pub fn for_now(code: FailureCode, message: impl Into<String>) -> Failed {
         Failed { retriable: true, ..Failed::permanently(code, message) }
+    }
+}
+
+impl From<QueueError> for Failed {
+    fn from(error: QueueError) -> Failed {
+        let code = match &error {
+            QueueError::Full | QueueError::OverLimit | QueueError::TooFast => FailureCode::ResourceLimitExceeded,
+            _ => FailureCode::InternalError,
+        };
+        Failed::for_now(code, error.to_string())
     }
 }
 
@@ -171,7 +182,7 @@ impl Courier {
                     letters.push(Letter { key: parcel.key, event: event.clone(), body, fresh_since, target });
                 }
                 Err(why) => {
-                    let failed = Failed::permanently("INVALID_INPUT", why);
+                    let failed = Failed::permanently(FailureCode::InvalidJson, why);
                     self.failed(lane, parcel, Some(event), &failed);
                 }
             }
@@ -194,7 +205,7 @@ impl Courier {
         let context = Context {
             rule_arn: rule_arn(&region, &id.bus, &id.rule),
             rule_name: id.rule.clone(),
-            ingestion_time: ingested_at.to_string(),
+            ingestion_time: ingested_at.whole_seconds(),
             ..Context::default()
         };
         transform.apply(event, &context).map(Into::into).map_err(|error| error.to_string())
@@ -270,11 +281,11 @@ impl Courier {
             target = id.target,
             event = %parcel.key.position(),
             attempt = parcel.attempts + 1,
-            code = failed.code,
+            code = %failed.code,
             "not delivered: {}",
             failed.message
         );
-        lane.note_health().failed(&failed.code, &failed.message, now);
+        lane.note_health().failed(failed.code, &failed.message, now);
         let exhausted = if !failed.retriable {
             Some(None)
         } else if parcel.attempts >= policy.attempts_max {
@@ -424,7 +435,7 @@ impl Courier {
         let mut attributes = BTreeMap::from([
             ("RULE_ARN".to_owned(), text(rule_arn(&region, &target.bus, &target.rule))),
             ("TARGET_ARN".to_owned(), text(target.arn.clone())),
-            ("ERROR_CODE".to_owned(), text(failed.code.clone())),
+            ("ERROR_CODE".to_owned(), text(failed.code.name().to_owned())),
             ("ERROR_MESSAGE".to_owned(), text(failed.message.clone())),
             ("RETRY_ATTEMPTS".to_owned(), text(parcel.attempts.to_string())),
             ("FAKEMON_TARGET_ID".to_owned(), text(target.id.clone())),
@@ -474,7 +485,7 @@ fn dead_letter_of_schedule(
     let invocation = Invocation::read(event, parcel.key);
     let mut attributes = BTreeMap::from([
         ("TARGET_ARN", target.arn.clone()),
-        ("ERROR_CODE", failed.code.clone()),
+        ("ERROR_CODE", failed.code.name().to_owned()),
         ("ERROR_MESSAGE", failed.message.clone()),
         ("RETRY_ATTEMPTS", parcel.attempts.to_string()),
         ("IS_PAYLOAD_TRUNCATED", "false".into()),

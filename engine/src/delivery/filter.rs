@@ -31,6 +31,8 @@ pub(crate) struct Filter {
     /// Whether some rule looks at `replay-name`.
     about_replays: bool,
     scratch: Scratch,
+    /// The rules that match an event which is hidden from most.
+    asked: Vec<u32>,
 }
 
 /// Patterns that were parsed, by text: rules are compiled again whenever one of them changes.
@@ -97,6 +99,7 @@ impl Filter {
             changes: None,
             records: None,
             scratch: Scratch::default(),
+            asked: Vec::new(),
         }
     }
 
@@ -113,6 +116,26 @@ impl Filter {
             return records.matches(told, names, &mut self.scratch);
         }
         self.matches_json(told.event, json.get_or_insert_with(|| names.json(told).into()))
+    }
+
+    /// The same; of an event that is hidden only rules that ask who says something, or what it is.
+    pub(crate) fn matches_unless(
+        &mut self,
+        hidden: bool,
+        told: &Told<'_>,
+        names: &impl Names,
+        json: &mut Option<Arc<str>>,
+    ) -> &[u32] {
+        if !hidden {
+            return self.matches(told, names, json);
+        }
+        let matched = self.matches(told, names, json).to_vec();
+        let asks = |rule: &u32| {
+            let (pattern, _) = &self.patterns[*rule as usize];
+            pattern.paths().iter().any(|path| path == "source" || path == "detail-type")
+        };
+        self.asked = matched.into_iter().filter(asks).collect();
+        &self.asked
     }
 
     /// Whether it is known without a further look that nothing matches either event of a throw.

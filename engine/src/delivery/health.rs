@@ -1,5 +1,6 @@
 //! How a lane does: whether its target takes what it gets, since when it does not, and why.
 
+use super::failure_code::FailureCode;
 use super::rate::Rate;
 use crate::ids::Timestamp;
 
@@ -27,10 +28,10 @@ pub struct Health {
 const MESSAGE_BYTES_MAX: usize = 512;
 
 impl Health {
-    pub(crate) fn failed(&mut self, code: &str, message: &str, now: Timestamp) {
+    pub(crate) fn failed(&mut self, code: FailureCode, message: &str, now: Timestamp) {
         self.failed_attempts += 1;
         self.failing_since.get_or_insert(now);
-        code.clone_into(&mut self.error_code);
+        code.name().clone_into(&mut self.error_code);
         message[..message.floor_char_boundary(MESSAGE_BYTES_MAX)].clone_into(&mut self.error_message);
     }
 

@@ -1,7 +1,8 @@
 //! Events with the names in them: what turns records into JSON.
 
 use super::filter::{Names, Text};
-use crate::envelope::{EventKey, Facet, Told};
+use crate::bus::DEFAULT_BUS;
+use crate::envelope::{EventKey, Facet, SOURCE_ENGINE, Told, bus, kind};
 use crate::ids::{PlayerId, Position, ShardId, SpeciesId, Timestamp};
 use crate::journal::{ReadError, Store};
 use crate::model::{Event, PlayerName};
@@ -39,11 +40,19 @@ pub(crate) struct Events {
     pub(crate) journal: Arc<Journal>,
     pub(crate) players: Arc<Registry>,
     pub(crate) world: Arc<World>,
+    /// Whether what the engine says of itself shows on the bus `default`.
+    pub(crate) notices: bool,
 }
 
 impl Events {
     pub(crate) fn player(&self, player: PlayerId) -> Option<PlayerName> {
         self.players.name(player)
+    }
+
+    /// Whether all rules, pipes and archives see an event. What the engine says of itself, where that is not wanted, is
+    /// seen by those alone that ask for it.
+    pub(crate) fn shows(&self, event: &Event) -> bool {
+        self.notices || bus(event) != DEFAULT_BUS || kind(event, Facet::Happened).0 != SOURCE_ENGINE
     }
 
     /// The envelope of an event as JSON.

@@ -316,7 +316,8 @@ impl Replayer {
         gathered: &mut BTreeMap<LaneId, (Arc<Lane>, Vec<Arrival>)>,
     ) -> bool {
         let replay = &running.replay;
-        if bus(event) != replay.bus {
+        let hidden = !self.events.shows(event);
+        if bus(event) != replay.bus || hidden && running.archive.is_none() {
             return false;
         }
         let told = told(key, shard, committed_at, event, Some(&replay.name));
@@ -328,14 +329,14 @@ impl Replayer {
         }
         if let Some(archive) = &mut running.archive {
             let live = Told { replay: None, ..told };
-            if archive.matches(&live, &self.events, &mut None).is_empty() {
+            if archive.matches_unless(hidden, &live, &self.events, &mut None).is_empty() {
                 return false;
             }
         }
         running.progress.events += 1;
         running.progress.last_at = Some(time);
         let mut json: Option<Arc<str>> = None;
-        let matched = running.filter.matches(&told, &self.events, &mut json);
+        let matched = running.filter.matches_unless(hidden, &told, &self.events, &mut json);
         let mut fed = false;
         let lanes = matched.iter().flat_map(|rule| &running.feeds[*rule as usize]);
         for lane in lanes.filter(|lane| !lane.is_closed()) {

@@ -437,7 +437,7 @@ impl Routed {
         }
         let told = told(key, shard, committed_at, event, None);
         let mut json: Option<Arc<str>> = None;
-        let matched = self.filter.matches(&told, events, &mut json);
+        let matched = self.filter.matches_unless(!events.shows(event), &told, events, &mut json);
         self.matched += u64::from(!matched.is_empty());
         self.tally.count(event, key.facet(), matched, committed_at);
         for rule in matched {

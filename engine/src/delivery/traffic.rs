@@ -280,6 +280,7 @@ mod tests {
             cause: None,
             hops: 0,
             by: None,
+            origin: None,
             schedule: None,
         }))
     }

@@ -109,7 +109,12 @@ impl Engine {
         let bus_fail = |error: ReadError| OpenError(format!("data directory {}: the bus: {error}", dir.display()));
         let queues = Arc::new(Queues::open(depot.clone()).map_err(bus_fail)?);
         let registry = Arc::new(recovered.registry);
-        let events = Events { journal: Journal::new(store.clone()), players: registry.clone(), world: world.clone() };
+        let events = Events {
+            journal: Journal::new(store.clone()),
+            players: registry.clone(),
+            world: world.clone(),
+            notices: options.notices,
+        };
         let resources = Arc::new(resources);
         let courier = Courier {
             lanes: Arc::new(Lanes::new(depot.clone())),
@@ -162,6 +167,7 @@ impl Engine {
             courier,
             depot,
             replays: Arc::default(),
+            archives: Arc::default(),
             agenda,
             answered: pipes.answered.clone(),
             pipes,

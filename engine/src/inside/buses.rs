@@ -1,15 +1,17 @@
 //! Events that rules, schedules and pipes put on buses.
 
-use super::{HOPS_MAX, IDLE, Outcomes, STOPPED, all, comes_again};
+use super::{HOPS_MAX, IDLE, Outcomes, all, comes_again};
 use crate::authorship::{self, Reserved};
 use crate::bus::{NewEvent, Registry};
 use crate::client::Client;
 use crate::command::SubmitError;
-use crate::delivery::{Courier, Failed, Lane, Letter, commands};
+use crate::delivery::{Courier, Failed, FailureCode, Lane, Letter, commands};
 use crate::envelope::{EventKey, REGION};
 use crate::ids::{Position, Timestamp, Token};
 use crate::journal::ReadError;
 use crate::limits::PUT_BYTES_MAX;
+use crate::model::Event;
+use crate::raw::check_detail;
 use crate::schedule::{Entry, entries};
 use crate::schema::Violation;
 use serde::Deserialize;
@@ -27,6 +29,8 @@ struct Envelope<'a> {
     detail: &'a RawValue,
     region: String,
     time: String,
+    #[serde(rename = "fakemon-time")]
+    fakemon_time: Option<String>,
 }
 
 pub(super) fn to_bus(
@@ -38,30 +42,42 @@ pub(super) fn to_bus(
     letters: &[Letter],
 ) -> Result<Outcomes, ReadError> {
     if !registry.buses.contains_key(bus) {
-        let missing = Failed::permanently("RESOURCE_NOT_FOUND", format!("there is no event bus {bus}"));
+        let missing = Failed::permanently(FailureCode::NoResource, format!("there is no event bus {bus}"));
         return Ok(all(letters, &Err(missing)));
     }
-    let mut hops = HashMap::new();
+    let mut known = HashMap::new();
     let mut keys: Vec<EventKey> = letters.iter().map(|letter| letter.key).collect();
     keys.sort_unstable();
     courier.events.read(&keys, &mut |key, _, _, event| {
-        hops.insert(key, commands::hops(event));
+        let origin = match event {
+            Event::Put(put) => put.origin.unwrap_or(key),
+            _ => key,
+        };
+        known.insert(key, (commands::hops(event), origin));
     })?;
     let mut outcomes = Vec::with_capacity(letters.len());
     let mut events = Vec::new();
     for letter in letters {
-        let hops = hops.get(&letter.key).copied().unwrap_or_default();
+        let (hops, origin) = known.get(&letter.key).copied().unwrap_or((0, letter.key));
+        // Regions and accounts share one namespace: an event is already on the bus that its own ARN means elsewhere.
+        if bus == lane.id().bus && letter.body == letter.event {
+            outcomes.push((letter.key, Ok(())));
+            continue;
+        }
         let event = match serde_json::from_str::<Envelope<'_>>(&letter.body) {
             Ok(_) if hops >= HOPS_MAX => {
                 let message = format!("rules handed it from bus to bus {hops} times: do they feed each other?");
-                Err(Failed::permanently("TOO_MANY_HOPS", message))
+                Err(Failed::permanently(FailureCode::ThirdAccountHopDetected, message))
             }
-            Ok(envelope) => Ok(envelope),
-            Err(error) => Err(Failed::permanently("INVALID_INPUT", format!("no event: {error}"))),
+            Ok(envelope) => match check_detail(envelope.detail.get()) {
+                Ok(()) => Ok(envelope),
+                Err(error) => Err(Failed::permanently(FailureCode::InvalidJson, format!("its detail: {error}"))),
+            },
+            Err(error) => Err(Failed::permanently(FailureCode::InvalidJson, format!("no event: {error}"))),
         };
         match event {
             Ok(envelope) => {
-                let time = envelope.time.parse::<jiff::Timestamp>().ok();
+                let time = envelope.fakemon_time.unwrap_or(envelope.time).parse::<jiff::Timestamp>().ok();
                 let time = time.and_then(|time| u64::try_from(time.as_nanosecond()).ok()).map(Timestamp);
                 let event = NewEvent {
                     bus: bus.to_owned(),
@@ -74,6 +90,8 @@ pub(super) fn to_bus(
                     cause: Some(letter.key.position()),
                     hops: hops + 1,
                     by: lane.id().delivery(letter.key),
+                    // What an input setting made of it is another event.
+                    origin: (letter.body == letter.event).then_some(origin),
                 };
                 // What is carried on as it is was said by who may say it.
                 let admitted = match letter.body == letter.event {
@@ -103,9 +121,9 @@ pub(super) fn to_bus(
         let keys: Vec<Option<Position>> = piece.iter().map(|event| event.cause).collect();
         let Err(error) = put(client, piece) else { continue };
         let failed = match error {
-            SubmitError::Stopped => Failed::for_now(STOPPED, error.to_string()),
-            SubmitError::TooLarge => Failed::permanently("INVALID_INPUT", error.to_string()),
-            _ => Failed::for_now("THROTTLED", error.to_string()),
+            SubmitError::Stopped => Failed::for_now(FailureCode::Stopped, error.to_string()),
+            SubmitError::TooLarge => Failed::permanently(FailureCode::InvalidParameter, error.to_string()),
+            _ => Failed::for_now(FailureCode::Throttling, error.to_string()),
         };
         let first = keys.first().copied().flatten().unwrap_or_default();
         for (key, outcome) in outcomes.iter_mut().filter(|(key, _)| key.position() >= first) {
@@ -122,14 +140,15 @@ pub(super) fn to_bus(
 
 /// Whether an event that is made here may be said by others than the engine, and is what its schema says.
 pub(crate) fn admit(courier: &Courier, registry: &Registry, event: &NewEvent) -> Result<(), Failed> {
-    let reserved = |reserved: Reserved| Failed::permanently("NO_PERMISSIONS", reserved.to_string());
+    let reserved = |reserved: Reserved| Failed::permanently(FailureCode::NoPermissions, reserved.to_string());
     authorship::check(&event.source, &event.detail_type).map_err(reserved)?;
     fits(courier, registry, event)
 }
 
 /// Whether an event is what its schema says, where its bus asks for that.
 fn fits(courier: &Courier, registry: &Registry, event: &NewEvent) -> Result<(), Failed> {
-    let refused = |violation: Violation| Failed::permanently("SCHEMA_VALIDATION_FAILED", violation.to_string());
+    let refused =
+        |violation: Violation| Failed::permanently(FailureCode::EventsInBatchRequestRejected, violation.to_string());
     courier.enforcer.admit(registry, event).map_err(refused)
 }
 
@@ -160,10 +179,10 @@ fn put_entries(
     registry: &Registry,
     letter: &Letter,
 ) -> Result<(), Failed> {
-    let invalid = |why: String| Failed::permanently("INVALID_INPUT", why);
+    let invalid = |why: String| Failed::permanently(FailureCode::InvalidParameter, why);
     let entries = entries(&letter.body).map_err(|error| invalid(error.to_string()))?;
     if let Some(entry) = entries.iter().find(|entry| !registry.buses.contains_key(entry.bus())) {
-        return Err(Failed::permanently("RESOURCE_NOT_FOUND", format!("there is no event bus {}", entry.bus())));
+        return Err(Failed::permanently(FailureCode::NoResource, format!("there is no event bus {}", entry.bus())));
     }
     let event = |entry: Entry| NewEvent {
         bus: entry.bus().to_owned(),
@@ -176,13 +195,14 @@ fn put_entries(
         cause: Some(letter.key.position()),
         hops: 1,
         by: lane.id().delivery(letter.key),
+        origin: None,
     };
     let events: Vec<NewEvent> = entries.into_iter().map(event).collect();
     events.iter().try_for_each(|event| admit(courier, registry, event))?;
     put(client, events).map_err(|error| match error {
-        SubmitError::Stopped => Failed::for_now(STOPPED, error.to_string()),
+        SubmitError::Stopped => Failed::for_now(FailureCode::Stopped, error.to_string()),
         SubmitError::TooLarge => invalid(error.to_string()),
-        _ => Failed::for_now("THROTTLED", error.to_string()),
+        _ => Failed::for_now(FailureCode::Throttling, error.to_string()),
     })
 }
 

@@ -1,11 +1,11 @@
 //! Events that are commands: throws and spawns for the capture service.
 
-use super::{Answered, IDLE, Outcomes, STOPPED, addressee, buses::put};
+use super::{Answered, IDLE, Outcomes, addressee, buses::put};
 use crate::bus::{Destination, GAME_BUS, NewEvent};
 use crate::client::Client;
 use crate::command::{Attempt, Completion, SpawnError, SubmitError};
 use crate::delivery::commands::Command;
-use crate::delivery::{Failed, Letter};
+use crate::delivery::{Failed, FailureCode, Letter};
 use crate::envelope::{COMMAND_REFUSED, REGION, SOURCE_CAPTURE};
 use crate::ids::{Timestamp, Token};
 use crate::model::PlayerName;
@@ -13,9 +13,6 @@ use serde_json::json;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// The code of a command that makes no sense.
-const INVALID_COMMAND: &str = "INVALID_COMMAND";
 
 /// Carries out commands in their order and waits for what became of them. That a throw was decided is enough: how,
 /// stands in its own event. Throws overtake spawns on their way to the shards, so neither goes while the other waits.
@@ -33,7 +30,7 @@ pub(crate) fn to_capture(
         let command = match Command::read(&letter.body, letter.key) {
             Ok(command) => command,
             Err(why) => {
-                outcomes.insert(token, Err(Failed::permanently(INVALID_COMMAND, why)));
+                outcomes.insert(token, Err(Failed::permanently(FailureCode::InvalidParameter, why)));
                 continue;
             }
         };
@@ -61,7 +58,7 @@ pub(crate) fn to_capture(
     settle(client, &mut waiting, &mut outcomes, stop);
     let letters = &letters[..tried];
     say_refused(client, letters, &outcomes);
-    let unknown = || Err(Failed::for_now(STOPPED, "the engine is stopping"));
+    let unknown = || Err(Failed::for_now(FailureCode::Stopped, "the engine is stopping"));
     let outcome = |(token, letter): (u64, &Letter)| (letter.key, outcomes.remove(&token).unwrap_or_else(unknown));
     (0..).zip(letters).map(outcome).collect()
 }
@@ -69,7 +66,8 @@ pub(crate) fn to_capture(
 /// A command that makes no sense has no result; that it was refused, and why, is an event of its own.
 fn say_refused(client: &mut Client, letters: &[Letter], outcomes: &HashMap<u64, Result<(), Failed>>) {
     let refused = |(token, letter): (u64, &Letter)| {
-        let failed = outcomes.get(&token)?.as_ref().err().filter(|failed| failed.code == INVALID_COMMAND)?;
+        let failed =
+            outcomes.get(&token)?.as_ref().err().filter(|failed| failed.code == FailureCode::InvalidParameter)?;
         let mut detail = json!({ "event_id": letter.key.id(), "reason": failed.message });
         if let Ok(player) = addressee(&Destination::Players, &letter.event) {
             detail["player"] = player.as_str().into();
@@ -85,6 +83,7 @@ fn say_refused(client: &mut Client, letters: &[Letter], outcomes: &HashMap<u64, 
             cause: Some(letter.key.position()),
             hops: 0,
             by: None,
+            origin: None,
         })
     };
     let events: Vec<NewEvent> = (0..).zip(letters).filter_map(refused).collect();
@@ -121,10 +120,10 @@ fn settle(
                 // An id that was chosen by the event itself is taken because the event was carried out before.
                 Completion::Spawned { token, result: Ok(_) | Err(SpawnError::IdTaken(_)) } => (token, Ok(())),
                 Completion::Spawned { token, result: Err(error) } => {
-                    (token, Err(Failed::permanently(INVALID_COMMAND, error.to_string())))
+                    (token, Err(Failed::permanently(FailureCode::InvalidParameter, error.to_string())))
                 }
                 Completion::Throttled { token, throttled, .. } => {
-                    (token, Err(Failed::for_now("THROTTLED", throttled.to_string())))
+                    (token, Err(Failed::for_now(FailureCode::Throttling, throttled.to_string())))
                 }
                 Completion::Written { .. } | Completion::Collection { .. } => continue,
             };
@@ -143,8 +142,8 @@ fn submit(client: &mut Client, token: Token, command: Command, now: Timestamp) -
         }),
     };
     submitted.map_err(|error| match error {
-        SubmitError::Spawn(error) => Failed::permanently(INVALID_COMMAND, error.to_string()),
-        SubmitError::Stopped => Failed::for_now(STOPPED, "the engine is stopping"),
-        other => Failed::for_now("THROTTLED", other.to_string()),
+        SubmitError::Spawn(error) => Failed::permanently(FailureCode::InvalidParameter, error.to_string()),
+        SubmitError::Stopped => Failed::for_now(FailureCode::Stopped, "the engine is stopping"),
+        other => Failed::for_now(FailureCode::Throttling, other.to_string()),
     })
 }

@@ -1,7 +1,7 @@
 //! Reading lines. A line that cannot be read names the member that is wrong.
 
 use super::FORMAT;
-use crate::ids::{AttemptId, FakemonId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
+use crate::ids::{AttemptId, EventKey, FakemonId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
 use crate::model::{Event, Outcome, Put};
 use crate::place::Place;
 use crate::species::CatchRate;
@@ -126,6 +126,8 @@ struct Raw<'a> {
     hops: Option<u8>,
     schedule: Option<String>,
     by: Option<String>,
+    #[serde(borrow)]
+    origin: Option<Cow<'a, str>>,
     key: Option<String>,
     value: Option<String>,
 }
@@ -253,6 +255,7 @@ impl Raw<'_> {
 
     fn put(self) -> Result<Event, LineError> {
         let cause = self.cause.as_deref().map(|cause| number("cause", cause)).transpose()?;
+        let origin = self.origin.as_deref().map(|origin| number("origin", origin)).transpose()?;
         Ok(Event::Put(Box::new(Put {
             at: self.at()?,
             time: time("time_ns", &self.time_ns)?,
@@ -266,6 +269,7 @@ impl Raw<'_> {
             hops: take("hops", self.hops)?,
             schedule: self.schedule,
             by: self.by,
+            origin: origin.map(EventKey),
         })))
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::archive::Recorded;
-use crate::ids::{PlayerId, Position, ShardId, SpeciesId, Timestamp};
+use crate::ids::{EventKey, PlayerId, Position, ShardId, SpeciesId, Timestamp};
 use crate::model::{Event, Put};
 
 struct Nobody;
@@ -32,12 +32,13 @@ fn an_event_is_read_as_it_was() {
         hops: 3,
         schedule: Some("rule/b/ünï".into()),
         by: Some("b r t attempt".into()),
+        origin: Some(EventKey(12)),
     };
     let gone = Event::Changed { at: Timestamp(5), key: "bus/x".into(), value: None };
     let named = Event::PlayerNamed { player: PlayerId(9), name: "\u{202e}💥 \\ \" ".into() };
     for event in [
         Event::Put(Box::new(put.clone())),
-        Event::Put(Box::new(Put { cause: None, schedule: None, by: None, ..put })),
+        Event::Put(Box::new(Put { cause: None, schedule: None, by: None, origin: None, ..put })),
         gone,
         named,
     ] {

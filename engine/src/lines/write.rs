@@ -150,7 +150,8 @@ fn write_put(out: &mut impl Write, put: &Put) -> io::Result<()> {
     }
     write!(out, r#","hops":{}"#, put.hops)?;
     put.schedule.as_deref().map_or(Ok(()), |schedule| write_text(out, "schedule", schedule))?;
-    put.by.as_deref().map_or(Ok(()), |by| write_text(out, "by", by))
+    put.by.as_deref().map_or(Ok(()), |by| write_text(out, "by", by))?;
+    put.origin.map_or(Ok(()), |origin| write!(out, r#","origin":"{}""#, origin.0))
 }
 
 fn write_player(out: &mut impl Write, player: PlayerId, names: &impl Names) -> io::Result<()> {

@@ -111,6 +111,7 @@ impl Watched {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::FailureCode;
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -135,9 +136,9 @@ mod tests {
     #[test]
     fn a_target_is_dead_after_some_failures_and_alive_with_the_next_delivery() {
         let told = told(40, |second, health, now| match second {
-            10..20 => health.failed("CONNECTION_ERROR", "refused", now),
+            10..20 => health.failed(FailureCode::ConnectionFailure, "refused", now),
             20 | 33 => health.delivered(1, now),
-            30 => (0..16).for_each(|_| health.failed("500", "", now)), // many at once are one moment
+            30 => (0..16).for_each(|_| health.failed(FailureCode::ErrorFromTarget, "", now)), // many at once are one moment
             _ => {}
         });
         assert_eq!(
@@ -155,7 +156,7 @@ mod tests {
     fn few_failures_over_a_long_time_are_death_too() {
         let told = told(80, |second, health, now| {
             if second % 25 == 0 {
-                health.failed("TIMEOUT", "", now);
+                health.failed(FailureCode::Timeout, "", now);
             }
         });
         assert_eq!(told, [(30, "fakemon.target_dead")]);

@@ -85,6 +85,59 @@ fn every_recorded_case_is_decided_as_recorded() {
 }
 
 #[test]
+fn what_is_no_json_is_described_as_recorded() {
+    let Some(text) = vectors("snapshots/test_events_patterns.snapshot.json") else { return };
+    let recorded: Json = serde_json::from_str(&text).unwrap();
+    let cases = recorded.as_object().unwrap().iter().filter_map(|(name, case)| {
+        let pattern = name.split_once("test_invalid_json_event_pattern[")?.1.strip_suffix(']')?;
+        Some((pattern, case["recorded-content"]["invalid-pattern"]["Error"]["Message"].as_str()?))
+    });
+    let cases: Vec<(&str, &str)> = cases.collect();
+    assert!(!cases.is_empty());
+    for (pattern, message) in cases {
+        assert_eq!(Pattern::parse(pattern).unwrap_err().0, message, "{pattern}");
+    }
+}
+
+#[test]
+fn what_is_no_json_is_described_with_its_place() {
+    let values = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')";
+    let word = |word: &str| format!("Unrecognized token '{word}': was expecting {values}");
+    let found = |shown: &str, expected: &str| format!("Unexpected character ({shown}): {expected}");
+    let open = |kind: &str, pattern: &str, column: usize| {
+        format!(
+            "Unexpected end-of-input: expected close marker for {kind} (start marker at [Source: (String)\"{pattern}\"; \
+             line: 1, column: {column}])"
+        )
+    };
+    let comma = "was expecting comma to separate";
+    for (pattern, reason, column) in [
+        ("never mind", word("never"), 6),
+        (r#"{"a":[tru]}"#, word("tru"), 10),
+        (r#"{"a":[trueish]}"#, word("trueish"), 14),
+        (r#"{"a":[ünd]}"#, word("ünd"), 10),
+        ("{'a':[1]}", found("''' (code 39)", "was expecting double-quote to start field name"), 2),
+        (r#"{"a":[1]"b":[2]}"#, found("'\"' (code 34)", &format!("{comma} Object entries")), 9),
+        (r#"{"a":[1 2]}"#, found("'2' (code 50)", &format!("{comma} Array entries")), 9),
+        (r#"{"a" [1]}"#, found("'[' (code 91)", "was expecting a colon to separate field name and value"), 6),
+        (r#"{"a":[}"#, found("'}' (code 125)", &format!("expected a valid value {values}")), 7),
+        (r#"{"a":[€]}"#, found("'€' (code 8364 / 0x20ac)", &format!("expected a valid value {values}")), 7),
+        (r#"{"a":[01]}"#, "Invalid numeric value: Leading zeroes not allowed".into(), 9),
+        (r#"{"a":[1.]}"#, found("']' (code 93)", "Decimal point not followed by a digit"), 9),
+        (r#"{"a":["b"#, "Unexpected end-of-input: was expecting closing quote for a string value".into(), 9),
+        (r#"{"a"#, "Unexpected end-of-input in field name".into(), 4),
+        (r#"{"a":["\u12"]}"#, found("'\"' (code 34)", "expected a hex-digit for character escape sequence"), 12),
+        (r#"{"a":["\q"]}"#, "Unrecognized character escape 'q' (code 113)".into(), 10),
+        (r#"{"a":[1]"#, open("Object", r#"{"a":[1]"#, 1), 9),
+        (r#"{"a":[1"#, open("Array", r#"{"a":[1"#, 6), 8),
+    ] {
+        let said = Pattern::parse(pattern).unwrap_err().0;
+        let place = format!("\n at [Source: (String)\"{pattern}\"; line: 1, column: {column}]");
+        assert_eq!(said, format!("Event pattern is not valid. Reason: {reason}{place}"), "{pattern}");
+    }
+}
+
+#[test]
 fn every_generated_case_is_decided_as_the_reference_does() {
     let Some(text) = vectors("pattern_cases.jsonl") else { return };
     let mut wrong = Vec::new();

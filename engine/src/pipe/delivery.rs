@@ -5,19 +5,20 @@ use super::outside;
 use super::parts::Parts;
 use super::plan::{Enrichment, Plan, Source, Target};
 use super::record::{Record, elsewhere};
+use crate::bus::resource::Queue;
 use crate::bus::{Destination, NewEvent, Registry};
 use crate::client::Client;
 use crate::command::SubmitError;
-use crate::delivery::{Failed, Letter};
+use crate::delivery::{Failed, FailureCode, Letter};
 use crate::envelope::EventKey;
 use crate::failure::caught;
 use crate::ids::{Position, Timestamp};
-use crate::inside::{self, HOPS_MAX, STOPPED, addressee, turn};
+use crate::inside::{self, HOPS_MAX, addressee, turn};
 use crate::journal::Batch;
 use crate::limits::PUT_BYTES_MAX;
-use crate::queue::{NewMessage, is_fifo};
+use crate::queue::{NewMessage, is_fifo, is_id};
 use crate::raw::check_detail;
-use crate::transform::{Context, Transform};
+use crate::transform::{Context, Parameter, Transform};
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -59,12 +60,12 @@ pub(super) struct Delivery {
 }
 
 fn unknown(what: String) -> Failed {
-    Failed::permanently("RESOURCE_NOT_FOUND", what)
+    Failed::permanently(FailureCode::NoResource, what)
 }
 
 /// Not an attempt: whoever is to be called is not there yet, or the pipe is to stop.
 fn not_now(what: &str) -> Failed {
-    Failed::for_now(STOPPED, what)
+    Failed::for_now(FailureCode::Stopped, what)
 }
 
 impl Delivery {
@@ -85,11 +86,11 @@ impl Delivery {
             return Ok(raw.clone());
         }
         let mut given = self.names.clone();
-        given.push(("aws.pipes.event.ingestion-time", at.to_string().into()));
+        given.push(("aws.pipes.event.ingestion-time", at.whole_seconds().into()));
         given.push(("aws.pipes.event", raw.clone()));
         let context = Context { given, ..Context::default() };
         let shaped = input.apply(decoded, &context);
-        shaped.map(Into::into).map_err(|error| Failed::permanently("INVALID_INPUT", error.to_string()))
+        shaped.map(Into::into).map_err(|error| Failed::permanently(FailureCode::InvalidJson, error.to_string()))
     }
 
     /// Asks the enrichment, if there is one, and gives everything the target's shape.
@@ -137,7 +138,7 @@ impl Delivery {
                 caught(|| function(&batch)).unwrap_or_else(|why| Err(inside::panicked(&why)))
             }
             Destination::Webhook(name) => {
-                let parameters = enrichment.http.for_record(records[0].decoded());
+                let parameters = enrichment.http.for_event(records[0].decoded());
                 self.call(name, parameters, batch)
             }
             _ => Err(unknown(format!("nothing here is {}", enrichment.arn))),
@@ -186,7 +187,7 @@ impl Delivery {
         let target = &plan.target;
         let all = |outcome: Result<(), Failed>| items.iter().map(|_| Some(outcome.clone())).collect();
         match &target.destination {
-            Destination::Queue(name) => all(self.send(&registry, name, target, items, &bodies)),
+            Destination::Queue(name) => self.send(&registry, name, target, items, &bodies),
             Destination::LogGroup(group) => all(self.log(&registry, group, target, items, &bodies)),
             Destination::Bus(name) => self.put_on_bus(&registry, name, target, items, &bodies),
             Destination::Capture => self.carry_out(items, &bodies),
@@ -199,7 +200,7 @@ impl Delivery {
                 }
             },
             Destination::Webhook(name) => {
-                let parameters = target.http.for_record(&items[0].decoded);
+                let parameters = target.http.for_event(&items[0].decoded);
                 all(self.call(name, parameters, bodies[0].to_string()).map(drop))
             }
             Destination::Answers(_) | Destination::Unknown => {
@@ -215,28 +216,27 @@ impl Delivery {
         target: &Target,
         items: &[Item],
         bodies: &[Arc<str>],
-    ) -> Result<(), Failed> {
-        let queue = registry.queues.get(name).ok_or_else(|| unknown(format!("there is no queue {name}")))?;
-        let message = |(item, body): (&Item, &Arc<str>)| {
-            let text =
-                |text: &Option<super::plan::Text>| text.as_ref().and_then(|text| text.for_record(&item.decoded));
-            let id = is_fifo(name).then(|| match text(&target.deduplication_id) {
-                Some(id) => id,
-                None if queue.deduplicates_by_content() => NewMessage::content_id(body),
-                None => item.key.id(),
-            });
-            NewMessage {
-                body: body.to_string(),
-                group: text(&target.group).filter(|group| !group.is_empty()),
-                deduplication_id: id,
-                deduplicate_in_group: queue.deduplicates_in_group(),
-                ..NewMessage::default()
-            }
+    ) -> Outcomes {
+        let Some(queue) = registry.queues.get(name) else {
+            let missing = unknown(format!("there is no queue {name}"));
+            return items.iter().map(|_| Some(Err(missing.clone()))).collect();
         };
-        let messages = items.iter().zip(bodies).map(message).collect();
+        let (mut messages, mut outcomes) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
+        for (item, body) in items.iter().zip(bodies) {
+            let made = message(queue, target, item, body);
+            outcomes.push(Some(made.map(|made| messages.push(made))));
+        }
+        if messages.is_empty() {
+            return outcomes;
+        }
         let courier = &self.parts.courier;
-        let sent = courier.queues.enqueue(name, messages, Batch::default(), false, courier.now());
-        sent.map(drop).map_err(|error| Failed::for_now("QUEUE_ERROR", error.to_string()))
+        if let Err(error) = courier.queues.enqueue(name, messages, Batch::default(), false, courier.now()) {
+            let failed = Failed::from(error);
+            for outcome in outcomes.iter_mut().filter(|outcome| matches!(outcome, Some(Ok(())))) {
+                *outcome = Some(Err(failed.clone()));
+            }
+        }
+        outcomes
     }
 
     /// Lines one behind the other; neighbours that go to one stream are written at once.
@@ -252,7 +252,7 @@ impl Delivery {
         let held = held.ok_or_else(|| unknown(format!("there is no log group {group}")))?;
         let now = self.parts.now();
         let stream = |item: &Item| {
-            let stream = target.log_stream.for_record(&item.decoded).filter(|stream| !stream.is_empty());
+            let stream = target.log_stream.for_event(&item.decoded).filter(|stream| !stream.is_empty());
             stream.unwrap_or_else(|| format!("pipe/{}", self.plan.name))
         };
         let at_ms = |item: &Item| {
@@ -264,7 +264,7 @@ impl Delivery {
         for run in lines.chunk_by(|(one, _), (other, _)| one == other) {
             let texts: Vec<(u64, &str)> = run.iter().map(|(_, line)| *line).collect();
             let written = self.parts.courier.logs.append(group, &run[0].0, &texts, held.retention_days, false, now);
-            written.map_err(|error| Failed::for_now("LOG_GROUP_ERROR", error.to_string()))?;
+            written.map_err(|error| Failed::for_now(FailureCode::InternalError, error.to_string()))?;
         }
         Ok(())
     }
@@ -298,8 +298,10 @@ impl Delivery {
             Ok(client) => match inside::put(client, events) {
                 Ok(()) => return outcomes,
                 Err(error @ SubmitError::Stopped) => not_now(&error.to_string()),
-                Err(error @ SubmitError::TooLarge) => Failed::permanently("INVALID_INPUT", error.to_string()),
-                Err(error) => Failed::for_now("THROTTLED", error.to_string()),
+                Err(error @ SubmitError::TooLarge) => {
+                    Failed::permanently(FailureCode::InvalidParameter, error.to_string())
+                }
+                Err(error) => Failed::for_now(FailureCode::Throttling, error.to_string()),
             },
             Err(failed) => failed,
         };
@@ -310,8 +312,8 @@ impl Delivery {
     }
 
     fn event(&self, bus: &str, target: &Target, item: &Item, body: &Arc<str>) -> Result<NewEvent, Failed> {
-        let wrong = |what: String| Failed::permanently("INVALID_INPUT", what);
-        let text = |text: &super::plan::Text| text.for_record(&item.decoded).unwrap_or_default();
+        let wrong = |what: String| Failed::permanently(FailureCode::InvalidParameter, what);
+        let text = |text: &Parameter| text.for_event(&item.decoded).unwrap_or_default();
         check_detail(body)
             .map_err(|error| wrong(format!("the detail of an event: {error}: shape it with InputTemplate")))?;
         let (source, detail_type) = (text(&target.source), text(&target.detail_type));
@@ -321,7 +323,7 @@ impl Delivery {
         let hops = item.cause.map_or(0, |(_, hops)| hops);
         if hops >= HOPS_MAX {
             let message = format!("it was handed from bus to bus {hops} times: do pipes and rules feed each other?");
-            return Err(Failed::permanently("TOO_MANY_HOPS", message));
+            return Err(Failed::permanently(FailureCode::ThirdAccountHopDetected, message));
         }
         let time = target.time.as_ref().and_then(|path| path.text_in(&item.decoded));
         Ok(NewEvent {
@@ -335,6 +337,7 @@ impl Delivery {
             cause: item.cause.map(|(position, _)| position),
             hops: hops + 1,
             by: None,
+            origin: None,
         })
     }
 
@@ -368,6 +371,38 @@ impl Delivery {
     }
 }
 
+/// The message for one item. Where a FIFO queue would refuse the group or the deduplication id that stands in the record
+/// (it is missing, empty, no text, too long), the invocation fails: a message of another group would go its own way.
+fn message(queue: &Queue, target: &Target, item: &Item, body: &Arc<str>) -> Result<NewMessage, Failed> {
+    let is_ordered = is_fifo(&queue.name);
+    let id = |name: &str, parameter: &Option<Parameter>| {
+        let Some(parameter) = parameter else { return Ok(None) };
+        let text = parameter.scalar_for_event(&item.decoded).unwrap_or_default();
+        match is_id(&text) {
+            true => Ok(Some(text)),
+            false if !is_ordered && text.is_empty() => Ok(None),
+            false => Err(Failed::permanently(
+                FailureCode::InvalidParameter,
+                format!("{name} of this record is not 1 to 128 alphanumeric and punctuation characters"),
+            )),
+        }
+    };
+    let group = id("MessageGroupId", &target.group)?;
+    let given = if is_ordered { id("MessageDeduplicationId", &target.deduplication_id)? } else { None };
+    let deduplication_id = is_ordered.then(|| match given {
+        Some(id) => id,
+        None if queue.deduplicates_by_content() => NewMessage::content_id(body),
+        None => item.key.id(),
+    });
+    Ok(NewMessage {
+        body: body.to_string(),
+        group,
+        deduplication_id,
+        deduplicate_in_group: queue.deduplicates_in_group(),
+        ..NewMessage::default()
+    })
+}
+
 fn letters(items: &[Item], bodies: &[Arc<str>]) -> Vec<Letter> {
     let letter = |(item, body): (&Item, &Arc<str>)| Letter {
         key: item.key,
@@ -396,7 +431,7 @@ pub(super) fn elements(answered: &str) -> Result<Vec<&RawValue>, Failed> {
         false => serde_json::from_str(answered).map(|one| vec![one]),
     };
     parsed.map_err(|error| {
-        Failed::permanently("INVALID_ENRICHMENT", format!("the enrichment answered no JSON: {error}"))
+        Failed::permanently(FailureCode::ErrorFromTarget, format!("the enrichment answered no JSON: {error}"))
     })
 }
 

@@ -225,7 +225,7 @@ impl Intake {
             Kind::Stream { listener, .. } => listener.trouble(),
             Kind::Queue { name, .. } => {
                 let there = self.parts.courier.registry().queues.contains_key(name);
-                (!there).then(|| format!("RESOURCE_NOT_FOUND: there is no queue {name}"))
+                (!there).then(|| format!("NO_RESOURCE: there is no queue {name}"))
             }
             Kind::Journal(_) => None,
         }
@@ -343,6 +343,10 @@ impl Reading {
         if is_own || self.bus.as_ref().is_some_and(|wanted| wanted != bus(event)) {
             return;
         }
+        let hidden = self.bus.is_some() && !events.shows(event);
+        if hidden && self.filter.is_none() {
+            return;
+        }
         for key in keys_of(position, event) {
             if key <= self.read_to {
                 continue;
@@ -351,7 +355,7 @@ impl Reading {
             let told = told(key, shard, committed_at, event, None);
             let mut json = None;
             let wanted = match &mut self.filter {
-                Some(filter) => !filter.matches(&told, events, &mut json).is_empty(),
+                Some(filter) => !filter.matches_unless(hidden, &told, events, &mut json).is_empty(),
                 None => true,
             };
             if wanted {

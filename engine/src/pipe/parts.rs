@@ -5,7 +5,7 @@ use super::outside::Outside;
 use super::state::PipeStatus;
 use crate::bus::resource::Pipe;
 use crate::client::Client;
-use crate::delivery::{Courier, Failed};
+use crate::delivery::{Courier, Failed, FailureCode};
 use crate::ids::{Position, Timestamp};
 use crate::inside::{self, Answered, Function, Postman};
 use crate::journal::{Depot, Progress};
@@ -50,7 +50,11 @@ pub(crate) struct Parts {
 impl Parts {
     /// A client for a pipe whose target needs one.
     pub(super) fn client(&self) -> Result<Client, Failed> {
-        let outbox = self.shared.outboxes.open().map_err(|error| Failed::for_now("THROTTLED", error.to_string()))?;
+        let outbox = self
+            .shared
+            .outboxes
+            .open()
+            .map_err(|error| Failed::for_now(FailureCode::Throttling, error.to_string()))?;
         Ok(Client::new(self.shared.clone(), outbox))
     }
 

@@ -11,9 +11,8 @@ use crate::delivery::Failed;
 use crate::envelope::ACCOUNT;
 use crate::ids::{Position, Timestamp};
 use crate::pattern::Pattern;
-use crate::queue::is_fifo;
-use crate::transform::{JsonPath, Transform};
-use std::collections::BTreeMap;
+use crate::queue::{is_fifo, is_id};
+use crate::transform::{JsonPath, Parameter, Transform};
 use std::time::Duration;
 
 /// Bytes of one batch, as with AWS.
@@ -26,12 +25,22 @@ const FILTERS_MAX: usize = 5;
 #[error("{0}")]
 pub struct InvalidPipe(pub String);
 
-/// Whether a pipe makes sense, whatever there is for it to read and to reach.
+/// Whether a pipe makes sense, whatever there is for it to read and to reach; its target is of a kind that is served here,
+/// unless others are allowed, too.
 ///
 /// # Errors
 /// The member that is wrong, and what it must be.
-pub fn check(pipe: &Pipe) -> Result<(), InvalidPipe> {
-    Plan::of(pipe).map(drop)
+pub fn check(pipe: &Pipe, allow_unserved: bool) -> Result<(), InvalidPipe> {
+    let plan = Plan::of(pipe)?;
+    if plan.target.destination == Destination::Unknown && !allow_unserved {
+        return invalid(format!(
+            "Target {} is nothing that is reached here: use the ARN of a queue, an event bus, a log group, an API \
+             destination, or of the capture service, players or a function; the setting bus.allow_unserved_targets accepts \
+             others.",
+            pipe.target
+        ));
+    }
+    Ok(())
 }
 
 /// What a pipe does.
@@ -121,7 +130,7 @@ pub(super) struct Enrichment {
     pub(super) arn: String,
     pub(super) destination: Destination,
     pub(super) input: Transform,
-    pub(super) http: Http,
+    pub(super) http: HttpParameters,
 }
 
 /// What gets the outcome.
@@ -129,57 +138,15 @@ pub(super) struct Target {
     pub(super) arn: String,
     pub(super) destination: Destination,
     pub(super) input: Transform,
-    pub(super) http: Http,
-    pub(super) group: Option<Text>,
-    pub(super) deduplication_id: Option<Text>,
-    pub(super) source: Text,
-    pub(super) detail_type: Text,
-    pub(super) resources: Vec<Text>,
+    pub(super) http: HttpParameters,
+    pub(super) group: Option<Parameter>,
+    pub(super) deduplication_id: Option<Parameter>,
+    pub(super) source: Parameter,
+    pub(super) detail_type: Parameter,
+    pub(super) resources: Vec<Parameter>,
     pub(super) time: Option<JsonPath>,
-    pub(super) log_stream: Text,
+    pub(super) log_stream: Parameter,
     pub(super) log_time: Option<JsonPath>,
-}
-
-/// A text of a parameter: as it is, or from a path into the record.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Text {
-    Is(String),
-    At(JsonPath),
-}
-
-impl Text {
-    fn of(text: &str) -> Text {
-        let path = text.starts_with("$.").then(|| JsonPath::parse(text).ok()).flatten();
-        path.map_or_else(|| Text::Is(text.to_owned()), Text::At)
-    }
-
-    /// The text for one record; a path that leads nowhere gives none.
-    pub(super) fn for_record(&self, decoded: &str) -> Option<String> {
-        match self {
-            Text::Is(text) => Some(text.clone()),
-            Text::At(path) => path.text_in(decoded),
-        }
-    }
-}
-
-/// Parameters of requests.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Http {
-    path: Vec<Text>,
-    headers: Vec<(String, Text)>,
-    query: Vec<(String, Text)>,
-}
-
-impl Http {
-    /// The parameters for one record.
-    pub(super) fn for_record(&self, decoded: &str) -> HttpParameters {
-        let pair = |(name, text): &(String, Text)| (name.clone(), text.for_record(decoded).unwrap_or_default());
-        HttpParameters {
-            path: self.path.iter().map(|text| text.for_record(decoded).unwrap_or_default()).collect(),
-            headers: self.headers.iter().map(pair).collect(),
-            query: self.query.iter().map(pair).collect(),
-        }
-    }
 }
 
 impl Plan {
@@ -358,16 +325,12 @@ fn input(at: &str, template: Option<&str>) -> Invalid<Transform> {
     }
 }
 
-fn http(given: Option<&HttpMembers>) -> Http {
-    let Some(given) = given else { return Http::default() };
-    let pairs = |map: &BTreeMap<String, String>| {
-        map.iter().map(|(name, text)| (name.clone(), Text::of(text))).collect::<Vec<_>>()
-    };
-    Http {
-        path: given.path_parameter_values.iter().map(|text| Text::of(text)).collect(),
-        headers: pairs(&given.header_parameters),
-        query: pairs(&given.query_string_parameters),
-    }
+fn http(given: Option<HttpMembers>) -> HttpParameters {
+    given.map_or_else(HttpParameters::default, |given| HttpParameters {
+        path: given.path_parameter_values,
+        headers: given.header_parameters,
+        query: given.query_string_parameters,
+    })
 }
 
 fn enrichment(pipe: &Pipe) -> Invalid<Option<Enrichment>> {
@@ -381,7 +344,7 @@ fn enrichment(pipe: &Pipe) -> Invalid<Option<Enrichment>> {
              arn:aws:fakemon:REGION:{ACCOUNT}:function/NAME."
         ));
     }
-    Ok(Some(Enrichment { arn: arn.to_owned(), destination, input, http: http(given.http_parameters.as_ref()) }))
+    Ok(Some(Enrichment { arn: arn.to_owned(), destination, input, http: http(given.http_parameters) }))
 }
 
 fn target(pipe: &Pipe, source: &Source) -> Invalid<Target> {
@@ -391,17 +354,24 @@ fn target(pipe: &Pipe, source: &Source) -> Invalid<Target> {
     let bus = given.event_bridge_event_bus_parameters.unwrap_or_default();
     let logs = given.cloud_watch_logs_parameters.unwrap_or_default();
     match &destination {
-        Destination::Answers(_) | Destination::Unknown => {
-            return invalid(format!(
-                "Target {} is nothing that is reached here: use the ARN of a queue, an event bus, a log group, an API \
-                 destination, or of the capture service, players or a function.",
-                pipe.target
-            ));
+        Destination::Answers(_) => {
+            return invalid(format!("Target {} gets results of throws, and nothing of pipes.", pipe.target));
         }
         Destination::Queue(name) if is_fifo(name) && queue.message_group_id.is_none() => {
             return invalid("TargetParameters.SqsQueueParameters.MessageGroupId is needed for a FIFO queue.");
         }
         _ => {}
+    }
+    let ids =
+        [("MessageGroupId", &queue.message_group_id), ("MessageDeduplicationId", &queue.message_deduplication_id)];
+    for (name, id) in ids {
+        if let Some(Parameter::Is(id)) = id.as_deref().map(Parameter::of)
+            && !is_id(&id)
+        {
+            return invalid(format!(
+                "TargetParameters.SqsQueueParameters.{name} must be 1 to 128 alphanumeric and punctuation characters."
+            ));
+        }
     }
     let path = |name: &str, text: Option<&str>| match text {
         None => Ok(None),
@@ -410,7 +380,7 @@ fn target(pipe: &Pipe, source: &Source) -> Invalid<Target> {
             Err(_) => invalid(format!("TargetParameters.{name} must be a path, as `$.body.time`.")),
         },
     };
-    let text = |text: Option<String>| text.map(|text| Text::of(&text));
+    let text = |text: Option<String>| text.map(|text| Parameter::of(&text));
     let kind = match source {
         Source::Queue(_) => "aws:sqs",
         Source::Journal { bus: Some(_), .. } => "aws:events",
@@ -421,14 +391,14 @@ fn target(pipe: &Pipe, source: &Source) -> Invalid<Target> {
         arn: pipe.target.clone(),
         destination,
         input: input("TargetParameters", given.input_template.as_deref())?,
-        http: http(given.http_parameters.as_ref()),
+        http: http(given.http_parameters),
         group: text(queue.message_group_id),
         deduplication_id: text(queue.message_deduplication_id),
-        source: text(bus.source).unwrap_or_else(|| Text::Is(format!("Pipe {}", pipe.name))),
-        detail_type: text(bus.detail_type).unwrap_or_else(|| Text::Is(format!("Event from {kind}"))),
-        resources: bus.resources.iter().map(|text| Text::of(text)).collect(),
+        source: text(bus.source).unwrap_or_else(|| Parameter::Is(format!("Pipe {}", pipe.name))),
+        detail_type: text(bus.detail_type).unwrap_or_else(|| Parameter::Is(format!("Event from {kind}"))),
+        resources: bus.resources.iter().map(|text| Parameter::of(text)).collect(),
         time: path("EventBridgeEventBusParameters.Time", bus.time.as_deref())?,
-        log_stream: text(logs.log_stream_name).unwrap_or_else(|| Text::Is(format!("pipe/{}", pipe.name))),
+        log_stream: text(logs.log_stream_name).unwrap_or_else(|| Parameter::Is(format!("pipe/{}", pipe.name))),
         log_time: path("CloudWatchLogsParameters.Timestamp", logs.timestamp.as_deref())?,
     })
 }

@@ -15,7 +15,7 @@ use super::record::{Mark, Record};
 use super::state::PipeStatus;
 use crate::bus::Destination;
 use crate::bus::resource::Pipe;
-use crate::delivery::Failed;
+use crate::delivery::{Failed, FailureCode};
 use crate::envelope::EventKey;
 use crate::ids::Timestamp;
 use crate::journal::ReadError;
@@ -236,7 +236,7 @@ impl Run {
         let now = self.parts.now();
         let limits = self.plan.limits;
         while let Some(record) = left.pop_front_if(|record| limits.is_too_old(record.at, now)) {
-            let failed = Failed::for_now("RECORD_TOO_OLD", "it waited longer than MaximumRecordAgeInSeconds");
+            let failed = Failed::for_now(FailureCode::Timeout, "it waited longer than MaximumRecordAgeInSeconds");
             self.give_up(&record, &failed, Some("MaximumRecordAgeInSeconds"));
             self.passed(Some(&record), left.is_empty(), intake)?;
         }

@@ -5,7 +5,7 @@ use super::plan::{Batching, From, Limits, Plan, Source};
 use super::record::Record;
 use super::{PipeStatus, check, state_name};
 use crate::bus::resource::{DesiredState, Pipe, PipeChange, Tags};
-use crate::delivery::Failed;
+use crate::delivery::{Failed, FailureCode};
 use crate::ids::{Position, Timestamp};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -63,7 +63,7 @@ fn streams_begin_where_their_parameters_say() {
         assert!(found.contains(says), "{says}: {found}");
     }
     let limits_of_streams = json!({ "SqsQueueParameters": { "MaximumRetryAttempts": 1 } });
-    assert!(check(&pipe(QUEUE, limits_of_streams, QUEUE, Value::Null)).is_err());
+    assert!(check(&pipe(QUEUE, limits_of_streams, QUEUE, Value::Null), true).is_err());
 }
 
 #[test]
@@ -80,7 +80,8 @@ fn a_batch_goes_when_it_is_full_or_its_window_closes() {
 
 #[test]
 fn a_record_is_given_up_after_its_retries_or_its_age() {
-    let (for_now, never) = (Failed::for_now("C", "m"), Failed::permanently("C", "m"));
+    let (for_now, never) =
+        (Failed::for_now(FailureCode::ErrorFromTarget, "m"), Failed::permanently(FailureCode::ErrorFromTarget, "m"));
     let day = Duration::from_secs(86_400);
     let limits = Limits { retries_max: Some(2), age_max: Some(day), bisect: false };
     let (at, soon, late) = (Timestamp(0), Timestamp(1), Timestamp(86_400 * 1_000_000_000));

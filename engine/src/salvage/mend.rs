@@ -247,6 +247,7 @@ impl<'r> Mender<'r> {
                 hops: 0,
                 schedule: None,
                 by: None,
+                origin: None,
             })),
         );
         mending.left_out.push(LeftOut { position, why, was, told: self.told(event) });

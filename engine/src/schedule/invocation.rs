@@ -67,7 +67,7 @@ impl Invocation {
             group: detail.group,
             name: detail.name,
             is_last: detail.last,
-            scheduled_time: time.split('.').next().map(|whole| format!("{whole}Z")).unwrap_or_default(),
+            scheduled_time: time.clone(),
             execution_id: format!("{:016x}", key.position().0),
             region,
             time,
@@ -220,11 +220,12 @@ pub(crate) fn destinations(target: &str) -> Vec<(Destination, String)> {
     }
 }
 
-/// Whether a target can be invoked at all: its input is what its destination takes.
+/// Whether a target can be invoked at all: it is here (unless others are allowed, too), and its input is what its destination
+/// takes.
 ///
 /// # Errors
 /// What is wrong with which member.
-pub fn check_target(target: &Map<String, Value>) -> Result<(), InvalidTarget> {
+pub fn check_target(target: &Map<String, Value>, allow_unserved: bool) -> Result<(), InvalidTarget> {
     let arn = target.get("Arn").and_then(Value::as_str).unwrap_or_default();
     let input = target.get("Input").and_then(Value::as_str);
     let wrong = |what: &str| Err(InvalidTarget(what.into()));
@@ -235,9 +236,10 @@ pub fn check_target(target: &Map<String, Value>) -> Result<(), InvalidTarget> {
     }
     let text = |group: &str, name: &str| target.get(group).is_some_and(|group| group[name].is_string());
     match Destination::of(arn) {
-        Destination::Unknown => Err(InvalidTarget(format!(
+        Destination::Unknown if !allow_unserved => Err(InvalidTarget(format!(
             "nothing here is {arn}: a target is a queue, a log group, an event bus, an API destination, an answer \
-             webhook, the capture service, players, {SEND_MESSAGE} or {PUT_EVENTS}"
+             webhook, the capture service, players, {SEND_MESSAGE} or {PUT_EVENTS}; the setting \
+             bus.allow_unserved_targets accepts others"
         ))),
         Destination::Bus(_) if !text("EventBridgeParameters", "Source") => {
             wrong("EventBridgeParameters is missing Source")
@@ -245,11 +247,17 @@ pub fn check_target(target: &Map<String, Value>) -> Result<(), InvalidTarget> {
         Destination::Bus(_) if !text("EventBridgeParameters", "DetailType") => {
             wrong("EventBridgeParameters is missing DetailType")
         }
-        Destination::Bus(_) if input.is_some_and(|input| check_detail(input).is_err()) => {
+        Destination::Bus(_) if input.is_some_and(|input| check_detail(&filled_in(input)).is_err()) => {
             wrong("Input must be a JSON object")
         }
         Destination::Queue(queue) if crate::queue::is_fifo(&queue) && !text("SqsParameters", "MessageGroupId") => {
             wrong("SqsParameters is missing MessageGroupId, which a FIFO queue needs")
+        }
+        Destination::Queue(queue)
+            if crate::queue::is_fifo(&queue)
+                && !target["SqsParameters"]["MessageGroupId"].as_str().is_some_and(crate::queue::is_id) =>
+        {
+            wrong("SqsParameters.MessageGroupId must be 1 to 128 alphanumeric and punctuation characters")
         }
         _ => Ok(()),
     }

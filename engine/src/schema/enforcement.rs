@@ -17,6 +17,7 @@ use super::{DISCOVERED_REGISTRY, Kind, Schema, Violation, schema_name};
 use crate::bus::{NewEvent, Registry, resource};
 use crate::ids::Timestamp;
 use crate::limits::SCHEMA_CACHE_BYTES_MAX;
+use crate::raw::for_tree;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -124,7 +125,7 @@ impl Enforcer {
         if !asked {
             return Ok(());
         }
-        let detail: Value = match serde_json::from_str(&event.detail) {
+        let detail: Value = match serde_json::from_str(&for_tree(&event.detail)) {
             Ok(detail) => detail,
             Err(error) => {
                 let why = format!("cannot be compared with a schema: {error}");

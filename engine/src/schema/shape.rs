@@ -67,8 +67,9 @@ impl Shape {
         match value {
             Value::Null => !std::mem::replace(&mut self.null, true),
             Value::Bool(_) => !std::mem::replace(&mut self.boolean, true),
-            Value::Number(_) => {
-                let is = if Types::of(value) == Types::INTEGER { Numbers::Whole } else { Numbers::Any };
+            Value::Number(number) => {
+                // Whoever writes 10.0 means a number that may have a fraction the next time.
+                let is = if number.is_f64() { Numbers::Any } else { Numbers::Whole };
                 let now = if self.number.is_none() || self.number == Some(is) { is } else { Numbers::Any };
                 self.number.replace(now) != Some(now)
             }
@@ -461,5 +462,13 @@ mod tests {
             );
         }
         assert!(shape.parts() <= SHAPE_PARTS_MAX + 1, "{}", shape.parts());
+    }
+
+    #[test]
+    fn a_number_that_is_written_with_a_fraction_may_have_one() {
+        let priced: Value = serde_json::from_str(r#"{"price":10.0,"e":1e2,"unit":10}"#).unwrap();
+        let schema = seen(&[priced.clone(), priced.clone(), priced]).schema(Kind::JsonSchemaDraft4);
+        let of = |name: &str| schema["properties"][name]["type"].clone();
+        assert_eq!((of("price"), of("e"), of("unit")), (json!("number"), json!("number"), json!("integer")));
     }
 }

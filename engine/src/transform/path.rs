@@ -42,6 +42,49 @@ impl JsonPath {
         let found = self.find(serde_json::from_str(json).ok()?)?;
         Some(if found.starts_with('"') { serde_json::from_str(&found).ok()? } else { found })
     }
+
+    /// The same, but none of an object, a list or `null`.
+    fn scalar_in(&self, json: &str) -> Option<String> {
+        let found = self.find(serde_json::from_str(json).ok()?)?;
+        match found.as_bytes().first()? {
+            b'"' => serde_json::from_str(&found).ok(),
+            b'{' | b'[' | b'n' => None,
+            _ => Some(found),
+        }
+    }
+}
+
+/// A text of a parameter: as it is, or what stands at a path in each event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parameter {
+    /// As it is.
+    Is(String),
+    /// At this path.
+    At(JsonPath),
+}
+
+impl Parameter {
+    /// A text that begins with `$.` and is a path is one; every other text is itself.
+    pub fn of(text: &str) -> Parameter {
+        let path = text.starts_with("$.").then(|| JsonPath::parse(text).ok()).flatten();
+        path.map_or_else(|| Parameter::Is(text.to_owned()), Parameter::At)
+    }
+
+    /// The text for one event; a path that leads nowhere gives none.
+    pub fn for_event(&self, json: &str) -> Option<String> {
+        match self {
+            Parameter::Is(text) => Some(text.clone()),
+            Parameter::At(path) => path.text_in(json),
+        }
+    }
+
+    /// The text for one event, where an object, a list or `null` is none.
+    pub fn scalar_for_event(&self, json: &str) -> Option<String> {
+        match self {
+            Parameter::Is(text) => Some(text.clone()),
+            Parameter::At(path) => path.scalar_in(json),
+        }
+    }
 }
 
 /// The first step of a path, and what comes behind it.

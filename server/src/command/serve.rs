@@ -6,7 +6,7 @@ use crate::access_keys::AccessKeys;
 use crate::auth::{self, Access, TokenKeys};
 use crate::config::{Config, Durability, LogFormat, parse_address};
 use crate::contact::{Contact, Left, Word};
-use crate::control::{self, AuthorizerOptions, Control, ControlOptions};
+use crate::control::{self, AuthorizerOptions, BusSettings, Control, ControlOptions};
 use crate::demo::{self, Demo, DemoOptions};
 use crate::edge::{self, Authorizers, Edge, EdgeOptions, GeneralOptions, Rate, Tls};
 use crate::letters;
@@ -226,6 +226,7 @@ fn engine_options(config: &Config) -> anyhow::Result<Options> {
             target_dead_attempts: config.thresholds.target_dead_attempts,
             target_dead_after: config.thresholds.target_dead_after.0,
         },
+        notices: config.bus.engine_notices.unwrap_or(!config.dev),
         ..default
     })
 }
@@ -327,6 +328,10 @@ fn control_options(
         allow_private_targets: config.allow_private_targets,
         dev: config.dev,
         queue_pause: config.aws.queue_pause.0,
+        bus: BusSettings {
+            allow_unserved_targets: config.bus.allow_unserved_targets.unwrap_or(config.dev),
+            aws_limits: config.bus.aws_limits,
+        },
         word,
         read_edge: read_edge(Arc::clone(edge)),
         questions,

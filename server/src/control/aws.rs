@@ -4,6 +4,7 @@
 //! - `request`: members of a request, checked with the service's words
 //! - `services`: what AWS has, and what of it is not here
 //! - `query`: forms in, XML out; `sts`: who calls
+//! - `http_parameters`: what targets and connections add to requests
 //! - `buses`, `partners`, `rules`, `targets`, `events`, `connections`, `archives`, `tags`: operations of
 //!   `AWSEvents`
 //! - `sqs`, `moves`: operations of `AmazonSQS`
@@ -18,12 +19,14 @@
 //! Changes are made one request at a time, and are durable before the answer.
 //!
 //! Beyond AWS: an entry for a bus that does not exist fails; tags of a rule set the order of its deliveries
-//! (`fakemon:order`: `total` or `none`, `fakemon:concurrency`: 1 to 64); `TestEventPattern` takes `Explain`.
+//! (`fakemon:order`: `total` or `none`, `fakemon:concurrency`: 1 to 64); `TestEventPattern` takes `Explain`. Regions and
+//! accounts share one namespace: what an ARN says of them is kept and shown, and means nothing.
 
 mod request;
 pub(super) mod services;
 mod query;
 mod sts;
+mod http_parameters;
 pub(super) mod partners;
 mod buses;
 mod rules;
@@ -52,8 +55,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 pub(super) use events::{is_reserved, moment};
 use fakemon_engine::bus::Registry;
-use fakemon_engine::bus::resource::{Change, Pipe};
-use fakemon_engine::delivery::ReplayProgress;
+use fakemon_engine::bus::resource::{Archive, Change, Pipe};
+use fakemon_engine::delivery::{Archived, ReplayProgress};
 use fakemon_engine::ids::{Timestamp, mix};
 use fakemon_engine::pipe::state_name;
 pub(super) use logs::Queries;
@@ -85,6 +88,18 @@ pub(super) struct Call<'c> {
     pub(super) progress: &'c (dyn Fn(&str) -> Option<ReplayProgress> + Sync),
     /// The state of a pipe, and why it is so.
     pub(super) pipe: &'c (dyn Fn(&Pipe) -> (&'static str, Option<String>) + Sync),
+    /// What an archive held when it was counted last.
+    pub(super) archived: &'c (dyn Fn(&Archive) -> Archived + Sync),
+    pub(super) settings: BusSettings,
+}
+
+/// Settings of the bus that decide what is accepted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BusSettings {
+    /// Whether a target may be nothing that is here.
+    pub allow_unserved_targets: bool,
+    /// Whether the service's limits hold where ours are wider.
+    pub aws_limits: bool,
 }
 
 /// Why an operation does not happen, in AWS's words.
@@ -247,7 +262,17 @@ async fn carry(
     let secret = |connection: &str| secret_of(shared, connection);
     let pipe = |pipe: &Pipe| state_name(pipe, shared.engine.pipes().status(pipe).as_ref());
     let now = shared.engine.now();
-    let call = Call { region: &region, endpoint: &endpoint, now, secret: &secret, progress: &progress, pipe: &pipe };
+    let archived = |archive: &Archive| shared.engine.archive_figures().of(archive, now);
+    let call = Call {
+        region: &region,
+        endpoint: &endpoint,
+        now,
+        secret: &secret,
+        progress: &progress,
+        pipe: &pipe,
+        archived: &archived,
+        settings: shared.options.bus,
+    };
     let outcome = dispatch(shared, service, operation, &Request::new(members), &call).await;
     let answer = outcome.map_err(|error| service.says(error))?;
     Ok(if service == Service::Sqs { sqs::without_empty(answer) } else { answer })
@@ -309,6 +334,9 @@ async fn dispatch(
             None => logs::operation(operation),
         },
     };
+    if service == Service::Events && archives::shows_counts(operation) {
+        archives::count(shared).await?;
+    }
     let operation = found.ok_or_else(|| services::not_here(service.name(), operation))?;
     change(shared, operation, request, call).await
 }

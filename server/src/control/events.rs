@@ -226,6 +226,7 @@ fn parse(event: Plain, bus: &str, registry: &Registry) -> Result<Incoming, Refus
         cause: None,
         hops: 0,
         by: None,
+        origin: None,
     }))
 }
 

@@ -136,6 +136,7 @@ async fn receive(
         hops: 0,
         by: None,
         detail: content.detail(&headers, &body),
+        origin: None,
     };
     shared.engine.enforcer().admit(&registry, &event).map_err(|violation| Refusal::of_schema(&violation))?;
     let id = signed.id.or_else(|| settings.id(&headers, &read));

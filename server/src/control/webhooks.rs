@@ -27,7 +27,7 @@ use connection::{Answered, Wire};
 use fakemon_engine::Engine;
 use fakemon_engine::bus::resource::{ApiDestination, Connection};
 use fakemon_engine::bus::{Destination, Registry};
-use fakemon_engine::delivery::{Courier, Failed, Lane, LaneId, Letter, Parcel};
+use fakemon_engine::delivery::{Courier, Failed, FailureCode, Lane, LaneId, Letter, Parcel};
 use fakemon_engine::ids::Timestamp;
 use request::{Content, Stamp};
 use std::collections::{HashMap, HashSet};
@@ -268,7 +268,8 @@ async fn attempt(
     }
     courier.started(lane, std::slice::from_ref(letter));
     let stamp = Stamp { id: letter.key.id(), at_s: courier.now().0 / 1_000_000_000 };
-    let content = Content { parameters: target.http.as_ref(), body: &letter.body, stamp };
+    let parameters = target.http.as_ref().map(|http| http.for_event(&letter.event));
+    let content = Content { parameters: parameters.as_ref(), body: &letter.body, stamp };
     hooks.send(&recipient, &content, 0, wire).await.map(drop)
 }
 
@@ -290,25 +291,26 @@ fn recipient(registry: &Registry, arn: &str) -> Result<Recipient, Failed> {
             let (pace, destination) = (format!("answers/{name}"), answers::destination(webhook));
             Ok(Recipient { pace, destination, connection: None })
         }
-        _ => Err(Failed::permanently("UNSUPPORTED_TARGET", "it is no API destination")),
+        _ => Err(Failed::permanently(FailureCode::NoResource, "it is no API destination")),
     }
 }
 
 /// An API destination with its connection, if it may be used.
 fn destination(registry: &Registry, name: &str) -> Result<Recipient, Failed> {
     let destination = registry.destinations.get(name).cloned();
-    let destination = destination.ok_or_else(|| missing(&format!("API destination {name}")))?;
+    let mut destination = destination.ok_or_else(|| missing(&format!("API destination {name}")))?;
+    destination.endpoint = request::absolute(&destination.endpoint);
     let connection = registry.connections.get(&destination.connection).cloned();
     let connection = connection.ok_or_else(|| missing(&format!("connection {}", destination.connection)))?;
     if connection.state != "AUTHORIZED" {
         let message = format!("connection {} is not authorized", connection.name);
-        return Err(Failed::for_now("CONNECTION_NOT_AUTHORIZED", message));
+        return Err(Failed::for_now(FailureCode::NoPermissions, message));
     }
     Ok(Recipient { pace: name.to_owned(), destination, connection: Some(connection) })
 }
 
 fn missing(what: &str) -> Failed {
-    Failed::permanently("RESOURCE_NOT_FOUND", format!("there is no {what}"))
+    Failed::permanently(FailureCode::NoResource, format!("there is no {what}"))
 }
 
 impl Webhooks {
@@ -352,7 +354,9 @@ impl Webhooks {
             let request = request::build(&recipient.destination, &additions, content)?;
             match connection::send(self, wire, request, wanted).await {
                 // A token may have been taken back before its time: once more, with a new one.
-                Err(failed) if additions.is_token && !fresh_token && failed.code == "HTTP_401" => fresh_token = true,
+                Err(failed) if additions.is_token && !fresh_token && connection::is_unauthorized(&failed) => {
+                    fresh_token = true;
+                }
                 outcome => return outcome,
             }
         }

@@ -170,6 +170,7 @@ impl Herald {
             cause: None,
             hops: 0,
             by: None,
+            origin: None,
         });
     }
 

@@ -29,6 +29,7 @@ enum Field {
     Species,
     Id,
     Time,
+    FakemonTime,
     AttemptId,
     Player,
     FakemonId,
@@ -57,9 +58,10 @@ const FIXED: [(&str, Field); 7] = [
     ("detail.species", Field::Species),
 ];
 /// All other fields of game events.
-const OTHER: [(&str, Field); 17] = [
+const OTHER: [(&str, Field); 18] = [
     ("id", Field::Id),
     ("time", Field::Time),
+    ("fakemon-time", Field::FakemonTime),
     ("detail.attempt_id", Field::AttemptId),
     ("detail.player", Field::Player),
     ("detail.fakemon_id", Field::FakemonId),
@@ -315,7 +317,8 @@ fn text_of<'t>(field: Field, told: &Told<'t>, names: &'t impl Names) -> Option<T
         (Field::Source, event) => Some(Text::Known(kind(event, told.facet).0)),
         (Field::DetailType, event) => Some(Text::Known(kind(event, told.facet).1)),
         (Field::Id, _) => made(EventKey::new(told.position, told.facet).id()),
-        (Field::Time, _) => made(told.time().to_string()),
+        (Field::Time, _) => made(told.time().whole_seconds()),
+        (Field::FakemonTime, _) => told.has_fraction().then(|| Text::Made(told.time().to_string())),
         (Field::Position, _) => made(told.position.to_string()),
         (Field::Shard, _) => Some(Text::Number(told.shard.0.into())),
         (Field::AttemptId, Event::Attempt { attempt_id, .. }) => made(attempt_id.to_string()),

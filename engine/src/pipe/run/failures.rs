@@ -1,8 +1,7 @@
 //! What becomes of what failed: it comes again after a while, or is given up and becomes a dead letter.
 
 use super::{Run, SOON};
-use crate::delivery::Failed;
-use crate::inside::STOPPED;
+use crate::delivery::{Failed, FailureCode};
 use crate::journal::{Batch, ReadError};
 use crate::pipe::parts::PipeFigures;
 use crate::pipe::record::Record;
@@ -13,7 +12,7 @@ use std::time::{Duration, Instant};
 
 impl Run {
     pub(super) fn exhausted(&self, failed: &Failed, record: &Record) -> Option<Option<&'static str>> {
-        let counts = failed.code != STOPPED;
+        let counts = failed.code != FailureCode::Stopped;
         let limits = self.plan.limits;
         limits.exhausted(failed, self.cursor.retries, record.at, self.parts.now()).filter(|_| counts)
     }
@@ -21,7 +20,7 @@ impl Run {
     /// Notes that the next attempt is one more, and waits for its time.
     pub(super) fn again(&mut self, failed: &Failed) -> Result<(), ReadError> {
         let wait = self.count(failed);
-        if failed.code != STOPPED {
+        if failed.code != FailureCode::Stopped {
             PipeFigures::add(&self.figures.retries, 1);
             self.note()?;
         }
@@ -37,7 +36,7 @@ impl Run {
 
     /// Counts an attempt that failed; how long to wait for the next.
     fn count(&mut self, failed: &Failed) -> Duration {
-        if failed.code == STOPPED {
+        if failed.code == FailureCode::Stopped {
             return SOON;
         }
         self.say(failed);
@@ -47,7 +46,7 @@ impl Run {
 
     /// Says what keeps things from being delivered.
     pub(super) fn say(&mut self, failed: &Failed) {
-        tracing::debug!(pipe = self.name, code = failed.code, "not delivered: {}", failed.message);
+        tracing::debug!(pipe = self.name, code = %failed.code, "not delivered: {}", failed.message);
         self.note_trouble(Some(format!("{}: {}", failed.code, failed.message)));
     }
 
@@ -102,7 +101,7 @@ impl Run {
         let mut attributes = vec![
             ("PIPE_ARN", self.plan.arn.clone()),
             ("TARGET_ARN", self.plan.target.arn.clone()),
-            ("ERROR_CODE", failed.code.clone()),
+            ("ERROR_CODE", failed.code.name().to_owned()),
             ("ERROR_MESSAGE", failed.message.clone()),
             ("RETRY_ATTEMPTS", self.cursor.retries.to_string()),
         ];

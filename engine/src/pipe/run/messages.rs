@@ -2,8 +2,7 @@
 //! queue's own redrive policy says how often.
 
 use super::Run;
-use crate::delivery::Failed;
-use crate::inside::STOPPED;
+use crate::delivery::{Failed, FailureCode};
 use crate::journal::ReadError;
 use crate::pipe::delivery::Made;
 use crate::pipe::intake::visibility_s;
@@ -103,7 +102,7 @@ impl Run {
         let longest = u32::try_from(self.hidden_for().as_secs()).unwrap_or(u32::MAX);
         for record in records {
             let Mark::Message { handle, receives, .. } = &record.mark else { continue };
-            let counts = failed.is_some_and(|failed| failed.code != STOPPED);
+            let counts = failed.is_some_and(|failed| failed.code != FailureCode::Stopped);
             let wait_s = if counts { (1 << (receives - 1).min(16)).min(longest) } else { 0 };
             PipeFigures::add(&self.figures.retries, usize::from(counts));
             self.show_in(handle, wait_s)?;

@@ -189,8 +189,21 @@ impl<V: FnMut(Column, Cell<'_>)> Row<'_, V> {
 
     fn put(&mut self, put: &Put) {
         // Which schedule was due stands in `resources` too.
-        let Put { at, time, bus, source, detail_type, detail, resources, region, cause, hops, schedule: _, by: _ } =
-            put;
+        let Put {
+            at,
+            time,
+            bus,
+            source,
+            detail_type,
+            detail,
+            resources,
+            region,
+            cause,
+            hops,
+            schedule: _,
+            by: _,
+            origin: _,
+        } = put;
         self.time(Column::At, *at);
         self.text(Column::Bus, bus);
         self.text(Column::Source, source);

@@ -12,11 +12,16 @@ use super::events::moment;
 use super::request::{NAME, Request, arn, object, paged};
 use super::rules::{existing_rule, valid_pattern};
 use super::{ApiError, Call, Operation, Reply, seconds};
+use crate::control::Shared;
 use fakemon_engine::bus::Registry;
 use fakemon_engine::bus::resource::{Archive, Change, Replay, Resource};
+use fakemon_engine::delivery::Archived;
 use fakemon_engine::ids::Timestamp;
 use serde_json::{Value, json};
+use std::time::Duration;
 
+/// How long a request waits for the count of what archives hold.
+const COUNT_PATIENCE: Duration = Duration::from_secs(2);
 /// Replays that run at once, as with AWS.
 const RUNNING_MAX: usize = 10;
 
@@ -36,6 +41,20 @@ pub(super) fn operation(name: &str) -> Option<Operation> {
         "ListReplays" => list_replays,
         _ => return None,
     })
+}
+
+/// Whether an operation shows what archives hold.
+pub(super) fn shows_counts(operation: &str) -> bool {
+    matches!(operation, "DescribeArchive" | "ListArchives")
+}
+
+/// Counts what archives hold, off the thread of the control plane. A journal that takes longer is counted on by the next
+/// request; until then what was counted so far is shown.
+pub(super) async fn count(shared: &Shared) -> Result<(), ApiError> {
+    let engine = shared.engine.clone();
+    let counted = tokio::task::spawn_blocking(move || engine.count_archives(COUNT_PATIENCE));
+    let counted = counted.await.map_err(|error| ApiError::internal(error.to_string()))?;
+    counted.map_err(|error| ApiError::internal(error.to_string()))
 }
 
 fn existing_archive<'r>(registry: &'r Registry, name: &str) -> Result<&'r Archive, ApiError> {
@@ -105,12 +124,16 @@ fn update(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result
     Ok(Reply::with(brief(&archive, call), vec![Change::Put(Resource::Archive(archive))]))
 }
 
-fn listed(archive: &Archive) -> Value {
+/// What it holds is as of the beginning of the request; see [`count`].
+fn listed(archive: &Archive, call: &Call<'_>) -> Value {
+    let Archived { events, bytes } = (call.archived)(archive);
     json!({
         "ArchiveName": archive.name,
         "EventSourceArn": archive.source_arn,
         "State": "ENABLED",
         "RetentionDays": archive.retention_days,
+        "EventCount": events,
+        "SizeBytes": bytes,
         "CreationTime": seconds(archive.created_at),
     })
 }
@@ -119,7 +142,7 @@ fn describe(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Resu
     let name = request.name("ArchiveName", NAME, 48);
     request.check()?;
     let archive = existing_archive(registry, name)?;
-    let mut shown = listed(archive);
+    let mut shown = listed(archive, call);
     shown["ArchiveArn"] = archive_arn(call, name).into();
     for (member, text) in [("Description", &archive.description), ("EventPattern", &archive.pattern)] {
         if let Some(text) = text {
@@ -153,7 +176,7 @@ fn filters<'r>(
     Ok((prefix.unwrap_or_default(), source, state))
 }
 
-fn list(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
+fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let (prefix, source, state) = filters(request, "ListArchives", &ARCHIVE_STATES)?;
     if let Some((_, bus)) = source.and_then(|source| source.split_once(":event-bus/")) {
         existing(registry, bus)?;
@@ -165,7 +188,7 @@ fn list(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Repl
     };
     let (page, next) = request.page(
         "Archives",
-        registry.archives.values().filter(wanted).map(|archive| (archive.name.clone(), listed(archive))),
+        registry.archives.values().filter(wanted).map(|archive| (archive.name.clone(), listed(archive, call))),
     )?;
     Ok(Reply::of(paged("Archives", page, next)))
 }

@@ -1,10 +1,11 @@
 //! Connections and API destinations. Secrets leave a request by their own way, and come back in no answer.
 
 use super::request::{NAME, Request, arn, object, paged};
-use super::{ApiError, Call, Operation, Reply, seconds, uuid};
+use super::{ApiError, Call, Operation, Reply, http_parameters, seconds, uuid};
 use fakemon_engine::bus::Registry;
 use fakemon_engine::bus::resource::{AUTHORIZING, ApiDestination, Change, Connection, Resource};
 use fakemon_engine::envelope::ACCOUNT;
+use fakemon_engine::ids::mix;
 use serde_json::{Value, json};
 
 /// Invocations a second that an API destination may ask for. AWS grants more than 300 on request.
@@ -47,6 +48,28 @@ pub(super) fn operation(name: &str) -> Option<Operation> {
 
 fn connection_arn(call: &Call<'_>, connection: &Connection) -> String {
     arn(call.region, &format!("connection/{}/{}", connection.name, connection.uuid))
+}
+
+/// The secret has an id of its own, and the six characters that the service puts behind it; both follow from the
+/// connection's, so that they stay for as long as it does.
+fn secret_arn(call: &Call<'_>, connection: &Connection) -> String {
+    let number = |salt: u64| connection.uuid.bytes().fold(mix(salt), |held, byte| mix(held ^ u64::from(byte)));
+    let (high, low, suffix) = (number(1), number(2), number(3));
+    let id = format!(
+        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xFFFF,
+        high & 0xFFF,
+        0x8000 | low >> 48 & 0x3FFF,
+        low & 0xFFFF_FFFF_FFFF
+    );
+    const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let suffix: String =
+        (0..6).map(|place| char::from(LETTERS[(suffix >> (place * 8) & 0xFF) as usize % 62])).collect();
+    format!(
+        "arn:aws:secretsmanager:{}:{ACCOUNT}:secret:events!connection/{}/{id}-{suffix}",
+        call.region, connection.name
+    )
 }
 
 fn existing<'r>(registry: &'r Registry, name: &str) -> Result<&'r Connection, ApiError> {
@@ -123,6 +146,7 @@ fn create_connection(registry: &Registry, request: &Request<'_>, call: &Call<'_>
     if request.get("AuthParameters").is_none() {
         request.required_at("authParameters");
     }
+    http_parameters::check_connection(request, request.get("AuthParameters").unwrap_or(&Value::Null));
     request.check()?;
     if registry.connections.contains_key(name) {
         return Err(ApiError::new("ResourceAlreadyExistsException", format!("Connection {name} already exists.")));
@@ -165,6 +189,7 @@ fn update_connection(registry: &Registry, request: &Request<'_>, call: &Call<'_>
     let name = request.name("Name", NAME, 64);
     let kind = request.one_of("AuthorizationType", &TYPES);
     let description = request.short("Description", 512);
+    http_parameters::check_connection(request, request.get("AuthParameters").unwrap_or(&Value::Null));
     request.check()?;
     let mut connection = existing(registry, name)?.clone();
     let mut secrets = Vec::new();
@@ -212,12 +237,6 @@ fn describe_connection(registry: &Registry, request: &Request<'_>, call: &Call<'
     let name = request.name("Name", NAME, 64);
     request.check()?;
     let connection = existing(registry, name)?;
-    let secret = format!(
-        "arn:aws:secretsmanager:{}:{ACCOUNT}:secret:events!connection/{name}/{}-{}",
-        call.region,
-        connection.uuid,
-        &connection.uuid[..6]
-    );
     Ok(Reply::of(object([
         ("ConnectionArn", Some(connection_arn(call, connection).into())),
         ("Name", Some(name.into())),
@@ -225,7 +244,7 @@ fn describe_connection(registry: &Registry, request: &Request<'_>, call: &Call<'
         ("ConnectionState", Some(connection.state.clone().into())),
         ("StateReason", connection.state_reason.clone().map(Into::into)),
         ("AuthorizationType", Some(connection.authorization_type.clone().into())),
-        ("SecretArn", Some(secret.into())),
+        ("SecretArn", Some(secret_arn(call, connection).into())),
         ("AuthParameters", Some(connection.shown_parameters.clone())),
         ("CreationTime", Some(seconds(connection.created_at))),
         ("LastModifiedTime", Some(seconds(connection.modified_at))),
@@ -287,14 +306,44 @@ fn connection_name(arn: &str) -> Option<&str> {
     (sound && !name.is_empty() && !uuid.is_empty()).then_some(name)
 }
 
+/// As the service does: an endpoint may leave out its scheme, and is reached over TLS then.
 fn check_endpoint(request: &Request<'_>, endpoint: &str) {
-    let host = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
-    if host.is_none_or(|host| host.is_empty() || host.starts_with('/')) || endpoint.len() > 2_048 {
+    if !is_endpoint(endpoint) {
         request.found(format!(
             "Value '{endpoint}' at 'invocationEndpoint' failed to satisfy constraint: Member must satisfy regular \
              expression pattern: ^((%[0-9A-Fa-f]{{2}}|[-()_.!~*';/?:@\\x26=+$,A-Za-z0-9])+)([).!';/?:,])?$"
         ));
+    } else if !has_host(endpoint) {
+        request.found(format!(
+            "Value '{endpoint}' at 'invocationEndpoint' failed to satisfy constraint: Member must be the address of a \
+             host, as in https://example.com/path or http://example.com/path"
+        ));
     }
+    request.check_length("invocationEndpoint", endpoint, 1, ENDPOINT_CHARS_MAX);
+}
+
+const ENDPOINT_CHARS_MAX: usize = 2_048;
+
+/// The characters that the service allows, and brackets, in which addresses of version 6 stand.
+fn is_endpoint(endpoint: &str) -> bool {
+    let bytes = endpoint.as_bytes();
+    let is_escape =
+        |at: usize| bytes.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    let fits = |(at, byte): (usize, &u8)| match byte {
+        b'%' => is_escape(at),
+        byte => byte.is_ascii_alphanumeric() || b"-()_.!~*';/?:@&=+$,[]".contains(byte),
+    };
+    !bytes.is_empty() && bytes.iter().enumerate().all(fits)
+}
+
+/// Whether a request can go there: over HTTP, to a host.
+fn has_host(endpoint: &str) -> bool {
+    let rest = match endpoint.split_once("://") {
+        Some(("https" | "http", rest)) => rest,
+        Some(_) => return false,
+        None => endpoint,
+    };
+    !rest.is_empty() && !rest.starts_with(['/', '?', ':'])
 }
 
 fn create_destination(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {

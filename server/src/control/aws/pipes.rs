@@ -6,7 +6,7 @@
 
 use super::request::{NAME, Request, object, paged};
 use super::rest::{InQuery, Kind, route};
-use super::{ApiError, Call, Operation, Reply, seconds};
+use super::{ApiError, Call, Operation, Reply, http_parameters, seconds};
 use crate::control::Shared;
 use axum::Router;
 use axum::http::StatusCode;
@@ -136,7 +136,13 @@ fn take_members(request: &Request<'_>, pipe: &mut Pipe) {
         ("TargetParameters", &mut pipe.target_parameters),
     ] {
         match request.get(member) {
-            Some(Value::Object(given)) => *held = changed(held, given),
+            Some(Value::Object(given)) => {
+                if let Some(http) = given.get("HttpParameters") {
+                    let at = format!("{}.httpParameters", super::request::lower(member));
+                    http_parameters::check_target(request, &at, http);
+                }
+                *held = changed(held, given);
+            }
             Some(_) => request.found(format!(
                 "Value at '{}' failed to satisfy constraint: Member must be an object",
                 super::request::lower(member)
@@ -163,8 +169,8 @@ fn changed(held: &Value, given: &Map<String, Value>) -> Value {
     changed.into()
 }
 
-fn check(pipe: &Pipe) -> Result<(), ApiError> {
-    pipe::check(pipe).map_err(|error| ApiError::invalid(error.to_string()))
+fn check(pipe: &Pipe, call: &Call<'_>) -> Result<(), ApiError> {
+    pipe::check(pipe, call.settings.allow_unserved_targets).map_err(|error| ApiError::invalid(error.to_string()))
 }
 
 fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -203,7 +209,7 @@ fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result
         let message = format!("There are {PIPES_MAX} pipes, as many as there may be: delete one.");
         return Err(ApiError::new("ServiceQuotaExceededException", message));
     }
-    check(&pipe)?;
+    check(&pipe, call)?;
     runs_from_now(&mut pipe, call);
     let answer = brief(&pipe, call, "CREATING");
     Ok(Reply::with(answer, vec![Change::Put(Resource::Pipe(pipe))]))
@@ -227,7 +233,7 @@ fn update(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result
     };
     take_members(request, &mut pipe);
     request.check()?;
-    check(&pipe)?;
+    check(&pipe, call)?;
     put(pipe, PipeChange::Updated, "UPDATING", call)
 }
 

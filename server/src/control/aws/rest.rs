@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
-use fakemon_engine::bus::resource::Pipe;
+use fakemon_engine::bus::resource::{Archive, Pipe};
 use fakemon_engine::pipe::state_name;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -80,7 +80,17 @@ pub(in crate::control) async fn perform(
     let secret = |connection: &str| secret_of(shared, connection);
     let pipe = |pipe: &Pipe| state_name(pipe, shared.engine.pipes().status(pipe).as_ref());
     let now = shared.engine.now();
-    let call = Call { region: &region, endpoint: &endpoint, now, secret: &secret, progress: &progress, pipe: &pipe };
+    let archived = |archive: &Archive| shared.engine.archive_figures().of(archive, now);
+    let call = Call {
+        region: &region,
+        endpoint: &endpoint,
+        now,
+        secret: &secret,
+        progress: &progress,
+        pipe: &pipe,
+        archived: &archived,
+        settings: shared.options.bus,
+    };
     change(shared, operation, &Request::new(members), &call).await
 }
 

@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 const PATTERN_BYTES_MAX: usize = 4_096;
 /// Rules of one bus.
 const RULES_MAX: usize = 10_000;
+/// The same with the service.
+const AWS_RULES_MAX: usize = 300;
 const ENABLED_WITH_ALL: &str = "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS";
 
 pub(super) fn operation(name: &str) -> Option<Operation> {
@@ -71,7 +73,8 @@ fn put(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Re
         check_together(registry, &bus, name, weight)?;
     }
     let before = registry.rules.get(&(bus.clone(), name.to_owned()));
-    if before.is_none() && registry.rules_of(&bus).count() >= RULES_MAX {
+    let most = if call.settings.aws_limits { AWS_RULES_MAX } else { RULES_MAX };
+    if before.is_none() && registry.rules_of(&bus).count() >= most {
         return Err(ApiError::new(
             "LimitExceededException",
             "The requested resource exceeds the maximum number allowed.",

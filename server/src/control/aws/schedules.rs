@@ -29,6 +29,8 @@ use std::sync::Arc;
 const NAME: &str = "[0-9a-zA-Z-_.]+";
 /// Schedules of all groups together.
 const SCHEDULES_MAX: usize = 1_000_000;
+/// How long ago a schedule may have begun when it is made.
+const START_AGO_NS_MAX: u64 = 300_000_000_000;
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
     const GROUP: &[rest::InQuery] = &[("groupName", "GroupName", Kind::Text)];
@@ -81,6 +83,7 @@ fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result
         let message = format!("Schedule limit exceeded: there are {SCHEDULES_MAX} already.");
         return Err(ApiError::new("ServiceQuotaExceededException", message));
     }
+    check_start(&schedule, call)?;
     Ok(made(schedule))
 }
 
@@ -99,9 +102,20 @@ fn made_before(held: &Schedule, schedule: Schedule) -> Result<Reply, ApiError> {
     }
 }
 
+/// A schedule cannot begin before it is made; the service leaves five minutes for clocks that disagree.
+fn check_start(schedule: &Schedule, call: &Call<'_>) -> Result<(), ApiError> {
+    if schedule.start.is_some_and(|start| call.now.ns_since(start) > START_AGO_NS_MAX) {
+        return Err(ApiError::invalid("The StartDate you specify cannot be earlier than 5 minutes ago."));
+    }
+    Ok(())
+}
+
 fn update(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let schedule = given(request, call)?;
     let before = existing(registry, &schedule.group, &schedule.name)?;
+    if schedule.start != before.start {
+        check_start(&schedule, call)?; // one that began long ago may stay as it is
+    }
     let client_token = before.client_token.clone();
     // Its revision: what ends by itself at this moment is not what is made now.
     let modified_at = call.now.max(before.modified_at.plus_ns(1));
@@ -127,7 +141,7 @@ fn given(request: &Request<'_>, call: &Call<'_>) -> Result<Schedule, ApiError> {
     let kms_key_arn = request.short("KmsKeyArn", 2_048);
     let client_token = request.short("ClientToken", 64);
     let window_minutes = window(request);
-    let target = target::given(request);
+    let target = target::given(request, call);
     request.check()?;
     if Expression::parse(expression).is_err() {
         return Err(ApiError::invalid(format!("Invalid Schedule Expression {expression}.")));

@@ -3,7 +3,7 @@
 use super::buses::existing;
 use super::request::{NAME, Request, lower, paged};
 use super::rules::existing_rule;
-use super::{ApiError, Call, Operation, Reply};
+use super::{ApiError, Call, Operation, Reply, http_parameters};
 use fakemon_engine::bus::resource::{Change, HttpParameters, InputTransformer, Resource, Retry, Target};
 use fakemon_engine::bus::{Destination, Registry};
 use fakemon_engine::transform::{Transform, TransformError};
@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 
 /// Targets of one rule.
 const TARGETS_MAX: usize = 1_000;
+/// The same with the service.
+const AWS_TARGETS_MAX: usize = 5;
 /// Names that a template may use.
 const PATHS_MAX: usize = 100;
 
@@ -24,7 +26,7 @@ pub(super) fn operation(name: &str) -> Option<Operation> {
     })
 }
 
-fn put(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
+fn put(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let (rule, bus) = (request.name("Rule", NAME, 64), request.bus("EventBusName"));
     let given = request.list("Targets", 1, 100);
     for (number, target) in (1..).zip(given) {
@@ -36,10 +38,12 @@ fn put(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply
     let mut targets = BTreeMap::new();
     for given in given.iter().filter_map(Value::as_object) {
         let target = target(registry, &bus, rule, given)?;
+        check_served(&target, call)?;
         targets.insert(target.id.clone(), target);
     }
     let others = registry.targets_of(&bus, rule).filter(|held| !targets.contains_key(&held.id)).count();
-    if others + targets.len() > TARGETS_MAX {
+    let most = if call.settings.aws_limits { AWS_TARGETS_MAX } else { TARGETS_MAX };
+    if others + targets.len() > most {
         return Err(ApiError::new(
             "LimitExceededException",
             "The requested resource exceeds the maximum number allowed.",
@@ -65,6 +69,9 @@ fn check_members(request: &Request<'_>, at: &str, target: &Value) {
     }
     if let Some(transformer) = target.get("InputTransformer") {
         check_transformer(request, &format!("{at}.inputTransformer"), transformer);
+    }
+    if let Some(http) = target.get("HttpParameters") {
+        http_parameters::check_target(request, &format!("{at}.httpParameters"), http);
     }
     for (member, min, max) in RETRY_BOUNDS {
         if let Some(number) = target["RetryPolicy"].get(member) {
@@ -187,6 +194,19 @@ fn check_dead_letter(id: &str, arn: &str) -> Result<(), ApiError> {
         Destination::Queue(_) => Ok(()),
         _ => Err(ApiError::invalid(format!("Dead letter queue of target {id} must be the ARN of an SQS queue."))),
     }
+}
+
+/// Whether something here gets the events: what nobody serves is said at once, not found out by an empty dead-letter queue.
+fn check_served(target: &Target, call: &Call<'_>) -> Result<(), ApiError> {
+    let Target { id, arn, .. } = target;
+    if call.settings.allow_unserved_targets || Destination::of(arn) != Destination::Unknown {
+        return Ok(());
+    }
+    Err(ApiError::invalid(format!(
+        "Parameter {arn} is not valid for target {id}. Reason: nothing here serves it. Targets are queues, log groups, event \
+         buses, API destinations, answer webhooks, the capture service, players and functions of the embedding program; \
+         the setting bus.allow_unserved_targets accepts others, whose events become dead letters."
+    )))
 }
 
 /// What a kind of target needs besides its ARN.

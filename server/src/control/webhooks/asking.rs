@@ -5,7 +5,7 @@ use super::connection::{ANSWER_BYTES_MAX, Wire, exchange_within};
 use super::request::{self, Content, Stamp};
 use super::{Webhooks, destination};
 use axum::http::StatusCode;
-use fakemon_engine::delivery::Failed;
+use fakemon_engine::delivery::{Failed, FailureCode};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -41,7 +41,9 @@ pub(in crate::control) async fn ask(
     patience: Duration,
 ) -> Result<(StatusCode, Vec<u8>), Failed> {
     let deadline = Instant::now() + patience;
-    let late = |_| Failed::for_now("TIMEOUT", format!("{name} did not answer within {} s", patience.as_secs_f32()));
+    let late = |_| {
+        Failed::for_now(FailureCode::Timeout, format!("{name} did not answer within {} s", patience.as_secs_f32()))
+    };
     tokio::time::timeout_at(deadline, exchange(hooks, name, body, deadline)).await.map_err(late)?
 }
 

@@ -12,7 +12,7 @@ use axum::http::{Request, Uri, header};
 use base64::Engine as _;
 use fakemon_engine::Engine;
 use fakemon_engine::bus::resource::Connection;
-use fakemon_engine::delivery::Failed;
+use fakemon_engine::delivery::{Failed, FailureCode};
 use http_body_util::Full;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -48,7 +48,7 @@ struct Token {
 }
 
 fn refused(what: String) -> Failed {
-    Failed::for_now("AUTHORIZATION_FAILURE", what)
+    Failed::for_now(FailureCode::NoPermissions, what)
 }
 
 impl Authorizations {
@@ -137,22 +137,30 @@ async fn fetch(parameters: &Value, hooks: &Webhooks) -> Result<(String, Duration
     let endpoint = text("/AuthorizationEndpoint");
     let mut additions = Additions::default();
     add(&parameters["OAuthHttpParameters"], &mut additions);
-    let mut form = vec![
-        ("grant_type".to_owned(), "client_credentials".to_owned()),
-        ("client_id".to_owned(), text("/ClientParameters/ClientID").to_owned()),
-        ("client_secret".to_owned(), text("/ClientParameters/ClientSecret").to_owned()),
+    let ours = [
+        ("grant_type", "client_credentials"),
+        ("client_id", text("/ClientParameters/ClientID")),
+        ("client_secret", text("/ClientParameters/ClientSecret")),
     ];
+    // Each parameter once, and theirs instead of ours: a server refuses a request that has one twice (RFC 6749, 3.2).
+    let is_theirs = |name: &str| additions.body.iter().any(|(theirs, _)| theirs == name);
+    let ours = ours.into_iter().filter(|(name, _)| !is_theirs(name));
+    let mut form: Vec<(String, String)> = ours.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     form.extend(additions.body);
-    let endpoint = super::request::with_query(endpoint, &additions.query);
+    let endpoint = super::request::with_query(&super::request::absolute(endpoint), &additions.query);
     let uri: Uri = endpoint.parse().map_err(|error| refused(format!("the authorization endpoint: {error}")))?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let mut request = Request::builder()
         .method(text("/HttpMethod"))
         .uri(path)
-        .header(header::HOST, uri.authority().map(ToString::to_string).unwrap_or_default())
-        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .header(header::ACCEPT, "application/json");
-    for (name, value) in additions.headers {
+        .header(header::HOST, uri.authority().map(ToString::to_string).unwrap_or_default());
+    let mut headers = vec![
+        ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned()),
+        ("accept".to_owned(), "application/json".to_owned()),
+    ];
+    headers.retain(|(ours, _)| !additions.headers.iter().any(|(theirs, _)| theirs.eq_ignore_ascii_case(ours)));
+    headers.extend(additions.headers.into_iter().filter(|(name, _)| !super::request::is_removed(name)));
+    for (name, value) in headers {
         request = request.header(name, value);
     }
     let body = super::request::form(&form);

@@ -4,7 +4,7 @@
 use super::{Webhooks, guard};
 use axum::body::Bytes;
 use axum::http::{Request, Response, StatusCode, Uri, header};
-use fakemon_engine::delivery::Failed;
+use fakemon_engine::delivery::{Failed, FailureCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -86,12 +86,22 @@ pub(super) async fn send(
 pub(super) fn refused(status: StatusCode, retry_after: Option<Duration>) -> Failed {
     // The service's list.
     let comes_again = status.is_server_error() || matches!(status.as_u16(), 401 | 407 | 408 | 409 | 429);
+    let code = match status.as_u16() {
+        401 | 403 | 407 => FailureCode::NoPermissions,
+        429 => FailureCode::Throttling,
+        _ => FailureCode::ErrorFromTarget,
+    };
     Failed {
         retriable: comes_again,
-        code: format!("HTTP_{}", status.as_u16()),
-        message: format!("the target answered {status}"),
+        code,
+        message: format!("HTTP {}: the target answered {status}", status.as_u16()),
         retry_after: retry_after.filter(|_| comes_again),
     }
+}
+
+/// Whether a target refused what a request was let in with (401, or 407 of a proxy): other credentials may help.
+pub(super) fn is_unauthorized(failed: &Failed) -> bool {
+    failed.retriable && failed.code == FailureCode::NoPermissions
 }
 
 /// Sends and reads the answer, within the time that there is.
@@ -118,9 +128,10 @@ pub(super) async fn exchange_within(
             Ok(answered)
         }
         Ok(Err(failed)) => Err(failed),
-        Err(_) => {
-            Err(Failed::for_now("TIMEOUT", format!("the target did not answer within {} s", patience.as_secs_f32())))
-        }
+        Err(_) => Err(Failed::for_now(
+            FailureCode::Timeout,
+            format!("the target did not answer within {} s", patience.as_secs_f32()),
+        )),
     }
 }
 
@@ -146,8 +157,7 @@ async fn within_time(
     };
     let answer = wire.sender.send_request(request).await.map_err(|error| broken(&error))?;
     let status = answer.status();
-    let seconds = answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    let retry_after = seconds.map(|seconds| Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
+    let retry_after = asked_to_wait(&answer);
     let (mut body, mut read) = (answer.into_body(), Vec::new());
     let mut whole = true;
     while let Some(frame) = body.frame().await {
@@ -163,19 +173,43 @@ async fn within_time(
     Ok((Answered { status, retry_after, body: read, is_whole: whole }, whole.then_some(wire)))
 }
 
+fn asked_to_wait(answer: &Response<Incoming>) -> Option<Duration> {
+    let wait = answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    wait.and_then(|wait| retry_after(wait, jiff::Timestamp::now()))
+}
+
+/// `Retry-After`: a number of seconds, or a date (RFC 9110, 10.2.3) in one of its three forms; one that has passed is now.
+fn retry_after(value: &str, now: jiff::Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than fit are more than any limit.
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)).min(RETRY_AFTER_MAX));
+    }
+    let of = |format: &str| {
+        let date = jiff::fmt::strtime::parse(format, value).ok()?.to_datetime().ok()?;
+        Some(date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
+    };
+    let date = ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"]
+        .into_iter()
+        .find_map(of)?;
+    Some(Duration::try_from(date.duration_since(now)).unwrap_or_default().min(RETRY_AFTER_MAX))
+}
+
 /// Begins a request on a connection of its own whose answer may go on without end; the head of it comes in time.
 pub(super) async fn open(hooks: &Webhooks, outgoing: Outgoing) -> Result<Response<Incoming>, Failed> {
     let begun = async {
         let mut sender = connect(hooks, &outgoing.uri).await?;
         sender.send_request(outgoing.request).await.map_err(|error| broken(&error))
     };
-    let late = |_| Failed::for_now("TIMEOUT", format!("the source did not answer within {} s", PATIENCE.as_secs()));
+    let late = |_| {
+        Failed::for_now(FailureCode::Timeout, format!("the source did not answer within {} s", PATIENCE.as_secs()))
+    };
     let answer = tokio::time::timeout(PATIENCE, begun).await.map_err(late)??;
-    if answer.status().is_success() { Ok(answer) } else { Err(refused(answer.status(), None)) }
+    if answer.status().is_success() { Ok(answer) } else { Err(refused(answer.status(), asked_to_wait(&answer))) }
 }
 
 fn broken(error: &hyper::Error) -> Failed {
-    Failed::for_now("CONNECTION_FAILURE", format!("the connection broke: {error}"))
+    Failed::for_now(FailureCode::ConnectionFailure, format!("the connection broke: {error}"))
 }
 
 async fn connect(hooks: &Webhooks, uri: &Uri) -> Result<SendRequest<Full<Bytes>>, Failed> {
@@ -187,15 +221,19 @@ async fn connect(hooks: &Webhooks, uri: &Uri) -> Result<SendRequest<Full<Bytes>>
     if !tls {
         return speak(stream).await;
     }
-    let name = ServerName::try_from(host)
-        .map_err(|error| Failed::permanently("INVALID_ENDPOINT", format!("no name for a certificate: {error}")))?;
+    let name = ServerName::try_from(host).map_err(|error| {
+        Failed::permanently(FailureCode::InvalidParameter, format!("no name for a certificate: {error}"))
+    })?;
     let connector = tokio_rustls::TlsConnector::from(Arc::clone(&hooks.tls));
     let stream = connector.connect(name, stream).await;
-    speak(stream.map_err(|error| Failed::for_now("TLS_FAILURE", format!("no encrypted connection: {error}")))?).await
+    speak(stream.map_err(|error| {
+        Failed::for_now(FailureCode::ConnectionFailure, format!("no encrypted connection: {error}"))
+    })?)
+    .await
 }
 
 async fn reach(hooks: &Webhooks, host: &str, port: u16) -> Result<TcpStream, Failed> {
-    let failure = |what: String| Failed::for_now("CONNECTION_FAILURE", what);
+    let failure = |what: String| Failed::for_now(FailureCode::ConnectionFailure, what);
     let addresses = tokio::net::lookup_host((host, port)).await;
     let addresses: Vec<SocketAddr> =
         addresses.map_err(|error| failure(format!("{host} cannot be looked up: {error}")))?.collect();
@@ -210,7 +248,7 @@ async fn reach(hooks: &Webhooks, host: &str, port: u16) -> Result<TcpStream, Fai
     Err(last.unwrap_or_else(|| match addresses.is_empty() {
         true => failure(format!("{host} has no address")),
         false => Failed::permanently(
-            "PRIVATE_ADDRESS",
+            FailureCode::NoPermissions,
             format!(
                 "{host} is a loopback, private or reserved address: start with --allow-private-targets to reach it"
             ),
@@ -225,4 +263,51 @@ where
     let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
     tokio::spawn(async move { drop(connection.await) }); // whoever sends hears of its end
     Ok(sender)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_says_in_seconds_or_with_a_date_when_to_come_again() {
+        let now: jiff::Timestamp = "1994-11-06T08:49:00Z".parse().unwrap();
+        for (said, seconds) in [
+            ("0", Some(0)),
+            (" 7 ", Some(7)),
+            ("100000", Some(300)),
+            ("99999999999999999999999", Some(300)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(37)),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", Some(37)),
+            ("Sun Nov  6 08:49:37 1994", Some(37)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+            ("Mon, 07 Nov 1994 08:49:37 GMT", Some(300)),
+            ("-1", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(retry_after(said, now), seconds.map(Duration::from_secs), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_a_target_answers_has_the_services_code_and_whether_it_comes_again() {
+        for (status, code, comes_again) in [
+            (400, "ERROR_FROM_TARGET", false),
+            (401, "NO_PERMISSIONS", true),
+            (403, "NO_PERMISSIONS", false),
+            (404, "ERROR_FROM_TARGET", false),
+            (407, "NO_PERMISSIONS", true),
+            (408, "ERROR_FROM_TARGET", true),
+            (429, "THROTTLING", true),
+            (500, "ERROR_FROM_TARGET", true),
+            (503, "ERROR_FROM_TARGET", true),
+        ] {
+            let failed = refused(StatusCode::from_u16(status).unwrap(), Some(Duration::from_secs(9)));
+            assert_eq!((failed.code.name(), failed.retriable), (code, comes_again), "{status}");
+            assert_eq!(failed.retry_after.is_some(), comes_again, "{status}");
+            assert!(failed.message.starts_with(&format!("HTTP {status}: ")), "{failed:?}");
+            assert_eq!(is_unauthorized(&failed), matches!(status, 401 | 407), "{status}");
+        }
+    }
 }

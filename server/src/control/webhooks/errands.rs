@@ -6,7 +6,7 @@ use super::event_stream::{Dialect, EventStream};
 use super::request::{self, Content, Stamp};
 use super::{Webhooks, destination};
 use axum::http::{HeaderName, HeaderValue, header};
-use fakemon_engine::delivery::Failed;
+use fakemon_engine::delivery::{Failed, FailureCode};
 use fakemon_engine::pipe::{Call, Errand, Listen};
 use http_body_util::BodyExt;
 use std::sync::Arc;
@@ -60,9 +60,10 @@ async fn ask(hooks: &Webhooks, call: &Call) -> Result<String, Failed> {
     let answered = sent?;
     if !answered.is_whole {
         let message = format!("the answer has more than {ANSWER_BYTES_MAX} bytes");
-        return Err(Failed::permanently("ANSWER_TOO_LARGE", message));
+        return Err(Failed::permanently(FailureCode::ErrorFromTarget, message));
     }
-    String::from_utf8(answered.body).map_err(|_| Failed::permanently("INVALID_ANSWER", "the answer is no text"))
+    String::from_utf8(answered.body)
+        .map_err(|_| Failed::permanently(FailureCode::ErrorFromTarget, "the answer is no text"))
 }
 
 /// Listens to a stream, again and again, until nobody wants to hear it.
@@ -77,10 +78,12 @@ async fn hear(hooks: Arc<Webhooks>, mut listen: Listen) {
                 retry.unwrap_or(RECONNECT)
             }
             Err(failed) => {
-                tracing::debug!(source = listen.destination, code = failed.code, "a stream: {}", failed.message);
+                tracing::debug!(source = listen.destination, code = %failed.code, "a stream: {}", failed.message);
                 failures = if listen.after == before { failures + 1 } else { 0 };
                 listen.trouble(Some(format!("{}: {}", failed.code, failed.message)));
-                RECONNECT.saturating_mul(1 << failures.min(6)).min(RECONNECT_MAX)
+                failed
+                    .retry_after
+                    .unwrap_or_else(|| RECONNECT.saturating_mul(1 << failures.min(6)).min(RECONNECT_MAX))
             }
         };
         let until = tokio::time::Instant::now() + wait;
@@ -117,7 +120,8 @@ async fn listen_once(hooks: &Webhooks, listen: &mut Listen) -> Result<Option<Dur
             Err(_) => continue,
         };
         silent_since = tokio::time::Instant::now();
-        let frame = frame.map_err(|error| Failed::for_now("CONNECTION_FAILURE", format!("it broke: {error}")))?;
+        let frame =
+            frame.map_err(|error| Failed::for_now(FailureCode::ConnectionFailure, format!("it broke: {error}")))?;
         if let Some(bytes) = frame.data_ref() {
             stream.read(bytes, &mut heard);
         }

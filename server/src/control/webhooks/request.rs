@@ -7,9 +7,9 @@ use crate::control::{aws, standard_webhooks};
 use axum::body::Bytes;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use fakemon_engine::bus::resource::{ApiDestination, HttpParameters};
-use fakemon_engine::delivery::Failed;
+use fakemon_engine::delivery::{Failed, FailureCode};
+use fakemon_engine::raw::with_texts;
 use http_body_util::Full;
-use serde_json::Value;
 
 /// How requests introduce themselves.
 const USER_AGENT: &str = "Fakemon/EventBus/ApiDestinations";
@@ -44,16 +44,24 @@ pub(super) fn build(
     content: &Content<'_>,
 ) -> Result<Outgoing, Failed> {
     let Content { parameters, body, stamp } = content;
-    let wrong = |what: String| Failed::permanently("INVALID_ENDPOINT", what);
+    let wrong = |what: String| Failed::permanently(FailureCode::InvalidParameter, what);
     let empty = HttpParameters::default();
     let parameters = parameters.unwrap_or(&empty);
-    let mut query: Vec<(String, String)> = parameters.query.clone().into_iter().collect();
+    // What a connection says stands over what a target says.
+    let is_added = |name: &String| additions.query.iter().any(|(added, _)| added == name);
+    let mut query: Vec<(String, String)> =
+        parameters.query.clone().into_iter().filter(|(name, _)| !is_added(name)).collect();
     query.extend(additions.query.clone());
     let url = with_query(&with_path(&destination.endpoint, &parameters.path), &query);
     let uri: Uri = url.parse().map_err(|error| wrong(format!("{}: {error}", destination.endpoint)))?;
     let method = Method::from_bytes(destination.http_method.as_bytes()).map_err(|error| wrong(error.to_string()))?;
     let has_body = !matches!(method, Method::GET | Method::HEAD | Method::OPTIONS);
-    let body = if has_body { with_members(body, &additions.body) } else { String::new() };
+    let body = match additions.body.as_slice() {
+        _ if !has_body => String::new(),
+        [] => (*body).to_owned(),
+        // A body that is no object has no members.
+        texts => with_texts(body, texts).unwrap_or_else(|| (*body).to_owned()),
+    };
     let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let signed = match additions.signers.as_slice() {
         [] => Vec::new(),
@@ -68,9 +76,10 @@ pub(super) fn build(
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     headers.insert(header::RANGE, HeaderValue::from_static("bytes=0-1048575"));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-    for (name, value) in parameters.headers.iter().chain(additions.headers.iter().map(|(n, v)| (n, v))) {
+    let given = parameters.headers.iter().chain(additions.headers.iter().map(|(n, v)| (n, v)));
+    for (name, value) in given.filter(|(name, _)| !is_removed(name)) {
         let name = HeaderName::from_bytes(name.as_bytes());
-        let (Ok(name), Ok(mut value)) = (name, HeaderValue::from_str(value)) else {
+        let (Ok(name), Ok(mut value)) = (name, HeaderValue::from_bytes(value.as_bytes())) else {
             return Err(wrong("a header of the target or its connection is not valid".into())); // its value may be secret
         };
         value.set_sensitive(true);
@@ -80,6 +89,55 @@ pub(super) fn build(
         headers.insert(name, HeaderValue::from_str(&value).map_err(|error| wrong(error.to_string()))?);
     }
     Ok(Outgoing { uri, request })
+}
+
+/// Headers that neither a target nor a connection sets, as with the service: they say how a request is carried, and by
+/// whom, not what it brings.
+const REMOVED: [&str; 34] = [
+    "a-im",
+    "accept-charset",
+    "accept-datetime",
+    "accept-encoding",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-md5",
+    "date",
+    "expect",
+    "forwarded",
+    "from",
+    "host",
+    "http2-settings",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "keep-alive",
+    "max-forwards",
+    "origin",
+    "pragma",
+    "proxy-authorization",
+    "range",
+    "referer",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "via",
+    "warning",
+];
+
+/// Whether a header of a target or a connection is left out.
+pub(super) fn is_removed(name: &str) -> bool {
+    REMOVED.iter().any(|removed| removed.eq_ignore_ascii_case(name))
+}
+
+/// An address with its scheme: without one it is reached over TLS.
+pub(super) fn absolute(endpoint: &str) -> String {
+    if endpoint.contains("://") { endpoint.to_owned() } else { format!("https://{endpoint}") }
 }
 
 /// Values for the stars of a path, in order.
@@ -119,20 +177,6 @@ fn encoded(text: &str) -> String {
         other => format!("%{other:02X}"),
     };
     text.bytes().map(byte).collect()
-}
-
-/// A body that is an object gets more members.
-fn with_members(body: &str, members: &[(String, String)]) -> String {
-    if members.is_empty() {
-        return body.to_owned();
-    }
-    match serde_json::from_str(body) {
-        Ok(Value::Object(mut object)) => {
-            object.extend(members.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))));
-            Value::Object(object).to_string()
-        }
-        _ => body.to_owned(),
-    }
 }
 
 #[cfg(test)]
@@ -185,5 +229,72 @@ mod tests {
         // Of `msg_1.1614265330.{"id":1,"more":"m"}`: what is signed is what is sent.
         let signature = "v1,PzQidB2bbIwL3Lr33xm4WFsXgGOS4unuFblxgOoThYw=";
         assert_eq!(built.request.headers()["webhook-signature"], signature);
+    }
+
+    fn destination() -> ApiDestination {
+        ApiDestination {
+            name: "d".into(),
+            uuid: String::new(),
+            description: None,
+            connection: "c".into(),
+            connection_arn: String::new(),
+            endpoint: "http://example.org/a".into(),
+            http_method: "POST".into(),
+            rate_limit_per_second: 1,
+            created_at: Timestamp(0),
+            modified_at: Timestamp(0),
+        }
+    }
+
+    fn built(parameters: &HttpParameters, additions: &Additions, body: &str) -> Outgoing {
+        let stamp = Stamp { id: "msg_1".into(), at_s: 1 };
+        build(&destination(), additions, &Content { parameters: Some(parameters), body, stamp }).unwrap()
+    }
+
+    fn pairs<C: FromIterator<(String, String)>>(pairs: &[(&str, &str)]) -> C {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn what_a_connection_says_stands_over_what_a_target_says() {
+        let parameters = HttpParameters {
+            path: Vec::new(),
+            headers: pairs(&[("X-Who", "target"), ("x-own", "1")]),
+            query: pairs(&[("key", "target"), ("own", "1")]),
+        };
+        let additions = Additions {
+            headers: pairs(&[("x-who", "connection")]),
+            query: pairs(&[("key", "connection")]),
+            ..Additions::default()
+        };
+        let request = built(&parameters, &additions, "{}").request;
+        assert_eq!(request.uri().to_string(), "/a?own=1&key=connection");
+        let who: Vec<&str> = request.headers().get_all("x-who").iter().map(|value| value.to_str().unwrap()).collect();
+        assert_eq!((who, &request.headers()["x-own"]), (vec!["connection"], &HeaderValue::from_static("1")));
+    }
+
+    #[test]
+    fn headers_that_say_how_a_request_is_carried_are_left_out() {
+        let theirs = [
+            "Content-Length",
+            "HOST",
+            "Transfer-Encoding",
+            "Expect",
+            "Date",
+            "Via",
+            "Upgrade",
+            "User-Agent",
+            "Range",
+        ];
+        let named = |name: &&str| ((*name).to_owned(), "1".to_owned());
+        let parameters = HttpParameters { headers: theirs.iter().map(named).collect(), ..HttpParameters::default() };
+        let additions = Additions { headers: theirs.iter().map(named).collect(), ..Additions::default() };
+        let request = built(&parameters, &additions, r#"{"a":1}"#).request;
+        for name in ["content-length", "transfer-encoding", "expect", "date", "via", "upgrade"] {
+            assert!(!request.headers().contains_key(name), "{name}");
+        }
+        assert_eq!(request.headers()["host"], "example.org");
+        assert_eq!(request.headers()["user-agent"], USER_AGENT);
+        assert_eq!(request.headers()["range"], "bytes=0-1048575");
     }
 }

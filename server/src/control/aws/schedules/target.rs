@@ -1,8 +1,8 @@
 //! What a schedule invokes: the member `Target`, checked as the service does, and kept as it came.
 
-use crate::control::aws::ApiError;
 use crate::control::aws::events::is_reserved;
 use crate::control::aws::request::{Request, lower};
+use crate::control::aws::{ApiError, Call};
 use fakemon_engine::bus::resource::Schedule;
 use fakemon_engine::bus::{DEFAULT_BUS, Destination};
 use fakemon_engine::schedule::{PUT_EVENTS, check_target};
@@ -14,7 +14,7 @@ const INPUT_BYTES_MAX: usize = 256 << 10;
 const RETRY: [(&str, u64, u64); 2] = [("MaximumEventAgeInSeconds", 60, 86_400), ("MaximumRetryAttempts", 0, 185)];
 
 /// The target of a request. What the service checks first is noted at once; the rest comes out when that was right.
-pub(super) fn given(request: &Request<'_>) -> Result<Map<String, Value>, ApiError> {
+pub(super) fn given(request: &Request<'_>, call: &Call<'_>) -> Result<Map<String, Value>, ApiError> {
     let Some(given) = request.get("Target") else {
         request.required_at("target");
         return Ok(Map::new());
@@ -48,7 +48,7 @@ pub(super) fn given(request: &Request<'_>) -> Result<Map<String, Value>, ApiErro
         (member.to_owned(), number.cloned().unwrap_or_else(|| json!(max)))
     });
     target.insert("RetryPolicy".into(), Value::Object(policy.into_iter().collect()));
-    check(&target)?;
+    check(&target, call)?;
     Ok(target)
 }
 
@@ -57,7 +57,7 @@ pub(super) fn shown(schedule: &Schedule) -> Value {
     serde_json::from_str(&schedule.target).unwrap_or_default()
 }
 
-fn check(target: &Map<String, Value>) -> Result<(), ApiError> {
+fn check(target: &Map<String, Value>, call: &Call<'_>) -> Result<(), ApiError> {
     let arn = target.get("Arn").and_then(Value::as_str).unwrap_or_default();
     if arn.split(':').count() < 6 || !arn.starts_with("arn:") {
         return Err(ApiError::invalid(format!("Provided Arn is not in correct format: {arn}")));
@@ -74,7 +74,8 @@ fn check(target: &Map<String, Value>) -> Result<(), ApiError> {
             }
         }
     }
-    check_target(target).map_err(|error| ApiError::invalid(format!("Invalid Target: {error}")))?;
+    check_target(target, call.settings.allow_unserved_targets)
+        .map_err(|error| ApiError::invalid(format!("Invalid Target: {error}")))?;
     match said(target, arn).into_iter().find(|(bus, source, kind)| is_reserved(bus, source, kind)) {
         Some((bus, source, _)) => Err(ApiError::invalid(format!(
             "Invalid Target: Source must not be {source} on the event bus {bus}: others say that"
