@@ -252,6 +252,9 @@ mod tests {
         let message = sent(json!({ "DelaySeconds": 5, "MessageAttributes": attributes })).unwrap();
         assert_eq!((message.delay_s, message.attributes.len()), (5, 2));
         assert_eq!(message.attributes["b"], Attribute { data_type: "Binary".into(), value: "AA==".into() });
+        let trace = json!({ "AWSTraceHeader": { "DataType": "String", "StringValue": "Root=1" } });
+        let traced = sent(json!({ "MessageSystemAttributes": trace })).unwrap();
+        assert_eq!(traced.trace_header.as_deref(), Some("Root=1"));
         let fifo =
             json!({ "QueueUrl": "http://localhost/1/q.fifo", "MessageGroupId": "g", "MessageDeduplicationId": "d" });
         assert_eq!(sent(fifo).unwrap().deduplication_id.as_deref(), Some("d"));
@@ -260,6 +263,12 @@ mod tests {
             (json!({ "DelaySeconds": -1 }), "invalid value"),
             (json!({ "MessageDeduplicationId": "d" }), "MessageDeduplicationId is for FIFO queues"),
             (json!({ "MessageAttributes": { "a": { "DataType": "String" } } }), "MessageAttributes.a must have"),
+            (json!({ "MessageAttributes": { "AWS.a": { "DataType": "String", "StringValue": "x" } } }), "reserved"),
+            (
+                json!({ "MessageSystemAttributes": { "a": { "DataType": "String", "StringValue": "x" } } }),
+                "AWSTraceHeader",
+            ),
+            (json!({ "MessageBody": "\u{FFFE}" }), "characters of XML"),
             (json!({ "QueueUrl": "http://localhost/1/q.fifo" }), "a FIFO queue needs MessageGroupId"),
             (json!({ "What": 1 }), "unknown field `What`"),
         ] {
