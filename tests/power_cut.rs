@@ -160,7 +160,7 @@ fn the_names_of_what_is_made_are_on_the_disk_before_anybody_is_told_anything() {
     assert!(server.stop().success());
     let lines: Vec<(&str, &Path)> =
         notes.lines().filter_map(|line| line.split_once(' ')).map(|(what, path)| (what, Path::new(path))).collect();
-    let is_synced = |path: &Path, lines: &[(&str, &Path)]| lines.iter().any(|line| *line == ("sync", path));
+    let is_synced = |path: &Path, lines: &[(&str, &Path)]| lines.contains(&("sync", path));
     let mut made = 0;
     for (at, (what, name)) in lines.iter().enumerate() {
         let file = name.file_name().unwrap().to_string_lossy();

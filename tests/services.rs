@@ -18,12 +18,19 @@ fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(name)
 }
 
-/// Service, name, and of services with paths of their own the method and the path.
-fn operations() -> Vec<(String, String, Option<(String, String)>)> {
+/// An operation of AWS; of services with paths of their own with its method and path.
+struct Operation {
+    service: String,
+    name: String,
+    at: Option<(String, String)>,
+}
+
+fn operations() -> Vec<Operation> {
     let text = fs::read_to_string(file("control/aws/operations.txt")).unwrap();
     let operation = |line: &str| {
         let mut words = line.split(' ').map(str::to_owned);
-        (words.next().unwrap(), words.next().unwrap(), words.next().zip(words.next()))
+        let (service, name) = (words.next().unwrap(), words.next().unwrap());
+        Operation { service, name, at: words.next().zip(words.next()) }
     };
     text.lines().map(operation).collect()
 }
@@ -83,7 +90,7 @@ fn the_page_of_services_says_what_a_server_carries_out() {
     let server = Server::start(data.path(), &[]);
     let mut services: BTreeMap<usize, (String, Vec<String>, Vec<String>)> = BTreeMap::new();
     let mut order = Vec::new();
-    for (service, name, at) in operations() {
+    for Operation { service, name, at } in operations() {
         let place = order.iter().position(|known| *known == service).unwrap_or_else(|| {
             order.push(service.clone());
             order.len() - 1

@@ -97,6 +97,25 @@ fn ask(server: &Server, request: &str) -> (u16, String, Value) {
 }
 
 #[test]
+fn a_path_is_signed_as_it_was_sent_and_who_calls_is_told_to_whoever_signs() {
+    let data = fresh_data();
+    let server = keyed(&data, &[]);
+    for path in ["/%40connections/x", "/@connections/x", "/prod/%40connections/x"] {
+        let draft = Draft { path: path.into(), headers: Vec::new(), ..Draft::to("execute-api", "", &json!({})) };
+        assert_eq!(
+            ask(&server, &draft.signed()).0,
+            410,
+            "{path}: the signature is good, the connection is not there"
+        );
+        assert_eq!(ask(&server, &draft.unsigned()).0, 403, "{path}");
+    }
+    let form = vec![("content-type", "application/x-www-form-urlencoded".to_owned())];
+    let body = "Action=GetCallerIdentity&Version=2011-06-15".to_owned();
+    let draft = Draft { headers: form, body, ..Draft::to("sts", "", &json!({})) };
+    assert_eq!((ask(&server, &draft.signed()).0, ask(&server, &draft.unsigned()).0), (200, 403));
+}
+
+#[test]
 fn whoever_signs_for_the_service_that_is_called_is_answered_and_whoever_does_not_hears_why() {
     let data = fresh_data();
     let server = keyed(&data, &[]);
