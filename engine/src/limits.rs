@@ -52,8 +52,10 @@ pub const ANSWER_WEBHOOKS_MAX: usize = 10_000;
 pub const ANSWER_PLAYERS_OF_ONE_MAX: usize = 10_000;
 /// Players of all answer webhooks together.
 pub const ANSWER_PLAYERS_MAX: usize = 1_000_000;
-/// Tables that the databases of a data directory have open at once.
+/// Files that the databases of a data directory have open at once, of a process with many descriptors.
 pub const OPEN_TABLES_MAX: usize = 800;
+/// Those of one database at least: RocksDB takes no fewer.
+pub const OPEN_TABLES_MIN: usize = 20;
 /// Shards.
 pub const CORES_MAX: usize = 256;
 /// Clients (threads that submit).
@@ -97,3 +99,9 @@ const _: () = {
     assert!(SPECIES_MAX < u16::MAX as usize, "the last number means: unknown species");
     assert!(CORES_MAX <= u16::MAX as usize, "a section names its shard in 16 bits");
 };
+
+/// Files that the four databases of a data directory have open at once, all together, of a process with so many
+/// descriptors. The rest is for connections and threads.
+pub fn open_tables(descriptors: usize) -> usize {
+    (descriptors / 4).clamp(4 * OPEN_TABLES_MIN, OPEN_TABLES_MAX)
+}

@@ -2,7 +2,7 @@
 //! options of the journal's own.
 
 use crate::files::{self, PRIVATE_FOLDER};
-use crate::limits::OPEN_TABLES_MAX;
+use crate::limits::{OPEN_TABLES_MIN, open_tables};
 use crate::options::OpenError;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Env, Options,
@@ -20,8 +20,6 @@ const OPENING_THREADS: i32 = 3;
 /// Threads that may be needed at once to read, and to write, with some to spare.
 const READING_THREADS: usize = 4;
 pub(super) const WRITING_THREADS: usize = 64;
-/// RocksDB takes no fewer.
-const OPEN_TABLES_MIN: usize = 20;
 /// Bytes of a block of a table. All indexes are read before the first answer, so they are to be short.
 const TABLE_BLOCK_BYTES: usize = 32 << 10;
 
@@ -109,13 +107,13 @@ pub(super) fn check_threads(count: usize) -> Result<(), String> {
 /// Tables of a database that its writer has open at once: a journal grows, the limit of the process does not.
 pub(super) fn open_tables_max(part: Part) -> i32 {
     let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-    let tables = usize::try_from(descriptors / 4).unwrap_or(usize::MAX).min(OPEN_TABLES_MAX);
+    let tables = open_tables(usize::try_from(descriptors).unwrap_or(usize::MAX)) - Part::ALL.len() * OPEN_TABLES_MIN;
     let share = match part {
         Part::Journal => tables / 2,
         Part::Snapshot => tables / 4,
         Part::Index | Part::Bus => tables / 8,
     };
-    i32::try_from(share.max(OPEN_TABLES_MIN)).expect("bounded above")
+    i32::try_from(OPEN_TABLES_MIN + share).expect("bounded above")
 }
 
 /// Flushes and compactions take the processor last: the process' threads for them serve all databases in it.

@@ -24,6 +24,9 @@ const SEGMENT: u8 = 0xFF;
 /// Visits the first position of a segment, and postings of it.
 pub(crate) type VisitPostings<'v> = dyn FnMut(Position, &[u8]) -> Result<ControlFlow<()>, ReadError> + 'v;
 
+/// Checks postings: of a kind, in the segment that begins at a position.
+pub(crate) type CheckPostings<'v> = dyn FnMut(u8, Position, &[u8]) -> Result<(), ReadError> + 'v;
+
 /// The index of a data directory.
 pub(crate) struct PostingStore {
     db: DB,
@@ -128,10 +131,7 @@ impl PostingStore {
     }
 
     /// Visits all postings: kind, first position of the segment, and the bytes.
-    pub(crate) fn all(
-        &self,
-        visit: &mut dyn FnMut(u8, Position, &[u8]) -> Result<(), ReadError>,
-    ) -> Result<(), ReadError> {
+    pub(crate) fn all(&self, visit: &mut CheckPostings<'_>) -> Result<(), ReadError> {
         for entry in self.db.iterator_opt(IteratorMode::Start, scan_options()) {
             let (key, value) = entry.map_err(unreadable)?;
             match &*key {
