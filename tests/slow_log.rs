@@ -10,11 +10,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const PLAYERS: usize = 8;
-const SPAWNERS: usize = 6;
+const SPAWNERS: u64 = 32;
 /// Throws of a player that wait for their answers.
 const BURST: u64 = 1_000;
 /// Between two throws of a player, so that each is a turn of its own: only then do many wait for the journal.
 const PACE: Duration = Duration::from_micros(100);
+/// Turns that may wait for the journal.
+const PLACES: usize = fakemon_engine::limits::JOURNAL_TURNS;
 const LIFETIME: Duration = Duration::from_millis(4_000);
 
 /// Waits before each sync of a log of the journal, between the milliseconds that the environment says.
@@ -82,9 +84,13 @@ fn overtake(server: &Server, first: u64) -> Vec<(String, Value)> {
     let (next, over) = (AtomicU64::new(first + 1), AtomicBool::new(false));
     let end = Instant::now() + LIFETIME;
     std::thread::scope(|scope| {
-        for _ in 0..SPAWNERS {
-            scope.spawn(|| {
+        let (next, over) = (&next, &over);
+        for spawner in 0..SPAWNERS {
+            scope.spawn(move || {
                 while !over.load(Ordering::Relaxed) {
+                    // They are answered at the same moment, when a sync is over; the next ones come while the desk is full.
+                    let rest_ms = (next.load(Ordering::Relaxed) + spawner) * 37 % 300;
+                    std::thread::sleep(Duration::from_millis(rest_ms));
                     let id = next.fetch_add(1, Ordering::Relaxed).to_string();
                     let detail = json!({ "fakemon_id": id, "species": "sparkit", "lat": SOL.0, "lon": SOL.1,
                                          "lifetime_s": 1, "catch_rate": 0.1 });
@@ -92,7 +98,14 @@ fn overtake(server: &Server, first: u64) -> Vec<(String, Value)> {
                 }
             });
         }
-        let next = &next;
+        let deepest = scope.spawn(|| {
+            let mut deepest = 0;
+            while !over.load(Ordering::Relaxed) {
+                deepest = deepest.max(depth(server));
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            deepest
+        });
         let players: Vec<_> = (0..PLAYERS)
             .map(|number| {
                 let name = format!("player-{number}");
@@ -102,8 +115,17 @@ fn overtake(server: &Server, first: u64) -> Vec<(String, Value)> {
         let told = players.into_iter().map(|player| player.join().expect("a player does not panic"));
         let told = told.filter_map(|(name, last)| Some((name, last?))).collect();
         over.store(true, Ordering::Relaxed);
+        let deepest = deepest.join().expect("it only looks");
+        assert!(deepest >= PLACES, "the desk was never full: at most {deepest} turns waited");
         told
     })
+}
+
+/// How many turns wait for the journal.
+fn depth(server: &Server) -> usize {
+    let (_, metrics) = server.get("/metrics");
+    let line = metrics.lines().find_map(|line| line.strip_prefix("fakemon_journal_depth "));
+    line.and_then(|depth| depth.parse().ok()).expect("a gauge")
 }
 
 /// The last answer that stands in the journal.
