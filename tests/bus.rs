@@ -209,6 +209,32 @@ fn a_command_on_any_bus_reaches_the_capture_service_and_its_result_is_an_event()
 }
 
 #[test]
+fn a_function_that_panics_is_a_failed_delivery_and_ends_no_thread() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    let mut client = engine.client().unwrap();
+    let (tell, told) = mpsc::channel();
+    engine.on_events(
+        "shaky",
+        Box::new(move |letter| {
+            tell.send(letter.body.to_string()).unwrap();
+            panic!("not today");
+        }),
+    );
+    let mut shaky = target("default", "r", "shaky", "fakemon:local:123456789012:function/shaky");
+    shaky.retry = Some(fakemon_engine::bus::resource::Retry { attempts_max: 1, age_s_max: 3600 });
+    shaky.dead_letter_arn = Some("arn:aws:sqs:local:123456789012:dead".into());
+    shaky.input_path = Some("$.detail".into());
+    change(&mut client, vec![queue("dead"), rule("default", "r", r#"{"source":["shop"]}"#), Resource::Target(shaky)]);
+    put(&mut client, &[("default", "shop", "sold", r#"{"unit":1}"#)]);
+    let dead = receive(&engine, "dead", 1);
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), [r#"{"unit":1}"#; 2]);
+    assert_eq!(dead[0].1.attributes["ERROR_MESSAGE"].value, "it panicked: not today");
+    assert_eq!(engine.failure(), None);
+    engine.close();
+}
+
+#[test]
 fn what_a_target_cannot_take_is_tried_again_and_then_becomes_a_dead_letter_that_can_be_sent_back() {
     let dir = tempfile::tempdir().unwrap();
     let engine = open(dir.path());

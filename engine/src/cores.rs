@@ -249,3 +249,20 @@ fn explain(error: &str) -> OpenError {
     }
     OpenError(format!("a shard could not be started: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_that_panics_is_a_failure_of_the_engine() {
+        let failure = Arc::new(Failure::default());
+        let heard = failure.clone();
+        let executor = LocalExecutorBuilder::new(Placement::Unbound).name("shard-7").spawn(|| async move {
+            let task = watched(async { panic!("boom") }, heard);
+            glommio::spawn_local(task).await;
+        });
+        executor.unwrap().join().unwrap();
+        assert!(failure.get().unwrap().ends_with("panicked: boom"), "{:?}", failure.get());
+    }
+}
