@@ -6,6 +6,8 @@ use crate::player::{Player, SOL, throw};
 use crate::server::{Server, answer, fresh_data};
 use crate::shim;
 use serde_json::{Value, json};
+use std::io::Write;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -145,4 +147,28 @@ fn throw_until(server: &Server, name: &str, next: &AtomicU64, end: Instant) -> O
         }
     }
     last
+}
+
+/// Whoever decides next sees what was decided before, also when the client that asked for it has gone meanwhile.
+#[test]
+fn who_hangs_up_leaves_no_gap_for_a_second_decision() {
+    let (tools, data) = (fresh_data(), fresh_data());
+    let shim = shim::compiled(tools.path(), SHIM);
+    let slow = |ms| [("LD_PRELOAD", shim.as_os_str()), ("SLOW_LOG_MS_MIN", ms), ("SLOW_LOG_MS_MAX", ms)];
+    let server = Server::try_start_with(data.path(), &[], &slow("700".as_ref())).expect("it starts");
+    let body = r#"{"Name":"twice"}"#;
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: {}\r\nX-Amz-Target: AWSEvents.CreateEventBus\r\nContent-Length: {}\r\n\
+         Content-Type: application/x-amz-json-1.1\r\nConnection: close\r\n\r\n{body}",
+        server.control,
+        body.len()
+    );
+    let mut impatient = TcpStream::connect(server.control).expect("it listens");
+    impatient.write_all(request.as_bytes()).expect("it reads");
+    std::thread::sleep(Duration::from_millis(150)); // it is on its way to the disk
+    drop(impatient);
+    std::thread::sleep(Duration::from_millis(50));
+    let answer = server.raw(&request);
+    assert!(answer.contains("ResourceAlreadyExistsException"), "{answer}");
+    assert!(server.stop().success());
 }
