@@ -4,6 +4,7 @@
 use crate::authorship;
 use crate::bus::NewEvent;
 use crate::bus::resource::Change;
+use crate::clock::wall_clock;
 use crate::command::{Attempt, Completion, Spawn, SpawnError, Stages, SubmitError, Throttled};
 use crate::desk::{Name, NoPlace};
 use crate::ids::{AttemptId, FakemonId, Position, Timestamp, Token, owner};
@@ -185,9 +186,9 @@ impl Client {
     /// # Errors
     /// [`SubmitError::Throttled`], [`SubmitError::Stopped`], [`SubmitError::TooLarge`].
     pub fn tell(&mut self, token: Token, events: Vec<NewEvent>) -> Result<(), SubmitError> {
-        let now = self.shared.clock.now();
+        let (now, wall) = (self.shared.clock.now(), wall_clock());
         let mut section = SectionDraft::default();
-        events.into_iter().for_each(|event| section.push_put(event.record(now)));
+        events.into_iter().for_each(|event| section.push_put(event.record(now, wall)));
         self.write(Turn::of_writes(section, StateHash::default(), self.outbox.id, token))
     }
 
@@ -212,10 +213,10 @@ impl Client {
     /// Notes that schedules were due, and what ends with it, all at once and in this order;
     /// [`Completion::Written`] follows once it is durable.
     pub(crate) fn fire(&mut self, token: Token, firings: &[Firing]) -> Result<(), SubmitError> {
-        let now = self.shared.clock.now();
+        let (now, wall) = (self.shared.clock.now(), wall_clock());
         let (mut section, mut facts, mut changes) = (SectionDraft::default(), StateHash::default(), Vec::new());
         for Firing { schedule, event, ends } in firings {
-            section.push_put(Put { schedule: schedule.clone(), ..event.clone().record(now) });
+            section.push_put(Put { schedule: schedule.clone(), ..event.clone().record(now, wall) });
             if let Some(change) = ends {
                 let (key, value) = change.record();
                 facts.add(StateHash::changed(&key, value.as_deref()));

@@ -1,7 +1,7 @@
 //! The thread behind the view of the world: takes in what is durable, and sends a command for every fakémon whose
-//! time is over. Time enters like any other command.
+//! time is over. Time enters like any other command. It also keeps the engine's clock beside the wall clock.
 
-use crate::clock::Clock;
+use crate::clock::{Clock, wall_clock};
 use crate::cores::Door;
 use crate::failure::Failure;
 use crate::follow::Follower;
@@ -43,6 +43,7 @@ impl Clockwork {
                 return self.failure.set(error.to_string());
             }
             if Instant::now() >= next_tick {
+                self.clock.follow(wall_clock());
                 swept_to = self.sweep(swept_to);
                 next_tick = Instant::now() + TICK;
             }

@@ -285,7 +285,8 @@ impl Engine {
         self.shared().progress.committed()
     }
 
-    /// The engine's clock. It never goes back, not across restarts either.
+    /// The engine's time: it stamps throws and groups, never goes back, not across restarts either, and follows the wall
+    /// clock. What was agreed with the world outside is judged by [`wall_clock`](crate::wall_clock).
     pub fn now(&self) -> Timestamp {
         self.shared().clock.now()
     }
@@ -325,6 +326,25 @@ impl Engine {
             position: shared.progress.committed(),
             snapshot_position: shared.progress.snapshot(),
         }
+    }
+
+    /// Starts a thread of the program around the engine, under the engine's rule for its own: one that panics, or ends while
+    /// `was_asked` says that nothing asked it to, is a failure of the engine.
+    ///
+    /// # Errors
+    /// When the system starts no more threads.
+    pub fn spawn(
+        &self,
+        name: &str,
+        was_asked: impl Fn() -> bool + Send + 'static,
+        run: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<JoinHandle<()>> {
+        failure::spawn(name, &self.shared().failure, was_asked, run)
+    }
+
+    /// From now on the engine has failed: the program around it cannot do what it promised. The first reason stays.
+    pub fn fail(&self, reason: String) {
+        self.shared().failure.set(reason);
     }
 
     /// Why the engine stopped, if it did by itself.

@@ -96,6 +96,11 @@ pub struct Retention {
     pub max_bytes: Option<u64>,
 }
 
+/// Descriptors of the databases and threads, besides [`DESCRIPTORS_PER_CORE`].
+const DESCRIPTORS: usize = 80;
+/// Of a shard: its rings, its bells, the bell of a client.
+const DESCRIPTORS_PER_CORE: usize = 8;
+
 /// Why a journal cannot be opened. One line that says what is wrong, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -110,6 +115,11 @@ impl Options {
             return Err(OpenError(format!("reach_m must be from 0 to 100000 metres, not {}", self.reach_m)));
         }
         Ok(())
+    }
+
+    /// Descriptors that an engine with these options has open at most, about.
+    pub fn descriptors(&self) -> usize {
+        DESCRIPTORS + DESCRIPTORS_PER_CORE * self.cores
     }
 
     pub(crate) fn reach_mm(&self) -> u32 {

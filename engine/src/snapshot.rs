@@ -178,7 +178,8 @@ impl Snapshotter {
     /// Lets go of blocks that the settings do not want to keep, of those that the snapshot holds.
     fn forget(&mut self) -> Result<(), ReadError> {
         let needed = self.progress.needed(); // what waits for a target stays, however old
-        let Some(keep_from) = self.kept.let_go(self.clock.now(), needed) else { return Ok(()) };
+        let Some(now) = self.clock.now_beyond_doubt() else { return Ok(()) };
+        let Some(keep_from) = self.kept.let_go(now, needed) else { return Ok(()) };
         self.standing.hold(|| {
             self.flush()?; // what the rows hold only in memory, the blocks must still hold on disk
             self.store.forget_blocks(keep_from)?;

@@ -38,11 +38,12 @@ impl NewEvent {
             + self.resources.iter().map(|text| text.len() + 8).sum::<usize>()
     }
 
-    pub(crate) fn record(self, now: Timestamp) -> Put {
+    /// As it is written at `now`, the engine's time, when the wall clock shows `wall`.
+    pub(crate) fn record(self, now: Timestamp, wall: Timestamp) -> Put {
         let NewEvent { bus, source, detail_type, detail, resources, time, region, cause, hops, by, origin } = self;
         Put {
             at_ns: now.0,
-            time_ns: time.unwrap_or(now).0,
+            time_ns: time.unwrap_or(wall).0,
             bus,
             source,
             detail_type,

@@ -30,8 +30,8 @@ impl BusFigures {
         BusFigures {
             events: AtomicU64::new(0),
             matched_events: AtomicU64::new(0),
-            clock,
             since: clock.now(),
+            clock,
             traffic: Mutex::default(),
             start_ns: histogram(),
             complete_ns: histogram(),

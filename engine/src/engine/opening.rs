@@ -89,7 +89,7 @@ impl Engine {
         known: Known,
     ) -> Result<Engine, OpenError> {
         let clock = Clock::starting_after(recovered.newest);
-        let rules = rules(&options, recovered.rules, clock);
+        let rules = rules(&options, recovered.rules, &clock);
         let desk = Arc::new(Desk::new());
         let announced = desk.announce(Name::Opened(Opened {
             at_ns: clock.now().0,
@@ -119,16 +119,16 @@ impl Engine {
         let courier = Courier {
             lanes: Arc::new(Lanes::new(depot.clone())),
             events,
-            figures: Arc::new(BusFigures::new(clock)),
+            figures: Arc::new(BusFigures::new(clock.clone())),
             queues,
             logs: Arc::new(Logs::open(depot.clone())),
             resources: resources.clone(),
             enforcer: Arc::default(),
-            clock,
+            clock: clock.clone(),
             seed: Arc::new(AtomicU64::new(clock.now().0)),
         };
         let (doors, ears): (Vec<_>, Vec<_>) = doors(options.cores)?.into_iter().unzip();
-        let agenda = Arc::new(Agenda::new(clock));
+        let agenda = Arc::new(Agenda::new(clock.clone()));
         let (progress, standing) = (Arc::new(progress), Arc::new(Standing::default()));
         let databases =
             Databases { store: store.clone(), rows: rows.clone(), index: index.clone(), depot: depot.clone() };
@@ -136,7 +136,7 @@ impl Engine {
         let shared = Arc::new(Shared {
             rules,
             species,
-            clock,
+            clock: clock.clone(),
             doors: doors.into(),
             desk,
             progress,
@@ -178,7 +178,7 @@ impl Engine {
             let id = ShardId(id);
             let door = shared.doors[usize::from(id.0)].clone();
             let shard = Shard::new(id, rules, population);
-            let failure = shared.failure.clone();
+            let (failure, clock) = (shared.failure.clone(), clock.clone());
             match cores::start(shard, id, shared.options.pin, door, ears, shared.desk.clone(), clock, failure) {
                 Ok(core) => cores.push(core),
                 Err(error) => {
@@ -216,7 +216,7 @@ impl Engine {
             replays: bus.replays.clone(),
             progress: shared.progress.clone(),
             failure: shared.failure.clone(),
-            clock,
+            clock: clock.clone(),
             stop: stop_inside.clone(),
         };
         let readers = Arc::downgrade(&bus.pipes);
@@ -238,7 +238,7 @@ impl Engine {
             figures: shared.world_figures.clone(),
             doors: shared.doors.clone(),
             failure: shared.failure.clone(),
-            clock,
+            clock: clock.clone(),
         };
         let snapshotter = Snapshotter {
             follower: follower(SNAPSHOT),
@@ -246,7 +246,7 @@ impl Engine {
             rows: rows.clone(),
             progress: shared.progress.clone(),
             failure: shared.failure.clone(),
-            clock,
+            clock: clock.clone(),
             every: shared.options.snapshot_every,
             kept: Kept::new(shared.options.retention),
             head: recovered.snapshot,
@@ -359,7 +359,7 @@ fn doors(shards: usize) -> Result<Vec<(Arc<Door>, Ears)>, OpenError> {
 }
 
 /// The settings that decide: the options', else the journal's, else new ones.
-fn rules(options: &Options, journal: Option<Rules>, clock: Clock) -> Rules {
+fn rules(options: &Options, journal: Option<Rules>, clock: &Clock) -> Rules {
     let seed = options.world_seed.or(journal.map(|rules| rules.world_seed));
     Rules { world_seed: seed.unwrap_or_else(|| mix(clock.now().0)), reach_mm: options.reach_mm() }
 }

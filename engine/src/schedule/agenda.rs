@@ -2,11 +2,10 @@
 
 use super::timetable::{Now, Timetable};
 use crate::bell::Bell;
-use crate::clock::Clock;
+use crate::clock::{Clock, wall_clock};
 use crate::ids::Timestamp;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The journal may be so much ahead of the wall clock without a word: its clock never goes back.
 const BEHIND_NS: i64 = 1_000_000_000;
@@ -31,7 +30,7 @@ pub(crate) struct Agenda {
     clock: Clock,
     /// What was due before, by the wall clock, was missed.
     pub(crate) opened_at: Timestamp,
-    /// How much the wall clock is ahead of the engine's; negative: behind.
+    /// How much the wall clock is ahead of the time that passed steadily since the start; negative: behind.
     ahead_ns: AtomicI64,
     fired: AtomicU64,
     missed: AtomicU64,
@@ -40,16 +39,20 @@ pub(crate) struct Agenda {
 
 impl Agenda {
     pub(crate) fn new(clock: Clock) -> Agenda {
-        let ahead_ns = ahead_of(clock);
+        let ahead_ns = ahead_of(&clock);
         if ahead_ns < -BEHIND_NS {
             let behind_s = -ahead_ns / 1_000_000_000;
-            tracing::warn!(behind_s, "the wall clock is behind the newest event: schedules follow the wall clock");
+            tracing::warn!(
+                behind_s,
+                "the wall clock is behind the newest event: schedules and tokens follow the wall clock; times of throws run \
+                 at half speed until it has caught up"
+            );
         }
         Agenda {
             timetable: Mutex::default(),
             bell: Bell::for_thread(),
+            opened_at: Timestamp(clock.steady().0.saturating_add_signed(ahead_ns)),
             clock,
-            opened_at: Timestamp(clock.now().0.saturating_add_signed(ahead_ns)),
             ahead_ns: AtomicI64::new(ahead_ns),
             fired: AtomicU64::new(0),
             missed: AtomicU64::new(0),
@@ -74,21 +77,23 @@ impl Agenda {
         changed
     }
 
-    /// Looks at the wall clock: how much it is ahead of the engine's, by which everything else is noted.
+    /// Looks at the wall clock: how much it is ahead of the time that passed steadily since the start. It changes only when
+    /// somebody set the clock, or the machine slept.
     pub(crate) fn look_at_wall(&self) -> i64 {
-        let ahead_ns = ahead_of(self.clock);
+        let ahead_ns = ahead_of(&self.clock);
         self.ahead_ns.store(ahead_ns, Ordering::Relaxed);
         ahead_ns
     }
 
     /// A moment of the engine's clock by the wall clock, as it was seen last.
     pub(crate) fn by_wall(&self, at: Timestamp) -> Timestamp {
-        Timestamp(at.0.saturating_add_signed(self.ahead_ns.load(Ordering::Relaxed)))
+        let (wall, engine) = (self.now(), self.clock.now());
+        Timestamp(at.0.saturating_add(wall.0).saturating_sub(engine.0))
     }
 
     /// Now, by the wall clock.
     pub(crate) fn now(&self) -> Timestamp {
-        self.by_wall(self.clock.now())
+        Timestamp(self.clock.steady().0.saturating_add_signed(self.ahead_ns.load(Ordering::Relaxed)))
     }
 
     /// Counts what happened at `now`.
@@ -111,8 +116,7 @@ impl Agenda {
     }
 }
 
-fn ahead_of(clock: Clock) -> i64 {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-    let ahead = i128::try_from(wall).unwrap_or(i128::MAX) - i128::from(clock.now().0);
+fn ahead_of(clock: &Clock) -> i64 {
+    let ahead = i128::from(wall_clock().0) - i128::from(clock.steady().0);
     i64::try_from(ahead).unwrap_or(if ahead < 0 { i64::MIN } else { i64::MAX })
 }
