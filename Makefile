@@ -16,8 +16,9 @@ export PYTHONPATH := $(CLIENTS_DIR)
 
 # Debian packages: RocksDB's compiler, what reads its headers, what remembers what was compiled.
 PACKAGES := g++ libclang-dev ccache
-# For tests alone: compilers of languages for which schemas become types; node, which comes along, runs the page.
-TEST_PACKAGES := golang-go node-typescript
+# For tests alone: compilers of languages for which schemas become types; node, which comes along, runs the page; clocks
+# that can be set.
+TEST_PACKAGES := golang-go node-typescript libfaketime
 # For `make run` only: where the world is kept, and more flags.
 DATA ?= fakemon-data
 ARGS ?=

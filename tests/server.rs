@@ -79,15 +79,21 @@ impl Server {
         arguments: &[&str],
         environment: &[(&str, &OsStr)],
     ) -> Result<Server, String> {
+        let mut command = Command::new(FAKEMON);
+        command.envs(environment.iter().copied());
+        Server::try_start_by(command, data, arguments)
+    }
+
+    /// The same, started by another program, which becomes the binary.
+    pub(crate) fn try_start_by(mut command: Command, data: &Path, arguments: &[&str]) -> Result<Server, String> {
         let log = tempfile::NamedTempFile::new().expect("a temporary file can be made");
         let one_core = if arguments.contains(&"--cores") { &[][..] } else { &["--cores", "1"] };
-        let mut child = Command::new(FAKEMON)
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--data"])
             .arg(data)
             .args(one_core)
             .args(arguments)
             .env_remove("RUST_LOG")
-            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(log.reopen().expect("the log is still there"))
             .spawn()

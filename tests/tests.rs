@@ -46,6 +46,8 @@ mod overload; // more than it can take
 mod shim; // libraries that are preloaded into the server
 mod slow_log; // a log whose syncs take long
 mod disk; // full, or too small a limit
+mod process; // logs, descriptors, connections, signals, clocks: whatever happens around it
+mod clocks; // wall clocks that are wrong, and then set right
 mod damage; // files that changed or went
 mod power_cut; // what a power cut can leave of the first moments of a directory
 mod export; // JSON lines, CSV, Parquet; and the same journal again

@@ -21,7 +21,7 @@ const DOORS: &[(&str, &[&str])] = &[
         ],
     ),
     ("tokio", &["server/src/control.rs", "server/src/control/"]),
-    ("hyper", &["server/src/control/webhooks/"]),
+    ("hyper", &["server/src/control/webhooks/", "server/src/control/door.rs"]),
     ("aws_sigv4", &["server/src/control/signature.rs", "tests/signed.rs"]),
 ];
 

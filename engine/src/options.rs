@@ -1,6 +1,6 @@
 //! How an engine is set up, and why it cannot be.
 
-use crate::limits::CORES_MAX;
+use crate::limits::{CORES_MAX, OPEN_TABLES_MAX};
 use crate::species::SpeciesTable;
 use std::time::Duration;
 
@@ -97,7 +97,9 @@ pub struct Retention {
 }
 
 /// Descriptors of the databases and threads, besides [`DESCRIPTORS_PER_CORE`].
-const DESCRIPTORS: usize = 80;
+const DESCRIPTORS: usize = 52;
+/// Tables that the databases have open at least, together.
+const OPEN_TABLES_MIN: usize = 40;
 /// Of a shard: its rings, its bells, the bell of a client.
 const DESCRIPTORS_PER_CORE: usize = 8;
 
@@ -117,9 +119,9 @@ impl Options {
         Ok(())
     }
 
-    /// Descriptors that an engine with these options has open at most, about.
-    pub fn descriptors(&self) -> usize {
-        DESCRIPTORS + DESCRIPTORS_PER_CORE * self.cores
+    /// Descriptors that an engine with these options has open at most, about, where the process may have `limit`.
+    pub fn descriptors(&self, limit: usize) -> usize {
+        DESCRIPTORS + DESCRIPTORS_PER_CORE * self.cores + (limit / 4).clamp(OPEN_TABLES_MIN, OPEN_TABLES_MAX)
     }
 
     pub(crate) fn reach_mm(&self) -> u32 {

@@ -5,9 +5,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fakemon_engine::ids::Timestamp;
 use fakemon_engine::model::{PlayerName, PlayerNameError};
+use fakemon_engine::wall_clock;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::{Map, Value};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// The shortest secret of HS256, in bytes (RFC 7518, 3.2): what is shorter can be guessed from one token.
 const SECRET_BYTES_MIN: usize = 32;
@@ -139,12 +140,6 @@ impl TokenKeys {
 }
 
 const NO_TOKEN: &str = "it is not a JWT";
-
-/// The wall clock: whoever issues tokens counts by it.
-pub(crate) fn wall_clock() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
-}
 
 /// A claim that is a time: seconds since 1970, with a fraction if need be.
 fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, &'static str> {

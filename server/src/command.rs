@@ -29,13 +29,16 @@ pub mod verify;
 
 use crate::config::{LogFormat, one_line};
 use crate::load;
+use crate::log_lines::{self, LogLines};
 use crate::printed::escaped;
 use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
 use fakemon_engine::checkpoint::is_inside;
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::panic::PanicHookInfo;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -122,6 +125,7 @@ fn keep_files_private(dir: &Path) {
 pub fn run() -> ExitCode {
     let result = run_with(std::env::args_os());
     interrupt::wait_for_the_end();
+    log_lines::flush();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Usage(error)) => report_usage(&error),
@@ -147,7 +151,7 @@ fn run_with(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
     let line = CommandLine::try_parse_from(arguments).map_err(Failure::Usage)?;
     let offline = !matches!(line.command, Command::Serve(_));
     if offline {
-        serve::raise_open_files(); // a large journal has many files
+        let _ = crate::descriptors::raise_limit(); // a large journal has many files
         start_tracing(LogFormat::Text, None, "warn").and_then(|()| interrupt::watch()).map_err(Failure::Command)?;
     }
     match line.command {
@@ -202,13 +206,26 @@ fn start_tracing(format: LogFormat, filter: Option<&str>, default: &str) -> anyh
         .with_context(|| format!("`{filter}` is no log level: give error, warn, info, debug, trace, or a filter"))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(LogLines::start().context("the thread that writes log lines")?)
+        .log_internal_errors(false) // it would say so on stderr, which is what failed
         .with_ansi(io::stderr().is_terminal());
     let begun = match format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
-    begun.map_err(|error| anyhow::anyhow!("log lines cannot be set up: {error}"))
+    begun.map_err(|error| anyhow::anyhow!("log lines cannot be set up: {error}"))?;
+    std::panic::set_hook(Box::new(say_panic));
+    Ok(())
+}
+
+/// A panic is a log line like others: the thread must not wait for stderr, for it has to report its end.
+fn say_panic(panic: &PanicHookInfo<'_>) {
+    let backtrace = Backtrace::capture();
+    match backtrace.status() {
+        BacktraceStatus::Captured => tracing::error!("{panic}\n{backtrace}"),
+        _ => tracing::error!("{panic}"),
+    }
+    log_lines::flush();
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use fakemon_engine::species::SpeciesTable;
 use serde::{Deserialize, Deserializer, de};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -244,6 +245,18 @@ pub struct Limits {
     pub connections_max: Option<usize>,
     /// A connection that says nothing for so long is closed.
     pub idle_timeout: Time,
+    /// Requests to the control plane in progress.
+    pub requests_max: usize,
+    /// Of these, requests that wait for messages of a queue, which are counted apart.
+    pub polls_max: usize,
+    /// Streams of events (`/stream`).
+    pub streams_max: usize,
+    /// Streams of one player.
+    pub streams_per_player: usize,
+    /// What one address other than loopback may take of each of these, in percent.
+    pub address_share_percent: u8,
+    /// A request to the control plane has arrived, head and body, within this.
+    pub request_timeout: Time,
 }
 
 /// From when on something is worth an event on the bus `default`.
@@ -362,6 +375,12 @@ impl Default for Limits {
             message_bytes_max: 16 * 1024,
             connections_max: None,
             idle_timeout: Time(Duration::from_secs(60)),
+            requests_max: 512,
+            polls_max: 1_024,
+            streams_max: 10_000,
+            streams_per_player: 16,
+            address_share_percent: 50,
+            request_timeout: Time(Duration::from_secs(30)),
         }
     }
 }
@@ -382,7 +401,31 @@ impl Limits {
                 return refuse(key, format!("{key} must be at least 1"));
             }
         }
+        self.check_places()?;
         check_timeout("limits.idle_timeout", self.idle_timeout)
+    }
+
+    /// Checks what the control plane may give to clients.
+    fn check_places(&self) -> Result<(), ConfigError> {
+        for (key, value) in [
+            ("limits.requests_max", self.requests_max),
+            ("limits.polls_max", self.polls_max),
+            ("limits.streams_max", self.streams_max),
+            ("limits.streams_per_player", self.streams_per_player),
+        ] {
+            if !(1..=PLACES_MAX).contains(&value) {
+                return Err(ConfigError::of(key, format!("{key} must be from 1 to {PLACES_MAX}")));
+            }
+        }
+        if !(1..=100).contains(&self.address_share_percent) {
+            let key = "limits.address_share_percent";
+            return Err(ConfigError::of(key, format!("{key} must be from 1 to 100")));
+        }
+        if !REQUEST_TIMEOUTS.contains(&self.request_timeout.0) {
+            let key = "limits.request_timeout";
+            return Err(ConfigError::of(key, format!("{key} must be from 1 s to 10 min")));
+        }
+        Ok(())
     }
 }
 
@@ -610,6 +653,8 @@ impl Config {
     }
 }
 
+const PLACES_MAX: usize = 1_000_000; // more would not be descriptors of one process
+const REQUEST_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
 const REACH_M_MAX: f64 = 100_000.0;
 const MESSAGE_BYTES_MIN: usize = 1024; // the longest message that a well-behaved client needs
 const LEEWAY_MAX: Duration = Duration::from_secs(600); // clocks that are further apart are wrong
@@ -783,6 +828,12 @@ mod tests {
         assert!(patient.contains("connections.authorizer_timeout"), "{patient}");
         assert!(refused(|config| config.connections.messages_burst = 0).contains("connections.messages_burst"));
         assert!(refused(|config| config.auth.leeway = Some(Time(Duration::from_secs(601)))).contains("auth.leeway"));
+        assert!(refused(|config| config.limits.polls_max = 0).contains("limits.polls_max"));
+        assert!(refused(|config| config.limits.address_share_percent = 101).contains("limits.address_share_percent"));
+        assert!(
+            refused(|config| config.limits.request_timeout = Time(Duration::from_millis(9)))
+                .contains("request_timeout")
+        );
         assert!(refused(|config| config.limits.message_bytes_max = 1).contains("limits.message_bytes_max"));
         assert!(refused(|config| config.limits.message_bytes_max = 2 << 20).contains("limits.message_bytes_max"));
         assert!(refused(|config| config.edges = Some(100)).contains("edges"));

@@ -1,9 +1,14 @@
 //! The control plane: HTTP on one thread of its own, the only home of tokio. Whatever it does, the capture path does
-//! not notice: spawns go through an engine client like everybody's, figures are read from views.
+//! not notice: spawns go through an engine client like everybody's, figures are read from views. Whatever is connected,
+//! `/healthz`, `/readyz` and `/metrics` are answered: a connection is taken in at once, and what it may do is decided when
+//! the head of its request has arrived. A thread or a task that ends turns `/readyz` to 503, and the server stops.
 //!
 //! - `refusal`: every answer that is no success has the same shape
+//! - `places`: how many requests, long polls and streams may be in progress, of all and of one client
+//! - `tasks`: tasks whose end is a failure
 //! - `listener`: sockets, bounded in number and in patience
 //! - `uri`: paths in one spelling
+//! - `door`: where every request comes in: HTTP as it is to be, a place, a time
 //! - `signature`: AWS Signature Version 4
 //! - `gate`: who is let in: in open mode whoever no browser was tricked into being, else who signed
 //! - `coding`: bodies that cannot be read
@@ -26,12 +31,15 @@
 //! - `discovery`: schemas are learned from what happens
 
 mod refusal;
+mod places;
+mod tasks;
 mod standard_webhooks;
 mod api_keys;
 mod aws;
 mod listener;
 mod uri;
 mod signature;
+mod door;
 mod gate;
 mod coding;
 mod desk;
@@ -53,11 +61,14 @@ mod discovery;
 
 pub use authorizer::AuthorizerOptions;
 pub use aws::BusSettings;
+pub use listener::EXTRA_SEATS;
+pub use places::PlacesOptions;
 
 use crate::access_keys::AccessKeys;
 use crate::auth::Access;
 use crate::contact::Word;
 use crate::edge;
+use crate::log_lines;
 use anyhow::Context;
 use axum::Router;
 use axum::body::Bytes;
@@ -70,8 +81,8 @@ use fakemon_engine::Engine;
 use refusal::Refusal;
 pub(crate) use signature::sign_get;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
@@ -79,8 +90,12 @@ use tokio::sync::{mpsc, watch};
 
 /// The largest body that is read.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
+/// Connections without a request that are of use.
+pub const IDLE_CONNECTIONS: usize = 512;
 /// How long requests in progress may take when the control plane stops.
 const DRAIN: Duration = Duration::from_secs(5);
+/// Signals that ask to stop within this are one wish.
+const SAME_WISH: Duration = Duration::from_secs(1);
 
 /// Reads the figures of the edge, whenever somebody wants to see them.
 pub type ReadEdge = Box<dyn Fn() -> edge::Figures + Send + Sync>;
@@ -115,6 +130,14 @@ pub struct ControlOptions {
     pub questions: edge::Questions,
     /// How authorizers are asked.
     pub authorizer: AuthorizerOptions,
+    /// How many may do what at once.
+    pub places: PlacesOptions,
+    /// Connections at once, over all kinds.
+    pub connections_max: usize,
+    /// Connections of webhooks at once.
+    pub outgoing_max: usize,
+    /// A request has arrived, head and body, within this.
+    pub request_timeout: Duration,
 }
 
 /// The running control plane.
@@ -130,6 +153,8 @@ struct Shared {
     engine: Engine,
     options: ControlOptions,
     orders: mpsc::Sender<desk::Order>,
+    /// Who may be in.
+    places: Arc<places::Places>,
     /// One change of the bus at a time.
     changing: Arc<tokio::sync::Mutex<()>>,
     /// Messages on their way from queue to queue.
@@ -182,14 +207,17 @@ impl Bound {
     }
 }
 
-/// A file that reaches the limit of file sizes (`ulimit -f`) becomes an error to whoever writes it, not the end of the
-/// process without a word: a signal that is listened to once no longer kills.
-pub fn outlive_file_size_limit() -> anyhow::Result<()> {
+/// Signals whose default is the end of the process without a word, and that are none of a server's business: SIGHUP, which
+/// a terminal sends when it closes; and SIGXFSZ, when a file reaches the limit of file sizes (`ulimit -f`), which is an
+/// error to who writes it. A signal that is listened to once no longer kills.
+pub fn outlive_signals() -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_io().build().context("cannot listen to signals")?;
     let _inside = runtime.enter();
-    let kind = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
-    signal(kind).map(drop).context("cannot listen to signals")
+    for signaled in [rustix::process::Signal::XFSZ, rustix::process::Signal::HUP] {
+        signal(SignalKind::from_raw(signaled.as_raw())).map(drop).context("cannot listen to signals")?;
+    }
+    Ok(())
 }
 
 /// Starts the thread, and from then on notices signals that ask to stop.
@@ -202,6 +230,7 @@ pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::R
     let meters = api_keys::Meters::load(&engine).context("how much API keys have used")?;
     let recent = partners::Recent::load(&engine).context("what partners sent already")?;
     let shared = Arc::new(Shared {
+        places: places::Places::new(options.places),
         engine,
         options,
         orders,
@@ -226,10 +255,10 @@ pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::R
         }
     });
     let (ready, is_ready) = std::sync::mpsc::channel();
-    let thread = std::thread::Builder::new()
-        .name("control".into())
-        .spawn(move || runtime.block_on(serve(served, socket, received, stopped, &ready)))
-        .context("the control plane's thread")?;
+    let asked = Arc::clone(&shared);
+    let run = move || runtime.block_on(serve(served, socket, received, stopped, &ready));
+    let thread = shared.engine.spawn("control", move || asked.draining.load(Ordering::Acquire), run);
+    let thread = thread.context("the control plane's thread")?;
     is_ready.recv().context("the control plane ended before it began")??;
     Ok(Control { addr, shared, stop, thread })
 }
@@ -254,9 +283,7 @@ impl Control {
     pub fn stop(self) {
         self.drain();
         let _ = self.stop.send(true); // nobody listens when the thread has ended already
-        if self.thread.join().is_err() {
-            tracing::error!("the control plane's thread had panicked");
-        }
+        let _ = self.thread.join(); // a panic is a failure of the engine, and was told as one
     }
 }
 
@@ -276,14 +303,18 @@ async fn serve(
         Err(error) => return drop(ready.send(Err(error))),
     };
     let mut drained = stopped.clone();
-    let http = axum::serve(listener::Bounded::new(socket), router(Arc::clone(&shared)))
+    let listener = listener::Bounded::new(socket, shared.options.connections_max, shared.options.request_timeout);
+    let service = router(Arc::clone(&shared)).into_make_service_with_connect_info::<listener::Caller>();
+    let http = axum::serve(listener, service)
         .with_graceful_shutdown(async move { drop(stopped.wait_for(|stop| *stop).await) });
     let http = tokio::spawn(async move { http.await });
     let hooks = webhooks::Webhooks::new(&shared);
     aws::resume_moves(&shared);
-    tokio::spawn(authorizer::run(Arc::clone(&shared), Arc::clone(&hooks)));
-    tokio::spawn(webhooks::run(Arc::clone(&shared), hooks));
-    tokio::spawn(discovery::run(Arc::clone(&shared)));
+    let (engine, of) = (&shared.engine, Arc::clone(&shared));
+    let never = || false;
+    tasks::kept(engine, "authorizer", never, authorizer::run(Arc::clone(&shared), Arc::clone(&hooks)));
+    tasks::kept(engine, "webhooks", never, webhooks::run(Arc::clone(&shared), hooks));
+    tasks::kept(engine, "discovery", move || of.is_stopping(), discovery::run(Arc::clone(&shared)));
     drop(ready.send(Ok(())));
     tokio::select! {
         () = desk.run(orders) => {}
@@ -292,20 +323,31 @@ async fn serve(
     }
 }
 
-/// The first signal asks to stop, the second one ends the process at once.
+/// The first signal asks to stop. Another one ends the process at once, but only after a moment: supervisors and shells
+/// send the same wish to a process and to its group.
 fn notice_signals(shared: Arc<Shared>) -> anyhow::Result<()> {
+    let first: Arc<OnceLock<Instant>> = Arc::default();
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
         let mut signals = signal(kind).context("cannot listen to signals")?;
-        let shared = Arc::clone(&shared);
-        tokio::spawn(async move {
+        let (shared, first, engine) = (Arc::clone(&shared), Arc::clone(&first), shared.engine.clone());
+        tasks::watched(&engine, "signals", async move {
             while signals.recv().await.is_some() {
-                if shared.asked_to_stop.swap(true, Ordering::AcqRel) {
+                let asked_before = first.get_or_init(Instant::now).elapsed();
+                shared.asked_to_stop.store(true, Ordering::Release);
+                if asked_before > SAME_WISH {
                     tracing::warn!("asked to stop twice: ends at once; nothing that was told is lost");
+                    log_lines::flush();
                     std::process::exit(128 + kind.as_raw_value());
                 }
             }
         });
     }
+    let mut hangups = signal(SignalKind::hangup()).context("cannot listen to signals")?;
+    tasks::watched(&shared.engine, "signals", async move {
+        while hangups.recv().await.is_some() {
+            tracing::info!("SIGHUP: nothing to do; settings are read at the start, so start again to change them");
+        }
+    });
     Ok(())
 }
 
@@ -337,6 +379,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(coding::pass))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), gate::pass))
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), door::pass))
         .with_state(shared);
     // Around all of it, for layers of a router see a request only when its path has chosen a route.
     Router::new().fallback_service(routes).layer(middleware::map_request(uri::plain))

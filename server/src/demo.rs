@@ -83,8 +83,9 @@ pub fn start(engine: Engine, play: SocketAddr, options: DemoOptions) -> anyhow::
     let stop = Arc::new(AtomicBool::new(false));
     let world = LivingWorld { spawns, walkers, rumour: Rumour::default(), rng: ChaCha8Rng::seed_from_u64(seed) };
     let stopped = stop.clone();
-    let thread = std::thread::Builder::new().name("demo".into());
-    let thread = thread.spawn(move || world.live(&stopped)).context("cannot start the demo's thread")?;
+    let asked = stop.clone();
+    let thread = engine.spawn("demo", move || asked.load(Relaxed), move || world.live(&stopped));
+    let thread = thread.context("cannot start the demo's thread")?;
     Ok(Demo { stop, thread: Some(thread) })
 }
 
@@ -98,10 +99,8 @@ impl Demo {
 impl Drop for Demo {
     fn drop(&mut self) {
         self.stop.store(true, Relaxed);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the demo's thread panicked");
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // a panic is a failure of the engine, and was told as one
         }
     }
 }

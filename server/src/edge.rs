@@ -15,7 +15,7 @@
 use crate::auth::Access;
 use anyhow::{Context as _, bail, ensure};
 use fakemon_engine::Engine;
-use fakemon_engine::limits::{OPEN_TABLES_MAX, PUT_BYTES_MAX};
+use fakemon_engine::limits::PUT_BYTES_MAX;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -74,10 +74,7 @@ pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 pub const GENERAL_MESSAGE_BYTES_MAX: usize = 256 * 1024;
 /// How long a connection may be silent, or a handshake take.
 pub const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(7 * 86_400);
-/// Descriptors that are left to the journal and the rest of the process.
-const DESCRIPTORS_KEPT: usize = 1_000;
 
-const _: () = assert!(OPEN_TABLES_MAX < DESCRIPTORS_KEPT);
 // With every byte escaped, and once more as JSON, a message still fits into one event.
 const _: () = assert!(8 * GENERAL_MESSAGE_BYTES_MAX <= PUT_BYTES_MAX);
 
@@ -102,7 +99,7 @@ pub struct EdgeOptions {
     pub idle_timeout: Duration,
     /// A handshake takes at most this. Default 10 s.
     pub handshake_timeout: Duration,
-    /// Connections at a time, over all threads. Default: what the descriptors of the process allow.
+    /// Connections at a time, over all threads. Default 100,000; each takes a descriptor.
     pub connections_max: usize,
     /// The general endpoint.
     pub general: GeneralOptions,
@@ -160,7 +157,7 @@ impl EdgeOptions {
             message_bytes_max: 16 * 1024,
             idle_timeout: Duration::from_secs(60),
             handshake_timeout: Duration::from_secs(10),
-            connections_max: descriptors().saturating_sub(DESCRIPTORS_KEPT).max(100),
+            connections_max: 100_000,
             general: GeneralOptions::default(),
             authorizers: Authorizers::default(),
             tick: Duration::from_millis(50),
@@ -274,16 +271,17 @@ pub fn start(engine: Engine, options: EdgeOptions) -> anyhow::Result<Edge> {
         let line = directory.line();
         let turn = Turn::new(common.clone(), listener, referee, directory);
         let (turn, waker) = turn.context("cannot set up an edge thread")?;
-        let thread = std::thread::Builder::new()
-            .name(format!("edge-{index}"))
-            .spawn(move || turn.run())
-            .context("cannot start an edge thread")?;
+        let asked = common.clone();
+        let was_asked = move || asked.is_stopping.load(Ordering::Acquire);
+        let thread = engine.spawn(&format!("edge-{index}"), was_asked, move || turn.run());
+        let thread = thread.context("cannot start an edge thread")?;
         edge.threads.push(EdgeThread { counters, line, waker: Arc::new(waker), thread: Some(thread) });
     }
     let switchboard = edge.switchboard();
-    let reader = std::thread::Builder::new()
-        .name("catch-up".into())
-        .spawn(move || reader.run(&engine, &switchboard, || common.is_stopping.load(Ordering::Acquire)));
+    let (asked, reads) = (common.clone(), engine.clone());
+    let was_asked = move || asked.is_stopping.load(Ordering::Acquire);
+    let run = move || reader.run(&reads, &switchboard, || common.is_stopping.load(Ordering::Acquire));
+    let reader = engine.spawn("catch-up", was_asked, run);
     edge.reader = Some(reader.context("cannot start the thread that reads what players missed")?);
     Ok(edge)
 }
@@ -310,11 +308,6 @@ impl Edge {
         Figures::sum(self.threads.iter().map(|thread| &*thread.counters))
     }
 
-    /// Whether all threads run. One that ended by itself has found a mistake of ours; the others take over its port.
-    pub fn is_healthy(&self) -> bool {
-        self.threads.iter().all(|edge| edge.thread.as_ref().is_some_and(|thread| !thread.is_finished()))
-    }
-
     /// Takes in nobody any more, answers what is in flight, says goodbye to all (1001) and ends the threads. Takes at
     /// most seven seconds, usually none. Call it before the engine is closed.
     pub fn stop(&mut self) {
@@ -325,9 +318,7 @@ impl Edge {
         }
         let threads = self.threads.iter_mut().map(|edge| &mut edge.thread).chain([&mut self.reader]);
         for thread in threads.filter_map(Option::take) {
-            if thread.join().is_err() {
-                tracing::error!("an edge thread panicked");
-            }
+            let _ = thread.join(); // a panic is a failure of the engine, and was told as one
         }
     }
 }
@@ -393,18 +384,6 @@ fn tls_config(tls: &Tls) -> anyhow::Result<Arc<ServerConfig>> {
         .with_single_cert(certificates, key)
         .with_context(|| format!("{} does not belong to the certificate", tls.key.display()))?;
     Ok(Arc::new(config))
-}
-
-/// Descriptors that the process may have open, after it has asked for all it can get.
-fn descriptors() -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let all = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let current = match setrlimit(Resource::Nofile, all) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    };
-    current.map_or(1_000_000, |current| usize::try_from(current).unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]

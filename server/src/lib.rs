@@ -1,5 +1,6 @@
 //! The server around the engine; modules in reading order.
 //!
+//! - `log_lines`: what the process says on stderr; `descriptors`: who may have how many
 //! - [`play`]: messages of the player websocket, as types; [`auth`]: who a player is; [`access_keys`]: who may call the
 //!   AWS API
 //! - `authority`: hosts and origins in headers
@@ -12,6 +13,8 @@
 #![doc = include_str!("incident.md")]
 
 mod printed;
+mod log_lines;
+mod descriptors;
 pub mod play;
 pub mod auth;
 pub mod access_keys;

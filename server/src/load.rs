@@ -185,11 +185,12 @@ pub fn run(args: LoadArgs) -> anyhow::Result<()> {
 }
 
 fn print(report: &(impl Serialize + Display), json: bool) -> anyhow::Result<()> {
+    let mut stdout = stdout();
     match json {
-        true => writeln!(stdout(), "{}", serde_json::to_string(report)?)?,
-        false => writeln!(stdout(), "{report}")?,
+        true => writeln!(stdout, "{}", serde_json::to_string(report)?)?,
+        false => writeln!(stdout, "{report}")?,
     }
-    Ok(())
+    Ok(stdout.flush()?)
 }
 
 /// A run whose arguments make sense.

@@ -3,6 +3,7 @@
 //! line says which; the exit code is 130.
 
 use super::say;
+use crate::log_lines;
 use anyhow::Context;
 use fakemon_engine::checkpoint::is_incomplete;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -80,6 +81,7 @@ fn end() -> ! {
     for half in &begun {
         line += &undo(half);
     }
+    log_lines::flush();
     if io::stderr().is_terminal() {
         let _ = write!(io::stderr(), "\r\x1b[2K"); // over the bar
     }

@@ -4,14 +4,15 @@
 use super::{keep_files_private, start_tracing};
 use crate::access_keys::AccessKeys;
 use crate::auth::{self, Access, TokenKeys};
-use crate::config::{Config, Durability, LogFormat, parse_address};
+use crate::config::{Config, Durability, Limits, LogFormat, parse_address};
 use crate::contact::{Contact, Left, Word};
-use crate::control::{self, AuthorizerOptions, BusSettings, Control, ControlOptions};
+use crate::control::{self, AuthorizerOptions, BusSettings, Control, ControlOptions, PlacesOptions};
 use crate::demo::{self, Demo, DemoOptions};
+use crate::descriptors::{self, Descriptors};
 use crate::edge::{self, Authorizers, Edge, EdgeOptions, GeneralOptions, Rate, Tls};
 use crate::letters;
 use crate::printed::stdout;
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use fakemon_engine::limits::CORES_MAX;
 use fakemon_engine::place::Place;
 use fakemon_engine::{Engine, Options, Retention};
@@ -70,38 +71,40 @@ pub struct ServeArgs {
 
 /// How often the main thread looks whether it is asked to stop.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Of an edge thread: its listener, its poll, its waker, its client's bell.
+const DESCRIPTORS_PER_EDGE: usize = 6;
 
 /// Serves until asked to stop.
 pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     let config = args.settle()?;
     start_tracing(config.log.format, config.log.level.as_deref(), "info")?;
-    raise_open_files();
-    control::outlive_file_size_limit()?;
+    let limit = descriptors::raise_limit();
+    control::outlive_signals()?;
     let bound = control::Bound::to(config.control)?;
     // Everything that can be refused is, before a journal is opened.
-    let (edge_options, access_keys) = (edge_options(&config, bound.addr())?, access_keys(&config)?);
+    let engine_options = engine_options(&config)?;
+    let shares = shares(&config, &engine_options, limit)?;
+    let (edge_options, access_keys) = (edge_options(&config, bound.addr(), shares)?, access_keys(&config)?);
     edge::check(&edge_options).context("settings [tls]")?;
     edge::check_free(config.listen)?;
-    let engine_options = engine_options(&config)?;
     keep_files_private(&config.data);
     let engine = Engine::open(&config.data, engine_options)?;
-    let running = match Running::start(&engine, &config, bound, edge_options, access_keys) {
+    let running = match Running::start(&engine, &config, bound, edge_options, access_keys, shares) {
         Ok(running) => running,
         Err(error) => {
             engine.close();
             return Err(error);
         }
     };
-    running.say_where()?;
-    while !running.control.is_asked_to_stop() {
-        if let Some(failure) = engine.wait_for_failure(LOOK_EVERY) {
-            bail!("the engine stopped: {failure}");
-        }
-    }
+    let said = running.say_where();
+    let failed = if said.is_ok() { running.wait(&engine) } else { None };
     running.stop(&engine);
-    match engine.failure() {
-        Some(failure) => bail!("the engine failed while stopping: {failure}"),
-        None => Ok(()),
+    // Not as an error of reading and writing: there, a pipe that nobody reads is no failure.
+    said.map_err(|error| anyhow!("stdout, which says where this server listens, cannot be written: {error}"))?;
+    match (failed, engine.failure()) {
+        (Some(failure), _) => bail!("the server stopped: {failure}"),
+        (None, Some(failure)) => bail!("the engine failed while stopping: {failure}"),
+        (None, None) => Ok(()),
     }
 }
 
@@ -122,6 +125,7 @@ impl Running {
         bound: control::Bound,
         edge_options: EdgeOptions,
         access_keys: Option<AccessKeys>,
+        shares: Descriptors,
     ) -> anyhow::Result<Running> {
         let access = edge_options.access.clone();
         let edge = edge::start(engine.clone(), edge_options)?;
@@ -129,7 +133,7 @@ impl Running {
         letters::deliver(engine, edge.switchboard());
         let edge = Arc::new(Mutex::new(edge));
         let contact = Contact::new(bound.addr())?;
-        let options = control_options(config, &edge, access_keys, access, contact.word.clone());
+        let options = control_options(config, &edge, access_keys, access, contact.word.clone(), shares);
         let control = control::start(engine.clone(), bound, options)?;
         let contact = contact.leave(&config.data)?;
         let demo = match config.demo.enabled {
@@ -146,6 +150,17 @@ impl Running {
         let mut stdout = stdout();
         writeln!(stdout, "listening play={scheme}://{play} control=http://{control}")?;
         stdout.flush()
+    }
+
+    /// Until it is asked to stop; or the failure over which it cannot go on.
+    fn wait(&self, engine: &Engine) -> Option<String> {
+        while !self.control.is_asked_to_stop() {
+            let failure = engine.wait_for_failure(LOOK_EVERY);
+            if failure.is_some() {
+                return failure;
+            }
+        }
+        None
     }
 
     /// No new work, then answers for the old, then the engine, which keeps it.
@@ -236,7 +251,15 @@ fn half_of_the_cores() -> usize {
     (std::thread::available_parallelism().map_or(1, usize::from) / 2).clamp(1, CORES_MAX)
 }
 
-fn edge_options(config: &Config, control: SocketAddr) -> anyhow::Result<EdgeOptions> {
+/// Who may have how many descriptors.
+fn shares(config: &Config, engine: &Options, limit: usize) -> anyhow::Result<Descriptors> {
+    let Limits { requests_max, polls_max, streams_max, .. } = config.limits;
+    let wanted = requests_max + polls_max + streams_max + control::IDLE_CONNECTIONS;
+    let edges = DESCRIPTORS_PER_EDGE * config.edges.unwrap_or_else(half_of_the_cores);
+    Descriptors::divide(limit, engine.descriptors(limit) + edges, wanted, control::EXTRA_SEATS)
+}
+
+fn edge_options(config: &Config, control: SocketAddr, shares: Descriptors) -> anyhow::Result<EdgeOptions> {
     let limits = &config.limits;
     let default = EdgeOptions::new(config.listen);
     let tls = config.tls.certificate_file.clone().zip(config.tls.key_file.clone());
@@ -249,12 +272,23 @@ fn edge_options(config: &Config, control: SocketAddr) -> anyhow::Result<EdgeOpti
             .map(|attempts| Rate { attempts_per_s: f64::from(attempts), burst: limits.attempts_burst }),
         message_bytes_max: limits.message_bytes_max,
         idle_timeout: limits.idle_timeout.0,
-        connections_max: limits.connections_max.unwrap_or(default.connections_max),
+        connections_max: connections_max(limits.connections_max, shares.players),
         page: Some(format!("http://{control}/")),
         general: general_options(config)?,
         authorizers: authorizers(config),
         ..default
     })
+}
+
+/// What the settings want, as far as there are descriptors for it.
+fn connections_max(wanted: Option<usize>, players: usize) -> usize {
+    if let Some(wanted) = wanted.filter(|wanted| *wanted > players) {
+        tracing::warn!(
+            "limits.connections_max is {wanted}, but the limit of open files leaves {players} for players: raise \
+             `ulimit -n`"
+        );
+    }
+    wanted.map_or(players, |wanted| wanted.min(players))
 }
 
 fn general_options(config: &Config) -> anyhow::Result<GeneralOptions> {
@@ -314,7 +348,9 @@ fn control_options(
     access_keys: Option<AccessKeys>,
     access: Access,
     word: Word,
+    shares: Descriptors,
 ) -> ControlOptions {
+    let limits = &config.limits;
     let running = edge.lock().expect(UNPOISONED);
     let (play, switchboard, questions) = (running.addr(), running.switchboard(), running.questions());
     drop(running);
@@ -339,6 +375,16 @@ fn control_options(
             timeout: config.connections.authorizer_timeout.0,
             ttl: config.connections.authorizer_ttl.map(|ttl| ttl.0),
         },
+        places: PlacesOptions {
+            requests_max: limits.requests_max,
+            polls_max: limits.polls_max,
+            streams_max: limits.streams_max,
+            streams_per_player: limits.streams_per_player,
+            address_share_percent: limits.address_share_percent.into(),
+        },
+        connections_max: shares.control,
+        outgoing_max: shares.outgoing,
+        request_timeout: limits.request_timeout.0,
     }
 }
 
@@ -365,14 +411,4 @@ fn demo_options(config: &Config) -> anyhow::Result<DemoOptions> {
         spawns_per_second: config.demo.spawns_per_second,
         time_zone: config.demo.time_zone.clone(),
     })
-}
-
-/// Every connection is a descriptor: takes all that the hard limit gives.
-pub(super) fn raise_open_files() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::debug!(%error, "the limit of open files stays as it is");
-    }
 }

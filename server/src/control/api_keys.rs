@@ -17,6 +17,7 @@ use fakemon_engine::bus::inbound::{ApiKey, Period, Quota, Throttle, UsagePlan};
 use fakemon_engine::bus::resource::Tags;
 use fakemon_engine::bus::{GAME_BUS, Registry};
 use fakemon_engine::ids::Timestamp;
+use fakemon_engine::wall_clock;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde_json::Value;
@@ -207,7 +208,7 @@ impl Meters {
         let Some(plan) = key.usage_plan.as_ref().and_then(|plan| registry.usage_plans.get(plan)) else {
             return Ok(()); // a key without a plan has no bounds
         };
-        let now = engine.now();
+        let now = wall_clock();
         let day = number(date(now));
         let mut state = self.state();
         let days = state.used.entry((plan.id.clone(), key.id.clone())).or_default();

@@ -59,6 +59,7 @@ use fakemon_engine::bus::resource::{Archive, Change, Pipe};
 use fakemon_engine::delivery::{Archived, ReplayProgress};
 use fakemon_engine::ids::{Timestamp, mix};
 use fakemon_engine::pipe::state_name;
+use fakemon_engine::wall_clock;
 pub(super) use logs::Queries;
 pub(super) use moves::{Moves, end_all as end_moves, resume as resume_moves};
 use query::Form;
@@ -261,7 +262,7 @@ async fn carry(
     let progress = |replay: &str| shared.engine.replays().progress(replay);
     let secret = |connection: &str| secret_of(shared, connection);
     let pipe = |pipe: &Pipe| state_name(pipe, shared.engine.pipes().status(pipe).as_ref());
-    let now = shared.engine.now();
+    let now = wall_clock();
     let archived = |archive: &Archive| shared.engine.archive_figures().of(archive, now);
     let call = Call {
         region: &region,
@@ -481,8 +482,7 @@ fn endpoint(headers: &HeaderMap) -> String {
 /// A UUID that nobody else gets.
 pub(super) fn uuid() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    let now =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
+    let now = wall_clock().0;
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let (high, low) = (mix(now ^ mix(number)), mix(mix(now).wrapping_add(number)));
     format!(

@@ -1,32 +1,61 @@
-//! Sockets of the control plane: at most so many at once, and none that stays silent for ever, so that no number of
-//! half-open connections takes the descriptors away from players.
+//! Sockets of the control plane: taken in at once, whatever the others do, so that a question for health is always heard.
+//! How many there may be follows from the limit of open files. When all seats are taken, the connection that has waited
+//! longest without a whole request makes room; if all are at work, a few more are taken in, to be asked for health only.
+//!
+//! ```text
+//! accepted ──► Arriving ──► Working ──► Writing or Streaming ──► Idle ──► Arriving …
+//!              a total time  as long as  a total time  silence   silence
+//!                            it takes
+//! ```
+//!
+//! A request that arrives slowly is cut off after a total time, however often a byte of it comes.
 
-use axum::serve::Listener;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
+use hashbrown::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-/// Connections at once; more wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 512;
-/// A connection on which nothing moves for so long is closed.
+/// Connections beyond all seats, for questions for health.
+pub const EXTRA_SEATS: usize = 16;
+/// A connection without a request, or a stream on which nothing moves, is closed after this.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// An answer that is no stream is read by its client within this.
+const WRITING_MAX: Duration = Duration::from_secs(60);
+/// When the system refuses another connection, it is asked again after this.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// How often it is said that the system refuses.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 
-/// A listener that waits when too many are connected.
+/// A listener that always listens.
 pub(super) struct Bounded {
     socket: TcpListener,
-    places: Arc<Semaphore>,
+    seats: Arc<Seats>,
+    said: Option<Instant>,
 }
 
 impl Bounded {
-    pub(super) fn new(socket: TcpListener) -> Bounded {
-        Bounded { socket, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+    /// At most `most` connections, whose requests arrive within `request_timeout`.
+    pub(super) fn new(socket: TcpListener, most: usize, request_timeout: Duration) -> Bounded {
+        let seats = Seats { most, request_timeout, sitting: Mutex::default() };
+        Bounded { socket, seats: Arc::new(seats), said: None }
+    }
+
+    /// The system has no room for another connection: somebody who waits makes it.
+    fn make_room(&mut self, error: &io::Error) {
+        self.seats.held().let_go_of_the_oldest();
+        if self.said.is_none_or(|said| said.elapsed() > SAY_AGAIN) {
+            self.said = Some(Instant::now());
+            tracing::warn!(%error, "the control plane cannot take in more connections: raise `ulimit -n`");
+        }
     }
 }
 
@@ -35,13 +64,20 @@ impl Listener for Bounded {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Impatient, SocketAddr) {
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        let place = place.expect("the semaphore is never closed");
-        let (stream, addr) = Listener::accept(&mut self.socket).await;
-        let _ = stream.set_nodelay(true); // a slower answer is still an answer
-        let silence = Box::pin(sleep(SILENCE_MAX));
-        let connection = Impatient { stream, silence, _place: place };
-        (connection, addr)
+        loop {
+            match self.socket.accept().await {
+                Ok((stream, addr)) => {
+                    if let Some(connection) = self.seats.sit(stream) {
+                        return (connection, addr);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    self.make_room(&error);
+                    sleep(ASK_AGAIN).await;
+                }
+            }
+        }
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -49,23 +85,161 @@ impl Listener for Bounded {
     }
 }
 
-/// A connection that ends when nothing moves.
+/// Who sits where.
+struct Seats {
+    most: usize,
+    request_timeout: Duration,
+    sitting: Mutex<Sitting>,
+}
+
+#[derive(Default)]
+struct Sitting {
+    next: u64,
+    by_number: HashMap<u64, (Arc<Seat>, oneshot::Sender<()>)>,
+}
+
+impl Seats {
+    fn held(&self) -> MutexGuard<'_, Sitting> {
+        self.sitting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a connection a seat; none if even the extra ones are taken.
+    fn sit(self: &Arc<Seats>, stream: TcpStream) -> Option<Impatient> {
+        let mut sitting = self.held();
+        let is_full = sitting.by_number.len() >= self.most && !sitting.let_go_of_the_oldest();
+        if is_full && sitting.by_number.len() >= self.most + EXTRA_SEATS {
+            return None;
+        }
+        let _ = stream.set_nodelay(true); // a slower answer is still an answer
+        let (go, gone) = oneshot::channel();
+        let now = Instant::now();
+        let seat = Arc::new(Seat { phase: Mutex::new(Phase::Arriving { since: now }), is_extra: is_full });
+        let number = sitting.next;
+        sitting.next += 1;
+        sitting.by_number.insert(number, (Arc::clone(&seat), go));
+        let alarm = Box::pin(sleep_until(now + self.request_timeout));
+        Some(Impatient { stream, seat, number, seats: Arc::clone(self), gone, is_over: false, moved: now, alarm })
+    }
+}
+
+impl Sitting {
+    /// Ends the connection that has waited longest without a whole request; false if none waits.
+    fn let_go_of_the_oldest(&mut self) -> bool {
+        let waits = self.by_number.iter().filter_map(|(number, (seat, _))| Some((seat.waits_since()?, *number)));
+        let Some((_, number)) = waits.min() else { return false };
+        self.by_number.remove(&number); // its sender goes with it, and with that the connection
+        true
+    }
+}
+
+/// The seat of one connection, as the requests on it see it.
+pub(super) struct Seat {
+    phase: Mutex<Phase>,
+    /// All seats were taken: only health is answered here.
+    pub(super) is_extra: bool,
+}
+
+/// What a connection does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// A request begins to arrive.
+    Arriving { since: Instant },
+    /// A request is carried out. Its body has a time of its own.
+    Working,
+    /// The answer is on its way.
+    Writing { since: Instant },
+    /// An answer that goes on.
+    Streaming,
+    /// The last request is answered.
+    Idle { since: Instant },
+}
+
+impl Seat {
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set(&self, phase: Phase) {
+        *self.phase() = phase;
+    }
+
+    /// Since when the present request arrives, if it has not arrived.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        match *self.phase() {
+            Phase::Arriving { since } | Phase::Idle { since } => Some(since),
+            Phase::Working | Phase::Writing { .. } | Phase::Streaming => None,
+        }
+    }
+
+    /// A byte came.
+    fn heard(&self) {
+        let mut phase = self.phase();
+        if matches!(*phase, Phase::Idle { .. }) {
+            *phase = Phase::Arriving { since: Instant::now() };
+        }
+    }
+
+    /// Until when it may go on so, if something moved last at `moved`.
+    fn ends_at(&self, moved: Instant, request_timeout: Duration) -> Option<Instant> {
+        match *self.phase() {
+            Phase::Arriving { since } => Some(since + request_timeout),
+            Phase::Working => None,
+            Phase::Writing { since } => Some(since + WRITING_MAX),
+            Phase::Streaming => Some(moved + SILENCE_MAX),
+            Phase::Idle { since } => Some(since + SILENCE_MAX),
+        }
+    }
+}
+
+/// Who calls: the seat of the connection, and from where it came.
+#[derive(Clone)]
+pub(super) struct Caller {
+    pub(super) seat: Arc<Seat>,
+    pub(super) address: IpAddr,
+}
+
+impl Connected<IncomingStream<'_, Bounded>> for Caller {
+    fn connect_info(stream: IncomingStream<'_, Bounded>) -> Caller {
+        Caller { seat: Arc::clone(&stream.io().seat), address: stream.remote_addr().ip() }
+    }
+}
+
+/// A connection that ends when its time is over, or when others need its seat.
 pub(super) struct Impatient {
     stream: TcpStream,
-    silence: Pin<Box<Sleep>>,
-    _place: OwnedSemaphorePermit,
+    seat: Arc<Seat>,
+    number: u64,
+    seats: Arc<Seats>,
+    gone: oneshot::Receiver<()>,
+    is_over: bool,
+    /// When something moved last.
+    moved: Instant,
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl Drop for Impatient {
+    fn drop(&mut self) {
+        self.seats.held().by_number.remove(&self.number);
+    }
 }
 
 impl Impatient {
-    /// Something moved: patience begins anew. Nothing moved: an error, once patience has ended.
+    /// Something moved, or nothing did: then an error once its time is over.
     fn watch<T>(&mut self, context: &mut Context<'_>, moved: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if moved.is_ready() {
-            self.silence.as_mut().reset(Instant::now() + SILENCE_MAX);
-            return moved;
+        if self.is_over || Pin::new(&mut self.gone).poll(context).is_ready() {
+            self.is_over = true; // it was asked for its last time
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        match self.silence.as_mut().poll(context) {
+        if moved.is_ready() {
+            self.moved = Instant::now();
+        }
+        let Some(ends_at) = self.seat.ends_at(self.moved, self.seats.request_timeout) else { return moved };
+        if self.alarm.deadline() != ends_at {
+            self.alarm.as_mut().reset(ends_at);
+        }
+        match self.alarm.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => moved,
         }
     }
 }
@@ -73,7 +247,11 @@ impl Impatient {
 impl AsyncRead for Impatient {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let before = buffer.filled().len();
         let moved = Pin::new(&mut this.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            this.seat.heard();
+        }
         this.watch(context, moved)
     }
 }
@@ -91,5 +269,29 @@ impl AsyncWrite for Impatient {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_has_a_total_time_and_an_answer_too() {
+        let (then, timeout) = (Instant::now(), Duration::from_secs(30));
+        let seat = Seat { phase: Mutex::new(Phase::Arriving { since: then }), is_extra: false };
+        let late = then + Duration::from_secs(29);
+        seat.heard();
+        assert_eq!(seat.ends_at(late, timeout), Some(then + timeout), "however often a byte comes");
+        seat.set(Phase::Working);
+        assert_eq!((seat.ends_at(late, timeout), seat.waits_since()), (None, None));
+        seat.set(Phase::Writing { since: then });
+        assert_eq!(seat.ends_at(late, timeout), Some(then + WRITING_MAX));
+        seat.set(Phase::Streaming);
+        assert_eq!(seat.ends_at(late, timeout), Some(late + SILENCE_MAX));
+        seat.set(Phase::Idle { since: late });
+        assert_eq!(seat.waits_since(), Some(late));
+        seat.heard();
+        assert!(matches!(*seat.phase(), Phase::Arriving { .. }));
     }
 }

@@ -77,6 +77,11 @@ impl Refusal {
 }
 
 impl Refusal {
+    /// What was wrong, and what to do.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The body of the answer.
     pub(super) fn body(&self) -> Value {
         let mut error = json!({ "code": self.code, "message": self.message, "field": self.field });

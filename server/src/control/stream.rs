@@ -16,9 +16,10 @@
 //!       └─── catching up: each stream by itself, up to where the hub was when it came
 //! ```
 
-use super::Shared;
+use super::places::become_stream;
 use super::refusal::{InQuery, Refusal};
-use crate::auth::{Access, Holder, shown, wall_clock};
+use super::{Shared, tasks};
+use crate::auth::{Access, Holder, shown};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive};
@@ -26,7 +27,7 @@ use axum::response::{IntoResponse, Sse};
 use fakemon_engine::envelope::EventKey;
 use fakemon_engine::ids::{PlayerId, Position, Timestamp};
 use fakemon_engine::model::{Outcome, PlayerName};
-use fakemon_engine::{ReadError, Tail};
+use fakemon_engine::{ReadError, Tail, wall_clock};
 use hashbrown::HashMap;
 use serde::Deserialize;
 use serde_json::json;
@@ -35,8 +36,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Streams at once.
-const STREAMS_MAX: usize = 10_000;
 /// Events that wait for one client. One that is further behind is let go, and comes again where it was.
 const WAITING_MAX: usize = 1_024;
 /// Records that are read at once.
@@ -65,7 +64,6 @@ struct Listeners {
     /// Everything before it was told, or is about to be.
     next: Position,
     runs: bool,
-    count: usize,
     by_player: HashMap<PlayerName, Followed>,
     /// Of those who have a number, so that throws of all others cost no more than a look. Lent to who reads.
     numbers: Arc<HashMap<PlayerId, PlayerName>>,
@@ -93,17 +91,9 @@ impl Hub {
     }
 
     /// What comes for a player behind what they know, from which position on the hub tells it, and whether the hub has to
-    /// be started; none if there are too many streams.
-    fn listen(
-        &self,
-        player: &PlayerName,
-        known: Position,
-        tail: &Tail,
-    ) -> Option<(mpsc::Receiver<Told>, Position, bool)> {
+    /// be started.
+    fn listen(&self, player: &PlayerName, known: Position, tail: &Tail) -> (mpsc::Receiver<Told>, Position, bool) {
         let mut held = self.held();
-        if held.count >= STREAMS_MAX {
-            return None;
-        }
         let begins = !std::mem::replace(&mut held.runs, true);
         if begins {
             held.next = tail.end();
@@ -112,13 +102,12 @@ impl Hub {
         let (tell, told) = mpsc::channel(WAITING_MAX);
         let joined_at = held.next;
         held.add(player, Listener { since: joined_at.max(known), tell, is_behind: false }, tail);
-        Some((told, joined_at, begins))
+        (told, joined_at, begins)
     }
 }
 
 impl Listeners {
     fn add(&mut self, player: &PlayerName, listener: Listener, tail: &Tail) {
-        self.count += 1;
         if let Some(followed) = self.by_player.get_mut(player) {
             return followed.listeners.push(listener);
         }
@@ -153,18 +142,16 @@ impl Listeners {
 
     /// Lets go of who does not listen any more.
     fn tidy(&mut self) {
-        let (mut count, numbers) = (0, &mut self.numbers);
+        let numbers = &mut self.numbers;
         self.by_player.retain(|_, followed| {
             followed.listeners.retain(|listener| !listener.is_behind && !listener.tell.is_closed());
-            count += followed.listeners.len();
             let is_followed = !followed.listeners.is_empty();
             if let Some(number) = followed.number.filter(|_| !is_followed) {
                 Arc::make_mut(numbers).remove(&number);
             }
             is_followed
         });
-        self.count = count;
-        self.runs = count > 0;
+        self.runs = !self.by_player.is_empty();
     }
 }
 
@@ -259,13 +246,10 @@ pub(super) async fn open(
     let asked_for = beginning(&asked, &headers)?;
     // A position that is not durable yet is of another journal: such a client knows nothing of this one.
     let known = asked_for.filter(|position| *position <= tail.end());
-    let listened = shared.streams.listen(&player, known.unwrap_or_default(), &tail);
-    let (live, joined_at, begins) = listened.ok_or_else(|| {
-        let message = format!("{STREAMS_MAX} streams are open: come back later");
-        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "full", message)
-    })?;
+    become_stream(&player)?;
+    let (live, joined_at, begins) = shared.streams.listen(&player, known.unwrap_or_default(), &tail);
     if begins {
-        tokio::spawn(run(shared.clone()));
+        tasks::watched(&shared.engine, "streams", run(shared.clone()));
     }
     let begin = known.unwrap_or(joined_at);
     let is_complete = asked_for.is_none() || known.is_some() && is_kept(&tail, begin).await;

@@ -20,7 +20,7 @@ mod event_stream;
 mod errands;
 mod asking;
 
-use super::{Shared, answers};
+use super::{Shared, answers, tasks};
 pub(super) use asking::ask;
 use authorization::{Additions, Authorizations};
 use connection::{Answered, Wire};
@@ -29,6 +29,7 @@ use fakemon_engine::bus::resource::{ApiDestination, Connection};
 use fakemon_engine::bus::{Destination, Registry};
 use fakemon_engine::delivery::{Courier, Failed, FailureCode, Lane, LaneId, Letter, Parcel};
 use fakemon_engine::ids::Timestamp;
+use fakemon_engine::wall_clock;
 use request::{Content, Stamp};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -67,8 +68,8 @@ pub(super) struct Webhooks {
 
 /// Carries events to API destinations for as long as the runtime lives.
 pub(super) async fn run(shared: Arc<Shared>, hooks: Arc<Webhooks>) {
-    tokio::spawn(authorizing::run(shared, hooks.clone()));
-    tokio::spawn(errands::run(hooks.clone()));
+    tasks::kept(&hooks.engine, "authorizations", || false, authorizing::run(shared, hooks.clone()));
+    tasks::kept(&hooks.engine, "errands", || false, errands::run(hooks.clone()));
     let woken = Arc::downgrade(&hooks);
     hooks.engine.courier().lanes().on_work(move || {
         if let Some(hooks) = woken.upgrade() {
@@ -109,7 +110,8 @@ pub(super) async fn run(shared: Arc<Shared>, hooks: Arc<Webhooks>) {
                     carried.remove(&id);
                     generation = None;
                 }
-                Err(error) => tracing::error!("a task that delivers ended: {error}"),
+                // Its lane would be emptied by nobody.
+                Err(error) => hooks.engine.fail(format!("a task that delivers ended: {error}")),
             },
         }
     }
@@ -238,7 +240,8 @@ async fn deliver(
                 settle(courier, lane, parcels, &letter, outcome);
                 wires.extend(wire);
             }
-            Err(error) => tracing::error!("an attempt to deliver ended: {error}"),
+            // Its event would wait for ever.
+            Err(error) => hooks.engine.fail(format!("an attempt to deliver ended: {error}")),
         }
     }
 }
@@ -267,7 +270,7 @@ async fn attempt(
         lane.figures().throttled.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
     courier.started(lane, std::slice::from_ref(letter));
-    let stamp = Stamp { id: letter.key.id(), at_s: courier.now().0 / 1_000_000_000 };
+    let stamp = Stamp { id: letter.key.id(), at_s: wall_clock().seconds() };
     let parameters = target.http.as_ref().map(|http| http.for_event(&letter.event));
     let content = Content { parameters: parameters.as_ref(), body: &letter.body, stamp };
     hooks.send(&recipient, &content, 0, wire).await.map(drop)

@@ -129,6 +129,11 @@ pub(crate) struct Resuming {
 }
 
 impl Visit {
+    /// Whether the token is over, by the wall clock: the handshake judged it by the same.
+    pub(crate) fn has_expired(&self, wall: Timestamp) -> bool {
+        self.expires_at.is_some_and(|expires_at| expires_at <= wall)
+    }
+
     pub(crate) fn context(&self) -> Option<&RawValue> {
         serde_json::from_str(self.context.as_deref()?).ok() // it was read before, so it is JSON
     }

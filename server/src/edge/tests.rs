@@ -348,7 +348,7 @@ fn a_connection_lasts_as_long_as_its_token() {
 #[test]
 fn at_the_end_everybody_is_told() {
     let mut house = House::new(|options| options.threads = 2);
-    assert!(house.edge.is_healthy());
+    assert_eq!(house.engine.failure(), None);
     let mut players: Vec<Player> = (0..10).map(|index| house.player(&format!("p{index}"))).collect();
     for player in &mut players {
         player.say(&throw(1, 1));

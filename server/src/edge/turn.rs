@@ -17,6 +17,7 @@ use super::seats::{SeatId, Seats};
 use super::switchboard::Tally;
 use crate::play::{Reply, Subprotocol, flat, json};
 use fakemon_engine::ids::Position;
+use fakemon_engine::wall_clock;
 use mio::net::TcpListener;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -38,6 +39,7 @@ const READ_BYTES: usize = 64 * 1024;
 const LOOKS: usize = 16;
 /// Of HTTP's 401, in the range that is free for programs.
 const EXPIRED: CloseCode = CloseCode::Library(4401);
+const EXPIRED_TEXT: &str = "the token has expired: connect again with a new one";
 /// How long somebody who was said goodbye may take to end their half.
 const LEAVE_MS: u32 = 2_000;
 /// How long answers in flight are waited for at the end.
@@ -86,6 +88,8 @@ pub(crate) struct Turn {
     /// Whoever waits until what these have sent is read.
     fences: Vec<(SeatId, Arc<Tally>)>,
     has_callers: bool,
+    /// When it was said last that the system takes in nobody.
+    said_refused: Option<Instant>,
     started: Instant,
     now_ms: u32,
     next_tick: Instant,
@@ -120,6 +124,7 @@ impl Turn {
             looking: VecDeque::new(),
             fences: Vec::new(),
             has_callers: false,
+            said_refused: None,
             started: Instant::now(),
             now_ms: 0,
             next_tick: Instant::now(),
@@ -315,9 +320,8 @@ impl Turn {
                     Endpoint::Play => self.common.idle_ms,
                     Endpoint::General => self.common.general.idle_ms,
                 };
-                if session.visit.expires_at.is_some_and(|expires_at| expires_at <= self.referee.engine.now()) {
-                    let text = "the token has expired: connect again with a new one";
-                    self.leave(seat, CloseReason::Expired, Some(EXPIRED), text);
+                if session.visit.has_expired(wall_clock()) {
+                    self.leave(seat, CloseReason::Expired, Some(EXPIRED), EXPIRED_TEXT);
                 } else if silent_ms > idle_ms {
                     self.leave(seat, CloseReason::Idle, Some(CloseCode::Away), "nothing was heard for too long");
                 } else if silent_ms > ping_after_ms(idle_ms) && !connection.is_pinged {
@@ -404,6 +408,7 @@ impl Turn {
         match self.hear(seat, &mut at, filled) {
             Ok(()) => return at,
             Err(End::Goodbye(code)) => self.leave(seat, CloseReason::Goodbye, code, ""),
+            Err(End::Expired) => self.leave(seat, CloseReason::Expired, Some(EXPIRED), EXPIRED_TEXT),
             Err(End::Violation(Violation { code, reason })) => {
                 self.leave(seat, CloseReason::Violation, Some(code), reason);
             }
@@ -417,9 +422,12 @@ impl Turn {
         let Some(connection) = seats.get_mut(seat) else {
             return Ok(());
         };
-        if connection.session().is_none() {
+        let Some(session) = connection.session() else {
             *at = filled;
             return Ok(());
+        };
+        if session.visit.expires_at.is_some() && session.visit.has_expired(wall_clock()) {
+            return Err(End::Expired); // nothing is done any more in the name of this token
         }
         connection.heard_ms = self.now_ms;
         connection.is_pinged = false;
@@ -562,6 +570,7 @@ impl Turn {
 /// Why nothing more is heard of a connection.
 enum End {
     Goodbye(Option<CloseCode>),
+    Expired,
     Violation(Violation),
 }
 

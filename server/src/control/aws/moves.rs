@@ -10,7 +10,7 @@ use super::request::{Request, object};
 use super::rules::valid_pattern;
 use super::sqs::{filled, invalid, invalid_value, number, text};
 use super::{ApiError, Call, services, uuid};
-use crate::control::Shared;
+use crate::control::{Shared, tasks};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fakemon_engine::Engine;
@@ -143,7 +143,7 @@ async fn start(shared: &Arc<Shared>, request: &Request<'_>, call: &Call<'_>) -> 
         return Err(ApiError::internal(error));
     }
     let answer = json!({ "TaskHandle": task.handle() });
-    tokio::spawn(run(shared.engine.clone(), task));
+    tasks::watched(&shared.engine, "message move", run(shared.engine.clone(), task));
     Ok(answer)
 }
 
@@ -211,7 +211,7 @@ pub(in crate::control) fn resume(shared: &Arc<Shared>) {
         *task.ended.lock().unwrap_or_else(PoisonError::into_inner) = ended;
         let task = Arc::new(task);
         if shared.moves.add(task.clone()).is_ok() && goes_on {
-            tokio::spawn(run(shared.engine.clone(), task));
+            tasks::watched(&shared.engine, "message move", run(shared.engine.clone(), task));
         }
     }
 }

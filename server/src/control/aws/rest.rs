@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use fakemon_engine::bus::resource::{Archive, Pipe};
 use fakemon_engine::pipe::state_name;
+use fakemon_engine::wall_clock;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -79,7 +80,7 @@ pub(in crate::control) async fn perform(
     let progress = |replay: &str| shared.engine.replays().progress(replay);
     let secret = |connection: &str| secret_of(shared, connection);
     let pipe = |pipe: &Pipe| state_name(pipe, shared.engine.pipes().status(pipe).as_ref());
-    let now = shared.engine.now();
+    let now = wall_clock();
     let archived = |archive: &Archive| shared.engine.archive_figures().of(archive, now);
     let call = Call {
         region: &region,

@@ -22,6 +22,7 @@ pub(super) mod query;
 use super::request::{Request, object, page_behind};
 use super::{ApiError, Call, Operation, Reply};
 use crate::control::Shared;
+use crate::control::places::become_poll;
 pub(super) use asked::{filled, invalid, invalid_value, number, text};
 use asked::{missing, names, required};
 use attributes::small;
@@ -484,6 +485,8 @@ async fn receive(
             let messages: Vec<Value> = received.iter().map(|one| shown(one, request, call)).collect();
             return Ok(json!({ "Messages": messages }));
         }
+        // Whoever waits needs a place of that kind; when there is none, waiting would take one from others.
+        become_poll().map_err(|refusal| ApiError::new("RequestThrottled", refusal.message()))?;
         // Hidden messages come back by the clock, not by a call.
         let patience = until.min(tokio::time::Instant::now() + Duration::from_millis(250));
         drop(tokio::time::timeout_at(patience, arrived).await);

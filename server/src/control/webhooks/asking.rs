@@ -56,7 +56,7 @@ async fn exchange(
     let recipient = destination(&hooks.engine.registry(), name)?;
     hooks.pace(&recipient).await;
     let additions = hooks.additions(&recipient, false).await?;
-    let content = Content { parameters: None, body, stamp: Stamp::of_question(hooks) };
+    let content = Content { parameters: None, body, stamp: Stamp::of_question() };
     let outgoing = request::build(&recipient.destination, &additions, &content)?;
     let mut wire = hooks.idle.take(&outgoing.authority());
     let left = deadline.saturating_duration_since(Instant::now());

@@ -5,6 +5,7 @@ use super::connection;
 use super::event_stream::{Dialect, EventStream};
 use super::request::{self, Content, Stamp};
 use super::{Webhooks, destination};
+use crate::control::tasks::watched;
 use axum::http::{HeaderName, HeaderValue, header};
 use fakemon_engine::delivery::{Failed, FailureCode};
 use fakemon_engine::pipe::{Call, Errand, Listen};
@@ -32,8 +33,8 @@ pub(super) async fn run(hooks: Arc<Webhooks>) {
     }));
     while let Some(errand) = errands.recv().await {
         match errand {
-            Errand::Call(call) => drop(tokio::spawn(answer(hooks.clone(), call))),
-            Errand::Listen(listen) => drop(tokio::spawn(hear(hooks.clone(), listen))),
+            Errand::Call(call) => watched(&hooks.engine, "errand", answer(hooks.clone(), call)),
+            Errand::Listen(listen) => watched(&hooks.engine, "stream of a pipe", hear(hooks.clone(), listen)),
         }
     }
 }
@@ -54,7 +55,7 @@ async fn ask(hooks: &Webhooks, call: &Call) -> Result<String, Failed> {
     let recipient = destination(&hooks.engine.registry(), &call.destination)?;
     hooks.pace(&recipient).await;
     let mut wire = connection::authority(&recipient.destination.endpoint).and_then(|to| hooks.idle.take(&to));
-    let content = Content { parameters: Some(&call.parameters), body: &call.body, stamp: Stamp::of_question(hooks) };
+    let content = Content { parameters: Some(&call.parameters), body: &call.body, stamp: Stamp::of_question() };
     let sent = hooks.send(&recipient, &content, ANSWER_BYTES_MAX, &mut wire).await;
     wire.into_iter().for_each(|wire| hooks.idle.keep(wire));
     let answered = sent?;
@@ -97,7 +98,7 @@ async fn hear(hooks: Arc<Webhooks>, mut listen: Listen) {
 async fn listen_once(hooks: &Webhooks, listen: &mut Listen) -> Result<Option<Duration>, Failed> {
     let recipient = destination(&hooks.engine.registry(), &listen.destination)?;
     let additions = hooks.additions(&recipient, false).await?;
-    let content = Content { parameters: None, body: "", stamp: Stamp::of_question(hooks) };
+    let content = Content { parameters: None, body: "", stamp: Stamp::of_question() };
     let mut outgoing = request::build(&recipient.destination, &additions, &content)?;
     let headers = outgoing.request.headers_mut();
     headers.remove(header::RANGE);

@@ -1,6 +1,5 @@
 //! From an event to a request: path, query, headers, body.
 
-use super::Webhooks;
 use super::authorization::Additions;
 use super::connection::Outgoing;
 use crate::control::{aws, standard_webhooks};
@@ -9,6 +8,7 @@ use axum::http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use fakemon_engine::bus::resource::{ApiDestination, HttpParameters};
 use fakemon_engine::delivery::{Failed, FailureCode};
 use fakemon_engine::raw::with_texts;
+use fakemon_engine::wall_clock;
 use http_body_util::Full;
 
 /// How requests introduce themselves.
@@ -24,8 +24,8 @@ pub(super) struct Stamp {
 
 impl Stamp {
     /// No event of the journal is sent: the request has an id of its own.
-    pub(super) fn of_question(hooks: &Webhooks) -> Stamp {
-        Stamp { id: aws::uuid(), at_s: hooks.engine.now().0 / 1_000_000_000 }
+    pub(super) fn of_question() -> Stamp {
+        Stamp { id: aws::uuid(), at_s: wall_clock().seconds() }
     }
 }
 

@@ -12,9 +12,12 @@ use mio::{Interest, Token};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 /// Connections taken in in one turn.
 const ACCEPTS: usize = 128;
+/// How often it is said that the system takes in nobody.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 impl Turn {
     pub(super) fn accept(&mut self) {
@@ -25,12 +28,20 @@ impl Turn {
                 Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
                 Err(error) => {
                     if error.kind() != ErrorKind::WouldBlock {
-                        tracing::warn!(%error, "cannot take in more players; trying again");
+                        self.say_refused(&error);
                     }
                     self.has_callers = false;
                     return;
                 }
             }
+        }
+    }
+
+    /// Says that the system takes in nobody; it is tried again at every tick, and said now and then.
+    fn say_refused(&mut self, error: &io::Error) {
+        if self.said_refused.is_none_or(|said| said.elapsed() > SAY_AGAIN) {
+            self.said_refused = Some(Instant::now());
+            tracing::warn!(%error, "cannot take in more players, and goes on trying: raise `ulimit -n`");
         }
     }
 
@@ -50,7 +61,7 @@ impl Turn {
             Ok::<_, io::Error>(Connection::new(stream, self.now_ms))
         });
         if let Err(error) = seat {
-            tracing::warn!(%error, "cannot take in a player");
+            self.say_refused(&error);
             self.turn_away(CloseReason::Lost);
         }
     }

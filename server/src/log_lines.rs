@@ -1,0 +1,126 @@
+//! Log lines on their way to stderr. No thread waits for it, and none ends over it: lines go through a bounded queue to a
+//! thread that writes them. When stderr is full, gone or slow, lines are lost and counted, and how many were is said as soon
+//! as it can be said.
+
+use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use std::io::{self, Write};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Lines that wait to be written.
+const WAITING_MAX: usize = 8_192;
+/// How long the end of the process waits for them.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+static QUEUE: OnceLock<Sender<Order>> = OnceLock::new();
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+enum Order {
+    Write(Vec<u8>),
+    /// Says when everything before it is written.
+    Tell(Sender<()>),
+}
+
+/// Makes writers of log lines; each line is written at once.
+#[derive(Clone, Copy)]
+pub(crate) struct LogLines;
+
+impl LogLines {
+    /// Starts the thread that writes.
+    pub(crate) fn start() -> io::Result<LogLines> {
+        let (queue, orders) = bounded(WAITING_MAX);
+        if QUEUE.set(queue).is_ok() {
+            std::thread::Builder::new().name("log".into()).spawn(move || write_all(&orders, &mut io::stderr()))?;
+        }
+        Ok(LogLines)
+    }
+}
+
+impl MakeWriter<'_> for LogLines {
+    type Writer = LogLines;
+
+    fn make_writer(&self) -> LogLines {
+        LogLines
+    }
+}
+
+impl Write for LogLines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let sent = QUEUE.get().map(|queue| queue.try_send(Order::Write(line.to_vec())));
+        if !matches!(sent, Some(Ok(()))) {
+            LOST.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Waits until all lines are written, but not for long.
+pub(crate) fn flush() {
+    let Some(queue) = QUEUE.get() else { return };
+    let (tell, told) = bounded(1);
+    if let Err(TrySendError::Disconnected(_) | TrySendError::Full(_)) = queue.try_send(Order::Tell(tell)) {
+        return;
+    }
+    let _ = told.recv_timeout(LAST_LINES); // nobody reads them: there is nothing to wait for
+}
+
+fn write_all(orders: &Receiver<Order>, stderr: &mut impl Write) {
+    for order in orders {
+        match order {
+            Order::Write(line) => write(&line, stderr),
+            Order::Tell(written) => drop(written.send(())),
+        }
+    }
+}
+
+fn write(line: &[u8], stderr: &mut impl Write) {
+    let lost = LOST.load(Ordering::Relaxed);
+    if lost > 0 && writeln!(stderr, "fakemon: {lost} log lines were lost, for stderr was full or not read").is_ok() {
+        LOST.fetch_sub(lost, Ordering::Relaxed);
+    }
+    if stderr.write_all(line).is_err() {
+        LOST.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes what has room, and refuses the rest.
+    struct Disk(Vec<u8>, usize);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.0.len() + bytes.len() > self.1 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.0.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_find_no_room_are_counted_and_told_when_there_is_some() {
+        let mut disk = Disk(Vec::new(), 8);
+        write(b"first\n", &mut disk);
+        write(b"second\n", &mut disk);
+        write(b"third\n", &mut disk);
+        disk.1 = 1_000;
+        write(b"fourth\n", &mut disk);
+        write(b"fifth\n", &mut disk);
+        let written = String::from_utf8(disk.0).unwrap();
+        let expected = "first\nfakemon: 2 log lines were lost, for stderr was full or not read\nfourth\nfifth\n";
+        assert_eq!(written, expected);
+    }
+}

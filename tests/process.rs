@@ -1,0 +1,226 @@
+//! The process as a whole: logs that nobody takes, descriptors that run out, connections that only wait, signals that come
+//! twice, clocks that are wrong.
+
+use crate::player::{Player, SOL};
+use crate::server::{FAKEMON, Server, fresh_data};
+use rustix::process::{Signal, kill_process};
+use serde_json::json;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// A socket at the control plane, to which this is written.
+fn connect(server: &Server, head: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(server.control).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    socket.write_all(head.replace("HOST", &server.control.to_string()).as_bytes()).unwrap();
+    socket
+}
+
+/// The first line of what is answered.
+fn status(mut socket: TcpStream) -> String {
+    let mut answer = [0; 15];
+    let read = socket.read(&mut answer).unwrap_or(0);
+    String::from_utf8_lossy(&answer[..read]).into_owned()
+}
+
+fn is_well(server: &Server) {
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        let (status, answer) = server.get(path);
+        assert_eq!(status, 200, "{path}: {answer}");
+    }
+}
+
+#[test]
+fn health_is_answered_whatever_else_is_connected() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let stream = "GET /stream?player=ash HTTP/1.1\r\nHost: HOST\r\n\r\n";
+    let half_head = "GET /healthz HTTP/1.1\r\nHo";
+    let half_body = "POST /events HTTP/1.1\r\nHost: HOST\r\nContent-Length: 100\r\n\r\n{";
+    let held: Vec<TcpStream> = (0..1_400).map(|n| connect(&server, ["", half_head, half_body][n % 3])).collect();
+    is_well(&server);
+    let streams: Vec<TcpStream> = (0..20).map(|_| connect(&server, stream)).collect();
+    let answers: Vec<String> = streams.into_iter().map(status).collect();
+    assert_eq!(
+        answers.iter().filter(|answer| answer.contains("200")).count(),
+        16,
+        "places of one player: {answers:?}"
+    );
+    assert_eq!(answers.iter().filter(|answer| answer.contains("429")).count(), 4, "{answers:?}");
+    is_well(&server);
+    drop(held);
+    assert!(server.stop().success());
+}
+
+#[test]
+fn places_are_settings_and_a_request_that_finds_none_is_told_so() {
+    let data = fresh_data();
+    let settings = data.path().join("settings.toml");
+    let limits = "[limits]\nrequests_max = 2\nstreams_max = 3\nrequest_timeout = \"2s\"\n";
+    std::fs::write(&settings, limits).unwrap();
+    let directory = data.path().join("data");
+    let server = Server::start(&directory, &["--config", settings.to_str().unwrap()]);
+    let streams: Vec<_> = (0..3)
+        .map(|n| connect(&server, &format!("GET /stream?player=p{n} HTTP/1.1\r\nHost: HOST\r\n\r\n")))
+        .map(|mut socket| {
+            let mut answer = [0; 12];
+            socket.read_exact(&mut answer).unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 200");
+            socket
+        })
+        .collect();
+    let (code, answer) = server.get("/stream?player=p9");
+    assert_eq!(code, 503);
+    assert!(answer.contains("limits.streams_max"), "{answer}");
+    assert_eq!(server.get("/figures").0, 200, "streams take no places of requests");
+    let begun = "POST /events HTTP/1.1\r\nHost: HOST\r\nContent-Length: 100\r\n\r\n{";
+    let mut slow: Vec<TcpStream> = (0..2).map(|_| connect(&server, begun)).collect();
+    while server.get("/figures").0 != 503 {} // until both have arrived so far
+    is_well(&server);
+    // A byte now and then is no reason to wait longer than for all of it.
+    let cut = loop {
+        std::thread::sleep(Duration::from_millis(100));
+        if slow[0].write_all(b" ").is_err() {
+            break String::new();
+        }
+        slow[0].set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        let mut answer = [0; 12];
+        if slow[0].read_exact(&mut answer).is_ok() {
+            break String::from_utf8_lossy(&answer).into_owned();
+        }
+    };
+    assert_eq!(cut, "HTTP/1.1 408");
+    drop((slow, streams));
+    assert!(server.stop().success());
+}
+
+#[test]
+fn a_request_names_one_host() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    for (head, expected) in [
+        ("GET /healthz HTTP/1.1\r\n\r\n", "HTTP/1.1 400 Ba"),
+        ("GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", "HTTP/1.1 400 Ba"),
+        ("GET /healthz HTTP/1.1\r\nHost: [::1]evil\r\n\r\n", "HTTP/1.1 400 Ba"),
+        ("GET /healthz HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "HTTP/1.1 200 OK"),
+        ("GET /healthz HTTP/1.0\r\n\r\n", "HTTP/1.0 200 OK"),
+    ] {
+        assert_eq!(status(connect(&server, head)), expected, "{head}");
+    }
+}
+
+/// A server whose stderr is given, with everything logged.
+fn with_stderr(data: &std::path::Path, stderr: Stdio) -> (std::process::Child, String) {
+    let mut child = Command::new(FAKEMON)
+        .args(["serve", "--cores", "1", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--data"])
+        .arg(data)
+        .args(["--log-level", "trace", "--demo"])
+        .stdout(Stdio::piped())
+        .stderr(stderr)
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
+    let control = line.trim().rsplit_once("http://").unwrap_or_else(|| panic!("it did not start: {line}")).1;
+    (child, control.to_owned())
+}
+
+/// The server still answers, after it has had a lot to log, and stops as it should.
+fn works_and_stops(mut child: std::process::Child, control: &str) {
+    for _ in 0..300 {
+        for path in ["/readyz", "/nothing"] {
+            let asked = ureq::get(format!("http://{control}{path}")).config().http_status_as_error(false).build();
+            assert_eq!(asked.call().unwrap().status().as_u16(), if path == "/readyz" { 200 } else { 404 });
+        }
+    }
+    kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_log_that_nobody_takes_ends_nothing() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let data = fresh_data();
+    let (child, control) = with_stderr(data.path(), full.into());
+    works_and_stops(child, &control);
+    let data = fresh_data();
+    let (mut child, control) = with_stderr(data.path(), Stdio::piped());
+    drop(child.stderr.take()); // its reader is gone
+    works_and_stops(child, &control);
+    let data = fresh_data();
+    let (mut child, control) = with_stderr(data.path(), Stdio::piped());
+    let unread = child.stderr.take(); // its reader does not read
+    works_and_stops(child, &control);
+    drop(unread);
+}
+
+#[test]
+fn signals_that_come_twice_are_one_wish_and_a_hangup_is_none() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    kill_process(server.pid(), Signal::HUP).unwrap();
+    is_well(&server);
+    let mut player = Player::connect(server.play, "ash").unwrap();
+    server.spawn(json!({ "fakemon_id": "5", "species": "sparkit", "lat": SOL.0, "lon": SOL.1 }));
+    player.throw(1, 5).unwrap();
+    for _ in 0..3 {
+        kill_process(server.pid(), Signal::TERM).unwrap();
+    }
+    assert!(server.wait().success(), "it says goodbye, once");
+}
+
+#[test]
+fn stdout_that_nobody_reads_is_told() {
+    let data = fresh_data();
+    let mut child = Command::new(FAKEMON)
+        .args(["serve", "--cores", "1", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--data"])
+        .arg(data.path())
+        .stdout(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");
+    assert!(said.lines().last().unwrap().contains("stdout, which says where this server listens"), "{said}");
+}
+
+/// A server that may have so many descriptors.
+fn with_descriptors(count: usize, data: &std::path::Path) -> Result<Server, String> {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -n {count}; exec \"$0\" \"$@\""), FAKEMON]);
+    Server::try_start_by(command, data, &[])
+}
+
+#[test]
+fn players_who_find_no_descriptors_take_none_away_from_the_journal() {
+    let data = fresh_data();
+    let server = with_descriptors(200, data.path()).unwrap();
+    let players: Vec<_> = (0..300).map(|n| Player::connect(server.play, &format!("p{n}"))).collect();
+    let let_in = players.iter().flatten().count();
+    assert!((1..150).contains(&let_in), "{let_in} players");
+    let detail = json!({ "text": "x".repeat(200_000) });
+    let event = json!({ "source": "shop", "detail-type": "sold", "detail": detail }).to_string();
+    for _ in 0..230 {
+        let (status, answer) = server.post_event(&event);
+        assert_eq!(status, 200, "46 MB are more than the journal keeps in one file: {answer}");
+    }
+    is_well(&server);
+    let log = server.log();
+    assert!(log.matches("cannot take in").count() <= 1, "{log}");
+    drop(players);
+    assert!(server.stop().success());
+}
+
+#[test]
+fn too_few_descriptors_are_refused_with_the_remedy() {
+    for count in [100, 48, 32] {
+        let data = fresh_data();
+        let said = with_descriptors(count, data.path()).err().expect("it does not start");
+        let last = said.lines().last().unwrap_or_default();
+        assert!(last.contains("limit of open files") && last.contains("ulimit -n"), "{count}: {said}");
+        assert!(!said.contains("panicked"), "{count}: {said}");
+    }
+}
