@@ -378,7 +378,7 @@ impl Default for Limits {
             requests_max: 512,
             polls_max: 1_024,
             streams_max: 10_000,
-            streams_per_player: 16,
+            streams_per_player: 32,
             address_share_percent: 50,
             request_timeout: Time(Duration::from_secs(30)),
         }
