@@ -61,5 +61,4 @@ mod golden; // what every tool says of one kept journal, and the incident guide
 mod page; // the page's script, in node
 mod tour; // what the README shows: its blocks as they stand, and what it says in words
 mod older; // a data directory of an earlier version
-mod tour; // what the README shows, by boto3 and a websocket library
 mod tidy; // the house itself: openings, doors, reasons, generated code

@@ -96,22 +96,11 @@
 //! A module uses only those above it. Outside packages enter through one door each: glommio in `cores`, rocksdb in
 //! `journal`, h3o in `world`, flatbuffers in the crate `fakemon-fbs`.
 
-pub mod limits;
 pub mod files;
-pub mod ids;
-#[cfg(test)]
-mod dice;
-pub mod place;
-pub mod species;
-pub mod pattern;
-pub mod raw;
-pub mod transform;
 mod arena;
 mod bell;
 pub mod mailbox;
-pub mod model;
 pub mod players;
-pub mod authorship;
 pub mod command;
 pub mod state;
 pub mod resolve;
@@ -120,8 +109,6 @@ mod clock;
 mod failure;
 mod metrics;
 mod options;
-pub mod bus;
-pub mod envelope;
 pub mod notices;
 pub mod schema;
 pub mod turn;
@@ -165,6 +152,11 @@ pub mod timeline;
 pub mod verify;
 pub mod topology;
 pub mod salvage;
+
+pub use fakemon_model::event as model;
+pub use fakemon_model::{authorship, dice, envelope, fakemon, ids, limits, place, species, state_hash};
+pub use fakemon_pattern::{pattern, raw, transform};
+pub use fakemon_resource as bus;
 
 pub use client::Client;
 pub use clock::wall_clock;

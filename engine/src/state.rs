@@ -2,81 +2,12 @@
 //! applying a change twice is the same as applying it once, so that recovery may start from rows that are ahead.
 
 use crate::arena::Arena;
-use crate::ids::{AttemptId, FakemonId, PlayerId, SpeciesId, Timestamp, mix};
-use crate::model::Outcome;
-use crate::place::Place;
-use crate::species::CatchRate;
+use crate::ids::{FakemonId, PlayerId, mix};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-/// A fakémon in 32 bytes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Fakemon {
-    /// Which.
-    pub id: FakemonId,
-    /// Until when it stays.
-    pub vanishes_at: Timestamp,
-    /// Where.
-    pub place: Place,
-    /// 0: wild; `u32::MAX`: vanished; else the winner.
-    winner: u32,
-    /// Its species.
-    pub species: SpeciesId,
-    /// How easily it is caught.
-    pub catch_rate: CatchRate,
-}
-
-const _: () = assert!(size_of::<Fakemon>() == 32, "a slot of the table is half a cache line");
-
-/// What has become of a fakémon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// Still there.
-    Wild,
-    /// This player has it, for ever.
-    Captured(PlayerId),
-    /// Its time was over before anyone caught it.
-    Vanished,
-}
-
-impl Fakemon {
-    /// One that has just appeared.
-    pub fn wild(id: FakemonId, species: SpeciesId, place: Place, rate: CatchRate, vanishes_at: Timestamp) -> Fakemon {
-        Fakemon { id, vanishes_at, place, winner: 0, species, catch_rate: rate }
-    }
-
-    /// With the fate that a row of the snapshot says.
-    pub fn with_fate(mut self, fate: Fate) -> Fakemon {
-        match fate {
-            Fate::Wild => {}
-            Fate::Captured(player) => self.capture(player),
-            Fate::Vanished => self.vanish(),
-        }
-        self
-    }
-
-    /// What has become of it.
-    #[inline]
-    pub fn fate(&self) -> Fate {
-        match self.winner {
-            0 => Fate::Wild,
-            u32::MAX => Fate::Vanished,
-            player => Fate::Captured(PlayerId(player)),
-        }
-    }
-
-    /// The first winner stays the winner.
-    pub(crate) fn capture(&mut self, player: PlayerId) {
-        assert!(player.0 != 0 && player.0 != u32::MAX, "no player has this number");
-        assert!(self.winner == 0 || self.winner == player.0, "a fakémon is captured at most once");
-        self.winner = player.0;
-    }
-
-    pub(crate) fn vanish(&mut self) {
-        assert!(self.winner == 0 || self.winner == u32::MAX, "who is captured does not vanish");
-        self.winner = u32::MAX;
-    }
-}
+pub use crate::fakemon::{Fakemon, Fate};
+pub use crate::state_hash::StateHash;
 
 /// A change of a population.
 #[derive(Clone, Copy, Debug)]
@@ -160,60 +91,12 @@ impl Population {
     }
 }
 
-/// A hash of everything the engine knows, the same for any number of shards: the sum of the hashes of all facts, so
-/// that each shard can say what its turn adds. Blocks of the journal carry it; verification computes it anew.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StateHash(pub u64);
-
-impl StateHash {
-    /// Adds the facts that another hash stands for.
-    #[inline]
-    pub fn add(&mut self, facts: StateHash) {
-        self.0 = self.0.wrapping_add(facts.0);
-    }
-
-    #[inline]
-    fn of(kind: u64, parts: [u64; 4]) -> StateHash {
-        StateHash(parts.into_iter().fold(kind, |hash, part| mix(hash ^ part)))
-    }
-
-    /// That a throw was answered so.
-    #[inline]
-    pub fn answered(player: PlayerId, attempt: AttemptId, fakemon: FakemonId, outcome: Outcome) -> StateHash {
-        StateHash::of(1, [u64::from(player.0), attempt.0, fakemon.0, outcome as u64])
-    }
-
-    /// That a fakémon appeared.
-    pub fn appeared(fakemon: &Fakemon) -> StateHash {
-        let place = (fakemon.place.lat_e7 as u32 as u64) << 32 | fakemon.place.lon_e7 as u32 as u64;
-        let kind = u64::from(fakemon.species.0) << 16 | u64::from(fakemon.catch_rate.basis_points());
-        StateHash::of(2, [fakemon.id.0, fakemon.vanishes_at.0, place, kind])
-    }
-
-    /// That a fakémon vanished.
-    pub fn vanished(fakemon: FakemonId) -> StateHash {
-        StateHash::of(3, [fakemon.0, 0, 0, 0])
-    }
-
-    /// That a name has this number: a player's or a species'.
-    pub fn named(number: u64, name: &str) -> StateHash {
-        StateHash::of(4, [number, text_hash(name), 0, 0])
-    }
-
-    /// That a resource of the bus was changed to this value, or taken away.
-    pub fn changed(key: &str, value: Option<&str>) -> StateHash {
-        StateHash::of(5, [text_hash(key), u64::from(value.is_some()), value.map_or(0, text_hash), 0])
-    }
-}
-
-fn text_hash(text: &str) -> u64 {
-    let chunk = |bytes: &[u8]| bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
-    text.as_bytes().chunks(8).fold(text.len() as u64, |hash, bytes| mix(hash ^ chunk(bytes)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::{SpeciesId, Timestamp};
+    use crate::place::Place;
+    use crate::species::CatchRate;
 
     fn wild(id: u64) -> Fakemon {
         let place = Place { lat_e7: 1, lon_e7: -1 };

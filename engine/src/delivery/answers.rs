@@ -4,18 +4,15 @@
 use super::lane::{Arrival, Lane, LaneId};
 use super::names::Events;
 use super::router::live;
+pub(crate) use crate::bus::inbound::ANSWERS;
 use crate::bus::inbound::AnswerWebhook;
-use crate::bus::resource::Target;
-use crate::envelope::{ACCOUNT, COMMAND_REFUSED, EventKey, Facet, REGION, SOURCE_CAPTURE};
+use crate::envelope::{COMMAND_REFUSED, EventKey, Facet, SOURCE_CAPTURE};
 use crate::ids::{PlayerId, Position, Timestamp};
 use crate::model::{Event, PlayerName, Put};
 use hashbrown::HashMap;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// What stands for the rule in the lanes of answer webhooks; their bus is nameless.
-pub(crate) const ANSWERS: &str = "answers";
 
 /// The lanes of a player, and what they get from this turn.
 #[derive(Default)]
@@ -130,23 +127,4 @@ fn refused_player(put: &Put) -> Option<String> {
 /// The lane of an answer webhook.
 pub(crate) fn live_answers(webhook: &str) -> LaneId {
     live("", ANSWERS, webhook)
-}
-
-impl AnswerWebhook {
-    /// What its lane delivers to.
-    pub(crate) fn target(&self) -> Target {
-        Target {
-            bus: String::new(),
-            rule: ANSWERS.into(),
-            id: self.name.clone(),
-            arn: format!("arn:aws:fakemon:{REGION}:{ACCOUNT}:answers/{}", self.name),
-            input: None,
-            input_path: None,
-            transformer: None,
-            retry: self.retry,
-            dead_letter_arn: self.dead_letter_arn.clone(),
-            http: None,
-            given: serde_json::Map::new(),
-        }
-    }
 }

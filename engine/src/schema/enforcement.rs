@@ -10,14 +10,14 @@
 //!
 //! It is the newest version of a schema that counts. Schemas are read once for each version and kept, within a bound.
 
-use super::event::EventParts;
-use super::named::schemas_named;
-use super::ours::{OUR_REGISTRY, our_schema};
+use super::builtin::{OUR_REGISTRY, our_schema};
+use super::lookup::schemas_named;
 use super::{DISCOVERED_REGISTRY, Kind, Schema, Violation, schema_name};
 use crate::bus::{NewEvent, Registry, resource};
 use crate::ids::Timestamp;
 use crate::limits::SCHEMA_CACHE_BYTES_MAX;
 use crate::raw::for_tree;
+use fakemon_schema::EventParts;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,0 +1,242 @@
+//! What goes in and what comes out: commands, outcomes, completions, events.
+
+use crate::ids::{AttemptId, EventKey, FakemonId, PlayerId, Position, SpeciesId, Timestamp};
+use crate::limits::PLAYER_NAME_BYTES_MAX;
+use crate::place::Place;
+use crate::species::CatchRate;
+use std::fmt;
+use std::sync::Arc;
+
+/// How a throw ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The player has it, for ever.
+    Captured,
+    /// Someone else was quicker, or the player has it already.
+    AlreadyCaptured,
+    /// Within reach, but it dodged this ball; another throw may catch.
+    Dodged,
+    /// Its time was over.
+    Vanished,
+    /// The player stood too far away.
+    OutOfReach,
+    /// No fakémon has ever had this id.
+    UnknownFakemon,
+}
+
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Outcome; 6] = [
+        Outcome::Captured,
+        Outcome::AlreadyCaptured,
+        Outcome::Dodged,
+        Outcome::Vanished,
+        Outcome::OutOfReach,
+        Outcome::UnknownFakemon,
+    ];
+
+    /// The word for it in messages, metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Captured => "captured",
+            Outcome::AlreadyCaptured => "already_captured",
+            Outcome::Dodged => "dodged",
+            Outcome::Vanished => "vanished",
+            Outcome::OutOfReach => "out_of_reach",
+            Outcome::UnknownFakemon => "unknown_fakemon",
+        }
+    }
+}
+
+/// A player's name: 1 to 64 bytes of UTF-8 without control characters. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PlayerName(Arc<str>);
+
+/// Text that is no player's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("player must be 1 to 64 bytes of UTF-8 without control characters")]
+pub struct PlayerNameError;
+
+impl PlayerName {
+    /// Checks a name.
+    pub fn new(name: &str) -> Result<PlayerName, PlayerNameError> {
+        let fits = (1..=PLAYER_NAME_BYTES_MAX).contains(&name.len());
+        match fits && !name.chars().any(char::is_control) {
+            true => Ok(PlayerName(name.into())),
+            false => Err(PlayerNameError),
+        }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PlayerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The answer to a throw, durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The player's name for the throw.
+    pub attempt_id: AttemptId,
+    /// The fakémon of the first throw with this name.
+    pub fakemon_id: FakemonId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Its place in the journal.
+    pub position: Position,
+}
+
+/// A fakémon in somebody's collection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caught {
+    /// Which.
+    pub fakemon_id: FakemonId,
+    /// Its species.
+    pub species: Arc<str>,
+    /// When the capture was decided.
+    pub captured_at: Timestamp,
+    /// Where in the journal.
+    pub position: Position,
+}
+
+/// A wild fakémon, as players see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// Which.
+    pub fakemon_id: FakemonId,
+    /// Its species.
+    pub species: Arc<str>,
+    /// Where.
+    pub place: Place,
+    /// Until when.
+    pub vanishes_at: Timestamp,
+}
+
+/// An event of the journal, owned; what tools print and followers get.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A throw and how it ended.
+    Attempt {
+        /// Who.
+        player: PlayerId,
+        /// The player's name for the throw.
+        attempt_id: AttemptId,
+        /// At what.
+        fakemon_id: FakemonId,
+        /// Of what species.
+        species: SpeciesId,
+        /// From where.
+        place: Place,
+        /// How it ended.
+        outcome: Outcome,
+        /// Read from the socket.
+        received_at: Timestamp,
+        /// In the mailbox.
+        queued_at: Timestamp,
+        /// Decided.
+        decided_at: Timestamp,
+    },
+    /// A fakémon appeared.
+    Appeared {
+        /// Which.
+        fakemon_id: FakemonId,
+        /// Its species.
+        species: SpeciesId,
+        /// Where.
+        place: Place,
+        /// How easily it is caught.
+        catch_rate: CatchRate,
+        /// When.
+        at: Timestamp,
+        /// Until when.
+        vanishes_at: Timestamp,
+    },
+    /// A fakémon vanished uncaught.
+    Vanished {
+        /// Which.
+        fakemon_id: FakemonId,
+        /// Its species.
+        species: SpeciesId,
+        /// Where.
+        place: Place,
+        /// When.
+        at: Timestamp,
+        /// When its time was over.
+        vanishes_at: Timestamp,
+    },
+    /// A name got its number.
+    PlayerNamed {
+        /// The number.
+        player: PlayerId,
+        /// The name.
+        name: String,
+    },
+    /// A species got its number.
+    SpeciesNamed {
+        /// The number.
+        species: SpeciesId,
+        /// The name.
+        name: String,
+    },
+    /// The engine opened the journal.
+    Opened {
+        /// When.
+        at: Timestamp,
+        /// The seed that decides dodge rolls from here on.
+        world_seed: u64,
+        /// How far a throw reaches from here on, in millimetres.
+        reach_mm: u32,
+        /// How many shards.
+        cores: u16,
+        /// False: answers were given before the sync.
+        durable: bool,
+    },
+    /// Somebody put an event on a bus.
+    Put(Box<Put>),
+    /// A resource of the bus changed.
+    Changed {
+        /// When.
+        at: Timestamp,
+        /// Its key: the word of its kind, then its names, such as `rule/BUS/NAME`.
+        key: String,
+        /// How it is from now on, as JSON; none: it is gone.
+        value: Option<String>,
+    },
+}
+
+/// An event that somebody put on a bus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Put {
+    /// When it was accepted.
+    pub at: Timestamp,
+    /// When it happened, as the sender says.
+    pub time: Timestamp,
+    /// Name of the bus.
+    pub bus: String,
+    /// Who says it.
+    pub source: String,
+    /// What kind of event it is.
+    pub detail_type: String,
+    /// A JSON object.
+    pub detail: String,
+    /// ARNs of what it is about.
+    pub resources: Vec<String>,
+    /// The region of the request.
+    pub region: String,
+    /// The event that a rule made this one from.
+    pub cause: Option<Position>,
+    /// How often rules handed it from bus to bus.
+    pub hops: u8,
+    /// The key of the schedule that was due at `time`. On no bus, it is what the schedule's targets get.
+    pub schedule: Option<String>,
+    /// Which delivery of `cause` it is: see `delivery::lane`. What stands in the journal so was delivered.
+    pub by: Option<String>,
+    /// The event that rules handed on to here, and whose id it keeps.
+    pub origin: Option<EventKey>,
+}

@@ -1,0 +1,5 @@
+//! EventBridge's event patterns and input transforms, exact and fast. Depends on nothing else of this project.
+
+pub mod raw; // JSON as it was written, in slices
+pub mod pattern; // which events a rule wants: compiled, matched, explained
+pub mod transform; // what a target gets of an event

@@ -1,0 +1,60 @@
+//! An event that somebody puts on a bus.
+
+use fakemon_fbs::journal::Put;
+use fakemon_model::ids::{EventKey, Position, Timestamp};
+
+/// An event on its way into the journal. Its id follows from the position that it gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEvent {
+    /// Name of the bus; it exists.
+    pub bus: String,
+    /// Who says it.
+    pub source: String,
+    /// What kind of event it is.
+    pub detail_type: String,
+    /// The detail: the text of a JSON object.
+    pub detail: String,
+    /// ARNs of what it is about.
+    pub resources: Vec<String>,
+    /// When it happened, as the sender says; none means now.
+    pub time: Option<Timestamp>,
+    /// The region of the request.
+    pub region: String,
+    /// The event that a rule made this one from.
+    pub cause: Option<Position>,
+    /// How often rules handed it from bus to bus.
+    pub hops: u8,
+    /// Which delivery of `cause` it is, if that is made exactly once.
+    pub by: Option<String>,
+    /// The event that rules hand on to here, and whose id it keeps; none of one that is new.
+    pub origin: Option<EventKey>,
+}
+
+impl NewEvent {
+    /// Bytes of its texts: what [`PUT_BYTES_MAX`](fakemon_model::limits::PUT_BYTES_MAX) counts, and a little more.
+    pub fn bytes(&self) -> usize {
+        let texts = [&self.bus, &self.source, &self.detail_type, &self.detail, &self.region];
+        texts.iter().map(|text| text.len() + 8).sum::<usize>()
+            + self.resources.iter().map(|text| text.len() + 8).sum::<usize>()
+    }
+
+    /// As it is written at `now`, the engine's time, when the wall clock shows `wall`.
+    pub fn record(self, now: Timestamp, wall: Timestamp) -> Put {
+        let NewEvent { bus, source, detail_type, detail, resources, time, region, cause, hops, by, origin } = self;
+        Put {
+            at_ns: now.0,
+            time_ns: time.unwrap_or(wall).0,
+            bus,
+            source,
+            detail_type,
+            detail,
+            resources,
+            region,
+            cause: cause.map_or(0, |cause| cause.0),
+            hops,
+            schedule: None,
+            by,
+            origin: origin.map_or(0, |origin| origin.0),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The bus: what stands between those who make events and those who want them.
+//!
+//! - `event`: what somebody puts on a bus
+//! - `destination`: what an ARN of a target names
+//! - `inbound`: resources of partners, of API keys, of those who want answers
+//! - `resource`: what an operator makes: buses, rules, targets, …
+//! - `registry`: all of it as of one position
+
+mod event;
+mod destination;
+pub mod inbound;
+pub mod resource;
+pub mod registry;
+
+pub use destination::Destination;
+pub use event::NewEvent;
+pub use fakemon_model::envelope::{DEFAULT_BUS, GAME_BUS};
+pub use registry::Resources;
+pub use registry::{DEFAULT_GROUP, Registry};
