@@ -98,15 +98,11 @@
 
 pub mod files;
 mod arena;
-mod bell;
-pub mod mailbox;
 pub mod players;
 pub mod command;
 pub mod state;
 pub mod resolve;
 mod record;
-mod clock;
-mod failure;
 mod metrics;
 mod options;
 pub mod notices;
@@ -157,6 +153,8 @@ pub use fakemon_model::event as model;
 pub use fakemon_model::{authorship, dice, envelope, fakemon, ids, limits, place, species, state_hash};
 pub use fakemon_pattern::{pattern, raw, transform};
 pub use fakemon_resource as bus;
+pub use fakemon_sync::mailbox;
+pub(crate) use fakemon_sync::{bell, clock, failure};
 
 pub use client::Client;
 pub use clock::wall_clock;

@@ -58,7 +58,7 @@ impl<T> Mailbox<T> {
     }
 
     /// Prepares for sleep; true if there is no need to: something waits, or `over` says that waiting is over.
-    pub(crate) fn arm(&self, over: impl Fn() -> bool) -> bool {
+    pub fn arm(&self, over: impl Fn() -> bool) -> bool {
         let ready = || !self.queue.is_empty() || over();
         if ready() {
             return true;
@@ -72,7 +72,7 @@ impl<T> Mailbox<T> {
     }
 
     /// Until something waits or `over` says that waiting is over; for a consumer that is a thread.
-    pub(crate) fn wait(&self, over: impl Fn() -> bool) {
+    pub fn wait(&self, over: impl Fn() -> bool) {
         let ready = || !self.queue.is_empty() || over();
         while !ready() {
             self.bell.arm_thread();

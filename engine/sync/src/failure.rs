@@ -11,7 +11,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 #[derive(Default)]
-pub(crate) struct Failure {
+/// The first reason for which the engine stopped; shared by all its threads.
+pub struct Failure {
     happened: AtomicBool,
     reason: Mutex<Option<String>>,
     told: Condvar,
@@ -19,7 +20,8 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    pub(crate) fn set(&self, reason: String) {
+    /// Reports a failure; the first reason stays.
+    pub fn set(&self, reason: String) {
         let mut held = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
         let is_first = held.is_none();
         held.get_or_insert_with(|| reason.clone());
@@ -34,20 +36,23 @@ impl Failure {
     }
 
     /// From now on `hear` is called when the engine stops by itself.
-    pub(crate) fn on_failure(&self, hear: impl Fn() + Send + Sync + 'static) {
+    pub fn on_failure(&self, hear: impl Fn() + Send + Sync + 'static) {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(hear));
     }
 
     #[inline]
-    pub(crate) fn happened(&self) -> bool {
+    /// Whether a failure was reported; one relaxed load.
+    pub fn happened(&self) -> bool {
         self.happened.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn get(&self) -> Option<String> {
+    /// The reason, if a failure was reported.
+    pub fn get(&self) -> Option<String> {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn wait(&self, timeout: Duration) -> Option<String> {
+    /// Waits at most `timeout` for a failure; the reason, if there was one.
+    pub fn wait(&self, timeout: Duration) -> Option<String> {
         let held = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
         let wait = self.told.wait_timeout_while(held, timeout, |reason| reason.is_none());
         wait.unwrap_or_else(PoisonError::into_inner).0.clone()
@@ -59,7 +64,7 @@ impl Failure {
 ///
 /// # Errors
 /// When the system starts no more threads.
-pub(crate) fn spawn(
+pub fn spawn(
     name: &str,
     failure: &Arc<Failure>,
     was_asked: impl Fn() -> bool + Send + 'static,
@@ -80,12 +85,12 @@ pub(crate) fn spawn(
 ///
 /// # Errors
 /// Why it panicked. What it shares with others is left as it was at that moment.
-pub(crate) fn caught<R>(run: impl FnOnce() -> R) -> Result<R, String> {
+pub fn caught<R>(run: impl FnOnce() -> R) -> Result<R, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| said(&*panic))
 }
 
 /// The words of a panic.
-pub(crate) fn said(panic: &(dyn Any + Send)) -> String {
+pub fn said(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
     text.unwrap_or_else(|| "it said nothing".to_owned())

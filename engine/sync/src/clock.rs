@@ -16,7 +16,7 @@
 //! It looks at the wall clock ten times a second (`clockwork`). A newest time in the journal that lies in the future is
 //! the second case: the engine begins there, at half speed.
 
-use crate::ids::Timestamp;
+use fakemon_model::ids::Timestamp;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -36,7 +36,7 @@ pub fn wall_clock() -> Timestamp {
 
 /// The engine's time. Clones show the same.
 #[derive(Clone, Debug)]
-pub(crate) struct Clock(Arc<Running>);
+pub struct Clock(Arc<Running>);
 
 #[derive(Debug)]
 struct Running {
@@ -47,7 +47,7 @@ struct Running {
 
 impl Clock {
     /// A clock that starts now, but not before `newest`.
-    pub(crate) fn starting_after(newest: Timestamp) -> Clock {
+    pub fn starting_after(newest: Timestamp) -> Clock {
         let wall = wall_clock();
         let started_at = wall.max(newest.plus_ns(1));
         let line = Line { since_ns: 0, at: started_at, slow_ns: 0, leapt_ns: 0 }.following(wall, 0);
@@ -55,25 +55,26 @@ impl Clock {
     }
 
     #[inline]
-    pub(crate) fn now(&self) -> Timestamp {
+    /// The engine's time in nanoseconds since 1970; never before a time that it gave earlier.
+    pub fn now(&self) -> Timestamp {
         let (line, elapsed_ns) = self.0.line.read(|| self.elapsed_ns());
         line.at(elapsed_ns)
     }
 
     /// Time that passed since the start, added to the engine's time at the start: neither steps nor slews.
-    pub(crate) fn steady(&self) -> Timestamp {
+    pub fn steady(&self) -> Timestamp {
         self.0.started_at.plus_ns(self.elapsed_ns())
     }
 
     /// The same as [`now`](Clock::now), unless the time has leapt a moment ago: nothing may be deleted for its age then.
-    pub(crate) fn now_beyond_doubt(&self) -> Option<Timestamp> {
+    pub fn now_beyond_doubt(&self) -> Option<Timestamp> {
         let (line, elapsed_ns) = self.0.line.read(|| self.elapsed_ns());
         let is_doubtful = line.leapt_ns > 0 && u128::from(elapsed_ns - line.leapt_ns) < LEAP_DOUBT.as_nanos();
         (!is_doubtful).then(|| line.at(elapsed_ns))
     }
 
     /// Looks at the wall clock, and goes where it points.
-    pub(crate) fn follow(&self, wall: Timestamp) {
+    pub fn follow(&self, wall: Timestamp) {
         let changed = self.0.line.change(|line| {
             let elapsed_ns = self.elapsed_ns();
             let ahead_ns = line.ahead_ns(wall, elapsed_ns);

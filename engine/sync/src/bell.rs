@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Mutex, PoisonError};
 use std::thread::Thread;
 
-pub(crate) struct Bell {
+/// Wakes one sleeper: a task that reads a stream, a parked thread, or a poller of a descriptor.
+pub struct Bell {
     armed: AtomicBool,
     sleeper: Sleeper,
 }
@@ -23,31 +24,31 @@ enum Sleeper {
 impl Bell {
     /// Wakes whoever reads the other end of a stream: a task of an executor. Not a `Waker`: glommio's executor can go
     /// to sleep over a task that another thread has just woken, when the wake arrives while it checks for preemption.
-    pub(crate) fn for_stream() -> std::io::Result<(Bell, UnixStream)> {
+    pub fn for_stream() -> std::io::Result<(Bell, UnixStream)> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         Ok((Bell { armed: AtomicBool::new(false), sleeper: Sleeper::Stream(ours) }, theirs))
     }
 
     /// Wakes a parked thread.
-    pub(crate) fn for_thread() -> Bell {
+    pub fn for_thread() -> Bell {
         Bell { armed: AtomicBool::new(false), sleeper: Sleeper::Thread(Mutex::new(None)) }
     }
 
     /// Makes a descriptor readable.
-    pub(crate) fn for_descriptor() -> std::io::Result<Bell> {
+    pub fn for_descriptor() -> std::io::Result<Bell> {
         let descriptor = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
         Ok(Bell { armed: AtomicBool::new(false), sleeper: Sleeper::Descriptor(descriptor) })
     }
 
     /// The next ring wakes. Look for work once more after this, then sleep.
-    pub(crate) fn arm(&self) {
+    pub fn arm(&self) {
         self.armed.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
     /// As [`arm`](Bell::arm), for the calling thread, which is about to park.
-    pub(crate) fn arm_thread(&self) {
+    pub fn arm_thread(&self) {
         if let Sleeper::Thread(slot) = &self.sleeper {
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(std::thread::current());
         }
@@ -55,13 +56,13 @@ impl Bell {
     }
 
     /// Work was found after all.
-    pub(crate) fn disarm(&self) {
+    pub fn disarm(&self) {
         self.armed.store(false, Ordering::Relaxed);
     }
 
     /// Wakes the sleeper, if it sleeps or is about to. Call after the work is visible.
     #[inline]
-    pub(crate) fn ring(&self) {
+    pub fn ring(&self) {
         fence(Ordering::SeqCst);
         if self.armed.load(Ordering::Relaxed) && self.armed.swap(false, Ordering::Relaxed) {
             self.wake();
@@ -87,14 +88,14 @@ impl Bell {
     }
 
     /// Makes the descriptor unreadable again.
-    pub(crate) fn hush(&self) {
+    pub fn hush(&self) {
         if let Sleeper::Descriptor(descriptor) = &self.sleeper {
             let _ = rustix::io::read(descriptor, &mut [0u8; 8]);
         }
     }
 
     /// The descriptor of a bell that has one.
-    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
         match &self.sleeper {
             Sleeper::Descriptor(descriptor) => descriptor.as_fd(),
             Sleeper::Stream(_) | Sleeper::Thread(_) => unreachable!("only clients have a descriptor"),
