@@ -2,11 +2,11 @@
 //! must get the hash that it had, every event must stand where it stood; the first that does not ends the import.
 
 use crate::ids::{PlayerId, Position, ShardId};
-use crate::journal::{Rebuild, RebuildError};
 use crate::limits::{GROUP_EVENTS_MAX, GROUP_TEXT_BYTES_MAX, PUT_BYTES_MAX};
 use crate::lines::{BlockLine, Line, LineError};
 use crate::model::Event;
 use crate::options::OpenError;
+use crate::rebuild::{Rebuild, RebuildError};
 use crate::record;
 use fakemon_fbs::journal::{BlockReader, BlockWriter, SectionDraft};
 use std::io::BufRead;

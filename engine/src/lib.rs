@@ -96,7 +96,6 @@
 //! A module uses only those above it. Outside packages enter through one door each: glommio in `cores`, rocksdb in
 //! `journal`, h3o in `world`, flatbuffers in the crate `fakemon-fbs`.
 
-pub mod files;
 mod arena;
 pub mod players;
 pub mod command;
@@ -111,9 +110,8 @@ pub mod turn;
 pub mod desk;
 pub mod shard;
 mod outbox;
-mod journal;
-pub mod index;
-mod follow;
+mod committer;
+mod rebuild;
 mod cores;
 pub mod world;
 pub mod queue;
@@ -124,8 +122,6 @@ pub mod schedule;
 pub mod delivery;
 mod reset;
 mod clockwork;
-mod retention;
-pub mod checkpoint;
 mod snapshot;
 mod recovery;
 mod reader;
@@ -149,6 +145,9 @@ pub mod verify;
 pub mod topology;
 pub mod salvage;
 
+pub(crate) use fakemon_journal as journal;
+pub use fakemon_journal::{checkpoint, files, index};
+pub(crate) use fakemon_journal::{follow, retention};
 pub use fakemon_model::event as model;
 pub use fakemon_model::{authorship, dice, envelope, fakemon, ids, limits, place, species, state_hash};
 pub use fakemon_pattern::{pattern, raw, transform};
@@ -159,8 +158,8 @@ pub(crate) use fakemon_sync::{bell, clock, failure};
 pub use client::Client;
 pub use clock::wall_clock;
 pub use engine::Engine;
+pub use fakemon_journal::ReadError;
 pub use inside::{Answered, Function, PlayerLetter, Postman};
-pub use journal::ReadError;
 pub use metrics::Metrics;
 pub use options::{Durability, OpenError, Options, Retention, Thresholds};
 pub use outbox::NoMoreClients;

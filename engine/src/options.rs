@@ -4,6 +4,8 @@ use crate::limits::{CORES_MAX, OPEN_TABLES_MAX};
 use crate::species::SpeciesTable;
 use std::time::Duration;
 
+pub use fakemon_journal::{Durability, OpenError, Retention};
+
 /// How an engine is set up.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -77,36 +79,12 @@ impl Default for Options {
     }
 }
 
-/// When answers are given.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// After the sync (`fdatasync`): nothing that was told is ever lost.
-    #[default]
-    Synced,
-    /// After the write, before the sync: answers survive a crash of the process, a power cut can take some back.
-    Unsynced,
-}
-
-/// What the journal keeps. Only what the snapshot holds goes; at least the last block stays.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Retention {
-    /// Events older than this go.
-    pub max_age: Option<Duration>,
-    /// The oldest go while all blocks together, before compression, are larger than this.
-    pub max_bytes: Option<u64>,
-}
-
 /// Descriptors of the databases and threads, besides [`DESCRIPTORS_PER_CORE`].
 const DESCRIPTORS: usize = 52;
 /// Tables that the databases have open at least, together.
 const OPEN_TABLES_MIN: usize = 40;
 /// Of a shard: its rings, its bells, the bell of a client.
 const DESCRIPTORS_PER_CORE: usize = 8;
-
-/// Why a journal cannot be opened. One line that says what is wrong, where, and what to do.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct OpenError(pub String);
 
 impl Options {
     pub(crate) fn check(&self) -> Result<(), OpenError> {

@@ -10,8 +10,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-#[derive(Default)]
 /// The first reason for which the engine stopped; shared by all its threads.
+#[derive(Default)]
 pub struct Failure {
     happened: AtomicBool,
     reason: Mutex<Option<String>>,

@@ -1,8 +1,8 @@
 //! What the journal keeps, by age and size. The journal is seen as a row of segments of neighbouring blocks; the oldest
 //! go while the settings say so, and the last one always stays.
 
-use crate::ids::{Position, Timestamp};
 use crate::options::Retention;
+use fakemon_model::ids::{Position, Timestamp};
 use std::collections::VecDeque;
 
 /// A limit is kept to about this part of it.
@@ -16,24 +16,24 @@ struct Segment {
 }
 
 /// The blocks that are kept.
-pub(crate) struct Kept {
+pub struct Kept {
     retention: Retention,
     segments: VecDeque<Segment>,
     bytes: u64,
 }
 
 impl Kept {
-    pub(crate) fn new(retention: Retention) -> Kept {
+    pub fn new(retention: Retention) -> Kept {
         Kept { retention, segments: VecDeque::new(), bytes: 0 }
     }
 
     /// Whether anything may ever go.
-    pub(crate) fn is_limited(&self) -> bool {
+    pub fn is_limited(&self) -> bool {
         self.retention.max_age.is_some() || self.retention.max_bytes.is_some()
     }
 
     /// Adds the next block.
-    pub(crate) fn add(&mut self, first: Position, bytes: u64, committed_at: Timestamp) {
+    pub fn add(&mut self, first: Position, bytes: u64, committed_at: Timestamp) {
         self.bytes += bytes;
         let (max_age, max_bytes) = (self.retention.max_age, self.retention.max_bytes);
         let full = |segment: &Segment| {
@@ -52,7 +52,7 @@ impl Kept {
 
     /// Lets go of what is too old or too much, of what lies before `needed`; where the journal begins then, if that is a
     /// new place.
-    pub(crate) fn let_go(&mut self, now: Timestamp, needed: Position) -> Option<Position> {
+    pub fn let_go(&mut self, now: Timestamp, needed: Position) -> Option<Position> {
         let Retention { max_age, max_bytes } = self.retention;
         let mut gone = false;
         while let [first, next, ..] = self.segments.make_contiguous() {

@@ -1,18 +1,18 @@
 //! RocksDB behind types: keys and values in, rows and blocks out.
 
 use super::chain::StoredBlock;
-use super::checkpoint::of_database;
+use super::copies::of_database;
 use super::database::{
     Access, FAMILIES, WRITING_THREADS, calm_background_threads, check_threads, database_options, explain, families,
     look_up_options, make_folder, open_to_read, scan_options,
 };
 use super::places::check_place;
 use crate::files::{self, PRIVATE_FILE, PRIVATE_FOLDER};
-use crate::ids::{PlayerId, Position};
 use crate::options::{Durability, OpenError};
 use fakemon_fbs::Malformed;
 use fakemon_fbs::journal::BlockReader;
 use fakemon_fbs::snapshot::{self, Caught};
+use fakemon_model::ids::{PlayerId, Position};
 use rocksdb::{ColumnFamily, DB, DBRawIterator, Direction, FlushOptions, IteratorMode, WriteBatch, WriteOptions};
 use std::fs;
 use std::ops::ControlFlow;
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// Of the data directory: what this program reads and writes.
-pub(crate) const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 pub(super) const IDENTITY: &str = "FAKEMON";
 const JOURNAL: &str = "journal";
 /// Names in a data directory.
@@ -57,7 +57,7 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    pub(crate) fn corrupt(position: Position, what: impl ToString) -> ReadError {
+    pub fn corrupt(position: Position, what: impl ToString) -> ReadError {
         ReadError::Corrupt { position, what: what.to_string() }
     }
 }
@@ -77,7 +77,7 @@ pub(super) fn malformed(row: &str, error: &Malformed) -> ReadError {
 }
 
 /// An open data directory.
-pub(crate) struct Store {
+pub struct Store {
     db: DB,
     /// The note of what was told; of a writer.
     acknowledged: Option<fs::File>,
@@ -89,7 +89,7 @@ pub(crate) struct Store {
 
 impl Store {
     /// Opens or creates a data directory for writing; one process at a time.
-    pub(crate) fn open(dir: &Path) -> Result<Store, OpenError> {
+    pub fn open(dir: &Path) -> Result<Store, OpenError> {
         let fail = |error: &dyn std::fmt::Display| OpenError(format!("data directory {}: {error}", dir.display()));
         if !dir.join(IDENTITY).exists() {
             check_place(dir)?;
@@ -110,7 +110,7 @@ impl Store {
 
     /// Makes a data directory for writing, or takes an empty one; it says that it is incomplete, because of `making`, until
     /// it is [`complete`].
-    pub(crate) fn create(dir: &Path, making: &str) -> Result<Store, OpenError> {
+    pub fn create(dir: &Path, making: &str) -> Result<Store, OpenError> {
         begin(dir, making)?;
         Store::open_identified(dir)
     }
@@ -137,7 +137,7 @@ impl Store {
     }
 
     /// Opens a data directory for reading, beside a running server or without one, and changes nothing in it.
-    pub(crate) fn open_to_read(dir: &Path) -> Result<Store, OpenError> {
+    pub fn open_to_read(dir: &Path) -> Result<Store, OpenError> {
         let fail = |error: &dyn std::fmt::Display| OpenError(format!("data directory {}: {error}", dir.display()));
         check_identity(dir)?;
         let told = fs::File::open(dir.join(ACKNOWLEDGED)).map_or(Position(0), |file| told(&file));
@@ -150,7 +150,7 @@ impl Store {
 
     /// Brings everything that was written to the disk, and notes where the journal begins, if that is not with the first
     /// event.
-    pub(crate) fn settle(&self, first: Position, end: Position) -> Result<(), ReadError> {
+    pub fn settle(&self, first: Position, end: Position) -> Result<(), ReadError> {
         if first > Position(1) {
             self.db.put(KEPT_FROM, first.0.to_be_bytes())?;
         }
@@ -159,7 +159,7 @@ impl Store {
     }
 
     /// Brings what lies in memory and in the log into tables: who opens them next need not read the log.
-    pub(crate) fn flush(&self) -> Result<(), ReadError> {
+    pub fn flush(&self) -> Result<(), ReadError> {
         let families = FAMILIES.map(|name| self.family(name));
         Ok(self.db.flush_cfs_opt(&families, &FlushOptions::default())?)
     }
@@ -171,7 +171,7 @@ impl Store {
     }
 
     /// Whether the writer may have written since a store was opened to read.
-    pub(crate) fn is_behind(&self) -> bool {
+    pub fn is_behind(&self) -> bool {
         self.read.as_ref().is_some_and(|(journal, written)| written.is_none() || written_at(journal) != *written)
     }
 
@@ -180,7 +180,7 @@ impl Store {
     }
 
     /// Writes a block and the captures in it, and makes them durable if so wanted.
-    pub(crate) fn write_block(
+    pub fn write_block(
         &self,
         first: Position,
         value: &[u8],
@@ -199,24 +199,19 @@ impl Store {
     }
 
     /// Writes one entry of a collection.
-    pub(crate) fn write_capture(
-        &self,
-        player: PlayerId,
-        position: Position,
-        caught: Caught,
-    ) -> Result<(), rocksdb::Error> {
+    pub fn write_capture(&self, player: PlayerId, position: Position, caught: Caught) -> Result<(), rocksdb::Error> {
         self.db.put_cf(self.family("collections"), collection_key(player, position), caught.0)
     }
 
     /// Notes that everything before `position` has been told: if the journal ever ends earlier, it is damaged.
-    pub(crate) fn acknowledge(&self, position: Position) -> std::io::Result<()> {
+    pub fn acknowledge(&self, position: Position) -> std::io::Result<()> {
         let file = self.acknowledged.as_ref().expect("only writers acknowledge");
         rustix::io::pwrite(file, &position.0.to_be_bytes(), 0)?;
         Ok(())
     }
 
     /// If more was told than the journal holds, then a part of it is gone.
-    pub(crate) fn check_acknowledged(&self, end: Position) -> Result<(), ReadError> {
+    pub fn check_acknowledged(&self, end: Position) -> Result<(), ReadError> {
         let told = self.told;
         if told <= end {
             return Ok(());
@@ -226,18 +221,18 @@ impl Store {
     }
 
     /// The first position that retention kept.
-    pub(crate) fn kept_from(&self) -> Result<Position, ReadError> {
+    pub fn kept_from(&self) -> Result<Position, ReadError> {
         let note = self.db.get_pinned(KEPT_FROM)?;
         Ok(Position(note.map_or(Ok(1), |note| number(&note))?))
     }
 
     /// Everything before it was told.
-    pub(crate) fn told(&self) -> Position {
+    pub fn told(&self) -> Position {
         self.told
     }
 
     /// If the journal begins later than with what retention kept, then a part of it is gone.
-    pub(crate) fn check_beginning(&self) -> Result<(), ReadError> {
+    pub fn check_beginning(&self) -> Result<(), ReadError> {
         let Position(kept_from) = self.kept_from()?;
         match self.first_position()? {
             Some(Position(first)) if first > kept_from => {
@@ -249,7 +244,7 @@ impl Store {
     }
 
     /// Calls `visit` with the block that starts at `first`.
-    pub(crate) fn block<R>(
+    pub fn block<R>(
         &self,
         first: Position,
         visit: impl FnOnce(StoredBlock<'_>) -> Result<R, ReadError>,
@@ -262,7 +257,7 @@ impl Store {
 
     /// Calls `visit` with all blocks in order, from the one that holds `from`, until it breaks. The first few are read as
     /// they are; whoever wants more than these is taken for a scan, and gets much read ahead.
-    pub(crate) fn blocks(
+    pub fn blocks(
         &self,
         from: Position,
         visit: &mut dyn FnMut(StoredBlock<'_>) -> Result<ControlFlow<()>, ReadError>,
@@ -291,7 +286,7 @@ impl Store {
 
     /// Calls `visit` with all blocks in order, from the one that holds `from`, until it breaks: for whoever was there a
     /// moment ago. As long as a block begins where the last one ended it is looked up, which costs a fraction of a search.
-    pub(crate) fn follow(
+    pub fn follow(
         &self,
         from: Position,
         visit: &mut dyn FnMut(&BlockReader<'_>) -> ControlFlow<()>,
@@ -321,13 +316,13 @@ impl Store {
     }
 
     /// The first position of the oldest block.
-    pub(crate) fn first_position(&self) -> Result<Option<Position>, ReadError> {
+    pub fn first_position(&self) -> Result<Option<Position>, ReadError> {
         let mut iterator = self.db.iterator_cf(self.family("blocks"), IteratorMode::Start);
         iterator.next().transpose()?.map(|(key, _)| Ok(Position(number(&key)?))).transpose()
     }
 
     /// One past the last event.
-    pub(crate) fn end_position(&self) -> Result<Position, ReadError> {
+    pub fn end_position(&self) -> Result<Position, ReadError> {
         let mut iterator = self.db.iterator_cf(self.family("blocks"), IteratorMode::End);
         let Some(entry) = iterator.next() else { return Ok(Position(1)) };
         let (key, value) = entry?;
@@ -336,7 +331,7 @@ impl Store {
     }
 
     /// Forgets all blocks that start before `before`, and notes it first: what is missing without a note is lost.
-    pub(crate) fn forget_blocks(&self, before: Position) -> Result<(), ReadError> {
+    pub fn forget_blocks(&self, before: Position) -> Result<(), ReadError> {
         let blocks = self.family("blocks");
         self.db.put(KEPT_FROM, before.0.to_be_bytes())?;
         let (from, to) = (0u64.to_be_bytes(), before.0.to_be_bytes());
@@ -352,14 +347,14 @@ impl Store {
     }
 
     /// Bytes of the blocks on disk, about.
-    pub(crate) fn block_bytes(&self) -> u64 {
+    pub fn block_bytes(&self) -> u64 {
         let blocks = self.family("blocks");
         let figure = |name: &str| self.db.property_int_value_cf(blocks, name).ok().flatten().unwrap_or(0);
         figure("rocksdb.total-sst-files-size") + figure("rocksdb.cur-size-all-mem-tables")
     }
 
     /// A player's captures before `before`, the newest first, at most `max`.
-    pub(crate) fn collection(
+    pub fn collection(
         &self,
         player: PlayerId,
         before: Position,
@@ -386,13 +381,13 @@ impl Store {
     }
 
     /// What a player caught at a position, as their collection says.
-    pub(crate) fn capture(&self, player: PlayerId, position: Position) -> Result<Option<Caught>, ReadError> {
+    pub fn capture(&self, player: PlayerId, position: Position) -> Result<Option<Caught>, ReadError> {
         let row = self.db.get_pinned_cf(self.family("collections"), collection_key(player, position))?;
         row.map(|row| snapshot::read_caught(&row).map_err(|error| malformed("collections", &error))).transpose()
     }
 
     /// All entries of all collections.
-    pub(crate) fn collections(&self, visit: &mut dyn FnMut(PlayerId, Position, Caught)) -> Result<(), ReadError> {
+    pub fn collections(&self, visit: &mut dyn FnMut(PlayerId, Position, Caught)) -> Result<(), ReadError> {
         for entry in self.db.iterator_cf_opt(self.family("collections"), scan_options(), IteratorMode::Start) {
             let (key, value) = entry?;
             let (player, position) = key.split_at_checked(4).ok_or_else(|| wrong_key("collections"))?;
@@ -448,7 +443,7 @@ pub(super) fn begin(dir: &Path, making: &str) -> Result<(), OpenError> {
 }
 
 /// Whether a directory is empty, or not there, and a place for a data directory.
-pub(super) fn check_empty(dir: &Path) -> Result<(), OpenError> {
+pub fn check_empty(dir: &Path) -> Result<(), OpenError> {
     check_place(dir)?;
     let fail = |what: &dyn std::fmt::Display| OpenError(format!("{}: {what}", dir.display()));
     match fs::read_dir(dir).map(|mut entries| entries.next().is_none()) {
@@ -460,13 +455,13 @@ pub(super) fn check_empty(dir: &Path) -> Result<(), OpenError> {
 }
 
 /// From now on a directory says that it is a data directory, for good.
-pub(crate) fn complete(dir: &Path) -> Result<(), OpenError> {
+pub fn complete(dir: &Path) -> Result<(), OpenError> {
     let done = files::replace(&dir.join(IDENTITY), identity().as_bytes(), PRIVATE_FILE);
     done.map_err(|error| OpenError(format!("{}: {error}", dir.display())))
 }
 
 /// Whether a directory says that it is a data directory which is still being made.
-pub(crate) fn is_incomplete(dir: &Path) -> bool {
+pub fn is_incomplete(dir: &Path) -> bool {
     fs::read_to_string(dir.join(IDENTITY)).is_ok_and(|text| text.starts_with(INCOMPLETE))
 }
 

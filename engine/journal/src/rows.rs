@@ -1,15 +1,15 @@
 //! The snapshot's rows, in a database of their own: they are made from the journal, and can be made again. They are not
 //! logged; all families are flushed together, so that after a crash the rows are those of one moment.
 
-use super::checkpoint::of_database;
+use super::copies::of_database;
 use super::database::{
     Access, Part, holds_nothing, make_folder, open_tables_max, open_to_read, scan_options, table_options,
 };
 use super::store::ReadError;
-use crate::ids::{AttemptId, FakemonId, PlayerId, Position};
 use crate::options::OpenError;
 use fakemon_fbs::Malformed;
 use fakemon_fbs::snapshot::{self, Answer, Fakemon, Head};
+use fakemon_model::ids::{AttemptId, FakemonId, PlayerId, Position};
 use rocksdb::{
     ColumnFamily, ColumnFamilyDescriptor, DB, DBCompactionStyle, DBCompressionType, Direction, FlushOptions,
     IteratorMode, Options, WriteBatch, WriteOptions,
@@ -19,7 +19,7 @@ use std::path::Path;
 const FAMILIES: [&str; 4] = ["fakemon", "players", "answers", "head"];
 
 /// The rows of a data directory.
-pub(crate) struct RowStore {
+pub struct RowStore {
     db: DB,
 }
 
@@ -34,7 +34,7 @@ impl RowStore {
 
     /// Opens the rows of a data directory whose journal goes from `first` to `end`. Rows that know more than the journal,
     /// after a power cut without syncs, are made again, if the journal still has its beginning.
-    pub(crate) fn open_up_to(dir: &Path, first: Position, end: Position) -> Result<RowStore, OpenError> {
+    pub fn open_up_to(dir: &Path, first: Position, end: Position) -> Result<RowStore, OpenError> {
         let rows = RowStore::open(dir)?;
         let head = rows.head().map_err(|error| OpenError(format!("data directory {}: {error}", dir.display())))?;
         if head.is_none_or(|head| head.position <= end.0) {
@@ -56,7 +56,7 @@ impl RowStore {
     }
 
     /// Opens the rows of a data directory for reading; none if there are none yet.
-    pub(crate) fn open_to_read(dir: &Path) -> Result<Option<RowStore>, OpenError> {
+    pub fn open_to_read(dir: &Path) -> Result<Option<RowStore>, OpenError> {
         if holds_nothing(&dir.join("snapshot")) {
             return Ok(None);
         }
@@ -70,7 +70,7 @@ impl RowStore {
     }
 
     /// Where the snapshot stands; none in a new directory.
-    pub(crate) fn head(&self) -> Result<Option<Head>, ReadError> {
+    pub fn head(&self) -> Result<Option<Head>, ReadError> {
         let Some(bytes) = self.db.get_pinned_cf(self.family("head"), b"").map_err(unreadable)? else {
             return Ok(None);
         };
@@ -78,7 +78,7 @@ impl RowStore {
     }
 
     /// All fakémon of the snapshot.
-    pub(crate) fn fakemon(&self, visit: &mut dyn FnMut(Fakemon)) -> Result<(), ReadError> {
+    pub fn fakemon(&self, visit: &mut dyn FnMut(Fakemon)) -> Result<(), ReadError> {
         let family = self.family("fakemon");
         for entry in self.db.iterator_cf_opt(family, scan_options(), IteratorMode::Start) {
             visit(
@@ -90,7 +90,7 @@ impl RowStore {
     }
 
     /// One fakémon of the snapshot.
-    pub(crate) fn fakemon_row(&self, id: FakemonId) -> Result<Option<Fakemon>, ReadError> {
+    pub fn fakemon_row(&self, id: FakemonId) -> Result<Option<Fakemon>, ReadError> {
         let Some(bytes) = self.db.get_pinned_cf(self.family("fakemon"), id.0.to_be_bytes()).map_err(unreadable)?
         else {
             return Ok(None);
@@ -99,7 +99,7 @@ impl RowStore {
     }
 
     /// All players of the snapshot.
-    pub(crate) fn players(&self, visit: &mut dyn FnMut(PlayerId, snapshot::Player)) -> Result<(), ReadError> {
+    pub fn players(&self, visit: &mut dyn FnMut(PlayerId, snapshot::Player)) -> Result<(), ReadError> {
         for entry in self.db.iterator_cf_opt(self.family("players"), scan_options(), IteratorMode::Start) {
             let (key, value) = entry.map_err(unreadable)?;
             let id = key.as_ref().try_into().map(u32::from_be_bytes);
@@ -110,7 +110,7 @@ impl RowStore {
     }
 
     /// One player of the snapshot.
-    pub(crate) fn player_row(&self, id: PlayerId) -> Result<Option<snapshot::Player>, ReadError> {
+    pub fn player_row(&self, id: PlayerId) -> Result<Option<snapshot::Player>, ReadError> {
         let Some(bytes) = self.db.get_pinned_cf(self.family("players"), id.0.to_be_bytes()).map_err(unreadable)?
         else {
             return Ok(None);
@@ -119,7 +119,7 @@ impl RowStore {
     }
 
     /// The answer to a throw, from the snapshot. Ids that were used in their order are found at once.
-    pub(crate) fn answer(&self, player: PlayerId, attempt: AttemptId) -> Result<Option<Answer>, ReadError> {
+    pub fn answer(&self, player: PlayerId, attempt: AttemptId) -> Result<Option<Answer>, ReadError> {
         let start = answers_key(player, attempt, Position(0));
         let mode = IteratorMode::From(&start, Direction::Forward);
         for entry in self.db.iterator_cf(self.family("answers"), mode) {
@@ -136,12 +136,12 @@ impl RowStore {
     }
 
     /// Something that can be read and is wrong.
-    pub(crate) fn damaged(&self, what: &str) -> ReadError {
+    pub fn damaged(&self, what: &str) -> ReadError {
         ReadError::Store(Part::Snapshot.damaged(&what))
     }
 
     /// Whether everything can be read.
-    pub(crate) fn check(&self) -> Result<(), ReadError> {
+    pub fn check(&self) -> Result<(), ReadError> {
         for family in FAMILIES {
             for entry in self.db.iterator_cf_opt(self.family(family), scan_options(), IteratorMode::Start) {
                 let (_, value) = entry.map_err(unreadable)?;
@@ -156,7 +156,7 @@ impl RowStore {
     }
 
     /// Brings rows up to date. Some may be ahead of the head: recovery applies the same events again.
-    pub(crate) fn write_rows(&self, rows: &Rows) -> Result<(), ReadError> {
+    pub fn write_rows(&self, rows: &Rows) -> Result<(), ReadError> {
         let mut batch = WriteBatch::default();
         for row in &rows.fakemon {
             batch.put_cf(self.family("fakemon"), row.fakemon_id().to_be_bytes(), row.0);
@@ -184,7 +184,7 @@ impl RowStore {
     }
 
     /// Brings everything that is only in memory to the disk.
-    pub(crate) fn flush(&self) -> Result<(), ReadError> {
+    pub fn flush(&self) -> Result<(), ReadError> {
         let families = FAMILIES.map(|name| self.family(name));
         self.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(unreadable)
     }
@@ -192,13 +192,13 @@ impl RowStore {
 
 /// Rows that changed.
 #[derive(Default)]
-pub(crate) struct Rows {
-    pub(crate) fakemon: Vec<Fakemon>,
-    pub(crate) players: Vec<(PlayerId, snapshot::Player)>,
+pub struct Rows {
+    pub fakemon: Vec<Fakemon>,
+    pub players: Vec<(PlayerId, snapshot::Player)>,
     /// Each list sorted by attempt id.
-    pub(crate) answers: Vec<(PlayerId, Vec<Answer>)>,
+    pub answers: Vec<(PlayerId, Vec<Answer>)>,
     /// With the last rows: how far they reach.
-    pub(crate) head: Option<Head>,
+    pub head: Option<Head>,
 }
 
 fn answers_key(player: PlayerId, last: AttemptId, position: Position) -> [u8; 20] {

@@ -2,10 +2,8 @@
 //! a damaged one. Every block goes the way of the committer — hash chain, one batch with its captures — and must get the
 //! hash that it had.
 
-use super::chain::{BlockHash, Link};
-use super::database::explain_write;
-use super::store::{ReadError, Store, check_empty, complete};
 use crate::ids::{PlayerId, Position};
+use crate::journal::{BlockHash, Link, ReadError, Store, check_empty, complete, explain_write};
 use crate::options::{Durability, OpenError};
 use crate::record;
 use fakemon_fbs::journal::{BlockReader, Event, Outcome};

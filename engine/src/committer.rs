@@ -1,15 +1,12 @@
 //! Group commit by natural batching: one thread takes every turn that waits, writes them as one block, syncs once,
 //! and releases their answers. While it syncs, the next group gathers; there is no timer.
 
-use super::chain::Link;
-use super::database::explain_write;
-use super::store::Store;
-use crate::bell::Bell;
 use crate::bus::Resources;
 use crate::clock::Clock;
 use crate::desk::{Desk, Name};
 use crate::failure::Failure;
 use crate::ids::{PlayerId, Position, ShardId};
+use crate::journal::{Link, Progress, Store, explain_write};
 use crate::limits::{GROUP_EVENTS_MAX, GROUP_TEXT_BYTES_MAX};
 use crate::metrics::GroupFigures;
 use crate::options::Durability;
@@ -18,81 +15,7 @@ use crate::record::short_ns;
 use crate::state::StateHash;
 use crate::turn::Turn;
 use fakemon_fbs::journal::{BlockHead, BlockWriter, PlayerNamed, SectionDraft, SpeciesNamed};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// How far the journal is, and who follows it.
-pub(crate) struct Progress {
-    committed: AtomicU64,
-    snapshot: AtomicU64,
-    routed: AtomicU64,
-    needed: AtomicU64,
-    followers: Vec<Bell>,
-}
-
-impl Progress {
-    pub(crate) fn new(committed: Position, snapshot: Position, followers: usize) -> Progress {
-        Progress {
-            committed: AtomicU64::new(committed.0),
-            snapshot: AtomicU64::new(snapshot.0),
-            routed: AtomicU64::new(0),
-            needed: AtomicU64::new(0),
-            followers: (0..followers).map(|_| Bell::for_thread()).collect(),
-        }
-    }
-
-    /// The first position that is not durable yet.
-    pub(crate) fn committed(&self) -> Position {
-        Position(self.committed.load(Ordering::Acquire))
-    }
-
-    /// All events before it are in the snapshot.
-    pub(crate) fn snapshot(&self) -> Position {
-        Position(self.snapshot.load(Ordering::Acquire))
-    }
-
-    pub(crate) fn set_snapshot(&self, position: Position) {
-        advance(&self.snapshot, position, "the snapshot");
-    }
-
-    /// All events before it were looked at by the rules of their bus.
-    pub(crate) fn routed(&self) -> Position {
-        Position(self.routed.load(Ordering::Acquire))
-    }
-
-    pub(crate) fn set_routed(&self, position: Position) {
-        advance(&self.routed, position, "the router");
-    }
-
-    /// The first event that the bus still needs.
-    pub(crate) fn needed(&self) -> Position {
-        Position(self.needed.load(Ordering::Acquire))
-    }
-
-    pub(crate) fn set_needed(&self, position: Position) {
-        self.needed.store(position.0, Ordering::Release);
-    }
-
-    fn set_committed(&self, position: Position) {
-        advance(&self.committed, position, "the journal");
-        self.ring_followers();
-    }
-
-    pub(crate) fn ring_followers(&self) {
-        self.followers.iter().for_each(Bell::ring);
-    }
-
-    /// The bell of a follower.
-    pub(crate) fn follower(&self, index: usize) -> &Bell {
-        &self.followers[index]
-    }
-}
-
-/// What was told of a position stays true: progress never goes back.
-fn advance(held: &AtomicU64, position: Position, whose: &str) {
-    let before = held.swap(position.0, Ordering::AcqRel);
-    assert!(before <= position.0, "{whose} goes back from position {before} to {position}");
-}
 
 /// The thread that writes the journal.
 pub(crate) struct Committer {

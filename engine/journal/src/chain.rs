@@ -2,27 +2,27 @@
 //! checksum, order and completeness at once.
 
 use super::store::ReadError;
-use crate::ids::Position;
-use crate::state::StateHash;
 use fakemon_fbs::journal::BlockReader;
+use fakemon_model::ids::Position;
+use fakemon_model::state_hash::StateHash;
 
 /// BLAKE3 over the hash before and the block.
-pub(crate) type BlockHash = [u8; 32];
+pub type BlockHash = [u8; 32];
 
 /// The end of the chain: what the next block follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Link {
+pub struct Link {
     /// The position of the next event.
-    pub(crate) next: Position,
+    pub next: Position,
     /// The hash of the last block; zeros before the first.
-    pub(crate) hash: BlockHash,
+    pub hash: BlockHash,
     /// What the engine knows here.
-    pub(crate) state: StateHash,
+    pub state: StateHash,
 }
 
 impl Link {
     /// Goes on by a block of so many events: `value` becomes what is stored of it.
-    pub(crate) fn append(&mut self, block: &[u8], events: u64, value: &mut Vec<u8>) {
+    pub fn append(&mut self, block: &[u8], events: u64, value: &mut Vec<u8>) {
         self.hash = hash(&self.hash, block);
         self.next.0 += events;
         value.clear();
@@ -32,7 +32,7 @@ impl Link {
 }
 
 /// The hash of a block that follows `previous`.
-pub(crate) fn hash(previous: &BlockHash, block: &[u8]) -> BlockHash {
+pub fn hash(previous: &BlockHash, block: &[u8]) -> BlockHash {
     let mut hasher = blake3::Hasher::new();
     hasher.update(previous).update(block);
     *hasher.finalize().as_bytes()
@@ -40,16 +40,16 @@ pub(crate) fn hash(previous: &BlockHash, block: &[u8]) -> BlockHash {
 
 /// A block as it lies in the store.
 #[derive(Clone, Copy)]
-pub(crate) struct StoredBlock<'a> {
+pub struct StoredBlock<'a> {
     /// The position in its key.
-    pub(crate) first: Position,
+    pub first: Position,
     /// The hash that was stored with it.
-    pub(crate) hash: BlockHash,
+    pub hash: BlockHash,
     bytes: &'a [u8],
 }
 
 impl<'a> StoredBlock<'a> {
-    pub(crate) fn split(first: Position, value: &'a [u8]) -> Result<StoredBlock<'a>, ReadError> {
+    pub fn split(first: Position, value: &'a [u8]) -> Result<StoredBlock<'a>, ReadError> {
         let Some((hash, bytes)) = value.split_first_chunk() else {
             return Err(ReadError::corrupt(first, "the block is shorter than its hash"));
         };
@@ -57,7 +57,7 @@ impl<'a> StoredBlock<'a> {
     }
 
     /// Checks that the block follows `previous`, byte for byte, and is well formed.
-    pub(crate) fn verify_after(&self, previous: &BlockHash) -> Result<BlockReader<'a>, ReadError> {
+    pub fn verify_after(&self, previous: &BlockHash) -> Result<BlockReader<'a>, ReadError> {
         if hash(previous, self.bytes) != self.hash {
             return Err(ReadError::corrupt(
                 self.first,
@@ -68,17 +68,17 @@ impl<'a> StoredBlock<'a> {
     }
 
     /// Its bytes, without the hash.
-    pub(crate) fn bytes(&self) -> &'a [u8] {
+    pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
     /// Bytes in the store.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.hash.len() + self.bytes.len()
     }
 
     /// Checks that the block is well formed.
-    pub(crate) fn read(&self) -> Result<BlockReader<'a>, ReadError> {
+    pub fn read(&self) -> Result<BlockReader<'a>, ReadError> {
         let block = BlockReader::new(self.bytes).map_err(|error| ReadError::corrupt(self.first, error))?;
         match block.head().first_position == self.first.0 {
             true => Ok(block),

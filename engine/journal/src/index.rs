@@ -11,10 +11,10 @@
 //!
 //! So writing costs one row for hundreds of events, and a look-up reads one short row per segment, all neighbours.
 
-use crate::ids::{FakemonId, PlayerId, Position, mix};
-use crate::journal::{PostingStore, ReadError, Store, damaged_index};
 use crate::options::OpenError;
+use crate::{PostingStore, ReadError, Store, damaged_index};
 use fakemon_fbs::journal::{BlockReader, Event, Outcome};
+use fakemon_model::ids::{FakemonId, PlayerId, Position, mix};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -67,7 +67,7 @@ impl Subject {
     }
 
     /// What an event is about.
-    pub(crate) fn of(event: &Event<'_>, visit: &mut dyn FnMut(Subject)) {
+    pub fn of(event: &Event<'_>, visit: &mut dyn FnMut(Subject)) {
         let decides = |fakemon: u64, visit: &mut dyn FnMut(Subject)| {
             visit(Subject::Fakemon(FakemonId(fakemon)));
             visit(Subject::Fate(FakemonId(fakemon)));
@@ -93,7 +93,7 @@ impl Subject {
 
 /// Gathers postings of neighbouring blocks until a segment is full.
 #[derive(Default)]
-pub(crate) struct Segment {
+pub struct Segment {
     first: Position,
     end: Position,
     /// kind, bucket, subject and place in the segment, from the highest bits to the lowest: sorting them sorts everything.
@@ -104,14 +104,14 @@ pub(crate) struct Segment {
 
 impl Segment {
     /// A segment that begins where the index ends.
-    pub(crate) fn after(store: &PostingStore) -> Result<Segment, ReadError> {
+    pub fn after(store: &PostingStore) -> Result<Segment, ReadError> {
         let end = store.segments()?.last().map_or(Position(0), |(_, end)| *end);
         Ok(Segment { first: end, end, ..Segment::default() })
     }
 
     /// Takes in the next block, unless it is indexed already; writes the segment if it is full. A block that does not
     /// follow begins a new segment.
-    pub(crate) fn take_in(&mut self, block: &BlockReader<'_>, store: &PostingStore) -> Result<(), ReadError> {
+    pub fn take_in(&mut self, block: &BlockReader<'_>, store: &PostingStore) -> Result<(), ReadError> {
         let head = block.head();
         if head.first_position < self.end.0 {
             return Ok(());
@@ -132,7 +132,7 @@ impl Segment {
     }
 
     /// Writes what was gathered, and begins the next.
-    pub(crate) fn write(&mut self, store: &PostingStore) -> Result<(), ReadError> {
+    pub fn write(&mut self, store: &PostingStore) -> Result<(), ReadError> {
         if self.end > self.first {
             deal(&self.postings, &mut self.dealt);
             self.dealt.chunk_by_mut(|one, other| one >> 96 == other >> 96).for_each(<[u128]>::sort_unstable);
@@ -225,19 +225,19 @@ fn decoded(mut bytes: &[u8], number: u64) -> Option<Vec<u64>> {
 }
 
 /// The index of a data directory, to look things up.
-pub(crate) struct Index {
+pub struct Index {
     store: PostingStore,
     segments: Vec<(Position, Position)>,
 }
 
 impl Index {
-    pub(crate) fn new(store: PostingStore) -> Result<Index, ReadError> {
+    pub fn new(store: PostingStore) -> Result<Index, ReadError> {
         let segments = store.segments()?;
         Ok(Index { store, segments })
     }
 
     /// Visits, in order, what is known of a subject between `from` and `to` (not included), until the visitor breaks.
-    pub(crate) fn look_up(
+    pub fn look_up(
         &self,
         subject: Subject,
         from: Position,
@@ -290,7 +290,7 @@ impl Index {
 }
 
 /// What a look-up finds.
-pub(crate) enum Found {
+pub enum Found {
     /// The subject's next position.
     At(Position),
     /// From here to there (not included) only the journal knows.
@@ -345,7 +345,7 @@ pub fn build(dir: &Path, progress: &mut dyn FnMut(Position, Position)) -> Result
 }
 
 /// Whether all postings can be read.
-pub(crate) fn check(store: &PostingStore) -> Result<(), ReadError> {
+pub fn check(store: &PostingStore) -> Result<(), ReadError> {
     let segments = store.segments()?;
     store.all(&mut |kind, first, bytes| {
         let is_known = KINDS.contains(&kind) && segments.binary_search_by_key(&first, |(first, _)| *first).is_ok();
@@ -357,7 +357,7 @@ pub(crate) fn check(store: &PostingStore) -> Result<(), ReadError> {
 }
 
 /// Lets go of what the journal has let go of.
-pub(crate) fn forget(store: &PostingStore, before: Position) -> Result<(), ReadError> {
+pub fn forget(store: &PostingStore, before: Position) -> Result<(), ReadError> {
     store.forget(before, &KINDS)
 }
 

@@ -2,8 +2,8 @@
 //! options of the journal's own.
 
 use crate::files::{self, PRIVATE_FOLDER};
-use crate::limits::{OPEN_TABLES_MIN, open_tables};
 use crate::options::OpenError;
+use fakemon_model::limits::{OPEN_TABLES_MIN, open_tables};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Env, Options,
     ReadOptions,
@@ -188,7 +188,7 @@ pub(super) fn scan_options() -> ReadOptions {
 
 /// A database of a data directory, in a folder of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub enum Part {
     Journal,
     Snapshot,
     Index,
@@ -199,7 +199,7 @@ impl Part {
     const ALL: [Part; 4] = [Part::Journal, Part::Snapshot, Part::Index, Part::Bus];
 
     /// Its name, which is its folder's too.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Part::Journal => "journal",
             Part::Snapshot => "snapshot",
@@ -264,7 +264,7 @@ pub(super) fn holds_nothing(folder: &Path) -> bool {
 }
 
 /// A message of RocksDB about a failed write, and what to do.
-pub(super) fn explain_write(error: &rocksdb::Error) -> String {
+pub fn explain_write(error: &rocksdb::Error) -> String {
     let error = error.to_string();
     format!("the journal could not be written ({error}){}", remedy(&error))
 }

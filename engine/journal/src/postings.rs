@@ -6,13 +6,13 @@
 //! kind, bucket, first position           → postings of the segment whose subjects fall into the bucket
 //! ```
 
-use super::checkpoint::of_database;
+use super::copies::of_database;
 use super::database::{
     Part, holds_nothing, look_up_options, make_folder, open_tables_max, open_to_read, scan_options, table_options,
 };
 use super::store::{ReadError, number};
-use crate::ids::Position;
 use crate::options::OpenError;
+use fakemon_model::ids::Position;
 use rocksdb::{
     ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options, WriteBatch, WriteOptions,
 };
@@ -28,7 +28,7 @@ pub(crate) type VisitPostings<'v> = dyn FnMut(Position, &[u8]) -> Result<Control
 pub(crate) type CheckPostings<'v> = dyn FnMut(u8, Position, &[u8]) -> Result<(), ReadError> + 'v;
 
 /// The index of a data directory.
-pub(crate) struct PostingStore {
+pub struct PostingStore {
     db: DB,
 }
 
@@ -41,7 +41,7 @@ impl PostingStore {
 
     /// Opens or makes the index of a data directory whose journal ends at `end`. One that knows more than the journal,
     /// after a power cut without syncs, is deleted.
-    pub(crate) fn open_up_to(dir: &Path, end: Position) -> Result<PostingStore, OpenError> {
+    pub fn open_up_to(dir: &Path, end: Position) -> Result<PostingStore, OpenError> {
         let store = PostingStore::open(dir)?;
         let segments =
             store.segments().map_err(|error| OpenError(format!("data directory {}: {error}", dir.display())))?;
@@ -55,7 +55,7 @@ impl PostingStore {
     }
 
     /// Opens it for reading, beside a running server or without one; none if there is none.
-    pub(crate) fn open_to_read(dir: &Path) -> Result<Option<PostingStore>, OpenError> {
+    pub fn open_to_read(dir: &Path) -> Result<Option<PostingStore>, OpenError> {
         if holds_nothing(&dir.join("index")) {
             return Ok(None);
         }
@@ -70,12 +70,12 @@ impl PostingStore {
     }
 
     /// Deletes the index of a data directory that no server has open.
-    pub(crate) fn delete(dir: &Path) -> Result<(), OpenError> {
+    pub fn delete(dir: &Path) -> Result<(), OpenError> {
         DB::destroy(&database_options(), dir.join("index")).map_err(|error| fail(dir, &error))
     }
 
     /// Writes a segment, whole: the postings of its buckets by kind and bucket.
-    pub(crate) fn write(
+    pub fn write(
         &self,
         first: Position,
         end: Position,
@@ -97,12 +97,12 @@ impl PostingStore {
     }
 
     /// Brings what is only in memory to the disk.
-    pub(crate) fn flush(&self) -> Result<(), ReadError> {
+    pub fn flush(&self) -> Result<(), ReadError> {
         self.db.flush().map_err(unreadable)
     }
 
     /// First and end positions of all segments, in order.
-    pub(crate) fn segments(&self) -> Result<Vec<(Position, Position)>, ReadError> {
+    pub fn segments(&self) -> Result<Vec<(Position, Position)>, ReadError> {
         let mut segments = Vec::new();
         for entry in self.db.iterator_opt(IteratorMode::From(&[SEGMENT], Direction::Forward), look_up_options()) {
             let (key, end) = entry.map_err(unreadable)?;
@@ -112,7 +112,7 @@ impl PostingStore {
     }
 
     /// Visits the postings of a bucket, segment by segment, of segments that begin at `from` or later.
-    pub(crate) fn postings(
+    pub fn postings(
         &self,
         kind: u8,
         bucket: u8,
@@ -131,7 +131,7 @@ impl PostingStore {
     }
 
     /// Visits all postings: kind, first position of the segment, and the bytes.
-    pub(crate) fn all(&self, visit: &mut CheckPostings<'_>) -> Result<(), ReadError> {
+    pub fn all(&self, visit: &mut CheckPostings<'_>) -> Result<(), ReadError> {
         for entry in self.db.iterator_opt(IteratorMode::Start, scan_options()) {
             let (key, value) = entry.map_err(unreadable)?;
             match &*key {
@@ -144,7 +144,7 @@ impl PostingStore {
     }
 
     /// Lets go of segments that end before `before`.
-    pub(crate) fn forget(&self, before: Position, kinds: &[u8]) -> Result<(), ReadError> {
+    pub fn forget(&self, before: Position, kinds: &[u8]) -> Result<(), ReadError> {
         let gone = self.segments()?.into_iter().take_while(|(_, end)| *end <= before).last();
         let Some((last, _)) = gone else { return Ok(()) };
         let after = Position(last.0 + 1);
@@ -184,7 +184,7 @@ fn unreadable(error: rocksdb::Error) -> ReadError {
 }
 
 /// Something that RocksDB could read and this program cannot.
-pub(crate) fn damaged(what: &dyn std::fmt::Display) -> ReadError {
+pub fn damaged(what: &dyn std::fmt::Display) -> ReadError {
     ReadError::Store(Part::Index.damaged(what))
 }
 

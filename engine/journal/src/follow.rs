@@ -1,61 +1,61 @@
 //! Following the journal: threads that read each block once it is durable, at their own pace. They read from the
 //! store, so a slow follower holds nothing up and nothing has to be kept for it.
 
-use crate::ids::Position;
-use crate::journal::{Progress, ReadError, Store, StoredBlock};
+use crate::{Progress, ReadError, Store, StoredBlock};
 use fakemon_fbs::journal::BlockReader;
+use fakemon_model::ids::Position;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The follower that keeps the view of the world.
-pub(crate) const WORLD: usize = 0;
+pub const WORLD: usize = 0;
 /// The follower that keeps the snapshot.
-pub(crate) const SNAPSHOT: usize = 1;
+pub const SNAPSHOT: usize = 1;
 /// The follower that brings events to the targets of rules.
-pub(crate) const BUS: usize = 2;
+pub const BUS: usize = 2;
 /// The follower that wakes pipes.
-pub(crate) const PIPES: usize = 3;
+pub const PIPES: usize = 3;
 /// How many there are.
-pub(crate) const FOLLOWERS: usize = 4;
+pub const FOLLOWERS: usize = 4;
 
-pub(crate) struct Follower {
+pub struct Follower {
     store: Arc<Store>,
     progress: Arc<Progress>,
     stop: Arc<AtomicBool>,
     index: usize,
     /// The next block.
-    pub(crate) next: Position,
+    pub next: Position,
 }
 
 impl Follower {
-    pub(crate) fn new(store: Arc<Store>, progress: Arc<Progress>, stop: Arc<AtomicBool>, index: usize) -> Follower {
+    pub fn new(store: Arc<Store>, progress: Arc<Progress>, stop: Arc<AtomicBool>, index: usize) -> Follower {
         let next = if index == SNAPSHOT { progress.snapshot() } else { progress.committed() };
         Follower { store, progress, stop, index, next }
     }
 
     /// Goes on from another place.
-    pub(crate) fn beginning_at(self, next: Position) -> Follower {
+    pub fn beginning_at(self, next: Position) -> Follower {
         Follower { next, ..self }
     }
 
     /// Another one at the same place, with the same bell: only one of them may wait.
-    pub(crate) fn clone_place(&self) -> Follower {
+    pub fn clone_place(&self) -> Follower {
         let Follower { store, progress, stop, index, next } = self;
         Follower { store: store.clone(), progress: progress.clone(), stop: stop.clone(), index: *index, next: *next }
     }
 
-    pub(crate) fn stopping(&self) -> bool {
+    pub fn stopping(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
     }
 
     /// Whether there is something to read.
-    pub(crate) fn behind(&self) -> bool {
+    pub fn behind(&self) -> bool {
         self.next < self.progress.committed()
     }
 
     /// Waits until there is something to read, but not longer than `patience`.
-    pub(crate) fn wait(&self, patience: Duration) {
+    pub fn wait(&self, patience: Duration) {
         let bell = self.progress.follower(self.index);
         bell.arm_thread();
         if !self.behind() && !self.stopping() {
@@ -65,7 +65,7 @@ impl Follower {
     }
 
     /// Visits durable blocks in order until `enough` says so or there are no more; false if there are no more.
-    pub(crate) fn read(
+    pub fn read(
         &mut self,
         visit: &mut dyn FnMut(&BlockReader<'_>, &StoredBlock<'_>),
         enough: &dyn Fn() -> bool,

@@ -39,7 +39,7 @@ pub(super) fn permit_like(original: &Path, copy: &Path) -> io::Result<()> {
 }
 
 /// Whether a path leads into a directory: also by links, and by folders that are not there yet.
-pub(crate) fn is_inside(dir: &Path, path: &Path) -> bool {
+pub fn is_inside(dir: &Path, path: &Path) -> bool {
     match (dir.canonicalize(), resolved(path)) {
         (Ok(dir), Some(path)) => path.starts_with(dir),
         _ => false, // what is not there has nothing in it

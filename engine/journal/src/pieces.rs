@@ -2,11 +2,11 @@
 
 use super::chain::StoredBlock;
 use super::store::{Store, number};
-use crate::ids::Position;
+use fakemon_model::ids::Position;
 use std::ops::ControlFlow;
 
 /// The next of a journal.
-pub(crate) enum Piece<'a> {
+pub enum Piece<'a> {
     /// A block that the store could read.
     Block(StoredBlock<'a>),
     /// Something between this position and the next block cannot be read.
@@ -15,16 +15,16 @@ pub(crate) enum Piece<'a> {
 
 /// What the store says of something that it cannot read, and where that lies, as far as it says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Spot {
-    pub(crate) error: String,
-    pub(crate) file: Option<String>,
+pub struct Spot {
+    pub error: String,
+    pub file: Option<String>,
     /// Offset and length in the file.
-    pub(crate) bytes: Option<(u64, u64)>,
+    pub bytes: Option<(u64, u64)>,
 }
 
 impl Spot {
     /// From RocksDB's words: `… in FILE offset N size M …`.
-    pub(crate) fn of(error: &str) -> Spot {
+    pub fn of(error: &str) -> Spot {
         let mut spot = Spot { error: error.to_owned(), ..Spot::default() };
         let Some((_, rest)) = error.split_once(" in ") else { return spot };
         let Some((file, rest)) = rest.split_once(" offset ") else { return spot };
@@ -46,7 +46,7 @@ enum Found {
 
 impl Store {
     /// Visits all blocks in order, and what is unreadable between them, until the visitor breaks.
-    pub(crate) fn pieces(&self, visit: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>) {
+    pub fn pieces(&self, visit: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>) {
         let mut next = 0;
         let mut iterator = self.block_iterator();
         iterator.seek_to_first();

@@ -37,16 +37,16 @@ const PIECE_BYTES: usize = 256 << 10;
 const ALIGNMENT: usize = 4_096;
 
 /// All databases of a running engine.
-pub(crate) struct Databases {
-    pub(crate) store: Arc<Store>,
-    pub(crate) rows: Arc<RowStore>,
-    pub(crate) index: Arc<PostingStore>,
-    pub(crate) depot: Arc<Depot>,
+pub struct Databases {
+    pub store: Arc<Store>,
+    pub rows: Arc<RowStore>,
+    pub index: Arc<PostingStore>,
+    pub depot: Arc<Depot>,
 }
 
 impl Databases {
     /// Copies the data directory `dir` to `to`, which is empty or not there.
-    pub(crate) fn copy(&self, dir: &Path, to: &Path) -> Result<(), OpenError> {
+    pub fn copy(&self, dir: &Path, to: &Path) -> Result<(), OpenError> {
         made(dir, to, |to| {
             let fail = |error: ReadError| OpenError(format!("{}: {error}", to.display()));
             let [snapshot, index, bus, journal] = FOLDERS.map(|folder| to.join(folder));
@@ -60,7 +60,7 @@ impl Databases {
 }
 
 /// Copies a data directory that no process has open, and changes nothing in it. False: a process has it open.
-pub(crate) fn copy_closed(dir: &Path, to: &Path) -> Result<bool, OpenError> {
+pub fn copy_closed(dir: &Path, to: &Path) -> Result<bool, OpenError> {
     check_identity(dir)?;
     let Some(_held) = hold(dir).map_err(|error| OpenError(format!("data directory {}: {error}", dir.display())))?
     else {
@@ -254,7 +254,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (from, to) = (dir.path().join("from"), dir.path().join("to"));
         for bytes in [0, 1, ALIGNMENT, PIECE_BYTES - 1, PIECE_BYTES, 3 * PIECE_BYTES + 4_097] {
-            let noise: Vec<u8> = (0..bytes as u64).map(|at| crate::ids::mix(at) as u8).collect();
+            let noise: Vec<u8> = (0..bytes as u64).map(|at| fakemon_model::ids::mix(at) as u8).collect();
             fs::write(&from, &noise).unwrap();
             copy_in_pieces(&from, &to).unwrap();
             assert!(fs::read(&to).unwrap() == noise, "{bytes} bytes");

@@ -2,7 +2,7 @@
 //! of log groups, secrets. It is logged, so that what was written survives the process; a write that somebody is told of
 //! asks for a sync.
 
-use super::checkpoint::of_database;
+use super::copies::of_database;
 use super::database::{Part, explain_write, holds_nothing, open_tables_max, open_to_read, scan_options};
 use super::places::make_secret;
 use super::shared_sync::SharedSync;
@@ -18,7 +18,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 /// A room of the depot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Room {
+pub enum Room {
     /// Resources as of the router's position, by their key; and that position.
     Router,
     /// What waits for targets, and how far each is.
@@ -46,7 +46,7 @@ const ROOMS: [(Room, &str); 6] = [
 pub(crate) type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'v;
 
 /// The depot of a data directory.
-pub(crate) struct Depot {
+pub struct Depot {
     /// None once the engine is closed: whoever still holds the depot does not hold its files.
     db: RwLock<Option<DB>>,
     syncs: SharedSync,
@@ -60,7 +60,7 @@ impl Drop for Depot {
 
 impl Depot {
     /// Opens or makes the depot of a data directory.
-    pub(crate) fn open(dir: &Path) -> Result<Depot, OpenError> {
+    pub fn open(dir: &Path) -> Result<Depot, OpenError> {
         let path = dir.join("bus");
         make_secret(&path).map_err(|error| OpenError(format!("{}: {error}", path.display())))?;
         let mut options = database_options();
@@ -82,7 +82,7 @@ impl Depot {
     }
 
     /// Opens the depot of a data directory for reading, beside a running server or without one; none if there is none.
-    pub(crate) fn open_to_read(dir: &Path) -> Result<Option<Depot>, OpenError> {
+    pub fn open_to_read(dir: &Path) -> Result<Option<Depot>, OpenError> {
         if holds_nothing(&dir.join("bus")) {
             return Ok(None);
         }
@@ -101,16 +101,16 @@ impl Depot {
         Depot { db: RwLock::new(Some(db)), syncs: SharedSync::default() }
     }
 
-    /// One whose writes stay in memory until a sync: a copy of its files is what a power cut leaves.
-    #[cfg(test)]
-    pub(crate) fn open_forgetful(dir: &Path) -> Depot {
+    /// One whose writes stay in memory until a sync: a copy of its files is what a power cut leaves. For tests.
+    #[doc(hidden)]
+    pub fn open_forgetful(dir: &Path) -> Depot {
         let mut options = database_options();
         options.set_manual_wal_flush(true);
         Depot::of(DB::open_cf_descriptors(&options, dir.join("bus"), families()).expect("a fresh directory"))
     }
 
     /// Whether everything can be read.
-    pub(crate) fn check(&self) -> Result<(), ReadError> {
+    pub fn check(&self) -> Result<(), ReadError> {
         for (room, _) in ROOMS {
             self.scan(room, b"", b"", &mut |_, _| ControlFlow::Continue(()))?;
         }
@@ -124,7 +124,7 @@ impl Depot {
     }
 
     /// Lets go of the files.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         *self.db.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -133,7 +133,7 @@ impl Depot {
     }
 
     /// What lies under a key.
-    pub(crate) fn get(&self, room: Room, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+    pub fn get(&self, room: Room, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
         let held = self.held();
         let db = held.as_ref().ok_or_else(closed)?;
         let Some(family) = held_family(db, room) else { return Ok(None) };
@@ -141,13 +141,7 @@ impl Depot {
     }
 
     /// Visits keys and values in order, of keys from `from` that begin with `prefix`, until the visitor breaks.
-    pub(crate) fn scan(
-        &self,
-        room: Room,
-        prefix: &[u8],
-        from: &[u8],
-        visit: &mut Visit<'_>,
-    ) -> Result<(), ReadError> {
+    pub fn scan(&self, room: Room, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<(), ReadError> {
         let start = from.max(prefix);
         let mode = IteratorMode::From(start, Direction::Forward);
         let held = self.held();
@@ -163,7 +157,7 @@ impl Depot {
     }
 
     /// Visits keys and values backwards, of keys before `before` that begin with `prefix`, until the visitor breaks.
-    pub(crate) fn scan_back(
+    pub fn scan_back(
         &self,
         room: Room,
         prefix: &[u8],
@@ -188,13 +182,13 @@ impl Depot {
 
     /// Writes all of a batch or nothing of it. With `sync` it is on the disk after this; without, it survives the end of
     /// the process, and a power cut from the next [`sync`](Depot::sync) on.
-    pub(crate) fn write(&self, batch: Batch, sync: bool) -> Result<(), String> {
+    pub fn write(&self, batch: Batch, sync: bool) -> Result<(), String> {
         self.write_unsynced(batch)?;
         if sync { self.sync() } else { Ok(()) }
     }
 
     /// What was written before is on the disk after this. Threads that wait at the same time share one sync.
-    pub(crate) fn sync(&self) -> Result<(), String> {
+    pub fn sync(&self) -> Result<(), String> {
         self.syncs.wait(|| {
             let held = self.held();
             let db = held.as_ref().ok_or_else(|| closed().to_string())?;
@@ -233,7 +227,7 @@ fn closed() -> ReadError {
 
 /// Changes that happen together.
 #[derive(Default)]
-pub(crate) struct Batch(Vec<Change>);
+pub struct Batch(Vec<Change>);
 
 enum Change {
     Put(Room, Vec<u8>, Vec<u8>),
@@ -243,22 +237,22 @@ enum Change {
 
 impl Batch {
     /// Lays a value under a key.
-    pub(crate) fn put(&mut self, room: Room, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
+    pub fn put(&mut self, room: Room, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
         self.0.push(Change::Put(room, key.into(), value.into()));
     }
 
     /// Takes a key away.
-    pub(crate) fn delete(&mut self, room: Room, key: impl Into<Vec<u8>>) {
+    pub fn delete(&mut self, room: Room, key: impl Into<Vec<u8>>) {
         self.0.push(Change::Delete(room, key.into()));
     }
 
     /// Takes all keys away from `from` up to, not including, `to`.
-    pub(crate) fn delete_range(&mut self, room: Room, from: impl Into<Vec<u8>>, to: impl Into<Vec<u8>>) {
+    pub fn delete_range(&mut self, room: Room, from: impl Into<Vec<u8>>, to: impl Into<Vec<u8>>) {
         self.0.push(Change::DeleteRange(room, from.into(), to.into()));
     }
 
     /// Whether it changes nothing.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }

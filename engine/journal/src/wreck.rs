@@ -1,7 +1,7 @@
 //! A damaged data directory, opened to take out what can be read. Everything happens on a copy beside the new directory:
 //! tables are linked, the rest is copied, and RocksDB may mend the copy. The damaged directory itself is not changed.
 
-use super::checkpoint::{hold, link_folder};
+use super::copies::{hold, link_folder};
 use super::database::{Access, database_options, families, salvage_options};
 use super::depot::Depot;
 use super::rows::RowStore;
@@ -13,17 +13,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// The copy; gone when dropped.
-pub(crate) struct Wreck {
+pub struct Wreck {
     scratch: PathBuf,
     _held: Held,
 }
 
 /// While there is one, no server opens the directory.
-pub(crate) struct Held(#[expect(dead_code, reason = "it is held")] Option<File>);
+pub struct Held(#[expect(dead_code, reason = "it is held")] Option<File>);
 
 impl Wreck {
     /// Keeps servers away from a damaged directory.
-    pub(crate) fn hold(dir: &Path) -> Result<Held, OpenError> {
+    pub fn hold(dir: &Path) -> Result<Held, OpenError> {
         let fail = |error: io::Error| OpenError(format!("data directory {}: {error}", dir.display()));
         identify(dir)?; // a newer format is not damage
         hold(dir).map_err(fail)?.map(Held).ok_or_else(|| {
@@ -33,7 +33,7 @@ impl Wreck {
     }
 
     /// Copies the damaged directory `dir` beside `to`.
-    pub(crate) fn of(dir: &Path, to: &Path, held: Held) -> Result<Wreck, OpenError> {
+    pub fn of(dir: &Path, to: &Path, held: Held) -> Result<Wreck, OpenError> {
         if !dir.join("journal").is_dir() {
             return Err(OpenError(format!("data directory {}: it has no folder `journal`", dir.display())));
         }
@@ -52,7 +52,7 @@ impl Wreck {
     }
 
     /// The journal, mended if it must be; whether it was.
-    pub(crate) fn journal(&self) -> Result<(Store, bool), OpenError> {
+    pub fn journal(&self) -> Result<(Store, bool), OpenError> {
         let path = self.scratch.join("journal");
         let open = || DB::open_cf_descriptors(&salvage_options(), &path, families(Access::Write));
         let fail = |error: rocksdb::Error| OpenError(format!("nothing of the journal can be read: {error}"));
@@ -105,14 +105,14 @@ impl Wreck {
     }
 
     /// The snapshot, if a server could open it and all of it can be read.
-    pub(crate) fn rows(&self) -> Option<RowStore> {
+    pub fn rows(&self) -> Option<RowStore> {
         self.is_made("snapshot").then_some(())?;
         let rows = RowStore::open(&self.scratch).ok()?;
         rows.check().ok().map(|()| rows)
     }
 
     /// What the bus keeps, if a server could open it and all of it can be read.
-    pub(crate) fn depot(&self) -> Option<Depot> {
+    pub fn depot(&self) -> Option<Depot> {
         self.is_made("bus").then_some(())?;
         let depot = Depot::open(&self.scratch).ok()?;
         depot.check().ok().map(|()| depot)
@@ -124,7 +124,7 @@ impl Wreck {
     }
 
     /// Takes a folder of the copy over.
-    pub(crate) fn hand_over(&self, folder: &str, to: &Path) -> Result<(), OpenError> {
+    pub fn hand_over(&self, folder: &str, to: &Path) -> Result<(), OpenError> {
         let moved = fs::rename(self.scratch.join(folder), to.join(folder));
         moved.map_err(|error| OpenError(format!("{}: {error}", to.join(folder).display())))
     }

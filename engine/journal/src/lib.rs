@@ -23,30 +23,36 @@
 //!
 //! Numbers in keys are big-endian, so that keys sort as numbers do.
 
-mod database;
-mod places;
-mod store;
-mod rows;
-mod postings;
-mod shared_sync;
-mod depot;
-mod chain;
-mod committer;
-mod rebuild;
-mod checkpoint;
-mod pieces;
-mod wreck;
+#![allow(missing_docs, reason = "the facade is what others read; here a doc that repeats a name says nothing")]
 
-pub(crate) use chain::{BlockHash, Link, StoredBlock, hash as block_hash};
-pub(crate) use checkpoint::{Databases, copy_closed};
-pub(crate) use committer::{Committer, Progress};
-pub(crate) use database::Part;
-pub(crate) use depot::{Batch, Depot, Room};
-pub(crate) use pieces::{Piece, Spot};
-pub(crate) use places::is_inside;
-pub(crate) use postings::{PostingStore, damaged as damaged_index};
-pub(crate) use rebuild::{Rebuild, RebuildError};
-pub(crate) use rows::{RowStore, Rows};
-pub use store::ReadError;
-pub(crate) use store::{FORMAT, Store, is_incomplete};
-pub(crate) use wreck::Wreck;
+pub mod files; // files and folders that a power cut does not take
+mod options; // what a journal promises and keeps
+mod database; // how databases are opened, and what their errors mean
+mod places; // where data directories may lie
+mod store; // the journal itself
+mod rows; // the snapshot
+mod postings; // the index
+mod shared_sync; // writers that wait at the same time share one sync
+mod depot; // what the bus remembers
+mod chain; // the hash chain of blocks
+mod copies; // copies of databases that are open
+mod progress; // how far the journal is
+pub mod follow; // threads that read each block once it is durable
+pub mod index; // at which positions the journal speaks of a player, a fakémon, a cause
+pub mod retention; // what the journal lets go of
+pub mod checkpoint; // a copy of a data directory while everything goes on
+mod pieces; // reads around damage
+mod wreck; // a damaged directory, opened to take out what can be read
+
+pub use chain::{BlockHash, Link, StoredBlock, hash as block_hash};
+pub use copies::{Databases, copy_closed};
+pub use database::{Part, explain_write};
+pub use depot::{Batch, Depot, Room};
+pub use options::{Durability, OpenError, Retention};
+pub use pieces::{Piece, Spot};
+pub use places::is_inside;
+pub use postings::{PostingStore, damaged as damaged_index};
+pub use progress::Progress;
+pub use rows::{RowStore, Rows};
+pub use store::{FORMAT, ReadError, Store, check_empty, complete, is_incomplete};
+pub use wreck::Wreck;
