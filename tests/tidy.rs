@@ -6,7 +6,7 @@ use std::process::Command;
 
 /// The one place through which each outside package enters.
 const DOORS: &[(&str, &[&str])] = &[
-    ("glommio", &["engine/src/cores.rs"]),
+    ("glommio", &["engine/capture/src/cores.rs"]),
     ("rocksdb", &["engine/journal/", "benches/benches/"]),
     ("flatbuffers", &["fbs/"]),
     (

@@ -46,6 +46,7 @@ pub struct Engine(Arc<Running>);
 
 struct Running {
     shared: Arc<Shared>,
+    notices: Arc<Notices>,
     /// What holds the databases open until it is closed; clients have no part in it.
     bus: Bus,
     threads: Mutex<Option<Threads>>,
@@ -79,7 +80,7 @@ struct Threads {
 impl Engine {
     /// Where anybody tells what the engine is to say of itself, as events on the bus `default`.
     pub fn notices(&self) -> &Arc<Notices> {
-        &self.shared().notices
+        &self.0.notices
     }
 
     /// The resources of the bus as of the last durable change.
@@ -376,7 +377,7 @@ impl Running {
         };
         // Its last word is an event like others, so it is said while there is somebody to write it.
         threads.stop_monitor.store(true, Ordering::SeqCst);
-        self.shared.notices.bell.ring();
+        self.notices.bell.ring();
         threads.monitor.into_iter().for_each(|monitor| join(monitor, &self.shared.failure));
         self.shared.stopping.store(true, Ordering::SeqCst);
         threads.stop_inside.store(true, Ordering::SeqCst);

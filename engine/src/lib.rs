@@ -96,24 +96,9 @@
 //! A module uses only those above it. Outside packages enter through one door each: glommio in `cores`, rocksdb in
 //! `journal`, h3o in `world`, flatbuffers in the crate `fakemon-fbs`.
 
-mod arena;
-pub mod players;
-pub mod command;
-pub mod state;
-pub mod resolve;
-mod record;
-mod metrics;
-mod options;
 pub mod notices;
 pub mod schema;
-pub mod turn;
-pub mod desk;
-pub mod shard;
-mod outbox;
-mod committer;
 mod rebuild;
-mod cores;
-pub mod world;
 pub mod queue;
 pub mod logs;
 pub mod secrets;
@@ -121,12 +106,6 @@ pub mod notes;
 pub mod schedule;
 pub mod delivery;
 mod reset;
-mod clockwork;
-mod snapshot;
-mod recovery;
-mod reader;
-mod shared;
-mod client;
 mod inside;
 mod monitor;
 mod timekeeper;
@@ -145,6 +124,10 @@ pub mod verify;
 pub mod topology;
 pub mod salvage;
 
+pub(crate) use fakemon_capture::{
+    client, clockwork, committer, cores, metrics, options, outbox, reader, record, recovery, shared, snapshot,
+};
+pub use fakemon_capture::{command, desk, players, resolve, shard, state, turn, world};
 pub(crate) use fakemon_journal as journal;
 pub use fakemon_journal::{checkpoint, files, index};
 pub(crate) use fakemon_journal::{follow, retention};

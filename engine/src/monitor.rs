@@ -34,6 +34,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 pub(crate) struct Monitor {
     shared: Arc<Shared>,
+    notices: Arc<Notices>,
     courier: Courier,
     client: Client,
     directory: PathBuf,
@@ -51,6 +52,7 @@ pub(crate) struct Monitor {
 impl Monitor {
     pub(crate) fn new(
         shared: Arc<Shared>,
+        notices: Arc<Notices>,
         courier: Courier,
         client: Client,
         directory: PathBuf,
@@ -58,6 +60,7 @@ impl Monitor {
     ) -> Monitor {
         Monitor {
             shared,
+            notices,
             courier,
             client,
             directory,
@@ -95,7 +98,7 @@ impl Monitor {
     }
 
     fn notices(&self) -> &Notices {
-        &self.shared.notices
+        &self.notices
     }
 
     /// Looks at all figures, and tells what is to be told.
@@ -113,7 +116,7 @@ impl Monitor {
         notices.extend(self.shedding.look(self.throws(), now));
         notices.extend(self.targets.look(&self.lanes(), thresholds, now));
         notices.extend(self.connections.look(&shared.resources.current()));
-        notices.into_iter().for_each(|notice| shared.notices.tell(notice));
+        notices.into_iter().for_each(|notice| self.notices.tell(notice));
     }
 
     fn throws(&self) -> Throws {

@@ -45,19 +45,8 @@ pub(crate) use timetable::{CORRECTION_NS, Fire, MissedTimes, Now, Standing, Stan
 pub(crate) use timing::Timing;
 pub use timing::zone;
 
-use crate::bus::NewEvent;
-use crate::bus::resource::{Change, Rule, Schedule};
-
-/// What the clock brings.
-#[derive(Clone, Debug)]
-pub(crate) struct Firing {
-    /// The key of the schedule that was due at the event's time, or up to it; none if it is about no schedule.
-    pub(crate) schedule: Option<String>,
-    /// What is told; on no bus it is for the targets of the schedule.
-    pub(crate) event: NewEvent,
-    /// The schedule, when it is over.
-    pub(crate) ends: Option<Change>,
-}
+use crate::bus::resource::{Rule, Schedule};
+pub(crate) use crate::command::Firing;
 
 impl Timing {
     /// Of a schedule that is enabled. One that this version cannot read never fires, and the log says so.

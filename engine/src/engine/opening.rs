@@ -152,7 +152,6 @@ impl Engine {
             world_figures: Arc::default(),
             next_fakemon_id: AtomicU64::new(recovered.next_fakemon_id),
             resources,
-            notices: Arc::new(Notices::new()),
             options,
         });
         let pipes = Arc::new(Parts {
@@ -303,7 +302,12 @@ impl Engine {
             stop_monitor: Arc::default(),
             monitor: None,
         };
-        let engine = Engine(Arc::new(Running { shared, bus, threads: Mutex::new(Some(threads)) }));
+        let engine = Engine(Arc::new(Running {
+            shared,
+            notices: Arc::new(Notices::new()),
+            bus,
+            threads: Mutex::new(Some(threads)),
+        }));
         let client = engine.client().map_err(|error| OpenError(error.to_string()))?;
         let answered = engine.0.bus.answered.clone();
         engine.carry("deliveries", Carrier::Own(Box::new(client), answered));
@@ -316,7 +320,14 @@ impl Engine {
         let mut threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(threads) = threads.as_mut() else { return Ok(()) };
         let (shared, directory) = (self.shared().clone(), directory.to_owned());
-        let monitor = Monitor::new(shared, self.courier().clone(), client, directory, threads.stop_monitor.clone());
+        let monitor = Monitor::new(
+            shared,
+            self.notices().clone(),
+            self.courier().clone(),
+            client,
+            directory,
+            threads.stop_monitor.clone(),
+        );
         threads.monitor = Some(thread("monitor", self.shared(), &threads.stop_monitor, move || monitor.run()));
         Ok(())
     }

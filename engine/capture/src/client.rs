@@ -1,27 +1,26 @@
 //! Clients: submit commands with a token, poll completions. One per thread, so that nothing is shared on the way in
 //! but the mailboxes of the shards.
 
-use crate::authorship;
-use crate::bus::NewEvent;
-use crate::bus::resource::Change;
-use crate::clock::wall_clock;
-use crate::command::{Attempt, Completion, Spawn, SpawnError, Stages, SubmitError, Throttled};
+use crate::command::{Attempt, Completion, Firing, Spawn, SpawnError, Stages, SubmitError, Throttled};
 use crate::desk::{Name, NoPlace};
-use crate::ids::{AttemptId, FakemonId, Position, Timestamp, Token, owner};
-use crate::limits::{CLIENT_IN_FLIGHT_MAX, LIFETIME_S_MAX, PUT_BYTES_MAX, PUT_EVENTS_MAX, SNAPSHOT_LAG_MAX};
 use crate::metrics::ThrowFigures;
-use crate::model::{Decision, PlayerName};
 use crate::outbox::{Outbox, Release, decision};
 use crate::players::{Claim, Player, Waiter};
 use crate::reader::{Question, Request};
 use crate::record::short_ns;
 use crate::resolve::Throw;
-use crate::schedule::Firing;
 use crate::shard::{ThrowCommand, WorldCommand};
 use crate::shared::Shared;
 use crate::state::{Fakemon, StateHash};
 use crate::turn::{Answer, AnswerBody, Turn};
 use fakemon_fbs::journal::{Changed, Put, SectionDraft};
+use fakemon_model::authorship;
+use fakemon_model::event::{Decision, PlayerName};
+use fakemon_model::ids::{AttemptId, FakemonId, Position, Timestamp, Token, owner};
+use fakemon_model::limits::{CLIENT_IN_FLIGHT_MAX, LIFETIME_S_MAX, PUT_BYTES_MAX, PUT_EVENTS_MAX, SNAPSHOT_LAG_MAX};
+use fakemon_resource::NewEvent;
+use fakemon_resource::resource::Change;
+use fakemon_sync::clock::wall_clock;
 use hashbrown::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
@@ -52,7 +51,7 @@ pub struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(shared: Arc<Shared>, outbox: Arc<Outbox>) -> Client {
+    pub fn new(shared: Arc<Shared>, outbox: Arc<Outbox>) -> Client {
         Client {
             touched: vec![false; shared.doors.len()],
             shared,
@@ -193,7 +192,7 @@ impl Client {
     }
 
     /// Changes resources of the bus, all at once; [`Completion::Written`] follows once they are durable. Whoever asks
-    /// [`Engine::registry`](crate::Engine::registry) after the completion sees them. The changes must have
+    /// `Engine::registry` after the completion sees them. The changes must have
     /// been checked against it: one caller at a time decides what changes.
     ///
     /// # Errors
@@ -212,7 +211,7 @@ impl Client {
 
     /// Notes that schedules were due, and what ends with it, all at once and in this order;
     /// [`Completion::Written`] follows once it is durable.
-    pub(crate) fn fire(&mut self, token: Token, firings: &[Firing]) -> Result<(), SubmitError> {
+    pub fn fire(&mut self, token: Token, firings: &[Firing]) -> Result<(), SubmitError> {
         let (now, wall) = (self.shared.clock.now(), wall_clock());
         let (mut section, mut facts, mut changes) = (SectionDraft::default(), StateHash::default(), Vec::new());
         for Firing { schedule, event, ends } in firings {
@@ -253,7 +252,12 @@ impl Client {
         self.ask(token, player.id(), Question::Collection(before.unwrap_or(Position(u64::MAX))))
     }
 
-    fn ask(&mut self, token: Token, player: crate::ids::PlayerId, question: Question) -> Result<(), SubmitError> {
+    fn ask(
+        &mut self,
+        token: Token,
+        player: fakemon_model::ids::PlayerId,
+        question: Question,
+    ) -> Result<(), SubmitError> {
         let request = Request { token, player, outbox: self.outbox.clone(), question };
         self.shared.counter.requests.push(request).map_err(|_| THROTTLED)?;
         self.shared.counter.requests.ring();

@@ -1,16 +1,18 @@
 //! What goes into the engine, what is refused, and what comes back.
 
-use crate::authorship::Reserved;
-use crate::ids::{AttemptId, FakemonId, Position, Timestamp, Token};
-use crate::model::{Caught, Decision};
-use crate::place::Place;
 use crate::players::Player;
-use crate::species::CatchRate;
+use fakemon_model::authorship::Reserved;
+use fakemon_model::event::{Caught, Decision};
+use fakemon_model::ids::{AttemptId, FakemonId, Position, Timestamp, Token};
+use fakemon_model::place::Place;
+use fakemon_model::species::CatchRate;
+use fakemon_resource::NewEvent;
+use fakemon_resource::resource::Change;
 
 /// A throw at a fakémon.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// Who throws; see [`Client::register`](crate::Client::register).
+    /// Who throws; see `Client::register`.
     pub player: Player,
     /// The player's own name for the throw: sent again, it gets the first answer again.
     pub attempt_id: AttemptId,
@@ -18,7 +20,7 @@ pub struct Attempt {
     pub fakemon_id: FakemonId,
     /// From where.
     pub place: Place,
-    /// When the bytes of the throw were read; [`Engine::now`](crate::Engine::now).
+    /// When the bytes of the throw were read; `Engine::now`.
     pub received_at: Timestamp,
 }
 
@@ -44,7 +46,7 @@ pub enum SpawnError {
     #[error("species `{0}` is not in the species table")]
     UnknownSpecies(String),
     /// 0, or more than ten years.
-    #[error("lifetime_s must be from 1 to {max}", max = crate::limits::LIFETIME_S_MAX)]
+    #[error("lifetime_s must be from 1 to {max}", max = fakemon_model::limits::LIFETIME_S_MAX)]
     Lifetime,
     /// A fakémon has or had this id.
     #[error("fakemon_id {0} is taken: ids are never used twice")]
@@ -74,11 +76,11 @@ pub enum SubmitError {
     /// An event that only the engine may put.
     #[error(transparent)]
     Reserved(#[from] Reserved),
-    /// More than [`PUT_EVENTS_MAX`](crate::limits::PUT_EVENTS_MAX) events or
-    /// [`PUT_BYTES_MAX`](crate::limits::PUT_BYTES_MAX) bytes were put at once.
-    #[error("too much at once: put at most {max} events and 4 MiB", max = crate::limits::PUT_EVENTS_MAX)]
+    /// More than [`PUT_EVENTS_MAX`](fakemon_model::limits::PUT_EVENTS_MAX) events or
+    /// [`PUT_BYTES_MAX`](fakemon_model::limits::PUT_BYTES_MAX) bytes were put at once.
+    #[error("too much at once: put at most {max} events and 4 MiB", max = fakemon_model::limits::PUT_EVENTS_MAX)]
     TooLarge,
-    /// The engine stopped, or is about to: the reason is in [`Engine::failure`](crate::Engine::failure).
+    /// The engine stopped, or is about to: the reason is in `Engine::failure`.
     #[error("the engine has stopped")]
     Stopped,
 }
@@ -142,4 +144,15 @@ pub enum Completion {
         /// Older captures were left out: ask again with this position.
         more_before: Option<Position>,
     },
+}
+
+/// What the clock brings.
+#[derive(Clone, Debug)]
+pub struct Firing {
+    /// The key of the schedule that was due at the event's time, or up to it; none if it is about no schedule.
+    pub schedule: Option<String>,
+    /// What is told; on no bus it is for the targets of the schedule.
+    pub event: NewEvent,
+    /// The schedule, when it is over.
+    pub ends: Option<Change>,
 }

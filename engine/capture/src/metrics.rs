@@ -2,8 +2,8 @@
 //! way of a throw.
 
 use crate::command::Stages;
-use crate::ids::{Position, Timestamp};
-use crate::model::Outcome;
+use fakemon_model::event::Outcome;
+use fakemon_model::ids::{Position, Timestamp};
 use hdrhistogram::Histogram;
 use std::time::Duration;
 
@@ -12,34 +12,34 @@ const DIGITS: u8 = 2;
 const NS_MAX: u64 = 60_000_000_000;
 
 /// A histogram of nanoseconds up to a minute; longer counts as a minute.
-pub(crate) fn histogram_ns() -> Histogram<u64> {
+pub fn histogram_ns() -> Histogram<u64> {
     Histogram::new_with_bounds(1, NS_MAX, DIGITS).expect("constant bounds")
 }
 
 /// Of the thread that writes the journal.
 #[derive(Clone)]
-pub(crate) struct GroupFigures {
-    pub(crate) events: Histogram<u64>,
-    pub(crate) sync_ns: Histogram<u64>,
-    pub(crate) bytes: u64,
-    pub(crate) slow: SlowSyncs,
+pub struct GroupFigures {
+    pub events: Histogram<u64>,
+    pub sync_ns: Histogram<u64>,
+    pub bytes: u64,
+    pub slow: SlowSyncs,
 }
 
 /// Groups that took long, since somebody looked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct SlowSyncs {
-    pub(crate) threshold_ns: u64,
-    pub(crate) groups: u64,
+pub struct SlowSyncs {
+    pub threshold_ns: u64,
+    pub groups: u64,
     /// In them.
-    pub(crate) events: u64,
-    pub(crate) worst_ns: u64,
+    pub events: u64,
+    pub worst_ns: u64,
     /// The first position of the worst.
-    pub(crate) worst_at: Position,
+    pub worst_at: Position,
 }
 
 impl SlowSyncs {
     #[inline]
-    pub(crate) fn record(&mut self, events: u64, sync_ns: u64, first: Position) {
+    pub fn record(&mut self, events: u64, sync_ns: u64, first: Position) {
         if sync_ns >= self.threshold_ns {
             self.groups += 1;
             self.events += events;
@@ -50,20 +50,20 @@ impl SlowSyncs {
     }
 
     /// What there was; from now on it begins anew.
-    pub(crate) fn take(&mut self) -> SlowSyncs {
+    pub fn take(&mut self) -> SlowSyncs {
         std::mem::replace(self, SlowSyncs { threshold_ns: self.threshold_ns, ..SlowSyncs::default() })
     }
 }
 
 impl GroupFigures {
-    pub(crate) fn new(slow_sync: Duration) -> GroupFigures {
+    pub fn new(slow_sync: Duration) -> GroupFigures {
         let threshold_ns = u64::try_from(slow_sync.as_nanos()).unwrap_or(u64::MAX);
         let events = Histogram::new_with_bounds(1, 1 << 20, DIGITS).expect("constant bounds");
         let slow = SlowSyncs { threshold_ns, ..SlowSyncs::default() };
         GroupFigures { events, sync_ns: histogram_ns(), bytes: 0, slow }
     }
 
-    pub(crate) fn record(&mut self, events: usize, bytes: usize, sync_ns: u32, first: Position) {
+    pub fn record(&mut self, events: usize, bytes: usize, sync_ns: u32, first: Position) {
         if events > 0 {
             self.events.saturating_record(events as u64);
             self.sync_ns.saturating_record(u64::from(sync_ns));
@@ -75,14 +75,14 @@ impl GroupFigures {
 
 /// Of clients: what became of their throws, and how long each stage took.
 #[derive(Clone)]
-pub(crate) struct ThrowFigures {
-    pub(crate) outcomes: [u64; Outcome::ALL.len()],
-    pub(crate) throttled: u64,
-    pub(crate) resent: u64,
-    pub(crate) queued_ns: Histogram<u64>,
-    pub(crate) decided_ns: Histogram<u64>,
-    pub(crate) durable_ns: Histogram<u64>,
-    pub(crate) total_ns: Histogram<u64>,
+pub struct ThrowFigures {
+    pub outcomes: [u64; Outcome::ALL.len()],
+    pub throttled: u64,
+    pub resent: u64,
+    pub queued_ns: Histogram<u64>,
+    pub decided_ns: Histogram<u64>,
+    pub durable_ns: Histogram<u64>,
+    pub total_ns: Histogram<u64>,
 }
 
 impl Default for ThrowFigures {
@@ -101,7 +101,7 @@ impl Default for ThrowFigures {
 
 impl ThrowFigures {
     #[inline]
-    pub(crate) fn record(&mut self, outcome: Outcome, stages: &Stages) {
+    pub fn record(&mut self, outcome: Outcome, stages: &Stages) {
         let Stages { received_at, queued_at, decided_at, durable_at } = *stages;
         let between = |from: Timestamp, to: Timestamp| to.ns_since(from);
         self.outcomes[outcome as usize] += 1;
@@ -112,7 +112,7 @@ impl ThrowFigures {
     }
 
     /// Adds these figures to `sum` and starts again from nothing.
-    pub(crate) fn hand_in(&mut self, sum: &mut ThrowFigures) {
+    pub fn hand_in(&mut self, sum: &mut ThrowFigures) {
         for (sum, count) in sum.outcomes.iter_mut().zip(&mut self.outcomes) {
             *sum += std::mem::take(count);
         }

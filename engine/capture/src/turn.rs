@@ -1,28 +1,28 @@
 //! What was decided in one turn of a shard, or of somebody who only writes: the section for the journal, and whom to tell
 //! once it is durable. Only the desk takes turns, and only from those who hold a place at it.
 
-use crate::bus::resource::Change as ResourceChange;
 use crate::command::SpawnError;
-use crate::ids::{FakemonId, Position, ShardId, Token};
 use crate::players::Player;
 use crate::record::DecidedThrow;
 use crate::state::StateHash;
 use fakemon_fbs::journal::SectionDraft;
 use fakemon_fbs::snapshot::Caught;
+use fakemon_model::ids::{FakemonId, Position, ShardId, Token};
+use fakemon_resource::resource::Change as ResourceChange;
 
 /// Which client waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientId(pub u16);
 
 /// An answer that waits for its group to be durable.
-pub(crate) struct Answer {
+pub struct Answer {
     /// The place of its event in the section.
-    pub(crate) offset: u32,
-    pub(crate) token: Token,
-    pub(crate) body: AnswerBody,
+    pub offset: u32,
+    pub token: Token,
+    pub body: AnswerBody,
 }
 
-pub(crate) enum AnswerBody {
+pub enum AnswerBody {
     Thrown {
         decided: DecidedThrow,
         player: Player,
@@ -33,35 +33,35 @@ pub(crate) enum AnswerBody {
 }
 
 /// A win, for the collection of the winner.
-pub(crate) struct Capture {
-    pub(crate) offset: u32,
-    pub(crate) player: u32,
-    pub(crate) caught: Caught,
+pub struct Capture {
+    pub offset: u32,
+    pub player: u32,
+    pub caught: Caught,
 }
 
 /// What was decided in one turn.
 pub struct Turn {
     /// The position of its first event; known once the group is written.
-    pub(crate) first: Position,
-    pub(crate) section: SectionDraft,
-    pub(crate) facts: StateHash,
-    pub(crate) captures: Vec<Capture>,
-    pub(crate) answers: Vec<(ClientId, Vec<Answer>)>,
+    pub first: Position,
+    pub section: SectionDraft,
+    pub facts: StateHash,
+    pub captures: Vec<Capture>,
+    pub answers: Vec<(ClientId, Vec<Answer>)>,
     /// What changes on the bus.
-    pub(crate) changes: Vec<ResourceChange>,
+    pub changes: Vec<ResourceChange>,
     /// Which of its shard's turns it is; none if no shard decided it.
-    pub(crate) of_shard: Option<(ShardId, u64)>,
+    pub of_shard: Option<(ShardId, u64)>,
 }
 
 impl Turn {
     /// The turn of this number of a shard, with room for throws.
-    pub(crate) fn of_shard(shard: ShardId, number: u64, throws: usize) -> Turn {
+    pub fn of_shard(shard: ShardId, number: u64, throws: usize) -> Turn {
         let turn = Turn::of_names(SectionDraft::new(shard.0, throws), StateHash::default());
         Turn { of_shard: Some((shard, number)), ..turn }
     }
 
     /// A turn that nobody waits for.
-    pub(crate) fn of_names(section: SectionDraft, facts: StateHash) -> Turn {
+    pub fn of_names(section: SectionDraft, facts: StateHash) -> Turn {
         Turn {
             first: Position::default(),
             section,
@@ -74,7 +74,7 @@ impl Turn {
     }
 
     /// A turn that only writes, and says so to a client.
-    pub(crate) fn of_writes(section: SectionDraft, facts: StateHash, client: ClientId, token: Token) -> Turn {
+    pub fn of_writes(section: SectionDraft, facts: StateHash, client: ClientId, token: Token) -> Turn {
         let mut turn = Turn::of_names(section, facts);
         turn.answer(client, Answer { offset: 0, token, body: AnswerBody::Written });
         turn
@@ -90,12 +90,12 @@ impl Turn {
         self.section.is_empty() && self.answers.is_empty()
     }
 
-    pub(crate) fn next_offset(&self) -> u32 {
+    pub fn next_offset(&self) -> u32 {
         u32::try_from(self.section.len()).expect("a turn is bounded far below")
     }
 
     #[inline]
-    pub(crate) fn answer(&mut self, client: ClientId, answer: Answer) {
+    pub fn answer(&mut self, client: ClientId, answer: Answer) {
         match self.answers.iter_mut().rev().find(|(held, _)| *held == client) {
             Some((_, answers)) => answers.push(answer),
             None => self.answers.push((client, vec![answer])),

@@ -1,32 +1,32 @@
 //! Events as the journal has them: from decisions to records, and back.
 
-use crate::ids::{AttemptId, EventKey, FakemonId, PlayerId, Position, SpeciesId, Timestamp};
-use crate::model::{Event, Outcome, Put};
-use crate::place::Place;
 use crate::resolve::Throw;
-use crate::species::CatchRate;
 use crate::state::{Change, Fakemon, StateHash};
 use fakemon_fbs::journal as wire;
+use fakemon_model::event::{Event, Outcome, Put};
+use fakemon_model::ids::{AttemptId, EventKey, FakemonId, PlayerId, Position, SpeciesId, Timestamp};
+use fakemon_model::place::Place;
+use fakemon_model::species::CatchRate;
 
 /// A decided throw and its way to the decision.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct DecidedThrow {
-    pub(crate) throw: Throw,
-    pub(crate) outcome: Outcome,
-    pub(crate) species: SpeciesId,
-    pub(crate) queued_after_ns: u32,
-    pub(crate) decided_after_ns: u32,
+pub struct DecidedThrow {
+    pub throw: Throw,
+    pub outcome: Outcome,
+    pub species: SpeciesId,
+    pub queued_after_ns: u32,
+    pub decided_after_ns: u32,
 }
 
 /// Nanoseconds from one moment to a later one, as far as a record can say: at most 4.29 s.
 #[inline]
-pub(crate) fn short_ns(from: Timestamp, to: Timestamp) -> u32 {
+pub fn short_ns(from: Timestamp, to: Timestamp) -> u32 {
     u32::try_from(to.ns_since(from)).unwrap_or(u32::MAX)
 }
 
 impl DecidedThrow {
     #[inline]
-    pub(crate) fn record(&self) -> wire::Attempt {
+    pub fn record(&self) -> wire::Attempt {
         let throw = &self.throw;
         wire::Attempt::new(
             throw.attempt_id.0,
@@ -43,7 +43,7 @@ impl DecidedThrow {
     }
 
     #[inline]
-    pub(crate) fn read(record: &wire::Attempt) -> DecidedThrow {
+    pub fn read(record: &wire::Attempt) -> DecidedThrow {
         DecidedThrow {
             throw: Throw {
                 player: PlayerId(record.player()),
@@ -59,7 +59,7 @@ impl DecidedThrow {
         }
     }
 
-    pub(crate) fn facts(&self) -> StateHash {
+    pub fn facts(&self) -> StateHash {
         let Throw { player, attempt_id, fakemon_id, .. } = self.throw;
         StateHash::answered(player, attempt_id, fakemon_id, self.outcome)
     }
@@ -72,12 +72,12 @@ fn outcome_record(outcome: Outcome) -> wire::Outcome {
 
 /// The outcome of a record; blocks are verified to hold known ones only.
 #[inline]
-pub(crate) fn outcome(record: wire::Outcome) -> Outcome {
+pub fn outcome(record: wire::Outcome) -> Outcome {
     Outcome::ALL[usize::from(record.0)]
 }
 
 /// The record of a fakémon that appears.
-pub(crate) fn appeared_record(fakemon: &Fakemon, at: Timestamp) -> wire::Appeared {
+pub fn appeared_record(fakemon: &Fakemon, at: Timestamp) -> wire::Appeared {
     wire::Appeared::new(
         fakemon.id.0,
         at.0,
@@ -90,13 +90,13 @@ pub(crate) fn appeared_record(fakemon: &Fakemon, at: Timestamp) -> wire::Appeare
 }
 
 /// The record of a fakémon whose time is over.
-pub(crate) fn vanished_record(fakemon: &Fakemon, at: Timestamp) -> wire::Vanished {
+pub fn vanished_record(fakemon: &Fakemon, at: Timestamp) -> wire::Vanished {
     let Place { lat_e7, lon_e7 } = fakemon.place;
     wire::Vanished::new(fakemon.id.0, at.0, fakemon.vanishes_at.0, lat_e7, lon_e7, fakemon.species.0)
 }
 
 /// The fakémon that a record lets appear.
-pub(crate) fn appeared(record: &wire::Appeared) -> Fakemon {
+pub fn appeared(record: &wire::Appeared) -> Fakemon {
     Fakemon::wild(
         FakemonId(record.fakemon_id()),
         SpeciesId(record.species()),
@@ -107,7 +107,7 @@ pub(crate) fn appeared(record: &wire::Appeared) -> Fakemon {
 }
 
 /// What an event does to the population, if anything.
-pub(crate) fn change(event: &wire::Event<'_>) -> Option<Change> {
+pub fn change(event: &wire::Event<'_>) -> Option<Change> {
     match event {
         wire::Event::Attempt(record) if record.outcome() == wire::Outcome::Captured => {
             Some(Change::Captured(FakemonId(record.fakemon_id()), PlayerId(record.player())))
@@ -119,7 +119,7 @@ pub(crate) fn change(event: &wire::Event<'_>) -> Option<Change> {
 }
 
 /// What an event adds to what the engine knows.
-pub(crate) fn facts(event: &wire::Event<'_>) -> StateHash {
+pub fn facts(event: &wire::Event<'_>) -> StateHash {
     match event {
         wire::Event::Attempt(record) => DecidedThrow::read(record).facts(),
         wire::Event::Appeared(record) => StateHash::appeared(&appeared(record)),
@@ -132,7 +132,7 @@ pub(crate) fn facts(event: &wire::Event<'_>) -> StateHash {
 }
 
 /// The same, of an event as tools see it.
-pub(crate) fn facts_of(event: &Event) -> StateHash {
+pub fn facts_of(event: &Event) -> StateHash {
     match event {
         Event::Attempt { player, attempt_id, fakemon_id, outcome, .. } => {
             StateHash::answered(*player, *attempt_id, *fakemon_id, *outcome)
@@ -149,7 +149,7 @@ pub(crate) fn facts_of(event: &Event) -> StateHash {
 }
 
 /// When an event happened; names have no time of their own.
-pub(crate) fn at(event: &wire::Event<'_>) -> Option<Timestamp> {
+pub fn at(event: &wire::Event<'_>) -> Option<Timestamp> {
     Some(match event {
         wire::Event::Attempt(record) => Timestamp(record.received_ns()).plus_ns(u64::from(record.decided_after_ns())),
         wire::Event::Appeared(record) => Timestamp(record.at_ns()),
@@ -162,7 +162,7 @@ pub(crate) fn at(event: &wire::Event<'_>) -> Option<Timestamp> {
 }
 
 /// An event as tools and followers see it.
-pub(crate) fn event(record: wire::Event<'_>) -> Event {
+pub fn event(record: wire::Event<'_>) -> Event {
     match record {
         wire::Event::Attempt(record) => {
             let DecidedThrow { throw, outcome, species, queued_after_ns, decided_after_ns } =
@@ -210,7 +210,7 @@ pub(crate) fn event(record: wire::Event<'_>) -> Event {
 }
 
 /// Appends an event to a section, as the journal had it.
-pub(crate) fn draft(section: &mut wire::SectionDraft, event: &Event) {
+pub fn draft(section: &mut wire::SectionDraft, event: &Event) {
     match event {
         Event::Attempt {
             player,

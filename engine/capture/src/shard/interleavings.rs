@@ -4,13 +4,13 @@
 
 use super::*;
 use crate::desk::{Desk, NoPlace};
-use crate::ids::{AttemptId, PlayerId, SpeciesId};
-use crate::model::PlayerName;
-use crate::place::Place as Spot;
 use crate::players::IdRanges;
 use crate::record;
-use crate::species::CatchRate;
 use fakemon_fbs::journal::{BlockHead, BlockReader, BlockWriter, Event, SectionDraft};
+use fakemon_model::event::PlayerName;
+use fakemon_model::ids::{AttemptId, PlayerId, SpeciesId};
+use fakemon_model::place::Place as Spot;
+use fakemon_model::species::CatchRate;
 
 const RULES: Rules = Rules { world_seed: 7, reach_mm: 50_000 };
 const SPOT: Spot = Spot { lat_e7: 0, lon_e7: 0 };

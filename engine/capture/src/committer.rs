@@ -1,13 +1,7 @@
 //! Group commit by natural batching: one thread takes every turn that waits, writes them as one block, syncs once,
 //! and releases their answers. While it syncs, the next group gathers; there is no timer.
 
-use crate::bus::Resources;
-use crate::clock::Clock;
 use crate::desk::{Desk, Name};
-use crate::failure::Failure;
-use crate::ids::{PlayerId, Position, ShardId};
-use crate::journal::{Link, Progress, Store, explain_write};
-use crate::limits::{GROUP_EVENTS_MAX, GROUP_TEXT_BYTES_MAX};
 use crate::metrics::GroupFigures;
 use crate::options::Durability;
 use crate::outbox::{Outboxes, Release};
@@ -15,24 +9,30 @@ use crate::record::short_ns;
 use crate::state::StateHash;
 use crate::turn::Turn;
 use fakemon_fbs::journal::{BlockHead, BlockWriter, PlayerNamed, SectionDraft, SpeciesNamed};
+use fakemon_journal::{Link, Progress, Store, explain_write};
+use fakemon_model::ids::{PlayerId, Position, ShardId};
+use fakemon_model::limits::{GROUP_EVENTS_MAX, GROUP_TEXT_BYTES_MAX};
+use fakemon_resource::Resources;
+use fakemon_sync::clock::Clock;
+use fakemon_sync::failure::Failure;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The thread that writes the journal.
-pub(crate) struct Committer {
-    pub(crate) store: Arc<Store>,
-    pub(crate) desk: Arc<Desk>,
-    pub(crate) progress: Arc<Progress>,
-    pub(crate) outboxes: Arc<Outboxes>,
-    pub(crate) figures: Arc<Mutex<GroupFigures>>,
-    pub(crate) resources: Arc<Resources>,
-    pub(crate) failure: Arc<Failure>,
-    pub(crate) clock: Clock,
-    pub(crate) durability: Durability,
-    pub(crate) link: Link,
-    pub(crate) writer: BlockWriter,
-    pub(crate) previous_sync_ns: u32,
+pub struct Committer {
+    pub store: Arc<Store>,
+    pub desk: Arc<Desk>,
+    pub progress: Arc<Progress>,
+    pub outboxes: Arc<Outboxes>,
+    pub figures: Arc<Mutex<GroupFigures>>,
+    pub resources: Arc<Resources>,
+    pub failure: Arc<Failure>,
+    pub clock: Clock,
+    pub durability: Durability,
+    pub link: Link,
+    pub writer: BlockWriter,
+    pub previous_sync_ns: u32,
     /// How many turns of each shard are written.
-    pub(crate) turns_of_shards: Vec<u64>,
+    pub turns_of_shards: Vec<u64>,
 }
 
 /// Closes the desk when the committer ends, however it does.
@@ -46,7 +46,7 @@ impl Drop for Closing {
 
 impl Committer {
     /// Commits until the desk is told to stop and is empty, or a write fails.
-    pub(crate) fn run(mut self) {
+    pub fn run(mut self) {
         let _closing = Closing(self.desk.clone());
         let (mut turns, mut value) = (Vec::new(), Vec::new());
         loop {
@@ -70,7 +70,7 @@ impl Committer {
         turns.clear();
         turns.push(Turn::of_names(SectionDraft::default(), StateHash::default()));
         let (mut events, mut text_bytes) = (0, 0);
-        while events < GROUP_EVENTS_MAX - crate::limits::TURN_THROWS_MAX
+        while events < GROUP_EVENTS_MAX - fakemon_model::limits::TURN_THROWS_MAX
             && text_bytes < GROUP_TEXT_BYTES_MAX
             && self.desk.take(1, turns) == 1
         {
@@ -161,7 +161,7 @@ impl Committer {
         }
     }
 
-    fn release(&self, first: Position, turns: &mut Vec<Turn>, durable_at: crate::ids::Timestamp) {
+    fn release(&self, first: Position, turns: &mut Vec<Turn>, durable_at: fakemon_model::ids::Timestamp) {
         let archived = self.progress.snapshot();
         for turn in turns.drain(..) {
             self.resources.apply(&turn.changes);

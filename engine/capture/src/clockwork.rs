@@ -1,14 +1,14 @@
 //! The thread behind the view of the world: takes in what is durable, and sends a command for every fakémon whose
 //! time is over. Time enters like any other command. It also keeps the engine's clock beside the wall clock.
 
-use crate::clock::{Clock, wall_clock};
 use crate::cores::Door;
-use crate::failure::Failure;
-use crate::follow::Follower;
-use crate::ids::{FakemonId, owner};
 use crate::record;
 use crate::shard::WorldCommand;
 use crate::world::World;
+use fakemon_journal::follow::Follower;
+use fakemon_model::ids::{FakemonId, owner};
+use fakemon_sync::clock::{Clock, wall_clock};
+use fakemon_sync::failure::Failure;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -20,22 +20,22 @@ const TICKS_PER_SWEEP: u32 = 5;
 
 /// Counts since the start.
 #[derive(Default)]
-pub(crate) struct WorldFigures {
-    pub(crate) appeared: AtomicU64,
-    pub(crate) vanished: AtomicU64,
+pub struct WorldFigures {
+    pub appeared: AtomicU64,
+    pub vanished: AtomicU64,
 }
 
-pub(crate) struct Clockwork {
-    pub(crate) follower: Follower,
-    pub(crate) world: Arc<World>,
-    pub(crate) figures: Arc<WorldFigures>,
-    pub(crate) doors: Arc<[Arc<Door>]>,
-    pub(crate) failure: Arc<Failure>,
-    pub(crate) clock: Clock,
+pub struct Clockwork {
+    pub follower: Follower,
+    pub world: Arc<World>,
+    pub figures: Arc<WorldFigures>,
+    pub doors: Arc<[Arc<Door>]>,
+    pub failure: Arc<Failure>,
+    pub clock: Clock,
 }
 
 impl Clockwork {
-    pub(crate) fn run(mut self) {
+    pub fn run(mut self) {
         let (mut swept_to, mut next_tick) = (0, Instant::now() + TICK);
         while !self.follower.stopping() {
             self.follower.wait(next_tick.saturating_duration_since(Instant::now()));
@@ -50,7 +50,7 @@ impl Clockwork {
         }
     }
 
-    fn take_in(&mut self) -> Result<(), crate::journal::ReadError> {
+    fn take_in(&mut self) -> Result<(), fakemon_journal::ReadError> {
         let mut changes = Vec::new();
         let (world, figures) = (&self.world, &self.figures);
         let mut position = self.follower.next;

@@ -1,10 +1,10 @@
 //! Who catches what. [`resolve`] is the whole judgement: a function of its arguments, without clock, randomness or
 //! environment, so that live traffic, recovery, replay and verification decide alike, bit for bit.
 
-use crate::ids::{AttemptId, FakemonId, PlayerId, Timestamp, mix};
-use crate::model::Outcome;
-use crate::place::Place;
 use crate::state::{Fakemon, Fate};
+use fakemon_model::event::Outcome;
+use fakemon_model::ids::{AttemptId, FakemonId, PlayerId, Timestamp, mix};
+use fakemon_model::place::Place;
 
 /// What the settings have to say in a decision. It is journaled whenever the engine opens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,8 +64,8 @@ pub fn roll(world_seed: u64, throw: &Throw) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::SpeciesId;
-    use crate::species::CatchRate;
+    use fakemon_model::ids::SpeciesId;
+    use fakemon_model::species::CatchRate;
 
     const RULES: Rules = Rules { world_seed: 7, reach_mm: 50_000 };
 

@@ -1,14 +1,14 @@
 //! One glommio executor per shard, pinned to a core. Throws and changes of the world arrive in mailboxes of their own
 //! and are decided by tasks of different priority: a wave of spawns waits while there are throws.
 
-use crate::clock::Clock;
 use crate::desk::{Desk, NoPlace, Place};
-use crate::failure::{self, Failure};
-use crate::ids::ShardId;
-use crate::limits::{MAILBOX_THROWS, MAILBOX_WORLD, TURN_THROWS_MAX, TURN_WORLD_MAX};
-use crate::mailbox::Mailbox;
 use crate::options::OpenError;
 use crate::shard::{Shard, ThrowCommand, WorldCommand};
+use fakemon_model::ids::ShardId;
+use fakemon_model::limits::{MAILBOX_THROWS, MAILBOX_WORLD, TURN_THROWS_MAX, TURN_WORLD_MAX};
+use fakemon_sync::clock::Clock;
+use fakemon_sync::failure::{self, Failure};
+use fakemon_sync::mailbox::Mailbox;
 use futures_lite::{AsyncReadExt, FutureExt};
 use glommio::net::UnixStream;
 use glommio::{ExecutorJoinHandle, Latency, LocalExecutorBuilder, Placement, Shares};
@@ -30,20 +30,20 @@ const DESK_FULL: Duration = Duration::from_micros(100);
 const SPIN: Duration = Duration::from_micros(20);
 
 /// The way into a shard.
-pub(crate) struct Door {
-    pub(crate) throws: Mailbox<ThrowCommand>,
-    pub(crate) world: Mailbox<WorldCommand>,
+pub struct Door {
+    pub throws: Mailbox<ThrowCommand>,
+    pub world: Mailbox<WorldCommand>,
     stop: AtomicBool,
 }
 
 /// Where the tasks of a shard hear that something arrived.
-pub(crate) struct Ears {
+pub struct Ears {
     throws: StdUnixStream,
     world: StdUnixStream,
 }
 
 impl Door {
-    pub(crate) fn new() -> std::io::Result<(Door, Ears)> {
+    pub fn new() -> std::io::Result<(Door, Ears)> {
         let (throws, throws_ear) = Mailbox::for_stream(MAILBOX_THROWS)?;
         let (world, world_ear) = Mailbox::for_stream(MAILBOX_WORLD)?;
         let door = Door { throws, world, stop: AtomicBool::new(false) };
@@ -51,7 +51,7 @@ impl Door {
     }
 
     /// Nothing will be sent any more: decide what waits, then end.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
         self.throws.ring();
         self.world.ring();
@@ -63,11 +63,11 @@ impl Door {
 }
 
 /// A running shard.
-pub(crate) struct Core(ExecutorJoinHandle<()>);
+pub struct Core(ExecutorJoinHandle<()>);
 
 impl Core {
     /// Waits until the shard has ended.
-    pub(crate) fn join(self) -> Result<(), String> {
+    pub fn join(self) -> Result<(), String> {
         self.0.join().map_err(|error| error.to_string())
     }
 }
@@ -75,7 +75,7 @@ impl Core {
 /// Starts the executor of a shard and waits until it runs. When one of its tasks panics, or it ends before it is to stop,
 /// the engine has failed.
 #[expect(clippy::too_many_arguments, reason = "everything that a shard needs")]
-pub(crate) fn start(
+pub fn start(
     shard: Shard,
     id: ShardId,
     pin: bool,

@@ -2,12 +2,12 @@
 //! applying a change twice is the same as applying it once, so that recovery may start from rows that are ahead.
 
 use crate::arena::Arena;
-use crate::ids::{FakemonId, PlayerId, mix};
+use fakemon_model::ids::{FakemonId, PlayerId, mix};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-pub use crate::fakemon::{Fakemon, Fate};
-pub use crate::state_hash::StateHash;
+pub use fakemon_model::fakemon::{Fakemon, Fate};
+pub use fakemon_model::state_hash::StateHash;
 
 /// A change of a population.
 #[derive(Clone, Copy, Debug)]
@@ -94,9 +94,9 @@ impl Population {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{SpeciesId, Timestamp};
-    use crate::place::Place;
-    use crate::species::CatchRate;
+    use fakemon_model::ids::{SpeciesId, Timestamp};
+    use fakemon_model::place::Place;
+    use fakemon_model::species::CatchRate;
 
     fn wild(id: u64) -> Fakemon {
         let place = Place { lat_e7: 1, lon_e7: -1 };

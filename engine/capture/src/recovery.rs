@@ -1,40 +1,40 @@
 //! Start-up: the rows of the snapshot, then the tail of the journal, block by block along the hash chain. There is no
 //! other way to start, whatever happened before.
 
-use crate::ids::{FakemonId, PlayerId, Position, ShardId, SpeciesId, Timestamp, owner};
-use crate::journal::{Link, ReadError, RowStore, Store};
-use crate::model::{Decision, PlayerName};
 use crate::outbox::decision;
-use crate::place::Place;
 use crate::players::{IdRanges, Player, Registry};
 use crate::record::{self, DecidedThrow};
 use crate::resolve::Rules;
 use crate::snapshot::{name_species, next_fakemon_id};
-use crate::species::CatchRate;
 use crate::state::{Change, Fakemon, Fate, Population, StateHash};
 use fakemon_fbs::journal::Event;
 use fakemon_fbs::snapshot::{Fakemon as FakemonRow, Head};
+use fakemon_journal::{Link, ReadError, RowStore, Store};
+use fakemon_model::event::{Decision, PlayerName};
+use fakemon_model::ids::{FakemonId, PlayerId, Position, ShardId, SpeciesId, Timestamp, owner};
+use fakemon_model::place::Place;
+use fakemon_model::species::CatchRate;
 use hashbrown::HashMap;
 use std::ops::ControlFlow;
 
 /// What the engine knew.
-pub(crate) struct Recovered {
-    pub(crate) populations: Vec<Population>,
-    pub(crate) registry: Registry,
-    pub(crate) link: Link,
+pub struct Recovered {
+    pub populations: Vec<Population>,
+    pub registry: Registry,
+    pub link: Link,
     /// As the rows say; what the snapshot goes on from.
-    pub(crate) snapshot: Head,
+    pub snapshot: Head,
     /// As of the end of the journal.
-    pub(crate) species: Vec<String>,
-    pub(crate) rules: Option<Rules>,
-    pub(crate) newest: Timestamp,
-    pub(crate) next_fakemon_id: u64,
+    pub species: Vec<String>,
+    pub rules: Option<Rules>,
+    pub newest: Timestamp,
+    pub next_fakemon_id: u64,
     /// Events that were applied again.
-    pub(crate) tail_events: u64,
+    pub tail_events: u64,
 }
 
 /// Reads everything that a store knows, for so many shards.
-pub(crate) fn recover(store: &Store, rows: &RowStore, shards: usize) -> Result<Recovered, ReadError> {
+pub fn recover(store: &Store, rows: &RowStore, shards: usize) -> Result<Recovered, ReadError> {
     let head = rows.head()?;
     let opened = head.as_ref().and_then(|head| head.opened);
     let rules = opened.map(|opened| Rules { world_seed: opened.world_seed, reach_mm: opened.reach_mm });
@@ -156,7 +156,7 @@ impl Recovered {
 }
 
 /// A fakémon from its row.
-pub(crate) fn fakemon(row: &FakemonRow) -> Fakemon {
+pub fn fakemon(row: &FakemonRow) -> Fakemon {
     let fate = match row.winner() {
         0 => Fate::Wild,
         u32::MAX => Fate::Vanished,

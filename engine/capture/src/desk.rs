@@ -10,16 +10,16 @@
 //! once, always: there are as many places as the queue has room for. So no task sleeps with a decision in its hand while
 //! another one, which decided later, goes by.
 
-use crate::ids::{PlayerId, SpeciesId};
-use crate::limits::{JOURNAL_NAMES, JOURNAL_TURNS};
-use crate::mailbox::Mailbox;
 use crate::turn::Turn;
 use crossbeam::queue::ArrayQueue;
 use fakemon_fbs::journal::Opened;
+use fakemon_model::ids::{PlayerId, SpeciesId};
+use fakemon_model::limits::{JOURNAL_NAMES, JOURNAL_TURNS};
+use fakemon_sync::mailbox::Mailbox;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Facts that come from no shard.
-pub(crate) enum Name {
+pub enum Name {
     Player(PlayerId, String),
     Species(SpeciesId, String),
     Opened(Opened),
@@ -82,7 +82,7 @@ impl Desk {
     }
 
     /// An empty desk for at most so many turns and names.
-    pub(crate) fn with_places(places: usize, names: usize) -> Desk {
+    pub fn with_places(places: usize, names: usize) -> Desk {
         Desk {
             turns: Mailbox::for_thread(places),
             free: AtomicUsize::new(places),
@@ -106,7 +106,7 @@ impl Desk {
     }
 
     /// Announces a name: it is in the journal before every turn that is handed over later. False: too many wait.
-    pub(crate) fn announce(&self, name: Name) -> bool {
+    pub fn announce(&self, name: Name) -> bool {
         let accepted = self.names.push(name).is_ok();
         self.turns.ring();
         accepted
@@ -122,34 +122,34 @@ impl Desk {
 
     /// Takes every name that was announced before this call. More may come meanwhile; they stand before no turn that was
     /// taken.
-    pub(crate) fn take_names(&self) -> impl Iterator<Item = Name> {
+    pub fn take_names(&self) -> impl Iterator<Item = Name> {
         std::iter::from_fn(|| self.names.pop()).take(self.names.capacity())
     }
 
     /// Until a turn or a name waits, or nothing will come any more; for the committer.
-    pub(crate) fn wait(&self) {
+    pub fn wait(&self) {
         self.turns.wait(|| !self.names.is_empty() || self.stop.load(Ordering::SeqCst));
     }
 
     /// How many turns wait.
-    pub(crate) fn depth(&self) -> usize {
+    pub fn depth(&self) -> usize {
         self.turns.len()
     }
 
     /// Nothing will be handed over any more: commit what waits, then end.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
         self.turns.ring();
     }
 
     /// Whether nothing will be handed over any more.
-    pub(crate) fn is_stopped(&self) -> bool {
+    pub fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
     }
 
     /// The journal takes no more: from now on there are no places. What was handed over and not written yet was told to
     /// nobody, and never will be.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
     }
 }
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn who_panics_with_a_place_closes_the_desk() {
         let desk = Desk::new();
-        let panic: Result<(), String> = crate::failure::caught(|| {
+        let panic: Result<(), String> = fakemon_sync::failure::caught(|| {
             let _place = desk.reserve().ok().unwrap();
             panic!("half decided");
         });

@@ -2,12 +2,12 @@
 //! shows what is durable and nothing else, and reading it never touches a shard.
 
 use crate::arena::Arena;
-use crate::ids::{FakemonId, Position, SpeciesId, Timestamp, mix};
-use crate::limits::{LOOK_FAKEMON_MAX, LOOK_RADIUS_M_MAX, SUBSCRIPTION_BATCHES};
-use crate::model::Sighting;
-use crate::place::Place;
 use crate::state::{self, Fakemon, Fate};
 use crossbeam::queue::ArrayQueue;
+use fakemon_model::event::Sighting;
+use fakemon_model::ids::{FakemonId, Position, SpeciesId, Timestamp, mix};
+use fakemon_model::limits::{LOOK_FAKEMON_MAX, LOOK_RADIUS_M_MAX, SUBSCRIPTION_BATCHES};
+use fakemon_model::place::Place;
 use h3o::{CellIndex, LatLng, Resolution};
 use hashbrown::hash_table::Entry;
 use hashbrown::{HashMap, HashTable};
@@ -143,7 +143,7 @@ impl Sightings {
 }
 
 /// The view. Many read, one follower writes.
-pub(crate) struct World {
+pub struct World {
     sightings: RwLock<Sightings>,
     species: RwLock<Vec<Arc<str>>>,
     position: AtomicU64,
@@ -168,7 +168,7 @@ impl Subscription {
 }
 
 impl World {
-    pub(crate) fn new(position: Position, species: Vec<Arc<str>>) -> World {
+    pub fn new(position: Position, species: Vec<Arc<str>>) -> World {
         World {
             sightings: RwLock::default(),
             species: RwLock::new(species),
@@ -178,7 +178,7 @@ impl World {
     }
 
     /// Adds wild fakémon, before anyone looks.
-    pub(crate) fn populate<'a>(&self, fakemon: impl Iterator<Item = &'a Fakemon>) {
+    pub fn populate<'a>(&self, fakemon: impl Iterator<Item = &'a Fakemon>) {
         let mut sightings = self.sightings.write().unwrap_or_else(PoisonError::into_inner);
         for wild in fakemon.filter(|fakemon| fakemon.fate() == Fate::Wild) {
             sightings.insert(wild);
@@ -186,7 +186,7 @@ impl World {
     }
 
     /// Takes in changes of the journal up to `position`.
-    pub(crate) fn follow(&self, changes: &[state::Change], position: Position) {
+    pub fn follow(&self, changes: &[state::Change], position: Position) {
         if !changes.is_empty() {
             let mut sightings = self.sightings.write().unwrap_or_else(PoisonError::into_inner);
             let seen = changes.iter().filter_map(|change| match *change {
@@ -215,7 +215,7 @@ impl World {
         });
     }
 
-    pub(crate) fn subscribe(&self) -> Subscription {
+    pub fn subscribe(&self) -> Subscription {
         let feed = Arc::new(Feed { batches: ArrayQueue::new(SUBSCRIPTION_BATCHES), lost: AtomicBool::new(false) });
         let mut subscribers = self.subscribers.lock().unwrap_or_else(PoisonError::into_inner);
         subscribers.push(Arc::downgrade(&feed));
@@ -223,12 +223,12 @@ impl World {
     }
 
     /// All events before it are shown.
-    pub(crate) fn position(&self) -> Position {
+    pub fn position(&self) -> Position {
         Position(self.position.load(Ordering::Acquire))
     }
 
     /// Wild fakémon around a place whose time is not over at `now`, the nearest first.
-    pub(crate) fn look(&self, centre: Place, radius_m: f64, now: Timestamp) -> Vec<Sighting> {
+    pub fn look(&self, centre: Place, radius_m: f64, now: Timestamp) -> Vec<Sighting> {
         let radius_m = radius_m.clamp(0.0, LOOK_RADIUS_M_MAX);
         let cells = cells_around(centre, radius_m);
         let sightings = self.sightings.read().unwrap_or_else(PoisonError::into_inner);
@@ -249,7 +249,7 @@ impl World {
 
     /// Those whose time is over at `now`, among the slots `from..` of the view, at most `slots` of them looked at;
     /// and where to go on, 0 at the end.
-    pub(crate) fn overdue(&self, from: u32, slots: u32, now: Timestamp, overdue: &mut Vec<FakemonId>) -> u32 {
+    pub fn overdue(&self, from: u32, slots: u32, now: Timestamp, overdue: &mut Vec<FakemonId>) -> u32 {
         let sightings = self.sightings.read().unwrap_or_else(PoisonError::into_inner);
         let end = sightings.arena.next_slot();
         let to = from.saturating_add(slots).min(end);
@@ -263,17 +263,17 @@ impl World {
     }
 
     /// How many slots there are to look at.
-    pub(crate) fn slots(&self) -> u32 {
+    pub fn slots(&self) -> u32 {
         self.sightings.read().unwrap_or_else(PoisonError::into_inner).arena.next_slot()
     }
 
     /// How many are wild.
-    pub(crate) fn wild(&self) -> usize {
+    pub fn wild(&self) -> usize {
         self.sightings.read().unwrap_or_else(PoisonError::into_inner).index.len()
     }
 
     /// A species' name by its number.
-    pub(crate) fn species_name(&self, species: SpeciesId) -> Arc<str> {
+    pub fn species_name(&self, species: SpeciesId) -> Arc<str> {
         let names = self.species.read().unwrap_or_else(PoisonError::into_inner);
         names.get(usize::from(species.0)).cloned().unwrap_or_else(|| "unknown".into())
     }

@@ -1,16 +1,16 @@
 //! Where answers wait for their client once they are durable. An outbox needs no bound of its own: a client has a
 //! bounded number of commands in flight, and each is answered once.
 
-use crate::bell::Bell;
-use crate::ids::{AttemptId, FakemonId, Position, Timestamp, Token};
-use crate::model::{Caught, Decision};
 use crate::turn::{Answer, AnswerBody, ClientId};
 use crossbeam::queue::SegQueue;
+use fakemon_model::event::{Caught, Decision};
+use fakemon_model::ids::{AttemptId, FakemonId, Position, Timestamp, Token};
+use fakemon_sync::bell::Bell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// What comes to a client.
-pub(crate) enum Release {
+pub enum Release {
     /// The answers of one turn; `first` is the position of the turn's first event.
     Turn { first: Position, durable_at: Timestamp, answers: Vec<Answer> },
     /// An answer that was given before.
@@ -21,15 +21,15 @@ pub(crate) enum Release {
     Collection { token: Token, items: Vec<Caught>, more_before: Option<Position> },
 }
 
-pub(crate) struct Outbox {
-    pub(crate) id: ClientId,
-    pub(crate) queue: SegQueue<Release>,
-    pub(crate) bell: Bell,
+pub struct Outbox {
+    pub id: ClientId,
+    pub queue: SegQueue<Release>,
+    pub bell: Bell,
     gone: AtomicBool,
 }
 
 impl Outbox {
-    pub(crate) fn release(&self, release: Release) {
+    pub fn release(&self, release: Release) {
         self.queue.push(release);
         self.bell.ring();
     }
@@ -51,18 +51,18 @@ impl Outbox {
 
 /// The outboxes of all clients, by their number.
 #[derive(Default)]
-pub(crate) struct Outboxes(RwLock<Vec<Option<Arc<Outbox>>>>);
+pub struct Outboxes(RwLock<Vec<Option<Arc<Outbox>>>>);
 
 /// Too many clients, or no descriptor left for one more.
 #[derive(Debug, thiserror::Error)]
 #[error("no more clients: {0}")]
-pub struct NoMoreClients(pub(crate) String);
+pub struct NoMoreClients(pub String);
 
 impl Outboxes {
-    pub(crate) fn open(&self) -> Result<Arc<Outbox>, NoMoreClients> {
+    pub fn open(&self) -> Result<Arc<Outbox>, NoMoreClients> {
         let mut outboxes = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let free = outboxes.iter().position(Option::is_none).unwrap_or(outboxes.len());
-        if free >= crate::limits::CLIENTS_MAX {
+        if free >= fakemon_model::limits::CLIENTS_MAX {
             return Err(NoMoreClients(format!("there are {free} already")));
         }
         let id = ClientId(u16::try_from(free).expect("clients are bounded far below"));
@@ -76,7 +76,7 @@ impl Outboxes {
     }
 
     /// The client will not poll again. Its number is free for another if nothing is in flight for it.
-    pub(crate) fn close(&self, outbox: &Outbox, in_flight: usize, archived: Position) {
+    pub fn close(&self, outbox: &Outbox, in_flight: usize, archived: Position) {
         outbox.gone.store(true, Ordering::SeqCst);
         outbox.note_answers(archived);
         if in_flight == 0 {
@@ -86,7 +86,7 @@ impl Outboxes {
 
     /// Hands answers to their client. The ledgers of the players learn the answers from the client; if it is gone,
     /// from here. Both look after both have acted, so that none is missed.
-    pub(crate) fn release(&self, client: ClientId, release: Release, archived: Position) {
+    pub fn release(&self, client: ClientId, release: Release, archived: Position) {
         let outboxes = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let Some(outbox) = &outboxes[usize::from(client.0)] else {
             return;
@@ -98,7 +98,7 @@ impl Outboxes {
     }
 
     /// Wakes every client: the engine has stopped.
-    pub(crate) fn ring_all(&self) {
+    pub fn ring_all(&self) {
         let outboxes = self.0.read().unwrap_or_else(PoisonError::into_inner);
         outboxes.iter().flatten().for_each(|outbox| outbox.bell.ring());
     }
@@ -106,7 +106,7 @@ impl Outboxes {
 
 /// The answer that a player gets.
 #[inline]
-pub(crate) fn decision(decided: &crate::record::DecidedThrow, first: Position, offset: u32) -> Decision {
+pub fn decision(decided: &crate::record::DecidedThrow, first: Position, offset: u32) -> Decision {
     Decision {
         attempt_id: decided.throw.attempt_id,
         fakemon_id: decided.throw.fakemon_id,

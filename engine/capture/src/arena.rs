@@ -5,7 +5,7 @@ use std::ops::{Index, IndexMut};
 const CHUNK: usize = 1_024;
 
 /// Values under numbers that never change.
-pub(crate) struct Arena<T> {
+pub struct Arena<T> {
     chunks: Vec<Vec<T>>,
 }
 
@@ -17,14 +17,14 @@ impl<T> Default for Arena<T> {
 
 impl<T> Arena<T> {
     /// The number that the next value gets.
-    pub(crate) fn next_slot(&self) -> u32 {
+    pub fn next_slot(&self) -> u32 {
         let full = self.chunks.len().saturating_sub(1) * CHUNK;
         let slot = full + self.chunks.last().map_or(0, Vec::len);
         u32::try_from(slot).expect("four thousand million slots are beyond the memory of a machine")
     }
 
     /// Puts a value under the next number.
-    pub(crate) fn push(&mut self, value: T) {
+    pub fn push(&mut self, value: T) {
         match self.chunks.last_mut() {
             Some(chunk) if chunk.len() < CHUNK => chunk.push(value),
             _ => {
@@ -36,7 +36,7 @@ impl<T> Arena<T> {
     }
 
     /// All values, by number.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.chunks.iter().flatten()
     }
 }

@@ -4,18 +4,18 @@
 //! older, the tail a little longer. Rows that are ahead of the head do no harm, because applying an event twice is
 //! applying it once.
 
-use crate::checkpoint::Standing;
-use crate::clock::Clock;
-use crate::failure::Failure;
-use crate::follow::Follower;
-use crate::ids::{FakemonId, PlayerId, Position, Timestamp};
-use crate::index::{self, Segment};
-use crate::journal::{PostingStore, Progress, ReadError, RowStore, Rows, Store};
 use crate::players::IdRanges;
 use crate::record;
-use crate::retention::Kept;
 use fakemon_fbs::journal::{BlockReader, Event, Outcome};
 use fakemon_fbs::snapshot::{Answer, Fakemon as FakemonRow, Head, IdRange, Player as PlayerRow};
+use fakemon_journal::checkpoint::Standing;
+use fakemon_journal::follow::Follower;
+use fakemon_journal::index::{self, Segment};
+use fakemon_journal::retention::Kept;
+use fakemon_journal::{PostingStore, Progress, ReadError, RowStore, Rows, Store};
+use fakemon_model::ids::{FakemonId, PlayerId, Position, Timestamp};
+use fakemon_sync::clock::Clock;
+use fakemon_sync::failure::Failure;
 use hashbrown::HashMap;
 use std::cell::Cell;
 use std::ops::ControlFlow;
@@ -47,29 +47,29 @@ struct Changes {
     events: u64,
 }
 
-pub(crate) struct Snapshotter {
-    pub(crate) follower: Follower,
-    pub(crate) store: Arc<Store>,
-    pub(crate) rows: Arc<RowStore>,
-    pub(crate) progress: Arc<Progress>,
-    pub(crate) failure: Arc<Failure>,
-    pub(crate) clock: Clock,
-    pub(crate) every: Duration,
-    pub(crate) kept: Kept,
-    pub(crate) head: Head,
+pub struct Snapshotter {
+    pub follower: Follower,
+    pub store: Arc<Store>,
+    pub rows: Arc<RowStore>,
+    pub progress: Arc<Progress>,
+    pub failure: Arc<Failure>,
+    pub clock: Clock,
+    pub every: Duration,
+    pub kept: Kept,
+    pub head: Head,
     /// The index is made on the way: the blocks are in hand.
-    pub(crate) index: Arc<PostingStore>,
+    pub index: Arc<PostingStore>,
     /// None: it is not wanted.
-    pub(crate) segment: Option<Segment>,
+    pub segment: Option<Segment>,
     /// Nothing is let go of while a checkpoint is made.
-    pub(crate) standing: Arc<Standing>,
+    pub standing: Arc<Standing>,
     /// Events whose rows are only in memory.
-    pub(crate) unflushed: u64,
+    pub unflushed: u64,
 }
 
 impl Snapshotter {
     /// Follows until told to stop; then once more, so that the next start finds no tail.
-    pub(crate) fn run(mut self) {
+    pub fn run(mut self) {
         lower_priority();
         if self.kept.is_limited()
             && let Err(error) = self.survey()
@@ -290,7 +290,7 @@ impl Changes {
 }
 
 /// Names a species by its number; numbers come in order.
-pub(crate) fn name_species(species: &mut Vec<String>, number: u16, name: String) {
+pub fn name_species(species: &mut Vec<String>, number: u16, name: String) {
     let number = usize::from(number);
     if species.len() <= number {
         species.resize(number + 1, String::new());
@@ -299,12 +299,12 @@ pub(crate) fn name_species(species: &mut Vec<String>, number: u16, name: String)
 }
 
 /// The id that the engine gives next: after the highest so far, unless somebody chose one from far away.
-pub(crate) fn next_fakemon_id(next: u64, appeared: FakemonId) -> u64 {
+pub fn next_fakemon_id(next: u64, appeared: FakemonId) -> u64 {
     let near = appeared.0 >= next && appeared.0 - next < 1 << 32;
     if near { appeared.0 + 1 } else { next }
 }
 
 /// On a busy machine the calling thread is what waits: of the snapshot, and of pipes.
-pub(crate) fn lower_priority() {
+pub fn lower_priority() {
     let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 10);
 }

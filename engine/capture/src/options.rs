@@ -1,7 +1,7 @@
 //! How an engine is set up, and why it cannot be.
 
-use crate::limits::{CORES_MAX, OPEN_TABLES_MAX};
-use crate::species::SpeciesTable;
+use fakemon_model::limits::{CORES_MAX, OPEN_TABLES_MAX};
+use fakemon_model::species::SpeciesTable;
 use std::time::Duration;
 
 pub use fakemon_journal::{Durability, OpenError, Retention};
@@ -34,7 +34,7 @@ pub struct Options {
     pub notices: bool,
 }
 
-/// From when on something is worth an event on the bus `default`; see [`notices`](crate::notices).
+/// From when on something is worth an event on the bus `default`; see `notices`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Thresholds {
     /// A group that takes so long to write and sync is slow. Default: 250 ms.
@@ -87,7 +87,7 @@ const OPEN_TABLES_MIN: usize = 40;
 const DESCRIPTORS_PER_CORE: usize = 8;
 
 impl Options {
-    pub(crate) fn check(&self) -> Result<(), OpenError> {
+    pub fn check(&self) -> Result<(), OpenError> {
         if !(1..=CORES_MAX).contains(&self.cores) {
             return Err(OpenError(format!("cores must be from 1 to {CORES_MAX}, not {}", self.cores)));
         }
@@ -102,7 +102,7 @@ impl Options {
         DESCRIPTORS + DESCRIPTORS_PER_CORE * self.cores + (limit / 4).clamp(OPEN_TABLES_MIN, OPEN_TABLES_MAX)
     }
 
-    pub(crate) fn reach_mm(&self) -> u32 {
+    pub fn reach_mm(&self) -> u32 {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked: at most 100 km")]
         let reach_mm = (self.reach_m * 1000.0).round() as u32;
         reach_mm

@@ -9,22 +9,22 @@ mod interleavings;
 
 use crate::command::SpawnError;
 use crate::desk::Place;
-use crate::ids::{FakemonId, ShardId, Timestamp, Token};
-use crate::model::Outcome;
 use crate::players::Player;
 use crate::record::{DecidedThrow, appeared_record, short_ns, vanished_record};
 use crate::resolve::{Rules, Throw, resolve};
 use crate::state::{Change, Fakemon, Fate, Population, StateHash};
 use crate::turn::{Answer, AnswerBody, Capture, ClientId, Turn};
 use fakemon_fbs::snapshot::Caught;
+use fakemon_model::event::Outcome;
+use fakemon_model::ids::{FakemonId, ShardId, Timestamp, Token};
 
 /// A throw on its way to its shard.
 pub struct ThrowCommand {
-    pub(crate) throw: Throw,
-    pub(crate) player: Player,
-    pub(crate) token: Token,
-    pub(crate) queued_after_ns: u32,
-    pub(crate) client: ClientId,
+    pub throw: Throw,
+    pub player: Player,
+    pub token: Token,
+    pub queued_after_ns: u32,
+    pub client: ClientId,
 }
 
 impl ThrowCommand {
@@ -35,7 +35,7 @@ impl ThrowCommand {
 }
 
 /// What changes the world besides throws.
-pub(crate) enum WorldCommand {
+pub enum WorldCommand {
     /// Let it appear, and tell the client.
     Appear { fakemon: Fakemon, at: Timestamp, token: Token, client: ClientId },
     /// Its time is over, unless it is gone already.
@@ -85,7 +85,7 @@ impl Shard {
         let ThrowCommand { throw, player, token, queued_after_ns, client } = command;
         let target = self.population.get(throw.fakemon_id);
         let outcome = resolve(self.rules, target, &throw);
-        let species = target.map_or(crate::ids::SpeciesId::UNKNOWN, |fakemon| fakemon.species);
+        let species = target.map_or(fakemon_model::ids::SpeciesId::UNKNOWN, |fakemon| fakemon.species);
         let decided_after_ns = short_ns(throw.received_at, now);
         let decided = DecidedThrow { throw, outcome, species, queued_after_ns, decided_after_ns };
         let offset = turn.next_offset();
@@ -101,7 +101,7 @@ impl Shard {
     }
 
     /// Lets fakémon appear and vanish, and hands it over to the journal; how many events it gets.
-    pub(crate) fn change_world(&mut self, place: Place<'_>, commands: &mut Vec<WorldCommand>) -> usize {
+    pub fn change_world(&mut self, place: Place<'_>, commands: &mut Vec<WorldCommand>) -> usize {
         let mut turn = self.turn(0);
         for command in commands.drain(..) {
             match command {

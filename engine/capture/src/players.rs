@@ -4,9 +4,9 @@
 //!
 //! A ledger has a lock of its own, taken by the connections of this one player and by nobody else; shards never do.
 
-use crate::ids::{AttemptId, PlayerId, Position};
-use crate::limits::LEDGER_RECENT_ANSWERS;
-use crate::model::{Decision, PlayerName};
+use fakemon_model::event::{Decision, PlayerName};
+use fakemon_model::ids::{AttemptId, PlayerId, Position};
+use fakemon_model::limits::LEDGER_RECENT_ANSWERS;
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -34,11 +34,11 @@ struct Ledger {
 }
 
 /// Told the answer to a throw that was sent again while the first was in flight; none if the first was not accepted.
-pub(crate) type Waiter = Box<dyn FnOnce(Option<Decision>) + Send>;
+pub type Waiter = Box<dyn FnOnce(Option<Decision>) + Send>;
 
 /// What the ledger says of an attempt id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Claim {
+pub enum Claim {
     /// Never used; it is now.
     New,
     /// Used, and the answer is not durable yet: the waiter will get it.
@@ -50,7 +50,7 @@ pub(crate) enum Claim {
 }
 
 impl Player {
-    pub(crate) fn new(id: PlayerId, name: PlayerName, used: IdRanges) -> Player {
+    pub fn new(id: PlayerId, name: PlayerName, used: IdRanges) -> Player {
         Player(Arc::new(Entry { id, name, ledger: Mutex::new(Ledger { used, ..Ledger::default() }) }))
     }
 
@@ -77,7 +77,7 @@ impl Player {
     }
 
     /// Uses an attempt id, unless it has been used.
-    pub(crate) fn claim(&self, attempt: AttemptId, waiter: impl FnOnce() -> Waiter) -> Claim {
+    pub fn claim(&self, attempt: AttemptId, waiter: impl FnOnce() -> Waiter) -> Claim {
         let mut ledger = self.ledger();
         if ledger.used.insert(attempt.0) {
             ledger.in_flight.push_back(attempt);
@@ -95,7 +95,7 @@ impl Player {
     }
 
     /// Takes a claim back: the throw was not accepted.
-    pub(crate) fn unclaim(&self, attempt: AttemptId) {
+    pub fn unclaim(&self, attempt: AttemptId) {
         let mut ledger = self.ledger();
         ledger.used.remove(attempt.0);
         ledger.in_flight.retain(|claimed| *claimed != attempt);
@@ -105,7 +105,7 @@ impl Player {
     }
 
     /// Notes the durable answer. Answers before `archived` are in the snapshot and may be forgotten here.
-    pub(crate) fn answer(&self, decision: Decision, archived: Position) {
+    pub fn answer(&self, decision: Decision, archived: Position) {
         let mut ledger = self.ledger();
         // Answers come nearly in the order of the throws: the search ends at once.
         if let Some(index) = ledger.in_flight.iter().position(|claimed| *claimed == decision.attempt_id) {
@@ -121,7 +121,7 @@ impl Player {
     }
 
     /// Notes an answer that the journal holds.
-    pub(crate) fn restore(&self, decision: Decision) {
+    pub fn restore(&self, decision: Decision) {
         self.ledger().used.insert(decision.attempt_id.0);
         self.answer(decision, Position(0));
     }
@@ -157,21 +157,21 @@ impl fmt::Debug for Player {
 
 /// A set of ids, kept as ranges.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct IdRanges(BTreeMap<u64, u64>);
+pub struct IdRanges(BTreeMap<u64, u64>);
 
 impl IdRanges {
     /// From ranges `first..=last`.
-    pub(crate) fn from_ranges(ranges: impl IntoIterator<Item = (u64, u64)>) -> IdRanges {
+    pub fn from_ranges(ranges: impl IntoIterator<Item = (u64, u64)>) -> IdRanges {
         IdRanges(ranges.into_iter().filter(|(first, last)| first <= last).collect())
     }
 
     /// The ranges, ascending.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
         self.0.iter().map(|(first, last)| (*first, *last))
     }
 
     /// Adds an id; false if it was there.
-    pub(crate) fn insert(&mut self, id: u64) -> bool {
+    pub fn insert(&mut self, id: u64) -> bool {
         let before = self.0.range_mut(..=id).next_back();
         let after_is_next = id != u64::MAX;
         match before {
@@ -191,7 +191,7 @@ impl IdRanges {
     }
 
     /// Takes an id out.
-    pub(crate) fn remove(&mut self, id: u64) {
+    pub fn remove(&mut self, id: u64) {
         let Some((&first, &last)) = self.0.range(..=id).next_back().filter(|(_, last)| **last >= id) else {
             return;
         };
@@ -207,19 +207,19 @@ impl IdRanges {
 
 /// All players by name.
 #[derive(Default)]
-pub(crate) struct Registry {
+pub struct Registry {
     by_name: RwLock<HashMap<PlayerName, Player>>,
     /// By number less one.
     names: RwLock<Vec<Option<PlayerName>>>,
 }
 
 impl Registry {
-    pub(crate) fn get(&self, name: &PlayerName) -> Option<Player> {
+    pub fn get(&self, name: &PlayerName) -> Option<Player> {
         self.by_name.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     /// The player of this name; a new one is announced before anyone else can see it.
-    pub(crate) fn get_or_register<E>(
+    pub fn get_or_register<E>(
         &self,
         name: &PlayerName,
         announce: impl FnOnce(&Player) -> Result<(), E>,
@@ -240,7 +240,7 @@ impl Registry {
     }
 
     /// Adds a player that the snapshot or the journal knows.
-    pub(crate) fn restore(&self, player: Player) {
+    pub fn restore(&self, player: Player) {
         self.note_name(&player);
         self.by_name.write().unwrap_or_else(PoisonError::into_inner).insert(player.name().clone(), player);
     }
@@ -255,12 +255,12 @@ impl Registry {
     }
 
     /// The name of a number.
-    pub(crate) fn name(&self, player: PlayerId) -> Option<PlayerName> {
+    pub fn name(&self, player: PlayerId) -> Option<PlayerName> {
         let index = (player.0 as usize).checked_sub(1)?;
         self.names.read().unwrap_or_else(PoisonError::into_inner).get(index)?.clone()
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.by_name.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 }
@@ -268,15 +268,15 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::FakemonId;
-    use crate::model::Outcome;
+    use fakemon_model::event::Outcome;
+    use fakemon_model::ids::FakemonId;
     use std::collections::BTreeSet;
 
     #[test]
     fn ranges_are_a_set() {
         let (mut ranges, mut set, mut seed) = (IdRanges::default(), BTreeSet::new(), 1u64);
         for step in 0..20_000 {
-            seed = crate::ids::mix(seed);
+            seed = fakemon_model::ids::mix(seed);
             let id = if step % 50 == 0 { u64::MAX - seed % 3 } else { seed % 200 };
             if seed >> 60 < 12 {
                 assert_eq!(ranges.insert(id), set.insert(id), "insert {id} at step {step}");

@@ -1,25 +1,25 @@
 //! The thread that reads the archive for clients: collections, and answers from long ago. Shards and edges never
 //! wait for a disk.
 
-use crate::failure::Failure;
-use crate::ids::{AttemptId, FakemonId, PlayerId, Position, SpeciesId, Timestamp, Token};
-use crate::journal::{ReadError, RowStore, Store};
-use crate::limits::{COLLECTION_PAGE, READER_REQUESTS};
-use crate::mailbox::Mailbox;
-use crate::model::{Caught, Decision, Outcome};
 use crate::outbox::{Outbox, Release};
 use crate::world::World;
+use fakemon_journal::{ReadError, RowStore, Store};
+use fakemon_model::event::{Caught, Decision, Outcome};
+use fakemon_model::ids::{AttemptId, FakemonId, PlayerId, Position, SpeciesId, Timestamp, Token};
+use fakemon_model::limits::{COLLECTION_PAGE, READER_REQUESTS};
+use fakemon_sync::failure::Failure;
+use fakemon_sync::mailbox::Mailbox;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub(crate) struct Request {
-    pub(crate) token: Token,
-    pub(crate) player: PlayerId,
-    pub(crate) outbox: Arc<Outbox>,
-    pub(crate) question: Question,
+pub struct Request {
+    pub token: Token,
+    pub player: PlayerId,
+    pub outbox: Arc<Outbox>,
+    pub question: Question,
 }
 
-pub(crate) enum Question {
+pub enum Question {
     /// Captures before a position, the newest first.
     Collection(Position),
     /// The answer to a throw that was sent again.
@@ -27,37 +27,37 @@ pub(crate) enum Question {
 }
 
 /// Where requests wait.
-pub(crate) struct Counter {
-    pub(crate) requests: Mailbox<Request>,
+pub struct Counter {
+    pub requests: Mailbox<Request>,
     stop: AtomicBool,
 }
 
 impl Counter {
-    pub(crate) fn new() -> Counter {
+    pub fn new() -> Counter {
         Counter { requests: Mailbox::for_thread(READER_REQUESTS), stop: AtomicBool::new(false) }
     }
 
-    pub(crate) fn is_stopped(&self) -> bool {
+    pub fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
         self.requests.ring();
     }
 }
 
-pub(crate) struct Reader {
-    pub(crate) counter: Arc<Counter>,
-    pub(crate) store: Arc<Store>,
-    pub(crate) rows: Arc<RowStore>,
-    pub(crate) world: Arc<World>,
-    pub(crate) failure: Arc<Failure>,
+pub struct Reader {
+    pub counter: Arc<Counter>,
+    pub store: Arc<Store>,
+    pub rows: Arc<RowStore>,
+    pub world: Arc<World>,
+    pub failure: Arc<Failure>,
 }
 
 impl Reader {
     /// Answers requests until told to stop.
-    pub(crate) fn run(self) {
+    pub fn run(self) {
         let mut requests = Vec::new();
         loop {
             self.counter.requests.wait(|| self.counter.stop.load(Ordering::SeqCst));

@@ -1,0 +1,55 @@
+//! What clients and threads share: all of it is only read, or made for many writers.
+
+use crate::clockwork::WorldFigures;
+use crate::cores::Door;
+use crate::desk::Desk;
+use crate::metrics::{GroupFigures, ThrowFigures};
+use crate::options::Options;
+use crate::outbox::Outboxes;
+use crate::players::Registry;
+use crate::reader::Counter;
+use crate::resolve::Rules;
+use crate::snapshot::next_fakemon_id;
+use crate::world::World;
+use fakemon_journal::Progress;
+use fakemon_model::ids::{FakemonId, SpeciesId};
+use fakemon_resource::Resources;
+use fakemon_sync::clock::Clock;
+use fakemon_sync::failure::Failure;
+use hashbrown::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+pub struct Shared {
+    pub options: Options,
+    pub rules: Rules,
+    pub species: HashMap<String, SpeciesId>,
+    pub clock: Clock,
+    pub doors: Arc<[Arc<Door>]>,
+    pub desk: Arc<Desk>,
+    pub progress: Arc<Progress>,
+    pub outboxes: Arc<Outboxes>,
+    pub registry: Arc<Registry>,
+    pub world: Arc<World>,
+    pub counter: Arc<Counter>,
+    pub failure: Arc<Failure>,
+    pub stopping: AtomicBool,
+    pub throw_figures: Mutex<ThrowFigures>,
+    pub group_figures: Arc<Mutex<GroupFigures>>,
+    pub world_figures: Arc<WorldFigures>,
+    pub next_fakemon_id: AtomicU64,
+    pub resources: Arc<Resources>,
+}
+
+impl Shared {
+    /// An id that is probably free; the shard has the last word.
+    pub fn free_id(&self) -> FakemonId {
+        FakemonId(self.next_fakemon_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Ids that the engine gives stay ahead of those that others choose.
+    pub fn note_id(&self, taken: FakemonId) {
+        let next = |next| Some(next_fakemon_id(next, taken));
+        let _ = self.next_fakemon_id.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+    }
+}
