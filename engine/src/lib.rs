@@ -99,10 +99,6 @@
 pub mod notices;
 pub mod schema;
 mod rebuild;
-pub mod queue;
-pub mod logs;
-pub mod secrets;
-pub mod notes;
 pub mod schedule;
 pub mod delivery;
 mod reset;
@@ -134,6 +130,7 @@ pub(crate) use fakemon_journal::{follow, retention};
 pub use fakemon_model::event as model;
 pub use fakemon_model::{authorship, dice, envelope, fakemon, ids, limits, place, species, state_hash};
 pub use fakemon_pattern::{pattern, raw, transform};
+pub use fakemon_queue::{log_group as logs, notes, queue, secrets};
 pub use fakemon_resource as bus;
 pub use fakemon_sync::mailbox;
 pub(crate) use fakemon_sync::{bell, clock, failure};

@@ -1,7 +1,7 @@
 //! Names of messages and of receipts: what a receiver shows to delete what it received.
 
 use super::rows::hash;
-use crate::ids::mix;
+use fakemon_model::ids::mix;
 
 /// A receipt that was read: which message, and the how-manieth receipt it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! Secrets of connections: kept in the depot, not in the journal, so that a copy of the journal gives nothing away.
 
-use crate::journal::{Batch, Depot, ReadError, Room};
+use fakemon_journal::{Batch, Depot, ReadError, Room};
 use std::sync::Arc;
 
 /// Secrets by name of their connection.
-pub struct Secrets(pub(crate) Arc<Depot>);
+pub struct Secrets(pub Arc<Depot>);
 
 impl Secrets {
     /// Keeps a secret, or with none forgets it; on the disk after this.

@@ -7,8 +7,8 @@
 //! group 0 'n'        → number of lines (8)
 //! ```
 
-use crate::ids::Timestamp;
-use crate::journal::{Batch, Depot, ReadError, Room};
+use fakemon_journal::{Batch, Depot, ReadError, Room};
+use fakemon_model::ids::Timestamp;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -132,7 +132,7 @@ fn line_row(group: &str, place: LinePlace) -> Vec<u8> {
 }
 
 impl Logs {
-    pub(crate) fn open(depot: Arc<Depot>) -> Logs {
+    pub fn open(depot: Arc<Depot>) -> Logs {
         Logs { depot, groups: Mutex::default() }
     }
 
@@ -170,7 +170,7 @@ impl Logs {
 
     /// The same, together with something else.
     #[expect(clippy::too_many_arguments, reason = "those of `append`, and the batch")]
-    pub(crate) fn append_with(
+    pub fn append_with(
         &self,
         group: &str,
         stream: &str,
@@ -291,7 +291,7 @@ impl Logs {
     }
 
     /// Takes all lines and streams of all groups away, with the batch.
-    pub(crate) fn forget_all(&self, batch: &mut Batch) {
+    pub fn forget_all(&self, batch: &mut Batch) {
         self.held().clear();
         batch.delete_range(Room::Logs, b"", [0xFF]); // names are text
     }

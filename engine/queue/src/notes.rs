@@ -2,12 +2,12 @@
 //! came already. A note survives the end of the process at once, and a power cut after [`Notes::sync`], which belongs
 //! before every answer that rests on one.
 
-use crate::journal::{Batch, Depot, ReadError, Room};
+use fakemon_journal::{Batch, Depot, ReadError, Room};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// Notes by key. Whoever makes them sees to it that they stay few.
-pub struct Notes(pub(crate) Arc<Depot>);
+pub struct Notes(pub Arc<Depot>);
 
 impl Notes {
     /// Puts notes, or with none takes them away; all or nothing. Not synced.

@@ -4,8 +4,8 @@ use super::receipt::Receipt;
 use super::rows::{forget, row};
 use super::state::Queue;
 use super::{QueueError, Queues, is_fifo};
-use crate::ids::Timestamp;
-use crate::journal::{Batch, Room};
+use fakemon_journal::{Batch, Room};
+use fakemon_model::ids::Timestamp;
 
 /// What is to become of a message that was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,13 +84,7 @@ impl Queues {
     }
 
     /// Hides a message that no other receiver got since, for a receiver inside; not synced.
-    pub(crate) fn keep(
-        &self,
-        queue: &str,
-        receipt: &str,
-        visibility_s: u32,
-        now: Timestamp,
-    ) -> Result<(), QueueError> {
+    pub fn keep(&self, queue: &str, receipt: &str, visibility_s: u32, now: Timestamp) -> Result<(), QueueError> {
         let receipt = Receipt::read(queue, receipt).ok_or(QueueError::Handle)?;
         let mut batch = Batch::default();
         let mut held = self.held();
@@ -105,7 +99,7 @@ impl Queues {
 
     /// Deletes messages by their place, all at once; those that are gone already are no error. Not synced: for a
     /// receiver inside, that is told nothing.
-    pub(crate) fn delete_all(&self, queue: &str, sequences: &[u64]) -> Result<(), QueueError> {
+    pub fn delete_all(&self, queue: &str, sequences: &[u64]) -> Result<(), QueueError> {
         let mut batch = Batch::default();
         if let Some(state) = self.held().get_mut(queue) {
             let there = sequences.iter().filter(|sequence| state.remove(**sequence).is_some());

@@ -1,7 +1,7 @@
 //! What memory holds of a queue: a few words per message, and who can be received next.
 
 use super::recent::Recent;
-use crate::ids::Timestamp;
+use fakemon_model::ids::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Messages that one call lets go because they are too old, so that no caller pays for all of them.

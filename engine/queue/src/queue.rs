@@ -25,13 +25,13 @@ mod arriving;
 mod receiving;
 mod settling;
 
-use crate::ids::Timestamp;
-use crate::journal::{Batch, Depot, ReadError, Room};
 use arriving::Arriving;
 pub use attributes::{ATTRIBUTES_MAX, fault_in, is_content, is_id};
+use fakemon_journal::{Batch, Depot, ReadError, Room};
+use fakemon_model::ids::Timestamp;
 pub use message::{Attribute, Identity, Message, NewMessage, Origin, Received, Redrive};
 pub use recent::RECENT_MAX;
-pub(crate) use rows::search;
+pub use rows::search;
 use rows::{Row, read_row, row};
 pub use settling::Settlement;
 use state::Queue;
@@ -107,7 +107,7 @@ pub struct Queues {
 }
 
 impl Queues {
-    pub(crate) fn open(depot: Arc<Depot>) -> Result<Queues, ReadError> {
+    pub fn open(depot: Arc<Depot>) -> Result<Queues, ReadError> {
         let mut queues: HashMap<String, Queue> = HashMap::new();
         let (mut sound, mut left_over) = (true, Batch::default());
         depot.scan(Room::Queues, b"", b"", &mut |key, value| {
@@ -145,7 +145,7 @@ impl Queues {
     }
 
     /// Sends messages together with other changes of the depot.
-    pub(crate) fn enqueue(
+    pub fn enqueue(
         &self,
         queue: &str,
         messages: Vec<NewMessage>,
@@ -219,7 +219,7 @@ impl Queues {
     }
 
     /// Lets go of all messages of all queues, together with other changes of the depot; on the disk after this.
-    pub(crate) fn forget_all(&self, mut with: Batch) -> Result<(), String> {
+    pub fn forget_all(&self, mut with: Batch) -> Result<(), String> {
         let mut held = self.held();
         held.values_mut().for_each(Queue::clear);
         held.retain(|_, state| state.reserved > 0); // somebody is just sending

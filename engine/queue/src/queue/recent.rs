@@ -1,7 +1,7 @@
 //! Which messages a FIFO queue took in the last five minutes: what comes again meanwhile is the same message, also when
 //! it was received and deleted already.
 
-use crate::ids::Timestamp;
+use fakemon_model::ids::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 
 /// So long a message is remembered, as with SQS.

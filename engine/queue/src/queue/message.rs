@@ -1,7 +1,7 @@
 //! What lies in a queue, what goes in, and what comes out.
 
 use super::recent::DeduplicationKey;
-use crate::ids::Timestamp;
+use fakemon_model::ids::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! The redrive policy of a queue: where messages go that were received too often.
 
 use super::message::Redrive;
-use crate::bus::{Destination, Registry, resource};
+use fakemon_resource::{Destination, Registry, resource};
 
 impl Redrive {
     /// What a policy says, if it says it well.

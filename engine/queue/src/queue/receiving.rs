@@ -5,8 +5,8 @@ use super::receipt::Receipt;
 use super::rows::{forget, row};
 use super::state::Slot;
 use super::{IN_FLIGHT_MAX, QueueError, Queues, is_fifo};
-use crate::ids::Timestamp;
-use crate::journal::{Batch, Room};
+use fakemon_journal::{Batch, Room};
+use fakemon_model::ids::Timestamp;
 use std::collections::HashSet;
 
 /// Messages beyond those asked for that one call sends to the dead-letter queue.
@@ -36,7 +36,7 @@ impl Queues {
     }
 
     /// The same without the sync, for a receiver that shows nothing to anybody before the next one.
-    pub(crate) fn take(
+    pub fn take(
         &self,
         queue: &str,
         max: usize,

@@ -6,8 +6,8 @@ use super::recent::{self, DeduplicationKey};
 use super::rows::{group_of, row};
 use super::state::Slot;
 use super::{Queues, is_fifo};
-use crate::ids::Timestamp;
-use crate::journal::{Batch, Room};
+use fakemon_journal::{Batch, Room};
+use fakemon_model::ids::Timestamp;
 
 /// What is known of messages before they are sent.
 pub(super) struct Claims {

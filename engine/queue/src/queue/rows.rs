@@ -9,8 +9,8 @@
 use super::message::Message;
 use super::state::{Queue, Slot};
 use super::{is_fifo, recent};
-use crate::ids::mix;
-use crate::journal::{Batch, Depot, ReadError, Room};
+use fakemon_journal::{Batch, Depot, ReadError, Room};
+use fakemon_model::ids::mix;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
@@ -65,12 +65,7 @@ pub(super) fn read_row(key: &[u8], value: &[u8], queues: &mut HashMap<String, Qu
 }
 
 /// Visits messages of a queue whose row holds a part; for tools beside a running server.
-pub(crate) fn search(
-    depot: &Depot,
-    queue: &str,
-    part: &[u8],
-    visit: &mut dyn FnMut(&Message),
-) -> Result<(), ReadError> {
+pub fn search(depot: &Depot, queue: &str, part: &[u8], visit: &mut dyn FnMut(&Message)) -> Result<(), ReadError> {
     let prefix = [queue.as_bytes(), &[0, b'm']].concat();
     let finder = memchr::memmem::Finder::new(part);
     depot.scan(Room::Queues, &prefix, &prefix, &mut |_, text| {
