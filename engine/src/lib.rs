@@ -99,7 +99,6 @@
 pub mod notices;
 pub mod schema;
 mod rebuild;
-pub mod schedule;
 pub mod delivery;
 mod reset;
 mod inside;
@@ -132,6 +131,7 @@ pub use fakemon_model::{authorship, dice, envelope, fakemon, ids, limits, place,
 pub use fakemon_pattern::{pattern, raw, transform};
 pub use fakemon_queue::{log_group as logs, notes, queue, secrets};
 pub use fakemon_resource as bus;
+pub use fakemon_schedule as schedule;
 pub use fakemon_sync::mailbox;
 pub(crate) use fakemon_sync::{bell, clock, failure};
 

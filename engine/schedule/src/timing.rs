@@ -5,7 +5,7 @@
 
 use super::cron::{Cron, Way};
 use super::expression::{Expression, Kind};
-use crate::ids::{Timestamp, mix};
+use fakemon_model::ids::{Timestamp, mix};
 use jiff::SignedDuration;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
@@ -26,20 +26,20 @@ pub fn zone(name: &str) -> Option<TimeZone> {
 
 /// Everything that says when a schedule is due.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Timing {
-    pub(crate) expression: Expression,
-    pub(crate) zone: TimeZone,
-    pub(crate) start: Option<Timestamp>,
-    pub(crate) end: Option<Timestamp>,
+pub struct Timing {
+    pub expression: Expression,
+    pub zone: TimeZone,
+    pub start: Option<Timestamp>,
+    pub end: Option<Timestamp>,
     /// How much later than due it may fire, in nanoseconds.
-    pub(crate) window_ns: u64,
+    pub window_ns: u64,
     /// Where in the window; follows from its name.
-    pub(crate) seed: u64,
+    pub seed: u64,
 }
 
 impl Timing {
     /// The first due time after `after`, of a schedule that is kept since `since`.
-    pub(crate) fn next(&self, since: Timestamp, after: Timestamp) -> Option<Timestamp> {
+    pub fn next(&self, since: Timestamp, after: Timestamp) -> Option<Timestamp> {
         let after = after.max(self.floor(since));
         let due = match &self.expression.0 {
             Kind::Rate(period_ns) => {
@@ -54,7 +54,7 @@ impl Timing {
     }
 
     /// Due times up to and including `until`, the last one first.
-    pub(crate) fn earlier(&self, since: Timestamp, until: Timestamp) -> Box<dyn Iterator<Item = Timestamp> + '_> {
+    pub fn earlier(&self, since: Timestamp, until: Timestamp) -> Box<dyn Iterator<Item = Timestamp> + '_> {
         let until = until.min(self.end.unwrap_or(until));
         let floor = self.floor(since);
         let due: Box<dyn Iterator<Item = Timestamp>> = match &self.expression.0 {
@@ -71,12 +71,12 @@ impl Timing {
     }
 
     /// Whether it is due once only.
-    pub(crate) fn is_once(&self) -> bool {
+    pub fn is_once(&self) -> bool {
         self.expression.is_once()
     }
 
     /// When something that is due fires: in its window, and before it is due again.
-    pub(crate) fn fires_at(&self, since: Timestamp, due: Timestamp) -> Timestamp {
+    pub fn fires_at(&self, since: Timestamp, due: Timestamp) -> Timestamp {
         if self.window_ns == 0 {
             return due;
         }

@@ -2,10 +2,10 @@
 //! same whatever becomes of the schedule; in the input `<aws.scheduler.scheduled-time>` and its like are replaced.
 
 use super::request::{InvalidTarget, Message, PUT_EVENTS, SEND_MESSAGE, entries};
-use crate::bus::Destination;
-use crate::bus::resource::{Retry, Schedule, Target};
-use crate::envelope::{ACCOUNT, EventKey};
-use crate::raw::check_detail;
+use fakemon_model::envelope::{ACCOUNT, EventKey};
+use fakemon_pattern::raw::check_detail;
+use fakemon_resource::Destination;
+use fakemon_resource::resource::{Retry, Schedule, Target};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -16,26 +16,26 @@ pub fn schedule_arn(region: &str, group: &str, name: &str) -> String {
 }
 
 /// The detail of a firing.
-pub(crate) fn detail(schedule: &Schedule, completes: bool) -> String {
+pub fn detail(schedule: &Schedule, completes: bool) -> String {
     let Schedule { group, name, target, .. } = schedule;
     let (group, name) = (json!(group), json!(name));
     format!(r#"{{"group":{group},"name":{name},"last":{completes},"target":{target}}}"#)
 }
 
 /// A firing, read.
-pub(crate) struct Invocation {
+pub struct Invocation {
     /// Of the schedule.
-    pub(crate) schedule_arn: String,
+    pub schedule_arn: String,
     /// Its group.
-    pub(crate) group: String,
+    pub group: String,
     /// Its name.
-    pub(crate) name: String,
+    pub name: String,
     /// Whether the schedule never is due again.
-    pub(crate) is_last: bool,
+    pub is_last: bool,
     /// When it was due: RFC 3339, whole seconds.
-    pub(crate) scheduled_time: String,
+    pub scheduled_time: String,
     /// Of the firing, not of an attempt.
-    pub(crate) execution_id: String,
+    pub execution_id: String,
     region: String,
     time: String,
     given: Map<String, Value>,
@@ -59,7 +59,7 @@ struct Detail {
 
 impl Invocation {
     /// From the JSON of a firing.
-    pub(crate) fn read(event: &str, key: EventKey) -> Result<Invocation, InvalidTarget> {
+    pub fn read(event: &str, key: EventKey) -> Result<Invocation, InvalidTarget> {
         let Firing { region, time, resources, detail } =
             serde_json::from_str(event).map_err(|error| InvalidTarget(format!("no firing: {error}")))?;
         Ok(Invocation {
@@ -76,12 +76,12 @@ impl Invocation {
     }
 
     /// Its target's ARN, as it was given.
-    pub(crate) fn arn(&self) -> String {
+    pub fn arn(&self) -> String {
         self.given.get("Arn").and_then(Value::as_str).unwrap_or_default().to_owned()
     }
 
     /// The target as those of rules are: where it is, what it tries, where its dead letters go.
-    pub(crate) fn target(&self) -> Target {
+    pub fn target(&self) -> Target {
         let given = &self.given;
         let text = |member: &Value, name: &str| member[name].as_str().map(str::to_owned);
         let arn = given.get("Arn").and_then(Value::as_str).unwrap_or_default();
@@ -112,7 +112,7 @@ impl Invocation {
     }
 
     /// The input for an attempt: as it was given, or an event that says what is due.
-    pub(crate) fn payload(&self, key: EventKey, attempt: u32) -> String {
+    pub fn payload(&self, key: EventKey, attempt: u32) -> String {
         let Some(input) = self.given.get("Input").and_then(Value::as_str) else {
             return json!({
                 "version": "0",
@@ -132,7 +132,7 @@ impl Invocation {
 
     /// What its destination takes: for a bus an event around the payload, for a queue the body of its message or a request
     /// for one.
-    pub(crate) fn body(&self, payload: &str) -> Result<String, InvalidTarget> {
+    pub fn body(&self, payload: &str) -> Result<String, InvalidTarget> {
         let arn = self.given.get("Arn").and_then(Value::as_str).unwrap_or_default();
         if arn == SEND_MESSAGE {
             return Message::read(payload).map(|_| payload.to_owned());
@@ -198,7 +198,7 @@ fn filled_in(input: &str) -> String {
 }
 
 /// Where a target leads, with the ARN or the name that people know it by: requests `PutEvents` to several buses.
-pub(crate) fn destinations(target: &str) -> Vec<(Destination, String)> {
+pub fn destinations(target: &str) -> Vec<(Destination, String)> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Named {
@@ -250,12 +250,14 @@ pub fn check_target(target: &Map<String, Value>, allow_unserved: bool) -> Result
         Destination::Bus(_) if input.is_some_and(|input| check_detail(&filled_in(input)).is_err()) => {
             wrong("Input must be a JSON object")
         }
-        Destination::Queue(queue) if crate::queue::is_fifo(&queue) && !text("SqsParameters", "MessageGroupId") => {
+        Destination::Queue(queue)
+            if fakemon_queue::queue::is_fifo(&queue) && !text("SqsParameters", "MessageGroupId") =>
+        {
             wrong("SqsParameters is missing MessageGroupId, which a FIFO queue needs")
         }
         Destination::Queue(queue)
-            if crate::queue::is_fifo(&queue)
-                && !target["SqsParameters"]["MessageGroupId"].as_str().is_some_and(crate::queue::is_id) =>
+            if fakemon_queue::queue::is_fifo(&queue)
+                && !target["SqsParameters"]["MessageGroupId"].as_str().is_some_and(fakemon_queue::queue::is_id) =>
         {
             wrong("SqsParameters.MessageGroupId must be 1 to 128 alphanumeric and punctuation characters")
         }

@@ -2,8 +2,8 @@
 
 use super::timetable::{Fire, Standing, Timetable};
 use super::*;
-use crate::dice::Dice;
-use crate::ids::Timestamp;
+use fakemon_model::dice::Dice;
+use fakemon_model::ids::Timestamp;
 use jiff::civil::{DateTime, Weekday};
 
 fn at(text: &str) -> Timestamp {

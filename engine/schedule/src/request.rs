@@ -2,10 +2,10 @@
 //! `PutEvents` of Amazon EventBridge. Checked when a schedule is made, with words in place of what is known only when it is
 //! due, and read once more when it is.
 
-use crate::bus::DEFAULT_BUS;
-use crate::bus::resource::Target;
-use crate::ids::Timestamp;
-use crate::queue::{self, Attribute, NewMessage, is_fifo};
+use fakemon_model::ids::Timestamp;
+use fakemon_queue::queue::{self, Attribute, NewMessage, is_fifo};
+use fakemon_resource::DEFAULT_BUS;
+use fakemon_resource::resource::Target;
 use serde::Deserialize;
 use serde_json::{Number, Value};
 use std::collections::BTreeMap;
@@ -130,7 +130,7 @@ impl GivenAttribute {
 }
 
 /// The message that a delivery to a queue is: that of a request, if the target is one, or the body alone.
-pub(crate) fn message(target: &Target, body: &str) -> NewMessage {
+pub fn message(target: &Target, body: &str) -> NewMessage {
     let of_request = (target.given.get("Arn").and_then(Value::as_str) == Some(SEND_MESSAGE))
         .then(|| Message::read(body).ok().map(Message::message));
     of_request.flatten().unwrap_or_else(|| NewMessage {
@@ -147,17 +147,17 @@ pub(crate) fn message(target: &Target, body: &str) -> NewMessage {
 /// An entry of a request `PutEvents`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Entry {
+pub struct Entry {
     #[serde(rename = "Source")]
-    pub(crate) source: String,
+    pub source: String,
     #[serde(rename = "DetailType")]
-    pub(crate) detail_type: String,
+    pub detail_type: String,
     #[serde(rename = "Detail")]
-    pub(crate) detail: String,
+    pub detail: String,
     #[serde(rename = "EventBusName")]
     bus: Option<String>,
     #[serde(rename = "Resources", default)]
-    pub(crate) resources: Vec<String>,
+    pub resources: Vec<String>,
     #[serde(rename = "Time", default)]
     time: Option<Moment>,
 }
@@ -198,23 +198,23 @@ struct Entries {
 
 impl Entry {
     /// Its bus, by name.
-    pub(crate) fn bus(&self) -> &str {
+    pub fn bus(&self) -> &str {
         let bus = self.bus.as_deref().unwrap_or(DEFAULT_BUS);
         bus.rsplit_once(":event-bus/").map_or(bus, |(_, name)| name)
     }
 
     /// When it happened, if it says so.
-    pub(crate) fn time(&self) -> Option<Timestamp> {
+    pub fn time(&self) -> Option<Timestamp> {
         self.time.as_ref()?.read()
     }
 }
 
 /// The entries of a request `PutEvents`.
-pub(crate) fn entries(payload: &str) -> Result<Vec<Entry>, InvalidTarget> {
+pub fn entries(payload: &str) -> Result<Vec<Entry>, InvalidTarget> {
     let entries = read::<Entries>(payload)?.entries;
     let wrong = |number: usize, why: &str| Err(InvalidTarget(format!("Entries[{number}].{why}")));
     for (number, entry) in entries.iter().enumerate() {
-        if crate::raw::check_detail(&entry.detail).is_err() {
+        if fakemon_pattern::raw::check_detail(&entry.detail).is_err() {
             return wrong(number, "Detail must be the text of a JSON object");
         }
         if entry.time.is_some() && entry.time().is_none() {

@@ -22,6 +22,7 @@
 //! - `request`: requests to services, as targets have them
 //! - `invocation`: what a target gets
 //! - `agenda`: the timetable between those who keep it and those who fire
+#![allow(missing_docs, reason = "the facade is what others read; here a doc that repeats a name says nothing")]
 
 mod cron;
 mod expression;
@@ -33,24 +34,24 @@ mod agenda;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use agenda::Agenda;
+pub use agenda::Agenda;
 pub use agenda::ScheduleFigures;
 pub use expression::{Expression, InvalidExpression};
-pub(crate) use invocation::{Invocation, destinations, detail};
+pub use invocation::{Invocation, destinations, detail};
 pub use invocation::{check_target, schedule_arn};
-pub(crate) use request::{Entry, entries, message};
+pub use request::{Entry, entries, message};
 pub use request::{InvalidTarget, PUT_EVENTS, SEND_MESSAGE};
 pub use timetable::Missed;
-pub(crate) use timetable::{CORRECTION_NS, Fire, MissedTimes, Now, Standing, Standings};
-pub(crate) use timing::Timing;
+pub use timetable::{CORRECTION_NS, Fire, MissedTimes, Now, Standing, Standings};
+pub use timing::Timing;
 pub use timing::zone;
 
-use crate::bus::resource::{Rule, Schedule};
-pub(crate) use crate::command::Firing;
+pub use fakemon_capture::command::Firing;
+use fakemon_resource::resource::{Rule, Schedule};
 
 impl Timing {
     /// Of a schedule that is enabled. One that this version cannot read never fires, and the log says so.
-    pub(crate) fn of_schedule(schedule: &Schedule) -> Option<Timing> {
+    pub fn of_schedule(schedule: &Schedule) -> Option<Timing> {
         let Schedule { group, name, .. } = schedule;
         let expression = Expression::parse(&schedule.expression);
         let Some((expression, zone)) = expression.ok().zip(zone(&schedule.zone)) else {
@@ -68,7 +69,7 @@ impl Timing {
     }
 
     /// Of a rule that is enabled and has a schedule.
-    pub(crate) fn of_rule(rule: &Rule) -> Option<Timing> {
+    pub fn of_rule(rule: &Rule) -> Option<Timing> {
         let text = rule.schedule.as_ref().filter(|_| rule.is_enabled())?;
         let Ok(expression) = Expression::parse(text) else {
             tracing::error!(bus = rule.bus, rule = rule.name, "the rule never fires: `{text}` cannot be read");

@@ -2,7 +2,7 @@
 //! values; what has fired follows from the journal, so that nothing fires twice for one due time, whatever happens.
 
 use super::timing::Timing;
-use crate::ids::Timestamp;
+use fakemon_model::ids::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub(crate) const CAUGHT_UP_MAX: usize = 1_000;
 
 /// A clock that is set back by less waits until it has caught up: nothing fires twice for a due time. After more than that
 /// it had been wrong, and schedules go on from the time that it shows now.
-pub(crate) const CORRECTION_NS: u64 = 60_000_000_000;
+pub const CORRECTION_NS: u64 = 60_000_000_000;
 
 /// What a schedule wants of due times that it missed, while nobody was there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,17 +41,17 @@ impl Missed {
 
 /// What the journal says of one schedule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub struct Standing {
     /// Since when it is kept as it is: nothing before was ever due.
-    pub(crate) since: Timestamp,
+    pub since: Timestamp,
     /// The last due time that fired, or was given up.
-    pub(crate) fired: Timestamp,
+    pub fired: Timestamp,
 }
 
 impl Standing {
     /// As it is once the clock was found to have been wrong: nothing of it lies in a far future, where it would hold up
     /// whatever is due until then. What is due once, and was, stays so.
-    pub(crate) fn corrected(self, timing: &Timing, now: Timestamp) -> Standing {
+    pub fn corrected(self, timing: &Timing, now: Timestamp) -> Standing {
         let fired = if timing.is_once() { self.fired } else { before_long(self.fired, now) };
         Standing { since: before_long(self.since, now), fired }
     }
@@ -63,37 +63,37 @@ fn before_long(at: Timestamp, now: Timestamp) -> Timestamp {
 
 /// Something fires.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fire {
+pub struct Fire {
     /// The key of its resource.
-    pub(crate) key: Arc<str>,
+    pub key: Arc<str>,
     /// When it was due.
-    pub(crate) due: Timestamp,
+    pub due: Timestamp,
     /// When it was to fire: somewhere in its window.
-    pub(crate) fires_at: Timestamp,
+    pub fires_at: Timestamp,
     /// Whether it never is due again.
-    pub(crate) completes: bool,
+    pub completes: bool,
 }
 
 /// Due times passed while nobody was there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct MissedTimes {
-    pub(crate) key: Arc<str>,
-    pub(crate) first: Timestamp,
-    pub(crate) last: Timestamp,
+pub struct MissedTimes {
+    pub key: Arc<str>,
+    pub first: Timestamp,
+    pub last: Timestamp,
     /// [`MISSED_COUNTED_MAX`] stands for more, too.
-    pub(crate) count: usize,
-    pub(crate) caught_up: usize,
-    pub(crate) completes: bool,
+    pub count: usize,
+    pub caught_up: usize,
+    pub completes: bool,
 }
 
 /// What has to happen now, in order.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Now {
-    pub(crate) fires: Vec<Fire>,
+pub struct Now {
+    pub fires: Vec<Fire>,
     /// To be told after what is caught up has fired.
-    pub(crate) missed: Vec<MissedTimes>,
+    pub missed: Vec<MissedTimes>,
     /// Never due, from the beginning.
-    pub(crate) over: Vec<Arc<str>>,
+    pub over: Vec<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -114,7 +114,7 @@ struct Next {
 
 /// Everything that is to happen by the clock.
 #[derive(Debug, Default)]
-pub(crate) struct Timetable {
+pub struct Timetable {
     entries: BTreeMap<Arc<str>, Entry>,
     queue: BTreeSet<(Timestamp, Arc<str>)>,
     over: Vec<Arc<str>>,
@@ -122,7 +122,7 @@ pub(crate) struct Timetable {
 
 impl Timetable {
     /// A schedule is so from now on. One whose times stay the same goes on where it is.
-    pub(crate) fn put(&mut self, key: &str, timing: Timing, standing: impl FnOnce() -> Standing) -> Standing {
+    pub fn put(&mut self, key: &str, timing: Timing, standing: impl FnOnce() -> Standing) -> Standing {
         let held = self.take_out(key);
         let taken = held.as_ref().map_or(Timestamp(0), |held| held.taken);
         let standing = match held {
@@ -142,12 +142,12 @@ impl Timetable {
     }
 
     /// It is gone; whether it was there.
-    pub(crate) fn remove(&mut self, key: &str) -> bool {
+    pub fn remove(&mut self, key: &str) -> bool {
         self.take_out(key).is_some()
     }
 
     /// Everything whose key begins so is gone.
-    pub(crate) fn remove_all(&mut self, prefix: &str) {
+    pub fn remove_all(&mut self, prefix: &str) {
         let keys = self.entries.range::<str, _>((std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded));
         let keys: Vec<Arc<str>> =
             keys.map(|(key, _)| key.clone()).take_while(|key| key.starts_with(prefix)).collect();
@@ -163,7 +163,7 @@ impl Timetable {
     }
 
     /// The clock was set back, far: what was due by its wrong time holds up nothing.
-    pub(crate) fn turn_back(&mut self, now: Timestamp) {
+    pub fn turn_back(&mut self, now: Timestamp) {
         let keys: Vec<Arc<str>> = self.entries.keys().cloned().collect();
         for key in keys {
             let entry = self.entries.get_mut(&key).expect("nothing is removed meanwhile");
@@ -179,7 +179,7 @@ impl Timetable {
     }
 
     /// The journal says that it fired; where it stands now, if it is still there.
-    pub(crate) fn fired(&mut self, key: &str, due: Timestamp, now: Timestamp) -> Option<Standing> {
+    pub fn fired(&mut self, key: &str, due: Timestamp, now: Timestamp) -> Option<Standing> {
         let entry = self.entries.get_mut(key)?;
         let due = Standing { fired: due, ..entry.standing }.corrected(&entry.timing, now).fired;
         if due > entry.standing.fired {
@@ -204,7 +204,7 @@ impl Timetable {
     }
 
     /// When something fires next; the beginning of time if something is to be said now.
-    pub(crate) fn next_at(&self) -> Option<Timestamp> {
+    pub fn next_at(&self) -> Option<Timestamp> {
         if !self.over.is_empty() {
             return Some(Timestamp(0));
         }
@@ -212,13 +212,13 @@ impl Timetable {
     }
 
     /// How many there are.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// Takes what fires up to now, at most about `max`, in the order in which it fires. What was to fire up to
     /// `missed_until` was missed; `wants` says what its schedule wants then.
-    pub(crate) fn take(
+    pub fn take(
         &mut self,
         now: Timestamp,
         missed_until: Timestamp,
@@ -281,4 +281,4 @@ impl Entry {
 }
 
 /// Standings by key, as they were noted.
-pub(crate) type Standings = HashMap<String, Standing>;
+pub type Standings = HashMap<String, Standing>;

@@ -1,9 +1,9 @@
 //! The timetable between the router, which follows the resources, and the timekeeper, which fires.
 
 use super::timetable::{Now, Timetable};
-use crate::bell::Bell;
-use crate::clock::{Clock, wall_clock};
-use crate::ids::Timestamp;
+use fakemon_model::ids::Timestamp;
+use fakemon_sync::bell::Bell;
+use fakemon_sync::clock::{Clock, wall_clock};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -24,12 +24,12 @@ pub struct ScheduleFigures {
 }
 
 /// What is due next, and who waits for it.
-pub(crate) struct Agenda {
+pub struct Agenda {
     timetable: Mutex<Timetable>,
-    pub(crate) bell: Bell,
+    pub bell: Bell,
     clock: Clock,
     /// What was due before, by the wall clock, was missed.
-    pub(crate) opened_at: Timestamp,
+    pub opened_at: Timestamp,
     /// How much the wall clock is ahead of the time that passed steadily since the start; negative: behind.
     ahead_ns: AtomicI64,
     fired: AtomicU64,
@@ -38,7 +38,7 @@ pub(crate) struct Agenda {
 }
 
 impl Agenda {
-    pub(crate) fn new(clock: Clock) -> Agenda {
+    pub fn new(clock: Clock) -> Agenda {
         let ahead_ns = ahead_of(&clock);
         if ahead_ns < -BEHIND_NS {
             let behind_s = -ahead_ns / 1_000_000_000;
@@ -60,12 +60,12 @@ impl Agenda {
         }
     }
 
-    pub(crate) fn timetable(&self) -> MutexGuard<'_, Timetable> {
+    pub fn timetable(&self) -> MutexGuard<'_, Timetable> {
         self.timetable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the timetable; whoever waits hears of it if something is due earlier now.
-    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Timetable) -> T) -> T {
+    pub fn change<T>(&self, change: impl FnOnce(&mut Timetable) -> T) -> T {
         let mut timetable = self.timetable();
         let before = timetable.next_at();
         let changed = change(&mut timetable);
@@ -79,25 +79,25 @@ impl Agenda {
 
     /// Looks at the wall clock: how much it is ahead of the time that passed steadily since the start. It changes only when
     /// somebody set the clock, or the machine slept.
-    pub(crate) fn look_at_wall(&self) -> i64 {
+    pub fn look_at_wall(&self) -> i64 {
         let ahead_ns = ahead_of(&self.clock);
         self.ahead_ns.store(ahead_ns, Ordering::Relaxed);
         ahead_ns
     }
 
     /// A moment of the engine's clock by the wall clock, as it was seen last.
-    pub(crate) fn by_wall(&self, at: Timestamp) -> Timestamp {
+    pub fn by_wall(&self, at: Timestamp) -> Timestamp {
         let (wall, engine) = (self.now(), self.clock.now());
         Timestamp(at.0.saturating_add(wall.0).saturating_sub(engine.0))
     }
 
     /// Now, by the wall clock.
-    pub(crate) fn now(&self) -> Timestamp {
+    pub fn now(&self) -> Timestamp {
         Timestamp(self.clock.steady().0.saturating_add_signed(self.ahead_ns.load(Ordering::Relaxed)))
     }
 
     /// Counts what happened at `now`.
-    pub(crate) fn count(&self, taken: &Now, now: Timestamp) {
+    pub fn count(&self, taken: &Now, now: Timestamp) {
         self.fired.fetch_add(taken.fires.len() as u64, Ordering::Relaxed);
         self.missed.fetch_add(taken.missed.len() as u64, Ordering::Relaxed);
         if taken.missed.is_empty() {
@@ -106,7 +106,7 @@ impl Agenda {
         }
     }
 
-    pub(crate) fn figures(&self) -> ScheduleFigures {
+    pub fn figures(&self) -> ScheduleFigures {
         ScheduleFigures {
             kept: self.timetable().len(),
             fired: self.fired.load(Ordering::Relaxed),
