@@ -110,12 +110,10 @@ pub fn salvage(dir: &Path, to: &Path, progress: &mut dyn FnMut(Position, Positio
     Rebuild::check(to)?;
     let held = Wreck::hold(dir)?;
     let examined = verify::examine(dir, &mut |_, _| {});
-    if let Ok(examination) = &examined
-        && examination.findings.is_empty()
-    {
-        let (first, end) = (examination.verified.first_position, examination.verified.end_position);
-        let (examination, kept, notes) = (examination.clone(), Kept::Untouched, Vec::new());
-        return Ok(Salvaged { examination, first, end, kept, notes });
+    let whole = examined.as_ref().ok().filter(|examination| examination.findings.is_empty()).cloned();
+    // Behind what retention let go of, only the snapshot says whether events contradict what was before them.
+    if let Some(examination) = whole.as_ref().filter(|whole| whole.verified.first_position == Position(1)) {
+        return Ok(untouched(examination.clone()));
     }
     let wreck = Wreck::of(dir, to, held)?;
     let (store, mended) = wreck.journal()?;
@@ -130,6 +128,9 @@ pub fn salvage(dir: &Path, to: &Path, progress: &mut dyn FnMut(Position, Positio
         notes.push("the journal could not be opened: its tables were taken one by one".to_owned());
     }
     let mending = mend(&store, run, rows.as_ref())?;
+    if let Some(examination) = whole.filter(|_| mending.instead.is_empty()) {
+        return Ok(untouched(examination));
+    }
     let is_mended = kept == Kept::Everything && !mending.instead.is_empty();
     let kept = if is_mended { Kept::Mended } else { kept };
     let mut rebuild = Rebuild::begin(to, "a salvage")?;
@@ -161,6 +162,12 @@ pub fn salvage(dir: &Path, to: &Path, progress: &mut dyn FnMut(Position, Positio
     index::build(to, &mut |_, _| {})?;
     verify::verify(to, &mut |_, _| {}).map_err(|error| OpenError(format!("{}: {error}", to.display())))?;
     Ok(salvaged)
+}
+
+/// Of a directory in which nothing is wrong.
+fn untouched(examination: Examination) -> Salvaged {
+    let (first, end) = (examination.verified.first_position, examination.verified.end_position);
+    Salvaged { examination, first, end, kept: Kept::Untouched, notes: Vec::new() }
 }
 
 /// Segments that touch hold together: between them only outcomes or the state are wrong, and those can be mended.
