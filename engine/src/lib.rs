@@ -96,15 +96,9 @@
 //! A module uses only those above it. Outside packages enter through one door each: glommio in `cores`, rocksdb in
 //! `journal`, h3o in `world`, flatbuffers in the crate `fakemon-fbs`.
 
-pub mod notices;
-pub mod schema;
 mod rebuild;
-pub mod delivery;
-mod reset;
-mod inside;
 mod monitor;
 mod timekeeper;
-mod tail;
 pub mod pipe;
 mod engine;
 pub mod archive;
@@ -123,6 +117,9 @@ pub(crate) use fakemon_capture::{
     client, clockwork, committer, cores, metrics, options, outbox, reader, record, recovery, shared, snapshot,
 };
 pub use fakemon_capture::{command, desk, players, resolve, shard, state, turn, world};
+pub use fakemon_delivery as delivery;
+pub(crate) use fakemon_delivery::{inside, reset, tail};
+pub use fakemon_delivery::{notices, schema};
 pub(crate) use fakemon_journal as journal;
 pub use fakemon_journal::{checkpoint, files, index};
 pub(crate) use fakemon_journal::{follow, retention};
@@ -133,7 +130,7 @@ pub use fakemon_queue::{log_group as logs, notes, queue, secrets};
 pub use fakemon_resource as bus;
 pub use fakemon_schedule as schedule;
 pub use fakemon_sync::mailbox;
-pub(crate) use fakemon_sync::{bell, clock, failure};
+pub(crate) use fakemon_sync::{clock, failure};
 
 pub use client::Client;
 pub use clock::wall_clock;

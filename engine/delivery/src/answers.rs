@@ -4,11 +4,11 @@
 use super::lane::{Arrival, Lane, LaneId};
 use super::names::Events;
 use super::router::live;
-pub(crate) use crate::bus::inbound::ANSWERS;
-use crate::bus::inbound::AnswerWebhook;
-use crate::envelope::{COMMAND_REFUSED, EventKey, Facet, SOURCE_CAPTURE};
-use crate::ids::{PlayerId, Position, Timestamp};
-use crate::model::{Event, PlayerName, Put};
+use fakemon_model::envelope::{COMMAND_REFUSED, EventKey, Facet, SOURCE_CAPTURE};
+use fakemon_model::event::{Event, PlayerName, Put};
+use fakemon_model::ids::{PlayerId, Position, Timestamp};
+pub use fakemon_resource::inbound::ANSWERS;
+use fakemon_resource::inbound::AnswerWebhook;
 use hashbrown::HashMap;
 use serde::Deserialize;
 use std::collections::BTreeMap;

@@ -4,13 +4,13 @@
 
 use super::filter::{Filter, Patterns};
 use super::names::{Events, keys_of, told};
-use crate::bus::resource::Archive;
-use crate::bus::{GAME_BUS, Registry};
-use crate::envelope::bus;
-use crate::ids::{Position, ShardId, Timestamp};
-use crate::journal::ReadError;
-use crate::record;
+use fakemon_capture::record;
 use fakemon_fbs::journal::Event as Record;
+use fakemon_journal::ReadError;
+use fakemon_model::envelope::bus;
+use fakemon_model::ids::{Position, ShardId, Timestamp};
+use fakemon_resource::resource::Archive;
+use fakemon_resource::{GAME_BUS, Registry};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,7 +59,7 @@ impl ArchiveFigures {
     }
 
     /// Archives hold nothing that lies before a position.
-    pub(crate) fn begin_at(&self, position: Position) {
+    pub fn begin_at(&self, position: Position) {
         self.begin.store(position.0, Ordering::SeqCst);
         self.known().clear();
     }
@@ -79,7 +79,7 @@ impl ArchiveFigures {
     }
 
     /// Counts on to a position, but not for longer than `patience`: then the next request goes on.
-    pub(crate) fn count(
+    pub fn count(
         &self,
         registry: &Registry,
         events: &Events,

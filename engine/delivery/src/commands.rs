@@ -2,13 +2,13 @@
 //! Whatever bus they are put on, they reach the capture service. Carrying out one twice changes nothing: an attempt has
 //! its id, and a spawn without an id of its own gets one that follows from its event.
 
-use crate::authorship::{ATTEMPT, SPAWN};
-use crate::command::Spawn;
-use crate::envelope::EventKey;
-use crate::ids::{AttemptId, FakemonId, Position};
-use crate::model::{Event, PlayerName};
-use crate::place::Place;
-use crate::species::CatchRate;
+use fakemon_capture::command::Spawn;
+use fakemon_model::authorship::{ATTEMPT, SPAWN};
+use fakemon_model::envelope::EventKey;
+use fakemon_model::event::{Event, PlayerName};
+use fakemon_model::ids::{AttemptId, FakemonId, Position};
+use fakemon_model::place::Place;
+use fakemon_model::species::CatchRate;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -17,7 +17,7 @@ const SPAWNED_BY_EVENTS: u64 = 1 << 62;
 
 /// What the capture service is asked to do.
 #[derive(Clone, Debug)]
-pub(crate) enum Command {
+pub enum Command {
     Spawn(Spawn),
     Attempt { player: PlayerName, attempt_id: AttemptId, fakemon_id: FakemonId, place: Place },
 }
@@ -68,17 +68,17 @@ struct AttemptDetail {
 }
 
 /// The event that spawned a fakémon, if its id was taken from there.
-pub(crate) fn spawned_by(fakemon: FakemonId) -> Option<Position> {
+pub fn spawned_by(fakemon: FakemonId) -> Option<Position> {
     fakemon.0.checked_sub(SPAWNED_BY_EVENTS).filter(|position| *position > 0).map(Position)
 }
 
 /// Whether an event is a command.
-pub(crate) fn is_command(event: &Event) -> bool {
+pub fn is_command(event: &Event) -> bool {
     matches!(event, Event::Put(put) if kind(&put.source, &put.detail_type).is_some())
 }
 
 /// Whether events of this type are commands.
-pub(crate) fn is_command_type(source: &str, detail_type: &str) -> bool {
+pub fn is_command_type(source: &str, detail_type: &str) -> bool {
     kind(source, detail_type).is_some()
 }
 
@@ -97,7 +97,7 @@ fn kind(source: &str, detail_type: &str) -> Option<Kind> {
 
 impl Command {
     /// From the JSON of an event; or what is wrong with it.
-    pub(crate) fn read(event: &str, key: EventKey) -> Result<Command, String> {
+    pub fn read(event: &str, key: EventKey) -> Result<Command, String> {
         let envelope: Envelope<'_> = serde_json::from_str(event).map_err(|error| format!("no event: {error}"))?;
         let detail = envelope.detail.get();
         match kind(&envelope.source, &envelope.detail_type) {
@@ -134,7 +134,7 @@ impl Command {
 }
 
 /// How often rules handed an event from bus to bus.
-pub(crate) fn hops(event: &Event) -> u8 {
+pub fn hops(event: &Event) -> u8 {
     match event {
         Event::Put(put) => put.hops,
         _ => 0,

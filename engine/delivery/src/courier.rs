@@ -9,18 +9,18 @@ use super::lane::{Course, Lane, LaneId, Parcel};
 use super::lanes::Lanes;
 use super::names::Events;
 use super::scheduled;
-use crate::bus::inbound::AnswerWebhook;
-use crate::bus::resource::{Retry, Rule, Target};
-use crate::bus::{Destination, Resources};
-use crate::clock::Clock;
-use crate::envelope::{ACCOUNT, EventKey, is_of_engine};
-use crate::ids::Timestamp;
-use crate::journal::{Batch, ReadError};
-use crate::logs::Logs;
-use crate::queue::{Attribute, Message, NewMessage, QueueError, Queues};
-use crate::schedule::Invocation;
 use crate::schema::Enforcer;
-use crate::transform::{Context, Transform};
+use fakemon_journal::{Batch, ReadError};
+use fakemon_model::envelope::{ACCOUNT, EventKey, is_of_engine};
+use fakemon_model::ids::Timestamp;
+use fakemon_pattern::transform::{Context, Transform};
+use fakemon_queue::log_group::Logs;
+use fakemon_queue::queue::{Attribute, Message, NewMessage, QueueError, Queues};
+use fakemon_resource::inbound::AnswerWebhook;
+use fakemon_resource::resource::{Retry, Rule, Target};
+use fakemon_resource::{Destination, Resources};
+use fakemon_schedule::Invocation;
+use fakemon_sync::clock::Clock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -109,15 +109,15 @@ pub struct Letter {
 /// Hands out events and takes back what became of them. Cheap to clone.
 #[derive(Clone)]
 pub struct Courier {
-    pub(crate) lanes: Arc<Lanes>,
-    pub(crate) events: Events,
-    pub(crate) figures: Arc<BusFigures>,
-    pub(crate) queues: Arc<Queues>,
-    pub(crate) logs: Arc<Logs>,
-    pub(crate) resources: Arc<Resources>,
-    pub(crate) enforcer: Arc<Enforcer>,
-    pub(crate) clock: Clock,
-    pub(crate) seed: Arc<AtomicU64>,
+    pub lanes: Arc<Lanes>,
+    pub events: Events,
+    pub figures: Arc<BusFigures>,
+    pub queues: Arc<Queues>,
+    pub logs: Arc<Logs>,
+    pub resources: Arc<Resources>,
+    pub enforcer: Arc<Enforcer>,
+    pub clock: Clock,
+    pub seed: Arc<AtomicU64>,
 }
 
 impl Courier {
@@ -233,7 +233,7 @@ impl Courier {
     }
 
     /// The resources as they are now.
-    pub fn registry(&self) -> Arc<crate::bus::Registry> {
+    pub fn registry(&self) -> Arc<fakemon_resource::Registry> {
         self.resources.current()
     }
 
@@ -309,9 +309,9 @@ impl Courier {
     }
 
     /// Exponential, and anywhere in the upper half of it: targets that failed together come again apart.
-    pub(crate) fn backoff(&self, attempts: u32) -> Duration {
+    pub fn backoff(&self, attempts: u32) -> Duration {
         let whole = BACKOFF_MIN.saturating_mul(1 << attempts.min(16)).min(BACKOFF_MAX);
-        let random = crate::ids::mix(self.seed.fetch_add(1, Ordering::Relaxed)) >> 32;
+        let random = fakemon_model::ids::mix(self.seed.fetch_add(1, Ordering::Relaxed)) >> 32;
         whole / 2 + whole.mul_f64(random as f64 / f64::from(u32::MAX) / 2.0)
     }
 
@@ -380,7 +380,7 @@ impl Courier {
         let (rule, target) = rule.zip(attribute("FAKEMON_TARGET_ID")).ok_or("it is no dead letter of the bus")?;
         let key =
             attribute("FAKEMON_EVENT_ID").and_then(EventKey::of_id).ok_or("it names no event of the journal")?;
-        let (bus, rule) = rule.rsplit_once('/').unwrap_or((crate::bus::DEFAULT_BUS, rule));
+        let (bus, rule) = rule.rsplit_once('/').unwrap_or((fakemon_resource::DEFAULT_BUS, rule));
         let id = LaneId { bus: bus.into(), rule: rule.into(), target: target.into(), course: Course::Redrive };
         let registry = self.resources.current();
         let target = match (bus, rule) {
@@ -510,7 +510,7 @@ fn dead_letter_of_schedule(
 /// ARN of a rule; that of a rule on the default bus does not name its bus.
 pub fn rule_arn(region: &str, bus: &str, rule: &str) -> String {
     match bus {
-        crate::bus::DEFAULT_BUS => format!("arn:aws:events:{region}:{ACCOUNT}:rule/{rule}"),
+        fakemon_resource::DEFAULT_BUS => format!("arn:aws:events:{region}:{ACCOUNT}:rule/{rule}"),
         bus => format!("arn:aws:events:{region}:{ACCOUNT}:rule/{bus}/{rule}"),
     }
 }

@@ -1,8 +1,8 @@
 //! Counters of the bus; they only grow.
 
 use super::traffic::{BusTraffic, Tally};
-use crate::clock::Clock;
-use crate::ids::Timestamp;
+use fakemon_model::ids::Timestamp;
+use fakemon_sync::clock::Clock;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +24,7 @@ pub struct BusFigures {
 }
 
 impl BusFigures {
-    pub(crate) fn new(clock: Clock) -> BusFigures {
+    pub fn new(clock: Clock) -> BusFigures {
         // Bounds, because what lies beyond them is recorded as the bound.
         let histogram = || Mutex::new(Histogram::new_with_bounds(1_000, DAY_NS, 2).expect("valid bounds"));
         BusFigures {
@@ -39,7 +39,7 @@ impl BusFigures {
     }
 
     /// Adds what was counted of a bus.
-    pub(crate) fn add(&self, events: u64, matched: u64, bus: &str, rules: &[String], tally: &mut Tally) {
+    pub fn add(&self, events: u64, matched: u64, bus: &str, rules: &[String], tally: &mut Tally) {
         self.events.fetch_add(events, Ordering::Relaxed);
         self.matched_events.fetch_add(matched, Ordering::Relaxed);
         let now = self.clock.now();
@@ -55,12 +55,12 @@ impl BusFigures {
     }
 
     /// A bus is gone.
-    pub(crate) fn forget_bus(&self, bus: &str) {
+    pub fn forget_bus(&self, bus: &str) {
         self.held().remove(bus);
     }
 
     /// A rule is gone.
-    pub(crate) fn forget_rule(&self, bus: &str, rule: &str) {
+    pub fn forget_rule(&self, bus: &str, rule: &str) {
         self.held().get_mut(bus).into_iter().for_each(|traffic| traffic.forget_rule(rule));
     }
 

@@ -6,20 +6,20 @@ mod records;
 #[cfg(test)]
 mod tests;
 
-use crate::bus::resource::Rule;
-use crate::envelope::{RESOURCE_CHANGED, SOURCE_ENGINE, Told};
-use crate::model::Event;
-use crate::pattern::{InvalidPattern, Matcher, Pattern, Scratch, WEIGHT_MAX};
 use fakemon_fbs::journal::Attempt;
+use fakemon_model::envelope::{RESOURCE_CHANGED, SOURCE_ENGINE, Told};
+use fakemon_model::event::Event;
+use fakemon_pattern::pattern::{InvalidPattern, Matcher, Pattern, Scratch, WEIGHT_MAX};
+use fakemon_resource::resource::Rule;
 use hashbrown::HashMap;
 use records::Records;
-pub(crate) use records::{Names, Text};
+pub use records::{Names, Text};
 use std::sync::Arc;
 
 /// Rules of a bus by number; a number is good until the filter is made again.
-pub(crate) struct Filter {
+pub struct Filter {
     /// Names by number.
-    pub(crate) rules: Vec<String>,
+    pub rules: Vec<String>,
     patterns: Vec<Known>,
     /// For events that are JSON; compiled when the first comes.
     json: Option<Matcher>,
@@ -37,7 +37,7 @@ pub(crate) struct Filter {
 
 /// Patterns that were parsed, by text: rules are compiled again whenever one of them changes.
 #[derive(Default)]
-pub(crate) struct Patterns(HashMap<String, Known>);
+pub struct Patterns(HashMap<String, Known>);
 
 /// A pattern, and whether it can match a change of a resource.
 type Known = (Arc<Pattern>, bool);
@@ -63,17 +63,14 @@ impl Patterns {
 
 impl Filter {
     /// Of the enabled rules of a bus that have a pattern.
-    pub(crate) fn new<'r>(rules: impl Iterator<Item = &'r Rule>, known: &mut Patterns) -> Filter {
+    pub fn new<'r>(rules: impl Iterator<Item = &'r Rule>, known: &mut Patterns) -> Filter {
         let enabled = rules.filter(|rule| rule.is_enabled());
         Filter::of_patterns(enabled.filter_map(|rule| Some((rule.name.as_str(), rule.pattern.as_deref()?))), known)
     }
 
     /// Of patterns by name. They were checked when they were made; one that this version cannot compile matches nothing,
     /// and the log says so.
-    pub(crate) fn of_patterns<'r>(
-        patterns: impl IntoIterator<Item = (&'r str, &'r str)>,
-        known: &mut Patterns,
-    ) -> Filter {
+    pub fn of_patterns<'r>(patterns: impl IntoIterator<Item = (&'r str, &'r str)>, known: &mut Patterns) -> Filter {
         let (mut compiled, mut weight) = (Vec::new(), 0);
         for (name, pattern) in patterns {
             match known.parse(pattern) {
@@ -104,12 +101,12 @@ impl Filter {
     }
 
     /// Whether nothing can match.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
 
     /// The rules that match an event, in order. The JSON of the event is made if it is needed and is not there.
-    pub(crate) fn matches(&mut self, told: &Told<'_>, names: &impl Names, json: &mut Option<Arc<str>>) -> &[u32] {
+    pub fn matches(&mut self, told: &Told<'_>, names: &impl Names, json: &mut Option<Arc<str>>) -> &[u32] {
         let asks_for_more = told.replay.is_some() && self.about_replays;
         if Records::know(told.event) && !asks_for_more {
             let records = self.records.get_or_insert_with(|| Records::of(&self.patterns));
@@ -119,7 +116,7 @@ impl Filter {
     }
 
     /// The same; of an event that is hidden only rules that ask who says something, or what it is.
-    pub(crate) fn matches_unless(
+    pub fn matches_unless(
         &mut self,
         hidden: bool,
         told: &Told<'_>,
@@ -139,7 +136,7 @@ impl Filter {
     }
 
     /// Whether it is known without a further look that nothing matches either event of a throw.
-    pub(crate) fn passes_over(&self, throw: &Attempt) -> bool {
+    pub fn passes_over(&self, throw: &Attempt) -> bool {
         self.records.as_ref().is_some_and(|records| records.are_unwanted(throw))
     }
 

@@ -2,7 +2,7 @@
 
 use super::failure_code::FailureCode;
 use super::rate::Rate;
-use crate::ids::Timestamp;
+use fakemon_model::ids::Timestamp;
 
 /// How a lane does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,21 +28,21 @@ pub struct Health {
 const MESSAGE_BYTES_MAX: usize = 512;
 
 impl Health {
-    pub(crate) fn failed(&mut self, code: FailureCode, message: &str, now: Timestamp) {
+    pub fn failed(&mut self, code: FailureCode, message: &str, now: Timestamp) {
         self.failed_attempts += 1;
         self.failing_since.get_or_insert(now);
         code.name().clone_into(&mut self.error_code);
         message[..message.floor_char_boundary(MESSAGE_BYTES_MAX)].clone_into(&mut self.error_message);
     }
 
-    pub(crate) fn delivered(&mut self, events: u64, now: Timestamp) {
+    pub fn delivered(&mut self, events: u64, now: Timestamp) {
         self.failed_attempts = 0;
         self.failing_since = None;
         self.delivered_at = Some(now);
         self.delivered.add(events, now.seconds());
     }
 
-    pub(crate) fn given_up(&mut self, is_lost: bool) {
+    pub fn given_up(&mut self, is_lost: bool) {
         self.given_up += 1;
         self.lost += u64::from(is_lost);
     }

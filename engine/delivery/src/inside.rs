@@ -5,20 +5,20 @@
 mod buses;
 mod captures;
 
-pub(crate) use buses::{admit, put};
-pub(crate) use captures::to_capture;
+pub use buses::{admit, put};
+pub use captures::to_capture;
 
-use crate::bus::resource::Queue;
-use crate::bus::{Destination, Registry};
-use crate::client::Client;
-use crate::delivery::{Courier, Course, Failed, FailureCode, Lane, Letter, Parcel, by_destination};
-use crate::envelope::EventKey;
-use crate::failure::{Failure, caught};
-use crate::ids::{Position, Timestamp};
-use crate::journal::{Batch, Progress, ReadError};
-use crate::model::{Decision, PlayerName};
-use crate::queue::{NewMessage, is_fifo};
-use crate::schedule::{PUT_EVENTS, message};
+use crate::{Courier, Course, Failed, FailureCode, Lane, Letter, Parcel, by_destination};
+use fakemon_capture::client::Client;
+use fakemon_journal::{Batch, Progress, ReadError};
+use fakemon_model::envelope::EventKey;
+use fakemon_model::event::{Decision, PlayerName};
+use fakemon_model::ids::{Position, Timestamp};
+use fakemon_queue::queue::{NewMessage, is_fifo};
+use fakemon_resource::resource::Queue;
+use fakemon_resource::{Destination, Registry};
+use fakemon_schedule::{PUT_EVENTS, message};
+use fakemon_sync::failure::{Failure, caught};
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,10 +32,10 @@ const IDLE: Duration = Duration::from_millis(200);
 /// How often it looks whether the router has caught up.
 const CATCHING_UP: Duration = Duration::from_millis(1);
 /// How often rules may hand an event on from bus to bus: rules that feed each other end here.
-pub(crate) const HOPS_MAX: u8 = 8;
+pub const HOPS_MAX: u8 = 8;
 
 /// What became of each event.
-pub(crate) type Outcomes = Vec<(EventKey, Result<(), Failed>)>;
+pub type Outcomes = Vec<(EventKey, Result<(), Failed>)>;
 
 /// What a function says of an event.
 pub type Function = Box<dyn FnMut(&Letter) -> Result<(), Failed> + Send>;
@@ -56,7 +56,7 @@ pub type Postman = Box<dyn FnMut(&[PlayerLetter]) -> Vec<Option<Result<(), Faile
 /// Hears how throws ended that came as events.
 pub type Answered = Box<dyn Fn(&PlayerName, &Decision) + Send + Sync>;
 
-pub(crate) enum Carrier {
+pub enum Carrier {
     /// Everything inside but functions and players.
     Own(Box<Client>, Arc<OnceLock<Answered>>),
     /// To players.
@@ -66,26 +66,26 @@ pub(crate) enum Carrier {
 }
 
 /// What lanes and pipes call, one at a time.
-pub(crate) type Shared<T> = Arc<Mutex<T>>;
+pub type Shared<T> = Arc<Mutex<T>>;
 
 /// The turn of whoever calls it now.
-pub(crate) fn turn<T>(shared: &Shared<T>) -> MutexGuard<'_, T> {
+pub fn turn<T>(shared: &Shared<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(crate) struct Inside {
-    pub(crate) courier: Courier,
-    pub(crate) carrier: Carrier,
-    pub(crate) progress: Arc<Progress>,
+pub struct Inside {
+    pub courier: Courier,
+    pub carrier: Carrier,
+    pub progress: Arc<Progress>,
     /// Until here the journal was written when the engine was opened.
-    pub(crate) opened_at: Position,
-    pub(crate) stop: Arc<AtomicBool>,
-    pub(crate) failure: Arc<Failure>,
+    pub opened_at: Position,
+    pub stop: Arc<AtomicBool>,
+    pub failure: Arc<Failure>,
 }
 
 impl Inside {
     /// Delivers until told to stop.
-    pub(crate) fn run(mut self) {
+    pub fn run(mut self) {
         let own = std::thread::current();
         self.courier.lanes().on_work(move || own.unpark());
         // Before the journal is read to where it was left, nobody knows what was delivered.
@@ -207,12 +207,12 @@ fn comes_again(outcome: &Result<(), Failed>) -> bool {
 }
 
 /// What a function of the embedding program is told that panicked: its trouble ends no thread of ours.
-pub(crate) fn panicked(why: &str) -> Failed {
+pub fn panicked(why: &str) -> Failed {
     Failed::for_now(FailureCode::ErrorFromTarget, format!("it panicked: {why}"))
 }
 
 /// Calls a function for each event, in order; after one that comes again nothing behind it, if order counts.
-pub(crate) fn call(function: &mut Function, in_order: bool, letters: &[Letter]) -> Outcomes {
+pub fn call(function: &mut Function, in_order: bool, letters: &[Letter]) -> Outcomes {
     let mut outcomes = Outcomes::new();
     for letter in letters {
         let outcome = caught(|| function(letter)).unwrap_or_else(|why| Err(panicked(&why)));
@@ -268,7 +268,7 @@ fn deduplication_id(lane: &Lane, queue: &Queue, letter: &Letter, new: &NewMessag
     }
 }
 
-pub(crate) fn to_players(postman: &mut Postman, destination: &Destination, letters: &[Letter]) -> Outcomes {
+pub fn to_players(postman: &mut Postman, destination: &Destination, letters: &[Letter]) -> Outcomes {
     let mut outcomes = Outcomes::new();
     let (mut addressed, mut keys) = (Vec::new(), Vec::new());
     for letter in letters {
@@ -288,7 +288,7 @@ pub(crate) fn to_players(postman: &mut Postman, destination: &Destination, lette
 }
 
 /// Whom an event is for.
-pub(crate) fn addressee(destination: &Destination, event: &str) -> Result<PlayerName, String> {
+pub fn addressee(destination: &Destination, event: &str) -> Result<PlayerName, String> {
     #[derive(Deserialize)]
     struct Event {
         detail: Detail,

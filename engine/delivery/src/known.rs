@@ -1,12 +1,12 @@
 //! What the router knew when it last wrote: the position before which it has read everything, the resources there, and
 //! what of their due times had fired.
 
-use crate::bus::Registry;
-use crate::bus::resource::{Change, Resource};
-use crate::ids::{Position, Timestamp};
-use crate::journal::{Batch, Depot, ReadError, Room, Store};
-use crate::schedule::{Standing, Standings};
 use fakemon_fbs::journal::{Changed, Event};
+use fakemon_journal::{Batch, Depot, ReadError, Room, Store};
+use fakemon_model::ids::{Position, Timestamp};
+use fakemon_resource::Registry;
+use fakemon_resource::resource::{Change, Resource};
+use fakemon_schedule::{Standing, Standings};
 use std::ops::ControlFlow;
 
 /// Where the router's position lies; keys of resources hold a `/`.
@@ -16,22 +16,22 @@ const STANDING: &str = "clock\0";
 
 /// The resources as of a position of the journal.
 #[derive(Clone, Debug)]
-pub(crate) struct Known {
-    pub(crate) next: Position,
-    pub(crate) registry: Registry,
-    pub(crate) standings: Standings,
+pub struct Known {
+    pub next: Position,
+    pub registry: Registry,
+    pub standings: Standings,
     /// What the depot knows of `next`.
-    pub(crate) written: Position,
+    pub written: Position,
 }
 
 impl Known {
     /// Before the first event of a journal.
-    pub(crate) fn beginning(first: Position) -> Known {
+    pub fn beginning(first: Position) -> Known {
         Known { next: first, registry: Registry::new(), standings: Standings::new(), written: Position(0) }
     }
 
     /// As the depot has it; a new one begins at the beginning of the journal.
-    pub(crate) fn read(depot: &Depot, first: Position, end: Position) -> Result<Known, ReadError> {
+    pub fn read(depot: &Depot, first: Position, end: Position) -> Result<Known, ReadError> {
         let mut known = Known::beginning(first);
         let Some(position) = depot.get(Room::Router, POSITION)? else { return Ok(known) };
         let position = position.try_into().map_err(|_| ReadError::Store("a key of `router` is damaged".into()))?;
@@ -61,7 +61,7 @@ impl Known {
     }
 
     /// The resources as of the end of the journal.
-    pub(crate) fn followed_to_the_end(&self, store: &Store) -> Result<Registry, ReadError> {
+    pub fn followed_to_the_end(&self, store: &Store) -> Result<Registry, ReadError> {
         let mut registry = self.registry.clone();
         let mut unreadable = None;
         store.blocks(self.next, &mut |stored| {
@@ -80,7 +80,7 @@ impl Known {
 }
 
 /// A change as the journal has it.
-pub(crate) fn change(changed: &Changed) -> Result<Change, crate::bus::resource::UnreadableResource> {
+pub(crate) fn change(changed: &Changed) -> Result<Change, fakemon_resource::resource::UnreadableResource> {
     Change::read(&changed.key, changed.value.as_deref())
 }
 

@@ -11,13 +11,14 @@
 
 mod rows;
 
-pub(crate) use rows::{Kept, Standing, erase, read_all};
+pub use rows::{Kept, Standing};
+pub(crate) use rows::{erase, read_all};
 
 use super::health::Health;
-use crate::bus::resource::Target;
-use crate::envelope::EventKey;
-use crate::ids::Timestamp;
-use crate::journal::{Batch, Depot, ReadError, Room};
+use fakemon_journal::{Batch, Depot, ReadError, Room};
+use fakemon_model::envelope::EventKey;
+use fakemon_model::ids::Timestamp;
+use fakemon_resource::resource::Target;
 use rows::{Chunk, Delivered, damaged, delivered_row, read_keys, row, write_keys};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -69,11 +70,11 @@ pub struct Parcel {
 
 /// An event that the router brings.
 #[derive(Clone, Debug)]
-pub(crate) struct Arrival {
-    pub(crate) key: EventKey,
-    pub(crate) json: Option<Arc<str>>,
+pub struct Arrival {
+    pub key: EventKey,
+    pub json: Option<Arc<str>>,
     /// When it was handed to the disk.
-    pub(crate) at: Timestamp,
+    pub at: Timestamp,
 }
 
 struct Waiting {
@@ -138,7 +139,7 @@ pub struct Lane {
 
 impl Lane {
     /// A lane that begins after `cursor`.
-    pub(crate) fn new(id: LaneId, target: Target, cursor: EventKey) -> Lane {
+    pub fn new(id: LaneId, target: Target, cursor: EventKey) -> Lane {
         let state = State { cursor, written_to: cursor, cursor_written: EventKey::default(), ..State::default() };
         Lane {
             id,
@@ -171,7 +172,7 @@ impl Lane {
         self.note_health().clone()
     }
 
-    pub(crate) fn note_health(&self) -> MutexGuard<'_, Health> {
+    pub fn note_health(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -181,17 +182,17 @@ impl Lane {
     }
 
     /// Nothing is taken any more after this; what was taken before is still under way.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         let _state = self.state();
         self.closed.store(true, Ordering::Release);
     }
 
     /// Whether somebody is busy with an event.
-    pub(crate) fn is_busy(&self) -> bool {
+    pub fn is_busy(&self) -> bool {
         self.state().ready.iter().any(|waiting| waiting.in_flight)
     }
 
-    pub(crate) fn set_target(&self, target: Target) {
+    pub fn set_target(&self, target: Target) {
         *self.target.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(target);
     }
 
@@ -200,7 +201,7 @@ impl Lane {
         usize::try_from(self.parallel.load(Ordering::Relaxed)).unwrap_or(1)
     }
 
-    pub(crate) fn set_parallel(&self, parallel: usize) {
+    pub fn set_parallel(&self, parallel: usize) {
         self.parallel.store(parallel as u64, Ordering::Relaxed);
     }
 
@@ -224,7 +225,7 @@ impl Lane {
     }
 
     /// When these events came in, as far as that is remembered.
-    pub(crate) fn ingested_at(&self, keys: &[EventKey]) -> impl Iterator<Item = Timestamp> + use<> {
+    pub fn ingested_at(&self, keys: &[EventKey]) -> impl Iterator<Item = Timestamp> + use<> {
         let mut state = self.state();
         let known = keys.iter().filter_map(|key| state.waiting(*key, &self.id.course)?.parcel.ingested_at);
         known.collect::<Vec<_>>().into_iter()
@@ -237,13 +238,13 @@ impl Lane {
     }
 
     /// Whether a new event would be delivered soon, so that its JSON is worth keeping.
-    pub(crate) fn wants_json(&self) -> bool {
+    pub fn wants_json(&self) -> bool {
         let state = self.state();
         state.json_bytes < JSON_BYTES_MAX && state.spilled.is_empty() && state.tail.is_empty()
     }
 
     /// Adds the next events; true if the newest keys fill their room, and want to be written.
-    pub(crate) fn push(&self, events: impl IntoIterator<Item = Arrival>) -> bool {
+    pub fn push(&self, events: impl IntoIterator<Item = Arrival>) -> bool {
         let mut state = self.state();
         let mut matched = 0;
         for Arrival { key, json, at } in events {
@@ -266,7 +267,7 @@ impl Lane {
     }
 
     /// Adds a dead letter, which comes in no order; false if too many wait. Write the lane before the letter goes.
-    pub(crate) fn push_again(&self, key: EventKey) -> bool {
+    pub fn push_again(&self, key: EventKey) -> bool {
         let mut state = self.state();
         let waits = |waiting: &Waiting| waiting.parcel.key == key && !waiting.done;
         if !state.ready.iter().any(waits) {
@@ -323,7 +324,7 @@ impl Lane {
 
     /// Adds to a batch that events are delivered, or given up: whatever is written with it is so exactly once. Once it is
     /// written they are to be [`done`](Lane::done); if it cannot be written, [`not_delivered`](Lane::not_delivered).
-    pub(crate) fn deliver(&self, keys: &[EventKey], batch: &mut Batch) {
+    pub fn deliver(&self, keys: &[EventKey], batch: &mut Batch) {
         let prefix = self.id.prefix();
         match self.id.course {
             Course::Replay(_) => {} // it may be repeated as a whole
@@ -342,13 +343,13 @@ impl Lane {
     }
 
     /// What was said of them with a batch is not so.
-    pub(crate) fn not_delivered(&self, keys: &[EventKey]) {
+    pub fn not_delivered(&self, keys: &[EventKey]) {
         let mut state = self.state();
         keys.iter().for_each(|key| state.delivered.remove(*key));
     }
 
     /// The journal says that an event was delivered, whoever knew of it.
-    pub(crate) fn was_delivered(&self, key: EventKey) {
+    pub fn was_delivered(&self, key: EventKey) {
         let mut state = self.state();
         // Whoever is busy with it says so as well, and knows more.
         if let Some(waiting) = state.waiting(key, &self.id.course).filter(|waiting| !waiting.in_flight) {
@@ -388,13 +389,13 @@ impl Lane {
     }
 
     /// Whether keys that were spilled are to be brought back.
-    pub(crate) fn is_hungry(&self) -> bool {
+    pub fn is_hungry(&self) -> bool {
         let state = self.state();
         state.ready.is_empty() && !(state.spilled.is_empty() && state.tail.is_empty())
     }
 
     /// Brings the next keys into memory.
-    pub(crate) fn refill(&self, depot: &Depot) -> Result<(), ReadError> {
+    pub fn refill(&self, depot: &Depot) -> Result<(), ReadError> {
         while self.is_hungry() {
             self.refill_once(depot)?; // all of it may be delivered already
         }
@@ -434,7 +435,7 @@ impl Lane {
     }
 
     /// Adds to a batch what changed since the last: keys that are in no row, rows that are done, the cursor.
-    pub(crate) fn write(&self, batch: &mut Batch) {
+    pub fn write(&self, batch: &mut Batch) {
         if matches!(self.id.course, Course::Replay(_)) {
             return; // a replay notes how far it is, and reads the rest again
         }
@@ -494,7 +495,7 @@ impl Lane {
     }
 
     /// Adds to a batch that nothing of the lane stays.
-    pub(crate) fn erase(&self, batch: &mut Batch) {
+    pub fn erase(&self, batch: &mut Batch) {
         erase(&self.id, batch);
     }
 }
@@ -567,7 +568,7 @@ impl State {
 
 impl Lane {
     /// Goes on where the depot says.
-    pub(crate) fn restore(&self, kept: Kept, depot: &Depot) -> Result<(), ReadError> {
+    pub fn restore(&self, kept: Kept, depot: &Depot) -> Result<(), ReadError> {
         let delivered_first;
         {
             let mut state = self.state();

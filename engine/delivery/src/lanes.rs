@@ -2,10 +2,10 @@
 
 use super::answers::ANSWERS;
 use super::lane::{Course, Lane, LaneId, Parcel};
-use crate::bell::Bell;
-use crate::bus::Destination;
-use crate::ids::{Position, Timestamp};
-use crate::journal::{Batch, Depot, ReadError};
+use fakemon_journal::{Batch, Depot, ReadError};
+use fakemon_model::ids::{Position, Timestamp};
+use fakemon_resource::Destination;
+use fakemon_sync::bell::Bell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -21,7 +21,7 @@ pub struct Lanes {
     /// Grows whenever lanes come or go.
     changed: AtomicU64,
     /// For the thread that delivers inside of this process.
-    pub(crate) bell: Bell,
+    pub bell: Bell,
     outside: Mutex<Vec<Wake>>,
     /// What others than lanes still need: from this position on.
     held: AtomicU64,
@@ -32,7 +32,7 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    pub(crate) fn new(depot: Arc<Depot>) -> Lanes {
+    pub fn new(depot: Arc<Depot>) -> Lanes {
         Lanes {
             depot,
             lanes: RwLock::default(),
@@ -52,7 +52,7 @@ impl Lanes {
         self.ring();
     }
 
-    pub(crate) fn ring(&self) {
+    pub fn ring(&self) {
         self.bell.ring();
         self.outside.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|wake| wake());
     }
@@ -87,7 +87,7 @@ impl Lanes {
     }
 
     /// A lane of an answer webhook got something.
-    pub(crate) fn touch(&self, lane: Arc<Lane>) {
+    pub fn touch(&self, lane: Arc<Lane>) {
         self.touched.lock().unwrap_or_else(PoisonError::into_inner).insert(lane.id().clone(), lane);
     }
 
@@ -103,12 +103,12 @@ impl Lanes {
         std::mem::take(&mut *self.touched.lock().unwrap_or_else(PoisonError::into_inner)).into_values().collect()
     }
 
-    pub(crate) fn get(&self, id: &LaneId) -> Option<Arc<Lane>> {
+    pub fn get(&self, id: &LaneId) -> Option<Arc<Lane>> {
         self.lanes.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
     /// The lane of an id; made if there is none.
-    pub(crate) fn get_or_insert(&self, id: &LaneId, make: impl FnOnce() -> Lane) -> Arc<Lane> {
+    pub fn get_or_insert(&self, id: &LaneId, make: impl FnOnce() -> Lane) -> Arc<Lane> {
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
         let held = lanes.entry(id.clone()).or_insert_with(|| {
             self.changed.fetch_add(1, Ordering::Release);
@@ -117,13 +117,13 @@ impl Lanes {
         held.clone()
     }
 
-    pub(crate) fn insert(&self, lane: Arc<Lane>) {
+    pub fn insert(&self, lane: Arc<Lane>) {
         self.lanes.write().unwrap_or_else(PoisonError::into_inner).insert(lane.id().clone(), lane);
         self.changed.fetch_add(1, Ordering::Release);
     }
 
     /// Lets go of lanes; their rows go with the batch. Who is busy with one of their events hears of it.
-    pub(crate) fn remove(&self, gone: impl Fn(&LaneId) -> bool, batch: &mut Batch) {
+    pub fn remove(&self, gone: impl Fn(&LaneId) -> bool, batch: &mut Batch) {
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
         lanes.retain(|id, lane| {
             if gone(id) {
@@ -145,7 +145,7 @@ impl Lanes {
     }
 
     /// Whether nobody is busy any more with an event of a lane that is gone.
-    pub(crate) fn is_quiet(&self) -> bool {
+    pub fn is_quiet(&self) -> bool {
         let mut closing = self.closing();
         closing.retain(|lane| lane.is_busy());
         closing.is_empty()
@@ -166,7 +166,7 @@ impl Lanes {
     }
 
     /// Writes what changed on one lane.
-    pub(crate) fn write_one(&self, lane: &Lane) -> Result<(), String> {
+    pub fn write_one(&self, lane: &Lane) -> Result<(), String> {
         let _one_at_a_time = self.writing();
         let mut batch = Batch::default();
         lane.write(&mut batch);
@@ -174,22 +174,22 @@ impl Lanes {
     }
 
     /// For writing lanes: hold it from reading their state until the batch is written.
-    pub(crate) fn writing(&self) -> MutexGuard<'_, ()> {
+    pub fn writing(&self) -> MutexGuard<'_, ()> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From this position on somebody who has no lane still needs the journal; none needs nothing.
-    pub(crate) fn hold(&self, from: Option<Position>) {
+    pub fn hold(&self, from: Option<Position>) {
         self.held.store(from.map_or(u64::MAX, |from| from.0), Ordering::Release);
     }
 
     /// What is held for those who have no lane.
-    pub(crate) fn held(&self) -> Position {
+    pub fn held(&self) -> Position {
         Position(self.held.load(Ordering::Acquire))
     }
 
     /// Before this position nothing is to be delivered any more.
-    pub(crate) fn oldest(&self) -> Option<Position> {
+    pub fn oldest(&self) -> Option<Position> {
         self.all()
             .iter()
             .filter(|lane| matches!(lane.id().course, Course::Live | Course::Redrive))

@@ -1,14 +1,14 @@
 //! Events with the names in them: what turns records into JSON.
 
 use super::filter::{Names, Text};
-use crate::bus::DEFAULT_BUS;
-use crate::envelope::{EventKey, Facet, SOURCE_ENGINE, Told, bus, kind};
-use crate::ids::{PlayerId, Position, ShardId, SpeciesId, Timestamp};
-use crate::journal::{ReadError, Store};
-use crate::model::{Event, PlayerName};
-use crate::players::Registry;
-use crate::record;
-use crate::world::World;
+use fakemon_capture::players::Registry;
+use fakemon_capture::record;
+use fakemon_capture::world::World;
+use fakemon_journal::{ReadError, Store};
+use fakemon_model::envelope::{EventKey, Facet, SOURCE_ENGINE, Told, bus, kind};
+use fakemon_model::event::{Event, PlayerName};
+use fakemon_model::ids::{PlayerId, Position, ShardId, SpeciesId, Timestamp};
+use fakemon_resource::DEFAULT_BUS;
 use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -16,53 +16,53 @@ use std::sync::{Arc, PoisonError, RwLock};
 const READ_ON: u64 = 50_000;
 
 /// The journal, as long as the engine is open.
-pub(crate) struct Journal(RwLock<Option<Arc<Store>>>);
+pub struct Journal(RwLock<Option<Arc<Store>>>);
 
 impl Journal {
-    pub(crate) fn new(store: Arc<Store>) -> Arc<Journal> {
+    pub fn new(store: Arc<Store>) -> Arc<Journal> {
         Arc::new(Journal(RwLock::new(Some(store))))
     }
 
-    pub(crate) fn store(&self) -> Result<Arc<Store>, ReadError> {
+    pub fn store(&self) -> Result<Arc<Store>, ReadError> {
         let held = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
         held.ok_or_else(|| ReadError::Store("the engine is closed".into()))
     }
 
     /// Lets go of the files.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
 /// Reads events of the journal by their keys.
 #[derive(Clone)]
-pub(crate) struct Events {
-    pub(crate) journal: Arc<Journal>,
-    pub(crate) players: Arc<Registry>,
-    pub(crate) world: Arc<World>,
+pub struct Events {
+    pub journal: Arc<Journal>,
+    pub players: Arc<Registry>,
+    pub world: Arc<World>,
     /// Whether what the engine says of itself shows on the bus `default`.
-    pub(crate) notices: bool,
+    pub notices: bool,
 }
 
 impl Events {
-    pub(crate) fn player(&self, player: PlayerId) -> Option<PlayerName> {
+    pub fn player(&self, player: PlayerId) -> Option<PlayerName> {
         self.players.name(player)
     }
 
     /// Whether all rules, pipes and archives see an event. What the engine says of itself, where that is not wanted, is
     /// seen by those alone that ask for it.
-    pub(crate) fn shows(&self, event: &Event) -> bool {
+    pub fn shows(&self, event: &Event) -> bool {
         self.notices || bus(event) != DEFAULT_BUS || kind(event, Facet::Happened).0 != SOURCE_ENGINE
     }
 
     /// The envelope of an event as JSON.
-    pub(crate) fn json(&self, told: &Told<'_>) -> String {
+    pub fn json(&self, told: &Told<'_>) -> String {
         let player = |id| self.players.name(id).map(PlayerText);
         told.envelope(player, |id| Some(self.world.species_name(id)).filter(|name| !name.is_empty()))
     }
 
     /// Visits the events of ascending keys. Those that retention let go of are left out.
-    pub(crate) fn read(
+    pub fn read(
         &self,
         keys: &[EventKey],
         visit: &mut dyn FnMut(EventKey, ShardId, Timestamp, &Event),
@@ -100,7 +100,7 @@ impl Events {
     }
 
     /// The first position whose group was not written before a moment: times of groups never go back.
-    pub(crate) fn first_since(&self, from: Timestamp, end: Position) -> Result<Position, ReadError> {
+    pub fn first_since(&self, from: Timestamp, end: Position) -> Result<Position, ReadError> {
         let store = self.journal.store()?;
         let first = store.first_position()?.unwrap_or(Position(1));
         let (mut low, mut high) = (first.0, end.0);
@@ -121,7 +121,7 @@ impl Events {
     }
 
     /// The JSON of one event; none if retention let go of it.
-    pub(crate) fn json_of(&self, key: EventKey, replay: Option<&str>) -> Result<Option<Arc<str>>, ReadError> {
+    pub fn json_of(&self, key: EventKey, replay: Option<&str>) -> Result<Option<Arc<str>>, ReadError> {
         let mut json = None;
         self.read(&[key], &mut |key, shard, committed_at, event| {
             json = Some(self.json(&told(key, shard, committed_at, event, replay)).into());
@@ -145,7 +145,7 @@ impl Names for Events {
 }
 
 /// An event as a bus shows it.
-pub(crate) fn told<'a>(
+pub fn told<'a>(
     key: EventKey,
     shard: ShardId,
     committed_at: Timestamp,
@@ -156,7 +156,7 @@ pub(crate) fn told<'a>(
 }
 
 /// Both facets of a throw, the one of every other event.
-pub(crate) fn keys_of(position: Position, event: &Event) -> impl Iterator<Item = EventKey> + use<> {
+pub fn keys_of(position: Position, event: &Event) -> impl Iterator<Item = EventKey> + use<> {
     let attempt = matches!(event, Event::Attempt { .. }).then_some(Facet::Attempt);
     attempt.into_iter().chain([Facet::Happened]).map(move |facet| EventKey::new(position, facet))
 }

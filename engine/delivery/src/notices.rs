@@ -32,9 +32,9 @@
 //! A notice that waits is in memory only. Those that state how something is (a dead target, a full disk) are told again
 //! after a restart, because it is still so.
 
-use crate::bell::Bell;
-use crate::bus::{DEFAULT_BUS, NewEvent};
-use crate::envelope::{REGION, SOURCE_ENGINE};
+use fakemon_model::envelope::{REGION, SOURCE_ENGINE};
+use fakemon_resource::{DEFAULT_BUS, NewEvent};
+use fakemon_sync::bell::Bell;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -265,7 +265,7 @@ impl Topic {
 /// Where notices wait.
 pub struct Notices {
     topics: Mutex<Topics>,
-    pub(crate) bell: Bell,
+    pub bell: Bell,
 }
 
 #[derive(Default)]
@@ -275,7 +275,7 @@ struct Topics {
 }
 
 impl Notices {
-    pub(crate) fn new() -> Notices {
+    pub fn new() -> Notices {
         Notices { topics: Mutex::default(), bell: Bell::for_thread() }
     }
 
@@ -304,7 +304,7 @@ impl Notices {
     }
 
     /// What is to be told now.
-    pub(crate) fn take_due(&self, now: Instant) -> Vec<NewEvent> {
+    pub fn take_due(&self, now: Instant) -> Vec<NewEvent> {
         let mut due = Vec::new();
         self.topics().by_name.values_mut().for_each(|topic| topic.take_due(now, &mut due));
         due

@@ -10,15 +10,15 @@ use super::filter::{Filter, Patterns};
 use super::lane::{Arrival, Course, Lane, LaneId, READY_MAX};
 use super::lanes::Lanes;
 use super::names::{Events, keys_of, told};
-use crate::bus::resource::{Replay, Rule};
-use crate::bus::{Destination, Registry, Resources};
-use crate::clock::Clock;
-use crate::envelope::{EventKey, Told, bus};
-use crate::failure::Failure;
-use crate::ids::{Position, ShardId, Timestamp};
-use crate::journal::{Batch, Depot, Progress, ReadError, Room};
-use crate::model::Event;
-use crate::record;
+use fakemon_capture::record;
+use fakemon_journal::{Batch, Depot, Progress, ReadError, Room};
+use fakemon_model::envelope::{EventKey, Told, bus};
+use fakemon_model::event::Event;
+use fakemon_model::ids::{Position, ShardId, Timestamp};
+use fakemon_resource::resource::{Replay, Rule};
+use fakemon_resource::{Destination, Registry, Resources};
+use fakemon_sync::clock::Clock;
+use fakemon_sync::failure::Failure;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -77,13 +77,13 @@ impl Replays {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn looks(&self) -> u64 {
+    pub fn looks(&self) -> u64 {
         self.looks.load(Ordering::SeqCst)
     }
 
     /// Asks for a look that begins from now on; once [`looks`](Self::looks) is at the answer, replays that were deleted
     /// before are over.
-    pub(crate) fn ask_to_look(&self) -> u64 {
+    pub fn ask_to_look(&self) -> u64 {
         let asked = self.looks() + 2; // the one that is under way may have begun before
         self.looks_asked.fetch_max(asked, Ordering::SeqCst);
         self.thread.get().inspect(|thread| thread.unpark());
@@ -96,16 +96,16 @@ impl Replays {
 }
 
 /// The thread that replays.
-pub(crate) struct Replayer {
-    pub(crate) depot: Arc<Depot>,
-    pub(crate) lanes: Arc<Lanes>,
-    pub(crate) events: Events,
-    pub(crate) resources: Arc<Resources>,
-    pub(crate) replays: Arc<Replays>,
-    pub(crate) progress: Arc<Progress>,
-    pub(crate) failure: Arc<Failure>,
-    pub(crate) clock: Clock,
-    pub(crate) stop: Arc<AtomicBool>,
+pub struct Replayer {
+    pub depot: Arc<Depot>,
+    pub lanes: Arc<Lanes>,
+    pub events: Events,
+    pub resources: Arc<Resources>,
+    pub replays: Arc<Replays>,
+    pub progress: Arc<Progress>,
+    pub failure: Arc<Failure>,
+    pub clock: Clock,
+    pub stop: Arc<AtomicBool>,
 }
 
 /// A replay that runs.
@@ -129,7 +129,7 @@ struct Running {
 
 impl Replayer {
     /// Replays until told to stop.
-    pub(crate) fn run(self) {
+    pub fn run(self) {
         let mut running: Vec<Running> = Vec::new();
         let mut looked = None;
         let _ = self.replays.thread.set(std::thread::current()); // there is one replayer
@@ -412,7 +412,7 @@ impl Running {
 }
 
 /// Adds to a batch that nobody knows any more how far replays were.
-pub(crate) fn forget_replays(batch: &mut Batch) {
+pub fn forget_replays(batch: &mut Batch) {
     batch.delete_range(Room::Router, note_key(""), b"replay\x01");
 }
 

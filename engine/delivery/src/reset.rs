@@ -2,10 +2,10 @@
 //! before, by changes in the journal; this waits until nothing is under way for them any more, so that what was before
 //! never shows up among what comes after. The journal forgets nothing, nor does the game: fakémon, players, collections.
 
-use crate::delivery::{Courier, Replays, forget_replays};
-use crate::failure::Failure;
-use crate::ids::Position;
-use crate::journal::{Batch, Progress, Room};
+use crate::{Courier, Replays, forget_replays};
+use fakemon_journal::{Batch, Progress, Room};
+use fakemon_model::ids::Position;
+use fakemon_sync::failure::Failure;
 use std::time::{Duration, Instant};
 
 /// How long deliveries that are under way may take to end.
@@ -14,16 +14,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(1);
 
 /// What has to come to rest, and what is emptied then.
-pub(crate) struct Reset<'e> {
-    pub(crate) courier: &'e Courier,
-    pub(crate) replays: &'e Replays,
-    pub(crate) progress: &'e Progress,
-    pub(crate) failure: &'e Failure,
+pub struct Reset<'e> {
+    pub courier: &'e Courier,
+    pub replays: &'e Replays,
+    pub progress: &'e Progress,
+    pub failure: &'e Failure,
 }
 
 impl Reset<'_> {
     /// Empties everything that belongs to what was deleted before `end`; on the disk after this.
-    pub(crate) fn run(&self, end: Position) -> Result<(), String> {
+    pub fn run(&self, end: Position) -> Result<(), String> {
         let by = Instant::now() + PATIENCE;
         self.wait(by, "the bus reads the journal", || self.progress.routed() >= end)?;
         let looks = self.replays.ask_to_look();

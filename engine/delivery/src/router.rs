@@ -16,17 +16,17 @@ use super::lanes::Lanes;
 use super::names::{Events, keys_of, told};
 use super::scheduled;
 use super::traffic::Tally;
-use crate::bus::inbound::AnswerWebhook;
-use crate::bus::resource::{Change, Resource, Target};
-use crate::envelope::{ACCOUNT, EventKey, Facet, REGION, bus};
-use crate::failure::Failure;
-use crate::follow::Follower;
-use crate::ids::{Position, ShardId, Timestamp};
-use crate::journal::{Batch, Depot, Progress, ReadError};
-use crate::model::Event;
-use crate::record;
-use crate::schedule::Agenda;
+use fakemon_capture::record;
 use fakemon_fbs::journal::Event as Record;
+use fakemon_journal::follow::Follower;
+use fakemon_journal::{Batch, Depot, Progress, ReadError};
+use fakemon_model::envelope::{ACCOUNT, EventKey, Facet, REGION, bus};
+use fakemon_model::event::Event;
+use fakemon_model::ids::{Position, ShardId, Timestamp};
+use fakemon_resource::inbound::AnswerWebhook;
+use fakemon_resource::resource::{Change, Resource, Target};
+use fakemon_schedule::Agenda;
+use fakemon_sync::failure::Failure;
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,16 +40,16 @@ const TURN: Duration = Duration::from_millis(2);
 /// What a rule of a bus feeds.
 type Feeds = Vec<Vec<Arc<Lane>>>;
 
-pub(crate) struct Router {
-    pub(crate) follower: Follower,
-    pub(crate) progress: Arc<Progress>,
-    pub(crate) depot: Arc<Depot>,
-    pub(crate) known: Known,
-    pub(crate) lanes: Arc<Lanes>,
-    pub(crate) agenda: Arc<Agenda>,
-    pub(crate) events: Events,
-    pub(crate) figures: Arc<BusFigures>,
-    pub(crate) failure: Arc<Failure>,
+pub struct Router {
+    pub follower: Follower,
+    pub progress: Arc<Progress>,
+    pub depot: Arc<Depot>,
+    pub known: Known,
+    pub lanes: Arc<Lanes>,
+    pub agenda: Arc<Agenda>,
+    pub events: Events,
+    pub figures: Arc<BusFigures>,
+    pub failure: Arc<Failure>,
     /// Rows of lanes whose target is not known yet.
     kept: HashMap<LaneId, Kept>,
     /// Until here the journal was written when the engine was opened.
@@ -79,7 +79,7 @@ struct Routed {
 
 impl Router {
     #[expect(clippy::too_many_arguments, reason = "everything that it connects")]
-    pub(crate) fn open(
+    pub fn open(
         follower: Follower,
         progress: Arc<Progress>,
         depot: Arc<Depot>,
@@ -128,7 +128,7 @@ impl Router {
     }
 
     /// Routes until told to stop, then everything that is durable, and ends.
-    pub(crate) fn run(mut self) {
+    pub fn run(mut self) {
         let mut written = Instant::now();
         loop {
             let stopping = self.follower.stopping() && !self.follower.behind();
@@ -484,7 +484,7 @@ pub(crate) fn live(bus: &str, rule: &str, target: &str) -> LaneId {
 
 /// How many deliveries of a target may be under way at once, as the tags of its rule say: `fakemon:order` is `total`
 /// (the default) or `none`, and then `fakemon:concurrency` from 1 to 64 (default 16).
-pub(crate) fn parallel(tags: &crate::bus::resource::Tags) -> usize {
+pub(crate) fn parallel(tags: &fakemon_resource::resource::Tags) -> usize {
     match tags.get("fakemon:order").map(String::as_str) {
         Some("none") => tags.get("fakemon:concurrency").and_then(|text| text.parse().ok()).unwrap_or(16).clamp(1, 64),
         _ => 1,

@@ -4,10 +4,10 @@
 
 use super::lane::{Lane, LaneId};
 use super::{Letter, router};
-use crate::bus::Destination;
-use crate::bus::resource::Target;
-use crate::envelope::{ACCOUNT, REGION};
-use crate::schedule::{PUT_EVENTS, SEND_MESSAGE};
+use fakemon_model::envelope::{ACCOUNT, REGION};
+use fakemon_resource::Destination;
+use fakemon_resource::resource::Target;
+use fakemon_schedule::{PUT_EVENTS, SEND_MESSAGE};
 use serde::Deserialize;
 
 /// What rules of such lanes begin with.
@@ -25,7 +25,7 @@ pub(crate) fn is_one(id: &LaneId) -> bool {
 }
 
 /// The group of schedules that a lane is one of.
-pub(crate) fn group_of(id: &LaneId) -> Option<&str> {
+pub fn group_of(id: &LaneId) -> Option<&str> {
     id.rule.strip_prefix(GROUP).filter(|_| id.bus.is_empty())
 }
 
@@ -42,13 +42,13 @@ pub(super) fn lane(group: &str, arn: &str) -> (LaneId, Target) {
 }
 
 /// The group and the kind of destination of a firing, by its schedule's key and its detail.
-pub(crate) fn lane_of_firing(schedule: &str, detail: &str) -> Option<(String, String)> {
+pub fn lane_of_firing(schedule: &str, detail: &str) -> Option<(String, String)> {
     let (group, _) = schedule.strip_prefix("schedule/")?.split_once('/')?;
     Some((group.to_owned(), lane(group, &arn_of(detail)?).0.target))
 }
 
 /// What the lane of a destination is called in its group.
-pub(crate) fn kind(destination: &Destination) -> String {
+pub fn kind(destination: &Destination) -> String {
     match destination {
         Destination::Queue(_) => "queues".into(),
         Destination::LogGroup(_) => "log-groups".into(),
@@ -115,7 +115,7 @@ pub(super) fn arn_of(detail: &str) -> Option<String> {
 }
 
 /// Letters for one destination at a time, each in its order.
-pub(crate) fn by_destination(lane: &Lane, letters: Vec<Letter>) -> Vec<(String, Vec<Letter>)> {
+pub fn by_destination(lane: &Lane, letters: Vec<Letter>) -> Vec<(String, Vec<Letter>)> {
     if !is_one(lane.id()) {
         return vec![(lane.target().arn.clone(), letters)];
     }

@@ -1,12 +1,12 @@
 //! The journal as events, for whoever follows it in this process: what is durable, in order, from any position on.
 
-use crate::delivery::Events;
-use crate::envelope::{EventKey, Facet, Told, bus, kind};
-use crate::ids::{PlayerId, Position, ShardId, Timestamp};
-use crate::journal::{Progress, ReadError};
-use crate::model::{Decision, Event, Outcome, PlayerName};
-use crate::record;
+use crate::Events;
+use fakemon_capture::record;
 use fakemon_fbs::journal::Event as Record;
+use fakemon_journal::{Progress, ReadError};
+use fakemon_model::envelope::{EventKey, Facet, Told, bus, kind};
+use fakemon_model::event::{Decision, Event, Outcome, PlayerName};
+use fakemon_model::ids::{PlayerId, Position, ShardId, Timestamp};
 use serde::Deserialize;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use std::sync::Arc;
 /// Reads the journal of an open engine. Cheap to clone.
 #[derive(Clone)]
 pub struct Tail {
-    pub(crate) events: Events,
-    pub(crate) progress: Arc<Progress>,
+    pub events: Events,
+    pub progress: Arc<Progress>,
 }
 
 /// An event that is read. Of a throw it is how it ended.

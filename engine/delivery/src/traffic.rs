@@ -8,9 +8,9 @@
 
 use super::commands::hops;
 use super::rate::Rate;
-use crate::envelope::{Facet, kind};
-use crate::ids::Timestamp;
-use crate::model::Event;
+use fakemon_model::envelope::{Facet, kind};
+use fakemon_model::event::Event;
+use fakemon_model::ids::Timestamp;
 use hashbrown::{Equivalent, HashMap};
 use std::collections::BTreeMap;
 
@@ -146,7 +146,7 @@ impl BusTraffic {
     }
 
     /// A rule is gone.
-    pub(crate) fn forget_rule(&mut self, rule: &str) {
+    pub fn forget_rule(&mut self, rule: &str) {
         self.rules.remove(rule);
         for held in self.types.values_mut().chain([&mut self.others]) {
             self.matches -= usize::from(held.rules.remove(rule).is_some());
@@ -187,7 +187,7 @@ impl Counts {
 
 /// What the router counted of one bus and has not handed on.
 #[derive(Default)]
-pub(crate) struct Tally {
+pub struct Tally {
     records: [Counts; RECORDS],
     put: HashMap<EventType, Counts>,
     others: Counts,
@@ -195,7 +195,7 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// Counts an event that these rules (ascending) matched.
-    pub(crate) fn count(&mut self, event: &Event, facet: Facet, matched: &[u32], at: Timestamp) {
+    pub fn count(&mut self, event: &Event, facet: Facet, matched: &[u32], at: Timestamp) {
         if let Some(number) = record_number(event, facet) {
             return self.records[number].count(matched, at);
         }
@@ -214,7 +214,7 @@ impl Tally {
     }
 
     /// Adds everything to what is known of the bus, and begins anew.
-    pub(crate) fn hand_over(&mut self, rules: &[String], traffic: &mut BusTraffic, now: Timestamp) {
+    pub fn hand_over(&mut self, rules: &[String], traffic: &mut BusTraffic, now: Timestamp) {
         for (counts, (source, detail_type)) in self.records.iter_mut().zip(RECORD_TYPES) {
             if counts.events > 0 {
                 traffic.add(&TypeRef { source, detail_type }, counts, rules, now);
@@ -247,7 +247,7 @@ const RECORD_TYPES: [(&str, &str); RECORDS] = [
 fn record_number(event: &Event, facet: Facet) -> Option<usize> {
     Some(match event {
         Event::Attempt { .. } if facet == Facet::Attempt => 0,
-        Event::Attempt { outcome: crate::model::Outcome::Captured, .. } => 1,
+        Event::Attempt { outcome: fakemon_model::event::Outcome::Captured, .. } => 1,
         Event::Attempt { .. } => 2,
         Event::Appeared { .. } => 3,
         Event::Vanished { .. } => 4,
@@ -262,8 +262,8 @@ fn record_number(event: &Event, facet: Facet) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::PlayerId;
-    use crate::model::Put;
+    use fakemon_model::event::Put;
+    use fakemon_model::ids::PlayerId;
 
     const NOW: Timestamp = Timestamp(9_000_000_000);
 
@@ -325,7 +325,7 @@ mod tests {
     fn records_have_the_types_of_their_envelopes() {
         let events = [
             (5, Event::PlayerNamed { player: PlayerId(1), name: String::new() }),
-            (6, Event::SpeciesNamed { species: crate::ids::SpeciesId(1), name: String::new() }),
+            (6, Event::SpeciesNamed { species: fakemon_model::ids::SpeciesId(1), name: String::new() }),
             (7, Event::Opened { at: NOW, world_seed: 0, reach_mm: 0, cores: 1, durable: true }),
             (8, Event::Changed { at: NOW, key: String::new(), value: None }),
         ];

@@ -4,13 +4,13 @@
 
 use super::known::Known;
 use super::lane::{self, Course, LaneId, Standing};
-use crate::bus::resource::Target;
-use crate::bus::{Destination, Registry};
-use crate::envelope::EventKey;
-use crate::ids::{Position, Timestamp};
-use crate::journal::{Depot, ReadError};
-use crate::pattern::Pattern;
-use crate::queue;
+use fakemon_journal::{Depot, ReadError};
+use fakemon_model::envelope::EventKey;
+use fakemon_model::ids::{Position, Timestamp};
+use fakemon_pattern::pattern::Pattern;
+use fakemon_queue::queue;
+use fakemon_resource::resource::Target;
+use fakemon_resource::{Destination, Registry};
 use std::collections::BTreeMap;
 
 /// An event on its way to a target.
@@ -78,7 +78,7 @@ impl Whereabouts {
 }
 
 /// All lanes as of now, and how far rules have looked.
-pub(crate) struct Yard {
+pub struct Yard {
     /// None in a directory that holds a journal alone.
     depot: Option<Depot>,
     lanes: BTreeMap<LaneId, lane::Kept>,
@@ -86,7 +86,7 @@ pub(crate) struct Yard {
 }
 
 impl Yard {
-    pub(crate) fn read(depot: Option<Depot>, first: Position, end: Position) -> Result<Yard, ReadError> {
+    pub fn read(depot: Option<Depot>, first: Position, end: Position) -> Result<Yard, ReadError> {
         let (mut lanes, mut matched_to) = (BTreeMap::new(), first);
         if let Some(depot) = &depot {
             matched_to = Known::read(depot, first, end)?.next;
@@ -96,7 +96,7 @@ impl Yard {
     }
 
     /// What the rules of `then` make of an event that they see as `json`, and where it is now.
-    pub(crate) fn deliveries(
+    pub fn deliveries(
         &self,
         then: &Registry,
         bus: &str,

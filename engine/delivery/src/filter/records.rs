@@ -3,12 +3,12 @@
 //! remembered, and so is of whom no rule wants to hear.
 
 use super::{Known, compile};
-use crate::envelope::{ACCOUNT, EventKey, Facet, REGION, Told, kind};
-use crate::ids::{PlayerId, SpeciesId};
-use crate::model::{Event, Outcome, PlayerName};
-use crate::pattern::{Leaf, Matcher, PathId, Pattern, Scratch};
-use crate::record;
+use fakemon_capture::record;
 use fakemon_fbs::journal::Attempt;
+use fakemon_model::envelope::{ACCOUNT, EventKey, Facet, REGION, Told, kind};
+use fakemon_model::event::{Event, Outcome, PlayerName};
+use fakemon_model::ids::{PlayerId, SpeciesId};
+use fakemon_pattern::pattern::{Leaf, Matcher, PathId, Pattern, Scratch};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -256,7 +256,7 @@ impl Unwanted {
 }
 
 /// Who knows names by their numbers.
-pub(crate) trait Names {
+pub trait Names {
     /// Of a player.
     fn player(&self, player: PlayerId) -> Option<Text<'_>>;
     /// Of a species.
@@ -266,7 +266,7 @@ pub(crate) trait Names {
 }
 
 /// The value of a field.
-pub(crate) enum Text<'t> {
+pub enum Text<'t> {
     Known(&'t str),
     Player(PlayerName),
     Shared(Arc<str>),

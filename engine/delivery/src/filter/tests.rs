@@ -1,14 +1,14 @@
 //! What is decided on records beside what is decided on the JSON of the same events.
 
 use super::*;
-use crate::delivery::keys_of;
-use crate::dice::Dice;
-use crate::ids::{AttemptId, FakemonId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
-use crate::model::Outcome;
-use crate::place::Place;
-use crate::record::DecidedThrow;
-use crate::resolve::Throw;
-use crate::species::CatchRate;
+use crate::keys_of;
+use fakemon_capture::record::DecidedThrow;
+use fakemon_capture::resolve::Throw;
+use fakemon_model::dice::Dice;
+use fakemon_model::event::Outcome;
+use fakemon_model::ids::{AttemptId, FakemonId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
+use fakemon_model::place::Place;
+use fakemon_model::species::CatchRate;
 
 const PLAYERS: usize = 3_000;
 const SPECIES: [&str; 3] = ["Aquafin", "Blazeling", ""];
@@ -97,7 +97,7 @@ fn records_are_decided_as_their_json_is() {
             let event = event(&mut dice);
             for key in keys_of(Position(position), &event) {
                 let (shard, committed_at) = (ShardId((position % 2) as u16), Timestamp(position));
-                let told = crate::delivery::told(key, shard, committed_at, &event, None);
+                let told = crate::told(key, shard, committed_at, &event, None);
                 let json = Book.json(&told);
                 let is_passed_over = throw(&event).is_some_and(|throw| filter.passes_over(&throw));
                 passed_over += usize::from(is_passed_over);

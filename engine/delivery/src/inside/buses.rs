@@ -1,19 +1,19 @@
 //! Events that rules, schedules and pipes put on buses.
 
 use super::{HOPS_MAX, IDLE, Outcomes, all, comes_again};
-use crate::authorship::{self, Reserved};
-use crate::bus::{NewEvent, Registry};
-use crate::client::Client;
-use crate::command::SubmitError;
-use crate::delivery::{Courier, Failed, FailureCode, Lane, Letter, commands};
-use crate::envelope::{EventKey, REGION};
-use crate::ids::{Position, Timestamp, Token};
-use crate::journal::ReadError;
-use crate::limits::PUT_BYTES_MAX;
-use crate::model::Event;
-use crate::raw::check_detail;
-use crate::schedule::{Entry, entries};
 use crate::schema::Violation;
+use crate::{Courier, Failed, FailureCode, Lane, Letter, commands};
+use fakemon_capture::client::Client;
+use fakemon_capture::command::SubmitError;
+use fakemon_journal::ReadError;
+use fakemon_model::authorship::{self, Reserved};
+use fakemon_model::envelope::{EventKey, REGION};
+use fakemon_model::event::Event;
+use fakemon_model::ids::{Position, Timestamp, Token};
+use fakemon_model::limits::PUT_BYTES_MAX;
+use fakemon_pattern::raw::check_detail;
+use fakemon_resource::{NewEvent, Registry};
+use fakemon_schedule::{Entry, entries};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
@@ -139,7 +139,7 @@ pub(super) fn to_bus(
 }
 
 /// Whether an event that is made here may be said by others than the engine, and is what its schema says.
-pub(crate) fn admit(courier: &Courier, registry: &Registry, event: &NewEvent) -> Result<(), Failed> {
+pub fn admit(courier: &Courier, registry: &Registry, event: &NewEvent) -> Result<(), Failed> {
     let reserved = |reserved: Reserved| Failed::permanently(FailureCode::NoPermissions, reserved.to_string());
     authorship::check(&event.source, &event.detail_type).map_err(reserved)?;
     fits(courier, registry, event)
@@ -207,7 +207,7 @@ fn put_entries(
 }
 
 /// Puts events that were admitted, and waits until they are durable.
-pub(crate) fn put(client: &mut Client, events: Vec<NewEvent>) -> Result<(), SubmitError> {
+pub fn put(client: &mut Client, events: Vec<NewEvent>) -> Result<(), SubmitError> {
     client.tell(Token(0), events)?;
     let mut completions = Vec::new();
     while completions.is_empty() {

@@ -1,14 +1,14 @@
 //! Events that are commands: throws and spawns for the capture service.
 
 use super::{Answered, IDLE, Outcomes, addressee, buses::put};
-use crate::bus::{Destination, GAME_BUS, NewEvent};
-use crate::client::Client;
-use crate::command::{Attempt, Completion, SpawnError, SubmitError};
-use crate::delivery::commands::Command;
-use crate::delivery::{Failed, FailureCode, Letter};
-use crate::envelope::{COMMAND_REFUSED, REGION, SOURCE_CAPTURE};
-use crate::ids::{Timestamp, Token};
-use crate::model::PlayerName;
+use crate::commands::Command;
+use crate::{Failed, FailureCode, Letter};
+use fakemon_capture::client::Client;
+use fakemon_capture::command::{Attempt, Completion, SpawnError, SubmitError};
+use fakemon_model::envelope::{COMMAND_REFUSED, REGION, SOURCE_CAPTURE};
+use fakemon_model::event::PlayerName;
+use fakemon_model::ids::{Timestamp, Token};
+use fakemon_resource::{Destination, GAME_BUS, NewEvent};
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Carries out commands in their order and waits for what became of them. That a throw was decided is enough: how,
 /// stands in its own event. Throws overtake spawns on their way to the shards, so neither goes while the other waits.
-pub(crate) fn to_capture(
+pub fn to_capture(
     client: &mut Client,
     answered: &OnceLock<Answered>,
     letters: &[Letter],

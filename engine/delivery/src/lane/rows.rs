@@ -7,9 +7,9 @@
 //! ```
 
 use super::{Course, LaneId};
-use crate::envelope::{EventKey, Facet};
-use crate::ids::{Position, Timestamp};
-use crate::journal::{Batch, Depot, ReadError, Room};
+use fakemon_journal::{Batch, Depot, ReadError, Room};
+use fakemon_model::envelope::{EventKey, Facet};
+use fakemon_model::ids::{Position, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 
@@ -47,7 +47,7 @@ impl LaneId {
     /// The delivery of a key as an event names it that is put on a bus, so that whoever reads the journal knows that it is
     /// done: bus, rule and target of the lane, its course, and which facet of the cause, parted by spaces. No name holds
     /// any.
-    pub(crate) fn delivery(&self, key: EventKey) -> Option<String> {
+    pub fn delivery(&self, key: EventKey) -> Option<String> {
         let course = match self.course {
             Course::Live => "",
             Course::Redrive => " redrive",
@@ -58,7 +58,7 @@ impl LaneId {
     }
 
     /// The lane and the key of a delivery of the event at `cause`.
-    pub(crate) fn of_delivery(delivery: &str, cause: Position) -> Option<(LaneId, EventKey)> {
+    pub fn of_delivery(delivery: &str, cause: Position) -> Option<(LaneId, EventKey)> {
         let mut words = delivery.split(' ').map(str::to_owned);
         let (bus, rule, target) = (words.next()?, words.next()?, words.next()?);
         let (mut course, mut facet) = (Course::Live, Facet::Happened);
@@ -180,7 +180,7 @@ pub(super) fn read_keys(first: EventKey, value: &[u8]) -> Option<Vec<EventKey>> 
 
 /// What the depot knows of a lane.
 #[derive(Default)]
-pub(crate) struct Kept {
+pub struct Kept {
     pub(super) cursor: Option<EventKey>,
     pub(super) attempts: u32,
     pub(super) first_attempt_at: Timestamp,
@@ -189,7 +189,7 @@ pub(crate) struct Kept {
 }
 
 /// Where an event stands on a lane, as far as the depot knows.
-pub(crate) enum Standing {
+pub enum Standing {
     /// The cursor has passed it.
     Done,
     /// It comes next, or later; attempts are known of the one that comes next.
@@ -198,12 +198,12 @@ pub(crate) enum Standing {
 
 impl Kept {
     /// Whether a dead letter waits to be sent once more.
-    pub(crate) fn holds(&self, key: EventKey) -> bool {
+    pub fn holds(&self, key: EventKey) -> bool {
         self.chunks.iter().any(|chunk| chunk.first == key)
     }
 
     /// Where an event that matched for the lane stands.
-    pub(crate) fn standing(&self, id: &LaneId, key: EventKey, depot: &Depot) -> Result<Standing, ReadError> {
+    pub fn standing(&self, id: &LaneId, key: EventKey, depot: &Depot) -> Result<Standing, ReadError> {
         let cursor = self.cursor.unwrap_or_default();
         if key <= cursor || self.delivered.contains(key) {
             return Ok(Standing::Done);

@@ -123,7 +123,7 @@ fn what_was_written_with_its_delivery_is_not_taken_again() {
     for seed in 0..60u64 {
         let mut state = seed;
         let mut below = |bound: u64| {
-            state = crate::ids::mix(state ^ 0x9E37);
+            state = fakemon_model::ids::mix(state ^ 0x9E37);
             state % bound
         };
         let dir = tempfile::tempdir().unwrap();
@@ -198,8 +198,8 @@ fn a_delivery_is_known_by_its_name() {
     for (course, bus, target) in [(Course::Live, "aws.partner/x/y", "t"), (Course::Redrive, "", "api-destination/n")]
     {
         let id = LaneId { bus: bus.into(), rule: "schedule-group/g".into(), target: target.into(), course };
-        for facet in [crate::envelope::Facet::Attempt, crate::envelope::Facet::Happened] {
-            let key = EventKey::new(crate::ids::Position(7), facet);
+        for facet in [fakemon_model::envelope::Facet::Attempt, fakemon_model::envelope::Facet::Happened] {
+            let key = EventKey::new(fakemon_model::ids::Position(7), facet);
             let name = id.delivery(key).unwrap();
             assert_eq!(LaneId::of_delivery(&name, key.position()), Some((id.clone(), key)), "{name}");
         }

@@ -2,16 +2,16 @@
 //! order what has fired, and brings firings to the targets of their schedule.
 
 use super::{Router, gather, live};
-use crate::bus::resource::{Resource, Rule, Schedule, Target};
-use crate::delivery::known;
-use crate::delivery::lane::{Arrival, Lane, LaneId};
-use crate::delivery::names::told;
-use crate::delivery::scheduled;
-use crate::envelope::{EventKey, Facet};
-use crate::ids::{Position, ShardId, Timestamp};
-use crate::journal::ReadError;
-use crate::model::{Event, Put};
-use crate::schedule::{Standing, Timing};
+use crate::known;
+use crate::lane::{Arrival, Lane, LaneId};
+use crate::names::told;
+use crate::scheduled;
+use fakemon_journal::ReadError;
+use fakemon_model::envelope::{EventKey, Facet};
+use fakemon_model::event::{Event, Put};
+use fakemon_model::ids::{Position, ShardId, Timestamp};
+use fakemon_resource::resource::{Resource, Rule, Schedule, Target};
+use fakemon_schedule::{Standing, Timing};
 use std::sync::Arc;
 
 impl Router {

@@ -5,12 +5,12 @@
 mod put;
 
 use super::{Kind, Schema, Shape, schema_name};
-use crate::envelope::{Facet, Told, kind};
-use crate::envelope::{SOURCE_CAPTURE, SOURCE_ENGINE, SOURCE_WORLD};
-use crate::ids::{AttemptId, FakemonId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
-use crate::model::{Event, Outcome};
-use crate::place::Place;
-use crate::species::CatchRate;
+use fakemon_model::envelope::{Facet, Told, kind};
+use fakemon_model::envelope::{SOURCE_CAPTURE, SOURCE_ENGINE, SOURCE_WORLD};
+use fakemon_model::event::{Event, Outcome};
+use fakemon_model::ids::{AttemptId, FakemonId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
+use fakemon_model::place::Place;
+use fakemon_model::species::CatchRate;
 use fakemon_schema::envelope_around;
 pub use put::SCHEMA_DRIFT;
 use put::put;
@@ -32,7 +32,7 @@ pub struct OurSchema {
     pub description: String,
     /// The text.
     pub content: String,
-    pub(crate) schema: Arc<Schema>,
+    pub schema: Arc<Schema>,
 }
 
 /// All of them, sorted by name.

@@ -13,10 +13,10 @@
 use super::builtin::{OUR_REGISTRY, our_schema};
 use super::lookup::schemas_named;
 use super::{DISCOVERED_REGISTRY, Kind, Schema, Violation, schema_name};
-use crate::bus::{NewEvent, Registry, resource};
-use crate::ids::Timestamp;
-use crate::limits::SCHEMA_CACHE_BYTES_MAX;
-use crate::raw::for_tree;
+use fakemon_model::ids::Timestamp;
+use fakemon_model::limits::SCHEMA_CACHE_BYTES_MAX;
+use fakemon_pattern::raw::for_tree;
+use fakemon_resource::{NewEvent, Registry, resource};
 use fakemon_schema::EventParts;
 use serde_json::Value;
 use std::collections::HashMap;

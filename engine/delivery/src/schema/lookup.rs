@@ -3,8 +3,8 @@
 //! (hyphens are not in the second half of a name): `shop@aB`, `shop@aB-2`, `shop@aB-3`. What each is of stands in its text.
 
 use super::{DISCOVERED_REGISTRY, schema_name};
-use crate::bus::Registry;
-use crate::bus::resource::Schema;
+use fakemon_resource::Registry;
+use fakemon_resource::resource::Schema;
 use fakemon_schema::{NAME_CHARS_MAX, speaks_of};
 use serde_json::Value;
 

@@ -1,7 +1,7 @@
 //! What is put on a bus, in samples: by whoever serves players, by the engine of itself, by everybody as a command.
 
 use super::Learned;
-use crate::envelope::{
+use fakemon_model::envelope::{
     COMMAND_REFUSED, SOURCE_CAPTURE, SOURCE_CONNECTION, SOURCE_ENGINE, SOURCE_MESSAGES, SOURCE_WORLD,
 };
 use serde_json::{Value, json};
