@@ -99,7 +99,6 @@
 mod rebuild;
 mod monitor;
 mod timekeeper;
-pub mod pipe;
 mod engine;
 pub mod archive;
 pub mod lines;
@@ -126,6 +125,7 @@ pub(crate) use fakemon_journal::{follow, retention};
 pub use fakemon_model::event as model;
 pub use fakemon_model::{authorship, dice, envelope, fakemon, ids, limits, place, species, state_hash};
 pub use fakemon_pattern::{pattern, raw, transform};
+pub use fakemon_pipe as pipe;
 pub use fakemon_queue::{log_group as logs, notes, queue, secrets};
 pub use fakemon_resource as bus;
 pub use fakemon_schedule as schedule;

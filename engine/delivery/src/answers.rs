@@ -7,7 +7,7 @@ use super::router::live;
 use fakemon_model::envelope::{COMMAND_REFUSED, EventKey, Facet, SOURCE_CAPTURE};
 use fakemon_model::event::{Event, PlayerName, Put};
 use fakemon_model::ids::{PlayerId, Position, Timestamp};
-pub use fakemon_resource::inbound::ANSWERS;
+pub(crate) use fakemon_resource::inbound::ANSWERS;
 use fakemon_resource::inbound::AnswerWebhook;
 use hashbrown::HashMap;
 use serde::Deserialize;

@@ -11,7 +11,7 @@
 
 mod rows;
 
-pub use rows::{Kept, Standing};
+pub(crate) use rows::{Kept, Standing};
 pub(crate) use rows::{erase, read_all};
 
 use super::health::Health;

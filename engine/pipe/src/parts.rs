@@ -3,12 +3,12 @@
 
 use super::outside::Outside;
 use super::state::PipeStatus;
-use crate::bus::resource::Pipe;
-use crate::client::Client;
-use crate::delivery::{Courier, Failed, FailureCode};
-use crate::ids::{Position, Timestamp};
-use crate::inside::{self, Answered, Function, Postman};
-use crate::journal::{Depot, Progress};
+use fakemon_capture::client::Client;
+use fakemon_delivery::inside::{self, Answered, Function, Postman};
+use fakemon_delivery::{Courier, Failed, FailureCode};
+use fakemon_journal::{Depot, Progress};
+use fakemon_model::ids::{Position, Timestamp};
+use fakemon_resource::resource::Pipe;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -19,11 +19,11 @@ pub type Enricher = Box<dyn FnMut(&str) -> Result<String, Failed> + Send>;
 
 /// Whom the embedding program gave to be called.
 #[derive(Default)]
-pub(crate) struct Callees {
-    pub(crate) functions: Mutex<HashMap<String, inside::Shared<Function>>>,
-    pub(crate) enrichers: Mutex<HashMap<String, inside::Shared<Enricher>>>,
-    pub(crate) postman: OnceLock<inside::Shared<Postman>>,
-    pub(crate) outside: OnceLock<Outside>,
+pub struct Callees {
+    pub functions: Mutex<HashMap<String, inside::Shared<Function>>>,
+    pub enrichers: Mutex<HashMap<String, inside::Shared<Enricher>>>,
+    pub postman: OnceLock<inside::Shared<Postman>>,
+    pub outside: OnceLock<Outside>,
 }
 
 impl Callees {
@@ -37,14 +37,14 @@ impl Callees {
 }
 
 /// What all pipes share.
-pub(crate) struct Parts {
-    pub(crate) courier: Courier,
-    pub(crate) depot: Arc<Depot>,
-    pub(crate) progress: Arc<Progress>,
-    pub(crate) shared: Arc<crate::shared::Shared>,
-    pub(crate) answered: Arc<OnceLock<Answered>>,
-    pub(crate) callees: Callees,
-    pub(crate) pipes: Pipes,
+pub struct Parts {
+    pub courier: Courier,
+    pub depot: Arc<Depot>,
+    pub progress: Arc<Progress>,
+    pub shared: Arc<fakemon_capture::shared::Shared>,
+    pub answered: Arc<OnceLock<Answered>>,
+    pub callees: Callees,
+    pub pipes: Pipes,
 }
 
 impl Parts {
@@ -137,7 +137,7 @@ impl Pipes {
     }
 
     /// Whoever reads a queue hears that it got messages.
-    pub(crate) fn wake_readers(&self, queue: &str) {
+    pub fn wake_readers(&self, queue: &str) {
         let held = self.held();
         let readers = held.values().filter_map(|known| known.reads.as_ref());
         readers.filter(|(read, _)| read == queue).for_each(|(_, thread)| thread.unpark());
@@ -151,19 +151,19 @@ impl Pipes {
         self.looks.fetch_add(1, Ordering::SeqCst);
     }
 
-    pub(crate) fn ring(&self) {
+    pub fn ring(&self) {
         self.supervisor.get().inspect(|thread| thread.unpark());
     }
 
     /// A number of looks; once so many were taken, one has begun and ended after this call.
-    pub(crate) fn ask_to_look(&self) -> u64 {
+    pub fn ask_to_look(&self) -> u64 {
         let asked = self.looks.load(Ordering::SeqCst) + 2; // the one under way may have begun before
         self.ring();
         asked
     }
 
     /// Whether so many looks were taken, and no pipe is there that is gone by `is_there`.
-    pub(crate) fn is_quiet(&self, looks: u64, is_there: impl Fn(&str) -> bool) -> bool {
+    pub fn is_quiet(&self, looks: u64, is_there: impl Fn(&str) -> bool) -> bool {
         let looked = self.looks.load(Ordering::SeqCst) >= looks;
         if !looked {
             self.ring();

@@ -1,9 +1,9 @@
 //! What pipes ask of whoever speaks HTTP: one request and its answer, or an answer without end. Values in, values out; the
 //! engine itself has no network.
 
-use crate::bus::resource::HttpParameters;
-use crate::delivery::Failed;
 use crossbeam::queue::ArrayQueue;
+use fakemon_delivery::Failed;
+use fakemon_resource::resource::HttpParameters;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};

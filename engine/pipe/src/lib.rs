@@ -21,6 +21,8 @@
 //! - `run`: the thread of one pipe
 //! - `supervisor`: starts, stops and forgets pipes as their resources say
 
+#![allow(missing_docs, reason = "the facade is what others read; here a doc that repeats a name says nothing")]
+
 mod state;
 mod members;
 mod plan;
@@ -36,11 +38,11 @@ mod supervisor;
 mod tests;
 
 pub use outside::{Call, Errand, Heard, Listen, Outside};
-pub(crate) use parts::{Callees, Parts};
+pub use parts::{Callees, Parts};
 pub use parts::{Enricher, PipeFigures, Pipes};
 pub use plan::{InvalidPipe, check};
 pub use state::{PipeStatus, state_name};
-pub(crate) use supervisor::Supervisor;
+pub use supervisor::Supervisor;
 
 /// Pipes that there may be: each is a thread while it runs.
 pub const PIPES_MAX: usize = 256;

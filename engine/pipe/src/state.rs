@@ -1,6 +1,6 @@
 //! Which state a pipe is in: what was asked of it last, and what became of that.
 
-use crate::bus::resource::{DesiredState, Pipe, PipeChange};
+use fakemon_resource::resource::{DesiredState, Pipe, PipeChange};
 
 /// What became of a revision of a pipe.
 #[derive(Clone, Debug, PartialEq, Eq)]

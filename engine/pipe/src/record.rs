@@ -1,9 +1,9 @@
 //! What a source has, as filters, templates and targets see it. Of a message or a line, what it carries is text; where it
 //! is JSON, filters and templates look into it, as with AWS (`$.body.player`).
 
-use crate::envelope::{EventKey, Facet};
-use crate::ids::{Position, Timestamp, mix};
-use crate::queue::{Attribute, Received};
+use fakemon_model::envelope::{EventKey, Facet};
+use fakemon_model::ids::{Position, Timestamp, mix};
+use fakemon_queue::queue::{Attribute, Received};
 use md5::{Digest, Md5};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -75,7 +75,7 @@ impl Record {
         let attributes = BTreeMap::from([
             ("ApproximateReceiveCount", Some(receives.to_string())),
             ("SentTimestamp", Some(milliseconds(message.sent_at))),
-            ("SenderId", Some(crate::envelope::ACCOUNT.to_owned())),
+            ("SenderId", Some(fakemon_model::envelope::ACCOUNT.to_owned())),
             ("ApproximateFirstReceiveTimestamp", Some(milliseconds(first_received_at))),
             ("MessageGroupId", message.group.clone()),
             ("MessageDeduplicationId", message.deduplication_id.clone()),

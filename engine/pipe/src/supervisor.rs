@@ -5,12 +5,12 @@ use super::parts::{Known, Parts, PipeFigures};
 use super::plan::{Plan, Source};
 use super::run::Run;
 use super::state::PipeStatus;
-use crate::bus::Registry;
-use crate::bus::resource::{DesiredState, Pipe};
-use crate::failure::{self, Failure};
-use crate::follow::Follower;
-use crate::ids::{Position, Timestamp};
-use crate::journal::ReadError;
+use fakemon_journal::ReadError;
+use fakemon_journal::follow::Follower;
+use fakemon_model::ids::{Position, Timestamp};
+use fakemon_resource::Registry;
+use fakemon_resource::resource::{DesiredState, Pipe};
+use fakemon_sync::failure::{self, Failure};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(20);
 const WAKE_EVERY: Duration = Duration::from_millis(2);
 
 /// The thread that looks after all pipes.
-pub(crate) struct Supervisor {
+pub struct Supervisor {
     parts: Arc<Parts>,
     follower: Follower,
     failure: Arc<Failure>,
@@ -53,7 +53,7 @@ impl Running {
 
 impl Supervisor {
     /// Nothing runs yet; but what pipes still have to read stays in the journal from now on.
-    pub(crate) fn open(
+    pub fn open(
         parts: Arc<Parts>,
         follower: Follower,
         failure: Arc<Failure>,
@@ -71,7 +71,7 @@ impl Supervisor {
     }
 
     /// Looks after pipes until told to stop, then stops them.
-    pub(crate) fn run(mut self) {
+    pub fn run(mut self) {
         self.parts.pipes.is_supervised_here();
         while !self.stop.load(Ordering::SeqCst) {
             if let Err(error) = self.look() {

@@ -1,12 +1,12 @@
 //! What becomes of what failed: it comes again after a while, or is given up and becomes a dead letter.
 
 use super::{Run, SOON};
-use crate::delivery::{Failed, FailureCode};
-use crate::journal::{Batch, ReadError};
-use crate::pipe::parts::PipeFigures;
-use crate::pipe::record::Record;
-use crate::pipe::state::PipeStatus;
-use crate::queue::{Attribute, NewMessage};
+use crate::parts::PipeFigures;
+use crate::record::Record;
+use crate::state::PipeStatus;
+use fakemon_delivery::{Failed, FailureCode};
+use fakemon_journal::{Batch, ReadError};
+use fakemon_queue::queue::{Attribute, NewMessage};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

@@ -5,20 +5,20 @@ use super::outside;
 use super::parts::Parts;
 use super::plan::{Enrichment, Plan, Source, Target};
 use super::record::{Record, elsewhere};
-use crate::bus::resource::Queue;
-use crate::bus::{Destination, NewEvent, Registry};
-use crate::client::Client;
-use crate::command::SubmitError;
-use crate::delivery::{Failed, FailureCode, Letter};
-use crate::envelope::EventKey;
-use crate::failure::caught;
-use crate::ids::{Position, Timestamp};
-use crate::inside::{self, HOPS_MAX, addressee, turn};
-use crate::journal::Batch;
-use crate::limits::PUT_BYTES_MAX;
-use crate::queue::{NewMessage, is_fifo, is_id};
-use crate::raw::check_detail;
-use crate::transform::{Context, Parameter, Transform};
+use fakemon_capture::client::Client;
+use fakemon_capture::command::SubmitError;
+use fakemon_delivery::inside::{self, HOPS_MAX, addressee, turn};
+use fakemon_delivery::{Failed, FailureCode, Letter};
+use fakemon_journal::Batch;
+use fakemon_model::envelope::EventKey;
+use fakemon_model::ids::{Position, Timestamp};
+use fakemon_model::limits::PUT_BYTES_MAX;
+use fakemon_pattern::raw::check_detail;
+use fakemon_pattern::transform::{Context, Parameter, Transform};
+use fakemon_queue::queue::{NewMessage, is_fifo, is_id};
+use fakemon_resource::resource::Queue;
+use fakemon_resource::{Destination, NewEvent, Registry};
+use fakemon_sync::failure::caught;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -148,7 +148,7 @@ impl Delivery {
     fn call(
         &self,
         destination: &str,
-        parameters: crate::bus::resource::HttpParameters,
+        parameters: fakemon_resource::resource::HttpParameters,
         body: String,
     ) -> Result<String, Failed> {
         let outside = self.parts.callees.outside.get().ok_or_else(|| not_now("nobody speaks HTTP yet"))?;

@@ -5,14 +5,14 @@ use super::members::{
     DeadLetterConfig, FilterCriteria, GoMembers, HttpMembers, Invalid, ReadMembers, SourceMembers, invalid, members,
 };
 use super::record::Shape;
-use crate::bus::Destination;
-use crate::bus::resource::{HttpParameters, Pipe};
-use crate::delivery::Failed;
-use crate::envelope::ACCOUNT;
-use crate::ids::{Position, Timestamp};
-use crate::pattern::Pattern;
-use crate::queue::{is_fifo, is_id};
-use crate::transform::{JsonPath, Parameter, Transform};
+use fakemon_delivery::Failed;
+use fakemon_model::envelope::ACCOUNT;
+use fakemon_model::ids::{Position, Timestamp};
+use fakemon_pattern::pattern::Pattern;
+use fakemon_pattern::transform::{JsonPath, Parameter, Transform};
+use fakemon_queue::queue::{is_fifo, is_id};
+use fakemon_resource::Destination;
+use fakemon_resource::resource::{HttpParameters, Pipe};
 use std::time::Duration;
 
 /// Bytes of one batch, as with AWS.

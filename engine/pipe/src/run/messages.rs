@@ -2,14 +2,14 @@
 //! queue's own redrive policy says how often.
 
 use super::Run;
-use crate::delivery::{Failed, FailureCode};
-use crate::journal::ReadError;
-use crate::pipe::delivery::Made;
-use crate::pipe::intake::visibility_s;
-use crate::pipe::parts::PipeFigures;
-use crate::pipe::plan::Source;
-use crate::pipe::record::{Mark, Record};
-use crate::queue::{QueueError, is_fifo};
+use crate::delivery::Made;
+use crate::intake::visibility_s;
+use crate::parts::PipeFigures;
+use crate::plan::Source;
+use crate::record::{Mark, Record};
+use fakemon_delivery::{Failed, FailureCode};
+use fakemon_journal::ReadError;
+use fakemon_queue::queue::{QueueError, is_fifo};
 use std::time::{Duration, Instant};
 
 impl Run {

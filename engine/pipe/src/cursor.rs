@@ -5,9 +5,9 @@
 //! depot, room Router: 'pipe' 0 name 0 created at (decimal) → Cursor as JSON
 //! ```
 
-use crate::envelope::EventKey;
-use crate::ids::Timestamp;
-use crate::journal::{Batch, Depot, ReadError, Room};
+use fakemon_journal::{Batch, Depot, ReadError, Room};
+use fakemon_model::envelope::EventKey;
+use fakemon_model::ids::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 

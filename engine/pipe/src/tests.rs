@@ -4,9 +4,9 @@ use super::delivery::{elements, moment};
 use super::plan::{Batching, From, Limits, Plan, Source};
 use super::record::Record;
 use super::{PipeStatus, check, state_name};
-use crate::bus::resource::{DesiredState, Pipe, PipeChange, Tags};
-use crate::delivery::{Failed, FailureCode};
-use crate::ids::{Position, Timestamp};
+use fakemon_delivery::{Failed, FailureCode};
+use fakemon_model::ids::{Position, Timestamp};
+use fakemon_resource::resource::{DesiredState, Pipe, PipeChange, Tags};
 use serde_json::{Value, json};
 use std::time::Duration;
 
