@@ -54,7 +54,7 @@ fn small_world(dir: &Path) -> topology::Topology {
     );
     let end = Instant::now() + Duration::from_secs(20);
     let live = loop {
-        let live = topology::live(&engine);
+        let live = engine.topology();
         let forwarded = |row: &topology::EventTypeRow| row.bus == "audit" && row.events == 1;
         if live.event_types.iter().any(forwarded)
             && live.nodes.iter().any(|node| node.id == "target/default/again/t" && node.events == 3)

@@ -30,6 +30,7 @@ use crate::schema::Enforcer;
 use crate::secrets::Secrets;
 use crate::shared::Shared;
 use crate::tail::Tail;
+use crate::topology::{self, Topology};
 use crate::world::Subscription;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -96,6 +97,19 @@ impl Engine {
     /// Reads the journal as events, as it grows.
     pub fn tail(&self) -> Tail {
         Tail { events: self.0.bus.courier.events.clone(), progress: self.shared().progress.clone() }
+    }
+
+    /// Who emits what and who consumes it, with what flows since the engine was opened.
+    pub fn topology(&self) -> Topology {
+        let pipes = self.pipes().figures().into_iter();
+        let pipes = pipes.map(|(name, _, figures)| (name, figures.delivered.load(Ordering::Relaxed)));
+        topology::live(topology::Running {
+            courier: self.courier(),
+            registry: &self.registry(),
+            pipes: pipes.collect(),
+            position: self.routed_position(),
+            now: self.now(),
+        })
     }
 
     /// Schedules and what became of them.

@@ -91,34 +91,42 @@
 //! - A cursor passes an event that is neither delivered nor a dead letter; retention lets go of an event that a lane
 //!   still needs.
 //!
-//! # Reading order
+//! # The rooms
 //!
-//! A module uses only those above it. Outside packages enter through one door each: glommio in `cores`, rocksdb in
-//! `journal`, h3o in `world`, flatbuffers in the crate `fakemon-fbs`.
+//! Each room is a crate beside this one, and uses only those above it; Cargo proves it. This crate is the facade: it opens
+//! them, closes them, watches over them, and names what an embedding program needs.
+//!
+//! | crate | what is in it | its outside package |
+//! |---|---|---|
+//! | `engine/model` | ids, places, species, fakémon, events and their envelope, every bound | |
+//! | `engine/sync` | mailboxes, wake-ups, the clock, failures and threads | |
+//! | `engine/pattern` | EventBridge's patterns and input transforms, JSON as it was written | aho-corasick, wide |
+//! | `engine/schema` | schemas: read, checked, learned, compared, turned into types | regex, minijinja |
+//! | `engine/resource` | buses, rules, targets, queues, pipes, schedules, and all of it at a position | rpds |
+//! | `engine/journal` | blocks, hash chain, snapshot, index and bus stores, copies, salvage | rocksdb |
+//! | `engine/capture` | client → core → shard → desk → committer → outbox; snapshot and recovery | glommio, h3o |
+//! | `engine/queue` | queues, log groups, notes, secrets | |
+//! | `engine/schedule` | cron, rate and one-time expressions, and what is due | jiff |
+//! | `engine/delivery` | router, filters, lanes, retries, dead letters, replays, notices | |
+//! | `engine/pipe` | from a source over filter and enrichment to a target | |
+//! | `engine/history` | archive, explain, trace, replay, timeline, verify, topology, salvage | |
+//!
+//! FlatBuffers enter through the crate `fakemon-fbs`.
 
-mod rebuild;
 mod monitor;
 mod timekeeper;
 mod engine;
-pub mod archive;
-pub mod lines;
-pub mod import;
-pub mod explain;
-pub mod trace;
-pub mod moment;
-pub mod what_if;
-pub mod timeline;
-pub mod verify;
-pub mod topology;
-pub mod salvage;
 
 pub(crate) use fakemon_capture::{
-    client, clockwork, committer, cores, metrics, options, outbox, reader, record, recovery, shared, snapshot,
+    client, clockwork, committer, cores, metrics, options, outbox, reader, recovery, shared, snapshot,
 };
 pub use fakemon_capture::{command, desk, players, resolve, shard, state, turn, world};
 pub use fakemon_delivery as delivery;
 pub(crate) use fakemon_delivery::{inside, reset, tail};
 pub use fakemon_delivery::{notices, schema};
+pub use fakemon_history::{
+    archive, explain, import, jsonl as lines, salvage, state_at as moment, timeline, topology, trace, verify, what_if,
+};
 pub(crate) use fakemon_journal as journal;
 pub use fakemon_journal::{checkpoint, files, index};
 pub(crate) use fakemon_journal::{follow, retention};
@@ -142,3 +150,6 @@ pub use options::{Durability, OpenError, Options, Retention, Thresholds};
 pub use outbox::NoMoreClients;
 pub use tail::{Seen, Tail};
 pub use world::{Change, Subscription};
+
+#[cfg(test)]
+mod salvage_tests;

@@ -1,0 +1,75 @@
+//! The journal block by block, with everything that a block says of itself.
+
+use super::{Archive, Group, Recorded};
+use fakemon_capture::record;
+use fakemon_fbs::journal::BlockReader;
+use fakemon_journal::{BlockHash, ReadError};
+use fakemon_model::ids::{Position, ShardId, Timestamp};
+use std::ops::ControlFlow;
+
+/// A block of the journal.
+pub struct Block<'a> {
+    /// Its events, as one group.
+    pub group: Group,
+    /// Of the whole world after it.
+    pub state_hash: u64,
+    /// Of the block and the hash before it.
+    pub hash: [u8; 32],
+    reader: BlockReader<'a>,
+}
+
+impl<'a> Block<'a> {
+    pub fn new(reader: BlockReader<'a>, hash: BlockHash) -> Block<'a> {
+        let head = reader.head();
+        let group = Group {
+            first: Position(head.first_position),
+            end: Position(head.first_position + u64::from(head.count)),
+            committed_at: Timestamp(head.committed_ns),
+            previous_sync_ns: head.previous_sync_ns,
+        };
+        Block { group, state_hash: head.state_hash, hash, reader }
+    }
+
+    /// What its shards decided in one turn each: which shard, and how many events.
+    pub fn sections(&self) -> impl Iterator<Item = (ShardId, usize)> + use<'a> {
+        self.reader.sections().map(|(shard, events)| (ShardId(shard), events))
+    }
+
+    pub fn reader(&self) -> &BlockReader<'a> {
+        &self.reader
+    }
+
+    /// Visits its events in order.
+    pub fn for_each(&self, mut visit: impl FnMut(Recorded)) {
+        let committed_at = self.group.committed_at;
+        self.reader.for_each(|position, shard, event| {
+            let (position, shard, event) = (Position(position), ShardId(shard), record::event(event));
+            visit(Recorded { position, shard, committed_at, event });
+        });
+    }
+}
+
+impl Archive {
+    /// Visits blocks in order, from the one that holds `from`, until the visitor breaks.
+    ///
+    /// # Errors
+    /// A damaged or unreadable journal, and what the visitor says.
+    pub fn for_each_block<E: From<ReadError>>(
+        &self,
+        from: Position,
+        mut visit: impl FnMut(&Block<'_>) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(), E> {
+        let mut failed = None;
+        self.blocks(from, &mut |stored, reader| {
+            let block = Block::new(*reader, stored.hash);
+            if block.group.end <= from {
+                return Ok(ControlFlow::Continue(())); // retention let go of the one that held it
+            }
+            Ok(visit(&block).unwrap_or_else(|error| {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }))
+        })?;
+        failed.map_or(Ok(()), Err)
+    }
+}

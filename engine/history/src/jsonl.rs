@@ -1,0 +1,58 @@
+//! The journal as JSON lines, whole: what `fakemon export --format jsonl` writes and `fakemon import` reads. A stable
+//! format: members may be added, none goes or changes its meaning.
+//!
+//! ```text
+//! {"export":{"format":1,"whole":true,"first_position":"1","end_position":"4712"}}             the first line
+//! {"block":{"first_position":"1","count":3,"committed_ns":"1772395200000000000",
+//!   "previous_sync_ns":0,"state_hash":"16 hex digits","hash":"64 hex digits","sections":[[0,2],[1,1]]}}
+//! {"position":"1","shard":0,"kind":"engine_opened",…}                                       `count` events of the block
+//! …
+//! {"end":{"position":"4712","blocks":57,"hash":"64 hex digits"}}                            the last line
+//! ```
+//!
+//! Numbers of 64 bits are decimal strings, smaller ones are numbers. Times are nanoseconds since 1970, places
+//! ten-millionths of a degree. `sections` are pairs of a shard and how many events it decided in one turn. An export
+//! with filters says `"whole":false`, and which; it holds the events that pass and the blocks they are in, and cannot be
+//! imported. Events by `kind`, all with `position` and `shard`:
+//!
+//! | kind | members |
+//! |---|---|
+//! | `attempt` | `player`, `attempt_id`, `fakemon_id`, `species`, `outcome`, `lat_e7`, `lon_e7`, `received_ns`, `queued_after_ns`, `decided_after_ns` |
+//! | `appeared` | `fakemon_id`, `species`, `lat_e7`, `lon_e7`, `catch_rate_bp` (1/10,000), `at_ns`, `vanishes_at_ns` |
+//! | `vanished` | `fakemon_id`, `species`, `lat_e7`, `lon_e7`, `at_ns`, `vanishes_at_ns` |
+//! | `player_named` | `player`, `name` |
+//! | `species_named` | `species`, `name` |
+//! | `engine_opened` | `at_ns`, `world_seed`, `reach_mm`, `cores`, `durable` |
+//! | `put` | `at_ns`, `time_ns`, `bus`, `source`, `detail_type`, `detail` (text), `resources`, `region`, `cause` (or null), `hops`, and `schedule` of what fired, `by` of what was delivered exactly once |
+//! | `resource_changed` | `at_ns`, `key`, `value` (text, or null: it is gone) |
+//!
+//! Players and species are numbers, as the journal has them; beside them stand `player_name` and `species_name` for
+//! whoever reads a line alone. An import does not look at these.
+
+mod read;
+mod write;
+
+use fakemon_model::event::Event;
+
+pub use read::{BlockLine, ExportLine, Line, LineError};
+pub use write::{Names, write_block, write_end, write_event, write_export};
+
+/// Of these lines.
+pub const FORMAT: u32 = 1;
+
+/// The word for the kind of an event.
+pub fn kind(event: &Event) -> &'static str {
+    match event {
+        Event::Attempt { .. } => "attempt",
+        Event::Appeared { .. } => "appeared",
+        Event::Vanished { .. } => "vanished",
+        Event::PlayerNamed { .. } => "player_named",
+        Event::SpeciesNamed { .. } => "species_named",
+        Event::Opened { .. } => "engine_opened",
+        Event::Put(_) => "put",
+        Event::Changed { .. } => "resource_changed",
+    }
+}
+
+#[cfg(test)]
+mod tests;

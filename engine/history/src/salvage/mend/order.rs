@@ -1,0 +1,121 @@
+//! The events of one fakémon in an order in which each follows from those before it. Throws keep their order among each
+//! other, and so do appearing and vanishing: a shard never let those overtake their like.
+
+use super::{changed, throw_of};
+use fakemon_capture::resolve::{Rules, resolve};
+use fakemon_capture::state::{Fakemon, Fate};
+use fakemon_model::event::{Event, Outcome};
+use fakemon_model::ids::{PlayerId, Position};
+use std::collections::{BTreeMap, VecDeque};
+
+/// The events of a fakémon, in the order in which the journal has them.
+pub(super) struct Sequence<'a> {
+    /// What was known of it before.
+    pub(super) before: Option<Fakemon>,
+    pub(super) events: Vec<(Position, Event)>,
+    /// What the settings were at a position.
+    pub(super) rules: &'a dyn Fn(Position) -> Rules,
+    /// Nobody throws before they are named.
+    pub(super) named_at: &'a dyn Fn(PlayerId) -> Position,
+}
+
+/// The same events, placed.
+#[derive(Default)]
+pub(super) struct Ordered {
+    /// Where each was, where it stands, and what it says.
+    pub(super) placed: Vec<(Position, Position, Event)>,
+    /// What does not follow in any order, and why.
+    pub(super) left_out: Vec<(Position, Event, String)>,
+}
+
+impl Sequence<'_> {
+    pub(super) fn ordered(&self) -> Ordered {
+        let mut left_out: BTreeMap<Position, String> = BTreeMap::new();
+        // What is left out changes where the others stand: each round leaves out one more at least.
+        loop {
+            let (order, wrong) = self.merged(&left_out);
+            left_out.extend(wrong);
+            let mut places: Vec<Position> = order.iter().map(|index| self.events[*index].0).collect();
+            places.sort_unstable();
+            let misplaced = order.iter().zip(&places).find_map(|(index, place)| self.misplaced(*index, *place));
+            match misplaced {
+                Some((position, why)) => drop(left_out.insert(position, why)),
+                None => return self.placed(&order, &places, left_out),
+            }
+        }
+    }
+
+    fn placed(&self, order: &[usize], places: &[Position], left_out: BTreeMap<Position, String>) -> Ordered {
+        let mut ordered = Ordered::default();
+        for (index, place) in order.iter().zip(places) {
+            let (position, event) = &self.events[*index];
+            ordered.placed.push((*position, *place, event.clone()));
+        }
+        for (position, event) in &self.events {
+            if let Some(why) = left_out.get(position) {
+                ordered.left_out.push((*position, event.clone(), why.clone()));
+            }
+        }
+        ordered
+    }
+
+    /// Why an event cannot stand at a place.
+    fn misplaced(&self, index: usize, place: Position) -> Option<(Position, String)> {
+        let (position, event) = &self.events[index];
+        let (throw, _) = throw_of(event)?;
+        if (self.named_at)(throw.player) > place {
+            return Some((*position, format!("it follows only where player {} is not named yet", throw.player)));
+        }
+        let changed = (self.rules)(*position) != (self.rules)(place);
+        changed.then(|| (*position, "it follows only where other settings held".to_owned()))
+    }
+
+    /// Throws, and what makes them right between them, as late as can be.
+    fn merged(&self, left_out: &BTreeMap<Position, String>) -> (Vec<usize>, BTreeMap<Position, String>) {
+        let (mut order, mut wrong) = (Vec::new(), BTreeMap::new());
+        let all = (0..self.events.len()).filter(|index| !left_out.contains_key(&self.events[*index].0));
+        let (throws, mut world): (Vec<usize>, VecDeque<usize>) =
+            all.fold((Vec::new(), VecDeque::new()), |(mut throws, mut world), index| {
+                match self.events[index].1 {
+                    Event::Attempt { .. } => throws.push(index),
+                    _ => world.push_back(index),
+                }
+                (throws, world)
+            });
+        let mut fakemon = self.before;
+        for index in throws {
+            let position = self.events[index].0;
+            let (throw, said) = throw_of(&self.events[index].1).expect("it is a throw");
+            let rules = (self.rules)(position);
+            // How much of what the world did makes it right: nothing, or the next, or the next two, …
+            let (mut needed, mut after) = (0, fakemon);
+            while resolve(rules, after.as_ref(), &throw) != said && needed <= world.len() {
+                let next = world.get(needed).and_then(|next| changed(after, &self.events[*next].1));
+                needed = if next.is_some() { needed + 1 } else { usize::MAX };
+                after = next.or(after);
+            }
+            if needed > world.len() {
+                let follows = resolve(rules, fakemon.as_ref(), &throw).name();
+                wrong.insert(position, format!("it says {}, but {follows} follows", said.name()));
+                continue;
+            }
+            order.extend(world.drain(..needed));
+            order.push(index);
+            fakemon = match (said, after) {
+                (Outcome::Captured, Some(wild)) => Some(wild.with_fate(Fate::Captured(throw.player))),
+                _ => after,
+            };
+        }
+        for index in world {
+            let (position, event) = &self.events[index];
+            match changed(fakemon, event) {
+                Some(next) => {
+                    fakemon = Some(next);
+                    order.push(index);
+                }
+                None => drop(wrong.insert(*position, "it appears a second time, or was not wild".to_owned())),
+            }
+        }
+        (order, wrong)
+    }
+}

@@ -1,0 +1,202 @@
+//! The game as it was before a position: every fakémon and its fate, and what happened so far. A moment goes forward
+//! along the journal, by the same changes that the engine applies; so what it shows is what the engine knew.
+
+use crate::archive::{Archive, Opened};
+use fakemon_capture::record;
+use fakemon_capture::resolve::Rules;
+use fakemon_capture::state::{Change, Fakemon, Fate, Population, StateHash};
+use fakemon_fbs::journal::Event;
+use fakemon_journal::ReadError;
+use fakemon_model::event::Outcome;
+use fakemon_model::ids::{FakemonId, Position, Timestamp};
+use fakemon_model::place::Place;
+use std::ops::ControlFlow;
+
+/// What happened so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Throws by how they ended, in the order of [`Outcome::ALL`].
+    pub outcomes: [u64; Outcome::ALL.len()],
+    /// Fakémon that appeared.
+    pub appeared: u64,
+    /// Fakémon that vanished uncaught.
+    pub vanished: u64,
+    /// Players who got a number.
+    pub players: u64,
+    /// Events that somebody put on a bus.
+    pub put: u64,
+    /// Changes of resources of the bus.
+    pub changed: u64,
+}
+
+impl Counters {
+    /// All throws.
+    pub fn throws(&self) -> u64 {
+        self.outcomes.iter().sum()
+    }
+
+    /// Throws that ended so.
+    pub fn of(&self, outcome: Outcome) -> u64 {
+        self.outcomes[outcome as usize]
+    }
+
+    fn count(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Attempt(attempt) => self.outcomes[record::outcome(attempt.outcome()) as usize] += 1,
+            Event::Appeared(_) => self.appeared += 1,
+            Event::Vanished(_) => self.vanished += 1,
+            Event::PlayerNamed(_) => self.players += 1,
+            Event::Put(_) => self.put += 1,
+            Event::Changed(_) => self.changed += 1,
+            Event::SpeciesNamed(_) | Event::Opened(_) => {}
+        }
+    }
+}
+
+/// The game before a position.
+#[derive(Default)]
+pub struct Moment {
+    position: Position,
+    at: Timestamp,
+    population: Population,
+    opened: Option<Opened>,
+    counters: Counters,
+    state: StateHash,
+}
+
+/// Why there is no moment.
+#[derive(Debug, thiserror::Error)]
+pub enum MomentError {
+    /// Retention let go of the beginning.
+    #[error(
+        "the journal begins at position {0}: what was there before nobody knows any more; ask for one fakémon or \
+         player, or keep more (journal.keep_age, journal.keep_size)"
+    )]
+    NoBeginning(Position),
+    /// Somebody had enough.
+    #[error("interrupted")]
+    Interrupted,
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Hears how far a moment is, now and then; a break stops it.
+pub type Watch<'w> = dyn FnMut(Position) -> ControlFlow<()> + 'w;
+
+impl Moment {
+    /// Before the first event.
+    ///
+    /// # Errors
+    /// When the journal does not have its beginning any more.
+    pub fn beginning(archive: &Archive) -> Result<Moment, MomentError> {
+        match archive.first_position() {
+            first if first > Position(1) => Err(MomentError::NoBeginning(first)),
+            first => Ok(Moment { position: first, ..Moment::default() }),
+        }
+    }
+
+    /// Goes on to a position: all events before it happen.
+    ///
+    /// # Errors
+    /// When the journal cannot be read, or the watcher had enough.
+    pub fn advance(&mut self, archive: &Archive, to: Position, watch: &mut Watch<'_>) -> Result<(), MomentError> {
+        let mut interrupted = false;
+        archive.blocks(self.position, &mut |_, block| {
+            if block.head().first_position >= to.0 {
+                return Ok(ControlFlow::Break(()));
+            }
+            let committed_at = Timestamp(block.head().committed_ns);
+            block.for_each(|position, _, event| {
+                if (self.position.0..to.0).contains(&position) {
+                    self.event(Position(position), committed_at, event);
+                }
+            });
+            interrupted = watch(self.position).is_break();
+            Ok(if interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        if interrupted { Err(MomentError::Interrupted) } else { Ok(()) }
+    }
+
+    /// Makes the next event happen.
+    pub fn event(&mut self, position: Position, committed_at: Timestamp, event: Event<'_>) {
+        self.counters.count(&event);
+        self.state.add(record::facts(&event));
+        if let Some(change) = record::change(&event) {
+            self.change(change);
+        }
+        if let Event::Opened(opened) = event {
+            self.opened = Some(opened.into());
+        }
+        self.position = Position(position.0 + 1);
+        self.at = committed_at;
+    }
+
+    /// A change that contradicts what is known says that the journal is damaged; `fakemon verify` says where. Here it is
+    /// passed over, so that the rest can be looked at.
+    fn change(&mut self, change: Change) {
+        let fate = |id| self.population.get(id).map(Fakemon::fate);
+        let sound = match change {
+            Change::Appeared(_) => true,
+            Change::Captured(id, player) => player.0 != 0 && player.0 != u32::MAX && fate(id) == Some(Fate::Wild),
+            Change::Vanished(id) => fate(id) == Some(Fate::Wild),
+        };
+        if sound {
+            self.population.apply(change);
+        }
+    }
+
+    /// All events before it happened.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// When the last of them was handed to the disk.
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The opening whose settings decide.
+    pub fn opened(&self) -> Option<Opened> {
+        self.opened
+    }
+
+    /// The hash of everything that is known; after the last event of a block it is the block's.
+    pub fn state_hash(&self) -> StateHash {
+        self.state
+    }
+
+    /// A fakémon that has appeared.
+    pub fn fakemon(&self, id: FakemonId) -> Option<&Fakemon> {
+        self.population.get(id)
+    }
+
+    /// All fakémon that have appeared, whatever became of them.
+    pub fn all(&self) -> impl Iterator<Item = &Fakemon> {
+        self.population.iter()
+    }
+
+    /// How many are wild.
+    pub fn wild(&self) -> usize {
+        self.population.wild()
+    }
+
+    /// Wild fakémon within `radius_m` metres, the nearest first.
+    pub fn around(&self, place: Place, radius_m: f64) -> Vec<(f64, Fakemon)> {
+        let wild = self.all().filter(|fakemon| fakemon.fate() == Fate::Wild);
+        let distances = wild.map(|fakemon| (fakemon.place.distance_m_squared(place).sqrt(), *fakemon));
+        let mut near: Vec<_> = distances.filter(|(distance, _)| *distance <= radius_m).collect();
+        near.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+        near
+    }
+
+    pub fn rules(&self) -> Rules {
+        let rules = |opened: Opened| Rules { world_seed: opened.world_seed, reach_mm: opened.reach_mm };
+        self.opened.map(rules).unwrap_or_default()
+    }
+}

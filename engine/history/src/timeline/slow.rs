@@ -1,0 +1,205 @@
+//! What was slow, and when nothing happened: of each the worst, by thresholds that only the end of the range can tell.
+
+use super::{Gap, GapKind, Stage, Stall};
+use fakemon_model::ids::{Position, Timestamp};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+/// The worst groups of which stalls are made.
+const GROUPS_MAX: usize = 4_096;
+/// The longest silences among which gaps are.
+const SILENCES_MAX: usize = 1_024;
+/// A group is slow when its slowest throw takes so many times the median of all throws,
+const SLOW_TIMES: u64 = 10;
+/// and so long.
+const SLOW_NS_MIN: u64 = 5_000_000;
+/// A silence is a gap when it takes so many times what is usual around it from one sign of life to the next,
+const GAP_TIMES: u64 = 30;
+/// and so long.
+pub(super) const GAP_NS_MIN: u64 = 100_000_000;
+/// So many signs of life are what is around.
+const AROUND: u64 = 16;
+
+/// One group, as far as it was slow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct GroupTimes {
+    /// What the slowest of it took; ranks it.
+    pub(super) worst_ns: u64,
+    pub(super) first: Position,
+    pub(super) end: Position,
+    pub(super) throws: u64,
+    /// When its first throw was received, or when it was handed to the disk.
+    pub(super) begin: Timestamp,
+    /// When it was durable.
+    pub(super) durable_at: Timestamp,
+    /// The longest of each of its throws, in the order of [`Stage::PARTS`].
+    pub(super) stages_ns: [u64; 4],
+}
+
+/// The greatest of many, a bounded number of them.
+struct Greatest<T>(BinaryHeap<Reverse<T>>, usize);
+
+impl<T: Ord> Greatest<T> {
+    fn new(most: usize) -> Greatest<T> {
+        Greatest(BinaryHeap::new(), most)
+    }
+
+    fn add(&mut self, one: T) {
+        if self.0.len() < self.1 {
+            self.0.push(Reverse(one));
+        } else if self.0.peek().is_some_and(|Reverse(least)| one > *least) {
+            self.0.pop();
+            self.0.push(Reverse(one));
+        }
+    }
+
+    fn finish(self) -> impl Iterator<Item = T> {
+        self.0.into_iter().map(|Reverse(one)| one)
+    }
+}
+
+/// The slowest groups.
+pub(super) struct Slowest(Greatest<GroupTimes>);
+
+impl Slowest {
+    pub(super) fn new() -> Slowest {
+        Slowest(Greatest::new(GROUPS_MAX))
+    }
+
+    pub(super) fn add(&mut self, group: GroupTimes) {
+        self.0.add(group);
+    }
+
+    /// Stalls, the longest first, and from what on a group is slow: slow groups whose times touch are one stall.
+    pub(super) fn finish(self, median_ns: u64) -> (Vec<Stall>, u64) {
+        let slow_ns = median_ns.saturating_mul(SLOW_TIMES).max(SLOW_NS_MIN);
+        let mut slow: Vec<GroupTimes> = self.0.finish().filter(|group| group.worst_ns >= slow_ns).collect();
+        slow.sort_unstable_by_key(|group| (group.begin, group.first));
+        let mut stalls: Vec<Stall> = Vec::new();
+        for group in slow {
+            match stalls.last_mut().filter(|stall| group.begin <= stall.end) {
+                Some(stall) => join(stall, &group),
+                None => stalls.push(alone(&group)),
+            }
+        }
+        stalls.iter_mut().for_each(|stall| stall.slow = slow_stage(&stall.stages_ns));
+        stalls.sort_by_key(|stall| (Reverse(stall.worst_ns), stall.begin));
+        (stalls, slow_ns)
+    }
+}
+
+fn alone(group: &GroupTimes) -> Stall {
+    let GroupTimes { worst_ns, first, end, throws, begin, durable_at, stages_ns } = *group;
+    let slow = Stage::Synced;
+    Stall { begin, end: durable_at, first, last: Position(end.0 - 1), groups: 1, throws, worst_ns, stages_ns, slow }
+}
+
+fn join(stall: &mut Stall, group: &GroupTimes) {
+    stall.end = stall.end.max(group.durable_at);
+    stall.first = stall.first.min(group.first);
+    stall.last = stall.last.max(Position(group.end.0 - 1));
+    stall.groups += 1;
+    stall.throws += group.throws;
+    stall.worst_ns = stall.worst_ns.max(group.worst_ns);
+    for (stage, ns) in stall.stages_ns.iter_mut().zip(group.stages_ns) {
+        *stage = (*stage).max(ns);
+    }
+}
+
+/// Who waits for a slow stage waits in the stages before it: the last one that took about as long as the longest.
+fn slow_stage(stages_ns: &[u64; 4]) -> Stage {
+    let longest = stages_ns.iter().max().copied().unwrap_or(0);
+    let mut stages = Stage::PARTS.into_iter().zip(stages_ns).rev();
+    stages.find(|(_, ns)| **ns >= longest / 4 * 3).map_or(Stage::Synced, |(stage, _)| stage)
+}
+
+/// When nothing happened, or nobody threw, although there was life before and after.
+pub(super) struct Silences {
+    kind: GapKind,
+    /// Where the last sign of life began; where all ended that began so far.
+    began: Timestamp,
+    ended: Option<Timestamp>,
+    /// How far signs of life are apart, of late; of how many that is the mean, up to [`AROUND`].
+    apart_ns: u64,
+    known: u64,
+    /// Long ones, of which it is open what comes after them.
+    open: VecDeque<Open>,
+    longest: Greatest<(u64, Silence)>,
+}
+
+type Silence = (Timestamp, Timestamp, Position);
+
+/// A silence that is long for what was before it.
+struct Open {
+    silence: Silence,
+    after: u64,
+    after_ns: u64,
+}
+
+impl Silences {
+    pub(super) fn new(kind: GapKind) -> Silences {
+        Silences {
+            kind,
+            began: Timestamp(0),
+            ended: None,
+            apart_ns: 0,
+            known: 0,
+            open: VecDeque::new(),
+            longest: Greatest::new(SILENCES_MAX),
+        }
+    }
+
+    /// Life from `begin` to `end`; `first` is the first event of it.
+    pub(super) fn life(&mut self, begin: Timestamp, end: Timestamp, first: Position) {
+        if let Some(ended) = self.ended {
+            let apart_ns = begin.ns_since(self.began);
+            self.follow(apart_ns);
+            let silent_ns = begin.ns_since(ended);
+            if silent_ns >= GAP_NS_MIN && self.known == AROUND && silent_ns / GAP_TIMES >= self.apart_ns {
+                self.open.push_back(Open { silence: (ended, begin, first), after: 0, after_ns: 0 });
+            }
+            self.known = (self.known + 1).min(AROUND);
+            self.apart_ns = (self.apart_ns * (self.known - 1) + apart_ns) / self.known;
+        }
+        self.began = begin;
+        self.extend(end);
+    }
+
+    /// What comes after the open ones decides on them.
+    fn follow(&mut self, apart_ns: u64) {
+        for open in &mut self.open {
+            open.after += 1;
+            open.after_ns += apart_ns;
+        }
+        while let Some(open) = self.open.pop_front_if(|open| open.after == AROUND) {
+            self.judge(&open);
+        }
+    }
+
+    fn judge(&mut self, open: &Open) {
+        let (begin, end, next) = open.silence;
+        let silent_ns = end.ns_since(begin);
+        if open.after_ns / open.after.max(1) <= silent_ns / GAP_TIMES {
+            self.longest.add((silent_ns, (begin, end, next)));
+        }
+    }
+
+    /// What has begun goes on until then.
+    pub(super) fn extend(&mut self, end: Timestamp) {
+        self.ended = Some(self.ended.unwrap_or_default().max(end));
+    }
+
+    /// The last sign of life.
+    pub(super) fn last(&self) -> Option<Timestamp> {
+        self.ended
+    }
+
+    /// Gaps, in no order.
+    pub(super) fn finish(mut self) -> Vec<Gap> {
+        while let Some(open) = self.open.pop_front() {
+            self.judge(&open);
+        }
+        let kind = self.kind;
+        self.longest.finish().map(|(_, (begin, end, next))| Gap { kind, begin, end, next }).collect()
+    }
+}

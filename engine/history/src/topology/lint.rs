@@ -1,0 +1,209 @@
+//! What is wrong: targets and schedules that lead nowhere or take nothing, rules that do nothing or everything twice,
+//! buses that feed each other, events whose shape changed.
+
+use super::drift::{Drifted, drifted};
+use super::graph::{label, missing};
+use super::{Finding, Seen, Severity};
+use fakemon_model::ids::Timestamp;
+use fakemon_pattern::pattern::Pattern;
+use fakemon_resource::resource::{Rule, Target};
+use fakemon_resource::{Destination, Registry};
+use fakemon_schedule::destinations;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Everything that is wrong, the worst first.
+pub(super) fn findings(seen: &Seen<'_>, at: Timestamp) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for target in seen.registry.targets.values() {
+        findings.extend(unreachable(seen.registry, target));
+        findings.extend(failing(seen, target));
+    }
+    for rule in seen.registry.rules.values().filter(|rule| rule.is_enabled()) {
+        findings.extend(uncompiled(id_of_rule(rule), rule.pattern.as_deref()));
+        findings.extend(without_targets(seen.registry, rule));
+        findings.extend(never_matched(seen, rule));
+    }
+    for archive in seen.registry.archives.values() {
+        findings.extend(uncompiled(format!("archive/{}", archive.name), archive.pattern.as_deref()));
+    }
+    findings.extend(twice(seen.registry));
+    findings.extend(loops(seen.registry));
+    findings.extend(lost_schedules(seen.registry));
+    findings.extend(drifted(seen, at).map(|drifted| {
+        let Drifted { bus, source, detail_type, version, at } = drifted;
+        let message = format!(
+            "the shape of {detail_type} from {source} changed at {at}, it is version {version} now; `fakemon schemas \
+             check` compares versions"
+        );
+        finding(Severity::Warning, "schema_drift", format!("bus/{bus}"), message)
+    }));
+    findings.sort_by_key(|finding| finding.severity);
+    findings
+}
+
+/// Schedules that lead to what is not here: one finding for each place, with how many.
+fn lost_schedules(registry: &Registry) -> Vec<Finding> {
+    let mut lost: BTreeMap<(String, String), (usize, String)> = BTreeMap::new();
+    for schedule in registry.schedules.values().filter(|schedule| schedule.enabled) {
+        for (destination, arn) in destinations(&schedule.target) {
+            if let Some(what) = missing(registry, &destination) {
+                let place = (schedule.group.clone(), label(&destination, &arn));
+                lost.entry(place).or_insert((0, what)).0 += 1;
+            }
+        }
+    }
+    let told = lost.into_iter().map(|((group, to), (count, what))| {
+        let message = format!("{count} of its schedules lead to {to}: {what}; make it, or change them");
+        finding(Severity::Error, "schedule_target_missing", format!("schedule-group/{group}"), message)
+    });
+    told.collect()
+}
+
+fn finding(severity: Severity, code: &str, subject: String, message: String) -> Finding {
+    Finding { severity, code: code.into(), subject, message }
+}
+
+fn id_of(target: &Target) -> String {
+    format!("target/{}/{}/{}", target.bus, target.rule, target.id)
+}
+
+/// What it leads to is not here, or does not let anybody in.
+fn unreachable(registry: &Registry, target: &Target) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let destination = Destination::of(&target.arn);
+    let mut error = |code: &str, message: String| {
+        findings.push(finding(Severity::Error, code, id_of(target), message));
+    };
+    if let Some(what) = missing(registry, &destination) {
+        error("target_missing", format!("{}: {what}; make it, or remove the target", target.arn));
+    }
+    if let Destination::Webhook(name) = &destination {
+        let connection = registry.destinations.get(name).and_then(|held| registry.connections.get(&held.connection));
+        if let Some(connection) = connection.filter(|connection| connection.state == "DEAUTHORIZED") {
+            let message = format!("its connection {} is not authorized: UpdateConnection", connection.name);
+            error("connection_not_authorized", message);
+        }
+    }
+    match target.dead_letter_arn.as_deref().map(Destination::of) {
+        Some(Destination::Queue(queue)) if registry.queues.contains_key(&queue) => {}
+        Some(_) => {
+            let arn = target.dead_letter_arn.as_deref().unwrap_or_default();
+            error("dead_letter_queue_missing", format!("{arn} is not there: what is given up is lost; make it"));
+        }
+        None if destination.is_outside() => {
+            let message = "it has no dead-letter queue: what is given up is lost; give DeadLetterConfig".to_owned();
+            findings.push(finding(Severity::Warning, "no_dead_letter_queue", id_of(target), message));
+        }
+        None => {}
+    }
+    findings
+}
+
+fn failing(seen: &Seen<'_>, target: &Target) -> Option<Finding> {
+    let taken = seen.targets.get(&(target.bus.clone(), target.rule.clone(), target.id.clone()))?;
+    let since = taken.failing_since?;
+    let (code, why, waiting) = (&taken.error_code, &taken.error_message, taken.backlog);
+    let message = format!("it fails since {since} ({code}: {why}); {waiting} waiting");
+    Some(finding(Severity::Error, "target_failing", id_of(target), message))
+}
+
+fn without_targets(registry: &Registry, rule: &Rule) -> Option<Finding> {
+    let has_none = registry.targets_of(&rule.bus, &rule.name).next().is_none();
+    let message = || "it has no target: what it matches goes nowhere; PutTargets, or disable it".to_owned();
+    has_none.then(|| finding(Severity::Warning, "rule_without_targets", id_of_rule(rule), message()))
+}
+
+fn id_of_rule(rule: &Rule) -> String {
+    format!("rule/{}/{}", rule.bus, rule.name)
+}
+
+/// A pattern that an older version took, or that somebody wrote into the journal by another way.
+fn uncompiled(of: String, pattern: Option<&str>) -> Option<Finding> {
+    let error = Pattern::parse(pattern?).err()?;
+    let message = format!("its pattern cannot be compiled ({error}): it matches nothing; put another one");
+    Some(finding(Severity::Error, "pattern_not_compiled", of, message))
+}
+
+fn never_matched(seen: &Seen<'_>, rule: &Rule) -> Option<Finding> {
+    let traffic = seen.traffic.get(&rule.bus);
+    let matched = traffic.and_then(|traffic| traffic.rules.get(&rule.name));
+    let pattern = rule.pattern.as_deref().filter(|_| matched.is_none())?;
+    let since = seen.since.max(rule.created_at);
+    let pattern = Pattern::parse(pattern).ok()?;
+    let types = traffic.into_iter().flat_map(|traffic| &traffic.types);
+    let admitted = types.filter(|(of, _)| pattern.admits(&of.source, &of.detail_type));
+    let why = match admitted.map(|(_, one)| one.flow.events).sum::<u64>() {
+        0 => "the bus had no event of a type that its pattern admits".to_owned(),
+        events => format!("{events} events had a type that it admits, the rest of its pattern refused them"),
+    };
+    let message = format!("it never matched since {since}: {why}; try `fakemon rules test`");
+    Some(finding(Severity::Warning, "rule_never_matched", id_of_rule(rule), message))
+}
+
+/// Rules of one bus with the same pattern and a target in common: it gets everything twice.
+fn twice(registry: &Registry) -> Vec<Finding> {
+    let mut first: BTreeMap<(&str, String, String), &Rule> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for rule in registry.rules.values().filter(|rule| rule.is_enabled()) {
+        let Some(pattern) = rule.pattern.as_deref().and_then(canonical) else { continue };
+        for target in registry.targets_of(&rule.bus, &rule.name) {
+            let shape = format!("{} {:?} {:?} {:?}", target.arn, target.input, target.input_path, target.transformer);
+            let held = first.entry((rule.bus.as_str(), pattern.clone(), shape)).or_insert(rule);
+            if held.name != rule.name {
+                let message =
+                    format!("rule {} has the same pattern and target: it gets every event twice", held.name);
+                findings.push(finding(Severity::Warning, "rule_shadowed", id_of(target), message));
+            }
+        }
+    }
+    findings
+}
+
+/// The same for patterns that differ in spaces and in the order of members only.
+fn canonical(pattern: &str) -> Option<String> {
+    let value: BTreeMap<String, serde_json::Value> = serde_json::from_str(pattern).ok()?;
+    serde_json::to_string(&value).ok()
+}
+
+/// Buses whose rules hand events round: a handed-on event ends after eight times, and until then is there each time.
+fn loops(registry: &Registry) -> Vec<Finding> {
+    let mut ways: BTreeMap<&str, Vec<(&str, String)>> = BTreeMap::new();
+    for target in registry.targets.values() {
+        let rule = registry.rules.get(&(target.bus.clone(), target.rule.clone()));
+        if let Destination::Bus(to) = Destination::of(&target.arn)
+            && rule.is_some_and(|rule| rule.is_enabled())
+        {
+            ways.entry(&target.bus).or_default().push((&target.rule, to));
+        }
+    }
+    let round = |bus: &&str| {
+        let path = shortest_round(&ways, bus)?;
+        // Told once, at the bus whose name comes first.
+        path.iter().all(|(_, to)| to.as_str() >= *bus).then(|| {
+            let shown: String = path.iter().map(|(rule, to)| format!(" -{rule}-> {to}")).collect();
+            let message = format!("rules hand events round: {bus}{shown}; make their patterns exclude each other");
+            finding(Severity::Warning, "bus_loop", format!("bus/{bus}"), message)
+        })
+    };
+    ways.keys().filter_map(round).collect()
+}
+
+/// Rules and the buses they lead to, from a bus back to it.
+fn shortest_round(ways: &BTreeMap<&str, Vec<(&str, String)>>, start: &str) -> Option<Vec<(String, String)>> {
+    let mut paths: VecDeque<Vec<(String, String)>> = VecDeque::from([Vec::new()]);
+    let mut been = std::collections::BTreeSet::new();
+    while let Some(path) = paths.pop_front() {
+        let at = path.last().map_or(start, |(_, to)| to.as_str()).to_owned();
+        for (rule, to) in ways.get(at.as_str()).into_iter().flatten() {
+            let mut longer = path.clone();
+            longer.push(((*rule).to_owned(), to.clone()));
+            if to == start {
+                return Some(longer);
+            }
+            if been.insert(to.clone()) {
+                paths.push_back(longer);
+            }
+        }
+    }
+    None
+}

@@ -1,0 +1,294 @@
+//! What led to an event, and what came of it: the tree of causes that the journal knows. An event that a rule handed to
+//! another bus names the one it was made from; a command that came as an event is followed to what it did.
+//!
+//! ```text
+//! put ─┬─ put on another bus, by a rule ── …
+//!      └─ carried out: a fakémon appeared, or a throw was decided
+//! ```
+
+use crate::archive::{Archive, Recorded};
+use crate::explain::{self, ExplainError};
+use fakemon_delivery::Delivery;
+use fakemon_delivery::commands::{self, Command};
+use fakemon_journal::ReadError;
+use fakemon_journal::index::Subject;
+use fakemon_model::envelope::{EventKey, Facet, kind};
+use fakemon_model::event::Event;
+use fakemon_model::ids::{Position, Timestamp};
+use std::ops::ControlFlow;
+
+/// How far up and down a tree goes: rules end loops long before.
+const DEPTH_MAX: usize = 64;
+/// So many events before what it did a command is looked for: it is carried out as soon as it is durable.
+const ORDERED_BEFORE: u64 = 20_000;
+/// Events of one tree.
+const EVENTS_MAX: usize = 10_000;
+
+/// How an event follows from the one above it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// Nothing is above it.
+    First,
+    /// A rule made it from that event, on another bus.
+    ByRule,
+    /// That event is a schedule that fired, and this is what it is for.
+    BySchedule,
+    /// That event was a command, and this came of it.
+    CarriedOut,
+}
+
+/// An event in its tree.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The event.
+    pub recorded: Recorded,
+    /// How it follows from the one above.
+    pub relation: Relation,
+    /// When its group was on the disk, as far as the journal says.
+    pub durable_at: Option<Timestamp>,
+    /// What rules made of it; none if the journal does not reach back to what the rules were then.
+    pub deliveries: Option<Vec<Delivery>>,
+    /// What came of it.
+    pub children: Vec<Node>,
+}
+
+/// A tree.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// The first cause.
+    pub root: Node,
+    /// The event that was asked for.
+    pub asked: Position,
+    /// There is more than is shown.
+    pub is_cut: bool,
+    /// The same for every event of the tree, also in a copy of the journal; no other journal has it.
+    pub id: [u8; 16],
+}
+
+/// The tree of the event at a position.
+///
+/// # Errors
+/// When there is no event, or something cannot be read.
+pub fn trace(archive: &Archive, position: Position) -> Result<Trace, ExplainError> {
+    let nothing = || ExplainError::NoEvent(position, archive.first_position(), archive.end_position());
+    let recorded = archive.event(position)?.ok_or_else(nothing)?;
+    let first = first_cause(archive, recorded)?;
+    let mut tree = Tree { archive, events: 0, is_cut: false };
+    let id = id(archive, first.position)?;
+    let root = tree.grow(first, Relation::First, DEPTH_MAX)?;
+    Ok(Trace { root, asked: position, is_cut: tree.is_cut, id })
+}
+
+/// From the hash of the block that holds the first cause, which covers all of the journal before.
+fn id(archive: &Archive, first: Position) -> Result<[u8; 16], ReadError> {
+    let mut hasher = blake3::Hasher::new();
+    archive.blocks(first, &mut |stored, _| {
+        hasher.update(&stored.hash);
+        Ok(ControlFlow::Break(()))
+    })?;
+    hasher.update(&first.0.to_be_bytes());
+    Ok(*hasher.finalize().as_bytes().first_chunk().expect("a hash has 32 bytes"))
+}
+
+/// Goes up as far as the journal knows.
+fn first_cause(archive: &Archive, mut recorded: Recorded) -> Result<Recorded, ReadError> {
+    for _ in 0..DEPTH_MAX {
+        let above = match &recorded.event {
+            Event::Put(put) => put.cause,
+            Event::Appeared { fakemon_id, .. } => commands::spawned_by(*fakemon_id)
+                .map_or_else(|| ordered(archive, &recorded), |above| Ok(Some(above)))?,
+            Event::Attempt { .. } => ordered(archive, &recorded)?,
+            _ => None,
+        };
+        let Some(above) = above.filter(|above| *above < recorded.position) else { break };
+        match archive.event(above)? {
+            Some(found) if matches!(found.event, Event::Put(_)) || found.position == above => recorded = found,
+            _ => break, // retention let go of it
+        }
+    }
+    Ok(recorded)
+}
+
+/// The command that came as an event not long before, and that this is what it did.
+fn ordered(archive: &Archive, done: &Recorded) -> Result<Option<Position>, ReadError> {
+    let mut found = None;
+    let from = Position(done.position.0.saturating_sub(ORDERED_BEFORE).max(archive.first_position().0));
+    archive.for_each(from, &mut |recorded| {
+        if recorded.position >= done.position {
+            return ControlFlow::Break(());
+        }
+        if commands::is_command(&recorded.event) {
+            let key = EventKey::new(recorded.position, Facet::Happened);
+            let command = Command::read(&archive.envelope(recorded, key), key);
+            let is_it = match (&done.event, command) {
+                (Event::Appeared { fakemon_id, .. }, Ok(Command::Spawn(spawn))) => {
+                    spawn.fakemon_id == Some(*fakemon_id)
+                }
+                (
+                    Event::Attempt { player, attempt_id, .. },
+                    Ok(Command::Attempt { player: name, attempt_id: id, .. }),
+                ) => id == *attempt_id && archive.player_id(name.as_str()) == Some(*player),
+                _ => false,
+            };
+            found = if is_it { Some(recorded.position) } else { found };
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}
+
+struct Tree<'a> {
+    archive: &'a Archive,
+    events: usize,
+    is_cut: bool,
+}
+
+impl Tree<'_> {
+    fn grow(&mut self, recorded: Recorded, relation: Relation, depth: usize) -> Result<Node, ExplainError> {
+        self.events += 1;
+        let group = self.archive.group(recorded.position)?;
+        let durable_at = group.map(|group| self.archive.synced_at(&group)).transpose()?.flatten();
+        let deliveries = self.archive.deliveries(&recorded)?;
+        let mut children = Vec::new();
+        for (position, relation) in self.below(&recorded)? {
+            if depth == 0 || self.events >= EVENTS_MAX {
+                self.is_cut = true;
+                break;
+            }
+            if let Some(child) = self.archive.event(position)? {
+                children.push(self.grow(child, relation, depth - 1)?);
+            }
+        }
+        Ok(Node { recorded, relation, durable_at, deliveries, children })
+    }
+
+    /// What came of an event, in the order of the journal.
+    fn below(&self, recorded: &Recorded) -> Result<Vec<(Position, Relation)>, ReadError> {
+        let position = recorded.position;
+        if !matches!(recorded.event, Event::Put(_) | Event::Attempt { .. } | Event::Appeared { .. }) {
+            return Ok(Vec::new());
+        }
+        let (mut below, end) = (Vec::new(), self.archive.end_position());
+        let relation = match &recorded.event {
+            Event::Put(put) if put.bus.is_empty() => Relation::BySchedule, // what fires for no rule is on no bus
+            _ => Relation::ByRule,
+        };
+        self.archive.positions(Subject::Cause(position), position, end, &mut |child| {
+            below.push((child, relation));
+            if below.len() < EVENTS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        if let Some(done) = self.carried_out(recorded)? {
+            below.push((done, Relation::CarriedOut));
+        }
+        below.sort_unstable_by_key(|(position, _)| *position);
+        Ok(below)
+    }
+
+    /// Where the journal has what a command did.
+    fn carried_out(&self, recorded: &Recorded) -> Result<Option<Position>, ReadError> {
+        if !commands::is_command(&recorded.event) {
+            return Ok(None);
+        }
+        let key = EventKey::new(recorded.position, Facet::Happened);
+        let json = self.archive.envelope(recorded, key);
+        match Command::read(&json, key) {
+            Ok(Command::Spawn(spawn)) => {
+                let Some(fakemon) = spawn.fakemon_id else { return Ok(None) };
+                let (mut at, end) = (None, self.archive.end_position());
+                self.archive.positions(Subject::Fate(fakemon), recorded.position, end, &mut |position| {
+                    at = Some(position);
+                    ControlFlow::Break(())
+                })?;
+                Ok(at)
+            }
+            Ok(Command::Attempt { player, attempt_id, .. }) => match self.archive.player_id(player.as_str()) {
+                Some(player) => self.archive.decided(player, attempt_id),
+                None => Ok(None),
+            },
+            Err(_) => Ok(None), // it was refused; that is an event of its own, by its cause
+        }
+    }
+}
+
+/// Something that took time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Unique in the trace.
+    pub id: u64,
+    /// The span it is a part of.
+    pub parent: Option<u64>,
+    /// What it is.
+    pub name: String,
+    /// When it began.
+    pub from: Timestamp,
+    /// When it ended; not before it began.
+    pub to: Timestamp,
+    /// More about it.
+    pub attributes: Vec<(&'static str, String)>,
+}
+
+impl Trace {
+    /// The tree as spans: a span for each event, from when it was received until it was on the disk, one for each stage of
+    /// a throw, one for each delivery.
+    pub fn spans(&self, archive: &Archive) -> Vec<Span> {
+        let mut spans = Vec::new();
+        self.root.add_spans(archive, None, &mut spans);
+        spans
+    }
+}
+
+impl Node {
+    /// When it was received or decided, and when it was on the disk as far as that is known.
+    fn time(&self) -> (Timestamp, Timestamp) {
+        let from = match &self.recorded.event {
+            Event::Attempt { received_at, .. } => *received_at,
+            Event::Appeared { at, .. } | Event::Vanished { at, .. } | Event::Opened { at, .. } => *at,
+            Event::Put(put) => put.at,
+            Event::Changed { at, .. } => *at,
+            Event::PlayerNamed { .. } | Event::SpeciesNamed { .. } => self.recorded.committed_at,
+        };
+        (from, self.durable_at.unwrap_or(self.recorded.committed_at).max(from))
+    }
+
+    fn add_spans(&self, archive: &Archive, parent: Option<u64>, spans: &mut Vec<Span>) {
+        let key = EventKey::new(self.recorded.position, Facet::Happened);
+        let (source, detail_type) = kind(&self.recorded.event, Facet::Happened);
+        let (from, to) = self.time();
+        let id = spans.len() as u64 + 1;
+        let mut attributes = vec![
+            ("fakemon.position", self.recorded.position.to_string()),
+            ("fakemon.event_id", key.id()),
+            ("fakemon.source", source.to_owned()),
+            ("fakemon.shard", self.recorded.shard.to_string()),
+        ];
+        let attempt = explain::attempt(&self.recorded);
+        if let Some(attempt) = &attempt {
+            attributes.push(("fakemon.outcome", attempt.outcome.name().to_owned()));
+            attributes.push(("fakemon.fakemon_id", attempt.fakemon_id.to_string()));
+            let player = archive.player_name(attempt.player);
+            attributes.extend(player.map(|player| ("fakemon.player", player.to_owned())));
+        }
+        spans.push(Span { id, parent, name: detail_type.to_owned(), from, to, attributes });
+        let mut part = |name: &str, from: Timestamp, to: Timestamp, attributes| {
+            let (own, name) = (spans.len() as u64 + 1, name.to_owned());
+            spans.push(Span { id: own, parent: Some(id), name, from, to: to.max(from), attributes });
+        };
+        if let Some(attempt) = attempt {
+            let committed = self.recorded.committed_at;
+            part("queue", attempt.received_at, attempt.queued_at, Vec::new());
+            part("decide", attempt.queued_at, attempt.decided_at, Vec::new());
+            part("gather", attempt.decided_at, committed, Vec::new());
+            part("sync", committed, to, Vec::new());
+        }
+        for delivery in self.deliveries.iter().flatten() {
+            let target = vec![
+                ("fakemon.rule", format!("{}/{}", delivery.bus, delivery.rule)),
+                ("fakemon.target", delivery.target.clone()),
+                ("fakemon.target_arn", delivery.arn.clone()),
+                ("fakemon.delivery", delivery.whereabouts.name().to_owned()),
+            ];
+            part("delivery", to, to, target);
+        }
+        self.children.iter().for_each(|child| child.add_spans(archive, Some(id), spans));
+    }
+}

@@ -1,0 +1,245 @@
+//! Proof that a journal is whole: every block follows the one before, every throw is decided again with the same
+//! outcome, no attempt id is used twice, and the state after every block is the one it says.
+//!
+//! Where something is wrong, what comes before is still proven, and so is much of what comes after: the hash chain holds
+//! from any block on, and what a block adds to the state can be checked without knowing the state. [`examine`] goes
+//! through all of it; [`verify`] ends at the first thing that is wrong. Both look at the databases beside the journal
+//! too: what a server needs to start can be read.
+
+mod again;
+mod examiner;
+mod parts;
+
+use examiner::Examiner;
+use fakemon_capture::options::OpenError;
+use fakemon_journal::{ReadError, Spot, Store};
+use fakemon_model::ids::Position;
+use parts::Parts;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// Findings that are told one by one; a journal with more is damaged all over.
+pub const FINDINGS_MAX: usize = 100;
+
+/// What was proven.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Blocks whose hash holds.
+    pub blocks: u64,
+    /// Events in them.
+    pub events: u64,
+    /// Throws that were decided again.
+    pub attempts: u64,
+    /// Of the oldest event.
+    pub first_position: Position,
+    /// One past the newest.
+    pub end_position: Position,
+    /// Of the world at the end.
+    pub state_hash: u64,
+    /// False: the beginning was let go by the retention settings, so that outcomes could not be decided again; only
+    /// the chain, and what each block adds to the state, is proven.
+    pub from_the_beginning: bool,
+}
+
+/// A journal, looked at from its beginning to its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Examination {
+    /// What was proven, all in all.
+    pub verified: Verified,
+    /// What was proven, piece by piece: between two of them something is wrong.
+    pub segments: Vec<Segment>,
+    /// What is wrong, in order, the first [`FINDINGS_MAX`].
+    pub findings: Vec<Finding>,
+    /// How much more is wrong.
+    pub more_findings: u64,
+}
+
+/// Neighbouring blocks that hold together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Of its first event.
+    pub first: Position,
+    /// One past its last.
+    pub end: Position,
+    /// How many blocks.
+    pub blocks: u64,
+    /// How much of them is proven.
+    pub proof: Proof,
+    /// Of the world at its end, as its last block says.
+    pub state_hash: u64,
+}
+
+/// How much is proven of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Everything: every throw was decided again with the same outcome.
+    Outcomes,
+    /// The hash chain, and that each block adds to the state what it says, but for the first block: nothing is left
+    /// that it follows. Outcomes cannot be decided again without what came before.
+    Chain,
+}
+
+impl Proof {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Proof::Outcomes => "outcomes",
+            Proof::Chain => "chain",
+        }
+    }
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What kind of thing.
+    pub cause: Cause,
+    /// The first event that is concerned.
+    pub position: Position,
+    /// Where it is right again, if anywhere.
+    pub until: Option<Position>,
+    /// The first position of the block, where there is one.
+    pub block: Option<Position>,
+    /// What is wrong, in words.
+    pub what: String,
+    /// What must be there.
+    pub expected: Option<String>,
+    /// What is there.
+    pub found: Option<String>,
+    /// The damaged file, if the store says.
+    pub file: Option<String>,
+    /// Offset and length in the file.
+    pub bytes: Option<(u64, u64)>,
+}
+
+/// Kinds of things that are wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Bytes cannot be read from the disk, or not as a block.
+    Unreadable,
+    /// Blocks are not there.
+    Missing,
+    /// A block is not the one that was written: its hash does not hold.
+    Changed,
+    /// An event does not follow from those before.
+    Diverged,
+    /// The state after a block is not what it says.
+    State,
+    /// A collection is not what its player caught.
+    Collections,
+    /// The journal ends before what was told.
+    Acknowledged,
+    /// Another database of the directory: `snapshot`, `index` or `bus`.
+    Part(&'static str),
+}
+
+impl Cause {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Cause::Unreadable => "unreadable",
+            Cause::Missing => "missing",
+            Cause::Changed => "changed",
+            Cause::Diverged => "diverged",
+            Cause::State => "state",
+            Cause::Collections => "collections",
+            Cause::Acknowledged => "acknowledged",
+            Cause::Part(name) => name,
+        }
+    }
+}
+
+impl Finding {
+    fn new(cause: Cause, position: Position, what: impl Into<String>) -> Finding {
+        let what = what.into();
+        Finding {
+            cause,
+            position,
+            until: None,
+            block: None,
+            what,
+            expected: None,
+            found: None,
+            file: None,
+            bytes: None,
+        }
+    }
+
+    fn in_block(self, block: Position) -> Finding {
+        Finding { block: Some(block), ..self }
+    }
+
+    fn at(self, spot: Spot) -> Finding {
+        Finding { file: spot.file, bytes: spot.bytes, ..self }
+    }
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let wrong = match self.cause {
+            Cause::Part(_) => return f.write_str(&self.what),
+            Cause::Diverged | Cause::State => "diverges",
+            _ => "is damaged",
+        };
+        write!(f, "the journal {wrong} at position {}: {}", self.position, self.what)
+    }
+}
+
+/// Why a journal is not proven.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// It cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It cannot be read at all.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Something is wrong with it.
+    #[error("{0}")]
+    Wrong(Box<Finding>),
+}
+
+/// Verifies a data directory, beside a running server too; `progress` hears the position and the end now and then.
+///
+/// # Errors
+/// The first thing that is wrong, and where.
+pub fn verify(dir: &Path, progress: &mut dyn FnMut(Position, Position)) -> Result<Verified, VerifyError> {
+    let parts = Parts::open(dir);
+    let store = Store::open_to_read(dir)?;
+    let examination = run(&store, true, progress);
+    let first = examination.findings.into_iter().next();
+    match first.or_else(|| parts.findings(&store).into_iter().next()) {
+        Some(finding) => Err(VerifyError::Wrong(Box::new(finding))),
+        None => Ok(examination.verified),
+    }
+}
+
+/// Looks at all of a data directory, beside a running server too: what is wrong, and what is proven all the same.
+///
+/// # Errors
+/// When it cannot be opened at all.
+pub fn examine(dir: &Path, progress: &mut dyn FnMut(Position, Position)) -> Result<Examination, OpenError> {
+    let parts = Parts::open(dir);
+    let store = Store::open_to_read(dir)?;
+    let mut examination = run(&store, false, progress);
+    examination.findings.extend(parts.findings(&store));
+    Ok(examination)
+}
+
+/// Looks at a store, up to the first thing that is wrong or to its end.
+pub fn run(store: &Store, only_first: bool, progress: &mut dyn FnMut(Position, Position)) -> Examination {
+    let end = store.end_position().unwrap_or_default(); // what cannot be read is found on the way
+    let mut examiner = Examiner::new(store.kept_from().unwrap_or(Position(1)));
+    store.pieces(&mut |piece| {
+        examiner.take(piece);
+        progress(examiner.position(), end.max(examiner.position()));
+        match only_first && examiner.found_something() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    });
+    match only_first && examiner.found_something() {
+        true => examiner.end(),
+        false => examiner.end_with(store),
+    }
+}

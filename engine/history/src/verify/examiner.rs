@@ -1,0 +1,216 @@
+//! Takes a journal piece by piece, and notes what holds and what does not.
+
+use super::again::Again;
+use super::{Cause, Examination, FINDINGS_MAX, Finding, Proof, Segment};
+use fakemon_capture::record;
+use fakemon_capture::state::StateHash;
+use fakemon_fbs::journal::BlockReader;
+use fakemon_journal::{BlockHash, Piece, Spot, Store, StoredBlock, block_hash};
+use fakemon_model::ids::Position;
+
+pub(super) struct Examiner {
+    examination: Examination,
+    /// From here on all must be there.
+    kept_from: Position,
+    /// None before the first block.
+    before: Option<Before>,
+    /// As long as everything before is known.
+    again: Option<Again>,
+    segment: Option<Segment>,
+}
+
+/// What the next block follows.
+struct Before {
+    next: Position,
+    /// None: what came before could not be read, nothing proves the next block's hash.
+    hash: Option<BlockHash>,
+    /// None: as with the hash.
+    state: Option<StateHash>,
+    /// The finding whose end is where the next block begins.
+    open: Option<usize>,
+}
+
+impl Examiner {
+    pub(super) fn new(kept_from: Position) -> Examiner {
+        let (examination, segment, again) = (Examination::default(), None, Some(Again::default()));
+        Examiner { examination, kept_from, before: None, again, segment }
+    }
+
+    /// How far it is.
+    pub(super) fn position(&self) -> Position {
+        self.before.as_ref().map_or(Position(0), |before| before.next)
+    }
+
+    pub(super) fn found_something(&self) -> bool {
+        !self.examination.findings.is_empty()
+    }
+
+    pub(super) fn take(&mut self, piece: Piece<'_>) {
+        match piece {
+            Piece::Block(stored) => self.block(&stored),
+            Piece::Unreadable(at, spot) => {
+                let at = at.max(self.position()).max(Position(1));
+                let what = format!("it cannot be read: {}", spot.error);
+                self.break_at(at, Finding::new(Cause::Unreadable, at, what).at(spot));
+            }
+        }
+    }
+
+    /// Notes what is wrong: the segment ends before it, and nothing is known of what comes next.
+    fn break_at(&mut self, next: Position, finding: Finding) {
+        self.end_segment();
+        self.give_up_deciding();
+        let open = self.note(finding);
+        self.before = Some(Before { next, hash: None, state: None, open });
+    }
+
+    /// Outcomes follow only from a state that is known.
+    fn give_up_deciding(&mut self) {
+        if let Some(again) = self.again.take() {
+            self.examination.verified.attempts = again.attempts;
+        }
+    }
+
+    fn note(&mut self, finding: Finding) -> Option<usize> {
+        let findings = &mut self.examination.findings;
+        if findings.len() == FINDINGS_MAX {
+            self.examination.more_findings += 1;
+            return None;
+        }
+        findings.push(finding);
+        Some(findings.len() - 1)
+    }
+
+    fn block(&mut self, stored: &StoredBlock<'_>) {
+        self.arrive_at(stored.first);
+        let computed =
+            self.before.as_ref().and_then(|before| before.hash).map(|hash| block_hash(&hash, stored.bytes()));
+        if let Some(computed) = computed.filter(|computed| *computed != stored.hash) {
+            let what = "its hash does not match: the block, or the hash beside it, changed";
+            let finding = Finding::new(Cause::Changed, stored.first, what).in_block(stored.first);
+            let (expected, found) = (Some(hex(&stored.hash)), Some(hex(&computed)));
+            return self.bad_block(stored, Finding { expected, found, ..finding });
+        }
+        match stored.read() {
+            Ok(block) => self.sound_block(stored, &block),
+            Err(error) => {
+                let finding = Finding::new(Cause::Unreadable, stored.first, error.to_string());
+                self.bad_block(stored, finding.in_block(stored.first).at(Spot::default()));
+            }
+        }
+    }
+
+    /// What follows a block that is not what it was is chained to the hash that it had.
+    fn bad_block(&mut self, stored: &StoredBlock<'_>, finding: Finding) {
+        let end = stored.read().map(|block| stored.first.0 + u64::from(block.head().count));
+        self.break_at(Position(end.unwrap_or(stored.first.0 + 1)), finding);
+        if let Some(before) = &mut self.before {
+            before.hash = Some(stored.hash);
+        }
+    }
+
+    /// Whether the next block is where it must be.
+    fn arrive_at(&mut self, first: Position) {
+        let Some(before) = &mut self.before else {
+            if first > self.kept_from {
+                let what = format!("it begins at position {first} only: files of it are missing, restore a copy");
+                self.note(Finding { until: Some(first), ..Finding::new(Cause::Missing, self.kept_from, what) });
+            }
+            if first > Position(1) {
+                self.again = None;
+            }
+            let whole = first == Position(1);
+            let (hash, state) = (whole.then(BlockHash::default), whole.then(StateHash::default));
+            self.before = Some(Before { next: first, hash, state, open: None });
+            return;
+        };
+        if let Some(open) = before.open.take() {
+            self.examination.findings[open].until = Some(first);
+            before.next = before.next.max(first);
+        }
+        if before.next != first {
+            let (missing, what) = (before.next, format!("the next block is at {first}"));
+            self.break_at(first, Finding { until: Some(first), ..Finding::new(Cause::Missing, missing, what) });
+            if let Some(before) = &mut self.before {
+                before.open = None;
+            }
+        }
+    }
+
+    fn sound_block(&mut self, stored: &StoredBlock<'_>, block: &BlockReader<'_>) {
+        let head = block.head();
+        let mut facts = StateHash::default();
+        block.for_each(|_, _, event| facts.add(record::facts(&event)));
+        let before = self.before.as_ref().expect("it arrived at the block");
+        let state = before.state.map(|mut state| {
+            state.add(facts);
+            state.0
+        });
+        if let Some(state) = state.filter(|state| *state != head.state_hash) {
+            self.end_segment();
+            self.give_up_deciding();
+            let what = "the state after this block is not what it says";
+            let finding = Finding::new(Cause::State, stored.first, what).in_block(stored.first);
+            let (expected, found) = (Some(format!("{state:016x}")), Some(format!("{:016x}", head.state_hash)));
+            self.note(Finding { expected, found, ..finding });
+        } else if let Some(finding) = self.again.as_mut().and_then(|again| again.block(block).err()) {
+            self.end_segment();
+            self.give_up_deciding();
+            self.note(*finding);
+        }
+        let next = Position(stored.first.0 + u64::from(head.count));
+        let (hash, state) = (Some(stored.hash), Some(StateHash(head.state_hash)));
+        self.before = Some(Before { next, hash, state, open: None });
+        self.extend_segment(stored.first, next, head.state_hash);
+    }
+
+    fn extend_segment(&mut self, first: Position, end: Position, state_hash: u64) {
+        let proof = if self.again.is_some() { Proof::Outcomes } else { Proof::Chain };
+        let segment = self.segment.get_or_insert(Segment { first, end, blocks: 0, proof, state_hash });
+        (segment.end, segment.state_hash, segment.blocks) = (end, state_hash, segment.blocks + 1);
+        let verified = &mut self.examination.verified;
+        if verified.blocks == 0 {
+            verified.first_position = first;
+        }
+        (verified.blocks, verified.state_hash) = (verified.blocks + 1, state_hash);
+        verified.events += end.0 - first.0;
+        verified.end_position = end;
+    }
+
+    fn end_segment(&mut self) {
+        self.examination.segments.extend(self.segment.take());
+    }
+
+    /// Checks what belongs to the journal as a whole, too.
+    pub(super) fn end_with(mut self, store: &Store) -> Examination {
+        let end = self.position().max(Position(1));
+        if store.told() > end {
+            let what = format!(
+                "it ends here, but everything before position {} was acknowledged: restore a copy",
+                store.told()
+            );
+            let finding = Finding::new(Cause::Acknowledged, end, what);
+            let (expected, found) = (Some(store.told().to_string()), Some(end.to_string()));
+            self.note(Finding { expected, found, ..finding });
+        }
+        let wrong = self.again.as_ref().and_then(|again| again.check_collections(store));
+        if let Some(finding) = wrong {
+            self.note(finding);
+        }
+        self.end()
+    }
+
+    pub(super) fn end(mut self) -> Examination {
+        self.end_segment();
+        let verified = &mut self.examination.verified;
+        verified.from_the_beginning = self.again.is_some();
+        if let Some(again) = &self.again {
+            verified.attempts = again.attempts;
+        }
+        self.examination
+    }
+}
+
+fn hex(hash: &BlockHash) -> String {
+    blake3::Hash::from_bytes(*hash).to_hex().to_string()
+}

@@ -1,0 +1,76 @@
+//! The databases beside the journal: all of each is read, and compared with the journal where that is cheap.
+
+use super::{Cause, Finding};
+use fakemon_delivery::Known;
+use fakemon_journal::index;
+use fakemon_journal::{Depot, Part, PostingStore, ReadError, RowStore, Store};
+use fakemon_model::ids::Position;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// The databases of a data directory, opened before its journal, so that a running server does not bring them ahead of it.
+pub(super) struct Parts {
+    rows: Opened<RowStore>,
+    index: Opened<PostingStore>,
+    depot: Opened<Depot>,
+}
+
+/// A database; none if there is none; or why it cannot be opened.
+type Opened<D> = Result<Option<D>, String>;
+
+impl Parts {
+    pub(super) fn open(dir: &Path) -> Parts {
+        Parts {
+            rows: RowStore::open_to_read(dir).map_err(|error| error.to_string()),
+            index: PostingStore::open_to_read(dir).map_err(|error| error.to_string()),
+            depot: Depot::open_to_read(dir).map_err(|error| error.to_string()),
+        }
+    }
+
+    /// What is wrong with them.
+    pub(super) fn findings(self, store: &Store) -> Vec<Finding> {
+        let said = |error: ReadError| error.to_string();
+        let rows = self.rows.and_then(|rows| check_rows(rows, store).map_err(said));
+        let index = self.index.and_then(|index| check_index(index).map_err(said));
+        let depot = self.depot.and_then(|depot| check_depot(depot, store).map_err(said));
+        let checked = [(Part::Snapshot, rows), (Part::Index, index), (Part::Bus, depot)];
+        let wrong = checked.into_iter().filter_map(|(part, checked)| Some((part, checked.err()?)));
+        wrong.map(|(part, what)| Finding::new(Cause::Part(part.name()), Position(0), what)).collect()
+    }
+}
+
+/// The snapshot can be read, and stands where the journal was once.
+fn check_rows(rows: Option<RowStore>, store: &Store) -> Result<(), ReadError> {
+    let Some(rows) = rows else { return Ok(()) };
+    rows.check()?;
+    let Some(head) = rows.head()? else { return Ok(()) };
+    let position = Position(head.position);
+    // What is ahead of a journal that has its beginning is made again by itself.
+    let (Ok(Some(first)), Ok(end)) = (store.first_position(), store.end_position()) else { return Ok(()) };
+    let mut agrees = position == Position(1) || position > end && first == Position(1);
+    let read = store.blocks(Position(head.position.saturating_sub(1)), &mut |stored| {
+        let block = stored.read()?.head();
+        let end = stored.first.0 + u64::from(block.count);
+        agrees |= end == position.0 && stored.hash == head.block_hash && block.state_hash == head.state_hash;
+        agrees |= stored.first == position && stored.verify_after(&head.block_hash).is_ok();
+        Ok(if end < position.0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    });
+    match agrees || read.is_err() {
+        true => Ok(()),
+        false => {
+            Err(rows.damaged(&format!("it stands at position {position}, where the journal says something else")))
+        }
+    }
+}
+
+/// All postings can be read.
+fn check_index(index: Option<PostingStore>) -> Result<(), ReadError> {
+    index.map_or(Ok(()), |index| index::check(&index))
+}
+
+/// What the bus keeps can be read, its resources too.
+fn check_depot(depot: Option<Depot>, store: &Store) -> Result<(), ReadError> {
+    let Some(depot) = depot else { return Ok(()) };
+    depot.check()?;
+    Known::read(&depot, store.first_position().ok().flatten().unwrap_or(Position(1)), Position(u64::MAX)).map(drop)
+}
