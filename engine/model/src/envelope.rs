@@ -11,7 +11,7 @@
 //! fakemon-time   the same with nanoseconds: of events whose source is ours, and where a sender gave a fraction
 //! ```
 
-use crate::authorship::SPAWN;
+use crate::authorship::{OURS, SPAWN};
 use crate::event::{Event, Outcome};
 pub use crate::ids::{EventKey, Facet};
 use crate::ids::{PlayerId, Position, ShardId, SpeciesId, Timestamp, WHOLE_SECONDS};
@@ -128,7 +128,7 @@ impl Told<'_> {
     /// of a second has the members of the service's envelope and no others.
     pub fn has_fraction(&self) -> bool {
         match self.event {
-            Event::Put(put) if put.source.starts_with("fakemon.") => true,
+            Event::Put(put) if put.source.starts_with(OURS) => true,
             Event::Put(put) => put.time != put.at && put.schedule.is_none() && put.time.0 % 1_000_000_000 != 0,
             _ => true,
         }

@@ -1,6 +1,7 @@
 //! An event that somebody puts on a bus.
 
 use fakemon_fbs::journal::Put;
+use fakemon_model::authorship::OURS;
 use fakemon_model::ids::{EventKey, Position, Timestamp};
 
 /// An event on its way into the journal. Its id follows from the position that it gets.
@@ -38,9 +39,11 @@ impl NewEvent {
             + self.resources.iter().map(|text| text.len() + 8).sum::<usize>()
     }
 
-    /// As it is written at `now`, the engine's time, when the wall clock shows `wall`.
+    /// As it is written at `now`, the engine's time, when the wall clock shows `wall`. What others put without a time gets
+    /// whole seconds, as the service gives it; a fraction is the sender's word, and shown as such.
     pub fn record(self, now: Timestamp, wall: Timestamp) -> Put {
         let NewEvent { bus, source, detail_type, detail, resources, time, region, cause, hops, by, origin } = self;
+        let wall = if source.starts_with(OURS) { wall } else { Timestamp(wall.seconds() * 1_000_000_000) };
         Put {
             at_ns: now.0,
             time_ns: time.unwrap_or(wall).0,
