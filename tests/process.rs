@@ -1,14 +1,17 @@
 //! The process as a whole: logs that nobody takes, descriptors that run out, connections that only wait, signals that come
 //! twice, clocks that are wrong.
 
+use crate::aws::{PATIENCE, events};
 use crate::player::{Player, SOL};
 use crate::server::{FAKEMON, Server, fresh_data};
 use rustix::process::{Signal, kill_process};
 use serde_json::json;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// A socket at the control plane, to which this is written.
 fn connect(server: &Server, head: &str) -> TcpStream {
@@ -192,7 +195,57 @@ fn stdout_that_nobody_reads_is_told() {
 fn with_descriptors(count: usize, data: &std::path::Path) -> Result<Server, String> {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("ulimit -n {count}; exec \"$0\" \"$@\""), FAKEMON]);
-    Server::try_start_by(command, data, &[])
+    Server::try_start_by(command, data, &["--allow-private-targets"])
+}
+
+/// An HTTP server that takes every request and keeps its connections; how many it has, at most had, and was asked.
+fn keeping() -> (SocketAddr, Arc<[AtomicUsize; 3]>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, counts) = (listener.local_addr().unwrap(), Arc::new([const { AtomicUsize::new(0) }; 3]));
+    let counted = counts.clone();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let counts = counted.clone();
+            std::thread::spawn(move || {
+                let open = counts[0].fetch_add(1, Ordering::SeqCst) + 1;
+                counts[1].fetch_max(open, Ordering::SeqCst);
+                let mut read = [0; 4096];
+                while stream.read(&mut read).is_ok_and(|read| read > 0) {
+                    counts[2].fetch_add(1, Ordering::SeqCst);
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap_or_default();
+                }
+                counts[0].fetch_sub(1, Ordering::SeqCst);
+            });
+        }
+    });
+    (address, counts)
+}
+
+#[test]
+fn webhooks_take_their_share_of_the_descriptors_and_all_get_through() {
+    let data = fresh_data();
+    let server = with_descriptors(200, data.path()).unwrap();
+    let (address, counts) = keeping();
+    let secret = json!({ "ApiKeyAuthParameters": { "ApiKeyName": "x-key", "ApiKeyValue": "hush" } });
+    let connection = json!({ "Name": "c", "AuthorizationType": "API_KEY", "AuthParameters": secret });
+    let connection = events(&server, "CreateConnection", connection)["ConnectionArn"].clone();
+    let made = json!({ "Name": "d", "ConnectionArn": connection, "HttpMethod": "POST",
+                       "InvocationEndpoint": format!("http://{address}/") });
+    let arn = events(&server, "CreateApiDestination", made)["ApiDestinationArn"].clone();
+    events(&server, "PutRule", json!({ "Name": "r", "EventPattern": r#"{"source":["shop"]}"# }));
+    let targets: Vec<_> = (0..30).map(|n| json!({ "Id": n.to_string(), "Arn": arn })).collect();
+    events(&server, "PutTargets", json!({ "Rule": "r", "Targets": targets }));
+    let (status, answer) = server.post_event(r#"{"source":"shop","detail-type":"sold","detail":{}}"#);
+    assert_eq!(status, 200, "{answer}");
+    let end = Instant::now() + PATIENCE;
+    while counts[2].load(Ordering::SeqCst) < 30 {
+        assert!(Instant::now() < end, "{counts:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let most = counts[1].load(Ordering::SeqCst);
+    assert!((1..12).contains(&most), "{most} connections at once");
+    is_well(&server);
+    assert!(server.stop().success());
 }
 
 #[test]

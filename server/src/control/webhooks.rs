@@ -64,6 +64,8 @@ pub(super) struct Webhooks {
     tls: Arc<rustls::ClientConfig>,
     private: bool,
     answers: Semaphore,
+    /// Places for connections: a share of the descriptors that the process may have.
+    outgoing: Arc<Semaphore>,
 }
 
 /// Carries events to API destinations for as long as the runtime lives.
@@ -329,6 +331,7 @@ impl Webhooks {
             tls: Arc::new(tls),
             private: shared.options.allow_private_targets,
             answers: Semaphore::new(ANSWERS_AT_ONCE_MAX),
+            outgoing: Arc::new(Semaphore::new(shared.options.outgoing_max)),
         })
     }
 

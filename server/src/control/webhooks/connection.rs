@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// A request may take so long, from looking up the name to the end of the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -170,7 +171,9 @@ async fn within_time(
             break;
         }
     }
-    Ok((Answered { status, retry_after, body: read, is_whole: whole }, whole.then_some(wire)))
+    // Where connections are scarce none is kept: a target that has none yet would wait for one that idles.
+    let is_kept = whole && hooks.outgoing.available_permits() > 0;
+    Ok((Answered { status, retry_after, body: read, is_whole: whole }, is_kept.then_some(wire)))
 }
 
 fn asked_to_wait(answer: &Response<Incoming>) -> Option<Duration> {
@@ -216,20 +219,22 @@ async fn connect(hooks: &Webhooks, uri: &Uri) -> Result<SendRequest<Full<Bytes>>
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let tls = uri.scheme_str() != Some("http");
     let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+    // Whoever waits here waits within the time of its request, and tries again like after every other failure.
+    let place = hooks.outgoing.clone().acquire_owned().await.expect("it is never closed");
     let stream = reach(hooks, &host, port).await?;
     let _ = stream.set_nodelay(true); // a later delivery is still a delivery
     if !tls {
-        return speak(stream).await;
+        return speak(stream, place).await;
     }
     let name = ServerName::try_from(host).map_err(|error| {
         Failed::permanently(FailureCode::InvalidParameter, format!("no name for a certificate: {error}"))
     })?;
     let connector = tokio_rustls::TlsConnector::from(Arc::clone(&hooks.tls));
     let stream = connector.connect(name, stream).await;
-    speak(stream.map_err(|error| {
+    let stream = stream.map_err(|error| {
         Failed::for_now(FailureCode::ConnectionFailure, format!("no encrypted connection: {error}"))
-    })?)
-    .await
+    })?;
+    speak(stream, place).await
 }
 
 async fn reach(hooks: &Webhooks, host: &str, port: u16) -> Result<TcpStream, Failed> {
@@ -256,12 +261,16 @@ async fn reach(hooks: &Webhooks, host: &str, port: u16) -> Result<TcpStream, Fai
     }))
 }
 
-async fn speak<S>(stream: S) -> Result<SendRequest<Full<Bytes>>, Failed>
+/// HTTP on a stream; its place is free again when the connection has ended.
+async fn speak<S>(stream: S, place: OwnedSemaphorePermit) -> Result<SendRequest<Full<Bytes>>, Failed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
-    tokio::spawn(async move { drop(connection.await) }); // whoever sends hears of its end
+    tokio::spawn(async move {
+        drop(connection.await); // whoever sends hears of its end
+        drop(place);
+    });
     Ok(sender)
 }
 
