@@ -1,6 +1,6 @@
 //! The AWS API in detail: what is checked and with which words, shapes of answers, what a change keeps.
 
-use crate::aws::{PATIENCE, events, queue, receive, refused, sqs};
+use crate::aws::{PATIENCE, call, events, queue, receive, refused, sqs};
 use crate::pipes::rest;
 use crate::server::{Server, fresh_data};
 use serde_json::{Value, json};
@@ -74,8 +74,10 @@ fn a_bus_with_rules_stays_and_what_one_node_cannot_be_is_said() {
     for operation in ["DescribeEndpoint", "UpdateEndpoint", "DeleteEndpoint"] {
         refuse(&server, operation, &[(json!({ "Name": "e" }), "ResourceNotFoundException", missing)]);
     }
-    let (code, why) = refused(&server, "AWSEvents.CreateEndpoint", json!({ "Name": "e" }));
-    assert!(code == "OperationDisabledException" && why.contains("one node"), "{code}: {why}");
+    let (status, told) = call(&server, "AWSEvents.CreateEndpoint", &json!({ "Name": "e" }));
+    let why = told["message"].as_str().unwrap();
+    assert_eq!((status, &told["__type"]), (501, &json!("NotImplemented")));
+    assert!(why.contains("CreateEndpoint of Amazon EventBridge") && why.contains("one node"), "{why}");
     assert_eq!(events(&server, "ListEndpoints", json!({}))["Endpoints"], json!([]));
     assert_eq!(events(&server, "ListEventSources", json!({}))["EventSources"], json!([]));
 }

@@ -191,3 +191,21 @@ fn content_is_known_by_its_sha_256() {
     assert_eq!(sqs(&server, "SendMessage", same)["MessageId"], first["MessageId"]);
     assert_eq!(take(&server, &url, 10)[0]["Attributes"]["MessageDeduplicationId"], id);
 }
+
+#[test]
+fn a_receive_whose_answer_was_lost_is_repeated_with_the_id_of_its_attempt() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let (url, _) = fifo(&server, "again.fifo", true);
+    send(&server, &url, "ana", "a");
+    let ask = |id: &str| {
+        let request = json!({ "QueueUrl": url, "ReceiveRequestAttemptId": id });
+        sqs(&server, "ReceiveMessage", request)["Messages"].clone()
+    };
+    let first = ask("A");
+    assert_eq!(bodies(first.as_array().unwrap()), ["a"]);
+    assert_eq!(ask("A"), first);
+    assert_eq!(ask("B"), Value::Null);
+    sqs(&server, "DeleteMessage", json!({ "QueueUrl": url, "ReceiptHandle": first[0]["ReceiptHandle"] }));
+    assert_eq!(ask("A"), Value::Null);
+}

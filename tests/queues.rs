@@ -460,14 +460,18 @@ fn a_dead_letter_queue_says_whose_letters_it_takes() {
 #[test]
 fn a_purge_and_a_name_have_a_pause_unless_the_settings_say_otherwise() {
     let data = fresh_data();
-    let server = Server::start(data.path(), &["--dev"]);
+    let mut server = Server::start(data.path(), &["--dev"]);
     let (url, _) = queue(&server, "q");
     let of_queue = || json!({ "QueueUrl": url });
     sqs(&server, "PurgeQueue", of_queue());
+    server.kill();
+    server = Server::start(data.path(), &["--dev"]);
     let (status, _, code, why) = refusal(&server, "PurgeQueue", &of_queue());
     assert_eq!((status, code.as_str()), (403, "AWS.SimpleQueueService.PurgeQueueInProgress"));
     assert_eq!(why, "Only one PurgeQueue operation on q is allowed every 60 seconds.");
     sqs(&server, "DeleteQueue", of_queue());
+    server.kill();
+    server = Server::start(data.path(), &["--dev"]);
     let (code, _) = refused(&server, "CreateQueue", json!({ "QueueName": "q" }));
     assert_eq!(code, "AWS.SimpleQueueService.QueueDeletedRecently");
     let reset = ureq::post(format!("http://{}/_reset", server.control)).send_empty();

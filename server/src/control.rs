@@ -229,6 +229,7 @@ pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::R
     let (stop, stopped) = watch::channel(false);
     let meters = api_keys::Meters::load(&engine).context("how much API keys have used")?;
     let recent = partners::Recent::load(&engine).context("what partners sent already")?;
+    let pauses = aws::Pauses::load(&engine, options.queue_pause).context("which queues have a pause")?;
     let shared = Arc::new(Shared {
         places: places::Places::new(options.places),
         engine,
@@ -236,7 +237,7 @@ pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::R
         orders,
         changing: Arc::default(),
         moves: aws::Moves::default(),
-        pauses: aws::Pauses::default(),
+        pauses,
         queries: aws::Queries::default(),
         meters,
         recent,

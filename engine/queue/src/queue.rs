@@ -13,6 +13,7 @@
 //! - `rows`: what the depot holds of it
 //! - `receipt`: names of messages and receipts
 //! - `arriving`, `receiving`, `settling`: in, out, and done with
+//! - `repeating`: receiving again what an answer that was lost had brought
 
 mod recent;
 mod message;
@@ -24,6 +25,7 @@ mod receipt;
 mod arriving;
 mod receiving;
 mod settling;
+mod repeating;
 
 use arriving::Arriving;
 pub use attributes::{ATTRIBUTES_MAX, fault_in, is_content, is_id};
@@ -31,6 +33,7 @@ use fakemon_journal::{Batch, Depot, ReadError, Room};
 use fakemon_model::ids::Timestamp;
 pub use message::{Attribute, Identity, Message, NewMessage, Origin, Received, Redrive};
 pub use recent::RECENT_MAX;
+use repeating::Attempts;
 pub use rows::search;
 use rows::{Row, read_row, row};
 pub use settling::Settlement;
@@ -104,6 +107,8 @@ pub struct Queues {
     /// Held while a FIFO queue gets messages.
     in_order: Mutex<()>,
     wakes: Mutex<Vec<Wake>>,
+    /// Receives of FIFO queues that may be asked again.
+    attempts: Mutex<Attempts>,
 }
 
 impl Queues {
@@ -124,7 +129,13 @@ impl Queues {
         if !left_over.is_empty() {
             depot.write(left_over, false).map_err(ReadError::Store)?;
         }
-        Ok(Queues { depot, queues: Mutex::new(queues), in_order: Mutex::default(), wakes: Mutex::default() })
+        Ok(Queues {
+            depot,
+            queues: Mutex::new(queues),
+            in_order: Mutex::default(),
+            wakes: Mutex::default(),
+            attempts: Mutex::default(),
+        })
     }
 
     /// `wake` is called, from any thread, with the name of a queue that got messages. It must not block.

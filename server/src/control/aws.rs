@@ -200,7 +200,8 @@ pub(super) async fn post(
             let form = Form::read(&headers, &uri, body.as_deref().unwrap_or_default());
             return match form.filter(|_| target.is_empty()) {
                 Some(form) => answer_form(&shared, &form, &uri, &headers, body.is_err()).await,
-                None => answer(Service::Events, Err(unknown_operation(target))),
+                None => services::unserved_target(target, &headers)
+                    .unwrap_or_else(|| answer(Service::Events, Err(unknown_operation(target)))),
             };
         }
     };
@@ -226,10 +227,7 @@ async fn answer_form(shared: &Arc<Shared>, form: &Form, uri: &Uri, headers: &Hea
             let members = sqs::query::members(action, form, uri.path());
             carry(shared, Service::Sqs, action, &members, headers).await
         }
-        Some(version) => {
-            let message = format!("no service here has the operation {action} in the version {version}");
-            Err(ApiError::new("UnknownOperationException", message))
-        }
+        Some(version) => return services::unserved_form(action, version, headers),
     };
     answer_in_xml(headers, action, outcome)
 }

@@ -118,7 +118,7 @@ impl Queues {
         if matches!(error, QueueError::Full) { Ok(()) } else { Err(error) }
     }
 
-    fn read(&self, queue: &str, sequence: u64) -> Result<Option<Message>, QueueError> {
+    pub(super) fn read(&self, queue: &str, sequence: u64) -> Result<Option<Message>, QueueError> {
         let Some(text) = self.depot.get(Room::Queues, &row(queue, b'm', sequence))? else { return Ok(None) };
         serde_json::from_slice(&text).map(Some).map_err(|error| QueueError::Store(format!("a message: {error}")))
     }
@@ -197,7 +197,7 @@ fn origin_of(queue: &str, message: &Message, slot: Slot) -> Origin {
 }
 
 impl Received {
-    fn of(queue: &str, message: Message, slot: Slot) -> Received {
+    pub(super) fn of(queue: &str, message: Message, slot: Slot) -> Received {
         let Origin { receives, first_received_at, .. } = origin_of(queue, &message, slot);
         let receipt = Receipt { sequence: message.sequence, receives: slot.receives };
         Received { handle: receipt.handle(queue), receives, first_received_at, message }

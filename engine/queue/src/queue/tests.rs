@@ -333,3 +333,39 @@ fn what_a_receiver_was_told_survives_a_power_cut() {
     queues.purge("q").unwrap();
     assert_eq!(left(1_000), Counts::default());
 }
+
+#[test]
+fn an_attempt_that_is_repeated_gets_the_same_handles_until_something_happens_to_its_messages() {
+    let dir = tempfile::tempdir().unwrap();
+    let queues = Queues::open(Arc::new(Depot::open(dir.path()).unwrap())).unwrap();
+    let queue = "f.fifo";
+    let send = |bodies: &[&str], at| {
+        let message = |body: &&str| NewMessage {
+            body: (*body).into(),
+            group: Some((*body).into()),
+            deduplication_id: Some((*body).into()),
+            ..NewMessage::default()
+        };
+        queues.send(queue, bodies.iter().map(message).collect(), second(at)).unwrap();
+    };
+    let ask = |id: &str, at| {
+        let take = |queues: &Queues| queues.take(queue, 2, 30, RETENTION_S, None, second(at));
+        queues.receive_again(queue, id, 30, second(at), take).unwrap()
+    };
+    send(&["a", "b", "c", "d"], 1);
+    let first = ask("A", 2);
+    assert_eq!(first.len(), 2);
+    assert_eq!(ask("A", 20), first, "the same handles and counts, and hidden anew");
+    let second_pair = ask("B", 40);
+    assert_eq!(second_pair.iter().map(|one| one.message.body.as_str()).collect::<Vec<_>>(), ["c", "d"]);
+    assert_eq!(ask("A", 41), first, "at 32 the first visibility was over, the second is not");
+    queues.delete(queue, &first[0].handle, second(42)).unwrap();
+    assert!(ask("A", 43).is_empty(), "one was deleted: the id is void");
+    queues.change_visibility(queue, &second_pair[1].handle, 100, second(44)).unwrap();
+    assert!(ask("B", 45).is_empty(), "the visibility of one was changed");
+    let later = ask("A", 72);
+    assert_eq!(later.len(), 2, "visible again: received anew");
+    assert!(later.iter().all(|one| one.receives == 2), "{later:?}");
+    let visible = (0..12).map(|minute| ask("A", 100 + 25 * minute)).filter(|again| *again == later).count();
+    assert_eq!(visible, 11, "five minutes after 72 it is a new attempt");
+}

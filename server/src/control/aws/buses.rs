@@ -1,7 +1,7 @@
 //! Event buses and who may put events on them.
 
 use super::request::{BUS_NAME, NAME, Request, arn, object, paged};
-use super::{ApiError, Call, Operation, Reply, partners, seconds, tags};
+use super::{ApiError, Call, Operation, Reply, partners, seconds, services, tags};
 use fakemon_engine::bus::inbound::EventSourceState;
 use fakemon_engine::bus::resource::{Bus, Change, Resource};
 use fakemon_engine::bus::{DEFAULT_BUS, GAME_BUS, Registry};
@@ -23,9 +23,12 @@ pub(super) fn operation(name: &str) -> Option<Operation> {
         "RemovePermission" => remove_permission,
         "ListEndpoints" => |_, _, _| Ok(Reply::of(json!({ "Endpoints": [] }))),
         "CreateEndpoint" => |_, _, _| {
-            let message = "Global endpoints are not supported: they fail over between two regions, and this is one \
-                           node. Put events on its buses without an EndpointId.";
-            Err(ApiError::new("OperationDisabledException", message))
+            let mut error = services::not_here("events", "CreateEndpoint");
+            error.message.push_str(
+                ". Global endpoints fail over between two regions, and this is one node: put events on its buses \
+                 without an EndpointId.",
+            );
+            Err(error)
         },
         "DescribeEndpoint" | "UpdateEndpoint" | "DeleteEndpoint" => no_endpoint,
         _ => return None,

@@ -7,11 +7,18 @@
 //! apigateway GetApiKey GET /apikeys/{…}     of services with paths of their own: method and path as well
 //! ```
 
+use super::query::{self, Dialect};
 use super::{ApiError, rest, uuid};
 use crate::control::refusal::Refusal;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use serde_json::json;
 use std::sync::LazyLock;
+
+/// The version of EC2's protocol, whose errors are written in another way.
+const EC2_VERSION: &str = "2016-11-15";
+/// How AWS writes errors of no service in particular.
+const FAULTS: Dialect = Dialect { namespace: "http://webservices.amazon.com/AWSFault/2005-15-09" };
 
 /// An operation of AWS.
 struct Operation {
@@ -92,6 +99,9 @@ pub(in crate::control) async fn elsewhere(method: Method, uri: Uri, headers: Hea
     if let Some(one) = named {
         return rest::answer(Err(not_here(one.service, one.name)));
     }
+    if let Some((service, operation)) = rpc(&uri).filter(|_| is_rpc(&headers)) {
+        return unserved_rpc(service, operation, &headers);
+    }
     match client_of(&headers, &uri) {
         Some(service) => unserved(&service, &uri),
         None => Refusal::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here; see /").into_response(),
@@ -108,15 +118,19 @@ pub(in crate::control) async fn other_method(method: Method, uri: Uri, headers: 
     Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).into_response()
 }
 
+/// The service in the credential scope of a signature.
+fn service_in(headers: &HeaderMap) -> Option<String> {
+    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok())?;
+    let scope = authorization.strip_prefix("AWS4-HMAC-SHA256")?.split("Credential=").nth(1);
+    let scope = scope.and_then(|rest| rest.split([',', ' ']).next());
+    Some(scope.and_then(|scope| scope.split('/').nth(3)).unwrap_or_default().to_owned())
+}
+
 /// The service that a client of AWS asks: that of its signature, or S3's, whose requests name their operation in the
 /// query.
 pub(in crate::control) fn client_of(headers: &HeaderMap, uri: &Uri) -> Option<String> {
-    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if authorization.starts_with("AWS4-HMAC-SHA256") {
-        let scope = authorization.split("Credential=").nth(1).and_then(|rest| rest.split([',', ' ']).next());
-        return Some(scope.and_then(|scope| scope.split('/').nth(3)).unwrap_or_default().to_owned());
-    }
-    operation_in(uri).map(|_| "s3".to_owned())
+    let signed = service_in(headers);
+    signed.or_else(|| operation_in(uri).map(|_| "s3".to_owned()))
 }
 
 /// The operation that the query names: `x-id=ListBuckets`.
@@ -141,6 +155,75 @@ pub(in crate::control) fn unserved(service: &str, uri: &Uri) -> Response {
     );
     let mut response = (error.status, body).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    response
+}
+
+/// Answers a target of a service that is not spoken here; none if it is no target at all.
+pub(super) fn unserved_target(target: &str, headers: &HeaderMap) -> Option<Response> {
+    let is_name =
+        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    let (service, operation) = target.rsplit_once('.').filter(|(service, name)| is_name(service) && is_name(name))?;
+    let error = not_implemented(&format!("{operation} of {}", called(service, headers)));
+    // Both versions of the protocol say it alike; a client reads the one that it speaks.
+    let is_older = headers.get(header::CONTENT_TYPE).is_none_or(|value| value != "application/x-amz-json-1.0");
+    let kind = if is_older { "application/x-amz-json-1.1" } else { "application/x-amz-json-1.0" };
+    let body = json!({ "__type": error.code, "message": error.message }).to_string();
+    Some(told(&error, kind, body.into_bytes()))
+}
+
+/// Answers a form of a service that is not spoken here, in the XML of faults; EC2 has another one.
+pub(super) fn unserved_form(action: &str, version: &str, headers: &HeaderMap) -> Response {
+    let service = service_in(headers).unwrap_or_default();
+    let service = if service.is_empty() { format!("the service of version {version}") } else { service };
+    let error = not_implemented(&format!("{action} of {service}"));
+    if version != EC2_VERSION {
+        return query::refused(FAULTS, headers, &error, error.code);
+    }
+    let mut body = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    let fault = json!({ "Code": error.code, "Message": error.message });
+    query::write_element(&mut body, "Response", &json!({ "Errors": { "Error": fault }, "RequestID": uuid() }));
+    told(&error, "text/xml", body.into_bytes())
+}
+
+/// What a service is called: by the signature of a request, else by its target or path.
+fn called(name: &str, headers: &HeaderMap) -> String {
+    service_in(headers)
+        .filter(|signed| !signed.is_empty())
+        .map_or_else(|| format!("the service {name}"), |signed| format!("the service {signed} ({name})"))
+}
+
+/// The operation of a path of the protocol RPC v2: `/service/GraniteServiceVersion20100801/operation/ListMetrics`.
+fn rpc(uri: &Uri) -> Option<(&str, &str)> {
+    // A prefix of the endpoint's address may stand before it.
+    let (_, rest) = uri.path().split_once("/service/")?;
+    rest.split_once("/operation/").filter(|(service, name)| !service.is_empty() && !name.contains('/'))
+}
+
+fn is_rpc(headers: &HeaderMap) -> bool {
+    headers.get("smithy-protocol").is_some_and(|protocol| protocol == "rpc-v2-cbor")
+}
+
+/// Answers the protocol RPC v2 in CBOR: a map of two texts.
+fn unserved_rpc(service: &str, operation: &str, headers: &HeaderMap) -> Response {
+    let error = not_implemented(&format!("{operation} of {}", called(service, headers)));
+    let mut body = vec![0xA2];
+    for part in ["__type", error.code, "message", &error.message] {
+        let length = u16::try_from(part.len()).unwrap_or(u16::MAX);
+        body.push(0x79); // a text whose length stands in two bytes
+        body.extend_from_slice(&length.to_be_bytes());
+        body.extend_from_slice(&part.as_bytes()[..length.into()]);
+    }
+    let mut response = told(&error, "application/cbor", body);
+    response.headers_mut().insert("smithy-protocol", HeaderValue::from_static("rpc-v2-cbor"));
+    response
+}
+
+fn told(error: &ApiError, content_type: &'static str, body: Vec<u8>) -> Response {
+    let mut response = (error.status, body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert("x-amzn-errortype", HeaderValue::from_static(error.code));
+    headers.insert("x-amzn-requestid", HeaderValue::from_str(&uuid()).expect("hexadecimal"));
     response
 }
 

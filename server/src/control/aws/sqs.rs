@@ -31,7 +31,7 @@ use fakemon_engine::Engine;
 use fakemon_engine::bus::Registry;
 use fakemon_engine::bus::resource::{Change, Queue, Resource, Tags};
 use fakemon_engine::envelope::ACCOUNT;
-use fakemon_engine::queue::{Counts, NewMessage, QueueError, Redrive, Settlement};
+use fakemon_engine::queue::{Counts, NewMessage, QueueError, Redrive, Settlement, is_fifo, is_id};
 use messages::{
     BATCH_BYTES_MAX, BATCH_MAX, batch, batch_bytes, batch_too_long, check_order, new_message, sent, shown, visibility,
 };
@@ -303,9 +303,16 @@ async fn purge(shared: &Arc<Shared>, queue: &Queue, call: &Call<'_>) -> Result<V
             format!("Only one PurgeQueue operation on {} is allowed every {} seconds.", queue.name, pause.as_secs());
         return Err(ApiError::new("PurgeQueueInProgress", message));
     }
-    shared.pauses.begin(Paused::Purge, &queue.name, call.now, pause);
+    begin_pause(shared, Paused::Purge, queue, call).await?;
     on_queue(shared, queue, |engine, name| engine.queues().purge(name)).await?.map_err(refused)?;
     Ok(Value::Null)
+}
+
+/// From now on something is not done again at once; on the disk after this.
+async fn begin_pause(shared: &Arc<Shared>, what: Paused, queue: &Queue, call: &Call<'_>) -> Result<(), ApiError> {
+    let notes = shared.pauses.begin(what, &queue.name, call.now, shared.options.queue_pause);
+    let noted = on_queue(shared, queue, |engine, _| engine.notes().set(notes).and_then(|()| engine.notes().sync()));
+    noted.await?.map_err(ApiError::internal)
 }
 
 async fn delete_queue(
@@ -318,8 +325,9 @@ async fn delete_queue(
         let queue = named(registry, request)?;
         Ok(Reply::with(Value::Null, vec![Change::Delete(format!("queue/{}", queue.name))]))
     };
+    // Noted before, so that no end of the process comes between; while the queue is there it means nothing.
+    begin_pause(shared, Paused::Create, queue, call).await?;
     super::change(shared, delete, request, call).await?;
-    shared.pauses.begin(Paused::Create, &queue.name, call.now, shared.options.queue_pause);
     on_queue(shared, queue, |engine, name| engine.queues().purge(name)).await?.map_err(refused)?;
     Ok(Value::Null)
 }
@@ -458,6 +466,17 @@ fn read_settlement(request: &Request<'_>, delete: bool) -> Result<(String, Settl
     Ok((handle, settlement))
 }
 
+/// The id of an attempt to receive, which means something to FIFO queues only.
+fn attempt_of(queue: &Queue, request: &Request<'_>) -> Result<Option<String>, ApiError> {
+    let name = "ReceiveRequestAttemptId";
+    let id = text(request, name)?.filter(|_| is_fifo(&queue.name));
+    if let Some(id) = id.filter(|id| !is_id(id)) {
+        let reason = format!("{name} can only include alphanumeric and punctuation characters. 1 to 128 in length.");
+        return Err(invalid_value(name, id, &reason));
+    }
+    Ok(id.map(str::to_owned))
+}
+
 async fn receive(
     shared: &Arc<Shared>,
     queue: &Queue,
@@ -471,14 +490,20 @@ async fn receive(
     let wait = wait.unwrap_or_else(|| small(queue, "ReceiveMessageWaitTimeSeconds"));
     let hidden = visibility(request)?.unwrap_or_else(|| small(queue, "VisibilityTimeout"));
     let retention = small(queue, "MessageRetentionPeriod");
+    let attempt = attempt_of(queue, request)?;
     let until = tokio::time::Instant::now() + Duration::from_secs(wait.into());
     loop {
         // Registered before looking, so that a message that comes between looking and waiting is heard.
         let arrived = shared.messages.notified();
+        let attempt = attempt.clone();
         let look = move |engine: &Engine, name: &str| {
             let registry = engine.registry();
             let redrive = registry.queues.get(name).and_then(|queue| Redrive::within(&registry, queue));
-            engine.queues().receive(name, max, hidden, retention, redrive.as_ref(), engine.now())
+            let (queues, redrive, now) = (engine.queues(), redrive.as_ref(), engine.now());
+            let Some(id) = attempt else { return queues.receive(name, max, hidden, retention, redrive, now) };
+            queues.receive_again(name, &id, hidden, now, |queues| {
+                queues.take(name, max, hidden, retention, redrive, now)
+            })
         };
         let received = on_queue(shared, queue, look).await?.map_err(refused)?;
         if !received.is_empty() || tokio::time::Instant::now() >= until || shared.is_stopping() {
