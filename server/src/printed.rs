@@ -1,6 +1,6 @@
 //! Where answers are printed. What others wrote — names, details, texts of errors — may hold characters that a terminal
-//! takes for commands, or that turn the order of what is read around; they leave as `\u009b`, which in JSON is the same
-//! text. It holds for every command, because it stands between all of them and stdout.
+//! takes for commands, that turn the order of what is read around, or that are not seen at all; they leave as `\u009b`,
+//! which in JSON is the same text. It holds for every command, because it stands between all of them and stdout.
 
 use std::io::{self, StdoutLock, Write};
 
@@ -10,10 +10,42 @@ pub(crate) fn stdout() -> Printed<StdoutLock<'static>> {
 }
 
 /// Whether a terminal could do something else with a character than to show it: it moves the cursor, begins a command,
-/// or turns the order of the text around.
+/// turns the order of the text around, or leaves no trace, so that two names look the same.
 pub(crate) fn is_unsafe(letter: char) -> bool {
-    matches!(letter, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
-        || letter.is_control() && !matches!(letter, '\n' | '\t')
+    letter.is_control() && !matches!(letter, '\n' | '\t') || is_format(letter)
+}
+
+/// Characters that say how others are shown, and are none themselves: Unicode's category Cf, its line and paragraph
+/// separators, and the fillers that are letters by category only. The joiners U+200C and U+200D are left: Persian,
+/// the languages of India, and emoji of several people are written with them.
+fn is_format(letter: char) -> bool {
+    matches!(
+        letter,
+        '\u{AD}'
+            | '\u{600}'..='\u{605}'
+            | '\u{61C}'
+            | '\u{6DD}'
+            | '\u{70F}'
+            | '\u{890}'..='\u{891}'
+            | '\u{8E2}'
+            | '\u{115F}'..='\u{1160}'
+            | '\u{180E}'
+            | '\u{200B}'
+            | '\u{200E}'..='\u{200F}'
+            | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}'
+            | '\u{3164}'
+            | '\u{FEFF}'
+            | '\u{FFA0}'
+            | '\u{FFF9}'..='\u{FFFB}'
+            | '\u{110BD}'
+            | '\u{110CD}'
+            | '\u{13430}'..='\u{1343F}'
+            | '\u{1BCA0}'..='\u{1BCA3}'
+            | '\u{1D173}'..='\u{1D17A}'
+            | '\u{E0001}'
+            | '\u{E0020}'..='\u{E007F}'
+    )
 }
 
 /// A text on one line, without such characters.
@@ -39,7 +71,9 @@ impl<W: Write> Printed<W> {
         let mut rest = text;
         while let Some((at, letter)) = rest.char_indices().find(|(_, letter)| is_unsafe(*letter)) {
             self.out.write_all(&rest.as_bytes()[..at])?;
-            write!(self.out, "\\u{:04x}", u32::from(letter))?;
+            for unit in letter.encode_utf16(&mut [0; 2]) {
+                write!(self.out, "\\u{unit:04x}")?;
+            }
             rest = &rest[at + letter.len_utf8()..];
         }
         self.out.write_all(rest.as_bytes())
@@ -65,8 +99,8 @@ fn is_begun(bytes: &[u8]) -> bool {
 
 impl<W: Write> Write for Printed<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // All unsafe characters are below the space, DEL, or begin with one of two bytes: most texts have none.
-        let is_plain = |byte: &u8| !matches!(byte, 0..=8 | 11..=31 | 0x7F | 0xC2 | 0xE2);
+        // ASCII has few unsafe characters, and most texts have nothing else.
+        let is_plain = |byte: &u8| matches!(byte, b'\t' | b'\n' | b' '..=b'~');
         match self.begun.is_empty() && bytes.iter().all(is_plain) {
             true => self.out.write_all(bytes)?,
             false => {
@@ -103,9 +137,11 @@ mod tests {
 
     #[test]
     fn in_json_the_text_stays_the_same() {
-        let text = "\u{9b}\u{202e}\u{7f}\u{2028}";
+        let text = "\u{9b}\u{202e}\u{7f}\u{2028}\u{200f}\u{61c}\u{200b}\u{ad}\u{feff}\u{e0041}\u{2060}\u{1d173}";
         let json = serde_json::to_string(text).unwrap();
         assert!(escaped(&json).is_ascii());
         assert_eq!(serde_json::from_str::<String>(&escaped(&json)).unwrap(), text);
+        let joined = "\u{645}\u{6cc}\u{200c}\u{62e}\u{648}\u{627}\u{647}\u{645} 👩\u{200d}🚀";
+        assert_eq!(escaped(joined), joined, "scripts are written with joiners");
     }
 }

@@ -76,6 +76,11 @@ impl Player {
         !throws.is_empty() && self.ledger().in_flight.iter().any(|claimed| throws.binary_search(claimed).is_ok())
     }
 
+    /// Whether an attempt id has been used: such a throw is no new one.
+    pub fn has_used(&self, attempt: AttemptId) -> bool {
+        self.ledger().used.contains(attempt.0)
+    }
+
     /// Uses an attempt id, unless it has been used.
     pub fn claim(&self, attempt: AttemptId, waiter: impl FnOnce() -> Waiter) -> Claim {
         let mut ledger = self.ledger();
@@ -190,6 +195,11 @@ impl IdRanges {
         true
     }
 
+    /// Whether an id is there.
+    pub fn contains(&self, id: u64) -> bool {
+        self.0.range(..=id).next_back().is_some_and(|(_, last)| *last >= id)
+    }
+
     /// Takes an id out.
     pub fn remove(&mut self, id: u64) {
         let Some((&first, &last)) = self.0.range(..=id).next_back().filter(|(_, last)| **last >= id) else {
@@ -284,6 +294,7 @@ mod tests {
                 ranges.remove(id);
                 set.remove(&id);
             }
+            assert_eq!(ranges.contains(seed % 200), set.contains(&(seed % 200)), "at step {step}");
         }
         let ids: Vec<u64> = ranges.iter().flat_map(|(first, last)| first..=last).collect();
         assert_eq!(ids, set.into_iter().collect::<Vec<_>>());
@@ -301,7 +312,9 @@ mod tests {
             position: Position(attempt),
         };
         let claim = |attempt| player.claim(AttemptId(attempt), || Box::new(|_| {}));
+        assert!(!player.has_used(AttemptId(1)));
         assert_eq!(claim(1), Claim::New);
+        assert!(player.has_used(AttemptId(1)));
         assert_eq!(claim(1), Claim::InFlight);
         assert_eq!(player.in_flight(), [AttemptId(1)]);
         assert!(player.awaits_any(&[AttemptId(0), AttemptId(1)]) && !player.awaits_any(&[AttemptId(2)]));

@@ -1,4 +1,5 @@
-//! How often a player may throw: so many times a second, a burst more after a pause. One atomic number per player,
+//! How often a player may throw: so many times a second, a burst more after a pause. New throws count, not those that
+//! are sent again, for their answers are there already. One atomic number per player,
 //! shared by all their connections on all threads (the generic cell rate algorithm).
 
 use fakemon_engine::ids::Timestamp;

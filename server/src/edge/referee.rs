@@ -126,7 +126,14 @@ impl Referee {
             return Err(throttled(RETRY_AFTER_MS));
         }
         if let (Some(rates), Some(allowance)) = (&self.rates, &session.allowance) {
-            rates.take(allowance, received_at).map_err(throttled)?;
+            // Another connection may have thrown for them meanwhile.
+            if session.player.is_none() {
+                session.player = session.name.as_ref().and_then(|name| self.engine.player(name));
+            }
+            // What is sent again is answered from memory, within the bounds of throws in flight and of questions.
+            if !session.player.as_ref().is_some_and(|player| player.has_used(attempt_id)) {
+                rates.take(allowance, received_at).map_err(throttled)?;
+            }
         }
         let player = match &session.player {
             Some(player) => player.clone(),

@@ -233,6 +233,23 @@ fn who_throws_too_often_is_throttled() {
 }
 
 #[test]
+fn a_throw_that_is_sent_again_has_its_first_answer_whatever_the_rate() {
+    let rate = Rate { attempts_per_s: 0.001, burst: 2 };
+    let house = House::new(|options| options.rate = Some(rate));
+    house.spawn(1, sol());
+    let mut ana = house.player("ana");
+    let first = [1, 2].map(|attempt| ana.throw(attempt, 1));
+    assert_eq!(first[0]["outcome"], "captured");
+    assert_eq!(ana.throw(3, 1)["reason"], "throttled");
+    for again in [&mut ana, &mut house.player("ana")] {
+        for _ in 0..100 {
+            assert_eq!([1, 2].map(|attempt| again.throw(attempt, 1)), first);
+        }
+        assert_eq!(again.throw(3, 1)["reason"], "throttled", "what was throttled is no throw that was made");
+    }
+}
+
+#[test]
 fn many_in_one_write_are_answered_each_once() {
     let house = House::new(|_| {});
     house.spawn(1, sol());
