@@ -270,8 +270,14 @@ impl Registry {
         self.names.read().unwrap_or_else(PoisonError::into_inner).get(index)?.clone()
     }
 
+    /// Players who have a number.
     pub fn len(&self) -> usize {
         self.by_name.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether no player has a number yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 

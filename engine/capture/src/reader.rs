@@ -32,11 +32,13 @@ pub struct Counter {
     stop: AtomicBool,
 }
 
-impl Counter {
-    pub fn new() -> Counter {
+impl Default for Counter {
+    fn default() -> Self {
         Counter { requests: Mailbox::for_thread(READER_REQUESTS), stop: AtomicBool::new(false) }
     }
+}
 
+impl Counter {
     pub fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
     }

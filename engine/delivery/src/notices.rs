@@ -274,11 +274,13 @@ struct Topics {
     untold: u64,
 }
 
-impl Notices {
-    pub fn new() -> Notices {
+impl Default for Notices {
+    fn default() -> Self {
         Notices { topics: Mutex::default(), bell: Bell::for_thread() }
     }
+}
 
+impl Notices {
     fn topics(&self) -> MutexGuard<'_, Topics> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -327,7 +329,7 @@ mod tests {
 
     #[test]
     fn what_goes_on_is_told_at_once_and_then_less_and_less_often() {
-        let (notices, start) = (Notices::new(), Instant::now());
+        let (notices, start) = (Notices::default(), Instant::now());
         let mut told = Vec::new();
         for ms in (0..600_000).step_by(100) {
             let now = start + Duration::from_millis(ms);
@@ -349,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_state_and_its_end_take_each_others_place() {
-        let (notices, now) = (Notices::new(), Instant::now());
+        let (notices, now) = (Notices::default(), Instant::now());
         notices.tell_at(dead("a"), now);
         notices.tell_at(Notice::new(NoticeKind::TargetRecovered, "a"), now);
         notices.tell_at(dead("b"), now);
@@ -363,7 +365,7 @@ mod tests {
 
     #[test]
     fn what_becomes_one_event_is_added_up() {
-        let (notices, now) = (Notices::new(), Instant::now());
+        let (notices, now) = (Notices::default(), Instant::now());
         for (syncs, worst_ms) in [(3, 40), (4, 90), (1, 7)] {
             let notice = Notice::new(NoticeKind::SlowSync, "").counting("syncs", syncs);
             notices.tell_at(notice.at_worst("worst_ms", worst_ms).with("position", syncs), now);
@@ -374,7 +376,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_subjects_is_bounded_and_what_is_left_out_is_counted() {
-        let (notices, now) = (Notices::new(), Instant::now());
+        let (notices, now) = (Notices::default(), Instant::now());
         for target in 0..1_000 {
             notices.tell_at(dead(&target.to_string()), now);
         }

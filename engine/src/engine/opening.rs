@@ -144,7 +144,7 @@ impl Engine {
             outboxes: Arc::default(),
             registry,
             world,
-            counter: Arc::new(Counter::new()),
+            counter: Arc::new(Counter::default()),
             failure,
             stopping: AtomicBool::new(false),
             throw_figures: Mutex::default(),
@@ -304,7 +304,7 @@ impl Engine {
         };
         let engine = Engine(Arc::new(Running {
             shared,
-            notices: Arc::new(Notices::new()),
+            notices: Arc::new(Notices::default()),
             bus,
             threads: Mutex::new(Some(threads)),
         }));

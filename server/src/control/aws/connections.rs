@@ -313,6 +313,11 @@ fn check_endpoint(request: &Request<'_>, endpoint: &str) {
             "Value '{endpoint}' at 'invocationEndpoint' failed to satisfy constraint: Member must satisfy regular \
              expression pattern: ^((%[0-9A-Fa-f]{{2}}|[-()_.!~*';/?:@\\x26=+$,A-Za-z0-9])+)([).!';/?:,])?$"
         ));
+    } else if endpoint.split(['/', '?']).nth(2).is_some_and(|authority| authority.contains('@')) {
+        request.found(format!(
+            "Value '{endpoint}' at 'invocationEndpoint' failed to satisfy constraint: Member must not hold a user or a \
+             password: a connection with BASIC authorization does"
+        ));
     } else if !has_host(endpoint) {
         request.found(format!(
             "Value '{endpoint}' at 'invocationEndpoint' failed to satisfy constraint: Member must be the address of a \

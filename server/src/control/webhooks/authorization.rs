@@ -150,10 +150,8 @@ async fn fetch(parameters: &Value, hooks: &Webhooks) -> Result<(String, Duration
     let endpoint = super::request::with_query(&super::request::absolute(endpoint), &additions.query);
     let uri: Uri = endpoint.parse().map_err(|error| refused(format!("the authorization endpoint: {error}")))?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-    let mut request = Request::builder()
-        .method(text("/HttpMethod"))
-        .uri(path)
-        .header(header::HOST, uri.authority().map(ToString::to_string).unwrap_or_default());
+    let mut request =
+        Request::builder().method(text("/HttpMethod")).uri(path).header(header::HOST, super::connection::host(&uri));
     let mut headers = vec![
         ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned()),
         ("accept".to_owned(), "application/json".to_owned()),

@@ -55,6 +55,12 @@ pub(super) fn authority(endpoint: &str) -> Option<String> {
     endpoint.parse().ok().map(|uri: Uri| authority_of(&uri))
 }
 
+/// Host and port, as the header `Host` has them: without user information, which is nobody's but the target's.
+pub(super) fn host(uri: &Uri) -> String {
+    let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host).to_owned()
+}
+
 fn authority_of(uri: &Uri) -> String {
     let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
     format!("{}://{authority}", uri.scheme_str().unwrap_or("https"))
@@ -277,6 +283,13 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_in_an_address_is_not_told_to_proxies() {
+        for uri in ["http://us:pw@example.com:8080/u", "http://example.com:8080/u"] {
+            assert_eq!(host(&uri.parse().unwrap()), "example.com:8080");
+        }
+    }
 
     #[test]
     fn a_target_says_in_seconds_or_with_a_date_when_to_come_again() {

@@ -70,7 +70,7 @@ pub(super) fn build(
     let mut request = Request::new(Full::new(Bytes::from(body)));
     *request.method_mut() = method;
     *request.uri_mut() = path.parse().map_err(|error| wrong(format!("its path: {error}")))?;
-    let host = uri.authority().map(ToString::to_string).unwrap_or_default();
+    let host = super::connection::host(&uri);
     let headers = request.headers_mut();
     headers.insert(header::HOST, HeaderValue::from_str(&host).map_err(|error| wrong(error.to_string()))?);
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
