@@ -202,7 +202,7 @@ const TREE_DEPTH_MAX: usize = 120;
 
 /// A JSON text as it can be read into a tree, however deep it is: objects and lists that lie deeper than any schema
 /// describes are empty.
-pub fn for_tree(json: &str) -> Cow<'_, str> {
+fn for_tree(json: &str) -> Cow<'_, str> {
     if depth(json) <= TREE_DEPTH_MAX {
         return Cow::Borrowed(json);
     }
@@ -224,9 +224,63 @@ pub fn for_tree(json: &str) -> Cow<'_, str> {
     Cow::Owned(json.chars().filter(keep).collect())
 }
 
+/// What a number beyond those of the machine is in a tree: about the greatest of them.
+const BEYOND: &str = "1e308";
+
+/// A JSON text whose numbers all fit into a tree.
+fn with_bounded_numbers(json: &str) -> String {
+    let (bytes, mut at, mut bounded) = (json.as_bytes(), 0, String::with_capacity(json.len()));
+    while at < bytes.len() {
+        let start = at;
+        match bytes[at] {
+            b'"' => at = string_end(bytes, at).min(bytes.len()),
+            b'-' | b'0'..=b'9' => {
+                let is_of_number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+                at += bytes[at..].iter().take_while(|byte| is_of_number(byte)).count();
+                let number = &json[start..at];
+                if serde_json::from_str::<&RawValue>(number).is_ok() && serde_json::from_str::<f64>(number).is_err() {
+                    bounded.push_str(if number.starts_with('-') { "-" } else { "" });
+                    bounded.push_str(BEYOND);
+                    continue;
+                }
+            }
+            _ => at += json[at..].chars().next().map_or(1, char::len_utf8),
+        }
+        bounded.push_str(&json[start..at]);
+    }
+    bounded
+}
+
+/// A tree of any JSON, for those who compare a value with a schema or learn from it; never to be written again. What is
+/// too deep for it is empty, and a number beyond those of the machine is about the greatest of them.
+///
+/// # Errors
+/// When it is no JSON.
+pub fn tree(json: &str) -> Result<Value, serde_json::Error> {
+    let json = for_tree(json);
+    match serde_json::from_str(&json) {
+        Err(_) => serde_json::from_str(&with_bounded_numbers(&json)),
+        read => read,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_json_can_be_read_into_a_tree() {
+        let read = tree(r#"{"h":1e400,"m":[-1E+999,{"1e400":"1e400 \" -1e400 ää"}],"z":1e-999,"n":1.5}"#).unwrap();
+        let same = r#"{"h":1e308,"m":[-1e308,{"1e400":"1e400 \" -1e400 ää"}],"z":0.0,"n":1.5}"#;
+        assert_eq!(read, serde_json::from_str::<Value>(same).unwrap());
+        assert_eq!(tree(&"9".repeat(400)).unwrap(), serde_json::json!(1e308));
+        assert_eq!(tree("1.7976931348623157e308").unwrap().as_f64().map(|number| number >= 1e308), Some(true));
+        let deep = format!("{}1e400{}", r#"{"a":"#.repeat(200), "}".repeat(200));
+        assert!(tree(&deep).unwrap().is_object());
+        for wrong in ["", "{", "1e", "--1", "[1e400", r#"{"a":1e400,}"#, "\"", "\"\\", "01e400"] {
+            assert!(tree(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_detail_is_checked_to_its_end_and_numbers_of_any_size_pass() {

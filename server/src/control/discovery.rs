@@ -14,7 +14,7 @@ use fakemon_engine::envelope::{REGION, SOURCE_ENGINE};
 use fakemon_engine::ids::{PlayerId, Position, Timestamp};
 use fakemon_engine::limits::{SCHEMA_BYTES_MAX, SCHEMA_CHARS_MAX, SCHEMA_VERSIONS_MAX, SCHEMAS_MAX};
 use fakemon_engine::model::Outcome;
-use fakemon_engine::raw::for_tree;
+use fakemon_engine::raw;
 use fakemon_engine::schema::{self, DISCOVERED_REGISTRY, Drift, Kind, SCHEMA_DRIFT, Shape, envelope_schema};
 use fakemon_engine::{ReadError, Tail};
 use hashbrown::HashMap;
@@ -148,7 +148,7 @@ impl Discovery {
     }
 
     fn take(&mut self, registry: &Registry, bus: &str, event: &str) {
-        let Ok(event) = serde_json::from_str::<Value>(&for_tree(event)) else { return };
+        let Ok(event) = raw::tree(event) else { return };
         let (Some(source), Some(detail_type)) = (event["source"].as_str(), event["detail-type"].as_str()) else {
             return;
         };

@@ -192,9 +192,10 @@ fn parse(event: Plain, bus: &str, registry: &Registry) -> Result<Incoming, Refus
     raw::check_detail(&detail).map_err(|invalid| wrong_detail("detail", &invalid))?;
     if source == SOURCE_WORLD {
         if detail_type == SPAWN.1 {
-            let detail = serde_json::from_str(&detail);
+            let detail = raw::tree(&detail);
             let detail = detail.map_err(|error| wrong_detail("detail", &InvalidDetail::Syntax(error.to_string())))?;
-            return spawns::parse(&detail).map(Incoming::Spawn);
+            let detail = detail.as_object().ok_or_else(|| wrong_detail("detail", &InvalidDetail::NoObject))?;
+            return spawns::parse(detail).map(Incoming::Spawn);
         }
         let message = format!("detail-type must be \"{}\" where source is \"{SOURCE_WORLD}\"", SPAWN.1);
         return Err(Refusal::field("unknown_detail_type", "detail-type", message));

@@ -15,10 +15,9 @@ use super::lookup::schemas_named;
 use super::{DISCOVERED_REGISTRY, Kind, Schema, Violation, schema_name};
 use fakemon_model::ids::Timestamp;
 use fakemon_model::limits::SCHEMA_CACHE_BYTES_MAX;
-use fakemon_pattern::raw::for_tree;
+use fakemon_pattern::raw;
 use fakemon_resource::{NewEvent, Registry, resource};
 use fakemon_schema::EventParts;
-use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -125,7 +124,7 @@ impl Enforcer {
         if !asked {
             return Ok(());
         }
-        let detail: Value = match serde_json::from_str(&for_tree(&event.detail)) {
+        let detail = match raw::tree(&event.detail) {
             Ok(detail) => detail,
             Err(error) => {
                 let why = format!("cannot be compared with a schema: {error}");

@@ -11,6 +11,7 @@ use super::{arn, bad, check, conflict, forbidden, missing, moment, page, tagging
 use fakemon_engine::bus::Registry;
 use fakemon_engine::bus::resource::{Change, Resource, Schema, SchemaVersion, Tags};
 use fakemon_engine::limits::{SCHEMA_BYTES_MAX, SCHEMA_CHARS_MAX, SCHEMA_VERSIONS_MAX, SCHEMAS_MAX};
+use fakemon_engine::raw;
 use fakemon_engine::schema::{self, Kind, Mode, OUR_REGISTRY, Shape, envelope_schema};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -293,7 +294,7 @@ pub(super) fn discover(_: &Registry, request: &Request<'_>, _: &Call<'_>) -> Res
     let (mut shape, mut named) = (Shape::default(), None);
     for (index, event) in events.iter().enumerate() {
         let text = event.as_str().filter(|text| text.len() <= SCHEMA_CHARS_MAX * 4);
-        let event = text.and_then(|text| serde_json::from_str::<Value>(text).ok()).filter(Value::is_object);
+        let event = text.and_then(|text| raw::tree(text).ok()).filter(Value::is_object);
         let event = event.ok_or_else(|| bad(format!("Events[{index}] is no text of a JSON object.")))?;
         let envelope = (event["source"].as_str(), event["detail-type"].as_str(), event["detail"].is_object());
         if let (Some(source), Some(detail_type), true) = envelope {
