@@ -154,10 +154,18 @@ fn binary(headers: &HeaderMap, content_type: &str, body: &[u8]) -> Result<Plain,
     let detail = match std::str::from_utf8(body) {
         Ok("") => nothing(),
         Ok(_) if is_json => detail_of(json_of(body)?),
-        Ok(text) => wrapped("data", &text.into()),
-        Err(_) => wrapped("data_base64", &BASE64.encode(body).into()),
+        Ok(text) if !is_bytes(&media_type) => wrapped("data", &text.into()),
+        _ => wrapped("data_base64", &BASE64.encode(body).into()),
     };
     plain(CloudEvent { attributes, detail })
+}
+
+/// Whether a media type is one of bytes: its data is told as such even where they happen to be text, so that one sender's
+/// events all look alike.
+fn is_bytes(media_type: &str) -> bool {
+    let kind = media_type.split('/').next().unwrap_or_default();
+    media_type == "application/octet-stream"
+        || matches!(kind, "image" | "audio" | "video" | "font") && !media_type.ends_with("+xml")
 }
 
 /// A detail is an object.
@@ -358,6 +366,9 @@ mod tests {
             ("application/vnd.x+json", b"[1]", json!({ "data": [1] })),
             ("application/xml; charset=utf-8", b"<msg/>", json!({ "data": "<msg/>" })),
             ("application/octet-stream", b"\xFF\x00", json!({ "data_base64": "/wA=" })),
+            ("application/octet-stream", b"Hello", json!({ "data_base64": "SGVsbG8=" })),
+            ("Image/PNG", b"Hello", json!({ "data_base64": "SGVsbG8=" })),
+            ("image/svg+xml", b"<svg/>", json!({ "data": "<svg/>" })),
         ] {
             let mut with = headers(&[
                 ("ce-specversion", "1.0"),
