@@ -329,6 +329,12 @@ fn mistakes_are_told_in_the_services_words() {
         ),
         ("AWSEvents.PutEvents", json!({ "Entries": [] }), "ValidationException", "at 'entries'"),
         (
+            "AWSEvents.PutEvents",
+            json!({ "Entries": [{ "Source": "s", "DetailType": "t", "Detail": "{}", "TraceHeader": "r".repeat(501) }] }),
+            "ValidationException",
+            "at 'entries.1.member.traceHeader' failed to satisfy constraint: Member must have length less than or equal",
+        ),
+        (
             "AWSEvents.TagResource",
             json!({ "ResourceARN": "x", "Tags": [] }),
             "ValidationException",

@@ -21,6 +21,8 @@ const ENTRIES_MAX: usize = 10;
 const PARTNER_ENTRIES_MAX: usize = 20;
 /// Bytes of all entries together, as the service counts them.
 const BYTES_MAX: usize = 1 << 20;
+/// The longest header of a trace, in characters.
+const TRACE_HEADER_CHARS_MAX: usize = 500;
 /// What is said of a detail that is none.
 const MALFORMED: &str = "Detail is malformed.";
 
@@ -64,6 +66,12 @@ async fn put_all(
             "Value '{}' at 'entries' failed to satisfy constraint: Member must have length {bound} than or equal to {limit}",
             shown(entries)
         ));
+    }
+    for (index, entry) in entries.iter().enumerate() {
+        if let Some(header) = entry["TraceHeader"].as_str() {
+            let at = format!("entries.{}.member.traceHeader", index + 1);
+            request.check_length(&at, header, 1, TRACE_HEADER_CHARS_MAX);
+        }
     }
     request.check()?;
     if entries.iter().map(size).sum::<usize>() > BYTES_MAX {
