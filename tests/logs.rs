@@ -87,8 +87,8 @@ fn lines_can_be_put_and_what_is_wrong_is_said_in_the_words_of_the_service() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
     let put = |lines: Value| json!({ "logGroupName": "app", "logStreamName": "one", "logEvents": lines });
     let old = now - 30 * 86_400_000;
-    let lines = json!([{ "timestamp": old, "message": "old" }, { "timestamp": now, "message": "new" }]);
-    let answer = logs(&server, "PutLogEvents", put(lines));
+    let answer = logs(&server, "PutLogEvents", put(json!([{ "timestamp": old, "message": "old" }])));
+    logs(&server, "PutLogEvents", put(json!([{ "timestamp": now, "message": "new" }])));
     assert_eq!(answer["rejectedLogEventsInfo"]["tooOldLogEventEndIndex"], 1);
     server.kill();
     server = Server::start(data.path(), &[]);
@@ -354,4 +354,68 @@ fn patterns_know_regular_expressions_escapes_and_words_of_which_one_is_enough() 
             found["events"].as_array().unwrap().iter().map(|e| e["message"].as_str().unwrap()).collect();
         assert_eq!(found, expected.iter().map(|index: &usize| lines[*index].2).collect::<Vec<_>>(), "{pattern}");
     }
+}
+
+#[test]
+fn json_of_any_number_and_depth_is_found_and_shown_as_it_was_written() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let now = now_ms();
+    let deep = format!(r#"{{"k":"v","a":{}1{}}}"#, r#"{"a":"#.repeat(252), "}".repeat(252));
+    let exact = r#"{"k":"v","p":1.10,"e":1e2,"b":12345678901234567890123,"o":{"z": 1.0, "a":[1e400]}}"#;
+    let lines = [r#"{"k":"v","h":1e400}"#, deep.as_str(), exact];
+    group(&server, "g", &lines.map(|line| (now, "s", line)));
+    let wanted = json!({ "logGroupName": "g", "filterPattern": "{ $.k = \"v\" }" });
+    let found = logs(&server, "FilterLogEvents", wanted);
+    let found: Vec<&str> =
+        found["events"].as_array().unwrap().iter().map(|line| line["message"].as_str().unwrap()).collect();
+    assert_eq!(found, lines);
+    let query = "filter k = \"v\" | fields p, e, b, o, o.a.0 as first, h";
+    let request = json!({ "logGroupName": "g", "startTime": (now - 60_000) / 1_000, "endTime": now / 1_000 + 1,
+                          "queryString": query });
+    let id = logs(&server, "StartQuery", request)["queryId"].clone();
+    let answer = logs(&server, "GetQueryResults", json!({ "queryId": id }));
+    let rows = answer["results"].as_array().unwrap();
+    let shown = |row: &Value| -> Vec<String> {
+        let cells = row.as_array().unwrap().iter().filter(|cell| cell["field"] != "@ptr");
+        cells.map(|cell| format!("{}={}", cell["field"].as_str().unwrap(), cell["value"].as_str().unwrap())).collect()
+    };
+    let mut rows: Vec<Vec<String>> = rows.iter().map(shown).collect();
+    rows.sort();
+    assert_eq!(rows[0], Vec::<String>::new(), "the deep one has none of these fields");
+    assert_eq!(rows[1], ["h=1e400"]);
+    let exact = ["p=1.10", "e=1e2", "b=12345678901234567890123", r#"o={"z":1.0,"a":[1e400]}"#, "first=1e400"];
+    assert_eq!(rows[2], exact);
+}
+
+#[test]
+fn batches_and_names_of_streams_are_held_to_the_services_bounds() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let now = now_ms();
+    group(&server, "g", &[(now, "s", "x")]);
+    let put = |lines: &[(u64, usize)]| {
+        let lines = lines.iter().map(|(at, bytes)| json!({ "timestamp": at, "message": "m".repeat(*bytes) }));
+        json!({ "logGroupName": "g", "logStreamName": "s", "logEvents": lines.collect::<Vec<_>>() })
+    };
+    let fits = (1 << 19) - 26;
+    let day = 24 * 3_600_000;
+    logs(&server, "PutLogEvents", put(&[(now, fits), (now, fits)]));
+    logs(&server, "PutLogEvents", put(&[(now - day, 1), (now, 1)]));
+    for (request, says) in [
+        (put(&[(now, 600_000), (now, 600_000)]), "Upload too large: 1200052 bytes exceeds limit of 1048576"),
+        (put(&[(now, fits), (now, fits + 1)]), "Upload too large: 1048577 bytes"),
+        (put(&[(now - day - 1, 1), (now, 1)]), "cannot span more than 24 hours"),
+    ] {
+        let (code, said) = refused(&server, "Logs_20140328.PutLogEvents", request);
+        assert!(code == "InvalidParameterException" && said.contains(says), "{says}: {code} {said}");
+    }
+    for names in [json!(["zz"]), json!(["s", "zz"])] {
+        let request = json!({ "logGroupName": "g", "logStreamNames": names });
+        assert_eq!(refused(&server, "Logs_20140328.FilterLogEvents", request).0, "ResourceNotFoundException");
+    }
+    let known = json!({ "logGroupName": "g", "logStreamNames": ["s"], "filterPattern": "x" });
+    assert_eq!(logs(&server, "FilterLogEvents", known)["events"].as_array().unwrap().len(), 1);
+    let prefix = json!({ "logGroupName": "g", "logStreamNamePrefix": "zz" });
+    assert_eq!(logs(&server, "FilterLogEvents", prefix)["events"], json!([]));
 }

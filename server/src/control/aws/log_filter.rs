@@ -17,9 +17,10 @@
 
 mod parser;
 
+use fakemon_engine::raw;
 use parser::{Parser, expression, quoted};
 use regex::Regex;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
@@ -82,10 +83,21 @@ pub(super) enum Step {
 
 #[derive(Debug)]
 pub(super) enum Test {
-    Text { equal: bool, pattern: String },
-    Like { equal: bool, regex: Regex },
-    Number { is: &'static [Ordering], not: bool, number: f64 },
-    Is(Value),
+    Text {
+        equal: bool,
+        pattern: String,
+    },
+    Like {
+        equal: bool,
+        regex: Regex,
+    },
+    Number {
+        is: &'static [Ordering],
+        not: bool,
+        number: f64,
+    },
+    /// Null, or a truth.
+    Is(&'static str),
     NotExists,
 }
 
@@ -113,7 +125,7 @@ impl Filter {
                 let alone = wanted.is_empty() && unwanted.is_empty() && !any.is_empty();
                 if alone { any.iter().any(holds) } else { wanted.iter().all(holds) && !unwanted.iter().any(holds) }
             }
-            Filter::Json(question) => serde_json::from_str(line).is_ok_and(|line| question.holds(&line)),
+            Filter::Json(question) => serde_json::from_str(line).is_ok_and(|line| question.holds(At::Json(line))),
             Filter::Columns(columns) => columns.hold(line),
         }
     }
@@ -151,8 +163,8 @@ impl Columns {
             Some(_) => found.len() >= self.before.len() + behind.len(),
             None => found.len() == self.before.len(),
         };
-        let holds = |(question, value): (&Option<Question>, &Value)| {
-            question.as_ref().is_none_or(|question| question.holds(value))
+        let holds = |(question, column): (&Option<Question>, &&str)| {
+            question.as_ref().is_none_or(|question| question.holds(At::Column(column)))
         };
         fits && self.before.iter().zip(&found).all(holds)
             && behind.iter().zip(&found[found.len() - behind.len()..]).all(holds)
@@ -160,7 +172,7 @@ impl Columns {
 }
 
 /// The words of a line; what stands between brackets or quotation marks is one.
-fn columns_of(line: &str) -> Vec<Value> {
+fn columns_of(line: &str) -> Vec<&str> {
     let (mut columns, mut rest) = (Vec::new(), line.trim_start());
     while let Some(first) = rest.chars().next() {
         let mark = match first {
@@ -173,14 +185,51 @@ fn columns_of(line: &str) -> Vec<Value> {
             Some(closed) => closed,
             None => rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len())),
         };
-        columns.push(column.into());
+        columns.push(column);
         rest = behind.trim_start();
     }
     columns
 }
 
+/// What a question is about. JSON stays as it was written: whatever its numbers and its depth, nothing of it is hidden.
+#[derive(Clone, Copy)]
+enum At<'l> {
+    Json(&'l RawValue),
+    Column(&'l str),
+}
+
+/// A value, as tests see it.
+enum Held<'l> {
+    Text(Cow<'l, str>),
+    /// A number or a truth, as it was written.
+    Plain(&'l str),
+    /// Null, an object, a list.
+    Other(&'l str),
+}
+
+impl<'l> At<'l> {
+    fn held(self) -> Option<Held<'l>> {
+        let json = match self {
+            At::Column(text) => return Some(Held::Text(Cow::Borrowed(text))),
+            At::Json(json) => json.get(),
+        };
+        Some(match json.as_bytes().first()? {
+            b'"' => Held::Text(Cow::Owned(serde_json::from_str(json).ok()?)),
+            b'n' | b'{' | b'[' => Held::Other(json),
+            _ => Held::Plain(json),
+        })
+    }
+
+    fn json(self) -> Option<&'l RawValue> {
+        match self {
+            At::Json(json) => Some(json),
+            At::Column(_) => None,
+        }
+    }
+}
+
 impl Question {
-    fn holds(&self, line: &Value) -> bool {
+    fn holds(&self, line: At<'_>) -> bool {
         match self {
             Question::All(questions) => questions.iter().all(|question| question.holds(line)),
             Question::Any(questions) => questions.iter().any(|question| question.holds(line)),
@@ -190,37 +239,40 @@ impl Question {
 }
 
 /// Whether something at the end of a path passes a test.
-fn any_at(value: &Value, path: &[Step], test: &Test) -> bool {
+fn any_at(value: At<'_>, path: &[Step], test: &Test) -> bool {
     let Some((step, rest)) = path.split_first() else { return test.holds(Some(value)) };
     let next = match step {
-        Step::Name(name) => value.get(name),
-        Step::Index(index) => value.get(index),
+        Step::Name(name) => value.json().and_then(|json| raw::member(json, name)),
+        Step::Index(index) => value.json().and_then(|json| raw::elements(json)?.get(*index).copied()),
         Step::Every => {
-            let elements = value.as_array().map(Vec::as_slice).unwrap_or_default();
+            let elements = value.json().and_then(raw::elements).unwrap_or_default();
             return match elements.is_empty() {
                 true => test.holds(None),
-                false => elements.iter().any(|element| any_at(element, rest, test)),
+                false => elements.into_iter().any(|element| any_at(At::Json(element), rest, test)),
             };
         }
     };
-    next.map_or_else(|| test.holds(None), |next| any_at(next, rest, test))
+    next.map_or_else(|| test.holds(None), |next| any_at(At::Json(next), rest, test))
 }
 
 impl Test {
-    fn holds(&self, value: Option<&Value>) -> bool {
+    fn holds(&self, value: Option<At<'_>>) -> bool {
         let Some(value) = value else { return matches!(self, Test::NotExists) };
-        let text = match value {
-            Value::String(text) => Some(Cow::Borrowed(text.as_str())),
-            Value::Number(_) | Value::Bool(_) => Some(Cow::Owned(value.to_string())),
-            _ => None,
+        let Some(held) = value.held() else { return false };
+        let text = match &held {
+            Held::Text(text) => Some(text.as_ref()),
+            Held::Plain(text) => Some(*text),
+            Held::Other(_) => None,
         };
         match self {
             Test::NotExists => false,
-            Test::Is(wanted) => value == wanted,
-            Test::Text { equal, pattern } => text.is_some_and(|text| like(pattern, &text) == *equal),
-            Test::Like { equal, regex } => text.is_some_and(|text| regex.is_match(&text) == *equal),
+            Test::Is(wanted) => {
+                matches!(held, Held::Plain(found) | Held::Other(found) if found == *wanted)
+            }
+            Test::Text { equal, pattern } => text.is_some_and(|text| like(pattern, text) == *equal),
+            Test::Like { equal, regex } => text.is_some_and(|text| regex.is_match(text) == *equal),
             Test::Number { is, not, number } => {
-                let found = value.as_f64().or_else(|| value.as_str()?.parse().ok());
+                let found = text.and_then(|text| text.parse::<f64>().ok());
                 let order = found.and_then(|found| found.partial_cmp(number));
                 order.is_some_and(|order| is.contains(&order) != *not)
             }
@@ -281,6 +333,31 @@ mod tests {
             assert_eq!(Filter::parse(pattern).unwrap().holds(line), wanted, "{pattern}");
         }
         assert!(!Filter::parse("{ $.a = 1 }").unwrap().holds("no JSON"));
+    }
+
+    #[test]
+    fn numbers_of_any_size_and_any_depth_hide_nothing() {
+        let line = r#"{"k":"v","h":1e400,"p":1.10,"t":true,"n":null}"#;
+        for (pattern, wanted) in [
+            (r#"{ $.k = "v" }"#, true),
+            ("{ $.h > 1 }", true),
+            (r#"{ $.h = "1e400" }"#, true),
+            ("{ $.p = 1.1 }", true),
+            (r#"{ $.p = "1.10" }"#, true),
+            ("{ $.t IS TRUE && $.n IS NULL }", true),
+            ("{ $.t IS FALSE }", false),
+            ("{ $.n = * }", false),
+        ] {
+            assert_eq!(Filter::parse(pattern).unwrap().holds(line), wanted, "{pattern}");
+        }
+        for depth in [1, 126, 127, 128, 254, 255, 1_000] {
+            let line = format!(r#"{{"k":"v","a":{}1{}}}"#, r#"{"a":"#.repeat(depth), "}".repeat(depth));
+            assert!(Filter::parse(r#"{ $.k = "v" }"#).unwrap().holds(&line), "{depth}");
+            let path = ".a".repeat(depth + 1);
+            if path.len() < 1_000 {
+                assert!(Filter::parse(&format!("{{ ${path} = 1 }}")).unwrap().holds(&line), "{depth}");
+            }
+        }
     }
 
     #[test]

@@ -29,6 +29,11 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 const LINES_SEEN_MAX: usize = 100_000;
 /// The longest line, in bytes.
 const LINE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of one batch, with those that each of its lines counts for beside its text.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+const BATCH_BYTES_BESIDE: usize = 26;
+/// How far apart the lines of one batch may be, in milliseconds.
+const BATCH_SPAN_MS_MAX: u64 = 24 * 3_600_000;
 /// How far in the future a line may say to be, in milliseconds.
 const FUTURE_MS_MAX: u64 = 2 * 3_600_000;
 /// How long ago, in days.
@@ -281,8 +286,19 @@ fn given(request: &Request<'_>, now: Timestamp) -> Result<Given, ApiError> {
         }
         lines.push((at_ms, message.to_owned()));
     }
+    let bytes: usize = lines.iter().map(|(_, message)| message.len() + BATCH_BYTES_BESIDE).sum();
+    if bytes > BATCH_BYTES_MAX {
+        return Err(invalid(format!("Upload too large: {bytes} bytes exceeds limit of {BATCH_BYTES_MAX}")));
+    }
     if !lines.is_sorted_by_key(|(at_ms, _)| *at_ms) {
         return Err(invalid("Log events in a single PutLogEvents request must be in chronological order."));
+    }
+    if let (Some((first_ms, _)), Some((last_ms, _))) = (lines.first(), lines.last())
+        && last_ms - first_ms > BATCH_SPAN_MS_MAX
+    {
+        return Err(invalid(
+            "The batch of log events in a single PutLogEvents request cannot span more than 24 hours.",
+        ));
     }
     let (oldest, newest) = (expired_ms(now, PAST_DAYS_MAX), now.0 / 1_000_000 + FUTURE_MS_MAX);
     let too_new_from = lines.iter().position(|(at_ms, _)| *at_ms > newest);
@@ -410,6 +426,11 @@ async fn filter(shared: &Arc<Shared>, group: &LogGroup, request: &Request<'_>) -
     let from = after.unwrap_or_default().max(LinePlace { at_ms: start, sequence: 0 });
     let name = group.name.clone();
     let found = on_disk(shared, move |engine| {
+        for stream in names.iter().flatten() {
+            if !engine.logs().has_stream(&name, stream)? {
+                return Ok(None);
+            }
+        }
         let (mut lines, mut bytes, mut seen, mut next) = (Vec::new(), 0, 0, None);
         engine.logs().read(&name, from, &mut |line| {
             if line.place.at_ms > end {
@@ -429,9 +450,9 @@ async fn filter(shared: &Arc<Shared>, group: &LogGroup, request: &Request<'_>) -
             }
             ControlFlow::Continue(())
         })?;
-        Ok((lines, next))
+        Ok(Some((lines, next)))
     });
-    let (lines, next) = found.await?;
+    let (lines, next) = found.await?.ok_or_else(no_stream)?;
     let event = |line: &Line| {
         json!({
             "logStreamName": line.stream,

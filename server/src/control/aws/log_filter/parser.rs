@@ -2,7 +2,6 @@
 
 use super::{Columns, DEPTH_MAX, Question, REGEX_BYTES_MAX, Step, Test};
 use regex::{Regex, RegexBuilder};
-use serde_json::Value;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
@@ -148,7 +147,7 @@ impl<'p> Parser<'p> {
             return Ok(Test::NotExists);
         }
         if self.take("IS") {
-            let known = [("NULL", Value::Null), ("TRUE", Value::Bool(true)), ("FALSE", Value::Bool(false))];
+            let known = [("NULL", "null"), ("TRUE", "true"), ("FALSE", "false")];
             let found = known.into_iter().find(|(word, _)| self.take(word));
             return found.map(|(_, value)| Test::Is(value)).ok_or_else(|| self.expected("NULL, TRUE or FALSE"));
         }

@@ -15,8 +15,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fakemon_engine::envelope::ACCOUNT;
 use fakemon_engine::ids::Timestamp;
 use fakemon_engine::logs::{Line, LinePlace};
-use fakemon_engine::{Engine, ReadError};
+use fakemon_engine::{Engine, ReadError, raw};
 use language::{Field, POINTER, Query};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -192,7 +193,8 @@ fn look(
 struct Record<'l> {
     group: &'l str,
     line: &'l Line,
-    json: Option<Value>,
+    /// As it was written, so that fields are shown so.
+    json: Option<&'l RawValue>,
 }
 
 impl<'l> Record<'l> {
@@ -217,17 +219,14 @@ impl<'l> Record<'l> {
             POINTER => return Some(self.pointer()),
             _ => {}
         }
-        let json = self.json.as_ref()?;
-        let part = |value: &'_ Value, part: &str| match value {
-            Value::Array(elements) => part.parse::<usize>().ok().and_then(|index| elements.get(index).cloned()),
-            other => other.get(part).cloned(),
-        };
-        let whole = json.get(name).cloned();
-        match whole.or_else(|| name.split('.').try_fold(json.clone(), |value, name| part(&value, name)))? {
-            Value::Null => None,
-            Value::String(text) => Some(text),
-            Value::Bool(truth) => Some(u8::from(truth).to_string()),
-            other => Some(other.to_string()),
+        let json = self.json?;
+        let found = raw::member(json, name).or_else(|| name.split('.').try_fold(json, part))?.get();
+        match found {
+            "null" => None,
+            "true" => Some("1".into()),
+            "false" => Some("0".into()),
+            text if text.starts_with('"') => serde_json::from_str(text).ok(),
+            other => Some(raw::compact(other)),
         }
     }
 
@@ -246,6 +245,14 @@ impl<'l> Record<'l> {
         }
         let keys = query.sort.iter().map(|sort| self.field(query.meant(&sort.field))).collect();
         Row { shown: shown.into(), bytes, keys }
+    }
+}
+
+/// A member of an object, an element of a list.
+fn part<'l>(value: &'l RawValue, name: &str) -> Option<&'l RawValue> {
+    match value.get().starts_with('[') {
+        true => raw::elements(value)?.get(name.parse::<usize>().ok()?).copied(),
+        false => raw::member(value, name),
     }
 }
 
