@@ -58,7 +58,7 @@
 //! nobody. What fails comes again later, and at last becomes a dead letter. Archives and replays are views on the same
 //! journal. A pipe ([`pipe`]) joins a queue, a bus, the journal or a stream to a target, with a filter and an enrichment
 //! on the way. Resources (buses, rules, targets, …) are changes in the journal too; what the bus itself has to remember
-//! lies in `journal::depot`.
+//! lies in the `Depot` of `engine/journal`.
 //!
 //! What the engine says of itself ([`notices`]: a dead target, a slow disk) is an event too, so that rules can remedy it.
 //! Who emits what and who consumes it, and what is wrong with that, is in [`topology`].
