@@ -30,6 +30,8 @@ pub struct Desk {
     turns: Mailbox<Turn>,
     /// Places that nobody holds: room in the queue, less what was promised.
     free: AtomicUsize,
+    /// All places: as many turns as the queue has room for.
+    places: usize,
     names: ArrayQueue<Name>,
     stop: AtomicBool,
     closed: AtomicBool,
@@ -86,6 +88,7 @@ impl Desk {
         Desk {
             turns: Mailbox::for_thread(places),
             free: AtomicUsize::new(places),
+            places,
             names: ArrayQueue::new(names),
             stop: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -116,7 +119,7 @@ impl Desk {
     pub fn take(&self, max: usize, turns: &mut Vec<Turn>) -> usize {
         let taken = self.turns.take(max, turns);
         let free = self.free.fetch_add(taken, Ordering::Release);
-        debug_assert!(free + taken <= JOURNAL_TURNS, "a place is given back once");
+        assert!(free + taken <= self.places, "a place is given back once");
         taken
     }
 
