@@ -4,6 +4,7 @@
 use crate::aws::{PATIENCE, events};
 use crate::player::{Player, SOL};
 use crate::server::{FAKEMON, Server, fresh_data};
+use crate::shim;
 use rustix::process::{Signal, kill_process};
 use serde_json::json;
 use std::io::{Read, Write};
@@ -277,4 +278,54 @@ fn too_few_descriptors_are_refused_with_the_remedy() {
         assert!(last.contains("limit of open files") && last.contains("ulimit -n"), "{count}: {said}");
         assert!(!said.contains("panicked"), "{count}: {said}");
     }
+}
+
+/// Once the file `NO_CLOCK` is there, a thread whose name begins with `shard-` finds no clock, once; the library that asks
+/// panics.
+const NO_CLOCK: &str = r#"
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static int failed;
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    char name[16] = "";
+    const char *file = getenv("NO_CLOCK");
+    prctl(PR_GET_NAME, name);
+    if (file && strncmp(name, "shard-", 6) == 0 && access(file, F_OK) == 0
+        && __sync_bool_compare_and_swap(&failed, 0, 1)) {
+        errno = EINVAL;
+        return -1;
+    }
+    return syscall(SYS_clock_gettime, clock, now);
+}
+"#;
+
+#[test]
+fn a_shard_that_panics_outside_of_its_tasks_ends_the_process() {
+    let (tools, data) = (fresh_data(), fresh_data());
+    let (shim, file) = (shim::compiled(tools.path(), NO_CLOCK), tools.path().join("now"));
+    let environment = [("LD_PRELOAD", shim.as_os_str()), ("NO_CLOCK", file.as_os_str())];
+    let server = Server::try_start_with(data.path(), &[], &environment).expect("it starts");
+    is_well(&server);
+    std::fs::write(&file, "").unwrap();
+    // The shard wakes up for it, and with it its executor. There may be nobody left to answer.
+    let spawn =
+        r#"{"source":"fakemon.world","detail-type":"fakemon.spawn","detail":{"species":"sparkit","lat":1,"lon":1}}"#;
+    let mut socket = connect(&server, "");
+    let request = format!(
+        "POST /events HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n{spawn}",
+        server.control,
+        spawn.len()
+    );
+    socket.write_all(request.as_bytes()).unwrap();
+    let (status, said) = server.wait_for_failure();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("the thread `shard-0` panicked"), "{said}");
 }

@@ -11,7 +11,7 @@ use fakemon_sync::failure::{self, Failure};
 use fakemon_sync::mailbox::Mailbox;
 use futures_lite::{AsyncReadExt, FutureExt};
 use glommio::net::UnixStream;
-use glommio::{ExecutorJoinHandle, Latency, LocalExecutorBuilder, Placement, Shares};
+use glommio::{Latency, LocalExecutorBuilder, Placement, Shares};
 use std::cell::RefCell;
 use std::os::fd::{FromRawFd, IntoRawFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -19,6 +19,7 @@ use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Tasks give way by themselves after every turn. glommio's timer must not ask them to as well: its executor takes
@@ -63,12 +64,12 @@ impl Door {
 }
 
 /// A running shard.
-pub struct Core(ExecutorJoinHandle<()>);
+pub struct Core(JoinHandle<()>);
 
 impl Core {
     /// Waits until the shard has ended.
     pub fn join(self) -> Result<(), String> {
-        self.0.join().map_err(|error| error.to_string())
+        self.0.join().map_err(|panic| failure::said(&*panic))
     }
 }
 
@@ -90,22 +91,27 @@ pub fn start(
     let cpu = cpus.get(shard_index).filter(|cpu| pin && can_pin(**cpu));
     let placement = cpu.map_or(Placement::Unbound, |cpu| Placement::Fixed(*cpu));
     let spin = if cpus.len() > shard_index + 3 { SPIN } else { Duration::ZERO };
-    let (started, has_started) = crossbeam::channel::bounded::<()>(1);
-    let executor = LocalExecutorBuilder::new(placement)
-        .name(&format!("shard-{id}"))
-        .preempt_timer(PREEMPT)
-        .spin_before_park(spin)
-        .spawn(move || async move {
-            let _ = started.send(());
-            run(shard, door.clone(), ears, desk, clock, &failure).await;
-            if !door.stopping() && !failure.happened() {
-                failure.set(format!("the thread `shard-{id}` ended although nobody asked it to"));
-            }
-        });
-    let executor = executor.map_err(|error| explain(&error.to_string()))?;
+    let builder = LocalExecutorBuilder::new(placement).preempt_timer(PREEMPT).spin_before_park(spin);
+    let (started, has_started) = crossbeam::channel::bounded::<Result<(), String>>(1);
+    let (asked, heard) = (door.clone(), failure.clone());
+    // A thread of ours and not the executor's: glommio panics outside of every task too, and keeps what it ran.
+    let thread = failure::spawn(
+        &format!("shard-{id}"),
+        &failure,
+        move || asked.stopping(),
+        move || match builder.make() {
+            Ok(executor) => executor.run(async move {
+                let _ = started.send(Ok(())); // whoever starts it waits for this
+                run(shard, door, ears, desk, clock, &heard).await;
+            }),
+            Err(error) => drop(started.send(Err(error.to_string()))),
+        },
+    );
+    let thread = thread.map_err(|error| explain(&error.to_string()))?;
     match has_started.recv() {
-        Ok(()) => Ok(Core(executor)),
-        Err(_) => Err(explain(&executor.join().map_or_else(|error| error.to_string(), |()| "it ended".into()))),
+        Ok(Ok(())) => Ok(Core(thread)),
+        Ok(Err(why)) => Err(explain(&why)),
+        Err(_) => Err(explain(&failure.get().unwrap_or_else(|| "it ended".into()))),
     }
 }
 
