@@ -94,17 +94,23 @@ pub fn start(
     let builder = LocalExecutorBuilder::new(placement).preempt_timer(PREEMPT).spin_before_park(spin);
     let (started, has_started) = crossbeam::channel::bounded::<Result<(), String>>(1);
     let (asked, heard) = (door.clone(), failure.clone());
+    // An executor that cannot be made is told to who starts it: the engine does not open, which is no failure of it.
+    let unmade = Arc::new(AtomicBool::new(false));
+    let is_unmade = unmade.clone();
     // A thread of ours and not the executor's: glommio panics outside of every task too, and keeps what it ran.
     let thread = failure::spawn(
         &format!("shard-{id}"),
         &failure,
-        move || asked.stopping(),
+        move || asked.stopping() || is_unmade.load(Ordering::Relaxed),
         move || match builder.make() {
             Ok(executor) => executor.run(async move {
                 let _ = started.send(Ok(())); // whoever starts it waits for this
                 run(shard, door, ears, desk, clock, &heard).await;
             }),
-            Err(error) => drop(started.send(Err(error.to_string()))),
+            Err(error) => {
+                unmade.store(true, Ordering::Relaxed);
+                let _ = started.send(Err(error.to_string()));
+            }
         },
     );
     let thread = thread.map_err(|error| explain(&error.to_string()))?;
