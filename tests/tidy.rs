@@ -9,20 +9,10 @@ const DOORS: &[(&str, &[&str])] = &[
     ("glommio", &["engine/capture/src/cores.rs"]),
     ("rocksdb", &["engine/journal/", "benches/benches/"]),
     ("flatbuffers", &["fbs/"]),
-    (
-        "mio",
-        &[
-            "server/src/edge.rs",
-            "server/src/edge/",
-            "server/src/load.rs",
-            "server/src/load/",
-            "server/src/demo.rs",
-            "server/src/demo/",
-        ],
-    ),
-    ("tokio", &["server/src/control.rs", "server/src/control/"]),
-    ("hyper", &["server/src/control/webhooks/", "server/src/control/door.rs"]),
-    ("aws_sigv4", &["server/src/control/signature.rs", "tests/signed.rs"]),
+    ("mio", &["server/edge/src/", "server/load/src/"]),
+    ("tokio", &["server/control/src/"]),
+    ("hyper", &["server/control/src/webhooks/", "server/control/src/door.rs"]),
+    ("aws_sigv4", &["server/control/src/signature.rs", "tests/signed.rs"]),
 ];
 
 #[test]

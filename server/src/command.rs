@@ -28,12 +28,12 @@ pub mod timeline;
 pub mod verify;
 
 use crate::config::{LogFormat, one_line};
-use crate::load;
 use crate::log_lines::{self, LogLines};
 use crate::printed::escaped;
 use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
 use fakemon_engine::checkpoint::is_inside;
+use fakemon_load as load;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -156,7 +156,7 @@ fn run_with(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
     }
     match line.command {
         Command::Serve(args) => serve::run(args),
-        Command::Load(args) => load::run(args),
+        Command::Load(args) => load::run(args, &mut crate::printed::stdout()),
         Command::Log(args) => log::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Trace(args) => trace::run(args),

@@ -1,10 +1,10 @@
 //! Settings of `fakemon serve`: what stands in the settings file, over the defaults; flags then go over both. The file
 //! `config.toml` beside this one documents every setting; `fakemon config` prints it and a test reads it.
 
-use crate::demo::{PLAYERS_MAX, RADIUS_M, SPAWNS_PER_SECOND, WILD_MAX};
-use crate::edge::{GENERAL_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX, RouteSelection, THREADS_MAX, TIMEOUTS};
+use fakemon_edge::{GENERAL_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX, RouteSelection, THREADS_MAX, TIMEOUTS};
 use fakemon_engine::limits::CORES_MAX;
 use fakemon_engine::species::SpeciesTable;
+use fakemon_load::demo::{PLAYERS_MAX, RADIUS_M, SPAWNS_PER_SECOND, WILD_MAX};
 use serde::{Deserialize, Deserializer, de};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};

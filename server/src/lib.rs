@@ -1,29 +1,20 @@
-//! The server around the engine; modules in reading order.
+//! The `fakemon` binary: settings, command line, and what the server's crates are put together to.
 //!
-//! - `log_lines`: what the process says on stderr; `descriptors`: who may have how many
-//! - [`play`]: messages of the player websocket, as types; [`auth`]: who a player is; [`access_keys`]: who may call the
-//!   AWS API
-//! - `authority`: hosts and origins in headers
-//! - [`contact`]: how tools find the server that has a data directory open
-//! - [`edge`]: sockets of players, one read and one write per connection and turn
-//! - [`control`]: HTTP on a thread of its own: events, metrics, health, the page
-//! - [`load`]: the load generator; [`demo`]: the living world of `serve --demo`
-//! - [`config`]: settings; [`command`]: the command line
+//! The server around the engine, crates in reading order:
+//!
+//! - `fakemon_protocol`: messages of the player websocket, as types
+//! - `fakemon_access`: who a player is, who may call the AWS API, hosts and origins, the control file
+//! - `fakemon_edge`: sockets of players, one read and one write per connection and turn
+//! - `fakemon_control`: HTTP on a thread of its own: events, the AWS APIs, webhooks, metrics, health, the page
+//! - `fakemon_load`: the load generator, and the living world of `serve --demo`
+//!
+//! Here: `log_lines`: what the process says on stderr; `printed`: what it says on stdout; `descriptors`: who may have how
+//! many; [`config`]: settings; [`command`]: the command line.
 //!
 #![doc = include_str!("incident.md")]
 
 mod printed;
 mod log_lines;
 mod descriptors;
-pub mod play;
-pub mod auth;
-pub mod access_keys;
-mod authority;
-pub mod contact;
-pub mod edge;
-pub mod letters;
-pub mod control;
-pub mod load;
-pub mod demo;
 pub mod config;
 pub mod command;

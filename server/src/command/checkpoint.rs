@@ -4,13 +4,13 @@
 
 use super::interrupt::{Half, begin};
 use super::{DataArg, keep_files_private};
-use crate::contact::Contact;
-use crate::load::{Http, Target};
 use crate::printed::stdout;
 use anyhow::{Context, bail};
+use fakemon_access::control_file::Contact;
 use fakemon_engine::archive::Archive;
 use fakemon_engine::checkpoint::checkpoint;
 use fakemon_engine::ids::Position;
+use fakemon_load::{Http, Target};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf, absolute};

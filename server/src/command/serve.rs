@@ -2,20 +2,20 @@
 //! takes everything down in the order in which nothing is lost.
 
 use super::{keep_files_private, start_tracing};
-use crate::access_keys::AccessKeys;
-use crate::auth::{self, Access, TokenKeys};
 use crate::config::{Config, Durability, Limits, LogFormat, parse_address};
-use crate::contact::{Contact, Left, Word};
-use crate::control::{self, AuthorizerOptions, BusSettings, Control, ControlOptions, PlacesOptions};
-use crate::demo::{self, Demo, DemoOptions};
 use crate::descriptors::{self, Descriptors};
-use crate::edge::{self, Authorizers, Edge, EdgeOptions, GeneralOptions, Rate, Tls};
-use crate::letters;
 use crate::printed::stdout;
 use anyhow::{Context, anyhow, bail};
+use fakemon_access::access_keys::AccessKeys;
+use fakemon_access::control_file::{Contact, Left, Word};
+use fakemon_access::player_token::{self, Access, TokenKeys};
+use fakemon_control::{self as control, AuthorizerOptions, BusSettings, Control, ControlOptions, PlacesOptions};
+use fakemon_edge::player_delivery;
+use fakemon_edge::{self as edge, Authorizers, Edge, EdgeOptions, GeneralOptions, Rate, Tls};
 use fakemon_engine::limits::CORES_MAX;
 use fakemon_engine::place::Place;
 use fakemon_engine::{Engine, Options, Retention};
+use fakemon_load::demo::{self, Demo, DemoOptions};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -130,7 +130,7 @@ impl Running {
         let access = edge_options.access.clone();
         let edge = edge::start(engine.clone(), edge_options)?;
         let play = edge.addr();
-        letters::deliver(engine, edge.switchboard());
+        player_delivery::deliver(engine, edge.switchboard());
         let edge = Arc::new(Mutex::new(edge));
         let contact = Contact::new(bound.addr())?;
         let options = control_options(config, &edge, access_keys, access, contact.word.clone(), shares);
@@ -324,7 +324,7 @@ fn access(config: &Config) -> anyhow::Result<Access> {
     };
     let secret = read("auth.hs256_secret_file", &config.auth.hs256_secret_file)?;
     let public = read("auth.eddsa_public_key_file", &config.auth.eddsa_public_key_file)?;
-    let secret = secret.as_deref().map(auth::secret_of);
+    let secret = secret.as_deref().map(player_token::secret_of);
     if secret.is_some_and(|(_, is_cut)| is_cut) {
         tracing::info!("auth.hs256_secret_file: the line break at its end is not part of the secret");
     }
@@ -368,6 +368,7 @@ fn control_options(
             allow_unserved_targets: config.bus.allow_unserved_targets.unwrap_or(config.dev),
             aws_limits: config.bus.aws_limits,
         },
+        flush_log: crate::log_lines::flush,
         word,
         read_edge: read_edge(Arc::clone(edge)),
         questions,

@@ -8,12 +8,12 @@ mod dot;
 mod text;
 
 use super::DataArg;
-use crate::control::sign_get;
-use crate::load::{Http, Target};
 use crate::printed::stdout;
 use anyhow::{Context, bail, ensure};
+use fakemon_control::sign_get;
 use fakemon_engine::archive::Archive;
 use fakemon_engine::topology::{self, Severity, Topology};
+use fakemon_load::{Http, Target};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::Write;
 

@@ -1,0 +1,155 @@
+//! Authorities, as the headers `host` and `origin` carry them: parsed once, so that case, brackets and a port that is
+//! the scheme's own make no difference, and so that what only begins like an address is none.
+//!
+//! ```text
+//! localhost   LOCALHOST:7401   127.0.0.1:80   [::1]   [::1]:7401      http://localhost:5173, https://[::1]
+//! ```
+
+use std::net::{IpAddr, Ipv6Addr};
+
+/// A host, and its port if it is said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority {
+    host: Host,
+    port: Option<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Host {
+    Address(IpAddr),
+    /// In lower case.
+    Name(String),
+}
+
+/// Where a page is from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    authority: Authority,
+    /// The port of its scheme.
+    default_port: u16,
+}
+
+impl Authority {
+    /// From `HOST` or `HOST:PORT`; none if it is neither.
+    pub fn parse(text: &str) -> Option<Authority> {
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (address, port) = rest.split_once(']')?;
+                (Host::Address(address.parse::<Ipv6Addr>().ok()?.to_canonical()), port)
+            }
+            None => {
+                let end = text.find(':').unwrap_or(text.len());
+                (Host::named(&text[..end])?, &text[end..])
+            }
+        };
+        let port = match port.strip_prefix(':') {
+            None if port.is_empty() => None,
+            Some("") => None,
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse().ok()?),
+            _ => return None,
+        };
+        Some(Authority { host, port })
+    }
+
+    /// Whether it names this machine and no other.
+    pub fn is_this_machine(&self) -> bool {
+        match &self.host {
+            Host::Address(address) => address.is_loopback(),
+            Host::Name(name) => name == "localhost",
+        }
+    }
+}
+
+impl Host {
+    fn named(name: &str) -> Option<Host> {
+        if let Ok(address) = name.parse() {
+            return Some(Host::Address(address));
+        }
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+        let name = name.strip_suffix('.').unwrap_or(name);
+        (!name.is_empty() && name.bytes().all(is_name)).then(|| Host::Name(name.to_ascii_lowercase()))
+    }
+}
+
+impl Origin {
+    /// From `SCHEME://AUTHORITY`; none for all others, `null` among them.
+    pub fn parse(text: &str) -> Option<Origin> {
+        let (scheme, authority) = text.split_once("://")?;
+        let default_port = if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 };
+        Some(Origin { authority: Authority::parse(authority)?, default_port })
+    }
+
+    /// Whether the page is from this machine.
+    pub fn is_this_machine(&self) -> bool {
+        self.authority.is_this_machine()
+    }
+
+    /// Whether the page is from the host that was asked.
+    pub fn is(&self, asked: &Authority) -> bool {
+        let port = |authority: &Authority| authority.port.unwrap_or(self.default_port);
+        self.authority.host == asked.host && port(&self.authority) == port(asked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_known_however_it_is_written() {
+        for text in ["localhost", "LOCALHOST:7401", "localhost.", "127.0.0.1:", "127.8.8.8", "[::1]", "[::1]:1"] {
+            assert!(Authority::parse(text).unwrap().is_this_machine(), "{text}");
+        }
+        assert!(Authority::parse("[::ffff:127.0.0.1]").unwrap().is_this_machine());
+        for text in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:7401", "[::2]", "10.0.0.1"] {
+            assert!(!Authority::parse(text).unwrap().is_this_machine(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_only_begins_like_an_authority_is_none() {
+        for text in [
+            "",
+            ":1",
+            "[::1]evil",
+            "[::1",
+            "[::1]1",
+            "[x]",
+            "::1",
+            "a:b",
+            "a:1:2",
+            "a:70000",
+            "a:+1",
+            "a b",
+            "a/b",
+            "u@a",
+        ] {
+            assert_eq!(Authority::parse(text), None, "{text}");
+        }
+        for text in ["", "null", "localhost", "http://", "http://a/b"] {
+            assert_eq!(Origin::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_a_host_whatever_the_case_and_with_the_port_of_its_scheme() {
+        let is = |origin, host| Origin::parse(origin).unwrap().is(&Authority::parse(host).unwrap());
+        for (origin, host) in [
+            ("http://LOCALHOST:5173", "localhost:5173"),
+            ("http://localhost", "localhost:80"),
+            ("http://localhost:80", "Localhost"),
+            ("HTTPS://game.example", "game.example:443"),
+            ("http://[::1]:7401", "[0:0::1]:7401"),
+        ] {
+            assert!(is(origin, host), "{origin} {host}");
+        }
+        for (origin, host) in [
+            ("http://localhost:2", "localhost:1"),
+            ("https://localhost", "localhost:80"),
+            ("http://127.0.0.1:1", "localhost:1"),
+            ("http://evil.example", "localhost"),
+        ] {
+            assert!(!is(origin, host), "{origin} {host}");
+        }
+    }
+}

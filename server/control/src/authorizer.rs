@@ -1,0 +1,347 @@
+//! Asks authorizers who may connect. The edge brings a question for each handshake; it goes to the API destination that
+//! the settings name, as a JSON object:
+//!
+//! ```json
+//! {"connection_id": "68f3…", "endpoint": "ws", "player": "ash", "source_ip": "127.0.0.1",
+//!  "headers": {"user-agent": "…"}, "query": {"player": "ash"}}
+//! ```
+//!
+//! | the authorizer answers | the client gets |
+//! |---|---|
+//! | 2xx `{"allow": true, "player"?: "…", "context"?: {…}}` | its connection, with that name and context |
+//! | 2xx `{"allow": false}`, 401, 403 | 403 |
+//! | anything else, or nothing in time | 503, `Retry-After` |
+//!
+//! Lambda authorizers of API Gateway answer in two other ways, which are taken too: `{"isAuthorized": true, "context"?: {…}}`,
+//! and `{"principalId": "…", "policyDocument": {"Statement": [{"Action": "execute-api:Invoke", "Effect": "Allow", …}]},
+//! "context"?: {…}}`, where an `Allow` is needed and one `Deny` is enough, whatever the resources: there is one, this
+//! handshake. The context gets the `principalId`.
+//!
+//! With a time to live, decisions (no failures) are remembered so long: by token, or in open mode by name; and not where
+//! there is neither.
+
+use super::Shared;
+use super::webhooks::{self, Webhooks};
+use axum::extract::Query;
+use axum::http::{StatusCode, Uri};
+use fakemon_edge::{Errand, Question, To, Verdict};
+use fakemon_engine::model::PlayerName;
+use fakemon_engine::raw;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// Decisions that are remembered.
+const REMEMBERED_MAX: usize = 10_000;
+/// The longest context, in bytes of JSON: every event of the connection carries it.
+const CONTEXT_BYTES_MAX: usize = 4_096;
+/// An authorizer that fails is told of this often.
+const WARN_EVERY: Duration = Duration::from_secs(1);
+
+/// How decisions are made.
+#[derive(Clone, Copy, Debug)]
+pub struct AuthorizerOptions {
+    /// An authorizer has so long.
+    pub timeout: Duration,
+    /// A decision holds so long; none asks anew for each handshake.
+    pub ttl: Option<Duration>,
+}
+
+/// What all questions share.
+struct Authorizer {
+    shared: Arc<Shared>,
+    hooks: Arc<Webhooks>,
+    remembered: Mutex<HashMap<String, (Verdict, Instant)>>,
+    warned: Mutex<Option<Instant>>,
+}
+
+/// Takes questions for as long as the runtime lives.
+pub(super) async fn run(shared: Arc<Shared>, hooks: Arc<Webhooks>) {
+    let questions = shared.options.questions.clone();
+    let bell = Arc::new(Notify::new());
+    let rung = Arc::clone(&bell);
+    questions.on_question(move || rung.notify_one());
+    let (remembered, warned) = Default::default();
+    let authorizer = Arc::new(Authorizer { shared, hooks, remembered, warned });
+    loop {
+        while let Some(question) = questions.next() {
+            tokio::spawn(Arc::clone(&authorizer).answer(question));
+        }
+        bell.notified().await;
+    }
+}
+
+impl Authorizer {
+    async fn answer(self: Arc<Self>, question: Question) {
+        let key = self.shared.options.authorizer.ttl.and_then(|_| key(&question));
+        let remembered = key.as_ref().and_then(|key| self.remembered(key));
+        let verdict = match remembered {
+            Some(verdict) => verdict,
+            None => self.ask(&question, key).await,
+        };
+        let to = To::Connection(question.connection_id);
+        // Its place among those that wait is free when the edge knows.
+        self.shared.options.switchboard.send(to, Errand::Admit(verdict), move |_| drop(question));
+    }
+
+    async fn ask(&self, question: &Question, key: Option<String>) -> Verdict {
+        let body = body(question).to_string();
+        let asked = webhooks::ask(&self.hooks, &question.authorizer, &body, self.shared.options.authorizer.timeout);
+        let verdict = match asked.await {
+            Ok((status, answer)) => verdict(status, &answer),
+            Err(failed) => Err(failed.message),
+        };
+        match verdict {
+            Ok(verdict) => {
+                self.remember(key, &verdict);
+                verdict
+            }
+            Err(why) => {
+                self.warn(&question.authorizer, &why);
+                Verdict::Undecided
+            }
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<String, (Verdict, Instant)>> {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remembered(&self, key: &str) -> Option<Verdict> {
+        let held = self.held();
+        held.get(key).filter(|(_, until)| *until > Instant::now()).map(|(verdict, _)| verdict.clone())
+    }
+
+    fn remember(&self, key: Option<String>, verdict: &Verdict) {
+        let Some((key, ttl)) = key.zip(self.shared.options.authorizer.ttl) else { return };
+        let (mut held, now) = (self.held(), Instant::now());
+        if held.len() >= REMEMBERED_MAX {
+            held.retain(|_, (_, until)| *until > now);
+        }
+        if held.len() < REMEMBERED_MAX {
+            held.insert(key, (verdict.clone(), now + ttl));
+        }
+    }
+
+    fn warn(&self, authorizer: &str, why: &str) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.is_none_or(|warned| warned.elapsed() > WARN_EVERY) {
+            *warned = Some(Instant::now());
+            tracing::warn!(authorizer, "nobody is let in: {why}");
+        }
+    }
+}
+
+/// By what a decision is remembered: where, who decides, and the token, or the name.
+fn key(question: &Question) -> Option<String> {
+    let header = question.headers.iter().find(|(name, _)| name == "authorization").map(|(_, value)| value.clone());
+    let token = header.or_else(|| query(question).remove("token"));
+    let name = question.player.as_ref().map(|player| player.as_str().to_owned());
+    let who = token.map(|token| format!("token {token}")).or_else(|| name.map(|name| format!("name {name}")))?;
+    Some(format!("{} {} {who}", question.endpoint.name(), question.authorizer))
+}
+
+fn body(question: &Question) -> Value {
+    let mut headers = Map::new();
+    for (name, value) in &question.headers {
+        match headers.get_mut(name) {
+            Some(Value::String(held)) => held.extend([", ", value]),
+            _ => drop(headers.insert(name.clone(), value.as_str().into())),
+        }
+    }
+    json!({
+        "connection_id": question.connection_id.to_string(),
+        "endpoint": question.endpoint.name(),
+        "player": question.player.as_ref().map(|player| player.as_str()),
+        "source_ip": question.source_ip.map(|ip| ip.to_string()),
+        "headers": headers,
+        "query": query(question),
+    })
+}
+
+fn query(question: &Question) -> HashMap<String, String> {
+    let uri = format!("/?{}", question.query).parse::<Uri>().unwrap_or_default();
+    Query::<Vec<(String, String)>>::try_from_uri(&uri)
+        .map(|Query(pairs)| pairs.into_iter().collect())
+        .unwrap_or_default()
+}
+
+/// What an authorizer may answer: one of three ways to say yes or no.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer<'a> {
+    allow: Option<bool>,
+    is_authorized: Option<bool>,
+    policy_document: Option<Policy>,
+    principal_id: Option<String>,
+    player: Option<String>,
+    #[serde(borrow)]
+    context: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Policy {
+    statement: OneOrMore<Statement>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Statement {
+    effect: Effect,
+    action: OneOrMore<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+enum Effect {
+    Allow,
+    Deny,
+}
+
+/// As policies write lists: of one without brackets too.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMore<T> {
+    One(T),
+    More(Vec<T>),
+}
+
+impl<T> OneOrMore<T> {
+    fn all(&self) -> &[T] {
+        match self {
+            OneOrMore::One(one) => std::slice::from_ref(one),
+            OneOrMore::More(more) => more,
+        }
+    }
+}
+
+impl Policy {
+    /// Whether a handshake may be: an explicit deny counts more than any allow.
+    fn allows(&self) -> bool {
+        let is_invoke = |action: &String| {
+            ["*", "execute-api:*", "execute-api:invoke"].contains(&action.to_ascii_lowercase().as_str())
+        };
+        let about_us = self.statement.all().iter().filter(|statement| statement.action.all().iter().any(is_invoke));
+        let effects: Vec<Effect> = about_us.map(|statement| statement.effect).collect();
+        effects.contains(&Effect::Allow) && !effects.contains(&Effect::Deny)
+    }
+}
+
+impl Answer<'_> {
+    /// Yes or no; or why neither is clear.
+    fn decision(&self) -> Result<bool, String> {
+        let said = [self.allow, self.is_authorized, self.policy_document.as_ref().map(Policy::allows)];
+        match said.into_iter().flatten().collect::<Vec<_>>()[..] {
+            [said] => Ok(said),
+            [] => Err("its answer has no `allow`, no `isAuthorized` and no `policyDocument`".into()),
+            _ => Err("its answer says more than one of `allow`, `isAuthorized` and `policyDocument`".into()),
+        }
+    }
+}
+
+/// Reads an answer; or why it counts for nothing.
+fn verdict(status: StatusCode, answer: &[u8]) -> Result<Verdict, String> {
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        return Ok(Verdict::Deny);
+    }
+    if !status.is_success() {
+        return Err(format!("it answered {status}"));
+    }
+    if !answer.trim_ascii_start().starts_with(b"{") {
+        return Err("its answer is no JSON object".into());
+    }
+    let answer: Answer<'_> =
+        serde_json::from_slice(answer).map_err(|error| format!("its answer makes no sense: {error}"))?;
+    if !answer.decision()? {
+        return Ok(Verdict::Deny);
+    }
+    let context = context(&answer)?;
+    let player =
+        answer.player.map(|player| PlayerName::new(&player)).transpose().map_err(|error| error.to_string())?;
+    if context.as_ref().is_some_and(|context| context.len() > CONTEXT_BYTES_MAX) {
+        return Err(format!("its context has more than {CONTEXT_BYTES_MAX} bytes"));
+    }
+    Ok(Verdict::Allow { player, context: context.map(Into::into) })
+}
+
+/// What every event of the connection carries, as it was written, with the principal.
+fn context(answer: &Answer<'_>) -> Result<Option<String>, String> {
+    let given = answer.context.map(|context| {
+        raw::check_member(context.get()).map_err(|error| format!("its context makes no sense: {error}"))?;
+        raw::members(context).ok_or_else(|| "its context is no object".to_owned())
+    });
+    let given = given.transpose()?;
+    if given.is_none() && answer.principal_id.is_none() {
+        return Ok(None);
+    }
+    let principal = answer.principal_id.as_ref().map(|principal| Value::from(principal.as_str()).to_string());
+    let given = given.unwrap_or_default();
+    let given = given.iter().filter(|(name, _)| principal.is_none() || name != "principalId");
+    let given: Vec<(&str, String)> = given.map(|(name, value)| (name.as_str(), raw::compact(value.get()))).collect();
+    let given = given.iter().map(|(name, value)| (*name, value.as_str()));
+    Ok(Some(raw::object(given.chain(principal.as_deref().map(|principal| ("principalId", principal))))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_clear_yes_lets_in() {
+        let of = |status: u16, answer: &str| verdict(StatusCode::from_u16(status).unwrap(), answer.as_bytes());
+        let player = Some(PlayerName::new("ash").unwrap());
+        let context = Some(r#"{"role":"guest"}"#.into());
+        let said = of(201, r#"{"allow":true,"player":"ash","context":{"role":"guest"}}"#);
+        assert_eq!(said, Ok(Verdict::Allow { player, context }));
+        assert_eq!(of(200, r#"{"allow":true,"more":1}"#), Ok(Verdict::Allow { player: None, context: None }));
+        for (status, answer) in [(200, r#"{"allow":false}"#), (401, ""), (403, "{\"allow\":true}")] {
+            assert_eq!(of(status, answer), Ok(Verdict::Deny), "{status}");
+        }
+        // As Lambda authorizers of API Gateway say it.
+        let context = Some(r#"{"role":"guest"}"#.into());
+        let said = of(200, r#"{"isAuthorized":true,"context":{"role":"guest"}}"#);
+        assert_eq!(said, Ok(Verdict::Allow { player: None, context }));
+        assert_eq!(of(200, r#"{"isAuthorized":false}"#), Ok(Verdict::Deny));
+        let policy = |statements: &str| {
+            of(
+                200,
+                &format!(
+                    r#"{{"principalId":"me","policyDocument":{{"Version":"2012-10-17","Statement":{statements}}}}}"#
+                ),
+            )
+        };
+        let allow = r#"{"Action":"execute-api:Invoke","Effect":"Allow","Resource":"*"}"#;
+        let deny = r#"{"Action":["execute-api:*"],"Effect":"Deny","Resource":"*"}"#;
+        let context = Some(r#"{"principalId":"me"}"#.into());
+        assert_eq!(policy(&format!("[{allow}]")), Ok(Verdict::Allow { player: None, context }));
+        let elsewhere = r#"{"Action":"s3:GetObject","Effect":"Allow","Resource":"*"}"#;
+        for statements in [format!("[{allow},{deny}]"), deny.into(), "[]".into(), elsewhere.into()] {
+            assert_eq!(policy(&statements), Ok(Verdict::Deny), "{statements}");
+        }
+        let long = format!(r#"{{"allow":true,"context":{{"x":"{}"}}}}"#, "x".repeat(CONTEXT_BYTES_MAX));
+        for (status, answer) in [
+            (200, ""),
+            (200, "{}"),
+            (200, "true"),
+            (200, "[true,null,null]"),
+            (200, r#"{"allow":"true"}"#),
+            (200, r#"{"allow":1}"#),
+            (200, r#"{"allow":true,"isAuthorized":true}"#),
+            (200, r#"{"isAuthorized":"true"}"#),
+            (200, r#"{"policyDocument":{}}"#),
+            (200, r#"{"policyDocument":{"Statement":[{"Effect":"Perhaps","Action":"*"}]}}"#),
+            (200, r#"{"allow":true,"player":""}"#),
+            (200, r#"{"allow":true,"context":7}"#),
+            (200, &long),
+            (302, r#"{"allow":true}"#),
+            (404, r#"{"allow":true}"#),
+            (500, r#"{"allow":true}"#),
+        ] {
+            assert!(of(status, answer).is_err(), "{status} {answer:.40}");
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! `PutEvents`, `PutPartnerEvents` and `TestEventPattern`.
+
+use super::request::Request;
+use super::rules::valid_pattern;
+use super::{ApiError, Call, unavailable};
+use crate::{Shared, desk};
+use fakemon_engine::authorship;
+use fakemon_engine::bus::inbound::EventSourceState;
+use fakemon_engine::bus::{NewEvent, Registry};
+use fakemon_engine::envelope::event_id;
+use fakemon_engine::ids::{Position, Timestamp};
+use fakemon_engine::raw;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Entries of one request; and of a partner's.
+const ENTRIES_MAX: usize = 10;
+const PARTNER_ENTRIES_MAX: usize = 20;
+/// Bytes of all entries together, as the service counts them.
+const BYTES_MAX: usize = 1 << 20;
+/// The longest header of a trace, in characters.
+const TRACE_HEADER_CHARS_MAX: usize = 500;
+/// What is said of a detail that is none.
+const MALFORMED: &str = "Detail is malformed.";
+
+/// An entry that is refused: `ErrorCode`, `ErrorMessage`.
+type Refused = (&'static str, String);
+
+/// An entry as the event that it puts.
+type Read = fn(&Value, &Registry, &Call<'_>) -> Result<NewEvent, Refused>;
+
+/// Puts events: durable before the answer, each refused for itself.
+pub(super) async fn put(shared: &Arc<Shared>, request: &Request<'_>, call: &Call<'_>) -> Result<Value, ApiError> {
+    put_all(shared, request, call, ENTRIES_MAX, read).await
+}
+
+/// Puts events of partner event sources.
+pub(super) async fn put_partner(
+    shared: &Arc<Shared>,
+    request: &Request<'_>,
+    call: &Call<'_>,
+) -> Result<Value, ApiError> {
+    put_all(shared, request, call, PARTNER_ENTRIES_MAX, read_partner).await
+}
+
+async fn put_all(
+    shared: &Arc<Shared>,
+    request: &Request<'_>,
+    call: &Call<'_>,
+    entries_max: usize,
+    read: Read,
+) -> Result<Value, ApiError> {
+    if shared.draining.load(Ordering::Acquire) {
+        return Err(unavailable(shared, &desk::DeskError::Stopped));
+    }
+    let entries = request.get("Entries").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if entries.is_empty() || entries.len() > entries_max {
+        let (bound, limit) = match entries.is_empty() {
+            true => ("greater", 1),
+            false => ("less", entries_max),
+        };
+        request.found(format!(
+            "Value '{}' at 'entries' failed to satisfy constraint: Member must have length {bound} than or equal to {limit}",
+            shown(entries)
+        ));
+    }
+    for (index, entry) in entries.iter().enumerate() {
+        if let Some(header) = entry["TraceHeader"].as_str() {
+            let at = format!("entries.{}.member.traceHeader", index + 1);
+            request.check_length(&at, header, 1, TRACE_HEADER_CHARS_MAX);
+        }
+    }
+    request.check()?;
+    if entries.iter().map(size).sum::<usize>() > BYTES_MAX {
+        return Err(ApiError::invalid("Total size of the entries in the request is over the limit."));
+    }
+    for (index, entry) in entries.iter().enumerate() {
+        check_types(entry)
+            .map_err(|what| ApiError::new("SerializationException", format!("Entries[{index}].{what}")))?;
+    }
+    let registry = shared.engine.registry();
+    let enforced = |event: NewEvent| match shared.engine.enforcer().admit(&registry, &event) {
+        Ok(()) => Ok(event),
+        Err(violation) => Err(("SchemaValidationFailed", violation.to_string())),
+    };
+    let read = entries.iter().map(|entry| read(entry, &registry, call).and_then(enforced));
+    let read: Vec<Result<NewEvent, Refused>> = read.collect();
+    drop(registry);
+    let events: Vec<NewEvent> = read.iter().filter_map(|entry| entry.as_ref().ok().cloned()).collect();
+    let first = match events.is_empty() {
+        true => Position(0),
+        false => desk::put(&shared.orders, events).await.map_err(|error| unavailable(shared, &error))?,
+    };
+    let failed = read.iter().filter(|entry| entry.is_err()).count();
+    let mut next = first.0..;
+    let answers = read.into_iter().map(|entry| match entry {
+        Ok(_) => json!({ "EventId": event_id(Position(next.next().unwrap_or_default())) }),
+        Err((code, message)) => json!({ "ErrorCode": code, "ErrorMessage": message }),
+    });
+    let answers: Vec<Value> = answers.collect();
+    Ok(json!({ "FailedEntryCount": failed, "Entries": answers }))
+}
+
+/// What is there is of its type.
+fn check_types(entry: &Value) -> Result<(), &'static str> {
+    let texts = |value: &Value| value.as_array().is_some_and(|texts| texts.iter().all(Value::is_string));
+    match entry {
+        Value::Object(entry) => {
+            let time = entry.get("Time").filter(|time| !time.is_null());
+            if time.is_some_and(|time| moment(time).is_none()) {
+                return Err("Time is a number of seconds since 1970, or a time as in 2026-11-24T12:00:00Z");
+            }
+            match entry.get("Resources") {
+                None | Some(Value::Null) => Ok(()),
+                Some(resources) if texts(resources) => Ok(()),
+                Some(_) => Err("Resources is a list of strings"),
+            }
+        }
+        _ => Err("it is an object"),
+    }
+}
+
+/// Entries as the service's own language shows them.
+fn shown(entries: &[Value]) -> String {
+    let member = |entry: &Value, name: &str| entry[name].as_str().map_or("null".to_owned(), str::to_owned);
+    let entry = |entry: &Value| {
+        format!(
+            "PutEventsRequestEntry(time=null, source={}, resources=null, detailType={}, detail={}, eventBusName={}, \
+             traceHeader=null, kmsKeyIdentifier=null, internalMetadata=null)",
+            member(entry, "Source"),
+            member(entry, "DetailType"),
+            member(entry, "Detail"),
+            member(entry, "EventBusName")
+        )
+    };
+    format!("[{}]", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
+}
+
+/// 14 bytes for a time, and the bytes of everything that is text.
+fn size(entry: &Value) -> usize {
+    let text = |name: &str| entry[name].as_str().map_or(0, str::len);
+    let resources = entry["Resources"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::len);
+    let time = if entry["Time"].is_null() { 0 } else { 14 };
+    time + text("Source") + text("DetailType") + text("Detail") + resources.sum::<usize>()
+}
+
+/// Source, detail-type and detail of an entry.
+fn said(entry: &Value) -> Result<(&str, &str, &str), Refused> {
+    let required = |name: &str| {
+        let text = entry[name].as_str().filter(|text| !text.is_empty());
+        let missing = || format!("Parameter {name} is not valid. Reason: {name} is a required argument.");
+        text.ok_or_else(|| ("InvalidArgument", missing()))
+    };
+    Ok((required("Source")?, required("DetailType")?, required("Detail")?))
+}
+
+/// Read to its end, so that nothing behind the journal meets a detail that is no object.
+fn check_detail(detail: &str) -> Result<(), Refused> {
+    raw::check_detail(detail).map_err(|_| ("MalformedDetail", MALFORMED.into()))
+}
+
+fn unauthorized() -> Refused {
+    ("NotAuthorizedForSourceException", "Not authorized for the source.".into())
+}
+
+/// An entry of a partner: its source is a partner event source, and names the bus.
+fn read_partner(entry: &Value, registry: &Registry, call: &Call<'_>) -> Result<NewEvent, Refused> {
+    let (source, detail_type, detail) = said(entry)?;
+    authorship::check(source, detail_type).map_err(|_| unauthorized())?;
+    check_detail(detail)?;
+    let held = registry.event_sources.get(source).ok_or_else(unauthorized)?;
+    if held.state != EventSourceState::Active || !registry.buses.contains_key(source) {
+        let message = format!("Event source {source} is not active: create the event bus of its name from it.");
+        return Err(("InvalidStateException", message));
+    }
+    Ok(new_event(entry, source, call))
+}
+
+fn read(entry: &Value, registry: &Registry, call: &Call<'_>) -> Result<NewEvent, Refused> {
+    let (source, detail_type, detail) = said(entry)?;
+    if source.starts_with("aws.") || authorship::check(source, detail_type).is_err() {
+        return Err(unauthorized());
+    }
+    check_detail(detail)?;
+    let bus = entry["EventBusName"].as_str().unwrap_or("default");
+    let bus = bus.rsplit_once(":event-bus/").map_or(bus, |(_, name)| name);
+    if !registry.buses.contains_key(bus) {
+        return Err(("ResourceNotFoundException", format!("Event bus {bus} does not exist.")));
+    }
+    if is_reserved(bus, source, detail_type) {
+        return Err(unauthorized());
+    }
+    Ok(new_event(entry, bus, call))
+}
+
+/// The event of an entry that was checked.
+fn new_event(entry: &Value, bus: &str, call: &Call<'_>) -> NewEvent {
+    let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+    let resources = entry["Resources"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    NewEvent {
+        bus: bus.into(),
+        source: text("Source"),
+        detail_type: text("DetailType"),
+        detail: text("Detail"),
+        resources: resources.map(str::to_owned).collect(),
+        time: moment(&entry["Time"]),
+        region: call.region.into(),
+        cause: None,
+        hops: 0,
+        by: None,
+        origin: None,
+    }
+}
+
+/// Whether nobody from outside says such a thing on a bus: what the engine, the services of the cloud and partners tell is
+/// true.
+pub(crate) fn is_reserved(bus: &str, source: &str, detail_type: &str) -> bool {
+    source.starts_with("aws.")
+        || bus.starts_with(super::partners::PREFIX)
+        || authorship::check(source, detail_type).is_err()
+}
+
+/// Seconds since 1970, or a text as in RFC 3339.
+pub(crate) fn moment(value: &Value) -> Option<Timestamp> {
+    if let Some(text) = value.as_str() {
+        let moment: jiff::Timestamp = text.parse().ok()?;
+        return u64::try_from(moment.as_nanosecond()).ok().map(Timestamp);
+    }
+    if let Some(seconds) = value.as_u64() {
+        return seconds.checked_mul(1_000_000_000).map(Timestamp);
+    }
+    let seconds = value.as_f64().filter(|seconds| (0.0..1e10).contains(seconds))?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked: from 0 to 1e10 seconds")]
+    let milliseconds = (seconds * 1_000.0).round() as u64;
+    Some(Timestamp(milliseconds * 1_000_000))
+}
+
+/// What an event that is tested has to have. The service asks neither for `resources` nor for `detail`.
+const EVENT_MEMBERS: [&str; 6] = ["id", "account", "source", "time", "region", "detail-type"];
+
+/// Whether an event matches a pattern; with `Explain` also why.
+pub(super) fn test_pattern(request: &Request<'_>) -> Result<Value, ApiError> {
+    let (pattern, event) = (request.required("EventPattern"), request.required("Event"));
+    request.check()?;
+    let pattern = valid_pattern(pattern)?;
+    let invalid = |reason: String| ApiError::new("InvalidEventPatternException", reason);
+    let parsed: BTreeMap<String, IgnoredAny> =
+        serde_json::from_str(event).map_err(|_| ApiError::invalid("Parameter Event is not valid."))?;
+    if !EVENT_MEMBERS.iter().all(|member| parsed.contains_key(*member)) {
+        return Err(ApiError::invalid("Parameter Event is not valid."));
+    }
+    let explanation = pattern.explain(event.as_bytes()).map_err(|error| invalid(error.to_string()))?;
+    let mut answer = json!({ "Result": explanation.matches });
+    if request.get("Explain").and_then(Value::as_bool).unwrap_or_default() {
+        let fields = explanation.fields.iter().map(|field| {
+            json!({ "Path": field.path, "Alternative": field.alternative, "Values": field.values, "Met": field.met })
+        });
+        answer["Explanation"] = fields.collect();
+    }
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::BusSettings;
+    use fakemon_engine::delivery::Archived;
+
+    fn refused(entry: Value) -> (&'static str, String) {
+        let nothing = |_: &str| None;
+        let call = Call {
+            region: "local",
+            endpoint: "",
+            now: Timestamp(0),
+            secret: &nothing,
+            progress: &|_| None,
+            pipe: &|_| ("", None),
+            archived: &|_| Archived::default(),
+            settings: BusSettings::default(),
+        };
+        read(&entry, &Registry::new(), &call).unwrap_err()
+    }
+
+    #[test]
+    fn entries_are_refused_in_the_services_words() {
+        let entry = |detail: &str| json!({ "Source": "shop", "DetailType": "sold", "Detail": detail });
+        let mut without_source = entry("{}");
+        without_source["Source"] = Value::Null;
+        let message = "Parameter Source is not valid. Reason: Source is a required argument.";
+        assert_eq!(refused(without_source), ("InvalidArgument", message.into()));
+        for malformed in ["[]", "\"{}\"", "{", "nothing", &"[".repeat(100_000)] {
+            assert_eq!(refused(entry(malformed)), ("MalformedDetail", "Detail is malformed.".into()));
+        }
+        for (source, detail_type, bus) in [
+            ("fakemon.capture", "fakemon.capture_succeeded", "default"),
+            ("fakemon.capture", "fakemon.capture_succeeded", "fakemon"),
+            ("fakemon.engine", "sold", "fakemon"),
+            ("fakemon.connection", "fakemon.spawn", "fakemon"),
+            ("shop", "fakemon.capture_succeeded", "fakemon"),
+            ("aws.s3", "sold", "default"),
+        ] {
+            let entry = json!({ "Source": source, "DetailType": detail_type, "Detail": "{}", "EventBusName": bus });
+            assert_eq!(refused(entry).0, "NotAuthorizedForSourceException", "{source} {detail_type}");
+        }
+        let mut elsewhere = entry("{}");
+        elsewhere["EventBusName"] = "nowhere".into();
+        assert_eq!(refused(elsewhere).0, "ResourceNotFoundException");
+    }
+
+    #[test]
+    fn times_are_seconds_or_texts() {
+        assert_eq!(moment(&json!(1_700_000_000)), Some(Timestamp(1_700_000_000_000_000_000)));
+        assert_eq!(moment(&json!(1_700_000_000.25)), Some(Timestamp(1_700_000_000_250_000_000)));
+        assert_eq!(moment(&json!("1970-01-01T00:00:00.000000007Z")), Some(Timestamp(7)));
+        assert_eq!((moment(&json!(-1)), moment(&json!("soon")), moment(&json!(1e300))), (None, None, None));
+    }
+}

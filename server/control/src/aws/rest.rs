@@ -1,0 +1,160 @@
+//! Operations that have paths of their own (REST-JSON): Amazon EventBridge Scheduler, Pipes and Schemas. A path names its
+//! operation; members of the request stand in the path, in the query and in the body, and become one request as the
+//! other services have it. Names in paths are names of members: `/schedules/{Name}`.
+
+use super::request::Request;
+use super::{ApiError, Call, Operation, change, endpoint, region, secret_of, uuid};
+use crate::Shared;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter, on};
+use fakemon_engine::bus::resource::{Archive, Pipe};
+use fakemon_engine::pipe::state_name;
+use fakemon_engine::wall_clock;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// How a member of the query is read.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    Text,
+    Number,
+    /// May stand there several times.
+    Texts,
+}
+
+/// A member in the query: its name there, its name in the request, its kind.
+pub(crate) type InQuery = (&'static str, &'static str, Kind);
+
+/// An operation behind a method of a path.
+pub(crate) fn route(
+    method: MethodFilter,
+    operation: Operation,
+    query: &'static [InQuery],
+) -> MethodRouter<Arc<Shared>> {
+    let handle = move |State(shared): State<Arc<Shared>>,
+                       Path(path): Path<Vec<(String, String)>>,
+                       pairs: Result<Query<Vec<(String, String)>>, QueryRejection>,
+                       headers: HeaderMap,
+                       body: Result<Bytes, BytesRejection>| async move {
+        let members = members(path, pairs, query, body);
+        answer(match members {
+            Ok(members) => perform(&shared, operation, &headers, &members).await,
+            Err(error) => Err(error),
+        })
+    };
+    on(method, handle)
+}
+
+/// The same with a status of its own for a success.
+pub(crate) fn answered(
+    method: MethodFilter,
+    operation: Operation,
+    query: &'static [InQuery],
+    status: StatusCode,
+) -> MethodRouter<Arc<Shared>> {
+    let told = move |mut response: Response| async move {
+        if response.status() == StatusCode::OK {
+            *response.status_mut() = status;
+            if status == StatusCode::NO_CONTENT {
+                *response.body_mut() = axum::body::Body::empty();
+            }
+        }
+        response
+    };
+    route(method, operation, query).layer(map_response(told))
+}
+
+/// Carries out an operation on the members of a request.
+pub(crate) async fn perform(
+    shared: &Arc<Shared>,
+    operation: Operation,
+    headers: &HeaderMap,
+    members: &Map<String, Value>,
+) -> Result<Value, ApiError> {
+    let (region, endpoint) = (region(headers), endpoint(headers));
+    let progress = |replay: &str| shared.engine.replays().progress(replay);
+    let secret = |connection: &str| secret_of(shared, connection);
+    let pipe = |pipe: &Pipe| state_name(pipe, shared.engine.pipes().status(pipe).as_ref());
+    let now = wall_clock();
+    let archived = |archive: &Archive| shared.engine.archive_figures().of(archive, now);
+    let call = Call {
+        region: &region,
+        endpoint: &endpoint,
+        now,
+        secret: &secret,
+        progress: &progress,
+        pipe: &pipe,
+        archived: &archived,
+        settings: shared.options.bus,
+    };
+    change(shared, operation, &Request::new(members), &call).await
+}
+
+/// All members of a request.
+pub(super) fn members(
+    path: Vec<(String, String)>,
+    pairs: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    query: &[InQuery],
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Map<String, Value>, ApiError> {
+    let body = body.map_err(|_| ApiError::invalid("the body is too large, or did not arrive whole"))?;
+    let mut members = match body.is_empty() {
+        true => Map::new(),
+        false => match serde_json::from_slice(&body) {
+            Ok(Value::Object(members)) => members,
+            Ok(_) => return Err(ApiError::new("SerializationException", "the request is no JSON object")),
+            Err(error) => {
+                let message = format!("the request is no JSON: {error}");
+                return Err(ApiError::new("SerializationException", message));
+            }
+        },
+    };
+    let unread = |error: QueryRejection| ApiError::invalid(format!("the query cannot be read: {error}"));
+    let Query(pairs) = pairs.map_err(unread)?;
+    for (wire, member, kind) in query {
+        let mut values = pairs.iter().filter(|(name, _)| name == wire).map(|(_, value)| value);
+        let value = match kind {
+            Kind::Texts => {
+                Some(values.cloned().collect::<Vec<_>>()).filter(|texts| !texts.is_empty()).map(Value::from)
+            }
+            Kind::Text => values.next().map(|text| text.as_str().into()),
+            Kind::Number => values.next().map(|text| text.parse::<u64>().map_or(text.as_str().into(), Value::from)),
+        };
+        value.into_iter().for_each(|value| drop(members.insert((*member).to_owned(), value)));
+    }
+    members.extend(path.into_iter().map(|(name, value)| (name, Value::from(value))));
+    Ok(members)
+}
+
+/// An answer, or an error with the status of its kind.
+pub(crate) fn answer(outcome: Result<Value, ApiError>) -> Response {
+    let (status, body, code) = match outcome {
+        Ok(Value::Null) => (StatusCode::OK, json!({}), None),
+        Ok(answer) => (StatusCode::OK, answer, None),
+        Err(ApiError { status, code, message }) => {
+            let status = match code {
+                "ResourceNotFoundException" | "NotFoundException" => StatusCode::NOT_FOUND,
+                "ConflictException" => StatusCode::CONFLICT,
+                "ServiceQuotaExceededException" => StatusCode::PAYMENT_REQUIRED,
+                "ThrottlingException" => StatusCode::TOO_MANY_REQUESTS,
+                "InternalException" => StatusCode::INTERNAL_SERVER_ERROR,
+                _ => status,
+            };
+            // Clients of one service read `Message`, those of another `message`.
+            (status, json!({ "Code": code, "Message": message, "message": message }), Some(code))
+        }
+    };
+    let mut response = (status, body.to_string()).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(HeaderName::from_static("x-amzn-requestid"), HeaderValue::from_str(&uuid()).expect("hexadecimal"));
+    if let Some(code) = code {
+        headers.insert(HeaderName::from_static("x-amzn-errortype"), HeaderValue::from_static(code));
+    }
+    response
+}

@@ -1,0 +1,102 @@
+//! What a schedule invokes: the member `Target`, checked as the service does, and kept as it came.
+
+use crate::aws::events::is_reserved;
+use crate::aws::request::{Request, lower};
+use crate::aws::{ApiError, Call};
+use fakemon_engine::bus::resource::Schedule;
+use fakemon_engine::bus::{DEFAULT_BUS, Destination};
+use fakemon_engine::schedule::{PUT_EVENTS, check_target};
+use serde_json::{Map, Value, json};
+
+/// The longest input, in bytes.
+const INPUT_BYTES_MAX: usize = 256 << 10;
+/// Members of a retry policy, their bounds and what they are if nobody says so.
+const RETRY: [(&str, u64, u64); 2] = [("MaximumEventAgeInSeconds", 60, 86_400), ("MaximumRetryAttempts", 0, 185)];
+
+/// The target of a request. What the service checks first is noted at once; the rest comes out when that was right.
+pub(super) fn given(request: &Request<'_>, call: &Call<'_>) -> Result<Map<String, Value>, ApiError> {
+    let Some(given) = request.get("Target") else {
+        request.required_at("target");
+        return Ok(Map::new());
+    };
+    for (member, most) in [("Arn", 1_600), ("RoleArn", 1_600)] {
+        match given[member].as_str() {
+            Some(text) => request.check_length(&format!("target.{}", lower(member)), text, 1, most),
+            None => request.required_at(&format!("target.{}", lower(member))),
+        }
+    }
+    if let Some(role) = given["RoleArn"].as_str() {
+        request.check_role("target.roleArn", role);
+    }
+    if let Some(input) = given.get("Input") {
+        match input.as_str() {
+            Some(input) if input.len() > INPUT_BYTES_MAX => request.found(format!(
+                "Value at 'target.input' failed to satisfy constraint: Member must have at most {INPUT_BYTES_MAX} bytes"
+            )),
+            Some(input) => request.check_length("target.input", input, 1, INPUT_BYTES_MAX),
+            None => request.found("Value at 'target.input' failed to satisfy constraint: Member must be a string".into()),
+        }
+    }
+    for (member, min, max) in RETRY {
+        if let Some(number) = given["RetryPolicy"].get(member).filter(|number| !number.is_null()) {
+            request.number_at(&format!("target.retryPolicy.{}", lower(member)), number, min, max);
+        }
+    }
+    let mut target = given.as_object().cloned().unwrap_or_default();
+    let policy = RETRY.map(|(member, _, max)| {
+        let number = given["RetryPolicy"].get(member).filter(|number| !number.is_null());
+        (member.to_owned(), number.cloned().unwrap_or_else(|| json!(max)))
+    });
+    target.insert("RetryPolicy".into(), Value::Object(policy.into_iter().collect()));
+    check(&target, call)?;
+    Ok(target)
+}
+
+/// As it was given.
+pub(super) fn shown(schedule: &Schedule) -> Value {
+    serde_json::from_str(&schedule.target).unwrap_or_default()
+}
+
+fn check(target: &Map<String, Value>, call: &Call<'_>) -> Result<(), ApiError> {
+    let arn = target.get("Arn").and_then(Value::as_str).unwrap_or_default();
+    if arn.split(':').count() < 6 || !arn.starts_with("arn:") {
+        return Err(ApiError::invalid(format!("Provided Arn is not in correct format: {arn}")));
+    }
+    if let Some(config) = target.get("DeadLetterConfig")
+        && let Some(arn) = config["Arn"].as_str()
+    {
+        match Destination::of(arn) {
+            Destination::Queue(queue) if !queue.ends_with(".fifo") => {}
+            _ => {
+                return Err(ApiError::invalid(format!(
+                    "DeadLetterConfig.Arn must be the ARN of a standard queue: {arn}"
+                )));
+            }
+        }
+    }
+    check_target(target, call.settings.allow_unserved_targets)
+        .map_err(|error| ApiError::invalid(format!("Invalid Target: {error}")))?;
+    match said(target, arn).into_iter().find(|(bus, source, kind)| is_reserved(bus, source, kind)) {
+        Some((bus, source, _)) => Err(ApiError::invalid(format!(
+            "Invalid Target: Source must not be {source} on the event bus {bus}: others say that"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// What a target says on buses: the bus, the source, the detail-type.
+fn said(target: &Map<String, Value>, arn: &str) -> Vec<(String, String, String)> {
+    let text = |value: &Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
+    if let Destination::Bus(bus) = Destination::of(arn) {
+        let said = target.get("EventBridgeParameters").unwrap_or(&Value::Null);
+        return vec![(bus, text(said, "Source"), text(said, "DetailType"))];
+    }
+    let input = target.get("Input").and_then(Value::as_str).filter(|_| arn == PUT_EVENTS);
+    let input: Value = input.and_then(|input| serde_json::from_str(input).ok()).unwrap_or_default();
+    let entries = input["Entries"].as_array().into_iter().flatten();
+    let bus = |entry: &Value| {
+        let bus = entry["EventBusName"].as_str().unwrap_or(DEFAULT_BUS);
+        bus.rsplit_once(":event-bus/").map_or(bus, |(_, name)| name).to_owned()
+    };
+    entries.map(|entry| (bus(entry), text(entry, "Source"), text(entry, "DetailType"))).collect()
+}

@@ -1,0 +1,66 @@
+//! Errors of SQS by their names in both protocols: the type in the JSON of today, the code in the XML of before, which
+//! clients still branch on in either.
+
+use super::super::ApiError;
+use axum::http::StatusCode;
+
+/// The name of an error.
+pub(in crate::aws) struct ErrorName {
+    /// `__type` of the JSON protocol.
+    pub(in crate::aws) kind: String,
+    /// `Code` of the query protocol.
+    pub(in crate::aws) code: &'static str,
+    pub(in crate::aws) status: StatusCode,
+}
+
+/// Errors of the service's own: their name, their code in the query protocol, their status.
+const OWN: [(&str, &str, u16); 17] = [
+    ("BatchEntryIdsNotDistinct", "AWS.SimpleQueueService.BatchEntryIdsNotDistinct", 400),
+    ("BatchRequestTooLong", "AWS.SimpleQueueService.BatchRequestTooLong", 400),
+    ("EmptyBatchRequest", "AWS.SimpleQueueService.EmptyBatchRequest", 400),
+    ("InvalidAttributeName", "InvalidAttributeName", 400),
+    ("InvalidAttributeValue", "InvalidAttributeValue", 400),
+    ("InvalidBatchEntryId", "AWS.SimpleQueueService.InvalidBatchEntryId", 400),
+    ("InvalidMessageContents", "InvalidMessageContents", 400),
+    ("MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight", 400),
+    ("OverLimit", "OverLimit", 403),
+    ("PurgeQueueInProgress", "AWS.SimpleQueueService.PurgeQueueInProgress", 403),
+    ("QueueDeletedRecently", "AWS.SimpleQueueService.QueueDeletedRecently", 400),
+    ("QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue", 400),
+    ("QueueNameExists", "QueueAlreadyExists", 400),
+    ("ReceiptHandleIsInvalid", "ReceiptHandleIsInvalid", 404),
+    ("RequestThrottled", "RequestThrottled", 403),
+    ("ResourceNotFoundException", "ResourceNotFoundException", 404),
+    ("TooManyEntriesInBatchRequest", "AWS.SimpleQueueService.TooManyEntriesInBatchRequest", 400),
+];
+/// Errors that every service has: as they are called here, in JSON, and in the query protocol.
+const COMMON: [(&str, &str, &str); 10] = [
+    ("InvalidParameterValue", "InvalidParameterValueException", "InvalidParameterValue"),
+    ("MissingParameter", "MissingRequiredParameterException", "MissingParameter"),
+    ("MissingAuthenticationTokenException", "MissingAuthenticationTokenException", "MissingAuthenticationToken"),
+    ("UnrecognizedClientException", "UnrecognizedClientException", "InvalidClientTokenId"),
+    ("IncompleteSignatureException", "IncompleteSignatureException", "IncompleteSignature"),
+    ("InvalidSignatureException", "InvalidSignatureException", "SignatureDoesNotMatch"),
+    ("UnknownOperationException", "UnknownOperationException", "InvalidAction"),
+    ("ThrottlingException", "ThrottlingException", "Throttling"),
+    ("ServiceUnavailable", "ServiceUnavailableException", "ServiceUnavailable"),
+    ("InternalException", "InternalFailure", "InternalFailure"),
+];
+
+impl ErrorName {
+    /// How SQS calls an error.
+    pub(in crate::aws) fn of(error: &ApiError) -> ErrorName {
+        if let Some((name, code, status)) = OWN.iter().find(|(name, ..)| *name == error.code) {
+            let status = StatusCode::from_u16(*status).expect("a status of HTTP");
+            return ErrorName { kind: format!("com.amazonaws.sqs#{name}"), code, status };
+        }
+        let common = COMMON.iter().find(|(name, ..)| *name == error.code);
+        let (_, name, code) = common.copied().unwrap_or((error.code, error.code, error.code));
+        ErrorName { kind: format!("com.amazon.coral.service#{name}"), code, status: error.status }
+    }
+
+    /// Whose fault it is.
+    pub(in crate::aws) fn fault(&self) -> &'static str {
+        if self.status.is_server_error() { "Receiver" } else { "Sender" }
+    }
+}

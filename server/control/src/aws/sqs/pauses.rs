@@ -1,0 +1,101 @@
+//! What SQS does not do again at once: a queue is purged once a minute, and the name of a deleted one is free after a
+//! minute, for who still uses the old one would use the new one. A setting for test suites makes it shorter. Pauses are
+//! noted, and go on after a restart.
+
+use fakemon_engine::Engine;
+use fakemon_engine::ids::Timestamp;
+use fakemon_engine::wall_clock;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Names that are remembered of each kind; beyond, the oldest are free early.
+const NAMES_MAX: usize = 10_000;
+/// `pause/create/NAME` → the moment, in nanoseconds (8).
+const NOTES: &str = "pause/";
+
+/// What is not done again at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Paused {
+    /// To make a queue that was deleted.
+    Create,
+    /// To purge a queue that was purged.
+    Purge,
+}
+
+impl Paused {
+    fn name(self) -> &'static str {
+        match self {
+            Paused::Create => "create",
+            Paused::Purge => "purge",
+        }
+    }
+}
+
+/// A note to be set, or with none taken away.
+pub(super) type Note = (String, Option<Vec<u8>>);
+
+fn note((what, queue): &(Paused, String), since: Option<Timestamp>) -> Note {
+    let key = format!("{NOTES}{}/{queue}", what.name());
+    (key, since.map(|since| since.0.to_be_bytes().to_vec()))
+}
+
+fn read(key: &str, value: &[u8]) -> Option<((Paused, String), Timestamp)> {
+    let (what, queue) = key.strip_prefix(NOTES)?.split_once('/')?;
+    let what = [Paused::Create, Paused::Purge].into_iter().find(|paused| paused.name() == what)?;
+    Some(((what, queue.to_owned()), Timestamp(u64::from_be_bytes(value.try_into().ok()?))))
+}
+
+/// When what was done last, by name.
+#[derive(Default)]
+pub(crate) struct Pauses(Mutex<HashMap<(Paused, String), Timestamp>>);
+
+impl Pauses {
+    /// As they were noted. Those that are over are let go.
+    pub(crate) fn load(engine: &Engine, pause: Duration) -> anyhow::Result<Pauses> {
+        let (mut held, mut gone, now) = (HashMap::new(), Vec::new(), wall_clock());
+        engine.notes().visit(NOTES, &mut |key, value| match read(key, value) {
+            Some((what, since)) if held.len() < NAMES_MAX && !is_over(since, now, pause) => {
+                held.extend([(what, since)])
+            }
+            _ => gone.push((key.to_owned(), None)),
+        })?;
+        engine.notes().set(gone).map_err(anyhow::Error::msg)?;
+        Ok(Pauses(Mutex::new(held)))
+    }
+
+    /// Something is done now: the notes that say so, for the disk.
+    pub(super) fn begin(&self, what: Paused, queue: &str, now: Timestamp, pause: Duration) -> Vec<Note> {
+        let mut gone = Vec::new();
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.len() >= NAMES_MAX {
+            let over = held.extract_if(|_, since| is_over(*since, now, pause));
+            gone.extend(over.map(|(name, _)| note(&name, None)));
+        }
+        if held.len() >= NAMES_MAX
+            && let Some(oldest) = held.iter().min_by_key(|(_, since)| **since).map(|(name, _)| name.clone())
+        {
+            held.remove(&oldest);
+            gone.push(note(&oldest, None));
+        }
+        let name = (what, queue.to_owned());
+        gone.push(note(&name, Some(now)));
+        held.insert(name, now);
+        gone
+    }
+
+    /// Whether it was done less than a pause ago.
+    pub(super) fn holds(&self, what: Paused, queue: &str, now: Timestamp, pause: Duration) -> bool {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.get(&(what, queue.to_owned())).is_some_and(|since| !is_over(*since, now, pause))
+    }
+
+    /// Forgets all.
+    pub(crate) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+fn is_over(since: Timestamp, now: Timestamp, pause: Duration) -> bool {
+    u128::from(now.ns_since(since)) >= pause.as_nanos()
+}

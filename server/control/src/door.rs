@@ -1,0 +1,188 @@
+//! The door through which every request comes: it is HTTP as RFC 9112 wants it, it has a place of its kind, its body
+//! arrives within a total time, and what goes wrong inside ends it alone.
+
+use super::Shared;
+use super::listener::{Caller, Phase, Seat};
+use super::places::{HERE, Kind, Place};
+use super::refusal::Refusal;
+use super::tasks;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use fakemon_access::authority::Authority;
+use futures_lite::FutureExt as _;
+use hyper::body::{Frame, SizeHint};
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// What is answered whatever else is connected.
+const HEALTH: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+/// Lets a request in, and keeps its place until it is answered.
+pub(super) async fn pass(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let seat = Arc::clone(&caller.seat);
+    let arrives_since = seat.waits_since().unwrap_or_else(Instant::now);
+    seat.set(Phase::Working);
+    let place = match enter(&shared, &caller, &request) {
+        Ok(place) => place,
+        Err(refusal) => return answered(closing(refusal.into_response()), seat, None),
+    };
+    let path = request.uri().path().to_owned();
+    let is_late = Arc::new(AtomicBool::new(false));
+    let by = arrives_since + shared.options.request_timeout;
+    let timely = |body| Body::new(Timely { body, alarm: Box::pin(sleep_until(by)), is_late: Arc::clone(&is_late) });
+    let inside = HERE.scope(Arc::clone(&place), next.run(request.map(timely)));
+    let response = match AssertUnwindSafe(inside).catch_unwind().await {
+        Ok(_) if is_late.load(Ordering::Relaxed) => closing(too_slow(shared.options.request_timeout).into_response()),
+        Ok(response) => response,
+        Err(panic) => {
+            let why = tasks::words(&*panic);
+            tracing::error!(path, "a request ended in a panic, which is a mistake of ours: {why}");
+            let message = "the server made a mistake with this request; its log says which";
+            closing(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message).into_response())
+        }
+    };
+    answered(response, seat, Some(place))
+}
+
+/// What is to be checked of every request before anything else.
+fn enter(shared: &Shared, caller: &Caller, request: &Request) -> Result<Arc<Place>, Refusal> {
+    let kind = if HEALTH.contains(&request.uri().path()) { Kind::Health } else { Kind::Request };
+    if caller.seat.is_extra && kind != Kind::Health {
+        let message =
+            "all connections that the limit of open files allows are at work: come again later, or raise it";
+        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "full", message).after_ms(1_000));
+    }
+    check_host(request.version(), request.headers())?;
+    shared.places.take(kind, caller.address)
+}
+
+/// HTTP/1.1 names one host, in a form that can be one.
+fn check_host(version: Version, headers: &HeaderMap) -> Result<(), Refusal> {
+    let wrong = |message| Err(Refusal::field("bad_host", "host", message));
+    let mut hosts = headers.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) if version >= Version::HTTP_11 => wrong("a request has a header `host`"),
+        (Some(_), Some(_)) => wrong("a request has one header `host`, not more"),
+        (Some(host), None) if host.to_str().ok().and_then(Authority::parse).is_none() => {
+            wrong("the header `host` is a name or an address, and if need be a port")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn too_slow(request_timeout: Duration) -> Refusal {
+    let message = format!("the request has not arrived within {request_timeout:?} (limits.request_timeout)");
+    Refusal::new(StatusCode::REQUEST_TIMEOUT, "too_slow", message)
+}
+
+/// Nothing more is read of this connection.
+fn closing(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// The answer, whose place is free when it is written.
+fn answered(response: Response, seat: Arc<Seat>, place: Option<Arc<Place>>) -> Response {
+    let is_stream = place.as_ref().is_some_and(|place| place.kind() == Kind::Stream);
+    seat.set(if is_stream { Phase::Streaming } else { Phase::Writing { since: Instant::now() } });
+    response.map(|body| Body::new(Held { body, seat, _place: place }))
+}
+
+/// A body whose place is held until it is written, or the client gone.
+struct Held {
+    body: Body,
+    seat: Arc<Seat>,
+    _place: Option<Arc<Place>>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.seat.set(Phase::Idle { since: Instant::now() });
+    }
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A body that has arrived by a moment, or is an error.
+struct Timely {
+    body: Body,
+    alarm: Pin<Box<Sleep>>,
+    is_late: Arc<AtomicBool>,
+}
+
+impl HttpBody for Timely {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = self.get_mut();
+        let frame = Pin::new(&mut this.body).poll_frame(context);
+        if frame.is_ready() || this.alarm.as_mut().poll(context).is_pending() {
+            return frame;
+        }
+        this.is_late.store(true, Ordering::Relaxed);
+        Poll::Ready(Some(Err(axum::Error::new(io::Error::from(io::ErrorKind::TimedOut)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_1_1_has_one_host_and_http_1_0_may_have_none() {
+        let check = |version, hosts: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for host in hosts {
+                headers.append(header::HOST, HeaderValue::from_static(host));
+            }
+            check_host(version, &headers).is_ok()
+        };
+        assert!(check(Version::HTTP_11, &["localhost"]) && check(Version::HTTP_10, &[]));
+        assert!(!check(Version::HTTP_11, &[]) && !check(Version::HTTP_11, &["[::1]evil"]));
+        assert!(!check(Version::HTTP_11, &["localhost", "localhost"]) && !check(Version::HTTP_10, &["a", "b"]));
+    }
+}

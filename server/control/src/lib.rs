@@ -1,0 +1,418 @@
+//! The control plane: HTTP on one thread of its own, the only home of tokio. Whatever it does, the capture path does
+//! not notice: spawns go through an engine client like everybody's, figures are read from views. Whatever is connected,
+//! `/healthz`, `/readyz` and `/metrics` are answered: a connection is taken in at once, and what it may do is decided when
+//! the head of its request has arrived. A thread or a task that ends turns `/readyz` to 503, and the server stops.
+//!
+//! - `refusal`: every answer that is no success has the same shape
+//! - `places`: how many requests, long polls and streams may be in progress, of all and of one client
+//! - `tasks`: tasks whose end is a failure
+//! - `listener`: sockets, bounded in number and in patience
+//! - `uri`: paths in one spelling
+//! - `door`: where every request comes in: HTTP as it is to be, a place, a time
+//! - `signature`: AWS Signature Version 4
+//! - `gate`: who is let in: in open mode whoever no browser was tricked into being, else who signed
+//! - `coding`: bodies that cannot be read
+//! - `desk`: the engine client of this thread
+//! - `cloud_events`, `spawns`, `events`: `POST /events`
+//! - `standard_webhooks`: how webhooks are signed, whichever way they go
+//! - `aws`: the AWS API at `POST /`
+//! - `api_keys`: who may put events with a key, and how many
+//! - `partners`: webhooks of partners
+//! - `answers`: webhooks for results
+//! - `reset`: `POST /_reset`, for tests
+//! - `checkpoint`: `POST /checkpoint`
+//! - `metrics`: `GET /metrics`
+//! - `page`: `/` and its figures
+//! - `topology`: `GET /topology`
+//! - `webhooks`: deliveries to outside
+//! - `authorizer`: who may connect
+//! - `at_connections`: `@connections`
+//! - `stream`: `GET /stream`
+//! - `discovery`: schemas are learned from what happens
+
+#![allow(
+    missing_docs,
+    reason = "nothing outside of this workspace reads them; a doc that repeats a name says nothing"
+)]
+
+mod refusal;
+mod places;
+mod tasks;
+mod standard_webhooks;
+mod api_keys;
+mod aws;
+mod listener;
+mod uri;
+mod signature;
+mod door;
+mod gate;
+mod coding;
+mod desk;
+mod cloud_events;
+mod spawns;
+mod events;
+mod partners;
+mod answers;
+mod reset;
+mod checkpoint;
+mod metrics;
+mod page;
+mod topology;
+mod webhooks;
+mod authorizer;
+mod at_connections;
+mod stream;
+mod discovery;
+
+pub use authorizer::AuthorizerOptions;
+pub use aws::BusSettings;
+pub use listener::EXTRA_SEATS;
+pub use places::PlacesOptions;
+
+use anyhow::Context;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use fakemon_access::access_keys::AccessKeys;
+use fakemon_access::control_file::Word;
+use fakemon_access::player_token::Access;
+use fakemon_edge as edge;
+use fakemon_engine::Engine;
+use refusal::Refusal;
+pub use signature::sign_get;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+/// The largest body that is read.
+pub const BODY_BYTES_MAX: usize = 256 * 1024;
+/// Connections without a request that are of use.
+pub const IDLE_CONNECTIONS: usize = 512;
+/// How long requests in progress may take when the control plane stops.
+const DRAIN: Duration = Duration::from_secs(5);
+/// Signals that ask to stop within this are one wish.
+const SAME_WISH: Duration = Duration::from_secs(1);
+
+/// Reads the figures of the edge, whenever somebody wants to see them.
+pub type ReadEdge = Box<dyn Fn() -> edge::Figures + Send + Sync>;
+
+/// How the control plane is set up.
+pub struct ControlOptions {
+    /// Where players connect, as the page tells its browser.
+    pub play: SocketAddr,
+    /// Whether players connect with TLS.
+    pub play_tls: bool,
+    /// How players say who they are.
+    pub access: Access,
+    /// Whose requests are answered; none answers everybody who reaches the loopback address.
+    pub access_keys: Option<AccessKeys>,
+    /// The centre of the demo world, where the page looks first.
+    pub demo_centre: Option<(f64, f64)>,
+    /// Whether webhooks may reach loopback and private addresses.
+    pub allow_private_targets: bool,
+    /// Whether `POST /_reset` may empty the bus.
+    pub dev: bool,
+    /// How long after it was deleted a queue cannot be made again, nor purged again after it was purged.
+    pub queue_pause: Duration,
+    /// What the bus accepts.
+    pub bus: BusSettings,
+    /// Writes what is logged and not written yet, before the process ends at once.
+    pub flush_log: fn(),
+    /// What a caller must have read in the data directory, to make a copy of it.
+    pub word: Word,
+    /// Figures of the edge.
+    pub read_edge: ReadEdge,
+    /// Reaches every connection.
+    pub switchboard: edge::Switchboard,
+    /// Handshakes that wait for an authorizer.
+    pub questions: edge::Questions,
+    /// How authorizers are asked.
+    pub authorizer: AuthorizerOptions,
+    /// How many may do what at once.
+    pub places: PlacesOptions,
+    /// Connections at once, over all kinds.
+    pub connections_max: usize,
+    /// Connections of webhooks at once.
+    pub outgoing_max: usize,
+    /// A request has arrived, head and body, within this.
+    pub request_timeout: Duration,
+}
+
+/// The running control plane.
+pub struct Control {
+    addr: SocketAddr,
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+    thread: JoinHandle<()>,
+}
+
+/// What every request sees.
+struct Shared {
+    engine: Engine,
+    options: ControlOptions,
+    orders: mpsc::Sender<desk::Order>,
+    /// Who may be in.
+    places: Arc<places::Places>,
+    /// One change of the bus at a time.
+    changing: Arc<tokio::sync::Mutex<()>>,
+    /// Messages on their way from queue to queue.
+    moves: aws::Moves,
+    /// Queues that were deleted or purged a moment ago.
+    pauses: aws::Pauses,
+    /// Answers to questions about log lines.
+    queries: aws::Queries,
+    /// How much API keys have used.
+    meters: api_keys::Meters,
+    /// Requests of partners that came already.
+    recent: partners::Recent,
+    /// Who listens to streams.
+    streams: stream::Hub,
+    /// Some queue got messages.
+    messages: tokio::sync::Notify,
+    /// Checks events against their schemas.
+    discovery: discovery::DiscoveryFigures,
+    started: Instant,
+    draining: AtomicBool,
+    asked_to_stop: AtomicBool,
+}
+
+impl Shared {
+    fn is_stopping(&self) -> bool {
+        self.draining.load(Ordering::Acquire) || self.asked_to_stop.load(Ordering::Acquire)
+    }
+}
+
+/// The control plane's socket, taken before anything else starts: a port in use is told before a journal is opened.
+pub struct Bound {
+    socket: std::net::TcpListener,
+    addr: SocketAddr,
+}
+
+impl Bound {
+    /// Takes an address; port 0 takes a free one.
+    pub fn to(listen: SocketAddr) -> anyhow::Result<Bound> {
+        let socket = std::net::TcpListener::bind(listen).with_context(|| {
+            format!("the control plane cannot listen on {listen}: choose another address with --control")
+        })?;
+        socket.set_nonblocking(true).context("the control plane's socket")?;
+        let addr = socket.local_addr().context("the control plane's socket")?;
+        Ok(Bound { socket, addr })
+    }
+
+    /// Which address it is.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+/// Signals whose default is the end of the process without a word, and that are none of a server's business: SIGHUP, which
+/// a terminal sends when it closes; and SIGXFSZ, when a file reaches the limit of file sizes (`ulimit -f`), which is an
+/// error to who writes it. A signal that is listened to once no longer kills.
+pub fn outlive_signals() -> anyhow::Result<()> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_io().build().context("cannot listen to signals")?;
+    let _inside = runtime.enter();
+    for signaled in [rustix::process::Signal::XFSZ, rustix::process::Signal::HUP] {
+        signal(SignalKind::from_raw(signaled.as_raw())).map(drop).context("cannot listen to signals")?;
+    }
+    Ok(())
+}
+
+/// Starts the thread, and from then on notices signals that ask to stop.
+pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::Result<Control> {
+    let Bound { socket, addr } = bound;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("the control plane's runtime")?;
+    let (orders, received) = mpsc::channel(desk::ORDERS_WAITING_MAX);
+    let (stop, stopped) = watch::channel(false);
+    let meters = api_keys::Meters::load(&engine).context("how much API keys have used")?;
+    let recent = partners::Recent::load(&engine).context("what partners sent already")?;
+    let pauses = aws::Pauses::load(&engine, options.queue_pause).context("which queues have a pause")?;
+    let shared = Arc::new(Shared {
+        places: places::Places::new(options.places),
+        engine,
+        options,
+        orders,
+        changing: Arc::default(),
+        moves: aws::Moves::default(),
+        pauses,
+        queries: aws::Queries::default(),
+        meters,
+        recent,
+        streams: stream::Hub::default(),
+        messages: tokio::sync::Notify::new(),
+        discovery: discovery::DiscoveryFigures::default(),
+        started: Instant::now(),
+        draining: AtomicBool::new(false),
+        asked_to_stop: AtomicBool::new(false),
+    });
+    let served = Arc::clone(&shared);
+    let told = Arc::downgrade(&shared);
+    shared.engine.queues().on_message(move |_| {
+        if let Some(shared) = told.upgrade() {
+            shared.messages.notify_waiters();
+        }
+    });
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let asked = Arc::clone(&shared);
+    let run = move || runtime.block_on(serve(served, socket, received, stopped, &ready));
+    let thread = shared.engine.spawn("control", move || asked.draining.load(Ordering::Acquire), run);
+    let thread = thread.context("the control plane's thread")?;
+    is_ready.recv().context("the control plane ended before it began")??;
+    Ok(Control { addr, shared, stop, thread })
+}
+
+impl Control {
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Whether SIGTERM or SIGINT asked the process to stop.
+    pub fn is_asked_to_stop(&self) -> bool {
+        self.shared.asked_to_stop.load(Ordering::Acquire)
+    }
+
+    /// From now on `/readyz` says: not ready; spawns are refused.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Release);
+    }
+
+    /// Finishes requests in progress, within bounds, and ends.
+    pub fn stop(self) {
+        self.drain();
+        let _ = self.stop.send(true); // nobody listens when the thread has ended already
+        let _ = self.thread.join(); // a panic is a failure of the engine, and was told as one
+    }
+}
+
+async fn serve(
+    shared: Arc<Shared>,
+    socket: std::net::TcpListener,
+    orders: mpsc::Receiver<desk::Order>,
+    mut stopped: watch::Receiver<bool>,
+    ready: &std::sync::mpsc::Sender<anyhow::Result<()>>,
+) {
+    let begun = tokio::net::TcpListener::from_std(socket)
+        .context("the control plane's socket")
+        .and_then(|socket| Ok((socket, desk::Desk::open(&shared.engine)?)))
+        .and_then(|begun| notice_signals(Arc::clone(&shared)).map(|()| begun));
+    let (socket, desk) = match begun {
+        Ok(begun) => begun,
+        Err(error) => return drop(ready.send(Err(error))),
+    };
+    let mut drained = stopped.clone();
+    let listener = listener::Bounded::new(socket, shared.options.connections_max, shared.options.request_timeout);
+    let service = router(Arc::clone(&shared)).into_make_service_with_connect_info::<listener::Caller>();
+    let http = axum::serve(listener, service)
+        .with_graceful_shutdown(async move { drop(stopped.wait_for(|stop| *stop).await) });
+    let http = tokio::spawn(async move { http.await });
+    let hooks = webhooks::Webhooks::new(&shared);
+    aws::resume_moves(&shared);
+    let (engine, of) = (&shared.engine, Arc::clone(&shared));
+    let never = || false;
+    tasks::kept(engine, "authorizer", never, authorizer::run(Arc::clone(&shared), Arc::clone(&hooks)));
+    tasks::kept(engine, "webhooks", never, webhooks::run(Arc::clone(&shared), hooks));
+    tasks::kept(engine, "discovery", move || of.is_stopping(), discovery::run(Arc::clone(&shared)));
+    drop(ready.send(Ok(())));
+    tokio::select! {
+        () = desk.run(orders) => {}
+        _ = http => {}
+        () = async { drop(drained.wait_for(|stop| *stop).await); tokio::time::sleep(DRAIN).await } => {}
+    }
+}
+
+/// The first signal asks to stop. Another one ends the process at once, but only after a moment: supervisors and shells
+/// send the same wish to a process and to its group.
+fn notice_signals(shared: Arc<Shared>) -> anyhow::Result<()> {
+    let first: Arc<OnceLock<Instant>> = Arc::default();
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signals = signal(kind).context("cannot listen to signals")?;
+        let (shared, first, engine) = (Arc::clone(&shared), Arc::clone(&first), shared.engine.clone());
+        tasks::watched(&engine, "signals", async move {
+            while signals.recv().await.is_some() {
+                let asked_before = first.get_or_init(Instant::now).elapsed();
+                shared.asked_to_stop.store(true, Ordering::Release);
+                if asked_before > SAME_WISH {
+                    tracing::warn!("asked to stop twice: ends at once; nothing that was told is lost");
+                    (shared.options.flush_log)();
+                    std::process::exit(128 + kind.as_raw_value());
+                }
+            }
+        });
+    }
+    let mut hangups = signal(SignalKind::hangup()).context("cannot listen to signals")?;
+    tasks::watched(&shared.engine, "signals", async move {
+        while hangups.recv().await.is_some() {
+            tracing::info!("SIGHUP: nothing to do; settings are read at the start, so start again to change them");
+        }
+    });
+    Ok(())
+}
+
+fn router(shared: Arc<Shared>) -> Router {
+    let routes = Router::new()
+        .route("/", get(front).post(aws::post).layer(DefaultBodyLimit::max(aws::BODY_BYTES_MAX)))
+        .route(
+            "/123456789012/{queue}",
+            get(aws::post).post(aws::post).layer(DefaultBodyLimit::max(aws::BODY_BYTES_MAX)),
+        )
+        .route("/page.css", get(page::style))
+        .route("/page.js", get(page::script))
+        .route("/figures", get(page::figures))
+        .route("/events", post(events::put))
+        .merge(aws::api_gateway::routes())
+        .merge(partners::routes())
+        .merge(answers::routes())
+        .merge(at_connections::routes())
+        .merge(aws::routes())
+        .route("/stream", get(stream::open))
+        .route("/_reset", post(reset::post))
+        .route("/topology", get(topology::get))
+        .route("/checkpoint", post(checkpoint::post))
+        .route("/metrics", get(metrics::metrics))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .fallback(aws::services::elsewhere)
+        .method_not_allowed_fallback(aws::services::other_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(coding::pass))
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), gate::pass))
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), door::pass))
+        .with_state(shared);
+    // Around all of it, for layers of a router see a request only when its path has chosen a route.
+    Router::new().fallback_service(routes).layer(middleware::map_request(uri::plain))
+}
+
+/// The page, or the answer to an operation in the address.
+async fn front(state: State<Arc<Shared>>, uri: Uri, headers: HeaderMap) -> Response {
+    match aws::is_query(&headers, &uri) {
+        true => aws::post(state, uri, headers, Ok(Bytes::new())).await,
+        false => page::index(uri, headers).await,
+    }
+}
+
+/// The process lives.
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// The server takes work.
+async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
+    let why_not = shared.engine.failure().or_else(|| {
+        let draining = shared.draining.load(Ordering::Acquire) || shared.asked_to_stop.load(Ordering::Acquire);
+        draining.then(|| "the server is stopping".to_owned())
+    });
+    match why_not {
+        None => "ready\n".into_response(),
+        Some(reason) => Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", reason).into_response(),
+    }
+}

@@ -1,0 +1,67 @@
+//! Connections with client credentials wait for their first token: only then are they authorized. Whether their
+//! endpoint gives one is asked here, behind the answer to whoever made them.
+
+use super::Webhooks;
+use crate::{Shared, desk};
+use fakemon_engine::bus::resource::{AUTHORIZING, Change, Connection, Resource};
+use fakemon_engine::delivery::Failed;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// How often it is looked who waits, and so how soon an endpoint is asked again.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Connections that are asked for at once.
+const AT_ONCE_MAX: usize = 16;
+/// After so many refusals a connection is not authorized.
+const TRIES_MAX: u32 = 3;
+
+/// Asks for as long as the runtime lives.
+pub(super) async fn run(shared: Arc<Shared>, hooks: Arc<Webhooks>) {
+    let mut tries: HashMap<String, u32> = HashMap::new();
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let registry = shared.engine.registry();
+        let waits = |connection: &&Connection| connection.state == AUTHORIZING;
+        let waiting: Vec<Connection> =
+            registry.connections.values().filter(waits).take(AT_ONCE_MAX).cloned().collect();
+        drop(registry);
+        tries.retain(|name, _| waiting.iter().any(|connection| connection.name == *name));
+        let mut asked = JoinSet::new();
+        for connection in waiting {
+            let hooks = hooks.clone();
+            asked.spawn(async move {
+                let got = hooks.authorizations.of(&hooks.engine, &connection, &hooks, true).await;
+                (connection, got.map(drop))
+            });
+        }
+        while let Some(Ok((connection, got))) = asked.join_next().await {
+            let tried = tries.entry(connection.name.clone()).or_default();
+            *tried += 1;
+            if got.as_ref().is_ok() || got.as_ref().is_err_and(|failed| !failed.retriable) || *tried >= TRIES_MAX {
+                note(&shared, &connection, got).await;
+            }
+        }
+    }
+}
+
+/// Notes what became of a connection, unless it was changed or deleted meanwhile.
+async fn note(shared: &Shared, asked: &Connection, got: Result<(), Failed>) {
+    let _one_at_a_time = shared.changing.lock().await;
+    let held = shared.engine.registry().connections.get(&asked.name).cloned();
+    let Some(mut connection) = held.filter(|held| held == asked) else { return };
+    let now = shared.engine.now();
+    match got {
+        Ok(()) => connection.state = "AUTHORIZED".into(),
+        Err(failed) => {
+            connection.state = "DEAUTHORIZED".into();
+            connection.state_reason = Some(failed.message);
+        }
+    }
+    connection.modified_at = now;
+    let change = vec![Change::Put(Resource::Connection(connection))];
+    if desk::change(&shared.orders, change).await.is_err() {
+        tracing::debug!(connection = asked.name, "what became of it is not noted: it is asked for again");
+    }
+}

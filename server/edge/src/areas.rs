@@ -1,0 +1,256 @@
+//! Who looks where, and what they are told. Changes of the world are taken in once per tick and encoded once per
+//! subprotocol; watchers get the bytes, so many watchers per turn, so that a crowd does not hold up throws. The next
+//! tick begins when the last watcher of this one was told: the more watch, the more changes go into one write.
+
+use super::connection::{Connection, Voice};
+use super::seats::{SeatId, Seats};
+use fakemon_engine::ids::FakemonId;
+use fakemon_engine::limits::LOOK_RADIUS_M_MAX;
+use fakemon_engine::model::Sighting;
+use fakemon_engine::place::Place;
+use fakemon_engine::world::{cell_of, cells_around};
+use fakemon_engine::{Change, Engine, Subscription};
+use fakemon_protocol::{Reply, Subprotocol};
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Watchers that are told in one turn.
+const TOLD_PER_TURN: usize = 256;
+/// Watchers that look again in one turn, after changes were lost.
+const LOOKS_PER_TURN: usize = 16;
+
+/// What a player looks at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Area {
+    centre: Place,
+    radius_m: f64,
+}
+
+impl Area {
+    /// A circle, not wider than anybody can look.
+    pub(crate) fn new(centre: Place, radius_m: f64) -> Area {
+        let radius_m = radius_m.min(LOOK_RADIUS_M_MAX);
+        Area { centre, radius_m }
+    }
+
+    /// What is wild there now.
+    pub(crate) fn look(&self, engine: &Engine) -> Vec<Sighting> {
+        engine.look(self.centre, self.radius_m)
+    }
+
+    /// Whether its centre lies within so many metres of a place.
+    pub(crate) fn is_around(&self, place: Place, radius_m: f64) -> bool {
+        self.centre.distance_m_squared(place) <= radius_m * radius_m
+    }
+
+    fn holds(&self, place: Place) -> bool {
+        self.centre.distance_m_squared(place) <= self.radius_m * self.radius_m
+    }
+
+    fn cells(&self) -> Vec<u64> {
+        cells_around(self.centre, self.radius_m)
+    }
+}
+
+/// All areas of one thread's players.
+pub(crate) struct Areas {
+    subscription: Subscription,
+    watchers: HashMap<u64, HashSet<SeatId>>,
+    watching: u64,
+    changes: Changes,
+    /// What was seen in looks since the last tick, before it, and before that.
+    seen: [HashMap<SeatId, Vec<FakemonId>>; 3],
+    /// Who is still to be told of which cell's changes, the next last.
+    untold: Vec<(SeatId, u64)>,
+    /// Who has to look again, the next last.
+    unsure: Vec<SeatId>,
+}
+
+/// What is told in this tick.
+#[derive(Default)]
+struct Changes {
+    by_cell: HashMap<u64, Vec<Told>>,
+    bytes: Vec<u8>,
+}
+
+/// One change, as frames.
+struct Told {
+    place: Place,
+    /// None if it is gone.
+    appeared: Option<FakemonId>,
+    json: Range<usize>,
+    flat: Range<usize>,
+}
+
+impl Areas {
+    pub(crate) fn new(subscription: Subscription) -> Areas {
+        Areas {
+            subscription,
+            watchers: HashMap::new(),
+            watching: 0,
+            changes: Changes::default(),
+            seen: Default::default(),
+            untold: Vec::new(),
+            unsure: Vec::new(),
+        }
+    }
+
+    /// How many look.
+    pub(crate) fn watching(&self) -> u64 {
+        self.watching
+    }
+
+    /// Begins to tell `seat` what changes in `area`. The view of the world is ahead of the changes that are told, so
+    /// that whoever looks after this call misses nothing.
+    pub(crate) fn watch(&mut self, seat: SeatId, area: &Area) {
+        self.watching += 1;
+        for cell in area.cells() {
+            self.watchers.entry(cell).or_default().insert(seat);
+        }
+    }
+
+    /// What was just seen need not be told as new, when the change that is on its way arrives in the next ticks.
+    pub(crate) fn note_seen(&mut self, seat: SeatId, fakemon: &[Sighting]) {
+        let ids = fakemon.iter().map(|sighting| sighting.fakemon_id);
+        self.seen[0].insert(seat, ids.collect());
+    }
+
+    /// Ends it.
+    pub(crate) fn unwatch(&mut self, seat: SeatId, area: &Area) {
+        self.watching -= 1;
+        for cell in area.cells() {
+            if let Some(watchers) = self.watchers.get_mut(&cell) {
+                watchers.remove(&seat);
+                if watchers.is_empty() {
+                    self.watchers.remove(&cell);
+                }
+            }
+        }
+    }
+
+    /// Whether somebody is still to be told.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.untold.is_empty() || !self.unsure.is_empty()
+    }
+
+    /// Takes in what has changed, unless there are still some to be told of what changed before.
+    pub(crate) fn tick(&mut self, voice: &mut Voice) {
+        if self.is_busy() {
+            return;
+        }
+        let mut batches = Vec::new();
+        let is_complete = self.subscription.drain(&mut batches);
+        self.changes.by_cell.clear();
+        self.changes.bytes.clear();
+        self.seen.rotate_right(1);
+        self.seen[0].clear();
+        if is_complete {
+            self.take_in(&batches, voice);
+        } else {
+            let all: HashSet<SeatId> = self.watchers.values().flatten().copied().collect();
+            self.unsure = all.into_iter().collect();
+        }
+    }
+
+    fn take_in(&mut self, batches: &[Arc<[Change]>], voice: &mut Voice) {
+        let changes = || batches.iter().flat_map(|batch| batch.iter());
+        let gone: HashSet<FakemonId> = changes()
+            .filter_map(|change| match change {
+                Change::Vanished { fakemon_id, .. } => Some(*fakemon_id),
+                Change::Appeared(_) => None,
+            })
+            .collect();
+        for change in changes() {
+            let (place, reply) = match change {
+                // Only that it is gone: somebody may have seen it in between.
+                Change::Appeared(sighting) if gone.contains(&sighting.fakemon_id) => continue,
+                Change::Appeared(sighting) => (sighting.place, Reply::Appeared(sighting)),
+                Change::Vanished { fakemon_id, place } => (*place, Reply::Vanished(*fakemon_id)),
+            };
+            let cell = cell_of(place);
+            if self.watchers.contains_key(&cell) {
+                self.changes.add(cell, place, &reply, voice);
+            }
+        }
+        for cell in self.changes.by_cell.keys() {
+            let watchers = self.watchers.get(cell).into_iter().flatten();
+            self.untold.extend(watchers.map(|watcher| (*watcher, *cell)));
+        }
+        self.untold.sort_unstable(); // what one watcher is told goes into one write
+    }
+
+    /// Tells the next watchers; calls `spoke` with each that has something to be written.
+    pub(crate) fn tell(
+        &mut self,
+        seats: &mut Seats<Connection>,
+        voice: &mut Voice,
+        engine: &Engine,
+        mut spoke: impl FnMut(SeatId, &mut Connection),
+    ) {
+        for _ in 0..TOLD_PER_TURN {
+            let Some((seat, cell)) = self.untold.pop() else { break };
+            if let Some(connection) = seats.get_mut(seat)
+                && self.changes.tell(cell, connection, voice, |fakemon_id| {
+                    let seen = self.seen.iter().filter_map(|seen| seen.get(&seat));
+                    seen.flatten().any(|seen| *seen == fakemon_id)
+                })
+            {
+                spoke(seat, connection);
+            }
+        }
+        for _ in 0..LOOKS_PER_TURN {
+            let Some(seat) = self.unsure.pop() else { break };
+            if let Some(connection) = seats.get_mut(seat)
+                && let Some(area) = connection.area().copied()
+            {
+                let fakemon = area.look(engine);
+                voice.say(connection, &Reply::World(&fakemon));
+                spoke(seat, connection);
+            }
+        }
+    }
+}
+
+impl Changes {
+    fn add(&mut self, cell: u64, place: Place, reply: &Reply<'_>, voice: &mut Voice) {
+        let start = self.bytes.len();
+        voice.write(Subprotocol::Json, reply, &mut self.bytes);
+        let middle = self.bytes.len();
+        voice.write(Subprotocol::FlatBuffers, reply, &mut self.bytes);
+        self.by_cell.entry(cell).or_default().push(Told {
+            place,
+            appeared: match reply {
+                Reply::Appeared(sighting) => Some(sighting.fakemon_id),
+                _ => None,
+            },
+            json: start..middle,
+            flat: middle..self.bytes.len(),
+        });
+    }
+
+    /// Tells one watcher the changes of one cell that lie in their area; whether there were any.
+    fn tell(
+        &self,
+        cell: u64,
+        connection: &mut Connection,
+        voice: &mut Voice,
+        has_seen: impl Fn(FakemonId) -> bool,
+    ) -> bool {
+        let Some((area, subprotocol)) = connection.area().copied().zip(connection.subprotocol()) else {
+            return false;
+        };
+        let told = self.by_cell.get(&cell).into_iter().flatten();
+        let mut count = 0;
+        for told in told.filter(|told| area.holds(told.place) && !told.appeared.is_some_and(&has_seen)) {
+            let frames = match subprotocol {
+                Subprotocol::Json => &told.json,
+                Subprotocol::FlatBuffers => &told.flat,
+            };
+            voice.say_encoded(connection, &self.bytes[frames.clone()]);
+            count += 1;
+        }
+        voice.count_pushes(count);
+        count > 0
+    }
+}

@@ -1,0 +1,67 @@
+//! What the bus has for players: events of targets whose ARN names players, and how throws ended that came as events, go
+//! to all connections of the player. Who is not connected is not waited for: a player who comes back asks the journal.
+
+use crate::{Errand, Said, Switchboard, To};
+use fakemon_engine::delivery::{Failed, FailureCode};
+use fakemon_engine::{Engine, PlayerLetter};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc;
+
+/// From now on players get what the bus has for them.
+pub fn deliver(engine: &Engine, switchboard: Switchboard) {
+    let results = switchboard.clone();
+    engine.on_answers(Box::new(move |player, decision| {
+        // The result is an event too: whoever is not here now finds it there.
+        results.send(To::Player(player.clone()), Errand::Decided(*decision), |_| ());
+    }));
+    engine.on_letters(Box::new(move |letters| hand_over(&switchboard, letters)));
+}
+
+/// Hands letters to the edge: of each player one at a time, so that none overtakes one that has to come again.
+fn hand_over(switchboard: &Switchboard, letters: &[PlayerLetter]) -> Vec<Option<Result<(), Failed>>> {
+    let mut by_player: BTreeMap<&str, VecDeque<usize>> = BTreeMap::new();
+    for (index, letter) in letters.iter().enumerate() {
+        by_player.entry(letter.player.as_str()).or_default().push_back(index);
+    }
+    let mut outcomes: Vec<_> = letters.iter().map(|_| None).collect();
+    while !by_player.is_empty() {
+        let next: Vec<usize> = by_player.values_mut().filter_map(VecDeque::pop_front).collect();
+        for (index, said) in say(switchboard, letters, &next) {
+            let outcome = outcome(said);
+            if outcome.as_ref().is_err_and(|failed| failed.retriable) {
+                by_player.remove(letters[index].player.as_str());
+            }
+            outcomes[index] = Some(outcome);
+        }
+        by_player.retain(|_, waiting| !waiting.is_empty());
+    }
+    outcomes
+}
+
+/// Says some of the letters at once, and waits until it is done.
+fn say(switchboard: &Switchboard, letters: &[PlayerLetter], which: &[usize]) -> Vec<(usize, Said)> {
+    let (tell, told) = mpsc::channel();
+    for index in which.iter().copied() {
+        let (letter, tell) = (&letters[index], tell.clone());
+        let done = move |said| {
+            let _ = tell.send((index, said)); // nobody listens when the process ends
+        };
+        switchboard.send(To::Player(letter.player.clone()), Errand::Text(letter.body.clone()), done);
+    }
+    drop(tell);
+    told.into_iter().collect()
+}
+
+fn outcome(said: Said) -> Result<(), Failed> {
+    match said {
+        Said { reached: 1.., .. } => Ok(()),
+        Said { refused: 1.., .. } => {
+            Err(Failed::for_now(FailureCode::Throttling, "the player's connection does not read what it gets"))
+        }
+        Said { .. } => Err(not_connected()),
+    }
+}
+
+fn not_connected() -> Failed {
+    Failed::permanently(FailureCode::NoResource, "the player has no connection")
+}
