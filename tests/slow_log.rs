@@ -8,7 +8,7 @@ use crate::shim;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 const PLAYERS: usize = 8;
@@ -20,6 +20,8 @@ const PACE: Duration = Duration::from_micros(100);
 /// Turns that may wait for the journal.
 const PLACES: usize = fakemon_engine::limits::JOURNAL_TURNS;
 const LIFETIME: Duration = Duration::from_millis(4_000);
+/// The desk must have been full by then; a busy machine takes longer to fill it.
+const LIFETIME_MAX: Duration = Duration::from_mins(1);
 
 /// Waits before each sync of a log of the journal, between the milliseconds that the environment says.
 const SHIM: &str = r#"
@@ -83,10 +85,14 @@ fn a_slow_log_leaves_what_was_decided_first_in_front() {
 /// Players throw at fakémon that are about to appear, and at those that are about to vanish by themselves. The last answer
 /// of each player.
 fn overtake(server: &Server, first: u64) -> Vec<(String, Value)> {
-    let (next, over) = (AtomicU64::new(first + 1), AtomicBool::new(false));
-    let end = Instant::now() + LIFETIME;
+    let (next, over, deepest) = (AtomicU64::new(first + 1), AtomicBool::new(false), AtomicUsize::new(0));
+    let begun = Instant::now();
+    let goes_on = || match deepest.load(Ordering::Relaxed) < PLACES {
+        true => begun.elapsed() < LIFETIME_MAX,
+        false => begun.elapsed() < LIFETIME,
+    };
     std::thread::scope(|scope| {
-        let (next, over) = (&next, &over);
+        let (next, over, deepest, goes_on) = (&next, &over, &deepest, &goes_on);
         for spawner in 0..SPAWNERS {
             scope.spawn(move || {
                 while !over.load(Ordering::Relaxed) {
@@ -100,24 +106,22 @@ fn overtake(server: &Server, first: u64) -> Vec<(String, Value)> {
                 }
             });
         }
-        let deepest = scope.spawn(|| {
-            let mut deepest = 0;
+        scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
-                deepest = deepest.max(depth(server));
+                deepest.fetch_max(depth(server), Ordering::Relaxed);
                 std::thread::sleep(Duration::from_millis(2));
             }
-            deepest
         });
         let players: Vec<_> = (0..PLAYERS)
             .map(|number| {
                 let name = format!("player-{number}");
-                scope.spawn(move || (name.clone(), throw_until(server, &name, next, end)))
+                scope.spawn(move || (name.clone(), throw_while(&goes_on, server, &name, next)))
             })
             .collect();
         let told = players.into_iter().map(|player| player.join().expect("a player does not panic"));
         let told = told.filter_map(|(name, last)| Some((name, last?))).collect();
         over.store(true, Ordering::Relaxed);
-        let deepest = deepest.join().expect("it only looks");
+        let deepest = deepest.load(Ordering::Relaxed);
         assert!(deepest >= PLACES, "the desk was never full: at most {deepest} turns waited");
         told
     })
@@ -131,10 +135,10 @@ fn depth(server: &Server) -> usize {
 }
 
 /// The last answer that stands in the journal.
-fn throw_until(server: &Server, name: &str, next: &AtomicU64, end: Instant) -> Option<Value> {
+fn throw_while(goes_on: &dyn Fn() -> bool, server: &Server, name: &str, next: &AtomicU64) -> Option<Value> {
     let mut player = Player::connect(server.play, name)?;
     let (mut attempt, mut last) = (0, None);
-    while Instant::now() < end {
+    while goes_on() {
         for nth in 0..BURST {
             attempt += 1;
             let newest = next.load(Ordering::Relaxed);
