@@ -1,5 +1,6 @@
 //! The house, read as text: what a reviewer would otherwise say again and again.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -56,40 +57,197 @@ fn names(code: &str, used: &str) -> bool {
     })
 }
 
-/// Pairs of modules that are one thought in two files; the first is listed above and uses the second all the same.
-const KNOW_EACH_OTHER: &[(&str, &str)] = &[
-    ("client", "engine"), // an engine hands out clients, a client shares the engine's state
-];
-
 #[test]
 fn modules_use_only_those_listed_above_them() {
-    for krate in ["engine", "server"] {
-        let list = read(&root().join(krate).join("src/lib.rs"));
-        let modules: Vec<&str> = list
-            .lines()
-            .filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';'))
-            .collect();
-        for (path, text) in sources() {
-            let Some(inside) = path.strip_prefix(&format!("{krate}/src/")) else {
+    let sources = sources();
+    for (list, text) in sources.iter().filter(|(path, _)| path.ends_with("src/lib.rs")) {
+        let src = list.trim_end_matches("lib.rs");
+        let modules: Vec<&str> = text.lines().filter_map(declared).collect();
+        for (path, text) in &sources {
+            let Some(inside) = path.strip_prefix(src) else {
                 continue;
             };
             let module = inside.split(['/', '.']).next().unwrap_or("");
             let Some(place) = modules.iter().position(|name| *name == module) else {
                 continue;
             };
-            let code = text.split("#[cfg(test)]").next().unwrap_or("");
             for below in &modules[place + 1..] {
-                if KNOW_EACH_OTHER.contains(&(module, below)) {
+                if !text.contains(&format!("crate::{below}")) {
                     continue;
                 }
-                let line = code.lines().find(|line| {
+                let line = production(text).lines().find(|line| {
                     let line = line.split("//").next().unwrap_or("");
-                    line.contains(&format!("crate::{below}::")) || line.contains(&format!("crate::{below};"))
+                    names(line, &format!("crate::{below}::")) || names(line, &format!("crate::{below};"))
                 });
-                assert!(line.is_none(), "{path} uses {below}, which is listed below it: {line:?}");
+                assert!(line.is_none(), "{path} uses {below}, which is listed below it in {list}: {line:?}");
             }
         }
     }
+}
+
+/// The module that a line declares.
+fn declared(line: &str) -> Option<&str> {
+    let line = line.strip_prefix("pub ").or_else(|| line.strip_prefix("pub(crate) ")).unwrap_or(line);
+    line.strip_prefix("mod ")?.split_once(';').map(|(name, _)| name)
+}
+
+/// A file without its tests.
+fn production(text: &str) -> &str {
+    text.split("#[cfg(test)]").next().unwrap_or("")
+}
+
+/// Files of the crates, without those that are tests as a whole.
+fn crate_sources() -> Vec<(String, String)> {
+    let mut sources = sources();
+    let is_test =
+        |path: &str| path.ends_with("tests.rs") || path.contains("/tests/") || path.ends_with("interleavings.rs");
+    sources.retain(|(path, _)| path.contains("/src/") && !path.starts_with("benches/") && !is_test(path));
+    sources
+}
+
+/// The longest function, in lines.
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// Functions that are longer, and why they may be.
+const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[
+    ("engine/src/engine/opening.rs", "start", "wires every part by hand; to become one `open` per crate"),
+    ("engine/delivery/src/inside/buses.rs", "to_bus", "to be split into admission, chunks and outcomes"),
+    ("server/control/src/aws/archives.rs", "start_replay", "one check per member of the request"),
+    ("server/src/command/timeline/report.rs", "panels", "one paragraph per panel of the report"),
+    ("engine/delivery/src/schema/builtin/put.rs", "said", "one sample per type of event"),
+];
+
+#[test]
+fn functions_fit_on_a_screen() {
+    let mut long = Vec::new();
+    for (path, text) in crate_sources() {
+        let mut open: Option<(usize, &str, &str)> = None;
+        for (number, line) in production(&text).lines().enumerate() {
+            let trimmed = line.trim_start();
+            let indent = &line[..line.len() - trimmed.len()];
+            match open {
+                None => {
+                    open = function_name(trimmed).filter(|_| !line.ends_with(';')).map(|name| (number, indent, name))
+                }
+                Some((first, outer, name)) if indent == outer && (trimmed == "}" || line.ends_with(';')) => {
+                    if number + 1 - first > FUNCTION_LINES_MAX {
+                        long.push((path.clone(), name.to_owned(), number + 1 - first));
+                    }
+                    open = None;
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    let known = |path: &str, name: &str| LONG_FUNCTIONS.iter().any(|known| (known.0, known.1) == (path, name));
+    for (path, name, lines) in &long {
+        assert!(
+            known(path, name),
+            "{path}: `{name}` has {lines} lines, at most {FUNCTION_LINES_MAX} fit on a screen"
+        );
+    }
+    for (path, name, _) in LONG_FUNCTIONS {
+        let is_long = long.iter().any(|found| (found.0.as_str(), found.1.as_str()) == (*path, *name));
+        assert!(is_long, "{path}: `{name}` is short now: delete it from LONG_FUNCTIONS");
+    }
+}
+
+/// The name of the function whose head begins on a line.
+fn function_name(line: &str) -> Option<&str> {
+    let mut rest = line;
+    for word in ["pub ", "pub(crate) ", "pub(super) ", "const ", "async ", "unsafe ", "extern \"C\" "] {
+        rest = rest.strip_prefix(word).unwrap_or(rest);
+    }
+    let name = rest.strip_prefix("fn ")?;
+    Some(&name[..name.find(|c: char| !c.is_alphanumeric() && c != '_')?])
+}
+
+/// By how much a number below may fall before it has to be written down anew.
+const SLACK: usize = 25;
+
+/// A number that may only fall: a change that makes it smaller by [`SLACK`] writes the new one down.
+#[track_caller]
+fn at_most(found: usize, allowed: usize, what: &str) {
+    assert!(found <= allowed, "{what}: {found}, but at most {allowed} are allowed");
+    assert!(found + SLACK > allowed, "{what}: only {found} are left of {allowed}: write the new number down");
+}
+
+/// Columns of code, and of the comments beside it; rustfmt does not wrap comments.
+const COLUMNS_MAX: usize = 118;
+const WIDE_LINES: usize = 600;
+
+#[test]
+fn comments_are_no_wider_than_code() {
+    // Tables and drawings are as wide as they are.
+    let is_drawn = |line: &str| line.contains('|') || !line.is_ascii() && line.contains(['─', '→', '▁']);
+    let wide =
+        |line: &&str| line.chars().count() > COLUMNS_MAX && line.trim_start().starts_with("//") && !is_drawn(line);
+    let all = sources();
+    let lines: Vec<String> = all
+        .iter()
+        .flat_map(|(path, text)| text.lines().filter(wide).map(move |line| format!("{path}: {line}")))
+        .collect();
+    assert!(lines.len() <= WIDE_LINES, "wrap: {}", lines.join("\n"));
+}
+
+/// Pronouns and unnamed amounts stand where a noun would say more.
+const VAGUE: &[&str] =
+    &["whoever", "nobody", "somebody", "everybody", "anybody", "so many", "so long", "told", "once more", "anew"];
+const VAGUE_COMMENTS: usize = 567;
+
+#[test]
+fn comments_name_things() {
+    let mut found = 0;
+    for (_, text) in crate_sources() {
+        for line in production(&text).lines() {
+            let comment = line.split_once("//").map_or("", |(_, comment)| comment).to_lowercase();
+            let words: Vec<&str> =
+                comment.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+            for vague in VAGUE {
+                let vague: Vec<&str> = vague.split(' ').collect();
+                found += words.windows(vague.len()).filter(|window| *window == vague).count();
+            }
+        }
+    }
+    at_most(found, VAGUE_COMMENTS, "vague words in comments");
+}
+
+const TYPE_NAMES_TWICE: usize = 51;
+
+#[test]
+fn a_type_name_means_one_thing_in_a_crate() {
+    let mut places: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
+    for (path, text) in crate_sources() {
+        let krate = path.split("/src/").next().unwrap_or("").to_owned();
+        for line in production(&text).lines() {
+            let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty());
+            let mut word = words.next();
+            while matches!(word, Some("pub" | "crate" | "super")) {
+                word = words.next();
+            }
+            if let (Some("struct" | "enum" | "trait" | "type"), Some(name)) = (word, words.next()) {
+                places.entry((krate.clone(), name.to_owned())).or_default().insert(path.clone());
+            }
+        }
+    }
+    let twice = places.values().filter(|files| files.len() > 1).count();
+    at_most(twice, TYPE_NAMES_TWICE, "type names that mean several things in a crate");
+}
+
+/// Files side by side in a folder of a crate.
+const FILES_SIDE_BY_SIDE: usize = 16;
+const CROWDED_FOLDERS: usize = 8;
+
+#[test]
+fn a_folder_can_be_read_at_a_glance() {
+    let mut folders: BTreeMap<String, usize> = BTreeMap::new();
+    for (path, _) in sources().iter().filter(|(path, _)| path.contains("/src/")) {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        *folders.entry(folder.to_owned()).or_default() += usize::from(!path.ends_with("/lib.rs"));
+    }
+    folders.retain(|_, files| *files > FILES_SIDE_BY_SIDE);
+    assert!(folders.len() <= CROWDED_FOLDERS, "{folders:?}");
+    at_most(folders.len(), CROWDED_FOLDERS, "folders with more than 16 files");
 }
 
 #[test]
