@@ -1,9 +1,9 @@
 //! Who says what. Sources and detail-types that begin with `fakemon.` are the engine's own: on every bus, whatever way
-//! an event comes, so that a rule on either alone believes nobody else. What all may say are commands.
+//! an event comes, so that a rule that looks at either alone can trust it. Commands are open to every sender.
 //!
 //! ```text
-//! fakemon.world / fakemon.spawn             puts a fakémon into the world: anybody
-//! fakemon.game  / fakemon.capture_attempt   throws for a player: anybody
+//! fakemon.world / fakemon.spawn             puts a fakémon into the world: any sender
+//! fakemon.game  / fakemon.capture_attempt   an attempt for a player: any sender
 //! fakemon.…     / …            … / fakemon.…   the engine, and who serves players for it
 //! ```
 
@@ -35,7 +35,7 @@ impl Reserved {
     }
 }
 
-/// Whether anybody may say this.
+/// Whether every sender may put such an event.
 ///
 /// # Errors
 /// What only the engine says.

@@ -6,7 +6,7 @@
 //! id     66616b65-PPPP-8000-8000-PPPPPPPPPPPP   a UUID (version 8) around the position in hexadecimal
 //!        66616b65-PPPP-8000-8001-PPPPPPPPPPPP   of the attempt of a throw
 //!        An event that rules hand on to another bus keeps its id there.
-//! time   of events that somebody put: as the sender says; of all others when their group was handed to the disk, which
+//! time   of events that a client put: as the sender says; of all others when their group was handed to the disk, which
 //!        never goes back from one event to the next. In whole seconds, as the service writes it: tools choke on more
 //! fakemon-time   the same with nanoseconds: of events whose source is ours, and where a sender gave a fraction
 //! ```
@@ -28,9 +28,9 @@ pub const SOURCE_ENGINE: &str = "fakemon.engine";
 pub const RESOURCE_CHANGED: &str = "fakemon.resource_changed";
 /// The detail-type of a command that makes no sense.
 pub const COMMAND_REFUSED: &str = "fakemon.command_refused";
-/// Who comes to play and who goes; put by whoever serves players.
+/// Source of `fakemon.connected` and `fakemon.disconnected`; put by the player edge.
 pub const SOURCE_CONNECTION: &str = "fakemon.connection";
-/// Who comes to the general endpoint, what they say, and who goes; put by whoever serves it.
+/// Source of connections, messages and disconnections of the general endpoint; put by the player edge.
 pub const SOURCE_MESSAGES: &str = "fakemon.connections";
 /// The bus of the game.
 pub const GAME_BUS: &str = "fakemon";
@@ -102,7 +102,7 @@ pub struct Told<'a> {
     pub committed_at: Timestamp,
     /// What happened.
     pub event: &'a Event,
-    /// The replay that shows it once more.
+    /// The replay that emitted it again.
     pub replay: Option<&'a str>,
 }
 

@@ -92,7 +92,7 @@ pub struct Decision {
     pub position: Position,
 }
 
-/// A fakémon in somebody's collection.
+/// A fakémon in a player's collection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caught {
     /// Which.
@@ -197,7 +197,7 @@ pub enum Event {
         /// False: answers were given before the sync.
         durable: bool,
     },
-    /// Somebody put an event on a bus.
+    /// An event was put on a bus.
     Put(Box<Put>),
     /// A resource of the bus changed.
     Changed {
@@ -210,7 +210,7 @@ pub enum Event {
     },
 }
 
-/// An event that somebody put on a bus.
+/// An event that a client put on a bus.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Put {
     /// When it was accepted.

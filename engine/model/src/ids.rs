@@ -47,7 +47,7 @@ id! {
 }
 
 impl SpeciesId {
-    /// The species of a fakémon that nobody knows.
+    /// The species of an unknown fakémon.
     pub const UNKNOWN: SpeciesId = SpeciesId(u16::MAX);
 }
 
@@ -56,7 +56,7 @@ impl SpeciesId {
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// Later by so many nanoseconds; stays at the end of time.
+    /// Adds nanoseconds; saturates at the end of time.
     pub fn plus_ns(self, ns: u64) -> Timestamp {
         Timestamp(self.0.saturating_add(ns))
     }

@@ -5,7 +5,7 @@ use crate::fakemon::Fakemon;
 use crate::ids::{AttemptId, FakemonId, PlayerId, mix};
 
 /// A hash of everything the engine knows, the same for any number of shards: the sum of the hashes of all facts, so
-/// that each shard can say what its turn adds. Blocks of the journal carry it; verification computes it anew.
+/// that each shard can say what its turn adds. Blocks of the journal carry it; verification recomputes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StateHash(pub u64);
 

@@ -54,7 +54,7 @@ enum StandsFor {
     /// The event without its detail.
     Event,
     WholeEvent,
-    /// What whoever applies the template knows by this name.
+    /// A variable that the caller resolves.
     Given(&'static str),
 }
 

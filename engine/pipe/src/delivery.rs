@@ -63,7 +63,7 @@ fn unknown(what: String) -> Failed {
     Failed::permanently(FailureCode::NoResource, what)
 }
 
-/// Not an attempt: whoever is to be called is not there yet, or the pipe is to stop.
+/// Not an attempt: the callback is not registered yet, or the pipe is to stop.
 fn not_now(what: &str) -> Failed {
     Failed::for_now(FailureCode::Stopped, what)
 }

@@ -28,7 +28,7 @@ const AHEAD: usize = 1_024;
 const TURN: Duration = Duration::from_millis(10);
 /// Messages that are received at once, until it is known how large they are.
 const FIRST_MESSAGES: usize = 10;
-/// How long it sleeps when nobody wakes it.
+/// Sleep without a wake-up.
 const IDLE: Duration = Duration::from_millis(200);
 
 /// What a pipe reads.
@@ -97,7 +97,7 @@ impl Wanted {
 /// Events of the journal.
 struct Reading {
     bus: Option<String>,
-    /// The key of the pipe among resources: a pipe is not told of itself.
+    /// The key of the pipe among resources: a pipe does not get notices of itself.
     own: String,
     filter: Option<Filter>,
     ahead: Ahead,
@@ -203,7 +203,7 @@ impl Intake {
         Ok((ahead.records.len(), ahead.bytes))
     }
 
-    /// How long nothing can be due, if nobody wakes it.
+    /// Until when nothing can be due, without a wake-up.
     pub(super) fn patience(&self) -> Duration {
         let window = self.plan.batching.window;
         let left = self.waits_since.map_or(IDLE, |since| window.saturating_sub(since.elapsed()));
@@ -250,7 +250,7 @@ impl Intake {
             };
             let received = match received {
                 Ok(received) => received,
-                Err(QueueError::OverLimit) => break, // somebody else holds all that may be held
+                Err(QueueError::OverLimit) => break, // other receivers hold as many messages as may be in flight
                 Err(error) => return Err(ReadError::Store(error.to_string())),
             };
             let count = received.len();

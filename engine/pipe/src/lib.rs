@@ -1,5 +1,5 @@
 //! Pipes: from a source over a filter and an enrichment to a target, in order, at least once. Each running pipe is a
-//! thread of its own, so that one whose target is slow or dead holds up nobody else.
+//! thread of its own, so that one whose target is slow or dead holds up no other pipe.
 //!
 //! ```text
 //! queue ────────┐
@@ -13,7 +13,7 @@
 //! - `members`: parameters as the API has them
 //! - `plan`: what a pipe does, parsed once
 //! - `record`: what a source has, as filters and targets see it
-//! - `outside`: what pipes ask of whoever speaks HTTP
+//! - `outside`: what pipes ask of the HTTP client
 //! - `parts`: what all pipes share
 //! - `cursor`: how far a pipe is, across restarts
 //! - `intake`: from a source to batches

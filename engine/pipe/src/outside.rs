@@ -1,4 +1,4 @@
-//! What pipes ask of whoever speaks HTTP: one request and its answer, or an answer without end. Values in, values out; the
+//! What pipes ask of the HTTP client: one request and its answer, or an answer without end. Values in, values out; the
 //! engine itself has no network.
 
 use crossbeam::queue::ArrayQueue;
@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
-/// What a stream said and nobody took yet.
+/// Events of a stream that were not taken yet.
 const HEARD_MAX: usize = 1_024;
 /// Bytes of that.
 const HEARD_BYTES_MAX: u64 = 4 << 20;
-/// How often somebody who waits for an answer looks whether it still matters.
+/// Interval at which a waiter checks whether the answer still matters.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Carries errands out, each as a task of its own. It must not block.
@@ -41,12 +41,12 @@ pub struct Call {
 }
 
 impl Call {
-    /// Tells whoever waits what was answered.
+    /// Hands the answer to the waiter.
     pub fn answer(&self, answered: Result<String, Failed>) {
-        let _ = self.answer.try_send(answered); // nobody waits any more
+        let _ = self.answer.try_send(answered); // the waiter has left
     }
 
-    /// Whether nobody waits any more: the request may be cut off.
+    /// Whether the waiter has left: the request may be cancelled.
     pub fn is_off(&self) -> bool {
         self.off.load(Ordering::Acquire)
     }
@@ -66,7 +66,7 @@ pub(super) fn call(
     loop {
         match answered.recv_timeout(LOOK) {
             Ok(answer) => return Some(answer),
-            Err(RecvTimeoutError::Disconnected) => return None, // whoever speaks HTTP has ended
+            Err(RecvTimeoutError::Disconnected) => return None, // the HTTP client has ended
             Err(RecvTimeoutError::Timeout) if stop.load(Ordering::SeqCst) => {
                 off.store(true, Ordering::Release);
                 return None;
@@ -87,7 +87,7 @@ pub struct Heard {
     pub data: String,
 }
 
-/// What a stream said and nobody took yet.
+/// Events of a stream that were not taken yet.
 struct Ear {
     heard: ArrayQueue<Heard>,
     bytes: AtomicU64,
@@ -126,13 +126,13 @@ impl Listen {
         *self.ear.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
-    /// Whether nobody listens any more.
+    /// Whether the listener has left.
     pub fn is_off(&self) -> bool {
         self.ear.off.load(Ordering::Acquire)
     }
 }
 
-/// Somebody who listens; dropped, nobody does.
+/// A listener; dropping it ends the stream.
 pub(super) struct Listener(Arc<Ear>);
 
 impl Listener {

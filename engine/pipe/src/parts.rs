@@ -136,7 +136,7 @@ impl Pipes {
         }
     }
 
-    /// Whoever reads a queue hears that it got messages.
+    /// Wakes the readers of a queue that got messages.
     pub fn wake_readers(&self, queue: &str) {
         let held = self.held();
         let readers = held.values().filter_map(|known| known.reads.as_ref());
@@ -155,14 +155,14 @@ impl Pipes {
         self.supervisor.get().inspect(|thread| thread.unpark());
     }
 
-    /// A number of looks; once so many were taken, one has begun and ended after this call.
+    /// A count of checks; once that many were made, one has begun and ended after this call.
     pub fn ask_to_look(&self) -> u64 {
         let asked = self.looks.load(Ordering::SeqCst) + 2; // the one under way may have begun before
         self.ring();
         asked
     }
 
-    /// Whether so many looks were taken, and no pipe is there that is gone by `is_there`.
+    /// Whether that many checks were made, and no pipe still runs that `is_there` denies.
     pub fn is_quiet(&self, looks: u64, is_there: impl Fn(&str) -> bool) -> bool {
         let looked = self.looks.load(Ordering::SeqCst) >= looks;
         if !looked {

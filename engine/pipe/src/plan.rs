@@ -1,4 +1,4 @@
-//! What a pipe does, parsed once: whoever runs it checks nothing again. Parameters as the API has them in, a plan or
+//! What a pipe does, parsed once: running it checks nothing again. Parameters as the API has them in, a plan or
 //! what is wrong out.
 
 use super::members::{
@@ -85,7 +85,7 @@ pub(super) struct Batching {
 }
 
 impl Batching {
-    /// Whether so much, of which the first waits for so long, is to go now.
+    /// Whether a batch of this size, whose first event has waited this long, is to go now.
     pub(super) fn is_due(self, count: usize, bytes: usize, waited: Duration) -> bool {
         count > 0 && (count >= self.size || bytes >= BATCH_BYTES_MAX || waited >= self.window)
     }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long it waits for whoever is not there yet, and after its source could not be read.
+/// Pause before a callback that is not registered yet, or a source that could not be read, is tried again.
 const SOON: Duration = Duration::from_millis(50);
 /// How often a cursor is written while nothing passes the filter.
 const NOTE_EVERY: Duration = Duration::from_millis(100);
@@ -106,7 +106,7 @@ impl Run {
         }
     }
 
-    /// Carries until told to stop.
+    /// Runs until asked to stop.
     pub(super) fn run(mut self) {
         lower_priority(); // throws come first
         if let Err(error) = self.carry()

@@ -70,7 +70,7 @@ impl Supervisor {
         Ok(supervisor)
     }
 
-    /// Looks after pipes until told to stop, then stops them.
+    /// Supervises pipes until asked to stop, then stops them.
     pub fn run(mut self) {
         self.parts.pipes.is_supervised_here();
         while !self.stop.load(Ordering::SeqCst) {
@@ -129,7 +129,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Threads of pipes that changed or went are told to stop; those that have ended are let go.
+    /// Threads of pipes that changed or were deleted are asked to stop; those that have ended are joined.
     fn end(&mut self, registry: &Registry) {
         let runs_on =
             |name: &String, running: &Running| registry.pipes.get(name).is_some_and(|pipe| running.is(pipe));

@@ -95,7 +95,7 @@ fn shown(value: &Value) -> String {
 }
 
 impl<'s> Check<'s> {
-    /// Takes so many steps.
+    /// Counts `steps`; fails once the budget is used up.
     #[inline]
     fn take(&mut self, steps: usize) -> Checked {
         match u32::try_from(steps).ok().and_then(|steps| self.steps.checked_sub(steps)) {

@@ -1,6 +1,6 @@
 //! Whether one version of a schema goes with another. The question is always whether a reader accepts whatever a writer
 //! may write; what a schema does not name, its writers do not write. Only what is sure is compatible: where it cannot be
-//! decided, that is what is told.
+//! decided, that is what is reported.
 //!
 //! ```text
 //! backward   the new version reads what the old one wrote     (consumers first)
@@ -70,7 +70,7 @@ const STEPS_MAX: usize = 50_000;
 /// How deep parts are compared; deeper, they have to be the same.
 const DEPTH_MAX: usize = 100;
 const OVER: &str = "cannot be compared within bounds: simplify the schema";
-/// What is told; more would help nobody.
+/// Reported differences; more would not help a reader.
 const FOUND_MAX: usize = 100;
 
 impl Schema {

@@ -466,7 +466,7 @@ impl Flat {
     }
 }
 
-/// Fields are told by their place: places keep their type, and what is required was always there.
+/// Fields are identified by their slot: slots keep their type, and what is required was always there.
 fn tables(name: &str, written: &[Field], read: &[Field], say: &mut impl FnMut(String, String)) {
     for field in read {
         let path = format!("{name}.{}", field.name);

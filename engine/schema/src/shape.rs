@@ -68,7 +68,7 @@ impl Shape {
             Value::Null => !std::mem::replace(&mut self.null, true),
             Value::Bool(_) => !std::mem::replace(&mut self.boolean, true),
             Value::Number(number) => {
-                // Whoever writes 10.0 means a number that may have a fraction the next time.
+                // A sender that writes 10.0 may write a fraction the next time.
                 let is = if number.is_f64() { Numbers::Any } else { Numbers::Whole };
                 let now = if self.number.is_none() || self.number == Some(is) { is } else { Numbers::Any };
                 self.number.replace(now) != Some(now)

@@ -200,7 +200,7 @@ fn versions_are_compared_both_ways() {
         }
     };
     let note = || json!({ "type": "string" });
-    // An optional member more or less breaks nobody; one that is required breaks those who did not write it.
+    // An optional member more or less breaks no writer; a required one breaks those who did not write it.
     one(&object(json!({ "unit": { "type": "integer" }, "note": note(), "more": note() }), json!(["unit"])), "", "");
     one(
         &object(json!({ "unit": { "type": "integer" }, "note": note(), "more": note() }), json!(["unit", "more"])),

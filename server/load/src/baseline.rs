@@ -1,5 +1,5 @@
 //! Yardsticks, measured in the same run on the same machine: what the disk takes for one sync, and how many messages
-//! a second the kernel carries when nobody looks at them. A figure without them says more of the machine than of us.
+//! a second the kernel carries when no program looks at them. A figure without them says more of the machine than of us.
 
 use super::sweep::Sweep;
 use anyhow::Context;
@@ -54,7 +54,7 @@ fn measure_file(file: &File, time: Duration, sync_ns: &mut Histogram<u64>) -> an
     Ok(())
 }
 
-/// Messages a second that come back over so many connections with so many under way on each: one thread that sends
+/// Messages a second that come back over `connections` with `in_flight` messages on each: one thread that sends
 /// and one that echoes.
 pub(crate) fn measure_echo(connections: usize, in_flight: usize, time: Duration) -> anyhow::Result<f64> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").context("cannot listen for the echo baseline")?;
@@ -77,7 +77,7 @@ pub(crate) struct FanOut {
     pub(crate) last_ns: u64,
 }
 
-/// Writes a message to each of so many sockets, one after the other, while another thread reads; again and again.
+/// Writes a message to each of the sockets, one after the other, while another thread reads; again and again.
 pub(crate) fn measure_fan_out(connections: usize, time: Duration) -> anyhow::Result<FanOut> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").context("cannot listen for the baseline")?;
     let (mut near, mut far) = (Vec::new(), Vec::new());

@@ -1,5 +1,5 @@
 //! `serve --demo`: a living world around a city centre. Fakémon appear by species and hour, and simulated players walk,
-//! look and throw, each through a real websocket, as anybody's would: what they can do, everybody can.
+//! look and throw, each through a real websocket: they can do nothing that other players cannot.
 //!
 //! All of it is one thread with a step every tenth of a second, so that it costs next to nothing.
 
@@ -42,9 +42,9 @@ pub struct DemoOptions {
     pub radius_m: f64,
     /// How many players walk there; at most 1,000.
     pub players: usize,
-    /// How many fakémon are wild when nobody catches any; at most 900.
+    /// How many fakémon are wild when none is caught; at most 900.
     pub wild: usize,
-    /// At most so many appear in a second.
+    /// Spawns per second, at most.
     pub spawns_per_second: f64,
     /// Whose hours count for species that are active by day or night, as `Europe/Madrid`; none: by longitude.
     pub time_zone: Option<String>,
@@ -90,7 +90,7 @@ pub fn start(engine: Engine, play: SocketAddr, options: DemoOptions) -> anyhow::
 }
 
 impl Demo {
-    /// Sends everybody home.
+    /// Disconnects all players.
     pub fn stop(self) {
         drop(self);
     }
@@ -100,7 +100,7 @@ impl Drop for Demo {
     fn drop(&mut self) {
         self.stop.store(true, Relaxed);
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join(); // a panic is a failure of the engine, and was told as one
+            let _ = thread.join(); // a panic is a failure of the engine, and was reported as one
         }
     }
 }

@@ -65,7 +65,7 @@ impl Http {
         Ok(())
     }
 
-    /// Waits so long for an answer.
+    /// Sets how long an answer is waited for.
     pub fn be_patient(&mut self, patience: Duration) -> anyhow::Result<()> {
         Ok(self.stream.set_read_timeout(Some(patience))?)
     }

@@ -26,7 +26,7 @@ const ROUNDS: usize = 5;
 const WAITING: usize = 2_000;
 /// Schedules that fire in each second of a run,
 const FIRING: usize = 10;
-/// from so many seconds after they were made.
+/// from this many seconds after they were made.
 const LEAD_S: u64 = 2;
 /// Rules that look at events of the game.
 const RULES: usize = 20;

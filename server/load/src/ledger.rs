@@ -1,5 +1,5 @@
 //! What the answers say of each fakémon, and whether they can all be true. Positions make it cheap: whoever captured a
-//! fakémon did so at one place of the journal, and everybody who came too late did so at a later one.
+//! fakémon did so at one place of the journal, and every attempt that came too late has a later one.
 
 use fakemon_engine::ids::Position;
 use fakemon_engine::model::Outcome;
@@ -7,7 +7,7 @@ use fakemon_workload::{Nth, World};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Contradictions that are told in words; more are only counted.
+/// Contradictions that are printed; more are only counted.
 const TOLD_MAX: usize = 10;
 
 /// What is known of one fakémon. 0: nothing.
@@ -15,8 +15,8 @@ const TOLD_MAX: usize = 10;
 struct Entry {
     /// Where it was captured.
     captured_at: AtomicU64,
-    /// The earliest place where somebody was told that it is captured already, from the end of the journal: so that 0
-    /// means nobody.
+    /// The earliest position with the answer `already_captured`, counted from the end of the journal, so that 0 means
+    /// none.
     lost_at_from_end: AtomicU64,
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Room for so many fakémon.
+    /// A ledger with room for `count` fakémon.
     pub(crate) fn new(world: World, fakemon: u32) -> Ledger {
         Ledger {
             world,
@@ -91,7 +91,7 @@ impl Ledger {
         caught.count() as u64
     }
 
-    /// Looks at each fakémon once all answers are there. With unanswered throws, a fakémon that somebody lost may have
+    /// Looks at each fakémon once all answers are there. With unanswered throws, a fakémon that a player lost may have
     /// been won by one of those.
     pub(crate) fn check(&self, unanswered: u64) {
         for (nth, entry) in self.entries.iter().enumerate() {

@@ -67,7 +67,7 @@ const CONNECTIONS_MAX: usize = 28_000;
 const FAKEMON_MAX: u32 = 1 << 22;
 /// Handshakes that are under way at once, per thread.
 const OPENING: usize = 128;
-/// Where a server's control plane is if nobody says otherwise.
+/// Default address of a server's control plane.
 const CONTROL: &str = "http://127.0.0.1:7401";
 /// How long the bar waits for the last answers.
 const DRAIN_SHOWN: Duration = Duration::from_secs(20);

@@ -8,7 +8,7 @@ use std::str::FromStr;
 /// How many throws a second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rate {
-    /// So many, planned.
+    /// Attempts per second, planned in advance.
     PerSecond(f64),
     /// As many as the connections take: the next throw waits for an answer.
     Max,

@@ -25,7 +25,7 @@ pub(crate) struct Comparison {
     p99_ratio: f64,
 }
 
-/// Runs the load by turns without and with somebody who reconnects so often.
+/// Runs the load by turns without and with reconnects, `per_second` of them.
 pub(crate) fn compare(
     play: &Target,
     access: &Access,

@@ -64,7 +64,7 @@ pub(crate) struct Report {
     pub(crate) sync: Option<Latency>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) echo_per_second: Option<f64>,
-    /// None: nobody could be asked any more.
+    /// None when the server could not be asked any more.
     pub(crate) checked: Option<Checked>,
     pub(crate) contradictions: u64,
     /// The first contradictions and troubles, in words.
@@ -72,7 +72,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Whether everything agrees and everybody got an answer.
+    /// Whether everything agrees and every attempt got an answer.
     pub(crate) fn is_clean(&self) -> bool {
         let agree = self.contradictions == 0 && self.checked.is_some();
         agree && self.unanswered == 0 && self.broken_connections == 0

@@ -31,12 +31,12 @@ const SENDER_IN_FLIGHT: usize = 32;
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long the last messages are waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Where everybody looks.
+/// The place at which all players look.
 const AREA: &str = "lat=40.4168&lon=-3.7038&radius_m=100";
 const LOOK: &str = r#"{"type":"look","lat":40.4168,"lon":-3.7038,"radius_m":50}"#;
 /// How long the bare kernel is measured.
 const BASELINE: Duration = Duration::from_secs(2);
-/// The bare kernel is measured with at most so many: both ends are in one process.
+/// Sockets of the bare kernel's run, at most: both ends are in one process.
 const BASELINE_MAX: usize = 9_000;
 /// What precedes the moment in which a message was sent.
 const MARK: &[u8] = b"\"at\":";
@@ -64,7 +64,7 @@ pub(crate) struct Sent {
     received_per_second: f64,
     /// From the call to the receipt; of an area to the last receipt.
     latency: Latency,
-    /// The bare kernel, one thread that writes to so many sockets and one that reads.
+    /// The bare kernel, one thread that writes to `count` sockets and one that reads.
     baseline_connections: usize,
     baseline_per_second: f64,
     /// From the first write to the last receipt, the median.
@@ -96,7 +96,7 @@ impl Bare {
     }
 }
 
-/// Sends for so long to all sockets, and counts what arrives.
+/// Sends to all sockets for the given time, and counts what arrives.
 pub(crate) fn run(
     how: Sends,
     control: &Target,
@@ -163,7 +163,7 @@ impl Common {
         u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Waits until so many have arrived; when the last of them did.
+    /// Waits until `count` messages have arrived; returns when the last of them did.
     fn wait_for(&self, count: u64) -> anyhow::Result<u64> {
         let deadline = Instant::now() + PATIENCE;
         self.wanted.store(count, SeqCst);

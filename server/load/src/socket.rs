@@ -119,7 +119,7 @@ pub(crate) struct Socket {
 
 /// What one read brought.
 pub(crate) enum Received {
-    /// So many bytes at the start of the buffer; `more`: the buffer was full, there may be others.
+    /// The number of bytes at the start of the buffer; `more`: the buffer was full, there may be others.
     Bytes { length: usize, more: bool },
     /// Nothing is there.
     Nothing,

@@ -9,9 +9,9 @@ use hdrhistogram::Histogram;
 const LATENCY_NS_MAX: u64 = 60_000_000_000;
 /// Answers kept to be asked for again, per thread.
 const SAMPLES_MAX: usize = 128;
-/// Of so many answers one is kept. A prime, so that it does not keep step with connections or batches.
+/// One answer of this many is kept. A prime, so that it does not keep step with connections or batches.
 const SAMPLE_EVERY: u64 = 997;
-/// Troubles that are told in words.
+/// Troubles that are printed.
 const TROUBLES_MAX: usize = 10;
 
 /// A decided throw, to be sent again at the end: the answer must be the same.

@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 use std::fmt;
 use std::io::Write as _;
 
-/// Reads one message of a player. Fields that nobody knows are ignored.
+/// Reads one message of a player. Unknown fields are ignored.
 pub fn read(text: &str) -> Result<Request, BadMessage> {
     let fields: Fields = serde_json::from_str(text).map_err(not_a_message)?;
     match fields.kind {

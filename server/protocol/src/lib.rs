@@ -87,7 +87,7 @@ pub enum Request {
     },
 }
 
-/// What a player is told.
+/// A message to a player.
 #[derive(Clone, Copy, Debug)]
 pub enum Reply<'a> {
     /// What is wild around.
@@ -114,7 +114,7 @@ pub enum Reply<'a> {
         /// Where older ones begin, if there are any.
         more_before: Option<Position>,
     },
-    /// What was missed is told.
+    /// All missed answers were sent.
     Resumed {
         /// Up to here: from now on the player hears how their throws end as they end.
         position: Position,

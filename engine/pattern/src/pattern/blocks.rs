@@ -21,7 +21,7 @@ pub(super) fn quote_or_backslash(bytes: &[u8], mut at: usize) -> Option<usize> {
     rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).map(|found| at + found)
 }
 
-/// The place behind the bracket that closes the one at `at`. Brackets are counted, not told apart: the event was
+/// The place behind the bracket that closes the one at `at`. Brackets are counted, whatever their kind: the event was
 /// checked when it came in.
 pub(super) fn behind_brackets(bytes: &[u8], mut at: usize) -> Option<usize> {
     let mut reading = Reading::default();

@@ -1,6 +1,6 @@
-//! Many patterns in one automaton. Names of the event lead through a trie to the fields that somebody looks at; a value
+//! Many patterns in one automaton. Names of the event lead through a trie to the fields that patterns look at; a value
 //! leads through hash tables to the conditions that it meets; each met condition counts for the branches that asked for
-//! it. What nobody asks for costs a glance, and a rule that nothing speaks for costs nothing.
+//! it. A field without a pattern is skipped, and a rule without a matching value costs nothing.
 
 use super::agreement::{Candidate, Way, agree, agree_in_order};
 use super::condition::{Condition, Value, same};
@@ -40,7 +40,7 @@ struct Slot {
     alone: bool,
 }
 
-/// A name that somebody looks at, and those below it.
+/// A name that patterns look at, and the names below it.
 #[derive(Clone, Debug, Default)]
 struct Node {
     few: Vec<(Box<str>, u32)>,
@@ -89,7 +89,7 @@ pub struct Scratch {
     field_seen: Vec<u32>,
     /// Seen outside of all arrays of objects.
     field_free: Vec<u32>,
-    /// Where fields were seen that somebody wants to be absent, by element.
+    /// Where fields were seen that a pattern requires to be absent, by element.
     seen_in: Vec<(u32, u32)>,
     touched: Vec<u32>,
     candidates: Vec<Candidate>,
@@ -183,7 +183,7 @@ impl Matcher {
     /// When the event is no JSON object, too large or nested too deep.
     pub fn matches<'s>(&self, event_json: &[u8], scratch: &'s mut Scratch) -> Result<&'s [u32], InvalidEvent> {
         scratch.begin(self);
-        // Whoever listens cannot lend out what the scanner writes on.
+        // Swapped out: the listener cannot lend a buffer that the scanner writes to.
         let mut elements = std::mem::take(&mut scratch.elements);
         let scanned = Scanner::scan(event_json, 0, &mut Listening { matcher: self, scratch }, &mut elements);
         scratch.elements = elements;

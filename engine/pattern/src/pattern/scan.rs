@@ -1,4 +1,4 @@
-//! An event's JSON, read once from front to back: values on paths that somebody looks at, everything else is passed
+//! An event's JSON, read once from front to back: values on paths that patterns look at, everything else is passed
 //! over. The event was checked to be JSON when it came in; what is not is an error here, never a panic.
 
 use super::InvalidEvent;
@@ -54,9 +54,9 @@ impl Elements {
 
 /// What the scanner asks at every name, and tells at every value.
 pub(super) trait Listener {
-    /// A place among the names that somebody looks at.
+    /// A place among the names that patterns look at.
     type Place: Copy;
-    /// The place of a name below another; none if nobody looks there.
+    /// The place of a name below another; none if no pattern looks there.
     fn below(&self, place: Self::Place, name: &str) -> Option<Self::Place>;
     /// A value at a place, in an element.
     fn value(&mut self, place: Self::Place, value: Value<'_>, element: u32);

@@ -205,7 +205,7 @@ impl<'t> Tokens<'t> {
         Ok(token)
     }
 
-    /// `true`, `false`, `null`; any other word is told whole.
+    /// `true`, `false`, `null`; any other word is reported whole.
     fn word(&mut self) -> Result<Token, SyntaxError> {
         let rest = &self.text[self.at..];
         let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '$';

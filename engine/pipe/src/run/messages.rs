@@ -124,7 +124,7 @@ impl Run {
         let courier = &self.parts.courier;
         match courier.queues.keep(self.source_queue(), handle, seconds, courier.now()) {
             Err(QueueError::Store(error)) => Err(ReadError::Store(error)),
-            _ => Ok(()), // somebody else received or deleted it meanwhile
+            _ => Ok(()), // another receiver took or deleted it meanwhile
         }
     }
 }

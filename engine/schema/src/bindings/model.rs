@@ -83,7 +83,7 @@ impl Model {
         for id in asked {
             let name = builder.given.get(&id).cloned().unwrap_or_else(|| pascal(name));
             let is = builder.type_of(id, &name);
-            // Whoever looks for a name that the schema gives finds it, whatever is behind it.
+            // A reader who searches for a name of the schema finds it in the bindings.
             let declared = matches!(is, Type::Named(index) if builder.declarations[index].name == name);
             if !declared && !builder.names.contains(&name) {
                 let name = builder.name(&name);

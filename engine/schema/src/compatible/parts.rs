@@ -93,7 +93,7 @@ impl<'s> Compare<'s> {
         let tuples = written.map_or(0, |written| written.tuple.len()).max(read.tuple.len());
         for index in 0..tuples {
             if lengths.1.is_some_and(|most| most <= index as u64) {
-                return; // so long it never is
+                return; // the reader never asks for that length
             }
             self.items(written, read, index, &format!("{path}[{index}]"));
         }

@@ -13,7 +13,7 @@ fn backward(old: &Value, new: &Value) -> Vec<String> {
     read(new).incompatibilities(&read(old), Mode::Backward).iter().map(ToString::to_string).collect()
 }
 
-/// What is told without its beginning; nothing if the new version reads all that the old one wrote.
+/// The report without its prefix; nothing if the new version reads all that the old one wrote.
 fn told(old: Value, new: Value) -> String {
     let found = backward(&old, &new);
     found.first().map_or_else(String::new, |one| one.replace("written with the old version, it ", ""))
@@ -27,7 +27,7 @@ fn patterns_of_names_are_compared() {
         told(map("^x_", "number"), map("^x_", "integer")),
         "$['/^x_/'] may be fraction, and is read as integer"
     );
-    // Whether names match both nobody can say; it does not matter where what they name fits both.
+    // Whether a name matches both patterns is undecided; it does not matter where what they name fits both.
     assert_eq!(told(map("^x_", "integer"), map("^x", "number")), "");
     assert!(told(map("^x_", "string"), map("^x", "number")).contains("may match /^x/ as well"));
     let closed = json!({ "patternProperties": { "^y": {} }, "additionalProperties": false });

@@ -1,4 +1,4 @@
-//! What a writer may write, told apart: a part of its schema as a list of cases without alternatives, each of one node in
+//! What a writer may write, case by case: a part of its schema as a list of cases without alternatives, each of one node in
 //! which everything that holds for the value is folded together. `allOf` folds, `anyOf` and `oneOf` part, and so does a
 //! dependency, which holds or is not asked for. What cannot be folded exactly is left wider, never narrower: a writer is
 //! thought to write too much rather than too little.
@@ -273,7 +273,7 @@ impl Writer {
         }
         let mut together = Together::new();
         for part in parts {
-            // What was joined is taken apart again: there are only so many sets of what the schema itself has.
+            // What was joined is taken apart again: the sets that can be made of the schema's own parts are few.
             match self.joins.get(&part) {
                 Some(parts) => together.extend(parts),
                 None => drop(together.insert(part)),

@@ -43,7 +43,7 @@ impl Spawns {
     pub(super) fn step(&mut self, now: Duration, passed: Duration, rng: &mut ChaCha8Rng) {
         if now >= self.next_count {
             let there = self.engine.look(self.city.centre, self.city.radius_m * 1.1).len();
-            // A fresh city is filled at once, so that nobody looks at an empty map.
+            // A fresh city is filled at once, so that the map is never empty.
             if now == Duration::ZERO || self.next_count == Duration::ZERO {
                 self.due = self.population.saturating_sub(there) as f64 / 2.0;
             }

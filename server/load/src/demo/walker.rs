@@ -45,7 +45,7 @@ impl Rumour {
     }
 }
 
-/// A fakémon that somebody wants.
+/// A fakémon that a walker goes for.
 #[derive(Clone, Debug, PartialEq)]
 struct Goal {
     fakemon_id: String,
@@ -238,7 +238,7 @@ impl Walker {
             }
         }
         let chases_nothing = self.goal.as_ref().is_some_and(|goal| {
-            // Somebody else has told the city that it is gone.
+            // Another walker has removed it from the city already.
             goal.rare && rumour.goal.is_none() && !self.known.contains_key(&goal.fakemon_id)
         });
         if self.goal.is_none() || chases_nothing {
