@@ -2,12 +2,12 @@
 //! for all of its frames, and reads what has come, one read per connection through one buffer. Nothing is allocated per
 //! throw.
 
-use super::frames::{self, Masks, Opcode};
 use super::ledger::Ledger;
 use super::messages::{self, Answer, Message, Request, Verdict, Writer};
 use super::pace::Plan;
 use super::socket::{Received, Socket};
 use super::tally::Tally;
+use crate::socket::frames::{self, Masks, Opcode};
 use anyhow::Context;
 use fakemon_engine::ids::AttemptId;
 use fakemon_workload::throws::Contender;

@@ -10,7 +10,6 @@
 )]
 
 pub mod demo;
-mod frames;
 mod messages;
 mod target;
 mod socket;
@@ -23,32 +22,28 @@ mod tally;
 mod lane;
 mod checks;
 mod sweep;
-mod baseline;
+mod comparison;
 mod report;
-mod bus;
-mod sends;
-mod reconnects;
-mod in_use;
 
+pub use comparison::sends::Sends;
 pub use http::Http;
 pub use pace::{Rate, Spacing};
-pub use sends::Sends;
 pub use target::Target;
 
 use anyhow::{Context, ensure};
-use bus::{Rules, Webhook};
+use comparison::bus::{Rules, Webhook};
+use comparison::in_use::InUse;
+use comparison::sends::Bare;
 use fakemon_engine::ids::{AttemptId, FakemonId, mix};
 use fakemon_protocol::Subprotocol;
 use fakemon_workload::throws::Contender;
 use fakemon_workload::{Board, Scenario, Throws, World};
-use in_use::InUse;
 use indicatif::{ProgressBar, ProgressStyle};
 use lane::{Lane, Shared};
 use ledger::Ledger;
 use messages::Writer;
 use pace::Plan;
 use report::Report;
-use sends::Bare;
 use serde::Serialize;
 use socket::{Access, Opening, Socket};
 use spawner::Spawner;
@@ -179,7 +174,7 @@ pub fn run(args: LoadArgs, out: &mut impl Write) -> anyhow::Result<()> {
         return print(out, &setup.send(how)?, args.json);
     }
     if let Some(per_second) = args.reconnects {
-        return print(out, &reconnects::compare(&setup.play, &setup.access, per_second, run)?, args.json);
+        return print(out, &comparison::reconnects::compare(&setup.play, &setup.access, per_second, run)?, args.json);
     }
     if args.in_use {
         let Setup { play, control, access, warmup, duration, .. } = &setup;
@@ -258,7 +253,7 @@ impl Setup {
 
     fn run(&self) -> anyhow::Result<Report> {
         raise_file_limit(self.args.connections)?;
-        let mut sync_ns = baseline::histogram();
+        let mut sync_ns = comparison::baseline::histogram();
         self.measure_sync(&mut sync_ns)?;
         let echo_per_second = self.measure_echo()?;
         let slots = self.args.scenario.shape().slots;
@@ -307,7 +302,7 @@ impl Setup {
     }
 
     /// What a back end reaches.
-    fn send(&self, how: Sends) -> anyhow::Result<sends::Sent> {
+    fn send(&self, how: Sends) -> anyhow::Result<comparison::sends::Sent> {
         raise_file_limit(self.args.connections)?;
         let bare = Bare::measure(self.args.connections as usize)?;
         let contenders: Vec<u32> = (0..self.args.connections).collect();
@@ -318,7 +313,7 @@ impl Setup {
             bar.inc(some.len() as u64);
         }
         bar.finish_and_clear();
-        sends::run(how, &self.control, sockets, self.duration, &bare)
+        comparison::sends::run(how, &self.control, sockets, self.duration, &bare)
     }
 
     fn threads(&self) -> usize {
@@ -329,12 +324,13 @@ impl Setup {
         let Some(dir) = &self.args.baseline_dir else {
             return Ok(());
         };
-        baseline::measure_sync(dir, BASELINE, sync_ns)
+        comparison::baseline::measure_sync(dir, BASELINE, sync_ns)
     }
 
     fn measure_echo(&self) -> anyhow::Result<Option<f64>> {
-        let measure =
-            || baseline::measure_echo(self.args.connections as usize, self.args.in_flight as usize, BASELINE);
+        let measure = || {
+            comparison::baseline::measure_echo(self.args.connections as usize, self.args.in_flight as usize, BASELINE)
+        };
         self.args.baseline_echo.then(measure).transpose()
     }
 

@@ -2,12 +2,12 @@
 //! how long a message to an area is on its way to the last of those who look at it. Measured at real sockets, beside
 //! what the kernel alone takes for as many.
 
-use super::baseline::{self, FanOut};
-use super::http::Http;
-use super::report::{Latency, ms, thousands};
-use super::socket::{Received, Socket};
-use super::sweep::Sweep;
-use super::target::Target;
+use crate::comparison::baseline::{self, FanOut};
+use crate::http::Http;
+use crate::report::{Latency, ms, thousands};
+use crate::socket::{Received, Socket};
+use crate::sweep::Sweep;
+use crate::target::Target;
 use anyhow::{Context, bail, ensure};
 use hdrhistogram::Histogram;
 use mio::{Events, Interest, Poll, Token};
@@ -303,10 +303,10 @@ impl Receiver {
 
     /// Lets all look at the area, and waits until all have seen it.
     fn look(&mut self) -> anyhow::Result<()> {
-        let mut masks = super::frames::Masks::new(7);
+        let mut masks = crate::socket::frames::Masks::new(7);
         for socket in &mut self.sockets {
             let look = |out: &mut Vec<u8>| out.extend_from_slice(LOOK.as_bytes());
-            super::frames::append(socket.outgoing(), super::frames::Opcode::Text, &mut masks, look);
+            crate::socket::frames::append(socket.outgoing(), crate::socket::frames::Opcode::Text, &mut masks, look);
             socket.flush()?;
         }
         let (deadline, mut seen) = (Instant::now() + PATIENCE, 0);

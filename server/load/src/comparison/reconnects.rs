@@ -1,8 +1,8 @@
 //! What others notice of a client that comes and goes as often as it can: the same load by turns without it and with it.
 
-use super::report::{Latency, Report, clean, ms};
-use super::socket::{Access, Opening};
-use super::target::Target;
+use crate::report::{Latency, Report, clean, ms};
+use crate::socket::{Access, Opening};
+use crate::target::Target;
 use fakemon_protocol::Subprotocol;
 use serde::Serialize;
 use std::fmt;

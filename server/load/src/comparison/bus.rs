@@ -1,10 +1,10 @@
 //! What rules cost the players, and how soon a webhook hears: the same load by turns without rules and with them, and
 //! the medians of both beside each other.
 
-use super::http::Http;
-use super::report::{Report, clean, median};
-use super::stages::Stage;
-use super::target::Target;
+use crate::http::Http;
+use crate::report::{Report, clean, median};
+use crate::stages::Stage;
+use crate::target::Target;
 use anyhow::Context;
 use serde::Serialize;
 use serde_json::{Value, json};

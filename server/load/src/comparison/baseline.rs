@@ -1,7 +1,7 @@
 //! Yardsticks, measured in the same run on the same machine: what the disk takes for one sync, and how many messages
 //! a second the kernel carries when no program looks at them. A figure without them says more of the machine than of us.
 
-use super::sweep::Sweep;
+use crate::sweep::Sweep;
 use anyhow::Context;
 use hdrhistogram::Histogram;
 use mio::net::{TcpListener, TcpStream};

@@ -6,10 +6,10 @@
 //! that puts events there, webhooks of the answers of players, streams that follow a player each, and connections to
 //! which a back end speaks.
 
-use super::http::Http;
-use super::report::{Report, clean, median};
-use super::socket::{Access, Opening, Socket};
-use super::target::Target;
+use crate::http::Http;
+use crate::report::{Report, clean, median};
+use crate::socket::{Access, Opening, Socket};
+use crate::target::Target;
 use anyhow::{Context, ensure};
 use fakemon_engine::ids::Timestamp;
 use fakemon_protocol::Subprotocol;
