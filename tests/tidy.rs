@@ -278,6 +278,35 @@ fn every_package_has_a_reason() {
 }
 
 #[test]
+fn packages_come_from_where_they_may() {
+    let rules: toml::Table = toml::from_str(&read(&root().join(".cargo/deny.toml"))).expect("TOML");
+    let texts = |list: &toml::Value| -> Vec<String> {
+        let list = list.as_array().expect("a list").iter();
+        list.map(|text| text.as_str().expect("a text").to_owned()).collect()
+    };
+    let (licences, registries) = (texts(&rules["licenses"]["allow"]), texts(&rules["sources"]["allow-registry"]));
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--format-version=1", "--locked", "--offline"]);
+    cargo.args(["--filter-platform", "x86_64-unknown-linux-gnu"]).current_dir(root());
+    let ran = cargo.output().expect("cargo runs");
+    let told = String::from_utf8_lossy(&ran.stderr).into_owned();
+    let found: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap_or_else(|_| panic!("{told}"));
+    for package in found["packages"].as_array().expect("packages") {
+        let name = package["name"].as_str().unwrap_or("?");
+        let Some(source) = package["source"].as_str() else {
+            continue; // ours
+        };
+        assert!(registries.iter().any(|registry| source == format!("registry+{registry}")), "{name}: {source}");
+        let licence = package["license"].as_str().unwrap_or_else(|| panic!("{name} names no licence"));
+        let terms = spdx::Expression::parse_mode(licence, spdx::ParseMode::LAX).expect("an SPDX expression");
+        let is_allowed = |term: &spdx::LicenseReq| {
+            term.license.id().is_some_and(|id| licences.iter().any(|licence| licence == id.name))
+        };
+        assert!(terms.evaluate(is_allowed), "{name}: {licence} is not among the licences of .cargo/deny.toml");
+    }
+}
+
+#[test]
 fn generated_code_matches_its_schema() {
     let out = tempfile::tempdir().expect("a temporary directory can be made");
     let fbs = root().join("fbs");
