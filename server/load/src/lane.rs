@@ -7,7 +7,7 @@ use super::messages::{self, Answer, Message, Request, Verdict, Writer};
 use super::pace::Plan;
 use super::socket::{Received, Socket};
 use super::tally::Tally;
-use crate::socket::frames::{self, Masks, Opcode};
+use crate::frames::{self, Masks, Opcode};
 use anyhow::Context;
 use fakemon_engine::ids::AttemptId;
 use fakemon_workload::throws::Contender;

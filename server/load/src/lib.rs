@@ -10,6 +10,7 @@
 )]
 
 pub mod demo;
+mod frames;
 mod messages;
 mod target;
 mod socket;
@@ -22,8 +23,8 @@ mod tally;
 mod lane;
 mod checks;
 mod sweep;
-mod comparison;
 mod report;
+mod comparison;
 
 pub use comparison::sends::Sends;
 pub use http::Http;

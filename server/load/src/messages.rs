@@ -2,7 +2,7 @@
 //! general JSON parser would be most of the load, so throws are written digit by digit, and results are read by walking
 //! along the text the server writes; a result in any other form, as valid as it may be, takes the general parser.
 
-use crate::socket::frames::{self, Frame, Masks, Opcode};
+use crate::frames::{self, Frame, Masks, Opcode};
 use fakemon_engine::ids::{AttemptId, FakemonId, Position};
 use fakemon_engine::model::Outcome;
 use fakemon_engine::place::Place;
@@ -263,7 +263,7 @@ fn general_answer(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::socket::frames::Masks;
+    use crate::frames::Masks;
 
     #[test]
     fn a_throw_is_valid_json_that_says_the_same() {

@@ -1,12 +1,10 @@
 //! A player's websocket connection: opened while nothing is measured, then non-blocking. At rest it owns two empty
 //! vectors; what is read goes through the buffer of the thread.
 
-pub(crate) mod frames;
-
 use super::target::Target;
+use crate::frames::{self, Frame};
 use anyhow::{Context, bail, ensure};
 use fakemon_protocol::Subprotocol;
-use frames::Frame;
 use mio::net::TcpStream;
 use std::io::{self, Read, Write};
 use std::time::Duration;

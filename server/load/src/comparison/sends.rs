@@ -303,10 +303,10 @@ impl Receiver {
 
     /// Lets all look at the area, and waits until all have seen it.
     fn look(&mut self) -> anyhow::Result<()> {
-        let mut masks = crate::socket::frames::Masks::new(7);
+        let mut masks = crate::frames::Masks::new(7);
         for socket in &mut self.sockets {
             let look = |out: &mut Vec<u8>| out.extend_from_slice(LOOK.as_bytes());
-            crate::socket::frames::append(socket.outgoing(), crate::socket::frames::Opcode::Text, &mut masks, look);
+            crate::frames::append(socket.outgoing(), crate::frames::Opcode::Text, &mut masks, look);
             socket.flush()?;
         }
         let (deadline, mut seen) = (Instant::now() + PATIENCE, 0);
