@@ -58,68 +58,67 @@ pub(super) fn to_bus(
     let mut outcomes = Vec::with_capacity(letters.len());
     let mut events = Vec::new();
     for letter in letters {
-        let (hops, origin) = known.get(&letter.key).copied().unwrap_or((0, letter.key));
         // Regions and accounts share one namespace: an event is already on the bus that its own ARN means elsewhere.
         if bus == lane.id().bus && letter.body == letter.event {
             outcomes.push((letter.key, Ok(())));
             continue;
         }
-        let event = match serde_json::from_str::<Envelope<'_>>(&letter.body) {
-            Ok(_) if hops >= HOPS_MAX => {
-                let message = format!("rules handed it from bus to bus {hops} times: do they feed each other?");
-                Err(Failed::permanently(FailureCode::ThirdAccountHopDetected, message))
+        let (hops, origin) = known.get(&letter.key).copied().unwrap_or((0, letter.key));
+        let event = envelope(letter, hops).map(|envelope| NewEvent {
+            bus: bus.to_owned(),
+            time: envelope.time(),
+            source: envelope.source,
+            detail_type: envelope.detail_type,
+            detail: envelope.detail.get().to_owned(),
+            resources: envelope.resources,
+            region: envelope.region,
+            cause: Some(letter.key.position()),
+            hops: hops + 1,
+            by: lane.id().delivery(letter.key),
+            // What an input setting made of it is another event.
+            origin: (letter.body == letter.event).then_some(origin),
+        });
+        let admitted = event.and_then(|event| {
+            // An unchanged event was admitted when it came in, with its source.
+            match letter.body == letter.event {
+                true => fits(courier, registry, &event)?,
+                false => admit(courier, registry, &event)?,
             }
-            Ok(envelope) => match check_detail(envelope.detail.get()) {
-                Ok(()) => Ok(envelope),
-                Err(error) => Err(Failed::permanently(FailureCode::InvalidJson, format!("its detail: {error}"))),
-            },
-            Err(error) => Err(Failed::permanently(FailureCode::InvalidJson, format!("no event: {error}"))),
-        };
-        match event {
-            Ok(envelope) => {
-                let time = envelope.fakemon_time.unwrap_or(envelope.time).parse::<jiff::Timestamp>().ok();
-                let time = time.and_then(|time| u64::try_from(time.as_nanosecond()).ok()).map(Timestamp);
-                let event = NewEvent {
-                    bus: bus.to_owned(),
-                    source: envelope.source,
-                    detail_type: envelope.detail_type,
-                    detail: envelope.detail.get().to_owned(),
-                    resources: envelope.resources,
-                    time,
-                    region: envelope.region,
-                    cause: Some(letter.key.position()),
-                    hops: hops + 1,
-                    by: lane.id().delivery(letter.key),
-                    // What an input setting made of it is another event.
-                    origin: (letter.body == letter.event).then_some(origin),
-                };
-                // What is carried on as it is was said by who may say it.
-                let admitted = match letter.body == letter.event {
-                    true => fits(courier, registry, &event),
-                    false => admit(courier, registry, &event),
-                };
-                if admitted.is_ok() {
-                    events.push(event);
-                }
-                outcomes.push((letter.key, admitted));
-            }
-            Err(failed) => outcomes.push((letter.key, Err(failed))),
-        }
+            events.push(event);
+            Ok(())
+        });
+        outcomes.push((letter.key, admitted));
     }
-    // In pieces that can be put at once; what comes behind one that cannot be put now was not tried.
-    let mut pieces = Vec::new();
-    let mut bytes = PUT_BYTES_MAX;
-    for event in events {
-        bytes += event.bytes();
-        if bytes > PUT_BYTES_MAX / 2 {
-            pieces.push(Vec::new());
-            bytes = event.bytes();
-        }
-        pieces.last_mut().expect("one was just made").push(event);
+    put_in_order(client, events, &mut outcomes);
+    Ok(outcomes)
+}
+
+impl Envelope<'_> {
+    fn time(&self) -> Option<Timestamp> {
+        let time = self.fakemon_time.as_ref().unwrap_or(&self.time).parse::<jiff::Timestamp>().ok();
+        time.and_then(|time| u64::try_from(time.as_nanosecond()).ok()).map(Timestamp)
     }
-    for piece in pieces {
-        let keys: Vec<Option<Position>> = piece.iter().map(|event| event.cause).collect();
-        let Err(error) = put(client, piece) else { continue };
+}
+
+/// The event in a letter's body, unless it cannot be put on a bus again.
+fn envelope(letter: &Letter, hops: u8) -> Result<Envelope<'_>, Failed> {
+    let invalid = |message: String| Failed::permanently(FailureCode::InvalidJson, message);
+    let envelope: Envelope<'_> =
+        serde_json::from_str(&letter.body).map_err(|error| invalid(format!("no event: {error}")))?;
+    if hops >= HOPS_MAX {
+        let message = format!("rules handed it from bus to bus {hops} times: do they feed each other?");
+        return Err(Failed::permanently(FailureCode::ThirdAccountHopDetected, message));
+    }
+    check_detail(envelope.detail.get()).map_err(|error| invalid(format!("its detail: {error}")))?;
+    Ok(envelope)
+}
+
+/// Puts events in chunks that fit into one request. After a chunk that cannot be put now, the rest was not tried: it has
+/// no outcome.
+fn put_in_order(client: &mut Client, events: Vec<NewEvent>, outcomes: &mut Outcomes) {
+    for chunk in chunks(events) {
+        let keys: Vec<Option<Position>> = chunk.iter().map(|event| event.cause).collect();
+        let Err(error) = put(client, chunk) else { continue };
         let failed = match error {
             SubmitError::Stopped => Failed::for_now(FailureCode::Stopped, error.to_string()),
             SubmitError::TooLarge => Failed::permanently(FailureCode::InvalidParameter, error.to_string()),
@@ -133,9 +132,23 @@ pub(super) fn to_bus(
         }
         let last = keys.last().copied().flatten().unwrap_or_default();
         outcomes.retain(|(key, _)| key.position() <= last);
-        break;
+        return;
     }
-    Ok(outcomes)
+}
+
+/// Events in order, cut where a chunk would become larger than half of a request.
+fn chunks(events: Vec<NewEvent>) -> Vec<Vec<NewEvent>> {
+    let mut chunks = Vec::new();
+    let mut bytes = PUT_BYTES_MAX;
+    for event in events {
+        bytes += event.bytes();
+        if bytes > PUT_BYTES_MAX / 2 {
+            chunks.push(Vec::new());
+            bytes = event.bytes();
+        }
+        chunks.last_mut().expect("one was just made").push(event);
+    }
+    chunks
 }
 
 /// Whether an event that is made here may be said by others than the engine, and is what its schema says.

@@ -207,9 +207,7 @@ fn start_replay(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> 
     let source_arn = request.required("EventSourceArn").to_owned();
     let description = request.short("Description", 512);
     request.check()?;
-    let invalid = |parameter: &str, reason: String| {
-        Err(ApiError::invalid(format!("Parameter {parameter} is not valid. Reason: {reason}")))
-    };
+    let invalid = |parameter: &str, reason: String| Err(invalid(parameter, &reason));
     let destination = request.get("Destination").cloned().unwrap_or_default();
     let destination_arn = destination["Arn"].as_str().unwrap_or_default().to_owned();
     let Some((_, bus)) = destination_arn.split_once(":event-bus/") else {
@@ -224,27 +222,7 @@ fn start_replay(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> 
         return invalid("Destination.Arn", "Cross event bus replay is not permitted.".into());
     }
     let words = description.as_deref();
-    let bound = |member: &str, name: &str| {
-        let from_word = word(words, name).map(|text| moment(&Value::from(text)));
-        from_word.or_else(|| request.get(member).map(moment)).flatten()
-    };
-    let position = |member: &str, name: &str| -> Option<u64> {
-        let given = request.get(member);
-        let given = given.and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()));
-        word(words, name).and_then(|text| text.parse().ok()).or(given)
-    };
-    let from_position = position("EventStartPosition", "from_position");
-    let to_position = position("EventEndPosition", "to_position");
-    let by_position = from_position.is_some() || to_position.is_some();
-    let (from, to) = (bound("EventStartTime", "from"), bound("EventEndTime", "to"));
-    let (Some(from), Some(to)) =
-        (from.or(by_position.then_some(Timestamp(0))), to.or(by_position.then_some(call.now)))
-    else {
-        return invalid("EventStartTime", "EventStartTime and EventEndTime must be times.".into());
-    };
-    if !by_position && from >= to {
-        return invalid("EventEndTime", "EventStartTime must be before EventEndTime.".into());
-    }
+    let range = replay_range(request, words, call.now)?;
     if registry.replays.contains_key(name) {
         return Err(ApiError::new("ResourceAlreadyExistsException", format!("Replay {name} already exists.")));
     }
@@ -261,12 +239,7 @@ fn start_replay(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> 
         .as_array()
         .map(|arns| arns.iter().filter_map(Value::as_str).map(str::to_owned).collect())
         .unwrap_or_default();
-    let mut rules = Vec::new();
-    for arn in &filter_arns {
-        let rule = arn.split_once(":rule/").map_or("", |(_, rule)| rule);
-        let rule = rule.strip_prefix(bus).and_then(|rule| rule.strip_prefix('/')).unwrap_or(rule);
-        rules.push(existing_rule(registry, bus, rule)?.name.clone());
-    }
+    let rules = rules_of(registry, bus, &filter_arns)?;
     let speed = word(words, "speed").and_then(|text| text.trim_end_matches('x').parse().ok());
     let speed: f64 = speed.or_else(|| request.get("Speed").and_then(Value::as_f64)).unwrap_or(0.0);
     if !(0.0..=1_000_000.0).contains(&speed) {
@@ -281,10 +254,10 @@ fn start_replay(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> 
         description,
         filter_arns,
         rules,
-        from,
-        to,
-        from_position,
-        to_position,
+        from: range.from,
+        to: range.to,
+        from_position: range.from_position,
+        to_position: range.to_position,
         speed,
         started_at: call.now,
         cancelled_at: None,
@@ -295,6 +268,54 @@ fn start_replay(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> 
         "ReplayStartTime": seconds(call.now),
     });
     Ok(Reply::with(answer, vec![Change::Put(Resource::Replay(replay))]))
+}
+
+fn invalid(parameter: &str, reason: &str) -> ApiError {
+    ApiError::invalid(format!("Parameter {parameter} is not valid. Reason: {reason}"))
+}
+
+/// The part of an archive that a replay shows: by time, or by position, which is exact.
+struct ReplayRange {
+    from: Timestamp,
+    to: Timestamp,
+    from_position: Option<u64>,
+    to_position: Option<u64>,
+}
+
+/// Words of the description (`from=…`, `from_position=…`) go over the members of the request: consoles of others have
+/// fields for AWS's members alone.
+fn replay_range(request: &Request<'_>, words: Option<&str>, now: Timestamp) -> Result<ReplayRange, ApiError> {
+    let bound = |member: &str, name: &str| {
+        let from_word = word(words, name).map(|text| moment(&Value::from(text)));
+        from_word.or_else(|| request.get(member).map(moment)).flatten()
+    };
+    let position = |member: &str, name: &str| -> Option<u64> {
+        let given = request.get(member);
+        let given = given.and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()));
+        word(words, name).and_then(|text| text.parse().ok()).or(given)
+    };
+    let from_position = position("EventStartPosition", "from_position");
+    let to_position = position("EventEndPosition", "to_position");
+    let by_position = from_position.is_some() || to_position.is_some();
+    let (from, to) = (bound("EventStartTime", "from"), bound("EventEndTime", "to"));
+    let (Some(from), Some(to)) = (from.or(by_position.then_some(Timestamp(0))), to.or(by_position.then_some(now)))
+    else {
+        return Err(invalid("EventStartTime", "EventStartTime and EventEndTime must be times."));
+    };
+    if !by_position && from >= to {
+        return Err(invalid("EventEndTime", "EventStartTime must be before EventEndTime."));
+    }
+    Ok(ReplayRange { from, to, from_position, to_position })
+}
+
+/// The names of the rules that a replay is limited to.
+fn rules_of(registry: &Registry, bus: &str, arns: &[String]) -> Result<Vec<String>, ApiError> {
+    let name = |arn: &String| {
+        let rule = arn.split_once(":rule/").map_or("", |(_, rule)| rule);
+        let rule = rule.strip_prefix(bus).and_then(|rule| rule.strip_prefix('/')).unwrap_or(rule);
+        existing_rule(registry, bus, rule).map(|rule| rule.name.clone())
+    };
+    arns.iter().map(name).collect()
 }
 
 fn state(replay: &Replay, call: &Call<'_>) -> &'static str {
