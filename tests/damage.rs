@@ -1,6 +1,7 @@
 //! Files of a data directory that changed or went: every command answers as if nothing had happened, because nothing
 //! that it needs was touched, or says in one line that there is damage. Never with less, never with a panic.
 
+use crate::aws::{queue, sqs};
 use crate::dice::Dice;
 use crate::player::{Player, SOL, throw};
 use crate::racer::Racer;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 const ROUNDS: usize = 30;
+const NOTES: [&str; 3] = ["acknowledged", "acknowledged.bus", "FAKEMON"];
 const SERVE: [&str; 6] = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--cores", "1"];
 
 #[test]
@@ -69,6 +71,119 @@ fn damage_beside_the_journal_is_found_and_named_with_its_remedy() {
         let (code, line) = refusal(&[&["serve", "--data", path], &SERVE[..]].concat());
         assert!(code == 1 && line.contains(&format!("the {part} is damaged")) && line.contains(remedy), "{line}");
         assert!(!line.contains("the journal is damaged"), "{line}");
+    }
+}
+
+/// Messages that were acknowledged, in a directory whose server was killed.
+const SENT: usize = 200;
+
+fn with_messages(data: &Path) {
+    let server = Server::start(data, &[]);
+    let (url, _) = queue(&server, "sent");
+    for message in 0..SENT {
+        sqs(&server, "SendMessage", json!({ "QueueUrl": url, "MessageBody": format!("message {message}") }));
+    }
+    server.kill();
+}
+
+/// How many messages wait when it is served.
+fn served(data: &Path) -> usize {
+    let server = Server::start(data, &[]);
+    let (url, _) = queue(&server, "sent");
+    let asked = json!({ "QueueUrl": url, "AttributeNames": ["ApproximateNumberOfMessages"] });
+    let counts = sqs(&server, "GetQueueAttributes", asked);
+    assert!(server.stop().success());
+    counts["Attributes"]["ApproximateNumberOfMessages"].as_str().unwrap().parse().unwrap()
+}
+
+fn largest_log(data: &Path) -> PathBuf {
+    let files = fs::read_dir(data.join("bus")).unwrap().map(|entry| entry.unwrap().path());
+    let logs = files.filter(|path| path.extension().is_some_and(|kind| kind == "log"));
+    logs.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap()
+}
+
+#[test]
+fn no_acknowledged_message_is_lost_without_a_word() {
+    let whole = fresh_data();
+    with_messages(whole.path());
+    for how in ["bit", "cut", "gone"] {
+        let (copy, salvaged) = (fresh_data(), fresh_data());
+        copy_dir(whole.path(), copy.path());
+        let log = largest_log(copy.path());
+        let mut bytes = fs::read(&log).unwrap();
+        let middle = bytes.len() / 2;
+        match how {
+            "bit" => bytes[middle] ^= 16,
+            _ => bytes.truncate(middle),
+        }
+        match how {
+            "gone" => fs::remove_file(&log).unwrap(),
+            _ => fs::write(&log, bytes).unwrap(),
+        }
+        let path = copy.path().to_str().unwrap();
+        for command in [&["verify", "--data", path][..], &[&["serve", "--data", path], &SERVE[..]].concat()].repeat(2)
+        {
+            let (code, line) = refusal(command);
+            let told = line.contains("the bus is damaged") && line.contains("--salvage");
+            assert!(code == 1 && told && line.contains(path), "{how}: {line}");
+        }
+        let new = salvaged.path().join("new");
+        let said = answer(&["verify", "--data", path, "--salvage", new.to_str().unwrap()]);
+        assert!(said.contains("the bus is damaged") && said.contains("log groups"), "{said}");
+        answer(&["verify", "--data", new.to_str().unwrap()]);
+        let left = served(&new);
+        assert!(left < SENT && (how == "gone" || left > SENT / 4), "{how}: {left}");
+    }
+}
+
+#[test]
+fn what_a_kill_leaves_behind_the_last_acknowledged_message_is_no_damage() {
+    let data = fresh_data();
+    with_messages(data.path());
+    let log = largest_log(data.path());
+    let torn = [fs::read(&log).unwrap(), vec![0xA5; 100]].concat();
+    fs::write(&log, torn).unwrap();
+    answer(&["verify", "--data", data.path().to_str().unwrap()]);
+    assert_eq!(served(data.path()), SENT);
+    answer(&["verify", "--data", data.path().to_str().unwrap()]);
+    assert_eq!(served(data.path()), SENT, "after a stop in peace, too");
+}
+
+#[test]
+fn a_note_or_an_identity_that_changed_is_told_with_its_name_and_a_way_on() {
+    let whole = fresh_data();
+    let racer = lived_in(whole.path());
+    let changes: [(&str, fn(&mut Vec<u8>)); 6] = [
+        ("acknowledged", |bytes| bytes[12] ^= 1),
+        ("acknowledged", |bytes| bytes.truncate(0)),
+        ("acknowledged", |bytes| bytes.fill(0)),
+        ("acknowledged.bus", |bytes| bytes[20] ^= 1),
+        ("acknowledged.bus", |bytes| bytes.truncate(0)),
+        ("FAKEMON", |bytes| *bytes = vec![0xFF]),
+    ];
+    for (name, change) in changes {
+        let (copy, salvaged) = (fresh_data(), fresh_data());
+        copy_dir(whole.path(), copy.path());
+        let (path, note) = (copy.path().to_str().unwrap(), copy.path().join(name));
+        let mut bytes = fs::read(&note).unwrap();
+        change(&mut bytes);
+        fs::write(&note, bytes).unwrap();
+        for command in [&["verify", "--data", path][..], &[&["serve", "--data", path], &SERVE[..]].concat()] {
+            let (code, line) = refusal(command);
+            assert!(code == 1 && line.contains(name) && line.contains("delete"), "{name}: {line}");
+        }
+        if name != "FAKEMON" {
+            let new = salvaged.path().join("new");
+            let said = answer(&["verify", "--data", path, "--salvage", new.to_str().unwrap()]);
+            assert!(
+                said.contains(&format!("`{name}` is damaged")) && said.contains("nothing of the journal"),
+                "{said}"
+            );
+            is_served_or_refused(name, &new, &racer);
+        }
+        fs::remove_file(&note).unwrap();
+        answer(&["verify", "--data", path]);
+        assert!(is_served_or_refused(name, copy.path(), &racer), "{name} is made again");
     }
 }
 
@@ -138,7 +253,7 @@ pub(crate) fn lived_in(data: &Path) -> Racer {
 pub(crate) fn damage(data: &Path, dice: &mut Dice) -> String {
     let folders = ["journal", "snapshot", "bus", "index"].map(|folder| fs::read_dir(data.join(folder)).unwrap());
     let files = folders.into_iter().flatten().map(|entry| entry.unwrap().path());
-    let mut files: Vec<PathBuf> = files.chain([data.join("acknowledged"), data.join("FAKEMON")]).collect();
+    let mut files: Vec<PathBuf> = files.chain(NOTES.map(|note| data.join(note))).collect();
     let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
     files.retain(|path| fs::metadata(path).unwrap().len() > 0);
     files.retain(|path| !["LOG", "LOCK", "OPTIONS"].iter().any(|kind| name(path).starts_with(kind)));

@@ -1,10 +1,12 @@
 //! A disk that is full, a limit of file sizes: the process stops, says what and where and what to do, and nothing that
 //! was told is lost.
 
+use crate::aws::{call, queue, receive, sqs};
 use crate::dice::Dice;
 use crate::player::SOL;
 use crate::racer::Racer;
 use crate::server::{Server, answer, fresh_data, refusal};
+use crate::shim;
 use rustix::process::{Resource, Rlimit, prlimit};
 use serde_json::json;
 use std::path::Path;
@@ -36,6 +38,49 @@ fn a_full_disk_stops_it_and_loses_nothing() {
     std::fs::remove_file(folder.path().join("ballast")).expect("it is ours");
     disk.resize("size=300m");
     is_told_the_same_later(&data, &mut racer, &mut dice);
+}
+
+/// Syncs of the bus fail once a file is there.
+const SHIM: &str = r#"
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static int fails(int fd) {
+    char link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t bytes = readlink(link, path, sizeof path - 1);
+    if (bytes <= 0 || access(getenv("FAILS_FROM"), F_OK)) return 0;
+    path[bytes] = 0;
+    return strstr(path, "/bus/") && strstr(path, ".log");
+}
+int fsync(int fd) { if (fails(fd)) { errno = EIO; return -1; } return syscall(SYS_fsync, fd); }
+int fdatasync(int fd) { if (fails(fd)) { errno = EIO; return -1; } return syscall(SYS_fdatasync, fd); }
+"#;
+
+#[test]
+fn a_failed_sync_of_the_bus_stops_it_and_says_what_where_and_why() {
+    let (tools, data) = (fresh_data(), fresh_data());
+    let (shim, from) = (shim::compiled(tools.path(), SHIM), tools.path().join("from"));
+    let environment = [("LD_PRELOAD", shim.as_os_str()), ("FAILS_FROM", from.as_os_str())];
+    let server = Server::try_start_with(data.path(), &[], &environment).unwrap();
+    let (url, _) = queue(&server, "sent");
+    let request = |body: &str| json!({ "QueueUrl": url, "MessageBody": body });
+    sqs(&server, "SendMessage", request("one"));
+    std::fs::write(&from, "").unwrap();
+    let (status, said) = call(&server, "AmazonSQS.SendMessage", &request("two"));
+    assert_eq!(status, 500, "{said}");
+    let (status, said) = server.wait_for_failure();
+    let line = said.lines().find(|line| line.starts_with("fakemon: ")).unwrap_or_default();
+    let told = ["the bus could not be written", "/bus/", "Input/output error", "the disk fails"];
+    assert!(status.code() == Some(1) && told.iter().all(|words| line.contains(words)), "{said}");
+    assert!(!line.contains("cannot be read") && !line.contains("journal"), "{said}");
+    let server = Server::start(data.path(), &[]);
+    assert!(!receive(&server, &url, 1).is_empty());
 }
 
 /// Races until the server stops by itself, with code 1 and one line that says where and what to do.

@@ -4,7 +4,7 @@
 
 use crate::aws::{call, sqs};
 use crate::player::{Player, SOL};
-use crate::server::{Server, answer, fresh_data};
+use crate::server::{Server, answer, fresh_data, refusal};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -36,6 +36,23 @@ fn a_directory_of_an_earlier_version_is_verified() {
     let said = answer(&["verify", "--data", dir.path().to_str().unwrap(), "--json"]);
     let said: Value = serde_json::from_str(&said).unwrap();
     assert_eq!(said["state_hash"], "20ff5bf664dfee7a", "{said}");
+}
+
+#[test]
+fn what_a_power_cut_left_of_the_note_of_an_earlier_version_is_no_damage() {
+    for note in [None, Some(&[][..]), Some(&[0; 8])] {
+        let dir = copied();
+        match note {
+            Some(note) => fs::write(dir.path().join("acknowledged"), note).unwrap(),
+            None => fs::remove_file(dir.path().join("acknowledged")).unwrap(),
+        }
+        answer(&["verify", "--data", dir.path().to_str().unwrap()]);
+        assert!(Server::start(dir.path(), &[]).stop().success());
+        answer(&["verify", "--data", dir.path().to_str().unwrap()]);
+        fs::write(dir.path().join("acknowledged"), "").unwrap();
+        let (code, line) = refusal(&["verify", "--data", dir.path().to_str().unwrap()]);
+        assert!(code == 1 && line.contains("`acknowledged` is damaged"), "this version synced it: {line}");
+    }
 }
 
 #[test]

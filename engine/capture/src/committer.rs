@@ -9,7 +9,7 @@ use crate::record::short_ns;
 use crate::state::StateHash;
 use crate::turn::Turn;
 use fakemon_fbs::journal::{BlockHead, BlockWriter, PlayerNamed, SectionDraft, SpeciesNamed};
-use fakemon_journal::{Link, Progress, Store, explain_write};
+use fakemon_journal::{Link, Part, Progress, Store};
 use fakemon_model::ids::{PlayerId, Position, ShardId};
 use fakemon_model::limits::{GROUP_EVENTS_MAX, GROUP_TEXT_BYTES_MAX};
 use fakemon_resource::Resources;
@@ -142,7 +142,7 @@ impl Committer {
         let block = self.writer.write(head, &sections);
         self.link.append(block, section_first.0 - first.0, value);
         let written = self.store.write_block(first, value, captures.into_iter(), self.durability);
-        written.map_err(|error| explain_write(&error))?;
+        written.map_err(|error| Part::Journal.explain_write(&error))?;
         // Without a sync nothing is promised.
         match self.durability {
             Durability::Synced => self.store.acknowledge(self.link.next),

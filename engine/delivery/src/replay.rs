@@ -373,7 +373,7 @@ impl Replayer {
         let mut batch = Batch::default();
         batch.put(Room::Router, note_key(&running.replay.name), value);
         self.replays.set(&running.replay.name, running.progress);
-        self.depot.write(batch, false).map_err(ReadError::Store)
+        self.depot.write(batch, false).map_err(ReadError::Failed)
     }
 
     fn read_note(&self, name: &str) -> Result<Option<ReplayProgress>, ReadError> {

@@ -138,7 +138,7 @@ impl Router {
             let result = self.route().and_then(|urgent| {
                 if urgent || stopping || written.elapsed() >= WRITE_EVERY {
                     written = Instant::now();
-                    return self.write().map_err(ReadError::Store);
+                    return self.write().map_err(ReadError::Failed);
                 }
                 Ok(())
             });

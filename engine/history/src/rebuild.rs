@@ -6,7 +6,7 @@ use fakemon_capture::options::{Durability, OpenError};
 use fakemon_capture::record;
 use fakemon_fbs::journal::{BlockReader, Event, Outcome};
 use fakemon_fbs::snapshot::Caught;
-use fakemon_journal::{BlockHash, Link, ReadError, Store, check_empty, complete, explain_write};
+use fakemon_journal::{BlockHash, Link, Part, ReadError, Store, check_empty, complete};
 use fakemon_model::ids::{PlayerId, Position};
 use std::path::{Path, PathBuf};
 
@@ -81,7 +81,7 @@ impl Rebuild {
     fn write(&mut self, block: &BlockReader<'_>, found: Position) -> Result<(), RebuildError> {
         self.first.get_or_insert(found);
         let written = self.store.write_block(found, &self.value, captures(block).into_iter(), Durability::Unsynced);
-        written.map_err(|error| RebuildError::Store(explain_write(&error)))
+        written.map_err(|error| RebuildError::Store(Part::Journal.explain_write(&error)))
     }
 
     /// One past the last event so far.

@@ -25,7 +25,7 @@ use fakemon_delivery::Known;
 use fakemon_fbs::journal::{BlockHead, BlockReader, BlockWriter, SectionDraft};
 use fakemon_journal::files::{self, PRIVATE_FILE, PRIVATE_FOLDER};
 use fakemon_journal::index;
-use fakemon_journal::{BlockHash, Piece, RowStore, Store, Wreck};
+use fakemon_journal::{BlockHash, Part, Piece, RowStore, Store, Wreck};
 use fakemon_model::ids::{PlayerId, Position, SpeciesId};
 use mend::{Mender, Mending};
 use serde_json::{Value, json};
@@ -153,7 +153,9 @@ pub fn salvage(dir: &Path, to: &Path, progress: &mut dyn FnMut(Position, Positio
         true => wreck.hand_over("snapshot", to)?,
         false => notes.push("the snapshot was left behind: it is made again from the journal".to_owned()),
     }
-    hand_over_bus(&wreck, kept, run, to, &mut notes)?;
+    let is_bus = |finding: &Finding| finding.cause == Cause::Part(Part::Bus.name());
+    let bus_is_whole = !examination.findings.iter().any(is_bus);
+    hand_over_bus(&wreck, bus_is_whole, (kept, run), to, &mut notes)?;
     let salvaged = Salvaged { examination, first: run.first, end: run.end, kept, notes };
     write_note(to, &salvaged)?;
     settled.complete()?;
@@ -188,9 +190,10 @@ fn choose(
 ) -> Result<(Kept, Run), OpenError> {
     let last = *runs.last().ok_or_else(|| OpenError("nothing of the journal can be read: restore a copy".into()))?;
     let told = store.told();
-    let is_whole = |causes: &[Cause]| examination.findings.iter().all(|finding| causes.contains(&finding.cause));
+    let findings = examination.findings.iter().filter(|finding| finding.cause != Cause::Note);
+    let is_whole = |causes: &[Cause]| findings.clone().all(|finding| causes.contains(&finding.cause));
     match runs.len() {
-        _ if examination.findings.is_empty() => return Ok((Kept::Everything, last)),
+        _ if findings.clone().next().is_none() => return Ok((Kept::Everything, last)),
         1 if is_whole(&[Cause::Collections]) => return Ok((Kept::Everything, last)),
         1 if is_whole(&[Cause::Collections, Cause::Diverged, Cause::State]) => return Ok((Kept::Mended, last)),
         _ => {}
@@ -440,12 +443,26 @@ fn note_losses(examination: &Examination, notes: &mut Vec<String>) {
     }
 }
 
-/// Cursors of deliveries, queues, log groups and secrets go along, unless they know more than the journal.
-fn hand_over_bus(wreck: &Wreck, kept: Kept, run: Run, to: &Path, notes: &mut Vec<String>) -> Result<(), OpenError> {
+/// Cursors of deliveries, queues, log groups and secrets go along, up to where they are damaged, unless they know more
+/// than the journal.
+fn hand_over_bus(
+    wreck: &Wreck,
+    bus_is_whole: bool,
+    (kept, run): (Kept, Run),
+    to: &Path,
+    notes: &mut Vec<String>,
+) -> Result<(), OpenError> {
     let fits = |next: Position| matches!(kept, Kept::Everything | Kept::Mended | Kept::End) || next <= run.end;
     let known = wreck.depot().and_then(|depot| Known::read(&depot, run.first, Position(u64::MAX)).ok());
     match known.is_some_and(|known| fits(known.next)) {
-        true => wreck.hand_over("bus", to),
+        true => {
+            if !bus_is_whole {
+                let what = "queues, log groups, secrets and cursors of deliveries are there as far as they can be read: what was \
+                            written after the damage is lost, and messages that were deleted after it are there again";
+                notes.push(what.to_owned());
+            }
+            wreck.hand_over("bus", to)
+        }
         false => {
             let what = "queues, log groups, secrets and cursors of deliveries were left behind: rules begin again with the \
                         first event of the journal, so delete those that must not, before a server goes on with it";

@@ -129,6 +129,8 @@ pub enum Cause {
     Collections,
     /// The journal ends before what was told.
     Acknowledged,
+    /// Nothing says what was told: the note of it is damaged.
+    Note,
     /// Another database of the directory: `snapshot`, `index` or `bus`.
     Part(&'static str),
 }
@@ -144,6 +146,7 @@ impl Cause {
             Cause::State => "state",
             Cause::Collections => "collections",
             Cause::Acknowledged => "acknowledged",
+            Cause::Note => "note",
             Cause::Part(name) => name,
         }
     }
@@ -177,7 +180,7 @@ impl Finding {
 impl std::fmt::Display for Finding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let wrong = match self.cause {
-            Cause::Part(_) => return f.write_str(&self.what),
+            Cause::Part(_) | Cause::Note => return f.write_str(&self.what),
             Cause::Diverged | Cause::State => "diverges",
             _ => "is damaged",
         };

@@ -8,11 +8,12 @@
 //! of 4 KiB through the page cache; then it syncs hundreds of MiB at once, and every capture waits for that. So the
 //! copy is made here: of the logs that are needed, a piece at a time, past the page cache.
 
+use super::acknowledged::{BUS_NOTE, JOURNAL_NOTE, Noted};
 use super::depot::Depot;
 use super::places::{make_like, permit_like};
 use super::postings::PostingStore;
 use super::rows::RowStore;
-use super::store::{ACKNOWLEDGED, IDENTITY, ReadError, Store, begin, check_empty, check_identity, complete};
+use super::store::{IDENTITY, ReadError, Store, begin, check_empty, check_identity, complete};
 use crate::files::{self, PRIVATE_FILE};
 use crate::options::OpenError;
 use rocksdb::DB;
@@ -30,6 +31,8 @@ const JOURNAL: &str = "journal";
 /// Which manifest a database goes by.
 const CURRENT: &str = "CURRENT";
 const MAKING: &str = "a checkpoint";
+/// A note that is written while it is copied is copied again.
+const COPIES_MAX: u32 = 3;
 /// What a sync of the journal may have to wait for while a log is copied; after each piece the disk is left alone for as
 /// long as it took.
 const PIECE_BYTES: usize = 256 << 10;
@@ -52,8 +55,9 @@ impl Databases {
             let [snapshot, index, bus, journal] = FOLDERS.map(|folder| to.join(folder));
             self.rows.checkpoint(&snapshot).map_err(fail)?;
             self.index.checkpoint(&index).map_err(fail)?;
+            copy_note(dir, to, BUS_NOTE)?;
             self.depot.checkpoint(&bus).map_err(fail)?;
-            copy_acknowledged(dir, to)?;
+            copy_note(dir, to, JOURNAL_NOTE)?;
             self.store.checkpoint(&journal).map_err(fail)
         })
     }
@@ -67,7 +71,8 @@ pub fn copy_closed(dir: &Path, to: &Path) -> Result<bool, OpenError> {
         return Ok(false);
     };
     made(dir, to, |to| {
-        copy_acknowledged(dir, to)?;
+        copy_note(dir, to, JOURNAL_NOTE)?;
+        copy_note(dir, to, BUS_NOTE)?;
         for folder in FOLDERS.into_iter().filter(|folder| dir.join(folder).is_dir()) {
             link_folder(&dir.join(folder), &to.join(folder))
                 .map_err(|error| OpenError(format!("{}: {error}", to.join(folder).display())))?;
@@ -106,13 +111,19 @@ fn clear(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Before the journal, so that the copy holds what was told.
-fn copy_acknowledged(dir: &Path, to: &Path) -> Result<(), OpenError> {
-    let (from, to) = (dir.join(ACKNOWLEDGED), to.join(ACKNOWLEDGED));
-    match copy_file(&from, &to) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        copied => copied.map_err(|error| OpenError(format!("{}: {error}", to.display()))),
+/// Before the database, so that the copy holds what was told.
+fn copy_note(dir: &Path, to: &Path, name: &str) -> Result<(), OpenError> {
+    let (from, copy) = (dir.join(name), to.join(name));
+    for _ in 0..COPIES_MAX {
+        match copy_file(&from, &copy) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            copied => copied.map_err(|error| OpenError(format!("{}: {error}", copy.display())))?,
+        }
+        if !matches!(Noted::read(to, name), Noted::Damaged(_)) {
+            break;
+        }
     }
+    Ok(()) // a damaged one is copied as it is
 }
 
 /// Keeps servers from opening a data directory; none if one has it open. The lock is RocksDB's own.

@@ -208,12 +208,6 @@ impl Part {
         }
     }
 
-    /// The one whose file RocksDB names; else the journal.
-    fn named_in(error: &str) -> Part {
-        let names = |part: &Part| error.contains(&format!("/{}/", part.name()));
-        Part::ALL.into_iter().find(names).unwrap_or(Part::Journal)
-    }
-
     /// What is damaged, and what to do.
     pub(super) fn damaged(self, what: &dyn std::fmt::Display) -> String {
         let remedy = match self {
@@ -226,11 +220,16 @@ impl Part {
             }
             Part::Index => "`fakemon index` makes it again",
             Part::Bus => {
-                "restore a copy, or let `fakemon verify --salvage NEW_DIR` make a directory without queues, log groups, \
-                 secrets and cursors of deliveries"
+                "restore a copy, or let `fakemon verify --salvage NEW_DIR` make a directory with queues, log groups, secrets \
+                 and cursors of deliveries as they were before the damage, or without them"
             }
         };
         format!("the {} is damaged ({what}): {remedy}", self.name())
+    }
+
+    /// RocksDB's words about a failed write, and what to do.
+    pub fn explain_write(self, error: &rocksdb::Error) -> String {
+        format!("the {} could not be written ({error}){}", self.name(), remedy(error.as_ref()))
     }
 
     /// RocksDB's words about this database, and what to do.
@@ -248,11 +247,6 @@ impl Part {
     }
 }
 
-/// RocksDB's words, and what to do.
-pub(super) fn explain(error: &str) -> String {
-    Part::named_in(error).explain(error)
-}
-
 /// Whether a folder is not there, or was not made to its end: then there is nothing in it that could be lost. One that
 /// cannot be looked into may hold something; who opens it is told why.
 pub(super) fn holds_nothing(folder: &Path) -> bool {
@@ -261,12 +255,6 @@ pub(super) fn holds_nothing(folder: &Path) -> bool {
         Ok(entries) => !entries.flatten().any(|entry| is_data(&entry.path())),
         Err(error) => error.kind() == std::io::ErrorKind::NotFound,
     }
-}
-
-/// A message of RocksDB about a failed write, and what to do.
-pub fn explain_write(error: &rocksdb::Error) -> String {
-    let error = error.to_string();
-    format!("the journal could not be written ({error}){}", remedy(&error))
 }
 
 /// What to do about what the system refused.

@@ -1,9 +1,14 @@
 //! What the bus keeps beside the journal, in a database of its own: how far deliveries are, what waits in queues, lines
 //! of log groups, secrets. It is logged, so that what was written survives the process; a write that somebody is told of
 //! asks for a sync.
+//!
+//! After each sync its number is noted (`acknowledged`). The log is read up to the first record that is damaged,
+//! missing or cut short, in the last log or in one before (each log says how the one before it ended); if that is
+//! before the note, the bus is damaged, and nothing opens it to write, which would delete what is left of it.
 
+use super::acknowledged::{BUS_NOTE, Note, Noted, damaged};
 use super::copies::of_database;
-use super::database::{Part, explain_write, holds_nothing, open_tables_max, open_to_read, scan_options};
+use super::database::{Part, holds_nothing, open_tables_max, open_to_read, scan_options};
 use super::places::make_secret;
 use super::shared_sync::SharedSync;
 use super::store::ReadError;
@@ -14,7 +19,8 @@ use rocksdb::{
 };
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 /// A room of the depot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +51,19 @@ const ROOMS: [(Room, &str); 6] = [
 /// Visits a key and its value.
 pub(crate) type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'v;
 
+type OnFailure = Box<dyn Fn(&str) + Send + Sync>;
+
 /// The depot of a data directory.
 pub struct Depot {
     /// None once the engine is closed: whoever still holds the depot does not hold its files.
     db: RwLock<Option<DB>>,
     syncs: SharedSync,
+    /// Of a writer: the last change that was synced.
+    note: Option<Note>,
+    /// Hears of the first write or sync that fails.
+    on_failure: OnceLock<OnFailure>,
+    /// Only tests set it.
+    refuses_writes: AtomicBool,
 }
 
 impl Drop for Depot {
@@ -62,43 +76,59 @@ impl Depot {
     /// Opens or makes the depot of a data directory.
     pub fn open(dir: &Path) -> Result<Depot, OpenError> {
         let path = dir.join("bus");
-        make_secret(&path).map_err(|error| OpenError(format!("{}: {error}", path.display())))?;
-        let mut options = database_options();
-        options.create_if_missing(holds_nothing(&path)); // to make a new one would delete what is left of a damaged one
-        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
-        let mut opened = DB::open_cf_descriptors(&options, &path, families());
-        if let Err(error) = &opened
-            && error.as_ref().starts_with("Corruption")
-        {
+        let noted = noted(dir)?;
+        match Depot::open_to_read(dir) {
+            Ok(_) => {}
             // A power cut leaves such logs too, so what comes before the damage is taken; but that is told.
-            options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
-            let up_to_there = DB::open_cf_descriptors(&options, &path, families());
-            if up_to_there.is_ok() {
-                tracing::warn!("the log of the bus is damaged, what was written after the damage is lost: {error}");
-                opened = up_to_there;
+            Err(OpenError(error)) if noted == Noted::Nothing && error.contains("(Corruption") => {
+                tracing::warn!("what was written behind the damage, if this opens, is lost: {error}");
             }
+            Err(error) => return Err(error),
         }
-        Ok(Depot::of(opened.map_err(|error| fail(dir, &error))?))
+        make_secret(&path).map_err(|error| OpenError(format!("{}: {error}", path.display())))?;
+        let mut depot = Depot::of(open_to_write(dir)?);
+        let note = Note::open(dir, BUS_NOTE, &noted);
+        let unwritten = |error| OpenError(format!("{}: {error}", dir.join(BUS_NOTE).display()));
+        depot.note = Some(note.map_err(unwritten)?);
+        Ok(depot)
+    }
+
+    /// Opens what is left of a damaged one, up to the damage; the directory is a copy.
+    pub(super) fn of_wreck(dir: &Path) -> Result<Depot, OpenError> {
+        open_to_write(dir).map(Depot::of)
     }
 
     /// Opens the depot of a data directory for reading, beside a running server or without one; none if there is none.
     pub fn open_to_read(dir: &Path) -> Result<Option<Depot>, OpenError> {
+        let noted = noted(dir)?; // first: a writer goes on
         if holds_nothing(&dir.join("bus")) {
-            return Ok(None);
+            return if noted.number() == 0 { Ok(None) } else { Err(fail(dir, &missing(0, noted.number()))) };
         }
         // One that an older version wrote lacks the rooms that are new since.
         let there = DB::list_cf(&database_options(), dir.join("bus")).map_err(|error| fail(dir, &error))?;
         let is_there = |family: &ColumnFamilyDescriptor| there.iter().any(|name| name == family.name());
         let known = |_| families().into_iter().filter(is_there).collect();
-        let mut options = database_options();
-        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        let mut options = checked_options();
+        if noted == Noted::Nothing {
+            // Without a note, only this mode finds damage.
+            options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        }
         let opened = open_to_read(&dir.join("bus"), &options, known);
         let db = opened.map_err(|error| fail(dir, &error))?;
-        Ok(Some(Depot::of(db)))
+        match db.latest_sequence_number() {
+            end if end < noted.number() => Err(fail(dir, &missing(end, noted.number()))),
+            _ => Ok(Some(Depot::of(db))),
+        }
     }
 
     fn of(db: DB) -> Depot {
-        Depot { db: RwLock::new(Some(db)), syncs: SharedSync::default() }
+        Depot {
+            db: RwLock::new(Some(db)),
+            syncs: SharedSync::default(),
+            note: None,
+            on_failure: OnceLock::new(),
+            refuses_writes: AtomicBool::default(),
+        }
     }
 
     /// One whose writes stay in memory until a sync: a copy of its files is what a power cut leaves. For tests.
@@ -107,6 +137,25 @@ impl Depot {
         let mut options = database_options();
         options.set_manual_wal_flush(true);
         Depot::of(DB::open_cf_descriptors(&options, dir.join("bus"), families()).expect("a fresh directory"))
+    }
+
+    /// `hear` is called when a write or a sync fails: what is on the disk is not known from then on, so the process
+    /// must end.
+    pub fn on_failure(&self, hear: impl Fn(&str) + Send + Sync + 'static) {
+        let _ = self.on_failure.set(Box::new(hear)); // the first one stays
+    }
+
+    fn heard<T>(&self, done: Result<T, String>) -> Result<T, String> {
+        if let (Err(error), Some(hear)) = (&done, self.on_failure.get()) {
+            hear(error);
+        }
+        done
+    }
+
+    /// From now on it fails as on a disk that does. For tests.
+    #[doc(hidden)]
+    pub fn refuse_writes(&self) {
+        self.refuses_writes.store(true, Ordering::SeqCst);
     }
 
     /// Whether everything can be read.
@@ -123,8 +172,12 @@ impl Depot {
         of_database(held.as_ref().ok_or_else(closed)?, to)
     }
 
-    /// Lets go of the files.
+    /// Lets go of the files, after a last sync.
     pub fn close(&self) {
+        let is_open = self.held().is_some();
+        if is_open && self.note.is_some() {
+            let _ = self.sync(); // who is to hear of a failure hears of it
+        }
         *self.db.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -192,13 +245,19 @@ impl Depot {
         self.syncs.wait(|| {
             let held = self.held();
             let db = held.as_ref().ok_or_else(|| closed().to_string())?;
-            db.flush_wal(true).map_err(|error| explain_write(&error))
+            let number = db.latest_sequence_number(); // before the sync: it covers what was written before it
+            self.heard(db.flush_wal(true).map_err(|error| Part::Bus.explain_write(&error)))?;
+            let noted = self.note.as_ref().map_or(Ok(()), |note| note.set(number));
+            self.heard(noted.map_err(|error| format!("the file `{BUS_NOTE}` could not be written: {error}")))
         })
     }
 
     fn write_unsynced(&self, batch: Batch) -> Result<(), String> {
         let held = self.held();
         let db = held.as_ref().ok_or_else(|| closed().to_string())?;
+        if self.refuses_writes.load(Ordering::Relaxed) {
+            return Err("the bus could not be written (a test)".into());
+        }
         let mut written = WriteBatch::default();
         for change in batch.0 {
             match change {
@@ -207,7 +266,7 @@ impl Depot {
                 Change::DeleteRange(room, from, to) => written.delete_range_cf(family(db, room), from, to),
             }
         }
-        db.write(written).map_err(|error| explain_write(&error))
+        self.heard(db.write(written).map_err(|error| Part::Bus.explain_write(&error)))
     }
 }
 
@@ -261,6 +320,11 @@ fn fail(dir: &Path, error: &impl AsRef<str>) -> OpenError {
     OpenError(format!("data directory {}: {}", dir.display(), Part::Bus.explain(error.as_ref())))
 }
 
+/// In RocksDB's words, so that it is explained as those are.
+fn missing(end: u64, acknowledged: u64) -> String {
+    format!("Corruption: it ends with change {end}, but everything up to change {acknowledged} was acknowledged")
+}
+
 fn unreadable(error: rocksdb::Error) -> ReadError {
     ReadError::Store(Part::Bus.explain(error.as_ref()))
 }
@@ -274,7 +338,36 @@ fn database_options() -> Options {
     options.set_max_background_jobs(2);
     options.set_keep_log_file_num(4);
     options.set_stats_dump_period_sec(0);
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     options
+}
+
+/// Each log says how the one before it ended, or a log that is gone would not be missed. There must be one.
+fn checked_options() -> Options {
+    database_options().get_options_from_string("track_and_verify_wals=true").expect("RocksDB knows this name")
+}
+
+fn open_to_write(dir: &Path) -> Result<DB, OpenError> {
+    let path = dir.join("bus");
+    // What a power cut left of the first moments is a database that has no log yet.
+    let is_half_made = path.join("CURRENT").exists() && !holds_log(&path);
+    let mut options = if is_half_made { database_options() } else { checked_options() };
+    options.create_if_missing(holds_nothing(&path)); // to make a new one would delete what is left of a damaged one
+    DB::open_cf_descriptors(&options, &path, families()).map_err(|error| fail(dir, &error))
+}
+
+/// What the note of the bus says; every version that makes one makes it whole.
+fn noted(dir: &Path) -> Result<Noted, OpenError> {
+    match Noted::read(dir, BUS_NOTE) {
+        Noted::Damaged(why) => Err(fail(dir, &damaged(BUS_NOTE, &why))),
+        Noted::Unproven(_) => Err(fail(dir, &damaged(BUS_NOTE, "its end is missing"))),
+        noted => Ok(noted),
+    }
+}
+
+fn holds_log(folder: &Path) -> bool {
+    let is_log = |entry: std::fs::DirEntry| entry.path().extension().is_some_and(|kind| kind == "log");
+    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(is_log)))
 }
 
 fn families() -> Vec<ColumnFamilyDescriptor> {
@@ -289,4 +382,129 @@ fn families() -> Vec<ColumnFamilyDescriptor> {
             ColumnFamilyDescriptor::new(name, options)
         })
         .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::PathBuf;
+
+    /// A directory as a kill leaves it: `tables` of the queues were written after that many messages, which began a new
+    /// log each; other rooms still need the old ones.
+    fn killed(messages: u64, tables: &[u64]) -> tempfile::TempDir {
+        let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let depot = Depot::open(dir.path()).unwrap();
+        let put = |room, key: u64| {
+            let mut batch = Batch::default();
+            batch.put(room, key.to_be_bytes(), [7; 300]);
+            depot.write(batch, true).unwrap();
+        };
+        for message in 1..=messages {
+            put(Room::Router, message);
+            put(Room::Queues, message);
+            if tables.contains(&message) {
+                let held = depot.held();
+                let db = held.as_ref().unwrap();
+                db.flush_cf(family(db, Room::Queues)).unwrap();
+            }
+        }
+        fs::create_dir(copy.path().join("bus")).unwrap();
+        for name in ["bus", ""].map(|folder| dir.path().join(folder)) {
+            for file in fs::read_dir(&name).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file())
+            {
+                fs::copy(&file, copy.path().join(file.strip_prefix(dir.path()).unwrap())).unwrap();
+            }
+        }
+        copy
+    }
+
+    fn logs(dir: &Path) -> Vec<PathBuf> {
+        let files = fs::read_dir(dir.join("bus")).unwrap().map(|entry| entry.unwrap().path());
+        let mut logs: Vec<_> = files.filter(|path| path.extension().is_some_and(|kind| kind == "log")).collect();
+        logs.sort();
+        logs
+    }
+
+    fn count(depot: &Depot, room: Room) -> u64 {
+        let mut count = 0;
+        let counted = depot.scan(room, b"", b"", &mut |_, _| {
+            count += 1;
+            ControlFlow::Continue(())
+        });
+        counted.map(|()| count).unwrap()
+    }
+
+    fn spoil(log: &Path, how: &str) {
+        let mut bytes = fs::read(log).unwrap();
+        let middle = bytes.len() / 2;
+        match how {
+            "bit" => bytes[middle] ^= 1,
+            "cut" => bytes.truncate(middle),
+            "end" => bytes.truncate(bytes.len() - 1),
+            _ => return fs::remove_file(log).unwrap(),
+        }
+        fs::write(log, bytes).unwrap();
+    }
+
+    #[test]
+    fn logs_that_lack_something_that_was_acknowledged_are_refused_again_and_again() {
+        for tables in [&[][..], &[20], &[20, 30]] {
+            for log in 0..=tables.len() {
+                for how in ["bit", "cut", "end", "gone"] {
+                    let dir = killed(40, tables);
+                    let logs = logs(dir.path());
+                    assert_eq!(logs.len(), tables.len() + 1);
+                    spoil(&logs[log], how);
+                    for _ in 0..2 {
+                        let read = Depot::open_to_read(dir.path()).err();
+                        let written = Depot::open(dir.path()).err();
+                        for refused in [read, written] {
+                            let OpenError(said) =
+                                refused.unwrap_or_else(|| panic!("{how} of log {log} of {tables:?}"));
+                            assert!(said.contains("the bus is damaged") && said.contains("--salvage"), "{said}");
+                        }
+                    }
+                    // RocksDB refuses where tables know what a log before them does not.
+                    if let Ok(left) = Depot::of_wreck(dir.path()) {
+                        let (routed, sent) = (count(&left, Room::Router), count(&left, Room::Queues));
+                        assert!(routed < 40 || sent < 40, "{how} of log {log} of {tables:?}: {routed} {sent}");
+                        assert!(sent <= routed, "{how} of log {log} of {tables:?}: {routed} {sent}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_log_that_ends_behind_what_was_acknowledged_is_what_a_kill_leaves() {
+        let dir = killed(40, &[20]);
+        let last = logs(dir.path()).pop().unwrap();
+        let whole = fs::read(&last).unwrap();
+        for torn in [&[0; 4_000][..], &[0xAB; 37], &whole[..100]] {
+            fs::write(&last, [&whole, torn].concat()).unwrap();
+            let read = Depot::open_to_read(dir.path()).unwrap().unwrap();
+            assert_eq!((count(&read, Room::Router), count(&read, Room::Queues)), (40, 40));
+        }
+        let depot = Depot::open(dir.path()).unwrap();
+        assert_eq!((count(&depot, Room::Router), count(&depot, Room::Queues)), (40, 40));
+    }
+
+    #[test]
+    fn a_note_that_says_nothing_and_a_folder_that_is_gone_are_told() {
+        let dir = killed(3, &[]);
+        let note = dir.path().join(BUS_NOTE);
+        let whole = fs::read(&note).unwrap();
+        for damage in [&b""[..], &whole[..12], &[&whole[..20], &[0; 4][..]].concat()[..]] {
+            fs::write(&note, damage).unwrap();
+            let OpenError(said) = Depot::open(dir.path()).err().unwrap();
+            assert!(said.contains("`acknowledged.bus` is damaged") && said.contains("delete it"), "{said}");
+        }
+        fs::write(&note, whole).unwrap();
+        fs::remove_dir_all(dir.path().join("bus")).unwrap();
+        let OpenError(said) = Depot::open(dir.path()).err().unwrap();
+        assert!(said.contains("the bus is damaged"), "{said}");
+        fs::remove_file(&note).unwrap();
+        assert_eq!(count(&Depot::open(dir.path()).unwrap(), Room::Queues), 0, "it was deleted: go on without");
+    }
 }

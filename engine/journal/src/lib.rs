@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! DIR/FAKEMON      what this directory is, and the version of its format
-//! DIR/acknowledged 8 bytes: the first position that was not yet durable; a lower bound after a power cut
+//! DIR/acknowledged how far the journal must reach, and `acknowledged.bus` the bus; see `acknowledged`
 //! DIR/journal/     RocksDB, logged
 //!   blocks         first position           → hash of (hash of the block before ‖ block) ‖ block (fbs/journal.fbs)
 //!   collections    player, position         → what was caught there (fbs/snapshot.fbs)
@@ -29,6 +29,7 @@ pub mod files; // files and folders that a power cut does not take
 mod options; // what a journal promises and keeps
 mod database; // how databases are opened, and what their errors mean
 mod places; // where data directories may lie
+mod acknowledged; // how far databases must reach
 mod store; // the journal itself
 mod rows; // the snapshot
 mod postings; // the index
@@ -46,7 +47,7 @@ mod wreck; // a damaged directory, opened to take out what can be read
 
 pub use chain::{BlockHash, Link, StoredBlock, hash as block_hash};
 pub use copies::{Databases, copy_closed};
-pub use database::{Part, explain_write};
+pub use database::Part;
 pub use depot::{Batch, Depot, Room};
 pub use options::{Durability, OpenError, Retention};
 pub use pieces::{Piece, Spot};

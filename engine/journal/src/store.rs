@@ -1,9 +1,10 @@
 //! RocksDB behind types: keys and values in, rows and blocks out.
 
+use super::acknowledged::{BUS_NOTE, JOURNAL_NOTE, Note, Noted, damaged};
 use super::chain::StoredBlock;
 use super::copies::of_database;
 use super::database::{
-    Access, FAMILIES, WRITING_THREADS, calm_background_threads, check_threads, database_options, explain, families,
+    Access, FAMILIES, Part, WRITING_THREADS, calm_background_threads, check_threads, database_options, families,
     look_up_options, make_folder, open_to_read, scan_options,
 };
 use super::places::check_place;
@@ -24,14 +25,18 @@ pub const FORMAT: u32 = 1;
 pub(super) const IDENTITY: &str = "FAKEMON";
 const JOURNAL: &str = "journal";
 /// Names in a data directory.
-const OWN_NAMES: [&str; 8] = [IDENTITY, ACKNOWLEDGED, JOURNAL, "snapshot", "index", "bus", "control", "salvaged"];
+const OWN_NAMES: [&str; 9] =
+    [IDENTITY, JOURNAL_NOTE, BUS_NOTE, JOURNAL, "snapshot", "index", "bus", "control", "salvaged"];
 /// Which manifest a database goes by: it is made last.
 const CURRENT: &str = "CURRENT";
-pub(super) const ACKNOWLEDGED: &str = "acknowledged";
 /// What the identity says of a directory that is still being made.
 const INCOMPLETE: &str = "fakemon data directory, incomplete: ";
 /// Beside the blocks: the first position that retention kept.
 const KEPT_FROM: &[u8] = b"kept from";
+/// And that the note of what was acknowledged is on the disk, with a checksum: one that is empty is damaged.
+const HAS_NOTE: &[u8] = b"has a note";
+/// Where both are.
+const NOTES: &str = "default";
 /// Longer than a file system takes for one moment.
 const SAME_MOMENT: Duration = Duration::from_millis(100);
 /// Whoever reads more blocks than these reads many.
@@ -54,6 +59,9 @@ pub enum ReadError {
     /// The disk or the store said no.
     #[error("it cannot be read: {0}")]
     Store(String),
+    /// Something else was not done, a write for one: which part, why, and what to do.
+    #[error("{0}")]
+    Failed(String),
 }
 
 impl ReadError {
@@ -64,7 +72,7 @@ impl ReadError {
 
 impl From<rocksdb::Error> for ReadError {
     fn from(error: rocksdb::Error) -> Self {
-        ReadError::Store(explain(error.as_ref()))
+        ReadError::Store(Part::Journal.explain(error.as_ref()))
     }
 }
 
@@ -80,9 +88,9 @@ pub(super) fn malformed(row: &str, error: &Malformed) -> ReadError {
 pub struct Store {
     db: DB,
     /// The note of what was told; of a writer.
-    acknowledged: Option<fs::File>,
+    note: Option<Note>,
     /// What it said before the journal was opened: everything before this position must be there.
-    told: Position,
+    told: Noted,
     /// Of a reader: which logs it read, and when they had been written to.
     read: Option<(PathBuf, Option<SystemTime>)>,
 }
@@ -119,7 +127,8 @@ impl Store {
         let fail = |error: &dyn std::fmt::Display| OpenError(format!("data directory {}: {error}", dir.display()));
         let mut database = database_options();
         // Where answers were given there is a journal; to make a new one would delete what is left of a damaged one.
-        let may_make = fs::metadata(dir.join(ACKNOWLEDGED)).map_or(true, |note| note.len() == 0);
+        let told = Noted::read(dir, JOURNAL_NOTE);
+        let may_make = told == Noted::Nothing;
         database.create_if_missing(may_make);
         check_threads(WRITING_THREADS).map_err(|error| fail(&error))?;
         calm_background_threads().map_err(|error| fail(&error))?;
@@ -127,25 +136,42 @@ impl Store {
             make_folder(dir, JOURNAL)?;
         }
         let db = DB::open_cf_descriptors(&database, dir.join(JOURNAL), families(Access::Write));
-        let db = db.map_err(|error| fail(&explain(error.as_ref())))?;
-        let mut options = fs::OpenOptions::new();
-        options.create(true).read(true).write(true).truncate(false);
-        let acknowledged = options.open(dir.join(ACKNOWLEDGED)).map_err(|error| fail(&error))?;
-        let told = told(&acknowledged);
-        fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| fail(&error))?;
-        Ok(Store { db, acknowledged: Some(acknowledged), told, read: None })
+        let db = db.map_err(|error| fail(&Part::Journal.explain(error.as_ref())))?;
+        let mut store = Store { told: proven(&db, told).map_err(|error| fail(&error))?, db, note: None, read: None };
+        store.begin_note(dir).map_err(|error| fail(&error))?;
+        Ok(store)
     }
 
     /// Opens a data directory for reading, beside a running server or without one, and changes nothing in it.
     pub fn open_to_read(dir: &Path) -> Result<Store, OpenError> {
         let fail = |error: &dyn std::fmt::Display| OpenError(format!("data directory {}: {error}", dir.display()));
         check_identity(dir)?;
-        let told = fs::File::open(dir.join(ACKNOWLEDGED)).map_or(Position(0), |file| told(&file));
+        let told = Noted::read(dir, JOURNAL_NOTE);
         let journal = dir.join(JOURNAL);
         let written_at = written_at(&journal);
-        let db =
-            open_to_read(&journal, &database_options(), families).map_err(|error| fail(&explain(error.as_ref())))?;
-        Ok(Store { db, acknowledged: None, told, read: Some((journal, written_at)) })
+        let db = open_to_read(&journal, &database_options(), families)
+            .map_err(|error| fail(&Part::Journal.explain(error.as_ref())))?;
+        let told = proven(&db, told).map_err(|error| fail(&error))?;
+        Ok(Store { db, note: None, told, read: Some((journal, written_at)) })
+    }
+
+    /// Makes the note of what is acknowledged, unless there is one; a damaged one stays as it is.
+    fn begin_note(&mut self, dir: &Path) -> Result<(), ReadError> {
+        let unwritten = |error| ReadError::Failed(format!("the file `{JOURNAL_NOTE}`: {error}"));
+        if let Noted::Damaged(_) = self.told {
+            return Ok(()); // who opened it checks, and closes it again
+        }
+        let has_note = self.db.get_pinned(HAS_NOTE)?.is_some();
+        if has_note && self.told == Noted::Nothing {
+            tracing::warn!("{}: the file {JOURNAL_NOTE} was lost, and is made again", dir.display());
+        }
+        self.note = Some(Note::open(dir, JOURNAL_NOTE, &self.told).map_err(unwritten)?);
+        files::sync_folder(dir).map_err(unwritten)?;
+        if !has_note {
+            self.db.put(HAS_NOTE, [])?;
+            self.db.flush_wal(true)?;
+        }
+        Ok(())
     }
 
     /// Brings everything that was written to the disk, and notes where the journal begins, if that is not with the first
@@ -160,14 +186,14 @@ impl Store {
 
     /// Brings what lies in memory and in the log into tables: who opens them next need not read the log.
     pub fn flush(&self) -> Result<(), ReadError> {
-        let families = FAMILIES.map(|name| self.family(name));
-        Ok(self.db.flush_cfs_opt(&families, &FlushOptions::default())?)
+        let families = FAMILIES.into_iter().chain([NOTES]).map(|name| self.family(name));
+        Ok(self.db.flush_cfs_opt(&families.collect::<Vec<_>>(), &FlushOptions::default())?)
     }
 
     /// What is left of a damaged journal; `dir` holds the note of what was told.
     pub(super) fn of_wreck(db: DB, dir: &Path) -> Store {
-        let told = fs::File::open(dir.join(ACKNOWLEDGED)).map_or(Position(0), |file| told(&file));
-        Store { db, acknowledged: None, told, read: None }
+        let told = proven(&db, Noted::read(dir, JOURNAL_NOTE)).unwrap_or(Noted::Nothing);
+        Store { db, note: None, told, read: None }
     }
 
     /// Whether the writer may have written since a store was opened to read.
@@ -205,14 +231,15 @@ impl Store {
 
     /// Notes that everything before `position` has been told: if the journal ever ends earlier, it is damaged.
     pub fn acknowledge(&self, position: Position) -> std::io::Result<()> {
-        let file = self.acknowledged.as_ref().expect("only writers acknowledge");
-        rustix::io::pwrite(file, &position.0.to_be_bytes(), 0)?;
-        Ok(())
+        self.note.as_ref().expect("only writers acknowledge").set(position.0)
     }
 
     /// If more was told than the journal holds, then a part of it is gone.
     pub fn check_acknowledged(&self, end: Position) -> Result<(), ReadError> {
-        let told = self.told;
+        if let Some(what) = self.damaged_note() {
+            return Err(ReadError::corrupt(end, what));
+        }
+        let told = self.told();
         if told <= end {
             return Ok(());
         }
@@ -226,9 +253,17 @@ impl Store {
         Ok(Position(note.map_or(Ok(1), |note| number(&note))?))
     }
 
-    /// Everything before it was told.
+    /// Everything before it was acknowledged, as far as it is known.
     pub fn told(&self) -> Position {
-        self.told
+        self.told.position()
+    }
+
+    /// Why nothing says what was acknowledged, and what to do.
+    pub fn damaged_note(&self) -> Option<String> {
+        match &self.told {
+            Noted::Damaged(why) => Some(damaged(JOURNAL_NOTE, why)),
+            _ => None,
+        }
     }
 
     /// If the journal begins later than with what retention kept, then a part of it is gone.
@@ -420,11 +455,12 @@ fn written_at(journal: &Path) -> Option<SystemTime> {
     newest.elapsed().is_ok_and(|age| age > SAME_MOMENT).then_some(newest)
 }
 
-/// The position in the note of what was told; 0 if there is no (whole) note.
-fn told(acknowledged: &fs::File) -> Position {
-    let mut bytes = [0; 8];
-    let read = rustix::io::pread(acknowledged, &mut bytes, 0);
-    Position(if read == Ok(8) { u64::from_be_bytes(bytes) } else { 0 })
+/// What a note says, once the journal is open: one that was made with a checksum still has it.
+fn proven(db: &DB, told: Noted) -> Result<Noted, ReadError> {
+    match told {
+        Noted::Unproven(_) if db.get_pinned(HAS_NOTE)?.is_some() => Ok(Noted::Damaged("its end is missing".into())),
+        told => Ok(told),
+    }
 }
 
 /// What a data directory of this program says that it is.
@@ -477,8 +513,8 @@ pub(super) enum Identity {
 /// What a directory says of itself; an error if it is of a version that this program does not know, or incomplete.
 pub(super) fn identify(dir: &Path) -> Result<Identity, OpenError> {
     let path = dir.join(IDENTITY);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
+    let text = match fs::read(&path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
             return Ok(Identity::CutShort);
         }
@@ -500,7 +536,11 @@ pub(super) fn identify(dir: &Path) -> Result<Identity, OpenError> {
             "data directory {}: its format is {format}, this program knows up to {FORMAT}: use a newer fakemon",
             dir.display()
         ))),
-        _ => Err(OpenError(format!("{}: it does not say `format N`; this is no data directory", path.display()))),
+        _ => Err(OpenError(format!(
+            "{}: it does not say `format N`: this is no data directory, or the file is damaged; if it is one, delete the \
+             file, and it is made again",
+            path.display()
+        ))),
     }
 }
 

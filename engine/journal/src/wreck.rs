@@ -1,6 +1,7 @@
 //! A damaged data directory, opened to take out what can be read. Everything happens on a copy beside the new directory:
 //! tables are linked, the rest is copied, and RocksDB may mend the copy. The damaged directory itself is not changed.
 
+use super::acknowledged::JOURNAL_NOTE;
 use super::copies::{hold, link_folder};
 use super::database::{Access, database_options, families, salvage_options};
 use super::depot::Depot;
@@ -47,7 +48,7 @@ impl Wreck {
         for folder in ["journal", "snapshot", "bus"].into_iter().filter(|folder| dir.join(folder).is_dir()) {
             link_folder(&dir.join(folder), &wreck.scratch.join(folder)).map_err(unwritable)?;
         }
-        let _ = fs::copy(dir.join(super::store::ACKNOWLEDGED), wreck.scratch.join(super::store::ACKNOWLEDGED)); // if any
+        let _ = fs::copy(dir.join(JOURNAL_NOTE), wreck.scratch.join(JOURNAL_NOTE)); // if any
         Ok(wreck)
     }
 
@@ -111,10 +112,10 @@ impl Wreck {
         rows.check().ok().map(|()| rows)
     }
 
-    /// What the bus keeps, if a server could open it and all of it can be read.
+    /// What the bus keeps, up to where its log is damaged, if all of that can be read.
     pub fn depot(&self) -> Option<Depot> {
         self.is_made("bus").then_some(())?;
-        let depot = Depot::open(&self.scratch).ok()?;
+        let depot = Depot::of_wreck(&self.scratch).ok()?;
         depot.check().ok().map(|()| depot)
     }
 

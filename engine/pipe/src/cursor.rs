@@ -34,7 +34,7 @@ impl Cursor {
         let mut batch = Batch::default();
         let value = serde_json::to_vec(self).expect("numbers and texts can always be written");
         batch.put(Room::Router, row(pipe, created_at), value);
-        depot.write(batch, false).map_err(ReadError::Store)
+        depot.write(batch, false).map_err(ReadError::Failed)
     }
 
     /// The event up to which everything is done with.
@@ -55,7 +55,7 @@ pub(super) fn forget(depot: &Depot, is_there: impl Fn(&str, Timestamp) -> bool) 
         }
         ControlFlow::Continue(())
     })?;
-    if gone.is_empty() { Ok(()) } else { depot.write(gone, false).map_err(ReadError::Store) }
+    if gone.is_empty() { Ok(()) } else { depot.write(gone, false).map_err(ReadError::Failed) }
 }
 
 fn row(pipe: &str, created_at: Timestamp) -> Vec<u8> {

@@ -251,7 +251,7 @@ impl Intake {
             let received = match received {
                 Ok(received) => received,
                 Err(QueueError::OverLimit) => break, // other receivers hold as many messages as may be in flight
-                Err(error) => return Err(ReadError::Store(error.to_string())),
+                Err(error) => return Err(ReadError::Failed(error.to_string())),
             };
             let count = received.len();
             PipeFigures::add(&self.figures.records, count);
@@ -269,7 +269,7 @@ impl Intake {
             .clamp(1, 256);
         }
         PipeFigures::add(&self.figures.filtered, unwanted.len());
-        courier.queues.delete_all(name, &unwanted).map_err(|error| ReadError::Store(error.to_string()))?;
+        courier.queues.delete_all(name, &unwanted).map_err(|error| ReadError::Failed(error.to_string()))?;
         Ok(records)
     }
 }

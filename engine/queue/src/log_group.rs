@@ -203,13 +203,13 @@ impl Logs {
             left -= self.let_go(group, LinePlace { at_ms: u64::MAX, sequence: 0 }, LINES_LET_GO, &mut batch)?;
         }
         batch.put(Room::Logs, row(group, b'n', b""), left.to_be_bytes());
-        self.depot.write(batch, false).map_err(ReadError::Store)?;
+        self.depot.write(batch, false).map_err(ReadError::Failed)?;
         state.next = first + lines.len() as u64;
         state.lines = left;
         state.streams.insert(stream.to_owned(), taking);
         drop(held);
         // Without the lock, so that writers of other lines share the sync and deliveries do not wait for it.
-        if sync { self.depot.sync().map_err(ReadError::Store) } else { Ok(()) }
+        if sync { self.depot.sync().map_err(ReadError::Failed) } else { Ok(()) }
     }
 
     /// Takes away at most `most` of the lines before `end`; how many.
@@ -243,7 +243,7 @@ impl Logs {
         }
         let (mut batch, made) = (Batch::default(), Stream::new(stream, now.0 / 1_000_000));
         batch.put(Room::Logs, row(group, b's', stream.as_bytes()), made.value());
-        self.depot.write(batch, true).map_err(ReadError::Store)?;
+        self.depot.write(batch, true).map_err(ReadError::Failed)?;
         state.streams.insert(stream.to_owned(), made);
         Ok(true)
     }
@@ -270,7 +270,7 @@ impl Logs {
         let left = state.lines.saturating_sub(count);
         batch.delete(Room::Logs, row(group, b's', stream.as_bytes()));
         batch.put(Room::Logs, row(group, b'n', b""), left.to_be_bytes());
-        self.depot.write(batch, true).map_err(ReadError::Store)?;
+        self.depot.write(batch, true).map_err(ReadError::Failed)?;
         state.lines = left;
         state.streams.remove(stream);
         Ok(true)
@@ -285,7 +285,7 @@ impl Logs {
         let mut batch = Batch::default();
         let (from, to) = ([group.as_bytes(), &[0]].concat(), [group.as_bytes(), &[1]].concat());
         batch.delete_range(Room::Logs, from, to);
-        self.depot.write(batch, true).map_err(ReadError::Store)?;
+        self.depot.write(batch, true).map_err(ReadError::Failed)?;
         held.remove(group);
         Ok(())
     }

@@ -127,7 +127,7 @@ impl Queues {
             return Err(ReadError::Store("a row of `queues` is damaged".into()));
         }
         if !left_over.is_empty() {
-            depot.write(left_over, false).map_err(ReadError::Store)?;
+            depot.write(left_over, false).map_err(ReadError::Failed)?;
         }
         Ok(Queues {
             depot,

@@ -107,6 +107,8 @@ impl Engine {
         recovered.populations.iter().for_each(|population| world.populate(population.iter()));
         let progress = Progress::new(recovered.link.next, Position(recovered.snapshot.position), FOLLOWERS);
         let failure = Arc::new(Failure::default());
+        let failing = failure.clone();
+        depot.on_failure(move |error| failing.set(error.to_owned()));
         let bus_fail = |error: ReadError| OpenError(format!("data directory {}: the bus: {error}", dir.display()));
         let queues = Arc::new(Queues::open(depot.clone()).map_err(bus_fail)?);
         let registry = Arc::new(recovered.registry);
@@ -359,7 +361,7 @@ fn remedy(error: &ReadError) -> &'static str {
             "; `fakemon verify` says what is wrong, and `fakemon verify --salvage NEW_DIR` makes a new directory of all \
              that holds"
         }
-        ReadError::Store(_) => "",
+        ReadError::Store(_) | ReadError::Failed(_) => "",
     }
 }
 

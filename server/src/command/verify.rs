@@ -213,7 +213,7 @@ fn write_salvaged(out: &mut impl Write, to: &Path, salvaged: &Salvaged) -> io::R
         out,
         "{}",
         match kept {
-            Kept::Untouched | Kept::Everything => "nothing is missing",
+            Kept::Untouched | Kept::Everything => "nothing of the journal is missing",
             Kept::Mended => "a server goes on with it: what contradicted the rest is mended or left out, as follows",
             Kept::End => "a server goes on with it: the snapshot knows the state, only history is missing",
             Kept::Beginning => "a server goes on with it as of the end position: WHAT WAS TOLD AFTER IT IS FORGOTTEN",

@@ -184,6 +184,9 @@ impl Examiner {
     /// Checks what belongs to the journal as a whole, too.
     pub(super) fn end_with(mut self, store: &Store) -> Examination {
         let end = self.position().max(Position(1));
+        if let Some(what) = store.damaged_note() {
+            self.note(Finding::new(Cause::Note, end, what));
+        }
         if store.told() > end {
             let what = format!(
                 "it ends here, but everything before position {} was acknowledged: restore a copy",

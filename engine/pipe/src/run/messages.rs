@@ -94,7 +94,7 @@ impl Run {
         };
         let sequences: Vec<u64> = records.iter().filter_map(sequence).collect();
         let deleted = self.parts.courier.queues.delete_all(self.source_queue(), &sequences);
-        deleted.map_err(|error| ReadError::Store(error.to_string()))
+        deleted.map_err(|error| ReadError::Failed(error.to_string()))
     }
 
     /// Shows messages again: at once, or the later the more often they failed.
@@ -123,7 +123,7 @@ impl Run {
     fn show_in(&self, handle: &str, seconds: u32) -> Result<(), ReadError> {
         let courier = &self.parts.courier;
         match courier.queues.keep(self.source_queue(), handle, seconds, courier.now()) {
-            Err(QueueError::Store(error)) => Err(ReadError::Store(error)),
+            Err(QueueError::Store(error)) => Err(ReadError::Failed(error)),
             _ => Ok(()), // another receiver took or deleted it meanwhile
         }
     }
