@@ -47,7 +47,7 @@ impl Queues {
     ) -> Result<Vec<Received>, QueueError> {
         let (mut batch, mut away) = (Batch::default(), Batch::default());
         let (mut received, mut moved, mut dead) = (Vec::new(), Vec::new(), Vec::new());
-        let mut held = self.held();
+        let (mut unreadable, mut held) = (None, self.held());
         let state = held.entry(queue.to_owned()).or_default();
         let expired = now.0.saturating_sub(u64::from(retention_s) * 1_000_000_000);
         state.expire(expired).into_iter().for_each(|sequence| forget(queue, sequence, &mut batch));
@@ -65,7 +65,9 @@ impl Queues {
             if group.is_some_and(|group| waiting.contains(&group)) {
                 continue;
             }
-            let Some(message) = self.read(queue, sequence)? else {
+            let read = self.read(queue, sequence).map_err(|error| unreadable = Some(error));
+            let Ok(message) = read else { break }; // what was taken before it is still to be written and given out
+            let Some(message) = message else {
                 state.remove(sequence); // a purge was quicker
                 continue;
             };
@@ -88,15 +90,19 @@ impl Queues {
             received.push(Received::of(queue, message, slot));
         }
         drop(held);
-        if !batch.is_empty() {
-            self.depot.write(batch, false).map_err(QueueError::Store)?;
-        }
-        if let Some(redrive) = redrive.filter(|_| !dead.is_empty()) {
+        let written = if batch.is_empty() { Ok(()) } else { self.depot.write(batch, false) };
+        let done = match (written, redrive.filter(|_| !dead.is_empty())) {
+            // Those that were taken stay hidden, as after an answer that was lost.
+            (Err(error), _) => Err(QueueError::Store(error)),
             // One write: a message is in the one queue or in the other, whenever the process ends.
-            let done = self.enqueue(&redrive.queue, dead, away, false, now);
-            self.stay_unless(done, queue, moved, visibility_s, now)?;
+            (Ok(()), Some(redrive)) => self.enqueue(&redrive.queue, dead, away, false, now),
+            (Ok(()), None) => Ok(Vec::new()),
+        };
+        self.stay_unless(done, queue, moved, visibility_s, now)?;
+        match unreadable {
+            Some(error) if received.is_empty() => Err(error),
+            _ => Ok(received),
         }
-        Ok(received)
     }
 
     /// Messages that could not be moved stay, hidden for a while.

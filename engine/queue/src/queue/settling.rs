@@ -39,11 +39,13 @@ impl Queues {
             }
         };
         let mut outcomes: Vec<Result<(), QueueError>> = receipts.iter().map(settle).collect();
-        drop(held);
         if batch.is_empty() {
             return outcomes;
         }
-        if let Err(error) = self.depot.write(batch, true) {
+        // Held until it is written: another receiver may take what is shown again, and its row must come after this one.
+        let written = self.depot.write(batch, false);
+        drop(held);
+        if let Err(error) = written.and_then(|()| self.depot.sync()) {
             let told = outcomes.iter_mut().filter(|outcome| outcome.is_ok());
             told.for_each(|outcome| *outcome = Err(QueueError::Store(error.clone())));
         }

@@ -61,6 +61,38 @@ fn delays_dead_letters_and_purges() {
 }
 
 #[test]
+fn what_is_before_a_message_that_cannot_be_read_is_received_and_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    let depot = Arc::new(Depot::open(dir.path()).unwrap());
+    let queues = Queues::open(depot.clone()).unwrap();
+    let sent = queues.send("q", ["a", "b", "c"].map(message).into(), second(0)).unwrap();
+    assert_eq!(receive(&queues, 1, 1)[0].message.body, "a");
+    let mut batch = Batch::default();
+    batch.put(Room::Queues, row("q", b'm', sent[2].sequence), b"{");
+    depot.write(batch, true).unwrap();
+    let redrive = Redrive { queue: "dead".into(), receives_max: 1 };
+    let receive = || queues.receive("q", 10, 30, RETENTION_S, Some(&redrive), second(40));
+    assert_eq!(bodies(&receive().unwrap()), ["b"]);
+    assert_eq!(queues.counts("dead", second(40)).visible, 1);
+    assert!(matches!(receive(), Err(QueueError::Store(_))));
+    assert_eq!(queues.counts("q", second(40)), Counts { visible: 1, in_flight: 1, delayed: 0 });
+}
+
+#[test]
+fn dead_letters_that_cannot_be_moved_are_still_in_their_queue() {
+    let dir = tempfile::tempdir().unwrap();
+    let depot = Arc::new(Depot::open(dir.path()).unwrap());
+    let queues = Queues::open(depot.clone()).unwrap();
+    queues.send("q", ["a", "b"].map(message).into(), second(0)).unwrap();
+    receive(&queues, 1, 1);
+    depot.refuse_writes();
+    let redrive = Redrive { queue: "dead".into(), receives_max: 1 };
+    let failed = queues.receive("q", 10, 30, RETENTION_S, Some(&redrive), second(40));
+    assert!(matches!(failed, Err(QueueError::Store(_))), "{failed:?}");
+    assert_eq!(queues.counts("q", second(80)), Counts { visible: 2, in_flight: 0, delayed: 0 });
+}
+
+#[test]
 fn a_look_that_comes_after_the_deletion_does_not_keep_the_next_start_from_reading() {
     let dir = tempfile::tempdir().unwrap();
     let depot = Arc::new(Depot::open(dir.path()).unwrap());
