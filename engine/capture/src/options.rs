@@ -97,6 +97,20 @@ impl Options {
         Ok(())
     }
 
+    /// Whether the process may have as many descriptors as the engine needs: without them it would stop later, when a table
+    /// or a connection cannot be opened.
+    pub fn check_descriptors(&self, limit: usize) -> Result<(), OpenError> {
+        let needed = self.descriptors(limit);
+        if limit >= needed {
+            return Ok(());
+        }
+        Err(OpenError(format!(
+            "the limit of open files is {limit}, and an engine of {} cores needs {needed} at least: raise it (`ulimit -n \
+             65536`, LimitNOFILE= in a systemd unit, or setrlimit in the program)",
+            self.cores
+        )))
+    }
+
     /// Descriptors that an engine with these options has open at most, about, where the process may have `limit`.
     pub fn descriptors(&self, limit: usize) -> usize {
         DESCRIPTORS + DESCRIPTORS_PER_CORE * self.cores + (limit / 4).clamp(OPEN_TABLES_MIN, OPEN_TABLES_MAX)
@@ -106,5 +120,19 @@ impl Options {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked: at most 100 km")]
         let reach_mm = (self.reach_m * 1000.0).round() as u32;
         reach_mm
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_of_open_files_that_is_too_low_for_the_engine_is_refused_with_the_remedy() {
+        let options = Options { cores: 4, ..Options::default() };
+        options.check_descriptors(options.descriptors(0)).unwrap();
+        options.check_descriptors(usize::MAX).unwrap();
+        let OpenError(said) = options.check_descriptors(options.descriptors(0) - 1).unwrap_err();
+        assert!(said.contains("is 123") && said.contains("needs 124") && said.contains("ulimit -n"), "{said}");
     }
 }

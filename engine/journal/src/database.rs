@@ -104,10 +104,15 @@ pub(super) fn check_threads(count: usize) -> Result<(), String> {
     Ok(())
 }
 
+/// Descriptors that the process may have.
+pub fn descriptors_max() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
 /// Tables of a database that its writer has open at once: a journal grows, the limit of the process does not.
 pub(super) fn open_tables_max(part: Part) -> i32 {
-    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-    let tables = open_tables(usize::try_from(descriptors).unwrap_or(usize::MAX)) - Part::ALL.len() * OPEN_TABLES_MIN;
+    let tables = open_tables(descriptors_max()) - Part::ALL.len() * OPEN_TABLES_MIN;
     let share = match part {
         Part::Journal => tables / 2,
         Part::Snapshot => tables / 4,

@@ -47,7 +47,7 @@ mod wreck; // a damaged directory, opened to take out what can be read
 
 pub use chain::{BlockHash, Link, StoredBlock, hash as block_hash};
 pub use copies::{Databases, copy_closed};
-pub use database::Part;
+pub use database::{Part, descriptors_max};
 pub use depot::{Batch, Depot, Room};
 pub use options::{Durability, OpenError, Retention};
 pub use pieces::{Piece, Spot};

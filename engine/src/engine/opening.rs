@@ -14,7 +14,7 @@ use crate::follow::{BUS, FOLLOWERS, Follower, PIPES, SNAPSHOT, WORLD};
 use crate::ids::{Position, ShardId, SpeciesId, mix};
 use crate::index::Segment;
 use crate::inside::Carrier;
-use crate::journal::{Databases, Depot, PostingStore, Progress, ReadError, RowStore, Store};
+use crate::journal::{Databases, Depot, PostingStore, Progress, ReadError, RowStore, Store, descriptors_max};
 use crate::logs::Logs;
 use crate::metrics::GroupFigures;
 use crate::monitor::{Beginning, Monitor};
@@ -49,6 +49,7 @@ impl Engine {
     /// is open in another process or of a newer format; a damaged journal; no io_uring, too little locked memory.
     pub fn open(dir: &Path, options: Options) -> Result<Engine, OpenError> {
         options.check()?;
+        options.check_descriptors(descriptors_max())?;
         let started = Instant::now();
         let store = Arc::new(Store::open(dir)?);
         let fail =
