@@ -58,11 +58,11 @@ fn journal(dir: &Path, changed: u64) {
 fn a_changed_block_is_found_and_what_is_around_it_stays_proven() {
     let dir = tempfile::tempdir().unwrap();
     journal(&dir.path().join("whole"), BLOCKS);
-    let whole = examine(&dir.path().join("whole"), &mut |_, _| {}).unwrap();
+    let whole = examine(&dir.path().join("whole"), &mut |_, _| {}, &mut drop).unwrap();
     assert_eq!((whole.findings.len(), whole.segments.len(), whole.verified.blocks), (0, 1, BLOCKS));
     let data = dir.path().join("data");
     journal(&data, 4);
-    let examination = examine(&data, &mut |_, _| {}).unwrap();
+    let examination = examine(&data, &mut |_, _| {}, &mut drop).unwrap();
     let [finding] = &examination.findings[..] else { panic!("{examination:?}") };
     assert_eq!((finding.cause, finding.position, finding.until), (Cause::Changed, Position(9), Some(Position(11))));
     assert!(finding.expected.is_some() && finding.expected != finding.found);
@@ -76,7 +76,7 @@ fn without_a_snapshot_the_beginning_is_salvaged_and_the_rest_lies_beside_it() {
     let dir = tempfile::tempdir().unwrap();
     let (data, new, rest) = (dir.path().join("data"), dir.path().join("new"), dir.path().join("rest"));
     journal(&data, 4);
-    let salvaged = salvage(&data, &new, &mut |_, _| {}).unwrap();
+    let salvaged = salvage(&data, &new, &mut |_, _| {}, &mut drop).unwrap();
     assert_eq!((salvaged.kept, salvaged.first, salvaged.end), (Kept::Beginning, Position(1), Position(9)));
     assert_eq!(verify(&new, &mut |_, _| {}).unwrap().events, 8);
     let lines = std::fs::read(new.join("salvaged/positions-11-to-21.jsonl")).unwrap();
@@ -179,12 +179,12 @@ fn a_journal_that_contradicts_itself_is_mended_and_what_does_not_hold_is_said() 
     );
     let mut before = events(&data);
     assert_eq!(before.len(), 20);
-    let found = examine(&data, &mut |_, _| {}).unwrap();
+    let found = examine(&data, &mut |_, _| {}, &mut drop).unwrap();
     assert_eq!((found.findings[0].cause, found.findings[0].position), (Cause::Diverged, Position(7)));
     let refused = Engine::open(&data, Options { cores: 1, ..Options::default() }).err().unwrap().to_string();
     assert!(refused.contains("position 7") && refused.contains("verify --salvage"), "{refused}");
 
-    let salvaged = salvage(&data, &new, &mut |_, _| {}).unwrap();
+    let salvaged = salvage(&data, &new, &mut |_, _| {}, &mut drop).unwrap();
     assert_eq!((salvaged.kept, salvaged.first, salvaged.end), (Kept::Mended, Position(1), Position(21)));
     let verified = verify(&new, &mut |_, _| {}).unwrap();
     assert_eq!((verified.events, verified.end_position), (20, Position(21)));
@@ -263,7 +263,7 @@ fn behind_what_retention_let_go_of_the_snapshot_says_what_contradicts() {
     store.forget_blocks(Position(5)).unwrap();
     drop(store);
     assert!(Engine::open(&data, options()).is_err());
-    let salvaged = salvage(&data, &new, &mut |_, _| {}).unwrap();
+    let salvaged = salvage(&data, &new, &mut |_, _| {}, &mut drop).unwrap();
     assert_eq!((salvaged.kept, salvaged.first, salvaged.end), (Kept::Mended, Position(5), Position(end.0 + 3)));
     assert!(salvaged.notes.iter().any(|note| note.contains("fakémon 9")), "{:?}", salvaged.notes);
     let engine = Engine::open(&new, options()).unwrap();

@@ -100,14 +100,19 @@ struct Run {
 }
 
 /// Makes the new directory `to`, which is empty or not there, of the damaged one; `progress` hears the position and the
-/// end now and then. If nothing is wrong, nothing is written.
+/// end now and then, `reading` which database beside the journal is read next. If nothing is wrong, nothing is written.
 ///
 /// # Errors
 /// When a process has the old one open, nothing can be read, or the new one cannot be written.
-pub fn salvage(dir: &Path, to: &Path, progress: &mut dyn FnMut(Position, Position)) -> Result<Salvaged, OpenError> {
+pub fn salvage(
+    dir: &Path,
+    to: &Path,
+    progress: &mut dyn FnMut(Position, Position),
+    reading: &mut dyn FnMut(Part),
+) -> Result<Salvaged, OpenError> {
     Rebuild::check(to)?;
     let held = Wreck::hold(dir)?;
-    let examined = verify::examine(dir, &mut |_, _| {});
+    let examined = verify::examine(dir, progress, reading);
     let whole = examined.as_ref().ok().filter(|examination| examination.findings.is_empty()).cloned();
     // Behind what retention let go of, only the snapshot says whether events contradict what was before them.
     if let Some(examination) = whole.as_ref().filter(|whole| whole.verified.first_position == Position(1)) {

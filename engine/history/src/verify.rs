@@ -12,6 +12,7 @@ mod parts;
 
 use examiner::Examiner;
 use fakemon_capture::options::OpenError;
+pub use fakemon_journal::Part;
 use fakemon_journal::{ReadError, Spot, Store};
 use fakemon_model::ids::Position;
 use parts::Parts;
@@ -129,7 +130,7 @@ pub enum Cause {
     Collections,
     /// The journal ends before what was told.
     Acknowledged,
-    /// Nothing says what was told: the note of it is damaged.
+    /// The note of what was acknowledged is damaged.
     Note,
     /// Another database of the directory: `snapshot`, `index` or `bus`.
     Part(&'static str),
@@ -211,21 +212,26 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(Position, Position)) -> Resul
     let store = Store::open_to_read(dir)?;
     let examination = run(&store, true, progress);
     let first = examination.findings.into_iter().next();
-    match first.or_else(|| parts.findings(&store).into_iter().next()) {
+    match first.or_else(|| parts.findings(&store, &mut |_| {}).into_iter().next()) {
         Some(finding) => Err(VerifyError::Wrong(Box::new(finding))),
         None => Ok(examination.verified),
     }
 }
 
 /// Looks at all of a data directory, beside a running server too: what is wrong, and what is proven all the same.
+/// `reading` hears which database beside the journal is read next.
 ///
 /// # Errors
 /// When it cannot be opened at all.
-pub fn examine(dir: &Path, progress: &mut dyn FnMut(Position, Position)) -> Result<Examination, OpenError> {
+pub fn examine(
+    dir: &Path,
+    progress: &mut dyn FnMut(Position, Position),
+    reading: &mut dyn FnMut(Part),
+) -> Result<Examination, OpenError> {
     let parts = Parts::open(dir);
     let store = Store::open_to_read(dir)?;
     let mut examination = run(&store, false, progress);
-    examination.findings.extend(parts.findings(&store));
+    examination.findings.extend(parts.findings(&store, reading));
     Ok(examination)
 }
 

@@ -2,6 +2,8 @@
 
 use fakemon_engine::ids::Position;
 use indicatif::{ProgressBar, ProgressStyle};
+use std::cell::Cell;
+use std::time::Duration;
 
 /// What takes long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,25 +32,50 @@ impl Work {
 }
 
 /// A bar over positions.
-pub(super) struct Bar(ProgressBar);
+pub(super) struct Bar {
+    drawn: ProgressBar,
+    work: Work,
+    /// Whether something else than positions is shown.
+    reads: Cell<bool>,
+}
+
+/// How often it is shown that something goes on that has no end that is known.
+const TICK: Duration = Duration::from_millis(250);
 
 /// Begins a bar.
 pub(super) fn bar(work: Work) -> Bar {
-    let template = format!("{} {{wide_bar}} {{percent}}% {{pos}}/{{len}} {{per_sec}} eta {{eta}}", work.name());
-    let style = ProgressStyle::with_template(&template).expect("the template is valid, a test draws it");
-    Bar(ProgressBar::new(0).with_style(style))
+    Bar { drawn: ProgressBar::new(0).with_style(positions(work)), work, reads: Cell::new(false) }
+}
+
+fn positions(work: Work) -> ProgressStyle {
+    style(&format!("{} {{wide_bar}} {{percent}}% {{pos}}/{{len}} {{per_sec}} eta {{eta}}", work.name()))
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the template is valid, a test draws it")
 }
 
 impl Bar {
     /// So far, of so much.
     pub(super) fn show(&self, done: Position, end: Position) {
-        self.0.set_length(end.0);
-        self.0.set_position(done.0);
+        if self.reads.replace(false) {
+            self.drawn.disable_steady_tick();
+            self.drawn.set_style(positions(self.work));
+        }
+        self.drawn.set_length(end.0);
+        self.drawn.set_position(done.0);
+    }
+
+    /// Something beside the journal is read now, of unknown length.
+    pub(super) fn read(&self, what: &str) {
+        self.reads.set(true);
+        self.drawn.set_style(style(&format!("{} {{spinner}} reads {what}, for {{elapsed}} now", self.work.name())));
+        self.drawn.enable_steady_tick(TICK);
     }
 
     /// Takes the bar away.
     pub(super) fn finish(&self) {
-        self.0.finish_and_clear();
+        self.drawn.finish_and_clear();
     }
 }
 
@@ -58,6 +85,10 @@ mod tests {
 
     #[test]
     fn the_bar_can_be_drawn() {
-        bar(Work::Verify).finish();
+        let bar = bar(Work::Verify);
+        bar.show(Position(1), Position(2));
+        bar.read("bus");
+        bar.show(Position(2), Position(2));
+        bar.finish();
     }
 }

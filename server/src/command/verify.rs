@@ -40,7 +40,7 @@ pub fn run(args: VerifyArgs) -> anyhow::Result<()> {
 fn run_verify(args: &VerifyArgs) -> anyhow::Result<()> {
     let begun = Instant::now();
     let bar = progress::bar(Work::Verify);
-    let examined = examine(&args.data.data, &mut |done, end| bar.show(done, end));
+    let examined = examine(&args.data.data, &mut |done, end| bar.show(done, end), &mut |part| bar.read(part.name()));
     bar.finish();
     let seconds = begun.elapsed().as_secs_f64();
     let mut stdout = stdout();
@@ -188,7 +188,8 @@ fn run_salvage(args: &VerifyArgs, to: &Path) -> anyhow::Result<()> {
     keep_files_private(&args.data.data);
     let begun = Instant::now();
     let (bar, _begun) = (progress::bar(Work::Salvage), begin(Half::Directory(to.to_owned())));
-    let salvaged = salvage(&args.data.data, to, &mut |done, end| bar.show(done, end));
+    let salvaged =
+        salvage(&args.data.data, to, &mut |done, end| bar.show(done, end), &mut |part| bar.read(part.name()));
     bar.finish();
     let (salvaged, seconds) = (salvaged?, begun.elapsed().as_secs_f64());
     let mut stdout = stdout();
