@@ -1,6 +1,7 @@
 //! A data directory among others: who may look into it and its copies, where copies may lie, and what is said when the
 //! system refuses a file, a thread or a mount. Nothing half done stays behind.
 
+use crate::damage::lived_in;
 use crate::disk::Disk;
 use crate::server::{FAKEMON, Server, answer, fresh_data, refusal};
 use serde_json::{Value, json};
@@ -134,10 +135,24 @@ fn what_can_only_be_read_is_copied_and_what_cannot_be_written_is_told() {
         return eprintln!("skipped: this user may not mount a disk");
     };
     let (data, copy) = (disk.path().join("data"), dir.path().join("copy"));
-    made(&data);
+    lived_in(&data);
     mounted.resize("ro");
-    for command in ["verify", "log", "info"] {
-        answer(&[command, "--data", path(&data)]);
+    let (lines, new) = (dir.path().join("lines.jsonl"), dir.path().join("new"));
+    let commands: [&[&str]; 11] = [
+        &["verify"],
+        &["verify", "--salvage", path(&new)],
+        &["log"],
+        &["info"],
+        &["replay"],
+        &["timeline"],
+        &["topology"],
+        &["rules", "lint"],
+        &["explain", "--player", "ana", "--attempt", "1"],
+        &["trace", "5"],
+        &["export", "--format", "jsonl", "--out", path(&lines)],
+    ];
+    for command in commands {
+        answer(&[command, &["--data", path(&data)]].concat());
     }
     answer(&["checkpoint", "--data", path(&data), "--to", path(&copy)]);
     answer(&["verify", "--data", path(&copy)]);
