@@ -70,19 +70,37 @@ const join = (name) => {
 assert.deepStrictEqual(join("x".repeat(65)), [0, "a name has at most 64 bytes, this one has 65"]);
 assert.deepStrictEqual(join("ñ".repeat(33)), [0, "a name has at most 64 bytes, this one has 66"]);
 assert.deepStrictEqual(join("a\u0007b"), [0, "a name has no control characters"]);
+assert.deepStrictEqual(join("   "), [0, "a name has a character that is no blank"]);
+assert.deepStrictEqual(join("ash\ud83d"), [0, "a name has whole characters, and one here is half of one"]);
+assert.deepStrictEqual(join("\udc00"), [0, "a name has whole characters, and one here is half of one"]);
+assert.strictEqual(timers.length, 0);
 assert.deepStrictEqual(join("ñ".repeat(32)), [1, ""]);
 assert.strictEqual(sockets[0].url, `ws://localhost:7400/play?player=${"%C3%B1".repeat(32)}`);
 
-// A line that breaks is tried again, later each time; an expired token is not.
+// A line that breaks is tried again, later each time, as who joined; an expired token is not.
+elements.name.value = "half a na";
 for (const ms of [2000, 4000, 8000, 16000, 30000, 30000]) {
   sockets.at(-1).onclose({ reason: "", code: 1006 });
   const timer = timers.pop();
   assert.strictEqual(timer.ms, ms);
   timer.act();
+  assert.strictEqual(sockets.at(-1).url, sockets[0].url);
 }
 sockets.at(-1).onopen();
 sockets.at(-1).onclose({ reason: "expired", code: 4401 });
 assert.strictEqual(timers.length, 0);
+
+// A browser may keep nothing of pages, and what it keeps of an earlier visit may be no name: the page still begins.
+const figures = JSON.stringify({
+  version: "0", cores: 1, uptime_s: 1, synced: true, play: { scheme: "ws", host: "0.0.0.0", port: 1, token: false },
+  world: { reach_m: 50, demo: null, species: [] },
+});
+for (const getItem of [() => { throw new Error("nothing is kept"); }, () => "ash\ud83d"]) {
+  page.localStorage = { getItem, setItem: getItem };
+  run(`firstFigures(${figures})`);
+}
+assert.strictEqual(elements.name.value, "ash\ud83d");
+run('state.play = { url: "ws://localhost:7400/play", token: false }');
 
 // A picture stays as long as what it shows, and the focus with it.
 const wild = (id, lat) => ({ type: "appeared", fakemon_id: id, species: "sparkit", lat, lon: -3.7038, vanishes_at: "2999-01-01T00:00:00Z" });

@@ -65,12 +65,29 @@ function firstFigures(figures) {
   if (world.demo) state.place = world.demo;
   $("reach").setAttribute("r", state.reach);
   $("name-label").textContent = play.token ? "Token" : "Player";
-  $("name").value = play.token ? "" : localStorage.getItem("player") ?? `guest-${Math.floor(Math.random() * 10000)}`;
+  $("name").value = play.token ? "" : remembered() ?? `guest-${Math.floor(Math.random() * 10000)}`;
   $("species").replaceChildren(...world.species.map((name) => new Option(name)));
   $("snippet").textContent = pythonSnippet();
   $("curl").textContent = curlSnippet();
   draw();
   if (!play.token) join();
+}
+
+/** The name of the last visit. A browser that keeps nothing of pages says so by an exception. */
+function remembered() {
+  try {
+    return localStorage.getItem("player");
+  } catch {
+    return null;
+  }
+}
+
+function remember(name) {
+  try {
+    localStorage.setItem("player", name);
+  } catch {
+    // the next visit begins as a guest
+  }
 }
 
 function pythonSnippet() {
@@ -109,17 +126,28 @@ const RETRY_MS_MAX = 30000;
 
 /** What is wrong with a player's name; nothing if it can be one. */
 function nameProblem(name) {
+  if (!name) return "a name has a character that is no blank";
   if (/\p{Cc}/u.test(name)) return "a name has no control characters";
+  if (/\p{Cs}/u.test(name)) return "a name has whole characters, and one here is half of one";
   const bytes = new TextEncoder().encode(name).length;
   return bytes > NAME_BYTES_MAX ? `a name has at most ${NAME_BYTES_MAX} bytes, this one has ${bytes}` : "";
 }
 
 function join() {
+  if (!state.play) return;
   const who = $("name").value.trim();
-  if (!who || !state.play) return;
-  $("name").setCustomValidity(state.play.token ? "" : nameProblem(who));
+  $("name").setCustomValidity(state.play.token ? tokenProblem(who) : nameProblem(who));
   if (!$("name").reportValidity()) return;
-  if (!state.play.token) localStorage.setItem("player", who);
+  if (!state.play.token) remember(who);
+  state.retryMs = 0;
+  connect(who);
+}
+
+/** What is wrong with a token; the server knows the rest. */
+const tokenProblem = (token) => (/^[\x21-\x7e]+$/.test(token) ? "" : "a token has letters, digits and dots, and no blanks");
+
+/** Connects, and again when the line breaks: as who joined, whatever stands in the form by then. */
+function connect(who) {
   state.socket?.close();
   const query = `${state.play.token ? "token" : "player"}=${encodeURIComponent(who)}`;
   const socket = new WebSocket(`${state.play.url}?${query}`);
@@ -136,7 +164,7 @@ function join() {
     say(event.reason || "the connection is closed; trying again", "bad");
     if (event.code === EXPIRED) return; // the same token will not do
     state.retryMs = Math.min(Math.max(2000, state.retryMs * 2), RETRY_MS_MAX);
-    setTimeout(() => state.socket === socket && join(), state.retryMs);
+    setTimeout(() => state.socket === socket && connect(who), state.retryMs);
   };
 }
 
