@@ -30,7 +30,11 @@ for language, block in blocks:
     else:
         # The client of the tests comes without its script.
         client = 'aws() { python3 -m awscli "$@"; }\n'
-        subprocess.run(["bash", "-euo", "pipefail", "-c", client + block], check=True)
+        shell = subprocess.run(["bash", "-euo", "pipefail", "-c", client + block], stdout=subprocess.PIPE, text=True)
+        print(shell.stdout, flush=True)
+        shell.check_returncode()
+        if "filter-log-events" in block:
+            assert '"eventId"' in shell.stdout, "the log group shows what happened since it was made"
 said = said.getvalue()
 print(said)
 assert "'outcome': 'captured'" in said, "the websocket client caught something"
