@@ -141,7 +141,9 @@ impl Wanted {
         let held = held.with_context(|| format!("--rule {rule}: the bus {bus} has no rule {name}"))?;
         let text = held.pattern.as_deref();
         let text = text.with_context(|| format!("--rule {rule}: it has a schedule, and no event pattern"))?;
-        let matcher = Matcher::new([(0, &Pattern::parse(text)?)])?;
+        let pattern =
+            Pattern::parse(text).with_context(|| format!("--rule {rule}: its pattern cannot be compiled"))?;
+        let matcher = Matcher::new([(0, &pattern)]).with_context(|| format!("--rule {rule}"))?;
         Ok(Wanted { bus: bus.to_owned(), matcher, scratch: Scratch::default() })
     }
 

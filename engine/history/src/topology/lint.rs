@@ -18,13 +18,18 @@ pub(super) fn findings(seen: &Seen<'_>, at: Timestamp) -> Vec<Finding> {
         findings.extend(unreachable(seen.registry, target));
         findings.extend(failing(seen, target));
     }
+    for rule in seen.registry.rules.values() {
+        // One that is switched off loses nothing yet.
+        let severity = if rule.is_enabled() { Severity::Error } else { Severity::Warning };
+        findings.extend(uncompiled(severity, id_of_rule(rule), rule.pattern.as_deref()));
+    }
     for rule in seen.registry.rules.values().filter(|rule| rule.is_enabled()) {
-        findings.extend(uncompiled(id_of_rule(rule), rule.pattern.as_deref()));
         findings.extend(without_targets(seen.registry, rule));
         findings.extend(never_matched(seen, rule));
     }
     for archive in seen.registry.archives.values() {
-        findings.extend(uncompiled(format!("archive/{}", archive.name), archive.pattern.as_deref()));
+        let of = format!("archive/{}", archive.name);
+        findings.extend(uncompiled(Severity::Error, of, archive.pattern.as_deref()));
     }
     findings.extend(twice(seen.registry));
     findings.extend(loops(seen.registry));
@@ -118,10 +123,10 @@ fn id_of_rule(rule: &Rule) -> String {
 }
 
 /// A pattern that an older version took, or that somebody wrote into the journal by another way.
-fn uncompiled(of: String, pattern: Option<&str>) -> Option<Finding> {
+fn uncompiled(severity: Severity, of: String, pattern: Option<&str>) -> Option<Finding> {
     let error = Pattern::parse(pattern?).err()?;
     let message = format!("its pattern cannot be compiled ({error}): it matches nothing; put another one");
-    Some(finding(Severity::Error, "pattern_not_compiled", of, message))
+    Some(finding(severity, "pattern_not_compiled", of, message))
 }
 
 fn never_matched(seen: &Seen<'_>, rule: &Rule) -> Option<Finding> {
