@@ -203,6 +203,7 @@ fn settings_that_make_no_sense_are_told_with_their_field() {
         (json!({ "url": url, "players": (0..10_001).map(|n| n.to_string()).collect::<Vec<_>>() }), json!("players")),
         (json!({ "url": "example.org", "player": "a" }), json!("url")),
         (json!({ "url": "ftp://example.org", "player": "a" }), json!("url")),
+        (json!({ "url": "https://ash:pika@example.org/hook", "player": "a" }), json!("url")),
         (json!({ "url": url, "player": "a", "rate_limit_per_second": 0 }), json!("rate_limit_per_second")),
         (json!({ "url": url, "player": "a", "retry": { "attempts_max": 186, "age_s_max": 60 } }), json!("retry")),
         (

@@ -456,6 +456,18 @@ fn an_endpoint_is_what_the_service_takes_for_one() {
         let (code, message) = refused(&server, "AWSEvents.UpdateApiDestination", request);
         assert!(code == "ValidationException" && message.contains("'invocationEndpoint'"), "{wrong}: {message}");
     }
+    for endpoint in ["http://ash:pika@example.com/path", "ash:pika@example.com", "https://ash@example.com?to=x"] {
+        let request = json!({ "Name": "bare", "InvocationEndpoint": endpoint });
+        let (code, message) = refused(&server, "AWSEvents.UpdateApiDestination", request);
+        assert!(code == "ValidationException" && message.contains("BASIC") && !message.contains("pika"), "{message}");
+        let oauth = json!({ "AuthorizationEndpoint": endpoint, "HttpMethod": "POST",
+                            "ClientParameters": { "ClientID": "i", "ClientSecret": "s" } });
+        let request = json!({ "Name": "oauth", "AuthorizationType": "OAUTH_CLIENT_CREDENTIALS",
+                              "AuthParameters": { "OAuthParameters": oauth } });
+        let (code, message) = refused(&server, "AWSEvents.CreateConnection", request);
+        let at = "authParameters.oAuthParameters.authorizationEndpoint";
+        assert!(code == "ValidationException" && message.contains(at) && !message.contains("pika"), "{message}");
+    }
     let shown = |name: &str| events(&server, "DescribeConnection", json!({ "Name": name }));
     let (one, again, other) = (shown("hook"), shown("hook"), shown("bare"));
     let id = |arn: &Value| arn.as_str().unwrap().rsplit('/').next().unwrap().to_owned();

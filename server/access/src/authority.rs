@@ -60,6 +60,17 @@ impl Authority {
     }
 }
 
+/// Whether an address of a request, with its scheme or without, names a user or a password before its host. None of ours
+/// may: such a secret would be shown wherever the address is; a connection, or a header, carries it.
+pub fn has_user_info(url: &str) -> bool {
+    let part_of = |text: &str| text.find(['/', '?', '#', '\\']).unwrap_or(text.len());
+    let rest = match url.split_once("://") {
+        Some((scheme, rest)) if part_of(scheme) == scheme.len() => rest,
+        _ => url,
+    };
+    rest[..part_of(rest)].contains('@')
+}
+
 impl Host {
     fn named(name: &str) -> Option<Host> {
         if let Ok(address) = name.parse() {

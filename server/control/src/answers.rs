@@ -25,6 +25,7 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use fakemon_access::authority::has_user_info;
 use fakemon_engine::Engine;
 use fakemon_engine::bus::inbound::AnswerWebhook;
 use fakemon_engine::bus::resource::{ApiDestination, Change, Resource, Retry};
@@ -190,6 +191,12 @@ fn checked(wanted: Wanted, name: String, now: Timestamp) -> Result<AnswerWebhook
     let parsed = url.parse::<Uri>().ok().filter(|_| url.len() <= URL_BYTES_MAX);
     if parsed.is_none_or(|uri| !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none()) {
         return wrong("url", format!("url must be an http or https address of at most {URL_BYTES_MAX} bytes"));
+    }
+    if has_user_info(&url) {
+        return wrong(
+            "url",
+            "url must not hold a user or a password: requests are signed (`webhook-signature`)".into(),
+        );
     }
     let players: BTreeSet<String> = match (player, players) {
         (Some(player), None) => [player].into(),

@@ -20,6 +20,8 @@ impl Target {
             bail!("{url}: give {scheme}://HOST:PORT (TLS is not part of what the generator measures)");
         };
         let authority = rest.split('/').next().unwrap_or(rest).to_owned();
+        let is_plain = !authority.contains('@'); // and it is not repeated: it may hold a password
+        ensure!(is_plain, "the address must not hold a user or a password: give {scheme}://HOST:PORT");
         let addrs = authority.to_socket_addrs().with_context(|| format!("{url}: give {scheme}://HOST:PORT"))?;
         let addrs: Vec<SocketAddr> = addrs.collect();
         ensure!(!addrs.is_empty(), "{url}: the host has no address");
@@ -63,7 +65,7 @@ mod tests {
         assert!(parse("ws://[::1]:1", false).is_ok());
         assert!(parse("ws://192.0.2.1:7400", false).unwrap_err().contains("--allow-remote"));
         assert!(parse("ws://192.0.2.1:7400", true).is_ok());
-        for wrong in ["wss://127.0.0.1:1", "127.0.0.1:1", "ws://127.0.0.1", "ws://"] {
+        for wrong in ["wss://127.0.0.1:1", "127.0.0.1:1", "ws://127.0.0.1", "ws://", "ws://ash:pika@127.0.0.1:1"] {
             assert!(parse(wrong, true).unwrap_err().contains("ws://HOST:PORT"), "{wrong}");
         }
     }

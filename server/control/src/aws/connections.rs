@@ -2,6 +2,7 @@
 
 use super::request::{NAME, Request, arn, object, paged};
 use super::{ApiError, Call, Operation, Reply, http_parameters, seconds, uuid};
+use fakemon_access::authority::has_user_info;
 use fakemon_engine::bus::Registry;
 use fakemon_engine::bus::resource::{AUTHORIZING, ApiDestination, Change, Connection, Resource};
 use fakemon_engine::envelope::ACCOUNT;
@@ -147,6 +148,7 @@ fn create_connection(registry: &Registry, request: &Request<'_>, call: &Call<'_>
         request.required_at("authParameters");
     }
     http_parameters::check_connection(request, request.get("AuthParameters").unwrap_or(&Value::Null));
+    check_authorization_endpoint(request);
     request.check()?;
     if registry.connections.contains_key(name) {
         return Err(ApiError::new("ResourceAlreadyExistsException", format!("Connection {name} already exists.")));
@@ -190,6 +192,7 @@ fn update_connection(registry: &Registry, request: &Request<'_>, call: &Call<'_>
     let kind = request.one_of("AuthorizationType", &TYPES);
     let description = request.short("Description", 512);
     http_parameters::check_connection(request, request.get("AuthParameters").unwrap_or(&Value::Null));
+    check_authorization_endpoint(request);
     request.check()?;
     let mut connection = existing(registry, name)?.clone();
     let mut secrets = Vec::new();
@@ -306,25 +309,33 @@ fn connection_name(arn: &str) -> Option<&str> {
     (sound && !name.is_empty() && !uuid.is_empty()).then_some(name)
 }
 
-/// As the service does: an endpoint may leave out its scheme, and is reached over TLS then.
-fn check_endpoint(request: &Request<'_>, endpoint: &str) {
-    if !is_endpoint(endpoint) {
-        request.found(format!(
-            "Value '{endpoint}' at 'invocationEndpoint' failed to satisfy constraint: Member must satisfy regular \
-             expression pattern: ^((%[0-9A-Fa-f]{{2}}|[-()_.!~*';/?:@\\x26=+$,A-Za-z0-9])+)([).!';/?:,])?$"
-        ));
-    } else if endpoint.split(['/', '?']).nth(2).is_some_and(|authority| authority.contains('@')) {
-        request.found(format!(
-            "Value '{endpoint}' at 'invocationEndpoint' failed to satisfy constraint: Member must not hold a user or a \
-             password: a connection with BASIC authorization does"
-        ));
-    } else if !has_host(endpoint) {
-        request.found(format!(
-            "Value '{endpoint}' at 'invocationEndpoint' failed to satisfy constraint: Member must be the address of a \
-             host, as in https://example.com/path or http://example.com/path"
-        ));
+/// As the service does: an endpoint may leave out its scheme, and is reached over TLS then. `at` is its member.
+fn check_endpoint(request: &Request<'_>, at: &str, endpoint: &str) {
+    let wrong = |shown: &str, what: &str| {
+        request.found(format!("Value{shown} at '{at}' failed to satisfy constraint: {what}"));
+    };
+    let quoted = format!(" '{endpoint}'");
+    if has_user_info(endpoint) {
+        // It is not repeated: it may be a secret.
+        return wrong("", "Member must not hold a user or a password: a connection with BASIC authorization does");
     }
-    request.check_length("invocationEndpoint", endpoint, 1, ENDPOINT_CHARS_MAX);
+    if !is_endpoint(endpoint) {
+        let pattern = r"^((%[0-9A-Fa-f]{2}|[-()_.!~*';/?:@\x26=+$,A-Za-z0-9])+)([).!';/?:,])?$";
+        wrong(&quoted, &format!("Member must satisfy regular expression pattern: {pattern}"));
+    } else if !has_host(endpoint) {
+        let what = "Member must be the address of a host, as in https://example.com/path or http://example.com/path";
+        wrong(&quoted, what);
+    }
+    request.check_length(at, endpoint, 1, ENDPOINT_CHARS_MAX);
+}
+
+/// Where a connection asks for tokens.
+fn check_authorization_endpoint(request: &Request<'_>) {
+    let parameters = request.get("AuthParameters").and_then(|parameters| parameters.get("OAuthParameters"));
+    let endpoint = parameters.and_then(|parameters| parameters["AuthorizationEndpoint"].as_str());
+    if let Some(endpoint) = endpoint {
+        check_endpoint(request, "authParameters.oAuthParameters.authorizationEndpoint", endpoint);
+    }
 }
 
 const ENDPOINT_CHARS_MAX: usize = 2_048;
@@ -356,7 +367,7 @@ fn create_destination(registry: &Registry, request: &Request<'_>, call: &Call<'_
     let connection_arn = request.required("ConnectionArn");
     let connection = connection_of(request, connection_arn);
     let endpoint = request.required("InvocationEndpoint");
-    check_endpoint(request, endpoint);
+    check_endpoint(request, "invocationEndpoint", endpoint);
     let method = request.one_of("HttpMethod", &METHODS).unwrap_or_else(|| request.required("HttpMethod"));
     let rate = request.number("InvocationRateLimitPerSecond", 1, RATE_LIMIT_MAX);
     let description = request.short("Description", 512);
@@ -403,7 +414,7 @@ fn update_destination(registry: &Registry, request: &Request<'_>, call: &Call<'_
     let connection_arn = request.text("ConnectionArn");
     let connection = connection_arn.map(|arn| connection_of(request, arn));
     let endpoint = request.text("InvocationEndpoint");
-    endpoint.into_iter().for_each(|endpoint| check_endpoint(request, endpoint));
+    endpoint.into_iter().for_each(|endpoint| check_endpoint(request, "invocationEndpoint", endpoint));
     let method = request.one_of("HttpMethod", &METHODS);
     let rate = request.number("InvocationRateLimitPerSecond", 1, RATE_LIMIT_MAX);
     let description = request.short("Description", 512);

@@ -3,6 +3,7 @@
 //! exporting once.
 
 use anyhow::{Context, ensure};
+use fakemon_access::authority::has_user_info;
 use fakemon_engine::trace::{Span, Trace};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -43,13 +44,18 @@ pub(super) fn spans(tree: &Trace, spans: &[Span]) -> Value {
 
 /// Sends them to a collector. All of them were taken, or it is an error that says what the collector says.
 pub(super) fn send(endpoint: &str, request: &Value) -> anyhow::Result<()> {
+    let address = address(endpoint)?;
+    send_to(&address, request).with_context(|| format!("--otlp-endpoint {endpoint}"))
+}
+
+fn send_to(address: &str, request: &Value) -> anyhow::Result<()> {
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(ANSWER_TIMEOUT))
         .max_redirects(0)
         .build();
     let agent = Agent::new_with_config(config);
-    let sent = agent.post(address(endpoint)?).header("Content-Type", "application/json").send(request.to_string());
+    let sent = agent.post(address).header("Content-Type", "application/json").send(request.to_string());
     let mut answer = sent.context("the collector does not answer")?;
     let status = answer.status();
     let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
@@ -71,7 +77,11 @@ pub(super) fn send(endpoint: &str, request: &Value) -> anyhow::Result<()> {
 /// Where a collector takes traces: its address and path, then `/v1/traces` unless that stands there.
 fn address(endpoint: &str) -> anyhow::Result<String> {
     let has_scheme = ["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme));
-    ensure!(has_scheme, "give http://HOST:PORT or https://HOST:PORT");
+    ensure!(
+        !has_user_info(endpoint), // and it is not repeated
+        "--otlp-endpoint must not hold a user or a password: write the spans with --otlp FILE, and send that"
+    );
+    ensure!(has_scheme, "--otlp-endpoint {endpoint}: give http://HOST:PORT or https://HOST:PORT");
     let base = endpoint.trim_end_matches('/');
     Ok(if base.ends_with(TRACES) { base.to_owned() } else { format!("{base}{TRACES}") })
 }
@@ -91,5 +101,7 @@ mod tests {
             assert_eq!(address(endpoint).unwrap(), expected);
         }
         assert!(address("collector:4318").is_err());
+        let refused = address("http://ash:pika@127.0.0.1:4318").unwrap_err().to_string();
+        assert!(refused.contains("password") && !refused.contains("pika"), "{refused}");
     }
 }
