@@ -35,12 +35,102 @@ fn a_wrong_command_line_is_told_in_one_line() {
         &["serve", "--log-format", "xml"],
         &["log", "--from", "yesterday"],
         &["log", "--kind", "weather"],
+        &["topology", "--format", "dot", "--json"],
+        &["topology", "--types", "3", "--json"],
+        &["replay", "--what-if", "--seed", "1", "--diff"],
+        &["replay", "--what-if", "--seed", "1", "--player", "ash"],
+        &["replay", "--step", "--fakemon", "1"],
+        &["rules", "test", "--pattern", "p", "--explain", "e", "--from", "1"],
         &[],
     ] {
         let (code, line) = refusal(arguments);
         assert_eq!(code, 2, "{line}");
         assert!(line.starts_with("fakemon: ") && line.contains("fakemon help"), "{line}");
     }
+}
+
+/// Output that cannot be written is never a success, whatever the command; a reader that leaves is.
+#[test]
+fn a_full_disk_behind_stdout_is_told() {
+    let data = fresh_data();
+    let dir = data.path().to_str().unwrap();
+    assert!(Server::start(data.path(), &[]).stop().success());
+    for arguments in [
+        &["help"][..],
+        &["--version"],
+        &["config"],
+        &["services", "--json"],
+        &["info", "--data", dir],
+        &["log", "--data", dir],
+        &["topology", "--data", dir, "--format", "dot"],
+        &["export", "--data", dir, "--format", "csv", "--out", "-"],
+        &["trace", "--data", dir, "1", "--chrome", "-"],
+        &["timeline", "--data", dir, "--html", "-"],
+    ] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = Command::new(FAKEMON).args(arguments).stdout(full).stderr(Stdio::piped()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{arguments:?}: {said}");
+        assert!(said.contains("No space left"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_file_named_dash_is_stdout_and_stdout_has_that_alone() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let position = server.spawn(sparkit()).1.to_string();
+    let dir = data.path().to_str().unwrap();
+    let trace = ["trace", "--data", dir, &position];
+    let spans: Value = serde_json::from_str(&answer(&[&trace[..], &["--chrome", "-"]].concat())).unwrap();
+    assert!(spans["traceEvents"].is_array(), "{spans}");
+    let spans: Value = serde_json::from_str(&answer(&[&trace[..], &["--otlp", "-"]].concat())).unwrap();
+    assert!(spans["resourceSpans"].is_array(), "{spans}");
+    let report = answer(&["timeline", "--data", dir, "--html", "-"]);
+    assert!(report.starts_with("<!doctype html>") && report.trim_end().ends_with("</html>"), "{report}");
+    for (arguments, named) in [
+        (&[&trace[..], &["--chrome", "-", "--otlp", "-"]].concat()[..], &["--chrome", "--otlp"]),
+        (&[&trace[..], &["--chrome", "-", "--json"]].concat(), &["--chrome", "--json"]),
+        (&["timeline", "--data", dir, "--html", "-", "--json"], &["--html", "--json"]),
+        (&["export", "--data", dir, "--format", "csv", "--out", "-", "--json"], &["--out", "--json"]),
+        (&["rules", "test", "--pattern", "-", "--explain", "-"], &["--pattern", "--explain"]),
+    ] {
+        let (code, line) = refusal(arguments);
+        assert!(code == 1 && named.iter().all(|name| line.contains(name)), "{arguments:?}: {line}");
+    }
+    assert!(!std::path::Path::new("-").exists());
+}
+
+#[test]
+fn a_file_that_cannot_be_written_or_read_is_named_as_the_command_line_does() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let position = server.spawn(sparkit()).1.to_string();
+    let dir = data.path().to_str().unwrap();
+    let missing = data.path().with_extension("missing").join("file");
+    let missing = missing.to_str().unwrap();
+    for (option, arguments) in [
+        ("--out", &["export", "--data", dir, "--format", "jsonl"][..]),
+        ("--out", &["export", "--data", dir, "--format", "parquet"]),
+        ("--html", &["timeline", "--data", dir]),
+        ("--chrome", &["trace", "--data", dir, &position]),
+        ("--otlp", &["trace", "--data", dir, &position]),
+        ("--pattern", &["rules", "test", "--data", dir]),
+    ] {
+        for file in [missing, "/", "/dev/full"] {
+            let (code, line) = refusal(&[arguments, &[option, file]].concat());
+            let is_named = line.contains(&format!("{option} {file}: "));
+            assert!(code == 1 && is_named && !line.contains(".part"), "{arguments:?} {file}: {line}");
+        }
+    }
+    let (code, line) = refusal(&["schemas", "check", "shop@sold", "shop@sold"]);
+    assert!(
+        code == 1 && line.contains("shop@sold: there is no such file") && line.contains("describe-schema"),
+        "{line}"
+    );
+    let bindings = ["schemas", "bindings", "--data", dir, "--language", "go"];
+    let (code, line) = refusal(&[&bindings[..], &["shop@sold"]].concat());
+    assert!(code == 1 && line.contains("shop@sold: no file") && line.contains("discovered-schemas"), "{line}");
 }
 
 #[test]
@@ -338,7 +428,7 @@ fn a_pattern_is_tried_on_what_happened_and_explained_on_one_event() {
     assert_eq!((&found["matched"], found["samples"].as_array().unwrap().len()), (&json!(2), 1));
     assert_eq!(found["samples"][0]["detail"]["species"], "sparkit");
     let event = file("event.json", r#"{"detail-type":"fakemon.appeared","detail":{"species":"leaflet"}}"#);
-    let why = answer(&["rules", "test", "--data", dir, "--pattern", &pattern, "--explain", &event, "--json"]);
+    let why = answer(&["rules", "test", "--pattern", &pattern, "--explain", &event, "--json"]);
     let why: Value = serde_json::from_str(&why).unwrap();
     assert_eq!(why["matches"], false);
     let fields: Vec<(&str, bool)> = why["fields"]

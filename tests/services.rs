@@ -118,6 +118,13 @@ fn the_page_of_services_says_what_a_server_carries_out() {
     assert_eq!(long, None, "lines of the page must fit a terminal");
     assert!(answer(&["help", "services"]).contains(page.trim()), "`fakemon help services` is the page");
     assert_eq!(answer(&["services"]), page);
+    let told: Vec<Value> = services
+        .values()
+        .map(|(service, here, not)| json!({ "service": service, "here": here, "not_here": not }))
+        .collect();
+    for arguments in [&["services", "--json"][..], &["help", "services", "--json"]] {
+        assert_eq!(serde_json::from_str::<Value>(&answer(arguments)).unwrap(), json!({ "services": told }));
+    }
 }
 
 #[test]

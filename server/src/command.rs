@@ -1,6 +1,9 @@
 //! The command line, one file per command. Answers go to stdout, everything else to stderr; what goes wrong is one line
 //! that names the remedy; the exit code is 0 on success only (1: it did not work, 2: the command line is wrong, 130: a
 //! signal ended it).
+//!
+//! An option that takes a FILE takes `-` for stdout where it writes one, which then carries that alone, and for stdin
+//! where it reads one.
 
 mod bound;
 mod interrupt;
@@ -29,7 +32,7 @@ pub mod verify;
 
 use crate::config::{LogFormat, one_line};
 use crate::log_lines::{self, LogLines};
-use crate::printed::escaped;
+use crate::printed::{escaped, reader_left, stdout};
 use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
 use fakemon_engine::checkpoint::is_inside;
@@ -46,7 +49,10 @@ use tracing_subscriber::EnvFilter;
 /// Decides massive contention exactly once, keeps every event, tells everyone who cares.
 #[derive(Debug, Parser)]
 #[command(name = "fakemon", version, disable_help_subcommand = false, max_term_width = 100)]
-#[command(after_help = "Something happened, and somebody asks what: `fakemon help incident`.")]
+#[command(
+    after_help = "Where a FILE is written, `-` is stdout, which then carries that alone; where one is read, stdin.\n\
+                  Something happened, and somebody asks what: `fakemon help incident`."
+)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
@@ -91,7 +97,7 @@ enum Command {
     Incident,
     /// What of each AWS service is here: every operation, and whether it is carried out.
     #[command(long_about = services::PAGE, help_template = "{about}")]
-    Services,
+    Services(services::ServicesArgs),
     /// Print the settings file with every setting, its default and its meaning.
     #[command(after_long_help = crate::config::DOCUMENTED)]
     Config,
@@ -108,7 +114,7 @@ pub struct DataArg {
 impl DataArg {
     /// What a command writes is no part of the data directory, of which it changes nothing.
     fn keep_out(&self, option: &str, path: &Path) -> anyhow::Result<()> {
-        let is_inside = is_inside(&self.data, path);
+        let is_inside = !output::is_standard(path) && is_inside(&self.data, path);
         ensure!(!is_inside, "{option} {}: give a place outside of the data directory", path.display());
         Ok(())
     }
@@ -123,13 +129,15 @@ fn keep_files_private(dir: &Path) {
 
 /// Reads the arguments of the process, runs the command, reports.
 pub fn run() -> ExitCode {
-    let result = run_with(std::env::args_os());
+    let result = run_with(without_help(std::env::args_os().collect()));
     interrupt::wait_for_the_end();
     log_lines::flush();
+    // What is not flushed here is lost without a word when the process ends.
+    let result = result.and_then(|()| stdout().flush().map_err(|error| Failure::Command(error.into())));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Usage(error)) => report_usage(&error),
-        Err(Failure::Command(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS, // who read has read enough
+        Err(Failure::Command(_)) if reader_left() => ExitCode::SUCCESS, // the reader has read enough
         Err(Failure::Command(error)) => {
             say(&one_line(&format!("{error:#}")));
             ExitCode::FAILURE
@@ -147,7 +155,16 @@ enum Failure {
     Command(anyhow::Error),
 }
 
-fn run_with(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
+/// `fakemon help services --json` is `fakemon services --json`: the page for programs.
+fn without_help(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let is_json = arguments.iter().skip(3).any(|argument| argument == "--json");
+    if is_json && arguments[1] == "help" && arguments[2] == "services" {
+        arguments.remove(1);
+    }
+    arguments
+}
+
+fn run_with(arguments: Vec<OsString>) -> Result<(), Failure> {
     let line = CommandLine::try_parse_from(arguments).map_err(Failure::Usage)?;
     let offline = !matches!(line.command, Command::Serve(_));
     if offline {
@@ -172,7 +189,7 @@ fn run_with(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
         Command::Verify(args) => verify::run(args),
         Command::Info(args) => info::run(args),
         Command::Incident => incident::run(),
-        Command::Services => services::run(),
+        Command::Services(args) => services::run(&args),
         Command::Config => config::run(),
     }
     .map_err(Failure::Command)
@@ -181,8 +198,13 @@ fn run_with(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
 /// Help and version are answers; anything else is a mistake, told in one line.
 fn report_usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        let _ = error.print(); // a closed stdout has nobody who misses it
-        return ExitCode::SUCCESS;
+        return match error.print().and_then(|()| io::stdout().flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                say(&format!("stdout cannot be written: {error}"));
+                ExitCode::FAILURE
+            }
+            _ => ExitCode::SUCCESS,
+        };
     }
     let text = error.render().to_string();
     let what = text.split("\n\nUsage:").next().unwrap_or(&text);
@@ -190,11 +212,6 @@ fn report_usage(error: &clap::Error) -> ExitCode {
     let what = one_line(what.trim_start_matches("error: "));
     say(&format!("{what}; see `fakemon help`"));
     ExitCode::from(2)
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let kinds = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
-    kinds.map(io::Error::kind).any(|kind| kind == io::ErrorKind::BrokenPipe)
 }
 
 /// Log lines go to stderr: by `filter`, or else by `RUST_LOG`, or else by `default`.

@@ -2,11 +2,43 @@
 //! takes for commands, that turn the order of what is read around, or that are not seen at all; they leave as `\u009b`,
 //! which in JSON is the same text. It holds for every command, because it stands between all of them and stdout.
 
-use std::io::{self, StdoutLock, Write};
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Stdout, for answers.
-pub(crate) fn stdout() -> Printed<StdoutLock<'static>> {
-    Printed::new(io::stdout().lock())
+pub(crate) fn stdout() -> Printed<Stdout> {
+    Printed::new(Stdout::default())
+}
+
+static READER_LEFT: AtomicBool = AtomicBool::new(false);
+
+/// Whether the reader of stdout left before the end, as `head` does. A pipe or a socket that broke elsewhere is another
+/// thing: there, something is lost.
+pub(crate) fn reader_left() -> bool {
+    READER_LEFT.load(Ordering::Relaxed)
+}
+
+/// Stdout as it is, whose errors say where they happened.
+#[derive(Default)]
+pub(crate) struct Stdout(());
+
+fn told<T>(done: io::Result<T>) -> io::Result<T> {
+    done.map_err(|error| {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            READER_LEFT.store(true, Ordering::Relaxed);
+        }
+        io::Error::new(error.kind(), format!("stdout cannot be written: {error}"))
+    })
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        told(io::stdout().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        told(io::stdout().flush())
+    }
 }
 
 /// Whether a terminal could do something else with a character than to show it: it moves the cursor, begins a command,

@@ -108,7 +108,7 @@ pub struct LoadArgs {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Fakémon that wait in the world for the others to be caught [default: 2000]
-    #[arg(long, default_value_t = 2_000)]
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(..=i64::from(FAKEMON_MAX / 2)))]
     pub reserve: u32,
     /// How messages are written: json, or fb (FlatBuffers)
     #[arg(long, default_value = "json", value_parser = subprotocol)]
@@ -219,8 +219,8 @@ impl Setup {
         let started_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let world = World::new(args.seed, args.scenario, FakemonId((started_s << 24) & (u64::MAX >> 1)));
         Ok(Setup {
-            play: Target::parse(&args.url, "ws", args.allow_remote)?,
-            control: Target::parse(&args.control, "http", args.allow_remote)?,
+            play: Target::parse(&args.url, "ws", args.allow_remote).context("--url")?,
+            control: Target::parse(&args.control, "http", args.allow_remote).context("--control")?,
             access: match args.token.clone().or_else(|| std::env::var("FAKEMON_TOKEN").ok()) {
                 Some(token) => Access::Token(token),
                 None => Access::Open { prefix: format!("load-{started_s}-") },

@@ -11,7 +11,7 @@ mod parquet;
 
 use super::DataArg;
 use super::bound::{is_past, start};
-use super::output::Output;
+use super::output::{Output, Voice, voice};
 use super::progress::{self, Work};
 use super::selection::SelectionArgs;
 use crate::printed::stdout;
@@ -32,12 +32,12 @@ pub struct ExportArgs {
     /// How.
     #[arg(long, value_name = "FORMAT")]
     format: FormatName,
-    /// Where to; `-` is stdout. JSON lines and CSV are compressed if it ends with `.gz` or `.zst`.
+    /// Where to; `-` is stdout, without a report. JSON lines and CSV are compressed if it ends with `.gz` or `.zst`.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
     selection: SelectionArgs,
-    /// Print the report as JSON; with `--out -` there is none.
+    /// Print the report as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -74,8 +74,8 @@ struct Exported {
 /// Exports.
 pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     let begun = Instant::now();
+    let to_stdout = voice(&[("--out", Some(args.out.as_path()))], args.json)? == Voice::File;
     let archive = Archive::open(&args.data.data)?;
-    let to_stdout = args.out.as_os_str() == "-";
     args.data.keep_out("--out", &args.out)?;
     let output = match (to_stdout, args.format) {
         (true, _) => Output::stdout(),

@@ -1,22 +1,89 @@
 //! Where a command writes: to stdout, or into a file beside the wanted one (`FILE.part`) that takes its name once it is
 //! whole and on the disk. Whatever interrupts it, nobody mistakes a part for all.
+//!
+//! The name `-` is stdout, for every option that writes a file ([`voice`] decides): stdout then has that alone, without
+//! the answer of the command.
 
 use super::interrupt::{Begun, Half, begin};
-use crate::printed::Printed;
-use anyhow::Context;
-use fakemon_engine::files;
+use crate::printed::{Printed, Stdout};
+use anyhow::{Context, ensure};
+use fakemon_engine::files::{self, SHARED_FILE};
 use flate2::write::GzEncoder;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// For many small writes.
 const BUFFER_BYTES: usize = 1 << 20;
 
+/// A text that a command reads: a pattern, an event, a schema.
+const TEXT_BYTES_MAX: u64 = 16 << 20;
+/// The name of a file that stands for stdout, or for stdin where a file is read.
+pub(super) const STANDARD: &str = "-";
+
+/// Whether a name stands for stdout or stdin.
+pub(super) fn is_standard(path: &Path) -> bool {
+    path.as_os_str() == STANDARD
+}
+
+/// The text of a file, or of stdin. `option` is what names it on the command line.
+pub(super) fn read_text(option: &str, path: &Path) -> anyhow::Result<String> {
+    let begin = |file: &mut dyn Read| {
+        let mut text = String::new();
+        file.take(TEXT_BYTES_MAX + 1).read_to_string(&mut text).map(|_| text) // a device may have no end
+    };
+    let text = match is_standard(path) {
+        true => begin(&mut io::stdin()),
+        false => File::open(path).and_then(|mut file| begin(&mut file)),
+    };
+    let text = text.with_context(|| format!("{option} {}: it cannot be read", path.display()))?;
+    let fits = text.len() as u64 <= TEXT_BYTES_MAX;
+    ensure!(fits, "{option} {}: it has more than {TEXT_BYTES_MAX} bytes: give another file", path.display());
+    Ok(text)
+}
+
+/// What stdout carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Voice {
+    /// The answer of the command.
+    Answer,
+    /// What an option writes to the file `-`; the command says nothing else.
+    File,
+}
+
+/// Who may write to stdout, of a command with options that write files.
+///
+/// # Errors
+/// When two would: two options with `-`, or one with `-` beside `--json`.
+pub(super) fn voice(files: &[(&str, Option<&Path>)], json: bool) -> anyhow::Result<Voice> {
+    let mut to_stdout = files.iter().filter(|(_, file)| file.is_some_and(is_standard)).map(|(option, _)| option);
+    let Some(first) = to_stdout.next() else { return Ok(Voice::Answer) };
+    ensure!(!json, "{first} {STANDARD} and --json both write to stdout: give {first} a file");
+    if let Some(second) = to_stdout.next() {
+        anyhow::bail!("{first} {STANDARD} and {second} {STANDARD} both write to stdout: give one of them a file");
+    }
+    Ok(Voice::File)
+}
+
+/// Writes a small file at once, whole or not at all; or to stdout. `option` is what names it on the command line.
+pub(super) fn write_whole(option: &str, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let written = match is_standard(path) {
+        true => crate::printed::stdout().write_all(bytes),
+        false => files::replace(path, bytes, SHARED_FILE),
+    };
+    written.with_context(|| unwritable(option, path))
+}
+
+fn unwritable(option: &str, path: &Path) -> String {
+    format!("{option} {}: it cannot be written", path.display())
+}
+
 /// Where an export goes; taken away when dropped before it is finished.
 pub(super) struct Output {
     option: &'static str,
+    /// As the command line names it.
+    path: PathBuf,
     sink: Option<Sink>,
     /// Of a file: what it is called now, and what it will be called.
     names: Option<(PathBuf, PathBuf)>,
@@ -37,10 +104,10 @@ const OPEN: &str = "it is there until it is finished";
 impl Output {
     pub(super) fn stdout() -> Output {
         let sink = match io::stdout().is_terminal() {
-            true => Sink::Terminal(BufWriter::with_capacity(BUFFER_BYTES, Printed::new(io::stdout()))),
-            false => Sink::Stdout(BufWriter::with_capacity(BUFFER_BYTES, io::stdout())),
+            true => Sink::Terminal(BufWriter::with_capacity(BUFFER_BYTES, Printed::new(Stdout::default()))),
+            false => Sink::Stdout(BufWriter::with_capacity(BUFFER_BYTES, Stdout::default())),
         };
-        Output { option: "--out", sink: Some(sink), names: None, _begun: None }
+        Output { option: "--out", path: STANDARD.into(), sink: Some(sink), names: None, _begun: None }
     }
 
     /// A file, as it is; `option` is what names it on the command line.
@@ -64,30 +131,28 @@ impl Output {
         path: &Path,
         sink: impl FnOnce(BufWriter<File>) -> io::Result<Sink>,
     ) -> anyhow::Result<Output> {
-        let fail = || format!("{option} {}: it cannot be written", path.display());
+        let fail = || unwritable(option, path);
         // A link stays one, and what is no file (a pipe, a device) is written to as it is.
         let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         if fs::metadata(&target).is_ok_and(|what| !what.is_file()) {
             let file = File::options().write(true).open(&target).with_context(fail)?;
             let sink = sink(BufWriter::with_capacity(BUFFER_BYTES, file)).with_context(fail)?;
-            return Ok(Output { option, sink: Some(sink), names: None, _begun: None });
+            return Ok(Output { option, path: path.to_owned(), sink: Some(sink), names: None, _begun: None });
         }
-        let path = target.as_path();
-        let mut part = OsString::from(path);
+        let mut part = OsString::from(&target);
         part.push(".part");
         let part = PathBuf::from(part);
         let begun = begin(Half::Part(part.clone()));
-        let file =
-            File::create(&part).with_context(|| format!("{option} {}: it cannot be written", part.display()))?;
+        let file = File::create(&part).with_context(fail)?;
         let sink = sink(BufWriter::with_capacity(BUFFER_BYTES, file));
         let sink = sink.with_context(fail)?;
-        Ok(Output { option, sink: Some(sink), names: Some((part, path.to_owned())), _begun: Some(begun) })
+        let path = path.to_owned();
+        Ok(Output { option, path, sink: Some(sink), names: Some((part, target)), _begun: Some(begun) })
     }
 
     /// Everything is written; how many bytes there are.
     pub(super) fn finish(mut self) -> anyhow::Result<u64> {
-        let name = self.names.as_ref().map_or(Path::new("-"), |(_, path)| path).to_owned();
-        self.settle().with_context(|| format!("{} {}", self.option, name.display()))
+        self.settle().with_context(|| unwritable(self.option, &self.path))
     }
 
     fn settle(&mut self) -> io::Result<u64> {

@@ -48,10 +48,10 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "LAT,LON,METRES", value_parser = parse_area, allow_hyphen_values = true)]
     area: Option<Area>,
     /// Compare the states before --from and after --to.
-    #[arg(long, conflicts_with_all = ["until", "area"])]
+    #[arg(long, conflicts_with_all = ["until", "area", "what_if"])]
     diff: bool,
     /// Step through the range in the terminal: play, pause, jump, with a map and the state beside each event.
-    #[arg(long, conflicts_with_all = ["until", "diff", "what_if", "json"])]
+    #[arg(long, conflicts_with_all = ["until", "diff", "what_if", "json", "fakemon", "player"])]
     step: bool,
     /// Play at so many times the original pace, from 0.001 to 10000; 0 plays as fast as it goes [default: 0; with --step: 1].
     #[arg(long, value_name = "FACTOR", allow_negative_numbers = true, conflicts_with_all = ["until", "diff", "what_if"])]
@@ -92,6 +92,8 @@ fn parse_area(text: &str) -> Result<Area, String> {
 pub fn run(args: ReplayArgs) -> anyhow::Result<()> {
     let is_pace = |speed: f64| speed == 0.0 || SPEED_RANGE.contains(&speed);
     ensure!(args.speed.is_none_or(is_pace), "--speed must be 0, or from 0.001 to 10000");
+    let has_range = args.from.is_some() || args.to.is_some();
+    ensure!(args.speed.is_none() || has_range || args.step, "--speed plays a range: give --from, --to or --step");
     let archive = Archive::open(&args.data.data)?;
     go_back(&archive, &args).with_context(|| format!("data directory {}", args.data.data.display()))
 }

@@ -4,8 +4,9 @@
 use super::DataArg;
 use super::bound::{Bound, is_past, parse_bound, start};
 use super::log::{facets, told};
+use super::output::{is_standard, read_text};
 use crate::printed::stdout;
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use comfy_table::Table;
 use fakemon_engine::archive::Archive;
 use fakemon_engine::envelope::{bus, kind};
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What to do with rules.
 #[derive(Debug, clap::Args)]
@@ -49,7 +50,7 @@ struct LintArgs {
 struct TestArgs {
     #[command(flatten)]
     data: DataArg,
-    /// A file with the event pattern.
+    /// A file with the event pattern; `-` is stdin.
     #[arg(long, value_name = "FILE")]
     pattern: PathBuf,
     /// Only events of this bus.
@@ -64,8 +65,8 @@ struct TestArgs {
     /// Show at most so many of the events that match.
     #[arg(long, value_name = "N", default_value_t = 3)]
     samples: usize,
-    /// Instead of the journal: a file with one event; say which field matches and which does not.
-    #[arg(long, value_name = "FILE")]
+    /// Instead of the journal: a file with one event, `-` is stdin; say which field matches and which does not.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "bus", "from", "to", "samples"])]
     explain: Option<PathBuf>,
     /// The result as JSON.
     #[arg(long)]
@@ -89,20 +90,19 @@ pub fn run(args: RulesArgs) -> anyhow::Result<()> {
 }
 
 fn run_test(args: &TestArgs) -> anyhow::Result<()> {
-    let text = read(&args.pattern)?;
-    let pattern = Pattern::parse(text.trim()).with_context(|| args.pattern.display().to_string())?;
+    let both = is_standard(&args.pattern) && args.explain.as_deref().is_some_and(is_standard);
+    ensure!(!both, "--pattern - and --explain - both read stdin: give one of them a file");
+    let text = read_text("--pattern", &args.pattern)?;
+    let pattern = Pattern::parse(text.trim()).with_context(|| format!("--pattern {}", args.pattern.display()))?;
     if let Some(event) = &args.explain {
-        let explanation = pattern.explain(read(event)?.as_bytes()).with_context(|| event.display().to_string())?;
+        let explanation = pattern.explain(read_text("--explain", event)?.as_bytes());
+        let explanation = explanation.with_context(|| format!("--explain {}", event.display()))?;
         return say_why(&explanation, args.json);
     }
     let archive = Archive::open(&args.data.data)?;
     let found =
         test(&archive, &pattern, args).with_context(|| format!("data directory {}", args.data.data.display()))?;
     say(&found, args.json)
-}
-
-fn read(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))
 }
 
 fn test(archive: &Archive, pattern: &Pattern, args: &TestArgs) -> anyhow::Result<Found> {

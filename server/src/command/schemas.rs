@@ -2,8 +2,9 @@
 //! schemas, or from a dead data directory or beside a running server.
 
 use super::DataArg;
+use super::output::{is_standard, read_text};
 use crate::printed::stdout;
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use fakemon_engine::archive::Archive;
 use fakemon_engine::files::{self, SHARED_FILE, SHARED_FOLDER};
 use fakemon_engine::schema::{Binding, DISCOVERED_REGISTRY, Kind, Language, Mode, Schema, our_schemas};
@@ -28,9 +29,11 @@ enum SchemasCommand {
 
 #[derive(Debug, clap::Args)]
 struct CheckArgs {
-    /// A file with the old version: OpenAPI 3.0, JSON Schema or FlatBuffers.
+    /// A file with the old version: OpenAPI 3.0, JSON Schema or FlatBuffers; `-` is stdin.
+    #[arg(value_name = "OLD_FILE")]
     old: PathBuf,
     /// A file with the new version.
+    #[arg(value_name = "NEW_FILE")]
     new: PathBuf,
     /// backward: the new version reads what the old one wrote; forward: the other way round; full: both.
     #[arg(long, value_name = "MODE", default_value = "backward", value_parser = parse_mode)]
@@ -49,10 +52,10 @@ struct BindingsArgs {
     /// rust, typescript, python or go.
     #[arg(long, value_name = "LANGUAGE", value_parser = parse_language)]
     language: Language,
-    /// The registry of the schema.
-    #[arg(long, value_name = "NAME", default_value = DISCOVERED_REGISTRY)]
-    registry: String,
-    /// Its version; without it the newest.
+    /// The registry of the schema [default: discovered-schemas]; with it, NAME is neither a file nor one of our own.
+    #[arg(long, value_name = "REGISTRY")]
+    registry: Option<String>,
+    /// Its version in the registry; without it the newest.
     #[arg(long, value_name = "N")]
     version: Option<u32>,
     /// Write all files of the package below this directory, instead of printing the types.
@@ -77,7 +80,8 @@ pub fn run(args: SchemasArgs) -> anyhow::Result<()> {
 }
 
 fn check(args: &CheckArgs) -> anyhow::Result<()> {
-    let found = read(&args.new)?.incompatibilities(&read(&args.old)?, args.mode);
+    ensure!(!is_standard(&args.old) || !is_standard(&args.new), "OLD_FILE and NEW_FILE are both stdin: name one");
+    let found = read("NEW_FILE", &args.new)?.incompatibilities(&read("OLD_FILE", &args.old)?, args.mode);
     let mut out = stdout();
     if args.json {
         let told: Vec<Value> = found.iter().map(|one| json!({ "path": one.path, "why": one.why })).collect();
@@ -92,9 +96,19 @@ fn check(args: &CheckArgs) -> anyhow::Result<()> {
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<Schema> {
-    let content = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    Schema::read(Kind::guess(&content), &content).with_context(|| path.display().to_string())
+/// The schema in a file. The name of one in a registry is none: there, a server keeps it.
+fn read(argument: &str, path: &Path) -> anyhow::Result<Schema> {
+    let remedy = || {
+        let name = path.display();
+        format!(
+            "give a file; of a schema in a registry, `aws schemas describe-schema --schema-name {name}` has the text"
+        )
+    };
+    let content = match path.exists() || is_standard(path) {
+        true => read_text(argument, path)?,
+        false => bail!("{argument} {}: there is no such file: {}", path.display(), remedy()),
+    };
+    Schema::read(Kind::guess(&content), &content).with_context(|| format!("{argument} {}", path.display()))
 }
 
 fn bindings(args: &BindingsArgs) -> anyhow::Result<()> {
@@ -117,19 +131,29 @@ fn bindings(args: &BindingsArgs) -> anyhow::Result<()> {
 /// The schema that is meant, and its name.
 fn find(args: &BindingsArgs) -> anyhow::Result<(String, Schema)> {
     let path = Path::new(&args.name);
-    if path.is_file() {
+    let in_registry = args.registry.is_some() || args.version.is_some();
+    if !in_registry && path.is_file() {
         let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("schema");
-        return Ok((name.to_owned(), read(path)?));
+        return Ok((name.to_owned(), read("NAME", path)?));
     }
-    if let Some(ours) = our_schemas().iter().find(|ours| ours.name == args.name) {
+    if !in_registry && let Some(ours) = our_schemas().iter().find(|ours| ours.name == args.name) {
         return Ok((ours.name.clone(), Schema::read(ours.kind, &ours.content)?));
     }
-    let registry = Archive::open(&args.data.data)?.resources()?;
-    let latest = registry.schemas.get(&(args.registry.clone(), args.name.clone())).map(|schema| schema.latest);
-    let version = args.version.or(latest);
-    let held = version.and_then(|version| registry.schema_version(&args.registry, &args.name, version));
-    let Some(held) = held else {
-        bail!("registry {} has no schema {} of that version: see --registry and --version", args.registry, args.name);
+    let dir = &args.data.data;
+    let opened = Archive::open(dir).with_context(|| format!("{} is no file and none of our own schemas", args.name));
+    let resources = opened?.resources().with_context(|| format!("data directory {}", dir.display()))?;
+    let registry = args.registry.as_deref().unwrap_or(DISCOVERED_REGISTRY);
+    let latest = resources.schemas.get(&(registry.to_owned(), args.name.clone())).map(|schema| schema.latest);
+    let Some(latest) = latest else {
+        bail!(
+            "{}: no file, none of our own schemas, and none of the registry {registry} of {}: see --registry and --data",
+            args.name,
+            dir.display()
+        );
+    };
+    let version = args.version.unwrap_or(latest);
+    let Some(held) = resources.schema_version(registry, &args.name, version) else {
+        bail!("--version {version}: the newest version of {} in the registry {registry} is {latest}", args.name);
     };
     let kind =
         Kind::named(&held.kind).with_context(|| format!("type {} is not known: use a newer fakemon", held.kind))?;

@@ -4,7 +4,6 @@
 use super::{keep_files_private, start_tracing};
 use crate::config::{Config, Durability, Limits, LogFormat, parse_address};
 use crate::descriptors::{self, Descriptors};
-use crate::printed::stdout;
 use anyhow::{Context, anyhow, bail};
 use fakemon_access::access_keys::AccessKeys;
 use fakemon_access::control_file::{Contact, Left, Word};
@@ -99,7 +98,6 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     let said = running.say_where();
     let failed = if said.is_ok() { running.wait(&engine) } else { None };
     running.stop(&engine);
-    // Not as an error of reading and writing: there, a pipe that nobody reads is no failure.
     said.map_err(|error| anyhow!("stdout, which says where this server listens, cannot be written: {error}"))?;
     match (failed, engine.failure()) {
         (Some(failure), _) => bail!("the server stopped: {failure}"),
@@ -147,7 +145,7 @@ impl Running {
     fn say_where(&self) -> io::Result<()> {
         let scheme = if self.tls { "wss" } else { "ws" };
         let (play, control) = (self.play, self.control.addr());
-        let mut stdout = stdout();
+        let mut stdout = io::stdout(); // no answer: a server without a reader has failed
         writeln!(stdout, "listening play={scheme}://{play} control=http://{control}")?;
         stdout.flush()
     }

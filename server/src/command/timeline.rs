@@ -10,11 +10,11 @@ mod report;
 
 use super::DataArg;
 use super::bound::{Bound, parse_bound};
+use super::output::{Voice, voice, write_whole};
 use super::progress::{self, Work};
 use crate::printed::stdout;
 use anyhow::{Context, bail, ensure};
 use fakemon_engine::archive::Archive;
-use fakemon_engine::files::{self, SHARED_FILE};
 use fakemon_engine::ids::{Position, Timestamp};
 use fakemon_engine::timeline::{Axis, AxisError, BUCKET_NS_MIN, Timeline, durable_at, extent, read, received_at};
 use std::io::{BufWriter, Write};
@@ -38,7 +38,7 @@ pub struct TimelineArgs {
     /// Name so many of the hottest fakémon and players, and of the longest stalls and gaps.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     top: u16,
-    /// Write a report to this file too: one HTML page that needs nothing else.
+    /// Write a report to this file too: one HTML page that needs nothing else; `-` is stdout, without the charts.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// Print everything as JSON.
@@ -58,13 +58,16 @@ struct Told<'a> {
 pub fn run(args: TimelineArgs) -> anyhow::Result<()> {
     let dir = &args.data.data;
     let html = args.html.as_deref();
+    let voice = voice(&[("--html", html)], args.json)?;
     html.map_or(Ok(()), |file| args.data.keep_out("--html", file))?;
     let archive = Archive::open(dir)?;
     let timeline = timeline(&archive, &args).with_context(|| format!("data directory {}", dir.display()))?;
     let told = Told { archive: &archive, timeline: &timeline, dir, top: args.top.into() };
     if let Some(file) = html {
-        let written = files::replace(file, told.report().as_bytes(), SHARED_FILE);
-        written.with_context(|| format!("--html {}: it cannot be written", file.display()))?;
+        write_whole("--html", file, told.report().as_bytes())?;
+    }
+    if voice == Voice::File {
+        return Ok(());
     }
     let mut stdout = BufWriter::new(stdout());
     match args.json {

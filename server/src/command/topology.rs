@@ -23,13 +23,13 @@ pub struct TopologyArgs {
     #[command(flatten)]
     of: Of,
     /// For people, for Graphviz (`| dot -Tsvg`), or for machines.
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    #[arg(long, value_name = "FORMAT", default_value = "text", conflicts_with = "json")]
     format: Format,
     /// The same as `--format json`.
     #[arg(long)]
     json: bool,
-    /// Show at most so many types of events, those with the most events.
-    #[arg(long, value_name = "N", default_value_t = 40)]
+    /// In the text: show at most so many types of events, those with the most events.
+    #[arg(long, value_name = "N", default_value_t = 40, conflicts_with = "json")]
     types: usize,
 }
 
@@ -102,8 +102,7 @@ impl Of {
 }
 
 fn ask(url: &str) -> anyhow::Result<Topology> {
-    let target = Target::parse(url, "http", true);
-    let target = target.ok().with_context(|| format!("--control {url}: give http://HOST:PORT"))?;
+    let target = Target::parse(url, "http", true).context("--control")?;
     let secret = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let headers = match secret("AWS_ACCESS_KEY_ID").zip(secret("AWS_SECRET_ACCESS_KEY")) {
         Some((id, secret)) => sign_get(&target.authority, PATH, &id, &secret)?,

@@ -8,12 +8,12 @@ mod otlp;
 
 use super::DataArg;
 use super::explain::{delivery_json, position_of, whereabouts};
+use super::output::{Voice, voice, write_whole};
 use super::sentence::sentence;
 use crate::printed::stdout;
 use anyhow::Context;
 use fakemon_engine::archive::Archive;
 use fakemon_engine::envelope::{EventKey, Facet, kind};
-use fakemon_engine::files::{self, SHARED_FILE};
 use fakemon_engine::trace::{Node, Relation, Trace, trace};
 use serde::Serialize;
 use serde_json::Value;
@@ -29,13 +29,13 @@ pub struct TraceArgs {
     /// Its place in the journal, or its id.
     #[arg(value_name = "POSITION|EVENT_ID")]
     event: String,
-    /// Write the spans as OpenTelemetry's JSON (OTLP) to this file.
+    /// Write the spans as OpenTelemetry's JSON (OTLP) to this file; `-` is stdout, without the tree.
     #[arg(long, value_name = "FILE")]
     otlp: Option<PathBuf>,
     /// Send the spans to the OTLP/HTTP collector at this address, http or https; `/v1/traces` is added to its path.
     #[arg(long, value_name = "http://HOST:PORT")]
     otlp_endpoint: Option<String>,
-    /// Write the spans as a trace for Perfetto or chrome://tracing to this file.
+    /// Write the spans as a trace for Perfetto or chrome://tracing to this file; `-` is stdout, without the tree.
     #[arg(long, value_name = "FILE")]
     chrome: Option<PathBuf>,
     /// Print the tree as JSON.
@@ -45,25 +45,26 @@ pub struct TraceArgs {
 
 /// Shows it.
 pub fn run(args: TraceArgs) -> anyhow::Result<()> {
-    for (option, file) in [("--otlp", &args.otlp), ("--chrome", &args.chrome)] {
-        file.as_deref().map_or(Ok(()), |file| args.data.keep_out(option, file))?;
+    let files = [("--otlp", args.otlp.as_deref()), ("--chrome", args.chrome.as_deref())];
+    let voice = voice(&files, args.json)?;
+    for (option, file) in files {
+        file.map_or(Ok(()), |file| args.data.keep_out(option, file))?;
     }
     let archive = Archive::open(&args.data.data)?;
     let position = position_of(&args.event)?;
     let tree = trace(&archive, position).with_context(|| format!("data directory {}", args.data.data.display()))?;
     let spans = tree.spans(&archive);
-    let write = |path: &PathBuf, value: &Value| {
-        let written = files::replace(path, format!("{value}\n").as_bytes(), SHARED_FILE);
-        written.with_context(|| format!("cannot write {}", path.display()))
-    };
     if let Some(path) = &args.otlp {
-        write(path, &otlp::spans(&tree, &spans))?;
+        write_whole("--otlp", path, format!("{}\n", otlp::spans(&tree, &spans)).as_bytes())?;
     }
     if let Some(path) = &args.chrome {
-        write(path, &chrome::events(&spans))?;
+        write_whole("--chrome", path, format!("{}\n", chrome::events(&spans)).as_bytes())?;
     }
     if let Some(endpoint) = &args.otlp_endpoint {
-        otlp::send(endpoint, &otlp::spans(&tree, &spans)).with_context(|| format!("--otlp-endpoint {endpoint}"))?;
+        otlp::send(endpoint, &otlp::spans(&tree, &spans))?;
+    }
+    if voice == Voice::File {
+        return Ok(());
     }
     let mut out = stdout();
     if args.json {

@@ -18,7 +18,7 @@ use std::io::{self, Write};
 #[derive(Debug, clap::Args)]
 pub(super) struct WhatIfArgs {
     /// Decide the throws of the range again, with the settings below, and compare.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["fakemon", "player", "area"])]
     pub(super) what_if: bool,
     /// Every fakémon is caught with this chance, 0 to 1.
     #[arg(long, value_name = "CHANCE", requires = "what_if", value_parser = parse_rate)]
