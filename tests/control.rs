@@ -1,5 +1,6 @@
 //! The control plane, from outside: what it answers, what it refuses, in which shape.
 
+use crate::aws::events;
 use crate::server::{Server, fresh_data};
 use serde_json::{Value, json};
 
@@ -21,6 +22,15 @@ fn a_spawn_is_answered_with_its_place_in_the_journal() {
     let (status, answer) = server.post_event(&spawn_with(detail));
     assert_eq!((status, &answer["error"]["code"]), (400, &json!("id_taken")));
     assert_eq!(answer["error"]["field"], "detail.fakemon_id");
+    // A shard that only answered writes its next events as any other, and so does one that was asked by the bus.
+    let again = json!([{ "Source": "fakemon.world", "DetailType": "fakemon.spawn",
+                         "Detail": r#"{"fakemon_id":"42","species":"leaflet","lat":1,"lon":1}"# }]);
+    assert_eq!(events(&server, "PutEvents", json!({ "Entries": again }))["FailedEntryCount"], 0);
+    for id in 43..51 {
+        let detail = json!({ "fakemon_id": id.to_string(), "species": "leaflet", "lat": 1, "lon": 1 });
+        assert_eq!(server.post_event(&spawn_with(detail)).0, 200, "{id}");
+    }
+    assert_eq!(server.get("/healthz").0, 200, "{}", server.log());
 }
 
 #[test]

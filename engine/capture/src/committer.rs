@@ -103,6 +103,7 @@ impl Committer {
         let first = self.link.next;
         let count: usize = turns.iter().map(Turn::len).sum();
         let handed_over = self.clock.now();
+        self.check_order(turns); // those that only answer have their numbers too
         if count > 0 {
             turns.iter().for_each(|turn| self.link.state.add(turn.facts));
             let head = BlockHead {
@@ -126,7 +127,6 @@ impl Committer {
 
     fn write(&mut self, head: BlockHead, turns: &mut [Turn], value: &mut Vec<u8>) -> Result<(), String> {
         let first = self.link.next;
-        self.check_order(turns);
         let sections: Vec<SectionDraft> = turns.iter_mut().map(|turn| std::mem::take(&mut turn.section)).collect();
         let mut captures = Vec::new();
         let mut section_first = first;
