@@ -67,6 +67,8 @@ pub struct Put {
     pub by: Option<String>,
     /// The key of the event that rules handed on to here; 0: it is none of those.
     pub origin: u64,
+    /// The header of the trace that it belongs to.
+    pub trace: Option<String>,
 }
 
 /// A resource of the bus changed.
@@ -336,6 +338,7 @@ fn write_put(fbb: &mut FlatBufferBuilder<'static>, put: &Put) -> WIPOffset<wire:
         schedule: put.schedule.as_ref().map(|schedule| fbb.create_string(schedule)),
         by: put.by.as_ref().map(|by| fbb.create_string(by)),
         origin: put.origin,
+        trace: put.trace.as_ref().map(|trace| fbb.create_string(trace)),
     };
     wire::Put::create(fbb, &args)
 }
@@ -483,6 +486,7 @@ fn read_put(put: &wire::Put<'_>) -> Put {
         schedule: put.schedule().map(str::to_owned),
         by: put.by().map(str::to_owned),
         origin: put.origin(),
+        trace: put.trace().map(str::to_owned),
     }
 }
 

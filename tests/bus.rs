@@ -44,6 +44,7 @@ fn new_event((bus, source, detail_type, detail): &(&str, &str, &str, &str)) -> N
         hops: 0,
         by: None,
         origin: None,
+        trace: None,
     }
 }
 

@@ -528,3 +528,41 @@ fn a_pipe_gives_a_fifo_queue_a_group_or_fails() {
         receive(&server, &to, 2).iter().map(|message| body(message)["detail"]["group"].clone()).collect();
     assert_eq!(groups, [json!("g"), json!(7)]);
 }
+
+/// The trace that an event belongs to goes along, as X-Ray wants it: to queues and webhooks, and from bus to bus.
+#[test]
+fn a_trace_goes_along_to_queues_and_webhooks_and_from_bus_to_bus() {
+    let (data, trace) = (fresh_data(), "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1");
+    let server = Server::start(data.path(), &["--allow-private-targets"]);
+    let (address, asked) = answering(|_| said("200 ok", "", ""));
+    let hook = crate::aws::destination(&server, "d", &format!("http://{address}/"));
+    let queues = ["here", "there"].map(|name| queue(&server, name));
+    events(&server, "CreateEventBus", json!({ "Name": "other" }));
+    rule(&server, "default", "r");
+    rule(&server, "other", "r");
+    target(&server, "default", "r", json!({ "Id": "queue", "Arn": queues[0].1 }));
+    target(&server, "default", "r", json!({ "Id": "hook", "Arn": hook }));
+    target(&server, "default", "r", json!({ "Id": "bus", "Arn": format!("{BUS}other") }));
+    target(&server, "other", "r", json!({ "Id": "queue", "Arn": queues[1].1, "InputPath": "$.detail" }));
+    let own = json!({ "HeaderParameters": { "x-amzn-trace-id": "own" } });
+    target(&server, "other", "r", json!({ "Id": "hook", "Arn": hook, "HttpParameters": own }));
+    let trace_of = |url: &str| {
+        let request =
+            json!({ "QueueUrl": url, "WaitTimeSeconds": 20, "MessageSystemAttributeNames": ["AWSTraceHeader"] });
+        let message = sqs(&server, "ReceiveMessage", request)["Messages"][0].clone();
+        sqs(&server, "DeleteMessage", json!({ "QueueUrl": url, "ReceiptHandle": message["ReceiptHandle"] }));
+        message["Attributes"].clone()
+    };
+    let entry = json!({ "Source": "shop", "DetailType": "sold", "Detail": "{}", "TraceHeader": trace });
+    assert_eq!(events(&server, "PutEvents", json!({ "Entries": [entry] }))["FailedEntryCount"], 0);
+    for (url, _) in &queues {
+        assert_eq!(trace_of(url), json!({ "AWSTraceHeader": trace }));
+    }
+    let mut heads: Vec<Asked> = (0..2).map(|_| asked.recv_timeout(PATIENCE).unwrap()).collect();
+    heads.sort_by_key(|asked| asked.all("x-amzn-trace-id").concat());
+    assert_eq!(heads.iter().map(|asked| asked.all("x-amzn-trace-id")).collect::<Vec<_>>(), [[trace], ["own"]]);
+    put(&server, "default", "{}");
+    assert_eq!(trace_of(&queues[0].0), Value::Null);
+    let heads: Vec<Asked> = (0..2).map(|_| asked.recv_timeout(PATIENCE).unwrap()).collect();
+    assert!(heads.iter().any(|asked| asked.all("x-amzn-trace-id").is_empty()));
+}

@@ -588,6 +588,7 @@ fn a_program_enriches_and_receives_in_process_and_a_poisoned_batch_is_halved() {
         hops: 0,
         by: None,
         origin: None,
+        trace: None,
     };
     client.put(Token(2), (0..8).map(event).collect()).unwrap();
     written(&mut client);

@@ -255,6 +255,7 @@ fn bus_to_bus(engine: &Engine, client: &mut Client, by: Vec<Resource>) -> f64 {
         hops: 0,
         by: None,
         origin: None,
+        trace: None,
     };
     let (start, end) = (Instant::now(), engine.position().0 + 2 * EVENTS as u64);
     for first in (0..EVENTS).step_by(1_000) {

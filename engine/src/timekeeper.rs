@@ -214,6 +214,7 @@ fn firing(registry: &Registry, fire: &Fire) -> Option<Firing> {
         hops: 0,
         by: None,
         origin: None,
+        trace: None,
     };
     let ends = end(registry, &fire.key, fire.completes);
     Some(Firing { schedule: Some(fire.key.to_string()), event, ends })
@@ -241,6 +242,7 @@ fn missed(registry: &Registry, missed: &MissedTimes) -> Option<Firing> {
         hops: 0,
         by: None,
         origin: None,
+        trace: None,
     };
     let ends = end(registry, &missed.key, missed.completes && missed.caught_up == 0);
     Some(Firing { schedule: Some(missed.key.to_string()), event, ends })

@@ -1569,6 +1569,7 @@ impl<'a> Put<'a> {
   pub const VT_SCHEDULE: ::flatbuffers::VOffsetT = 24;
   pub const VT_BY: ::flatbuffers::VOffsetT = 26;
   pub const VT_ORIGIN: ::flatbuffers::VOffsetT = 28;
+  pub const VT_TRACE: ::flatbuffers::VOffsetT = 30;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -1584,6 +1585,7 @@ impl<'a> Put<'a> {
     builder.add_cause(args.cause);
     builder.add_time_ns(args.time_ns);
     builder.add_at_ns(args.at_ns);
+    if let Some(x) = args.trace { builder.add_trace(x); }
     if let Some(x) = args.by { builder.add_by(x); }
     if let Some(x) = args.schedule { builder.add_schedule(x); }
     if let Some(x) = args.region { builder.add_region(x); }
@@ -1688,6 +1690,13 @@ impl<'a> Put<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u64>(Put::VT_ORIGIN, Some(0)).unwrap()}
   }
+  #[inline]
+  pub fn trace(&self) -> Option<&'a str> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Put::VT_TRACE, None)}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Put<'_> {
@@ -1709,6 +1718,7 @@ impl ::flatbuffers::Verifiable for Put<'_> {
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("schedule", Self::VT_SCHEDULE, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("by", Self::VT_BY, false)?
      .visit_field::<u64>("origin", Self::VT_ORIGIN, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("trace", Self::VT_TRACE, false)?
      .finish();
     Ok(())
   }
@@ -1727,6 +1737,7 @@ pub struct PutArgs<'a> {
     pub schedule: Option<::flatbuffers::WIPOffset<&'a str>>,
     pub by: Option<::flatbuffers::WIPOffset<&'a str>>,
     pub origin: u64,
+    pub trace: Option<::flatbuffers::WIPOffset<&'a str>>,
 }
 impl<'a> Default for PutArgs<'a> {
   #[inline]
@@ -1745,6 +1756,7 @@ impl<'a> Default for PutArgs<'a> {
       schedule: None,
       by: None,
       origin: 0,
+      trace: None,
     }
   }
 }
@@ -1807,6 +1819,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> PutBuilder<'a, 'b, A> {
     self.fbb_.push_slot::<u64>(Put::VT_ORIGIN, origin, 0);
   }
   #[inline]
+  pub fn add_trace(&mut self, trace: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Put::VT_TRACE, trace);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> PutBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     PutBuilder {
@@ -1842,6 +1858,7 @@ impl ::core::fmt::Debug for Put<'_> {
       ds.field("schedule", &self.schedule());
       ds.field("by", &self.by());
       ds.field("origin", &self.origin());
+      ds.field("trace", &self.trace());
       ds.finish()
   }
 }

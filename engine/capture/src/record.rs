@@ -259,8 +259,22 @@ pub fn draft(section: &mut wire::SectionDraft, event: &Event) {
 }
 
 fn put_record(put: &Put) -> wire::Put {
-    let Put { at, time, bus, source, detail_type, detail, resources, region, cause, hops, schedule, by, origin } =
-        put.clone();
+    let Put {
+        at,
+        time,
+        bus,
+        source,
+        detail_type,
+        detail,
+        resources,
+        region,
+        cause,
+        hops,
+        schedule,
+        by,
+        origin,
+        trace,
+    } = put.clone();
     let cause = cause.map_or(0, |cause| cause.0);
     let (at_ns, time_ns) = (at.0, time.0);
     let origin = origin.map_or(0, |origin| origin.0);
@@ -278,6 +292,7 @@ fn put_record(put: &Put) -> wire::Put {
         schedule,
         by,
         origin,
+        trace,
     }
 }
 
@@ -297,6 +312,7 @@ fn put_event(record: wire::Put) -> Put {
         schedule: record.schedule,
         by: record.by,
         origin: (record.origin != 0).then_some(EventKey(record.origin)),
+        trace: record.trace,
     }
 }
 
@@ -323,6 +339,7 @@ mod tests {
             cause: 3,
             by: Some("b r t".into()),
             origin: 9,
+            trace: Some("Root=1".into()),
             ..Default::default()
         });
         section.push_put(wire::Put::default());

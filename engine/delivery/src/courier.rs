@@ -12,6 +12,7 @@ use super::scheduled;
 use crate::schema::Enforcer;
 use fakemon_journal::{Batch, ReadError};
 use fakemon_model::envelope::{ACCOUNT, EventKey, is_of_engine};
+use fakemon_model::event::Event;
 use fakemon_model::ids::Timestamp;
 use fakemon_pattern::transform::{Context, Transform};
 use fakemon_queue::log_group::Logs;
@@ -104,6 +105,8 @@ pub struct Letter {
     pub fresh_since: Option<Timestamp>,
     /// Its own target, on a lane of schedules; else that of the lane.
     pub target: Option<Arc<Target>>,
+    /// The header of the trace that the event belongs to.
+    pub trace: Option<String>,
 }
 
 /// Hands out events and takes back what became of them. Cheap to clone.
@@ -154,15 +157,16 @@ impl Courier {
         let missing = parcels.iter().filter(|parcel| known(parcel).is_none()).map(|parcel| parcel.key);
         let mut missing: Vec<EventKey> = missing.collect();
         missing.sort_unstable();
-        let mut read: BTreeMap<EventKey, (Arc<str>, Timestamp)> = BTreeMap::new();
+        let mut read: BTreeMap<EventKey, (Arc<str>, Timestamp, Option<String>)> = BTreeMap::new();
         self.events.read(&missing, &mut |key, shard, committed_at, event| {
             let told = super::names::told(key, shard, committed_at, event, replay);
-            read.insert(key, (self.events.json(&told).into(), committed_at));
+            let trace = trace_of(event).map(str::to_owned);
+            read.insert(key, (self.events.json(&told).into(), committed_at, trace));
         })?;
         let mut letters = Vec::with_capacity(parcels.len());
         for parcel in parcels {
-            let Some((event, ingested_at)) =
-                known(parcel).or_else(|| read.get(&parcel.key).map(|(event, at)| (event, *at)))
+            let of_journal = read.get(&parcel.key);
+            let Some((event, ingested_at)) = known(parcel).or_else(|| of_journal.map(|(event, at, _)| (event, *at)))
             else {
                 lane.done([parcel.key]);
                 continue;
@@ -179,7 +183,8 @@ impl Courier {
             match shaped {
                 Ok((body, target)) => {
                     let fresh_since = parcel.ingested_at.filter(|_| parcel.attempts == 0);
-                    letters.push(Letter { key: parcel.key, event: event.clone(), body, fresh_since, target });
+                    let trace = of_journal.and_then(|(_, _, trace)| trace.clone());
+                    letters.push(Letter { key: parcel.key, event: event.clone(), body, fresh_since, target, trace });
                 }
                 Err(why) => {
                     let failed = Failed::permanently(FailureCode::InvalidJson, why);
@@ -458,6 +463,15 @@ impl Courier {
 fn note_given_up(lane: &Lane, event: Option<&Arc<str>>, is_lost: bool) {
     if !event.is_some_and(|event| is_of_engine(event)) {
         lane.note_health().given_up(is_lost);
+    }
+}
+
+/// The header of the trace that an event belongs to. No lane holds such an event as JSON, which has no place for it: it
+/// is read from the journal when it is delivered.
+pub(crate) fn trace_of(event: &Event) -> Option<&str> {
+    match event {
+        Event::Put(put) => put.trace.as_deref(),
+        _ => None,
     }
 }
 

@@ -245,7 +245,9 @@ fn to_queue(courier: &Courier, lane: &Lane, registry: &Registry, name: &str, let
     let message = |letter: &Letter| {
         let new = message(letter.target.as_ref().unwrap_or(&target), &letter.body);
         let id = is_fifo(name).then(|| deduplication_id(lane, queue, letter, &new));
-        NewMessage { deduplication_id: id, deduplicate_in_group: queue.deduplicates_in_group(), ..new }
+        let trace_header = new.trace_header.or_else(|| letter.trace.clone());
+        let deduplicate_in_group = queue.deduplicates_in_group();
+        NewMessage { deduplication_id: id, deduplicate_in_group, trace_header, ..new }
     };
     let messages = letters.iter().map(message).collect();
     let (keys, batch) = delivering(lane, letters);

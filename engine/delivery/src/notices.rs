@@ -204,6 +204,7 @@ impl Notice {
             hops: 0,
             by: None,
             origin: None,
+            trace: None,
         }
     }
 }

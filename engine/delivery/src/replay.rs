@@ -6,6 +6,7 @@
 //! depot, room Router: 'replay' 0 name → position (8), events (8), last time (8), ended at (8; 0: not yet)
 //! ```
 
+use super::courier::trace_of;
 use super::filter::{Filter, Patterns};
 use super::lane::{Arrival, Course, Lane, LaneId, READY_MAX};
 use super::lanes::Lanes;
@@ -341,7 +342,8 @@ impl Replayer {
         let lanes = matched.iter().flat_map(|rule| &running.feeds[*rule as usize]);
         for lane in lanes.filter(|lane| !lane.is_closed()) {
             fed = true;
-            let made = lane.wants_json().then(|| json.get_or_insert_with(|| self.events.json(&told).into()).clone());
+            let wanted = lane.wants_json() && trace_of(event).is_none();
+            let made = wanted.then(|| json.get_or_insert_with(|| self.events.json(&told).into()).clone());
             let arrival = Arrival { key, json: made, at: committed_at };
             match gathered.get_mut(lane.id()) {
                 Some((_, arrivals)) => arrivals.push(arrival),

@@ -8,6 +8,7 @@ mod due;
 
 use super::answers::{ANSWERS, Answers, live_answers};
 use super::commands::is_command;
+use super::courier::trace_of;
 use super::figures::BusFigures;
 use super::filter::{Filter, Patterns};
 use super::known::{self, Known};
@@ -443,7 +444,7 @@ impl Routed {
         for rule in matched {
             let rule = *rule as usize;
             for lane in &self.feeds[rule] {
-                let wanted = lane.wants_json();
+                let wanted = lane.wants_json() && trace_of(event).is_none();
                 if wanted && json.is_none() {
                     json = Some(events.json(&told).into());
                 }

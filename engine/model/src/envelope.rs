@@ -426,6 +426,7 @@ mod tests {
                 hops: 0,
                 by: None,
                 origin: None,
+                trace: None,
                 schedule: None,
             })))
         };

@@ -239,4 +239,6 @@ pub struct Put {
     pub by: Option<String>,
     /// The event that rules handed on to here, and whose id it keeps.
     pub origin: Option<EventKey>,
+    /// The header of the trace that it belongs to.
+    pub trace: Option<String>,
 }

@@ -338,6 +338,7 @@ impl Delivery {
             hops: hops + 1,
             by: None,
             origin: None,
+            trace: None,
         })
     }
 
@@ -410,6 +411,7 @@ fn letters(items: &[Item], bodies: &[Arc<str>]) -> Vec<Letter> {
         body: body.clone(),
         fresh_since: None,
         target: None,
+        trace: None,
     };
     items.iter().zip(bodies).map(letter).collect()
 }

@@ -29,6 +29,8 @@ pub struct NewEvent {
     pub by: Option<String>,
     /// The event that rules hand on to here, and whose id it keeps; none of one that is new.
     pub origin: Option<EventKey>,
+    /// The header of the trace that it belongs to (`X-Amzn-Trace-Id`): targets get it along.
+    pub trace: Option<String>,
 }
 
 impl NewEvent {
@@ -36,13 +38,14 @@ impl NewEvent {
     pub fn bytes(&self) -> usize {
         let texts = [&self.bus, &self.source, &self.detail_type, &self.detail, &self.region];
         texts.iter().map(|text| text.len() + 8).sum::<usize>()
-            + self.resources.iter().map(|text| text.len() + 8).sum::<usize>()
+            + self.resources.iter().chain(&self.trace).map(|text| text.len() + 8).sum::<usize>()
     }
 
     /// As it is written at `now`, the engine's time, when the wall clock shows `wall`. What others put without a time gets
     /// whole seconds, as the service gives it; a fraction is the sender's word, and shown as such.
     pub fn record(self, now: Timestamp, wall: Timestamp) -> Put {
-        let NewEvent { bus, source, detail_type, detail, resources, time, region, cause, hops, by, origin } = self;
+        let NewEvent { bus, source, detail_type, detail, resources, time, region, cause, hops, by, origin, trace } =
+            self;
         let wall = if source.starts_with(OURS) { wall } else { Timestamp(wall.seconds() * 1_000_000_000) };
         Put {
             at_ns: now.0,
@@ -58,6 +61,7 @@ impl NewEvent {
             schedule: None,
             by,
             origin: origin.map_or(0, |origin| origin.0),
+            trace,
         }
     }
 }

@@ -160,6 +160,8 @@ pub struct Entry {
     pub resources: Vec<String>,
     #[serde(rename = "Time", default)]
     time: Option<Moment>,
+    #[serde(rename = "TraceHeader")]
+    pub trace: Option<String>,
 }
 
 /// Seconds since 1970, or a text of RFC 3339.

@@ -283,6 +283,7 @@ impl Learned {
             hops: 0,
             by: None,
             origin: None,
+            trace: None,
         }
     }
 }

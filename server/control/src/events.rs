@@ -228,6 +228,7 @@ fn parse(event: Plain, bus: &str, registry: &Registry) -> Result<Incoming, Refus
         hops: 0,
         by: None,
         origin: None,
+        trace: None,
     }))
 }
 

@@ -137,6 +137,7 @@ async fn receive(
         by: None,
         detail: content.detail(&headers, &body),
         origin: None,
+        trace: None,
     };
     shared.engine.enforcer().admit(&registry, &event).map_err(|violation| Refusal::of_schema(&violation))?;
     let id = signed.id.or_else(|| settings.id(&headers, &read));

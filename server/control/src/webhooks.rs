@@ -23,9 +23,10 @@ mod asking;
 use super::{Shared, answers, tasks};
 pub(super) use asking::ask;
 use authorization::{Additions, Authorizations};
+use axum::http::HeaderValue;
 use connection::{Answered, Wire};
 use fakemon_engine::Engine;
-use fakemon_engine::bus::resource::{ApiDestination, Connection};
+use fakemon_engine::bus::resource::{ApiDestination, Connection, HttpParameters};
 use fakemon_engine::bus::{Destination, Registry};
 use fakemon_engine::delivery::{Courier, Failed, FailureCode, Lane, LaneId, Letter, Parcel};
 use fakemon_engine::ids::Timestamp;
@@ -48,6 +49,9 @@ const IDLE: Duration = Duration::from_secs(1);
 const ANSWERS_AT_ONCE_MAX: usize = 1_024;
 /// How long an answer webhook that has everything keeps its connection.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// The header of a trace.
+const TRACE_HEADER: &str = "X-Amzn-Trace-Id";
 
 /// Destinations whose pace is remembered.
 const PACES_MAX: usize = 20_000;
@@ -274,8 +278,19 @@ async fn attempt(
     courier.started(lane, std::slice::from_ref(letter));
     let stamp = Stamp { id: letter.key.id(), at_s: wall_clock().seconds() };
     let parameters = target.http.as_ref().map(|http| http.for_event(&letter.event));
+    let parameters = with_trace(parameters, letter.trace.as_deref());
     let content = Content { parameters: parameters.as_ref(), body: &letter.body, stamp };
     hooks.send(&recipient, &content, 0, wire).await.map(drop)
+}
+
+/// The trace of an event goes along as AWS sends it, unless its target says another one.
+fn with_trace(parameters: Option<HttpParameters>, trace: Option<&str>) -> Option<HttpParameters> {
+    let Some(trace) = trace.filter(|trace| HeaderValue::from_str(trace).is_ok()) else { return parameters };
+    let mut parameters = parameters.unwrap_or_default();
+    if !parameters.headers.keys().any(|name| name.eq_ignore_ascii_case(TRACE_HEADER)) {
+        parameters.headers.insert(TRACE_HEADER.into(), trace.into());
+    }
+    Some(parameters)
 }
 
 /// Who gets a request.

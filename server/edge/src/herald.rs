@@ -171,6 +171,7 @@ impl Herald {
             hops: 0,
             by: None,
             origin: None,
+            trace: None,
         });
     }
 

@@ -77,6 +77,7 @@ pub(super) fn to_bus(
             by: lane.id().delivery(letter.key),
             // What an input setting made of it is another event.
             origin: (letter.body == letter.event).then_some(origin),
+            trace: letter.trace.clone(),
         });
         let admitted = event.and_then(|event| {
             // An unchanged event was admitted when it came in, with its source.
@@ -209,6 +210,7 @@ fn put_entries(
         hops: 1,
         by: lane.id().delivery(letter.key),
         origin: None,
+        trace: entry.trace,
     };
     let events: Vec<NewEvent> = entries.into_iter().map(event).collect();
     events.iter().try_for_each(|event| admit(courier, registry, event))?;

@@ -84,6 +84,7 @@ fn say_refused(client: &mut Client, letters: &[Letter], outcomes: &HashMap<u64, 
             hops: 0,
             by: None,
             origin: None,
+            trace: None,
         })
     };
     let events: Vec<NewEvent> = (0..).zip(letters).filter_map(refused).collect();

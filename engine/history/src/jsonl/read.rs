@@ -128,6 +128,7 @@ struct Raw<'a> {
     by: Option<String>,
     #[serde(borrow)]
     origin: Option<Cow<'a, str>>,
+    trace: Option<String>,
     key: Option<String>,
     value: Option<String>,
 }
@@ -270,6 +271,7 @@ impl Raw<'_> {
             schedule: self.schedule,
             by: self.by,
             origin: origin.map(EventKey),
+            trace: self.trace,
         })))
     }
 

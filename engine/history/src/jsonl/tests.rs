@@ -33,12 +33,13 @@ fn an_event_is_read_as_it_was() {
         schedule: Some("rule/b/ünï".into()),
         by: Some("b r t attempt".into()),
         origin: Some(EventKey(12)),
+        trace: Some("Root=1-5759e988".into()),
     };
     let gone = Event::Changed { at: Timestamp(5), key: "bus/x".into(), value: None };
     let named = Event::PlayerNamed { player: PlayerId(9), name: "\u{202e}💥 \\ \" ".into() };
     for event in [
         Event::Put(Box::new(put.clone())),
-        Event::Put(Box::new(Put { cause: None, schedule: None, by: None, origin: None, ..put })),
+        Event::Put(Box::new(Put { cause: None, schedule: None, by: None, origin: None, trace: None, ..put })),
         gone,
         named,
     ] {

@@ -151,7 +151,8 @@ fn write_put(out: &mut impl Write, put: &Put) -> io::Result<()> {
     write!(out, r#","hops":{}"#, put.hops)?;
     put.schedule.as_deref().map_or(Ok(()), |schedule| write_text(out, "schedule", schedule))?;
     put.by.as_deref().map_or(Ok(()), |by| write_text(out, "by", by))?;
-    put.origin.map_or(Ok(()), |origin| write!(out, r#","origin":"{}""#, origin.0))
+    put.origin.map_or(Ok(()), |origin| write!(out, r#","origin":"{}""#, origin.0))?;
+    put.trace.as_deref().map_or(Ok(()), |trace| write_text(out, "trace", trace))
 }
 
 fn write_player(out: &mut impl Write, player: PlayerId, names: &impl Names) -> io::Result<()> {

@@ -248,6 +248,7 @@ impl<'r> Mender<'r> {
                 schedule: None,
                 by: None,
                 origin: None,
+                trace: None,
             })),
         );
         mending.left_out.push(LeftOut { position, why, was, told: self.told(event) });

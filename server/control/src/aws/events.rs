@@ -212,6 +212,7 @@ fn new_event(entry: &Value, bus: &str, call: &Call<'_>) -> NewEvent {
         hops: 0,
         by: None,
         origin: None,
+        trace: entry["TraceHeader"].as_str().map(str::to_owned),
     }
 }
 

@@ -203,6 +203,7 @@ impl<V: FnMut(Column, Cell<'_>)> Row<'_, V> {
             schedule: _,
             by: _,
             origin: _,
+            trace: _,
         } = put;
         self.time(Column::At, *at);
         self.text(Column::Bus, bus);
