@@ -95,7 +95,8 @@ impl Timekeeper {
         let (mut firings, mut bytes) = (Vec::new(), 0);
         let fires = taken.fires.iter().filter_map(|fire| firing(registry, fire));
         let missed = taken.missed.iter().filter_map(|missed| self::missed(registry, missed));
-        let ends: Vec<Change> = taken.over.iter().filter_map(|key| end(registry, key, true)).collect();
+        let ends: Vec<Change> =
+            taken.over.iter().filter_map(|over| end(registry, &over.key, over.revision)).collect();
         for firing in fires.chain(missed) {
             let more = firing.event.detail.len() + 1_024;
             if firings.len() >= FIRES_MAX || bytes + more > PUT_BYTES_MAX / 2 {
@@ -181,10 +182,11 @@ fn wants(registry: &Registry, key: &str) -> Missed {
     wanted.unwrap_or_default()
 }
 
-/// What ends with the last due time.
-fn end(registry: &Registry, key: &str, completes: bool) -> Option<Change> {
-    let over = schedule(registry, key).filter(|schedule| completes && schedule.delete_when_over)?;
-    Some(Change::Delete(over.key_as_it_is()))
+/// What ends with the last due time of a revision. The registry may be ahead of the timetable: a schedule that was
+/// changed meanwhile has due times of its own, and is not what is over.
+fn end(registry: &Registry, key: &str, revision: Timestamp) -> Option<Change> {
+    let is_over = |schedule: &&Schedule| schedule.delete_when_over && schedule.modified_at == revision;
+    Some(Change::Delete(schedule(registry, key).filter(is_over)?.key_as_it_is()))
 }
 
 fn arn(registry: &Registry, key: &str) -> Option<(String, String)> {
@@ -216,7 +218,7 @@ fn firing(registry: &Registry, fire: &Fire) -> Option<Firing> {
         origin: None,
         trace: None,
     };
-    let ends = end(registry, &fire.key, fire.completes);
+    let ends = fire.completes.then(|| end(registry, &fire.key, fire.revision)).flatten();
     Some(Firing { schedule: Some(fire.key.to_string()), event, ends })
 }
 
@@ -244,6 +246,50 @@ fn missed(registry: &Registry, missed: &MissedTimes) -> Option<Firing> {
         origin: None,
         trace: None,
     };
-    let ends = end(registry, &missed.key, missed.completes && missed.caught_up == 0);
+    let is_last = missed.completes && missed.caught_up == 0;
+    let ends = is_last.then(|| end(registry, &missed.key, missed.revision)).flatten();
     Some(Firing { schedule: Some(missed.key.to_string()), event, ends })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::resource::Resource;
+
+    /// The registry is ahead of the timetable: what was taken is of the revision before.
+    #[test]
+    fn a_schedule_that_was_changed_meanwhile_does_not_end() {
+        let schedule = Schedule {
+            group: "default".into(),
+            name: "once".into(),
+            expression: "at(2026-11-25T11:00:00)".into(),
+            zone: "UTC".into(),
+            start: None,
+            end: None,
+            window_minutes: 0,
+            enabled: true,
+            description: None,
+            kms_key_arn: None,
+            target: "{}".into(),
+            delete_when_over: true,
+            region: REGION.into(),
+            created_at: Timestamp(1),
+            modified_at: Timestamp(2),
+            client_token: None,
+        };
+        let mut registry = Registry::new();
+        registry.apply(&Change::Put(Resource::Schedule(schedule)));
+        let key = "schedule/default/once";
+        assert_eq!(end(&registry, key, Timestamp(1)), None);
+        assert_eq!(end(&registry, key, Timestamp(2)), Some(Change::Delete(format!("{key}@2"))));
+        let fire = |revision: u64| Fire {
+            key: key.into(),
+            due: Timestamp(5),
+            fires_at: Timestamp(5),
+            completes: true,
+            revision: Timestamp(revision),
+        };
+        assert!(firing(&registry, &fire(1)).is_some_and(|firing| firing.ends.is_none()));
+        assert!(firing(&registry, &fire(2)).is_some_and(|firing| firing.ends.is_some()));
+    }
 }

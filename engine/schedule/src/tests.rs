@@ -1,10 +1,13 @@
 //! Expressions beside an evaluator that looks at every minute; clocks that change; what fires, and what was missed.
 
-use super::timetable::{Fire, Standing, Timetable};
+use super::timetable::{Fire, Over, Standing, Timetable};
 use super::*;
 use fakemon_model::dice::Dice;
 use fakemon_model::ids::Timestamp;
 use jiff::civil::{DateTime, Weekday};
+
+/// The revision of what is put into a timetable.
+const FIRST: Timestamp = Timestamp(1);
 
 fn at(text: &str) -> Timestamp {
     let moment: jiff::Timestamp = text.parse().unwrap();
@@ -325,9 +328,9 @@ fn fired(fires: &[Fire]) -> Vec<String> {
 #[test]
 fn what_is_due_fires_once_in_order_and_goes_on_from_there() {
     let mut table = Timetable::default();
-    table.put("b", timing("cron(0 * * * ? *)", "UTC"), standing("2026-11-25T10:30:00Z"));
-    table.put("a", timing("cron(0 11 * * ? *)", "UTC"), standing("2026-11-25T10:30:00Z"));
-    table.put("once", timing("at(2026-11-25T10:59:59)", "UTC"), standing("2026-11-25T10:30:00Z"));
+    table.put("b", timing("cron(0 * * * ? *)", "UTC"), FIRST, standing("2026-11-25T10:30:00Z"));
+    table.put("a", timing("cron(0 11 * * ? *)", "UTC"), FIRST, standing("2026-11-25T10:30:00Z"));
+    table.put("once", timing("at(2026-11-25T10:59:59)", "UTC"), FIRST, standing("2026-11-25T10:30:00Z"));
     let skip = |_: &str| Missed::Skip;
     let take = |table: &mut Timetable, now: &str| table.take(at(now), Timestamp(0), 10, &skip).fires;
     assert_eq!(fired(&take(&mut table, "2026-11-25T10:59:58Z")), [""; 0]);
@@ -337,8 +340,8 @@ fn what_is_due_fires_once_in_order_and_goes_on_from_there() {
     assert_eq!(fires.iter().map(|fire| fire.completes).collect::<Vec<_>>(), [true, false, false]);
     assert_eq!(fired(&take(&mut table, "2026-11-25T11:00:01Z")), [""; 0]);
     // The same once more changes nothing; other times count from then on.
-    table.put("b", timing("cron(0 * * * ? *)", "UTC"), || panic!("its times are the same"));
-    table.put("b", timing("cron(30 * * * ? *)", "UTC"), standing("2026-11-25T11:40:00Z"));
+    table.put("b", timing("cron(0 * * * ? *)", "UTC"), FIRST, || panic!("its times are the same"));
+    table.put("b", timing("cron(30 * * * ? *)", "UTC"), FIRST, standing("2026-11-25T11:40:00Z"));
     assert_eq!(fired(&take(&mut table, "2026-11-25T12:30:00Z")), ["b 2026-11-25T12:30:00Z"]);
     table.remove("a");
     assert_eq!(fired(&take(&mut table, "2026-11-26T11:00:00Z"))[0], "b 2026-11-25T13:30:00Z");
@@ -347,7 +350,7 @@ fn what_is_due_fires_once_in_order_and_goes_on_from_there() {
 #[test]
 fn what_the_journal_says_has_fired_does_not_fire_again() {
     let mut table = Timetable::default();
-    table.put("a", timing("rate(1 hour)", "UTC"), standing("2026-11-25T10:00:00Z"));
+    table.put("a", timing("rate(1 hour)", "UTC"), FIRST, standing("2026-11-25T10:00:00Z"));
     assert!(table.fired("a", at("2026-11-25T12:00:00Z"), at("2027-01-01T00:00:00Z")).is_some());
     assert!(table.fired("gone", at("2026-11-25T12:00:00Z"), at("2027-01-01T00:00:00Z")).is_none());
     // What was taken has not fired before the journal says so.
@@ -355,10 +358,10 @@ fn what_the_journal_says_has_fired_does_not_fire_again() {
     assert_eq!(taken.fires.len(), 3);
     let noted = table.fired("a", at("2026-11-25T13:00:00Z"), at("2027-01-01T00:00:00Z")).unwrap();
     assert_eq!(noted.fired, at("2026-11-25T13:00:00Z"));
-    let noted = table.put("a", timing("rate(2 hours)", "UTC"), standing("2026-11-25T15:45:00Z"));
+    let noted = table.put("a", timing("rate(2 hours)", "UTC"), FIRST, standing("2026-11-25T15:45:00Z"));
     assert_eq!(noted.fired, at("2026-11-25T13:00:00Z"));
     let mut table = Timetable::default();
-    table.put("a", timing("rate(1 hour)", "UTC"), standing("2026-11-25T10:00:00Z"));
+    table.put("a", timing("rate(1 hour)", "UTC"), FIRST, standing("2026-11-25T10:00:00Z"));
     assert!(table.fired("a", at("2026-11-25T12:00:00Z"), at("2027-01-01T00:00:00Z")).is_some());
     let taken = table.take(at("2026-11-25T13:00:00Z"), Timestamp(0), 10, &|_| Missed::All);
     assert_eq!(fired(&taken.fires), ["a 2026-11-25T13:00:00Z"]);
@@ -376,7 +379,7 @@ fn what_was_missed_is_skipped_or_caught_up_as_the_schedule_says() {
         ),
     ] {
         let mut table = Timetable::default();
-        table.put("a", timing("rate(1 hour)", "UTC"), standing("2026-11-25T10:00:00Z"));
+        table.put("a", timing("rate(1 hour)", "UTC"), FIRST, standing("2026-11-25T10:00:00Z"));
         let (now, opened) = (at("2026-11-25T14:00:00Z"), at("2026-11-25T13:59:00Z"));
         let taken = table.take(now, opened, 10, &|_| wants);
         assert_eq!(fired(&taken.fires), expected, "{wants:?}");
@@ -386,16 +389,37 @@ fn what_was_missed_is_skipped_or_caught_up_as_the_schedule_says() {
     }
     // A year of minutes: bounded, and the newest.
     let mut table = Timetable::default();
-    table.put("a", timing("cron(* * * * ? *)", "Europe/Madrid"), standing("2025-11-25T10:00:00Z"));
+    table.put("a", timing("cron(* * * * ? *)", "Europe/Madrid"), FIRST, standing("2025-11-25T10:00:00Z"));
     let opened = at("2026-11-25T13:59:00Z");
     let taken = table.take(opened, opened, 10, &|_| Missed::All);
     assert_eq!((taken.fires.len(), taken.missed[0].count), (1_000, 1_000));
     assert_eq!(fired(&taken.fires[999..]), ["a 2026-11-25T13:59:00Z"]);
     assert_eq!(shown(table.next_at()), ["2026-11-25T14:00:00Z"]);
     // What is over before it began is said once.
-    table.put("never", timing("cron(0 0 31 2 ? *)", "UTC"), standing("2026-11-25T10:00:00Z"));
-    assert_eq!(table.take(opened, opened, 10, &|_| Missed::All).over, ["never".into()]);
+    table.put("never", timing("cron(0 0 31 2 ? *)", "UTC"), FIRST, standing("2026-11-25T10:00:00Z"));
+    assert_eq!(
+        table.take(opened, opened, 10, &|_| Missed::All).over,
+        [Over { key: "never".into(), revision: FIRST }]
+    );
     assert_eq!(table.take(opened, opened, 10, &|_| Missed::All), Now::default());
+}
+
+/// A schedule may be changed at the moment at which it is over: the end has to name the revision that it is of.
+#[test]
+fn what_is_taken_names_the_revision_that_it_was_of() {
+    let (early, late) = (at("2026-11-25T11:00:00Z"), at("2026-11-25T12:00:00Z"));
+    let skip = |_: &str| Missed::Skip;
+    let once = || timing("at(2026-11-25T11:00:00)", "UTC");
+    let mut table = Timetable::default();
+    table.put("once", once(), FIRST, standing("2026-11-25T10:30:00Z"));
+    table.put("never", timing("cron(0 0 31 2 ? *)", "UTC"), FIRST, standing("2026-11-25T10:30:00Z"));
+    table.put("once", once(), Timestamp(2), || panic!("its times are the same"));
+    table.put("never", timing("cron(0 12 * * ? *)", "UTC"), Timestamp(2), standing("2026-11-25T10:30:00Z"));
+    let taken = table.take(early, Timestamp(0), 10, &skip);
+    assert_eq!(taken.over, [Over { key: "never".into(), revision: FIRST }]);
+    assert_eq!(taken.fires.iter().map(|fire| fire.revision).collect::<Vec<_>>(), [Timestamp(2)]);
+    let missed = table.take(late, late, 10, &skip).missed;
+    assert_eq!(missed.iter().map(|missed| missed.revision).collect::<Vec<_>>(), [Timestamp(2)]);
 }
 
 /// Two hours ahead for a while: what fired then holds up nothing afterwards, also not what a restart reads; what is due
@@ -404,7 +428,7 @@ fn what_was_missed_is_skipped_or_caught_up_as_the_schedule_says() {
 fn a_clock_that_was_wrong_holds_up_nothing_once_it_is_right() {
     let mut timetable = Timetable::default();
     for (key, expression) in [("c", "cron(* * * * ? *)"), ("o", "at(2026-03-01T13:00:00)"), ("r", "rate(1 minute)")] {
-        timetable.put(key, timing(expression, "UTC"), standing("2026-03-01T12:00:00Z"));
+        timetable.put(key, timing(expression, "UTC"), FIRST, standing("2026-03-01T12:00:00Z"));
     }
     let (right, wrong) = (at("2026-03-01T12:00:30Z"), at("2026-03-01T14:00:30Z"));
     let taken = timetable.take(wrong, wrong, 100, &|_| Missed::Last);
@@ -430,7 +454,7 @@ fn a_clock_that_was_wrong_holds_up_nothing_once_it_is_right() {
         };
         let timing = timing(expression, "UTC");
         let corrected = standing.corrected(&timing, right);
-        opened.put(&key, timing, || corrected);
+        opened.put(&key, timing, FIRST, || corrected);
     }
     assert_eq!(after(&mut opened), ["c 2026-03-01T12:01:00Z", "r 2026-03-01T12:01:00Z"]);
     // A clock that is a little behind waits: nothing fires twice.

@@ -72,6 +72,8 @@ pub struct Fire {
     pub fires_at: Timestamp,
     /// Whether it never is due again.
     pub completes: bool,
+    /// Of its resource, as [`Timetable::put`] got it.
+    pub revision: Timestamp,
 }
 
 /// Due times passed while nobody was there.
@@ -84,6 +86,14 @@ pub struct MissedTimes {
     pub count: usize,
     pub caught_up: usize,
     pub completes: bool,
+    pub revision: Timestamp,
+}
+
+/// Something that is never due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Over {
+    pub key: Arc<str>,
+    pub revision: Timestamp,
 }
 
 /// What has to happen now, in order.
@@ -93,12 +103,13 @@ pub struct Now {
     /// To be told after what is caught up has fired.
     pub missed: Vec<MissedTimes>,
     /// Never due, from the beginning.
-    pub over: Vec<Arc<str>>,
+    pub over: Vec<Over>,
 }
 
 #[derive(Debug)]
 struct Entry {
     timing: Timing,
+    revision: Timestamp,
     /// As the journal says: what was taken is not there before it is durable.
     standing: Standing,
     /// The last due time that was taken.
@@ -117,12 +128,19 @@ struct Next {
 pub struct Timetable {
     entries: BTreeMap<Arc<str>, Entry>,
     queue: BTreeSet<(Timestamp, Arc<str>)>,
-    over: Vec<Arc<str>>,
+    over: Vec<Over>,
 }
 
 impl Timetable {
-    /// A schedule is so from now on. One whose times stay the same goes on where it is.
-    pub fn put(&mut self, key: &str, timing: Timing, standing: impl FnOnce() -> Standing) -> Standing {
+    /// A schedule is so from now on. One whose times stay the same goes on where it is. What is taken later names the
+    /// revision: the resource may have been changed since, and this follows behind.
+    pub fn put(
+        &mut self,
+        key: &str,
+        timing: Timing,
+        revision: Timestamp,
+        standing: impl FnOnce() -> Standing,
+    ) -> Standing {
         let held = self.take_out(key);
         let taken = held.as_ref().map_or(Timestamp(0), |held| held.taken);
         let standing = match held {
@@ -131,11 +149,11 @@ impl Timetable {
             None => standing(),
         };
         let key: Arc<str> = key.into();
-        let mut entry = Entry { timing, standing, taken, next: None };
+        let mut entry = Entry { timing, revision, standing, taken, next: None };
         entry.look_ahead();
         match entry.next {
             Some(next) => self.queue.extend([(next.fires_at, key.clone())]),
-            None => self.over.push(key.clone()),
+            None => self.over.push(Over { key: key.clone(), revision }),
         }
         self.entries.insert(key, entry);
         standing
@@ -234,10 +252,10 @@ impl Timetable {
                 continue;
             }
             let entry = self.entries.get_mut(&key).expect("what is in the queue has an entry");
-            let due = entry.next.expect("what is in the queue has a time").due;
+            let (due, revision) = (entry.next.expect("what is in the queue has a time").due, entry.revision);
             entry.taken = due;
             let completes = self.reschedule(&key);
-            taken.fires.push(Fire { key, due, fires_at, completes });
+            taken.fires.push(Fire { key, due, fires_at, completes, revision });
         }
         taken
     }
@@ -257,6 +275,7 @@ impl Timetable {
             Missed::All => missed.len(),
         };
         entry.taken = last;
+        let revision = entry.revision;
         let completes = self.reschedule(key);
         for due in missed[..caught_up.min(missed.len())].iter().rev() {
             taken.fires.push(Fire {
@@ -264,10 +283,11 @@ impl Timetable {
                 due: *due,
                 fires_at: *due,
                 completes: completes && *due == last,
+                revision,
             });
         }
         let count = missed.len().max(1);
-        taken.missed.push(MissedTimes { key: key.clone(), first, last, count, caught_up, completes });
+        taken.missed.push(MissedTimes { key: key.clone(), first, last, count, caught_up, completes, revision });
     }
 }
 

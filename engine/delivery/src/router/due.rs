@@ -24,24 +24,25 @@ impl Router {
     }
 
     pub(super) fn keep_schedule(&mut self, schedule: &Schedule, at: Timestamp) {
-        self.keep(&Resource::Schedule(schedule.clone()).key(), Timing::of_schedule(schedule), at);
+        let key = Resource::Schedule(schedule.clone()).key();
+        self.keep(&key, Timing::of_schedule(schedule), schedule.modified_at, at);
     }
 
     pub(super) fn keep_rule(&mut self, rule: &Rule, at: Timestamp) {
         if rule.schedule.is_some() {
-            self.keep(&Resource::Rule(rule.clone()).key(), Timing::of_rule(rule), at);
+            self.keep(&Resource::Rule(rule.clone()).key(), Timing::of_rule(rule), rule.created_at, at);
         } else {
             self.no_longer_due(&Resource::Rule(rule.clone()).key());
         }
     }
 
     /// From `at` on a schedule is due so; none: it is not.
-    pub(super) fn keep(&mut self, key: &str, timing: Option<Timing>, at: Timestamp) {
+    pub(super) fn keep(&mut self, key: &str, timing: Option<Timing>, revision: Timestamp, at: Timestamp) {
         let Some(timing) = timing else { return self.no_longer_due(key) };
         let noted = self.known.standings.get(key).copied();
         let (since, now) = (self.agenda.by_wall(at), self.agenda.now());
         let new = noted.unwrap_or(Standing { since, fired: Timestamp(0) }).corrected(&timing, now);
-        let standing = self.agenda.change(|timetable| timetable.put(key, timing, || new));
+        let standing = self.agenda.change(|timetable| timetable.put(key, timing, revision, || new));
         if noted != Some(standing) {
             known::note_standing(&mut self.changes, key, standing);
         }
