@@ -620,3 +620,44 @@ fn the_query_protocol_refuses_in_xml() {
     let (status, answer) = call(&server, "AmazonSQS.ListQueues", &json!({}));
     assert_eq!((status, answer["QueueUrls"].as_array().map(Vec::len)), (200, Some(1)));
 }
+
+#[test]
+fn a_receiver_that_waits_is_told_that_its_queue_is_deleted() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let (url, _) = queue(&server, "q");
+    std::thread::scope(|scope| {
+        let wait = json!({ "QueueUrl": url, "WaitTimeSeconds": 20 });
+        let waits = scope.spawn(|| refused(&server, "ReceiveMessage", wait).0);
+        sqs(&server, "DeleteQueue", json!({ "QueueUrl": url }));
+        assert_eq!(waits.join().unwrap(), "AWS.SimpleQueueService.NonExistentQueue");
+    });
+}
+
+/// The messages of a deleted queue go after it: not those of one of its name that was made meanwhile.
+#[test]
+fn a_queue_that_is_made_anew_keeps_what_it_gets() {
+    let data = fresh_data();
+    let file = data.path().join("settings.toml");
+    std::fs::write(&file, "[aws]\nqueue_pause = \"0s\"\n").unwrap();
+    let server = Server::start(&data.path().join("data"), &["--config", file.to_str().unwrap()]);
+    let (url, _) = queue(&server, "q");
+    for round in 0..20 {
+        send(&server, &url, "old");
+        std::thread::scope(|scope| {
+            let deletes = scope.spawn(|| sqs(&server, "DeleteQueue", json!({ "QueueUrl": url })));
+            // A queue that is still there is answered, too, and does not get the tag.
+            let anew = json!({ "QueueName": "q", "tags": { "round": round.to_string() } });
+            let is_new = || {
+                sqs(&server, "CreateQueue", anew.clone());
+                let (status, tags) = call(&server, "AmazonSQS.ListQueueTags", &json!({ "QueueUrl": url }));
+                status == 200 && tags["Tags"]["round"] == json!(round.to_string())
+            };
+            while !is_new() {}
+            send(&server, &url, "new");
+            deletes.join().unwrap();
+        });
+        let bodies: Vec<Value> = take(&server, &url, 10, 30).iter().map(|message| message["Body"].clone()).collect();
+        assert_eq!(bodies, ["new"], "round {round}");
+    }
+}

@@ -224,6 +224,11 @@ impl Queues {
         self.depot.write(batch, true).map_err(QueueError::Store)
     }
 
+    /// Whether there is anything of a queue of this name: messages, or deduplication ids of such.
+    pub fn remembers(&self, queue: &str) -> bool {
+        self.held().get(queue).is_some_and(|state| !state.slots.is_empty() || state.recent.len() > 0)
+    }
+
     /// Tells those that wait for messages of a queue to look.
     fn wake(&self, queue: &str) {
         self.wakes.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|wake| wake(queue));

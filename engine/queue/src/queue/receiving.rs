@@ -18,7 +18,8 @@ impl Queues {
     /// disk after this, so that a power cut brings no message under another id.
     ///
     /// # Errors
-    /// When too many are in flight or the depot cannot be read or written.
+    /// When [`IN_FLIGHT_MAX`] are in flight, of a FIFO queue nothing is received then; or the depot cannot be read or
+    /// written.
     pub fn receive(
         &self,
         queue: &str,
@@ -52,9 +53,11 @@ impl Queues {
         let expired = now.0.saturating_sub(u64::from(retention_s) * 1_000_000_000);
         state.expire(expired).into_iter().for_each(|sequence| forget(queue, sequence, &mut batch));
         state.show_due(now);
-        if max > 0 && state.in_flight() >= IN_FLIGHT_MAX {
+        let places = IN_FLIGHT_MAX.saturating_sub(state.in_flight());
+        if max > 0 && places == 0 && !is_fifo(queue) {
             return Err(QueueError::OverLimit);
         }
+        let max = max.min(places);
         // Behind a message that goes away nothing of its group is received before it is there.
         let mut waiting = HashSet::new();
         for sequence in state.due(expired, max + MOVED_MAX) {

@@ -133,11 +133,19 @@ fn no_more_than_so_many_are_in_flight() {
     let dir = tempfile::tempdir().unwrap();
     let queues = Queues::open(Arc::new(Depot::open(dir.path()).unwrap())).unwrap();
     queues.send("q", vec![message(""); IN_FLIGHT_MAX + 1], second(0)).unwrap();
-    assert_eq!(receive(&queues, IN_FLIGHT_MAX, 1).len(), IN_FLIGHT_MAX);
+    assert_eq!(receive(&queues, IN_FLIGHT_MAX - 1, 1).len(), IN_FLIGHT_MAX - 1);
+    assert_eq!(receive(&queues, 10, 1).len(), 1, "there is no place for more");
     let refused = queues.receive("q", 1, 30, RETENTION_S, None, second(2));
     assert!(matches!(refused, Err(QueueError::OverLimit)));
     assert_eq!(queues.counts("q", second(2)), Counts { visible: 1, in_flight: IN_FLIGHT_MAX, delayed: 0 });
     assert_eq!(receive(&queues, 1, 31).len(), 1, "they are visible again");
+    let in_group = |group: usize| {
+        let id = Some(group.to_string());
+        NewMessage { group: id.clone(), deduplication_id: id, ..message("") }
+    };
+    queues.send("q.fifo", (0..=IN_FLIGHT_MAX).map(in_group).collect(), second(0)).unwrap();
+    let take = |max| queues.receive("q.fifo", max, 30, RETENTION_S, None, second(1)).unwrap().len();
+    assert_eq!((take(IN_FLIGHT_MAX), take(1)), (IN_FLIGHT_MAX, 0), "a FIFO queue says nothing of it");
 }
 
 #[test]

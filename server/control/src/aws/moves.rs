@@ -172,7 +172,9 @@ impl Moves {
     fn add(&self, task: Arc<Move>) -> Result<Option<String>, ApiError> {
         let mut moves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let runs = |other: &Arc<Move>| other.ended().is_none();
-        if moves.iter().any(|other| other.plan.source_arn == task.plan.source_arn && runs(other)) {
+        // Whatever region an ARN says, its queue is the same.
+        let source = |task: &Move| Destination::of(&task.plan.source_arn);
+        if moves.iter().any(|other| source(other) == source(&task) && runs(other)) {
             return Err(invalid(
                 "There is already a task running. Only one active task is allowed for a source queue arn at a given time.",
             ));
@@ -414,6 +416,7 @@ fn list(shared: &Shared, request: &Request<'_>) -> Result<Value, ApiError> {
     let max = number(request, "MaxResults", 1, 10, "Must be between 1 and 10, if provided.")?.unwrap_or(1);
     queue_of(&shared.engine.registry(), arn, "SourceArn")?;
     let moves = shared.moves.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let of_queue = moves.iter().rev().filter(|task| task.plan.source_arn == arn);
+    let source = Destination::of(arn);
+    let of_queue = moves.iter().rev().filter(|task| Destination::of(&task.plan.source_arn) == source);
     Ok(json!({ "Results": of_queue.take(max as usize).map(|task| task.shown()).collect::<Vec<_>>() }))
 }

@@ -31,7 +31,7 @@ use fakemon_engine::Engine;
 use fakemon_engine::bus::Registry;
 use fakemon_engine::bus::resource::{Change, Queue, Resource, Tags};
 use fakemon_engine::envelope::ACCOUNT;
-use fakemon_engine::queue::{Counts, NewMessage, QueueError, Redrive, Settlement, is_fifo, is_id};
+use fakemon_engine::queue::{NewMessage, QueueError, Redrive, Settlement, is_fifo, is_id};
 use messages::{
     BATCH_BYTES_MAX, BATCH_MAX, batch, batch_bytes, batch_too_long, check_order, new_message, sent, shown, visibility,
 };
@@ -287,13 +287,30 @@ async fn create_unless_paused(
         );
         return Err(ApiError::new("QueueDeletedRecently", message));
     }
-    if is_new && shared.engine.queues().counts(name, shared.engine.now()) != Counts::default() {
-        // The process ended between the deletion of a queue of this name and that of its messages.
-        let (engine, name) = (shared.engine.clone(), name.to_owned());
-        let purged = tokio::task::spawn_blocking(move || engine.queues().purge(&name)).await;
-        purged.map_err(|error| ApiError::internal(error.to_string()))?.map_err(refused)?;
-    }
+    // The process may have ended between the deletion of a queue of this name and that of its messages.
+    clear_away(shared, name).await?;
     super::change(shared, create, request, call).await
+}
+
+/// Deletes the messages of a queue that is gone. No queue of its name is made while they are looked for and deleted: what
+/// a new one gets stays.
+async fn clear_away(shared: &Arc<Shared>, name: &str) -> Result<(), ApiError> {
+    let is_left_over = |shared: &Shared| {
+        !shared.engine.registry().queues.contains_key(name) && shared.engine.queues().remembers(name)
+    };
+    if !is_left_over(shared) {
+        return Ok(());
+    }
+    let one_at_a_time = Arc::clone(&shared.changing).lock_owned().await;
+    if !is_left_over(shared) {
+        return Ok(());
+    }
+    let (engine, name) = (shared.engine.clone(), name.to_owned());
+    let purged = tokio::task::spawn_blocking(move || {
+        let _one_at_a_time = one_at_a_time;
+        engine.queues().purge(&name)
+    });
+    purged.await.map_err(|error| ApiError::internal(error.to_string()))?.map_err(refused)
 }
 
 async fn purge(shared: &Arc<Shared>, queue: &Queue, call: &Call<'_>) -> Result<Value, ApiError> {
@@ -328,7 +345,8 @@ async fn delete_queue(
     // Noted before, so that no end of the process comes between; while the queue is there it means nothing.
     begin_pause(shared, Paused::Create, queue, call).await?;
     super::change(shared, delete, request, call).await?;
-    on_queue(shared, queue, |engine, name| engine.queues().purge(name)).await?.map_err(refused)?;
+    clear_away(shared, &queue.name).await?;
+    shared.messages.notify_waiters(); // receivers that wait for its messages are answered now
     Ok(Value::Null)
 }
 
@@ -496,16 +514,26 @@ async fn receive(
         // Registered before looking, so that a message that comes between looking and waiting is heard.
         let arrived = shared.messages.notified();
         let attempt = attempt.clone();
+        let made_at = queue.created_at;
         let look = move |engine: &Engine, name: &str| {
             let registry = engine.registry();
-            let redrive = registry.queues.get(name).and_then(|queue| Redrive::within(&registry, queue));
+            // A queue of the same name that was made meanwhile is another one.
+            let held = registry.queues.get(name).filter(|held| held.created_at == made_at).ok_or_else(unknown)?;
+            let redrive = Redrive::within(&registry, held);
             let (queues, redrive, now) = (engine.queues(), redrive.as_ref(), engine.now());
-            let Some(id) = attempt else { return queues.receive(name, max, hidden, retention, redrive, now) };
-            queues.receive_again(name, &id, hidden, now, |queues| {
-                queues.take(name, max, hidden, retention, redrive, now)
-            })
+            let received = match attempt {
+                None => queues.receive(name, max, hidden, retention, redrive, now),
+                Some(id) => queues.receive_again(name, &id, hidden, now, |queues| {
+                    queues.take(name, max, hidden, retention, redrive, now)
+                }),
+            };
+            match received {
+                // A receiver that waits for messages waits for a place among those in flight as well.
+                Err(QueueError::OverLimit) if wait > 0 => Ok(Vec::new()),
+                received => received.map_err(refused),
+            }
         };
-        let received = on_queue(shared, queue, look).await?.map_err(refused)?;
+        let received = on_queue(shared, queue, look).await??;
         if !received.is_empty() || tokio::time::Instant::now() >= until || shared.is_stopping() {
             let messages: Vec<Value> = received.iter().map(|one| shown(one, request, call)).collect();
             return Ok(json!({ "Messages": messages }));
