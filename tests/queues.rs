@@ -612,6 +612,9 @@ fn the_query_protocol_refuses_in_xml() {
         ("/123456789012/q", Some("Action=SendMessageBatch"), 400, "AWS.SimpleQueueService.EmptyBatchRequest"),
         ("/123456789012/q?Action=SendMessage", None, 400, "MissingParameter"),
         ("/?Action=ReceiveMessage&QueueUrl=q&MaxNumberOfMessages=x", None, 400, "InvalidParameterValue"),
+        ("/", Some("Action=SendMessage&QueueUrl=q&MessageBody=%zz"), 400, "MalformedQueryString"),
+        ("/", Some("Action=SendMessage&QueueUrl=q&MessageBody=%FF"), 400, "MalformedQueryString"),
+        ("/?Action=ListQueues&%C3=1", None, 400, "MalformedQueryString"),
     ] {
         let (got, kind, xml) = query(&server, path, form);
         assert_eq!((got, kind.as_str(), element(&xml, "Code")), (status, "text/xml", code), "{xml}");
@@ -619,6 +622,19 @@ fn the_query_protocol_refuses_in_xml() {
     }
     let (status, answer) = call(&server, "AmazonSQS.ListQueues", &json!({}));
     assert_eq!((status, answer["QueueUrls"].as_array().map(Vec::len)), (200, Some(1)));
+}
+
+#[test]
+fn a_number_is_whole_however_it_is_written() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let (url, _) = queue(&server, "q");
+    send(&server, &url, "x");
+    let receive = |max: Value| json!({ "QueueUrl": url, "MaxNumberOfMessages": max, "VisibilityTimeout": 0.0 });
+    assert_eq!(sqs(&server, "ReceiveMessage", receive(json!(10.0)))["Messages"].as_array().map(Vec::len), Some(1));
+    for wrong in [json!(1.5), json!(1e300), json!(-1.0), json!("10.0"), json!([1])] {
+        assert_eq!(refused(&server, "ReceiveMessage", receive(wrong)).0, "InvalidParameterValue");
+    }
 }
 
 #[test]

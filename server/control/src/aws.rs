@@ -64,7 +64,7 @@ pub(super) use logs::Queries;
 pub(super) use moves::{Moves, end_all as end_moves, resume as resume_moves};
 use query::Form;
 pub(super) use query::is_one as is_query;
-use request::Request;
+use request::{Request, read_json};
 use serde_json::{Map, Value, json};
 pub(super) use sqs::Pauses;
 use std::sync::Arc;
@@ -198,15 +198,16 @@ pub(super) async fn post(
         Some(("Logs_20140328", operation)) => (Service::Logs, operation),
         _ => {
             let form = Form::read(&headers, &uri, body.as_deref().unwrap_or_default());
-            return match form.filter(|_| target.is_empty()) {
-                Some(form) => answer_form(&shared, &form, &uri, &headers, body.is_err()).await,
-                None => services::unserved_target(target, &headers)
+            return match form.map(|form| form.filter(|_| target.is_empty())) {
+                Err(error) if target.is_empty() => answer_in_xml(&headers, "", Err(error)),
+                Ok(Some(form)) => answer_form(&shared, &form, &uri, &headers, body.is_err()).await,
+                Ok(None) | Err(_) => services::unserved_target(target, &headers)
                     .unwrap_or_else(|| answer(Service::Events, Err(unknown_operation(target)))),
             };
         }
     };
     let members = match &body {
-        Ok(body) => parse(body),
+        Ok(body) => read_json(body),
         Err(_) if service == Service::Sqs => Err(sqs::too_large(operation, length(&headers))),
         Err(_) => Err(ApiError::invalid("the body is too large, or did not arrive whole")),
     };
@@ -285,16 +286,6 @@ fn secret_of(shared: &Shared, connection: &str) -> Option<Value> {
 
 fn unknown_operation(target: &str) -> ApiError {
     ApiError::new("UnknownOperationException", format!("the header X-Amz-Target names no operation here: `{target}`"))
-}
-
-/// The members of a request of the JSON protocol.
-fn parse(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
-    let parsed = if body.is_empty() { Ok(json!({})) } else { serde_json::from_slice(body) };
-    match parsed {
-        Ok(Value::Object(members)) => Ok(members),
-        Ok(_) => Err(ApiError::new("SerializationException", "the request is no JSON object")),
-        Err(error) => Err(ApiError::new("SerializationException", format!("the request is no JSON: {error}"))),
-    }
 }
 
 async fn dispatch(

@@ -110,7 +110,9 @@ fn check_types(entry: &Value) -> Result<(), &'static str> {
     match entry {
         Value::Object(entry) => {
             let time = entry.get("Time").filter(|time| !time.is_null());
-            if time.is_some_and(|time| moment(time).is_none()) {
+            let is_time =
+                |time: &Value| time.is_number() || time.as_str().is_some_and(|text| timestamp(text).is_some());
+            if time.is_some_and(|time| !is_time(time)) {
                 return Err("Time is a number of seconds since 1970, or a time as in 2026-11-24T12:00:00Z");
             }
             match entry.get("Resources") {
@@ -154,7 +156,18 @@ fn said(entry: &Value) -> Result<(&str, &str, &str), Refused> {
         let missing = || format!("Parameter {name} is not valid. Reason: {name} is a required argument.");
         text.ok_or_else(|| ("InvalidArgument", missing()))
     };
-    Ok((required("Source")?, required("DetailType")?, required("Detail")?))
+    let said = (required("Source")?, required("DetailType")?, required("Detail")?);
+    check_time(&entry["Time"])?;
+    Ok(said)
+}
+
+/// A moment that an event cannot have is wrong in its own entry only.
+fn check_time(time: &Value) -> Result<(), Refused> {
+    if time.is_null() || moment(time).is_some() {
+        return Ok(());
+    }
+    let reason = "Time lies between 1970-01-01T00:00:00Z and 2554-07-21T23:34:33Z.";
+    Err(("InvalidArgument", format!("Parameter Time is not valid. Reason: {reason}")))
 }
 
 /// Read to its end, so that nothing behind the journal meets a detail that is no object.
@@ -224,19 +237,25 @@ pub(crate) fn is_reserved(bus: &str, source: &str, detail_type: &str) -> bool {
         || authorship::check(source, detail_type).is_err()
 }
 
-/// Seconds since 1970, or a text as in RFC 3339.
+/// The latest moment, in whole seconds since 1970: what nanoseconds in 64 bits hold.
+const SECONDS_MAX: u64 = u64::MAX / 1_000_000_000;
+
+/// Seconds since 1970, or a text as in RFC 3339; none before 1970 or after 2554.
 pub(crate) fn moment(value: &Value) -> Option<Timestamp> {
     if let Some(text) = value.as_str() {
-        let moment: jiff::Timestamp = text.parse().ok()?;
-        return u64::try_from(moment.as_nanosecond()).ok().map(Timestamp);
+        return u64::try_from(timestamp(text)?.as_nanosecond()).ok().map(Timestamp);
     }
     if let Some(seconds) = value.as_u64() {
         return seconds.checked_mul(1_000_000_000).map(Timestamp);
     }
-    let seconds = value.as_f64().filter(|seconds| (0.0..1e10).contains(seconds))?;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked: from 0 to 1e10 seconds")]
+    let seconds = value.as_f64().filter(|seconds| (0.0..SECONDS_MAX as f64).contains(seconds))?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked: from 0 to SECONDS_MAX")]
     let milliseconds = (seconds * 1_000.0).round() as u64;
     Some(Timestamp(milliseconds * 1_000_000))
+}
+
+fn timestamp(text: &str) -> Option<jiff::Timestamp> {
+    text.parse().ok()
 }
 
 /// What an event that is tested has to have. The service asks neither for `resources` nor for `detail`.
@@ -309,6 +328,18 @@ mod tests {
         let mut elsewhere = entry("{}");
         elsewhere["EventBusName"] = "nowhere".into();
         assert_eq!(refused(elsewhere).0, "ResourceNotFoundException");
+        for absurd in
+            [json!(-1), json!(-0.5), json!(1e300), json!(u64::MAX), json!(i64::MIN), json!("0001-01-01T00:00:00Z")]
+        {
+            let mut early = entry("{}");
+            early["Time"] = absurd;
+            assert_eq!(check_types(&early), Ok(()));
+            let (code, message) = refused(early);
+            assert!(code == "InvalidArgument" && message.starts_with("Parameter Time is not valid."), "{message}");
+        }
+        for no_time in [json!("soon"), json!(true), json!([1]), json!({})] {
+            assert!(check_types(&json!({ "Time": no_time })).is_err());
+        }
     }
 
     #[test]

@@ -29,12 +29,19 @@ pub(super) struct Form(Vec<(String, String)>);
 
 impl Form {
     /// From the query of the address and the body, if they say which operation is meant.
-    pub(super) fn read(headers: &HeaderMap, uri: &Uri, body: &[u8]) -> Option<Form> {
+    ///
+    /// # Errors
+    /// What is no form: a `%` without two hexadecimal digits, text that is not UTF-8, more fields than any operation has.
+    pub(super) fn read(headers: &HeaderMap, uri: &Uri, body: &[u8]) -> Result<Option<Form>, ApiError> {
         let body = if is_form(headers) { body } else { &[] };
         let both = [uri.query().unwrap_or_default().as_bytes(), body];
-        let pairs = both.into_iter().flat_map(form_urlencoded::parse).take(FIELDS_MAX);
-        let form = Form(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect());
-        form.get("Action").is_some().then_some(form)
+        let pairs = both.into_iter().flat_map(|pairs| pairs.split(|b| *b == b'&')).filter(|pair| !pair.is_empty());
+        let fields: Vec<(String, String)> = pairs.take(FIELDS_MAX + 1).map(field).collect::<Result<_, _>>()?;
+        if fields.len() > FIELDS_MAX {
+            return Err(malformed(format!("it has more than {FIELDS_MAX} fields")));
+        }
+        let form = Form(fields);
+        Ok(form.get("Action").is_some().then_some(form))
     }
 
     /// All fields, in their order.
@@ -46,6 +53,36 @@ impl Form {
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(held, _)| held == name).map(|(_, value)| value.as_str())
     }
+}
+
+fn malformed(why: impl std::fmt::Display) -> ApiError {
+    ApiError::new("MalformedQueryString", format!("The query string is malformed: {why}."))
+}
+
+/// A field of a form: `name=value`, in UTF-8, with `%` before the two digits of a byte and `+` for a space.
+fn field(pair: &[u8]) -> Result<(String, String), ApiError> {
+    let end = pair.iter().position(|b| *b == b'=').unwrap_or(pair.len());
+    Ok((decoded(&pair[..end])?, decoded(pair.get(end + 1..).unwrap_or_default())?))
+}
+
+fn decoded(text: &[u8]) -> Result<String, ApiError> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, behind)) = rest.split_first() {
+        rest = behind;
+        bytes.push(match first {
+            b'+' => b' ',
+            b'%' => {
+                let digits = rest.split_at_checked(2).filter(|(two, _)| two.iter().all(u8::is_ascii_hexdigit));
+                let (two, behind) = digits.ok_or_else(|| malformed("a % is followed by two hexadecimal digits"))?;
+                rest = behind;
+                let two = std::str::from_utf8(two).expect("two digits in ASCII");
+                u8::from_str_radix(two, 16).expect("two hexadecimal digits")
+            }
+            byte => *byte,
+        });
+    }
+    String::from_utf8(bytes).map_err(|_| malformed("its text is not UTF-8"))
 }
 
 /// How a service writes its answers: the namespace of its XML.
@@ -142,16 +179,22 @@ mod tests {
     #[test]
     fn a_form_stands_in_the_body_or_in_the_query() {
         let uri: Uri = "/?Action=ListQueues&Version=2012-11-05".parse().unwrap();
-        assert_eq!(Form::read(&HeaderMap::new(), &uri, b"").unwrap().get("Action"), Some("ListQueues"));
+        assert_eq!(Form::read(&HeaderMap::new(), &uri, b"").unwrap().unwrap().get("Action"), Some("ListQueues"));
         let form = HeaderMap::from_iter([(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/x-www-form-urlencoded; charset=utf-8"),
         )]);
         let root: Uri = "/".parse().unwrap();
-        let read = Form::read(&form, &root, b"Action=SendMessage&MessageBody=a%26b+c").unwrap();
-        assert_eq!(read.get("MessageBody"), Some("a&b c"));
-        assert_eq!(Form::read(&HeaderMap::new(), &root, b"Action=SendMessage"), None);
-        assert_eq!(Form::read(&form, &root, b"a=b"), None);
+        let read = Form::read(&form, &root, b"Action=SendMessage&MessageBody=a%26b+c%C3%A9").unwrap().unwrap();
+        assert_eq!(read.get("MessageBody"), Some("a&b cé"));
+        assert_eq!(Form::read(&HeaderMap::new(), &root, b"Action=SendMessage").unwrap(), None);
+        assert_eq!(Form::read(&form, &root, b"a=b&&=").unwrap(), None);
+        let many = format!("Action=A{}", "&a=".repeat(FIELDS_MAX));
+        for malformed in ["Action=A&a=%zz", "Action=A&%=1", "Action=A&a=%4", "Action=A&a=%FF", "%80=1", &many] {
+            let refused = Form::read(&form, &root, malformed.as_bytes()).unwrap_err();
+            assert_eq!((refused.code, refused.status), ("MalformedQueryString", StatusCode::BAD_REQUEST));
+        }
+        assert_eq!(Form::read(&form, &root, b"Action=A&a=\xFF").unwrap_err().code, "MalformedQueryString");
     }
 
     #[test]

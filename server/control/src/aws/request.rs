@@ -11,7 +11,41 @@ pub(super) const NAME: &str = r"[\.\-_A-Za-z0-9]+";
 /// Characters of names of buses.
 pub(super) const BUS_NAME: &str = r"[/\.\-_A-Za-z0-9]+";
 
+/// Below 2^53 a whole number is exact as a float, too.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+
 const ROLE: &str = r"arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@\/-]+";
+
+/// The members of a request in JSON; an empty body has none. A number without a fraction is a whole number however it is
+/// written: JSON has one kind of number, so `10`, `10.0` and `1e1` are the same.
+pub(super) fn read_json(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    if body.is_empty() {
+        return Ok(Map::new());
+    }
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(mut members)) => {
+            members.values_mut().for_each(make_whole);
+            Ok(members)
+        }
+        Ok(_) => Err(ApiError::new("SerializationException", "the request is no JSON object")),
+        Err(error) => Err(ApiError::new("SerializationException", format!("the request is no JSON: {error}"))),
+    }
+}
+
+fn make_whole(value: &mut Value) {
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(make_whole),
+        Value::Object(members) => members.values_mut().for_each(make_whole),
+        Value::Number(number) if number.is_f64() => {
+            let whole = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < WHOLE_MAX);
+            #[expect(clippy::cast_possible_truncation, reason = "it is whole, and within the bounds of an i64")]
+            if let Some(float) = whole {
+                *value = Value::from(float as i64);
+            }
+        }
+        _ => {}
+    }
+}
 
 /// A request and what was found wrong with it so far.
 pub(super) struct Request<'r> {
@@ -267,4 +301,22 @@ pub(super) fn paged(name: &str, page: Vec<Value>, next: Option<String>) -> Value
 pub(super) fn object<const N: usize>(members: [(&str, Option<Value>); N]) -> Value {
     let there = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     Value::Object(there.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn whole_numbers_are_whole_however_they_are_written() {
+        let read =
+            read_json(br#"{"a": 10.0, "b": [1e1, {"c": -2.0}], "d": 1.5, "e": 1e300, "f": "10.0", "g": -0.0}"#);
+        let expected = json!({ "a": 10, "b": [10, { "c": -2 }], "d": 1.5, "e": 1e300, "f": "10.0", "g": 0 });
+        assert_eq!(Value::Object(read.unwrap()), expected);
+        assert!(read_json(b"").unwrap().is_empty());
+        for wrong in ["[]", "{", "1", "{\"a\": NaN}"] {
+            assert_eq!(read_json(wrong.as_bytes()).unwrap_err().code, "SerializationException");
+        }
+    }
 }

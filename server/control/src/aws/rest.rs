@@ -2,7 +2,7 @@
 //! operation; members of the request stand in the path, in the query and in the body, and become one request as the
 //! other services have it. Names in paths are names of members: `/schedules/{Name}`.
 
-use super::request::Request;
+use super::request::{Request, read_json};
 use super::{ApiError, Call, Operation, change, endpoint, region, secret_of, uuid};
 use crate::Shared;
 use axum::body::Bytes;
@@ -103,17 +103,7 @@ pub(super) fn members(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Map<String, Value>, ApiError> {
     let body = body.map_err(|_| ApiError::invalid("the body is too large, or did not arrive whole"))?;
-    let mut members = match body.is_empty() {
-        true => Map::new(),
-        false => match serde_json::from_slice(&body) {
-            Ok(Value::Object(members)) => members,
-            Ok(_) => return Err(ApiError::new("SerializationException", "the request is no JSON object")),
-            Err(error) => {
-                let message = format!("the request is no JSON: {error}");
-                return Err(ApiError::new("SerializationException", message));
-            }
-        },
-    };
+    let mut members = read_json(&body)?;
     let unread = |error: QueryRejection| ApiError::invalid(format!("the query cannot be read: {error}"));
     let Query(pairs) = pairs.map_err(unread)?;
     for (wire, member, kind) in query {

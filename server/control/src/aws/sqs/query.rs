@@ -207,7 +207,7 @@ mod tests {
 
     fn read(action: &str, query: &str, path: &str) -> Value {
         let uri = format!("{path}?Action={action}&{query}").parse().unwrap();
-        let form = Form::read(&axum::http::HeaderMap::new(), &uri, b"").unwrap();
+        let form = Form::read(&axum::http::HeaderMap::new(), &uri, b"").unwrap().unwrap();
         members(action, &form, path).into()
     }
 
@@ -227,6 +227,14 @@ mod tests {
         let made = read("CreateQueue", "Tag.1.Key=k&Tag.1.Value=v&Attribute.1.Name=a&Attribute.1.Value=1", "/");
         assert_eq!((&made["tags"], &made["Attributes"]), (&json!({ "k": "v" }), &json!({ "a": "1" })));
         read("SendMessage", "a.b=1&a=2&a.c=3&.=4&=&&Tag=1&Attribute.x=2&a.b.c.d.e.f.g.h.i.j=1", "/"); // nonsense
+        // Numbers say the order of a list, however large they are, and nothing of its length.
+        let far = "Attribute.4294967295.Name=b&Attribute.4294967295.Value=2&Attribute.7.Name=a&Attribute.7.Value=1\
+                   &AttributeName.18446744073709551615=y&AttributeName.0=x&AttributeName.99999999999999999999=z";
+        let far = read("CreateQueue", far, "/");
+        assert_eq!(
+            (&far["Attributes"], &far["AttributeNames"]),
+            (&json!({ "a": "1", "b": "2" }), &json!(["x", "y"]))
+        );
     }
 
     #[test]
