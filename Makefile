@@ -23,7 +23,7 @@ TEST_PACKAGES := golang-go node-typescript libfaketime
 DATA ?= fakemon-data
 ARGS ?=
 
-.PHONY: run test crash bench lint generate build packages flatc clients pip
+.PHONY: run test crash bench foreign lint generate build packages flatc clients pip
 
 run: build
 	@echo "open the address behind control= in a browser; Ctrl-C stops; the world is kept in $(DATA)"
@@ -44,6 +44,10 @@ crash: packages
 
 bench: build
 	cargo bench --locked --profile dev -p fakemon-workload $(ARGS)
+
+# How many of moto's own tests pass against a server; the first run loads them, about 450 MB.
+foreign: build pip
+	@python3 tests/foreign.py $(CARGO_TARGET_DIR)/debug/fakemon $(FAKEMON_TARGET_DIR)/foreign $(ARGS)
 
 lint: packages
 	cargo fmt --check

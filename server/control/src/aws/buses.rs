@@ -236,7 +236,8 @@ fn remove_permission(registry: &Registry, request: &Request<'_>, call: &Call<'_>
     } else {
         let statement_id = request.text("StatementId").unwrap_or_default();
         let unknown = || ApiError::missing("Statement with the provided id does not exist.");
-        let policy = bus.policy.as_mut().ok_or_else(unknown)?;
+        let no_policy = || ApiError::missing("EventBus does not have a policy.");
+        let policy = bus.policy.as_mut().ok_or_else(no_policy)?;
         let statements = policy["Statement"].as_array_mut().ok_or_else(unknown)?;
         let before = statements.len();
         statements.retain(|held| held["Sid"] != statement_id);
