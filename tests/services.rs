@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
+use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
 /// Where the part begins that is written from a server's answers.
@@ -230,4 +232,32 @@ fn tools_ask_who_calls_before_anything_else() {
     assert_eq!(told["GetCallerIdentityResponse"]["GetCallerIdentityResult"]["Account"], "123456789012");
     let (status, xml) = ask(&server, "POST", "/", &[form], "Action=MakeTea&Version=2011-06-15");
     assert!(status == 400 && xml.to_string().contains("<Code>InvalidAction</Code>"), "{xml}");
+}
+
+/// Clients keep their connections: a request whose body nothing looks at is answered, and so is the one behind it.
+#[test]
+fn a_connection_outlives_a_large_request_for_what_is_not_here() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let mut stream = TcpStream::connect(server.control).unwrap();
+    let mut answers = BufReader::new(stream.try_clone().unwrap());
+    let body = "x".repeat(500_000);
+    for (line, status) in [("POST /restapis", "501"), ("PATCH /nowhere", "404"), ("PUT /metrics", "405")] {
+        let head = format!("{line} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n\r\n", server.control, body.len());
+        stream.write_all((head + &body).as_bytes()).unwrap();
+        let (mut first, mut length) = (String::new(), 0);
+        assert!(answers.read_line(&mut first).unwrap() > 0, "{line}: the connection is closed");
+        assert_eq!(first.split(' ').nth(1), Some(status), "{line}");
+        loop {
+            let mut header = String::new();
+            answers.read_line(&mut header).unwrap();
+            if let Some(value) = header.to_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            if header == "\r\n" {
+                break;
+            }
+        }
+        answers.read_exact(&mut vec![0; length]).unwrap();
+    }
 }

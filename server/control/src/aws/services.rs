@@ -10,6 +10,8 @@
 use super::query::{self, Dialect};
 use super::{ApiError, rest, uuid};
 use crate::refusal::Refusal;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -87,8 +89,16 @@ fn fits(template: &str, path: &str) -> bool {
     }
 }
 
+/// A body that no operation looks at. It is read all the same: an answer before its end would end the connection, and the
+/// client's next request on it.
+type Unread = Result<Bytes, BytesRejection>;
+
 /// Answers what no path here is for: in AWS's words where AWS's clients ask.
-pub(crate) async fn elsewhere(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+pub(crate) async fn elsewhere(method: Method, uri: Uri, headers: HeaderMap, _: Unread) -> Response {
+    of_no_path(&method, &uri, &headers)
+}
+
+fn of_no_path(method: &Method, uri: &Uri, headers: &HeaderMap) -> Response {
     let is_at = |(at_method, at): (&str, &str)| {
         let (path, query) = at.split_once('?').unwrap_or((at, ""));
         at_method == method.as_str() && fits(path, uri.path()) && uri.query().unwrap_or_default().contains(query)
@@ -99,18 +109,18 @@ pub(crate) async fn elsewhere(method: Method, uri: Uri, headers: HeaderMap) -> R
     if let Some(one) = named {
         return rest::answer(Err(not_here(one.service, one.name)));
     }
-    if let Some((service, operation)) = rpc(&uri).filter(|_| is_rpc(&headers)) {
-        return unserved_rpc(service, operation, &headers);
+    if let Some((service, operation)) = rpc(uri).filter(|_| is_rpc(headers)) {
+        return unserved_rpc(service, operation, headers);
     }
-    match client_of(&headers, &uri) {
-        Some(service) => unserved(&service, &uri),
+    match client_of(headers, uri) {
+        Some(service) => unserved(&service, uri),
         None => Refusal::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here; see /").into_response(),
     }
 }
 
 /// The same where a path is known, and its method is not.
-pub(crate) async fn other_method(method: Method, uri: Uri, headers: HeaderMap) -> Response {
-    let answer = elsewhere(method, uri, headers).await;
+pub(crate) async fn other_method(method: Method, uri: Uri, headers: HeaderMap, _: Unread) -> Response {
+    let answer = of_no_path(&method, &uri, &headers);
     if answer.status() != StatusCode::NOT_FOUND {
         return answer;
     }
