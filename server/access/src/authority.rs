@@ -5,6 +5,8 @@
 //! localhost   LOCALHOST:7401   127.0.0.1:80   [::1]   [::1]:7401      http://localhost:5173, https://[::1]
 //! ```
 
+use http::header::{HOST, ORIGIN};
+use http::{HeaderMap, Uri};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// A host, and its port if it is said.
@@ -30,6 +32,39 @@ pub struct Origin {
 }
 
 impl Authority {
+    /// The host that a request is for: its header `host`, and what its target says, where that is a whole address
+    /// (`GET http://HOST/ HTTP/1.1`, RFC 9112, 3.2.2). None if neither says.
+    ///
+    /// # Errors
+    /// What is wrong with it: who stands between may have read another host than we do.
+    pub fn asked(target: &Uri, headers: &HeaderMap) -> Result<Option<Authority>, &'static str> {
+        let mut hosts = headers.get_all(HOST).iter();
+        let (first, more) = (hosts.next(), hosts.next());
+        if more.is_some() {
+            return Err("a request has one header `host`, not more");
+        }
+        let parsed = |host: Option<&str>| host.and_then(Authority::parse);
+        let named = first.map(|host| {
+            parsed(host.to_str().ok()).ok_or("the header `host` is a name or an address, and if need be a port")
+        });
+        let aimed = target.authority().map(|authority| {
+            parsed(Some(authority.as_str()))
+                .ok_or("the host in the address is a name or an address, and if need be a port")
+        });
+        let default_port = default_port(target.scheme_str().unwrap_or("http"));
+        match (named.transpose()?, aimed.transpose()?) {
+            (Some(named), Some(aimed)) if !named.is(&aimed, default_port) => {
+                Err("the header `host` and the address must name one host")
+            }
+            (named, aimed) => Ok(aimed.or(named)),
+        }
+    }
+
+    fn is(&self, other: &Authority, default_port: u16) -> bool {
+        let port = |authority: &Authority| authority.port.unwrap_or(default_port);
+        self.host == other.host && port(self) == port(other)
+    }
+
     /// From `HOST` or `HOST:PORT`; none if it is neither.
     pub fn parse(text: &str) -> Option<Authority> {
         let (host, port) = match text.strip_prefix('[') {
@@ -82,12 +117,25 @@ impl Host {
     }
 }
 
+/// Where a page is from that a browser asks for; none if no browser says so. An origin that is none is no page's, and
+/// neither are two.
+pub fn origin_of(headers: &HeaderMap) -> Option<Option<Origin>> {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    let first = origins.next()?;
+    let origin = first.to_str().ok().and_then(Origin::parse);
+    Some(origin.filter(|_| origins.next().is_none()))
+}
+
+fn default_port(scheme: &str) -> u16 {
+    let is_encrypted = ["https", "wss"].iter().any(|name| scheme.eq_ignore_ascii_case(name));
+    if is_encrypted { 443 } else { 80 }
+}
+
 impl Origin {
     /// From `SCHEME://AUTHORITY`; none for all others, `null` among them.
     pub fn parse(text: &str) -> Option<Origin> {
         let (scheme, authority) = text.split_once("://")?;
-        let default_port = if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 };
-        Some(Origin { authority: Authority::parse(authority)?, default_port })
+        Some(Origin { authority: Authority::parse(authority)?, default_port: default_port(scheme) })
     }
 
     /// Whether the page is from this machine.
@@ -97,8 +145,7 @@ impl Origin {
 
     /// Whether the page is from the host that was asked.
     pub fn is(&self, asked: &Authority) -> bool {
-        let port = |authority: &Authority| authority.port.unwrap_or(self.default_port);
-        self.authority.host == asked.host && port(&self.authority) == port(asked)
+        self.authority.is(asked, self.default_port)
     }
 }
 
@@ -140,6 +187,48 @@ mod tests {
         for text in ["", "null", "localhost", "http://", "http://a/b"] {
             assert_eq!(Origin::parse(text), None, "{text}");
         }
+    }
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, http::HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn the_address_of_a_request_counts_as_its_host() {
+        let asked = |target: &str, hosts: &[&'static str]| {
+            let lines: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
+            Authority::asked(&target.parse().unwrap(), &headers(&lines))
+        };
+        let local = Authority::parse("localhost:1").unwrap();
+        assert_eq!(asked("/x", &[]), Ok(None));
+        assert_eq!(asked("/x", &["localhost:1"]), Ok(Some(local.clone())));
+        assert_eq!(asked("http://LOCALHOST:1/x", &["localhost:1"]), Ok(Some(local)));
+        assert!(asked("http://localhost/", &["localhost:80"]).is_ok());
+        assert!(asked("wss://localhost/", &["localhost:443"]).is_ok());
+        assert!(!asked("http://evil.example/", &[]).unwrap().unwrap().is_this_machine());
+        for (target, hosts) in [
+            ("http://evil.example/", &["localhost"][..]),
+            ("http://localhost:2/", &["localhost:1"]),
+            ("http://me@localhost/", &["localhost"]),
+            ("evil.example:443", &["localhost"]),
+            ("/", &["localhost", "localhost"]),
+            ("/", &["[::1]evil"]),
+        ] {
+            assert!(asked(target, hosts).is_err(), "{target} {hosts:?}");
+        }
+    }
+
+    #[test]
+    fn two_origins_are_none() {
+        let page = "http://localhost:1";
+        assert!(origin_of(&headers(&[])).is_none());
+        assert!(origin_of(&headers(&[("origin", page)])).unwrap().is_some());
+        assert!(origin_of(&headers(&[("origin", "null")])).unwrap().is_none());
+        assert!(origin_of(&headers(&[("origin", page), ("origin", page)])).unwrap().is_none());
     }
 
     #[test]

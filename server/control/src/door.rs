@@ -8,7 +8,7 @@ use super::refusal::Refusal;
 use super::tasks;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use fakemon_access::authority::Authority;
@@ -66,21 +66,19 @@ fn enter(shared: &Shared, caller: &Caller, request: &Request) -> Result<Arc<Plac
             "all connections that the limit of open files allows are at work: come again later, or raise it";
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "full", message).after_ms(1_000));
     }
-    check_host(request.version(), request.headers())?;
+    check_host(request.version(), request.uri(), request.headers())?;
     shared.places.take(kind, caller.address)
 }
 
 /// HTTP/1.1 names one host, in a form that can be one.
-fn check_host(version: Version, headers: &HeaderMap) -> Result<(), Refusal> {
+fn check_host(version: Version, target: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
     let wrong = |message| Err(Refusal::field("bad_host", "host", message));
-    let mut hosts = headers.get_all(header::HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (None, _) if version >= Version::HTTP_11 => wrong("a request has a header `host`"),
-        (Some(_), Some(_)) => wrong("a request has one header `host`, not more"),
-        (Some(host), None) if host.to_str().ok().and_then(Authority::parse).is_none() => {
-            wrong("the header `host` is a name or an address, and if need be a port")
+    match Authority::asked(target, headers) {
+        Err(why) => wrong(why),
+        Ok(_) if version >= Version::HTTP_11 && !headers.contains_key(header::HOST) => {
+            wrong("a request has a header `host`")
         }
-        _ => Ok(()),
+        Ok(_) => Ok(()),
     }
 }
 
@@ -179,7 +177,7 @@ mod tests {
             for host in hosts {
                 headers.append(header::HOST, HeaderValue::from_static(host));
             }
-            check_host(version, &headers).is_ok()
+            check_host(version, &Uri::from_static("/"), &headers).is_ok()
         };
         assert!(check(Version::HTTP_11, &["localhost"]) && check(Version::HTTP_10, &[]));
         assert!(!check(Version::HTTP_11, &[]) && !check(Version::HTTP_11, &["[::1]evil"]));

@@ -10,11 +10,11 @@ use super::refusal::Refusal;
 use super::{Shared, api_keys, partners, signature};
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use fakemon_access::access_keys::AccessKeys;
-use fakemon_access::authority::{Authority, Origin};
+use fakemon_access::authority::{Authority, origin_of};
 use fakemon_access::player_token::Access;
 use std::sync::Arc;
 
@@ -110,7 +110,7 @@ fn check(request: &Request) -> Result<(), Refusal> {
         let message = "pages of other origins may not change this world";
         return Err(Refusal::new(StatusCode::FORBIDDEN, "foreign_origin", message));
     }
-    check_names(is_safe && !operates, headers)
+    check_names(is_safe && !operates, request.uri(), headers)
 }
 
 /// Whether a browser says that another page made it ask: an image's address is sent without an origin.
@@ -119,20 +119,19 @@ fn is_sent_by_another_page(headers: &HeaderMap) -> bool {
     site.is_some_and(|site| site != b"same-origin" && site != b"none") || headers.contains_key(header::REFERER)
 }
 
-fn check_names(is_safe: bool, headers: &HeaderMap) -> Result<(), Refusal> {
+fn check_names(is_safe: bool, target: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
     let forbidden = |code, message| Err(Refusal::new(StatusCode::FORBIDDEN, code, message));
-    let host = headers.get(header::HOST).map(|host| host.to_str().ok().and_then(Authority::parse));
-    if host.as_ref().is_some_and(|host| !host.as_ref().is_some_and(Authority::is_this_machine)) {
+    let host = Authority::asked(target, headers);
+    if !host.as_ref().is_ok_and(|host| host.as_ref().is_none_or(Authority::is_this_machine)) {
         return forbidden(
             "foreign_host",
             "without credentials this server answers to localhost and loopback addresses only: use one in the URL",
         );
     }
-    let Some(origin) = headers.get(header::ORIGIN) else {
+    let Some(origin) = origin_of(headers) else {
         return Ok(());
     };
-    let origin = origin.to_str().ok().and_then(Origin::parse);
-    let same = origin.zip(host.flatten()).is_some_and(|(origin, host)| origin.is(&host));
+    let same = origin.zip(host.ok().flatten()).is_some_and(|(origin, host)| origin.is(&host));
     if !same && !is_safe {
         return forbidden("foreign_origin", "pages of other origins may not change this world");
     }
@@ -149,7 +148,7 @@ mod tests {
         if let Some(origin) = origin {
             headers.insert(header::ORIGIN, origin.parse().unwrap());
         }
-        let refusal = format!("{:?}", check_names(method.is_safe(), &headers).err()?);
+        let refusal = format!("{:?}", check_names(method.is_safe(), &Uri::from_static("/"), &headers).err()?);
         ["foreign_host", "foreign_origin"].into_iter().find(|code| refusal.contains(code))
     }
 
@@ -167,6 +166,19 @@ mod tests {
             assert_eq!(verdict(Method::POST, host, Some(origin)), None, "{host} {origin}");
         }
         assert_eq!(verdict(Method::GET, "localhost:1", Some("http://elsewhere.example")), None);
+    }
+
+    #[test]
+    fn the_address_of_a_request_is_judged_as_its_host() {
+        let verdict = |target: &str, host: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, host.parse().unwrap());
+            check_names(true, &target.parse().unwrap(), &headers).is_ok()
+        };
+        assert!(verdict("http://localhost:1/", "localhost:1"));
+        assert!(!verdict("http://evil.example/", "localhost:1"));
+        assert!(!verdict("http://evil.example/", "evil.example"));
+        assert!(check_names(true, &"http://evil.example/".parse().unwrap(), &HeaderMap::new()).is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 mod request;
 
-use fakemon_access::authority::Origin;
+use fakemon_access::authority::origin_of;
 use fakemon_access::player_token::{Access, Holder, Refusal, shown};
 use fakemon_engine::ids::{Position, Timestamp};
 use fakemon_engine::model::PlayerName;
@@ -12,7 +12,7 @@ use request::{check_host, parse, query, single};
 use tungstenite::error::ProtocolError;
 use tungstenite::handshake::server::{Request, Response, create_response, write_response};
 use tungstenite::http::StatusCode;
-use tungstenite::http::header::{AUTHORIZATION, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
+use tungstenite::http::header::{AUTHORIZATION, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
 
 /// A request is not longer: with a token in it, and all cookies that a browser keeps for one site.
 pub(crate) const HANDSHAKE_BYTES_MAX: usize = 32 * 1024;
@@ -197,10 +197,9 @@ impl Gate {
 
 /// In open mode nobody proves who they are, so no web page from elsewhere may play through a visitor's browser.
 fn check_origin(request: &Request) -> Result<(), Refused> {
-    let Some(origin) = request.headers().get(ORIGIN) else {
+    let Some(origin) = origin_of(request.headers()) else {
         return Ok(());
     };
-    let origin = origin.to_str().ok().and_then(Origin::parse);
     if origin.is_some_and(|origin| origin.is_this_machine()) {
         return Ok(());
     }
@@ -439,6 +438,8 @@ mod tests {
             (request("/play?player=%4", ""), "400", "percent-encoded UTF-8"),
             (request("/play?player=ana", "Origin: https://evil.example\r\n"), "403", "Origin"),
             (request("/play?player=ana", "Origin: null\r\n"), "403", "Origin"),
+            (request("/play?player=ana", &"Origin: http://localhost\r\n".repeat(2)), "403", "Origin"),
+            (request("http://evil.example/play?player=ana", ""), "400", "\"field\":\"Host\""),
             (request("/play?player=ana", &"X: y\r\n".repeat(257)), "431", "256"),
             (request("/play?player=ana", "Host: localhost\r\n"), "400", "\"field\":\"Host\""),
             (with_host(""), "400", "\"field\":\"Host\""),
@@ -458,6 +459,7 @@ mod tests {
         for origin in ["http://localhost:7401", "http://LOCALHOST:5173", "http://127.0.0.1:7401", "http://[::1]:80"] {
             admitted(&open(), &request("/play?player=ana", &format!("Origin: {origin}\r\n")));
         }
+        admitted(&open(), &request("http://localhost/play?player=ana", ""));
     }
 
     #[test]

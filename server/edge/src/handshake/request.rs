@@ -46,13 +46,12 @@ pub(super) fn single(request: &Request) -> Request {
 
 /// A request names its host, once (RFC 9112, 3.2): who stands between might have read another one.
 pub(super) fn check_host(request: &Request) -> Result<(), Refused> {
-    let mut hosts = request.headers().get_all(HOST).iter();
-    let host = hosts.next().and_then(|host| host.to_str().ok()).and_then(Authority::parse);
-    if host.is_some() && hosts.next().is_none() {
-        return Ok(());
+    let wrong = |why: &str| Err(refused(StatusCode::BAD_REQUEST, "bad_request", why.into(), Some("Host")));
+    match Authority::asked(request.uri(), request.headers()) {
+        Err(why) => wrong(why),
+        Ok(_) if !request.headers().contains_key(HOST) => wrong("a request has a header `host`"),
+        Ok(_) => Ok(()),
     }
-    let message = "a request has one header Host, with a name or an address".into();
-    Err(refused(StatusCode::BAD_REQUEST, "bad_request", message, Some("Host")))
 }
 
 /// The value of a query parameter, percent-decoded, a plus being a space.
