@@ -16,7 +16,6 @@ use super::route::{self, RouteSelection};
 use super::switchboard::ConnectionId;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use fakemon_engine::ids::Timestamp;
 use serde_json::json;
 
 /// How the general endpoint is set up.
@@ -36,13 +35,11 @@ impl General {
         connection: &mut Connection,
         (voice, herald, counters): (&mut Voice, &mut Herald, &Counters),
         heard: &Heard<'_>,
-        received_at: Timestamp,
     ) {
         let Some(session) = connection.session() else { return };
         session.visit.messages += 1;
         let request_id = format!("{id}.{}", session.visit.messages);
-        let is_too_often =
-            self.rates.as_ref().is_some_and(|rates| rates.take(&session.visit.allowance, received_at).is_err());
+        let is_too_often = self.rates.as_ref().is_some_and(|rates| rates.take(&session.visit.allowance).is_err());
         if is_too_often || !herald.has_room() {
             count(&counters.throttled, 1);
             let error =

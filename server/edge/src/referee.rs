@@ -132,7 +132,7 @@ impl Referee {
             }
             // What is sent again is answered from memory, within the bounds of throws in flight and of questions.
             if !session.player.as_ref().is_some_and(|player| player.has_used(attempt_id)) {
-                rates.take(allowance, received_at).map_err(throttled)?;
+                rates.take(allowance).map_err(throttled)?;
             }
         }
         let player = match &session.player {

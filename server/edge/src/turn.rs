@@ -459,7 +459,7 @@ impl Turn {
                     heard_messages += 1;
                     let id = directory.id(seat);
                     let ways = (&mut *voice, &mut directory.herald, &**counters);
-                    common.general.take(id, connection, ways, &heard, received_at);
+                    common.general.take(id, connection, ways, &heard);
                     continue;
                 }
                 Ok(Some(Heard::Text(text))) if subprotocol == Subprotocol::Json => json::read(&text),

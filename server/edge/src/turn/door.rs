@@ -125,7 +125,7 @@ impl Turn {
         let mut session = Session::new(&admitted, context, self.now_ms);
         if let Some(player) = &session.name {
             session.player = self.referee.engine.player(player);
-            session.allowance = self.referee.rates.as_ref().map(|rates| rates.of(player, self.referee.engine.now()));
+            session.allowance = self.referee.rates.as_ref().map(|rates| rates.of(player));
         }
         self.directory.enter(seat, &session, source_ip);
         connection.phase = Phase::Playing(session);
