@@ -269,6 +269,12 @@ fn settings_are_refused_before_anything_is_made() {
         ("[demo]\nenabled = true\ntime_zone = \"Mars\"\n", "demo.time_zone", 3),
         ("[demo]\nenabled = true\nradius_m = 1.0\n", "demo.radius_m", 3),
         ("demo.players = 5000\n", "demo.players", 1),
+        ("limits.connections_max = 1000001\n", "limits.connections_max", 1),
+        ("connections.authorizer = \"\"\n", "connections.authorizer", 1),
+        ("connections.ws_authorizer = \"\\u0000\"\n", "connections.ws_authorizer", 1),
+        ("[log]\nlevel = \"-5s\"\n", "log.level", 2),
+        ("log.level = \"\"\n", "log.level", 1),
+        ("data = \"\"\n", "data must be a path", 1),
     ] {
         fs::write(&config, text).unwrap();
         let arguments = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--config", path(&config)];
@@ -278,6 +284,8 @@ fn settings_are_refused_before_anything_is_made() {
     }
     let (code, said) = refusal(&["serve", "--data", path(&data), "--edges", "100"]);
     assert!(code == 1 && said.contains("--edges"), "{said}");
+    let (code, said) = refusal(&["serve", "--data", path(&data), "--log-level", "verbose"]);
+    assert!(code == 1 && said.contains("--log-level: log.level"), "{said}");
     for (key, file) in [("certificate_file", "key_file"), ("key_file", "certificate_file")] {
         fs::write(&config, format!("[tls]\n{key} = \"my.toml\"\n{file} = \"nowhere.pem\"\n")).unwrap();
         let arguments = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--config", path(&config)];

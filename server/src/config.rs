@@ -39,10 +39,19 @@ impl ConfigError {
     pub fn located(self, flags: &[&str], file: Option<&SettingsFile>) -> ConfigError {
         let ConfigError { key, what } = self;
         let place = key.and_then(|key| match flags.contains(&key) {
-            true => Some(format!("--{}", key.rsplit('.').next().unwrap_or(key).replace('_', "-"))),
+            true => Some(flag_of(key)),
             false => file?.place(key),
         });
         ConfigError { key, what: place.map_or(what.clone(), |place| format!("{place}: {what}")) }
+    }
+}
+
+/// The flag that goes over a setting.
+fn flag_of(key: &str) -> String {
+    match key {
+        "log.level" => "--log-level".into(),
+        "demo.enabled" => "--demo".into(),
+        key => format!("--{}", key.rsplit('.').next().unwrap_or(key).replace('_', "-")),
     }
 }
 
@@ -392,15 +401,9 @@ impl Limits {
             let key = "limits.message_bytes_max";
             return refuse(key, format!("{key} must be from {MESSAGE_BYTES_MIN} to {MESSAGE_BYTES_MAX}"));
         }
-        for (key, is_zero) in [
-            ("limits.connections_max", self.connections_max == Some(0)),
-            ("limits.attempts_per_second", self.attempts_per_second == Some(0)),
-            ("limits.attempts_burst", self.attempts_burst == 0),
-        ] {
-            if is_zero {
-                return refuse(key, format!("{key} must be at least 1"));
-            }
-        }
+        check_number("limits.connections_max", self.connections_max.map(|most| most as u64), PLACES_MAX as u64)?;
+        check_number("limits.attempts_per_second", self.attempts_per_second.map(u64::from), RATE_MAX)?;
+        check_number("limits.attempts_burst", Some(self.attempts_burst.into()), RATE_MAX)?;
         self.check_places()?;
         check_timeout("limits.idle_timeout", self.idle_timeout)
     }
@@ -467,6 +470,19 @@ impl Connections {
             let key = "connections.route_selection_expression";
             return refuse(key, format!("{key}: {error}"));
         }
+        for (key, name) in [
+            ("connections.authorizer", &self.authorizer),
+            ("connections.play_authorizer", &self.play_authorizer),
+            ("connections.ws_authorizer", &self.ws_authorizer),
+        ] {
+            if name.as_ref().is_some_and(|name| !is_destination(name)) {
+                let form = "1 to 64 letters, digits, `.`, `-` and `_`";
+                return refuse(key, format!("{key} must be the name of an API destination: {form}"));
+            }
+        }
+        if let Some(ttl) = self.authorizer_ttl {
+            check_time("connections.authorizer_ttl", ttl, Duration::from_millis(1), 86_400)?;
+        }
         if self.authorizer_timeout.0 > AUTHORIZER_TIMEOUT_MAX {
             let seconds = AUTHORIZER_TIMEOUT_MAX.as_secs();
             let key = "connections.authorizer_timeout";
@@ -476,9 +492,7 @@ impl Connections {
             ("connections.messages_per_second", self.messages_per_second),
             ("connections.messages_burst", self.messages_burst),
         ] {
-            if value == 0 {
-                return refuse(key, format!("{key} must be at least 1"));
-            }
+            check_number(key, Some(value.into()), RATE_MAX)?;
         }
         if !(MESSAGE_BYTES_MIN..=GENERAL_MESSAGE_BYTES_MAX).contains(&self.message_bytes_max) {
             let key = "connections.message_bytes_max";
@@ -486,6 +500,80 @@ impl Connections {
         }
         check_timeout("connections.idle_timeout", self.idle_timeout)
     }
+}
+
+impl Thresholds {
+    fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |key, what: String| Err(ConfigError::of(key, what));
+        for (key, size) in [
+            ("thresholds.disk_space_low", self.disk_space_low),
+            ("thresholds.disk_space_critical", self.disk_space_critical),
+        ] {
+            if size.0 > DISK_SPACE_MAX {
+                return refuse(key, format!("{key} must be at most {}TiB", DISK_SPACE_MAX >> 40));
+            }
+        }
+        if self.disk_space_critical > self.disk_space_low {
+            let key = "thresholds.disk_space_critical";
+            return refuse(key, format!("{key} must be at most thresholds.disk_space_low"));
+        }
+        check_number("thresholds.target_dead_attempts", Some(self.target_dead_attempts.into()), 1_000_000)?;
+        check_time("thresholds.slow_sync", self.slow_sync, Duration::from_millis(1), 3_600)?;
+        check_time("thresholds.target_dead_after", self.target_dead_after, Duration::from_millis(1), 30 * 86_400)
+    }
+}
+
+/// A number, if it is set, from 1.
+fn check_number(key: &'static str, value: Option<u64>, most: u64) -> Result<(), ConfigError> {
+    match value.is_none_or(|value| (1..=most).contains(&value)) {
+        true => Ok(()),
+        false => Err(ConfigError::of(key, format!("{key} must be from 1 to {most}"))),
+    }
+}
+
+fn check_time(key: &'static str, time: Time, least: Duration, most_s: u64) -> Result<(), ConfigError> {
+    match (least..=Duration::from_secs(most_s)).contains(&time.0) {
+        true => Ok(()),
+        false => Err(ConfigError::of(key, format!("{key} must be from {} to {most_s}s", Time(least)))),
+    }
+}
+
+/// Whether an API destination can have this name.
+fn is_destination(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+}
+
+/// Levels and `TARGET=LEVEL`s, with commas between them. `EnvFilter` takes any word for a target of which everything is
+/// logged, and of a target that there is not nothing is.
+fn check_log_level(filter: &str) -> Result<(), ConfigError> {
+    let is_level = |word: &str| {
+        ["off", "error", "warn", "info", "debug", "trace"].iter().any(|level| word.eq_ignore_ascii_case(level))
+    };
+    let is_target = |word: &str| {
+        let spans = word.find('[').unwrap_or(word.len());
+        !word.is_empty() && word[..spans].bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_:-".contains(&byte))
+    };
+    let mut depth = 0;
+    let directives = filter.split(|c| {
+        depth += i32::from(matches!(c, '[' | '{')) - i32::from(matches!(c, ']' | '}'));
+        c == ',' && depth == 0
+    });
+    for directive in directives.map(str::trim) {
+        let is_one = match directive.rsplit_once('=') {
+            Some((target, level)) if is_level(level) => is_target(target),
+            Some(_) => directive.contains('[') && directive.ends_with(']'), // a field of a span
+            None => is_level(directive),
+        };
+        if !is_one {
+            let what = format!(
+                "log.level: `{}` is no log level: give error, warn, info, debug, trace, off, or a filter as in \
+                 `info,fakemon_engine=debug`",
+                directive.escape_debug()
+            );
+            return Err(ConfigError::of("log.level", what));
+        }
+    }
+    Ok(())
 }
 
 /// Of a connection that is silent.
@@ -550,8 +638,9 @@ impl Config {
         let mut config = Config::parse(&text)
             .map_err(|ConfigError { what, .. }| ConfigError::of_file(format!("settings file {shown}, {what}")))?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        config.paths().for_each(|path| *path = folder.join(&*path));
         config.file = Some(SettingsFile { path: path.to_owned(), text });
+        config.check_paths().map_err(|error| error.located(&[], config.file.as_ref()))?;
+        config.paths().for_each(|(_, path)| *path = folder.join(&*path));
         Ok(config)
     }
 
@@ -584,18 +673,17 @@ impl Config {
             let key = if self.tls.key_file.is_some() { "tls.key_file" } else { "tls.certificate_file" };
             return refuse(key, "tls.certificate_file and tls.key_file go together: set both or none".into());
         }
-        if self.thresholds.disk_space_critical > self.thresholds.disk_space_low {
-            let key = "thresholds.disk_space_critical";
-            return refuse(key, format!("{key} must be at most thresholds.disk_space_low"));
-        }
-        if self.thresholds.target_dead_attempts == 0 {
-            let key = "thresholds.target_dead_attempts";
-            return refuse(key, format!("{key} must be at least 1"));
-        }
         if self.auth.leeway.is_some_and(|leeway| leeway.0 > LEEWAY_MAX) {
             let key = "auth.leeway";
             return refuse(key, format!("{key} must be at most {} min", LEEWAY_MAX.as_secs() / 60));
         }
+        self.check_paths()?;
+        if let Some(level) = &self.log.level {
+            check_log_level(level)?;
+        }
+        check_time("journal.snapshot_every", self.journal.snapshot_every, Duration::from_millis(1), 3_600)?;
+        check_time("aws.queue_pause", self.aws.queue_pause, Duration::from_millis(1), 86_400)?;
+        self.thresholds.check()?;
         self.limits.check()?;
         self.connections.check()?;
         self.demo.check()?;
@@ -639,21 +727,32 @@ impl Config {
         SpeciesTable::from_toml(&text).map_err(|error| refuse(one_line(&error.to_string())))
     }
 
-    fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+    /// A path names something.
+    fn check_paths(&self) -> Result<(), ConfigError> {
+        let is_none = |path: &Path| path.as_os_str().is_empty() || path.as_os_str().as_encoded_bytes().contains(&0);
+        match self.clone().paths().find(|(_, path)| is_none(path)) {
+            Some((key, _)) => Err(ConfigError::of(key, format!("{key} must be a path, without a zero byte"))),
+            None => Ok(()),
+        }
+    }
+
+    fn paths(&mut self) -> impl Iterator<Item = (&'static str, &mut PathBuf)> {
         let files = [
-            self.world.species_file.as_mut(),
-            self.auth.hs256_secret_file.as_mut(),
-            self.auth.eddsa_public_key_file.as_mut(),
-            self.aws.access_keys_file.as_mut(),
-            self.tls.certificate_file.as_mut(),
-            self.tls.key_file.as_mut(),
-            Some(&mut self.data),
+            ("world.species_file", self.world.species_file.as_mut()),
+            ("auth.hs256_secret_file", self.auth.hs256_secret_file.as_mut()),
+            ("auth.eddsa_public_key_file", self.auth.eddsa_public_key_file.as_mut()),
+            ("aws.access_keys_file", self.aws.access_keys_file.as_mut()),
+            ("tls.certificate_file", self.tls.certificate_file.as_mut()),
+            ("tls.key_file", self.tls.key_file.as_mut()),
+            ("data", Some(&mut self.data)),
         ];
-        files.into_iter().flatten()
+        files.into_iter().filter_map(|(key, path)| Some((key, path?)))
     }
 }
 
 const PLACES_MAX: usize = 1_000_000; // more would not be descriptors of one process
+const RATE_MAX: u64 = 1_000_000; // more than one connection can send
+const DISK_SPACE_MAX: u64 = 1_024 << 40; // more than one file system has
 const REQUEST_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
 const REACH_M_MAX: f64 = 100_000.0;
 const MESSAGE_BYTES_MIN: usize = 1024; // the longest message that a well-behaved client needs
@@ -855,5 +954,39 @@ mod tests {
             refused(|config| config.thresholds.disk_space_low = Size(1)).contains("thresholds.disk_space_critical")
         );
         assert!("36501d".parse::<Time>().is_err());
+        assert!(refused(|config| config.limits.connections_max = Some(usize::MAX)).contains("connections_max"));
+        assert!(refused(|config| config.limits.attempts_burst = u32::MAX).contains("limits.attempts_burst"));
+        assert!(refused(|config| config.thresholds.disk_space_low = Size(u64::MAX)).contains("disk_space_low"));
+        let century = refused(|config| config.thresholds.slow_sync = Time(Duration::from_millis(TIME_MS_MAX)));
+        assert_eq!(century, "thresholds.slow_sync must be from 1ms to 3600s");
+        assert!(refused(|config| config.data = "".into()).contains("data must be a path"));
+    }
+
+    #[test]
+    fn an_authorizer_is_a_name_of_an_api_destination() {
+        for name in ["", "/", "\0", "a b", "a/b", "é", &"a".repeat(65)] {
+            for (key, of) in
+                [("connections.authorizer", 0), ("connections.play_authorizer", 1), ("connections.ws_authorizer", 2)]
+            {
+                let mut config = Config::default();
+                let Connections { authorizer, play_authorizer, ws_authorizer, .. } = &mut config.connections;
+                *[authorizer, play_authorizer, ws_authorizer][of] = Some(name.to_owned());
+                let said = config.check().unwrap_err().to_string();
+                assert!(said.starts_with(key), "{name:?}: {said}");
+            }
+        }
+        assert!(is_destination("who-may_connect.2"));
+    }
+
+    #[test]
+    fn a_log_level_is_one_or_a_filter() {
+        for level in ["info", "WARN", "off", "info,fakemon_engine=debug", "fakemon_server::edge=trace, warn"] {
+            assert!(check_log_level(level).is_ok(), "{level}");
+        }
+        assert!(check_log_level("warn,fakemon_engine[open{dir=1,of=2}]=debug").is_ok());
+        for level in ["", "-5s", "=", "verbose", "info,", "a b=info", "=info", "fakemon=loud", "5 s", "\0"] {
+            let said = check_log_level(level).err().unwrap_or_else(|| panic!("{level:?}")).to_string();
+            assert!(said.starts_with("log.level: `") && said.contains("is no log level"), "{said}");
+        }
     }
 }

@@ -211,6 +211,7 @@ impl ServeArgs {
             ("aws.access_keys_file", self.access_keys_file.is_some()),
             ("demo.enabled", self.demo),
             ("world.seed", self.seed.is_some()),
+            ("log.level", self.log_level.is_some()),
         ];
         flags.into_iter().filter(|(_, is_given)| *is_given).map(|(key, _)| key).collect()
     }
