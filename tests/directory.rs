@@ -40,8 +40,8 @@ fn made(data: &Path) {
 #[test]
 fn a_data_directory_and_its_copies_are_for_their_owner() {
     let dir = fresh_data();
-    let [data, beside, closed, exported, imported] =
-        ["data", "beside", "closed", "lines.jsonl", "imported"].map(|name| dir.path().join(name));
+    let [data, beside, closed, exported, imported, page] =
+        ["data", "beside", "closed", "lines.jsonl", "imported", "page.html"].map(|name| dir.path().join(name));
     let server = Server::start(&data, &[]);
     server.spawn(json!({ "species": "sparkit", "lat": 1, "lon": 2 }));
     assert_eq!(granted(&data), 0, "while a server has it open");
@@ -50,8 +50,12 @@ fn a_data_directory_and_its_copies_are_for_their_owner() {
     answer(&["checkpoint", "--data", path(&data), "--to", path(&closed)]);
     answer(&["export", "--data", path(&data), "--format", "jsonl", "--out", path(&exported)]);
     answer(&["import", "--data", path(&imported), path(&exported)]);
+    answer(&["timeline", "--data", path(&data), "--html", path(&page)]);
     for dir in [&data, &beside, &closed, &imported] {
         assert_eq!(granted(dir), 0, "{}", dir.display());
+    }
+    for file in [&exported, &page] {
+        assert_eq!(mode(file), 0o600, "{}", file.display());
     }
 }
 

@@ -112,15 +112,17 @@ pub struct DataArg {
 }
 
 impl DataArg {
-    /// What a command writes is no part of the data directory, of which it changes nothing.
+    /// What a command writes is no part of the data directory, of which it changes nothing; and it is for the same users,
+    /// for it may hold what the data directory holds.
     fn keep_out(&self, option: &str, path: &Path) -> anyhow::Result<()> {
         let is_inside = !output::is_standard(path) && is_inside(&self.data, path);
         ensure!(!is_inside, "{option} {}: give a place outside of the data directory", path.display());
+        keep_files_private(&self.data);
         Ok(())
     }
 }
 
-/// What is written into a data directory from now on is for its owner; also for the group and others, as far as those may
+/// What is written from now on is for the owner of the data directory; also for the group and others, as far as those may
 /// look into the directory. It holds secrets of connections and partners.
 fn keep_files_private(dir: &Path) {
     let mode = std::fs::metadata(dir).map_or(0o700, |dir| dir.permissions().mode());

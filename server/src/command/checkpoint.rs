@@ -2,8 +2,9 @@
 //! tool reads it. Beside a running server the server makes it, in milliseconds and without a pause; without one this
 //! process does. On the same file system, tables are shared between both, so that the copy takes room only as they part.
 
+use super::DataArg;
 use super::interrupt::{Half, begin};
-use super::{DataArg, keep_files_private};
+use super::DataArg;
 use crate::printed::stdout;
 use anyhow::{Context, bail};
 use fakemon_access::control_file::Contact;
@@ -37,7 +38,6 @@ pub fn run(args: CheckpointArgs) -> anyhow::Result<()> {
     let begun = Instant::now();
     let (dir, to) = (&args.data.data, absolute(&args.to).with_context(|| args.to.display().to_string())?);
     args.data.keep_out("--to", &to)?;
-    keep_files_private(dir);
     let half = begin(Half::Directory(to.clone()));
     let by_server = !checkpoint(dir, &to)?;
     drop(half);

@@ -32,7 +32,8 @@ pub struct ExportArgs {
     /// How.
     #[arg(long, value_name = "FORMAT")]
     format: FormatName,
-    /// Where to; `-` is stdout, without a report. JSON lines and CSV are compressed if it ends with `.gz` or `.zst`.
+    /// Where to; `-` is stdout, without a report. JSON lines and CSV are compressed if it ends with `.gz` or `.zst`. The file is for the
+    /// users who may look into the data directory, which is its owner if nothing was changed.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]

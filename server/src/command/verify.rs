@@ -1,9 +1,9 @@
 //! `fakemon verify`: decides the whole journal again and compares. Says what was checked, or where exactly something is
 //! wrong and what is proven before and after it; `--salvage` makes a new data directory of what is left.
 
+use super::DataArg;
 use super::interrupt::{Half, begin};
 use super::progress::{self, Work};
-use super::{DataArg, keep_files_private};
 use crate::printed::stdout;
 use anyhow::anyhow;
 use fakemon_engine::salvage::{Kept, Salvaged, salvage};
@@ -185,7 +185,6 @@ fn write_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
 }
 
 fn run_salvage(args: &VerifyArgs, to: &Path) -> anyhow::Result<()> {
-    keep_files_private(&args.data.data);
     let begun = Instant::now();
     let (bar, _begun) = (progress::bar(Work::Salvage), begin(Half::Directory(to.to_owned())));
     let salvaged =
