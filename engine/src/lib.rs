@@ -143,6 +143,7 @@ pub(crate) use fakemon_sync::{clock, failure};
 pub use client::Client;
 pub use clock::wall_clock;
 pub use engine::Engine;
+pub use failure::no_thread;
 pub use fakemon_journal::ReadError;
 pub use inside::{Answered, Function, PlayerLetter, Postman};
 pub use metrics::Metrics;

@@ -223,14 +223,11 @@ fn start_tracing(format: LogFormat, filter: Option<&str>, default: &str) -> anyh
     let filter = EnvFilter::builder()
         .parse(filter)
         .with_context(|| format!("`{filter}` is no log level: give error, warn, info, debug, trace, or a filter"))?;
-    let lines =
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(LogLines::start().context(
-                "the thread that writes log lines: raise the limit of this user's processes (`ulimit -u`)",
-            )?)
-            .log_internal_errors(false) // it would say so on stderr, which is what failed
-            .with_ansi(io::stderr().is_terminal());
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(LogLines::start().context("the thread that writes log lines")?)
+        .log_internal_errors(false) // it would say so on stderr, which is what failed
+        .with_ansi(io::stderr().is_terminal());
     let begun = match format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),

@@ -3,6 +3,7 @@
 //! as it can be said.
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use fakemon_engine::no_thread;
 use std::io::{self, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,7 +33,8 @@ impl LogLines {
     pub(crate) fn start() -> io::Result<LogLines> {
         let (queue, orders) = bounded(WAITING_MAX);
         if QUEUE.set(queue).is_ok() {
-            std::thread::Builder::new().name("log".into()).spawn(move || write_all(&orders, &mut io::stderr()))?;
+            let thread = std::thread::Builder::new().name("log".into());
+            thread.spawn(move || write_all(&orders, &mut io::stderr())).map_err(no_thread)?;
         }
         Ok(LogLines)
     }

@@ -30,6 +30,9 @@ const DESK_FULL: Duration = Duration::from_micros(100);
 /// How long an idle executor looks for work before it parks, where there are cores to spare.
 const SPIN: Duration = Duration::from_micros(20);
 
+/// More than the rings and buffers of an executor.
+const RINGS_BYTES: u64 = 64 << 20;
+
 /// The way into a shard.
 pub struct Door {
     pub throws: Mailbox<ThrowCommand>,
@@ -244,6 +247,11 @@ fn listen(ear: StdUnixStream) -> UnixStream {
 /// What the kernel refused, and the remedy.
 fn explain(error: &str) -> OpenError {
     let lower = error.to_lowercase();
+    if lower.contains("cannot allocate memory")
+        && let Some(why) = failure::short_of_address_space(RINGS_BYTES)
+    {
+        return OpenError(format!("a shard could not be started ({error}): {why}"));
+    }
     if lower.contains("memlock") || lower.contains("cannot allocate memory") {
         return OpenError(format!(
             "a shard needs 512 KiB of locked memory for io_uring: raise the limit with `ulimit -l 8192`, or \

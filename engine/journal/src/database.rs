@@ -4,6 +4,7 @@
 use crate::files::{self, PRIVATE_FOLDER};
 use crate::options::OpenError;
 use fakemon_model::limits::{OPEN_TABLES_MIN, open_tables};
+use fakemon_sync::failure::{no_thread, short_of_address_space};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Env, Options,
     ReadOptions,
@@ -19,7 +20,7 @@ const OPENED_MAX: u32 = 50;
 const OPENING_THREADS: i32 = 3;
 /// Threads that may be needed at once to read, and to write, with some to spare.
 const READING_THREADS: usize = 4;
-pub(super) const WRITING_THREADS: usize = 64;
+const WRITING_THREADS: usize = 64;
 /// Bytes of a block of a table. All indexes are read before the first answer, so they are to be short.
 const TABLE_BLOCK_BYTES: usize = 32 << 10;
 
@@ -84,8 +85,20 @@ fn manifest(path: &Path) -> Option<(String, u64)> {
     Some((current, bytes))
 }
 
+/// Address space that a server takes at its start, with some to spare: memory of threads above all. Most of it is never
+/// touched, and what finds none ends the process without a word.
+const WRITING_BYTES: u64 = 2 << 30;
+
+/// Whether there is what the threads and caches of a server take.
+pub(super) fn check_writing() -> Result<(), String> {
+    match short_of_address_space(WRITING_BYTES) {
+        Some(why) => Err(why),
+        None => check_threads(WRITING_THREADS),
+    }
+}
+
 /// Whether so many threads can be started: RocksDB ends the process when it cannot start one.
-pub(super) fn check_threads(count: usize) -> Result<(), String> {
+fn check_threads(count: usize) -> Result<(), String> {
     let (stay, stays) = crossbeam::channel::bounded::<()>(0);
     let start = |_| {
         let stays = stays.clone();
@@ -93,13 +106,7 @@ pub(super) fn check_threads(count: usize) -> Result<(), String> {
     };
     let started: Result<Vec<_>, _> = (0..count).map(start).collect();
     drop(stay);
-    let refused = |error: std::io::Error| {
-        format!(
-            "no more threads can be started ({error}): raise the limit of this user's processes (`ulimit -u`), TasksMax in \
-             the systemd unit, or the container's limit of pids"
-        )
-    };
-    let ended = started.map_err(refused)?.into_iter().map(std::thread::JoinHandle::join);
+    let ended = started.map_err(|error| no_thread(error).to_string())?.into_iter().map(std::thread::JoinHandle::join);
     ended.for_each(|ended| assert!(ended.is_ok(), "they only wait"));
     Ok(())
 }

@@ -4,8 +4,8 @@ use super::acknowledged::{BUS_NOTE, JOURNAL_NOTE, Note, Noted, damaged};
 use super::chain::StoredBlock;
 use super::copies::of_database;
 use super::database::{
-    Access, FAMILIES, Part, WRITING_THREADS, calm_background_threads, check_threads, database_options, families,
-    look_up_options, make_folder, open_to_read, scan_options,
+    Access, FAMILIES, Part, calm_background_threads, check_writing, database_options, families, look_up_options,
+    make_folder, open_to_read, scan_options,
 };
 use super::places::check_place;
 use crate::files::{self, PRIVATE_FILE, PRIVATE_FOLDER};
@@ -130,7 +130,7 @@ impl Store {
         let told = Noted::read(dir, JOURNAL_NOTE);
         let may_make = told == Noted::Nothing;
         database.create_if_missing(may_make);
-        check_threads(WRITING_THREADS).map_err(|error| fail(&error))?;
+        check_writing().map_err(|error| fail(&error))?;
         calm_background_threads().map_err(|error| fail(&error))?;
         if may_make {
             make_folder(dir, JOURNAL)?;

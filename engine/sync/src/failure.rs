@@ -3,7 +3,9 @@
 //! Every thread of the engine is started by [`spawn`]: one that panics, or ends before it was asked to, is such a reason,
 //! at once and by its name. A thread that is missing would otherwise be a promise that nobody keeps.
 
+use rustix::process::{Resource, getrlimit};
 use std::any::Any;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -63,21 +65,52 @@ impl Failure {
 /// nobody asked it to.
 ///
 /// # Errors
-/// When the system starts no more threads.
+/// When the system starts no more threads, with the limit that is in the way.
 pub fn spawn(
     name: &str,
     failure: &Arc<Failure>,
     was_asked: impl Fn() -> bool + Send + 'static,
     run: impl FnOnce() + Send + 'static,
-) -> std::io::Result<JoinHandle<()>> {
+) -> io::Result<JoinHandle<()>> {
     let (name, failure) = (name.to_owned(), failure.clone());
     let thread = std::thread::Builder::new().name(name.clone());
-    thread.spawn(move || {
+    let thread = thread.spawn(move || {
         if let Err(why) = caught(run) {
             failure.set(format!("the thread `{name}` panicked: {why}"));
         } else if !was_asked() && !failure.happened() {
             failure.set(format!("the thread `{name}` ended although nobody asked it to"));
         }
+    });
+    thread.map_err(no_thread)
+}
+
+/// More than the stack of a thread and what else it takes of the address space at its start.
+const THREAD_BYTES: u64 = 128 << 20;
+
+/// The error of a thread that could not be started, with the limit that is in the way: the system says the same for all.
+pub fn no_thread(error: io::Error) -> io::Error {
+    let why = short_of_address_space(THREAD_BYTES).unwrap_or_else(|| match getrlimit(Resource::Nproc).current {
+        Some(most) => format!(
+            "this user may have {most} processes and threads: raise that (`ulimit -u`, or TasksMax= in a systemd unit, or \
+             `pids.max` of the container)"
+        ),
+        None => "raise what the systemd unit (TasksMax=) or the container (`pids.max`) allows".to_owned(),
+    });
+    io::Error::new(error.kind(), format!("the system starts no more threads ({error}): {why}"))
+}
+
+/// Why `bytes` more of address space are not to be had, if the limit of the process is what is in the way.
+pub fn short_of_address_space(bytes: u64) -> Option<String> {
+    let most = getrlimit(Resource::As).current?;
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statm.split(' ').next()?.parse().unwrap_or(u64::MAX);
+    let taken = pages.saturating_mul(rustix::param::page_size() as u64);
+    (taken.saturating_add(bytes) > most).then(|| {
+        format!(
+            "the address space of this process may have {} MiB, which is too little: raise that (`ulimit -v`, or \
+             LimitAS= in a systemd unit)",
+            most >> 20
+        )
     })
 }
 

@@ -6,6 +6,7 @@ use super::say;
 use crate::log_lines;
 use anyhow::Context;
 use fakemon_engine::checkpoint::is_incomplete;
+use fakemon_engine::no_thread;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::fs;
@@ -63,7 +64,8 @@ pub(super) fn watch() -> anyhow::Result<()> {
     std::thread::Builder::new()
         .name("interrupt".into())
         .spawn(listen)
-        .context("the thread that hears signals: raise the limit of this user's processes (`ulimit -u`)")?;
+        .map_err(no_thread)
+        .context("the thread that hears signals")?;
     Ok(())
 }
 
