@@ -329,3 +329,104 @@ fn a_shard_that_panics_outside_of_its_tasks_ends_the_process() {
     assert_eq!(status.code(), Some(1), "{said}");
     assert!(said.contains("the thread `shard-0` panicked"), "{said}");
 }
+
+/// A settings file that is a pipe, from which a server waits for its settings.
+fn settings_to_come(dir: &std::path::Path) -> std::path::PathBuf {
+    let file = dir.join("settings.toml");
+    let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600));
+    rustix::fs::mknodat(rustix::fs::CWD, &file, kind, mode, 0).unwrap();
+    file
+}
+
+/// Whether a process hears SIGTERM, and does not hold it back.
+fn hears_sigterm(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let has = |line: &str| {
+        let set = status.lines().find_map(|found| found.strip_prefix(line)).unwrap_or("0").trim();
+        u64::from_str_radix(set, 16).unwrap() & 1 << (Signal::TERM.as_raw() - 1) != 0
+    };
+    has("SigCgt:") && !has("SigBlk:")
+}
+
+#[test]
+fn signals_are_heard_from_the_start_whatever_the_parent_holds_back() {
+    let dir = fresh_data();
+    let (data, settings) = (dir.path().join("data"), settings_to_come(dir.path()));
+    let held_back = "import os, signal, sys; \
+                     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]); \
+                     os.execv(sys.argv[1], sys.argv[1:])";
+    let mut child = Command::new("python3")
+        .args(["-c", held_back, FAKEMON, "serve", "--data"])
+        .args([data.as_os_str(), "--config".as_ref(), settings.as_os_str()])
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while !hears_sigterm(child.id()) {
+        assert!(Instant::now() < deadline, "it does not hear SIGTERM");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    kill_process(pid, Signal::HUP).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "nothing was begun");
+    assert!(!data.exists());
+}
+
+/// While the file `HELD` is there, the thread `journal` waits for its disk.
+const HELD: &str = r#"
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int fdatasync(int fd) {
+    char name[16] = "";
+    prctl(PR_GET_NAME, name);
+    while (strcmp(name, "journal") == 0 && access(getenv("HELD"), F_OK) == 0) usleep(10000);
+    return syscall(SYS_fdatasync, fd);
+}
+"#;
+
+#[test]
+fn a_thread_that_does_not_move_is_told_by_name_and_waited_for_within_bounds() {
+    let (tools, dir) = (fresh_data(), fresh_data());
+    let (shim, held) = (shim::compiled(tools.path(), HELD), tools.path().join("held"));
+    let settings = dir.path().join("settings.toml");
+    std::fs::write(&settings, "[limits]\nthread_stalled = \"2s\"\nstop_within = \"2s\"\n").unwrap();
+    let environment = [("LD_PRELOAD", shim.as_os_str()), ("HELD", held.as_os_str())];
+    let arguments = ["--config", settings.to_str().unwrap()];
+    let server = Server::try_start_with(&dir.path().join("data"), &arguments, &environment).expect("it starts");
+    let spawn = r#"{"source":"shop","detail-type":"sold","detail":{}}"#;
+    let request = format!("POST /events HTTP/1.1\r\nHost: HOST\r\nContent-Length: {}\r\n\r\n{spawn}", spawn.len());
+    let becomes = |wanted: u16| {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (status, answer) = server.get("/readyz");
+            match status == wanted {
+                true => return answer,
+                false => assert!(Instant::now() < deadline, "{status} {answer}"),
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    becomes(200);
+    let mut unanswered = Vec::new();
+    for _ in 0..2 {
+        std::fs::write(&held, "").unwrap();
+        unanswered.push(connect(&server, &request));
+        assert!(becomes(503).contains("`journal`"));
+        assert_eq!(server.get("/healthz").0, 200);
+        std::fs::remove_file(&held).unwrap();
+        becomes(200);
+    }
+    std::fs::write(&held, "").unwrap();
+    unanswered.push(connect(&server, &request));
+    becomes(503);
+    kill_process(server.pid(), Signal::TERM).unwrap();
+    let (status, said) = server.wait_for_failure();
+    assert_eq!(status.code(), Some(1), "{said}");
+    let last = said.lines().last().unwrap_or_default();
+    assert!(last.contains("limits.stop_within") && last.contains("`journal`"), "{said}");
+}

@@ -23,6 +23,7 @@ use crate::outbox::NoMoreClients;
 use crate::pipe::{Enricher, Outside, Parts, Pipes};
 use crate::place::Place;
 use crate::players::Player;
+use crate::pulse::Pulses;
 use crate::queue::Queues;
 use crate::reset::Reset;
 use crate::schedule::{Agenda, ScheduleFigures};
@@ -355,6 +356,12 @@ impl Engine {
         run: impl FnOnce() + Send + 'static,
     ) -> std::io::Result<JoinHandle<()>> {
         failure::spawn(name, &self.shared().failure, was_asked, run)
+    }
+
+    /// The engine's threads and those started by [`spawn`](Engine::spawn), and whether they move: see [`pulse`]. A program
+    /// around the engine watches them with a [`pulse::Watch`].
+    pub fn pulses(&self) -> &Arc<Pulses> {
+        self.shared().failure.pulses()
     }
 
     /// From now on the engine has failed: the program around it cannot do what it promised. The first reason stays.

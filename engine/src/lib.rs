@@ -99,7 +99,7 @@
 //! | crate | what is in it | its outside package |
 //! |---|---|---|
 //! | `engine/model` | ids, places, species, fakémon, events and their envelope, every bound | |
-//! | `engine/sync` | mailboxes, wake-ups, the clock, failures and threads | |
+//! | `engine/sync` | mailboxes, wake-ups, the clock, failures and threads, whether they move | |
 //! | `engine/pattern` | EventBridge's patterns and input transforms, JSON as it was written | aho-corasick, wide |
 //! | `engine/schema` | schemas: read, checked, learned, compared, turned into types | regex, minijinja |
 //! | `engine/resource` | buses, rules, targets, queues, pipes, schedules, and all of it at a position | rpds |
@@ -137,8 +137,8 @@ pub use fakemon_pipe as pipe;
 pub use fakemon_queue::{log_group as logs, notes, queue, secrets};
 pub use fakemon_resource as bus;
 pub use fakemon_schedule as schedule;
-pub use fakemon_sync::mailbox;
 pub(crate) use fakemon_sync::{clock, failure};
+pub use fakemon_sync::{mailbox, pulse};
 
 pub use client::Client;
 pub use clock::wall_clock;

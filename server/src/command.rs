@@ -33,6 +33,7 @@ pub mod verify;
 use crate::config::{LogFormat, one_line};
 use crate::log_lines::{self, LogLines};
 use crate::printed::{escaped, reader_left, stdout};
+use crate::signals;
 use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
 use fakemon_engine::checkpoint::is_inside;
@@ -131,6 +132,14 @@ fn keep_files_private(dir: &Path) {
 
 /// Reads the arguments of the process, runs the command, reports.
 pub fn run() -> ExitCode {
+    signals::unblock();
+    // Before the command line is read: others end by a signal as anything does, until they have begun something.
+    if std::env::args_os().nth(1).is_some_and(|command| command == "serve")
+        && let Err(error) = signals::listen()
+    {
+        say(&format!("cannot listen to signals: {error}"));
+        return ExitCode::FAILURE;
+    }
     let result = run_with(without_help(std::env::args_os().collect()));
     interrupt::wait_for_the_end();
     log_lines::flush();

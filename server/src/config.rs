@@ -266,6 +266,10 @@ pub struct Limits {
     pub address_share_percent: u8,
     /// A request to the control plane has arrived, head and body, within this.
     pub request_timeout: Time,
+    /// A thread that does not move for this time makes the server not ready.
+    pub thread_stalled: Time,
+    /// A server that is asked to stop has stopped within this, or ends as it is.
+    pub stop_within: Time,
 }
 
 /// From when on something is worth an event on the bus `default`.
@@ -390,6 +394,8 @@ impl Default for Limits {
             streams_per_player: 32,
             address_share_percent: 50,
             request_timeout: Time(Duration::from_secs(30)),
+            thread_stalled: Time(Duration::from_secs(10)),
+            stop_within: Time(Duration::from_secs(30)),
         }
     }
 }
@@ -405,6 +411,8 @@ impl Limits {
         check_number("limits.attempts_per_second", self.attempts_per_second.map(u64::from), RATE_MAX)?;
         check_number("limits.attempts_burst", Some(self.attempts_burst.into()), RATE_MAX)?;
         self.check_places()?;
+        check_time("limits.thread_stalled", self.thread_stalled, Duration::from_secs(1), 600)?;
+        check_time("limits.stop_within", self.stop_within, Duration::from_secs(1), 3_600)?;
         check_timeout("limits.idle_timeout", self.idle_timeout)
     }
 

@@ -62,6 +62,11 @@ impl Write for LogLines {
     }
 }
 
+/// Writes a line that is none of the log, and does not wait for it.
+pub(crate) fn say(line: &str) {
+    let _ = LogLines.write(format!("{line}\n").as_bytes()); // a line that finds no room is counted
+}
+
 /// Waits until all lines are written, but not for long.
 pub(crate) fn flush() {
     let Some(queue) = QUEUE.get() else { return };

@@ -9,6 +9,7 @@ use fakemon_journal::follow::Follower;
 use fakemon_model::ids::{FakemonId, owner};
 use fakemon_sync::clock::{Clock, wall_clock};
 use fakemon_sync::failure::Failure;
+use fakemon_sync::pulse;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -38,7 +39,9 @@ impl Clockwork {
     pub fn run(mut self) {
         let (mut swept_to, mut next_tick) = (0, Instant::now() + TICK);
         while !self.follower.stopping() {
+            pulse::rest();
             self.follower.wait(next_tick.saturating_duration_since(Instant::now()));
+            pulse::work();
             if let Err(error) = self.take_in() {
                 return self.failure.set(error.to_string());
             }

@@ -9,6 +9,7 @@ use fakemon_model::limits::{MAILBOX_THROWS, MAILBOX_WORLD, TURN_THROWS_MAX, TURN
 use fakemon_sync::clock::Clock;
 use fakemon_sync::failure::{self, Failure};
 use fakemon_sync::mailbox::Mailbox;
+use fakemon_sync::pulse;
 use futures_lite::{AsyncReadExt, FutureExt};
 use glommio::net::UnixStream;
 use glommio::{Latency, LocalExecutorBuilder, Placement, Shares};
@@ -189,7 +190,9 @@ async fn decide_throws(
         }
         match place {
             Some(place) => {
+                pulse::work();
                 shard.borrow_mut().decide(place, &mut commands, clock.now());
+                pulse::rest();
             }
             None => commands.clear(), // without a journal nothing is decided
         }
@@ -209,7 +212,9 @@ async fn change_world(shard: Rc<RefCell<Shard>>, door: Arc<Door>, ear: StdUnixSt
         }
         match place {
             Some(place) => {
+                pulse::work();
                 shard.borrow_mut().change_world(place, &mut commands);
+                pulse::rest();
             }
             None => commands.clear(),
         }

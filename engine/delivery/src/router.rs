@@ -28,6 +28,7 @@ use fakemon_resource::inbound::AnswerWebhook;
 use fakemon_resource::resource::{Change, Resource, Target};
 use fakemon_schedule::Agenda;
 use fakemon_sync::failure::Failure;
+use fakemon_sync::pulse;
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -134,8 +135,10 @@ impl Router {
         loop {
             let stopping = self.follower.stopping() && !self.follower.behind();
             if !stopping {
+                pulse::rest();
                 self.follower.wait(WRITE_EVERY);
             }
+            pulse::work();
             let result = self.route().and_then(|urgent| {
                 if urgent || stopping || written.elapsed() >= WRITE_EVERY {
                     written = Instant::now();

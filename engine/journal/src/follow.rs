@@ -4,6 +4,7 @@
 use crate::{Progress, ReadError, Store, StoredBlock};
 use fakemon_fbs::journal::BlockReader;
 use fakemon_model::ids::Position;
+use fakemon_sync::pulse;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -74,6 +75,7 @@ impl Follower {
             let next = self.store.block(self.next, |stored| {
                 let block = stored.read()?;
                 visit(&block, &stored);
+                pulse::go_on();
                 Ok(Position(self.next.0 + u64::from(block.head().count)))
             })?;
             self.next = next.ok_or_else(|| ReadError::corrupt(self.next, "the block is missing"))?;

@@ -3,6 +3,7 @@
 //! Every thread of the engine is started by [`spawn`]: one that panics, or ends before it was asked to, is such a reason,
 //! at once and by its name. A thread that is missing would otherwise be a promise that nobody keeps.
 
+use crate::pulse::Pulses;
 use rustix::process::{Resource, getrlimit};
 use std::any::Any;
 use std::io;
@@ -19,6 +20,7 @@ pub struct Failure {
     reason: Mutex<Option<String>>,
     told: Condvar,
     listeners: Mutex<Vec<Box<dyn Fn() + Send + Sync>>>,
+    pulses: Arc<Pulses>,
 }
 
 impl Failure {
@@ -35,6 +37,11 @@ impl Failure {
         if is_first {
             tracing::error!("{reason}");
         }
+    }
+
+    /// The threads that run, and whether they move.
+    pub fn pulses(&self) -> &Arc<Pulses> {
+        &self.pulses
     }
 
     /// From now on `hear` is called when the engine stops by itself.
@@ -75,6 +82,7 @@ pub fn spawn(
     let (name, failure) = (name.to_owned(), failure.clone());
     let thread = std::thread::Builder::new().name(name.clone());
     let thread = thread.spawn(move || {
+        let _beating = failure.pulses.begin(&name);
         if let Err(why) = caught(run) {
             failure.set(format!("the thread `{name}` panicked: {why}"));
         } else if !was_asked() && !failure.happened() {

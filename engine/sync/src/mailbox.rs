@@ -1,6 +1,7 @@
 //! A bounded lock-free queue with a bell: many producers, one consumer, nobody waits for room.
 
 use crate::bell::Bell;
+use crate::pulse;
 use crossbeam::queue::ArrayQueue;
 use std::os::unix::net::UnixStream;
 
@@ -74,6 +75,7 @@ impl<T> Mailbox<T> {
     /// Until something waits or `over` says that waiting is over; for a consumer that is a thread.
     pub fn wait(&self, over: impl Fn() -> bool) {
         let ready = || !self.queue.is_empty() || over();
+        pulse::rest();
         while !ready() {
             self.bell.arm_thread();
             if !ready() {
@@ -81,5 +83,6 @@ impl<T> Mailbox<T> {
             }
             self.bell.disarm();
         }
+        pulse::work();
     }
 }

@@ -81,15 +81,14 @@ use fakemon_access::access_keys::AccessKeys;
 use fakemon_access::control_file::Word;
 use fakemon_access::player_token::Access;
 use fakemon_edge as edge;
-use fakemon_engine::Engine;
+use fakemon_engine::{Engine, pulse};
 use refusal::Refusal;
 pub use signature::sign_get;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 /// The largest body that is read.
@@ -98,8 +97,8 @@ pub const BODY_BYTES_MAX: usize = 256 * 1024;
 pub const IDLE_CONNECTIONS: usize = 512;
 /// How long requests in progress may take when the control plane stops.
 const DRAIN: Duration = Duration::from_secs(5);
-/// Signals that ask to stop within this are one wish.
-const SAME_WISH: Duration = Duration::from_secs(1);
+/// How often this thread shows the watchdog that it moves.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// Reads the figures of the edge, whenever somebody wants to see them.
 pub type ReadEdge = Box<dyn Fn() -> edge::Figures + Send + Sync>;
@@ -124,8 +123,6 @@ pub struct ControlOptions {
     pub queue_pause: Duration,
     /// What the bus accepts.
     pub bus: BusSettings,
-    /// Writes what is logged and not written yet, before the process ends at once.
-    pub flush_log: fn(),
     /// What a caller must have read in the data directory, to make a copy of it.
     pub word: Word,
     /// Figures of the edge.
@@ -144,6 +141,10 @@ pub struct ControlOptions {
     pub outgoing_max: usize,
     /// A request has arrived, head and body, within this.
     pub request_timeout: Duration,
+    /// Whether a signal asked the process to stop.
+    pub is_asked_to_stop: fn() -> bool,
+    /// The thread that does not move, in words, if there is one.
+    pub stalled: Box<dyn Fn() -> Option<String> + Send + Sync>,
 }
 
 /// The running control plane.
@@ -181,12 +182,11 @@ struct Shared {
     discovery: discovery::DiscoveryFigures,
     started: Instant,
     draining: AtomicBool,
-    asked_to_stop: AtomicBool,
 }
 
 impl Shared {
     fn is_stopping(&self) -> bool {
-        self.draining.load(Ordering::Acquire) || self.asked_to_stop.load(Ordering::Acquire)
+        self.draining.load(Ordering::Acquire) || (self.options.is_asked_to_stop)()
     }
 }
 
@@ -213,20 +213,7 @@ impl Bound {
     }
 }
 
-/// Signals whose default is the end of the process without a word, and that are none of a server's business: SIGHUP, which
-/// a terminal sends when it closes; and SIGXFSZ, when a file reaches the limit of file sizes (`ulimit -f`), which is an
-/// error to who writes it. A signal that is listened to once no longer kills.
-pub fn outlive_signals() -> anyhow::Result<()> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_io().build().context("cannot listen to signals")?;
-    let _inside = runtime.enter();
-    for signaled in [rustix::process::Signal::XFSZ, rustix::process::Signal::HUP] {
-        signal(SignalKind::from_raw(signaled.as_raw())).map(drop).context("cannot listen to signals")?;
-    }
-    Ok(())
-}
-
-/// Starts the thread, and from then on notices signals that ask to stop.
+/// Starts the thread.
 pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::Result<Control> {
     let Bound { socket, addr } = bound;
     let runtime =
@@ -252,7 +239,6 @@ pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::R
         discovery: discovery::DiscoveryFigures::default(),
         started: Instant::now(),
         draining: AtomicBool::new(false),
-        asked_to_stop: AtomicBool::new(false),
     });
     let served = Arc::clone(&shared);
     let told = Arc::downgrade(&shared);
@@ -274,11 +260,6 @@ impl Control {
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
-    }
-
-    /// Whether SIGTERM or SIGINT asked the process to stop.
-    pub fn is_asked_to_stop(&self) -> bool {
-        self.shared.asked_to_stop.load(Ordering::Acquire)
     }
 
     /// From now on `/readyz` says: not ready; spawns are refused.
@@ -303,8 +284,7 @@ async fn serve(
 ) {
     let begun = tokio::net::TcpListener::from_std(socket)
         .context("the control plane's socket")
-        .and_then(|socket| Ok((socket, desk::Desk::open(&shared.engine)?)))
-        .and_then(|begun| notice_signals(Arc::clone(&shared)).map(|()| begun));
+        .and_then(|socket| Ok((socket, desk::Desk::open(&shared.engine)?)));
     let (socket, desk) = match begun {
         Ok(begun) => begun,
         Err(error) => return drop(ready.send(Err(error))),
@@ -319,6 +299,7 @@ async fn serve(
     aws::resume_moves(&shared);
     let (engine, of) = (&shared.engine, Arc::clone(&shared));
     let never = || false;
+    tasks::kept(engine, "beat", never, beat());
     tasks::kept(engine, "authorizer", never, authorizer::run(Arc::clone(&shared), Arc::clone(&hooks)));
     tasks::kept(engine, "webhooks", never, webhooks::run(Arc::clone(&shared), hooks));
     tasks::kept(engine, "discovery", move || of.is_stopping(), discovery::run(Arc::clone(&shared)));
@@ -330,32 +311,12 @@ async fn serve(
     }
 }
 
-/// The first signal asks to stop. Another one ends the process at once, but only after a moment: supervisors and shells
-/// send the same wish to a process and to its group.
-fn notice_signals(shared: Arc<Shared>) -> anyhow::Result<()> {
-    let first: Arc<OnceLock<Instant>> = Arc::default();
-    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-        let mut signals = signal(kind).context("cannot listen to signals")?;
-        let (shared, first, engine) = (Arc::clone(&shared), Arc::clone(&first), shared.engine.clone());
-        tasks::watched(&engine, "signals", async move {
-            while signals.recv().await.is_some() {
-                let asked_before = first.get_or_init(Instant::now).elapsed();
-                shared.asked_to_stop.store(true, Ordering::Release);
-                if asked_before > SAME_WISH {
-                    tracing::warn!("asked to stop twice: ends at once; nothing that was told is lost");
-                    (shared.options.flush_log)();
-                    std::process::exit(128 + kind.as_raw_value());
-                }
-            }
-        });
+/// Shows the watchdog that this thread moves, whatever is asked of it.
+async fn beat() {
+    loop {
+        pulse::work();
+        tokio::time::sleep(BEAT).await;
     }
-    let mut hangups = signal(SignalKind::hangup()).context("cannot listen to signals")?;
-    tasks::watched(&shared.engine, "signals", async move {
-        while hangups.recv().await.is_some() {
-            tracing::info!("SIGHUP: nothing to do; settings are read at the start, so start again to change them");
-        }
-    });
-    Ok(())
 }
 
 fn router(shared: Arc<Shared>) -> Router {
@@ -408,8 +369,8 @@ async fn healthz() -> &'static str {
 /// The server takes work.
 async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     let why_not = shared.engine.failure().or_else(|| {
-        let draining = shared.draining.load(Ordering::Acquire) || shared.asked_to_stop.load(Ordering::Acquire);
-        draining.then(|| "the server is stopping".to_owned())
+        let stopping = shared.is_stopping().then(|| "the server is stopping".to_owned());
+        stopping.or_else(|| (shared.options.stalled)())
     });
     match why_not {
         None => "ready\n".into_response(),

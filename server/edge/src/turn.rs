@@ -16,6 +16,7 @@ use super::referee::Referee;
 use super::seats::{SeatId, Seats};
 use super::switchboard::Tally;
 use fakemon_engine::ids::Position;
+use fakemon_engine::pulse;
 use fakemon_engine::wall_clock;
 use fakemon_protocol::{Reply, Subprotocol, flat, json};
 use mio::net::TcpListener;
@@ -174,6 +175,7 @@ impl Turn {
 
     /// Waits for something to do, and notes who said something.
     fn wait(&mut self, events: &mut Events) {
+        pulse::work(); // a tick comes whatever happens, so that not even sleep is rest
         let has_work = self.has_callers
             || !self.talking.is_empty()
             || !self.looking.is_empty()

@@ -4,7 +4,6 @@
 
 use super::DataArg;
 use super::interrupt::{Half, begin};
-use super::DataArg;
 use crate::printed::stdout;
 use anyhow::{Context, bail};
 use fakemon_access::control_file::Contact;

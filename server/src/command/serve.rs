@@ -4,6 +4,8 @@
 use super::{keep_files_private, start_tracing};
 use crate::config::{Config, Durability, Limits, LogFormat, parse_address};
 use crate::descriptors::{self, Descriptors};
+use crate::signals;
+use crate::watchdog::Watchdog;
 use anyhow::{Context, anyhow, bail};
 use fakemon_access::access_keys::AccessKeys;
 use fakemon_access::control_file::{Contact, Left, Word};
@@ -75,10 +77,10 @@ const DESCRIPTORS_PER_EDGE: usize = 6;
 
 /// Serves until asked to stop.
 pub fn run(args: ServeArgs) -> anyhow::Result<()> {
+    let watchdog = Watchdog::start()?;
     let config = args.settle()?;
     start_tracing(config.log.format, config.log.level.as_deref(), "info")?;
     let limit = descriptors::raise_limit();
-    control::outlive_signals()?;
     let bound = control::Bound::to(config.control)?;
     // Everything that can be refused is, before a journal is opened.
     let engine_options = engine_options(&config)?;
@@ -88,7 +90,8 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     edge::check_free(config.listen)?;
     keep_files_private(&config.data);
     let engine = Engine::open(&config.data, engine_options)?;
-    let running = match Running::start(&engine, &config, bound, edge_options, access_keys, shares) {
+    watchdog.watch(engine.pulses(), config.limits.thread_stalled.0, config.limits.stop_within.0);
+    let running = match Running::start(&engine, &config, bound, edge_options, access_keys, shares, &watchdog) {
         Ok(running) => running,
         Err(error) => {
             engine.close();
@@ -96,7 +99,8 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
         }
     };
     let said = running.say_where();
-    let failed = if said.is_ok() { running.wait(&engine) } else { None };
+    let failed = if said.is_ok() { wait(&engine) } else { None };
+    watchdog.stopping();
     running.stop(&engine);
     said.map_err(|error| anyhow!("stdout, which says where this server listens, cannot be written: {error}"))?;
     match (failed, engine.failure()) {
@@ -124,6 +128,7 @@ impl Running {
         edge_options: EdgeOptions,
         access_keys: Option<AccessKeys>,
         shares: Descriptors,
+        watchdog: &Watchdog,
     ) -> anyhow::Result<Running> {
         let access = edge_options.access.clone();
         let edge = edge::start(engine.clone(), edge_options)?;
@@ -131,7 +136,7 @@ impl Running {
         player_delivery::deliver(engine, edge.switchboard());
         let edge = Arc::new(Mutex::new(edge));
         let contact = Contact::new(bound.addr())?;
-        let options = control_options(config, &edge, access_keys, access, contact.word.clone(), shares);
+        let options = control_options(config, &edge, access_keys, access, contact.word.clone(), shares, watchdog);
         let control = control::start(engine.clone(), bound, options)?;
         let contact = contact.leave(&config.data)?;
         let demo = match config.demo.enabled {
@@ -150,17 +155,6 @@ impl Running {
         stdout.flush()
     }
 
-    /// Until it is asked to stop; or the failure over which it cannot go on.
-    fn wait(&self, engine: &Engine) -> Option<String> {
-        while !self.control.is_asked_to_stop() {
-            let failure = engine.wait_for_failure(LOOK_EVERY);
-            if failure.is_some() {
-                return failure;
-            }
-        }
-        None
-    }
-
     /// No new work, then answers for the old, then the engine, which keeps it.
     fn stop(self, engine: &Engine) {
         tracing::info!("asked to stop: answers what is in flight");
@@ -173,6 +167,17 @@ impl Running {
         self.control.stop();
         tracing::info!("stopped");
     }
+}
+
+/// Until it is asked to stop; or the failure over which it cannot go on.
+fn wait(engine: &Engine) -> Option<String> {
+    while !signals::is_asked_to_stop() {
+        let failure = engine.wait_for_failure(LOOK_EVERY);
+        if failure.is_some() {
+            return failure;
+        }
+    }
+    None
 }
 
 impl ServeArgs {
@@ -348,6 +353,7 @@ fn control_options(
     access: Access,
     word: Word,
     shares: Descriptors,
+    watchdog: &Watchdog,
 ) -> ControlOptions {
     let limits = &config.limits;
     let running = edge.lock().expect(UNPOISONED);
@@ -367,7 +373,6 @@ fn control_options(
             allow_unserved_targets: config.bus.allow_unserved_targets.unwrap_or(config.dev),
             aws_limits: config.bus.aws_limits,
         },
-        flush_log: crate::log_lines::flush,
         word,
         read_edge: read_edge(Arc::clone(edge)),
         questions,
@@ -385,6 +390,8 @@ fn control_options(
         connections_max: shares.control,
         outgoing_max: shares.outgoing,
         request_timeout: limits.request_timeout.0,
+        is_asked_to_stop: signals::is_asked_to_stop,
+        stalled: Box::new(watchdog.stalled()),
     }
 }
 
