@@ -430,3 +430,25 @@ fn a_thread_that_does_not_move_is_told_by_name_and_waited_for_within_bounds() {
     let last = said.lines().last().unwrap_or_default();
     assert!(last.contains("limits.stop_within") && last.contains("`journal`"), "{said}");
 }
+
+#[test]
+fn requests_that_come_ahead_of_answers_are_answered_in_order() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let expected = [("/metrics", "fakemon_uptime_seconds"), ("/healthz", "\r\n\r\nok\n"), ("/nowhere", "not_found")];
+    let path = |n: usize| expected[n % 3].0;
+    let requests: String = (0..100).map(|n| format!("GET {} HTTP/1.1\r\nHost: HOST\r\n\r\n", path(n))).collect();
+    let unread: Vec<TcpStream> = (0..20).map(|_| connect(&server, &requests)).collect();
+    let last = format!("GET {} HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n", path(100));
+    let mut ahead = connect(&server, &(requests + &last));
+    is_well(&server);
+    let mut answers = String::new();
+    ahead.read_to_string(&mut answers).unwrap();
+    let answers: Vec<&str> = answers.split("HTTP/1.1 ").skip(1).collect();
+    assert_eq!(answers.len(), 101);
+    for (n, answer) in answers.iter().enumerate() {
+        assert!(answer.contains(expected[n % 3].1), "{n}: {answer}");
+    }
+    drop(unread);
+    assert!(server.stop().success());
+}

@@ -34,6 +34,7 @@ pub(super) async fn pass(
     next: Next,
 ) -> Response {
     let seat = Arc::clone(&caller.seat);
+    seat.turn().await;
     let arrives_since = seat.waits_since().unwrap_or_else(Instant::now);
     seat.set(Phase::Working);
     let place = match enter(&shared, &caller, &request) {
@@ -96,11 +97,11 @@ fn closing(mut response: Response) -> Response {
 /// The answer, whose place is free when it is written.
 fn answered(response: Response, seat: Arc<Seat>, place: Option<Arc<Place>>) -> Response {
     let is_stream = place.as_ref().is_some_and(|place| place.kind() == Kind::Stream);
-    seat.set(if is_stream { Phase::Streaming } else { Phase::Writing { since: Instant::now() } });
+    seat.set(if is_stream { Phase::Streaming } else { Phase::Writing { since: Instant::now(), is_whole: false } });
     response.map(|body| Body::new(Held { body, seat, _place: place }))
 }
 
-/// A body whose place is held until it is written, or the client gone.
+/// A body whose place is held until it is written, or the client gone; and which makes no more than the socket takes.
 struct Held {
     body: Body,
     seat: Arc<Seat>,
@@ -109,7 +110,7 @@ struct Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.seat.set(Phase::Idle { since: Instant::now() });
+        self.seat.answered();
     }
 }
 
@@ -121,7 +122,15 @@ impl HttpBody for Held {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.get_mut().body).poll_frame(context)
+        let this = self.get_mut();
+        if this.seat.is_ahead(context) {
+            return Poll::Pending;
+        }
+        let frame = Pin::new(&mut this.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            this.seat.handed_over(frame.data_ref().map_or(0, Bytes::len));
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -21,6 +21,7 @@
 //! - `answers`: webhooks for results
 //! - `reset`: `POST /_reset`, for tests
 //! - `checkpoint`: `POST /checkpoint`
+//! - `fresh`: answers that are made once for all who ask within a moment
 //! - `metrics`: `GET /metrics`
 //! - `page`: `/` and its figures
 //! - `topology`: `GET /topology`
@@ -55,6 +56,7 @@ mod partners;
 mod answers;
 mod reset;
 mod checkpoint;
+mod fresh;
 mod metrics;
 mod page;
 mod topology;
@@ -180,6 +182,9 @@ struct Shared {
     messages: tokio::sync::Notify,
     /// Checks events against their schemas.
     discovery: discovery::DiscoveryFigures,
+    metrics: fresh::Fresh,
+    figures: fresh::Fresh,
+    topology: fresh::Fresh,
     started: Instant,
     draining: AtomicBool,
 }
@@ -237,6 +242,9 @@ pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::R
         streams: stream::Hub::default(),
         messages: tokio::sync::Notify::new(),
         discovery: discovery::DiscoveryFigures::default(),
+        metrics: fresh::Fresh::default(),
+        figures: fresh::Fresh::default(),
+        topology: fresh::Fresh::default(),
         started: Instant::now(),
         draining: AtomicBool::new(false),
     });

@@ -8,7 +8,9 @@
 //!                            it takes
 //! ```
 //!
-//! A request that arrives slowly is cut off after a total time, however often a byte of it comes.
+//! A request that arrives slowly is cut off after a total time, however often a byte of it comes. Requests that a client
+//! sends without waiting for answers are carried out one by one: the next one when the socket has taken the answer to the
+//! one before, and after the others had a turn.
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
@@ -17,11 +19,11 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 /// Connections beyond all seats, for questions for health.
@@ -30,6 +32,8 @@ pub const EXTRA_SEATS: usize = 16;
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// An answer that is no stream is read by its client within this.
 const WRITING_MAX: Duration = Duration::from_secs(60);
+/// Bytes of an answer that are made before the socket has taken those before.
+const AHEAD_BYTES_MAX: usize = 16 * 1024;
 /// When the system refuses another connection, it is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How often it is said that the system refuses.
@@ -113,7 +117,7 @@ impl Seats {
         let _ = stream.set_nodelay(true); // a slower answer is still an answer
         let (go, gone) = oneshot::channel();
         let now = Instant::now();
-        let seat = Arc::new(Seat { phase: Mutex::new(Phase::Arriving { since: now }), is_extra: is_full });
+        let seat = Arc::new(Seat::new(now, is_full));
         let number = sitting.next;
         sitting.next += 1;
         sitting.by_number.insert(number, (Arc::clone(&seat), go));
@@ -137,6 +141,16 @@ pub(super) struct Seat {
     phase: Mutex<Phase>,
     /// All seats were taken: only health is answered here.
     pub(super) is_extra: bool,
+    /// The socket has taken an answer.
+    taken: Notify,
+    /// What was handed over of an answer and is not known to be taken.
+    ahead: Mutex<HandedOver>,
+}
+
+#[derive(Default)]
+struct HandedOver {
+    bytes: usize,
+    waits: Option<Waker>,
 }
 
 /// What a connection does.
@@ -146,8 +160,8 @@ pub(super) enum Phase {
     Arriving { since: Instant },
     /// A request is carried out. Its body has a time of its own.
     Working,
-    /// The answer is on its way.
-    Writing { since: Instant },
+    /// The answer is on its way; if it is whole, the socket has only to take the rest of it.
+    Writing { since: Instant, is_whole: bool },
     /// An answer that goes on.
     Streaming,
     /// The last request is answered.
@@ -155,12 +169,78 @@ pub(super) enum Phase {
 }
 
 impl Seat {
+    fn new(now: Instant, is_extra: bool) -> Seat {
+        Seat {
+            phase: Mutex::new(Phase::Arriving { since: now }),
+            is_extra,
+            taken: Notify::new(),
+            ahead: Mutex::default(),
+        }
+    }
+
     fn phase(&self) -> MutexGuard<'_, Phase> {
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn set(&self, phase: Phase) {
         *self.phase() = phase;
+    }
+
+    /// Nothing follows of the answer.
+    pub(super) fn answered(&self) {
+        let mut phase = self.phase();
+        let since = match *phase {
+            Phase::Writing { since, .. } => since,
+            _ => Instant::now(),
+        };
+        *phase = Phase::Writing { since, is_whole: true };
+    }
+
+    /// Whether the next part of an answer has to wait until the socket has taken those before.
+    pub(super) fn is_ahead(&self, context: &mut Context<'_>) -> bool {
+        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_ahead = ahead.bytes >= AHEAD_BYTES_MAX;
+        ahead.waits = is_ahead.then(|| context.waker().clone());
+        is_ahead
+    }
+
+    /// A part of an answer was handed over.
+    pub(super) fn handed_over(&self, bytes: usize) {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner).bytes += bytes;
+    }
+
+    /// The socket has taken everything that there was to write.
+    fn flushed(&self) {
+        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        ahead.bytes = 0;
+        ahead.waits.take().into_iter().for_each(Waker::wake);
+        drop(ahead);
+        let mut phase = self.phase();
+        if matches!(*phase, Phase::Writing { is_whole: true, .. }) {
+            *phase = Phase::Idle { since: Instant::now() };
+            self.taken.notify_waiters();
+        }
+    }
+
+    /// Comes back when the answer to the request before is taken by the socket. A request that was sent before that lets
+    /// others have a turn first.
+    pub(super) async fn turn(&self) {
+        let mut is_ahead = false;
+        loop {
+            let taken = self.taken.notified();
+            match *self.phase() {
+                Phase::Writing { .. } => is_ahead = true,
+                Phase::Idle { .. } => {
+                    is_ahead = true;
+                    break;
+                }
+                Phase::Arriving { .. } | Phase::Working | Phase::Streaming => break,
+            }
+            taken.await;
+        }
+        if is_ahead {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Since when the present request arrives, if it has not arrived.
@@ -184,7 +264,7 @@ impl Seat {
         match *self.phase() {
             Phase::Arriving { since } => Some(since + request_timeout),
             Phase::Working => None,
-            Phase::Writing { since } => Some(since + WRITING_MAX),
+            Phase::Writing { since, .. } => Some(since + WRITING_MAX),
             Phase::Streaming => Some(moved + SILENCE_MAX),
             Phase::Idle { since } => Some(since + SILENCE_MAX),
         }
@@ -264,7 +344,12 @@ impl AsyncWrite for Impatient {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.stream).poll_flush(context);
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            this.seat.flushed(); // it is asked for when nothing is left to write
+        }
+        flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -279,13 +364,13 @@ mod tests {
     #[test]
     fn a_request_has_a_total_time_and_an_answer_too() {
         let (then, timeout) = (Instant::now(), Duration::from_secs(30));
-        let seat = Seat { phase: Mutex::new(Phase::Arriving { since: then }), is_extra: false };
+        let seat = Seat::new(then, false);
         let late = then + Duration::from_secs(29);
         seat.heard();
         assert_eq!(seat.ends_at(late, timeout), Some(then + timeout), "however often a byte comes");
         seat.set(Phase::Working);
         assert_eq!((seat.ends_at(late, timeout), seat.waits_since()), (None, None));
-        seat.set(Phase::Writing { since: then });
+        seat.set(Phase::Writing { since: then, is_whole: false });
         assert_eq!(seat.ends_at(late, timeout), Some(then + WRITING_MAX));
         seat.set(Phase::Streaming);
         assert_eq!(seat.ends_at(late, timeout), Some(late + SILENCE_MAX));
@@ -293,5 +378,27 @@ mod tests {
         assert_eq!(seat.waits_since(), Some(late));
         seat.heard();
         assert!(matches!(*seat.phase(), Phase::Arriving { .. }));
+    }
+
+    #[test]
+    fn the_next_request_has_its_turn_when_the_answer_before_is_taken() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let seat = Arc::new(Seat::new(Instant::now(), false));
+            seat.turn().await; // the first one has no other before it
+            seat.set(Phase::Writing { since: Instant::now(), is_whole: false });
+            let next = tokio::spawn({
+                let seat = Arc::clone(&seat);
+                async move { seat.turn().await }
+            });
+            for act in [|_: &Seat| {}, Seat::flushed, Seat::answered] {
+                act(&seat);
+                tokio::task::yield_now().await;
+                assert!(!next.is_finished());
+            }
+            seat.flushed();
+            next.await.unwrap();
+            assert!(matches!(*seat.phase(), Phase::Idle { .. }));
+        });
     }
 }

@@ -1,5 +1,5 @@
 //! `GET /metrics`: what happened since the start, in the text format of Prometheus. One noun for one thing: names are
-//! those of the journal and of messages, units stand last.
+//! those of the journal and of messages, units stand last. The text is made at most ten times a second, for all who ask.
 
 mod text;
 
@@ -12,24 +12,30 @@ use fakemon_engine::delivery::{Course, LaneFigures, LaneId};
 use fakemon_engine::model::Outcome;
 use fakemon_engine::pipe::PipeFigures;
 use fakemon_engine::{Durability, Metrics};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use text::{Text, WHOLE_SECOND_NS};
 
 /// Everything that is counted.
-pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<impl IntoResponse, Infallible> {
+    let text = shared.metrics.get(async { Ok::<_, Infallible>(rendered(&shared).into()) }).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
+}
+
+fn rendered(shared: &Shared) -> String {
     let mut text = Text::default();
     let metrics = shared.engine.metrics();
     attempts(&mut text, &metrics);
     stages(&mut text, &metrics, &(shared.options.read_edge)());
     world(&mut text, &metrics);
-    journal(&mut text, &shared, &metrics);
+    journal(&mut text, shared, &metrics);
     connections(&mut text, &(shared.options.read_edge)());
-    bus(&mut text, &shared);
-    schedules(&mut text, &shared);
-    schemas(&mut text, &shared);
-    process(&mut text, &shared);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.finish())
+    bus(&mut text, shared);
+    schedules(&mut text, shared);
+    schemas(&mut text, shared);
+    process(&mut text, shared);
+    text.finish()
 }
 
 fn attempts(text: &mut Text, metrics: &Metrics) {

@@ -3,7 +3,6 @@
 
 use super::aws::services;
 use super::{Shared, metrics};
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -11,6 +10,7 @@ use fakemon_access::player_token::Access;
 use fakemon_engine::Durability;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -47,13 +47,18 @@ fn asset(content_type: &'static str, body: &'static str) -> Response {
     (headers, body).into_response()
 }
 
-/// What the page shows and needs.
-pub(super) async fn figures(State(shared): State<Arc<Shared>>) -> Json<Value> {
+/// What the page shows and needs; made at most ten times a second, for all who ask.
+pub(super) async fn figures(State(shared): State<Arc<Shared>>) -> Result<impl IntoResponse, Infallible> {
+    let json = shared.figures.get(async { Ok::<_, Infallible>(now(&shared).to_string().into()) }).await?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], json))
+}
+
+fn now(shared: &Shared) -> Value {
     let metrics = shared.engine.metrics();
     let edge = (shared.options.read_edge)();
     let options = &shared.options;
     let engine = shared.engine.options();
-    Json(json!({
+    json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_s": shared.started.elapsed().as_secs(),
         "draining": shared.draining.load(Ordering::Acquire),
@@ -81,7 +86,7 @@ pub(super) async fn figures(State(shared): State<Arc<Shared>>) -> Json<Value> {
         "attempt_ms": percentiles_ms(&metrics.total_ns),
         "sync_ms": percentiles_ms(&metrics.sync_ns),
         "memory_bytes": metrics::resident_bytes(),
-    }))
+    })
 }
 
 fn percentiles_ms(histogram: &Histogram<u64>) -> Value {
