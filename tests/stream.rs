@@ -2,7 +2,7 @@
 
 use crate::aws::events;
 use crate::general::settings;
-use crate::player::{Player, SOL};
+use crate::player::{Player, SOL, throw};
 use crate::server::{Server, fresh_data};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
@@ -117,6 +117,31 @@ fn a_stream_goes_on_where_it_broke_off_across_a_kill() {
     let begun = std::time::Instant::now();
     assert!(server.stop().success());
     assert!(begun.elapsed() < Duration::from_secs(4), "open streams hold up nobody");
+}
+
+/// More than may wait for one client at a time.
+const MISSED: u64 = 3_000;
+
+#[test]
+fn a_stream_tells_all_that_was_missed_while_others_do_not_read() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let mut ash = Player::connect(server.play, "ash").unwrap();
+    for attempt in 1..=MISSED {
+        ash.say(&throw(attempt, 5)).unwrap();
+    }
+    (0..MISSED).for_each(|_| drop(ash.hear().unwrap()));
+    let unread: Vec<_> = (0..20).map(|_| Stream::open(&server, "player=ash&from=1", None)).collect();
+    for _ in 0..2 {
+        let mut all = Stream::open(&server, "player=ash&from=1", None);
+        let told: Vec<u64> = (0..MISSED).map(|_| all.next_result().1).collect();
+        assert!(told.iter().copied().eq(1..=MISSED), "{told:?}");
+    }
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(server.get(path).0, 200);
+    }
+    drop(unread);
+    assert!(server.stop().success());
 }
 
 #[test]

@@ -31,15 +31,26 @@ use fakemon_engine::{ReadError, Tail, wall_clock};
 use hashbrown::HashMap;
 use serde::Deserialize;
 use serde_json::json;
+use std::cell::Cell;
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 /// Events that wait for one client. One that is further behind is let go, and comes again where it was.
 const WAITING_MAX: usize = 1_024;
-/// Records that are read at once.
+/// Their bytes; a single event may have more.
+const WAITING_BYTES_MAX: usize = 1 << 20;
+/// The same of all clients together.
+const ALL_WAITING_BYTES_MAX: usize = 256 << 20;
+/// Records that a client who missed something looks through at once.
 const READ_MAX: u64 = 100_000;
+/// Records that the hub reads at once.
+const TURN_RECORDS_MAX: u64 = 8_192;
+/// Streams that read what they missed at the same time; others wait their turn, so that however many come again at once,
+/// there is processor time for everything else.
+const READERS_MAX: usize = 2;
 /// How often the hub looks for what is new.
 const EVERY: Duration = Duration::from_millis(5);
 /// So that nobody between takes the connection for dead.
@@ -47,17 +58,72 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How often it is looked whether a token has expired: clocks are set.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// What a client is told.
-#[derive(Clone)]
+/// An event as clients get it.
 struct Told {
     id: String,
     detail_type: String,
     json: String,
 }
 
+impl Told {
+    /// What it takes of memory, about.
+    fn bytes(&self) -> usize {
+        size_of::<Told>() + self.id.len() + self.detail_type.len() + self.json.len()
+    }
+}
+
+/// How many bytes wait for one client, and for all.
+#[derive(Clone, Default)]
+struct Account {
+    one: Arc<AtomicUsize>,
+    all: Arc<AtomicUsize>,
+}
+
+impl Account {
+    /// An account of another client.
+    fn of_another(&self) -> Account {
+        Account { one: Arc::default(), all: self.all.clone() }
+    }
+
+    /// Counts an event that is about to wait; none if there is no room for it.
+    fn enter(&self, told: Arc<Told>) -> Option<UnsentEvent> {
+        let bytes = told.bytes();
+        let before = self.one.fetch_add(bytes, Ordering::Relaxed);
+        let of_all = self.all.fetch_add(bytes, Ordering::Relaxed);
+        let waiting = UnsentEvent { told, bytes, account: self.clone() };
+        let has_room = before == 0 || before + bytes <= WAITING_BYTES_MAX;
+        (has_room && of_all + bytes <= ALL_WAITING_BYTES_MAX).then_some(waiting)
+    }
+}
+
+/// An event that waits for one client, and is counted as long.
+struct UnsentEvent {
+    told: Arc<Told>,
+    bytes: usize,
+    account: Account,
+}
+
+impl Drop for UnsentEvent {
+    fn drop(&mut self) {
+        self.account.one.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.account.all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 /// Who listens, by player.
-#[derive(Default)]
-pub(super) struct Hub(Mutex<Listeners>);
+pub(super) struct Hub {
+    listeners: Mutex<Listeners>,
+    readers: Arc<Semaphore>,
+    /// The account that those of clients are made from.
+    account: Account,
+}
+
+impl Default for Hub {
+    fn default() -> Hub {
+        let readers = Arc::new(Semaphore::new(READERS_MAX));
+        Hub { listeners: Mutex::default(), readers, account: Account::default() }
+    }
+}
 
 #[derive(Default)]
 struct Listeners {
@@ -80,19 +146,26 @@ struct Followed {
 struct Listener {
     /// What lies before it they read themselves.
     since: Position,
-    tell: mpsc::Sender<Told>,
+    tell: mpsc::Sender<UnsentEvent>,
+    account: Account,
     /// It did not take something: it gets nothing behind that, and comes again where it was.
     is_behind: bool,
 }
 
 impl Hub {
     fn held(&self) -> MutexGuard<'_, Listeners> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What comes for a player behind what they know, from which position on the hub tells it, and whether the hub has to
     /// be started.
-    fn listen(&self, player: &PlayerName, known: Position, tail: &Tail) -> (mpsc::Receiver<Told>, Position, bool) {
+    fn listen(
+        &self,
+        player: &PlayerName,
+        known: Position,
+        account: Account,
+        tail: &Tail,
+    ) -> (mpsc::Receiver<UnsentEvent>, Position, bool) {
         let mut held = self.held();
         let begins = !std::mem::replace(&mut held.runs, true);
         if begins {
@@ -101,7 +174,7 @@ impl Hub {
         }
         let (tell, told) = mpsc::channel(WAITING_MAX);
         let joined_at = held.next;
-        held.add(player, Listener { since: joined_at.max(known), tell, is_behind: false }, tail);
+        held.add(player, Listener { since: joined_at.max(known), tell, account, is_behind: false }, tail);
         (told, joined_at, begins)
     }
 }
@@ -131,11 +204,12 @@ impl Listeners {
         self.numbered = players;
     }
 
-    fn tell(&mut self, position: Position, player: &PlayerName, told: &Told) {
+    fn tell(&mut self, position: Position, player: &PlayerName, told: &Arc<Told>) {
         let listeners = self.by_player.get_mut(player).map(|followed| &mut followed.listeners);
         for listener in listeners.into_iter().flatten() {
             if listener.since <= position && !listener.is_behind {
-                listener.is_behind = listener.tell.try_send(told.clone()).is_err();
+                let waiting = listener.account.enter(told.clone());
+                listener.is_behind = waiting.is_none_or(|waiting| listener.tell.try_send(waiting).is_err());
             }
         }
     }
@@ -158,15 +232,23 @@ impl Listeners {
 /// Tells all who listen what is new, until nobody listens any more.
 async fn run(shared: Arc<Shared>) {
     let tail = shared.engine.tail();
+    let mut is_behind = false;
     loop {
-        tokio::time::sleep(EVERY).await;
+        match is_behind {
+            true => tokio::task::yield_now().await,
+            false => tokio::time::sleep(EVERY).await,
+        }
         if shared.is_stopping() {
             return *shared.streams.held() = Listeners::default(); // else they would hold up the end
         }
         let (reading, tail) = (shared.clone(), tail.clone());
         let told = tokio::task::spawn_blocking(move || tell(&reading.streams, &tail)).await;
         match told {
-            Ok(Ok(true)) => continue,
+            Ok(Ok(true)) => {
+                let (read, end) = (shared.streams.held().next, shared.engine.position());
+                is_behind = end.0.saturating_sub(read.0) >= TURN_RECORDS_MAX;
+                continue;
+            }
             Ok(Ok(false)) => return,
             Ok(Err(error)) => tracing::error!("streams end: the journal cannot be read: {error}"),
             Err(error) => tracing::error!("streams end: {error}"),
@@ -182,7 +264,7 @@ fn tell(hub: &Hub, tail: &Tail) -> Result<bool, ReadError> {
         let mut held = hub.held();
         let from = held.next;
         // Said before it is read: who comes meanwhile begins behind it.
-        held.next = Position(tail.end().0.min(from.0.saturating_add(READ_MAX)).max(from.0));
+        held.next = Position(tail.end().0.min(from.0.saturating_add(TURN_RECORDS_MAX)).max(from.0));
         held.look_for_numbers(tail); // whoever threw before `next` has one
         (from, held.next, held.numbers.clone())
     };
@@ -194,7 +276,7 @@ fn tell(hub: &Hub, tail: &Tail) -> Result<bool, ReadError> {
             None => seen.player().filter(|player| hub.held().by_player.contains_key(player)),
         };
         if let Some(player) = player {
-            news.push((seen.position(), player, told(seen)));
+            news.push((seen.position(), player, Arc::new(told(seen))));
         }
     })?;
     drop(numbers);
@@ -247,13 +329,23 @@ pub(super) async fn open(
     // A position that is not durable yet is of another journal: such a client knows nothing of this one.
     let known = asked_for.filter(|position| *position <= tail.end());
     become_stream(&player)?;
-    let (live, joined_at, begins) = shared.streams.listen(&player, known.unwrap_or_default(), &tail);
+    let account = shared.streams.account.of_another();
+    let (live, joined_at, begins) = shared.streams.listen(&player, known.unwrap_or_default(), account.clone(), &tail);
     if begins {
         tasks::watched(&shared.engine, "streams", run(shared.clone()));
     }
     let begin = known.unwrap_or(joined_at);
     let is_complete = asked_for.is_none() || known.is_some() && is_kept(&tail, begin).await;
-    let catching = CatchingUp { tail, player, next: begin, end: joined_at, found: Vec::new().into_iter() };
+    let catching = CatchingUp {
+        tail,
+        player,
+        next: begin,
+        end: joined_at,
+        reach: READ_MAX,
+        found: Vec::new().into_iter(),
+        account,
+        readers: shared.streams.readers.clone(),
+    };
     let open = Open { first: (!is_complete).then(|| incomplete(begin)), catching, live, expires_at };
     let stream = futures_lite::stream::unfold(Some(open), |open| async move {
         let mut open = open?;
@@ -270,7 +362,7 @@ struct Open {
     /// What is to be said of the stream before all else.
     first: Option<Event>,
     catching: CatchingUp,
-    live: mpsc::Receiver<Told>,
+    live: mpsc::Receiver<UnsentEvent>,
     expires_at: Option<Timestamp>,
 }
 
@@ -286,17 +378,22 @@ impl Open {
                 let data = json!({ "code": 4401, "message": "the token has expired: connect again with a new one" });
                 Some((Event::default().event("fakemon.stream_expired").data(data.to_string()), false))
             }
-            told = told_next(&mut self.catching, &mut self.live) => told.map(|told| {
-                (Event::default().id(told.id).event(told.detail_type).data(told.json), true)
+            waiting = told_next(&mut self.catching, &mut self.live) => waiting.map(|waiting| {
+                let Told { id, detail_type, json } = &*waiting.told;
+                (Event::default().id(id).event(detail_type).data(json), true)
             }),
         }
     }
 }
 
-async fn told_next(catching: &mut CatchingUp, live: &mut mpsc::Receiver<Told>) -> Option<Told> {
+async fn told_next(catching: &mut CatchingUp, live: &mut mpsc::Receiver<UnsentEvent>) -> Option<UnsentEvent> {
     match catching.next().await {
-        Some(told) => Some(told),
-        None => live.recv().await,
+        Ok(Some(waiting)) => Some(waiting),
+        Ok(None) => live.recv().await,
+        Err(why) => {
+            tracing::warn!("a stream ends, and its client comes again where it was: {why}");
+            None
+        }
     }
 }
 
@@ -363,43 +460,91 @@ struct CatchingUp {
     player: PlayerName,
     next: Position,
     end: Position,
-    found: std::vec::IntoIter<Told>,
+    /// Records that are looked through at once.
+    reach: u64,
+    found: std::vec::IntoIter<UnsentEvent>,
+    account: Account,
+    readers: Arc<Semaphore>,
 }
 
 impl CatchingUp {
-    async fn next(&mut self) -> Option<Told> {
+    async fn next(&mut self) -> Result<Option<UnsentEvent>, String> {
         loop {
-            if let Some(told) = self.found.next() {
-                return Some(told);
+            if let Some(waiting) = self.found.next() {
+                return Ok(Some(waiting));
             }
             if self.next >= self.end {
-                return None;
+                return Ok(None);
             }
-            let (tail, player, from) = (self.tail.clone(), self.player.clone(), self.next);
-            let most = READ_MAX.min(self.end.0 - from.0);
+            let reads = self.readers.clone().acquire_owned().await.map_err(|error| error.to_string())?;
+            let (tail, player, account) = (self.tail.clone(), self.player.clone(), self.account.clone());
+            let (from, most) = (self.next, self.reach.min(self.end.0 - self.next.0));
             let read = tokio::task::spawn_blocking(move || {
-                let mut found = Vec::new();
-                let number = tail.player_id(&player);
-                let is_wanted = &mut |thrower: PlayerId, _: Outcome| number == Some(thrower);
-                let next = tail.read_wanted(from, most, is_wanted, &mut |seen| {
-                    if seen.player().as_ref() == Some(&player) {
-                        found.push(told(seen));
-                    }
-                });
-                next.map(|next| (next, found))
+                let _reads = reads; // until it has read, even if its client is gone
+                some(&tail, &player, from, most, &account)
             });
-            match read.await {
-                Ok(Ok((next, found))) => {
-                    // Where retention let go of the beginning, it goes on with what there is.
-                    self.next = if next > from { next } else { self.end };
-                    self.found = found.into_iter();
-                }
-                Ok(Err(error)) => {
-                    tracing::error!("a stream cannot catch up: {error}");
-                    return None;
-                }
-                Err(_) => return None,
+            let read = read.await.map_err(|error| error.to_string())?;
+            let (next, stopped_at, found) = read.map_err(|error| format!("the journal cannot be read: {error}"))?;
+            if found.is_empty() && stopped_at.is_some() {
+                return Err("too much waits for clients that read slowly".into());
             }
+            // Where retention let go of the beginning, it goes on with what there is.
+            self.next = stopped_at.unwrap_or(if next > from { next } else { self.end });
+            self.reach = match stopped_at {
+                Some(at) => (2 * (at.0 - from.0)).clamp(WAITING_MAX as u64, READ_MAX),
+                None => (4 * self.reach).min(READ_MAX),
+            };
+            self.found = found.into_iter();
         }
+    }
+}
+
+/// What a player missed from a position on, as much as may wait for them: the position behind all that was looked at, the
+/// position of the first event that found no room, and the events.
+fn some(
+    tail: &Tail,
+    player: &PlayerName,
+    from: Position,
+    most: u64,
+    account: &Account,
+) -> Result<(Position, Option<Position>, Vec<UnsentEvent>), ReadError> {
+    let (number, stopped_at, mut found) = (tail.player_id(player), Cell::new(None), Vec::new());
+    // What stands behind the first event without room is passed over, which costs little.
+    let is_wanted = &mut |thrower: PlayerId, _: Outcome| number == Some(thrower) && stopped_at.get().is_none();
+    let next = tail.read_wanted(from, most, is_wanted, &mut |seen| {
+        if stopped_at.get().is_some() || seen.player().as_ref() != Some(player) {
+            return;
+        }
+        let has_room = found.len() < WAITING_MAX;
+        match account.enter(Arc::new(told(seen))).filter(|_| has_room) {
+            Some(waiting) => found.push(waiting),
+            None => stopped_at.set(Some(seen.position())),
+        }
+    })?;
+    Ok((next, stopped_at.get(), found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_clients_is_bounded_for_each_and_for_all() {
+        let told = |bytes| Arc::new(Told { id: String::new(), detail_type: String::new(), json: "x".repeat(bytes) });
+        let hub = Hub::default();
+        let one = hub.account.of_another();
+        let large = one.enter(told(2 * WAITING_BYTES_MAX)).expect("a single event waits, however large");
+        assert!(one.enter(told(1)).is_none());
+        let other = hub.account.of_another();
+        let small: Vec<_> = std::iter::from_fn(|| other.enter(told(WAITING_BYTES_MAX / 8))).collect();
+        assert_eq!(small.len(), 7);
+        drop(large);
+        assert!(one.enter(told(1)).is_some());
+        drop(small);
+        let event = told(WAITING_BYTES_MAX);
+        let all: Vec<_> = std::iter::from_fn(|| hub.account.of_another().enter(event.clone())).collect();
+        assert!((250..256).contains(&all.len()), "{}", all.len());
+        drop(all);
+        assert_eq!(hub.account.all.load(Ordering::Relaxed), 0);
     }
 }
