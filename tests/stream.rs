@@ -218,6 +218,7 @@ fn a_stream_takes_tokens_as_the_websocket_does_and_ends_with_them() {
         (String::new(), format!("Authorization: bearer {ash}\r\n"), "ash"),
         (format!("token={misty}"), format!("Authorization: Bearer {ash}\r\n"), "ash"),
         (format!("token={misty}"), format!("Authorization: Basic {ash}\r\n"), "misty"),
+        (format!("token={misty}&token={ash}&player=ash&player=gary"), String::new(), "misty"),
     ] {
         let mut stream = Stream::ask(&server, &query, &header).unwrap_or_else(|head| panic!("{head}"));
         ["ash", "misty"].into_iter().for_each(sold);
@@ -229,6 +230,8 @@ fn a_stream_takes_tokens_as_the_websocket_does_and_ends_with_them() {
         ("player=ash".into(), format!("Authorization: Basic {ash}\r\n")),
         (format!("token={late}"), String::new()),
         (format!("token={early}"), String::new()),
+        (format!("token={}", token("", json!({}))), String::new()),
+        (format!("token={}", token(&"a".repeat(65), json!({}))), String::new()),
     ] {
         let Err(head) = Stream::ask(&server, &query, &header) else { panic!("{query} {header}") };
         assert!(head.starts_with("HTTP/1.1 401"), "{head}");

@@ -8,6 +8,7 @@ use fakemon_engine::model::{PlayerName, PlayerNameError};
 use fakemon_engine::wall_clock;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// The shortest secret of HS256, in bytes (RFC 7518, 3.2): what is shorter can be guessed from one token.
@@ -44,7 +45,7 @@ pub enum Refusal {
     NoToken,
     /// A token that proves nothing.
     #[error("the token is not accepted: {0}")]
-    Token(&'static str),
+    Token(Cow<'static, str>),
 }
 
 /// Whom a token speaks for, and how long.
@@ -90,41 +91,41 @@ impl TokenKeys {
     fn holder_at(&self, token: &str, now: Timestamp) -> Result<Holder, Refusal> {
         let claims = self.claims(token).map_err(Refusal::Token)?;
         let leeway_ns = u64::try_from(self.leeway.as_nanos()).unwrap_or(u64::MAX);
-        let expires_at = time(&claims, "exp").map_err(Refusal::Token)?.map(|at| at.plus_ns(leeway_ns));
+        let refused = |why: &'static str| Refusal::Token(why.into());
+        let expires_at = time(&claims, "exp").map_err(refused)?.map(|at| at.plus_ns(leeway_ns));
         if expires_at.is_some_and(|at| at <= now) {
-            return Err(Refusal::Token("it has expired (claim `exp`)"));
+            return Err(refused("it has expired (claim `exp`)"));
         }
-        if time(&claims, "nbf").map_err(Refusal::Token)?.is_some_and(|at| at > now.plus_ns(leeway_ns)) {
-            return Err(Refusal::Token(
-                "it is not valid yet (claim `nbf`; the setting auth.leeway allows for clocks)",
-            ));
+        if time(&claims, "nbf").map_err(refused)?.is_some_and(|at| at > now.plus_ns(leeway_ns)) {
+            return Err(refused("it is not valid yet (claim `nbf`; the setting auth.leeway allows for clocks)"));
         }
         let player = match claims.get("sub") {
-            Some(Value::String(name)) => PlayerName::new(name)?,
-            Some(_) => return Err(Refusal::Token("its claim `sub` must be a string")),
-            None => return Err(Refusal::Token("it has no claim `sub`, which names the player")),
+            Some(Value::String(name)) => PlayerName::new(name)
+                .map_err(|error| Refusal::Token(format!("its claim `sub` names nobody: {error}").into()))?,
+            Some(_) => return Err(refused("its claim `sub` must be a string")),
+            None => return Err(refused("it has no claim `sub`, which names the player")),
         };
         Ok(Holder { player, expires_at })
     }
 
     /// What a token with a signature of ours says; or what is wrong with it.
-    fn claims(&self, token: &str) -> Result<Map<String, Value>, &'static str> {
+    fn claims(&self, token: &str) -> Result<Map<String, Value>, Cow<'static, str>> {
         let mut parts = token.split('.');
         let (Some(header), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-            return Err(NO_TOKEN);
+            return Err(NO_TOKEN.into());
         };
         let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| NO_TOKEN)?;
         let header: Map<String, Value> = serde_json::from_slice(&header).map_err(|_| NO_TOKEN)?;
         // An extension that must be understood, and is not (RFC 7515, 4.1.11).
         if header.contains_key("crit") {
-            return Err("its header asks for extensions (`crit`), and none is known here");
+            return Err("its header asks for extensions (`crit`), and none is known here".into());
         }
         let (algorithm, key) = match header.get("alg").and_then(Value::as_str) {
             Some("HS256") => (Algorithm::HS256, self.hs256.as_ref()),
             Some("EdDSA") => (Algorithm::EdDSA, self.eddsa.as_ref()),
-            Some("none") => return Err("it is not signed (its algorithm is `none`)"),
-            Some(_) => return Err("its algorithm is not one of HS256 and EdDSA"),
-            None => return Err("its header names no algorithm (`alg`)"),
+            Some("none") => return Err("it is not signed (its algorithm is `none`)".into()),
+            Some(_) => return Err("its algorithm is not one of HS256 and EdDSA".into()),
+            None => return Err("its header names no algorithm (`alg`)".into()),
         };
         let key = key.ok_or(match algorithm {
             Algorithm::HS256 => "no key is configured for its algorithm, HS256 (setting auth.hs256_secret_file)",
@@ -180,12 +181,17 @@ fn ed25519(pem: &[u8]) -> anyhow::Result<DecodingKey> {
 }
 
 /// What may be told of a token to the one who sent it.
-fn reason(error: &jsonwebtoken::errors::Error) -> &'static str {
+fn reason(error: &jsonwebtoken::errors::Error) -> Cow<'static, str> {
     use jsonwebtoken::errors::ErrorKind;
     match error.kind() {
-        ErrorKind::InvalidSignature => "its signature does not match",
-        ErrorKind::Json(_) | ErrorKind::InvalidClaimFormat(_) => "its claims must be a JSON object",
-        _ => NO_TOKEN,
+        ErrorKind::InvalidSignature => "its signature does not match".into(),
+        ErrorKind::InvalidClaimFormat(_) => "its claims must be a JSON object".into(),
+        ErrorKind::Json(error) if error.to_string().starts_with("invalid type") => {
+            "its claims must be a JSON object".into()
+        }
+        // Such as a member that is there twice, or a number that is none: as the parser says it.
+        ErrorKind::Json(error) => format!("it cannot be read: {error}").into(),
+        _ => NO_TOKEN.into(),
     }
 }
 
@@ -265,8 +271,14 @@ mod tests {
         ] {
             assert!(matches!(keys().holder(token), Err(Refusal::Token(_))), "{token}");
         }
-        let name = hs256(&json!({"sub": "tab\there"}));
-        assert_eq!(keys().holder(&name), Err(Refusal::Name(PlayerNameError)));
+    }
+
+    /// A token with claims as they are written here.
+    fn as_written(claims: &str) -> String {
+        let head = format!("{}.{}", URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256"}"#), URL_SAFE_NO_PAD.encode(claims));
+        let signature =
+            jsonwebtoken::crypto::sign(head.as_bytes(), &EncodingKey::from_secret(SECRET), Algorithm::HS256);
+        format!("{head}.{}", signature.unwrap())
     }
 
     #[test]
@@ -291,6 +303,13 @@ mod tests {
             (claims(json!({"sub": "ana", "exp": "soon"})), "`exp` must be a number"),
             (claims(json!({"sub": "ana", "nbf": null})), "`nbf` must be a number"),
             (claims(json!(["ana"])), "claims must be a JSON object"),
+            (claims(json!({"sub": "tab\there"})), "`sub` names nobody"),
+            (claims(json!({"sub": ""})), "`sub` names nobody"),
+            (claims(json!({"sub": "a".repeat(65)})), "`sub` names nobody"),
+            (as_written(r#"{"sub":"ana","sub":"ben"}"#), "duplicate field `sub`"),
+            (as_written(r#"{"sub":"ana","exp":1,"exp":4000000000}"#), "duplicate field `exp`"),
+            (as_written(r#"{"sub":"ana","exp":1e400}"#), "number out of range"),
+            (as_written(r#"{"sub":"ana","#), "cannot be read"),
         ] {
             let refusal = keys().holder(&token).unwrap_err().to_string();
             assert!(refusal.contains(named), "{named}: {refusal}");

@@ -29,7 +29,6 @@ use fakemon_engine::ids::{PlayerId, Position, Timestamp};
 use fakemon_engine::model::{Outcome, PlayerName};
 use fakemon_engine::{ReadError, Tail, wall_clock};
 use hashbrown::HashMap;
-use serde::Deserialize;
 use serde_json::json;
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -310,19 +309,31 @@ fn escaped(text: &str) -> String {
 }
 
 /// Whom and from where.
-#[derive(Deserialize)]
-pub(super) struct Asked {
+struct Asked {
     player: Option<String>,
     token: Option<String>,
-    from: Option<u64>,
+    from: Option<Position>,
+}
+
+impl Asked {
+    /// The first of each name counts, as with the websocket.
+    fn read(pairs: Vec<(String, String)>) -> Result<Asked, Refusal> {
+        let first = |name: &str| pairs.iter().find(|(of, _)| of == name).map(|(_, value)| value.clone());
+        let position = |text: String| {
+            let read = text.parse().map(Position);
+            read.map_err(|error| Refusal::field("bad_query", "from", format!("from makes no sense: {error}")))
+        };
+        Ok(Asked { player: first("player"), token: first("token"), from: first("from").map(position).transpose()? })
+    }
 }
 
 /// Opens a stream.
 pub(super) async fn open(
     State(shared): State<Arc<Shared>>,
-    InQuery(asked): InQuery<Asked>,
+    InQuery(pairs): InQuery<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Refusal> {
+    let asked = Asked::read(pairs)?;
     let (player, expires_at) = who(&shared.options.access, &asked, &headers)?;
     let tail = shared.engine.tail();
     let asked_for = beginning(&asked, &headers)?;
@@ -426,7 +437,7 @@ fn incomplete(begin: Position) -> Event {
 
 /// The position behind the last event that the client has.
 fn beginning(asked: &Asked, headers: &HeaderMap) -> Result<Option<Position>, Refusal> {
-    let Some(last) = headers.get("last-event-id") else { return Ok(asked.from.map(Position)) };
+    let Some(last) = headers.get("last-event-id") else { return Ok(asked.from) };
     let last = last.to_str().unwrap_or_default().trim();
     let position = EventKey::of_id(last).map(EventKey::position).or_else(|| last.parse().ok().map(Position));
     let wrong =
