@@ -74,7 +74,7 @@ fn json_of(body: &[u8]) -> Result<&RawValue, Refusal> {
     serde_json::from_slice(body).map_err(not_json)
 }
 
-/// An event that is no CloudEvent: its detail as it is, all else read.
+/// An event that is no CloudEvent: its detail as it is, all else read: none of that goes further than its texts.
 fn bare(event: &RawValue) -> Result<Plain, Refusal> {
     let members = raw::members(event).ok_or_else(|| wrong_type("an event is a JSON object"))?;
     let mut plain = Plain::default();
@@ -82,7 +82,7 @@ fn bare(event: &RawValue) -> Result<Plain, Refusal> {
         if name == "detail" {
             plain.detail = Some(raw::compact(value.get()));
         } else {
-            plain.members.insert(name, serde_json::from_str(value.get()).map_err(not_json)?);
+            plain.members.insert(name, raw::tree(value.get()).map_err(not_json)?);
         }
     }
     Ok(plain)
@@ -106,7 +106,7 @@ fn structured(event: &RawValue) -> Result<Plain, Refusal> {
             data = Some(value);
             continue;
         }
-        let value: Value = serde_json::from_str(value.get()).map_err(not_json)?;
+        let value = raw::tree(value.get()).map_err(not_json)?;
         if name == "data_base64" {
             bytes = Some(value);
             continue;

@@ -314,6 +314,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn members_that_are_not_read_may_hold_any_number() {
+        let body = r#"{"source":"shop","huge":-1e400,"detail-type":"sold","detail":{"z":1e400,"a":[1.10]}}"#;
+        let Ok(Incoming::Event(event)) = parse_any(body.as_bytes()) else { panic!("{body}") };
+        assert_eq!(event.detail, r#"{"z":1e400,"a":[1.10]}"#);
+        let body = body.replace("huge", "time");
+        assert!(format!("{:?}", parse_any(body.as_bytes()).err()).contains("time must be a time"));
+    }
+
     fn event(detail: &str) -> String {
         format!(r#"{{"source":"fakemon.world","detail-type":"fakemon.spawn","detail":{detail}}}"#)
     }
