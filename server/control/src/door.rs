@@ -12,8 +12,10 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use fakemon_access::authority::Authority;
+use fakemon_engine::wall_clock;
 use futures_lite::FutureExt as _;
 use hyper::body::{Frame, SizeHint};
+use jiff::fmt::rfc2822::DateTimePrinter;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -98,7 +100,19 @@ fn closing(mut response: Response) -> Response {
 fn answered(response: Response, seat: Arc<Seat>, place: Option<Arc<Place>>) -> Response {
     let is_stream = place.as_ref().is_some_and(|place| place.kind() == Kind::Stream);
     seat.set(if is_stream { Phase::Streaming } else { Phase::Writing { since: Instant::now(), is_whole: false } });
-    response.map(|body| Body::new(Held { body, seat, _place: place }))
+    dated(response).map(|body| Body::new(Held { body, seat, _place: place }))
+}
+
+/// With the time of the wall clock: hyper's own goes on from the latest that the clock has shown, and clients correct
+/// theirs by it.
+fn dated(mut response: Response) -> Response {
+    static PRINTER: DateTimePrinter = DateTimePrinter::new();
+    let now = jiff::Timestamp::from_nanosecond(i128::from(wall_clock().0)).ok();
+    let text = now.and_then(|now| PRINTER.timestamp_to_rfc9110_string(&now).ok());
+    if let Some(date) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
+        response.headers_mut().insert(header::DATE, date);
+    }
+    response
 }
 
 /// A body whose place is held until it is written, or the client gone; and which makes no more than the socket takes.

@@ -6,7 +6,7 @@ use crate::config::{Config, Durability, Limits, LogFormat, parse_address};
 use crate::descriptors::{self, Descriptors};
 use crate::signals;
 use crate::watchdog::Watchdog;
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use fakemon_access::access_keys::AccessKeys;
 use fakemon_access::control_file::{Contact, Left, Word};
 use fakemon_access::player_token::{self, Access, TokenKeys};
@@ -21,7 +21,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Flags; each goes over the settings file. What a flag does not say, the file says; see `fakemon config`.
 #[derive(Debug, clap::Args)]
@@ -80,6 +80,10 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     let watchdog = Watchdog::start()?;
     let config = args.settle()?;
     start_tracing(config.log.format, config.log.level.as_deref(), "info")?;
+    ensure!(
+        SystemTime::now() >= SystemTime::UNIX_EPOCH,
+        "the clock of this machine shows a time before 1970: set it"
+    );
     let limit = descriptors::raise_limit();
     let bound = control::Bound::to(config.control)?;
     // Everything that can be refused is, before a journal is opened.
