@@ -204,18 +204,22 @@ impl SectionDraft {
 }
 
 /// What stands at the head of a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BlockHead {
     /// Position of the first event.
     pub first_position: u64,
     /// Events in the block.
     pub count: u32,
-    /// When the group was handed to the disk.
+    /// When the group was handed to the disk, by the engine's time.
     pub committed_ns: u64,
     /// How long the group before took to become durable.
     pub previous_sync_ns: u32,
     /// Hash of the whole world after this block.
     pub state_hash: u64,
+    /// How far the times of this block are ahead of the wall clock, in nanoseconds; negative: behind.
+    pub ahead_ns: i64,
+    /// First position of the first block that is as far ahead, without another between; 0: the first of all.
+    pub ahead_since: u64,
 }
 
 /// Writes blocks, one after the other, into one buffer that is kept.
@@ -240,6 +244,8 @@ impl BlockWriter {
                 previous_sync_ns: head.previous_sync_ns,
                 state_hash: head.state_hash,
                 sections: Some(sections),
+                ahead_ns: head.ahead_ns,
+                ahead_since: head.ahead_since,
             },
         );
         fbb.finish_minimal(block);
@@ -361,6 +367,8 @@ impl<'a> BlockReader<'a> {
             committed_ns: block.committed_ns(),
             previous_sync_ns: block.previous_sync_ns(),
             state_hash: block.state_hash(),
+            ahead_ns: block.ahead_ns(),
+            ahead_since: block.ahead_since(),
         };
         let mut count = 0;
         for section in block.sections() {

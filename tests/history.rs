@@ -127,7 +127,13 @@ fn questions_without_an_answer_are_told_why() {
         (&["replay", "--player", "gary"], "nobody of this name ever threw"),
         (&["replay", "--what-if"], "needs a setting that is different"),
         (&["replay", "--what-if", "--catch-rate-of", "dragon=1"], "knows no species `dragon`"),
-        (&["replay", "--from", "3", "--to", "1"], "ends before it begins"),
+        (&["replay", "--from", "3", "--to", "1"], "--to (1) lies before --from (3)"),
+        (&["log", "--from", "3", "--to", "1"], "--to (1) lies before --from (3)"),
+        (&["timeline", "--from", "3", "--to", "1"], "--to (1) lies before --from (3)"),
+        (
+            &["export", "--format", "jsonl", "--out", "-", "--from", "3", "--to", "1"],
+            "--to (1) lies before --from (3)",
+        ),
         (&["replay", "--step"], "needs a terminal"),
     ] {
         let (code, line) = refusal(&[&arguments[..1], &["--data", dir], &arguments[1..]].concat());

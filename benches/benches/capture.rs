@@ -173,6 +173,7 @@ fn head(count: usize) -> BlockHead {
         committed_ns: 1,
         previous_sync_ns: 1,
         state_hash: 1,
+        ..BlockHead::default()
     }
 }
 

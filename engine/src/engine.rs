@@ -109,7 +109,7 @@ impl Engine {
             registry: &self.registry(),
             pipes: pipes.collect(),
             position: self.routed_position(),
-            now: self.now(),
+            now: self.shared().clock.wall(),
         })
     }
 
@@ -301,10 +301,16 @@ impl Engine {
         self.shared().progress.committed()
     }
 
-    /// The engine's time: it stamps throws and groups, never goes back, not across restarts either, and follows the wall
-    /// clock. What was agreed with the world outside is judged by [`wall_clock`](crate::wall_clock).
+    /// The engine's time: it stamps throws and groups and measures how long things last. It never goes back, not across
+    /// restarts either, and never leaps. What people see, and what was agreed with the world outside, is by
+    /// [`wall_clock`](crate::wall_clock).
     pub fn now(&self) -> Timestamp {
         self.shared().clock.now()
+    }
+
+    /// A moment of the engine's time, such as when a message was sent, as the wall clock shows it now.
+    pub fn by_wall(&self, at: Timestamp) -> Timestamp {
+        self.shared().clock.ahead().to_wall(at)
     }
 
     /// The seed of dodge rolls.

@@ -82,10 +82,12 @@
 //!   the disk holds, on the usual way.
 //! - Looking at the world or at a collection delays a throw.
 //! - A due time of a schedule fires twice, or is missed without a word.
-//! - Time in the journal goes back; or stays wrong for ever after a start with a wrong clock. What was agreed with the world
-//!   outside (tokens, schedules, the `time` of events) is judged by the [`wall_clock`]; groups and throws are stamped by the
-//!   engine's own time, which never goes back and follows the wall clock: at once where it is behind, at half speed where
-//!   it is ahead. The order is the position's, whatever clocks show.
+//! - Time in the journal goes back, or what lasts (a fakémon, a hidden message) lasts longer or shorter because somebody set
+//!   the clock: records and deadlines are by the engine's own time, which passes as time passes.
+//! - What people see is by another clock than what they filter by, or stays wrong for ever after a start with a wrong clock:
+//!   both are the [`wall_clock`], as it was when the event was written; each block says how far the engine's time is ahead
+//!   of it (`engine/sync/src/clock.rs`). Tokens, signatures, schedules and the `time` of events are by the wall clock too.
+//!   The order is the position's, whatever clocks show.
 //! - A thread ends without a word: that is a failure ([`Engine::failure`]), and [`Engine::spawn`] holds the threads of the
 //!   program around the engine to the same.
 //! - A cursor passes an event that is neither delivered nor a dead letter; retention lets go of an event that a lane

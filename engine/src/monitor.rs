@@ -128,6 +128,7 @@ impl Monitor {
         let seen = |lane: &Arc<crate::delivery::Lane>| Seen {
             lane: lane.id().clone(),
             arn: lane.target().arn.clone(),
+            failing_since: lane.health().failing_since.map(|since| self.courier.by_wall(since)),
             health: lane.health(),
             backlog: lane.backlog(),
         };

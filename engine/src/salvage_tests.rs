@@ -2,7 +2,7 @@
 
 use crate::Engine;
 use crate::command::Completion;
-use crate::ids::{AttemptId, FakemonId, PlayerId, Position, SpeciesId, Timestamp, Token};
+use crate::ids::{Ahead, AttemptId, FakemonId, PlayerId, Position, SpeciesId, Timestamp, Token};
 use crate::import::import;
 use crate::journal::Link;
 use crate::journal::{BlockHash, Store};
@@ -37,7 +37,7 @@ fn journal(dir: &Path, changed: u64) {
             section.push_species_named(SpeciesNamed { species, name });
         }
         let state_hash = link.state.0;
-        let head = BlockHead { first_position, count: 2, committed_ns: block, previous_sync_ns: 0, state_hash };
+        let head = BlockHead { first_position, count: 2, committed_ns: block, state_hash, ..BlockHead::default() };
         let bytes = writer.write(head, &[section]);
         link.append(bytes, 2, &mut value);
         rebuild.append(&BlockReader::new(bytes).unwrap(), bytes, &link.hash).unwrap();
@@ -93,11 +93,11 @@ fn journal_of(dir: &Path, blocks: &[Vec<Event>]) {
         let mut section = SectionDraft::new(0, 0);
         for event in events {
             link.state.add(record::facts_of(event));
-            record::draft(&mut section, event);
+            record::draft(&mut section, event, Ahead(0));
         }
         let (first_position, count) = (link.next.0, u32::try_from(events.len()).unwrap());
         let state_hash = link.state.0;
-        let head = BlockHead { first_position, count, committed_ns: 1, previous_sync_ns: 0, state_hash };
+        let head = BlockHead { first_position, count, committed_ns: 1, state_hash, ..BlockHead::default() };
         let bytes = writer.write(head, &[section]);
         link.append(bytes, u64::from(count), &mut Vec::new());
         rebuild.append(&BlockReader::new(bytes).unwrap(), bytes, &link.hash).unwrap();
@@ -253,10 +253,10 @@ fn behind_what_retention_let_go_of_the_snapshot_says_what_contradicts() {
     let mut section = SectionDraft::new(0, 0);
     for event in &events {
         link.state.add(record::facts_of(event));
-        record::draft(&mut section, event);
+        record::draft(&mut section, event, Ahead(0));
     }
     let state_hash = link.state.0;
-    let head = BlockHead { first_position: end.0, count: 3, committed_ns: 1, previous_sync_ns: 0, state_hash };
+    let head = BlockHead { first_position: end.0, count: 3, committed_ns: 1, state_hash, ..BlockHead::default() };
     let (mut writer, mut value) = (BlockWriter::default(), Vec::new());
     link.append(writer.write(head, &[section]), 3, &mut value);
     store.write_block(end, &value, std::iter::empty(), Durability::Synced).unwrap();

@@ -48,10 +48,10 @@ impl Timekeeper {
         while self.progress.routed() < self.opened_at && !self.is_over() {
             std::thread::park_timeout(Duration::from_millis(1));
         }
-        let (mut missed_until, mut ahead_ns) = (self.agenda.opened_at, self.agenda.look_at_wall());
+        let (mut missed_until, mut ahead) = (self.agenda.opened_at, self.agenda.look_at_wall());
         while !self.is_over() {
-            let before_ns = std::mem::replace(&mut ahead_ns, self.agenda.look_at_wall());
-            let (now, gained_ns) = (self.agenda.now(), ahead_ns.saturating_sub(before_ns));
+            let before = std::mem::replace(&mut ahead, self.agenda.look_at_wall());
+            let (now, gained_ns) = (self.agenda.now(), before.0.saturating_sub(ahead.0));
             if gained_ns > JUMP_NS {
                 missed_until = missed_until.max(now);
             }

@@ -2267,6 +2267,8 @@ impl<'a> Block<'a> {
   pub const VT_PREVIOUS_SYNC_NS: ::flatbuffers::VOffsetT = 10;
   pub const VT_STATE_HASH: ::flatbuffers::VOffsetT = 12;
   pub const VT_SECTIONS: ::flatbuffers::VOffsetT = 14;
+  pub const VT_AHEAD_NS: ::flatbuffers::VOffsetT = 16;
+  pub const VT_AHEAD_SINCE: ::flatbuffers::VOffsetT = 18;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -2278,6 +2280,8 @@ impl<'a> Block<'a> {
     args: &'args BlockArgs<'args>
   ) -> ::flatbuffers::WIPOffset<Block<'bldr>> {
     let mut builder = BlockBuilder::new(_fbb);
+    builder.add_ahead_since(args.ahead_since);
+    builder.add_ahead_ns(args.ahead_ns);
     builder.add_state_hash(args.state_hash);
     builder.add_committed_ns(args.committed_ns);
     builder.add_first_position(args.first_position);
@@ -2330,6 +2334,20 @@ impl<'a> Block<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Section>>>>(Block::VT_SECTIONS, None).unwrap()}
   }
+  #[inline]
+  pub fn ahead_ns(&self) -> i64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<i64>(Block::VT_AHEAD_NS, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn ahead_since(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Block::VT_AHEAD_SINCE, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Block<'_> {
@@ -2344,6 +2362,8 @@ impl ::flatbuffers::Verifiable for Block<'_> {
      .visit_field::<u32>("previous_sync_ns", Self::VT_PREVIOUS_SYNC_NS, false)?
      .visit_field::<u64>("state_hash", Self::VT_STATE_HASH, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<Section>>>>("sections", Self::VT_SECTIONS, true)?
+     .visit_field::<i64>("ahead_ns", Self::VT_AHEAD_NS, false)?
+     .visit_field::<u64>("ahead_since", Self::VT_AHEAD_SINCE, false)?
      .finish();
     Ok(())
   }
@@ -2355,6 +2375,8 @@ pub struct BlockArgs<'a> {
     pub previous_sync_ns: u32,
     pub state_hash: u64,
     pub sections: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Section<'a>>>>>,
+    pub ahead_ns: i64,
+    pub ahead_since: u64,
 }
 impl<'a> Default for BlockArgs<'a> {
   #[inline]
@@ -2366,6 +2388,8 @@ impl<'a> Default for BlockArgs<'a> {
       previous_sync_ns: 0,
       state_hash: 0,
       sections: None, // required field
+      ahead_ns: 0,
+      ahead_since: 0,
     }
   }
 }
@@ -2400,6 +2424,14 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> BlockBuilder<'a, 'b, A> {
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Block::VT_SECTIONS, sections);
   }
   #[inline]
+  pub fn add_ahead_ns(&mut self, ahead_ns: i64) {
+    self.fbb_.push_slot::<i64>(Block::VT_AHEAD_NS, ahead_ns, 0);
+  }
+  #[inline]
+  pub fn add_ahead_since(&mut self, ahead_since: u64) {
+    self.fbb_.push_slot::<u64>(Block::VT_AHEAD_SINCE, ahead_since, 0);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> BlockBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     BlockBuilder {
@@ -2424,6 +2456,8 @@ impl ::core::fmt::Debug for Block<'_> {
       ds.field("previous_sync_ns", &self.previous_sync_ns());
       ds.field("state_hash", &self.state_hash());
       ds.field("sections", &self.sections());
+      ds.field("ahead_ns", &self.ahead_ns());
+      ds.field("ahead_since", &self.ahead_since());
       ds.finish()
   }
 }

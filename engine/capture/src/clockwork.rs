@@ -1,5 +1,5 @@
 //! The thread behind the view of the world: takes in what is durable, and sends a command for every fakémon whose
-//! time is over. Time enters like any other command. It also keeps the engine's clock beside the wall clock.
+//! time is over. Time enters like any other command. It also looks at the wall clock while nothing is written.
 
 use crate::cores::Door;
 use crate::record;
@@ -7,7 +7,7 @@ use crate::shard::WorldCommand;
 use crate::world::World;
 use fakemon_journal::follow::Follower;
 use fakemon_model::ids::{FakemonId, owner};
-use fakemon_sync::clock::{Clock, wall_clock};
+use fakemon_sync::clock::Clock;
 use fakemon_sync::failure::Failure;
 use fakemon_sync::pulse;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ impl Clockwork {
                 return self.failure.set(error.to_string());
             }
             if Instant::now() >= next_tick {
-                self.clock.follow(wall_clock());
+                self.clock.look();
                 swept_to = self.sweep(swept_to);
                 next_tick = Instant::now() + TICK;
             }

@@ -9,8 +9,9 @@ use crate::record::short_ns;
 use crate::state::StateHash;
 use crate::turn::Turn;
 use fakemon_fbs::journal::{BlockHead, BlockWriter, PlayerNamed, SectionDraft, SpeciesNamed};
+use fakemon_fbs::snapshot::Caught;
 use fakemon_journal::{Link, Part, Progress, Store};
-use fakemon_model::ids::{PlayerId, Position, ShardId};
+use fakemon_model::ids::{Ahead, PlayerId, Position, ShardId, Timestamp};
 use fakemon_model::limits::{GROUP_EVENTS_MAX, GROUP_TEXT_BYTES_MAX};
 use fakemon_resource::Resources;
 use fakemon_sync::clock::Clock;
@@ -31,6 +32,9 @@ pub struct Committer {
     pub link: Link,
     pub writer: BlockWriter,
     pub previous_sync_ns: u32,
+    /// Of the newest block: how far its times are ahead of the wall clock, and since which position.
+    pub ahead: Ahead,
+    pub ahead_since: Position,
     /// How many turns of each shard are written.
     pub turns_of_shards: Vec<u64>,
 }
@@ -106,7 +110,14 @@ impl Committer {
         self.check_order(turns); // those that only answer have their numbers too
         if count > 0 {
             turns.iter().for_each(|turn| self.link.state.add(turn.facts));
+            self.clock.look();
+            let ahead = self.clock.ahead();
+            if ahead != self.ahead {
+                (self.ahead, self.ahead_since) = (ahead, first);
+            }
             let head = BlockHead {
+                ahead_ns: ahead.0,
+                ahead_since: self.ahead_since.0,
                 first_position: first.0,
                 count: u32::try_from(count).expect("a group is bounded far below"),
                 committed_ns: handed_over.0,
@@ -134,7 +145,7 @@ impl Committer {
             turn.first = section_first;
             for capture in &turn.captures {
                 let position = Position(section_first.0 + u64::from(capture.offset));
-                captures.push((PlayerId(capture.player), position, capture.caught));
+                captures.push((PlayerId(capture.player), position, by_wall(&capture.caught, self.ahead)));
             }
             section_first.0 += section.len() as u64;
         }
@@ -161,7 +172,7 @@ impl Committer {
         }
     }
 
-    fn release(&self, first: Position, turns: &mut Vec<Turn>, durable_at: fakemon_model::ids::Timestamp) {
+    fn release(&self, first: Position, turns: &mut Vec<Turn>, durable_at: Timestamp) {
         let archived = self.progress.snapshot();
         for turn in turns.drain(..) {
             self.resources.apply(&turn.changes);
@@ -171,4 +182,10 @@ impl Committer {
             }
         }
     }
+}
+
+/// What players see of a capture is its time by the wall clock.
+fn by_wall(caught: &Caught, ahead: Ahead) -> Caught {
+    let captured_at = ahead.to_wall(Timestamp(caught.captured_at_ns()));
+    Caught::new(caught.fakemon_id(), captured_at.0, caught.species())
 }

@@ -4,7 +4,7 @@ use crate::resolve::Throw;
 use crate::state::{Change, Fakemon, StateHash};
 use fakemon_fbs::journal as wire;
 use fakemon_model::event::{Event, Outcome, Put};
-use fakemon_model::ids::{AttemptId, EventKey, FakemonId, PlayerId, Position, SpeciesId, Timestamp};
+use fakemon_model::ids::{Ahead, AttemptId, EventKey, FakemonId, PlayerId, Position, SpeciesId, Timestamp};
 use fakemon_model::place::Place;
 use fakemon_model::species::CatchRate;
 
@@ -148,7 +148,19 @@ pub fn facts_of(event: &Event) -> StateHash {
     }
 }
 
-/// When an event happened; names have no time of their own.
+/// How far the times of a block are ahead of the wall clock.
+#[inline]
+pub fn ahead(head: &wire::BlockHead) -> Ahead {
+    Ahead(head.ahead_ns)
+}
+
+/// When a group was handed to the disk, by the wall clock.
+#[inline]
+pub fn committed_at(head: &wire::BlockHead) -> Timestamp {
+    ahead(head).to_wall(Timestamp(head.committed_ns))
+}
+
+/// When an event happened, by the engine's time; names have no time of their own.
 pub fn at(event: &wire::Event<'_>) -> Option<Timestamp> {
     Some(match event {
         wire::Event::Attempt(record) => Timestamp(record.received_ns()).plus_ns(u64::from(record.decided_after_ns())),
@@ -161,12 +173,14 @@ pub fn at(event: &wire::Event<'_>) -> Option<Timestamp> {
     })
 }
 
-/// An event as tools and followers see it.
-pub fn event(record: wire::Event<'_>) -> Event {
+/// An event as tools and followers see it: by the wall clock. `ahead` is that of its block; zero leaves the engine's time.
+pub fn event(record: wire::Event<'_>, ahead: Ahead) -> Event {
+    let wall = |ns| ahead.to_wall(Timestamp(ns));
     match record {
         wire::Event::Attempt(record) => {
             let DecidedThrow { throw, outcome, species, queued_after_ns, decided_after_ns } =
                 DecidedThrow::read(record);
+            let received_at = ahead.to_wall(throw.received_at);
             Event::Attempt {
                 player: throw.player,
                 attempt_id: throw.attempt_id,
@@ -174,43 +188,44 @@ pub fn event(record: wire::Event<'_>) -> Event {
                 species,
                 place: throw.place,
                 outcome,
-                received_at: throw.received_at,
-                queued_at: throw.received_at.plus_ns(queued_after_ns.into()),
-                decided_at: throw.received_at.plus_ns(decided_after_ns.into()),
+                received_at,
+                queued_at: received_at.plus_ns(queued_after_ns.into()),
+                decided_at: received_at.plus_ns(decided_after_ns.into()),
             }
         }
         wire::Event::Appeared(record) => {
             let Fakemon { id, vanishes_at, place, species, catch_rate, .. } = appeared(record);
-            let at = Timestamp(record.at_ns());
+            let (at, vanishes_at) = (wall(record.at_ns()), ahead.to_wall(vanishes_at));
             Event::Appeared { fakemon_id: id, species, place, catch_rate, at, vanishes_at }
         }
         wire::Event::Vanished(record) => Event::Vanished {
             fakemon_id: FakemonId(record.fakemon_id()),
             species: SpeciesId(record.species()),
             place: Place { lat_e7: record.lat_e7(), lon_e7: record.lon_e7() },
-            at: Timestamp(record.at_ns()),
-            vanishes_at: Timestamp(record.vanishes_at_ns()),
+            at: wall(record.at_ns()),
+            vanishes_at: wall(record.vanishes_at_ns()),
         },
         wire::Event::PlayerNamed(named) => Event::PlayerNamed { player: PlayerId(named.player), name: named.name },
         wire::Event::SpeciesNamed(named) => {
             Event::SpeciesNamed { species: SpeciesId(named.species), name: named.name }
         }
         wire::Event::Opened(opened) => Event::Opened {
-            at: Timestamp(opened.at_ns),
+            at: wall(opened.at_ns),
             world_seed: opened.world_seed,
             reach_mm: opened.reach_mm,
             cores: opened.cores,
             durable: opened.durable,
         },
-        wire::Event::Put(put) => Event::Put(Box::new(put_event(put))),
+        wire::Event::Put(put) => Event::Put(Box::new(put_event(put, ahead))),
         wire::Event::Changed(changed) => {
-            Event::Changed { at: Timestamp(changed.at_ns), key: changed.key, value: changed.value }
+            Event::Changed { at: wall(changed.at_ns), key: changed.key, value: changed.value }
         }
     }
 }
 
-/// Appends an event to a section, as the journal had it.
-pub fn draft(section: &mut wire::SectionDraft, event: &Event) {
+/// Appends an event to a section, as the journal had it: the inverse of [`event`].
+pub fn draft(section: &mut wire::SectionDraft, event: &Event, ahead: Ahead) {
+    let engine = |at: &Timestamp| ahead.to_engine(*at);
     match event {
         Event::Attempt {
             player,
@@ -224,19 +239,19 @@ pub fn draft(section: &mut wire::SectionDraft, event: &Event) {
             decided_at,
         } => {
             let (player, attempt_id, fakemon_id) = (*player, *attempt_id, *fakemon_id);
-            let throw = Throw { player, attempt_id, fakemon_id, place: *place, received_at: *received_at };
+            let throw = Throw { player, attempt_id, fakemon_id, place: *place, received_at: engine(received_at) };
             let (queued, decided) = (short_ns(*received_at, *queued_at), short_ns(*received_at, *decided_at));
             let (outcome, species, queued_after_ns, decided_after_ns) = (*outcome, *species, queued, decided);
             section
                 .push_attempt(DecidedThrow { throw, outcome, species, queued_after_ns, decided_after_ns }.record());
         }
         Event::Appeared { fakemon_id, species, place, catch_rate, at, vanishes_at } => {
-            let fakemon = Fakemon::wild(*fakemon_id, *species, *place, *catch_rate, *vanishes_at);
-            section.push_appeared(appeared_record(&fakemon, *at));
+            let fakemon = Fakemon::wild(*fakemon_id, *species, *place, *catch_rate, engine(vanishes_at));
+            section.push_appeared(appeared_record(&fakemon, engine(at)));
         }
         Event::Vanished { fakemon_id, species, place, at, vanishes_at } => {
-            let fakemon = Fakemon::wild(*fakemon_id, *species, *place, CatchRate::ALWAYS, *vanishes_at);
-            section.push_vanished(vanished_record(&fakemon, *at));
+            let fakemon = Fakemon::wild(*fakemon_id, *species, *place, CatchRate::ALWAYS, engine(vanishes_at));
+            section.push_vanished(vanished_record(&fakemon, engine(at)));
         }
         Event::PlayerNamed { player, name } => {
             section.push_player_named(wire::PlayerNamed { player: player.0, name: name.clone() });
@@ -245,20 +260,20 @@ pub fn draft(section: &mut wire::SectionDraft, event: &Event) {
             section.push_species_named(wire::SpeciesNamed { species: species.0, name: name.clone() });
         }
         Event::Opened { at, world_seed, reach_mm, cores, durable } => section.push_opened(wire::Opened {
-            at_ns: at.0,
+            at_ns: engine(at).0,
             world_seed: *world_seed,
             reach_mm: *reach_mm,
             cores: *cores,
             durable: *durable,
         }),
-        Event::Put(put) => section.push_put(put_record(put)),
+        Event::Put(put) => section.push_put(put_record(put, ahead)),
         Event::Changed { at, key, value } => {
-            section.push_changed(wire::Changed { at_ns: at.0, key: key.clone(), value: value.clone() });
+            section.push_changed(wire::Changed { at_ns: engine(at).0, key: key.clone(), value: value.clone() });
         }
     }
 }
 
-fn put_record(put: &Put) -> wire::Put {
+fn put_record(put: &Put, ahead: Ahead) -> wire::Put {
     let Put {
         at,
         time,
@@ -276,7 +291,7 @@ fn put_record(put: &Put) -> wire::Put {
         trace,
     } = put.clone();
     let cause = cause.map_or(0, |cause| cause.0);
-    let (at_ns, time_ns) = (at.0, time.0);
+    let (at_ns, time_ns) = (ahead.to_engine(at).0, time.0);
     let origin = origin.map_or(0, |origin| origin.0);
     wire::Put {
         at_ns,
@@ -296,10 +311,10 @@ fn put_record(put: &Put) -> wire::Put {
     }
 }
 
-fn put_event(record: wire::Put) -> Put {
+fn put_event(record: wire::Put, ahead: Ahead) -> Put {
     let wire::Put { at_ns, time_ns, bus, source, detail_type, detail, resources, region, cause, hops, .. } = record;
     Put {
-        at: Timestamp(at_ns),
+        at: ahead.to_wall(Timestamp(at_ns)),
         time: Timestamp(time_ns),
         bus,
         source,
@@ -345,18 +360,20 @@ mod tests {
         section.push_put(wire::Put::default());
         section.push_changed(wire::Changed { at_ns: 1, key: "bus/x".into(), value: None });
         section.push_changed(wire::Changed { at_ns: 1, key: "bus/x".into(), value: Some("{}".into()) });
-        let head = BlockHead { first_position: 1, count: 10, committed_ns: 1, previous_sync_ns: 2, state_hash: 3 };
+        let head = BlockHead { first_position: 1, count: 10, committed_ns: 1, ..BlockHead::default() };
         let mut writer = BlockWriter::default();
         let bytes = writer.write(head, &[section, SectionDraft::default()]).to_vec();
         let block = BlockReader::new(&bytes).unwrap();
-        let mut again = SectionDraft::default();
-        block.for_each(|_, _, record| {
-            let added = facts(&record);
-            let event = event(record);
-            assert_eq!(facts_of(&event), added, "{event:?}");
-            draft(&mut again, &event);
-        });
         assert_eq!(block.sections().collect::<Vec<_>>(), [(0, 10), (0, 0)]);
-        assert_eq!(writer.write(head, &[again, SectionDraft::default()]), bytes);
+        for ahead in [0, -5, -3_600_000_000_000] {
+            let mut again = SectionDraft::default();
+            block.for_each(|_, _, record| {
+                let added = facts(&record);
+                let event = event(record, Ahead(ahead));
+                assert!(ahead != 0 || facts_of(&event) == added, "{event:?}");
+                draft(&mut again, &event, Ahead(ahead));
+            });
+            assert_eq!(writer.write(head, &[again, SectionDraft::default()]), bytes);
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::record::{self, DecidedThrow};
 use crate::resolve::Rules;
 use crate::snapshot::{name_species, next_fakemon_id};
 use crate::state::{Change, Fakemon, Fate, Population, StateHash};
-use fakemon_fbs::journal::Event;
+use fakemon_fbs::journal::{BlockHead, Event};
 use fakemon_fbs::snapshot::{Fakemon as FakemonRow, Head};
 use fakemon_journal::{Link, ReadError, RowStore, Store};
 use fakemon_model::event::{Decision, PlayerName};
@@ -28,6 +28,8 @@ pub struct Recovered {
     pub species: Vec<String>,
     pub rules: Option<Rules>,
     pub newest: Timestamp,
+    /// The head of the newest block.
+    pub newest_head: BlockHead,
     pub next_fakemon_id: u64,
     /// Events that were applied again.
     pub tail_events: u64,
@@ -46,6 +48,7 @@ pub fn recover(store: &Store, rows: &RowStore, shards: usize) -> Result<Recovere
         species: head.species.clone(),
         rules,
         newest: Timestamp(head.last_ns),
+        newest_head: store.newest_head()?.unwrap_or_default(),
         next_fakemon_id: head.next_fakemon_id,
         snapshot: head,
         tail_events: 0,

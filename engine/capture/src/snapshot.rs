@@ -6,7 +6,7 @@
 
 use crate::players::IdRanges;
 use crate::record;
-use fakemon_fbs::journal::{BlockReader, Event, Outcome};
+use fakemon_fbs::journal::{BlockReader, Event, Opened, Outcome};
 use fakemon_fbs::snapshot::{Answer, Fakemon as FakemonRow, Head, IdRange, Player as PlayerRow};
 use fakemon_journal::checkpoint::Standing;
 use fakemon_journal::follow::Follower;
@@ -112,7 +112,7 @@ impl Snapshotter {
             self.follower.read(
                 &mut |block, stored| {
                     let block_head = block.head();
-                    kept.add(stored.first, stored.len() as u64, Timestamp(block_head.committed_ns));
+                    kept.add(stored.first, stored.len() as u64, record::committed_at(&block_head));
                     let indexed = segment.as_mut().map_or(Ok(()), |segment| segment.take_in(block, index));
                     let taken_in = changes.take_in(block, head, rows).and(indexed);
                     if let Err(error) = taken_in {
@@ -178,7 +178,7 @@ impl Snapshotter {
     /// Lets go of blocks that the settings do not want to keep, of those that the snapshot holds.
     fn forget(&mut self) -> Result<(), ReadError> {
         let needed = self.progress.needed(); // what waits for a target stays, however old
-        let Some(now) = self.clock.now_beyond_doubt() else { return Ok(()) };
+        let Some(now) = self.clock.wall_beyond_doubt() else { return Ok(()) };
         let Some(keep_from) = self.kept.let_go(now, needed) else { return Ok(()) };
         self.standing.hold(|| {
             self.flush()?; // what the rows hold only in memory, the blocks must still hold on disk
@@ -194,7 +194,7 @@ impl Snapshotter {
             if stored.first >= end {
                 return Ok(ControlFlow::Break(()));
             }
-            kept.add(stored.first, stored.len() as u64, Timestamp(stored.read()?.head().committed_ns));
+            kept.add(stored.first, stored.len() as u64, record::committed_at(&stored.read()?.head()));
             Ok(ControlFlow::Continue(()))
         })
     }
@@ -202,10 +202,17 @@ impl Snapshotter {
 
 impl Changes {
     fn take_in(&mut self, block: &BlockReader<'_>, head: &mut Head, rows: &RowStore) -> Result<(), ReadError> {
-        let mut result = Ok(());
+        let (mut result, ahead) = (Ok(()), record::ahead(&block.head()));
         block.for_each(|position, _, event| {
             if let Some(at) = record::at(&event) {
                 head.last_ns = head.last_ns.max(at.0);
+            }
+            if let Event::Opened(opened) = event {
+                // By the wall clock: it is only shown.
+                let at_ns = ahead.to_wall(Timestamp(opened.at_ns)).0;
+                head.opened = Some(Opened { at_ns, ..opened });
+                head.ever_unsynced |= !opened.durable;
+                return;
             }
             if let Err(error) = self.take_in_event(position, event, head, rows) {
                 result = Err(error);
@@ -248,11 +255,8 @@ impl Changes {
             Event::Vanished(vanished) => self.end(FakemonId(vanished.fakemon_id()), VANISHED, position, rows)?,
             Event::PlayerNamed(named) => drop(self.names.insert(PlayerId(named.player), named.name)),
             Event::SpeciesNamed(named) => name_species(&mut head.species, named.species, named.name),
-            Event::Opened(opened) => {
-                head.opened = Some(opened);
-                head.ever_unsynced |= !opened.durable;
-            }
-            Event::Put(_) | Event::Changed(_) => {} // the bus keeps rows of its own
+            // Openings are taken in with their block; the bus keeps rows of its own.
+            Event::Opened(_) | Event::Put(_) | Event::Changed(_) => {}
         }
         Ok(())
     }

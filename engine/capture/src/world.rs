@@ -8,6 +8,7 @@ use fakemon_model::event::Sighting;
 use fakemon_model::ids::{FakemonId, Position, SpeciesId, Timestamp, mix};
 use fakemon_model::limits::{LOOK_FAKEMON_MAX, LOOK_RADIUS_M_MAX, SUBSCRIPTION_BATCHES};
 use fakemon_model::place::Place;
+use fakemon_sync::clock::Clock;
 use h3o::{CellIndex, LatLng, Resolution};
 use hashbrown::hash_table::Entry;
 use hashbrown::{HashMap, HashTable};
@@ -142,8 +143,9 @@ impl Sightings {
     }
 }
 
-/// The view. Many read, one follower writes.
+/// The view. Many read, one follower writes. What it holds is by the engine's time, what it shows by the wall clock.
 pub struct World {
+    clock: Clock,
     sightings: RwLock<Sightings>,
     species: RwLock<Vec<Arc<str>>>,
     position: AtomicU64,
@@ -168,8 +170,9 @@ impl Subscription {
 }
 
 impl World {
-    pub fn new(position: Position, species: Vec<Arc<str>>) -> World {
+    pub fn new(position: Position, species: Vec<Arc<str>>, clock: Clock) -> World {
         World {
+            clock,
             sightings: RwLock::default(),
             species: RwLock::new(species),
             position: AtomicU64::new(position.0),
@@ -227,7 +230,7 @@ impl World {
         Position(self.position.load(Ordering::Acquire))
     }
 
-    /// Wild fakémon around a place whose time is not over at `now`, the nearest first.
+    /// Wild fakémon around a place whose time is not over at `now`, by the engine's time; the nearest first.
     pub fn look(&self, centre: Place, radius_m: f64, now: Timestamp) -> Vec<Sighting> {
         let radius_m = radius_m.clamp(0.0, LOOK_RADIUS_M_MAX);
         let cells = cells_around(centre, radius_m);
@@ -283,7 +286,7 @@ impl World {
             fakemon_id: FakemonId(wild.id),
             species: self.species_name(SpeciesId(wild.species)),
             place: wild.place(),
-            vanishes_at: Timestamp(wild.vanishes_at),
+            vanishes_at: self.clock.ahead().to_wall(Timestamp(wild.vanishes_at)),
         }
     }
 
@@ -292,7 +295,7 @@ impl World {
             fakemon_id: fakemon.id,
             species: self.species_name(fakemon.species),
             place: fakemon.place,
-            vanishes_at: fakemon.vanishes_at,
+            vanishes_at: self.clock.ahead().to_wall(fakemon.vanishes_at),
         }
     }
 }

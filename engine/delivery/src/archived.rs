@@ -8,6 +8,7 @@ use fakemon_capture::record;
 use fakemon_fbs::journal::Event as Record;
 use fakemon_journal::ReadError;
 use fakemon_model::envelope::bus;
+use fakemon_model::event::Event;
 use fakemon_model::ids::{Position, ShardId, Timestamp};
 use fakemon_resource::resource::Archive;
 use fakemon_resource::{GAME_BUS, Registry};
@@ -121,12 +122,17 @@ impl Counted {
         self.next = self.next.max(first);
         store.blocks(self.next, &mut |stored| {
             let block = stored.read()?;
-            let committed_at = Timestamp(block.head().committed_ns);
+            let (committed_at, ahead) = (record::committed_at(&block.head()), record::ahead(&block.head()));
             block.for_each(|position, shard, record| {
                 let position = Position(position);
-                if (self.next..end).contains(&position) {
-                    self.next = Position(position.0 + 1);
-                    self.take_in(position, ShardId(shard), committed_at, record, events);
+                if !(self.next..end).contains(&position) {
+                    return;
+                }
+                self.next = Position(position.0 + 1);
+                // There are millions of throws, and they are on one bus.
+                if !matches!(record, Record::Attempt(_)) || self.archive.bus == GAME_BUS {
+                    let event = record::event(record, ahead);
+                    self.take_in(position, ShardId(shard), committed_at, &event, events);
                 }
             });
             let goes_on = self.next < end && Instant::now() < deadline;
@@ -139,20 +145,15 @@ impl Counted {
         position: Position,
         shard: ShardId,
         committed_at: Timestamp,
-        record: Record<'_>,
+        event: &Event,
         events: &Events,
     ) {
-        // There are millions of throws, and they are on one bus.
-        if matches!(record, Record::Attempt(_)) && self.archive.bus != GAME_BUS {
+        let hidden = !events.shows(event);
+        if bus(event) != self.archive.bus || hidden && self.filter.is_none() {
             return;
         }
-        let event = record::event(record);
-        let hidden = !events.shows(&event);
-        if bus(&event) != self.archive.bus || hidden && self.filter.is_none() {
-            return;
-        }
-        for key in keys_of(position, &event) {
-            let told = told(key, shard, committed_at, &event, None);
+        for key in keys_of(position, event) {
+            let told = told(key, shard, committed_at, event, None);
             let mut json = None;
             if self
                 .filter

@@ -129,9 +129,19 @@ impl Courier {
         &self.lanes
     }
 
-    /// The engine's clock.
+    /// The engine's time: for what lasts.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Wall time: for what is shown, and beside the times of events.
+    pub fn wall(&self) -> Timestamp {
+        self.clock.wall()
+    }
+
+    /// A moment of the engine's time as it is shown now.
+    pub fn by_wall(&self, engine: Timestamp) -> Timestamp {
+        self.clock.ahead().to_wall(engine)
     }
 
     /// Takes up to `max` events of a lane that are due.
@@ -233,7 +243,7 @@ impl Courier {
     /// Notes that a first attempt begins.
     pub fn started(&self, lane: &Lane, letters: &[Letter]) {
         lane.figures().attempts.fetch_add(letters.len() as u64, Ordering::Relaxed);
-        let now = self.now();
+        let now = self.wall();
         letters.iter().filter_map(|letter| letter.fresh_since).for_each(|at| self.figures.started(at, now));
     }
 
@@ -244,8 +254,8 @@ impl Courier {
 
     /// Events were delivered.
     pub fn delivered(&self, lane: &Lane, keys: &[EventKey]) {
-        let now = self.now();
-        lane.ingested_at(keys).for_each(|at| self.figures.completed(at, now));
+        let (now, wall) = (self.now(), self.wall());
+        lane.ingested_at(keys).for_each(|at| self.figures.completed(at, wall));
         lane.figures().delivered.fetch_add(keys.len() as u64, Ordering::Relaxed);
         if !keys.is_empty() {
             lane.note_health().delivered(keys.len() as u64, now);

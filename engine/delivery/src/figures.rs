@@ -30,7 +30,7 @@ impl BusFigures {
         BusFigures {
             events: AtomicU64::new(0),
             matched_events: AtomicU64::new(0),
-            since: clock.now(),
+            since: clock.wall(),
             clock,
             traffic: Mutex::default(),
             start_ns: histogram(),
@@ -42,7 +42,7 @@ impl BusFigures {
     pub fn add(&self, events: u64, matched: u64, bus: &str, rules: &[String], tally: &mut Tally) {
         self.events.fetch_add(events, Ordering::Relaxed);
         self.matched_events.fetch_add(matched, Ordering::Relaxed);
-        let now = self.clock.now();
+        let now = self.clock.wall();
         let mut traffic = self.held();
         match traffic.get_mut(bus) {
             Some(held) => tally.hand_over(rules, held, now),

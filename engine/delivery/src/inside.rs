@@ -312,7 +312,7 @@ fn to_log_group(courier: &Courier, lane: &Lane, registry: &Registry, group: &str
         let missing = Failed::permanently(FailureCode::NoResource, format!("there is no log group {group}"));
         return all(letters, &Err(missing));
     };
-    let now = courier.now();
+    let now = courier.wall();
     let lines: Vec<(u64, &str)> = letters.iter().map(|letter| (now.0 / 1_000_000, &*letter.body)).collect();
     let stream = format!("{}/{}", lane.id().bus, lane.id().rule);
     let (keys, batch) = delivering(lane, letters);

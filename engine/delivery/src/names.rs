@@ -81,9 +81,9 @@ impl Events {
                             left = &left[1..];
                         }
                         if left.first().is_some_and(|key| key.position().0 == position) {
-                            let event = record::event(event);
+                            let event = record::event(event, record::ahead(&head));
                             while let Some(key) = left.first().filter(|key| key.position().0 == position) {
-                                visit(*key, ShardId(shard), Timestamp(head.committed_ns), &event);
+                                visit(*key, ShardId(shard), record::committed_at(&head), &event);
                                 left = &left[1..];
                             }
                         }
@@ -99,25 +99,9 @@ impl Events {
         Ok(())
     }
 
-    /// The first position whose group was not written before a moment: times of groups never go back.
+    /// The first position whose group was not written before a moment of the wall clock.
     pub fn first_since(&self, from: Timestamp, end: Position) -> Result<Position, ReadError> {
-        let store = self.journal.store()?;
-        let first = store.first_position()?.unwrap_or(Position(1));
-        let (mut low, mut high) = (first.0, end.0);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let mut at = None;
-            store.blocks(Position(middle), &mut |stored| {
-                let head = stored.read()?.head();
-                at = Some((head.committed_ns, head.first_position + u64::from(head.count)));
-                Ok(ControlFlow::Break(()))
-            })?;
-            match at {
-                Some((committed_ns, next)) if committed_ns < from.0 => low = next.max(middle + 1),
-                _ => high = middle,
-            }
-        }
-        Ok(Position(low))
+        self.journal.store()?.first_since(from, end)
     }
 
     /// The JSON of one event; none if retention let go of it.

@@ -196,7 +196,7 @@ impl Replayer {
         let archive = registry.archives.get(&replay.archive);
         let kept = archive.map(|archive| archive.retention_days).filter(|days| *days > 0);
         let kept_from =
-            kept.map_or(0, |days| self.clock.now().0.saturating_sub(u64::from(days).saturating_mul(DAY_NS)));
+            kept.map_or(0, |days| self.clock.wall().0.saturating_sub(u64::from(days).saturating_mul(DAY_NS)));
         let archive = archive.and_then(|archive| archive.pattern.as_deref());
         let mut patterns = Patterns::default();
         let archive = archive.map(|pattern| Filter::of_patterns([(replay.archive.as_str(), pattern)], &mut patterns));
@@ -270,7 +270,7 @@ impl Replayer {
         let began = Instant::now();
         self.events.journal.store()?.blocks(before, &mut |stored| {
             let block = stored.read()?;
-            let committed_at = Timestamp(block.head().committed_ns);
+            let (committed_at, ahead) = (record::committed_at(&block.head()), record::ahead(&block.head()));
             let mut full = false;
             block.for_each(|position, shard, record| {
                 let position = Position(position);
@@ -285,7 +285,7 @@ impl Replayer {
                     waits = true;
                     return;
                 }
-                let event = record::event(record);
+                let event = record::event(record, ahead);
                 for key in keys_of(position, &event) {
                     let fed = self.event(running, key, ShardId(shard), committed_at, &event, &mut gathered);
                     room = room.saturating_sub(usize::from(fed));
@@ -358,7 +358,7 @@ impl Replayer {
         let name = running.replay.name.clone();
         let mut batch = Batch::default();
         self.lanes.remove(|id| id.course == Course::Replay(name.clone()), &mut batch);
-        running.progress.ended_at = Some(self.clock.now());
+        running.progress.ended_at = Some(self.clock.wall());
         self.note(running)
     }
 

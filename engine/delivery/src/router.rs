@@ -18,7 +18,7 @@ use super::names::{Events, keys_of, told};
 use super::scheduled;
 use super::traffic::Tally;
 use fakemon_capture::record;
-use fakemon_fbs::journal::Event as Record;
+use fakemon_fbs::journal::{BlockHead, Event as Record};
 use fakemon_journal::follow::Follower;
 use fakemon_journal::{Batch, Depot, Progress, ReadError};
 use fakemon_model::envelope::{ACCOUNT, EventKey, Facet, REGION, bus};
@@ -165,10 +165,10 @@ impl Router {
             let mut follower = self.follower.clone_place();
             follower.read(
                 &mut |block, _| {
-                    let committed_at = Timestamp(block.head().committed_ns);
+                    let head = block.head();
                     block.for_each(|position, shard, event| {
                         if failed.is_none() && position >= self.known.next.0 {
-                            let result = self.event(Position(position), ShardId(shard), committed_at, event);
+                            let result = self.event(Position(position), ShardId(shard), &head, event);
                             failed = result.err();
                         }
                     });
@@ -193,14 +193,15 @@ impl Router {
         &mut self,
         position: Position,
         shard: ShardId,
-        committed_at: Timestamp,
+        head: &BlockHead,
         event: Record<'_>,
     ) -> Result<(), ReadError> {
+        let (committed_at, ahead) = (record::committed_at(head), record::ahead(head));
         if let Record::Changed(changed) = &event {
             let change = known::change(changed).map_err(|error| ReadError::corrupt(position, error))?;
-            self.apply(&change, position, Timestamp(changed.at_ns))?;
+            self.apply(&change, position, ahead.to_wall(Timestamp(changed.at_ns)))?;
         }
-        let event = record::event(event);
+        let event = record::event(event, ahead);
         if let Event::Put(put) = &event
             && let Some((by, cause)) = put.by.as_deref().zip(put.cause)
         {

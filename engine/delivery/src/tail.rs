@@ -79,7 +79,7 @@ impl Tail {
             return Ok(from);
         }
         self.events.journal.store()?.follow(from, &mut |block| {
-            let committed_at = Timestamp(block.head().committed_ns);
+            let (committed_at, ahead) = (record::committed_at(&block.head()), record::ahead(&block.head()));
             block.for_each(|position, shard, record| {
                 let position = Position(position);
                 if position < next || position >= end {
@@ -91,7 +91,7 @@ impl Tail {
                 {
                     return;
                 }
-                let event = record::event(record);
+                let event = record::event(record, ahead);
                 let told = Told {
                     position,
                     facet: Facet::Happened,

@@ -6,7 +6,7 @@ use super::known::Known;
 use super::lane::{self, Course, LaneId, Standing};
 use fakemon_journal::{Depot, ReadError};
 use fakemon_model::envelope::EventKey;
-use fakemon_model::ids::{Position, Timestamp};
+use fakemon_model::ids::{Ahead, Position, Timestamp};
 use fakemon_pattern::pattern::Pattern;
 use fakemon_queue::queue;
 use fakemon_resource::resource::Target;
@@ -83,16 +83,18 @@ pub struct Yard {
     depot: Option<Depot>,
     lanes: BTreeMap<LaneId, lane::Kept>,
     matched_to: Position,
+    /// How far times of lanes and queues are ahead of the wall clock.
+    ahead: Ahead,
 }
 
 impl Yard {
-    pub fn read(depot: Option<Depot>, first: Position, end: Position) -> Result<Yard, ReadError> {
+    pub fn read(depot: Option<Depot>, first: Position, end: Position, ahead: Ahead) -> Result<Yard, ReadError> {
         let (mut lanes, mut matched_to) = (BTreeMap::new(), first);
         if let Some(depot) = &depot {
             matched_to = Known::read(depot, first, end)?.next;
             lanes = lane::read_all(depot)?.into_iter().collect();
         }
-        Ok(Yard { depot, lanes, matched_to })
+        Ok(Yard { depot, lanes, matched_to, ahead })
     }
 
     /// What the rules of `then` make of an event that they see as `json`, and where it is now.
@@ -125,7 +127,7 @@ impl Yard {
         if self.lanes.get(&id(Course::Redrive)).is_some_and(|kept| kept.holds(key)) {
             return Ok(Whereabouts::Waiting { attempts: 0, first_attempt_at: None });
         }
-        if let Some(letter) = dead_letter(depot, key, target)? {
+        if let Some(letter) = dead_letter(depot, key, target, self.ahead)? {
             return Ok(letter);
         }
         let (live, is_matched) = (id(Course::Live), key.position() < self.matched_to);
@@ -134,6 +136,7 @@ impl Yard {
             Some(Standing::Done) => Whereabouts::Delivered,
             _ if !is_matched => Whereabouts::NotMatched,
             Some(Standing::Waiting { attempts, first_attempt_at }) => {
+                let first_attempt_at = first_attempt_at.map(|at| self.ahead.to_wall(at));
                 Whereabouts::Waiting { attempts, first_attempt_at }
             }
             None => Whereabouts::TargetGone,
@@ -141,7 +144,12 @@ impl Yard {
     }
 }
 
-fn dead_letter(depot: &Depot, key: EventKey, target: &Target) -> Result<Option<Whereabouts>, ReadError> {
+fn dead_letter(
+    depot: &Depot,
+    key: EventKey,
+    target: &Target,
+    ahead: Ahead,
+) -> Result<Option<Whereabouts>, ReadError> {
     let Some(Destination::Queue(name)) = target.dead_letter_arn.as_deref().map(Destination::of) else {
         return Ok(None);
     };
@@ -155,7 +163,7 @@ fn dead_letter(depot: &Depot, key: EventKey, target: &Target) -> Result<Option<W
         if ours {
             found = Some(Whereabouts::DeadLetter {
                 queue: name.clone(),
-                at: message.sent_at,
+                at: ahead.to_wall(message.sent_at),
                 retries: text("RETRY_ATTEMPTS").unwrap_or_default(),
                 code: text("ERROR_CODE").unwrap_or_default(),
                 message: text("ERROR_MESSAGE").unwrap_or_default(),

@@ -12,7 +12,7 @@ use fakemon_journal::index::{Found, Index, Subject};
 use fakemon_journal::{Depot, FORMAT, PostingStore, ReadError, RowStore, Store, StoredBlock};
 use fakemon_model::envelope::{self, EventKey, Told};
 use fakemon_model::event::Event;
-use fakemon_model::ids::{AttemptId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
+use fakemon_model::ids::{Ahead, AttemptId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
 use fakemon_resource::Registry;
 use fakemon_resource::resource::Change;
 use hashbrown::HashMap;
@@ -65,10 +65,11 @@ pub struct Opened {
     pub durable: bool,
 }
 
-impl From<fakemon_fbs::journal::Opened> for Opened {
-    fn from(record: fakemon_fbs::journal::Opened) -> Opened {
+impl Opened {
+    /// From the record of a block that is so far ahead of the wall clock.
+    pub(crate) fn read(record: fakemon_fbs::journal::Opened, ahead: Ahead) -> Opened {
         let fakemon_fbs::journal::Opened { at_ns, world_seed, reach_mm, cores, durable } = record;
-        Opened { at: Timestamp(at_ns), world_seed, reach_mm, cores, durable }
+        Opened { at: ahead.to_wall(Timestamp(at_ns)), world_seed, reach_mm, cores, durable }
     }
 }
 
@@ -206,7 +207,7 @@ impl Archive {
             players.insert(id, row.name);
         })?;
         if let Some(head) = rows.head()? {
-            self.opened = head.opened.map(Opened::from);
+            self.opened = head.opened.map(|opened| Opened::read(opened, Ahead(0))); // it holds the wall's
             self.ever_unsynced = head.ever_unsynced;
             self.species = head.species;
             self.named_to = Position(head.position);
@@ -223,6 +224,7 @@ impl Archive {
         let mut end = self.end;
         self.store.blocks(from, &mut |stored| {
             let block = stored.read()?;
+            let ahead = record::ahead(&block.head());
             block.for_each(|_, _, event| match event {
                 Record::PlayerNamed(named) => {
                     player_ids.insert(named.name.clone(), PlayerId(named.player));
@@ -232,8 +234,8 @@ impl Archive {
                     fakemon_capture::snapshot::name_species(species, named.species, named.name)
                 }
                 Record::Opened(event) => {
-                    *opened = Some(event.into());
                     *ever_unsynced |= !event.durable;
+                    *opened = Some(Opened::read(event, ahead));
                 }
                 Record::Attempt(_)
                 | Record::Appeared(_)
@@ -300,11 +302,11 @@ impl Archive {
         visit: &mut dyn FnMut(&Recorded) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
         self.blocks(from, &mut |_, block| {
-            let committed_at = Timestamp(block.head().committed_ns);
+            let (committed_at, ahead) = (record::committed_at(&block.head()), record::ahead(&block.head()));
             let mut flow = ControlFlow::Continue(());
             block.for_each(|position, shard, event| {
                 if flow.is_continue() && position >= from.0 {
-                    let event = record::event(event);
+                    let event = record::event(event, ahead);
                     let (position, shard) = (Position(position), ShardId(shard));
                     flow = visit(&Recorded { position, shard, committed_at, event });
                 }
@@ -337,7 +339,7 @@ impl Archive {
             found = Some(Group {
                 first: stored.first,
                 end: Position(stored.first.0 + u64::from(head.count)),
-                committed_at: Timestamp(head.committed_ns),
+                committed_at: record::committed_at(&head),
                 previous_sync_ns: head.previous_sync_ns,
             });
             Ok(ControlFlow::Break(()))
@@ -374,28 +376,30 @@ impl Archive {
         })
     }
 
-    /// The first event that was handed to the disk at a moment or later: the times of the journal never go back, so it is
-    /// found by halving.
+    /// The first event that was handed to the disk at a moment of the wall clock or later; the end if none was. Behind it
+    /// there may be earlier ones, if the clock was set back.
     ///
     /// # Errors
     /// A damaged or unreadable journal.
-    pub fn position_at(&self, time: Timestamp) -> Result<Position, ReadError> {
-        let (mut low, mut high) = (self.first_position().0, self.end.0);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let (mut first, mut end, mut at) = (middle, middle + 1, None);
-            self.store.blocks(Position(middle), &mut |stored| {
-                let head = stored.read()?.head();
-                (first, end) = (stored.first.0, stored.first.0 + u64::from(head.count));
-                at = Some(Timestamp(head.committed_ns));
-                Ok(ControlFlow::Break(()))
-            })?;
-            match at {
-                Some(at) if at < time => low = end.max(middle + 1),
-                _ => high = first.max(low),
-            }
-        }
-        Ok(Position(low))
+    pub fn first_since(&self, time: Timestamp) -> Result<Position, ReadError> {
+        self.store.first_since(time, self.end)
+    }
+
+    /// One past the last event that was handed to the disk before a moment of the wall clock; the first position if none was.
+    /// Before it there may be later ones, if the clock was set back.
+    ///
+    /// # Errors
+    /// A damaged or unreadable journal.
+    pub fn end_before(&self, time: Timestamp) -> Result<Position, ReadError> {
+        self.store.end_before(time, self.end)
+    }
+
+    /// The first and the last moment of the wall clock at which events were handed to the disk; none if there are none.
+    ///
+    /// # Errors
+    /// A damaged or unreadable journal.
+    pub fn wall_extent(&self) -> Result<Option<(Timestamp, Timestamp)>, ReadError> {
+        self.store.wall_extent(self.end)
     }
 
     /// Visits the positions of a subject between `from` and `to` (not included) in order, until the visitor breaks: from
@@ -456,12 +460,12 @@ impl Archive {
             self.blocks(first, &mut |_, block| {
                 let head = block.head();
                 let end = Position(head.first_position + u64::from(head.count));
-                let committed_at = Timestamp(head.committed_ns);
+                let (committed_at, ahead) = (record::committed_at(&head), record::ahead(&head));
                 block.for_each(|position, shard, event| {
                     if flow.is_continue() && wanted.first() == Some(&Position(position)) {
                         wanted = &wanted[1..];
                         let (position, shard) = (Position(position), ShardId(shard));
-                        flow = visit(&Recorded { position, shard, committed_at, event: record::event(event) });
+                        flow = visit(&Recorded { position, shard, committed_at, event: record::event(event, ahead) });
                     }
                 });
                 wanted = &wanted[wanted.partition_point(|position| *position < end)..];
@@ -579,8 +583,9 @@ impl Archive {
             return Ok(yard);
         }
         let depot = Depot::open_to_read(&self.dir)?;
-        let yard = Yard::read(depot, self.first_position(), self.end);
-        let yard = yard.map_err(|error| OpenError(format!("data directory {}: {error}", self.dir.display())))?;
+        let fail = |error| OpenError(format!("data directory {}: {error}", self.dir.display()));
+        let newest = self.store.newest_head().map_err(fail)?.unwrap_or_default();
+        let yard = Yard::read(depot, self.first_position(), self.end, record::ahead(&newest)).map_err(fail)?;
         Ok(self.yard.get_or_init(|| yard))
     }
 

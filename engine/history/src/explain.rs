@@ -13,7 +13,7 @@ use fakemon_model::place::Place;
 use fakemon_model::species::CatchRate;
 use std::ops::ControlFlow;
 
-/// A throw and the stages that it passed, all on the engine's clock.
+/// A throw and the stages that it passed, all on one clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Attempt {
     /// Its place in the journal.

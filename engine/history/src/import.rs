@@ -7,7 +7,7 @@ use fakemon_capture::options::OpenError;
 use fakemon_capture::record;
 use fakemon_fbs::journal::{BlockReader, BlockWriter, SectionDraft};
 use fakemon_model::event::Event;
-use fakemon_model::ids::{PlayerId, Position, ShardId};
+use fakemon_model::ids::{Ahead, PlayerId, Position, ShardId};
 use fakemon_model::limits::{GROUP_EVENTS_MAX, GROUP_TEXT_BYTES_MAX, PUT_BYTES_MAX};
 use std::io::BufRead;
 use std::path::Path;
@@ -122,7 +122,7 @@ impl<L: BufRead> Importer<L> {
         let mut position = Position(block.head.first_position);
         let mut sections = Vec::with_capacity(block.sections.len());
         for (shard, events) in &block.sections {
-            sections.push(self.section(*shard, *events, &mut position)?);
+            sections.push(self.section(*shard, *events, record::ahead(&block.head), &mut position)?);
         }
         let bytes = self.writer.write(block.head, &sections);
         let reader = BlockReader::new(bytes).map_err(|error| wrong(error.to_string()))?;
@@ -139,7 +139,13 @@ impl<L: BufRead> Importer<L> {
         Ok(())
     }
 
-    fn section(&mut self, shard: ShardId, events: usize, next: &mut Position) -> Result<SectionDraft, ImportError> {
+    fn section(
+        &mut self,
+        shard: ShardId,
+        events: usize,
+        ahead: Ahead,
+        next: &mut Position,
+    ) -> Result<SectionDraft, ImportError> {
         let mut section = SectionDraft::new(shard.0, 0);
         for _ in 0..events {
             let (position, from, event) = match self.lines.next()? {
@@ -158,7 +164,7 @@ impl<L: BufRead> Importer<L> {
             if let Event::Attempt { player: PlayerId(0 | u32::MAX), .. } = event {
                 return Err(self.lines.wrong("no player has this number"));
             }
-            record::draft(&mut section, &event);
+            record::draft(&mut section, &event, ahead);
             next.0 += 1;
         }
         Ok(section)

@@ -10,8 +10,9 @@
 //! {"end":{"position":"4712","blocks":57,"hash":"64 hex digits"}}                            the last line
 //! ```
 //!
-//! Numbers of 64 bits are decimal strings, smaller ones are numbers. Times are nanoseconds since 1970, places
-//! ten-millionths of a degree. `sections` are pairs of a shard and how many events it decided in one turn. An export
+//! Numbers of 64 bits are decimal strings, smaller ones are numbers. Times are nanoseconds since 1970 by the wall
+//! clock, places ten-millionths of a degree. A block whose records are ahead of the wall clock, because that was set, says
+//! so: `ahead_ns` with a sign, and `ahead_since`, the first position from which on it was so. `sections` are pairs of a shard and how many events it decided in one turn. An export
 //! with filters says `"whole":false`, and which; it holds the events that pass and the blocks they are in, and cannot be
 //! imported. Events by `kind`, all with `position` and `shard`:
 //!

@@ -115,9 +115,9 @@ impl Settled {
 
 /// What was caught in a block, as its shards said.
 fn captures(block: &BlockReader<'_>) -> Vec<(PlayerId, Position, Caught)> {
-    let mut captures = Vec::new();
+    let (mut captures, ahead) = (Vec::new(), record::ahead(&block.head()));
     block.for_each(|position, _, event| {
-        let at = record::at(&event).unwrap_or_default();
+        let at = ahead.to_wall(record::at(&event).unwrap_or_default());
         if let Event::Attempt(attempt) = event
             && attempt.outcome() == Outcome::Captured
         {

@@ -26,7 +26,7 @@ use fakemon_fbs::journal::{BlockHead, BlockReader, BlockWriter, SectionDraft};
 use fakemon_journal::files::{self, PRIVATE_FILE, PRIVATE_FOLDER};
 use fakemon_journal::index;
 use fakemon_journal::{BlockHash, Part, Piece, RowStore, Store, Wreck};
-use fakemon_model::ids::{PlayerId, Position, SpeciesId};
+use fakemon_model::ids::{Ahead, PlayerId, Position, SpeciesId};
 use mend::{Mender, Mending};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -281,14 +281,14 @@ fn mend(store: &Store, run: Run, rows: Option<&RowStore>) -> Result<Mending, Ope
     let mut mender = Mender::new(rows).map_err(fail)?;
     let decided = Run { first: from, ..run };
     blocks_of(store, decided, &mut |block, _| {
-        block.for_each(|recorded| mender.live_through(&recorded));
+        block.for_each_as_written(|recorded| mender.live_through(&recorded));
         Ok(())
     })?;
     if !mender.found_something() {
         return Ok(Mending::default());
     }
     blocks_of(store, decided, &mut |block, _| {
-        block.for_each(|recorded| mender.gather(recorded));
+        block.for_each_as_written(|recorded| mender.gather(recorded));
         Ok(())
     })?;
     mender.mend().map_err(fail)
@@ -331,7 +331,7 @@ fn rewritten<'w>(
     writer: &'w mut BlockWriter,
 ) -> &'w [u8] {
     let (mut events, mut said, mut facts) = (VecDeque::new(), StateHash::default(), StateHash::default());
-    block.for_each(|Recorded { position, event, .. }| {
+    block.for_each_as_written(|Recorded { position, event, .. }| {
         said.add(record::facts_of(&event));
         let event = mending.instead.get(&position).cloned().unwrap_or(event);
         facts.add(record::facts_of(&event));
@@ -341,7 +341,7 @@ fn rewritten<'w>(
         .sections()
         .map(|(shard, count)| {
             let mut section = SectionDraft::new(shard.0, 0);
-            events.drain(..count).for_each(|event| record::draft(&mut section, &event));
+            events.drain(..count).for_each(|event| record::draft(&mut section, &event, Ahead(0)));
             section
         })
         .collect();

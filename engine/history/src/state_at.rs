@@ -5,10 +5,10 @@ use crate::archive::{Archive, Opened};
 use fakemon_capture::record;
 use fakemon_capture::resolve::Rules;
 use fakemon_capture::state::{Change, Fakemon, Fate, Population, StateHash};
-use fakemon_fbs::journal::Event;
+use fakemon_fbs::journal::{BlockHead, Event};
 use fakemon_journal::ReadError;
 use fakemon_model::event::Outcome;
-use fakemon_model::ids::{FakemonId, Position, Timestamp};
+use fakemon_model::ids::{Ahead, FakemonId, Position, Timestamp};
 use fakemon_model::place::Place;
 use std::ops::ControlFlow;
 
@@ -58,6 +58,7 @@ impl Counters {
 pub struct Moment {
     position: Position,
     at: Timestamp,
+    ahead: Ahead,
     population: Population,
     opened: Option<Opened>,
     counters: Counters,
@@ -106,10 +107,10 @@ impl Moment {
             if block.head().first_position >= to.0 {
                 return Ok(ControlFlow::Break(()));
             }
-            let committed_at = Timestamp(block.head().committed_ns);
+            let head = block.head();
             block.for_each(|position, _, event| {
                 if (self.position.0..to.0).contains(&position) {
-                    self.event(Position(position), committed_at, event);
+                    self.event(Position(position), &head, event);
                 }
             });
             interrupted = watch(self.position).is_break();
@@ -119,17 +120,17 @@ impl Moment {
     }
 
     /// Makes the next event happen.
-    pub fn event(&mut self, position: Position, committed_at: Timestamp, event: Event<'_>) {
+    pub fn event(&mut self, position: Position, head: &BlockHead, event: Event<'_>) {
         self.counters.count(&event);
         self.state.add(record::facts(&event));
         if let Some(change) = record::change(&event) {
             self.change(change);
         }
         if let Event::Opened(opened) = event {
-            self.opened = Some(opened.into());
+            self.opened = Some(Opened::read(opened, record::ahead(head)));
         }
         self.position = Position(position.0 + 1);
-        self.at = committed_at;
+        (self.at, self.ahead) = (record::committed_at(head), record::ahead(head));
     }
 
     /// A change that contradicts what is known says that the journal is damaged; `fakemon verify` says where. Here it is
@@ -184,6 +185,11 @@ impl Moment {
     /// How many are wild.
     pub fn wild(&self) -> usize {
         self.population.wild()
+    }
+
+    /// A time of the engine, such as until when a fakémon stays, as the wall clock showed it at this moment.
+    pub fn by_wall(&self, engine: Timestamp) -> Timestamp {
+        self.ahead.to_wall(engine)
     }
 
     /// Wild fakémon within `radius_m` metres, the nearest first.

@@ -218,34 +218,38 @@ pub fn read(
     progress: &mut dyn FnMut(Position, Position),
 ) -> Result<Timeline, ReadError> {
     let mut aggregate = Aggregate::new(axis);
-    let last = archive.position_at(axis.end())?;
+    let last = archive.end_before(axis.end())?;
     // The group before the first of the range may have become durable in it.
-    let from = Position(archive.position_at(axis.begin())?.0.saturating_sub(1));
+    let from = Position(archive.first_since(axis.begin())?.0.saturating_sub(1));
     archive.blocks(from, &mut |_, block| {
         let head = block.head();
         progress(Position(head.first_position), last.max(Position(head.first_position)));
-        Ok(aggregate.take_in(block))
+        let flow = aggregate.take_in(block);
+        Ok(if head.first_position < last.0 { ControlFlow::Continue(()) } else { flow })
     })?;
     Ok(aggregate.finish(top))
 }
 
-/// The time of everything in the journal: from its first moment to the one after its last. None: it is empty.
+/// The time of everything in the journal by the wall clock: from its first moment to the one after its last. None: it is
+/// empty.
 ///
 /// # Errors
 /// A damaged or unreadable journal.
 pub fn extent(archive: &Archive) -> Result<Option<(Timestamp, Timestamp)>, ReadError> {
     let mut begin = None;
     archive.blocks(archive.first_position(), &mut |_, block| {
-        let mut first = Timestamp(block.head().committed_ns);
-        block.for_each(|_, _, event| first = first.min(beginning(&event).unwrap_or(first)));
+        let (mut first, ahead) = (record::committed_at(&block.head()), record::ahead(&block.head()));
+        block.for_each(|_, _, event| first = first.min(beginning(&event).map_or(first, |at| ahead.to_wall(at))));
         begin = Some(first);
         Ok(ControlFlow::Break(()))
     })?;
     let last = Position(archive.end_position().0.saturating_sub(1));
-    Ok(begin.zip(durable_at(archive, last)?.map(|at| at.plus_ns(1))))
+    let (begin, end) = (begin, durable_at(archive, last)?.map(|at| at.plus_ns(1)));
+    let Some(((begin, end), (first, last))) = begin.zip(end).zip(archive.wall_extent()?) else { return Ok(None) };
+    Ok(Some((begin.min(first), end.max(last.plus_ns(1))))) // the wall clock may have been set back between
 }
 
-/// When an event began: a throw, when it was received; names have no time of their own.
+/// When an event began, by the engine's time: a throw, when it was received; names have no time of their own.
 fn beginning(event: &Record<'_>) -> Option<Timestamp> {
     match event {
         Record::Attempt(attempt) => Some(Timestamp(attempt.received_ns())),

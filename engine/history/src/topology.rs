@@ -214,7 +214,7 @@ pub struct Running<'e> {
     pub pipes: BTreeMap<String, u64>,
     /// All events before it were looked at by the rules of their bus.
     pub position: Position,
-    /// The engine's time.
+    /// Wall time.
     pub now: Timestamp,
 }
 
@@ -224,7 +224,7 @@ pub fn live(running: Running<'_>) -> Topology {
     let seen = Seen {
         registry,
         traffic: &courier.figures().traffic(),
-        targets: targets(courier, now),
+        targets: targets(courier),
         pipes,
         schedules: schedules(courier),
         since: courier.figures().since(),
@@ -274,7 +274,7 @@ fn schedules(courier: &Courier) -> BTreeMap<(String, String), u64> {
     taken
 }
 
-fn targets(courier: &Courier, now: Timestamp) -> BTreeMap<(String, String, String), TargetSeen> {
+fn targets(courier: &Courier) -> BTreeMap<(String, String, String), TargetSeen> {
     use std::sync::atomic::{AtomicU64, Ordering};
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let mut targets: BTreeMap<_, TargetSeen> = BTreeMap::new();
@@ -282,13 +282,13 @@ fn targets(courier: &Courier, now: Timestamp) -> BTreeMap<(String, String, Strin
         let (id, figures, health) = (lane.id(), lane.figures(), lane.health());
         let seen = targets.entry((id.bus.clone(), id.rule.clone(), id.target.clone())).or_default();
         seen.delivered += count(&figures.delivered);
-        seen.last_minute += health.delivered_last_minute(now);
+        seen.last_minute += health.delivered_last_minute(courier.now());
         seen.backlog += lane.backlog();
         seen.dead_letters += count(&figures.dead_lettered);
         seen.lost += count(&figures.failed).saturating_sub(count(&figures.dead_lettered));
         if id.course == Course::Live {
             seen.failed_attempts = health.failed_attempts;
-            seen.failing_since = health.failing_since;
+            seen.failing_since = health.failing_since.map(|since| courier.by_wall(since));
             (seen.error_code, seen.error_message) = (health.error_code, health.error_message);
             seen.oldest_at = courier.oldest_at(&lane);
         }

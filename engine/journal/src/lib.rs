@@ -31,6 +31,7 @@ mod database; // how databases are opened, and what their errors mean
 mod places; // where data directories may lie
 mod acknowledged; // how far databases must reach
 mod store; // the journal itself
+mod moments; // when, by the wall clock
 mod rows; // the snapshot
 mod postings; // the index
 mod shared_sync; // writers that wait at the same time share one sync

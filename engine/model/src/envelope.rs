@@ -6,8 +6,8 @@
 //! id     66616b65-PPPP-8000-8000-PPPPPPPPPPPP   a UUID (version 8) around the position in hexadecimal
 //!        66616b65-PPPP-8000-8001-PPPPPPPPPPPP   of the attempt of a throw
 //!        An event that rules hand on to another bus keeps its id there.
-//! time   of events that a client put: as the sender says; of all others when their group was handed to the disk, which
-//!        never goes back from one event to the next. In whole seconds, as the service writes it: tools choke on more
+//! time   of events that a client put: as the sender says; of all others when their group was handed to the disk, by
+//!        the wall clock. In whole seconds, as the service writes it: tools choke on more
 //! fakemon-time   the same with nanoseconds: of events whose source is ours, and where a sender gave a fraction
 //! ```
 

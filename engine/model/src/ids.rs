@@ -72,6 +72,31 @@ impl Timestamp {
     }
 }
 
+/// How far the engine's time is ahead of the wall clock, in nanoseconds; negative: behind. Zero unless the wall clock was
+/// set since the data directory was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ahead(pub i64);
+
+impl Ahead {
+    /// From the same moment by both clocks; a difference beyond 292 years is said to be 292 years.
+    pub fn of(engine: Timestamp, wall: Timestamp) -> Ahead {
+        let ahead = i128::from(engine.0) - i128::from(wall.0);
+        Ahead(i64::try_from(ahead).unwrap_or(if ahead < 0 { -i64::MAX } else { i64::MAX }))
+    }
+
+    /// A moment of the engine's time as the wall clock shows it; not before 1970.
+    #[inline]
+    pub fn to_wall(self, engine: Timestamp) -> Timestamp {
+        Timestamp(engine.0.saturating_add_signed(self.0.saturating_neg()))
+    }
+
+    /// A moment of the wall clock by the engine's time.
+    #[inline]
+    pub fn to_engine(self, wall: Timestamp) -> Timestamp {
+        Timestamp(wall.0.saturating_add_signed(self.0))
+    }
+}
+
 /// RFC 3339 in UTC, with all nine decimals: `2026-03-01T20:00:00.000000001Z`.
 impl Timestamp {
     /// RFC 3339 with whole seconds, as the service writes moments; what is finer is left out.
@@ -181,6 +206,16 @@ mod tests {
             (1..=80_000).for_each(|id| counts[usize::from(owner(FakemonId(id), shards).0)] += 1);
             let fair = 80_000 / shards;
             assert!(counts.iter().all(|count| count.abs_diff(fair) < fair / 20), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn a_moment_goes_from_clock_to_clock_and_back() {
+        for (engine, wall) in [(5, 3), (3, 5), (0, 0), (0, u64::MAX), (u64::MAX, 0)] {
+            let (engine, wall) = (Timestamp(engine), Timestamp(wall));
+            let ahead = Ahead::of(engine, wall);
+            let exact = engine.0.abs_diff(wall.0) <= i64::MAX as u64;
+            assert_eq!(ahead.to_wall(engine) == wall && ahead.to_engine(wall) == engine, exact, "{ahead:?}");
         }
     }
 

@@ -250,7 +250,7 @@ impl Delivery {
     ) -> Result<(), Failed> {
         let held = registry.log_groups.get(group);
         let held = held.ok_or_else(|| unknown(format!("there is no log group {group}")))?;
-        let now = self.parts.now();
+        let now = self.parts.courier.wall();
         let stream = |item: &Item| {
             let stream = target.log_stream.for_event(&item.decoded).filter(|stream| !stream.is_empty());
             stream.unwrap_or_else(|| format!("pipe/{}", self.plan.name))

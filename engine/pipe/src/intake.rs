@@ -8,7 +8,7 @@ use super::plan::{BATCH_BYTES_MAX, From, Plan, Source};
 use super::record::{Record, Shape};
 use fakemon_capture::record;
 use fakemon_delivery::{Events, Filter, Patterns, commands, keys_of, told};
-use fakemon_fbs::journal::Event as Decided;
+use fakemon_fbs::journal::{BlockHead, Event as Decided};
 use fakemon_journal::ReadError;
 use fakemon_model::envelope::{EventKey, Facet, bus};
 use fakemon_model::event::Event;
@@ -258,7 +258,7 @@ impl Intake {
             for received in received {
                 bytes += received.message.body.len();
                 let sequence = received.message.sequence;
-                let record = Record::message(received, &self.shape);
+                let record = Record::message(received, &self.shape, courier.clock.ahead());
                 if wanted.wants(&record) { records.push(record) } else { unwanted.push(sequence) }
             }
             if count < max {
@@ -298,7 +298,7 @@ impl Reading {
         let (events, began) = (&parts.courier.events, Instant::now());
         let mut counts = Counts::default();
         events.journal.store()?.follow(from, &mut |block| {
-            let committed_at = Timestamp(block.head().committed_ns);
+            let head = block.head();
             block.for_each(|position, shard, record| {
                 let position = Position(position);
                 if position < from || position >= end || self.is_enough(enough) {
@@ -312,8 +312,8 @@ impl Reading {
                     self.read_to = EventKey::new(position, Facet::Happened);
                     return;
                 }
-                let event = record::event(record);
-                self.take_in(position, ShardId(shard), committed_at, &event, events, &mut counts);
+                let event = record::event(record, record::ahead(&head));
+                self.take_in(position, ShardId(shard), &head, &event, events, &mut counts);
                 self.read_to = EventKey::new(position, Facet::Happened);
             });
             let at_the_end = EventKey(self.read_to.0 + 1).position() >= end;
@@ -334,7 +334,7 @@ impl Reading {
         &mut self,
         position: Position,
         shard: ShardId,
-        committed_at: Timestamp,
+        head: &BlockHead,
         event: &Event,
         events: &Events,
         counts: &mut Counts,
@@ -352,7 +352,7 @@ impl Reading {
                 continue;
             }
             counts.records += 1;
-            let told = told(key, shard, committed_at, event, None);
+            let told = told(key, shard, record::committed_at(head), event, None);
             let mut json = None;
             let wanted = match &mut self.filter {
                 Some(filter) => !filter.matches_unless(hidden, &told, events, &mut json).is_empty(),
@@ -360,7 +360,7 @@ impl Reading {
             };
             if wanted {
                 let json = json.unwrap_or_else(|| events.json(&told).into());
-                self.ahead.push(Record::event(key, json, commands::hops(event), committed_at));
+                self.ahead.push(Record::event(key, json, commands::hops(event), Timestamp(head.committed_ns)));
             } else {
                 counts.filtered += 1;
             }

@@ -2,7 +2,7 @@
 //! is JSON, filters and templates look into it, as with AWS (`$.body.player`).
 
 use fakemon_model::envelope::{EventKey, Facet};
-use fakemon_model::ids::{Position, Timestamp, mix};
+use fakemon_model::ids::{Ahead, Position, Timestamp, mix};
 use fakemon_queue::queue::{Attribute, Received};
 use md5::{Digest, Md5};
 use serde::Serialize;
@@ -24,7 +24,7 @@ pub(super) struct Record {
     pub(super) raw: Arc<str>,
     /// With the JSON that it carries as JSON; none where that makes no difference.
     decoded: Option<Arc<str>>,
-    /// When it came in.
+    /// When it came in, by the engine's time.
     pub(super) at: Timestamp,
     /// What the source knows it by.
     pub(super) mark: Mark,
@@ -68,9 +68,9 @@ impl Record {
     }
 
     /// A message of a queue.
-    pub(super) fn message(received: Received, shape: &Shape) -> Record {
+    pub(super) fn message(received: Received, shape: &Shape, ahead: Ahead) -> Record {
         let Received { message, handle, receives, first_received_at } = received;
-        let milliseconds = |at: Timestamp| (at.0 / 1_000_000).to_string();
+        let milliseconds = |at: Timestamp| (ahead.to_wall(at).0 / 1_000_000).to_string();
         let number = message.deduplication_id.as_ref().map(|_| format!("{:020}", message.sequence));
         let attributes = BTreeMap::from([
             ("ApproximateReceiveCount", Some(receives.to_string())),

@@ -1,14 +1,11 @@
 //! The timetable between the router, which follows the resources, and the timekeeper, which fires.
 
 use super::timetable::{Now, Timetable};
-use fakemon_model::ids::Timestamp;
+use fakemon_model::ids::{Ahead, Timestamp};
 use fakemon_sync::bell::Bell;
-use fakemon_sync::clock::{Clock, wall_clock};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use fakemon_sync::clock::Clock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// The journal may be so much ahead of the wall clock without a word: its clock never goes back.
-const BEHIND_NS: i64 = 1_000_000_000;
 
 /// Schedules and what became of them since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,8 +27,6 @@ pub struct Agenda {
     clock: Clock,
     /// What was due before, by the wall clock, was missed.
     pub opened_at: Timestamp,
-    /// How much the wall clock is ahead of the time that passed steadily since the start; negative: behind.
-    ahead_ns: AtomicI64,
     fired: AtomicU64,
     missed: AtomicU64,
     late_ns_max: AtomicU64,
@@ -39,21 +34,11 @@ pub struct Agenda {
 
 impl Agenda {
     pub fn new(clock: Clock) -> Agenda {
-        let ahead_ns = ahead_of(&clock);
-        if ahead_ns < -BEHIND_NS {
-            let behind_s = -ahead_ns / 1_000_000_000;
-            tracing::warn!(
-                behind_s,
-                "the wall clock is behind the newest event: schedules and tokens follow the wall clock; times of throws run \
-                 at half speed until it has caught up"
-            );
-        }
         Agenda {
             timetable: Mutex::default(),
             bell: Bell::for_thread(),
-            opened_at: Timestamp(clock.steady().0.saturating_add_signed(ahead_ns)),
+            opened_at: clock.wall(),
             clock,
-            ahead_ns: AtomicI64::new(ahead_ns),
             fired: AtomicU64::new(0),
             missed: AtomicU64::new(0),
             late_ns_max: AtomicU64::new(0),
@@ -77,23 +62,15 @@ impl Agenda {
         changed
     }
 
-    /// Looks at the wall clock: how much it is ahead of the time that passed steadily since the start. It changes only when
-    /// somebody set the clock, or the machine slept.
-    pub fn look_at_wall(&self) -> i64 {
-        let ahead_ns = ahead_of(&self.clock);
-        self.ahead_ns.store(ahead_ns, Ordering::Relaxed);
-        ahead_ns
-    }
-
-    /// A moment of the engine's clock by the wall clock, as it was seen last.
-    pub fn by_wall(&self, at: Timestamp) -> Timestamp {
-        let (wall, engine) = (self.now(), self.clock.now());
-        Timestamp(at.0.saturating_add(wall.0).saturating_sub(engine.0))
+    /// Looks at the wall clock: how far the engine's time is ahead of it.
+    pub fn look_at_wall(&self) -> Ahead {
+        self.clock.look();
+        self.clock.ahead()
     }
 
     /// Now, by the wall clock.
     pub fn now(&self) -> Timestamp {
-        Timestamp(self.clock.steady().0.saturating_add_signed(self.ahead_ns.load(Ordering::Relaxed)))
+        self.clock.wall()
     }
 
     /// Counts what happened at `now`.
@@ -114,9 +91,4 @@ impl Agenda {
             late_ns_max: self.late_ns_max.load(Ordering::Relaxed),
         }
     }
-}
-
-fn ahead_of(clock: &Clock) -> i64 {
-    let ahead = i128::from(wall_clock().0) - i128::from(clock.steady().0);
-    i64::try_from(ahead).unwrap_or(if ahead < 0 { i64::MIN } else { i64::MAX })
 }

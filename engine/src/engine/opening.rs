@@ -11,7 +11,7 @@ use crate::delivery::{BusFigures, Courier, Events, Journal, Known, Lanes, Replay
 use crate::desk::{Desk, Name};
 use crate::failure::{Failure, spawn};
 use crate::follow::{BUS, FOLLOWERS, Follower, PIPES, SNAPSHOT, WORLD};
-use crate::ids::{Position, ShardId, SpeciesId, mix};
+use crate::ids::{Ahead, Position, ShardId, SpeciesId, mix};
 use crate::index::Segment;
 use crate::inside::Carrier;
 use crate::journal::{Databases, Depot, PostingStore, Progress, ReadError, RowStore, Store, descriptors_max};
@@ -90,7 +90,8 @@ impl Engine {
         resources: Resources,
         known: Known,
     ) -> Result<Engine, OpenError> {
-        let clock = Clock::starting_after(recovered.newest);
+        let ahead = Ahead(recovered.newest_head.ahead_ns);
+        let clock = Clock::starting_after(recovered.newest, ahead);
         let rules = rules(&options, recovered.rules, &clock);
         let desk = Arc::new(Desk::new());
         let announced = desk.announce(Name::Opened(Opened {
@@ -104,7 +105,7 @@ impl Engine {
         let names = name_species(&options, recovered.species, &desk);
         let species_numbers = (0..).map(SpeciesId);
         let species = names.iter().map(ToString::to_string).zip(species_numbers).collect();
-        let world = Arc::new(World::new(recovered.link.next, names));
+        let world = Arc::new(World::new(recovered.link.next, names, clock.clone()));
         recovered.populations.iter().for_each(|population| world.populate(population.iter()));
         let progress = Progress::new(recovered.link.next, Position(recovered.snapshot.position), FOLLOWERS);
         let failure = Arc::new(Failure::default());
@@ -278,6 +279,8 @@ impl Engine {
             link: recovered.link,
             writer: BlockWriter::default(),
             previous_sync_ns: 0,
+            ahead: Ahead(recovered.newest_head.ahead_ns),
+            ahead_since: Position(recovered.newest_head.ahead_since),
             turns_of_shards: vec![0; shared.doors.len()],
         };
         let opened_at = shared.progress.committed();

@@ -16,6 +16,8 @@ pub(super) struct Seen {
     pub(super) lane: LaneId,
     pub(super) arn: String,
     pub(super) health: Health,
+    /// Since when nothing was delivered, by the wall clock.
+    pub(super) failing_since: Option<Timestamp>,
     pub(super) backlog: u64,
 }
 
@@ -72,7 +74,7 @@ impl Watched {
         match self.dead_since {
             None if seen.is_dead(thresholds, now) => {
                 self.dead_since = health.failing_since;
-                let since = health.failing_since.unwrap_or(now);
+                let since = seen.failing_since.unwrap_or(now);
                 let notice = seen
                     .notice(NoticeKind::TargetDead)
                     .with("error_code", health.error_code.as_str())
@@ -117,7 +119,8 @@ mod tests {
 
     fn seen(target: &str, health: &Health) -> Seen {
         let lane = LaneId { bus: "default".into(), rule: "r".into(), target: target.into(), course: Course::Live };
-        Seen { lane, arn: "arn:aws:sqs:local:123456789012:q".into(), health: health.clone(), backlog: 7 }
+        let arn = "arn:aws:sqs:local:123456789012:q".into();
+        Seen { lane, arn, health: health.clone(), failing_since: health.failing_since, backlog: 7 }
     }
 
     /// Looks once a second while `step` does what happens in it; which kinds are told when.

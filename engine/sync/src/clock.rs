@@ -1,37 +1,48 @@
 //! Two times, each with one rule.
 //!
-//! - **Wall time** ([`wall_clock`]) is what the machine shows now. It judges what was agreed with the world outside:
-//!   tokens, signatures, schedules, and the `time` of events that are put. It may go back; nothing is ordered by it.
-//! - **The engine's time** ([`Clock::now`]) stamps groups and throws, and measures durations and deadlines. It never goes
-//!   back, not across restarts either, because a moment is looked up in the journal by halving, and because the stages of a
-//!   throw are differences of it. The order itself is the position, which reads no clock.
+//! - **Wall time** ([`wall_clock`]) is what the machine shows now. People see it and filter by it, and it judges what was
+//!   agreed with the world outside: tokens, signatures, schedules, the `time` of events that are put. It may go back;
+//!   nothing is ordered by it.
+//! - **The engine's time** ([`Clock::now`]) stamps what the journal holds, and measures durations and deadlines: how long a
+//!   fakémon stays, when a message comes again. It passes as time passes: it never goes back and never leaps while the
+//!   engine runs, and goes on from the newest time of the journal when it starts again. The order itself is the position,
+//!   which reads no clock.
 //!
-//! The engine's time follows the wall clock, so that a start with a wrong clock heals when the clock does:
+//! Between the two stands one number, [`Ahead`]. The engine looks at the wall clock before each group, else ten times a
+//! second (`clockwork`), and each block of the journal says how far its times are ahead. So what is shown of an event is
+//! its time by the wall clock as that was when the event was written, the same at every reading; and what was begun under
+//! a wrong clock lasts as long as it should, and shows the right time once the clock is set right.
 //!
 //! ```text
-//! wall clock ahead    step: the engine's time is the wall clock's at once
-//! wall clock behind   slew: the engine's time runs at half speed until both agree, after twice the difference
+//! engine's time   ────●────────●────────●────────●────►   in the records, and in all deadlines
+//! ahead               +1 day   +1 day   0        0        in the blocks: somebody set the wall clock forward
+//! wall time       ────●────────●──────────────── ●────►   one minus the other: what is shown, and what is filtered by
 //! ```
 //!
-//! It looks at the wall clock ten times a second (`clockwork`). A newest time in the journal that lies in the future is
-//! the second case: the engine begins there, at half speed.
+//! Between a stop and a start the wall clock says how much time passed, if it did not go back. A machine that sleeps looks as
+//! if its wall clock was set forward: time does not pass for what lasts.
 
-use fakemon_model::ids::Timestamp;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
-use std::sync::{Arc, Mutex, PoisonError};
+use fakemon_model::ids::{Ahead, Timestamp};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Differences below this are no reason to do anything: reading two clocks takes time too.
-const AGREES_NS: i128 = 5_000_000;
-/// A step that is longer is a leap: a machine that slept, or a clock that was set.
-const LEAP_NS: i128 = 60_000_000_000;
+const AGREES_NS: u64 = 5_000_000;
+/// A wall clock that goes forward by more has leapt: somebody set it.
+const LEAP_NS: i64 = 60_000_000_000;
 /// What a leap makes old is kept for so long, in case that the leap was the mistake.
 const LEAP_DOUBT: Duration = Duration::from_secs(600);
+/// A wall clock that shows an earlier time than this is taken to show this.
+const EARLIEST: Timestamp = Timestamp(60_000_000_000);
+/// The engine's time does not begin later than 2200, whatever the wall clock shows: a journal has centuries left then.
+const BEGINS_AT_MOST: Timestamp = Timestamp(7_258_118_400_000_000_000);
 
-/// What the wall clock shows now.
+/// What the wall clock shows now; the first minute of 1970 if it shows a time before, so that what came shortly before now
+/// has a time too.
 pub fn wall_clock() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-    Timestamp(u64::try_from(since).unwrap_or(u64::MAX))
+    Timestamp(u64::try_from(since).unwrap_or(u64::MAX)).max(EARLIEST)
 }
 
 /// The engine's time. Clones show the same.
@@ -42,49 +53,76 @@ pub struct Clock(Arc<Running>);
 struct Running {
     started: Instant,
     started_at: Timestamp,
-    line: LineCell,
+    ahead_ns: AtomicI64,
+    /// When the wall clock leapt last, in nanoseconds since the start; 0: never.
+    leapt_ns: AtomicU64,
 }
 
 impl Clock {
-    /// A clock that starts now, but not before `newest`.
-    pub fn starting_after(newest: Timestamp) -> Clock {
+    /// A clock that starts now, but not before `newest`, the newest time of a journal that was so far ahead.
+    pub fn starting_after(newest: Timestamp, ahead: Ahead) -> Clock {
         let wall = wall_clock();
-        let started_at = wall.max(newest.plus_ns(1));
-        let line = Line { since_ns: 0, at: started_at, slow_ns: 0, leapt_ns: 0 }.following(wall, 0);
-        Clock(Arc::new(Running { started: Instant::now(), started_at, line: LineCell::new(line) }))
+        let behind_s = ahead.to_wall(newest).ns_since(wall) / 1_000_000_000;
+        if behind_s > 0 {
+            tracing::warn!(
+                behind_s,
+                "the wall clock is behind the newest event of the journal: what is shown follows it"
+            );
+        }
+        let started_at = ahead.to_engine(wall).min(BEGINS_AT_MOST).max(newest.plus_ns(1));
+        let ahead_ns = AtomicI64::new(Ahead::of(started_at, wall).0);
+        let leapt_ns = AtomicU64::new(0);
+        Clock(Arc::new(Running { started: Instant::now(), started_at, ahead_ns, leapt_ns }))
     }
 
-    #[inline]
     /// The engine's time in nanoseconds since 1970; never before a time that it gave earlier.
+    #[inline]
     pub fn now(&self) -> Timestamp {
-        let (line, elapsed_ns) = self.0.line.read(|| self.elapsed_ns());
-        line.at(elapsed_ns)
-    }
-
-    /// Time that passed since the start, added to the engine's time at the start: neither steps nor slews.
-    pub fn steady(&self) -> Timestamp {
         self.0.started_at.plus_ns(self.elapsed_ns())
     }
 
-    /// The same as [`now`](Clock::now), unless the time has leapt a moment ago: nothing may be deleted for its age then.
-    pub fn now_beyond_doubt(&self) -> Option<Timestamp> {
-        let (line, elapsed_ns) = self.0.line.read(|| self.elapsed_ns());
-        let is_doubtful = line.leapt_ns > 0 && u128::from(elapsed_ns - line.leapt_ns) < LEAP_DOUBT.as_nanos();
-        (!is_doubtful).then(|| line.at(elapsed_ns))
+    /// How far the engine's time is ahead of the wall clock, as it was seen last.
+    #[inline]
+    pub fn ahead(&self) -> Ahead {
+        Ahead(self.0.ahead_ns.load(Ordering::Relaxed))
     }
 
-    /// Looks at the wall clock, and goes where it points.
-    pub fn follow(&self, wall: Timestamp) {
-        let changed = self.0.line.change(|line| {
-            let elapsed_ns = self.elapsed_ns();
-            let ahead_ns = line.ahead_ns(wall, elapsed_ns);
-            (line.following(wall, elapsed_ns), ahead_ns)
-        });
-        if changed < -LEAP_NS {
-            tracing::warn!(
-                by_s = -changed / 1_000_000_000,
-                "the wall clock was set forward: the engine's time follows"
-            );
+    /// Now by the wall clock, as it was seen last.
+    pub fn wall(&self) -> Timestamp {
+        self.ahead().to_wall(self.now())
+    }
+
+    /// The same, unless it has leapt a moment ago: nothing may be deleted for its age then.
+    pub fn wall_beyond_doubt(&self) -> Option<Timestamp> {
+        let (leapt_ns, elapsed_ns) = (self.0.leapt_ns.load(Ordering::Relaxed), self.elapsed_ns());
+        let is_doubtful = leapt_ns > 0 && u128::from(elapsed_ns.saturating_sub(leapt_ns)) < LEAP_DOUBT.as_nanos();
+        (!is_doubtful).then(|| self.wall())
+    }
+
+    /// Looks at the wall clock; not if this thread was held up between looking at one clock and at the other.
+    pub fn look(&self) {
+        let before = self.now();
+        let wall = wall_clock();
+        if self.now().ns_since(before) < AGREES_NS / 2 {
+            self.follow(before, wall);
+        }
+    }
+
+    /// Takes in what the wall clock shows at a moment of the engine's time.
+    fn follow(&self, now: Timestamp, wall: Timestamp) {
+        let (before, ahead) = (self.ahead(), Ahead::of(now, wall));
+        let gained_ns = before.0.saturating_sub(ahead.0);
+        if gained_ns.unsigned_abs() <= AGREES_NS {
+            return;
+        }
+        self.0.ahead_ns.store(ahead.0, Ordering::Relaxed);
+        if gained_ns > LEAP_NS {
+            self.0.leapt_ns.store(self.elapsed_ns().max(1), Ordering::Relaxed);
+        }
+        if gained_ns.unsigned_abs() > LEAP_NS.unsigned_abs() {
+            let (way, by_s) =
+                (if gained_ns > 0 { "forward" } else { "back" }, gained_ns.unsigned_abs() / 1_000_000_000);
+            tracing::warn!(by_s, "the wall clock was set {way}: what is shown follows it, what lasts does not");
         }
     }
 
@@ -95,170 +133,55 @@ impl Clock {
     }
 }
 
-/// The engine's time as a function of the time since the start: from `since_ns` on, at half speed for `slow_ns`, then as
-/// time passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Line {
-    since_ns: u64,
-    at: Timestamp,
-    slow_ns: u64,
-    /// When it leapt last; 0: never.
-    leapt_ns: u64,
-}
-
-impl Line {
-    #[inline]
-    fn at(&self, elapsed_ns: u64) -> Timestamp {
-        let passed = elapsed_ns - self.since_ns;
-        self.at.plus_ns(passed - passed.min(self.slow_ns) / 2)
-    }
-
-    /// How much it is ahead of the wall clock; negative: behind.
-    fn ahead_ns(&self, wall: Timestamp, elapsed_ns: u64) -> i128 {
-        i128::from(self.at(elapsed_ns).0) - i128::from(wall.0)
-    }
-
-    /// The line from now on, when the wall clock shows `wall`; never before where it is now.
-    fn following(self, wall: Timestamp, elapsed_ns: u64) -> Line {
-        let (now, ahead_ns) = (self.at(elapsed_ns), self.ahead_ns(wall, elapsed_ns));
-        if ahead_ns.abs() <= AGREES_NS {
-            return self;
-        }
-        let leapt_ns = if ahead_ns < -LEAP_NS { elapsed_ns.max(1) } else { self.leapt_ns };
-        let slow_ns = u64::try_from(ahead_ns.max(0)).unwrap_or(u64::MAX).saturating_mul(2);
-        Line { since_ns: elapsed_ns, at: now.max(wall), slow_ns, leapt_ns }
-    }
-}
-
-/// A line that is read by all and changed by one, without a lock for those who read: they read it again if it changed
-/// meanwhile. The number is odd while it changes.
-#[derive(Debug)]
-struct LineCell {
-    version: AtomicU64,
-    fields: [AtomicU64; 4],
-    changing: Mutex<()>,
-}
-
-impl LineCell {
-    fn new(line: Line) -> LineCell {
-        LineCell { version: AtomicU64::new(0), fields: line.fields().map(AtomicU64::new), changing: Mutex::new(()) }
-    }
-
-    /// The line, and what `measure` returned while it held. The measure lies between both looks at the version: one that was
-    /// taken later would belong to the next line, and show a time that goes back when that one is slower.
-    #[inline]
-    fn read(&self, measure: impl Fn() -> u64) -> (Line, u64) {
-        loop {
-            let before = self.version.load(Ordering::Acquire);
-            let line = self.load();
-            let measured = measure();
-            fence(Ordering::Acquire); // the fields are read before the version is looked at again
-            if before.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == before {
-                return (line, measured);
-            }
-            std::hint::spin_loop();
-        }
-    }
-
-    /// Changes the line; what `change` measures comes after everything that was read with the line before.
-    fn change<T>(&self, change: impl FnOnce(Line) -> (Line, T)) -> T {
-        let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let version = self.version.load(Ordering::Relaxed);
-        self.version.store(version + 1, Ordering::SeqCst); // before the clock is read in `change`
-        fence(Ordering::SeqCst);
-        let (line, result) = change(self.load());
-        for (field, value) in self.fields.iter().zip(line.fields()) {
-            field.store(value, Ordering::Relaxed);
-        }
-        self.version.store(version + 2, Ordering::Release); // who sees it sees the fields
-        drop(changing);
-        result
-    }
-
-    #[inline]
-    fn load(&self) -> Line {
-        let [since_ns, at, slow_ns, leapt_ns] = [0, 1, 2, 3].map(|index| self.fields[index].load(Ordering::Relaxed));
-        Line { since_ns, at: Timestamp(at), slow_ns, leapt_ns }
-    }
-}
-
-impl Line {
-    fn fields(self) -> [u64; 4] {
-        [self.since_ns, self.at.0, self.slow_ns, self.leapt_ns]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const S: u64 = 1_000_000_000;
-    const START: Line = Line { since_ns: 0, at: Timestamp(1_000 * S), slow_ns: 0, leapt_ns: 0 };
+    const DAY: u64 = 86_400 * S;
 
-    #[test]
-    fn a_clock_that_was_behind_is_right_at_once() {
-        let day = 86_400 * S;
-        let line = START.following(Timestamp(1_010 * S + day), 10 * S);
-        assert_eq!(line.at(10 * S), Timestamp(1_010 * S + day));
-        assert_eq!(line.at(15 * S), Timestamp(1_015 * S + day));
+    /// Whether two moments are the same, but for the time that a test takes.
+    fn about(one: Timestamp, other: Timestamp) -> bool {
+        one.0.abs_diff(other.0) < 3_600 * S
     }
 
     #[test]
-    fn a_clock_that_was_ahead_never_goes_back_and_is_right_after_twice_as_long() {
-        let line = START.following(Timestamp(920 * S), 10 * S); // 90 s ahead
-        let times: Vec<u64> = (10..300).map(|s| line.at(s * S).0).collect();
-        assert!(times.is_sorted_by(|one, next| one < next));
-        assert_eq!(line.at(10 * S), Timestamp(1_010 * S));
-        let wall_at = |s: u64| Timestamp((910 + s) * S);
-        assert_eq!(line.ahead_ns(wall_at(100), 100 * S), 45 * i128::from(S));
-        for s in [190, 191, 1_000] {
-            assert_eq!(line.at(s * S), wall_at(s));
+    fn the_engines_time_neither_leaps_nor_goes_back_and_the_wall_clock_is_right_at_once() {
+        let clock = Clock::starting_after(Timestamp(0), Ahead(0));
+        let (mut before, start) = (clock.now(), clock.now());
+        assert_eq!(clock.ahead(), Ahead(0));
+        for wall in [start.plus_ns(DAY), Timestamp(start.0 - DAY), start, Timestamp(0), Timestamp(u64::MAX / 2)] {
+            clock.follow(clock.now(), wall);
+            assert!(clock.now() >= before && about(clock.now(), start), "{:?}", clock.now());
+            assert!(about(clock.wall(), wall), "{:?} for {wall:?}", clock.wall());
+            before = clock.now();
         }
-        let looked_again = line.following(wall_at(100), 100 * S);
-        assert_eq!(looked_again.at(150 * S), line.at(150 * S), "looking more often changes nothing");
     }
 
     #[test]
-    fn the_newest_time_of_the_journal_does_not_hold_the_clock_for_ever() {
-        let hour = 3_600 * S;
-        let newest = wall_clock().plus_ns(hour);
-        let clock = Clock::starting_after(newest);
-        assert!(clock.now() > newest);
-        let line = clock.0.line.load();
-        assert!((7_000 * S..=7_200 * S).contains(&line.slow_ns), "{line:?}");
+    fn a_start_goes_on_from_the_newest_time_and_shows_what_the_wall_clock_shows() {
+        let wall = wall_clock();
+        for (newest, ahead, expected) in [
+            (wall.plus_ns(DAY), Ahead(0), wall.plus_ns(DAY)), // the journal was written under a wrong clock
+            (wall.plus_ns(DAY), Ahead(2 * DAY as i64), wall.plus_ns(2 * DAY)), // a day passed since
+            (Timestamp(wall.0 - 9 * DAY), Ahead(-(DAY as i64)), Timestamp(wall.0 - DAY)),
+            (Timestamp(wall.0 - DAY), Ahead(0), wall),
+            (Timestamp(0), Ahead(i64::MAX), BEGINS_AT_MOST),
+        ] {
+            let clock = Clock::starting_after(newest, ahead);
+            assert!(clock.now() > newest && about(clock.now(), expected), "{newest:?} {ahead:?}: {:?}", clock.now());
+            assert!(about(clock.wall(), wall));
+        }
     }
 
     #[test]
     fn after_a_leap_nothing_is_old_for_a_while() {
-        let line = START.following(Timestamp(9_000_000 * S), 10 * S);
-        assert_eq!(line.leapt_ns, 10 * S);
-        let slewed = line.following(Timestamp(8_999_999 * S), 11 * S);
-        assert_eq!(slewed.leapt_ns, 10 * S, "still");
-        assert_eq!(START.following(Timestamp(1_012 * S), 10 * S).leapt_ns, 0, "two seconds are a correction");
-    }
-
-    #[test]
-    fn threads_agree_that_time_never_goes_back_while_the_line_changes() {
-        let clock = Clock::starting_after(Timestamp(0));
-        let seen = AtomicU64::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| {
-                    for _ in 0..50_000 {
-                        let before = seen.load(Ordering::SeqCst);
-                        let now = clock.now().0;
-                        assert!(now >= before, "{now} after {before}");
-                        seen.fetch_max(now, Ordering::SeqCst);
-                    }
-                });
-            }
-            scope.spawn(|| {
-                for turn in 0..2_000 {
-                    let now = clock.now().0;
-                    let wall = if turn % 2 == 0 { now + 20_000_000 } else { now - 500_000_000 };
-                    clock.follow(Timestamp(wall));
-                }
-            });
-        });
+        let clock = Clock::starting_after(Timestamp(0), Ahead(0));
+        clock.follow(clock.now(), clock.now().plus_ns(2 * S));
+        assert!(clock.wall_beyond_doubt().is_some(), "two seconds are a correction");
+        clock.follow(clock.now(), clock.now().plus_ns(DAY));
+        assert_eq!(clock.wall_beyond_doubt(), None);
+        clock.follow(clock.now(), clock.now());
+        assert_eq!(clock.wall_beyond_doubt(), None, "still");
     }
 }

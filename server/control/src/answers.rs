@@ -26,13 +26,13 @@ use axum::http::{StatusCode, Uri};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use fakemon_access::authority::has_user_info;
-use fakemon_engine::Engine;
 use fakemon_engine::bus::inbound::AnswerWebhook;
 use fakemon_engine::bus::resource::{ApiDestination, Change, Resource, Retry};
 use fakemon_engine::bus::{Destination, Registry};
 use fakemon_engine::ids::Timestamp;
 use fakemon_engine::limits::{ANSWER_PLAYERS_MAX, ANSWER_PLAYERS_OF_ONE_MAX, ANSWER_WEBHOOKS_MAX};
 use fakemon_engine::model::PlayerName;
+use fakemon_engine::{Engine, wall_clock};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -97,7 +97,7 @@ fn is_good(secret: &Secret, now_s: u64) -> bool {
 
 /// What requests to a webhook are signed with.
 pub(super) fn signers(engine: &Engine, name: &str) -> Vec<Signer> {
-    let now_s = engine.now().0 / 1_000_000_000;
+    let now_s = wall_clock().seconds();
     secrets(engine, name)
         .iter()
         .filter(|one| is_good(one, now_s))
@@ -180,7 +180,7 @@ async fn make(
     }
     let wanted: Wanted = serde_json::from_value(object(body)?.into())
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "bad_request", format!("the webhook: {error}")))?;
-    let webhook = checked(wanted, name, shared.engine.now())?;
+    let webhook = checked(wanted, name, wall_clock())?;
     aws::carry_out(&shared, |registry: &Registry| decide(registry, webhook)).await.map(Json)
 }
 
@@ -263,7 +263,7 @@ async fn rotate(
     let engine = shared.engine.clone();
     let rotated = aws::carry_out(&shared, move |registry: &Registry| {
         let webhook = registry.answer_webhooks.get(&name).ok_or_else(unknown)?;
-        let now_s = engine.now().0 / 1_000_000_000;
+        let now_s = wall_clock().seconds();
         let mut held = secrets(&engine, &name);
         for one in &mut held {
             one.until_s.get_or_insert(now_s + grace_s);

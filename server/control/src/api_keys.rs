@@ -220,6 +220,8 @@ impl Meters {
         }
         if let Some(throttle) = plan.throttle {
             let bucket = state.buckets.entry(key.id.clone());
+            // What lasts goes by the engine's time; days are the wall clock's.
+            let now = engine.now();
             let bucket = bucket.or_insert(Bucket { tokens: f64::from(throttle.burst), at: now });
             bucket.take(throttle, now, events, is_in)?;
         }

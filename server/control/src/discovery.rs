@@ -16,7 +16,7 @@ use fakemon_engine::limits::{SCHEMA_BYTES_MAX, SCHEMA_CHARS_MAX, SCHEMA_VERSIONS
 use fakemon_engine::model::Outcome;
 use fakemon_engine::raw;
 use fakemon_engine::schema::{self, DISCOVERED_REGISTRY, Drift, Kind, SCHEMA_DRIFT, Shape, envelope_schema};
-use fakemon_engine::{ReadError, Tail};
+use fakemon_engine::{ReadError, Tail, wall_clock};
 use hashbrown::HashMap;
 use serde_json::{Value, json};
 use share::Share;
@@ -108,11 +108,14 @@ pub(super) async fn run(shared: Arc<Shared>) {
 impl Discovery {
     /// One turn: takes in what is new.
     fn read(&mut self, tail: &Tail, registry: &Registry, figures: &DiscoveryFigures) -> Result<(), ReadError> {
+        let now = wall_clock();
         let since: HashMap<&str, Timestamp> = registry
             .discoverers
             .values()
             .filter(|discoverer| discoverer.started)
             .map(|discoverer| (discoverer.bus.as_str(), discoverer.started_at))
+            // One that was started in the future was started before somebody set the clock back.
+            .map(|(bus, since)| (bus, if since > now { Timestamp(0) } else { since }))
             .collect();
         let end = tail.end();
         let from = self.next.unwrap_or(Position(end.0.saturating_sub(AGAIN).max(1)));
@@ -236,7 +239,7 @@ impl Learned {
             self.quiet_until = Timestamp(now.0 + WAIT_S_MAX * 1_000_000_000);
             return tracing::warn!(schema = self.name, "what was learned makes no version: {why}");
         }
-        let (changes, version, created_at) = changes(&registry, &self.name, &content, now);
+        let (changes, version, created_at) = changes(&registry, &self.name, &content, wall_clock());
         let drifts = self.told.drift(&self.shape, "$.detail");
         // First, so that it is told in any case; told twice it names the same version.
         if self.version.is_some() {

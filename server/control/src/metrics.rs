@@ -154,7 +154,7 @@ fn bus(text: &mut Text, shared: &Shared) {
     }
     text.family("fakemon_backlog_age_seconds", "gauge", "Age of the oldest event that waits for a target.");
     for lane in &lanes {
-        let age_ns = courier.oldest_at(lane).map_or(0, |at| courier.now().ns_since(at));
+        let age_ns = courier.oldest_at(lane).map_or(0, |at| courier.wall().ns_since(at));
         text.sample("fakemon_backlog_age_seconds", &labels(lane.id()), age_ns / 1_000_000 / 1_000);
     }
     pipes(text, shared);

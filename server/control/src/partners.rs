@@ -49,7 +49,7 @@ use fakemon_engine::bus::resource::{Change, Resource};
 use fakemon_engine::bus::{NewEvent, Registry};
 use fakemon_engine::envelope::{REGION, event_id};
 use fakemon_engine::ids::{Position, Timestamp};
-use fakemon_engine::raw;
+use fakemon_engine::{raw, wall_clock};
 use layout::{Layout, Window};
 pub(super) use recent::Recent;
 use recent::{Claim, RequestKey};
@@ -58,7 +58,6 @@ use serde_json::{Map, Value, json};
 use settings::Settings;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Webhooks that there may be.
 const WEBHOOKS_MAX: usize = 1_000;
@@ -105,8 +104,7 @@ async fn receive(
     let webhook = registry.partner_webhooks.get(&name).ok_or_else(unknown)?;
     let settings = settings_of(webhook)?;
     let scheme = settings.scheme()?;
-    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    let window = Window { now_s, tolerance_s: settings.tolerance_s };
+    let window = Window { now_s: wall_clock().seconds(), tolerance_s: settings.tolerance_s };
     let secrets = secrets_of(&shared, &name);
     let signed = scheme.check(&headers, &body, &secrets, window).map_err(|forged| {
         tracing::debug!(webhook = name, ?forged, "a request is not the partner's");
@@ -318,7 +316,7 @@ async fn make(
 ) -> Result<Json<Value>, Refusal> {
     check_name(&name)?;
     let wanted = wanted(&super::refusal::object(body)?)?;
-    let now = shared.engine.now();
+    let now = wall_clock();
     aws::carry_out(&shared, |registry: &Registry| decide(registry, &name, wanted, now)).await.map(Json)
 }
 

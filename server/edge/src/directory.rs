@@ -62,7 +62,7 @@ pub(crate) enum Deed {
     ResumeAgain(SeatId, Position, bool),
 }
 
-/// The moment of a turn, on the thread's clock and on the engine's.
+/// The moment of a turn, on the thread's clock and on the wall.
 #[derive(Clone, Copy)]
 pub(crate) struct Clock {
     pub(crate) now_ms: u32,

@@ -238,7 +238,7 @@ impl Turn {
         if std::mem::take(&mut referee.has_written) {
             directory.herald.written();
         }
-        let clock = Clock { now_ms: self.now_ms, now: referee.engine.now() };
+        let clock = Clock { now_ms: self.now_ms, now: wall_clock() };
         let spoke = |seat, connection: &mut Connection| speak(spoken_to, seat, connection);
         let deeds = directory.carry_out(seats, voice, clock, spoke);
         if areas.is_busy() {

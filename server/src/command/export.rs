@@ -10,7 +10,7 @@ mod csv;
 mod parquet;
 
 use super::DataArg;
-use super::bound::{is_past, start};
+use super::bound::Range;
 use super::output::{Output, Voice, voice};
 use super::progress::{self, Work};
 use super::selection::SelectionArgs;
@@ -96,16 +96,16 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
 }
 
 fn export<F: Format>(archive: &Archive, args: &ExportArgs, mut format: F) -> anyhow::Result<(Exported, Output)> {
-    let (from, end, to) = (start(archive, args.selection.from)?, archive.end_position(), args.selection.to);
+    let range = Range::of(archive, args.selection.from, args.selection.to)?;
+    let Range { first: from, end, .. } = range;
     let filter = args.selection.filter(archive);
     let mut wanted = args.selection.wanted(archive)?;
     let bar = progress::bar(Work::Export);
     let mut exported = Exported { events: 0, from, end: from };
     let read = archive.for_each_block(from, |block| -> Result<ControlFlow<()>, Stopped> {
-        let (mut begun, mut past, mut result) = (false, false, Ok(()));
+        let (mut begun, mut result) = (false, Ok(()));
         block.for_each(|recorded| {
-            past |= is_past(&recorded, to);
-            if past || recorded.position < from || result.is_err() {
+            if !range.holds(&recorded) || result.is_err() {
                 return;
             }
             exported.end = Position(recorded.position.0 + 1);
@@ -120,7 +120,7 @@ fn export<F: Format>(archive: &Archive, args: &ExportArgs, mut format: F) -> any
         });
         result?;
         bar.show(block.group.end, end);
-        Ok(if past { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        Ok(if block.group.end >= end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     });
     bar.finish();
     let output = read.and_then(|()| Ok(format.finish(exported.end)?)).map_err(|error| match error {

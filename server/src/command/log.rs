@@ -1,7 +1,7 @@
 //! `fakemon log`: events as JSON lines, from a dead data directory or beside a running server.
 
 use super::DataArg;
-use super::bound::{Bound, is_past, start};
+use super::bound::{Range, is_complete};
 use super::selection::{Filter, SelectionArgs, Wanted};
 pub(super) use super::selection::{facets, told};
 use crate::printed::stdout;
@@ -42,16 +42,18 @@ pub fn run(args: LogArgs) -> anyhow::Result<()> {
 
 fn print_all(archive: &mut Archive, args: &LogArgs) -> anyhow::Result<()> {
     let mut stdout = BufWriter::new(stdout());
-    let mut next = start(archive, args.selection.from)?;
+    let (from, to) = (args.selection.from, args.selection.to);
+    let mut next = Range::of(archive, from, to)?.first;
     let mut left = args.limit.unwrap_or(u64::MAX);
     let mut wanted = args.selection.wanted(archive)?;
     let mut took = Duration::ZERO;
     loop {
         let filter = args.selection.filter(archive);
         let mut printer = Printer { wanted: wanted.as_mut(), json: String::new() };
-        let end = print(archive, &filter, args.selection.to, &mut next, &mut left, &mut printer, &mut stdout)?;
+        let range = Range::of(archive, from, to)?;
+        print(archive, &filter, &range, &mut next, &mut left, &mut printer, &mut stdout)?;
         stdout.flush()?;
-        if end == End::Reached || !args.follow {
+        if left == 0 || !args.follow || is_complete(archive, to)? {
             return Ok(());
         }
         std::thread::sleep(FOLLOW_EVERY.max(took * 4)); // most of the processor is for the server
@@ -61,50 +63,37 @@ fn print_all(archive: &mut Archive, args: &LogArgs) -> anyhow::Result<()> {
     }
 }
 
-/// Why printing paused: nothing more is written yet, or nothing more is wanted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    Written,
-    Reached,
-}
-
-/// Prints what passes from `next` on, at most `left` events; moves both.
+/// Prints what passes of a range from `next` on, at most `left` events; moves both.
 fn print(
     archive: &Archive,
     filter: &Filter<'_>,
-    to: Option<Bound>,
+    range: &Range,
     next: &mut Position,
     left: &mut u64,
     printer: &mut Printer<'_>,
     out: &mut impl Write,
-) -> anyhow::Result<End> {
+) -> anyhow::Result<()> {
     let mut printed = Ok(());
-    let mut end = if *left == 0 { End::Reached } else { End::Written };
-    if end == End::Reached {
-        return Ok(end);
+    if *left == 0 {
+        return Ok(());
     }
     archive.for_each(*next, &mut |recorded| {
-        if is_past(recorded, to) {
-            end = End::Reached;
+        if recorded.position >= range.end {
             return ControlFlow::Break(());
         }
         *next = Position(recorded.position.0 + 1);
-        if filter.passes(&recorded.event) {
+        if range.holds(recorded) && filter.passes(&recorded.event) {
             match printer.print(archive, recorded, *left, out) {
                 Ok(count) => *left -= count,
                 Err(error) => printed = Err(error),
             }
         }
-        if *left == 0 {
-            end = End::Reached;
-        }
-        match printed.is_ok() && end == End::Written {
+        match printed.is_ok() && *left > 0 {
             true => ControlFlow::Continue(()),
             false => ControlFlow::Break(()),
         }
     })?;
-    printed?;
-    Ok(end)
+    Ok(printed?)
 }
 
 /// Prints events: as they happened, or, where a rule is asked, what that rule sees.

@@ -15,7 +15,7 @@ mod step;
 mod what_if;
 
 use super::DataArg;
-use super::bound::{Bound, end, parse_bound, start};
+use super::bound::{Bound, Range, check_written, parse_bound};
 use super::progress::{self, Bar, Work};
 use anyhow::{Context, ensure};
 use fakemon_engine::archive::Archive;
@@ -99,15 +99,10 @@ pub fn run(args: ReplayArgs) -> anyhow::Result<()> {
 }
 
 fn go_back(archive: &Archive, args: &ReplayArgs) -> anyhow::Result<()> {
-    let (from, to) = match args.until {
-        Some(until) => (archive.first_position(), end(archive, Some(until))?),
-        None => (start(archive, args.from)?, end(archive, args.to)?),
-    };
-    ensure!(
-        from <= to,
-        "the range ends before it begins: --from is position {from}, --to {}",
-        to.0.saturating_sub(1)
-    );
+    let until = args.until.or(args.to);
+    let range = Range::of(archive, args.from, until)?;
+    check_written(archive, until)?;
+    let Range { first: from, end: to, .. } = range;
     if args.other.what_if {
         return what_if::run(archive, args, from, to);
     }
@@ -118,7 +113,7 @@ fn go_back(archive: &Archive, args: &ReplayArgs) -> anyhow::Result<()> {
         return difference::run(archive, args, from, to);
     }
     match args.from.is_some() || args.to.is_some() {
-        true => range::run(archive, args, from, to),
+        true => range::run(archive, args, &range),
         false => state::run(archive, args, to),
     }
 }

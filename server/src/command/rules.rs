@@ -2,7 +2,7 @@
 //! dead data directory or beside a running server. `fakemon rules lint`: what is wrong with those that are there.
 
 use super::DataArg;
-use super::bound::{Bound, is_past, parse_bound, start};
+use super::bound::{Bound, Range, parse_bound};
 use super::log::{facets, told};
 use super::output::{is_standard, read_text};
 use crate::printed::stdout;
@@ -110,14 +110,15 @@ fn test(archive: &Archive, pattern: &Pattern, args: &TestArgs) -> anyhow::Result
     let (mut scratch, mut found, mut json) = (Scratch::default(), Found::default(), String::new());
     let progress = ProgressBar::new(archive.end_position().0); // drawn on a terminal only
     progress.set_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} {eta}").expect("a valid template"));
-    archive.for_each(start(archive, args.from)?, &mut |recorded| {
-        if is_past(recorded, args.to) {
+    let range = Range::of(archive, args.from, args.to)?;
+    archive.for_each(range.first, &mut |recorded| {
+        if recorded.position >= range.end {
             return ControlFlow::Break(());
         }
         if recorded.position.0 % 65_536 == 0 {
             progress.set_position(recorded.position.0);
         }
-        if bus(&recorded.event) != args.bus {
+        if !range.holds(recorded) || bus(&recorded.event) != args.bus {
             return ControlFlow::Continue(());
         }
         for facet in facets(&recorded.event) {

@@ -9,7 +9,7 @@ mod plot;
 mod report;
 
 use super::DataArg;
-use super::bound::{Bound, parse_bound};
+use super::bound::{Bound, check_order, parse_bound};
 use super::output::{Voice, voice, write_whole};
 use super::progress::{self, Work};
 use crate::printed::stdout;
@@ -90,9 +90,7 @@ fn timeline(archive: &Archive, args: &TimelineArgs) -> anyhow::Result<Timeline> 
 }
 
 fn axis(archive: &Archive, args: &TimelineArgs) -> anyhow::Result<Axis> {
-    if let (Some(Bound::Position(from)), Some(Bound::Position(to))) = (args.from, args.to) {
-        ensure!(from <= to, "--to ({to}) lies before --from ({from})");
-    }
+    check_order(args.from, args.to)?;
     let whole = extent(archive)?.context("the journal is empty: nothing happened yet")?;
     let begin = args.from.map_or(Ok(whole.0), |from| first_moment(archive, from, whole))?;
     let end = args.to.map_or(Ok(whole.1), |to| end_moment(archive, to, whole))?;
@@ -135,7 +133,7 @@ fn missing(which: &str, archive: &Archive, position: Position) -> String {
 
 /// What to say of a range in which nothing happened.
 fn nothing(archive: &Archive, axis: &Axis) -> anyhow::Result<String> {
-    let next = archive.position_at(axis.begin())?;
+    let next = archive.first_since(axis.begin())?;
     let before = Position(next.0.saturating_sub(1));
     let told = |name: &str, position, at: Option<Timestamp>| {
         at.map_or(String::new(), |at| format!("; the {name} is at position {position}, {at}"))

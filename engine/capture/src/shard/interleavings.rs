@@ -151,7 +151,7 @@ fn is_decided_again(journal: Vec<Turn>) -> bool {
     let in_order = numbers.zip(0..).all(|(number, expected)| number == expected);
     let sections: Vec<SectionDraft> = journal.into_iter().map(|turn| turn.section).collect();
     let count = sections.iter().map(|section| u32::try_from(section.len()).unwrap()).sum();
-    let head = BlockHead { first_position: 1, count, committed_ns: 0, previous_sync_ns: 0, state_hash: 0 };
+    let head = BlockHead { first_position: 1, count, ..BlockHead::default() };
     let (mut writer, mut population, mut holds) = (BlockWriter::default(), Population::default(), in_order);
     BlockReader::new(writer.write(head, &sections)).unwrap().for_each(|_, _, event| {
         if let Event::Attempt(attempt) = event {

@@ -36,11 +36,11 @@ impl Router {
         }
     }
 
-    /// From `at` on a schedule is due so; none: it is not.
+    /// From `at` on, by the wall clock, a schedule is due so; none: it is not.
     pub(super) fn keep(&mut self, key: &str, timing: Option<Timing>, revision: Timestamp, at: Timestamp) {
         let Some(timing) = timing else { return self.no_longer_due(key) };
         let noted = self.known.standings.get(key).copied();
-        let (since, now) = (self.agenda.by_wall(at), self.agenda.now());
+        let (since, now) = (at, self.agenda.now());
         let new = noted.unwrap_or(Standing { since, fired: Timestamp(0) }).corrected(&timing, now);
         let standing = self.agenda.change(|timetable| timetable.put(key, timing, revision, || new));
         if noted != Some(standing) {

@@ -4,7 +4,7 @@ use super::{Archive, Group, Recorded};
 use fakemon_capture::record;
 use fakemon_fbs::journal::BlockReader;
 use fakemon_journal::{BlockHash, ReadError};
-use fakemon_model::ids::{Position, ShardId, Timestamp};
+use fakemon_model::ids::{Ahead, Position, ShardId};
 use std::ops::ControlFlow;
 
 /// A block of the journal.
@@ -24,7 +24,7 @@ impl<'a> Block<'a> {
         let group = Group {
             first: Position(head.first_position),
             end: Position(head.first_position + u64::from(head.count)),
-            committed_at: Timestamp(head.committed_ns),
+            committed_at: record::committed_at(&head),
             previous_sync_ns: head.previous_sync_ns,
         };
         Block { group, state_hash: head.state_hash, hash, reader }
@@ -40,10 +40,19 @@ impl<'a> Block<'a> {
     }
 
     /// Visits its events in order.
-    pub fn for_each(&self, mut visit: impl FnMut(Recorded)) {
+    pub fn for_each(&self, visit: impl FnMut(Recorded)) {
+        self.visit(record::ahead(&self.reader.head()), visit);
+    }
+
+    /// The same with the times of the records, which are the engine's: what decides, and what the state hash is of.
+    pub fn for_each_as_written(&self, visit: impl FnMut(Recorded)) {
+        self.visit(Ahead(0), visit);
+    }
+
+    fn visit(&self, ahead: Ahead, mut visit: impl FnMut(Recorded)) {
         let committed_at = self.group.committed_at;
         self.reader.for_each(|position, shard, event| {
-            let (position, shard, event) = (Position(position), ShardId(shard), record::event(event));
+            let (position, shard, event) = (Position(position), ShardId(shard), record::event(event, ahead));
             visit(Recorded { position, shard, committed_at, event });
         });
     }

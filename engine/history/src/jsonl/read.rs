@@ -3,7 +3,7 @@
 use super::FORMAT;
 use fakemon_fbs::journal::BlockHead;
 use fakemon_model::event::{Event, Outcome, Put};
-use fakemon_model::ids::{AttemptId, EventKey, FakemonId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
+use fakemon_model::ids::{Ahead, AttemptId, EventKey, FakemonId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
 use fakemon_model::place::Place;
 use fakemon_model::species::CatchRate;
 use serde::Deserialize;
@@ -152,6 +152,10 @@ struct RawBlock<'a> {
     committed_ns: Cow<'a, str>,
     previous_sync_ns: u32,
     #[serde(borrow)]
+    ahead_ns: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    ahead_since: Option<Cow<'a, str>>,
+    #[serde(borrow)]
     state_hash: Cow<'a, str>,
     #[serde(borrow)]
     hash: Cow<'a, str>,
@@ -185,10 +189,16 @@ impl RawExport<'_> {
 impl RawBlock<'_> {
     fn read(&self) -> Result<BlockLine, LineError> {
         let state_hash = u64::from_str_radix(&self.state_hash, 16);
+        let ahead_ns = self.ahead_ns.as_deref().unwrap_or("0").parse();
+        let ahead_ns =
+            ahead_ns.map_err(|_| LineError("block.ahead_ns must be a signed decimal of 64 bits".into()))?;
+        let committed_at = Timestamp(number("block.committed_ns", &self.committed_ns)?);
         let head = BlockHead {
             first_position: number("block.first_position", &self.first_position)?,
             count: self.count,
-            committed_ns: number("block.committed_ns", &self.committed_ns)?,
+            committed_ns: Ahead(ahead_ns).to_engine(committed_at).0,
+            ahead_ns,
+            ahead_since: number("block.ahead_since", self.ahead_since.as_deref().unwrap_or("0"))?,
             previous_sync_ns: self.previous_sync_ns,
             state_hash: state_hash.map_err(|_| LineError("block.state_hash must be 16 hex digits".into()))?,
         };

@@ -2,6 +2,7 @@
 
 use super::{FORMAT, kind};
 use crate::archive::{Block, Recorded};
+use fakemon_fbs::journal::BlockHead;
 use fakemon_model::event::{Event, Put};
 use fakemon_model::ids::{PlayerId, Position, SpeciesId};
 use fakemon_model::place::Place;
@@ -54,6 +55,10 @@ pub fn write_block(out: &mut impl Write, block: &Block<'_>) -> io::Result<()> {
     let group = &block.group;
     write!(out, r#"{{"block":{{"first_position":"{}","count":{}"#, group.first, group.end.0 - group.first.0)?;
     write!(out, r#","committed_ns":"{}","previous_sync_ns":{}"#, group.committed_at.0, group.previous_sync_ns)?;
+    let BlockHead { ahead_ns, ahead_since, .. } = block.reader().head();
+    if (ahead_ns, ahead_since) != (0, 0) {
+        write!(out, r#","ahead_ns":"{ahead_ns}","ahead_since":"{ahead_since}""#)?;
+    }
     write!(out, r#","state_hash":"{:016x}","hash":"{}","sections":["#, block.state_hash, hex(&block.hash))?;
     for (index, (shard, events)) in block.sections().enumerate() {
         write!(out, "{}[{shard},{events}]", if index == 0 { "" } else { "," })?;

@@ -66,7 +66,7 @@ impl Throw {
 impl Group {
     fn new(head: BlockHead, mut throws: Vec<Throw>) -> Group {
         throws.clear();
-        let begin = Timestamp(head.committed_ns);
+        let begin = record::committed_at(&head);
         let begin_of_throws = begin;
         Group { head, throws, begin, begin_of_throws, opened_at: None, queued_ns_max: 0, decided_ns_max: 0 }
     }
@@ -74,7 +74,8 @@ impl Group {
     #[inline]
     fn throw(&mut self, attempt: &Attempt) -> Throw {
         let (queued_ns, decided_ns) = (attempt.queued_after_ns(), attempt.decided_after_ns());
-        let throw = Throw { received_at: Timestamp(attempt.received_ns()), queued_ns, decided_ns };
+        let received_at = self.by_wall(Timestamp(attempt.received_ns()));
+        let throw = Throw { received_at, queued_ns, decided_ns };
         self.begin_of_throws = self.begin_of_throws.min(throw.received_at);
         self.queued_ns_max = self.queued_ns_max.max(queued_ns.into());
         self.decided_ns_max = self.decided_ns_max.max(decided_ns.saturating_sub(queued_ns).into());
@@ -83,7 +84,11 @@ impl Group {
     }
 
     fn committed_at(&self) -> Timestamp {
-        Timestamp(self.head.committed_ns)
+        record::committed_at(&self.head)
+    }
+
+    fn by_wall(&self, engine: Timestamp) -> Timestamp {
+        record::ahead(&self.head).to_wall(engine)
     }
 
     fn end(&self) -> Position {
@@ -166,8 +171,8 @@ impl Aggregate {
     }
 
     fn other(&mut self, position: u64, event: &Record<'_>, group: &mut Group) {
-        let at = record::at(event).unwrap_or(group.committed_at());
-        group.begin = group.begin.min(beginning(event).unwrap_or(at));
+        let at = record::at(event).map_or(group.committed_at(), |at| group.by_wall(at));
+        group.begin = group.begin.min(beginning(event).map_or(at, |at| group.by_wall(at)));
         if matches!(event, Record::Opened(_)) {
             group.opened_at = Some(at);
         }

@@ -159,7 +159,9 @@ impl Silences {
                 self.open.push_back(Open { silence: (ended, begin, first), after: 0, after_ns: 0 });
             }
             self.known = (self.known + 1).min(AROUND);
-            self.apart_ns = (self.apart_ns * (self.known - 1) + apart_ns) / self.known;
+            // A wall clock that was set forward is centuries in one step.
+            let sum = u128::from(self.apart_ns) * u128::from(self.known - 1) + u128::from(apart_ns);
+            self.apart_ns = u64::try_from(sum / u128::from(self.known)).expect("a mean is not above the greatest");
         }
         self.began = begin;
         self.extend(end);
@@ -169,7 +171,7 @@ impl Silences {
     fn follow(&mut self, apart_ns: u64) {
         for open in &mut self.open {
             open.after += 1;
-            open.after_ns += apart_ns;
+            open.after_ns = open.after_ns.saturating_add(apart_ns);
         }
         while let Some(open) = self.open.pop_front_if(|open| open.after == AROUND) {
             self.judge(&open);

@@ -32,7 +32,7 @@ impl Journal {
             count: u32::try_from(section.len()).unwrap(),
             committed_ns: committed_us * 1_000,
             previous_sync_ns: previous_sync_us * 1_000,
-            state_hash: 0,
+            ..BlockHead::default()
         };
         self.next += section.len() as u64;
         self.blocks.push(BlockWriter::default().write(head, &[section]).to_vec());

@@ -296,6 +296,12 @@ fn replay_range(request: &Request<'_>, words: Option<&str>, now: Timestamp) -> R
     };
     let from_position = position("EventStartPosition", "from_position");
     let to_position = position("EventEndPosition", "to_position");
+    if let (Some(from), Some(to)) = (from_position, to_position)
+        && from >= to
+    {
+        let reason = format!("EventStartPosition ({from}) must be before EventEndPosition ({to}).");
+        return Err(invalid("EventEndPosition", &reason));
+    }
     let by_position = from_position.is_some() || to_position.is_some();
     let (from, to) = (bound("EventStartTime", "from"), bound("EventEndTime", "to"));
     let (Some(from), Some(to)) = (from.or(by_position.then_some(Timestamp(0))), to.or(by_position.then_some(now)))

@@ -15,7 +15,7 @@ use fakemon_engine::bus::Registry;
 use fakemon_engine::bus::resource::{Change, LogGroup};
 use fakemon_engine::ids::Timestamp;
 use fakemon_engine::logs::{Line, LinePlace, Stream, expired_ms};
-use fakemon_engine::{Engine, ReadError};
+use fakemon_engine::{Engine, ReadError, wall_clock};
 pub(crate) use queries::Queries;
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
@@ -162,7 +162,7 @@ pub(super) async fn call(
         }
         OnLines::CreateStream => {
             let stream = stream_name(request)?;
-            let created = on_disk(shared, move |engine| engine.logs().create_stream(&name, &stream, engine.now()));
+            let created = on_disk(shared, move |engine| engine.logs().create_stream(&name, &stream, wall_clock()));
             let exists =
                 || ApiError::new("ResourceAlreadyExistsException", "The specified log stream already exists");
             created.await?.then(|| json!({})).ok_or_else(exists)
@@ -309,7 +309,7 @@ fn given(request: &Request<'_>, now: Timestamp) -> Result<Given, ApiError> {
 
 async fn put(shared: &Arc<Shared>, group: LogGroup, request: &Request<'_>) -> Result<Value, ApiError> {
     let stream = stream_name(request)?;
-    let now = shared.engine.now();
+    let now = wall_clock();
     let Given { lines, too_new_from, too_old_to } = given(request, now)?;
     let rejected = (too_new_from.is_some() || too_old_to.is_some()).then(|| {
         object([
@@ -364,7 +364,7 @@ async fn get(shared: &Arc<Shared>, group: &LogGroup, request: &Request<'_>) -> R
         _ if from_head => (true, LinePlace { at_ms: start, sequence: 0 }),
         _ => (false, LinePlace { at_ms: end, sequence: 0 }),
     };
-    let (name, oldest) = (group.name.clone(), oldest_ms(group, shared.engine.now()).max(start));
+    let (name, oldest) = (group.name.clone(), oldest_ms(group, wall_clock()).max(start));
     let lines = on_disk(shared, move |engine| {
         if !engine.logs().has_stream(&name, &stream)? {
             return Ok(None);
@@ -422,7 +422,7 @@ async fn filter(shared: &Arc<Shared>, group: &LogGroup, request: &Request<'_>) -
     if names.is_some() && prefix.is_some() {
         return Err(invalid("logStreamNamePrefix and logStreamNames cannot both be given"));
     }
-    let start = start.max(oldest_ms(group, shared.engine.now()));
+    let start = start.max(oldest_ms(group, wall_clock()));
     let from = after.unwrap_or_default().max(LinePlace { at_ms: start, sequence: 0 });
     let name = group.name.clone();
     let found = on_disk(shared, move |engine| {

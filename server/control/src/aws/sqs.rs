@@ -268,7 +268,7 @@ pub(super) async fn call(
         OnQueue::ChangeVisibility => settle(shared, &queue()?, request, false).await,
         OnQueue::DeleteBatch => settle_batch(shared, &queue()?, request, true).await,
         OnQueue::ChangeVisibilityBatch => settle_batch(shared, &queue()?, request, false).await,
-        OnQueue::Purge => purge(shared, &queue()?, call).await,
+        OnQueue::Purge => purge(shared, &queue()?).await,
         OnQueue::DeleteQueue => delete_queue(shared, &queue()?, request, call).await,
     }
 }
@@ -280,7 +280,7 @@ async fn create_unless_paused(
 ) -> Result<Value, ApiError> {
     let name = required(request, "QueueName")?;
     let is_new = !shared.engine.registry().queues.contains_key(name);
-    if is_new && shared.pauses.holds(Paused::Create, name, call.now, shared.options.queue_pause) {
+    if is_new && shared.pauses.holds(Paused::Create, name, shared.engine.now(), shared.options.queue_pause) {
         let message = format!(
             "You must wait {} seconds after deleting a queue before you can create another with the same name.",
             shared.options.queue_pause.as_secs()
@@ -313,21 +313,21 @@ async fn clear_away(shared: &Arc<Shared>, name: &str) -> Result<(), ApiError> {
     purged.await.map_err(|error| ApiError::internal(error.to_string()))?.map_err(refused)
 }
 
-async fn purge(shared: &Arc<Shared>, queue: &Queue, call: &Call<'_>) -> Result<Value, ApiError> {
+async fn purge(shared: &Arc<Shared>, queue: &Queue) -> Result<Value, ApiError> {
     let pause = shared.options.queue_pause;
-    if shared.pauses.holds(Paused::Purge, &queue.name, call.now, pause) {
+    if shared.pauses.holds(Paused::Purge, &queue.name, shared.engine.now(), pause) {
         let message =
             format!("Only one PurgeQueue operation on {} is allowed every {} seconds.", queue.name, pause.as_secs());
         return Err(ApiError::new("PurgeQueueInProgress", message));
     }
-    begin_pause(shared, Paused::Purge, queue, call).await?;
+    begin_pause(shared, Paused::Purge, queue).await?;
     on_queue(shared, queue, |engine, name| engine.queues().purge(name)).await?.map_err(refused)?;
     Ok(Value::Null)
 }
 
 /// From now on something is not done again at once; on the disk after this.
-async fn begin_pause(shared: &Arc<Shared>, what: Paused, queue: &Queue, call: &Call<'_>) -> Result<(), ApiError> {
-    let notes = shared.pauses.begin(what, &queue.name, call.now, shared.options.queue_pause);
+async fn begin_pause(shared: &Arc<Shared>, what: Paused, queue: &Queue) -> Result<(), ApiError> {
+    let notes = shared.pauses.begin(what, &queue.name, shared.engine.now(), shared.options.queue_pause);
     let noted = on_queue(shared, queue, |engine, _| engine.notes().set(notes).and_then(|()| engine.notes().sync()));
     noted.await?.map_err(ApiError::internal)
 }
@@ -343,7 +343,7 @@ async fn delete_queue(
         Ok(Reply::with(Value::Null, vec![Change::Delete(format!("queue/{}", queue.name))]))
     };
     // Noted before, so that no end of the process comes between; while the queue is there it means nothing.
-    begin_pause(shared, Paused::Create, queue, call).await?;
+    begin_pause(shared, Paused::Create, queue).await?;
     super::change(shared, delete, request, call).await?;
     clear_away(shared, &queue.name).await?;
     shared.messages.notify_waiters(); // receivers that wait for its messages are answered now
@@ -535,7 +535,7 @@ async fn receive(
         };
         let received = on_queue(shared, queue, look).await??;
         if !received.is_empty() || tokio::time::Instant::now() >= until || shared.is_stopping() {
-            let messages: Vec<Value> = received.iter().map(|one| shown(one, request, call)).collect();
+            let messages: Vec<Value> = received.iter().map(|one| shown(one, &shared.engine, request, call)).collect();
             return Ok(json!({ "Messages": messages }));
         }
         // Whoever waits needs a place of that kind; when there is none, waiting would take one from others.

@@ -1,19 +1,21 @@
 //! Events of a range once more, one line each, as fast as it goes or at a pace.
 
 use super::{ReplayArgs, player};
+use crate::command::bound::Range;
 use crate::command::sentence::sentence;
 use crate::printed::stdout;
 use fakemon_engine::archive::{Archive, Recorded};
 use fakemon_engine::envelope::EventKey;
 use fakemon_engine::envelope::Facet;
-use fakemon_engine::ids::{FakemonId, Position, Timestamp};
+use fakemon_engine::ids::{FakemonId, Timestamp};
 use fakemon_engine::index::Subject;
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-/// Plays the events between two positions.
-pub(super) fn run(archive: &Archive, args: &ReplayArgs, from: Position, to: Position) -> anyhow::Result<()> {
+/// Plays the events of a range.
+pub(super) fn run(archive: &Archive, args: &ReplayArgs, range: &Range) -> anyhow::Result<()> {
+    let Range { first: from, end: to, .. } = *range;
     let subject = match (args.fakemon, &args.player) {
         (Some(id), _) => Some(Subject::Fakemon(FakemonId(id))),
         (None, Some(name)) => Some(Subject::Player(player(archive, name)?)),
@@ -26,7 +28,7 @@ pub(super) fn run(archive: &Archive, args: &ReplayArgs, from: Position, to: Posi
         if recorded.position >= to {
             return ControlFlow::Break(());
         }
-        if args.area.is_some_and(|area| !is_inside(recorded, area)) {
+        if !range.holds(recorded) || args.area.is_some_and(|area| !is_inside(recorded, area)) {
             return ControlFlow::Continue(());
         }
         printed = pace.wait(recorded.committed_at, &mut out).and_then(|()| {

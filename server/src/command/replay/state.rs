@@ -288,7 +288,7 @@ impl Near<'_> {
                 "lat": fakemon.place.lat(),
                 "lon": fakemon.place.lon(),
                 "distance_m": distance,
-                "vanishes_at": fakemon.vanishes_at.to_string(),
+                "vanishes_at": self.moment.by_wall(fakemon.vanishes_at).to_string(),
             })
         });
         json!({ "fakemon": near.collect::<Vec<_>>() })
@@ -299,7 +299,8 @@ impl Near<'_> {
         writeln!(out, "wild within {} m: {}", self.area.radius_m, near.len())?;
         for (distance, fakemon) in near.iter().take(limit) {
             let species = species_name(archive, fakemon.species);
-            writeln!(out, "  {distance:>8.1} m  {species} {}, until {}", fakemon.id, fakemon.vanishes_at)?;
+            let until = self.moment.by_wall(fakemon.vanishes_at);
+            writeln!(out, "  {distance:>8.1} m  {species} {}, until {until}", fakemon.id)?;
         }
         match near.len().saturating_sub(limit) {
             0 => Ok(()),

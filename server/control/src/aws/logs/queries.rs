@@ -15,7 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fakemon_engine::envelope::ACCOUNT;
 use fakemon_engine::ids::Timestamp;
 use fakemon_engine::logs::{Line, LinePlace};
-use fakemon_engine::{Engine, ReadError, raw};
+use fakemon_engine::{Engine, ReadError, raw, wall_clock};
 use language::{Field, POINTER, Query};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -128,7 +128,7 @@ pub(super) async fn start(shared: &Arc<Shared>, request: &Request<'_>) -> Result
     let groups = groups(shared, request)?;
     let query = Query::parse(&text).map_err(|why| ApiError::new("MalformedQueryException", why))?;
     let limit = query.limit.or(limit.and_then(|limit| usize::try_from(limit).ok())).unwrap_or(ROWS_MAX);
-    let (asked_at, group) = (shared.engine.now(), groups[0].0.clone());
+    let (asked_at, group) = (wall_clock(), groups[0].0.clone());
     let found = on_disk(shared, move |engine| look(engine, &query, &groups, (from, to), limit.min(ROWS_MAX)));
     let Found { rows, bytes, seen } = found.await?;
     let id = uuid();
@@ -160,7 +160,7 @@ fn look(
     let (mut rows, mut seen): (Vec<(u64, Row)>, Seen) = (Vec::new(), Seen::default());
     let most = if query.sort.is_empty() { limit } else { SORTED_MAX };
     for (group, retention_days) in groups {
-        let oldest = retention_days.map_or(0, |days| fakemon_engine::logs::expired_ms(engine.now(), days)).max(from);
+        let oldest = retention_days.map_or(0, |days| fakemon_engine::logs::expired_ms(wall_clock(), days)).max(from);
         let (mut bytes, mut of_group) = (0, 0);
         let end = LinePlace { at_ms: to.saturating_add(1), sequence: 0 };
         engine.logs().read_back(group, end, &mut |line| {

@@ -8,6 +8,7 @@ use super::attributes;
 use super::hashes::{md5_of, md5_of_attributes, md5_of_trace};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use fakemon_engine::Engine;
 use fakemon_engine::bus::resource::Queue;
 use fakemon_engine::envelope::ACCOUNT;
 use fakemon_engine::queue::{Attribute, Message, NewMessage, Received, fault_in, is_content, is_fifo, is_id};
@@ -222,9 +223,9 @@ pub(super) fn batch_bytes(entries: &[Value]) -> usize {
 }
 
 /// A message as its receiver gets it.
-pub(super) fn shown(received: &Received, request: &Request<'_>, call: &Call<'_>) -> Value {
+pub(super) fn shown(received: &Received, engine: &Engine, request: &Request<'_>, call: &Call<'_>) -> Value {
     let Received { message, handle, .. } = received;
-    let system = system_attributes(received, request, call);
+    let system = system_attributes(received, engine, request, call);
     let asked = names(request, "MessageAttributeNames");
     let is_asked = |name: &str| {
         asked.iter().any(|asked| match asked.strip_suffix(".*").or_else(|| asked.strip_suffix('*')) {
@@ -254,16 +255,17 @@ pub(super) fn shown(received: &Received, request: &Request<'_>, call: &Call<'_>)
 }
 
 /// What the service says of a message, as far as it is asked for.
-fn system_attributes(received: &Received, request: &Request<'_>, call: &Call<'_>) -> Value {
+fn system_attributes(received: &Received, engine: &Engine, request: &Request<'_>, call: &Call<'_>) -> Value {
     let Received { message, receives, first_received_at, .. } = received;
     let asked = [names(request, "AttributeNames"), names(request, "MessageSystemAttributeNames")].concat();
     let wanted = |name: &str| asked.iter().any(|asked| *asked == "All" || *asked == name);
     let id = &message.deduplication_id;
+    let shown = |at| milliseconds(engine.by_wall(at).0);
     let known: [(&str, Option<String>); 9] = [
         ("SenderId", Some(ACCOUNT.into())),
-        ("SentTimestamp", Some(milliseconds(message.sent_at.0))),
+        ("SentTimestamp", Some(shown(message.sent_at))),
         ("ApproximateReceiveCount", Some(receives.to_string())),
-        ("ApproximateFirstReceiveTimestamp", Some(milliseconds(first_received_at.0))),
+        ("ApproximateFirstReceiveTimestamp", Some(shown(*first_received_at))),
         ("MessageGroupId", message.group.clone()),
         ("MessageDeduplicationId", id.clone()),
         ("SequenceNumber", id.as_ref().map(|_| sequence_number(message))),

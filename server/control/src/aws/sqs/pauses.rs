@@ -4,7 +4,6 @@
 
 use fakemon_engine::Engine;
 use fakemon_engine::ids::Timestamp;
-use fakemon_engine::wall_clock;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -46,14 +45,14 @@ fn read(key: &str, value: &[u8]) -> Option<((Paused, String), Timestamp)> {
     Some(((what, queue.to_owned()), Timestamp(u64::from_be_bytes(value.try_into().ok()?))))
 }
 
-/// When what was done last, by name.
+/// When what was done last, by name; by the engine's time, for a pause lasts as long whatever becomes of the wall clock.
 #[derive(Default)]
 pub(crate) struct Pauses(Mutex<HashMap<(Paused, String), Timestamp>>);
 
 impl Pauses {
     /// As they were noted. Those that are over are let go.
     pub(crate) fn load(engine: &Engine, pause: Duration) -> anyhow::Result<Pauses> {
-        let (mut held, mut gone, now) = (HashMap::new(), Vec::new(), wall_clock());
+        let (mut held, mut gone, now) = (HashMap::new(), Vec::new(), engine.now());
         engine.notes().visit(NOTES, &mut |key, value| match read(key, value) {
             Some((what, since)) if held.len() < NAMES_MAX && !is_over(since, now, pause) => {
                 held.extend([(what, since)])
