@@ -148,6 +148,9 @@ impl Reply {
     }
 }
 
+/// While one is held, no other request changes resources.
+type Turn = tokio::sync::OwnedMutexGuard<()>;
+
 /// An operation that only the registry decides.
 type Operation = fn(&Registry, &Request<'_>, &Call<'_>) -> Result<Reply, ApiError>;
 
@@ -347,6 +350,15 @@ pub(super) async fn carry_out<E: From<ApiError>>(
     decide: impl FnOnce(&Registry) -> Result<Reply, E>,
 ) -> Result<Value, E> {
     let one_at_a_time = Arc::clone(&shared.changing).lock_owned().await;
+    carry_out_in(one_at_a_time, shared, decide).await
+}
+
+/// The same in a turn that began before.
+async fn carry_out_in<E: From<ApiError>>(
+    one_at_a_time: Turn,
+    shared: &Arc<Shared>,
+    decide: impl FnOnce(&Registry) -> Result<Reply, E>,
+) -> Result<Value, E> {
     let registry = shared.engine.registry();
     let Reply { answer, changes, secrets } = decide(&registry)?;
     drop(registry);

@@ -20,7 +20,7 @@ mod messages;
 pub(super) mod query;
 
 use super::request::{Request, object, page_behind};
-use super::{ApiError, Call, Operation, Reply};
+use super::{ApiError, Call, Operation, Reply, Turn};
 use crate::Shared;
 use crate::places::become_poll;
 pub(super) use asked::{filled, invalid, invalid_value, number, text};
@@ -288,28 +288,19 @@ async fn create_unless_paused(
         return Err(ApiError::new("QueueDeletedRecently", message));
     }
     // The process may have ended between the deletion of a queue of this name and that of its messages.
-    clear_away(shared, name).await?;
-    super::change(shared, create, request, call).await
+    let turn = clear_away(shared, name).await?;
+    super::carry_out_in(turn, shared, |registry: &Registry| create(registry, request, call)).await
 }
 
-/// Deletes the messages of a queue that is gone. No queue of its name is made while they are looked for and deleted: what
-/// a new one gets stays.
-async fn clear_away(shared: &Arc<Shared>, name: &str) -> Result<(), ApiError> {
-    let is_left_over = |shared: &Shared| {
-        !shared.engine.registry().queues.contains_key(name) && shared.engine.queues().remembers(name)
-    };
-    if !is_left_over(shared) {
-        return Ok(());
-    }
-    let one_at_a_time = Arc::clone(&shared.changing).lock_owned().await;
-    if !is_left_over(shared) {
-        return Ok(());
+/// Deletes the messages of a queue that is gone. The turn that it answers is the one in which it looked: until that ends, no
+/// queue of this name comes or goes, so that a new one begins empty and keeps what it gets.
+async fn clear_away(shared: &Arc<Shared>, name: &str) -> Result<Turn, ApiError> {
+    let turn = Arc::clone(&shared.changing).lock_owned().await;
+    if shared.engine.registry().queues.contains_key(name) || !shared.engine.queues().remembers(name) {
+        return Ok(turn);
     }
     let (engine, name) = (shared.engine.clone(), name.to_owned());
-    let purged = tokio::task::spawn_blocking(move || {
-        let _one_at_a_time = one_at_a_time;
-        engine.queues().purge(&name)
-    });
+    let purged = tokio::task::spawn_blocking(move || engine.queues().purge(&name).map(|()| turn));
     purged.await.map_err(|error| ApiError::internal(error.to_string()))?.map_err(refused)
 }
 
@@ -345,7 +336,7 @@ async fn delete_queue(
     // Noted before, so that no end of the process comes between; while the queue is there it means nothing.
     begin_pause(shared, Paused::Create, queue).await?;
     super::change(shared, delete, request, call).await?;
-    clear_away(shared, &queue.name).await?;
+    drop(clear_away(shared, &queue.name).await?);
     shared.messages.notify_waiters(); // receivers that wait for its messages are answered now
     Ok(Value::Null)
 }
