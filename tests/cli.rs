@@ -35,6 +35,7 @@ fn a_wrong_command_line_is_told_in_one_line() {
         &["serve", "--log-format", "xml"],
         &["log", "--from", "yesterday"],
         &["log", "--kind", "weather"],
+        &["log", "--player", ""],
         &["topology", "--format", "dot", "--json"],
         &["topology", "--types", "3", "--json"],
         &["replay", "--what-if", "--seed", "1", "--diff"],
@@ -158,12 +159,14 @@ fn settings_are_refused_by_name_with_the_remedy() {
         ("[world]\nspecies_file = \"nowhere.toml\"", "world.species_file"),
         ("[auth]\nhs256_secret_file = \"nowhere\"", "auth.hs256_secret_file"),
         ("[log]\nlevel = \"=\"", "log level"),
+        ("[log]\nlevel = \"inof\"", "`inof` is no log level"),
     ] {
         let (code, line) = serve_with(text);
         assert!(code == 1 && line.contains(expected), "{text}: {code} {line}");
     }
     let missing = data.path().join("missing.toml");
     assert!(refusal(&["serve", "--config", missing.to_str().unwrap()]).1.contains("--config"));
+    assert!(refusal(&["serve", "--config", "/dev/zero"]).1.contains("more than"));
 }
 
 #[test]
@@ -225,10 +228,10 @@ fn a_directory_that_cannot_be_made_is_told() {
 fn offline_commands_refuse_what_is_no_journal() {
     let empty = fresh_data();
     std::fs::write(empty.path().join("notes.txt"), "not a journal").unwrap();
-    for data in [empty.path().to_str().unwrap(), "/nonexistent/journal"] {
+    for data in [empty.path().to_str().unwrap(), "/nonexistent/journal", "/dev/null"] {
         for command in ["info", "log", "verify"] {
             let (code, line) = refusal(&[command, "--data", data]);
-            assert!(code == 1 && line.contains(data), "{command}: {line}");
+            assert!(code == 1 && line.contains(data) && line.contains("not a fakemon data"), "{command}: {line}");
         }
     }
     let left: Vec<_> = std::fs::read_dir(empty.path()).unwrap().collect();

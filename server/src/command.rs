@@ -225,13 +225,25 @@ fn report_usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
+const LEVELS: &str = "error, warn, info, debug, trace, off";
+
+/// Whether a filter is one word that is none of the levels.
+fn is_misspelt(filter: &str) -> bool {
+    let is_word = !filter.contains(['=', ',', '[']);
+    is_word && !LEVELS.split(", ").any(|level| filter.trim().eq_ignore_ascii_case(level))
+}
+
 /// Log lines go to stderr: by `filter`, or else by `RUST_LOG`, or else by `default`.
 fn start_tracing(format: LogFormat, filter: Option<&str>, default: &str) -> anyhow::Result<()> {
     let from_environment = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
+    // A word of our own that is no level would be taken for a target, and switch everything else off.
+    if let Some(word) = filter.filter(|filter| is_misspelt(filter)) {
+        anyhow::bail!("`{word}` is no log level: give {LEVELS}, or a filter as in `info,fakemon_engine=debug`");
+    }
     let filter = filter.or(from_environment.as_deref()).unwrap_or(default);
     let filter = EnvFilter::builder()
         .parse(filter)
-        .with_context(|| format!("`{filter}` is no log level: give error, warn, info, debug, trace, or a filter"))?;
+        .with_context(|| format!("`{filter}` is no log level: give {LEVELS}, or a filter"))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(LogLines::start().context("the thread that writes log lines")?)

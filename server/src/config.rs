@@ -2,6 +2,7 @@
 //! `config.toml` beside this one documents every setting; `fakemon config` prints it and a test reads it.
 
 use fakemon_edge::{GENERAL_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX, RouteSelection, THREADS_MAX, TIMEOUTS};
+use fakemon_engine::files::read_text;
 use fakemon_engine::limits::CORES_MAX;
 use fakemon_engine::species::SpeciesTable;
 use fakemon_load::demo::{PLAYERS_MAX, RADIUS_M, SPAWNS_PER_SECOND, WILD_MAX};
@@ -16,6 +17,8 @@ use toml::de::DeTable;
 
 /// The documented settings file.
 pub const DOCUMENTED: &str = include_str!("config.toml");
+/// The longest settings file, and the longest table of species.
+const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// Why settings are refused, in one line: the file, the key, the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -641,7 +644,7 @@ impl Config {
     /// Reads a settings file. Paths in it are relative to where it lies.
     pub fn read(path: &Path) -> Result<Config, ConfigError> {
         let shown = path.display();
-        let text = std::fs::read_to_string(path)
+        let text = read_text(path, FILE_BYTES_MAX)
             .map_err(|error| ConfigError::of_file(format!("settings file {shown}: {error}; check --config")))?;
         let mut config = Config::parse(&text)
             .map_err(|ConfigError { what, .. }| ConfigError::of_file(format!("settings file {shown}, {what}")))?;
@@ -731,7 +734,7 @@ impl Config {
         };
         let key = "world.species_file";
         let refuse = |why: String| ConfigError::of(key, format!("{key} {}: {why}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
+        let text = read_text(path, FILE_BYTES_MAX).map_err(|error| refuse(error.to_string()))?;
         SpeciesTable::from_toml(&text).map_err(|error| refuse(one_line(&error.to_string())))
     }
 

@@ -9,7 +9,7 @@ use fakemon_capture::record;
 use fakemon_delivery::{Delivery, Known, Names, Text, Yard, keys_of, told};
 use fakemon_fbs::journal::{BlockReader, Event as Record};
 use fakemon_journal::index::{Found, Index, Subject};
-use fakemon_journal::{Depot, FORMAT, PostingStore, ReadError, RowStore, Store, StoredBlock};
+use fakemon_journal::{Depot, FORMAT, PostingStore, ReadError, RowStore, Store, StoredBlock, check_identity};
 use fakemon_model::envelope::{self, EventKey, Told};
 use fakemon_model::event::Event;
 use fakemon_model::ids::{Ahead, AttemptId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
@@ -140,6 +140,7 @@ impl Archive {
     /// # Errors
     /// One line with the remedy: no data directory, a newer format, damaged, or less than was acknowledged.
     pub fn open(dir: &Path) -> Result<Archive, OpenError> {
+        check_identity(dir)?; // what is none of ours is not touched
         // Both before the journal, so that they are not ahead of it.
         let (rows, index) = std::thread::scope(|scope| {
             let index = std::thread::Builder::new().spawn_scoped(scope, || PostingStore::open_to_read(dir));

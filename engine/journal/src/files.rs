@@ -11,7 +11,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -44,6 +44,27 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     }
     written?;
     sync_folder(folder_of(&path))
+}
+
+/// The text of a file, or of a device, which may have no end.
+///
+/// # Errors
+/// When it cannot be read, is no UTF-8, or has more than `bytes_max` bytes.
+pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
+    read_text_of(&mut File::open(path)?, bytes_max)
+}
+
+/// The same of something that is open.
+///
+/// # Errors
+/// As [`read_text`].
+pub fn read_text_of(source: &mut dyn Read, bytes_max: u64) -> io::Result<String> {
+    let mut text = String::new();
+    let bytes = source.take(bytes_max.saturating_add(1)).read_to_string(&mut text)? as u64;
+    match bytes <= bytes_max {
+        true => Ok(text),
+        false => Err(io::Error::other(format!("it has more than {bytes_max} bytes: give another file"))),
+    }
 }
 
 /// The name of a file at `path` until it is whole.
@@ -130,6 +151,17 @@ mod tests {
         assert!(replace(dir.path(), b"", PRIVATE_FILE).is_err());
         replace(Path::new("/dev/null"), b"gone", PRIVATE_FILE).unwrap();
         assert!(!Path::new("/dev/null").is_file());
+    }
+
+    #[test]
+    fn a_text_has_an_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("note");
+        fs::write(&path, "four").unwrap();
+        assert_eq!(read_text(&path, 4).unwrap(), "four");
+        for (path, bytes_max) in [(path.as_path(), 3), (Path::new("/dev/zero"), 1 << 10)] {
+            assert!(read_text(path, bytes_max).unwrap_err().to_string().contains("more than"), "{}", path.display());
+        }
     }
 
     #[test]

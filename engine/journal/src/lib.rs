@@ -56,5 +56,5 @@ pub use places::is_inside;
 pub use postings::{PostingStore, damaged as damaged_index};
 pub use progress::Progress;
 pub use rows::{RowStore, Rows};
-pub use store::{FORMAT, ReadError, Store, check_empty, complete, is_incomplete};
+pub use store::{FORMAT, ReadError, Store, check_empty, check_identity, complete, is_incomplete};
 pub use wreck::Wreck;

@@ -545,7 +545,10 @@ pub(super) fn identify(dir: &Path) -> Result<Identity, OpenError> {
 }
 
 /// A directory that this program made: by what it says, or by its journal if what it says was lost.
-pub(super) fn check_identity(dir: &Path) -> Result<(), OpenError> {
+///
+/// # Errors
+/// When it is none, of a newer version, or incomplete.
+pub fn check_identity(dir: &Path) -> Result<(), OpenError> {
     if identify(dir)? == Identity::Ours || dir.join(JOURNAL).join(CURRENT).exists() {
         return Ok(());
     }

@@ -11,7 +11,7 @@ use fakemon_engine::files::{self, SHARED_FILE};
 use flate2::write::GzEncoder;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, IsTerminal, Read, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 /// For many small writes.
@@ -29,18 +29,11 @@ pub(super) fn is_standard(path: &Path) -> bool {
 
 /// The text of a file, or of stdin. `option` is what names it on the command line.
 pub(super) fn read_text(option: &str, path: &Path) -> anyhow::Result<String> {
-    let begin = |file: &mut dyn Read| {
-        let mut text = String::new();
-        file.take(TEXT_BYTES_MAX + 1).read_to_string(&mut text).map(|_| text) // a device may have no end
-    };
     let text = match is_standard(path) {
-        true => begin(&mut io::stdin()),
-        false => File::open(path).and_then(|mut file| begin(&mut file)),
+        true => files::read_text_of(&mut io::stdin(), TEXT_BYTES_MAX),
+        false => files::read_text(path, TEXT_BYTES_MAX),
     };
-    let text = text.with_context(|| format!("{option} {}: it cannot be read", path.display()))?;
-    let fits = text.len() as u64 <= TEXT_BYTES_MAX;
-    ensure!(fits, "{option} {}: it has more than {TEXT_BYTES_MAX} bytes: give another file", path.display());
-    Ok(text)
+    text.with_context(|| format!("{option} {}: it cannot be read", path.display()))
 }
 
 /// What stdout carries.

@@ -6,7 +6,7 @@ use fakemon_engine::archive::{Archive, Recorded};
 use fakemon_engine::bus::GAME_BUS;
 use fakemon_engine::envelope::{Facet, Told, bus, kind};
 use fakemon_engine::ids::{FakemonId, PlayerId};
-use fakemon_engine::model::Event;
+use fakemon_engine::model::{Event, PlayerName};
 use fakemon_engine::pattern::{Matcher, Pattern, Scratch};
 use serde_json::{Map, Value, json};
 
@@ -17,7 +17,7 @@ pub(super) struct SelectionArgs {
     #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u64))]
     fakemon: Option<u64>,
     /// Only throws of this player.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = parse_player)]
     player: Option<String>,
     /// Only events of this kind; give it again for more kinds.
     #[arg(long, value_name = "KIND", ignore_case = true)]
@@ -47,6 +47,11 @@ enum Kind {
     EngineOpened,
     Put,
     ResourceChanged,
+}
+
+/// A name that a player can have.
+fn parse_player(name: &str) -> Result<String, String> {
+    PlayerName::new(name).map(|name| name.as_str().to_owned()).map_err(|error| error.to_string())
 }
 
 impl SelectionArgs {
