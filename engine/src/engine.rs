@@ -364,8 +364,8 @@ impl Engine {
         failure::spawn(name, &self.shared().failure, was_asked, run)
     }
 
-    /// The engine's threads and those started by [`spawn`](Engine::spawn), and whether they move: see [`pulse`]. A program
-    /// around the engine watches them with a [`pulse::Watch`].
+    /// The engine's threads and those started by [`spawn`](Engine::spawn), and whether they move. A program around
+    /// the engine watches them with a [`Watch`](crate::pulse::Watch).
     pub fn pulses(&self) -> &Arc<Pulses> {
         self.shared().failure.pulses()
     }
