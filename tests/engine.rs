@@ -7,7 +7,7 @@ use fakemon_engine::model::{Decision, Event, Outcome, PlayerName};
 use fakemon_engine::place::Place;
 use fakemon_engine::species::CatchRate;
 use fakemon_engine::verify::verify;
-use fakemon_engine::{Change, Client, Engine, Options, Retention};
+use fakemon_engine::{Change, Client, Engine, OpenError, Options, Retention};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -466,6 +466,29 @@ fn what_cannot_be_opened_says_why_and_what_to_do() {
     assert!(
         Archive::open(foreign.path()).is_err_and(|error| error.to_string().contains("not a fakemon data directory"))
     );
+}
+
+#[test]
+fn a_program_can_act_on_why_an_engine_does_not_open() {
+    let dir = TempDir::new().unwrap();
+    let why = |dir: &Path, options: Options| Engine::open(dir, options).err();
+    let engine = open(dir.path(), 1);
+    assert!(matches!(why(dir.path(), options(1)), Some(OpenError::Locked(_))));
+    spawn(&mut engine.client().unwrap(), 1..=1);
+    engine.close();
+    drop(engine);
+    assert!(matches!(why(dir.path(), options(0)), Some(OpenError::Options(_))));
+    std::fs::write(dir.path().join("acknowledged"), 1_000u64.to_be_bytes()).unwrap();
+    assert!(matches!(why(dir.path(), options(1)), Some(OpenError::Damaged { position: Some(_), .. })));
+    std::fs::remove_file(dir.path().join("journal/CURRENT")).unwrap();
+    assert!(matches!(why(dir.path(), options(1)), Some(OpenError::Damaged { position: None, .. })));
+    std::fs::write(dir.path().join("FAKEMON"), "fakemon data directory, format 99\n").unwrap();
+    let newer = why(dir.path(), options(1));
+    assert!(matches!(newer, Some(OpenError::NewerFormat { found: 99, supported: 1, .. })));
+    let foreign = TempDir::new().unwrap();
+    std::fs::write(foreign.path().join("thesis.tex"), "chapter one").unwrap();
+    assert!(matches!(why(foreign.path(), options(1)), Some(OpenError::Unsuitable(_))));
+    assert!(matches!(Archive::open(foreign.path()), Err(OpenError::Unsuitable(_))));
 }
 
 #[test]

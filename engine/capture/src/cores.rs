@@ -255,10 +255,10 @@ fn explain(error: &str) -> OpenError {
     if lower.contains("cannot allocate memory")
         && let Some(why) = failure::short_of_address_space(RINGS_BYTES)
     {
-        return OpenError(format!("a shard could not be started ({error}): {why}"));
+        return OpenError::Io(format!("a shard could not be started ({error}): {why}"));
     }
     if lower.contains("memlock") || lower.contains("cannot allocate memory") {
-        return OpenError(format!(
+        return OpenError::MemlockTooLow(format!(
             "a shard needs 512 KiB of locked memory for io_uring: raise the limit with `ulimit -l 8192`, or \
              LimitMEMLOCK=8M in the systemd unit ({error})"
         ));
@@ -267,12 +267,12 @@ fn explain(error: &str) -> OpenError {
         .iter()
         .any(|word| lower.contains(word))
     {
-        return OpenError(format!(
+        return OpenError::NoIoUring(format!(
             "io_uring is not available: it needs Linux 5.8, `sysctl kernel.io_uring_disabled=0`, and a container \
              profile that allows it ({error})"
         ));
     }
-    OpenError(format!("a shard could not be started: {error}"))
+    OpenError::Io(format!("a shard could not be started: {error}"))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use fakemon_model::limits::{CORES_MAX, OPEN_TABLES_MAX};
 use fakemon_model::species::SpeciesTable;
 use std::time::Duration;
 
-pub use fakemon_journal::{Durability, OpenError, Retention};
+pub use fakemon_journal::{Directory, Durability, OpenError, Retention};
 
 /// How an engine is set up.
 #[derive(Clone, Debug)]
@@ -89,10 +89,10 @@ const DESCRIPTORS_PER_CORE: usize = 8;
 impl Options {
     pub fn check(&self) -> Result<(), OpenError> {
         if !(1..=CORES_MAX).contains(&self.cores) {
-            return Err(OpenError(format!("cores must be from 1 to {CORES_MAX}, not {}", self.cores)));
+            return Err(OpenError::Options(format!("cores must be from 1 to {CORES_MAX}, not {}", self.cores)));
         }
         if !(0.0..=100_000.0).contains(&self.reach_m) {
-            return Err(OpenError(format!("reach_m must be from 0 to 100000 metres, not {}", self.reach_m)));
+            return Err(OpenError::Options(format!("reach_m must be from 0 to 100000 metres, not {}", self.reach_m)));
         }
         Ok(())
     }
@@ -104,7 +104,7 @@ impl Options {
         if limit >= needed {
             return Ok(());
         }
-        Err(OpenError(format!(
+        Err(OpenError::TooFewDescriptors(format!(
             "the limit of open files is {limit}, and an engine of {} cores needs {needed} at least: raise it (`ulimit -n \
              65536`, LimitNOFILE= in a systemd unit, or setrlimit in the program)",
             self.cores
@@ -132,7 +132,7 @@ mod tests {
         let options = Options { cores: 4, ..Options::default() };
         options.check_descriptors(options.descriptors(0)).unwrap();
         options.check_descriptors(usize::MAX).unwrap();
-        let OpenError(said) = options.check_descriptors(options.descriptors(0) - 1).unwrap_err();
+        let said = options.check_descriptors(options.descriptors(0) - 1).unwrap_err().to_string();
         assert!(said.contains("is 123") && said.contains("needs 124") && said.contains("ulimit -n"), "{said}");
     }
 }

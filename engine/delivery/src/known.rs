@@ -34,7 +34,7 @@ impl Known {
     pub fn read(depot: &Depot, first: Position, end: Position) -> Result<Known, ReadError> {
         let mut known = Known::beginning(first);
         let Some(position) = depot.get(Room::Router, POSITION)? else { return Ok(known) };
-        let position = position.try_into().map_err(|_| ReadError::Store("a key of `router` is damaged".into()))?;
+        let position = position.try_into().map_err(|_| ReadError::Damaged("a key of `router` is damaged".into()))?;
         // A power cut without syncs can leave the depot ahead of the journal.
         known.next = Position(u64::from_be_bytes(position)).min(end);
         let mut failed = None;

@@ -420,7 +420,7 @@ impl Lane {
         row.push(b'k');
         row.extend_from_slice(&chunk.first.0.to_be_bytes());
         let value = depot.get(Room::Lanes, &row)?;
-        let value = value.ok_or_else(|| ReadError::Store("keys of a lane are missing".into()))?;
+        let value = value.ok_or_else(|| ReadError::Damaged("keys of a lane are missing".into()))?;
         let keys = read_keys(chunk.first, &value).ok_or_else(damaged)?;
         let mut state = self.state();
         // Another thread may have brought it meanwhile.

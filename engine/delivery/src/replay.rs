@@ -384,7 +384,7 @@ impl Replayer {
             let bytes = value.get(at * 8..at * 8 + 8).and_then(|bytes| bytes.try_into().ok());
             bytes
                 .map(u64::from_be_bytes)
-                .ok_or_else(|| ReadError::Store("the progress of a replay is damaged".into()))
+                .ok_or_else(|| ReadError::Damaged("the progress of a replay is damaged".into()))
         };
         let moment = |ns: u64| (ns != 0).then_some(Timestamp(ns));
         Ok(Some(ReplayProgress {

@@ -4,7 +4,7 @@ mod blocks;
 
 pub use blocks::Block;
 
-use fakemon_capture::options::OpenError;
+use fakemon_capture::options::{Directory, OpenError};
 use fakemon_capture::record;
 use fakemon_delivery::{Delivery, Known, Names, Text, Yard, keys_of, told};
 use fakemon_fbs::journal::{BlockReader, Event as Record};
@@ -152,7 +152,7 @@ impl Archive {
         });
         let (rows, index) = (rows?, usable(index));
         let store = Store::open_to_read(dir)?;
-        let fail = |error: ReadError| OpenError(format!("data directory {}: {error}", dir.display()));
+        let fail = |error: ReadError| OpenError::reading(Directory(dir), &error, "");
         let mut archive = Archive {
             dir: dir.to_owned(),
             store,
@@ -181,7 +181,7 @@ impl Archive {
     /// A damaged or unreadable journal.
     pub fn refresh(&mut self) -> Result<(), ReadError> {
         if self.store.is_behind() {
-            self.store = Store::open_to_read(&self.dir).map_err(|OpenError(error)| ReadError::Store(error))?;
+            self.store = Store::open_to_read(&self.dir).map_err(|error| ReadError::Store(error.to_string()))?;
         }
         self.read_names()
     }
@@ -191,7 +191,7 @@ impl Archive {
     /// # Errors
     /// When the depot cannot be opened, or something is damaged.
     pub fn resources(&self) -> Result<Registry, OpenError> {
-        let fail = |error: ReadError| OpenError(format!("data directory {}: {error}", self.dir.display()));
+        let fail = |error: ReadError| OpenError::reading(Directory(&self.dir), &error, "");
         let first = self.first_position();
         let known = match Depot::open_to_read(&self.dir)? {
             Some(depot) => Known::read(&depot, first, self.end).map_err(fail)?,
@@ -563,7 +563,7 @@ impl Archive {
     /// # Errors
     /// When the depot cannot be opened, or something is damaged.
     pub fn deliveries(&self, recorded: &Recorded) -> Result<Option<Vec<Delivery>>, OpenError> {
-        let fail = |error: ReadError| OpenError(format!("data directory {}: {error}", self.dir.display()));
+        let fail = |error: ReadError| OpenError::reading(Directory(&self.dir), &error, "");
         let Some(then) = self.resources_at(recorded.position).map_err(fail)? else { return Ok(None) };
         let bus = envelope::bus(&recorded.event);
         if then.rules_of(bus).next().is_none() {
@@ -584,7 +584,7 @@ impl Archive {
             return Ok(yard);
         }
         let depot = Depot::open_to_read(&self.dir)?;
-        let fail = |error| OpenError(format!("data directory {}: {error}", self.dir.display()));
+        let fail = |error| OpenError::reading(Directory(&self.dir), &error, "");
         let newest = self.store.newest_head().map_err(fail)?.unwrap_or_default();
         let yard = Yard::read(depot, self.first_position(), self.end, record::ahead(&newest)).map_err(fail)?;
         Ok(self.yard.get_or_init(|| yard))

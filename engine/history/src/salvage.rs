@@ -144,7 +144,7 @@ pub fn salvage(
     if run.first > Position(1) {
         copy_older_captures(&store, run, &rebuild, &mut notes)?;
     }
-    let fail = |error: fakemon_journal::ReadError| OpenError(format!("{}: {error}", to.display()));
+    let fail = |error: fakemon_journal::ReadError| OpenError::reading(to.display(), &error, "");
     let settled = rebuild.settle().map_err(fail)?;
     for other in runs.iter().filter(|other| **other != run) {
         notes.push(write_lines(&store, *other, to)?);
@@ -165,7 +165,7 @@ pub fn salvage(
     write_note(to, &salvaged)?;
     settled.complete()?;
     index::build(to, &mut |_, _| {})?;
-    verify::verify(to, &mut |_, _| {}).map_err(|error| OpenError(format!("{}: {error}", to.display())))?;
+    verify::verify(to, &mut |_, _| {}).map_err(|error| OpenError::Io(format!("{}: {error}", to.display())))?;
     Ok(salvaged)
 }
 
@@ -193,7 +193,10 @@ fn choose(
     rows: Option<&RowStore>,
     store: &Store,
 ) -> Result<(Kept, Run), OpenError> {
-    let last = *runs.last().ok_or_else(|| OpenError("nothing of the journal can be read: restore a copy".into()))?;
+    let last = *runs.last().ok_or_else(|| OpenError::Damaged {
+        position: None,
+        message: "nothing of the journal can be read: restore a copy".into(),
+    })?;
     let told = store.told();
     let findings = examination.findings.iter().filter(|finding| finding.cause != Cause::Note);
     let is_whole = |causes: &[Cause]| findings.clone().all(|finding| causes.contains(&finding.cause));
@@ -269,7 +272,7 @@ fn blocks_of(store: &Store, run: Run, visit: &mut VisitBlock<'_>) -> Result<(), 
 /// What is to stand instead of what contradicts in a run: from its beginning on if that is the journal's, else from the
 /// snapshot on. Without either nothing can be decided again.
 fn mend(store: &Store, run: Run, rows: Option<&RowStore>) -> Result<Mending, OpenError> {
-    let fail = |error: fakemon_journal::ReadError| OpenError(error.to_string());
+    let fail = |error: fakemon_journal::ReadError| OpenError::Io(error.to_string());
     let (from, rows) = match (run.first, rows.filter(|rows| stands_in(rows, run, store))) {
         (Position(1), _) => (Position(1), None),
         (_, Some(rows)) => {
@@ -319,7 +322,7 @@ fn copy_run(
             }
         };
         progress(end, run.end);
-        appended.map_err(|error| OpenError(format!("the block at position {first}: {error}")))
+        appended.map_err(|error| OpenError::Io(format!("the block at position {first}: {error}")))
     })
 }
 
@@ -370,7 +373,7 @@ fn note_mending(mending: &Mending, to: &Path, notes: &mut Vec<String>) -> Result
     }
     let made = files::make_folder(&folder, PRIVATE_FOLDER);
     let written = made.and_then(|()| files::replace(&path, lines.as_bytes(), PRIVATE_FILE));
-    written.map_err(|error| OpenError(format!("{}: {error}", path.display())))?;
+    written.map_err(|error| OpenError::Io(format!("{}: {error}", path.display())))?;
     let (left_out, moved) = (mending.left_out.len(), mending.moved.len());
     notes.push(format!(
         "the journal contradicted itself: {left_out} events are left out and {moved} stand at another position, all of \
@@ -388,7 +391,7 @@ fn copy_older_captures(store: &Store, run: Run, rebuild: &Rebuild, notes: &mut V
             written = rebuild.collect(player, position, caught);
         }
     });
-    written.map_err(|error| OpenError(error.to_string()))?;
+    written.map_err(|error| OpenError::Io(error.to_string()))?;
     if let Err(error) = read {
         notes.push(format!("entries of collections are lost ({error}); the fakémon still have their winners"));
     }
@@ -412,7 +415,7 @@ impl Names for Numbers {
 fn write_lines(store: &Store, run: Run, to: &Path) -> Result<String, OpenError> {
     let folder = to.join("salvaged");
     let path: PathBuf = folder.join(format!("positions-{}-to-{}.jsonl", run.first, run.end));
-    let fail = |error: std::io::Error| OpenError(format!("{}: {error}", path.display()));
+    let fail = |error: std::io::Error| OpenError::Io(format!("{}: {error}", path.display()));
     files::make_folder(&folder, PRIVATE_FOLDER).map_err(fail)?;
     let mut out = BufWriter::new(File::create(&path).map_err(fail)?);
     write_export(&mut out, run.first, run.end, None).map_err(fail)?;
@@ -483,5 +486,5 @@ fn write_note(to: &Path, salvaged: &Salvaged) -> Result<(), OpenError> {
     let report = format!("{:#}\n", salvaged.as_json());
     let made = files::make_folder(&folder, PRIVATE_FOLDER);
     let written = made.and_then(|()| files::replace(&path, report.as_bytes(), PRIVATE_FILE));
-    written.map_err(|error| OpenError(format!("{}: {error}", path.display())))
+    written.map_err(|error| OpenError::Io(format!("{}: {error}", path.display())))
 }

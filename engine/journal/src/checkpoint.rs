@@ -42,7 +42,7 @@ impl Checkpointer {
     /// Copies to `to`; one at a time.
     pub fn copy(&self, to: &Path) -> Result<Checkpoint, OpenError> {
         let held = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
-        let databases = held.as_ref().ok_or_else(|| OpenError("the engine is closed".into()))?;
+        let databases = held.as_ref().ok_or(OpenError::Closed)?;
         let position = self.progress.committed();
         self.standing.hold(|| databases.copy(&self.dir, to))?;
         Ok(Checkpoint { position })

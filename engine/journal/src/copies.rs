@@ -51,7 +51,7 @@ impl Databases {
     /// Copies the data directory `dir` to `to`, which is empty or not there.
     pub fn copy(&self, dir: &Path, to: &Path) -> Result<(), OpenError> {
         made(dir, to, |to| {
-            let fail = |error: ReadError| OpenError(format!("{}: {error}", to.display()));
+            let fail = |error: ReadError| OpenError::reading(to.display(), &error, "");
             let [snapshot, index, bus, journal] = FOLDERS.map(|folder| to.join(folder));
             self.rows.checkpoint(&snapshot).map_err(fail)?;
             self.index.checkpoint(&index).map_err(fail)?;
@@ -66,7 +66,8 @@ impl Databases {
 /// Copies a data directory that no process has open, and changes nothing in it. False: a process has it open.
 pub fn copy_closed(dir: &Path, to: &Path) -> Result<bool, OpenError> {
     check_identity(dir)?;
-    let Some(_held) = hold(dir).map_err(|error| OpenError(format!("data directory {}: {error}", dir.display())))?
+    let Some(_held) =
+        hold(dir).map_err(|error| OpenError::Io(format!("data directory {}: {error}", dir.display())))?
     else {
         return Ok(false);
     };
@@ -75,7 +76,7 @@ pub fn copy_closed(dir: &Path, to: &Path) -> Result<bool, OpenError> {
         copy_note(dir, to, BUS_NOTE)?;
         for folder in FOLDERS.into_iter().filter(|folder| dir.join(folder).is_dir()) {
             link_folder(&dir.join(folder), &to.join(folder))
-                .map_err(|error| OpenError(format!("{}: {error}", to.join(folder).display())))?;
+                .map_err(|error| OpenError::Io(format!("{}: {error}", to.join(folder).display())))?;
         }
         Ok(())
     })?;
@@ -88,7 +89,7 @@ fn made(dir: &Path, to: &Path, make: impl FnOnce(&Path) -> Result<(), OpenError>
     let was_there = to.exists();
     let permit = |name: &str| {
         let permitted = permit_like(&dir.join(name), &to.join(name));
-        permitted.map_err(|error| OpenError(format!("{}: {error}", to.join(name).display())))
+        permitted.map_err(|error| OpenError::Io(format!("{}: {error}", to.join(name).display())))
     };
     let begun = begin(to, MAKING).and_then(|()| permit(""));
     let done = begun.and_then(|()| make(to)).and_then(|()| complete(to)).and_then(|()| permit(IDENTITY));
@@ -117,7 +118,7 @@ fn copy_note(dir: &Path, to: &Path, name: &str) -> Result<(), OpenError> {
     for _ in 0..COPIES_MAX {
         match copy_file(&from, &copy) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            copied => copied.map_err(|error| OpenError(format!("{}: {error}", copy.display())))?,
+            copied => copied.map_err(|error| OpenError::Io(format!("{}: {error}", copy.display())))?,
         }
         if !matches!(Noted::read(to, name), Noted::Damaged(_)) {
             break;

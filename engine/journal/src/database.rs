@@ -3,6 +3,7 @@
 
 use crate::files::{self, PRIVATE_FOLDER};
 use crate::options::OpenError;
+use crate::store::ReadError;
 use fakemon_model::limits::{OPEN_TABLES_MIN, open_tables};
 use fakemon_sync::failure::{no_thread, short_of_address_space};
 use rocksdb::{
@@ -28,7 +29,7 @@ const TABLE_BLOCK_BYTES: usize = 32 << 10;
 /// not the name of its folder in the one above, and without that a power cut takes all of it.
 pub(super) fn make_folder(dir: &Path, folder: &str) -> Result<(), OpenError> {
     let made = files::make_folder(&dir.join(folder), PRIVATE_FOLDER);
-    made.map_err(|error| OpenError(format!("data directory {}: the folder `{folder}`: {error}", dir.display())))
+    made.map_err(|error| OpenError::Io(format!("data directory {}: the folder `{folder}`: {error}", dir.display())))
 }
 
 /// What a database is opened for.
@@ -245,16 +246,49 @@ impl Part {
     }
 
     /// RocksDB's words about this database, and what to do.
-    pub(super) fn explain(self, error: &str) -> String {
+    fn explain(self, error: &str) -> String {
+        match Trouble::of(error) {
+            Trouble::Locked => "another process has it open: stop that one, or give another directory".into(),
+            Trouble::Damage => self.damaged(&error),
+            Trouble::System => format!("{error}{}", remedy(error)),
+        }
+    }
+
+    /// RocksDB's words about this database of a data directory, which it does not open.
+    pub(super) fn not_opened(self, dir: &Path, error: &str) -> OpenError {
+        let message = format!("data directory {}: {}", dir.display(), self.explain(error));
+        match Trouble::of(error) {
+            Trouble::Locked => OpenError::Locked(message),
+            Trouble::Damage => OpenError::Damaged { position: None, message },
+            Trouble::System => OpenError::Io(message),
+        }
+    }
+
+    /// RocksDB's words about this database, from which it does not read.
+    pub(super) fn unreadable(self, error: &str) -> ReadError {
+        match Trouble::of(error) {
+            Trouble::Damage => ReadError::Damaged(self.explain(error)),
+            Trouble::Locked | Trouble::System => ReadError::Store(self.explain(error)),
+        }
+    }
+}
+
+/// What RocksDB's words mean for who opens or reads a database.
+enum Trouble {
+    Locked,
+    Damage,
+    System,
+}
+
+impl Trouble {
+    fn of(error: &str) -> Trouble {
         let is_locked = error.contains("lock hold by current process")
             || error.contains("While lock file") && error.contains("Resource temporarily unavailable");
-        if is_locked {
-            return "another process has it open: stop that one, or give another directory".into();
-        }
         let incomplete = error.contains("No such file or directory") || error.contains("create_if_missing");
         match error.starts_with("Corruption") || incomplete {
-            true => self.damaged(&error),
-            false => format!("{error}{}", remedy(error)),
+            _ if is_locked => Trouble::Locked,
+            true => Trouble::Damage,
+            false => Trouble::System,
         }
     }
 }

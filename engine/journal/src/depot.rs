@@ -80,15 +80,15 @@ impl Depot {
         match Depot::open_to_read(dir) {
             Ok(_) => {}
             // A power cut leaves such logs too, so what comes before the damage is taken; but that is told.
-            Err(OpenError(error)) if noted == Noted::Nothing && error.contains("(Corruption") => {
+            Err(error) if noted == Noted::Nothing && error.to_string().contains("(Corruption") => {
                 tracing::warn!("what was written behind the damage, if this opens, is lost: {error}");
             }
             Err(error) => return Err(error),
         }
-        make_secret(&path).map_err(|error| OpenError(format!("{}: {error}", path.display())))?;
+        make_secret(&path).map_err(|error| OpenError::Io(format!("{}: {error}", path.display())))?;
         let mut depot = Depot::of(open_to_write(dir)?);
         let note = Note::open(dir, BUS_NOTE, &noted);
-        let unwritten = |error| OpenError(format!("{}: {error}", dir.join(BUS_NOTE).display()));
+        let unwritten = |error| OpenError::Io(format!("{}: {error}", dir.join(BUS_NOTE).display()));
         depot.note = Some(note.map_err(unwritten)?);
         Ok(depot)
     }
@@ -317,7 +317,7 @@ impl Batch {
 }
 
 fn fail(dir: &Path, error: &impl AsRef<str>) -> OpenError {
-    OpenError(format!("data directory {}: {}", dir.display(), Part::Bus.explain(error.as_ref())))
+    Part::Bus.not_opened(dir, error.as_ref())
 }
 
 /// In RocksDB's words, so that it is explained as those are.
@@ -326,7 +326,7 @@ fn missing(end: u64, acknowledged: u64) -> String {
 }
 
 fn unreadable(error: rocksdb::Error) -> ReadError {
-    ReadError::Store(Part::Bus.explain(error.as_ref()))
+    Part::Bus.unreadable(error.as_ref())
 }
 
 fn database_options() -> Options {
@@ -460,8 +460,9 @@ mod tests {
                         let read = Depot::open_to_read(dir.path()).err();
                         let written = Depot::open(dir.path()).err();
                         for refused in [read, written] {
-                            let OpenError(said) =
-                                refused.unwrap_or_else(|| panic!("{how} of log {log} of {tables:?}"));
+                            let refused = refused.unwrap_or_else(|| panic!("{how} of log {log} of {tables:?}"));
+                            assert!(matches!(refused, OpenError::Damaged { .. }), "{refused:?}");
+                            let said = refused.to_string();
                             assert!(said.contains("the bus is damaged") && said.contains("--salvage"), "{said}");
                         }
                     }
@@ -497,12 +498,12 @@ mod tests {
         let whole = fs::read(&note).unwrap();
         for damage in [&b""[..], &whole[..12], &[&whole[..20], &[0; 4][..]].concat()[..]] {
             fs::write(&note, damage).unwrap();
-            let OpenError(said) = Depot::open(dir.path()).err().unwrap();
+            let said = Depot::open(dir.path()).err().unwrap().to_string();
             assert!(said.contains("`acknowledged.bus` is damaged") && said.contains("delete it"), "{said}");
         }
         fs::write(&note, whole).unwrap();
         fs::remove_dir_all(dir.path().join("bus")).unwrap();
-        let OpenError(said) = Depot::open(dir.path()).err().unwrap();
+        let said = Depot::open(dir.path()).err().unwrap().to_string();
         assert!(said.contains("the bus is damaged"), "{said}");
         fs::remove_file(&note).unwrap();
         assert_eq!(count(&Depot::open(dir.path()).unwrap(), Room::Queues), 0, "it was deleted: go on without");

@@ -11,7 +11,7 @@
 //!
 //! So writing costs one row for hundreds of events, and a look-up reads one short row per segment, all neighbours.
 
-use crate::options::OpenError;
+use crate::options::{Directory, OpenError};
 use crate::{PostingStore, ReadError, Store, damaged_index};
 use fakemon_fbs::journal::{BlockReader, Event, Outcome};
 use fakemon_model::ids::{FakemonId, PlayerId, Position, mix};
@@ -328,7 +328,7 @@ pub struct Indexed {
 /// # Errors
 /// When a server has the directory open, or the journal cannot be read.
 pub fn build(dir: &Path, progress: &mut dyn FnMut(Position, Position)) -> Result<Indexed, OpenError> {
-    let fail = |error: ReadError| OpenError(format!("data directory {}: {error}", dir.display()));
+    let fail = |error: ReadError| OpenError::reading(Directory(dir), &error, "");
     let store = Store::open_to_read(dir)?;
     PostingStore::delete(dir)?;
     let index = PostingStore::open_up_to(dir, Position(u64::MAX))?;

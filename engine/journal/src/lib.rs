@@ -50,7 +50,7 @@ pub use chain::{BlockHash, Link, StoredBlock, hash as block_hash};
 pub use copies::{Databases, copy_closed};
 pub use database::{Part, descriptors_max};
 pub use depot::{Batch, Depot, Room};
-pub use options::{Durability, OpenError, Retention};
+pub use options::{Directory, Durability, OpenError, Retention};
 pub use pieces::{Piece, Spot};
 pub use places::is_inside;
 pub use postings::{PostingStore, damaged as damaged_index};

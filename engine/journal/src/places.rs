@@ -52,7 +52,7 @@ pub(super) fn check_place(dir: &Path) -> Result<(), OpenError> {
     let around = resolved.ancestors().skip(1).find(|folder| folder.join(IDENTITY).is_file());
     around.map_or(Ok(()), |around| {
         let what = format!("it lies in the data directory {}: give a place outside of it", around.display());
-        Err(OpenError(format!("{}: {what}", dir.display())))
+        Err(OpenError::Unsuitable(format!("{}: {what}", dir.display())))
     })
 }
 

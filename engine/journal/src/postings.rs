@@ -11,7 +11,7 @@ use super::database::{
     Part, holds_nothing, look_up_options, make_folder, open_tables_max, open_to_read, scan_options, table_options,
 };
 use super::store::{ReadError, number};
-use crate::options::OpenError;
+use crate::options::{Directory, OpenError};
 use fakemon_model::ids::Position;
 use rocksdb::{
     ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options, WriteBatch, WriteOptions,
@@ -43,8 +43,7 @@ impl PostingStore {
     /// after a power cut without syncs, is deleted.
     pub fn open_up_to(dir: &Path, end: Position) -> Result<PostingStore, OpenError> {
         let store = PostingStore::open(dir)?;
-        let segments =
-            store.segments().map_err(|error| OpenError(format!("data directory {}: {error}", dir.display())))?;
+        let segments = store.segments().map_err(|error| OpenError::reading(Directory(dir), &error, ""))?;
         if segments.last().is_none_or(|(_, indexed)| *indexed <= end) {
             return Ok(store);
         }
@@ -176,16 +175,16 @@ fn segment_key(first: Position) -> [u8; 9] {
 }
 
 fn fail(dir: &Path, error: &impl AsRef<str>) -> OpenError {
-    OpenError(format!("data directory {}: {}", dir.display(), Part::Index.explain(error.as_ref())))
+    Part::Index.not_opened(dir, error.as_ref())
 }
 
 fn unreadable(error: rocksdb::Error) -> ReadError {
-    ReadError::Store(Part::Index.explain(error.as_ref()))
+    Part::Index.unreadable(error.as_ref())
 }
 
 /// Something that RocksDB could read and this program cannot.
 pub fn damaged(what: &dyn std::fmt::Display) -> ReadError {
-    ReadError::Store(Part::Index.damaged(what))
+    ReadError::Damaged(Part::Index.damaged(what))
 }
 
 fn database_options() -> Options {

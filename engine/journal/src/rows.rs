@@ -6,7 +6,7 @@ use super::database::{
     Access, Part, holds_nothing, make_folder, open_tables_max, open_to_read, scan_options, table_options,
 };
 use super::store::ReadError;
-use crate::options::OpenError;
+use crate::options::{Directory, OpenError};
 use fakemon_fbs::Malformed;
 use fakemon_fbs::snapshot::{self, Answer, Fakemon, Head};
 use fakemon_model::ids::{AttemptId, FakemonId, PlayerId, Position};
@@ -36,22 +36,23 @@ impl RowStore {
     /// after a power cut without syncs, are made again, if the journal still has its beginning.
     pub fn open_up_to(dir: &Path, first: Position, end: Position) -> Result<RowStore, OpenError> {
         let rows = RowStore::open(dir)?;
-        let head = rows.head().map_err(|error| OpenError(format!("data directory {}: {error}", dir.display())))?;
+        let head = rows.head().map_err(|error| OpenError::reading(Directory(dir), &error, ""))?;
         if head.is_none_or(|head| head.position <= end.0) {
             return Ok(rows);
         }
         if first > Position(1) {
-            return Err(OpenError(format!(
+            let message = format!(
                 "data directory {}: the snapshot is ahead of the journal, which ends at {end} and cannot make it again, \
                  because retention let go of its beginning: restore a copy",
                 dir.display()
-            )));
+            );
+            return Err(OpenError::Damaged { position: Some(end), message });
         }
         tracing::warn!("the snapshot is ahead of the journal, which ends at {end}: it is made again");
         drop(rows);
         let snapshot = dir.join("snapshot");
         std::fs::remove_dir_all(&snapshot)
-            .map_err(|error| OpenError(format!("{} cannot be deleted: {error}", snapshot.display())))?;
+            .map_err(|error| OpenError::Io(format!("{} cannot be deleted: {error}", snapshot.display())))?;
         RowStore::open(dir)
     }
 
@@ -137,7 +138,7 @@ impl RowStore {
 
     /// Something that can be read and is wrong.
     pub fn damaged(&self, what: &str) -> ReadError {
-        ReadError::Store(Part::Snapshot.damaged(&what))
+        ReadError::Damaged(Part::Snapshot.damaged(&what))
     }
 
     /// Whether everything can be read.
@@ -210,20 +211,20 @@ fn answers_key(player: PlayerId, last: AttemptId, position: Position) -> [u8; 20
 }
 
 fn fail(dir: &Path, error: &impl AsRef<str>) -> OpenError {
-    OpenError(format!("data directory {}: {}", dir.display(), Part::Snapshot.explain(error.as_ref())))
+    Part::Snapshot.not_opened(dir, error.as_ref())
 }
 
 fn unreadable(error: rocksdb::Error) -> ReadError {
-    ReadError::Store(Part::Snapshot.explain(error.as_ref()))
+    Part::Snapshot.unreadable(error.as_ref())
 }
 
 /// A row that RocksDB could read and this program cannot.
 fn malformed(row: &str, error: &Malformed) -> ReadError {
-    ReadError::Store(Part::Snapshot.damaged(&format!("a row of `{row}`: {error}")))
+    ReadError::Damaged(Part::Snapshot.damaged(&format!("a row of `{row}`: {error}")))
 }
 
 fn wrong_key(row: &str) -> ReadError {
-    ReadError::Store(Part::Snapshot.damaged(&format!("a key of `{row}`")))
+    ReadError::Damaged(Part::Snapshot.damaged(&format!("a key of `{row}`")))
 }
 
 fn database_options() -> Options {

@@ -9,7 +9,7 @@ use super::database::{
 };
 use super::places::check_place;
 use crate::files::{self, PRIVATE_FILE, PRIVATE_FOLDER};
-use crate::options::{Durability, OpenError};
+use crate::options::{Directory, Durability, OpenError};
 use fakemon_fbs::Malformed;
 use fakemon_fbs::journal::BlockReader;
 use fakemon_fbs::snapshot::{self, Caught};
@@ -56,6 +56,9 @@ pub enum ReadError {
         /// What is wrong.
         what: String,
     },
+    /// RocksDB, or who reads its rows, found that they are not what was written.
+    #[error("it cannot be read: {0}")]
+    Damaged(String),
     /// The disk or the store said no.
     #[error("it cannot be read: {0}")]
     Store(String),
@@ -72,16 +75,16 @@ impl ReadError {
 
 impl From<rocksdb::Error> for ReadError {
     fn from(error: rocksdb::Error) -> Self {
-        ReadError::Store(Part::Journal.explain(error.as_ref()))
+        Part::Journal.unreadable(error.as_ref())
     }
 }
 
 pub(super) fn wrong_key(row: &str) -> ReadError {
-    ReadError::Store(format!("a key of `{row}` is damaged"))
+    ReadError::Damaged(format!("a key of `{row}` is damaged"))
 }
 
 pub(super) fn malformed(row: &str, error: &Malformed) -> ReadError {
-    ReadError::Store(format!("a row of `{row}` is damaged: {error}"))
+    ReadError::Damaged(format!("a row of `{row}` is damaged: {error}"))
 }
 
 /// An open data directory.
@@ -98,7 +101,8 @@ pub struct Store {
 impl Store {
     /// Opens or creates a data directory for writing; one process at a time.
     pub fn open(dir: &Path) -> Result<Store, OpenError> {
-        let fail = |error: &dyn std::fmt::Display| OpenError(format!("data directory {}: {error}", dir.display()));
+        let fail =
+            |error: &dyn std::fmt::Display| OpenError::Io(format!("data directory {}: {error}", dir.display()));
         if !dir.join(IDENTITY).exists() {
             check_place(dir)?;
         }
@@ -106,7 +110,8 @@ impl Store {
             .map_err(|error| fail(&format!("{error}; give a directory that can be made, and written")))?;
         if identify(dir)? != Identity::Ours {
             if !holds_only_ours(dir).map_err(|error| fail(&error))? {
-                return Err(fail(&"it holds other files; give an empty directory or one that fakemon made"));
+                let what = "it holds other files; give an empty directory or one that fakemon made";
+                return Err(OpenError::Unsuitable(format!("data directory {}: {what}", dir.display())));
             }
             if dir.join(JOURNAL).join(CURRENT).exists() {
                 tracing::warn!("{}: the file {IDENTITY} was lost, and is made again", dir.display());
@@ -124,7 +129,8 @@ impl Store {
     }
 
     fn open_identified(dir: &Path) -> Result<Store, OpenError> {
-        let fail = |error: &dyn std::fmt::Display| OpenError(format!("data directory {}: {error}", dir.display()));
+        let fail =
+            |error: &dyn std::fmt::Display| OpenError::Io(format!("data directory {}: {error}", dir.display()));
         let mut database = database_options();
         // Where answers were given there is a journal; to make a new one would delete what is left of a damaged one.
         let told = Noted::read(dir, JOURNAL_NOTE);
@@ -136,22 +142,26 @@ impl Store {
             make_folder(dir, JOURNAL)?;
         }
         let db = DB::open_cf_descriptors(&database, dir.join(JOURNAL), families(Access::Write));
-        let db = db.map_err(|error| fail(&Part::Journal.explain(error.as_ref())))?;
-        let mut store = Store { told: proven(&db, told).map_err(|error| fail(&error))?, db, note: None, read: None };
+        let db = db.map_err(|error| Part::Journal.not_opened(dir, error.as_ref()))?;
+        let mut store = Store {
+            told: proven(&db, told).map_err(|error| OpenError::reading(Directory(dir), &error, ""))?,
+            db,
+            note: None,
+            read: None,
+        };
         store.begin_note(dir).map_err(|error| fail(&error))?;
         Ok(store)
     }
 
     /// Opens a data directory for reading, beside a running server or without one, and changes nothing in it.
     pub fn open_to_read(dir: &Path) -> Result<Store, OpenError> {
-        let fail = |error: &dyn std::fmt::Display| OpenError(format!("data directory {}: {error}", dir.display()));
         check_identity(dir)?;
         let told = Noted::read(dir, JOURNAL_NOTE);
         let journal = dir.join(JOURNAL);
         let written_at = written_at(&journal);
         let db = open_to_read(&journal, &database_options(), families)
-            .map_err(|error| fail(&Part::Journal.explain(error.as_ref())))?;
-        let told = proven(&db, told).map_err(|error| fail(&error))?;
+            .map_err(|error| Part::Journal.not_opened(dir, error.as_ref()))?;
+        let told = proven(&db, told).map_err(|error| OpenError::reading(Directory(dir), &error, ""))?;
         Ok(Store { db, note: None, told, read: Some((journal, written_at)) })
     }
 
@@ -442,7 +452,7 @@ fn collection_key(player: PlayerId, position: Position) -> [u8; 12] {
 }
 
 pub(super) fn number(key: &[u8]) -> Result<u64, ReadError> {
-    let bytes = key.try_into().map_err(|_| ReadError::Store("a key has the wrong length".into()))?;
+    let bytes = key.try_into().map_err(|_| ReadError::Damaged("a key has the wrong length".into()))?;
     Ok(u64::from_be_bytes(bytes))
 }
 
@@ -470,7 +480,7 @@ fn identity() -> String {
 
 /// Takes a directory that is empty, or not there, to make a data directory; it says that it is incomplete.
 pub(super) fn begin(dir: &Path, making: &str) -> Result<(), OpenError> {
-    let fail = |error: &dyn std::fmt::Display| OpenError(format!("{}: {error}", dir.display()));
+    let fail = |error: &dyn std::fmt::Display| OpenError::Io(format!("{}: {error}", dir.display()));
     check_empty(dir)?;
     files::make_folder(dir, PRIVATE_FOLDER)
         .map_err(|error| fail(&format!("{error}; give a directory that can be made")))?;
@@ -481,19 +491,21 @@ pub(super) fn begin(dir: &Path, making: &str) -> Result<(), OpenError> {
 /// Whether a directory is empty, or not there, and a place for a data directory.
 pub fn check_empty(dir: &Path) -> Result<(), OpenError> {
     check_place(dir)?;
-    let fail = |what: &dyn std::fmt::Display| OpenError(format!("{}: {what}", dir.display()));
+    let line = |what: &dyn std::fmt::Display| format!("{}: {what}", dir.display());
     match fs::read_dir(dir).map(|mut entries| entries.next().is_none()) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(fail(&"it is not empty; give a directory that is, or that is not there")),
+        Ok(false) => {
+            Err(OpenError::Unsuitable(line(&"it is not empty; give a directory that is, or that is not there")))
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(fail(&format!("{error}; give a directory that can be made"))),
+        Err(error) => Err(OpenError::Io(line(&format!("{error}; give a directory that can be made")))),
     }
 }
 
 /// From now on a directory says that it is a data directory, for good.
 pub fn complete(dir: &Path) -> Result<(), OpenError> {
     let done = files::replace(&dir.join(IDENTITY), identity().as_bytes(), PRIVATE_FILE);
-    done.map_err(|error| OpenError(format!("{}: {error}", dir.display())))
+    done.map_err(|error| OpenError::Io(format!("{}: {error}", dir.display())))
 }
 
 /// Whether a directory says that it is a data directory which is still being made.
@@ -518,7 +530,7 @@ pub(super) fn identify(dir: &Path) -> Result<Identity, OpenError> {
         Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
             return Ok(Identity::CutShort);
         }
-        Err(error) => return Err(OpenError(format!("{}: {error}", path.display()))),
+        Err(error) => return Err(OpenError::Io(format!("{}: {error}", path.display()))),
     };
     // A file system may bring the length of a file to the disk before its bytes, which are zeros then.
     let text = text.trim_end_matches('\0');
@@ -527,16 +539,17 @@ pub(super) fn identify(dir: &Path) -> Result<Identity, OpenError> {
     }
     if let Some(making) = text.trim().strip_prefix(INCOMPLETE) {
         let what = format!("data directory {}: it is incomplete: {making} did not end; delete it", dir.display());
-        return Err(OpenError(format!("{what}, and begin again")));
+        return Err(OpenError::Unsuitable(format!("{what}, and begin again")));
     }
     let format = text.trim().strip_prefix("fakemon data directory, format ").and_then(|format| format.parse().ok());
     match format {
         Some(FORMAT) => Ok(Identity::Ours),
-        Some(format) if format > FORMAT => Err(OpenError(format!(
-            "data directory {}: its format is {format}, this program knows up to {FORMAT}: use a newer fakemon",
-            dir.display()
-        ))),
-        _ => Err(OpenError(format!(
+        Some(found) if found > FORMAT => {
+            let what = format!("its format is {found}, this program knows up to {FORMAT}: use a newer fakemon");
+            let message = format!("data directory {}: {what}", dir.display());
+            Err(OpenError::NewerFormat { found, supported: FORMAT, message })
+        }
+        _ => Err(OpenError::Unsuitable(format!(
             "{}: it does not say `format N`: this is no data directory, or the file is damaged; if it is one, delete the \
              file, and it is made again",
             path.display()
@@ -553,7 +566,7 @@ pub fn check_identity(dir: &Path) -> Result<(), OpenError> {
         return Ok(());
     }
     let what = format!("it is not a fakemon data directory (no file {IDENTITY} in it)");
-    Err(OpenError(format!("data directory {}: {what}", dir.display())))
+    Err(OpenError::Unsuitable(format!("data directory {}: {what}", dir.display())))
 }
 
 /// Whether a directory is empty, or everything in it is what this program makes in the first moments of one.

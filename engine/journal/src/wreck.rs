@@ -25,23 +25,26 @@ pub struct Held(#[expect(dead_code, reason = "it is held")] Option<File>);
 impl Wreck {
     /// Keeps servers away from a damaged directory.
     pub fn hold(dir: &Path) -> Result<Held, OpenError> {
-        let fail = |error: io::Error| OpenError(format!("data directory {}: {error}", dir.display()));
+        let fail = |error: io::Error| OpenError::Io(format!("data directory {}: {error}", dir.display()));
         identify(dir)?; // a newer format is not damage
         hold(dir).map_err(fail)?.map(Held).ok_or_else(|| {
             let what = "a process has it open: stop it, or salvage a checkpoint of it";
-            OpenError(format!("data directory {}: {what}", dir.display()))
+            OpenError::Locked(format!("data directory {}: {what}", dir.display()))
         })
     }
 
     /// Copies the damaged directory `dir` beside `to`.
     pub fn of(dir: &Path, to: &Path, held: Held) -> Result<Wreck, OpenError> {
         if !dir.join("journal").is_dir() {
-            return Err(OpenError(format!("data directory {}: it has no folder `journal`", dir.display())));
+            return Err(OpenError::Unsuitable(format!(
+                "data directory {}: it has no folder `journal`",
+                dir.display()
+            )));
         }
         let mut scratch = to.as_os_str().to_owned();
         scratch.push(".salvage");
         let wreck = Wreck { scratch: scratch.into(), _held: held };
-        let unwritable = |error: io::Error| OpenError(format!("{}: {error}", wreck.scratch.display()));
+        let unwritable = |error: io::Error| OpenError::Io(format!("{}: {error}", wreck.scratch.display()));
         if wreck.scratch.exists() {
             fs::remove_dir_all(&wreck.scratch).map_err(unwritable)?; // of a salvage that was interrupted
         }
@@ -56,7 +59,10 @@ impl Wreck {
     pub fn journal(&self) -> Result<(Store, bool), OpenError> {
         let path = self.scratch.join("journal");
         let open = || DB::open_cf_descriptors(&salvage_options(), &path, families(Access::Write));
-        let fail = |error: rocksdb::Error| OpenError(format!("nothing of the journal can be read: {error}"));
+        let fail = |error: rocksdb::Error| OpenError::Damaged {
+            position: None,
+            message: format!("nothing of the journal can be read: {error}"),
+        };
         // Without tables all that a manifest says is that there are none, and a damaged one hides the log, which is lost
         // once a database was opened without it.
         if self.is_only_log()? {
@@ -82,14 +88,14 @@ impl Wreck {
 
     fn names_of_journal(&self) -> Result<Vec<String>, OpenError> {
         let path = self.scratch.join("journal");
-        let entries = fs::read_dir(&path).map_err(|error| OpenError(format!("{}: {error}", path.display())))?;
+        let entries = fs::read_dir(&path).map_err(|error| OpenError::Io(format!("{}: {error}", path.display())))?;
         Ok(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
     }
 
     /// Gives the copy the manifest of a new journal.
     fn renew_manifest(&self) -> Result<(), OpenError> {
         let (path, new) = (self.scratch.join("journal"), self.scratch.join("new"));
-        let fail = |error: &dyn std::fmt::Display| OpenError(format!("{}: {error}", new.display()));
+        let fail = |error: &dyn std::fmt::Display| OpenError::Io(format!("{}: {error}", new.display()));
         let made = DB::open_cf_descriptors(&database_options(), &new, families(Access::Write));
         drop(made.map_err(|error| fail(&error))?);
         let is_manifest = |name: &str| name == "CURRENT" || name.starts_with("MANIFEST-");
@@ -127,7 +133,7 @@ impl Wreck {
     /// Takes a folder of the copy over.
     pub fn hand_over(&self, folder: &str, to: &Path) -> Result<(), OpenError> {
         let moved = fs::rename(self.scratch.join(folder), to.join(folder));
-        moved.map_err(|error| OpenError(format!("{}: {error}", to.join(folder).display())))
+        moved.map_err(|error| OpenError::Io(format!("{}: {error}", to.join(folder).display())))
     }
 }
 

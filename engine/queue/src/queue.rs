@@ -124,7 +124,7 @@ impl Queues {
             ControlFlow::Continue(())
         })?;
         if !sound {
-            return Err(ReadError::Store("a row of `queues` is damaged".into()));
+            return Err(ReadError::Damaged("a row of `queues` is damaged".into()));
         }
         if !left_over.is_empty() {
             depot.write(left_over, false).map_err(ReadError::Failed)?;

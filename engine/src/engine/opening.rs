@@ -19,7 +19,7 @@ use crate::logs::Logs;
 use crate::metrics::GroupFigures;
 use crate::monitor::{Beginning, Monitor};
 use crate::notices::Notices;
-use crate::options::{Durability, OpenError, Options};
+use crate::options::{Directory, Durability, OpenError, Options};
 use crate::pipe::{Callees, Parts, Pipes, Supervisor};
 use crate::queue::Queues;
 use crate::reader::{Counter, Reader};
@@ -52,8 +52,7 @@ impl Engine {
         options.check_descriptors(descriptors_max())?;
         let started = Instant::now();
         let store = Arc::new(Store::open(dir)?);
-        let fail =
-            |error: ReadError| OpenError(format!("data directory {}: {error}{}", dir.display(), remedy(&error)));
+        let fail = |error: ReadError| OpenError::reading(Directory(dir), &error, remedy(&error));
         let end = store.end_position().map_err(fail)?;
         store.check_acknowledged(end).map_err(fail)?; // first: rows that are ahead of a damaged journal are worth a lot
         let first = store.first_position().map_err(fail)?;
@@ -111,7 +110,7 @@ impl Engine {
         let failure = Arc::new(Failure::default());
         let failing = failure.clone();
         depot.on_failure(move |error| failing.set(error.to_owned()));
-        let bus_fail = |error: ReadError| OpenError(format!("data directory {}: the bus: {error}", dir.display()));
+        let bus_fail = |error: ReadError| OpenError::reading(format!("{}: the bus", Directory(dir)), &error, "");
         let queues = Arc::new(Queues::open(depot.clone()).map_err(bus_fail)?);
         let registry = Arc::new(recovered.registry);
         let events = Events {
@@ -314,7 +313,7 @@ impl Engine {
             bus,
             threads: Mutex::new(Some(threads)),
         }));
-        let client = engine.client().map_err(|error| OpenError(error.to_string()))?;
+        let client = engine.client().map_err(|error| OpenError::Io(error.to_string()))?;
         let answered = engine.0.bus.answered.clone();
         engine.carry("deliveries", Carrier::Own(Box::new(client), answered));
         engine.keep_time()?;
@@ -322,7 +321,7 @@ impl Engine {
     }
 
     fn watch(&self, directory: &Path) -> Result<(), OpenError> {
-        let client = self.client().map_err(|error| OpenError(error.to_string()))?;
+        let client = self.client().map_err(|error| OpenError::Io(error.to_string()))?;
         let mut threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(threads) = threads.as_mut() else { return Ok(()) };
         let (shared, directory) = (self.shared().clone(), directory.to_owned());
@@ -340,7 +339,7 @@ impl Engine {
 
     /// From now on what is due fires.
     fn keep_time(&self) -> Result<(), OpenError> {
-        let client = self.client().map_err(|error| OpenError(error.to_string()))?;
+        let client = self.client().map_err(|error| OpenError::Io(error.to_string()))?;
         let mut threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(threads) = threads.as_mut() else { return Ok(()) };
         let timekeeper = Timekeeper {
@@ -365,7 +364,7 @@ fn remedy(error: &ReadError) -> &'static str {
             "; `fakemon verify` says what is wrong, and `fakemon verify --salvage NEW_DIR` makes a new directory of all \
              that holds"
         }
-        ReadError::Store(_) | ReadError::Failed(_) => "",
+        ReadError::Damaged(_) | ReadError::Store(_) | ReadError::Failed(_) => "",
     }
 }
 
@@ -373,7 +372,9 @@ fn remedy(error: &ReadError) -> &'static str {
 fn doors(shards: usize) -> Result<Vec<(Arc<Door>, Ears)>, OpenError> {
     let door = |_| Door::new().map(|(door, ears)| (Arc::new(door), ears));
     let doors = (0..shards).map(door).collect::<std::io::Result<Vec<_>>>();
-    doors.map_err(|error| OpenError(format!("no descriptors for the shards: {error}; raise `ulimit -n`")))
+    doors.map_err(|error| {
+        OpenError::TooFewDescriptors(format!("no descriptors for the shards: {error}; raise `ulimit -n`"))
+    })
 }
 
 /// The settings that decide: the options', else the journal's, else new ones.

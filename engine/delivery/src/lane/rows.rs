@@ -122,7 +122,7 @@ pub(crate) fn erase(id: &LaneId, batch: &mut Batch) {
 }
 
 pub(super) fn damaged() -> ReadError {
-    ReadError::Store("a row of `lanes` is damaged".into())
+    ReadError::Damaged("a row of `lanes` is damaged".into())
 }
 
 pub(super) fn row(prefix: &[u8], first: EventKey) -> Vec<u8> {
