@@ -215,13 +215,12 @@ fn a_function_that_panics_is_a_failed_delivery_and_ends_no_thread() {
     let engine = open(dir.path());
     let mut client = engine.client().unwrap();
     let (tell, told) = mpsc::channel();
-    engine.on_events(
-        "shaky",
-        Box::new(move |letter| {
+    engine
+        .on_events("shaky", move |letter| {
             tell.send(letter.body.to_string()).unwrap();
             panic!("not today");
-        }),
-    );
+        })
+        .unwrap();
     let mut shaky = target("default", "r", "shaky", "fakemon:local:123456789012:function/shaky");
     shaky.retry = Some(fakemon_engine::bus::resource::Retry { attempts_max: 1, age_s_max: 3600 });
     shaky.dead_letter_arn = Some("arn:aws:sqs:local:123456789012:dead".into());
@@ -243,16 +242,15 @@ fn what_a_target_cannot_take_is_tried_again_and_then_becomes_a_dead_letter_that_
     let (tell, told) = mpsc::channel();
     let works = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let working = works.clone();
-    engine.on_events(
-        "shaky",
-        Box::new(move |letter| {
+    engine
+        .on_events("shaky", move |letter| {
             tell.send(letter.body.to_string()).unwrap();
             match working.load(std::sync::atomic::Ordering::SeqCst) {
                 true => Ok(()),
                 false => Err(Failed::for_now(FailureCode::ErrorFromTarget, "not now")),
             }
-        }),
-    );
+        })
+        .unwrap();
     let mut shaky = target("default", "r", "shaky", "fakemon:local:123456789012:function/shaky");
     assert_eq!(Destination::of(&shaky.arn), Destination::Function("shaky".into()));
     shaky.retry = Some(fakemon_engine::bus::resource::Retry { attempts_max: 2, age_s_max: 3600 });

@@ -168,7 +168,7 @@ fn a_dead_target_is_told_once_also_when_it_is_the_one_to_hear_of_it() {
             Err(Failed::for_now(FailureCode::ErrorFromTarget, "not now"))
         }
     };
-    engine.on_events("shaky", Box::new(move |_| shaky()));
+    engine.on_events("shaky", move |_| shaky()).unwrap();
     let mut client = engine.client().unwrap();
     let pattern = r#"{"source":["shop",{"prefix":"fakemon."}],"detail-type":["sold",{"prefix":"fakemon.target_"}]}"#;
     change(
@@ -203,7 +203,7 @@ fn a_dead_target_is_told_once_also_when_it_is_the_one_to_hear_of_it() {
 fn given_up_events_are_told_but_not_those_that_tell_of_it() {
     let dir = tempfile::tempdir().unwrap();
     let engine = open(dir.path(), SILENT);
-    engine.on_events("never", Box::new(|_| Err(Failed::permanently(FailureCode::ErrorFromTarget, "not this"))));
+    engine.on_events("never", |_| Err(Failed::permanently(FailureCode::ErrorFromTarget, "not this"))).unwrap();
     let mut client = engine.client().unwrap();
     let pattern = r#"{"detail-type":["sold","fakemon.dead_letter"]}"#;
     let mut never = target("default", "r", "never", "fakemon:local:123456789012:function/never");

@@ -594,29 +594,27 @@ fn a_program_enriches_and_receives_in_process_and_a_poisoned_batch_is_halved() {
     written(&mut client);
     // Nothing is lost while the program is not ready yet.
     std::thread::sleep(Duration::from_millis(100));
-    engine.on_enrichment(
-        "sieve",
-        Box::new(|batch| {
+    engine
+        .set_enricher("sieve", |batch| {
             let units: Vec<u64> = serde_json::from_str(batch).unwrap();
             if units.contains(&5) {
                 return Err(Failed::permanently(FailureCode::ErrorFromTarget, "five is right out"));
             }
             Ok(json!(units.into_iter().filter(|unit| unit % 2 == 0 || *unit == 7).collect::<Vec<_>>()).to_string())
-        }),
-    );
+        })
+        .unwrap();
     let (tell, told) = mpsc::channel();
     let mut failures = 2;
-    engine.on_events(
-        "sink",
-        Box::new(move |letter| {
+    engine
+        .on_events("sink", move |letter| {
             if &*letter.body == "4" && failures > 0 {
                 failures -= 1;
                 return Err(Failed::for_now(FailureCode::ErrorFromTarget, "not now"));
             }
             tell.send(letter.body.to_string()).unwrap();
             Ok(())
-        }),
-    );
+        })
+        .unwrap();
     let received: Vec<String> = (0..5).map(|_| told.recv_timeout(PATIENCE).unwrap()).collect();
     assert_eq!(received, ["0", "2", "4", "6", "7"], "in order, whatever failed, and only the poison is left out");
     let (_, runs, figures) = engine.pipes().figures().remove(0);

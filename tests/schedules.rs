@@ -561,13 +561,12 @@ fn firings_that_come_one_by_one_do_not_wear_the_clock_out() {
     let engine = crate::bus::open(dir.path());
     let mut client = engine.client().unwrap();
     let (fires, fired) = mpsc::channel();
-    engine.on_events(
-        "count",
-        Box::new(move |_| {
+    engine
+        .on_events("count", move |_| {
             fires.send(()).unwrap();
             Ok(())
-        }),
-    );
+        })
+        .unwrap();
     for number in 0..20 {
         let due = engine.now().plus_ns(30_000_000);
         let target = r#"{"Arn":"arn:aws:fakemon:local:123456789012:function/count","Input":"{}"}"#;

@@ -138,13 +138,12 @@ fn rule(name: &str) -> [Resource; 2] {
 fn replay(engine: &Engine) -> f64 {
     let heard = Arc::new(AtomicU64::new(0));
     let hears = heard.clone();
-    engine.on_events(
-        "again",
-        Box::new(move |_| {
+    engine
+        .on_events("again", move |_| {
             hears.fetch_add(1, Ordering::Relaxed);
             Ok(())
-        }),
-    );
+        })
+        .expect("it is set once");
     let archive = Archive {
         name: "all".into(),
         bus: BUS.into(),
@@ -187,13 +186,12 @@ fn replay(engine: &Engine) -> f64 {
 fn dead_target(engine: &Engine) -> Arc<AtomicU64> {
     let asked = Arc::new(AtomicU64::new(0));
     let asks = asked.clone();
-    engine.on_events(
-        "dead",
-        Box::new(move |_| {
+    engine
+        .on_events("dead", move |_| {
             asks.fetch_add(1, Ordering::Relaxed);
             Err(Failed::for_now(FailureCode::ErrorFromTarget, "never"))
-        }),
-    );
+        })
+        .expect("it is set once");
     let mut client = engine.client().expect("one more client");
     change(&mut client, rule("dead").into());
     asked

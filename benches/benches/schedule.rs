@@ -117,13 +117,12 @@ fn make(engine: &Engine, client: &mut Client, from: usize, count: usize, one: im
 fn count(engine: &Engine) -> Arc<AtomicU64> {
     let delivered = Arc::new(AtomicU64::new(0));
     let counts = delivered.clone();
-    engine.on_events(
-        "count",
-        Box::new(move |_| {
+    engine
+        .on_events("count", move |_| {
             counts.fetch_add(1, Ordering::Relaxed);
             Ok(())
-        }),
-    );
+        })
+        .expect("it is set once");
     delivered
 }
 

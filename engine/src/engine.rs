@@ -1,7 +1,9 @@
 //! The engine as a whole: hands out clients and everything else there is, stops in order.
 //!
 //! - `opening`: how it opens
+//! - `callbacks`: what the program around it gives it to call
 
+mod callbacks;
 mod opening;
 
 use crate::bus::Registry;
@@ -11,7 +13,7 @@ use crate::cores::Core;
 use crate::delivery::{ArchiveFigures, Courier, Replays};
 use crate::failure::{self, Failure};
 use crate::ids::{Position, Timestamp};
-use crate::inside::{Answered, Carrier, Function, Inside, Postman};
+use crate::inside::OnDecision;
 use crate::journal::{Depot, ReadError};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
@@ -20,7 +22,7 @@ use crate::notes::Notes;
 use crate::notices::Notices;
 use crate::options::{OpenError, Options};
 use crate::outbox::NoMoreClients;
-use crate::pipe::{Enricher, Outside, Parts, Pipes};
+use crate::pipe::{Parts, Pipes};
 use crate::place::Place;
 use crate::players::Player;
 use crate::pulse::Pulses;
@@ -38,6 +40,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+pub use callbacks::AlreadySet;
 
 /// How long pipes that were deleted may take to end.
 const PIPES_PATIENCE: Duration = Duration::from_secs(10);
@@ -60,7 +64,7 @@ struct Bus {
     replays: Arc<Replays>,
     archives: Arc<ArchiveFigures>,
     agenda: Arc<Agenda>,
-    answered: Arc<OnceLock<Answered>>,
+    answered: Arc<OnceLock<OnDecision>>,
     pipes: Arc<Parts>,
     checkpointer: Checkpointer,
 }
@@ -218,52 +222,6 @@ impl Engine {
     /// All events before it were looked at by the rules of their bus, and stand on the lanes of their targets.
     pub fn routed_position(&self) -> Position {
         self.shared().progress.routed()
-    }
-
-    /// From now on `function` gets the events of targets with the ARN `arn:aws:fakemon:local:123456789012:function/NAME`,
-    /// in order and at least once, on a thread of its own.
-    pub fn on_events(&self, name: &str, function: Function) {
-        let function = Arc::new(Mutex::new(function));
-        let mut functions = self.parts().callees.functions.lock().unwrap_or_else(PoisonError::into_inner);
-        functions.insert(name.to_owned(), function.clone());
-        drop(functions);
-        self.carry(name, Carrier::Function(name.to_owned(), function));
-    }
-
-    /// From now on pipes with the enrichment `arn:aws:fakemon:local:123456789012:function/NAME` ask `enricher`: a JSON array
-    /// of a batch in, a JSON array of what goes to the target out. One call at a time, on the thread of the pipe.
-    pub fn on_enrichment(&self, name: &str, enricher: Enricher) {
-        let mut enrichers = self.parts().callees.enrichers.lock().unwrap_or_else(PoisonError::into_inner);
-        enrichers.insert(name.to_owned(), Arc::new(Mutex::new(enricher)));
-    }
-
-    /// From now on `outside` speaks HTTP for pipes: enrichments, targets and streams that are API destinations. The first
-    /// that is given stays; before, those pipes wait.
-    pub fn on_errands(&self, outside: Outside) {
-        let _ = self.parts().callees.outside.set(outside);
-    }
-
-    /// From now on `postman` brings events to players: those of targets whose ARN ends with `:players` (whom
-    /// `detail.player` names) or `:player/NAME`. Before, they wait.
-    pub fn on_letters(&self, postman: Postman) {
-        let postman = Arc::new(Mutex::new(postman));
-        let _ = self.parts().callees.postman.set(postman.clone()); // the first stays with pipes
-        self.carry("letters", Carrier::Players(postman));
-    }
-
-    /// From now on `answered` hears how throws ended that came as events. The first that is given stays.
-    pub fn on_answers(&self, answered: Answered) {
-        let _ = self.0.bus.answered.set(answered);
-    }
-
-    fn carry(&self, name: &str, carrier: Carrier) {
-        let mut threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(threads) = threads.as_mut() else { return };
-        let courier = self.0.bus.courier.clone();
-        let (stop, failure) = (threads.stop_inside.clone(), self.shared().failure.clone());
-        let (progress, opened_at) = (self.shared().progress.clone(), threads.opened_at);
-        let inside = Inside { courier, carrier, progress, opened_at, stop, failure };
-        threads.inside.push(thread(name, self.shared(), &threads.stop_inside, move || inside.run()));
     }
 
     /// A new client: one per thread that submits.

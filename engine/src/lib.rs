@@ -144,10 +144,10 @@ pub use fakemon_sync::{mailbox, pulse};
 
 pub use client::Client;
 pub use clock::wall_clock;
-pub use engine::Engine;
+pub use engine::{AlreadySet, Engine};
 pub use failure::no_thread;
 pub use fakemon_journal::ReadError;
-pub use inside::{Answered, Function, PlayerLetter, Postman};
+pub use inside::{Function, OnDecision, PlayerMessage, PlayerSink};
 pub use metrics::Metrics;
 pub use options::{Durability, OpenError, Options, Retention, Thresholds};
 pub use outbox::NoMoreClients;

@@ -42,7 +42,7 @@ pub type Function = Box<dyn FnMut(&Letter) -> Result<(), Failed> + Send>;
 
 /// An event for a player.
 #[derive(Clone, Debug)]
-pub struct PlayerLetter {
+pub struct PlayerMessage {
     /// Whom it is for.
     pub player: PlayerName,
     /// What the target's input settings make of the event.
@@ -51,16 +51,16 @@ pub struct PlayerLetter {
 
 /// Brings events to players, in order; an outcome for each, none for one that was not tried, because one before it for the
 /// same player comes again.
-pub type Postman = Box<dyn FnMut(&[PlayerLetter]) -> Vec<Option<Result<(), Failed>>> + Send>;
+pub type PlayerSink = Box<dyn FnMut(&[PlayerMessage]) -> Vec<Option<Result<(), Failed>>> + Send>;
 
 /// Hears how throws ended that came as events.
-pub type Answered = Box<dyn Fn(&PlayerName, &Decision) + Send + Sync>;
+pub type OnDecision = Box<dyn Fn(&PlayerName, &Decision) + Send + Sync>;
 
 pub enum Carrier {
     /// Everything inside but functions and players.
-    Own(Box<Client>, Arc<OnceLock<Answered>>),
+    Own(Box<Client>, Arc<OnceLock<OnDecision>>),
     /// To players.
-    Players(Shared<Postman>),
+    Players(Shared<PlayerSink>),
     /// A function, by name.
     Function(String, Shared<Function>),
 }
@@ -270,13 +270,13 @@ fn deduplication_id(lane: &Lane, queue: &Queue, letter: &Letter, new: &NewMessag
     }
 }
 
-pub fn to_players(postman: &mut Postman, destination: &Destination, letters: &[Letter]) -> Outcomes {
+pub fn to_players(postman: &mut PlayerSink, destination: &Destination, letters: &[Letter]) -> Outcomes {
     let mut outcomes = Outcomes::new();
     let (mut addressed, mut keys) = (Vec::new(), Vec::new());
     for letter in letters {
         match addressee(destination, &letter.event) {
             Ok(player) => {
-                addressed.push(PlayerLetter { player, body: letter.body.clone() });
+                addressed.push(PlayerMessage { player, body: letter.body.clone() });
                 keys.push(letter.key);
             }
             Err(why) => outcomes.push((letter.key, Err(Failed::permanently(FailureCode::InvalidParameter, why)))),

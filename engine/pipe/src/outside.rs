@@ -18,7 +18,7 @@ const HEARD_BYTES_MAX: u64 = 4 << 20;
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Carries errands out, each as a task of its own. It must not block.
-pub type Outside = Box<dyn Fn(Errand) + Send + Sync>;
+pub type HttpClient = Box<dyn Fn(Errand) + Send + Sync>;
 
 /// Something to do outside.
 pub enum Errand {
@@ -54,7 +54,7 @@ impl Call {
 
 /// Calls and waits; none when `stop` says so first.
 pub(super) fn call(
-    outside: &Outside,
+    outside: &HttpClient,
     destination: &str,
     parameters: HttpParameters,
     body: String,
@@ -137,7 +137,7 @@ pub(super) struct Listener(Arc<Ear>);
 
 impl Listener {
     /// Listens to an API destination, on the calling thread.
-    pub(super) fn start(outside: &Outside, destination: &str, after: Option<String>) -> Listener {
+    pub(super) fn start(outside: &HttpClient, destination: &str, after: Option<String>) -> Listener {
         let ear = Arc::new(Ear {
             heard: ArrayQueue::new(HEARD_MAX),
             bytes: AtomicU64::new(0),

@@ -1,10 +1,10 @@
 //! What all pipes share: the ways to sources and targets, whom the embedding program gave them to call, and what is known
 //! of each pipe.
 
-use super::outside::Outside;
+use super::outside::HttpClient;
 use super::state::PipeStatus;
 use fakemon_capture::client::Client;
-use fakemon_delivery::inside::{self, Answered, Function, Postman};
+use fakemon_delivery::inside::{self, Function, OnDecision, PlayerSink};
 use fakemon_delivery::{Courier, Failed, FailureCode};
 use fakemon_journal::{Depot, Progress};
 use fakemon_model::ids::{Position, Timestamp};
@@ -22,8 +22,8 @@ pub type Enricher = Box<dyn FnMut(&str) -> Result<String, Failed> + Send>;
 pub struct Callees {
     pub functions: Mutex<HashMap<String, inside::Shared<Function>>>,
     pub enrichers: Mutex<HashMap<String, inside::Shared<Enricher>>>,
-    pub postman: OnceLock<inside::Shared<Postman>>,
-    pub outside: OnceLock<Outside>,
+    pub postman: OnceLock<inside::Shared<PlayerSink>>,
+    pub outside: OnceLock<HttpClient>,
 }
 
 impl Callees {
@@ -42,7 +42,7 @@ pub struct Parts {
     pub depot: Arc<Depot>,
     pub progress: Arc<Progress>,
     pub shared: Arc<fakemon_capture::shared::Shared>,
-    pub answered: Arc<OnceLock<Answered>>,
+    pub answered: Arc<OnceLock<OnDecision>>,
     pub callees: Callees,
     pub pipes: Pipes,
 }

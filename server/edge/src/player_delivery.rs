@@ -3,22 +3,23 @@
 
 use crate::{Errand, Said, Switchboard, To};
 use fakemon_engine::delivery::{Failed, FailureCode};
-use fakemon_engine::{Engine, PlayerLetter};
+use fakemon_engine::{Engine, PlayerMessage};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc;
 
 /// From now on players get what the bus has for them.
 pub fn deliver(engine: &Engine, switchboard: Switchboard) {
     let results = switchboard.clone();
-    engine.on_answers(Box::new(move |player, decision| {
+    let heard = engine.on_decision(move |player, decision| {
         // The result is an event too: whoever is not here now finds it there.
         results.send(To::Player(player.clone()), Errand::Decided(*decision), |_| ());
-    }));
-    engine.on_letters(Box::new(move |letters| hand_over(&switchboard, letters)));
+    });
+    let sink = engine.set_player_sink(move |letters| hand_over(&switchboard, letters));
+    heard.and(sink).expect("a server sets them once");
 }
 
 /// Hands letters to the edge: of each player one at a time, so that none overtakes one that has to come again.
-fn hand_over(switchboard: &Switchboard, letters: &[PlayerLetter]) -> Vec<Option<Result<(), Failed>>> {
+fn hand_over(switchboard: &Switchboard, letters: &[PlayerMessage]) -> Vec<Option<Result<(), Failed>>> {
     let mut by_player: BTreeMap<&str, VecDeque<usize>> = BTreeMap::new();
     for (index, letter) in letters.iter().enumerate() {
         by_player.entry(letter.player.as_str()).or_default().push_back(index);
@@ -39,7 +40,7 @@ fn hand_over(switchboard: &Switchboard, letters: &[PlayerLetter]) -> Vec<Option<
 }
 
 /// Says some of the letters at once, and waits until it is done.
-fn say(switchboard: &Switchboard, letters: &[PlayerLetter], which: &[usize]) -> Vec<(usize, Said)> {
+fn say(switchboard: &Switchboard, letters: &[PlayerMessage], which: &[usize]) -> Vec<(usize, Said)> {
     let (tell, told) = mpsc::channel();
     for index in which.iter().copied() {
         let (letter, tell) = (&letters[index], tell.clone());

@@ -1,6 +1,6 @@
 //! Events that are commands: throws and spawns for the capture service.
 
-use super::{Answered, IDLE, Outcomes, addressee, buses::put};
+use super::{IDLE, OnDecision, Outcomes, addressee, buses::put};
 use crate::commands::Command;
 use crate::{Failed, FailureCode, Letter};
 use fakemon_capture::client::Client;
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// stands in its own event. Throws overtake spawns on their way to the shards, so neither goes while the other waits.
 pub fn to_capture(
     client: &mut Client,
-    answered: &OnceLock<Answered>,
+    answered: &OnceLock<OnDecision>,
     letters: &[Letter],
     stop: &AtomicBool,
     now: Timestamp,
@@ -98,7 +98,7 @@ fn say_refused(client: &mut Client, letters: &[Letter], outcomes: &HashMap<u64, 
 /// Commands on their way, with whose throw each is; and who wants to hear of answers.
 struct Waiting<'a> {
     commands: HashMap<u64, Option<PlayerName>>,
-    answered: Option<&'a Answered>,
+    answered: Option<&'a OnDecision>,
 }
 
 /// Waits for commands.

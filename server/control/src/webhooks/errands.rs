@@ -28,9 +28,10 @@ const SILENCE_MAX: Duration = Duration::from_secs(90);
 /// Carries errands out for as long as the runtime lives.
 pub(super) async fn run(hooks: Arc<Webhooks>) {
     let (send, mut errands) = mpsc::unbounded_channel(); // bounded by what pipes there may be
-    hooks.engine.on_errands(Box::new(move |errand| {
+    let set = hooks.engine.set_http_client(move |errand| {
         let _ = send.send(errand); // nobody is here any more when the server stops
-    }));
+    });
+    set.expect("a server sets it once");
     while let Some(errand) = errands.recv().await {
         match errand {
             Errand::Call(call) => watched(&hooks.engine, "errand", answer(hooks.clone(), call)),
