@@ -146,6 +146,20 @@ pub enum Completion {
     },
 }
 
+impl Completion {
+    /// The token of the command.
+    #[inline]
+    pub fn token(&self) -> Token {
+        match self {
+            Completion::Decided { token, .. }
+            | Completion::Spawned { token, .. }
+            | Completion::Written { token, .. }
+            | Completion::Throttled { token, .. }
+            | Completion::Collection { token, .. } => *token,
+        }
+    }
+}
+
 /// What the clock brings.
 #[derive(Clone, Debug)]
 pub struct Firing {

@@ -34,8 +34,8 @@ const WAITING_MAX: usize = 65_536;
 const EVENT_BYTES: usize = 256;
 /// Bytes of events that are put at once.
 const PUT_BYTES: usize = PUT_BYTES_MAX / 2;
-/// No connection has this token.
-pub(crate) const HERALD: Token = Token(u64::MAX);
+/// Of what the herald hands over, one at a time; nothing else of its client is answered with `Written`.
+const TOKEN: Token = Token(0);
 
 /// What is to be told.
 #[derive(Default)]
@@ -194,7 +194,7 @@ impl Herald {
             (count, bytes) = (count + 1, bytes + more);
         }
         let events: Vec<NewEvent> = self.waiting.range(..count).cloned().collect();
-        match client.tell(HERALD, events) {
+        match client.tell(TOKEN, events) {
             Ok(()) => self.is_writing = true,
             Err(SubmitError::Throttled(_)) => return,
             Err(SubmitError::TooLarge | SubmitError::Reserved(_) | SubmitError::Spawn(_) | SubmitError::Stopped) => {}

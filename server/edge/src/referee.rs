@@ -3,7 +3,6 @@
 use super::catch_up::CatchUp;
 use super::connection::{Connection, Voice};
 use super::figures::{Counters, count};
-use super::herald::HERALD;
 use super::rate::Rates;
 use super::seats::{SeatId, Seats};
 use super::switchboard::Names;
@@ -204,18 +203,13 @@ impl Referee {
     ) {
         self.client.poll(&mut self.completions);
         for completion in self.completions.drain(..) {
-            let token = match &completion {
-                Completion::Decided { token, .. }
-                | Completion::Throttled { token, .. }
-                | Completion::Spawned { token, .. }
-                | Completion::Written { token, .. }
-                | Completion::Collection { token, .. } => SeatId(token.0),
-            };
-            // Whoever has gone gets their answer when they send the throw again; what the thread itself put has no seat.
-            let Some(connection) = seats.get_mut(token) else {
-                self.has_written |= token.0 == HERALD.0;
+            if let Completion::Written { .. } = completion {
+                self.has_written = true; // the herald alone puts events; a connection never does
                 continue;
-            };
+            }
+            let seat = SeatId(completion.token().0);
+            // A player who has gone gets the answer when they send the attempt again.
+            let Some(connection) = seats.get_mut(seat) else { continue };
             let Some(session) = connection.session() else { continue };
             session.in_flight = session.in_flight.saturating_sub(1);
             match completion {
@@ -236,11 +230,9 @@ impl Referee {
                     let retry_after_ms = throttled.retry_after_ms;
                     voice.say(connection, &Reply::Throttled { attempt_id, fakemon_id, retry_after_ms });
                 }
-                Completion::Spawned { .. } | Completion::Written { .. } => {
-                    unreachable!("players spawn and put nothing")
-                }
+                Completion::Spawned { .. } | Completion::Written { .. } => unreachable!("players spawn nothing"),
             }
-            spoke(token, connection);
+            spoke(seat, connection);
         }
     }
 
