@@ -69,7 +69,7 @@ fn attempt_of(engine: &Engine, client: &Client, player: &str, attempt: u64, fake
 }
 
 fn collection(engine: &Engine, client: &mut Client, player: &str) -> Vec<(u64, Position)> {
-    let Some(player) = engine.player(&PlayerName::new(player).unwrap()) else { return Vec::new() };
+    let Some(player) = engine.find_player(&PlayerName::new(player).unwrap()) else { return Vec::new() };
     client.collection(Token(7), &player, None).unwrap();
     match wait_for(client, 1).remove(0) {
         Completion::Collection { items, .. } => {

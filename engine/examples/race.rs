@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     print(&mut client, 2);
 
-    let ana = engine.player(&PlayerName::new("ana")?).ok_or("ana has thrown, so she is known")?;
+    let ana = engine.find_player(&PlayerName::new("ana")?).ok_or("ana has thrown, so she is known")?;
     client.collection(Token(3), &ana, None)?;
     print(&mut client, 1);
     engine.close();

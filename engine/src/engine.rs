@@ -1,8 +1,10 @@
 //! The engine as a whole: hands out clients and everything else there is, stops in order.
 //!
 //! - `opening`: how it opens
+//! - `blocking`: calls that wait for their answer
 //! - `callbacks`: what the program around it gives it to call
 
+mod blocking;
 mod callbacks;
 mod opening;
 
@@ -41,12 +43,15 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use blocking::Calls;
+pub use blocking::{BlockingPlayer, CallError, PendingAttempt};
 pub use callbacks::AlreadySet;
 
 /// How long pipes that were deleted may take to end.
 const PIPES_PATIENCE: Duration = Duration::from_secs(10);
 
-/// An open engine. Cheap to clone; the last one that is dropped closes it.
+/// An open engine. Cheap to clone; the last clone that is dropped closes it, and blocks as [`close`](Engine::close) does.
+/// A callback that holds a clone keeps it open: then call `close`.
 #[derive(Clone)]
 pub struct Engine(Arc<Running>);
 
@@ -56,6 +61,9 @@ struct Running {
     /// What holds the databases open until it is closed; clients have no part in it.
     bus: Bus,
     threads: Mutex<Option<Threads>>,
+    /// Every thread has ended: what has no answer now gets none.
+    is_closed: AtomicBool,
+    calls: Calls,
 }
 
 struct Bus {
@@ -232,8 +240,8 @@ impl Engine {
         Ok(Client::new(self.shared().clone(), self.shared().outboxes.open()?))
     }
 
-    /// The player of this name, if they have ever thrown.
-    pub fn player(&self, name: &PlayerName) -> Option<Player> {
+    /// The player of this name, if one was ever registered.
+    pub fn find_player(&self, name: &PlayerName) -> Option<Player> {
         self.shared().registry.get(name)
     }
 
@@ -313,7 +321,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the system starts no more threads.
-    pub fn spawn(
+    pub fn spawn_thread(
         &self,
         name: &str,
         was_asked: impl Fn() -> bool + Send + 'static,
@@ -333,6 +341,14 @@ impl Engine {
         self.shared().failure.set(reason);
     }
 
+    fn calls(&self) -> &Calls {
+        &self.0.calls
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.is_closed.load(Ordering::SeqCst)
+    }
+
     /// Why the engine stopped, if it did by itself.
     pub fn failure(&self) -> Option<String> {
         self.shared().failure.get()
@@ -343,8 +359,13 @@ impl Engine {
         self.shared().failure.wait(timeout)
     }
 
-    /// Decides what was accepted, makes it durable, releases the answers, brings the snapshot up to date and stops.
-    /// New commands get [`SubmitError::Stopped`](crate::command::SubmitError::Stopped); answers can still be polled.
+    /// Decides what was accepted, makes it durable, releases the answers, brings the snapshot up to date and stops. Blocks
+    /// until all of that is done and every thread of the engine has ended: milliseconds, and a function of
+    /// [`on_events`](Self::on_events) is waited for; never call it from one.
+    ///
+    /// Other clones see the engine stopped: new commands get [`SubmitError::Stopped`](crate::command::SubmitError::Stopped),
+    /// answers to what was accepted can still be polled or waited for, and what reads memory (`look`, `metrics`,
+    /// `registry`) goes on. Another [`open`](Self::open) of the directory succeeds from now on. Closing twice does nothing.
     pub fn close(&self) {
         self.0.close();
     }
@@ -384,6 +405,7 @@ impl Running {
         self.bus.checkpointer.close();
         self.bus.courier.events.journal.close();
         self.bus.depot.close();
+        self.is_closed.store(true, Ordering::SeqCst);
     }
 }
 

@@ -88,7 +88,7 @@
 //!   both are the [`wall_clock`], as it was when the event was written; each block says how far the engine's time is ahead
 //!   of it (`engine/sync/src/clock.rs`). Tokens, signatures, schedules and the `time` of events are by the wall clock too.
 //!   The order is the position's, whatever clocks show.
-//! - A thread ends without a word: that is a failure ([`Engine::failure`]), and [`Engine::spawn`] holds the threads of the
+//! - A thread ends without a word: that is a failure ([`Engine::failure`]), and [`Engine::spawn_thread`] holds the threads of the
 //!   program around the engine to the same.
 //! - A cursor passes an event that is neither delivered nor a dead letter; retention lets go of an event that a lane
 //!   still needs.
@@ -144,7 +144,7 @@ pub use fakemon_sync::{mailbox, pulse};
 
 pub use client::Client;
 pub use clock::wall_clock;
-pub use engine::{AlreadySet, Engine};
+pub use engine::{AlreadySet, BlockingPlayer, CallError, Engine, PendingAttempt};
 pub use failure::no_thread;
 pub use fakemon_journal::ReadError;
 pub use inside::{Function, OnDecision, PlayerMessage, PlayerSink};

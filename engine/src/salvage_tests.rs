@@ -215,7 +215,7 @@ fn a_journal_that_contradicts_itself_is_mended_and_what_does_not_hold_is_said() 
     let engine = Engine::open(&new, Options { cores: 1, ..Options::default() }).unwrap();
     let (mut client, mut done) = (engine.client().unwrap(), Vec::new());
     for name in ["ana", "bob"] {
-        let player = engine.player(&PlayerName::new(name).unwrap()).unwrap();
+        let player = engine.find_player(&PlayerName::new(name).unwrap()).unwrap();
         client.collection(Token(0), &player, None).unwrap();
         client.wait(&mut done, std::time::Duration::from_secs(10));
     }
@@ -267,6 +267,6 @@ fn behind_what_retention_let_go_of_the_snapshot_says_what_contradicts() {
     assert_eq!((salvaged.kept, salvaged.first, salvaged.end), (Kept::Mended, Position(5), Position(end.0 + 3)));
     assert!(salvaged.notes.iter().any(|note| note.contains("fakémon 9")), "{:?}", salvaged.notes);
     let engine = Engine::open(&new, options()).unwrap();
-    assert_eq!(engine.player(&PlayerName::new("bob").unwrap()).unwrap().id(), PlayerId(2));
+    assert_eq!(engine.find_player(&PlayerName::new("bob").unwrap()).unwrap().id(), PlayerId(2));
     engine.close();
 }

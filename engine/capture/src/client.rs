@@ -18,6 +18,7 @@ use fakemon_model::authorship;
 use fakemon_model::event::{Decision, PlayerName};
 use fakemon_model::ids::{AttemptId, FakemonId, Position, Timestamp, Token, owner};
 use fakemon_model::limits::{CLIENT_IN_FLIGHT_MAX, LIFETIME_S_MAX, PUT_BYTES_MAX, PUT_EVENTS_MAX, SNAPSHOT_LAG_MAX};
+use fakemon_model::place::Place;
 use fakemon_resource::NewEvent;
 use fakemon_resource::resource::Change;
 use fakemon_sync::clock::wall_clock;
@@ -83,12 +84,7 @@ impl Client {
     /// # Errors
     /// [`SubmitError::Throttled`] when a queue is full, [`SubmitError::Stopped`]. Nothing was accepted then.
     pub fn attempt(&mut self, token: Token, attempt: Attempt) -> Result<(), SubmitError> {
-        self.admit().inspect_err(|_| self.figures.throttled += 1)?;
-        let shard = usize::from(owner(attempt.fakemon_id, self.shared.doors.len()).0);
-        if self.shared.doors[shard].throws.is_full() {
-            self.figures.throttled += 1;
-            return Err(THROTTLED);
-        }
+        let shard = self.admit_attempt(attempt.fakemon_id)?;
         match attempt.player.claim(attempt.attempt_id, || self.waiter(token, attempt.attempt_id, attempt.fakemon_id))
         {
             Claim::New => return self.throw(token, attempt, shard),
@@ -98,6 +94,36 @@ impl Client {
         }
         self.figures.resent += 1;
         Ok(())
+    }
+
+    /// As [`attempt`](Self::attempt), received now, under the lowest attempt id from 1 that the player never used: that is
+    /// returned. Ids that come from elsewhere and these may be mixed; each is still decided once.
+    ///
+    /// # Errors
+    /// As [`attempt`](Self::attempt).
+    pub fn attempt_numbered(
+        &mut self,
+        token: Token,
+        player: &Player,
+        fakemon_id: FakemonId,
+        place: Place,
+    ) -> Result<AttemptId, SubmitError> {
+        let shard = self.admit_attempt(fakemon_id)?;
+        let (attempt_id, received_at) = (player.claim_unused(), self.shared.clock.now());
+        self.throw(token, Attempt { player: player.clone(), attempt_id, fakemon_id, place, received_at }, shard)?;
+        Ok(attempt_id)
+    }
+
+    /// The shard that owns a fakémon, if it has room for one more attempt.
+    #[inline]
+    fn admit_attempt(&mut self, fakemon_id: FakemonId) -> Result<usize, SubmitError> {
+        self.admit().inspect_err(|_| self.figures.throttled += 1)?;
+        let shard = usize::from(owner(fakemon_id, self.shared.doors.len()).0);
+        if self.shared.doors[shard].throws.is_full() {
+            self.figures.throttled += 1;
+            return Err(THROTTLED);
+        }
+        Ok(shard)
     }
 
     fn throw(&mut self, token: Token, attempt: Attempt, shard: usize) -> Result<(), SubmitError> {

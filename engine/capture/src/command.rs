@@ -39,6 +39,13 @@ pub struct Spawn {
     pub catch_rate: Option<CatchRate>,
 }
 
+impl Spawn {
+    /// A fakémon of a species at a place; id, lifetime and catch rate are left to the engine.
+    pub fn new(species: &str, place: Place) -> Spawn {
+        Spawn { fakemon_id: None, species: species.to_owned(), place, lifetime_s: None, catch_rate: None }
+    }
+}
+
 /// Why a spawn is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpawnError {

@@ -99,6 +99,15 @@ impl Player {
         Claim::Archived
     }
 
+    /// Uses the lowest attempt id, from 1, that was never used.
+    pub fn claim_unused(&self) -> AttemptId {
+        let mut ledger = self.ledger();
+        let attempt = AttemptId(ledger.used.lowest_free());
+        ledger.used.insert(attempt.0);
+        ledger.in_flight.push_back(attempt);
+        attempt
+    }
+
     /// Takes a claim back: the throw was not accepted.
     pub fn unclaim(&self, attempt: AttemptId) {
         let mut ledger = self.ledger();
@@ -193,6 +202,12 @@ impl IdRanges {
             }
         }
         true
+    }
+
+    /// The lowest id from 1 that is not there.
+    pub fn lowest_free(&self) -> u64 {
+        let around = self.0.range(..=1).next_back().filter(|(_, last)| **last >= 1);
+        around.map_or(1, |(_, last)| last.checked_add(1).expect("nothing uses 2^64 ids"))
     }
 
     /// Whether an id is there.

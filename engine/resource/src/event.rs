@@ -2,6 +2,7 @@
 
 use fakemon_fbs::journal::Put;
 use fakemon_model::authorship::OURS;
+use fakemon_model::envelope::{DEFAULT_BUS, REGION};
 use fakemon_model::ids::{EventKey, Position, Timestamp};
 
 /// An event on its way into the journal. Its id follows from the position that it gets.
@@ -34,6 +35,23 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
+    /// An event for the bus `default`, of now; `detail` is the text of a JSON object.
+    pub fn new(source: &str, detail_type: &str, detail: &str) -> NewEvent {
+        NewEvent {
+            bus: DEFAULT_BUS.to_owned(),
+            source: source.to_owned(),
+            detail_type: detail_type.to_owned(),
+            detail: detail.to_owned(),
+            resources: Vec::new(),
+            time: None,
+            region: REGION.to_owned(),
+            cause: None,
+            hops: 0,
+            by: None,
+            origin: None,
+        }
+    }
+
     /// Bytes of its texts: what [`PUT_BYTES_MAX`](fakemon_model::limits::PUT_BYTES_MAX) counts, and a little more.
     pub fn bytes(&self) -> usize {
         let texts = [&self.bus, &self.source, &self.detail_type, &self.detail, &self.region];

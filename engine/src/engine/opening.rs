@@ -1,5 +1,6 @@
 //! How an engine opens: the databases, what the journal says, then the threads, in the order of the data's way.
 
+use super::blocking::Calls;
 use super::{Bus, Engine, Running, Threads, started, stop_cores, thread};
 use crate::bus::Resources;
 use crate::checkpoint::{Checkpointer, Standing};
@@ -312,6 +313,8 @@ impl Engine {
             notices: Arc::new(Notices::default()),
             bus,
             threads: Mutex::new(Some(threads)),
+            is_closed: AtomicBool::new(false),
+            calls: Calls::default(),
         }));
         let client = engine.client().map_err(|error| OpenError::Io(error.to_string()))?;
         let answered = engine.0.bus.answered.clone();

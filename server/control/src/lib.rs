@@ -258,7 +258,7 @@ pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::R
     let (ready, is_ready) = std::sync::mpsc::channel();
     let asked = Arc::clone(&shared);
     let run = move || runtime.block_on(serve(served, socket, received, stopped, &ready));
-    let thread = shared.engine.spawn("control", move || asked.draining.load(Ordering::Acquire), run);
+    let thread = shared.engine.spawn_thread("control", move || asked.draining.load(Ordering::Acquire), run);
     let thread = thread.context("the control plane's thread")?;
     is_ready.recv().context("the control plane ended before it began")??;
     Ok(Control { addr, shared, stop, thread })

@@ -195,7 +195,7 @@ impl All {
     fn take(&mut self, note: Note, engine: &Engine) {
         let (connection, said) = match note {
             Note::Asked(mut one) => {
-                one.player = engine.player(&one.name);
+                one.player = engine.find_player(&one.name);
                 // A position that is not durable yet was told by another journal: a server runs on an older copy.
                 one.is_complete &= one.next <= engine.tail().end();
                 self.turns.push_back(one.connection);
@@ -204,7 +204,7 @@ impl All {
             }
             Note::Fenced(connection) => {
                 if let Some(one) = self.missing.get_mut(&connection) {
-                    one.player = one.player.take().or_else(|| engine.player(&one.name));
+                    one.player = one.player.take().or_else(|| engine.find_player(&one.name));
                     one.awaited = Some(one.player.as_ref().map(Player::in_flight).unwrap_or_default());
                 }
                 return;

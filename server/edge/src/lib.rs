@@ -279,7 +279,7 @@ pub fn start(engine: Engine, options: EdgeOptions) -> anyhow::Result<Edge> {
         let (turn, waker) = turn.context("cannot set up an edge thread")?;
         let asked = common.clone();
         let was_asked = move || asked.is_stopping.load(Ordering::Acquire);
-        let thread = engine.spawn(&format!("edge-{index}"), was_asked, move || turn.run());
+        let thread = engine.spawn_thread(&format!("edge-{index}"), was_asked, move || turn.run());
         let thread = thread.context("cannot start an edge thread")?;
         edge.threads.push(EdgeThread { counters, line, waker: Arc::new(waker), thread: Some(thread) });
     }
@@ -287,7 +287,7 @@ pub fn start(engine: Engine, options: EdgeOptions) -> anyhow::Result<Edge> {
     let (asked, reads) = (common.clone(), engine.clone());
     let was_asked = move || asked.is_stopping.load(Ordering::Acquire);
     let run = move || reader.run(&reads, &switchboard, || common.is_stopping.load(Ordering::Acquire));
-    let reader = engine.spawn("catch-up", was_asked, run);
+    let reader = engine.spawn_thread("catch-up", was_asked, run);
     edge.reader = Some(reader.context("cannot start the thread that reads what players missed")?);
     Ok(edge)
 }

@@ -127,7 +127,7 @@ impl Referee {
         if let (Some(rates), Some(allowance)) = (&self.rates, &session.allowance) {
             // Another connection may have thrown for them meanwhile.
             if session.player.is_none() {
-                session.player = session.name.as_ref().and_then(|name| self.engine.player(name));
+                session.player = session.name.as_ref().and_then(|name| self.engine.find_player(name));
             }
             // What is sent again is answered from memory, within the bounds of throws in flight and of questions.
             if !session.player.as_ref().is_some_and(|player| player.has_used(attempt_id)) {
@@ -161,7 +161,7 @@ impl Referee {
         }
         // Another connection may have thrown for them meanwhile.
         if session.player.is_none() {
-            session.player = session.name.as_ref().and_then(|name| self.engine.player(name));
+            session.player = session.name.as_ref().and_then(|name| self.engine.find_player(name));
         }
         let Some(player) = &session.player else {
             return Ok(false);

@@ -84,7 +84,7 @@ pub fn start(engine: Engine, play: SocketAddr, options: DemoOptions) -> anyhow::
     let world = LivingWorld { spawns, walkers, rumour: Rumour::default(), rng: ChaCha8Rng::seed_from_u64(seed) };
     let stopped = stop.clone();
     let asked = stop.clone();
-    let thread = engine.spawn("demo", move || asked.load(Relaxed), move || world.live(&stopped));
+    let thread = engine.spawn_thread("demo", move || asked.load(Relaxed), move || world.live(&stopped));
     let thread = thread.context("cannot start the demo's thread")?;
     Ok(Demo { stop, thread: Some(thread) })
 }

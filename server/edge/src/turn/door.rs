@@ -124,7 +124,7 @@ impl Turn {
         let source_ip = connection.stream.source().map(|source| source.ip());
         let mut session = Session::new(&admitted, context, self.now_ms);
         if let Some(player) = &session.name {
-            session.player = self.referee.engine.player(player);
+            session.player = self.referee.engine.find_player(player);
             session.allowance = self.referee.rates.as_ref().map(|rates| rates.of(player));
         }
         self.directory.enter(seat, &session, source_ip);
