@@ -117,6 +117,7 @@
 
 mod monitor;
 mod timekeeper;
+mod validate;
 mod engine;
 
 pub(crate) use fakemon_capture::{

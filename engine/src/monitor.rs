@@ -155,7 +155,7 @@ impl Monitor {
             match self.client.tell(Token(0), self.untold[..count].to_vec()) {
                 Ok(()) => self.own_events += count as u64,
                 Err(SubmitError::Throttled(_) | SubmitError::Stopped) => return,
-                Err(SubmitError::TooLarge | SubmitError::Spawn(_) | SubmitError::Reserved(_)) => {
+                Err(_) => {
                     tracing::error!(count, "notices do not fit into one group: they are not told");
                 }
             }

@@ -19,8 +19,8 @@ use fakemon_model::event::{Decision, PlayerName};
 use fakemon_model::ids::{AttemptId, FakemonId, Position, Timestamp, Token, owner};
 use fakemon_model::limits::{CLIENT_IN_FLIGHT_MAX, LIFETIME_S_MAX, PUT_BYTES_MAX, PUT_EVENTS_MAX, SNAPSHOT_LAG_MAX};
 use fakemon_model::place::Place;
-use fakemon_resource::NewEvent;
 use fakemon_resource::resource::Change;
+use fakemon_resource::{InvalidChange, NewEvent};
 use fakemon_sync::clock::wall_clock;
 use hashbrown::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -217,13 +217,16 @@ impl Client {
         self.write(Turn::of_writes(section, StateHash::default(), self.outbox.id, token))
     }
 
-    /// Changes resources of the bus, all at once; [`Completion::Written`] follows once they are durable. Whoever asks
-    /// `Engine::registry` after the completion sees them. The changes must have
-    /// been checked against it: one caller at a time decides what changes.
+    /// Changes resources of the bus, all of these or none; [`Completion::Written`] follows once they are durable, and
+    /// `Engine::registry` shows them then. Each is checked against the resources as those before it in `changes` leave
+    /// them; changes that are still on their way do not count, so wait for one that another needs. Where several callers
+    /// change what depends on each other, one at a time decides.
     ///
     /// # Errors
-    /// As [`put`](Self::put).
+    /// [`SubmitError::Invalid`] when one cannot be: names, patterns, ARNs, what it belongs to, limits. Else as
+    /// [`put`](Self::put).
     pub fn change(&mut self, token: Token, changes: Vec<Change>) -> Result<(), SubmitError> {
+        self.validate(&changes)?;
         let at_ns = self.shared.clock.now().0;
         let (mut section, mut facts) = (SectionDraft::default(), StateHash::default());
         for change in &changes {
@@ -233,6 +236,17 @@ impl Client {
         }
         let turn = Turn { changes, ..Turn::of_writes(section, facts, self.outbox.id, token) };
         self.write(turn)
+    }
+
+    fn validate(&self, changes: &[Change]) -> Result<(), InvalidChange> {
+        let mut registry = self.shared.resources.current();
+        for (index, change) in changes.iter().enumerate() {
+            (self.shared.validate)(change, &registry, &self.shared.options)?;
+            if index + 1 < changes.len() {
+                Arc::make_mut(&mut registry).apply(change);
+            }
+        }
+        Ok(())
     }
 
     /// Notes that schedules were due, and what ends with it, all at once and in this order;

@@ -6,8 +6,8 @@ use fakemon_model::event::{Caught, Decision};
 use fakemon_model::ids::{AttemptId, FakemonId, Position, Timestamp, Token};
 use fakemon_model::place::Place;
 use fakemon_model::species::CatchRate;
-use fakemon_resource::NewEvent;
 use fakemon_resource::resource::Change;
+use fakemon_resource::{InvalidChange, NewEvent};
 
 /// A throw at a fakémon.
 #[derive(Clone, Debug)]
@@ -87,6 +87,9 @@ pub enum SubmitError {
     /// [`PUT_BYTES_MAX`](fakemon_model::limits::PUT_BYTES_MAX) bytes were put at once.
     #[error("too much at once: put at most {max} events and 4 MiB", max = fakemon_model::limits::PUT_EVENTS_MAX)]
     TooLarge,
+    /// A change of resources that cannot be.
+    #[error(transparent)]
+    Invalid(#[from] InvalidChange),
     /// The engine stopped, or is about to: the reason is in `Engine::failure`.
     #[error("the engine has stopped")]
     Stopped,

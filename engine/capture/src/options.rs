@@ -32,6 +32,8 @@ pub struct Options {
     /// Whether all rules, pipes and archives of the bus `default` see what the engine says of itself; else those alone whose
     /// pattern asks for a `source` or a `detail-type`. Default: true.
     pub notices: bool,
+    /// Whether targets are accepted that nothing here serves: their events become dead letters. Default: false.
+    pub unserved_targets: bool,
 }
 
 /// From when on something is worth an event on the bus `default`; see `notices`.
@@ -75,6 +77,7 @@ impl Default for Options {
             pin: true,
             thresholds: Thresholds::default(),
             notices: true,
+            unserved_targets: false,
         }
     }
 }

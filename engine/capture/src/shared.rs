@@ -6,21 +6,26 @@ use crate::desk::Desk;
 use crate::metrics::{GroupFigures, ThrowFigures};
 use crate::options::Options;
 use crate::outbox::Outboxes;
-use crate::players::Registry;
+use crate::players;
 use crate::reader::Counter;
 use crate::resolve::Rules;
 use crate::snapshot::next_fakemon_id;
 use crate::world::World;
 use fakemon_journal::Progress;
 use fakemon_model::ids::{FakemonId, SpeciesId};
-use fakemon_resource::Resources;
+use fakemon_resource::resource::Change;
+use fakemon_resource::{InvalidChange, Registry, Resources};
 use fakemon_sync::clock::Clock;
 use fakemon_sync::failure::Failure;
 use hashbrown::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+/// Whether a change can be made to these resources: the rules are of rooms above this one.
+pub type Validate = fn(&Change, &Registry, &Options) -> Result<(), InvalidChange>;
+
 pub struct Shared {
+    pub validate: Validate,
     pub options: Options,
     pub rules: Rules,
     pub species: HashMap<String, SpeciesId>,
@@ -29,7 +34,7 @@ pub struct Shared {
     pub desk: Arc<Desk>,
     pub progress: Arc<Progress>,
     pub outboxes: Arc<Outboxes>,
-    pub registry: Arc<Registry>,
+    pub registry: Arc<players::Registry>,
     pub world: Arc<World>,
     pub counter: Arc<Counter>,
     pub failure: Arc<Failure>,

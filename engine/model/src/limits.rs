@@ -46,6 +46,12 @@ pub const SPECIES_NAME_BYTES_MAX: usize = 64;
 pub const SPECIES_MAX: usize = 4_096;
 /// How long a fakémon may stay, in seconds: ten years.
 pub const LIFETIME_S_MAX: u64 = 10 * 366 * 86_400;
+/// Bytes of an event pattern.
+pub const PATTERN_BYTES_MAX: usize = 4_096;
+/// Rules of one bus.
+pub const RULES_OF_BUS_MAX: usize = 10_000;
+/// Targets of one rule.
+pub const TARGETS_OF_RULE_MAX: usize = 1_000;
 /// Answer webhooks: each has a lane of its own.
 pub const ANSWER_WEBHOOKS_MAX: usize = 10_000;
 /// Players of one answer webhook.

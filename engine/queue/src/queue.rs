@@ -13,6 +13,7 @@
 //! - `rows`: what the depot holds of it
 //! - `receipt`: names of messages and receipts
 //! - `arriving`, `receiving`, `settling`: in, out, and done with
+//! - `settings`: what may be set of a queue
 //! - `repeating`: receiving again what an answer that was lost had brought
 
 mod recent;
@@ -26,6 +27,7 @@ mod arriving;
 mod receiving;
 mod settling;
 mod repeating;
+pub mod settings;
 
 use arriving::Arriving;
 pub use attributes::{ATTRIBUTES_MAX, fault_in, is_content, is_id};

@@ -13,6 +13,7 @@
 //! Names hold no `/`. Those of log groups, of partner event sources and of their buses may: a name that holds one stands
 //! first among the names of a key, or alone. Secrets of connections are not in here.
 
+mod making;
 mod schemas;
 
 use super::inbound::{AnswerWebhook, ApiKey, EventSource, PartnerWebhook, UsagePlan};
@@ -597,6 +598,9 @@ macro_rules! define_resource {
         }
 
         impl Resource {
+            /// The words that keys begin with.
+            pub const KINDS: &[&str] = &[$($word,)*];
+
             /// Its key.
             pub fn key(&self) -> String {
                 match self {

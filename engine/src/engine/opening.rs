@@ -139,6 +139,7 @@ impl Engine {
             Databases { store: store.clone(), rows: rows.clone(), index: index.clone(), depot: depot.clone() };
         let checkpointer = Checkpointer::new(dir, databases, standing.clone(), progress.clone());
         let shared = Arc::new(Shared {
+            validate: crate::validate::validate,
             rules,
             species,
             clock: clock.clone(),

@@ -416,6 +416,7 @@ fn unavailable(shared: &Shared, error: &desk::DeskError) -> ApiError {
         desk::DeskError::TooLarge => ApiError::invalid("Total size of the entries in the request is over the limit."),
         desk::DeskError::Refused(error) => ApiError::invalid(error.to_string()),
         desk::DeskError::Reserved(error) => ApiError::invalid(error.to_string()),
+        desk::DeskError::Invalid(error) => ApiError::invalid(error.to_string()),
         desk::DeskError::Stopped => ApiError {
             status: StatusCode::SERVICE_UNAVAILABLE,
             code: "ServiceUnavailable",

@@ -5,8 +5,8 @@ use super::refusal::Refusal;
 use anyhow::Context;
 use axum::http::StatusCode;
 use fakemon_engine::authorship::Reserved;
-use fakemon_engine::bus::NewEvent;
 use fakemon_engine::bus::resource::Change;
+use fakemon_engine::bus::{InvalidChange, NewEvent};
 use fakemon_engine::command::{Completion, Spawn, SpawnError, SubmitError};
 use fakemon_engine::ids::{FakemonId, Position, Token};
 use fakemon_engine::{Client, Engine};
@@ -80,6 +80,7 @@ async fn bring(orders: &mpsc::Sender<Order>, what: What) -> Result<(Position, Op
         Ok(Err(SubmitError::Spawn(error))) => Err(DeskError::Refused(error)),
         Ok(Err(SubmitError::Reserved(error))) => Err(DeskError::Reserved(error)),
         Ok(Err(SubmitError::TooLarge)) => Err(DeskError::TooLarge),
+        Ok(Err(SubmitError::Invalid(error))) => Err(DeskError::Invalid(error)),
         Ok(Err(SubmitError::Stopped)) | Err(_) => Err(DeskError::Stopped),
     }
 }
@@ -96,6 +97,8 @@ pub(super) enum DeskError {
     Reserved(Reserved),
     /// More than fits at once.
     TooLarge,
+    /// Resources that cannot be so.
+    Invalid(InvalidChange),
     /// The engine has stopped; whether it happened is in the journal.
     Stopped,
 }
@@ -179,6 +182,7 @@ impl DeskError {
                 Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", SubmitError::TooLarge.to_string())
             }
             DeskError::Reserved(error) => Refusal::reserved(&error),
+            DeskError::Invalid(error) => Refusal::field("bad_request", error.field, error.to_string()),
             DeskError::Refused(error) => {
                 let (code, field) = match error {
                     SpawnError::UnknownSpecies(_) => ("unknown_species", "detail.species"),

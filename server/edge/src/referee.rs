@@ -257,9 +257,11 @@ fn say_error(connection: &mut Connection, voice: &mut Voice, message: &str) {
 fn say_refused(connection: &mut Connection, voice: &mut Voice, error: &SubmitError) {
     let code = match error {
         SubmitError::Throttled(_) => ErrorCode::Throttled,
-        SubmitError::Spawn(_) | SubmitError::Reserved(_) | SubmitError::TooLarge | SubmitError::Stopped => {
-            ErrorCode::Stopped
-        }
+        SubmitError::Spawn(_)
+        | SubmitError::Reserved(_)
+        | SubmitError::TooLarge
+        | SubmitError::Invalid(_)
+        | SubmitError::Stopped => ErrorCode::Stopped,
     };
     let reply = Reply::Error { code, message: &error.to_string(), attempt_id: None };
     voice.say(connection, &reply);

@@ -233,6 +233,7 @@ fn engine_options(config: &Config) -> anyhow::Result<Options> {
         reach_m: config.world.reach_m,
         world_seed: config.world.seed,
         species: config.species()?,
+        unserved_targets: config.bus.allow_unserved_targets.unwrap_or(config.dev),
         durability: match config.journal.durability {
             Durability::Synced => fakemon_engine::Durability::Synced,
             Durability::Unsynced => fakemon_engine::Durability::Unsynced,

@@ -7,15 +7,12 @@ use fakemon_engine::bus::resource::{Change, Resource, Rule, RuleState};
 use fakemon_engine::bus::{DEFAULT_BUS, Registry};
 use fakemon_engine::delivery::rule_arn;
 use fakemon_engine::envelope::ACCOUNT;
+use fakemon_engine::limits::{PATTERN_BYTES_MAX, RULES_OF_BUS_MAX};
 use fakemon_engine::pattern::{Pattern, WEIGHT_MAX};
 use fakemon_engine::schedule::Expression;
 use serde_json::{Value, json};
 
-/// The longest pattern, in bytes.
-const PATTERN_BYTES_MAX: usize = 4_096;
-/// Rules of one bus.
-const RULES_MAX: usize = 10_000;
-/// The same with the service.
+/// Rules of one bus, with the service.
 const AWS_RULES_MAX: usize = 300;
 const ENABLED_WITH_ALL: &str = "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS";
 
@@ -73,7 +70,7 @@ fn put(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Re
         check_together(registry, &bus, name, weight)?;
     }
     let before = registry.rules.get(&(bus.clone(), name.to_owned()));
-    let most = if call.settings.aws_limits { AWS_RULES_MAX } else { RULES_MAX };
+    let most = if call.settings.aws_limits { AWS_RULES_MAX } else { RULES_OF_BUS_MAX };
     if before.is_none() && registry.rules_of(&bus).count() >= most {
         return Err(ApiError::new(
             "LimitExceededException",
@@ -103,7 +100,7 @@ fn put(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Re
 }
 
 /// Patterns that are lighter than this are not too much together, however many rules a bus may have.
-const HEAVY: usize = WEIGHT_MAX / RULES_MAX;
+const HEAVY: usize = WEIGHT_MAX / RULES_OF_BUS_MAX;
 
 fn check_together(registry: &Registry, bus: &str, name: &str, weight: usize) -> Result<(), ApiError> {
     let others = registry.rules_of(bus).filter(|rule| rule.name != name);

@@ -6,13 +6,12 @@ use super::rules::existing_rule;
 use super::{ApiError, Call, Operation, Reply, http_parameters};
 use fakemon_engine::bus::resource::{Change, HttpParameters, InputTransformer, Resource, Retry, Target};
 use fakemon_engine::bus::{Destination, Registry};
+use fakemon_engine::limits::TARGETS_OF_RULE_MAX;
 use fakemon_engine::transform::{Transform, TransformError};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// Targets of one rule.
-const TARGETS_MAX: usize = 1_000;
-/// The same with the service.
+/// Targets of one rule, with the service.
 const AWS_TARGETS_MAX: usize = 5;
 /// Names that a template may use.
 const PATHS_MAX: usize = 100;
@@ -42,7 +41,7 @@ fn put(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Re
         targets.insert(target.id.clone(), target);
     }
     let others = registry.targets_of(&bus, rule).filter(|held| !targets.contains_key(&held.id)).count();
-    let most = if call.settings.aws_limits { AWS_TARGETS_MAX } else { TARGETS_MAX };
+    let most = if call.settings.aws_limits { AWS_TARGETS_MAX } else { TARGETS_OF_RULE_MAX };
     if others + targets.len() > most {
         return Err(ApiError::new(
             "LimitExceededException",

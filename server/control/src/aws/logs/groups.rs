@@ -7,11 +7,6 @@ use fakemon_engine::bus::Registry;
 use fakemon_engine::bus::resource::{Change, LogGroup, LogPolicy, Resource, Tags};
 use serde_json::{Value, json};
 
-const RETENTION_DAYS: [u64; 23] = [
-    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1_096, 1_827, 2_192, 2_557, 2_922, 3_288, 3_653,
-    36_500,
-];
-
 /// Resource policies that there may be, as with the service.
 const POLICIES_MAX: usize = 10;
 /// The longest document of one, in characters.
@@ -157,10 +152,12 @@ fn put_retention(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Re
     let mut group = named(registry, request)?.clone();
     let days = request.number("retentionInDays", 1, 36_500).unwrap_or_default();
     request.check()?;
-    if !RETENTION_DAYS.contains(&days) {
-        return Err(invalid(format!("retentionInDays is one of {RETENTION_DAYS:?}, not {days}")));
+    let days = u32::try_from(days).expect("bounded");
+    if !LogGroup::RETENTION_DAYS.contains(&days) {
+        let all = LogGroup::RETENTION_DAYS;
+        return Err(invalid(format!("retentionInDays is one of {all:?}, not {days}")));
     }
-    group.retention_days = u32::try_from(days).ok();
+    group.retention_days = Some(days);
     Ok(Reply::with(json!({}), vec![Change::Put(Resource::LogGroup(group))]))
 }
 

@@ -7,36 +7,13 @@ use super::asked::invalid_value;
 use fakemon_engine::Engine;
 use fakemon_engine::bus::Registry;
 use fakemon_engine::bus::resource::Queue;
+use fakemon_engine::queue::settings::{self, NUMBERS, OF_FIFO, OTHERS};
 use fakemon_engine::queue::{Redrive, is_fifo};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// Settings of a queue with their default and bounds.
-const NUMBERS: [(&str, u64, u64, u64); 5] = [
-    ("DelaySeconds", 0, 0, 900),
-    ("MaximumMessageSize", 1_048_576, 1_024, 1_048_576),
-    ("MessageRetentionPeriod", 345_600, 60, 1_209_600),
-    ("ReceiveMessageWaitTimeSeconds", 0, 0, 20),
-    ("VisibilityTimeout", 30, 0, 43_200),
-];
 /// Settings that say yes or no.
 const SWITCHES: [&str; 3] = ["FifoQueue", "ContentBasedDeduplication", "SqsManagedSseEnabled"];
-/// Settings that are texts.
-const OTHERS: [&str; 6] = [
-    "Policy",
-    "RedrivePolicy",
-    "RedriveAllowPolicy",
-    "KmsMasterKeyId",
-    "KmsDataKeyReusePeriodSeconds",
-    "SqsManagedSseEnabled",
-];
-/// Settings that only FIFO queues have: what they may be, the default first.
-const FIFO: [(&str, [&str; 2]); 4] = [
-    ("FifoQueue", ["true", "true"]),
-    ("ContentBasedDeduplication", ["false", "true"]),
-    ("DeduplicationScope", ["queue", "messageGroup"]),
-    ("FifoThroughputLimit", ["perQueue", "perMessageGroupId"]),
-];
 /// What is told and not set.
 const TOLD: [&str; 6] = [
     "QueueArn",
@@ -82,7 +59,7 @@ pub(super) fn given(
     for (name, value) in request.get("Attributes").and_then(Value::as_object).into_iter().flatten() {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let text = if SWITCHES.contains(&name.as_str()) { text.to_ascii_lowercase() } else { text };
-        if !fits(queue, name, &text)? {
+        if !settings::fits(queue, name, &text).ok_or_else(|| unknown(name))? {
             return Err(refused(name));
         }
         let text = match name.as_str() {
@@ -110,25 +87,6 @@ pub(super) fn set(attributes: &mut BTreeMap<String, String>, given: BTreeMap<Str
         attributes.remove("KmsMasterKeyId");
     }
     attributes.extend(given);
-}
-
-/// Whether a queue of this name may have a setting at this value.
-fn fits(queue: &str, name: &str, text: &str) -> Result<bool, ApiError> {
-    if let Some((_, _, min, max)) = NUMBERS.iter().find(|(held, ..)| *held == name) {
-        return Ok(text.parse().is_ok_and(|number: u64| (*min..=*max).contains(&number)));
-    }
-    match FIFO.iter().find(|(held, _)| *held == name) {
-        Some((_, words)) if is_fifo(queue) => return Ok(words.contains(&text)),
-        None if OTHERS.contains(&name) => {}
-        _ => return Err(unknown(name)),
-    }
-    let is_object = || serde_json::from_str::<Value>(text).is_ok_and(|value| value.is_object());
-    Ok(match name {
-        "SqsManagedSseEnabled" => text.is_empty() || ["true", "false"].contains(&text),
-        "Policy" => text.is_empty() || is_object(),
-        "KmsDataKeyReusePeriodSeconds" => text.parse().is_ok_and(|seconds: u32| (60..=86_400).contains(&seconds)),
-        _ => true,
-    })
 }
 
 /// A redrive policy as it is kept: its dead-letter queue is there, of the same kind, and takes letters of this queue. An
@@ -220,7 +178,7 @@ fn known(queue: &Queue) -> BTreeMap<String, String> {
     let numbers = NUMBERS.iter().map(|(name, ..)| ((*name).to_owned(), number(queue, name).to_string()));
     let mut all: BTreeMap<String, String> = numbers.collect();
     if is_fifo(&queue.name) {
-        all.extend(FIFO.iter().map(|(name, words)| ((*name).to_owned(), words[0].to_owned())));
+        all.extend(OF_FIFO.iter().map(|(name, words)| ((*name).to_owned(), words[0].to_owned())));
     }
     let by_kms = queue.attributes.get("KmsMasterKeyId").is_some_and(|key| !key.is_empty());
     all.insert("SqsManagedSseEnabled".into(), (!by_kms).to_string());
@@ -244,7 +202,7 @@ pub(super) fn shown(
             || OTHERS.contains(&name)
             || TOLD.contains(&name)
             || NUMBERS.iter().any(|(held, ..)| *held == name)
-            || FIFO.iter().any(|(held, _)| *held == name)
+            || OF_FIFO.iter().any(|(held, _)| *held == name)
     };
     if let Some(name) = names.iter().find(|name| !is_known(name)) {
         return Err(unknown(name));

@@ -1,0 +1,130 @@
+use super::validate;
+use crate::bus::Registry;
+use crate::bus::resource::{
+    Archive, Bus, Change, InputTransformer, Queue, Resource, Retry, Rule, SchemaVersion, Target,
+};
+use crate::ids::Timestamp;
+use crate::options::Options;
+use std::collections::BTreeMap;
+
+const QUEUE: &str = "arn:aws:sqs:local:123456789012:q";
+
+fn refused(change: impl Into<Option<Resource>>, registry: &Registry) -> Option<&'static str> {
+    let change = Change::Put(change.into().expect("a resource"));
+    validate(&change, registry, &Options::default()).err().map(|error| error.field)
+}
+
+/// The two buses, and a rule `r` on `default`.
+fn world() -> Registry {
+    let mut registry = Registry::new();
+    registry.apply(&Change::Put(Resource::Rule(Rule::new("default", "r", r#"{"source":["shop"]}"#))));
+    registry
+}
+
+#[test]
+fn what_no_rule_can_be_is_refused() {
+    let rule =
+        |bus: &str, name: &str, pattern: &str| refused(Resource::Rule(Rule::new(bus, name, pattern)), &world());
+    assert_eq!(rule("default", "sold", r#"{"source":["shop"]}"#), None);
+    assert_eq!(rule("default", "sold", r#"{"source":"shop"}"#), Some("pattern"));
+    assert_eq!(rule("default", "sold", "not JSON"), Some("pattern"));
+    assert_eq!(rule("default", "a/b", r#"{"source":["shop"]}"#), Some("name"));
+    assert_eq!(rule("nowhere", "sold", r#"{"source":["shop"]}"#), Some("bus"));
+    let timed = |bus: &str, schedule: &str| {
+        let rule = Rule { pattern: None, schedule: Some(schedule.into()), ..Rule::new(bus, "timed", "") };
+        refused(Resource::Rule(rule), &world())
+    };
+    assert_eq!(timed("default", "rate(5 minutes)"), None);
+    assert_eq!(timed("default", "every day"), Some("schedule"));
+    assert_eq!(timed("fakemon", "rate(5 minutes)"), Some("schedule"));
+    let nothing = Rule { pattern: None, ..Rule::new("default", "nothing", "") };
+    assert_eq!(refused(Resource::Rule(nothing), &world()), Some("pattern"));
+}
+
+#[test]
+fn what_no_target_can_be_is_refused() {
+    let new = || Target::new("default", "r", "t", QUEUE);
+    let target = |target: Target| refused(Resource::Target(target), &world());
+    assert_eq!(target(new()), None);
+    let transformer = |template: &str| {
+        let paths = BTreeMap::from([("unit".to_owned(), "$.detail.unit".to_owned())]);
+        Some(InputTransformer { paths, template: template.to_owned() })
+    };
+    assert_eq!(target(Target { transformer: transformer(r#"{"sold":<unit>}"#), ..new() }), None);
+    for (wrong, field) in [
+        (Target { rule: "none".into(), ..new() }, "rule"),
+        (Target { id: String::new(), ..new() }, "id"),
+        (Target { arn: "q".into(), ..new() }, "arn"),
+        (Target { arn: "arn:aws:lambda:local:123456789012:function:f".into(), ..new() }, "arn"),
+        (Target { arn: "arn:aws:events:local:123456789012:api-destination/none/1".into(), ..new() }, "arn"),
+        (Target { arn: format!("{QUEUE}.fifo"), ..new() }, "given"),
+        (Target { input: Some("{".into()), ..new() }, "input"),
+        (Target { input_path: Some("detail".into()), ..new() }, "input_path"),
+        (Target { input: Some("{}".into()), input_path: Some("$.detail".into()), ..new() }, "input"),
+        (Target { transformer: transformer("<other>"), ..new() }, "transformer"),
+        (Target { retry: Some(Retry { attempts_max: 186, age_s_max: 60 }), ..new() }, "retry"),
+        (Target { retry: Some(Retry { attempts_max: 1, age_s_max: 1 }), ..new() }, "retry"),
+        (Target { dead_letter_arn: Some("dead".into()), ..new() }, "dead_letter_arn"),
+        (Target { dead_letter_arn: Some(format!("{QUEUE}.fifo")), ..new() }, "dead_letter_arn"),
+    ] {
+        assert_eq!(target(wrong.clone()), Some(field), "{wrong:?}");
+    }
+    let elsewhere = Target { arn: "arn:aws:lambda:local:123456789012:function:f".into(), ..new() };
+    let options = Options { unserved_targets: true, ..Options::default() };
+    assert_eq!(validate(&Change::Put(Resource::Target(elsewhere)), &world(), &options), Ok(()));
+}
+
+#[test]
+fn other_resources_are_looked_at_too() {
+    let registry = world();
+    let queue = |name: &str, setting: &str, value: &str| {
+        let attributes = BTreeMap::from([(setting.to_owned(), value.to_owned())]);
+        refused(Resource::Queue(Queue { attributes, ..Queue::new(name) }), &registry)
+    };
+    assert_eq!(queue("q", "VisibilityTimeout", "30"), None);
+    assert_eq!(queue("q", "VisibilityTimeout", "soon"), Some("attributes"));
+    assert_eq!(queue("q", "ContentBasedDeduplication", "true"), Some("attributes"));
+    assert_eq!(queue("q.fifo", "ContentBasedDeduplication", "true"), None);
+    assert_eq!(queue("q q", "VisibilityTimeout", "30"), Some("name"));
+    let policy = format!(r#"{{"deadLetterTargetArn":"{QUEUE}","maxReceiveCount":3}}"#);
+    assert_eq!(queue("other", "RedrivePolicy", &policy), Some("attributes"), "there is no queue q");
+    assert_eq!(refused(Resource::Bus(Bus::new("aws.partner/shop/x")), &registry), Some("name"));
+    let archive = |bus: &str, pattern: &str| {
+        refused(
+            Resource::Archive(Archive {
+                name: "all".into(),
+                bus: bus.into(),
+                source_arn: String::new(),
+                description: None,
+                pattern: Some(pattern.into()),
+                retention_days: 0,
+                created_at: Timestamp(0),
+            }),
+            &registry,
+        )
+    };
+    assert_eq!(archive("default", r#"{"source":["shop"]}"#), None);
+    assert_eq!(archive("default", "{}"), Some("pattern"));
+    assert_eq!(archive("nowhere", r#"{"source":["shop"]}"#), Some("bus"));
+    let version = SchemaVersion {
+        registry: "discovered-schemas".into(),
+        schema: "s".into(),
+        version: 1,
+        kind: "JSONSchemaDraft4".into(),
+        content: r#"{"type":7}"#.into(),
+        created_at: Timestamp(0),
+        bindings: BTreeMap::new(),
+    };
+    assert_eq!(refused(Resource::SchemaVersion(version), &registry), Some("content"));
+}
+
+#[test]
+fn what_is_deleted_is_of_a_kind_that_there_is() {
+    let delete = |key: &str| validate(&Change::Delete(key.into()), &world(), &Options::default());
+    for fine in ["rule/default/r", "rule/default/gone", "schedule/default/s@17", "schedule-group/default"] {
+        assert_eq!(delete(fine), Ok(()), "{fine}");
+    }
+    for wrong in ["bus/default", "bus/fakemon", "rules/default/r", "rule", ""] {
+        assert_eq!(delete(wrong).map_err(|error| error.field), Err("key"), "{wrong}");
+    }
+}
