@@ -8,35 +8,35 @@ mod blocking;
 mod callbacks;
 mod opening;
 
-use crate::bus::Registry;
-use crate::checkpoint::{Checkpoint, Checkpointer};
-use crate::client::Client;
-use crate::cores::Core;
-use crate::delivery::{ArchiveFigures, Courier, Replays};
-use crate::failure::{self, Failure};
-use crate::ids::{Position, Timestamp};
-use crate::inside::OnDecision;
-use crate::journal::{Depot, ReadError};
-use crate::logs::Logs;
-use crate::metrics::Metrics;
-use crate::model::{PlayerName, Sighting};
-use crate::notes::Notes;
-use crate::notices::Notices;
-use crate::options::{OpenError, Options};
-use crate::outbox::NoMoreClients;
-use crate::pipe::{Parts, Pipes};
-use crate::place::Place;
-use crate::players::Player;
-use crate::pulse::Pulses;
-use crate::queue::Queues;
-use crate::reset::Reset;
-use crate::schedule::{Agenda, ScheduleFigures};
-use crate::schema::Enforcer;
-use crate::secrets::Secrets;
-use crate::shared::Shared;
-use crate::tail::Tail;
-use crate::topology::{self, Topology};
-use crate::world::Subscription;
+use fakemon_capture::client::Client;
+use fakemon_capture::cores::Core;
+use fakemon_capture::metrics::Metrics;
+use fakemon_capture::options::{OpenError, Options};
+use fakemon_capture::outbox::NoMoreClients;
+use fakemon_capture::players::Player;
+use fakemon_capture::shared::Shared;
+use fakemon_capture::world::Subscription;
+use fakemon_delivery::inside::OnDecision;
+use fakemon_delivery::notices::Notices;
+use fakemon_delivery::reset::Reset;
+use fakemon_delivery::schema::Enforcer;
+use fakemon_delivery::tail::Tail;
+use fakemon_delivery::{ArchiveFigures, Courier, Replays};
+use fakemon_history::topology::{self, Topology};
+use fakemon_journal::checkpoint::{Checkpoint, Checkpointer};
+use fakemon_journal::{Depot, ReadError};
+use fakemon_model::event::{PlayerName, Sighting};
+use fakemon_model::ids::{Position, Timestamp};
+use fakemon_model::place::Place;
+use fakemon_pipe::{Parts, Pipes};
+use fakemon_queue::log_group::Logs;
+use fakemon_queue::notes::Notes;
+use fakemon_queue::queue::Queues;
+use fakemon_queue::secrets::Secrets;
+use fakemon_resource::Registry;
+use fakemon_schedule::{Agenda, ScheduleFigures};
+use fakemon_sync::failure::{self, Failure};
+use fakemon_sync::pulse::Pulses;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -219,7 +219,7 @@ impl Engine {
     /// Copies the data directory to `to`, which is empty or not there, while everything goes on; see [`checkpoint`]. Takes
     /// milliseconds on one file system, else as long as copying everything.
     ///
-    /// [`checkpoint`]: crate::checkpoint
+    /// [`checkpoint`]: fakemon_journal::checkpoint
     ///
     /// # Errors
     /// When `to` is not empty or cannot be written, or the engine is closed.
@@ -245,8 +245,8 @@ impl Engine {
         self.shared().registry.get(name)
     }
 
-    /// Wild fakémon within `radius_m` metres (at most [`LOOK_RADIUS_M_MAX`](crate::limits::LOOK_RADIUS_M_MAX)), the
-    /// nearest first, at most [`LOOK_FAKEMON_MAX`](crate::limits::LOOK_FAKEMON_MAX). Reads a view of what is durable
+    /// Wild fakémon within `radius_m` metres (at most [`LOOK_RADIUS_M_MAX`](fakemon_model::limits::LOOK_RADIUS_M_MAX)), the
+    /// nearest first, at most [`LOOK_FAKEMON_MAX`](fakemon_model::limits::LOOK_FAKEMON_MAX). Reads a view of what is durable
     /// and never touches a shard.
     pub fn look(&self, place: Place, radius_m: f64) -> Vec<Sighting> {
         self.shared().world.look(place, radius_m, self.now())
@@ -363,7 +363,7 @@ impl Engine {
     /// until all of that is done and every thread of the engine has ended: milliseconds, and a function of
     /// [`on_events`](Self::on_events) is waited for; never call it from one.
     ///
-    /// Other clones see the engine stopped: new commands get [`SubmitError::Stopped`](crate::command::SubmitError::Stopped),
+    /// Other clones see the engine stopped: new commands get [`SubmitError::Stopped`](fakemon_capture::command::SubmitError::Stopped),
     /// answers to what was accepted can still be polled or waited for, and what reads memory (`look`, `metrics`,
     /// `registry`) goes on. Another [`open`](Self::open) of the directory succeeds from now on. Closing twice does nothing.
     pub fn close(&self) {

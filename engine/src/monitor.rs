@@ -7,15 +7,15 @@ mod shedding;
 mod targets;
 mod connections;
 
-use crate::bus::NewEvent;
-use crate::client::Client;
-use crate::command::SubmitError;
-use crate::delivery::Courier;
-use crate::ids::{Position, Token};
-use crate::notices::{Notice, NoticeKind, Notices};
-use crate::shared::Shared;
 use connections::Connections;
 use disk_space::{DiskSpace, Space};
+use fakemon_capture::client::Client;
+use fakemon_capture::command::SubmitError;
+use fakemon_capture::shared::Shared;
+use fakemon_delivery::Courier;
+use fakemon_delivery::notices::{Notice, NoticeKind, Notices};
+use fakemon_model::ids::{Position, Token};
+use fakemon_resource::NewEvent;
 use shedding::{Shedding, Throws};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -125,7 +125,7 @@ impl Monitor {
     }
 
     fn lanes(&self) -> Vec<Seen> {
-        let seen = |lane: &Arc<crate::delivery::Lane>| Seen {
+        let seen = |lane: &Arc<fakemon_delivery::Lane>| Seen {
             lane: lane.id().clone(),
             arn: lane.target().arn.clone(),
             failing_since: lane.health().failing_since.map(|since| self.courier.by_wall(since)),

@@ -1,23 +1,23 @@
 //! Salvage, through an engine that opens what it made. A block that was changed behind everybody's back: where, what is proven around it, and what salvage makes of it.
 
 use crate::Engine;
-use crate::command::Completion;
-use crate::ids::{Ahead, AttemptId, FakemonId, PlayerId, Position, SpeciesId, Timestamp, Token};
-use crate::import::import;
-use crate::journal::Link;
-use crate::journal::{BlockHash, Store};
-use crate::model::{Event, Outcome, PlayerName};
-use crate::options::{Durability, Options};
-use crate::place::Place;
-use crate::salvage::{Kept, salvage};
-use crate::species::CatchRate;
-use crate::state::StateHash;
-use crate::verify::Cause;
-use crate::verify::{Proof, examine, verify};
+use fakemon_capture::command::Completion;
+use fakemon_capture::options::{Durability, Options};
 use fakemon_capture::record;
+use fakemon_capture::state::StateHash;
 use fakemon_fbs::journal::SpeciesNamed;
 use fakemon_fbs::journal::{BlockHead, BlockReader, BlockWriter, SectionDraft};
+use fakemon_history::import::import;
 use fakemon_history::rebuild::Rebuild;
+use fakemon_history::salvage::{Kept, salvage};
+use fakemon_history::verify::Cause;
+use fakemon_history::verify::{Proof, examine, verify};
+use fakemon_journal::Link;
+use fakemon_journal::{BlockHash, Store};
+use fakemon_model::event::{Event, Outcome, PlayerName};
+use fakemon_model::ids::{Ahead, AttemptId, FakemonId, PlayerId, Position, SpeciesId, Timestamp, Token};
+use fakemon_model::place::Place;
+use fakemon_model::species::CatchRate;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -145,7 +145,7 @@ fn beginning() -> Vec<Event> {
 /// What is at each position, without what surrounds it.
 fn events(dir: &Path) -> Vec<Event> {
     let mut events = Vec::new();
-    let archive = crate::archive::Archive::open(dir).unwrap();
+    let archive = fakemon_history::archive::Archive::open(dir).unwrap();
     let read: Result<(), crate::ReadError> = archive.for_each_block(Position(1), |block| {
         block.for_each(|recorded| events.push(recorded.event));
         Ok(ControlFlow::Continue(()))

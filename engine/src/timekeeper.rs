@@ -1,17 +1,17 @@
 //! The thread that owns the time: sleeps until something is due, and puts what fires into the journal. It is told of
 //! schedules by the router; how far each is follows from the journal, so it keeps nothing of its own.
 
-use crate::bus::resource::{Change, Rule, Schedule, Tags};
-use crate::bus::{DEFAULT_BUS, NewEvent, Registry, Resources};
-use crate::client::Client;
-use crate::command::SubmitError;
-use crate::delivery::rule_arn;
-use crate::envelope::{REGION, SOURCE_ENGINE};
-use crate::failure::Failure;
-use crate::ids::{Position, Timestamp, Token};
-use crate::journal::Progress;
-use crate::limits::{PUT_BYTES_MAX, PUT_EVENTS_MAX};
-use crate::schedule::{Agenda, CORRECTION_NS, Fire, Firing, Missed, MissedTimes, Now, detail, schedule_arn};
+use fakemon_capture::client::Client;
+use fakemon_capture::command::SubmitError;
+use fakemon_delivery::rule_arn;
+use fakemon_journal::Progress;
+use fakemon_model::envelope::{REGION, SOURCE_ENGINE};
+use fakemon_model::ids::{Position, Timestamp, Token};
+use fakemon_model::limits::{PUT_BYTES_MAX, PUT_EVENTS_MAX};
+use fakemon_resource::resource::{Change, Rule, Schedule, Tags};
+use fakemon_resource::{DEFAULT_BUS, NewEvent, Registry, Resources};
+use fakemon_schedule::{Agenda, CORRECTION_NS, Fire, Firing, Missed, MissedTimes, Now, detail, schedule_arn};
+use fakemon_sync::failure::Failure;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -254,7 +254,7 @@ fn missed(registry: &Registry, missed: &MissedTimes) -> Option<Firing> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bus::resource::Resource;
+    use fakemon_resource::resource::Resource;
 
     /// The registry is ahead of the timetable: what was taken is of the revision before.
     #[test]

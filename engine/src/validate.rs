@@ -11,9 +11,9 @@ mod outside;
 mod rules;
 mod stores;
 
-use crate::bus::resource::{Change, Resource};
-use crate::bus::{DEFAULT_BUS, GAME_BUS, InvalidChange, Registry};
-use crate::options::Options;
+use fakemon_capture::options::Options;
+use fakemon_resource::resource::{Change, Resource};
+use fakemon_resource::{DEFAULT_BUS, GAME_BUS, InvalidChange, Registry};
 use fields::{Checked, wrong};
 
 /// Whether a change can be made to these resources: names and ARNs are such, patterns and expressions compile, what it

@@ -597,6 +597,12 @@ macro_rules! define_resource {
             $($kind($type),)*
         }
 
+        $(impl From<$type> for Resource {
+            fn from(it: $type) -> Resource {
+                Resource::$kind(it)
+            }
+        })*
+
         impl Resource {
             /// The words that keys begin with.
             pub const KINDS: &[&str] = &[$($word,)*];
@@ -646,6 +652,11 @@ pub enum Change {
 }
 
 impl Change {
+    /// Puts a resource: new, or in place of the one with its key.
+    pub fn put(resource: impl Into<Resource>) -> Change {
+        Change::Put(resource.into())
+    }
+
     /// As the journal keeps it: the key and the value; none for what is gone.
     pub fn record(&self) -> (String, Option<String>) {
         match self {

@@ -21,9 +21,9 @@
 //! still decided, and its answer can be waited for.
 
 use super::Engine;
-use crate::client::Client;
-use crate::command::{Completion, Spawn, SubmitError};
-use crate::outbox::NoMoreClients;
+use fakemon_capture::client::Client;
+use fakemon_capture::command::{Completion, Spawn, SubmitError};
+use fakemon_capture::outbox::NoMoreClients;
 use fakemon_capture::players::Player;
 use fakemon_model::event::{Caught, Decision, Outcome, PlayerName, PlayerNameError};
 use fakemon_model::ids::{AttemptId, FakemonId, Position, Token};
@@ -108,7 +108,14 @@ impl Engine {
     }
 }
 
-/// A player of [`Engine::player`]. Cheap to clone; keeps the engine open.
+/// A player of [`Engine::player`], whose calls block. Cheap to clone; keeps the engine open.
+///
+/// All calls that block share one [`Client`] behind a lock, from all threads, and each waits for a sync of the disk of its
+/// own: some hundred to some thousand calls a second for each thread. Attempts that are submitted first and waited for later
+/// share their syncs. A program that serves many players takes a [`Client`] for each thread and polls.
+///
+/// After [`Engine::close`], calls return [`SubmitError::Stopped`]; what was accepted before is decided, and its answer can
+/// be waited for.
 #[derive(Clone)]
 pub struct BlockingPlayer {
     engine: Engine,

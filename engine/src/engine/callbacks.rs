@@ -2,10 +2,10 @@
 //! has no network; a target that nothing was set for keeps its events until something is.
 
 use super::{Engine, thread};
-use crate::delivery::{Failed, Letter};
-use crate::inside::{Carrier, Function, Inside, PlayerMessage, PlayerSink};
-use crate::model::{Decision, PlayerName};
-use crate::pipe::{Enricher, Errand};
+use fakemon_delivery::inside::{Carrier, Function, Inside, PlayerMessage, PlayerSink};
+use fakemon_delivery::{Failed, Letter};
+use fakemon_model::event::{Decision, PlayerName};
+use fakemon_pipe::{Enricher, Errand};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};

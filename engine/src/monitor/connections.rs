@@ -1,7 +1,7 @@
 //! Connections that are not let in any more: an operator said so, or their endpoint did.
 
-use crate::bus::Registry;
-use crate::notices::{Notice, NoticeKind};
+use fakemon_delivery::notices::{Notice, NoticeKind};
+use fakemon_resource::Registry;
 use std::collections::BTreeSet;
 
 const DEAUTHORIZED: &str = "DEAUTHORIZED";
@@ -29,7 +29,7 @@ impl Connections {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bus::resource::{Change, Resource};
+    use fakemon_resource::resource::{Change, Resource};
 
     fn with(registry: &mut Registry, name: &str, state: &str, reason: Option<&str>) {
         let connection = serde_json::json!({

@@ -1,8 +1,8 @@
 //! Free space of the file system that the data directory lies on. A threshold that was passed is only left again with a
 //! tenth more than it, so that space that swings around it is told once.
 
-use crate::notices::{Notice, NoticeKind};
-use crate::options::Thresholds;
+use fakemon_capture::options::Thresholds;
+use fakemon_delivery::notices::{Notice, NoticeKind};
 use std::path::Path;
 
 /// How much there is.

@@ -1,8 +1,8 @@
 //! Throws that are answered `throttled`: the engine sheds what it cannot take. It begins with the first and is over when
 //! there was none for a while.
 
-use crate::ids::Timestamp;
-use crate::notices::{Notice, NoticeKind};
+use fakemon_delivery::notices::{Notice, NoticeKind};
+use fakemon_model::ids::Timestamp;
 
 /// Shedding is over after so long without a throttled throw.
 const OVER_AFTER_NS: u64 = 5_000_000_000;

@@ -1,7 +1,7 @@
 //! Groups that took long to reach the disk. The committer notes them as numbers; here they are told.
 
-use crate::metrics::SlowSyncs;
-use crate::notices::{Notice, NoticeKind};
+use fakemon_capture::metrics::SlowSyncs;
+use fakemon_delivery::notices::{Notice, NoticeKind};
 
 /// Tells of slow groups, unless all that was in them were notices: otherwise a slow disk would have something to say of
 /// itself for ever.
@@ -25,7 +25,7 @@ mod tests {
     fn slow_groups_are_told_unless_they_held_notices_only() {
         let mut slow = SlowSyncs { threshold_ns: 5_000_000, ..SlowSyncs::default() };
         for (events, sync_ns, first) in [(3, 7_000_000, 10), (4, 90_000_000, 13), (9, 4_999_999, 17)] {
-            slow.record(events, sync_ns, crate::ids::Position(first));
+            slow.record(events, sync_ns, fakemon_model::ids::Position(first));
         }
         assert_eq!(look(&slow, 7), None);
         let told = look(&slow, 6).unwrap();

@@ -2,10 +2,10 @@
 //! changes: dead, and alive again; so a rule that brings this to a target that is dead itself adds one event to what
 //! waits for it, and no more.
 
-use crate::delivery::{Course, Health, LaneId};
-use crate::ids::Timestamp;
-use crate::notices::{Notice, NoticeKind};
-use crate::options::Thresholds;
+use fakemon_capture::options::Thresholds;
+use fakemon_delivery::notices::{Notice, NoticeKind};
+use fakemon_delivery::{Course, Health, LaneId};
+use fakemon_model::ids::Timestamp;
 use std::collections::BTreeMap;
 
 /// Nobody is called dead for the failures of one moment.
@@ -113,7 +113,7 @@ impl Watched {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::FailureCode;
+    use fakemon_delivery::FailureCode;
 
     const SECOND: u64 = 1_000_000_000;
 

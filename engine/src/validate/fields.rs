@@ -1,8 +1,8 @@
 //! Names, ARNs, lengths: what fields of all resources are made of.
 
-use crate::bus::Destination;
-use crate::bus::resource::Retry;
-use crate::model::PlayerName;
+use fakemon_model::event::PlayerName;
+use fakemon_resource::Destination;
+use fakemon_resource::resource::Retry;
 
 /// The field that is wrong, and why.
 pub(super) type Checked = Result<(), (&'static str, String)>;

@@ -1,10 +1,10 @@
 //! What reaches outside, and what comes in from there: connections, API destinations, partners, API keys, answer webhooks.
 
 use super::fields::{self, Checked, wrong};
-use crate::bus::Registry;
-use crate::bus::inbound::{AnswerWebhook, ApiKey, EventSource, PartnerWebhook, UsagePlan};
-use crate::bus::resource::{ApiDestination, Connection};
-use crate::limits::{ANSWER_PLAYERS_MAX, ANSWER_PLAYERS_OF_ONE_MAX, ANSWER_WEBHOOKS_MAX};
+use fakemon_model::limits::{ANSWER_PLAYERS_MAX, ANSWER_PLAYERS_OF_ONE_MAX, ANSWER_WEBHOOKS_MAX};
+use fakemon_resource::Registry;
+use fakemon_resource::inbound::{AnswerWebhook, ApiKey, EventSource, PartnerWebhook, UsagePlan};
+use fakemon_resource::resource::{ApiDestination, Connection};
 
 const AUTHORIZATION_TYPES: [&str; 3] = ["BASIC", "OAUTH_CLIENT_CREDENTIALS", "API_KEY"];
 const METHODS: [&str; 7] = ["HEAD", "POST", "PATCH", "DELETE", "PUT", "GET", "OPTIONS"];

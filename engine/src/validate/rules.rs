@@ -1,14 +1,14 @@
 //! Buses and what belongs to them: rules, targets, archives, replays, discoverers.
 
 use super::fields::{self, Checked, wrong};
-use crate::bus::resource::{Archive, Bus, Discoverer, HttpParameters, Replay, Rule, Target};
-use crate::bus::{DEFAULT_BUS, Destination, Registry};
-use crate::limits::{PATTERN_BYTES_MAX, RULES_OF_BUS_MAX, TARGETS_OF_RULE_MAX};
-use crate::options::Options;
-use crate::pattern::{Pattern, WEIGHT_MAX};
-use crate::queue::is_id;
-use crate::schedule::Expression;
-use crate::transform::{Transform, TransformError};
+use fakemon_capture::options::Options;
+use fakemon_model::limits::{PATTERN_BYTES_MAX, RULES_OF_BUS_MAX, TARGETS_OF_RULE_MAX};
+use fakemon_pattern::pattern::{Pattern, WEIGHT_MAX};
+use fakemon_pattern::transform::{Transform, TransformError};
+use fakemon_queue::queue::is_id;
+use fakemon_resource::resource::{Archive, Bus, Discoverer, HttpParameters, Replay, Rule, Target};
+use fakemon_resource::{DEFAULT_BUS, Destination, Registry};
+use fakemon_schedule::Expression;
 
 /// Patterns that are lighter than this are not too much together, however many rules a bus may have.
 const HEAVY: usize = WEIGHT_MAX / RULES_OF_BUS_MAX;

@@ -1,13 +1,13 @@
 //! What stores and moves events: queues, log groups, pipes, schedules, schemas.
 
 use super::fields::{self, Checked, wrong};
-use crate::bus::resource::{LogGroup, Pipe, Queue, Schedule, Schema, SchemaVersion};
-use crate::bus::{DEFAULT_GROUP, Registry};
-use crate::options::Options;
-use crate::pipe::{self, PIPES_MAX};
-use crate::queue::{Redrive, is_fifo, settings};
-use crate::schedule::{Expression, check_target, zone};
-use crate::schema::{DISCOVERED_REGISTRY, Kind, OUR_REGISTRY, Schema as Read};
+use fakemon_capture::options::Options;
+use fakemon_delivery::schema::{DISCOVERED_REGISTRY, Kind, OUR_REGISTRY, Schema as Read};
+use fakemon_pipe::PIPES_MAX;
+use fakemon_queue::queue::{Redrive, is_fifo, settings};
+use fakemon_resource::resource::{LogGroup, Pipe, Queue, Schedule, Schema, SchemaVersion};
+use fakemon_resource::{DEFAULT_GROUP, Registry};
+use fakemon_schedule::{Expression, check_target, zone};
 use serde_json::{Map, Value};
 
 pub(super) fn queue(queue: &Queue, registry: &Registry) -> Checked {
@@ -59,7 +59,7 @@ pub(super) fn pipe(pipe: &Pipe, registry: &Registry, options: &Options) -> Check
         return wrong("name", format!("there are {PIPES_MAX} pipes already"));
     }
     // The reason names the parameter.
-    pipe::check(pipe, options.unserved_targets).map_err(|error| ("pipe", error.to_string()))
+    fakemon_pipe::check(pipe, options.unserved_targets).map_err(|error| ("pipe", error.to_string()))
 }
 
 pub(super) fn schedule(schedule: &Schedule, registry: &Registry, options: &Options) -> Checked {

@@ -1,10 +1,10 @@
 use super::validate;
-use crate::bus::Registry;
-use crate::bus::resource::{
+use fakemon_capture::options::Options;
+use fakemon_model::ids::Timestamp;
+use fakemon_resource::Registry;
+use fakemon_resource::resource::{
     Archive, Bus, Change, InputTransformer, Queue, Resource, Retry, Rule, SchemaVersion, Target,
 };
-use crate::ids::Timestamp;
-use crate::options::Options;
 use std::collections::BTreeMap;
 
 const QUEUE: &str = "arn:aws:sqs:local:123456789012:q";
