@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may die of a surprise; that is its work")]
 
 mod engine; // the engine, embedded: who wins, what is remembered, what is refused
+mod examples; // the examples of the engine, each asserting what it shows
 mod bus; // rules, targets, retries, dead letters, in the embedded engine
 mod notices; // what the engine says of itself, and a rule that acts on it
 mod topology; // who emits what and who consumes it, as the API and the command line say

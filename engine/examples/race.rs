@@ -1,57 +1,32 @@
-//! Two players throw at the same fakémon at the same moment: one has it, the other is told so. Run it with
-//! `cargo run --example race`, twice: the second time both find out that it is long gone.
+//! Two players throw at the same creature at the same moment: one has it, the other is told so, and both answers are on
+//! the disk. Run it with `cargo run --example race`.
 
 #![expect(clippy::print_stdout, reason = "an example talks")]
 
-use fakemon_engine::command::{Attempt, Completion, Spawn};
-use fakemon_engine::ids::{AttemptId, FakemonId, Token};
-use fakemon_engine::model::PlayerName;
-use fakemon_engine::place::Place;
-use fakemon_engine::species::CatchRate;
-use fakemon_engine::{Client, Engine, Options};
+use fakemon_engine::{CatchRate, Engine, Options, Outcome, Place, Spawn};
 use std::error::Error;
-use std::time::Duration;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let dir = std::env::temp_dir().join("fakemon-race");
-    let engine = Engine::open(&dir, Options { cores: 1, ..Options::default() })?;
-    let mut client = engine.client()?;
+pub fn main() -> Result<(), Box<dyn Error>> {
+    let dir = tempfile::tempdir()?; // a program takes a directory that stays
+    let engine = Engine::open(dir.path(), Options { cores: 1, ..Options::default() })?;
 
     let sol = Place::from_degrees(40.4168, -3.7038)?;
-    let spawn = Spawn {
-        fakemon_id: Some(FakemonId(42)),
-        species: "sparkit".into(),
-        place: sol,
-        lifetime_s: Some(3600),
-        catch_rate: Some(CatchRate::ALWAYS),
-    };
-    client.spawn(Token(0), &spawn)?;
-    print(&mut client, 1);
+    let sparkit = engine.spawn(Spawn { catch_rate: Some(CatchRate::ALWAYS), ..Spawn::new("sparkit", sol) })?;
 
-    for (token, name) in [(1, "ana"), (2, "ben")] {
-        let attempt = Attempt {
-            player: client.register(&PlayerName::new(name)?)?,
-            attempt_id: AttemptId(engine.now().0), // unique for the player, also when this runs again
-            fakemon_id: FakemonId(42),
-            place: sol.moved(10.0, 5.0),
-            received_at: engine.now(),
-        };
-        client.attempt(Token(token), attempt)?;
-    }
-    print(&mut client, 2);
+    // Both are on their way before either is waited for.
+    let (ana, ben) = (engine.player("ana")?, engine.player("ben")?);
+    let of_ana = ana.attempt(sparkit, sol.moved(10.0, 5.0))?;
+    let of_ben = ben.attempt(sparkit, sol.moved(-20.0, 0.0))?;
+    let (of_ana, of_ben) = (of_ana.wait()?, of_ben.wait()?);
+    println!("ana: {}, ben: {}", of_ana.name(), of_ben.name());
+    assert_eq!((of_ana, of_ben), (Outcome::Captured, Outcome::AlreadyCaptured));
 
-    let ana = engine.find_player(&PlayerName::new("ana")?).ok_or("ana has thrown, so she is known")?;
-    client.collection(Token(3), &ana, None)?;
-    print(&mut client, 1);
+    // An engine that opens again knows who won: nothing was told before it was durable.
     engine.close();
+    let engine = Engine::open(dir.path(), Options { cores: 2, ..Options::default() })?;
+    let late = engine.player("cleo")?.attempt(sparkit, sol)?.wait()?;
+    let owned = engine.player("ana")?.collection()?;
+    println!("cleo, after a restart: {}; ana has {}", late.name(), owned[0].species);
+    assert_eq!((late, owned.len()), (Outcome::AlreadyCaptured, 1));
     Ok(())
-}
-
-/// Prints so many completions; each is durable when it comes.
-fn print(client: &mut Client, count: usize) {
-    let mut completions: Vec<Completion> = Vec::new();
-    while completions.len() < count {
-        client.wait(&mut completions, Duration::from_secs(1));
-    }
-    completions.iter().for_each(|completion| println!("{completion:?}"));
 }
