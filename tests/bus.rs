@@ -1,11 +1,11 @@
 //! The bus of an embedded engine: resources and events in, what targets got out; across restarts too.
 
-use fakemon_engine::bus::resource::{Bus, Change, Queue, Resource, Rule, RuleState, Tags, Target};
-use fakemon_engine::bus::{Destination, NewEvent};
-use fakemon_engine::command::{Completion, SubmitError};
-use fakemon_engine::delivery::{Failed, FailureCode};
-use fakemon_engine::ids::{Timestamp, Token};
+use fakemon_capture::command::{Completion, SubmitError};
+use fakemon_delivery::{Failed, FailureCode};
 use fakemon_engine::{Client, Engine, Options};
+use fakemon_model::ids::{Timestamp, Token};
+use fakemon_resource::resource::{Bus, Change, Queue, Resource, Rule, RuleState, Tags, Target};
+use fakemon_resource::{Destination, NewEvent};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::mpsc;
@@ -108,7 +108,7 @@ pub(crate) fn bus(name: &str) -> Resource {
 }
 
 /// So many messages of a queue, once they are there.
-pub(crate) fn receive(engine: &Engine, queue: &str, count: usize) -> Vec<(Value, fakemon_engine::queue::Message)> {
+pub(crate) fn receive(engine: &Engine, queue: &str, count: usize) -> Vec<(Value, fakemon_queue::queue::Message)> {
     let mut received = Vec::new();
     let end = Instant::now() + PATIENCE;
     while received.len() < count {
@@ -222,7 +222,7 @@ fn a_function_that_panics_is_a_failed_delivery_and_ends_no_thread() {
         })
         .unwrap();
     let mut shaky = target("default", "r", "shaky", "fakemon:local:123456789012:function/shaky");
-    shaky.retry = Some(fakemon_engine::bus::resource::Retry { attempts_max: 1, age_s_max: 3600 });
+    shaky.retry = Some(fakemon_resource::resource::Retry { attempts_max: 1, age_s_max: 3600 });
     shaky.dead_letter_arn = Some("arn:aws:sqs:local:123456789012:dead".into());
     shaky.input_path = Some("$.detail".into());
     change(&mut client, vec![queue("dead"), rule("default", "r", r#"{"source":["shop"]}"#), Resource::Target(shaky)]);
@@ -253,7 +253,7 @@ fn what_a_target_cannot_take_is_tried_again_and_then_becomes_a_dead_letter_that_
         .unwrap();
     let mut shaky = target("default", "r", "shaky", "fakemon:local:123456789012:function/shaky");
     assert_eq!(Destination::of(&shaky.arn), Destination::Function("shaky".into()));
-    shaky.retry = Some(fakemon_engine::bus::resource::Retry { attempts_max: 2, age_s_max: 3600 });
+    shaky.retry = Some(fakemon_resource::resource::Retry { attempts_max: 2, age_s_max: 3600 });
     shaky.dead_letter_arn = Some("arn:aws:sqs:local:123456789012:dead".into());
     shaky.input_path = Some("$.detail".into());
     change(

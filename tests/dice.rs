@@ -1,6 +1,6 @@
 //! Chance with a seed: a test that fails says which, and `FAKEMON_SEED` gives it the same again.
 
-use fakemon_engine::ids::mix;
+use fakemon_model::ids::mix;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Numbers that follow from a seed; tells the seed when its test panics.

@@ -1,13 +1,14 @@
 //! The engine, embedded: who wins, what is remembered, what is refused. Data in, data out; no network.
 
-use fakemon_engine::archive::Archive;
-use fakemon_engine::command::{Attempt, Completion, Spawn, SpawnError, SubmitError};
-use fakemon_engine::ids::{AttemptId, FakemonId, Position, Token};
-use fakemon_engine::model::{Decision, Event, Outcome, PlayerName};
-use fakemon_engine::place::Place;
-use fakemon_engine::species::CatchRate;
-use fakemon_engine::verify::verify;
-use fakemon_engine::{Change, Client, Engine, OpenError, Options, Retention};
+use fakemon_capture::command::{Attempt, Completion, Spawn, SpawnError, SubmitError};
+use fakemon_capture::world::Change;
+use fakemon_engine::{Client, Engine, OpenError, Options, Retention};
+use fakemon_history::archive::Archive;
+use fakemon_history::verify::verify;
+use fakemon_model::event::{Decision, Event, Outcome, PlayerName};
+use fakemon_model::ids::{AttemptId, FakemonId, Position, Token};
+use fakemon_model::place::Place;
+use fakemon_model::species::CatchRate;
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -519,7 +520,7 @@ fn damage_is_found_named_and_never_a_panic() {
         let log = logs.max_by_key(|path| std::fs::metadata(path).unwrap().len()).unwrap();
         let mut bytes = std::fs::read(&log).unwrap();
         let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64;
-        let place = fakemon_engine::ids::mix(seed + round) % used;
+        let place = fakemon_model::ids::mix(seed + round) % used;
         bytes[usize::try_from(place).unwrap()] ^= 0x40;
         std::fs::write(&log, &bytes).unwrap();
         match Engine::open(&copy, options(1)) {

@@ -4,7 +4,7 @@ use crate::at_connections;
 use crate::aws::{events, queue, receive};
 use crate::player::Player;
 use crate::server::{Server, fresh_data};
-use fakemon_engine::schema::{Schema, our_schemas, schema_name};
+use fakemon_delivery::schema::{Schema, our_schemas, schema_name};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::path::PathBuf;

@@ -3,12 +3,12 @@
 
 use crate::aws::{ERROR, Hook, PATIENCE, REFUSES, WELL, destination, events, queue, receive, sqs};
 use crate::server::{Server, fresh_data};
-use fakemon_engine::bus::NewEvent;
-use fakemon_engine::bus::resource::{Change, DesiredState, Pipe, PipeChange, Resource, Tags};
-use fakemon_engine::command::Completion;
-use fakemon_engine::delivery::{Failed, FailureCode};
-use fakemon_engine::ids::{Timestamp, Token};
+use fakemon_capture::command::Completion;
+use fakemon_delivery::{Failed, FailureCode};
 use fakemon_engine::{Engine, Options};
+use fakemon_model::ids::{Timestamp, Token};
+use fakemon_resource::NewEvent;
+use fakemon_resource::resource::{Change, DesiredState, Pipe, PipeChange, Resource, Tags};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};

@@ -2,8 +2,8 @@
 
 use crate::player::{Player, SOL};
 use crate::server::{Server, fresh_data};
-use fakemon_engine::queue::NewMessage;
 use fakemon_engine::{Engine, Options};
+use fakemon_queue::queue::NewMessage;
 use serde_json::{Value, json};
 use std::io::Read;
 use std::net::TcpListener;

@@ -5,7 +5,7 @@ use crate::aws::{PATIENCE, call, events, queue, receive, sqs};
 use crate::dice::Dice;
 use crate::player::{Player, SOL};
 use crate::server::{Server, answer, fresh_data};
-use fakemon_engine::bus::resource::Resource;
+use fakemon_resource::resource::Resource;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -18,7 +18,7 @@ const BURST: u64 = 1_000;
 /// Between two throws of a player, so that each is a turn of its own: only then do many wait for the journal.
 const PACE: Duration = Duration::from_micros(100);
 /// Turns that may wait for the journal.
-const PLACES: usize = fakemon_engine::limits::JOURNAL_TURNS;
+const PLACES: usize = fakemon_model::limits::JOURNAL_TURNS;
 const LIFETIME: Duration = Duration::from_millis(4_000);
 /// The desk must have been full by then; a busy machine takes longer to fill it.
 const LIFETIME_MAX: Duration = Duration::from_mins(1);

@@ -9,12 +9,12 @@
 #[path = "shared/in_process.rs"]
 mod in_process;
 
-use fakemon_engine::archive::Archive as Reader;
-use fakemon_engine::bus::resource::{Archive, Change, Replay, Resource, Retry, Rule, RuleState, Tags, Target};
-use fakemon_engine::command::Completion;
-use fakemon_engine::delivery::{Failed, FailureCode};
-use fakemon_engine::ids::{Position, Timestamp, Token};
+use fakemon_capture::command::Completion;
+use fakemon_delivery::{Failed, FailureCode};
 use fakemon_engine::{Client, Engine};
+use fakemon_history::archive::Archive as Reader;
+use fakemon_model::ids::{Position, Timestamp, Token};
+use fakemon_resource::resource::{Archive, Change, Replay, Resource, Retry, Rule, RuleState, Tags, Target};
 use fakemon_workload::Scenario;
 use in_process::InProcess;
 use std::ops::ControlFlow;

@@ -12,7 +12,7 @@ mod in_process;
 #[path = "shared/yardstick.rs"]
 mod yardstick;
 
-use fakemon_engine::verify::verify;
+use fakemon_history::verify::verify;
 use fakemon_workload::Scenario;
 use hdrhistogram::Histogram;
 use in_process::InProcess;
@@ -235,7 +235,7 @@ fn bare_writer(dir: &Path, group: Group, time: Duration) -> f64 {
     // Noise, so that no layer below finds it easy.
     let mut noise = 1u64;
     let mut record: Vec<u8> = std::iter::repeat_with(|| {
-        noise = fakemon_engine::ids::mix(noise);
+        noise = fakemon_model::ids::mix(noise);
         noise as u8
     })
     .take(group.bytes.max(8))

@@ -9,11 +9,11 @@
 #[path = "shared/in_process.rs"]
 mod in_process;
 
-use fakemon_engine::archive::Archive;
-use fakemon_engine::envelope::{EventKey, Facet};
-use fakemon_engine::ids::{Position, mix};
-use fakemon_engine::model::Event;
 use fakemon_engine::{Durability, Options};
+use fakemon_history::archive::Archive;
+use fakemon_model::envelope::{EventKey, Facet};
+use fakemon_model::event::Event;
+use fakemon_model::ids::{Position, mix};
 use fakemon_workload::Scenario;
 use in_process::InProcess;
 use rustix::fs::{Advice, fadvise};

@@ -5,7 +5,7 @@
 //! `cargo bench --profile dev --bench matching`
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use fakemon_engine::pattern::{Matcher, Pattern, Scratch};
+use fakemon_pattern::pattern::{Matcher, Pattern, Scratch};
 use quamina::Quamina;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -8,14 +8,14 @@
 #[path = "shared/in_process.rs"]
 mod in_process;
 
-use fakemon_engine::bus::NewEvent;
-use fakemon_engine::bus::resource::{
+use fakemon_capture::command::Completion;
+use fakemon_engine::{Client, Engine};
+use fakemon_model::ids::{Timestamp, Token};
+use fakemon_queue::queue::{NewMessage, Settlement};
+use fakemon_resource::NewEvent;
+use fakemon_resource::resource::{
     Bus, Change, DesiredState, Pipe, PipeChange, Queue, Resource, Rule, RuleState, Tags, Target,
 };
-use fakemon_engine::command::Completion;
-use fakemon_engine::ids::{Timestamp, Token};
-use fakemon_engine::queue::{NewMessage, Settlement};
-use fakemon_engine::{Client, Engine};
 use fakemon_workload::Scenario;
 use in_process::InProcess;
 use serde_json::{Map, Value, json};

@@ -5,12 +5,12 @@
 
 #![expect(clippy::print_stdout, reason = "the table is the result")]
 
-use fakemon_engine::archive::Archive as Reader;
-use fakemon_engine::bus::resource::{Change, Resource, Schedule};
-use fakemon_engine::command::Completion;
-use fakemon_engine::ids::{Position, Timestamp, Token};
-use fakemon_engine::model::Event;
+use fakemon_capture::command::Completion;
 use fakemon_engine::{Client, Engine, Options};
+use fakemon_history::archive::Archive as Reader;
+use fakemon_model::event::Event;
+use fakemon_model::ids::{Position, Timestamp, Token};
+use fakemon_resource::resource::{Change, Resource, Schedule};
 use hdrhistogram::Histogram;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -136,7 +136,7 @@ fn wait_for(delivered: &AtomicU64, count: usize) {
 fn lateness(dir: &std::path::Path, storm: Timestamp) -> (Histogram<u64>, Histogram<u64>) {
     let histogram = || Histogram::<u64>::new(3).expect("constant digits");
     let (mut apart, mut at_once) = (histogram(), histogram());
-    let each = &mut |recorded: &fakemon_engine::archive::Recorded| {
+    let each = &mut |recorded: &fakemon_history::archive::Recorded| {
         if let Event::Put(put) = &recorded.event
             && put.schedule.is_some()
         {

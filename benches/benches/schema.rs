@@ -4,9 +4,9 @@
 //! `cargo bench --profile dev --bench schema`
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use fakemon_engine::bus::Registry;
-use fakemon_engine::bus::resource::{Change, Resource};
-use fakemon_engine::schema::{Enforcer, EventParts, Verdict};
+use fakemon_delivery::schema::{Enforcer, EventParts, Verdict};
+use fakemon_resource::Registry;
+use fakemon_resource::resource::{Change, Resource};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};

@@ -4,8 +4,8 @@
 use crate::board::{Board, Slot};
 use crate::scenario::Choice;
 use crate::world::{Nth, World};
-use fakemon_engine::ids::mix;
-use fakemon_engine::place::Place;
+use fakemon_model::ids::mix;
+use fakemon_model::place::Place;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Zipf};
@@ -143,7 +143,7 @@ impl Throws {
 mod tests {
     use super::*;
     use crate::scenario::Scenario;
-    use fakemon_engine::ids::FakemonId;
+    use fakemon_model::ids::FakemonId;
 
     fn throws(seed: u64, scenario: Scenario, count: usize) -> Vec<Act> {
         let shape = scenario.shape();

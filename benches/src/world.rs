@@ -2,10 +2,10 @@
 //! at the millionth fakémon without having kept the others.
 
 use crate::scenario::Scenario;
-use fakemon_engine::command::Spawn;
-use fakemon_engine::ids::{FakemonId, mix};
-use fakemon_engine::place::Place;
-use fakemon_engine::species::{CatchRate, SpeciesTable};
+use fakemon_capture::command::Spawn;
+use fakemon_model::ids::{FakemonId, mix};
+use fakemon_model::place::Place;
+use fakemon_model::species::{CatchRate, SpeciesTable};
 
 /// Which fakémon of a run, counted from 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -127,8 +127,6 @@ pub mod bus {
     pub use fakemon_resource::inbound::*;
     pub use fakemon_resource::resource::*;
     pub use fakemon_resource::{DEFAULT_BUS, DEFAULT_GROUP, Destination, GAME_BUS, InvalidChange, Registry};
-    #[doc(hidden)]
-    pub use fakemon_resource::{NewEvent, inbound, resource};
 }
 
 pub use fakemon_delivery as delivery;
@@ -162,30 +160,6 @@ pub use fakemon_pattern::pattern::Pattern;
 pub use fakemon_resource::{InvalidChange, NewEvent};
 pub use fakemon_sync::clock::wall_clock;
 pub use validate::validate;
-
-// Until the server names these rooms itself.
-#[doc(hidden)]
-pub use fakemon_capture::world::Change;
-#[doc(hidden)]
-pub use fakemon_capture::{command, desk, players, resolve, shard, state, turn, world};
-#[doc(hidden)]
-pub use fakemon_delivery::{notices, tail};
-#[doc(hidden)]
-pub use fakemon_history::{
-    archive, explain, import, jsonl as lines, salvage, state_at as moment, timeline, topology, trace, verify, what_if,
-};
-#[doc(hidden)]
-pub use fakemon_journal::{checkpoint, files, index};
-#[doc(hidden)]
-pub use fakemon_model::{authorship, dice, envelope, event as model, fakemon, state_hash};
-#[doc(hidden)]
-pub use fakemon_pattern::{raw, transform};
-#[doc(hidden)]
-pub use fakemon_queue::{log_group as logs, notes, secrets};
-#[doc(hidden)]
-pub use fakemon_sync::failure::no_thread;
-#[doc(hidden)]
-pub use fakemon_sync::{mailbox, pulse};
 
 #[cfg(test)]
 mod salvage_tests;

@@ -36,7 +36,7 @@ use crate::printed::{escaped, reader_left, stdout};
 use crate::signals;
 use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
-use fakemon_engine::checkpoint::is_inside;
+use fakemon_journal::checkpoint::is_inside;
 use fakemon_load as load;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::ffi::OsString;

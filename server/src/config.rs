@@ -2,10 +2,10 @@
 //! `config.toml` beside this one documents every setting; `fakemon config` prints it and a test reads it.
 
 use fakemon_edge::{GENERAL_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX, RouteSelection, THREADS_MAX, TIMEOUTS};
-use fakemon_engine::files::read_text;
-use fakemon_engine::limits::CORES_MAX;
-use fakemon_engine::species::SpeciesTable;
+use fakemon_journal::files::read_text;
 use fakemon_load::demo::{PLAYERS_MAX, RADIUS_M, SPAWNS_PER_SECOND, WILD_MAX};
+use fakemon_model::limits::CORES_MAX;
+use fakemon_model::species::SpeciesTable;
 use serde::{Deserialize, Deserializer, de};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -615,7 +615,7 @@ impl Demo {
     /// Checks what the demo would refuse once everything runs.
     fn check(&self) -> Result<(), ConfigError> {
         let refuse = |key, what: String| Err(ConfigError::of(key, what));
-        if let Err(error) = fakemon_engine::place::Place::from_degrees(self.lat, self.lon) {
+        if let Err(error) = fakemon_model::place::Place::from_degrees(self.lat, self.lon) {
             let key = if (-90.0..=90.0).contains(&self.lat) { "demo.lon" } else { "demo.lat" };
             return refuse(key, format!("demo.{error}"));
         }

@@ -3,7 +3,7 @@
 //! as it can be said.
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
-use fakemon_engine::no_thread;
+use fakemon_sync::failure::no_thread;
 use std::io::{self, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -13,8 +13,8 @@
 
 use crate::{log_lines, signals};
 use anyhow::Context;
-use fakemon_engine::no_thread;
-use fakemon_engine::pulse::{Pulses, Watch};
+use fakemon_sync::failure::no_thread;
+use fakemon_sync::pulse::{Pulses, Watch};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;

@@ -1,11 +1,11 @@
 //! The engine in the process of the bench, without a network: one client that throws as the workload says.
 
-use fakemon_engine::command::{Attempt, Completion, SubmitError};
-use fakemon_engine::ids::{AttemptId, FakemonId, Token};
-use fakemon_engine::limits::CLIENT_IN_FLIGHT_MAX;
-use fakemon_engine::model::{Outcome, PlayerName};
-use fakemon_engine::players::Player;
+use fakemon_capture::command::{Attempt, Completion, SubmitError};
+use fakemon_capture::players::Player;
 use fakemon_engine::{Client, Engine, Metrics, Options};
+use fakemon_model::event::{Outcome, PlayerName};
+use fakemon_model::ids::{AttemptId, FakemonId, Token};
+use fakemon_model::limits::CLIENT_IN_FLIGHT_MAX;
 use fakemon_workload::board::Slot;
 use fakemon_workload::{Act, Board, Nth, Scenario, Throws, World};
 use std::path::Path;

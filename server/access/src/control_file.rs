@@ -6,7 +6,7 @@
 //! ```
 
 use anyhow::Context;
-use fakemon_engine::files::{self, PRIVATE_FILE};
+use fakemon_journal::files::{self, PRIVATE_FILE};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -3,9 +3,9 @@
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use fakemon_engine::ids::Timestamp;
-use fakemon_engine::model::{PlayerName, PlayerNameError};
 use fakemon_engine::wall_clock;
+use fakemon_model::event::{PlayerName, PlayerNameError};
+use fakemon_model::ids::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::{Map, Value};
 use std::borrow::Cow;

@@ -54,12 +54,12 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 pub(super) use events::{is_reserved, moment};
-use fakemon_engine::bus::Registry;
-use fakemon_engine::bus::resource::{Archive, Change, Pipe};
-use fakemon_engine::delivery::{Archived, ReplayProgress};
-use fakemon_engine::ids::{Timestamp, mix};
-use fakemon_engine::pipe::state_name;
+use fakemon_delivery::{Archived, ReplayProgress};
 use fakemon_engine::wall_clock;
+use fakemon_model::ids::{Timestamp, mix};
+use fakemon_pipe::state_name;
+use fakemon_resource::Registry;
+use fakemon_resource::resource::{Archive, Change, Pipe};
 pub(super) use logs::Queries;
 pub(super) use moves::{Moves, end_all as end_moves, resume as resume_moves};
 use query::Form;
@@ -473,7 +473,7 @@ fn region(headers: &HeaderMap) -> String {
     let scope = authorization.split("Credential=").nth(1).and_then(|rest| rest.split([',', ' ']).next());
     let region = scope.and_then(|scope| scope.split('/').nth(2)).unwrap_or_default();
     let sound = (1..=32).contains(&region.len()) && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    if sound { region.to_owned() } else { fakemon_engine::envelope::REGION.to_owned() }
+    if sound { region.to_owned() } else { fakemon_model::envelope::REGION.to_owned() }
 }
 
 fn endpoint(headers: &HeaderMap) -> String {

@@ -12,7 +12,7 @@ use super::refusal::Refusal;
 use axum::http::{HeaderMap, StatusCode, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use fakemon_engine::raw;
+use fakemon_pattern::raw;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;

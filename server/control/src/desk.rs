@@ -4,12 +4,12 @@
 use super::refusal::Refusal;
 use anyhow::Context;
 use axum::http::StatusCode;
-use fakemon_engine::authorship::Reserved;
-use fakemon_engine::bus::resource::Change;
-use fakemon_engine::bus::{InvalidChange, NewEvent};
-use fakemon_engine::command::{Completion, Spawn, SpawnError, SubmitError};
-use fakemon_engine::ids::{FakemonId, Position, Token};
+use fakemon_capture::command::{Completion, Spawn, SpawnError, SubmitError};
 use fakemon_engine::{Client, Engine};
+use fakemon_model::authorship::Reserved;
+use fakemon_model::ids::{FakemonId, Position, Token};
+use fakemon_resource::resource::Change;
+use fakemon_resource::{InvalidChange, NewEvent};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use tokio::io::unix::AsyncFd;

@@ -8,15 +8,15 @@
 mod share;
 
 use super::{Shared, desk};
-use fakemon_engine::bus::resource::{Change, Resource, Schema, SchemaVersion, Tags};
-use fakemon_engine::bus::{DEFAULT_BUS, GAME_BUS, NewEvent, Registry};
-use fakemon_engine::envelope::{REGION, SOURCE_ENGINE};
-use fakemon_engine::ids::{PlayerId, Position, Timestamp};
-use fakemon_engine::limits::{SCHEMA_BYTES_MAX, SCHEMA_CHARS_MAX, SCHEMA_VERSIONS_MAX, SCHEMAS_MAX};
-use fakemon_engine::model::Outcome;
-use fakemon_engine::raw;
-use fakemon_engine::schema::{self, DISCOVERED_REGISTRY, Drift, Kind, SCHEMA_DRIFT, Shape, envelope_schema};
+use fakemon_delivery::schema::{self, DISCOVERED_REGISTRY, Drift, Kind, SCHEMA_DRIFT, Shape, envelope_schema};
 use fakemon_engine::{ReadError, Tail, wall_clock};
+use fakemon_model::envelope::{REGION, SOURCE_ENGINE};
+use fakemon_model::event::Outcome;
+use fakemon_model::ids::{PlayerId, Position, Timestamp};
+use fakemon_model::limits::{SCHEMA_BYTES_MAX, SCHEMA_CHARS_MAX, SCHEMA_VERSIONS_MAX, SCHEMAS_MAX};
+use fakemon_pattern::raw;
+use fakemon_resource::resource::{Change, Resource, Schema, SchemaVersion, Tags};
+use fakemon_resource::{DEFAULT_BUS, GAME_BUS, NewEvent, Registry};
 use hashbrown::HashMap;
 use serde_json::{Value, json};
 use share::Share;

@@ -23,13 +23,13 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
-use fakemon_engine::authorship::{self, SPAWN};
-use fakemon_engine::bus::{DEFAULT_BUS, NewEvent, Registry};
-use fakemon_engine::command::Spawn;
-use fakemon_engine::envelope::{REGION, SOURCE_WORLD, event_id};
-use fakemon_engine::ids::Position;
-use fakemon_engine::limits::PUT_EVENTS_MAX;
-use fakemon_engine::raw::{self, InvalidDetail};
+use fakemon_capture::command::Spawn;
+use fakemon_model::authorship::{self, SPAWN};
+use fakemon_model::envelope::{REGION, SOURCE_WORLD, event_id};
+use fakemon_model::ids::Position;
+use fakemon_model::limits::PUT_EVENTS_MAX;
+use fakemon_pattern::raw::{self, InvalidDetail};
+use fakemon_resource::{DEFAULT_BUS, NewEvent, Registry};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -273,8 +273,8 @@ fn resources(event: &Map<String, Value>) -> Result<Vec<String>, Refusal> {
 mod tests {
     use super::*;
     use axum::response::IntoResponse;
-    use fakemon_engine::ids::{FakemonId, Timestamp};
-    use fakemon_engine::species::CatchRate;
+    use fakemon_model::ids::{FakemonId, Timestamp};
+    use fakemon_model::species::CatchRate;
 
     fn parse_any(body: &[u8]) -> Result<Incoming, Refusal> {
         match cloud_events::read(&HeaderMap::new(), body)? {

@@ -5,7 +5,7 @@
 
 use super::refusal::Refusal;
 use axum::http::StatusCode;
-use fakemon_engine::model::PlayerName;
+use fakemon_model::event::PlayerName;
 use hashbrown::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -14,7 +14,7 @@ use super::{Shared, desk};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use fakemon_engine::limits::PUT_EVENTS_MAX;
+use fakemon_model::limits::PUT_EVENTS_MAX;
 use serde_json::{Value, json};
 use std::sync::Arc;
 

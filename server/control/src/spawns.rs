@@ -1,10 +1,10 @@
 //! `fakemon.spawn` events: a fakémon to put into the world, each member checked.
 
 use super::refusal::Refusal;
-use fakemon_engine::command::Spawn;
-use fakemon_engine::ids::FakemonId;
-use fakemon_engine::place::Place;
-use fakemon_engine::species::CatchRate;
+use fakemon_capture::command::Spawn;
+use fakemon_model::ids::FakemonId;
+use fakemon_model::place::Place;
+use fakemon_model::species::CatchRate;
 use serde_json::{Map, Value};
 
 /// A spawn from the detail of its event; or which field is wrong, and what it must be.

@@ -4,12 +4,13 @@
 
 use super::connection::{Connection, Voice};
 use super::seats::{SeatId, Seats};
-use fakemon_engine::ids::FakemonId;
-use fakemon_engine::limits::LOOK_RADIUS_M_MAX;
-use fakemon_engine::model::Sighting;
-use fakemon_engine::place::Place;
-use fakemon_engine::world::{cell_of, cells_around};
-use fakemon_engine::{Change, Engine, Subscription};
+use fakemon_capture::world::Change;
+use fakemon_capture::world::{cell_of, cells_around};
+use fakemon_engine::{Engine, Subscription};
+use fakemon_model::event::Sighting;
+use fakemon_model::ids::FakemonId;
+use fakemon_model::limits::LOOK_RADIUS_M_MAX;
+use fakemon_model::place::Place;
 use fakemon_protocol::{Reply, Subprotocol};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;

@@ -4,7 +4,7 @@
 use super::handshake::{Admitted, Endpoint};
 use super::switchboard::ConnectionId;
 use crossbeam::queue::ArrayQueue;
-use fakemon_engine::model::PlayerName;
+use fakemon_model::event::PlayerName;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};

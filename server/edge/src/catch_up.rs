@@ -16,10 +16,10 @@
 //! ```
 
 use super::switchboard::{ConnectionId, Errand, Said, Switchboard, To};
-use fakemon_engine::ids::{AttemptId, PlayerId, Position};
-use fakemon_engine::model::{Decision, PlayerName};
-use fakemon_engine::players::Player;
+use fakemon_capture::players::Player;
 use fakemon_engine::{Engine, ReadError, Tail};
+use fakemon_model::event::{Decision, PlayerName};
+use fakemon_model::ids::{AttemptId, PlayerId, Position};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -5,8 +5,8 @@ mod request;
 
 use fakemon_access::authority::origin_of;
 use fakemon_access::player_token::{Access, Holder, Refusal, shown};
-use fakemon_engine::ids::{Position, Timestamp};
-use fakemon_engine::model::PlayerName;
+use fakemon_model::event::PlayerName;
+use fakemon_model::ids::{Position, Timestamp};
 use fakemon_protocol::Subprotocol;
 use request::{check_host, parse, query, single};
 use tungstenite::error::ProtocolError;

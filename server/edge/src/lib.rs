@@ -20,7 +20,7 @@
 use anyhow::{Context as _, bail, ensure};
 use fakemon_access::player_token::Access;
 use fakemon_engine::Engine;
-use fakemon_engine::limits::PUT_BYTES_MAX;
+use fakemon_model::limits::PUT_BYTES_MAX;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};

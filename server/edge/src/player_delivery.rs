@@ -2,7 +2,7 @@
 //! to all connections of the player. Who is not connected is not waited for: a player who comes back asks the journal.
 
 use crate::{Errand, Said, Switchboard, To};
-use fakemon_engine::delivery::{Failed, FailureCode};
+use fakemon_delivery::{Failed, FailureCode};
 use fakemon_engine::{Engine, PlayerMessage};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc;

@@ -3,7 +3,7 @@
 //! shared by all their connections on all threads (the generic cell rate algorithm). Time is the monotonic clock's: the
 //! engine's runs at half speed for long after a wall clock was ahead, and with it the rate would.
 
-use fakemon_engine::model::PlayerName;
+use fakemon_model::event::PlayerName;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

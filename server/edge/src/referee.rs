@@ -6,10 +6,10 @@ use super::figures::{Counters, count};
 use super::rate::Rates;
 use super::seats::{SeatId, Seats};
 use super::switchboard::Names;
-use fakemon_engine::command::{Attempt, Completion, SubmitError, Throttled};
-use fakemon_engine::ids::{AttemptId, FakemonId, Position, Timestamp, Token};
-use fakemon_engine::place::Place;
+use fakemon_capture::command::{Attempt, Completion, SubmitError, Throttled};
 use fakemon_engine::{Client, Engine};
+use fakemon_model::ids::{AttemptId, FakemonId, Position, Timestamp, Token};
+use fakemon_model::place::Place;
 use fakemon_protocol::{BadMessage, ErrorCode, Reply, Request};
 use std::sync::Arc;
 

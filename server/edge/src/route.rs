@@ -1,8 +1,8 @@
 //! Which route a message takes: a route selection expression, as API Gateway has it, names the member of a JSON message
 //! that holds the route key. What holds none takes the route `$default`.
 
-use fakemon_engine::authorship::OURS;
-use fakemon_engine::raw::{check_member, member};
+use fakemon_model::authorship::OURS;
+use fakemon_pattern::raw::{check_member, member};
 use serde_json::value::RawValue;
 use std::str::FromStr;
 

@@ -6,7 +6,7 @@
 //! [ generation ] [   seat     ]     as mio token, as engine token
 //! ```
 
-use fakemon_engine::ids::Timestamp;
+use fakemon_model::ids::Timestamp;
 
 /// Generations of a seat: so many that no two connections of one start meet, and fewer than would meet a token that is
 /// no seat's.

@@ -2,11 +2,11 @@
 
 use super::*;
 use fakemon_access::player_token::TokenKeys;
+use fakemon_capture::command::Spawn;
 use fakemon_engine::Options;
-use fakemon_engine::command::Spawn;
-use fakemon_engine::ids::{FakemonId, Token};
-use fakemon_engine::place::Place;
-use fakemon_engine::species::CatchRate;
+use fakemon_model::ids::{FakemonId, Token};
+use fakemon_model::place::Place;
+use fakemon_model::species::CatchRate;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -8,7 +8,7 @@ use super::socket::Access;
 use super::tally::{Sample, Tally};
 use super::target::Target;
 use anyhow::{Context, bail};
-use fakemon_engine::ids::FakemonId;
+use fakemon_model::ids::FakemonId;
 use fakemon_workload::Nth;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};

@@ -9,8 +9,8 @@ mod spawns;
 
 use anyhow::Context;
 use fakemon_engine::Engine;
-use fakemon_engine::ids::mix;
-use fakemon_engine::place::Place;
+use fakemon_model::ids::mix;
+use fakemon_model::place::Place;
 use jiff::tz::{Offset, TimeZone};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -27,9 +27,9 @@ const STEP: Duration = Duration::from_millis(100);
 /// More would not be seen on a map and would no longer be cheap.
 pub const PLAYERS_MAX: usize = 1_000;
 /// A look from the centre must see the whole city.
-pub const RADIUS_M: RangeInclusive<f64> = 50.0..=fakemon_engine::limits::LOOK_RADIUS_M_MAX;
+pub const RADIUS_M: RangeInclusive<f64> = 50.0..=fakemon_model::limits::LOOK_RADIUS_M_MAX;
 /// A look must be able to count them.
-pub const WILD_MAX: usize = fakemon_engine::limits::LOOK_FAKEMON_MAX - 100;
+pub const WILD_MAX: usize = fakemon_model::limits::LOOK_FAKEMON_MAX - 100;
 /// More would not be caught.
 pub const SPAWNS_PER_SECOND: RangeInclusive<f64> = 0.0..=100.0;
 

@@ -9,7 +9,7 @@ use super::socket::{Received, Socket};
 use super::tally::Tally;
 use crate::frames::{self, Masks, Opcode};
 use anyhow::Context;
-use fakemon_engine::ids::AttemptId;
+use fakemon_model::ids::AttemptId;
 use fakemon_workload::throws::Contender;
 use fakemon_workload::{Act, Board, Throw, Throws};
 use mio::unix::SourceFd;
@@ -364,7 +364,7 @@ fn settle(tally: &mut Tally, shared: &Shared<'_>, who: Contender, sent: &InFligh
         None => tally.answer(who, sent.throw.nth, sent.request, verdict),
     }
     if let Verdict::Decided { outcome, position } = verdict {
-        use fakemon_engine::model::Outcome::{AlreadyCaptured, Captured};
+        use fakemon_model::event::Outcome::{AlreadyCaptured, Captured};
         shared.ledger.record(sent.throw.nth, outcome, position);
         if matches!(outcome, Captured | AlreadyCaptured) {
             shared.board.caught(sent.throw.slot, sent.throw.nth);

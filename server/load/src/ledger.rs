@@ -1,8 +1,8 @@
 //! What the answers say of each fakémon, and whether they can all be true. Positions make it cheap: whoever captured a
 //! fakémon did so at one place of the journal, and every attempt that came too late has a later one.
 
-use fakemon_engine::ids::Position;
-use fakemon_engine::model::Outcome;
+use fakemon_model::event::Outcome;
+use fakemon_model::ids::Position;
 use fakemon_workload::{Nth, World};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -121,7 +121,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fakemon_engine::ids::FakemonId;
+    use fakemon_model::ids::FakemonId;
     use fakemon_workload::Scenario;
 
     fn verdict(answers: &[(u32, Outcome, u64)], unanswered: u64) -> Vec<String> {

@@ -35,7 +35,7 @@ use anyhow::{Context, ensure};
 use comparison::bus::{Rules, Webhook};
 use comparison::in_use::InUse;
 use comparison::sends::Bare;
-use fakemon_engine::ids::{AttemptId, FakemonId, mix};
+use fakemon_model::ids::{AttemptId, FakemonId, mix};
 use fakemon_protocol::Subprotocol;
 use fakemon_workload::throws::Contender;
 use fakemon_workload::{Board, Scenario, Throws, World};

@@ -3,10 +3,10 @@
 //! along the text the server writes; a result in any other form, as valid as it may be, takes the general parser.
 
 use crate::frames::{self, Frame, Masks, Opcode};
-use fakemon_engine::ids::{AttemptId, FakemonId, Position};
-use fakemon_engine::model::Outcome;
-use fakemon_engine::place::Place;
 use fakemon_fbs::play;
+use fakemon_model::event::Outcome;
+use fakemon_model::ids::{AttemptId, FakemonId, Position};
+use fakemon_model::place::Place;
 use fakemon_protocol::Subprotocol;
 use serde::Deserialize;
 

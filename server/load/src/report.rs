@@ -4,7 +4,7 @@ use super::checks::Checked;
 use super::stages::Stage;
 use anyhow::ensure;
 use comfy_table::{CellAlignment, Table, presets};
-use fakemon_engine::model::Outcome;
+use fakemon_model::event::Outcome;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@
 use super::http::Http;
 use super::target::Target;
 use anyhow::ensure;
-use fakemon_engine::command::Spawn;
+use fakemon_capture::command::Spawn;
 use fakemon_workload::{Board, Nth, World};
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -1,7 +1,7 @@
 //! What one thread counted, and the sum over threads.
 
 use super::messages::{Request, Verdict};
-use fakemon_engine::model::Outcome;
+use fakemon_model::event::Outcome;
 use fakemon_workload::{Nth, throws::Contender};
 use hdrhistogram::Histogram;
 

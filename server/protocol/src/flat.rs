@@ -1,10 +1,10 @@
 //! Messages as FlatBuffers, subprotocol `fakemon.v1.fb`: the messages of [`json`](super::json), field for field.
 
 use super::{BadMessage, Reply, Request, look, place, position};
-use fakemon_engine::ids::{AttemptId, FakemonId, Position};
-use fakemon_engine::limits::LOOK_FAKEMON_MAX;
-use fakemon_engine::model::{Caught, Outcome, Sighting};
 use fakemon_fbs::play as wire;
+use fakemon_model::event::{Caught, Outcome, Sighting};
+use fakemon_model::ids::{AttemptId, FakemonId, Position};
+use fakemon_model::limits::LOOK_FAKEMON_MAX;
 
 /// Reads one message of a player.
 pub fn read(bytes: &[u8]) -> Result<Request, BadMessage> {
@@ -86,7 +86,7 @@ fn caught(caught: &Caught) -> wire::Caught<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fakemon_engine::model::Decision;
+    use fakemon_model::event::Decision;
 
     #[test]
     fn numbers_that_are_no_place_are_refused() {

@@ -2,10 +2,10 @@
 //! of the world's languages; where a client sends them as integers nevertheless, they are taken if they are exact.
 
 use super::{BadMessage, Reply, Request, look, place, position};
-use fakemon_engine::ids::{AttemptId, FakemonId, Position, Timestamp};
-use fakemon_engine::limits::LOOK_FAKEMON_MAX;
-use fakemon_engine::model::{Caught, Decision, Outcome, Sighting};
-use fakemon_engine::place::Place;
+use fakemon_model::event::{Caught, Decision, Outcome, Sighting};
+use fakemon_model::ids::{AttemptId, FakemonId, Position, Timestamp};
+use fakemon_model::limits::LOOK_FAKEMON_MAX;
+use fakemon_model::place::Place;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use std::io::Write as _;

@@ -24,10 +24,10 @@
     reason = "nothing outside of this workspace reads them; a doc that repeats a name says nothing"
 )]
 
-use fakemon_engine::ids::{AttemptId, FakemonId, Position};
-use fakemon_engine::limits::LOOK_RADIUS_M_MAX;
-use fakemon_engine::model::{Caught, Decision, Sighting};
-use fakemon_engine::place::Place;
+use fakemon_model::event::{Caught, Decision, Sighting};
+use fakemon_model::ids::{AttemptId, FakemonId, Position};
+use fakemon_model::limits::LOOK_RADIUS_M_MAX;
+use fakemon_model::place::Place;
 
 pub mod json;
 pub mod flat;

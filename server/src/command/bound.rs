@@ -1,8 +1,8 @@
 //! Ends of a range of the journal on the command line: a position, or a moment.
 
 use anyhow::{Context, bail, ensure};
-use fakemon_engine::archive::{Archive, Recorded};
-use fakemon_engine::ids::{Position, Timestamp};
+use fakemon_history::archive::{Archive, Recorded};
+use fakemon_model::ids::{Position, Timestamp};
 
 /// An end of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

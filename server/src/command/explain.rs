@@ -5,12 +5,12 @@
 use super::DataArg;
 use crate::printed::stdout;
 use anyhow::{Context, bail};
-use fakemon_engine::archive::Archive;
-use fakemon_engine::delivery::{Delivery, Whereabouts};
-use fakemon_engine::envelope::{EventKey, Facet};
-use fakemon_engine::explain::{Attempt, Order, Story, explain};
-use fakemon_engine::ids::{AttemptId, Position, Timestamp};
-use fakemon_engine::model::Outcome;
+use fakemon_delivery::{Delivery, Whereabouts};
+use fakemon_history::archive::Archive;
+use fakemon_history::explain::{Attempt, Order, Story, explain};
+use fakemon_model::envelope::{EventKey, Facet};
+use fakemon_model::event::Outcome;
+use fakemon_model::ids::{AttemptId, Position, Timestamp};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 

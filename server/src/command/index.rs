@@ -4,7 +4,7 @@
 use super::progress::{self, Work};
 use super::{DataArg, keep_files_private};
 use crate::printed::stdout;
-use fakemon_engine::index::{Indexed, build};
+use fakemon_journal::index::{Indexed, build};
 use serde_json::json;
 use std::io::Write;
 use std::time::Instant;

@@ -3,7 +3,7 @@
 use super::DataArg;
 use crate::printed::stdout;
 use anyhow::Context;
-use fakemon_engine::archive::{Archive, Info, Opened};
+use fakemon_history::archive::{Archive, Info, Opened};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{self, Write};

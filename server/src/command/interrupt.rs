@@ -5,8 +5,8 @@
 use super::say;
 use crate::log_lines;
 use anyhow::Context;
-use fakemon_engine::checkpoint::is_incomplete;
-use fakemon_engine::no_thread;
+use fakemon_journal::checkpoint::is_incomplete;
+use fakemon_sync::failure::no_thread;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::fs;

@@ -7,7 +7,7 @@
 use super::interrupt::{Begun, Half, begin};
 use crate::printed::{Printed, Stdout};
 use anyhow::{Context, ensure};
-use fakemon_engine::files::{self, SHARED_FILE};
+use fakemon_journal::files::{self, SHARED_FILE};
 use flate2::write::GzEncoder;
 use std::ffi::OsString;
 use std::fs::{self, File};

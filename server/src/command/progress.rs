@@ -1,6 +1,6 @@
 //! Progress of long work over the journal: a bar on stderr, on a terminal only.
 
-use fakemon_engine::ids::Position;
+use fakemon_model::ids::Position;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::Cell;
 use std::time::Duration;

@@ -18,10 +18,10 @@ use super::DataArg;
 use super::bound::{Bound, Range, check_written, parse_bound};
 use super::progress::{self, Bar, Work};
 use anyhow::{Context, ensure};
-use fakemon_engine::archive::Archive;
-use fakemon_engine::ids::Position;
-use fakemon_engine::model::PlayerName;
-use fakemon_engine::place::Place;
+use fakemon_history::archive::Archive;
+use fakemon_model::event::PlayerName;
+use fakemon_model::ids::Position;
+use fakemon_model::place::Place;
 use std::ops::ControlFlow;
 
 /// What to go back to.
@@ -119,7 +119,7 @@ fn go_back(archive: &Archive, args: &ReplayArgs) -> anyhow::Result<()> {
 }
 
 /// The player that is asked for.
-fn player(archive: &Archive, name: &str) -> anyhow::Result<fakemon_engine::ids::PlayerId> {
+fn player(archive: &Archive, name: &str) -> anyhow::Result<fakemon_model::ids::PlayerId> {
     let name = PlayerName::new(name).context("--player")?;
     archive.player_id(name.as_str()).with_context(|| format!("--player {name}: nobody of this name ever threw"))
 }

@@ -8,10 +8,10 @@ use super::output::{is_standard, read_text};
 use crate::printed::stdout;
 use anyhow::{Context, ensure};
 use comfy_table::Table;
-use fakemon_engine::archive::Archive;
-use fakemon_engine::envelope::{bus, kind};
-use fakemon_engine::pattern::{Explanation, Matcher, Pattern, Scratch};
-use fakemon_engine::raw;
+use fakemon_history::archive::Archive;
+use fakemon_model::envelope::{bus, kind};
+use fakemon_pattern::pattern::{Explanation, Matcher, Pattern, Scratch};
+use fakemon_pattern::raw;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -178,7 +178,7 @@ fn say(found: &Found, as_json: bool) -> anyhow::Result<()> {
 fn say_why(explanation: &Explanation, as_json: bool) -> anyhow::Result<()> {
     let mut out = stdout();
     if as_json {
-        let field = |field: &fakemon_engine::pattern::FieldVerdict| json!({ "path": field.path, "alternative": field.alternative, "values": field.values, "met": field.met });
+        let field = |field: &fakemon_pattern::pattern::FieldVerdict| json!({ "path": field.path, "alternative": field.alternative, "values": field.values, "met": field.met });
         let fields: Vec<Value> = explanation.fields.iter().map(field).collect();
         return Ok(writeln!(out, "{}", json!({ "matches": explanation.matches, "fields": fields }))?);
     }

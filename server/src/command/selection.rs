@@ -2,12 +2,12 @@
 
 use super::bound::{Bound, parse_bound};
 use anyhow::Context;
-use fakemon_engine::archive::{Archive, Recorded};
-use fakemon_engine::bus::GAME_BUS;
-use fakemon_engine::envelope::{Facet, Told, bus, kind};
-use fakemon_engine::ids::{FakemonId, PlayerId};
-use fakemon_engine::model::{Event, PlayerName};
-use fakemon_engine::pattern::{Matcher, Pattern, Scratch};
+use fakemon_history::archive::{Archive, Recorded};
+use fakemon_model::envelope::{Facet, Told, bus, kind};
+use fakemon_model::event::{Event, PlayerName};
+use fakemon_model::ids::{FakemonId, PlayerId};
+use fakemon_pattern::pattern::{Matcher, Pattern, Scratch};
+use fakemon_resource::GAME_BUS;
 use serde_json::{Map, Value, json};
 
 /// Which events.

@@ -1,9 +1,9 @@
 //! An event of the journal in a line that people read.
 
 use crate::printed::is_unsafe;
-use fakemon_engine::archive::{Archive, Recorded};
-use fakemon_engine::ids::{PlayerId, SpeciesId};
-use fakemon_engine::model::{Event, Outcome};
+use fakemon_history::archive::{Archive, Recorded};
+use fakemon_model::event::{Event, Outcome};
+use fakemon_model::ids::{PlayerId, SpeciesId};
 
 /// What happened.
 pub(super) fn sentence(archive: &Archive, recorded: &Recorded) -> String {

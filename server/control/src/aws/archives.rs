@@ -13,10 +13,10 @@ use super::request::{NAME, Request, arn, object, paged};
 use super::rules::{existing_rule, valid_pattern};
 use super::{ApiError, Call, Operation, Reply, seconds};
 use crate::Shared;
-use fakemon_engine::bus::Registry;
-use fakemon_engine::bus::resource::{Archive, Change, Replay, Resource};
-use fakemon_engine::delivery::Archived;
-use fakemon_engine::ids::Timestamp;
+use fakemon_delivery::Archived;
+use fakemon_model::ids::Timestamp;
+use fakemon_resource::Registry;
+use fakemon_resource::resource::{Archive, Change, Replay, Resource};
 use serde_json::{Value, json};
 use std::time::Duration;
 

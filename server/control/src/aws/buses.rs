@@ -2,9 +2,9 @@
 
 use super::request::{BUS_NAME, NAME, Request, arn, object, paged};
 use super::{ApiError, Call, Operation, Reply, partners, seconds, services, tags};
-use fakemon_engine::bus::inbound::EventSourceState;
-use fakemon_engine::bus::resource::{Bus, Change, Resource};
-use fakemon_engine::bus::{DEFAULT_BUS, GAME_BUS, Registry};
+use fakemon_resource::inbound::EventSourceState;
+use fakemon_resource::resource::{Bus, Change, Resource};
+use fakemon_resource::{DEFAULT_BUS, GAME_BUS, Registry};
 use serde_json::{Map, Value, json};
 
 /// The longest policy, in bytes, as with the service.

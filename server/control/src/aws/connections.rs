@@ -3,10 +3,10 @@
 use super::request::{NAME, Request, arn, object, paged};
 use super::{ApiError, Call, Operation, Reply, http_parameters, seconds, uuid};
 use fakemon_access::authority::has_user_info;
-use fakemon_engine::bus::Registry;
-use fakemon_engine::bus::resource::{AUTHORIZING, ApiDestination, Change, Connection, Resource};
-use fakemon_engine::envelope::ACCOUNT;
-use fakemon_engine::ids::mix;
+use fakemon_model::envelope::ACCOUNT;
+use fakemon_model::ids::mix;
+use fakemon_resource::Registry;
+use fakemon_resource::resource::{AUTHORIZING, ApiDestination, Change, Connection, Resource};
 use serde_json::{Value, json};
 
 /// Invocations a second that an API destination may ask for. AWS grants more than 300 on request.

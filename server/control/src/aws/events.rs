@@ -4,12 +4,12 @@ use super::request::Request;
 use super::rules::valid_pattern;
 use super::{ApiError, Call, unavailable};
 use crate::{Shared, desk};
-use fakemon_engine::authorship;
-use fakemon_engine::bus::inbound::EventSourceState;
-use fakemon_engine::bus::{NewEvent, Registry};
-use fakemon_engine::envelope::event_id;
-use fakemon_engine::ids::{Position, Timestamp};
-use fakemon_engine::raw;
+use fakemon_model::authorship;
+use fakemon_model::envelope::event_id;
+use fakemon_model::ids::{Position, Timestamp};
+use fakemon_pattern::raw;
+use fakemon_resource::inbound::EventSourceState;
+use fakemon_resource::{NewEvent, Registry};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -287,7 +287,7 @@ pub(super) fn test_pattern(request: &Request<'_>) -> Result<Value, ApiError> {
 mod tests {
     use super::*;
     use crate::aws::BusSettings;
-    use fakemon_engine::delivery::Archived;
+    use fakemon_delivery::Archived;
 
     fn refused(entry: Value) -> (&'static str, String) {
         let nothing = |_: &str| None;

@@ -17,7 +17,7 @@
 
 mod parser;
 
-use fakemon_engine::raw;
+use fakemon_pattern::raw;
 use parser::{Parser, expression, quoted};
 use regex::Regex;
 use serde_json::value::RawValue;

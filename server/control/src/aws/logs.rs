@@ -11,11 +11,11 @@ use super::log_filter::Filter;
 use super::request::{Request, object};
 use super::{ApiError, Call, Operation, Reply, Shared};
 use axum::http::StatusCode;
-use fakemon_engine::bus::Registry;
-use fakemon_engine::bus::resource::{Change, LogGroup};
-use fakemon_engine::ids::Timestamp;
-use fakemon_engine::logs::{Line, LinePlace, Stream, expired_ms};
 use fakemon_engine::{Engine, ReadError, wall_clock};
+use fakemon_model::ids::Timestamp;
+use fakemon_queue::log_group::{Line, LinePlace, Stream, expired_ms};
+use fakemon_resource::Registry;
+use fakemon_resource::resource::{Change, LogGroup};
 pub(crate) use queries::Queries;
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
@@ -250,7 +250,7 @@ fn stream_of_token(token: &str, group: &str) -> Result<String, ApiError> {
 }
 
 fn stream_json(group: &LogGroup, stream: &Stream, region: &str) -> Value {
-    let account = fakemon_engine::envelope::ACCOUNT;
+    let account = fakemon_model::envelope::ACCOUNT;
     let arn = format!("arn:aws:logs:{region}:{account}:log-group:{}:log-stream:{}", group.name, stream.name);
     object([
         ("logStreamName", Some(stream.name.as_str().into())),

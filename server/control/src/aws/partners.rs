@@ -3,10 +3,10 @@
 
 use super::request::{Request, arn, paged};
 use super::{ApiError, Call, Operation, Reply, seconds};
-use fakemon_engine::bus::Registry;
-use fakemon_engine::bus::inbound::{EventSource, EventSourceState};
-use fakemon_engine::bus::resource::{Change, Resource};
-use fakemon_engine::envelope::ACCOUNT;
+use fakemon_model::envelope::ACCOUNT;
+use fakemon_resource::Registry;
+use fakemon_resource::inbound::{EventSource, EventSourceState};
+use fakemon_resource::resource::{Change, Resource};
 use serde_json::{Value, json};
 
 /// What every name begins with.
@@ -43,7 +43,7 @@ pub(crate) fn is_source_name(name: &str) -> bool {
 pub(crate) fn new_source(
     registry: &Registry,
     name: &str,
-    call_now: fakemon_engine::ids::Timestamp,
+    call_now: fakemon_model::ids::Timestamp,
 ) -> Result<Change, ApiError> {
     let inside = |one: &str, other: &str| one.strip_prefix(other).is_some_and(|rest| rest.starts_with('/'));
     if let Some(other) = registry.event_sources.keys().find(|other| inside(name, other) || inside(other, name)) {

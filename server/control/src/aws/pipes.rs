@@ -11,10 +11,10 @@ use crate::Shared;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::MethodFilter;
-use fakemon_engine::bus::Registry;
-use fakemon_engine::bus::resource::{Change, DesiredState, Pipe, PipeChange, Resource, Tags};
-use fakemon_engine::envelope::ACCOUNT;
-use fakemon_engine::pipe::{self, PIPES_MAX};
+use fakemon_model::envelope::ACCOUNT;
+use fakemon_pipe::PIPES_MAX;
+use fakemon_resource::Registry;
+use fakemon_resource::resource::{Change, DesiredState, Pipe, PipeChange, Resource, Tags};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -170,7 +170,8 @@ fn changed(held: &Value, given: &Map<String, Value>) -> Value {
 }
 
 fn check(pipe: &Pipe, call: &Call<'_>) -> Result<(), ApiError> {
-    pipe::check(pipe, call.settings.allow_unserved_targets).map_err(|error| ApiError::invalid(error.to_string()))
+    fakemon_pipe::check(pipe, call.settings.allow_unserved_targets)
+        .map_err(|error| ApiError::invalid(error.to_string()))
 }
 
 fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {

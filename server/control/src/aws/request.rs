@@ -2,7 +2,7 @@
 
 use super::ApiError;
 use base64::Engine as _;
-use fakemon_engine::envelope::ACCOUNT;
+use fakemon_model::envelope::ACCOUNT;
 use serde_json::{Map, Value};
 use std::sync::{Mutex, PoisonError};
 

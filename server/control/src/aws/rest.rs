@@ -12,9 +12,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
-use fakemon_engine::bus::resource::{Archive, Pipe};
-use fakemon_engine::pipe::state_name;
 use fakemon_engine::wall_clock;
+use fakemon_pipe::state_name;
+use fakemon_resource::resource::{Archive, Pipe};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 

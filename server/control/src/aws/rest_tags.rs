@@ -7,7 +7,7 @@ use super::{ApiError, Call, Operation, Reply, pipes, schedules, schemas, service
 use crate::Shared;
 use axum::Router;
 use axum::routing::MethodFilter;
-use fakemon_engine::bus::Registry;
+use fakemon_resource::Registry;
 use std::sync::Arc;
 
 pub(super) fn routes() -> Router<Arc<Shared>> {

@@ -3,13 +3,13 @@
 use super::buses::existing;
 use super::request::{NAME, Request, object, paged};
 use super::{ApiError, Call, Operation, Reply, tags};
-use fakemon_engine::bus::resource::{Change, Resource, Rule, RuleState};
-use fakemon_engine::bus::{DEFAULT_BUS, Registry};
-use fakemon_engine::delivery::rule_arn;
-use fakemon_engine::envelope::ACCOUNT;
-use fakemon_engine::limits::{PATTERN_BYTES_MAX, RULES_OF_BUS_MAX};
-use fakemon_engine::pattern::{Pattern, WEIGHT_MAX};
-use fakemon_engine::schedule::Expression;
+use fakemon_delivery::rule_arn;
+use fakemon_model::envelope::ACCOUNT;
+use fakemon_model::limits::{PATTERN_BYTES_MAX, RULES_OF_BUS_MAX};
+use fakemon_pattern::pattern::{Pattern, WEIGHT_MAX};
+use fakemon_resource::resource::{Change, Resource, Rule, RuleState};
+use fakemon_resource::{DEFAULT_BUS, Registry};
+use fakemon_schedule::Expression;
 use serde_json::{Value, json};
 
 /// Rules of one bus, with the service.

@@ -28,10 +28,10 @@ use asked::{missing, names, required};
 use attributes::small;
 pub(super) use errors::ErrorName;
 use fakemon_engine::Engine;
-use fakemon_engine::bus::Registry;
-use fakemon_engine::bus::resource::{Change, Queue, Resource, Tags};
-use fakemon_engine::envelope::ACCOUNT;
-use fakemon_engine::queue::{NewMessage, QueueError, Redrive, Settlement, is_fifo, is_id};
+use fakemon_model::envelope::ACCOUNT;
+use fakemon_queue::queue::{NewMessage, QueueError, Redrive, Settlement, is_fifo, is_id};
+use fakemon_resource::Registry;
+use fakemon_resource::resource::{Change, Queue, Resource, Tags};
 use messages::{
     BATCH_BYTES_MAX, BATCH_MAX, batch, batch_bytes, batch_too_long, check_order, new_message, sent, shown, visibility,
 };

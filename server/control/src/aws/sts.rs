@@ -4,7 +4,7 @@ use super::query::{Dialect, Form, answered, refused};
 use super::{ApiError, services};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use fakemon_engine::envelope::ACCOUNT;
+use fakemon_model::envelope::ACCOUNT;
 use serde_json::json;
 
 const DIALECT: Dialect = Dialect { namespace: "https://sts.amazonaws.com/doc/2011-06-15/" };

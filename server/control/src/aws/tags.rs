@@ -4,9 +4,9 @@ use super::buses::existing;
 use super::request::Request;
 use super::rules::existing_rule;
 use super::{ApiError, Call, Operation, Reply};
-use fakemon_engine::bus::resource::{Change, Resource, Tags};
-use fakemon_engine::bus::{DEFAULT_BUS, Registry};
-use fakemon_engine::schema::Enforcement;
+use fakemon_delivery::schema::Enforcement;
+use fakemon_resource::resource::{Change, Resource, Tags};
+use fakemon_resource::{DEFAULT_BUS, Registry};
 use serde_json::{Value, json};
 
 /// Tags of one resource.

@@ -4,10 +4,10 @@ use super::buses::existing;
 use super::request::{NAME, Request, lower, paged};
 use super::rules::existing_rule;
 use super::{ApiError, Call, Operation, Reply, http_parameters};
-use fakemon_engine::bus::resource::{Change, HttpParameters, InputTransformer, Resource, Retry, Target};
-use fakemon_engine::bus::{Destination, Registry};
-use fakemon_engine::limits::TARGETS_OF_RULE_MAX;
-use fakemon_engine::transform::{Transform, TransformError};
+use fakemon_model::limits::TARGETS_OF_RULE_MAX;
+use fakemon_pattern::transform::{Transform, TransformError};
+use fakemon_resource::resource::{Change, HttpParameters, InputTransformer, Resource, Retry, Target};
+use fakemon_resource::{Destination, Registry};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -216,7 +216,7 @@ fn check_destination(registry: &Registry, id: &str, arn: &str, given: &Map<Strin
             let group = group.ok_or_else(|| {
                 ApiError::invalid(format!("Parameter(s) SqsParameters must be specified for target: {id}."))
             })?;
-            if fakemon_engine::queue::is_id(group) {
+            if fakemon_queue::queue::is_id(group) {
                 return Ok(());
             }
             Err(ApiError::invalid(format!(

@@ -2,7 +2,7 @@
 //! of the common ones some more, since members that are rare come with some of them. So the turn is bounded, and what is
 //! rare is not lost among what is common.
 
-use fakemon_engine::limits::SCHEMAS_MAX;
+use fakemon_model::limits::SCHEMAS_MAX;
 use hashbrown::{DefaultHashBuilder, HashMap};
 use std::hash::BuildHasher;
 

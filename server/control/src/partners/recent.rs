@@ -7,7 +7,7 @@
 //! ```
 
 use fakemon_engine::Engine;
-use fakemon_engine::ids::Position;
+use fakemon_model::ids::Position;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

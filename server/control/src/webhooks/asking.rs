@@ -5,7 +5,7 @@ use super::connection::{ANSWER_BYTES_MAX, Wire, exchange_within};
 use super::request::{self, Content, Stamp};
 use super::{Webhooks, destination};
 use axum::http::StatusCode;
-use fakemon_engine::delivery::{Failed, FailureCode};
+use fakemon_delivery::{Failed, FailureCode};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;

@@ -10,9 +10,9 @@ use crate::standard_webhooks::{self, Signer};
 use axum::body::Bytes;
 use axum::http::{Request, Uri, header};
 use base64::Engine as _;
+use fakemon_delivery::{Failed, FailureCode};
 use fakemon_engine::Engine;
-use fakemon_engine::bus::resource::Connection;
-use fakemon_engine::delivery::{Failed, FailureCode};
+use fakemon_resource::resource::Connection;
 use http_body_util::Full;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -42,7 +42,7 @@ pub(super) struct Additions {
 pub(super) struct Authorizations(std::sync::Mutex<HashMap<String, Arc<Mutex<Option<Token>>>>>);
 
 struct Token {
-    of: fakemon_engine::ids::Timestamp,
+    of: fakemon_model::ids::Timestamp,
     value: String,
     good_until: Instant,
 }

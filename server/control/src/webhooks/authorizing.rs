@@ -3,8 +3,8 @@
 
 use super::Webhooks;
 use crate::{Shared, desk};
-use fakemon_engine::bus::resource::{AUTHORIZING, Change, Connection, Resource};
-use fakemon_engine::delivery::Failed;
+use fakemon_delivery::Failed;
+use fakemon_resource::resource::{AUTHORIZING, Change, Connection, Resource};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,7 +4,7 @@
 use super::{Webhooks, guard};
 use axum::body::Bytes;
 use axum::http::{Request, Response, StatusCode, Uri, header};
-use fakemon_engine::delivery::{Failed, FailureCode};
+use fakemon_delivery::{Failed, FailureCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};

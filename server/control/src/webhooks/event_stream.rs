@@ -1,7 +1,7 @@
 //! From bytes of an answer without end to what it says: server-sent events (the WHATWG's rules), or lines. Bytes in, what
 //! was heard out; nothing grows beyond a bound.
 
-use fakemon_engine::pipe::Heard;
+use fakemon_pipe::Heard;
 use std::time::Duration;
 
 /// One event or line.

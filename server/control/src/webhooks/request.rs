@@ -5,10 +5,10 @@ use super::connection::Outgoing;
 use crate::{aws, standard_webhooks};
 use axum::body::Bytes;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Uri, header};
-use fakemon_engine::bus::resource::{ApiDestination, HttpParameters};
-use fakemon_engine::delivery::{Failed, FailureCode};
-use fakemon_engine::raw::with_texts;
+use fakemon_delivery::{Failed, FailureCode};
 use fakemon_engine::wall_clock;
+use fakemon_pattern::raw::with_texts;
+use fakemon_resource::resource::{ApiDestination, HttpParameters};
 use http_body_util::Full;
 
 /// How requests introduce themselves.
@@ -183,7 +183,7 @@ fn encoded(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::standard_webhooks::Signer;
-    use fakemon_engine::ids::Timestamp;
+    use fakemon_model::ids::Timestamp;
 
     #[test]
     fn stars_queries_headers_and_members_are_filled_in() {

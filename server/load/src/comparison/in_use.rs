@@ -11,7 +11,7 @@ use crate::report::{Report, clean, median};
 use crate::socket::{Access, Opening, Socket};
 use crate::target::Target;
 use anyhow::{Context, ensure};
-use fakemon_engine::ids::Timestamp;
+use fakemon_model::ids::Timestamp;
 use fakemon_protocol::Subprotocol;
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -2,10 +2,10 @@
 //! species of the day or of the night, by the hour.
 
 use super::{City, DemoOptions, WILD_MAX};
-use fakemon_engine::command::Spawn;
-use fakemon_engine::ids::Token;
-use fakemon_engine::species::Species;
+use fakemon_capture::command::Spawn;
 use fakemon_engine::{Client, Engine};
+use fakemon_model::ids::Token;
+use fakemon_model::species::Species;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use std::time::Duration;
@@ -109,7 +109,7 @@ fn is_active(species: &Species, hour: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fakemon_engine::species::SpeciesTable;
+    use fakemon_model::species::SpeciesTable;
     use rand::SeedableRng;
 
     #[test]

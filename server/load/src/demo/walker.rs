@@ -3,7 +3,7 @@
 
 use super::City;
 use super::socket::{Heard, Sighting, Socket};
-use fakemon_engine::place::Place;
+use fakemon_model::place::Place;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;

@@ -5,8 +5,8 @@ use super::Format;
 use super::rows::{COLUMNS, Cell, visit_cells};
 use crate::command::output::Output;
 use csv::Writer;
-use fakemon_engine::archive::{Archive, Block, Recorded};
-use fakemon_engine::ids::Position;
+use fakemon_history::archive::{Archive, Block, Recorded};
+use fakemon_model::ids::Position;
 use std::fmt::Write as _;
 
 /// An export as CSV.

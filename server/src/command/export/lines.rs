@@ -1,10 +1,10 @@
-//! JSON lines: see `fakemon_engine::lines` for the format.
+//! JSON lines: see `fakemon_history::jsonl` for the format.
 
 use super::{Format, SelectionArgs};
 use crate::command::output::Output;
-use fakemon_engine::archive::{Archive, Block, Recorded};
-use fakemon_engine::ids::Position;
-use fakemon_engine::lines::{write_block, write_end, write_event, write_export};
+use fakemon_history::archive::{Archive, Block, Recorded};
+use fakemon_history::jsonl::{write_block, write_end, write_event, write_export};
+use fakemon_model::ids::Position;
 use std::io::Write;
 
 /// Lines are gathered up to this size: compression and files like long writes.

@@ -1,10 +1,10 @@
 //! One flat row for an event, whatever its kind. Columns that a kind does not have are empty.
 
-use fakemon_engine::archive::{Archive, Recorded};
-use fakemon_engine::ids::{PlayerId, SpeciesId, Timestamp};
-use fakemon_engine::lines::kind;
-use fakemon_engine::model::{Event, Put};
-use fakemon_engine::place::Place;
+use fakemon_history::archive::{Archive, Recorded};
+use fakemon_history::jsonl::kind;
+use fakemon_model::event::{Event, Put};
+use fakemon_model::ids::{PlayerId, SpeciesId, Timestamp};
+use fakemon_model::place::Place;
 
 /// Names the columns, and says what they hold, from one list.
 macro_rules! columns {

@@ -3,9 +3,9 @@
 use super::{ReplayArgs, bar, player, watch};
 use crate::command::sentence::{player_name, species_name};
 use crate::printed::stdout;
-use fakemon_engine::archive::{Archive, Recorded};
-use fakemon_engine::ids::{FakemonId, PlayerId, Position};
-use fakemon_engine::model::{Event, Outcome};
+use fakemon_history::archive::{Archive, Recorded};
+use fakemon_model::event::{Event, Outcome};
+use fakemon_model::ids::{FakemonId, PlayerId, Position};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -143,7 +143,7 @@ fn in_words(archive: &Archive, recorded: &Recorded) -> String {
     format!("{species} {id}{winner} (position {})", recorded.position)
 }
 
-fn subject(recorded: &Recorded) -> (Option<FakemonId>, Option<fakemon_engine::ids::SpeciesId>, Option<PlayerId>) {
+fn subject(recorded: &Recorded) -> (Option<FakemonId>, Option<fakemon_model::ids::SpeciesId>, Option<PlayerId>) {
     match &recorded.event {
         Event::Attempt { player, fakemon_id, species, .. } => (Some(*fakemon_id), Some(*species), Some(*player)),
         Event::Appeared { fakemon_id, species, .. } | Event::Vanished { fakemon_id, species, .. } => {

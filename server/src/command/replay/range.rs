@@ -4,11 +4,11 @@ use super::{ReplayArgs, player};
 use crate::command::bound::Range;
 use crate::command::sentence::sentence;
 use crate::printed::stdout;
-use fakemon_engine::archive::{Archive, Recorded};
-use fakemon_engine::envelope::EventKey;
-use fakemon_engine::envelope::Facet;
-use fakemon_engine::ids::{FakemonId, Timestamp};
-use fakemon_engine::index::Subject;
+use fakemon_history::archive::{Archive, Recorded};
+use fakemon_journal::index::Subject;
+use fakemon_model::envelope::EventKey;
+use fakemon_model::envelope::Facet;
+use fakemon_model::ids::{FakemonId, Timestamp};
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -49,7 +49,7 @@ pub(super) fn run(archive: &Archive, args: &ReplayArgs, range: &Range) -> anyhow
 }
 
 fn is_inside(recorded: &Recorded, area: super::Area) -> bool {
-    use fakemon_engine::model::Event::{Appeared, Attempt, Vanished};
+    use fakemon_model::event::Event::{Appeared, Attempt, Vanished};
     match &recorded.event {
         Attempt { place, .. } | Appeared { place, .. } | Vanished { place, .. } => {
             place.distance_m_squared(area.centre) <= area.radius_m * area.radius_m

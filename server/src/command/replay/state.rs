@@ -4,11 +4,11 @@ use super::{Area, ReplayArgs, bar, player, watch};
 use crate::command::sentence::{player_name, species_name};
 use crate::printed::stdout;
 use anyhow::Context;
-use fakemon_engine::archive::{Archive, Recorded};
-use fakemon_engine::ids::{FakemonId, PlayerId, Position, Timestamp};
-use fakemon_engine::index::Subject;
-use fakemon_engine::model::{Event, Outcome};
-use fakemon_engine::moment::Moment;
+use fakemon_history::archive::{Archive, Recorded};
+use fakemon_history::state_at::Moment;
+use fakemon_journal::index::Subject;
+use fakemon_model::event::{Event, Outcome};
+use fakemon_model::ids::{FakemonId, PlayerId, Position, Timestamp};
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -214,7 +214,7 @@ impl Life {
 struct PlayerRecord {
     player: PlayerId,
     ends: Ends,
-    captures: Vec<(Position, FakemonId, fakemon_engine::ids::SpeciesId, Timestamp)>,
+    captures: Vec<(Position, FakemonId, fakemon_model::ids::SpeciesId, Timestamp)>,
     last: Option<Recorded>,
 }
 

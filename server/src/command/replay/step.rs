@@ -14,11 +14,11 @@ mod wild;
 use super::{ReplayArgs, SPEED_RANGE, bar, watch};
 use crate::command::interrupt::{Half, begin};
 use anyhow::{Context, ensure};
-use fakemon_engine::archive::{Archive, Recorded};
-use fakemon_engine::ids::{FakemonId, PlayerId, Position, Timestamp};
-use fakemon_engine::index::Subject;
-use fakemon_engine::model::Event;
-use fakemon_engine::moment::Moment;
+use fakemon_history::archive::{Archive, Recorded};
+use fakemon_history::state_at::Moment;
+use fakemon_journal::index::Subject;
+use fakemon_model::event::Event;
+use fakemon_model::ids::{FakemonId, PlayerId, Position, Timestamp};
 use page::Page;
 use ratatui::crossterm::event::{self, Event as Input, KeyCode, KeyEventKind, KeyModifiers};
 use std::io::{IsTerminal, stdin, stdout};
@@ -92,7 +92,7 @@ struct Stepper<'a> {
     /// When playing began, and the time of the journal then.
     playing: Option<(Instant, Timestamp)>,
     /// The middle of the map, if it does not follow the events.
-    centre: Option<fakemon_engine::place::Place>,
+    centre: Option<fakemon_model::place::Place>,
     radius_m: f64,
     note: Option<&'static str>,
 }

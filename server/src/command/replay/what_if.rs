@@ -6,11 +6,11 @@ use crate::printed::stdout;
 use anyhow::{Context, ensure};
 use comfy_table::Table;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use fakemon_engine::archive::Archive;
-use fakemon_engine::ids::{PlayerId, Position, SpeciesId};
-use fakemon_engine::model::Outcome;
-use fakemon_engine::species::CatchRate;
-use fakemon_engine::what_if::{Arrival, Comparison, Ending, Settings, what_if};
+use fakemon_history::archive::Archive;
+use fakemon_history::what_if::{Arrival, Comparison, Ending, Settings, what_if};
+use fakemon_model::event::Outcome;
+use fakemon_model::ids::{PlayerId, Position, SpeciesId};
+use fakemon_model::species::CatchRate;
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 

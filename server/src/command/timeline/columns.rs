@@ -1,8 +1,8 @@
 //! Buckets as columns of a chart: neighbours share a column where there are more buckets than columns, and the greatest of
 //! them is shown, so that no peak is lost.
 
-use fakemon_engine::ids::Timestamp;
-use fakemon_engine::timeline::{Axis, Bucket, Timeline};
+use fakemon_history::timeline::{Axis, Bucket, Timeline};
+use fakemon_model::ids::Timestamp;
 
 /// Columns over the buckets of a timeline.
 pub(super) struct Columns<'a> {

@@ -1,8 +1,8 @@
 //! A timeline as one JSON object; buckets are written as they come, however many there are.
 
 use super::Told;
-use fakemon_engine::model::Outcome;
-use fakemon_engine::timeline::{Bucket, Depth, Gap, Hottest, Mark, Marked, Marks, Spread, Stage, Stall, Timeline};
+use fakemon_history::timeline::{Bucket, Depth, Gap, Hottest, Mark, Marked, Marks, Spread, Stage, Stall, Timeline};
+use fakemon_model::event::Outcome;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};

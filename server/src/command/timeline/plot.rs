@@ -4,8 +4,8 @@
 use super::columns::{Columns, peak};
 use super::wording::{Clock, span};
 use crate::printed::is_unsafe;
-use fakemon_engine::ids::Timestamp;
-use fakemon_engine::timeline::{Axis, Gap};
+use fakemon_history::timeline::{Axis, Gap};
+use fakemon_model::ids::Timestamp;
 use std::fmt::{self, Write};
 
 pub(super) const WIDTH: f64 = 1_100.0;
@@ -389,10 +389,10 @@ mod tests {
         let second = |at: u64| Timestamp(at * 1_000_000_000);
         let axis = Axis::new(second(1_000), second(2_100), None).unwrap();
         let closing = |begin, end| Gap {
-            kind: fakemon_engine::timeline::GapKind::Engine,
+            kind: fakemon_history::timeline::GapKind::Engine,
             begin: second(begin),
             end: second(end),
-            next: fakemon_engine::ids::Position(1),
+            next: fakemon_model::ids::Position(1),
         };
         let times = TimeScale::new(&axis, &[closing(1_010, 1_020), closing(1_050, 2_050)]);
         assert_eq!(times.folds, [(second(1_050), second(2_050))], "a short one stays");

@@ -6,9 +6,9 @@ use super::Told;
 use super::columns::{Columns, peak};
 use super::plot::{Band, Canvas, Escaped, LEFT, Lane, Scale, Series, Shape, Tick, WIDTH};
 use super::wording::{Clock, SHED_UNKNOWN, many, mark, number, slow, span, thousands};
-use fakemon_engine::ids::Timestamp;
-use fakemon_engine::model::Outcome;
-use fakemon_engine::timeline::{Bucket, Gap, GapKind, Hottest, Mark, Stage, Stall};
+use fakemon_history::timeline::{Bucket, Gap, GapKind, Hottest, Mark, Stage, Stall};
+use fakemon_model::event::Outcome;
+use fakemon_model::ids::Timestamp;
 use serde_json::json;
 use std::fmt::{self, Write};
 
@@ -268,14 +268,14 @@ fn stage_words(stage: Stage) -> &'static str {
 fn panels(columns: &Columns<'_>) -> Vec<Panel> {
     let series = |name: &str, colour, shape, values| Series { name: name.to_owned(), colour, shape, values };
     let line = |name: &str, colour, values| series(name, colour, Shape::Line, values);
-    let stage = |stage: Stage, of: fn(&fakemon_engine::timeline::Spread) -> u64| {
+    let stage = |stage: Stage, of: fn(&fakemon_history::timeline::Spread) -> u64| {
         columns.greatest(|_, bucket| {
             let spread = bucket.stage(stage);
             (spread.count > 0).then(|| of(spread) as f64)
         })
     };
     let p99 = |name, colour, one| line(name, colour, stage(one, |spread| spread.p99));
-    let group = |of: fn(&fakemon_engine::timeline::Spread) -> u64| {
+    let group = |of: fn(&fakemon_history::timeline::Spread) -> u64| {
         columns.greatest(|_, bucket| (bucket.group_events.count > 0).then(|| of(&bucket.group_events) as f64))
     };
     let depth = |of: fn(&Bucket) -> f64| columns.greatest(|_, bucket| Some(of(bucket)));

@@ -1,8 +1,8 @@
 //! Numbers, times and marks as people read them, in both the terminal and the report.
 
 use super::Told;
-use fakemon_engine::ids::{PlayerId, Timestamp};
-use fakemon_engine::timeline::{Mark, Marked, Stage, Stall};
+use fakemon_history::timeline::{Mark, Marked, Stage, Stall};
+use fakemon_model::ids::{PlayerId, Timestamp};
 
 /// `0`, `4.2`, `980`, `1,234`, `12.3k`, `4.56M`.
 pub(super) fn number(value: f64) -> String {

@@ -1,7 +1,7 @@
 //! The graph for Graphviz: from left to right, what is wrong in colour.
 
 use crate::printed::is_unsafe;
-use fakemon_engine::topology::{Node, NodeKind, NodeState, Topology};
+use fakemon_history::topology::{Node, NodeKind, NodeState, Topology};
 use std::fmt::Write;
 
 const TEXT: &str = "text grows as long as there is memory";

@@ -11,7 +11,7 @@
 use crate::printed::is_unsafe;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
-use fakemon_engine::topology::{EventTypeRow, Finding, Node, NodeKind, NodeState, Severity, Topology};
+use fakemon_history::topology::{EventTypeRow, Finding, Node, NodeKind, NodeState, Severity, Topology};
 use std::collections::HashMap;
 use std::fmt::Write;
 

@@ -1,7 +1,7 @@
 //! Spans as the trace event format of Chrome has them, which Perfetto reads too: complete events, in microseconds, each
 //! event of the tree on a line of its own with its stages below.
 
-use fakemon_engine::trace::Span;
+use fakemon_history::trace::Span;
 use serde_json::{Map, Value, json};
 
 /// The file.

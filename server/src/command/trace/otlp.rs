@@ -4,7 +4,7 @@
 
 use anyhow::{Context, ensure};
 use fakemon_access::authority::has_user_info;
-use fakemon_engine::trace::{Span, Trace};
+use fakemon_history::trace::{Span, Trace};
 use serde_json::{Value, json};
 use std::time::Duration;
 use ureq::Agent;

@@ -4,9 +4,9 @@ use super::{KEYS_MAX, bad, check, existing_key, invalid_patch, listed, newest_fi
 use crate::aws::request::{Request, object};
 use crate::aws::{ApiError, Call, Reply, seconds};
 use crate::{api_keys, standard_webhooks};
-use fakemon_engine::bus::Registry;
-use fakemon_engine::bus::inbound::ApiKey;
-use fakemon_engine::bus::resource::{Change, Resource};
+use fakemon_resource::Registry;
+use fakemon_resource::inbound::ApiKey;
+use fakemon_resource::resource::{Change, Resource};
 use serde_json::{Value, json};
 
 fn shown_key(key: &ApiKey) -> Value {

@@ -3,8 +3,8 @@
 use super::{checked, group_of, invalid, named};
 use crate::aws::request::{Request, object};
 use crate::aws::{ApiError, Call, Operation, Reply};
-use fakemon_engine::bus::Registry;
-use fakemon_engine::bus::resource::{Change, LogGroup, LogPolicy, Resource, Tags};
+use fakemon_resource::Registry;
+use fakemon_resource::resource::{Change, LogGroup, LogPolicy, Resource, Tags};
 use serde_json::{Value, json};
 
 /// Resource policies that there may be, as with the service.
@@ -117,7 +117,7 @@ fn class_of(group: &LogGroup) -> &str {
 }
 
 fn arn(group: &LogGroup, region: &str) -> String {
-    format!("arn:aws:logs:{region}:{}:log-group:{}", fakemon_engine::envelope::ACCOUNT, group.name)
+    format!("arn:aws:logs:{region}:{}:log-group:{}", fakemon_model::envelope::ACCOUNT, group.name)
 }
 
 fn group_json(group: &LogGroup, region: &str) -> Value {

@@ -12,10 +12,11 @@ use crate::aws::request::{Request, object};
 use crate::aws::{ApiError, uuid};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use fakemon_engine::envelope::ACCOUNT;
-use fakemon_engine::ids::Timestamp;
-use fakemon_engine::logs::{Line, LinePlace};
-use fakemon_engine::{Engine, ReadError, raw, wall_clock};
+use fakemon_engine::{Engine, ReadError, wall_clock};
+use fakemon_model::envelope::ACCOUNT;
+use fakemon_model::ids::Timestamp;
+use fakemon_pattern::raw;
+use fakemon_queue::log_group::{Line, LinePlace};
 use language::{Field, POINTER, Query};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -160,7 +161,8 @@ fn look(
     let (mut rows, mut seen): (Vec<(u64, Row)>, Seen) = (Vec::new(), Seen::default());
     let most = if query.sort.is_empty() { limit } else { SORTED_MAX };
     for (group, retention_days) in groups {
-        let oldest = retention_days.map_or(0, |days| fakemon_engine::logs::expired_ms(wall_clock(), days)).max(from);
+        let oldest =
+            retention_days.map_or(0, |days| fakemon_queue::log_group::expired_ms(wall_clock(), days)).max(from);
         let (mut bytes, mut of_group) = (0, 0);
         let end = LinePlace { at_ms: to.saturating_add(1), sequence: 0 };
         engine.logs().read_back(group, end, &mut |line| {

@@ -7,10 +7,10 @@ use crate::aws::rest::{self, Kind};
 use crate::aws::{ApiError, Call, Operation, Reply, seconds, tags};
 use axum::Router;
 use axum::routing::MethodFilter;
-use fakemon_engine::bus::resource::{Change, Resource, ScheduleGroup, Tags};
-use fakemon_engine::bus::{DEFAULT_GROUP, Registry};
-use fakemon_engine::envelope::ACCOUNT;
-use fakemon_engine::ids::Timestamp;
+use fakemon_model::envelope::ACCOUNT;
+use fakemon_model::ids::Timestamp;
+use fakemon_resource::resource::{Change, Resource, ScheduleGroup, Tags};
+use fakemon_resource::{DEFAULT_GROUP, Registry};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::ops::Bound;
@@ -54,7 +54,7 @@ pub(super) fn existing<'r>(registry: &'r Registry, name: &str) -> Result<Cow<'r,
 fn default_group() -> ScheduleGroup {
     ScheduleGroup {
         name: DEFAULT_GROUP.into(),
-        region: fakemon_engine::envelope::REGION.into(),
+        region: fakemon_model::envelope::REGION.into(),
         created_at: Timestamp(0),
         modified_at: Timestamp(0),
         tags: Tags::new(),

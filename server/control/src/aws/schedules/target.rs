@@ -3,9 +3,9 @@
 use crate::aws::events::is_reserved;
 use crate::aws::request::{Request, lower};
 use crate::aws::{ApiError, Call};
-use fakemon_engine::bus::resource::Schedule;
-use fakemon_engine::bus::{DEFAULT_BUS, Destination};
-use fakemon_engine::schedule::{PUT_EVENTS, check_target};
+use fakemon_resource::resource::Schedule;
+use fakemon_resource::{DEFAULT_BUS, Destination};
+use fakemon_schedule::{PUT_EVENTS, check_target};
 use serde_json::{Map, Value, json};
 
 /// The longest input, in bytes.

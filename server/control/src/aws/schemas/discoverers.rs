@@ -4,9 +4,9 @@ use super::super::buses::existing;
 use super::super::request::{Request, object};
 use super::super::{ApiError, Call, Reply};
 use super::{arn, as_bad, bad, check, conflict, forbidden, missing, page, tagging};
-use fakemon_engine::bus::Registry;
-use fakemon_engine::bus::resource::{Change, Discoverer, Resource};
-use fakemon_engine::limits::DISCOVERERS_MAX;
+use fakemon_model::limits::DISCOVERERS_MAX;
+use fakemon_resource::Registry;
+use fakemon_resource::resource::{Change, Discoverer, Resource};
 use serde_json::{Value, json};
 
 fn state(discoverer: &Discoverer) -> Value {

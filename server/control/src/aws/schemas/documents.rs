@@ -8,11 +8,11 @@ use super::lookup::{
     versions, writable,
 };
 use super::{arn, bad, check, conflict, forbidden, missing, moment, page, tagging};
-use fakemon_engine::bus::Registry;
-use fakemon_engine::bus::resource::{Change, Resource, Schema, SchemaVersion, Tags};
-use fakemon_engine::limits::{SCHEMA_BYTES_MAX, SCHEMA_CHARS_MAX, SCHEMA_VERSIONS_MAX, SCHEMAS_MAX};
-use fakemon_engine::raw;
-use fakemon_engine::schema::{self, Kind, Mode, OUR_REGISTRY, Shape, envelope_schema};
+use fakemon_delivery::schema::{self, Kind, Mode, OUR_REGISTRY, Shape, envelope_schema};
+use fakemon_model::limits::{SCHEMA_BYTES_MAX, SCHEMA_CHARS_MAX, SCHEMA_VERSIONS_MAX, SCHEMAS_MAX};
+use fakemon_pattern::raw;
+use fakemon_resource::Registry;
+use fakemon_resource::resource::{Change, Resource, Schema, SchemaVersion, Tags};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 

@@ -3,10 +3,10 @@
 use super::super::ApiError;
 use super::super::request::{NAME, Request};
 use super::{bad, forbidden, missing};
-use fakemon_engine::bus::Registry;
-use fakemon_engine::bus::resource::{Schema, SchemaRegistry, SchemaVersion, Tags};
-use fakemon_engine::ids::Timestamp;
-use fakemon_engine::schema::{DISCOVERED_REGISTRY, Kind, OUR_REGISTRY, OurSchema, our_schemas};
+use fakemon_delivery::schema::{DISCOVERED_REGISTRY, Kind, OUR_REGISTRY, OurSchema, our_schemas};
+use fakemon_model::ids::Timestamp;
+use fakemon_resource::Registry;
+use fakemon_resource::resource::{Schema, SchemaRegistry, SchemaVersion, Tags};
 use std::collections::BTreeMap;
 
 /// The longest name of a registry.

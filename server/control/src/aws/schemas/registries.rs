@@ -5,10 +5,10 @@ use super::super::{ApiError, Call, Reply, uuid};
 use super::lookup::{existing_registry, registries, registry_name, writable};
 use super::{arn, bad, check, conflict, forbidden, missing, page, tagging};
 use axum::http::StatusCode;
-use fakemon_engine::bus::Registry;
-use fakemon_engine::bus::resource::{Change, Resource, SchemaRegistry};
-use fakemon_engine::limits::SCHEMA_REGISTRIES_MAX;
-use fakemon_engine::schema::{DISCOVERED_REGISTRY, OUR_REGISTRY};
+use fakemon_delivery::schema::{DISCOVERED_REGISTRY, OUR_REGISTRY};
+use fakemon_model::limits::SCHEMA_REGISTRIES_MAX;
+use fakemon_resource::Registry;
+use fakemon_resource::resource::{Change, Resource, SchemaRegistry};
 use serde_json::{Value, json};
 
 /// The longest policy, in bytes.

@@ -5,9 +5,9 @@ use super::super::tags::check_keys;
 use super::super::{ApiError, Call, Operation, Reply};
 use super::lookup::{existing_registry, existing_schema, writable};
 use super::{as_bad, bad, check, missing};
-use fakemon_engine::bus::Registry;
-use fakemon_engine::bus::resource::{Change, Resource, Tags};
-use fakemon_engine::schema::Mode;
+use fakemon_delivery::schema::Mode;
+use fakemon_resource::Registry;
+use fakemon_resource::resource::{Change, Resource, Tags};
 use serde_json::{Value, json};
 
 /// The tag that says how versions have to go together.

@@ -5,10 +5,10 @@ use super::super::{ApiError, Call};
 use super::arn;
 use super::asked::invalid_value;
 use fakemon_engine::Engine;
-use fakemon_engine::bus::Registry;
-use fakemon_engine::bus::resource::Queue;
-use fakemon_engine::queue::settings::{self, NUMBERS, OF_FIFO, OTHERS};
-use fakemon_engine::queue::{Redrive, is_fifo};
+use fakemon_queue::queue::settings::{self, NUMBERS, OF_FIFO, OTHERS};
+use fakemon_queue::queue::{Redrive, is_fifo};
+use fakemon_resource::Registry;
+use fakemon_resource::resource::Queue;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 

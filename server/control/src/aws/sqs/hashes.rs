@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use fakemon_engine::queue::Attribute;
+use fakemon_queue::queue::Attribute;
 use md5::{Digest, Md5};
 use std::collections::BTreeMap;
 

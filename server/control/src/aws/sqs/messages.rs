@@ -9,9 +9,9 @@ use super::hashes::{md5_of, md5_of_attributes, md5_of_trace};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fakemon_engine::Engine;
-use fakemon_engine::bus::resource::Queue;
-use fakemon_engine::envelope::ACCOUNT;
-use fakemon_engine::queue::{Attribute, Message, NewMessage, Received, fault_in, is_content, is_fifo, is_id};
+use fakemon_model::envelope::ACCOUNT;
+use fakemon_queue::queue::{Attribute, Message, NewMessage, Received, fault_in, is_content, is_fifo, is_id};
+use fakemon_resource::resource::Queue;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 

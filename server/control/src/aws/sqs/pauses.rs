@@ -3,7 +3,7 @@
 //! noted, and go on after a restart.
 
 use fakemon_engine::Engine;
-use fakemon_engine::ids::Timestamp;
+use fakemon_model::ids::Timestamp;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -5,8 +5,8 @@ use super::super::request::Request;
 use super::super::{ApiError, Call, Reply};
 use super::asked::{filled, invalid, invalid_value, missing, names};
 use super::{arn, named};
-use fakemon_engine::bus::Registry;
-use fakemon_engine::bus::resource::{Change, Resource};
+use fakemon_resource::Registry;
+use fakemon_resource::resource::{Change, Resource};
 use serde_json::{Value, json};
 
 /// Actions of one statement.
@@ -66,7 +66,7 @@ pub(super) fn remove(registry: &Registry, request: &Request<'_>, call: &Call<'_>
     Ok(Reply::with(Value::Null, vec![Change::Put(Resource::Queue(queue))]))
 }
 
-fn policy(queue: &fakemon_engine::bus::resource::Queue) -> Option<Value> {
+fn policy(queue: &fakemon_resource::resource::Queue) -> Option<Value> {
     serde_json::from_str(queue.attributes.get("Policy").filter(|policy| !policy.is_empty())?).ok()
 }
 

@@ -3,7 +3,7 @@
 //! become elements, so that one dispatch serves both.
 
 use super::super::query::{Dialect, Form};
-use fakemon_engine::envelope::ACCOUNT;
+use fakemon_model::envelope::ACCOUNT;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! Events around a position, read in pieces, so that going on and back is cheap.
 
 use fakemon_engine::ReadError;
-use fakemon_engine::archive::{Archive, Recorded};
-use fakemon_engine::ids::Position;
+use fakemon_history::archive::{Archive, Recorded};
+use fakemon_model::ids::Position;
 use std::ops::ControlFlow;
 
 /// Events that are read at once, before and after the position.

@@ -2,10 +2,10 @@
 
 use super::Stepper;
 use crate::command::sentence::{player_name, sentence, species_name};
-use fakemon_engine::archive::Recorded;
-use fakemon_engine::ids::{FakemonId, Position};
-use fakemon_engine::model::Event;
-use fakemon_engine::place::Place;
+use fakemon_history::archive::Recorded;
+use fakemon_model::event::Event;
+use fakemon_model::ids::{FakemonId, Position};
+use fakemon_model::place::Place;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};

@@ -1,12 +1,12 @@
 //! Keys in, screens out.
 
 use super::*;
-use fakemon_engine::command::{Attempt, Completion, Spawn};
-use fakemon_engine::ids::{AttemptId, Token};
-use fakemon_engine::model::PlayerName;
-use fakemon_engine::place::Place;
-use fakemon_engine::species::CatchRate;
+use fakemon_capture::command::{Attempt, Completion, Spawn};
 use fakemon_engine::{Engine, Options};
+use fakemon_model::event::PlayerName;
+use fakemon_model::ids::{AttemptId, Token};
+use fakemon_model::place::Place;
+use fakemon_model::species::CatchRate;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 

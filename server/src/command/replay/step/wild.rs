@@ -1,13 +1,13 @@
 //! What was wild at a moment, event by event forwards and backwards.
 
 use anyhow::Context;
-use fakemon_engine::archive::{Archive, Recorded};
-use fakemon_engine::ids::{FakemonId, Position, SpeciesId};
-use fakemon_engine::index::Subject;
-use fakemon_engine::model::{Event, Outcome};
-use fakemon_engine::moment::Moment;
-use fakemon_engine::place::Place;
-use fakemon_engine::state::Fate;
+use fakemon_capture::state::Fate;
+use fakemon_history::archive::{Archive, Recorded};
+use fakemon_history::state_at::Moment;
+use fakemon_journal::index::Subject;
+use fakemon_model::event::{Event, Outcome};
+use fakemon_model::ids::{FakemonId, Position, SpeciesId};
+use fakemon_model::place::Place;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
