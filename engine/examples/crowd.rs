@@ -1,5 +1,5 @@
-//! A hundred thousand players throw at one creature: exactly one has it. This is the client of an event loop: it submits
-//! under tokens, and polls completions; one thread is enough. Run it with `cargo run --example crowd`.
+//! A hundred thousand players throw at one creature: exactly one has it. This is the client of an event loop: it
+//! submits under tokens, and polls completions; one thread is enough. Run it with `cargo run --example crowd`.
 
 #![expect(clippy::print_stdout, reason = "an example talks")]
 

@@ -1,5 +1,5 @@
-//! Two players throw at the same creature at the same moment: one has it, the other is told so, and both answers are on
-//! the disk. Run it with `cargo run --example race`.
+//! Two players throw at the same creature at the same moment: one has it, the other is told so, and both answers are
+//! on the disk. Run it with `cargo run --example race`.
 
 #![expect(clippy::print_stdout, reason = "an example talks")]
 

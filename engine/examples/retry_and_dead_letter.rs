@@ -1,5 +1,5 @@
-//! A target that fails gets the event again, later and later; what it never takes becomes a dead letter in a queue, with
-//! the reason. Nothing is lost without a word. Run it with `cargo run --example retry_and_dead_letter`.
+//! A target that fails gets the event again, later and later; what it never takes becomes a dead letter in a queue,
+//! with the reason. Nothing is lost without a word. Run it with `cargo run --example retry_and_dead_letter`.
 
 #![expect(clippy::print_stdout, reason = "an example talks")]
 

@@ -1,5 +1,5 @@
-//! A rule hands the events that match its pattern to a function of this program. Patterns are those of Amazon EventBridge,
-//! and so is the event that the function gets. Run it with `cargo run --example rule_to_function`.
+//! A rule hands the events that match its pattern to a function of this program. Patterns are those of Amazon
+//! EventBridge, and so is the event that the function gets. Run it with `cargo run --example rule_to_function`.
 
 #![expect(clippy::print_stdout, reason = "an example talks")]
 

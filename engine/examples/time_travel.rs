@@ -1,5 +1,5 @@
-//! The journal is the database: the world as it was before any event can be looked at, beside the engine that goes on.
-//! Run it with `cargo run --example time_travel`.
+//! The journal is the database: the world as it was before any event can be looked at, beside the engine that goes
+//! on. Run it with `cargo run --example time_travel`.
 
 #![expect(clippy::print_stdout, reason = "an example talks")]
 

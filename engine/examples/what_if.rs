@@ -1,5 +1,6 @@
-//! What would have happened? The attempts of a journal, decided again by other settings, by the code that decided them:
-//! the same settings give the same outcomes, others show what they change. Run it with `cargo run --example what_if`.
+//! What would have happened? The attempts of a journal, decided again by other settings, by the code that decided
+//! them: the same settings give the same outcomes, others show what they change. Run it with `cargo run --example
+//! what_if`.
 
 #![expect(clippy::print_stdout, reason = "an example talks")]
 

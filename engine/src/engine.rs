@@ -50,8 +50,8 @@ pub use callbacks::AlreadySet;
 /// How long pipes that were deleted may take to end.
 const PIPES_PATIENCE: Duration = Duration::from_secs(10);
 
-/// An open engine. Cheap to clone; the last clone that is dropped closes it, and blocks as [`close`](Engine::close) does.
-/// A callback that holds a clone keeps it open: then call `close`.
+/// An open engine. Cheap to clone; the last clone that is dropped closes it, and blocks as [`close`](Engine::close)
+/// does. A callback that holds a clone keeps it open: then call `close`.
 #[derive(Clone)]
 pub struct Engine(Arc<Running>);
 
@@ -135,8 +135,8 @@ impl Engine {
         &self.0.bus.archives
     }
 
-    /// Counts what archives hold, from where it was left off, to the end of the journal; what takes longer than `patience`
-    /// is left for the next call.
+    /// Counts what archives hold, from where it was left off, to the end of the journal; what takes longer than
+    /// `patience` is left for the next call.
     ///
     /// # Errors
     /// When the journal cannot be read.
@@ -184,10 +184,10 @@ impl Engine {
         &self.0.bus.courier.queues
     }
 
-    /// Empties what the bus keeps beside the journal, after [`Registry::emptied`] was made durable before `end`: messages
-    /// of queues, lines of log groups, secrets, progress of replays. Waits until nothing is under way for what was
-    /// deleted, and until commands that came as events before `end` are carried out; on the disk after this. One caller
-    /// at a time, and nobody makes resources meanwhile. The journal and the game stay as they are.
+    /// Empties what the bus keeps beside the journal, after [`Registry::emptied`] was made durable before `end`:
+    /// messages of queues, lines of log groups, secrets, progress of replays. Waits until nothing is under way for
+    /// what was deleted, and until commands that came as events before `end` are carried out; on the disk after this.
+    /// One caller at a time, and nobody makes resources meanwhile. The journal and the game stay as they are.
     ///
     /// # Errors
     /// When deliveries do not end within 10 seconds (it may be called again), or the depot cannot be written.
@@ -216,8 +216,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Copies the data directory to `to`, which is empty or not there, while everything goes on; see [`checkpoint`]. Takes
-    /// milliseconds on one file system, else as long as copying everything.
+    /// Copies the data directory to `to`, which is empty or not there, while everything goes on; see [`checkpoint`].
+    /// Takes milliseconds on one file system, else as long as copying everything.
     ///
     /// [`checkpoint`]: fakemon_journal::checkpoint
     ///
@@ -245,9 +245,10 @@ impl Engine {
         self.shared().registry.get(name)
     }
 
-    /// Wild fakémon within `radius_m` metres (at most [`LOOK_RADIUS_M_MAX`](fakemon_model::limits::LOOK_RADIUS_M_MAX)), the
-    /// nearest first, at most [`LOOK_FAKEMON_MAX`](fakemon_model::limits::LOOK_FAKEMON_MAX). Reads a view of what is durable
-    /// and never touches a shard.
+    /// Wild fakémon within `radius_m` metres (at most
+    /// [`LOOK_RADIUS_M_MAX`](fakemon_model::limits::LOOK_RADIUS_M_MAX)), the nearest first, at most
+    /// [`LOOK_FAKEMON_MAX`](fakemon_model::limits::LOOK_FAKEMON_MAX). Reads a view of what is durable and never
+    /// touches a shard.
     pub fn look(&self, place: Place, radius_m: f64) -> Vec<Sighting> {
         self.shared().world.look(place, radius_m, self.now())
     }
@@ -316,8 +317,8 @@ impl Engine {
         }
     }
 
-    /// Starts a thread of the program around the engine, under the engine's rule for its own: one that panics, or ends while
-    /// `was_asked` says that nothing asked it to, is a failure of the engine.
+    /// Starts a thread of the program around the engine, under the engine's rule for its own: one that panics, or
+    /// ends while `was_asked` says that nothing asked it to, is a failure of the engine.
     ///
     /// # Errors
     /// When the system starts no more threads.
@@ -359,13 +360,14 @@ impl Engine {
         self.shared().failure.wait(timeout)
     }
 
-    /// Decides what was accepted, makes it durable, releases the answers, brings the snapshot up to date and stops. Blocks
-    /// until all of that is done and every thread of the engine has ended: milliseconds, and a function of
+    /// Decides what was accepted, makes it durable, releases the answers, brings the snapshot up to date and stops.
+    /// Blocks until all of that is done and every thread of the engine has ended: milliseconds, and a function of
     /// [`on_events`](Self::on_events) is waited for; never call it from one.
     ///
-    /// Other clones see the engine stopped: new commands get [`SubmitError::Stopped`](fakemon_capture::command::SubmitError::Stopped),
-    /// answers to what was accepted can still be polled or waited for, and what reads memory (`look`, `metrics`,
-    /// `registry`) goes on. Another [`open`](Self::open) of the directory succeeds from now on. Closing twice does nothing.
+    /// Other clones see the engine stopped: new commands get
+    /// [`SubmitError::Stopped`](fakemon_capture::command::SubmitError::Stopped), answers to what was accepted can
+    /// still be polled or waited for, and what reads memory (`look`, `metrics`, `registry`) goes on. Another
+    /// [`open`](Self::open) of the directory succeeds from now on. Closing twice does nothing.
     pub fn close(&self) {
         self.0.close();
     }

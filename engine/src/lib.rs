@@ -1,12 +1,12 @@
 //! An embeddable engine that decides contention exactly once, on a durable journal of events with an event bus.
 //!
-//! Millions of players throw a ball at the same fakémon: exactly one has it. Every decision is an event of a journal, synced
-//! to the disk before anyone is told; rules hand events to functions, queues and log groups of this process, with retries,
-//! dead letters, archives and replays, by the patterns of Amazon EventBridge.
+//! Millions of players throw a ball at the same fakémon: exactly one has it. Every decision is an event of a journal,
+//! synced to the disk before anyone is told; rules hand events to functions, queues and log groups of this process,
+//! with retries, dead letters, archives and replays, by the patterns of Amazon EventBridge.
 //!
-//! It is no server and has no network: the program `fakemon` puts one around it. It is no cluster: one process owns a data
-//! directory, on one machine with Linux and io_uring. It is no general database: it stores players, what they catch, and
-//! events.
+//! It is no server and has no network: the program `fakemon` puts one around it. It is no cluster: one process owns a
+//! data directory, on one machine with Linux and io_uring. It is no general database: it stores players, what they
+//! catch, and events.
 //!
 //! ```
 //! use fakemon_engine::{CatchRate, Engine, Options, Outcome, Place, Spawn};
@@ -19,8 +19,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! These calls block. A program that serves many players takes a [`Client`] per thread, submits under tokens and polls
-//! completions. Examples, one idea each (`cargo run --example race`, in `engine/examples`):
+//! These calls block. A program that serves many players takes a [`Client`] per thread, submits under tokens and
+//! polls completions. Examples, one idea each (`cargo run --example race`, in `engine/examples`):
 //!
 //! - `race`: two players, one creature, and what a restart knows
 //! - `crowd`: a hundred thousand players, one creature; the client of an event loop
@@ -40,9 +40,9 @@
 //! ```
 //!
 //! A client routes a throw to the core that owns its fakémon. The core takes everything that waits and decides it as
-//! one [`Turn`](fakemon_capture::turn::Turn); the committer takes every turn that waits and writes one block, with one sync.
-//! Groups grow exactly as load grows; there is no timer anywhere on this way. Behind it, at their own pace, followers read
-//! what is durable: the view of the world (`world`), and the snapshot that makes the next start short.
+//! one [`Turn`](fakemon_capture::turn::Turn); the committer takes every turn that waits and writes one block, with
+//! one sync. Groups grow exactly as load grows; there is no timer anywhere on this way. Behind it, at their own pace,
+//! followers read what is durable: the view of the world (`world`), and the snapshot that makes the next start short.
 //!
 //! # The way of an event
 //!
@@ -54,30 +54,33 @@
 //! ```
 //!
 //! Everything in the journal is an event on a bus ([`envelope`](fakemon_model::envelope); who may say what:
-//! [`authorship`](fakemon_model::authorship)). The router reads durable blocks, decides which rules of the bus match — game
-//! events on their records, without JSON — and puts their keys on the lanes of the targets. A lane is a durable cursor and
-//! what waits behind it; each target has its own, so that one that is slow or dead delays no other. What fails comes again later, and at last becomes a dead letter. Archives and replays are views on the same
-//! journal. A pipe ([`pipe`]) joins a queue, a bus, the journal or a stream to a target, with a filter and an enrichment
-//! on the way. Resources (buses, rules, targets, …) are changes in the journal too; what the bus itself has to remember
-//! lies in the `Depot` of `engine/journal`.
+//! [`authorship`](fakemon_model::authorship)). The router reads durable blocks, decides which rules of the bus match
+//! — game events on their records, without JSON — and puts their keys on the lanes of the targets. A lane is a
+//! durable cursor and what waits behind it; each target has its own, so that one that is slow or dead delays no
+//! other. What fails comes again later, and at last becomes a dead letter. Archives and replays are views on the same
+//! journal. A pipe ([`pipe`]) joins a queue, a bus, the journal or a stream to a target, with a filter and an
+//! enrichment on the way. Resources (buses, rules, targets, …) are changes in the journal too; what the bus itself
+//! has to remember lies in the `Depot` of `engine/journal`.
 //!
-//! What the engine says of itself ([`notices`](delivery::notices): a dead target, a slow disk) is an event too, so that
-//! rules can remedy it. Who emits what and who consumes it, and what is wrong with that, is in [`topology`](history::topology).
-//! What happens by the clock enters like any other event: [`mod@schedule`].
+//! What the engine says of itself ([`notices`](delivery::notices): a dead target, a slow disk) is an event too, so
+//! that rules can remedy it. Who emits what and who consumes it, and what is wrong with that, is in
+//! [`topology`](history::topology). What happens by the clock enters like any other event: [`mod@schedule`].
 //!
 //! # What never happens
 //!
 //! - A fakémon has a second winner: [`Population::apply`](fakemon_capture::state::Population::apply) asserts it.
-//! - Anyone is told anything before it is durable, losers included: answers lie in the turn until its group is synced.
-//!   [`Durability::Unsynced`] is the exception, by name.
+//! - Anyone is told anything before it is durable, losers included: answers lie in the turn until its group is
+//!   synced. [`Durability::Unsynced`] is the exception, by name.
 //! - A decision overtakes another one of its shard: nothing changes before its record has a place in the journal
 //!   ([`desk`](fakemon_capture::desk)), and nothing waits between the two.
-//! - A thread of the engine ends unnoticed: one that panics is a failure of the engine ([`Engine::failure`]), by name.
+//! - A thread of the engine ends unnoticed: one that panics is a failure of the engine ([`Engine::failure`]), by
+//!   name.
 //! - A power cut takes a file or folder that somebody was told of: [`files`](fakemon_journal::files) makes them.
 //! - An attempt id is decided twice: the player's ledger ([`players`](fakemon_capture::players)) claims it first, for
 //!   ever.
-//! - [`resolve`](fakemon_capture::resolve::resolve) reads a clock, a random number or the environment: deciding the same
-//!   journal again ([`verify`](history::verify)) gives the same outcomes, and the same hash of everything after every block.
+//! - [`resolve`](fakemon_capture::resolve::resolve) reads a clock, a random number or the environment: deciding the
+//!   same journal again ([`verify`](history::verify)) gives the same outcomes, and the same hash of everything after
+//!   every block.
 //! - A shard takes a lock, reads a disk, or waits for a player.
 //! - A queue grows: all bounds stand in [`limits`]. Full is an answer, [`Throttled`].
 //! - A failed write or sync is tried again: the engine stops ([`Engine::failure`]), and the next start finds out what
@@ -97,8 +100,8 @@
 //!
 //! # The rooms
 //!
-//! Each room is a crate beside this one, and uses only those above it; Cargo proves it. This crate is the facade: it opens
-//! them, closes them, watches over them, and names what an embedding program needs.
+//! Each room is a crate beside this one, and uses only those above it; Cargo proves it. This crate is the facade: it
+//! opens them, closes them, watches over them, and names what an embedding program needs.
 //!
 //! | crate | what is in it | its outside package |
 //! |---|---|---|

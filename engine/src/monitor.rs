@@ -1,5 +1,5 @@
-//! The thread that watches the engine: it looks at figures, and puts what is to be said of them, and what others told,
-//! on the bus `default`. It goes in by the way of every client, and no thread ever waits for it.
+//! The thread that watches the engine: it looks at figures, and puts what is to be said of them, and what others
+//! told, on the bus `default`. It goes in by the way of every client, and no thread ever waits for it.
 
 mod slow_sync;
 mod disk_space;

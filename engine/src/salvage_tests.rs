@@ -1,4 +1,5 @@
-//! Salvage, through an engine that opens what it made. A block that was changed behind everybody's back: where, what is proven around it, and what salvage makes of it.
+//! Salvage, through an engine that opens what it made. A block that was changed behind everybody's back: where, what
+//! is proven around it, and what salvage makes of it.
 
 use crate::Engine;
 use fakemon_capture::command::Completion;
@@ -159,8 +160,9 @@ fn a_journal_that_contradicts_itself_is_mended_and_what_does_not_hold_is_said() 
     use Outcome::{AlreadyCaptured, Captured, UnknownFakemon, Vanished};
     let dir = tempfile::tempdir().unwrap();
     let (data, new) = (dir.path().join("data"), dir.path().join("new"));
-    // Decided in another order: what bob wins at 7 appears at 10 only; what is unknown at 13 appeared at 12; what vanished
-    // at 16 does so at 17. Never decided so: a second winner at 14, an attempt a second time at 15, what vanishes at 19.
+    // Decided in another order: what bob wins at 7 appears at 10 only; what is unknown at 13 appeared at 12; what
+    // vanished at 16 does so at 17. Never decided so: a second winner at 14, an attempt a second time at 15, what
+    // vanishes at 19.
     journal_of(
         &data,
         &[

@@ -1,5 +1,5 @@
-//! What the engine accepts as a change of resources: everything that is durable was checked here, whatever way it came.
-//! The AWS API checks the same before, in the service's words.
+//! What the engine accepts as a change of resources: everything that is durable was checked here, whatever way it
+//! came. The AWS API checks the same before, in the service's words.
 //!
 //! - `fields`: names, ARNs, lengths
 //! - `rules`: buses, rules, targets, archives, replays
@@ -16,9 +16,9 @@ use fakemon_resource::resource::{Change, Resource};
 use fakemon_resource::{DEFAULT_BUS, GAME_BUS, InvalidChange, Registry};
 use fields::{Checked, wrong};
 
-/// Whether a change can be made to these resources: names and ARNs are such, patterns and expressions compile, what it
-/// belongs to exists, and there are not too many. What a resource was before is not asked for again: one whose bus has
-/// gone meanwhile can still be changed otherwise.
+/// Whether a change can be made to these resources: names and ARNs are such, patterns and expressions compile, what
+/// it belongs to exists, and there are not too many. What a resource was before is not asked for again: one whose bus
+/// has gone meanwhile can still be changed otherwise.
 ///
 /// # Errors
 /// The first field that is wrong, and why.

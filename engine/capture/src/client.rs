@@ -96,8 +96,8 @@ impl Client {
         Ok(())
     }
 
-    /// As [`attempt`](Self::attempt), received now, under the lowest attempt id from 1 that the player never used: that is
-    /// returned. Ids that come from elsewhere and these may be mixed; each is still decided once.
+    /// As [`attempt`](Self::attempt), received now, under the lowest attempt id from 1 that the player never used:
+    /// that is returned. Ids that come from elsewhere and these may be mixed; each is still decided once.
     ///
     /// # Errors
     /// As [`attempt`](Self::attempt).
@@ -195,8 +195,8 @@ impl Client {
         Ok(())
     }
 
-    /// Puts events on their buses, in this order and at neighbouring positions; [`Completion::Written`] with the first
-    /// position follows once they are durable. At most [`PUT_EVENTS_MAX`] events and [`PUT_BYTES_MAX`] bytes.
+    /// Puts events on their buses, in this order and at neighbouring positions; [`Completion::Written`] with the
+    /// first position follows once they are durable. At most [`PUT_EVENTS_MAX`] events and [`PUT_BYTES_MAX`] bytes.
     ///
     /// # Errors
     /// [`SubmitError::Throttled`], [`SubmitError::Stopped`], [`SubmitError::TooLarge`], [`SubmitError::Reserved`].
@@ -205,8 +205,8 @@ impl Client {
         self.tell(token, events)
     }
 
-    /// The same for those who speak for the engine: who serves players says who comes and goes, and what is carried on
-    /// was said before. Nothing from outside comes this way without [`authorship::check`].
+    /// The same for those who speak for the engine: who serves players says who comes and goes, and what is carried
+    /// on was said before. Nothing from outside comes this way without [`authorship::check`].
     ///
     /// # Errors
     /// [`SubmitError::Throttled`], [`SubmitError::Stopped`], [`SubmitError::TooLarge`].
@@ -218,9 +218,9 @@ impl Client {
     }
 
     /// Changes resources of the bus, all of these or none; [`Completion::Written`] follows once they are durable, and
-    /// `Engine::registry` shows them then. Each is checked against the resources as those before it in `changes` leave
-    /// them; changes that are still on their way do not count, so wait for one that another needs. Where several callers
-    /// change what depends on each other, one at a time decides.
+    /// `Engine::registry` shows them then. Each is checked against the resources as those before it in `changes`
+    /// leave them; changes that are still on their way do not count, so wait for one that another needs. Where
+    /// several callers change what depends on each other, one at a time decides.
     ///
     /// # Errors
     /// [`SubmitError::Invalid`] when one cannot be: names, patterns, ARNs, what it belongs to, limits. Else as

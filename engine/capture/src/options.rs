@@ -23,14 +23,15 @@ pub struct Options {
     pub retention: Retention,
     /// How often the snapshot follows the journal; it also does after a million events. Default: 5 s.
     pub snapshot_every: Duration,
-    /// Whether the index is made; without it, look-ups read the journal. `fakemon index` makes it later. Default: true.
+    /// Whether the index is made; without it, look-ups read the journal. `fakemon index` makes it later. Default:
+    /// true.
     pub index: bool,
     /// Whether executors are pinned to a core each, as far as there are cores. Default: true.
     pub pin: bool,
     /// What the engine says of itself, and from when on.
     pub thresholds: Thresholds,
-    /// Whether all rules, pipes and archives of the bus `default` see what the engine says of itself; else those alone whose
-    /// pattern asks for a `source` or a `detail-type`. Default: true.
+    /// Whether all rules, pipes and archives of the bus `default` see what the engine says of itself; else those
+    /// alone whose pattern asks for a `source` or a `detail-type`. Default: true.
     pub notices: bool,
     /// Whether targets are accepted that nothing here serves: their events become dead letters. Default: false.
     pub unserved_targets: bool,

@@ -25,8 +25,8 @@ pub struct Retention {
     pub max_bytes: Option<u64>,
 }
 
-/// Why a data directory cannot be opened, made or copied. `Display` is one line that says what is wrong, where, and what to
-/// do; the variant is what a program can act on.
+/// Why a data directory cannot be opened, made or copied. `Display` is one line that says what is wrong, where, and
+/// what to do; the variant is what a program can act on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -46,8 +46,8 @@ pub enum OpenError {
         /// The line.
         message: String,
     },
-    /// The directory is none of this program, holds other files, is not empty where it must be, or was not made to its
-    /// end: give another one.
+    /// The directory is none of this program, holds other files, is not empty where it must be, or was not made to
+    /// its end: give another one.
     #[error("{0}")]
     Unsuitable(String),
     /// What is on the disk is not what was written: restore a copy, or salvage what can be read.

@@ -11,14 +11,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What returns is durable. All threads share one [`Client`], behind a lock, and each call waits for a sync of the disk
-//! of its own: some hundred to some thousand calls a second for each thread. Attempts that are submitted first and waited
-//! for later share their syncs. A program that serves many players takes a [`Client`] per thread and polls, which costs
-//! a hundredth.
+//! What returns is durable. All threads share one [`Client`], behind a lock, and each call waits for a sync of the
+//! disk of its own: some hundred to some thousand calls a second for each thread. Attempts that are submitted first
+//! and waited for later share their syncs. A program that serves many players takes a [`Client`] per thread and
+//! polls, which costs a hundredth.
 //!
-//! A call that finds the queues full waits until there is room, as long as that takes. Callbacks may call; what they must
-//! not do is close the engine. After [`Engine::close`], calls return [`SubmitError::Stopped`]; what was accepted before is
-//! still decided, and its answer can be waited for.
+//! A call that finds the queues full waits until there is room, as long as that takes. Callbacks may call; what they
+//! must not do is close the engine. After [`Engine::close`], calls return [`SubmitError::Stopped`]; what was accepted
+//! before is still decided, and its answer can be waited for.
 
 use super::Engine;
 use fakemon_capture::client::Client;
@@ -70,8 +70,8 @@ impl Engine {
         }
     }
 
-    /// The player of this name, of 1 to 64 bytes. The first call with a name gives it a number, in the journal before its
-    /// first attempt. Blocks while too many new names wait.
+    /// The player of this name, of 1 to 64 bytes. The first call with a name gives it a number, in the journal before
+    /// its first attempt. Blocks while too many new names wait.
     ///
     /// # Errors
     /// [`CallError::Name`], [`SubmitError::Stopped`].
@@ -81,8 +81,8 @@ impl Engine {
         Ok(BlockingPlayer { engine: self.clone(), player })
     }
 
-    /// Puts events on their buses, in this order: the position of the first. Blocks until they are durable; rules see them
-    /// later. At most 1,000 events and 4 MiB.
+    /// Puts events on their buses, in this order: the position of the first. Blocks until they are durable; rules see
+    /// them later. At most 1,000 events and 4 MiB.
     ///
     /// # Errors
     /// [`SubmitError::TooLarge`], [`SubmitError::Reserved`], [`SubmitError::Stopped`].
@@ -90,8 +90,8 @@ impl Engine {
         self.write(|client, token| client.put(token, events.clone()))
     }
 
-    /// Changes resources of the bus, all of these or none: the position of the first change. Blocks until they are durable;
-    /// [`registry`](Self::registry) shows them from then on, and events that are put later meet them.
+    /// Changes resources of the bus, all of these or none: the position of the first change. Blocks until they are
+    /// durable; [`registry`](Self::registry) shows them from then on, and events that are put later meet them.
     ///
     /// # Errors
     /// As [`Client::change`].
@@ -110,12 +110,13 @@ impl Engine {
 
 /// A player of [`Engine::player`], whose calls block. Cheap to clone; keeps the engine open.
 ///
-/// All calls that block share one [`Client`] behind a lock, from all threads, and each waits for a sync of the disk of its
-/// own: some hundred to some thousand calls a second for each thread. Attempts that are submitted first and waited for later
-/// share their syncs. A program that serves many players takes a [`Client`] for each thread and polls.
+/// All calls that block share one [`Client`] behind a lock, from all threads, and each waits for a sync of the disk
+/// of its own: some hundred to some thousand calls a second for each thread. Attempts that are submitted first and
+/// waited for later share their syncs. A program that serves many players takes a [`Client`] for each thread and
+/// polls.
 ///
-/// After [`Engine::close`], calls return [`SubmitError::Stopped`]; what was accepted before is decided, and its answer can
-/// be waited for.
+/// After [`Engine::close`], calls return [`SubmitError::Stopped`]; what was accepted before is decided, and its
+/// answer can be waited for.
 #[derive(Clone)]
 pub struct BlockingPlayer {
     engine: Engine,
@@ -128,8 +129,8 @@ impl BlockingPlayer {
         self.player.name().as_str()
     }
 
-    /// Throws at a fakémon from a place, under the lowest attempt id that the player never used. Returns once the attempt
-    /// is in a queue: blocks only while that is full.
+    /// Throws at a fakémon from a place, under the lowest attempt id that the player never used. Returns once the
+    /// attempt is in a queue: blocks only while that is full.
     ///
     /// # Errors
     /// [`SubmitError::Stopped`].
@@ -166,8 +167,8 @@ impl fmt::Debug for BlockingPlayer {
     }
 }
 
-/// An attempt that was submitted. It is decided whether it is waited for or not: dropping this forgets the answer, which
-/// the journal has.
+/// An attempt that was submitted. It is decided whether it is waited for or not: dropping this forgets the answer,
+/// which the journal has.
 #[must_use = "the answer comes to `wait`"]
 pub struct PendingAttempt {
     engine: Engine,
@@ -305,8 +306,8 @@ impl Engine {
         }
     }
 
-    /// Waits for the answer to a command. One of the calls that wait polls the descriptor and takes in what comes, for all:
-    /// several that poll would take each other's wake-ups.
+    /// Waits for the answer to a command. One of the calls that wait polls the descriptor and takes in what comes,
+    /// for all: several that poll would take each other's wake-ups.
     fn wait_for(&self, token: Token) -> Result<Completion, CallError> {
         let calls = self.calls();
         let mut held = calls.lock();

@@ -1,5 +1,5 @@
-//! What the program around the engine gives it to call: functions, enrichers, the way to players, HTTP. The engine itself
-//! has no network; a target that nothing was set for keeps its events until something is.
+//! What the program around the engine gives it to call: functions, enrichers, the way to players, HTTP. The engine
+//! itself has no network; a target that nothing was set for keeps its events until something is.
 
 use super::{Engine, thread};
 use fakemon_delivery::inside::{Carrier, Function, Inside, PlayerMessage, PlayerSink};
@@ -16,9 +16,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct AlreadySet(String);
 
 impl Engine {
-    /// From now on `function` gets the events of targets with the ARN `arn:aws:fakemon:local:123456789012:function/NAME`,
-    /// in order and at least once, one call at a time, on a thread of its own. It may block; meanwhile its events wait. What
-    /// it returns decides: delivered, tried again later, or given up. One that panics is tried again.
+    /// From now on `function` gets the events of targets with the ARN
+    /// `arn:aws:fakemon:local:123456789012:function/NAME`, in order and at least once, one call at a time, on a
+    /// thread of its own. It may block; meanwhile its events wait. What it returns decides: delivered, tried again
+    /// later, or given up. One that panics is tried again.
     ///
     /// # Errors
     /// When there is a function of this name.
@@ -33,8 +34,9 @@ impl Engine {
         Ok(())
     }
 
-    /// From now on pipes with the enrichment `arn:aws:fakemon:local:123456789012:function/NAME` ask `enricher`: a JSON array
-    /// of a batch in, a JSON array of what goes to the target out. One call at a time, on the thread of the pipe.
+    /// From now on pipes with the enrichment `arn:aws:fakemon:local:123456789012:function/NAME` ask `enricher`: a
+    /// JSON array of a batch in, a JSON array of what goes to the target out. One call at a time, on the thread of
+    /// the pipe.
     ///
     /// # Errors
     /// When there is an enricher of this name.
@@ -46,8 +48,8 @@ impl Engine {
         set_named(&self.parts().callees.enrichers, name, enricher, format!("the enricher `{name}`"))
     }
 
-    /// From now on `client` speaks HTTP for pipes: enrichments, targets and streams that are API destinations. It must not
-    /// block: it takes a request, and answers later. Before it is set, those pipes wait.
+    /// From now on `client` speaks HTTP for pipes: enrichments, targets and streams that are API destinations. It
+    /// must not block: it takes a request, and answers later. Before it is set, those pipes wait.
     ///
     /// # Errors
     /// When one is set.
@@ -56,7 +58,8 @@ impl Engine {
     }
 
     /// From now on `sink` brings events to players: those of targets whose ARN ends with `:players` (whom
-    /// `detail.player` names) or `:player/NAME`. One call at a time, on a thread of its own. Before it is set, they wait.
+    /// `detail.player` names) or `:player/NAME`. One call at a time, on a thread of its own. Before it is set, they
+    /// wait.
     ///
     /// # Errors
     /// When one is set.

@@ -1,5 +1,5 @@
-//! Free space of the file system that the data directory lies on. A threshold that was passed is only left again with a
-//! tenth more than it, so that space that swings around it is told once.
+//! Free space of the file system that the data directory lies on. A threshold that was passed is only left again with
+//! a tenth more than it, so that space that swings around it is told once.
 
 use fakemon_capture::options::Thresholds;
 use fakemon_delivery::notices::{Notice, NoticeKind};

@@ -1,5 +1,5 @@
-//! Throws that are answered `throttled`: the engine sheds what it cannot take. It begins with the first and is over when
-//! there was none for a while.
+//! Throws that are answered `throttled`: the engine sheds what it cannot take. It begins with the first and is over
+//! when there was none for a while.
 
 use fakemon_delivery::notices::{Notice, NoticeKind};
 use fakemon_model::ids::Timestamp;

@@ -3,8 +3,8 @@
 use fakemon_capture::metrics::SlowSyncs;
 use fakemon_delivery::notices::{Notice, NoticeKind};
 
-/// Tells of slow groups, unless all that was in them were notices: otherwise a slow disk would have something to say of
-/// itself for ever.
+/// Tells of slow groups, unless all that was in them were notices: otherwise a slow disk would have something to say
+/// of itself for ever.
 pub(super) fn look(slow: &SlowSyncs, own_events: u64) -> Option<Notice> {
     if slow.events <= own_events {
         return None;

@@ -1,4 +1,5 @@
-//! What reaches outside, and what comes in from there: connections, API destinations, partners, API keys, answer webhooks.
+//! What reaches outside, and what comes in from there: connections, API destinations, partners, API keys, answer
+//! webhooks.
 
 use super::fields::{self, Checked, wrong};
 use fakemon_model::limits::{ANSWER_PLAYERS_MAX, ANSWER_PLAYERS_OF_ONE_MAX, ANSWER_WEBHOOKS_MAX};

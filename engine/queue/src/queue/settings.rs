@@ -47,7 +47,8 @@ pub fn fits(queue: &str, name: &str, text: &str) -> Option<bool> {
     })
 }
 
-/// Whether a text is the name of a queue: 1 to 80 letters, digits, hyphens and underscores, and `.fifo` behind them or not.
+/// Whether a text is the name of a queue: 1 to 80 letters, digits, hyphens and underscores, and `.fifo` behind them
+/// or not.
 pub fn is_name(name: &str) -> bool {
     let stem = name.strip_suffix(".fifo").unwrap_or(name);
     let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
