@@ -1,7 +1,7 @@
 //! The hash chain: the hash of a block covers its bytes and the hash of the block before, so that one hash is
 //! checksum, order and completeness at once.
 
-use super::store::ReadError;
+use crate::error::ReadError;
 use fakemon_fbs::journal::BlockReader;
 use fakemon_model::ids::Position;
 use fakemon_model::state_hash::StateHash;

@@ -1,7 +1,7 @@
 //! A copy of the data directory while the engine goes on, in milliseconds: a server starts from it, every tool reads it.
 //! It holds everything that was told before it began; secrets of connections too, so guard it as you guard the original.
 
-use crate::options::OpenError;
+use crate::error::OpenError;
 use crate::{Databases, Progress, copy_closed};
 use fakemon_model::ids::Position;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,8 @@
 //! How RocksDB is opened and asked, and what its errors mean: what all databases of a data directory have in common, and the
 //! options of the journal's own.
 
+use crate::error::{OpenError, ReadError};
 use crate::files::{self, PRIVATE_FOLDER};
-use crate::options::OpenError;
-use crate::store::ReadError;
 use fakemon_model::limits::{OPEN_TABLES_MIN, open_tables};
 use fakemon_sync::failure::{no_thread, short_of_address_space};
 use rocksdb::{

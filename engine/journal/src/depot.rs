@@ -11,8 +11,7 @@ use super::copies::of_database;
 use super::database::{Part, holds_nothing, open_tables_max, open_to_read, scan_options};
 use super::places::make_secret;
 use super::shared_sync::SharedSync;
-use super::store::ReadError;
-use crate::options::OpenError;
+use crate::error::{Directory, OpenError, ReadError};
 use rocksdb::{
     BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction,
     IteratorMode, Options, WriteBatch,
@@ -359,10 +358,14 @@ fn open_to_write(dir: &Path) -> Result<DB, OpenError> {
 /// What the note of the bus says; every version that makes one makes it whole.
 fn noted(dir: &Path) -> Result<Noted, OpenError> {
     match Noted::read(dir, BUS_NOTE) {
-        Noted::Damaged(why) => Err(fail(dir, &damaged(BUS_NOTE, &why))),
-        Noted::Unproven(_) => Err(fail(dir, &damaged(BUS_NOTE, "its end is missing"))),
+        Noted::Damaged(why) => Err(says_nothing(dir, &why)),
+        Noted::Unproven(_) => Err(says_nothing(dir, "its end is missing")),
         noted => Ok(noted),
     }
+}
+
+fn says_nothing(dir: &Path, why: &str) -> OpenError {
+    OpenError::Damaged { position: None, message: format!("{}: {}", Directory(dir), damaged(BUS_NOTE, why)) }
 }
 
 fn holds_log(folder: &Path) -> bool {

@@ -11,7 +11,7 @@
 //!
 //! So writing costs one row for hundreds of events, and a look-up reads one short row per segment, all neighbours.
 
-use crate::options::{Directory, OpenError};
+use crate::error::{Directory, OpenError};
 use crate::{PostingStore, ReadError, Store, damaged_index};
 use fakemon_fbs::journal::{BlockReader, Event, Outcome};
 use fakemon_model::ids::{FakemonId, PlayerId, Position, mix};

@@ -26,6 +26,7 @@
 #![allow(missing_docs, reason = "the facade is what others read; here a doc that repeats a name says nothing")]
 
 pub mod files; // files and folders that a power cut does not take
+mod error; // why it cannot be opened or read
 mod options; // what a journal promises and keeps
 mod database; // how databases are opened, and what their errors mean
 mod places; // where data directories may lie
@@ -50,11 +51,12 @@ pub use chain::{BlockHash, Link, StoredBlock, hash as block_hash};
 pub use copies::{Databases, copy_closed};
 pub use database::{Part, descriptors_max};
 pub use depot::{Batch, Depot, Room};
-pub use options::{Directory, Durability, OpenError, Retention};
+pub use error::{Directory, OpenError, ReadError};
+pub use options::{Durability, Retention};
 pub use pieces::{Piece, Spot};
 pub use places::is_inside;
 pub use postings::{PostingStore, damaged as damaged_index};
 pub use progress::Progress;
 pub use rows::{RowStore, Rows};
-pub use store::{FORMAT, ReadError, Store, check_empty, check_identity, complete, is_incomplete};
+pub use store::{FORMAT, Store, check_empty, check_identity, complete, is_incomplete};
 pub use wreck::Wreck;

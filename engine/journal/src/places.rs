@@ -2,8 +2,8 @@
 //! because secrets of connections lie in it. A copy keeps the permissions of its original.
 
 use super::store::IDENTITY;
+use crate::error::OpenError;
 use crate::files::{self, PRIVATE_FOLDER};
-use crate::options::OpenError;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;

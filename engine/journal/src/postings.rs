@@ -10,8 +10,9 @@ use super::copies::of_database;
 use super::database::{
     Part, holds_nothing, look_up_options, make_folder, open_tables_max, open_to_read, scan_options, table_options,
 };
-use super::store::{ReadError, number};
-use crate::options::{Directory, OpenError};
+use super::store::number;
+use crate::error::ReadError;
+use crate::error::{Directory, OpenError};
 use fakemon_model::ids::Position;
 use rocksdb::{
     ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options, WriteBatch, WriteOptions,

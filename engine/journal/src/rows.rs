@@ -5,8 +5,8 @@ use super::copies::of_database;
 use super::database::{
     Access, Part, holds_nothing, make_folder, open_tables_max, open_to_read, scan_options, table_options,
 };
-use super::store::ReadError;
-use crate::options::{Directory, OpenError};
+use crate::error::ReadError;
+use crate::error::{Directory, OpenError};
 use fakemon_fbs::Malformed;
 use fakemon_fbs::snapshot::{self, Answer, Fakemon, Head};
 use fakemon_model::ids::{AttemptId, FakemonId, PlayerId, Position};

@@ -8,8 +8,9 @@ use super::database::{
     make_folder, open_to_read, scan_options,
 };
 use super::places::check_place;
+use crate::error::{Directory, OpenError, ReadError};
 use crate::files::{self, PRIVATE_FILE, PRIVATE_FOLDER};
-use crate::options::{Directory, Durability, OpenError};
+use crate::options::Durability;
 use fakemon_fbs::Malformed;
 use fakemon_fbs::journal::BlockReader;
 use fakemon_fbs::snapshot::{self, Caught};
@@ -44,34 +45,6 @@ const LOOK_UP_BLOCKS: u32 = 4;
 
 /// Whoever follows and is further behind than these blocks reads on as a scan.
 const FOLLOWED_BLOCKS: u32 = 64;
-
-/// A journal that cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// Bytes are not what was written.
-    #[error("the journal is damaged at position {position}: {what}")]
-    Corrupt {
-        /// Of the block or row, as far as it is known.
-        position: Position,
-        /// What is wrong.
-        what: String,
-    },
-    /// RocksDB, or who reads its rows, found that they are not what was written.
-    #[error("it cannot be read: {0}")]
-    Damaged(String),
-    /// The disk or the store said no.
-    #[error("it cannot be read: {0}")]
-    Store(String),
-    /// Something else was not done, a write for one: which part, why, and what to do.
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl ReadError {
-    pub fn corrupt(position: Position, what: impl ToString) -> ReadError {
-        ReadError::Corrupt { position, what: what.to_string() }
-    }
-}
 
 impl From<rocksdb::Error> for ReadError {
     fn from(error: rocksdb::Error) -> Self {

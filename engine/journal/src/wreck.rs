@@ -7,7 +7,7 @@ use super::database::{Access, database_options, families, salvage_options};
 use super::depot::Depot;
 use super::rows::RowStore;
 use super::store::{Store, identify};
-use crate::options::OpenError;
+use crate::error::OpenError;
 use rocksdb::DB;
 use std::fs::{self, File};
 use std::io;

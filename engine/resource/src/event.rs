@@ -49,6 +49,7 @@ impl NewEvent {
             hops: 0,
             by: None,
             origin: None,
+            trace: None,
         }
     }
 
