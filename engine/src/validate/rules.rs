@@ -49,7 +49,7 @@ pub(super) fn rule(rule: &Rule, registry: &Registry) -> Checked {
     match &rule.schedule {
         Some(_) if rule.bus != DEFAULT_BUS => wrong("schedule", "only rules of the bus `default` have one")?,
         Some(text) => {
-            Expression::parse_of_rule(text).map_err(|error| ("schedule", error.to_string()))?;
+            Expression::parse(text).map_err(|error| ("schedule", error.to_string()))?;
         }
         None if rule.pattern.is_none() => wrong("pattern", "a rule has a pattern or a schedule")?,
         None => {}

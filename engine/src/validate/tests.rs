@@ -1,3 +1,5 @@
+//! What is refused, field by field, and what is not.
+
 use super::validate;
 use fakemon_capture::options::Options;
 use fakemon_model::ids::Timestamp;
