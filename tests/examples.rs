@@ -3,7 +3,6 @@
 macro_rules! examples {
     ($($name:ident $path:literal)*) => {$(
         #[path = $path]
-        #[expect(unreachable_pub, reason = "an example is a program of its own; here it is a module")]
         mod $name;
 
         #[test]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 const PLAYERS: u64 = 100_000;
 
-pub fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
     let engine = Engine::open(dir.path(), Options { cores: 1, ..Options::default() })?;
     let sol = Place::from_degrees(40.4168, -3.7038)?;

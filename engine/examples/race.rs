@@ -6,7 +6,7 @@
 use fakemon_engine::{CatchRate, Engine, Options, Outcome, Place, Spawn};
 use std::error::Error;
 
-pub fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?; // a program takes a directory that stays
     let engine = Engine::open(dir.path(), Options { cores: 1, ..Options::default() })?;
 

@@ -9,7 +9,7 @@ use std::error::Error;
 use std::sync::mpsc;
 use std::time::Duration;
 
-pub fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
     let engine = Engine::open(dir.path(), Options { cores: 1, ..Options::default() })?;
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 const EXPENSIVE: &str = r#"{"source": ["shop"], "detail": {"euros": [{"numeric": [">=", 100]}]}}"#;
 const FUNCTION: &str = "arn:aws:fakemon:local:123456789012:function/congratulate";
 
-pub fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
     let engine = Engine::open(dir.path(), Options { cores: 1, ..Options::default() })?;
 

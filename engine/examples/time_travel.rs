@@ -10,7 +10,7 @@ use fakemon_engine::{CatchRate, Engine, Fate, Options, Outcome, Place, Position,
 use std::error::Error;
 use std::ops::ControlFlow;
 
-pub fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
     let engine = Engine::open(dir.path(), Options { cores: 1, ..Options::default() })?;
     let sol = Place::from_degrees(40.4168, -3.7038)?;

@@ -10,7 +10,7 @@ use fakemon_engine::{CatchRate, Engine, Options, Outcome, Place, Spawn};
 use std::error::Error;
 use std::ops::ControlFlow;
 
-pub fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
     let options = Options { cores: 1, world_seed: Some(7), ..Options::default() };
     let engine = Engine::open(dir.path(), options)?;
