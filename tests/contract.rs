@@ -38,10 +38,12 @@ fn a_policy_is_made_of_statements_that_come_and_go_by_their_ids() {
     assert_eq!(of(1), (&json!("all"), &json!("arn:aws:iam::111122223333:root")));
     assert_eq!(policy["Statement"][0]["Resource"], BUS);
     events(&server, "RemovePermission", json!({ "StatementId": "one" }));
-    events(&server, "RemovePermission", json!({ "RemoveAllPermissions": true }));
-    assert_eq!(events(&server, "DescribeEventBus", json!({}))["Policy"], Value::Null);
     let unknown = "Statement with the provided id does not exist.";
     refuse(&server, "RemovePermission", &[(json!({ "StatementId": "one" }), "ResourceNotFoundException", unknown)]);
+    events(&server, "RemovePermission", json!({ "RemoveAllPermissions": true }));
+    assert_eq!(events(&server, "DescribeEventBus", json!({}))["Policy"], Value::Null);
+    let none = "EventBus does not have a policy.";
+    refuse(&server, "RemovePermission", &[(json!({ "StatementId": "one" }), "ResourceNotFoundException", none)]);
     let pattern = r"Value 'you' at 'principal' failed to satisfy constraint: Member must satisfy regular expression pattern: (\d{12}|\*)";
     let wrong = format!("1 validation error detected: {pattern}");
     let action = "Provided value in parameter 'action' is not supported.";

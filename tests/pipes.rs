@@ -534,7 +534,8 @@ fn a_reset_takes_pipes_along_and_how_far_they_are() {
     assert_eq!(rest(&server, "GET", "/v1/pipes", &Value::Null).1["Pipes"], json!([]));
     assert!(!server.get("/metrics").1.contains("fakemon_pipe_records_total{"));
     assert_eq!(receive(&server, &make(), 5).len(), 5, "a new pipe of the name begins at the beginning");
-    assert!(server.get("/metrics").1.contains("fakemon_pipe_delivered_total{pipe=\"p\"} 5"));
+    let delivered = || server.get("/metrics").1.contains("fakemon_pipe_delivered_total{pipe=\"p\"} 5");
+    wait_until("the metrics of a moment later say so", delivered);
 }
 
 #[test]
