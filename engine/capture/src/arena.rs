@@ -1,10 +1,10 @@
-//! Values side by side in chunks: it grows without moving anything and without spare room beyond a chunk.
+//! Values side by side in chunks: the arena grows without moving a value, and its spare room is at most one chunk.
 
 use std::ops::{Index, IndexMut};
 
 const CHUNK: usize = 1_024;
 
-/// Values under numbers that never change.
+/// Values under slot numbers that never change.
 pub struct Arena<T> {
     chunks: Vec<Vec<T>>,
 }

@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 
 /// How often a client hands in its figures.
 const HAND_IN: Duration = Duration::from_millis(100);
-/// When a throttled command may come again: about the time in which full queues empty.
+/// When a throttled command may be retried: about the time in which full queues drain.
 const RETRY_AFTER_MS: u32 = 20;
 const THROTTLED: SubmitError = SubmitError::Throttled(Throttled { retry_after_ms: RETRY_AFTER_MS });
 /// How often the engine looks for a free id before it gives up.
@@ -41,11 +41,11 @@ pub struct Client {
     shared: Arc<Shared>,
     outbox: Arc<Outbox>,
     in_flight: usize,
-    /// Shards that have something to wake up for.
+    /// Shards that have new commands; `flush` wakes them.
     touched: Vec<bool>,
-    /// Answers that needed nobody.
+    /// Completions that came from no other thread; the next `poll` returns them.
     ready: Vec<Completion>,
-    /// Spawns without an id of their own, with how many ids were tried.
+    /// Spawns without an id of their own, each with the number of ids tried so far.
     unnamed: HashMap<Token, (Fakemon, u8)>,
     figures: ThrowFigures,
     handed_in: Instant,
@@ -66,7 +66,7 @@ impl Client {
     }
 
     /// The player of this name. The first call with a name gives it a number, in the journal before the player's
-    /// first throw.
+    /// first attempt.
     ///
     /// # Errors
     /// [`SubmitError::Throttled`] when too many new names wait, [`SubmitError::Stopped`].
@@ -78,7 +78,7 @@ impl Client {
         })
     }
 
-    /// Submits a throw; [`Completion::Decided`] follows once it is durable. The shard sees it at the next
+    /// Submits an attempt; [`Completion::Decided`] follows once it is durable. The shard sees it at the next
     /// [`flush`](Self::flush), at the latest.
     ///
     /// # Errors
@@ -129,7 +129,7 @@ impl Client {
     fn throw(&mut self, token: Token, attempt: Attempt, shard: usize) -> Result<(), SubmitError> {
         let Attempt { player, attempt_id, fakemon_id, place, received_at } = attempt;
         let queued_at = self.shared.clock.now();
-        let received_at = received_at.min(queued_at); // no throw comes from the future
+        let received_at = received_at.min(queued_at); // clamp: an attempt cannot be received after it is queued
         let throw = Throw { player: player.id(), attempt_id, fakemon_id, place, received_at };
         let queued_after_ns = short_ns(received_at, queued_at);
         let command = ThrowCommand::new(throw, player, token, queued_after_ns, self.outbox.id);
@@ -143,7 +143,7 @@ impl Client {
         Ok(())
     }
 
-    /// Gets the answer to a throw that another client has in flight.
+    /// Gets the answer to an attempt that another client has in flight.
     fn waiter(&self, token: Token, attempt_id: AttemptId, fakemon_id: FakemonId) -> Waiter {
         let outbox = self.outbox.clone();
         Box::new(move |decision| {
@@ -157,7 +157,7 @@ impl Client {
     /// Submits a spawn; [`Completion::Spawned`] follows once it is durable.
     ///
     /// # Errors
-    /// [`SubmitError::Spawn`] when it cannot be, [`SubmitError::Throttled`], [`SubmitError::Stopped`].
+    /// [`SubmitError::Spawn`] when the spawn is not valid, [`SubmitError::Throttled`], [`SubmitError::Stopped`].
     pub fn spawn(&mut self, token: Token, spawn: &Spawn) -> Result<(), SubmitError> {
         self.admit()?;
         let now = self.shared.clock.now();
@@ -283,7 +283,7 @@ impl Client {
     }
 
     /// Asks for a player's captures before `before` (none: the newest); [`Completion::Collection`] follows. It holds
-    /// every capture that anyone was told of before this call.
+    /// every capture that was acknowledged before this call.
     ///
     /// # Errors
     /// [`SubmitError::Throttled`], [`SubmitError::Stopped`].
@@ -315,7 +315,7 @@ impl Client {
         if full { Err(THROTTLED) } else { Ok(()) }
     }
 
-    /// Wakes the shards that have something to do: once per turn, not once per command.
+    /// Wakes the shards that have new commands: once per turn, not once per command.
     pub fn flush(&mut self) {
         for (door, touched) in self.shared.doors.iter().zip(&mut self.touched) {
             if std::mem::take(touched) {
@@ -325,7 +325,7 @@ impl Client {
         }
     }
 
-    /// Appends all completions that are there; returns how many.
+    /// Appends all completions that are ready; returns how many.
     pub fn poll(&mut self, completions: &mut Vec<Completion>) -> usize {
         let before = completions.len();
         completions.append(&mut self.ready);
@@ -394,7 +394,7 @@ impl Client {
         }
     }
 
-    /// A spawn whose id the engine chose, and that met somebody else's, tries the next.
+    /// A spawn whose id was chosen by the engine and turned out to be taken is retried with the next id.
     fn spawned(
         &mut self,
         token: Token,
@@ -433,8 +433,8 @@ impl Client {
         }
     }
 
-    /// Asks to be woken: after this the descriptor becomes readable when something is there. Call it before waiting
-    /// on the descriptor; true means that something is there already.
+    /// Arms the descriptor: from now on it becomes readable when a completion is ready. Call this before waiting on
+    /// the descriptor; true means that a completion is ready already.
     pub fn arm(&mut self) -> bool {
         self.outbox.bell.hush();
         self.outbox.bell.arm();
@@ -445,7 +445,7 @@ impl Client {
         ready
     }
 
-    /// Whether the engine has stopped: nothing that is not durable will be.
+    /// Whether the engine has stopped: nothing that is not durable yet will become so.
     pub fn is_stopped(&self) -> bool {
         self.shared.failure.happened()
     }

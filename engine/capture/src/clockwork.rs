@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How often a part of the view is searched for those whose time is over.
+/// How often a part of the view is searched for expired fakémon.
 const TICK: Duration = Duration::from_millis(100);
-/// The whole view is searched in so many ticks: a vanishing is told within a second.
+/// The whole view is searched once in this many ticks, so a fakémon is reported as vanished within a second.
 const TICKS_PER_SWEEP: u32 = 5;
 
 /// Counts since the start.
@@ -76,7 +76,7 @@ impl Clockwork {
         )
     }
 
-    /// Looks at the next part of the view; full mailboxes mean: next time.
+    /// Searches the next part of the view. Fakémon that a full mailbox refuses are found again by the next sweep.
     fn sweep(&self, from: u32) -> u32 {
         let now = self.clock.now();
         let mut overdue: Vec<FakemonId> = Vec::new();

@@ -9,18 +9,19 @@ use fakemon_model::species::CatchRate;
 use fakemon_resource::resource::Change;
 use fakemon_resource::{InvalidChange, NewEvent};
 
-/// A throw at a fakémon.
+/// An attempt at a fakémon.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// Who throws; see `Client::register`.
+    /// The player; see `Client::register`.
     pub player: Player,
-    /// The player's own name for the throw: sent again, it gets the first answer again.
+    /// The player's own name for the attempt. An attempt that is sent again under the same name gets the first answer
+    /// again.
     pub attempt_id: AttemptId,
-    /// At what.
+    /// The fakémon it is aimed at.
     pub fakemon_id: FakemonId,
-    /// From where.
+    /// Where the player stands.
     pub place: Place,
-    /// When the bytes of the throw were read; `Engine::now`.
+    /// When the bytes of the attempt were read, by `Engine::now`.
     pub received_at: Timestamp,
 }
 
@@ -33,9 +34,9 @@ pub struct Spawn {
     pub species: String,
     /// Where.
     pub place: Place,
-    /// Seconds; none takes the species'.
+    /// Seconds from now until it vanishes; none takes the lifetime of its species.
     pub lifetime_s: Option<u64>,
-    /// None takes the species'.
+    /// How easily it is caught; none takes the rate of its species.
     pub catch_rate: Option<CatchRate>,
 }
 
@@ -49,10 +50,10 @@ impl Spawn {
 /// Why a spawn is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpawnError {
-    /// Not in the table of species.
+    /// The species is not in the table.
     #[error("species `{0}` is not in the species table")]
     UnknownSpecies(String),
-    /// 0, or more than ten years.
+    /// The lifetime is 0, or more than ten years.
     #[error("lifetime_s must be from 1 to {max}", max = fakemon_model::limits::LIFETIME_S_MAX)]
     Lifetime,
     /// A fakémon has or had this id.
@@ -63,21 +64,21 @@ pub enum SpawnError {
     Id,
 }
 
-/// Too much is waiting already. Nothing was accepted; try again after this time.
+/// Too much is waiting already. Nothing was accepted; retry after this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("throttled: try again after {retry_after_ms} ms")]
 pub struct Throttled {
-    /// When a new try makes sense.
+    /// When to retry, in milliseconds from now.
     pub retry_after_ms: u32,
 }
 
 /// Why a command was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
-    /// Try again later.
+    /// A queue is full; retry later.
     #[error(transparent)]
     Throttled(#[from] Throttled),
-    /// The spawn cannot be.
+    /// The spawn is not valid.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
     /// An event that only the engine may put.
@@ -95,7 +96,7 @@ pub enum SubmitError {
     Stopped,
 }
 
-/// When a throw passed each stage; all on the engine's clock.
+/// When an attempt passed each stage; all on the engine's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stages {
     /// Read from the socket.
@@ -111,43 +112,43 @@ pub struct Stages {
 /// What a client gets back, each exactly once, with the token of its command.
 #[derive(Clone, Debug)]
 pub enum Completion {
-    /// A throw was decided.
+    /// An attempt was decided.
     Decided {
-        /// Of the command.
+        /// The token of the command.
         token: Token,
         /// The answer.
         decision: Decision,
-        /// The way it took; none for an answer that was given before.
+        /// When it passed each stage; none for an answer that was given before.
         stages: Option<Stages>,
     },
-    /// A spawn is durable, and throws can see it.
+    /// A spawn is durable, and attempts can see it.
     Spawned {
-        /// Of the command.
+        /// The token of the command.
         token: Token,
-        /// Where in the journal, and which fakémon; or why not.
+        /// The position of the spawn in the journal and the id of the fakémon; or why it was refused.
         result: Result<(Position, FakemonId), SpawnError>,
     },
     /// Events or changes of resources are durable.
     Written {
-        /// Of the command.
+        /// The token of the command.
         token: Token,
-        /// Of the first event; the others follow it.
+        /// The position of the first event; the others follow it.
         position: Position,
     },
-    /// A throw that was sent again while the first was on its way, and the first was not accepted: send it again.
+    /// An attempt was sent again while the first was in flight, and the first was not accepted: send it again.
     Throttled {
-        /// Of the command.
+        /// The token of the command.
         token: Token,
-        /// The player's name for the throw.
+        /// The player's name for the attempt.
         attempt_id: AttemptId,
-        /// At what it was thrown.
+        /// The fakémon it was aimed at.
         fakemon_id: FakemonId,
-        /// When.
+        /// When to send it again.
         throttled: Throttled,
     },
     /// A collection was read.
     Collection {
-        /// Of the command.
+        /// The token of the command.
         token: Token,
         /// In the order of capture.
         items: Vec<Caught>,
@@ -173,10 +174,10 @@ impl Completion {
 /// What the clock brings.
 #[derive(Clone, Debug)]
 pub struct Firing {
-    /// The key of the schedule that was due at the event's time, or up to it; none if it is about no schedule.
+    /// The key of the schedule that was due at the event's time, or up to it; none if the event is about no schedule.
     pub schedule: Option<String>,
-    /// What is told; on no bus it is for the targets of the schedule.
+    /// The event to write; an event on no bus is for the targets of the schedule.
     pub event: NewEvent,
-    /// The schedule, when it is over.
+    /// The deletion of the schedule, when it is over.
     pub ends: Option<Change>,
 }

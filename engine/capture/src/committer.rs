@@ -49,7 +49,7 @@ impl Drop for Closing {
 }
 
 impl Committer {
-    /// Commits until the desk is told to stop and is empty, or a write fails.
+    /// Commits until the desk is stopped and empty, or a write fails.
     pub fn run(mut self) {
         let _closing = Closing(self.desk.clone());
         let (mut turns, mut value) = (Vec::new(), Vec::new());
@@ -60,16 +60,16 @@ impl Committer {
                 break;
             }
             if let Err(reason) = self.commit(&mut turns, &mut value) {
-                // Nothing of this group was told to anyone, and nothing ever will be: after a failed sync nobody
-                // knows what the disk holds. Recovery at the next start finds out.
+                // No event of this group was acknowledged, and none will be: after a failed sync the content of the
+                // disk is unknown. Recovery at the next start finds it out.
                 self.desk.close();
                 return self.failure.set(reason);
             }
         }
     }
 
-    /// Everything that waits, up to the size of a group. Names are taken last and written first: whatever made a
-    /// shard name a player was announced before.
+    /// Takes everything that waits, up to the size of a group. Names are taken last and written first, because a
+    /// shard can name a player only after the player was announced.
     fn take_group(&self, turns: &mut Vec<Turn>) {
         turns.clear();
         turns.push(Turn::of_names(SectionDraft::default(), StateHash::default()));
@@ -162,8 +162,8 @@ impl Committer {
         .map_err(|error| format!("the file `acknowledged` could not be written: {error}"))
     }
 
-    /// The turns of each shard come in the order in which it decided them, without a gap. Here, before anything is written,
-    /// is the last place to see it: a journal that says otherwise never starts again.
+    /// The turns of each shard arrive in the order in which it decided them, without a gap. This is the last place to
+    /// check, before anything is written: a journal that breaks the order would never open again.
     fn check_order(&mut self, turns: &[Turn]) {
         for (ShardId(shard), number) in turns.iter().filter_map(|turn| turn.of_shard) {
             let expected = &mut self.turns_of_shards[usize::from(shard)];

@@ -1,5 +1,5 @@
-//! One glommio executor per shard, pinned to a core. Throws and changes of the world arrive in mailboxes of their own
-//! and are decided by tasks of different priority: a wave of spawns waits while there are throws.
+//! One glommio executor per shard, pinned to a core. Attempts and changes of the world arrive in mailboxes of their
+//! own and are decided by tasks of different priority: a wave of spawns waits while there are attempts.
 
 use crate::desk::{Desk, NoPlace, Place};
 use crate::options::OpenError;
@@ -23,10 +23,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Tasks give way by themselves after every turn. glommio's timer must not ask them to as well: its executor takes
-/// "a task was asked to yield before it ran" for "nothing to run", and goes to sleep over it.
+/// Tasks yield after every turn, so the preemption timer is effectively off: glommio mistakes a task that was
+/// preempted before it ran for an empty queue, and parks.
 const PREEMPT: Duration = Duration::from_secs(3600);
-/// How long a shard that finds the journal's desk full waits; its mailbox fills meanwhile, and clients are throttled.
+/// How long a shard waits when the journal's desk is full; meanwhile its mailbox fills, and clients are throttled.
 const DESK_FULL: Duration = Duration::from_micros(100);
 /// How long an idle executor looks for work before it parks, where there are cores to spare.
 const SPIN: Duration = Duration::from_micros(20);
@@ -41,7 +41,7 @@ pub struct Door {
     stop: AtomicBool,
 }
 
-/// Where the tasks of a shard hear that something arrived.
+/// The ends of a shard's bells: its tasks read them to learn that something arrived.
 pub struct Ears {
     throws: StdUnixStream,
     world: StdUnixStream,
@@ -55,7 +55,7 @@ impl Door {
         Ok((door, Ears { throws: throws_ear, world: world_ear }))
     }
 
-    /// Nothing will be sent any more: decide what waits, then end.
+    /// Stops the shard after the last command was sent: it decides what waits, then ends.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
         self.throws.ring();
@@ -77,8 +77,8 @@ impl Core {
     }
 }
 
-/// Starts the executor of a shard and waits until it runs. When one of its tasks panics, or it ends before it is to stop,
-/// the engine has failed.
+/// Starts the executor of a shard and waits until it runs. The engine has failed when one of its tasks panics, or
+/// when it ends without being stopped.
 #[expect(clippy::too_many_arguments, reason = "everything that a shard needs")]
 pub fn start(
     shard: Shard,
@@ -98,17 +98,17 @@ pub fn start(
     let builder = LocalExecutorBuilder::new(placement).preempt_timer(PREEMPT).spin_before_park(spin);
     let (started, has_started) = crossbeam::channel::bounded::<Result<(), String>>(1);
     let (asked, heard) = (door.clone(), failure.clone());
-    // An executor that cannot be made is told to who starts it: the engine does not open, which is no failure of it.
+    // An executor that cannot be created is an error of the caller: the engine does not open, so it has not failed.
     let unmade = Arc::new(AtomicBool::new(false));
     let is_unmade = unmade.clone();
-    // A thread of ours and not the executor's: glommio panics outside of every task too, and keeps what it ran.
+    // A thread of ours instead of glommio's: glommio can also panic outside every task, and would keep that result.
     let thread = failure::spawn(
         &format!("shard-{id}"),
         &failure,
         move || asked.stopping() || is_unmade.load(Ordering::Relaxed),
         move || match builder.make() {
             Ok(executor) => executor.run(async move {
-                let _ = started.send(Ok(())); // whoever starts it waits for this
+                let _ = started.send(Ok(())); // `start` waits for this message
                 run(shard, door, ears, desk, clock, &heard).await;
             }),
             Err(error) => {
@@ -163,7 +163,8 @@ async fn run(shard: Shard, door: Arc<Door>, ears: Ears, desk: Arc<Desk>, clock: 
     world.await;
 }
 
-/// A task of a shard, whose panic the engine hears of. What it was deciding is lost, and its place closed the desk.
+/// A task of a shard; a panic in it fails the engine. The turn it was deciding is lost, and the drop of its place
+/// closed the desk.
 async fn watched(task: impl Future<Output = ()>, failure: Arc<Failure>) {
     if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
         let thread = std::thread::current();
@@ -194,7 +195,7 @@ async fn decide_throws(
                 shard.borrow_mut().decide(place, &mut commands, clock.now());
                 pulse::rest();
             }
-            None => commands.clear(), // without a journal nothing is decided
+            None => commands.clear(), // without a journal no attempt is decided
         }
         glommio::executor().yield_task_queue_now().await;
     }
@@ -222,17 +223,18 @@ async fn change_world(shard: Rc<RefCell<Shard>>, door: Arc<Door>, ear: StdUnixSt
     }
 }
 
-/// Sleeps until something waits or waiting is over.
+/// Sleeps until a command waits or `over` is true.
 async fn arrived<T>(mailbox: &Mailbox<T>, ear: &mut UnixStream, over: impl Fn() -> bool) {
     while !mailbox.arm(&over) {
-        // However many bytes: they all say the same. An error would mean that the bell is gone, and the engine with it.
+        // The number of bytes means nothing: one is as good as many. An error would mean that the bell, and with it
+        // the engine, is gone.
         let heard = ear.read(&mut [0; 64]).await;
         heard.expect("the other end lives as long as the door");
     }
 }
 
-/// A place at the desk, however long that takes; none if the journal takes no more. Nothing is taken from a mailbox
-/// before, so that what waits longer is decided later.
+/// Waits for a place at the desk, however long that takes; none if the journal takes no more turns. No command leaves
+/// the mailbox before, so that commands that wait longer are decided later.
 async fn place(desk: &Desk) -> Option<Place<'_>> {
     loop {
         match desk.reserve() {
@@ -245,11 +247,11 @@ async fn place(desk: &Desk) -> Option<Place<'_>> {
 
 /// A stream of the standard library as one of this executor.
 fn listen(ear: StdUnixStream) -> UnixStream {
-    // SAFETY: `into_raw_fd` gives up ownership of the descriptor, which is open, and nobody else has it.
+    // SAFETY: `into_raw_fd` gives up ownership of the descriptor, which is open, and no other value owns it.
     unsafe { UnixStream::from_raw_fd(ear.into_raw_fd()) }
 }
 
-/// What the kernel refused, and the remedy.
+/// Explains what the kernel refused, and what to change.
 fn explain(error: &str) -> OpenError {
     let lower = error.to_lowercase();
     if lower.contains("cannot allocate memory")

@@ -6,9 +6,9 @@
 //!    └─ full: nothing was decided yet
 //! ```
 //!
-//! A place is reserved before anything is decided, and given back if nothing was. Who holds one can hand over its turn at
-//! once, always: there are as many places as the queue has room for. So no task sleeps with a decision in its hand while
-//! another one, which decided later, goes by.
+//! A place is reserved before anything is decided, and given back if nothing was. The holder of a place can always
+//! hand over its turn at once: there are as many places as the queue has room for. So no task sleeps on a decision
+//! while another task, which decided later, overtakes it.
 
 use crate::turn::Turn;
 use crossbeam::queue::ArrayQueue;
@@ -28,7 +28,7 @@ pub enum Name {
 /// Where work for the journal waits.
 pub struct Desk {
     turns: Mailbox<Turn>,
-    /// Places that nobody holds: room in the queue, less what was promised.
+    /// Places that are not reserved: the room in the queue, less what is reserved.
     free: AtomicUsize,
     /// All places: as many turns as the queue has room for.
     places: usize,
@@ -40,7 +40,7 @@ pub struct Desk {
 /// Why there is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoPlace {
-    /// As many turns wait as may: come again.
+    /// The queue is full: try again later.
     Full,
     /// The journal takes no more turns, ever.
     Closed,
@@ -63,7 +63,7 @@ impl Place<'_> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        // What was half decided is lost, and stands in no journal: nothing may follow from it.
+        // The half-decided turn is lost and is not in the journal, so nothing may be written that could depend on it.
         if std::thread::panicking() {
             self.0.close();
         }
@@ -83,7 +83,7 @@ impl Desk {
         Desk::with_places(JOURNAL_TURNS, JOURNAL_NAMES)
     }
 
-    /// An empty desk for at most so many turns and names.
+    /// An empty desk for at most `places` turns and `names` names.
     pub fn with_places(places: usize, names: usize) -> Desk {
         Desk {
             turns: Mailbox::for_thread(places),
@@ -95,27 +95,29 @@ impl Desk {
         }
     }
 
-    /// Reserves the place of a turn that is not decided yet.
+    /// Reserves a place for a turn that is not decided yet.
     ///
     /// # Errors
-    /// When as many turns wait as may, or the journal takes no more.
+    /// When the queue is full, or the journal takes no more turns.
     pub fn reserve(&self) -> Result<Place<'_>, NoPlace> {
         if self.closed.load(Ordering::Acquire) {
             return Err(NoPlace::Closed);
         }
-        // Acquire: with the place comes the sight of the queue from which the committer took the turn before.
+        // Acquire pairs with the Release in `take`: a task that gets a freed place also sees the queue without the
+        // turn that was taken.
         let reserved = self.free.fetch_update(Ordering::Acquire, Ordering::Relaxed, |free| free.checked_sub(1));
         reserved.map(|_| Place(self)).map_err(|_| NoPlace::Full)
     }
 
-    /// Announces a name: it is in the journal before every turn that is handed over later. False: too many wait.
+    /// Announces a name: it is written before every turn that is handed over later. False: the queue of names is
+    /// full.
     pub fn announce(&self, name: Name) -> bool {
         let accepted = self.names.push(name).is_ok();
         self.turns.ring();
         accepted
     }
 
-    /// Takes up to `max` turns, the first that were handed over; how many.
+    /// Takes up to `max` turns in the order in which they were handed over; returns how many.
     pub fn take(&self, max: usize, turns: &mut Vec<Turn>) -> usize {
         let taken = self.turns.take(max, turns);
         let free = self.free.fetch_add(taken, Ordering::Release);
@@ -123,13 +125,13 @@ impl Desk {
         taken
     }
 
-    /// Takes every name that was announced before this call. More may come meanwhile; they stand before no turn that was
+    /// Takes every name that was announced before this call. Names that arrive meanwhile belong to no turn that was
     /// taken.
     pub fn take_names(&self) -> impl Iterator<Item = Name> {
         std::iter::from_fn(|| self.names.pop()).take(self.names.capacity())
     }
 
-    /// Until a turn or a name waits, or nothing will come any more; for the committer.
+    /// Waits until a turn or a name is queued, or the desk is stopped; for the committer.
     pub fn wait(&self) {
         self.turns.wait(|| !self.names.is_empty() || self.stop.load(Ordering::SeqCst));
     }
@@ -139,19 +141,19 @@ impl Desk {
         self.turns.len()
     }
 
-    /// Nothing will be handed over any more: commit what waits, then end.
+    /// Stops the desk once the last turn was handed over: the committer writes what waits, then ends.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
         self.turns.ring();
     }
 
-    /// Whether nothing will be handed over any more.
+    /// Whether the desk was stopped.
     pub fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
     }
 
-    /// The journal takes no more: from now on there are no places. What was handed over and not written yet was told to
-    /// nobody, and never will be.
+    /// The journal takes no more: from now on there are no places. What was handed over and not written yet was told
+    /// to nobody, and never will be.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
     }

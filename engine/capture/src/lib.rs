@@ -1,5 +1,5 @@
-//! Who catches what: a client routes an attempt to the core that owns its fakémon, the shard decides, the committer makes
-//! the decision durable, and the client hears of it.
+//! Who catches what: a client routes an attempt to the core that owns its fakémon, the shard decides, the committer
+//! makes the decision durable, and the client gets the answer.
 #![allow(missing_docs, reason = "the facade is what others read; here a doc that repeats a name says nothing")]
 
 pub mod arena; // memory for fakémon

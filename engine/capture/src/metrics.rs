@@ -1,5 +1,5 @@
-//! Figures. Threads gather their own histograms and hand them in from time to time, so that nothing is shared on the
-//! way of a throw.
+//! Figures. Each thread gathers its own histograms and hands them in from time to time, so that attempts share no
+//! counter on their way.
 
 use crate::command::Stages;
 use fakemon_model::event::Outcome;
@@ -16,7 +16,7 @@ pub fn histogram_ns() -> Histogram<u64> {
     Histogram::new_with_bounds(1, NS_MAX, DIGITS).expect("constant bounds")
 }
 
-/// Of the thread that writes the journal.
+/// Figures of the thread that writes the journal.
 #[derive(Clone)]
 pub struct GroupFigures {
     pub events: Histogram<u64>,
@@ -25,15 +25,15 @@ pub struct GroupFigures {
     pub slow: SlowSyncs,
 }
 
-/// Groups that took long, since somebody looked.
+/// Groups that were slow to sync since the last look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SlowSyncs {
     pub threshold_ns: u64,
     pub groups: u64,
-    /// In them.
+    /// Events in these groups.
     pub events: u64,
     pub worst_ns: u64,
-    /// The first position of the worst.
+    /// The first position of the slowest group.
     pub worst_at: Position,
 }
 
@@ -49,7 +49,7 @@ impl SlowSyncs {
         }
     }
 
-    /// What there was; from now on it begins anew.
+    /// Takes the figures and starts again from zero.
     pub fn take(&mut self) -> SlowSyncs {
         std::mem::replace(self, SlowSyncs { threshold_ns: self.threshold_ns, ..SlowSyncs::default() })
     }
@@ -73,7 +73,7 @@ impl GroupFigures {
     }
 }
 
-/// Of clients: what became of their throws, and how long each stage took.
+/// Figures of clients: the outcomes of their attempts, and how long each stage took.
 #[derive(Clone)]
 pub struct ThrowFigures {
     pub outcomes: [u64; Outcome::ALL.len()],
@@ -111,7 +111,7 @@ impl ThrowFigures {
         self.total_ns.saturating_record(between(received_at, durable_at));
     }
 
-    /// Adds these figures to `sum` and starts again from nothing.
+    /// Adds these figures to `sum` and starts again from zero.
     pub fn hand_in(&mut self, sum: &mut ThrowFigures) {
         for (sum, count) in sum.outcomes.iter_mut().zip(&mut self.outcomes) {
             *sum += std::mem::take(count);
@@ -133,19 +133,19 @@ impl ThrowFigures {
 /// Figures of the engine since it was opened; histograms of nanoseconds.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    /// Decided throws by outcome, in the order of [`Outcome::ALL`].
+    /// Decided attempts by outcome, in the order of [`Outcome::ALL`].
     pub attempts: [u64; Outcome::ALL.len()],
-    /// Throws that were not accepted.
+    /// Attempts that were not accepted.
     pub throttled: u64,
-    /// Throws that were sent again and got their first answer.
+    /// Attempts that were sent again and got their first answer.
     pub resent: u64,
-    /// Wild fakémon now.
+    /// Fakémon that are wild now.
     pub wild: u64,
-    /// Appeared since the start.
+    /// Fakémon that appeared since the start.
     pub appeared: u64,
-    /// Vanished uncaught since the start.
+    /// Fakémon that vanished uncaught since the start.
     pub vanished: u64,
-    /// Players who have ever thrown.
+    /// Players who have ever made an attempt.
     pub players: u64,
     /// Events per group.
     pub group_events: Histogram<u64>,
@@ -161,7 +161,7 @@ pub struct Metrics {
     pub durable_ns: Histogram<u64>,
     /// From received to durable.
     pub total_ns: Histogram<u64>,
-    /// Throws waiting, by shard.
+    /// Attempts waiting, by shard.
     pub mailbox_depth: Vec<usize>,
     /// Turns waiting for the journal.
     pub journal_depth: usize,

@@ -11,7 +11,7 @@ pub use fakemon_journal::{Directory, Durability, OpenError, Retention};
 pub struct Options {
     /// Shards, one executor each, pinned to a core each. Default: one per core of the machine.
     pub cores: usize,
-    /// How far a throw reaches, in metres. Default 50.
+    /// How far an attempt reaches, in metres. Default 50.
     pub reach_m: f64,
     /// Decides dodge rolls. None (the default) keeps the journal's; a new journal gets one from the clock.
     pub world_seed: Option<u64>,
@@ -28,7 +28,7 @@ pub struct Options {
     pub index: bool,
     /// Whether executors are pinned to a core each, as far as there are cores. Default: true.
     pub pin: bool,
-    /// What the engine says of itself, and from when on.
+    /// What the engine reports about itself, and from which thresholds on.
     pub thresholds: Thresholds,
     /// Whether all rules, pipes and archives of the bus `default` see what the engine says of itself; else those
     /// alone whose pattern asks for a `source` or a `detail-type`. Default: true.
@@ -37,18 +37,18 @@ pub struct Options {
     pub unserved_targets: bool,
 }
 
-/// From when on something is worth an event on the bus `default`; see `notices`.
+/// From which values on the engine reports something on the bus `default`; see `notices`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Thresholds {
-    /// A group that takes so long to write and sync is slow. Default: 250 ms.
+    /// A group that takes longer than this to write and sync is slow. Default: 250 ms.
     pub slow_sync: Duration,
     /// Less free space than this is low, in bytes. Default: 2 GiB.
     pub disk_space_low: u64,
     /// Less than this is critical. Default: 512 MiB.
     pub disk_space_critical: u64,
-    /// A target is dead after so many failures without a delivery between them, a second at least. Default: 5.
+    /// A target is dead after this many failures without a delivery between them, over a second at least. Default: 5.
     pub target_dead_attempts: u32,
-    /// Or after so long without one. Default: 30 s.
+    /// A target is also dead after this time without a delivery. Default: 30 s.
     pub target_dead_after: Duration,
 }
 
@@ -83,11 +83,11 @@ impl Default for Options {
     }
 }
 
-/// Descriptors of the databases and threads, besides [`DESCRIPTORS_PER_CORE`].
+/// Descriptors of databases and threads, besides [`DESCRIPTORS_PER_CORE`].
 const DESCRIPTORS: usize = 52;
 /// Tables that the databases have open at least, together.
 const OPEN_TABLES_MIN: usize = 40;
-/// Of a shard: its rings, its bells, the bell of a client.
+/// Descriptors of a shard: its rings, its bells, the bell of a client.
 const DESCRIPTORS_PER_CORE: usize = 8;
 
 impl Options {

@@ -9,13 +9,13 @@ use fakemon_sync::bell::Bell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// What comes to a client.
+/// What a client gets.
 pub enum Release {
     /// The answers of one turn; `first` is the position of the turn's first event.
     Turn { first: Position, durable_at: Timestamp, answers: Vec<Answer> },
     /// An answer that was given before.
     Again { token: Token, decision: Decision },
-    /// A throw that waited for another of the same name, which was not accepted.
+    /// An attempt that waited for another of the same name, when that one was not accepted.
     Refused { token: Token, attempt_id: AttemptId, fakemon_id: FakemonId },
     /// A collection.
     Collection { token: Token, items: Vec<Caught>, more_before: Option<Position> },
@@ -34,7 +34,7 @@ impl Outbox {
         self.bell.ring();
     }
 
-    /// Writes the answers that nobody will poll into the ledgers of their players.
+    /// Writes the answers that the closed client will not poll into the ledgers of their players.
     fn note_answers(&self, archived: Position) {
         while let Some(release) = self.queue.pop() {
             let Release::Turn { first, answers, .. } = release else {
@@ -84,8 +84,9 @@ impl Outboxes {
         }
     }
 
-    /// Hands answers to their client. The ledgers of the players learn the answers from the client; if it is gone,
-    /// from here. Both look after both have acted, so that none is missed.
+    /// Hands answers to their client. The ledgers of the players learn the answers from the client; if the client is
+    /// closed, from here. Each side re-checks after acting, so no answer is lost in the race with `close`; that needs
+    /// SeqCst on `gone`.
     pub fn release(&self, client: ClientId, release: Release, archived: Position) {
         let outboxes = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let Some(outbox) = &outboxes[usize::from(client.0)] else {

@@ -1,8 +1,8 @@
-//! Players: their numbers, and the ledger of their throws. The ledger is why a throw that is sent again gets its
-//! first answer again: it knows every attempt id a player has ever used (as ranges: players count), and the answers
-//! that are not yet in the snapshot. Older answers are looked up in the archive.
+//! Players: their numbers, and the ledger of their attempts. The ledger is why a repeated attempt gets its first
+//! answer again: it knows every attempt id a player has ever used (as ranges: players count), and the answers that
+//! are not yet in the snapshot. Older answers are looked up in the archive.
 //!
-//! A ledger has a lock of its own, taken by the connections of this one player and by nobody else; shards never do.
+//! A ledger has a lock of its own, taken only by the connections of this one player; shards never take it.
 
 use fakemon_model::event::{Decision, PlayerName};
 use fakemon_model::ids::{AttemptId, PlayerId, Position};
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-/// A player who has thrown at least once. Cheap to clone.
+/// A player who has a number. Cheap to clone.
 #[derive(Clone)]
 pub struct Player(Arc<Entry>);
 
@@ -29,11 +29,12 @@ struct Ledger {
     waiters: Vec<(AttemptId, Waiter)>,
     /// Nearly in the order of the journal; forgotten from the front once the snapshot holds them.
     recent: VecDeque<Decision>,
-    /// As far as answers were forgotten.
+    /// Answers before this position were forgotten.
     forgotten_to: Position,
 }
 
-/// Told the answer to a throw that was sent again while the first was in flight; none if the first was not accepted.
+/// Called with the answer to an attempt that was sent again while the first was in flight; with none if the first was
+/// not accepted.
 pub type Waiter = Box<dyn FnOnce(Option<Decision>) + Send>;
 
 /// What the ledger says of an attempt id.
@@ -54,7 +55,7 @@ impl Player {
         Player(Arc::new(Entry { id, name, ledger: Mutex::new(Ledger { used, ..Ledger::default() }) }))
     }
 
-    /// The number by which the journal knows them.
+    /// The number of the player in the journal.
     pub fn id(&self) -> PlayerId {
         self.0.id
     }
@@ -64,31 +65,32 @@ impl Player {
         &self.0.name
     }
 
-    /// The throws that were accepted and have no answer yet, ascending.
+    /// The attempts that were accepted and have no answer yet, ascending.
     pub fn in_flight(&self) -> Vec<AttemptId> {
         let mut in_flight: Vec<AttemptId> = self.ledger().in_flight.iter().copied().collect();
         in_flight.sort_unstable();
         in_flight
     }
 
-    /// Whether one of these throws, ascending, has no answer yet. One that has is in the journal, or was not accepted.
+    /// Whether one of these attempts, ascending, has no answer yet. An attempt that is not in flight is in the
+    /// journal, or was not accepted.
     pub fn awaits_any(&self, throws: &[AttemptId]) -> bool {
         !throws.is_empty() && self.ledger().in_flight.iter().any(|claimed| throws.binary_search(claimed).is_ok())
     }
 
-    /// Whether an attempt id has been used: such a throw is no new one.
+    /// Whether an attempt id has been used.
     pub fn has_used(&self, attempt: AttemptId) -> bool {
         self.ledger().used.contains(attempt.0)
     }
 
-    /// Uses an attempt id, unless it has been used.
+    /// Claims an attempt id, or reports the earlier claim.
     pub fn claim(&self, attempt: AttemptId, waiter: impl FnOnce() -> Waiter) -> Claim {
         let mut ledger = self.ledger();
         if ledger.used.insert(attempt.0) {
             ledger.in_flight.push_back(attempt);
             return Claim::New;
         }
-        // Who sends again does so soon: the search begins with the newest.
+        // Retries arrive soon after the original, so search from the newest.
         if let Some(decision) = ledger.recent.iter().rfind(|decision| decision.attempt_id == attempt) {
             return Claim::Answered(*decision);
         }
@@ -121,7 +123,7 @@ impl Player {
     /// Notes the durable answer. Answers before `archived` are in the snapshot and may be forgotten here.
     pub fn answer(&self, decision: Decision, archived: Position) {
         let mut ledger = self.ledger();
-        // Answers come nearly in the order of the throws: the search ends at once.
+        // Answers arrive nearly in the order of the attempts, so the search ends at once.
         if let Some(index) = ledger.in_flight.iter().position(|claimed| *claimed == decision.attempt_id) {
             ledger.in_flight.remove(index);
         }
@@ -146,7 +148,8 @@ impl Player {
 }
 
 impl Ledger {
-    /// Forgets what the snapshot holds, but for a few; looks at old answers only when the snapshot has moved on.
+    /// Forgets what the snapshot holds, except the newest answers; looks at old answers only when the snapshot has
+    /// moved on.
     #[inline]
     fn forget(&mut self, archived: Position) {
         if archived == self.forgotten_to || self.recent.len() <= LEDGER_RECENT_ANSWERS {
@@ -234,7 +237,7 @@ impl IdRanges {
 #[derive(Default)]
 pub struct Registry {
     by_name: RwLock<HashMap<PlayerName, Player>>,
-    /// By number less one.
+    /// By player number minus one.
     names: RwLock<Vec<Option<PlayerName>>>,
 }
 
@@ -264,7 +267,7 @@ impl Registry {
         Ok(player)
     }
 
-    /// Adds a player that the snapshot or the journal knows.
+    /// Adds a player from the snapshot or the journal.
     pub fn restore(&self, player: Player) {
         self.note_name(&player);
         self.by_name.write().unwrap_or_else(PoisonError::into_inner).insert(player.name().clone(), player);

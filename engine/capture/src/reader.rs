@@ -22,7 +22,7 @@ pub struct Request {
 pub enum Question {
     /// Captures before a position, the newest first.
     Collection(Position),
-    /// The answer to a throw that was sent again.
+    /// The answer to an attempt that was sent again.
     Answer(AttemptId),
 }
 
@@ -58,7 +58,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Answers requests until told to stop.
+    /// Answers requests until stopped.
     pub fn run(self) {
         let mut requests = Vec::new();
         loop {

@@ -8,7 +8,7 @@ use fakemon_model::ids::{Ahead, AttemptId, EventKey, FakemonId, PlayerId, Positi
 use fakemon_model::place::Place;
 use fakemon_model::species::CatchRate;
 
-/// A decided throw and its way to the decision.
+/// A decided attempt, with the time it spent in each stage.
 #[derive(Clone, Copy, Debug)]
 pub struct DecidedThrow {
     pub throw: Throw,
@@ -18,7 +18,7 @@ pub struct DecidedThrow {
     pub decided_after_ns: u32,
 }
 
-/// Nanoseconds from one moment to a later one, as far as a record can say: at most 4.29 s.
+/// Nanoseconds between two moments, at most `u32::MAX` (4.29 s), as records store them.
 #[inline]
 pub fn short_ns(from: Timestamp, to: Timestamp) -> u32 {
     u32::try_from(to.ns_since(from)).unwrap_or(u32::MAX)
@@ -95,7 +95,7 @@ pub fn vanished_record(fakemon: &Fakemon, at: Timestamp) -> wire::Vanished {
     wire::Vanished::new(fakemon.id.0, at.0, fakemon.vanishes_at.0, lat_e7, lon_e7, fakemon.species.0)
 }
 
-/// The fakémon that a record lets appear.
+/// The fakémon that a record describes.
 pub fn appeared(record: &wire::Appeared) -> Fakemon {
     Fakemon::wild(
         FakemonId(record.fakemon_id()),
@@ -118,7 +118,7 @@ pub fn change(event: &wire::Event<'_>) -> Option<Change> {
     }
 }
 
-/// What an event adds to what the engine knows.
+/// What an event adds to the state hash.
 pub fn facts(event: &wire::Event<'_>) -> StateHash {
     match event {
         wire::Event::Attempt(record) => DecidedThrow::read(record).facts(),
@@ -131,7 +131,7 @@ pub fn facts(event: &wire::Event<'_>) -> StateHash {
     }
 }
 
-/// The same, of an event as tools see it.
+/// As [`facts`], for an owned event.
 pub fn facts_of(event: &Event) -> StateHash {
     match event {
         Event::Attempt { player, attempt_id, fakemon_id, outcome, .. } => {

@@ -17,14 +17,14 @@ use fakemon_model::species::CatchRate;
 use hashbrown::HashMap;
 use std::ops::ControlFlow;
 
-/// What the engine knew.
+/// What the snapshot and the journal hold.
 pub struct Recovered {
     pub populations: Vec<Population>,
     pub registry: Registry,
     pub link: Link,
-    /// As the rows say; what the snapshot goes on from.
+    /// The head of the snapshot, from which it continues.
     pub snapshot: Head,
-    /// As of the end of the journal.
+    /// The names at the end of the journal.
     pub species: Vec<String>,
     pub rules: Option<Rules>,
     pub newest: Timestamp,
@@ -35,7 +35,7 @@ pub struct Recovered {
     pub tail_events: u64,
 }
 
-/// Reads everything that a store knows, for so many shards.
+/// Reads everything in a store, for this many shards.
 pub fn recover(store: &Store, rows: &RowStore, shards: usize) -> Result<Recovered, ReadError> {
     let head = rows.head()?;
     let opened = head.as_ref().and_then(|head| head.opened);
@@ -132,7 +132,7 @@ impl Recovered {
         Ok(())
     }
 
-    /// Applies a change, unless it would contradict what is known: then the journal is not what it was.
+    /// Applies a change, unless it contradicts the state: then the journal was altered or is damaged.
     fn change(&mut self, position: Position, change: Change) -> Result<(), ReadError> {
         let id = match change {
             Change::Appeared(fakemon) => {

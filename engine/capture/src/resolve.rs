@@ -6,16 +6,16 @@ use fakemon_model::event::Outcome;
 use fakemon_model::ids::{AttemptId, FakemonId, PlayerId, Timestamp, mix};
 use fakemon_model::place::Place;
 
-/// What the settings have to say in a decision. It is journaled whenever the engine opens.
+/// The settings that decide. They are journaled whenever the engine opens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// Decides dodge rolls, together with the throw.
+    /// Decides dodge rolls, together with the ids of the attempt.
     pub world_seed: u64,
-    /// How far a throw reaches, in millimetres.
+    /// How far an attempt reaches, in millimetres.
     pub reach_mm: u32,
 }
 
-/// A throw, as far as the decision is concerned.
+/// An attempt, as far as the decision needs it.
 #[derive(Clone, Copy, Debug)]
 pub struct Throw {
     /// Who.
@@ -30,7 +30,7 @@ pub struct Throw {
     pub received_at: Timestamp,
 }
 
-/// Decides a throw at `fakemon`, which is `None` if there never was one of that id.
+/// Decides an attempt at `fakemon`, which is `None` if there never was one of that id.
 #[inline]
 pub fn resolve(rules: Rules, fakemon: Option<&Fakemon>, throw: &Throw) -> Outcome {
     let Some(fakemon) = fakemon else {
@@ -54,7 +54,7 @@ pub fn resolve(rules: Rules, fakemon: Option<&Fakemon>, throw: &Throw) -> Outcom
     Outcome::Captured
 }
 
-/// The dodge roll of a throw, 0 to 9,999: below the catch rate, the ball holds.
+/// The dodge roll of an attempt, 0 to 9,999: below the catch rate, the ball holds.
 pub fn roll(world_seed: u64, throw: &Throw) -> u16 {
     let parts = [throw.fakemon_id.0, u64::from(throw.player.0), throw.attempt_id.0];
     let hash = parts.into_iter().fold(world_seed, |hash, part| mix(hash ^ mix(part)));

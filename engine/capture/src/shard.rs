@@ -1,8 +1,9 @@
-//! A shard: the fakémon of one core, and what it does with a turn's worth of commands. No clock, no executor: commands
-//! and the time come in, a [`Turn`] goes to the desk. `cores` runs it live, benches run it bare.
+//! A shard: the fakémon of one core, and what it does with a batch of commands. No clock, no executor: commands and
+//! the time come in, a [`Turn`] goes to the desk. `cores` runs it live, benches run it bare.
 //!
-//! Nothing here changes without a [`Place`] at the desk: it is reserved before anything is decided, and the turn is in it
-//! when the call ends. So the journal has the order in which the shard decided, whatever waits, stalls or is full.
+//! Nothing here changes without a [`Place`] at the desk: it is reserved before anything is decided, and the turn is
+//! in the queue when the call ends. So the journal has the order in which the shard decided, even when the desk is
+//! full.
 
 #[cfg(test)]
 mod interleavings;
@@ -18,7 +19,7 @@ use fakemon_fbs::snapshot::Caught;
 use fakemon_model::event::Outcome;
 use fakemon_model::ids::{FakemonId, ShardId, Timestamp, Token};
 
-/// A throw on its way to its shard.
+/// An attempt on its way to its shard.
 pub struct ThrowCommand {
     pub throw: Throw,
     pub player: Player,
@@ -28,17 +29,18 @@ pub struct ThrowCommand {
 }
 
 impl ThrowCommand {
-    /// A throw of `player` that was queued so long after it was received; `client` gets the answer under `token`.
+    /// An attempt of `player` that was queued this many nanoseconds after it was received; `client` gets the answer
+    /// under `token`.
     pub fn new(throw: Throw, player: Player, token: Token, queued_after_ns: u32, client: ClientId) -> ThrowCommand {
         ThrowCommand { throw, player, token, queued_after_ns, client }
     }
 }
 
-/// What changes the world besides throws.
+/// What changes the world besides attempts.
 pub enum WorldCommand {
-    /// Let it appear, and tell the client.
+    /// Makes a fakémon appear, and answers the client.
     Appear { fakemon: Fakemon, at: Timestamp, token: Token, client: ClientId },
-    /// Its time is over, unless it is gone already.
+    /// Makes a fakémon vanish, unless it is gone already.
     Vanish { fakemon: FakemonId, at: Timestamp },
 }
 
@@ -57,7 +59,8 @@ impl Shard {
         Shard { id, rules, population, turns: 0 }
     }
 
-    /// Decides throws in their order, all at the same moment, and hands them over to the journal; how many events it gets.
+    /// Decides attempts in their order, all at the same moment, and hands them over to the journal; returns the
+    /// number of events.
     pub fn decide(&mut self, place: Place<'_>, throws: &mut Vec<ThrowCommand>, now: Timestamp) -> usize {
         let mut turn = self.turn(throws.len());
         for command in throws.drain(..) {
@@ -100,7 +103,7 @@ impl Shard {
         turn.answer(client, Answer { offset, token, body: AnswerBody::Thrown { decided, player } });
     }
 
-    /// Lets fakémon appear and vanish, and hands it over to the journal; how many events it gets.
+    /// Makes fakémon appear and vanish, and hands the turn over to the journal; returns the number of events.
     pub fn change_world(&mut self, place: Place<'_>, commands: &mut Vec<WorldCommand>) -> usize {
         let mut turn = self.turn(0);
         for command in commands.drain(..) {

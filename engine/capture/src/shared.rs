@@ -1,4 +1,4 @@
-//! What clients and threads share: all of it is only read, or made for many writers.
+//! What clients and threads share: all of it is read-only, or made for many writers.
 
 use crate::clockwork::WorldFigures;
 use crate::cores::Door;
@@ -47,12 +47,12 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// An id that is probably free; the shard has the last word.
+    /// An id that is probably free; the shard decides.
     pub fn free_id(&self) -> FakemonId {
         FakemonId(self.next_fakemon_id.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Ids that the engine gives stay ahead of those that others choose.
+    /// Keeps the engine's ids ahead of those that clients choose.
     pub fn note_id(&self, taken: FakemonId) {
         let next = |next| Some(next_fakemon_id(next, taken));
         let _ = self.next_fakemon_id.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);

@@ -22,20 +22,20 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Rows are written after so many events at the latest.
+/// Rows are written after this many events at the latest.
 const EVENTS_MAX: u64 = 1_000_000;
-/// Rows reach the disk after so many events at the latest: about a second of start-up after a crash.
+/// Rows reach the disk after this many events at the latest: about a second of start-up after a crash.
 const FLUSH_EVENTS: u64 = 4_000_000;
 /// Rows in one write batch.
 const BATCH_ROWS: usize = 512;
-/// How long this thread works before it lets others work: the scheduler of a busy machine would let it go on for
-/// milliseconds, and throws wait for the processor that long.
+/// How long this thread works before it pauses. On a busy machine the scheduler would let it run for milliseconds,
+/// and attempts would wait for the processor that long.
 const TURN: Duration = Duration::from_micros(300);
-/// How long it lets them.
+/// How long it pauses.
 const PAUSE: Duration = Duration::from_micros(500);
-/// How often it looks for work when there is none: not at every commit, a snapshot may be late.
+/// How often it looks for work when it is idle. It need not be at every commit: a snapshot may be late.
 const IDLE: Duration = Duration::from_millis(50);
-/// No winner: it has vanished.
+/// The winner of a fakémon that vanished.
 const VANISHED: u32 = u32::MAX;
 
 /// What changed since rows were written.
@@ -57,18 +57,18 @@ pub struct Snapshotter {
     pub every: Duration,
     pub kept: Kept,
     pub head: Head,
-    /// The index is made on the way: the blocks are in hand.
+    /// The index is made here, because this thread reads every block anyway.
     pub index: Arc<PostingStore>,
-    /// None: it is not wanted.
+    /// None when the index is switched off.
     pub segment: Option<Segment>,
-    /// Nothing is let go of while a checkpoint is made.
+    /// While a checkpoint is made, no block is deleted.
     pub standing: Arc<Standing>,
-    /// Events whose rows are only in memory.
+    /// Events whose rows are in memory only.
     pub unflushed: u64,
 }
 
 impl Snapshotter {
-    /// Follows until told to stop; then once more, so that the next start finds no tail.
+    /// Follows the journal until stopped; then catches up a last time, so that the next start finds no tail.
     pub fn run(mut self) {
         lower_priority();
         if self.kept.is_limited()
@@ -89,13 +89,13 @@ impl Snapshotter {
         }
     }
 
-    /// Brings everything to the disk.
+    /// Flushes everything to the disk.
     fn finish(&mut self) -> Result<(), ReadError> {
         self.segment.as_mut().map_or(Ok(()), |segment| segment.write(&self.index))?;
         self.flush()
     }
 
-    /// The index first: what the rows know is not read again after a crash.
+    /// Flushes the index first, because blocks that the rows cover are not read again after a crash.
     fn flush(&self) -> Result<(), ReadError> {
         self.index.flush()?;
         self.rows.flush()
@@ -175,19 +175,19 @@ impl Snapshotter {
         Ok(())
     }
 
-    /// Lets go of blocks that the settings do not want to keep, of those that the snapshot holds.
+    /// Deletes blocks that retention no longer keeps, of those that the snapshot holds.
     fn forget(&mut self) -> Result<(), ReadError> {
         let needed = self.progress.needed(); // what waits for a target stays, however old
         let Some(now) = self.clock.wall_beyond_doubt() else { return Ok(()) };
         let Some(keep_from) = self.kept.let_go(now, needed) else { return Ok(()) };
         self.standing.hold(|| {
-            self.flush()?; // what the rows hold only in memory, the blocks must still hold on disk
+            self.flush()?; // rows that are only in memory still need their blocks on disk
             self.store.forget_blocks(keep_from)?;
             index::forget(&self.index, keep_from)
         })
     }
 
-    /// Sees what the journal keeps already.
+    /// Finds out which blocks the journal holds.
     fn survey(&mut self) -> Result<(), ReadError> {
         let (kept, end) = (&mut self.kept, self.follower.next);
         self.store.blocks(Position(0), &mut |stored| {
@@ -274,7 +274,7 @@ impl Changes {
         Ok(())
     }
 
-    /// The rows of all players who threw: what was used before, and what was used since.
+    /// The rows of all players with new names or answers: ids used before, and ids used since.
     fn player_rows(&self, rows: &RowStore) -> Result<Vec<(PlayerId, PlayerRow)>, ReadError> {
         let new = self.names.keys().filter(|player| !self.answers.contains_key(*player));
         self.answers.keys().chain(new).map(|player| Ok((*player, self.player_row(*player, rows)?))).collect()
@@ -302,13 +302,14 @@ pub fn name_species(species: &mut Vec<String>, number: u16, name: String) {
     species[number] = name;
 }
 
-/// The id that the engine gives next: after the highest so far, unless somebody chose one from far away.
+/// The id that the engine gives next: after the highest so far, unless a client chose one far away.
 pub fn next_fakemon_id(next: u64, appeared: FakemonId) -> u64 {
     let near = appeared.0 >= next && appeared.0 - next < 1 << 32;
     if near { appeared.0 + 1 } else { next }
 }
 
-/// On a busy machine the calling thread is what waits: of the snapshot, and of pipes.
+/// Lowers the priority of the calling thread, so that on a busy machine it waits and not the shards: for the snapshot
+/// and for pipes.
 pub fn lower_priority() {
     let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 10);
 }

@@ -14,14 +14,14 @@ pub use fakemon_model::state_hash::StateHash;
 pub enum Change {
     /// A fakémon appeared.
     Appeared(Fakemon),
-    /// Somebody has it now.
+    /// A player caught it.
     Captured(FakemonId, PlayerId),
-    /// Its time is over.
+    /// It expired.
     Vanished(FakemonId),
 }
 
-/// All fakémon of a shard: the fakémon in an arena, their places in it by id. The table holds only numbers, so its
-/// spare room costs little: about 40 bytes a fakémon in all, however full it is.
+/// All fakémon of a shard, in an arena, with a table from ids to slots. The table holds only numbers, so its spare
+/// room costs little: about 40 bytes a fakémon in all, however full it is.
 #[derive(Default)]
 pub struct Population {
     index: HashTable<u32>,
@@ -30,19 +30,20 @@ pub struct Population {
 }
 
 fn slot_hash(id: FakemonId) -> u64 {
-    // The owner was chosen by the upper bits of `mix(id)`: inside a shard those are alike, so mix once more.
+    // The owner was chosen by the upper bits of `mix(id)`, which are therefore alike inside a shard: mix a second
+    // time.
     mix(id.0 ^ 0x5851_F42D_4C95_7F2D)
 }
 
 impl Population {
-    /// The fakémon of this id, whatever has become of it.
+    /// The fakémon of this id, wild or not.
     #[inline]
     pub fn get(&self, id: FakemonId) -> Option<&Fakemon> {
         let slot = self.index.find(slot_hash(id), |slot| self.arena[*slot].id == id)?;
         Some(&self.arena[*slot])
     }
 
-    /// Makes a change come true.
+    /// Applies a change.
     pub fn apply(&mut self, change: Change) {
         match change {
             Change::Appeared(fakemon) => self.appear(fakemon),
@@ -70,22 +71,22 @@ impl Population {
         end(fakemon);
     }
 
-    /// How many are wild.
+    /// The number of wild fakémon.
     pub fn wild(&self) -> usize {
         self.wild
     }
 
-    /// How many there are or were.
+    /// The number of fakémon, wild or not.
     pub fn len(&self) -> usize {
         self.index.len()
     }
 
-    /// Whether there never was one.
+    /// Whether there never was a fakémon.
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()
     }
 
-    /// All of them, in the order in which they appeared.
+    /// All fakémon, in the order in which they appeared.
     pub fn iter(&self) -> impl Iterator<Item = &Fakemon> {
         self.arena.iter()
     }

@@ -1,5 +1,5 @@
-//! What was decided in one turn of a shard, or of somebody who only writes: the section for the journal, and whom to tell
-//! once it is durable. Only the desk takes turns, and only from those who hold a place at it.
+//! What one turn of a shard, or of a writer without a shard, decided: the section for the journal, and the answers to
+//! send once it is durable. Only the desk takes turns, and only from the holder of a place.
 
 use crate::command::SpawnError;
 use crate::players::Player;
@@ -10,13 +10,13 @@ use fakemon_fbs::snapshot::Caught;
 use fakemon_model::ids::{FakemonId, Position, ShardId, Token};
 use fakemon_resource::resource::Change as ResourceChange;
 
-/// Which client waits for an answer.
+/// The client that waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientId(pub u16);
 
 /// An answer that waits for its group to be durable.
 pub struct Answer {
-    /// The place of its event in the section.
+    /// The index of its event in the section.
     pub offset: u32,
     pub token: Token,
     pub body: AnswerBody,
@@ -28,7 +28,7 @@ pub enum AnswerBody {
         player: Player,
     },
     Spawned(Result<FakemonId, SpawnError>),
-    /// Events that no shard decides are in the journal; this is the first.
+    /// Events that were not decided by a shard are in the journal; this is the first.
     Written,
 }
 
@@ -47,20 +47,20 @@ pub struct Turn {
     pub facts: StateHash,
     pub captures: Vec<Capture>,
     pub answers: Vec<(ClientId, Vec<Answer>)>,
-    /// What changes on the bus.
+    /// Changes of resources of the bus.
     pub changes: Vec<ResourceChange>,
-    /// Which of its shard's turns it is; none if no shard decided it.
+    /// The shard and the number of the turn in it; none if it was not decided by a shard.
     pub of_shard: Option<(ShardId, u64)>,
 }
 
 impl Turn {
-    /// The turn of this number of a shard, with room for throws.
+    /// The turn of this number of a shard, with room for attempts.
     pub fn of_shard(shard: ShardId, number: u64, throws: usize) -> Turn {
         let turn = Turn::of_names(SectionDraft::new(shard.0, throws), StateHash::default());
         Turn { of_shard: Some((shard, number)), ..turn }
     }
 
-    /// A turn that nobody waits for.
+    /// A turn that has no client to answer.
     pub fn of_names(section: SectionDraft, facts: StateHash) -> Turn {
         Turn {
             first: Position::default(),
@@ -73,7 +73,7 @@ impl Turn {
         }
     }
 
-    /// A turn that only writes, and says so to a client.
+    /// A turn that only writes, and answers one client.
     pub fn of_writes(section: SectionDraft, facts: StateHash, client: ClientId, token: Token) -> Turn {
         let mut turn = Turn::of_names(section, facts);
         turn.answer(client, Answer { offset: 0, token, body: AnswerBody::Written });

@@ -157,7 +157,7 @@ struct Feed {
     lost: AtomicBool,
 }
 
-/// Changes of the world for one reader. Bounded: a reader who falls behind is told so, and looks again.
+/// Changes of the world for one reader. Bounded: a reader that falls behind is informed, and has to look again.
 pub struct Subscription(Arc<Feed>);
 
 impl Subscription {

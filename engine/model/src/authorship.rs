@@ -11,7 +11,7 @@
 pub const OURS: &str = "fakemon.";
 /// Source and detail-type of a spawn.
 pub const SPAWN: (&str, &str) = ("fakemon.world", "fakemon.spawn");
-/// Source and detail-type of a throw that comes as an event.
+/// Source and detail-type of an attempt that comes as an event.
 pub const ATTEMPT: (&str, &str) = ("fakemon.game", "fakemon.capture_attempt");
 
 /// An event that only the engine may put.

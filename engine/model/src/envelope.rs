@@ -1,5 +1,5 @@
 //! How an event of the journal looks on a bus: the EventBridge envelope, with an id that is derived from the event's
-//! position, so that delivered again or replayed it is recognised. A throw is one record and two events: the attempt,
+//! position, so that delivered again or replayed it is recognised. An attempt is one record and two events: the attempt,
 //! and how it ended.
 //!
 //! ```text
@@ -18,7 +18,7 @@ use crate::ids::{PlayerId, Position, ShardId, SpeciesId, Timestamp, WHOLE_SECOND
 use crate::place::Place;
 use std::fmt::Write;
 
-/// What the game says of throws and collections.
+/// What the game says of attempts and collections.
 pub const SOURCE_CAPTURE: &str = "fakemon.capture";
 /// What the game says of the world.
 pub const SOURCE_WORLD: &str = SPAWN.0;
@@ -261,7 +261,7 @@ impl Told<'_> {
         }
     }
 
-    /// The way of a throw to its decision; the attempt was only received.
+    /// The way of an attempt to its decision; the attempt was only received.
     fn write_stages(&self, detail: &mut Members<'_>, event: &Event) {
         let Event::Attempt { outcome, received_at, queued_at, decided_at, .. } = event else { return };
         detail.display("received_at", Quoted(received_at));

@@ -7,14 +7,14 @@ use crate::species::CatchRate;
 use std::fmt;
 use std::sync::Arc;
 
-/// How a throw ended.
+/// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// The player has it, for ever.
     Captured,
     /// Someone else was quicker, or the player has it already.
     AlreadyCaptured,
-    /// Within reach, but it dodged this ball; another throw may catch.
+    /// Within reach, but it dodged this ball; another attempt may catch.
     Dodged,
     /// Its time was over.
     Vanished,
@@ -79,12 +79,12 @@ impl fmt::Display for PlayerName {
     }
 }
 
-/// The answer to a throw, durable.
+/// The answer to an attempt, durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// The player's name for the throw.
+    /// The player's name for the attempt.
     pub attempt_id: AttemptId,
-    /// The fakémon of the first throw with this name.
+    /// The fakémon of the first attempt with this name.
     pub fakemon_id: FakemonId,
     /// How it ended.
     pub outcome: Outcome,
@@ -121,11 +121,11 @@ pub struct Sighting {
 /// An event of the journal, owned; what tools print and followers get.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// A throw and how it ended.
+    /// An attempt and how it ended.
     Attempt {
         /// Who.
         player: PlayerId,
-        /// The player's name for the throw.
+        /// The player's name for the attempt.
         attempt_id: AttemptId,
         /// At what.
         fakemon_id: FakemonId,
@@ -190,7 +190,7 @@ pub enum Event {
         at: Timestamp,
         /// The seed that decides dodge rolls from here on.
         world_seed: u64,
-        /// How far a throw reaches from here on, in millimetres.
+        /// How far an attempt reaches from here on, in millimetres.
         reach_mm: u32,
         /// How many shards.
         cores: u16,

@@ -26,11 +26,11 @@ id! {
     FakemonId(u64)
 }
 id! {
-    /// A player's number; the journal gives it to a name at the first throw. Never 0.
+    /// A player's number; the journal gives it to a name at the first attempt. Never 0.
     PlayerId(u32)
 }
 id! {
-    /// What a player calls a throw; unique among the player's throws.
+    /// What a player calls an attempt; unique among the player's attempts.
     AttemptId(u64)
 }
 id! {
@@ -121,9 +121,9 @@ impl fmt::Display for Timestamp {
 /// Which of the events that a record stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Facet {
-    /// That a throw was made.
+    /// That an attempt was made.
     Attempt,
-    /// What happened: how the throw ended, and every other event.
+    /// What happened: how the attempt ended, and every other event.
     Happened,
 }
 

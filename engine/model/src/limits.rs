@@ -1,13 +1,13 @@
 //! Every bound of the engine, in one place, related to each other at compile time. A full queue is an answer
 //! (`throttled`), never a wait and never growth.
 
-/// Throws that wait for one shard. Bounds the wait of an accepted throw: at a million a second this is 16 ms.
+/// Attempts that wait for one shard. Bounds the wait of an accepted attempt: at a million a second this is 16 ms.
 pub const MAILBOX_THROWS: usize = 16_384;
-/// Spawns and vanishings that wait for one shard; they are decided after the throws.
+/// Spawns and vanishings that wait for one shard; they are decided after the attempts.
 pub const MAILBOX_WORLD: usize = 8_192;
-/// Throws that a shard decides in one turn.
+/// Attempts that a shard decides in one turn.
 pub const TURN_THROWS_MAX: usize = 4_096;
-/// Spawns and vanishings that a shard decides in one turn: few, so that throws wait for few.
+/// Spawns and vanishings that a shard decides in one turn: few, so that attempts wait for few.
 pub const TURN_WORLD_MAX: usize = 256;
 /// Turns, over all shards, that wait for the journal.
 pub const JOURNAL_TURNS: usize = 256;
@@ -25,7 +25,7 @@ pub const PUT_BYTES_MAX: usize = 4 << 20;
 pub const CLIENT_IN_FLIGHT_MAX: usize = 65_536;
 /// Answers that a player's ledger holds in memory once they are in the snapshot too.
 pub const LEDGER_RECENT_ANSWERS: usize = 64;
-/// Events by which the snapshot may lag behind before throws are throttled: ledgers hold their answers until then, in
+/// Events by which the snapshot may lag behind before attempts are throttled: ledgers hold their answers until then, in
 /// 32 bytes each.
 pub const SNAPSHOT_LAG_MAX: u64 = 16_000_000;
 /// Look-ups in the archive (collections, answers from long ago) that wait for the reader.

@@ -21,7 +21,7 @@ impl StateHash {
         StateHash(parts.into_iter().fold(kind, |hash, part| mix(hash ^ part)))
     }
 
-    /// That a throw was answered so.
+    /// That an attempt was answered so.
     #[inline]
     pub fn answered(player: PlayerId, attempt: AttemptId, fakemon: FakemonId, outcome: Outcome) -> StateHash {
         StateHash::of(1, [u64::from(player.0), attempt.0, fakemon.0, outcome as u64])

@@ -1,5 +1,5 @@
-//! Every order in which the tasks of a shard, a client and the committer can take their steps at a small desk: whatever it
-//! is, what is decided again in the order of the journal comes out as it was decided. With the steps in the old order
+//! Every order in which the tasks of a shard, a client and the committer can take their steps at a small desk. In
+//! each of them, deciding again in the order of the journal gives the same outcomes. With the steps in the old order
 //! (decide first, then look for room) some orders do not.
 
 use super::*;
@@ -33,7 +33,7 @@ enum Work {
     Write,
 }
 
-/// A task: turns that it takes one after the other, two steps each.
+/// A task: turns that it takes one after another, in two steps each.
 struct Task<'d> {
     turns: &'static [Work],
     place: Option<Place<'d>>,
@@ -79,7 +79,7 @@ impl<'d> Task<'d> {
     }
 }
 
-/// Decides without a place, as only this test can.
+/// Decides without a place, which only this test can do.
 fn draft(shard: &mut Shard, work: Work) -> Turn {
     let mut turn = match work {
         Work::Write => Turn::of_names(SectionDraft::default(), StateHash::default()),
@@ -116,8 +116,8 @@ fn command(work: Work) -> WorldCommand {
     }
 }
 
-/// What one order of steps leaves in the journal. `path` says which of the steps that are possible is taken each time, and
-/// is continued by the first ones; with each stands how many there were.
+/// What one order of steps leaves in the journal. `path` lists which of the possible steps was taken each time, and
+/// how many were possible; it is continued with the first ones.
 fn run(order: Order, places: usize, path: &mut Vec<(usize, usize)>) -> Vec<Turn> {
     const THROWS: &[Work] = &[Work::Throw(AttemptId(1)), Work::Throw(AttemptId(2))];
     let desk = Desk::with_places(places, 1);
@@ -145,7 +145,7 @@ fn run(order: Order, places: usize, path: &mut Vec<(usize, usize)>) -> Vec<Turn>
     }
 }
 
-/// Whether everything is decided again as it was.
+/// Whether deciding everything again gives the same outcomes.
 fn is_decided_again(journal: Vec<Turn>) -> bool {
     let numbers = journal.iter().filter_map(|turn| turn.of_shard).map(|(_, number)| number);
     let in_order = numbers.zip(0..).all(|(number, expected)| number == expected);
