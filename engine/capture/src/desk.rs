@@ -152,8 +152,8 @@ impl Desk {
         self.stop.load(Ordering::SeqCst)
     }
 
-    /// The journal takes no more: from now on there are no places. What was handed over and not written yet was told
-    /// to nobody, and never will be.
+    /// Closes the desk: from now on no place is given. Turns that were handed over and not written are never
+    /// acknowledged.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
     }

@@ -1,5 +1,6 @@
-//! Who says what. Sources and detail-types that begin with `fakemon.` are the engine's own: on every bus, whatever way
-//! an event comes, so that a rule that looks at either alone can trust it. Commands are open to every sender.
+//! Which events only the engine may put. Sources and detail-types that begin with `fakemon.` are its own, on every
+//! bus and however an event arrives, so that a rule that looks at either alone can trust it. Commands are open to
+//! every sender.
 //!
 //! ```text
 //! fakemon.world / fakemon.spawn             puts a fakémon into the world: any sender
@@ -7,7 +8,7 @@
 //! fakemon.…     / …            … / fakemon.…   the engine, and who serves players for it
 //! ```
 
-/// How sources and detail-types of ours begin.
+/// The prefix of the engine's own sources and detail-types.
 pub const OURS: &str = "fakemon.";
 /// Source and detail-type of a spawn.
 pub const SPAWN: (&str, &str) = ("fakemon.world", "fakemon.spawn");
@@ -17,16 +18,16 @@ pub const ATTEMPT: (&str, &str) = ("fakemon.game", "fakemon.capture_attempt");
 /// An event that only the engine may put.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reserved {
-    /// By its source.
+    /// Reserved by its source.
     #[error("source must not be `{0}`: what begins with `fakemon.` the engine says itself")]
     Source(String),
-    /// By its detail-type.
+    /// Reserved by its detail-type.
     #[error("detail-type must not be `{0}`: what begins with `fakemon.` the engine says itself")]
     DetailType(String),
 }
 
 impl Reserved {
-    /// The field, as messages have it.
+    /// The name of the field in messages.
     pub fn field(&self) -> &'static str {
         match self {
             Reserved::Source(_) => "source",
@@ -38,7 +39,7 @@ impl Reserved {
 /// Whether every sender may put such an event.
 ///
 /// # Errors
-/// What only the engine says.
+/// [`Reserved`] when only the engine may put it.
 pub fn check(source: &str, detail_type: &str) -> Result<(), Reserved> {
     if [SPAWN, ATTEMPT].contains(&(source, detail_type)) {
         return Ok(());

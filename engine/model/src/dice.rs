@@ -2,7 +2,7 @@
 
 use crate::ids::mix;
 
-/// A generator that a seed says all of.
+/// A generator whose numbers depend on the seed alone.
 pub struct Dice(pub u64);
 
 impl Dice {

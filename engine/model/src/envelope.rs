@@ -1,10 +1,10 @@
 //! How an event of the journal looks on a bus: the EventBridge envelope, with an id that is derived from the event's
-//! position, so that delivered again or replayed it is recognised. An attempt is one record and two events: the attempt,
-//! and how it ended.
+//! position, so that a repeated or replayed delivery is recognised. A decided attempt is one record and two events:
+//! that it was made, and how it ended.
 //!
 //! ```text
 //! id     66616b65-PPPP-8000-8000-PPPPPPPPPPPP   a UUID (version 8) around the position in hexadecimal
-//!        66616b65-PPPP-8000-8001-PPPPPPPPPPPP   of the attempt of a throw
+//!        66616b65-PPPP-8000-8001-PPPPPPPPPPPP   that the attempt was made
 //!        An event that rules hand on to another bus keeps its id there.
 //! time   of events that a client put: as the sender says; of all others when their group was handed to the disk, by
 //!        the wall clock. In whole seconds, as the service writes it: tools choke on more
@@ -18,15 +18,15 @@ use crate::ids::{PlayerId, Position, ShardId, SpeciesId, Timestamp, WHOLE_SECOND
 use crate::place::Place;
 use std::fmt::Write;
 
-/// What the game says of attempts and collections.
+/// Source of attempts and collections.
 pub const SOURCE_CAPTURE: &str = "fakemon.capture";
-/// What the game says of the world.
+/// Source of what appears in the world and vanishes from it.
 pub const SOURCE_WORLD: &str = SPAWN.0;
-/// What the engine says of itself.
+/// Source of what the engine reports about itself.
 pub const SOURCE_ENGINE: &str = "fakemon.engine";
 /// The detail-type of a change of a resource of the bus.
 pub const RESOURCE_CHANGED: &str = "fakemon.resource_changed";
-/// The detail-type of a command that makes no sense.
+/// The detail-type of a command that is not valid.
 pub const COMMAND_REFUSED: &str = "fakemon.command_refused";
 /// Source of `fakemon.connected` and `fakemon.disconnected`; put by the player edge.
 pub const SOURCE_CONNECTION: &str = "fakemon.connection";
@@ -82,21 +82,21 @@ pub fn kind(event: &Event, facet: Facet) -> (&str, &str) {
     }
 }
 
-/// Whether an envelope, as [`Told::write`] makes it, is of an event in which the engine speaks of itself.
+/// Whether an envelope, as [`Told::write`] makes it, is of an event that the engine reports about itself.
 pub fn is_of_engine(envelope: &str) -> bool {
     let head = envelope.split_once(r#","account":""#).map(|(head, _)| head);
     head.and_then(|head| head.strip_suffix('"')?.strip_suffix(SOURCE_ENGINE))
         .is_some_and(|head| head.ends_with(r#","source":""#))
 }
 
-/// An event and where it stands.
+/// An event with its position.
 #[derive(Clone, Copy)]
 pub struct Told<'a> {
     /// Its place in the journal.
     pub position: Position,
     /// Which event of the record.
     pub facet: Facet,
-    /// Who decided it.
+    /// The shard that decided it.
     pub shard: ShardId,
     /// When its group was handed to the disk.
     pub committed_at: Timestamp,
@@ -115,7 +115,7 @@ impl Told<'_> {
         }
     }
 
-    /// Whose id it has: its own, or that of the event that rules handed on to here.
+    /// The key whose id the envelope shows: its own, or that of the event that rules handed on to this bus.
     pub fn key_of_id(&self) -> EventKey {
         let origin = match self.event {
             Event::Put(put) => put.origin,
@@ -124,8 +124,8 @@ impl Told<'_> {
         origin.unwrap_or(EventKey::new(self.position, self.facet))
     }
 
-    /// Whether the envelope shows its moment with nanoseconds too: of all that is ours. What others put without a fraction
-    /// of a second has the members of the service's envelope and no others.
+    /// Whether the envelope shows its time with nanoseconds too: always for the engine's own events. An event of
+    /// another sender that has no fraction of a second gets the members of the service's envelope and no others.
     pub fn has_fraction(&self) -> bool {
         match self.event {
             Event::Put(put) if put.source.starts_with(OURS) => true,
@@ -261,7 +261,7 @@ impl Told<'_> {
         }
     }
 
-    /// The way of an attempt to its decision; the attempt was only received.
+    /// Writes when the attempt passed each stage; the event that it was made has only `received_at`.
     fn write_stages(&self, detail: &mut Members<'_>, event: &Event) {
         let Event::Attempt { outcome, received_at, queued_at, decided_at, .. } = event else { return };
         detail.display("received_at", Quoted(received_at));

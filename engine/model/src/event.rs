@@ -10,9 +10,9 @@ use std::sync::Arc;
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// The player has it, for ever.
+    /// The player has it, for good.
     Captured,
-    /// Someone else was quicker, or the player has it already.
+    /// Another player was quicker, or the player has it already.
     AlreadyCaptured,
     /// Within reach, but it dodged this ball; another attempt may catch.
     Dodged,
@@ -35,7 +35,7 @@ impl Outcome {
         Outcome::UnknownFakemon,
     ];
 
-    /// The word for it in messages, metrics and logs.
+    /// Its word in messages, metrics and logs.
     pub fn name(self) -> &'static str {
         match self {
             Outcome::Captured => "captured",
@@ -52,7 +52,7 @@ impl Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PlayerName(Arc<str>);
 
-/// Text that is no player's name.
+/// The text is not a valid player name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("player must be 1 to 64 bytes of UTF-8 without control characters")]
 pub struct PlayerNameError;
@@ -95,7 +95,7 @@ pub struct Decision {
 /// A fakémon in a player's collection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caught {
-    /// Which.
+    /// The fakémon.
     pub fakemon_id: FakemonId,
     /// Its species.
     pub species: Arc<str>,
@@ -108,13 +108,13 @@ pub struct Caught {
 /// A wild fakémon, as players see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting {
-    /// Which.
+    /// The fakémon.
     pub fakemon_id: FakemonId,
     /// Its species.
     pub species: Arc<str>,
-    /// Where.
+    /// Where it is.
     pub place: Place,
-    /// Until when.
+    /// When it expires.
     pub vanishes_at: Timestamp,
 }
 
@@ -123,51 +123,51 @@ pub struct Sighting {
 pub enum Event {
     /// An attempt and how it ended.
     Attempt {
-        /// Who.
+        /// The player.
         player: PlayerId,
         /// The player's name for the attempt.
         attempt_id: AttemptId,
-        /// At what.
+        /// The fakémon it was aimed at.
         fakemon_id: FakemonId,
-        /// Of what species.
+        /// The species of that fakémon.
         species: SpeciesId,
-        /// From where.
+        /// Where the player stood.
         place: Place,
         /// How it ended.
         outcome: Outcome,
-        /// Read from the socket.
+        /// When it was read from the socket.
         received_at: Timestamp,
-        /// In the mailbox.
+        /// When it entered the mailbox of its shard.
         queued_at: Timestamp,
-        /// Decided.
+        /// When it was decided.
         decided_at: Timestamp,
     },
     /// A fakémon appeared.
     Appeared {
-        /// Which.
+        /// The fakémon.
         fakemon_id: FakemonId,
         /// Its species.
         species: SpeciesId,
-        /// Where.
+        /// Where it appeared.
         place: Place,
         /// How easily it is caught.
         catch_rate: CatchRate,
-        /// When.
+        /// When it appeared.
         at: Timestamp,
-        /// Until when.
+        /// When it expires.
         vanishes_at: Timestamp,
     },
     /// A fakémon vanished uncaught.
     Vanished {
-        /// Which.
+        /// The fakémon.
         fakemon_id: FakemonId,
         /// Its species.
         species: SpeciesId,
-        /// Where.
+        /// Where it was.
         place: Place,
-        /// When.
+        /// When it vanished.
         at: Timestamp,
-        /// When its time was over.
+        /// When it expired.
         vanishes_at: Timestamp,
     },
     /// A name got its number.
@@ -186,13 +186,13 @@ pub enum Event {
     },
     /// The engine opened the journal.
     Opened {
-        /// When.
+        /// When it was opened.
         at: Timestamp,
         /// The seed that decides dodge rolls from here on.
         world_seed: u64,
         /// How far an attempt reaches from here on, in millimetres.
         reach_mm: u32,
-        /// How many shards.
+        /// The number of shards.
         cores: u16,
         /// False: answers were given before the sync.
         durable: bool,
@@ -201,11 +201,11 @@ pub enum Event {
     Put(Box<Put>),
     /// A resource of the bus changed.
     Changed {
-        /// When.
+        /// When it changed.
         at: Timestamp,
         /// Its key: the word of its kind, then its names, such as `rule/BUS/NAME`.
         key: String,
-        /// How it is from now on, as JSON; none: it is gone.
+        /// Its new value as JSON; none if it was deleted.
         value: Option<String>,
     },
 }
@@ -219,13 +219,13 @@ pub struct Put {
     pub time: Timestamp,
     /// Name of the bus.
     pub bus: String,
-    /// Who says it.
+    /// The sender, as the event names it.
     pub source: String,
     /// What kind of event it is.
     pub detail_type: String,
     /// A JSON object.
     pub detail: String,
-    /// ARNs of what it is about.
+    /// ARNs of what the event is about.
     pub resources: Vec<String>,
     /// The region of the request.
     pub region: String,
@@ -233,9 +233,10 @@ pub struct Put {
     pub cause: Option<Position>,
     /// How often rules handed it from bus to bus.
     pub hops: u8,
-    /// The key of the schedule that was due at `time`. On no bus, it is what the schedule's targets get.
+    /// The key of the schedule that was due at `time`. An event with a schedule and no bus goes to the schedule's
+    /// targets.
     pub schedule: Option<String>,
-    /// Which delivery of `cause` it is: see `delivery::lane`. What stands in the journal so was delivered.
+    /// Which delivery of `cause` it is: see `delivery::lane`. A delivery with a record in the journal is done.
     pub by: Option<String>,
     /// The event that rules handed on to here, and whose id it keeps.
     pub origin: Option<EventKey>,

@@ -22,7 +22,7 @@ id! {
     Position(u64)
 }
 id! {
-    /// A fakémon, for ever: ids are never used twice.
+    /// A fakémon. Ids are never reused.
     FakemonId(u64)
 }
 id! {
@@ -111,6 +111,7 @@ impl Timestamp {
 /// Characters of a moment up to its seconds: `2026-11-24T20:00:00`.
 pub const WHOLE_SECONDS: usize = 19;
 
+/// RFC 3339 in UTC, with all nine decimals: `2026-03-01T20:00:00.000000001Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let moment = jiff::Timestamp::from_nanosecond(i128::from(self.0)).map_err(|_| fmt::Error)?;

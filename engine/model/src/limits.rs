@@ -25,8 +25,8 @@ pub const PUT_BYTES_MAX: usize = 4 << 20;
 pub const CLIENT_IN_FLIGHT_MAX: usize = 65_536;
 /// Answers that a player's ledger holds in memory once they are in the snapshot too.
 pub const LEDGER_RECENT_ANSWERS: usize = 64;
-/// Events by which the snapshot may lag behind before attempts are throttled: ledgers hold their answers until then, in
-/// 32 bytes each.
+/// Events by which the snapshot may lag behind before attempts are throttled: ledgers hold their answers until then,
+/// in 32 bytes each.
 pub const SNAPSHOT_LAG_MAX: u64 = 16_000_000;
 /// Look-ups in the archive (collections, answers from long ago) that wait for the reader.
 pub const READER_REQUESTS: usize = 4_096;
@@ -106,7 +106,7 @@ const _: () = {
     assert!(CORES_MAX <= u16::MAX as usize, "a section names its shard in 16 bits");
 };
 
-/// Files that the four databases of a data directory have open at once, all together, of a process with so many
+/// The most files that the four databases of a data directory may have open together, in a process with this many
 /// descriptors. The rest is for connections and threads.
 pub fn open_tables(descriptors: usize) -> usize {
     (descriptors / 4).clamp(4 * OPEN_TABLES_MIN, OPEN_TABLES_MAX)

@@ -34,7 +34,8 @@ impl PlaceError {
 }
 
 const POLE_E7: f64 = 9e8;
-/// How near to a pole the plane there is taken: a degree. Farther away a game's distances bend too little to see.
+/// Within this distance of a pole (a degree), distances are measured on the plane at the pole. Farther away the error
+/// is too small for the distances of a game.
 const POLAR_E7: f64 = 1e7;
 const METRES_PER_E7: f64 = 0.011_131_949_079_327_358; // of latitude, on a sphere with the equatorial radius
 
@@ -62,8 +63,9 @@ impl Place {
         f64::from(self.lon_e7) / 1e7
     }
 
-    /// Square of the distance in metres, on a plane that touches the earth between the two places, or near a pole there:
-    /// right to a thousandth for the distances of a game, and nowhere smaller than the truth by enough to matter.
+    /// Square of the distance in metres, on a plane that touches the earth between the two places, or near a pole
+    /// there: right to a thousandth for the distances of a game, and nowhere smaller than the truth by enough to
+    /// matter.
     pub fn distance_m_squared(self, other: Place) -> f64 {
         if let Some(distance) = self.distance_m_squared_by_pole(other) {
             return distance;
@@ -76,8 +78,9 @@ impl Place {
         x * x + y * y
     }
 
-    /// The same where meridians meet: each place by its distance from the pole and its direction. None unless both are on
-    /// one side of the equator, and one within a degree of its pole; elsewhere decisions of journals stay as they are.
+    /// As above where meridians meet: each place by its distance from the pole and its direction. None unless both
+    /// are on one side of the equator and one is within a degree of its pole; elsewhere decisions in journals stay as
+    /// they are.
     fn distance_m_squared_by_pole(self, other: Place) -> Option<f64> {
         let is_on_one_side = (self.lat_e7 < 0) == (other.lat_e7 < 0);
         let from_pole = |place: Place| POLE_E7 - f64::from(place.lat_e7).abs();

@@ -90,7 +90,8 @@ impl Default for SpeciesTable {
 }
 
 impl SpeciesTable {
-    /// Reads a table: `[[species]]` entries with `name`, `catch_rate`, `lifetime_s`, and if wanted `weight`, `active`.
+    /// Reads a table: `[[species]]` entries with `name`, `catch_rate`, `lifetime_s`, and if wanted `weight`,
+    /// `active`.
     pub fn from_toml(text: &str) -> Result<SpeciesTable, SpeciesError> {
         let file: File = toml::from_str(text).map_err(|error| SpeciesError(error.to_string()))?;
         if file.species.is_empty() || file.species.len() > SPECIES_MAX {

@@ -21,30 +21,30 @@ impl StateHash {
         StateHash(parts.into_iter().fold(kind, |hash, part| mix(hash ^ part)))
     }
 
-    /// That an attempt was answered so.
+    /// The fact that an attempt had this outcome.
     #[inline]
     pub fn answered(player: PlayerId, attempt: AttemptId, fakemon: FakemonId, outcome: Outcome) -> StateHash {
         StateHash::of(1, [u64::from(player.0), attempt.0, fakemon.0, outcome as u64])
     }
 
-    /// That a fakémon appeared.
+    /// The fact that a fakémon appeared.
     pub fn appeared(fakemon: &Fakemon) -> StateHash {
         let place = (fakemon.place.lat_e7 as u32 as u64) << 32 | fakemon.place.lon_e7 as u32 as u64;
         let kind = u64::from(fakemon.species.0) << 16 | u64::from(fakemon.catch_rate.basis_points());
         StateHash::of(2, [fakemon.id.0, fakemon.vanishes_at.0, place, kind])
     }
 
-    /// That a fakémon vanished.
+    /// The fact that a fakémon vanished.
     pub fn vanished(fakemon: FakemonId) -> StateHash {
         StateHash::of(3, [fakemon.0, 0, 0, 0])
     }
 
-    /// That a name has this number: a player's or a species'.
+    /// The fact that a player's or species' name has this number.
     pub fn named(number: u64, name: &str) -> StateHash {
         StateHash::of(4, [number, text_hash(name), 0, 0])
     }
 
-    /// That a resource of the bus was changed to this value, or taken away.
+    /// The fact that a resource of the bus was changed to this value, or deleted.
     pub fn changed(key: &str, value: Option<&str>) -> StateHash {
         StateHash::of(5, [text_hash(key), u64::from(value.is_some()), value.map_or(0, text_hash), 0])
     }

@@ -1,6 +1,6 @@
-//! Waking a sleeper once. A consumer that finds nothing arms its bell, looks once more, and sleeps; a producer rings
-//! after it has put something in. However many ring, a sleeper is woken at most once per sleep, and ringing for
-//! somebody who is awake costs a load.
+//! Waking a sleeper once. A consumer that finds nothing arms its bell, looks for work a second time, and sleeps; a
+//! producer rings after it has put something in. A sleeper is woken at most once per sleep, however many producers
+//! ring, and ringing for a consumer that is awake costs one load.
 
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,8 +22,8 @@ enum Sleeper {
 }
 
 impl Bell {
-    /// Wakes whoever reads the other end of a stream: a task of an executor. Not a `Waker`: glommio's executor can go
-    /// to sleep over a task that another thread has just woken, when the wake arrives while it checks for preemption.
+    /// Wakes the task that reads the other end of a stream. Not a `Waker`: glommio's executor can go to sleep over a
+    /// task that another thread has just woken, when the wake arrives while it checks for preemption.
     pub fn for_stream() -> std::io::Result<(Bell, UnixStream)> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
@@ -41,7 +41,8 @@ impl Bell {
         Ok(Bell { armed: AtomicBool::new(false), sleeper: Sleeper::Descriptor(descriptor) })
     }
 
-    /// The next ring wakes. Look for work once more after this, then sleep.
+    /// The next ring wakes. After this call look for work again, then sleep: the fence here and the one in `ring`
+    /// make sure that either the consumer sees the work or the producer sees the armed bell.
     pub fn arm(&self) {
         self.armed.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);

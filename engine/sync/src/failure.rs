@@ -1,7 +1,7 @@
-//! Why the engine stopped by itself. The first reason stays; everyone can ask for it or wait for it.
+//! Why the engine stopped by itself. The first reason is kept; every thread can ask for it or wait for it.
 //!
-//! Every thread of the engine is started by [`spawn`]: one that panics, or ends before it was asked to, is such a reason,
-//! at once and by its name. A thread that is missing would otherwise be a promise that nobody keeps.
+//! Every thread of the engine is started by [`spawn`]: one that panics, or ends before it was asked to, is reported
+//! at once, by its name, as the reason. A thread that ended unnoticed would leave its work undone without an error.
 
 use crate::pulse::Pulses;
 use rustix::process::{Resource, getrlimit};
@@ -33,7 +33,7 @@ impl Failure {
         self.happened.store(true, Ordering::SeqCst);
         self.told.notify_all();
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|hear| hear());
-        // Last: whatever becomes of the log, the engine has stopped, and says so.
+        // Last, so that the engine has stopped and its listeners know it even if logging fails.
         if is_first {
             tracing::error!("{reason}");
         }
@@ -68,8 +68,8 @@ impl Failure {
     }
 }
 
-/// Starts a thread of the engine. When it panics the engine has failed; so it has when it ends while `was_asked` says that
-/// nobody asked it to.
+/// Starts a thread of the engine. The engine has failed when the thread panics, or when it ends while `was_asked`
+/// returns false.
 ///
 /// # Errors
 /// When the system starts no more threads, with the limit that is in the way.
@@ -130,7 +130,7 @@ pub fn caught<R>(run: impl FnOnce() -> R) -> Result<R, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| said(&*panic))
 }
 
-/// The words of a panic.
+/// The message of a panic.
 pub fn said(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());

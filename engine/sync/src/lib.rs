@@ -1,5 +1,5 @@
-//! How the engine's threads wake each other, know the time and learn that one of them failed. Small enough to be checked
-//! whole.
+//! How the engine's threads wake each other, know the time and learn that one of them failed. Small enough to be
+//! checked whole.
 
 pub mod pulse; // which threads move
 pub mod bell; // wakes a sleeper once

@@ -1,4 +1,4 @@
-//! A bounded lock-free queue with a bell: many producers, one consumer, nobody waits for room.
+//! A bounded lock-free queue with a bell: many producers, one consumer; a push never waits for room.
 
 use crate::bell::Bell;
 use crate::pulse;
@@ -23,7 +23,8 @@ impl<T> Mailbox<T> {
         Mailbox { queue: ArrayQueue::new(capacity), bell: Bell::for_thread() }
     }
 
-    /// Puts something in, or gives it back when the mailbox is full. The consumer learns of it by [`ring`](Self::ring).
+    /// Puts something in, or gives it back when the mailbox is full. The consumer learns of it by
+    /// [`ring`](Self::ring).
     #[inline]
     pub fn push(&self, item: T) -> Result<(), T> {
         self.queue.push(item)
