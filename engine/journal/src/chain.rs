@@ -6,7 +6,7 @@ use fakemon_fbs::journal::BlockReader;
 use fakemon_model::ids::Position;
 use fakemon_model::state_hash::StateHash;
 
-/// BLAKE3 over the hash before and the block.
+/// BLAKE3 over the hash of the previous block and the bytes of this one.
 pub type BlockHash = [u8; 32];
 
 /// The end of the chain: what the next block follows.
@@ -16,12 +16,12 @@ pub struct Link {
     pub next: Position,
     /// The hash of the last block; zeros before the first.
     pub hash: BlockHash,
-    /// What the engine knows here.
+    /// The hash of everything the engine knows at this position.
     pub state: StateHash,
 }
 
 impl Link {
-    /// Goes on by a block of so many events: `value` becomes what is stored of it.
+    /// Appends a block of `events` events and writes its stored form (hash, then bytes) into `value`.
     pub fn append(&mut self, block: &[u8], events: u64, value: &mut Vec<u8>) {
         self.hash = hash(&self.hash, block);
         self.next.0 += events;
@@ -38,7 +38,7 @@ pub fn hash(previous: &BlockHash, block: &[u8]) -> BlockHash {
     *hasher.finalize().as_bytes()
 }
 
-/// A block as it lies in the store.
+/// A block as it is stored.
 #[derive(Clone, Copy)]
 pub struct StoredBlock<'a> {
     /// The position in its key.
@@ -72,7 +72,7 @@ impl<'a> StoredBlock<'a> {
         self.bytes
     }
 
-    /// Bytes in the store, at least those of the hash.
+    /// Bytes in the store, including the hash.
     #[expect(clippy::len_without_is_empty, reason = "a stored block is never empty")]
     pub fn len(&self) -> usize {
         self.hash.len() + self.bytes.len()

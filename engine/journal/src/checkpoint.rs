@@ -1,5 +1,6 @@
-//! A copy of the data directory while the engine goes on, in milliseconds: a server starts from it, every tool reads it.
-//! It holds everything that was told before it began; secrets of connections too, so guard it as you guard the original.
+//! A copy of the data directory while the engine runs, in milliseconds: a server can start from it, and every tool
+//! can read it. It holds every event that was acknowledged before it began, and the secrets of connections: guard it
+//! like the original.
 
 use crate::error::OpenError;
 use crate::{Databases, Progress, copy_closed};
@@ -23,7 +24,7 @@ pub struct Checkpointer {
     progress: Arc<Progress>,
 }
 
-/// Held while nothing may be let go of.
+/// Locked while no block may be deleted.
 #[derive(Default)]
 pub struct Standing(Mutex<()>);
 
@@ -48,8 +49,8 @@ impl Checkpointer {
         Ok(Checkpoint { position })
     }
 
-    /// Lets go of the files, after a copy that is being made. The log goes into tables before, so that tools and the next
-    /// start find their way at once.
+    /// Closes the databases, after a running copy has ended. Flushes the log into tables first, so that tools and the
+    /// next start need not read it.
     pub fn close(&self) {
         let databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Err(error)) = databases.map(|databases| databases.store.flush()) {
@@ -58,21 +59,21 @@ impl Checkpointer {
     }
 }
 
-/// Whether a directory is a copy, or another data directory, that somebody began to make and has not completed.
+/// Whether a directory is a copy, or another new data directory, that was begun and is not complete.
 pub fn is_incomplete(dir: &Path) -> bool {
     crate::is_incomplete(dir)
 }
 
-/// Whether a path leads into a data directory: also by links, and by folders that are not there yet.
+/// Whether a path leads into a data directory, also through links and through folders that do not exist yet.
 pub fn is_inside(dir: &Path, path: &Path) -> bool {
     crate::is_inside(dir, path)
 }
 
-/// Copies a data directory that no process has open, and changes nothing in it. False: one has it open, and must be
-/// asked.
+/// Copies a data directory that no process has open, and changes nothing in it. False: a process has it open, and
+/// must be asked for the copy.
 ///
 /// # Errors
-/// One line with the remedy: no data directory, a destination that is not empty or cannot be written.
+/// One line with the remedy: there is no data directory, or the destination is not empty or cannot be written.
 pub fn checkpoint(dir: &Path, to: &Path) -> Result<bool, OpenError> {
     copy_closed(dir, to)
 }

@@ -1,12 +1,12 @@
-//! Copies of a data directory in which everything belongs together: files that never change are linked, logs are copied.
+//! Consistent copies of a data directory: files that never change are linked, logs are copied.
 //!
-//! A running engine copies what follows the journal first, and the journal last: so nothing in the copy knows more than
-//! its journal, as after a crash, and the usual start-up brings all to its end. What lies only in memory is not written
-//! for it. Retention must stand still meanwhile.
+//! A running engine copies the databases that follow the journal first, and the journal last, so derived data in the
+//! copy is never newer than its journal, and opening the copy is ordinary crash recovery. Data that is only in memory
+//! is not flushed for a copy. Retention must not delete anything meanwhile.
 //!
-//! Of an open database RocksDB's own checkpoint copies every log there is, those that wait to be recycled too, in pieces
+//! RocksDB's own checkpoint of an open database copies all of its logs, including those kept for recycling, in pieces
 //! of 4 KiB through the page cache; then it syncs hundreds of MiB at once, and every capture waits for that. So the
-//! copy is made here: of the logs that are needed, a piece at a time, past the page cache.
+//! copy is made here: only of the logs that are needed, a piece at a time, past the page cache.
 
 use super::acknowledged::{BUS_NOTE, JOURNAL_NOTE, Noted};
 use super::depot::Depot;
@@ -28,7 +28,7 @@ use std::time::Instant;
 /// The folders of a data directory, in the order in which they are copied.
 const FOLDERS: [&str; 4] = ["snapshot", "index", "bus", JOURNAL];
 const JOURNAL: &str = "journal";
-/// Which manifest a database goes by.
+/// Names the manifest that a database uses.
 const CURRENT: &str = "CURRENT";
 const MAKING: &str = "a checkpoint";
 /// A note that is written while it is copied is copied again.
@@ -36,7 +36,7 @@ const COPIES_MAX: u32 = 3;
 /// What a sync of the journal may have to wait for while a log is copied; after each piece the disk is left alone for as
 /// long as it took.
 const PIECE_BYTES: usize = 256 << 10;
-/// Writes past the page cache begin and end at its multiples, on every disk.
+/// Writes past the page cache must begin and end at multiples of this, on every disk.
 const ALIGNMENT: usize = 4_096;
 
 /// All databases of a running engine.
@@ -48,7 +48,7 @@ pub struct Databases {
 }
 
 impl Databases {
-    /// Copies the data directory `dir` to `to`, which is empty or not there.
+    /// Copies the data directory `dir` to `to`, which is empty or does not exist.
     pub fn copy(&self, dir: &Path, to: &Path) -> Result<(), OpenError> {
         made(dir, to, |to| {
             let fail = |error: ReadError| OpenError::reading(to.display(), &error, "");
@@ -83,7 +83,7 @@ pub fn copy_closed(dir: &Path, to: &Path) -> Result<bool, OpenError> {
     Ok(true)
 }
 
-/// Makes a directory, with the permissions of the one that is copied; takes it away again when that fails.
+/// Makes a directory with the permissions of the copied one; deletes it again when that fails.
 fn made(dir: &Path, to: &Path, make: impl FnOnce(&Path) -> Result<(), OpenError>) -> Result<(), OpenError> {
     check_empty(to)?;
     let was_there = to.exists();
@@ -94,13 +94,13 @@ fn made(dir: &Path, to: &Path, make: impl FnOnce(&Path) -> Result<(), OpenError>
     let begun = begin(to, MAKING).and_then(|()| permit(""));
     let done = begun.and_then(|()| make(to)).and_then(|()| complete(to)).and_then(|()| permit(IDENTITY));
     if done.is_err() {
-        // What cannot be taken away says itself that it is incomplete.
+        // A directory that cannot be deleted is still marked as incomplete.
         let _ = if was_there { clear(to) } else { fs::remove_dir_all(to) };
     }
     done
 }
 
-/// Takes away what is in a folder.
+/// Deletes everything in a folder.
 fn clear(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -127,12 +127,12 @@ fn copy_note(dir: &Path, to: &Path, name: &str) -> Result<(), OpenError> {
     Ok(()) // a damaged one is copied as it is
 }
 
-/// Keeps servers from opening a data directory; none if one has it open. The lock is RocksDB's own.
+/// Keeps servers from opening a data directory; none if a process has it open. The lock is RocksDB's own.
 pub(super) fn hold(dir: &Path) -> io::Result<Option<Option<File>>> {
-    // To read it is enough, so that a directory can be copied by who may only read it, and where nothing can be written.
+    // Opened for reading, so that a user with read access only, or a read-only file system, suffices for a copy.
     let lock = match File::open(dir.join(JOURNAL).join("LOCK")) {
         Ok(lock) => lock,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(None)), // nobody ever opened it
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(None)), // never opened
         Err(error) => return Err(error),
     };
     match fcntl_lock(&lock, FlockOperation::NonBlockingLockShared) {
@@ -165,8 +165,8 @@ fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     File::open(to)?.sync_all()
 }
 
-/// Copies a database that is open, to `to`, which is not there yet. What lies only in memory is in the copied logs, or
-/// missing if there are none.
+/// Copies an open database to `to`, which does not exist yet. Data that is only in memory is in the copied logs; a
+/// database without logs loses it in the copy.
 pub(super) fn of_database(db: &DB, to: &Path) -> Result<(), ReadError> {
     db.disable_file_deletions()?; // no log is recycled either
     let needed = db.property_int_value(MIN_LOG_NUMBER_TO_KEEP);
@@ -175,7 +175,7 @@ pub(super) fn of_database(db: &DB, to: &Path) -> Result<(), ReadError> {
     copied?.map_err(|error| ReadError::Store(error.to_string()))
 }
 
-/// In the order in which one file knows of another: the manifest, then what it may name, then what came later.
+/// Copies in the order in which files refer to each other: the manifest, then the tables it may name, then the logs.
 fn copy_open(from: &Path, to: &Path, needed_log: u64) -> io::Result<()> {
     make_like(from, to)?;
     let current = fs::read_to_string(from.join(CURRENT))?;
@@ -189,7 +189,7 @@ fn copy_open(from: &Path, to: &Path, needed_log: u64) -> io::Result<()> {
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         match path.extension().and_then(|kind| kind.to_str()) {
             Some("sst") => match link_or_copy(&path, &to.join(name)) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // nobody needed it any more
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // no longer needed
                 linked => linked?,
             },
             Some("log") => {
@@ -199,7 +199,7 @@ fn copy_open(from: &Path, to: &Path, needed_log: u64) -> io::Result<()> {
             _ => {}
         }
     }
-    logs.sort_unstable(); // each goes on where the one before ended
+    logs.sort_unstable(); // oldest first: each continues the one before
     for (_, log) in logs {
         copy_in_pieces(&log, &to.join(log.file_name().unwrap_or_default()))?;
     }
@@ -210,7 +210,8 @@ fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::hard_link(from, to).or_else(|_| copy_in_pieces(from, to))
 }
 
-/// Copies a file past the page cache, a piece at a time; where that cannot be, through it, but each piece is synced.
+/// Copies a file past the page cache, a piece at a time; where the file system does not support that, through the
+/// cache with a sync after each piece.
 fn copy_in_pieces(from: &Path, to: &Path) -> io::Result<()> {
     let (original, from, mut copy) = (from, File::open(from)?, File::create(to)?);
     permit_like(original, to)?;
@@ -245,7 +246,7 @@ fn copy_in_pieces(from: &Path, to: &Path) -> io::Result<()> {
     copy.sync_all()
 }
 
-/// Reads until the piece is full or the file ends; how much that is.
+/// Reads until the piece is full or the file ends; returns the number of bytes.
 fn fill(mut file: &File, piece: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < piece.len() {

@@ -1,5 +1,5 @@
-//! How RocksDB is opened and asked, and what its errors mean: what all databases of a data directory have in common, and the
-//! options of the journal's own.
+//! How RocksDB is opened and read, and what its errors mean: what all databases of a data directory have in common,
+//! and the options of the journal's own.
 
 use crate::error::{OpenError, ReadError};
 use crate::files::{self, PRIVATE_FOLDER};
@@ -14,9 +14,9 @@ use std::path::Path;
 
 /// The journal's families.
 pub(super) const FAMILIES: [&str; 2] = ["blocks", "collections"];
-/// A database is opened to read so often at the most while its manifest grows.
+/// How often a database is opened for reading at most, if its manifest grows each time.
 const OPENED_MAX: u32 = 50;
-/// Threads that open the tables of each family: making threads takes longer than most tables.
+/// Threads that open the tables of each family: few, because starting a thread takes longer than opening most tables.
 const OPENING_THREADS: i32 = 3;
 /// Threads that may be needed at once to read, and to write, with some to spare.
 const READING_THREADS: usize = 4;
@@ -24,8 +24,8 @@ const WRITING_THREADS: usize = 64;
 /// Bytes of a block of a table. All indexes are read before the first answer, so they are to be short.
 const TABLE_BLOCK_BYTES: usize = 32 << 10;
 
-/// Makes the folder of a database in a data directory, and brings its name to the disk: RocksDB syncs what it makes, but
-/// not the name of its folder in the one above, and without that a power cut takes all of it.
+/// Makes the folder of a database in a data directory and syncs the parent folder. RocksDB syncs the files it makes,
+/// but not the name of its folder; without that, a power cut loses the whole database.
 pub(super) fn make_folder(dir: &Path, folder: &str) -> Result<(), OpenError> {
     let made = files::make_folder(&dir.join(folder), PRIVATE_FOLDER);
     made.map_err(|error| OpenError::Io(format!("data directory {}: the folder `{folder}`: {error}", dir.display())))
@@ -34,14 +34,14 @@ pub(super) fn make_folder(dir: &Path, folder: &str) -> Result<(), OpenError> {
 /// What a database is opened for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
-    /// By the one who writes it, for long.
+    /// To write, for as long as the engine runs.
     Write,
-    /// To look something up, and to close it again.
+    /// To look something up and close it again.
     Read,
 }
 
-/// Options of tables. Whoever writes keeps all indexes and filters in memory; whoever looks something up reads those that
-/// they need, or they would read more than the answer takes.
+/// Options of tables. A writer keeps all indexes and filters in memory; a reader loads only those it needs, because
+/// loading all of them would take longer than the answer.
 pub(super) fn table_options(access: Access) -> BlockBasedOptions {
     let mut table = BlockBasedOptions::default();
     table.set_block_size(TABLE_BLOCK_BYTES);
@@ -49,12 +49,12 @@ pub(super) fn table_options(access: Access) -> BlockBasedOptions {
     table
 }
 
-/// Opens a database for reading, beside its writer or without one, and changes nothing in it: what was written up to now
-/// can be read, and nothing that comes later.
+/// Opens a database for reading, beside its writer or without one, and changes nothing in it. Writes up to now can be
+/// read, later ones cannot.
 ///
-/// It is not a secondary, as RocksDB calls it, although those can catch up: they do not come to the end of a log that was
-/// recycled, if the first old record in it looks like one. Here the manifest is read first, then the logs that it needs.
-/// If it has grown when they are read, the writer may have recycled one in between; then all is read again.
+/// It does not use a secondary instance, RocksDB's reader that can catch up: a secondary does not reach the end of a
+/// recycled log if the first old record in it looks like a new one. Here the manifest is read first, then the logs it
+/// needs. If the manifest grew meanwhile, the writer may have recycled a log in between, so everything is read again.
 pub(super) fn open_to_read(
     path: &Path,
     options: &Options,
@@ -128,7 +128,7 @@ pub(super) fn open_tables_max(part: Part) -> i32 {
     i32::try_from(OPEN_TABLES_MIN + share).expect("bounded above")
 }
 
-/// Flushes and compactions take the processor last: the process' threads for them serve all databases in it.
+/// Gives flushes and compactions the lowest processor priority; their threads serve all databases of the process.
 pub(super) fn calm_background_threads() -> Result<(), rocksdb::Error> {
     let mut env = Env::new()?;
     env.lower_thread_pool_cpu_priority();
@@ -152,7 +152,7 @@ pub(super) fn database_options() -> Options {
     options
 }
 
-/// For what is left of a damaged journal: whatever can be read is wanted.
+/// Options for a damaged journal: read everything that can be read.
 pub(super) fn salvage_options() -> Options {
     let mut options = database_options();
     options.create_if_missing(false);
@@ -183,14 +183,14 @@ fn family_options(name: &str, cache: &Cache, access: Access) -> Options {
     options
 }
 
-/// For whoever wants little: every byte that is read ahead is waited for.
+/// For reads of a few blocks: read-ahead would only delay the answer.
 pub(super) fn look_up_options() -> ReadOptions {
     let mut options = ReadOptions::default();
     options.fill_cache(false);
     options
 }
 
-/// For whoever wants much.
+/// For scans: read ahead, because the following blocks are needed too.
 pub(super) fn scan_options() -> ReadOptions {
     let mut options = ReadOptions::default();
     options.set_readahead_size(4 << 20);
@@ -292,8 +292,8 @@ impl Trouble {
     }
 }
 
-/// Whether a folder is not there, or was not made to its end: then there is nothing in it that could be lost. One that
-/// cannot be looked into may hold something; who opens it is told why.
+/// Whether a folder does not exist or was not completely made, so that it holds no data that could be lost. A folder
+/// that cannot be read may hold data; opening it then reports why.
 pub(super) fn holds_nothing(folder: &Path) -> bool {
     let is_data = |path: &Path| path.extension().is_some_and(|kind| kind == "sst" || kind == "log");
     match fs::read_dir(folder) {

@@ -26,7 +26,7 @@ use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
 pub enum Room {
     /// Resources as of the router's position, by their key; and that position.
     Router,
-    /// What waits for targets, and how far each is.
+    /// Deliveries that wait for targets, and the position of each lane.
     Lanes,
     /// Messages of queues.
     Queues,
@@ -34,7 +34,7 @@ pub enum Room {
     Logs,
     /// Secrets of connections: not in the journal, so that copies of it give nothing away.
     Secrets,
-    /// What those around the engine want to remember.
+    /// Values that the program around the engine stores.
     Notes,
 }
 
@@ -54,7 +54,7 @@ type OnFailure = Box<dyn Fn(&str) + Send + Sync>;
 
 /// The depot of a data directory.
 pub struct Depot {
-    /// None once the engine is closed: whoever still holds the depot does not hold its files.
+    /// None once the engine is closed, so that a remaining reference does not keep the files open.
     db: RwLock<Option<DB>>,
     syncs: SharedSync,
     /// Of a writer: the last change that was synced.
@@ -97,13 +97,14 @@ impl Depot {
         open_to_write(dir).map(Depot::of)
     }
 
-    /// Opens the depot of a data directory for reading, beside a running server or without one; none if there is none.
+    /// Opens the depot of a data directory for reading, beside a running server or without one; none if it does not
+    /// exist.
     pub fn open_to_read(dir: &Path) -> Result<Option<Depot>, OpenError> {
         let noted = noted(dir)?; // first: a writer goes on
         if holds_nothing(&dir.join("bus")) {
             return if noted.number() == 0 { Ok(None) } else { Err(fail(dir, &missing(0, noted.number()))) };
         }
-        // One that an older version wrote lacks the rooms that are new since.
+        // A depot of an older version lacks the rooms that were added since.
         let there = DB::list_cf(&database_options(), dir.join("bus")).map_err(|error| fail(dir, &error))?;
         let is_there = |family: &ColumnFamilyDescriptor| there.iter().any(|name| name == family.name());
         let known = |_| families().into_iter().filter(is_there).collect();
@@ -130,7 +131,8 @@ impl Depot {
         }
     }
 
-    /// One whose writes stay in memory until a sync: a copy of its files is what a power cut leaves. For tests.
+    /// A depot whose writes stay in memory until a sync, so that a copy of its files is what a power cut leaves. For
+    /// tests.
     #[doc(hidden)]
     pub fn open_forgetful(dir: &Path) -> Depot {
         let mut options = database_options();
@@ -165,7 +167,7 @@ impl Depot {
         Ok(())
     }
 
-    /// Copies it to `to`, which is not there yet.
+    /// Copies the database to `to`, which does not exist yet.
     pub(super) fn checkpoint(&self, to: &Path) -> Result<(), ReadError> {
         let held = self.held();
         of_database(held.as_ref().ok_or_else(closed)?, to)
@@ -184,7 +186,7 @@ impl Depot {
         self.db.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What lies under a key.
+    /// The value of a key.
     pub fn get(&self, room: Room, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
         let held = self.held();
         let db = held.as_ref().ok_or_else(closed)?;
@@ -232,14 +234,14 @@ impl Depot {
         Ok(())
     }
 
-    /// Writes all of a batch or nothing of it. With `sync` it is on the disk after this; without, it survives the end of
-    /// the process, and a power cut from the next [`sync`](Depot::sync) on.
+    /// Writes all of a batch or nothing of it. With `sync` it is on the disk when this returns; without, it survives
+    /// the end of the process, and a power cut only after the next [`sync`](Depot::sync).
     pub fn write(&self, batch: Batch, sync: bool) -> Result<(), String> {
         self.write_unsynced(batch)?;
         if sync { self.sync() } else { Ok(()) }
     }
 
-    /// What was written before is on the disk after this. Threads that wait at the same time share one sync.
+    /// Syncs: earlier writes are on the disk when this returns. Threads that wait at the same time share one sync.
     pub fn sync(&self) -> Result<(), String> {
         self.syncs.wait(|| {
             let held = self.held();
@@ -273,7 +275,7 @@ fn family(db: &DB, room: Room) -> &ColumnFamily {
     held_family(db, room).expect("a writer opens all families")
 }
 
-/// None of a depot that is only read, if it lacks the room.
+/// None if the depot was opened for reading and lacks the room.
 fn held_family(db: &DB, room: Room) -> Option<&ColumnFamily> {
     let (_, name) = ROOMS[room as usize];
     db.cf_handle(name)
@@ -283,7 +285,7 @@ fn closed() -> ReadError {
     ReadError::Store("the engine is closed".into())
 }
 
-/// Changes that happen together.
+/// Changes that are written atomically.
 #[derive(Default)]
 pub struct Batch(Vec<Change>);
 
@@ -294,17 +296,17 @@ enum Change {
 }
 
 impl Batch {
-    /// Lays a value under a key.
+    /// Sets the value of a key.
     pub fn put(&mut self, room: Room, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
         self.0.push(Change::Put(room, key.into(), value.into()));
     }
 
-    /// Takes a key away.
+    /// Deletes a key.
     pub fn delete(&mut self, room: Room, key: impl Into<Vec<u8>>) {
         self.0.push(Change::Delete(room, key.into()));
     }
 
-    /// Takes all keys away from `from` up to, not including, `to`.
+    /// Deletes all keys from `from` up to, but not including, `to`.
     pub fn delete_range(&mut self, room: Room, from: impl Into<Vec<u8>>, to: impl Into<Vec<u8>>) {
         self.0.push(Change::DeleteRange(room, from.into(), to.into()));
     }

@@ -1,13 +1,12 @@
-//! Small files and folders that are still there after a power cut: a file is written beside its place, synced, renamed,
-//! and its folder synced; a folder is synced into the one above it. Everything else in a directory that must survive is
-//! RocksDB's, which does the same.
+//! Small files and folders that survive a power cut: a file is written beside its place, synced, renamed, and its
+//! folder synced; a folder is synced into its parent. RocksDB does the same for all other files that must survive.
 //!
 //! ```text
 //! NAME.new   written, synced   →   rename   →   NAME   →   the folder synced
 //! ```
 //!
-//! After a power cut at any moment `NAME` is the old file or the new one, whole; `NAME.new` may lie beside it, and the
-//! next [`replace`] takes its place.
+//! After a power cut at any moment `NAME` is the old file or the new one, complete; a leftover `NAME.new` is
+//! overwritten by the next [`replace`].
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -19,18 +18,18 @@ use std::path::{Path, PathBuf};
 pub const PRIVATE_FILE: u32 = 0o600;
 /// A folder that only its owner may enter.
 pub const PRIVATE_FOLDER: u32 = 0o700;
-/// A file for all whom the umask lets read it.
+/// A file that everyone may read whom the umask allows.
 pub const SHARED_FILE: u32 = 0o666;
-/// A folder for all whom the umask lets enter it.
+/// A folder that everyone may enter whom the umask allows.
 pub const SHARED_FOLDER: u32 = 0o777;
-/// What the name of a file ends with until it is whole.
+/// The suffix of a file that is not complete yet.
 const UNFINISHED: &str = ".new";
 
-/// Puts `bytes` in the place of the file at `path`, whole or not at all, and on the disk when this returns. A new file gets
-/// the access rights `mode`, less the umask. What is no regular file (a terminal, a pipe) is written to as it is.
+/// Replaces the file at `path` with `bytes`, atomically, and on the disk when this returns. A new file gets the
+/// access rights `mode`, less the umask. A path that is no regular file (a terminal, a pipe) is written directly.
 ///
 /// # Errors
-/// When the folder is not there or cannot be written; the file at `path` is the old one then.
+/// When the folder does not exist or cannot be written; the file at `path` is unchanged then.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let path = match fs::canonicalize(path) {
         Ok(path) if !path.is_file() => return OpenOptions::new().write(true).open(&path)?.write_all(bytes),
@@ -40,7 +39,7 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let unfinished = beside(&path);
     let written = write_whole(&unfinished, bytes, mode).and_then(|()| fs::rename(&unfinished, &path));
     if written.is_err() {
-        let _ = fs::remove_file(&unfinished); // the next one does it otherwise
+        let _ = fs::remove_file(&unfinished); // else the next call deletes it
     }
     written?;
     sync_folder(folder_of(&path))
@@ -84,11 +83,11 @@ fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Makes a folder, and those above it that are missing, with the access rights `mode`, less the umask; each is on the disk
-/// when this returns. One that is there stays as it is.
+/// Makes a folder and its missing parents with the access rights `mode`, less the umask; each is on the disk when
+/// this returns. An existing folder is left as it is.
 ///
 /// # Errors
-/// When one cannot be made.
+/// When a folder cannot be made.
 pub fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -98,26 +97,26 @@ pub fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
         make_folder(above, mode)?;
     }
     match DirBuilder::new().mode(mode).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {} // another one was quicker
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {} // another one made it
         made => made?,
     }
     sync_folder(above)
 }
 
-/// Brings the names in a folder to the disk: files that were made, renamed or deleted in it.
+/// Syncs a folder: files that were made, renamed or deleted in it.
 ///
 /// # Errors
-/// When it cannot be read or synced.
+/// When the folder cannot be read or synced.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// The folder in which a path lies.
+/// The parent folder of a path.
 pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         Some(_) => Path::new("."),
-        None => path, // the root lies in itself
+        None => path, // the root is its own parent
     }
 }
 

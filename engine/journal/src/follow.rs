@@ -1,5 +1,5 @@
 //! Following the journal: threads that read each block once it is durable, at their own pace. They read from the
-//! store, so a slow follower holds nothing up and nothing has to be kept for it.
+//! store, so a slow follower delays no other thread, and no block is kept in memory for it.
 
 use crate::{Progress, ReadError, Store, StoredBlock};
 use fakemon_fbs::journal::BlockReader;
@@ -13,7 +13,7 @@ use std::time::Duration;
 pub const WORLD: usize = 0;
 /// The follower that keeps the snapshot.
 pub const SNAPSHOT: usize = 1;
-/// The follower that brings events to the targets of rules.
+/// The follower that routes events to the targets of rules.
 pub const BUS: usize = 2;
 /// The follower that wakes pipes.
 pub const PIPES: usize = 3;
@@ -35,12 +35,12 @@ impl Follower {
         Follower { store, progress, stop, index, next }
     }
 
-    /// Goes on from another place.
+    /// Continues from another position.
     pub fn beginning_at(self, next: Position) -> Follower {
         Follower { next, ..self }
     }
 
-    /// Another one at the same place, with the same bell: only one of them may wait.
+    /// A second follower at the same position with the same bell: only one of the two may wait.
     pub fn clone_place(&self) -> Follower {
         let Follower { store, progress, stop, index, next } = self;
         Follower { store: store.clone(), progress: progress.clone(), stop: stop.clone(), index: *index, next: *next }
@@ -50,12 +50,12 @@ impl Follower {
         self.stop.load(Ordering::SeqCst)
     }
 
-    /// Whether there is something to read.
+    /// Whether durable blocks are left to read.
     pub fn behind(&self) -> bool {
         self.next < self.progress.committed()
     }
 
-    /// Waits until there is something to read, but not longer than `patience`.
+    /// Waits until there is a block to read, but at most `patience`.
     pub fn wait(&self, patience: Duration) {
         let bell = self.progress.follower(self.index);
         bell.arm_thread();
@@ -65,7 +65,7 @@ impl Follower {
         bell.disarm();
     }
 
-    /// Visits durable blocks in order until `enough` says so or there are no more; false if there are no more.
+    /// Visits durable blocks in order until `enough` is true or none is left; false if none is left.
     pub fn read(
         &mut self,
         visit: &mut dyn FnMut(&BlockReader<'_>, &StoredBlock<'_>),

@@ -1,9 +1,10 @@
-//! The index: at which positions the journal speaks of a fakémon, of a player, of what an event caused, of openings and
-//! changes of resources. It is made from the journal by whoever reads it anyway, late and in segments; what is not indexed yet is
-//! read from the journal itself, so answers are whole with a young index, an old one, or none.
+//! The index: at which positions the journal has events of a fakémon, of a player, of a cause, of openings and of
+//! changes of resources. It is made from the journal by a thread that reads every block anyway, late and in segments;
+//! positions that are not indexed yet are read from the journal itself, so answers are complete with a young index,
+//! an old one, or none.
 //!
-//! A posting is a position under a subject. Within a segment (about 65,536 events) subjects are spread over 256 buckets
-//! of each kind; a bucket is one value:
+//! A posting is a position under a subject. Within a segment (about 65,536 events) subjects are spread over 256
+//! buckets of each kind; a bucket is one value:
 //!
 //! ```text
 //! subject − subject before, count, position − first, gaps …     (varints; subjects ascend, positions ascend)
@@ -18,21 +19,21 @@ use fakemon_model::ids::{FakemonId, PlayerId, Position, mix};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-/// A segment is written after so many events, at the end of a block.
+/// A segment is written after this many events, at the end of a block.
 const SEGMENT_EVENTS: u64 = 65_536;
 
 /// What positions are looked up by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
-    /// What happened to a fakémon: it appeared, somebody threw at it, it vanished.
+    /// Events of a fakémon: it appeared, players made attempts at it, it vanished.
     Fakemon(FakemonId),
-    /// The one or two of these that decide: it appeared; it was captured, or vanished.
+    /// The one or two events that decide its fate: it appeared; it was captured, or vanished.
     Fate(FakemonId),
-    /// A player got a number, and threw.
+    /// Events of a player: the name got its number, and every attempt.
     Player(PlayerId),
-    /// What rules made of an event on another bus.
+    /// Events that rules put on another bus because of this one.
     Cause(Position),
-    /// The engine opened the journal: what decides from there on.
+    /// The engine opened the journal: the settings that decide from there on.
     Openings,
     /// Resources of the bus changed.
     Changes,
@@ -66,7 +67,7 @@ impl Subject {
         (mix(self.number()) >> 56) as u8
     }
 
-    /// What an event is about.
+    /// The subjects of an event.
     pub fn of(event: &Event<'_>, visit: &mut dyn FnMut(Subject)) {
         let decides = |fakemon: u64, visit: &mut dyn FnMut(Subject)| {
             visit(Subject::Fakemon(FakemonId(fakemon)));
@@ -96,9 +97,10 @@ impl Subject {
 pub struct Segment {
     first: Position,
     end: Position,
-    /// kind, bucket, subject and place in the segment, from the highest bits to the lowest: sorting them sorts everything.
+    /// kind, bucket, subject and place in the segment, from the highest bits to the lowest, so that sorting the
+    /// numbers sorts by all of them.
     postings: Vec<u128>,
-    /// The same, by bucket; only while a segment is written.
+    /// The same postings, grouped by bucket; only while a segment is written.
     dealt: Vec<u128>,
 }
 
@@ -109,8 +111,8 @@ impl Segment {
         Ok(Segment { first: end, end, ..Segment::default() })
     }
 
-    /// Takes in the next block, unless it is indexed already; writes the segment if it is full. A block that does not
-    /// follow begins a new segment.
+    /// Adds the next block, unless it is indexed already; writes the segment if it is full. A block that does not
+    /// follow the last one begins a new segment.
     pub fn take_in(&mut self, block: &BlockReader<'_>, store: &PostingStore) -> Result<(), ReadError> {
         let head = block.head();
         if head.first_position < self.end.0 {
@@ -131,7 +133,7 @@ impl Segment {
         if self.end.0 - self.first.0 >= SEGMENT_EVENTS { self.write(store) } else { Ok(()) }
     }
 
-    /// Writes what was gathered, and begins the next.
+    /// Writes the gathered postings, and begins the next segment.
     pub fn write(&mut self, store: &PostingStore) -> Result<(), ReadError> {
         if self.end > self.first {
             deal(&self.postings, &mut self.dealt);
@@ -145,7 +147,7 @@ impl Segment {
     }
 }
 
-/// Deals postings out to their buckets, in the order of these: many short lists are sorted sooner than one long one.
+/// Groups postings by bucket, keeping their order: many short lists are sorted faster than one long one.
 fn deal(postings: &[u128], dealt: &mut Vec<u128>) {
     let bucket = |posting: &u128| (posting >> 96) as usize;
     let mut places = [0; KINDS.len() << 8];
@@ -224,7 +226,7 @@ fn decoded(mut bytes: &[u8], number: u64) -> Option<Vec<u64>> {
     Some(places)
 }
 
-/// The index of a data directory, to look things up.
+/// The index of a data directory, for look-ups.
 pub struct Index {
     store: PostingStore,
     segments: Vec<(Position, Position)>,
@@ -236,7 +238,8 @@ impl Index {
         Ok(Index { store, segments })
     }
 
-    /// Visits, in order, what is known of a subject between `from` and `to` (not included), until the visitor breaks.
+    /// Visits, in order, the known positions of a subject between `from` and `to` (not included), until the visitor
+    /// breaks.
     pub fn look_up(
         &self,
         subject: Subject,
@@ -277,7 +280,7 @@ impl Index {
                 Ok(ControlFlow::Continue(()))
             });
             if let Err(error) = read {
-                // What it is made from is there.
+                // The journal, from which the index is made, is still there.
                 tracing::warn!("the journal is read instead of its index: {error}");
                 unknown = vec![(told, to)].into_iter().peekable();
             }
@@ -289,15 +292,15 @@ impl Index {
     }
 }
 
-/// What a look-up finds.
+/// What a look-up visits.
 pub enum Found {
     /// The subject's next position.
     At(Position),
-    /// From here to there (not included) only the journal knows.
+    /// From here to there (not included) there is no index: read the journal.
     Unknown(Position, Position),
 }
 
-/// What lies between segments.
+/// The ranges between segments.
 fn gaps(segments: &[(Position, Position)], from: Position, to: Position) -> Vec<(Position, Position)> {
     let mut gaps = Vec::new();
     let mut next = from;
@@ -313,7 +316,7 @@ fn gaps(segments: &[(Position, Position)], from: Position, to: Position) -> Vec<
     gaps
 }
 
-/// What was indexed.
+/// The range that was indexed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Indexed {
     /// The oldest event that is kept.
@@ -322,8 +325,8 @@ pub struct Indexed {
     pub end_position: Position,
 }
 
-/// Makes the index of a data directory again, from the beginning. No server has the directory open meanwhile. `progress`
-/// hears the position and the end now and then.
+/// Rebuilds the index of a data directory from the beginning of the journal. No server may have the directory open.
+/// `progress` is called now and then with the position and the end.
 ///
 /// # Errors
 /// When a server has the directory open, or the journal cannot be read.
@@ -356,7 +359,7 @@ pub fn check(store: &PostingStore) -> Result<(), ReadError> {
     })
 }
 
-/// Lets go of what the journal has let go of.
+/// Deletes postings of events that the journal has deleted.
 pub fn forget(store: &PostingStore, before: Position) -> Result<(), ReadError> {
     store.forget(before, &KINDS)
 }

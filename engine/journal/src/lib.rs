@@ -1,4 +1,4 @@
-//! The journal: the write-ahead log that is the archive too, and the only room with a door to RocksDB.
+//! The journal: a write-ahead log that is also the archive, and the only crate that uses RocksDB.
 //!
 //! ```text
 //! DIR/FAKEMON      what this directory is, and the version of its format
@@ -16,10 +16,11 @@
 //!                  secrets; see `depot`
 //! ```
 //!
-//! It is for its owner alone unless somebody lets others in, and `bus`, where secrets are, never for more than its group; copies
-//! are as their original. No data directory lies in another one.
+//! Only the owner has access unless the permissions are widened, and `bus`, where secrets are, never to more than the
+//! group; copies get the permissions of their original. A data directory is never inside another one.
 //!
-//! While `fakemon import`, `checkpoint` or `verify --salvage` make a directory, its file `FAKEMON` says that it is incomplete.
+//! While `fakemon import`, `checkpoint` or `verify --salvage` make a directory, its file `FAKEMON` says that it is
+//! incomplete.
 //!
 //! Numbers in keys are big-endian, so that keys sort as numbers do.
 

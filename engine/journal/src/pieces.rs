@@ -1,11 +1,11 @@
-//! Reading a journal around its damage: what cannot be read is told, and it goes on behind it.
+//! Reads a damaged journal: reports each unreadable range and continues after it.
 
 use super::chain::StoredBlock;
 use super::store::{Store, number};
 use fakemon_model::ids::Position;
 use std::ops::ControlFlow;
 
-/// The next of a journal.
+/// A block or a gap of a journal.
 pub enum Piece<'a> {
     /// A block that the store could read.
     Block(StoredBlock<'a>),
@@ -13,7 +13,7 @@ pub enum Piece<'a> {
     Unreadable(Position, Spot),
 }
 
-/// What the store says of something that it cannot read, and where that lies, as far as it says.
+/// What the store reports about damage, and where it is, as far as known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spot {
     pub error: String,
@@ -80,7 +80,8 @@ impl Store {
         }
     }
 
-    /// The first block behind what cannot be read from `damaged` on: tries further and further away, then halves.
+    /// The first block after the damage at `damaged`: tries positions further and further away, then halves the
+    /// range.
     fn behind_damage(&self, damaged: u64) -> Option<u64> {
         let (mut low, mut step) = (damaged, 1);
         let mut high = loop {

@@ -1,5 +1,5 @@
-//! Where a data directory may lie, and who may look into it: never inside another one, and by default only its owner,
-//! because secrets of connections lie in it. A copy keeps the permissions of its original.
+//! Where a data directory may be, and who may read it: never inside another one, and by default only its owner,
+//! because it holds secrets of connections. A copy keeps the permissions of its original.
 
 use super::store::IDENTITY;
 use crate::error::OpenError;
@@ -9,28 +9,29 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
-/// What others than the owner and the group may do.
+/// Permissions of users other than the owner and the group.
 const OTHERS: u32 = 0o007;
 /// Reading, writing, entering; by owner, group and others.
 const PERMISSIONS: u32 = 0o777;
 
-/// Makes a folder with secrets: its owner may have let the group in, others never.
+/// Makes a folder for secrets: the owner may give the group access, but never others.
 pub(super) fn make_secret(folder: &Path) -> io::Result<()> {
     files::make_folder(folder, PRIVATE_FOLDER)?;
     let mode = fs::metadata(folder)?.permissions().mode() & PERMISSIONS;
     if mode & OTHERS != 0 {
-        let _ = fs::set_permissions(folder, Permissions::from_mode(mode & !OTHERS)); // only its owner can, and must
+        let _ = fs::set_permissions(folder, Permissions::from_mode(mode & !OTHERS)); // only the owner can, and must
     }
     Ok(())
 }
 
-/// Makes a folder that the same users may look into as another one.
+/// Makes a folder with the permissions of another one.
 pub(super) fn make_like(original: &Path, folder: &Path) -> io::Result<()> {
     files::make_folder(folder, PRIVATE_FOLDER)?;
     permit_like(original, folder)
 }
 
-/// Gives a file or folder the permissions of its original; its owner may write in any case, or nothing could open the copy.
+/// Gives a file or folder the permissions of its original; the owner may always write, because otherwise the copy
+/// could not be opened.
 pub(super) fn permit_like(original: &Path, copy: &Path) -> io::Result<()> {
     let original = fs::metadata(original)?;
     let owner = if original.is_dir() { 0o700 } else { 0o600 };
@@ -38,15 +39,15 @@ pub(super) fn permit_like(original: &Path, copy: &Path) -> io::Result<()> {
     fs::set_permissions(copy, Permissions::from_mode(mode | owner))
 }
 
-/// Whether a path leads into a directory: also by links, and by folders that are not there yet.
+/// Whether a path leads into a directory, also through links and through folders that do not exist yet.
 pub fn is_inside(dir: &Path, path: &Path) -> bool {
     match (dir.canonicalize(), resolved(path)) {
         (Ok(dir), Some(path)) => path.starts_with(dir),
-        _ => false, // what is not there has nothing in it
+        _ => false, // a folder that does not exist contains nothing
     }
 }
 
-/// A new data directory does not lie in one that is there: tools would take its files for those of the other.
+/// Refuses a new data directory inside another one: tools would take its files for those of the outer one.
 pub(super) fn check_place(dir: &Path) -> Result<(), OpenError> {
     let Some(resolved) = resolved(dir) else { return Ok(()) };
     let around = resolved.ancestors().skip(1).find(|folder| folder.join(IDENTITY).is_file());
@@ -56,7 +57,7 @@ pub(super) fn check_place(dir: &Path) -> Result<(), OpenError> {
     })
 }
 
-/// A path without links: as much as is there as the system finds it, the rest as it is written.
+/// A path without links: the part that exists as the system resolves it, the rest as written.
 fn resolved(path: &Path) -> Option<PathBuf> {
     let path = std::path::absolute(path).ok()?;
     let parts: Vec<Component<'_>> = path.components().collect();

@@ -1,5 +1,5 @@
-//! The store of the index (`crate::index`): segments of postings, in a database of their own. They are made from the
-//! journal and can be made again, so they are not logged; what a crash takes is read from the journal until then.
+//! The store of the index (`crate::index`): segments of postings, in a database of their own. They can be made again
+//! from the journal, so they are not logged; what a crash loses is read from the journal until it is indexed again.
 //!
 //! ```text
 //! 0xFF, first position                   → end position       a segment: everything in between is indexed
@@ -40,8 +40,8 @@ impl PostingStore {
         Ok(PostingStore { db: db.map_err(|error| fail(dir, &error))? })
     }
 
-    /// Opens or makes the index of a data directory whose journal ends at `end`. One that knows more than the journal,
-    /// after a power cut without syncs, is deleted.
+    /// Opens or makes the index of a data directory whose journal ends at `end`. An index that reaches further than
+    /// the journal, which a power cut without syncs can leave, is deleted.
     pub fn open_up_to(dir: &Path, end: Position) -> Result<PostingStore, OpenError> {
         let store = PostingStore::open(dir)?;
         let segments = store.segments().map_err(|error| OpenError::reading(Directory(dir), &error, ""))?;
@@ -54,7 +54,7 @@ impl PostingStore {
         PostingStore::open(dir)
     }
 
-    /// Opens it for reading, beside a running server or without one; none if there is none.
+    /// Opens the index for reading, beside a running server or without one; none if it does not exist.
     pub fn open_to_read(dir: &Path) -> Result<Option<PostingStore>, OpenError> {
         if holds_nothing(&dir.join("index")) {
             return Ok(None);
@@ -74,7 +74,7 @@ impl PostingStore {
         DB::destroy(&database_options(), dir.join("index")).map_err(|error| fail(dir, &error))
     }
 
-    /// Writes a segment, whole: the postings of its buckets by kind and bucket.
+    /// Writes a segment atomically: the postings of its buckets by kind and bucket.
     pub fn write(
         &self,
         first: Position,
@@ -91,12 +91,12 @@ impl PostingStore {
         self.db.write_opt(batch, &options).map_err(unreadable)
     }
 
-    /// Copies it to `to`, which is not there yet.
+    /// Copies the database to `to`, which does not exist yet.
     pub(super) fn checkpoint(&self, to: &Path) -> Result<(), ReadError> {
         of_database(&self.db, to)
     }
 
-    /// Brings what is only in memory to the disk.
+    /// Flushes to the disk what is only in memory.
     pub fn flush(&self) -> Result<(), ReadError> {
         self.db.flush().map_err(unreadable)
     }
@@ -143,7 +143,7 @@ impl PostingStore {
         Ok(())
     }
 
-    /// Lets go of segments that end before `before`.
+    /// Deletes segments that end before `before`.
     pub fn forget(&self, before: Position, kinds: &[u8]) -> Result<(), ReadError> {
         let gone = self.segments()?.into_iter().take_while(|(_, end)| *end <= before).last();
         let Some((last, _)) = gone else { return Ok(()) };
@@ -183,7 +183,7 @@ fn unreadable(error: rocksdb::Error) -> ReadError {
     Part::Index.unreadable(error.as_ref())
 }
 
-/// Something that RocksDB could read and this program cannot.
+/// A value that RocksDB could read, but that is not valid.
 pub fn damaged(what: &dyn std::fmt::Display) -> ReadError {
     ReadError::Damaged(Part::Index.damaged(what))
 }

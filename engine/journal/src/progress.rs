@@ -1,10 +1,11 @@
-//! How far the journal is: what is durable, in the snapshot, routed, and still needed. Followers sleep on it.
+//! The positions of the journal's parts: durable, in the snapshot, routed, and still needed. Followers sleep on its
+//! bells.
 
 use fakemon_model::ids::Position;
 use fakemon_sync::bell::Bell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How far the journal is, and who follows it.
+/// How far each part of the journal is; followers wait on it.
 pub struct Progress {
     committed: AtomicU64,
     snapshot: AtomicU64,
@@ -38,7 +39,7 @@ impl Progress {
         advance(&self.snapshot, position, "the snapshot");
     }
 
-    /// All events before it were looked at by the rules of their bus.
+    /// All events before it were matched against the rules of their bus.
     pub fn routed(&self) -> Position {
         Position(self.routed.load(Ordering::Acquire))
     }
@@ -47,7 +48,7 @@ impl Progress {
         advance(&self.routed, position, "the router");
     }
 
-    /// The first event that the bus still needs.
+    /// The first event that the bus still needs; retention keeps it.
     pub fn needed(&self) -> Position {
         Position(self.needed.load(Ordering::Acquire))
     }
@@ -71,7 +72,7 @@ impl Progress {
     }
 }
 
-/// What was told of a position stays true: progress never goes back.
+/// Advances a position, which never goes back. AcqRel: a thread that reads it sees everything written before.
 fn advance(held: &AtomicU64, position: Position, whose: &str) {
     let before = held.swap(position.0, Ordering::AcqRel);
     assert!(before <= position.0, "{whose} goes back from position {before} to {position}");

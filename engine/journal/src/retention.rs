@@ -1,11 +1,11 @@
-//! What the journal keeps, by age and size. The journal is seen as a row of segments of neighbouring blocks; the oldest
-//! go while the settings say so, and the last one always stays.
+//! What the journal keeps, by age and size. The journal is treated as a row of segments of neighbouring blocks; the
+//! oldest segments are deleted while they exceed a limit, and the last one always stays.
 
 use crate::options::Retention;
 use fakemon_model::ids::{Position, Timestamp};
 use std::collections::VecDeque;
 
-/// A limit is kept to about this part of it.
+/// The granularity of retention: a limit is kept to within this fraction of it.
 const SEGMENTS: u32 = 64;
 
 struct Segment {
@@ -27,7 +27,7 @@ impl Kept {
         Kept { retention, segments: VecDeque::new(), bytes: 0 }
     }
 
-    /// Whether anything may ever go.
+    /// Whether there is any limit.
     pub fn is_limited(&self) -> bool {
         self.retention.max_age.is_some() || self.retention.max_bytes.is_some()
     }
@@ -50,8 +50,8 @@ impl Kept {
         }
     }
 
-    /// Lets go of what is too old or too much, of what lies before `needed`; where the journal begins then, if that is a
-    /// new place.
+    /// Removes the segments that are too old or exceed the size, if all their events are before `needed`; returns the
+    /// new beginning of the journal if it changed.
     pub fn let_go(&mut self, now: Timestamp, needed: Position) -> Option<Position> {
         let Retention { max_age, max_bytes } = self.retention;
         let mut gone = false;

@@ -1,5 +1,5 @@
-//! The snapshot's rows, in a database of their own: they are made from the journal, and can be made again. They are not
-//! logged; all families are flushed together, so that after a crash the rows are those of one moment.
+//! The snapshot's rows, in a database of their own: they are made from the journal, and can be made again. They are
+//! not logged; all families are flushed together, so that after a crash all rows are of the same moment.
 
 use super::copies::of_database;
 use super::database::{
@@ -32,8 +32,8 @@ impl RowStore {
         Ok(RowStore { db: db.map_err(|error| fail(dir, &error))? })
     }
 
-    /// Opens the rows of a data directory whose journal goes from `first` to `end`. Rows that know more than the journal,
-    /// after a power cut without syncs, are made again, if the journal still has its beginning.
+    /// Opens the rows of a data directory whose journal goes from `first` to `end`. Rows that are newer than the
+    /// journal, which a power cut without syncs can leave, are made again if the journal still has its beginning.
     pub fn open_up_to(dir: &Path, first: Position, end: Position) -> Result<RowStore, OpenError> {
         let rows = RowStore::open(dir)?;
         let head = rows.head().map_err(|error| OpenError::reading(Directory(dir), &error, ""))?;
@@ -70,7 +70,7 @@ impl RowStore {
         self.db.cf_handle(name).expect("all families are opened with the rows")
     }
 
-    /// Where the snapshot stands; none in a new directory.
+    /// The position of the snapshot; none in a new directory.
     pub fn head(&self) -> Result<Option<Head>, ReadError> {
         let Some(bytes) = self.db.get_pinned_cf(self.family("head"), b"").map_err(unreadable)? else {
             return Ok(None);
@@ -119,7 +119,8 @@ impl RowStore {
         snapshot::read_player(&bytes).map(Some).map_err(|error| malformed("players", &error))
     }
 
-    /// The answer to a throw, from the snapshot. Ids that were used in their order are found at once.
+    /// The answer to an attempt, from the snapshot. The look-up is one seek if a player used attempt ids in ascending
+    /// order.
     pub fn answer(&self, player: PlayerId, attempt: AttemptId) -> Result<Option<Answer>, ReadError> {
         let start = answers_key(player, attempt, Position(0));
         let mode = IteratorMode::From(&start, Direction::Forward);
@@ -136,12 +137,12 @@ impl RowStore {
         Ok(None)
     }
 
-    /// Something that can be read and is wrong.
+    /// Reports a row that can be read and is wrong.
     pub fn damaged(&self, what: &str) -> ReadError {
         ReadError::Damaged(Part::Snapshot.damaged(&what))
     }
 
-    /// Whether everything can be read.
+    /// Checks that everything can be read.
     pub fn check(&self) -> Result<(), ReadError> {
         for family in FAMILIES {
             for entry in self.db.iterator_cf_opt(self.family(family), scan_options(), IteratorMode::Start) {
@@ -156,7 +157,7 @@ impl RowStore {
         self.players(&mut |_, _| {})
     }
 
-    /// Brings rows up to date. Some may be ahead of the head: recovery applies the same events again.
+    /// Writes changed rows. Some may be newer than the head: recovery applies the same events again.
     pub fn write_rows(&self, rows: &Rows) -> Result<(), ReadError> {
         let mut batch = WriteBatch::default();
         for row in &rows.fakemon {
@@ -179,12 +180,12 @@ impl RowStore {
         self.db.write_opt(batch, &options).map_err(unreadable)
     }
 
-    /// Copies it to `to`, which is not there yet.
+    /// Copies the database to `to`, which does not exist yet.
     pub(super) fn checkpoint(&self, to: &Path) -> Result<(), ReadError> {
         of_database(&self.db, to)
     }
 
-    /// Brings everything that is only in memory to the disk.
+    /// Flushes to the disk everything that is only in memory.
     pub fn flush(&self) -> Result<(), ReadError> {
         let families = FAMILIES.map(|name| self.family(name));
         self.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(unreadable)
@@ -196,9 +197,9 @@ impl RowStore {
 pub struct Rows {
     pub fakemon: Vec<Fakemon>,
     pub players: Vec<(PlayerId, snapshot::Player)>,
-    /// Each list sorted by attempt id.
+    /// Answers of each player, sorted by attempt id.
     pub answers: Vec<(PlayerId, Vec<Answer>)>,
-    /// With the last rows: how far they reach.
+    /// The new head, with the last batch of rows only.
     pub head: Option<Head>,
 }
 
@@ -251,7 +252,8 @@ fn family_options(name: &str, access: Access) -> Options {
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_write_buffer_size(64 << 20);
     if name == "answers" {
-        // Their keys come in no order, one for every throw: levels would write them again and again.
+        // Keys of answers arrive in random order, one per attempt: leveled compaction would rewrite them again and
+        // again.
         options.set_compaction_style(DBCompactionStyle::Universal);
     }
     options

@@ -1,5 +1,6 @@
-//! One sync for all that wait for one: a writer that comes while a sync runs waits for the next, together with all that
-//! came meanwhile. A thousand deletions at once cost a few syncs, one alone costs one and waits for no timer.
+//! One sync for all writers that wait: a writer that arrives while a sync runs waits for the next one, together with
+//! all others that arrived meanwhile. A thousand deletions at once cost a few syncs; a single one costs one sync and
+//! waits for no timer.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -14,15 +15,15 @@ pub(super) struct SharedSync {
 struct Turns {
     begun: u64,
     ended: u64,
-    /// After a failed sync nothing is known of what is on the disk, so every later one fails too.
+    /// After a failed sync the content of the disk is unknown, so every later sync fails too.
     failed: Option<String>,
 }
 
 impl SharedSync {
-    /// What was written before this call is on the disk after it. `sync` runs on one of the threads that wait.
+    /// Waits until everything written before this call is on the disk. `sync` runs on one of the waiting threads.
     pub(super) fn wait(&self, sync: impl Fn() -> Result<(), String>) -> Result<(), String> {
         let mut turns = self.turns();
-        let wanted = turns.begun + 1; // one that runs may have begun before the write
+        let wanted = turns.begun + 1; // a running sync may have begun before the write
         while turns.ended < wanted {
             if turns.begun > turns.ended {
                 turns = self.ended.wait(turns).unwrap_or_else(PoisonError::into_inner);

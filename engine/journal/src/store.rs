@@ -21,7 +21,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// Of the data directory: what this program reads and writes.
+/// The format of the data directory that this program reads and writes.
 pub const FORMAT: u32 = 1;
 pub(super) const IDENTITY: &str = "FAKEMON";
 const JOURNAL: &str = "journal";
@@ -40,10 +40,10 @@ const HAS_NOTE: &[u8] = b"has a note";
 const NOTES: &str = "default";
 /// Longer than a file system takes for one moment.
 const SAME_MOMENT: Duration = Duration::from_millis(100);
-/// Whoever reads more blocks than these reads many.
+/// A read of more than this many blocks is treated as a scan and gets read-ahead.
 const LOOK_UP_BLOCKS: u32 = 4;
 
-/// Whoever follows and is further behind than these blocks reads on as a scan.
+/// A follower more than this many blocks behind switches from point look-ups to a scan.
 const FOLLOWED_BLOCKS: u32 = 64;
 
 impl From<rocksdb::Error> for ReadError {
@@ -94,8 +94,8 @@ impl Store {
         Store::open_identified(dir)
     }
 
-    /// Makes a data directory for writing, or takes an empty one; it says that it is incomplete, because of `making`, until
-    /// it is [`complete`].
+    /// Makes a data directory for writing, or uses an empty one; it is marked as incomplete, because of `making`,
+    /// until [`complete`] is called.
     pub fn create(dir: &Path, making: &str) -> Result<Store, OpenError> {
         begin(dir, making)?;
         Store::open_identified(dir)
@@ -157,7 +157,7 @@ impl Store {
         Ok(())
     }
 
-    /// Brings everything that was written to the disk, and notes where the journal begins, if that is not with the first
+    /// Flushes everything that was written to the disk, and notes where the journal begins if that is not the first
     /// event.
     pub fn settle(&self, first: Position, end: Position) -> Result<(), ReadError> {
         if first > Position(1) {
@@ -167,13 +167,13 @@ impl Store {
         self.acknowledge(end).map_err(|error| ReadError::Store(format!("the file `acknowledged`: {error}")))
     }
 
-    /// Brings what lies in memory and in the log into tables: who opens them next need not read the log.
+    /// Flushes memory and log into tables, so that the next process to open them need not read the log.
     pub fn flush(&self) -> Result<(), ReadError> {
         let families = FAMILIES.into_iter().chain([NOTES]).map(|name| self.family(name));
         Ok(self.db.flush_cfs_opt(&families.collect::<Vec<_>>(), &FlushOptions::default())?)
     }
 
-    /// What is left of a damaged journal; `dir` holds the note of what was told.
+    /// What is left of a damaged journal; `dir` holds the note of acknowledged events.
     pub(super) fn of_wreck(db: DB, dir: &Path) -> Store {
         let told = proven(&db, Noted::read(dir, JOURNAL_NOTE)).unwrap_or(Noted::Nothing);
         Store { db, note: None, told, read: None }
@@ -212,12 +212,12 @@ impl Store {
         self.db.put_cf(self.family("collections"), collection_key(player, position), caught.0)
     }
 
-    /// Notes that everything before `position` has been told: if the journal ever ends earlier, it is damaged.
+    /// Notes that every event before `position` was acknowledged: if the journal ever ends earlier, it is damaged.
     pub fn acknowledge(&self, position: Position) -> std::io::Result<()> {
         self.note.as_ref().expect("only writers acknowledge").set(position.0)
     }
 
-    /// If more was told than the journal holds, then a part of it is gone.
+    /// Fails if the journal ends before the last acknowledged event: then a part of it is lost.
     pub fn check_acknowledged(&self, end: Position) -> Result<(), ReadError> {
         if let Some(what) = self.damaged_note() {
             return Err(ReadError::corrupt(end, what));
@@ -249,7 +249,7 @@ impl Store {
         }
     }
 
-    /// If the journal begins later than with what retention kept, then a part of it is gone.
+    /// Fails if the journal begins after the first position that retention kept: then a part of it is lost.
     pub fn check_beginning(&self) -> Result<(), ReadError> {
         let Position(kept_from) = self.kept_from()?;
         match self.first_position()? {
@@ -273,8 +273,8 @@ impl Store {
         }
     }
 
-    /// Calls `visit` with all blocks in order, from the one that holds `from`, until it breaks. The first few are read as
-    /// they are; whoever wants more than these is taken for a scan, and gets much read ahead.
+    /// Calls `visit` with all blocks in order, from the one that holds `from`, until it breaks. The first few are
+    /// read without read-ahead; a longer read is treated as a scan.
     pub fn blocks(
         &self,
         from: Position,
@@ -302,8 +302,9 @@ impl Store {
         Ok(iterator.status()?)
     }
 
-    /// Calls `visit` with all blocks in order, from the one that holds `from`, until it breaks: for whoever was there a
-    /// moment ago. As long as a block begins where the last one ended it is looked up, which costs a fraction of a search.
+    /// Calls `visit` with all blocks in order, from the one that holds `from`, until it breaks: for a follower that
+    /// is nearly up to date. While a block begins where the last one ended it is looked up by its key, which costs a
+    /// fraction of a search.
     pub fn follow(
         &self,
         from: Position,
@@ -319,12 +320,12 @@ impl Store {
             match visited {
                 Some(ControlFlow::Continue(())) => {}
                 Some(ControlFlow::Break(())) => return Ok(()),
-                None if next > from => return Ok(()), // nothing was written behind it yet
-                None => break,                        // it lies within a block
+                None if next > from => return Ok(()), // no block was written after it yet
+                None => break,                        // the position is inside a block
             }
         }
         self.blocks(next, &mut |stored| match stored.first < next && next > from {
-            true => Ok(ControlFlow::Continue(())), // it was visited already
+            true => Ok(ControlFlow::Continue(())), // visited already
             false => Ok(visit(&stored.read()?)),
         })
     }
@@ -348,18 +349,20 @@ impl Store {
         Ok(Position(head.first_position + u64::from(head.count)))
     }
 
-    /// Forgets all blocks that start before `before`, and notes it first: what is missing without a note is lost.
+    /// Deletes all blocks that start before `before`, and notes that first: a block that is missing without a note
+    /// counts as lost.
     pub fn forget_blocks(&self, before: Position) -> Result<(), ReadError> {
         let blocks = self.family("blocks");
         self.db.put(KEPT_FROM, before.0.to_be_bytes())?;
         let (from, to) = (0u64.to_be_bytes(), before.0.to_be_bytes());
-        // Files go with both ends of their range: the first block that stays must not be one of them.
+        // RocksDB deletes files including both ends of the range, so the range must not include the first block that
+        // stays.
         let last = before.0.saturating_sub(1).to_be_bytes();
         self.db.delete_file_in_range_cf(blocks, from, last)?;
         Ok(self.db.delete_range_cf(blocks, from, to)?)
     }
 
-    /// Copies it to `to`, which is not there yet.
+    /// Copies the database to `to`, which does not exist yet.
     pub(super) fn checkpoint(&self, to: &Path) -> Result<(), ReadError> {
         of_database(&self.db, to)
     }
@@ -398,7 +401,7 @@ impl Store {
         Ok(captures)
     }
 
-    /// What a player caught at a position, as their collection says.
+    /// What a player caught at a position, from their collection.
     pub fn capture(&self, player: PlayerId, position: Position) -> Result<Option<Caught>, ReadError> {
         let row = self.db.get_pinned_cf(self.family("collections"), collection_key(player, position))?;
         row.map(|row| snapshot::read_caught(&row).map_err(|error| malformed("collections", &error))).transpose()
@@ -429,8 +432,8 @@ pub(super) fn number(key: &[u8]) -> Result<u64, ReadError> {
     Ok(u64::from_be_bytes(bytes))
 }
 
-/// When the logs of a database were written to for the last time; none if that was just now, and may be again in what
-/// the file system takes for the same moment.
+/// When the logs of a database were last written to; none if that is so recent that a later write could get the same
+/// timestamp.
 fn written_at(journal: &Path) -> Option<SystemTime> {
     let logs =
         fs::read_dir(journal).ok()?.flatten().filter(|entry| entry.file_name().to_string_lossy().ends_with(".log"));
@@ -446,12 +449,12 @@ fn proven(db: &DB, told: Noted) -> Result<Noted, ReadError> {
     }
 }
 
-/// What a data directory of this program says that it is.
+/// The content of the file `FAKEMON` in a data directory of this format.
 fn identity() -> String {
     format!("fakemon data directory, format {FORMAT}\n")
 }
 
-/// Takes a directory that is empty, or not there, to make a data directory; it says that it is incomplete.
+/// Takes a directory that is empty or does not exist, for a new data directory, and marks it as incomplete.
 pub(super) fn begin(dir: &Path, making: &str) -> Result<(), OpenError> {
     let fail = |error: &dyn std::fmt::Display| OpenError::Io(format!("{}: {error}", dir.display()));
     check_empty(dir)?;
@@ -461,7 +464,7 @@ pub(super) fn begin(dir: &Path, making: &str) -> Result<(), OpenError> {
     files::replace(&dir.join(IDENTITY), says.as_bytes(), PRIVATE_FILE).map_err(|error| fail(&error))
 }
 
-/// Whether a directory is empty, or not there, and a place for a data directory.
+/// Checks that a directory is empty or does not exist, and is a place for a data directory.
 pub fn check_empty(dir: &Path) -> Result<(), OpenError> {
     check_place(dir)?;
     let line = |what: &dyn std::fmt::Display| format!("{}: {what}", dir.display());
@@ -475,27 +478,27 @@ pub fn check_empty(dir: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// From now on a directory says that it is a data directory, for good.
+/// Marks a directory as a complete data directory.
 pub fn complete(dir: &Path) -> Result<(), OpenError> {
     let done = files::replace(&dir.join(IDENTITY), identity().as_bytes(), PRIVATE_FILE);
     done.map_err(|error| OpenError::Io(format!("{}: {error}", dir.display())))
 }
 
-/// Whether a directory says that it is a data directory which is still being made.
+/// Whether a directory is marked as a data directory that is still being made.
 pub fn is_incomplete(dir: &Path) -> bool {
     fs::read_to_string(dir.join(IDENTITY)).is_ok_and(|text| text.starts_with(INCOMPLETE))
 }
 
-/// What a directory says of itself.
+/// What the identity of a directory says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Identity {
-    /// That it is a data directory.
+    /// It is a data directory.
     Ours,
-    /// Nothing, or the beginning of it: versions that did not sync the file left it so in a power cut.
+    /// Nothing, or only the beginning of the text: versions that did not sync the file left it so after a power cut.
     CutShort,
 }
 
-/// What a directory says of itself; an error if it is of a version that this program does not know, or incomplete.
+/// Reads the identity of a directory; an error if its format is unknown to this program, or if it is incomplete.
 pub(super) fn identify(dir: &Path) -> Result<Identity, OpenError> {
     let path = dir.join(IDENTITY);
     let text = match fs::read(&path) {
@@ -505,7 +508,7 @@ pub(super) fn identify(dir: &Path) -> Result<Identity, OpenError> {
         }
         Err(error) => return Err(OpenError::Io(format!("{}: {error}", path.display()))),
     };
-    // A file system may bring the length of a file to the disk before its bytes, which are zeros then.
+    // A power cut can leave a file with its new length but without its bytes, which are zeros then.
     let text = text.trim_end_matches('\0');
     if text.len() < identity().trim().len() && identity().starts_with(text) {
         return Ok(Identity::CutShort);
@@ -542,7 +545,7 @@ pub fn check_identity(dir: &Path) -> Result<(), OpenError> {
     Err(OpenError::Unsuitable(format!("data directory {}: {what}", dir.display())))
 }
 
-/// Whether a directory is empty, or everything in it is what this program makes in the first moments of one.
+/// Whether a directory is empty, or holds only what this program makes first in a new one.
 fn holds_only_ours(dir: &Path) -> std::io::Result<bool> {
     let mut ours = true;
     for entry in fs::read_dir(dir)? {
@@ -568,7 +571,8 @@ mod tests {
     use super::*;
     use std::sync::mpsc;
 
-    /// How many blocks a reader finds that opens the directory now. It may not come back at all.
+    /// How many blocks a reader finds that opens the directory now. The open may hang, so it runs on a thread of its
+    /// own.
     fn blocks_read(dir: &Path) -> (usize, Store) {
         let (found, finds) = mpsc::channel();
         let dir = dir.to_owned();
@@ -596,7 +600,7 @@ mod tests {
                 store.write_block(Position(first), &value, std::iter::empty(), Durability::Synced).unwrap();
             };
             write(u64::from(block) * 2);
-            store.flush().unwrap(); // the next log is one of those before, and holds its records
+            store.flush().unwrap(); // the next log is a recycled one, and still holds its old records
             let (blocks, reader) = blocks_read(dir.path());
             assert_eq!(blocks, usize::from(block) * 2 - 1);
             write(u64::from(block) * 2 + 1);

@@ -1,5 +1,6 @@
-//! A damaged data directory, opened to take out what can be read. Everything happens on a copy beside the new directory:
-//! tables are linked, the rest is copied, and RocksDB may mend the copy. The damaged directory itself is not changed.
+//! A damaged data directory, opened to take out what can be read. All work happens on a copy beside the new
+//! directory: tables are linked, the rest is copied, and RocksDB may repair the copy. The damaged directory itself is
+//! not changed.
 
 use super::acknowledged::JOURNAL_NOTE;
 use super::copies::{hold, link_folder};
@@ -13,17 +14,17 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The copy; gone when dropped.
+/// The copy; deleted when dropped.
 pub struct Wreck {
     scratch: PathBuf,
     _held: Held,
 }
 
-/// While there is one, no server opens the directory.
+/// While this exists, no server can open the directory.
 pub struct Held(#[expect(dead_code, reason = "it is held")] Option<File>);
 
 impl Wreck {
-    /// Keeps servers away from a damaged directory.
+    /// Keeps servers from opening a damaged directory.
     pub fn hold(dir: &Path) -> Result<Held, OpenError> {
         let fail = |error: io::Error| OpenError::Io(format!("data directory {}: {error}", dir.display()));
         identify(dir)?; // a newer format is not damage
@@ -46,7 +47,7 @@ impl Wreck {
         let wreck = Wreck { scratch: scratch.into(), _held: held };
         let unwritable = |error: io::Error| OpenError::Io(format!("{}: {error}", wreck.scratch.display()));
         if wreck.scratch.exists() {
-            fs::remove_dir_all(&wreck.scratch).map_err(unwritable)?; // of a salvage that was interrupted
+            fs::remove_dir_all(&wreck.scratch).map_err(unwritable)?; // of an interrupted salvage
         }
         for folder in ["journal", "snapshot", "bus"].into_iter().filter(|folder| dir.join(folder).is_dir()) {
             link_folder(&dir.join(folder), &wreck.scratch.join(folder)).map_err(unwritable)?;
@@ -55,7 +56,7 @@ impl Wreck {
         Ok(wreck)
     }
 
-    /// The journal, mended if it must be; whether it was.
+    /// The journal, repaired if necessary; and whether it was.
     pub fn journal(&self) -> Result<(Store, bool), OpenError> {
         let path = self.scratch.join("journal");
         let open = || DB::open_cf_descriptors(&salvage_options(), &path, families(Access::Write));
@@ -79,7 +80,7 @@ impl Wreck {
         Ok((Store::of_wreck(db, &self.scratch), mended))
     }
 
-    /// Whether everything that the journal has lies in its log.
+    /// Whether all data of the journal is in its log.
     fn is_only_log(&self) -> Result<bool, OpenError> {
         let names = self.names_of_journal()?;
         let is = |kind: &str| names.iter().any(|name| name.ends_with(kind));
@@ -125,12 +126,12 @@ impl Wreck {
         depot.check().ok().map(|()| depot)
     }
 
-    /// Whether there is a database; else opening would make a new one.
+    /// Whether the database exists; otherwise opening would make a new one.
     fn is_made(&self, folder: &str) -> bool {
         self.scratch.join(folder).join("CURRENT").exists()
     }
 
-    /// Takes a folder of the copy over.
+    /// Moves a folder of the copy to the new directory.
     pub fn hand_over(&self, folder: &str, to: &Path) -> Result<(), OpenError> {
         let moved = fs::rename(self.scratch.join(folder), to.join(folder));
         moved.map_err(|error| OpenError::Io(format!("{}: {error}", to.join(folder).display())))
@@ -139,6 +140,6 @@ impl Wreck {
 
 impl Drop for Wreck {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.scratch); // the next salvage does it otherwise
+        let _ = fs::remove_dir_all(&self.scratch); // else the next salvage deletes it
     }
 }
