@@ -1,4 +1,4 @@
-//! The journal for tools: opened beside a running server or without one, read in order, never changed.
+//! The journal as tools read it: opened beside a running server or without one, read in order, never changed.
 
 mod blocks;
 
@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 /// Positions of a subject that are looked up before their events are read.
 const EVENTS_AT_ONCE: usize = 65_536;
-/// Positions between two wanted events over which it reads on instead of seeking.
+/// Up to this distance between two wanted positions it reads on instead of seeking.
 const READ_ON: u64 = 4_096;
 
 /// Visits a block: as it is stored, and read.
@@ -32,13 +32,13 @@ type VisitBlock<'v> = dyn FnMut(&StoredBlock<'_>, &BlockReader<'_>) -> Result<Co
 pub struct Archive {
     dir: PathBuf,
     store: Store,
-    /// None in a directory whose first snapshot is still to come.
+    /// None in a directory whose first snapshot is not written yet.
     rows: Option<RowStore>,
-    /// None in a directory that has none: then the journal itself is searched.
+    /// None in a directory without an index: then the journal itself is searched.
     index: Option<Index>,
-    /// Where deliveries are, once somebody asked.
+    /// The status of deliveries, read at the first request.
     yard: OnceCell<Yard>,
-    /// As the rows say.
+    /// The position of the snapshot.
     snapshot_to: Position,
     /// Names are known up to here.
     named_to: Position,
@@ -53,13 +53,13 @@ pub struct Archive {
 /// How the engine opened this journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {
-    /// When.
+    /// When it was opened.
     pub at: Timestamp,
     /// The seed of dodge rolls.
     pub world_seed: u64,
-    /// How far a throw reaches, in millimetres.
+    /// How far an attempt reaches, in millimetres.
     pub reach_mm: u32,
-    /// Shards.
+    /// The number of shards.
     pub cores: u16,
     /// False: answers were given before the sync.
     pub durable: bool,
@@ -73,12 +73,12 @@ impl Opened {
     }
 }
 
-/// An event in its place.
+/// An event with its position.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recorded {
     /// Its place in the journal.
     pub position: Position,
-    /// Who decided it.
+    /// The shard that decided it.
     pub shard: ShardId,
     /// When its group was handed to the disk.
     pub committed_at: Timestamp,
@@ -89,9 +89,9 @@ pub struct Recorded {
 /// Events that were written and synced together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// Of its first event.
+    /// The position of its first event.
     pub first: Position,
-    /// One past its last.
+    /// One past its last event.
     pub end: Position,
     /// When it was handed to the disk.
     pub committed_at: Timestamp,
@@ -102,7 +102,7 @@ pub struct Group {
 /// What a data directory holds.
 #[derive(Clone, Debug)]
 pub struct Info {
-    /// Of the data directory.
+    /// The format of the data directory.
     pub format: u32,
     /// The oldest event.
     pub first_position: Position,
@@ -116,13 +116,13 @@ pub struct Info {
     pub ever_unsynced: bool,
     /// Names by number.
     pub species: Vec<String>,
-    /// Players who have thrown.
+    /// Players who have a number.
     pub players: u64,
     /// Bytes of the events on disk, about.
     pub journal_bytes: u64,
 }
 
-/// The index, unless it is damaged: the journal, from which it is made, has all that it has.
+/// The index, unless it is damaged: everything in it is also in the journal.
 fn usable(opened: Result<Option<PostingStore>, OpenError>) -> Option<Index> {
     let index = match opened {
         Ok(store) => store.map(Index::new).transpose().map_err(|error| error.to_string()),
@@ -147,7 +147,7 @@ impl Archive {
             let rows = RowStore::open_to_read(dir);
             match index {
                 Ok(index) => (rows, index.join().expect("opening does not panic")),
-                Err(_) => (rows, PostingStore::open_to_read(dir)), // it says what to do about it, if it must
+                Err(_) => (rows, PostingStore::open_to_read(dir)), // without a thread; an error names the remedy
             }
         });
         let (rows, index) = (rows?, usable(index));
@@ -175,7 +175,7 @@ impl Archive {
         Ok(archive)
     }
 
-    /// Sees what was written since: opens the journal again if anything was.
+    /// Makes events visible that were written meanwhile: opens the journal again if there are any.
     ///
     /// # Errors
     /// A damaged or unreadable journal.
@@ -218,7 +218,7 @@ impl Archive {
         Ok(())
     }
 
-    /// Names are in the snapshot or in the tail behind it.
+    /// Reads names from the tail of the journal after the snapshot.
     fn read_names(&mut self) -> Result<(), ReadError> {
         let (players, player_ids, species) = (&mut self.players, &mut self.player_ids, &mut self.species);
         let (opened, ever_unsynced, from) = (&mut self.opened, &mut self.ever_unsynced, self.named_to);
@@ -262,7 +262,7 @@ impl Archive {
         self.end
     }
 
-    /// What it holds.
+    /// What the data directory holds.
     ///
     /// # Errors
     /// A damaged or unreadable journal.
@@ -280,7 +280,7 @@ impl Archive {
         })
     }
 
-    /// Visits blocks in order, from the one that holds `from`, until the visitor breaks; a missing one is an error.
+    /// Visits blocks in order, from the one that holds `from`, until the visitor breaks; a missing block is an error.
     pub fn blocks(&self, from: Position, visit: &mut VisitBlock<'_>) -> Result<(), ReadError> {
         let mut next = None;
         self.store.blocks(from, &mut |stored| {
@@ -316,7 +316,7 @@ impl Archive {
         })
     }
 
-    /// The event at a position; none if there is none, or retention let go of it.
+    /// The event at a position; none if there is none, or retention deleted it.
     ///
     /// # Errors
     /// A damaged or unreadable journal.
@@ -348,8 +348,8 @@ impl Archive {
         Ok(found.filter(|group| (group.first..group.end).contains(&position)))
     }
 
-    /// When a group was on the disk: the group after it says so. None for the newest, and for the last one before the
-    /// engine was opened again, whose sync nobody told.
+    /// When a group was on the disk, as the next group records it. None for the newest group, and for the last one
+    /// before the engine was opened again: its sync time was not recorded.
     ///
     /// # Errors
     /// A damaged or unreadable journal.
@@ -358,7 +358,7 @@ impl Archive {
         Ok(next.map(|next| group.committed_at.plus_ns(next.previous_sync_ns.into())))
     }
 
-    /// The opening that decides at a position; none if retention let go of it.
+    /// The opening whose settings apply at a position; none if retention deleted it.
     ///
     /// # Errors
     /// A damaged or unreadable journal or index.
@@ -403,8 +403,8 @@ impl Archive {
         self.store.wall_extent(self.end)
     }
 
-    /// Visits the positions of a subject between `from` and `to` (not included) in order, until the visitor breaks: from
-    /// the index, and from the journal where the index is not.
+    /// Visits the positions of a subject between `from` and `to` (not included) in order, until the visitor breaks:
+    /// from the index, and from the journal where it is not indexed.
     ///
     /// # Errors
     /// A damaged or unreadable journal or index.
@@ -423,8 +423,8 @@ impl Archive {
         })
     }
 
-    /// Visits the events of a subject between `from` and `to` (not included) in order, until the visitor breaks. Each block
-    /// is read once.
+    /// Visits the events of a subject between `from` and `to` (not included) in order, until the visitor breaks. Each
+    /// block is read once.
     ///
     /// # Errors
     /// As [`positions`](Self::positions).
@@ -474,7 +474,7 @@ impl Archive {
                 Ok(if is_next && flow.is_continue() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
             })?;
             if wanted.first() == Some(&first) {
-                wanted = &wanted[1..]; // it is not there any more
+                wanted = &wanted[1..]; // retention deleted it
             }
         }
         Ok(flow)
@@ -508,7 +508,7 @@ impl Archive {
         Ok(flow)
     }
 
-    /// Where a throw was decided; none if nobody made it, or the journal says no more about it.
+    /// Where an attempt was decided; none if there is no such attempt, or the journal no longer says.
     ///
     /// # Errors
     /// A damaged or unreadable journal or snapshot.
@@ -557,8 +557,8 @@ impl Archive {
         failed.map_or(Ok(Some(registry)), Err)
     }
 
-    /// What the rules of its moment make of an event, and where it is on its way to their targets. None: the journal does
-    /// not reach back to what the rules were then.
+    /// What the rules in force at an event made of it, and the status of its deliveries. None: the journal does not
+    /// reach back far enough to know these rules.
     ///
     /// # Errors
     /// When the depot cannot be opened, or something is damaged.
@@ -578,7 +578,7 @@ impl Archive {
         Ok(Some(deliveries))
     }
 
-    /// Lanes and queues as they were when somebody first asked.
+    /// Lanes and queues as they were at the first request.
     fn yard(&self) -> Result<&Yard, OpenError> {
         if let Some(yard) = self.yard.get() {
             return Ok(yard);
@@ -590,7 +590,8 @@ impl Archive {
         Ok(self.yard.get_or_init(|| yard))
     }
 
-    /// An event as its bus shows it: of a throw the attempt, or how it ended.
+    /// An event as its bus shows it; for the record of an attempt either that it was made or how it ended, depending
+    /// on `key`.
     pub fn envelope(&self, recorded: &Recorded, key: EventKey) -> String {
         self.json(&told(key, recorded.shard, recorded.committed_at, &recorded.event, None))
     }

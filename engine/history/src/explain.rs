@@ -1,6 +1,6 @@
-//! The story of one throw, from the journal alone: the way it took and the time of each stage, what its fakémon was at
-//! that moment, the roll, who won and why they came first, and which rules it concerned, with what became of every
-//! delivery. Everything is read; nothing is guessed: what the journal does not say is `None`.
+//! The story of one attempt, from the journal alone: when it passed each stage, what its fakémon was at that moment,
+//! the roll, who won and why they came first, and which rules matched it, with the outcome of every delivery.
+//! Everything is read, nothing is guessed: what the journal does not say is `None`.
 
 use crate::archive::{Archive, Group, Opened, Recorded};
 use fakemon_capture::resolve::{Throw, roll};
@@ -18,48 +18,48 @@ use std::ops::ControlFlow;
 pub struct Attempt {
     /// Its place in the journal.
     pub position: Position,
-    /// Who threw.
+    /// The player.
     pub player: PlayerId,
-    /// What the player called it.
+    /// The player's name for it.
     pub attempt_id: AttemptId,
-    /// At what.
+    /// The fakémon it was aimed at.
     pub fakemon_id: FakemonId,
-    /// Of what species.
+    /// The species of that fakémon.
     pub species: SpeciesId,
-    /// From where.
+    /// Where the player stood.
     pub place: Place,
     /// How it ended.
     pub outcome: Outcome,
-    /// Who decided it.
+    /// The shard that decided it.
     pub shard: ShardId,
-    /// Read from the socket.
+    /// When it was read from the socket.
     pub received_at: Timestamp,
-    /// In the mailbox of its shard.
+    /// When it entered the mailbox of its shard.
     pub queued_at: Timestamp,
-    /// Decided.
+    /// When it was decided.
     pub decided_at: Timestamp,
 }
 
-/// What is known of the fakémon at the moment of the throw.
+/// What is known of the fakémon at the moment of the attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Target {
     /// Where in the journal it appeared.
     pub appeared: Position,
-    /// When.
+    /// When it appeared.
     pub appeared_at: Timestamp,
-    /// Until when it would stay.
+    /// When it would expire.
     pub vanishes_at: Timestamp,
     /// Its species.
     pub species: SpeciesId,
-    /// Where.
+    /// Where it was.
     pub place: Place,
     /// How easily it was caught.
     pub catch_rate: CatchRate,
-    /// How many throws at it were decided before this one,
+    /// How many attempts at it were decided before this one,
     pub throws_before: u64,
     /// and how many after.
     pub throws_after: u64,
-    /// Where it vanished uncaught, and when, if that was before the throw.
+    /// Where it vanished uncaught, and when, if that was before the attempt.
     pub vanished: Option<(Position, Timestamp)>,
 }
 
@@ -72,67 +72,67 @@ pub struct Roll {
     pub threshold: u16,
 }
 
-/// Why another throw was decided before this one.
+/// Why another attempt was decided before this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// It was received earlier.
     Received,
     /// It was received later, but reached the mailbox of the shard earlier.
     Queued,
-    /// Both were in the mailbox in the same nanosecond, or before: its place there was before this one's.
+    /// Both entered the mailbox in the same nanosecond or earlier: the other one was ahead in it.
     Mailbox,
 }
 
-/// The throw that won.
+/// The attempt that won.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Winner {
-    /// Which.
+    /// The other attempt.
     pub attempt: Attempt,
     /// Why it came first.
     pub order: Order,
 }
 
-/// The group that the throw was written with.
+/// The group in which the attempt was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Durable {
     /// The group.
     pub group: Group,
-    /// When it was on the disk; none for the newest group, whose sync only the next one tells.
+    /// When it was on the disk; none for the newest group, because only the next one records its sync time.
     pub durable_at: Option<Timestamp>,
 }
 
 /// The whole story.
 #[derive(Clone, Debug)]
 pub struct Story {
-    /// The throw.
+    /// The attempt.
     pub attempt: Attempt,
     /// How it became durable.
     pub durable: Durable,
-    /// What settings decided; none if retention let go of the opening.
+    /// The settings that decided; none if retention deleted the opening.
     pub opened: Option<Opened>,
-    /// Its fakémon; none if there never was one, or retention let go of its appearance.
+    /// Its fakémon; none if there never was one, or retention deleted its appearance.
     pub target: Option<Target>,
     /// From the player to the fakémon, in metres.
     pub distance_m: Option<f64>,
-    /// The roll, if it came to one.
+    /// The roll, if there was one.
     pub roll: Option<Roll>,
-    /// The throw that has the fakémon, if this one came too late for it.
+    /// The attempt that caught the fakémon, if this one came too late for it.
     pub winner: Option<Winner>,
-    /// The throw that has the fakémon, if it was decided after this one.
+    /// The attempt that caught the fakémon, if it was decided after this one.
     pub captured_later: Option<Attempt>,
-    /// If this one won: the next throw at the same fakémon that found it taken.
+    /// If this one won: the next attempt at the same fakémon that found it taken.
     pub runner_up: Option<Attempt>,
-    /// What rules made of it; none if the journal does not reach back to what the rules were then.
+    /// What rules made of it; none if the journal does not reach back far enough to know the rules of then.
     pub deliveries: Option<Vec<Delivery>>,
 }
 
 /// Why there is no story.
 #[derive(Debug, thiserror::Error)]
 pub enum ExplainError {
-    /// Nothing is there.
+    /// There is no event at the position.
     #[error("position {0} is not in the journal, which holds positions {1} to {2} (exclusive)")]
     NoEvent(Position, Position, Position),
-    /// Something else is there.
+    /// The event at the position is not an attempt.
     #[error("position {0} is no throw but {1}: see `fakemon trace {0}`")]
     NoThrow(Position, String),
     /// The journal cannot be read.
@@ -143,10 +143,10 @@ pub enum ExplainError {
     Open(#[from] fakemon_capture::options::OpenError),
 }
 
-/// Tells the story of the throw at a position.
+/// The story of the attempt at a position.
 ///
 /// # Errors
-/// When there is no throw, or something cannot be read.
+/// When there is no attempt, or something cannot be read.
 pub fn explain(archive: &Archive, position: Position) -> Result<Story, ExplainError> {
     let nothing = || ExplainError::NoEvent(position, archive.first_position(), archive.end_position());
     let recorded = archive.event(position)?.ok_or_else(nothing)?;
@@ -183,7 +183,7 @@ pub fn explain(archive: &Archive, position: Position) -> Result<Story, ExplainEr
     })
 }
 
-/// The throw that a record is, if it is one.
+/// The attempt in a record, if it is one.
 pub fn attempt(recorded: &Recorded) -> Option<Attempt> {
     let Event::Attempt {
         player,
@@ -231,13 +231,13 @@ fn order(winner: &Attempt, other: &Attempt) -> Order {
     }
 }
 
-/// What happened to a fakémon, as far as a throw at it is concerned.
+/// The events of a fakémon that matter for an attempt at it.
 #[derive(Default)]
 struct History {
     target: Option<Target>,
     /// The capture, if there was one.
     winner: Option<Attempt>,
-    /// The next throw after this one, if this one is the capture.
+    /// The next attempt after this one, if this one is the capture.
     runner_up: Option<Attempt>,
 }
 
@@ -253,7 +253,7 @@ impl History {
         for position in decisive {
             let Some(recorded) = archive.event(position)? else { continue };
             match recorded.event {
-                // What was thrown at before it appeared was unknown then.
+                // An attempt before it appeared was at an unknown fakémon.
                 Event::Appeared { .. } if position > attempt.position => {}
                 Event::Appeared { .. } => history.target = target(&recorded),
                 Event::Vanished { at, .. } => vanished = Some((position, at)),
@@ -273,7 +273,7 @@ impl History {
         if let Some(target) = &mut history.target {
             let is_before = |(position, _): &(Position, Timestamp)| *position < attempt.position;
             target.vanished = vanished.filter(is_before);
-            // The vanishing is no throw.
+            // The vanishing is counted among the positions, but is no attempt.
             target.throws_before = before - u64::from(target.vanished.is_some());
             target.throws_after = after - u64::from(vanished.is_some() && target.vanished.is_none());
         }

@@ -1,5 +1,5 @@
-//! JSON lines of a whole journal become a data directory again: the same positions, ids, hashes, bit for bit. Every block
-//! must get the hash that it had, every event must stand where it stood; the first that does not ends the import.
+//! Makes a data directory again from the JSON lines of a whole journal: the same positions, ids, hashes, bit for bit.
+//! Every block must get its old hash, every event its old position; the first difference ends the import.
 
 use crate::jsonl::{BlockLine, Line, LineError};
 use crate::rebuild::{Rebuild, RebuildError};
@@ -12,33 +12,33 @@ use fakemon_model::limits::{GROUP_EVENTS_MAX, GROUP_TEXT_BYTES_MAX, PUT_BYTES_MA
 use std::io::BufRead;
 use std::path::Path;
 
-/// A line is longer only in a file that is no export.
+/// A longer line is not from an export.
 const LINE_BYTES_MAX: usize = 8 * (GROUP_TEXT_BYTES_MAX + PUT_BYTES_MAX);
-/// A block holds more events only in a file that is no export.
+/// A block with more events is not from an export.
 const BLOCK_EVENTS_MAX: usize = 4 * GROUP_EVENTS_MAX;
 
 /// What was imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Imported {
-    /// Of the first event.
+    /// The position of the first event.
     pub first_position: Position,
-    /// One past the last.
+    /// One past the last event.
     pub end_position: Position,
-    /// Blocks.
+    /// The number of blocks.
     pub blocks: u64,
-    /// Of the world at the end.
+    /// The state hash of the world at the end.
     pub state_hash: u64,
-    /// Of the last block.
+    /// The hash of the last block.
     pub hash: [u8; 32],
 }
 
 /// Why an import ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// The directory cannot be taken.
+    /// The directory cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// A line is not what must stand there.
+    /// A line is not what must come next.
     #[error("line {line}: {what}")]
     Line {
         /// Counted from 1.
@@ -51,7 +51,7 @@ pub enum ImportError {
     Read {
         /// Counted from 1.
         line: u64,
-        /// Why.
+        /// Why it cannot be read.
         error: std::io::Error,
     },
     /// The journal cannot be written.
@@ -59,8 +59,8 @@ pub enum ImportError {
     Write(String),
 }
 
-/// Imports lines into a directory that is empty or not there; `progress` hears the position and the end now and then.
-/// After an error the directory says that it is incomplete.
+/// Imports lines into a directory that is empty or does not exist; `progress` is called now and then with the
+/// position and the end. After an error the directory is marked as incomplete.
 ///
 /// # Errors
 /// The first thing that is wrong, with its line.

@@ -1,5 +1,5 @@
-//! The journal as JSON lines, whole: what `fakemon export --format jsonl` writes and `fakemon import` reads. A stable
-//! format: members may be added, none goes or changes its meaning.
+//! A whole journal as JSON lines: what `fakemon export --format jsonl` writes and `fakemon import` reads. A stable
+//! format: members may be added, none is removed or changes its meaning.
 //!
 //! ```text
 //! {"export":{"format":1,"whole":true,"first_position":"1","end_position":"4712"}}             the first line
@@ -27,8 +27,8 @@
 //! | `put` | `at_ns`, `time_ns`, `bus`, `source`, `detail_type`, `detail` (text), `resources`, `region`, `cause` (or null), `hops`, and `schedule` of what fired, `by` of what was delivered exactly once |
 //! | `resource_changed` | `at_ns`, `key`, `value` (text, or null: it is gone) |
 //!
-//! Players and species are numbers, as the journal has them; beside them stand `player_name` and `species_name` for
-//! whoever reads a line alone. An import does not look at these.
+//! Players and species are numbers, as in the journal. `player_name` and `species_name` beside them are for readers
+//! of a single line; an import ignores them.
 
 mod read;
 mod write;
@@ -38,10 +38,10 @@ use fakemon_model::event::Event;
 pub use read::{BlockLine, ExportLine, Line, LineError};
 pub use write::{Names, write_block, write_end, write_event, write_export};
 
-/// Of these lines.
+/// The format of these lines.
 pub const FORMAT: u32 = 1;
 
-/// The word for the kind of an event.
+/// The word for the kind of an event in these lines.
 pub fn kind(event: &Event) -> &'static str {
     match event {
         Event::Attempt { .. } => "attempt",

@@ -1,5 +1,5 @@
-//! Questions to a journal: what happened, why, what would have happened, is all of it true, and what of a damaged one
-//! still is. Nothing here changes the directory that it reads.
+//! Questions to a journal: what happened, why, what would have happened, is all of it intact, and what can be saved
+//! of a damaged one. Nothing here changes the directory that it reads.
 #![allow(missing_docs, reason = "the facade is what others read; here a doc that repeats a name says nothing")]
 
 pub mod archive; // reads a journal and its index, beside a running server too

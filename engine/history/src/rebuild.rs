@@ -1,6 +1,6 @@
-//! A journal that is written again, block by block, into a new data directory: from JSON lines, or from what is left of
-//! a damaged one. Every block goes the way of the committer — hash chain, one batch with its captures — and must get the
-//! hash that it had.
+//! Writes a journal again, block by block, into a new data directory: from JSON lines, or from what is left of a
+//! damaged one. Every block is written as the committer writes it — hash chain, one batch with its captures — and
+//! must get its old hash.
 
 use fakemon_capture::options::{Durability, OpenError};
 use fakemon_capture::record;
@@ -10,7 +10,7 @@ use fakemon_journal::{BlockHash, Link, Part, ReadError, Store, check_empty, comp
 use fakemon_model::ids::{PlayerId, Position};
 use std::path::{Path, PathBuf};
 
-/// The directory says that it is incomplete until it is settled and complete.
+/// A journal that is being written. Its directory is marked as incomplete until it is settled and complete.
 pub struct Rebuild {
     dir: PathBuf,
     store: Store,
@@ -20,34 +20,34 @@ pub struct Rebuild {
     value: Vec<u8>,
 }
 
-/// Why a block is not taken.
+/// Why a block is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
-    /// It does not follow the one before.
+    /// It does not follow the previous block.
     #[error("it begins at position {found}, but position {expected} comes next: blocks are missing")]
     Gap { expected: Position, found: Position },
-    /// It is not the block that had this hash.
+    /// Its hash is not the one given.
     #[error("its hash is not the one it had: it, or the block before, was changed")]
     Changed,
-    /// The disk or the store said no.
+    /// The disk or RocksDB reported an error.
     #[error("{0}")]
     Store(String),
 }
 
 impl Rebuild {
-    /// Whether a directory can be taken, before there is work for it.
+    /// Checks that a directory can be used, before any work is done.
     pub fn check(dir: &Path) -> Result<(), OpenError> {
         check_empty(dir)
     }
 
-    /// Begins; `making` is the command whose work this is.
+    /// Begins in a new directory; `making` is the command that does it.
     pub fn begin(dir: &Path, making: &str) -> Result<Rebuild, OpenError> {
         let store = Store::create(dir, making)?;
         Ok(Rebuild { dir: dir.to_owned(), store, first: None, link: Link::default(), value: Vec::new() })
     }
 
-    /// Appends a block that had this hash. What follows a beginning that retention let go of has nothing to prove its
-    /// hash with; the block after it proves it.
+    /// Appends a block whose hash is known. The first block after a deleted beginning cannot prove its hash, because
+    /// the hash before it is missing; the next block proves it.
     pub fn append(&mut self, block: &BlockReader<'_>, bytes: &[u8], had: &BlockHash) -> Result<(), RebuildError> {
         let found = self.link(block, bytes)?;
         if self.first.is_none() && found > Position(1) {
@@ -60,7 +60,7 @@ impl Rebuild {
         self.write(block, found)
     }
 
-    /// Appends a block that is a new one here: its hash follows from the one before.
+    /// Appends a changed or new block: its hash is computed from the one before.
     pub fn go_on(&mut self, block: &BlockReader<'_>, bytes: &[u8]) -> Result<(), RebuildError> {
         let found = self.link(block, bytes)?;
         self.write(block, found)
@@ -89,31 +89,32 @@ impl Rebuild {
         self.link.next
     }
 
-    /// Adds a capture of a block that is not there any more.
+    /// Adds a capture of a block that no longer exists.
     pub fn collect(&self, player: PlayerId, position: Position, caught: Caught) -> Result<(), ReadError> {
         Ok(self.store.write_capture(player, position, caught)?)
     }
 
-    /// Brings everything to the disk. The directory is still incomplete: something may be put beside the journal.
+    /// Flushes everything to the disk. The directory is still marked as incomplete, so that more can be put beside
+    /// the journal.
     pub fn settle(self) -> Result<Settled, ReadError> {
         self.store.settle(self.first.unwrap_or(Position(1)), self.link.next.max(Position(1)))?;
         Ok(Settled { dir: self.dir })
     }
 }
 
-/// A journal on the disk, in a directory that still says that it is incomplete.
+/// A journal on the disk, in a directory that is still marked as incomplete.
 pub struct Settled {
     dir: PathBuf,
 }
 
 impl Settled {
-    /// From now on it is a data directory.
+    /// Marks it as a complete data directory.
     pub fn complete(self) -> Result<(), OpenError> {
         complete(&self.dir)
     }
 }
 
-/// What was caught in a block, as its shards said.
+/// The captures in a block.
 fn captures(block: &BlockReader<'_>) -> Vec<(PlayerId, Position, Caught)> {
     let (mut captures, ahead) = (Vec::new(), record::ahead(&block.head()));
     block.for_each(|position, _, event| {

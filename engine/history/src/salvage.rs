@@ -1,16 +1,16 @@
-//! What is left of a damaged data directory becomes a new one, whose positions, ids and hashes are those of the old.
+//! Makes a new data directory of what is left of a damaged one, with the positions, ids and hashes of the old one.
 //!
-//! A journal with a hole in it would not be one: nothing proves what follows. So one run of neighbouring blocks is kept,
-//! and every other run that can be read lies beside it as JSON lines (`salvaged/`), which `fakemon import` makes a data
-//! directory of for the tools. Which run:
+//! A journal must have no hole: nothing proves what follows one. So one run of neighbouring blocks is kept, and every
+//! other readable run is stored beside it as JSON lines (`salvaged/`), from which `fakemon import` makes a data
+//! directory for tools. Which run is kept:
 //!
-//! 1. The last one, if the snapshot can be read and stands in it: as after retention, the state is whole, everybody
-//!    keeps what they caught, and every answer that was told stays; only history is missing.
-//! 2. Else the one from the beginning on: a server goes on from its end; what was told after it is forgotten.
-//! 3. Else (retention had let go of the beginning, and the snapshot is lost) the longest one, for tools only.
+//! 1. The last one, if the snapshot can be read and its position is in it: as after retention, the state is complete,
+//!    players keep what they caught, and every acknowledged answer stays; only history is missing.
+//! 2. Else the one from the beginning on: a server continues from its end; what was acknowledged after it is lost.
+//! 3. Else (retention deleted the beginning, and the snapshot is lost) the longest one, for tools only.
 //!
-//! A run whose events contradict each other, although its chain holds, is mended on the way (`mend`): every event that
-//! holds keeps its position, and what does not is said. From the first change on, hashes are new ones.
+//! A run whose events contradict each other, although its hash chain holds, is mended (`mend`): every consistent
+//! event keeps its position, and the others are reported. From the first change on, hashes are new.
 
 mod mend;
 
@@ -35,7 +35,7 @@ use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-/// Contradictions that are told as sentences; all are in a file.
+/// Contradictions that are reported as sentences; all of them are in a file.
 const SENTENCES_MAX: usize = 20;
 
 /// What was salvaged.
@@ -43,13 +43,13 @@ const SENTENCES_MAX: usize = 20;
 pub struct Salvaged {
     /// What is wrong with the old directory.
     pub examination: Examination,
-    /// Of the first event that was kept.
+    /// The position of the first event that was kept.
     pub first: Position,
-    /// One past the last.
+    /// One past the last event.
     pub end: Position,
-    /// Which part that is.
+    /// Which part was kept.
     pub kept: Kept,
-    /// What else was done, and what is lost, in sentences.
+    /// What else was done, and what is lost, as sentences.
     pub notes: Vec<String>,
 }
 
@@ -58,9 +58,9 @@ pub struct Salvaged {
 pub enum Kept {
     /// Nothing is wrong: nothing was written.
     Untouched,
-    /// All that there was.
+    /// The whole journal.
     Everything,
-    /// All that there was, but for what contradicts the rest.
+    /// The whole journal, except what contradicts the rest.
     Mended,
     /// The end, with the snapshot.
     End,
@@ -71,7 +71,7 @@ pub enum Kept {
 }
 
 impl Salvaged {
-    /// The report.
+    /// The report as JSON.
     pub fn as_json(&self) -> Value {
         let kept = match self.kept {
             Kept::Untouched => "untouched",
@@ -92,7 +92,7 @@ impl Salvaged {
     }
 }
 
-/// Neighbouring blocks whose chain holds.
+/// Neighbouring blocks whose hash chain holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Run {
     first: Position,
@@ -114,7 +114,7 @@ pub fn salvage(
     let held = Wreck::hold(dir)?;
     let examined = verify::examine(dir, progress, reading);
     let whole = examined.as_ref().ok().filter(|examination| examination.findings.is_empty()).cloned();
-    // Behind what retention let go of, only the snapshot says whether events contradict what was before them.
+    // After a beginning that retention deleted, only the snapshot says whether events contradict the ones before.
     if let Some(examination) = whole.as_ref().filter(|whole| whole.verified.first_position == Position(1)) {
         return Ok(untouched(examination.clone()));
     }
@@ -169,13 +169,13 @@ pub fn salvage(
     Ok(salvaged)
 }
 
-/// Of a directory in which nothing is wrong.
+/// The result for a directory in which nothing is wrong.
 fn untouched(examination: Examination) -> Salvaged {
     let (first, end) = (examination.verified.first_position, examination.verified.end_position);
     Salvaged { examination, first, end, kept: Kept::Untouched, notes: Vec::new() }
 }
 
-/// Segments that touch hold together: between them only outcomes or the state are wrong, and those can be mended.
+/// Adjacent segments are one run: between them only outcomes or the state are wrong, and those can be mended.
 fn runs(examination: &Examination) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     for Segment { first, end, .. } in examination.segments.iter().copied() {
@@ -218,7 +218,7 @@ fn choose(
     }
 }
 
-/// Whether the snapshot stands in a run, or at its ends, and agrees with it there.
+/// Whether the snapshot's position is in a run, or at its ends, and agrees with it there.
 fn stands_in(rows: &RowStore, run: Run, store: &Store) -> bool {
     let Ok(Some(head)) = rows.head() else { return false };
     let position = Position(head.position);
@@ -242,7 +242,7 @@ fn stands_in(rows: &RowStore, run: Run, store: &Store) -> bool {
     agrees
 }
 
-/// Whether the snapshot knows nothing of what is changed.
+/// Whether the snapshot is older than the first change.
 fn is_before(rows: &RowStore, changed_from: Option<Position>) -> bool {
     let head = rows.head().ok().flatten();
     changed_from.is_none_or(|from| head.is_some_and(|head| Position(head.position) <= from))
@@ -269,7 +269,7 @@ fn blocks_of(store: &Store, run: Run, visit: &mut VisitBlock<'_>) -> Result<(), 
     result
 }
 
-/// What is to stand instead of what contradicts in a run: from its beginning on if that is the journal's, else from the
+/// The replacements for what contradicts in a run: from its beginning if that is the journal's, else from the
 /// snapshot on. Without either nothing can be decided again.
 fn mend(store: &Store, run: Run, rows: Option<&RowStore>) -> Result<Mending, OpenError> {
     let fail = |error: fakemon_journal::ReadError| OpenError::Io(error.to_string());
@@ -297,7 +297,7 @@ fn mend(store: &Store, run: Run, rows: Option<&RowStore>) -> Result<Mending, Ope
     mender.mend().map_err(fail)
 }
 
-/// Copies blocks as they are, up to the first that is to say something else; from there on they are written anew.
+/// Copies blocks as they are, up to the first one with a replacement; from there on they are written again.
 fn copy_run(
     store: &Store,
     run: Run,
@@ -326,7 +326,8 @@ fn copy_run(
     })
 }
 
-/// A block with what is to stand in it. `state` becomes that after it; none: it follows from what the block says.
+/// A block with the replacements in it. `state` becomes the state after it; none: it follows from what the block
+/// says.
 fn rewritten<'w>(
     block: &Block<'_>,
     mending: &Mending,
@@ -354,7 +355,7 @@ fn rewritten<'w>(
     writer.write(BlockHead { state_hash: after.0, ..block.reader().head() }, &sections)
 }
 
-/// What was changed, and which answers that were given do not hold any more: a few as sentences, all of it as lines.
+/// Reports the changes, and which acknowledged answers no longer hold: a few as sentences, all of them as lines.
 fn note_mending(mending: &Mending, to: &Path, notes: &mut Vec<String>) -> Result<(), OpenError> {
     let all = mending.left_out.len() + mending.moved.len();
     if all == 0 {
@@ -383,7 +384,7 @@ fn note_mending(mending: &Mending, to: &Path, notes: &mut Vec<String>) -> Result
     Ok(())
 }
 
-/// Whoever caught something in a block that is not kept still has it.
+/// Copies the captures of players from blocks that are not kept.
 fn copy_older_captures(store: &Store, run: Run, rebuild: &Rebuild, notes: &mut Vec<String>) -> Result<(), OpenError> {
     let mut written = Ok(());
     let read = store.collections(&mut |player, position, caught| {
@@ -398,7 +399,7 @@ fn copy_older_captures(store: &Store, run: Run, rebuild: &Rebuild, notes: &mut V
     Ok(())
 }
 
-/// Nobody to name.
+/// Gives no names: lines then show numbers only.
 struct Numbers;
 
 impl Names for Numbers {
@@ -411,7 +412,7 @@ impl Names for Numbers {
     }
 }
 
-/// A run as JSON lines beside the new journal; what was done.
+/// Writes a run as JSON lines beside the new journal; returns a sentence about it.
 fn write_lines(store: &Store, run: Run, to: &Path) -> Result<String, OpenError> {
     let folder = to.join("salvaged");
     let path: PathBuf = folder.join(format!("positions-{}-to-{}.jsonl", run.first, run.end));

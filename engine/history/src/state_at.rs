@@ -1,5 +1,5 @@
-//! The game as it was before a position: every fakémon and its fate, and what happened so far. A moment goes forward
-//! along the journal, by the same changes that the engine applies; so what it shows is what the engine knew.
+//! The game as it was before a position: every fakémon and its fate, and what happened so far. A moment advances
+//! along the journal with the same changes that the engine applies, so it shows the engine's state.
 
 use crate::archive::{Archive, Opened};
 use fakemon_capture::record;
@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 /// What happened so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Throws by how they ended, in the order of [`Outcome::ALL`].
+    /// Attempts by how they ended, in the order of [`Outcome::ALL`].
     pub outcomes: [u64; Outcome::ALL.len()],
     /// Fakémon that appeared.
     pub appeared: u64,
@@ -23,19 +23,19 @@ pub struct Counters {
     pub vanished: u64,
     /// Players who got a number.
     pub players: u64,
-    /// Events that somebody put on a bus.
+    /// Events that clients put on a bus.
     pub put: u64,
     /// Changes of resources of the bus.
     pub changed: u64,
 }
 
 impl Counters {
-    /// All throws.
+    /// All attempts.
     pub fn throws(&self) -> u64 {
         self.outcomes.iter().sum()
     }
 
-    /// Throws that ended so.
+    /// Attempts with this outcome.
     pub fn of(&self, outcome: Outcome) -> u64 {
         self.outcomes[outcome as usize]
     }
@@ -68,13 +68,13 @@ pub struct Moment {
 /// Why there is no moment.
 #[derive(Debug, thiserror::Error)]
 pub enum MomentError {
-    /// Retention let go of the beginning.
+    /// Retention deleted the beginning of the journal.
     #[error(
         "the journal begins at position {0}: what was there before nobody knows any more; ask for one fakémon or \
          player, or keep more (journal.keep_age, journal.keep_size)"
     )]
     NoBeginning(Position),
-    /// Somebody had enough.
+    /// The watcher stopped it.
     #[error("interrupted")]
     Interrupted,
     /// The journal cannot be read.
@@ -82,14 +82,14 @@ pub enum MomentError {
     Read(#[from] ReadError),
 }
 
-/// Hears how far a moment is, now and then; a break stops it.
+/// Called now and then with the position that was reached; a break stops it.
 pub type Watch<'w> = dyn FnMut(Position) -> ControlFlow<()> + 'w;
 
 impl Moment {
     /// Before the first event.
     ///
     /// # Errors
-    /// When the journal does not have its beginning any more.
+    /// When the journal no longer has its beginning.
     pub fn beginning(archive: &Archive) -> Result<Moment, MomentError> {
         match archive.first_position() {
             first if first > Position(1) => Err(MomentError::NoBeginning(first)),
@@ -97,10 +97,10 @@ impl Moment {
         }
     }
 
-    /// Goes on to a position: all events before it happen.
+    /// Advances to a position: applies all events before it.
     ///
     /// # Errors
-    /// When the journal cannot be read, or the watcher had enough.
+    /// When the journal cannot be read, or the watcher stops.
     pub fn advance(&mut self, archive: &Archive, to: Position, watch: &mut Watch<'_>) -> Result<(), MomentError> {
         let mut interrupted = false;
         archive.blocks(self.position, &mut |_, block| {
@@ -133,8 +133,8 @@ impl Moment {
         (self.at, self.ahead) = (record::committed_at(head), record::ahead(head));
     }
 
-    /// A change that contradicts what is known says that the journal is damaged; `fakemon verify` says where. Here it is
-    /// passed over, so that the rest can be looked at.
+    /// Applies a change. One that contradicts the state means that the journal is damaged (`fakemon verify` says
+    /// where); it is skipped here, so that the rest can be looked at.
     fn change(&mut self, change: Change) {
         let fate = |id| self.population.get(id).map(Fakemon::fate);
         let sound = match change {
@@ -147,7 +147,7 @@ impl Moment {
         }
     }
 
-    /// All events before it happened.
+    /// All events before it were applied.
     pub fn position(&self) -> Position {
         self.position
     }
@@ -162,12 +162,12 @@ impl Moment {
         &self.counters
     }
 
-    /// The opening whose settings decide.
+    /// The opening whose settings apply.
     pub fn opened(&self) -> Option<Opened> {
         self.opened
     }
 
-    /// The hash of everything that is known; after the last event of a block it is the block's.
+    /// The hash of the state; after the last event of a block it is the block's.
     pub fn state_hash(&self) -> StateHash {
         self.state
     }
@@ -177,12 +177,12 @@ impl Moment {
         self.population.get(id)
     }
 
-    /// All fakémon that have appeared, whatever became of them.
+    /// All fakémon that have appeared, wild or not.
     pub fn all(&self) -> impl Iterator<Item = &Fakemon> {
         self.population.iter()
     }
 
-    /// How many are wild.
+    /// The number of wild fakémon.
     pub fn wild(&self) -> usize {
         self.population.wild()
     }

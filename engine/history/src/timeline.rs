@@ -1,15 +1,15 @@
-//! A range of the journal over time: rates, outcomes, how large groups were, how long each stage took, how many waited,
-//! what stalled, when nothing happened, who was hot. One pass over the blocks, in bounded memory.
+//! A range of the journal over time: rates, outcomes, group sizes, the duration of each stage, queue depths, stalls,
+//! gaps, and the fakémon and players with the most attempts. One pass over the blocks, in bounded memory.
 //!
-//! Every event counts where it happened: a throw when it was received, when it was decided (with its outcome), and when it
-//! was durable; latencies belong to the moment at which the answer could go out.
+//! Every event counts when it happened: an attempt when it was received, when it was decided (with its outcome), and
+//! when it was durable; latencies belong to the moment at which the answer could be sent.
 //!
 //! ```text
 //! received ── queued ──► mailbox ── decided ──► turn ── written ──► disk ── synced ──► durable
 //! └──────────── undecided ─────────────┘└──────────────── undurable ──────────────────┘
 //! ```
 //!
-//! What was refused (`throttled`) never came into the journal; of that there is only what the engine said of itself.
+//! Attempts that were refused (`throttled`) are not in the journal; only the engine's own notices tell of them.
 
 mod axis;
 mod depth;
@@ -36,7 +36,7 @@ use fakemon_model::event::{Event, Outcome};
 use fakemon_model::ids::{FakemonId, PlayerId, Position, Timestamp};
 use std::ops::ControlFlow;
 
-/// Parts of a throw's way, and the whole.
+/// The stages of an attempt, and the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
     /// From the socket into the mailbox of its shard.
@@ -52,12 +52,12 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// All of them, in the order of the way.
+    /// All of them, in order.
     pub const ALL: [Stage; 5] = [Stage::Queued, Stage::Decided, Stage::Written, Stage::Synced, Stage::Total];
-    /// Those that make up the whole.
+    /// The stages that make up the whole.
     pub const PARTS: [Stage; 4] = [Stage::Queued, Stage::Decided, Stage::Written, Stage::Synced];
 
-    /// The word for it.
+    /// Its word in reports.
     pub fn name(self) -> &'static str {
         match self {
             Stage::Queued => "queued",
@@ -72,11 +72,11 @@ impl Stage {
 /// What happened in a bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Bucket {
-    /// Throws that were received.
+    /// Attempts that were received.
     pub received: u64,
-    /// Throws that were decided, by outcome, in the order of [`Outcome::ALL`].
+    /// Attempts that were decided, by outcome, in the order of [`Outcome::ALL`].
     pub outcomes: [u64; Outcome::ALL.len()],
-    /// Throws that became durable.
+    /// Attempts that became durable.
     pub durable: u64,
     /// Fakémon that appeared.
     pub appeared: u64,
@@ -90,16 +90,16 @@ pub struct Bucket {
     pub named: u64,
     /// Events per group that became durable.
     pub group_events: Spread,
-    /// Nanoseconds, in the order of [`Stage::ALL`]: of throws that became durable; of groups for `Synced`.
+    /// Nanoseconds, in the order of [`Stage::ALL`]: of attempts that became durable; of groups for `Synced`.
     pub stages_ns: [Spread; Stage::ALL.len()],
-    /// Throws that were received and not yet decided.
+    /// Attempts that were received and not yet decided.
     pub undecided: Depth,
-    /// Throws that were decided and not yet durable.
+    /// Attempts that were decided and not yet durable.
     pub undurable: Depth,
 }
 
 impl Bucket {
-    /// Throws that were decided.
+    /// Attempts that were decided.
     pub fn decided(&self) -> u64 {
         self.outcomes.iter().sum()
     }
@@ -115,42 +115,42 @@ impl Bucket {
     }
 }
 
-/// A time in which throws waited long.
+/// A period in which attempts waited long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stall {
-    /// When the first throw of it was received.
+    /// When its first attempt was received.
     pub begin: Timestamp,
-    /// When the last was durable.
+    /// When its last attempt was durable.
     pub end: Timestamp,
-    /// Of its first event.
+    /// The position of its first event.
     pub first: Position,
-    /// Of its last.
+    /// The position of its last event.
     pub last: Position,
-    /// Slow groups in it.
+    /// The number of slow groups in it.
     pub groups: u64,
-    /// Throws in these.
+    /// Attempts in these groups.
     pub throws: u64,
-    /// What its slowest throw, or group, took.
+    /// How long its slowest attempt or group took, in nanoseconds.
     pub worst_ns: u64,
     /// The longest of each stage, in the order of [`Stage::PARTS`].
     pub stages_ns: [u64; 4],
-    /// What was slow. Whoever waits for a slow stage waits in the stages before it, so it is the last that was.
+    /// The slow stage. While a stage is slow, attempts also wait in the stages before it, so it is the last slow one.
     pub slow: Stage,
 }
 
-/// What did not happen in a gap.
+/// What was missing in a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GapKind {
     /// Anything.
     Events,
-    /// Throws.
+    /// Attempts.
     Throws,
     /// The engine was closed, or dead.
     Engine,
 }
 
 impl GapKind {
-    /// The words for it.
+    /// Its words in reports.
     pub fn name(self) -> &'static str {
         match self {
             GapKind::Events => "no events",
@@ -160,21 +160,21 @@ impl GapKind {
     }
 }
 
-/// A time in which nothing happened, although there was life before and after.
+/// A period in which nothing happened, although there were events before and after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// What did not happen.
+    /// What was missing.
     pub kind: GapKind,
-    /// The last sign of life.
+    /// The last event before it.
     pub begin: Timestamp,
-    /// The next.
-    pub end: Timestamp,
     /// The first event after it.
+    pub end: Timestamp,
+    /// The position of the first event after it.
     pub next: Position,
 }
 
 impl Gap {
-    /// How long it took.
+    /// Its length in nanoseconds.
     pub fn ns(&self) -> u64 {
         self.end.ns_since(self.begin)
     }
@@ -183,31 +183,32 @@ impl Gap {
 /// A range of the journal over time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Timeline {
-    /// Which buckets there are.
+    /// The buckets.
     pub axis: Axis,
-    /// One for each of the axis.
+    /// One per bucket of the axis.
     pub buckets: Vec<Bucket>,
     /// All buckets together; `at_begin` is that of the first.
     pub whole: Bucket,
     /// The first and the last event of the range; none if nothing happened in it.
     pub positions: Option<(Position, Position)>,
-    /// The longest first.
+    /// Stalls, the longest first.
     pub stalls: Vec<Stall>,
-    /// Throws and groups that took so long were slow.
+    /// Attempts and groups that took at least this long count as slow.
     pub slow_ns: u64,
-    /// The longest first.
+    /// Gaps, the longest first.
     pub gaps: Vec<Gap>,
-    /// A silence so long is a gap, if it is long for what was around it.
+    /// A silence of at least this length is a gap, if it is also long compared with the time around it.
     pub gap_ns: u64,
-    /// At which fakémon most throws went.
+    /// The fakémon with the most attempts.
     pub fakemon: Hottest<FakemonId>,
-    /// Who threw most.
+    /// The players with the most attempts.
     pub players: Hottest<PlayerId>,
-    /// What was put, changed, opened, and what the engine said of itself.
+    /// Events put on buses, changes, openings, and the engine's own notices.
     pub marks: Marks,
 }
 
-/// Reads the time of an axis; names the `top` hottest. `progress` hears the position and the last one now and then.
+/// Reads the timeline of an axis, with the `top` fakémon and players. `progress` is called now and then with the
+/// position and the last one.
 ///
 /// # Errors
 /// A damaged or unreadable journal.
@@ -257,7 +258,7 @@ fn beginning(event: &Record<'_>) -> Option<Timestamp> {
     }
 }
 
-/// When the event at a position began: a throw, when it was received. None: there is none.
+/// When the event at a position began: for an attempt, when it was received. None if there is no such event.
 ///
 /// # Errors
 /// A damaged or unreadable journal.
@@ -274,7 +275,7 @@ pub fn received_at(archive: &Archive, position: Position) -> Result<Option<Times
     }))
 }
 
-/// When the event at a position was durable, or at least handed to the disk. None: there is none.
+/// When the event at a position was durable, or at least handed to the disk. None if there is no such event.
 ///
 /// # Errors
 /// A damaged or unreadable journal.

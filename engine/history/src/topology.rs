@@ -1,13 +1,14 @@
-//! Who emits what, and who consumes it: sources → buses → rules → targets as a graph, with what flows along its edges;
-//! types of events, with those that nobody takes; and what is wrong with it. Live, the counts are the router's since the
-//! engine was opened, with rates; of a journal they are what the rules of now would have matched, exactly.
+//! Which sources emit events and which targets consume them: sources → buses → rules → targets as a graph, with the
+//! flow along its edges; event types, including those that match no rule; and problems. Of a running engine, the
+//! counts are the router's since the engine was opened, with rates; of a journal they are what the present rules
+//! would have matched, exactly.
 //!
 //! - `drift`: types of events whose shape changed
 //! - `graph`: nodes and edges
 //! - `lint`: what is wrong
 //! - `recount`: counts of a journal
 //!
-//! Nodes and edges are data: what else takes part (pipes, schedules) adds its own.
+//! Nodes and edges are data: other participants (pipes, schedules) add their own.
 
 mod drift;
 mod graph;
@@ -27,15 +28,15 @@ use std::collections::BTreeMap;
 
 /// Types of events in one answer: those with the most events.
 const TYPES_MAX: usize = 10_000;
-/// What those are called that are not told apart.
+/// The name of all sources that are not counted separately.
 pub const OTHERS: &str = "(others)";
-/// Who takes commands, on whatever bus they are, without a rule.
+/// The node that takes commands, from any bus and without a rule.
 pub const CAPTURE_SERVICE: &str = "(capture service)";
 
 /// The graph and what flows in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Topology {
-    /// Of when it is (RFC 3339): now, or the last event of the journal.
+    /// The time of the counts (RFC 3339): now, or the last event of the journal.
     pub at: String,
     /// All events before this position are counted.
     pub position: String,
@@ -43,17 +44,17 @@ pub struct Topology {
     pub since: String,
     /// Whether it is of a running engine, with rates and deliveries.
     pub live: bool,
-    /// What takes part.
+    /// The participants.
     pub nodes: Vec<Node>,
-    /// What flows from one to the other.
+    /// The flow from one node to another.
     pub edges: Vec<Edge>,
     /// Types of events, by bus.
     pub event_types: Vec<EventTypeRow>,
-    /// What is wrong, the worst first.
+    /// Problems, the worst first.
     pub findings: Vec<Finding>,
 }
 
-/// Something that takes part.
+/// A participant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     /// Unique: `source/NAME`, `bus/NAME`, `rule/BUS/NAME`, `target/BUS/RULE/ID`, `queue/NAME`, `pipe/NAME`,
@@ -61,17 +62,17 @@ pub struct Node {
     pub id: String,
     /// What it is.
     pub kind: NodeKind,
-    /// Its name, as people know it.
+    /// Its name, as shown to people.
     pub name: String,
-    /// How it does.
+    /// Its health.
     pub state: NodeState,
     /// Events that it emitted, carried, matched or took.
     pub events: u64,
-    /// Of the last minute, per second; of a live one.
+    /// Events per second over the last minute; of a running engine only.
     pub per_second: Option<f64>,
-    /// How it does, in words; empty if there is nothing to say.
+    /// Its health in words; empty if there is nothing to say.
     pub note: String,
-    /// More of it, by name.
+    /// More details, by name.
     pub detail: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -79,7 +80,7 @@ pub struct Node {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeKind {
-    /// Who emits events.
+    /// A source of events.
     Source,
     /// A bus.
     Bus,
@@ -95,32 +96,32 @@ pub enum NodeKind {
     ScheduleGroup,
 }
 
-/// How a node does.
+/// The health of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeState {
-    /// Well.
+    /// No problem.
     Ok,
     /// A rule that never matched.
     Silent,
     /// A rule that is switched off.
     Disabled,
-    /// A target that takes nothing.
+    /// A target whose deliveries fail.
     Failing,
-    /// It leads to something that is not here.
+    /// It leads to a destination that does not exist.
     Missing,
 }
 
-/// What flows from one node to another.
+/// The flow from one node to another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Edge {
     /// Id of a node.
     pub from: String,
     /// Id of a node.
     pub to: String,
-    /// How many.
+    /// The number of events.
     pub events: u64,
-    /// Of the last minute, per second; of a live one.
+    /// Events per second over the last minute; of a running engine only.
     pub per_second: Option<f64>,
 }
 
@@ -129,13 +130,13 @@ pub struct Edge {
 pub struct EventTypeRow {
     /// The bus.
     pub bus: String,
-    /// Who says it.
+    /// The source.
     pub source: String,
-    /// What.
+    /// The detail-type.
     pub detail_type: String,
-    /// How many.
+    /// The number of events.
     pub events: u64,
-    /// Of the last minute, per second; of a live one.
+    /// Events per second over the last minute; of a running engine only.
     pub per_second: Option<f64>,
     /// How many no rule matched.
     pub unmatched: u64,
@@ -148,16 +149,16 @@ pub struct EventTypeRow {
     pub rules: BTreeMap<String, u64>,
 }
 
-/// Something that is wrong.
+/// A problem.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
-    /// What kind, for machines.
+    /// Its kind, for machines.
     pub code: String,
-    /// Id of the node.
+    /// The id of the node.
     pub subject: String,
-    /// What is wrong, and what to do.
+    /// What is wrong, and how to fix it.
     pub message: String,
 }
 
@@ -165,22 +166,22 @@ pub struct Finding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Events are lost, or go nowhere.
+    /// Events are lost, or are delivered to no target.
     Error,
-    /// It is probably not meant so.
+    /// Probably not intended.
     Warning,
 }
 
-/// How far counting a journal is: position, end.
+/// Called with the position and the end while a journal is counted.
 pub type Progress<'p> = &'p mut dyn FnMut(Position, Position);
 
 /// What the graph is made from.
 struct Seen<'s> {
     registry: &'s Registry,
     traffic: &'s BTreeMap<String, BusTraffic>,
-    /// By bus, rule and id; empty without an engine.
+    /// By bus, rule and target id; empty without an engine.
     targets: BTreeMap<(String, String, String), TargetSeen>,
-    /// By name: what their targets took; empty without an engine.
+    /// What the targets of each pipe took, by name; empty without an engine.
     pipes: BTreeMap<String, u64>,
     /// By group and kind of destination, what their targets took; without an engine, what fired.
     schedules: BTreeMap<(String, String), u64>,
@@ -189,7 +190,7 @@ struct Seen<'s> {
     now: Option<Timestamp>,
 }
 
-/// How deliveries to a target go.
+/// Deliveries to a target.
 #[derive(Clone, Debug, Default)]
 struct TargetSeen {
     delivered: u64,
@@ -204,7 +205,7 @@ struct TargetSeen {
     oldest_at: Option<Timestamp>,
 }
 
-/// What runs: where the deliveries are, and how far.
+/// A running engine: its deliveries and its position.
 pub struct Running<'e> {
     /// Lanes, figures and journal of the deliveries.
     pub courier: &'e Courier,
@@ -212,13 +213,13 @@ pub struct Running<'e> {
     pub registry: &'e Registry,
     /// What each pipe delivered, by name.
     pub pipes: BTreeMap<String, u64>,
-    /// All events before it were looked at by the rules of their bus.
+    /// All events before it were matched against the rules of their bus.
     pub position: Position,
     /// Wall time.
     pub now: Timestamp,
 }
 
-/// Of a running engine.
+/// The topology of a running engine.
 pub fn live(running: Running<'_>) -> Topology {
     let Running { courier, registry, pipes, position, now } = running;
     let seen = Seen {
@@ -233,7 +234,7 @@ pub fn live(running: Running<'_>) -> Topology {
     seen.topology(now, position)
 }
 
-/// Of a journal and the rules at its end.
+/// The topology of a journal with the rules at its end.
 ///
 /// # Errors
 /// When the journal, or the resources, cannot be read.
@@ -311,7 +312,7 @@ impl Seen<'_> {
         }
     }
 
-    /// Events a second, of so many in the last minute.
+    /// Events per second, from the count of the last minute.
     fn per_second(&self, last_minute: impl FnOnce(Timestamp) -> u64) -> Option<f64> {
         self.now.map(|now| (last_minute(now) as f64 / 60.0 * 100.0).round() / 100.0)
     }

@@ -1,9 +1,9 @@
-//! What led to an event, and what came of it: the tree of causes that the journal knows. An event that a rule handed to
-//! another bus names the one it was made from; a command that came as an event is followed to what it did.
+//! What led to an event, and what came of it: the tree of causes in the journal. An event that a rule put on another
+//! bus names the one it was made from; a command that came as an event is followed to its effect.
 //!
 //! ```text
 //! put ─┬─ put on another bus, by a rule ── …
-//!      └─ carried out: a fakémon appeared, or a throw was decided
+//!      └─ carried out: a fakémon appeared, or an attempt was decided
 //! ```
 
 use crate::archive::{Archive, Recorded};
@@ -17,9 +17,9 @@ use fakemon_model::event::Event;
 use fakemon_model::ids::{Position, Timestamp};
 use std::ops::ControlFlow;
 
-/// How far up and down a tree goes: rules end loops long before.
+/// How deep a tree goes, up and down: rules end loops long before.
 const DEPTH_MAX: usize = 64;
-/// So many events before what it did a command is looked for: it is carried out as soon as it is durable.
+/// A command is looked for among this many events before its effect: it is carried out as soon as it is durable.
 const ORDERED_BEFORE: u64 = 20_000;
 /// Events of one tree.
 const EVENTS_MAX: usize = 10_000;
@@ -31,9 +31,9 @@ pub enum Relation {
     First,
     /// A rule made it from that event, on another bus.
     ByRule,
-    /// That event is a schedule that fired, and this is what it is for.
+    /// That event is a schedule that fired, and this is its event.
     BySchedule,
-    /// That event was a command, and this came of it.
+    /// That event was a command, and this is its effect.
     CarriedOut,
 }
 
@@ -42,11 +42,11 @@ pub enum Relation {
 pub struct Node {
     /// The event.
     pub recorded: Recorded,
-    /// How it follows from the one above.
+    /// How it follows from the one above it.
     pub relation: Relation,
     /// When its group was on the disk, as far as the journal says.
     pub durable_at: Option<Timestamp>,
-    /// What rules made of it; none if the journal does not reach back to what the rules were then.
+    /// What rules made of it; none if the journal does not reach back far enough to know the rules of then.
     pub deliveries: Option<Vec<Delivery>>,
     /// What came of it.
     pub children: Vec<Node>,
@@ -57,11 +57,11 @@ pub struct Node {
 pub struct Trace {
     /// The first cause.
     pub root: Node,
-    /// The event that was asked for.
+    /// The event whose trace was asked for.
     pub asked: Position,
-    /// There is more than is shown.
+    /// The tree is larger than what is shown.
     pub is_cut: bool,
-    /// The same for every event of the tree, also in a copy of the journal; no other journal has it.
+    /// The same for every event of the tree, also in a copy of the journal; different in every other journal.
     pub id: [u8; 16],
 }
 
@@ -79,7 +79,7 @@ pub fn trace(archive: &Archive, position: Position) -> Result<Trace, ExplainErro
     Ok(Trace { root, asked: position, is_cut: tree.is_cut, id })
 }
 
-/// From the hash of the block that holds the first cause, which covers all of the journal before.
+/// The id, from the hash of the block that holds the first cause, which covers all of the journal before.
 fn id(archive: &Archive, first: Position) -> Result<[u8; 16], ReadError> {
     let mut hasher = blake3::Hasher::new();
     archive.blocks(first, &mut |stored, _| {
@@ -90,7 +90,7 @@ fn id(archive: &Archive, first: Position) -> Result<[u8; 16], ReadError> {
     Ok(*hasher.finalize().as_bytes().first_chunk().expect("a hash has 32 bytes"))
 }
 
-/// Goes up as far as the journal knows.
+/// Goes up as far as the journal reaches.
 fn first_cause(archive: &Archive, mut recorded: Recorded) -> Result<Recorded, ReadError> {
     for _ in 0..DEPTH_MAX {
         let above = match &recorded.event {
@@ -103,13 +103,13 @@ fn first_cause(archive: &Archive, mut recorded: Recorded) -> Result<Recorded, Re
         let Some(above) = above.filter(|above| *above < recorded.position) else { break };
         match archive.event(above)? {
             Some(found) if matches!(found.event, Event::Put(_)) || found.position == above => recorded = found,
-            _ => break, // retention let go of it
+            _ => break, // retention deleted it
         }
     }
     Ok(recorded)
 }
 
-/// The command that came as an event not long before, and that this is what it did.
+/// The command among the events shortly before that had this effect.
 fn ordered(archive: &Archive, done: &Recorded) -> Result<Option<Position>, ReadError> {
     let mut found = None;
     let from = Position(done.position.0.saturating_sub(ORDERED_BEFORE).max(archive.first_position().0));
@@ -162,7 +162,7 @@ impl Tree<'_> {
         Ok(Node { recorded, relation, durable_at, deliveries, children })
     }
 
-    /// What came of an event, in the order of the journal.
+    /// The direct effects of an event, in the order of the journal.
     fn below(&self, recorded: &Recorded) -> Result<Vec<(Position, Relation)>, ReadError> {
         let position = recorded.position;
         if !matches!(recorded.event, Event::Put(_) | Event::Attempt { .. } | Event::Appeared { .. }) {
@@ -170,7 +170,7 @@ impl Tree<'_> {
         }
         let (mut below, end) = (Vec::new(), self.archive.end_position());
         let relation = match &recorded.event {
-            Event::Put(put) if put.bus.is_empty() => Relation::BySchedule, // what fires for no rule is on no bus
+            Event::Put(put) if put.bus.is_empty() => Relation::BySchedule, // an event of a schedule is on no bus
             _ => Relation::ByRule,
         };
         self.archive.positions(Subject::Cause(position), position, end, &mut |child| {
@@ -184,7 +184,7 @@ impl Tree<'_> {
         Ok(below)
     }
 
-    /// Where the journal has what a command did.
+    /// The position of the effect of a command.
     fn carried_out(&self, recorded: &Recorded) -> Result<Option<Position>, ReadError> {
         if !commands::is_command(&recorded.event) {
             return Ok(None);
@@ -205,12 +205,12 @@ impl Tree<'_> {
                 Some(player) => self.archive.decided(player, attempt_id),
                 None => Ok(None),
             },
-            Err(_) => Ok(None), // it was refused; that is an event of its own, by its cause
+            Err(_) => Ok(None), // it was refused; the refusal is an event that names it as its cause
         }
     }
 }
 
-/// Something that took time.
+/// A period of time with a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Unique in the trace.
@@ -228,8 +228,8 @@ pub struct Span {
 }
 
 impl Trace {
-    /// The tree as spans: a span for each event, from when it was received until it was on the disk, one for each stage of
-    /// a throw, one for each delivery.
+    /// The tree as spans: a span for each event, from when it was received until it was on the disk, one for each
+    /// stage of an attempt, one for each delivery.
     pub fn spans(&self, archive: &Archive) -> Vec<Span> {
         let mut spans = Vec::new();
         self.root.add_spans(archive, None, &mut spans);

@@ -1,10 +1,10 @@
-//! Proof that a journal is whole: every block follows the one before, every throw is decided again with the same
-//! outcome, no attempt id is used twice, and the state after every block is the one it says.
+//! Proof that a journal is intact: every block follows the one before, every attempt is decided again with the same
+//! outcome, no attempt id is used twice, and the state after every block is the one recorded in it.
 //!
-//! Where something is wrong, what comes before is still proven, and so is much of what comes after: the hash chain holds
-//! from any block on, and what a block adds to the state can be checked without knowing the state. [`examine`] goes
-//! through all of it; [`verify`] ends at the first thing that is wrong. Both look at the databases beside the journal
-//! too: what a server needs to start can be read.
+//! Where something is wrong, everything before it is still proven, and so is much of what follows: the hash chain
+//! holds from any block on, and what a block adds to the state can be checked without knowing the state. [`examine`]
+//! goes through all of it; [`verify`] ends at the first finding. Both also check the databases beside the journal:
+//! everything a server needs to start can be read.
 
 mod again;
 mod examiner;
@@ -19,7 +19,7 @@ use parts::Parts;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-/// Findings that are told one by one; a journal with more is damaged all over.
+/// Findings that are reported one by one; a journal with more is damaged all over.
 pub const FINDINGS_MAX: usize = 100;
 
 /// What was proven.
@@ -29,59 +29,59 @@ pub struct Verified {
     pub blocks: u64,
     /// Events in them.
     pub events: u64,
-    /// Throws that were decided again.
+    /// Attempts that were decided again.
     pub attempts: u64,
-    /// Of the oldest event.
+    /// The position of the oldest event.
     pub first_position: Position,
     /// One past the newest.
     pub end_position: Position,
-    /// Of the world at the end.
+    /// The state hash of the world at the end.
     pub state_hash: u64,
-    /// False: the beginning was let go by the retention settings, so that outcomes could not be decided again; only
-    /// the chain, and what each block adds to the state, is proven.
+    /// False: retention deleted the beginning, so that outcomes could not be decided again; only the chain, and what
+    /// each block adds to the state, is proven.
     pub from_the_beginning: bool,
 }
 
-/// A journal, looked at from its beginning to its end.
+/// The result of reading a journal from its beginning to its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Examination {
-    /// What was proven, all in all.
+    /// What was proven in total.
     pub verified: Verified,
-    /// What was proven, piece by piece: between two of them something is wrong.
+    /// What was proven, segment by segment: between two segments something is wrong.
     pub segments: Vec<Segment>,
     /// What is wrong, in order, the first [`FINDINGS_MAX`].
     pub findings: Vec<Finding>,
-    /// How much more is wrong.
+    /// The number of further findings.
     pub more_findings: u64,
 }
 
 /// Neighbouring blocks that hold together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// Of its first event.
+    /// The position of its first event.
     pub first: Position,
-    /// One past its last.
+    /// One past its last event.
     pub end: Position,
-    /// How many blocks.
+    /// The number of blocks.
     pub blocks: u64,
     /// How much of them is proven.
     pub proof: Proof,
-    /// Of the world at its end, as its last block says.
+    /// The state hash of the world at its end, as its last block records it.
     pub state_hash: u64,
 }
 
 /// How much is proven of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
-    /// Everything: every throw was decided again with the same outcome.
+    /// Everything: every attempt was decided again with the same outcome.
     Outcomes,
-    /// The hash chain, and that each block adds to the state what it says, but for the first block: nothing is left
-    /// that it follows. Outcomes cannot be decided again without what came before.
+    /// The hash chain, and that each block adds to the state what it records, except for the first block, because the
+    /// one before it is missing. Outcomes cannot be decided again without the events before.
     Chain,
 }
 
 impl Proof {
-    /// The word for it.
+    /// Its word in reports.
     pub fn name(self) -> &'static str {
         match self {
             Proof::Outcomes => "outcomes",
@@ -90,14 +90,14 @@ impl Proof {
     }
 }
 
-/// Something that is wrong.
+/// Something wrong in a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What kind of thing.
+    /// Its kind.
     pub cause: Cause,
     /// The first event that is concerned.
     pub position: Position,
-    /// Where it is right again, if anywhere.
+    /// Where the journal is right again, if anywhere.
     pub until: Option<Position>,
     /// The first position of the block, where there is one.
     pub block: Option<Position>,
@@ -116,19 +116,19 @@ pub struct Finding {
 /// Kinds of things that are wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// Bytes cannot be read from the disk, or not as a block.
+    /// Bytes cannot be read from the disk, or are no block.
     Unreadable,
-    /// Blocks are not there.
+    /// Blocks are missing.
     Missing,
     /// A block is not the one that was written: its hash does not hold.
     Changed,
-    /// An event does not follow from those before.
+    /// An event does not follow from those before it.
     Diverged,
-    /// The state after a block is not what it says.
+    /// The state after a block is not the recorded one.
     State,
-    /// A collection is not what its player caught.
+    /// A collection does not hold exactly what its player caught.
     Collections,
-    /// The journal ends before what was told.
+    /// The journal ends before the last acknowledged event.
     Acknowledged,
     /// The note of what was acknowledged is damaged.
     Note,
@@ -137,7 +137,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// The word for it.
+    /// Its word in reports.
     pub fn name(self) -> &'static str {
         match self {
             Cause::Unreadable => "unreadable",
@@ -203,10 +203,11 @@ pub enum VerifyError {
     Wrong(Box<Finding>),
 }
 
-/// Verifies a data directory, beside a running server too; `progress` hears the position and the end now and then.
+/// Verifies a data directory, also beside a running server; `progress` is called now and then with the position and
+/// the end.
 ///
 /// # Errors
-/// The first thing that is wrong, and where.
+/// The first finding, with its position.
 pub fn verify(dir: &Path, progress: &mut dyn FnMut(Position, Position)) -> Result<Verified, VerifyError> {
     let parts = Parts::open(dir);
     let store = Store::open_to_read(dir)?;
@@ -235,9 +236,9 @@ pub fn examine(
     Ok(examination)
 }
 
-/// Looks at a store, up to the first thing that is wrong or to its end.
+/// Examines a store, up to the first finding or to its end.
 pub fn run(store: &Store, only_first: bool, progress: &mut dyn FnMut(Position, Position)) -> Examination {
-    let end = store.end_position().unwrap_or_default(); // what cannot be read is found on the way
+    let end = store.end_position().unwrap_or_default(); // an unreadable end is found on the way
     let mut examiner = Examiner::new(store.kept_from().unwrap_or(Position(1)));
     store.pieces(&mut |piece| {
         examiner.take(piece);

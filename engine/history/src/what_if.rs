@@ -1,5 +1,5 @@
-//! What would have happened: the throws of a range decided again, under other settings, by the same [`resolve`] that
-//! decided them. What differs is told; nothing is changed.
+//! What would have happened: the attempts of a range decided again, under other settings, by the same [`resolve`]
+//! that decided them. The differences are reported; nothing is changed.
 
 use crate::archive::Archive;
 use crate::state_at::{Moment, MomentError, Watch};
@@ -15,66 +15,67 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::ControlFlow;
 
-/// Throws wait so long for others that were received earlier: no record says more between receiving and deciding.
+/// How long an attempt waits for others that were received earlier: records hold no longer time from receiving to
+/// deciding.
 const REORDER_NS: u64 = u32::MAX as u64;
-/// Changes that are told one by one; the others are counted.
+/// Differences that are listed; the others are counted.
 const TOLD_MAX: usize = 10_000;
 
-/// In which order throws are decided.
+/// In which order attempts are decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Arrival {
-    /// As they were.
+    /// In the order in which they were decided.
     #[default]
     AsDecided,
     /// In the order in which they were read from their sockets, on whatever thread.
     AsReceived,
 }
 
-/// What is different.
+/// The settings that differ.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
     /// Another catch rate for every fakémon.
     pub catch_rate: Option<CatchRate>,
-    /// Another catch rate for a species; goes over `catch_rate`.
+    /// Another catch rate for a species; overrides `catch_rate`.
     pub catch_rate_of: Vec<(SpeciesId, CatchRate)>,
     /// Another reach, in millimetres.
     pub reach_mm: Option<u32>,
     /// Another seed of dodge rolls.
     pub world_seed: Option<u64>,
-    /// Another order.
+    /// Another order of the attempts.
     pub arrival: Arrival,
-    /// A player may throw so often a second, and no more at once after a pause.
+    /// The most attempts of a player per second; a pause does not save up more.
     pub throws_per_s: Option<u32>,
 }
 
-/// How a throw ends in either world; none: it is throttled.
+/// How an attempt ends in either world; none: it is throttled.
 pub type Ending = Option<Outcome>;
 
-/// A throw that ends otherwise.
+/// An attempt with a different outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Differs {
-    /// Its place in the journal.
+    /// Its position in the journal.
     pub position: Position,
-    /// Who threw.
+    /// The player.
     pub player: PlayerId,
-    /// The player's name for the throw.
+    /// The player's name for the attempt.
     pub attempt_id: AttemptId,
-    /// At what.
+    /// The fakémon it was aimed at.
     pub fakemon_id: FakemonId,
-    /// How it ended.
+    /// The outcome in the journal.
     pub was: Outcome,
-    /// How it would have.
+    /// The outcome under these settings.
     pub would_be: Ending,
 }
 
-/// A fakémon that somebody else, or nobody, would have.
+/// A fakémon with a different winner, or with a winner in only one of the two worlds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OtherWinner {
-    /// Which.
+    /// The fakémon.
     pub fakemon_id: FakemonId,
-    /// Who has it, and the throw; none: nobody does.
+    /// The winner in the journal and the winning attempt; none if it was not caught.
     pub was: Option<(PlayerId, Position)>,
-    /// Who would have it, and with which throw; none: nobody would.
+    /// The winner under these settings and the winning attempt; none if it would not be caught.
     pub would_be: Option<(PlayerId, Position)>,
 }
 
@@ -85,37 +86,37 @@ pub struct Comparison {
     pub from: Position,
     /// and the first that was not.
     pub to: Position,
-    /// Throws that were decided again.
+    /// Attempts that were decided again.
     pub throws: u64,
-    /// How many ended so, and would have ended so.
+    /// How many attempts had this outcome and would have that one.
     pub endings: HashMap<(Outcome, Ending), u64>,
-    /// Throws that end otherwise, in the order in which they were decided; at most 10,000 of them.
+    /// Attempts with a different outcome, in the order in which they were decided; at most 10,000 of them.
     pub differs: Vec<Differs>,
     /// Fakémon with another winner, by id; at most 10,000 of them.
     pub other_winners: Vec<OtherWinner>,
-    /// How many there are.
+    /// The number of all fakémon with another winner.
     pub other_winners_count: u64,
 }
 
 impl Comparison {
-    /// Throws that end otherwise.
+    /// The number of attempts with a different outcome.
     pub fn changed(&self) -> u64 {
         let changed = self.endings.iter().filter(|((was, would_be), _)| Some(*was) != *would_be);
         changed.map(|(_, count)| count).sum()
     }
 
-    /// Throws that ended so.
+    /// The number of attempts with this outcome in the journal.
     pub fn was(&self, outcome: Outcome) -> u64 {
         self.endings.iter().filter(|((was, _), _)| *was == outcome).map(|(_, count)| count).sum()
     }
 
-    /// Throws that would have ended so.
+    /// The number of attempts with this outcome under these settings.
     pub fn would_be(&self, ending: Ending) -> u64 {
         self.endings.iter().filter(|((_, would_be), _)| *would_be == ending).map(|(_, count)| count).sum()
     }
 }
 
-/// Decides the throws between `from` and `to` (not included) again.
+/// Decides the attempts between `from` and `to` (not included) again.
 ///
 /// # Errors
 /// As [`Moment::advance`].
@@ -153,7 +154,7 @@ pub fn what_if(
     Ok(world.compared(from))
 }
 
-/// What happens next, by when: throws and changes of the world in one order.
+/// What happens next in time: attempts and changes of the world in one order.
 #[derive(Clone, Copy)]
 enum Next {
     Throw(DecidedThrow),
@@ -193,20 +194,20 @@ impl Ord for Waiting {
     }
 }
 
-/// Who has a fakémon: in the journal, and here.
+/// The winner of a fakémon: in the journal, and under these settings.
 #[derive(Clone, Copy, Default)]
 struct Winners {
     was: Option<(PlayerId, Position)>,
     would_be: Option<(PlayerId, Position)>,
 }
 
-/// The other world.
+/// The world under these settings.
 struct World<'s> {
     settings: &'s Settings,
     rules: Rules,
     population: Population,
     waiting: BinaryHeap<Reverse<Waiting>>,
-    /// Until when each player has thrown all that they may.
+    /// Until when each player has used up the allowed rate.
     earned_until_ns: HashMap<PlayerId, u64>,
     winners: HashMap<FakemonId, Winners>,
     comparison: Comparison,
@@ -265,13 +266,13 @@ impl<'s> World<'s> {
             Next::Change(Change::Appeared(fakemon)) => {
                 self.population.apply(Change::Appeared(self.settings.changed(fakemon)));
             }
-            // Who has it here does not lose it; who is not caught here goes when its time is over.
+            // A fakémon that is caught in this world stays caught; one that is not vanishes when it expires.
             Next::Change(Change::Vanished(id)) => {
                 if self.population.get(id).map(Fakemon::fate) == Some(Fate::Wild) {
                     self.population.apply(Change::Vanished(id));
                 }
             }
-            Next::Change(Change::Captured(..)) => {} // a throw
+            Next::Change(Change::Captured(..)) => {} // an attempt
         }
     }
 

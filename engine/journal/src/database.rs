@@ -41,7 +41,7 @@ pub(super) enum Access {
 }
 
 /// Options of tables. A writer keeps all indexes and filters in memory; a reader loads only those it needs, because
-/// loading all of them would take longer than the answer.
+/// loading all of them would read more than the answer needs.
 pub(super) fn table_options(access: Access) -> BlockBasedOptions {
     let mut table = BlockBasedOptions::default();
     table.set_block_size(TABLE_BLOCK_BYTES);

@@ -1,4 +1,4 @@
-//! The journal block by block, with everything that a block says of itself.
+//! The journal block by block, with all that a block records about itself.
 
 use super::{Archive, Group, Recorded};
 use fakemon_capture::record;
@@ -11,9 +11,9 @@ use std::ops::ControlFlow;
 pub struct Block<'a> {
     /// Its events, as one group.
     pub group: Group,
-    /// Of the whole world after it.
+    /// The state hash of the whole world after it.
     pub state_hash: u64,
-    /// Of the block and the hash before it.
+    /// The hash of the block and of the hash before it.
     pub hash: [u8; 32],
     reader: BlockReader<'a>,
 }
@@ -30,7 +30,7 @@ impl<'a> Block<'a> {
         Block { group, state_hash: head.state_hash, hash, reader }
     }
 
-    /// What its shards decided in one turn each: which shard, and how many events.
+    /// Shard and number of events of each turn in the block.
     pub fn sections(&self) -> impl Iterator<Item = (ShardId, usize)> + use<'a> {
         self.reader.sections().map(|(shard, events)| (ShardId(shard), events))
     }
@@ -72,7 +72,7 @@ impl Archive {
         self.blocks(from, &mut |stored, reader| {
             let block = Block::new(*reader, stored.hash);
             if block.group.end <= from {
-                return Ok(ControlFlow::Continue(())); // retention let go of the one that held it
+                return Ok(ControlFlow::Continue(())); // retention deleted the block that held it
             }
             Ok(visit(&block).unwrap_or_else(|error| {
                 failed = Some(error);

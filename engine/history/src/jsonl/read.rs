@@ -1,4 +1,4 @@
-//! Reading lines. A line that cannot be read names the member that is wrong.
+//! Reading lines. An error names the member that is wrong.
 
 use super::FORMAT;
 use fakemon_fbs::journal::BlockHead;
@@ -17,13 +17,13 @@ pub struct LineError(pub String);
 /// A line.
 #[derive(Debug, PartialEq)]
 pub enum Line {
-    /// The first.
+    /// The first line.
     Export(ExportLine),
     /// A block; its events follow.
     Block(BlockLine),
     /// An event at its position.
     Event(Position, ShardId, Event),
-    /// The last: where the journal ends, and its last hash.
+    /// The last line: where the journal ends, and its last hash.
     End(Position, [u8; 32]),
 }
 
@@ -38,7 +38,7 @@ pub struct ExportLine {
     pub end: Position,
 }
 
-/// What a block says of itself.
+/// The line of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockLine {
     /// Its head.
@@ -53,7 +53,7 @@ impl Line {
     /// Reads a line.
     ///
     /// # Errors
-    /// When it is no line of a journal, or of a newer format.
+    /// When it is not a line of a journal, or of a newer format.
     pub fn read(text: &[u8]) -> Result<Line, LineError> {
         let raw: Raw<'_> = serde_json::from_slice(text)
             .map_err(|error| LineError(format!("it is no line of a journal: {error}")))?;
@@ -72,7 +72,7 @@ impl Line {
     }
 }
 
-/// All members of all lines: which kind of line it is is not known before it is read.
+/// All members of all lines, because the kind of a line is known only after it was read.
 #[derive(Deserialize)]
 #[serde(default)]
 #[derive(Default)]

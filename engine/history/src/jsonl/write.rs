@@ -26,7 +26,7 @@ impl Names for crate::archive::Archive {
     }
 }
 
-/// The first line; `selection` are the filters, as a JSON object, of an export that is not whole.
+/// The first line; `selection` holds the filters, as a JSON object, if the export is not of the whole journal.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -66,7 +66,7 @@ pub fn write_block(out: &mut impl Write, block: &Block<'_>) -> io::Result<()> {
     out.write_all(b"]}}\n")
 }
 
-/// The last line: so far, in so many blocks, the last with this hash.
+/// The last line: one past the last position, the number of blocks, and the hash of the last one.
 ///
 /// # Errors
 /// When it cannot be written.

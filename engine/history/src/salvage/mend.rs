@@ -1,11 +1,11 @@
-//! A journal that contradicts itself although nobody changed a byte of it: versions before this one could let a decision
-//! of a shard overtake another one on its way to the journal. What is decided depends on one fakémon only, so all that is
-//! said of other fakémon holds, and what is said of this one holds in another order, or most of it:
+//! Mends a journal that contradicts itself although no byte of it was changed: earlier versions could let a decision
+//! of a shard overtake another one on its way to the journal. A decision depends on one fakémon only, so all events
+//! of other fakémon hold, and those of this one hold in another order, or most of them:
 //!
-//! 1. Its events exchange their positions among themselves, so that each says what follows from those before it. No other
-//!    event moves, and no id but theirs changes.
-//! 2. What does not follow in any order is left out: at its position stands an event that says what was there, and why it
-//!    does not hold.
+//! 1. Its events exchange positions among themselves, so that each follows from those before it. No other event
+//!    moves, and only their ids change.
+//! 2. An event that does not follow in any order is left out: an event at its position says what was there, and why
+//!    it does not hold.
 
 mod order;
 
@@ -24,24 +24,24 @@ use order::Sequence;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// What stands in a run instead of what contradicts.
+/// The replacements in a run.
 #[derive(Default)]
 pub(super) struct Mending {
-    /// What stands at a position now.
+    /// The new event at a position.
     pub(super) instead: BTreeMap<Position, Event>,
-    /// What does not hold.
+    /// Events that do not hold.
     pub(super) left_out: Vec<LeftOut>,
-    /// What holds at another position.
+    /// Events that hold at another position.
     pub(super) moved: Vec<Moved>,
 }
 
-/// An event that does not follow from those before it, in whatever order.
+/// An event that does not follow from those before it, in any order.
 pub(super) struct LeftOut {
     position: Position,
     why: String,
-    /// As it was.
+    /// The event as it was.
     was: serde_json::Value,
-    /// The answer that was given.
+    /// The answer that was acknowledged.
     told: Option<String>,
 }
 
@@ -77,32 +77,32 @@ impl Moved {
     }
 }
 
-/// A player, as far as contradictions are concerned.
+/// What is known of a player, for finding contradictions.
 struct Named {
     name: String,
-    /// Where; 0 before the run.
+    /// Where the name got its number; 0 before the run.
     at: Position,
     used: IdRanges,
 }
 
-/// The world, lived through again: what contradicts is noted, and everything else goes on. Blocks are shown to it twice.
+/// Decides a run again: contradictions are noted, and everything else is applied. Blocks are shown to it twice.
 #[derive(Default)]
 pub(super) struct Mender<'r> {
-    /// What was before the run.
+    /// The state before the run.
     rows: Option<&'r RowStore>,
     rules: Vec<(Position, Rules)>,
     population: Population,
     players: HashMap<PlayerId, Named>,
-    /// Fakémon of which events contradict each other.
+    /// Fakémon whose events contradict each other.
     torn: BTreeSet<FakemonId>,
-    /// Events that are wrong whatever their fakémon.
+    /// Events that are wrong independent of their fakémon.
     wrong: BTreeMap<Position, String>,
-    /// All events of torn fakémon, and those that are wrong.
+    /// All events of torn fakémon, and all wrong events.
     held: BTreeMap<Position, Event>,
 }
 
 impl<'r> Mender<'r> {
-    /// For a run that begins with the first event, or for the part of one behind the snapshot.
+    /// For a run that begins with the first event, or for the part of a run after the snapshot.
     pub(super) fn new(rows: Option<&'r RowStore>) -> Result<Mender<'r>, ReadError> {
         let mut mender = Mender { rows, ..Mender::default() };
         let Some(rows) = rows else { return Ok(mender) };
@@ -117,7 +117,7 @@ impl<'r> Mender<'r> {
         Ok(mender)
     }
 
-    /// The first time: finds what contradicts.
+    /// First pass: finds what contradicts.
     pub(super) fn live_through(&mut self, recorded: &Recorded) {
         let position = recorded.position;
         match &recorded.event {
@@ -182,7 +182,7 @@ impl<'r> Mender<'r> {
         !self.torn.is_empty() || !self.wrong.is_empty()
     }
 
-    /// The second time: gathers what has to do with it.
+    /// Second pass: gathers all events that are concerned.
     pub(super) fn gather(&mut self, recorded: Recorded) {
         let Recorded { position, event, .. } = recorded;
         let torn = fakemon_of(&event).is_some_and(|id| self.torn.contains(&id));
@@ -191,7 +191,7 @@ impl<'r> Mender<'r> {
         }
     }
 
-    /// What to write instead.
+    /// The replacements to write.
     pub(super) fn mend(mut self) -> Result<Mending, ReadError> {
         let mut mending = Mending::default();
         let held = std::mem::take(&mut self.held);
@@ -254,7 +254,7 @@ impl<'r> Mender<'r> {
         mending.left_out.push(LeftOut { position, why, was, told: self.told(event) });
     }
 
-    /// The answer that somebody was given.
+    /// The answer that the player got.
     fn told(&self, event: &Event) -> Option<String> {
         let (throw, outcome) = throw_of(event)?;
         let name = self.players.get(&throw.player).map_or("unknown", |named| &named.name);
@@ -278,7 +278,7 @@ impl Names for Mender<'_> {
     }
 }
 
-/// Of which fakémon an event is.
+/// The fakémon of an event.
 fn fakemon_of(event: &Event) -> Option<FakemonId> {
     match event {
         Event::Attempt { fakemon_id, .. }
@@ -305,7 +305,7 @@ fn appeared(event: &Event) -> Fakemon {
     }
 }
 
-/// What becomes of a fakémon when it appears or vanishes; none if it cannot.
+/// A fakémon after it appeared or vanished; none if it cannot.
 fn changed(fakemon: Option<Fakemon>, event: &Event) -> Option<Fakemon> {
     match (event, fakemon) {
         (Event::Appeared { .. }, None) => Some(appeared(event)),
@@ -316,7 +316,7 @@ fn changed(fakemon: Option<Fakemon>, event: &Event) -> Option<Fakemon> {
     }
 }
 
-/// When it happened.
+/// When an event happened.
 fn at(event: &Event) -> Timestamp {
     match event {
         Event::Attempt { decided_at, .. } => *decided_at,

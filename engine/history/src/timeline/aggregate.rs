@@ -1,4 +1,4 @@
-//! From blocks to buckets. When a group was durable is told by the block after it, so its throws are kept until then.
+//! From blocks to buckets. Only the next block records when a group was durable, so its attempts are kept until then.
 
 use super::axis::Axis;
 use super::depth::Depths;
@@ -36,11 +36,11 @@ pub(super) struct Aggregate {
     positions: Option<(Position, Position)>,
 }
 
-/// A group that nobody said yet of when it was durable.
+/// A group whose sync time is not known yet: the next block records it.
 struct Group {
     head: BlockHead,
     throws: Vec<Throw>,
-    /// When its first event began, at the latest when it was handed to the disk; the same of throws alone.
+    /// When its first event began, at the latest when it was handed to the disk; below, the same for attempts alone.
     begin: Timestamp,
     begin_of_throws: Timestamp,
     opened_at: Option<Timestamp>,
@@ -48,7 +48,7 @@ struct Group {
     decided_ns_max: u64,
 }
 
-/// When a throw was received and decided.
+/// When an attempt was received and decided.
 #[derive(Clone, Copy)]
 struct Throw {
     received_at: Timestamp,
@@ -137,7 +137,7 @@ impl Aggregate {
         }
     }
 
-    /// Takes in the next block; breaks after the first that has nothing to do with the range any more.
+    /// Adds the next block; breaks after the first one that is past the range.
     pub(super) fn take_in(&mut self, block: &BlockReader<'_>) -> ControlFlow<()> {
         let head = block.head();
         let throws = self.settle(&head);
@@ -195,14 +195,14 @@ impl Aggregate {
         self.positions = Some((first.min(position), last.max(position)));
     }
 
-    /// The group before is known by now; gives back its buffer.
+    /// Counts the previous group, whose sync time is known now; gives back its buffer.
     fn settle(&mut self, next: &BlockHead) -> Vec<Throw> {
         let Some(group) = self.group.take() else { return Vec::new() };
         self.durable(&group, next.previous_sync_ns);
         group.throws
     }
 
-    /// A group was durable so long after it was handed to the disk; 0: nobody said when.
+    /// Counts a group as durable `sync_ns` after it was handed to the disk; 0: its sync time was not recorded.
     fn durable(&mut self, group: &Group, sync_ns: u32) {
         let durable_at = group.committed_at().plus_ns(sync_ns.into());
         group.throws.iter().for_each(|throw| self.undurable.add(throw.decided_at(), durable_at));
@@ -232,7 +232,7 @@ impl Aggregate {
         }
     }
 
-    /// Signs of life.
+    /// Notes the times in which the engine was active.
     fn live(&mut self, group: &Group, durable_at: Timestamp) {
         let first = Position(group.head.first_position);
         if let Some(opened_at) = group.opened_at {
@@ -250,7 +250,7 @@ impl Aggregate {
         }
     }
 
-    /// Latencies belong to this bucket from now on.
+    /// Makes this bucket the one that collects latencies.
     fn turn_to(&mut self, index: usize) {
         if index != self.gathering {
             let [queued, decided, written, synced, total] = &mut self.stages;
@@ -261,7 +261,7 @@ impl Aggregate {
         }
     }
 
-    /// Everything, with the `top` hottest.
+    /// The timeline, with the `top` fakémon and players.
     pub(super) fn finish(mut self, top: usize) -> Timeline {
         if let Some(group) = self.group.take() {
             self.durable(&group, 0);

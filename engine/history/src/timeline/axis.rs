@@ -3,13 +3,13 @@
 use fakemon_model::ids::Timestamp;
 use std::time::Duration;
 
-/// Buckets of one timeline: what is kept of each takes some hundred bytes.
+/// Buckets of one timeline: each takes some hundred bytes of memory.
 pub const BUCKETS_MAX: u64 = 100_000;
 /// The smallest width of a bucket.
 pub const BUCKET_NS_MIN: u64 = 1_000_000;
-/// Buckets of an axis whose width nobody named, at most.
+/// The most buckets of an axis for which no width was given.
 const BUCKETS_CHOSEN_MAX: u64 = 120;
-/// Widths that people like to read, in milliseconds: then days, by the hundred.
+/// Round widths in milliseconds; above these, multiples of a hundred days.
 const WIDTHS_MS: [u64; 24] = [
     1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000,
     600_000, 1_800_000, 3_600_000, 10_800_000, 43_200_000, 86_400_000,
@@ -41,7 +41,7 @@ pub enum AxisError {
         /// The moment after its last.
         end: Timestamp,
     },
-    /// A bucket is too short for anything.
+    /// A bucket is narrower than [`BUCKET_NS_MIN`].
     #[error("a bucket takes at least 1 ms")]
     TooNarrow,
     /// More buckets than there may be.
@@ -58,7 +58,7 @@ impl Axis {
     /// The time from `begin` to `end` (not included); without a width, one that gives about a hundred buckets.
     ///
     /// # Errors
-    /// When it is empty, or has more buckets than can be kept.
+    /// When it is empty, or has more than [`BUCKETS_MAX`] buckets.
     pub fn new(begin: Timestamp, end: Timestamp, bucket: Option<Duration>) -> Result<Axis, AxisError> {
         if end <= begin {
             return Err(AxisError::Backwards { begin, end });
@@ -114,12 +114,12 @@ impl Axis {
         self.edge(index).max(self.begin)
     }
 
-    /// When a bucket is over.
+    /// When a bucket ends.
     pub fn end_of(&self, index: usize) -> Timestamp {
         self.edge(index + 1).min(self.end)
     }
 
-    /// How much of a bucket lies in the range.
+    /// How much of a bucket is in the range.
     pub fn covered_ns(&self, index: usize) -> u64 {
         self.end_of(index).ns_since(self.begin_of(index))
     }

@@ -1,4 +1,5 @@
-//! How many wait: intervals in, depths of a queue out. Exact, with a few numbers per bucket and none per interval.
+//! Queue depths: adds intervals of waiting, gives the depth in each bucket. Exact, with a few numbers per bucket and
+//! none per interval.
 
 use super::axis::Axis;
 use fakemon_model::ids::Timestamp;
@@ -6,13 +7,13 @@ use fakemon_model::ids::Timestamp;
 /// How many waited.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Depth {
-    /// When the bucket begins.
+    /// The depth when the bucket begins.
     pub at_begin: u64,
-    /// On average over the bucket.
+    /// The mean depth over the bucket.
     pub mean: f64,
 }
 
-/// Sums of intervals: each tells only the buckets of its ends, and where those between begin and cease.
+/// Sums of intervals. Each interval changes only the buckets of its ends; running sums give the buckets in between.
 pub(super) struct Depths {
     axis: Axis,
     rows: Vec<Row>,
@@ -20,11 +21,11 @@ pub(super) struct Depths {
 
 #[derive(Clone, Copy, Default)]
 struct Row {
-    /// What intervals cover of this bucket that begin or end in it.
+    /// How much of this bucket is covered by intervals that begin or end in it.
     part_ns: u64,
-    /// Changes, from the bucket before to this one, of how many intervals cover the whole bucket.
+    /// The change, from the previous bucket to this one, in the number of intervals that cover the whole bucket.
     whole: i64,
-    /// The same for how many cover its first moment.
+    /// The same for intervals that cover its first moment.
     at_begin: i64,
 }
 
@@ -33,7 +34,7 @@ impl Depths {
         Depths { axis, rows: vec![Row::default(); axis.len() + 1] }
     }
 
-    /// Something waited from `from` to `to` (not included).
+    /// Adds an item that waited from `from` to `to` (not included).
     #[inline]
     pub(super) fn add(&mut self, from: Timestamp, to: Timestamp) {
         let (begin, end) = (self.axis.begin(), self.axis.end());
@@ -50,7 +51,7 @@ impl Depths {
             self.rows[first + 1].whole += 1;
             self.rows[last].whole -= 1;
         }
-        // Whoever comes at the very first moment of a bucket was not there before it.
+        // An item that arrives at the very first moment of the range was not waiting before it.
         self.rows[first + usize::from(from >= begin)].at_begin += 1;
         self.rows[last + 1].at_begin -= 1;
     }

@@ -1,31 +1,31 @@
-//! What is hot: how often each of many is met, in bounded memory. Counts are exact as long as there are not too many
-//! different ones; beyond that the rare half is let go again and again, and how much a count may miss is known.
+//! The ids with the most attempts, in bounded memory. Counts are exact as long as there are not too many different
+//! ids; beyond that the rare half is dropped again and again, and the greatest possible error of a count is known.
 
 use hashbrown::HashMap;
 use std::hash::Hash;
 
-/// Different ones that are counted at a time.
+/// How many different ids are counted at a time.
 const COUNTED_MAX: usize = 1 << 17;
 
-/// How often one of many was met.
+/// How often an id was met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hot<Id> {
-    /// Which.
+    /// The id.
     pub id: Id,
-    /// Throws: at least so many.
+    /// Attempts counted: a lower bound.
     pub throws: u64,
-    /// Those of them that caught.
+    /// Captures among them.
     pub captured: u64,
 }
 
-/// The ones that were met most.
+/// The ids that were met most.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hottest<Id> {
-    /// The most met first.
+    /// The most frequent first.
     pub top: Vec<Hot<Id>>,
-    /// How many different ones there are; none: more than were counted.
+    /// How many different ids there are; none if there were too many to count.
     pub different: Option<u64>,
-    /// What every count may miss; 0: all are exact.
+    /// How much every count may be too low; 0: all are exact.
     pub missed_max: u64,
 }
 
@@ -54,8 +54,8 @@ impl<Id: Copy + Eq + Hash + Ord> Tally<Id> {
         }
     }
 
-    /// Half of all go, and all others lose as much as the most frequent of those: nobody can be let go who was met more
-    /// often than that.
+    /// Drops the rarer half of all ids, and reduces all other counts by the highest dropped one: no id that was met
+    /// more often than that is dropped.
     fn let_go(&mut self) {
         let mut counts: Vec<u64> = self.counts.values().map(|(throws, _)| *throws).collect();
         let middle = counts.len() / 2;

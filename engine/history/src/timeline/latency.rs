@@ -1,19 +1,19 @@
-//! How long something took, per bucket and over the whole range. Buckets are filled one after the other, so one histogram
-//! serves them all.
+//! How long something took, per bucket and over the whole range. Buckets are filled one after the other, so one
+//! histogram serves them all.
 
 use fakemon_capture::metrics::histogram_ns;
 use hdrhistogram::Histogram;
 
-/// How values spread. Quantiles are known to one per cent, the greatest exactly.
+/// How values are distributed. Quantiles are exact to one per cent, the maximum exactly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spread {
-    /// How many values.
+    /// The number of values.
     pub count: u64,
-    /// Half of them are at most so great.
+    /// The median.
     pub p50: u64,
-    /// All but one of a hundred are at most so great.
+    /// The 99th percentile.
     pub p99: u64,
-    /// The greatest.
+    /// The maximum.
     pub max: u64,
 }
 
@@ -35,7 +35,7 @@ impl Spreading {
         self.bucket_max = self.bucket_max.max(value);
     }
 
-    /// The spread of the bucket, which is over.
+    /// Ends the bucket; returns its distribution.
     pub(super) fn turn(&mut self) -> Spread {
         let spread = spread(&self.bucket, self.bucket_max);
         if spread.count > 0 {
@@ -47,7 +47,7 @@ impl Spreading {
         spread
     }
 
-    /// The spread of all buckets that are over.
+    /// The distribution over all ended buckets.
     pub(super) fn whole(&self) -> Spread {
         spread(&self.whole, self.whole_max)
     }

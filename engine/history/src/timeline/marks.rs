@@ -1,5 +1,5 @@
-//! What stands on the time axis beside the figures: openings, changes of resources, events that were put, and what the
-//! engine said of itself. Of each kind the first so many; the rest is counted.
+//! Marks on the time axis beside the figures: openings, changes of resources, events that were put, and the engine's
+//! own notices. Of each kind the first [`MARKS_MAX`] are kept; the rest is counted.
 
 use fakemon_fbs::journal::{Event as Record, Put};
 use fakemon_model::ids::{Position, Timestamp};
@@ -8,19 +8,19 @@ use std::collections::BTreeMap;
 
 /// Marks of one kind that are kept.
 const MARKS_MAX: usize = 1_000;
-/// Kinds of events that were put, that are counted apart.
+/// Kinds of put events that are counted separately.
 const KINDS_MAX: usize = 256;
-/// Bytes of a text in a mark.
+/// The most bytes of a text in a mark.
 const TEXT_BYTES_MAX: usize = 1_024;
 
-/// Something worth a mark.
+/// A mark.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
-    /// Where in the journal.
+    /// Its position in the journal.
     pub position: Position,
-    /// What.
+    /// What happened.
     pub what: Marked,
 }
 
@@ -29,38 +29,38 @@ pub struct Mark {
 pub enum Marked {
     /// The engine opened the journal.
     Opened {
-        /// How many shards.
+        /// The number of shards.
         cores: u16,
         /// False: answers were given before the sync.
         durable: bool,
     },
     /// A resource of the bus changed.
     Changed {
-        /// Which.
+        /// Its key.
         key: String,
-        /// It is not there any more.
+        /// Whether it was deleted.
         gone: bool,
     },
-    /// The engine said something of itself, on the bus `default`.
+    /// The engine put a notice on the bus `default`.
     Said {
-        /// What kind of event it is.
+        /// Its detail-type.
         detail_type: String,
-        /// What it said, as JSON, or the beginning of it.
+        /// Its detail as JSON, or the beginning of it.
         detail: String,
     },
-    /// Somebody put an event on a bus.
+    /// A client put an event on a bus.
     Put {
-        /// Which bus.
+        /// The name of the bus.
         bus: String,
-        /// Who says it.
+        /// The source of the event.
         source: String,
-        /// What kind of event it is.
+        /// Its detail-type.
         detail_type: String,
     },
 }
 
 impl Marked {
-    /// Whether it tells of throws that were refused.
+    /// Whether it reports refused attempts.
     pub fn is_shedding(&self) -> bool {
         matches!(self, Marked::Said { detail_type, .. } if detail_type.starts_with("fakemon.shedding_"))
     }
@@ -73,15 +73,15 @@ pub struct Marks {
     pub opened: Vec<Mark>,
     /// Changes of resources.
     pub changed: Vec<Mark>,
-    /// What the engine said of itself.
+    /// The engine's own notices.
     pub said: Vec<Mark>,
     /// Events that were put.
     pub put: Vec<Mark>,
     /// How many of each kind (bus, source, detail-type) were put.
     pub put_kinds: BTreeMap<(String, String, String), u64>,
-    /// How many of further kinds.
+    /// How many events of further kinds were put.
     pub put_of_other_kinds: u64,
-    /// Marks beyond those: buckets count them, here they are missing.
+    /// Marks that were not kept; the buckets still count them.
     pub left_out: u64,
 }
 

@@ -1,4 +1,5 @@
-//! What was slow, and when nothing happened: of each the worst, by thresholds that only the end of the range can tell.
+//! Slow groups and silences: the worst of each are kept, because the thresholds are known only at the end of the
+//! range.
 
 use super::{Gap, GapKind, Stage, Stall};
 use fakemon_model::ids::{Position, Timestamp};
@@ -7,36 +8,36 @@ use std::collections::{BinaryHeap, VecDeque};
 
 /// The worst groups of which stalls are made.
 const GROUPS_MAX: usize = 4_096;
-/// The longest silences among which gaps are.
+/// The longest silences, from which gaps are chosen.
 const SILENCES_MAX: usize = 1_024;
-/// A group is slow when its slowest throw takes so many times the median of all throws,
+/// A group is slow when its slowest attempt takes at least this multiple of the median of all attempts,
 const SLOW_TIMES: u64 = 10;
-/// and so long.
+/// and at least this long.
 const SLOW_NS_MIN: u64 = 5_000_000;
-/// A silence is a gap when it takes so many times what is usual around it from one sign of life to the next,
+/// A silence is a gap when it takes at least this multiple of the usual distance between events around it,
 const GAP_TIMES: u64 = 30;
-/// and so long.
+/// and at least this long.
 pub(super) const GAP_NS_MIN: u64 = 100_000_000;
-/// So many signs of life are what is around.
+/// The number of events before and after that count as around it.
 const AROUND: u64 = 16;
 
-/// One group, as far as it was slow.
+/// The times of one group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct GroupTimes {
-    /// What the slowest of it took; ranks it.
+    /// How long its slowest attempt took; ranks the groups.
     pub(super) worst_ns: u64,
     pub(super) first: Position,
     pub(super) end: Position,
     pub(super) throws: u64,
-    /// When its first throw was received, or when it was handed to the disk.
+    /// When its first attempt was received, or when it was handed to the disk.
     pub(super) begin: Timestamp,
     /// When it was durable.
     pub(super) durable_at: Timestamp,
-    /// The longest of each of its throws, in the order of [`Stage::PARTS`].
+    /// The longest of each stage over its attempts, in the order of [`Stage::PARTS`].
     pub(super) stages_ns: [u64; 4],
 }
 
-/// The greatest of many, a bounded number of them.
+/// The greatest of many items, at most the given number of them.
 struct Greatest<T>(BinaryHeap<Reverse<T>>, usize);
 
 impl<T: Ord> Greatest<T> {
@@ -70,7 +71,8 @@ impl Slowest {
         self.0.add(group);
     }
 
-    /// Stalls, the longest first, and from what on a group is slow: slow groups whose times touch are one stall.
+    /// Stalls, the longest first, and from how many nanoseconds on a group is slow: slow groups whose times touch are
+    /// one stall.
     pub(super) fn finish(self, median_ns: u64) -> (Vec<Stall>, u64) {
         let slow_ns = median_ns.saturating_mul(SLOW_TIMES).max(SLOW_NS_MIN);
         let mut slow: Vec<GroupTimes> = self.0.finish().filter(|group| group.worst_ns >= slow_ns).collect();
@@ -106,30 +108,31 @@ fn join(stall: &mut Stall, group: &GroupTimes) {
     }
 }
 
-/// Who waits for a slow stage waits in the stages before it: the last one that took about as long as the longest.
+/// While a stage is slow, attempts also wait in the stages before it: the last one that took about as long as the
+/// longest.
 fn slow_stage(stages_ns: &[u64; 4]) -> Stage {
     let longest = stages_ns.iter().max().copied().unwrap_or(0);
     let mut stages = Stage::PARTS.into_iter().zip(stages_ns).rev();
     stages.find(|(_, ns)| **ns >= longest / 4 * 3).map_or(Stage::Synced, |(stage, _)| stage)
 }
 
-/// When nothing happened, or nobody threw, although there was life before and after.
+/// Periods without events, or without attempts, although there were some before and after.
 pub(super) struct Silences {
     kind: GapKind,
-    /// Where the last sign of life began; where all ended that began so far.
+    /// When the last activity began, and when all activity so far ended.
     began: Timestamp,
     ended: Option<Timestamp>,
-    /// How far signs of life are apart, of late; of how many that is the mean, up to [`AROUND`].
+    /// The mean distance between recent activities, and over how many of them, up to [`AROUND`].
     apart_ns: u64,
     known: u64,
-    /// Long ones, of which it is open what comes after them.
+    /// Long silences that are not judged yet, because too little is known of what follows.
     open: VecDeque<Open>,
     longest: Greatest<(u64, Silence)>,
 }
 
 type Silence = (Timestamp, Timestamp, Position);
 
-/// A silence that is long for what was before it.
+/// A silence that is long compared with the time before it.
 struct Open {
     silence: Silence,
     after: u64,
@@ -149,7 +152,7 @@ impl Silences {
         }
     }
 
-    /// Life from `begin` to `end`; `first` is the first event of it.
+    /// Adds activity from `begin` to `end`; `first` is its first event.
     pub(super) fn life(&mut self, begin: Timestamp, end: Timestamp, first: Position) {
         if let Some(ended) = self.ended {
             let apart_ns = begin.ns_since(self.began);
@@ -167,7 +170,7 @@ impl Silences {
         self.extend(end);
     }
 
-    /// What comes after the open ones decides on them.
+    /// Counts the distance for the open silences, and judges those with enough activity after them.
     fn follow(&mut self, apart_ns: u64) {
         for open in &mut self.open {
             open.after += 1;
@@ -186,12 +189,12 @@ impl Silences {
         }
     }
 
-    /// What has begun goes on until then.
+    /// Extends the current activity until `end`.
     pub(super) fn extend(&mut self, end: Timestamp) {
         self.ended = Some(self.ended.unwrap_or_default().max(end));
     }
 
-    /// The last sign of life.
+    /// When the last activity ended.
     pub(super) fn last(&self) -> Option<Timestamp> {
         self.ended
     }

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 const MS: u64 = 1_000_000;
 
-/// Blocks in a row, as a journal would have them.
+/// Neighbouring blocks, as a journal would have them.
 #[derive(Default)]
 struct Journal {
     blocks: Vec<Vec<u8>>,
     next: u64,
 }
 
-/// A throw: when it was received, how long until it was queued and decided (all in microseconds).
+/// An attempt: when it was received, how long until it was queued and decided (all in microseconds).
 #[derive(Clone, Copy)]
 struct Thrown(u64, u32, u32);
 
@@ -25,7 +25,7 @@ impl Journal {
         Journal { blocks: Vec::new(), next: 1 }
     }
 
-    /// A group that was handed to the disk at a moment; the one before took so long there (microseconds).
+    /// A group that was handed to the disk at `committed_us`; the sync of the one before took `previous_sync_us`.
     fn group(&mut self, committed_us: u64, previous_sync_us: u32, section: SectionDraft) {
         let head = BlockHead {
             first_position: self.next,
@@ -55,7 +55,7 @@ impl Journal {
     }
 }
 
-/// The first throw at a fakémon of a group catches it, the others come too late.
+/// The first attempt of a group at a fakémon catches it, the others come too late.
 fn attempt(Thrown(received_us, queued_us, decided_us): Thrown, index: u64) -> Attempt {
     let outcome = if index == 0 { Outcome::Captured } else { Outcome::AlreadyCaptured };
     let species = SpeciesId(0).0;
@@ -122,8 +122,8 @@ fn a_range_holds_what_happened_in_it_and_nothing_else() {
     assert_eq!((sum, all.whole.events()), (100, 100));
 }
 
-/// A throw in every millisecond, except where `change` says otherwise: when its group is handed to the disk, how long the
-/// sync of the one before takes, and how long the throw waits in the mailbox, all in microseconds.
+/// An attempt in every millisecond, except where `change` says otherwise: when its group is handed to the disk, how
+/// long the sync of the one before takes, and how long the attempt waits in the mailbox, all in microseconds.
 fn steady(change: impl Fn(u64) -> Option<(u64, u32, u32)>) -> Journal {
     let mut journal = Journal::new();
     for ms in 0..1_000 {
@@ -138,7 +138,7 @@ fn steady(change: impl Fn(u64) -> Option<(u64, u32, u32)>) -> Journal {
 fn a_stall_names_the_stage_that_was_slow() {
     let calm = steady(|_| None).read(axis(0, 1_000, 10));
     assert_eq!(calm.stalls, []);
-    // One sync takes 50 ms: whoever comes meanwhile waits decided, and not written.
+    // One sync takes 50 ms: attempts that arrive meanwhile wait, decided but not written.
     let sync = steady(|ms| match ms {
         501 => Some((550_400, 50_100, 100)),
         502..=550 => Some((550_400 + (ms - 501) * 10, 10, 100)),
@@ -147,7 +147,7 @@ fn a_stall_names_the_stage_that_was_slow() {
     let [stall] = sync.read(axis(0, 1_000, 10)).stalls[..] else { panic!("one stall") };
     assert_eq!((stall.slow, stall.first, stall.worst_ns), (Stage::Synced, Position(501), 50_400_000));
     assert!((30..=51).contains(&stall.groups), "{stall:?}");
-    // A throw waits in the mailbox, and the disk has no part in it.
+    // An attempt waits in the mailbox; the disk is not involved.
     let mailbox = steady(|ms| (ms == 500).then_some((530_500, 200, 30_000)));
     let mailbox = mailbox.read(axis(0, 1_000, 10));
     let [stall] = mailbox.stalls[..] else { panic!("one stall: {:?}", mailbox.stalls) };
@@ -169,7 +169,7 @@ fn gaps_tell_what_did_not_happen_until_when() {
         let (received, committed) = (ms * 1_000 + 100, ms * 1_000 + 500);
         match ms {
             500..800 => {}
-            1_000..1_300 => journal.group(committed, 200, appeared(ms)), // nobody throws, but there is life
+            1_000..1_300 => journal.group(committed, 200, appeared(ms)), // no attempts, but other events
             1_500..2_000 => {}
             2_000 => {
                 let mut opened = SectionDraft::default();
@@ -186,7 +186,7 @@ fn gaps_tell_what_did_not_happen_until_when() {
     assert_eq!(gaps, expected);
     assert_eq!(timeline.marks.opened.len(), 2);
     assert_eq!(timeline.stalls, [], "nobody waited for an engine that was not there");
-    // A range that ends in a gap knows it, if life goes on behind.
+    // A range that ends inside a gap shows it, if there are events after it.
     let cut = journal.read(axis(100, 600, 10));
     assert_eq!(cut.gaps.iter().map(|gap| (gap.kind, gap.end.0 / MS)).collect::<Vec<_>>(), [(GapKind::Events, 800)]);
 }

@@ -1,4 +1,4 @@
-//! Types of events whose shape changed: what discoverers found of what flows.
+//! Event types whose shape changed, as discoverers found it.
 
 use super::Seen;
 use fakemon_delivery::schema::{DISCOVERED_REGISTRY, discovered};
@@ -6,10 +6,10 @@ use fakemon_model::ids::Timestamp;
 use fakemon_resource::Registry;
 use fakemon_resource::resource::SchemaVersion;
 
-/// How long a change of a shape is news, in nanoseconds: a day.
+/// How long a change of a shape is reported, in nanoseconds: a day.
 const NEWS_NS: u64 = 86_400_000_000_000;
 
-/// A type whose shape changed not long ago.
+/// A type whose shape changed recently.
 pub(super) struct Drifted {
     pub(super) bus: String,
     pub(super) source: String,
@@ -24,7 +24,7 @@ pub(super) fn newest<'r>(registry: &'r Registry, source: &str, detail_type: &str
     registry.versions_of(DISCOVERED_REGISTRY, &schema.name).last()
 }
 
-/// Those that changed within a day before a moment. The first version is no change.
+/// The types that changed within a day before a moment. The first version is no change.
 pub(super) fn drifted<'s>(seen: &'s Seen<'_>, until: Timestamp) -> impl Iterator<Item = Drifted> + use<'s> {
     let types = seen.traffic.iter().flat_map(|(bus, traffic)| traffic.types.keys().map(move |of| (bus, of)));
     types.filter_map(move |(bus, of)| {

@@ -1,4 +1,4 @@
-//! Nodes and edges, from what is there and what was counted.
+//! Nodes and edges, from the resources and the counts.
 
 mod schedules;
 
@@ -9,7 +9,7 @@ use fakemon_resource::{Destination, Registry};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// Sources that are told apart: those with the most events.
+/// Sources with a node of their own: those with the most events.
 const SOURCES_MAX: usize = 100;
 
 #[derive(Default)]
@@ -130,7 +130,7 @@ impl Graph {
         let Target { bus, rule, id: name, .. } = target;
         let id = format!("target/{bus}/{rule}/{name}");
         let taken = seen.targets.get(&(bus.clone(), rule.clone(), name.clone()));
-        // Without an engine: what its rule matched is what it would get.
+        // Without an engine, the events that its rule matched are those it would get.
         let matched = flow_of(seen, bus, rule).map_or(0, |flow| flow.events);
         let events = taken.map_or(matched, |taken| taken.delivered);
         let per_second = seen.per_second(|_| taken.map_or(0, |taken| taken.last_minute));
@@ -184,7 +184,7 @@ impl Graph {
         self.nodes.push(Node { id, kind: NodeKind::Pipe, name, state, events, per_second: None, note, detail });
     }
 
-    /// A node at an end of a pipe, if it is not there already; its id.
+    /// A node at an end of a pipe, added unless it exists already; returns its id.
     fn end(&mut self, id: String, kind: NodeKind, name: String, events: u64) -> String {
         if !self.nodes.iter().any(|node| node.id == id) {
             let (state, note, detail) = (NodeState::Ok, String::new(), Map::new());
@@ -212,7 +212,7 @@ impl Graph {
     }
 }
 
-/// What a source emitted itself; the rest came from another bus, by a rule.
+/// The events that a source emitted itself; the others came from another bus, by a rule.
 fn emitted(one: &TypeTraffic) -> u64 {
     one.flow.events - one.forwarded.events
 }
@@ -221,7 +221,7 @@ fn flow_of<'s>(seen: &'s Seen<'_>, bus: &str, rule: &str) -> Option<&'s Flow> {
     seen.traffic.get(bus)?.rules.get(rule)
 }
 
-/// A target as people call it.
+/// The name of a target as shown to people.
 pub(super) fn label(destination: &Destination, arn: &str) -> String {
     match destination {
         Destination::Queue(name) => format!("queue {name}"),
@@ -237,7 +237,7 @@ pub(super) fn label(destination: &Destination, arn: &str) -> String {
     }
 }
 
-/// What a destination lacks.
+/// What a destination refers to that does not exist.
 pub(super) fn missing(registry: &Registry, destination: &Destination) -> Option<String> {
     let is_there = match destination {
         Destination::Queue(name) => registry.queues.contains_key(name),

@@ -1,5 +1,5 @@
-//! What is wrong: targets and schedules that lead nowhere or take nothing, rules that do nothing or everything twice,
-//! buses that feed each other, events whose shape changed.
+//! Problems: targets and schedules that lead nowhere or whose deliveries fail, rules that do nothing or everything
+//! twice, buses that feed each other, events whose shape changed.
 
 use super::drift::{Drifted, drifted};
 use super::graph::{label, missing};
@@ -11,7 +11,7 @@ use fakemon_resource::{Destination, Registry};
 use fakemon_schedule::destinations;
 use std::collections::{BTreeMap, VecDeque};
 
-/// Everything that is wrong, the worst first.
+/// All problems, the worst first.
 pub(super) fn findings(seen: &Seen<'_>, at: Timestamp) -> Vec<Finding> {
     let mut findings = Vec::new();
     for target in seen.registry.targets.values() {
@@ -46,7 +46,7 @@ pub(super) fn findings(seen: &Seen<'_>, at: Timestamp) -> Vec<Finding> {
     findings
 }
 
-/// Schedules that lead to what is not here: one finding for each place, with how many.
+/// Schedules whose destination does not exist: one finding per destination, with their number.
 fn lost_schedules(registry: &Registry) -> Vec<Finding> {
     let mut lost: BTreeMap<(String, String), (usize, String)> = BTreeMap::new();
     for schedule in registry.schedules.values().filter(|schedule| schedule.enabled) {
@@ -72,7 +72,7 @@ fn id_of(target: &Target) -> String {
     format!("target/{}/{}/{}", target.bus, target.rule, target.id)
 }
 
-/// What it leads to is not here, or does not let anybody in.
+/// The destination of a target does not exist, or refuses every caller.
 fn unreachable(registry: &Registry, target: &Target) -> Vec<Finding> {
     let mut findings = Vec::new();
     let destination = Destination::of(&target.arn);
@@ -145,7 +145,7 @@ fn never_matched(seen: &Seen<'_>, rule: &Rule) -> Option<Finding> {
     Some(finding(Severity::Warning, "rule_never_matched", id_of_rule(rule), message))
 }
 
-/// Rules of one bus with the same pattern and a target in common: it gets everything twice.
+/// Rules of one bus with the same pattern and a target in common: the target gets everything twice.
 fn twice(registry: &Registry) -> Vec<Finding> {
     let mut first: BTreeMap<(&str, String, String), &Rule> = BTreeMap::new();
     let mut findings = Vec::new();
@@ -164,13 +164,13 @@ fn twice(registry: &Registry) -> Vec<Finding> {
     findings
 }
 
-/// The same for patterns that differ in spaces and in the order of members only.
+/// The same text for patterns that differ only in spaces and in the order of members.
 fn canonical(pattern: &str) -> Option<String> {
     let value: BTreeMap<String, serde_json::Value> = serde_json::from_str(pattern).ok()?;
     serde_json::to_string(&value).ok()
 }
 
-/// Buses whose rules hand events round: a handed-on event ends after eight times, and until then is there each time.
+/// Buses whose rules hand events round in a circle: an event ends after eight hops, and appears each time until then.
 fn loops(registry: &Registry) -> Vec<Finding> {
     let mut ways: BTreeMap<&str, Vec<(&str, String)>> = BTreeMap::new();
     for target in registry.targets.values() {
@@ -183,7 +183,7 @@ fn loops(registry: &Registry) -> Vec<Finding> {
     }
     let round = |bus: &&str| {
         let path = shortest_round(&ways, bus)?;
-        // Told once, at the bus whose name comes first.
+        // Reported once, at the bus whose name comes first.
         path.iter().all(|(_, to)| to.as_str() >= *bus).then(|| {
             let shown: String = path.iter().map(|(rule, to)| format!(" -{rule}-> {to}")).collect();
             let message = format!("rules hand events round: {bus}{shown}; make their patterns exclude each other");

@@ -1,4 +1,4 @@
-//! Counts of a journal: every event of it, and what the rules of now match of it.
+//! Counts of a journal: all of its events, and which of them the present rules match.
 
 use super::Progress;
 use crate::archive::{Archive, Recorded};
@@ -12,18 +12,18 @@ use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-/// Events between two words on how far it is.
+/// Events between two calls of `progress`.
 const TELL_EVERY: u64 = 1 << 16;
 
 /// What was counted.
 #[derive(Default)]
 pub(super) struct Counted {
     pub(super) traffic: BTreeMap<String, BusTraffic>,
-    /// What schedules fired, by group and kind of destination.
+    /// Events of schedules, by group and kind of destination.
     pub(super) fired: BTreeMap<(String, String), u64>,
-    /// Of the first event.
+    /// When the first event happened.
     pub(super) since: Timestamp,
-    /// Of the last.
+    /// When the last event happened.
     pub(super) until: Timestamp,
 }
 
@@ -32,7 +32,7 @@ struct OfBus {
     tally: Tally,
 }
 
-/// Reads the whole journal. Events of buses that are gone are left out.
+/// Reads the whole journal. Events of buses that no longer exist are left out.
 pub(super) fn count(archive: &Archive, registry: &Registry, progress: Progress<'_>) -> Result<Counted, ReadError> {
     let mut patterns = Patterns::default();
     let of_bus = |name: &String| {

@@ -1,4 +1,4 @@
-//! The world, lived through again: every throw is decided anew, every fact is checked against those before it.
+//! Decides a journal again: every attempt must have the same outcome, every fact must follow from those before it.
 
 use super::{Cause, Finding};
 use fakemon_capture::players::IdRanges;
@@ -13,7 +13,7 @@ use fakemon_model::ids::{FakemonId, PlayerId, Position, mix};
 use hashbrown::HashMap;
 use std::ops::ControlFlow;
 
-/// The world, lived through again.
+/// The state of the world, rebuilt from the journal.
 #[derive(Default)]
 pub(super) struct Again {
     population: Population,
@@ -23,7 +23,7 @@ pub(super) struct Again {
     captures: Captures,
 }
 
-/// All captures, in whatever order: how many, and the sum of their hashes.
+/// All captures, independent of their order: their number, and the sum of their hashes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Captures {
     count: u64,
@@ -37,7 +37,7 @@ impl Captures {
     }
 }
 
-/// What an event says that does not follow, what follows, and what it says.
+/// An event that does not follow: what is wrong, what would follow, and what the event says.
 struct Contradiction {
     what: String,
     expected: Option<String>,
@@ -51,7 +51,7 @@ impl From<String> for Contradiction {
 }
 
 impl Again {
-    /// Lives through a block; the first event that does not follow.
+    /// Applies a block; an error for the first event that does not follow.
     pub(super) fn block(&mut self, block: &BlockReader<'_>) -> Result<(), Box<Finding>> {
         let mut result = Ok(());
         block.for_each(|position, _, event| {
@@ -66,7 +66,7 @@ impl Again {
         })
     }
 
-    /// Whoever caught something finds it in their collection, and nothing else.
+    /// Checks that the collections hold exactly the captures of the journal.
     pub(super) fn check_collections(&self, store: &Store) -> Option<Finding> {
         let mut kept = Captures::default();
         let read = store.collections(&mut |player, position, caught| kept.add(player, position, caught.fakemon_id()));
@@ -77,7 +77,8 @@ impl Again {
         }
     }
 
-    /// The first capture that is not in its collection; without one there are captures that nobody made.
+    /// The first capture that is missing in its collection; if none is, collections hold captures that are not in the
+    /// journal.
     fn wrong_collections(&self, store: &Store, kept: Captures) -> Finding {
         let what = |what: &str| format!("the collections are not those of the journal: {what}");
         let mut wrong = None;

@@ -1,4 +1,4 @@
-//! Takes a journal piece by piece, and notes what holds and what does not.
+//! Reads a journal piece by piece, and notes what is proven and what is wrong.
 
 use super::again::Again;
 use super::{Cause, Examination, FINDINGS_MAX, Finding, Proof, Segment};
@@ -10,23 +10,23 @@ use fakemon_model::ids::Position;
 
 pub(super) struct Examiner {
     examination: Examination,
-    /// From here on all must be there.
+    /// From this position on all blocks must exist.
     kept_from: Position,
     /// None before the first block.
     before: Option<Before>,
-    /// As long as everything before is known.
+    /// Present as long as everything before is known.
     again: Option<Again>,
     segment: Option<Segment>,
 }
 
-/// What the next block follows.
+/// What the next block must follow.
 struct Before {
     next: Position,
-    /// None: what came before could not be read, nothing proves the next block's hash.
+    /// None: the block before could not be read, so nothing proves the next block's hash.
     hash: Option<BlockHash>,
-    /// None: as with the hash.
+    /// None for the same reason.
     state: Option<StateHash>,
-    /// The finding whose end is where the next block begins.
+    /// The finding that ends where the next block begins.
     open: Option<usize>,
 }
 
@@ -36,7 +36,7 @@ impl Examiner {
         Examiner { examination, kept_from, before: None, again, segment }
     }
 
-    /// How far it is.
+    /// The position that was reached.
     pub(super) fn position(&self) -> Position {
         self.before.as_ref().map_or(Position(0), |before| before.next)
     }
@@ -56,7 +56,7 @@ impl Examiner {
         }
     }
 
-    /// Notes what is wrong: the segment ends before it, and nothing is known of what comes next.
+    /// Notes a finding: the segment ends before it, and the state after it is unknown.
     fn break_at(&mut self, next: Position, finding: Finding) {
         self.end_segment();
         self.give_up_deciding();
@@ -64,7 +64,7 @@ impl Examiner {
         self.before = Some(Before { next, hash: None, state: None, open });
     }
 
-    /// Outcomes follow only from a state that is known.
+    /// Stops deciding again: outcomes follow only from a known state.
     fn give_up_deciding(&mut self) {
         if let Some(again) = self.again.take() {
             self.examination.verified.attempts = again.attempts;
@@ -100,7 +100,7 @@ impl Examiner {
         }
     }
 
-    /// What follows a block that is not what it was is chained to the hash that it had.
+    /// Notes a changed block. The next block is chained to the hash that this one had.
     fn bad_block(&mut self, stored: &StoredBlock<'_>, finding: Finding) {
         let end = stored.read().map(|block| stored.first.0 + u64::from(block.head().count));
         self.break_at(Position(end.unwrap_or(stored.first.0 + 1)), finding);
@@ -109,7 +109,7 @@ impl Examiner {
         }
     }
 
-    /// Whether the next block is where it must be.
+    /// Checks that the next block is where it must be.
     fn arrive_at(&mut self, first: Position) {
         let Some(before) = &mut self.before else {
             if first > self.kept_from {
@@ -181,7 +181,7 @@ impl Examiner {
         self.examination.segments.extend(self.segment.take());
     }
 
-    /// Checks what belongs to the journal as a whole, too.
+    /// Also checks what concerns the journal as a whole.
     pub(super) fn end_with(mut self, store: &Store) -> Examination {
         let end = self.position().max(Position(1));
         if let Some(what) = store.damaged_note() {

@@ -1,4 +1,4 @@
-//! The databases beside the journal: all of each is read, and compared with the journal where that is cheap.
+//! The databases beside the journal: each is read completely, and compared with the journal where that is cheap.
 
 use super::{Cause, Finding};
 use fakemon_delivery::Known;
@@ -8,14 +8,15 @@ use fakemon_model::ids::Position;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-/// The databases of a data directory, opened before its journal, so that a running server does not bring them ahead of it.
+/// The databases of a data directory, opened before its journal, so that they are not newer than it beside a running
+/// server.
 pub(super) struct Parts {
     rows: Opened<RowStore>,
     index: Opened<PostingStore>,
     depot: Opened<Depot>,
 }
 
-/// A database; none if there is none; or why it cannot be opened.
+/// A database, none if it does not exist, or why it cannot be opened.
 type Opened<D> = Result<Option<D>, String>;
 
 impl Parts {
@@ -42,13 +43,13 @@ impl Parts {
     }
 }
 
-/// The snapshot can be read, and stands where the journal was once.
+/// Checks that the snapshot can be read, and that the journal once had this state.
 fn check_rows(rows: Option<RowStore>, store: &Store) -> Result<(), ReadError> {
     let Some(rows) = rows else { return Ok(()) };
     rows.check()?;
     let Some(head) = rows.head()? else { return Ok(()) };
     let position = Position(head.position);
-    // What is ahead of a journal that has its beginning is made again by itself.
+    // A snapshot that is ahead of a journal with its beginning is made again at the next start.
     let (Ok(Some(first)), Ok(end)) = (store.first_position(), store.end_position()) else { return Ok(()) };
     let mut agrees = position == Position(1) || position > end && first == Position(1);
     let read = store.blocks(Position(head.position.saturating_sub(1)), &mut |stored| {
@@ -66,12 +67,12 @@ fn check_rows(rows: Option<RowStore>, store: &Store) -> Result<(), ReadError> {
     }
 }
 
-/// All postings can be read.
+/// Checks that all postings can be read.
 fn check_index(index: Option<PostingStore>) -> Result<(), ReadError> {
     index.map_or(Ok(()), |index| index::check(&index))
 }
 
-/// What the bus keeps can be read, its resources too.
+/// Checks that the data of the bus can be read, including its resources.
 fn check_depot(depot: Option<Depot>, store: &Store) -> Result<(), ReadError> {
     let Some(depot) = depot else { return Ok(()) };
     depot.check()?;

@@ -1,5 +1,5 @@
-//! The events of one fakémon in an order in which each follows from those before it. Throws keep their order among each
-//! other, and so do appearing and vanishing: a shard never let those overtake their like.
+//! Finds an order of the events of one fakémon in which each follows from those before it. Attempts keep their order
+//! among each other, and so do its appearing and vanishing: a shard never let those overtake their own kind.
 
 use super::{changed, throw_of};
 use fakemon_capture::resolve::{Rules, resolve};
@@ -10,19 +10,19 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// The events of a fakémon, in the order in which the journal has them.
 pub(super) struct Sequence<'a> {
-    /// What was known of it before.
+    /// The fakémon before them.
     pub(super) before: Option<Fakemon>,
     pub(super) events: Vec<(Position, Event)>,
-    /// What the settings were at a position.
+    /// The settings at a position.
     pub(super) rules: &'a dyn Fn(Position) -> Rules,
-    /// Nobody throws before they are named.
+    /// Where a player got a number: no attempt of the player can come before it.
     pub(super) named_at: &'a dyn Fn(PlayerId) -> Position,
 }
 
 /// The same events, placed.
 #[derive(Default)]
 pub(super) struct Ordered {
-    /// Where each was, where it stands, and what it says.
+    /// The old and the new position of each, and the event.
     pub(super) placed: Vec<(Position, Position, Event)>,
     /// What does not follow in any order, and why.
     pub(super) left_out: Vec<(Position, Event, String)>,
@@ -31,7 +31,7 @@ pub(super) struct Ordered {
 impl Sequence<'_> {
     pub(super) fn ordered(&self) -> Ordered {
         let mut left_out: BTreeMap<Position, String> = BTreeMap::new();
-        // What is left out changes where the others stand: each round leaves out one more at least.
+        // Leaving out an event changes the positions of the others: each round leaves out at least one more.
         loop {
             let (order, wrong) = self.merged(&left_out);
             left_out.extend(wrong);
@@ -59,7 +59,7 @@ impl Sequence<'_> {
         ordered
     }
 
-    /// Why an event cannot stand at a place.
+    /// Why an event cannot be at a position.
     fn misplaced(&self, index: usize, place: Position) -> Option<(Position, String)> {
         let (position, event) = &self.events[index];
         let (throw, _) = throw_of(event)?;
@@ -70,7 +70,7 @@ impl Sequence<'_> {
         changed.then(|| (*position, "it follows only where other settings held".to_owned()))
     }
 
-    /// Throws, and what makes them right between them, as late as can be.
+    /// Puts appearing and vanishing between the attempts, as late as their outcomes allow.
     fn merged(&self, left_out: &BTreeMap<Position, String>) -> (Vec<usize>, BTreeMap<Position, String>) {
         let (mut order, mut wrong) = (Vec::new(), BTreeMap::new());
         let all = (0..self.events.len()).filter(|index| !left_out.contains_key(&self.events[*index].0));
@@ -87,7 +87,7 @@ impl Sequence<'_> {
             let position = self.events[index].0;
             let (throw, said) = throw_of(&self.events[index].1).expect("it is a throw");
             let rules = (self.rules)(position);
-            // How much of what the world did makes it right: nothing, or the next, or the next two, …
+            // How many of the world's next events must come first: none, one, two, …
             let (mut needed, mut after) = (0, fakemon);
             while resolve(rules, after.as_ref(), &throw) != said && needed <= world.len() {
                 let next = world.get(needed).and_then(|next| changed(after, &self.events[*next].1));

@@ -1,4 +1,5 @@
-//! Groups of schedules, and what they feed: one node for each destination of a group, however many schedules lead there.
+//! Groups of schedules and their destinations: one node for each destination of a group, however many schedules lead
+//! there.
 
 use super::{Graph, label, missing};
 use crate::topology::{Node, NodeKind, NodeState, Seen};
@@ -8,14 +9,14 @@ use fakemon_schedule::destinations;
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
 
-/// Destinations of one group that are told apart.
+/// Destinations of one group with a node of their own.
 const DESTINATIONS_MAX: usize = 100;
 
 #[derive(Default)]
 struct Group {
     schedules: usize,
     disabled: usize,
-    /// By the name that people know them by: what it is, and how many schedules lead there.
+    /// By the name shown to people: the destination, and how many schedules lead there.
     ends: BTreeMap<String, (Destination, usize)>,
     left_out: usize,
 }
@@ -52,7 +53,7 @@ impl Graph {
         let all_off = group.disabled == group.schedules;
         let mut has_missing = false;
         for (of, (destination, schedules)) in &group.ends {
-            // What a lane took is known of it as a whole.
+            // A lane counts all destinations of its kind together.
             let kind = schedule_lane_kind(destination);
             let alone = group.ends.values().filter(|(other, _)| schedule_lane_kind(other) == kind).count() == 1;
             let taken = seen.schedules.get(&(name.to_owned(), kind)).copied().filter(|_| alone);
