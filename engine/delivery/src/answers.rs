@@ -1,5 +1,6 @@
-//! Whose results go to which answer webhook: found by the player's number, so that a million players with webhooks cost
-//! an event no more than one. Each webhook has a lane of its own, which no rule made.
+//! Which answer webhooks get the results of which players. Looked up by the player's number, so that with a million
+//! webhooks an event costs no more than with one. Each webhook has a lane of its own, which does not belong to a
+//! rule.
 
 use super::lane::{Arrival, Lane, LaneId};
 use super::names::Events;
@@ -14,19 +15,19 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The lanes of a player, and what they get from this turn.
+/// The lanes of each player, and what they get in this turn.
 #[derive(Default)]
 pub(crate) struct Answers {
     by_player: HashMap<PlayerId, Vec<Arc<Lane>>>,
-    /// Of players who have no number yet.
+    /// Lanes of players who have no number yet.
     by_name: HashMap<String, Vec<Arc<Lane>>>,
-    /// Whose results each webhook gets.
+    /// The players of each webhook, by name.
     players: HashMap<String, Vec<String>>,
     gathered: BTreeMap<LaneId, (Arc<Lane>, Vec<Arrival>)>,
 }
 
 impl Answers {
-    /// From now on a webhook gets the results of its players, and of no others.
+    /// Makes a webhook get the results of its players, and of no others.
     pub(crate) fn list(&mut self, webhook: &AnswerWebhook, lane: &Arc<Lane>, events: &Events) {
         self.forget(&webhook.name, events);
         for name in &webhook.players {
@@ -39,7 +40,7 @@ impl Answers {
         self.players.insert(webhook.name.clone(), webhook.players.clone());
     }
 
-    /// A webhook gets nothing any more.
+    /// Stops results for a webhook.
     pub(crate) fn forget(&mut self, webhook: &str, events: &Events) {
         let id = live_answers(webhook);
         self.gathered.remove(&id);
@@ -51,7 +52,7 @@ impl Answers {
         }
     }
 
-    /// Notes an event for those who want it.
+    /// Gathers an event for the webhooks of its player.
     #[inline]
     pub(crate) fn event(&mut self, position: Position, at: Timestamp, event: &Event, events: &Events) {
         if self.players.is_empty() {
@@ -79,7 +80,7 @@ impl Answers {
         }
     }
 
-    /// What was noted since the last time.
+    /// Takes what was gathered since the last call.
     pub(crate) fn take(&mut self) -> impl Iterator<Item = (Arc<Lane>, Vec<Arrival>)> + use<> {
         std::mem::take(&mut self.gathered).into_values()
     }

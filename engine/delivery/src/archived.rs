@@ -1,6 +1,6 @@
-//! How many events an archive holds, and how large they are: what a replay of it could show. Counted on request, from
-//! where the last request left off, so that an archive costs nothing while nobody asks. It holds what came on its bus, for
-//! as long as the archive and the journal keep it; so counts are kept by the hour, and hours go as a whole.
+//! The number and size of the events in an archive, which a replay of it could show. Counted on request, continuing
+//! where the last request stopped, so that an archive without requests costs nothing. It holds the events of its bus
+//! for as long as the archive and the journal keep them; counts are kept per hour, and expire by whole hours.
 
 use super::filter::{Filter, Patterns};
 use super::names::{Events, keys_of, told};
@@ -30,18 +30,18 @@ pub struct Archived {
     pub bytes: u64,
 }
 
-/// What is known of all archives.
+/// What is counted so far of all archives.
 #[derive(Default)]
 pub struct ArchiveFigures {
     known: Mutex<BTreeMap<String, Counted>>,
-    /// What lies before it was before the bus was emptied, for a test suite.
+    /// Archives hold no event before this position, because the bus was emptied there, for a test suite.
     begin: AtomicU64,
 }
 
-/// What is known of one.
+/// What is counted so far of one archive.
 struct Counted {
     archive: Archive,
-    /// What it takes; none takes all.
+    /// The pattern of its events; none if it takes all.
     filter: Option<Filter>,
     next: Position,
     hours: BTreeMap<u64, Hour>,
@@ -59,13 +59,13 @@ impl ArchiveFigures {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Archives hold nothing that lies before a position.
+    /// Makes archives hold nothing before a position.
     pub fn begin_at(&self, position: Position) {
         self.begin.store(position.0, Ordering::SeqCst);
         self.known().clear();
     }
 
-    /// What an archive held when it was counted last.
+    /// What an archive held at the last count.
     pub fn of(&self, archive: &Archive, now: Timestamp) -> Archived {
         let known = self.known();
         let Some(counted) = known.get(&archive.name).filter(|counted| is_same(&counted.archive, archive)) else {
@@ -79,7 +79,7 @@ impl ArchiveFigures {
         })
     }
 
-    /// Counts on to a position, but not for longer than `patience`: then the next request goes on.
+    /// Counts up to a position, but for at most `patience`: the next request continues.
     pub fn count(
         &self,
         registry: &Registry,
@@ -99,7 +99,7 @@ impl ArchiveFigures {
     }
 }
 
-/// Whether what was counted for one archive holds for another; how long they keep it may differ.
+/// Whether the counts of one archive are valid for another; their retention may differ.
 fn is_same(one: &Archive, other: &Archive) -> bool {
     one.created_at == other.created_at && one.bus == other.bus && one.pattern == other.pattern
 }

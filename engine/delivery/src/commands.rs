@@ -1,6 +1,6 @@
 //! Commands that come as events: `fakemon.spawn` from `fakemon.world`, `fakemon.capture_attempt` from `fakemon.game`.
-//! Whatever bus they are put on, they reach the capture service. Carrying out one twice changes nothing: an attempt has
-//! its id, and a spawn without an id of its own gets one that follows from its event.
+//! They reach the capture service from any bus. Carrying out one twice changes nothing: an attempt has its id, and a
+//! spawn without an id of its own gets one that is derived from its event.
 
 use fakemon_capture::command::Spawn;
 use fakemon_model::authorship::{ATTEMPT, SPAWN};
@@ -12,10 +12,10 @@ use fakemon_model::species::CatchRate;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// Ids of fakémon that events spawn without naming one begin here.
+/// The first of the ids of fakémon that events spawn without an id.
 const SPAWNED_BY_EVENTS: u64 = 1 << 62;
 
-/// What the capture service is asked to do.
+/// A command for the capture service.
 #[derive(Clone, Debug)]
 pub enum Command {
     Spawn(Spawn),
@@ -67,7 +67,7 @@ struct AttemptDetail {
     lon: f64,
 }
 
-/// The event that spawned a fakémon, if its id was taken from there.
+/// The position of the event that spawned a fakémon, if its id was derived from it.
 pub fn spawned_by(fakemon: FakemonId) -> Option<Position> {
     fakemon.0.checked_sub(SPAWNED_BY_EVENTS).filter(|position| *position > 0).map(Position)
 }

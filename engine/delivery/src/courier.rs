@@ -1,6 +1,5 @@
-//! What happens with one attempt to deliver, wherever it goes: the event is looked up and given the target's shape; what
-//! was delivered is done; what failed comes again later, or is given up and becomes a dead letter. Whoever carries
-//! events to targets does it through here.
+//! One delivery attempt: load the event, shape it for the target, then mark it delivered, schedule a retry, or write
+//! a dead letter. All carriers of events use this type.
 
 use super::answers::ANSWERS;
 use super::failure_code::FailureCode;
@@ -31,7 +30,7 @@ use std::time::Duration;
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 /// The longest wait before a retry.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
-/// What a target without a policy gets, as with AWS.
+/// The retry policy of a target without one, as with AWS.
 const RETRY: Retry = Retry { attempts_max: 185, age_s_max: 86_400 };
 
 /// Why an attempt failed.
@@ -43,17 +42,17 @@ pub struct Failed {
     pub code: FailureCode,
     /// `ERROR_MESSAGE` of a dead letter. It holds no secret.
     pub message: String,
-    /// The target asked for this much time.
+    /// How long the target asked to wait before the next attempt.
     pub retry_after: Option<Duration>,
 }
 
 impl Failed {
-    /// An attempt that makes no sense to repeat.
+    /// A failure that no retry can change.
     pub fn permanently(code: FailureCode, message: impl Into<String>) -> Failed {
         Failed { retriable: false, code, message: message.into(), retry_after: None }
     }
 
-    /// An attempt that may succeed later.
+    /// A failure that a retry may change.
     pub fn for_now(code: FailureCode, message: impl Into<String>) -> Failed {
         Failed { retriable: true, ..Failed::permanently(code, message) }
     }
@@ -69,13 +68,13 @@ impl From<QueueError> for Failed {
     }
 }
 
-/// Why a dead letter does not go back.
+/// Why a dead letter cannot be redriven.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RedriveError {
-    /// Many wait for its target already: the same letter again, later.
+    /// Too many dead letters wait for its target: redrive the same letter later.
     #[error("too many dead letters wait for the target")]
     Later,
-    /// It never will.
+    /// The letter can never be redriven.
     #[error("{0}")]
     Refused(String),
 }
@@ -95,21 +94,21 @@ impl From<&str> for RedriveError {
 /// An event as its target gets it.
 #[derive(Clone, Debug)]
 pub struct Letter {
-    /// Which.
+    /// Its key.
     pub key: EventKey,
     /// The whole event.
     pub event: Arc<str>,
     /// What the target's input settings make of it.
     pub body: Arc<str>,
-    /// When it came in, if this is the first attempt.
+    /// When it was handed to the disk, if this is the first attempt.
     pub fresh_since: Option<Timestamp>,
-    /// Its own target, on a lane of schedules; else that of the lane.
+    /// The event's own target, on a lane of schedules; none if it is the lane's.
     pub target: Option<Arc<Target>>,
     /// The header of the trace that the event belongs to.
     pub trace: Option<String>,
 }
 
-/// Hands out events and takes back what became of them. Cheap to clone.
+/// Hands out events and records their outcomes. Cheap to clone.
 #[derive(Clone)]
 pub struct Courier {
     pub lanes: Arc<Lanes>,
@@ -152,8 +151,8 @@ impl Courier {
         self.lanes.take(lane, max, self.now())
     }
 
-    /// Reads events, and gives them the shape that their target wants. Those that the journal does not have any more are
-    /// done; those that cannot be shaped are given up.
+    /// Reads events and shapes them for their target. Events that the journal no longer has count as done; events
+    /// that cannot be shaped are given up.
     ///
     /// # Errors
     /// When the journal cannot be read.
@@ -231,7 +230,7 @@ impl Courier {
         self.resources.current().rules.get(&(id.bus.clone(), id.rule.clone())).cloned()
     }
 
-    /// When the oldest event that waits on a lane came in.
+    /// When the oldest event that waits on a lane was handed to the disk.
     pub fn oldest_at(&self, lane: &Lane) -> Option<Timestamp> {
         lane.oldest_at().or_else(|| {
             let mut at = None;
@@ -240,19 +239,19 @@ impl Courier {
         })
     }
 
-    /// Notes that a first attempt begins.
+    /// Counts first attempts.
     pub fn started(&self, lane: &Lane, letters: &[Letter]) {
         lane.figures().attempts.fetch_add(letters.len() as u64, Ordering::Relaxed);
         let now = self.wall();
         letters.iter().filter_map(|letter| letter.fresh_since).for_each(|at| self.figures.started(at, now));
     }
 
-    /// The resources as they are now.
+    /// The current resources.
     pub fn registry(&self) -> Arc<fakemon_resource::Registry> {
         self.resources.current()
     }
 
-    /// Events were delivered.
+    /// Records that events were delivered.
     pub fn delivered(&self, lane: &Lane, keys: &[EventKey]) {
         let (now, wall) = (self.now(), self.wall());
         lane.ingested_at(keys).for_each(|at| self.figures.completed(at, wall));
@@ -264,7 +263,7 @@ impl Courier {
         lane.done(keys.iter().copied());
     }
 
-    /// Whether the schedule of an event was deleted since it fired. One that ended by itself was not.
+    /// Whether the schedule of an event was deleted after it fired; a schedule that ended by itself does not count.
     fn is_called_off(&self, lane: &Lane, parcel: &Parcel, event: &str) -> bool {
         if !scheduled::is_one(lane.id()) || lane.id().course != Course::Live {
             return false;
@@ -285,7 +284,7 @@ impl Courier {
         invocation.map_or_else(|| lane.target(), |invocation| Arc::new(invocation.target()))
     }
 
-    /// An attempt failed: the event comes again, or becomes a dead letter.
+    /// Records a failed attempt: the event is retried, or becomes a dead letter.
     pub fn failed(&self, lane: &Lane, parcel: &Parcel, event: Option<&Arc<str>>, failed: &Failed) {
         let target = self.target_of(lane, parcel, event);
         let policy = target.retry.unwrap_or(RETRY);
@@ -314,7 +313,7 @@ impl Courier {
         let Some(condition) = exhausted else {
             lane.figures().retries.fetch_add(1, Ordering::Relaxed);
             let wait = failed.retry_after.unwrap_or_else(|| self.backoff(parcel.attempts)).min(BACKOFF_MAX * 5);
-            // An event that is too old then is given up then, not after the next long wait.
+            // An event that reaches its maximum age before the next retry is given up at that age.
             let age_ns = now.ns_since(parcel.first_attempt_at.unwrap_or(now));
             let left_ns = (u64::from(policy.age_s_max) * 1_000_000_000).saturating_sub(age_ns);
             let wait_ns = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX).min(left_ns);
@@ -323,7 +322,7 @@ impl Courier {
         self.give_up(lane, &target, parcel, event, failed, condition);
     }
 
-    /// Exponential, and anywhere in the upper half of it: targets that failed together come again apart.
+    /// Exponential, randomised over the upper half, so that targets that failed together are not retried together.
     pub fn backoff(&self, attempts: u32) -> Duration {
         let whole = BACKOFF_MIN.saturating_mul(1 << attempts.min(16)).min(BACKOFF_MAX);
         let random = fakemon_model::ids::mix(self.seed.fetch_add(1, Ordering::Relaxed)) >> 32;
@@ -382,10 +381,11 @@ impl Courier {
         lane.done([parcel.key]);
     }
 
-    /// Brings a dead letter to its target again; it is on the target's lane, durable, when this returns.
+    /// Puts a dead letter back on its target's lane; it is there durably when this returns.
     ///
     /// # Errors
-    /// When the message is no dead letter of the bus, its target or its event is gone, or too many wait already.
+    /// When the message is no dead letter of the bus, its target or its event no longer exists, or too many wait
+    /// already.
     pub fn redrive(&self, message: &Message) -> Result<(), RedriveError> {
         let attribute = |name: &str| message.attributes.get(name).map(|attribute| attribute.value.as_str());
         if attribute("SCHEDULE_ARN").is_some() {
@@ -409,7 +409,7 @@ impl Courier {
         self.send_again(&id, &target, key)
     }
 
-    /// The target is that of the firing: the schedule may be gone.
+    /// The target is that in the event, because the schedule may be deleted.
     fn redrive_of_schedule(&self, event_id: &str) -> Result<(), RedriveError> {
         let key = EventKey::of_id(event_id).ok_or("it names no event of the journal")?;
         let event = self.events.json_of(key, None).map_err(|error| error.to_string())?;
@@ -427,7 +427,7 @@ impl Courier {
         }
         self.lanes.write_one(&lane)?;
         if lane.is_closed() {
-            return Err(RedriveError::Later); // its rule was deleted meanwhile, and perhaps made again
+            return Err(RedriveError::Later); // its rule was deleted meanwhile, and perhaps created again
         }
         if id.rule == ANSWERS && id.bus.is_empty() {
             self.lanes.touch(lane);
@@ -469,7 +469,7 @@ impl Courier {
     }
 }
 
-/// What the engine says of itself does not count: that such an event was given up would be told by another such event.
+/// Counts a given-up event. The engine's own notices do not count: giving one up would cause another notice.
 fn note_given_up(lane: &Lane, event: Option<&Arc<str>>, is_lost: bool) {
     if !event.is_some_and(|event| is_of_engine(event)) {
         lane.note_health().given_up(is_lost);
@@ -498,7 +498,7 @@ fn invoke(parcel: &Parcel, event: &str) -> Result<(Arc<str>, Arc<Target>), Strin
     Ok((body.into(), Arc::new(invocation.target())))
 }
 
-/// As the scheduler makes them: the payload, and what became of it.
+/// A dead letter as the scheduler writes it: the payload, and why it was given up.
 fn dead_letter_of_schedule(
     target: &Target,
     parcel: &Parcel,
@@ -513,7 +513,7 @@ fn dead_letter_of_schedule(
         ("ERROR_MESSAGE", failed.message.clone()),
         ("RETRY_ATTEMPTS", parcel.attempts.to_string()),
         ("IS_PAYLOAD_TRUNCATED", "false".into()),
-        ("FAKEMON_EVENT_ID", parcel.key.id()), // ten in all, which is what a message may have
+        ("FAKEMON_EVENT_ID", parcel.key.id()), // ten in all, the most that a message may have
     ]);
     attributes.extend(condition.map(|condition| ("EXHAUSTED_RETRY_CONDITION", condition.to_owned())));
     let body = match invocation {

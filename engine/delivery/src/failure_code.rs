@@ -1,5 +1,5 @@
-//! Why an attempt to deliver failed, by the names that the service's dead letters have for it (`ERROR_CODE`). What exactly
-//! happened stands in the message beside it (`ERROR_MESSAGE`).
+//! Why a delivery attempt failed, by the codes in the service's dead letters (`ERROR_CODE`). The message beside the
+//! code (`ERROR_MESSAGE`) says what happened exactly.
 //!
 //! | code | what happened |
 //! |---|---|
@@ -34,7 +34,7 @@ pub enum FailureCode {
     ThirdAccountHopDetected,
     Throttling,
     Timeout,
-    /// The engine is stopping: not an attempt, so no dead letter ever has it.
+    /// The engine is stopping. This is no failed attempt, so no dead letter has this code.
     Stopped,
 }
 

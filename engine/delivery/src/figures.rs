@@ -12,9 +12,9 @@ const DAY_NS: u64 = 86_400_000_000_000;
 
 /// Counters of the bus.
 pub struct BusFigures {
-    /// Events that rules looked at.
+    /// Events that were matched against rules.
     pub events: AtomicU64,
-    /// Of these, matched at least one rule.
+    /// Events among them that matched at least one rule.
     pub matched_events: AtomicU64,
     clock: Clock,
     since: Timestamp,
@@ -25,7 +25,7 @@ pub struct BusFigures {
 
 impl BusFigures {
     pub fn new(clock: Clock) -> BusFigures {
-        // Bounds, because what lies beyond them is recorded as the bound.
+        // The histogram has bounds; a value beyond them is recorded as the bound.
         let histogram = || Mutex::new(Histogram::new_with_bounds(1_000, DAY_NS, 2).expect("valid bounds"));
         BusFigures {
             events: AtomicU64::new(0),
@@ -54,22 +54,22 @@ impl BusFigures {
         self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A bus is gone.
+    /// Forgets a deleted bus.
     pub fn forget_bus(&self, bus: &str) {
         self.held().remove(bus);
     }
 
-    /// A rule is gone.
+    /// Forgets a deleted rule.
     pub fn forget_rule(&self, bus: &str, rule: &str) {
         self.held().get_mut(bus).into_iter().for_each(|traffic| traffic.forget_rule(rule));
     }
 
-    /// When counting began: with this opening of the engine.
+    /// When counting began: when the engine was opened.
     pub fn since(&self) -> Timestamp {
         self.since
     }
 
-    /// What flowed over each bus, by type of event and rule.
+    /// The traffic of each bus, by event type and rule.
     pub fn traffic(&self) -> BTreeMap<String, BusTraffic> {
         self.held().clone()
     }

@@ -21,28 +21,28 @@ pub struct Filter {
     /// Names by number.
     pub rules: Vec<String>,
     patterns: Vec<Known>,
-    /// For events that are JSON; compiled when the first comes.
+    /// For events that are JSON; compiled for the first one.
     json: Option<Matcher>,
-    /// For changes of resources: only rules that can match one. Whoever makes a thousand rules makes a thousand changes,
-    /// and each comes with rules that are to be compiled again.
+    /// For changes of resources, with only the rules that can match one. Creating a thousand rules makes a thousand
+    /// changes, each of which is matched against newly compiled rules.
     changes: Option<Matcher>,
-    /// For game events; the same.
+    /// For game events; compiled for the first one.
     records: Option<Records>,
     /// Whether some rule looks at `replay-name`.
     about_replays: bool,
     scratch: Scratch,
-    /// The rules that match an event which is hidden from most.
+    /// The rules that match an event that is hidden from the others.
     asked: Vec<u32>,
 }
 
-/// Patterns that were parsed, by text: rules are compiled again whenever one of them changes.
+/// Parsed patterns by text, because all rules of a bus are compiled again when one of them changes.
 #[derive(Default)]
 pub struct Patterns(HashMap<String, Known>);
 
 /// A pattern, and whether it can match a change of a resource.
 type Known = (Arc<Pattern>, bool);
 
-/// Patterns that are kept; beyond them all are forgotten.
+/// The number of patterns that are kept; beyond it all are dropped.
 const PATTERNS_MAX: usize = 10_000;
 
 impl Patterns {
@@ -62,19 +62,19 @@ impl Patterns {
 }
 
 impl Filter {
-    /// Of the enabled rules of a bus that have a pattern.
+    /// A filter of the enabled rules of a bus that have a pattern.
     pub fn new<'r>(rules: impl Iterator<Item = &'r Rule>, known: &mut Patterns) -> Filter {
         let enabled = rules.filter(|rule| rule.is_enabled());
         Filter::of_patterns(enabled.filter_map(|rule| Some((rule.name.as_str(), rule.pattern.as_deref()?))), known)
     }
 
-    /// Of patterns by name. They were checked when they were made; one that this version cannot compile matches nothing,
-    /// and the log says so.
+    /// A filter of patterns by name. They were checked when they were created; a pattern that this version cannot
+    /// compile matches nothing, and is logged.
     pub fn of_patterns<'r>(patterns: impl IntoIterator<Item = (&'r str, &'r str)>, known: &mut Patterns) -> Filter {
         let (mut compiled, mut weight) = (Vec::new(), 0);
         for (name, pattern) in patterns {
             match known.parse(pattern) {
-                // Refused when rules are made; so this is a bus that an older version let grow too far.
+                // Refused when a rule is created, so an older version let this bus grow too far.
                 Ok((pattern, _)) if weight + pattern.weight() > WEIGHT_MAX => {
                     tracing::error!(name, "it matches nothing: the rules of its bus are too complex together");
                 }
@@ -105,7 +105,7 @@ impl Filter {
         self.rules.is_empty()
     }
 
-    /// The rules that match an event, in order. The JSON of the event is made if it is needed and is not there.
+    /// The rules that match an event, in order. The JSON of the event is made only if it is needed and missing.
     pub fn matches(&mut self, told: &Told<'_>, names: &impl Names, json: &mut Option<Arc<str>>) -> &[u32] {
         let asks_for_more = told.replay.is_some() && self.about_replays;
         if Records::know(told.event) && !asks_for_more {
@@ -115,7 +115,8 @@ impl Filter {
         self.matches_json(told.event, json.get_or_insert_with(|| names.json(told).into()))
     }
 
-    /// The same; of an event that is hidden only rules that ask who says something, or what it is.
+    /// As [`matches`](Self::matches); an event that is hidden matches only rules that ask for its source or
+    /// detail-type.
     pub fn matches_unless(
         &mut self,
         hidden: bool,
@@ -135,12 +136,12 @@ impl Filter {
         &self.asked
     }
 
-    /// Whether it is known without a further look that nothing matches either event of a throw.
+    /// Whether both events of an attempt are known to match nothing.
     pub fn passes_over(&self, throw: &Attempt) -> bool {
         self.records.as_ref().is_some_and(|records| records.are_unwanted(throw))
     }
 
-    /// An event that is no JSON matches nothing.
+    /// The rules that match the JSON of an event; invalid JSON matches nothing.
     fn matches_json(&mut self, event: &Event, json: &str) -> &[u32] {
         let of_changes = matches!(event, Event::Changed { .. });
         let numbered = (0u32..).zip(&self.patterns).filter(|(_, (_, admits))| *admits || !of_changes);

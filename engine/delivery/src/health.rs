@@ -1,25 +1,25 @@
-//! How a lane does: whether its target takes what it gets, since when it does not, and why.
+//! Health of a lane: whether its target accepts deliveries and, if not, since when and why.
 
 use super::failure_code::FailureCode;
 use super::rate::Rate;
 use fakemon_model::ids::Timestamp;
 
-/// How a lane does.
+/// The health of a lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
-    /// Attempts that failed since the last that did not.
+    /// Attempts that failed since the last successful one.
     pub failed_attempts: u64,
     /// When the first of them failed.
     pub failing_since: Option<Timestamp>,
-    /// Code of the last failure, if there ever was one.
+    /// The code of the last failure; empty if there was none.
     pub error_code: String,
-    /// What it said; it holds no secret.
+    /// The message of the last failure; it holds no secret.
     pub error_message: String,
-    /// When an event was delivered last.
+    /// When an event was last delivered.
     pub delivered_at: Option<Timestamp>,
-    /// Events that were given up, but for those in which the engine speaks of itself.
+    /// Events that were given up, except the engine's own notices.
     pub given_up: u64,
-    /// Of these, those that are in no dead-letter queue.
+    /// Given-up events that are in no dead-letter queue.
     pub lost: u64,
     delivered: Rate,
 }

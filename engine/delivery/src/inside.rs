@@ -1,6 +1,5 @@
-//! Deliveries that stay inside of this process: to queues, log groups, other buses, the capture service, and functions
-//! of the program that embeds the engine. One thread for all but functions, which have one each: what they do nobody
-//! knows.
+//! Deliveries inside this process: to queues, log groups, other buses, the capture service, and functions of the
+//! embedding program. One thread serves all of them, except user functions: each gets its own, because it may block.
 
 mod buses;
 mod captures;
@@ -25,19 +24,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-/// Events of one lane that are delivered at once.
+/// The most events of one lane in one delivery.
 const LETTERS_MAX: usize = 256;
-/// How long it sleeps when nobody wakes it.
+/// The longest sleep between two looks at the lanes.
 const IDLE: Duration = Duration::from_millis(200);
-/// How often it looks whether the router has caught up.
+/// How often it checks whether the router has caught up.
 const CATCHING_UP: Duration = Duration::from_millis(1);
-/// How often rules may hand an event on from bus to bus: rules that feed each other end here.
+/// How many times rules may hand an event on from bus to bus: ends loops of rules.
 pub const HOPS_MAX: u8 = 8;
 
-/// What became of each event.
+/// The outcome of each event.
 pub type Outcomes = Vec<(EventKey, Result<(), Failed>)>;
 
-/// What a function says of an event.
+/// Handles one event, or says why it failed.
 pub type Function = Box<dyn FnMut(&Letter) -> Result<(), Failed> + Send>;
 
 /// An event for a player.
@@ -65,10 +64,10 @@ pub enum Carrier {
     Function(String, Shared<Function>),
 }
 
-/// What lanes and pipes call, one at a time.
+/// A callback that lanes and pipes share: one caller at a time.
 pub type Shared<T> = Arc<Mutex<T>>;
 
-/// The turn of whoever calls it now.
+/// Locks the callback for one call.
 pub fn turn<T>(shared: &Shared<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -77,18 +76,19 @@ pub struct Inside {
     pub courier: Courier,
     pub carrier: Carrier,
     pub progress: Arc<Progress>,
-    /// Until here the journal was written when the engine was opened.
+    /// The end of the journal when the engine was opened.
     pub opened_at: Position,
     pub stop: Arc<AtomicBool>,
     pub failure: Arc<Failure>,
 }
 
 impl Inside {
-    /// Delivers until told to stop.
+    /// Delivers until stopped.
     pub fn run(mut self) {
         let own = std::thread::current();
         self.courier.lanes().on_work(move || own.unpark());
-        // Before the journal is read to where it was left, nobody knows what was delivered.
+        // Until the router has read the journal up to its end at opening, it is not known which events were
+        // delivered.
         while self.progress.routed() < self.opened_at && !self.stop.load(Ordering::SeqCst) {
             std::thread::park_timeout(CATCHING_UP);
         }
@@ -118,7 +118,7 @@ impl Inside {
         due.map_or(IDLE, |due| Duration::from_nanos(due.ns_since(now)).min(IDLE))
     }
 
-    /// Gives each lane a turn; whether any had something.
+    /// Gives each lane one turn; returns whether any had events.
     fn round(&mut self) -> Result<bool, ReadError> {
         let mut any = false;
         for lane in self.courier.lanes().of_rules() {
@@ -145,7 +145,8 @@ impl Inside {
                 continue;
             }
             let outcomes = self.hand_over(lane, &arn, &letters)?;
-            // Where order counts, nothing overtakes what comes again, wherever that goes.
+            // Where order counts, a failed event that is retried blocks the following ones, even if their
+            // destinations differ.
             stuck = lane.parallel() == 1
                 && (outcomes.len() < letters.len() || outcomes.iter().any(|(_, outcome)| comes_again(outcome)));
             self.settle(lane, parcels, &letters, outcomes);
@@ -183,7 +184,7 @@ impl Inside {
         let delivered: Vec<EventKey> =
             outcomes.iter().filter(|(_, outcome)| outcome.is_ok()).map(|(key, _)| *key).collect();
         courier.delivered(lane, &delivered);
-        // What was taken and not tried, because it comes after what failed.
+        // Events that were taken but not tried, because an earlier one failed.
         if outcomes.len() < letters.len() {
             let tried: HashSet<EventKey> = outcomes.iter().map(|(key, _)| *key).collect();
             let untried = letters.iter().map(|letter| letter.key).filter(|key| !tried.contains(key));
@@ -206,12 +207,12 @@ fn comes_again(outcome: &Result<(), Failed>) -> bool {
     outcome.as_ref().is_err_and(|failed| failed.retriable)
 }
 
-/// What a function of the embedding program is told that panicked: its trouble ends no thread of ours.
+/// The failure of a user function that panicked; the panic does not end the thread.
 pub fn panicked(why: &str) -> Failed {
     Failed::for_now(FailureCode::ErrorFromTarget, format!("it panicked: {why}"))
 }
 
-/// Calls a function for each event, in order; after one that comes again nothing behind it, if order counts.
+/// Calls a function for each event, in order; if order counts, it stops after the first event that will be retried.
 pub fn call(function: &mut Function, in_order: bool, letters: &[Letter]) -> Outcomes {
     let mut outcomes = Outcomes::new();
     for letter in letters {
@@ -229,7 +230,8 @@ fn all(letters: &[Letter], outcome: &Result<(), Failed>) -> Outcomes {
     letters.iter().map(|letter| (letter.key, outcome.clone())).collect()
 }
 
-/// What lies in the depot gets events in one batch with the word that they were delivered: exactly once, whatever happens.
+/// A batch that marks events as delivered. The event is written to its queue or log in the same batch, so it is
+/// delivered exactly once.
 fn delivering(lane: &Lane, letters: &[Letter]) -> (Vec<EventKey>, Batch) {
     let (keys, mut batch) = (letters.iter().map(|letter| letter.key).collect::<Vec<_>>(), Batch::default());
     lane.deliver(&keys, &mut batch);
@@ -258,7 +260,7 @@ fn to_queue(courier: &Courier, lane: &Lane, registry: &Registry, name: &str, let
     all(letters, &sent.map(drop).map_err(Failed::from))
 }
 
-/// An event that is delivered again is the same message; one that is replayed is another.
+/// The deduplication id of an event: a retry has the same, a replay a different one.
 fn deduplication_id(lane: &Lane, queue: &Queue, letter: &Letter, new: &NewMessage) -> String {
     if let Some(said) = &new.deduplication_id {
         return said.clone();
@@ -289,7 +291,7 @@ pub fn to_players(postman: &mut PlayerSink, destination: &Destination, letters: 
     outcomes
 }
 
-/// Whom an event is for.
+/// The player an event is for.
 pub fn addressee(destination: &Destination, event: &str) -> Result<PlayerName, String> {
     #[derive(Deserialize)]
     struct Event {
@@ -306,7 +308,8 @@ pub fn addressee(destination: &Destination, event: &str) -> Result<PlayerName, S
     PlayerName::new(&name).map_err(|error| format!("detail.player: {error}"))
 }
 
-/// A line per event, of the moment of its delivery (its own time is in it), in the stream of its rule.
+/// Appends a line per event to the stream of its rule, with the time of delivery (the event's own time is in the
+/// line).
 fn to_log_group(courier: &Courier, lane: &Lane, registry: &Registry, group: &str, letters: &[Letter]) -> Outcomes {
     let Some(held) = registry.log_groups.get(group) else {
         let missing = Failed::permanently(FailureCode::NoResource, format!("there is no log group {group}"));

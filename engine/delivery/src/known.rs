@@ -1,5 +1,5 @@
-//! What the router knew when it last wrote: the position before which it has read everything, the resources there, and
-//! what of their due times had fired.
+//! The state the router last stored: the position before which it has read everything, the resources there, and which
+//! of their due times had fired.
 
 use fakemon_fbs::journal::{Changed, Event};
 use fakemon_journal::{Batch, Depot, ReadError, Room, Store};
@@ -9,9 +9,9 @@ use fakemon_resource::resource::{Change, Resource};
 use fakemon_schedule::{Standing, Standings};
 use std::ops::ControlFlow;
 
-/// Where the router's position lies; keys of resources hold a `/`.
+/// The key of the router's position; keys of resources contain a `/`.
 const POSITION: &[u8] = b"position";
-/// What keys of standings of schedules begin with; the key of the resource follows.
+/// The prefix of keys of schedules' states; the key of the resource follows.
 const STANDING: &str = "clock\0";
 
 /// The resources as of a position of the journal.
@@ -20,17 +20,17 @@ pub struct Known {
     pub next: Position,
     pub registry: Registry,
     pub standings: Standings,
-    /// What the depot knows of `next`.
+    /// The value of `next` in the depot.
     pub written: Position,
 }
 
 impl Known {
-    /// Before the first event of a journal.
+    /// The state before the first event of a journal.
     pub fn beginning(first: Position) -> Known {
         Known { next: first, registry: Registry::new(), standings: Standings::new(), written: Position(0) }
     }
 
-    /// As the depot has it; a new one begins at the beginning of the journal.
+    /// The state in the depot; a new depot begins with the journal.
     pub fn read(depot: &Depot, first: Position, end: Position) -> Result<Known, ReadError> {
         let mut known = Known::beginning(first);
         let Some(position) = depot.get(Room::Router, POSITION)? else { return Ok(known) };
@@ -90,29 +90,29 @@ fn standing(value: &[u8]) -> Option<Standing> {
     Some(Standing { since: number(since)?, fired: number(fired)? })
 }
 
-/// Notes how far a schedule is.
+/// Stores the state of a schedule.
 pub(crate) fn note_standing(batch: &mut Batch, key: &str, standing: Standing) {
     let Standing { since, fired } = standing;
     batch.put(Room::Router, format!("{STANDING}{key}"), [since.0.to_be_bytes(), fired.0.to_be_bytes()].concat());
 }
 
-/// Notes that a schedule is gone.
+/// Deletes the state of a schedule.
 pub(crate) fn forget_standing(batch: &mut Batch, key: &str) {
     batch.delete(Room::Router, format!("{STANDING}{key}"));
 }
 
-/// Notes that all schedules of a group are gone.
+/// Deletes the states of all schedules of a group.
 pub(crate) fn forget_standings(batch: &mut Batch, prefix: &str) {
     let (from, to) = (format!("{STANDING}{prefix}"), format!("{STANDING}{prefix}\u{7f}")); // keys are ASCII
     batch.delete_range(Room::Router, from, to);
 }
 
-/// Notes that the router has read everything before `next`.
+/// Stores that the router has read everything before `next`.
 pub(crate) fn note_position(batch: &mut Batch, next: Position) {
     batch.put(Room::Router, POSITION, next.0.to_be_bytes());
 }
 
-/// Notes that a change was applied. What goes with a bus or a rule is noted by whoever calls.
+/// Stores that a change was applied. The caller deletes what belongs to a deleted bus or rule.
 pub(crate) fn note_change(batch: &mut Batch, change: &Change) {
     match change {
         Change::Put(resource) => batch.put(Room::Router, resource.key(), resource.value()),

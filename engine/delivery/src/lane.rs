@@ -1,13 +1,13 @@
-//! A lane: what one target of one rule still has to get, in order, and how far it is. Lanes know events by their keys;
-//! the events themselves stay in the journal, so that a million undelivered events are a few bytes each, and most of
-//! them on the disk.
+//! A lane: the events that one target of one rule still has to get, in order, and the position up to which all were
+//! delivered. A lane holds keys only; the events stay in the journal, so a million undelivered events take a few
+//! bytes each, most of them on disk.
 //!
 //! ```text
 //! cursor          ready (in memory)        spilled (chunks in the depot)       tail (in memory, newest)
 //! ───────|─ in flight ─ waiting ─|─────────────────────────────────────|──────────────────|→ pushed by the router
 //! ```
 //!
-//! - `rows`: what the depot keeps of lanes
+//! - `rows`: the rows of lanes in the depot
 
 mod rows;
 
@@ -24,9 +24,9 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-/// Keys of one lane in memory: those that come next, and as many of the newest.
+/// The most keys of a lane in memory: the next ones, and as many of the newest.
 pub(crate) const READY_MAX: usize = 4_096;
-/// Bytes of JSON that wait in memory for one lane; the other events are read again from the journal.
+/// Bytes of JSON in memory for one lane; other events are read again from the journal.
 const JSON_BYTES_MAX: usize = 4 << 20;
 
 /// Why a lane exists.
@@ -36,11 +36,11 @@ pub enum Course {
     Live,
     /// Events of this replay.
     Replay(String),
-    /// Dead letters once more.
+    /// Dead letters that are redriven.
     Redrive,
 }
 
-/// Which target of which rule, and on which course.
+/// Which target of which rule, and for which course.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LaneId {
     /// The bus of the rule.
@@ -49,7 +49,7 @@ pub struct LaneId {
     pub rule: String,
     /// The target's id.
     pub target: String,
-    /// Why.
+    /// Live, replay or redrive.
     pub course: Course,
 }
 
@@ -60,15 +60,15 @@ pub struct Parcel {
     pub key: EventKey,
     /// The event as JSON, if it was made already.
     pub json: Option<Arc<str>>,
-    /// Attempts so far that failed.
+    /// Failed attempts so far.
     pub attempts: u32,
-    /// When it was tried first.
+    /// When the first attempt was made.
     pub first_attempt_at: Option<Timestamp>,
-    /// When it came in; none of events that waited for long.
+    /// When it was handed to the disk; none for events read back from the depot.
     pub ingested_at: Option<Timestamp>,
 }
 
-/// An event that the router brings.
+/// An event from the router.
 #[derive(Clone, Debug)]
 pub struct Arrival {
     pub key: EventKey,
@@ -91,16 +91,16 @@ struct State {
     json_bytes: usize,
     spilled: VecDeque<Chunk>,
     tail: Vec<EventKey>,
-    /// Keys up to here lie in rows.
+    /// Keys up to this one are in rows.
     written_to: EventKey,
-    /// Rows that are to be deleted once the cursor has passed them.
+    /// Rows to delete once the cursor has passed them.
     rows: VecDeque<Chunk>,
     cursor_written: EventKey,
     attempts_changed: bool,
-    /// Of dead letters, which come in no order: new keys, and keys whose rows are to go.
+    /// Dead letters, which come in no order: keys to write, and keys whose rows are to be deleted.
     unwritten: Vec<EventKey>,
     finished: Vec<EventKey>,
-    /// Behind the cursor, and delivered all the same: they have rows, or are to get some.
+    /// Delivered events after the cursor; each has a row, or will get one.
     delivered: Delivered,
     delivered_unwritten: Vec<EventKey>,
 }
@@ -108,25 +108,25 @@ struct State {
 /// Counters of a lane; they only grow.
 #[derive(Debug, Default)]
 pub struct LaneFigures {
-    /// Events that matched for it.
+    /// Events that matched for this target.
     pub matched: AtomicU64,
     /// Attempts to deliver.
     pub attempts: AtomicU64,
     /// Events that were delivered.
     pub delivered: AtomicU64,
-    /// Attempts that failed and come again.
+    /// Failed attempts that are retried.
     pub retries: AtomicU64,
     /// Events that were given up.
     pub failed: AtomicU64,
-    /// Of these, sent to a dead-letter queue.
+    /// Given-up events that were sent to a dead-letter queue.
     pub dead_lettered: AtomicU64,
-    /// Of these, could not be sent there.
+    /// Given-up events that could not be sent there.
     pub dead_letters_failed: AtomicU64,
     /// Times it had to wait for its rate limit.
     pub throttled: AtomicU64,
 }
 
-/// What one target has to get.
+/// The events that one target has to get.
 pub struct Lane {
     id: LaneId,
     target: RwLock<Arc<Target>>,
@@ -152,12 +152,12 @@ impl Lane {
         }
     }
 
-    /// Which target, and why.
+    /// The target and the course.
     pub fn id(&self) -> &LaneId {
         &self.id
     }
 
-    /// The target as it is now.
+    /// The current target.
     pub fn target(&self) -> Arc<Target> {
         self.target.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -167,7 +167,7 @@ impl Lane {
         &self.figures
     }
 
-    /// How its target takes what it gets.
+    /// The health of its target.
     pub fn health(&self) -> Health {
         self.note_health().clone()
     }
@@ -176,18 +176,18 @@ impl Lane {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the target is gone: nothing more is to be delivered.
+    /// Whether the target was deleted: nothing more is delivered.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Nothing is taken any more after this; what was taken before is still under way.
+    /// Closes the lane: no event is taken any more; deliveries in flight continue.
     pub fn close(&self) {
         let _state = self.state();
         self.closed.store(true, Ordering::Release);
     }
 
-    /// Whether somebody is busy with an event.
+    /// Whether a delivery is in flight.
     pub fn is_busy(&self) -> bool {
         self.state().ready.iter().any(|waiting| waiting.in_flight)
     }
@@ -196,7 +196,7 @@ impl Lane {
         *self.target.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(target);
     }
 
-    /// How many events may be under way at once; 1 keeps the order.
+    /// The most deliveries in flight at once; 1 keeps the order.
     pub fn parallel(&self) -> usize {
         usize::try_from(self.parallel.load(Ordering::Relaxed)).unwrap_or(1)
     }
@@ -209,7 +209,7 @@ impl Lane {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many events wait.
+    /// The number of events that wait or are in flight.
     pub fn backlog(&self) -> u64 {
         let state = self.state();
         let undone = state.ready.iter().filter(|waiting| !waiting.done).count();
@@ -224,14 +224,14 @@ impl Lane {
         ready.or_else(|| state.spilled.front().map(|chunk| chunk.first)).or_else(|| state.tail.first().copied())
     }
 
-    /// When these events came in, as far as that is remembered.
+    /// When these events were handed to the disk, as far as known.
     pub fn ingested_at(&self, keys: &[EventKey]) -> impl Iterator<Item = Timestamp> + use<> {
         let mut state = self.state();
         let known = keys.iter().filter_map(|key| state.waiting(*key, &self.id.course)?.parcel.ingested_at);
         known.collect::<Vec<_>>().into_iter()
     }
 
-    /// When the oldest event that waits in memory came in, as far as that is remembered.
+    /// When the oldest event that waits in memory was handed to the disk, if known.
     pub fn oldest_at(&self) -> Option<Timestamp> {
         let state = self.state();
         state.ready.iter().find(|waiting| !waiting.done)?.parcel.ingested_at
@@ -243,13 +243,13 @@ impl Lane {
         state.json_bytes < JSON_BYTES_MAX && state.spilled.is_empty() && state.tail.is_empty()
     }
 
-    /// Adds the next events; true if the newest keys fill their room, and want to be written.
+    /// Adds the next events; true if the newest keys fill their memory and must be written.
     pub fn push(&self, events: impl IntoIterator<Item = Arrival>) -> bool {
         let mut state = self.state();
         let mut matched = 0;
         for Arrival { key, json, at } in events {
             if key <= state.cursor || key <= state.written_to {
-                continue; // read again after a restart
+                continue; // read again by the router after a restart
             }
             matched += 1;
             if state.spilled.is_empty() && state.tail.is_empty() && state.ready.len() < READY_MAX {
@@ -266,7 +266,8 @@ impl Lane {
         state.tail.len() >= READY_MAX
     }
 
-    /// Adds a dead letter, which comes in no order; false if too many wait. Write the lane before the letter goes.
+    /// Adds a dead letter, out of order; false if too many wait. The lane must be written before the dead letter is
+    /// deleted from its queue.
     pub fn push_again(&self, key: EventKey) -> bool {
         let mut state = self.state();
         let waits = |waiting: &Waiting| waiting.parcel.key == key && !waiting.done;
@@ -282,13 +283,13 @@ impl Lane {
         true
     }
 
-    /// Takes up to `max` events that are due, and that nobody is busy with; none while the first one is busy or waits
-    /// for its next attempt, unless the lane is parallel.
+    /// Takes up to `max` events that are due and not in flight. Unless the lane is parallel, it takes none while the
+    /// first event is in flight or waits for its retry.
     pub fn take(&self, max: usize, now: Timestamp) -> Vec<Parcel> {
         let parallel = self.parallel();
         let mut state = self.state();
         if self.is_closed() {
-            return Vec::new(); // looked at under the lock, so that whoever closes knows who is busy
+            return Vec::new(); // checked under the lock: after `close`, no new delivery begins
         }
         let mut taken = Vec::new();
         let mut busy = state.ready.iter().filter(|waiting| waiting.in_flight).count();
@@ -312,7 +313,7 @@ impl Lane {
         taken
     }
 
-    /// When the next attempt is due, if events wait in memory and nobody is busy with the first.
+    /// When the next attempt is due, if an event waits in memory and, on an ordered lane, the first is not in flight.
     pub fn due_at(&self) -> Option<Timestamp> {
         let state = self.state();
         let mut idle = state.ready.iter().filter(|waiting| !waiting.done);
@@ -322,13 +323,14 @@ impl Lane {
         }
     }
 
-    /// Adds to a batch that events are delivered, or given up: whatever is written with it is so exactly once. Once it is
-    /// written they are to be [`done`](Lane::done); if it cannot be written, [`not_delivered`](Lane::not_delivered).
+    /// Adds to a batch that events are delivered or given up, so that this and the rest of the batch happen exactly
+    /// once. After the batch was written call [`done`](Lane::done); if the write failed,
+    /// [`not_delivered`](Lane::not_delivered).
     pub fn deliver(&self, keys: &[EventKey], batch: &mut Batch) {
         let prefix = self.id.prefix();
         match self.id.course {
-            Course::Replay(_) => {} // it may be repeated as a whole
-            // Its row was written before it was sent again.
+            Course::Replay(_) => {} // a replay may repeat events as a whole
+            // The row was written before the letter was put back on the lane.
             Course::Redrive => keys.iter().for_each(|key| batch.delete(Room::Lanes, row(&prefix, *key))),
             Course::Live => {
                 let mut state = self.state();
@@ -342,28 +344,28 @@ impl Lane {
         }
     }
 
-    /// What was said of them with a batch is not so.
+    /// Takes back [`deliver`](Lane::deliver), whose batch was not written.
     pub fn not_delivered(&self, keys: &[EventKey]) {
         let mut state = self.state();
         keys.iter().for_each(|key| state.delivered.remove(*key));
     }
 
-    /// The journal says that an event was delivered, whoever knew of it.
+    /// Records a delivery that the journal contains.
     pub fn was_delivered(&self, key: EventKey) {
         let mut state = self.state();
-        // Whoever is busy with it says so as well, and knows more.
+        // The thread that has it in flight marks it done itself.
         if let Some(waiting) = state.waiting(key, &self.id.course).filter(|waiting| !waiting.in_flight) {
             waiting.done = true;
             state.advance(&self.id.course);
         }
-        // On its way, on the disk, or not read yet: it is to be known when it is written, or when its turn comes.
+        // In flight, on disk, or not read yet: remember it for the next write, or for the event's turn.
         if self.id.course == Course::Live && key > state.cursor && !state.delivered.contains(key) {
             state.delivered.insert(key, key);
             state.delivered_unwritten.push(key);
         }
     }
 
-    /// Events are delivered, or given up: they do not come again.
+    /// Marks events as delivered or given up: they are not taken again.
     pub fn done(&self, keys: impl IntoIterator<Item = EventKey>) {
         let mut state = self.state();
         for key in keys {
@@ -375,7 +377,7 @@ impl Lane {
         state.advance(&self.id.course);
     }
 
-    /// Events come again at `due_at`; `attempt` says whether this counts as one.
+    /// Schedules a retry at `due_at`; `attempted_at` is set if this counts as an attempt.
     pub fn again(&self, key: EventKey, due_at: Timestamp, attempted_at: Option<Timestamp>) {
         let mut state = self.state();
         let Some(waiting) = state.waiting(key, &self.id.course) else { return };
@@ -388,16 +390,16 @@ impl Lane {
         }
     }
 
-    /// Whether keys that were spilled are to be brought back.
+    /// Whether memory is empty but keys wait on disk or in the tail.
     pub fn is_hungry(&self) -> bool {
         let state = self.state();
         state.ready.is_empty() && !(state.spilled.is_empty() && state.tail.is_empty())
     }
 
-    /// Brings the next keys into memory.
+    /// Loads the next keys into memory.
     pub fn refill(&self, depot: &Depot) -> Result<(), ReadError> {
         while self.is_hungry() {
-            self.refill_once(depot)?; // all of it may be delivered already
+            self.refill_once(depot)?; // all keys of a chunk may be delivered already
         }
         Ok(())
     }
@@ -423,7 +425,7 @@ impl Lane {
         let value = value.ok_or_else(|| ReadError::Damaged("keys of a lane are missing".into()))?;
         let keys = read_keys(chunk.first, &value).ok_or_else(damaged)?;
         let mut state = self.state();
-        // Another thread may have brought it meanwhile.
+        // Another thread may have loaded it meanwhile.
         if !state.ready.is_empty() || state.spilled.front().is_none_or(|front| front.first != chunk.first) {
             return Ok(());
         }
@@ -434,14 +436,14 @@ impl Lane {
         Ok(())
     }
 
-    /// Adds to a batch what changed since the last: keys that are in no row, rows that are done, the cursor.
+    /// Adds to a batch what changed since the last write: keys without a row, rows that are done, the cursor.
     pub fn write(&self, batch: &mut Batch) {
         if matches!(self.id.course, Course::Replay(_)) {
-            return; // a replay notes how far it is, and reads the rest again
+            return; // a replay stores its position, and reads the rest again
         }
         let mut state = self.state();
         if state.is_at_rest() {
-            return; // most lanes are, and there may be many
+            return; // most lanes are at rest, and there may be many
         }
         let prefix = self.id.prefix();
         if self.id.course == Course::Redrive {
@@ -494,7 +496,7 @@ impl Lane {
         state.cursor_written = state.cursor;
     }
 
-    /// Adds to a batch that nothing of the lane stays.
+    /// Adds to a batch the deletion of all rows of the lane.
     pub fn erase(&self, batch: &mut Batch) {
         erase(&self.id, batch);
     }
@@ -508,7 +510,7 @@ impl Waiting {
 }
 
 impl State {
-    /// The event of a key, if it is in memory and not done.
+    /// The event with a key, if it is in memory and not done.
     fn waiting(&mut self, key: EventKey, course: &Course) -> Option<&mut Waiting> {
         let index = match course {
             Course::Redrive => self.ready.iter().position(|waiting| waiting.parcel.key == key && !waiting.done)?,
@@ -519,7 +521,7 @@ impl State {
         self.ready.get_mut(index).filter(|waiting| !waiting.done)
     }
 
-    /// Whether nothing waits, and nothing is to be written.
+    /// Whether no event waits, and nothing has to be written.
     fn is_at_rest(&self) -> bool {
         let nothing_waits = self.ready.is_empty() && self.spilled.is_empty() && self.tail.is_empty();
         let nothing_goes = self.rows.is_empty() && self.unwritten.is_empty() && self.finished.is_empty();
@@ -531,7 +533,7 @@ impl State {
             && !self.attempts_changed
     }
 
-    /// Whether nothing else lies between these, not even what is done: runs never lie over each other.
+    /// Whether no other event, even a delivered one, is between these keys, so that runs never overlap.
     fn is_run(&self, keys: &[EventKey]) -> bool {
         let Some((first, last)) = keys.first().zip(keys.last()) else { return true };
         let from = self.ready.partition_point(|waiting| waiting.parcel.key < *first);
@@ -539,13 +541,13 @@ impl State {
         within.map(|waiting| &waiting.parcel.key).eq(keys)
     }
 
-    /// The next event, unless it was delivered before a restart.
+    /// Adds the next event; it is done already if it was delivered before a restart.
     fn arrive(&mut self, mut waiting: Waiting) {
         waiting.done = !self.delivered.is_empty() && self.delivered.contains(waiting.parcel.key);
         self.ready.push_back(waiting);
     }
 
-    /// The cursor passes everything that is done.
+    /// Moves the cursor past everything that is done.
     fn advance(&mut self, course: &Course) {
         while let Some(waiting) = self.ready.pop_front_if(|waiting| waiting.done) {
             self.json_bytes -= waiting.parcel.json.as_ref().map_or(0, |json| json.len());
@@ -567,7 +569,7 @@ impl State {
 }
 
 impl Lane {
-    /// Goes on where the depot says.
+    /// Continues from the state in the depot.
     pub fn restore(&self, kept: Kept, depot: &Depot) -> Result<(), ReadError> {
         let delivered_first;
         {
@@ -586,7 +588,7 @@ impl Lane {
         }
         self.refill(depot)?;
         let mut state = self.state();
-        // They are of the one that came next then; it may have been delivered since.
+        // The stored attempts belong to the event that was next then; it may have been delivered since.
         let is_that_one = |first: &&mut Waiting| delivered_first.is_none_or(|key| key > first.parcel.key);
         if let Some(first) = state.ready.front_mut().filter(|_| kept.attempts > 0).filter(is_that_one) {
             first.parcel.attempts = kept.attempts;

@@ -1,4 +1,4 @@
-//! All lanes, for everybody who fills, empties or counts them.
+//! All lanes, shared by the threads that fill, empty or count them.
 
 use super::answers::ANSWERS;
 use super::lane::{Course, Lane, LaneId, Parcel};
@@ -16,16 +16,16 @@ type Wake = Box<dyn Fn() + Send + Sync>;
 pub struct Lanes {
     depot: Arc<Depot>,
     lanes: RwLock<BTreeMap<LaneId, Arc<Lane>>>,
-    /// Those that are closed, but somebody is still busy with an event of theirs.
+    /// Closed lanes that still have a delivery in flight.
     closing: Mutex<Vec<Arc<Lane>>>,
-    /// Grows whenever lanes come or go.
+    /// Increases whenever a lane is added or removed.
     changed: AtomicU64,
-    /// For the thread that delivers inside of this process.
+    /// Wakes the thread that delivers inside this process.
     pub bell: Bell,
     outside: Mutex<Vec<Wake>>,
-    /// What others than lanes still need: from this position on.
+    /// The first position that users of the journal without a lane still need.
     held: AtomicU64,
-    /// Of answer webhooks: those that got something since somebody asked.
+    /// Lanes of answer webhooks that got events since the last [`take_touched`](Lanes::take_touched).
     touched: Mutex<BTreeMap<LaneId, Arc<Lane>>>,
     /// Cursors are read and written under this, so that an older one never overwrites a newer one.
     writing: Mutex<()>,
@@ -46,7 +46,7 @@ impl Lanes {
         }
     }
 
-    /// `wake` is called, from any thread, when there may be something to take. It must not block.
+    /// Registers `wake`, which is called from any thread when events may be ready. It must not block.
     pub fn on_work(&self, wake: impl Fn() + Send + Sync + 'static) {
         self.outside.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(wake));
         self.ring();
@@ -57,48 +57,48 @@ impl Lanes {
         self.outside.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|wake| wake());
     }
 
-    /// Grows whenever lanes come or go.
+    /// Increases whenever a lane is added or removed.
     pub fn generation(&self) -> u64 {
         self.changed.load(Ordering::Acquire)
     }
 
-    /// All of them, in the order of their ids.
+    /// All lanes, in the order of their ids.
     pub fn all(&self) -> Vec<Arc<Lane>> {
         self.lanes.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// All but those of answer webhooks, which are many and mostly idle.
+    /// All lanes except those of answer webhooks, which are many and mostly idle.
     pub fn of_rules(&self) -> Vec<Arc<Lane>> {
         let (start, end) = (bound(ANSWERS), bound(&format!("{ANSWERS}\0")));
         let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
         lanes.range(..start).chain(lanes.range(end..)).map(|(_, lane)| lane.clone()).collect()
     }
 
-    /// Lanes of answer webhooks, with what waits for them.
+    /// Lanes of answer webhooks, whether idle or not.
     pub fn of_answers(&self) -> Vec<Arc<Lane>> {
         let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
         lanes.range(bound(ANSWERS)..bound(&format!("{ANSWERS}\0"))).map(|(_, lane)| lane.clone()).collect()
     }
 
-    /// Lanes of rules to outside of this process: whoever speaks HTTP empties them.
+    /// Lanes of rules whose targets are outside this process; the HTTP client empties them.
     pub fn outside(&self) -> Vec<Arc<Lane>> {
         let outside = |lane: &Arc<Lane>| Destination::of(&lane.target().arn).is_outside();
         self.of_rules().into_iter().filter(outside).collect()
     }
 
-    /// A lane of an answer webhook got something.
+    /// Records that a lane of an answer webhook got an event.
     pub fn touch(&self, lane: Arc<Lane>) {
         self.touched.lock().unwrap_or_else(PoisonError::into_inner).insert(lane.id().clone(), lane);
     }
 
-    /// The same for the lane that has an id now, if something waits on it: for whoever was busy with it and may have
-    /// overheard.
+    /// Records the lane that has this id now, if events wait on it: for a caller that had a delivery in flight and
+    /// may have missed the new events.
     pub fn touch_if_waiting(&self, id: &LaneId) {
         let waiting = self.get(id).filter(|lane| lane.backlog() > 0);
         waiting.into_iter().for_each(|lane| self.touch(lane));
     }
 
-    /// Lanes of answer webhooks that got something since the last call: whoever speaks HTTP empties them too.
+    /// Lanes of answer webhooks that got events since the last call; the HTTP client empties them too.
     pub fn take_touched(&self) -> Vec<Arc<Lane>> {
         std::mem::take(&mut *self.touched.lock().unwrap_or_else(PoisonError::into_inner)).into_values().collect()
     }
@@ -122,7 +122,7 @@ impl Lanes {
         self.changed.fetch_add(1, Ordering::Release);
     }
 
-    /// Lets go of lanes; their rows go with the batch. Who is busy with one of their events hears of it.
+    /// Removes lanes; the batch deletes their rows. Lanes with deliveries in flight are kept aside until these end.
     pub fn remove(&self, gone: impl Fn(&LaneId) -> bool, batch: &mut Batch) {
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
         lanes.retain(|id, lane| {
@@ -144,14 +144,14 @@ impl Lanes {
         self.closing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether nobody is busy any more with an event of a lane that is gone.
+    /// Whether no delivery of a removed lane is in flight.
     pub fn is_quiet(&self) -> bool {
         let mut closing = self.closing();
         closing.retain(|lane| lane.is_busy());
         closing.is_empty()
     }
 
-    /// Takes events that are due, as [`Lane::take`]; brings more into memory when there are none.
+    /// Takes events that are due, as [`Lane::take`]; loads more into memory when it has none.
     ///
     /// # Errors
     /// When the depot cannot be read.
@@ -159,7 +159,7 @@ impl Lanes {
         if lane.is_hungry()
             && let Err(error) = lane.refill(&self.depot)
         {
-            // Rows of a lane that was just closed may be gone already.
+            // The rows of a lane that was just closed may be deleted already.
             return if lane.is_closed() { Ok(Vec::new()) } else { Err(error) };
         }
         Ok(lane.take(max, now))
@@ -173,22 +173,22 @@ impl Lanes {
         self.depot.write(batch, true)
     }
 
-    /// For writing lanes: hold it from reading their state until the batch is written.
+    /// Locks the writing of lanes: hold it from reading their state until the batch is written.
     pub fn writing(&self) -> MutexGuard<'_, ()> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From this position on somebody who has no lane still needs the journal; none needs nothing.
+    /// Keeps the journal from this position on for a user without a lane; `None` keeps nothing.
     pub fn hold(&self, from: Option<Position>) {
         self.held.store(from.map_or(u64::MAX, |from| from.0), Ordering::Release);
     }
 
-    /// What is held for those who have no lane.
+    /// The first position kept for users without a lane.
     pub fn held(&self) -> Position {
         Position(self.held.load(Ordering::Acquire))
     }
 
-    /// Before this position nothing is to be delivered any more.
+    /// The first position that still has to be delivered.
     pub fn oldest(&self) -> Option<Position> {
         self.all()
             .iter()
@@ -199,7 +199,7 @@ impl Lanes {
     }
 }
 
-/// Before all lanes of a rule without a bus.
+/// The smallest `LaneId` of a rule without a bus; a range bound.
 fn bound(rule: &str) -> LaneId {
     LaneId { bus: String::new(), rule: rule.to_owned(), target: String::new(), course: Course::Live }
 }

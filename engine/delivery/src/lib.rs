@@ -1,14 +1,14 @@
 //! From the journal to the targets of rules.
 //!
-//! - `failure_code`: why an attempt failed, in the service's words
-//! - `known`: what the router knew when it last wrote
-//! - `rate`: how many in the last minute
-//! - `health`: how a lane does
-//! - `lane`: what one target still has to get
-//! - `traffic`: who emits what, and which rules take it
-//! - `answers`: whose results go to which answer webhook
-//! - `whereabouts`: where one event is, for tools
-//! - `archived`: what an archive holds
+//! - `failure_code`: why an attempt failed, as the service names it
+//! - `known`: the state that the router last stored
+//! - `rate`: counts of the last minute
+//! - `health`: whether the target of a lane accepts deliveries
+//! - `lane`: the events that one target still has to get
+//! - `traffic`: counts of events by source, and of the rules that match them
+//! - `answers`: which answer webhooks get the results of which players
+//! - `whereabouts`: the status of one event's deliveries, for tools
+//! - `archived`: number and size of the events in an archive
 
 #![allow(missing_docs, reason = "the facade is what others read; here a doc that repeats a name says nothing")]
 

@@ -1,4 +1,4 @@
-//! Events with the names in them: what turns records into JSON.
+//! Events with names: turns records into JSON.
 
 use super::filter::{Names, Text};
 use fakemon_capture::players::Registry;
@@ -12,7 +12,7 @@ use fakemon_resource::DEFAULT_BUS;
 use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Positions between two wanted events over which it reads on instead of seeking.
+/// Up to this distance between two wanted positions it reads on instead of seeking.
 const READ_ON: u64 = 50_000;
 
 /// The journal, as long as the engine is open.
@@ -28,7 +28,7 @@ impl Journal {
         held.ok_or_else(|| ReadError::Store("the engine is closed".into()))
     }
 
-    /// Lets go of the files.
+    /// Closes the journal.
     pub fn close(&self) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -40,7 +40,7 @@ pub struct Events {
     pub journal: Arc<Journal>,
     pub players: Arc<Registry>,
     pub world: Arc<World>,
-    /// Whether what the engine says of itself shows on the bus `default`.
+    /// Whether the engine's own notices are shown on the bus `default`.
     pub notices: bool,
 }
 
@@ -49,8 +49,8 @@ impl Events {
         self.players.name(player)
     }
 
-    /// Whether all rules, pipes and archives see an event. What the engine says of itself, where that is not wanted, is
-    /// seen by those alone that ask for it.
+    /// Whether all rules, pipes and archives see an event. If notices are not shown, only those see them that ask for
+    /// them.
     pub fn shows(&self, event: &Event) -> bool {
         self.notices || bus(event) != DEFAULT_BUS || kind(event, Facet::Happened).0 != SOURCE_ENGINE
     }
@@ -61,7 +61,7 @@ impl Events {
         told.envelope(player, |id| Some(self.world.species_name(id)).filter(|name| !name.is_empty()))
     }
 
-    /// Visits the events of ascending keys. Those that retention let go of are left out.
+    /// Visits the events of ascending keys. Events that retention deleted are left out.
     pub fn read(
         &self,
         keys: &[EventKey],
@@ -93,7 +93,7 @@ impl Events {
                 Ok(if near { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
             })?;
             if left.len() == before {
-                left = &left[1..]; // it is not there any more
+                left = &left[1..]; // retention deleted it
             }
         }
         Ok(())
@@ -104,7 +104,7 @@ impl Events {
         self.journal.store()?.first_since(from, end)
     }
 
-    /// The JSON of one event; none if retention let go of it.
+    /// The JSON of one event; none if retention deleted it.
     pub fn json_of(&self, key: EventKey, replay: Option<&str>) -> Result<Option<Arc<str>>, ReadError> {
         let mut json = None;
         self.read(&[key], &mut |key, shard, committed_at, event| {
@@ -139,7 +139,7 @@ pub fn told<'a>(
     Told { position: key.position(), facet: key.facet(), shard, committed_at, event, replay }
 }
 
-/// Both facets of a throw, the one of every other event.
+/// The keys of a record: two for an attempt, one for every other event.
 pub fn keys_of(position: Position, event: &Event) -> impl Iterator<Item = EventKey> + use<> {
     let attempt = matches!(event, Event::Attempt { .. }).then_some(Facet::Attempt);
     attempt.into_iter().chain([Facet::Happened]).map(move |facet| EventKey::new(position, facet))

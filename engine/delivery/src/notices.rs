@@ -1,17 +1,17 @@
-//! What the engine says of itself: the board on which anybody in this process pins a notice, and from which the monitor
-//! puts events on the bus `default` (source `fakemon.engine`), so that rules can remedy what is wrong. Pinning waits for
-//! nobody and fails never: a notice that is told of a subject while one of the same topic still waits takes its place,
-//! and what goes on is told less and less often, at first after a second, at last once a minute. So notices that cause
-//! each other, by whatever rules, end in a trickle; what does not fit on the board is counted.
+//! The engine's notices about itself. Any thread of the process can post a notice; the monitor puts them as events on
+//! the bus `default` (source `fakemon.engine`), so that rules can react. Posting never blocks and never fails: a
+//! notice about a subject replaces one of the same topic that still waits, and a repeated notice is sent less and
+//! less often, at first after a second, at last once a minute. So notices that cause each other, through any rules,
+//! are limited; notices without room are counted.
 //!
 //! ```text
-//! topic, subject ─► slot:  nothing waits ──tell──► waits ──due──► told, next not before 1 s, 2 s, 4 s … 60 s later
+//! topic, subject ─► slot:  nothing waits ──tell──► waits ──due──► sent, next not before 1 s, 2 s, 4 s … 60 s later
 //!                              ▲                     │ tell: the newest stays, the count grows
 //!                              └── forgotten when it was quiet for twice as long
 //! ```
 //!
-//! Every detail has `count`: for how many notices the event stands, and, if some of its topic found no room, `untold`.
-//! Beside these:
+//! Every detail has `count`, the number of notices in the event, and `untold`, if some of its topic found no room.
+//! The other members are:
 //!
 //! | detail-type | when | detail |
 //! |---|---|---|
@@ -20,17 +20,17 @@
 //! | `fakemon.recovered` | opened after a crash | `events_replayed, from_position, to_position, took_ms` |
 //! | `fakemon.slow_sync` | groups took longer than `thresholds.slow_sync` to write and sync | `syncs, worst_ms, threshold_ms, position` |
 //! | `fakemon.disk_space` | free space of the data directory falls below a threshold, or is back | `state: low\|critical\|ok, before, free_bytes, total_bytes, threshold_bytes, directory` |
-//! | `fakemon.shedding_started` | throws were answered `throttled` | `throttled, attempts` (of the last second) |
+//! | `fakemon.shedding_started` | attempts were answered `throttled` | `throttled, attempts` (of the last second) |
 //! | `fakemon.shedding_ended` | none was for five seconds | `throttled, attempts` (of the whole time), `lasted_ms` |
-//! | `fakemon.target_dead` | nothing reaches a target any more | `bus, rule, target, arn, error_code, error_message, attempts, failing_since, backlog` |
+//! | `fakemon.target_dead` | deliveries to a target fail | `bus, rule, target, arn, error_code, error_message, attempts, failing_since, backlog` |
 //! | `fakemon.target_recovered` | it took an event again | `bus, rule, target, arn, dead_ms, backlog` |
 //! | `fakemon.dead_letter` | events for a target were given up | `bus, rule, target, arn, dead_letters, lost, error_code` |
 //! | `fakemon.connection_deauthorized` | a connection is not let in any more | `connection, reason` |
-//! | `fakemon.schedule_missed` | due times passed while nobody was there; each is an event at once, no notice | `schedule, missed, first, last, caught_up` |
+//! | `fakemon.schedule_missed` | due times passed while the engine was not running; each is an event at once, no notice | `schedule, missed, first, last, caught_up` |
 //! | `fakemon.schema_drift` | events of a type have another shape than before; an event at once too | `registry, schema, version, bus, source, detail_type, event_id, changes` |
 //!
-//! A notice that waits is in memory only. Those that state how something is (a dead target, a full disk) are told again
-//! after a restart, because it is still so.
+//! A waiting notice is in memory only. Notices about a state (a dead target, a full disk) are posted again after a
+//! restart, because the state persists.
 
 use fakemon_model::envelope::{REGION, SOURCE_ENGINE};
 use fakemon_resource::{DEFAULT_BUS, NewEvent};
@@ -40,21 +40,21 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Subjects of one topic that are remembered.
+/// Subjects of one topic that are tracked.
 const SUBJECTS_MAX: usize = 64;
-/// Bytes of one text in a notice.
+/// The most bytes of one text in a notice.
 const TEXT_BYTES_MAX: usize = 1_024;
-/// ARNs of one notice.
+/// The most ARNs of one notice.
 const ARNS_MAX: usize = 8;
-/// How soon a subject is told of again, at first and at last.
+/// The shortest and the longest time between two events about one subject.
 const AGAIN_MIN: Duration = Duration::from_secs(1);
 const AGAIN_MAX: Duration = Duration::from_secs(60);
 
-/// One line for each kind of notice: its detail-type and its topic. Of a topic and a subject only the newest notice
-/// waits, so a state and its end are one topic.
+/// One line per kind of notice: its detail-type and its topic. Only the newest notice about a topic and subject
+/// waits, so a state and its end share a topic.
 macro_rules! kinds {
     ($($(#[doc = $doc:literal])* $kind:ident $detail_type:literal $topic:literal;)*) => {
-        /// What a notice says.
+        /// The kind of a notice.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum NoticeKind {
             $($(#[doc = $doc])* $kind,)*
@@ -83,37 +83,38 @@ macro_rules! kinds {
 kinds! {
     /// The engine is open.
     Started "started" "started";
-    /// It is asked to stop.
+    /// The engine was asked to stop.
     Stopping "stopping" "stopping";
-    /// It was opened after a crash.
+    /// The engine was opened after a crash.
     Recovered "recovered" "recovered";
     /// Groups took long to write and sync.
     SlowSync "slow_sync" "slow_sync";
     /// Free space passed a threshold.
     DiskSpace "disk_space" "disk_space";
-    /// Throws are throttled.
+    /// Attempts are throttled.
     SheddingStarted "shedding_started" "shedding";
-    /// They are not any more.
+    /// Attempts are no longer throttled.
     SheddingEnded "shedding_ended" "shedding";
-    /// Nothing reaches a target any more.
+    /// Deliveries to a target fail.
     TargetDead "target_dead" "target";
-    /// It took an event again.
+    /// A target accepted an event again.
     TargetRecovered "target_recovered" "target";
     /// Events for a target were given up.
     DeadLetter "dead_letter" "dead_letter";
-    /// A connection is not let in any more.
+    /// A connection is no longer authorized.
     ConnectionDeauthorized "connection_deauthorized" "connection";
 }
 
-/// Something that the engine says of itself.
+/// A notice about the engine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Notice {
     kind: NoticeKind,
     subject: String,
     detail: Map<String, Value>,
-    /// Members that are added up when a newer notice takes the place of this one; of others the newest counts.
+    /// Members whose values are added up when a newer notice replaces this one; of other members the newest value is
+    /// kept.
     sums: BTreeMap<&'static str, u64>,
-    /// Members of which the largest counts.
+    /// Members of which the largest value is kept.
     worst: BTreeMap<&'static str, u64>,
     resources: Vec<String>,
 }
@@ -131,7 +132,7 @@ impl Notice {
         }
     }
 
-    /// What it says.
+    /// Its kind.
     pub fn kind(&self) -> NoticeKind {
         self.kind
     }
@@ -147,21 +148,21 @@ impl Notice {
         self
     }
 
-    /// Adds a member that counts: notices that become one event are added up.
+    /// Adds a count: the counts of notices that become one event are added up.
     #[must_use]
     pub fn counting(mut self, member: &'static str, count: u64) -> Notice {
         self.sums.insert(member, count);
         self
     }
 
-    /// Adds a member of which the largest is told.
+    /// Adds a member of which the largest value is kept.
     #[must_use]
     pub fn at_worst(mut self, member: &'static str, value: u64) -> Notice {
         self.worst.insert(member, value);
         self
     }
 
-    /// Takes the place of an older one.
+    /// Merges an older notice that this one replaces.
     fn instead_of(mut self, older: &Notice) -> Notice {
         if older.kind == self.kind {
             for (member, count) in &older.sums {
@@ -214,11 +215,11 @@ fn shortened(text: &str) -> String {
     text[..end].to_owned()
 }
 
-/// What waits of a topic and a subject, and when it may be told.
+/// The waiting notice about a subject, and when it may be sent.
 struct Slot {
     waiting: Option<(Notice, u64)>,
     not_before: Instant,
-    /// How long after the next telling it is quiet.
+    /// How long to wait after the next event about it.
     quiet: Duration,
 }
 
@@ -229,7 +230,7 @@ struct Topic {
 }
 
 impl Topic {
-    /// Forgets who was quiet for long; whether there is room for one more.
+    /// Drops subjects that were quiet for long; returns whether there is room for another.
     fn has_room(&mut self, now: Instant) -> bool {
         if self.slots.len() >= SUBJECTS_MAX {
             self.slots.retain(|_, slot| slot.waiting.is_some() || now < slot.not_before);
@@ -245,7 +246,7 @@ impl Topic {
         let fresh = || Slot { waiting: None, not_before: now, quiet: AGAIN_MIN };
         let slot = self.slots.entry(notice.subject.clone()).or_insert_with(fresh);
         if slot.waiting.is_none() && now >= slot.not_before + slot.quiet {
-            slot.quiet = AGAIN_MIN; // it was over meanwhile
+            slot.quiet = AGAIN_MIN; // the state ended in between
         }
         slot.waiting = Some(match slot.waiting.take() {
             Some((older, count)) => (notice.instead_of(&older), count + 1),
@@ -286,7 +287,7 @@ impl Notices {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets the bus know, soon. Not for the way of a throw: it takes a lock, for a moment, and makes text.
+    /// Posts a notice. Not for the path of an attempt: this takes a lock and builds text.
     pub fn tell(&self, notice: Notice) {
         self.tell_at(notice, Instant::now());
         self.bell.ring();
@@ -301,12 +302,12 @@ impl Notices {
         topics.untold += untold;
     }
 
-    /// Notices since the start that found no room.
+    /// Notices without room since the start.
     pub fn untold(&self) -> u64 {
         self.topics().untold
     }
 
-    /// What is to be told now.
+    /// Takes the events that may be sent now.
     pub fn take_due(&self, now: Instant) -> Vec<NewEvent> {
         let mut due = Vec::new();
         self.topics().by_name.values_mut().for_each(|topic| topic.take_due(now, &mut due));
@@ -341,7 +342,7 @@ mod tests {
         assert_eq!(at[..8], [0, 1, 3, 7, 15, 31, 63, 123]);
         assert_eq!(told[1].1, r#"{"count":10,"target":"a"}"#, "ten a second");
         assert_eq!(notices.take_due(start + Duration::from_secs(610)).len(), 1, "the last is told too");
-        // When it was quiet for as long, it is told at once again, and after a second.
+        // After being quiet for as long, it is sent at once again, and the next after a second.
         let now = start + Duration::from_secs(800);
         let again = [now, now + SECOND].map(|now| {
             notices.tell_at(dead("a"), now);

@@ -1,4 +1,4 @@
-//! How many in the last minute: counts of five seconds each, the newest of which is still filling.
+//! Counts of the last minute, in steps of five seconds; the newest step is still filling.
 
 const STEP_S: u64 = 5;
 const STEPS: usize = 12;
@@ -7,12 +7,12 @@ const STEPS: usize = 12;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rate {
     steps: [u32; STEPS],
-    /// Of the newest count: when, in steps.
+    /// The number of the newest step.
     newest: u64,
 }
 
 impl Rate {
-    /// Counts `count` at a second of any clock that does not go back.
+    /// Adds `count` at a second of any clock that does not go back.
     pub(crate) fn add(&mut self, count: u64, second: u64) {
         self.move_to(second / STEP_S);
         let step = &mut self.steps[(self.newest % STEPS as u64) as usize];
@@ -29,7 +29,7 @@ impl Rate {
         self.newest = self.newest.max(step);
     }
 
-    /// How many in the last minute.
+    /// The count of the last minute.
     pub(crate) fn last_minute(&self, second: u64) -> u64 {
         let mut now = *self;
         now.move_to(second / STEP_S);

@@ -1,6 +1,6 @@
-//! Replays: events of an archive once more, in the order of the journal, to the rules that were asked for. Nothing is
-//! copied: the journal is read again between exact bounds. A replay has lanes of its own, so that it holds up nothing
-//! that happens now; it stays at most a few thousand events ahead of its slowest target.
+//! Replays: events of an archive are delivered again, in the order of the journal, to the given rules. Nothing is
+//! copied: the journal is read again between exact bounds. A replay has lanes of its own, so that it does not delay
+//! live events; it stays at most a few thousand events ahead of its slowest target.
 //!
 //! ```text
 //! depot, room Router: 'replay' 0 name → position (8), events (8), last time (8), ended at (8; 0: not yet)
@@ -27,41 +27,42 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-/// How often it is looked whether targets have room again.
+/// How often it checks whether targets have room again.
 const TICK: Duration = Duration::from_micros(500);
-/// How long it reads for one replay before it looks after the others.
+/// How long it reads for one replay before it turns to the others.
 const TURN: Duration = Duration::from_millis(10);
-/// How often it is looked for new ones.
+/// How often it checks for new replays.
 const LOOK: Duration = Duration::from_millis(50);
 const DAY_NS: u64 = 86_400_000_000_000;
-/// How often progress is written down.
+/// How often progress is stored.
 const NOTE: Duration = Duration::from_millis(200);
 
-/// How far a replay is.
+/// The progress of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplayProgress {
-    /// Events that rules looked at.
+    /// Events that were matched against rules.
     pub events: u64,
-    /// The moment of the last of them.
+    /// The time of the last of them.
     pub last_at: Option<Timestamp>,
     /// When everything was delivered.
     pub ended_at: Option<Timestamp>,
-    /// The next position that is read.
+    /// The next position to read.
     pub position: Position,
 }
 
-/// Progress of all replays, for everybody who asks.
+/// Progress of all replays; readable from every thread.
 #[derive(Default)]
 pub struct Replays {
     progress: Mutex<BTreeMap<String, ReplayProgress>>,
-    /// How often it was looked for new and deleted ones; and how often it is to be, as soon as can be.
+    /// How often new and deleted replays were looked for, and how often they must have been before the requests are
+    /// met.
     looks: AtomicU64,
     looks_asked: AtomicU64,
     thread: OnceLock<Thread>,
 }
 
 impl Replays {
-    /// How far a replay is; none if it has not begun.
+    /// The progress of a replay; none if it has not begun.
     pub fn progress(&self, replay: &str) -> Option<ReplayProgress> {
         self.held().get(replay).copied()
     }
@@ -82,10 +83,10 @@ impl Replays {
         self.looks.load(Ordering::SeqCst)
     }
 
-    /// Asks for a look that begins from now on; once [`looks`](Self::looks) is at the answer, replays that were deleted
-    /// before are over.
+    /// Asks for a look that begins after this call. Once [`looks`](Self::looks) reaches the returned number, replays
+    /// that were deleted before this call have ended.
     pub fn ask_to_look(&self) -> u64 {
-        let asked = self.looks() + 2; // the one that is under way may have begun before
+        let asked = self.looks() + 2; // the look that is running may have begun before
         self.looks_asked.fetch_max(asked, Ordering::SeqCst);
         self.thread.get().inspect(|thread| thread.unpark());
         asked
@@ -112,9 +113,9 @@ pub struct Replayer {
 /// A replay that runs.
 struct Running {
     replay: Replay,
-    /// The archive shows nothing older.
+    /// Older events are no longer in the archive.
     kept_from: Timestamp,
-    /// What the archive shows; none shows all.
+    /// The pattern of the archive; none if it takes all.
     archive: Option<Filter>,
     filter: Filter,
     feeds: Vec<Vec<Arc<Lane>>>,
@@ -123,17 +124,17 @@ struct Running {
     /// One past the last position.
     end: Position,
     read_to_the_end: bool,
-    /// What `speed` counts from: a moment of the events, and when that was.
+    /// The base of `speed`: the time of an event, and when it was sent.
     pace_from: Option<(Timestamp, Instant)>,
     noted: Instant,
 }
 
 impl Replayer {
-    /// Replays until told to stop.
+    /// Replays until stopped.
     pub fn run(self) {
         let mut running: Vec<Running> = Vec::new();
         let mut looked = None;
-        let _ = self.replays.thread.set(std::thread::current()); // there is one replayer
+        let _ = self.replays.thread.set(std::thread::current()); // there is only one replayer
         while !self.stop.load(Ordering::SeqCst) {
             if self.replays.is_asked_to_look() || looked.is_none_or(|at: Instant| at.elapsed() >= LOOK) {
                 looked = Some(Instant::now());
@@ -158,7 +159,7 @@ impl Replayer {
         running.iter_mut().for_each(|replay| drop(self.note(replay)));
     }
 
-    /// Begins what was started, ends what was cancelled, forgets what was deleted.
+    /// Begins new replays, ends cancelled ones, forgets deleted ones.
     fn look(&self, running: &mut Vec<Running>) -> Result<(), ReadError> {
         let registry = self.resources.current();
         self.replays.forget(|name| !registry.replays.contains_key(name));
@@ -176,7 +177,7 @@ impl Replayer {
             let ended = known.is_some_and(|known| known.ended_at.is_some());
             if !ended && !running.iter().any(|running| running.replay.name == *name) {
                 let mut begun = self.begin(&registry, replay, known)?;
-                // Without its archive nobody knows what it was to show.
+                // Without its archive it is unknown which events to replay.
                 if replay.cancelled_at.is_some() || !registry.archives.contains_key(&replay.archive) {
                     self.end(&mut begun)?;
                 } else {
@@ -206,7 +207,7 @@ impl Replayer {
         for rule in &filter.rules {
             let mut fed = Vec::new();
             for target in registry.targets_of(&replay.bus, rule) {
-                // What happened long ago is nobody's business outside, unless it is sent there by name.
+                // Old events are not sent outside, unless the replay names the rules.
                 if replay.rules.is_empty() && Destination::of(&target.arn).is_outside() {
                     continue;
                 }
@@ -224,7 +225,8 @@ impl Replayer {
             (None, Some(position)) => Position(position),
             (None, None) => self.events.first_since(replay.from, self.progress.committed())?,
         };
-        // What is not durable yet when a replay begins is not part of it: it would chase itself for ever.
+        // Only events that are durable when a replay begins are part of it: otherwise it would replay its own effects
+        // for ever.
         let durable = self.progress.committed();
         let end = replay.to_position.map_or(durable, |position| Position(position).min(durable));
         let nothing = ReplayProgress { events: 0, last_at: None, ended_at: None, position: start };
@@ -245,7 +247,7 @@ impl Replayer {
         })
     }
 
-    /// Reads on as far as targets and pace allow; whether there may be more at once.
+    /// Reads as far as targets and speed allow; returns whether more can be read at once.
     fn turn(&self, running: &mut Running) -> Result<bool, ReadError> {
         let mut advanced = false;
         if !running.read_to_the_end && running.room() > READY_MAX / 2 {
@@ -306,7 +308,7 @@ impl Replayer {
         Ok(running.progress.position > before)
     }
 
-    /// Whether a lane got the event.
+    /// Puts an event on the lanes of matching rules; returns whether any lane got it.
     fn event(
         &self,
         running: &mut Running,
@@ -353,7 +355,7 @@ impl Replayer {
         fed
     }
 
-    /// Everything is delivered, or nothing more is to be.
+    /// Ends a replay: everything is delivered, or it was cancelled.
     fn end(&self, running: &mut Running) -> Result<(), ReadError> {
         let name = running.replay.name.clone();
         let mut batch = Batch::default();
@@ -362,7 +364,7 @@ impl Replayer {
         self.note(running)
     }
 
-    /// Writes down what is delivered for certain; after a restart it goes on from there.
+    /// Stores how far everything was delivered; after a restart it continues from there.
     fn note(&self, running: &mut Running) -> Result<(), ReadError> {
         running.noted = Instant::now();
         let undelivered = running.lanes.iter().filter_map(|lane| lane.oldest()).map(EventKey::position).min();
@@ -397,13 +399,13 @@ impl Replayer {
 }
 
 impl Running {
-    /// How many more events the fullest lane takes.
+    /// How many more events fit on the fullest lane.
     fn room(&self) -> usize {
         let backlog = self.lanes.iter().filter(|lane| !lane.is_closed()).map(|lane| lane.backlog()).max();
         READY_MAX.saturating_sub(usize::try_from(backlog.unwrap_or_default()).unwrap_or(READY_MAX))
     }
 
-    /// Whether an event is not due yet at the speed that was asked for.
+    /// Whether an event is not due yet at the requested speed.
     fn is_early(&mut self, at: Timestamp) -> bool {
         if self.replay.speed <= 0.0 {
             return false;
@@ -413,7 +415,7 @@ impl Running {
     }
 }
 
-/// Adds to a batch that nobody knows any more how far replays were.
+/// Adds to a batch the deletion of all replays' progress.
 pub fn forget_replays(batch: &mut Batch) {
     batch.delete_range(Room::Router, note_key(""), b"replay\x01");
 }

@@ -1,6 +1,6 @@
-//! Empties what the bus keeps beside the journal: messages, lines, secrets, progress of replays. The resources went
-//! before, by changes in the journal; this waits until nothing is under way for them any more, so that what was before
-//! never shows up among what comes after. The journal forgets nothing, nor does the game: fakémon, players, collections.
+//! Empties what the bus stores beside the journal: messages, lines, secrets, progress of replays. The resources were
+//! deleted before, by changes in the journal; this waits until no delivery for them is in flight, so that nothing old
+//! appears among the new. The journal is not changed, nor is the game: fakémon, players, collections.
 
 use crate::{Courier, Replays, forget_replays};
 use fakemon_journal::{Batch, Progress, Room};
@@ -8,12 +8,12 @@ use fakemon_model::ids::Position;
 use fakemon_sync::failure::Failure;
 use std::time::{Duration, Instant};
 
-/// How long deliveries that are under way may take to end.
+/// How long deliveries in flight may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often it is looked whether they did.
+/// How often this is checked.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// What has to come to rest, and what is emptied then.
+/// The parts that must be idle, and are then emptied.
 pub struct Reset<'e> {
     pub courier: &'e Courier,
     pub replays: &'e Replays,
@@ -22,7 +22,7 @@ pub struct Reset<'e> {
 }
 
 impl Reset<'_> {
-    /// Empties everything that belongs to what was deleted before `end`; on the disk after this.
+    /// Deletes everything that belongs to resources deleted before `end`; on the disk when this returns.
     pub fn run(&self, end: Position) -> Result<(), String> {
         let by = Instant::now() + PATIENCE;
         self.wait(by, "the bus reads the journal", || self.progress.routed() >= end)?;
@@ -30,7 +30,7 @@ impl Reset<'_> {
         self.wait(by, "replays end", || self.replays.looks() >= looks)?;
         let lanes = self.courier.lanes();
         self.wait(by, "deliveries under way end", || lanes.is_quiet())?;
-        // Commands are of the game, and stay; but what they bring about is to happen before, not after.
+        // Commands belong to the game, and stay; but their effects must come before the end of the reset.
         self.wait(by, "commands are carried out", || lanes.oldest().is_none_or(|oldest| oldest >= end))?;
         let mut batch = Batch::default();
         batch.delete_range(Room::Secrets, b"", [0xFF]);

@@ -1,8 +1,8 @@
-//! The thread between the journal and the lanes: reads what is durable, applies changes of resources in their place,
-//! matches everything else, and notes on the lanes which event goes where. It is the only one that matches live events,
-//! so that at every position of the journal it is known which rules held.
+//! The thread between the journal and the lanes: reads durable events, applies changes of resources at their
+//! positions, matches all other events, and adds them to the lanes of their targets. No other thread matches live
+//! events, so the rules in force are known at every position of the journal.
 //!
-//! - `due`: what happens by the clock
+//! - `due`: schedules
 
 mod due;
 
@@ -34,12 +34,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How often what the router knows is written down, at least while something happens.
+/// How often the router's state is stored, at least while events arrive.
 const WRITE_EVERY: Duration = Duration::from_millis(100);
-/// How long it reads before it hands over what it found.
+/// How long it reads before it hands over what it gathered.
 const TURN: Duration = Duration::from_millis(2);
 
-/// What a rule of a bus feeds.
+/// The lanes of each rule of a bus.
 type Feeds = Vec<Vec<Arc<Lane>>>;
 
 pub struct Router {
@@ -52,18 +52,18 @@ pub struct Router {
     pub events: Events,
     pub figures: Arc<BusFigures>,
     pub failure: Arc<Failure>,
-    /// Rows of lanes whose target is not known yet.
+    /// Stored lanes whose target is not known yet.
     kept: HashMap<LaneId, Kept>,
-    /// Until here the journal was written when the engine was opened.
+    /// The end of the journal when the engine was opened.
     opened_at: Position,
     buses: HashMap<String, Routed>,
     patterns: Patterns,
-    /// Of all buses together: commands are carried out in the order of the journal.
+    /// Commands from all buses: they are carried out in the order of the journal.
     commands: Vec<Arrival>,
     answers: Answers,
-    /// What fired, for the targets of its schedule.
+    /// Events of schedules, for the targets of each.
     fired: BTreeMap<LaneId, (Arc<Lane>, Vec<Arrival>)>,
-    /// Events that are deliveries of others: what they were made from is done.
+    /// Deliveries that the journal shows as done, because their result is an event.
     delivered: Vec<(LaneId, EventKey)>,
     changes: Batch,
 }
@@ -75,7 +75,7 @@ struct Routed {
     tally: Tally,
     events: u64,
     matched: u64,
-    /// For each lane what it gets from this turn.
+    /// The events that each lane gets in this turn.
     gathered: BTreeMap<LaneId, (Arc<Lane>, Vec<Arrival>)>,
 }
 
@@ -129,7 +129,7 @@ impl Router {
         Ok(router)
     }
 
-    /// Routes until told to stop, then everything that is durable, and ends.
+    /// Routes until stopped, then routes all durable events, and ends.
     pub fn run(mut self) {
         let mut written = Instant::now();
         loop {
@@ -155,13 +155,13 @@ impl Router {
         }
     }
 
-    /// Reads for a turn; true if lanes want to be written.
+    /// Reads for one turn; true if lanes must be written.
     fn route(&mut self) -> Result<bool, ReadError> {
         let started = Instant::now();
         let mut failed = None;
         let mut urgent = false;
         while self.follower.behind() && failed.is_none() && !urgent {
-            // The follower is taken apart, so that its visitor may use everything else.
+            // A second follower, so that the visitor may use all of `self`.
             let mut follower = self.follower.clone_place();
             follower.read(
                 &mut |block, _| {
@@ -244,7 +244,7 @@ impl Router {
         Routed { filter, feeds, tally: Tally::default(), events: 0, matched: 0, gathered: BTreeMap::new() }
     }
 
-    /// Brings what was found to the lanes; true if one of them wants to be written.
+    /// Hands the gathered events to the lanes; true if one of them must be written.
     fn hand_over(&mut self) -> bool {
         let (mut urgent, mut any) = (false, !self.commands.is_empty());
         if any {
@@ -319,7 +319,7 @@ impl Router {
 
     fn deleted(&mut self, key: &str) {
         if key.starts_with("schedule/") {
-            return self.no_longer_due(key); // what it fired is on its way, on a lane of many
+            return self.no_longer_due(key); // its events are on a lane that it shares
         }
         let Some((kind, name)) = key.split_once('/') else { return };
         match kind {
@@ -363,7 +363,7 @@ impl Router {
         }
     }
 
-    /// What was gathered for the bus stays; its rules are compiled again when the next event comes.
+    /// Compiles the rules of a bus again when its next event comes; events gathered so far are handed over before.
     fn recompile(&mut self, bus: &str) {
         self.hand_over();
         self.buses.remove(bus);
@@ -377,7 +377,7 @@ impl Router {
             lane.set_target(target.clone());
             return Ok(());
         }
-        // A target gets what happens after it was made.
+        // A target gets the events after its creation.
         let lane = Lane::new(id.clone(), target.clone(), EventKey::new(position, Facet::Happened));
         lane.set_parallel(parallel);
         if let Some(kept) = self.kept.remove(&id) {
@@ -393,7 +393,7 @@ impl Router {
         Ok(())
     }
 
-    /// The lane of an answer webhook, and whose results go there.
+    /// Opens the lane of an answer webhook, and lists its players.
     fn list_answers(&mut self, webhook: &AnswerWebhook, position: Position) -> Result<(), ReadError> {
         self.open_lane(&webhook.target(), position)?;
         let id = live_answers(&webhook.name);
@@ -406,7 +406,7 @@ impl Router {
         Ok(())
     }
 
-    /// Rows of lanes whose target did not come back: it was deleted.
+    /// Deletes stored lanes whose target no longer exists.
     fn forget_kept(&mut self) {
         let of_replay = |id: &LaneId| matches!(id.course, Course::Replay(_));
         let gone: Vec<LaneId> = self.kept.keys().filter(|id| !of_replay(id)).cloned().collect();
@@ -417,7 +417,7 @@ impl Router {
         self.kept.clear();
     }
 
-    /// Notes how far everything is, all at once.
+    /// Stores the state of all lanes and the router atomically.
     fn write(&mut self) -> Result<(), String> {
         let _one_at_a_time = self.lanes.writing();
         let mut batch = std::mem::take(&mut self.changes);
@@ -427,7 +427,7 @@ impl Router {
             self.known.written = self.known.next;
             self.depot.write(batch, false)?;
         }
-        // What waits for a target must stay in the journal.
+        // Retention must keep events that wait for a target.
         let needed = self.lanes.oldest().unwrap_or(self.known.next).min(self.known.next).min(self.lanes.held());
         self.progress.set_needed(needed);
         Ok(())
@@ -466,7 +466,7 @@ fn gather(gathered: &mut BTreeMap<LaneId, (Arc<Lane>, Vec<Arrival>)>, lane: &Arc
     }
 }
 
-/// What commands among the events come by: a lane that no rule made.
+/// The target of all commands: its lane belongs to no rule.
 fn capture_target() -> Target {
     Target {
         bus: String::new(),
@@ -487,8 +487,8 @@ pub(crate) fn live(bus: &str, rule: &str, target: &str) -> LaneId {
     LaneId { bus: bus.into(), rule: rule.into(), target: target.into(), course: Course::Live }
 }
 
-/// How many deliveries of a target may be under way at once, as the tags of its rule say: `fakemon:order` is `total`
-/// (the default) or `none`, and then `fakemon:concurrency` from 1 to 64 (default 16).
+/// How many deliveries of a target may be in flight at once, by the tags of its rule: `fakemon:order` is `total` (the
+/// default) or `none`; if `none`, `fakemon:concurrency` is from 1 to 64 (default 16).
 pub(crate) fn parallel(tags: &fakemon_resource::resource::Tags) -> usize {
     match tags.get("fakemon:order").map(String::as_str) {
         Some("none") => tags.get("fakemon:concurrency").and_then(|text| text.parse().ok()).unwrap_or(16).clamp(1, 64),

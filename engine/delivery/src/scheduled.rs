@@ -1,6 +1,5 @@
-//! Lanes of schedules: one for each group and kind of destination, so that a hundred thousand schedules are a handful of
-//! lanes, and a group that waits for a dead target holds up no other group. Each event on them brings its own target
-//! along.
+//! Lanes of schedules: one per group and kind of destination, so that a hundred thousand schedules share a few lanes,
+//! and a group that waits for a dead target delays no other group. Each event on them names its own target.
 
 use super::lane::{Lane, LaneId};
 use super::{Letter, router};
@@ -10,13 +9,13 @@ use fakemon_resource::resource::Target;
 use fakemon_schedule::{PUT_EVENTS, SEND_MESSAGE};
 use serde::Deserialize;
 
-/// What rules of such lanes begin with.
+/// The prefix of the rule in the id of such lanes.
 const GROUP: &str = "schedule-group/";
-/// Lanes of schedules: beyond them new destinations are given up, which makes dead letters of what goes there.
+/// The most lanes of schedules: events for further destinations become dead letters.
 pub(super) const LANES_MAX: usize = 1_024;
-/// Schedules have nothing to do with each other: one that has to be tried again holds up none.
+/// Schedules are independent: a retry of one delays no other.
 const PARALLEL: usize = 256;
-/// The same, where each is a request of its own.
+/// The same, where each event is a request of its own.
 const REQUESTS: usize = 16;
 
 /// Whether a lane is one of schedules.
@@ -24,7 +23,7 @@ pub(crate) fn is_one(id: &LaneId) -> bool {
     group_of(id).is_some()
 }
 
-/// The group of schedules that a lane is one of.
+/// The group of a lane of schedules.
 pub fn group_of(id: &LaneId) -> Option<&str> {
     id.rule.strip_prefix(GROUP).filter(|_| id.bus.is_empty())
 }
@@ -41,13 +40,13 @@ pub(super) fn lane(group: &str, arn: &str) -> (LaneId, Target) {
     (id, target)
 }
 
-/// The group and the kind of destination of a firing, by its schedule's key and its detail.
+/// The group and the kind of destination of an event of a schedule.
 pub fn lane_of_firing(schedule: &str, detail: &str) -> Option<(String, String)> {
     let (group, _) = schedule.strip_prefix("schedule/")?.split_once('/')?;
     Some((group.to_owned(), lane(group, &arn_of(detail)?).0.target))
 }
 
-/// What the lane of a destination is called in its group.
+/// The name of a destination's lane in its group.
 pub fn kind(destination: &Destination) -> String {
     match destination {
         Destination::Queue(_) => "queues".into(),
@@ -61,14 +60,14 @@ pub fn kind(destination: &Destination) -> String {
     }
 }
 
-/// The lane of the same group for what leads nowhere.
+/// The lane of the same group for events without a destination.
 pub(super) fn nowhere(id: &LaneId) -> (LaneId, Target) {
     let id = LaneId { target: "nothing".into(), ..id.clone() };
     let target = target(&id);
     (id, target)
 }
 
-/// What stands for the targets of a lane: it says who carries them.
+/// The target of a lane; it stands for all targets on it, and selects their carrier.
 pub(super) fn target(id: &LaneId) -> Target {
     let arn = match id.target.split_once('/') {
         Some(("api-destination", _)) => format!("arn:aws:events:{REGION}:{ACCOUNT}:{}", id.target),
@@ -91,7 +90,7 @@ pub(super) fn target(id: &LaneId) -> Target {
     }
 }
 
-/// How many deliveries of a lane may be under way at once; what the game and buses get stays in order.
+/// How many deliveries of a lane may be in flight at once; those to the game and to buses stay in order.
 pub(super) fn parallel(id: &LaneId) -> usize {
     match id.target.as_str() {
         "event-buses" | "capture" => 1,
@@ -100,7 +99,7 @@ pub(super) fn parallel(id: &LaneId) -> usize {
     }
 }
 
-/// The ARN of the target in a firing's detail.
+/// The ARN of the target in the detail of a schedule's event.
 pub(super) fn arn_of(detail: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Detail {
@@ -114,7 +113,7 @@ pub(super) fn arn_of(detail: &str) -> Option<String> {
     Some(serde_json::from_str::<Detail>(detail).ok()?.target.arn)
 }
 
-/// Letters for one destination at a time, each in its order.
+/// Splits letters by destination, keeping the order of each.
 pub fn by_destination(lane: &Lane, letters: Vec<Letter>) -> Vec<(String, Vec<Letter>)> {
     if !is_one(lane.id()) {
         return vec![(lane.target().arn.clone(), letters)];
@@ -124,7 +123,7 @@ pub fn by_destination(lane: &Lane, letters: Vec<Letter>) -> Vec<(String, Vec<Let
     let mut places = std::collections::HashMap::new();
     for letter in letters {
         let arn = arn(&letter);
-        // The game and buses get everything in its order.
+        // Letters for the game and for buses keep their overall order.
         let place = match lane.parallel() {
             1 => parts.len().checked_sub(1).filter(|last| parts[*last].0 == arn),
             _ => places.get(&arn).copied(),

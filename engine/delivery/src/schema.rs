@@ -1,9 +1,9 @@
-//! Schemas on a bus: those of a registry, those that are built in, and events checked where they come in. What a schema
-//! is, the crate `fakemon-schema` says.
+//! Schemas on a bus: those of a registry, the built-in ones, and checking incoming events. The crate `fakemon-schema`
+//! defines what a schema is.
 //!
 //! - `builtin`: the schemas of the engine's own events and formats
-//! - `lookup`: which schema of a registry is that of an event
-//! - `enforcement`: events are checked where they come in
+//! - `lookup`: the schema of an event in a registry
+//! - `enforcement`: checks incoming events
 
 mod builtin;
 mod lookup;
@@ -14,7 +14,7 @@ pub use enforcement::{Enforcement, Enforcer, SchemaFigures, Verdict};
 pub use fakemon_schema::*;
 pub use lookup::{discovered, free_name};
 
-/// The registry of what discoverers find.
+/// The registry of the schemas that discoverers make.
 pub const DISCOVERED_REGISTRY: &str = "discovered-schemas";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The journal as events, for whoever follows it in this process: what is durable, in order, from any position on.
+//! The journal as events, for followers in this process: durable events, in order, from any position on.
 
 use crate::Events;
 use fakemon_capture::record;
@@ -18,7 +18,7 @@ pub struct Tail {
     pub progress: Arc<Progress>,
 }
 
-/// An event that is read. Of a throw it is how it ended.
+/// An event that was read. Of an attempt it is its outcome.
 pub struct Seen<'a> {
     told: Told<'a>,
     events: &'a Events,
@@ -30,7 +30,7 @@ impl Tail {
         self.progress.committed()
     }
 
-    /// The first position that retention has kept.
+    /// The oldest position in the journal.
     ///
     /// # Errors
     /// When the journal cannot be read.
@@ -38,7 +38,7 @@ impl Tail {
         Ok(self.events.journal.store()?.first_position()?.unwrap_or(self.end()))
     }
 
-    /// How many players there are: their numbers are one to this.
+    /// The number of players; their numbers are 1 to this.
     pub fn players(&self) -> u32 {
         self.events.players.len() as u32
     }
@@ -48,12 +48,12 @@ impl Tail {
         self.events.player(player)
     }
 
-    /// The number of a player, if they have ever thrown.
+    /// The number of a player; none if the player never made an attempt.
     pub fn player_id(&self, name: &PlayerName) -> Option<PlayerId> {
         self.events.players.get(name).map(|player| player.id())
     }
 
-    /// Visits what is durable from a position on, at most `most` records; returns where to go on.
+    /// Visits durable records from a position on, at most `most`; returns the position to continue from.
     ///
     /// # Errors
     /// When the journal cannot be read.
@@ -61,8 +61,8 @@ impl Tail {
         self.read_wanted(from, most, &mut |_, _| true, visit)
     }
 
-    /// The same, but of throws only those that are wanted, by whose they were and how they ended: there are many, and to
-    /// pass one over costs less than to look at it.
+    /// As [`read`](Self::read), but of attempts only those that `wanted` accepts by player and outcome: there are
+    /// many, and skipping one costs less than visiting it.
     ///
     /// # Errors
     /// When the journal cannot be read.
@@ -119,17 +119,17 @@ impl Seen<'_> {
         EventKey::new(self.told.position, self.told.facet).id()
     }
 
-    /// What kind of event it is.
+    /// Its detail-type.
     pub fn detail_type(&self) -> &str {
         kind(self.told.event, self.told.facet).1
     }
 
-    /// On which bus it is.
+    /// The bus it is on.
     pub fn bus(&self) -> &str {
         bus(self.told.event)
     }
 
-    /// Who says it.
+    /// Its source.
     pub fn source(&self) -> &str {
         kind(self.told.event, self.told.facet).0
     }
@@ -139,7 +139,7 @@ impl Seen<'_> {
         self.told.committed_at
     }
 
-    /// Of a throw, that it was made: the envelope as JSON.
+    /// For an attempt, the event that it was made: its envelope as JSON.
     pub fn attempt_json(&self) -> Option<String> {
         let attempt = Told { facet: Facet::Attempt, ..self.told };
         matches!(self.told.event, Event::Attempt { .. }).then(|| self.events.json(&attempt))
@@ -150,7 +150,7 @@ impl Seen<'_> {
         self.events.json(&self.told)
     }
 
-    /// Of a throw: whose it was, and what they were told.
+    /// For an attempt, the player and the decision.
     #[inline]
     pub fn throw(&self) -> Option<(PlayerId, Decision)> {
         let Event::Attempt { player, attempt_id, fakemon_id, outcome, .. } = *self.told.event else { return None };

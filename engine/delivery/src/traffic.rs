@@ -1,6 +1,6 @@
-//! Who emits what, and which rules take it: counts by bus and type of event. The router counts in a tally of its own,
-//! and adds what it counted to everybody's once per turn. What is remembered of a bus is bounded; types beyond that
-//! are counted together.
+//! Counts of events by bus and type, and of the rules that match them. The router counts in a tally of its own, and
+//! adds it to the shared counts once per turn. What is kept per bus is bounded; types beyond the bound are counted
+//! together.
 //!
 //! ```text
 //! router: Tally (of one bus, of one turn) ──► Traffic: bus ─► type (source, detail-type) ─► rules that match
@@ -14,19 +14,19 @@ use fakemon_model::ids::Timestamp;
 use hashbrown::{Equivalent, HashMap};
 use std::collections::BTreeMap;
 
-/// Types that are told apart on a bus.
+/// Types that are counted separately per bus.
 pub const TYPES_MAX: usize = 4_096;
 /// Types with a rule that matched them, per bus.
 const MATCHES_MAX: usize = 16_384;
 /// Kinds of records of the game and the engine.
 const RECORDS: usize = 9;
 
-/// What kind of event it is, and who says it.
+/// The source and the detail-type of an event.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventType {
-    /// Who.
+    /// The source.
     pub source: String,
-    /// What.
+    /// The detail-type.
     pub detail_type: String,
 }
 
@@ -48,7 +48,7 @@ impl TypeRef<'_> {
     }
 }
 
-/// What flowed since the counts began.
+/// Events since the counts began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
     /// Events.
@@ -71,12 +71,12 @@ impl Flow {
     }
 }
 
-/// Of one type of events.
+/// Counts of one type of events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TypeTraffic {
-    /// All of it.
+    /// All events.
     pub flow: Flow,
-    /// Of these, handed on from another bus by a rule.
+    /// Events that a rule handed on from another bus.
     pub forwarded: Flow,
     /// Events that no rule matched.
     pub unmatched: u64,
@@ -84,14 +84,14 @@ pub struct TypeTraffic {
     pub rules: BTreeMap<String, u64>,
 }
 
-/// Of one bus.
+/// Counts of one bus.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BusTraffic {
     /// By type.
     pub types: HashMap<EventType, TypeTraffic>,
-    /// Types beyond those that are told apart.
+    /// Types that are not counted separately.
     pub others: TypeTraffic,
-    /// What each rule matched.
+    /// Events that each rule matched.
     pub rules: BTreeMap<String, Flow>,
     matches: usize,
 }
@@ -145,7 +145,7 @@ impl BusTraffic {
         }
     }
 
-    /// A rule is gone.
+    /// Forgets a deleted rule.
     pub fn forget_rule(&mut self, rule: &str) {
         self.rules.remove(rule);
         for held in self.types.values_mut().chain([&mut self.others]) {
@@ -154,14 +154,14 @@ impl BusTraffic {
     }
 }
 
-/// Of one type in one turn.
+/// Counts of one type in one turn.
 #[derive(Clone, Debug, Default)]
 struct Counts {
     events: u64,
     forwarded: u64,
     matched: u64,
     last_at: Timestamp,
-    /// By number of the rule.
+    /// By the rule's number.
     rules: Vec<u64>,
 }
 
@@ -185,7 +185,7 @@ impl Counts {
     }
 }
 
-/// What the router counted of one bus and has not handed on.
+/// The router's counts of one bus that are not added yet.
 #[derive(Default)]
 pub struct Tally {
     records: [Counts; RECORDS],
@@ -213,7 +213,7 @@ impl Tally {
         }
     }
 
-    /// Adds everything to what is known of the bus, and begins anew.
+    /// Adds everything to the counts of the bus, and starts again from zero.
     pub fn hand_over(&mut self, rules: &[String], traffic: &mut BusTraffic, now: Timestamp) {
         for (counts, (source, detail_type)) in self.records.iter_mut().zip(RECORD_TYPES) {
             if counts.events > 0 {
@@ -243,7 +243,7 @@ const RECORD_TYPES: [(&str, &str); RECORDS] = [
     ("fakemon.engine", "fakemon.resource_changed"),
 ];
 
-/// There are millions of them, so they are counted by number.
+/// The index of a kind of record: they number millions, so they are counted by index.
 fn record_number(event: &Event, facet: Facet) -> Option<usize> {
     Some(match event {
         Event::Attempt { .. } if facet == Facet::Attempt => 0,

@@ -1,6 +1,6 @@
-//! Where an event is on its way to the targets of the rules that match it, as the depot has it: for tools, beside a
-//! running server or without one. Deliveries that are over leave no trace but the lane's cursor behind them; what was given
-//! up lies in the dead-letter queue, if the target has one.
+//! The status of an event's deliveries to the targets of matching rules, from the depot: for tools, beside a running
+//! server or without one. A finished delivery leaves no trace except the lane's cursor after it; an event that was
+//! given up is in the dead-letter queue, if the target has one.
 
 use super::known::Known;
 use super::lane::{self, Course, LaneId, Standing};
@@ -13,58 +13,58 @@ use fakemon_resource::resource::Target;
 use fakemon_resource::{Destination, Registry};
 use std::collections::BTreeMap;
 
-/// An event on its way to a target.
+/// An event and a target that gets it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delivery {
-    /// Which event: of a throw the attempt, or how it ended.
+    /// The key of the event; of an attempt either that it was made, or how it ended.
     pub key: EventKey,
     /// The bus it appears on.
     pub bus: String,
-    /// The rule that matches it, as the rule was then.
+    /// The rule that matched it, as the rule was then.
     pub rule: String,
     /// The target of the rule, by its id.
     pub target: String,
-    /// What gets it.
+    /// The ARN of the target.
     pub arn: String,
-    /// Where it is.
+    /// Its status.
     pub whereabouts: Whereabouts,
 }
 
-/// Where an event is on its way to a target.
+/// The status of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whereabouts {
-    /// Nobody knows: the directory holds a journal alone, as an import makes it.
+    /// Unknown: the directory holds only a journal, as an import makes it.
     Unknown,
-    /// Rules did not look at it yet.
+    /// Not matched against rules yet.
     NotMatched,
-    /// It waits for its turn, or for its next attempt.
+    /// It waits for its turn, or for a retry.
     Waiting {
-        /// Attempts that failed.
+        /// Failed attempts so far.
         attempts: u32,
-        /// When it was tried first.
+        /// When the first attempt was made.
         first_attempt_at: Option<Timestamp>,
     },
-    /// It was delivered; or given up, if its target has no dead-letter queue.
+    /// Delivered; or given up, if the target has no dead-letter queue.
     Delivered,
-    /// It was given up, and lies in the dead-letter queue.
+    /// Given up: it is in the dead-letter queue.
     DeadLetter {
         /// The queue.
         queue: String,
-        /// When it came there.
+        /// When it was put there.
         at: Timestamp,
         /// Retries before that.
         retries: String,
-        /// What the target said last: the code,
+        /// The last error of the target: its code,
         code: String,
-        /// and the words.
+        /// and its message.
         message: String,
     },
-    /// The target is not there any more.
+    /// The target no longer exists.
     TargetGone,
 }
 
 impl Whereabouts {
-    /// The word for it.
+    /// Its word in reports.
     pub fn name(&self) -> &'static str {
         match self {
             Whereabouts::Unknown => "unknown",
@@ -77,9 +77,9 @@ impl Whereabouts {
     }
 }
 
-/// All lanes as of now, and how far rules have looked.
+/// The state of all lanes, and how far rules were matched.
 pub struct Yard {
-    /// None in a directory that holds a journal alone.
+    /// None in a directory that holds only a journal.
     depot: Option<Depot>,
     lanes: BTreeMap<LaneId, lane::Kept>,
     matched_to: Position,
@@ -97,7 +97,7 @@ impl Yard {
         Ok(Yard { depot, lanes, matched_to, ahead })
     }
 
-    /// What the rules of `then` make of an event that they see as `json`, and where it is now.
+    /// The deliveries of an event by the rules of `then`, which see it as `json`, with their status.
     pub fn deliveries(
         &self,
         then: &Registry,
@@ -119,7 +119,7 @@ impl Yard {
         Ok(deliveries)
     }
 
-    /// What the lanes and queues say comes first: how far the rules have looked is noted a little later.
+    /// Lanes and queues are looked at first, because the position of matching is stored a little later.
     fn whereabouts(&self, key: EventKey, target: &Target) -> Result<Whereabouts, ReadError> {
         let Some(depot) = &self.depot else { return Ok(Whereabouts::Unknown) };
         let id =

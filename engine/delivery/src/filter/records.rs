@@ -1,6 +1,6 @@
-//! Game events are decided on their records. What a rule can ask of them without JSON is a handful of fields; rules that
-//! ask only for those of few values (what happened, why, to which species) are decided once per combination and
-//! remembered, and so is of whom no rule wants to hear.
+//! Matches game events without making JSON of them. Without JSON a rule can ask for a few fields; rules that ask only
+//! for fields of few values (outcome, source, species) are matched once per combination, and the result is
+//! remembered, as are players and fakémon that no rule asks for.
 
 use super::{Known, compile};
 use fakemon_capture::record;
@@ -13,9 +13,9 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-/// Fields that rules look at, mostly; more of them cost memory for each event.
+/// How many fields rules usually look at; more of them allocate memory for each event.
 const FEW: usize = 4;
-/// Of a filter; a power of two.
+/// The slots of a filter for unwanted events; a power of two.
 const UNWANTED_PLACES: usize = 4_096;
 /// A field of game events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,23 +79,23 @@ const OTHER: [(&str, Field); 18] = [
     ("detail.vanished_at", Field::VanishedAt),
 ];
 
-/// What decides game events on their records.
+/// Matches game events by their records.
 pub(super) struct Records {
-    /// Rules that look at nothing of a game event but its fixed fields.
+    /// Rules that look only at the fixed fields of a game event.
     fixed: Option<Matcher>,
     remembered: HashMap<Class, Box<[u32]>>,
-    /// Those that look at more of it.
+    /// Rules that look at more fields.
     other: Option<Matcher>,
-    /// What these look at.
+    /// The fields these rules look at.
     asked: Vec<(PathId, Field)>,
-    /// If besides fixed fields they look only at whom an event is about: whom none of them wants.
+    /// If these rules look at only one player or fakémon field: the players or fakémon that none of them asks for.
     unwanted: Option<Unwanted>,
-    /// What matched, if both do.
+    /// The result if both matchers have rules.
     both: Vec<u32>,
 }
 
 impl Records {
-    /// Whether they say of an event who wants it: of those that there are millions of.
+    /// Whether an event is of a kind that is matched by its record: those that number millions.
     pub(super) fn know(event: &Event) -> bool {
         matches!(event, Event::Attempt { .. } | Event::Appeared { .. } | Event::Vanished { .. })
     }
@@ -115,7 +115,7 @@ impl Records {
         Records { fixed, remembered: HashMap::new(), other, asked, unwanted, both: Vec::new() }
     }
 
-    /// Whether it is known that nobody wants an event of a throw, neither that it was made nor how it ended.
+    /// Whether neither event of an attempt is known to match a rule: neither that it was made, nor how it ended.
     pub(super) fn are_unwanted(&self, throw: &Attempt) -> bool {
         let Records { fixed: None, unwanted: Some(unwanted), .. } = self else { return false };
         let (species, whom) = (SpeciesId(throw.species()), unwanted.whom.in_throw(throw));
@@ -123,7 +123,7 @@ impl Records {
         [KIND_OF_ATTEMPT, ended].iter().all(|kind| unwanted.has(Class { kind: *kind, species }, whom))
     }
 
-    /// The rules that match, in order.
+    /// The rules that match, in ascending order.
     pub(super) fn matches<'s>(
         &'s mut self,
         told: &Told<'_>,
@@ -158,7 +158,7 @@ impl Records {
     }
 }
 
-/// Fields that a matcher looks at.
+/// The fields that a matcher looks at.
 fn asked(
     matcher: &Matcher,
     fields: impl Iterator<Item = (&'static str, Field)>,
@@ -182,21 +182,21 @@ fn decide<'s>(
     matcher.matches_leaves(&leaves, scratch)
 }
 
-/// What the fixed fields of an event follow from.
+/// What determines all fixed fields of an event.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Class {
     kind: u8,
     species: SpeciesId,
 }
 
-/// Events that matched nothing, by their class and whom they are about: with rules for a few of many players, nearly all.
-/// Each has one place; what comes to a place that is taken is remembered instead.
+/// Events that matched nothing, by class and player or fakémon: with rules for a few of many players, nearly all
+/// events. Each has one slot; a newer one replaces the one in it.
 struct Unwanted {
     whom: Whom,
     places: Box<[(Class, u64)]>,
 }
 
-/// Whom rules ask for.
+/// The field that rules ask for.
 #[derive(Clone, Copy)]
 enum Whom {
     Player,
@@ -204,7 +204,7 @@ enum Whom {
 }
 
 impl Whom {
-    /// Their number in an event; 0, which is nobody's, if it has none.
+    /// The number in that field of an event; 0, which is no id, if the event lacks it.
     fn in_event(self, event: &Event) -> u64 {
         match (self, event) {
             (Whom::Player, Event::Attempt { player, .. }) => player.0.into(),
@@ -227,7 +227,7 @@ impl Whom {
 }
 
 impl Unwanted {
-    /// What is looked at decides whether events can be told apart by whom they are about.
+    /// None unless the rules look at exactly one field beside the fixed ones, and it is the player or the fakémon.
     fn of(asked: &[(PathId, Field)]) -> Option<Unwanted> {
         let is_fixed = |field: &Field| FIXED.iter().any(|(_, fixed)| fixed == field);
         let mut others = asked.iter().map(|(_, field)| field).filter(|field| !is_fixed(field));
@@ -255,11 +255,11 @@ impl Unwanted {
     }
 }
 
-/// Who knows names by their numbers.
+/// Looks up names by number.
 pub trait Names {
-    /// Of a player.
+    /// The name of a player.
     fn player(&self, player: PlayerId) -> Option<Text<'_>>;
-    /// Of a species.
+    /// The name of a species.
     fn species(&self, species: SpeciesId) -> Option<Text<'_>>;
     /// The envelope of an event as JSON.
     fn json(&self, told: &Told<'_>) -> String;

@@ -1,4 +1,4 @@
-//! What is decided on records beside what is decided on the JSON of the same events.
+//! Matching by records, compared with matching the JSON of the same events.
 
 use super::*;
 use crate::keys_of;
@@ -56,7 +56,7 @@ fn event(dice: &mut Dice) -> Event {
     }
 }
 
-/// A throw as the journal has it.
+/// The record of an attempt in the journal.
 fn throw(event: &Event) -> Option<Attempt> {
     let Event::Attempt { player, attempt_id, fakemon_id, species, place, outcome, received_at, .. } = *event else {
         return None;

@@ -58,7 +58,8 @@ pub(super) fn to_bus(
     let mut outcomes = Vec::with_capacity(letters.len());
     let mut events = Vec::new();
     for letter in letters {
-        // Regions and accounts share one namespace: an event is already on the bus that its own ARN means elsewhere.
+        // Regions and accounts share one namespace, so the ARN of another region's bus can name the bus the event is
+        // already on.
         if bus == lane.id().bus && letter.body == letter.event {
             outcomes.push((letter.key, Ok(())));
             continue;
@@ -75,12 +76,12 @@ pub(super) fn to_bus(
             cause: Some(letter.key.position()),
             hops: hops + 1,
             by: lane.id().delivery(letter.key),
-            // What an input setting made of it is another event.
+            // A body that an input setting changed is a new event.
             origin: (letter.body == letter.event).then_some(origin),
             trace: letter.trace.clone(),
         });
         let admitted = event.and_then(|event| {
-            // An unchanged event was admitted when it came in, with its source.
+            // An unchanged event was checked, including its source, when it came in.
             match letter.body == letter.event {
                 true => fits(courier, registry, &event)?,
                 false => admit(courier, registry, &event)?,
@@ -114,8 +115,8 @@ fn envelope(letter: &Letter, hops: u8) -> Result<Envelope<'_>, Failed> {
     Ok(envelope)
 }
 
-/// Puts events in chunks that fit into one request. After a chunk that cannot be put now, the rest was not tried: it has
-/// no outcome.
+/// Puts events in chunks that fit into one request. If a chunk cannot be put now, the events after it are not tried:
+/// they have no outcome.
 fn put_in_order(client: &mut Client, events: Vec<NewEvent>, outcomes: &mut Outcomes) {
     for chunk in chunks(events) {
         let keys: Vec<Option<Position>> = chunk.iter().map(|event| event.cause).collect();
@@ -152,21 +153,22 @@ fn chunks(events: Vec<NewEvent>) -> Vec<Vec<NewEvent>> {
     chunks
 }
 
-/// Whether an event that is made here may be said by others than the engine, and is what its schema says.
+/// Checks that the source of an event made here is not reserved for the engine, and that the event conforms to its
+/// schema.
 pub fn admit(courier: &Courier, registry: &Registry, event: &NewEvent) -> Result<(), Failed> {
     let reserved = |reserved: Reserved| Failed::permanently(FailureCode::NoPermissions, reserved.to_string());
     authorship::check(&event.source, &event.detail_type).map_err(reserved)?;
     fits(courier, registry, event)
 }
 
-/// Whether an event is what its schema says, where its bus asks for that.
+/// Checks an event against its schema, if its bus enforces one.
 fn fits(courier: &Courier, registry: &Registry, event: &NewEvent) -> Result<(), Failed> {
     let refused =
         |violation: Violation| Failed::permanently(FailureCode::EventsInBatchRequestRejected, violation.to_string());
     courier.enforcer.admit(registry, event).map_err(refused)
 }
 
-/// Requests `PutEvents`: all entries of one at once, so that one that comes again comes again as a whole.
+/// Puts the entries of `PutEvents` requests: all entries of one request at once, so that it is retried as a whole.
 pub(super) fn to_buses(
     courier: &Courier,
     lane: &Lane,

@@ -1,4 +1,4 @@
-//! Events that are commands: throws and spawns for the capture service.
+//! Events that are commands: attempts and spawns for the capture service.
 
 use super::{IDLE, OnDecision, Outcomes, addressee, buses::put};
 use crate::commands::Command;
@@ -14,8 +14,9 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Carries out commands in their order and waits for what became of them. That a throw was decided is enough: how,
-/// stands in its own event. Throws overtake spawns on their way to the shards, so neither goes while the other waits.
+/// Carries out commands in their order and waits for their completions. An attempt counts as delivered once it is
+/// decided; its outcome is in an event of its own. Attempts can overtake spawns on their way to the shards, so the
+/// two kinds are never in flight together.
 pub fn to_capture(
     client: &mut Client,
     answered: &OnceLock<OnDecision>,
@@ -49,7 +50,7 @@ pub fn to_capture(
                 let comes_again = failed.retriable;
                 outcomes.insert(token, Err(failed));
                 if comes_again {
-                    tried = token as usize + 1; // what comes behind it must not overtake it
+                    tried = token as usize + 1; // later commands must not overtake it
                     break;
                 }
             }
@@ -63,7 +64,7 @@ pub fn to_capture(
     (0..).zip(letters).map(outcome).collect()
 }
 
-/// A command that makes no sense has no result; that it was refused, and why, is an event of its own.
+/// Puts an event that says why a command was refused; it counts as delivered, because a retry would not help.
 fn say_refused(client: &mut Client, letters: &[Letter], outcomes: &HashMap<u64, Result<(), Failed>>) {
     let refused = |(token, letter): (u64, &Letter)| {
         let failed =
@@ -95,13 +96,13 @@ fn say_refused(client: &mut Client, letters: &[Letter], outcomes: &HashMap<u64, 
     }
 }
 
-/// Commands on their way, with whose throw each is; and who wants to hear of answers.
+/// Commands in flight, each with the player if it is an attempt; and the callback for answers.
 struct Waiting<'a> {
     commands: HashMap<u64, Option<PlayerName>>,
     answered: Option<&'a OnDecision>,
 }
 
-/// Waits for commands.
+/// Waits for the completions of commands.
 fn settle(
     client: &mut Client,
     waiting: &mut Waiting<'_>,
@@ -118,7 +119,7 @@ fn settle(
                     player.zip(waiting.answered).into_iter().for_each(|(player, hears)| hears(player, &decision));
                     (token, Ok(()))
                 }
-                // An id that was chosen by the event itself is taken because the event was carried out before.
+                // An id derived from the event is taken only if the event was already carried out.
                 Completion::Spawned { token, result: Ok(_) | Err(SpawnError::IdTaken(_)) } => (token, Ok(())),
                 Completion::Spawned { token, result: Err(error) } => {
                     (token, Err(Failed::permanently(FailureCode::InvalidParameter, error.to_string())))

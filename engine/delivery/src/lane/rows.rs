@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 
 impl LaneId {
-    /// What its rows begin with: no part holds a zero byte.
+    /// The prefix of the lane's rows; none of its parts contains a zero byte.
     pub(super) fn prefix(&self) -> Vec<u8> {
         let course = match &self.course {
             Course::Live => String::new(),
@@ -29,7 +29,7 @@ impl LaneId {
         prefix
     }
 
-    /// From the beginning of a row's key; and what follows.
+    /// Parses the prefix of a row's key; returns the lane and the rest of the key.
     fn read(key: &[u8]) -> Option<(LaneId, &[u8])> {
         let mut parts = key.splitn(5, |byte| *byte == 0);
         let mut text = || parts.next().and_then(|part| std::str::from_utf8(part).ok()).map(str::to_owned);
@@ -44,20 +44,20 @@ impl LaneId {
 }
 
 impl LaneId {
-    /// The delivery of a key as an event names it that is put on a bus, so that whoever reads the journal knows that it is
-    /// done: bus, rule and target of the lane, its course, and which facet of the cause, parted by spaces. No name holds
-    /// any.
+    /// The name of a delivery, which the resulting event on a bus carries, so that the journal shows that the
+    /// delivery is done: bus, rule and target of the lane, its course, and the facet of the cause, separated by
+    /// spaces. No name contains a space.
     pub fn delivery(&self, key: EventKey) -> Option<String> {
         let course = match self.course {
             Course::Live => "",
             Course::Redrive => " redrive",
-            Course::Replay(_) => return None, // it may be repeated as a whole
+            Course::Replay(_) => return None, // a replay may repeat events as a whole
         };
         let facet = if key.facet() == Facet::Attempt { " attempt" } else { "" };
         Some(format!("{} {} {}{course}{facet}", self.bus, self.rule, self.target))
     }
 
-    /// The lane and the key of a delivery of the event at `cause`.
+    /// Parses a delivery's name; returns the lane and the key of the event at `cause`.
     pub fn of_delivery(delivery: &str, cause: Position) -> Option<(LaneId, EventKey)> {
         let mut words = delivery.split(' ').map(str::to_owned);
         let (bus, rule, target) = (words.next()?, words.next()?, words.next()?);
@@ -73,7 +73,7 @@ impl LaneId {
     }
 }
 
-/// What was delivered though the cursor has not passed it: first and last keys of runs.
+/// Delivered events after the cursor: first and last keys of runs.
 #[derive(Default)]
 pub(super) struct Delivered(BTreeMap<EventKey, EventKey>);
 
@@ -98,7 +98,7 @@ impl Delivered {
         self.0.remove(&first);
     }
 
-    /// Takes away a run that lies up to the cursor.
+    /// Removes a run that the cursor has passed.
     pub(super) fn pop_passed(&mut self, cursor: EventKey) -> Option<EventKey> {
         let entry = self.0.first_entry().filter(|run| *run.get() <= cursor)?;
         Some(entry.remove_entry().0)
@@ -113,7 +113,7 @@ pub(super) struct Chunk {
     pub(super) count: u32,
 }
 
-/// Adds to a batch that nothing of a lane stays.
+/// Adds to a batch the deletion of all rows of a lane.
 pub(crate) fn erase(id: &LaneId, batch: &mut Batch) {
     let from = id.prefix();
     let mut to = from.clone();
@@ -129,7 +129,7 @@ pub(super) fn row(prefix: &[u8], first: EventKey) -> Vec<u8> {
     row_of(prefix, b'k', first)
 }
 
-/// Of keys that were delivered, from this one on.
+/// The key of a row of delivered events that begins with `key`.
 pub(super) fn delivered_row(prefix: &[u8], key: EventKey) -> Vec<u8> {
     row_of(prefix, b'd', key)
 }
@@ -178,7 +178,7 @@ pub(super) fn read_keys(first: EventKey, value: &[u8]) -> Option<Vec<EventKey>> 
     Some(keys)
 }
 
-/// What the depot knows of a lane.
+/// The state of a lane in the depot.
 #[derive(Default)]
 pub struct Kept {
     pub(super) cursor: Option<EventKey>,
@@ -188,21 +188,21 @@ pub struct Kept {
     pub(super) delivered: Delivered,
 }
 
-/// Where an event stands on a lane, as far as the depot knows.
+/// The state of an event on a lane, as far as the depot has it.
 pub enum Standing {
     /// The cursor has passed it.
     Done,
-    /// It comes next, or later; attempts are known of the one that comes next.
+    /// It waits; attempts are known only of the next event.
     Waiting { attempts: u32, first_attempt_at: Option<Timestamp> },
 }
 
 impl Kept {
-    /// Whether a dead letter waits to be sent once more.
+    /// Whether a dead letter waits to be redriven.
     pub fn holds(&self, key: EventKey) -> bool {
         self.chunks.iter().any(|chunk| chunk.first == key)
     }
 
-    /// Where an event that matched for the lane stands.
+    /// The state of an event that matched for the lane.
     pub fn standing(&self, id: &LaneId, key: EventKey, depot: &Depot) -> Result<Standing, ReadError> {
         let cursor = self.cursor.unwrap_or_default();
         if key <= cursor || self.delivered.contains(key) {
@@ -221,7 +221,7 @@ impl Kept {
     }
 }
 
-/// What the depot knows of all lanes.
+/// The state of all lanes in the depot.
 pub(crate) fn read_all(depot: &Depot) -> Result<Vec<(LaneId, Kept)>, ReadError> {
     let mut lanes: Vec<(LaneId, Kept)> = Vec::new();
     let mut sound = true;

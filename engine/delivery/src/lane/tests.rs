@@ -47,7 +47,7 @@ fn a_dead_target_costs_memory_for_few_of_its_events_and_gets_all_of_them_in_orde
     let mut expected = 1;
     while expected <= events {
         if expected % 9_000 < 100 {
-            dead = reopened(&depot); // what was delivered since the last write comes again, nothing is left out
+            dead = reopened(&depot); // what was delivered since the last write is repeated, nothing is left out
             let oldest = dead.oldest().unwrap().0 / 3;
             assert!(oldest <= expected, "{oldest} after {expected}");
             expected = oldest;
@@ -116,8 +116,8 @@ fn attempts_and_dead_letters_survive() {
     assert_eq!(again.take(9, Timestamp(1)).iter().map(|parcel| parcel.key.0).collect::<Vec<_>>(), [4]);
 }
 
-/// Dice decide how much arrives, how much is delivered with a batch or known to the journal, and when it breaks off: each
-/// event is taken until it is delivered, and never afterwards.
+/// Dice decide how much arrives, how much is delivered with a batch or through the journal, and when the process
+/// dies: each event is taken until it is delivered, and never afterwards.
 #[test]
 fn what_was_written_with_its_delivery_is_not_taken_again() {
     for seed in 0..60u64 {
@@ -147,7 +147,8 @@ fn what_was_written_with_its_delivery_is_not_taken_again() {
                     written_to = arrived;
                 }
                 3 => {
-                    // It breaks off: what the router had not written it reads again, with what the journal says.
+                    // The process dies: the router reads again what it had not written, with the deliveries in the
+                    // journal.
                     live = lane(Course::Live);
                     let kept = read_all(&depot).unwrap().pop().map(|(_, kept)| kept).unwrap_or_default();
                     live.restore(kept, &depot).unwrap();
@@ -161,7 +162,7 @@ fn what_was_written_with_its_delivery_is_not_taken_again() {
                         live.take(4, Timestamp(1)).iter().map(|parcel| parcel.key).collect();
                     if parallel > 1 && taken.len() > 1 {
                         let failed = taken.remove(usize::try_from(below(taken.len() as u64)).unwrap());
-                        live.again(failed, Timestamp(0), None); // what is behind it goes on
+                        live.again(failed, Timestamp(0), None); // the events after it continue
                     }
                     assert!(taken.iter().all(|key| delivered.insert(*key)), "seed {seed}: {taken:?} again");
                     if below(2) == 0 {
@@ -169,7 +170,7 @@ fn what_was_written_with_its_delivery_is_not_taken_again() {
                         live.deliver(&taken, &mut batch);
                         depot.write(batch, false).unwrap();
                     } else {
-                        of_journal.extend(&taken); // for good: the lane hears of it here, and after each restart
+                        of_journal.extend(&taken); // permanently: the lane learns of it here, and after each restart
                     }
                     live.done(taken);
                 }

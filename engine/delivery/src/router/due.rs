@@ -1,5 +1,5 @@
-//! What happens by the clock, as the router sees it: it keeps the timetable as the resources are, notes in the journal's
-//! order what has fired, and brings firings to the targets of their schedule.
+//! Schedules in the router: it updates the timetable with the resources, records in the journal's order which
+//! schedules have fired, and puts their events on the lanes of their targets.
 
 use super::{Router, gather, live};
 use crate::known;
@@ -15,7 +15,7 @@ use fakemon_schedule::{Standing, Timing};
 use std::sync::Arc;
 
 impl Router {
-    /// Due times that are to come, of everything that is there.
+    /// Fills the timetable with the coming due times of all schedules.
     pub(super) fn fill_timetable(&mut self) {
         let registry = self.known.registry.clone();
         registry.schedules.values().for_each(|schedule| self.keep_schedule(schedule, self.agenda.opened_at));
@@ -61,7 +61,7 @@ impl Router {
         known::forget_standings(&mut self.changes, &prefix);
     }
 
-    /// Notes that a due time has passed; false if its schedule is gone.
+    /// Records that a due time has passed; false if its schedule no longer exists.
     pub(super) fn was_due(&mut self, schedule: &str, due: Timestamp) -> bool {
         let now = self.agenda.now();
         let standing = self.agenda.change(|timetable| timetable.fired(schedule, due, now));
@@ -69,7 +69,7 @@ impl Router {
         standing.is_some()
     }
 
-    /// Brings a firing to the targets of its schedule.
+    /// Puts the event of a schedule on the lane of its target.
     pub(super) fn fire(
         &mut self,
         schedule: &str,
@@ -120,7 +120,7 @@ impl Router {
             return Ok(lane);
         }
         let parallel = scheduled::parallel(&id);
-        // Before everything of this position.
+        // The cursor is before all events of this position.
         let lane = Lane::new(id.clone(), target, EventKey::new(position, Facet::Attempt));
         lane.set_parallel(parallel);
         if let Some(kept) = self.kept.remove(&id) {
@@ -131,7 +131,7 @@ impl Router {
         Ok(lane)
     }
 
-    /// Lanes of schedules that something still waits on.
+    /// Opens the lanes of schedules on which events still wait.
     pub(super) fn open_scheduled_lanes(&mut self) -> Result<(), ReadError> {
         let ids: Vec<LaneId> = self.kept.keys().filter(|id| scheduled::is_one(id)).cloned().collect();
         for id in ids {

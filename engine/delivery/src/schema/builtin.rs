@@ -1,6 +1,6 @@
-//! The schemas of our own events and formats, in a registry that is there from the start and that nobody can change. Those
-//! of events are learned from events that the envelope itself writes, so that they say what it says; those of formats
-//! are the files that the code is generated from.
+//! The schemas of the engine's own events and formats, in a registry that always exists and cannot be changed.
+//! Schemas of events are learned from samples that the envelope itself writes, so that the two cannot differ; those
+//! of formats are the files from which the code is generated.
 
 mod put;
 
@@ -18,13 +18,13 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-/// The registry of our own schemas.
+/// The name of the registry.
 pub const OUR_REGISTRY: &str = "fakemon.events";
 
-/// A schema that is there from the start. All are of version 1: a newer program brings newer ones.
+/// A built-in schema. All have version 1: a newer program brings newer schemas.
 #[derive(Clone, Debug)]
 pub struct OurSchema {
-    /// Unique in our registry.
+    /// The name; unique in the registry.
     pub name: String,
     /// Its language.
     pub kind: Kind,
@@ -35,13 +35,13 @@ pub struct OurSchema {
     pub schema: Arc<Schema>,
 }
 
-/// All of them, sorted by name.
+/// All built-in schemas, sorted by name.
 pub fn our_schemas() -> &'static [OurSchema] {
     static OURS: LazyLock<Vec<OurSchema>> = LazyLock::new(make);
     &OURS
 }
 
-/// The one of a name.
+/// The schema of a name.
 pub(crate) fn our_schema(name: &str) -> Option<&'static OurSchema> {
     static BY_NAME: LazyLock<HashMap<&str, &OurSchema>> =
         LazyLock::new(|| our_schemas().iter().map(|schema| (schema.name.as_str(), schema)).collect());
@@ -63,7 +63,7 @@ fn our(name: &str, kind: Kind, description: String, content: String) -> OurSchem
     OurSchema { name: name.to_owned(), kind, description, content, schema: Arc::new(schema) }
 }
 
-/// A kind of event, with details of which no two lack the same.
+/// A kind of event, with samples of its detail; no two samples lack the same member.
 struct Learned {
     source: &'static str,
     detail_type: &'static str,
@@ -88,7 +88,7 @@ fn of_event(learned: Learned) -> OurSchema {
     our(&schema_name(source, detail_type), Kind::OpenApi3, description.to_owned(), content)
 }
 
-/// What samples cannot show.
+/// Describes what samples cannot show.
 fn explain(name: &str, property: &mut Value) {
     let number = property["type"] == "string";
     let (description, more) = match name {
@@ -130,7 +130,7 @@ fn explain(name: &str, property: &mut Value) {
 
 const DIGITS: &str = "^[0-9]{1,20}$";
 
-/// What the engine tells, as the envelope writes it.
+/// The engine's events, as the envelope writes them.
 fn told() -> Vec<Learned> {
     let (lived, place) = (Timestamp(1), Place { lat_e7: 404_168_001, lon_e7: -37_038_001 });
     let (fakemon_id, species) = (FakemonId(42), SpeciesId(0));
@@ -179,7 +179,7 @@ fn told() -> Vec<Learned> {
         learned(&[opened], Facet::Happened, "the engine opened the journal"),
         learned(&[changed(Some("{}")), changed(None)], Facet::Happened, "a resource of the bus changed"),
     ];
-    // A throw at what nobody has ever seen has no species.
+    // An attempt at an id that never existed has no species.
     for learned in &mut all {
         if learned.detail_type == "fakemon.capture_failed" {
             let mut unknown = learned.details[0].clone();

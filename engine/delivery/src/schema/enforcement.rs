@@ -1,5 +1,5 @@
-//! Events are checked where they come in, whoever puts them: a client, a partner, a rule, a schedule, a pipe. What the
-//! game itself says is right by construction. The tags of a bus say how:
+//! Checks events where they come in, from every source: a client, a partner, a rule, a schedule, a pipe. The game's
+//! own events are valid by construction. The tags of a bus configure it:
 //!
 //! ```text
 //! fakemon:schema-enforcement   off (without the tag), warn, reject
@@ -8,7 +8,7 @@
 //! fakemon:schema-unknown       allow (without the tag), reject: events of which no registry has a schema
 //! ```
 //!
-//! It is the newest version of a schema that counts. Schemas are read once for each version and kept, within a bound.
+//! The newest version of a schema applies. Each version is parsed once and cached, within a bound.
 
 use super::builtin::{OUR_REGISTRY, our_schema};
 use super::lookup::schemas_named;
@@ -22,26 +22,26 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What happens to events that are not what their schema says.
+/// What happens to events that do not conform to their schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enforcement {
-    /// They are not looked at.
+    /// Events are not checked.
     Off,
-    /// They are counted, and told of in the log.
+    /// Events are counted and logged.
     Warn,
-    /// They are refused.
+    /// Events are refused.
     Reject,
 }
 
 impl Enforcement {
-    /// The tag of a bus that says it.
+    /// The tag of a bus that holds it.
     pub const TAG: &str = "fakemon:schema-enforcement";
-    /// The tag that says in which registries schemas are looked for.
+    /// The tag with the registries in which schemas are looked for.
     pub const REGISTRY_TAG: &str = "fakemon:schema-registry";
-    /// The tag that says what happens to events without a schema.
+    /// The tag that decides about events without a schema.
     pub const UNKNOWN_TAG: &str = "fakemon:schema-unknown";
 
-    /// The one of a word.
+    /// The value of a word.
     pub fn named(word: &str) -> Option<Enforcement> {
         Some(match word {
             "off" => Enforcement::Off,
@@ -52,31 +52,31 @@ impl Enforcement {
     }
 }
 
-/// How an event was found.
+/// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It may come in.
+    /// Admitted.
     Fine,
-    /// It may come in, and should not.
+    /// Admitted, although it does not conform.
     Warned(String),
-    /// It may not: where and why.
+    /// Refused: where and why it does not conform.
     Refused(Violation),
 }
 
-/// What was counted.
+/// Counts of checked events.
 #[derive(Debug, Default)]
 pub struct SchemaFigures {
-    /// Events that were what their schema says.
+    /// Events that conform to their schema.
     pub valid: AtomicU64,
-    /// Events that were not, and came in.
+    /// Events that do not conform, and were admitted.
     pub warned: AtomicU64,
-    /// Events that were not, and were refused.
+    /// Events that do not conform, and were refused.
     pub rejected: AtomicU64,
     /// Events without a schema.
     pub unknown: AtomicU64,
 }
 
-/// Checks events. Shared by all who take them in.
+/// Checks events. Shared by all parts that take in events.
 #[derive(Debug, Default)]
 pub struct Enforcer {
     cache: Mutex<Cache>,
@@ -93,11 +93,11 @@ struct Cache {
 struct Cached {
     version: u32,
     created_at: Timestamp,
-    /// None: it cannot be read; a newer program made it.
+    /// None if it cannot be parsed, because a newer program wrote it.
     schema: Option<Arc<Schema>>,
 }
 
-/// A schema that was found, and its name for people.
+/// A schema, and its name for people.
 struct Found<'f> {
     schema: Arc<Schema>,
     registry: &'f str,
@@ -109,15 +109,15 @@ struct Found<'f> {
 type Type<'t> = (&'t str, &'t str);
 
 impl Enforcer {
-    /// What was counted.
+    /// Counts of checked events.
     pub fn figures(&self) -> &SchemaFigures {
         &self.figures
     }
 
-    /// Lets an event in, or says where it is not what its schema says, and why.
+    /// Admits an event, or says where and why it does not conform to its schema.
     ///
     /// # Errors
-    /// When its bus rejects it.
+    /// When its bus rejects such events.
     pub fn admit(&self, registry: &Registry, event: &NewEvent) -> Result<(), Violation> {
         let NewEvent { bus, source, detail_type, resources, .. } = event;
         let asked = registry.buses.get(bus).is_some_and(|bus| bus.tags.contains_key(Enforcement::TAG));
@@ -141,7 +141,7 @@ impl Enforcer {
         }
     }
 
-    /// Looks at an event for a bus.
+    /// Checks an event for a bus.
     pub fn check(&self, registry: &Registry, bus: &str, event: &EventParts<'_>) -> Verdict {
         let Some(tags) = registry.buses.get(bus).map(|bus| &bus.tags) else { return Verdict::Fine };
         let enforcement = tags.get(Enforcement::TAG).and_then(|word| Enforcement::named(word));
@@ -192,8 +192,8 @@ impl Enforcer {
         names.find_map(|of| self.find_in(registry, of, name, of_type))
     }
 
-    /// The schema that says that it is of the type. What discoverers made for a type is for no other whose name becomes
-    /// the same; of what people wrote it is the name that counts.
+    /// The schema of an event's type. A schema that a discoverer made is only for the type named in its text, even if
+    /// other types get the same schema name; a schema written by people applies by its name.
     fn find_in<'f>(
         &self,
         registry: &'f Registry,
@@ -219,7 +219,7 @@ impl Enforcer {
         by_name
     }
 
-    /// The newest version of a schema, as it was kept.
+    /// The newest version of a schema, from the cache.
     fn read<'f>(&self, registry: &Registry, held: &'f resource::Schema) -> Option<Found<'f>> {
         let resource::Schema { registry: of, name, latest: version, created_at, .. } = held;
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
@@ -244,7 +244,7 @@ impl Cache {
         let weight = |cached: &Cached| 1_000 + cached.schema.as_ref().map_or(0, |schema| schema.weight());
         let more = weight(&cached);
         if self.weight + more > SCHEMA_CACHE_BYTES_MAX {
-            *self = Cache::default(); // rare, and everything comes back as it is used
+            *self = Cache::default(); // rare; the cache fills again by use
         }
         let schemas = self.by_registry.entry(registry.to_owned()).or_default();
         let before = schemas.insert(name.to_owned(), cached);

@@ -1,6 +1,7 @@
-//! Which schema of a registry is that of an event. Names say less than detail-types: `a b`, `a-b` and `a/b` of one source
-//! are all `shop@aB`. Whoever came first has the name, the others have a number behind it, which no detail-type can make
-//! (hyphens are not in the second half of a name): `shop@aB`, `shop@aB-2`, `shop@aB-3`. What each is of stands in its text.
+//! The schema of an event in a registry. Several detail-types can give the same schema name: `a b`, `a-b` and `a/b`
+//! of one source are all `shop@aB`. The first type gets the name, the others a number after it that no detail-type
+//! can produce (the second half of a name has no hyphen): `shop@aB`, `shop@aB-2`, `shop@aB-3`. The text of each
+//! schema names its type.
 
 use super::{DISCOVERED_REGISTRY, schema_name};
 use fakemon_resource::Registry;
@@ -8,16 +9,16 @@ use fakemon_resource::resource::Schema;
 use fakemon_schema::{NAME_CHARS_MAX, speaks_of};
 use serde_json::Value;
 
-/// Types of events whose names become the same.
+/// How many types may share a name.
 const NUMBERS_MAX: u32 = 100;
 
-/// The schemas that may be of events with a name, the one without a number first.
+/// The schemas that may have a name, the one without a number first.
 pub(super) fn schemas_named<'r, 'n>(
     registry: &'r Registry,
     of: &'n str,
     name: &'n str,
 ) -> impl Iterator<Item = &'r Schema> + use<'r, 'n> {
-    // A hyphen is the smallest letter of names, so all that has a number behind the name follows it at once.
+    // A hyphen sorts before all other characters of names, so numbered names directly follow the name.
     let near = registry.schemas.range((of.to_owned(), name.to_owned())..).map(|(_, schema)| schema);
     let near = near.map_while(move |schema| {
         let behind = schema.name.strip_prefix(name).filter(|_| schema.registry == of)?;
@@ -31,7 +32,7 @@ fn is_nothing_or_number(behind: &str) -> bool {
     number.parse::<u32>().is_ok_and(|number| (2..=NUMBERS_MAX).contains(&number))
 }
 
-/// The schema that discoverers made of events of a type, or would go on with.
+/// The schema that discoverers made for a type of events, or one of its name that has no type yet.
 pub fn discovered<'r>(registry: &'r Registry, source: &str, detail_type: &str) -> Option<&'r Schema> {
     let name = schema_name(source, detail_type);
     let mut nobodys = None;
@@ -45,14 +46,14 @@ pub fn discovered<'r>(registry: &'r Registry, source: &str, detail_type: &str) -
     nobodys
 }
 
-/// What the newest version of a schema says it is of.
+/// The type that the newest version of a schema names.
 fn described(registry: &Registry, schema: &Schema) -> Option<(String, String)> {
     let newest = registry.schema_version(&schema.registry, &schema.name, schema.latest)?;
     speaks_of(&serde_json::from_str::<Value>(&newest.content).ok()?)
 }
 
-/// The name for a schema of events of a type that has none: the first that is free, also in the eyes of whoever asks. None
-/// when there are too many, or when it would be too long.
+/// The schema name for a type without one: the first that is free and not `is_taken`. None when there are too many,
+/// or when it would be too long.
 pub fn free_name(
     registry: &Registry,
     source: &str,

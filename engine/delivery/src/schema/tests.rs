@@ -1,4 +1,4 @@
-//! The built-in schemas, beside everything that the engine emits.
+//! The built-in schemas, compared with everything that the engine emits.
 
 use super::*;
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ fn our_own_schemas_are_there_and_speak_of_our_events() {
 
 #[test]
 fn whatever_the_engine_says_has_a_schema() {
-    // Each row of the table of what it says of itself, each kind of record, each command and its refusal.
+    // Each row of the table of notices, each kind of record, each command and its refusal.
     let table = include_str!("../notices.rs").split("use crate").next().unwrap();
     let said = table.lines().filter_map(|line| line.strip_prefix("//! | `")?.split_once('`'));
     let said: Vec<(&str, &str)> = said.map(|(detail_type, _)| ("fakemon.engine", detail_type)).collect();

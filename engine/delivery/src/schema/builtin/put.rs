@@ -1,4 +1,5 @@
-//! What is put on a bus, in samples: by whoever serves players, by the engine of itself, by everybody as a command.
+//! Samples of the events that are put on a bus: by the player edge, by the engine about itself, and by clients as
+//! commands.
 
 use super::Learned;
 use fakemon_model::envelope::{
@@ -6,10 +7,10 @@ use fakemon_model::envelope::{
 };
 use serde_json::{Value, json};
 
-/// The detail-type of what discoverers say when the shape of events changes.
+/// The detail-type of the event that a discoverer puts when a shape changes.
 pub const SCHEMA_DRIFT: &str = "fakemon.schema_drift";
 
-/// All of it.
+/// All samples.
 pub(super) fn put() -> Vec<Learned> {
     let place = json!({ "lat": 40.5, "lon": -3.5 });
     let with = |more: Value| {
@@ -61,7 +62,7 @@ pub(super) fn put() -> Vec<Learned> {
     .collect()
 }
 
-/// Who comes to play and who goes. Whether there is a context is up to the authorizer.
+/// Connections of players. The authorizer decides whether there is a context.
 fn of_players() -> [Learned; 2] {
     let samples = |detail: Value| {
         let mut with_context = detail.clone();
@@ -84,9 +85,10 @@ fn of_players() -> [Learned; 2] {
     ]
 }
 
-/// Who comes to the general endpoint, what they say on no route of its own, and who goes.
+/// Connections to the general endpoint, messages without a route of their own, and disconnections.
 fn of_the_general_endpoint() -> [Learned; 3] {
-    // What there is only if somebody has a name, an authorizer says more of them, or a message is an object.
+    // Members that are present only if the client has a name, the authorizer adds a context, or the message is an
+    // object.
     let samples = |detail: Value, sometimes: Value| {
         let mut full = detail.clone();
         if let (Some(full), Value::Object(sometimes)) = (full.as_object_mut(), sometimes) {
@@ -128,7 +130,7 @@ fn of_the_general_endpoint() -> [Learned; 3] {
     ]
 }
 
-/// What the engine says of itself; see [`notices`](crate::notices).
+/// The engine's notices; see [`notices`](crate::notices).
 fn said() -> impl Iterator<Item = Learned> {
     let of_target = json!({ "bus": "b", "rule": "r", "target": "t", "arn": "a", "count": 1 });
     let and = |more: Value| {
