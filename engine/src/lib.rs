@@ -31,7 +31,7 @@
 //!
 //! What an embedding program needs stands at the root; behind it, one module for each room that it may enter.
 //!
-//! # The way of a throw
+//! # The way of an attempt
 //!
 //! ```text
 //! Client ── owner(fakémon) ──► Mailbox ──► Shard ── Turn ──► Desk ──► Committer ── block, sync ──► Outbox ──► Client
@@ -85,7 +85,7 @@
 //! - A queue grows: all bounds stand in [`limits`]. Full is an answer, [`Throttled`].
 //! - A failed write or sync is tried again: the engine stops ([`Engine::failure`]), and the next start finds out what
 //!   the disk holds, on the usual way.
-//! - Looking at the world or at a collection delays a throw.
+//! - Looking at the world or at a collection delays an attempt.
 //! - A due time of a schedule fires twice, or is missed without a word.
 //! - Time in the journal goes back, or what lasts (a fakémon, a hidden message) lasts longer or shorter because somebody set
 //!   the clock: records and deadlines are by the engine's own time, which passes as time passes.

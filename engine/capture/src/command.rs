@@ -32,7 +32,7 @@ pub struct Spawn {
     pub fakemon_id: Option<FakemonId>,
     /// The name of its species; must be in the table.
     pub species: String,
-    /// Where.
+    /// Where it appears.
     pub place: Place,
     /// Seconds from now until it vanishes; none takes the lifetime of its species.
     pub lifetime_s: Option<u64>,

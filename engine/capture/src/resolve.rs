@@ -18,13 +18,13 @@ pub struct Rules {
 /// An attempt, as far as the decision needs it.
 #[derive(Clone, Copy, Debug)]
 pub struct Throw {
-    /// Who.
+    /// The player.
     pub player: PlayerId,
     /// The player's name for it.
     pub attempt_id: AttemptId,
-    /// At what.
+    /// The fakémon it is aimed at.
     pub fakemon_id: FakemonId,
-    /// From where.
+    /// Where the player stands.
     pub place: Place,
     /// When it was received.
     pub received_at: Timestamp,

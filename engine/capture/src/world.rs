@@ -41,7 +41,7 @@ pub enum Change {
     Appeared(Sighting),
     /// One is gone: captured, or its time was over.
     Vanished {
-        /// Which.
+        /// The fakémon.
         fakemon_id: FakemonId,
         /// Where it was.
         place: Place,

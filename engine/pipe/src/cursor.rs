@@ -1,5 +1,6 @@
-//! How far a pipe is, across restarts. A queue knows itself what is done; of the journal and of streams the pipe
-//! remembers it, written whenever the target took something, so that after a `kill -9` at most the last batch comes again.
+//! The progress of a pipe, across restarts. A queue tracks itself which messages are done; for the journal and for
+//! streams the pipe stores its cursor whenever the target accepted something, so that after a `kill -9` at most the
+//! last batch is repeated.
 //!
 //! ```text
 //! depot, room Router: 'pipe' 0 name 0 created at (decimal) → Cursor as JSON
@@ -11,14 +12,14 @@ use fakemon_model::ids::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 
-/// How far a pipe is.
+/// The progress of a pipe.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Cursor {
-    /// Everything up to this event is done with.
+    /// All events up to this one are done.
     pub(super) key: Option<u64>,
-    /// Of a stream: the id of the last that is done with.
+    /// Of a stream: the id of the last event that is done.
     pub(super) event_id: Option<String>,
-    /// How often the next was tried already.
+    /// How often the next record was tried already.
     pub(super) retries: u32,
 }
 
@@ -29,7 +30,7 @@ impl Cursor {
         serde_json::from_slice(&value).map_err(unreadable)
     }
 
-    /// Survives the end of the process; a power cut may take the last ones back.
+    /// Stores it; it survives the end of the process, but a power cut may lose the last writes.
     pub(super) fn write(&self, depot: &Depot, pipe: &str, created_at: Timestamp) -> Result<(), ReadError> {
         let mut batch = Batch::default();
         let value = serde_json::to_vec(self).expect("numbers and texts can always be written");
@@ -37,13 +38,13 @@ impl Cursor {
         depot.write(batch, false).map_err(ReadError::Failed)
     }
 
-    /// The event up to which everything is done with.
+    /// The event up to which everything is done.
     pub(super) fn event(&self) -> Option<EventKey> {
         self.key.map(EventKey)
     }
 }
 
-/// Forgets the cursors of pipes that are not there any more.
+/// Deletes the cursors of pipes that no longer exist.
 pub(super) fn forget(depot: &Depot, is_there: impl Fn(&str, Timestamp) -> bool) -> Result<(), ReadError> {
     let mut gone = Batch::default();
     depot.scan(Room::Router, b"pipe\0", b"", &mut |key, _| {

@@ -1,5 +1,5 @@
-//! From a batch to the target: the enrichment is asked, each record gets the target's shape, and what belongs together
-//! goes at once. Everything here is one attempt; what becomes of what failed is decided elsewhere.
+//! From a batch to the target: the enrichment is called, each record gets the target's shape, and records that can be
+//! delivered together are. Everything here is one attempt; `run` decides about failures.
 
 use super::outside;
 use super::parts::Parts;
@@ -23,39 +23,39 @@ use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// What goes to the target at once, where many can.
+/// The most items in one delivery.
 pub(super) const PIECE_MAX: usize = 256;
-/// Bytes of that.
+/// The most bytes in one delivery.
 const PIECE_BYTES_MAX: usize = PUT_BYTES_MAX / 2;
 
-/// What became of each item of a piece; none for one that was not tried, because one before it comes again.
+/// The outcome of each item of a piece; none for an item that was not tried, because an earlier one is retried.
 pub(super) type Outcomes = Vec<Option<Result<(), Failed>>>;
 
-/// Something for the target.
+/// An item for the target.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub(super) key: EventKey,
     cause: Option<(Position, u8)>,
-    /// What it is made of, for parameters.
+    /// The record it was made of, for parameters.
     decoded: Arc<str>,
-    /// In the target's shape; or why there is none.
+    /// The body in the target's shape, or why there is none.
     pub(super) body: Result<Arc<str>, Failed>,
 }
 
-/// What a batch became.
+/// The items made of a batch.
 pub(super) struct Made {
     pub(super) items: Vec<Item>,
-    /// Whether there is one for each record, in the order of the records.
+    /// Whether there is one item per record, in the order of the records.
     pub(super) one_each: bool,
 }
 
-/// The way to the enrichment and to the target.
+/// The enrichment and the target of a pipe.
 pub(super) struct Delivery {
     parts: Arc<Parts>,
     plan: Arc<Plan>,
     stop: Arc<AtomicBool>,
     client: Option<Client>,
-    /// What reserved names stand for in every template.
+    /// The values of reserved names in templates.
     names: Vec<(&'static str, Arc<str>)>,
 }
 
@@ -63,7 +63,7 @@ fn unknown(what: String) -> Failed {
     Failed::permanently(FailureCode::NoResource, what)
 }
 
-/// Not an attempt: the callback is not registered yet, or the pipe is to stop.
+/// A failure that is no attempt: the callback is not registered yet, or the pipe is stopping.
 fn not_now(what: &str) -> Failed {
     Failed::for_now(FailureCode::Stopped, what)
 }
@@ -93,7 +93,7 @@ impl Delivery {
         shaped.map(Into::into).map_err(|error| Failed::permanently(FailureCode::InvalidJson, error.to_string()))
     }
 
-    /// Asks the enrichment, if there is one, and gives everything the target's shape.
+    /// Calls the enrichment, if there is one, and gives all records the target's shape.
     pub(super) fn make(&self, records: &[Record]) -> Result<Made, Failed> {
         let input = &self.plan.target.input;
         let Some(enrichment) = &self.plan.enrichment else {
@@ -156,9 +156,9 @@ impl Delivery {
         answered.unwrap_or_else(|| Err(not_now("the pipe is to stop")))
     }
 
-    /// How many of these items go at once: those in front that can.
+    /// How many of the first items can be delivered together.
     pub(super) fn piece(&self, items: &[Item]) -> usize {
-        // Of a FIFO queue nothing may go on behind one that fails.
+        // From a FIFO queue, no item may be delivered after one that fails.
         let strict = matches!(&self.plan.source, Source::Queue(name) if is_fifo(name));
         let max = match &self.plan.target.destination {
             Destination::Queue(_) | Destination::LogGroup(_) | Destination::Bus(_) => PIECE_MAX,
@@ -239,7 +239,7 @@ impl Delivery {
         outcomes
     }
 
-    /// Lines one behind the other; neighbours that go to one stream are written at once.
+    /// Writes lines in order; neighbouring lines for one stream are written at once.
     fn log(
         &self,
         registry: &Registry,
@@ -355,7 +355,7 @@ impl Delivery {
             return items.iter().map(|_| Some(Err(not_now("nobody brings letters yet")))).collect();
         };
         let mut letters = letters(items, bodies);
-        // Whom it is for stands in what the target gets, or else in what that was made of.
+        // The player is named in the body, or else in the record that it was made of.
         for (letter, item) in letters.iter_mut().zip(items) {
             if addressee(destination, &letter.body).is_err() {
                 letter.event = item.decoded.clone();
@@ -372,8 +372,8 @@ impl Delivery {
     }
 }
 
-/// The message for one item. Where a FIFO queue would refuse the group or the deduplication id that stands in the record
-/// (it is missing, empty, no text, too long), the invocation fails: a message of another group would go its own way.
+/// The message for one item. If a FIFO queue would refuse the group or the deduplication id in the record (missing,
+/// empty, no text, too long), the delivery fails: in another group the message would lose its order.
 fn message(queue: &Queue, target: &Target, item: &Item, body: &Arc<str>) -> Result<NewMessage, Failed> {
     let is_ordered = is_fifo(&queue.name);
     let id = |name: &str, parameter: &Option<Parameter>| {
@@ -416,13 +416,13 @@ fn letters(items: &[Item], bodies: &[Arc<str>]) -> Vec<Letter> {
     items.iter().zip(bodies).map(letter).collect()
 }
 
-/// Outcomes in the order of the items.
+/// Sorts outcomes into the order of the items.
 fn by_item(items: &[Item], outcomes: inside::Outcomes) -> Outcomes {
     let mut outcomes: std::collections::HashMap<EventKey, Result<(), Failed>> = outcomes.into_iter().collect();
     items.iter().map(|item| outcomes.remove(&item.key)).collect()
 }
 
-/// What an enrichment answered: the elements of a list, or one value; nothing, `""`, `{}` and `[]` are none.
+/// The answer of an enrichment: the elements of a list, or one value; nothing, `""`, `{}` and `[]` mean no records.
 pub(super) fn elements(answered: &str) -> Result<Vec<&RawValue>, Failed> {
     let answered = answered.trim();
     if matches!(answered, "" | "\"\"" | "{}" | "[]" | "null") {
@@ -437,7 +437,7 @@ pub(super) fn elements(answered: &str) -> Result<Vec<&RawValue>, Failed> {
     })
 }
 
-/// A moment as RFC 3339 or as seconds or milliseconds since 1970.
+/// Parses a time: RFC 3339, or seconds or milliseconds since 1970.
 pub(super) fn moment(text: &str) -> Option<Timestamp> {
     if let Ok(number) = text.parse::<u64>() {
         let ms = if number < 100_000_000_000 { number.checked_mul(1_000)? } else { number };

@@ -1,5 +1,6 @@
-//! From a source to batches: what passes the filter, as many as a batch holds or as came within its window, in order.
-//! Messages stay in their queue until a batch is due; of the journal and of streams a little is read ahead.
+//! From a source to batches: records that pass the filter, as many as a batch holds or as arrive within its window,
+//! in order. Messages stay in their queue until a batch is due; from the journal and from streams a little is read
+//! ahead.
 
 use super::cursor::Cursor;
 use super::outside::{Heard, Listener};
@@ -22,23 +23,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Records that are read ahead, if a batch does not hold more.
+/// How many records are read ahead, unless a batch holds more.
 const AHEAD: usize = 1_024;
-/// How long the journal is read for one batch before it is looked whether the pipe is to stop.
+/// How long the journal is read for one batch before the pipe checks whether it must stop.
 const TURN: Duration = Duration::from_millis(10);
-/// Messages that are received at once, until it is known how large they are.
+/// How many messages are received at once until their size is known.
 const FIRST_MESSAGES: usize = 10;
-/// Sleep without a wake-up.
+/// The longest sleep without a wake-up.
 const IDLE: Duration = Duration::from_millis(200);
 
-/// What a pipe reads.
+/// The source of a pipe.
 pub(super) struct Intake {
     parts: Arc<Parts>,
     plan: Arc<Plan>,
     figures: Arc<PipeFigures>,
     shape: Shape,
     kind: Kind,
-    /// Since when something waits.
+    /// When the first waiting record arrived.
     waits_since: Option<Instant>,
 }
 
@@ -94,18 +95,18 @@ impl Wanted {
     }
 }
 
-/// Events of the journal.
+/// The reader of the journal.
 struct Reading {
     bus: Option<String>,
-    /// The key of the pipe among resources: a pipe does not get notices of itself.
+    /// The key of the pipe's resource: a pipe does not get notices about itself.
     own: String,
     filter: Option<Filter>,
     ahead: Ahead,
-    /// Everything up to this event was looked at.
+    /// All events up to this one were read.
     read_to: EventKey,
 }
 
-/// What was read in one turn, and not wanted.
+/// Counts of what was read in one turn.
 #[derive(Default)]
 struct Counts {
     records: usize,
@@ -113,7 +114,7 @@ struct Counts {
 }
 
 impl Intake {
-    /// Goes on where the cursor is. On the thread of the pipe.
+    /// Opens the source at the cursor. Called on the thread of the pipe.
     pub(super) fn open(
         parts: Arc<Parts>,
         plan: Arc<Plan>,
@@ -175,7 +176,7 @@ impl Intake {
         Ok((!batch.is_empty()).then_some(batch))
     }
 
-    /// How many records wait, and how many bytes, as far as that is known.
+    /// How many records and bytes wait, as far as known.
     fn look(&mut self) -> Result<(usize, usize), ReadError> {
         let Intake { parts, plan, figures, shape, kind, .. } = self;
         let ahead = match kind {
@@ -203,14 +204,14 @@ impl Intake {
         Ok((ahead.records.len(), ahead.bytes))
     }
 
-    /// Until when nothing can be due, without a wake-up.
+    /// How long no batch can become due without a wake-up.
     pub(super) fn patience(&self) -> Duration {
         let window = self.plan.batching.window;
         let left = self.waits_since.map_or(IDLE, |since| window.saturating_sub(since.elapsed()));
         left.clamp(Duration::from_millis(1), IDLE)
     }
 
-    /// The event up to which nothing more is to be done, once `last` is done with.
+    /// The event up to which everything is done once `last` is done.
     pub(super) fn passed(&self, last: Option<&Record>) -> Option<EventKey> {
         let Kind::Journal(reading) = &self.kind else { return None };
         match (reading.ahead.records.is_empty(), last) {
@@ -219,7 +220,7 @@ impl Intake {
         }
     }
 
-    /// Why the source has nothing, if that is no good sign.
+    /// Why the source has nothing, if that is a problem.
     pub(super) fn trouble(&self) -> Option<String> {
         match &self.kind {
             Kind::Stream { listener, .. } => listener.trouble(),
@@ -231,7 +232,7 @@ impl Intake {
         }
     }
 
-    /// Receives a batch of messages; those that the filter does not want are deleted, as with AWS.
+    /// Receives a batch of messages; those that the filter does not match are deleted, as with AWS.
     fn receive(&mut self) -> Result<Vec<Record>, ReadError> {
         let Kind::Queue { name, wanted } = &mut self.kind else { return Ok(Vec::new()) };
         let courier = &self.parts.courier;
@@ -288,9 +289,9 @@ fn before(position: Position) -> EventKey {
 }
 
 impl Reading {
-    /// Reads until enough waits or a turn is over.
+    /// Reads until enough records wait or a turn is over.
     fn read_on(&mut self, parts: &Parts, figures: &PipeFigures, enough: usize) -> Result<(), ReadError> {
-        let from = EventKey(self.read_to.0 + 1).position(); // of a throw only its attempt may be done with
+        let from = EventKey(self.read_to.0 + 1).position(); // the second event of an attempt may still be unread
         let end = parts.progress.committed();
         if from >= end || self.is_enough(enough) {
             return Ok(());

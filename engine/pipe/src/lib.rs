@@ -1,5 +1,5 @@
-//! Pipes: from a source over a filter and an enrichment to a target, in order, at least once. Each running pipe is a
-//! thread of its own, so that one whose target is slow or dead holds up no other pipe.
+//! Pipes: from a source through a filter and an enrichment to a target, in order, at least once. Each running pipe is
+//! a thread of its own, so that a slow or dead target delays no other pipe.
 //!
 //! ```text
 //! queue ────────┐
@@ -9,17 +9,17 @@
 //!      └── deleted, or the cursor moves on, once the target took it; or it is a dead letter
 //! ```
 //!
-//! - `state`: which state a pipe is in, in the service's words
-//! - `members`: parameters as the API has them
-//! - `plan`: what a pipe does, parsed once
-//! - `record`: what a source has, as filters and targets see it
-//! - `outside`: what pipes ask of the HTTP client
+//! - `state`: the state of a pipe, as the service names it
+//! - `members`: parameters as in the API
+//! - `plan`: the parsed settings of a pipe
+//! - `record`: records of a source, as filters and targets see them
+//! - `outside`: requests to the HTTP client
 //! - `parts`: what all pipes share
-//! - `cursor`: how far a pipe is, across restarts
+//! - `cursor`: the progress of a pipe, across restarts
 //! - `intake`: from a source to batches
 //! - `delivery`: from a batch to the target
 //! - `run`: the thread of one pipe
-//! - `supervisor`: starts, stops and forgets pipes as their resources say
+//! - `supervisor`: starts, stops and forgets pipes to follow their resources
 
 #![allow(missing_docs, reason = "the facade is what others read; here a doc that repeats a name says nothing")]
 
@@ -44,5 +44,5 @@ pub use plan::{InvalidPipe, check};
 pub use state::{PipeStatus, state_name};
 pub use supervisor::Supervisor;
 
-/// Pipes that there may be: each is a thread while it runs.
+/// The most pipes: each is a thread while it runs.
 pub const PIPES_MAX: usize = 256;

@@ -1,4 +1,4 @@
-//! Parameters of a pipe as the API has them; what they mean stands in `plan`.
+//! Parameters of a pipe as in the API; `plan` interprets them.
 
 use super::plan::InvalidPipe;
 use serde::Deserialize;
@@ -85,7 +85,7 @@ pub(super) struct LogMembers {
     pub(super) timestamp: Option<String>,
 }
 
-/// Members that are understood, by the member that holds them.
+/// Members that are supported, by the member that contains them.
 const UNDERSTOOD: [(&str, &[&str]); 3] = [
     ("SourceParameters", &["FilterCriteria", "SqsQueueParameters", "KinesisStreamParameters"]),
     ("EnrichmentParameters", &["InputTemplate", "HttpParameters"]),
@@ -102,14 +102,14 @@ const UNDERSTOOD: [(&str, &[&str]); 3] = [
     ),
 ];
 
-/// Something, or what is wrong with it.
+/// A value, or what is wrong with it.
 pub(super) type Invalid<T> = Result<T, InvalidPipe>;
 
 pub(super) fn invalid<T>(what: impl Into<String>) -> Invalid<T> {
     Err(InvalidPipe(what.into()))
 }
 
-/// The members of one parameter; one that means nothing here is named.
+/// Parses the members of one parameter; an unsupported member is reported by name.
 pub(super) fn members<'v, T: Deserialize<'v> + Default>(name: &str, given: &'v Value) -> Invalid<T> {
     if given.is_null() {
         return Ok(T::default());

@@ -1,5 +1,5 @@
-//! What pipes ask of the HTTP client: one request and its answer, or an answer without end. Values in, values out; the
-//! engine itself has no network.
+//! Requests of pipes to the HTTP client: one request and its answer, or an endless answer (a stream). Values in,
+//! values out; the engine itself has no network.
 
 use crossbeam::queue::ArrayQueue;
 use fakemon_delivery::Failed;
@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
-/// Events of a stream that were not taken yet.
+/// The most events of a stream that wait.
 const HEARD_MAX: usize = 1_024;
-/// Bytes of that.
+/// The most bytes of events of a stream that wait.
 const HEARD_BYTES_MAX: u64 = 4 << 20;
 /// Interval at which a waiter checks whether the answer still matters.
 const LOOK: Duration = Duration::from_millis(20);
@@ -20,11 +20,11 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Carries errands out, each as a task of its own. It must not block.
 pub type HttpClient = Box<dyn Fn(Errand) + Send + Sync>;
 
-/// Something to do outside.
+/// A task for the HTTP client.
 pub enum Errand {
     /// One request.
     Call(Call),
-    /// An answer without end.
+    /// A stream to read.
     Listen(Listen),
 }
 
@@ -34,7 +34,7 @@ pub struct Call {
     pub destination: String,
     /// Path, headers and query.
     pub parameters: HttpParameters,
-    /// What is sent.
+    /// The body of the request.
     pub body: String,
     answer: SyncSender<Result<String, Failed>>,
     off: Arc<AtomicBool>,
@@ -52,7 +52,7 @@ impl Call {
     }
 }
 
-/// Calls and waits; none when `stop` says so first.
+/// Makes a request and waits for the answer; none if `stop` is set first.
 pub(super) fn call(
     outside: &HttpClient,
     destination: &str,
@@ -76,18 +76,18 @@ pub(super) fn call(
     }
 }
 
-/// Something that a stream said.
+/// An event of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heard {
-    /// Its id; of one without, the last before it.
+    /// Its id; for an event without one, the last id before it.
     pub id: Option<String>,
-    /// Its kind; `message` if it has none.
+    /// Its type; `message` if it has none.
     pub kind: String,
-    /// The text.
+    /// Its data.
     pub data: String,
 }
 
-/// Events of a stream that were not taken yet.
+/// Events of a stream that wait.
 struct Ear {
     heard: ArrayQueue<Heard>,
     bytes: AtomicU64,
@@ -96,20 +96,20 @@ struct Ear {
     trouble: Mutex<Option<String>>,
 }
 
-/// An answer of an API destination to listen to, again and again, until it is off.
+/// A stream of an API destination: read it, and reconnect when it ends, until it is off.
 pub struct Listen {
     /// Name of the API destination.
     pub destination: String,
-    /// What was heard last: `Last-Event-ID`.
+    /// The id of the last event that was read: `Last-Event-ID`.
     pub after: Option<String>,
     ear: Arc<Ear>,
 }
 
 impl Listen {
-    /// Hands over something that was heard, or gives it back when too much waits: stop reading until there is room.
+    /// Hands over an event, or gives it back when too many wait: stop reading until there is room.
     ///
     /// # Errors
-    /// What was to be handed over.
+    /// The event, when there is no room.
     pub fn hear(&self, heard: Heard) -> Result<(), Heard> {
         if self.ear.bytes.load(Ordering::Acquire) > HEARD_BYTES_MAX {
             return Err(heard);
@@ -121,7 +121,7 @@ impl Listen {
         Ok(())
     }
 
-    /// Notes why nothing is heard; none once something is.
+    /// Records why no events arrive; none once they do.
     pub fn trouble(&self, trouble: Option<String>) {
         *self.ear.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
@@ -149,12 +149,12 @@ impl Listener {
         Listener(ear)
     }
 
-    /// Why nothing is heard.
+    /// Why no events arrive.
     pub(super) fn trouble(&self) -> Option<String> {
         self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The next that was heard.
+    /// The next event.
     pub(super) fn next(&self) -> Option<Heard> {
         let heard = self.0.heard.pop()?;
         self.0.bytes.fetch_sub(heard.data.len() as u64, Ordering::AcqRel);

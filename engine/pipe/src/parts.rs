@@ -1,5 +1,5 @@
-//! What all pipes share: the ways to sources and targets, whom the embedding program gave them to call, and what is known
-//! of each pipe.
+//! What all pipes share: access to sources and targets, the callbacks of the embedding program, and the status of
+//! each pipe.
 
 use super::outside::HttpClient;
 use super::state::PipeStatus;
@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 
-/// What an enrichment in this process makes of a batch: a JSON array in, records out.
+/// An enrichment in this process: a JSON array of a batch in, a JSON array of records out.
 pub type Enricher = Box<dyn FnMut(&str) -> Result<String, Failed> + Send>;
 
-/// Whom the embedding program gave to be called.
+/// Callbacks registered by the embedding program.
 #[derive(Default)]
 pub struct Callees {
     pub functions: Mutex<HashMap<String, inside::Shared<Function>>>,
@@ -63,24 +63,24 @@ impl Parts {
     }
 }
 
-/// Counters of one pipe since the start; they only grow, but for the last.
+/// Counters of one pipe since the start; all but the last only grow.
 #[derive(Debug, Default)]
 pub struct PipeFigures {
-    /// Records that its source had.
+    /// Records from its source.
     pub records: AtomicU64,
-    /// Of these, not wanted by its filter.
+    /// Records that its filter did not match.
     pub filtered: AtomicU64,
     /// Batches.
     pub batches: AtomicU64,
-    /// What the target took.
+    /// Records that the target accepted.
     pub delivered: AtomicU64,
-    /// Attempts that failed and come again.
+    /// Attempts that failed and are retried.
     pub retries: AtomicU64,
     /// Records that were given up.
     pub failed: AtomicU64,
-    /// Of these, sent to a dead-letter queue.
+    /// Given-up records that were sent to a dead-letter queue.
     pub dead_lettered: AtomicU64,
-    /// Of a pipe that reads the journal: the next position.
+    /// For a pipe that reads the journal: the next position to read.
     pub position: AtomicU64,
 }
 
@@ -90,24 +90,24 @@ impl PipeFigures {
     }
 }
 
-/// What is known of all pipes.
+/// The status of all pipes.
 #[derive(Default)]
 pub struct Pipes {
     known: Mutex<BTreeMap<String, Known>>,
-    /// How often the supervisor looked what is to run; and who it is.
+    /// How often the supervisor checked what has to run; and its thread.
     looks: AtomicU64,
     supervisor: OnceLock<Thread>,
 }
 
-/// What is known of one pipe.
+/// The status of one pipe.
 pub(super) struct Known {
     pub(super) created_at: Timestamp,
     pub(super) revision: u64,
     pub(super) status: Option<PipeStatus>,
     pub(super) figures: Arc<PipeFigures>,
-    /// Of a pipe that runs and reads a queue: which, and who is to be woken.
+    /// For a running pipe that reads a queue: the queue, and the thread to wake.
     pub(super) reads: Option<(String, Thread)>,
-    /// Of a pipe that runs and reads the journal: from where on.
+    /// For a running pipe that reads the journal: the first position it needs.
     pub(super) needed: Option<Position>,
 }
 
@@ -116,7 +116,7 @@ impl Pipes {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What became of the last change of a pipe; none if it is not through yet.
+    /// The result of the last change of a pipe; none if it is not completed yet.
     pub fn status(&self, pipe: &Pipe) -> Option<PipeStatus> {
         let held = self.held();
         let known = held.get(&pipe.name)?;
@@ -144,7 +144,7 @@ impl Pipes {
     }
 
     pub(super) fn is_supervised_here(&self) {
-        let _ = self.supervisor.set(std::thread::current()); // there is one
+        let _ = self.supervisor.set(std::thread::current()); // there is only one supervisor
     }
 
     pub(super) fn looked(&self) {

@@ -1,5 +1,5 @@
-//! What a pipe does, parsed once: running it checks nothing again. Parameters as the API has them in, a plan or
-//! what is wrong out.
+//! The settings of a pipe, parsed once: running it needs no further checks. In: parameters as in the API; out: a
+//! plan, or what is wrong.
 
 use super::members::{
     DeadLetterConfig, FilterCriteria, GoMembers, HttpMembers, Invalid, ReadMembers, SourceMembers, invalid, members,
@@ -15,18 +15,18 @@ use fakemon_resource::Destination;
 use fakemon_resource::resource::{HttpParameters, Pipe};
 use std::time::Duration;
 
-/// Bytes of one batch, as with AWS.
+/// The most bytes of one batch, as with AWS.
 pub(super) const BATCH_BYTES_MAX: usize = 6 << 20;
-/// Patterns of one pipe.
+/// The most patterns of one pipe.
 const FILTERS_MAX: usize = 5;
 
-/// A pipe that makes no sense: which member, and what it must be.
+/// The settings of a pipe are not valid: which member, and what it must be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidPipe(pub String);
 
-/// Whether a pipe makes sense, whatever there is for it to read and to reach; its target is of a kind that is served here,
-/// unless others are allowed, too.
+/// Checks the settings of a pipe, whether or not its source and target exist; the target must be of a kind that is
+/// served here, unless others are allowed, too.
 ///
 /// # Errors
 /// The member that is wrong, and what it must be.
@@ -43,7 +43,7 @@ pub fn check(pipe: &Pipe, allow_unserved: bool) -> Result<(), InvalidPipe> {
     Ok(())
 }
 
-/// What a pipe does.
+/// The parsed settings of a pipe.
 pub(super) struct Plan {
     pub(super) name: String,
     pub(super) arn: String,
@@ -53,20 +53,20 @@ pub(super) struct Plan {
     pub(super) patterns: Vec<String>,
     pub(super) batching: Batching,
     pub(super) limits: Limits,
-    /// Name of the queue for what is given up.
+    /// The queue for dead letters, by name.
     pub(super) dead_letters: Option<String>,
     pub(super) enrichment: Option<Enrichment>,
     pub(super) target: Target,
 }
 
-/// What a pipe reads.
+/// The source of a pipe.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Source {
     /// A queue, by name.
     Queue(String),
     /// Events of one bus, or of all.
     Journal { bus: Option<String>, from: From },
-    /// An API destination, by name: an answer without end.
+    /// A stream of an API destination, by name.
     Stream(String),
 }
 
@@ -77,7 +77,7 @@ pub(super) enum From {
     Since(Timestamp),
 }
 
-/// When a batch goes.
+/// When a batch is due.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Batching {
     pub(super) size: usize,
@@ -85,13 +85,13 @@ pub(super) struct Batching {
 }
 
 impl Batching {
-    /// Whether a batch of this size, whose first event has waited this long, is to go now.
+    /// Whether a batch of this size, whose first record has waited this long, is due.
     pub(super) fn is_due(self, count: usize, bytes: usize, waited: Duration) -> bool {
         count > 0 && (count >= self.size || bytes >= BATCH_BYTES_MAX || waited >= self.window)
     }
 }
 
-/// How often, and how long.
+/// How often, and for how long, a record is retried.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) retries_max: Option<u32>,
@@ -101,7 +101,7 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// Whether a record that failed so often is given up, and because of which limit.
+    /// Whether a record that failed this often is given up, and because of which limit.
     pub(super) fn exhausted(
         self,
         failed: &Failed,
@@ -125,7 +125,7 @@ impl Limits {
     }
 }
 
-/// What is asked about each batch.
+/// The enrichment of each batch.
 pub(super) struct Enrichment {
     pub(super) arn: String,
     pub(super) destination: Destination,
@@ -133,7 +133,7 @@ pub(super) struct Enrichment {
     pub(super) http: HttpParameters,
 }
 
-/// What gets the outcome.
+/// The target of a pipe.
 pub(super) struct Target {
     pub(super) arn: String,
     pub(super) destination: Destination,
@@ -150,7 +150,7 @@ pub(super) struct Target {
 }
 
 impl Plan {
-    /// Whether records leave the data directory before they are through.
+    /// Whether records leave the data directory before they are done.
     pub(super) fn shows_outside(&self) -> bool {
         let stays = matches!(
             self.target.destination,
@@ -215,7 +215,7 @@ impl Plan {
         })
     }
 
-    /// What its records have in common.
+    /// What all its records have in common.
     pub(super) fn shape(&self) -> Shape {
         Shape { region: self.region.clone(), source_arn: self.source_arn.clone() }
     }
@@ -313,7 +313,7 @@ fn dead_letters(at: &str, given: Option<&DeadLetterConfig>) -> Invalid<Option<St
     }
 }
 
-/// An input template; an empty one is none.
+/// Parses an input template; an empty one means none.
 fn input(at: &str, template: Option<&str>) -> Invalid<Transform> {
     match template {
         None | Some("") => Ok(Transform::Whole),

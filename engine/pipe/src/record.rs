@@ -1,5 +1,5 @@
-//! What a source has, as filters, templates and targets see it. Of a message or a line, what it carries is text; where it
-//! is JSON, filters and templates look into it, as with AWS (`$.body.player`).
+//! Records of a source, as filters, templates and targets see them. The content of a message or of a stream's event
+//! is text; if it is JSON, filters and templates can look into it, as with AWS (`$.body.player`).
 
 use fakemon_model::envelope::{EventKey, Facet};
 use fakemon_model::ids::{Ahead, Position, Timestamp, mix};
@@ -10,38 +10,38 @@ use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Positions that no event has: of what comes from elsewhere, so that its keys look like others and are none of them.
+/// The first of the positions that no event has: keys of records that are no events of the journal use them.
 const ELSEWHERE: u64 = 1 << 61;
 
 /// One record of a source.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
-    /// Always the same for the same record.
+    /// Its key; the same record always has the same.
     pub(super) key: EventKey,
-    /// Of an event: where it is, and how often it was handed from bus to bus.
+    /// For an event of the journal: its position, and how often it was handed from bus to bus.
     pub(super) cause: Option<(Position, u8)>,
-    /// As targets get it.
+    /// The text for targets.
     pub(super) raw: Arc<str>,
-    /// With the JSON that it carries as JSON; none where that makes no difference.
+    /// The same with embedded JSON decoded; none where that makes no difference.
     decoded: Option<Arc<str>>,
     /// When it came in, by the engine's time.
     pub(super) at: Timestamp,
-    /// What the source knows it by.
+    /// How the source identifies it.
     pub(super) mark: Mark,
 }
 
-/// What the source knows a record by.
+/// How the source identifies a record.
 #[derive(Clone, Debug)]
 pub(super) enum Mark {
-    /// A message: its place, its receipt, how often it was received.
+    /// A message: its sequence number, its receipt handle, how often it was received.
     Message { sequence: u64, handle: String, receives: u32 },
-    /// An event.
+    /// An event of the journal.
     Event,
-    /// Of a stream: the id of this event or of the last before it that had one.
+    /// An event of a stream: its id, or the last id before it.
     Line { event_id: Option<String> },
 }
 
-/// What records of one pipe have in common.
+/// What all records of one pipe have in common.
 #[derive(Clone, Debug)]
 pub(super) struct Shape {
     pub(super) region: String,
@@ -49,7 +49,7 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// The ARN of another queue beside the source.
+    /// The ARN of a queue in the region and account of the source.
     fn arn_of_queue(&self, name: &str) -> String {
         let beside = self.source_arn.rsplit_once(':').map_or("", |(beside, _)| beside);
         format!("{beside}:{name}")
@@ -57,7 +57,7 @@ impl Shape {
 }
 
 impl Record {
-    /// The record with the JSON in it.
+    /// The text with embedded JSON decoded.
     pub(super) fn decoded(&self) -> &Arc<str> {
         self.decoded.as_ref().unwrap_or(&self.raw)
     }
@@ -107,7 +107,7 @@ impl Record {
         }
     }
 
-    /// Something that a stream says: what it is called there, its kind, and the text.
+    /// An event of a stream.
     pub(super) fn line(
         number: u64,
         id: Option<String>,
@@ -139,7 +139,7 @@ impl Record {
     }
 }
 
-/// A key of something that is no event of the journal.
+/// A key for a record that is no event of the journal.
 pub(super) fn elsewhere(number: u64) -> EventKey {
     EventKey::new(Position(ELSEWHERE | mix(number) >> 4), Facet::Happened)
 }
@@ -149,7 +149,7 @@ fn hash(text: &str) -> u64 {
     u64::from_be_bytes(hash.as_bytes()[..8].try_into().expect("a hash has 32 bytes"))
 }
 
-/// The object or list that a text is.
+/// The object or list in a text, if it is JSON.
 fn carried(text: &str) -> Option<&RawValue> {
     text.trim_start().starts_with(['{', '[']).then(|| serde_json::from_str(text).ok()).flatten()
 }

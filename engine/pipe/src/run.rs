@@ -1,7 +1,7 @@
-//! The thread of one pipe: takes batches, has them delivered, and lets the source know what is done.
+//! The thread of one pipe: takes batches, delivers them, and tells the source which records are done.
 //!
-//! - `messages`: what goes back to a queue
-//! - `failures`: what comes again, and what becomes a dead letter
+//! - `messages`: messages of a queue
+//! - `failures`: retries and dead letters
 
 mod messages;
 mod failures;
@@ -25,9 +25,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Pause before a callback that is not registered yet, or a source that could not be read, is tried again.
+/// Pause before the next try, when a callback is not registered yet or a source could not be read.
 const SOON: Duration = Duration::from_millis(50);
-/// How often a cursor is written while nothing passes the filter.
+/// How often a cursor is stored while no record passes the filter.
 const NOTE_EVERY: Duration = Duration::from_millis(100);
 
 /// One run of a pipe, from a start to a stop or a change.
@@ -42,11 +42,11 @@ pub(super) struct Run {
     cursor: Cursor,
     noted: Instant,
     troubled: bool,
-    /// The trouble is that of the source.
+    /// Whether the present problem is with the source.
     source_troubled: bool,
 }
 
-/// Whether what a pipe names is there.
+/// What the settings of a pipe name that does not exist.
 fn missing(parts: &Parts, plan: &Plan) -> Option<String> {
     let registry = parts.courier.registry();
     let lacks = |what: &str, destination: &Destination| match destination {
@@ -71,7 +71,7 @@ fn missing(parts: &Parts, plan: &Plan) -> Option<String> {
 }
 
 impl Run {
-    /// What a pipe needs to run; or why it cannot.
+    /// Prepares a run; or says why the pipe cannot run.
     pub(super) fn prepare(
         parts: Arc<Parts>,
         pipe: &Pipe,
@@ -108,7 +108,7 @@ impl Run {
 
     /// Runs until asked to stop.
     pub(super) fn run(mut self) {
-        lower_priority(); // throws come first
+        lower_priority(); // attempts come first
         if let Err(error) = self.carry()
             && !self.is_stopping()
         {
@@ -151,7 +151,7 @@ impl Run {
         Ok(())
     }
 
-    /// Everything up to an event, or to the last of a stream, is done with.
+    /// Marks everything up to an event, or up to a stream's event, as done.
     fn pass(&mut self, event: Option<EventKey>, heard: Option<&Record>) -> Result<(), ReadError> {
         if let Some(event) = event {
             self.cursor.key = Some(event.0);
@@ -171,7 +171,7 @@ impl Run {
         self.cursor.write(&self.parts.depot, &self.name, self.created_at)
     }
 
-    /// Delivers a batch, or as much of it as can be before the pipe stops.
+    /// Delivers a batch, or as much of it as possible before the pipe stops.
     fn work(&mut self, batch: Vec<Record>, intake: &Intake) -> Result<(), ReadError> {
         let received = Instant::now();
         let mut left: VecDeque<Record> = batch.into();
@@ -222,7 +222,7 @@ impl Run {
         matches!(self.plan.source, Source::Queue(_))
     }
 
-    /// Everything up to a record is done with; behind the last of a batch perhaps more.
+    /// Marks everything up to a record as done; after the last one of a batch perhaps more.
     fn passed(&mut self, record: Option<&Record>, is_last: bool, intake: &Intake) -> Result<(), ReadError> {
         let event = match is_last {
             true => intake.passed(record),
@@ -231,7 +231,7 @@ impl Run {
         self.pass(event, record)
     }
 
-    /// Records that are too old are given up before they are tried.
+    /// Gives up records that are too old, before they are tried.
     fn give_up_old(&mut self, left: &mut VecDeque<Record>, intake: &Intake) -> Result<(), ReadError> {
         let now = self.parts.now();
         let limits = self.plan.limits;
@@ -243,8 +243,8 @@ impl Run {
         Ok(())
     }
 
-    /// Delivers what events or lines became, piece by piece, until everything is done with or the pipe stops. Behind what
-    /// has to come again nothing goes.
+    /// Delivers events or a stream's events piece by piece, until all are done or the pipe stops. Nothing is
+    /// delivered after a record that is retried.
     fn follow_into_target(
         &mut self,
         records: &[Record],

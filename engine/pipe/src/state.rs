@@ -1,27 +1,27 @@
-//! Which state a pipe is in: what was asked of it last, and what became of that.
+//! The state of a pipe: its last change, and the result of that.
 
 use fakemon_resource::resource::{DesiredState, Pipe, PipeChange};
 
-/// What became of a revision of a pipe.
+/// The result of a revision of a pipe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PipeStatus {
-    /// Its thread carries; perhaps not without trouble.
+    /// Its thread runs; perhaps with problems.
     Running {
-        /// What went wrong last, until something goes well.
+        /// The last problem, until something succeeds.
         trouble: Option<String>,
     },
-    /// It stands still.
+    /// It is stopped.
     Stopped,
     /// It cannot run.
     Failed(String),
 }
 
-/// The state in the service's words, and why it is so. No status means that the last change is not through yet.
+/// The state as the service names it, and its reason. Without a status the last change is not completed yet.
 pub fn state_name(pipe: &Pipe, status: Option<&PipeStatus>) -> (&'static str, Option<String>) {
     let stops = pipe.desired_state == DesiredState::Stopped;
     match (status, pipe.change) {
         (Some(PipeStatus::Running { trouble }), _) => {
-            // As long as the service's reasons may be.
+            // The service's limit for the length of reasons.
             ("RUNNING", trouble.as_ref().map(|trouble| trouble.chars().take(512).collect()))
         }
         (Some(PipeStatus::Stopped), _) => ("STOPPED", None),

@@ -1,4 +1,4 @@
-//! Starts, stops and forgets pipes as their resources say, and wakes those that read the journal when it grows.
+//! Starts, stops and forgets pipes to follow their resources, and wakes those that read the journal when it grows.
 
 use super::cursor::{self, Cursor};
 use super::parts::{Known, Parts, PipeFigures};
@@ -17,12 +17,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How often it is looked what is to run.
+/// How often it checks what has to run.
 const LOOK: Duration = Duration::from_millis(20);
-/// Pipes that read the journal are woken at most once in this time: under load they find more each time.
+/// Pipes that read the journal are woken at most once per interval: under load they find more each time.
 const WAKE_EVERY: Duration = Duration::from_millis(2);
 
-/// The thread that looks after all pipes.
+/// The thread that supervises all pipes.
 pub struct Supervisor {
     parts: Arc<Parts>,
     follower: Follower,
@@ -52,7 +52,7 @@ impl Running {
 }
 
 impl Supervisor {
-    /// Nothing runs yet; but what pipes still have to read stays in the journal from now on.
+    /// Starts no pipe yet; but from now on the journal keeps what pipes still have to read.
     pub fn open(
         parts: Arc<Parts>,
         follower: Follower,
@@ -88,7 +88,7 @@ impl Supervisor {
         }
     }
 
-    /// Waits for something to do; true if the journal grew, and those that read it were woken.
+    /// Waits for something to do; true if the journal grew and its readers were woken.
     fn wait(&mut self) -> bool {
         let running = &self.running;
         let readers = || running.values().filter(|running| running.reads_journal);
@@ -99,14 +99,14 @@ impl Supervisor {
         self.follower.wait(LOOK);
         let grew = self.follower.behind() && !self.stop.load(Ordering::SeqCst);
         if grew {
-            self.follower.next = self.parts.progress.committed(); // what comes later is news again
+            self.follower.next = self.parts.progress.committed(); // the next event wakes again
             readers().for_each(|running| running.thread.thread().unpark());
             std::thread::sleep(WAKE_EVERY);
         }
         grew
     }
 
-    /// Ends what changed or went, begins what is to run and does not.
+    /// Ends pipes that changed or were deleted, and starts those that should run and do not.
     fn look(&mut self) -> Result<(), ReadError> {
         let registry = self.parts.courier.registry();
         self.end(&registry);
@@ -129,7 +129,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Threads of pipes that changed or were deleted are asked to stop; those that have ended are joined.
+    /// Asks the threads of changed or deleted pipes to stop, and joins those that have ended.
     fn end(&mut self, registry: &Registry) {
         let runs_on =
             |name: &String, running: &Running| registry.pipes.get(name).is_some_and(|pipe| running.is(pipe));
@@ -144,11 +144,11 @@ impl Supervisor {
     }
 
     fn join(&self, pipe: &str, running: Running) {
-        let _ = running.thread.join(); // a panic in it has stopped the engine
+        let _ = running.thread.join(); // a panic in it has already failed the engine
         self.parts.pipes.held().get_mut(pipe).into_iter().for_each(|known| known.reads = None);
     }
 
-    /// Whether it is not known what became of this revision of a pipe.
+    /// Whether this revision of a pipe has no result yet.
     fn is_news(&self, pipe: &Pipe) -> bool {
         self.parts.pipes.status(pipe).is_none()
     }
@@ -178,8 +178,8 @@ impl Supervisor {
         let run = Run::prepare(self.parts.clone(), pipe, figures, stop.clone())?;
         let queue = run.queue();
         let needed = needed(&self.parts, pipe).map_err(|error| error.to_string())?;
-        self.parts.pipes.set_status(&pipe.name, PipeStatus::Running { trouble: None }); // from now on the thread says
-        let may_end = || true; // a pipe whose source is gone ends by itself, and says so in its status
+        self.parts.pipes.set_status(&pipe.name, PipeStatus::Running { trouble: None }); // from now on its thread sets it
+        let may_end = || true; // a pipe whose source was deleted ends by itself, with a status
         let thread = failure::spawn(&format!("pipe {}", pipe.name), &self.failure, may_end, move || run.run());
         let thread = thread.map_err(|error| format!("no thread for it: {error}"))?;
         if let Some(known) = self.parts.pipes.held().get_mut(&pipe.name) {
@@ -192,7 +192,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// What running pipes still have to read stays in the journal.
+    /// Makes the journal keep what running pipes still have to read.
     fn hold(&self) {
         let needed = self.parts.pipes.held().values().filter_map(|known| known.needed).min();
         self.parts.courier.lanes.hold(needed);
@@ -212,7 +212,7 @@ impl Known {
     }
 }
 
-/// From where on a pipe that is to run needs the journal; none if it reads something else.
+/// The first position of the journal that a pipe needs; none if it does not read the journal.
 fn needed(parts: &Parts, pipe: &Pipe) -> Result<Option<Position>, ReadError> {
     let Ok(Plan { source: Source::Journal { .. }, .. }) = Plan::of(pipe) else { return Ok(None) };
     if pipe.desired_state == DesiredState::Stopped {

@@ -1,4 +1,5 @@
-//! What is pure of pipes: parameters in, plans or what is wrong out; when a batch goes; when a record is given up; states.
+//! The pure parts of pipes: plans from parameters, or what is wrong; when a batch is due; when a record is given up;
+//! states.
 
 use super::delivery::{elements, moment};
 use super::plan::{Batching, From, Limits, Plan, Source};

@@ -1,5 +1,5 @@
-//! Log groups: lines by time, each in a stream of its group; what people read when they ask what the bus is doing. Lines
-//! lie in the depot; memory holds a few words per group.
+//! Log groups: lines sorted by time, each in a stream of its group, for people who want to see what the bus is doing.
+//! Lines are in the depot; memory holds a few words per group.
 //!
 //! ```text
 //! group 0 'l' timestamp ms (8) sequence (8) → ingested at ms (8), length of the stream's name (2), stream, message
@@ -13,27 +13,27 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Lines of one group; beyond them the oldest go.
+/// The most lines of one group; beyond it the oldest are deleted.
 pub const LINES_MAX: u64 = 10_000_000;
-/// Lines that go at once, so that room is made rarely.
+/// How many lines are deleted at once, so that room is made rarely.
 const LINES_LET_GO: u64 = 100_000;
-/// How often lines that are too old are let go, in milliseconds.
+/// How often expired lines are deleted, in milliseconds.
 const RETENTION_EVERY_MS: u64 = 60_000;
 
 /// A line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Where it stands.
+    /// Its place in the group.
     pub place: LinePlace,
     /// When it arrived, in milliseconds since 1970.
     pub ingested_at_ms: u64,
     /// Its stream.
     pub stream: String,
-    /// What it says.
+    /// Its text.
     pub message: String,
 }
 
-/// The place of a line in its group. Lines are in order of their time, those of one millisecond in order of arrival.
+/// The place of a line in its group. Lines are sorted by time, lines of one millisecond by arrival.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LinePlace {
     /// The line's time, in milliseconds since 1970.
@@ -43,7 +43,7 @@ pub struct LinePlace {
 }
 
 impl LinePlace {
-    /// The place behind it.
+    /// The next place.
     #[must_use]
     pub fn next(self) -> LinePlace {
         LinePlace { sequence: self.sequence.saturating_add(1), ..self }
@@ -55,20 +55,20 @@ impl LinePlace {
 pub struct Stream {
     /// Its name.
     pub name: String,
-    /// When, in milliseconds since 1970.
+    /// When it was created, in milliseconds since 1970.
     pub created_at_ms: u64,
-    /// Of its lines; none if it has none yet.
+    /// Times of its lines; none if it never had any.
     pub times: Option<StreamTimes>,
 }
 
-/// Times of the lines that a stream got, in milliseconds since 1970; those that retention took away count too.
+/// Times of the lines that a stream got, in milliseconds since 1970, including lines that retention deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamTimes {
     /// Of the earliest line.
     pub first_ms: u64,
     /// Of the latest line.
     pub last_ms: u64,
-    /// When lines arrived last.
+    /// When the last lines arrived.
     pub ingested_at_ms: u64,
 }
 
@@ -96,7 +96,7 @@ impl Stream {
         Stream { name: String::from_utf8_lossy(name).into_owned(), created_at_ms, times }
     }
 
-    /// Notes lines that it gets.
+    /// Updates its times with new lines.
     fn take(&mut self, lines: &[(u64, &str)], now_ms: u64) {
         let (earliest, latest) = (lines.iter().map(|line| line.0).min(), lines.iter().map(|line| line.0).max());
         let Some((first_ms, last_ms)) = earliest.zip(latest) else { return };
@@ -140,7 +140,7 @@ impl Logs {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is known of a group; read from the depot the first time.
+    /// The state of a group; read from the depot at first use.
     fn group<'g>(&self, held: &'g mut HashMap<String, Group>, name: &str) -> Result<&'g mut Group, ReadError> {
         if !held.contains_key(name) {
             let lines = self.depot.get(Room::Logs, &row(name, b'n', b""))?;
@@ -151,8 +151,9 @@ impl Logs {
         Ok(held.get_mut(name).expect("it was just made"))
     }
 
-    /// Adds lines to a stream, which is made if it is not there; each with its time in milliseconds. They survive the
-    /// end of the process; with `sync`, a power cut too. Lines older than `retention_days` go now and then.
+    /// Appends lines to a stream, which is made if it does not exist; each with its time in milliseconds. They
+    /// survive the end of the process; with `sync`, a power cut too. Lines older than `retention_days` are deleted
+    /// from time to time.
     ///
     /// # Errors
     /// When the depot cannot be read or written.
@@ -168,7 +169,7 @@ impl Logs {
         self.append_with(group, stream, lines, retention_days, Batch::default(), sync, now)
     }
 
-    /// The same, together with something else.
+    /// As [`append`](Self::append), in one batch with other changes.
     #[expect(clippy::too_many_arguments, reason = "those of `append`, and the batch")]
     pub fn append_with(
         &self,
@@ -186,7 +187,7 @@ impl Logs {
         let mut taking = state.streams.get(stream).cloned().unwrap_or_else(|| Stream::new(stream, now_ms));
         taking.take(lines, now_ms);
         batch.put(Room::Logs, row(group, b's', stream.as_bytes()), taking.value());
-        // Sequence numbers grow with time, so that none comes twice, not after a restart either.
+        // Sequence numbers grow with time, so that none is used twice, even after a restart.
         let first = state.next.max(now.0);
         for (sequence, (at_ms, message)) in (first..).zip(lines) {
             let place = LinePlace { at_ms: *at_ms, sequence };
@@ -212,7 +213,7 @@ impl Logs {
         if sync { self.depot.sync().map_err(ReadError::Failed) } else { Ok(()) }
     }
 
-    /// Takes away at most `most` of the lines before `end`; how many.
+    /// Deletes at most `most` of the lines before `end`; returns how many.
     fn let_go(&self, group: &str, end: LinePlace, most: u64, batch: &mut Batch) -> Result<u64, ReadError> {
         let (prefix, end) = (row(group, b'l', b""), line_row(group, end));
         let (mut count, mut last) = (0, None);
@@ -231,7 +232,7 @@ impl Logs {
         Ok(count)
     }
 
-    /// Makes a stream; whether it was not there.
+    /// Makes a stream; returns whether it is new.
     ///
     /// # Errors
     /// When the depot cannot be read or written.
@@ -248,7 +249,7 @@ impl Logs {
         Ok(true)
     }
 
-    /// Takes a stream and its lines away; whether it was there.
+    /// Deletes a stream and its lines; returns whether it existed.
     ///
     /// # Errors
     /// When the depot cannot be read or written.
@@ -276,7 +277,7 @@ impl Logs {
         Ok(true)
     }
 
-    /// Takes all lines and streams of a group away.
+    /// Deletes all lines and streams of a group.
     ///
     /// # Errors
     /// When the depot cannot be written.
@@ -290,7 +291,7 @@ impl Logs {
         Ok(())
     }
 
-    /// Takes all lines and streams of all groups away, with the batch.
+    /// Adds to the batch the deletion of all lines and streams of all groups.
     pub fn forget_all(&self, batch: &mut Batch) {
         self.held().clear();
         batch.delete_range(Room::Logs, b"", [0xFF]); // names are text
@@ -318,7 +319,7 @@ impl Logs {
         Ok(self.group(&mut self.held(), group)?.streams.contains_key(stream))
     }
 
-    /// How many lines a group holds.
+    /// The number of lines in a group.
     ///
     /// # Errors
     /// When the depot cannot be read.
@@ -359,7 +360,7 @@ impl Logs {
     }
 }
 
-/// Lines before this moment are too old.
+/// The time in milliseconds before which lines are expired.
 pub fn expired_ms(now: Timestamp, retention_days: u32) -> u64 {
     (now.0 / 1_000_000).saturating_sub(u64::from(retention_days) * 86_400_000)
 }

@@ -1,16 +1,16 @@
-//! Small facts that whoever stands around the engine wants to find again after a restart: how much a key has used, what
-//! came already. A note survives the end of the process at once, and a power cut after [`Notes::sync`], which belongs
-//! before every answer that rests on one.
+//! Small values that the program around the engine wants to find again after a restart: how much of its quota a key
+//! has used, which requests were accepted. A note survives the end of the process at once, and a power cut after
+//! [`Notes::sync`], which belongs before every answer that relies on a note.
 
 use fakemon_journal::{Batch, Depot, ReadError, Room};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-/// Notes by key. Whoever makes them sees to it that they stay few.
+/// Notes by key. The caller keeps their number small.
 pub struct Notes(pub Arc<Depot>);
 
 impl Notes {
-    /// Puts notes, or with none takes them away; all or nothing. Not synced.
+    /// Sets notes, or deletes those without a value; atomically. Not synced.
     ///
     /// # Errors
     /// When the depot cannot be written.
@@ -25,10 +25,10 @@ impl Notes {
         self.0.write(batch, false)
     }
 
-    /// Every note that was put before is on the disk after this; callers that wait at the same time share one sync.
+    /// Syncs: every earlier note is on the disk when this returns. Callers that wait at the same time share one sync.
     ///
     /// # Errors
-    /// When the disk does not take them.
+    /// When the disk reports an error.
     pub fn sync(&self) -> Result<(), String> {
         self.0.sync()
     }

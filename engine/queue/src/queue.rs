@@ -1,9 +1,9 @@
-//! Queues: messages that wait until somebody takes them and says that they are done with. At least once, in the order
-//! in which they came as far as visibility allows. Bodies lie in the depot; memory holds a few words per message.
+//! Queues: messages that wait until a receiver takes them and deletes them. Delivered at least once, in the order of
+//! arrival as far as visibility allows. Bodies are in the depot; memory holds a few words per message.
 //!
-//! A queue whose name ends with `.fifo` keeps the order of each group: while a message is in flight, nobody receives
-//! those behind it, and groups take turns. What is sent twice within five minutes, by its deduplication id, is one
-//! message.
+//! A queue whose name ends with `.fifo` keeps the order of each group: while a message is in flight, no later message
+//! of its group can be received, and groups take turns. Messages with the same deduplication id within five minutes
+//! are one message.
 //!
 //! - `recent`: what a FIFO queue took lately
 //! - `message`: what lies in a queue, what goes in, what comes out
@@ -44,9 +44,9 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Messages in one queue.
+/// The most messages in one queue.
 pub const MESSAGES_MAX: usize = 1_000_000;
-/// Messages of one queue that were received and are neither deleted nor visible again.
+/// The most messages of one queue that were received and are neither deleted nor visible again.
 pub const IN_FLIGHT_MAX: usize = 120_000;
 
 /// Whether a queue of this name keeps the order of groups.
@@ -54,18 +54,18 @@ pub fn is_fifo(queue: &str) -> bool {
     queue.ends_with(".fifo")
 }
 
-/// How many messages there are.
+/// Numbers of messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Can be received.
+    /// Messages that can be received.
     pub visible: usize,
-    /// Were received.
+    /// Messages that were received and are hidden.
     pub in_flight: usize,
-    /// Were sent with a delay that is not over.
+    /// Messages with a delay that is not over.
     pub delayed: usize,
 }
 
-/// Why a queue does not do it.
+/// Why a queue refuses a request.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
     /// Too many messages wait.
@@ -74,19 +74,19 @@ pub enum QueueError {
     /// Too many messages are received and not deleted.
     #[error("{IN_FLIGHT_MAX} messages are in flight: delete some")]
     OverLimit,
-    /// Too many messages to remember were sent.
+    /// Too many deduplication ids to remember.
     #[error("{RECENT_MAX} messages were sent within five minutes: send them more slowly, or to another queue")]
     TooFast,
     /// Not a handle of this queue.
     #[error("the receipt handle is not valid")]
     Handle,
-    /// The message of a handle is not there any more.
+    /// The message of a handle no longer exists.
     #[error("the message does not exist")]
     Gone,
-    /// The message of a handle can be received, so it is not hidden for this receiver.
+    /// The message of a handle is visible, so this receiver no longer holds it.
     #[error("the message is not in flight")]
     NotInFlight,
-    /// Another receiver may have the message since.
+    /// Another receiver may have got the message since.
     #[error("the receipt handle has expired")]
     Expired,
     /// The depot cannot be read or written.
@@ -109,7 +109,7 @@ pub struct Queues {
     /// Held while a FIFO queue gets messages.
     in_order: Mutex<()>,
     wakes: Mutex<Vec<Wake>>,
-    /// Receives of FIFO queues that may be asked again.
+    /// Receives of FIFO queues that can be repeated.
     attempts: Mutex<Attempts>,
 }
 
@@ -140,7 +140,8 @@ impl Queues {
         })
     }
 
-    /// `wake` is called, from any thread, with the name of a queue that got messages. It must not block.
+    /// Registers `wake`, which is called from any thread with the name of a queue that got messages. It must not
+    /// block.
     pub fn on_message(&self, wake: impl Fn(&str) + Send + Sync + 'static) {
         self.wakes.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(wake));
     }
@@ -149,7 +150,7 @@ impl Queues {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends messages; they are on the disk after this.
+    /// Sends messages; they are on the disk when this returns.
     ///
     /// # Errors
     /// When the queue is full or the depot cannot be written.
@@ -166,7 +167,7 @@ impl Queues {
         sync: bool,
         now: Timestamp,
     ) -> Result<Vec<Message>, QueueError> {
-        // One at a time in a FIFO queue: its order is that of the numbers.
+        // One sender at a time in a FIFO queue: its order is that of the sequence numbers.
         let in_order = is_fifo(queue).then(|| self.in_order.lock().unwrap_or_else(PoisonError::into_inner));
         let first = self.reserve(queue, messages.len(), now)?;
         let count = messages.len();
@@ -189,14 +190,15 @@ impl Queues {
         drop(held);
         drop(in_order);
         if sync {
-            // Others may receive it meanwhile: they wait for a sync of their own. A repetition waits here as well.
+            // Other receivers may get it meanwhile: they wait for a sync of their own. A repeated send waits here as
+            // well.
             self.depot.sync().map_err(QueueError::Store)?;
         }
         self.wake(queue);
         Ok(sent)
     }
 
-    /// Sequence numbers grow with time, so that none comes twice, not after a purge and a restart either.
+    /// Reserves sequence numbers. They grow with time, so that none is used twice, even after a purge and a restart.
     fn reserve(&self, queue: &str, count: usize, now: Timestamp) -> Result<u64, QueueError> {
         let mut held = self.held();
         let state = held.entry(queue.to_owned()).or_default();
@@ -212,7 +214,7 @@ impl Queues {
         Ok(first)
     }
 
-    /// Lets go of all messages of a queue; on the disk after this.
+    /// Deletes all messages of a queue; on the disk when this returns.
     ///
     /// # Errors
     /// When the depot cannot be written.
@@ -236,21 +238,21 @@ impl Queues {
         self.wakes.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|wake| wake(queue));
     }
 
-    /// Lets go of all messages of all queues, together with other changes of the depot; on the disk after this.
+    /// Deletes all messages of all queues, together with other changes of the depot; on the disk when this returns.
     pub fn forget_all(&self, mut with: Batch) -> Result<(), String> {
         let mut held = self.held();
         held.values_mut().for_each(Queue::clear);
-        held.retain(|_, state| state.reserved > 0); // somebody is just sending
+        held.retain(|_, state| state.reserved > 0); // keep the numbers that a sender has reserved
         with.delete_range(Room::Queues, b"", [0xFF]); // names are text
         self.depot.write(with, true)
     }
 
-    /// What is in a queue now has smaller sequence numbers, what comes has this one or a larger one.
+    /// The next sequence number: messages in the queue have smaller ones, later messages this one or larger ones.
     pub fn next_sequence(&self, queue: &str, now: Timestamp) -> u64 {
         self.held().get(queue).map_or(now.0, |state| state.next)
     }
 
-    /// How many messages there are.
+    /// The numbers of messages of a queue.
     pub fn counts(&self, queue: &str, now: Timestamp) -> Counts {
         let mut held = self.held();
         let Some(state) = held.get_mut(queue) else { return Counts::default() };

@@ -1,13 +1,13 @@
-//! Secrets of connections: kept in the depot, not in the journal, so that a copy of the journal gives nothing away.
+//! Secrets of connections: stored in the depot, not in the journal, so that a copy of the journal reveals none.
 
 use fakemon_journal::{Batch, Depot, ReadError, Room};
 use std::sync::Arc;
 
-/// Secrets by name of their connection.
+/// Secrets by the name of their connection.
 pub struct Secrets(pub Arc<Depot>);
 
 impl Secrets {
-    /// Keeps a secret, or with none forgets it; on the disk after this.
+    /// Stores a secret, or deletes it if there is none; on the disk when this returns.
     ///
     /// # Errors
     /// When the depot cannot be written.

@@ -1,4 +1,4 @@
-//! What an ARN of a target names, of what there is here.
+//! Resolves a target's ARN to a destination that this process serves.
 //!
 //! ```text
 //! arn:aws:sqs:REGION:ACCOUNT:NAME                              a queue
@@ -12,7 +12,7 @@
 //! arn:aws:fakemon:REGION:ACCOUNT:function/NAME                 a function of the program that embeds the engine
 //! ```
 
-/// Where a target's events go.
+/// The destination of a target's events.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Destination {
     /// A queue, by name.
@@ -27,18 +27,18 @@ pub enum Destination {
     Answers(String),
     /// The capture service.
     Capture,
-    /// Whoever the event is about.
+    /// The player that each event is about.
     Players,
     /// One player, by name.
     Player(String),
     /// A function of the embedding program, by name.
     Function(String),
-    /// Nothing that is here.
+    /// Nothing that this process serves.
     Unknown,
 }
 
 impl Destination {
-    /// What an ARN names.
+    /// The destination that an ARN names.
     pub fn of(arn: &str) -> Destination {
         let parts: Vec<&str> = arn.splitn(6, ':').collect();
         let &["arn", _, service, _, _, resource] = parts.as_slice() else { return Destination::Unknown };
@@ -63,7 +63,7 @@ impl Destination {
         }
     }
 
-    /// Whether it lies outside of this process: replays go there only when they are sent there by name.
+    /// Whether it is outside this process: replays send events there only if they name their rules.
     pub fn is_outside(&self) -> bool {
         matches!(self, Destination::Webhook(_) | Destination::Answers(_))
     }

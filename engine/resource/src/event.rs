@@ -1,22 +1,22 @@
-//! An event that somebody puts on a bus.
+//! An event to put on a bus.
 
 use fakemon_fbs::journal::Put;
 use fakemon_model::authorship::OURS;
 use fakemon_model::envelope::{DEFAULT_BUS, REGION};
 use fakemon_model::ids::{EventKey, Position, Timestamp};
 
-/// An event on its way into the journal. Its id follows from the position that it gets.
+/// An event that is not in the journal yet. Its id is derived from the position that it gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
-    /// Name of the bus; it exists.
+    /// The name of an existing bus.
     pub bus: String,
-    /// Who says it.
+    /// The source.
     pub source: String,
-    /// What kind of event it is.
+    /// The detail-type.
     pub detail_type: String,
     /// The detail: the text of a JSON object.
     pub detail: String,
-    /// ARNs of what it is about.
+    /// ARNs of what the event is about.
     pub resources: Vec<String>,
     /// When it happened, as the sender says; none means now.
     pub time: Option<Timestamp>,
@@ -26,9 +26,9 @@ pub struct NewEvent {
     pub cause: Option<Position>,
     /// How often rules handed it from bus to bus.
     pub hops: u8,
-    /// Which delivery of `cause` it is, if that is made exactly once.
+    /// The name of the delivery of `cause` that it is the result of, if that delivery must happen exactly once.
     pub by: Option<String>,
-    /// The event that rules hand on to here, and whose id it keeps; none of one that is new.
+    /// The event that a rule hands on to this bus, and whose id it keeps; none for a new event.
     pub origin: Option<EventKey>,
     /// The header of the trace that it belongs to (`X-Amzn-Trace-Id`): targets get it along.
     pub trace: Option<String>,

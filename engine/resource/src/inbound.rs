@@ -1,5 +1,5 @@
-//! Resources of those outside who bring events in, and of those who want to hear how throws ended: partner event
-//! sources, partner webhooks, API keys with their usage plans, answer webhooks. Secrets are not in here.
+//! Resources for clients that send events, and for those that get the outcomes of attempts: partner event sources,
+//! partner webhooks, API keys with their usage plans, answer webhooks. Their secrets are stored elsewhere.
 
 use super::resource::{Retry, Tags, Target};
 use fakemon_model::envelope::{ACCOUNT, REGION};
@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 /// A partner event source: events of a partner, for the bus of the same name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EventSource {
-    /// Unique; `aws.partner/PARTNER/…`. No name is the beginning of another's path.
+    /// Its name; unique; `aws.partner/PARTNER/…`. No name is a path prefix of another.
     pub name: String,
-    /// Whether its events go anywhere.
+    /// Whether its events reach a bus.
     pub state: EventSourceState,
-    /// When.
+    /// When it was created.
     pub created_at: Timestamp,
 }
 
@@ -29,7 +29,7 @@ pub enum EventSourceState {
 }
 
 impl EventSourceState {
-    /// The word for it.
+    /// Its word in the API.
     pub fn name(self) -> &'static str {
         match self {
             EventSourceState::Pending => "PENDING",
@@ -41,86 +41,86 @@ impl EventSourceState {
 /// A partner webhook: requests with a partner's signature that become events of a partner event source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PartnerWebhook {
-    /// Unique; the last part of its path.
+    /// Its name; unique; the last part of its path.
     pub name: String,
-    /// Name of the partner event source whose events these are.
+    /// The partner event source that gets its events.
     pub event_source: String,
-    /// How requests are signed and what becomes of them; whoever speaks HTTP reads it.
+    /// How requests are signed and turned into events; the HTTP server reads it.
     pub settings: serde_json::Map<String, serde_json::Value>,
-    /// When.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it was changed last.
+    /// When it was last changed.
     pub modified_at: Timestamp,
 }
 
-/// An API key. Its value lies elsewhere.
+/// An API key. Its value is stored elsewhere.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ApiKey {
-    /// Unique; follows from the value.
+    /// Its id; unique; derived from the value.
     pub id: String,
-    /// In people's words.
+    /// A name for people; need not be unique.
     pub name: Option<String>,
-    /// In people's words.
+    /// A description for people.
     pub description: Option<String>,
-    /// Whether it is let in.
+    /// Whether requests with it are accepted.
     pub enabled: bool,
-    /// Kept and given back.
+    /// Not used here; stored and given back by the API.
     pub customer_id: Option<String>,
-    /// The usage plan that bounds it; none bounds nothing.
+    /// The usage plan that limits it; none: no limit.
     pub usage_plan: Option<String>,
     /// Kept and given back: `API/STAGE`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stage_keys: Vec<String>,
-    /// When.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it was changed last.
+    /// When it was last changed.
     pub modified_at: Timestamp,
-    /// Tags; `fakemon:bus` and `fakemon:source` say where it may put events, and of whom.
+    /// Tags; `fakemon:bus` and `fakemon:source` limit the bus and the source of events put with it.
     pub tags: Tags,
 }
 
-/// A usage plan: bounds for each of its API keys.
+/// A usage plan: limits for each of its API keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UsagePlan {
-    /// Unique.
+    /// Its id; unique.
     pub id: String,
-    /// In people's words.
+    /// A name for people; need not be unique.
     pub name: String,
-    /// In people's words.
+    /// A description for people.
     pub description: Option<String>,
-    /// How fast.
+    /// The rate limit.
     pub throttle: Option<Throttle>,
-    /// How much.
+    /// The quota.
     pub quota: Option<Quota>,
-    /// Kept and given back: APIs and their stages.
+    /// Not used here; stored and given back by the API: APIs and their stages.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<(String, String)>,
-    /// Kept and given back.
+    /// Not used here; stored and given back by the API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub product_code: Option<String>,
-    /// When.
+    /// When it was created.
     pub created_at: Timestamp,
     /// Tags.
     pub tags: Tags,
 }
 
-/// How fast events may come.
+/// A rate limit for events.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Throttle {
-    /// Events a second, over time.
+    /// Events per second, on average.
     pub rate_per_s: f64,
-    /// Events at once.
+    /// Events in one burst.
     pub burst: u32,
 }
 
-/// How many events may come in a period.
+/// A limit for events per period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quota {
-    /// Events.
+    /// Events per period.
     pub limit: u64,
     /// The day of the period on which it begins, from 0.
     pub offset_days: u32,
-    /// For how long.
+    /// The period.
     pub period: Period,
 }
 
@@ -138,32 +138,32 @@ pub enum Period {
     Month,
 }
 
-/// The rule of the targets of answer webhooks; their bus has no name.
+/// The rule name in the lanes of answer webhooks; their bus has no name.
 pub const ANSWERS: &str = "answers";
 
-/// An answer webhook: where the results of some players go.
+/// An answer webhook: gets the results of some players.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AnswerWebhook {
-    /// Unique.
+    /// Its name; unique.
     pub name: String,
-    /// Where.
+    /// The URL of its requests.
     pub url: String,
-    /// Whose results.
+    /// The names of the players.
     pub players: Vec<String>,
-    /// Requests a second, at most.
+    /// The most requests per second.
     pub rate_limit_per_second: u32,
-    /// How long, how often to try; none means 24 hours, 185 times.
+    /// The retry policy; none means 24 hours, 185 retries.
     pub retry: Option<Retry>,
-    /// ARN of the queue for what could not be delivered.
+    /// ARN of the queue for events that could not be delivered.
     pub dead_letter_arn: Option<String>,
-    /// When.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it was changed last.
+    /// When it was last changed.
     pub modified_at: Timestamp,
 }
 
 impl AnswerWebhook {
-    /// What its lane delivers to.
+    /// The target of its lane.
     pub fn target(&self) -> Target {
         Target {
             bus: String::new(),

@@ -1,4 +1,4 @@
-//! The bus: what stands between those who make events and those who want them.
+//! The resources of the bus between producers and consumers of events.
 //!
 //! - `event`: what somebody puts on a bus
 //! - `destination`: what an ARN of a target names

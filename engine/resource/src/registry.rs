@@ -1,4 +1,4 @@
-//! All resources of the bus as of one position of the journal: a map that changes are applied to in their order.
+//! All resources of the bus as of one position of the journal: a map to which changes are applied in their order.
 
 use super::inbound::{AnswerWebhook, ApiKey, EventSource, PartnerWebhook, UsagePlan};
 use super::resource::{
@@ -11,15 +11,15 @@ use fakemon_model::ids::Timestamp;
 use rpds::RedBlackTreeMapSync;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// The group of schedules of everybody who names none.
+/// The group of schedules that name none.
 pub const DEFAULT_GROUP: &str = "default";
 
-/// The resources as of the last durable change, for everybody who asks.
+/// The resources as of the last durable change, for all threads.
 #[derive(Debug, Default)]
 pub struct Resources(RwLock<Arc<Registry>>);
 
 impl Resources {
-    /// Begins with the resources of a journal as it was opened.
+    /// Begins with the resources of the opened journal.
     pub fn new(registry: Registry) -> Resources {
         Resources(RwLock::new(Arc::new(registry)))
     }
@@ -41,7 +41,7 @@ impl Resources {
 
 macro_rules! define_registry {
     ($($kind:ident($type:ty) $word:literal $map:ident;)*) => {
-        /// All resources. Copies share what they have in common: somebody who reads never makes a change slow.
+        /// All resources. Copies share their common parts, so a reader never makes a change slow.
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct Registry {
             $(
@@ -80,7 +80,7 @@ macro_rules! define_registry {
 every_kind!(define_registry);
 
 impl Registry {
-    /// What is there before anybody made anything: the two buses.
+    /// The resources of a new data directory: the two buses.
     pub fn new() -> Registry {
         let mut registry = Registry::default();
         for (name, description) in
@@ -100,7 +100,7 @@ impl Registry {
         registry
     }
 
-    /// Applies one change. Changes are checked before they are written; applying one twice is applying it once.
+    /// Applies one change. Changes are checked before they are written; applying one twice has no further effect.
     pub fn apply(&mut self, change: &Change) {
         match change {
             Change::Put(resource) => self.put(resource.clone()),
@@ -112,8 +112,8 @@ impl Registry {
         }
     }
 
-    /// The key of what a change deletes: a schedule that was over is deleted as it was then (`schedule/GROUP/NAME@MODIFIED`),
-    /// unless somebody changed it meanwhile.
+    /// The key that a change deletes. A schedule that is over is deleted with the version that was over
+    /// (`schedule/GROUP/NAME@MODIFIED`); none if it was changed meanwhile.
     pub fn meant<'k>(&self, key: &'k str) -> Option<&'k str> {
         let schedule = plain_key(key);
         let Some(modified) = key.strip_prefix(schedule).and_then(|rest| rest.strip_prefix('@')) else {
@@ -124,7 +124,8 @@ impl Registry {
         held.is_some_and(|held| held.modified_at.0.to_string() == modified).then_some(schedule)
     }
 
-    /// Buses take their rules and discoverers along, rules their targets, groups their schedules, schemas their versions.
+    /// Deletes the parts of a deleted resource: of a bus the rules and discoverers, of a rule the targets, of a group
+    /// the schedules, of a schema the versions.
     fn delete_what_belongs_to(&mut self, kind: &str, name: &str) {
         match kind {
             "bus" => {
@@ -151,8 +152,8 @@ impl Registry {
         }
     }
 
-    /// What makes of these resources those of a new data directory. Targets go with their rules, rules with their buses,
-    /// schedules with their groups.
+    /// The changes that reset these resources to those of a new data directory. Targets are deleted with their rules,
+    /// rules with their buses, schedules with their groups.
     pub fn emptied(&self) -> Vec<Change> {
         let new = Registry::new();
         let stays = |resource: &Resource| match resource {
@@ -161,7 +162,7 @@ impl Registry {
             Resource::Target(_) | Resource::Schedule(_) | Resource::SchemaVersion(_) => true,
             _ => false,
         };
-        // This group is there without having been made; what is in it goes all the same.
+        // This group always exists, so it is not deleted itself; but its schedules are.
         let default_group = self.schedules_of(DEFAULT_GROUP).next().map(|_| DEFAULT_GROUP);
         let default_group = default_group.filter(|group| !self.schedule_groups.contains_key(*group));
         let default_group = default_group.map(|group| Change::Delete(format!("schedule-group/{group}")));

@@ -1,6 +1,6 @@
-//! What an operator makes on the bus: buses, rules, targets, archives, replays, connections, API destinations, queues,
-//! log groups, pipes, schedules and their groups. Each is one JSON value under one key; a change of one is an event of the
-//! journal, so that whoever reads it knows at every position which rules held.
+//! Resources that an operator makes on the bus: buses, rules, targets, archives, replays, connections, API
+//! destinations, queues, log groups, pipes, schedules and their groups. Each is one JSON value under one key; each
+//! change is an event of the journal, so the journal shows at every position which rules were in force.
 //!
 //! ```text
 //! bus/NAME   rule/BUS/NAME   target/BUS/RULE/ID   archive/NAME   replay/NAME
@@ -10,8 +10,8 @@
 //! schema-registry/NAME   schema/REGISTRY/NAME   schema-version/REGISTRY/NAME/NUMBER   discoverer/ID
 //! ```
 //!
-//! Names hold no `/`. Those of log groups, of partner event sources and of their buses may: a name that holds one stands
-//! first among the names of a key, or alone. Secrets of connections are not in here.
+//! Names contain no `/`, except those of log groups, of partner event sources and of their buses: a name that may
+//! contain one is the first name of a key, or the only one. Secrets of connections are stored elsewhere.
 
 mod making;
 mod schemas;
@@ -23,65 +23,65 @@ pub use schemas::{Discoverer, Schema, SchemaRegistry, SchemaVersion};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Tags: what people want to remember of a resource, and our own settings that AWS has no field for.
+/// Tags: what operators note about a resource, and settings of ours for which AWS has no field.
 pub type Tags = BTreeMap<String, String>;
 
 /// An event bus.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bus {
-    /// Unique.
+    /// Its name; unique.
     pub name: String,
-    /// In people's words.
+    /// A description for people.
     pub description: Option<String>,
-    /// Policy statements, kept and given back.
+    /// Policy statements; stored and given back.
     pub policy: Option<serde_json::Value>,
-    /// ARN of a queue for events that the bus cannot hand on.
+    /// ARN of a queue for events that the bus cannot hand on; stored and given back.
     pub dead_letter_arn: Option<String>,
-    /// Members that the API keeps and gives back, and nothing here uses (`KmsKeyIdentifier`, `LogConfig`).
+    /// Members that the API stores and gives back, and that are not used here (`KmsKeyIdentifier`, `LogConfig`).
     pub kept: serde_json::Map<String, serde_json::Value>,
-    /// When.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it was changed last.
+    /// When it was last changed.
     pub modified_at: Timestamp,
     /// Tags.
     pub tags: Tags,
 }
 
-/// Whether a rule matches.
+/// Whether a rule is in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RuleState {
-    /// It matches.
+    /// In force.
     #[default]
     #[serde(rename = "ENABLED")]
     Enabled,
-    /// It does not.
+    /// Not in force.
     #[serde(rename = "DISABLED")]
     Disabled,
-    /// As enabled; of CloudTrail's management events there are none here.
+    /// As enabled; there are no management events of CloudTrail here.
     #[serde(rename = "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS")]
     EnabledWithAll,
 }
 
-/// A rule: what matches on a bus goes to the rule's targets.
+/// A rule: its targets get the events of its bus that match.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rule {
     /// Its bus.
     pub bus: String,
-    /// Unique on the bus.
+    /// Its name, unique on the bus.
     pub name: String,
-    /// The event pattern, as text; none for a rule of the clock.
+    /// The event pattern as text; none for a rule with a schedule only.
     pub pattern: Option<String>,
-    /// `rate(…)` or `cron(…)`; kept for the scheduler.
+    /// `rate(…)` or `cron(…)`; for the scheduler.
     pub schedule: Option<String>,
-    /// Whether it matches.
+    /// Whether it is in force.
     pub state: RuleState,
-    /// In people's words.
+    /// A description for people.
     pub description: Option<String>,
-    /// Kept and given back.
+    /// Not used here; stored and given back by the API.
     pub role_arn: Option<String>,
-    /// The region it was made in; of its ARN in dead letters and transforms.
+    /// The region it was made in; part of its ARN in dead letters and transforms.
     pub region: String,
-    /// When.
+    /// When it was created.
     pub created_at: Timestamp,
     /// Tags.
     pub tags: Tags,
@@ -94,9 +94,9 @@ pub struct Target {
     pub bus: String,
     /// Its rule.
     pub rule: String,
-    /// Unique in the rule.
+    /// Its id, unique in the rule.
     pub id: String,
-    /// What is to get the events.
+    /// The ARN of what gets the events.
     pub arn: String,
     /// A constant instead of the event.
     pub input: Option<String>,
@@ -104,13 +104,13 @@ pub struct Target {
     pub input_path: Option<String>,
     /// A text made from parts of the event.
     pub transformer: Option<InputTransformer>,
-    /// How long, how often to try; none means AWS's: 24 hours, 185 times.
+    /// The retry policy; none means AWS's: 24 hours, 185 retries.
     pub retry: Option<Retry>,
-    /// ARN of the queue for what could not be delivered.
+    /// ARN of the queue for events that could not be delivered.
     pub dead_letter_arn: Option<String>,
     /// For an API destination: path, headers and query of its request.
     pub http: Option<HttpParameters>,
-    /// Everything as the API got it, to be given back as it came.
+    /// All members as the API got them, to be given back unchanged.
     pub given: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -126,16 +126,16 @@ pub struct InputTransformer {
 /// `RetryPolicy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retry {
-    /// 0 to 185.
+    /// Retries after the first attempt, 0 to 185.
     pub attempts_max: u32,
-    /// 60 to 86,400 seconds.
+    /// Age of an event in seconds, 60 to 86,400.
     pub age_s_max: u32,
 }
 
 /// `HttpParameters` of a target.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HttpParameters {
-    /// For the stars in the endpoint's path.
+    /// Values for the `*` in the endpoint's path.
     pub path: Vec<String>,
     /// Headers.
     pub headers: BTreeMap<String, String>,
@@ -144,8 +144,8 @@ pub struct HttpParameters {
 }
 
 impl HttpParameters {
-    /// The parameters for one event: values that are paths (`$.detail.topic`) are what stands there, and empty where
-    /// nothing does.
+    /// The parameters for one event: values that are paths (`$.detail.topic`) are replaced by what is at the path, or
+    /// by empty text.
     pub fn for_event(&self, json: &str) -> HttpParameters {
         let text = |text: &String| Parameter::of(text).for_event(json).unwrap_or_default();
         let pairs =
@@ -158,42 +158,42 @@ impl HttpParameters {
     }
 }
 
-/// An archive: a named view on what the journal has of one bus.
+/// An archive: a named view of the events of one bus in the journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Archive {
-    /// Unique.
+    /// Its name; unique.
     pub name: String,
     /// The bus it shows.
     pub bus: String,
-    /// ARN of the bus, as it was given.
+    /// ARN of the bus, as the API got it.
     pub source_arn: String,
-    /// In people's words.
+    /// A description for people.
     pub description: Option<String>,
-    /// What of it; none shows all.
+    /// The pattern of its events; none shows all.
     pub pattern: Option<String>,
-    /// 0 shows everything that the journal keeps.
+    /// For how many days it shows events; 0 shows everything that the journal keeps.
     pub retention_days: u32,
-    /// When.
+    /// When it was created.
     pub created_at: Timestamp,
 }
 
-/// A replay: events of an archive once more. How far it is stands with the lanes, not here.
+/// A replay: delivers events of an archive again. Its progress is stored with the lanes, not here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Replay {
-    /// Unique.
+    /// Its name; unique.
     pub name: String,
-    /// In people's words.
+    /// A description for people.
     pub description: Option<String>,
     /// The archive.
     pub archive: String,
-    /// ARN of the archive, as it was given.
+    /// ARN of the archive, as the API got it.
     pub source_arn: String,
     /// The bus whose rules get the events.
     pub bus: String,
-    /// ARN of the bus, as it was given.
+    /// ARN of the bus, as the API got it.
     pub destination_arn: String,
-    /// ARNs of rules, as they were given: only these get the events; none means all rules of the bus, but no target
-    /// outside.
+    /// ARNs of rules, as the API got them: only these rules get the events; empty means all rules of the bus, but no
+    /// target outside this process.
     pub filter_arns: Vec<String>,
     /// Names of these rules.
     pub rules: Vec<String>,
@@ -205,37 +205,37 @@ pub struct Replay {
     pub from_position: Option<u64>,
     /// and before this one.
     pub to_position: Option<u64>,
-    /// 0: as fast as it goes; 1: at the original pace; 10: ten times that.
+    /// 0: as fast as possible; 1: at the original pace; 10: ten times that.
     pub speed: f64,
-    /// When it was asked for.
+    /// When it was requested.
     pub started_at: Timestamp,
     /// When it was cancelled, if it was.
     pub cancelled_at: Option<Timestamp>,
 }
 
-/// A connection: how to be let in at an API destination. Its secrets lie elsewhere.
+/// A connection: the authorization for API destinations. Its secrets are stored elsewhere.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Connection {
-    /// Unique.
+    /// Its name; unique.
     pub name: String,
     /// Part of its ARN.
     pub uuid: String,
-    /// In people's words.
+    /// A description for people.
     pub description: Option<String>,
     /// `BASIC`, `API_KEY`, `OAUTH_CLIENT_CREDENTIALS`.
     pub authorization_type: String,
-    /// `AuthParameters` as it may be shown: without secrets.
+    /// `AuthParameters` without secrets.
     pub shown_parameters: serde_json::Value,
     /// `AUTHORIZED`, `DEAUTHORIZED`, or [`AUTHORIZING`].
     pub state: String,
-    /// Why it is so, if there is something to say.
+    /// Why it is in this state, if there is a reason to show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_reason: Option<String>,
-    /// When.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it was changed last.
+    /// When it was last changed.
     pub modified_at: Timestamp,
-    /// When it was authorised last.
+    /// When it was last authorized.
     pub authorized_at: Timestamp,
 }
 
@@ -245,103 +245,103 @@ pub const AUTHORIZING: &str = "AUTHORIZING";
 /// An API destination: a webhook.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ApiDestination {
-    /// Unique.
+    /// Its name; unique.
     pub name: String,
     /// Part of its ARN.
     pub uuid: String,
-    /// In people's words.
+    /// A description for people.
     pub description: Option<String>,
     /// Name of its connection.
     pub connection: String,
-    /// ARN of its connection, as it was given.
+    /// ARN of its connection, as the API got it.
     pub connection_arn: String,
-    /// Where.
+    /// The URL, with `*` for path parameters.
     pub endpoint: String,
     /// `GET`, `POST`, …
     pub http_method: String,
-    /// Requests a second, at most; 1 to 300.
+    /// The most requests per second; 1 to 300.
     pub rate_limit_per_second: u32,
-    /// When.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it was changed last.
+    /// When it was last changed.
     pub modified_at: Timestamp,
 }
 
-/// A queue. Its messages lie elsewhere.
+/// A queue. Its messages are stored elsewhere.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Queue {
-    /// Unique; ends with `.fifo` if it is one.
+    /// Its name; unique; ends with `.fifo` for a FIFO queue.
     pub name: String,
-    /// As `SetQueueAttributes` has them: names and values as text.
+    /// Attributes as in `SetQueueAttributes`: names and values as text.
     pub attributes: BTreeMap<String, String>,
-    /// When.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it was changed last.
+    /// When it was last changed.
     pub modified_at: Timestamp,
     /// Tags.
     pub tags: Tags,
 }
 
 impl Queue {
-    /// Whether a FIFO queue takes two messages with one body for the same.
+    /// Whether a FIFO queue treats two messages with the same body as one.
     pub fn deduplicates_by_content(&self) -> bool {
         self.attributes.get("ContentBasedDeduplication").is_some_and(|set| set == "true")
     }
 
-    /// Whether a deduplication id counts within its group only.
+    /// Whether a deduplication id is unique within its group only.
     pub fn deduplicates_in_group(&self) -> bool {
         self.attributes.get("DeduplicationScope").is_some_and(|scope| scope == "messageGroup")
     }
 
-    /// A setting that is a number of seconds; without one the service's.
+    /// A setting in seconds; `default` is the service's value without one.
     pub fn seconds(&self, name: &str, default: u32) -> u32 {
         self.attributes.get(name).and_then(|text| text.parse().ok()).unwrap_or(default)
     }
 }
 
-/// A log group. Its streams and lines lie elsewhere.
+/// A log group. Its streams and lines are stored elsewhere.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogGroup {
-    /// Unique.
+    /// Its name; unique.
     pub name: String,
-    /// Lines older than this go; none keeps them.
+    /// Lines older than this are deleted; none keeps all.
     pub retention_days: Option<u32>,
-    /// Kept and given back.
+    /// Not used here; stored and given back by the API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kms_key: Option<String>,
-    /// Kept and given back; none is the standard class.
+    /// Not used here; stored and given back by the API; none is the standard class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
-    /// When.
+    /// When it was created.
     pub created_at: Timestamp,
     /// Tags.
     pub tags: Tags,
 }
 
-/// A policy that says which services of AWS may write into log groups. Kept and given back: every service here may.
+/// A policy that says which services of AWS may write into log groups. Stored and given back: every service here may.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogPolicy {
-    /// Unique.
+    /// Its name; unique.
     pub name: String,
-    /// JSON, as it was given.
+    /// JSON, as the API got it.
     pub document: String,
-    /// When it was put last.
+    /// When it was last put.
     pub modified_at: Timestamp,
 }
 
-/// What somebody wants a pipe to do.
+/// The state that an operator asks of a pipe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DesiredState {
-    /// To carry what its source has.
+    /// To carry records from its source.
     #[default]
     #[serde(rename = "RUNNING")]
     Running,
-    /// To stand still.
+    /// To carry nothing.
     #[serde(rename = "STOPPED")]
     Stopped,
 }
 
-/// Which operation made a pipe what it is.
+/// The last operation on a pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "operations of the API")]
 pub enum PipeChange {
@@ -351,70 +351,71 @@ pub enum PipeChange {
     Stopped,
 }
 
-/// A pipe: from a source over a filter and an enrichment to a target. How far it is lies elsewhere.
+/// A pipe: from a source through a filter and an enrichment to a target. Its progress is stored elsewhere.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pipe {
-    /// Unique.
+    /// Its name; unique.
     pub name: String,
-    /// In people's words.
+    /// A description for people.
     pub description: Option<String>,
-    /// What it is to do.
+    /// The requested state.
     pub desired_state: DesiredState,
-    /// The operation that came last; the state of the pipe says whether it is through.
+    /// The last operation; the state of the pipe says whether it is completed.
     pub change: PipeChange,
-    /// Grows with every operation that the pipe has to follow.
+    /// Increases with every operation that the pipe has to follow.
     pub revision: u64,
-    /// ARN of what it reads.
+    /// ARN of its source.
     pub source: String,
     /// `SourceParameters`, as given.
     pub source_parameters: serde_json::Value,
-    /// ARN of what is asked about each batch.
+    /// ARN of the enrichment that each batch passes through.
     pub enrichment: Option<String>,
     /// `EnrichmentParameters`, as given.
     pub enrichment_parameters: serde_json::Value,
-    /// ARN of what gets the outcome.
+    /// ARN of its target.
     pub target: String,
     /// `TargetParameters`, as given.
     pub target_parameters: serde_json::Value,
-    /// Kept and given back, as everything in `kept`.
+    /// Not used here, as everything in `kept`; stored and given back.
     pub role_arn: String,
-    /// Members that the API keeps and gives back, and nothing here uses (`KmsKeyIdentifier`, `LogConfiguration`).
+    /// Members that the API stores and gives back, and that are not used here (`KmsKeyIdentifier`,
+    /// `LogConfiguration`).
     pub kept: serde_json::Map<String, serde_json::Value>,
-    /// When it was to run first: `LATEST` begins here.
+    /// When it was first started: `LATEST` begins here.
     pub runs_since: Option<Timestamp>,
     /// The region it was made in.
     pub region: String,
-    /// When.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it was changed last.
+    /// When it was last changed.
     pub modified_at: Timestamp,
     /// Tags.
     pub tags: Tags,
 }
 
-/// A group of schedules. Its tag `fakemon:missed` says what its schedules want of due times that they missed.
+/// A group of schedules. Its tag `fakemon:missed` says what happens to due times that its schedules missed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScheduleGroup {
-    /// Unique. `default` is there before anybody makes it.
+    /// Its name; unique. `default` always exists.
     pub name: String,
-    /// The region it was made in; of its ARN.
+    /// The region it was made in; part of its ARN.
     pub region: String,
-    /// When.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it was changed last.
+    /// When it was last changed.
     pub modified_at: Timestamp,
     /// Tags.
     pub tags: Tags,
-    /// Of the request that made it: the same request once more is no other group.
+    /// Token of the request that created it: a retry of that request creates no second group.
     pub client_token: Option<String>,
 }
 
-/// A schedule of the scheduler. How far it is stands with the router, not here.
+/// A schedule of the scheduler. Its progress is stored with the router, not here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
     /// Its group.
     pub group: String,
-    /// Unique in the group.
+    /// Its name, unique in the group.
     pub name: String,
     /// `rate(…)`, `cron(…)` or `at(…)`.
     pub expression: String,
@@ -424,37 +425,37 @@ pub struct Schedule {
     pub start: Option<Timestamp>,
     /// nor after.
     pub end: Option<Timestamp>,
-    /// How much later than due it may fire; 0: not at all.
+    /// By how many minutes it may fire late; 0: not at all.
     pub window_minutes: u32,
     /// Whether it fires.
     pub enabled: bool,
-    /// In people's words.
+    /// A description for people.
     pub description: Option<String>,
-    /// Kept and given back.
+    /// Not used here; stored and given back by the API.
     pub kms_key_arn: Option<String>,
     /// `Target` as the API got it: the text of a JSON object, which takes a tenth of the memory of its members.
     pub target: String,
-    /// Whether it goes when it is never due again.
+    /// Whether it is deleted when it is never due again.
     pub delete_when_over: bool,
-    /// The region it was made in; of its ARN.
+    /// The region it was made in; part of its ARN.
     pub region: String,
-    /// When.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it was changed last.
+    /// When it was last changed.
     pub modified_at: Timestamp,
-    /// Of the request that made it: the same request once more is no other schedule.
+    /// Token of the request that created it: a retry of that request creates no second schedule.
     pub client_token: Option<String>,
 }
 
 impl Schedule {
-    /// The key that deletes it as it is: one that was changed meanwhile stays.
+    /// The key that deletes this version: if the schedule was changed meanwhile, it stays.
     pub fn key_as_it_is(&self) -> String {
         format!("schedule/{}/{}@{}", self.group, self.name, self.modified_at.0)
     }
 }
 
-/// One line for each kind: its variant and type, the word that its keys begin with, and the registry's map of it. In the
-/// order in which resources can be put into an empty registry.
+/// One line per kind: its variant and type, the first word of its keys, and its map in the registry. In the order in
+/// which resources can be put into an empty registry.
 macro_rules! every_kind {
     ($define:ident) => {
         $define! {
@@ -485,16 +486,16 @@ macro_rules! every_kind {
 }
 pub(crate) use every_kind;
 
-/// A resource's place among those of its kind.
+/// The name of a resource among those of its kind.
 pub trait Named {
-    /// A name, or several: that of what it belongs to, then its own.
+    /// Its name, after the names of the resources that contain it.
     type Name: Ord + Clone;
 
     /// Its own.
     fn place(&self) -> Self::Name;
 }
 
-/// A name as keys have it.
+/// A name as part of a key.
 pub(super) trait InKey: Sized {
     fn in_key(&self) -> String;
     fn of_key(text: &str) -> Option<Self>;
@@ -590,7 +591,7 @@ impl Named for Target {
 
 macro_rules! define_resource {
     ($($kind:ident($type:ty) $word:literal $map:ident;)*) => {
-        /// Any of them.
+        /// A resource of any kind.
         #[derive(Clone, Debug, PartialEq)]
         #[expect(missing_docs, reason = "each variant holds the type of its name")]
         pub enum Resource {
@@ -625,7 +626,7 @@ macro_rules! define_resource {
             /// The resource of a key and a value.
             ///
             /// # Errors
-            /// A kind that this version does not know, or a value that does not fit.
+            /// A kind that this version does not know, or an invalid value.
             pub fn read(key: &str, value: &str) -> Result<Resource, UnreadableResource> {
                 fn parse<'de, T: Deserialize<'de>>(value: &'de str) -> Result<T, String> {
                     serde_json::from_str(value).map_err(|error| error.to_string())
@@ -641,13 +642,13 @@ macro_rules! define_resource {
 }
 every_kind!(define_resource);
 
-/// A change of one resource, as the journal keeps it.
+/// A change of one resource, as the journal stores it.
 #[expect(clippy::large_enum_variant, reason = "changes are few, and most put something")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// It is so from now on.
+    /// The resource was created or replaced.
     Put(Resource),
-    /// It is gone. Rules take their targets along, buses their rules.
+    /// It was deleted, with its parts: a rule with its targets, a bus with its rules.
     Delete(String),
 }
 
@@ -665,7 +666,7 @@ impl Change {
         }
     }
 
-    /// From what the journal keeps.
+    /// Reads a change from the journal.
     ///
     /// # Errors
     /// As [`Resource::read`].

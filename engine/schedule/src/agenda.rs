@@ -1,4 +1,4 @@
-//! The timetable between the router, which follows the resources, and the timekeeper, which fires.
+//! The timetable, shared by the router, which follows the resources, and the timekeeper, which fires.
 
 use super::timetable::{Now, Timetable};
 use fakemon_model::ids::{Ahead, Timestamp};
@@ -10,22 +10,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Schedules and what became of them since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScheduleFigures {
-    /// Schedules and rules of the clock that are enabled.
+    /// Enabled schedules and rules with a schedule.
     pub kept: usize,
-    /// What fired.
+    /// Due times that fired.
     pub fired: u64,
-    /// Schedules that missed due times while nobody was there, each time.
+    /// How many times a schedule missed due times, because the engine was not running or the clock jumped.
     pub missed: u64,
-    /// How much later than it was to the latest fired, of those that were not missed; nanoseconds.
+    /// The greatest delay of a due time that fired and was not missed, in nanoseconds.
     pub late_ns_max: u64,
 }
 
-/// What is due next, and who waits for it.
+/// The timetable, with the bell of the thread that waits for it.
 pub struct Agenda {
     timetable: Mutex<Timetable>,
     pub bell: Bell,
     clock: Clock,
-    /// What was due before, by the wall clock, was missed.
+    /// Due times before this, by the wall clock, were missed.
     pub opened_at: Timestamp,
     fired: AtomicU64,
     missed: AtomicU64,
@@ -49,7 +49,7 @@ impl Agenda {
         self.timetable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the timetable; whoever waits hears of it if something is due earlier now.
+    /// Changes the timetable; wakes the waiting thread if the next due time is earlier now.
     pub fn change<T>(&self, change: impl FnOnce(&mut Timetable) -> T) -> T {
         let mut timetable = self.timetable();
         let before = timetable.next_at();
@@ -68,12 +68,12 @@ impl Agenda {
         self.clock.ahead()
     }
 
-    /// Now, by the wall clock.
+    /// Now, by the wall clock as it was last read.
     pub fn now(&self) -> Timestamp {
         self.clock.wall()
     }
 
-    /// Counts what happened at `now`.
+    /// Counts what fired and was missed at `now`.
     pub fn count(&self, taken: &Now, now: Timestamp) {
         self.fired.fetch_add(taken.fires.len() as u64, Ordering::Relaxed);
         self.missed.fetch_add(taken.missed.len() as u64, Ordering::Relaxed);

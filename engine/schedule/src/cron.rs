@@ -1,5 +1,5 @@
-//! `cron(minutes hours day-of-month month day-of-week year)` in AWS's dialect, on the calendar alone: which minutes of
-//! the wall clock are meant. What a time zone makes of them is `timing`'s business.
+//! `cron(minutes hours day-of-month month day-of-week year)` in AWS's dialect, on the calendar alone: the matching
+//! minutes of the wall clock. `timing` applies the time zone.
 //!
 //! ```text
 //! minutes        0-59              , - * /
@@ -10,9 +10,9 @@
 //! year           1970-2199         , - * /
 //! ```
 //!
-//! Exactly one of the two days is `?`. Ranges may go over the end (`FRI-MON`, `22-2`), but not those of years. No crate
-//! has this dialect; this one is a handful of bits for each field, so that a search looks at most at every month there
-//! is: an expression that never comes true costs microseconds.
+//! Exactly one of the two days is `?`. Ranges may wrap around (`FRI-MON`, `22-2`), except those of years. No crate
+//! has this dialect; this one is a few bits per field, so that a search looks at most at every month: an expression
+//! that never matches costs microseconds.
 
 use super::InvalidExpression;
 use jiff::civil::{Date, DateTime};
@@ -29,7 +29,7 @@ pub(crate) struct Cron {
     hours: u64,
     days: Days,
     months: u64,
-    /// From 1970 on.
+    /// One bit per year from 1970 on.
     years: [u64; 4],
 }
 
@@ -38,16 +38,16 @@ enum Days {
     OfMonth {
         days: u64,
         last: bool,
-        /// Days whose nearest weekday is meant.
+        /// Days whose nearest weekday matches.
         near: u64,
         last_weekday: bool,
     },
     OfWeek {
-        /// Sunday is 1.
+        /// One bit per weekday; Sunday is 1.
         weekdays: u64,
-        /// Those of which the last in the month is meant.
+        /// Weekdays of which the last in the month matches.
         last: u64,
-        /// The third Saturday: (7, 3).
+        /// The nth weekday of the month: (7, 3) is the third Saturday.
         nth: Option<(u32, u32)>,
     },
 }
@@ -55,14 +55,14 @@ enum Days {
 /// Every seventh day.
 const WEEKLY: u64 = 1 | 1 << 7 | 1 << 14 | 1 << 21 | 1 << 28;
 
-/// Which way a search goes.
+/// The direction of a search.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     Later,
     Earlier,
 }
 
-/// What a field may hold.
+/// The values that a field may have.
 struct Field {
     min: u32,
     max: u32,
@@ -77,7 +77,7 @@ const WEEKDAY: Field = Field { min: 1, max: 7, words: &WEEKDAYS };
 const YEAR: Field = Field { min: YEAR_MIN as u32, max: YEAR_MAX as u32, words: &[] };
 
 impl Cron {
-    /// What stands between the brackets.
+    /// Parses the text between the parentheses.
     pub(super) fn parse(text: &str) -> Result<Cron, InvalidExpression> {
         let fields: Vec<&str> = text.split_whitespace().collect();
         let &[minute, hour, day, month, weekday, year] = fields.as_slice() else { return Err(InvalidExpression) };
@@ -96,7 +96,7 @@ impl Cron {
         })
     }
 
-    /// The minutes that are meant, from that of `from` on, one way or the other.
+    /// The matching minutes from that of `from` on, in one direction.
     pub(super) fn minutes(&self, from: DateTime, way: Way) -> impl Iterator<Item = DateTime> + use<'_> {
         let mut next = Some(from);
         std::iter::from_fn(move || {
@@ -109,7 +109,7 @@ impl Cron {
         })
     }
 
-    /// The minute that is meant and nearest to `from`, itself included.
+    /// The matching minute nearest to `from` in one direction, `from` included.
     fn nearest(&self, from: DateTime, way: Way) -> Option<DateTime> {
         let whole = |value: i8| u32::try_from(value).expect("parts of a date are never negative");
         let mut limit = Some((whole(from.month()), whole(from.day()), whole(from.hour()), whole(from.minute())));
@@ -160,7 +160,7 @@ impl Cron {
     }
 }
 
-/// The bits that are set, from `limit` on, one way or the other.
+/// The bits that are set, from `limit` on, in one direction.
 fn set(bits: u64, limit: Option<u32>, way: Way) -> impl Iterator<Item = u32> {
     let mut left = match (limit, way) {
         (None, _) => bits,
@@ -179,12 +179,12 @@ fn set(bits: u64, limit: Option<u32>, way: Way) -> impl Iterator<Item = u32> {
 }
 
 impl Days {
-    /// The days of a month that are meant.
+    /// The matching days of a month.
     fn in_month(&self, year: i16, month: u32) -> u64 {
         let first = Date::new(year, i8::try_from(month).expect("at most 12"), 1).expect("years are four digits");
         let length = u32::try_from(first.days_in_month()).expect("at most 31");
         let all = (2u64 << length) - 2;
-        // Of the first day of the month; Sunday is 1.
+        // The weekday of the first of the month; Sunday is 1.
         let weekday = u32::try_from(first.weekday().to_sunday_one_offset()).expect("at most 7");
         let weekday_of = |day: u32| (weekday + day + 5) % 7 + 1;
         match *self {
@@ -199,7 +199,7 @@ impl Days {
                 meant
             }
             Days::OfWeek { weekdays, last, nth } => {
-                // The first day of the month that is such a weekday; the others follow by sevens.
+                // The first day of the month with this weekday; the others follow at intervals of seven.
                 let first_of = |wanted: u32| (wanted + 7 - weekday) % 7 + 1;
                 let mut meant = 0;
                 for wanted in set(weekdays, None, Way::Later) {
@@ -230,13 +230,13 @@ fn nearest_weekday(day: u32, weekday: u32, length: u32) -> u32 {
 }
 
 impl Field {
-    /// A list of values, ranges and steps.
+    /// The bits of a list of values, ranges and steps.
     fn bits(&self, text: &str) -> Option<u64> {
         text.split(',')
             .try_fold(0, |bits, part| Some(bits | self.values(part)?.fold(0, |bits, value| bits | 1 << value)))
     }
 
-    /// `5`, `1-5`, `*`, each with a step after `/`; `5/10` goes on to the end.
+    /// The values of `5`, `1-5` or `*`, each with an optional step after `/`; `5/10` runs to the maximum.
     fn values(&self, part: &str) -> Option<impl Iterator<Item = u32> + use<>> {
         let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
         let step = step.map(|step| number(step).filter(|step| (1..=self.max).contains(step)));
@@ -271,7 +271,7 @@ fn years(text: &str) -> Option<[u64; 4]> {
         if let Some((from, to)) = part.split('/').next().and_then(|range| range.split_once('-'))
             && YEAR.value(from)? > YEAR.value(to)?
         {
-            return None; // time does not begin again
+            return None; // years do not wrap around
         }
         for year in YEAR.values(part)? {
             let bit = (year - YEAR.min) as usize;

@@ -3,13 +3,13 @@
 use super::cron::{Cron, number};
 use jiff::civil::DateTime;
 
-/// When something is due, in words that everybody who knows EventBridge knows.
+/// A schedule expression, as EventBridge defines it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expression(pub(super) Kind);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Again and again, after so many nanoseconds; days have 24 hours.
+    /// Periodic, every this many nanoseconds; a day has 24 hours.
     Rate(u64),
     /// Minutes of the wall clock.
     Cron(Box<Cron>),
@@ -17,21 +17,21 @@ pub(super) enum Kind {
     At(DateTime),
 }
 
-/// It is none; whoever asked knows its text.
+/// The text is no schedule expression. The error does not repeat the text, which the caller has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is no schedule expression: rate(5 minutes), cron(0 12 * * ? *) or at(2026-11-24T20:00:00)")]
 pub struct InvalidExpression;
 
-/// Those that cron knows; the engine's time ends in 2554.
+/// The years that cron supports; the engine's time ends in 2554.
 const YEARS: std::ops::RangeInclusive<i16> = 1970..=2199;
 /// Units of rates, in seconds.
 const UNITS: [(&str, u64); 3] = [("minute", 60), ("hour", 3_600), ("day", 86_400)];
 
 impl Expression {
-    /// What Amazon EventBridge Scheduler takes.
+    /// Parses an expression as Amazon EventBridge Scheduler accepts it.
     ///
     /// # Errors
-    /// When it is none.
+    /// When it is not valid.
     pub fn parse(text: &str) -> Result<Expression, InvalidExpression> {
         let (kind, inside) = text.strip_suffix(')').and_then(|text| text.split_once('(')).ok_or(InvalidExpression)?;
         Ok(Expression(match kind {
@@ -42,10 +42,10 @@ impl Expression {
         }))
     }
 
-    /// What rules of a bus take: no `at`, and one minute is not `1 minutes`.
+    /// Parses an expression as rules of a bus accept it: no `at`, and one minute is not `1 minutes`.
     ///
     /// # Errors
-    /// When it is none.
+    /// When it is not valid.
     pub fn parse_of_rule(text: &str) -> Result<Expression, InvalidExpression> {
         let expression = Expression::parse(text)?;
         let is_one = text.strip_prefix("rate(").is_some_and(|rate| rate.trim_start_matches('0').starts_with("1 "));
@@ -70,7 +70,7 @@ fn rate(text: &str) -> Option<u64> {
     u64::from(value).checked_mul(*seconds)?.checked_mul(1_000_000_000)
 }
 
-/// `yyyy-mm-ddThh:mm:ss`, nothing more and nothing less.
+/// Parses exactly `yyyy-mm-ddThh:mm:ss`.
 fn at(text: &str) -> Option<DateTime> {
     let shape = b"0000-00-00T00:00:00";
     let fits = |(byte, shape): (u8, &u8)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == *shape };

@@ -1,5 +1,6 @@
-//! What the target of a schedule gets. A firing holds the target as it was when it was due, so that it is delivered the
-//! same whatever becomes of the schedule; in the input `<aws.scheduler.scheduled-time>` and its like are replaced.
+//! What the target of a schedule gets. The event of a due time contains the target as it was then, so that a later
+//! change of the schedule does not affect its delivery; in the input `<aws.scheduler.scheduled-time>` and similar
+//! words are replaced.
 
 use super::request::{InvalidTarget, Message, PUT_EVENTS, SEND_MESSAGE, entries};
 use fakemon_model::envelope::{ACCOUNT, EventKey};
@@ -15,26 +16,26 @@ pub fn schedule_arn(region: &str, group: &str, name: &str) -> String {
     format!("arn:aws:scheduler:{region}:{ACCOUNT}:schedule/{group}/{name}")
 }
 
-/// The detail of a firing.
+/// The detail of the event of a due time.
 pub fn detail(schedule: &Schedule, completes: bool) -> String {
     let Schedule { group, name, target, .. } = schedule;
     let (group, name) = (json!(group), json!(name));
     format!(r#"{{"group":{group},"name":{name},"last":{completes},"target":{target}}}"#)
 }
 
-/// A firing, read.
+/// A parsed event of a due time.
 pub struct Invocation {
-    /// Of the schedule.
+    /// ARN of the schedule.
     pub schedule_arn: String,
     /// Its group.
     pub group: String,
     /// Its name.
     pub name: String,
-    /// Whether the schedule never is due again.
+    /// Whether the schedule is never due again.
     pub is_last: bool,
     /// When it was due: RFC 3339, whole seconds.
     pub scheduled_time: String,
-    /// Of the firing, not of an attempt.
+    /// The id of the execution; all delivery attempts share it.
     pub execution_id: String,
     region: String,
     time: String,
@@ -58,7 +59,7 @@ struct Detail {
 }
 
 impl Invocation {
-    /// From the JSON of a firing.
+    /// Parses the JSON of the event.
     pub fn read(event: &str, key: EventKey) -> Result<Invocation, InvalidTarget> {
         let Firing { region, time, resources, detail } =
             serde_json::from_str(event).map_err(|error| InvalidTarget(format!("no firing: {error}")))?;
@@ -75,12 +76,12 @@ impl Invocation {
         })
     }
 
-    /// Its target's ARN, as it was given.
+    /// The ARN of its target, as the API got it.
     pub fn arn(&self) -> String {
         self.given.get("Arn").and_then(Value::as_str).unwrap_or_default().to_owned()
     }
 
-    /// The target as those of rules are: where it is, what it tries, where its dead letters go.
+    /// The target in the form of a rule's target: ARN, retry policy, dead-letter queue.
     pub fn target(&self) -> Target {
         let given = &self.given;
         let text = |member: &Value, name: &str| member[name].as_str().map(str::to_owned);
@@ -111,7 +112,7 @@ impl Invocation {
         }
     }
 
-    /// The input for an attempt: as it was given, or an event that says what is due.
+    /// The input for an attempt: as given, or an event that says what is due.
     pub fn payload(&self, key: EventKey, attempt: u32) -> String {
         let Some(input) = self.given.get("Input").and_then(Value::as_str) else {
             return json!({
@@ -130,8 +131,8 @@ impl Invocation {
         fill_in(input, [&self.schedule_arn, &self.scheduled_time, &self.execution_id, &attempt.to_string()])
     }
 
-    /// What its destination takes: for a bus an event around the payload, for a queue the body of its message or a request
-    /// for one.
+    /// The body for its destination: for a bus an event around the payload, for a queue the body of its message or a
+    /// request `SendMessage`.
     pub fn body(&self, payload: &str) -> Result<String, InvalidTarget> {
         let arn = self.given.get("Arn").and_then(Value::as_str).unwrap_or_default();
         if arn == SEND_MESSAGE {
@@ -177,7 +178,7 @@ struct BusEvent<'e> {
     time: &'e str,
 }
 
-/// Words of an input in whose place something comes when it is due.
+/// Words in an input that are replaced when the schedule is due.
 const WORDS: [&str; 4] = [
     "<aws.scheduler.schedule-arn>",
     "<aws.scheduler.scheduled-time>",
@@ -192,12 +193,12 @@ fn fill_in(input: &str, values: [&str; WORDS.len()]) -> String {
     WORDS.into_iter().zip(values).fold(input.to_owned(), |input, (word, value)| input.replace(word, value))
 }
 
-/// An input as it might be when it is due.
+/// An input with sample values, to check it.
 fn filled_in(input: &str) -> String {
     fill_in(input, ["arn", "2026-03-01T20:00:00Z", "0", "1"])
 }
 
-/// Where a target leads, with the ARN or the name that people know it by: requests `PutEvents` to several buses.
+/// The destinations of a target, with the ARN or the name shown to people: `PutEvents` can have several buses.
 pub fn destinations(target: &str) -> Vec<(Destination, String)> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -220,11 +221,11 @@ pub fn destinations(target: &str) -> Vec<(Destination, String)> {
     }
 }
 
-/// Whether a target can be invoked at all: it is here (unless others are allowed, too), and its input is what its destination
-/// takes.
+/// Checks that a target can be invoked: it is served here (unless others are allowed, too), and its input is valid
+/// for its destination.
 ///
 /// # Errors
-/// What is wrong with which member.
+/// The member that is wrong, and what it must be.
 pub fn check_target(target: &Map<String, Value>, allow_unserved: bool) -> Result<(), InvalidTarget> {
     let arn = target.get("Arn").and_then(Value::as_str).unwrap_or_default();
     let input = target.get("Input").and_then(Value::as_str);

@@ -1,4 +1,4 @@
-//! What happens by the clock: schedules, and rules with a `ScheduleExpression`.
+//! Schedules, and rules with a `ScheduleExpression`.
 //!
 //! ```text
 //! Timetable ── due ──► Timekeeper ── firing, durable ──► Router ──► lanes of targets of the rule
@@ -6,22 +6,23 @@
 //!  resources            time           journal             it has fired
 //! ```
 //!
-//! A firing is an event of the journal on no bus: its time is the due time, and only the targets of its schedule get it.
-//! The last due time that fired is a fold over the journal, so that after any end of the process each due time has fired
-//! exactly once, or was missed. What was missed while nobody was there fires once, late ([`Missed::Last`]), unless the
-//! schedule says otherwise.
+//! Firing writes an event on no bus into the journal: its time is the due time, and only the targets of its schedule
+//! get it. The last due time that fired follows from the journal, so that however the process ends each due time has
+//! fired exactly once, or was missed. If due times were missed while the engine was not running, the last one fires
+//! late ([`Missed::Last`]), unless the schedule says otherwise.
 //!
-//! The time is that of the wall clock, where everything else goes by the engine's, which never goes back. When the wall
-//! clock is set forward, or the machine slept, what lies between was missed. When it is set back by less than a minute,
-//! nothing fires until it has caught up, so nothing fires twice. By more, it had been wrong before: what comes again and
-//! again goes on from the time that it shows now, and what was due once and fired does not fire again.
+//! Schedules use the wall clock; everything else uses the engine's clock, which never goes back. When the wall clock
+//! is set forward, or the machine slept, the due times in between were missed. When it is set back by less than a
+//! minute, nothing fires until it has caught up, so nothing fires twice. When it is set back by more, it had been
+//! wrong before: periodic schedules continue from the time it shows now, and one-time schedules that fired do not
+//! fire again.
 //!
 //! - `cron`, `expression`: schedule expressions
-//! - `timing`: due times, where clocks are set forward and back
-//! - `timetable`: what is due next
-//! - `request`: requests to services, as targets have them
+//! - `timing`: due times, including changes to and from daylight saving time
+//! - `timetable`: the next due times
+//! - `request`: requests to services as the input of targets
 //! - `invocation`: what a target gets
-//! - `agenda`: the timetable between those who keep it and those who fire
+//! - `agenda`: the timetable, shared by the router and the timekeeper
 #![allow(missing_docs, reason = "the facade is what others read; here a doc that repeats a name says nothing")]
 
 mod cron;
@@ -50,7 +51,7 @@ pub use fakemon_capture::command::Firing;
 use fakemon_resource::resource::{Rule, Schedule};
 
 impl Timing {
-    /// Of a schedule that is enabled. One that this version cannot read never fires, and the log says so.
+    /// The timing of an enabled schedule. A schedule that this version cannot parse never fires, and is logged.
     pub fn of_schedule(schedule: &Schedule) -> Option<Timing> {
         let Schedule { group, name, .. } = schedule;
         let expression = Expression::parse(&schedule.expression);
@@ -68,7 +69,7 @@ impl Timing {
         })
     }
 
-    /// Of a rule that is enabled and has a schedule.
+    /// The timing of an enabled rule with a schedule.
     pub fn of_rule(rule: &Rule) -> Option<Timing> {
         let text = rule.schedule.as_ref().filter(|_| rule.is_enabled())?;
         let Ok(expression) = Expression::parse(text) else {

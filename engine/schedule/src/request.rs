@@ -1,6 +1,6 @@
-//! Requests to services by their API, as the input of a universal target is one: `SendMessage` of Amazon SQS and
-//! `PutEvents` of Amazon EventBridge. Checked when a schedule is made, with words in place of what is known only when it is
-//! due, and read once more when it is.
+//! Requests to services in the form of their API, as the input of a universal target: `SendMessage` of Amazon SQS and
+//! `PutEvents` of Amazon EventBridge. A request is checked when its schedule is created, with sample values for what
+//! is known only when it is due, and parsed again then.
 
 use fakemon_model::ids::Timestamp;
 use fakemon_queue::queue::{self, Attribute, NewMessage, is_fifo};
@@ -10,16 +10,16 @@ use serde::Deserialize;
 use serde_json::{Number, Value};
 use std::collections::BTreeMap;
 
-/// Amazon SQS by its API: the input is a request `SendMessage`.
+/// The target that sends a request `SendMessage` to Amazon SQS.
 pub const SEND_MESSAGE: &str = "arn:aws:scheduler:::aws-sdk:sqs:sendMessage";
-/// Amazon EventBridge by its API: the input is a request `PutEvents`.
+/// The target that sends a request `PutEvents` to Amazon EventBridge.
 pub const PUT_EVENTS: &str = "arn:aws:scheduler:::aws-sdk:eventbridge:putEvents";
 /// The longest delay of a message, in seconds.
 const DELAY_S_MAX: u32 = 900;
 /// The system attribute that a sender may set.
 const TRACE_HEADER: &str = "AWSTraceHeader";
 
-/// Why a target cannot be.
+/// Why a target is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidTarget(pub String);
@@ -129,7 +129,7 @@ impl GivenAttribute {
     }
 }
 
-/// The message that a delivery to a queue is: that of a request, if the target is one, or the body alone.
+/// The message of a delivery to a queue: from a request, if the target is one, or with the payload as its body.
 pub fn message(target: &Target, body: &str) -> NewMessage {
     let of_request = (target.given.get("Arn").and_then(Value::as_str) == Some(SEND_MESSAGE))
         .then(|| Message::read(body).ok().map(Message::message));
@@ -164,7 +164,7 @@ pub struct Entry {
     pub trace: Option<String>,
 }
 
-/// Seconds since 1970, or a text of RFC 3339.
+/// A time: seconds since 1970, or a text of RFC 3339.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Moment {
@@ -199,13 +199,13 @@ struct Entries {
 }
 
 impl Entry {
-    /// Its bus, by name.
+    /// The name of its bus.
     pub fn bus(&self) -> &str {
         let bus = self.bus.as_deref().unwrap_or(DEFAULT_BUS);
         bus.rsplit_once(":event-bus/").map_or(bus, |(_, name)| name)
     }
 
-    /// When it happened, if it says so.
+    /// The time of the event, if it has one.
     pub fn time(&self) -> Option<Timestamp> {
         self.time.as_ref()?.read()
     }

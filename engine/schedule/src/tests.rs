@@ -1,4 +1,4 @@
-//! Expressions beside an evaluator that looks at every minute; clocks that change; what fires, and what was missed.
+//! Expressions compared with an evaluator that looks at every minute; clock changes; fired and missed due times.
 
 use super::timetable::{Fire, Over, Standing, Timetable};
 use super::*;
@@ -23,7 +23,7 @@ fn timing(expression: &str, zone: &str) -> Timing {
     Timing { expression, zone, start: None, end: None, window_ns: 0, seed: 7 }
 }
 
-/// The next so many due times.
+/// The next `count` due times.
 fn due(timing: &Timing, after: &str, count: usize) -> Vec<String> {
     let (mut due, mut moment) = (Vec::new(), at(after));
     while due.len() < count
@@ -35,7 +35,7 @@ fn due(timing: &Timing, after: &str, count: usize) -> Vec<String> {
     shown(due)
 }
 
-/// Whether a field means a value, read as a person reads it.
+/// Whether a field matches a value, evaluated directly.
 fn means(field: &str, value: i64, min: i64, max: i64, words: &[&str]) -> bool {
     let number = |text: &str| {
         let word = words.iter().position(|word| *word == text).map(|at| at as i64 + 1);
@@ -67,14 +67,15 @@ fn means(field: &str, value: i64, min: i64, max: i64, words: &[&str]) -> bool {
 const MONTHS: [&str; 12] = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
 const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 
-/// Whether a cron expression means the day of a minute, tried in the plainest way.
+/// Whether a cron expression matches the day of a minute, evaluated directly.
 fn means_day(day: &str, weekday: &str, moment: DateTime) -> bool {
     let date = moment.date();
     let is_free = |day: jiff::civil::Date| matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday);
     let nearest = |to: i64| {
         let in_month = (1..=i64::from(date.days_in_month())).map(|day| date.with().day(day as i8).build().unwrap());
         let work = in_month.filter(|day| !is_free(*day));
-        // Of two that are as near the earlier would be meant, but that never is: a weekend has one end near.
+        // With two equally near weekdays the earlier would match, but that never happens: one end of a weekend is
+        // always nearer.
         work.min_by_key(|day| (i64::from(day.day()) - to).abs()).unwrap() == date
     };
     if weekday == "?" {
@@ -139,7 +140,7 @@ fn cron_means_what_every_minute_says() {
         let begin = begin + jiff::Span::new().minutes(dice.below(3 * 365 * 1_440) as i64);
         for (way, step) in [(super::cron::Way::Later, 1), (super::cron::Way::Earlier, -1)] {
             let found = cron.minutes(begin, way).next();
-            // Days that are not meant are passed as a whole, so that years are soon walked.
+            // Days that do not match are skipped as a whole, so that years are searched fast.
             let mut walked = begin;
             for _ in 0..4_000 {
                 if is_meant(&expression, walked) {
@@ -181,7 +182,7 @@ fn what_never_comes_costs_microseconds() {
         ["cron(0 0 31 2 ? *)", "cron(0 0 30 FEB ? 2199)", "cron(0 0 ? 2 7#5 2100-2199/7)", "cron(* * * * ? 1970)"]
     {
         let timing = timing(never, "Europe/Madrid");
-        // A search that looks at minutes would not come to an end here.
+        // A search through minutes would not end here.
         for _ in 0..1_000 {
             assert!(timing.next(Timestamp(0), at("2026-11-25T00:00:00Z")).is_none(), "{never}");
         }
@@ -218,7 +219,7 @@ fn a_skipped_time_is_not_due_and_one_that_comes_twice_is_due_once() {
             "2026-03-08T00:00:00Z",
             ["2026-03-09T06:00:00Z", "2026-03-10T06:00:00Z"],
         ),
-        // By half an hour.
+        // A change of half an hour.
         (
             "Australia/Lord_Howe",
             "cron(15 2 * * ? *)",
@@ -231,14 +232,14 @@ fn a_skipped_time_is_not_due_and_one_that_comes_twice_is_due_once() {
             "2026-04-04T00:00:00Z",
             ["2026-04-04T14:45:00Z", "2026-04-05T15:15:00Z"],
         ),
-        // At midnight: the day begins at 1:00.
+        // A change at midnight: the day begins at 1:00.
         (
             "Africa/Cairo",
             "cron(0 0 * * ? *)",
             "2026-04-23T00:00:00Z",
             ["2026-04-24T21:00:00Z", "2026-04-25T21:00:00Z"],
         ),
-        // A whole day was left out: 30 December 2011.
+        // A day that does not exist: 30 December 2011.
         ("Pacific/Apia", "cron(0 12 30,31 12 ? 2011)", "2011-12-01T00:00:00Z", ["2011-12-30T22:00:00Z", ""]),
         (
             "Asia/Kolkata",
@@ -251,7 +252,7 @@ fn a_skipped_time_is_not_due_and_one_that_comes_twice_is_due_once() {
         let expected: Vec<&str> = expected.into_iter().filter(|text| !text.is_empty()).collect();
         assert_eq!(found, expected, "{zone} {expression}");
     }
-    // Every quarter of an hour, but none of the hour that comes again.
+    // Every quarter of an hour, except in the repeated hour.
     let quarters = due(&timing("cron(0/15 * * * ? *)", "Europe/Madrid"), "2026-10-25T00:40:00Z", 2);
     assert_eq!(quarters, ["2026-10-25T00:45:00Z", "2026-10-25T02:00:00Z"]);
     let once = due(&timing("at(2026-03-29T02:30:00)", "Europe/Madrid"), "2026-03-01T00:00:00Z", 2);
@@ -274,7 +275,7 @@ fn looking_back_finds_what_looking_ahead_found() {
         };
         let zone = dice.of(&zones);
         let timing = timing(&expression, zone);
-        // Around the end of summer time in most of them.
+        // Around the end of summer time in most of these zones.
         let begin = at("2026-10-20T00:00:00Z").plus_ns(dice.below(14 * 86_400) as u64 * 1_000_000_000);
         let mut ahead = vec![begin];
         while ahead.len() < 40
@@ -297,7 +298,7 @@ fn dates_bound_a_schedule_and_a_window_moves_it_no_further_than_the_next_time() 
         due(&bounded, "2026-11-25T11:00:00Z", 9),
         ["2026-11-25T12:00:00Z", "2026-11-25T12:10:00Z", "2026-11-25T12:20:00Z"]
     );
-    // Counted from when it was made; the first is one period later.
+    // Rates count from the creation; the first due time is one period later.
     let since = at("2026-11-25T11:59:30Z");
     let unbounded = timing("rate(10 minutes)", "UTC");
     assert_eq!(shown(unbounded.next(since, since)), ["2026-11-25T12:09:30Z"]);
@@ -353,7 +354,7 @@ fn what_the_journal_says_has_fired_does_not_fire_again() {
     table.put("a", timing("rate(1 hour)", "UTC"), FIRST, standing("2026-11-25T10:00:00Z"));
     assert!(table.fired("a", at("2026-11-25T12:00:00Z"), at("2027-01-01T00:00:00Z")).is_some());
     assert!(table.fired("gone", at("2026-11-25T12:00:00Z"), at("2027-01-01T00:00:00Z")).is_none());
-    // What was taken has not fired before the journal says so.
+    // What was taken counts as fired only once it is in the journal.
     let taken = table.take(at("2026-11-25T15:30:00Z"), at("2026-11-25T15:30:00Z"), 10, &|_| Missed::All);
     assert_eq!(taken.fires.len(), 3);
     let noted = table.fired("a", at("2026-11-25T13:00:00Z"), at("2027-01-01T00:00:00Z")).unwrap();
@@ -387,7 +388,7 @@ fn what_was_missed_is_skipped_or_caught_up_as_the_schedule_says() {
         assert_eq!(shown([missed.first, missed.last]), ["2026-11-25T11:00:00Z", "2026-11-25T13:00:00Z"]);
         assert_eq!((missed.count, missed.caught_up), (3, expected.len() - 1));
     }
-    // A year of minutes: bounded, and the newest.
+    // A year of minutes: the number is bounded, and the newest are kept.
     let mut table = Timetable::default();
     table.put("a", timing("cron(* * * * ? *)", "Europe/Madrid"), FIRST, standing("2025-11-25T10:00:00Z"));
     let opened = at("2026-11-25T13:59:00Z");
@@ -457,7 +458,7 @@ fn a_clock_that_was_wrong_holds_up_nothing_once_it_is_right() {
         opened.put(&key, timing, FIRST, || corrected);
     }
     assert_eq!(after(&mut opened), ["c 2026-03-01T12:01:00Z", "r 2026-03-01T12:01:00Z"]);
-    // A clock that is a little behind waits: nothing fires twice.
+    // A clock that is slightly behind waits, so nothing fires twice.
     let near = Standing { since: at("2026-03-01T12:00:00Z"), fired: at("2026-03-01T12:01:00Z") };
     assert_eq!(near.corrected(&timing("rate(1 minute)", "UTC"), right), near);
 }

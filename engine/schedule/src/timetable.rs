@@ -1,24 +1,24 @@
-//! What is due next, of everything that is to happen by the clock. Time comes in as an argument, what fires goes out as
-//! values; what has fired follows from the journal, so that nothing fires twice for one due time, whatever happens.
+//! The next due times of all schedules. Time is an argument, and due times to fire are return values; which ones have
+//! fired follows from the journal, so that no due time fires twice.
 
 use super::timing::Timing;
 use fakemon_model::ids::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// Missed due times that are counted for one schedule; more are told as so many.
+/// The most missed due times that are counted for one schedule; a count of this many means "or more".
 pub(crate) const MISSED_COUNTED_MAX: usize = 100;
-/// Missed due times that are caught up for one schedule: the newest.
+/// The most missed due times that fire late for one schedule: the newest.
 pub(crate) const CAUGHT_UP_MAX: usize = 1_000;
 
-/// A clock that is set back by less waits until it has caught up: nothing fires twice for a due time. After more than that
-/// it had been wrong, and schedules go on from the time that it shows now.
+/// A clock that is set back by less than this waits until it has caught up: no due time fires twice. A clock that is
+/// set back by more had been wrong, and schedules continue from the time it shows now.
 pub const CORRECTION_NS: u64 = 60_000_000_000;
 
-/// What a schedule wants of due times that it missed, while nobody was there.
+/// What happens to due times that a schedule missed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Missed {
-    /// They are over.
+    /// None of them fires.
     Skip,
     /// The last one fires, late.
     #[default]
@@ -28,7 +28,7 @@ pub enum Missed {
 }
 
 impl Missed {
-    /// The value of the tag `fakemon:missed`, and of `missed=` in a description.
+    /// Parses the value of the tag `fakemon:missed`, or of `missed=` in a description.
     pub fn named(word: &str) -> Option<Missed> {
         match word {
             "skip" => Some(Missed::Skip),
@@ -39,18 +39,18 @@ impl Missed {
     }
 }
 
-/// What the journal says of one schedule.
+/// The state of one schedule in the journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Since when it is kept as it is: nothing before was ever due.
+    /// When its present times were set: no earlier time was ever due.
     pub since: Timestamp,
     /// The last due time that fired, or was given up.
     pub fired: Timestamp,
 }
 
 impl Standing {
-    /// As it is once the clock was found to have been wrong: nothing of it lies in a far future, where it would hold up
-    /// whatever is due until then. What is due once, and was, stays so.
+    /// The state after the clock was found to have been wrong: a time far in the future is cut off, because nothing
+    /// would fire until then. A one-time schedule that fired stays fired.
     pub fn corrected(self, timing: &Timing, now: Timestamp) -> Standing {
         let fired = if timing.is_once() { self.fired } else { before_long(self.fired, now) };
         Standing { since: before_long(self.since, now), fired }
@@ -61,28 +61,28 @@ fn before_long(at: Timestamp, now: Timestamp) -> Timestamp {
     if at > now.plus_ns(CORRECTION_NS) { now } else { at }
 }
 
-/// Something fires.
+/// A due time to fire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fire {
     /// The key of its resource.
     pub key: Arc<str>,
     /// When it was due.
     pub due: Timestamp,
-    /// When it was to fire: somewhere in its window.
+    /// When it should fire: some time in its window.
     pub fires_at: Timestamp,
-    /// Whether it never is due again.
+    /// Whether the schedule is never due again.
     pub completes: bool,
     /// Of its resource, as [`Timetable::put`] got it.
     pub revision: Timestamp,
 }
 
-/// Due times passed while nobody was there.
+/// Missed due times of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissedTimes {
     pub key: Arc<str>,
     pub first: Timestamp,
     pub last: Timestamp,
-    /// [`MISSED_COUNTED_MAX`] stands for more, too.
+    /// The number of missed due times; [`MISSED_COUNTED_MAX`] means this many or more.
     pub count: usize,
     pub caught_up: usize,
     pub completes: bool,
@@ -96,11 +96,11 @@ pub struct Over {
     pub revision: Timestamp,
 }
 
-/// What has to happen now, in order.
+/// What to do now, in order.
 #[derive(Debug, Default, PartialEq)]
 pub struct Now {
     pub fires: Vec<Fire>,
-    /// To be told after what is caught up has fired.
+    /// Reported after the late due times have fired.
     pub missed: Vec<MissedTimes>,
     /// Never due, from the beginning.
     pub over: Vec<Over>,
@@ -123,7 +123,7 @@ struct Next {
     fires_at: Timestamp,
 }
 
-/// Everything that is to happen by the clock.
+/// The due times of all schedules.
 #[derive(Debug, Default)]
 pub struct Timetable {
     entries: BTreeMap<Arc<str>, Entry>,
@@ -159,12 +159,12 @@ impl Timetable {
         standing
     }
 
-    /// It is gone; whether it was there.
+    /// Removes a schedule; returns whether it existed.
     pub fn remove(&mut self, key: &str) -> bool {
         self.take_out(key).is_some()
     }
 
-    /// Everything whose key begins so is gone.
+    /// Removes all schedules whose key begins with `prefix`.
     pub fn remove_all(&mut self, prefix: &str) {
         let keys = self.entries.range::<str, _>((std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded));
         let keys: Vec<Arc<str>> =
@@ -180,7 +180,7 @@ impl Timetable {
         Some(entry)
     }
 
-    /// The clock was set back, far: what was due by its wrong time holds up nothing.
+    /// Corrects all schedules after the clock was set back far, so that nothing waits for the wrong time.
     pub fn turn_back(&mut self, now: Timestamp) {
         let keys: Vec<Arc<str>> = self.entries.keys().cloned().collect();
         for key in keys {
@@ -196,13 +196,14 @@ impl Timetable {
         }
     }
 
-    /// The journal says that it fired; where it stands now, if it is still there.
+    /// Records that a schedule fired, as the journal says; returns its state, if it still exists.
     pub fn fired(&mut self, key: &str, due: Timestamp, now: Timestamp) -> Option<Standing> {
         let entry = self.entries.get_mut(key)?;
         let due = Standing { fired: due, ..entry.standing }.corrected(&entry.timing, now).fired;
         if due > entry.standing.fired {
             entry.standing.fired = due;
-            // What fired now was taken before; this is of what is read after a restart.
+            // A due time that fires live was taken before; this is for due times read from the journal after a
+            // restart.
             if let Some(next) = entry.next.filter(|next| next.due <= due) {
                 let (key, _) = self.entries.get_key_value(key).expect("it was just there");
                 let key = key.clone();
@@ -221,7 +222,7 @@ impl Timetable {
         next.is_none()
     }
 
-    /// When something fires next; the beginning of time if something is to be said now.
+    /// When the next due time fires; time 0 if something has to be reported now.
     pub fn next_at(&self) -> Option<Timestamp> {
         if !self.over.is_empty() {
             return Some(Timestamp(0));
@@ -229,13 +230,13 @@ impl Timetable {
         self.queue.first().map(|(at, _)| *at)
     }
 
-    /// How many there are.
+    /// The number of schedules.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Takes what fires up to now, at most about `max`, in the order in which it fires. What was to fire up to
-    /// `missed_until` was missed; `wants` says what its schedule wants then.
+    /// Takes the due times to fire up to now, about `max` at most, in the order in which they fire. Those up to
+    /// `missed_until` were missed; `wants` says what happens to them.
     pub fn take(
         &mut self,
         now: Timestamp,
@@ -300,5 +301,5 @@ impl Entry {
     }
 }
 
-/// Standings by key, as they were noted.
+/// States by key, as stored.
 pub type Standings = HashMap<String, Standing>;

@@ -1,7 +1,8 @@
-//! When a schedule is due: its expression on the clocks of its time zone, between its dates, somewhere in its window.
+//! When a schedule is due: its expression in its time zone, between its start and end, somewhere in its window.
 //!
-//! Where clocks change: a local time that is skipped in spring is not due; one that comes twice in autumn is due once, the
-//! first time. Rates go on as if nothing had happened. `at` a skipped time is due as much later as the clocks went on.
+//! At changes of daylight saving time: a local time that is skipped is not due; one that occurs twice is due once,
+//! the first time. Rates are not affected. `at` with a skipped time is due later by as much as the clocks were set
+//! forward.
 
 use super::cron::{Cron, Way};
 use super::expression::{Expression, Kind};
@@ -11,7 +12,7 @@ use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
 use std::sync::LazyLock;
 
-/// A schedule for once that was made so much too late is due at once.
+/// A one-time schedule that was created at most this much too late is due at once.
 const ONCE_LATE_NS: u64 = 60_000_000_000;
 const TICK: SignedDuration = SignedDuration::from_nanos(1);
 
@@ -20,25 +21,25 @@ static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundl
 
 /// A time zone by its IANA name.
 pub fn zone(name: &str) -> Option<TimeZone> {
-    // Zones of other shapes (`local`, POSIX rules) are none of the database.
+    // Zones in other forms (`local`, POSIX rules) are not in the database.
     ZONES.get(name).ok()
 }
 
-/// Everything that says when a schedule is due.
+/// What determines when a schedule is due.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Timing {
     pub expression: Expression,
     pub zone: TimeZone,
     pub start: Option<Timestamp>,
     pub end: Option<Timestamp>,
-    /// How much later than due it may fire, in nanoseconds.
+    /// By how much it may fire late, in nanoseconds.
     pub window_ns: u64,
-    /// Where in the window; follows from its name.
+    /// Determines the moment in the window; derived from its name.
     pub seed: u64,
 }
 
 impl Timing {
-    /// The first due time after `after`, of a schedule that is kept since `since`.
+    /// The first due time after `after`, of a schedule that exists since `since`.
     pub fn next(&self, since: Timestamp, after: Timestamp) -> Option<Timestamp> {
         let after = after.max(self.floor(since));
         let due = match &self.expression.0 {
@@ -70,12 +71,12 @@ impl Timing {
         Box::new(due.take_while(move |due| *due > floor))
     }
 
-    /// Whether it is due once only.
+    /// Whether it is due at most once.
     pub fn is_once(&self) -> bool {
         self.expression.is_once()
     }
 
-    /// When something that is due fires: in its window, and before it is due again.
+    /// When a due time fires: in its window, and before the next due time.
     pub fn fires_at(&self, since: Timestamp, due: Timestamp) -> Timestamp {
         if self.window_ns == 0 {
             return due;
@@ -84,23 +85,24 @@ impl Timing {
         due.plus_ns(mix(self.seed ^ mix(due.0)) % self.window_ns.min(gap_ns))
     }
 
-    /// Nothing is due up to here.
+    /// No time up to this is due.
     fn floor(&self, since: Timestamp) -> Timestamp {
         let since = if self.expression.is_once() { Timestamp(since.0.saturating_sub(ONCE_LATE_NS)) } else { since };
         self.start.map_or(since, |start| since.max(Timestamp(start.0.saturating_sub(1))))
     }
 
-    /// What rates count from.
+    /// The time from which rates count.
     fn base(&self, since: Timestamp) -> Timestamp {
         self.start.unwrap_or(since)
     }
 
-    /// Due times of a cron expression in order, from around `from` on.
+    /// Due times of a cron expression in order, from about `from` on.
     fn minutes<'t>(&'t self, cron: &'t Cron, from: Timestamp, way: Way) -> impl Iterator<Item = Timestamp> + use<'t> {
         let local = |at: jiff::Timestamp| self.zone.to_datetime(at);
         let begin = moment(from).map(|from| match way {
             Way::Later => local(from),
-            // What comes twice is due the first time: until the clocks were set back it may have been later than now.
+            // A time that occurs twice is due the first time: before the clocks were set back the local time may have
+            // been later than now.
             Way::Earlier => {
                 let set = self.zone.preceding(from).next().and_then(|set| set.timestamp().checked_sub(TICK).ok());
                 set.map_or(local(from), |set| local(set).max(local(from)))
@@ -109,7 +111,7 @@ impl Timing {
         begin.into_iter().flat_map(move |begin| cron.minutes(begin, way)).filter_map(|minute| self.instant(minute))
     }
 
-    /// When a local time is; none if it is skipped.
+    /// The time of a local time; none if it is skipped.
     fn instant(&self, local: DateTime) -> Option<Timestamp> {
         let ambiguous = self.zone.to_ambiguous_timestamp(local);
         match ambiguous.offset() {
@@ -131,7 +133,7 @@ fn of(moment: jiff::Timestamp) -> Option<Timestamp> {
     u64::try_from(moment.as_nanosecond()).ok().map(Timestamp)
 }
 
-/// A number that follows from a name.
+/// A number derived from a name.
 pub(crate) fn seed(name: &str) -> u64 {
     name.bytes().fold(0, |seed, byte| mix(seed ^ u64::from(byte)))
 }

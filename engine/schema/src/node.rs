@@ -120,7 +120,7 @@ pub(crate) struct Node {
     pub(crate) one_of: Vec<NodeId>,
     pub(crate) not: Option<NodeId>,
     pub(crate) format: Option<Format>,
-    /// In people's words.
+    /// Its description for people.
     pub(crate) description: Option<String>,
     /// Where it stands in the content.
     pub(crate) pointer: String,

@@ -4,10 +4,10 @@
 use fakemon_delivery::notices::{Notice, NoticeKind};
 use fakemon_model::ids::Timestamp;
 
-/// Shedding is over after so long without a throttled throw.
+/// Shedding is over after so long without a throttled attempt.
 const OVER_AFTER_NS: u64 = 5_000_000_000;
 
-/// Throws since the start.
+/// Attempts since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Throws {
     pub(super) attempts: u64,

@@ -1,4 +1,4 @@
-//! What becomes of what failed: it comes again after a while, or is given up and becomes a dead letter.
+//! What happens to failed records: they are retried after a while, or given up and become dead letters.
 
 use super::{Run, SOON};
 use crate::parts::PipeFigures;
@@ -17,7 +17,7 @@ impl Run {
         limits.exhausted(failed, self.cursor.retries, record.at, self.parts.now()).filter(|_| counts)
     }
 
-    /// Notes that the next attempt is one more, and waits for its time.
+    /// Stores that there was one more attempt, and waits until the next.
     pub(super) fn again(&mut self, failed: &Failed) -> Result<(), ReadError> {
         let wait = self.count(failed);
         if failed.code != FailureCode::Stopped {
@@ -28,13 +28,13 @@ impl Run {
         Ok(())
     }
 
-    /// Waits before the next attempt, the longer the more failed, unless the pipe is to stop.
+    /// Waits before the next attempt, longer after more failures, unless the pipe is stopping.
     pub(super) fn pause(&mut self, failed: &Failed) {
         let wait = self.count(failed);
         self.sleep(wait);
     }
 
-    /// Counts an attempt that failed; how long to wait for the next.
+    /// Counts a failed attempt; returns how long to wait for the next.
     fn count(&mut self, failed: &Failed) -> Duration {
         if failed.code == FailureCode::Stopped {
             return SOON;
@@ -44,7 +44,7 @@ impl Run {
         failed.retry_after.unwrap_or_else(|| self.parts.courier.backoff(self.cursor.retries - 1))
     }
 
-    /// Says what keeps things from being delivered.
+    /// Reports what prevents delivery.
     pub(super) fn say(&mut self, failed: &Failed) {
         tracing::debug!(pipe = self.name, code = %failed.code, "not delivered: {}", failed.message);
         self.note_trouble(Some(format!("{}: {}", failed.code, failed.message)));
@@ -57,7 +57,7 @@ impl Run {
         }
     }
 
-    /// Says why nothing comes, while nothing comes.
+    /// Reports why the source gives nothing, as long as it gives nothing.
     pub(super) fn look_after_source(&mut self, trouble: Option<String>) {
         if trouble.is_some() || self.source_troubled {
             self.source_troubled = trouble.is_some();
@@ -77,7 +77,7 @@ impl Run {
         }
     }
 
-    /// A record becomes a dead letter, if there is a queue for it.
+    /// Gives up a record; it becomes a dead letter if there is a queue for it.
     pub(super) fn give_up(&self, record: &Record, failed: &Failed, condition: Option<&str>) {
         PipeFigures::add(&self.figures.failed, 1);
         let courier = &self.parts.courier;

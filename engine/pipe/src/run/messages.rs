@@ -1,5 +1,5 @@
-//! What a pipe that reads a queue does with messages: what the target took is deleted, everything else goes back, and the
-//! queue's own redrive policy says how often.
+//! How a pipe that reads a queue settles messages: messages that the target accepted are deleted, all others are
+//! returned, and the queue's own redrive policy decides how often.
 
 use super::Run;
 use crate::delivery::Made;
@@ -13,7 +13,8 @@ use fakemon_queue::queue::{QueueError, is_fifo};
 use std::time::{Duration, Instant};
 
 impl Run {
-    /// Delivers what messages became, piece by piece. What the target took is deleted; everything else goes back.
+    /// Delivers messages piece by piece. Those that the target accepted are deleted; all others are returned to the
+    /// queue.
     pub(super) fn empty_into_target(
         &mut self,
         records: &[Record],
@@ -64,7 +65,7 @@ impl Run {
         self.give_back(&rest, failed.as_ref())?;
         match (failed, trouble) {
             (Some(failed), _) => self.pause(&failed),
-            // Others may come through, so nothing waits for those that the target does not want.
+            // Other messages may succeed, so there is no pause for those that the target refuses.
             (None, Some(refused)) => self.say(&refused),
             (None, None) => self.went_well(),
         }
@@ -97,7 +98,7 @@ impl Run {
         deleted.map_err(|error| ReadError::Failed(error.to_string()))
     }
 
-    /// Shows messages again: at once, or the later the more often they failed.
+    /// Makes messages visible again: at once, or later the more often they failed.
     pub(super) fn give_back(&self, records: &[Record], failed: Option<&Failed>) -> Result<(), ReadError> {
         let longest = u32::try_from(self.hidden_for().as_secs()).unwrap_or(u32::MAX);
         for record in records {
@@ -110,12 +111,12 @@ impl Run {
         Ok(())
     }
 
-    /// Hides messages that are under way for longer.
+    /// Hides messages that are being delivered for longer.
     fn hide<'r>(&self, records: impl Iterator<Item = &'r Record>) {
         let seconds = u32::try_from(self.hidden_for().as_secs()).unwrap_or(u32::MAX);
         for record in records {
             if let Mark::Message { handle, .. } = &record.mark {
-                let _ = self.show_in(handle, seconds); // then it comes twice
+                let _ = self.show_in(handle, seconds); // then it is delivered twice
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Messages on their way into one queue: what of them is new, and which rows they become.
+//! Messages being sent to one queue: which of them are new, and their rows.
 
 use super::message::{Message, NewMessage};
 use super::receipt::message_id;
@@ -9,16 +9,16 @@ use super::{Queues, is_fifo};
 use fakemon_journal::{Batch, Room};
 use fakemon_model::ids::Timestamp;
 
-/// What is known of messages before they are sent.
+/// The result of checking messages for duplicates before they are sent.
 pub(super) struct Claims {
-    /// For each the sequence number of the one that it repeats.
+    /// For each message the sequence number of the one that it repeats.
     pub(super) originals: Vec<Option<u64>>,
-    /// Sequence numbers whose deduplication ids are forgotten.
+    /// Sequence numbers whose deduplication ids have expired.
     pub(super) expired: Vec<u64>,
 }
 
 impl Queues {
-    /// Which of these messages were sent before, and notes the others as sent.
+    /// Finds out which of these messages were sent before, and remembers the others as sent.
     pub(super) fn claim(&self, queue: &str, first: u64, messages: &[NewMessage], now: Timestamp) -> Claims {
         let none = Claims { originals: vec![None; messages.len()], expired: Vec::new() };
         if !is_fifo(queue) {
@@ -40,7 +40,7 @@ impl Queues {
     }
 }
 
-/// Messages on their way into one queue.
+/// Messages being sent to one queue.
 pub(super) struct Arriving<'q> {
     pub(super) queue: &'q str,
     pub(super) now: Timestamp,

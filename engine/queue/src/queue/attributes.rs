@@ -1,25 +1,25 @@
-//! What a message may say: characters, attributes and sizes, in the words of SQS.
+//! What a message may contain: characters, attributes and sizes, as SQS defines them.
 
 use super::message::{Attribute, NewMessage};
 use std::collections::BTreeMap;
 
-/// Attributes of a message.
+/// The most attributes of a message.
 pub const ATTRIBUTES_MAX: usize = 10;
-/// Names and types of attributes are shorter, in bytes.
+/// Names and types of attributes must be shorter than this, in bytes.
 const NAME_BYTES_MAX: usize = 256;
 
-/// Whether a text has only characters that a message may have: those of XML.
+/// Whether a text has only characters that are allowed in a message: those of XML.
 pub fn is_content(text: &str) -> bool {
     let fits = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..);
     text.chars().all(fits)
 }
 
-/// Whether a text can be the id of a group, or one that says what is a repetition.
+/// Whether a text can be the id of a group or a deduplication id.
 pub fn is_id(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
-/// What is wrong with attributes of a message.
+/// The first thing that is wrong with the attributes of a message.
 pub fn fault_in(attributes: &BTreeMap<String, Attribute>) -> Option<String> {
     if attributes.len() > ATTRIBUTES_MAX {
         return Some(format!(
@@ -90,7 +90,7 @@ fn fault_in_value(name: &str, Attribute { data_type, value }: &Attribute) -> Opt
     }
 }
 
-/// A number as SQS takes it: up to 38 digits of precision, between -10^128 and 10^126.
+/// Whether a text is a number as SQS accepts it: up to 38 digits of precision, between -10^128 and 10^126.
 fn is_number(text: &str) -> bool {
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
     let fits = |b: u8| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E');
@@ -99,7 +99,7 @@ fn is_number(text: &str) -> bool {
 }
 
 impl NewMessage {
-    /// What counts towards the limits of sizes: the body, and names, types and values of attributes.
+    /// The bytes that count towards the size limits: the body, and names, types and values of attributes.
     pub fn bytes(&self) -> usize {
         let attribute = |(name, attribute): (&String, &Attribute)| {
             let value = match attribute.is_binary() {

@@ -1,4 +1,4 @@
-//! What lies in a queue, what goes in, and what comes out.
+//! Messages: in a queue, sent and received.
 
 use super::recent::DeduplicationKey;
 use fakemon_model::ids::Timestamp;
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// A value that goes with a message.
+/// An attribute of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attribute {
-    /// `String`, `Number`, `Binary`, with what the sender adds after a dot.
+    /// `String`, `Number` or `Binary`, with a custom suffix after a dot.
     pub data_type: String,
-    /// Of texts and numbers; of binary values in base 64.
+    /// The value: as text, or in base 64 if it is binary.
     pub value: String,
 }
 
@@ -27,65 +27,65 @@ impl Attribute {
     }
 }
 
-/// A message on its way into a queue.
+/// A message to send.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewMessage {
-    /// What it says.
+    /// Its body.
     pub body: String,
-    /// What goes with it.
+    /// Its attributes.
     pub attributes: BTreeMap<String, Attribute>,
     /// The trace that it belongs to (`AWSTraceHeader`).
     pub trace_header: Option<String>,
-    /// It is invisible for so long, in seconds.
+    /// How long it is invisible, in seconds.
     pub delay_s: u32,
-    /// In a FIFO queue: it comes behind others of this group. Without one it stands alone.
+    /// In a FIFO queue: its group, within which the order is kept. Without one it is a group by itself.
     pub group: Option<String>,
-    /// In a FIFO queue: another one with the same id is the same message.
+    /// In a FIFO queue: a message with the same id is a duplicate.
     pub deduplication_id: Option<String>,
-    /// Whether that holds in its group only, not in the whole queue.
+    /// Whether the id is unique in its group only, not in the whole queue.
     pub deduplicate_in_group: bool,
-    /// It comes from another queue, and so is no repetition, whatever its id.
+    /// It was moved from another queue, and so is no duplicate, whatever its id.
     pub moved: bool,
-    /// It goes to a dead-letter queue, and keeps who it is.
+    /// It is sent to a dead-letter queue, and keeps its identity.
     pub identity: Option<Identity>,
 }
 
-/// What a message keeps that goes to a dead-letter queue.
+/// What a dead letter keeps of the message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// Its id.
     pub id: String,
     /// When it was sent.
     pub sent_at: Timestamp,
-    /// Its life before.
+    /// Its history before.
     pub origin: Origin,
 }
 
-/// The life of a dead letter before it became one.
+/// The history of a dead letter in its former queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// The queue that it comes from.
     pub queue: String,
     /// How often it was received.
     pub receives: u32,
-    /// When first.
+    /// When it was first received.
     pub first_received_at: Timestamp,
 }
 
 impl NewMessage {
-    /// A message as it goes from one queue to another: a new one with the same words.
+    /// A message that is moved from one queue to another: a new one with the same content.
     pub fn moved(message: Message) -> NewMessage {
         let Message { body, attributes, trace_header, group, deduplication_id, .. } = message;
         NewMessage { body, attributes, trace_header, group, deduplication_id, moved: true, ..NewMessage::default() }
     }
 
-    /// A message as it goes to a dead-letter queue: the same one.
+    /// A message that goes to a dead-letter queue: it keeps its identity.
     pub(super) fn dead(message: Message, origin: Origin) -> NewMessage {
         let identity = Identity { id: message.id.clone(), sent_at: message.sent_at, origin };
         NewMessage { identity: Some(identity), ..NewMessage::moved(message) }
     }
 
-    /// A deduplication id that says what a body is: its SHA-256.
+    /// The deduplication id of a body: its SHA-256.
     pub fn content_id(body: &str) -> String {
         Sha256::digest(body.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -97,7 +97,7 @@ impl NewMessage {
     }
 }
 
-/// A message as it lies in its queue.
+/// A message in its queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// Unique in the queue: a UUID around the sequence number of the queue that it was sent to.
@@ -106,9 +106,9 @@ pub struct Message {
     pub sequence: u64,
     /// When it was sent.
     pub sent_at: Timestamp,
-    /// What it says.
+    /// Its body.
     pub body: String,
-    /// What goes with it.
+    /// Its attributes.
     pub attributes: BTreeMap<String, Attribute>,
     /// The trace that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -119,29 +119,29 @@ pub struct Message {
     /// Its deduplication id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deduplication_id: Option<String>,
-    /// Its life before, if it is a dead letter.
+    /// Its history before, if it is a dead letter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
 }
 
-/// A message that somebody received.
+/// A received message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
     /// The message.
     pub message: Message,
-    /// Says that it is this receipt: needed to delete the message.
+    /// The receipt handle: needed to delete the message.
     pub handle: String,
-    /// How often it was received, also before it became a dead letter.
+    /// How often it was received, including before it became a dead letter.
     pub receives: u32,
-    /// When first.
+    /// When it was first received.
     pub first_received_at: Timestamp,
 }
 
-/// Where messages go that were received too often.
+/// The dead-letter queue of messages that were received too often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redrive {
     /// Name of the queue.
     pub queue: String,
-    /// After so many receives.
+    /// The number of receives after which a message is moved.
     pub receives_max: u32,
 }

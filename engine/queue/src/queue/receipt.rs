@@ -1,9 +1,9 @@
-//! Names of messages and of receipts: what a receiver shows to delete what it received.
+//! Ids of messages and receipt handles: what a receiver needs to delete a message.
 
 use super::rows::hash;
 use fakemon_model::ids::mix;
 
-/// A receipt that was read: which message, and the how-manieth receipt it is.
+/// A receipt: the message, and the number of its receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Receipt {
     pub(super) sequence: u64,
@@ -11,13 +11,14 @@ pub(super) struct Receipt {
 }
 
 impl Receipt {
-    /// As its receiver gets it. The check at its end is of the queue too: a handle is good in its own queue only.
+    /// The handle for the receiver. The check digits at its end include the queue: a handle is valid in its own queue
+    /// only.
     pub(super) fn handle(self, queue: &str) -> String {
         let Receipt { sequence, receives } = self;
         format!("{sequence:016x}{receives:08x}{:016x}", mix(hash(queue) ^ mix(sequence ^ u64::from(receives))))
     }
 
-    /// None if it is no receipt of this queue.
+    /// None if it is no handle of this queue.
     pub(super) fn read(queue: &str, handle: &str) -> Option<Receipt> {
         if handle.len() != 40 || !handle.is_ascii() {
             return None;

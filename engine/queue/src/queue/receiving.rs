@@ -1,4 +1,4 @@
-//! Who gets which message: a look at what can be received, and what happens to those that were received too often.
+//! Receiving: which messages a receiver gets, and what happens to those that were received too often.
 
 use super::message::{Message, NewMessage, Origin, Received, Redrive};
 use super::receipt::Receipt;
@@ -9,13 +9,14 @@ use fakemon_journal::{Batch, Room};
 use fakemon_model::ids::Timestamp;
 use std::collections::HashSet;
 
-/// Messages beyond those asked for that one call sends to the dead-letter queue.
+/// How many messages beyond those asked for one call sends to the dead-letter queue.
 const MOVED_MAX: usize = 64;
 
 impl Queues {
-    /// Receives up to `max` messages, the oldest first, and hides them for `visibility_s` seconds. Messages older than
-    /// `retention_s` seconds go; those that were received too often go where `redrive` says. What is received is on the
-    /// disk after this, so that a power cut brings no message under another id.
+    /// Receives up to `max` messages, the oldest first, and hides them for `visibility_s` seconds. Messages older
+    /// than `retention_s` seconds are deleted; those that were received too often are moved to the queue of
+    /// `redrive`. The receive is on the disk when this returns, so that after a power cut no message appears under
+    /// another id.
     ///
     /// # Errors
     /// When [`IN_FLIGHT_MAX`] are in flight, of a FIFO queue nothing is received then; or the depot cannot be read or
@@ -36,7 +37,8 @@ impl Queues {
         Ok(received)
     }
 
-    /// The same without the sync, for a receiver that shows nothing to anybody before the next one.
+    /// As [`receive`](Self::receive) without the sync, for a receiver that shows nothing outside before the next
+    /// sync.
     pub fn take(
         &self,
         queue: &str,
@@ -75,7 +77,7 @@ impl Queues {
                 continue;
             };
             if message.sent_at.0 < expired && !is_fifo(queue) {
-                // A dead letter is as old as it was where it came from.
+                // The age of a dead letter counts from when it was first sent.
                 state.remove(sequence);
                 forget(queue, sequence, &mut batch);
                 continue;
@@ -108,7 +110,7 @@ impl Queues {
         }
     }
 
-    /// Messages that could not be moved stay, hidden for a while.
+    /// Hides messages that could not be moved for a while.
     fn stay_unless(
         &self,
         done: Result<Vec<Message>, QueueError>,
@@ -132,7 +134,7 @@ impl Queues {
         serde_json::from_slice(&text).map(Some).map_err(|error| QueueError::Store(format!("a message: {error}")))
     }
 
-    /// The first visible message behind a sequence number. It stays visible, and nobody received it.
+    /// The first visible message after a sequence number that was never received. It stays visible.
     ///
     /// # Errors
     /// When the depot cannot be read.
@@ -149,11 +151,11 @@ impl Queues {
             if let Some(message) = self.read(queue, sequence)? {
                 return Ok(Some(message));
             }
-            after = sequence; // gone meanwhile
+            after = sequence; // deleted meanwhile
         }
     }
 
-    /// Receives this very message, however often it was received before; none when it is not visible any more.
+    /// Receives one given message, however often it was received before; none if it is not visible any more.
     ///
     /// # Errors
     /// When the depot cannot be read or written.
@@ -177,8 +179,8 @@ impl Queues {
         Ok(Some(Received::of(queue, message, slot)))
     }
 
-    /// Brings a message that was received from one queue into another, where it is a new one; in one write, and on the
-    /// disk after this. It stays where it was if that fails.
+    /// Moves a received message from one queue into another, where it is a new one; in one write, and on the disk
+    /// when this returns. It stays in its queue if that fails.
     ///
     /// # Errors
     /// When the other queue is full, or the depot cannot be written.
@@ -197,7 +199,7 @@ impl Queues {
     }
 }
 
-/// What a dead letter keeps of its life in a queue, and in those before.
+/// What a dead letter keeps of its history in a queue, and in those before.
 fn origin_of(queue: &str, message: &Message, slot: Slot) -> Origin {
     let before = message.origin.as_ref();
     let receives = slot.receives.saturating_add(before.map_or(0, |origin| origin.receives));

@@ -1,23 +1,23 @@
-//! Which messages a FIFO queue took in the last five minutes: what comes again meanwhile is the same message, also when
-//! it was received and deleted already.
+//! The messages that a FIFO queue accepted in the last five minutes: a message with the same deduplication id is a
+//! duplicate, even if the first was received and deleted already.
 
 use fakemon_model::ids::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 
-/// So long a message is remembered, as with SQS.
+/// How long a deduplication id is remembered, as with SQS.
 const WINDOW_NS: u64 = 300 * 1_000_000_000;
-/// Messages that one queue remembers.
+/// The most messages that one queue remembers.
 pub const RECENT_MAX: usize = 1_000_000;
-/// Of these so many are forgotten at once, so that no sender pays for all of them.
+/// The most ids that one call forgets, so that no sender pays for all of them.
 const FORGOTTEN_MAX: usize = 10_000;
 const VALUE_BYTES: usize = 24;
 
-/// Stands for a deduplication id, of whatever length.
+/// The hash of a deduplication id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct DeduplicationKey([u8; 16]);
 
 impl DeduplicationKey {
-    /// Of an id that counts in the whole queue, or in one group.
+    /// The key of an id that is unique in the whole queue, or in one group.
     pub(super) fn new(id: &str, group: Option<&str>) -> DeduplicationKey {
         let mut hasher = blake3::Hasher::new();
         hasher.update(id.as_bytes()).update(&[0]).update(group.unwrap_or_default().as_bytes());
@@ -27,16 +27,16 @@ impl DeduplicationKey {
     }
 }
 
-/// The messages that are remembered.
+/// The remembered messages.
 #[derive(Default)]
 pub(super) struct Recent {
     sequences: HashMap<DeduplicationKey, u64>,
-    /// By sequence number, with the moment of sending: the order in which they are forgotten.
+    /// By sequence number, with the time of sending: the order in which they expire.
     sent: BTreeMap<u64, (Timestamp, DeduplicationKey)>,
 }
 
 impl Recent {
-    /// The sequence number of the message that came first.
+    /// The sequence number of the first message with this id.
     pub(super) fn first(&self, key: DeduplicationKey) -> Option<u64> {
         self.sequences.get(&key).copied()
     }
@@ -52,7 +52,7 @@ impl Recent {
         }
     }
 
-    /// Forgets those whose time is over: their sequence numbers.
+    /// Forgets expired ids; returns their sequence numbers.
     pub(super) fn expire(&mut self, now: Timestamp) -> Vec<u64> {
         let over = |(_, (sent_at, _)): &(&u64, &(Timestamp, DeduplicationKey))| now.ns_since(*sent_at) >= WINDOW_NS;
         let gone: Vec<u64> = self.sent.iter().take(FORGOTTEN_MAX).take_while(over).map(|(at, _)| *at).collect();
@@ -65,7 +65,7 @@ impl Recent {
     }
 }
 
-/// As the depot keeps it: the moment of sending (8), the key (16).
+/// The value in the depot: the time of sending (8), the key (16).
 pub(super) fn value(sent_at: Timestamp, key: DeduplicationKey) -> Vec<u8> {
     [&sent_at.0.to_be_bytes()[..], &key.0].concat()
 }

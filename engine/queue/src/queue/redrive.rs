@@ -1,10 +1,10 @@
-//! The redrive policy of a queue: where messages go that were received too often.
+//! The redrive policy of a queue: the dead-letter queue of messages that were received too often.
 
 use super::message::Redrive;
 use fakemon_resource::{Destination, Registry, resource};
 
 impl Redrive {
-    /// What a policy says, if it says it well.
+    /// Parses a policy; none if it is not valid.
     pub fn read(policy: &str) -> Option<Redrive> {
         let policy: serde_json::Value = serde_json::from_str(policy).ok()?;
         let Destination::Queue(queue) = Destination::of(policy["deadLetterTargetArn"].as_str()?) else { return None };
@@ -13,12 +13,12 @@ impl Redrive {
         Some(Redrive { queue, receives_max: u32::try_from(receives_max).ok()? })
     }
 
-    /// What a queue's policy says.
+    /// The policy of a queue.
     pub fn of(queue: &resource::Queue) -> Option<Redrive> {
         Redrive::read(queue.attributes.get("RedrivePolicy")?)
     }
 
-    /// The same while there is such a dead-letter queue: without it messages stay where they are, and come again.
+    /// The policy, if its dead-letter queue exists: otherwise messages stay in the queue, and are received again.
     pub fn within(registry: &Registry, queue: &resource::Queue) -> Option<Redrive> {
         Redrive::of(queue).filter(|redrive| registry.queues.contains_key(&redrive.queue))
     }

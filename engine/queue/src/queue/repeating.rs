@@ -1,6 +1,6 @@
-//! A receiver whose answer was lost asks again with the id of its attempt, and gets the same messages with the same
-//! handles: as long as all of them are still hidden and untouched, within five minutes. Otherwise the id is void, and
-//! names a new attempt. A restart forgets the ids.
+//! A receiver whose answer was lost repeats the request with the same attempt id, and gets the same messages with the
+//! same handles, if all of them are still hidden and unchanged, within five minutes. Otherwise the id names a new
+//! attempt. A restart forgets the ids.
 
 use super::message::Received;
 use super::rows::row;
@@ -11,25 +11,25 @@ use fakemon_model::ids::Timestamp;
 use std::collections::{HashMap, VecDeque};
 use std::sync::PoisonError;
 
-/// So long an attempt can be repeated, as with SQS.
+/// How long a receive can be repeated, as with SQS.
 const WINDOW_NS: u64 = 300 * 1_000_000_000;
-/// Attempts that are remembered, of all queues; beyond, the oldest are void early.
+/// The most attempts remembered, of all queues; beyond it the oldest are forgotten early.
 const ATTEMPTS_MAX: usize = 10_000;
 
-/// A queue, and the id of an attempt at it.
+/// A queue, and the attempt id of a receive from it.
 type Key = (String, String);
 
-/// What an attempt received: sequence numbers, with the slots as it left them.
+/// The messages of one receive: sequence numbers, with their slots after it.
 struct Attempt {
     made_at: Timestamp,
     slots: Vec<(u64, Slot)>,
 }
 
-/// The attempts that are remembered.
+/// The remembered attempts.
 #[derive(Default)]
 pub(super) struct Attempts {
     by_id: HashMap<Key, Attempt>,
-    /// In the order in which they are forgotten.
+    /// In the order in which they expire.
     made: VecDeque<(Timestamp, Key)>,
 }
 
@@ -50,8 +50,8 @@ impl Attempts {
 }
 
 impl Queues {
-    /// Receives with the id of an attempt: what it received before, hidden anew for `visibility_s` seconds, or else what
-    /// `take` takes now. What is received is on the disk after this.
+    /// Receives with an attempt id: the messages of the earlier receive with this id, hidden again for `visibility_s`
+    /// seconds, or else new messages from `take`. The receive is on the disk when this returns.
     ///
     /// # Errors
     /// Those of `take`, or when the depot cannot be read or written.
@@ -64,7 +64,7 @@ impl Queues {
         take: impl FnOnce(&Queues) -> Result<Vec<Received>, QueueError>,
     ) -> Result<Vec<Received>, QueueError> {
         let key = (queue.to_owned(), attempt_id.to_owned());
-        // Held until it is known what was received: an attempt and its repetition may come at the same time.
+        // Locked until the result is known: a request and its repetition may arrive at the same time.
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         let before = attempts.by_id.get_mut(&key).filter(|attempt| now.ns_since(attempt.made_at) < WINDOW_NS);
         let again = before.map(|attempt| self.repeat(queue, attempt, visibility_s, now)).transpose()?.flatten();
@@ -92,7 +92,7 @@ impl Queues {
         Ok(received)
     }
 
-    /// The messages of an attempt, if nothing happened to any of them since.
+    /// The messages of an attempt, if none of them changed since.
     fn repeat(
         &self,
         queue: &str,

@@ -26,10 +26,10 @@ pub(super) fn forget(queue: &str, sequence: u64, batch: &mut Batch) {
     batch.delete(Room::Queues, row(queue, b's', sequence));
 }
 
-/// What a row was good for.
+/// The result of reading a row.
 pub(super) enum Row {
     Used,
-    /// Who changes a message's visibility while somebody else deletes it may write last.
+    /// The state of a deleted message: a change of visibility can be written after a concurrent deletion.
     LeftOver,
 }
 
@@ -64,7 +64,7 @@ pub(super) fn read_row(key: &[u8], value: &[u8], queues: &mut HashMap<String, Qu
     Some(Row::Used)
 }
 
-/// Visits messages of a queue whose row holds a part; for tools beside a running server.
+/// Visits messages of a queue whose row contains `part`; for tools beside a running server.
 pub fn search(depot: &Depot, queue: &str, part: &[u8], visit: &mut dyn FnMut(&Message)) -> Result<(), ReadError> {
     let prefix = [queue.as_bytes(), &[0, b'm']].concat();
     let finder = memchr::memmem::Finder::new(part);
@@ -78,7 +78,7 @@ pub fn search(depot: &Depot, queue: &str, part: &[u8], visit: &mut dyn FnMut(&Me
     })
 }
 
-/// What the group of a message hashes to; one without a group has one of its own.
+/// The hash of a message's group; a message without a group has a hash of its own.
 pub(super) fn group_of(queue: &str, message: &Message) -> Option<u64> {
     is_fifo(queue).then(|| match &message.group {
         Some(group) => hash(group),

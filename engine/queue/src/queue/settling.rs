@@ -1,4 +1,4 @@
-//! What receivers say of messages that they have: done with, or for how long they need them.
+//! Settling received messages: deleting them, or changing their visibility.
 
 use super::receipt::Receipt;
 use super::rows::{forget, row};
@@ -7,20 +7,21 @@ use super::{QueueError, Queues, is_fifo};
 use fakemon_journal::{Batch, Room};
 use fakemon_model::ids::Timestamp;
 
-/// What is to become of a message that was received.
+/// What happens to a received message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settlement {
-    /// It is done with.
+    /// It is deleted.
     Delete,
-    /// It is hidden for so many seconds from now on; 0 shows it again at once.
+    /// It is hidden for this many seconds from now on; 0 makes it visible at once.
     Hide(u32),
 }
 
 impl Queues {
-    /// Settles messages by the handles of their receipts, each on its own; on the disk after this, in one write.
+    /// Settles messages by their receipt handles, each independently; in one write, on the disk when this returns.
     ///
-    /// A message that is gone already can be deleted again. In a standard queue any handle of a message is good; in a
-    /// FIFO queue the last one, and only while the message is in flight, for another receiver may have it since.
+    /// A message that no longer exists can be deleted again. In a standard queue every handle of a message is valid;
+    /// in a FIFO queue only the last one, and only while the message is in flight, because another receiver may have
+    /// got it since.
     pub fn settle(
         &self,
         queue: &str,
@@ -49,7 +50,7 @@ impl Queues {
             let told = outcomes.iter_mut().filter(|outcome| outcome.is_ok());
             told.for_each(|outcome| *outcome = Err(QueueError::Store(error.clone())));
         }
-        self.wake(queue); // what was hidden behind another message of its group, or was shown again
+        self.wake(queue); // messages after it in its group, or the message itself, are visible now
         outcomes
     }
 
@@ -63,7 +64,7 @@ impl Queues {
         self.settle(queue, &[(receipt.to_owned(), settlement)], now).pop().expect("one for each receipt")
     }
 
-    /// Deletes a message by the handle of a receipt; one that is gone already is no error. See [`Queues::settle`].
+    /// Deletes a message by a receipt handle; a message that no longer exists is no error. See [`Queues::settle`].
     ///
     /// # Errors
     /// [`QueueError::Handle`], [`QueueError::Expired`], or when the depot cannot be written.
@@ -71,10 +72,10 @@ impl Queues {
         self.settle_one(queue, receipt, Settlement::Delete, now)
     }
 
-    /// Hides a message for so long from now on; 0 shows it again at once. See [`Queues::settle`].
+    /// Hides a message for `visibility_s` seconds from now on; 0 makes it visible at once. See [`Queues::settle`].
     ///
     /// # Errors
-    /// When the handle is none of this queue, the message is gone or not in flight, or the depot cannot be written.
+    /// When the handle is not of this queue, the message is deleted or not in flight, or the depot cannot be written.
     pub fn change_visibility(
         &self,
         queue: &str,
@@ -85,7 +86,7 @@ impl Queues {
         self.settle_one(queue, receipt, Settlement::Hide(visibility_s), now)
     }
 
-    /// Hides a message that no other receiver got since, for a receiver inside; not synced.
+    /// Hides a message that was not received again since, for a receiver inside this process; not synced.
     pub fn keep(&self, queue: &str, receipt: &str, visibility_s: u32, now: Timestamp) -> Result<(), QueueError> {
         let receipt = Receipt::read(queue, receipt).ok_or(QueueError::Handle)?;
         let mut batch = Batch::default();
@@ -99,8 +100,8 @@ impl Queues {
         Ok(())
     }
 
-    /// Deletes messages by their place, all at once; those that are gone already are no error. Not synced: for a
-    /// receiver inside, that is told nothing.
+    /// Deletes messages by sequence number, atomically; messages that no longer exist are no error. Not synced,
+    /// because a receiver inside this process gets no acknowledgement.
     pub fn delete_all(&self, queue: &str, sequences: &[u64]) -> Result<(), QueueError> {
         let mut batch = Batch::default();
         if let Some(state) = self.held().get_mut(queue) {
@@ -112,7 +113,7 @@ impl Queues {
 }
 
 impl Queue {
-    /// Whether no other receipt came after this one.
+    /// Fails if the message was received again after this receipt.
     fn is_last(&self, receipt: Receipt) -> Result<(), QueueError> {
         let slot = self.slots.get(&receipt.sequence).ok_or(QueueError::Gone)?;
         if slot.receives == receipt.receives { Ok(()) } else { Err(QueueError::Expired) }

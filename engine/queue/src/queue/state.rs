@@ -1,20 +1,21 @@
-//! What memory holds of a queue: a few words per message, and who can be received next.
+//! A queue in memory: a few words per message, and which message can be received next.
 
 use super::recent::Recent;
 use fakemon_model::ids::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Messages that one call lets go because they are too old, so that no caller pays for all of them.
+/// The most expired messages that one call deletes, so that no caller pays for all of them.
 const EXPIRED_MAX: usize = 10_000;
 
-/// What memory holds of a message.
+/// A message in memory.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Slot {
     pub(super) receives: u32,
     pub(super) first_received_at: u64,
-    /// 0 for one that was never hidden.
+    /// When it becomes visible; 0 if it was never hidden.
     pub(super) visible_at: u64,
-    /// In a FIFO queue what its group hashes to. Two groups with one hash wait for each other, and nothing else.
+    /// In a FIFO queue the hash of its group. Two groups with the same hash wait for each other; there is no other
+    /// effect.
     pub(super) group: Option<u64>,
 }
 
@@ -22,31 +23,31 @@ pub(super) struct Slot {
 #[derive(Default)]
 struct Group {
     messages: BTreeSet<u64>,
-    /// The first one, if it can be received, behind the turn of the group.
+    /// The first message, if it can be received, with the turn of the group before it.
     head: Option<(u64, u64)>,
 }
 
-/// Who waits stands in `ready` or in `hidden`, never in both: receiving costs the same whatever is in flight.
+/// A message is in `ready` or in `hidden`, never in both: the cost of receiving does not depend on what is in flight.
 #[derive(Default)]
 pub(super) struct Queue {
     pub(super) slots: BTreeMap<u64, Slot>,
     pub(super) ready: BTreeSet<u64>,
-    /// When it becomes visible, and its sequence number.
+    /// The time at which each becomes visible, and its sequence number.
     hidden: BTreeSet<(u64, u64)>,
-    /// Those of `hidden` that nobody received yet.
+    /// How many in `hidden` were never received.
     pub(super) delayed: usize,
     pub(super) next: u64,
     pub(super) reserved: usize,
     groups: HashMap<u64, Group>,
-    /// Those of `ready` that are the first of their group, behind the turn of the group.
+    /// Those of `ready` that are the first of their group, with the turn of the group before them.
     heads: BTreeSet<(u64, u64)>,
-    /// Turns given to groups: one whose messages were with a receiver comes behind those that wait.
+    /// The last turn given to a group: a group whose messages were with a receiver queues up behind those that wait.
     turns: u64,
     pub(super) recent: Recent,
 }
 
 impl Queue {
-    /// Puts a message where its slot says; it may have been somewhere else.
+    /// Puts a message where its slot says, removing it from where it was.
     pub(super) fn put(&mut self, sequence: u64, slot: Slot) {
         self.remove(sequence);
         self.slots.insert(sequence, slot);
@@ -74,7 +75,7 @@ impl Queue {
         Some(slot)
     }
 
-    /// Lets go of all messages. Numbers go on, and room that senders have stays theirs.
+    /// Removes all messages. Sequence numbers continue, and senders keep their reservations.
     pub(super) fn clear(&mut self) {
         *self = Queue { next: self.next, reserved: self.reserved, turns: self.turns, ..Queue::default() };
     }
@@ -96,8 +97,8 @@ impl Queue {
         }
     }
 
-    /// Up to `max` messages that can be received, from a sequence number on. Of a group those that follow its first
-    /// one without a gap, as long as that one can be received itself; groups in their turn.
+    /// Up to `max` messages that can be received, from a sequence number on. Of a group, its first message and those
+    /// that follow without a gap, if the first can be received; groups in the order of their turns.
     pub(super) fn due(&self, from: u64, max: usize) -> Vec<u64> {
         if self.groups.is_empty() {
             return self.ready.range(from..).copied().take(max).collect();
@@ -110,7 +111,7 @@ impl Queue {
         self.heads.iter().filter(|(_, head)| *head >= from).flat_map(following).take(max).collect()
     }
 
-    /// Those whose time has come are visible again.
+    /// Makes messages visible whose time has come.
     pub(super) fn show_due(&mut self, now: Timestamp) {
         while let Some(&(visible_at, sequence)) = self.hidden.first().filter(|(at, _)| *at <= now.0) {
             self.hidden.remove(&(visible_at, sequence));
@@ -135,7 +136,7 @@ impl Queue {
         slot
     }
 
-    /// Lets go of those that are too old: their sequence numbers.
+    /// Removes expired messages; returns their sequence numbers.
     pub(super) fn expire(&mut self, expired: u64) -> Vec<u64> {
         let old: Vec<u64> = self.slots.range(..expired).take(EXPIRED_MAX).map(|(sequence, _)| *sequence).collect();
         for sequence in &old {
@@ -146,7 +147,7 @@ impl Queue {
 }
 
 impl Slot {
-    /// As the depot keeps it; the group stands in the message.
+    /// The value in the depot; the group is in the message.
     pub(super) fn value(&self) -> Vec<u8> {
         let mut value = self.receives.to_be_bytes().to_vec();
         value.extend_from_slice(&self.first_received_at.to_be_bytes());

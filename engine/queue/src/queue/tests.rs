@@ -1,4 +1,4 @@
-//! Queues with a clock in the hand.
+//! Queue tests with a manual clock.
 
 use super::state::Slot;
 use super::*;
@@ -100,7 +100,7 @@ fn a_look_that_comes_after_the_deletion_does_not_keep_the_next_start_from_readin
     let sent = queues.send("q", vec![message("a"), message("b")], second(0)).unwrap();
     let taken = receive(&queues, 1, 1);
     queues.delete("q", &taken[0].handle, second(1)).unwrap();
-    let late = row("q", b's', sent[0].sequence); // of a heartbeat that lost the race against the deletion
+    let late = row("q", b's', sent[0].sequence); // written by a heartbeat after the deletion
     let mut batch = Batch::default();
     batch.put(Room::Queues, late.clone(), Slot { receives: 1, ..Slot::default() }.value());
     depot.write(batch, false).unwrap();
@@ -345,7 +345,7 @@ fn a_content_id_is_the_sha_256_of_the_body() {
     assert_eq!(NewMessage::content_id("test"), "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08");
 }
 
-/// The queues that a power cut leaves of a depot that is open in `dir`.
+/// The queues that a power cut leaves of an open depot in `dir`.
 fn after_a_power_cut(dir: &Path) -> (tempfile::TempDir, Queues) {
     let copy = tempfile::tempdir().unwrap();
     std::fs::create_dir(copy.path().join("bus")).unwrap();

@@ -1,4 +1,4 @@
-//! What an operator makes in the schema registry, and what discoverers find for them.
+//! Resources in the schema registry: those that an operator makes, and those that discoverers find.
 
 use super::{Named, Tags};
 use fakemon_model::ids::Timestamp;
@@ -8,34 +8,34 @@ use std::collections::BTreeMap;
 /// A registry of schemas.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SchemaRegistry {
-    /// Unique.
+    /// Its name; unique.
     pub name: String,
-    /// In people's words.
+    /// A description for people.
     pub description: Option<String>,
     /// The policy, as text, and its revision.
     pub policy: Option<(String, String)>,
-    /// When.
+    /// When it was created.
     pub created_at: Timestamp,
     /// Tags.
     pub tags: Tags,
 }
 
-/// A schema. What it says is in its versions.
+/// A schema. Its text is in its versions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Schema {
     /// Its registry.
     pub registry: String,
-    /// Unique in the registry.
+    /// Its name, unique in the registry.
     pub name: String,
-    /// In people's words.
+    /// A description for people.
     pub description: Option<String>,
-    /// The newest version that is there.
+    /// The newest version that exists.
     pub latest: u32,
-    /// The newest version that ever was: numbers are not given twice.
+    /// The highest version number ever used: numbers are not reused.
     pub last: u32,
-    /// When.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it was changed last.
+    /// When it was last changed.
     pub modified_at: Timestamp,
     /// Tags.
     pub tags: Tags,
@@ -48,43 +48,43 @@ pub struct SchemaVersion {
     pub registry: String,
     /// Its schema.
     pub schema: String,
-    /// From 1 on.
+    /// Its number, from 1 on.
     pub version: u32,
-    /// `OpenApi3`, `JSONSchemaDraft4` or `FlatBuffers`: see the kinds of the crate `fakemon-schema`.
+    /// `OpenApi3`, `JSONSchemaDraft4` or `FlatBuffers`: the kinds of the crate `fakemon-schema`.
     pub kind: String,
     /// The text.
     pub content: String,
-    /// When.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// Languages for which somebody asked for code, and when.
+    /// Languages for which code was requested, and when.
     pub bindings: BTreeMap<String, Timestamp>,
 }
 
 impl SchemaVersion {
-    /// The name of a version: versions are sorted by number.
+    /// The key of a version: versions sort by number.
     pub fn place_of(registry: &str, schema: &str, version: u32) -> (String, String, String) {
         (registry.to_owned(), schema.to_owned(), format!("{version:010}"))
     }
 }
 
-/// A discoverer: learns the schemas of what happens on a bus.
+/// A discoverer: learns the schemas of the events on a bus.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Discoverer {
-    /// Unique.
+    /// Its id; unique.
     pub id: String,
     /// The bus.
     pub bus: String,
-    /// ARN of the bus, as it was given.
+    /// ARN of the bus, as the API got it.
     pub source_arn: String,
-    /// In people's words.
+    /// A description for people.
     pub description: Option<String>,
-    /// Whether it learns.
+    /// Whether it is learning.
     pub started: bool,
-    /// Kept and given back: every event here is of one account.
+    /// Not used here, because every event is of one account; stored and given back by the API.
     pub cross_account: bool,
-    /// When it was started last: it learns from events since.
+    /// When it was last started: it learns from events since then.
     pub started_at: Timestamp,
-    /// When.
+    /// When it was created.
     pub created_at: Timestamp,
     /// Tags.
     pub tags: Tags,
