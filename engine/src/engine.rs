@@ -1,4 +1,4 @@
-//! The engine as a whole: hands out clients and everything else there is, stops in order.
+//! The engine as a whole: opens, hands out clients and its other parts, closes in order.
 //!
 //! - `opening`: how it opens
 //! - `blocking`: calls that wait for their answer
@@ -58,7 +58,7 @@ pub struct Engine(Arc<Running>);
 struct Running {
     shared: Arc<Shared>,
     notices: Arc<Notices>,
-    /// What holds the databases open until it is closed; clients have no part in it.
+    /// Keeps the databases open until the engine is closed; clients hold no reference to it.
     bus: Bus,
     threads: Mutex<Option<Threads>>,
     /// Every thread has ended: what has no answer now gets none.
@@ -78,7 +78,7 @@ struct Bus {
 }
 
 struct Threads {
-    /// Until here the journal was written when they began.
+    /// The end of the journal when the threads were started.
     opened_at: Position,
     cores: Vec<Core>,
     committer: JoinHandle<()>,
@@ -92,7 +92,7 @@ struct Threads {
 }
 
 impl Engine {
-    /// Where anybody tells what the engine is to say of itself, as events on the bus `default`.
+    /// Where any thread posts notices, which become events on the bus `default`.
     pub fn notices(&self) -> &Arc<Notices> {
         &self.0.notices
     }
@@ -102,17 +102,17 @@ impl Engine {
         self.shared().resources.current()
     }
 
-    /// Hands out events to targets: for whoever carries them outside.
+    /// Hands out events for targets: for the part of the program that delivers them outside this process.
     pub fn courier(&self) -> &Courier {
         &self.0.bus.courier
     }
 
-    /// Reads the journal as events, as it grows.
+    /// Reads the journal as events, following it as it grows.
     pub fn tail(&self) -> Tail {
         Tail { events: self.0.bus.courier.events.clone(), progress: self.shared().progress.clone() }
     }
 
-    /// Who emits what and who consumes it, with what flows since the engine was opened.
+    /// Which sources emit events and which targets consume them, with counts since the engine was opened.
     pub fn topology(&self) -> Topology {
         let pipes = self.pipes().figures().into_iter();
         let pipes = pipes.map(|(name, _, figures)| (name, figures.delivered.load(Ordering::Relaxed)));
@@ -125,12 +125,12 @@ impl Engine {
         })
     }
 
-    /// Schedules and what became of them.
+    /// Counts of schedules.
     pub fn schedules(&self) -> ScheduleFigures {
         self.0.bus.agenda.figures()
     }
 
-    /// What archives held when they were counted last.
+    /// What archives held at the last count.
     pub fn archive_figures(&self) -> &ArchiveFigures {
         &self.0.bus.archives
     }
@@ -145,12 +145,12 @@ impl Engine {
         archives.count(&self.registry(), &courier.events, self.shared().progress.committed(), patience)
     }
 
-    /// How far replays are.
+    /// The progress of replays.
     pub fn replays(&self) -> &Replays {
         &self.0.bus.replays
     }
 
-    /// What is known of pipes.
+    /// The status of pipes.
     pub fn pipes(&self) -> &Pipes {
         &self.parts().pipes
     }
@@ -164,7 +164,7 @@ impl Engine {
         Secrets(self.0.bus.depot.clone())
     }
 
-    /// Small facts to remember.
+    /// Small values that the program around the engine stores.
     pub fn notes(&self) -> Notes {
         Notes(self.0.bus.depot.clone())
     }
@@ -200,7 +200,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Waits until pipes that were deleted carry nothing any more.
+    /// Waits until no deleted pipe is running.
     fn pipes_end(&self) -> Result<(), String> {
         let (pipes, registry, by) = (self.pipes(), self.registry(), Instant::now() + PIPES_PATIENCE);
         let looks = pipes.ask_to_look();
@@ -227,7 +227,7 @@ impl Engine {
         self.0.bus.checkpointer.copy(to)
     }
 
-    /// All events before it were looked at by the rules of their bus, and stand on the lanes of their targets.
+    /// All events before it were matched against the rules of their bus, and are on the lanes of their targets.
     pub fn routed_position(&self) -> Position {
         self.shared().progress.routed()
     }
@@ -235,7 +235,7 @@ impl Engine {
     /// A new client: one per thread that submits.
     ///
     /// # Errors
-    /// When there are 1,024, or the process has no file descriptor left.
+    /// When there are 1,024 clients, or the process has no file descriptor left.
     pub fn client(&self) -> Result<Client, NoMoreClients> {
         Ok(Client::new(self.shared().clone(), self.shared().outboxes.open()?))
     }
@@ -253,12 +253,12 @@ impl Engine {
         self.shared().world.look(place, radius_m, self.now())
     }
 
-    /// Changes of the world from now on.
+    /// Subscribes to changes of the world from now on.
     pub fn subscribe(&self) -> Subscription {
         self.shared().world.subscribe()
     }
 
-    /// How far the view of the world is: `look` and subscriptions show all events before it.
+    /// The position of the view of the world: `look` and subscriptions show all events before it.
     pub fn world_position(&self) -> Position {
         self.shared().world.position()
     }
@@ -290,7 +290,7 @@ impl Engine {
         &self.shared().options
     }
 
-    /// Figures, gathered now. Clients hand theirs in ten times a second, when they poll.
+    /// Figures as of now. Clients hand theirs in ten times a second, when they poll.
     pub fn metrics(&self) -> Metrics {
         let shared = self.shared();
         let throws = shared.throw_figures.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -355,7 +355,7 @@ impl Engine {
         self.shared().failure.get()
     }
 
-    /// Waits up to `timeout` for the engine to stop by itself.
+    /// Waits up to `timeout` for the engine to fail; the reason, if it did.
     pub fn wait_for_failure(&self, timeout: Duration) -> Option<String> {
         self.shared().failure.wait(timeout)
     }
@@ -378,12 +378,12 @@ impl Engine {
 }
 
 impl Running {
-    /// In the order of the data's way, so that everything finds the next stage still there.
+    /// Stops threads in the order of the data's path, so that each one still has its successor while it finishes.
     fn close(&self) {
         let Some(threads) = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return;
         };
-        // Its last word is an event like others, so it is said while there is somebody to write it.
+        // The monitor stops first: its last notice is an event, which the committer must still write.
         threads.stop_monitor.store(true, Ordering::SeqCst);
         self.notices.bell.ring();
         threads.monitor.into_iter().for_each(|monitor| join(monitor, &self.shared.failure));

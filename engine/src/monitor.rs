@@ -23,13 +23,13 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use targets::{Seen, Targets};
 
-/// How often it looks for what is due.
+/// How often it looks for notices that are due.
 const TICK: Duration = Duration::from_millis(250);
-/// How often it looks at figures.
+/// How often it reads metrics.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Notices that are put at once.
+/// The most notices that are put at once.
 const PUT_MAX: usize = 64;
-/// How long the last words may take.
+/// How long putting the last notices may take at the end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 pub(crate) struct Monitor {
@@ -39,9 +39,9 @@ pub(crate) struct Monitor {
     client: Client,
     directory: PathBuf,
     stop: Arc<AtomicBool>,
-    /// Taken from the board, and not yet put.
+    /// Notices that were taken and not put yet.
     untold: Vec<NewEvent>,
-    /// Notices that were put since figures were looked at.
+    /// Notices that were put since the metrics were last read.
     own_events: u64,
     disk_space: DiskSpace,
     shedding: Shedding,
@@ -74,7 +74,7 @@ impl Monitor {
         }
     }
 
-    /// Watches until told to stop; then says so.
+    /// Watches until stopped; then puts a last notice.
     pub(crate) fn run(mut self) {
         let mut next_look = Instant::now();
         while !self.stop.load(Ordering::SeqCst) {
@@ -101,7 +101,7 @@ impl Monitor {
         &self.notices
     }
 
-    /// Looks at all figures, and tells what is to be told.
+    /// Reads all metrics, and posts the notices that follow from them.
     fn look(&mut self) {
         self.client.poll(&mut Vec::new());
         let (now, shared) = (self.courier.now(), self.shared.clone());
@@ -135,7 +135,7 @@ impl Monitor {
         self.courier.lanes().all().iter().map(seen).collect()
     }
 
-    /// Until somebody tells something, but not for long.
+    /// Waits until a notice is posted, but not for long.
     fn sleep(&self) {
         self.notices().bell.arm_thread();
         if !self.stop.load(Ordering::SeqCst) {
@@ -144,7 +144,8 @@ impl Monitor {
         self.notices().bell.disarm();
     }
 
-    /// Puts what is due; what the journal cannot take now stays, and nothing more is taken before it is gone.
+    /// Puts due notices. Those that the journal cannot take now are kept, and no others are taken before they are
+    /// put.
     fn put_due(&mut self) {
         self.client.poll(&mut Vec::new());
         if self.untold.is_empty() {
@@ -173,7 +174,8 @@ pub(crate) struct Beginning {
 }
 
 impl Beginning {
-    /// A clean stop leaves a snapshot of everything: whoever finds events behind it was killed before.
+    /// Posts how the engine was opened. A clean stop leaves a snapshot of everything, so events after the snapshot
+    /// mean that the process was killed.
     pub(crate) fn tell(&self, notices: &Notices, cores: usize) {
         let Beginning { is_new, position, events_replayed, took_ms } = *self;
         let took_ms = u64::try_from(took_ms).unwrap_or(u64::MAX);

@@ -24,7 +24,7 @@ use std::path::Path;
 
 const BLOCKS: u64 = 10;
 
-/// Blocks of two events each; of the one at `changed`, the bytes of another one in its place.
+/// Writes blocks of two events each; the one at `changed` holds the bytes of another block.
 fn journal(dir: &Path, changed: u64) {
     let mut rebuild = Rebuild::begin(dir, "a test").unwrap();
     let (mut writer, mut link, mut value) = (BlockWriter::default(), Link::default(), Vec::new());
@@ -86,7 +86,7 @@ fn without_a_snapshot_the_beginning_is_salvaged_and_the_rest_lies_beside_it() {
     assert_eq!(verify(&rest, &mut |_, _| {}).unwrap().blocks, 5);
 }
 
-/// A journal of these blocks, whose chain and state hashes are right, whatever its events say.
+/// Writes a journal of these blocks, with correct hashes and state, whatever its events say.
 fn journal_of(dir: &Path, blocks: &[Vec<Event>]) {
     let mut rebuild = Rebuild::begin(dir, "a test").unwrap();
     let (mut writer, mut link) = (BlockWriter::default(), Link { next: Position(1), ..Link::default() });
@@ -143,7 +143,7 @@ fn beginning() -> Vec<Event> {
     ]
 }
 
-/// What is at each position, without what surrounds it.
+/// The events at each position.
 fn events(dir: &Path) -> Vec<Event> {
     let mut events = Vec::new();
     let archive = fakemon_history::archive::Archive::open(dir).unwrap();
@@ -240,7 +240,7 @@ fn behind_what_retention_let_go_of_the_snapshot_says_what_contradicts() {
     let (data, new) = (dir.path().join("data"), dir.path().join("new"));
     journal_of(&data, &[beginning(), vec![appeared(7), attempt(1, 1, 7, Captured)]]);
     let options = || Options { cores: 1, ..Options::default() };
-    Engine::open(&data, options()).unwrap().close(); // the snapshot knows all of it
+    Engine::open(&data, options()).unwrap().close(); // the snapshot covers everything
     let store = Store::open(&data).unwrap();
     let end = store.end_position().unwrap();
     let (mut state, mut hash) = (StateHash::default(), BlockHash::default());

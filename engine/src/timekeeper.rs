@@ -1,5 +1,5 @@
-//! The thread that owns the time: sleeps until something is due, and puts what fires into the journal. It is told of
-//! schedules by the router; how far each is follows from the journal, so it keeps nothing of its own.
+//! The thread that fires schedules: sleeps until one is due, and puts its event into the journal. The router tells it
+//! which schedules exist; what has fired follows from the journal, so this thread stores nothing.
 
 use fakemon_capture::client::Client;
 use fakemon_capture::command::SubmitError;
@@ -17,17 +17,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// How long it sleeps at most: so soon it notices that the wall clock was set forward.
+/// The longest sleep, which is how soon it notices that the wall clock was set forward.
 const LOOK: Duration = Duration::from_secs(1);
-/// The wall clock was set forward, or the machine slept, if it gained so much on the engine's between two looks.
+/// A gain of more than this on the engine's clock between two looks means that the wall clock was set forward, or
+/// that the machine slept.
 const JUMP_NS: i64 = 1_000_000_000;
-/// It was wrong, and was corrected, if it lost so much.
+/// A step back by more than this counts as a clock correction.
 const SET_BACK_NS: i64 = CORRECTION_NS as i64;
-/// Turns under way before it waits for the journal.
+/// Turns in flight before it waits for the journal.
 const TURNS_MAX: usize = 8;
-/// Before what was refused is offered again.
+/// The pause before a refused turn is submitted again.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// What fires in one turn: a firing may bring the end of its schedule along.
+/// The most due times in one turn: each can bring the deletion of its schedule.
 const FIRES_MAX: usize = PUT_EVENTS_MAX / 2;
 
 pub(crate) struct Timekeeper {
@@ -35,7 +36,7 @@ pub(crate) struct Timekeeper {
     pub(crate) client: Client,
     pub(crate) resources: Arc<Resources>,
     pub(crate) progress: Arc<Progress>,
-    /// Until here the journal was written when the engine was opened: before it is read, nobody knows what has fired.
+    /// The end of the journal when the engine was opened: until it is read, it is unknown what has fired.
     pub(crate) opened_at: Position,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) failure: Arc<Failure>,
@@ -43,7 +44,7 @@ pub(crate) struct Timekeeper {
 }
 
 impl Timekeeper {
-    /// Fires until told to stop.
+    /// Fires schedules until stopped.
     pub(crate) fn run(mut self) {
         while self.progress.routed() < self.opened_at && !self.is_over() {
             std::thread::park_timeout(Duration::from_millis(1));
@@ -65,10 +66,10 @@ impl Timekeeper {
             let wants = |key: &str| wants(&registry, key);
             let taken = self.agenda.timetable().take(now, missed_until, FIRES_MAX, &wants);
             if taken == Now::default() {
-                missed_until = Timestamp(0); // all that was missed is taken; what is made from now on missed nothing
+                missed_until = Timestamp(0); // all missed times are taken; later schedules missed none
                 self.sleep(now);
             } else if self.fire(&registry, taken, now).is_err() {
-                return; // the engine stops; what did not fire was missed
+                return; // the engine stops; what did not fire counts as missed
             }
         }
     }
@@ -120,7 +121,7 @@ impl Timekeeper {
         self.offer(|client| client.fire(Token(0), firings))
     }
 
-    /// Takes back what is in the journal by now, or waits for it so long.
+    /// Counts completed turns; with `patience` it waits that long for one.
     fn settle(&mut self, patience: Option<Duration>) {
         let mut done = Vec::new();
         match patience {
@@ -130,7 +131,7 @@ impl Timekeeper {
         self.under_way = self.under_way.saturating_sub(done.len());
     }
 
-    /// Offers something to the journal until it is taken, and waits while too much is under way.
+    /// Submits a turn until it is accepted, and waits while too many are in flight.
     fn offer(&mut self, submit: impl Fn(&mut Client) -> Result<(), SubmitError>) -> Result<(), SubmitError> {
         loop {
             self.settle(None);
@@ -168,7 +169,8 @@ fn schedule<'r>(registry: &'r Registry, key: &str) -> Option<&'r Schedule> {
     registry.schedules.get(&(group.to_owned(), name.to_owned()))
 }
 
-/// What a schedule wants of what it missed: a word `missed=…` in its description, else the tag of its group or rule.
+/// What happens to the missed due times of a schedule: a word `missed=…` in its description, else the tag of its
+/// group or rule.
 fn wants(registry: &Registry, key: &str) -> Missed {
     let tagged = |tags: &Tags| tags.get("fakemon:missed").and_then(|word| Missed::named(word));
     let wanted = match schedule(registry, key) {
@@ -197,7 +199,7 @@ fn arn(registry: &Registry, key: &str) -> Option<(String, String)> {
     Some((rule_arn(region, bus, name), region.clone()))
 }
 
-/// None if its schedule has just gone.
+/// The event of a due time; none if its schedule was just deleted.
 fn firing(registry: &Registry, fire: &Fire) -> Option<Firing> {
     let (arn, region) = arn(registry, &fire.key)?;
     let (source, detail) = match schedule(registry, &fire.key) {
@@ -222,7 +224,7 @@ fn firing(registry: &Registry, fire: &Fire) -> Option<Firing> {
     Some(Firing { schedule: Some(fire.key.to_string()), event, ends })
 }
 
-/// Says on the bus that due times were missed; with it the journal knows that they are over.
+/// The event that reports missed due times; with it the journal shows that they are over.
 fn missed(registry: &Registry, missed: &MissedTimes) -> Option<Firing> {
     let (arn, _) = arn(registry, &missed.key)?;
     let detail = json!({

@@ -429,7 +429,7 @@ pub struct Schedule {
     pub window_minutes: u32,
     /// Whether it fires.
     pub enabled: bool,
-    /// A description for people.
+    /// A description for people; a word `missed=…` in it says what happens to missed due times.
     pub description: Option<String>,
     /// Not used here; stored and given back by the API.
     pub kms_key_arn: Option<String>,

@@ -1,4 +1,4 @@
-//! How an engine opens: the databases, what the journal says, then the threads, in the order of the data's way.
+//! How an engine opens: the databases, recovery, then the threads, in the order of the data's path.
 
 use super::blocking::Calls;
 use super::{Bus, Engine, Running, Threads, started, stop_cores, thread};
@@ -39,7 +39,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-/// Why no name is lost when an engine opens: `limits` asserts it.
+/// Why no name is lost when an engine opens; an assertion in `limits` ensures it.
 const NAMES_FIT: &str = "the names of all species and of the opening wait at once";
 
 impl Engine {
@@ -55,7 +55,7 @@ impl Engine {
         let store = Arc::new(Store::open(dir)?);
         let fail = |error: ReadError| OpenError::reading(Directory(dir), &error, remedy(&error));
         let end = store.end_position().map_err(fail)?;
-        store.check_acknowledged(end).map_err(fail)?; // first: rows that are ahead of a damaged journal are worth a lot
+        store.check_acknowledged(end).map_err(fail)?; // before rows that are ahead are deleted
         let first = store.first_position().map_err(fail)?;
         let is_new = first.is_none();
         let first = first.unwrap_or(Position(1));
@@ -341,7 +341,7 @@ impl Engine {
         Ok(())
     }
 
-    /// From now on what is due fires.
+    /// Starts the thread that fires schedules.
     fn keep_time(&self) -> Result<(), OpenError> {
         let client = self.client().map_err(|error| OpenError::Io(error.to_string()))?;
         let mut threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -361,7 +361,7 @@ impl Engine {
     }
 }
 
-/// The way back from a journal that is not what it was.
+/// The remedy for a damaged journal.
 fn remedy(error: &ReadError) -> &'static str {
     match error {
         ReadError::Corrupt { .. } => {
@@ -372,7 +372,7 @@ fn remedy(error: &ReadError) -> &'static str {
     }
 }
 
-/// The ways into so many shards.
+/// Creates one inbox per shard.
 fn doors(shards: usize) -> Result<Vec<(Arc<Door>, Ears)>, OpenError> {
     let door = |_| Door::new().map(|(door, ears)| (Arc::new(door), ears));
     let doors = (0..shards).map(door).collect::<std::io::Result<Vec<_>>>();
@@ -381,13 +381,13 @@ fn doors(shards: usize) -> Result<Vec<(Arc<Door>, Ears)>, OpenError> {
     })
 }
 
-/// The settings that decide: the options', else the journal's, else new ones.
+/// The game settings: from the options, else from the journal, else new ones.
 fn rules(options: &Options, journal: Option<Rules>, clock: &Clock) -> Rules {
     let seed = options.world_seed.or(journal.map(|rules| rules.world_seed));
     Rules { world_seed: seed.unwrap_or_else(|| mix(clock.now().0)), reach_mm: options.reach_mm() }
 }
 
-/// All species by number: those that the journal knows, then those that are new in the table.
+/// All species by number: those in the journal, then those that are new in the table.
 fn name_species(options: &Options, mut known: Vec<String>, desk: &Desk) -> Vec<Arc<str>> {
     for species in options.species.iter() {
         if !known.contains(&species.name) {

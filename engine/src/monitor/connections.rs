@@ -1,4 +1,4 @@
-//! Connections that are not let in any more: an operator said so, or their endpoint did.
+//! Connections that are no longer authorized: an operator or their endpoint revoked it.
 
 use fakemon_delivery::notices::{Notice, NoticeKind};
 use fakemon_resource::Registry;
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 const DEAUTHORIZED: &str = "DEAUTHORIZED";
 
-/// Those that were known not to be let in; none before the first look: what was so before is no news.
+/// The connections that were not authorized at the last look; none before the first look, which reports nothing.
 #[derive(Default)]
 pub(super) struct Connections(Option<BTreeSet<String>>);
 

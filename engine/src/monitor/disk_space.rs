@@ -5,7 +5,7 @@ use fakemon_capture::options::Thresholds;
 use fakemon_delivery::notices::{Notice, NoticeKind};
 use std::path::Path;
 
-/// How much there is.
+/// The space of a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Space {
     pub(super) free_bytes: u64,
@@ -13,7 +13,7 @@ pub(super) struct Space {
 }
 
 impl Space {
-    /// None if the system does not say.
+    /// None if the system does not report it.
     pub(super) fn of(directory: &Path) -> Option<Space> {
         let found = rustix::fs::statvfs(directory).ok()?;
         let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
@@ -38,7 +38,7 @@ impl Level {
         }
     }
 
-    /// Below this much, a level is reached.
+    /// The free space below which a level is reached.
     fn threshold(self, thresholds: &Thresholds) -> u64 {
         match self {
             Level::Ok => thresholds.disk_space_low,
@@ -48,7 +48,7 @@ impl Level {
     }
 }
 
-/// What was seen last.
+/// The level at the last look.
 #[derive(Default)]
 pub(super) struct DiskSpace {
     level: Level,

@@ -4,7 +4,7 @@
 use fakemon_delivery::notices::{Notice, NoticeKind};
 use fakemon_model::ids::Timestamp;
 
-/// Shedding is over after so long without a throttled attempt.
+/// How long after the last throttled attempt shedding is over.
 const OVER_AFTER_NS: u64 = 5_000_000_000;
 
 /// Attempts since the start.
@@ -26,7 +26,7 @@ struct Episode {
     throttled_at: Timestamp,
 }
 
-/// What was seen last.
+/// The state at the last look.
 #[derive(Default)]
 pub(super) struct Shedding {
     seen: Throws,

@@ -1,4 +1,4 @@
-//! Groups that took long to reach the disk. The committer notes them as numbers; here they are told.
+//! Groups that took long to reach the disk. The committer counts them; here they are reported.
 
 use fakemon_capture::metrics::SlowSyncs;
 use fakemon_delivery::notices::{Notice, NoticeKind};

@@ -1,6 +1,5 @@
-//! Targets that nothing reaches any more, and events that were given up for them. What is told of a target are its
-//! changes: dead, and alive again; so a rule that brings this to a target that is dead itself adds one event to what
-//! waits for it, and no more.
+//! Targets whose deliveries fail, and events that were given up for them. Only changes are reported: dead, and alive
+//! again; so a rule that delivers these notices to a dead target adds one event to its backlog, and no more.
 
 use fakemon_capture::options::Thresholds;
 use fakemon_delivery::notices::{Notice, NoticeKind};
@@ -8,10 +7,10 @@ use fakemon_delivery::{Course, Health, LaneId};
 use fakemon_model::ids::Timestamp;
 use std::collections::BTreeMap;
 
-/// Nobody is called dead for the failures of one moment.
+/// A target is not dead because of failures within one moment.
 const FAILING_NS_MIN: u64 = 1_000_000_000;
 
-/// A target and how it does now.
+/// A target and its present health.
 pub(super) struct Seen {
     pub(super) lane: LaneId,
     pub(super) arn: String,
@@ -49,12 +48,12 @@ struct Watched {
     lost: u64,
 }
 
-/// What was seen last of each target.
+/// The state of each target at the last look.
 #[derive(Default)]
 pub(super) struct Targets(BTreeMap<LaneId, Watched>);
 
 impl Targets {
-    /// Looks at all targets; those that are gone are forgotten.
+    /// Looks at all targets; deleted ones are forgotten.
     pub(super) fn look(&mut self, all: &[Seen], thresholds: &Thresholds, now: Timestamp) -> Vec<Notice> {
         let mut before = std::mem::take(&mut self.0);
         let mut notices = Vec::new();
@@ -84,7 +83,7 @@ impl Watched {
                     .with("backlog", seen.backlog);
                 Some(notice)
             }
-            // Since then something was delivered, even if the next fails again.
+            // An event was delivered since then, even if the next one failed again.
             Some(since) if health.failing_since != Some(since) => {
                 self.dead_since = None;
                 let dead_ms = health.delivered_at.unwrap_or(now).ns_since(since) / 1_000_000;
@@ -96,7 +95,7 @@ impl Watched {
     }
 
     fn given_up(&mut self, seen: &Seen) -> Option<Notice> {
-        // A lane that was deleted and made again begins with nothing.
+        // A lane that was deleted and created again starts at zero.
         let given_up = seen.health.given_up.saturating_sub(self.given_up);
         let lost = seen.health.lost.saturating_sub(self.lost).min(given_up);
         (self.given_up, self.lost) = (seen.health.given_up, seen.health.lost);
@@ -123,7 +122,7 @@ mod tests {
         Seen { lane, arn, health: health.clone(), failing_since: health.failing_since, backlog: 7 }
     }
 
-    /// Looks once a second while `step` does what happens in it; which kinds are told when.
+    /// Looks once a second, after `step` changed the health; returns which kinds of notices were posted when.
     fn told(seconds: u64, step: impl Fn(u64, &mut Health, Timestamp)) -> Vec<(u64, &'static str)> {
         let (mut targets, mut health, thresholds) = (Targets::default(), Health::default(), Thresholds::default());
         let mut told = Vec::new();
@@ -141,7 +140,7 @@ mod tests {
         let told = told(40, |second, health, now| match second {
             10..20 => health.failed(FailureCode::ConnectionFailure, "refused", now),
             20 | 33 => health.delivered(1, now),
-            30 => (0..16).for_each(|_| health.failed(FailureCode::ErrorFromTarget, "", now)), // many at once are one moment
+            30 => (0..16).for_each(|_| health.failed(FailureCode::ErrorFromTarget, "", now)), // many in one moment
             _ => {}
         });
         assert_eq!(
