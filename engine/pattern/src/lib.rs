@@ -1,4 +1,4 @@
-//! EventBridge's event patterns and input transforms, exact and fast. Depends on nothing else of this project.
+//! EventBridge's event patterns and input transforms, exact and fast. Independent of the rest of this project.
 
 pub mod raw; // JSON as it was written, in slices
 pub mod pattern; // which events a rule wants: compiled, matched, explained

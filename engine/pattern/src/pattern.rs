@@ -1,18 +1,19 @@
-//! Event patterns with EventBridge's exact semantics: which events a rule wants. Text in, verdicts out; no clock, no
-//! queue, no journal.
+//! Event patterns with EventBridge's exact semantics: whether an event matches a rule. Text in, verdicts out; no
+//! clock, no queue, no journal.
 //!
-//! - `token`: JSON with places, for error messages
+//! - `token`: JSON with positions, for error messages
 //! - `number`, `address`: values that can be written in many ways
-//! - `condition`: what is asked of one value
-//! - `compile`: from text to conditions, with the service's words for what is wrong
-//! - `blocks`: many bytes of JSON at a look
+//! - `condition`: one condition on one value
+//! - `compile`: from text to conditions, with the service's error messages
+//! - `blocks`: many bytes of JSON per step
 //! - `scan`: an event's JSON, front to back
-//! - `field`: what all patterns ask of one path
+//! - `field`: the conditions of all patterns on one path
 //! - `agreement`: fields met in the same elements of arrays
 //! - `matcher`: many patterns in one automaton
 //!
-//! A pattern is kept as alternatives (branches), each a set of fields; a field's name is its path with dots. Values in
-//! arrays count one by one; fields of one branch must be met within the same elements of arrays of objects.
+//! A pattern is stored as alternatives (branches), each a set of fields; a field's name is its path with dots. Each
+//! value in an array counts separately; all fields of one branch must be met within the same elements of arrays of
+//! objects.
 
 mod token;
 mod number;
@@ -36,22 +37,22 @@ use std::collections::{BTreeMap, BTreeSet};
 const TOO_COMPLEX: &str = "Rule is too complex - try using fewer wildcard characters or fewer repeating character \
                            sequences after a wildcard character";
 
-/// A pattern that is not valid, in the service's words.
+/// A pattern is not valid; the message is the service's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidPattern(pub String);
 
-/// An event that is not valid.
+/// An event is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidEvent(pub String);
 
-/// Patterns that are too much together.
+/// The patterns are too complex together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the rules of a bus have more than a million alternatives together: use fewer `$or`")]
 pub struct TooComplex;
 
-/// Conditions of all rules of a bus together, each counted for each alternative of its pattern.
+/// The most conditions of all rules of a bus together, each counted for each alternative of its pattern.
 pub const WEIGHT_MAX: usize = 2_000_000;
 
 /// A path that a matcher looks at.
@@ -76,12 +77,12 @@ pub struct Pattern {
     paths: Vec<String>,
 }
 
-/// What a pattern says of one field of an event.
+/// The verdict on one field of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldVerdict {
     /// The path, with dots.
     pub path: String,
-    /// Which alternative of the pattern asks, from 0.
+    /// The alternative of the pattern that has the field, from 0.
     pub alternative: usize,
     /// The values that the event has there, as JSON.
     pub values: Vec<String>,
@@ -94,7 +95,7 @@ pub struct FieldVerdict {
 pub struct Explanation {
     /// Whether it matches.
     pub matches: bool,
-    /// Each field of each alternative. If all fields of one are met and it still does not match, the values lie in
+    /// Each field of each alternative. If all fields of one are met and it still does not match, the values are in
     /// different elements of one array.
     pub fields: Vec<FieldVerdict>,
 }
@@ -103,7 +104,7 @@ impl Pattern {
     /// Parses a pattern.
     ///
     /// # Errors
-    /// What is wrong, in the service's words.
+    /// [`InvalidPattern`] with the service's message.
     pub fn parse(text: &str) -> Result<Pattern, InvalidPattern> {
         let branches = compile::compile(text)?;
         let paths: BTreeSet<&String> = branches.iter().flat_map(BTreeMap::keys).collect();
@@ -111,12 +112,12 @@ impl Pattern {
         Ok(Pattern { text: text.to_owned(), branches, paths })
     }
 
-    /// As it was written.
+    /// Its text as it was written.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Every path that it looks at, with dots.
+    /// Every path in it, with dots.
     pub fn paths(&self) -> &[String] {
         &self.paths
     }
@@ -129,7 +130,7 @@ impl Pattern {
         self.branches.iter().any(|branch| met(branch, "source", source) && met(branch, "detail-type", detail_type))
     }
 
-    /// How many conditions it has, counted for each alternative: what it costs to compile.
+    /// The number of its conditions, counted for each alternative: the cost to compile it.
     pub fn weight(&self) -> usize {
         self.branches.iter().flat_map(BTreeMap::values).map(|conditions| conditions.len()).sum()
     }
@@ -147,7 +148,7 @@ impl Pattern {
         Ok(!matcher.matches(event_json, &mut Scratch::default())?.is_empty())
     }
 
-    /// Why an event matches or does not, field by field.
+    /// Explains field by field why an event matches or does not.
     ///
     /// # Errors
     /// As [`matches`](Self::matches).
@@ -182,7 +183,7 @@ impl Pattern {
     }
 }
 
-/// A value that an explanation keeps.
+/// A value stored for an explanation.
 #[derive(Clone)]
 enum Held {
     Text(String),

@@ -1,6 +1,6 @@
-//! JSON as it was written. What passes through a bus is never read into a tree of values and written again: numbers
-//! would lose digits, objects the order of their members, keys their spelling. Everything that takes an event apart, or
-//! puts one together, works on slices of the text that came in; only blanks between tokens may go.
+//! JSON as it was written. What passes through a bus is never parsed into a tree of values and printed again: numbers
+//! would lose digits, objects the order of their members, keys their spelling. Code that takes events apart or
+//! assembles them works on slices of the original text; only blanks between tokens may be dropped.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
@@ -9,41 +9,41 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// How deep a detail may be nested; with the envelope around it, as deep as patterns look.
+/// How deep a detail may be nested; with the envelope around it, that is as deep as patterns look.
 pub const DETAIL_DEPTH_MAX: usize = 255;
 
 /// A text that cannot be the detail of an event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDetail {
-    /// JSON, but no object.
+    /// It is JSON, but no object.
     #[error("it must be a JSON object")]
     NoObject,
-    /// No JSON, or text that is no Unicode.
+    /// It is not JSON, or not valid Unicode.
     #[error("it is not JSON: {0}")]
     Syntax(String),
-    /// Nested deeper than [`DETAIL_DEPTH_MAX`].
+    /// It is nested deeper than [`DETAIL_DEPTH_MAX`].
     #[error("it is nested deeper than {DETAIL_DEPTH_MAX} levels")]
     Depth,
 }
 
-/// Reads a detail to its end, so that nothing behind the journal meets one that is none.
+/// Parses a detail completely, so that every detail in the journal is valid.
 ///
 /// # Errors
-/// When it is no object, is no JSON, or is nested too deep.
+/// When it is not an object, not JSON, or nested too deep.
 pub fn check_detail(detail: &str) -> Result<(), InvalidDetail> {
     let text = check(detail, DETAIL_DEPTH_MAX)?;
     if text.starts_with('{') { Ok(()) } else { Err(InvalidDetail::NoObject) }
 }
 
-/// The same for a value that becomes a member of a detail.
+/// As [`check_detail`], for a value that becomes a member of a detail.
 ///
 /// # Errors
-/// When it is no JSON, or is nested too deep.
+/// When it is not JSON, or nested too deep.
 pub fn check_member(value: &str) -> Result<(), InvalidDetail> {
     check(value, DETAIL_DEPTH_MAX - 1).map(drop)
 }
 
-/// Passes over JSON; the text without the blanks around it.
+/// Parses JSON; returns the text without the blanks around it.
 fn check(json: &str, depth_max: usize) -> Result<&str, InvalidDetail> {
     let syntax = |error: serde_json::Error| InvalidDetail::Syntax(error.to_string());
     let text = serde_json::from_str::<&RawValue>(json).map_err(syntax)?.get();
@@ -53,7 +53,7 @@ fn check(json: &str, depth_max: usize) -> Result<&str, InvalidDetail> {
             b'"' => {
                 let end = string_end(bytes, at);
                 let string = &text[at..end];
-                // A raw value is only passed over: half of a surrogate pair would be found by the first reader.
+                // A raw value is only skipped, which would leave half of a surrogate pair to the next reader.
                 if string.contains("\\u") {
                     serde_json::from_str::<String>(string).map_err(syntax)?;
                 }
@@ -72,7 +72,7 @@ fn check(json: &str, depth_max: usize) -> Result<&str, InvalidDetail> {
     Ok(text)
 }
 
-/// Where a string ends that begins at a quotation mark, behind the last one.
+/// The position after the string that begins with the quotation mark at `start`.
 fn string_end(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     while at < bytes.len() {
@@ -90,12 +90,12 @@ pub fn elements(value: &RawValue) -> Option<Vec<&RawValue>> {
     serde_json::from_str(value.get()).ok()
 }
 
-/// The members of an object, in their order; a name may come twice.
+/// The members of an object, in order; a name may occur twice.
 pub fn members(value: &RawValue) -> Option<Vec<(String, &RawValue)>> {
     serde_json::from_str::<Members<'_, String>>(value.get()).ok().map(|members| members.0)
 }
 
-/// A member of an object; of a name that comes twice the last one counts, as everywhere.
+/// A member of an object; of a name that occurs twice the last one counts, as everywhere.
 pub fn member<'e>(value: &'e RawValue, name: &str) -> Option<&'e RawValue> {
     members(value)?.into_iter().rev().find(|(held, _)| held == name).map(|(_, part)| part)
 }
@@ -124,7 +124,7 @@ impl<'e, N: Deserialize<'e>> Deserialize<'e> for Members<'e, N> {
     }
 }
 
-/// An object of members whose values are JSON already.
+/// An object with members whose values are JSON already.
 pub fn object<'m>(members: impl IntoIterator<Item = (&'m str, &'m str)>) -> String {
     let members = members.into_iter().map(|(name, value)| format!("{}:{value}", Value::from(name)));
     format!("{{{}}}", members.collect::<Vec<_>>().join(","))
@@ -142,8 +142,8 @@ pub fn compact(json: &str) -> String {
     json.chars().filter(keep).collect()
 }
 
-/// An object with texts as further members: each in the place of the member that has its name, else behind all others.
-/// None of what is no object.
+/// An object with texts as further members: each replaces the member of its name, or is added at the end. None if
+/// `json` is not an object.
 pub fn with_texts(json: &str, texts: &[(String, String)]) -> Option<String> {
     let Members(members) = serde_json::from_str::<Members<'_, &RawValue>>(json).ok()?;
     let mut waiting: Vec<&(String, String)> = texts.iter().collect();
@@ -157,7 +157,7 @@ pub fn with_texts(json: &str, texts: &[(String, String)]) -> Option<String> {
     for (raw_name, value) in members {
         let name: String = serde_json::from_str(raw_name.get()).ok()?;
         match texts.iter().find(|(added, _)| *added == name) {
-            // A member that comes twice is one afterwards.
+            // A member that occurs twice is replaced by one.
             Some((_, text)) if waiting.iter().any(|(added, _)| *added == name) => {
                 waiting.retain(|(added, _)| *added != name);
                 add(raw_name.get(), &quoted(text));
@@ -178,7 +178,7 @@ fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("text can always be written")
 }
 
-/// How deep a JSON text is nested: `{"a":[1]}` two levels.
+/// How deep a JSON text is nested: `{"a":[1]}` has two levels.
 fn depth(json: &str) -> usize {
     let (mut quoted, mut escaped, mut depth, mut deepest) = (false, false, 0_usize, 0);
     for byte in json.bytes() {
@@ -190,18 +190,18 @@ fn depth(json: &str) -> usize {
                 depth += 1;
                 deepest = deepest.max(depth);
             }
-            b'}' | b']' if !quoted => depth = depth.saturating_sub(1), // of what is no JSON
+            b'}' | b']' if !quoted => depth = depth.saturating_sub(1), // only if it is not JSON
             _ => {}
         }
     }
     deepest
 }
 
-/// How deep a JSON text is read into a tree; the reader has a bound of its own, a little above.
+/// How deep a JSON text may be to be parsed into a tree; the parser has a limit of its own, a little above.
 const TREE_DEPTH_MAX: usize = 120;
 
-/// A JSON text as it can be read into a tree, however deep it is: objects and lists that lie deeper than any schema
-/// describes are empty.
+/// The JSON text with objects and lists below [`TREE_DEPTH_MAX`] emptied, so that it can be parsed into a tree; no
+/// schema describes anything deeper.
 fn for_tree(json: &str) -> Cow<'_, str> {
     if depth(json) <= TREE_DEPTH_MAX {
         return Cow::Borrowed(json);
@@ -218,16 +218,16 @@ fn for_tree(json: &str) -> Cow<'_, str> {
             '}' | ']' if !quoted => depth = depth.saturating_sub(1),
             _ => {}
         }
-        // Of what lies on the last level only the brackets stay.
+        // On the last level only the brackets are kept.
         before.max(depth) < TREE_DEPTH_MAX || before.max(depth) == TREE_DEPTH_MAX && is_bracket
     };
     Cow::Owned(json.chars().filter(keep).collect())
 }
 
-/// What a number beyond those of the machine is in a tree: about the greatest of them.
+/// Replaces a number that is too large for a double: close to the greatest one.
 const BEYOND: &str = "1e308";
 
-/// A JSON text whose numbers all fit into a tree.
+/// A JSON text whose numbers all fit into doubles.
 fn with_bounded_numbers(json: &str) -> String {
     let (bytes, mut at, mut bounded) = (json.as_bytes(), 0, String::with_capacity(json.len()));
     while at < bytes.len() {
@@ -251,11 +251,11 @@ fn with_bounded_numbers(json: &str) -> String {
     bounded
 }
 
-/// A tree of any JSON, for those who compare a value with a schema or learn from it; never to be written again. What is
-/// too deep for it is empty, and a number beyond those of the machine is about the greatest of them.
+/// A tree of any JSON, to compare it with a schema or to learn from it; it must not be printed again. What is too
+/// deep is empty, and a number that is too large is replaced by one close to the greatest double.
 ///
 /// # Errors
-/// When it is no JSON.
+/// When it is not JSON.
 pub fn tree(json: &str) -> Result<Value, serde_json::Error> {
     let json = for_tree(json);
     match serde_json::from_str(&json) {

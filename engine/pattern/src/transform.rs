@@ -1,5 +1,5 @@
-//! What a target gets of an event: all of it, a part, a constant, or a text made from parts (`Input`, `InputPath`,
-//! `InputTransformer`; of pipes `InputTemplate`). Event text in, body out.
+//! The body that a target gets of an event: all of it, a part, a constant, or a text made from parts (`Input`,
+//! `InputPath`, `InputTransformer`; of pipes `InputTemplate`). Event text in, body out.
 //!
 //! - `path`: parts of an event, as they were written
 
@@ -13,10 +13,10 @@ use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The longest body that is made.
+/// The longest body, in bytes.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 
-/// What a target's input settings say.
+/// The input settings of a target.
 #[derive(Clone, Debug)]
 pub enum Transform {
     /// The event as it is.
@@ -29,19 +29,19 @@ pub enum Transform {
     Template(Template),
 }
 
-/// A text with `<names>`: JSON once they are filled in, or several texts in quotation marks.
+/// A text with `<names>`: it is JSON once they are filled in, or several texts in quotation marks.
 #[derive(Clone, Debug)]
 pub struct Template {
     parts: Vec<Part>,
-    /// Whether it is an object or a list, not text.
+    /// Whether it is an object or a list, and not text.
     is_json: bool,
 }
 
 #[derive(Clone, Debug)]
 enum Part {
-    /// As it stands in the template.
+    /// A part of the template's text.
     Text(String),
-    /// What comes for a name, and whether the name stands inside of quotation marks.
+    /// A name, and whether it is inside quotation marks.
     Name { stands_for: StandsFor, quoted: bool },
 }
 
@@ -58,7 +58,7 @@ enum StandsFor {
     Given(&'static str),
 }
 
-/// What reserved names stand for.
+/// The values of reserved names.
 #[derive(Clone, Debug, Default)]
 pub struct Context {
     /// `<aws.events.rule-arn>`
@@ -67,11 +67,11 @@ pub struct Context {
     pub rule_name: String,
     /// `<aws.events.event.ingestion-time>`
     pub ingestion_time: String,
-    /// Of pipes: reserved names and their texts.
+    /// For pipes: reserved names and their values.
     pub given: Vec<(&'static str, Arc<str>)>,
 }
 
-/// Names that templates of pipes may use besides paths; the event itself, decoded, is `<aws.pipes.event.json>`.
+/// Names that templates of pipes may use besides paths; the decoded event itself is `<aws.pipes.event.json>`.
 pub const PIPE_NAMES: [&str; 7] = [
     "aws.pipes.pipe-arn",
     "aws.pipes.pipe-name",
@@ -82,28 +82,28 @@ pub const PIPE_NAMES: [&str; 7] = [
     "aws.pipes.event",
 ];
 
-/// Input settings that make no sense, or a body that cannot be made.
+/// Input settings are not valid, or a body cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TransformError {
-    /// Not a path.
+    /// The input path is not a path.
     #[error("Invalid InputPath for target.")]
     Path,
-    /// A name that stands for nothing.
+    /// A name has no meaning.
     #[error("InputTemplate contains invalid placeholder {0}.")]
     Placeholder(String),
-    /// Whatever comes for the names, no JSON comes out.
+    /// The template is not JSON, whatever replaces its names.
     #[error("InputTemplate must be JSON: {0}")]
     Template(String),
-    /// With this event there is no body.
+    /// This event gives no body.
     #[error("{0}")]
     Body(String),
 }
 
 impl Transform {
-    /// From a target's settings, of which at most one is set.
+    /// Parses a target's settings, of which at most one is set.
     ///
     /// # Errors
-    /// What is wrong.
+    /// The setting that is not valid.
     pub fn parse(
         input: Option<&str>,
         input_path: Option<&str>,
@@ -118,10 +118,10 @@ impl Transform {
         }
     }
 
-    /// From the input template of a pipe, with paths in it: `{"who": <$.body.player>}`.
+    /// Parses the input template of a pipe, with paths in it: `{"who": <$.body.player>}`.
     ///
     /// # Errors
-    /// What is wrong.
+    /// [`TransformError`] for an invalid template.
     pub fn inline(template: &str) -> Result<Transform, TransformError> {
         let is_path = |name: &str| name.starts_with('$') || is_name(name);
         let stands_for = |name: &str| match name {
@@ -138,7 +138,7 @@ impl Transform {
     /// The body for one event.
     ///
     /// # Errors
-    /// When it would be longer than [`BODY_BYTES_MAX`] or no JSON, or the event is none.
+    /// When it would be longer than [`BODY_BYTES_MAX`] or not JSON, or the event is not JSON.
     pub fn apply(&self, event_json: &str, context: &Context) -> Result<String, TransformError> {
         let body = match self {
             Transform::Whole => return Ok(event_json.to_owned()),
@@ -159,7 +159,7 @@ fn parse(event_json: &str) -> Result<&RawValue, TransformError> {
     serde_json::from_str(event_json).map_err(|error| TransformError::Body(format!("the event is no JSON: {error}")))
 }
 
-/// One JSON value or several, one behind the other.
+/// Checks that a text is one JSON value or several in a row.
 fn check_json(text: &str) -> Result<(), serde_json::Error> {
     serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>().try_for_each(|value| value.map(drop))
 }
@@ -217,8 +217,9 @@ impl Template {
         Ok(filled)
     }
 
-    /// Inside of quotation marks a text stands without its own; in a text a list or an object stands without any;
-    /// everywhere else everything stands as JSON. What is not there is an empty text.
+    /// The value of a name: inside quotation marks a text is inserted without its own; in a text, a list or an object
+    /// is inserted without quotation marks; everywhere else every value is inserted as JSON. A missing value is an
+    /// empty text.
     fn value(&self, stands_for: &StandsFor, quoted: bool, event: &RawValue, context: &Context) -> String {
         let text = |text: &str| {
             let json = Value::from(text).to_string();
@@ -259,7 +260,8 @@ fn reserved(name: &str) -> Option<StandsFor> {
     })
 }
 
-/// The event as `<aws.events.event>` has it: without its detail, and `detail-type` spelled as the service does here.
+/// The value of `<aws.events.event>`: the event without its detail, and with `detail-type` spelled as the service
+/// does here.
 fn without_detail(event: &RawValue) -> String {
     let members = members(event).unwrap_or_default();
     let shown = members.iter().filter(|(name, _)| name != "detail").map(|(name, value)| {
@@ -269,7 +271,7 @@ fn without_detail(event: &RawValue) -> String {
     format!("{{{}}}", shown.collect::<Vec<_>>().join(","))
 }
 
-/// The next `<name>`, with what is before and behind it.
+/// The next `<name>`, with the text before and after it.
 fn next_name(text: &str, is_name: impl Fn(&str) -> bool) -> Option<(&str, &str, &str)> {
     text.match_indices('<').find_map(|(start, _)| {
         let (name, behind) = text[start + 1..].split_once('>').filter(|(name, _)| is_name(name))?;
@@ -281,7 +283,7 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
-/// Whether the end of a text is within quotation marks, if its beginning was or was not.
+/// Whether the end of a text is within quotation marks, given whether its beginning was.
 fn within_quotes(text: &str, quoted: bool) -> bool {
     let mut escaped = false;
     text.bytes().fold(quoted, |quoted, byte| {

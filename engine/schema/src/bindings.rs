@@ -1,5 +1,5 @@
-//! Types of programming languages for a schema: for each language one template, which gets the same model with names and
-//! types as that language writes them.
+//! Types of programming languages for a schema: for each language one template, which gets the same model with names
+//! and types spelled for that language.
 
 mod model;
 mod words;
@@ -24,7 +24,7 @@ pub enum Language {
 }
 
 impl Language {
-    /// All of them: as the API names them, as the command line does.
+    /// All of them: name in the API, name on the command line.
     pub const ALL: [(Language, &str, &str); 4] = [
         (Language::Rust, "Rust", "rust"),
         (Language::TypeScript, "TypeScript3", "typescript"),
@@ -32,12 +32,12 @@ impl Language {
         (Language::Go, "Go1", "go"),
     ];
 
-    /// The language of a name of the API.
+    /// The language with this name in the API.
     pub fn named(name: &str) -> Option<Language> {
         Language::ALL.into_iter().find(|(_, known, _)| *known == name).map(|(language, _, _)| language)
     }
 
-    /// The language of a name of the command line.
+    /// The language with this name on the command line.
     pub fn written(name: &str) -> Option<Language> {
         Language::ALL.into_iter().find(|(_, _, known)| *known == name).map(|(language, _, _)| language)
     }
@@ -60,9 +60,9 @@ impl Language {
 /// A file of a binding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceFile {
-    /// Where it belongs, below the folder of the binding.
+    /// Its path below the folder of the binding.
     pub path: String,
-    /// What is in it.
+    /// Its text.
     pub text: String,
 }
 
@@ -74,7 +74,7 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// Makes the types for a schema of this name.
+    /// Makes the types for a schema; `name` is the schema's name.
     pub fn of(schema: &Schema, name: &str, language: Language) -> Binding {
         let model = Model::of(schema, name);
         let package = words::snake(name);

@@ -1,5 +1,5 @@
-//! Whether a value is what a schema says; if not, where exactly, and why. Bounded in steps and in depth, whatever the
-//! schema: a schema that needs more is as wrong as the value.
+//! Checks a value against a schema: where exactly it does not conform, and why. Bounded in steps and in depth for
+//! every schema: a check that needs more fails like a wrong value.
 
 use super::equal::{canonical, equal};
 use super::node::{Dependency, List, More, Node, NodeId, Object, Property, Range, Text, Types};
@@ -7,23 +7,24 @@ use fakemon_model::limits::{SCHEMA_NESTING_MAX, SCHEMA_STEPS_MAX};
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
-/// What is wrong with a value.
+/// How a value violates its schema.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path} {why}")]
 pub struct Violation {
     /// Where, as a JSON path: `$.detail.items[2].price`.
     pub path: String,
-    /// Why, to be read behind the path.
+    /// Why; reads as a continuation of the path.
     pub why: String,
 }
 
-/// What is wrong, and the way there from the inside out.
+/// A violation, and the path to it from the inside out.
 struct Wrong {
     way: Vec<Step>,
     why: String,
-    /// It is none of some values: of alternatives that differ in such a value, another is meant.
+    /// The value is not one of the allowed values: among alternatives that differ in such a value, another one is
+    /// meant.
     unknown_value: bool,
-    /// No other alternative can make it good.
+    /// No other alternative can accept the value.
     hopeless: bool,
 }
 
@@ -40,7 +41,7 @@ enum Step {
 
 type Checked = Result<(), Box<Wrong>>;
 
-/// Checks a value that stands at a path.
+/// Checks the value at a path.
 pub(crate) fn check(nodes: &[Node], root: NodeId, value: &Value, path: &str) -> Result<(), Violation> {
     let mut check = Check { nodes, steps: SCHEMA_STEPS_MAX, depth: 0 };
     check.node(root, value).map_err(|wrong| {
@@ -55,7 +56,7 @@ pub(crate) fn check(nodes: &[Node], root: NodeId, value: &Value, path: &str) -> 
     })
 }
 
-/// Adds a member to a JSON path: `.name`, or `['any name']`.
+/// Appends a member to a JSON path: `.name`, or `['any name']`.
 pub(crate) fn push_member(path: &mut String, name: &str) {
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
     if !name.is_empty() && name.chars().all(plain) {
@@ -196,7 +197,7 @@ impl<'s> Check<'s> {
         if list.unique { self.unique(items) } else { Ok(()) }
     }
 
-    /// By their text, sorted: equal items are neighbours then.
+    /// Compares the items' canonical texts, sorted: equal items are then neighbours.
     fn unique(&mut self, items: &[Value]) -> Checked {
         let mut texts: Vec<(String, usize)> = items.iter().map(canonical).zip(0..).collect();
         self.take(texts.iter().map(|(text, _)| 1 + text.len() / 64).sum())?;
@@ -208,7 +209,7 @@ impl<'s> Check<'s> {
         }
     }
 
-    /// Members and properties are both sorted by name: one walk along both.
+    /// Members and properties are both sorted by name, so one walk goes along both.
     fn object(&mut self, object: &'s Object, value: &Value, members: &Map<String, Value>) -> Checked {
         count_fits(members.len(), object.length_min, object.length_max, "members")?;
         let mut known = object.properties.iter().peekable();
@@ -286,7 +287,7 @@ impl<'s> Check<'s> {
         }
     }
 
-    /// Whether a value fits a part, on trial.
+    /// Whether a value fits a part; the result is not reported.
     fn fits(&mut self, part: NodeId, value: &Value) -> Result<Checked, Box<Wrong>> {
         let depth = self.depth;
         let outcome = self.node(part, value);
@@ -308,7 +309,7 @@ impl<'s> Check<'s> {
             }
             match self.fits(*part, value)? {
                 Ok(()) => fitting += 1,
-                // The one that came furthest is the one that was meant.
+                // Reports the alternative that got furthest, because it is the one that was meant.
                 Err(wrong) if nearest.as_ref().is_none_or(|near| near.is_further_than(&wrong)) => {
                     nearest = Some(wrong);
                 }

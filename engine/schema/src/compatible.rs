@@ -1,6 +1,6 @@
-//! Whether one version of a schema goes with another. The question is always whether a reader accepts whatever a writer
-//! may write; what a schema does not name, its writers do not write. Only what is sure is compatible: where it cannot be
-//! decided, that is what is reported.
+//! Compatibility of two versions of a schema. The question is always whether a reader accepts everything that a
+//! writer may write; a writer does not write what its schema does not name. Versions count as compatible only if that
+//! is certain: what cannot be decided is reported.
 //!
 //! ```text
 //! backward   the new version reads what the old one wrote     (consumers first)
@@ -8,10 +8,10 @@
 //! full       both
 //! ```
 //!
-//! - `writer`: what a writer may write, in cases without alternatives
-//! - `same`: parts that say the same need no understanding
-//! - `apart`: parts of which nothing fits both
-//! - `parts`: strings, numbers, lists, objects against each other
+//! - `writer`: what a writer may write, as cases without alternatives
+//! - `same`: equal parts, which need no further comparison
+//! - `apart`: parts that no value fits both of
+//! - `parts`: strings, numbers, lists, objects of a writer compared with a reader's
 
 mod writer;
 mod same;
@@ -26,14 +26,14 @@ use same::Same;
 use std::collections::HashSet;
 use writer::Writer;
 
-/// Which way two versions have to go together.
+/// Which direction must be compatible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Nothing is asked.
+    /// Neither.
     None,
-    /// New readers, old events.
+    /// New readers of old events.
     Backward,
-    /// Old readers, new events.
+    /// Old readers of new events.
     Forward,
     /// Both.
     Full,
@@ -44,7 +44,7 @@ impl Mode {
     pub const ALL: [(Mode, &str); 4] =
         [(Mode::None, "none"), (Mode::Backward, "backward"), (Mode::Forward, "forward"), (Mode::Full, "full")];
 
-    /// The mode of a name, in small letters or capitals.
+    /// The mode of a name, in lower or upper case.
     pub fn named(name: &str) -> Option<Mode> {
         Mode::ALL.into_iter().find(|(_, known)| known.eq_ignore_ascii_case(name)).map(|(mode, _)| mode)
     }
@@ -55,26 +55,26 @@ impl Mode {
     }
 }
 
-/// What keeps a reader from reading what a writer writes.
+/// Why a reader cannot read what a writer writes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path} {why}")]
 pub struct Incompatibility {
     /// Where, as a JSON path.
     pub path: String,
-    /// Why, to be read behind the path.
+    /// Why; reads as a continuation of the path.
     pub why: String,
 }
 
-/// Pairs of parts that are compared, trials included; two schemas of a usual size have some hundred.
+/// The most pairs of parts that are compared, trials included; two usual schemas need some hundred.
 const STEPS_MAX: usize = 50_000;
-/// How deep parts are compared; deeper, they have to be the same.
+/// How deep parts are compared; deeper parts must be equal.
 const DEPTH_MAX: usize = 100;
 const OVER: &str = "cannot be compared within bounds: simplify the schema";
-/// Reported differences; more would not help a reader.
+/// The most differences that are reported; more would not help a reader.
 const FOUND_MAX: usize = 100;
 
 impl Schema {
-    /// What of `self`, the new version, does not go with `old`.
+    /// The incompatibilities of `self`, the new version, with `old`.
     pub fn incompatibilities(&self, old: &Schema, mode: Mode) -> Vec<Incompatibility> {
         let backward = || unreadable(old, self, "written with the old version, it ");
         let forward = || unreadable(self, old, "written with the new version, it ");
@@ -114,7 +114,7 @@ fn unreadable(writer: &Schema, reader: &Schema, told: &str) -> Vec<Incompatibili
 struct Compare<'s> {
     writer: Writer,
     reader: &'s Schema,
-    /// What was compared, or is about to be: a schema that contains itself comes to its end.
+    /// Pairs that were compared or are being compared, so that a schema that contains itself comes to an end.
     seen: HashSet<(NodeId, NodeId)>,
     found: Vec<Incompatibility>,
     steps: usize,
@@ -122,7 +122,7 @@ struct Compare<'s> {
 }
 
 impl<'s> Compare<'s> {
-    /// Documents that are libraries: each schema with the one of its name.
+    /// For documents that are libraries: compares each schema with the one of the same name.
     fn named(&mut self, written: &[(String, NodeId)]) {
         let reader = self.reader;
         for (name, written) in written {
@@ -153,7 +153,7 @@ impl<'s> Compare<'s> {
             return;
         }
         let (own, theirs) = (self.writer.node(written), self.reader.node(read));
-        // Exactly one of the same alternatives: whatever they are, it is the writer's word too.
+        // For `oneOf` with the same alternatives, exactly one of them holds for the writer as well.
         let same_one_of = !theirs.one_of.is_empty() && self.is_same(|same| same.sets(&own.one_of, &theirs.one_of));
         let Some(cases) = self.writer.cases(written) else { return self.say(path, OVER) };
         self.depth += 1;
@@ -170,12 +170,12 @@ impl<'s> Compare<'s> {
         is_same
     }
 
-    /// One case of what is written.
+    /// Compares one case of the writer.
     fn case(&mut self, case: NodeId, read: NodeId, path: &str, same_one_of: bool) {
         let reader: &'s Node = self.reader.node(read);
         let mut case = case;
         if reader.nullable && self.writer.node(case).types.has(Types::NULL) {
-            case = self.writer.only(case, Types::ALL.without(Types::NULL)); // null is fine, whatever else holds
+            case = self.writer.only(case, Types::ALL.without(Types::NULL)); // null is accepted, whatever else holds
         }
         let writer = self.writer.node(case);
         if let Some(values) = &writer.values {
@@ -195,7 +195,7 @@ impl<'s> Compare<'s> {
             self.alternatives(case, &reader.one_of, true, path);
         }
         if let Some(not) = reader.not {
-            // What the reader excludes has to be excluded by the writer already.
+            // The writer must exclude what the reader excludes.
             let excluded = writer.not.is_some_and(|own| self.is_same(|same| same.parts(own, not)));
             if !excluded && !self.is_apart(case, not, 0) {
                 self.say(path, "may be what the reader excludes (not)");
@@ -203,7 +203,7 @@ impl<'s> Compare<'s> {
         }
     }
 
-    /// Where all that may be written is known, all of it is tried.
+    /// If all values of the writer are known, each of them is tried.
     fn values(&mut self, values: &[serde_json::Value], writer: &Node, read: NodeId, path: &str) {
         let reader = self.reader.node(read);
         self.steps += values.len();
@@ -219,7 +219,7 @@ impl<'s> Compare<'s> {
         }
     }
 
-    /// What would be found; it is not noted.
+    /// The differences that would be found, without noting them.
     fn on_trial(&mut self, written: NodeId, read: NodeId, path: &str) -> Vec<Incompatibility> {
         self.steps += self.seen.len() / 16;
         let (seen, found) = (self.seen.clone(), std::mem::take(&mut self.found));
@@ -235,7 +235,7 @@ impl<'s> Compare<'s> {
         self.on_trial(written, read, "").is_empty()
     }
 
-    /// A case has to fit one of the reader's alternatives; of `oneOf` no other.
+    /// A case must fit one of the reader's alternatives; for `oneOf`, no other.
     fn alternatives(&mut self, case: NodeId, parts: &[NodeId], only_one: bool, path: &str) {
         let types = self.writer.node(case).types;
         let meets = |part: &&NodeId| self.reader.node(**part).allowed().meets(types);
@@ -245,7 +245,7 @@ impl<'s> Compare<'s> {
         if self.fits_some(case, parts, only_one) {
             return;
         }
-        // Or each of its types one of its own.
+        // Or each of its types fits an alternative of its own.
         let each: Vec<NodeId> = Types::EACH
             .into_iter()
             .filter(|one| types.has(*one) && types != *one)
@@ -272,7 +272,7 @@ impl<'s> Compare<'s> {
 
     fn node(&mut self, case: NodeId, writer: &Node, reader: &'s Node, path: &str) {
         let written = writer.types;
-        // A writer that says nothing of a type may write everything.
+        // A writer whose schema names no type may write every type.
         if !reader.allowed().has(written) {
             let more = written.without(reader.allowed());
             let why = match written == Types::ALL {

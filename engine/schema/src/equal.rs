@@ -1,4 +1,4 @@
-//! Equality as schemas have it: numbers are equal by their value, however they are written: 1 is 1.0.
+//! Equality as schemas define it: numbers are equal by value, however they are written: 1 equals 1.0.
 
 use serde_json::{Number, Value};
 
@@ -25,7 +25,7 @@ fn numbers_equal(one: &Number, other: &Number) -> bool {
     }
 }
 
-/// A number without a fraction, exactly.
+/// The exact value of a number without a fraction.
 fn whole(number: &Number) -> Option<i128> {
     if let Some(number) = number.as_u64() {
         return Some(number.into());
@@ -37,7 +37,7 @@ fn whole(number: &Number) -> Option<i128> {
     Some(float as i128)
 }
 
-/// A text that is the same for values that are equal, and for no others.
+/// A text that is equal for equal values, and only for these.
 pub(crate) fn canonical(value: &Value) -> String {
     let mut text = String::new();
     push(&mut text, value);
@@ -87,7 +87,7 @@ mod tests {
             ("1.5", "15e-1", true),
             ("1", "1.5", false),
             ("1e300", "1e300", true),
-            // Exact where a float of 64 bits is not.
+            // Exact where a double is not.
             ("9007199254740993", "9007199254740992.0", false),
             ("18446744073709551615", "18446744073709551615", true),
             (r#"{"a":[1,{"b":2.0}]}"#, r#"{"a":[1.0,{"b":2}]}"#, true),

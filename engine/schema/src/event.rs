@@ -1,5 +1,5 @@
-//! Events and their schemas: the name under which a registry has the schema of an event, the schema of an envelope around
-//! that of a detail, and the part of a schema that speaks of a detail.
+//! Events and their schemas: the name of an event's schema in a registry, the schema of an envelope around that of a
+//! detail, and the part of a schema that describes a detail.
 
 use super::check::{Violation, check};
 use super::node::{Node, NodeId};
@@ -14,18 +14,18 @@ pub const NAME_CHARS_MAX: usize = 385;
 /// The parts of an event that its sender decides.
 #[derive(Clone, Copy, Debug)]
 pub struct EventParts<'e> {
-    /// Who says it.
+    /// The source.
     pub source: &'e str,
-    /// What kind of event it is.
+    /// The detail-type.
     pub detail_type: &'e str,
-    /// The detail, an object.
+    /// The detail; an object.
     pub detail: &'e Value,
-    /// What it is about.
+    /// ARNs of what the event is about.
     pub resources: &'e [String],
 }
 
-/// The name of an event's schema: the source, `@`, and the words of the detail-type in one, each after the first with a
-/// capital: `aws.ec2@EC2InstanceStateChangeNotification`, `shop@order.placed`.
+/// The name of an event's schema: the source, `@`, and the words of the detail-type joined, each after the first with
+/// a capital: `aws.ec2@EC2InstanceStateChangeNotification`, `shop@order.placed`.
 pub fn schema_name(source: &str, detail_type: &str) -> String {
     let mut name = String::with_capacity(source.len() + detail_type.len() + 1);
     for c in source.chars() {
@@ -37,7 +37,7 @@ pub fn schema_name(source: &str, detail_type: &str) -> String {
     name
 }
 
-/// The characters of names; what else there is becomes its number.
+/// Appends a character that is allowed in names; any other is replaced by its number.
 fn push(name: &mut String, c: char) {
     if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') {
         name.push(c);
@@ -58,7 +58,7 @@ fn push_words(name: &mut String, text: &str, push: fn(&mut String, char)) {
     }
 }
 
-/// The name of the component for a detail: a word with a capital.
+/// The name of the component for a detail: its words joined, each with a capital.
 pub fn component_name(detail_type: &str) -> String {
     let mut name = String::new();
     for word in detail_type.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()) {
@@ -73,12 +73,12 @@ pub fn component_name(detail_type: &str) -> String {
     }
 }
 
-/// The schema of an event of this kind, as the service writes it.
+/// The schema of an event of this type, as the service writes it.
 pub fn envelope_schema(kind: Kind, source: &str, detail_type: &str, detail: &Shape) -> Value {
     envelope_around(kind, source, detail_type, detail.schema(kind))
 }
 
-/// The schema of an envelope whose detail a schema of `kind` describes.
+/// The schema of an envelope around the schema `detail`, which is of `kind`.
 pub fn envelope_around(kind: Kind, source: &str, detail_type: &str, detail: Value) -> Value {
     let component = component_name(detail_type);
     let parts = if kind == Kind::OpenApi3 { "#/components/schemas" } else { "#/definitions" };
@@ -114,14 +114,14 @@ pub fn envelope_around(kind: Kind, source: &str, detail_type: &str, detail: Valu
     envelope
 }
 
-/// What an OpenAPI document describes: an event, or the one schema in it.
+/// The part that an OpenAPI document is about: the envelope, or its only schema.
 pub(crate) fn open_api_root(named: &[(String, NodeId)]) -> Option<NodeId> {
     let envelope = named.iter().find(|(name, _)| name == ENVELOPE);
     let only = named.first().filter(|_| named.len() == 1);
     envelope.or(only).map(|(_, id)| *id)
 }
 
-/// The source and the detail-type that a document names.
+/// The source and the detail-type in a document.
 pub fn speaks_of(document: &Value) -> Option<(String, String)> {
     let envelope = document.pointer("/components/schemas/AWSEvent").unwrap_or(document);
     let text = |name: &str| envelope.get(name)?.as_str().map(str::to_owned);
@@ -129,7 +129,7 @@ pub fn speaks_of(document: &Value) -> Option<(String, String)> {
 }
 
 impl Schema {
-    /// The part that describes the detail: that of the envelope, or the whole, if it is no envelope.
+    /// The part that describes the detail: that of the envelope, or the whole if it is no envelope.
     pub(crate) fn detail(&self) -> Option<NodeId> {
         let root = self.root?;
         Some(if self.is_envelope() { self.member(root, "detail")? } else { root })
@@ -159,7 +159,7 @@ impl Schema {
     /// Checks an event before it has an id and a time.
     ///
     /// # Errors
-    /// Where it is not what the schema says, and why.
+    /// Where the event does not conform to the schema, and why.
     pub fn check_event(&self, event: &EventParts<'_>) -> Result<(), Violation> {
         let Some(root) = self.root else { return Ok(()) };
         if !self.is_envelope() {
@@ -181,13 +181,13 @@ impl Schema {
 }
 
 impl Node {
-    /// Strings need not be looked at only to be found strings.
+    /// Whether a part says more than a type; strings are then checked, else skipped.
     fn says_more_than_a_type(&self) -> bool {
         self.values.is_some() || self.text.is_some() || self.format.is_some() || self.same_value().next().is_some()
     }
 }
 
-/// A JSON Schema of an OpenAPI document: components become definitions, `nullable` a type.
+/// A JSON Schema of an OpenAPI document: components become definitions, `nullable` becomes a type.
 pub(crate) fn as_json_schema(document: &Value, title: &str) -> Value {
     let mut schemas = match document.pointer("/components/schemas") {
         Some(Value::Object(schemas)) => schemas.clone(),
@@ -235,10 +235,10 @@ fn without_open_api(value: &mut Value) {
 }
 
 impl Schema {
-    /// Its text in another language: OpenAPI and FlatBuffers schemas as JSON Schema.
+    /// Converts the text to another language: OpenAPI and FlatBuffers schemas to JSON Schema.
     ///
     /// # Errors
-    /// When it cannot be said in that language, or `content` is not what was read.
+    /// When that language cannot express it, or `content` is not valid.
     pub fn export(kind: Kind, content: &str, to: Kind, title: &str) -> Result<String, super::SchemaError> {
         let schema = Schema::read(kind, content)?;
         if kind == to {

@@ -1,4 +1,4 @@
-//! FlatBuffers schemas: as much of the language as tells tables, structs, enums and unions apart, what they look like as
+//! FlatBuffers schemas: the part of the language that is needed for tables, structs, enums and unions, their form as
 //! JSON, and which changes keep old buffers readable.
 
 use super::SchemaError;
@@ -32,7 +32,7 @@ struct Field {
     name: String,
     of: String,
     vector: bool,
-    /// Where `id` says so, else in the order in which they stand.
+    /// From `id` if it is given, else the index in the table.
     id: u64,
     default: Option<String>,
     required: bool,
@@ -341,7 +341,7 @@ impl Flat {
         self.declarations.iter().find(|declaration| declaration.name == name).map(|declaration| &declaration.what)
     }
 
-    /// What its root looks like as JSON; without a root, the one table that nothing else uses last.
+    /// The schema of its root as JSON; without a root, of the last table that no other uses.
     pub(crate) fn json_schema(&self) -> Value {
         let definitions: Map<String, Value> = self
             .declarations
@@ -413,7 +413,7 @@ impl Flat {
         schema
     }
 
-    /// What keeps readers of `reader` from reading what writers of `self` wrote, as buffers.
+    /// Why readers of `reader` cannot read buffers that writers of `self` wrote.
     pub(crate) fn unreadable_by(&self, reader: &Flat) -> Vec<Incompatibility> {
         let mut found = Vec::new();
         let mut say = |path: String, why: String| found.push(Incompatibility { path, why });
@@ -466,7 +466,8 @@ impl Flat {
     }
 }
 
-/// Fields are identified by their slot: slots keep their type, and what is required was always there.
+/// Fields are identified by their slot: a slot must keep its type, and a required field must always have been
+/// written.
 fn tables(name: &str, written: &[Field], read: &[Field], say: &mut impl FnMut(String, String)) {
     for field in read {
         let path = format!("{name}.{}", field.name);
@@ -492,7 +493,7 @@ fn tables(name: &str, written: &[Field], read: &[Field], say: &mut impl FnMut(St
     }
 }
 
-/// What a built-in type looks like as JSON.
+/// A built-in type as JSON.
 fn scalar(name: &str) -> Option<Value> {
     let whole = |min: i128, max: i128| json!({ "type": "integer", "minimum": min as f64, "maximum": max as f64 });
     Some(match name {

@@ -1,8 +1,8 @@
-//! Formats of strings and numbers that are checked; all others say something to people only.
+//! Formats of strings and numbers that are checked; all other formats are for people only.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// What a string or a number is beyond its type.
+/// A format of a string or a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Format {
     DateTime,
@@ -37,12 +37,12 @@ impl Format {
         Format::ALL.iter().find(|(known, _)| *known == self).map_or("", |(_, name)| name)
     }
 
-    /// Whether it is one of numbers.
+    /// Whether it is a format of numbers.
     pub(crate) fn is_of_numbers(self) -> bool {
         matches!(self, Format::Int32 | Format::Int64)
     }
 
-    /// Whether a text has it; formats of numbers say nothing of texts.
+    /// Whether a text has the format; formats of numbers accept every text.
     pub(crate) fn fits_text(self, text: &str) -> bool {
         match self {
             Format::DateTime => is_date_time(text.as_bytes()),
@@ -62,7 +62,7 @@ impl Format {
         }
     }
 
-    /// Whether a number has it; formats of texts say nothing of numbers.
+    /// Whether a number has the format; formats of texts accept every number.
     pub(crate) fn fits_number(self, number: f64) -> bool {
         match self {
             Format::Int32 => (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&number),
@@ -71,7 +71,7 @@ impl Format {
         }
     }
 
-    /// The format that a text shows by itself: only those that nothing else looks like.
+    /// The format that a text shows: only formats that no other text looks like.
     pub(crate) fn shown_by(text: &str) -> Option<Format> {
         [Format::DateTime, Format::Date, Format::Uuid].into_iter().find(|format| format.fits_text(text))
     }

@@ -1,17 +1,17 @@
-//! Schemas of events: what they look like, learned from live traffic or written by hand, checked when events come in,
-//! compared from version to version, turned into types of programming languages. Pure: texts and values in and out.
+//! Schemas of events: learned from live traffic or written by hand, checked when events come in, compared from
+//! version to version, turned into types of programming languages. Pure: texts and values in and out.
 //!
-//! - `equal`: when two values are the same
-//! - `format`, `node`: a schema as it is used
-//! - `reading`: from its text, with everything refused that could be slow or endless
-//! - `check`: whether a value fits; where it does not, and why
-//! - `flat`: FlatBuffers schemas, and what their JSON looks like
+//! - `equal`: equality of values
+//! - `format`, `node`: a parsed schema
+//! - `reading`: parsing, which refuses everything that could be slow or endless
+//! - `check`: whether a value conforms, or where it does not and why
+//! - `flat`: FlatBuffers schemas, and their form as JSON
 //! - `shape`: schemas learned from events
-//! - `event`: which part of a schema speaks of an event, and its name in a registry
-//! - `compatible`: whether what one version wrote another can read
+//! - `event`: the part of a schema that describes an event, and its name in a registry
+//! - `compatible`: whether one version can read what another wrote
 //! - `bindings`: types for Rust, TypeScript, Python and Go
 //!
-//! # What is read
+//! # Supported languages
 //! JSON Schema draft 4 (and of later drafts `const`, boolean schemas, exclusive bounds that are numbers), OpenAPI 3.0
 //! (`components.schemas`, `nullable`), FlatBuffers. References stay within a text: nothing is ever fetched. Regular
 //! expressions are those that are matched in linear time: without look-around and back-references.
@@ -48,7 +48,7 @@ pub enum Kind {
     /// JSON Schema, draft 4.
     #[serde(rename = "JSONSchemaDraft4")]
     JsonSchemaDraft4,
-    /// A FlatBuffers schema; of events it says what their JSON looks like.
+    /// A FlatBuffers schema; for events it describes their form as JSON.
     FlatBuffers,
 }
 
@@ -70,7 +70,7 @@ impl Kind {
         Kind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// The kind that a text seems to be.
+    /// The kind that a text is most likely.
     pub fn guess(content: &str) -> Kind {
         match serde_json::from_str::<Value>(content) {
             Ok(document) if document.get("openapi").is_some() => Kind::OpenApi3,
@@ -81,16 +81,16 @@ impl Kind {
     }
 }
 
-/// A schema, ready for use.
+/// A parsed schema.
 #[derive(Clone, Debug)]
 pub struct Schema {
     kind: Kind,
     nodes: Vec<Node>,
     /// Parts with a name of their own.
     named: Vec<(String, NodeId)>,
-    /// What it describes, if it says so.
+    /// The part that describes the whole value, if there is one.
     root: Option<NodeId>,
-    /// Bytes of the text, and of what was made of its regular expressions at most.
+    /// Bytes of the text, and the most that its compiled regular expressions take.
     weight: usize,
     flat: Option<flat::Flat>,
     /// `x-amazon-events-source` and `x-amazon-events-detail-type`.
@@ -98,10 +98,10 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// Reads a text.
+    /// Parses a text.
     ///
     /// # Errors
-    /// When it is no schema, or one that could not be checked within bounds: where, why, and what to do.
+    /// When it is not a schema, or could not be checked within bounds: where, why, and what to change.
     pub fn read(kind: Kind, content: &str) -> Result<Schema, SchemaError> {
         if content.chars().nth(SCHEMA_CHARS_MAX).is_some() {
             let why = format!("a schema has at most {SCHEMA_CHARS_MAX} characters");
@@ -157,7 +157,7 @@ impl Schema {
         self.kind
     }
 
-    /// Bytes that it takes, about.
+    /// The memory it takes, in bytes, about.
     pub fn weight(&self) -> usize {
         self.weight
     }
@@ -166,10 +166,10 @@ impl Schema {
         &self.nodes[id.0 as usize]
     }
 
-    /// Checks a value that is what the whole schema describes.
+    /// Checks a value against the whole schema.
     ///
     /// # Errors
-    /// Where it is not, and why.
+    /// Where it does not conform, and why.
     pub fn check(&self, value: &Value) -> Result<(), Violation> {
         self.root.map_or(Ok(()), |root| check::check(&self.nodes, root, value, "$"))
     }

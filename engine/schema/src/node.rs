@@ -1,15 +1,15 @@
-//! A schema as it is used: its parts in one list, references resolved, regular expressions compiled. Whatever could make
-//! checking slow or endless is refused here, with the place in the content.
+//! A parsed schema: its parts in one list, references resolved, regular expressions compiled. Everything that could
+//! make checking slow or endless is refused here, with the place in the content.
 
 use super::format::Format;
 use regex::Regex;
 use serde_json::{Number, Value};
 
-/// A part of a schema, by its place in the list.
+/// A part of a schema: its index in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct NodeId(pub(crate) u32);
 
-/// A set of the JSON types. Whole numbers are a type of their own, as in schemas.
+/// A set of JSON types. Whole numbers are a type of their own, as in schemas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Types(u8);
 
@@ -24,7 +24,7 @@ impl Types {
     pub(crate) const ARRAY: Types = Types(32);
     pub(crate) const OBJECT: Types = Types(64);
     pub(crate) const ALL: Types = Types(127);
-    /// One by one.
+    /// Each type as a set of one.
     pub(crate) const EACH: [Types; 7] =
         [Types::NULL, Types::BOOLEAN, Types::INTEGER, Types::FRACTION, Types::STRING, Types::ARRAY, Types::OBJECT];
 
@@ -104,11 +104,11 @@ fn is_whole(number: &Number) -> bool {
     number.is_u64() || number.is_i64() || number.as_f64().is_some_and(|float| float.fract() == 0.0)
 }
 
-/// A part of a schema. What is not there restricts nothing.
+/// A part of a schema. A missing field restricts nothing.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) types: Types,
-    /// Null is fine, whatever else holds (OpenAPI).
+    /// Null is accepted, whatever else holds (OpenAPI).
     pub(crate) nullable: bool,
     pub(crate) values: Option<Vec<Value>>,
     pub(crate) text: Option<Box<Text>>,
@@ -122,7 +122,7 @@ pub(crate) struct Node {
     pub(crate) format: Option<Format>,
     /// Its description for people.
     pub(crate) description: Option<String>,
-    /// Where it stands in the content.
+    /// The pointer to it in the content.
     pub(crate) pointer: String,
 }
 
@@ -151,7 +151,7 @@ impl Node {
         if self.nullable { self.types.with(Types::NULL) } else { self.types }
     }
 
-    /// Parts that look at the same value.
+    /// Parts that apply to the same value.
     pub(crate) fn same_value(&self) -> impl Iterator<Item = NodeId> + '_ {
         [&self.all_of, &self.any_of, &self.one_of].into_iter().flatten().copied().chain(self.not)
     }
@@ -177,7 +177,7 @@ impl Node {
     }
 }
 
-/// What a string has to be.
+/// Restrictions on a string.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Text {
     pub(crate) length_min: Option<u64>,
@@ -185,7 +185,7 @@ pub(crate) struct Text {
     pub(crate) pattern: Option<Regex>,
 }
 
-/// What a number has to be.
+/// Restrictions on a number.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Range {
     pub(crate) min: Option<f64>,
@@ -195,21 +195,21 @@ pub(crate) struct Range {
     pub(crate) multiple_of: Option<f64>,
 }
 
-/// What an array has to be.
+/// Restrictions on an array.
 #[derive(Clone, Debug)]
 pub(crate) struct List {
-    /// Of every item; none if `tuple` says it.
+    /// The part for every item; none if `tuple` describes them.
     pub(crate) items: Option<NodeId>,
-    /// Of the first items.
+    /// The parts for the first items.
     pub(crate) tuple: Vec<NodeId>,
-    /// Of those behind the tuple.
+    /// For the items after the tuple.
     pub(crate) more: More,
     pub(crate) length_min: Option<u64>,
     pub(crate) length_max: Option<u64>,
     pub(crate) unique: bool,
 }
 
-/// What an object has to be.
+/// Restrictions on an object.
 #[derive(Clone, Debug)]
 pub(crate) struct Object {
     /// Sorted by name.
@@ -228,24 +228,24 @@ impl Object {
     }
 }
 
-/// A member that an object may have, or must.
+/// A member that an object may have, or must have.
 #[derive(Clone, Debug)]
 pub(crate) struct Property {
     pub(crate) name: String,
     pub(crate) node: NodeId,
     pub(crate) required: bool,
-    /// It is only required; nothing says what it is.
+    /// It is only required; no part describes it.
     pub(crate) only_required: bool,
 }
 
-/// What an object with a certain member has to be.
+/// A restriction on objects with a certain member.
 #[derive(Clone, Debug)]
 pub(crate) enum Dependency {
     Names(Vec<String>),
     Schema(NodeId),
 }
 
-/// Members or items that nothing else speaks of.
+/// Members or items that nothing else describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum More {
     Anything,

@@ -1,5 +1,5 @@
-//! From the text of a schema to its parts. References stay within the text; nothing is ever fetched. Reading takes no
-//! longer than the text is long, however it refers to itself.
+//! From the text of a schema to its parts. References stay within the text; nothing is ever fetched. The time is
+//! bounded by the length of the text, however it refers to itself.
 
 use super::format::Format;
 use super::node::{Dependency, List, More, Node, NodeId, Object, Property, Range, Text, Types};
@@ -12,9 +12,9 @@ use std::collections::{BTreeMap, HashMap};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{at}: {why}")]
 pub struct SchemaError {
-    /// Where in the content.
+    /// The place in the content.
     pub at: String,
-    /// What is wrong there, and what to do.
+    /// What is wrong there, and what to change.
     pub why: String,
 }
 
@@ -24,17 +24,17 @@ impl SchemaError {
     }
 }
 
-/// The longest pointer to a part: each part keeps its own.
+/// The longest pointer to a part, in bytes: each part stores its own.
 const POINTER_BYTES_MAX: usize = 1_000;
 
 type Read<T> = Result<T, SchemaError>;
 
-/// Reads parts of one document.
+/// Parses parts of one document.
 pub(crate) struct Reader<'d> {
     document: &'d Value,
     slots: Vec<Slot>,
     by_pointer: HashMap<String, NodeId>,
-    /// Referred to, and still to be read.
+    /// Referenced parts that are not parsed yet.
     waiting: Vec<(NodeId, &'d Value, String)>,
     patterns: usize,
 }
@@ -52,7 +52,7 @@ impl<'d> Reader<'d> {
         Reader { document, slots: Vec::new(), by_pointer: HashMap::new(), waiting: Vec::new(), patterns: 0 }
     }
 
-    /// How many regular expressions there are so far.
+    /// The number of regular expressions so far.
     pub(crate) fn patterns(&self) -> usize {
         self.patterns
     }
@@ -68,7 +68,7 @@ impl<'d> Reader<'d> {
         Ok(id)
     }
 
-    /// All parts, and where each that was asked for is now.
+    /// All parts; updates `asked` to their new ids.
     pub(crate) fn finish(self, asked: &mut [&mut NodeId]) -> Read<Vec<Node>> {
         let mut places = Vec::with_capacity(self.slots.len());
         let mut count = 0;
@@ -119,7 +119,7 @@ impl<'d> Reader<'d> {
         Ok(id)
     }
 
-    /// What a reference names.
+    /// The part that a reference names.
     fn target(&mut self, reference: &str, at: &str) -> Read<NodeId> {
         let Some(pointer) = reference.strip_prefix('#') else {
             let why =
@@ -138,7 +138,7 @@ impl<'d> Reader<'d> {
         Ok(id)
     }
 
-    /// A part that stands where it is used.
+    /// Parses a part where it is used.
     fn node(&mut self, value: &'d Value, pointer: &str) -> Read<NodeId> {
         if let Some(reference) = value.get("$ref") {
             let text = reference.as_str();
@@ -203,7 +203,7 @@ impl<'d> Reader<'d> {
         Ok((length_min.is_some() || length_max.is_some() || text.pattern.is_some()).then_some(text))
     }
 
-    /// A regular expression that takes time in proportion to the text, whatever it is.
+    /// Compiles a regular expression; matching takes time linear in the text.
     fn pattern(&mut self, text: &str, pointer: &str) -> Read<Regex> {
         self.patterns += 1;
         if self.patterns > SCHEMA_PATTERNS_MAX {
@@ -317,7 +317,7 @@ impl<'d> Reader<'d> {
     }
 }
 
-/// Parts that only look at the same value again, in a circle, would never come to an end.
+/// Refuses parts that refer to themselves for the same value: checking them would never end.
 fn refuse_circles(nodes: &[Node]) -> Read<()> {
     const ON_THE_WAY: u8 = 1;
     const DONE: u8 = 2;
@@ -410,7 +410,7 @@ impl<'d> Members<'d, '_> {
             Some(Value::Array(names)) if names.iter().all(Value::is_string) => {
                 Ok(names.iter().filter_map(Value::as_str).collect())
             }
-            // Of draft 3: the flag of a property.
+            // From draft 3: the flag of a property.
             Some(Value::Bool(_)) => self.wrong(name, "a list of names, beside properties"),
             Some(_) => self.wrong(name, "a list of names"),
         }
@@ -444,7 +444,7 @@ impl<'d> Members<'d, '_> {
         }
     }
 
-    /// Draft 4 and OpenAPI say `exclusiveMinimum: true` beside the minimum, later drafts give the number there.
+    /// Draft 4 and OpenAPI have `exclusiveMinimum: true` beside the minimum; later drafts give the number there.
     fn range(&self) -> Read<Option<Range>> {
         let (mut min, mut max) = (self.number("minimum")?, self.number("maximum")?);
         let exclusive = |name: &str, bound: &mut Option<f64>| match self.members.get(name) {
@@ -462,12 +462,12 @@ impl<'d> Members<'d, '_> {
     }
 }
 
-/// A name as it stands in a JSON pointer.
+/// Escapes a name for a JSON pointer.
 pub(crate) fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-/// A pointer as it stands in a URL, read.
+/// Decodes a pointer from a URL.
 fn unescaped(pointer: &str) -> String {
     if !pointer.contains('%') {
         return pointer.to_owned();

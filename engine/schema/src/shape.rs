@@ -1,6 +1,6 @@
-//! What events look like, learned from what they are: a shape takes in one value after the other, and grows only where a
-//! value does not fit yet. Bounded in depth, in properties and in parts; what does not fit into the bounds may be
-//! anything. Taking a value in twice changes nothing.
+//! The form of events, learned from samples: a shape takes one value after another, and grows only where a value does
+//! not fit yet. Bounded in depth, properties and parts; beyond the bounds anything is allowed. Taking the same value
+//! twice changes nothing.
 
 use super::format::Format;
 use super::node::{Node, NodeId, Types};
@@ -10,10 +10,10 @@ use fakemon_model::limits::{SHAPE_DEPTH_MAX, SHAPE_PARTS_MAX, SHAPE_PROPERTIES_M
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// Everything that was seen in one place.
+/// Everything that was seen at one place.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Shape {
-    /// Bounds were reached: anything may be here.
+    /// Bounds were reached: anything is allowed here.
     any: bool,
     null: bool,
     boolean: bool,
@@ -31,13 +31,13 @@ enum Numbers {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Members {
-    /// Each with whether it was always there.
+    /// Each with whether it was always present.
     named: BTreeMap<String, (Shape, bool)>,
-    /// There were too many names: they are keys of a map, and all values look like this.
+    /// There were too many names: they are keys of a map, and this is the shape of all values.
     map: Option<Box<Shape>>,
 }
 
-/// What the schema of such a shape says of itself.
+/// The description of such a shape in its schema.
 const ANYTHING: &str = "may be anything";
 
 /// A change of a shape.
@@ -45,12 +45,12 @@ const ANYTHING: &str = "may be anything";
 pub struct Drift {
     /// Where, as a JSON path.
     pub path: String,
-    /// What is different now.
+    /// The difference.
     pub change: String,
 }
 
 impl Shape {
-    /// Takes a value in; whether it changed anything.
+    /// Adds a value; returns whether it changed anything.
     pub fn take(&mut self, value: &Value) -> bool {
         let mut room = SHAPE_PARTS_MAX.saturating_sub(self.parts());
         self.take_within(value, 0, &mut room)
@@ -68,7 +68,7 @@ impl Shape {
             Value::Null => !std::mem::replace(&mut self.null, true),
             Value::Bool(_) => !std::mem::replace(&mut self.boolean, true),
             Value::Number(number) => {
-                // A sender that writes 10.0 may write a fraction the next time.
+                // A sender that writes 10.0 may write a fraction next time.
                 let is = if number.is_f64() { Numbers::Any } else { Numbers::Whole };
                 let now = if self.number.is_none() || self.number == Some(is) { is } else { Numbers::Any };
                 self.number.replace(now) != Some(now)
@@ -105,7 +105,7 @@ impl Shape {
         1 + items + members.sum::<usize>()
     }
 
-    /// Both together.
+    /// Merges another shape into this one.
     fn merge(&mut self, other: Shape) {
         if self.any || other.any {
             *self = Shape { any: true, ..Shape::default() };
@@ -132,7 +132,7 @@ impl Shape {
         }
     }
 
-    /// What is different in `now`.
+    /// The differences of `now` from this shape.
     pub fn drift(&self, now: &Shape, path: &str) -> Vec<Drift> {
         let mut drifts = Vec::new();
         self.drift_at(now, path, &mut drifts);
@@ -196,7 +196,7 @@ impl Shape {
         }
     }
 
-    /// The schema of it.
+    /// Its schema.
     pub fn schema(&self, kind: Kind) -> Value {
         if self.any {
             return json!({ "description": ANYTHING });
@@ -231,7 +231,7 @@ impl Shape {
             Kind::JsonSchemaDraft4 | Kind::FlatBuffers => match schema["type"].take() {
                 Value::String(one) => schema["type"] = json!([one, "null"]),
                 _ => {
-                    // Null among alternatives is one of them; alone it says that nothing else was seen yet.
+                    // Null beside alternatives becomes one of them; alone it means that nothing else was seen yet.
                     schema.as_object_mut().map(|members| members.remove("type"));
                     match schema.get_mut("anyOf").and_then(Value::as_array_mut) {
                         Some(kinds) => kinds.push(json!({ "type": "null" })),
@@ -243,7 +243,8 @@ impl Shape {
         schema
     }
 
-    /// The shape that a schema describes; what shapes cannot say is left out, and so are bounds of values.
+    /// The shape that a schema describes; restrictions that shapes do not have, such as bounds of values, are left
+    /// out.
     pub(crate) fn of(schema: &Schema, id: NodeId) -> Shape {
         let mut room = SHAPE_PARTS_MAX;
         Shape::of_node(&schema.nodes, id, 0, &mut room)
@@ -275,7 +276,7 @@ impl Shape {
             shape.text.get_or_insert(node.format);
         }
         if node.types.has(Types::ARRAY) {
-            // Lists that were always empty say nothing of their items.
+            // Lists that were always empty say nothing about their items.
             let says = |items: &NodeId| {
                 let items = &nodes[items.0 as usize];
                 !items.is_anything() || items.description.is_some()

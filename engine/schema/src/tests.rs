@@ -1,4 +1,4 @@
-//! Schemas, good and hostile; events against them; versions against each other.
+//! Valid and hostile schemas; events checked against them; versions compared.
 
 use super::*;
 use serde_json::json;
@@ -12,7 +12,7 @@ fn refused(schema: &Value) -> String {
     Schema::read(Kind::JsonSchemaDraft4, &schema.to_string()).unwrap_err().to_string()
 }
 
-/// What is wrong with a value, as `path why`.
+/// The violation of a value, as `path why`.
 fn wrong(schema: &Schema, value: &Value) -> String {
     schema.check(value).map_or_else(|violation| violation.to_string(), |()| "nothing".into())
 }
@@ -140,10 +140,10 @@ fn hostile_schemas_are_refused_or_bounded() {
         let said = refused(&schema);
         assert!(said.contains(expected), "{said}");
     }
-    // Matched in linear time, whatever it looks like.
+    // Matched in linear time, whatever the pattern.
     let catastrophic = draft4(&json!({ "pattern": "^(a+)+$" }));
     assert!(wrong(&catastrophic, &("a".repeat(50_000) + "!").into()).contains("must match"));
-    // Every alternative leads to both again: two to the power of a hundred ways, were there no bound.
+    // Every alternative leads to both again: two to the power of a hundred paths, if there were no bound.
     let branching = draft4(&json!({ "anyOf": [
         { "properties": { "a": { "$ref": "#" } }, "required": ["never"] },
         { "properties": { "a": { "$ref": "#" } }, "required": ["nowhere"] },
@@ -200,7 +200,7 @@ fn versions_are_compared_both_ways() {
         }
     };
     let note = || json!({ "type": "string" });
-    // An optional member more or less breaks no writer; a required one breaks those who did not write it.
+    // One more or less optional member breaks no writer; a required one breaks writers that do not write it.
     one(&object(json!({ "unit": { "type": "integer" }, "note": note(), "more": note() }), json!(["unit"])), "", "");
     one(
         &object(json!({ "unit": { "type": "integer" }, "note": note(), "more": note() }), json!(["unit", "more"])),

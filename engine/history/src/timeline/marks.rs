@@ -1,5 +1,5 @@
 //! Marks on the time axis beside the figures: openings, changes of resources, events that were put, and the engine's
-//! own notices. Of each kind the first [`MARKS_MAX`] are kept; the rest is counted.
+//! own notices. Of each kind the first thousand are kept; the rest is counted.
 
 use fakemon_fbs::journal::{Event as Record, Put};
 use fakemon_model::ids::{Position, Timestamp};

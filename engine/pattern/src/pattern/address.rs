@@ -1,5 +1,5 @@
-//! IP addresses in patterns: a text that is one equals every way to write it; a CIDR block is a range of
-//! them.
+//! IP addresses in patterns: a text that is an address equals every other spelling of it; a CIDR block is a range of
+//! addresses.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -10,10 +10,10 @@ pub(super) enum Address {
     V6(u128),
 }
 
-/// An address, if the text is one. IPv6 addresses that hold a version 4 one are that.
+/// The address in a text, if it is one. An IPv6 address that embeds an IPv4 address becomes that.
 pub(super) fn address(text: &str) -> Option<Address> {
     if is_v4_shaped(text) {
-        // Zeros in front mean nothing here, as with the service.
+        // Leading zeros are ignored, as by the service.
         let mut parts = text.split('.').map(|part| part.parse::<u32>().ok().filter(|part| *part < 256));
         let mut next = || parts.next().flatten();
         let bytes = [next()?, next()?, next()?, next()?];
@@ -39,9 +39,9 @@ fn is_v6_shaped(text: &str) -> bool {
     text.contains(':') && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':')
 }
 
-/// The first and the last address of a block; or what is wrong with it, in the service's words.
+/// The first and the last address of a block; or the service's error message.
 pub(super) fn block(cidr: &str) -> Result<(Address, Address), String> {
-    // A slash at the end separates nothing.
+    // A trailing slash is ignored.
     let parts: Vec<&str> = cidr.trim_end_matches('/').split('/').collect();
     let &[ip, bits] = parts.as_slice() else {
         return Err("Malformed CIDR, one '/' required".into());

@@ -1,28 +1,28 @@
-//! Fields of one branch must be met within the same elements of the arrays that they share: whether values can be chosen
-//! so, one for each field.
+//! All fields of one branch must be met within the same elements of the arrays that they share: decides whether one
+//! value per field can be chosen that way.
 //!
 //! ```text
 //!   {"lots": [ {"street": "NOE", "number": 1},        street "NOE" and number 2: both are there,
 //!              {"street": "FULTON", "number": 2} ]}   in no element together
 //! ```
 //!
-//! The elements that hold values are a tree. At an element every field that is not met right there is met below, through
-//! one array, in one element of it. So each element is asked once for what it must hold alone, and the work is that of
-//! the tree, however many combinations there are.
+//! The elements that hold values form a tree. At an element, every field that is not met in it directly is met below,
+//! through one array, in one element of it. So each element is visited once for the fields that it must hold alone,
+//! and the work is proportional to the tree, not to the number of combinations.
 
 use super::scan::Elements;
 use hashbrown::HashSet;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Elements that are asked, and combinations that are tried where names are repeated or absence is asked for. An event
-/// that needs more does not match: no event may hold up the others for long.
+/// The most elements visited, and combinations tried when names are repeated or absence is required. An event that
+/// needs more does not match, so that no event delays the others for long.
 const STEPS_MAX: usize = 1_000_000;
-/// Combinations that are followed at once for a branch that asks for absence.
+/// The most combinations followed at once for a branch that requires absence.
 const WAYS_MAX: usize = 16_384;
-/// How deep elements and repeated names may be followed into each other.
+/// How deep elements and repeated names may be nested.
 const DEPTH_MAX: usize = 512;
 
-/// What is left of the work that one branch may cost.
+/// The remaining work that one branch may cost.
 struct Budget {
     steps: usize,
     depth: usize,
@@ -39,7 +39,7 @@ impl Budget {
         self.steps > 0
     }
 
-    /// Goes one level deeper for the time of `then`.
+    /// Runs `then` one level deeper.
     fn deeper(&mut self, then: impl FnOnce(&mut Budget) -> bool) -> bool {
         if self.depth >= DEPTH_MAX || !self.step() {
             return false;
@@ -51,27 +51,27 @@ impl Budget {
     }
 }
 
-/// A value that meets a field of a branch, by the element that it stands in.
+/// A value that meets a field of a branch, with the element that it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Candidate {
-    /// The asker: a field of a branch.
+    /// The slot: a field of a branch.
     pub(super) slot: u32,
-    /// In an array: never outside of all.
+    /// The element; always inside an array.
     pub(super) element: u32,
 }
 
-/// An element with what stands in it.
+/// An element and the fields that are met in it.
 #[derive(Default)]
 struct Held {
-    /// Fields met right here.
+    /// Fields met in this element itself.
     here: Vec<u32>,
-    /// Fields met here or below.
+    /// Fields met in this element or below.
     reached: HashSet<u32>,
-    /// The arrays here, each with its elements.
+    /// The arrays in it, each with its elements.
     arrays: BTreeMap<u32, BTreeSet<u32>>,
 }
 
-/// Whether each of `slots` can be met, given all that meets them.
+/// Whether all `slots` can be met together by these candidates.
 pub(super) fn agree(slots: &[u32], candidates: &[Candidate], elements: &Elements) -> bool {
     let mut tree: BTreeMap<u32, Held> = BTreeMap::new();
     for Candidate { slot, element } in candidates {
@@ -95,7 +95,7 @@ pub(super) fn agree(slots: &[u32], candidates: &[Candidate], elements: &Elements
 struct Tree<'t>(&'t BTreeMap<u32, Held>);
 
 impl Tree<'_> {
-    /// Whether an element can hold all of `wanted` at once.
+    /// Whether an element holds all of `wanted` at once.
     fn holds(&self, element: &Held, wanted: &[u32], budget: &mut Budget) -> bool {
         if !wanted.iter().all(|slot| element.reached.contains(slot)) {
             return false;
@@ -108,7 +108,7 @@ impl Tree<'_> {
         let has =
             |array: &BTreeSet<u32>, slot: u32| array.iter().any(|member| self.0[member].reached.contains(&slot));
         let mut assigned = vec![Vec::new(); arrays.len()];
-        // There is only one array for each field, unless names are repeated.
+        // There is only one array per field, unless names are repeated.
         let mut repeated = Vec::new();
         for slot in below {
             let having: Vec<usize> = (0..arrays.len()).filter(|array| has(arrays[*array], slot)).collect();
@@ -121,8 +121,8 @@ impl Tree<'_> {
         budget.deeper(|budget| self.assign(&repeated, &arrays, &mut assigned, budget))
     }
 
-    /// Gives each field of a repeated name to one of its arrays; then each array needs one element that holds all of its
-    /// fields.
+    /// Assigns each field of a repeated name to one of its arrays; then each array needs one element that holds all
+    /// of its fields.
     fn assign(
         &self,
         repeated: &[(u32, Vec<usize>)],
@@ -145,7 +145,7 @@ impl Tree<'_> {
     }
 }
 
-/// One element for each array that was decided on. Sorted by array.
+/// The chosen element of each array, sorted by array.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Way(Vec<(u32, u32)>);
 
@@ -158,7 +158,7 @@ impl Way {
         Way(chain)
     }
 
-    /// Whether both agree on the arrays that both are in.
+    /// Whether two ways choose the same elements in the arrays that they share.
     fn agrees(&self, other: &Way) -> bool {
         other.0.iter().all(|(array, element)| {
             self.0.binary_search_by_key(array, |(held, _)| *held).is_ok_and(|index| self.0[index].1 == *element)
@@ -166,7 +166,7 @@ impl Way {
         })
     }
 
-    /// Both together, if they agree on the arrays that both are in.
+    /// Both ways together, if they agree on the arrays that they share.
     fn merge(&self, other: &Way) -> Option<Way> {
         if !self.agrees(other) {
             return None;
@@ -178,8 +178,9 @@ impl Way {
     }
 }
 
-/// The same for a branch that asks for absence too, field by field in the order of their paths: a field is absent if it
-/// is in none of the elements that the fields before it chose. `seen` are the ways to where it stands.
+/// As [`agree`], for a branch that also requires absence, field by field in the order of their paths: a field counts
+/// as absent if it is in none of the elements that the earlier fields chose. `seen` are the ways to the places where
+/// it occurs.
 pub(super) fn agree_in_order(
     slots: &[(u32, Option<Vec<Way>>)],
     candidates: &[Candidate],
@@ -204,7 +205,7 @@ pub(super) fn agree_in_order(
             {
                 next.insert(way.clone());
             }
-            // One way through the last field is enough.
+            // For the last field one way is enough.
             if budget.steps == 0 || index + 1 == slots.len() && !next.is_empty() {
                 break;
             }

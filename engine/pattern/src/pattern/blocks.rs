@@ -1,13 +1,13 @@
-//! Bytes of JSON, many at a look: where the next quotation mark stands, and where a bracket is closed.
+//! JSON in blocks of bytes: finds the next quotation mark, and the end of a bracket.
 
 use wide::u8x16;
 
-/// The bytes of one look at a string.
+/// Bytes per block inside a string.
 const STRING_BLOCK: usize = 16;
-/// The bytes of one look for brackets.
+/// Bytes per block when looking for brackets.
 const BLOCK: usize = 64;
 
-/// Where a quotation mark or a backslash stands, at `at` or behind it.
+/// The position of the first quotation mark or backslash at or after `at`.
 #[inline]
 pub(super) fn quote_or_backslash(bytes: &[u8], mut at: usize) -> Option<usize> {
     while let Some(block) = bytes.get(at..at + STRING_BLOCK) {
@@ -21,8 +21,8 @@ pub(super) fn quote_or_backslash(bytes: &[u8], mut at: usize) -> Option<usize> {
     rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).map(|found| at + found)
 }
 
-/// The place behind the bracket that closes the one at `at`. Brackets are counted, whatever their kind: the event was
-/// checked when it came in.
+/// The position after the bracket that closes the one at `at`. Brackets of all kinds are counted alike, because the
+/// event was validated when it came in.
 pub(super) fn behind_brackets(bytes: &[u8], mut at: usize) -> Option<usize> {
     let mut reading = Reading::default();
     while let Some(block) = bytes.get(at..at + BLOCK) {
@@ -37,7 +37,7 @@ pub(super) fn behind_brackets(bytes: &[u8], mut at: usize) -> Option<usize> {
     reading.block(&block).map(|found| at + found + 1)
 }
 
-/// What is known between two blocks.
+/// The state between two blocks.
 #[derive(Default)]
 struct Reading {
     open: u32,
@@ -46,7 +46,7 @@ struct Reading {
 }
 
 impl Reading {
-    /// Where in the block the first bracket is closed.
+    /// The position in the block at which the first bracket is closed.
     #[inline]
     fn block(&mut self, block: &[u8; BLOCK]) -> Option<usize> {
         let Masks { quotes, backslashes, opens, closes } = masks(block);
@@ -76,7 +76,7 @@ impl Reading {
         None
     }
 
-    /// The same, byte by byte: escapes are rare.
+    /// As above, byte by byte, for blocks with escapes, which are rare.
     fn bytes(&mut self, block: &[u8; BLOCK]) -> Option<usize> {
         for (at, byte) in block.iter().enumerate() {
             match byte {
@@ -97,7 +97,7 @@ impl Reading {
     }
 }
 
-/// From quotation marks to what lies between them: each bit is the parity of the bits up to it.
+/// From quotation marks to the bytes between them: each bit is the parity of the bits up to it.
 #[inline]
 fn within(quotes: u64) -> u64 {
     [1, 2, 4, 8, 16, 32].iter().fold(quotes, |mask, shift| mask ^ mask << shift)

@@ -1,7 +1,7 @@
-//! From the text of a pattern to its conditions, with the service's words for everything that is wrong.
+//! From the text of a pattern to its conditions, with the service's error messages.
 //!
-//! Fields in one object all hold; objects under `$or` are alternatives. What comes out is a list of branches, each a set
-//! of fields with the conditions of which one holds. A field that is named twice has the conditions of the last.
+//! All fields of one object must hold; objects under `$or` are alternatives. The result is a list of branches, each a
+//! set of fields, of whose conditions one must hold. Of a field that is named twice the last one counts.
 
 use super::address::{address, block};
 use super::condition::{Condition, Folded, Range, Wildcard};
@@ -11,16 +11,16 @@ use super::{InvalidPattern, TOO_COMPLEX};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Alternatives that `$or` may multiply to.
+/// The most alternatives that `$or` may multiply to.
 const BRANCHES_MAX: usize = 1_000;
-/// Conditions of all alternatives together.
+/// The most conditions of all alternatives together.
 const ASKED_MAX: usize = 100_000;
-/// How often the same characters may stand between two stars of one text.
+/// How often the same characters may appear between two stars of one text.
 const REPEATED_PARTS_MAX: usize = 3;
-/// Stars in one text.
+/// The most stars in one text.
 const STARS_MAX: usize = 24;
 
-/// Fields that all hold, each with conditions of which one holds.
+/// Fields that must all hold; of the conditions of each, one must hold.
 pub(super) type Branch = BTreeMap<String, Arc<[Condition]>>;
 
 const RESERVED_IN_OR: [&str; 24] = [
@@ -50,10 +50,10 @@ const RESERVED_IN_OR: [&str; 24] = [
     "ip-address-in-range",
 ];
 
-/// What is wrong: with the place of the last token, or without.
+/// What is wrong: with the position of the last token, or without.
 enum Problem {
     Here(String),
-    /// Inside of a list the service adds the place twice.
+    /// Inside a list the service prints the position twice.
     InList(String),
     Anywhere(String),
 }
@@ -95,7 +95,7 @@ pub(super) fn compile(text: &str) -> Result<Vec<Branch>, InvalidPattern> {
 struct Compiler<'t> {
     tokens: Tokens<'t>,
     path: Vec<String>,
-    /// Conditions, counted for each alternative.
+    /// Conditions so far, counted for each alternative.
     asked: usize,
 }
 

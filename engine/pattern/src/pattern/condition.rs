@@ -1,4 +1,4 @@
-//! What a pattern asks of one value.
+//! One condition of a pattern on one value.
 
 use super::address::{Address, address};
 use super::number::comparable;
@@ -14,13 +14,13 @@ pub(super) enum Value<'v> {
     Word(&'v str),
 }
 
-/// What is asked.
+/// A condition.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Condition {
     Text(String),
-    /// A text that is an address.
+    /// A text that is an IP address.
     Address(Address),
-    /// A number: as comparable ones, or written so.
+    /// A number: equal to a comparable one, or spelled the same.
     Number {
         equal: Option<f64>,
         written: String,
@@ -57,7 +57,7 @@ impl Range {
 }
 
 impl Condition {
-    /// Whether a value is what was asked for.
+    /// Whether a value meets the condition.
     pub(super) fn holds(&self, value: Value<'_>) -> bool {
         match (self, value) {
             (Condition::Exists, _) => true,
@@ -88,7 +88,7 @@ impl Condition {
     }
 }
 
-/// A text of which each letter may be written in lower or upper case.
+/// A text whose letters match in lower and upper case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Folded(Vec<(String, String)>);
 
@@ -97,14 +97,14 @@ impl Folded {
         Folded(text.chars().map(|c| (c.to_lowercase().collect(), c.to_uppercase().collect())).collect())
     }
 
-    /// In lower case, if it is ASCII: no letter beyond it is one of its cases.
+    /// Its lower case, if every letter is ASCII in both cases.
     pub(super) fn ascii(&self) -> Option<String> {
         let lower = self.0.iter().map(|(lower, _)| lower.as_str()).collect::<String>();
         let ascii = |(lower, upper): &(String, String)| lower.is_ascii() && upper.is_ascii();
         self.0.iter().all(ascii).then_some(lower)
     }
 
-    /// The ends of all beginnings of `value` that are this text; letters may have cases of different length.
+    /// The ends of all prefixes of `value` that match this text; the cases of a letter may differ in length.
     fn ends_of(&self, value: &str) -> Vec<usize> {
         let mut places = vec![0];
         for (lower, upper) in &self.0 {
@@ -150,10 +150,10 @@ impl Folded {
     }
 }
 
-/// Texts up to this length are searched byte by byte: before a finder has begun it would be over.
+/// Up to this length texts are searched byte by byte, which is faster than starting a finder.
 const SHORT: usize = 48;
 
-/// Comparing short texts is over before a call to compare memory has begun.
+/// Compares short texts byte by byte, which is faster than a call of `memcmp`.
 #[inline]
 pub(super) fn same(left: &[u8], right: &[u8]) -> bool {
     left.len() == right.len() && left.iter().zip(right).all(|(left, right)| left == right)
@@ -171,12 +171,12 @@ fn find(part: &memchr::memmem::Finder<'_>, text: &[u8]) -> Option<usize> {
     }
 }
 
-/// A text with stars, each for any text.
+/// A text with stars, each of which matches any text.
 #[derive(Clone, Debug)]
 pub(super) struct Wildcard {
-    /// What lies between the stars.
+    /// The texts between the stars.
     parts: Vec<Vec<u8>>,
-    /// For those that have a star on both sides.
+    /// Finders for the parts between two stars.
     middle: Vec<memchr::memmem::Finder<'static>>,
 }
 
@@ -187,7 +187,8 @@ impl PartialEq for Wildcard {
 }
 
 impl Wildcard {
-    /// A star stands for any text, `\*` for a star, `\\` for a backslash. Errors count places from the quotation mark.
+    /// Parses `*` for any text, `\*` for a star, `\\` for a backslash. Positions in errors count from the quotation
+    /// mark.
     pub(super) fn parse(text: &str) -> Result<Wildcard, String> {
         let bytes = text.as_bytes();
         let (mut parts, mut at) = (vec![Vec::new()], 0);
@@ -209,7 +210,7 @@ impl Wildcard {
         Ok(Wildcard { parts, middle })
     }
 
-    /// What lies between the stars.
+    /// The texts between the stars.
     pub(super) fn parts(&self) -> &[Vec<u8>] {
         &self.parts
     }
@@ -223,7 +224,7 @@ impl Wildcard {
         if !same(first, &value[..first.len()]) || !same(last, &value[first.len() + inner..]) {
             return false;
         }
-        // The leftmost place of each part leaves the most for those behind it.
+        // The leftmost match of each part leaves the most text for the following parts.
         for part in &self.middle {
             match find(part, rest) {
                 Some(at) => rest = &rest[at + part.needle().len()..],

@@ -1,5 +1,5 @@
-//! What all patterns together ask of the values on one path, and who asks: tables, so that a value is looked up instead
-//! of being compared with every rule.
+//! The conditions of all patterns on the values of one path, in tables, so that a value is looked up instead of being
+//! compared with every rule.
 
 use super::address::{Address, address};
 use super::condition::{Condition, Range, Value};
@@ -7,17 +7,17 @@ use super::number::comparable;
 use aho_corasick::AhoCorasick;
 use hashbrown::HashMap;
 
-/// As few wildcards as this are tried one by one.
+/// Up to this many wildcards are tried one by one.
 const WILDCARDS_TRIED: usize = 8;
 
-/// Those who ask, as numbers of the matcher's.
+/// The slots that have a condition, as numbers of the matcher.
 type Askers = Vec<u32>;
 
-/// What is asked of the values on one path.
+/// All conditions on the values of one path.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Field {
     texts: HashMap<String, Askers>,
-    /// By their lower case; in ASCII only, where nothing else folds to it.
+    /// By lower case; only ASCII texts to which no other letter folds.
     folded: HashMap<String, Askers>,
     written: HashMap<String, Askers>,
     words: HashMap<String, Askers>,
@@ -32,20 +32,20 @@ pub(super) struct Field {
     exists: Askers,
 }
 
-/// Wildcards share an automaton of their longest parts: only those whose part is in the value are tried.
+/// Wildcards share an automaton of their longest parts: only those whose part occurs in the value are tried.
 #[derive(Clone, Debug, Default)]
 struct Wildcards {
     all: Vec<(Condition, Askers)>,
-    /// None while there are few.
+    /// None while there are few wildcards.
     parts: Option<AhoCorasick>,
-    /// Those that have no part, only stars.
+    /// Wildcards without a part, which are only stars.
     partless: Vec<u32>,
-    /// Which wildcard each part of the automaton is of.
+    /// The wildcard of each part of the automaton.
     wildcard_of: Vec<u32>,
 }
 
 impl Field {
-    /// Adds a condition. [`Condition::Absent`] is not asked of values.
+    /// Adds a condition of a slot. [`Condition::Absent`] is no condition on values.
     pub(super) fn add(&mut self, condition: &Condition, asker: u32) {
         match condition {
             Condition::Absent => {}
@@ -75,12 +75,12 @@ impl Field {
         }
     }
 
-    /// Everything was added.
+    /// Completes the tables after the last condition was added.
     pub(super) fn complete(&mut self) {
         self.wildcards.complete();
     }
 
-    /// Calls `meet` with those who asked for a value.
+    /// Calls `meet` with the slots whose conditions a value meets.
     #[inline]
     pub(super) fn look_up(&self, value: Value<'_>, mut meet: impl FnMut(&[u32])) {
         if !self.exists.is_empty() {
@@ -103,7 +103,7 @@ impl Field {
         self.others.iter().filter(|(condition, _)| condition.holds(value)).for_each(|(_, askers)| meet(askers));
     }
 
-    /// The same for a number that is no text yet.
+    /// As [`look_up`](Self::look_up), for a number that is not text yet.
     pub(super) fn look_up_double(&self, number: f64, mut meet: impl FnMut(&[u32])) {
         if self.written.is_empty() && self.others.is_empty() {
             if !self.exists.is_empty() {
@@ -163,7 +163,7 @@ impl Wildcards {
                 None => self.partless.push(number),
             }
         }
-        // Too large for an automaton is not too many to be tried.
+        // If the automaton would be too large, wildcards are tried one by one.
         self.parts = AhoCorasick::new(parts).ok();
     }
 
@@ -185,7 +185,8 @@ impl Wildcards {
     }
 }
 
-/// Rules that ask the same are often made one after the other; looking further would make many rules slow to compile.
+/// Rules with the same condition are often created one after another; a longer search would make many rules slow to
+/// compile.
 const SAME_LOOKED_FOR: usize = 16;
 
 fn add_to(held: &mut Vec<(Condition, Askers)>, condition: &Condition, asker: u32) {

@@ -1,6 +1,6 @@
-//! Many patterns in one automaton. Names of the event lead through a trie to the fields that patterns look at; a value
-//! leads through hash tables to the conditions that it meets; each met condition counts for the branches that asked for
-//! it. A field without a pattern is skipped, and a rule without a matching value costs nothing.
+//! Many patterns in one automaton. The names in an event lead through a trie to the fields that patterns look at; a
+//! value leads through hash tables to the conditions that it meets; each met condition counts for the branches that
+//! have it. A field without a pattern is skipped, and a rule without a matching value costs nothing.
 
 use super::agreement::{Candidate, Way, agree, agree_in_order};
 use super::condition::{Condition, Value, same};
@@ -9,11 +9,11 @@ use super::scan::{Elements, Listener, Scanner};
 use super::{InvalidEvent, Leaf, PathId, Pattern, TooComplex};
 use hashbrown::HashMap;
 
-/// Branches of all patterns together.
+/// The most branches of all patterns together.
 const BRANCHES_MAX: usize = 1_000_000;
-/// Values in arrays that meet fields of branches, counted for each: an event that has more is refused.
+/// The most values in arrays that meet fields of branches, counted per field: an event that has more is refused.
 const CANDIDATES_MAX: usize = 1_000_000;
-/// As few names as this below one are compared one by one.
+/// Up to this many names below a name are compared one by one.
 const NAMES_COMPARED: usize = 8;
 
 /// Compiled patterns; rule numbers are the caller's.
@@ -22,11 +22,11 @@ pub struct Matcher {
     nodes: Vec<Node>,
     fields: Vec<Field>,
     branches: Vec<Branch>,
-    /// One field of one branch each.
+    /// One per field of each branch.
     slots: Vec<Slot>,
-    /// Fields that some slots want to be absent.
+    /// Fields that some slots require to be absent.
     absent: Vec<(u32, u32)>,
-    /// By field.
+    /// By field: whether a slot requires its absence.
     wanted_absent: Vec<bool>,
 }
 
@@ -34,9 +34,9 @@ pub struct Matcher {
 struct Slot {
     branch: u32,
     field: u32,
-    /// Whether it is met where the field is not.
+    /// Whether it is met if the field is absent.
     absent: bool,
-    /// Whether its branch asks for nothing else.
+    /// Whether its branch has no other field.
     alone: bool,
 }
 
@@ -44,9 +44,9 @@ struct Slot {
 #[derive(Clone, Debug, Default)]
 struct Node {
     few: Vec<(Box<str>, u32)>,
-    /// Instead, when there are more.
+    /// Used instead when there are more names.
     many: HashMap<Box<str>, u32>,
-    /// Whether there are names below those below: a name with dots may lead there.
+    /// Whether names follow below the next level: a name with dots may lead there.
     deep: bool,
     field: Option<u32>,
 }
@@ -76,20 +76,20 @@ struct Branch {
     slots: u32,
 }
 
-/// Memory that matching uses again and again. Any matcher can use any scratch.
+/// Memory that is reused by matching. Any matcher can use any scratch.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
     elements: Elements,
     epoch: u32,
     slot_met: Vec<u32>,
-    /// Met by a value outside of all arrays of objects, which goes with every other.
+    /// Met by a value outside all arrays of objects, which agrees with every other value.
     slot_free: Vec<u32>,
     branch_seen: Vec<u32>,
     branch_met: Vec<u32>,
     field_seen: Vec<u32>,
-    /// Seen outside of all arrays of objects.
+    /// Seen outside all arrays of objects.
     field_free: Vec<u32>,
-    /// Where fields were seen that a pattern requires to be absent, by element.
+    /// Where fields that a pattern requires to be absent were seen, by element.
     seen_in: Vec<(u32, u32)>,
     touched: Vec<u32>,
     candidates: Vec<Candidate>,
@@ -171,7 +171,7 @@ impl Matcher {
         }
     }
 
-    /// The place of a path that some pattern looks at; none if none does.
+    /// The id of a path, if a pattern looks at it.
     pub fn path(&self, path: &[&str]) -> Option<PathId> {
         let node = path.iter().try_fold(0, |place, name| self.walk(place, name))?;
         self.nodes[node as usize].field.map(|_| PathId(node))
@@ -246,7 +246,7 @@ impl Matcher {
             if scratch.field_seen[*field as usize] != scratch.epoch {
                 scratch.meet_all(self, &[*slot], Elements::OUTSIDE);
             } else if scratch.field_free[*field as usize] != scratch.epoch && !self.slots[*slot as usize].alone {
-                scratch.count(self, *slot); // perhaps: it depends on the elements that the fields before it chose
+                scratch.count(self, *slot); // provisional: it depends on the elements that earlier fields chose
             }
         }
         scratch.candidates.sort_unstable();
@@ -265,13 +265,13 @@ impl Matcher {
         }
     }
 
-    /// Whether values can be chosen, one for each field, that lie in the same elements of the arrays they share.
+    /// Whether one value per field can be chosen so that all are in the same elements of the arrays they share.
     fn agree(&self, branch: &Branch, scratch: &Scratch) -> bool {
         let slots = branch.first_slot..branch.first_slot + branch.slots;
         let bound = slots.clone().filter(|slot| scratch.slot_free[*slot as usize] != scratch.epoch);
         let absent = bound.clone().any(|slot| self.slots[slot as usize].absent);
         if !absent && bound.clone().nth(1).is_none() {
-            return true; // nothing that could disagree
+            return true; // no two slots that could disagree
         }
         let begin = scratch.candidates.partition_point(|candidate| candidate.slot < slots.start);
         let end = scratch.candidates.partition_point(|candidate| candidate.slot < slots.end);

@@ -1,17 +1,17 @@
-//! Numbers as patterns compare them: decimal text that a double says exactly. `1`, `1.0` and `1E+00` are one number;
-//! what no double says, as `18014398509481985`, is compared as text only.
+//! Numbers as patterns compare them: decimal text that a double represents exactly. `1`, `1.0` and `1E+00` are one
+//! number; a number that no double represents, such as `18014398509481985`, is compared as text only.
 
-/// Powers of ten that doubles say exactly, as far as fifteen digits reach.
+/// Powers of ten that doubles represent exactly, as far as fifteen digits need.
 const TENS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
-/// The double of a decimal text, if it says the same number. Never NaN or infinite; zero has no sign.
+/// The double of a decimal text, if it represents the same number. Never NaN or infinite; zero has no sign.
 #[inline]
 pub(super) fn comparable(text: &str) -> Option<f64> {
     short(text).or_else(|| long(text))
 }
 
-/// Up to fifteen digits without an exponent: two whole numbers that doubles say exactly, and one division, which
-/// rounds as reading the text does.
+/// Up to fifteen digits without an exponent: two integers that doubles represent exactly, and one division, which
+/// rounds as parsing the text does.
 #[inline]
 fn short(text: &str) -> Option<f64> {
     let bytes = text.as_bytes();

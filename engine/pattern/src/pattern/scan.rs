@@ -1,5 +1,5 @@
-//! An event's JSON, read once from front to back: values on paths that patterns look at, everything else is passed
-//! over. The event was checked to be JSON when it came in; what is not is an error here, never a panic.
+//! Scans an event's JSON once from front to back: reports values on paths that patterns look at, and skips everything
+//! else. The event was validated as JSON when it came in; if it is not JSON, the result is an error, never a panic.
 
 use super::InvalidEvent;
 use super::blocks::{behind_brackets, quote_or_backslash};
@@ -7,26 +7,26 @@ use super::condition::Value;
 
 /// How deep events may be nested.
 const DEPTH_MAX: usize = 256;
-/// The largest event.
+/// The largest event, in bytes.
 const BYTES_MAX: usize = 8 << 20;
 /// Elements whose memory is kept for the next event.
 const ELEMENTS_KEPT: usize = 1 << 16;
 
-/// An object or array that is an element of an array. Values stand in one, or outside of all: that is element 0.
+/// An object or array that is an element of an array. Each value is in one, or outside all: that is element 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Element {
-    /// The element that it stands in itself.
+    /// The element that contains it.
     pub(super) above: u32,
-    /// The array that it is of; every array of an event has its own number.
+    /// The array that contains it; every array of an event has its own number.
     pub(super) array: u32,
 }
 
-/// The elements of one event, by number, in the order of their beginnings.
+/// The elements of one event, by number, in the order in which they begin.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Elements(Vec<Element>);
 
 impl Elements {
-    /// The element outside of all.
+    /// The number that stands for outside all elements.
     pub(super) const OUTSIDE: u32 = 0;
 
     fn begin(&mut self) {
@@ -40,19 +40,19 @@ impl Elements {
         (self.0.len() - 1) as u32 // fewer than the bytes of an event
     }
 
-    /// One of them.
+    /// An element by its number.
     pub(super) fn get(&self, number: u32) -> Element {
         self.0[number as usize]
     }
 
-    /// An element and all that it stands in, from the inside out.
+    /// An element and all elements around it, from the inside out.
     pub(super) fn chain(&self, number: u32) -> impl Iterator<Item = u32> + '_ {
         let above = |number: &u32| Some(self.get(*number).above);
         std::iter::successors(Some(number), above).take_while(|number| *number != Elements::OUTSIDE)
     }
 }
 
-/// What the scanner asks at every name, and tells at every value.
+/// Is asked at every name, and gets every value.
 pub(super) trait Listener {
     /// A place among the names that patterns look at.
     type Place: Copy;
@@ -67,7 +67,7 @@ pub(super) struct Scanner<'e, 'k> {
     at: usize,
     depth: usize,
     arrays: u32,
-    /// The element that is being read.
+    /// The element that is being scanned.
     element: u32,
     elements: &'k mut Elements,
 }
@@ -123,7 +123,7 @@ impl<'e, 'k> Scanner<'e, 'k> {
         Ok(())
     }
 
-    /// After an element: whether another follows.
+    /// After an element or member: whether another follows.
     fn more(&mut self, end: u8) -> Result<bool, InvalidEvent> {
         self.space();
         let byte = self.byte();
@@ -236,7 +236,7 @@ impl<'e, 'k> Scanner<'e, 'k> {
         Ok(word)
     }
 
-    /// What stands between two quotation marks, as it is written, and whether something in it is escaped.
+    /// The text between two quotation marks as it is written, and whether it has an escape.
     #[inline]
     fn string(&mut self) -> Result<(&'e str, bool), InvalidEvent> {
         if self.byte() != Some(b'"') {
@@ -273,7 +273,7 @@ impl<'e, 'k> Scanner<'e, 'k> {
     }
 }
 
-/// What numbers and words are made of.
+/// The bytes of numbers and words.
 const IN_WORD: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;

@@ -1,5 +1,5 @@
-//! Our own cases; random rules and events beside an evaluator that tries everything; what is hostile. Recorded and
-//! generated cases of others lie outside of the repository: `FAKEMON_VECTORS` names their folder.
+//! Our own cases; random rules and events, compared with an evaluator that tries everything; hostile input. Recorded
+//! and generated cases of others are outside the repository: `FAKEMON_VECTORS` names their folder.
 
 use super::*;
 use fakemon_model::dice::Dice;
@@ -23,7 +23,7 @@ fn text_of(case: &Json, name: &str) -> String {
     }
 }
 
-/// The text of a member as it is written in a line of JSON: numbers must not be read and written again.
+/// The text of a member as it is written in a line of JSON, because numbers must not be parsed and printed again.
 fn raw_member(line: &str, name: &str) -> String {
     #[derive(serde::Deserialize)]
     struct Case<'a> {
@@ -71,7 +71,7 @@ fn every_recorded_case_is_decided_as_recorded() {
             if words(raw) != words(&said) {
                 wrong.push(format!("{}: says {said} instead of {raw}", case["label"]));
             }
-            // Places can be compared where the text of the pattern was recorded as it was sent.
+            // Positions can be compared if the text of the pattern was recorded as it was sent.
             let source = raw.split("(String)\"").nth(1).and_then(|rest| rest.rsplit_once("\"; line")).map(|(s, _)| s);
             if let Some(source) = source.filter(|source| !source.contains('<'))
                 && let Err(InvalidPattern(said)) = Pattern::parse(source)
@@ -304,7 +304,7 @@ fn meets(conditions: &[Condition], value: &Json) -> bool {
     conditions.iter().any(|condition| condition.holds(value))
 }
 
-/// Whether a pattern matches, found out by trying everything.
+/// Whether a pattern matches, by trying everything.
 fn matches_slowly(pattern: &Pattern, event: &str) -> bool {
     let ways = ways(&serde_json::from_str(event).unwrap(), "");
     pattern.branches().iter().any(|branch| {

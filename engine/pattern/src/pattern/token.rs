@@ -1,7 +1,7 @@
-//! JSON as a row of tokens that know where they stand: error messages name the line and column behind the last token
-//! read, as the service does. A string counts as read up to its opening quotation mark until its text is wanted. What is
-//! no JSON is described in the words of the service's parser: an unexpected character with its own place, an unknown
-//! word with the place behind it, an end that comes too early with the bracket that stays open.
+//! JSON as a sequence of tokens with positions: error messages name the line and column after the last token read, as
+//! the service does. A string counts as read only up to its opening quotation mark until its text is requested.
+//! Errors in the JSON use the words of the service's parser: an unexpected character with its own position, an
+//! unknown word with the position after it, an early end with the bracket that is still open.
 
 /// How deep patterns may be nested.
 const DEPTH_MAX: usize = 200;
@@ -24,14 +24,14 @@ pub(super) enum Token {
 pub(super) struct Tokens<'t> {
     text: &'t str,
     at: usize,
-    /// Where the last token counts as read up to.
+    /// The position up to which the last token counts as read.
     behind: usize,
     /// Open brackets.
     open: Vec<Open>,
     state: State,
 }
 
-/// A bracket that is not closed yet, and where it stands.
+/// An open bracket and its position.
 #[derive(Clone, Copy)]
 struct Open {
     object: bool,
@@ -47,12 +47,12 @@ enum State {
     End,
 }
 
-/// What is wrong. The place behind the last token is then where reading stopped.
+/// What is wrong. Reading stopped at the position after the last token.
 pub(super) struct SyntaxError(pub(super) String);
 
-/// What the service's parser calls a value.
+/// The service's parser's name for a value.
 const VALUES: &str = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')";
-/// Characters of an unknown word that are shown.
+/// The most characters of an unknown word that are shown.
 const WORD_MAX: usize = 256;
 
 impl<'t> Tokens<'t> {
@@ -65,12 +65,12 @@ impl<'t> Tokens<'t> {
         self.text
     }
 
-    /// Line and column behind the last token, counted from 1, in UTF-16 units as the service counts.
+    /// Line and column after the last token, counted from 1, in UTF-16 units as the service counts.
     pub(super) fn place(&self) -> (usize, usize) {
         place(self.text, self.behind)
     }
 
-    /// The text of the string that was just read is wanted: it counts as read to its end.
+    /// Marks the string that was just read as read to its end.
     pub(super) fn read_text(&mut self) {
         self.behind = self.at;
     }
@@ -120,13 +120,13 @@ impl<'t> Tokens<'t> {
         }
     }
 
-    /// An error behind everything before a place.
+    /// An error at the position `at`.
     fn wrong_at(&mut self, at: usize, what: String) -> SyntaxError {
         self.behind = at;
         SyntaxError(what)
     }
 
-    /// An error at the next character: the service names the place of that character itself.
+    /// An error at the next character: the service names the position of that character itself.
     fn unexpected(&mut self, expected: &str) -> SyntaxError {
         match self.text[self.at..].chars().next() {
             Some('/') if expected != HEX_DIGIT => self.unexpected_as(
@@ -205,7 +205,7 @@ impl<'t> Tokens<'t> {
         Ok(token)
     }
 
-    /// `true`, `false`, `null`; any other word is reported whole.
+    /// `true`, `false` or `null`; any other word is reported completely.
     fn word(&mut self) -> Result<Token, SyntaxError> {
         let rest = &self.text[self.at..];
         let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
@@ -234,7 +234,7 @@ impl<'t> Tokens<'t> {
         Ok(token)
     }
 
-    /// Digits, one by one: each place where one has to stand has words of its own.
+    /// A number, digit by digit: each position where a digit must follow has an error message of its own.
     fn number(&mut self) -> Result<String, SyntaxError> {
         let start = self.at;
         self.at += usize::from(self.peek() == Some(b'-'));
@@ -261,7 +261,7 @@ impl<'t> Tokens<'t> {
         Ok(self.text[start..self.at].to_owned())
     }
 
-    /// Passes over digits; how many they are.
+    /// Skips digits; returns how many.
     fn digits(&mut self) -> usize {
         let count = self.text.as_bytes()[self.at..].iter().take_while(|b| b.is_ascii_digit()).count();
         self.at += count;
@@ -275,7 +275,7 @@ impl<'t> Tokens<'t> {
         }
     }
 
-    /// A string from its opening quotation mark on; `ended` says what ended with the text.
+    /// A string from its opening quotation mark on; `ended` is the error if the text ends inside it.
     fn string(&mut self, ended: &str) -> Result<String, SyntaxError> {
         let bytes = self.text.as_bytes();
         let mut end = self.at + 1;
@@ -301,7 +301,7 @@ impl<'t> Tokens<'t> {
         Ok(text)
     }
 
-    /// What comes behind a backslash; where the string goes on.
+    /// An escape after a backslash; returns the position after it.
     fn escape(&mut self, at: usize) -> Result<usize, SyntaxError> {
         match self.text[at.min(self.text.len())..].chars().next() {
             Some('"' | '\\' | '/' | 'b' | 'f' | 'n' | 'r' | 't') => Ok(at + 1),
@@ -337,7 +337,7 @@ fn place(text: &str, at: usize) -> (usize, usize) {
     (line, before[start..].encode_utf16().count() + 1)
 }
 
-/// A character as the service's parser shows it.
+/// A character as the service's parser prints it.
 fn described(found: char) -> String {
     match u32::from(found) {
         code if found.is_control() => format!("(CTRL-CHAR, code {code})"),

@@ -1,5 +1,5 @@
-//! Paths into an event, and what stands there: as it was written, so that a number keeps its digits and members keep
-//! their order; only blanks between the tokens go.
+//! Paths into an event, and the values there as they were written, so that a number keeps its digits and members keep
+//! their order; only blanks between tokens are dropped.
 
 use super::TransformError;
 use crate::raw::{compact, elements, member, members};
@@ -20,7 +20,7 @@ impl JsonPath {
     /// `$`, then names after dots or in brackets and quotation marks, indices in brackets.
     ///
     /// # Errors
-    /// When it is something else.
+    /// When it is not such a path.
     pub fn parse(path: &str) -> Result<JsonPath, TransformError> {
         let mut rest = path.strip_prefix('$').ok_or(TransformError::Path)?;
         let mut steps = Vec::new();
@@ -32,18 +32,18 @@ impl JsonPath {
         Ok(JsonPath(steps))
     }
 
-    /// What stands there, as JSON.
+    /// The value at the path, as JSON.
     pub(super) fn find(&self, event: &RawValue) -> Option<String> {
         find(event, &self.0)
     }
 
-    /// What stands there in a JSON text: a text as it is, everything else as JSON.
+    /// The value at the path in a JSON text: a text without quotation marks, everything else as JSON.
     pub fn text_in(&self, json: &str) -> Option<String> {
         let found = self.find(serde_json::from_str(json).ok()?)?;
         Some(if found.starts_with('"') { serde_json::from_str(&found).ok()? } else { found })
     }
 
-    /// The same, but none of an object, a list or `null`.
+    /// As [`text_in`](Self::text_in), but none for an object, a list or `null`.
     fn scalar_in(&self, json: &str) -> Option<String> {
         let found = self.find(serde_json::from_str(json).ok()?)?;
         match found.as_bytes().first()? {
@@ -54,23 +54,23 @@ impl JsonPath {
     }
 }
 
-/// A text of a parameter: as it is, or what stands at a path in each event.
+/// A parameter: a constant text, or the value at a path in each event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parameter {
-    /// As it is.
+    /// A constant text.
     Is(String),
-    /// At this path.
+    /// The value at this path.
     At(JsonPath),
 }
 
 impl Parameter {
-    /// A text that begins with `$.` and is a path is one; every other text is itself.
+    /// A text that begins with `$.` and is a path is read as a path; every other text is a constant.
     pub fn of(text: &str) -> Parameter {
         let path = text.starts_with("$.").then(|| JsonPath::parse(text).ok()).flatten();
         path.map_or_else(|| Parameter::Is(text.to_owned()), Parameter::At)
     }
 
-    /// The text for one event; a path that leads nowhere gives none.
+    /// The text for one event; none if the path leads nowhere.
     pub fn for_event(&self, json: &str) -> Option<String> {
         match self {
             Parameter::Is(text) => Some(text.clone()),
@@ -78,7 +78,7 @@ impl Parameter {
         }
     }
 
-    /// The text for one event, where an object, a list or `null` is none.
+    /// As [`for_event`](Self::for_event), but none for an object, a list or `null`.
     pub fn scalar_for_event(&self, json: &str) -> Option<String> {
         match self {
             Parameter::Is(text) => Some(text.clone()),
@@ -87,7 +87,7 @@ impl Parameter {
     }
 }
 
-/// The first step of a path, and what comes behind it.
+/// The first step of a path, and the rest.
 fn step(path: &str) -> Option<(Step, &str)> {
     if let Some(named) = path.strip_prefix('.') {
         let end = named.find(['.', '[']).unwrap_or(named.len());

@@ -1,24 +1,24 @@
-//! How each language writes names, types and texts.
+//! How each language spells names, types and texts.
 
 use super::Language;
 use super::model::{Declaration, Field, Model, Type, What};
 use super::words::{distinct, go, pascal, snake};
 use serde::Serialize;
 
-/// What templates get.
+/// The input of the templates.
 #[derive(Serialize)]
 pub(super) struct Context {
-    /// Of the schema.
+    /// The name of the schema.
     name: String,
     package: String,
     declarations: Vec<Declared>,
-    /// Whether times occur.
+    /// Whether the types use times.
     times: bool,
-    /// Whether choices occur.
+    /// Whether the types use choices.
     choices: bool,
-    /// Whether words occur.
+    /// Whether the types use words.
     words: bool,
-    /// Whether names occur that a tag of Go cannot hold.
+    /// Whether there are names that a Go tag cannot hold.
     untagged: bool,
 }
 
@@ -32,22 +32,22 @@ struct Declared {
     words: Vec<Word>,
     types: Vec<Alternative>,
     is: String,
-    /// Of Go: whether all names are in tags.
+    /// For Go: whether all names are in tags.
     tagged: bool,
 }
 
 #[derive(Serialize)]
 struct Member {
     name: String,
-    /// The name in JSON, as a literal; none if it is the same.
+    /// The name in JSON as a literal; empty if it is the same.
     wire: String,
     renamed: bool,
     doc: Vec<String>,
     is: String,
     required: bool,
-    /// Of Go: whether a tag can hold its name in JSON.
+    /// For Go: whether a tag can hold its name in JSON.
     tagged: bool,
-    /// Of Python: from JSON, and to JSON.
+    /// For Python: the conversion from JSON, and to JSON.
     from: String,
     to: String,
 }
@@ -114,7 +114,7 @@ const PYTHON_KEYWORDS: &[&str] = &[
     "to_dict",
 ];
 
-/// Names that a language's own types have, or that templates use.
+/// Names of a language's own types, or used by templates.
 const TAKEN: &[&str] = &[
     "Self",
     "Option",
@@ -195,7 +195,7 @@ impl Writer<'_> {
     fn members(&self, record: usize, fields: &[Field]) -> Vec<Member> {
         let mut fields: Vec<&Field> = fields.iter().collect();
         if self.language == Language::Python {
-            fields.sort_by_key(|field| !field.required); // those with defaults come last
+            fields.sort_by_key(|field| !field.required); // fields with defaults come last
         }
         let names = distinct(fields.iter().map(|field| self.field_name(&field.name)));
         let member = |(field, name): (&&Field, String)| {
@@ -235,7 +235,7 @@ impl Writer<'_> {
         let (written, keywords) = match self.language {
             Language::Rust => (snake(name), RUST_KEYWORDS),
             Language::Python => (snake(name), PYTHON_KEYWORDS),
-            // Names of its methods, if it has some.
+            // A name must not be one of its methods, if it has some.
             Language::Go => match go(name) {
                 name if name == "MarshalJSON" || name == "UnmarshalJSON" => return name + "Field",
                 name => return name,
@@ -263,7 +263,8 @@ impl Writer<'_> {
         }
     }
 
-    /// The type of what a declaration holds itself: behind a pointer, if it would hold itself without end.
+    /// The type of a value inside a declaration: behind a pointer, if the declaration would contain itself without
+    /// end.
     fn boxed(&self, holder: usize, is: &Type) -> String {
         let endless = is.held().is_some_and(|held| self.model.reaches(held, holder));
         match (self.language, is) {
@@ -274,7 +275,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Of Go: whether it needs a pointer to be missing.
+    /// For Go: whether it needs a pointer to be absent.
     fn is_value(&self, is: &Type) -> bool {
         match is {
             Type::Named(index) => !matches!(self.model.declarations[*index].what, What::Choice(_)),
@@ -350,7 +351,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Of Python: the value of a field, out of the object of JSON.
+    /// For Python: the expression that reads a field from a JSON object.
     fn read_field(&self, field: &Field) -> String {
         if self.language != Language::Python {
             return String::new();
@@ -367,7 +368,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Of Python: the value in a variable as it is in the program, none if it is the same.
+    /// For Python: the expression that converts a variable from JSON; none if it needs no conversion.
     fn read(&self, is: &Type, variable: &str) -> String {
         match is {
             Type::Named(index) => match self.model.declarations[*index].what {
@@ -391,7 +392,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Of Python: the way back.
+    /// For Python: the expression that converts a variable to JSON.
     fn written(&self, is: &Type, variable: &str) -> String {
         match is {
             Type::Named(index) => match self.model.declarations[*index].what {
@@ -415,7 +416,7 @@ impl Writer<'_> {
         }
     }
 
-    /// What an alternative of a choice is called.
+    /// The name of an alternative of a choice.
     fn alternative_name(&self, is: &Type) -> String {
         match is {
             Type::Any => "Other".into(),
@@ -430,7 +431,7 @@ impl Writer<'_> {
         }
     }
 
-    /// A text between quotation marks.
+    /// A text as a string literal.
     fn literal(&self, text: &str) -> String {
         match self.language {
             Language::Rust => format!("{text:?}"),
@@ -440,13 +441,13 @@ impl Writer<'_> {
     }
 }
 
-/// Whether a tag of Go can hold a name: `encoding/json` takes few marks in them, and `-` for no name.
+/// Whether a Go tag can hold a name: `encoding/json` accepts few punctuation marks in one, and reads `-` as no name.
 fn fits_tag(name: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || "!#$%&()*+-./:;<=>?@[]^_{|}~ ".contains(c);
     !name.is_empty() && name != "-" && name.chars().all(fits)
 }
 
-/// As Go writes it, whatever letters its compiler may not like.
+/// A text as a Go string literal; characters that its compiler may refuse are escaped.
 fn go_literal(text: &str) -> String {
     let letter = |c: char| match c {
         '"' | '\\' => format!("\\{c}"),
@@ -457,7 +458,7 @@ fn go_literal(text: &str) -> String {
     format!("\"{}\"", text.chars().map(letter).collect::<String>())
 }
 
-/// A text as lines of a comment that cannot end it.
+/// The lines of a comment, changed so that they cannot end it.
 fn lines(doc: Option<&str>) -> Vec<String> {
     let safe = |line: &str| {
         let line: String = line.chars().filter(|c| !c.is_control()).collect();

@@ -1,4 +1,4 @@
-//! What a schema declares, as every language can say it: records, words, choices.
+//! The declarations of a schema in a form that every language can express: records, words, choices.
 
 use super::super::Schema;
 use super::super::format::Format;
@@ -56,14 +56,14 @@ pub(crate) struct Model {
     pub(crate) declarations: Vec<Declaration>,
 }
 
-/// What is nested deeper than this may be anything.
+/// Parts that are nested deeper than this may be anything.
 const DEPTH_MAX: usize = 64;
 
 struct Builder<'s> {
     schema: &'s Schema,
     declarations: Vec<Declaration>,
     by_node: HashMap<NodeId, Type>,
-    /// What the schema itself names.
+    /// Names that the schema itself gives.
     given: HashMap<NodeId, String>,
     names: HashSet<String>,
     depth: usize,
@@ -83,7 +83,7 @@ impl Model {
         for id in asked {
             let name = builder.given.get(&id).cloned().unwrap_or_else(|| pascal(name));
             let is = builder.type_of(id, &name);
-            // A reader who searches for a name of the schema finds it in the bindings.
+            // The schema's own name must appear in the bindings, for readers who search for it.
             let declared = matches!(is, Type::Named(index) if builder.declarations[index].name == name);
             if !declared && !builder.names.contains(&name) {
                 let name = builder.name(&name);
@@ -94,7 +94,7 @@ impl Model {
         Model { declarations: builder.declarations }
     }
 
-    /// Whether a record would hold itself, if it held this declaration.
+    /// Whether a record would contain itself if it contained this declaration.
     pub(crate) fn reaches(&self, from: usize, to: usize) -> bool {
         let (mut seen, mut waiting) = (HashSet::new(), vec![from]);
         while let Some(at) = waiting.pop() {
@@ -116,7 +116,7 @@ impl Model {
 }
 
 impl Type {
-    /// The declaration that a value holds itself, not behind a list or a map.
+    /// The declaration that a value contains directly, not through a list or a map.
     pub(crate) fn held(&self) -> Option<usize> {
         match self {
             Type::Named(index) => Some(*index),
@@ -135,7 +135,7 @@ impl Type {
 }
 
 impl Builder<'_> {
-    /// A name that nothing else has.
+    /// A name that is not used yet.
     fn name(&mut self, name: &str) -> String {
         let free = (1..).map(|number| if number == 1 { name.to_owned() } else { format!("{name}{number}") });
         let name = free.into_iter().find(|name| !self.names.contains(name)).expect("numbers do not end");
@@ -147,7 +147,7 @@ impl Builder<'_> {
         let (name, doc) = (self.name(name), self.schema.node(id).description.clone());
         let index = self.declarations.len();
         self.declarations.push(Declaration { name, doc, what: What::Alias(Type::Any) });
-        // Before its parts: they may hold it themselves.
+        // Before its parts, because they may contain it.
         self.by_node.insert(id, Type::Named(index));
         let what = what(self);
         self.declarations[index].what = what;
@@ -230,7 +230,7 @@ impl Builder<'_> {
         declared.nullable(nullable)
     }
 
-    /// The properties of a part and of all that holds for the same value.
+    /// The properties of a part and of all parts that apply to the same value.
     fn properties(&self, id: NodeId, into: &mut BTreeMap<String, (NodeId, bool)>, depth: usize) {
         let node = self.schema.node(id);
         for property in node.object.iter().flat_map(|object| &object.properties) {
@@ -255,7 +255,7 @@ impl Builder<'_> {
     }
 }
 
-/// Texts, if it allows nothing else.
+/// The texts of a part that allows nothing else.
 fn words(node: &Node) -> Option<Vec<String>> {
     let values = node.values.as_ref()?;
     let texts: Vec<String> = values.iter().filter_map(Value::as_str).map(str::to_owned).collect();
@@ -263,7 +263,7 @@ fn words(node: &Node) -> Option<Vec<String>> {
     (!texts.is_empty() && others == 0).then_some(texts)
 }
 
-/// What an item of a list is called.
+/// The name of an item of a list.
 fn singular(name: &str) -> String {
     match name.strip_suffix('s').filter(|short| short.len() > 2 && !short.ends_with('s')) {
         Some(short) => short.to_owned(),

@@ -1,4 +1,4 @@
-//! Names of a schema as languages write them.
+//! Names of a schema, spelled for each language.
 
 /// The words in a name: `fakemon.captureAttempt` has three.
 fn words(name: &str) -> Vec<String> {
@@ -24,7 +24,7 @@ fn words(name: &str) -> Vec<String> {
     words
 }
 
-/// `CaptureAttempt`. What is written in capitals stays so.
+/// `CaptureAttempt`. Capitals are kept.
 pub(crate) fn pascal(name: &str) -> String {
     let capital = |word: &String| word[..1].to_ascii_uppercase() + &word[1..];
     let joined: String = words(name).iter().map(capital).collect();
@@ -45,7 +45,7 @@ pub(crate) fn snake(name: &str) -> String {
     }
 }
 
-/// `CaptureAttemptID`: as Go writes it.
+/// `CaptureAttemptID`, as Go spells it.
 pub(crate) fn go(name: &str) -> String {
     const INITIALS: [&str; 9] = ["id", "url", "uri", "http", "json", "api", "ip", "uuid", "arn"];
     let word = |word: &String| {
@@ -63,7 +63,7 @@ pub(crate) fn go(name: &str) -> String {
     }
 }
 
-/// Names that are all different: what comes twice gets a number.
+/// Makes names different: repeated ones get a number.
 pub(crate) fn distinct(names: impl Iterator<Item = String>) -> Vec<String> {
     let mut taken = std::collections::HashSet::new();
     let mut distinct = |name: String| {

@@ -1,15 +1,14 @@
-//! Whether nothing that is written in a certain case can be what a part of the reader's schema asks for. Only a sure yes is
-//! a yes.
+//! Disjointness: true only if no value of this writer case can satisfy that part of the reader's schema.
 
 use super::Compare;
 use crate::check::check;
 use crate::node::{More, Node, NodeId, Object, Range, Types};
 
-/// How deep is looked.
+/// How deep parts are compared.
 const DEPTH_MAX: usize = 16;
 
 impl<'s> Compare<'s> {
-    /// Nothing of the writer's part fits the reader's.
+    /// Whether it is certain that no value of the writer's part fits the reader's.
     pub(super) fn is_apart(&mut self, written: NodeId, read: NodeId, depth: usize) -> bool {
         self.steps += 1;
         if depth > DEPTH_MAX || self.is_over() {
@@ -81,7 +80,7 @@ fn are_numbers_apart(writer: &Node, reader: &Node) -> bool {
     is_below(written, read) || is_below(read, written)
 }
 
-/// All of the one is less than all of the other.
+/// Whether every number of the one range is below all of the other.
 fn is_below(one: &Range, other: &Range) -> bool {
     let less = |high: Option<f64>, low: Option<f64>| high.zip(low).is_some_and(|(high, low)| high < low);
     let least = |high: Option<f64>, low: Option<f64>| high.zip(low).is_some_and(|(high, low)| high <= low);

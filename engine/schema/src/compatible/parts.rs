@@ -1,4 +1,4 @@
-//! Strings, numbers, lists and objects of a writer against those of a reader.
+//! Compares strings, numbers, lists and objects of a writer with those of a reader.
 
 use super::Compare;
 use super::writer::item;
@@ -93,7 +93,7 @@ impl<'s> Compare<'s> {
         let tuples = written.map_or(0, |written| written.tuple.len()).max(read.tuple.len());
         for index in 0..tuples {
             if lengths.1.is_some_and(|most| most <= index as u64) {
-                return; // the reader never asks for that length
+                return; // the reader accepts no list of that length
             }
             self.items(written, read, index, &format!("{path}[{index}]"));
         }
@@ -106,7 +106,7 @@ impl<'s> Compare<'s> {
         let is_behind_a_tuple =
             written.is_some_and(|written| !written.tuple.is_empty() && written.tuple.len() <= index);
         match (written.and_then(|written| item(written, index)), item(read, index)) {
-            // What a writer does not name behind a tuple it does not write.
+            // Items after a tuple that a writer does not name are not written.
             (None, _) if is_behind_a_tuple => {}
             (_, None) if read.more == More::Nothing && !read.tuple.is_empty() && index >= read.tuple.len() => {
                 self.say(path, format!("may be there, and the reader allows {} items", read.tuple.len()));
@@ -138,7 +138,7 @@ impl<'s> Compare<'s> {
         self.lengths(lengths, (read.length_min, read.length_max), path, "members");
     }
 
-    /// Members that the writer names, and the reader by a pattern or not at all.
+    /// Compares members that the writer names, and the reader only by a pattern or not at all.
     fn other_members(&mut self, written: &Object, read: &'s Object, path: &str) {
         for property in &written.properties {
             let name = &property.name;
@@ -160,7 +160,7 @@ impl<'s> Compare<'s> {
         }
     }
 
-    /// Members whose names match a pattern, and all others.
+    /// Compares members whose names match a pattern, and all others.
     fn patterns(&mut self, written: &Object, read: &'s Object, path: &str) {
         for (pattern, part) in &written.patterns {
             let at = member(path, &format!("/{}/", pattern.as_str()));
@@ -196,12 +196,12 @@ impl<'s> Compare<'s> {
         }
     }
 
-    /// Dependencies of the reader that are schemas hold for the writer's cases; see `writer`.
+    /// The reader's dependencies that are schemas must hold for the writer's cases; see `writer`.
     pub(super) fn dependencies(&mut self, case: NodeId, written: Option<&Object>, read: &Object, path: &str) {
         for (name, dependency) in &read.dependencies {
             let part = written.and_then(|written| self.writer.written_as(written, name));
             if part.is_none_or(|part| self.writer.is_nothing(part)) {
-                continue; // it is not there
+                continue; // the member is never written
             }
             let holds = match dependency {
                 Dependency::Names(names) => {
@@ -216,7 +216,7 @@ impl<'s> Compare<'s> {
     }
 }
 
-/// Whether a writer writes a member always, or always beside another.
+/// Whether a writer writes a member always, or always together with another.
 fn has(written: &Object, beside: &str, name: &str) -> bool {
     written.property(name).is_some_and(|known| known.required)
         || written.dependencies.iter().any(|(known, dependency)| {

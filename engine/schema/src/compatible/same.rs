@@ -1,4 +1,4 @@
-//! Whether two parts say the same, word by word, references followed: then nothing has to be understood of them.
+//! Whether two parts are equal, word by word, with references followed: then they need no further comparison.
 
 use super::writer::Writer;
 use crate::Schema;
@@ -6,18 +6,19 @@ use crate::node::{Dependency, List, More, Node, NodeId, Object, Range, Text};
 use serde_json::Value;
 use std::collections::HashSet;
 
-/// Pairs that are compared for one answer, trials included.
+/// The most pairs compared for one answer, trials included.
 const PAIRS_MAX: usize = 5_000;
-/// How deep.
+/// How deep parts are compared.
 const DEPTH_MAX: usize = 100;
 
 /// A walk along two parts at once.
 pub(super) struct Same<'s> {
     pub(super) writer: &'s Writer,
     pub(super) reader: &'s Schema,
-    /// Compared, or about to be: what contains itself is the same if nothing else differs.
+    /// Pairs that were compared or are being compared: parts that contain themselves are equal if nothing else
+    /// differs.
     seen: HashSet<(NodeId, NodeId)>,
-    /// Pairs that were compared, and what trials cost.
+    /// Pairs that were compared, and the cost of trials.
     pub(super) steps: usize,
     depth: usize,
 }
@@ -57,7 +58,7 @@ impl<'s> Same<'s> {
             && self.both(one.not, other.not)
     }
 
-    /// One by one, in whatever order.
+    /// Compares two sets, in any order.
     pub(super) fn sets(&mut self, one: &[NodeId], other: &[NodeId]) -> bool {
         if one.len() != other.len() {
             return false;
@@ -69,7 +70,7 @@ impl<'s> Same<'s> {
                 let before = self.seen.clone();
                 let is_same = self.parts(*part, *other);
                 if !is_same {
-                    self.seen = before; // what stood on it stands no more
+                    self.seen = before; // conclusions of the failed trial are dropped
                 }
                 is_same
             });

@@ -1,4 +1,4 @@
-//! Versions against each other: cases by hand, and many by chance against what checking says.
+//! Compatibility: hand-written cases, and random schemas checked against the validator.
 
 use super::Mode;
 use crate::{Kind, Schema};
@@ -27,7 +27,7 @@ fn patterns_of_names_are_compared() {
         told(map("^x_", "number"), map("^x_", "integer")),
         "$['/^x_/'] may be fraction, and is read as integer"
     );
-    // Whether a name matches both patterns is undecided; it does not matter where what they name fits both.
+    // Whether a name matches both patterns is undecided; it does not matter if their values fit both.
     assert_eq!(told(map("^x_", "integer"), map("^x", "number")), "");
     assert!(told(map("^x_", "string"), map("^x", "number")).contains("may match /^x/ as well"));
     let closed = json!({ "patternProperties": { "^y": {} }, "additionalProperties": false });
@@ -45,7 +45,7 @@ fn what_fits_several_alternatives_of_which_one_is_asked_for_is_refused() {
     assert_eq!(told(overlapping.clone(), overlapping), "", "the same is the same");
     let apart = json!({ "oneOf": [{ "type": "integer" }, { "type": "string" }] });
     assert_eq!(told(whole, apart), "");
-    // Alternatives that a member tells apart.
+    // Alternatives that a member distinguishes.
     let kind = |kind: &str, more: &str| json!({ "properties": { "kind": { "enum": [kind] }, more: {} }, "required": ["kind"] });
     let old = json!({ "type": "object", "oneOf": [kind("a", "x"), kind("b", "y")] });
     let new = json!({ "type": "object", "oneOf": [kind("a", "x"), kind("b", "y"), kind("c", "z")] });
@@ -67,7 +67,7 @@ fn it_does_not_matter_how_a_schema_is_put_together() {
             (String::new(), String::new())
         );
     }
-    // Each part says something of the same member.
+    // Each part describes the same member.
     let parts = json!({ "allOf": [{ "properties": { "a": { "type": "string" } } }, { "required": ["a"] }] });
     assert_eq!(told(parts.clone(), json!({ "properties": { "a": { "type": "string" } }, "required": ["a"] })), "");
     let number = json!({ "properties": { "a": { "type": "number" } } });
@@ -93,7 +93,7 @@ fn values_that_are_known_are_tried() {
 
 #[test]
 fn hostile_schemas_are_compared_within_bounds() {
-    // Many cases of many members that many patterns match, one in the other, and no two versions quite the same.
+    // Many nested cases of many members that many patterns match, and no two versions quite equal.
     let hostile = |more: &str| {
         let mut properties: Map<String, Value> =
             (0..1_200).map(|number| (format!("m{number}"), json!({ "$ref": "#" }))).collect();
@@ -127,7 +127,7 @@ fn hostile_schemas_are_compared_within_bounds() {
     assert!(!backward(&long("string"), &long("number")).is_empty());
 }
 
-/// Random schemas and values: small, so that they often go together.
+/// Random schemas and values: small, so that they often fit together.
 trait RandomJson {
     fn value(&mut self, depth: u64) -> Value;
     fn schema(&mut self, depth: u64) -> Value;
@@ -200,7 +200,7 @@ impl RandomJson for Dice {
     }
 }
 
-/// Whether a schema names all that is in a value that fits it: its writers write nothing else.
+/// Whether a schema names everything in a value that fits it: its writers write nothing else.
 fn is_named(schemas: &[&Value], value: &Value) -> bool {
     let mut all: Vec<&Value> = Vec::new();
     let mut left: Vec<&Value> = schemas.to_vec();
@@ -233,7 +233,7 @@ fn is_named(schemas: &[&Value], value: &Value) -> bool {
                 }
                 named |= schema["required"].as_array().is_some_and(|all| all.contains(&json!(name)));
             }
-            // What is only required may be anything.
+            // A member that is only required may be anything.
             named && of.is_empty() && is_named(&[&json!({})], member) || !of.is_empty() && is_named(&of, member)
         }),
         Value::Array(items) => items.iter().enumerate().all(|(index, item)| {

@@ -1,7 +1,7 @@
-//! What a writer may write, case by case: a part of its schema as a list of cases without alternatives, each of one node in
-//! which everything that holds for the value is folded together. `allOf` folds, `anyOf` and `oneOf` part, and so does a
-//! dependency, which holds or is not asked for. What cannot be folded exactly is left wider, never narrower: a writer is
-//! thought to write too much rather than too little.
+//! What a writer may write, as cases: a part of its schema becomes a list of cases without alternatives, each one
+//! node into which everything that applies to the value is folded. `allOf` folds, `anyOf` and `oneOf` split, and so
+//! does a dependency, which holds or does not apply. What cannot be folded exactly is made wider, never narrower: a
+//! case may allow too much rather than too little.
 
 use crate::Schema;
 use crate::equal::equal;
@@ -10,28 +10,28 @@ use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
-/// Cases of one part; beyond them nothing is compared.
+/// The most cases of one part; beyond them nothing is compared.
 const CASES_MAX: usize = 256;
-/// Nodes that are made, with their members.
+/// The most nodes made, with their members.
 const MADE_MAX: usize = 200_000;
-/// How deep parts of the same value may lie in each other.
+/// How deep parts of the same value may be nested.
 const DEPTH_MAX: usize = 100;
 
-/// Parts that all hold for a value.
+/// Parts that all apply to a value.
 type Together = BTreeSet<NodeId>;
 /// The cases of a part; none if there are too many.
 type Parted = Option<Rc<[Together]>>;
 
-/// The schema of a writer, and what was made of its parts; each is made once.
+/// The schema of a writer, and the nodes made of its parts; each is made once.
 pub(super) struct Writer {
     nodes: Vec<Rc<Node>>,
-    /// Nodes that were made, and their members.
+    /// The number of nodes made, with their members.
     made: usize,
     parted: HashMap<NodeId, Parted>,
     cases: HashMap<NodeId, Option<Rc<[NodeId]>>>,
     folded: HashMap<Together, NodeId>,
     joined: HashMap<Together, NodeId>,
-    /// What each of these joins.
+    /// The parts that each of these nodes joins.
     joins: HashMap<NodeId, Together>,
     only: HashMap<(NodeId, Types), NodeId>,
     without: HashMap<String, NodeId>,
@@ -67,7 +67,7 @@ impl Writer {
         self.made > MADE_MAX
     }
 
-    /// The cases of a part; none if there are too many. Of no case nothing can be written.
+    /// The cases of a part; none if there are too many. If the list is empty, nothing can be written.
     pub(super) fn cases(&mut self, part: NodeId) -> Option<Rc<[NodeId]>> {
         if let Some(known) = self.cases.get(&part) {
             return known.clone();
@@ -89,7 +89,7 @@ impl Writer {
         Some(cases.into())
     }
 
-    /// The cases as parts of which each speaks for itself alone.
+    /// The cases as sets of parts that have no alternatives.
     fn parted(&mut self, part: NodeId, depth: usize) -> Parted {
         if let Some(known) = self.parted.get(&part) {
             return known.clone();
@@ -128,7 +128,7 @@ impl Writer {
         (cases.len() <= CASES_MAX).then_some(cases)
     }
 
-    /// The part that has no member of a name.
+    /// The part in which a member is forbidden.
     fn without(&mut self, name: &str) -> NodeId {
         if let Some(known) = self.without.get(name) {
             return *known;
@@ -164,7 +164,7 @@ impl Writer {
         made
     }
 
-    /// Whether there is no such value.
+    /// Whether no value fits the part.
     pub(super) fn is_nothing(&self, part: NodeId) -> bool {
         self.node(part).allowed() == Types::NONE
     }
@@ -252,7 +252,8 @@ impl Writer {
         Object { properties, patterns, more, length_min, length_max, dependencies }
     }
 
-    /// What a writer makes of a member; none if it writes no such member. What a schema does not name is not written.
+    /// The part for a member that the writer writes; none if it writes no such member. A member that the schema does
+    /// not name is not written.
     pub(super) fn written_as(&mut self, object: &Object, name: &str) -> Option<NodeId> {
         let property = object.property(name);
         let named = property.filter(|property| !property.only_required).map(|property| property.node);
@@ -266,14 +267,14 @@ impl Writer {
         }
     }
 
-    /// The part that is all of some.
+    /// The part that joins several parts.
     fn all(&mut self, parts: Vec<NodeId>) -> NodeId {
         if parts.contains(&self.nothing) {
             return self.nothing;
         }
         let mut together = Together::new();
         for part in parts {
-            // What was joined is taken apart again: the sets that can be made of the schema's own parts are few.
+            // A joined part is split again, so that the sets are made of the schema's own parts only, which are few.
             match self.joins.get(&part) {
                 Some(parts) => together.extend(parts),
                 None => drop(together.insert(part)),
@@ -293,7 +294,7 @@ impl Writer {
         made
     }
 
-    /// A case, of these types only.
+    /// A case, restricted to these types.
     pub(super) fn only(&mut self, part: NodeId, types: Types) -> NodeId {
         if let Some(known) = self.only.get(&(part, types)) {
             return *known;
@@ -306,7 +307,7 @@ impl Writer {
     }
 }
 
-/// Null is fine, whatever else its parts ask for.
+/// Whether null is accepted, whatever else its parts require.
 fn is_null_apart(node: &Node) -> bool {
     node.nullable && node.same_value().next().is_some()
 }
@@ -315,7 +316,7 @@ fn id(at: usize) -> NodeId {
     NodeId(u32::try_from(at).expect("nodes are few"))
 }
 
-/// Each of these together with each of those.
+/// Each of these sets together with each of those.
 fn times(these: &[Together], those: &[Together]) -> Option<Vec<Together>> {
     if these.len() * those.len() > CASES_MAX {
         return None;
@@ -324,7 +325,7 @@ fn times(these: &[Together], those: &[Together]) -> Option<Vec<Together>> {
     Some(both.collect())
 }
 
-/// What an item is at a place; none if nothing says it.
+/// The part for an item at an index; none if nothing describes it.
 pub(super) fn item(list: &List, index: usize) -> Option<NodeId> {
     let behind = match list.more {
         More::Like(node) if !list.tuple.is_empty() => Some(node),
