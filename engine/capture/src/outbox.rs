@@ -17,7 +17,6 @@ pub enum Release {
     Again { token: Token, decision: Decision },
     /// An attempt that waited for another of the same name, when that one was not accepted.
     Refused { token: Token, attempt_id: AttemptId, fakemon_id: FakemonId },
-    /// A collection.
     Collection { token: Token, items: Vec<Caught>, more_before: Option<Position> },
 }
 

@@ -60,7 +60,6 @@ impl Player {
         self.0.id
     }
 
-    /// The name.
     pub fn name(&self) -> &PlayerName {
         &self.0.name
     }

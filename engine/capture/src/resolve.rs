@@ -18,7 +18,6 @@ pub struct Rules {
 /// An attempt, as far as the decision needs it.
 #[derive(Clone, Copy, Debug)]
 pub struct Throw {
-    /// The player.
     pub player: PlayerId,
     /// The player's name for it.
     pub attempt_id: AttemptId,

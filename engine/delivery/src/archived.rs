@@ -24,9 +24,8 @@ const DAY_NS: u64 = 24 * HOUR_NS;
 /// What an archive holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Archived {
-    /// Events.
     pub events: u64,
-    /// Bytes of their envelopes.
+    /// Bytes of the events' envelopes.
     pub bytes: u64,
 }
 

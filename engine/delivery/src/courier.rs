@@ -94,7 +94,6 @@ impl From<&str> for RedriveError {
 /// An event as its target gets it.
 #[derive(Clone, Debug)]
 pub struct Letter {
-    /// Its key.
     pub key: EventKey,
     /// The whole event.
     pub event: Arc<str>,

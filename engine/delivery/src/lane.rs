@@ -45,7 +45,6 @@ pub enum Course {
 pub struct LaneId {
     /// The bus of the rule.
     pub bus: String,
-    /// The rule.
     pub rule: String,
     /// The target's id.
     pub target: String,

@@ -132,7 +132,6 @@ impl Notice {
         }
     }
 
-    /// Its kind.
     pub fn kind(&self) -> NoticeKind {
         self.kind
     }

@@ -114,12 +114,10 @@ impl Seen<'_> {
         self.told.position
     }
 
-    /// Its id.
     pub fn id(&self) -> String {
         EventKey::new(self.told.position, self.told.facet).id()
     }
 
-    /// Its detail-type.
     pub fn detail_type(&self) -> &str {
         kind(self.told.event, self.told.facet).1
     }
@@ -129,7 +127,6 @@ impl Seen<'_> {
         bus(self.told.event)
     }
 
-    /// Its source.
     pub fn source(&self) -> &str {
         kind(self.told.event, self.told.facet).0
     }

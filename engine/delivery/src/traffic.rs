@@ -24,9 +24,7 @@ const RECORDS: usize = 9;
 /// The source and the detail-type of an event.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventType {
-    /// The source.
     pub source: String,
-    /// The detail-type.
     pub detail_type: String,
 }
 
@@ -51,7 +49,6 @@ impl TypeRef<'_> {
 /// Events since the counts began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
-    /// Events.
     pub events: u64,
     /// When the last was handed to the disk.
     pub last_at: Timestamp,

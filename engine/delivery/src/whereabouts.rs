@@ -48,7 +48,6 @@ pub enum Whereabouts {
     Delivered,
     /// Given up: it is in the dead-letter queue.
     DeadLetter {
-        /// The queue.
         queue: String,
         /// When it was put there.
         at: Timestamp,

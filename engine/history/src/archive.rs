@@ -606,7 +606,6 @@ impl Archive {
         self.player_ids.get(name).copied()
     }
 
-    /// A species' name.
     pub fn species_name(&self, species: SpeciesId) -> Option<&str> {
         self.species.get(usize::from(species.0)).map(String::as_str)
     }

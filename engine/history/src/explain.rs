@@ -18,7 +18,6 @@ use std::ops::ControlFlow;
 pub struct Attempt {
     /// Its place in the journal.
     pub position: Position,
-    /// The player.
     pub player: PlayerId,
     /// The player's name for it.
     pub attempt_id: AttemptId,
@@ -49,7 +48,6 @@ pub struct Target {
     pub appeared_at: Timestamp,
     /// When it would expire.
     pub vanishes_at: Timestamp,
-    /// Its species.
     pub species: SpeciesId,
     /// Where it was.
     pub place: Place,
@@ -95,7 +93,6 @@ pub struct Winner {
 /// The group in which the attempt was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Durable {
-    /// The group.
     pub group: Group,
     /// When it was on the disk; none for the newest group, because only the next one records its sync time.
     pub durable_at: Option<Timestamp>,
@@ -104,7 +101,6 @@ pub struct Durable {
 /// The whole story.
 #[derive(Clone, Debug)]
 pub struct Story {
-    /// The attempt.
     pub attempt: Attempt,
     /// How it became durable.
     pub durable: Durable,

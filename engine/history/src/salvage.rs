@@ -64,7 +64,6 @@ pub enum Kept {
     Mended,
     /// The end, with the snapshot.
     End,
-    /// The beginning.
     Beginning,
     /// Some part, without a snapshot.
     History,

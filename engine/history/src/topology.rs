@@ -82,7 +82,6 @@ pub struct Node {
 pub enum NodeKind {
     /// A source of events.
     Source,
-    /// A bus.
     Bus,
     /// A rule of a bus.
     Rule,
@@ -90,7 +89,6 @@ pub enum NodeKind {
     Target,
     /// A queue: for dead letters, or what a pipe reads.
     Queue,
-    /// A pipe.
     Pipe,
     /// A group of schedules.
     ScheduleGroup,
@@ -128,11 +126,8 @@ pub struct Edge {
 /// A type of events on a bus.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EventTypeRow {
-    /// The bus.
     pub bus: String,
-    /// The source.
     pub source: String,
-    /// The detail-type.
     pub detail_type: String,
     /// The number of events.
     pub events: u64,

@@ -56,7 +56,6 @@ pub type Ending = Option<Outcome>;
 pub struct Differs {
     /// Its position in the journal.
     pub position: Position,
-    /// The player.
     pub player: PlayerId,
     /// The player's name for the attempt.
     pub attempt_id: AttemptId,

@@ -83,7 +83,6 @@ pub struct Heard {
     pub id: Option<String>,
     /// Its type; `message` if it has none.
     pub kind: String,
-    /// Its data.
     pub data: String,
 }
 

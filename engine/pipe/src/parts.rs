@@ -70,7 +70,6 @@ pub struct PipeFigures {
     pub records: AtomicU64,
     /// Records that its filter did not match.
     pub filtered: AtomicU64,
-    /// Batches.
     pub batches: AtomicU64,
     /// Records that the target accepted.
     pub delivered: AtomicU64,

@@ -20,14 +20,12 @@ const LINES_LET_GO: u64 = 100_000;
 /// How often expired lines are deleted, in milliseconds.
 const RETENTION_EVERY_MS: u64 = 60_000;
 
-/// A line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// Its place in the group.
     pub place: LinePlace,
     /// When it arrived, in milliseconds since 1970.
     pub ingested_at_ms: u64,
-    /// Its stream.
     pub stream: String,
     /// Its text.
     pub message: String,
@@ -53,7 +51,6 @@ impl LinePlace {
 /// A stream of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stream {
-    /// Its name.
     pub name: String,
     /// When it was created, in milliseconds since 1970.
     pub created_at_ms: u64,

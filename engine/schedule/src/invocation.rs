@@ -27,9 +27,7 @@ pub fn detail(schedule: &Schedule, completes: bool) -> String {
 pub struct Invocation {
     /// ARN of the schedule.
     pub schedule_arn: String,
-    /// Its group.
     pub group: String,
-    /// Its name.
     pub name: String,
     /// Whether the schedule is never due again.
     pub is_last: bool,

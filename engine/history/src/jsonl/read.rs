@@ -14,7 +14,6 @@ use std::borrow::Cow;
 #[error("{0}")]
 pub struct LineError(pub String);
 
-/// A line.
 #[derive(Debug, PartialEq)]
 pub enum Line {
     /// The first line.
@@ -41,9 +40,7 @@ pub struct ExportLine {
 /// The line of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockLine {
-    /// Its head.
     pub head: BlockHead,
-    /// Its hash.
     pub hash: [u8; 32],
     /// Which shard decided how many events, in order.
     pub sections: Vec<(ShardId, usize)>,

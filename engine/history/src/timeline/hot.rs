@@ -10,7 +10,6 @@ const COUNTED_MAX: usize = 1 << 17;
 /// How often an id was met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hot<Id> {
-    /// The id.
     pub id: Id,
     /// Attempts counted: a lower bound.
     pub throws: u64,

@@ -13,7 +13,6 @@ const KINDS_MAX: usize = 256;
 /// The most bytes of a text in a mark.
 const TEXT_BYTES_MAX: usize = 1_024;
 
-/// A mark.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// When it happened.
@@ -36,14 +35,12 @@ pub enum Marked {
     },
     /// A resource of the bus changed.
     Changed {
-        /// Its key.
         key: String,
         /// Whether it was deleted.
         gone: bool,
     },
     /// The engine put a notice on the bus `default`.
     Said {
-        /// Its detail-type.
         detail_type: String,
         /// Its detail as JSON, or the beginning of it.
         detail: String,
@@ -54,7 +51,6 @@ pub enum Marked {
         bus: String,
         /// The source of the event.
         source: String,
-        /// Its detail-type.
         detail_type: String,
     },
 }

@@ -16,7 +16,6 @@ pub struct Attribute {
 }
 
 impl Attribute {
-    /// A text.
     pub fn text(value: impl Into<String>) -> Attribute {
         Attribute { data_type: "String".into(), value: value.into() }
     }
@@ -30,9 +29,7 @@ impl Attribute {
 /// A message to send.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewMessage {
-    /// Its body.
     pub body: String,
-    /// Its attributes.
     pub attributes: BTreeMap<String, Attribute>,
     /// The trace that it belongs to (`AWSTraceHeader`).
     pub trace_header: Option<String>,
@@ -53,7 +50,6 @@ pub struct NewMessage {
 /// What a dead letter keeps of the message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// Its id.
     pub id: String,
     /// When it was sent.
     pub sent_at: Timestamp,
@@ -106,17 +102,13 @@ pub struct Message {
     pub sequence: u64,
     /// When it was sent.
     pub sent_at: Timestamp,
-    /// Its body.
     pub body: String,
-    /// Its attributes.
     pub attributes: BTreeMap<String, Attribute>,
     /// The trace that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_header: Option<String>,
-    /// Its group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// Its deduplication id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deduplication_id: Option<String>,
     /// Its history before, if it is a dead letter.
@@ -127,7 +119,6 @@ pub struct Message {
 /// A received message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// The message.
     pub message: Message,
     /// The receipt handle: needed to delete the message.
     pub handle: String,
