@@ -445,7 +445,7 @@ impl Client {
         ready
     }
 
-    /// Whether the engine has stopped: nothing that is not durable yet will become so.
+    /// Whether the engine has failed: what is not durable yet never will be. A clean close does not count.
     pub fn is_stopped(&self) -> bool {
         self.shared.failure.happened()
     }

@@ -57,6 +57,7 @@ impl Door {
 
     /// Stops the shard after the last command was sent: it decides what waits, then ends.
     pub fn stop(&self) {
+        // Stored before the rings: a task that arms its bell either sees the flag in its second look, or is woken.
         self.stop.store(true, Ordering::SeqCst);
         self.throws.ring();
         self.world.ring();

@@ -100,6 +100,7 @@ impl Desk {
     /// # Errors
     /// When the queue is full, or the journal takes no more turns.
     pub fn reserve(&self) -> Result<Place<'_>, NoPlace> {
+        // A place that is given just before `close` does no harm: its turn is never written, so never acknowledged.
         if self.closed.load(Ordering::Acquire) {
             return Err(NoPlace::Closed);
         }
@@ -143,6 +144,7 @@ impl Desk {
 
     /// Stops the desk once the last turn was handed over: the committer writes what waits, then ends.
     pub fn stop(&self) {
+        // Stored before the ring: the committer either sees the flag in its second look, or is woken.
         self.stop.store(true, Ordering::SeqCst);
         self.turns.ring();
     }

@@ -182,6 +182,7 @@ impl Lane {
 
     /// Closes the lane: no event is taken any more; deliveries in flight continue.
     pub fn close(&self) {
+        // Under the lock: a concurrent `take` has either marked its events as in flight, or sees the lane closed.
         let _state = self.state();
         self.closed.store(true, Ordering::Release);
     }

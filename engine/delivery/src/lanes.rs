@@ -57,7 +57,7 @@ impl Lanes {
         self.outside.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|wake| wake());
     }
 
-    /// Increases whenever a lane is added or removed.
+    /// Increases whenever a lane is added or removed. A caller that sees a new value also sees the change of the map.
     pub fn generation(&self) -> u64 {
         self.changed.load(Ordering::Acquire)
     }

@@ -13,7 +13,7 @@ pub const TURN_WORLD_MAX: usize = 256;
 pub const JOURNAL_TURNS: usize = 256;
 /// New names that wait for the journal; those of all species and of the opening wait at once.
 pub const JOURNAL_NAMES: usize = 8_192;
-/// Events in one group: one write, one sync, one record.
+/// Events in one group, not counting new names: one write, one sync, one record.
 pub const GROUP_EVENTS_MAX: usize = 65_536;
 /// Bytes of events without a fixed size in one group, about; a group is written as a whole.
 pub const GROUP_TEXT_BYTES_MAX: usize = 16 << 20;

@@ -115,6 +115,7 @@ impl Listen {
         }
         let bytes = heard.data.len() as u64;
         self.ear.heard.push(heard)?;
+        // The listener may subtract first: the count then wraps until this line, which only this producer could see.
         self.ear.bytes.fetch_add(bytes, Ordering::AcqRel);
         self.ear.thread.unpark();
         Ok(())

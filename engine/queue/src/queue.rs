@@ -169,6 +169,8 @@ impl Queues {
     ) -> Result<Vec<Message>, QueueError> {
         // One sender at a time in a FIFO queue: its order is that of the sequence numbers.
         let in_order = is_fifo(queue).then(|| self.in_order.lock().unwrap_or_else(PoisonError::into_inner));
+        // Reserved first, so that a full queue refuses before anything is written; published last, so that a receiver
+        // never gets a message without its row.
         let first = self.reserve(queue, messages.len(), now)?;
         let count = messages.len();
         let claims = self.claim(queue, first, &messages, now);

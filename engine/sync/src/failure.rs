@@ -52,6 +52,7 @@ impl Failure {
     #[inline]
     /// Whether a failure was reported; one relaxed load.
     pub fn happened(&self) -> bool {
+        // Relaxed: the flag guards no data; the reason has a lock of its own.
         self.happened.load(Ordering::Relaxed)
     }
 
