@@ -17,6 +17,7 @@ pub enum Release {
     Again { token: Token, decision: Decision },
     /// An attempt that waited for another of the same name, when that one was not accepted.
     Refused { token: Token, attempt_id: AttemptId, fakemon_id: FakemonId },
+    /// A page of a player's captures.
     Collection { token: Token, items: Vec<Caught>, more_before: Option<Position> },
 }
 
