@@ -93,7 +93,7 @@ impl BusFigures {
         held.iter().flat_map(of_bus).collect()
     }
 
-    /// Notes the first attempt to deliver an event that was durable at `ingested_at`.
+    /// Notes the first attempt to deliver an event that was handed to the disk at `ingested_at`.
     pub fn started(&self, ingested_at: Timestamp, now: Timestamp) {
         self.start_ns.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(now.ns_since(ingested_at));
     }
