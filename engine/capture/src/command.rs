@@ -1,4 +1,4 @@
-//! What goes into the engine, what is refused, and what comes back.
+//! Commands to the engine, why they are refused, and their completions.
 
 use crate::players::Player;
 use fakemon_model::authorship::Reserved;
@@ -109,7 +109,7 @@ pub struct Stages {
     pub durable_at: Timestamp,
 }
 
-/// What a client gets back, each exactly once, with the token of its command.
+/// The completion of a command, with its token. A client gets each completion exactly once.
 #[derive(Clone, Debug)]
 pub enum Completion {
     /// An attempt was decided.

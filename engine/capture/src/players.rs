@@ -37,7 +37,7 @@ struct Ledger {
 /// not accepted.
 pub type Waiter = Box<dyn FnOnce(Option<Decision>) + Send>;
 
-/// What the ledger says of an attempt id.
+/// The state of an attempt id in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// Never used; it is now.

@@ -38,7 +38,7 @@ const IDLE: Duration = Duration::from_millis(50);
 /// The winner of a fakémon that vanished.
 const VANISHED: u32 = u32::MAX;
 
-/// What changed since rows were written.
+/// Changes since the last rows were written.
 #[derive(Default)]
 struct Changes {
     fakemon: HashMap<FakemonId, FakemonRow>,

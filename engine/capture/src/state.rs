@@ -1,4 +1,4 @@
-//! What a shard knows: all fakémon it owns, wild, captured and vanished. [`Population::apply`] is the only mutator;
+//! The state of a shard: all fakémon it owns, wild, captured and vanished. [`Population::apply`] is the only mutator;
 //! applying a change twice is the same as applying it once, so that recovery may start from rows that are ahead.
 
 use crate::arena::Arena;

@@ -39,7 +39,7 @@ pub struct Capture {
     pub caught: Caught,
 }
 
-/// What was decided in one turn.
+/// The result of one turn.
 pub struct Turn {
     /// The position of its first event; known once the group is written.
     pub first: Position,

@@ -60,7 +60,7 @@ pub struct Node {
     /// Unique: `source/NAME`, `bus/NAME`, `rule/BUS/NAME`, `target/BUS/RULE/ID`, `queue/NAME`, `pipe/NAME`,
     /// `schedule-group/NAME`.
     pub id: String,
-    /// What it is.
+    /// Its kind.
     pub kind: NodeKind,
     /// Its name, as shown to people.
     pub name: String,

@@ -1,4 +1,4 @@
-//! What goes in and what comes out: commands, outcomes, completions, events.
+//! Events of the journal, and what players get of them: outcomes, decisions, captures, sightings.
 
 use crate::ids::{AttemptId, EventKey, FakemonId, PlayerId, Position, SpeciesId, Timestamp};
 use crate::limits::PLAYER_NAME_BYTES_MAX;
@@ -221,7 +221,7 @@ pub struct Put {
     pub bus: String,
     /// The sender, as the event names it.
     pub source: String,
-    /// What kind of event it is.
+    /// The detail-type.
     pub detail_type: String,
     /// A JSON object.
     pub detail: String,

@@ -30,7 +30,7 @@ id! {
     PlayerId(u32)
 }
 id! {
-    /// What a player calls an attempt; unique among the player's attempts.
+    /// A player's id for an attempt; unique among the player's attempts.
     AttemptId(u64)
 }
 id! {
@@ -42,7 +42,7 @@ id! {
     ShardId(u16)
 }
 id! {
-    /// What a client calls a command, to recognise its answer. Chosen by the client, never looked at.
+    /// A client's id for a command, returned with its completion. Chosen by the client; the engine never reads it.
     Token(u64)
 }
 
@@ -122,9 +122,9 @@ impl fmt::Display for Timestamp {
 /// Which of the events that a record stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Facet {
-    /// That an attempt was made.
+    /// The attempt was made.
     Attempt,
-    /// What happened: how the attempt ended, and every other event.
+    /// The outcome of the attempt, and every other event.
     Happened,
 }
 

@@ -60,7 +60,7 @@ pub const ANSWER_PLAYERS_OF_ONE_MAX: usize = 10_000;
 pub const ANSWER_PLAYERS_MAX: usize = 1_000_000;
 /// Files that the databases of a data directory have open at once, of a process with many descriptors.
 pub const OPEN_TABLES_MAX: usize = 800;
-/// Those of one database at least: RocksDB takes no fewer.
+/// The fewest that one database has open: RocksDB accepts no smaller limit.
 pub const OPEN_TABLES_MIN: usize = 20;
 /// Shards.
 pub const CORES_MAX: usize = 256;

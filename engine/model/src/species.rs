@@ -36,7 +36,7 @@ impl CatchRate {
     }
 }
 
-/// What is known of a species.
+/// A species, with the defaults of its spawns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Species {
     /// The name, as players read it.

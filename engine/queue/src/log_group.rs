@@ -61,9 +61,9 @@ pub struct Stream {
 /// Times of the lines that a stream got, in milliseconds since 1970, including lines that retention deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamTimes {
-    /// Of the earliest line.
+    /// The time of the earliest line.
     pub first_ms: u64,
-    /// Of the latest line.
+    /// The time of the latest line.
     pub last_ms: u64,
     /// When the last lines arrived.
     pub ingested_at_ms: u64,

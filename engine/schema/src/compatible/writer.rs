@@ -231,7 +231,7 @@ impl Writer {
             let said: Vec<NodeId> = [one, other]
                 .into_iter()
                 .filter_map(|object| match self.written_as(object, name) {
-                    // That nothing says what it is, says nothing.
+                    // A part that allows anything adds nothing.
                     Some(part) if part == self.anything => None,
                     None if object.more == More::Nothing => Some(self.nothing),
                     part => part,
