@@ -250,8 +250,8 @@ impl World {
         found.into_iter().map(|(_, wild)| self.sighting(&wild)).collect()
     }
 
-    /// Appends the fakémon that have expired at `now`, among at most `slots` slots of the view from `from` on; returns
-    /// the slot to continue from, 0 at the end.
+    /// Appends the fakémon that have expired at `now`, among at most `slots` slots of the view from `from` on;
+    /// returns the slot to continue from, 0 at the end.
     pub fn overdue(&self, from: u32, slots: u32, now: Timestamp, overdue: &mut Vec<FakemonId>) -> u32 {
         let sightings = self.sightings.read().unwrap_or_else(PoisonError::into_inner);
         let end = sightings.arena.next_slot();
