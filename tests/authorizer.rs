@@ -1,4 +1,5 @@
-//! A webhook that decides who may connect: what it is asked, what it may answer, and that nobody is let in on a guess.
+//! A webhook that decides who may connect: what it is asked, what it may answer, and that nobody is let in on a
+//! guess.
 
 use crate::at_connections;
 use crate::aws::events;

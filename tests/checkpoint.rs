@@ -1,5 +1,5 @@
-//! Checkpoints: copies of a data directory, beside a server that works and without one. Everything belongs together in
-//! them: a server starts from one, every tool reads it, nothing that was told before is missing.
+//! Checkpoints: copies of a data directory, beside a server that works and without one. Everything belongs together
+//! in them: a server starts from one, every tool reads it, nothing that was told before is missing.
 
 use crate::dice::Dice;
 use crate::player::{Player, SOL};

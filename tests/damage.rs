@@ -277,7 +277,8 @@ pub(crate) fn damage(data: &Path, dice: &mut Dice) -> String {
     format!("{how} of {} from byte {at} on", path.display())
 }
 
-/// A server that starts gives the answers that were given, or stops when it meets the damage. False: it did not serve.
+/// A server that starts gives the answers that were given, or stops when it meets the damage. False: it did not
+/// serve.
 fn is_served_or_refused(what: &str, data: &Path, racer: &Racer) -> bool {
     let path = data.to_str().expect("temporary paths are UTF-8");
     let server = match Server::try_start(data, &[]) {

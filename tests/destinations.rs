@@ -1,5 +1,5 @@
-//! What reaches the targets of rules, byte for byte: paths, queries and headers of requests from the event, tokens, numbers;
-//! why something did not arrive; and what is refused before it could fail.
+//! What reaches the targets of rules, byte for byte: paths, queries and headers of requests from the event, tokens,
+//! numbers; why something did not arrive; and what is refused before it could fail.
 
 use crate::aws::{ERROR, Hook, PATIENCE, WELL, destination, events, queue, receive, refused, sqs};
 use crate::pipes::rest;

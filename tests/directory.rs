@@ -1,5 +1,5 @@
-//! A data directory among others: who may look into it and its copies, where copies may lie, and what is said when the
-//! system refuses a file, a thread or a mount. Nothing half done stays behind.
+//! A data directory among others: who may look into it and its copies, where copies may lie, and what is said when
+//! the system refuses a file, a thread or a mount. Nothing half done stays behind.
 
 use crate::damage::lived_in;
 use crate::disk::Disk;

@@ -1,5 +1,5 @@
-//! A disk that is full, a limit of file sizes: the process stops, says what and where and what to do, and nothing that
-//! was told is lost.
+//! A disk that is full, a limit of file sizes: the process stops, says what and where and what to do, and nothing
+//! that was told is lost.
 
 use crate::aws::{call, queue, receive, sqs};
 use crate::dice::Dice;

@@ -280,8 +280,8 @@ fn who_follows_may_begin_anywhere_and_misses_nothing() {
 
 fn copy_dir(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
-    // First what says how much there must be at least, and what follows the journal; then the journal; within each RocksDB's
-    // own order of trust: data, then what names it.
+    // First what says how much there must be at least, and what follows the journal; then the journal; within each
+    // RocksDB's own order of trust: data, then what names it.
     let mut names: Vec<_> = std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort_by_key(|name| {
         let name = name.to_string_lossy();

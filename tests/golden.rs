@@ -1,7 +1,7 @@
-//! What every tool says of a journal that is kept here as lines, made once by `make`: an evening of the seeded workload on
-//! a real server. Imported, it has the positions, ids, hashes and times that it had, so all that is said of it is always
-//! the same: in the transcripts `golden/*.txt`, and in the incident guide. `UPDATE_GOLDEN=1` writes what is expected from
-//! now on.
+//! What every tool says of a journal that is kept here as lines, made once by `make`: an evening of the seeded
+//! workload on a real server. Imported, it has the positions, ids, hashes and times that it had, so all that is said
+//! of it is always the same: in the transcripts `golden/*.txt`, and in the incident guide. `UPDATE_GOLDEN=1` writes
+//! what is expected from now on.
 
 mod make;
 mod transcript;

@@ -1,5 +1,5 @@
-//! What happened, asked from outside: `explain`, `trace` and `replay` on a server's data, beside the running server and
-//! after its end, with an index and without one; and the index beside a reader that reads everything.
+//! What happened, asked from outside: `explain`, `trace` and `replay` on a server's data, beside the running server
+//! and after its end, with an index and without one; and the index beside a reader that reads everything.
 
 use crate::aws::{events, queue, receive, sqs};
 use crate::dice::Dice;

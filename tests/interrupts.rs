@@ -1,5 +1,5 @@
-//! Commands that a signal ends: at once, whatever they wait for, with one line and exit code 130; what they had begun is
-//! gone, or says that it is incomplete.
+//! Commands that a signal ends: at once, whatever they wait for, with one line and exit code 130; what they had begun
+//! is gone, or says that it is incomplete.
 
 use crate::aws::call;
 use crate::player::SOL;

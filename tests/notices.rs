@@ -32,7 +32,8 @@ pub(crate) fn open(dir: &Path, thresholds: Thresholds) -> Engine {
     Engine::open(dir, Options { cores: 1, pin: false, thresholds, ..Options::default() }).unwrap()
 }
 
-/// What the engine said of itself so far, but for changes of resources: detail-types without their prefix, and details.
+/// What the engine said of itself so far, but for changes of resources: detail-types without their prefix, and
+/// details.
 fn told(engine: &Engine) -> Vec<(String, Value)> {
     let mut told = Vec::new();
     let tail = engine.tail();

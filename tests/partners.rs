@@ -1,4 +1,5 @@
-//! Partner webhooks and partner event sources: what a partner signs becomes an event, what anybody else says does not.
+//! Partner webhooks and partner event sources: what a partner signs becomes an event, what anybody else says does
+//! not.
 
 use crate::aws::{events, queue, receive, refused, sqs};
 use crate::server::{Server, fresh_data};

@@ -1,5 +1,6 @@
 //! Power cuts in the first moments of a data directory: whatever they leave of the small files in it, it starts, with
-//! everything that was told. And a server brings the names of what it makes to the disk before it tells anybody anything.
+//! everything that was told. And a server brings the names of what it makes to the disk before it tells anybody
+//! anything.
 
 use crate::damage::{copy_dir, lived_in};
 use crate::player::Player;

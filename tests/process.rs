@@ -1,5 +1,5 @@
-//! The process as a whole: logs that nobody takes, descriptors that run out, connections that only wait, signals that come
-//! twice, clocks that are wrong.
+//! The process as a whole: logs that nobody takes, descriptors that run out, connections that only wait, signals that
+//! come twice, clocks that are wrong.
 
 use crate::aws::{PATIENCE, events};
 use crate::player::{Player, SOL};
@@ -280,8 +280,8 @@ fn too_few_descriptors_are_refused_with_the_remedy() {
     }
 }
 
-/// Once the file `NO_CLOCK` is there, a thread whose name begins with `shard-` finds no clock, once; the library that asks
-/// panics.
+/// Once the file `NO_CLOCK` is there, a thread whose name begins with `shard-` finds no clock, once; the library that
+/// asks panics.
 const NO_CLOCK: &str = r#"
 #define _GNU_SOURCE
 #include <errno.h>

@@ -46,8 +46,8 @@ impl Racer {
         }
     }
 
-    /// Throws that are sent again get the first answer, those that nobody answered get one now; what was won is in the
-    /// collection.
+    /// Throws that are sent again get the first answer, those that nobody answered get one now; what was won is in
+    /// the collection.
     pub(crate) fn is_told_the_same(&mut self, play: SocketAddr, dice: &mut Dice) {
         let mut player = Player::connect(play, &self.name).expect("it listens");
         for attempt in self.next_attempt.saturating_sub(2 * IN_FLIGHT as u64)..=self.next_attempt {

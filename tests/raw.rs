@@ -1,5 +1,5 @@
-//! JSON as it was written: the bytes of numbers and texts, and the order of members, are the same behind every way in,
-//! through and out. And bodies that cannot be read as they are, are not read as something else.
+//! JSON as it was written: the bytes of numbers and texts, and the order of members, are the same behind every way
+//! in, through and out. And bodies that cannot be read as they are, are not read as something else.
 
 use crate::aws::{events, queue, receive, sqs};
 use crate::general::settings;

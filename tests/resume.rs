@@ -1,4 +1,5 @@
-//! Players who come back to `/play` say where they were, and are told what they missed: all of it, in order, each once.
+//! Players who come back to `/play` say where they were, and are told what they missed: all of it, in order, each
+//! once.
 
 use crate::dice::Dice;
 use crate::player::{Player, SOL, number, throw};

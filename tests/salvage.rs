@@ -1,5 +1,5 @@
-//! Salvage: whatever happened to a directory, the new one opens and verifies, holds the events that the old one had at
-//! their positions, and says what is missing; the damaged one is not touched.
+//! Salvage: whatever happened to a directory, the new one opens and verifies, holds the events that the old one had
+//! at their positions, and says what is missing; the damaged one is not touched.
 
 use crate::damage::{copy_dir, damage, lived_in};
 use crate::dice::Dice;

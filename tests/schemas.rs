@@ -1,5 +1,5 @@
-//! The schema registry from outside: schemas are discovered from what happens, enforced where events come in, compared
-//! from version to version, and become types that compile.
+//! The schema registry from outside: schemas are discovered from what happens, enforced where events come in,
+//! compared from version to version, and become types that compile.
 
 use crate::aws::{PATIENCE, events, queue, receive, sqs};
 use crate::schedules::in_seconds;

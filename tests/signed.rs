@@ -1,5 +1,5 @@
-//! Signatures: with access keys nobody changes anything without one, and whoever tries hears it in AWS's words. Requests
-//! are made by hand here, and by boto3 where it is installed.
+//! Signatures: with access keys nobody changes anything without one, and whoever tries hears it in AWS's words.
+//! Requests are made by hand here, and by boto3 where it is installed.
 
 use crate::server::{Server, fresh_data, refusal};
 use aws_credential_types::Credentials;

@@ -1,5 +1,5 @@
-//! A disk whose syncs take long: a library that is preloaded into the server makes every sync of the journal's log wait, so
-//! that the journal's desk is full most of the time. What is decided first stands first all the same.
+//! A disk whose syncs take long: a library that is preloaded into the server makes every sync of the journal's log
+//! wait, so that the journal's desk is full most of the time. What is decided first stands first all the same.
 
 use crate::dice::Dice;
 use crate::player::{Player, SOL, throw};
@@ -82,8 +82,8 @@ fn a_slow_log_leaves_what_was_decided_first_in_front() {
     }
 }
 
-/// Players throw at fakémon that are about to appear, and at those that are about to vanish by themselves. The last answer
-/// of each player.
+/// Players throw at fakémon that are about to appear, and at those that are about to vanish by themselves. The last
+/// answer of each player.
 fn overtake(server: &Server, first: u64) -> Vec<(String, Value)> {
     let (next, over, deepest) = (AtomicU64::new(first + 1), AtomicBool::new(false), AtomicUsize::new(0));
     let begun = Instant::now();
@@ -96,7 +96,8 @@ fn overtake(server: &Server, first: u64) -> Vec<(String, Value)> {
         for spawner in 0..SPAWNERS {
             scope.spawn(move || {
                 while !over.load(Ordering::Relaxed) {
-                    // They are answered at the same moment, when a sync is over; the next ones come while the desk is full.
+                    // They are answered at the same moment, when a sync is over; the next ones come while the desk is
+                    // full.
                     let rest_ms = (next.load(Ordering::Relaxed) + spawner) * 37 % 300;
                     std::thread::sleep(Duration::from_millis(rest_ms));
                     let id = next.fetch_add(1, Ordering::Relaxed).to_string();

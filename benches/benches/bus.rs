@@ -1,6 +1,6 @@
-//! What the bus does with what the journal has: how many events a second a replay brings to a function, beside a plain
-//! reading of the same journal; and what a target that takes nothing costs everybody else, a million events long.
-//! Medians of several runs.
+//! What the bus does with what the journal has: how many events a second a replay brings to a function, beside a
+//! plain reading of the same journal; and what a target that takes nothing costs everybody else, a million events
+//! long. Medians of several runs.
 //!
 //! `cargo bench --profile dev --bench bus`
 

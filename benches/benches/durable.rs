@@ -1,6 +1,6 @@
-//! Durable figures, each beside its yardstick from the same run: how many throws a second the engine decides and makes
-//! durable in process, how long one takes at half of that load, how fast the journal is verified, how much memory a
-//! wild fakémon takes. Medians of several runs.
+//! Durable figures, each beside its yardstick from the same run: how many throws a second the engine decides and
+//! makes durable in process, how long one takes at half of that load, how fast the journal is verified, how much
+//! memory a wild fakémon takes. Medians of several runs.
 //!
 //! `cargo bench --profile dev --bench durable` (the dev profile is the optimised one that is compiled already), with
 //! arguments after `--` if wanted: seconds of each run (3), names of scenarios (all).

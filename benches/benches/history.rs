@@ -1,8 +1,9 @@
-//! The tools of an incident on a long journal, each figure with its goal beside it: a throw explained by a fresh process
-//! with nothing of the journal in memory, the state at any position, scanning, Parquet; and what the index costs captures.
+//! The tools of an incident on a long journal, each figure with its goal beside it: a throw explained by a fresh
+//! process with nothing of the journal in memory, the state at any position, scanning, Parquet; and what the index
+//! costs captures.
 //!
-//! `make bench ARGS="--bench history -- 100000000"`: events of the journal (default 5,000,000). With a directory after
-//! it, the journal is kept there, and used again if it is there.
+//! `make bench ARGS="--bench history -- 100000000"`: events of the journal (default 5,000,000). With a directory
+//! after it, the journal is kept there, and used again if it is there.
 
 #![expect(clippy::print_stdout, reason = "the table is the result")]
 

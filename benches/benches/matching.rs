@@ -1,6 +1,6 @@
-//! How many events a second one thread matches: five rules of each kind, and a thousand exact ones, on events like those
-//! of the city-lots benchmark (GeoJSON, about 770 bytes). Beside it, on the same events and rules in the same run, crate
-//! `quamina`.
+//! How many events a second one thread matches: five rules of each kind, and a thousand exact ones, on events like
+//! those of the city-lots benchmark (GeoJSON, about 770 bytes). Beside it, on the same events and rules in the same
+//! run, crate `quamina`.
 //!
 //! `cargo bench --profile dev --bench matching`
 

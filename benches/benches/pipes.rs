@@ -1,5 +1,5 @@
-//! How much a pipe carries: from queue to queue over a filter, beside the same done by hand; from bus to bus, beside a rule
-//! that does the same; and what throws cost while a pipe looks at each. Medians of several runs.
+//! How much a pipe carries: from queue to queue over a filter, beside the same done by hand; from bus to bus, beside
+//! a rule that does the same; and what throws cost while a pipe looks at each. Medians of several runs.
 //!
 //! `cargo bench --profile dev --bench pipes`
 

@@ -1,5 +1,5 @@
-//! What the clock costs and how exact it is: a hundred thousand schedules that wait, how much later than due one fires,
-//! and ten thousand that are due at once.
+//! What the clock costs and how exact it is: a hundred thousand schedules that wait, how much later than due one
+//! fires, and ten thousand that are due at once.
 //!
 //! `cargo bench --profile dev --bench schedule`
 

@@ -10,7 +10,8 @@ pub enum Scenario {
     Hot,
     /// Uniformly over many fakémon.
     Spread,
-    /// A few places are crowded, most are not; some throws fall short, some fakémon dodge, some throws are sent twice.
+    /// A few places are crowded, most are not; some throws fall short, some fakémon dodge, some throws are sent
+    /// twice.
     Realistic,
 }
 
@@ -61,7 +62,8 @@ impl Scenario {
                 out_of_reach_of_10_000: 0,
                 repeated_of_10_000: 0,
             },
-            // Few are caught, so that most throws are decided by a roll and the world need not grow as fast as the load.
+            // Few are caught, so that most throws are decided by a roll and the world need not grow as fast as the
+            // load.
             Scenario::Spread => Shape {
                 slots: 10_000,
                 choice: Choice::Uniform,

@@ -1,5 +1,5 @@
-//! Settings of `fakemon serve`: what stands in the settings file, over the defaults; flags then go over both. The file
-//! `config.toml` beside this one documents every setting; `fakemon config` prints it and a test reads it.
+//! Settings of `fakemon serve`: what stands in the settings file, over the defaults; flags then go over both. The
+//! file `config.toml` beside this one documents every setting; `fakemon config` prints it and a test reads it.
 
 use fakemon_edge::{GENERAL_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX, RouteSelection, THREADS_MAX, TIMEOUTS};
 use fakemon_journal::files::read_text;
@@ -219,8 +219,8 @@ impl Default for Aws {
     }
 }
 
-/// What the bus accepts and shows. What is not said follows from [`Config::dev`]: test suites of others put targets that
-/// are not here, and see their own events only.
+/// What the bus accepts and shows. What is not said follows from [`Config::dev`]: test suites of others put targets
+/// that are not here, and see their own events only.
 #[derive(Clone, Debug, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bus {
@@ -228,8 +228,8 @@ pub struct Bus {
     pub allow_unserved_targets: Option<bool>,
     /// Whether the service's limits hold where ours are wider.
     pub aws_limits: bool,
-    /// Whether what the engine says of itself shows to all on the bus `default`, not only to those who ask; none means
-    /// unless `dev`.
+    /// Whether what the engine says of itself shows to all on the bus `default`, not only to those who ask; none
+    /// means unless `dev`.
     pub engine_notices: Option<bool>,
 }
 

@@ -1,5 +1,5 @@
-//! Descriptors: every connection is one, and so is every file of the journal. The limit of the process is divided before
-//! anything is opened, so that no number of players or clients takes away what the journal and health need.
+//! Descriptors: every connection is one, and so is every file of the journal. The limit of the process is divided
+//! before anything is opened, so that no number of players or clients takes away what the journal and health need.
 //!
 //! ```text
 //! limit ── engine: its files, shards, threads
@@ -29,8 +29,8 @@ pub(crate) struct Descriptors {
 }
 
 impl Descriptors {
-    /// Divides the limit of the process, when the engine needs so many and the control plane has use for `control`, with
-    /// `extra` beside them.
+    /// Divides the limit of the process, when the engine needs so many and the control plane has use for `control`,
+    /// with `extra` beside them.
     pub(crate) fn divide(limit: usize, engine: usize, control: usize, extra: usize) -> anyhow::Result<Descriptors> {
         let needed = engine + OTHERS + extra;
         ensure!(

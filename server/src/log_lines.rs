@@ -1,6 +1,6 @@
-//! Log lines on their way to stderr. No thread waits for it, and none ends over it: lines go through a bounded queue to a
-//! thread that writes them. When stderr is full, gone or slow, lines are lost and counted, and how many were is said as soon
-//! as it can be said.
+//! Log lines on their way to stderr. No thread waits for it, and none ends over it: lines go through a bounded queue
+//! to a thread that writes them. When stderr is full, gone or slow, lines are lost and counted, and how many were is
+//! said as soon as it can be said.
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use fakemon_sync::failure::no_thread;

@@ -1,6 +1,7 @@
-//! Where answers are printed. What others wrote — names, details, texts of errors — may hold characters that a terminal
-//! takes for commands, that turn the order of what is read around, or that are not seen at all; they leave as `\u009b`,
-//! which in JSON is the same text. It holds for every command, because it stands between all of them and stdout.
+//! Where answers are printed. What others wrote — names, details, texts of errors — may hold characters that a
+//! terminal takes for commands, that turn the order of what is read around, or that are not seen at all; they leave
+//! as `\u009b`, which in JSON is the same text. It holds for every command, because it stands between all of them and
+//! stdout.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,8 +42,8 @@ impl Write for Stdout {
     }
 }
 
-/// Whether a terminal could do something else with a character than to show it: it moves the cursor, begins a command,
-/// turns the order of the text around, or leaves no trace, so that two names look the same.
+/// Whether a terminal could do something else with a character than to show it: it moves the cursor, begins a
+/// command, turns the order of the text around, or leaves no trace, so that two names look the same.
 pub(crate) fn is_unsafe(letter: char) -> bool {
     letter.is_control() && !matches!(letter, '\n' | '\t') || is_format(letter)
 }

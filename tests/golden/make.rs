@@ -1,6 +1,6 @@
-//! Makes the golden journal: an evening of the seeded workload on a real server, with everything that incidents are made
-//! of. Positions, ids and times are new each time it is made, so what the tests compare is written anew after it, and the
-//! guide is read again, because its sentences name players and positions:
+//! Makes the golden journal: an evening of the seeded workload on a real server, with everything that incidents are
+//! made of. Positions, ids and times are new each time it is made, so what the tests compare is written anew after
+//! it, and the guide is read again, because its sentences name players and positions:
 //!
 //! ```sh
 //! cargo test --locked --workspace --test tests -- --ignored --exact golden::make::the_journal
@@ -219,8 +219,8 @@ impl Evening {
         }
     }
 
-    /// Two throw at one fakémon within microseconds, again and again, until the one who was received first comes second:
-    /// much stood before it in what was read from the socket together with it.
+    /// Two throw at one fakémon within microseconds, again and again, until the one who was received first comes
+    /// second: much stood before it in what was read from the socket together with it.
     fn race(&mut self, server: &Server) {
         for round in 0..RACES_MAX {
             let (fakemon, rival) = (FIRST_OF_OURS + round, 1 + round as usize % (NAMES.len() - 1));

@@ -1,6 +1,6 @@
-//! Transcripts: commands after a `$`, below each what it says. They are run by a shell, where the binary is on the path,
-//! and must say the same again; what depends on the machine (how long something took, how large it is on this disk) is
-//! not compared. A command that fails ends with `; echo "exit $?"`, so that its exit code is told too.
+//! Transcripts: commands after a `$`, below each what it says. They are run by a shell, where the binary is on the
+//! path, and must say the same again; what depends on the machine (how long something took, how large it is on this
+//! disk) is not compared. A command that fails ends with `; echo "exit $?"`, so that its exit code is told too.
 
 use crate::server::FAKEMON;
 use regex::Regex;

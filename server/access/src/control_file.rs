@@ -1,5 +1,5 @@
-//! How tools find the server that has a data directory open: its file `control` says where the control plane answers, and
-//! a word that proves to it that whoever calls may read that directory.
+//! How tools find the server that has a data directory open: its file `control` says where the control plane answers,
+//! and a word that proves to it that whoever calls may read that directory.
 //!
 //! ```text
 //! DIR/control      http://127.0.0.1:7401 3f0c…     readable for its owner only; gone when the server ends in peace

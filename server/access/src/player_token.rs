@@ -163,8 +163,8 @@ pub fn shown<'t>(authorization: Option<&'t str>, query: Option<&'t str>) -> Resu
     bearer.or(query).filter(|token| !token.is_empty()).ok_or(Refusal::NoToken)
 }
 
-/// The secret in a file: its bytes as they are, but for the line break with which editors and shells end a text. Whether
-/// there was one, so that it can be said.
+/// The secret in a file: its bytes as they are, but for the line break with which editors and shells end a text.
+/// Whether there was one, so that it can be said.
 pub fn secret_of(bytes: &[u8]) -> (&[u8], bool) {
     let text = std::str::from_utf8(bytes).ok().and_then(|text| text.strip_suffix('\n'));
     let text =

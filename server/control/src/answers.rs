@@ -8,12 +8,12 @@
 //! POST   /answers/webhooks/NAME/secret   a new secret; the old one is good for a day more ({"grace_s": 0…604800})
 //! ```
 //!
-//! A request is the event as its body, with Standard Webhooks headers (`standard_webhooks`): `webhook-id` is the event's
-//! id, `webhook-signature` holds one signature for each secret that is good. The secret is shown when the webhook is made,
-//! and never again. What fails comes again (`retry`: `attempts_max`, `age_s_max`), in order, and at last lies in the
-//! queue of `dead_letter_arn`, from where `start_message_move_task` sends it back. Results of everybody are better had by
-//! a rule with an API destination, which signs the same way if its connection is an `API_KEY` with the name
-//! `webhook-signature` and a value `whsec_…`.
+//! A request is the event as its body, with Standard Webhooks headers (`standard_webhooks`): `webhook-id` is the
+//! event's id, `webhook-signature` holds one signature for each secret that is good. The secret is shown when the
+//! webhook is made, and never again. What fails comes again (`retry`: `attempts_max`, `age_s_max`), in order, and at
+//! last lies in the queue of `dead_letter_arn`, from where `start_message_move_task` sends it back. Results of
+//! everybody are better had by a rule with an API destination, which signs the same way if its connection is an
+//! `API_KEY` with the name `webhook-signature` and a value `whsec_…`.
 
 use super::Shared;
 use super::aws::{self, Reply};

@@ -1,9 +1,9 @@
-//! API keys at the door: a request that brings one (`x-api-key`) is let in if the key is good, within the bounds of its
-//! usage plan, which count events: a rate with a burst, and a quota for a day, a week or a month.
+//! API keys at the door: a request that brings one (`x-api-key`) is let in if the key is good, within the bounds of
+//! its usage plan, which count events: a rate with a burst, and a quota for a day, a week or a month.
 //!
 //! A batch that is larger than what is left of the burst passes, and what follows waits for longer; a quota is never
-//! exceeded. How much a key has used is noted before its request goes on, and synced before its answer is given: neither
-//! a kill nor a power cut takes it back.
+//! exceeded. How much a key has used is noted before its request goes on, and synced before its answer is given:
+//! neither a kill nor a power cut takes it back.
 //!
 //! ```text
 //! note   usage/PLAN/KEY/DAY (of 1970, five digits)   events (8)

@@ -1,6 +1,6 @@
 //! `@connections`, as API Gateway's management API has it (boto3 `apigatewaymanagementapi`): say something on a
-//! connection, describe it, close it. Beyond it, one call for many: all connections of a player, of a group, of those who
-//! look at an area.
+//! connection, describe it, close it. Beyond it, one call for many: all connections of a player, of a group, of those
+//! who look at an area.
 //!
 //! ```text
 //! POST   /@connections/ID                            the body, as one message

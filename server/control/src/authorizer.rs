@@ -1,5 +1,5 @@
-//! Asks authorizers who may connect. The edge brings a question for each handshake; it goes to the API destination that
-//! the settings name, as a JSON object:
+//! Asks authorizers who may connect. The edge brings a question for each handshake; it goes to the API destination
+//! that the settings name, as a JSON object:
 //!
 //! ```json
 //! {"connection_id": "68f3…", "endpoint": "ws", "player": "ash", "source_ip": "127.0.0.1",
@@ -12,13 +12,13 @@
 //! | 2xx `{"allow": false}`, 401, 403 | 403 |
 //! | anything else, or nothing in time | 503, `Retry-After` |
 //!
-//! Lambda authorizers of API Gateway answer in two other ways, which are taken too: `{"isAuthorized": true, "context"?: {…}}`,
-//! and `{"principalId": "…", "policyDocument": {"Statement": [{"Action": "execute-api:Invoke", "Effect": "Allow", …}]},
-//! "context"?: {…}}`, where an `Allow` is needed and one `Deny` is enough, whatever the resources: there is one, this
-//! handshake. The context gets the `principalId`.
+//! Lambda authorizers of API Gateway answer in two other ways, which are taken too:
+//! `{"isAuthorized": true, "context"?: {…}}`, and `{"principalId": "…", "policyDocument": {"Statement": [{"Action":
+//! "execute-api:Invoke", "Effect": "Allow", …}]}, "context"?: {…}}`, where an `Allow` is needed and one `Deny` is
+//! enough, whatever the resources: there is one, this handshake. The context gets the `principalId`.
 //!
-//! With a time to live, decisions (no failures) are remembered so long: by token, or in open mode by name; and not where
-//! there is neither.
+//! With a time to live, decisions (no failures) are remembered so long: by token, or in open mode by name; and not
+//! where there is neither.
 
 use super::Shared;
 use super::webhooks::{self, Webhooks};

@@ -19,8 +19,8 @@
 //! Changes are made one request at a time, and are durable before the answer.
 //!
 //! Beyond AWS: an entry for a bus that does not exist fails; tags of a rule set the order of its deliveries
-//! (`fakemon:order`: `total` or `none`, `fakemon:concurrency`: 1 to 64); `TestEventPattern` takes `Explain`. Regions and
-//! accounts share one namespace: what an ARN says of them is kept and shown, and means nothing.
+//! (`fakemon:order`: `total` or `none`, `fakemon:concurrency`: 1 to 64); `TestEventPattern` takes `Explain`. Regions
+//! and accounts share one namespace: what an ARN says of them is kept and shown, and means nothing.
 
 mod request;
 pub(super) mod services;
@@ -376,8 +376,8 @@ async fn carry_out_in<E: From<ApiError>>(
     Ok(answer)
 }
 
-/// Makes changes durable, with the secrets of connections: new ones before, so that no connection is there without its
-/// secret; those that go after.
+/// Makes changes durable, with the secrets of connections: new ones before, so that no connection is there without
+/// its secret; those that go after.
 async fn write(shared: &Shared, changes: Vec<Change>, secrets: Vec<(String, Option<Value>)>) -> Result<(), ApiError> {
     let (new, gone): (Vec<_>, Vec<_>) = secrets.into_iter().partition(|(_, secret)| secret.is_some());
     let mut tries_left = if new.is_empty() { 0 } else { SECRET_TRIES_MAX };

@@ -1,6 +1,6 @@
 //! `POST /checkpoint`: a copy of the data directory while everything goes on. It writes where the caller says, so the
-//! caller shows the word that stands in the data directory: who may read that has everything already, and a web page, or
-//! whoever merely reaches the port, has not. The command `fakemon checkpoint` makes the request.
+//! caller shows the word that stands in the data directory: who may read that has everything already, and a web page,
+//! or whoever merely reaches the port, has not. The command `fakemon checkpoint` makes the request.
 //!
 //! `{"to":"/an/absolute/path","word":"…"}` → `{"position":"4711"}`: all events before it are in the copy.
 

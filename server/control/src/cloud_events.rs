@@ -1,6 +1,7 @@
-//! CloudEvents 1.0 over HTTP, in all three content modes, as the plain events that the rest understands: `type` is the
-//! detail-type, `data` the detail. Nothing is lost: data that is no object is `detail.data` (bytes: `detail.data_base64`),
-//! the subject is a resource, and all other attributes are resources too, as `cloudevents:NAME=VALUE`.
+//! CloudEvents 1.0 over HTTP, in all three content modes, as the plain events that the rest understands: `type` is
+//! the detail-type, `data` the detail. Nothing is lost: data that is no object is `detail.data` (bytes:
+//! `detail.data_base64`), the subject is a resource, and all other attributes are resources too, as
+//! `cloudevents:NAME=VALUE`.
 //!
 //! | mode | how it is told | the body |
 //! |---|---|---|
@@ -160,8 +161,8 @@ fn binary(headers: &HeaderMap, content_type: &str, body: &[u8]) -> Result<Plain,
     plain(CloudEvent { attributes, detail })
 }
 
-/// Whether a media type is one of bytes: its data is told as such even where they happen to be text, so that one sender's
-/// events all look alike.
+/// Whether a media type is one of bytes: its data is told as such even where they happen to be text, so that one
+/// sender's events all look alike.
 fn is_bytes(media_type: &str) -> bool {
     let kind = media_type.split('/').next().unwrap_or_default();
     media_type == "application/octet-stream"

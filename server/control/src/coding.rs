@@ -1,5 +1,5 @@
-//! Bodies that nobody here could read: compressed, or JSON in another encoding than UTF-8. They are refused with 415 at
-//! every door, before what is in them is taken for something else.
+//! Bodies that nobody here could read: compressed, or JSON in another encoding than UTF-8. They are refused with 415
+//! at every door, before what is in them is taken for something else.
 
 use super::aws::{self, ApiError};
 use super::gate;

@@ -1,7 +1,8 @@
-//! Discoverers at work: what happens on their buses becomes schemas in `discovered-schemas`, a new version where the shape
-//! of events grows. One reader follows the journal for all of them, at its own pace, and learns from a sample: in every turn
-//! from the first event of each type, and from some more of each while there is time, so that no type hides another.
-//! Learning twice changes nothing, so after a start it reads again what it may not have learned before.
+//! Discoverers at work: what happens on their buses becomes schemas in `discovered-schemas`, a new version where the
+//! shape of events grows. One reader follows the journal for all of them, at its own pace, and learns from a sample:
+//! in every turn from the first event of each type, and from some more of each while there is time, so that no type
+//! hides another. Learning twice changes nothing, so after a start it reads again what it may not have learned
+//! before.
 //!
 //! - `share`: which events of a turn are learned from
 
@@ -306,7 +307,8 @@ fn has_room(registry: &Registry, name: &str, content: &str) -> Result<(), String
     }
 }
 
-/// What makes it the newest version; its number, and when its schema was made. The oldest version goes, if there are many.
+/// What makes it the newest version; its number, and when its schema was made. The oldest version goes, if there are
+/// many.
 fn changes(registry: &Registry, name: &str, content: &str, now: Timestamp) -> (Vec<Change>, u32, Timestamp) {
     let held = registry.schemas.get(&(DISCOVERED_REGISTRY.to_owned(), name.to_owned())).cloned();
     let mut held = held.unwrap_or_else(|| Schema {

@@ -1,5 +1,5 @@
-//! `POST /events`: events as plain JSON (one, or a list), as entries of `PutEvents`, or as CloudEvents. They go to the
-//! bus that the query names (`?bus=NAME`), else to `default`.
+//! `POST /events`: events as plain JSON (one, or a list), as entries of `PutEvents`, or as CloudEvents. They go to
+//! the bus that the query names (`?bus=NAME`), else to `default`.
 //!
 //! ```json
 //! {"source": "fakemon.world", "detail-type": "fakemon.spawn",

@@ -1,9 +1,9 @@
-//! Who is let in. With access keys: who signed, and for `POST /events` also who brings an API key. Health, figures and
-//! the page stay open, for they change nothing; so do webhooks of partners, whose signature is looked at there.
+//! Who is let in. With access keys: who signed, and for `POST /events` also who brings an API key. Health, figures
+//! and the page stay open, for they change nothing; so do webhooks of partners, whose signature is looked at there.
 //!
 //! Open mode trusts whoever reaches the loopback address. A browser on this machine does, on behalf of any page it
-//! shows, so two tricks are refused: a foreign name that was pointed at this machine (DNS rebinding: the header `host`
-//! betrays it) and a request that a foreign page sends (the header `origin` betrays it).
+//! shows, so two tricks are refused: a foreign name that was pointed at this machine (DNS rebinding: the header
+//! `host` betrays it) and a request that a foreign page sends (the header `origin` betrays it).
 
 use super::aws::{self, ApiError};
 use super::refusal::Refusal;

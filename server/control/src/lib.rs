@@ -1,7 +1,8 @@
 //! The control plane: HTTP on one thread of its own, the only home of tokio. Whatever it does, the capture path does
-//! not notice: spawns go through an engine client like everybody's, figures are read from views. Whatever is connected,
-//! `/healthz`, `/readyz` and `/metrics` are answered: a connection is taken in at once, and what it may do is decided when
-//! the head of its request has arrived. A thread or a task that ends turns `/readyz` to 503, and the server stops.
+//! not notice: spawns go through an engine client like everybody's, figures are read from views. Whatever is
+//! connected, `/healthz`, `/readyz` and `/metrics` are answered: a connection is taken in at once, and what it may do
+//! is decided when the head of its request has arrived. A thread or a task that ends turns `/readyz` to 503, and the
+//! server stops.
 //!
 //! - `refusal`: every answer that is no success has the same shape
 //! - `places`: how many requests, long polls and streams may be in progress, of all and of one client

@@ -1,6 +1,7 @@
-//! Sockets of the control plane: taken in at once, whatever the others do, so that a question for health is always heard.
-//! How many there may be follows from the limit of open files. When all seats are taken, the connection that has waited
-//! longest without a whole request makes room; if all are at work, a few more are taken in, to be asked for health only.
+//! Sockets of the control plane: taken in at once, whatever the others do, so that a question for health is always
+//! heard. How many there may be follows from the limit of open files. When all seats are taken, the connection that
+//! has waited longest without a whole request makes room; if all are at work, a few more are taken in, to be asked
+//! for health only.
 //!
 //! ```text
 //! accepted ──► Arriving ──► Working ──► Writing or Streaming ──► Idle ──► Arriving …

@@ -1,5 +1,5 @@
-//! Partner webhooks: requests that a partner signs with a shared secret become events of a partner event source, on the
-//! bus that was made from it (`CreateEventBus` with `EventSourceName`).
+//! Partner webhooks: requests that a partner signs with a shared secret become events of a partner event source, on
+//! the bus that was made from it (`CreateEventBus` with `EventSourceName`).
 //!
 //! ```text
 //! PUT    /webhooks/NAME    {"layout": "github", "secrets": ["…"]}     makes it, or changes it
@@ -18,10 +18,11 @@
 //! | `tolerance_s` | how far the moment of a signature may be off, 300 unless given |
 //! | `api_key_required` | whether an API key has to come along (`x-api-key`) |
 //!
-//! The detail is the body if that is a JSON object, or the object in the field `payload` of a form, as it was written; else `{"body": …, "content_type": …}` (bytes: `body_base64`). What is
-//! forged, too old or from the future is answered with 401 and tells nothing. What comes again, by the id of its event or,
-//! where there is none, by its signature, is answered as the first time and told once; it is remembered for twice the
-//! tolerance, or for an hour if signatures do not say when they were made.
+//! The detail is the body if that is a JSON object, or the object in the field `payload` of a form, as it was
+//! written; else `{"body": …, "content_type": …}` (bytes: `body_base64`). What is forged, too old or from the future
+//! is answered with 401 and tells nothing. What comes again, by the id of its event or, where there is none, by its
+//! signature, is answered as the first time and told once; it is remembered for twice the tolerance, or for an hour
+//! if signatures do not say when they were made.
 //!
 //! - `layout`: how partners sign
 //! - `settings`: what a webhook is told
@@ -214,8 +215,8 @@ async fn tell(
     put.await.unwrap_or_else(|_| Err(Refusal::stopped(None))).map(answer)
 }
 
-/// What a body says, as it was written: the JSON that it is, or that the field `payload` of a form holds, which is how
-/// GitHub and Slack send forms.
+/// What a body says, as it was written: the JSON that it is, or that the field `payload` of a form holds, which is
+/// how GitHub and Slack send forms.
 struct Content {
     json: Option<String>,
 }

@@ -1,7 +1,7 @@
-//! Places of the control plane: how many requests, long polls and streams may be in progress, of all and of one client.
-//! Every request takes a place when its head has arrived. One that begins to wait for messages becomes a poll, one that
-//! streams becomes a stream, so that neither takes places away from requests. Health has places of its own, so that
-//! nothing that clients do can silence it.
+//! Places of the control plane: how many requests, long polls and streams may be in progress, of all and of one
+//! client. Every request takes a place when its head has arrived. One that begins to wait for messages becomes a
+//! poll, one that streams becomes a stream, so that neither takes places away from requests. Health has places of its
+//! own, so that nothing that clients do can silence it.
 
 use super::refusal::Refusal;
 use axum::http::StatusCode;

@@ -1,12 +1,13 @@
 //! `POST /_reset`, with `serve --dev` only: between two tests, the bus as in a new data directory.
 //!
 //! Emptied: event buses (`default` and `fakemon` stay, without policies and tags), rules, targets and what waits for
-//! them, archives, replays, connections with their secrets, API destinations, queues with their messages, message move
-//! tasks, log groups with their lines, log policies, answers to log queries, pipes with their cursors, partner event
-//! sources and webhooks, API keys with what they used, answer webhooks. Requests to webhooks that are under way are cut off.
+//! them, archives, replays, connections with their secrets, API destinations, queues with their messages, message
+//! move tasks, log groups with their lines, log policies, answers to log queries, pipes with their cursors, partner
+//! event sources and webhooks, API keys with what they used, answer webhooks. Requests to webhooks that are under way
+//! are cut off.
 //!
-//! What stays: the journal, with every event that ever was; fakémon, players, collections; counters in `/metrics`. Events
-//! that were put before are over when the answer comes, commands among them included.
+//! What stays: the journal, with every event that ever was; fakémon, players, collections; counters in `/metrics`.
+//! Events that were put before are over when the answer comes, commands among them included.
 
 use super::aws;
 use super::refusal::Refusal;

@@ -1,12 +1,12 @@
-//! AWS Signature Version 4: whether a request was signed by somebody who knows the secret of an access key, in the last
-//! minutes, and came as it was signed. What AWS's SDK would sign is computed again and compared.
+//! AWS Signature Version 4: whether a request was signed by somebody who knows the secret of an access key, in the
+//! last minutes, and came as it was signed. What AWS's SDK would sign is computed again and compared.
 //!
 //! ```text
 //! Authorization: AWS4-HMAC-SHA256 Credential=ID/DATE/REGION/SERVICE/aws4_request, SignedHeaders=host;…, Signature=…
 //! ```
 //!
-//! Stricter than AWS in what must be signed: every `x-amz-…` header, so that nobody on the way makes another operation of
-//! a request. Signatures in the query and chunked ones have no use here and count as none.
+//! Stricter than AWS in what must be signed: every `x-amz-…` header, so that nobody on the way makes another
+//! operation of a request. Signatures in the query and chunked ones have no use here and count as none.
 
 use super::aws::ApiError;
 use super::uri::AsSent;

@@ -1,10 +1,10 @@
-//! `GET /stream?player=NAME`: what happens to a player, as server-sent events. Each carries its id; a client that comes
-//! again with `Last-Event-ID` (browsers and `curl -H` do) goes on exactly where it broke off, for the journal has
-//! everything. Without it the stream begins now; `?from=POSITION` begins there.
+//! `GET /stream?player=NAME`: what happens to a player, as server-sent events. Each carries its id; a client that
+//! comes again with `Last-Event-ID` (browsers and `curl -H` do) goes on exactly where it broke off, for the journal
+//! has everything. Without it the stream begins now; `?from=POSITION` begins there.
 //!
-//! Two events are of the stream itself. The first, where not all that was asked for is there any more (retention let go of
-//! it, or the position is of another journal, because the server runs on an older copy); the last, where the player's
-//! token expires:
+//! Two events are of the stream itself. The first, where not all that was asked for is there any more (retention let
+//! go of it, or the position is of another journal, because the server runs on an older copy); the last, where the
+//! player's token expires:
 //!
 //! ```text
 //! event: fakemon.stream_incomplete      data: {"complete":false,"position":"4711"}      goes on behind this position
@@ -287,8 +287,8 @@ fn tell(hub: &Hub, tail: &Tail) -> Result<bool, ReadError> {
     Ok(held.runs)
 }
 
-/// An event as fields of a stream, which are lines: whatever would end one is escaped in the detail-type, and stands in
-/// JSON only between tokens, where a space is as good.
+/// An event as fields of a stream, which are lines: whatever would end one is escaped in the detail-type, and stands
+/// in JSON only between tokens, where a space is as good.
 fn told(seen: &fakemon_engine::Seen<'_>) -> Told {
     let is_break = |c| matches!(c, '\r' | '\n');
     Told { id: seen.id(), detail_type: escaped(seen.detail_type()), json: seen.json().replace(is_break, " ") }
@@ -427,8 +427,8 @@ async fn is_kept(tail: &Tail, begin: Position) -> bool {
     matches!(first, Ok(Ok(first)) if first <= begin.max(Position(1)))
 }
 
-/// Says that not all is there that was asked for. With a position as its id, so that who comes again asks for what there
-/// is.
+/// Says that not all is there that was asked for. With a position as its id, so that who comes again asks for what
+/// there is.
 fn incomplete(begin: Position) -> Event {
     let position = begin.0.saturating_sub(1).to_string();
     let data = json!({ "complete": false, "position": position }).to_string();

@@ -1,5 +1,5 @@
-//! Tasks that live as long as the control plane. One that panics, or ends by itself, is a failure of the server: it says
-//! so and ends, for what the task did would be done by nobody.
+//! Tasks that live as long as the control plane. One that panics, or ends by itself, is a failure of the server: it
+//! says so and ends, for what the task did would be done by nobody.
 
 use fakemon_engine::Engine;
 use futures_lite::FutureExt as _;

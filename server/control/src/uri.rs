@@ -1,6 +1,6 @@
-//! The path of a request in the one spelling that everything behind here knows: what was percent-encoded without need is
-//! decoded (`/%40connections/…`, as some SDKs write it), before any rule or route looks at it. Signatures are about the
-//! path as it was sent, so that stays beside it.
+//! The path of a request in the one spelling that everything behind here knows: what was percent-encoded without need
+//! is decoded (`/%40connections/…`, as some SDKs write it), before any rule or route looks at it. Signatures are
+//! about the path as it was sent, so that stays beside it.
 
 use axum::extract::Request;
 use axum::http::Uri;

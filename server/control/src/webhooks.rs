@@ -1,6 +1,6 @@
-//! Deliveries to outside: API destinations and answer webhooks over HTTP. Each lane is a task of its own, so that a target
-//! that hangs holds up nobody; in order, unless its rule says otherwise. Lanes of answer webhooks, of which there may be
-//! ten thousand, have a task only while something waits for them.
+//! Deliveries to outside: API destinations and answer webhooks over HTTP. Each lane is a task of its own, so that a
+//! target that hangs holds up nobody; in order, unless its rule says otherwise. Lanes of answer webhooks, of which
+//! there may be ten thousand, have a task only while something waits for them.
 //!
 //! - `guard`: which addresses may be reached
 //! - `connection`: one HTTP connection, bounded in time and bytes
@@ -39,8 +39,8 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Events that are read at once and delivered one after the other: reading the journal for each alone would make a lane
-/// that is behind slower still.
+/// Events that are read at once and delivered one after the other: reading the journal for each alone would make a
+/// lane that is behind slower still.
 const IN_ORDER_MAX: usize = 64;
 /// How long a task sleeps when nobody wakes it.
 const IDLE: Duration = Duration::from_secs(1);

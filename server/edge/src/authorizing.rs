@@ -1,5 +1,6 @@
-//! Handshakes that an authorizer decides: the edge asks, whoever carries requests to the authorizer takes the questions
-//! and answers through the switchboard. The edge waits for nothing; who is not answered in time is not let in.
+//! Handshakes that an authorizer decides: the edge asks, whoever carries requests to the authorizer takes the
+//! questions and answers through the switchboard. The edge waits for nothing; who is not answered in time is not let
+//! in.
 
 use super::handshake::{Admitted, Endpoint};
 use super::switchboard::ConnectionId;

@@ -1,12 +1,12 @@
-//! What players missed: read from the journal by one thread that yields to all others, and handed to their connections in
-//! pieces, the next when the last is taken.
+//! What players missed: read from the journal by one thread that yields to all others, and handed to their
+//! connections in pieces, the next when the last is taken.
 //!
-//! All who missed the same part of the journal are served by one reading of it: after a restart a city full of players
-//! comes back at about the same position, and costs one pass.
+//! All who missed the same part of the journal are served by one reading of it: after a restart a city full of
+//! players comes back at about the same position, and costs one pass.
 //!
-//! Before it is said that nothing is missed any more, the edge reads what the player has sent on other connections, which
-//! may be broken by now, and all throws that are then under way are waited for. Only what the network still held comes
-//! later; a player sends a throw without an answer again.
+//! Before it is said that nothing is missed any more, the edge reads what the player has sent on other connections,
+//! which may be broken by now, and all throws that are then under way are waited for. Only what the network still
+//! held comes later; a player sends a throw without an answer again.
 //!
 //! ```text
 //! journal   ──────[ piece ]──────►  each record once, for all who are there
@@ -104,8 +104,8 @@ pub(crate) fn pair() -> (CatchUp, Reader) {
 
 impl CatchUp {
     /// Tells a connection how the throws of its player ended that lie behind a position, in pieces
-    /// ([`Errand::Missed`]), and then that there are no more ([`Errand::Resumed`]), and whether all was there; it was not if
-    /// it had not been `so_far`. False: too many catch up.
+    /// ([`Errand::Missed`]), and then that there are no more ([`Errand::Resumed`]), and whether all was there; it was
+    /// not if it had not been `so_far`. False: too many catch up.
     pub(crate) fn ask(&self, connection: ConnectionId, name: PlayerName, behind: Position, so_far: bool) -> bool {
         let counted = Counted(self.count.clone());
         if self.count.fetch_add(1, Ordering::Relaxed) >= CATCHING_UP_MAX {

@@ -21,8 +21,8 @@ use std::sync::Arc;
 pub(crate) const OUT_BYTES_PAUSE: usize = 64 * 1024;
 /// Bytes that wait for a slow reader before we give them up. Room for a whole page of a collection.
 pub(crate) const OUT_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// A connection on which nothing was heard is pinged after this time at the latest: proxies cut those on which nothing
-/// moves for a minute.
+/// A connection on which nothing was heard is pinged after this time at the latest: proxies cut those on which
+/// nothing moves for a minute.
 const PING_AFTER_MS_MAX: u32 = 25_000;
 /// Results of throws that came as events, held while a player catches up.
 const HELD_MAX: usize = 1_024;
@@ -266,8 +266,8 @@ impl Connection {
         self.waiting_bytes() > 0 || self.stream.is_holding()
     }
 
-    /// Whether it is not the time to listen: a look or the authorizer is to be waited for first, or the player does not
-    /// read.
+    /// Whether it is not the time to listen: a look or the authorizer is to be waited for first, or the player does
+    /// not read.
     #[inline]
     pub(crate) fn is_paused(&self) -> bool {
         let is_waiting = match &self.phase {

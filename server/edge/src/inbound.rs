@@ -273,7 +273,8 @@ mod tests {
         }
     }
 
-    /// Serves an echo for protocol test suites (the Autobahn cases, run by kosoku or others) until the test is stopped.
+    /// Serves an echo for protocol test suites (the Autobahn cases, run by kosoku or others) until the test is
+    /// stopped.
     #[test]
     #[ignore = "runs until it is stopped: FAKEMON_ECHO=127.0.0.1:9001 cargo test -- --ignored echo"]
     fn echo() {

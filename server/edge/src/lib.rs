@@ -7,10 +7,11 @@
 //!                                                          └─ Areas: what changes where somebody looks
 //! ```
 //!
-//! A thread has its own listener (`SO_REUSEPORT`), its own poll and its own client, and shares nothing on the way of a
-//! throw. Beside players, who come to `/play`, anybody may come to the general endpoint, `/ws`: see `general`. What
-//! happens on connections is told on the bus: see `herald`. Nothing waits and nothing grows without a bound: a player who sends too much is throttled or read later, one
-//! who does not read is read later and then given up, one who is silent is pinged and then given up.
+//! A thread has its own listener (`SO_REUSEPORT`), its own poll and its own client, and shares nothing on the way of
+//! a throw. Beside players, who come to `/play`, anybody may come to the general endpoint, `/ws`: see `general`. What
+//! happens on connections is told on the bus: see `herald`. Nothing waits and nothing grows without a bound: a player
+//! who sends too much is throttled or read later, one who does not read is read later and then given up, one who is
+//! silent is pinged and then given up.
 
 #![allow(
     missing_docs,
@@ -101,7 +102,8 @@ pub struct EdgeOptions {
     pub in_flight_max: u32,
     /// The longest message of a player, in bytes. Default 16 KiB.
     pub message_bytes_max: usize,
-    /// A player of whom nothing is heard for half of this, or for 25 s, is pinged, for all of this given up. Default 60 s.
+    /// A player of whom nothing is heard for half of this, or for 25 s, is pinged, for all of this given up. Default
+    /// 60 s.
     pub idle_timeout: Duration,
     /// A handshake takes at most this. Default 10 s.
     pub handshake_timeout: Duration,
@@ -335,8 +337,8 @@ impl Drop for Edge {
     }
 }
 
-/// Whether nobody listens at an address yet. Shared ports are shared with other processes of ours too, so this asks for
-/// the port alone.
+/// Whether nobody listens at an address yet. Shared ports are shared with other processes of ours too, so this asks
+/// for the port alone.
 ///
 /// # Errors
 /// Who has it, or why it cannot be had.

@@ -1,5 +1,6 @@
-//! What the bus has for players: events of targets whose ARN names players, and how throws ended that came as events, go
-//! to all connections of the player. Who is not connected is not waited for: a player who comes back asks the journal.
+//! What the bus has for players: events of targets whose ARN names players, and how throws ended that came as events,
+//! go to all connections of the player. Who is not connected is not waited for: a player who comes back asks the
+//! journal.
 
 use crate::{Errand, Said, Switchboard, To};
 use fakemon_delivery::{Failed, FailureCode};

@@ -1,5 +1,5 @@
-//! Which route a message takes: a route selection expression, as API Gateway has it, names the member of a JSON message
-//! that holds the route key. What holds none takes the route `$default`.
+//! Which route a message takes: a route selection expression, as API Gateway has it, names the member of a JSON
+//! message that holds the route key. What holds none takes the route `$default`.
 
 use fakemon_model::authorship::OURS;
 use fakemon_pattern::raw::{check_member, member};
@@ -63,8 +63,8 @@ impl RouteSelection {
     }
 }
 
-/// Names that begin with `$` are ours, and so are detail-types of ours, which a key becomes: nobody says of themselves
-/// that they connect, or that they caught something.
+/// Names that begin with `$` are ours, and so are detail-types of ours, which a key becomes: nobody says of
+/// themselves that they connect, or that they caught something.
 fn is_key(key: &str) -> bool {
     let is_ours = key.starts_with('$') || key.starts_with(OURS);
     (1..=KEY_BYTES_MAX).contains(&key.len()) && !is_ours && !key.chars().any(char::is_control)

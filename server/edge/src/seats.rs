@@ -8,8 +8,8 @@
 
 use fakemon_model::ids::Timestamp;
 
-/// Generations of a seat: so many that no two connections of one start meet, and fewer than would meet a token that is
-/// no seat's.
+/// Generations of a seat: so many that no two connections of one start meet, and fewer than would meet a token that
+/// is no seat's.
 const GENERATIONS: u32 = u32::MAX - 1;
 
 /// One connection, for ever.

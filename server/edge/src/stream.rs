@@ -1,5 +1,5 @@
-//! A socket, plain or inside TLS: read and write as much as there is without waiting. What TLS needs lies in a box, so
-//! that a plain connection stays small.
+//! A socket, plain or inside TLS: read and write as much as there is without waiting. What TLS needs lies in a box,
+//! so that a plain connection stays small.
 
 use mio::net::TcpStream;
 use rustls::{ServerConfig, ServerConnection};
@@ -42,8 +42,8 @@ impl Stream {
         }
     }
 
-    /// Who is at the other end; none if the socket does not say any more. A client of version 4 at a socket of version 6
-    /// has its own address.
+    /// Who is at the other end; none if the socket does not say any more. A client of version 4 at a socket of
+    /// version 6 has its own address.
     pub(crate) fn source(&mut self) -> Option<SocketAddr> {
         let source = self.socket().peer_addr().ok()?;
         Some(SocketAddr::new(source.ip().to_canonical(), source.port()))

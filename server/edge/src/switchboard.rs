@@ -1,7 +1,7 @@
 //! The way from other threads to connections. What somebody wants to do with a connection, or with all of a player, a
-//! group or an area, is handed to the threads that may have them, as an order; each takes its orders in its turn, and says how many
-//! connections it reached. Nobody waits for anybody: an order that finds a full queue, or a reader who is far behind, counts as
-//! refused.
+//! group or an area, is handed to the threads that may have them, as an order; each takes its orders in its turn, and
+//! says how many connections it reached. Nobody waits for anybody: an order that finds a full queue, or a reader who
+//! is far behind, counts as refused.
 
 use super::authorizing::Verdict;
 use super::handshake::Endpoint;
@@ -284,8 +284,8 @@ impl Switchboard {
         Switchboard { started_s, lines: lines.into() }
     }
 
-    /// Does something with connections; `done` is called, from any thread, when it is done with all who were meant. It
-    /// must not block.
+    /// Does something with connections; `done` is called, from any thread, when it is done with all who were meant.
+    /// It must not block.
     pub fn send(&self, to: To, errand: Errand, done: impl FnOnce(Said) + Send + Sync + 'static) {
         let tally = Tally::new(done);
         let lines = match to {
@@ -301,8 +301,8 @@ impl Switchboard {
         }
     }
 
-    /// Hands over many messages at once, each for one connection; `done` as with [`send`](Self::send). Messages for one
-    /// connection stay in their order.
+    /// Hands over many messages at once, each for one connection; `done` as with [`send`](Self::send). Messages for
+    /// one connection stay in their order.
     pub fn send_letters(
         &self,
         text: Arc<[u8]>,

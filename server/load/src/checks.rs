@@ -1,6 +1,6 @@
 //! Questions to the server when the run is over, through another websocket client than the one that made the load:
-//! does a throw that is sent again on a new connection get its first answer again, and does every player find what they
-//! won in their collection?
+//! does a throw that is sent again on a new connection get its first answer again, and does every player find what
+//! they won in their collection?
 
 use super::ledger::Ledger;
 use super::messages::{self, Message, Request};

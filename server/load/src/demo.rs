@@ -1,5 +1,5 @@
-//! `serve --demo`: a living world around a city centre. Fakémon appear by species and hour, and simulated players walk,
-//! look and throw, each through a real websocket: they can do nothing that other players cannot.
+//! `serve --demo`: a living world around a city centre. Fakémon appear by species and hour, and simulated players
+//! walk, look and throw, each through a real websocket: they can do nothing that other players cannot.
 //!
 //! All of it is one thread with a step every tenth of a second, so that it costs next to nothing.
 

@@ -1,6 +1,6 @@
-//! One thread of the generator: thousands of connections, one loop. A turn sends what is due, one write per connection
-//! for all of its frames, and reads what has come, one read per connection through one buffer. Nothing is allocated per
-//! throw.
+//! One thread of the generator: thousands of connections, one loop. A turn sends what is due, one write per
+//! connection for all of its frames, and reads what has come, one read per connection through one buffer. Nothing is
+//! allocated per throw.
 
 use super::ledger::Ledger;
 use super::messages::{self, Answer, Message, Request, Verdict, Writer};

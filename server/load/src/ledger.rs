@@ -1,5 +1,5 @@
-//! What the answers say of each fakémon, and whether they can all be true. Positions make it cheap: whoever captured a
-//! fakémon did so at one place of the journal, and every attempt that came too late has a later one.
+//! What the answers say of each fakémon, and whether they can all be true. Positions make it cheap: whoever captured
+//! a fakémon did so at one place of the journal, and every attempt that came too late has a later one.
 
 use fakemon_model::event::Outcome;
 use fakemon_model::ids::Position;
@@ -91,8 +91,8 @@ impl Ledger {
         caught.count() as u64
     }
 
-    /// Looks at each fakémon once all answers are there. With unanswered throws, a fakémon that a player lost may have
-    /// been won by one of those.
+    /// Looks at each fakémon once all answers are there. With unanswered throws, a fakémon that a player lost may
+    /// have been won by one of those.
     pub(crate) fn check(&self, unanswered: u64) {
         for (nth, entry) in self.entries.iter().enumerate() {
             let captured = entry.captured_at.load(Relaxed);

@@ -1,5 +1,6 @@
-//! `fakemon load`: makes players who throw, over real websockets, as many and as fast as asked; measures from the moment
-//! a throw was planned to the moment its answer was read; and at the end checks that all answers can be true together.
+//! `fakemon load`: makes players who throw, over real websockets, as many and as fast as asked; measures from the
+//! moment a throw was planned to the moment its answer was read; and at the end checks that all answers can be true
+//! together.
 //!
 //! The generator runs on the same two cores as the server it measures, so it is written to be cheap: it can make
 //! several times the load that it finds.
@@ -79,8 +80,8 @@ pub struct LoadArgs {
     /// Where fakémon are put into the world and metrics are read
     #[arg(long, default_value = CONTROL)]
     pub control: String,
-    /// What happens: hot (all race for one fakémon after another), spread (uniform over many), realistic (a few places
-    /// are crowded; some throws fall short, some are sent twice)
+    /// What happens: hot (all race for one fakémon after another), spread (uniform over many), realistic (a few
+    /// places are crowded; some throws fall short, some are sent twice)
     #[arg(long, default_value = "hot")]
     pub scenario: Scenario,
     /// Websocket connections, each a player
@@ -113,8 +114,8 @@ pub struct LoadArgs {
     /// How messages are written: json, or fb (FlatBuffers)
     #[arg(long, default_value = "json", value_parser = subprotocol)]
     pub subprotocol: Subprotocol,
-    /// A player's token; also read from the environment as FAKEMON_TOKEN. Without one, players come by name, which the
-    /// server allows in open mode
+    /// A player's token; also read from the environment as FAKEMON_TOKEN. Without one, players come by name, which
+    /// the server allows in open mode
     #[arg(long)]
     pub token: Option<String>,
     /// Also measure fdatasync on the file system of this directory, as a yardstick
@@ -139,8 +140,8 @@ pub struct LoadArgs {
     /// Also with a client that reconnects so often a second, by turns with the same load without it
     #[arg(long, value_name = "N", conflicts_with_all = ["rules", "webhook"], value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub reconnects: Option<u32>,
-    /// Also with everything else in use, by turns with captures alone: schedules, rules, a pipe, a discoverer, enforced
-    /// schemas, webhooks and streams of answers, connections that a back end speaks to
+    /// Also with everything else in use, by turns with captures alone: schedules, rules, a pipe, a discoverer,
+    /// enforced schemas, webhooks and streams of answers, connections that a back end speaks to
     #[arg(long, conflicts_with_all = ["rules", "webhook", "sends", "reconnects"])]
     pub in_use: bool,
     /// The server is on another machine, which is mine

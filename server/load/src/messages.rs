@@ -1,6 +1,7 @@
 //! The player's messages as the generator writes and reads them, as JSON or as FlatBuffers. At a million a second a
-//! general JSON parser would be most of the load, so throws are written digit by digit, and results are read by walking
-//! along the text the server writes; a result in any other form, as valid as it may be, takes the general parser.
+//! general JSON parser would be most of the load, so throws are written digit by digit, and results are read by
+//! walking along the text the server writes; a result in any other form, as valid as it may be, takes the general
+//! parser.
 
 use crate::frames::{self, Frame, Masks, Opcode};
 use fakemon_fbs::play;

@@ -1,6 +1,6 @@
 //! Reads sockets that are all written to at once, one after the other in the order of the writing, without asking the
-//! kernel which are ready: an epoll of both ends' sockets on one machine costs the writer a lock and a wake-up for each,
-//! which readers elsewhere would not.
+//! kernel which are ready: an epoll of both ends' sockets on one machine costs the writer a lock and a wake-up for
+//! each, which readers elsewhere would not.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -2,8 +2,8 @@
 //! ([`json`], subprotocol `fakemon.v1.json`) and as FlatBuffers ([`flat`], subprotocol `fakemon.v1.fb`).
 //!
 //! Who comes back says where they were — `/play?player=NAME&from=POSITION`, or the message
-//! `{"type":"resume","position":"123"}`, with the last `position` that they have heard — and is told how every throw of
-//! theirs ended since then, whichever connection it came from, in the order of the journal and each once:
+//! `{"type":"resume","position":"123"}`, with the last `position` that they have heard — and is told how every throw
+//! of theirs ended since then, whichever connection it came from, in the order of the journal and each once:
 //!
 //! ```text
 //! journal   … 123 ┊ 124  131  140  150 ┊ 151  …
@@ -13,8 +13,8 @@
 //!
 //! Throws that were under way when their connection broke are among them. A throw that is made while this lasts is
 //! answered in its place, before or after `resumed`. `complete` is false where retention has let go of the beginning.
-//! What rules send to players is not in the journal as it was sent, and does not come again; events about a player are
-//! at `GET /stream`.
+//! What rules send to players is not in the journal as it was sent, and does not come again; events about a player
+//! are at `GET /stream`.
 //!
 //! A message is parsed once, here. What does not make sense becomes a [`BadMessage`] that names the field and the
 //! remedy, and the connection lives on.

@@ -1,6 +1,7 @@
-//! `fakemon checkpoint`: a copy of a data directory in which everything belongs together; a server starts from it, every
-//! tool reads it. Beside a running server the server makes it, in milliseconds and without a pause; without one this
-//! process does. On the same file system, tables are shared between both, so that the copy takes room only as they part.
+//! `fakemon checkpoint`: a copy of a data directory in which everything belongs together; a server starts from it,
+//! every tool reads it. Beside a running server the server makes it, in milliseconds and without a pause; without one
+//! this process does. On the same file system, tables are shared between both, so that the copy takes room only as
+//! they part.
 
 use super::DataArg;
 use super::interrupt::{Half, begin};

@@ -1,6 +1,6 @@
-//! `fakemon explain`: the whole story of one throw, for people or as JSON, from a dead data directory or beside a running
-//! server. A throw is named by its place in the journal, by the id of one of its events, or by its player and the
-//! player's name for it.
+//! `fakemon explain`: the whole story of one throw, for people or as JSON, from a dead data directory or beside a
+//! running server. A throw is named by its place in the journal, by the id of one of its events, or by its player and
+//! the player's name for it.
 
 use super::DataArg;
 use crate::printed::stdout;

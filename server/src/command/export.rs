@@ -1,4 +1,5 @@
-//! `fakemon export`: the journal as JSON lines, CSV or Parquet, from a dead data directory or beside a running server.
+//! `fakemon export`: the journal as JSON lines, CSV or Parquet, from a dead data directory or beside a running
+//! server.
 //!
 //! - `lines`: JSON lines, in full: an export without filters can be imported again, bit for bit
 //! - `rows`: one flat row for an event, whatever its kind; what CSV and Parquet are made of
@@ -48,10 +49,11 @@ pub struct ExportArgs {
 enum FormatName {
     /// JSON lines: the journal in full, for `fakemon import` and for programs.
     Jsonl,
-    /// One table of all kinds of events, for spreadsheets: a text that would be a formula has an apostrophe before it.
+    /// One table of all kinds of events, for spreadsheets: a text that would be a formula has an apostrophe before
+    /// it.
     Csv,
-    /// The same table with types, for pandas, Spark, polars, DuckDB: ids of 64 bits are strings, times are in microseconds
-    /// with the nanoseconds that are left beside them.
+    /// The same table with types, for pandas, Spark, polars, DuckDB: ids of 64 bits are strings, times are in
+    /// microseconds with the nanoseconds that are left beside them.
     Parquet,
 }
 

@@ -1,5 +1,5 @@
-//! `fakemon import`: a data directory from the JSON lines of a whole journal, bit for bit; `fakemon verify` proves it. A
-//! server that is to go on with it needs a journal from position 1: what retention let go of is in no export.
+//! `fakemon import`: a data directory from the JSON lines of a whole journal, bit for bit; `fakemon verify` proves
+//! it. A server that is to go on with it needs a journal from position 1: what retention let go of is in no export.
 
 use super::interrupt::{Half, begin};
 use super::keep_files_private;

@@ -1,6 +1,6 @@
 //! SIGINT and SIGTERM end a command within a moment, whatever it does just then — waits for a pipe, or lets RocksDB
-//! flush: nothing needs to look at a flag. What it has begun is taken away, or says of itself that it is incomplete; one
-//! line says which; the exit code is 130.
+//! flush: nothing needs to look at a flag. What it has begun is taken away, or says of itself that it is incomplete;
+//! one line says which; the exit code is 130.
 
 use super::say;
 use crate::log_lines;
@@ -69,8 +69,8 @@ pub(super) fn watch() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Comes back unless the process is about to end by a signal: what it did has failed because of that, and is not to be
-/// told.
+/// Comes back unless the process is about to end by a signal: what it did has failed because of that, and is not to
+/// be told.
 pub(super) fn wait_for_the_end() {
     while UNDER_WAY.load(Ordering::SeqCst) {
         std::thread::park();

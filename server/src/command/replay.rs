@@ -1,6 +1,6 @@
-//! `fakemon replay`: back in time. The exact state at a position or nanosecond, what happened in a range, what is different
-//! between two moments, and what would have happened under other settings; from a dead data directory or beside a running
-//! server, which does not notice.
+//! `fakemon replay`: back in time. The exact state at a position or nanosecond, what happened in a range, what is
+//! different between two moments, and what would have happened under other settings; from a dead data directory or
+//! beside a running server, which does not notice.
 //!
 //! - `state`: the game at one moment
 //! - `difference`: two moments side by side
@@ -53,7 +53,8 @@ pub struct ReplayArgs {
     /// Step through the range in the terminal: play, pause, jump, with a map and the state beside each event.
     #[arg(long, conflicts_with_all = ["until", "diff", "what_if", "json", "fakemon", "player"])]
     step: bool,
-    /// Play at so many times the original pace, from 0.001 to 10000; 0 plays as fast as it goes [default: 0; with --step: 1].
+    /// Play at so many times the original pace, from 0.001 to 10000; 0 plays as fast as it goes [default: 0; with
+    /// --step: 1].
     #[arg(long, value_name = "FACTOR", allow_negative_numbers = true, conflicts_with_all = ["until", "diff", "what_if"])]
     speed: Option<f64>,
     #[command(flatten)]

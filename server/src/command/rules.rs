@@ -1,5 +1,5 @@
-//! `fakemon rules test`: what a pattern would have matched in the journal, before a rule with it is switched on; from a
-//! dead data directory or beside a running server. `fakemon rules lint`: what is wrong with those that are there.
+//! `fakemon rules test`: what a pattern would have matched in the journal, before a rule with it is switched on; from
+//! a dead data directory or beside a running server. `fakemon rules lint`: what is wrong with those that are there.
 
 use super::DataArg;
 use super::bound::{Bound, Range, parse_bound};

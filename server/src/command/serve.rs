@@ -44,7 +44,8 @@ pub struct ServeArgs {
     /// A settings file; `fakemon config` prints one with every setting.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Who may call the AWS API: a file of `access_key_id secret_access_key` lines [default: whoever reaches loopback].
+    /// Who may call the AWS API: a file of `access_key_id secret_access_key` lines [default: whoever reaches
+    /// loopback].
     #[arg(long, value_name = "FILE")]
     access_keys_file: Option<PathBuf>,
     /// Let a world live around a city centre, with simulated players.

@@ -1,5 +1,5 @@
-//! `fakemon timeline`: a range of the journal over time, as charts for a terminal, as JSON, and as one HTML file that can
-//! be attached to a ticket; from a dead data directory or beside a running server.
+//! `fakemon timeline`: a range of the journal over time, as charts for a terminal, as JSON, and as one HTML file that
+//! can be attached to a ticket; from a dead data directory or beside a running server.
 
 mod columns;
 mod wording;

@@ -1,5 +1,5 @@
-//! `fakemon topology`: who emits what and who consumes it, of a running server or of a data directory; and what is wrong
-//! with it, which `fakemon rules lint` says alone.
+//! `fakemon topology`: who emits what and who consumes it, of a running server or of a data directory; and what is
+//! wrong with it, which `fakemon rules lint` says alone.
 //!
 //! - `text`: for people
 //! - `dot`: for Graphviz

@@ -1,5 +1,5 @@
-//! `fakemon verify`: decides the whole journal again and compares. Says what was checked, or where exactly something is
-//! wrong and what is proven before and after it; `--salvage` makes a new data directory of what is left.
+//! `fakemon verify`: decides the whole journal again and compares. Says what was checked, or where exactly something
+//! is wrong and what is proven before and after it; `--salvage` makes a new data directory of what is left.
 
 use super::DataArg;
 use super::interrupt::{Half, begin};

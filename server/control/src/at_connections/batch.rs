@@ -1,5 +1,5 @@
-//! Many messages in one call: `POST /@connections?batch`, a JSON object a line. Each names a connection (`id`) or several
-//! (`ids`), and has one message: `text`, any `json`, or `base64` for a binary frame.
+//! Many messages in one call: `POST /@connections?batch`, a JSON object a line. Each names a connection (`id`) or
+//! several (`ids`), and has one message: `text`, any `json`, or `base64` for a binary frame.
 //!
 //! ```json
 //! {"id": "68f3…", "text": "hello"}
@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The answer counts the messages that reached their connection, that were refused, and whose connection is gone, and
-//! names the first thousand of the latter two by line: `{"line": 2, "id": "68f4…", "status": 410}`. A line that makes no
-//! sense is named, and nothing is sent then.
+//! names the first thousand of the latter two by line: `{"line": 2, "id": "68f4…", "status": 410}`. A line that makes
+//! no sense is named, and nothing is sent then.
 
 use super::{MESSAGE_BYTES_MAX, Refused, bad};
 use axum::http::StatusCode;

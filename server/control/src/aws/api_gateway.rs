@@ -1,9 +1,9 @@
 //! API keys and usage plans, as Amazon API Gateway has them (boto3 `apigateway`): a key brings events in over HTTP
 //! (`x-api-key` at `POST /events` and at partner webhooks), its usage plan bounds how many.
 //!
-//! What differs: bounds count events, not requests. A key has one usage plan, or none and no bounds. Stages are kept and
-//! given back, and count for nothing: a key is for all of this. The value of a key lies where the secrets of connections
-//! do, and nowhere else; it is shown to those who ask for it (`includeValue`).
+//! What differs: bounds count events, not requests. A key has one usage plan, or none and no bounds. Stages are kept
+//! and given back, and count for nothing: a key is for all of this. The value of a key lies where the secrets of
+//! connections do, and nowhere else; it is shown to those who ask for it (`includeValue`).
 //!
 //! - `keys`: keys themselves
 

@@ -1,11 +1,11 @@
-//! Archives and replays. An archive is a named view on the journal, there at once and without a copy, the time before it
-//! was made included. A replay goes through it in the journal's order, between exact bounds.
+//! Archives and replays. An archive is a named view on the journal, there at once and without a copy, the time before
+//! it was made included. A replay goes through it in the journal's order, between exact bounds.
 //!
 //! Bounds are seconds with fractions, or texts as in RFC 3339 down to the nanosecond. Beyond AWS a request may have
-//! `EventStartPosition`, `EventEndPosition` (positions of the journal, the end not included) and `Speed` (0, the default:
-//! as fast as it goes; 1: the original pace; 10: ten times that). Clients that refuse members they do not know say the
-//! same in words of the description: `from=2026-11-23T20:00:00.000000001Z to=… from_position=120 to_position=4711
-//! speed=10`. Without `FilterArns` rules get the events, but no target outside of this process does.
+//! `EventStartPosition`, `EventEndPosition` (positions of the journal, the end not included) and `Speed` (0, the
+//! default: as fast as it goes; 1: the original pace; 10: ten times that). Clients that refuse members they do not
+//! know say the same in words of the description: `from=2026-11-23T20:00:00.000000001Z to=… from_position=120
+//! to_position=4711 speed=10`. Without `FilterArns` rules get the events, but no target outside of this process does.
 
 use super::buses::existing;
 use super::events::moment;
@@ -48,8 +48,8 @@ pub(super) fn shows_counts(operation: &str) -> bool {
     matches!(operation, "DescribeArchive" | "ListArchives")
 }
 
-/// Counts what archives hold, off the thread of the control plane. A journal that takes longer is counted on by the next
-/// request; until then what was counted so far is shown.
+/// Counts what archives hold, off the thread of the control plane. A journal that takes longer is counted on by the
+/// next request; until then what was counted so far is shown.
 pub(super) async fn count(shared: &Shared) -> Result<(), ApiError> {
     let engine = shared.engine.clone();
     let counted = tokio::task::spawn_blocking(move || engine.count_archives(COUNT_PATIENCE));

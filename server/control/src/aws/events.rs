@@ -229,8 +229,8 @@ fn new_event(entry: &Value, bus: &str, call: &Call<'_>) -> NewEvent {
     }
 }
 
-/// Whether nobody from outside says such a thing on a bus: what the engine, the services of the cloud and partners tell is
-/// true.
+/// Whether nobody from outside says such a thing on a bus: what the engine, the services of the cloud and partners
+/// tell is true.
 pub(crate) fn is_reserved(bus: &str, source: &str, detail_type: &str) -> bool {
     source.starts_with("aws.")
         || bus.starts_with(super::partners::PREFIX)

@@ -1,6 +1,7 @@
-//! Filter patterns of log groups: words that a line holds (`captured "sparkit" -dodged`), one of several (`?ash ?gary`;
-//! beside other words these count for nothing, as with the service), a question about its JSON
-//! (`{ $.detail.player = "ash" && $.detail.position > 100 }`), or about its columns (`[ip, ..., status = 4*, bytes]`).
+//! Filter patterns of log groups: words that a line holds (`captured "sparkit" -dodged`), one of several
+//! (`?ash ?gary`; beside other words these count for nothing, as with the service), a question about its JSON
+//! (`{ $.detail.player = "ash" && $.detail.position > 100 }`), or about its columns
+//! (`[ip, ..., status = 4*, bytes]`).
 //!
 //! ```text
 //! word  = ["?" | "-"] ("\"" text "\"" | "%" regular expression "%" | text without blanks)
@@ -191,7 +192,8 @@ fn columns_of(line: &str) -> Vec<&str> {
     columns
 }
 
-/// What a question is about. JSON stays as it was written: whatever its numbers and its depth, nothing of it is hidden.
+/// What a question is about. JSON stays as it was written: whatever its numbers and its depth, nothing of it is
+/// hidden.
 #[derive(Clone, Copy)]
 enum At<'l> {
     Json(&'l RawValue),

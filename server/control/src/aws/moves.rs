@@ -289,9 +289,9 @@ impl Move {
         engine.notes().set([(self.name(), Some(text))])
     }
 
-    /// Moves the next message that is wanted, and answers its sequence number; none are left when it answers none. Others
-    /// are looked at, not received. What comes after the task began, because it failed again, say, has a larger sequence
-    /// number and is left for another task, so that each ends.
+    /// Moves the next message that is wanted, and answers its sequence number; none are left when it answers none.
+    /// Others are looked at, not received. What comes after the task began, because it failed again, say, has a
+    /// larger sequence number and is left for another task, so that each ends.
     fn step(&self, engine: &Engine, mut after: u64) -> Result<Option<u64>, String> {
         let text = |error: QueueError| error.to_string();
         let Destination::Queue(source) = Destination::of(&self.plan.source_arn) else { return Ok(None) };
@@ -338,8 +338,8 @@ impl Move {
         engine.queues().hand_over(source, taken, &destination, engine.now()).map_err(|error| error.to_string())
     }
 
-    /// Sends a dead letter of the bus to its target. One that is slower than the task has to be waited for, as long as
-    /// the message is hidden.
+    /// Sends a dead letter of the bus to its target. One that is slower than the task has to be waited for, as long
+    /// as the message is hidden.
     fn send_again(&self, engine: &Engine, source: &str, taken: &Received) -> Result<(), String> {
         let patience = Instant::now() + Duration::from_secs(u64::from(HIDDEN_S) / 2);
         loop {

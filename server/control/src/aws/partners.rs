@@ -1,5 +1,5 @@
-//! Partner event sources, from both sides: the partner makes one and puts events, the customer makes the bus of its name.
-//! Here both are one account. An event for a source that has no bus, or was deactivated, is refused.
+//! Partner event sources, from both sides: the partner makes one and puts events, the customer makes the bus of its
+//! name. Here both are one account. An event for a source that has no bus, or was deactivated, is refused.
 
 use super::request::{Request, arn, paged};
 use super::{ApiError, Call, Operation, Reply, seconds};

@@ -1,8 +1,8 @@
 //! Amazon EventBridge Pipes: pipes made, changed, started, stopped, described, listed, deleted; and their tags.
 //!
-//! Beyond AWS: a source may be an event bus, the journal (`arn:aws:fakemon:REGION:ACCOUNT:journal`) or an API destination
-//! whose answer never ends (server-sent events or lines); these read as streams do, with `KinesisStreamParameters`, whose
-//! `StartingPosition` may be a position of the journal.
+//! Beyond AWS: a source may be an event bus, the journal (`arn:aws:fakemon:REGION:ACCOUNT:journal`) or an API
+//! destination whose answer never ends (server-sent events or lines); these read as streams do, with
+//! `KinesisStreamParameters`, whose `StartingPosition` may be a position of the journal.
 
 use super::request::{NAME, Request, object, paged};
 use super::rest::{InQuery, Kind, route};
@@ -152,8 +152,8 @@ fn take_members(request: &Request<'_>, pipe: &mut Pipe) {
     }
 }
 
-/// Parameters after a change: each member that is given replaces the one that was there, whole; but a stream began where
-/// it began.
+/// Parameters after a change: each member that is given replaces the one that was there, whole; but a stream began
+/// where it began.
 fn changed(held: &Value, given: &Map<String, Value>) -> Value {
     let mut changed = held.as_object().cloned().unwrap_or_default();
     for (member, value) in given.iter().filter(|(_, value)| !value.is_null()) {

@@ -1,5 +1,6 @@
 //! The query protocol, the oldest of AWS's: a form with `Action` and `Version`, in the body or in the query of the
-//! address, answered in XML. Older SDKs and command lines speak nothing else to some services, and STS knows no other.
+//! address, answered in XML. Older SDKs and command lines speak nothing else to some services, and STS knows no
+//! other.
 //!
 //! - `Form`: what was asked
 //! - `answered`, `refused`: answers, as XML; as JSON where the client asks for that
@@ -139,8 +140,8 @@ fn response(status: StatusCode, media_type: &'static str, body: String, request_
     response
 }
 
-/// An element and what is in it: members of an object in their order, elements of a list one behind the other under the
-/// same name.
+/// An element and what is in it: members of an object in their order, elements of a list one behind the other under
+/// the same name.
 pub(super) fn write_element(out: &mut String, name: &str, value: &Value) {
     match value {
         Value::Array(elements) => return elements.iter().for_each(|element| write_element(out, name, element)),

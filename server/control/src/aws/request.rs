@@ -1,4 +1,5 @@
-//! Members of a request, checked. What the service checks first it tells all at once: `2 validation errors detected: …`.
+//! Members of a request, checked. What the service checks first it tells all at once:
+//! `2 validation errors detected: …`.
 
 use super::ApiError;
 use base64::Engine as _;
@@ -215,8 +216,8 @@ impl<'r> Request<'r> {
         name.rsplit_once(":event-bus/").map_or(name, |(_, name)| name).to_owned()
     }
 
-    /// A page of things in the order of their keys, and the token of the next. It goes on behind the last one, so that
-    /// nobody is left out who deletes while they page.
+    /// A page of things in the order of their keys, and the token of the next. It goes on behind the last one, so
+    /// that nobody is left out who deletes while they page.
     pub(super) fn page<T>(
         &self,
         list: &str,

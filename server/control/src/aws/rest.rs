@@ -1,6 +1,6 @@
-//! Operations that have paths of their own (REST-JSON): Amazon EventBridge Scheduler, Pipes and Schemas. A path names its
-//! operation; members of the request stand in the path, in the query and in the body, and become one request as the
-//! other services have it. Names in paths are names of members: `/schedules/{Name}`.
+//! Operations that have paths of their own (REST-JSON): Amazon EventBridge Scheduler, Pipes and Schemas. A path names
+//! its operation; members of the request stand in the path, in the query and in the body, and become one request as
+//! the other services have it. Names in paths are names of members: `/schedules/{Name}`.
 
 use super::request::{Request, read_json};
 use super::{ApiError, Call, Operation, change, endpoint, region, secret_of, uuid};

@@ -3,10 +3,10 @@
 //! - `groups`: groups of schedules, and their tags
 //! - `target`: what a schedule invokes, checked
 //!
-//! Beyond AWS: schedules fire at their second, not within their minute; targets are those of rules. What a schedule wants
-//! of due times that it missed while the server was down says a word in its description, `missed=skip`, `missed=last`
-//! (the default: the last one fires, late) or `missed=all` (at most the last thousand), or the tag `fakemon:missed` of its
-//! group, or of a rule.
+//! Beyond AWS: schedules fire at their second, not within their minute; targets are those of rules. What a schedule
+//! wants of due times that it missed while the server was down says a word in its description, `missed=skip`,
+//! `missed=last` (the default: the last one fires, late) or `missed=all` (at most the last thousand), or the tag
+//! `fakemon:missed` of its group, or of a rule.
 
 mod groups;
 mod target;

@@ -1,6 +1,6 @@
-//! Amazon EventBridge Schemas: registries, schemas and their versions, discoverers, code. Beyond AWS: FlatBuffers schemas
-//! (`Type: FlatBuffers`), code for Rust, and versions that have to go together (the tag `fakemon:compatibility` of a schema
-//! or of its registry: `none`, `backward`, `forward`, `full`).
+//! Amazon EventBridge Schemas: registries, schemas and their versions, discoverers, code. Beyond AWS: FlatBuffers
+//! schemas (`Type: FlatBuffers`), code for Rust, and versions that have to go together (the tag
+//! `fakemon:compatibility` of a schema or of its registry: `none`, `backward`, `forward`, `full`).
 //!
 //! - `lookup`: what is there: what somebody made, what discoverers found, what is ours from the start
 //! - `registries`: registries and their policies

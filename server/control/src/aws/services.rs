@@ -1,6 +1,6 @@
-//! What AWS has and what of it is here. The operations of the services that are spoken stand in `operations.txt`, from
-//! the models of AWS's own SDKs: those that nothing here carries out are answered with their name and where to read
-//! what there is. `fakemon services` prints that page; a test asks a server for every operation and compares.
+//! What AWS has and what of it is here. The operations of the services that are spoken stand in `operations.txt`,
+//! from the models of AWS's own SDKs: those that nothing here carries out are answered with their name and where to
+//! read what there is. `fakemon services` prints that page; a test asks a server for every operation and compares.
 //!
 //! ```text
 //! logs GetLogEvents                         of the JSON and the query protocol: service, operation

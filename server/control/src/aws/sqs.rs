@@ -1,5 +1,5 @@
-//! Amazon SQS: queues that are targets, dead-letter queues, and answers to poll. Both protocols: JSON, and the form and
-//! XML of before, which older SDKs and command lines speak.
+//! Amazon SQS: queues that are targets, dead-letter queues, and answers to poll. Both protocols: JSON, and the form
+//! and XML of before, which older SDKs and command lines speak.
 //!
 //! - `asked`: members of a request, as SQS checks them
 //! - `errors`: names of errors in both protocols

@@ -195,7 +195,8 @@ fn check_dead_letter(id: &str, arn: &str) -> Result<(), ApiError> {
     }
 }
 
-/// Whether something here gets the events: what nobody serves is said at once, not found out by an empty dead-letter queue.
+/// Whether something here gets the events: what nobody serves is said at once, not found out by an empty dead-letter
+/// queue.
 fn check_served(target: &Target, call: &Call<'_>) -> Result<(), ApiError> {
     let Target { id, arn, .. } = target;
     if call.settings.allow_unserved_targets || Destination::of(arn) != Destination::Unknown {

@@ -1,6 +1,6 @@
-//! Which events of a turn are learned from. Of each type the first, whatever else there is, as far as there can be types;
-//! of the common ones some more, since members that are rare come with some of them. So the turn is bounded, and what is
-//! rare is not lost among what is common.
+//! Which events of a turn are learned from. Of each type the first, whatever else there is, as far as there can be
+//! types; of the common ones some more, since members that are rare come with some of them. So the turn is bounded,
+//! and what is rare is not lost among what is common.
 
 use fakemon_model::limits::SCHEMAS_MAX;
 use hashbrown::{DefaultHashBuilder, HashMap};

@@ -1,5 +1,5 @@
-//! How partners sign: where the signature stands, how it is written, what it signs. The known layouts are cases of the
-//! generic one; all are checked by the same few lines.
+//! How partners sign: where the signature stands, how it is written, what it signs. The known layouts are cases of
+//! the generic one; all are checked by the same few lines.
 //!
 //! | layout | header | how it is written | what is signed |
 //! |---|---|---|---|
@@ -10,11 +10,11 @@
 //! | `standard` | `webhook-signature`, `-id`, `-timestamp` | `v1,` base 64, several | `ID.TIMESTAMP.BODY` |
 //! | `generic` | as the settings say | | |
 //!
-//! What has an id is told once by that alone, for two events may have the same body, and so the same signature. The ids of
-//! `github` (`x-github-delivery`) and `shopify` (`x-shopify-webhook-id`), and of `generic` if its content has no `{id}`,
-//! are not signed. They are trusted all the same: whoever can read a delivery, and so could send it again with another
-//! id, has broken the TLS in front of this address or is one of its ends; against them nothing that these layouts sign
-//! would help, and against everybody else nothing has to.
+//! What has an id is told once by that alone, for two events may have the same body, and so the same signature. The
+//! ids of `github` (`x-github-delivery`) and `shopify` (`x-shopify-webhook-id`), and of `generic` if its content has
+//! no `{id}`, are not signed. They are trusted all the same: whoever can read a delivery, and so could send it again
+//! with another id, has broken the TLS in front of this address or is one of its ends; against them nothing that
+//! these layouts sign would help, and against everybody else nothing has to.
 
 use crate::standard_webhooks;
 use axum::http::HeaderMap;

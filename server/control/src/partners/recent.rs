@@ -1,6 +1,6 @@
-//! Which requests of partners came already: what comes again in its time is told once. Noted beside the journal once its
-//! event is durable, so that a restart forgets nothing; between the two lie microseconds, and only the end of the process
-//! in them lets a partner tell an event twice.
+//! Which requests of partners came already: what comes again in its time is told once. Noted beside the journal once
+//! its event is durable, so that a restart forgets nothing; between the two lie microseconds, and only the end of the
+//! process in them lets a partner tell an event twice.
 //!
 //! ```text
 //! note   partner/WEBHOOK/KEY (hexadecimal)   until when, in seconds (8) ‖ position of the event (8)

@@ -1,8 +1,8 @@
 //! What a connection adds to requests: basic credentials, an API key, or a token that was fetched with client
 //! credentials (RFC 6749, 4.4) and is kept until shortly before its end; and the parameters that every request gets.
 //!
-//! An API key whose name is `webhook-signature`, and whose value is secrets of Standard Webhooks (`whsec_…`, several with
-//! spaces between), is not sent: requests are signed with it.
+//! An API key whose name is `webhook-signature`, and whose value is secrets of Standard Webhooks (`whsec_…`, several
+//! with spaces between), is not sent: requests are signed with it.
 
 use super::Webhooks;
 use super::connection::{Outgoing, exchange};

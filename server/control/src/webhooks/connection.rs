@@ -1,5 +1,5 @@
-//! One HTTP connection to a target: made to an address that may be reached, kept as long as it is good, bounded in time
-//! and in what is read of an answer. Redirects are not followed.
+//! One HTTP connection to a target: made to an address that may be reached, kept as long as it is good, bounded in
+//! time and in what is read of an answer. Redirects are not followed.
 
 use super::{Webhooks, guard};
 use axum::body::Bytes;
@@ -150,7 +150,8 @@ async fn within_time(
 ) -> Result<(Answered, Option<Wire>), Failed> {
     let authority = outgoing.authority();
     let Outgoing { uri, request } = outgoing;
-    // What the target closed meanwhile is found before the request goes; a new connection then costs nothing but time.
+    // What the target closed meanwhile is found before the request goes; a new connection then costs nothing but
+    // time.
     let kept = kept.filter(|wire| wire.authority == authority && !wire.sender.is_closed());
     let mut good = None;
     if let Some(mut wire) = kept
@@ -187,7 +188,8 @@ fn asked_to_wait(answer: &Response<Incoming>) -> Option<Duration> {
     wait.and_then(|wait| retry_after(wait, jiff::Timestamp::now()))
 }
 
-/// `Retry-After`: a number of seconds, or a date (RFC 9110, 10.2.3) in one of its three forms; one that has passed is now.
+/// `Retry-After`: a number of seconds, or a date (RFC 9110, 10.2.3) in one of its three forms; one that has passed is
+/// now.
 fn retry_after(value: &str, now: jiff::Timestamp) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -1,5 +1,6 @@
-//! What pipes ask for: one request to an API destination and its answer (enrichments and targets), or an answer without end
-//! (a stream as source). Each errand is a task of its own; a pipe has at most two under way, so pipes bound them.
+//! What pipes ask for: one request to an API destination and its answer (enrichments and targets), or an answer
+//! without end (a stream as source). Each errand is a task of its own; a pipe has at most two under way, so pipes
+//! bound them.
 
 use super::connection;
 use super::event_stream::{Dialect, EventStream};

@@ -1,5 +1,5 @@
-//! From bytes of an answer without end to what it says: server-sent events (the WHATWG's rules), or lines. Bytes in, what
-//! was heard out; nothing grows beyond a bound.
+//! From bytes of an answer without end to what it says: server-sent events (the WHATWG's rules), or lines. Bytes in,
+//! what was heard out; nothing grows beyond a bound.
 
 use fakemon_pipe::Heard;
 use std::time::Duration;

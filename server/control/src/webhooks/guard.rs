@@ -1,5 +1,5 @@
-//! Which addresses webhooks may reach. Asked about the address of a connection that is about to be made, so that neither
-//! a spelling nor a name that changes its mind gets around it.
+//! Which addresses webhooks may reach. Asked about the address of a connection that is about to be made, so that
+//! neither a spelling nor a name that changes its mind gets around it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

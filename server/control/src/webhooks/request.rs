@@ -91,8 +91,8 @@ pub(super) fn build(
     Ok(Outgoing { uri, request })
 }
 
-/// Headers that neither a target nor a connection sets, as with the service: they say how a request is carried, and by
-/// whom, not what it brings.
+/// Headers that neither a target nor a connection sets, as with the service: they say how a request is carried, and
+/// by whom, not what it brings.
 const REMOVED: [&str; 34] = [
     "a-im",
     "accept-charset",

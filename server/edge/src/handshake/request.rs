@@ -31,8 +31,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request)>, Refused> {
     Ok(Some((request_bytes, request)))
 }
 
-/// The same request with what it says of the upgrade in one word each: these headers are lists, and a list may stand in
-/// several lines.
+/// The same request with what it says of the upgrade in one word each: these headers are lists, and a list may stand
+/// in several lines.
 pub(super) fn single(request: &Request) -> Request {
     let mut single = request.clone();
     for (name, word) in [(CONNECTION, "Upgrade"), (UPGRADE, "websocket")] {

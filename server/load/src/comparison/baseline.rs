@@ -1,5 +1,6 @@
 //! Yardsticks, measured in the same run on the same machine: what the disk takes for one sync, and how many messages
-//! a second the kernel carries when no program looks at them. A figure without them says more of the machine than of us.
+//! a second the kernel carries when no program looks at them. A figure without them says more of the machine than of
+//! us.
 
 use crate::sweep::Sweep;
 use anyhow::Context;

@@ -1,10 +1,10 @@
-//! What everything around the captures costs the players when all of it is in use at once: the same load by turns without
-//! it and with it, and the medians of both beside each other.
+//! What everything around the captures costs the players when all of it is in use at once: the same load by turns
+//! without it and with it, and the medians of both beside each other.
 //!
 //! In use are, on the server that is measured: schedules that wait and ten that fire each second, a pipe and rules
-//! that look at each event of the game, a discoverer that learns from them, a bus whose schemas are enforced and a back end
-//! that puts events there, webhooks of the answers of players, streams that follow a player each, and connections to
-//! which a back end speaks.
+//! that look at each event of the game, a discoverer that learns from them, a bus whose schemas are enforced and a
+//! back end that puts events there, webhooks of the answers of players, streams that follow a player each, and
+//! connections to which a back end speaks.
 
 use crate::http::Http;
 use crate::report::{Report, clean, median};

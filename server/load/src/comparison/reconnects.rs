@@ -1,4 +1,5 @@
-//! What others notice of a client that comes and goes as often as it can: the same load by turns without it and with it.
+//! What others notice of a client that comes and goes as often as it can: the same load by turns without it and with
+//! it.
 
 use crate::report::{Latency, Report, clean, ms};
 use crate::socket::{Access, Opening};

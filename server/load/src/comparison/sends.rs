@@ -1,6 +1,6 @@
-//! What a back end reaches through `@connections`: messages a second to many connections, in batches or one by one; or
-//! how long a message to an area is on its way to the last of those who look at it. Measured at real sockets, beside
-//! what the kernel alone takes for as many.
+//! What a back end reaches through `@connections`: messages a second to many connections, in batches or one by one;
+//! or how long a message to an area is on its way to the last of those who look at it. Measured at real sockets,
+//! beside what the kernel alone takes for as many.
 
 use crate::comparison::baseline::{self, FanOut};
 use crate::http::Http;

@@ -1,5 +1,5 @@
-//! Keeps the city populated: what was caught or has vanished is replaced, by the weights of the species table and, for
-//! species of the day or of the night, by the hour.
+//! Keeps the city populated: what was caught or has vanished is replaced, by the weights of the species table and,
+//! for species of the day or of the night, by the hour.
 
 use super::{City, DemoOptions, WILD_MAX};
 use fakemon_capture::command::Spawn;

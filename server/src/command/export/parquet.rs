@@ -1,8 +1,8 @@
 //! Parquet: the rows with types that pandas, Spark, polars and DuckDB all read as they are. Times are timestamps in
-//! microseconds (UTC), each with a column `…_ns` of the nanoseconds that are left, because Spark refuses nanoseconds; ids of
-//! 64 bits are strings, because a column of them with gaps becomes one of floats in pandas. Numbers are unsigned, texts are
-//! strings with a dictionary, everything is compressed with zstd. A second thread packs row groups while this one reads the
-//! journal.
+//! microseconds (UTC), each with a column `…_ns` of the nanoseconds that are left, because Spark refuses nanoseconds;
+//! ids of 64 bits are strings, because a column of them with gaps becomes one of floats in pandas. Numbers are
+//! unsigned, texts are strings with a dictionary, everything is compressed with zstd. A second thread packs row
+//! groups while this one reads the journal.
 
 use super::Format;
 use super::rows::{ALWAYS_THERE, COLUMNS, Cell, Kind, visit_cells};

@@ -1,5 +1,5 @@
-//! `fakemon replay --step`: the journal in a terminal, event by event. A timeline to play, pause and jump in; a map of what
-//! was wild around the event; the event, and what was known of its fakémon and player at that moment.
+//! `fakemon replay --step`: the journal in a terminal, event by event. A timeline to play, pause and jump in; a map
+//! of what was wild around the event; the event, and what was known of its fakémon and player at that moment.
 //!
 //! - `page`: events around a position, read in pieces
 //! - `wild`: what was wild, forwards and backwards

@@ -1,5 +1,5 @@
-//! Buckets as columns of a chart: neighbours share a column where there are more buckets than columns, and the greatest of
-//! them is shown, so that no peak is lost.
+//! Buckets as columns of a chart: neighbours share a column where there are more buckets than columns, and the
+//! greatest of them is shown, so that no peak is lost.
 
 use fakemon_history::timeline::{Axis, Bucket, Timeline};
 use fakemon_model::ids::Timestamp;
@@ -60,8 +60,8 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// A count of a bucket per second. A bucket of which the range has less than half counts as a whole one: a single event
-/// in its last microsecond is no million a second.
+/// A count of a bucket per second. A bucket of which the range has less than half counts as a whole one: a single
+/// event in its last microsecond is no million a second.
 pub(super) fn per_second(axis: &Axis, index: usize, count: u64) -> f64 {
     let covered = axis.covered_ns(index);
     let ns = if axis.len() == 1 || covered * 2 >= axis.bucket_ns() { covered } else { axis.bucket_ns() };

@@ -1,6 +1,6 @@
-//! A timeline as one HTML page, to be attached to a ticket: plots, tables, nothing from elsewhere. It is read in the light
-//! and in the dark, on a screen and on paper. What comes from outside (names, events, keys) is text in it, whatever it
-//! says.
+//! A timeline as one HTML page, to be attached to a ticket: plots, tables, nothing from elsewhere. It is read in the
+//! light and in the dark, on a screen and on paper. What comes from outside (names, events, keys) is text in it,
+//! whatever it says.
 
 use super::Told;
 use super::columns::{Columns, peak};

@@ -1,5 +1,5 @@
-//! The graph for people: a tree for each bus, with who feeds it and what its rules do; a table of types of events; what
-//! is wrong.
+//! The graph for people: a tree for each bus, with who feeds it and what its rules do; a table of types of events;
+//! what is wrong.
 //!
 //! ```text
 //! bus default: 12 events, 0.2/s, 3 matched by no rule

@@ -1,5 +1,5 @@
-//! Spans as the trace event format of Chrome has them, which Perfetto reads too: complete events, in microseconds, each
-//! event of the tree on a line of its own with its stages below.
+//! Spans as the trace event format of Chrome has them, which Perfetto reads too: complete events, in microseconds,
+//! each event of the tree on a line of its own with its stages below.
 
 use fakemon_history::trace::Span;
 use serde_json::{Map, Value, json};

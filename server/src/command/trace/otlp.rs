@@ -1,6 +1,6 @@
-//! Spans as OpenTelemetry's JSON encoding of OTLP has them: `ExportTraceServiceRequest`. The trace id follows from the
-//! first cause and the journal that it is in, the span ids from their place in the tree, so that exporting twice is
-//! exporting once.
+//! Spans as OpenTelemetry's JSON encoding of OTLP has them: `ExportTraceServiceRequest`. The trace id follows from
+//! the first cause and the journal that it is in, the span ids from their place in the tree, so that exporting twice
+//! is exporting once.
 
 use anyhow::{Context, ensure};
 use fakemon_access::authority::has_user_info;

@@ -1,6 +1,6 @@
-//! Questions about lines in the query language of Logs Insights, as far as people ask them by hand: `fields`, `display`,
-//! `filter`, `sort`, `limit`. A question is answered when it is put (`StartQuery`), from the newest line to the oldest;
-//! its answer waits in memory, bounded, until somebody fetches it (`GetQueryResults`).
+//! Questions about lines in the query language of Logs Insights, as far as people ask them by hand: `fields`,
+//! `display`, `filter`, `sort`, `limit`. A question is answered when it is put (`StartQuery`), from the newest line
+//! to the oldest; its answer waits in memory, bounded, until somebody fetches it (`GetQueryResults`).
 //!
 //! - `language`: the text of a question, parsed
 

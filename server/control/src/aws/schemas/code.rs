@@ -1,5 +1,5 @@
-//! Types for programming languages. Making them takes no time worth waiting for, so that what somebody asked for is ready
-//! at once; of our own schemas everything is.
+//! Types for programming languages. Making them takes no time worth waiting for, so that what somebody asked for is
+//! ready at once; of our own schemas everything is.
 
 use super::super::request::Request;
 use super::super::rest;

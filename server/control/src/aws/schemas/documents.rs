@@ -1,5 +1,5 @@
-//! Schemas and their versions: a new version only if the content differs, and only if it goes with the one before where
-//! somebody asked for that.
+//! Schemas and their versions: a new version only if the content differs, and only if it goes with the one before
+//! where somebody asked for that.
 
 use super::super::request::{Request, object};
 use super::super::{ApiError, Call, Reply};

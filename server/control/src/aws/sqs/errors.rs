@@ -1,5 +1,5 @@
-//! Errors of SQS by their names in both protocols: the type in the JSON of today, the code in the XML of before, which
-//! clients still branch on in either.
+//! Errors of SQS by their names in both protocols: the type in the JSON of today, the code in the XML of before,
+//! which clients still branch on in either.
 
 use super::super::ApiError;
 use axum::http::StatusCode;

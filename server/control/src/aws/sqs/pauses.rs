@@ -1,6 +1,6 @@
 //! What SQS does not do again at once: a queue is purged once a minute, and the name of a deleted one is free after a
-//! minute, for who still uses the old one would use the new one. A setting for test suites makes it shorter. Pauses are
-//! noted, and go on after a restart.
+//! minute, for who still uses the old one would use the new one. A setting for test suites makes it shorter. Pauses
+//! are noted, and go on after a restart.
 
 use fakemon_engine::Engine;
 use fakemon_model::ids::Timestamp;

@@ -1,6 +1,6 @@
-//! SQS in the query protocol, which clients spoke before the JSON one: `AttributeName.1=All` is `AttributeNames: ["All"]`
-//! there, and `Tag.1.Key=a&Tag.1.Value=b` is `Tags: {"a": "b"}`. Requests become those of the JSON protocol, answers
-//! become elements, so that one dispatch serves both.
+//! SQS in the query protocol, which clients spoke before the JSON one: `AttributeName.1=All` is
+//! `AttributeNames: ["All"]` there, and `Tag.1.Key=a&Tag.1.Value=b` is `Tags: {"a": "b"}`. Requests become those of
+//! the JSON protocol, answers become elements, so that one dispatch serves both.
 
 use super::super::query::{Dialect, Form};
 use fakemon_model::envelope::ACCOUNT;
