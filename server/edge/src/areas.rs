@@ -1,6 +1,7 @@
-//! Who looks where, and what they are told. Changes of the world are taken in once per tick and encoded once per
-//! subprotocol; watchers get the bytes, so many watchers per turn, so that a crowd does not hold up throws. The next
-//! tick begins when the last watcher of this one was told: the more watch, the more changes go into one write.
+//! The areas that players watch. Changes of the world are read once per tick and encoded once per subprotocol;
+//! watchers get the encoded bytes, `TOLD_PER_TURN` watchers per turn, so that a crowd does not delay attempts. The
+//! next tick begins when the last watcher of this one has been served: the more watchers, the more changes go into
+//! one write.
 
 use super::connection::{Connection, Voice};
 use super::seats::{SeatId, Seats};
@@ -16,12 +17,12 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Watchers that are told in one turn.
+/// Pairs of watcher and cell that get changes in one turn.
 const TOLD_PER_TURN: usize = 256;
-/// Watchers that look again in one turn, after changes were lost.
+/// Watchers that get their whole area again in one turn, after changes were lost.
 const LOOKS_PER_TURN: usize = 16;
 
-/// What a player looks at.
+/// The circle that a player watches.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Area {
     centre: Place,
@@ -29,18 +30,18 @@ pub(crate) struct Area {
 }
 
 impl Area {
-    /// A circle, not wider than anybody can look.
+    /// Clamps the radius, in metres, to `LOOK_RADIUS_M_MAX`.
     pub(crate) fn new(centre: Place, radius_m: f64) -> Area {
         let radius_m = radius_m.min(LOOK_RADIUS_M_MAX);
         Area { centre, radius_m }
     }
 
-    /// What is wild there now.
+    /// The wild fakémon in the area now.
     pub(crate) fn look(&self, engine: &Engine) -> Vec<Sighting> {
         engine.look(self.centre, self.radius_m)
     }
 
-    /// Whether its centre lies within so many metres of a place.
+    /// Whether its centre lies within `radius_m` metres of a place.
     pub(crate) fn is_around(&self, place: Place, radius_m: f64) -> bool {
         self.centre.distance_m_squared(place) <= radius_m * radius_m
     }
@@ -60,25 +61,25 @@ pub(crate) struct Areas {
     watchers: HashMap<u64, HashSet<SeatId>>,
     watching: u64,
     changes: Changes,
-    /// What was seen in looks since the last tick, before it, and before that.
+    /// Fakémon that answers to looks have shown: since the last tick, in the tick before, and in the one before that.
     seen: [HashMap<SeatId, Vec<FakemonId>>; 3],
-    /// Who is still to be told of which cell's changes, the next last.
+    /// Watchers still to get the changes of a cell; a stack, the next one is last.
     untold: Vec<(SeatId, u64)>,
-    /// Who has to look again, the next last.
+    /// Watchers to get their whole area again, because changes were lost; a stack, the next one is last.
     unsure: Vec<SeatId>,
 }
 
-/// What is told in this tick.
+/// The changes of this tick, by cell, with their encoded bytes.
 #[derive(Default)]
 struct Changes {
     by_cell: HashMap<u64, Vec<Told>>,
     bytes: Vec<u8>,
 }
 
-/// One change, as frames.
+/// One change, with the ranges of its frames in `bytes`.
 struct Told {
     place: Place,
-    /// None if it is gone.
+    /// None if the fakémon is gone.
     appeared: Option<FakemonId>,
     json: Range<usize>,
     flat: Range<usize>,
@@ -97,13 +98,13 @@ impl Areas {
         }
     }
 
-    /// How many look.
+    /// Players who watch an area.
     pub(crate) fn watching(&self) -> u64 {
         self.watching
     }
 
-    /// Begins to tell `seat` what changes in `area`. The view of the world is ahead of the changes that are told, so
-    /// that whoever looks after this call misses nothing.
+    /// Sends the changes in `area` to `seat` from now on. The view of the world is ahead of the changes that are
+    /// sent, so a look after this call misses nothing.
     pub(crate) fn watch(&mut self, seat: SeatId, area: &Area) {
         self.watching += 1;
         for cell in area.cells() {
@@ -111,13 +112,13 @@ impl Areas {
         }
     }
 
-    /// What was just seen need not be told as new, when the change that is on its way arrives in the next ticks.
+    /// Notes what a look has shown, so that changes that arrive in the next ticks do not send it as new.
     pub(crate) fn note_seen(&mut self, seat: SeatId, fakemon: &[Sighting]) {
         let ids = fakemon.iter().map(|sighting| sighting.fakemon_id);
         self.seen[0].insert(seat, ids.collect());
     }
 
-    /// Ends it.
+    /// Ends `watch` for the same area.
     pub(crate) fn unwatch(&mut self, seat: SeatId, area: &Area) {
         self.watching -= 1;
         for cell in area.cells() {
@@ -130,12 +131,12 @@ impl Areas {
         }
     }
 
-    /// Whether somebody is still to be told.
+    /// Whether changes or areas are still to be sent.
     pub(crate) fn is_busy(&self) -> bool {
         !self.untold.is_empty() || !self.unsure.is_empty()
     }
 
-    /// Takes in what has changed, unless there are still some to be told of what changed before.
+    /// Reads the changes of the world, unless those of the tick before are still being sent.
     pub(crate) fn tick(&mut self, voice: &mut Voice) {
         if self.is_busy() {
             return;
@@ -164,7 +165,7 @@ impl Areas {
             .collect();
         for change in changes() {
             let (place, reply) = match change {
-                // Only that it is gone: somebody may have seen it in between.
+                // Send only that it is gone: a look may have shown it in between.
                 Change::Appeared(sighting) if gone.contains(&sighting.fakemon_id) => continue,
                 Change::Appeared(sighting) => (sighting.place, Reply::Appeared(sighting)),
                 Change::Vanished { fakemon_id, place } => (*place, Reply::Vanished(*fakemon_id)),
@@ -178,10 +179,10 @@ impl Areas {
             let watchers = self.watchers.get(cell).into_iter().flatten();
             self.untold.extend(watchers.map(|watcher| (*watcher, *cell)));
         }
-        self.untold.sort_unstable(); // what one watcher is told goes into one write
+        self.untold.sort_unstable(); // the changes for one watcher go into one write
     }
 
-    /// Tells the next watchers; calls `spoke` with each that has something to be written.
+    /// Sends changes to the next watchers; calls `spoke` for each connection with output to write.
     pub(crate) fn tell(
         &mut self,
         seats: &mut Seats<Connection>,
@@ -230,7 +231,7 @@ impl Changes {
         });
     }
 
-    /// Tells one watcher the changes of one cell that lie in their area; whether there were any.
+    /// Sends one watcher the changes of one cell that lie in their area; false if there were none.
     fn tell(
         &self,
         cell: u64,

@@ -1,6 +1,5 @@
-//! Handshakes that an authorizer decides: the edge asks, whoever carries requests to the authorizer takes the
-//! questions and answers through the switchboard. The edge waits for nothing; who is not answered in time is not let
-//! in.
+//! Handshakes that an authorizer decides: the edge queues a question, the control plane sends it to the authorizer
+//! and answers through the switchboard. No edge thread blocks; a handshake without an answer in time is rejected.
 
 use super::handshake::{Admitted, Endpoint};
 use super::switchboard::ConnectionId;
@@ -14,15 +13,15 @@ use std::time::Duration;
 /// Handshakes that wait for an authorizer at once.
 const WAITING_MAX: usize = 1_024;
 
-/// Whoever carries questions keeps the time; the edge waits a little longer.
+/// The control plane enforces the timeout; the edge waits this much longer for its answer.
 const MARGIN_MS: u32 = 1_000;
 
-/// Who is asked about whom. Names of API destinations.
+/// The authorizer of each endpoint: names of API destinations.
 #[derive(Clone, Debug)]
 pub struct Authorizers {
-    /// Asked about players.
+    /// Decides about `/play`; none: all handshakes that the access settings admit.
     pub play: Option<Arc<str>>,
-    /// Asked about all others.
+    /// Decides about `/ws`; none: all handshakes that the access settings admit.
     pub general: Option<Arc<str>>,
     /// How long a handshake waits for the answer.
     pub timeout: Duration,
@@ -35,12 +34,12 @@ impl Default for Authorizers {
 }
 
 impl Authorizers {
-    /// After so long an answer must have got lost.
+    /// After this time, in milliseconds, the answer must have been lost.
     pub(crate) fn patience_ms(&self) -> u32 {
         u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX).saturating_add(MARGIN_MS)
     }
 
-    /// Who decides at an endpoint.
+    /// The authorizer of an endpoint.
     pub(crate) fn at(&self, endpoint: Endpoint) -> Option<&Arc<str>> {
         match endpoint {
             Endpoint::Play => self.play.as_ref(),
@@ -49,38 +48,38 @@ impl Authorizers {
     }
 }
 
-/// May they come in?
+/// A handshake that waits for an authorizer.
 pub struct Question {
     /// The connection that waits.
     pub connection_id: ConnectionId,
-    /// Who is to be asked: the name of an API destination.
+    /// The authorizer: the name of an API destination.
     pub authorizer: Arc<str>,
-    /// Where they want to go.
+    /// The endpoint that the client asked for.
     pub endpoint: Endpoint,
-    /// Who they are, as far as the edge knows.
+    /// The player, as far as the edge knows.
     pub player: Option<PlayerName>,
-    /// From where; none if the socket does not say any more.
+    /// The client's address; none if the socket is closed.
     pub source_ip: Option<IpAddr>,
-    /// Headers of the handshake: as many as fit into one.
+    /// Headers of the handshake, one entry per value; bounded by the size of a handshake.
     pub headers: Vec<(String, String)>,
-    /// Its query, as it came.
+    /// Its query string, still percent-encoded.
     pub query: String,
     _place: Place,
 }
 
-/// What the authorizer said.
+/// The authorizer's decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Let them in.
+    /// Accept the connection.
     Allow {
-        /// Who they are, if the authorizer knows better.
+        /// The player, if the authorizer names one; replaces that of the edge.
         player: Option<PlayerName>,
-        /// What the authorizer wants to be remembered: the text of a JSON object.
+        /// Data that the authorizer attaches to the connection: the text of a JSON object.
         context: Option<Arc<str>>,
     },
-    /// Do not.
+    /// Reject it (403).
     Deny,
-    /// Nothing that counts, or nothing in time.
+    /// No valid answer, or none in time: reject it.
     Undecided,
 }
 
@@ -112,17 +111,17 @@ impl Default for Questions {
 }
 
 impl Questions {
-    /// Rings whenever there is a question. It must not block; the first to ask for it is rung.
+    /// Sets the callback for new questions; it must not block. Only the first one set is kept.
     pub fn on_question(&self, ring: impl Fn() + Send + Sync + 'static) {
         let _ = self.0.bell.set(Box::new(ring)); // the first stays
     }
 
-    /// The next question. Hold it until it is answered: so many may wait at once.
+    /// The next question. Hold it until it is answered: its drop frees one of the `WAITING_MAX` places.
     pub fn next(&self) -> Option<Question> {
         self.0.questions.pop()
     }
 
-    /// Asks; false if too many wait.
+    /// Queues a question; false if `WAITING_MAX` handshakes wait already.
     pub(crate) fn ask(
         &self,
         connection_id: ConnectionId,

@@ -1,12 +1,12 @@
-//! What players missed: read from the journal by one thread that yields to all others, and handed to their
-//! connections in pieces, the next when the last is taken.
+//! Results that players missed: read from the journal by one thread of low priority, and handed to their connections
+//! in pieces, the next when the last is accepted.
 //!
-//! All who missed the same part of the journal are served by one reading of it: after a restart a city full of
-//! players comes back at about the same position, and costs one pass.
+//! One read serves all players who missed the same part of the journal: after a restart thousands of players
+//! reconnect at about the same position, and cost one pass.
 //!
-//! Before it is said that nothing is missed any more, the edge reads what the player has sent on other connections,
-//! which may be broken by now, and all throws that are then under way are waited for. Only what the network still
-//! held comes later; a player sends a throw without an answer again.
+//! Before `resumed` is sent, the edge reads what the player has sent on other connections, which may be broken by
+//! now, and waits for all attempts that are then in flight. Only what was still in the network comes later; a player
+//! retries an attempt without an answer.
 //!
 //! ```text
 //! journal   ──────[ piece ]──────►  each record once, for all who are there
@@ -28,22 +28,22 @@ use std::time::{Duration, Instant};
 
 /// Connections that catch up at once.
 const CATCHING_UP_MAX: usize = 16_384;
-/// Records that are read at once.
+/// Records of the journal per read.
 const READ_MAX: u64 = 32_768;
-/// Results that are handed to a connection at once: about what may wait for a reader.
+/// Results per piece: about as many as may wait for a slow reader.
 const RESULTS_MAX: usize = 256;
-/// When a connection that does not read is tried again.
+/// Pause before a piece that a connection refused is handed over again.
 const TRY_AGAIN: Duration = Duration::from_millis(20);
-/// How often it is looked whether throws that were under way are decided.
+/// Interval of checks whether the attempts in flight are decided.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
-/// How often it is looked whether all is over.
+/// Interval of checks whether the edge stops.
 const IDLE: Duration = Duration::from_millis(100);
-/// How long throws that were under way are waited for at most. The journal takes milliseconds.
+/// Longest wait for attempts in flight. The journal takes milliseconds, so this is reached only when it stalls.
 const DECIDED_WITHIN: Duration = Duration::from_secs(10);
-/// How much this thread yields to all others (`nice`).
+/// Niceness of this thread: players who are connected come first.
 const NICENESS: i32 = 15;
 
-/// Where edge threads ask.
+/// The edge threads' handle to the reader.
 #[derive(Clone)]
 pub(crate) struct CatchUp {
     notes: Sender<Note>,
@@ -52,24 +52,26 @@ pub(crate) struct CatchUp {
 
 enum Note {
     Asked(Missing),
-    /// What its player had sent on other connections has been read: what is under way now is all that was.
+    /// Everything that the player sent on other connections has been read: all their attempts are in flight or
+    /// decided now.
     Fenced(ConnectionId),
-    /// What became of the last piece for a connection.
+    /// The outcome of the last piece for a connection.
     Said(ConnectionId, Said),
 }
 
-/// Somebody who missed something.
+/// A connection that catches up.
 struct Missing {
     connection: ConnectionId,
     name: PlayerName,
-    /// None until they have thrown.
+    /// None until the player's first attempt.
     player: Option<Player>,
-    /// Throws that were under way when they asked; none until that is known.
+    /// Attempts that were in flight when the request came; none until that is known.
     awaited: Option<Vec<AttemptId>>,
     asked: Instant,
-    /// Everything before it was handed over, or is in `found`.
+    /// All results before this position were handed over, or are in `found`.
     next: Position,
-    /// Everything before it is to be told; none while throws are under way that may still get their place.
+    /// All results before this position are to be sent; none while attempts are in flight that may still get a
+    /// position.
     end: Option<Position>,
     found: Vec<Decision>,
     is_complete: bool,
@@ -77,13 +79,13 @@ struct Missing {
     _counted: Counted,
 }
 
-/// Whether the connection can be given something.
+/// State of the pieces for one connection.
 enum Post {
-    /// It can.
+    /// Ready for the next piece.
     Free,
-    /// A piece is on its way. The last one says that there are no more.
+    /// A piece is on its way. The last one is empty and ends the catch-up.
     Under { piece: Arc<[Decision]>, is_last: bool },
-    /// It did not take the piece; again at this moment.
+    /// The connection refused the piece; retried at `at`.
     Again { piece: Arc<[Decision]>, is_last: bool, at: Instant },
 }
 
@@ -95,7 +97,7 @@ impl Drop for Counted {
     }
 }
 
-/// Where edge threads ask, and what serves them.
+/// The handle of the edge threads, and the reader that serves them.
 pub(crate) fn pair() -> (CatchUp, Reader) {
     let (notes, heard) = channel();
     let catch_up = CatchUp { notes: notes.clone(), count: Arc::default() };
@@ -103,9 +105,9 @@ pub(crate) fn pair() -> (CatchUp, Reader) {
 }
 
 impl CatchUp {
-    /// Tells a connection how the throws of its player ended that lie behind a position, in pieces
-    /// ([`Errand::Missed`]), and then that there are no more ([`Errand::Resumed`]), and whether all was there; it was
-    /// not if it had not been `so_far`. False: too many catch up.
+    /// Sends a connection the results of its player's attempts after the position `behind`, in pieces
+    /// ([`Errand::Missed`]), then [`Errand::Resumed`], which says whether the journal still had all of them; it never
+    /// does if `so_far` is false. False: too many connections catch up.
     pub(crate) fn ask(&self, connection: ConnectionId, name: PlayerName, behind: Position, so_far: bool) -> bool {
         let counted = Counted(self.count.clone());
         if self.count.fetch_add(1, Ordering::Relaxed) >= CATCHING_UP_MAX {
@@ -128,10 +130,10 @@ impl CatchUp {
     }
 }
 
-/// What reads for all who ask.
+/// Reads the journal for all connections that catch up.
 pub(crate) struct Reader {
     heard: Receiver<Note>,
-    /// Given to whoever carries pieces, so that it says what became of them.
+    /// Given to the callbacks of pieces, to report their outcome.
     notes: Sender<Note>,
 }
 
@@ -143,7 +145,7 @@ impl Reader {
         let tail = engine.tail();
         let mut all = All::default();
         while !is_stopping() {
-            // A timeout only: who can send is held here too.
+            // Can only be a timeout: `self.notes` keeps the channel open.
             let first = self.heard.recv_timeout(all.patience(tail.end())).ok();
             for note in first.into_iter().chain(self.heard.try_iter()) {
                 if let Note::Asked(missing) = &note {
@@ -162,25 +164,25 @@ impl Reader {
 }
 
 impl Reader {
-    /// Lets the edge read what the player has sent on connections that may be broken by now.
+    /// Makes the edge read what the player has sent on all their connections, broken ones too.
     fn fence(&self, missing: &Missing, switchboard: &Switchboard) {
         let (connection, notes) = (missing.connection, self.notes.clone());
         switchboard.send(To::Player(missing.name.clone()), Errand::Fence, move |_| {
-            let _ = notes.send(Note::Fenced(connection)); // nobody listens at the end
+            let _ = notes.send(Note::Fenced(connection)); // the reader has ended
         });
     }
 }
 
-/// All who catch up.
+/// All connections that catch up.
 #[derive(Default)]
 struct All {
     missing: HashMap<ConnectionId, Missing>,
-    /// Whose turn it is to be read for; some are gone.
+    /// The order in which connections are read for; may name connections that are gone.
     turns: VecDeque<ConnectionId>,
 }
 
 impl All {
-    /// How long there is nothing to do.
+    /// How long the reader may sleep.
     fn patience(&self, end: Position) -> Duration {
         let until = |one: &Missing| match &one.post {
             Post::Under { .. } => IDLE,
@@ -217,12 +219,12 @@ impl All {
             Post::Under { piece, is_last } if said.refused > 0 => {
                 one.post = Post::Again { piece, is_last, at: Instant::now() + TRY_AGAIN };
             }
-            // All is told, or nobody is there any more.
+            // Everything was sent, or the connection is gone.
             _ => drop(self.missing.remove(&connection)),
         }
     }
 
-    /// Reads on for the one whose turn it is, and for all who need the same.
+    /// Reads on for the connection whose turn it is, and for all that need the same records.
     fn read_next(&mut self, tail: &Tail) -> Result<(), ReadError> {
         let end = tail.end();
         self.turns.retain(|connection| self.missing.contains_key(connection));
@@ -257,7 +259,7 @@ impl Missing {
         matches!(self.post, Post::Free) && self.player.is_some() && self.next < self.end.unwrap_or(end)
     }
 
-    /// Takes a result, unless it is told already, or too many wait.
+    /// Takes a result, unless it was handed over already, or `RESULTS_MAX` wait.
     fn find(&mut self, decision: Decision) {
         let position = decision.position;
         let is_behind = position < self.next || self.end.is_some_and(|end| position >= end);
@@ -267,7 +269,7 @@ impl Missing {
         }
     }
 
-    /// Gives the connection what there is for it.
+    /// Hands the next piece to the connection, if it is ready for one.
     fn hand_over(&mut self, tail: &Tail, switchboard: &Switchboard, notes: &Sender<Note>) {
         let is_at_end = matches!(self.post, Post::Free) && self.found.is_empty() && self.is_at_end(tail);
         let (piece, is_last) = match &self.post {
@@ -288,11 +290,12 @@ impl Missing {
         self.post = Post::Under { piece, is_last };
         let (connection, notes) = (self.connection, notes.clone());
         switchboard.send(To::Connection(connection), errand, move |said| {
-            let _ = notes.send(Note::Said(connection, said)); // nobody listens at the end
+            let _ = notes.send(Note::Said(connection, said)); // the reader has ended
         });
     }
 
-    /// Whether everything was told. Once the throws are decided that were under way, the end is what is durable then.
+    /// Whether everything was handed over. The end is fixed to the durable end once the attempts in flight are
+    /// decided.
     fn is_at_end(&mut self, tail: &Tail) -> bool {
         let is_undecided = match (&self.awaited, &self.player) {
             (None, _) => true,

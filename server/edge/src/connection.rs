@@ -1,5 +1,5 @@
-//! One connection: small at rest (a socket, a player's name, empty vectors), with buffers only while something is on
-//! its way. [`Voice`] writes what is said to it.
+//! One connection: small at rest (a socket, a player's name, empty vectors), with buffers only while data is on its
+//! way. [`Voice`] writes messages to it.
 
 use super::areas::Area;
 use super::figures::{Counters, count};
@@ -17,23 +17,22 @@ use serde_json::value::RawValue;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
-/// Bytes that wait for a slow reader before we stop listening to them: their answers would only wait too.
+/// Bytes that wait for a slow reader before we stop reading its requests: the answers would only wait too.
 pub(crate) const OUT_BYTES_PAUSE: usize = 64 * 1024;
-/// Bytes that wait for a slow reader before we give them up. Room for a whole page of a collection.
+/// Bytes that wait for a slow reader before the connection is closed. Room for a whole page of a collection.
 pub(crate) const OUT_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// A connection on which nothing was heard is pinged after this time at the latest: proxies cut those on which
-/// nothing moves for a minute.
+/// A silent connection is pinged after this time at the latest: proxies cut connections that are idle for a minute.
 const PING_AFTER_MS_MAX: u32 = 25_000;
-/// Results of throws that came as events, held while a player catches up.
+/// Results of attempts that came as events, held while a player catches up.
 const HELD_MAX: usize = 1_024;
-/// Buffers larger than this are not kept for others.
+/// Buffers larger than this are freed, not kept for other connections.
 const KEPT_BYTES_MAX: usize = 32 * 1024;
-/// Buffers kept for others.
+/// Free buffers kept for other connections, per thread.
 const KEPT_MAX: usize = 1024;
 
 const _: () = assert!(size_of::<Connection>() <= 192, "a connection at rest must stay small");
 
-/// After how much silence a connection is pinged that is given up after `idle_ms`.
+/// Silence, in milliseconds, before a ping on a connection whose idle timeout is `idle_ms`.
 pub(crate) fn ping_after_ms(idle_ms: u32) -> u32 {
     PING_AFTER_MS_MAX.min(idle_ms / 2)
 }
@@ -42,94 +41,94 @@ pub(crate) fn ping_after_ms(idle_ms: u32) -> u32 {
 pub(crate) struct Connection {
     pub(crate) stream: Stream,
     pub(crate) phase: Phase,
-    /// Read, but not whole yet, or not looked at yet.
+    /// Bytes read that are no whole message yet, or not parsed yet.
     pub(crate) rest: Vec<u8>,
-    /// To be written, from `written` on.
+    /// Output; the bytes from `written` on are still to be written.
     out: Vec<u8>,
     written: u32,
-    /// When something was heard last, or since when it leaves; milliseconds on the thread's clock.
+    /// When the last bytes came or, while it leaves, when that began; milliseconds on the thread's clock.
     pub(crate) heard_ms: u32,
-    /// A ping was sent since.
+    /// A ping was sent after `heard_ms`.
     pub(crate) is_pinged: bool,
     /// The socket may have more to read.
     pub(crate) is_unread: bool,
-    /// The other side has ended, or broken, its half: read to the end.
+    /// The peer has closed, or broken, its half: read to the end.
     pub(crate) is_ending: bool,
-    /// `rest` holds whole messages that nobody has looked at.
+    /// `rest` holds whole messages that are not parsed yet.
     pub(crate) is_rest_unheard: bool,
-    /// It is on the list of those to listen to.
+    /// It is in the queue of connections to read.
     pub(crate) is_queued: bool,
-    /// It is on the list of those to write to.
+    /// It is in the queue of connections to write.
     pub(crate) is_spoken_to: bool,
 }
 
-/// Where in its life a connection is.
+/// State of a connection.
 pub(crate) enum Phase {
-    /// Wants to come in.
+    /// Its HTTP request is not whole yet.
     Handshake,
-    /// May come in, if an authorizer says so too.
+    /// The request is valid; its authorizer has not answered yet.
     Asking(Box<Admitted>),
-    /// Plays, or is at the general endpoint.
+    /// Open, at `/play` or at the general endpoint.
     Playing(Session),
-    /// Was said goodbye; what still comes is thrown away.
+    /// A close frame or an HTTP error was sent; further input is discarded.
     Leaving {
-        /// Our half is ended: all was written.
+        /// Our half is closed: all output was written.
         is_finished: bool,
     },
 }
 
-/// What is known of somebody who is connected.
+/// An open connection's player, endpoint, limits and state.
 pub(crate) struct Session {
     /// None only at the general endpoint.
     pub(crate) name: Option<PlayerName>,
     pub(crate) endpoint: Endpoint,
-    /// Since when; milliseconds on the thread's clock.
+    /// When it was opened; milliseconds on the thread's clock.
     pub(crate) connected_ms: u32,
-    /// None until they have thrown.
+    /// None until the player's first attempt.
     pub(crate) player: Option<Player>,
     pub(crate) subprotocol: Subprotocol,
     pub(crate) inbound: Inbound,
     pub(crate) area: Option<Box<Area>>,
-    /// Asked for; until it is answered nothing else of this player is listened to.
+    /// An area that was asked for; until it is answered, nothing else of this connection is read.
     pub(crate) asked_area: Option<Box<Area>>,
     pub(crate) allowance: Option<Arc<Allowance>>,
-    /// Throws and collections without an answer.
+    /// Attempts and collections without an answer.
     pub(crate) in_flight: u32,
-    /// Collections without an answer: they may be long.
+    /// Collections without an answer; bounded apart, because each may be long.
     pub(crate) collections: u8,
-    /// They catch up: results are held until what was missed is told.
+    /// The player catches up: results are held until the missed ones were sent.
     is_resuming: bool,
     pub(crate) visit: Box<Visit>,
 }
 
-/// What is rarely looked at.
+/// Cold fields, boxed to keep an idle connection small.
 pub(crate) struct Visit {
     pub(crate) user_agent: Box<str>,
-    /// What the authorizer said: the text of a JSON object.
+    /// Data from the authorizer: the text of a JSON object.
     pub(crate) context: Option<Arc<str>>,
-    /// When the token expires.
+    /// Expiry of the token; none if there is no token.
     pub(crate) expires_at: Option<Timestamp>,
-    /// Messages at the general endpoint so far.
+    /// Messages received at the general endpoint so far.
     pub(crate) messages: u64,
-    /// How often they may say something there.
+    /// Rate limit of messages at the general endpoint.
     pub(crate) allowance: Allowance,
     resuming: Option<Resuming>,
 }
 
-/// What ended while a player catches up.
+/// Results held while a player catches up.
 pub(crate) struct Resuming {
-    /// Everything up to here is known to them.
+    /// The player knows all results up to this position.
     pub(crate) behind: Position,
     pub(crate) held: Vec<Decision>,
-    /// Of these, throws of this connection: they count as in flight.
+    /// Of the held ones, attempts of this connection: they count as in flight.
     held_in_flight: u32,
     held_told: usize,
-    /// Results that could not be held are in the journal, where they are found by catching up once more.
+    /// More than `HELD_MAX` came; those not held are in the journal, and catching up again finds them.
     pub(crate) is_overflowing: bool,
 }
 
 impl Visit {
-    /// Whether the token is over, by the wall clock: the handshake judged it by the same.
+    /// Whether the token has expired, by the wall clock, as in the handshake.
     pub(crate) fn has_expired(&self, wall: Timestamp) -> bool {
         self.expires_at.is_some_and(|expires_at| expires_at <= wall)
     }
@@ -165,7 +164,7 @@ impl Session {
         }
     }
 
-    /// From now on results are held.
+    /// Holds results from now on; the player knows those up to `behind`.
     pub(crate) fn begin_resuming(&mut self, behind: Position) {
         self.is_resuming = true;
         let (held, held_in_flight, held_told, is_overflowing) = (Vec::new(), 0, 0, false);
@@ -176,7 +175,8 @@ impl Session {
         self.is_resuming
     }
 
-    /// Holds the result of a throw of this connection, if they catch up; it stays in flight so long.
+    /// Holds the result of an attempt of this connection while the player catches up; it counts as in flight until
+    /// then.
     #[inline]
     pub(crate) fn hold(&mut self, decision: Decision) -> bool {
         if !self.is_resuming {
@@ -190,7 +190,7 @@ impl Session {
         true
     }
 
-    /// Holds the result of a throw that came as an event, if they catch up.
+    /// Holds the result of an attempt that came as an event, while the player catches up.
     pub(crate) fn hold_told(&mut self, decision: Decision) -> bool {
         if !self.is_resuming {
             return false;
@@ -207,7 +207,7 @@ impl Session {
         true
     }
 
-    /// What was held; from now on nothing is.
+    /// Ends the holding of results, and returns those held.
     pub(crate) fn resumed(&mut self) -> Option<Resuming> {
         self.is_resuming = false;
         let resuming = self.visit.resuming.take()?;
@@ -255,19 +255,18 @@ impl Connection {
         }
     }
 
-    /// Bytes that wait to be written.
+    /// Bytes of `out` that wait to be written.
     #[inline]
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.out.len() - self.written as usize
     }
 
-    /// Whether something waits to be written, here or in TLS.
+    /// Whether bytes wait to be written, here or in TLS.
     pub(crate) fn is_waiting(&self) -> bool {
         self.waiting_bytes() > 0 || self.stream.is_holding()
     }
 
-    /// Whether it is not the time to listen: a look or the authorizer is to be waited for first, or the player does
-    /// not read.
+    /// Whether reading is paused: a look or the authorizer has to be answered first, or the client does not read.
     #[inline]
     pub(crate) fn is_paused(&self) -> bool {
         let is_waiting = match &self.phase {
@@ -278,7 +277,7 @@ impl Connection {
         is_waiting || (self.waiting_bytes() > OUT_BYTES_PAUSE && !matches!(self.phase, Phase::Leaving { .. }))
     }
 
-    /// Whether there is something to listen to.
+    /// Whether there is input to read or parse.
     #[inline]
     pub(crate) fn has_more(&self) -> bool {
         self.is_unread || self.is_rest_unheard
@@ -298,7 +297,7 @@ impl Voice {
         Voice { kept: Vec::new(), message: Vec::new(), flat: Writer::default(), counters }
     }
 
-    /// Says something to a player, at the end of this turn.
+    /// Queues a message of the game; it is written at the end of this turn.
     #[inline]
     pub(crate) fn say(&mut self, connection: &mut Connection, reply: &Reply<'_>) {
         if let Some(subprotocol) = connection.subprotocol() {
@@ -309,13 +308,13 @@ impl Voice {
         }
     }
 
-    /// Says what is encoded already.
+    /// Queues frames that are encoded already.
     pub(crate) fn say_encoded(&mut self, connection: &mut Connection, frames: &[u8]) {
         self.say_raw(connection, frames);
         count(&self.counters.messages_out, 1);
     }
 
-    /// Says a message that is none of the game's.
+    /// Queues a message that is not one of the game's.
     pub(crate) fn say_frame(&mut self, connection: &mut Connection, kind: Kind, message: &[u8]) {
         let mut out = self.open(connection);
         frame::write(&mut out, kind, message);
@@ -323,7 +322,7 @@ impl Voice {
         count(&self.counters.messages_out, 1);
     }
 
-    /// Says something that is not of the game: control frames, HTTP.
+    /// Queues raw bytes: control frames, HTTP.
     pub(crate) fn say_raw(&mut self, connection: &mut Connection, bytes: &[u8]) {
         let mut out = self.open(connection);
         out.extend_from_slice(bytes);
@@ -372,7 +371,7 @@ impl Voice {
         }
     }
 
-    /// Writes what waits, with one call if the kernel takes all. True: nothing waits any more.
+    /// Writes the output, with one call if the kernel takes all. True: nothing waits any more.
     #[inline]
     pub(crate) fn flush(&mut self, connection: &mut Connection) -> io::Result<bool> {
         while connection.waiting_bytes() > 0 {
@@ -392,7 +391,7 @@ impl Voice {
         connection.stream.flush()
     }
 
-    /// Keeps a buffer for others, if it is worth it.
+    /// Keeps a buffer for other connections, unless it is too large or enough are kept.
     pub(crate) fn keep(&mut self, mut buffer: Vec<u8>) {
         if (1..=KEPT_BYTES_MAX).contains(&buffer.capacity()) && self.kept.len() < KEPT_MAX {
             buffer.clear();

@@ -1,4 +1,4 @@
-//! The end of a line: which connections a thread has, by player and by group, and how it carries out orders for them.
+//! A thread's connections, indexed by player and group, and the commands it runs on them.
 
 use super::authorizing::Verdict;
 use super::connection::{Connection, OUT_BYTES_PAUSE, Phase, Session, Voice};
@@ -16,9 +16,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Connections that one thread does something with in one turn, so that throws are not held up.
+/// Connections that commands touch in one turn, so that attempts are not delayed.
 const CONNECTIONS_PER_TURN: usize = 256;
-/// Groups of one connection.
+/// Groups that one connection may be in.
 const GROUPS_MAX: usize = 100;
 
 /// The connections of one thread.
@@ -27,16 +27,16 @@ pub(crate) struct Directory {
     names: Names,
     players: HashMap<PlayerName, Vec<SeatId>>,
     groups: HashMap<Arc<str>, Vec<SeatId>>,
-    /// Of those that are in one.
+    /// Only connections that are in a group.
     groups_of: HashMap<SeatId, Vec<Arc<str>>>,
-    /// An order that takes more than one turn.
+    /// A command that takes more than one turn.
     current: Option<Underway>,
     pub(crate) herald: Herald,
 }
 
 struct Underway {
     order: Order,
-    /// Of an errand: who is meant.
+    /// Of an errand: the connections that it is for.
     meant: Vec<SeatId>,
     next: usize,
 }
@@ -50,15 +50,15 @@ impl Underway {
     }
 }
 
-/// What only the thread itself can do.
+/// The part of a command that needs the whole thread.
 pub(crate) enum Deed {
-    /// Close it.
+    /// Close the connection.
     Close(SeatId),
-    /// Let it in, or do not.
+    /// Accept or reject the connection.
     Admit(SeatId, Verdict),
-    /// Read what it has sent, then let go of this.
+    /// Read what the connection has sent, then drop the tally.
     Fence(SeatId, Arc<Tally>),
-    /// It catches up once more: more ended meanwhile than could be held. Whether all was there so far.
+    /// Catch up again from this position: more results came than could be held. The flag: nothing was missing so far.
     ResumeAgain(SeatId, Position, bool),
 }
 
@@ -96,7 +96,7 @@ impl Directory {
         self.names.of(seat)
     }
 
-    /// Somebody is there.
+    /// A connection was opened.
     pub(crate) fn enter(&mut self, seat: SeatId, session: &Session, source_ip: Option<IpAddr>) {
         self.herald.connected(self.names.of(seat), session, source_ip);
         if let Some(player) = &session.name {
@@ -104,7 +104,7 @@ impl Directory {
         }
     }
 
-    /// Somebody is not there any more.
+    /// A connection was closed.
     pub(crate) fn leave(&mut self, seat: SeatId, session: &Session, reason: CloseReason) {
         self.herald.disconnected(self.names.of(seat), session, reason);
         if let Some(player) = &session.name {
@@ -139,13 +139,13 @@ impl Directory {
         remove(&mut self.groups, group, seat);
     }
 
-    /// Whether orders wait.
+    /// Whether commands wait.
     pub(crate) fn is_busy(&self) -> bool {
         self.current.is_some() || !self.line.orders.is_empty()
     }
 
-    /// Carries out the next orders; calls `spoke` with each connection that has something to be written, and returns
-    /// what is left to the thread.
+    /// Runs the next commands; calls `spoke` for each connection with output to write, and returns what the thread
+    /// has to do itself.
     pub(crate) fn carry_out(
         &mut self,
         seats: &mut Seats<Connection>,
@@ -217,7 +217,7 @@ impl Directory {
         }
     }
 
-    /// Does what an order wants with one connection, and counts it.
+    /// Runs a command on one connection, and counts the outcome.
     fn run(
         &mut self,
         order: &Order,
@@ -255,7 +255,7 @@ impl Directory {
         }
     }
 
-    /// What needs nothing but the connection; none if nobody is there, false if it is refused.
+    /// Runs a command that needs nothing but the connection; none if it is not open, false if it refuses.
     fn talk(
         &mut self,
         errand: &Errand,
@@ -303,7 +303,7 @@ impl Directory {
     }
 }
 
-/// Nothing is missed any more: says what ended meanwhile, and goes on live.
+/// Ends a catch-up: sends the results held meanwhile, then continues live.
 fn resume(
     seat: SeatId,
     connection: &mut Connection,
@@ -317,7 +317,7 @@ fn resume(
     let resuming = connection.session()?.resumed()?;
     let (mut later, earlier): (Vec<_>, Vec<_>) =
         resuming.held.into_iter().partition(|decision| decision.position > position);
-    // Throws that were sent again, and whose place lies before what was asked for.
+    // Retried attempts whose position lies before the one that the player resumed from.
     for decision in earlier.iter().filter(|decision| decision.position <= resuming.behind) {
         voice.say(connection, &Reply::Decided(*decision));
     }
@@ -333,7 +333,7 @@ fn resume(
     Some(true)
 }
 
-/// Says something, whatever the subprotocol; none if nobody is there, false if they are too far behind.
+/// Sends a message whatever the subprotocol; none if the connection is not open, false if too much waits.
 fn say(connection: &mut Connection, voice: &mut Voice, kind: Kind, message: &[u8]) -> Option<bool> {
     connection.session()?;
     if connection.waiting_bytes() > OUT_BYTES_PAUSE {

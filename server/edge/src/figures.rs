@@ -1,4 +1,4 @@
-//! What the edge counts. Each thread counts for itself; [`Figures`] is the sum.
+//! Metrics of the edge. Each thread counts for itself; [`Figures`] is the sum.
 
 use hdrhistogram::Histogram;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,32 +7,32 @@ use std::sync::{Mutex, PoisonError};
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
-    /// The player said goodbye.
+    /// The client sent a close frame.
     Goodbye,
-    /// The connection broke, or ended without a goodbye.
+    /// The connection broke, or ended without a close frame.
     Lost,
-    /// What came was no handshake, or nobody who is let in.
+    /// The request was no valid handshake, or was not admitted.
     Refused,
-    /// There were as many connections as the settings allow.
+    /// `connections_max` connections were open already.
     Full,
-    /// A handshake took too long.
+    /// The handshake took longer than `handshake_timeout`.
     HandshakeTimeout,
-    /// Nothing was heard for too long, not even an answer to a ping.
+    /// Nothing came for `idle_timeout`, not even an answer to a ping.
     Idle,
     /// RFC 6455 was broken, or a message was too long.
     Violation,
-    /// The player did not read what they asked for.
+    /// The client did not read: too many bytes waited for it.
     SlowConsumer,
-    /// The back end asked for it.
+    /// The back end closed it, through `@connections`.
     BackEnd,
-    /// The player's token is not good any more.
+    /// The player's token has expired.
     Expired,
     /// The server stops.
     Stopping,
 }
 
 impl CloseReason {
-    /// All of them.
+    /// All reasons, in the order of their discriminants: [`Figures::closed`] is indexed by it.
     pub const ALL: [CloseReason; 11] = [
         CloseReason::Goodbye,
         CloseReason::Lost,
@@ -47,7 +47,7 @@ impl CloseReason {
         CloseReason::Stopping,
     ];
 
-    /// The word for it in metrics.
+    /// Its label in metrics.
     pub fn name(self) -> &'static str {
         match self {
             CloseReason::Goodbye => "goodbye",
@@ -65,32 +65,32 @@ impl CloseReason {
     }
 }
 
-/// Figures of the edge since it was started.
+/// Metrics of the edge since it was started.
 #[derive(Clone, Debug)]
 pub struct Figures {
-    /// Connections now.
+    /// Open connections.
     pub connections: u64,
     /// Connections so far.
     pub accepted: u64,
     /// Connections ended, by reason, in the order of [`CloseReason::ALL`].
     pub closed: [u64; CloseReason::ALL.len()],
-    /// Messages that players sent.
+    /// Messages received from clients.
     pub messages_in: u64,
-    /// Messages that players were sent.
+    /// Messages sent to clients.
     pub messages_out: u64,
     /// Bytes read from sockets.
     pub bytes_in: u64,
     /// Bytes written to sockets.
     pub bytes_out: u64,
-    /// Messages that made no sense.
+    /// Messages that could not be parsed.
     pub errors: u64,
-    /// Throws that were not accepted: too many of the player, or too much waiting in the engine.
+    /// Attempts that were rejected: over the player's rate, or too many waiting in the engine.
     pub throttled: u64,
-    /// Changes of the world that watchers were told.
+    /// Changes of the world sent to watchers.
     pub pushes: u64,
     /// Players who look at an area now.
     pub watchers: u64,
-    /// From durable to written to the socket, in nanoseconds.
+    /// Time from durable to written to the socket, in nanoseconds.
     pub answered_ns: Histogram<u64>,
 }
 
@@ -109,7 +109,8 @@ pub(crate) struct Counters {
     answered_ns: Mutex<Histogram<u64>>,
 }
 
-/// Only one thread writes, so that no two additions meet, and a plain load and store do.
+/// Adds without a read-modify-write: each counter has one writing thread, so no addition is lost. Relaxed: metrics
+/// order nothing.
 #[inline]
 pub(crate) fn count(counter: &AtomicU64, more: u64) {
     counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
@@ -140,7 +141,7 @@ impl Counters {
         count(&self.closed[reason as usize], 1);
     }
 
-    /// Takes the latencies of a whole turn at once.
+    /// Records the latencies of a whole turn under one lock.
     pub(crate) fn record_answered(&self, latencies_ns: impl Iterator<Item = u64>) {
         let mut answered = self.answered_ns.lock().unwrap_or_else(PoisonError::into_inner);
         latencies_ns.for_each(|latency_ns| answered.saturating_record(latency_ns));
@@ -180,7 +181,7 @@ impl Figures {
             let answered = counters.answered_ns.lock().unwrap_or_else(PoisonError::into_inner);
             sum.answered_ns.add(&*answered).expect("all have the same bounds");
         }
-        // Closings were read first: the difference is never negative.
+        // `closed` was read before `accepted`, so the difference is never negative.
         sum.connections = sum.accepted.saturating_sub(sum.closed.iter().sum());
         sum
     }

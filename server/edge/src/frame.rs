@@ -1,5 +1,5 @@
-//! Frames of RFC 6455 in a buffer: found and unmasked where they lie, nothing is copied. Whatever breaks the protocol
-//! is a [`Violation`] with the code that the connection is closed with.
+//! Frames of RFC 6455 in a buffer: found and unmasked in place, without a copy. Whatever breaks the protocol is a
+//! [`Violation`] with the code that the connection is closed with.
 
 use std::io::Cursor;
 use std::ops::Range;
@@ -7,32 +7,32 @@ use tungstenite::protocol::frame::FrameHeader;
 pub(crate) use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-/// Control frames are this short (RFC 6455, 5.5).
+/// Longest payload of a control frame, in bytes (RFC 6455, 5.5).
 const CONTROL_BYTES_MAX: u64 = 125;
 
 /// Why a connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Violation {
-    /// For programs.
+    /// The close code, for programs.
     pub(crate) code: CloseCode,
-    /// For people.
+    /// The text of the close frame, for people.
     pub(crate) reason: &'static str,
 }
 
-/// What a frame is.
+/// Opcode of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// More of the message before.
+    /// Continues a fragmented message.
     Continue,
-    /// Begins a text.
+    /// Text message, or its first fragment.
     Text,
-    /// Begins a binary message.
+    /// Binary message, or its first fragment.
     Binary,
-    /// Says goodbye.
+    /// Closes the connection.
     Close,
-    /// Wants an echo.
+    /// Asks for a pong with the same payload.
     Ping,
-    /// An echo.
+    /// Answers a ping.
     Pong,
 }
 
@@ -40,9 +40,9 @@ pub(crate) enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) kind: Kind,
-    /// Whether the message ends with it.
+    /// FIN: the message ends with this frame.
     pub(crate) last: bool,
-    /// Where its payload lies.
+    /// Its payload, in the buffer.
     pub(crate) payload: Range<usize>,
 }
 

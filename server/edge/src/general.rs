@@ -1,6 +1,6 @@
-//! The general endpoint, `/ws`: whoever connects says what they like, in text or in binary frames, and each message
-//! becomes an event on the bus of the game. Its detail-type is its route key; rules do the rest, and answer through
-//! `@connections`. Nobody is answered here, but for what is not taken, in API Gateway's shape:
+//! The general endpoint, `/ws`: clients send any messages, in text or in binary frames, and each becomes an event on
+//! the bus of the game. Its detail-type is its route key; rules do the rest, and answer through `@connections`. The
+//! endpoint itself answers only messages that it rejects, in API Gateway's shape:
 //!
 //! ```json
 //! {"message": "Limit exceeded", "connectionId": "…", "requestId": "…"}
@@ -18,17 +18,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-/// How the general endpoint is set up.
+/// Settings of the general endpoint.
 pub(crate) struct General {
     pub(crate) route: RouteSelection,
-    /// Of each connection by itself.
+    /// Rate limit of each connection; none: unlimited.
     pub(crate) rates: Option<Rates>,
     pub(crate) message_bytes_max: usize,
     pub(crate) idle_ms: u32,
 }
 
 impl General {
-    /// Takes what somebody said, or tells them that it is not taken.
+    /// Puts a message onto the bus, or answers why it is rejected.
     pub(crate) fn take(
         &self,
         id: ConnectionId,
@@ -49,7 +49,7 @@ impl General {
         match heard {
             Heard::Text(text) => {
                 let selected = self.route.select(text);
-                // What can be no part of a detail is there as its text alone.
+                // A text that cannot be embedded in the detail as JSON is there as a string only.
                 let message = selected.as_ref().map(|selected| selected.message);
                 let key = selected.and_then(|selected| selected.key);
                 let route_key = key.as_deref().unwrap_or(route::DEFAULT);

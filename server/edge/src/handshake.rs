@@ -1,5 +1,5 @@
-//! The opening handshake: one HTTP request, which becomes a player, or somebody at the general endpoint, or an answer
-//! that says what to do instead.
+//! The opening handshake: one HTTP request, which is admitted at `/play` or at the general endpoint, or answered with
+//! an error that says what to do instead.
 
 mod request;
 
@@ -14,16 +14,16 @@ use tungstenite::handshake::server::{Request, Response, create_response, write_r
 use tungstenite::http::StatusCode;
 use tungstenite::http::header::{AUTHORIZATION, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
 
-/// A request is not longer: with a token in it, and all cookies that a browser keeps for one site.
+/// Longest request: room for a token, and for all cookies that a browser keeps for one site.
 pub(crate) const HANDSHAKE_BYTES_MAX: usize = 32 * 1024;
-/// Header lines of a request.
+/// Header lines of a request, at most.
 const HEADERS_MAX: usize = 256;
-/// The longest part of a user agent that is kept.
+/// Bytes of the user agent that are kept.
 const USER_AGENT_BYTES_MAX: usize = 256;
-/// Tells a client the name of its connection.
+/// Response header with the id of the connection.
 const CONNECTION_ID: HeaderName = HeaderName::from_static("x-fakemon-connection-id");
 
-/// Where somebody connects.
+/// Endpoint of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// `/play`: the game, in its messages.
@@ -33,7 +33,7 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// The word for it.
+    /// Its name in events and logs.
     pub fn name(self) -> &'static str {
         match self {
             Endpoint::Play => "play",
@@ -50,41 +50,41 @@ impl Endpoint {
     }
 }
 
-/// Who is let in.
+/// Policy of the handshake.
 pub(crate) struct Gate {
     pub(crate) access: Access,
-    /// Where people with a browser find the page.
+    /// Address of the page, for visitors with a browser.
     pub(crate) page: Option<String>,
 }
 
-/// What the bytes so far amount to.
+/// Outcome of parsing the bytes received so far.
 pub(crate) enum Handshake {
     /// Not a whole request yet.
     Incomplete,
-    /// Somebody who may come in.
+    /// A valid handshake that the access settings admit.
     Admitted(Box<Admitted>),
-    /// The answer; nothing follows.
+    /// The HTTP answer; the connection is closed after it.
     Refused(Vec<u8>),
 }
 
-/// Somebody at the door.
+/// A handshake that may be accepted.
 pub(crate) struct Admitted {
     pub(crate) endpoint: Endpoint,
-    /// Nobody in particular is welcome at the general endpoint of open mode only.
+    /// None only at the general endpoint in open mode.
     pub(crate) player: Option<PlayerName>,
-    /// When their token expires.
+    /// Expiry of the token.
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) subprotocol: Subprotocol,
-    /// The last position that they have heard of, if they come back.
+    /// The last position that the player knows, if they resume.
     pub(crate) from: Option<Position>,
-    /// What the request was long; frames follow it.
+    /// Length of the request; frames follow it.
     pub(crate) request_bytes: usize,
     pub(crate) request: Request,
     response: Response,
 }
 
 impl Admitted {
-    /// Lets them in, and tells them the name of their connection.
+    /// The response that accepts the handshake, with the id of the connection.
     pub(crate) fn answer(&mut self, connection_id: &str) -> Vec<u8> {
         let id = HeaderValue::from_str(connection_id).expect("an id is hexadecimal");
         self.response.headers_mut().insert(CONNECTION_ID, id);
@@ -93,7 +93,7 @@ impl Admitted {
         answer
     }
 
-    /// What they say they are made of.
+    /// The user agent, cut to `USER_AGENT_BYTES_MAX`.
     pub(crate) fn user_agent(&self) -> &str {
         let agent = self.request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
         let agent = agent.unwrap_or_default();
@@ -101,7 +101,7 @@ impl Admitted {
     }
 }
 
-/// Why somebody is not let in, as HTTP says it.
+/// Why a handshake is rejected, as an HTTP response.
 struct Refused {
     status: StatusCode,
     code: &'static str,
@@ -136,7 +136,8 @@ impl Gate {
         let (player, expires_at) = self.who(&request, endpoint)?;
         let (subprotocol, from) = match endpoint {
             Endpoint::Play => (subprotocol(&request)?, from(&request)?),
-            // Of what somebody else agreed on we know nothing: clients that insist find out by the missing answer.
+            // Subprotocols here are the application's, unknown to us: a client that insists on one sees none in the
+            // answer.
             Endpoint::General => (Subprotocol::Json, None),
         };
         if endpoint == Endpoint::Play && request.headers().contains_key(SEC_WEBSOCKET_PROTOCOL) {
@@ -195,7 +196,7 @@ impl Gate {
     }
 }
 
-/// In open mode nobody proves who they are, so no web page from elsewhere may play through a visitor's browser.
+/// Open mode checks no identity, so web pages of other origins must not play through a visitor's browser.
 fn check_origin(request: &Request) -> Result<(), Refused> {
     let Some(origin) = origin_of(request.headers()) else {
         return Ok(());
@@ -211,7 +212,7 @@ fn check_origin(request: &Request) -> Result<(), Refused> {
     ))
 }
 
-/// The first we know of those that the client names; JSON for clients that name none.
+/// The first known subprotocol of those that the client names; JSON if it names none.
 fn subprotocol(request: &Request) -> Result<Subprotocol, Refused> {
     let mut asked = request
         .headers()
@@ -233,7 +234,7 @@ fn subprotocol(request: &Request) -> Result<Subprotocol, Refused> {
     })
 }
 
-/// The last position that somebody who comes back has heard of.
+/// The position from which a player resumes (`?from=`).
 fn from(request: &Request) -> Result<Option<Position>, Refused> {
     let Some(text) = query(request.uri(), "from")? else { return Ok(None) };
     let wrong = || {
@@ -256,7 +257,7 @@ fn too_long() -> Refused {
     )
 }
 
-/// The answer when there are as many connections as the settings allow.
+/// The answer when `connections_max` is reached.
 pub(crate) fn full() -> Vec<u8> {
     refused(
         StatusCode::SERVICE_UNAVAILABLE,
@@ -273,13 +274,13 @@ pub(crate) fn forbidden() -> Vec<u8> {
     refused(StatusCode::FORBIDDEN, "forbidden", message, None).answer()
 }
 
-/// The answer when the authorizer says nothing that makes sense, or nothing in time: nobody is let in on a guess.
+/// The answer when the authorizer gives no valid answer, or none in time: without a decision the handshake fails.
 pub(crate) fn undecided() -> Vec<u8> {
     let message = "the authorizer does not answer: come back later".into();
     refused(StatusCode::SERVICE_UNAVAILABLE, "authorizer_unavailable", message, None).answer()
 }
 
-/// The answer when what happens on connections cannot be written down fast enough.
+/// The answer when connection events cannot be written to the journal fast enough.
 pub(crate) fn overloaded() -> Vec<u8> {
     let message = "too many events of connections wait for the journal: come back later".into();
     refused(StatusCode::SERVICE_UNAVAILABLE, "throttled", message, None).answer()

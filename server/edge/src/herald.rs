@@ -1,12 +1,13 @@
-//! What happens on connections, as events on the bus of the game: each thread writes its own, all that waits at once,
-//! the next when the last are durable.
+//! Connections, messages and disconnections as events on the bus of the game: each thread writes its own, all waiting
+//! ones as one batch, the next batch when the last is durable.
 //!
-//! | endpoint | source | who comes | what they say | who goes |
+//! | endpoint | source | connected | message | disconnected |
 //! |---|---|---|---|---|
-//! | `/play` | `fakemon.connection` | `fakemon.connected` | — (throws are events of their own) | `fakemon.disconnected` |
+//! | `/play` | `fakemon.connection` | `fakemon.connected` | — (attempts are events of their own) | `fakemon.disconnected` |
 //! | `/ws` | `fakemon.connections` | `$connect` | the route key, else `$default` | `$disconnect` |
 //!
-//! A server that was killed says nothing of those who were connected: its next start (`fakemon.engine_opened`) does.
+//! A server that is killed writes no disconnections; its next start writes `fakemon.engine_opened`, which ends them
+//! all.
 
 use super::connection::Session;
 use super::figures::CloseReason;
@@ -26,23 +27,23 @@ use std::net::IpAddr;
 
 /// Events that wait for the journal before messages are refused.
 const MESSAGES_MAX: usize = 32_768;
-/// Their bytes.
+/// Bytes of events that wait for the journal before messages are refused.
 const MESSAGES_BYTES_MAX: usize = 16 << 20;
-/// Events that wait for the journal; who comes to play beyond them is not told of.
+/// Events that wait for the journal; beyond them, connections to `/play` are counted as untold, not reported.
 const WAITING_MAX: usize = 65_536;
-/// What an event needs besides its detail, about.
+/// Bytes of an event besides its detail, estimated.
 const EVENT_BYTES: usize = 256;
-/// Bytes of events that are put at once.
+/// Bytes of events in one batch.
 const PUT_BYTES: usize = PUT_BYTES_MAX / 2;
 /// Of what the herald hands over, one at a time; nothing else of its client is answered with `Written`.
 const TOKEN: Token = Token(0);
 
-/// What is to be told.
+/// Events that wait for the journal.
 #[derive(Default)]
 pub(crate) struct Herald {
     waiting: VecDeque<NewEvent>,
     waiting_bytes: usize,
-    /// Events are on their way into the journal.
+    /// A batch is on its way into the journal.
     is_writing: bool,
     untold: u64,
 }
@@ -68,14 +69,14 @@ enum What<'d> {
     Disconnect { event_type: &'d str, route_key: &'d str, reason: &'d str },
 }
 
-/// What somebody said at the general endpoint.
+/// A message received at the general endpoint.
 pub(crate) struct Message<'m> {
     pub(crate) id: &'m str,
     pub(crate) route_key: &'m str,
     /// The text, or the bytes in base64.
     pub(crate) body: &'m str,
     pub(crate) is_base64: bool,
-    /// The same once more as JSON, if it is an object: so that patterns can look into it.
+    /// The body as JSON, if it is an object, so that patterns can match its members.
     pub(crate) message: Option<&'m RawValue>,
 }
 
@@ -96,13 +97,13 @@ struct MessageDetail<'m> {
 }
 
 impl Herald {
-    /// Whether there is room for what somebody at the general endpoint says. Those who come there are let in only if
-    /// there is, and so nobody of them comes or goes untold.
+    /// Whether there is room for a message of the general endpoint. Connections there are accepted only if there is,
+    /// so that each of them is reported.
     pub(crate) fn has_room(&self) -> bool {
         self.waiting.len() < MESSAGES_MAX && self.waiting_bytes < MESSAGES_BYTES_MAX
     }
 
-    /// Somebody came.
+    /// Reports a new connection.
     pub(crate) fn connected(&mut self, id: ConnectionId, session: &Session, source_ip: Option<IpAddr>) {
         let (route_key, event_type) = (route::CONNECT, "CONNECT");
         let what = match session.endpoint {
@@ -115,7 +116,7 @@ impl Herald {
         self.tell_of(id, session, detail_type, what);
     }
 
-    /// Somebody went.
+    /// Reports a closed connection.
     pub(crate) fn disconnected(&mut self, id: ConnectionId, session: &Session, reason: CloseReason) {
         let (route_key, event_type, reason) = (route::DISCONNECT, "DISCONNECT", reason.name());
         let what = match session.endpoint {
@@ -136,7 +137,7 @@ impl Herald {
         self.tell(session.endpoint, detail_type, &detail);
     }
 
-    /// Somebody said something.
+    /// Reports a message of the general endpoint.
     pub(crate) fn said(&mut self, id: ConnectionId, session: &Session, said: &Message<'_>) {
         let detail = MessageDetail {
             connection_id: &id.to_string(),
@@ -175,12 +176,12 @@ impl Herald {
         });
     }
 
-    /// What was handed over is durable.
+    /// The batch that was handed over is durable.
     pub(crate) fn written(&mut self) {
         self.is_writing = false;
     }
 
-    /// Hands over what waits; what the journal cannot take now stays.
+    /// Hands the next batch to the journal; what it cannot take now stays.
     pub(crate) fn write(&mut self, client: &mut Client) {
         if self.is_writing || self.waiting.is_empty() {
             return;
@@ -207,7 +208,7 @@ impl Herald {
         }
     }
 
-    /// Hands over what waits, at the end: nobody waits for the answers.
+    /// Hands over all that waits, when the thread ends, without waiting for answers.
     pub(crate) fn write_all(&mut self, client: &mut Client) {
         loop {
             let before = self.waiting.len();

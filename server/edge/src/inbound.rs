@@ -1,21 +1,21 @@
-//! From frames to messages: puts fragments together (bounded), checks that text is UTF-8 (fragment by fragment, so
-//! that garbage ends early), reads goodbyes. At rest it holds nothing but an empty pointer.
+//! From frames to messages: joins fragments (bounded), checks that text is UTF-8 (fragment by fragment, so that
+//! invalid text fails early), reads close frames. At rest it holds nothing but an empty pointer.
 
 use super::frame::{self, CloseCode, Frame, Kind, TOO_BIG, Violation, protocol};
 use std::borrow::Cow;
 
-/// What a client said.
+/// A message or control frame of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Heard<'b> {
     /// A text message.
     Text(Cow<'b, str>),
     /// A binary message.
     Binary(Cow<'b, [u8]>),
-    /// Wants these bytes back.
+    /// A ping: these bytes are to be sent back.
     Ping(&'b [u8]),
-    /// An echo of a ping.
+    /// The answer to a ping.
     Pong,
-    /// Goodbye, with the code if there was one.
+    /// A close frame, with its code if there was one.
     Close(Option<CloseCode>),
 }
 
@@ -28,14 +28,14 @@ pub(crate) struct Inbound {
 struct Partial {
     is_text: bool,
     bytes: Vec<u8>,
-    /// So many bytes are known to be UTF-8.
+    /// Bytes at the start of `bytes` that are known to be UTF-8.
     valid: usize,
 }
 
 const NOT_UTF8: Violation = Violation { code: CloseCode::Invalid, reason: "text must be UTF-8" };
 
 impl Inbound {
-    /// Takes the next message out of `buffer`, from `at` on; none if it is not whole yet. `at` moves behind what was
+    /// Takes the next message out of `buffer`, from `at` on; none if it is not whole yet. `at` moves past the bytes
     /// taken.
     #[inline]
     pub(crate) fn next<'b>(
@@ -105,7 +105,7 @@ impl Inbound {
 }
 
 impl Partial {
-    /// A character may be cut by a fragment's end, but not by the message's.
+    /// A character may be cut by the end of a fragment, but not by the end of the message.
     fn check_text(&mut self, is_last: bool) -> Result<(), Violation> {
         match std::str::from_utf8(&self.bytes[self.valid..]) {
             Ok(_) => self.valid = self.bytes.len(),

@@ -7,11 +7,11 @@
 //!                                                          └─ Areas: what changes where somebody looks
 //! ```
 //!
-//! A thread has its own listener (`SO_REUSEPORT`), its own poll and its own client, and shares nothing on the way of
-//! a throw. Beside players, who come to `/play`, anybody may come to the general endpoint, `/ws`: see `general`. What
-//! happens on connections is told on the bus: see `herald`. Nothing waits and nothing grows without a bound: a player
-//! who sends too much is throttled or read later, one who does not read is read later and then given up, one who is
-//! silent is pinged and then given up.
+//! A thread has its own listener (`SO_REUSEPORT`), its own poll and its own client, and shares nothing on the path of
+//! an attempt. Players connect to `/play`, all other clients to the general endpoint, `/ws`: see `general`.
+//! Connections, messages and disconnections become events on the bus: see `herald`. Every wait and every buffer is
+//! bounded: a client that sends too much is throttled or read later, one that does not read is read later and then
+//! closed, one that is silent is pinged and then closed.
 
 #![allow(
     missing_docs,
@@ -71,64 +71,63 @@ use referee::Referee;
 use switchboard::{Line, Names};
 use turn::{Common, Turn};
 
-/// Threads that serve players.
+/// Edge threads, at most.
 pub const THREADS_MAX: usize = 64;
-/// Connections that wait to be taken in.
+/// Connections that wait to be accepted, per listener (`listen`).
 const BACKLOG: i32 = 4096;
-/// The longest message that can be allowed.
+/// Upper bound of `message_bytes_max` for `/play`.
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
-/// The longest message of the general endpoint that can be allowed.
+/// Upper bound of `message_bytes_max` for the general endpoint.
 pub const GENERAL_MESSAGE_BYTES_MAX: usize = 256 * 1024;
-/// How long a connection may be silent, or a handshake take.
+/// Range of the idle and handshake timeouts.
 pub const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(7 * 86_400);
 
-// With every byte escaped, and once more as JSON, a message still fits into one event.
+// A message still fits into one event with every byte escaped, and a second time as JSON.
 const _: () = assert!(8 * GENERAL_MESSAGE_BYTES_MAX <= PUT_BYTES_MAX);
 
-/// How the edge is set up.
+/// Settings of the edge.
 #[derive(Clone, Debug)]
 pub struct EdgeOptions {
-    /// Where players connect. Port 0 takes a free one.
+    /// The address to listen on. Port 0 takes a free one.
     pub listen: SocketAddr,
     /// Threads, each with its own connections. Default 1.
     pub threads: usize,
-    /// How players say who they are. Default: at their word, on loopback only.
+    /// How players are authenticated. Default: not at all (open mode), on loopback only.
     pub access: Access,
-    /// Inside TLS. Default: not.
+    /// Serves TLS with this certificate. Default: plain.
     pub tls: Option<Tls>,
-    /// How often a player may throw. Default: as often as they can.
+    /// Rate limit of a player's attempts. Default: unlimited.
     pub rate: Option<Rate>,
-    /// Throws and collections of one connection that may be without an answer. Default 4,096.
+    /// Attempts and collections of one connection without an answer, at most. Default 4,096.
     pub in_flight_max: u32,
     /// The longest message of a player, in bytes. Default 16 KiB.
     pub message_bytes_max: usize,
-    /// A player of whom nothing is heard for half of this, or for 25 s, is pinged, for all of this given up. Default
-    /// 60 s.
+    /// A connection that is silent for half of this, at most 25 s, is pinged; after all of it, closed. Default 60 s.
     pub idle_timeout: Duration,
-    /// A handshake takes at most this. Default 10 s.
+    /// Longest time for a handshake. Default 10 s.
     pub handshake_timeout: Duration,
-    /// Connections at a time, over all threads. Default 100,000; each takes a descriptor.
+    /// Open connections over all threads, at most. Default 100,000; each takes a file descriptor.
     pub connections_max: usize,
     /// The general endpoint.
     pub general: GeneralOptions,
-    /// Who decides about handshakes, besides the access. Default: nobody.
+    /// Authorizers that decide about handshakes after `access`. Default: none.
     pub authorizers: Authorizers,
-    /// How often watchers are told what changes. Default 50 ms.
+    /// Interval of changes sent to watchers. Default 50 ms.
     pub tick: Duration,
-    /// Where the page is, for those who come with a browser.
+    /// Address of the page, for visitors with a browser.
     pub page: Option<String>,
 }
 
-/// How the general endpoint is set up.
+/// Settings of the general endpoint.
 #[derive(Clone, Debug)]
 pub struct GeneralOptions {
-    /// Where in a message its route stands. Default `$request.body.action`.
+    /// Selects the route key of a message. Default `$request.body.action`.
     pub route: RouteSelection,
-    /// How often a connection may say something. Default: as often as it can.
+    /// Rate limit of a connection's messages. Default: unlimited.
     pub rate: Option<Rate>,
     /// The longest message, in bytes. Default 128 KiB.
     pub message_bytes_max: usize,
-    /// As for players. Default 10 minutes.
+    /// As `EdgeOptions::idle_timeout`. Default 10 minutes.
     pub idle_timeout: Duration,
 }
 
@@ -143,10 +142,10 @@ impl Default for GeneralOptions {
     }
 }
 
-/// What TLS needs.
+/// Files for TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
-    /// The certificate and those above it, in PEM.
+    /// The certificate chain, in PEM.
     pub certificates: PathBuf,
     /// Its private key, in PEM.
     pub key: PathBuf,
@@ -214,7 +213,7 @@ pub struct Edge {
     common: Arc<Common>,
     started_s: u32,
     threads: Vec<EdgeThread>,
-    /// Tells players what they missed.
+    /// The thread that sends players the results they missed.
     reader: Option<JoinHandle<()>>,
 }
 
@@ -225,7 +224,7 @@ struct EdgeThread {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Whether an edge with these options can start, before there is anything for it to serve.
+/// Checks the options without starting an edge.
 ///
 /// # Errors
 /// As [`start`], but for the address.
@@ -295,7 +294,7 @@ pub fn start(engine: Engine, options: EdgeOptions) -> anyhow::Result<Edge> {
 }
 
 impl Edge {
-    /// Where players connect.
+    /// The address that the edge listens on.
     pub fn addr(&self) -> SocketAddr {
         self.address
     }
@@ -311,13 +310,13 @@ impl Edge {
         self.common.questions.clone()
     }
 
-    /// Figures, gathered now.
+    /// Metrics, summed over the threads now.
     pub fn figures(&self) -> Figures {
         Figures::sum(self.threads.iter().map(|thread| &*thread.counters))
     }
 
-    /// Takes in nobody any more, answers what is in flight, says goodbye to all (1001) and ends the threads. Takes at
-    /// most seven seconds, usually none. Call it before the engine is closed.
+    /// Accepts no more connections, answers what is in flight, closes all connections (code 1001) and joins the
+    /// threads. Takes at most seven seconds, usually none. Call it before the engine is closed.
     pub fn stop(&mut self) {
         self.common.is_stopping.store(true, Ordering::Release);
         for edge in &self.threads {
@@ -326,7 +325,7 @@ impl Edge {
         }
         let threads = self.threads.iter_mut().map(|edge| &mut edge.thread).chain([&mut self.reader]);
         for thread in threads.filter_map(Option::take) {
-            let _ = thread.join(); // a panic is a failure of the engine, and was told as one
+            let _ = thread.join(); // a panic is a failure of the engine, and was reported as one
         }
     }
 }
@@ -337,11 +336,11 @@ impl Drop for Edge {
     }
 }
 
-/// Whether nobody listens at an address yet. Shared ports are shared with other processes of ours too, so this asks
-/// for the port alone.
+/// Checks that no process listens at an address yet. `SO_REUSEPORT` would share the port with other processes of ours
+/// too, so this binds it without.
 ///
 /// # Errors
-/// Who has it, or why it cannot be had.
+/// When the address is taken, or cannot be bound.
 pub fn check_free(address: SocketAddr) -> anyhow::Result<()> {
     if address.port() != 0 {
         drop(listener(address, false)?);

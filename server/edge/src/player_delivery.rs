@@ -1,6 +1,5 @@
-//! What the bus has for players: events of targets whose ARN names players, and how throws ended that came as events,
-//! go to all connections of the player. Who is not connected is not waited for: a player who comes back asks the
-//! journal.
+//! Delivery to players: events for targets whose ARN names players, and results of attempts that came as events, go
+//! to all connections of the player. Players who are offline are skipped; on reconnect they resume from the journal.
 
 use crate::{Errand, Said, Switchboard, To};
 use fakemon_delivery::{Failed, FailureCode};
@@ -8,7 +7,7 @@ use fakemon_engine::{Engine, PlayerMessage};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc;
 
-/// From now on players get what the bus has for them.
+/// Delivers the bus's events for players to their connections from now on.
 pub fn deliver(engine: &Engine, switchboard: Switchboard) {
     let results = switchboard.clone();
     let heard = engine.on_decision(move |player, decision| {
@@ -46,7 +45,7 @@ fn say(switchboard: &Switchboard, letters: &[PlayerMessage], which: &[usize]) ->
     for index in which.iter().copied() {
         let (letter, tell) = (&letters[index], tell.clone());
         let done = move |said| {
-            let _ = tell.send((index, said)); // nobody listens when the process ends
+            let _ = tell.send((index, said)); // the receiver is gone when the process ends
         };
         switchboard.send(To::Player(letter.player.clone()), Errand::Text(letter.body.clone()), done);
     }

@@ -9,16 +9,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-/// A player's share.
+/// A rate limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
-    /// In the long run.
+    /// The steady rate, in attempts per second.
     pub attempts_per_s: f64,
-    /// At once after a pause; at least 1.
+    /// Attempts that may come together after a pause; at least 1.
     pub burst: u32,
 }
 
-/// The allowances of all players who are connected, or were a moment ago.
+/// The allowances of players who are connected, or whose allowance is not full again yet.
 pub(crate) struct Rates {
     /// From when on time is counted.
     since: Instant,
@@ -33,10 +33,11 @@ struct Players {
     sweep_at: usize,
 }
 
-/// One player's.
+/// One player's allowance.
 #[derive(Default)]
 pub(crate) struct Allowance {
-    /// When all that was thrown so far would have been thrown at the steady rate.
+    /// When the attempts so far would have been made at the steady rate; nanoseconds since 1970. Relaxed: it guards
+    /// no other data.
     earned_until_ns: AtomicU64,
 }
 

@@ -1,4 +1,4 @@
-//! What players ask for, put to the engine; and what the engine decided, told to players.
+//! Requests of players to the engine, and the engine's completions to players.
 
 use super::catch_up::CatchUp;
 use super::connection::{Connection, Voice};
@@ -13,12 +13,12 @@ use fakemon_model::place::Place;
 use fakemon_protocol::{BadMessage, ErrorCode, Reply, Request};
 use std::sync::Arc;
 
-/// Collections of one connection that may be on their way: each can be a megabyte.
+/// Collections of one connection without an answer: each can be a megabyte.
 const COLLECTIONS_MAX: u8 = 2;
-/// When a throw over the connection's bound may come again.
+/// Pause that is asked of a client whose attempt is over `in_flight_max`.
 const RETRY_AFTER_MS: u32 = 20;
 
-/// One thread's way to the engine.
+/// One thread's client of the engine.
 pub(crate) struct Referee {
     pub(crate) engine: Engine,
     pub(crate) client: Client,
@@ -27,10 +27,10 @@ pub(crate) struct Referee {
     pub(crate) in_flight_max: u32,
     names: Names,
     catch_up: CatchUp,
-    /// What the herald handed over is durable.
+    /// The herald's last batch is durable.
     pub(crate) has_written: bool,
     completions: Vec<Completion>,
-    /// When the answers of this turn became durable.
+    /// When the decisions answered in this turn became durable.
     durable_at: Vec<Timestamp>,
 }
 
@@ -57,7 +57,7 @@ impl Referee {
         }
     }
 
-    /// Takes a request. What can be answered at once is; a look is noted, for the turn's end.
+    /// Takes a request. Answers it at once if possible; a look is noted for the end of the turn.
     #[inline]
     pub(crate) fn take(
         &mut self,
@@ -92,7 +92,8 @@ impl Referee {
         }
     }
 
-    /// Lets a player catch up, all of it being there so far or not. Until then their results are held.
+    /// Starts a catch-up of a player from `behind`; `so_far`: nothing was missing yet. Their results are held until
+    /// it ends.
     pub(crate) fn resume(
         &mut self,
         seat: SeatId,
@@ -125,11 +126,11 @@ impl Referee {
             return Err(throttled(RETRY_AFTER_MS));
         }
         if let (Some(rates), Some(allowance)) = (&self.rates, &session.allowance) {
-            // Another connection may have thrown for them meanwhile.
+            // Another connection may have made the player's first attempt meanwhile.
             if session.player.is_none() {
                 session.player = session.name.as_ref().and_then(|name| self.engine.find_player(name));
             }
-            // What is sent again is answered from memory, within the bounds of throws in flight and of questions.
+            // A retry is answered from memory, so it costs no allowance; the bounds of what is in flight still apply.
             if !session.player.as_ref().is_some_and(|player| player.has_used(attempt_id)) {
                 rates.take(allowance).map_err(throttled)?;
             }
@@ -148,7 +149,7 @@ impl Referee {
         Ok(())
     }
 
-    /// Asks for a collection. False: this player has never thrown, so it is empty.
+    /// Asks the engine for a collection. False: this player has made no attempt, so it is empty.
     fn collection(
         &mut self,
         seat: SeatId,
@@ -159,7 +160,7 @@ impl Referee {
         if session.collections >= COLLECTIONS_MAX || session.in_flight >= self.in_flight_max {
             return Err(throttled(RETRY_AFTER_MS));
         }
-        // Another connection may have thrown for them meanwhile.
+        // Another connection may have made the player's first attempt meanwhile.
         if session.player.is_none() {
             session.player = session.name.as_ref().and_then(|name| self.engine.find_player(name));
         }
@@ -194,7 +195,7 @@ impl Referee {
         voice.say(connection, &reply);
     }
 
-    /// Tells players what was decided; calls `spoke` with each who was told something.
+    /// Sends decisions to players; calls `spoke` for each connection that got one.
     pub(crate) fn answer(
         &mut self,
         seats: &mut Seats<Connection>,
@@ -236,7 +237,7 @@ impl Referee {
         }
     }
 
-    /// Notes that the answers of this turn are written.
+    /// Records that the answers of this turn are written to their sockets.
     pub(crate) fn answered(&mut self) {
         if !self.durable_at.is_empty() {
             let now = self.engine.now();

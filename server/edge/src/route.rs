@@ -1,27 +1,27 @@
 //! Which route a message takes: a route selection expression, as API Gateway has it, names the member of a JSON
-//! message that holds the route key. What holds none takes the route `$default`.
+//! message that holds the route key. A message without one takes the route `$default`.
 
 use fakemon_model::authorship::OURS;
 use fakemon_pattern::raw::{check_member, member};
 use serde_json::value::RawValue;
 use std::str::FromStr;
 
-/// The route of messages that name none.
+/// Route of messages without a route key.
 pub(crate) const DEFAULT: &str = "$default";
-/// The route of whoever comes.
+/// Route of new connections.
 pub(crate) const CONNECT: &str = "$connect";
-/// The route of whoever goes.
+/// Route of closed connections.
 pub(crate) const DISCONNECT: &str = "$disconnect";
-/// What every expression begins with: only the body of a message can be looked at.
+/// Prefix of every expression, after the `$`: only the body of a message can be selected from.
 const BODY: &str = "request.body.";
-/// The longest route key, as long as a detail-type.
+/// Longest route key in bytes: that of a detail-type.
 const KEY_BYTES_MAX: usize = 128;
 
-/// Where the route key stands in a message: `$request.body.action`.
+/// A route selection expression, such as `$request.body.action`: the path of members to the route key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteSelection(Vec<String>);
 
-/// What a message that is a JSON object says of its route; and the message, as it was written.
+/// The route key of a message that is a JSON object, and the message as it was sent.
 pub(crate) struct Selected<'m> {
     pub(crate) key: Option<String>,
     pub(crate) message: &'m RawValue,
@@ -63,8 +63,8 @@ impl RouteSelection {
     }
 }
 
-/// Names that begin with `$` are ours, and so are detail-types of ours, which a key becomes: nobody says of
-/// themselves that they connect, or that they caught something.
+/// Keys that begin with `$` are reserved, and so are detail-types of the engine, because a key becomes the
+/// detail-type: a client must not forge a connection or a capture.
 fn is_key(key: &str) -> bool {
     let is_ours = key.starts_with('$') || key.starts_with(OURS);
     (1..=KEY_BYTES_MAX).contains(&key.len()) && !is_ours && !key.chars().any(char::is_control)

@@ -1,5 +1,5 @@
-//! Where connections sit: a seat has a number and a generation, and both together name one connection for ever. An
-//! answer or a readiness that comes late finds the next generation in the seat, and goes nowhere.
+//! A slab of connections: a seat has a number and a generation, and both together identify one connection for ever. A
+//! late answer or readiness finds another generation in the seat, and is dropped.
 //!
 //! ```text
 //! 63          32 31           0
@@ -8,11 +8,11 @@
 
 use fakemon_model::ids::Timestamp;
 
-/// Generations of a seat: so many that no two connections of one start meet, and fewer than would meet a token that
-/// is no seat's.
+/// Generations of a seat: enough that no two connections of one start share an id, and below `u32::MAX`, which tokens
+/// that belong to no seat use.
 const GENERATIONS: u32 = u32::MAX - 1;
 
-/// One connection, for ever.
+/// Id of one connection; never reused by this start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SeatId(pub(crate) u64);
 
@@ -34,7 +34,7 @@ impl SeatId {
 pub(crate) struct Seats<T> {
     seats: Vec<Seat<T>>,
     free: Vec<u32>,
-    /// Of a seat that is taken for the first time.
+    /// Generation of a seat's first connection.
     first_generation: u32,
 }
 
@@ -50,14 +50,14 @@ impl<T> Default for Seats<T> {
 }
 
 impl<T> Seats<T> {
-    /// Seats whose generations begin at the fraction of the second: of two starts within one second, too, no two
-    /// connections have the same name.
+    /// Seats whose generations begin at the nanoseconds of the second: connections of two starts within one second
+    /// get different ids too.
     pub(crate) fn since(now: Timestamp) -> Seats<T> {
         let first_generation = (now.0 % 1_000_000_000) as u32;
         Seats { first_generation, ..Seats::default() }
     }
 
-    /// Takes a seat for what `make` makes, if it makes something.
+    /// Takes a free seat for the value that `make` returns; after an error the seat stays free.
     pub(crate) fn insert<E>(&mut self, make: impl FnOnce(SeatId) -> Result<T, E>) -> Result<SeatId, E> {
         let seat = self.free.pop().map_or(self.seats.len(), |seat| seat as usize);
         let generation = self.seats.get(seat).map_or(self.first_generation, |seat| seat.generation);
@@ -74,14 +74,14 @@ impl<T> Seats<T> {
         Ok(id)
     }
 
-    /// Who sits there, if it is still the same.
+    /// The connection with this id, if it is still open.
     #[inline]
     pub(crate) fn get_mut(&mut self, id: SeatId) -> Option<&mut T> {
         let seat = self.seats.get_mut(id.seat())?;
         seat.taken.as_mut().filter(|_| seat.generation == id.generation())
     }
 
-    /// Frees the seat; whoever comes next is somebody else.
+    /// Frees the seat; its next connection gets another id.
     pub(crate) fn remove(&mut self, id: SeatId) -> Option<T> {
         let seat = self.seats.get_mut(id.seat())?;
         if seat.generation != id.generation() {
@@ -93,23 +93,23 @@ impl<T> Seats<T> {
         Some(taken)
     }
 
-    /// How many seats there are, taken or free.
+    /// Number of seats, taken or free.
     pub(crate) fn len(&self) -> usize {
         self.seats.len()
     }
 
-    /// How many are taken.
+    /// Number of seats taken.
     pub(crate) fn taken(&self) -> usize {
         self.seats.len() - self.free.len()
     }
 
-    /// Who sits in this seat now.
+    /// The id of the connection in this seat now.
     pub(crate) fn sitting(&self, seat: usize) -> Option<SeatId> {
         let found = self.seats.get(seat)?;
         found.taken.as_ref().map(|_| SeatId::new(seat, found.generation))
     }
 
-    /// All who sit.
+    /// The ids of all connections.
     pub(crate) fn all(&self) -> Vec<SeatId> {
         (0..self.seats.len()).filter_map(|seat| self.sitting(seat)).collect()
     }

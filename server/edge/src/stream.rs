@@ -1,5 +1,5 @@
-//! A socket, plain or inside TLS: read and write as much as there is without waiting. What TLS needs lies in a box,
-//! so that a plain connection stays small.
+//! A socket, plain or inside TLS: non-blocking reads and writes. TLS state is boxed, so that a plain connection stays
+//! small.
 
 use mio::net::TcpStream;
 use rustls::{ServerConfig, ServerConnection};
@@ -7,14 +7,14 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 
-/// Bytes that TLS may hold for a socket that takes no more; behind that the connection's own bound counts.
+/// Bytes that TLS may buffer for a socket that takes no more; beyond them the connection's own bound counts.
 const TLS_HELD_BYTES_MAX: usize = 64 * 1024;
 
 /// The socket of one connection.
 pub(crate) enum Stream {
-    /// As it is.
+    /// Plain TCP.
     Plain(TcpStream),
-    /// Inside TLS.
+    /// TLS over TCP.
     Tls(Box<Tls>),
 }
 
@@ -34,7 +34,7 @@ impl Stream {
         Ok(Stream::Tls(Box::new(Tls { socket, session })))
     }
 
-    /// The socket below.
+    /// The TCP socket.
     pub(crate) fn socket(&mut self) -> &mut TcpStream {
         match self {
             Stream::Plain(socket) => socket,
@@ -42,8 +42,7 @@ impl Stream {
         }
     }
 
-    /// Who is at the other end; none if the socket does not say any more. A client of version 4 at a socket of
-    /// version 6 has its own address.
+    /// The peer's address; none if the socket is closed. An IPv4 client of an IPv6 socket has its IPv4 address.
     pub(crate) fn source(&mut self) -> Option<SocketAddr> {
         let source = self.socket().peer_addr().ok()?;
         Some(SocketAddr::new(source.ip().to_canonical(), source.port()))
@@ -62,7 +61,7 @@ impl Stream {
         matches!(self, Stream::Plain(_))
     }
 
-    /// Writes what is taken; `WouldBlock` when nothing is.
+    /// Writes as much as the socket takes; `WouldBlock` when it takes nothing.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Stream::Plain(socket) => socket.write(bytes),
@@ -83,7 +82,7 @@ impl Stream {
         }
     }
 
-    /// Ends our side; what the other side still sends can be read.
+    /// Closes our half; what the peer still sends can be read.
     pub(crate) fn finish(&mut self) {
         if let Stream::Tls(tls) = self {
             tls.session.send_close_notify();
@@ -102,7 +101,7 @@ impl Tls {
             }
             let taken = self.session.read_tls(&mut self.socket)?;
             let processed = self.session.process_new_packets();
-            self.flush()?; // the handshake speaks too, and an alert says why it failed
+            self.flush()?; // the handshake writes too, and an alert says why it failed
             processed.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
             if taken == 0 {
                 return Ok(0);

@@ -1,7 +1,7 @@
-//! The way from other threads to connections. What somebody wants to do with a connection, or with all of a player, a
-//! group or an area, is handed to the threads that may have them, as an order; each takes its orders in its turn, and
-//! says how many connections it reached. Nobody waits for anybody: an order that finds a full queue, or a reader who
-//! is far behind, counts as refused.
+//! Commands from other threads to connections. A command for one connection, or for all of a player, a group or an
+//! area, is queued to the threads that may have them, as an order; each thread runs its orders in its turn, and
+//! reports how many connections it reached. No thread waits for another: an order that finds a full queue, or a
+//! connection that is far behind, counts as refused.
 
 use super::authorizing::Verdict;
 use super::handshake::Endpoint;
@@ -18,12 +18,12 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// Orders that wait for one thread.
+/// Orders that may wait for one thread.
 const ORDERS_MAX: usize = 65_536;
-/// Letters of one order whose fate is told one by one.
+/// Undelivered letters of one order that are listed one by one; more are only counted.
 const UNDELIVERED_MAX: usize = 1_000;
 
-/// A connection's name: the same connection for ever, over restarts too.
+/// Id of a connection; unique over restarts too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionId {
     /// When its edge was started, in seconds since 1970.
@@ -32,7 +32,7 @@ pub struct ConnectionId {
     pub(crate) seat: SeatId,
 }
 
-/// The names that one thread gives.
+/// Makes the connection ids of one thread.
 #[derive(Clone, Copy)]
 pub(crate) struct Names {
     pub(crate) started_s: u32,
@@ -67,7 +67,7 @@ impl FromStr for ConnectionId {
     }
 }
 
-/// Who is meant.
+/// The connections that an errand is for.
 #[derive(Clone, Debug)]
 pub enum To {
     /// One connection.
@@ -76,101 +76,102 @@ pub enum To {
     Player(PlayerName),
     /// All connections that were put into a group.
     Group(Arc<str>),
-    /// All connections that look at an area whose centre lies within so many metres of a place.
+    /// All connections that watch an area whose centre lies within this many metres of a place.
     Around(Place, f64),
 }
 
-/// What is to be done with connections.
+/// A command for connections.
 #[derive(Clone, Debug)]
 pub enum Errand {
-    /// Say it in a text frame, whatever the subprotocol.
+    /// Send a text frame, whatever the subprotocol.
     Text(Arc<str>),
-    /// Say it in a binary frame, whatever the subprotocol.
+    /// Send a binary frame, whatever the subprotocol.
     Binary(Arc<[u8]>),
-    /// Say how a throw ended, as the subprotocol writes it.
+    /// Send the result of an attempt, encoded by the subprotocol.
     Decided(Decision),
-    /// Say how throws ended that the player missed.
+    /// Send results of attempts that the player missed.
     Missed(Arc<[Decision]>),
-    /// Say that nothing is missed any more, up to a position.
+    /// End a catch-up: all results up to a position were sent.
     Resumed {
-        /// The last position before which all is told.
+        /// The position up to which all results were sent.
         position: Position,
-        /// Whether the journal still had all of it.
+        /// Whether the journal still had all of them.
         is_complete: bool,
     },
-    /// Read what they have sent so far; done when it is read.
+    /// Read what the clients have sent so far; done when it is read.
     Fence,
-    /// Let them in, or do not: of a connection that waits for an authorizer.
+    /// Accept or reject a connection that waits for an authorizer.
     Admit(Verdict),
-    /// Say goodbye.
+    /// Close the connection.
     Close,
-    /// Tell about it.
+    /// Report its [`Description`].
     Describe,
-    /// Put it into a group.
+    /// Add it to a group.
     Join(Arc<str>),
-    /// Take it out of a group.
+    /// Remove it from a group.
     Leave(Arc<str>),
 }
 
 /// A message for one connection, among many that are handed over at once.
 #[derive(Clone, Debug)]
 pub struct Letter {
-    /// For whom.
+    /// The connection that it is for.
     pub connection: ConnectionId,
-    /// In a text frame, or in a binary one.
+    /// Sent in a text frame, else in a binary one.
     pub is_text: bool,
-    /// Where it stands.
+    /// Its bytes, in the buffer of all letters.
     pub range: Range<usize>,
 }
 
-/// What there is to know of a connection.
+/// Public facts of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
-    /// Where it is connected.
+    /// Its endpoint.
     pub endpoint: Endpoint,
-    /// Who it is, if that is known.
+    /// Its player, if known.
     pub player: Option<PlayerName>,
-    /// Since when.
+    /// When it was opened.
     pub connected_at: Timestamp,
-    /// When something was heard last.
+    /// When its last bytes came.
     pub active_at: Timestamp,
-    /// From where; none if the socket does not say any more.
+    /// The client's address; none if the socket is closed.
     pub source: Option<SocketAddr>,
-    /// What its client says it is.
+    /// The client's user agent.
     pub user_agent: Box<str>,
-    /// What its authorizer said of it: the text of a JSON object.
+    /// Data from its authorizer: the text of a JSON object.
     pub context: Option<Arc<str>>,
     /// Its groups.
     pub groups: Vec<Arc<str>>,
 }
 
-/// What became of an order.
+/// Outcome of an order, over all threads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Said {
-    /// Connections that it was done with.
+    /// Connections that it was carried out on.
     pub reached: u32,
-    /// Connections that are too far behind or in too many groups, and threads that have too many orders.
+    /// Connections that are too far behind or in too many groups, and threads whose queue is full.
     pub refused: u32,
-    /// Of letters: connections that are not there any more.
+    /// Of letters: connections that are closed.
     pub gone: u32,
-    /// Of letters: the first that were refused, or for connections that are gone.
+    /// Of letters: the first 1,000 that were refused, or whose connection is closed.
     pub undelivered: Vec<Undelivered>,
-    /// What was asked for.
+    /// Answer to `Describe`.
     pub description: Option<Description>,
 }
 
 /// A letter that did not reach its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Undelivered {
-    /// Which of the letters.
+    /// Index of the letter in the order.
     pub index: u32,
-    /// The connection is not there any more; else it can be tried again.
+    /// The connection is closed; if false, the letter can be retried.
     pub is_gone: bool,
 }
 
 type Done = Box<dyn FnOnce(Said) + Send + Sync>;
 
-/// Counts for all threads that have an order. The last that lets go of it tells whoever asked.
+/// Outcome of an order, counted by all threads that have it. Dropped by the last of them, it calls `done`, so the
+/// counters need no ordering of their own.
 pub(crate) struct Tally {
     reached: AtomicU32,
     refused: AtomicU32,
@@ -197,7 +198,7 @@ impl Tally {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a letter; none: its connection is gone.
+    /// Counts a letter; `done` is none if its connection is closed.
     pub(crate) fn count_letter(&self, index: u32, done: Option<bool>) {
         match done {
             Some(true) => return self.count(true),
@@ -227,16 +228,16 @@ impl Drop for Tally {
     }
 }
 
-/// What one thread is to do.
+/// An errand or letters for one thread.
 pub(crate) struct Order {
     pub(crate) what: What,
     pub(crate) tally: Arc<Tally>,
 }
 
 pub(crate) enum What {
-    /// The same with all who are meant.
+    /// One errand for all connections that it is for.
     Errand(To, Errand),
-    /// Letters for connections of this thread, each with its number.
+    /// Letters for connections of this thread, each with its index.
     Letters(Arc<[u8]>, Vec<(u32, Letter)>),
 }
 
@@ -254,8 +255,10 @@ impl Order {
 /// The orders of one thread.
 pub(crate) struct Line {
     pub(crate) orders: ArrayQueue<Order>,
+    /// The thread was woken. It clears this before it pops orders, so that a later push wakes it again.
     pub(crate) is_rung: AtomicBool,
-    /// The thread has ended: nobody will carry out what is here.
+    /// The thread has ended: orders here will not run. `SeqCst`: a sender pushes, then reads it; the thread sets it,
+    /// then drains; one of the two sees the other's step, so no order is left behind.
     pub(crate) is_cut: AtomicBool,
 }
 
@@ -272,7 +275,7 @@ impl Line {
     }
 }
 
-/// Reaches every connection.
+/// Sends commands to all connections of the edge.
 #[derive(Clone)]
 pub struct Switchboard {
     started_s: u32,
@@ -284,8 +287,8 @@ impl Switchboard {
         Switchboard { started_s, lines: lines.into() }
     }
 
-    /// Does something with connections; `done` is called, from any thread, when it is done with all who were meant.
-    /// It must not block.
+    /// Runs an errand on connections; `done` is called, from any thread, when it has run on all of them. `done` must
+    /// not block.
     pub fn send(&self, to: To, errand: Errand, done: impl FnOnce(Said) + Send + Sync + 'static) {
         let tally = Tally::new(done);
         let lines = match to {
@@ -333,7 +336,7 @@ fn hand_over((line, waker): &(Arc<Line>, Arc<Waker>), order: Order) {
     if line.is_cut.load(Ordering::SeqCst) {
         line.refuse_all();
     } else if !line.is_rung.swap(true, Ordering::SeqCst) {
-        let _ = waker.wake(); // a thread that is not woken looks at its next tick
+        let _ = waker.wake(); // a thread that is not woken checks at its next tick
     }
 }
 

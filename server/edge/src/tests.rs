@@ -175,7 +175,7 @@ fn the_same_is_said_in_flatbuffers() {
         socket.send(Message::binary(writer.request(request).to_vec())).unwrap();
         loop {
             let reply = socket.read().unwrap().into_data();
-            // That it is gone may be told before who has it.
+            // That it is gone may be sent before the capture itself.
             if !matches!(read_reply(&reply).unwrap(), Reply::Vanished(_)) {
                 return reply;
             }
@@ -311,7 +311,7 @@ fn the_silent_are_pinged_before_a_proxy_cuts_the_line() {
         [EdgeOptions::new("127.0.0.1:0".parse().unwrap()).idle_timeout, GeneralOptions::default().idle_timeout];
     for idle in idle.into_iter().chain([Duration::from_secs(7 * 86_400)]) {
         let idle_ms = u32::try_from(idle.as_millis()).unwrap();
-        // A look at all connections takes a second.
+        // Checking all connections takes a second.
         assert!(connection::ping_after_ms(idle_ms) + 2_000 < 30_000, "{idle:?}");
     }
     assert_eq!(connection::ping_after_ms(400), 200);

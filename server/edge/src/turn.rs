@@ -1,5 +1,6 @@
-//! One edge thread: a listener, a poll, one large buffer, one client of the engine. It turns in rounds: listen to all
-//! who said something, hand the throws to the engine, take its answers, write to each who gets something once.
+//! One edge thread: a listener, a poll, one large buffer, one client of the engine. It runs in turns: read all
+//! connections with input, hand the attempts to the engine, take its answers, write once to each connection with
+//! output.
 
 mod door;
 
@@ -34,16 +35,16 @@ const LISTENER: Token = Token(usize::MAX);
 const ENGINE: Token = Token(usize::MAX - 1);
 const WAKER: Token = Token(usize::MAX - 2);
 const EVENTS: usize = 1024;
-/// Bytes of one connection in one turn: who sends more waits for the others.
+/// Bytes read from one connection in one turn: the rest waits until the others were read.
 const READ_BYTES: usize = 64 * 1024;
-/// Looks answered in one turn: each takes as long as some hundred throws.
+/// Looks answered in one turn: each takes as long as some hundred attempts.
 const LOOKS: usize = 16;
-/// Of HTTP's 401, in the range that is free for programs.
+/// After HTTP's 401, in the range of close codes that is free for applications.
 const EXPIRED: CloseCode = CloseCode::Library(4401);
 const EXPIRED_TEXT: &str = "the token has expired: connect again with a new one";
-/// How long somebody who was said goodbye may take to end their half.
+/// How long a client may take to close its half after our close frame.
 const LEAVE_MS: u32 = 2_000;
-/// How long answers in flight are waited for at the end.
+/// Longest wait for answers in flight when the edge stops.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// What all edge threads share.
@@ -63,7 +64,7 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    /// What may lie unread of one connection: a handshake or a message that is not whole.
+    /// Bytes kept of one connection: a handshake or a message that is not whole yet.
     fn rest_bytes_max(&self) -> usize {
         HANDSHAKE_BYTES_MAX.max(self.message_bytes_max).max(self.general.message_bytes_max)
     }
@@ -81,15 +82,15 @@ pub(crate) struct Turn {
     referee: Referee,
     areas: Areas,
     directory: Directory,
-    /// To be listened to.
+    /// Connections to be read.
     talking: Vec<SeatId>,
-    /// To be written to.
+    /// Connections to be written.
     spoken_to: Vec<SeatId>,
     looking: VecDeque<SeatId>,
-    /// Whoever waits until what these have sent is read.
+    /// Tallies to drop once the input of these connections is read.
     fences: Vec<(SeatId, Arc<Tally>)>,
     has_callers: bool,
-    /// When it was said last that the system takes in nobody.
+    /// When it was last logged that the system accepts no more connections.
     said_refused: Option<Instant>,
     started: Instant,
     now_ms: u32,
@@ -136,7 +137,7 @@ impl Turn {
         Ok((turn, waker))
     }
 
-    /// Runs until the edge is stopped, and everybody has left.
+    /// Runs until the edge is stopped, and all connections are closed.
     pub(crate) fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS);
         while !self.common.is_stopping.load(Ordering::Acquire) {
@@ -148,13 +149,13 @@ impl Turn {
         self.drain(&mut events);
     }
 
-    /// Answers what is in flight, says goodbye to all, and waits until they have heard it.
+    /// Answers what is in flight, closes all connections, and waits until the clients have closed theirs.
     fn drain(&mut self, events: &mut Events) {
         let deadline = Instant::now() + DRAIN;
         let mut unheard = Vec::new();
         while self.referee.client.in_flight() > 0 && Instant::now() < deadline {
             self.wait(events);
-            unheard.append(&mut self.talking); // what comes now comes too late, and is read after the goodbye
+            unheard.append(&mut self.talking); // input that comes now is too late, and is read after the close frame
             self.finish_turn();
         }
         self.talking.append(&mut unheard);
@@ -173,7 +174,7 @@ impl Turn {
         self.directory.herald.write_all(&mut self.referee.client);
     }
 
-    /// Waits for something to do, and notes who said something.
+    /// Waits for work, and queues the connections with input.
     fn wait(&mut self, events: &mut Events) {
         pulse::work(); // a tick comes whatever happens, so that not even sleep is rest
         let has_work = self.has_callers
@@ -219,7 +220,7 @@ impl Turn {
         for seat in talking.drain(..) {
             self.listen_to(seat);
         }
-        // Those who have more were put on the new list.
+        // Connections with unread input re-queued themselves while we iterated.
         talking.append(&mut self.talking);
         self.talking = talking;
         let seats = &mut self.seats;
@@ -264,7 +265,7 @@ impl Turn {
         }
     }
 
-    /// Does what an order asks for that needs the whole thread.
+    /// Runs the part of a command that needs the whole thread.
     fn act(&mut self, deed: Deed) {
         match deed {
             Deed::Close(seat) => {
@@ -282,7 +283,7 @@ impl Turn {
         }
     }
 
-    /// Lets a player catch up.
+    /// Starts a catch-up of a player.
     fn resume(&mut self, seat: SeatId, behind: Position, so_far: bool) {
         if let Some(connection) = self.seats.get_mut(seat) {
             self.referee.resume(seat, connection, &mut self.voice, (behind, so_far));
@@ -294,7 +295,7 @@ impl Turn {
         self.next_tick = Instant::now() + self.common.tick;
         self.areas.tick(&mut self.voice);
         self.counters.watchers.store(self.areas.watching(), Ordering::Relaxed);
-        self.has_callers = self.listener.is_some(); // some may have been left when descriptors ran out
+        self.has_callers = self.listener.is_some(); // some may still wait since file descriptors ran out
         let ticks_per_s = (1_000 / self.common.tick.as_millis().max(1)).max(1) as usize;
         for _ in 0..=self.seats.len() / ticks_per_s {
             self.next_inspected = (self.next_inspected + 1) % self.seats.len().max(1);
@@ -304,7 +305,7 @@ impl Turn {
         }
     }
 
-    /// Ends what takes too long.
+    /// Pings or closes a connection whose timeout has passed.
     fn inspect(&mut self, seat: SeatId) {
         let Some(connection) = self.seats.get_mut(seat) else {
             return;
@@ -337,7 +338,7 @@ impl Turn {
         }
     }
 
-    /// Reads once, at most `READ_BYTES`, and takes in what is whole.
+    /// Reads once, at most `READ_BYTES`, and handles the whole messages.
     fn listen_to(&mut self, seat: SeatId) {
         let Some(connection) = self.seats.get_mut(seat) else {
             return;
@@ -381,7 +382,7 @@ impl Turn {
         }
     }
 
-    /// Takes in what lies in the buffer; returns up to where.
+    /// Handles the messages in the buffer; returns up to where it was consumed.
     fn take_in(&mut self, seat: SeatId, filled: usize) -> usize {
         let mut at = 0;
         let Some(connection) = self.seats.get_mut(seat) else {
@@ -418,7 +419,7 @@ impl Turn {
         filled
     }
 
-    /// Hears what a player says, up to the end of the buffer, or until something has to be answered first.
+    /// Handles messages up to the end of the buffer, or until one has to be answered first.
     fn hear(&mut self, seat: SeatId, at: &mut usize, filled: usize) -> Result<(), End> {
         let Turn { seats, buffer, voice, referee, looking, common, directory, counters, .. } = self;
         let Some(connection) = seats.get_mut(seat) else {
@@ -429,7 +430,7 @@ impl Turn {
             return Ok(());
         };
         if session.visit.expires_at.is_some() && session.visit.has_expired(wall_clock()) {
-            return Err(End::Expired); // nothing is done any more in the name of this token
+            return Err(End::Expired); // an expired token authorizes nothing
         }
         connection.heard_ms = self.now_ms;
         connection.is_pinged = false;
@@ -521,7 +522,7 @@ impl Turn {
         }
     }
 
-    /// Says goodbye; what is still to be written is written, what still comes is thrown away.
+    /// Sends a close frame; pending output is still written, further input is discarded.
     fn leave(&mut self, seat: SeatId, reason: CloseReason, code: Option<CloseCode>, text: &str) {
         let Some(connection) = self.seats.get_mut(seat) else {
             return;
@@ -545,7 +546,7 @@ impl Turn {
         speak(&mut self.spoken_to, seat, connection);
     }
 
-    /// Ends a connection at once.
+    /// Closes a connection at once.
     fn remove(&mut self, seat: SeatId, reason: CloseReason) {
         let Some(connection) = self.seats.get_mut(seat) else {
             return;
@@ -569,7 +570,7 @@ impl Turn {
     }
 }
 
-/// Why nothing more is heard of a connection.
+/// Why no more of a connection is read.
 enum End {
     Goodbye(Option<CloseCode>),
     Expired,
@@ -581,7 +582,7 @@ const WRONG_KIND: Violation = Violation {
     reason: "fakemon.v1.json is spoken in text frames, fakemon.v1.fb in binary frames",
 };
 
-/// Reads once. Notes whether the socket is empty now; 0 bytes from a socket that is not are its end.
+/// Reads once, and notes in `is_unread` whether the socket may have more; 0 bytes while it may are the end.
 fn read(connection: &mut Connection, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         return match connection.stream.read(buffer) {

@@ -6,7 +6,7 @@ use tungstenite::handshake::server::Request;
 use tungstenite::http::header::{CONNECTION, HOST, HeaderName, HeaderValue, UPGRADE};
 use tungstenite::http::{Method, StatusCode, Uri, Version};
 
-/// The request at the start of `bytes`, and what it is long; none if it is not whole yet.
+/// The request at the start of `bytes`, and its length; none if it is not whole yet.
 pub(super) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request)>, Refused> {
     let bad = |why: String| refused(StatusCode::BAD_REQUEST, "bad_request", why, None);
     let mut lines = [httparse::EMPTY_HEADER; HEADERS_MAX];
@@ -31,8 +31,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request)>, Refused> {
     Ok(Some((request_bytes, request)))
 }
 
-/// The same request with what it says of the upgrade in one word each: these headers are lists, and a list may stand
-/// in several lines.
+/// The same request with each upgrade header reduced to one value: these headers are lists, which may span several
+/// lines.
 pub(super) fn single(request: &Request) -> Request {
     let mut single = request.clone();
     for (name, word) in [(CONNECTION, "Upgrade"), (UPGRADE, "websocket")] {
@@ -44,7 +44,7 @@ pub(super) fn single(request: &Request) -> Request {
     single
 }
 
-/// A request names its host, once (RFC 9112, 3.2): who stands between might have read another one.
+/// A request names its host exactly once (RFC 9112, 3.2): with two, a proxy might have used the other one.
 pub(super) fn check_host(request: &Request) -> Result<(), Refused> {
     let wrong = |why: &str| Err(refused(StatusCode::BAD_REQUEST, "bad_request", why.into(), Some("Host")));
     match Authority::asked(request.uri(), request.headers()) {
@@ -54,7 +54,7 @@ pub(super) fn check_host(request: &Request) -> Result<(), Refused> {
     }
 }
 
-/// The value of a query parameter, percent-decoded, a plus being a space.
+/// The value of a query parameter, percent-decoded; a plus is a space.
 pub(super) fn query(uri: &Uri, field: &'static str) -> Result<Option<String>, Refused> {
     let query = uri.query().unwrap_or_default();
     let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));

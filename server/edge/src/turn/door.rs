@@ -1,4 +1,4 @@
-//! How connections come in: accepted, asked who they are, decided by an authorizer if there is one, given a seat.
+//! How connections are opened: accepted, authenticated, decided by an authorizer if there is one, given a seat.
 
 use super::{Turn, queue, speak};
 use crate::authorizing::Verdict;
@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Connections taken in in one turn.
+/// Connections accepted in one turn.
 const ACCEPTS: usize = 128;
-/// How often it is said that the system takes in nobody.
+/// Interval of warnings that the system accepts no more connections.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 impl Turn {
@@ -37,7 +37,8 @@ impl Turn {
         }
     }
 
-    /// Says that the system takes in nobody; it is tried again at every tick, and said now and then.
+    /// Warns that the system accepts no more connections; accepting is retried at every tick, the warning is repeated
+    /// after `SAY_AGAIN`.
     fn say_refused(&mut self, error: &io::Error) {
         if self.said_refused.is_none_or(|said| said.elapsed() > SAY_AGAIN) {
             self.said_refused = Some(Instant::now());
@@ -52,7 +53,7 @@ impl Turn {
             self.turn_away(CloseReason::Full);
             return;
         }
-        let _ = socket.set_nodelay(true); // else an answer waits for the acknowledgement of the one before
+        let _ = socket.set_nodelay(true); // else an answer waits for the TCP acknowledgement of the one before
         let registry = self.poll.registry();
         let seat = self.seats.insert(|seat| {
             let token = Token(seat.0 as usize);
@@ -71,7 +72,7 @@ impl Turn {
         self.common.connections.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Somebody who may come in: at once, or if the authorizer says so too.
+    /// Opens a connection with a valid handshake: at once, or after its authorizer has allowed it.
     pub(super) fn knock(&mut self, seat: SeatId, admitted: Box<Admitted>) {
         let Some(connection) = self.seats.get_mut(seat) else { return };
         let Some(authorizer) = self.common.authorizers.at(admitted.endpoint) else {
@@ -85,7 +86,7 @@ impl Turn {
         connection.heard_ms = self.now_ms;
     }
 
-    /// What the authorizer said.
+    /// Applies the authorizer's decision.
     pub(super) fn admit(&mut self, seat: SeatId, verdict: Verdict) {
         let Some(connection) = self.seats.get_mut(seat) else { return };
         let mut admitted = match std::mem::replace(&mut connection.phase, Phase::Handshake) {
@@ -114,7 +115,7 @@ impl Turn {
         }
     }
 
-    /// Gives somebody their seat.
+    /// Opens the connection: answers the handshake and starts its session.
     fn enter(&mut self, seat: SeatId, mut admitted: Box<Admitted>, context: Option<Arc<str>>) {
         if admitted.endpoint == Endpoint::General && !self.directory.herald.has_room() {
             return self.refuse(seat, &overloaded());
