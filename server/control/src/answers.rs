@@ -1,4 +1,4 @@
-//! Answer webhooks: where the results of a player, or of all players of a client, go as requests of ours:
+//! Answer webhooks: URLs to which the results of a player, or of all players of a client, are sent as HTTP requests:
 //! `fakemon.capture_succeeded`, `fakemon.capture_failed` and `fakemon.command_refused`, in the order of the journal.
 //!
 //! ```text
@@ -10,10 +10,10 @@
 //!
 //! A request is the event as its body, with Standard Webhooks headers (`standard_webhooks`): `webhook-id` is the
 //! event's id, `webhook-signature` holds one signature for each secret that is good. The secret is shown when the
-//! webhook is made, and never again. What fails comes again (`retry`: `attempts_max`, `age_s_max`), in order, and at
-//! last lies in the queue of `dead_letter_arn`, from where `start_message_move_task` sends it back. Results of
-//! everybody are better had by a rule with an API destination, which signs the same way if its connection is an
-//! `API_KEY` with the name `webhook-signature` and a value `whsec_…`.
+//! webhook is created, and never again. A failed delivery is retried (`retry`: `attempts_max`, `age_s_max`), in
+//! order; after the last attempt it is stored in the queue of `dead_letter_arn`, from where `start_message_move_task`
+//! sends it back. For the results of all players, use a rule with an API destination: it signs the same way if its
+//! connection is an `API_KEY` with the name `webhook-signature` and a value `whsec_…`.
 
 use super::Shared;
 use super::aws::{self, Reply};
@@ -42,15 +42,15 @@ const RATE_LIMIT: u32 = 300;
 const RATE_LIMIT_MAX: u32 = 1_000_000;
 const URL_BYTES_MAX: usize = 2_048;
 const NAME_BYTES_MAX: usize = 128;
-/// How long an old secret is good beside a new one, in seconds.
+/// How long an old secret stays valid beside a new one, in seconds, by default.
 const GRACE_S: u64 = 86_400;
 const GRACE_S_MAX: u64 = 7 * 86_400;
-/// Secrets that are good at once.
+/// Secrets that are valid at the same time.
 const SECRETS_MAX: usize = 4;
 /// Webhooks on a page.
 const PAGE: usize = 100;
 
-/// Its paths.
+/// Its routes.
 pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/answers/webhooks", get(list))
@@ -58,7 +58,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/answers/webhooks/{name}/secret", post(rotate))
 }
 
-/// What a webhook is to be.
+/// Body of a `PUT`: the settings of a webhook.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
@@ -70,7 +70,7 @@ struct Wanted {
     dead_letter_arn: Option<String>,
 }
 
-/// A secret and until when it is good, in seconds; the newest has no end.
+/// A secret and its expiry, in seconds since 1970; the newest has none.
 #[derive(Clone, Serialize, Deserialize)]
 struct Secret {
     secret: String,
@@ -81,7 +81,7 @@ fn unknown() -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, "unknown_webhook", "there is no answer webhook of this name: PUT makes one")
 }
 
-/// Where its secrets lie.
+/// Name of its secrets in the secret store.
 fn secret_name(name: &str) -> String {
     format!("answers/{name}")
 }
@@ -95,7 +95,7 @@ fn is_good(secret: &Secret, now_s: u64) -> bool {
     secret.until_s.is_none_or(|until_s| now_s < until_s)
 }
 
-/// What requests to a webhook are signed with.
+/// The keys that sign requests to a webhook: one for each valid secret.
 pub(super) fn signers(engine: &Engine, name: &str) -> Vec<Signer> {
     let now_s = wall_clock().seconds();
     secrets(engine, name)
@@ -105,7 +105,7 @@ pub(super) fn signers(engine: &Engine, name: &str) -> Vec<Signer> {
         .collect()
 }
 
-/// A webhook as whoever delivers sees it.
+/// A webhook as an API destination, for delivery.
 pub(super) fn destination(webhook: &AnswerWebhook) -> ApiDestination {
     ApiDestination {
         name: webhook.name.clone(),
@@ -134,7 +134,7 @@ fn shown(webhook: &AnswerWebhook) -> Value {
     })
 }
 
-/// Which page of the list, and of whom.
+/// Query of the list: the page, and the player.
 #[derive(Deserialize)]
 struct Wish {
     after: Option<String>,
@@ -184,7 +184,7 @@ async fn make(
     aws::carry_out(&shared, |registry: &Registry| decide(registry, webhook)).await.map(Json)
 }
 
-/// A webhook whose every member fits; or which does not.
+/// Checks the settings; the refusal names the invalid member.
 fn checked(wanted: Wanted, name: String, now: Timestamp) -> Result<AnswerWebhook, Refusal> {
     let wrong = |field, message: String| Err(Refusal::field("bad_request", field, message));
     let Wanted { url, player, players, rate_limit_per_second, retry, dead_letter_arn } = wanted;

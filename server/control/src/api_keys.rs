@@ -1,9 +1,9 @@
-//! API keys at the door: a request that brings one (`x-api-key`) is let in if the key is good, within the bounds of
-//! its usage plan, which count events: a rate with a burst, and a quota for a day, a week or a month.
+//! API keys: a request with one (`x-api-key`) is admitted if the key is valid, within the bounds of its usage plan,
+//! which count events: a rate with a burst, and a quota per day, week or month.
 //!
-//! A batch that is larger than what is left of the burst passes, and what follows waits for longer; a quota is never
-//! exceeded. How much a key has used is noted before its request goes on, and synced before its answer is given:
-//! neither a kill nor a power cut takes it back.
+//! A batch larger than the rest of the burst passes, and later requests wait longer; a quota is never exceeded. The
+//! usage of a key is written before its request is executed, and synced before the answer: neither a kill nor a power
+//! cut loses it.
 //!
 //! ```text
 //! note   usage/PLAN/KEY/DAY (of 1970, five digits)   events (8)
@@ -25,37 +25,37 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use subtle::ConstantTimeEq as _;
 
-/// The header that brings a key.
+/// The header with the key.
 pub(super) const HEADER: &str = "x-api-key";
-/// Days that are remembered.
+/// Days for which usage is kept.
 const DAYS_MAX: u32 = 90;
-/// Where the key lies that hashes are made with.
+/// Name of the hash key in the secret store.
 pub(super) const PEPPER: &str = "api-keys";
 const NOTES: &str = "usage/";
-/// Keys and values are no longer.
+/// Longest key and value, in bytes.
 const VALUE_BYTES_MAX: usize = 128;
 
-/// Where the hash of a key's value lies.
+/// Name of the hash of a key's value in the secret store.
 pub(super) fn secret_name(id: &str) -> String {
     format!("api-key/{id}")
 }
 
-/// Where the value itself lies, for those who ask to see it again.
+/// Name of the value itself in the secret store; it can be shown again.
 pub(super) fn value_name(id: &str) -> String {
     format!("api-key-value/{id}")
 }
 
-/// The hash of a value: without the pepper nobody can try values against it.
+/// The hash of a value, keyed with the pepper: without it, values cannot be guessed offline.
 pub(super) fn hash(pepper: &str, value: &str) -> String {
     blake3::keyed_hash(blake3::hash(pepper.as_bytes()).as_bytes(), value.as_bytes()).to_hex().to_string()
 }
 
-/// The id of the key with such a hash: whoever knows the value finds the key.
+/// The id of the key with such a hash, so that a value leads to its key.
 pub(super) fn id(hash: &str) -> &str {
     hash.get(..10).unwrap_or_default()
 }
 
-/// Whoever came with a good key.
+/// The caller of a request with a valid API key.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     key: String,
@@ -86,7 +86,7 @@ impl Caller {
         self.may(GAME_BUS, source)
     }
 
-    /// Counts more events of a request whose first was counted at the door.
+    /// Counts the further events of a request; `admit` counted the first.
     pub(super) fn charge(&self, shared: &Shared, events: u64) -> Result<(), Refusal> {
         if events == 0 {
             return Ok(());
@@ -97,12 +97,12 @@ impl Caller {
     }
 }
 
-/// Names in a tag, between spaces or commas.
+/// Splits the names in a tag at spaces and commas.
 fn words(names: &str) -> Vec<String> {
     names.split([' ', ',']).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-/// Whether the tags of a key can be its bounds.
+/// Whether the tags that bound a key are valid.
 pub(super) fn tags_are_sound(tags: &Tags) -> bool {
     ["fakemon:bus", "fakemon:source"].iter().all(|tag| tags.get(*tag).is_none_or(|names| !words(names).is_empty()))
 }
@@ -112,7 +112,7 @@ fn forbidden() -> Refusal {
     Refusal::new(StatusCode::FORBIDDEN, "unknown_api_key", message)
 }
 
-/// Lets a request in by its key, and counts its first event.
+/// Admits a request by its key, and counts its first event.
 pub(super) fn admit(shared: &Shared, value: &[u8]) -> Result<Caller, Refusal> {
     let value =
         std::str::from_utf8(value).ok().filter(|value| value.len() <= VALUE_BYTES_MAX).ok_or_else(forbidden)?;
@@ -122,7 +122,7 @@ pub(super) fn admit(shared: &Shared, value: &[u8]) -> Result<Caller, Refusal> {
     Ok(Caller::new(key))
 }
 
-/// The key of a value.
+/// Finds the key with this value.
 fn find<'r>(engine: &Engine, registry: &'r Registry, value: &str) -> Option<&'r ApiKey> {
     let secret = |name: &str| {
         let held: Value = serde_json::from_slice(&engine.secrets().get(name).ok()??).ok()?;
@@ -133,7 +133,7 @@ fn find<'r>(engine: &Engine, registry: &'r Registry, value: &str) -> Option<&'r 
     bool::from(secret(&secret_name(&key.id))?.as_bytes().ct_eq(hash.as_bytes())).then_some(key)
 }
 
-/// How much keys have used.
+/// Usage of keys, in events.
 #[derive(Default)]
 pub(super) struct Meters(Mutex<State>);
 
@@ -155,7 +155,7 @@ struct Bucket {
 }
 
 impl Meters {
-    /// As it was noted; what belongs to nobody any more goes.
+    /// Loads the stored usage; deletes that of keys that no longer exist.
     pub(super) fn load(engine: &Engine) -> anyhow::Result<Meters> {
         let registry = engine.registry();
         let (mut state, mut gone) = (State::default(), Vec::new());
@@ -171,7 +171,7 @@ impl Meters {
         Ok(Meters(Mutex::new(state)))
     }
 
-    /// Forgets all.
+    /// Removes all.
     pub(super) fn clear(&self) {
         *self.state() = State::default();
     }
@@ -180,7 +180,7 @@ impl Meters {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Events of a key by day, from one day to another: what was used and what was left then.
+    /// Events of a key by day, both days included: used, and left of the quota.
     pub(super) fn usage(&self, plan: &UsagePlan, key: &str, from: Date, to: Date) -> Vec<[i64; 2]> {
         let state = self.state();
         let none = Days::new();
@@ -196,7 +196,8 @@ impl Meters {
         (number(from)..=number(to)).map(shown).collect()
     }
 
-    /// Counts events of a key, if its plan allows; a request that was let in already does not wait for the rate.
+    /// Counts events of a key, if its plan allows; with `is_in`, a request admitted already, only the quota can
+    /// refuse.
     fn charge(
         &self,
         engine: &Engine,
@@ -239,7 +240,7 @@ impl Meters {
 }
 
 impl State {
-    /// Keys that were deleted do not stay for ever.
+    /// Removes the usage of deleted keys when there are more entries than twice the keys, and 64.
     fn forget_the_gone(&mut self, registry: &Registry) {
         let most = 2 * registry.api_keys.size() + 64;
         if self.used.len() > most || self.buckets.len() > most {

@@ -1,6 +1,6 @@
-//! `@connections`, as API Gateway's management API has it (boto3 `apigatewaymanagementapi`): say something on a
-//! connection, describe it, close it. Beyond it, one call for many: all connections of a player, of a group, of those
-//! who look at an area.
+//! `@connections`, as API Gateway's management API has it (boto3 `apigatewaymanagementapi`): send a message to a
+//! connection, describe it, close it. Beyond it, one call for many: all connections of a player, of a group, of the
+//! watchers of an area.
 //!
 //! ```text
 //! POST   /@connections/ID                            the body, as one message
@@ -13,7 +13,7 @@
 //! POST   /@connections?batch                         a message a line, see `batch`
 //! ```
 //!
-//! A path before it (a stage, as in `/prod/@connections/…`) is let pass.
+//! A prefix (a stage, as in `/prod/@connections/…`) is ignored.
 
 mod batch;
 
@@ -36,14 +36,14 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// The longest message, as with AWS.
+/// The longest message, in bytes, as with AWS.
 const MESSAGE_BYTES_MAX: usize = 128 * 1024;
 /// The longest batch, in bytes.
 const BATCH_BYTES_MAX: usize = 2 << 20;
 /// The longest name of a group, in bytes.
 const GROUP_BYTES_MAX: usize = 128;
 
-/// Its paths.
+/// Its routes.
 pub(super) fn routes() -> Router<Arc<Shared>> {
     let one = || post(say).get(describe).delete(close).layer(DefaultBodyLimit::max(MESSAGE_BYTES_MAX));
     let many = || post(say_to_many).layer(DefaultBodyLimit::max(BATCH_BYTES_MAX));
@@ -106,12 +106,12 @@ impl One {
 async fn send(shared: &Shared, to: To, errand: Errand) -> Result<Said, Refused> {
     let (tell, told) = oneshot::channel();
     shared.options.switchboard.send(to, errand, move |said| {
-        let _ = tell.send(said); // whoever asked has gone
+        let _ = tell.send(said); // the client has disconnected
     });
     told.await.map_err(|_| stopping())
 }
 
-/// Of an errand for one connection.
+/// The result of an errand for one connection.
 fn done(said: &Said) -> Result<(), Refused> {
     match said {
         Said { reached: 1.., .. } => Ok(()),
@@ -124,7 +124,7 @@ fn done(said: &Said) -> Result<(), Refused> {
     }
 }
 
-/// A text, if it is one.
+/// A text message if the body is UTF-8, else a binary one.
 fn message(body: Result<Bytes, BytesRejection>) -> Result<Errand, Refused> {
     let body = body.ok().filter(|body| body.len() <= MESSAGE_BYTES_MAX).ok_or_else(too_large)?;
     Ok(match std::str::from_utf8(&body) {
@@ -184,7 +184,7 @@ async fn leave(
     done(&send(&shared, One { id }.connection()?, errand).await?).map(|()| StatusCode::NO_CONTENT)
 }
 
-/// Whom a message to many is for.
+/// The connections that a message to many is for.
 #[derive(Deserialize)]
 struct Many {
     batch: Option<String>,
@@ -237,7 +237,7 @@ async fn say_to_many(
     Ok(Json(json!({ "reached": said.reached, "refused": said.refused })))
 }
 
-/// A message a line.
+/// Sends a batch: one message per line.
 async fn say_each(shared: &Shared, body: Result<Bytes, BytesRejection>) -> Result<Json<Value>, Refused> {
     let body = body.map_err(|_| {
         let message = format!("a batch has at most {} bytes: make another call", BATCH_BYTES_MAX);
@@ -247,7 +247,7 @@ async fn say_each(shared: &Shared, body: Result<Bytes, BytesRejection>) -> Resul
     let (text, letters) = batch.letters();
     let (tell, told) = oneshot::channel();
     shared.options.switchboard.send_letters(text, letters, move |said| {
-        let _ = tell.send(said); // whoever asked has gone
+        let _ = tell.send(said); // the client has disconnected
     });
     Ok(Json(batch.answer(&told.await.map_err(|_| stopping())?)))
 }

@@ -1,4 +1,4 @@
-//! Asks authorizers who may connect. The edge brings a question for each handshake; it goes to the API destination
+//! Asks authorizers who may connect. The edge queues a question for each handshake; it is sent to the API destination
 //! that the settings name, as a JSON object:
 //!
 //! ```json
@@ -12,13 +12,13 @@
 //! | 2xx `{"allow": false}`, 401, 403 | 403 |
 //! | anything else, or nothing in time | 503, `Retry-After` |
 //!
-//! Lambda authorizers of API Gateway answer in two other ways, which are taken too:
-//! `{"isAuthorized": true, "context"?: {…}}`, and `{"principalId": "…", "policyDocument": {"Statement": [{"Action":
-//! "execute-api:Invoke", "Effect": "Allow", …}]}, "context"?: {…}}`, where an `Allow` is needed and one `Deny` is
-//! enough, whatever the resources: there is one, this handshake. The context gets the `principalId`.
+//! The two formats of API Gateway's Lambda authorizers are accepted too: `{"isAuthorized": true, "context"?: {…}}`,
+//! and `{"principalId": "…", "policyDocument": {"Statement": [{"Action": "execute-api:Invoke", "Effect": "Allow",
+//! …}]}, "context"?: {…}}`, where an `Allow` is needed and one `Deny` is enough, whatever the resources: there is
+//! one, this handshake. The context gets the `principalId`.
 //!
-//! With a time to live, decisions (no failures) are remembered so long: by token, or in open mode by name; and not
-//! where there is neither.
+//! With a time to live, decisions (not failures) are cached for `ttl`: by token, or in open mode by name; a request
+//! with neither is not cached.
 
 use super::Shared;
 use super::webhooks::{self, Webhooks};
@@ -35,23 +35,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// Decisions that are remembered.
+/// Decisions in the cache, at most.
 const REMEMBERED_MAX: usize = 10_000;
 /// The longest context, in bytes of JSON: every event of the connection carries it.
 const CONTEXT_BYTES_MAX: usize = 4_096;
-/// An authorizer that fails is told of this often.
+/// Shortest interval of warnings about an authorizer that fails.
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
-/// How decisions are made.
+/// Settings of authorizers.
 #[derive(Clone, Copy, Debug)]
 pub struct AuthorizerOptions {
-    /// An authorizer has so long.
+    /// How long an authorizer may take to answer.
     pub timeout: Duration,
-    /// A decision holds so long; none asks anew for each handshake.
+    /// How long a decision is cached; none: the authorizer is asked for each handshake.
     pub ttl: Option<Duration>,
 }
 
-/// What all questions share.
+/// State shared by all questions.
 struct Authorizer {
     shared: Arc<Shared>,
     hooks: Arc<Webhooks>,
@@ -59,7 +59,7 @@ struct Authorizer {
     warned: Mutex<Option<Instant>>,
 }
 
-/// Takes questions for as long as the runtime lives.
+/// Answers questions until the runtime ends.
 pub(super) async fn run(shared: Arc<Shared>, hooks: Arc<Webhooks>) {
     let questions = shared.options.questions.clone();
     let bell = Arc::new(Notify::new());
@@ -84,7 +84,7 @@ impl Authorizer {
             None => self.ask(&question, key).await,
         };
         let to = To::Connection(question.connection_id);
-        // Its place among those that wait is free when the edge knows.
+        // The question holds its place until the edge has the verdict.
         self.shared.options.switchboard.send(to, Errand::Admit(verdict), move |_| drop(question));
     }
 
@@ -136,7 +136,7 @@ impl Authorizer {
     }
 }
 
-/// By what a decision is remembered: where, who decides, and the token, or the name.
+/// The cache key of a decision: endpoint, authorizer, and the token or the name.
 fn key(question: &Question) -> Option<String> {
     let header = question.headers.iter().find(|(name, _)| name == "authorization").map(|(_, value)| value.clone());
     let token = header.or_else(|| query(question).remove("token"));
@@ -170,7 +170,7 @@ fn query(question: &Question) -> HashMap<String, String> {
         .unwrap_or_default()
 }
 
-/// What an authorizer may answer: one of three ways to say yes or no.
+/// An authorizer's answer, in one of three formats.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Answer<'a> {
@@ -202,7 +202,7 @@ enum Effect {
     Deny,
 }
 
-/// As policies write lists: of one without brackets too.
+/// A list as policies write it: a single element may stand without brackets.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum OneOrMore<T> {
@@ -220,7 +220,7 @@ impl<T> OneOrMore<T> {
 }
 
 impl Policy {
-    /// Whether a handshake may be: an explicit deny counts more than any allow.
+    /// Whether the handshake is allowed: an explicit deny overrides any allow.
     fn allows(&self) -> bool {
         let is_invoke = |action: &String| {
             ["*", "execute-api:*", "execute-api:invoke"].contains(&action.to_ascii_lowercase().as_str())
@@ -232,7 +232,7 @@ impl Policy {
 }
 
 impl Answer<'_> {
-    /// Yes or no; or why neither is clear.
+    /// The decision; or why the answer has none.
     fn decision(&self) -> Result<bool, String> {
         let said = [self.allow, self.is_authorized, self.policy_document.as_ref().map(Policy::allows)];
         match said.into_iter().flatten().collect::<Vec<_>>()[..] {
@@ -243,7 +243,7 @@ impl Answer<'_> {
     }
 }
 
-/// Reads an answer; or why it counts for nothing.
+/// Parses an answer; or why it is invalid.
 fn verdict(status: StatusCode, answer: &[u8]) -> Result<Verdict, String> {
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return Ok(Verdict::Deny);
@@ -268,7 +268,7 @@ fn verdict(status: StatusCode, answer: &[u8]) -> Result<Verdict, String> {
     Ok(Verdict::Allow { player, context: context.map(Into::into) })
 }
 
-/// What every event of the connection carries, as it was written, with the principal.
+/// The context, as it was written, with the principal added; every event of the connection carries it.
 fn context(answer: &Answer<'_>) -> Result<Option<String>, String> {
     let given = answer.context.map(|context| {
         raw::check_member(context.get()).map_err(|error| format!("its context makes no sense: {error}"))?;
@@ -301,7 +301,7 @@ mod tests {
         for (status, answer) in [(200, r#"{"allow":false}"#), (401, ""), (403, "{\"allow\":true}")] {
             assert_eq!(of(status, answer), Ok(Verdict::Deny), "{status}");
         }
-        // As Lambda authorizers of API Gateway say it.
+        // In the format of API Gateway's Lambda authorizers.
         let context = Some(r#"{"role":"guest"}"#.into());
         let said = of(200, r#"{"isAuthorized":true,"context":{"role":"guest"}}"#);
         assert_eq!(said, Ok(Verdict::Allow { player: None, context }));

@@ -1,10 +1,10 @@
-//! The AWS API: JSON at `POST /`, the operation in the header `X-Amz-Target`. Whoever knows Amazon EventBridge and
-//! Amazon SQS brings boto3, the AWS CLI or Terraform, and gives our address as the endpoint.
+//! The AWS API: JSON at `POST /`, the operation in the header `X-Amz-Target`. Clients of Amazon EventBridge and
+//! Amazon SQS (boto3, the AWS CLI, Terraform) use our address as the endpoint.
 //!
 //! - `request`: members of a request, checked with the service's words
 //! - `services`: what AWS has, and what of it is not here
 //! - `query`: forms in, XML out; `sts`: who calls
-//! - `http_parameters`: what targets and connections add to requests
+//! - `http_parameters`: parameters that targets and connections add to requests
 //! - `buses`, `partners`, `rules`, `targets`, `events`, `connections`, `archives`, `tags`: operations of
 //!   `AWSEvents`
 //! - `sqs`, `moves`: operations of `AmazonSQS`
@@ -20,7 +20,7 @@
 //!
 //! Beyond AWS: an entry for a bus that does not exist fails; tags of a rule set the order of its deliveries
 //! (`fakemon:order`: `total` or `none`, `fakemon:concurrency`: 1 to 64); `TestEventPattern` takes `Explain`. Regions
-//! and accounts share one namespace: what an ARN says of them is kept and shown, and means nothing.
+//! and accounts share one namespace: those in an ARN are stored and shown, but have no effect.
 
 mod request;
 pub(super) mod services;
@@ -71,25 +71,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How often changes are offered again whose secrets are written already.
+/// Retries of throttled changes whose secrets are written already.
 const SECRET_TRIES_MAX: u32 = 50;
 /// The largest request: a batch of messages, each byte of it encoded.
 pub(super) const BODY_BYTES_MAX: usize = 4 << 20;
 
-/// What an operation knows besides its request.
+/// Context of an operation besides its request.
 pub(super) struct Call<'c> {
-    /// Of the request's signature, else `local`.
+    /// From the request's signature, else `local`.
     pub(super) region: &'c str,
-    /// The address as the client called it, without a slash at the end.
+    /// The address that the client used, without a slash at the end.
     pub(super) endpoint: &'c str,
     pub(super) now: Timestamp,
     /// The parameters of a connection, secrets included.
     pub(super) secret: &'c (dyn Fn(&str) -> Option<Value> + Sync),
-    /// How far a replay is.
+    /// Progress of a replay.
     pub(super) progress: &'c (dyn Fn(&str) -> Option<ReplayProgress> + Sync),
     /// The state of a pipe, and why it is so.
     pub(super) pipe: &'c (dyn Fn(&Pipe) -> (&'static str, Option<String>) + Sync),
-    /// What an archive held when it was counted last.
+    /// Size of an archive when it was counted last.
     pub(super) archived: &'c (dyn Fn(&Archive) -> Archived + Sync),
     pub(super) settings: BusSettings,
 }
@@ -97,13 +97,13 @@ pub(super) struct Call<'c> {
 /// Settings of the bus that decide what is accepted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BusSettings {
-    /// Whether a target may be nothing that is here.
+    /// Whether a target may name a destination that this process does not serve.
     pub allow_unserved_targets: bool,
     /// Whether the service's limits hold where ours are wider.
     pub aws_limits: bool,
 }
 
-/// Why an operation does not happen, in AWS's words.
+/// An error of an operation, in AWS's words.
 #[derive(Debug)]
 pub(super) struct ApiError {
     pub(super) status: StatusCode,
@@ -129,12 +129,12 @@ impl ApiError {
     }
 }
 
-/// An answer, and what has to be durable before it is given.
+/// An answer, and the changes that have to be durable before it is given.
 #[derive(Debug, Default)]
 pub(super) struct Reply {
     pub(super) answer: Value,
     pub(super) changes: Vec<Change>,
-    /// Secrets by what they are of: parameters of connections, and others; none for one that is gone.
+    /// Secrets by name: parameters of connections, and others; none deletes the secret.
     pub(super) secrets: Vec<(String, Option<Value>)>,
 }
 
@@ -154,7 +154,7 @@ type Turn = tokio::sync::OwnedMutexGuard<()>;
 /// An operation that only the registry decides.
 type Operation = fn(&Registry, &Request<'_>, &Call<'_>) -> Result<Reply, ApiError>;
 
-/// The services that are spoken.
+/// The services that are implemented.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Service {
     Events,
@@ -172,7 +172,7 @@ impl Service {
         }
     }
 
-    /// An error as the service names it: what members of requests are checked with has one name for it.
+    /// Renames an error as the service does: checks of request members have one name for it.
     fn says(self, error: ApiError) -> ApiError {
         match (self, error.code) {
             (Service::Logs, "ValidationException") => ApiError { code: "InvalidParameterException", ..error },
@@ -221,7 +221,7 @@ pub(super) async fn post(
     answer(service, outcome)
 }
 
-/// Answers a form: the version of the protocol says for which service it is.
+/// Answers a form: the protocol version tells the service.
 async fn answer_form(shared: &Arc<Shared>, form: &Form, uri: &Uri, headers: &HeaderMap, is_cut: bool) -> Response {
     let action = form.get("Action").unwrap_or_default();
     let outcome = match form.get("Version") {
@@ -247,12 +247,12 @@ fn answer_in_xml(headers: &HeaderMap, action: &str, outcome: Result<Value, ApiEr
     }
 }
 
-/// How long the body is that did not arrive whole.
+/// The announced length of a body that was not received whole.
 fn length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Carries out an operation, whatever protocol it came by.
+/// Runs an operation, whatever its protocol.
 async fn carry(
     shared: &Arc<Shared>,
     service: Service,
@@ -334,7 +334,8 @@ async fn dispatch(
     change(shared, operation, request, call).await
 }
 
-/// Decides, makes the changes durable, answers. One at a time: nobody decides on what another is about to change.
+/// Decides, makes the changes durable, answers. One at a time, so that no operation decides on state that another one
+/// is about to change.
 async fn change(
     shared: &Arc<Shared>,
     operation: Operation,
@@ -344,7 +345,7 @@ async fn change(
     carry_out(shared, |registry: &Registry| operation(registry, request, call)).await
 }
 
-/// The same for whatever decides.
+/// As [`change`], for any function that decides.
 pub(super) async fn carry_out<E: From<ApiError>>(
     shared: &Arc<Shared>,
     decide: impl FnOnce(&Registry) -> Result<Reply, E>,
@@ -365,8 +366,8 @@ async fn carry_out_in<E: From<ApiError>>(
     if changes.is_empty() && secrets.is_empty() {
         return Ok(answer);
     }
-    // A task of its own, which holds the turn until all is durable: who asked may hang up, and the next one must not
-    // decide on what is still on its way.
+    // A task of its own holds the lock until all is durable: the client may hang up, and the next operation must not
+    // decide before these changes are written.
     let shared = Arc::clone(shared);
     let written = tokio::spawn(async move {
         let _one_at_a_time = one_at_a_time;
@@ -376,8 +377,8 @@ async fn carry_out_in<E: From<ApiError>>(
     Ok(answer)
 }
 
-/// Makes changes durable, with the secrets of connections: new ones before, so that no connection is there without
-/// its secret; those that go after.
+/// Makes changes durable, with the secrets of connections: new secrets before them, so that no connection exists
+/// without its secret; deleted ones after.
 async fn write(shared: &Shared, changes: Vec<Change>, secrets: Vec<(String, Option<Value>)>) -> Result<(), ApiError> {
     let (new, gone): (Vec<_>, Vec<_>) = secrets.into_iter().partition(|(_, secret)| secret.is_some());
     let mut tries_left = if new.is_empty() { 0 } else { SECRET_TRIES_MAX };
@@ -385,7 +386,7 @@ async fn write(shared: &Shared, changes: Vec<Change>, secrets: Vec<(String, Opti
     while !changes.is_empty() {
         match desk::change(&shared.orders, changes.clone()).await {
             Ok(_) => break,
-            // The secret is written: a refusal now would leave it to the connection as it was.
+            // The secret is written: refusing now would leave the old connection with the new secret.
             Err(desk::DeskError::Throttled(retry_after_ms)) if tries_left > 0 => {
                 tries_left -= 1;
                 tokio::time::sleep(Duration::from_millis(retry_after_ms.into())).await;
@@ -425,13 +426,14 @@ fn unavailable(shared: &Shared, error: &desk::DeskError) -> ApiError {
     }
 }
 
-/// Answers a request that is not let in. Services with paths of their own say 403; the others say 400 to everything.
+/// Answers a request that is not authorized. Services with paths of their own say 403; the others say 400 to
+/// everything.
 pub(super) fn refuse(uri: &Uri, headers: &HeaderMap, error: ApiError) -> Response {
     let status = if headers.contains_key("x-amz-target") { error.status } else { StatusCode::FORBIDDEN };
     answer_error(uri, headers, ApiError { status, ..error })
 }
 
-/// Answers a request that no operation gets to see.
+/// Answers a request that fails before it reaches an operation.
 pub(super) fn answer_error(uri: &Uri, headers: &HeaderMap, error: ApiError) -> Response {
     let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok());
     let sqs = target.is_some_and(|target| target.starts_with("AmazonSQS."));
@@ -481,7 +483,7 @@ fn endpoint(headers: &HeaderMap) -> String {
     format!("http://{host}")
 }
 
-/// A UUID that nobody else gets.
+/// A new UUID (version 4 in form). Relaxed: the counter only has to differ.
 pub(super) fn uuid() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let now = wall_clock().0;
@@ -497,7 +499,7 @@ pub(super) fn uuid() -> String {
     )
 }
 
-/// A moment as AWS's JSON has it: seconds, with milliseconds.
+/// A time as AWS's JSON has it: seconds since 1970, with milliseconds.
 pub(super) fn seconds(at: Timestamp) -> Value {
     #[expect(clippy::cast_precision_loss, reason = "milliseconds are far from the limit")]
     let seconds = (at.0 / 1_000_000) as f64 / 1_000.0;

@@ -1,8 +1,8 @@
-//! `POST /checkpoint`: a copy of the data directory while everything goes on. It writes where the caller says, so the
-//! caller shows the word that stands in the data directory: who may read that has everything already, and a web page,
-//! or whoever merely reaches the port, has not. The command `fakemon checkpoint` makes the request.
+//! `POST /checkpoint`: copies the data directory while the server runs. It writes where the caller says, so the
+//! caller has to send the word stored in the data directory: a process that can read it has all the data already, and
+//! a web page, or a client that merely reaches the port, has not. The command `fakemon checkpoint` makes the request.
 //!
-//! `{"to":"/an/absolute/path","word":"…"}` → `{"position":"4711"}`: all events before it are in the copy.
+//! `{"to":"/an/absolute/path","word":"…"}` → `{"position":"4711"}`: the copy has all events before it.
 
 use super::Shared;
 use super::refusal::Refusal;
@@ -21,7 +21,7 @@ struct Request {
     word: String,
 }
 
-/// Copies; answers once the copy is on the disk.
+/// Copies; answers once the copy is on disk.
 pub(super) async fn post(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Json<Value>, Refusal> {
     let request: Request = serde_json::from_slice(&body).map_err(|error| {
         Refusal::new(StatusCode::BAD_REQUEST, "bad_request", format!("it must be {{\"to\",\"word\"}}: {error}"))

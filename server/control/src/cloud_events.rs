@@ -1,9 +1,8 @@
-//! CloudEvents 1.0 over HTTP, in all three content modes, as the plain events that the rest understands: `type` is
-//! the detail-type, `data` the detail. Nothing is lost: data that is no object is `detail.data` (bytes:
-//! `detail.data_base64`), the subject is a resource, and all other attributes are resources too, as
-//! `cloudevents:NAME=VALUE`.
+//! CloudEvents 1.0 over HTTP, in all three content modes, converted to plain events: `type` becomes the detail-type,
+//! `data` the detail. Nothing is lost: data that is not an object is `detail.data` (bytes: `detail.data_base64`), the
+//! subject is a resource, and all other attributes are resources too, as `cloudevents:NAME=VALUE`.
 //!
-//! | mode | how it is told | the body |
+//! | mode | recognized by | the body |
 //! |---|---|---|
 //! | structured | `Content-Type: application/cloudevents+json` | the event with its attributes |
 //! | batch | `Content-Type: application/cloudevents-batch+json` | a list of such |
@@ -18,7 +17,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// A plain event: its members, and its detail as it was written.
+/// A plain event: its members, and its detail as it was sent.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Plain {
     pub(super) members: Map<String, Value>,
@@ -32,10 +31,10 @@ pub(super) enum Events {
     Batch(Vec<Plain>),
 }
 
-/// The longest name of an attribute that is taken.
+/// The longest name of an attribute, in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
-/// Reads a body as its headers say; without any sign of CloudEvents it is a plain event, or a list of them.
+/// Parses a body as its headers say; without CloudEvents headers it is a plain event, or a list of them.
 pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Events, Refusal> {
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let content_type = text(header::CONTENT_TYPE);
@@ -161,15 +160,15 @@ fn binary(headers: &HeaderMap, content_type: &str, body: &[u8]) -> Result<Plain,
     plain(CloudEvent { attributes, detail })
 }
 
-/// Whether a media type is one of bytes: its data is told as such even where they happen to be text, so that one
-/// sender's events all look alike.
+/// Whether a media type is binary: its data stays base64 even where the bytes happen to be text, so that all events
+/// of a sender look alike.
 fn is_bytes(media_type: &str) -> bool {
     let kind = media_type.split('/').next().unwrap_or_default();
     media_type == "application/octet-stream"
         || matches!(kind, "image" | "audio" | "video" | "font") && !media_type.ends_with("+xml")
 }
 
-/// A detail is an object.
+/// The detail for `data`: an object stays as it is, anything else is wrapped.
 fn detail_of(data: &RawValue) -> String {
     match data.get().as_bytes() {
         b"null" => nothing(),
@@ -194,7 +193,7 @@ fn attribute_error(name: &str, what: &str) -> Refusal {
     Refusal::field("bad_request", field, format!("{name} {what}"))
 }
 
-/// A plain event of what every CloudEvent must have, and of what it may have.
+/// Converts a CloudEvent: required attributes first, then the optional ones.
 fn plain(CloudEvent { mut attributes, detail }: CloudEvent) -> Result<Plain, Refusal> {
     for name in REQUIRED {
         if attributes.get(name).is_none_or(String::is_empty) {
@@ -243,8 +242,8 @@ fn is_rfc3339(time: &str) -> bool {
     time.is_ascii() && whole && offset && time.parse::<jiff::Timestamp>().is_ok()
 }
 
-/// The text of a header's value: without the quotation marks and backslashes of a quoted string, then without
-/// percent-encoding. A percent sign that encodes nothing stands for itself.
+/// The text of a header's value: unquoted if it is a quoted string, then percent-decoded. A percent sign that encodes
+/// nothing is kept.
 fn header_decoded(value: &str) -> Option<String> {
     let unquoted = value.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')).map(|inner| {
         let mut escaped = false;

@@ -1,5 +1,5 @@
-//! Bodies that nobody here could read: compressed, or JSON in another encoding than UTF-8. They are refused with 415
-//! at every door, before what is in them is taken for something else.
+//! Bodies that are not supported: compressed, or JSON in another encoding than UTF-8. All endpoints reject them with
+//! 415, before they are parsed as something else.
 
 use super::aws::{self, ApiError};
 use super::gate;
@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-/// Lets a request through whose body can be read as it is.
+/// Rejects a request whose body is encoded.
 pub(super) async fn pass(request: Request, next: Next) -> Response {
     let Some(why) = unreadable(request.headers()) else { return next.run(request).await };
     let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
@@ -22,7 +22,7 @@ pub(super) async fn pass(request: Request, next: Next) -> Response {
     }
 }
 
-/// Why a body cannot be read, if it cannot.
+/// Why a body is not supported, if it is not.
 fn unreadable(headers: &HeaderMap) -> Option<String> {
     let text = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?").trim());
     if let Some(coding) = text(header::CONTENT_ENCODING)

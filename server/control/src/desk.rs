@@ -1,5 +1,6 @@
-//! The engine client of the control thread. A client belongs to one thread and speaks in tokens; requests are tasks
-//! that wait for an answer. The desk takes what they bring, all that waits at once, and hands each its answer.
+//! The engine client of the control thread. A client belongs to one thread, and its requests have tokens; HTTP
+//! requests are tasks that wait for an answer. The desk takes all waiting orders as one batch, and returns each
+//! answer to its task.
 
 use super::refusal::Refusal;
 use anyhow::Context;
@@ -15,12 +16,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 
-/// Orders that wait for the desk; more are throttled.
+/// Orders that may wait for the desk; more are throttled.
 pub(super) const ORDERS_WAITING_MAX: usize = 1_024;
-/// Orders that wait for the engine.
+/// Orders that the engine has not completed, at most.
 const IN_FLIGHT_MAX: usize = 4_096;
 
-/// What is brought to the desk, and where its answer goes.
+/// A request to the engine, and the channel for its answer.
 pub(super) struct Order {
     what: What,
     answer: oneshot::Sender<Answer>,
@@ -29,15 +30,15 @@ pub(super) struct Order {
 enum What {
     Spawn(Spawn),
     Put(Vec<NewEvent>),
-    /// What the server says of itself.
+    /// Events of the server itself.
     Tell(Vec<NewEvent>),
     Change(Vec<Change>),
 }
 
-/// Where in the journal, and of a spawn which fakémon; or why not.
+/// The position in the journal and, for a spawn, the fakémon; or the error.
 type Answer = Result<(Position, Option<FakemonId>), SubmitError>;
 
-/// The client and who waits for it.
+/// The client, and the orders that wait for it.
 pub(super) struct Desk {
     client: Client,
     readiness: AsyncFd<OwnedFd>,
@@ -46,23 +47,23 @@ pub(super) struct Desk {
     completions: Vec<Completion>,
 }
 
-/// Brings a spawn to the desk and waits until it is durable.
+/// Submits a spawn and waits until it is durable.
 pub(super) async fn spawn(orders: &mpsc::Sender<Order>, spawn: Spawn) -> Result<(Position, FakemonId), DeskError> {
     let (position, fakemon_id) = bring(orders, What::Spawn(spawn)).await?;
     Ok((position, fakemon_id.expect("a spawn is answered with its fakémon")))
 }
 
-/// Brings events to the desk and waits until they are durable: where the first is.
+/// Submits events and waits until they are durable; returns the position of the first.
 pub(super) async fn put(orders: &mpsc::Sender<Order>, events: Vec<NewEvent>) -> Result<Position, DeskError> {
     Ok(bring(orders, What::Put(events)).await?.0)
 }
 
-/// The same with what the server says of itself.
+/// As [`put`], for events of the server itself, whose sources are reserved.
 pub(super) async fn tell(orders: &mpsc::Sender<Order>, events: Vec<NewEvent>) -> Result<Position, DeskError> {
     Ok(bring(orders, What::Tell(events)).await?.0)
 }
 
-/// Brings changes of resources to the desk and waits until they are durable: where the first is.
+/// Submits changes of resources and waits until they are durable; returns the position of the first.
 pub(super) async fn change(orders: &mpsc::Sender<Order>, changes: Vec<Change>) -> Result<Position, DeskError> {
     Ok(bring(orders, What::Change(changes)).await?.0)
 }
@@ -87,15 +88,15 @@ async fn bring(orders: &mpsc::Sender<Order>, what: What) -> Result<(Position, Op
 
 const RETRY_AFTER_MS: u32 = 100;
 
-/// Why an order did not happen.
+/// Why an order was not executed.
 pub(super) enum DeskError {
-    /// Too much is waiting.
+    /// Too much waits: retry after this many milliseconds.
     Throttled(u32),
-    /// It cannot be.
+    /// The spawn is invalid.
     Refused(SpawnError),
-    /// Only the engine may say it.
+    /// Only the engine may put this event.
     Reserved(Reserved),
-    /// More than fits at once.
+    /// The events are too large for one group.
     TooLarge,
     /// Resources that cannot be so.
     Invalid(InvalidChange),
@@ -104,17 +105,17 @@ pub(super) enum DeskError {
 }
 
 impl Desk {
-    /// A desk with a client of its own. Call on the thread, in the runtime.
+    /// Opens a desk with a client of its own. Call it on its thread, inside the runtime.
     pub(super) fn open(engine: &Engine) -> anyhow::Result<Desk> {
         let client = engine.client()?;
         let fd = client.as_fd().try_clone_to_owned();
-        // SAFETY: the descriptor is owned by the `AsyncFd` from here on; nobody else closes it.
+        // SAFETY: the descriptor is owned by the `AsyncFd` from here on; nothing else closes it.
         let readiness = fd.and_then(|fd| Ok(unsafe { AsyncFd::register(fd) }?));
         let readiness = readiness.context("the readiness of the engine's client")?;
         Ok(Desk { client, readiness, waiting: HashMap::new(), next_token: 0, completions: Vec::new() })
     }
 
-    /// Takes orders and hands out answers until nobody can bring orders any more.
+    /// Executes orders and returns answers until all senders are dropped.
     pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
         loop {
             while self.client.arm() {
@@ -130,7 +131,7 @@ impl Desk {
                     self.client.flush();
                 }
                 ready = self.readiness.readable() => match ready {
-                    // Cleared before the poll: what becomes ready after it is an edge of its own.
+                    // Cleared before the poll: readiness that comes after it is a new edge.
                     Ok(mut ready) => ready.clear_ready(),
                     Err(error) => return tracing::error!(%error, "the engine's client cannot be waited for"),
                 },
@@ -150,7 +151,7 @@ impl Desk {
         };
         match submitted {
             Ok(()) => drop(self.waiting.insert(token, order.answer)),
-            Err(error) => drop(order.answer.send(Err(error))), // who asked may have gone
+            Err(error) => drop(order.answer.send(Err(error))), // the requester may have gone
         }
     }
 
@@ -166,14 +167,14 @@ impl Desk {
                 Completion::Decided { .. } | Completion::Throttled { .. } | Completion::Collection { .. } => continue,
             };
             if let Some(asked) = self.waiting.remove(&token) {
-                drop(asked.send(answer)); // who asked may have gone
+                drop(asked.send(answer)); // the requester may have gone
             }
         }
     }
 }
 
 impl DeskError {
-    /// The answer, with the engine's own words if it failed.
+    /// The HTTP answer; if the engine failed, with its reason.
     pub(super) fn refusal(self, engine: &Engine) -> Refusal {
         match self {
             DeskError::Throttled(retry_after_ms) => Refusal::throttled(retry_after_ms),

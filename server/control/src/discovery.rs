@@ -1,10 +1,10 @@
-//! Discoverers at work: what happens on their buses becomes schemas in `discovered-schemas`, a new version where the
-//! shape of events grows. One reader follows the journal for all of them, at its own pace, and learns from a sample:
-//! in every turn from the first event of each type, and from some more of each while there is time, so that no type
-//! hides another. Learning twice changes nothing, so after a start it reads again what it may not have learned
+//! Schema discovery: events on buses with a discoverer become schemas in `discovered-schemas`, with a new version
+//! when the shape of events grows. One reader follows the journal for all of them, at its own pace, and learns from a
+//! sample: in every turn from the first event of each type, and from some more of each while there is time, so that
+//! no type crowds out another. Learning is idempotent, so after a start it reads again what it may not have learned
 //! before.
 //!
-//! - `share`: which events of a turn are learned from
+//! - `share`: the sample of a turn
 
 mod share;
 
@@ -26,57 +26,57 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How often it looks for what is new.
+/// Interval of reads of the journal.
 const EVERY: Duration = Duration::from_millis(100);
-/// Records that are looked at in a turn.
+/// Records read in one turn.
 const RECORDS_MAX: u64 = 50_000;
-/// Throws of a turn, of each outcome: the engine writes them, each like the one before.
+/// Attempts sampled in one turn, per outcome: the engine writes them, all in the same shape.
 const THROWS_MAX: u64 = 5;
-/// Records that wait for a turn; of more, the oldest are left out.
+/// Records that the reader may be behind; of more, the oldest are skipped.
 const BACKLOG_MAX: u64 = 1_000_000;
 /// Records that are read again after a start.
 const AGAIN: u64 = 50_000;
-/// Versions that come as fast as shapes change; those behind them wait twice as long each.
+/// Versions published at once; each later one waits twice as long as the one before.
 const PROMPT_VERSIONS: u32 = 8;
-/// The longest wait for a version.
+/// The longest wait before a version, in seconds.
 const WAIT_S_MAX: u64 = 3_600;
 
-/// What was counted.
+/// Metrics of discovery.
 #[derive(Default)]
 pub(super) struct DiscoveryFigures {
     /// Events that were learned from.
     pub(super) learned: AtomicU64,
-    /// Records that were left out under load.
+    /// Records that were skipped under load.
     pub(super) left_out: AtomicU64,
-    /// Versions that were made.
+    /// Versions that were created.
     pub(super) versions: AtomicU64,
-    /// Of these, changes of a shape that was known.
+    /// Versions that changed a known shape.
     pub(super) drifts: AtomicU64,
 }
 
-/// What is known of one kind of event.
+/// The shape of one type of event, and its published schema.
 struct Learned {
     source: String,
     detail_type: String,
-    /// Of its schema: unlike that of every other kind.
+    /// The name of its schema; unique.
     name: String,
     bus: String,
-    /// The newest event that changed it.
+    /// The newest event that changed the shape.
     event_id: String,
     shape: Shape,
-    /// As the newest version has it.
+    /// The shape as of the newest version.
     told: Shape,
-    /// The newest version and when its schema was made; none before the first.
+    /// The newest version, and when its schema was created; none before the first.
     version: Option<(u32, Timestamp)>,
-    /// Before this moment there is no new version.
+    /// No new version before this time.
     quiet_until: Timestamp,
 }
 
 #[derive(Default)]
 struct Discovery {
-    /// Everything before it was read, or left out.
+    /// All records before it were read, or skipped.
     next: Option<Position>,
-    /// By source and detail-type. None: there is no name for its schema.
+    /// By source and detail-type. None: no free name for its schema was found.
     by_type: HashMap<(String, String), Option<Learned>>,
     names: HashSet<String>,
 }
@@ -107,7 +107,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 impl Discovery {
-    /// One turn: takes in what is new.
+    /// One turn: learns from new records.
     fn read(&mut self, tail: &Tail, registry: &Registry, figures: &DiscoveryFigures) -> Result<(), ReadError> {
         let now = wall_clock();
         let since: HashMap<&str, Timestamp> = registry
@@ -164,7 +164,7 @@ impl Discovery {
         }
     }
 
-    /// What is known of a type; none if there are too many.
+    /// The entry of a type; none if there are too many types.
     fn learned(&mut self, registry: &Registry, bus: &str, source: &str, detail_type: &str) -> Option<&mut Learned> {
         let key = (source.to_owned(), detail_type.to_owned());
         if !self.by_type.contains_key(&key) {
@@ -185,7 +185,7 @@ impl Discovery {
         self.by_type.get_mut(&key)?.as_mut()
     }
 
-    /// Makes versions of what was learned.
+    /// Publishes new versions of shapes that changed.
     async fn tell(&mut self, shared: &Shared) {
         let now = shared.engine.now();
         let due = |learned: &Learned| {
@@ -215,7 +215,7 @@ impl Learned {
         learned
     }
 
-    /// Begins from what the registry has, if somebody else changed it.
+    /// Starts over from the schema in the registry, if a client changed it.
     fn catch_up(&mut self, registry: &Registry) {
         let held = registry.schemas.get(&(DISCOVERED_REGISTRY.to_owned(), self.name.clone()));
         let version = held.map(|held| (held.latest, held.created_at));
@@ -242,11 +242,11 @@ impl Learned {
         }
         let (changes, version, created_at) = changes(&registry, &self.name, &content, wall_clock());
         let drifts = self.told.drift(&self.shape, "$.detail");
-        // First, so that it is told in any case; told twice it names the same version.
+        // The event first, so that it is put in any case; if it is put twice, both name the same version.
         if self.version.is_some() {
             let event = self.drifted(version, &drifts);
             if desk::tell(&shared.orders, vec![event]).await.is_err() {
-                return; // it comes again
+                return; // retried in the next turn
             }
             shared.discovery.drifts.fetch_add(1, Ordering::Relaxed);
         }
@@ -307,8 +307,8 @@ fn has_room(registry: &Registry, name: &str, content: &str) -> Result<(), String
     }
 }
 
-/// What makes it the newest version; its number, and when its schema was made. The oldest version goes, if there are
-/// many.
+/// The changes that publish the newest version; its number, and when its schema was created. The oldest version is
+/// deleted if there are too many.
 fn changes(registry: &Registry, name: &str, content: &str, now: Timestamp) -> (Vec<Change>, u32, Timestamp) {
     let held = registry.schemas.get(&(DISCOVERED_REGISTRY.to_owned(), name.to_owned())).cloned();
     let mut held = held.unwrap_or_else(|| Schema {

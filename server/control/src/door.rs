@@ -1,5 +1,5 @@
-//! The door through which every request comes: it is HTTP as RFC 9112 wants it, it has a place of its kind, its body
-//! arrives within a total time, and what goes wrong inside ends it alone.
+//! The outermost layer of every request: it checks HTTP by RFC 9112, takes a place, bounds the total time of the
+//! body, and confines a panic to its request.
 
 use super::Shared;
 use super::listener::{Caller, Phase, Seat};
@@ -25,10 +25,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// What is answered whatever else is connected.
+/// Paths that are answered however many clients are connected.
 const HEALTH: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
-/// Lets a request in, and keeps its place until it is answered.
+/// Admits a request, and holds its place until it is answered.
 pub(super) async fn pass(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(caller): ConnectInfo<Caller>,
@@ -61,7 +61,7 @@ pub(super) async fn pass(
     answered(response, seat, Some(place))
 }
 
-/// What is to be checked of every request before anything else.
+/// Checks a request before any other layer, and takes its place.
 fn enter(shared: &Shared, caller: &Caller, request: &Request) -> Result<Arc<Place>, Refusal> {
     let kind = if HEALTH.contains(&request.uri().path()) { Kind::Health } else { Kind::Request };
     if caller.seat.is_extra && kind != Kind::Health {
@@ -90,13 +90,13 @@ fn too_slow(request_timeout: Duration) -> Refusal {
     Refusal::new(StatusCode::REQUEST_TIMEOUT, "too_slow", message)
 }
 
-/// Nothing more is read of this connection.
+/// Closes the connection after this answer.
 fn closing(mut response: Response) -> Response {
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
-/// The answer, whose place is free when it is written.
+/// Attaches the place to the answer: it is freed when the answer is written.
 fn answered(response: Response, seat: Arc<Seat>, place: Option<Arc<Place>>) -> Response {
     let is_stream = place.as_ref().is_some_and(|place| place.kind() == Kind::Stream);
     seat.set(if is_stream { Phase::Streaming } else { Phase::Writing { since: Instant::now(), is_whole: false } });
@@ -156,7 +156,7 @@ impl HttpBody for Held {
     }
 }
 
-/// A body that has arrived by a moment, or is an error.
+/// A body that fails unless it has arrived by its deadline.
 struct Timely {
     body: Body,
     alarm: Pin<Box<Sleep>>,

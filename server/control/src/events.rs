@@ -7,10 +7,9 @@
 //! {"source": "shop", "detail-type": "sold", "detail": {"unit": 1}, "resources": ["unit/1"], "time": "2026-11-24T12:00:00Z"}
 //! ```
 //!
-//! With an API key (`x-api-key`), the key's tags say for which buses and sources, and its usage plan how many.
+//! With an API key (`x-api-key`), the key's tags restrict buses and sources, and its usage plan the number of events.
 //!
-//! A spawn is carried out before the answer, which names its fakémon; whatever else comes is on its bus when it is
-//! answered.
+//! A spawn is executed before the answer, which names its fakémon; all other events are on their bus by then.
 
 use super::api_keys::Caller;
 use super::aws::{is_reserved, moment};
@@ -36,7 +35,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// How long the world's view may take to show what is durable.
+/// Longest wait until the world's view shows what is durable.
 const VIEW_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// What one event asks for.
@@ -45,13 +44,13 @@ enum Incoming {
     Event(NewEvent),
 }
 
-/// Where events go that do not say it themselves.
+/// Query: the bus of events that do not name one.
 #[derive(Deserialize)]
 pub(super) struct Target {
     bus: Option<String>,
 }
 
-/// Puts events; answers once they are durable, and everybody who looks can see what was spawned.
+/// Puts events; answers once they are durable, and spawns are visible to all players.
 pub(super) async fn put(
     State(shared): State<Arc<Shared>>,
     InQuery(target): InQuery<Target>,
@@ -71,7 +70,7 @@ pub(super) async fn put(
             answers.pop().expect("one answer for each event").map(Json)
         }
         Events::Batch(events) => {
-            // Read all before the first is put: a batch with a mistake changes nothing.
+            // Parse all before the first is put: a batch with an error changes nothing.
             let incoming: Vec<Incoming> = events.into_iter().map(parse).collect::<Result<_, _>>()?;
             check_caller(&shared, caller.as_deref(), &incoming)?;
             let answers = put_all(&shared, incoming).await.into_iter();
@@ -80,7 +79,7 @@ pub(super) async fn put(
     }
 }
 
-/// Whether whoever came with an API key may put these events. The first was counted at the door.
+/// Checks whether the caller's API key allows these events, and counts them; `admit` counted the first.
 fn check_caller(shared: &Shared, caller: Option<&Caller>, incoming: &[Incoming]) -> Result<(), Refusal> {
     let Some(caller) = caller else { return Ok(()) };
     for one in incoming {
@@ -92,14 +91,14 @@ fn check_caller(shared: &Shared, caller: Option<&Caller>, incoming: &[Incoming])
     caller.charge(shared, (incoming.len() as u64).saturating_sub(1))
 }
 
-/// What comes in, if it is what its schema says.
+/// Checks an event against its schema, if that is enforced.
 fn enforced(shared: &Shared, registry: &Registry, incoming: Incoming) -> Result<Incoming, Refusal> {
     let Incoming::Event(event) = &incoming else { return Ok(incoming) };
     shared.engine.enforcer().admit(registry, event).map_err(|violation| Refusal::of_schema(&violation))?;
     Ok(incoming)
 }
 
-/// Puts events in their order; those that need no spawn between them at once.
+/// Puts events in order; those between two spawns as one batch.
 async fn put_all(shared: &Shared, incoming: Vec<Incoming>) -> Vec<Result<Value, Refusal>> {
     let mut answers = Vec::with_capacity(incoming.len());
     let mut events = Vec::new();
@@ -182,7 +181,7 @@ fn unread_body(rejection: &BytesRejection) -> Refusal {
     }
 }
 
-/// What an event asks for; or which field is wrong, and what it must be.
+/// Parses an event; or which field is invalid, and what it must be.
 fn parse(event: Plain, bus: &str, registry: &Registry) -> Result<Incoming, Refusal> {
     let event = if event.members.contains_key("DetailType") { plain(event)? } else { event };
     let Plain { members: event, detail } = event;

@@ -1,9 +1,10 @@
-//! Who is let in. With access keys: who signed, and for `POST /events` also who brings an API key. Health, figures
-//! and the page stay open, for they change nothing; so do webhooks of partners, whose signature is looked at there.
+//! Authentication. With access keys, a request must be signed; `POST /events` accepts an API key instead. Health,
+//! metrics and the page stay open, because they change nothing; so do webhooks of partners, which check their own
+//! signature.
 //!
-//! Open mode trusts whoever reaches the loopback address. A browser on this machine does, on behalf of any page it
-//! shows, so two tricks are refused: a foreign name that was pointed at this machine (DNS rebinding: the header
-//! `host` betrays it) and a request that a foreign page sends (the header `origin` betrays it).
+//! Open mode trusts every client that reaches the loopback address. A browser on this machine does, on behalf of any
+//! page it shows, so two attacks are rejected: a foreign name that resolves to this machine (DNS rebinding: seen in
+//! the header `host`), and a request from a foreign page (seen in the header `origin`).
 
 use super::aws::{self, ApiError};
 use super::refusal::Refusal;
@@ -18,13 +19,13 @@ use fakemon_access::authority::{Authority, origin_of};
 use fakemon_access::player_token::Access;
 use std::sync::Arc;
 
-/// What is read without a signature.
+/// Paths that are read without a signature.
 const OPEN: [&str; 7] = ["/", "/page.css", "/page.js", "/figures", "/metrics", "/healthz", "/readyz"];
-/// Paths that are not AWS's, and answer in our words; and beginnings of such.
+/// Paths of our own, whose errors are in our format; and prefixes of such.
 const OWN: [&str; 5] = ["/events", "/_reset", "/topology", "/webhooks", "/checkpoint"];
 const OWN_BELOW: [&str; 2] = ["/webhooks/", "/answers/"];
 
-/// Lets a request through, or says why not.
+/// Passes a request on, or rejects it.
 pub(super) async fn pass(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
     let delivery = partners::is_delivery(request.method(), request.uri().path());
     let puts = request.method() == Method::POST && request.uri().path() == "/events";
@@ -42,7 +43,7 @@ pub(super) async fn pass(State(shared): State<Arc<Shared>>, mut request: Request
     }
 }
 
-/// An answer to a request that was counted: what its key has used is on the disk before it is given.
+/// Syncs the usage of the API key before the answer of a counted request is given.
 async fn counted(shared: &Shared, answer: Response) -> Response {
     let notes = shared.engine.notes();
     let synced = tokio::task::spawn_blocking(move || notes.sync()).await;
@@ -62,12 +63,12 @@ async fn let_in(shared: &Shared, request: Request, next: Next, delivery: bool, b
             Err(refusal) => refusal.into_response(),
         };
     };
-    // An operation in the address may change something, whatever the method.
+    // An operation in the query string may change something, whatever the method.
     let reads =
         matches!(*request.method(), Method::GET | Method::HEAD) && !aws::is_query(request.headers(), request.uri());
-    // Players show their own token there.
+    // Players authenticate with their own token there.
     let streams = request.uri().path() == "/stream" && matches!(shared.options.access, Access::Tokens(_));
-    // It asks for its own proof.
+    // It checks its own secret.
     let copies = request.uri().path() == "/checkpoint";
     if copies || reads && (OPEN.contains(&request.uri().path()) || streams) {
         return next.run(request).await;
@@ -81,12 +82,12 @@ async fn let_in(shared: &Shared, request: Request, next: Next, delivery: bool, b
     }
 }
 
-/// Whether a path is not AWS's, and answers in our words.
+/// Whether a path is one of our own, with errors in our format.
 pub(super) fn is_own(path: &str) -> bool {
     OWN.contains(&path) || OWN_BELOW.iter().any(|below| path.starts_with(below))
 }
 
-/// The request, whole, if somebody signed it who has a key.
+/// Reads the body and checks the signature; returns the request with its body.
 async fn signed(keys: &AccessKeys, request: Request) -> Result<Request, Box<Response>> {
     let (parts, body) = request.into_parts();
     let refuse = |error: ApiError| {
@@ -113,7 +114,7 @@ fn check(request: &Request) -> Result<(), Refusal> {
     check_names(is_safe && !operates, request.uri(), headers)
 }
 
-/// Whether a browser says that another page made it ask: an image's address is sent without an origin.
+/// Whether a browser says that another page sent it: requests for images have no origin.
 fn is_sent_by_another_page(headers: &HeaderMap) -> bool {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     site.is_some_and(|site| site != b"same-origin" && site != b"none") || headers.contains_key(header::REFERER)

@@ -1,21 +1,20 @@
-//! The control plane: HTTP on one thread of its own, the only home of tokio. Whatever it does, the capture path does
-//! not notice: spawns go through an engine client like everybody's, figures are read from views. Whatever is
-//! connected, `/healthz`, `/readyz` and `/metrics` are answered: a connection is taken in at once, and what it may do
-//! is decided when the head of its request has arrived. A thread or a task that ends turns `/readyz` to 503, and the
-//! server stops.
+//! The control plane: HTTP on one thread of its own, the only user of tokio. Its load does not touch the capture
+//! path: spawns use an ordinary engine client, metrics are read from views. `/healthz`, `/readyz` and `/metrics` are
+//! answered however many clients are connected: a connection is accepted at once, and what it may do is decided when
+//! the head of its request has arrived. A thread or a task that ends turns `/readyz` to 503, and the server stops.
 //!
-//! - `refusal`: every answer that is no success has the same shape
+//! - `refusal`: the one shape of all errors
 //! - `places`: how many requests, long polls and streams may be in progress, of all and of one client
 //! - `tasks`: tasks whose end is a failure
 //! - `listener`: sockets, bounded in number and in patience
 //! - `uri`: paths in one spelling
-//! - `door`: where every request comes in: HTTP as it is to be, a place, a time
+//! - `door`: the outermost layer of every request: valid HTTP, a place, a deadline
 //! - `signature`: AWS Signature Version 4
-//! - `gate`: who is let in: in open mode whoever no browser was tricked into being, else who signed
+//! - `gate`: authentication: signatures or, in open mode, protection from requests of foreign pages
 //! - `coding`: bodies that cannot be read
 //! - `desk`: the engine client of this thread
 //! - `cloud_events`, `spawns`, `events`: `POST /events`
-//! - `standard_webhooks`: how webhooks are signed, whichever way they go
+//! - `standard_webhooks`: signatures of webhooks, incoming and outgoing
 //! - `aws`: the AWS API at `POST /`
 //! - `api_keys`: who may put events with a key, and how many
 //! - `partners`: webhooks of partners
@@ -26,11 +25,11 @@
 //! - `metrics`: `GET /metrics`
 //! - `page`: `/` and its figures
 //! - `topology`: `GET /topology`
-//! - `webhooks`: deliveries to outside
-//! - `authorizer`: who may connect
+//! - `webhooks`: deliveries to API destinations
+//! - `authorizer`: asks authorizers about handshakes
 //! - `at_connections`: `@connections`
 //! - `stream`: `GET /stream`
-//! - `discovery`: schemas are learned from what happens
+//! - `discovery`: learns schemas from events
 
 #![allow(
     missing_docs,
@@ -95,27 +94,27 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
-/// The largest body that is read.
+/// The largest body of our own endpoints, in bytes.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
-/// Connections without a request that are of use.
+/// Idle connections worth keeping.
 pub const IDLE_CONNECTIONS: usize = 512;
 /// How long requests in progress may take when the control plane stops.
 const DRAIN: Duration = Duration::from_secs(5);
 /// How often this thread shows the watchdog that it moves.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// Reads the figures of the edge, whenever somebody wants to see them.
+/// Reads the metrics of the edge.
 pub type ReadEdge = Box<dyn Fn() -> edge::Figures + Send + Sync>;
 
-/// How the control plane is set up.
+/// Settings of the control plane.
 pub struct ControlOptions {
-    /// Where players connect, as the page tells its browser.
+    /// The address of the players' websocket; the page connects to it.
     pub play: SocketAddr,
     /// Whether players connect with TLS.
     pub play_tls: bool,
-    /// How players say who they are.
+    /// How players are authenticated.
     pub access: Access,
-    /// Whose requests are answered; none answers everybody who reaches the loopback address.
+    /// Access keys that may call; none (open mode): every client that reaches the loopback address may.
     pub access_keys: Option<AccessKeys>,
     /// The centre of the demo world, where the page looks first.
     pub demo_centre: Option<(f64, f64)>,
@@ -123,27 +122,27 @@ pub struct ControlOptions {
     pub allow_private_targets: bool,
     /// Whether `POST /_reset` may empty the bus.
     pub dev: bool,
-    /// How long after it was deleted a queue cannot be made again, nor purged again after it was purged.
+    /// How long a deleted queue's name stays reserved, and how long after a purge a queue cannot be purged again.
     pub queue_pause: Duration,
-    /// What the bus accepts.
+    /// Limits of the bus.
     pub bus: BusSettings,
     /// What a caller must have read in the data directory, to make a copy of it.
     pub word: Word,
     /// Figures of the edge.
     pub read_edge: ReadEdge,
-    /// Reaches every connection.
+    /// Sends commands to the players' connections.
     pub switchboard: edge::Switchboard,
     /// Handshakes that wait for an authorizer.
     pub questions: edge::Questions,
-    /// How authorizers are asked.
+    /// Settings of authorizers.
     pub authorizer: AuthorizerOptions,
-    /// How many may do what at once.
+    /// Bounds on requests, polls and streams in progress.
     pub places: PlacesOptions,
-    /// Connections at once, over all kinds.
+    /// Open connections, at most.
     pub connections_max: usize,
-    /// Connections of webhooks at once.
+    /// Outgoing connections of webhooks, at most.
     pub outgoing_max: usize,
-    /// A request has arrived, head and body, within this.
+    /// Longest time for a request to arrive, head and body.
     pub request_timeout: Duration,
     /// Whether a signal asked the process to stop.
     pub is_asked_to_stop: fn() -> bool,
@@ -159,30 +158,30 @@ pub struct Control {
     thread: JoinHandle<()>,
 }
 
-/// What every request sees.
+/// State shared by all requests.
 struct Shared {
     engine: Engine,
     options: ControlOptions,
     orders: mpsc::Sender<desk::Order>,
-    /// Who may be in.
+    /// Bounds on what is in progress.
     places: Arc<places::Places>,
     /// One change of the bus at a time.
     changing: Arc<tokio::sync::Mutex<()>>,
-    /// Messages on their way from queue to queue.
+    /// Message move tasks.
     moves: aws::Moves,
-    /// Queues that were deleted or purged a moment ago.
+    /// Queues that were deleted or purged recently.
     pauses: aws::Pauses,
-    /// Answers to questions about log lines.
+    /// Answers to log queries.
     queries: aws::Queries,
-    /// How much API keys have used.
+    /// Usage of API keys.
     meters: api_keys::Meters,
-    /// Requests of partners that came already.
+    /// Recent requests of partners, to detect duplicates.
     recent: partners::Recent,
-    /// Who listens to streams.
+    /// Open streams of events.
     streams: stream::Hub,
-    /// Some queue got messages.
+    /// Notified when any queue gets messages.
     messages: tokio::sync::Notify,
-    /// Checks events against their schemas.
+    /// Metrics of schema discovery.
     discovery: discovery::DiscoveryFigures,
     metrics: fresh::Fresh,
     figures: fresh::Fresh,
@@ -197,14 +196,15 @@ impl Shared {
     }
 }
 
-/// The control plane's socket, taken before anything else starts: a port in use is told before a journal is opened.
+/// The control plane's socket, bound before anything else starts: a port in use is reported before the journal is
+/// opened.
 pub struct Bound {
     socket: std::net::TcpListener,
     addr: SocketAddr,
 }
 
 impl Bound {
-    /// Takes an address; port 0 takes a free one.
+    /// Binds an address; port 0 takes a free one.
     pub fn to(listen: SocketAddr) -> anyhow::Result<Bound> {
         let socket = std::net::TcpListener::bind(listen).with_context(|| {
             format!("the control plane cannot listen on {listen}: choose another address with --control")
@@ -214,7 +214,7 @@ impl Bound {
         Ok(Bound { socket, addr })
     }
 
-    /// Which address it is.
+    /// The bound address.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -267,7 +267,7 @@ pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::R
 }
 
 impl Control {
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -277,11 +277,11 @@ impl Control {
         self.shared.draining.store(true, Ordering::Release);
     }
 
-    /// Finishes requests in progress, within bounds, and ends.
+    /// Finishes requests in progress, within `DRAIN`, and ends.
     pub fn stop(self) {
         self.drain();
-        let _ = self.stop.send(true); // nobody listens when the thread has ended already
-        let _ = self.thread.join(); // a panic is a failure of the engine, and was told as one
+        let _ = self.stop.send(true); // the thread may have ended already
+        let _ = self.thread.join(); // a panic is a failure of the engine, and was reported as one
     }
 }
 
@@ -359,11 +359,11 @@ fn router(shared: Arc<Shared>) -> Router {
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), gate::pass))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), door::pass))
         .with_state(shared);
-    // Around all of it, for layers of a router see a request only when its path has chosen a route.
+    // Outside of the router: its layers see a request only after its path has chosen a route.
     Router::new().fallback_service(routes).layer(middleware::map_request(uri::plain))
 }
 
-/// The page, or the answer to an operation in the address.
+/// The page, or the answer to an operation in the query string.
 async fn front(state: State<Arc<Shared>>, uri: Uri, headers: HeaderMap) -> Response {
     match aws::is_query(&headers, &uri) {
         true => aws::post(state, uri, headers, Ok(Bytes::new())).await,
@@ -371,12 +371,12 @@ async fn front(state: State<Arc<Shared>>, uri: Uri, headers: HeaderMap) -> Respo
     }
 }
 
-/// The process lives.
+/// Liveness probe.
 async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The server takes work.
+/// Readiness probe: 200 while the server takes work, else 503.
 async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     let why_not = shared.engine.failure().or_else(|| {
         let stopping = shared.is_stopping().then(|| "the server is stopping".to_owned());

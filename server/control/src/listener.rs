@@ -1,7 +1,7 @@
-//! Sockets of the control plane: taken in at once, whatever the others do, so that a question for health is always
-//! heard. How many there may be follows from the limit of open files. When all seats are taken, the connection that
-//! has waited longest without a whole request makes room; if all are at work, a few more are taken in, to be asked
-//! for health only.
+//! Sockets of the control plane: accepted at once, whatever other clients do, so that health checks are always
+//! answered. Their number follows from the limit of open files. When all seats are taken, the connection that has
+//! waited longest without a whole request is closed; if all are working, `EXTRA_SEATS` more are accepted, for health
+//! checks only.
 //!
 //! ```text
 //! accepted ──► Arriving ──► Working ──► Writing or Streaming ──► Idle ──► Arriving …
@@ -27,20 +27,20 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-/// Connections beyond all seats, for questions for health.
+/// Connections beyond all seats, for health checks.
 pub const EXTRA_SEATS: usize = 16;
-/// A connection without a request, or a stream on which nothing moves, is closed after this.
+/// An idle connection, or a stream on which nothing moves, is closed after this.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
-/// An answer that is no stream is read by its client within this.
+/// Longest time for a client to read an answer that is not a stream.
 const WRITING_MAX: Duration = Duration::from_secs(60);
 /// Bytes of an answer that are made before the socket has taken those before.
 const AHEAD_BYTES_MAX: usize = 16 * 1024;
 /// When the system refuses another connection, it is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
-/// How often it is said that the system refuses.
+/// Interval of warnings that the system refuses.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
-/// A listener that always listens.
+/// A listener that accepts at once, within its bounds.
 pub(super) struct Bounded {
     socket: TcpListener,
     seats: Arc<Seats>,
@@ -54,7 +54,7 @@ impl Bounded {
         Bounded { socket, seats: Arc::new(seats), said: None }
     }
 
-    /// The system has no room for another connection: somebody who waits makes it.
+    /// The system has no room for another connection: closes the one that waits longest.
     fn make_room(&mut self, error: &io::Error) {
         self.seats.held().let_go_of_the_oldest();
         if self.said.is_none_or(|said| said.elapsed() > SAY_AGAIN) {
@@ -90,7 +90,7 @@ impl Listener for Bounded {
     }
 }
 
-/// Who sits where.
+/// Open connections and their seats.
 struct Seats {
     most: usize,
     request_timeout: Duration,
@@ -115,7 +115,7 @@ impl Seats {
         if is_full && sitting.by_number.len() >= self.most + EXTRA_SEATS {
             return None;
         }
-        let _ = stream.set_nodelay(true); // a slower answer is still an answer
+        let _ = stream.set_nodelay(true); // without it, answers are only slower
         let (go, gone) = oneshot::channel();
         let now = Instant::now();
         let seat = Arc::new(Seat::new(now, is_full));
@@ -128,19 +128,19 @@ impl Seats {
 }
 
 impl Sitting {
-    /// Ends the connection that has waited longest without a whole request; false if none waits.
+    /// Closes the connection that has waited longest without a whole request; false if none waits.
     fn let_go_of_the_oldest(&mut self) -> bool {
         let waits = self.by_number.iter().filter_map(|(number, (seat, _))| Some((seat.waits_since()?, *number)));
         let Some((_, number)) = waits.min() else { return false };
-        self.by_number.remove(&number); // its sender goes with it, and with that the connection
+        self.by_number.remove(&number); // drops its sender, which closes the connection
         true
     }
 }
 
-/// The seat of one connection, as the requests on it see it.
+/// State of one connection, shared with its requests.
 pub(super) struct Seat {
     phase: Mutex<Phase>,
-    /// All seats were taken: only health is answered here.
+    /// Accepted beyond all seats: only health checks are answered.
     pub(super) is_extra: bool,
     /// The socket has taken an answer.
     taken: Notify,
@@ -154,18 +154,18 @@ struct HandedOver {
     waits: Option<Waker>,
 }
 
-/// What a connection does.
+/// State of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// A request begins to arrive.
+    /// A request is arriving.
     Arriving { since: Instant },
-    /// A request is carried out. Its body has a time of its own.
+    /// A request is being executed. Its body has its own deadline.
     Working,
     /// The answer is on its way; if it is whole, the socket has only to take the rest of it.
     Writing { since: Instant, is_whole: bool },
     /// An answer that goes on.
     Streaming,
-    /// The last request is answered.
+    /// All requests are answered.
     Idle { since: Instant },
 }
 
@@ -252,7 +252,7 @@ impl Seat {
         }
     }
 
-    /// A byte came.
+    /// Notes that a byte came.
     fn heard(&self) {
         let mut phase = self.phase();
         if matches!(*phase, Phase::Idle { .. }) {
@@ -260,7 +260,7 @@ impl Seat {
         }
     }
 
-    /// Until when it may go on so, if something moved last at `moved`.
+    /// The deadline of the present phase, if bytes moved last at `moved`.
     fn ends_at(&self, moved: Instant, request_timeout: Duration) -> Option<Instant> {
         match *self.phase() {
             Phase::Arriving { since } => Some(since + request_timeout),
@@ -272,7 +272,7 @@ impl Seat {
     }
 }
 
-/// Who calls: the seat of the connection, and from where it came.
+/// The caller of a request: the seat of its connection, and its address.
 #[derive(Clone)]
 pub(super) struct Caller {
     pub(super) seat: Arc<Seat>,
@@ -285,7 +285,7 @@ impl Connected<IncomingStream<'_, Bounded>> for Caller {
     }
 }
 
-/// A connection that ends when its time is over, or when others need its seat.
+/// A connection that fails when its deadline has passed, or when its seat is needed.
 pub(super) struct Impatient {
     stream: TcpStream,
     seat: Arc<Seat>,
@@ -293,7 +293,7 @@ pub(super) struct Impatient {
     seats: Arc<Seats>,
     gone: oneshot::Receiver<()>,
     is_over: bool,
-    /// When something moved last.
+    /// When bytes moved last.
     moved: Instant,
     alarm: Pin<Box<Sleep>>,
 }
@@ -305,10 +305,10 @@ impl Drop for Impatient {
 }
 
 impl Impatient {
-    /// Something moved, or nothing did: then an error once its time is over.
+    /// Notes bytes that moved; returns an error once the deadline has passed or the seat was taken away.
     fn watch<T>(&mut self, context: &mut Context<'_>, moved: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if self.is_over || Pin::new(&mut self.gone).poll(context).is_ready() {
-            self.is_over = true; // it was asked for its last time
+            self.is_over = true; // it must not be polled again
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         if moved.is_ready() {

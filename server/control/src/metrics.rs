@@ -112,7 +112,7 @@ fn connections(text: &mut Text, edge: &edge::Figures) {
     text.counter("fakemon_messages_throttled_total", "Throws answered `throttled` by the edge.", edge.throttled);
 }
 
-/// EventBridge's names, under our prefix.
+/// Metrics of the bus: EventBridge's names, under our prefix.
 fn bus(text: &mut Text, shared: &Shared) {
     let courier = shared.engine.courier();
     let figures = courier.figures();
@@ -199,7 +199,7 @@ fn pipes(text: &mut Text, shared: &Shared) {
     }
 }
 
-/// Answer webhooks all together: one figure each would be too many.
+/// Answer webhooks all together: one series for each would be too many.
 fn answers(text: &mut Text, shared: &Shared) {
     let lanes = shared.engine.courier().lanes().of_answers();
     let sum = |of: fn(&LaneFigures) -> &AtomicU64| -> u64 {
@@ -265,7 +265,7 @@ fn process(text: &mut Text, shared: &Shared) {
     }
 }
 
-/// Resident memory, where the kernel tells.
+/// Resident memory in bytes; none where `/proc` does not exist.
 pub(super) fn resident_bytes() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;

@@ -1,5 +1,5 @@
-//! The page: what runs here, how it goes, and a world to throw balls in. Three small files, compiled in; the live
-//! figures come from `/figures`, the world comes over the players' websocket like everybody's.
+//! The page: status, metrics, and a world to play in. Three small files, compiled in; live metrics come from
+//! `/figures`, the world over the players' websocket, like that of any player.
 
 use super::aws::services;
 use super::{Shared, metrics};
@@ -14,24 +14,24 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Nothing from elsewhere, no frame around it; the websocket of the players is on another port.
+/// Content security policy: no foreign content, no framing; the players' websocket is on another port.
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 
-/// The page itself.
+/// `/`: the page.
 pub(super) async fn index(uri: Uri, headers: HeaderMap) -> Response {
     if let Some(service) = services::client_of(&headers, &uri) {
-        return services::unserved(&service, &uri); // no browser, but a client of S3, say, that lists its buckets
+        return services::unserved(&service, &uri); // not a browser: a client of S3, say, that lists its buckets
     }
     asset("text/html; charset=utf-8", include_str!("page/index.html"))
 }
 
-/// How it looks.
+/// `/page.css`.
 pub(super) async fn style() -> Response {
     asset("text/css; charset=utf-8", include_str!("page/page.css"))
 }
 
-/// How it lives.
+/// `/page.js`.
 pub(super) async fn script() -> Response {
     asset("text/javascript; charset=utf-8", include_str!("page/page.js"))
 }

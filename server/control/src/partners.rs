@@ -1,8 +1,8 @@
 //! Partner webhooks: requests that a partner signs with a shared secret become events of a partner event source, on
-//! the bus that was made from it (`CreateEventBus` with `EventSourceName`).
+//! the bus that was created from it (`CreateEventBus` with `EventSourceName`).
 //!
 //! ```text
-//! PUT    /webhooks/NAME    {"layout": "github", "secrets": ["…"]}     makes it, or changes it
+//! PUT    /webhooks/NAME    {"layout": "github", "secrets": ["…"]}     creates it, or changes it
 //! GET    /webhooks/NAME    GET /webhooks                              without secrets
 //! DELETE /webhooks/NAME
 //! POST   /webhooks/NAME    the partner's request → {"id", "position"}, as POST /events
@@ -11,22 +11,22 @@
 //! | setting | meaning |
 //! |---|---|
 //! | `layout` | `github`, `stripe`, `slack`, `shopify`, `standard` (Standard Webhooks) or `generic`; see `layout` |
-//! | `secrets` | up to four, each is good: for a change of secrets. Without any a new webhook makes one, and shows it once |
-//! | `event_source` | its events are of this partner event source; `aws.partner/webhooks/NAME` unless given, made if missing |
+//! | `secrets` | up to four, all valid, so that secrets can be rotated. Without any a new webhook gets one, shown once |
+//! | `event_source` | the partner event source of its events; default `aws.partner/webhooks/NAME`; created if missing |
 //! | `signature` | of `generic`: `header`, `prefix`, `encoding` (`hex`, `base64`), `algorithm` (`sha1` to `sha512`), `content`, `timestamp_header`, `id_header` |
-//! | `detail_type`, `id` | where they stand: `{"header": NAME}`, `{"body": "a.b"}`, `{"text": …}`; layouts know where |
-//! | `tolerance_s` | how far the moment of a signature may be off, 300 unless given |
-//! | `api_key_required` | whether an API key has to come along (`x-api-key`) |
+//! | `detail_type`, `id` | where they are found: `{"header": NAME}`, `{"body": "a.b"}`, `{"text": …}`; layouts know where |
+//! | `tolerance_s` | how far the time of a signature may be off, in seconds; default 300 |
+//! | `api_key_required` | whether an API key (`x-api-key`) is required too |
 //!
-//! The detail is the body if that is a JSON object, or the object in the field `payload` of a form, as it was
-//! written; else `{"body": …, "content_type": …}` (bytes: `body_base64`). What is forged, too old or from the future
-//! is answered with 401 and tells nothing. What comes again, by the id of its event or, where there is none, by its
-//! signature, is answered as the first time and told once; it is remembered for twice the tolerance, or for an hour
-//! if signatures do not say when they were made.
+//! The detail is the body if that is a JSON object, or the object in the field `payload` of a form, as it was sent;
+//! else `{"body": …, "content_type": …}` (bytes: `body_base64`). A request that is forged, too old or from the future
+//! gets 401 and puts no event. A duplicate, by the id of its event or, without one, by its signature, gets the answer
+//! of the first and puts no second event; requests are remembered for twice the tolerance, or for an hour if
+//! signatures have no timestamp.
 //!
 //! - `layout`: how partners sign
-//! - `settings`: what a webhook is told
-//! - `recent`: what came already
+//! - `settings`: settings of a webhook
+//! - `recent`: detects duplicates
 
 mod layout;
 mod settings;
@@ -61,22 +61,22 @@ use settings::Settings;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Webhooks that there may be.
+/// Webhooks, at most.
 const WEBHOOKS_MAX: usize = 1_000;
-/// Secrets of one.
+/// Secrets of one webhook.
 const SECRETS_MAX: usize = 4;
 /// The longest secret, and the longest name, in bytes.
 const SECRET_BYTES_MAX: usize = 256;
 const NAME_BYTES_MAX: usize = 64;
 
-/// Its paths.
+/// Its routes.
 pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/webhooks", get(list))
         .route("/webhooks/{name}", get(describe).put(make).delete(delete).post(receive))
 }
 
-/// Whether a request is a partner's own: its signature lets it in, and nothing else.
+/// Whether a request is a partner's own: only its signature authenticates it.
 pub(super) fn is_delivery(method: &axum::http::Method, path: &str) -> bool {
     method == axum::http::Method::POST && path.starts_with("/webhooks/")
 }
@@ -85,12 +85,12 @@ fn unknown() -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, "unknown_webhook", "there is no webhook of this name: PUT makes one")
 }
 
-/// Where its secrets lie.
+/// Name of its secrets in the secret store.
 fn secret_name(name: &str) -> String {
     format!("webhook/{name}")
 }
 
-/// Answers a partner.
+/// Receives a partner's request.
 async fn receive(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
@@ -142,7 +142,7 @@ async fn receive(
     shared.engine.enforcer().admit(&registry, &event).map_err(|violation| Refusal::of_schema(&violation))?;
     let id = signed.id.or_else(|| settings.id(&headers, &read));
     drop(registry);
-    // Two events may look the same, byte by byte: where there is an id, it alone says whether they are one.
+    // Two events may have equal bytes: where there is an id, it alone identifies the event.
     let key = match &id {
         Some(id) => RequestKey::new(&name, "id", id.as_bytes()),
         None => RequestKey::new(&name, "mac", &signed.mac),
@@ -150,7 +150,7 @@ async fn receive(
     tell(&shared, &name, key, settings.remembered_s(&scheme), event).await.map(|told| Json(told).into_response())
 }
 
-/// Events of a source that has no bus are refused, so that its partner brings them again.
+/// Rejects events of a source without a bus, so that the partner retries them.
 fn check_active(registry: &Registry, source: &str) -> Result<(), Refusal> {
     let state = registry.event_sources.get(source).map(|source| source.state);
     if state == Some(EventSourceState::Active) && registry.buses.contains_key(source) {
@@ -161,7 +161,7 @@ fn check_active(registry: &Registry, source: &str) -> Result<(), Refusal> {
     Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "not_active", message).after_ms(60_000))
 }
 
-/// Puts an event unless it was put before; what it is answered with.
+/// Puts an event unless it was put before; returns the answer.
 async fn tell(
     shared: &Arc<Shared>,
     name: &str,
@@ -170,7 +170,7 @@ async fn tell(
     event: NewEvent,
 ) -> Result<Value, Refusal> {
     let answer = |position: Position| json!({ "id": event_id(position), "position": position.to_string() });
-    // The engine's clock: a machine's that goes back does not open a closed window again.
+    // The engine's clock never goes back, so a closed window is not opened again.
     let now_s = shared.engine.now().0 / 1_000_000_000;
     let until_s = now_s + remembered_s;
     match shared.recent.claim(name, key, now_s, until_s) {
@@ -186,7 +186,7 @@ async fn tell(
         }
         Claim::Full(after_s) => return Err(Refusal::throttled(u32::try_from(after_s * 1_000).unwrap_or(60_000))),
     }
-    // Not left in the middle because whoever asked has gone.
+    // A task of its own: it is not cancelled when the client disconnects.
     let (shared, name) = (shared.clone(), name.to_owned());
     let put = tokio::spawn(async move {
         let put = match shared.draining.load(Ordering::Acquire) {
@@ -215,8 +215,8 @@ async fn tell(
     put.await.unwrap_or_else(|_| Err(Refusal::stopped(None))).map(answer)
 }
 
-/// What a body says, as it was written: the JSON that it is, or that the field `payload` of a form holds, which is
-/// how GitHub and Slack send forms.
+/// The JSON of a body, as it was sent: the body itself, or the field `payload` of a form, as GitHub and Slack send
+/// it.
 struct Content {
     json: Option<String>,
 }
@@ -236,18 +236,18 @@ impl Content {
         Content { json: json.map(|json| raw::compact(json.get())) }
     }
 
-    /// The same, read; null if it is no JSON.
+    /// The JSON parsed; null if there is none.
     fn read(&self) -> Value {
         self.json.as_ref().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
     }
 
-    /// The same as a detail.
+    /// Converts the body to a detail.
     fn detail(self, headers: &HeaderMap, body: &[u8]) -> String {
         let wrapped = |name: &str, value: &str| {
             let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
             raw::object([(name, value), ("content_type", &json!(content_type).to_string())])
         };
-        // A value may be JSON and yet be in no detail: nested too deep, or with half of a surrogate pair.
+        // Some valid JSON cannot be in a detail: nested too deep, or with half of a surrogate pair.
         let json = self.json.filter(|json| raw::check_member(json).is_ok());
         match (json, std::str::from_utf8(body)) {
             (Some(json), _) if json.starts_with('{') => json,
@@ -304,7 +304,7 @@ async fn delete(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> 
     deleted.await.map(|_| StatusCode::NO_CONTENT)
 }
 
-/// What a webhook is to be.
+/// The settings of a `PUT`.
 struct Wanted {
     settings: Settings,
     event_source: Option<String>,
@@ -322,7 +322,7 @@ async fn make(
     aws::carry_out(&shared, |registry: &Registry| decide(registry, &name, wanted, now)).await.map(Json)
 }
 
-/// Makes a webhook or changes it, and its partner event source if there is none.
+/// Creates or changes a webhook; creates its partner event source if there is none.
 fn decide(registry: &Registry, name: &str, wanted: Wanted, now: Timestamp) -> Result<Reply, Refusal> {
     let held = registry.partner_webhooks.get(name);
     if held.is_none() && registry.partner_webhooks.size() >= WEBHOOKS_MAX {
@@ -377,7 +377,7 @@ fn check_name(name: &str) -> Result<(), Refusal> {
     }
 }
 
-/// Reads what a webhook is to be; or which setting is wrong.
+/// Parses the settings; or which of them is invalid.
 fn wanted(body: &Map<String, Value>) -> Result<Wanted, Refusal> {
     let mut body = body.clone();
     let secrets = match body.remove("secrets") {
@@ -402,7 +402,7 @@ fn wanted(body: &Map<String, Value>) -> Result<Wanted, Refusal> {
     Ok(Wanted { settings, event_source, secrets })
 }
 
-/// No error quotes one.
+/// Parses secrets; errors never quote them.
 fn read_secrets(secrets: &Value) -> Result<Vec<String>, Refusal> {
     let fits = |text: &&str| (8..=SECRET_BYTES_MAX).contains(&text.len());
     let read = secrets.as_array().map(|secrets| {

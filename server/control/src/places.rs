@@ -1,7 +1,7 @@
-//! Places of the control plane: how many requests, long polls and streams may be in progress, of all and of one
-//! client. Every request takes a place when its head has arrived. One that begins to wait for messages becomes a
-//! poll, one that streams becomes a stream, so that neither takes places away from requests. Health has places of its
-//! own, so that nothing that clients do can silence it.
+//! Places of the control plane: bounds on the requests, long polls and streams in progress, in total and per client.
+//! A request takes a place when its head has arrived. When it begins to wait for messages it becomes a poll, when it
+//! streams a stream, so that neither uses up places for requests. Health checks have places of their own, so that no
+//! load of clients can block them.
 
 use super::refusal::Refusal;
 use axum::http::StatusCode;
@@ -10,12 +10,12 @@ use hashbrown::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Questions for health and figures at once: each takes a moment.
+/// Requests for health and metrics in progress: each is short.
 const HEALTH_MAX: usize = 64;
-/// When a client that found no place may come again.
+/// Pause that is asked of a client without a place, in milliseconds.
 const COME_AGAIN_MS: u32 = 1_000;
 
-/// How many may do what at once. The settings `[limits]` say so.
+/// Bounds on what is in progress, from the settings `[limits]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlacesOptions {
     /// Requests in progress.
@@ -26,11 +26,12 @@ pub struct PlacesOptions {
     pub streams_max: usize,
     /// Streams of one player.
     pub streams_per_player: usize,
-    /// What one address may take of each, in percent. Loopback may take all: behind it is a proxy, or a back end.
+    /// Share of each bound that one address may take, in percent. Loopback may take all: it is a proxy, or a back
+    /// end.
     pub address_share_percent: usize,
 }
 
-/// What a place is for.
+/// Kind of a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     Health,
@@ -41,7 +42,7 @@ pub(super) enum Kind {
 
 const KINDS: usize = 4;
 
-/// Whom places are counted for, besides all together.
+/// Clients for which places are counted, besides the total.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Client {
     Address(IpAddr),
@@ -69,7 +70,7 @@ impl Places {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place for a request, or for a question for health.
+    /// Takes a place for a request or a health check.
     pub(super) fn take(self: &Arc<Places>, kind: Kind, address: IpAddr) -> Result<Arc<Place>, Refusal> {
         let address = network(address);
         let seats = self.take_seats(kind, address, None)?;
@@ -130,13 +131,13 @@ impl Places {
     }
 }
 
-/// Where one place is counted.
+/// The counters that include one place.
 struct Seats {
     kind: Kind,
     clients: Vec<Client>,
 }
 
-/// The place of one request; free again when it is dropped.
+/// The place of one request; freed when it is dropped.
 pub(super) struct Place {
     places: Arc<Places>,
     address: IpAddr,
@@ -144,7 +145,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// From now on it is another kind of place.
+    /// Exchanges the place for one of another kind.
     pub(super) fn become_kind(&self, kind: Kind, player: Option<&PlayerName>) -> Result<(), Refusal> {
         let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
         if seats.kind != kind {
@@ -166,21 +167,21 @@ impl Drop for Place {
 }
 
 tokio::task_local! {
-    /// The place of the request that is carried out.
+    /// The place of the request that this task executes.
     pub(super) static HERE: Arc<Place>;
 }
 
-/// The request that is carried out is about to wait for messages.
+/// Turns the place of this task's request into one for a long poll.
 pub(super) fn become_poll() -> Result<(), Refusal> {
     HERE.try_with(|place| place.become_kind(Kind::Poll, None)).unwrap_or(Ok(()))
 }
 
-/// The request that is carried out is about to stream events of a player.
+/// Turns the place of this task's request into one for a stream of a player.
 pub(super) fn become_stream(player: &PlayerName) -> Result<(), Refusal> {
     HERE.try_with(|place| place.become_kind(Kind::Stream, Some(player))).unwrap_or(Ok(()))
 }
 
-/// Whom an address stands for: in IPv6 a client has a whole network.
+/// The client that an address belongs to: in IPv6 a client has a whole network.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) if !v6.is_loopback() => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),

@@ -1,4 +1,4 @@
-//! The one shape of every answer that is no success: `{"error":{"code","message","field"}}`.
+//! The one shape of all errors: `{"error":{"code","message","field"}}`.
 
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 
-/// An answer that says what was wrong, where, and what to do.
+/// An error response: what was wrong, in which field, and what to do.
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
@@ -27,7 +27,7 @@ impl Refusal {
         Refusal { status, code, message: message.into(), field: None, retry_after_ms: None }
     }
 
-    /// Bad input: which field, and what it must be.
+    /// Invalid input: which field, and what it must be.
     pub(super) fn field(
         code: &'static str,
         field: impl Into<Cow<'static, str>>,
@@ -36,7 +36,7 @@ impl Refusal {
         Refusal { field: Some(field.into()), ..Refusal::new(StatusCode::BAD_REQUEST, code, message) }
     }
 
-    /// An event that is not what its schema says.
+    /// An event that violates its schema.
     pub(super) fn of_schema(violation: &Violation) -> Refusal {
         let field = violation.path.trim_start_matches("$.").to_owned();
         Refusal::field("schema_validation_failed", field, violation.to_string())
@@ -47,17 +47,17 @@ impl Refusal {
         Refusal::field("reserved_source", error.field(), error.to_string())
     }
 
-    /// Somebody who is known wants what is not theirs.
+    /// An authenticated client without permission.
     pub(super) fn forbidden(code: &'static str, field: &'static str, message: impl Into<String>) -> Refusal {
         Refusal { field: Some(field.into()), ..Refusal::new(StatusCode::FORBIDDEN, code, message) }
     }
 
-    /// The same, with when to try again.
+    /// The same, with a pause before a retry, in milliseconds.
     pub(super) fn after_ms(self, retry_after_ms: u32) -> Refusal {
         Refusal { retry_after_ms: Some(retry_after_ms), ..self }
     }
 
-    /// Too much is waiting already.
+    /// Too much is waiting already: retry after this many milliseconds.
     pub(super) fn throttled(retry_after_ms: u32) -> Refusal {
         Refusal {
             retry_after_ms: Some(retry_after_ms),
@@ -69,7 +69,7 @@ impl Refusal {
         }
     }
 
-    /// The engine takes nothing any more.
+    /// The engine has stopped or failed, and accepts nothing.
     pub(super) fn stopped(reason: Option<String>) -> Refusal {
         let message = reason.unwrap_or_else(|| "the server is stopping".into());
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", message)
@@ -92,7 +92,7 @@ impl Refusal {
     }
 }
 
-/// A body that is a JSON object; nothing counts as an empty one.
+/// Parses a body that is a JSON object; an empty body is an empty object.
 pub(super) fn object(body: Result<Bytes, BytesRejection>) -> Result<Map<String, Value>, Refusal> {
     let body = body.map_err(|rejection| {
         let message = "the body is too large, or did not arrive whole";
@@ -106,7 +106,7 @@ pub(super) fn object(body: Result<Bytes, BytesRejection>) -> Result<Map<String, 
     })
 }
 
-/// What a query says; what makes no sense in it is refused with its name.
+/// A parsed query string; an invalid parameter is rejected with its name.
 pub(super) struct InQuery<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for InQuery<T> {

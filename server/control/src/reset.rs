@@ -3,11 +3,11 @@
 //! Emptied: event buses (`default` and `fakemon` stay, without policies and tags), rules, targets and what waits for
 //! them, archives, replays, connections with their secrets, API destinations, queues with their messages, message
 //! move tasks, log groups with their lines, log policies, answers to log queries, pipes with their cursors, partner
-//! event sources and webhooks, API keys with what they used, answer webhooks. Requests to webhooks that are under way
-//! are cut off.
+//! event sources and webhooks, API keys with what they used, answer webhooks. Requests to webhooks in progress are
+//! cut off.
 //!
-//! What stays: the journal, with every event that ever was; fakémon, players, collections; counters in `/metrics`.
-//! Events that were put before are over when the answer comes, commands among them included.
+//! What stays: the journal, with all its events; fakémon, players, collections; counters in `/metrics`. Events put
+//! before, commands included, have been processed when the answer comes.
 
 use super::aws;
 use super::refusal::Refusal;
@@ -19,13 +19,13 @@ use fakemon_model::limits::PUT_EVENTS_MAX;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Empties the bus; answers once it is empty, on the disk too, with the position at which it is.
+/// Empties the bus; answers once it is empty, on disk too, with the position of that.
 pub(super) async fn post(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Refusal> {
     if !shared.options.dev {
         let message = "this would empty the whole bus, for tests: start the server with --dev to allow it";
         return Err(Refusal::new(StatusCode::FORBIDDEN, "not_dev", message));
     }
-    // Not left in the middle because whoever asked has gone.
+    // A task of its own: it is not cancelled when the client disconnects.
     let emptied = tokio::spawn(async move { empty(&shared).await }).await;
     emptied.unwrap_or_else(|error| Err(failed(error.to_string())))
 }

@@ -1,12 +1,12 @@
-//! AWS Signature Version 4: whether a request was signed by somebody who knows the secret of an access key, in the
-//! last minutes, and came as it was signed. What AWS's SDK would sign is computed again and compared.
+//! AWS Signature Version 4: checks that a request was signed with the secret of an access key, within the last
+//! minutes, and was not changed since. The signature is computed again as AWS's SDK would, and compared.
 //!
 //! ```text
 //! Authorization: AWS4-HMAC-SHA256 Credential=ID/DATE/REGION/SERVICE/aws4_request, SignedHeaders=host;…, Signature=…
 //! ```
 //!
-//! Stricter than AWS in what must be signed: every `x-amz-…` header, so that nobody on the way makes another
-//! operation of a request. Signatures in the query and chunked ones have no use here and count as none.
+//! Stricter than AWS in what must be signed: every `x-amz-…` header, so that no proxy can turn a request into another
+//! operation. Signatures in the query string and chunked ones are not supported and count as none.
 
 use super::aws::ApiError;
 use super::uri::AsSent;
@@ -21,12 +21,12 @@ use std::time::SystemTime;
 use subtle::ConstantTimeEq as _;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-/// How far a client's clock may be off.
+/// How far a client's clock may be off, in minutes.
 const SKEW_MINUTES: i64 = 15;
-/// Services whose clients call here.
+/// Services that requests may be signed for.
 const SERVICES: [&str; 9] =
     ["events", "sqs", "logs", "sts", "scheduler", "pipes", "schemas", "execute-api", "apigateway"];
-/// Services by what their operations begin with, in `x-amz-target`; and by their paths.
+/// Services by the prefix in `x-amz-target`; and by their paths.
 const TARGETS: [(&str, &str); 3] = [("AWSEvents", "events"), ("AmazonSQS", "sqs"), ("Logs_20140328", "logs")];
 const PATHS: [(&str, &str); 8] = [
     ("/apikeys", "apigateway"),
@@ -38,11 +38,11 @@ const PATHS: [(&str, &str); 8] = [
     ("/v1/registries", "schemas"),
     ("/v1/discoverers", "schemas"),
 ];
-/// The longest path with its query: what is signed is its encoding, up to three times as long.
+/// The longest path with its query, in bytes; its encoding, which is signed, is up to three times as long.
 const URI_BYTES_MAX: usize = 8 << 10;
 const TIME: &str = "%Y%m%dT%H%M%SZ";
 
-/// A signature as a request brings it.
+/// The parsed header `Authorization` of a request.
 struct Given<'r> {
     id: &'r str,
     date: &'r str,
@@ -52,7 +52,7 @@ struct Given<'r> {
     signature: &'r str,
 }
 
-/// A request whose head may be right: the key is known, the time is now. Only its body is missing to say.
+/// A request whose head passed: the key is known and the time is right. The signature needs the body too.
 pub(super) struct Promising<'r> {
     given: Given<'r>,
     key: Credentials,
@@ -82,7 +82,7 @@ fn mismatch() -> ApiError {
     )
 }
 
-/// Signs a GET of the own command line: the headers that it needs besides `Host`.
+/// Signs a GET of our own command line; returns the headers that it needs besides `Host`.
 ///
 /// # Errors
 /// When the key cannot sign.
@@ -104,11 +104,11 @@ pub fn sign_get(authority: &str, path: &str, id: &str, secret: &str) -> anyhow::
     Ok(headers.into_iter().map(|header| (header.name().to_owned(), header.value().to_owned())).collect())
 }
 
-/// Checks everything but the signature itself, so that nobody's body is read who cannot be right.
+/// Checks everything but the signature itself, so that no body is read of a request that must fail.
 pub(super) fn look_at<'r>(parts: &'r Parts, keys: &AccessKeys, now: Timestamp) -> Result<Promising<'r>, ApiError> {
     let authorization = text(&parts.headers, header::AUTHORIZATION.as_str()).ok_or_else(missing)?;
     let given = Given::read(authorization, &parts.headers)?;
-    // Keys here are for long, so a session token belongs to somebody else's.
+    // Keys here are long-term, so a session token belongs to another system.
     let key = keys.find(given.id).filter(|_| !parts.headers.contains_key("x-amz-security-token"));
     let key = key.ok_or_else(unrecognized)?.clone();
     given.check_headers(&parts.headers)?;
@@ -150,7 +150,7 @@ impl Promising<'_> {
             .settings(settings)
             .build();
         let params = params.ok()?.into();
-        // Of the path as it was sent: the router's spelling may be another.
+        // The path as it was sent was signed; the router sees it normalized.
         let uri = parts.extensions.get::<AsSent>().map_or(&parts.uri, |AsSent(sent)| sent);
         let uri = uri.path_and_query().map_or("/", |uri| uri.as_str());
         let body = SignableBody::Bytes(body);
@@ -192,7 +192,7 @@ impl<'r> Given<'r> {
         let unsigned = |name: &&str| name.starts_with("x-amz-") && !self.headers.contains(name);
         match headers.keys().map(|name| name.as_str()).find(unsigned) {
             Some(name) => Err(invalid(format!("'{name}' must be a 'SignedHeader' in the AWS Authorization."))),
-            // One that is not there would be taken from elsewhere, or left out.
+            // A signed header that is missing would be computed as something else, or left out.
             None if self.headers.iter().any(|name| !headers.contains_key(*name)) => Err(mismatch()),
             None => Ok(()),
         }
@@ -220,7 +220,7 @@ impl<'r> Given<'r> {
     }
 }
 
-/// The service that a request calls; none if it calls what is not AWS's, which is signed for any of them.
+/// The service that a request calls; none for our own paths, which may be signed for any service.
 fn called(parts: &Parts) -> Option<&'static str> {
     let target = text(&parts.headers, "x-amz-target").and_then(|target| target.split_once('.'));
     if let Some((service, _)) = target {
@@ -232,7 +232,7 @@ fn called(parts: &Parts) -> Option<&'static str> {
     PATHS.iter().find(begins).map(|(_, service)| *service)
 }
 
-/// What a header `Authorization` should have, in AWS's words.
+/// The error for an incomplete `Authorization` header, in AWS's words.
 fn lacks(found: (Option<&str>, Option<&str>, Option<&str>), headers: &HeaderMap) -> String {
     let named = [("Credential", found.0), ("Signature", found.2), ("SignedHeaders", found.1)];
     let without = named.iter().filter(|(_, value)| value.is_none());
@@ -248,7 +248,7 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// `20261124T023000Z`, and nothing else.
+/// Parses a time in exactly the format `20261124T023000Z`.
 fn moment(text: &str) -> Result<Timestamp, ApiError> {
     let read = civil::DateTime::strptime(TIME, text).ok().and_then(|at| at.to_zoned(TimeZone::UTC).ok());
     let at = read.map(|at| at.timestamp()).filter(|at| at.strftime(TIME).to_string() == text);
@@ -282,7 +282,7 @@ mod tests {
     use super::*;
     use axum::http::Request;
 
-    /// Of AWS's published test suite, `get-vanilla-query-order-key-case`: signed by nobody here.
+    /// Of AWS's published test suite, `get-vanilla-query-order-key-case`: not signed by our own code.
     const ID: &str = "AKIDEXAMPLE";
     const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 

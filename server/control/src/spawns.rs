@@ -7,7 +7,7 @@ use fakemon_model::place::Place;
 use fakemon_model::species::CatchRate;
 use serde_json::{Map, Value};
 
-/// A spawn from the detail of its event; or which field is wrong, and what it must be.
+/// Parses a spawn from the detail of its event; or which field is invalid, and what it must be.
 pub(super) fn parse(detail: &Map<String, Value>) -> Result<Spawn, Refusal> {
     let species = text(detail, "species", "detail.species")?.to_owned();
     let lat = number(detail, "lat", "detail.lat")?.ok_or_else(|| missing("detail.lat"))?;
@@ -48,7 +48,7 @@ fn lifetime_s(detail: &Map<String, Value>) -> Result<Option<u64>, Refusal> {
     }
 }
 
-/// A text that may not be missing.
+/// A required text.
 pub(super) fn text<'v>(object: &'v Map<String, Value>, name: &str, field: &'static str) -> Result<&'v str, Refusal> {
     match object.get(name) {
         Some(Value::String(text)) => Ok(text),

@@ -1,9 +1,9 @@
-//! Standard Webhooks (standardwebhooks.com): the headers that a signed webhook carries, whichever way it goes.
+//! Standard Webhooks (standardwebhooks.com): the headers of a signed webhook, incoming or outgoing.
 //!
 //! ```text
 //! webhook-id: ID                   of the event, the same on every attempt
 //! webhook-timestamp: 1700000000    of the attempt, in seconds
-//! webhook-signature: v1,BASE64 …   HMAC-SHA256 of `ID.TIMESTAMP.BODY`, one for each secret that is good
+//! webhook-signature: v1,BASE64 …   HMAC-SHA256 of `ID.TIMESTAMP.BODY`, one for each valid secret
 //! ```
 //!
 //! A secret is 24 to 64 random bytes, written `whsec_BASE64`.
@@ -16,36 +16,36 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 pub(super) const ID: &str = "webhook-id";
 pub(super) const TIMESTAMP: &str = "webhook-timestamp";
 pub(super) const SIGNATURE: &str = "webhook-signature";
-/// What a secret begins with.
+/// Prefix of a secret.
 pub(super) const PREFIX: &str = "whsec_";
 
 /// Bytes of a new secret.
 const SECRET_BYTES: usize = 32;
 
-/// A secret that nobody can guess.
+/// A new random secret.
 pub(super) fn new_secret() -> String {
     format!("{PREFIX}{}", BASE64.encode(random::<SECRET_BYTES>()))
 }
 
-/// Bytes that nobody can guess.
+/// Random bytes from the system's secure generator.
 pub(super) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).expect("a machine without random numbers can keep no secret");
     bytes
 }
 
-/// The bytes of a secret as it is written; none if it is not one.
+/// The bytes of a secret in its text form; none if it is not valid.
 pub(super) fn bytes(secret: &str) -> Option<Vec<u8>> {
     let bytes = BASE64.decode(secret.strip_prefix(PREFIX)?).ok()?;
     (24..=64).contains(&bytes.len()).then_some(bytes)
 }
 
-/// A secret that requests are signed with. No `Debug`: it is one.
+/// A key for signing requests. No `Debug`, so that it is never logged.
 #[derive(Clone)]
 pub(super) struct Signer(hmac::Key);
 
 impl Signer {
-    /// None of a text that is no secret.
+    /// None if the text is not a valid secret.
     pub(super) fn new(secret: &str) -> Option<Signer> {
         Some(Signer(hmac::Key::new(hmac::HMAC_SHA256, &bytes(secret)?)))
     }
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn the_published_example_is_signed_as_published() {
-        // Of the specification's reference libraries.
+        // From the specification's reference libraries.
         let signer = Signer::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         let headers = headers(
             &[signer.clone(), signer],

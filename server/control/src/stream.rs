@@ -1,19 +1,19 @@
-//! `GET /stream?player=NAME`: what happens to a player, as server-sent events. Each carries its id; a client that
-//! comes again with `Last-Event-ID` (browsers and `curl -H` do) goes on exactly where it broke off, for the journal
-//! has everything. Without it the stream begins now; `?from=POSITION` begins there.
+//! `GET /stream?player=NAME`: the events of a player, as server-sent events. Each has an id; a client that reconnects
+//! with `Last-Event-ID` (browsers do, `curl -H` can) continues exactly after that event, because the journal has them
+//! all. Without it the stream begins now; `?from=POSITION` begins there.
 //!
-//! Two events are of the stream itself. The first, where not all that was asked for is there any more (retention let
-//! go of it, or the position is of another journal, because the server runs on an older copy); the last, where the
-//! player's token expires:
+//! Two events are of the stream itself. The first, if some of the requested events are missing (deleted by retention,
+//! or the position is of another journal, because the server runs on an older copy); the last, when the player's
+//! token expires:
 //!
 //! ```text
-//! event: fakemon.stream_incomplete      data: {"complete":false,"position":"4711"}      goes on behind this position
+//! event: fakemon.stream_incomplete      data: {"complete":false,"position":"4711"}      continues after this position
 //! event: fakemon.stream_expired         data: {"code":4401,"message":"the token has expired: …"}
 //! ```
 //!
 //! ```text
 //! journal ── hub: one reader for all ──► a bounded queue for each player's stream
-//!       └─── catching up: each stream by itself, up to where the hub was when it came
+//!       └─── catching up: each stream by itself, up to where the hub was when it was opened
 //! ```
 
 use super::places::become_stream;
@@ -37,7 +37,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 
-/// Events that wait for one client. One that is further behind is let go, and comes again where it was.
+/// Events that wait for one client. A client further behind is disconnected; it reconnects and continues.
 const WAITING_MAX: usize = 1_024;
 /// Their bytes; a single event may have more.
 const WAITING_BYTES_MAX: usize = 1 << 20;
@@ -52,9 +52,9 @@ const TURN_RECORDS_MAX: u64 = 8_192;
 const READERS_MAX: usize = 2;
 /// How often the hub looks for what is new.
 const EVERY: Duration = Duration::from_millis(5);
-/// So that nobody between takes the connection for dead.
+/// Interval of comments, so that proxies do not close an idle connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How often it is looked whether a token has expired: clocks are set.
+/// Interval of checks whether a token has expired: the wall clock may be set.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// An event as clients get it.
@@ -126,24 +126,24 @@ impl Default for Hub {
 
 #[derive(Default)]
 struct Listeners {
-    /// Everything before it was told, or is about to be.
+    /// All events before it were sent, or are about to be.
     next: Position,
     runs: bool,
     by_player: HashMap<PlayerName, Followed>,
-    /// Of those who have a number, so that throws of all others cost no more than a look. Lent to who reads.
+    /// Followed players who have a number; events of all others cost only a lookup. Shared with the reader.
     numbers: Arc<HashMap<PlayerId, PlayerName>>,
-    /// As far as players who have no number yet were looked for among those who got one.
+    /// Players with a number up to this were matched with followed ones.
     numbered: u32,
 }
 
-/// Whom somebody listens to.
+/// A player with open streams.
 struct Followed {
     number: Option<PlayerId>,
     listeners: Vec<Listener>,
 }
 
 struct Listener {
-    /// What lies before it they read themselves.
+    /// The stream reads the events before it from the journal.
     since: Position,
     tell: mpsc::Sender<UnsentEvent>,
     account: Account,
@@ -190,7 +190,7 @@ impl Listeners {
         self.by_player.insert(player.clone(), Followed { number, listeners: vec![listener] });
     }
 
-    /// Players who got their number since it was looked last.
+    /// Adds followed players who got their number since the last call.
     fn look_for_numbers(&mut self, tail: &Tail) {
         let players = tail.players();
         for number in (self.numbered + 1..=players).map(PlayerId) {
@@ -213,7 +213,7 @@ impl Listeners {
         }
     }
 
-    /// Lets go of who does not listen any more.
+    /// Removes streams that were closed.
     fn tidy(&mut self) {
         let numbers = &mut self.numbers;
         self.by_player.retain(|_, followed| {
@@ -228,7 +228,7 @@ impl Listeners {
     }
 }
 
-/// Tells all who listen what is new, until nobody listens any more.
+/// Sends new events to all streams, until none is open.
 async fn run(shared: Arc<Shared>) {
     let tail = shared.engine.tail();
     let mut is_behind = false;
@@ -238,7 +238,7 @@ async fn run(shared: Arc<Shared>) {
             false => tokio::time::sleep(EVERY).await,
         }
         if shared.is_stopping() {
-            return *shared.streams.held() = Listeners::default(); // else they would hold up the end
+            return *shared.streams.held() = Listeners::default(); // open streams would delay the shutdown
         }
         let (reading, tail) = (shared.clone(), tail.clone());
         let told = tokio::task::spawn_blocking(move || tell(&reading.streams, &tail)).await;
@@ -252,12 +252,12 @@ async fn run(shared: Arc<Shared>) {
             Ok(Err(error)) => tracing::error!("streams end: the journal cannot be read: {error}"),
             Err(error) => tracing::error!("streams end: {error}"),
         }
-        // Whoever listens learns of it, and the next stream begins anew.
+        // Dropping the senders ends all streams; the next stream starts a new hub.
         return *shared.streams.held() = Listeners::default();
     }
 }
 
-/// One turn of the hub; whether anybody listens still.
+/// One turn of the hub; false if no stream is open.
 fn tell(hub: &Hub, tail: &Tail) -> Result<bool, ReadError> {
     let (from, end, numbers) = {
         let mut held = hub.held();
@@ -287,14 +287,14 @@ fn tell(hub: &Hub, tail: &Tail) -> Result<bool, ReadError> {
     Ok(held.runs)
 }
 
-/// An event as fields of a stream, which are lines: whatever would end one is escaped in the detail-type, and stands
-/// in JSON only between tokens, where a space is as good.
+/// An event as the lines of a stream. Line breaks are escaped in the detail-type; in JSON they occur only between
+/// tokens, where a space means the same.
 fn told(seen: &fakemon_engine::Seen<'_>) -> Told {
     let is_break = |c| matches!(c, '\r' | '\n');
     Told { id: seen.id(), detail_type: escaped(seen.detail_type()), json: seen.json().replace(is_break, " ") }
 }
 
-/// Without control characters: as JSON writes them.
+/// Escapes control characters as JSON does.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -337,7 +337,7 @@ pub(super) async fn open(
     let (player, expires_at) = who(&shared.options.access, &asked, &headers)?;
     let tail = shared.engine.tail();
     let asked_for = beginning(&asked, &headers)?;
-    // A position that is not durable yet is of another journal: such a client knows nothing of this one.
+    // A position beyond the durable end is of another journal: the client knows no event of this one.
     let known = asked_for.filter(|position| *position <= tail.end());
     become_stream(&player)?;
     let account = shared.streams.account.of_another();
@@ -363,14 +363,14 @@ pub(super) async fn open(
         let (event, goes_on) = open.next().await?;
         Some((Ok::<_, Infallible>(event), goes_on.then_some(open)))
     });
-    // Proxies that gather what they pass on would hold events back.
+    // Asks proxies not to buffer, which would delay events.
     let headers = [(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"))];
     Ok((headers, Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))))
 }
 
-/// A stream that is open.
+/// An open stream.
 struct Open {
-    /// What is to be said of the stream before all else.
+    /// The event about the stream itself that comes first.
     first: Option<Event>,
     catching: CatchingUp,
     live: mpsc::Receiver<UnsentEvent>,
@@ -378,7 +378,7 @@ struct Open {
 }
 
 impl Open {
-    /// The next event, and whether others may follow; none at the end.
+    /// The next event, and whether more may follow; none at the end.
     async fn next(&mut self) -> Option<(Event, bool)> {
         if let Some(event) = self.first.take() {
             return Some((event, true));
@@ -408,7 +408,7 @@ async fn told_next(catching: &mut CatchingUp, live: &mut mpsc::Receiver<UnsentEv
     }
 }
 
-/// Ends when a token has expired; one that never does is waited for for ever.
+/// Completes when a token has expired; never for a token without expiry.
 async fn expired(at: Option<Timestamp>) {
     let Some(at) = at else { return std::future::pending().await };
     loop {
@@ -420,22 +420,22 @@ async fn expired(at: Option<Timestamp>) {
     }
 }
 
-/// Whether retention has kept everything from a position on.
+/// Whether the journal still has all events from a position on.
 async fn is_kept(tail: &Tail, begin: Position) -> bool {
     let tail = tail.clone();
     let first = tokio::task::spawn_blocking(move || tail.begin()).await;
     matches!(first, Ok(Ok(first)) if first <= begin.max(Position(1)))
 }
 
-/// Says that not all is there that was asked for. With a position as its id, so that who comes again asks for what
-/// there is.
+/// The event that says that some requested events are missing. Its id is a position, so that a client that reconnects
+/// asks for events that exist.
 fn incomplete(begin: Position) -> Event {
     let position = begin.0.saturating_sub(1).to_string();
     let data = json!({ "complete": false, "position": position }).to_string();
     Event::default().id(position).event("fakemon.stream_incomplete").data(data)
 }
 
-/// The position behind the last event that the client has.
+/// The first position that the client asks for: after the last event that it has, or `from`.
 fn beginning(asked: &Asked, headers: &HeaderMap) -> Result<Option<Position>, Refusal> {
     let Some(last) = headers.get("last-event-id") else { return Ok(asked.from) };
     let last = last.to_str().unwrap_or_default().trim();
@@ -445,7 +445,7 @@ fn beginning(asked: &Asked, headers: &HeaderMap) -> Result<Option<Position>, Ref
     position.map(|position| Some(Position(position.0.saturating_add(1)))).ok_or_else(wrong)
 }
 
-/// Whose stream it is, and until when: as with the websocket.
+/// The player, and the expiry of their token: as with the websocket.
 fn who(access: &Access, asked: &Asked, headers: &HeaderMap) -> Result<(PlayerName, Option<Timestamp>), Refusal> {
     match access {
         Access::Open => {
@@ -465,7 +465,7 @@ fn who(access: &Access, asked: &Asked, headers: &HeaderMap) -> Result<(PlayerNam
     }
 }
 
-/// What happened between a client's last event and the moment it came.
+/// The events between a client's last one and the opening of the stream.
 struct CatchingUp {
     tail: Tail,
     player: PlayerName,

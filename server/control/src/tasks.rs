@@ -1,5 +1,5 @@
 //! Tasks that live as long as the control plane. One that panics, or ends by itself, is a failure of the server: it
-//! says so and ends, for what the task did would be done by nobody.
+//! logs the reason and stops, because nothing else would do the work of the task.
 
 use fakemon_engine::Engine;
 use futures_lite::FutureExt as _;
@@ -7,7 +7,7 @@ use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 
-/// Starts a task that comes to an end. A panic in it is a failure of the server.
+/// Starts a task that may end. A panic in it is a failure of the server.
 pub(super) fn watched(engine: &Engine, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
     let engine = engine.clone();
     tokio::spawn(async move {
@@ -17,7 +17,7 @@ pub(super) fn watched(engine: &Engine, name: &'static str, task: impl Future<Out
     });
 }
 
-/// Starts a task that ends with the runtime, or when `may_end` says so.
+/// Starts a task that must run until the runtime ends, or until `may_end` is true.
 pub(super) fn kept(
     engine: &Engine,
     name: &'static str,
@@ -33,7 +33,7 @@ pub(super) fn kept(
     });
 }
 
-/// The words of a panic.
+/// The message of a panic.
 pub(super) fn words(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it said nothing".to_owned())
@@ -45,7 +45,7 @@ mod tests {
     use fakemon_engine::Options;
     use std::time::Duration;
 
-    /// What the engine says after a task like this.
+    /// The failure of the engine after a task like this.
     fn said_after(start: impl FnOnce(&Engine)) -> Option<String> {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::open(dir.path(), Options { cores: 1, pin: false, ..Options::default() }).unwrap();

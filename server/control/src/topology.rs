@@ -1,4 +1,4 @@
-//! `GET /topology`: who emits what and who consumes it, as JSON.
+//! `GET /topology`: the graph of sources, buses, rules and targets, as JSON.
 
 use super::Shared;
 use super::refusal::Refusal;

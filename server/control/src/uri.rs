@@ -1,16 +1,16 @@
-//! The path of a request in the one spelling that everything behind here knows: what was percent-encoded without need
-//! is decoded (`/%40connections/…`, as some SDKs write it), before any rule or route looks at it. Signatures are
-//! about the path as it was sent, so that stays beside it.
+//! Normalizes the path of a request: characters that were percent-encoded without need are decoded
+//! (`/%40connections/…`, as some SDKs write it), before any check or route sees it. Signatures are of the path as it
+//! was sent, so that is kept beside it.
 
 use axum::extract::Request;
 use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
 
-/// The address as the client wrote it.
+/// The URI as the client sent it.
 #[derive(Clone, Debug)]
 pub(super) struct AsSent(pub(super) Uri);
 
-/// Gives a request its path in plain spelling.
+/// Normalizes the path of a request.
 pub(super) async fn plain(mut request: Request) -> Request {
     if let Some(uri) = respelled(request.uri()) {
         let sent = std::mem::replace(request.uri_mut(), uri);
@@ -19,7 +19,7 @@ pub(super) async fn plain(mut request: Request) -> Request {
     request
 }
 
-/// None if nothing changes.
+/// The normalized URI; none if nothing changes.
 fn respelled(uri: &Uri) -> Option<Uri> {
     let path = decoded(uri.path())?;
     let mut parts = uri.clone().into_parts();
@@ -31,7 +31,7 @@ fn respelled(uri: &Uri) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// Letters, digits and what else means the same in a path, encoded or not. Slashes and percent signs do not.
+/// Decodes letters, digits and other characters that mean the same encoded or not. Slashes and percent signs do not.
 fn decoded(path: &str) -> Option<String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~@:$!,".contains(&byte);
     let digit = |byte: &u8| char::from(*byte).to_digit(16);

@@ -1,15 +1,15 @@
-//! Deliveries to outside: API destinations and answer webhooks over HTTP. Each lane is a task of its own, so that a
-//! target that hangs holds up nobody; in order, unless its rule says otherwise. Lanes of answer webhooks, of which
-//! there may be ten thousand, have a task only while something waits for them.
+//! Deliveries over HTTP: to API destinations and answer webhooks. Each lane is a task of its own, so that a target
+//! that hangs delays no other lane; in order, unless its rule says otherwise. Lanes of answer webhooks, of which
+//! there may be ten thousand, have a task only while events wait for them.
 //!
 //! - `guard`: which addresses may be reached
 //! - `connection`: one HTTP connection, bounded in time and bytes
-//! - `authorization`: what a connection adds to requests
-//! - `authorizing`: whether a connection gets its first token
+//! - `authorization`: credentials that a connection adds to requests
+//! - `authorizing`: fetches the first token of a connection
 //! - `request`: from an event to a request
-//! - `event_stream`: from bytes of an answer without end to what it says
-//! - `errands`: what pipes ask for: enrichments, targets, and streams as sources
-//! - `asking`: a request whose answer somebody waits for
+//! - `event_stream`: parses an answer without end
+//! - `errands`: requests of pipes: enrichments, targets, and streams as sources
+//! - `asking`: a single request whose answer is awaited
 
 mod guard;
 mod connection;
@@ -39,15 +39,15 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Events that are read at once and delivered one after the other: reading the journal for each alone would make a
-/// lane that is behind slower still.
+/// Events that are loaded as one batch and delivered one after the other: reading the journal for each alone would
+/// slow down a lane that is behind.
 const IN_ORDER_MAX: usize = 64;
-/// How long a task sleeps when nobody wakes it.
+/// Longest sleep of a task without a wake-up.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Answer webhooks that are delivered to at once; the others wait for their turn.
+/// Answer webhooks that are delivered to at the same time; the others wait for their turn.
 const ANSWERS_AT_ONCE_MAX: usize = 1_024;
-/// How long an answer webhook that has everything keeps its connection.
+/// How long an answer webhook without pending events keeps its connection.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// The header of a trace.
@@ -56,23 +56,23 @@ const TRACE_HEADER: &str = "X-Amzn-Trace-Id";
 /// Destinations whose pace is remembered.
 const PACES_MAX: usize = 20_000;
 
-/// What all tasks share.
+/// State shared by all tasks.
 pub(super) struct Webhooks {
     engine: Engine,
     work: Notify,
     authorizations: Authorizations,
-    /// When the next request to a destination may go.
+    /// When the next request to a destination may be sent.
     paces: Mutex<HashMap<String, Instant>>,
     /// Connections that no lane owns.
     idle: asking::Idle,
     tls: Arc<rustls::ClientConfig>,
     private: bool,
     answers: Semaphore,
-    /// Places for connections: a share of the descriptors that the process may have.
+    /// Permits for connections: a share of the file descriptors that the process may have.
     outgoing: Arc<Semaphore>,
 }
 
-/// Carries events to API destinations for as long as the runtime lives.
+/// Delivers events to API destinations until the runtime ends.
 pub(super) async fn run(shared: Arc<Shared>, hooks: Arc<Webhooks>) {
     tasks::kept(&hooks.engine, "authorizations", || false, authorizing::run(shared, hooks.clone()));
     tasks::kept(&hooks.engine, "errands", || false, errands::run(hooks.clone()));
@@ -116,14 +116,14 @@ pub(super) async fn run(shared: Arc<Shared>, hooks: Arc<Webhooks>) {
                     carried.remove(&id);
                     generation = None;
                 }
-                // Its lane would be emptied by nobody.
+                // No other task would deliver the events of its lane.
                 Err(error) => hooks.engine.fail(format!("a task that delivers ended: {error}")),
             },
         }
     }
 }
 
-/// Empties one lane until its target is gone.
+/// Delivers the events of one lane until its target is deleted.
 async fn carry(hooks: Arc<Webhooks>, lane: Arc<Lane>) -> LaneId {
     let courier = hooks.engine.courier().clone();
     let mut wires: Vec<Wire> = Vec::new();
@@ -137,7 +137,7 @@ async fn carry(hooks: Arc<Webhooks>, lane: Arc<Lane>) -> LaneId {
     lane.id().clone()
 }
 
-/// Empties the lane of an answer webhook, lingers, and ends.
+/// Delivers the pending events of an answer webhook, lingers, and ends.
 async fn carry_answers(hooks: Arc<Webhooks>, lane: Arc<Lane>, work: Arc<Notify>) -> LaneId {
     let courier = hooks.engine.courier().clone();
     let mut wires: Vec<Wire> = Vec::new();
@@ -149,7 +149,7 @@ async fn carry_answers(hooks: Arc<Webhooks>, lane: Arc<Lane>, work: Arc<Notify>)
             continue;
         }
         if lane.backlog() > 0 {
-            wires.clear(); // its target failed
+            wires.clear(); // its target failed: reconnect
             let patience = patience(&courier, &lane);
             tokio::select! { () = work.notified() => {} () = tokio::time::sleep(patience) => {} }
         } else if hooks.answers.available_permits() == 0
@@ -161,7 +161,7 @@ async fn carry_answers(hooks: Arc<Webhooks>, lane: Arc<Lane>, work: Arc<Notify>)
     lane.id().clone()
 }
 
-/// Delivers what is due on a lane; whether there was something.
+/// Delivers what is due on a lane; false if nothing was.
 async fn turn(hooks: &Arc<Webhooks>, courier: &Courier, lane: &Arc<Lane>, wires: &mut Vec<Wire>) -> bool {
     let taken = courier.take(lane, if lane.parallel() == 1 { IN_ORDER_MAX } else { lane.parallel() });
     let parcels = match taken {
@@ -178,7 +178,7 @@ async fn turn(hooks: &Arc<Webhooks>, courier: &Courier, lane: &Arc<Lane>, wires:
     match courier.open(lane, &parcels) {
         Ok(letters) => tokio::select! {
             () = deliver(hooks, courier, lane, &parcels, letters, wires) => {}
-            // What is deleted gets nothing any more; a request that is under way is cut off.
+            // A deleted target gets no more events; a request in progress is cut off.
             () = gone(hooks, lane) => lane.done(parcels.iter().map(|parcel| parcel.key)),
         },
         Err(error) => {
@@ -209,7 +209,8 @@ fn patience(courier: &Courier, lane: &Lane) -> Duration {
     lane.due_at().map_or(IDLE, |due| Duration::from_nanos(due.ns_since(now)).clamp(Duration::from_millis(1), IDLE))
 }
 
-/// One request per letter: in order, up to the first that has to come again; or all at once, if the lane is parallel.
+/// Sends one request per letter: in order, up to the first that has to be retried; or all together, if the lane is
+/// parallel.
 async fn deliver(
     hooks: &Arc<Webhooks>,
     courier: &Courier,
@@ -246,7 +247,7 @@ async fn deliver(
                 settle(courier, lane, parcels, &letter, outcome);
                 wires.extend(wire);
             }
-            // Its event would wait for ever.
+            // Its event would stay in flight for ever.
             Err(error) => hooks.engine.fail(format!("an attempt to deliver ended: {error}")),
         }
     }
@@ -295,10 +296,10 @@ fn with_trace(parameters: Option<HttpParameters>, trace: Option<&str>) -> Option
 
 /// Who gets a request.
 struct Recipient {
-    /// What it shares its rate limit with.
+    /// Key of its rate limit: recipients with the same key share it.
     pace: String,
     destination: ApiDestination,
-    /// None: it is an answer webhook, and has secrets of its own.
+    /// None for an answer webhook, which has its own secrets.
     connection: Option<Connection>,
 }
 
@@ -315,7 +316,7 @@ fn recipient(registry: &Registry, arn: &str) -> Result<Recipient, Failed> {
     }
 }
 
-/// An API destination with its connection, if it may be used.
+/// An API destination with its connection, if that is authorized.
 fn destination(registry: &Registry, name: &str) -> Result<Recipient, Failed> {
     let destination = registry.destinations.get(name).cloned();
     let mut destination = destination.ok_or_else(|| missing(&format!("API destination {name}")))?;
@@ -350,7 +351,7 @@ impl Webhooks {
         })
     }
 
-    /// What lets a request in.
+    /// Credentials to add to a request.
     async fn additions(&self, recipient: &Recipient, fresh_token: bool) -> Result<Additions, Failed> {
         match &recipient.connection {
             Some(connection) => self.authorizations.of(&self.engine, connection, self, fresh_token).await,
@@ -361,7 +362,8 @@ impl Webhooks {
         }
     }
 
-    /// Sends a body, and gives the answer of a target that took it; of its body at least the first `wanted` bytes.
+    /// Sends a body, and returns the answer if the target accepted it, with the first `wanted` bytes of its body or
+    /// more.
     async fn send(
         &self,
         recipient: &Recipient,
@@ -374,7 +376,7 @@ impl Webhooks {
             let additions = self.additions(recipient, fresh_token).await?;
             let request = request::build(&recipient.destination, &additions, content)?;
             match connection::send(self, wire, request, wanted).await {
-                // A token may have been taken back before its time: once more, with a new one.
+                // The token may have been revoked before its expiry: retry with a new one.
                 Err(failed) if additions.is_token && !fresh_token && connection::is_unauthorized(&failed) => {
                     fresh_token = true;
                 }
@@ -383,17 +385,17 @@ impl Webhooks {
         }
     }
 
-    /// Waits until the next request to a destination may go; whether it had to.
+    /// Waits until the rate limit allows the next request to a destination; false if it did not have to wait.
     async fn pace(&self, recipient: &Recipient) -> bool {
         let gap = Duration::from_secs(1) / recipient.destination.rate_limit_per_second.max(1);
         let now = Instant::now();
         let at = {
             let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
             if paces.len() >= PACES_MAX {
-                paces.retain(|_, next| *next > now); // a destination that is at rest has no pace
+                paces.retain(|_, next| *next > now); // an idle destination needs no entry
             }
             let next = paces.entry(recipient.pace.clone()).or_insert(now);
-            // A tenth of a second's requests may go at once.
+            // Allows a burst of a tenth of a second's requests.
             let earliest = now.checked_sub(Duration::from_millis(100)).unwrap_or(now);
             let at = (*next).max(earliest);
             *next = at + gap;

@@ -1,4 +1,4 @@
-//! Many messages in one call: `POST /@connections?batch`, a JSON object a line. Each names a connection (`id`) or
+//! Many messages in one call: `POST /@connections?batch`, one JSON object per line. Each names a connection (`id`) or
 //! several (`ids`), and has one message: `text`, any `json`, or `base64` for a binary frame.
 //!
 //! ```json
@@ -6,9 +6,9 @@
 //! {"ids": ["68f3…", "68f4…"], "json": {"type": "raid", "at": "Sol"}}
 //! ```
 //!
-//! The answer counts the messages that reached their connection, that were refused, and whose connection is gone, and
-//! names the first thousand of the latter two by line: `{"line": 2, "id": "68f4…", "status": 410}`. A line that makes
-//! no sense is named, and nothing is sent then.
+//! The answer counts the messages that reached their connection, that were refused, and whose connection is closed,
+//! and lists the first thousand of the latter two by line: `{"line": 2, "id": "68f4…", "status": 410}`. If a line is
+//! invalid, the answer names it and nothing is sent.
 
 use super::{MESSAGE_BYTES_MAX, Refused, bad};
 use axum::http::StatusCode;
@@ -40,19 +40,19 @@ struct Line<'l> {
     base64: Option<Cow<'l, str>>,
 }
 
-/// A call, read.
+/// A parsed call.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     bytes: Vec<u8>,
     letters: Vec<Letter>,
-    /// Of each letter.
+    /// The line of each letter.
     lines: Vec<u32>,
-    /// Lines and ids that name no connection that ever was.
+    /// Lines with an id that no connection can have.
     strangers: Vec<(u32, String)>,
 }
 
 impl Batch {
-    /// Reads a body.
+    /// Parses a body.
     pub(super) fn read(body: &[u8]) -> Result<Batch, Refused> {
         let mut batch = Batch::default();
         for (number, text) in (1..).zip(body.split(|byte| *byte == b'\n')) {
@@ -86,7 +86,7 @@ impl Batch {
         }
     }
 
-    /// Where the message of a line stands now, and whether it is text.
+    /// Appends the message of a line; its range in `bytes`, and whether it is text.
     fn message(&mut self, line: &Line<'_>) -> Result<(Range<usize>, bool), Refused> {
         let start = self.bytes.len();
         let is_text = match (&line.text, line.json, &line.base64) {
@@ -111,7 +111,7 @@ impl Batch {
         }
     }
 
-    /// What is handed to the switchboard.
+    /// The letters for the switchboard, and their bytes.
     pub(super) fn letters(&self) -> (Arc<[u8]>, Vec<Letter>) {
         (self.bytes.as_slice().into(), self.letters.clone())
     }

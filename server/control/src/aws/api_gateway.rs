@@ -1,9 +1,9 @@
-//! API keys and usage plans, as Amazon API Gateway has them (boto3 `apigateway`): a key brings events in over HTTP
+//! API keys and usage plans, as Amazon API Gateway has them (boto3 `apigateway`): a key admits events over HTTP
 //! (`x-api-key` at `POST /events` and at partner webhooks), its usage plan bounds how many.
 //!
-//! What differs: bounds count events, not requests. A key has one usage plan, or none and no bounds. Stages are kept
-//! and given back, and count for nothing: a key is for all of this. The value of a key lies where the secrets of
-//! connections do, and nowhere else; it is shown to those who ask for it (`includeValue`).
+//! Differences to AWS: bounds count events, not requests. A key has one usage plan, or none and no bounds. Stages are
+//! stored and returned, but have no effect: a key is valid everywhere. The value of a key is stored with the secrets
+//! of connections, and nowhere else; it is returned on request (`includeValue`).
 //!
 //! - `keys`: keys themselves
 
@@ -30,10 +30,10 @@ use keys::{new_value, with_value};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-/// Keys, and plans, that there may be.
+/// Keys, and usage plans, at most.
 const KEYS_MAX: usize = 10_000;
 const PLANS_MAX: usize = 300;
-/// Things on a page.
+/// Items on a page, at most and by default.
 const PAGE_MAX: u64 = 500;
 const PAGE: u64 = 25;
 const PERIODS: [(&str, Period, u32); 3] =
@@ -48,7 +48,7 @@ const USAGE: &[InQuery] = &[
     ("endDate", "endDate", Kind::Text),
 ];
 
-/// Its paths.
+/// Its routes.
 pub(crate) fn routes() -> Router<Arc<Shared>> {
     const KEYS: &[InQuery] = &[
         PAGED[0],
@@ -81,7 +81,7 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
         .route("/usageplans/{usagePlanId}/keys/{keyId}", on(get, describe_plan_key).merge(gone(remove_key)))
 }
 
-/// Keys of a file come by the same path and method as one key (`?mode=import`).
+/// Rejects the import of keys from a file, which has the path and method of `CreateApiKey` (`?mode=import`).
 async fn no_import(request: axum::extract::Request, next: Next) -> Response {
     let imports = request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "mode=import"));
     match imports && request.method() == Method::POST {
@@ -98,7 +98,7 @@ async fn usage(
 ) -> Response {
     let members = rest::members(path, pairs, USAGE, Ok(Bytes::new()));
     let answer = members.and_then(|members| used(&shared, &members));
-    // What is shown is on the disk, that of requests which are not answered yet too.
+    // Sync first: what is shown must not be lost, not even that of requests that are not answered yet.
     let notes = shared.engine.notes();
     let synced = tokio::task::spawn_blocking(move || notes.sync()).await;
     let synced = synced.unwrap_or_else(|error| Err(error.to_string())).map_err(ApiError::internal);
@@ -137,7 +137,7 @@ fn bad(message: impl Into<String>) -> ApiError {
     ApiError::new("BadRequestException", message)
 }
 
-/// What is wrong with members, in this service's word for it.
+/// Checks members; errors get this service's name.
 fn check(request: &Request<'_>) -> Result<(), ApiError> {
     request.check().map_err(|error| if error.code == "ValidationException" { bad(error.message) } else { error })
 }
@@ -162,12 +162,12 @@ fn existing_plan<'r>(registry: &'r Registry, id: &str) -> Result<&'r UsagePlan, 
     registry.usage_plans.get(id).ok_or_else(|| missing("Usage Plan ID"))
 }
 
-/// The key of a thing in a list that begins with the newest.
+/// The sort key of an item in a list that begins with the newest.
 fn newest_first(created_at: Timestamp, id: &str) -> String {
     format!("{:020}{id}", u64::MAX - created_at.0)
 }
 
-/// A page of things in the order of their keys, and where the next begins.
+/// A page of items in the order of their keys, and the token of the next page.
 fn page<T>(
     request: &Request<'_>,
     list: &str,
@@ -188,7 +188,7 @@ fn tags(request: &Request<'_>) -> Tags {
     given.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
 }
 
-/// One change of a patch: what to do, where, and with which text.
+/// One operation of a patch: `op`, `path`, `value`.
 type Patch<'r> = (&'r str, &'r str, Option<&'r str>);
 
 fn patches<'r>(request: &Request<'r>) -> Result<Vec<Patch<'r>>, ApiError> {
@@ -229,7 +229,7 @@ fn shown_plan(plan: &UsagePlan) -> Value {
     ])
 }
 
-/// A quota whose numbers fit; in the service's words.
+/// Checks a quota; errors in the service's words.
 fn quota(limit: Option<u64>, offset: u64, period: &str) -> Result<Quota, ApiError> {
     let found = PERIODS.iter().find(|(word, ..)| *word == period);
     let (word, period, offset_max) =
@@ -349,7 +349,7 @@ fn change_plan(plan: &mut UsagePlan, patch: Patch<'_>) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Its keys lose their bounds with it, so one that still has keys stays.
+/// A plan with keys cannot be deleted: they would lose their bounds.
 fn delete_plan(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let id = &existing_plan(registry, request.required("usagePlanId"))?.id;
     if registry.api_keys.values().any(|key| key.usage_plan.as_ref() == Some(id)) {

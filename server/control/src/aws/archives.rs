@@ -1,11 +1,11 @@
-//! Archives and replays. An archive is a named view on the journal, there at once and without a copy, the time before
-//! it was made included. A replay goes through it in the journal's order, between exact bounds.
+//! Archives and replays. An archive is a named view of the journal, complete at once and without a copy, events
+//! before its creation included. A replay emits it in the journal's order, between exact bounds.
 //!
-//! Bounds are seconds with fractions, or texts as in RFC 3339 down to the nanosecond. Beyond AWS a request may have
+//! Bounds are seconds with fractions, or RFC 3339 texts with up to nanoseconds. Beyond AWS a request may have
 //! `EventStartPosition`, `EventEndPosition` (positions of the journal, the end not included) and `Speed` (0, the
-//! default: as fast as it goes; 1: the original pace; 10: ten times that). Clients that refuse members they do not
-//! know say the same in words of the description: `from=2026-11-23T20:00:00.000000001Z to=… from_position=120
-//! to_position=4711 speed=10`. Without `FilterArns` rules get the events, but no target outside of this process does.
+//! default: as fast as possible; 1: the original pace; 10: ten times that). Clients that reject unknown members say
+//! the same in words of the description: `from=2026-11-23T20:00:00.000000001Z to=… from_position=120 to_position=4711
+//! speed=10`. Without `FilterArns` rules get the events, but no target outside of this process.
 
 use super::buses::existing;
 use super::events::moment;
@@ -20,7 +20,7 @@ use fakemon_resource::resource::{Archive, Change, Replay, Resource};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// How long a request waits for the count of what archives hold.
+/// How long a request waits while archives are counted.
 const COUNT_PATIENCE: Duration = Duration::from_secs(2);
 /// Replays that run at once, as with AWS.
 const RUNNING_MAX: usize = 10;
@@ -43,13 +43,13 @@ pub(super) fn operation(name: &str) -> Option<Operation> {
     })
 }
 
-/// Whether an operation shows what archives hold.
+/// Whether an operation shows the sizes of archives.
 pub(super) fn shows_counts(operation: &str) -> bool {
     matches!(operation, "DescribeArchive" | "ListArchives")
 }
 
-/// Counts what archives hold, off the thread of the control plane. A journal that takes longer is counted on by the
-/// next request; until then what was counted so far is shown.
+/// Counts events and bytes of archives, off the control plane's thread. If that takes longer than `COUNT_PATIENCE`,
+/// the next request continues the count; until then the partial count is shown.
 pub(super) async fn count(shared: &Shared) -> Result<(), ApiError> {
     let engine = shared.engine.clone();
     let counted = tokio::task::spawn_blocking(move || engine.count_archives(COUNT_PATIENCE));
@@ -124,7 +124,7 @@ fn update(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result
     Ok(Reply::with(brief(&archive, call), vec![Change::Put(Resource::Archive(archive))]))
 }
 
-/// What it holds is as of the beginning of the request; see [`count`].
+/// Its size is as of the beginning of the request; see [`count`].
 fn listed(archive: &Archive, call: &Call<'_>) -> Value {
     let Archived { events, bytes } = (call.archived)(archive);
     json!({
@@ -159,7 +159,7 @@ fn delete(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Re
     Ok(Reply::with(json!({}), vec![Change::Delete(format!("archive/{name}"))]))
 }
 
-/// What a list shows: by `NamePrefix`, `EventSourceArn` or `State`, of which at most one is given.
+/// The filter of a list: `NamePrefix`, `EventSourceArn` or `State`, at most one of them.
 fn filters<'r>(
     request: &Request<'r>,
     operation: &str,
@@ -197,7 +197,7 @@ fn replay_arn(call: &Call<'_>, name: &str) -> String {
     arn(call.region, &format!("replay/{name}"))
 }
 
-/// A word `name=value` of a description.
+/// The value of a word `name=value` in a description.
 fn word<'d>(description: Option<&'d str>, name: &str) -> Option<&'d str> {
     description?.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
 }

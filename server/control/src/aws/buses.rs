@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 /// The longest policy, in bytes, as with the service.
 const POLICY_BYTES_MAX: usize = 10 << 10;
-/// Members that are kept and given back.
+/// Members that are stored and returned, without effect.
 const KEPT: [&str; 2] = ["KmsKeyIdentifier", "LogConfig"];
 
 pub(super) fn operation(name: &str) -> Option<Operation> {
@@ -120,7 +120,7 @@ fn delete(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Re
     if registry.rules_of(&name).next().is_some() {
         return Err(ApiError::invalid("EventBus can't be deleted since it has rules."));
     }
-    // As with the service, one that does not exist is gone already.
+    // As with the service, deleting a bus that does not exist succeeds.
     let changes = registry.buses.get(&name).map(|_| Change::Delete(format!("bus/{name}")));
     let source = registry.event_sources.get(&name).filter(|_| changes.is_some());
     let waits = source.map(|source| partners::in_state(source, EventSourceState::Pending));
@@ -157,7 +157,7 @@ fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<R
     Ok(Reply::of(paged("EventBuses", page, next)))
 }
 
-/// What a principal may be: everybody, or an account.
+/// A principal: `*`, or an account.
 const PRINCIPAL: &str = r"(\d{12}|\*)";
 const STATEMENT_ID: &str = "[a-zA-Z0-9-_]+";
 
@@ -189,7 +189,7 @@ fn put_permission(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -
     Ok(Reply::with(json!({}), vec![Change::Put(Resource::Bus(bus))]))
 }
 
-/// The statement of a request that gives its parts.
+/// Builds a statement from the parts that a request gives.
 fn statement(request: &Request<'_>, call: &Call<'_>, bus: &str) -> Result<Value, ApiError> {
     let (statement_id, principal) = (request.required("StatementId"), request.required("Principal"));
     let action = request.text("Action").unwrap_or("events:PutEvents");

@@ -1,4 +1,4 @@
-//! Connections and API destinations. Secrets leave a request by their own way, and come back in no answer.
+//! Connections and API destinations. Secrets are stored apart, and no answer contains them.
 
 use super::request::{NAME, Request, arn, object, paged};
 use super::{ApiError, Call, Operation, Reply, http_parameters, seconds, uuid};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 /// Invocations a second that an API destination may ask for. AWS grants more than 300 on request.
 const RATE_LIMIT_MAX: u64 = 1_000_000;
-/// Of an API destination that says nothing.
+/// The default rate of an API destination, per second.
 const RATE_LIMIT: u32 = 300;
 const TYPES: [&str; 3] = ["BASIC", "OAUTH_CLIENT_CREDENTIALS", "API_KEY"];
 const METHODS: [&str; 7] = ["HEAD", "POST", "PATCH", "DELETE", "PUT", "GET", "OPTIONS"];
@@ -27,7 +27,7 @@ const STATES: [&str; 8] = [
 ];
 const CONNECTION_ARN: &str =
     r"^arn:aws([a-z]|\-)*:events:([a-z]|\d|\-)*:([0-9]{12})?:connection\/[\.\-_A-Za-z0-9]+\/[\-A-Za-z0-9]+$";
-/// Members that are never shown, wherever they stand.
+/// Members that are never shown, at any depth.
 const SECRET: [&str; 3] = ["Password", "ApiKeyValue", "ClientSecret"];
 
 pub(super) fn operation(name: &str) -> Option<Operation> {
@@ -51,8 +51,8 @@ fn connection_arn(call: &Call<'_>, connection: &Connection) -> String {
     arn(call.region, &format!("connection/{}/{}", connection.name, connection.uuid))
 }
 
-/// The secret has an id of its own, and the six characters that the service puts behind it; both follow from the
-/// connection's, so that they stay for as long as it does.
+/// The secret's ARN ends with six characters, as with the service; they and its id are derived from the connection's
+/// id, so that they never change.
 fn secret_arn(call: &Call<'_>, connection: &Connection) -> String {
     let number = |salt: u64| connection.uuid.bytes().fold(mix(salt), |held, byte| mix(held ^ u64::from(byte)));
     let (high, low, suffix) = (number(1), number(2), number(3));
@@ -92,7 +92,7 @@ fn without_secrets(value: &Value) -> Value {
     }
 }
 
-/// Where the parameters of a type of authorisation stand.
+/// The member that holds the parameters of a type of authorization.
 fn parameters_of(kind: &str) -> &'static str {
     match kind {
         "BASIC" => "BasicAuthParameters",
@@ -101,7 +101,7 @@ fn parameters_of(kind: &str) -> &'static str {
     }
 }
 
-/// The parameters that a type of authorisation needs.
+/// Checks that the parameters of a type of authorization are present.
 fn check_parameters(kind: &str, parameters: &Value) -> Result<(), ApiError> {
     let needed: &[&str] = match kind {
         "BASIC" => &["/Username", "/Password"],
@@ -121,7 +121,7 @@ fn check_parameters(kind: &str, parameters: &Value) -> Result<(), ApiError> {
     }
 }
 
-/// Parameters with what a change gives put over what was there: a new password alone keeps the name.
+/// Merges changed parameters into the stored ones: a new password alone keeps the user name.
 fn merge(held: Value, given: &Value) -> Value {
     match (held, given) {
         (Value::Object(mut held), Value::Object(given)) => {
@@ -287,7 +287,7 @@ fn existing_destination<'r>(registry: &'r Registry, name: &str) -> Result<&'r Ap
     registry.destinations.get(name).ok_or_else(|| ApiError::missing(missing()))
 }
 
-/// The name in a connection's ARN; what is no such ARN counts as wrong.
+/// The name in a connection's ARN; any other ARN is noted as an error.
 fn connection_of(request: &Request<'_>, arn: &str) -> String {
     let name = connection_name(arn);
     if name.is_none() && !arn.is_empty() {
@@ -340,7 +340,7 @@ fn check_authorization_endpoint(request: &Request<'_>) {
 
 const ENDPOINT_CHARS_MAX: usize = 2_048;
 
-/// The characters that the service allows, and brackets, in which addresses of version 6 stand.
+/// Only the characters that the service allows, and the brackets of IPv6 addresses.
 fn is_endpoint(endpoint: &str) -> bool {
     let bytes = endpoint.as_bytes();
     let is_escape =
@@ -352,7 +352,7 @@ fn is_endpoint(endpoint: &str) -> bool {
     !bytes.is_empty() && bytes.iter().enumerate().all(fits)
 }
 
-/// Whether a request can go there: over HTTP, to a host.
+/// Whether it is an HTTP URL with a host.
 fn has_host(endpoint: &str) -> bool {
     let rest = match endpoint.split_once("://") {
         Some(("https" | "http", rest)) => rest,

@@ -23,16 +23,16 @@ const PARTNER_ENTRIES_MAX: usize = 20;
 const BYTES_MAX: usize = 1 << 20;
 /// The longest header of a trace, in characters.
 const TRACE_HEADER_CHARS_MAX: usize = 500;
-/// What is said of a detail that is none.
+/// Error message for an invalid detail.
 const MALFORMED: &str = "Detail is malformed.";
 
-/// An entry that is refused: `ErrorCode`, `ErrorMessage`.
+/// Error of an entry: `ErrorCode`, `ErrorMessage`.
 type Refused = (&'static str, String);
 
-/// An entry as the event that it puts.
+/// Parses an entry into the event that it puts.
 type Read = fn(&Value, &Registry, &Call<'_>) -> Result<NewEvent, Refused>;
 
-/// Puts events: durable before the answer, each refused for itself.
+/// Puts events: durable before the answer; each entry succeeds or fails alone.
 pub(super) async fn put(shared: &Arc<Shared>, request: &Request<'_>, call: &Call<'_>) -> Result<Value, ApiError> {
     put_all(shared, request, call, ENTRIES_MAX, read).await
 }
@@ -104,7 +104,7 @@ async fn put_all(
     Ok(json!({ "FailedEntryCount": failed, "Entries": answers }))
 }
 
-/// What is there is of its type.
+/// Checks the types of the members that are present.
 fn check_types(entry: &Value) -> Result<(), &'static str> {
     let texts = |value: &Value| value.as_array().is_some_and(|texts| texts.iter().all(Value::is_string));
     match entry {
@@ -125,7 +125,7 @@ fn check_types(entry: &Value) -> Result<(), &'static str> {
     }
 }
 
-/// Entries as the service's own language shows them.
+/// Entries as the service's error messages show them.
 fn shown(entries: &[Value]) -> String {
     let member = |entry: &Value, name: &str| entry[name].as_str().map_or("null".to_owned(), str::to_owned);
     let entry = |entry: &Value| {
@@ -141,7 +141,7 @@ fn shown(entries: &[Value]) -> String {
     format!("[{}]", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
 }
 
-/// 14 bytes for a time, and the bytes of everything that is text.
+/// The size of an entry as the service counts it: 14 bytes for a time, and the bytes of all texts.
 fn size(entry: &Value) -> usize {
     let text = |name: &str| entry[name].as_str().map_or(0, str::len);
     let resources = entry["Resources"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::len);
@@ -170,7 +170,7 @@ fn check_time(time: &Value) -> Result<(), Refused> {
     Err(("InvalidArgument", format!("Parameter Time is not valid. Reason: {reason}")))
 }
 
-/// Read to its end, so that nothing behind the journal meets a detail that is no object.
+/// Parses the whole detail, so that no reader of the journal meets one that is not an object.
 fn check_detail(detail: &str) -> Result<(), Refused> {
     raw::check_detail(detail).map_err(|_| ("MalformedDetail", MALFORMED.into()))
 }
@@ -229,8 +229,8 @@ fn new_event(entry: &Value, bus: &str, call: &Call<'_>) -> NewEvent {
     }
 }
 
-/// Whether nobody from outside says such a thing on a bus: what the engine, the services of the cloud and partners
-/// tell is true.
+/// Whether clients must not put such an event: events of the engine, of cloud services and of partners have to be
+/// authentic.
 pub(crate) fn is_reserved(bus: &str, source: &str, detail_type: &str) -> bool {
     source.starts_with("aws.")
         || bus.starts_with(super::partners::PREFIX)

@@ -1,11 +1,11 @@
-//! Parameters of requests that targets and connections bring along, checked as the service does: what no request can
-//! carry is refused here, not when the first event is delivered. Headers that say how a request is carried
-//! (`Content-Length`, `Host` and their like) are accepted and left out of requests, as with the service.
+//! Request parameters of targets and connections, checked as the service does: what no request can carry is rejected
+//! here, not when the first event is delivered. Headers of the transport (`Content-Length`, `Host` and the like) are
+//! accepted and left out of requests, as with the service.
 
 use super::request::Request;
 use serde_json::{Map, Value};
 
-/// The longest name or value.
+/// The longest name or value, in characters.
 const CHARS_MAX: usize = 512;
 const HEADER_KEY: &str = "^[!#$%&'*+-.^_`|~0-9a-zA-Z]+$";
 const HEADER_VALUE: &str = r"^[ \t]*[\x20-\x7E]+([ \t]+[\x20-\x7E]+)*[ \t]*$";
@@ -13,7 +13,7 @@ const QUERY_KEY: &str = r"[^\x00-\x1F\x7F]+";
 const QUERY_VALUE: &str = r"[^\x00-\x09\x0B\x0C\x0E-\x1F\x7F]+";
 const PATH: &str = r"^(?!\s*$).+";
 
-/// One kind of text of a request.
+/// Part of a request that a text is for.
 #[derive(Clone, Copy)]
 enum Kind {
     HeaderKey,
@@ -37,7 +37,7 @@ impl Kind {
     fn fits(self, text: &str) -> bool {
         let control = |c: char| c.is_ascii_control();
         match self {
-            // The token of RFC 9110: the service's pattern has a range too many.
+            // The token of RFC 9110: the service's pattern contains one range too many.
             Kind::HeaderKey => is_token(text),
             Kind::HeaderValue => !text.is_empty() && text.bytes().all(|b| matches!(b, b'\t' | b' '..=b'~')),
             Kind::QueryKey => !text.is_empty() && !text.contains(control),
@@ -95,7 +95,7 @@ fn shown(map: &Map<String, Value>) -> String {
     format!("{{{}}}", map.iter().map(pair).collect::<Vec<_>>().join(", "))
 }
 
-/// `AuthParameters` of a connection: what every request, and a request for a token, gets in addition.
+/// `AuthParameters` of a connection: parameters added to every request, and to requests for a token.
 pub(super) fn check_connection(request: &Request<'_>, parameters: &Value) {
     let of_invocation = ("authParameters.invocationHttpParameters", &parameters["InvocationHttpParameters"]);
     let of_token =
@@ -132,7 +132,7 @@ pub(super) fn check_connection(request: &Request<'_>, parameters: &Value) {
     }
 }
 
-/// A text of one kind; a secret one is not shown.
+/// Checks a text for its part of a request; errors do not quote a secret.
 fn check_text(request: &Request<'_>, at: &str, value: &Value, kind: Kind, secret: bool) {
     let Some(text) = value.as_str() else { return request.required_at(at) };
     let shown = if secret { "Value".to_owned() } else { format!("Value '{text}'") };

@@ -1,7 +1,6 @@
 //! Filter patterns of log groups: words that a line holds (`captured "sparkit" -dodged`), one of several
-//! (`?ash ?gary`; beside other words these count for nothing, as with the service), a question about its JSON
-//! (`{ $.detail.player = "ash" && $.detail.position > 100 }`), or about its columns
-//! (`[ip, ..., status = 4*, bytes]`).
+//! (`?ash ?gary`; beside other words these are ignored, as with the service), a condition on its JSON
+//! (`{ $.detail.player = "ash" && $.detail.position > 100 }`), or on its columns (`[ip, ..., status = 4*, bytes]`).
 //!
 //! ```text
 //! word  = ["?" | "-"] ("\"" text "\"" | "%" regular expression "%" | text without blanks)
@@ -12,9 +11,9 @@
 //! value = "\"" text, * for anything "\"" | "%" regular expression "%" | number | word
 //! ```
 //!
-//! - `parser`: questions, from their text
+//! - `parser`: conditions, from their text
 //!
-//! Within quotation marks a backslash stands before a quotation mark or another backslash.
+//! Within quotation marks a backslash escapes a quotation mark or another backslash.
 
 mod parser;
 
@@ -37,20 +36,20 @@ const REGEX_BYTES_MAX: usize = 1 << 20;
 pub(super) enum Filter {
     /// Words: all of `wanted` and none of `unwanted`; without any of these, one of `any`.
     Words { wanted: Vec<Word>, any: Vec<Word>, unwanted: Vec<Word> },
-    /// About lines that are JSON.
+    /// A condition on lines that are JSON.
     Json(Question),
-    /// About lines whose words are columns.
+    /// A condition on lines whose words are columns.
     Columns(Columns),
 }
 
-/// Columns of a line: those at its beginning, and those at its end if any may stand between.
+/// Columns of a line: the first ones and, if `...` allows any between, the last ones.
 #[derive(Debug)]
 pub(super) struct Columns {
     before: Vec<Option<Question>>,
     behind: Option<Vec<Option<Question>>>,
 }
 
-/// What a line may hold.
+/// A word, text or expression that a line may contain.
 #[derive(Debug)]
 pub(super) enum Word {
     Text(String),
@@ -78,7 +77,7 @@ pub(super) enum Question {
 pub(super) enum Step {
     Name(String),
     Index(usize),
-    /// One of all elements.
+    /// Any element.
     Every,
 }
 
@@ -97,7 +96,7 @@ pub(super) enum Test {
         not: bool,
         number: f64,
     },
-    /// Null, or a truth.
+    /// `NULL`, `TRUE` or `FALSE`.
     Is(&'static str),
     NotExists,
 }
@@ -118,7 +117,7 @@ impl Filter {
         }
     }
 
-    /// Whether a line is wanted.
+    /// Whether a line matches.
     pub(super) fn holds(&self, line: &str) -> bool {
         match self {
             Filter::Words { wanted, any, unwanted } => {
@@ -172,7 +171,7 @@ impl Columns {
     }
 }
 
-/// The words of a line; what stands between brackets or quotation marks is one.
+/// The words of a line; text in brackets or quotation marks is one word.
 fn columns_of(line: &str) -> Vec<&str> {
     let (mut columns, mut rest) = (Vec::new(), line.trim_start());
     while let Some(first) = rest.chars().next() {
@@ -192,18 +191,17 @@ fn columns_of(line: &str) -> Vec<&str> {
     columns
 }
 
-/// What a question is about. JSON stays as it was written: whatever its numbers and its depth, nothing of it is
-/// hidden.
+/// The value that a condition tests. JSON stays as it was written, so that no number is rounded and no depth is cut.
 #[derive(Clone, Copy)]
 enum At<'l> {
     Json(&'l RawValue),
     Column(&'l str),
 }
 
-/// A value, as tests see it.
+/// A value, as it is compared.
 enum Held<'l> {
     Text(Cow<'l, str>),
-    /// A number or a truth, as it was written.
+    /// A number or a boolean, as it was written.
     Plain(&'l str),
     /// Null, an object, a list.
     Other(&'l str),
@@ -240,7 +238,7 @@ impl Question {
     }
 }
 
-/// Whether something at the end of a path passes a test.
+/// Whether any value at the path passes the test.
 fn any_at(value: At<'_>, path: &[Step], test: &Test) -> bool {
     let Some((step, rest)) = path.split_first() else { return test.holds(Some(value)) };
     let next = match step {
@@ -282,7 +280,7 @@ impl Test {
     }
 }
 
-/// Whether a text is a pattern with stars.
+/// Whether a text matches a pattern with stars.
 fn like(pattern: &str, text: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(text) = text.strip_prefix(first) else { return false };

@@ -1,8 +1,8 @@
-//! Operations of Amazon CloudWatch Logs: groups, streams, lines in and out. A catch-all rule into a log group is the
-//! view of everything that happens on a bus.
+//! Operations of Amazon CloudWatch Logs: groups, streams, lines in and out. A catch-all rule with a log group as its
+//! target logs every event of a bus.
 //!
 //! - `groups`: groups and their settings, tags, resource policies
-//! - `queries`: questions in the query language of Logs Insights
+//! - `queries`: queries in the language of Logs Insights
 
 mod groups;
 mod queries;
@@ -21,22 +21,22 @@ use serde_json::{Value, json};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-/// Lines of one answer.
+/// Lines of one answer, at most.
 const LINES_MAX: u64 = 10_000;
-/// Bytes of one answer, about.
+/// Bytes of one answer, approximately.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
-/// Lines that one call looks at; the next call goes on.
+/// Lines that one call scans; the next call continues.
 const LINES_SEEN_MAX: usize = 100_000;
 /// The longest line, in bytes.
 const LINE_BYTES_MAX: usize = 1 << 20;
-/// Bytes of one batch, with those that each of its lines counts for beside its text.
+/// Bytes of one batch; each line counts its text plus `BATCH_BYTES_BESIDE`.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 const BATCH_BYTES_BESIDE: usize = 26;
-/// How far apart the lines of one batch may be, in milliseconds.
+/// Longest time span of one batch, in milliseconds.
 const BATCH_SPAN_MS_MAX: u64 = 24 * 3_600_000;
-/// How far in the future a line may say to be, in milliseconds.
+/// How far in the future a line's timestamp may be, in milliseconds.
 const FUTURE_MS_MAX: u64 = 2 * 3_600_000;
-/// How long ago, in days.
+/// How far in the past, in days.
 const PAST_DAYS_MAX: u32 = 14;
 /// Operations that change groups.
 pub(super) fn operation(name: &str) -> Option<Operation> {
@@ -85,7 +85,7 @@ fn no_stream() -> ApiError {
     ApiError::missing("The specified log stream does not exist.")
 }
 
-/// The group that is meant: by its name, or by its ARN.
+/// The group that a request names, by name or by ARN.
 fn named<'r>(registry: &'r Registry, request: &Request<'_>) -> Result<&'r LogGroup, ApiError> {
     let (name, identifier) = (request.text("logGroupName"), request.text("logGroupIdentifier"));
     if name.is_some() && identifier.is_some() {
@@ -113,7 +113,7 @@ fn group_of<'r>(registry: &'r Registry, given: &str) -> Result<&'r LogGroup, Api
     registry.log_groups.get(name).ok_or_else(|| ApiError::missing("The specified log group does not exist."))
 }
 
-/// A name of a group or stream: of the characters that the pattern names, as long as the service takes.
+/// Checks the name of a group or stream: its characters against the pattern, and its length.
 fn checked<'r>(
     request: &Request<'r>,
     member: &str,
@@ -134,7 +134,7 @@ fn checked<'r>(
     Ok(name)
 }
 
-/// Carries out an operation on streams and lines. Disks are waited for on another thread.
+/// Runs an operation on streams and lines. Disk I/O is done on another thread.
 pub(super) async fn call(
     shared: &Arc<Shared>,
     operation: OnLines,
@@ -220,13 +220,13 @@ async fn describe_streams(
     let mut streams = on_disk(shared, move |engine| engine.logs().streams(&name)).await?;
     streams.retain(|stream| prefix.as_ref().is_none_or(|prefix| stream.name.starts_with(prefix)));
     if by_time {
-        // Those without lines have no time: they come first, and last if descending.
+        // Streams without lines have no time: they come first, and last if descending.
         streams.sort_by_key(|stream| stream.times.map_or(0, |times| times.last_ms));
     }
     if descending {
         streams.reverse();
     }
-    // By name, so that a page goes on behind a stream that is deleted meanwhile; times change too fast for that.
+    // By name, so that paging continues even if the last stream of a page is deleted; times change too fast for that.
     let from = match &after {
         None => 0,
         Some(after) if by_time => {
@@ -243,7 +243,7 @@ async fn describe_streams(
     Ok(object([("logStreams", Some(shown.into())), ("nextToken", next.map(Value::from))]))
 }
 
-/// The stream behind which a page goes on.
+/// The stream after which a page continues.
 fn stream_of_token(token: &str, group: &str) -> Result<String, ApiError> {
     let stream = token.strip_prefix(group).and_then(|rest| rest.strip_prefix('@'));
     stream.map(str::to_owned).ok_or_else(|| invalid("The specified nextToken is invalid."))
@@ -263,7 +263,7 @@ fn stream_json(group: &LogGroup, stream: &Stream, region: &str) -> Value {
     ])
 }
 
-/// What was given: lines in their order, and which are taken.
+/// The lines of a request, in order, and which of them are accepted.
 struct Given {
     lines: Vec<(u64, String)>,
     too_new_from: Option<usize>,
@@ -343,7 +343,7 @@ fn place_of(token: &str) -> Result<LinePlace, ApiError> {
     Ok(LinePlace { at_ms: number(at_ms)?, sequence: number(sequence)? })
 }
 
-/// A moment in milliseconds; what lies before 1970 is 1970.
+/// A time in milliseconds since 1970; earlier times become 0.
 fn moment(request: &Request<'_>, member: &str) -> Result<Option<u64>, ApiError> {
     let Some(value) = request.get(member) else { return Ok(None) };
     let ms = value.as_i64().ok_or_else(|| invalid(format!("{member} is a number of milliseconds since 1970")))?;

@@ -1,9 +1,10 @@
 //! Redrive: `StartMessageMoveTask` sends the messages of a queue to another, or each back to where it came from; dead
 //! letters of the bus to their target. Beyond AWS, `FilterPattern` (an event pattern on the body) moves some, and
-//! `MessageId` one. A message leaves its queue once it is where it belongs, so that a task can end at any moment.
+//! `MessageId` one. A message is deleted from its queue only after it was delivered, so that a task can end at any
+//! moment.
 //!
 //! ```text
-//! note   move/ID   the task, as JSON: one that the process left running goes on at the next start
+//! note   move/ID   the task, as JSON: one that was running when the process ended continues at the next start
 //! ```
 
 use super::request::{Request, object};
@@ -25,24 +26,24 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Tasks that are remembered, ended ones included; and that run.
+/// Tasks that are kept, running and ended ones together.
 const TASKS_MAX: usize = 100;
-/// How often a target that is full is asked again.
+/// Pause before a full target is tried again.
 const WAIT: Duration = Duration::from_millis(100);
-/// How long a message is hidden while it is moved, in seconds.
+/// How long a message is hidden from receivers while it is moved, in seconds.
 const HIDDEN_S: u32 = 30;
 const PER_SECOND_MAX: u32 = 500;
 const NOTES: &str = "move/";
-/// Why a task fails whose source or destination is gone.
+/// Failure of a task whose source or destination was deleted.
 const NO_QUEUE: &str = "AWS.SimpleQueueService.NonExistentQueue";
-/// Why a task fails at a message that was sent to its queue, not moved there.
+/// Failure at a message that a client sent to the queue: it has no source to return to.
 const NO_SOURCE: &str = "CouldNotDetermineMessageSource";
 
 /// Tasks that were started, the newest last.
 #[derive(Default)]
 pub(crate) struct Moves(Mutex<Vec<Arc<Move>>>);
 
-/// What a task is to do.
+/// Settings of a task.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Plan {
     id: String,
@@ -50,14 +51,14 @@ struct Plan {
     destination_arn: Option<String>,
     per_second: Option<u32>,
     started_at: Timestamp,
-    /// What was in the queue then has smaller sequence numbers.
+    /// Only messages with a smaller sequence number are moved: those that were in the queue at the start.
     until: u64,
     to_move: usize,
     pattern: Option<String>,
     message_id: Option<String>,
 }
 
-/// A task as it is noted.
+/// A task as it is stored.
 #[derive(Serialize, Deserialize)]
 struct Noted {
     plan: Plan,
@@ -71,7 +72,7 @@ struct Move {
     pattern: Option<Pattern>,
     moved: AtomicU64,
     cancelled: AtomicBool,
-    /// Held while a message is on its way.
+    /// Held while a message is being moved.
     moving: tokio::sync::Mutex<()>,
     ended: Mutex<Option<Result<(), String>>>,
 }
@@ -147,7 +148,8 @@ async fn start(shared: &Arc<Shared>, request: &Request<'_>, call: &Call<'_>) -> 
     Ok(answer)
 }
 
-/// Whether a queue gets dead letters: of another queue, or of something on the bus; or got such before.
+/// Whether a queue is a dead-letter queue, of another queue or of a resource of the bus, or holds dead letters from
+/// before.
 fn has_dead_letters(engine: &Engine, registry: &Registry, name: &str) -> Result<bool, QueueError> {
     let is_it = |arn: Option<&String>| arn.is_some_and(|arn| Destination::of(arn) == Destination::Queue(name.into()));
     let of_queue =
@@ -162,13 +164,13 @@ fn has_dead_letters(engine: &Engine, registry: &Registry, name: &str) -> Result<
     Ok(first.is_some_and(|message| message.origin.is_some() || is_of_bus(&message)))
 }
 
-/// Whether a message is a dead letter of a rule or of a schedule, which its target can get again.
+/// Whether a message is a dead letter of a rule or of a schedule, and can be sent to its target again.
 fn is_of_bus(message: &Message) -> bool {
     ["RULE_ARN", "SCHEDULE_ARN"].iter().any(|name| message.attributes.contains_key(*name))
 }
 
 impl Moves {
-    /// Adds a task; the note of one that is forgotten for it.
+    /// Adds a task; returns the note of an old task that was dropped for it.
     fn add(&self, task: Arc<Move>) -> Result<Option<String>, ApiError> {
         let mut moves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let runs = |other: &Arc<Move>| other.ended().is_none();
@@ -192,7 +194,7 @@ impl Moves {
     }
 }
 
-/// Goes on with tasks that the process before left running; those that had ended are remembered.
+/// Loads the stored tasks, and continues those that were running when the process ended.
 pub(crate) fn resume(shared: &Arc<Shared>) {
     let mut tasks = Vec::new();
     let read = shared.engine.notes().visit(NOTES, &mut |_, note| {
@@ -247,7 +249,7 @@ async fn run(engine: Engine, task: Arc<Move>) {
     }
 }
 
-/// Ends all tasks and forgets them; no message is on its way after this.
+/// Cancels and drops all tasks; no message is being moved when this returns.
 pub(crate) async fn end_all(shared: &Shared) {
     let moves = std::mem::take(&mut *shared.moves.0.lock().unwrap_or_else(PoisonError::into_inner));
     for task in moves {
@@ -268,7 +270,7 @@ impl Move {
         }
     }
 
-    /// As clients know it: they may look into it.
+    /// The task handle of clients: JSON in base64, as with the service.
     fn handle(&self) -> String {
         STANDARD.encode(json!({ "taskId": self.plan.id, "sourceArn": self.plan.source_arn }).to_string())
     }
@@ -289,9 +291,9 @@ impl Move {
         engine.notes().set([(self.name(), Some(text))])
     }
 
-    /// Moves the next message that is wanted, and answers its sequence number; none are left when it answers none.
-    /// Others are looked at, not received. What comes after the task began, because it failed again, say, has a
-    /// larger sequence number and is left for another task, so that each ends.
+    /// Moves the next message that the task selects, and returns its sequence number; none when no such message is
+    /// left. Other messages are read, not received. A message that arrived after the start, because it failed again,
+    /// say, has a sequence number of at least `until` and is left for another task, so that each task ends.
     fn step(&self, engine: &Engine, mut after: u64) -> Result<Option<u64>, String> {
         let text = |error: QueueError| error.to_string();
         let Destination::Queue(source) = Destination::of(&self.plan.source_arn) else { return Ok(None) };
@@ -311,7 +313,7 @@ impl Move {
             let taken = queues.receive_one(&source, message.sequence, HIDDEN_S, engine.now()).map_err(text)?;
             let Some(taken) = taken else { continue }; // another receiver has it
             self.hand_over(engine, &source, &taken).inspect_err(|_| {
-                drop(queues.change_visibility(&source, &taken.handle, 0, engine.now())); // it stays where it is
+                drop(queues.change_visibility(&source, &taken.handle, 0, engine.now())); // it stays in its queue
             })?;
             self.moved.fetch_add(1, Ordering::Relaxed);
             return Ok(Some(after));
@@ -338,8 +340,8 @@ impl Move {
         engine.queues().hand_over(source, taken, &destination, engine.now()).map_err(|error| error.to_string())
     }
 
-    /// Sends a dead letter of the bus to its target. One that is slower than the task has to be waited for, as long
-    /// as the message is hidden.
+    /// Sends a dead letter of the bus to its target. If the target is busy, it retries for half of the time that the
+    /// message is hidden.
     fn send_again(&self, engine: &Engine, source: &str, taken: &Received) -> Result<(), String> {
         let patience = Instant::now() + Duration::from_secs(u64::from(HIDDEN_S) / 2);
         loop {
@@ -385,7 +387,7 @@ impl Move {
     }
 }
 
-/// The task and the source of a handle.
+/// The task id and the source ARN in a handle.
 fn read_handle(handle: &str) -> Option<(String, String)> {
     let read: Value = serde_json::from_slice(&STANDARD.decode(handle).ok()?).ok()?;
     Some((read["taskId"].as_str()?.to_owned(), read["sourceArn"].as_str()?.to_owned()))

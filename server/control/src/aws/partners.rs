@@ -1,4 +1,4 @@
-//! Partner event sources, from both sides: the partner makes one and puts events, the customer makes the bus of its
+//! Partner event sources, both sides: the partner creates one and puts events, the customer creates the bus of its
 //! name. Here both are one account. An event for a source that has no bus, or was deactivated, is refused.
 
 use super::request::{Request, arn, paged};
@@ -9,10 +9,10 @@ use fakemon_resource::inbound::{EventSource, EventSourceState};
 use fakemon_resource::resource::{Change, Resource};
 use serde_json::{Value, json};
 
-/// What every name begins with.
+/// Prefix of every name.
 pub(crate) const PREFIX: &str = "aws.partner/";
 const SOURCE_NAME: &str = r"aws\.partner(/[\.\-_A-Za-z0-9]+){2,}";
-/// Partner event sources that there may be.
+/// Partner event sources, at most.
 const SOURCES_MAX: usize = 10_000;
 
 pub(super) fn operation(name: &str) -> Option<Operation> {
@@ -39,7 +39,7 @@ pub(crate) fn is_source_name(name: &str) -> bool {
     name.len() <= 256 && parts.is_some_and(|parts| parts.len() >= 2 && parts.into_iter().all(fits))
 }
 
-/// A new partner event source; it waits for its bus.
+/// A new partner event source; pending until its bus is created.
 pub(crate) fn new_source(
     registry: &Registry,
     name: &str,

@@ -1,4 +1,4 @@
-//! Amazon EventBridge Pipes: pipes made, changed, started, stopped, described, listed, deleted; and their tags.
+//! Amazon EventBridge Pipes: create, update, start, stop, describe, list and delete pipes; and their tags.
 //!
 //! Beyond AWS: a source may be an event bus, the journal (`arn:aws:fakemon:REGION:ACCOUNT:journal`) or an API
 //! destination whose answer never ends (server-sent events or lines); these read as streams do, with
@@ -38,7 +38,7 @@ const CURRENT_STATES: [&str; 15] = [
 ];
 /// Members that are kept and given back.
 const KEPT: [&str; 2] = ["KmsKeyIdentifier", "LogConfiguration"];
-/// Members of a change of a stream that say where it began; they stay.
+/// Members that say where a stream begins; an update cannot change them.
 const BEGINNING: [&str; 2] = ["StartingPosition", "StartingPositionTimestamp"];
 const TAGS_MAX: usize = 50;
 
@@ -52,7 +52,7 @@ const IN_LIST: &[InQuery] = &[
     ("Limit", "Limit", Kind::Number),
 ];
 
-/// The paths of the service.
+/// The routes of the service.
 pub(super) fn routes() -> Router<Arc<Shared>> {
     let one = route(MethodFilter::POST, create, &[])
         .merge(route(MethodFilter::PUT, update, &[]))
@@ -88,7 +88,7 @@ fn word(state: DesiredState) -> &'static str {
     }
 }
 
-/// The members that are there once something was asked of a pipe.
+/// The members of an answer to an operation on a pipe.
 fn brief(pipe: &Pipe, call: &Call<'_>, state: &str) -> Value {
     json!({
         "Arn": arn(call, &pipe.name),
@@ -100,7 +100,7 @@ fn brief(pipe: &Pipe, call: &Call<'_>, state: &str) -> Value {
     })
 }
 
-/// What a pipe is made of: members that both making and changing have.
+/// Reads the members that creating and updating share.
 fn take_members(request: &Request<'_>, pipe: &mut Pipe) {
     if let Some(description) = request.short("Description", 512) {
         pipe.description = Some(description);
@@ -152,8 +152,7 @@ fn take_members(request: &Request<'_>, pipe: &mut Pipe) {
     }
 }
 
-/// Parameters after a change: each member that is given replaces the one that was there, whole; but a stream began
-/// where it began.
+/// Parameters after an update: each given member replaces the stored one as a whole, except where a stream begins.
 fn changed(held: &Value, given: &Map<String, Value>) -> Value {
     let mut changed = held.as_object().cloned().unwrap_or_default();
     for (member, value) in given.iter().filter(|(_, value)| !value.is_null()) {
@@ -216,7 +215,7 @@ fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result
     Ok(Reply::with(answer, vec![Change::Put(Resource::Pipe(pipe))]))
 }
 
-/// `LATEST` begins when a pipe is to run first.
+/// `LATEST` is the time when the pipe is first started.
 fn runs_from_now(pipe: &mut Pipe, call: &Call<'_>) {
     if pipe.desired_state == DesiredState::Running && pipe.runs_since.is_none() {
         pipe.runs_since = Some(call.now);
@@ -254,7 +253,7 @@ fn stop(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<R
     switch(registry, request, call, DesiredState::Stopped)
 }
 
-/// A pipe that is what it is to be already stays as it is.
+/// Starts or stops a pipe; no change if it is in that state already.
 fn switch(
     registry: &Registry,
     request: &Request<'_>,
@@ -379,7 +378,7 @@ pub(super) fn tag_operation(act: &str) -> Option<Operation> {
     })
 }
 
-/// Tags of a pipe are put beside those that are there. It runs on as it is.
+/// Adds tags to those of a pipe; the pipe keeps running.
 fn tag(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let mut pipe = tagged(registry, request)?.clone();
     pipe.tags.extend(tags_given(request, "tags")?);
@@ -387,7 +386,7 @@ fn tag(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply
     Ok(Reply::with(json!({}), vec![Change::Put(Resource::Pipe(pipe))]))
 }
 
-/// Tags of a pipe go.
+/// Removes tags of a pipe.
 fn untag(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let mut pipe = tagged(registry, request)?.clone();
     let keys = request.get("TagKeys").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
@@ -395,7 +394,7 @@ fn untag(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Rep
     Ok(Reply::with(json!({}), vec![Change::Put(Resource::Pipe(pipe))]))
 }
 
-/// Tags of a pipe.
+/// Lists the tags of a pipe.
 fn list_tags(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     Ok(Reply::of(json!({ "tags": tagged(registry, request)?.tags })))
 }

@@ -2,7 +2,7 @@
 //! address, answered in XML. Older SDKs and command lines speak nothing else to some services, and STS knows no
 //! other.
 //!
-//! - `Form`: what was asked
+//! - `Form`: a request
 //! - `answered`, `refused`: answers, as XML; as JSON where the client asks for that
 
 use super::{ApiError, uuid};
@@ -10,10 +10,10 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-/// Fields that are read; a form has fewer.
+/// Fields of a form, at most.
 const FIELDS_MAX: usize = 10_000;
 
-/// Whether a request is a form for an operation, by its head.
+/// Whether the head of a request says that it is a form for an operation.
 pub(crate) fn is_one(headers: &HeaderMap, uri: &Uri) -> bool {
     let in_address = uri.query().unwrap_or_default().split('&').any(|pair| pair.starts_with("Action="));
     !headers.contains_key("x-amz-target") && (in_address || is_form(headers))
@@ -50,7 +50,7 @@ impl Form {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// A field.
+    /// The value of a field.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(held, _)| held == name).map(|(_, value)| value.as_str())
     }
@@ -92,7 +92,7 @@ pub(super) struct Dialect {
     pub(super) namespace: &'static str,
 }
 
-/// An answer of an operation; one that answers null has no result in it.
+/// An answer of an operation; null is written without a result element.
 pub(super) fn answered(dialect: Dialect, headers: &HeaderMap, action: &str, result: &Value) -> Response {
     let request_id = uuid();
     if wants_json(headers) {
@@ -140,8 +140,7 @@ fn response(status: StatusCode, media_type: &'static str, body: String, request_
     response
 }
 
-/// An element and what is in it: members of an object in their order, elements of a list one behind the other under
-/// the same name.
+/// Writes an element: members of an object in order, elements of a list one after the other under the same name.
 pub(super) fn write_element(out: &mut String, name: &str, value: &Value) {
     match value {
         Value::Array(elements) => return elements.iter().for_each(|element| write_element(out, name, element)),
@@ -157,7 +156,7 @@ pub(super) fn write_element(out: &mut String, name: &str, value: &Value) {
     out.push_str(&format!("</{name}>"));
 }
 
-/// Text as XML has it; a character that XML cannot have becomes a replacement.
+/// Escapes text for XML; a character that XML cannot contain becomes U+FFFD.
 fn write_text(out: &mut String, text: &str) {
     for c in text.chars() {
         match c {

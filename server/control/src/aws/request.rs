@@ -1,4 +1,4 @@
-//! Members of a request, checked. What the service checks first it tells all at once:
+//! Checked members of a request. Errors that the service finds in its first pass are reported together:
 //! `2 validation errors detected: …`.
 
 use super::ApiError;
@@ -7,9 +7,9 @@ use fakemon_model::envelope::ACCOUNT;
 use serde_json::{Map, Value};
 use std::sync::{Mutex, PoisonError};
 
-/// Characters of most names.
+/// Pattern of most names.
 pub(super) const NAME: &str = r"[\.\-_A-Za-z0-9]+";
-/// Characters of names of buses.
+/// Pattern of names of buses.
 pub(super) const BUS_NAME: &str = r"[/\.\-_A-Za-z0-9]+";
 
 /// Below 2^53 a whole number is exact as a float, too.
@@ -64,7 +64,7 @@ impl<'r> Request<'r> {
         self.members.get(name).filter(|value| !value.is_null())
     }
 
-    /// A text; anything else counts as wrong.
+    /// A text; any other type is noted as an error.
     pub(super) fn text(&self, name: &str) -> Option<&'r str> {
         match self.get(name) {
             Some(Value::String(text)) => Some(text),
@@ -79,7 +79,7 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// A text that may not be missing.
+    /// A required text; empty if it is missing, which is noted as an error.
     pub(super) fn required(&self, name: &str) -> &'r str {
         if self.get(name).is_none() {
             self.required_at(&lower(name));
@@ -87,7 +87,7 @@ impl<'r> Request<'r> {
         self.text(name).unwrap_or_default()
     }
 
-    /// A name that may not be missing, of certain characters and at most so many.
+    /// A required name: matches `pattern`, at most `max` characters.
     pub(super) fn name(&self, member: &str, pattern: &str, max: usize) -> &'r str {
         let name = self.required(member);
         if !name.is_empty() || self.get(member).is_some() {
@@ -108,7 +108,7 @@ impl<'r> Request<'r> {
         self.check_length(at, name, 1, max);
     }
 
-    /// So many characters, at least and at most.
+    /// Notes an error unless the text has `min` to `max` characters.
     pub(super) fn check_length(&self, at: &str, text: &str, min: usize, max: usize) {
         let (bound, limit) = match text.chars().count() {
             length if length < min => ("greater than or equal to", min),
@@ -120,7 +120,7 @@ impl<'r> Request<'r> {
         ));
     }
 
-    /// The ARN of a role, whether there is one or not.
+    /// Notes an error unless it is the ARN of a role; the role need not exist.
     pub(super) fn check_role(&self, at: &str, role: &str) {
         if !is_role(role) {
             self.found(format!(
@@ -130,8 +130,7 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// A list of so many members, at least and at most; as the service shows it, only an empty one is short enough to
-    /// be told in full.
+    /// A list of `min` to `max` members. As with the service, the error shows the value only if the list is empty.
     pub(super) fn list(&self, name: &str, min: usize, max: usize) -> &'r [Value] {
         let Some(value) = self.get(name) else {
             self.required_at(&lower(name));
@@ -151,19 +150,19 @@ impl<'r> Request<'r> {
         list
     }
 
-    /// Notes that what has to be there is not.
+    /// Notes that a required member is missing.
     pub(super) fn required_at(&self, at: &str) {
         self.found(format!("Value null at '{at}' failed to satisfy constraint: Member must not be null"));
     }
 
-    /// A text of at most so many characters.
+    /// A text of at most `max` characters.
     pub(super) fn short(&self, name: &str, max: usize) -> Option<String> {
         let text = self.text(name)?;
         self.check_length(&lower(name), text, 0, max);
         Some(text.to_owned())
     }
 
-    /// One of some words.
+    /// A text that is one of `words`.
     pub(super) fn one_of(&self, name: &str, words: &[&str]) -> Option<&'r str> {
         let text = self.text(name)?;
         if !words.contains(&text) {
@@ -181,7 +180,7 @@ impl<'r> Request<'r> {
         self.number_at(&lower(name), self.get(name)?, min, max)
     }
 
-    /// A whole number that stands somewhere inside.
+    /// A whole number inside another member.
     pub(super) fn number_at(&self, at: &str, value: &Value, min: u64, max: u64) -> Option<u64> {
         let number = value.as_u64().filter(|number| (min..=max).contains(number));
         if number.is_none() {
@@ -200,7 +199,7 @@ impl<'r> Request<'r> {
         self.wrong.lock().unwrap_or_else(PoisonError::into_inner).push(wrong);
     }
 
-    /// Nothing was wrong so far, or everything at once.
+    /// Fails with all errors noted so far, if there are any.
     pub(super) fn check(&self) -> Result<(), ApiError> {
         let wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         match wrong.len() {
@@ -216,8 +215,8 @@ impl<'r> Request<'r> {
         name.rsplit_once(":event-bus/").map_or(name, |(_, name)| name).to_owned()
     }
 
-    /// A page of things in the order of their keys, and the token of the next. It goes on behind the last one, so
-    /// that nobody is left out who deletes while they page.
+    /// A page of items in the order of their keys, and the token of the next. The token holds the last key, so that a
+    /// client that deletes while paging misses none.
     pub(super) fn page<T>(
         &self,
         list: &str,
@@ -229,7 +228,7 @@ impl<'r> Request<'r> {
         Ok(page_behind(list, after, limit, things))
     }
 
-    /// The key behind which a list is to go on; of the list's own tokens only.
+    /// The key after which a list continues, from a token of the same list.
     pub(super) fn token(&self, member: &str, list: &str) -> Result<Option<String>, ApiError> {
         let Some(token) = self.text(member) else { return Ok(None) };
         let read = TOKEN.decode(token).ok().and_then(|read| String::from_utf8(read).ok());
@@ -240,15 +239,15 @@ impl<'r> Request<'r> {
     }
 }
 
-/// How tokens are written: opaque, and good in a query.
+/// Encoding of tokens: opaque, and safe in a query string.
 const TOKEN: base64::engine::GeneralPurpose = base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// The token with which a list goes on behind a key.
+/// The token with which a list continues after a key.
 pub(super) fn token_behind(list: &str, key: &str) -> String {
     TOKEN.encode(format!("{list}\0{key}"))
 }
 
-/// At most so many things of a list, in the order of their keys, behind a key.
+/// At most `max` items of a list, in the order of their keys, after a key.
 pub(super) fn page_behind<T>(
     list: &str,
     after: Option<String>,
@@ -277,13 +276,13 @@ fn is_role(arn: &str) -> bool {
         && name.bytes().all(fits)
 }
 
-/// `EventBusName` as `eventBusName`: how the service names members when it complains.
+/// `EventBusName` as `eventBusName`: the names of members in the service's errors.
 pub(super) fn lower(name: &str) -> String {
     let mut chars = name.chars();
     chars.next().map(|first| first.to_ascii_lowercase().to_string() + chars.as_str()).unwrap_or_default()
 }
 
-/// ARN of something of EventBridge.
+/// ARN of a resource of EventBridge.
 pub(super) fn arn(region: &str, resource: &str) -> String {
     format!("arn:aws:events:{region}:{ACCOUNT}:{resource}")
 }
@@ -298,7 +297,7 @@ pub(super) fn paged(name: &str, page: Vec<Value>, next: Option<String>) -> Value
     answer.into()
 }
 
-/// An object of the members that are there.
+/// An object of the members that have a value.
 pub(super) fn object<const N: usize>(members: [(&str, Option<Value>); N]) -> Value {
     let there = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     Value::Object(there.collect())

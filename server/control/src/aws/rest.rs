@@ -1,6 +1,6 @@
-//! Operations that have paths of their own (REST-JSON): Amazon EventBridge Scheduler, Pipes and Schemas. A path names
-//! its operation; members of the request stand in the path, in the query and in the body, and become one request as
-//! the other services have it. Names in paths are names of members: `/schedules/{Name}`.
+//! Operations that have paths of their own (REST-JSON): Amazon EventBridge Scheduler, Pipes and Schemas. The path
+//! names the operation; members of the request are in the path, in the query and in the body, and are merged into one
+//! request like those of other services. Names in paths are names of members: `/schedules/{Name}`.
 
 use super::request::{Request, read_json};
 use super::{ApiError, Call, Operation, change, endpoint, region, secret_of, uuid};
@@ -18,19 +18,19 @@ use fakemon_resource::resource::{Archive, Pipe};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-/// How a member of the query is read.
+/// Type of a member in the query.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
     Text,
     Number,
-    /// May stand there several times.
+    /// A list: the parameter may be repeated.
     Texts,
 }
 
 /// A member in the query: its name there, its name in the request, its kind.
 pub(crate) type InQuery = (&'static str, &'static str, Kind);
 
-/// An operation behind a method of a path.
+/// Routes a method of a path to an operation.
 pub(crate) fn route(
     method: MethodFilter,
     operation: Operation,
@@ -50,7 +50,7 @@ pub(crate) fn route(
     on(method, handle)
 }
 
-/// The same with a status of its own for a success.
+/// As [`route`], with another status for a success.
 pub(crate) fn answered(
     method: MethodFilter,
     operation: Operation,
@@ -69,7 +69,7 @@ pub(crate) fn answered(
     route(method, operation, query).layer(map_response(told))
 }
 
-/// Carries out an operation on the members of a request.
+/// Runs an operation on the members of a request.
 pub(crate) async fn perform(
     shared: &Arc<Shared>,
     operation: Operation,
@@ -95,7 +95,7 @@ pub(crate) async fn perform(
     change(shared, operation, &Request::new(members), &call).await
 }
 
-/// All members of a request.
+/// Merges the members of a request from path, query and body.
 pub(super) fn members(
     path: Vec<(String, String)>,
     pairs: Result<Query<Vec<(String, String)>>, QueryRejection>,

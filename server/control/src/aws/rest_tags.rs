@@ -1,5 +1,5 @@
-//! Tags of resources whose service has paths of its own. The services share the path, `/tags/{ResourceArn}`; whose
-//! resource it is stands in the ARN.
+//! Tags of resources whose service has paths of its own. The services share the path `/tags/{ResourceArn}`; the ARN
+//! tells the service.
 
 use super::request::Request;
 use super::rest::{self, Kind};
@@ -19,7 +19,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new().route("/tags/{ResourceArn}", list.merge(tag).merge(untag))
 }
 
-/// Hands the request to the service whose resource it is.
+/// Passes the request to the service of the resource.
 fn of(act: &str, registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let arn = request.required("ResourceArn");
     request.check()?;

@@ -1,4 +1,4 @@
-//! Rules: put, described, listed, switched on and off, deleted.
+//! Rules: put, describe, list, enable, disable, delete.
 
 use super::buses::existing;
 use super::request::{NAME, Request, object, paged};
@@ -35,7 +35,7 @@ pub(super) fn existing_rule<'r>(registry: &'r Registry, bus: &str, name: &str) -
     registry.rules.get(&(bus.to_owned(), name.to_owned())).ok_or_else(missing)
 }
 
-/// A pattern that is valid, or the service's error.
+/// Parses a pattern; errors in the service's words.
 pub(super) fn valid_pattern(text: &str) -> Result<Pattern, ApiError> {
     if text.len() > PATTERN_BYTES_MAX {
         return Err(ApiError::new(
@@ -92,7 +92,7 @@ fn put(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Re
         role_arn: request.text("RoleArn").map(str::to_owned),
         region: call.region.into(),
         created_at: before.map_or(call.now, |before| before.created_at),
-        // Tags are given when a rule is made; later ones come by `TagResource`.
+        // Tags count only when a rule is created; later ones come by `TagResource`.
         tags: before.map_or_else(|| tags::given(request), |before| Ok(before.tags.clone()))?,
     };
     let answer = json!({ "RuleArn": rule_arn(call.region, &bus, name) });

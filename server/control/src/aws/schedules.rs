@@ -1,12 +1,12 @@
-//! Amazon EventBridge Scheduler: schedules, made, changed, shown, listed, deleted.
+//! Amazon EventBridge Scheduler: create, update, get, list and delete schedules.
 //!
 //! - `groups`: groups of schedules, and their tags
 //! - `target`: what a schedule invokes, checked
 //!
-//! Beyond AWS: schedules fire at their second, not within their minute; targets are those of rules. What a schedule
-//! wants of due times that it missed while the server was down says a word in its description, `missed=skip`,
-//! `missed=last` (the default: the last one fires, late) or `missed=all` (at most the last thousand), or the tag
-//! `fakemon:missed` of its group, or of a rule.
+//! Beyond AWS: schedules fire at their second, not within their minute; targets are those of rules. What happens with
+//! due times missed while the server was down is set by a word in the description, `missed=skip`, `missed=last` (the
+//! default: the last one fires, late) or `missed=all` (at most the last thousand), or the tag `fakemon:missed` of its
+//! group, or of a rule.
 
 mod groups;
 mod target;
@@ -27,9 +27,9 @@ use std::sync::Arc;
 
 /// Characters of names of schedules and groups.
 const NAME: &str = "[0-9a-zA-Z-_.]+";
-/// Schedules of all groups together.
+/// Schedules of all groups together, at most.
 const SCHEDULES_MAX: usize = 1_000_000;
-/// How long ago a schedule may have begun when it is made.
+/// How far in the past `StartDate` may be when a schedule is created.
 const START_AGO_NS_MAX: u64 = 300_000_000_000;
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
@@ -87,13 +87,13 @@ fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result
     Ok(made(schedule))
 }
 
-/// The same request once more has the same answer; another one with its token has none.
+/// A retry of the same request gets the same answer; a different request with its token is a conflict.
 fn made_before(held: &Schedule, schedule: Schedule) -> Result<Reply, ApiError> {
     let conflict = |message: String| Err(ApiError::new("ConflictException", message));
     if held.client_token.is_none() || held.client_token != schedule.client_token {
         return conflict(format!("Schedule {} already exists.", held.name));
     }
-    // What was changed since says no longer what was asked for at first.
+    // After an update the original request is not known any more, so the token alone decides.
     let is_changed = held.modified_at != held.created_at;
     let Schedule { region, created_at, modified_at, .. } = held.clone();
     match is_changed || *held == (Schedule { region, created_at, modified_at, ..schedule }) {
@@ -102,7 +102,7 @@ fn made_before(held: &Schedule, schedule: Schedule) -> Result<Reply, ApiError> {
     }
 }
 
-/// A schedule cannot begin before it is made; the service leaves five minutes for clocks that disagree.
+/// A schedule cannot begin before it is created; as with the service, clocks may disagree by five minutes.
 fn check_start(schedule: &Schedule, call: &Call<'_>) -> Result<(), ApiError> {
     if schedule.start.is_some_and(|start| call.now.ns_since(start) > START_AGO_NS_MAX) {
         return Err(ApiError::invalid("The StartDate you specify cannot be earlier than 5 minutes ago."));
@@ -114,10 +114,10 @@ fn update(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result
     let schedule = given(request, call)?;
     let before = existing(registry, &schedule.group, &schedule.name)?;
     if schedule.start != before.start {
-        check_start(&schedule, call)?; // one that began long ago may stay as it is
+        check_start(&schedule, call)?; // an unchanged start may be long ago
     }
     let client_token = before.client_token.clone();
-    // Its revision: what ends by itself at this moment is not what is made now.
+    // The revision, strictly later than the last: the end of the old revision does not end this one.
     let modified_at = call.now.max(before.modified_at.plus_ns(1));
     let (created_at, region) = (before.created_at, before.region.clone());
     Ok(made(Schedule { created_at, modified_at, region, client_token, ..schedule }))
@@ -128,7 +128,7 @@ fn made(schedule: Schedule) -> Reply {
     Reply::with(answer, vec![Change::Put(Resource::Schedule(schedule))])
 }
 
-/// The schedule of a request: whatever it does not say is as if it had never been said.
+/// The schedule of a request: missing members get their defaults, not their former values.
 fn given(request: &Request<'_>, call: &Call<'_>) -> Result<Schedule, ApiError> {
     let (name, group) = (request.name("Name", NAME, 64), group(request));
     let expression = request.required("ScheduleExpression");
@@ -179,7 +179,7 @@ fn date(request: &Request<'_>, member: &str) -> Result<Option<Timestamp>, ApiErr
     request.get(member).map(|date| moment(date).ok_or_else(wrong)).transpose()
 }
 
-/// The flexible window, in minutes; 0 is none. What the service checks first is noted at once.
+/// The flexible window, in minutes; 0 is none. Errors of the service's first pass are noted.
 fn window(request: &Request<'_>) -> Result<u32, ApiError> {
     let Some(window) = request.get("FlexibleTimeWindow") else {
         request.required_at("flexibleTimeWindow");
@@ -249,7 +249,7 @@ fn delete(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Re
     Ok(Reply::with(json!({}), vec![Change::Delete(format!("schedule/{group}/{name}"))]))
 }
 
-/// A page goes on behind the last of the one before: there may be many schedules.
+/// Lists schedules; a page continues after the last key of the one before.
 fn list(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let wanted_group = request.get("GroupName").map(|_| group(request));
     let prefix = request.text("NamePrefix").unwrap_or_default();

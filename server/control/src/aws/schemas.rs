@@ -1,16 +1,15 @@
 //! Amazon EventBridge Schemas: registries, schemas and their versions, discoverers, code. Beyond AWS: FlatBuffers
-//! schemas (`Type: FlatBuffers`), code for Rust, and versions that have to go together (the tag
+//! schemas (`Type: FlatBuffers`), code for Rust, and versions that have to be compatible (the tag
 //! `fakemon:compatibility` of a schema or of its registry: `none`, `backward`, `forward`, `full`).
 //!
-//! - `lookup`: what is there: what somebody made, what discoverers found, what is ours from the start
+//! - `lookup`: reads resources: created by clients, found by discoverers, and built in
 //! - `registries`: registries and their policies
 //! - `documents`: schemas, versions, export, search
-//! - `discoverers`: who learns, and from which bus
+//! - `discoverers`: discoverers and their buses
 //! - `code`: types for programming languages
 //! - `tagging`: tags of all of them
 //!
-//! Two registries need not be made: `discovered-schemas`, and `fakemon.events` with our own schemas, which nobody can
-//! change.
+//! Two registries always exist: `discovered-schemas`, and `fakemon.events` with our own schemas, which is read-only.
 
 mod lookup;
 mod registries;
@@ -46,7 +45,7 @@ const LIST: &[InQuery] = &[
 const VERSION: &[InQuery] = &[("schemaVersion", "SchemaVersion", Kind::Text), ("type", "Type", Kind::Text)];
 const POLICY: &[InQuery] = &[("registryName", "RegistryName", Kind::Text)];
 
-/// The paths of the service.
+/// The routes of the service.
 pub(crate) fn routes() -> Router<Arc<Shared>> {
     const REGISTRY: &str = "/v1/registries/name/{RegistryName}";
     let schema = |rest: &str| format!("{REGISTRY}/schemas/name/{{SchemaName}}{rest}");
@@ -123,7 +122,7 @@ fn forbidden(message: impl Into<String>) -> ApiError {
     ApiError { status: StatusCode::FORBIDDEN, code: "ForbiddenException", message: message.into() }
 }
 
-/// What is wrong with members, in this service's word for it.
+/// Renames validation errors as this service does.
 fn as_bad(error: ApiError) -> ApiError {
     if error.code == "ValidationException" { bad(error.message) } else { error }
 }
@@ -140,7 +139,7 @@ fn moment(at: Timestamp) -> Value {
     at.to_string().into()
 }
 
-/// A page of things, under their name.
+/// A page of items, under the member `name`.
 fn page(
     request: &Request<'_>,
     name: &str,

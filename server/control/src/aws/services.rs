@@ -1,6 +1,6 @@
-//! What AWS has and what of it is here. The operations of the services that are spoken stand in `operations.txt`,
-//! from the models of AWS's own SDKs: those that nothing here carries out are answered with their name and where to
-//! read what there is. `fakemon services` prints that page; a test asks a server for every operation and compares.
+//! Which operations of AWS are implemented here. `operations.txt` lists those of the supported services, from the
+//! models of AWS's own SDKs: an operation that is not implemented is answered with its name and a pointer to the list
+//! of those that are. `fakemon services` prints that page; a test asks a server for every operation and compares.
 //!
 //! ```text
 //! logs GetLogEvents                         of the JSON and the query protocol: service, operation
@@ -17,9 +17,9 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use std::sync::LazyLock;
 
-/// The version of EC2's protocol, whose errors are written in another way.
+/// The version of EC2's protocol, whose errors have another format.
 const EC2_VERSION: &str = "2016-11-15";
-/// How AWS writes errors of no service in particular.
+/// Namespace of AWS's errors that belong to no service.
 const FAULTS: Dialect = Dialect { namespace: "http://webservices.amazon.com/AWSFault/2005-15-09" };
 
 /// An operation of AWS.
@@ -62,7 +62,7 @@ fn not_implemented(what: &str) -> ApiError {
     }
 }
 
-/// The error for an operation that nothing here carries out: one that AWS has, or one that nobody knows.
+/// The error for an operation that is not implemented: one of AWS, or an unknown one.
 pub(super) fn not_here(service: &str, name: &str) -> ApiError {
     match OPERATIONS.iter().find(|one| one.service == service && one.name == name) {
         Some(one) => not_implemented(&format!("{} of {}", one.name, full_name(service))),
@@ -72,7 +72,7 @@ pub(super) fn not_here(service: &str, name: &str) -> ApiError {
     }
 }
 
-/// Whether a path is one of a template: names in braces stand for one part, with a plus for all that follow.
+/// Whether a path matches a template: a name in braces matches one part, with a plus all that follow.
 fn fits(template: &str, path: &str) -> bool {
     let (mut template, mut path) = (template.split('/'), path.split('/'));
     loop {
@@ -103,7 +103,7 @@ fn of_no_path(method: &Method, uri: &Uri, headers: &HeaderMap) -> Response {
         let (path, query) = at.split_once('?').unwrap_or((at, ""));
         at_method == method.as_str() && fits(path, uri.path()) && uri.query().unwrap_or_default().contains(query)
     };
-    // Of two at one path that of whose query there is more to say is meant.
+    // Of two operations at one path, prefer the one that names a query.
     let named = OPERATIONS.iter().filter(|one| one.at.is_some_and(is_at));
     let named = named.max_by_key(|one| one.at.is_some_and(|(_, at)| at.contains('?')));
     if let Some(one) = named {
@@ -136,8 +136,7 @@ fn service_in(headers: &HeaderMap) -> Option<String> {
     Some(scope.and_then(|scope| scope.split('/').nth(3)).unwrap_or_default().to_owned())
 }
 
-/// The service that a client of AWS asks: that of its signature, or S3's, whose requests name their operation in the
-/// query.
+/// The service that a client of AWS calls: from its signature, or S3 if the query names the operation.
 pub(crate) fn client_of(headers: &HeaderMap, uri: &Uri) -> Option<String> {
     let signed = service_in(headers);
     signed.or_else(|| operation_in(uri).map(|_| "s3".to_owned()))
@@ -149,7 +148,7 @@ fn operation_in(uri: &Uri) -> Option<String> {
     pairs.find(|(name, _)| name == "x-id").map(|(_, value)| value.into_owned())
 }
 
-/// Answers a client of a service that is not spoken here; S3's clients read XML.
+/// Answers a client of an unsupported service; S3's clients read XML.
 pub(crate) fn unserved(service: &str, uri: &Uri) -> Response {
     let operation = operation_in(uri).unwrap_or_else(|| format!("this path of the service {service}"));
     let error = not_implemented(&operation);
@@ -168,20 +167,20 @@ pub(crate) fn unserved(service: &str, uri: &Uri) -> Response {
     response
 }
 
-/// Answers a target of a service that is not spoken here; none if it is no target at all.
+/// Answers a target of an unsupported service; none if it is no target at all.
 pub(super) fn unserved_target(target: &str, headers: &HeaderMap) -> Option<Response> {
     let is_name =
         |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     let (service, operation) = target.rsplit_once('.').filter(|(service, name)| is_name(service) && is_name(name))?;
     let error = not_implemented(&format!("{operation} of {}", called(service, headers)));
-    // Both versions of the protocol say it alike; a client reads the one that it speaks.
+    // The error is the same in both versions of the protocol; answer in the client's.
     let is_older = headers.get(header::CONTENT_TYPE).is_none_or(|value| value != "application/x-amz-json-1.0");
     let kind = if is_older { "application/x-amz-json-1.1" } else { "application/x-amz-json-1.0" };
     let body = json!({ "__type": error.code, "message": error.message }).to_string();
     Some(told(&error, kind, body.into_bytes()))
 }
 
-/// Answers a form of a service that is not spoken here, in the XML of faults; EC2 has another one.
+/// Answers a form of an unsupported service, in the XML of faults; EC2 has another format.
 pub(super) fn unserved_form(action: &str, version: &str, headers: &HeaderMap) -> Response {
     let service = service_in(headers).unwrap_or_default();
     let service = if service.is_empty() { format!("the service of version {version}") } else { service };
@@ -195,7 +194,7 @@ pub(super) fn unserved_form(action: &str, version: &str, headers: &HeaderMap) ->
     told(&error, "text/xml", body.into_bytes())
 }
 
-/// What a service is called: by the signature of a request, else by its target or path.
+/// Name of a service: from the signature of a request, else from its target or path.
 fn called(name: &str, headers: &HeaderMap) -> String {
     service_in(headers)
         .filter(|signed| !signed.is_empty())
@@ -204,7 +203,7 @@ fn called(name: &str, headers: &HeaderMap) -> String {
 
 /// The operation of a path of the protocol RPC v2: `/service/GraniteServiceVersion20100801/operation/ListMetrics`.
 fn rpc(uri: &Uri) -> Option<(&str, &str)> {
-    // A prefix of the endpoint's address may stand before it.
+    // The endpoint's own path may come before it.
     let (_, rest) = uri.path().split_once("/service/")?;
     rest.split_once("/operation/").filter(|(service, name)| !service.is_empty() && !name.contains('/'))
 }
@@ -213,13 +212,13 @@ fn is_rpc(headers: &HeaderMap) -> bool {
     headers.get("smithy-protocol").is_some_and(|protocol| protocol == "rpc-v2-cbor")
 }
 
-/// Answers the protocol RPC v2 in CBOR: a map of two texts.
+/// Answers the RPC v2 protocol in CBOR: a map of two texts.
 fn unserved_rpc(service: &str, operation: &str, headers: &HeaderMap) -> Response {
     let error = not_implemented(&format!("{operation} of {}", called(service, headers)));
     let mut body = vec![0xA2];
     for part in ["__type", error.code, "message", &error.message] {
         let length = u16::try_from(part.len()).unwrap_or(u16::MAX);
-        body.push(0x79); // a text whose length stands in two bytes
+        body.push(0x79); // a text with a length of two bytes
         body.extend_from_slice(&length.to_be_bytes());
         body.extend_from_slice(&part.as_bytes()[..length.into()]);
     }

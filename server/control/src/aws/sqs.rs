@@ -1,12 +1,12 @@
-//! Amazon SQS: queues that are targets, dead-letter queues, and answers to poll. Both protocols: JSON, and the form
-//! and XML of before, which older SDKs and command lines speak.
+//! Amazon SQS: queues as targets, as dead-letter queues, and for polling. Both protocols: JSON, and the older one
+//! with forms and XML, which older SDKs and command lines use.
 //!
 //! - `asked`: members of a request, as SQS checks them
 //! - `errors`: names of errors in both protocols
 //! - `hashes`: the hashes that clients compare
 //! - `attributes`: settings of a queue
-//! - `permissions`: statements of its policy
-//! - `pauses`: what is not done again at once
+//! - `permissions`: statements of a queue's policy
+//! - `pauses`: waits after a queue was deleted or purged
 //! - `messages`: messages, in and out
 //! - `query`: names of members in the query protocol
 
@@ -43,7 +43,7 @@ use std::time::Duration;
 
 /// Tags of a queue.
 const TAGS_MAX: usize = 50;
-/// Lists that are there even when they are empty.
+/// Lists that are present in answers even when empty.
 const NEVER_ABSENT: [&str; 2] = ["queueUrls", "Results"];
 
 /// Operations that only the registry decides.
@@ -62,7 +62,7 @@ pub(super) fn operation(name: &str) -> Option<Operation> {
     })
 }
 
-/// Operations on queues with what lies in them.
+/// Operations on queues and their messages.
 #[derive(Clone, Copy)]
 pub(super) enum OnQueue {
     Create,
@@ -95,7 +95,7 @@ pub(super) fn queue_operation(name: &str) -> Option<OnQueue> {
     })
 }
 
-/// An answer as SQS gives it: what is empty is absent, for clients look whether it is there.
+/// Removes empty members from an answer, as SQS does: clients test for their presence.
 pub(super) fn without_empty(mut answer: Value) -> Value {
     let is_empty = |value: &Value| {
         value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(|o| o.is_empty())
@@ -106,7 +106,7 @@ pub(super) fn without_empty(mut answer: Value) -> Value {
     answer
 }
 
-/// Why a request that did not arrive whole is refused: it was larger than a message, or a batch, may be.
+/// The error for a body that was cut off: it was larger than a message, or a batch, may be.
 pub(super) fn too_large(operation: &str, bytes: Option<usize>) -> ApiError {
     match operation {
         "SendMessageBatch" => batch_too_long(bytes.unwrap_or(super::BODY_BYTES_MAX)),
@@ -152,7 +152,7 @@ fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result
     Ok(Reply::with(answer, vec![Change::Put(Resource::Queue(queue))]))
 }
 
-/// A name ends with `.fifo` if, and only if, it is said to be such a queue.
+/// Checks a name: it ends with `.fifo` if, and only if, the queue is to be FIFO.
 fn check_name(name: &str, fifo: bool) -> Result<(), ApiError> {
     let stem = if fifo { name.strip_suffix(".fifo") } else { Some(name) };
     let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
@@ -187,7 +187,7 @@ fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<R
     paged("QueueUrls", names, request, call)
 }
 
-/// URLs of queues, a page of them if the request says how many.
+/// URLs of queues: at most `MaxResults`, else 1,000. As with SQS, only `MaxResults` makes pages.
 fn paged<'n>(
     member: &str,
     names: impl Iterator<Item = &'n String>,
@@ -250,7 +250,7 @@ fn list_tags(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result
     Ok(Reply::of(json!({ "Tags": named(registry, request)?.tags })))
 }
 
-/// Carries out an operation on a queue. Disks are waited for on another thread.
+/// Runs an operation on a queue. Disk I/O is done on another thread.
 pub(super) async fn call(
     shared: &Arc<Shared>,
     operation: OnQueue,
@@ -366,7 +366,7 @@ fn refused(error: QueueError) -> ApiError {
     ApiError::new(code, error.to_string())
 }
 
-/// Why a receipt is not good, in the service's words.
+/// The error for an invalid receipt handle, in the service's words.
 fn refused_receipt(error: QueueError, handle: &str) -> ApiError {
     let reason = match error {
         QueueError::Gone => "Message does not exist or is not available for visibility timeout change.",
@@ -465,7 +465,7 @@ async fn settle_batch(
     Ok(json!({ "Successful": successful, "Failed": failed }))
 }
 
-/// The receipt that a request is about, and what is to become of its message.
+/// The receipt handle of a request, and what to do with its message.
 fn read_settlement(request: &Request<'_>, delete: bool) -> Result<(String, Settlement), ApiError> {
     let handle = filled(request, "ReceiptHandle")?.to_owned();
     let settlement = match delete {
@@ -475,7 +475,7 @@ fn read_settlement(request: &Request<'_>, delete: bool) -> Result<(String, Settl
     Ok((handle, settlement))
 }
 
-/// The id of an attempt to receive, which means something to FIFO queues only.
+/// The id of an attempt to receive; it has an effect on FIFO queues only.
 fn attempt_of(queue: &Queue, request: &Request<'_>) -> Result<Option<String>, ApiError> {
     let name = "ReceiveRequestAttemptId";
     let id = text(request, name)?.filter(|_| is_fifo(&queue.name));
@@ -502,7 +502,7 @@ async fn receive(
     let attempt = attempt_of(queue, request)?;
     let until = tokio::time::Instant::now() + Duration::from_secs(wait.into());
     loop {
-        // Registered before looking, so that a message that comes between looking and waiting is heard.
+        // Registered before the check, so that a message that comes between check and wait wakes us.
         let arrived = shared.messages.notified();
         let attempt = attempt.clone();
         let made_at = queue.created_at;
@@ -529,9 +529,9 @@ async fn receive(
             let messages: Vec<Value> = received.iter().map(|one| shown(one, &shared.engine, request, call)).collect();
             return Ok(json!({ "Messages": messages }));
         }
-        // Whoever waits needs a place of that kind; when there is none, waiting would take one from others.
+        // A long poll needs a place of its own kind; without one it would hold a place for requests.
         become_poll().map_err(|refusal| ApiError::new("RequestThrottled", refusal.message()))?;
-        // Hidden messages come back by the clock, not by a call.
+        // Hidden messages become visible by the clock, without a notification.
         let patience = until.min(tokio::time::Instant::now() + Duration::from_millis(250));
         drop(tokio::time::timeout_at(patience, arrived).await);
     }

@@ -1,4 +1,5 @@
-//! AWS STS: who calls. Tools ask that before anything else. There is one account here and nobody in it but its root.
+//! AWS STS: `GetCallerIdentity`, which tools call before anything else. There is one account here, with only its root
+//! user.
 
 use super::query::{Dialect, Form, answered, refused};
 use super::{ApiError, services};
@@ -9,7 +10,7 @@ use serde_json::json;
 
 const DIALECT: Dialect = Dialect { namespace: "https://sts.amazonaws.com/doc/2011-06-15/" };
 
-/// The version of its protocol, by which a form is known to be for it.
+/// The version of the protocol; it identifies forms for STS.
 pub(super) const VERSION: &str = "2011-06-15";
 
 /// Answers a request.

@@ -55,7 +55,7 @@ pub(super) fn few(tags: Tags) -> Result<Tags, ApiError> {
     }
 }
 
-/// What begins with `aws:` is the service's own.
+/// Rejects keys that begin with `aws:`: they are reserved.
 pub(super) fn check_keys(tags: &Tags) -> Result<(), ApiError> {
     let is_reserved = |key: &&String| key.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("aws:"));
     match tags.keys().find(is_reserved) {

@@ -1,4 +1,4 @@
-//! Targets of rules: put, listed, removed. Any number per rule, up to a thousand.
+//! Targets of rules: put, list, remove. Up to a thousand per rule.
 
 use super::buses::existing;
 use super::request::{NAME, Request, lower, paged};
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 /// Targets of one rule, with the service.
 const AWS_TARGETS_MAX: usize = 5;
-/// Names that a template may use.
+/// Variables of an input template, at most.
 const PATHS_MAX: usize = 100;
 
 pub(super) fn operation(name: &str) -> Option<Operation> {
@@ -52,7 +52,7 @@ fn put(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Re
     Ok(Reply::with(json!({ "FailedEntryCount": 0, "FailedEntries": [] }), changes))
 }
 
-/// What the service checks of all targets before it looks at any.
+/// Checks that the service makes on all targets before it processes the first.
 fn check_members(request: &Request<'_>, at: &str, target: &Value) {
     match target["Id"].as_str() {
         Some(id) => request.check_name(&format!("{at}.id"), id, NAME, 64),
@@ -153,7 +153,7 @@ fn target(registry: &Registry, bus: &str, rule: &str, given: &Map<String, Value>
     })
 }
 
-/// At most one of the three, and that one can be carried out.
+/// Checks the input: at most one of the three members, and that one is valid.
 fn check_input(
     id: &str,
     input: Option<&str>,
@@ -195,8 +195,7 @@ fn check_dead_letter(id: &str, arn: &str) -> Result<(), ApiError> {
     }
 }
 
-/// Whether something here gets the events: what nobody serves is said at once, not found out by an empty dead-letter
-/// queue.
+/// Checks that this process serves the target, so that an unserved one is an error now, not a dead letter later.
 fn check_served(target: &Target, call: &Call<'_>) -> Result<(), ApiError> {
     let Target { id, arn, .. } = target;
     if call.settings.allow_unserved_targets || Destination::of(arn) != Destination::Unknown {
@@ -209,7 +208,7 @@ fn check_served(target: &Target, call: &Call<'_>) -> Result<(), ApiError> {
     )))
 }
 
-/// What a kind of target needs besides its ARN.
+/// Checks the parameters that a kind of target needs besides its ARN.
 fn check_destination(registry: &Registry, id: &str, arn: &str, given: &Map<String, Value>) -> Result<(), ApiError> {
     match Destination::of(arn) {
         Destination::Queue(queue) if queue.ends_with(".fifo") => {
@@ -236,7 +235,7 @@ fn check_destination(registry: &Registry, id: &str, arn: &str, given: &Map<Strin
 const RETRY_BOUNDS: [(&str, u64, u64); 2] =
     [("MaximumRetryAttempts", 0, 185), ("MaximumEventAgeInSeconds", 60, 86_400)];
 
-/// A policy whose numbers were checked; what is missing is the most there is.
+/// A checked retry policy; missing numbers get their maximum.
 fn retry(policy: &Map<String, Value>) -> Retry {
     let [attempts_max, age_s_max] = RETRY_BOUNDS.map(|(member, _, max)| {
         let number = policy.get(member).and_then(Value::as_u64).unwrap_or(max);

@@ -1,29 +1,30 @@
-//! Which events of a turn are learned from. Of each type the first, whatever else there is, as far as there can be
-//! types; of the common ones some more, since members that are rare come with some of them. So the turn is bounded,
-//! and what is rare is not lost among what is common.
+//! The sample of a turn: the first event of each type, up to the limit of types, and some more of common types,
+//! because rare members occur in only some of their events. So the turn is bounded, and rare types are not lost among
+//! common ones.
 
 use fakemon_model::limits::SCHEMAS_MAX;
 use hashbrown::{DefaultHashBuilder, HashMap};
 use std::hash::BuildHasher;
 
-/// Events of a turn besides the first ones.
+/// Events of a turn, besides the first of each type.
 const MORE_MAX: u64 = 1_000;
-/// Of these, events of one type: at least so many types have their share.
+/// Of these, events of one type; so at least eight types get their share.
 const MORE_OF_ONE_MAX: u32 = 125;
-/// Types of a turn of which the first events are taken: all that can be known, and as many that are new.
+/// Types of a turn whose first event is taken: all that can be known, and as many new ones.
 const TYPES_MAX: usize = 2 * SCHEMAS_MAX;
 
 /// One turn.
 #[derive(Default)]
 pub(super) struct Share {
-    /// Events that were taken, by type: its hash, which nobody outside can foresee.
+    /// Events taken, by the hash of their type; the hash is seeded at random, so that clients cannot force
+    /// collisions.
     of_type: HashMap<u64, u32>,
     more: u64,
     hashes: DefaultHashBuilder,
 }
 
 impl Share {
-    /// Whether an event of a type is to be learned from.
+    /// Whether to learn from an event of this type; counts it if so.
     pub(super) fn take(&mut self, source: &str, detail_type: &str) -> bool {
         let of = self.hashes.hash_one((source, detail_type));
         let Some(taken) = self.of_type.get_mut(&of) else {
@@ -40,7 +41,7 @@ impl Share {
         is_taken
     }
 
-    /// Events that were taken so far.
+    /// Events taken so far.
     pub(super) fn taken(&self) -> u64 {
         self.more + self.of_type.len() as u64
     }
@@ -59,7 +60,7 @@ mod tests {
             assert!(share.take("rare", &number.to_string()), "{number}");
             share.take("load", "A");
         }
-        // A turn is bounded all the same.
+        // Even with too many types the turn is bounded.
         for number in 0..100_000 {
             share.take("flood", &(number % 50_000).to_string());
         }

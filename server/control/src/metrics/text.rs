@@ -6,7 +6,7 @@ use std::fmt::{Display, Write};
 /// Nanoseconds in a second.
 pub(super) const WHOLE_SECOND_NS: f64 = 1e9;
 
-/// From the steps of one core to a disk that hangs.
+/// Histogram bounds of latencies, in nanoseconds: from a step on one core to a disk that hangs.
 pub(super) const LATENCY_BOUNDS_NS: &[u64] = &[
     1_000,
     2_500,
@@ -30,10 +30,10 @@ pub(super) const LATENCY_BOUNDS_NS: &[u64] = &[
     5_000_000_000,
 ];
 
-/// From a group of one to the largest.
+/// Histogram bounds of counts: from a group of one to the largest.
 pub(super) const COUNT_BOUNDS: &[u64] = &[1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536];
 
-/// Lines, in the order in which they are added.
+/// The text of the answer; families in the order in which they are added.
 #[derive(Default)]
 pub(super) struct Text(String);
 
@@ -45,7 +45,7 @@ impl Text {
         writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}").expect(HELD);
     }
 
-    /// One sample of the family above. Labels hold words of ours only: nothing to escape.
+    /// One sample of the family above. Labels contain only our own words, so nothing is escaped.
     pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         self.0.push_str(name);
         if !labels.is_empty() {
@@ -55,13 +55,13 @@ impl Text {
         writeln!(self.0, " {value}").expect(HELD);
     }
 
-    /// A family of one sample that only grows.
+    /// A counter: a family of one sample that only grows.
     pub(super) fn counter(&mut self, name: &str, help: &str, value: impl Display) {
         self.family(name, "counter", help);
         self.sample(name, &[], value);
     }
 
-    /// A family of one sample.
+    /// A gauge: a family of one sample.
     pub(super) fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
         self.family(name, "gauge", help);
         self.sample(name, &[], value);

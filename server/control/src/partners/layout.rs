@@ -1,7 +1,7 @@
-//! How partners sign: where the signature stands, how it is written, what it signs. The known layouts are cases of
-//! the generic one; all are checked by the same few lines.
+//! How partners sign: the header of the signature, its format, and the signed content. The known layouts are cases of
+//! the generic one; the same code checks all.
 //!
-//! | layout | header | how it is written | what is signed |
+//! | layout | header | format | signed content |
 //! |---|---|---|---|
 //! | `github` | `x-hub-signature-256` | `sha256=` hexadecimal | the body |
 //! | `stripe` | `stripe-signature` | `t=SECONDS,v1=` hexadecimal, several `v1` | `TIMESTAMP.BODY` |
@@ -10,11 +10,11 @@
 //! | `standard` | `webhook-signature`, `-id`, `-timestamp` | `v1,` base 64, several | `ID.TIMESTAMP.BODY` |
 //! | `generic` | as the settings say | | |
 //!
-//! What has an id is told once by that alone, for two events may have the same body, and so the same signature. The
-//! ids of `github` (`x-github-delivery`) and `shopify` (`x-shopify-webhook-id`), and of `generic` if its content has
-//! no `{id}`, are not signed. They are trusted all the same: whoever can read a delivery, and so could send it again
-//! with another id, has broken the TLS in front of this address or is one of its ends; against them nothing that
-//! these layouts sign would help, and against everybody else nothing has to.
+//! An event with an id is deduplicated by the id alone, because two events may have the same body, and so the same
+//! signature. The ids of `github` (`x-github-delivery`) and `shopify` (`x-shopify-webhook-id`), and of `generic` if
+//! its content has no `{id}`, are not signed. They are trusted all the same: an attacker who can read a delivery, and
+//! so replay it with another id, has broken the TLS in front of this address or is one of its ends; nothing that
+//! these layouts sign would stop such an attacker, and no other attacker can do it.
 
 use crate::standard_webhooks;
 use axum::http::HeaderMap;
@@ -24,12 +24,12 @@ use ring::hmac;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
-/// Signatures of one request that are looked at.
+/// Signatures of one request that are checked.
 const SIGNATURES_MAX: usize = 16;
 /// The longest id of an event, in bytes.
 const ID_BYTES_MAX: usize = 256;
 
-/// Whose way it is.
+/// The layout of signatures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Layout {
@@ -59,18 +59,18 @@ pub(super) enum Algorithm {
     Sha512,
 }
 
-/// How values stand in the signature's header.
+/// Format of the signature's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     /// One value, behind a prefix.
     One,
-    /// `t=…,v1=…`: the timestamp stands among them.
+    /// `t=…,v1=…`: pairs, the timestamp among them.
     Pairs,
     /// Separated by spaces.
     List,
 }
 
-/// A layout in full.
+/// A layout with all its parts.
 #[derive(Clone, Debug)]
 pub(super) struct Scheme {
     form: Form,
@@ -95,26 +95,26 @@ enum Part {
     Header(String),
 }
 
-/// What a generic layout needs to be told.
+/// Settings of the generic layout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Generic {
-    /// Where the signature stands.
+    /// Header of the signature.
     pub(super) header: String,
-    /// What stands before it.
+    /// Prefix of the signature's value.
     #[serde(default)]
     pub(super) prefix: String,
     #[serde(default)]
     pub(super) encoding: Encoding,
     #[serde(default)]
     pub(super) algorithm: Algorithm,
-    /// What is signed: text with `{body}`, `{timestamp}`, `{id}`, `{header:NAME}`.
+    /// The signed content: text with `{body}`, `{timestamp}`, `{id}`, `{header:NAME}`.
     #[serde(default = "body_alone")]
     pub(super) content: String,
-    /// Where the moment of signing stands, in seconds or milliseconds since 1970.
+    /// Header of the time of signing, in seconds or milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) timestamp_header: Option<String>,
-    /// Where the event's id stands.
+    /// Header of the event's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) id_header: Option<String>,
 }
@@ -123,29 +123,29 @@ fn body_alone() -> String {
     "{body}".into()
 }
 
-/// What a good signature says.
+/// The facts of a valid signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Signed {
-    /// It stands for the request: whoever sends the same again sends this again.
+    /// The MAC; identifies the request, because a retry has the same.
     pub(super) mac: Vec<u8>,
-    /// When it was signed, in seconds.
+    /// When it was signed, in seconds since 1970.
     pub(super) at_s: Option<u64>,
     /// The id of the event, if the layout has one beside the body.
     pub(super) id: Option<String>,
 }
 
-/// Why a request is not let in. Whoever sent it hears no more than that.
+/// Why a request is rejected. The sender learns no more than that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Forged {
-    /// A header is missing, or cannot be one.
+    /// A header is missing or malformed.
     Headers,
-    /// No secret makes such a signature of this.
+    /// No secret gives this signature.
     Signature,
     /// Signed too long ago, or in the future.
     Time,
 }
 
-/// A moment and how far from it a signature is good, in seconds.
+/// The present time, and how far from it a signature is valid, in seconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
     pub(super) now_s: u64,
@@ -153,7 +153,7 @@ pub(super) struct Window {
 }
 
 impl Scheme {
-    /// The layout in full; or what is wrong with the generic one, by its field.
+    /// Builds the scheme of a layout; or the invalid field of the generic one, and why.
     pub(super) fn of(layout: Layout, generic: Option<&Generic>) -> Result<Scheme, (&'static str, String)> {
         let known = |form, header: &str, prefix: &str, encoding, content: &str, timestamp: Option<&str>| Scheme {
             form,
@@ -203,7 +203,7 @@ impl Scheme {
             (Part::Timestamp, &told.timestamp_header, "signature.timestamp_header"),
             (Part::Id, &told.id_header, "signature.id_header"),
         ] {
-            // A moment that is not signed proves nothing, and one that is has to be found.
+            // A timestamp that is not signed proves nothing, and one that is signed needs a header.
             if (part == Part::Timestamp || header.is_none()) && content.contains(&part) != header.is_some() {
                 let message = format!("{field} and its place in signature.content go together");
                 return Err((field, message));
@@ -232,17 +232,17 @@ impl Scheme {
         })
     }
 
-    /// Whether signatures say when they were made.
+    /// Whether signatures have a timestamp.
     pub(super) fn is_timed(&self) -> bool {
         self.content.contains(&Part::Timestamp)
     }
 
-    /// Whether a text can be a secret here.
+    /// Whether a text is a valid secret in this layout.
     pub(super) fn takes_secret(&self, secret: &str) -> bool {
         !self.standard_secrets || standard_webhooks::bytes(secret).is_some()
     }
 
-    /// Checks the signature of a request against every secret that is good.
+    /// Checks the signature of a request against all secrets.
     pub(super) fn check(
         &self,
         headers: &HeaderMap,
@@ -266,7 +266,7 @@ impl Scheme {
         Err(Forged::Signature)
     }
 
-    /// The signatures of a request, and when it says that it was signed.
+    /// The signatures of a request, and its timestamp.
     fn read<'h>(&self, header: &'h str, headers: &'h HeaderMap) -> Result<(Vec<Vec<u8>>, &'h str), Forged> {
         let decoded = |text: &str| decode(self.encoding, text.strip_prefix(self.prefix.as_str())?);
         let timestamp = match &self.timestamp_header {
@@ -324,7 +324,7 @@ impl Scheme {
     }
 }
 
-/// The one value of a header; none if there are several, for then nobody knows which one was signed.
+/// The only value of a header; none if there are several, because it is unknown which one was signed.
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?;
@@ -342,7 +342,7 @@ fn decode(encoding: Encoding, text: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// What is signed, in its parts.
+/// Parses the signed content into its parts.
 fn parts(content: &str) -> Result<Vec<Part>, String> {
     let mut parts = Vec::new();
     let mut rest = content;

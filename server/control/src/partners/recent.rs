@@ -1,6 +1,6 @@
-//! Which requests of partners came already: what comes again in its time is told once. Noted beside the journal once
-//! its event is durable, so that a restart forgets nothing; between the two lie microseconds, and only the end of the
-//! process in them lets a partner tell an event twice.
+//! Recent requests of partners: a duplicate within its time puts no second event. A request is noted after its event
+//! is durable, so that a restart forgets none; only a crash in the microseconds between the two lets a partner's
+//! retry put the event twice.
 //!
 //! ```text
 //! note   partner/WEBHOOK/KEY (hexadecimal)   until when, in seconds (8) ‖ position of the event (8)
@@ -11,20 +11,20 @@ use fakemon_model::ids::Position;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Requests that are remembered, of all partners;
+/// Requests that are remembered, of all webhooks;
 const RECENT_MAX: usize = 1_000_000;
-/// and of one of them.
+/// and of one webhook.
 const RECENT_OF_ONE_MAX: usize = 250_000;
-/// Of these so many are forgotten at once, so that no request pays for all of them.
+/// Expired requests dropped per claim, at most, so that no request pays for all of them.
 const FORGOTTEN_MAX: usize = 1_000;
 const NOTES: &str = "partner/";
 
-/// Stands for a request, or for the id of its event.
+/// Hash of a request's signature, or of the id of its event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct RequestKey(u128);
 
 impl RequestKey {
-    /// Of what a request says in a certain respect.
+    /// The key of one property of a request: `said`, in the role `respect`.
     pub(super) fn new(webhook: &str, respect: &str, said: &[u8]) -> RequestKey {
         let mut hasher = blake3::Hasher::new();
         hasher.update(webhook.as_bytes()).update(&[0]).update(respect.as_bytes()).update(&[0]).update(said);
@@ -34,16 +34,16 @@ impl RequestKey {
     }
 }
 
-/// What is known of a request.
+/// Outcome of claiming a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Claim {
-    /// It is the first; it is this caller's until it is told or released.
+    /// The first of its kind; the caller owns it until it calls `told` or `release`.
     First,
-    /// Somebody else is about to tell it.
+    /// Another task is putting its event.
     UnderWay,
-    /// It was told, there.
+    /// Its event was put, at this position.
     Told(Position),
-    /// Too many are remembered; room comes after so many seconds.
+    /// Too many are remembered; there is room after this many seconds.
     Full(u64),
 }
 
@@ -60,17 +60,17 @@ pub(crate) struct Recent(Mutex<State>);
 #[derive(Default)]
 struct State {
     seen: HashMap<RequestKey, Seen>,
-    /// In the order in which they are forgotten, each with its webhook.
+    /// By expiry, each with its webhook.
     ends: BTreeMap<(u64, RequestKey), Arc<str>>,
     of_webhook: HashMap<Arc<str>, usize>,
-    /// Notes that are to go with the next that come.
+    /// Notes to delete together with the next write.
     gone: Vec<String>,
 }
 
 type Note = (String, Option<Vec<u8>>);
 
 impl Recent {
-    /// As it was noted.
+    /// Loads the stored requests.
     pub(crate) fn load(engine: &Engine) -> anyhow::Result<Recent> {
         let mut state = State::default();
         engine.notes().visit(NOTES, &mut |key, value| {
@@ -82,7 +82,7 @@ impl Recent {
         Ok(Recent(Mutex::new(state)))
     }
 
-    /// Forgets all.
+    /// Removes all.
     pub(crate) fn clear(&self) {
         *self.state() = State::default();
     }
@@ -91,7 +91,7 @@ impl Recent {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Claims a request by its key until a moment, in seconds.
+    /// Claims a request by its key until `until_s`, in seconds since 1970.
     pub(super) fn claim(&self, webhook: &str, key: RequestKey, now_s: u64, until_s: u64) -> Claim {
         let mut state = self.state();
         state.expire(now_s);
@@ -109,7 +109,7 @@ impl Recent {
         Claim::First
     }
 
-    /// A claimed request was told: what is to be noted.
+    /// The event of a claimed request was put; returns the notes to write.
     pub(super) fn told(&self, webhook: &str, key: RequestKey, until_s: u64, position: Position) -> Vec<Note> {
         let mut state = self.state();
         let mut notes: Vec<Note> = std::mem::take(&mut state.gone).into_iter().map(|gone| (gone, None)).collect();
@@ -119,7 +119,7 @@ impl Recent {
         notes
     }
 
-    /// A claimed request was not told, and may come again.
+    /// The event of a claimed request was not put; the partner may retry it.
     pub(super) fn release(&self, key: RequestKey, until_s: u64) {
         self.state().forget(until_s, key);
     }

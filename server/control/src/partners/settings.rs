@@ -1,4 +1,4 @@
-//! What a partner webhook is told: how its partner signs, and what an event takes from a request.
+//! Settings of a partner webhook: how its partner signs, and what an event takes from a request.
 
 use super::layout::{Generic, Layout, Scheme};
 use crate::refusal::Refusal;
@@ -6,9 +6,9 @@ use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// How far a partner's clock may be off, in seconds, unless it is said.
+/// How far a partner's clock may be off, in seconds, by default.
 const TOLERANCE_S: u64 = 300;
-/// How long a request is remembered whose signature does not say when it was made.
+/// How long a request is remembered if its signature has no timestamp, in seconds.
 const UNTIMED_S: u64 = 3_600;
 /// The longest detail-type, as with EventBridge, in characters.
 const DETAIL_TYPE_MAX: usize = 128;
@@ -18,19 +18,19 @@ const DETAIL_TYPE_MAX: usize = 128;
 #[serde(deny_unknown_fields)]
 pub(super) struct Settings {
     pub(super) layout: Layout,
-    /// Of the generic layout.
+    /// Only for the generic layout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) signature: Option<Generic>,
-    /// Where the detail-type stands; none: where the layout has it.
+    /// Where the detail-type is found; none: where the layout has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) detail_type: Option<Place>,
-    /// Where the event's id stands; none: where the layout has it.
+    /// Where the event's id is found; none: where the layout has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) id: Option<Place>,
-    /// How far a signature's moment may be off.
+    /// How far the time of a signature may be off, in seconds.
     #[serde(default = "tolerance_s")]
     pub(super) tolerance_s: u64,
-    /// Whether an API key has to come along.
+    /// Whether an API key is required too.
     #[serde(default)]
     pub(super) api_key_required: bool,
 }
@@ -39,15 +39,15 @@ fn tolerance_s() -> u64 {
     TOLERANCE_S
 }
 
-/// Where something stands in a request.
+/// Source of a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Place {
-    /// In a header.
+    /// A header of the request.
     Header(String),
-    /// In the JSON of the body: members, with dots between them.
+    /// A path in the JSON of the body: members separated by dots.
     Body(String),
-    /// Nowhere: it is this.
+    /// A constant.
     Text(String),
 }
 
@@ -67,7 +67,7 @@ impl Place {
 }
 
 impl Settings {
-    /// The way of signing; or which setting is wrong.
+    /// The scheme of signatures; or which setting is invalid.
     pub(super) fn scheme(&self) -> Result<Scheme, Refusal> {
         if self.layout != Layout::Generic && self.signature.is_some() {
             let message = "signature is for the layout generic: the others know how their partner signs";
@@ -88,7 +88,7 @@ impl Settings {
             .map_err(|(field, message)| Refusal::field("bad_request", field, message))
     }
 
-    /// For how long a request must not come again, in seconds.
+    /// How long duplicates of a request are detected, in seconds.
     pub(super) fn remembered_s(&self, scheme: &Scheme) -> u64 {
         if scheme.is_timed() { 2 * self.tolerance_s } else { UNTIMED_S.max(self.tolerance_s) }
     }
@@ -105,7 +105,7 @@ impl Settings {
         found.map_or_else(|| "webhook".into(), |found| found.chars().take(DETAIL_TYPE_MAX).collect())
     }
 
-    /// The id by which the partner sends an event again.
+    /// The id of the event, which the partner keeps in retries.
     pub(super) fn id(&self, headers: &HeaderMap, body: &Value) -> Option<String> {
         let usual = match self.layout {
             Layout::Github => Some(Place::Header("x-github-delivery".into())),

@@ -1,5 +1,5 @@
-//! A request to an API destination whose answer somebody waits for: with the credentials, the rate and the guard of
-//! deliveries, but tried once, within the time that whoever waits has.
+//! A single request to an API destination whose answer is awaited: with the credentials, the rate and the guard of
+//! deliveries, but without retries, within the time of the caller.
 
 use super::connection::{ANSWER_BYTES_MAX, Wire, exchange_within};
 use super::request::{self, Content, Stamp};
@@ -10,10 +10,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Connections that are kept for the next who asks: of authorizers, and of all pipes.
+/// Idle connections that are kept: of authorizers, and of all pipes.
 const IDLE_MAX: usize = 256;
 
-/// Connections that nobody uses now.
+/// Connections not in use now.
 #[derive(Default)]
 pub(super) struct Idle(Mutex<Vec<Wire>>);
 
@@ -33,7 +33,7 @@ impl Idle {
     }
 }
 
-/// Sends a JSON body to an API destination; its status and the start of its answer.
+/// Sends a JSON body to an API destination; returns the status and the start of the answer.
 pub(crate) async fn ask(
     hooks: &Webhooks,
     name: &str,

@@ -1,8 +1,8 @@
 //! What a connection adds to requests: basic credentials, an API key, or a token that was fetched with client
-//! credentials (RFC 6749, 4.4) and is kept until shortly before its end; and the parameters that every request gets.
+//! credentials (RFC 6749, 4.4) and is kept until shortly before its expiry; and the parameters of every request.
 //!
-//! An API key whose name is `webhook-signature`, and whose value is secrets of Standard Webhooks (`whsec_…`, several
-//! with spaces between), is not sent: requests are signed with it.
+//! An API key with the name `webhook-signature`, whose value is one or more secrets of Standard Webhooks (`whsec_…`,
+//! separated by spaces), is not sent: requests are signed with it.
 
 use super::Webhooks;
 use super::connection::{Outgoing, exchange};
@@ -20,12 +20,12 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
-/// A token is fetched anew so long before its end.
+/// How long before its expiry a token is replaced.
 const MARGIN: Duration = Duration::from_secs(30);
-/// What a token without an end is good for.
+/// Lifetime of a token without an expiry.
 const LIFETIME: Duration = Duration::from_secs(3_600);
 
-/// Headers, query and body members that requests of a connection get. No `Debug`: they are secrets.
+/// Headers, query parameters and body members that a connection adds. No `Debug`: they are secrets.
 #[derive(Clone, Default)]
 pub(super) struct Additions {
     pub(super) headers: Vec<(String, String)>,
@@ -33,11 +33,11 @@ pub(super) struct Additions {
     pub(super) body: Vec<(String, String)>,
     /// Whether a token is among them, so that a new one may help.
     pub(super) is_token: bool,
-    /// What requests are signed with, as Standard Webhooks.
+    /// Keys that sign requests, as Standard Webhooks.
     pub(super) signers: Vec<Signer>,
 }
 
-/// Tokens by connection. One is fetched at a time for each: an endpoint that hangs holds up no other.
+/// Tokens by connection. Each has its own lock: one fetch at a time, and an endpoint that hangs delays no other.
 #[derive(Default)]
 pub(super) struct Authorizations(std::sync::Mutex<HashMap<String, Arc<Mutex<Option<Token>>>>>);
 
@@ -113,7 +113,7 @@ impl Authorizations {
     }
 }
 
-/// What to sign with. A text that is no secret is sent by nobody's mistake.
+/// Parses the signing secrets. An invalid one is an error: it must not be sent as a plain header.
 fn signers(secrets: &str) -> Result<Vec<Signer>, Failed> {
     let signers: Option<Vec<Signer>> = secrets.split_ascii_whitespace().map(Signer::new).collect();
     signers.filter(|signers| !signers.is_empty()).ok_or_else(|| {
@@ -142,7 +142,8 @@ async fn fetch(parameters: &Value, hooks: &Webhooks) -> Result<(String, Duration
         ("client_id", text("/ClientParameters/ClientID")),
         ("client_secret", text("/ClientParameters/ClientSecret")),
     ];
-    // Each parameter once, and theirs instead of ours: a server refuses a request that has one twice (RFC 6749, 3.2).
+    // Each parameter once, the connection's instead of ours: a server rejects a request with a duplicate (RFC 6749,
+    // 3.2).
     let is_theirs = |name: &str| additions.body.iter().any(|(theirs, _)| theirs == name);
     let ours = ours.into_iter().filter(|(name, _)| !is_theirs(name));
     let mut form: Vec<(String, String)> = ours.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();

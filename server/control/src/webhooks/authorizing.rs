@@ -1,5 +1,5 @@
-//! Connections with client credentials wait for their first token: only then are they authorized. Whether their
-//! endpoint gives one is asked here, behind the answer to whoever made them.
+//! Connections with client credentials are authorized once they have their first token. It is fetched here, after the
+//! request that created them was answered.
 
 use super::Webhooks;
 use crate::{Shared, desk};
@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// How often it is looked who waits, and so how soon an endpoint is asked again.
+/// Interval of checks for waiting connections, and so of retries.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Connections that are asked for at once.
+/// Connections authorized at the same time.
 const AT_ONCE_MAX: usize = 16;
-/// After so many refusals a connection is not authorized.
+/// After this many failures a connection stays unauthorized.
 const TRIES_MAX: u32 = 3;
 
-/// Asks for as long as the runtime lives.
+/// Fetches tokens until the runtime ends.
 pub(super) async fn run(shared: Arc<Shared>, hooks: Arc<Webhooks>) {
     let mut tries: HashMap<String, u32> = HashMap::new();
     loop {
@@ -46,7 +46,7 @@ pub(super) async fn run(shared: Arc<Shared>, hooks: Arc<Webhooks>) {
     }
 }
 
-/// Notes what became of a connection, unless it was changed or deleted meanwhile.
+/// Stores the outcome for a connection, unless it was changed or deleted meanwhile.
 async fn note(shared: &Shared, asked: &Connection, got: Result<(), Failed>) {
     let _one_at_a_time = shared.changing.lock().await;
     let held = shared.engine.registry().connections.get(&asked.name).cloned();

@@ -1,5 +1,5 @@
-//! One HTTP connection to a target: made to an address that may be reached, kept as long as it is good, bounded in
-//! time and in what is read of an answer. Redirects are not followed.
+//! One HTTP connection to a target: only to allowed addresses, kept while it is usable, bounded in time and in the
+//! bytes read of an answer. Redirects are not followed.
 
 use super::{Webhooks, guard};
 use axum::body::Bytes;
@@ -17,11 +17,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// A request may take so long, from looking up the name to the end of the answer.
+/// Longest time for a request, from the name lookup to the end of the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Of an answer no more is read.
+/// Bytes of an answer that are read, at most.
 pub(super) const ANSWER_BYTES_MAX: usize = 64 << 10;
-/// The longest wait that a target may ask for.
+/// The longest `Retry-After` of a target that is respected.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 /// A connection that can be used again.
@@ -31,13 +31,13 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// Whether it leads there.
+    /// Whether it is connected to this authority.
     pub(super) fn is_to(&self, authority: &str) -> bool {
         self.authority == authority
     }
 }
 
-/// A request that is ready to go.
+/// A request that is ready to be sent.
 pub(super) struct Outgoing {
     pub(super) uri: Uri,
     pub(super) request: Request<Full<Bytes>>,
@@ -55,7 +55,7 @@ pub(super) fn authority(endpoint: &str) -> Option<String> {
     endpoint.parse().ok().map(|uri: Uri| authority_of(&uri))
 }
 
-/// Host and port, as the header `Host` has them: without user information, which is nobody's but the target's.
+/// Host and port, as the header `Host` has them, without user information.
 pub(super) fn host(uri: &Uri) -> String {
     let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
     authority.rsplit_once('@').map_or(authority, |(_, host)| host).to_owned()
@@ -66,16 +66,17 @@ fn authority_of(uri: &Uri) -> String {
     format!("{}://{authority}", uri.scheme_str().unwrap_or("https"))
 }
 
-/// What a target answered.
+/// The answer of a target.
 pub(super) struct Answered {
     pub(super) status: StatusCode,
     retry_after: Option<Duration>,
     pub(super) body: Vec<u8>,
-    /// Whether that is all of it.
+    /// Whether `body` is the whole body.
     pub(super) is_whole: bool,
 }
 
-/// Sends, and says whether the target took it. Of the answer at least `wanted` bytes are read.
+/// Sends a request; an error if the target did not accept it. Reads at most `wanted` bytes of the answer, or
+/// `ANSWER_BYTES_MAX` if that is more.
 pub(super) async fn send(
     hooks: &Webhooks,
     wire: &mut Option<Wire>,
@@ -89,9 +90,9 @@ pub(super) async fn send(
     Err(refused(answered.status, answered.retry_after))
 }
 
-/// What an answer that is no success means.
+/// The failure that an unsuccessful status means.
 pub(super) fn refused(status: StatusCode, retry_after: Option<Duration>) -> Failed {
-    // The service's list.
+    // The statuses that EventBridge retries.
     let comes_again = status.is_server_error() || matches!(status.as_u16(), 401 | 407 | 408 | 409 | 429);
     let code = match status.as_u16() {
         401 | 403 | 407 => FailureCode::NoPermissions,
@@ -106,12 +107,12 @@ pub(super) fn refused(status: StatusCode, retry_after: Option<Duration>) -> Fail
     }
 }
 
-/// Whether a target refused what a request was let in with (401, or 407 of a proxy): other credentials may help.
+/// Whether the target rejected the credentials (401, or 407 of a proxy), so that new ones may help.
 pub(super) fn is_unauthorized(failed: &Failed) -> bool {
     failed.retriable && failed.code == FailureCode::NoPermissions
 }
 
-/// Sends and reads the answer, within the time that there is.
+/// Sends a request and reads the answer, within `PATIENCE`.
 pub(super) async fn exchange(
     hooks: &Webhooks,
     wire: &mut Option<Wire>,
@@ -120,7 +121,7 @@ pub(super) async fn exchange(
     exchange_within(hooks, wire, outgoing, PATIENCE, ANSWER_BYTES_MAX).await
 }
 
-/// Sends and reads the answer, within a time, and so many bytes of it.
+/// Sends a request and reads at most `bytes_max` bytes of the answer, within `patience`.
 pub(super) async fn exchange_within(
     hooks: &Webhooks,
     wire: &mut Option<Wire>,
@@ -150,8 +151,7 @@ async fn within_time(
 ) -> Result<(Answered, Option<Wire>), Failed> {
     let authority = outgoing.authority();
     let Outgoing { uri, request } = outgoing;
-    // What the target closed meanwhile is found before the request goes; a new connection then costs nothing but
-    // time.
+    // A connection that the target has closed is detected before the request is sent; a new one costs only time.
     let kept = kept.filter(|wire| wire.authority == authority && !wire.sender.is_closed());
     let mut good = None;
     if let Some(mut wire) = kept
@@ -174,11 +174,11 @@ async fn within_time(
             read.extend_from_slice(&bytes[..bytes.len().min(bytes_max - read.len())]);
         }
         if read.len() == bytes_max {
-            whole = false; // the rest is not waited for, and the connection with it
+            whole = false; // the rest is not read, so the connection cannot be reused
             break;
         }
     }
-    // Where connections are scarce none is kept: a target that has none yet would wait for one that idles.
+    // No connection is kept while permits are scarce: a target without one would wait for an idle one.
     let is_kept = whole && hooks.outgoing.available_permits() > 0;
     Ok((Answered { status, retry_after, body: read, is_whole: whole }, is_kept.then_some(wire)))
 }
@@ -188,12 +188,12 @@ fn asked_to_wait(answer: &Response<Incoming>) -> Option<Duration> {
     wait.and_then(|wait| retry_after(wait, jiff::Timestamp::now()))
 }
 
-/// `Retry-After`: a number of seconds, or a date (RFC 9110, 10.2.3) in one of its three forms; one that has passed is
-/// now.
+/// `Retry-After`: a number of seconds, or a date (RFC 9110, 10.2.3) in one of its three forms; a date in the past is
+/// zero.
 fn retry_after(value: &str, now: jiff::Timestamp) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than fit are more than any limit.
+        // A number that does not fit 64 bits is above the limit anyway.
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)).min(RETRY_AFTER_MAX));
     }
     let of = |format: &str| {
@@ -206,7 +206,7 @@ fn retry_after(value: &str, now: jiff::Timestamp) -> Option<Duration> {
     Some(Duration::try_from(date.duration_since(now)).unwrap_or_default().min(RETRY_AFTER_MAX))
 }
 
-/// Begins a request on a connection of its own whose answer may go on without end; the head of it comes in time.
+/// Sends a request on a connection of its own whose answer may have no end; only its head has a deadline.
 pub(super) async fn open(hooks: &Webhooks, outgoing: Outgoing) -> Result<Response<Incoming>, Failed> {
     let begun = async {
         let mut sender = connect(hooks, &outgoing.uri).await?;
@@ -227,10 +227,10 @@ async fn connect(hooks: &Webhooks, uri: &Uri) -> Result<SendRequest<Full<Bytes>>
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let tls = uri.scheme_str() != Some("http");
     let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-    // Whoever waits here waits within the time of its request, and tries again like after every other failure.
+    // Waiting for a permit counts towards the time of the request; if that runs out, it is retried like any failure.
     let place = hooks.outgoing.clone().acquire_owned().await.expect("it is never closed");
     let stream = reach(hooks, &host, port).await?;
-    let _ = stream.set_nodelay(true); // a later delivery is still a delivery
+    let _ = stream.set_nodelay(true); // without it, deliveries are only later
     if !tls {
         return speak(stream, place).await;
     }
@@ -269,14 +269,14 @@ async fn reach(hooks: &Webhooks, host: &str, port: u16) -> Result<TcpStream, Fai
     }))
 }
 
-/// HTTP on a stream; its place is free again when the connection has ended.
+/// Starts HTTP on a stream; its permit is freed when the connection has ended.
 async fn speak<S>(stream: S, place: OwnedSemaphorePermit) -> Result<SendRequest<Full<Bytes>>, Failed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
     tokio::spawn(async move {
-        drop(connection.await); // whoever sends hears of its end
+        drop(connection.await); // the sender gets the error
         drop(place);
     });
     Ok(sender)

@@ -1,6 +1,6 @@
-//! What pipes ask for: one request to an API destination and its answer (enrichments and targets), or an answer
-//! without end (a stream as source). Each errand is a task of its own; a pipe has at most two under way, so pipes
-//! bound them.
+//! Requests of pipes: one request to an API destination and its answer (enrichments and targets), or an answer
+//! without end (a stream as source). Each errand is a task of its own; a pipe has at most two in progress, so the
+//! number of pipes bounds them.
 
 use super::connection;
 use super::event_stream::{Dialect, EventStream};
@@ -15,18 +15,18 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Of the answer of an enrichment so much is read, as with AWS.
+/// Bytes of an enrichment's answer that are read, as with AWS.
 const ANSWER_BYTES_MAX: usize = 6 << 20;
-/// How often it is looked whether anybody still waits.
+/// Interval of checks whether the pipe still waits.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long it waits before it offers again what a pipe had no room for.
+/// Pause before an event is offered again to a pipe that was full.
 const FULL: Duration = Duration::from_millis(5);
-/// The wait before the next connection to a stream that ended, if it does not say; doubled while none comes about.
+/// The wait before a stream that ended is reconnected, unless it names one; doubled after each failure.
 const RECONNECT: Duration = Duration::from_secs(1);
 const RECONNECT_MAX: Duration = Duration::from_secs(60);
-/// A stream that says nothing for so long, not even a comment, is opened again.
+/// A stream that is silent for this long, without even a comment, is reconnected.
 const SILENCE_MAX: Duration = Duration::from_secs(90);
-/// Carries errands out for as long as the runtime lives.
+/// Runs errands until the runtime ends.
 pub(super) async fn run(hooks: Arc<Webhooks>) {
     let (send, mut errands) = mpsc::unbounded_channel(); // bounded by what pipes there may be
     let set = hooks.engine.set_http_client(move |errand| {
@@ -49,7 +49,7 @@ async fn answer(hooks: Arc<Webhooks>, call: Call) {
     };
     tokio::select! {
         answered = ask(&hooks, &call) => call.answer(answered),
-        () = off => {} // cut off: nobody waits
+        () = off => {} // cut off: the pipe has stopped waiting
     }
 }
 
@@ -69,7 +69,7 @@ async fn ask(hooks: &Webhooks, call: &Call) -> Result<String, Failed> {
         .map_err(|_| Failed::permanently(FailureCode::ErrorFromTarget, "the answer is no text"))
 }
 
-/// Listens to a stream, again and again, until nobody wants to hear it.
+/// Reads a stream, reconnecting when it ends, until the pipe has stopped listening.
 async fn hear(hooks: Arc<Webhooks>, mut listen: Listen) {
     let mut failures = 0;
     while !listen.is_off() {
@@ -96,7 +96,7 @@ async fn hear(hooks: Arc<Webhooks>, mut listen: Listen) {
     }
 }
 
-/// One connection, until it ends; how long the stream wants to be left alone.
+/// Reads one connection to its end; returns the wait that the stream asks for.
 async fn listen_once(hooks: &Webhooks, listen: &mut Listen) -> Result<Option<Duration>, Failed> {
     let recipient = destination(&hooks.engine.registry(), &listen.destination)?;
     let additions = hooks.additions(&recipient, false).await?;
@@ -130,7 +130,7 @@ async fn listen_once(hooks: &Webhooks, listen: &mut Listen) -> Result<Option<Dur
         }
         for mut said in heard.drain(..) {
             let id = said.id.clone();
-            // The rest is not read before there is room: the stream waits.
+            // Nothing more is read before the pipe has room, so TCP slows the stream down.
             while let Err(full) = listen.hear(said) {
                 if listen.is_off() {
                     return Ok(None);

@@ -1,16 +1,16 @@
-//! From bytes of an answer without end to what it says: server-sent events (the WHATWG's rules), or lines. Bytes in,
-//! what was heard out; nothing grows beyond a bound.
+//! Parser of an answer without end: server-sent events (the WHATWG's rules), or lines. Bytes in, events out; every
+//! buffer is bounded.
 
 use fakemon_pipe::Heard;
 use std::time::Duration;
 
-/// One event or line.
+/// Longest event or line, in bytes.
 const HEARD_BYTES_MAX: usize = 1 << 20;
 /// The shortest and the longest wait before the next connection that a stream may ask for.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
-/// How a stream is written.
+/// Format of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
     /// `text/event-stream`
@@ -20,26 +20,26 @@ pub(super) enum Dialect {
 }
 
 impl Dialect {
-    /// By the content type of an answer.
+    /// The format for a content type.
     pub(super) fn of(content_type: &str) -> Dialect {
         let kind = content_type.split(';').next().unwrap_or_default().trim();
         if kind.eq_ignore_ascii_case("text/event-stream") { Dialect::Events } else { Dialect::Lines }
     }
 }
 
-/// Reads one answer.
+/// The parser of one answer.
 pub(super) struct EventStream {
     dialect: Dialect,
     line: Vec<u8>,
-    /// The last byte was a carriage return: a line feed behind it belongs to it.
+    /// The last byte was a carriage return: a line feed after it belongs to the same line break.
     returned: bool,
     begun: bool,
-    /// The event or line is too long: it is left out.
+    /// The event or line is too long: it is skipped.
     overlong: bool,
     data: String,
     kind: String,
     last_id: Option<String>,
-    /// How long to wait before the next connection, if the stream says so.
+    /// The wait before the next connection, if the stream named one.
     pub(super) retry: Option<Duration>,
 }
 
@@ -58,7 +58,7 @@ impl EventStream {
         }
     }
 
-    /// Takes bytes; what they complete goes to `heard`.
+    /// Parses bytes; appends the events that they complete to `heard`.
     pub(super) fn read(&mut self, bytes: &[u8], heard: &mut Vec<Heard>) {
         for byte in bytes {
             let after_return = std::mem::replace(&mut self.returned, *byte == b'\r');
@@ -123,7 +123,7 @@ impl EventStream {
 mod tests {
     use super::*;
 
-    /// What is heard, however the bytes come.
+    /// The events of a text, however its bytes are split.
     fn heard(dialect: Dialect, text: &str) -> Vec<(String, String, String)> {
         let mut all = Vec::new();
         for size in [1, 2, 7, text.len()] {

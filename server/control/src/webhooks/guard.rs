@@ -1,9 +1,9 @@
-//! Which addresses webhooks may reach. Asked about the address of a connection that is about to be made, so that
-//! neither a spelling nor a name that changes its mind gets around it.
+//! Which addresses webhooks may reach. It checks the resolved address of each new connection, so that neither an
+//! unusual spelling nor DNS rebinding gets around it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether an address lies in the public internet.
+/// Whether an address is public (globally routable).
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -38,7 +38,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         is_public_v4(Ipv4Addr::new(a, b, c, d))
     };
     match segments {
-        // Version 4 inside of version 6: mapped, compatible, translated (NAT64), 6to4.
+        // IPv4 inside of IPv6: mapped, compatible, translated (NAT64), 6to4.
         [0, 0, 0, 0, 0, 0xFFFF | 0, high, low] => high != 0 && embedded(high, low),
         [0x64, 0xFF9B, 0, 0, 0, 0, high, low] => embedded(high, low),
         [0x64, 0xFF9B, 1, ..] => false,

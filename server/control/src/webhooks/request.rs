@@ -11,33 +11,33 @@ use fakemon_pattern::raw::with_texts;
 use fakemon_resource::resource::{ApiDestination, HttpParameters};
 use http_body_util::Full;
 
-/// How requests introduce themselves.
+/// The header `User-Agent`.
 const USER_AGENT: &str = "Fakemon/EventBus/ApiDestinations";
 
-/// What tells one request from another, for those that are signed.
+/// Id and time of a signed request.
 pub(super) struct Stamp {
-    /// Of the event.
+    /// The event's id.
     pub(super) id: String,
-    /// Of the attempt.
+    /// The attempt's time, in seconds since 1970.
     pub(super) at_s: u64,
 }
 
 impl Stamp {
-    /// No event of the journal is sent: the request has an id of its own.
+    /// For a request without an event of the journal: an id of its own.
     pub(super) fn of_question() -> Stamp {
         Stamp { id: aws::uuid(), at_s: wall_clock().seconds() }
     }
 }
 
-/// What a request brings.
+/// Content of a request.
 pub(super) struct Content<'c> {
-    /// Of the target: path, headers and query.
+    /// Path, headers and query parameters of the target.
     pub(super) parameters: Option<&'c HttpParameters>,
     pub(super) body: &'c str,
     pub(super) stamp: Stamp,
 }
 
-/// The request for a body.
+/// Builds the request for a body.
 pub(super) fn build(
     destination: &ApiDestination,
     additions: &Additions,
@@ -47,7 +47,7 @@ pub(super) fn build(
     let wrong = |what: String| Failed::permanently(FailureCode::InvalidParameter, what);
     let empty = HttpParameters::default();
     let parameters = parameters.unwrap_or(&empty);
-    // What a connection says stands over what a target says.
+    // Parameters of the connection override those of the target.
     let is_added = |name: &String| additions.query.iter().any(|(added, _)| added == name);
     let mut query: Vec<(String, String)> =
         parameters.query.clone().into_iter().filter(|(name, _)| !is_added(name)).collect();
@@ -59,7 +59,7 @@ pub(super) fn build(
     let body = match additions.body.as_slice() {
         _ if !has_body => String::new(),
         [] => (*body).to_owned(),
-        // A body that is no object has no members.
+        // A body that is not an object has no members.
         texts => with_texts(body, texts).unwrap_or_else(|| (*body).to_owned()),
     };
     let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
@@ -91,8 +91,7 @@ pub(super) fn build(
     Ok(Outgoing { uri, request })
 }
 
-/// Headers that neither a target nor a connection sets, as with the service: they say how a request is carried, and
-/// by whom, not what it brings.
+/// Headers that neither a target nor a connection may set, as with the service: they belong to the transport.
 const REMOVED: [&str; 34] = [
     "a-im",
     "accept-charset",
@@ -135,12 +134,12 @@ pub(super) fn is_removed(name: &str) -> bool {
     REMOVED.iter().any(|removed| removed.eq_ignore_ascii_case(name))
 }
 
-/// An address with its scheme: without one it is reached over TLS.
+/// An endpoint with its scheme: `https` if it has none.
 pub(super) fn absolute(endpoint: &str) -> String {
     if endpoint.contains("://") { endpoint.to_owned() } else { format!("https://{endpoint}") }
 }
 
-/// Values for the stars of a path, in order.
+/// Replaces the stars of a path by values, in order.
 fn with_path(endpoint: &str, values: &[String]) -> String {
     let mut values = values.iter();
     let mut filled = String::with_capacity(endpoint.len());
@@ -156,7 +155,7 @@ fn with_path(endpoint: &str, values: &[String]) -> String {
     filled
 }
 
-/// A URL with more parameters.
+/// Appends query parameters to a URL.
 pub(super) fn with_query(url: &str, query: &[(String, String)]) -> String {
     match (query.is_empty(), url.contains('?')) {
         (true, _) => url.to_owned(),
@@ -226,7 +225,7 @@ mod tests {
         let signed = Additions { signers, body: vec![("more".into(), "m".into())], ..Additions::default() };
         let built = build(&destination, &signed, &content(None, r#"{"id":1}"#)).unwrap();
         assert_eq!(built.request.headers()["webhook-id"], "msg_1");
-        // Of `msg_1.1614265330.{"id":1,"more":"m"}`: what is signed is what is sent.
+        // Signature of `msg_1.1614265330.{"id":1,"more":"m"}`: the sent body is what is signed.
         let signature = "v1,PzQidB2bbIwL3Lr33xm4WFsXgGOS4unuFblxgOoThYw=";
         assert_eq!(built.request.headers()["webhook-signature"], signature);
     }

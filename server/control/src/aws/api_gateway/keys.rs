@@ -1,4 +1,4 @@
-//! API keys themselves: made, shown, listed, changed, deleted.
+//! Operations on API keys: create, get, list, update, delete.
 
 use super::{KEYS_MAX, bad, check, existing_key, invalid_patch, listed, newest_first, page, patches, tags, too_many};
 use crate::aws::request::{Request, object};
@@ -81,7 +81,7 @@ fn stage_keys(request: &Request<'_>) -> Vec<String> {
     given.filter_map(stage).collect()
 }
 
-/// A key as it is shown, with its value; keys of older versions have none that could be shown.
+/// A key as it is shown, with its value; keys of older versions stored only its hash.
 pub(super) fn with_value(mut shown: Value, key: &ApiKey, call: &Call<'_>) -> Value {
     if let Some(value) = (call.secret)(&api_keys::value_name(&key.id)) {
         shown["value"] = value;
@@ -89,7 +89,7 @@ pub(super) fn with_value(mut shown: Value, key: &ApiKey, call: &Call<'_>) -> Val
     shown
 }
 
-/// Forty letters and digits that nobody can guess.
+/// A new value: forty random letters and digits.
 pub(super) fn new_value() -> String {
     const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyzABCDEF29";
     let letter = |byte: &u8| char::from(LETTERS[usize::from(byte % 32)]);

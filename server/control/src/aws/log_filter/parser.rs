@@ -1,4 +1,4 @@
-//! Questions about JSON and about columns, from their text.
+//! Parses conditions on JSON and on columns.
 
 use super::{Columns, DEPTH_MAX, Question, REGEX_BYTES_MAX, Step, Test};
 use regex::{Regex, RegexBuilder};
@@ -8,12 +8,12 @@ use std::cmp::Ordering;
 pub(super) struct Parser<'p> {
     rest: &'p str,
     depth: u32,
-    /// Whether it is about columns: a name stands for one, where a path stands for a member.
+    /// Whether the condition is on columns: operands are names of columns, not paths of members.
     columns: bool,
 }
 
 impl<'p> Parser<'p> {
-    /// A question about JSON: what stands between the braces.
+    /// A condition on JSON: the text between the braces.
     pub(super) fn question(text: &'p str) -> Result<Question, String> {
         let mut parser = Parser { rest: text, depth: 0, columns: false };
         let question = parser.any()?;
@@ -21,7 +21,7 @@ impl<'p> Parser<'p> {
         if parser.rest.is_empty() { Ok(question) } else { Err(parser.expected("&&, || or }")) }
     }
 
-    /// Columns: what stands between the brackets.
+    /// Columns: the text between the brackets.
     pub(super) fn columns(text: &'p str) -> Result<Columns, String> {
         let mut parser = Parser { rest: text, depth: 0, columns: true };
         let (mut before, mut behind) = (Vec::new(), None);
@@ -42,7 +42,7 @@ impl<'p> Parser<'p> {
         if parser.rest.is_empty() { Ok(Columns { before, behind }) } else { Err(parser.expected(", or ]")) }
     }
 
-    /// A name alone stands for any column.
+    /// A name without a condition matches any column.
     fn column(&mut self) -> Result<Option<Question>, String> {
         let start = self.rest;
         if !self.take("(") {
@@ -194,7 +194,7 @@ impl<'p> Parser<'p> {
     }
 }
 
-/// A text in quotation marks, and what is behind it.
+/// A text in quotation marks, and the rest behind it.
 pub(super) fn quoted(text: &str) -> Result<(Cow<'_, str>, &str), String> {
     let inner = text.strip_prefix('"').unwrap_or(text);
     let mut escaped = false;
@@ -221,7 +221,7 @@ pub(super) fn quoted(text: &str) -> Result<(Cow<'_, str>, &str), String> {
     Ok((Cow::Owned(plain), behind))
 }
 
-/// A regular expression between percent signs, and what is behind it.
+/// A regular expression between percent signs, and the rest behind it.
 pub(super) fn expression(text: &str) -> Result<(Regex, &str), String> {
     let inner = text.strip_prefix('%').unwrap_or(text);
     let mut escaped = false;

@@ -1,4 +1,4 @@
-//! Groups, what is set of them, and resource policies, which are kept and given back.
+//! Groups, their settings, and resource policies, which are stored and returned without effect.
 
 use super::{checked, group_of, invalid, named};
 use crate::aws::request::{Request, object};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// Resource policies that there may be, as with the service.
 const POLICIES_MAX: usize = 10;
-/// The longest document of one, in characters.
+/// The longest policy document, in characters.
 const POLICY_CHARS_MAX: usize = 5_120;
 /// Groups on a page of the list.
 const LISTED_MAX: u64 = 1_000;
@@ -73,7 +73,7 @@ fn describe(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Resu
     Ok(Reply::of(object([("logGroups", Some(groups.into())), ("nextToken", next.map(Value::from))])))
 }
 
-/// Without regard to case, as the service has it.
+/// Ignores case, as the service does.
 fn contains(name: &str, part: &str) -> bool {
     name.to_ascii_lowercase().contains(&part.to_ascii_lowercase())
 }
@@ -84,7 +84,7 @@ fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<R
     let limit = request.number("limit", 1, LISTED_MAX).unwrap_or(50);
     let (after, class) = (request.text("nextToken"), request.text("logGroupClass").unwrap_or_default());
     request.check()?;
-    // A caret stands for the beginning; without one the text may stand anywhere.
+    // A caret anchors the text at the beginning; without one it may be anywhere.
     let wanted = |group: &LogGroup| {
         let named = match pattern.strip_prefix('^') {
             Some(prefix) => group.name.starts_with(prefix),
@@ -98,7 +98,7 @@ fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<R
     Ok(Reply::of(object([("logGroups", Some(groups.into())), ("nextToken", next.map(Value::from))])))
 }
 
-/// Groups in the order of their names, behind one; and the name behind which the next page begins.
+/// A page of groups by name, after a name; and the name after which the next page begins.
 fn page<'r>(
     registry: &'r Registry,
     wanted: impl Fn(&LogGroup) -> bool,
@@ -135,7 +135,7 @@ fn group_json(group: &LogGroup, region: &str) -> Value {
     ])
 }
 
-/// The service encrypts with such a key; here it is kept and given back, for lines lie as the disk keeps them.
+/// Stored and returned without effect: the service encrypts with such a key, here lines are as safe as the disk.
 fn set_kms_key(registry: &Registry, request: &Request<'_>, kms_key: Option<String>) -> Result<Reply, ApiError> {
     let group = match request.text("resourceIdentifier") {
         Some(identifier) if request.get("logGroupName").is_none() => {

@@ -1,8 +1,8 @@
-//! Questions about lines in the query language of Logs Insights, as far as people ask them by hand: `fields`,
-//! `display`, `filter`, `sort`, `limit`. A question is answered when it is put (`StartQuery`), from the newest line
-//! to the oldest; its answer waits in memory, bounded, until somebody fetches it (`GetQueryResults`).
+//! Queries over lines in the language of Logs Insights, the commands that people type by hand: `fields`, `display`,
+//! `filter`, `sort`, `limit`. A query runs in `StartQuery`, from the newest line to the oldest; its answer is kept in
+//! memory, bounded, for `GetQueryResults`.
 //!
-//! - `language`: the text of a question, parsed
+//! - `language`: parses the text of a query
 
 mod language;
 
@@ -25,19 +25,19 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Answers that are kept, the newest last; and their bytes.
+/// Answers that are kept; and their bytes.
 const ANSWERS_MAX: usize = 100;
 const ANSWERS_BYTES_MAX: usize = 64 << 20;
-/// Groups of one question.
+/// Groups of one query.
 const GROUPS_MAX: usize = 50;
-/// Lines that one question looks at.
+/// Lines that one query scans.
 const LINES_MAX: u64 = 1_000_000;
-/// Lines that are sorted.
+/// Lines that one query sorts.
 const SORTED_MAX: usize = 100_000;
 /// Rows of an answer.
 const ROWS_MAX: usize = 10_000;
 
-/// Questions that were answered.
+/// Answered queries, the newest last.
 #[derive(Default)]
 pub(crate) struct Queries(Mutex<VecDeque<Arc<Answered>>>);
 
@@ -51,7 +51,7 @@ struct Answered {
     seen: Seen,
 }
 
-/// What was looked at.
+/// Statistics of a query.
 #[derive(Clone, Copy, Default)]
 struct Seen {
     matched: u64,
@@ -86,14 +86,14 @@ impl Queries {
     }
 }
 
-/// A moment in seconds since 1970, or in milliseconds, as milliseconds.
+/// A time in seconds or milliseconds since 1970, as milliseconds.
 fn moment(request: &Request<'_>, member: &str) -> Result<u64, ApiError> {
     let wrong = || invalid(format!("{member} is a number of seconds since 1970"));
     let given = request.get(member).and_then(Value::as_u64).ok_or_else(wrong)?;
     Ok(if given < 100_000_000_000 { given * 1_000 } else { given })
 }
 
-/// The groups that a question names, one way or another.
+/// The groups that a query names, in any of the members.
 fn groups(shared: &Shared, request: &Request<'_>) -> Result<Vec<(String, Option<u32>)>, ApiError> {
     let texts = |member: &str| {
         let given = request.get(member).and_then(Value::as_array).into_iter().flatten();
@@ -114,7 +114,7 @@ fn groups(shared: &Shared, request: &Request<'_>) -> Result<Vec<(String, Option<
     names.iter().map(group).collect()
 }
 
-/// Puts a question, and answers it.
+/// Runs a query and keeps its answer.
 pub(super) async fn start(shared: &Arc<Shared>, request: &Request<'_>) -> Result<Value, ApiError> {
     let (text, limit) = (request.required("queryString").to_owned(), request.number("limit", 1, ROWS_MAX as u64));
     let language = request.text("queryLanguage").unwrap_or("CWLI").to_owned();
@@ -143,14 +143,14 @@ struct Found {
     seen: Seen,
 }
 
-/// A line that matched, and what it is sorted by.
+/// A line that matched, and its sort keys.
 struct Row {
     shown: Value,
     bytes: usize,
     keys: Vec<Option<String>>,
 }
 
-/// Reads the groups, each from its newest line on.
+/// Scans the groups, each from its newest line to its oldest.
 fn look(
     engine: &Engine,
     query: &Query,
@@ -191,11 +191,11 @@ fn look(
     Ok(Found { rows: rows.into_iter().map(|(_, row)| row.shown).collect(), bytes, seen })
 }
 
-/// A line, as a question sees it.
+/// A line, as a query sees it.
 struct Record<'l> {
     group: &'l str,
     line: &'l Line,
-    /// As it was written, so that fields are shown so.
+    /// The line's JSON as it was written, so that fields are shown unchanged.
     json: Option<&'l RawValue>,
 }
 
@@ -206,7 +206,7 @@ impl<'l> Record<'l> {
         Record { group, line, json }
     }
 
-    /// A field: of the line itself (`@message`), or of the JSON that it is (`detail.player`, `list.0`).
+    /// A field: of the line itself (`@message`), or of its JSON (`detail.player`, `list.0`).
     fn field(&self, name: &str) -> Option<String> {
         let time = |ms: u64| {
             let at = jiff::Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok()?;
@@ -250,7 +250,7 @@ impl<'l> Record<'l> {
     }
 }
 
-/// A member of an object, an element of a list.
+/// A member of an object, or an element of a list.
 fn part<'l>(value: &'l RawValue, name: &str) -> Option<&'l RawValue> {
     match value.get().starts_with('[') {
         true => raw::elements(value)?.get(name.parse::<usize>().ok()?).copied(),
@@ -263,7 +263,7 @@ impl Query {
         self.filters.iter().all(|filter| filter.holds(&|name| record.field(self.meant(name))))
     }
 
-    /// What is not there comes last, whichever way.
+    /// Missing fields come last in either direction.
     fn order(&self, one: &[Option<String>], other: &[Option<String>]) -> Ordering {
         let orders = self.sort.iter().zip(one.iter().zip(other)).map(|(sort, keys)| match keys {
             (Some(one), Some(other)) => {
@@ -276,7 +276,7 @@ impl Query {
     }
 }
 
-/// The answer to a question.
+/// `GetQueryResults`.
 pub(super) fn results(shared: &Shared, request: &Request<'_>) -> Result<Value, ApiError> {
     let answered = shared.queries.find(request)?;
     let Seen { matched, scanned, bytes } = answered.seen;
@@ -288,7 +288,7 @@ pub(super) fn results(shared: &Shared, request: &Request<'_>) -> Result<Value, A
     }))
 }
 
-/// Questions that were put, the newest first.
+/// `DescribeQueries`: the newest first.
 pub(super) fn describe(shared: &Shared, request: &Request<'_>) -> Result<Value, ApiError> {
     let (group, status) = (request.text("logGroupName"), request.text("status"));
     let limit = request.number("maxResults", 1, 1_000).unwrap_or(1_000) as usize;
@@ -310,7 +310,7 @@ pub(super) fn describe(shared: &Shared, request: &Request<'_>) -> Result<Value, 
     Ok(json!({ "queries": queries }))
 }
 
-/// A question is answered when it is put: there is nothing to stop.
+/// `StopQuery`: a query has ended when it is known, so there is nothing to stop.
 pub(super) fn stop(shared: &Shared, request: &Request<'_>) -> Result<Value, ApiError> {
     shared.queries.find(request)?;
     Err(invalid("Query is not in a stoppable state: it is complete."))

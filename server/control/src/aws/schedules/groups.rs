@@ -1,4 +1,4 @@
-//! Groups of schedules. `default` is there before anybody makes it, and stays.
+//! Groups of schedules. `default` always exists, and cannot be deleted.
 
 use super::NAME;
 use crate::Shared;
@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// Groups.
+/// Groups, at most.
 const GROUPS_MAX: usize = 500;
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
@@ -72,7 +72,7 @@ fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result
     let tags = tags::given(request)?;
     if let Ok(held) = existing(registry, name) {
         let conflict = |message: String| Err(ApiError::new("ConflictException", message));
-        // What was changed since says no longer what was asked for at first.
+        // After an update the original request is not known any more, so the token alone decides.
         let is_same = held.modified_at != held.created_at || held.tags == tags;
         return match held.client_token.is_some() && held.client_token == client_token {
             false => conflict(format!("Schedule group {name} already exists.")),
@@ -106,7 +106,7 @@ fn get(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply
     Ok(Reply::of(shown(&*existing(registry, name)?)))
 }
 
-/// Its schedules go with it, and what they fired and their targets did not get yet.
+/// Deletes a group with its schedules and their pending deliveries.
 fn delete(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let name = request.name("Name", NAME, 64);
     request.check()?;

@@ -1,4 +1,5 @@
-//! What a schedule invokes: the member `Target`, checked as the service does, and kept as it came.
+//! The member `Target` of a schedule: checked as the service does, and stored as it was sent, with the defaults of
+//! its retry policy.
 
 use crate::aws::events::is_reserved;
 use crate::aws::request::{Request, lower};
@@ -10,10 +11,11 @@ use serde_json::{Map, Value, json};
 
 /// The longest input, in bytes.
 const INPUT_BYTES_MAX: usize = 256 << 10;
-/// Members of a retry policy, their bounds and what they are if nobody says so.
+/// Members of a retry policy, with minimum and maximum; the maximum is the default.
 const RETRY: [(&str, u64, u64); 2] = [("MaximumEventAgeInSeconds", 60, 86_400), ("MaximumRetryAttempts", 0, 185)];
 
-/// The target of a request. What the service checks first is noted at once; the rest comes out when that was right.
+/// The target of a request. Errors of the service's first pass are noted; the rest is checked only if that found
+/// none.
 pub(super) fn given(request: &Request<'_>, call: &Call<'_>) -> Result<Map<String, Value>, ApiError> {
     let Some(given) = request.get("Target") else {
         request.required_at("target");
@@ -52,7 +54,7 @@ pub(super) fn given(request: &Request<'_>, call: &Call<'_>) -> Result<Map<String
     Ok(target)
 }
 
-/// As it was given.
+/// The target as it is stored.
 pub(super) fn shown(schedule: &Schedule) -> Value {
     serde_json::from_str(&schedule.target).unwrap_or_default()
 }
@@ -84,7 +86,7 @@ fn check(target: &Map<String, Value>, call: &Call<'_>) -> Result<(), ApiError> {
     }
 }
 
-/// What a target says on buses: the bus, the source, the detail-type.
+/// Events that a target puts: bus, source, detail-type.
 fn said(target: &Map<String, Value>, arn: &str) -> Vec<(String, String, String)> {
     let text = |value: &Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
     if let Destination::Bus(bus) = Destination::of(arn) {

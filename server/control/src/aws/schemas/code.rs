@@ -1,5 +1,5 @@
-//! Types for programming languages. Making them takes no time worth waiting for, so that what somebody asked for is
-//! ready at once; of our own schemas everything is.
+//! Code bindings for programming languages. Generating them is fast, so a requested binding is ready at once; of our
+//! own schemas all bindings always are.
 
 use super::super::request::Request;
 use super::super::rest;
@@ -38,7 +38,7 @@ fn shown(version: &SchemaVersion, at: Timestamp) -> Value {
     })
 }
 
-/// When somebody asked for it.
+/// When the binding was requested.
 fn asked_for(version: &SchemaVersion, language: Language) -> Result<Timestamp, ApiError> {
     let asked = version.bindings.get(language.name()).copied();
     let asked = asked.or_else(|| is_ours(&version.registry).then_some(version.created_at));
@@ -66,7 +66,7 @@ pub(super) fn describe(registry: &Registry, request: &Request<'_>, _: &Call<'_>)
     Ok(Reply::of(shown(&version, at)))
 }
 
-/// The files of a binding in one, as bytes.
+/// The files of a binding as one ZIP archive.
 pub(super) async fn source(
     State(shared): State<Arc<Shared>>,
     Path(path): Path<Vec<(String, String)>>,

@@ -1,5 +1,5 @@
-//! Schemas and their versions: a new version only if the content differs, and only if it goes with the one before
-//! where somebody asked for that.
+//! Schemas and their versions: a new version only if the content differs and, where the compatibility tag is set,
+//! only if it is compatible with the last one.
 
 use super::super::request::{Request, object};
 use super::super::{ApiError, Call, Reply};
@@ -16,7 +16,7 @@ use fakemon_resource::resource::{Change, Resource, Schema, SchemaVersion, Tags};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// Events of one `GetDiscoveredSchema`.
+/// Events of one `GetDiscoveredSchema`, at most.
 const SAMPLES_MAX: usize = 10;
 
 fn schema_arn(schema: &Schema, call: &Call<'_>) -> Value {
@@ -42,7 +42,7 @@ fn put(schema: Schema, version: Option<SchemaVersion>) -> Vec<Change> {
     std::iter::once(Change::Put(Resource::Schema(schema))).chain(version).collect()
 }
 
-/// The member `Content`, if it is a schema of its kind.
+/// The member `Content`, checked to be a schema of its kind.
 fn content<'r>(request: &Request<'r>, kind: Kind) -> Result<(&'r str, schema::Schema), ApiError> {
     let content = request.required("Content");
     check(request)?;
@@ -142,13 +142,13 @@ pub(super) fn update(registry: &Registry, request: &Request<'_>, call: &Call<'_>
     Ok(Reply::with(shown(&schema, &version, call, false), put(schema, Some(version))))
 }
 
-/// White space and the order of members make no version.
+/// Whether two documents differ only in white space and in the order of members.
 fn says_the_same(kind: Kind, one: &str, two: &str) -> bool {
     let read = |text: &str| serde_json::from_str::<Value>(text).ok();
     one == two || kind != Kind::FlatBuffers && read(one) == read(two)
 }
 
-/// Whether a new version goes with the one before, as tags ask.
+/// Checks that a new version is compatible with the last one, as the tags demand.
 fn goes_with(
     registry: &Registry,
     schema: &Schema,
@@ -218,7 +218,7 @@ pub(super) fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) 
     Ok(Reply::of(page(request, "Schemas", all.map(shown))?))
 }
 
-/// The newest first.
+/// Lists versions, the newest first.
 pub(super) fn list_versions(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let (of, name) = (registry_name(request), schema_name(request));
     check(request)?;
@@ -283,7 +283,7 @@ pub(super) fn export(registry: &Registry, request: &Request<'_>, call: &Call<'_>
     })))
 }
 
-/// `GetDiscoveredSchema`: what events given here look like.
+/// `GetDiscoveredSchema`: the schema of the events in the request.
 pub(super) fn discover(_: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     request.required("Type");
     let (kind, events) = (kind(request), request.list("Events", 1, SAMPLES_MAX));
@@ -321,7 +321,7 @@ pub(super) fn discover(_: &Registry, request: &Request<'_>, _: &Call<'_>) -> Res
     Ok(Reply::of(json!({ "Content": content.to_string() })))
 }
 
-/// Whether a registry is ours.
+/// Whether it is the registry of our own schemas.
 pub(super) fn is_ours(name: &str) -> bool {
     name == OUR_REGISTRY
 }

@@ -1,4 +1,4 @@
-//! What is there. Our own schemas look like those that somebody made.
+//! Reads registries, schemas and versions. Our own schemas look like those of clients.
 
 use super::super::ApiError;
 use super::super::request::{NAME, Request};
@@ -9,9 +9,9 @@ use fakemon_resource::Registry;
 use fakemon_resource::resource::{Schema, SchemaRegistry, SchemaVersion, Tags};
 use std::collections::BTreeMap;
 
-/// The longest name of a registry.
+/// The longest name of a registry, in characters.
 const REGISTRY_NAME_MAX: usize = 64;
-/// The longest name of a schema.
+/// The longest name of a schema, in characters.
 const SCHEMA_NAME_MAX: usize = 385;
 
 /// The registry that a request names.
@@ -19,7 +19,7 @@ pub(super) fn registry_name<'r>(request: &Request<'r>) -> &'r str {
     request.name("RegistryName", NAME, REGISTRY_NAME_MAX)
 }
 
-/// The schema that a request names; `@` is fine there.
+/// The schema that a request names; `@` is allowed.
 pub(super) fn schema_name<'r>(request: &Request<'r>) -> &'r str {
     let name = request.required("SchemaName");
     if !name.is_empty() {
@@ -28,7 +28,7 @@ pub(super) fn schema_name<'r>(request: &Request<'r>) -> &'r str {
     name
 }
 
-/// Registries that nobody has to make.
+/// Registries that always exist.
 fn from_the_start(name: &str) -> Option<SchemaRegistry> {
     let description = match name {
         DISCOVERED_REGISTRY => "what discoverers find",
@@ -52,13 +52,13 @@ pub(super) fn registries(registry: &Registry) -> Vec<SchemaRegistry> {
     all.into_values().collect()
 }
 
-/// A registry that is there.
+/// A registry, or the service's error.
 pub(super) fn existing_registry(registry: &Registry, name: &str) -> Result<SchemaRegistry, ApiError> {
     let held = registry.schema_registries.get(name).cloned().or_else(|| from_the_start(name));
     held.ok_or_else(|| missing(format!("Registry with name {name} does not exist.")))
 }
 
-/// A registry in which something may be changed.
+/// A registry that may be changed, or the service's error.
 pub(super) fn writable(registry: &Registry, name: &str) -> Result<SchemaRegistry, ApiError> {
     match name {
         OUR_REGISTRY => {
@@ -76,7 +76,7 @@ pub(super) fn schemas(registry: &Registry, name: &str) -> Vec<Schema> {
     }
 }
 
-/// A schema that is there.
+/// A schema, or the service's error.
 pub(super) fn existing_schema(registry: &Registry, of: &str, name: &str) -> Result<Schema, ApiError> {
     let held = match of {
         OUR_REGISTRY => our(name).map(schema_of),
@@ -93,7 +93,7 @@ pub(super) fn versions(registry: &Registry, of: &str, name: &str) -> Vec<SchemaV
     }
 }
 
-/// How many versions of a schema there are.
+/// The number of versions of a schema.
 pub(super) fn version_count(registry: &Registry, of: &str, name: &str) -> usize {
     if of == OUR_REGISTRY { 1 } else { registry.versions_of(of, name).count() }
 }
@@ -142,7 +142,7 @@ fn version_of(ours: &OurSchema) -> SchemaVersion {
     }
 }
 
-/// The kind of a version; those of a newer program are unknown.
+/// The kind of a version; a kind written by a newer program is an error.
 pub(super) fn kind_of(version: &SchemaVersion) -> Result<Kind, ApiError> {
     Kind::named(&version.kind)
         .ok_or_else(|| bad(format!("Type {} is not known here: use a newer fakemon.", version.kind)))

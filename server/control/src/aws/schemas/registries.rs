@@ -71,7 +71,7 @@ pub(super) fn delete(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -
     Ok(Reply::with(Value::Null, vec![Change::Delete(format!("schema-registry/{name}"))]))
 }
 
-/// `Scope` is `LOCAL`: made here; or `AWS`: there from the start.
+/// Lists registries. `Scope` is `LOCAL`: created by clients; or `AWS`: always there.
 pub(super) fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let (prefix, scope) = (request.text("RegistryNamePrefix").unwrap_or_default(), request.text("Scope"));
     let fits = |held: &SchemaRegistry| match scope.map(str::to_ascii_uppercase).as_deref() {

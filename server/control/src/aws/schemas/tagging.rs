@@ -1,4 +1,4 @@
-//! Tags of registries, schemas and discoverers. One of them is a setting.
+//! Tags of registries, schemas and discoverers. One of them, `COMPATIBILITY`, is a setting.
 
 use super::super::request::Request;
 use super::super::tags::check_keys;
@@ -10,9 +10,9 @@ use fakemon_resource::Registry;
 use fakemon_resource::resource::{Change, Resource, Tags};
 use serde_json::{Value, json};
 
-/// The tag that says how versions have to go together.
+/// The tag that says how versions have to be compatible.
 pub(super) const COMPATIBILITY: &str = "fakemon:compatibility";
-/// Tags of one resource.
+/// Tags of one resource, at most.
 const TAGS_MAX: usize = 50;
 
 /// The operation behind `GET`, `POST` or `DELETE` of `/tags/{ResourceArn}`.
@@ -54,7 +54,7 @@ fn few(tags: Tags) -> Result<Tags, ApiError> {
     }
 }
 
-/// What an ARN names.
+/// The resource that an ARN names.
 fn tagged(registry: &Registry, request: &Request<'_>) -> Result<Resource, ApiError> {
     let arn = request.required("ResourceArn");
     check(request)?;
@@ -82,7 +82,7 @@ fn tags_of(resource: &mut Resource) -> Option<&mut Tags> {
     }
 }
 
-/// The same, if it may be changed.
+/// As [`tagged`], if the resource may be changed.
 fn changeable(registry: &Registry, request: &Request<'_>) -> Result<Resource, ApiError> {
     let resource = tagged(registry, request)?;
     match &resource {
@@ -111,7 +111,7 @@ fn tag(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply
 
 fn untag(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let mut resource = changeable(registry, request)?;
-    // Rest gives them under the name that stands in the query.
+    // The REST layer has them under their name in the query.
     let keys = request.get("TagKeys").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
     if let Some(tags) = tags_of(&mut resource) {
         keys.for_each(|key| drop(tags.remove(key)));

@@ -1,5 +1,5 @@
-//! Members of a request, as SQS checks them: the first thing that is wrong is told, in its words. Numbers may come as
-//! texts: the query protocol has nothing else.
+//! Members of a request, checked as SQS does: the first error is reported, in its words. Numbers may be texts: the
+//! query protocol has nothing else.
 
 use super::super::ApiError;
 use super::super::request::Request;
@@ -9,7 +9,7 @@ pub(in crate::aws) fn invalid(message: impl Into<String>) -> ApiError {
     ApiError::new("InvalidParameterValue", message)
 }
 
-/// A value that a parameter may not have, and why.
+/// The error for an invalid value of a parameter.
 pub(in crate::aws) fn invalid_value(name: &str, value: &str, reason: &str) -> ApiError {
     invalid(format!("Value {value} for parameter {name} is invalid. Reason: {reason}"))
 }
@@ -18,7 +18,7 @@ pub(super) fn missing(name: &str) -> ApiError {
     ApiError::new("MissingParameter", format!("The request must contain the parameter {name}."))
 }
 
-/// A text, if it is there.
+/// An optional text.
 pub(in crate::aws) fn text<'r>(request: &Request<'r>, name: &str) -> Result<Option<&'r str>, ApiError> {
     match request.get(name) {
         None => Ok(None),
@@ -27,17 +27,17 @@ pub(in crate::aws) fn text<'r>(request: &Request<'r>, name: &str) -> Result<Opti
     }
 }
 
-/// A text that has to be there; it may be empty.
+/// A required text; it may be empty.
 pub(super) fn required<'r>(request: &Request<'r>, name: &str) -> Result<&'r str, ApiError> {
     text(request, name)?.ok_or_else(|| missing(name))
 }
 
-/// A text that has to be there, and says something.
+/// A required text that is not empty.
 pub(in crate::aws) fn filled<'r>(request: &Request<'r>, name: &str) -> Result<&'r str, ApiError> {
     text(request, name)?.filter(|text| !text.is_empty()).ok_or_else(|| missing(name))
 }
 
-/// A whole number between two bounds, if it is there.
+/// An optional whole number between two bounds.
 pub(in crate::aws) fn number(
     request: &Request<'_>,
     name: &str,
@@ -51,7 +51,7 @@ pub(in crate::aws) fn number(
     number.map(Some).ok_or_else(|| invalid_value(name, &shown, reason))
 }
 
-/// Names in a list.
+/// A list of names.
 pub(super) fn names<'r>(request: &Request<'r>, member: &str) -> Vec<&'r str> {
     let list = request.get(member).and_then(Value::as_array).into_iter().flatten();
     list.filter_map(Value::as_str).collect()

@@ -1,4 +1,4 @@
-//! Settings of a queue: their names, defaults and bounds, and which kind of queue has them.
+//! Attributes of a queue: names, defaults and bounds, and the kind of queue that has them.
 
 use super::super::request::Request;
 use super::super::{ApiError, Call};
@@ -24,13 +24,13 @@ const TOLD: [&str; 6] = [
     "LastModifiedTimestamp",
 ];
 
-/// A setting that is a number.
+/// A numeric attribute, or its default.
 pub(super) fn number(queue: &Queue, name: &str) -> u64 {
     let (_, default, ..) = NUMBERS.iter().find(|(held, ..)| *held == name).expect("a known setting");
     queue.attributes.get(name).and_then(|text| text.parse().ok()).unwrap_or(*default)
 }
 
-/// A setting that is a small number.
+/// A numeric attribute whose maximum fits 32 bits.
 pub(super) fn small(queue: &Queue, name: &str) -> u32 {
     u32::try_from(number(queue, name)).expect("bounded far below")
 }
@@ -49,7 +49,7 @@ pub(super) fn asks_for_fifo(request: &Request<'_>) -> bool {
     given.is_some_and(|given| given.eq_ignore_ascii_case("true"))
 }
 
-/// The member `Attributes` for a queue of a name, checked. An empty text takes a setting back.
+/// The member `Attributes`, checked for the queue `queue`. An empty text resets an attribute.
 pub(super) fn given(
     registry: &Registry,
     request: &Request<'_>,
@@ -78,7 +78,7 @@ pub(super) fn given(
     Ok(attributes)
 }
 
-/// What a queue's settings are once others are set: of the two kinds of encryption one goes when the other comes.
+/// Sets attributes of a queue; setting one kind of encryption removes the other.
 pub(super) fn set(attributes: &mut BTreeMap<String, String>, given: BTreeMap<String, String>) {
     if given.get("KmsMasterKeyId").is_some_and(|key| !key.is_empty()) {
         attributes.remove("SqsManagedSseEnabled");
@@ -133,7 +133,7 @@ fn redrive_policy(registry: &Registry, queue: &str, policy: &str) -> Result<Stri
     Ok(policy.to_owned())
 }
 
-/// Whether the `RedriveAllowPolicy` of a dead-letter queue lets a queue use it.
+/// Whether the `RedriveAllowPolicy` of a dead-letter queue allows a source queue.
 fn takes_letters_of(dead: &Queue, queue: &str) -> bool {
     let policy = dead.attributes.get("RedriveAllowPolicy").filter(|policy| !policy.is_empty());
     let Some(policy) = policy.and_then(|policy| serde_json::from_str::<Value>(policy).ok()) else { return true };
@@ -167,13 +167,13 @@ fn redrive_allow_policy(policy: &str) -> Result<String, ApiError> {
     }
 }
 
-/// The setting in which a queue differs from what is asked for.
+/// The first attribute in which a queue differs from a request.
 pub(super) fn difference<'g>(queue: &Queue, given: &'g BTreeMap<String, String>) -> Option<&'g str> {
     let held = known(queue);
     given.iter().find(|(name, value)| held.get(*name) != Some(*value)).map(|(name, _)| name.as_str())
 }
 
-/// Everything that was set, or is so without.
+/// All attributes, set or default.
 fn known(queue: &Queue) -> BTreeMap<String, String> {
     let numbers = NUMBERS.iter().map(|(name, ..)| ((*name).to_owned(), number(queue, name).to_string()));
     let mut all: BTreeMap<String, String> = numbers.collect();
@@ -189,7 +189,7 @@ fn known(queue: &Queue) -> BTreeMap<String, String> {
     all
 }
 
-/// The settings of a queue that a request asks for.
+/// The attributes that a request asks for.
 pub(super) fn shown(
     engine: &Engine,
     queue: &Queue,

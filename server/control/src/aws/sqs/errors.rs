@@ -1,5 +1,5 @@
-//! Errors of SQS by their names in both protocols: the type in the JSON of today, the code in the XML of before,
-//! which clients still branch on in either.
+//! Errors of SQS by their names in both protocols: the type in JSON, the code in XML. Clients branch on the code in
+//! either.
 
 use super::super::ApiError;
 use axum::http::StatusCode;
@@ -13,7 +13,7 @@ pub(in crate::aws) struct ErrorName {
     pub(in crate::aws) status: StatusCode,
 }
 
-/// Errors of the service's own: their name, their code in the query protocol, their status.
+/// Errors of SQS alone: name, code in the query protocol, status.
 const OWN: [(&str, &str, u16); 17] = [
     ("BatchEntryIdsNotDistinct", "AWS.SimpleQueueService.BatchEntryIdsNotDistinct", 400),
     ("BatchRequestTooLong", "AWS.SimpleQueueService.BatchRequestTooLong", 400),
@@ -33,7 +33,7 @@ const OWN: [(&str, &str, u16); 17] = [
     ("ResourceNotFoundException", "ResourceNotFoundException", 404),
     ("TooManyEntriesInBatchRequest", "AWS.SimpleQueueService.TooManyEntriesInBatchRequest", 400),
 ];
-/// Errors that every service has: as they are called here, in JSON, and in the query protocol.
+/// Errors that every service has: their name here, in JSON, and in the query protocol.
 const COMMON: [(&str, &str, &str); 10] = [
     ("InvalidParameterValue", "InvalidParameterValueException", "InvalidParameterValue"),
     ("MissingParameter", "MissingRequiredParameterException", "MissingParameter"),
@@ -48,7 +48,7 @@ const COMMON: [(&str, &str, &str); 10] = [
 ];
 
 impl ErrorName {
-    /// How SQS calls an error.
+    /// The names of an error in SQS.
     pub(in crate::aws) fn of(error: &ApiError) -> ErrorName {
         if let Some((name, code, status)) = OWN.iter().find(|(name, ..)| *name == error.code) {
             let status = StatusCode::from_u16(*status).expect("a status of HTTP");
@@ -59,7 +59,7 @@ impl ErrorName {
         ErrorName { kind: format!("com.amazon.coral.service#{name}"), code, status: error.status }
     }
 
-    /// Whose fault it is.
+    /// `Sender` or `Receiver`, by the status.
     pub(in crate::aws) fn fault(&self) -> &'static str {
         if self.status.is_server_error() { "Receiver" } else { "Sender" }
     }

@@ -1,4 +1,4 @@
-//! The hashes that clients compute too, and compare: of bodies and of attributes.
+//! MD5 hashes of bodies and attributes: clients compute them too, and compare.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,12 +10,13 @@ pub(super) fn md5_of(bytes: &[u8]) -> String {
     Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Names, types and values in the order of names, each with its length in front.
+/// The MD5 of attributes: names, types and values, sorted by name, each with its length before it; none without
+/// attributes.
 pub(super) fn md5_of_attributes(attributes: &BTreeMap<String, Attribute>) -> Option<String> {
     (!attributes.is_empty()).then(|| md5_of(&attribute_bytes(attributes)))
 }
 
-/// The same of the one system attribute that a sender may set.
+/// The MD5 of the only system attribute that a sender may set.
 pub(super) fn md5_of_trace(trace_header: Option<&str>) -> Option<String> {
     let trace = trace_header.map(Attribute::text)?;
     md5_of_attributes(&BTreeMap::from([(super::messages::TRACE_HEADER.to_owned(), trace)]))

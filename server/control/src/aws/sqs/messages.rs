@@ -1,4 +1,4 @@
-//! Messages as SQS shows them: checked on their way in, with the hashes that clients compare on their way out.
+//! Messages: checked when they are sent, shown with the hashes that clients compare when they are received.
 
 use super::super::request::{Request, object};
 use super::super::{ApiError, Call};
@@ -15,14 +15,14 @@ use fakemon_resource::resource::Queue;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 
-/// All messages of a batch, in bytes; the default of one.
+/// All messages of a batch, in bytes; also the default maximum of one message.
 pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Messages in one batch, and in one answer.
 pub(super) const BATCH_MAX: usize = 10;
 /// The system attribute that a sender may set.
 pub(super) const TRACE_HEADER: &str = "AWSTraceHeader";
 
-/// How long to hide a message.
+/// The visibility timeout of a request, in seconds.
 pub(super) fn visibility(request: &Request<'_>) -> Result<Option<u32>, ApiError> {
     number(request, "VisibilityTimeout", 0, 43_200, "Must be >= 0 and <= 43200, if provided.")
 }
@@ -55,19 +55,19 @@ pub(super) fn new_message(queue: &Queue, request: &Request<'_>) -> Result<NewMes
     Ok(message)
 }
 
-/// A message that is larger than its queue takes.
+/// The error for a message that is larger than its queue allows.
 pub(super) fn too_long(bytes_max: u64) -> ApiError {
     invalid(format!("One or more parameters are invalid. Reason: Message must be shorter than {bytes_max} bytes."))
 }
 
-/// Messages that are too large together.
+/// The error for a batch that is too large.
 pub(super) fn batch_too_long(bytes: usize) -> ApiError {
     let message =
         format!("Batch requests cannot be longer than {BATCH_BYTES_MAX} bytes. You have sent {bytes} bytes.");
     ApiError::new("BatchRequestTooLong", message)
 }
 
-/// Messages of a FIFO queue have the delay of their queue.
+/// The delay of a message, in seconds; in a FIFO queue that of the queue.
 fn delay(queue: &Queue, request: &Request<'_>) -> Result<u32, ApiError> {
     let of_queue = attributes::small(queue, "DelaySeconds");
     let given = number(request, "DelaySeconds", 0, 900, "DelaySeconds must be >= 0 and <= 900.")?;
@@ -82,7 +82,7 @@ fn misplaced(name: &str, value: &str) -> ApiError {
     invalid_value(name, value, "The request include parameter that is not valid for this queue type.")
 }
 
-/// The group and the deduplication id that a request names. A standard queue keeps a group and does nothing with it.
+/// The group and the deduplication id that a request names. A standard queue stores a group without effect.
 fn order(queue: &Queue, request: &Request<'_>) -> Result<(Option<String>, Option<String>), ApiError> {
     let (group, id) = (text(request, "MessageGroupId")?, text(request, "MessageDeduplicationId")?);
     if !is_fifo(&queue.name) {
@@ -108,7 +108,7 @@ fn order(queue: &Queue, request: &Request<'_>) -> Result<(Option<String>, Option
     Ok((group.map(str::to_owned), id.map(str::to_owned)))
 }
 
-/// Whether a message can be in a queue's order at all; if one of a batch cannot, none of it is sent.
+/// Checks that a message fits its queue's order; if one of a batch does not, none of the batch is sent.
 pub(super) fn check_order(queue: &Queue, request: &Request<'_>) -> Result<(), ApiError> {
     if is_fifo(&queue.name) { order(queue, request).map(drop) } else { Ok(()) }
 }
@@ -165,7 +165,7 @@ fn trace_header(request: &Request<'_>) -> Result<Option<String>, ApiError> {
     Ok(header)
 }
 
-/// What a sender is told: the hashes are of what was sent, also when it was sent before.
+/// The answer to a sender: the hashes are of what this request sent, also if it is a duplicate.
 pub(super) fn sent(message: &Message) -> Value {
     let number = message.deduplication_id.as_ref().map(|_| sequence_number(message));
     object([
@@ -181,7 +181,7 @@ fn sequence_number(message: &Message) -> String {
     format!("{:020}", message.sequence)
 }
 
-/// The entries of a batch: some, not too many, each with an id of its own. `of` is the name of the operation.
+/// The entries of a batch: one to `BATCH_MAX`, each with an id of its own. `of` is the name of the operation.
 pub(super) fn batch(request: &Request<'_>, of: &str) -> Result<Vec<Value>, ApiError> {
     let entries = request.get("Entries").and_then(Value::as_array).cloned().unwrap_or_default();
     if entries.is_empty() {
@@ -208,7 +208,7 @@ pub(super) fn batch(request: &Request<'_>, of: &str) -> Result<Vec<Value>, ApiEr
     Ok(entries)
 }
 
-/// The bytes of a batch, as they count.
+/// The size of a batch in bytes, as SQS counts it.
 pub(super) fn batch_bytes(entries: &[Value]) -> usize {
     let attribute = |(name, given): (&String, &Value)| {
         let length = |member: &str| given[member].as_str().map_or(0, str::len);

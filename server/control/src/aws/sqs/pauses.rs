@@ -1,6 +1,6 @@
-//! What SQS does not do again at once: a queue is purged once a minute, and the name of a deleted one is free after a
-//! minute, for who still uses the old one would use the new one. A setting for test suites makes it shorter. Pauses
-//! are noted, and go on after a restart.
+//! Pauses of SQS: a queue can be purged once a minute, and the name of a deleted queue is free after a minute,
+//! because clients of the old queue would use the new one. A setting for test suites shortens it. Pauses are stored,
+//! and last over a restart.
 
 use fakemon_engine::Engine;
 use fakemon_model::ids::Timestamp;
@@ -8,17 +8,17 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Names that are remembered of each kind; beyond, the oldest are free early.
+/// Pauses of each kind, at most; beyond them, the oldest end early.
 const NAMES_MAX: usize = 10_000;
-/// `pause/create/NAME` → the moment, in nanoseconds (8).
+/// `pause/create/NAME` → when it began, in nanoseconds since 1970 (8 bytes).
 const NOTES: &str = "pause/";
 
-/// What is not done again at once.
+/// An operation that has to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Paused {
-    /// To make a queue that was deleted.
+    /// Creating a queue that was deleted.
     Create,
-    /// To purge a queue that was purged.
+    /// Purging a queue that was purged.
     Purge,
 }
 
@@ -31,7 +31,7 @@ impl Paused {
     }
 }
 
-/// A note to be set, or with none taken away.
+/// A note to be written; with none it is deleted.
 pub(super) type Note = (String, Option<Vec<u8>>);
 
 fn note((what, queue): &(Paused, String), since: Option<Timestamp>) -> Note {
@@ -50,7 +50,7 @@ fn read(key: &str, value: &[u8]) -> Option<((Paused, String), Timestamp)> {
 pub(crate) struct Pauses(Mutex<HashMap<(Paused, String), Timestamp>>);
 
 impl Pauses {
-    /// As they were noted. Those that are over are let go.
+    /// Loads the stored pauses; deletes those that are over.
     pub(crate) fn load(engine: &Engine, pause: Duration) -> anyhow::Result<Pauses> {
         let (mut held, mut gone, now) = (HashMap::new(), Vec::new(), engine.now());
         engine.notes().visit(NOTES, &mut |key, value| match read(key, value) {
@@ -63,7 +63,7 @@ impl Pauses {
         Ok(Pauses(Mutex::new(held)))
     }
 
-    /// Something is done now: the notes that say so, for the disk.
+    /// Begins a pause; returns the notes to be written.
     pub(super) fn begin(&self, what: Paused, queue: &str, now: Timestamp, pause: Duration) -> Vec<Note> {
         let mut gone = Vec::new();
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,13 +83,13 @@ impl Pauses {
         gone
     }
 
-    /// Whether it was done less than a pause ago.
+    /// Whether the pause still lasts.
     pub(super) fn holds(&self, what: Paused, queue: &str, now: Timestamp, pause: Duration) -> bool {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         held.get(&(what, queue.to_owned())).is_some_and(|since| !is_over(*since, now, pause))
     }
 
-    /// Forgets all.
+    /// Removes all.
     pub(crate) fn clear(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }

@@ -1,5 +1,5 @@
-//! `AddPermission` and `RemovePermission`: statements of a queue's policy by their label. Policies are kept and given
-//! back; who may call is decided by access keys alone.
+//! `AddPermission` and `RemovePermission`: statements of a queue's policy by their label. Policies are stored and
+//! returned, without effect; access keys alone decide who may call.
 
 use super::super::request::Request;
 use super::super::{ApiError, Call, Reply};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 /// Actions of one statement.
 const ACTIONS_MAX: usize = 7;
-/// What others may be allowed to do.
+/// Actions that a statement may allow.
 const ACTIONS: [&str; 9] = [
     "*",
     "ChangeMessageVisibility",

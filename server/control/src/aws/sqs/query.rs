@@ -1,17 +1,17 @@
-//! SQS in the query protocol, which clients spoke before the JSON one: `AttributeName.1=All` is
-//! `AttributeNames: ["All"]` there, and `Tag.1.Key=a&Tag.1.Value=b` is `Tags: {"a": "b"}`. Requests become those of
-//! the JSON protocol, answers become elements, so that one dispatch serves both.
+//! SQS in the query protocol, the predecessor of the JSON one: `AttributeName.1=All` is `AttributeNames: ["All"]`
+//! there, and `Tag.1.Key=a&Tag.1.Value=b` is `Tags: {"a": "b"}`. Requests are converted to the JSON protocol, and
+//! answers to XML elements, so that one dispatch serves both.
 
 use super::super::query::{Dialect, Form};
 use fakemon_model::envelope::ACCOUNT;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// The version of the protocol, by which a form is known to be for it.
+/// The version of the protocol; it identifies forms for SQS.
 pub(in crate::aws) const VERSION: &str = "2012-11-05";
-/// How answers are written.
+/// XML namespace of answers.
 pub(in crate::aws) const DIALECT: Dialect = Dialect { namespace: "http://queue.amazonaws.com/doc/2012-11-05/" };
-/// Parts of a field's name, between dots.
+/// Parts of a field's name, between dots, at most.
 const DEPTH_MAX: usize = 8;
 
 /// Fields by the parts of their names: `Tag.1.Key=a` is a branch `Tag` with a branch `1` with a text `Key`.
@@ -80,13 +80,13 @@ impl Tree {
     }
 }
 
-/// What a field is in JSON.
+/// The type of a field in JSON.
 enum Kind {
     /// A list of texts.
     Texts(&'static str),
-    /// Values by name, and how name and value are called.
+    /// A map, with the field names of key and value.
     Map(&'static str, [&'static str; 2]),
-    /// Members of their own, each.
+    /// A list of objects.
     Entries,
 }
 
@@ -110,7 +110,7 @@ fn kind(action: &str, name: &str) -> Option<Kind> {
     })
 }
 
-/// The members of a request, as the JSON protocol has them. Without a `QueueUrl` the queue is the one of the path.
+/// Converts a request to the members of the JSON protocol. Without a `QueueUrl` the queue is that of the path.
 pub(in crate::aws) fn members(action: &str, form: &Form, path: &str) -> Map<String, Value> {
     let mut members = members_of(action, &Tree::of(form));
     let queue = path.strip_prefix('/').and_then(|path| path.strip_prefix(ACCOUNT)?.strip_prefix('/'));
@@ -161,7 +161,7 @@ fn map(given: &Tree, [key, value]: [&str; 2]) -> Value {
     map.into()
 }
 
-/// An answer as elements: lists under the name of one of theirs, maps as lists of entries.
+/// Converts an answer to XML elements: lists under the name of their items, maps as lists of entries.
 pub(in crate::aws) fn elements(action: &str, answer: Value) -> Value {
     let Value::Object(members) = answer else { return answer };
     let element = |(name, value): (String, Value)| match value {

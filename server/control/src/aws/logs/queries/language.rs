@@ -1,4 +1,4 @@
-//! The query language, parsed: commands with bars between them.
+//! Parser of the query language: commands separated by bars.
 //!
 //! ```text
 //! query    = command ("|" command)*        a command may begin with a comment: "#" to the end of the line
@@ -15,7 +15,7 @@
 use regex::{Regex, RegexBuilder};
 use std::cmp::Ordering;
 
-/// The field that names a line; every row has it.
+/// The field that identifies a line; every row has it.
 pub(super) const POINTER: &str = "@ptr";
 /// The longest query, in bytes.
 const QUERY_BYTES_MAX: usize = 10_000;
@@ -24,7 +24,7 @@ const DEPTH_MAX: u32 = 32;
 /// The memory of one regular expression, in bytes.
 const REGEX_BYTES_MAX: usize = 1 << 20;
 
-/// A question.
+/// A parsed query.
 #[derive(Debug, Default)]
 pub(super) struct Query {
     pub(super) fields: Vec<Field>,
@@ -33,7 +33,7 @@ pub(super) struct Query {
     pub(super) limit: Option<usize>,
 }
 
-/// A field, and the name that it is shown by.
+/// A field, and the name under which it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Field {
     pub(super) name: String,
@@ -58,7 +58,7 @@ pub(super) enum Condition {
     In { field: String, values: Vec<String> },
 }
 
-/// Numbers by their value, everything else as text.
+/// Compares numbers by value, everything else as text.
 pub(super) fn compare(one: &str, other: &str) -> Ordering {
     let numbers = one.parse::<f64>().ok().zip(other.parse::<f64>().ok());
     numbers.and_then(|(one, other)| one.partial_cmp(&other)).unwrap_or_else(|| one.cmp(other))
@@ -82,7 +82,7 @@ impl Condition {
 }
 
 impl Query {
-    /// Parses a question; the error is a sentence.
+    /// Parses a query; the error is a sentence.
     pub(super) fn parse(text: &str) -> Result<Query, String> {
         if text.len() > QUERY_BYTES_MAX {
             return Err(format!("a query has at most {QUERY_BYTES_MAX} bytes"));
@@ -108,12 +108,12 @@ impl Query {
         Ok(query)
     }
 
-    /// The field that a name stands for: what was named so by `as`, or itself.
+    /// The field that a name refers to: the one renamed by `as`, or itself.
     pub(super) fn meant<'q>(&'q self, name: &'q str) -> &'q str {
         self.fields.iter().find(|field| field.shown == name).map_or(name, |field| field.name.as_str())
     }
 
-    /// A displayed field, with what its name stands for.
+    /// Resolves the name of a displayed field.
     fn field(&self, displayed: Field) -> Field {
         let name = self.meant(&displayed.name).to_owned();
         Field { name, shown: displayed.shown }
@@ -158,7 +158,7 @@ impl<'q> Parser<'q> {
         rest.is_some()
     }
 
-    /// A word of the language, whatever its case.
+    /// Takes a keyword, ignoring case.
     fn word(&mut self, word: &str) -> bool {
         self.skip_space();
         let found = self.rest.get(..word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word));
@@ -219,7 +219,7 @@ impl<'q> Parser<'q> {
         }
     }
 
-    /// A field: letters, digits, dots; anything between backquotes.
+    /// A field name: letters, digits, dots; anything between backquotes.
     fn name(&mut self) -> Result<String, String> {
         self.skip_space();
         if let Some(quoted) = self.rest.strip_prefix('`') {
@@ -347,7 +347,7 @@ impl<'q> Parser<'q> {
         regex.map_err(|_| format!("/{text}/ is no regular expression"))
     }
 
-    /// What stands between two of a mark; a backslash before the mark makes it a part of that.
+    /// The text up to the next `mark`; a backslash escapes the mark.
     fn until(&mut self, mark: char) -> Result<String, String> {
         let mut text = String::new();
         let mut chars = self.rest.char_indices().skip(1).peekable();
