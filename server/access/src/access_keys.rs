@@ -1,5 +1,5 @@
-//! Who may call the AWS API when it is not open: access keys, from a file of `access_key_id secret_access_key` lines.
-//! `#` begins a comment.
+//! Access keys that may call the AWS API, from a file of `access_key_id secret_access_key` lines. `#` begins a
+//! comment.
 
 use anyhow::{Context as _, bail, ensure};
 use aws_credential_types::Credentials;
@@ -8,14 +8,14 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The largest file of keys.
+/// The largest file of keys, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-/// The longest id, and the longest secret.
+/// The longest id and the longest secret, in bytes.
 const WORD_BYTES_MAX: usize = 128;
-/// Whoever overhears a request can try shorter secrets one by one.
+/// Shorter secrets, in bytes, can be guessed offline from one recorded request.
 const SECRET_BYTES_ADVISED: usize = 16;
 
-/// Access keys by id; at least one. Secrets stay in here: `Debug` shows none, no error quotes one.
+/// Access keys by id; at least one. Secrets are never shown: not by `Debug`, and not in errors.
 #[derive(Clone)]
 pub struct AccessKeys(Arc<HashMap<String, Credentials>>);
 
@@ -26,14 +26,14 @@ impl fmt::Debug for AccessKeys {
 }
 
 impl AccessKeys {
-    /// Keys from a file.
+    /// Reads keys from a file.
     pub fn read(path: &Path) -> anyhow::Result<AccessKeys> {
         let size = std::fs::metadata(path)?.len();
         ensure!(size <= FILE_BYTES_MAX, "the file has {size} bytes; at most {FILE_BYTES_MAX} are read");
         AccessKeys::parse(&std::fs::read_to_string(path)?)
     }
 
-    /// Keys from text.
+    /// Parses keys.
     pub fn parse(text: &str) -> anyhow::Result<AccessKeys> {
         let mut keys = HashMap::new();
         for (number, line) in (1..).zip(text.lines()) {
@@ -56,7 +56,8 @@ impl AccessKeys {
 
 const SHAPE: &str = "write one `access_key_id secret_access_key` a line";
 
-/// The id and the secret; none of an empty line. The text of a line is in no error: it may be a secret.
+/// Parses the id and the secret of a line; none if it is empty. Errors do not quote the line: it may contain a
+/// secret.
 fn read_line(line: &str) -> anyhow::Result<Option<(&str, &str)>> {
     let mut words = line.split_whitespace().take_while(|word| !word.starts_with('#'));
     let (id, secret) = match (words.next(), words.next(), words.next()) {

@@ -1,5 +1,5 @@
-//! Authorities, as the headers `host` and `origin` carry them: parsed once, so that case, brackets and a port that is
-//! the scheme's own make no difference, and so that what only begins like an address is none.
+//! Authorities, as the headers `host` and `origin` carry them: parsed once, so that case, brackets and the scheme's
+//! default port make no difference, and so that a name that only begins like an address is not taken for one.
 //!
 //! ```text
 //! localhost   LOCALHOST:7401   127.0.0.1:80   [::1]   [::1]:7401      http://localhost:5173, https://[::1]
@@ -9,7 +9,7 @@ use http::header::{HOST, ORIGIN};
 use http::{HeaderMap, Uri};
 use std::net::{IpAddr, Ipv6Addr};
 
-/// A host, and its port if it is said.
+/// A host, and its port if it is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority {
     host: Host,
@@ -23,11 +23,11 @@ enum Host {
     Name(String),
 }
 
-/// Where a page is from.
+/// The origin of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     authority: Authority,
-    /// The port of its scheme.
+    /// The default port of its scheme.
     default_port: u16,
 }
 
@@ -132,7 +132,7 @@ fn default_port(scheme: &str) -> u16 {
 }
 
 impl Origin {
-    /// From `SCHEME://AUTHORITY`; none for all others, `null` among them.
+    /// Parses `SCHEME://AUTHORITY`; none for anything else, including `null`.
     pub fn parse(text: &str) -> Option<Origin> {
         let (scheme, authority) = text.split_once("://")?;
         Some(Origin { authority: Authority::parse(authority)?, default_port: default_port(scheme) })
@@ -143,7 +143,7 @@ impl Origin {
         self.authority.is_this_machine()
     }
 
-    /// Whether the page is from the host that was asked.
+    /// Whether the page is from the requested host.
     pub fn is(&self, asked: &Authority) -> bool {
         self.authority.is(asked, self.default_port)
     }

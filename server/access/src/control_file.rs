@@ -1,8 +1,8 @@
-//! How tools find the server that has a data directory open: its file `control` says where the control plane answers,
-//! and a word that proves to it that whoever calls may read that directory.
+//! How tools find the server that has a data directory open: its file `control` has the address of the control plane,
+//! and a secret word, which proves that the caller may read that directory.
 //!
 //! ```text
-//! DIR/control      http://127.0.0.1:7401 3f0c…     readable for its owner only; gone when the server ends in peace
+//! DIR/control      http://127.0.0.1:7401 3f0c…     readable for its owner only; deleted when the server stops
 //! ```
 
 use anyhow::Context;
@@ -16,39 +16,39 @@ use subtle::ConstantTimeEq;
 const NAME: &str = "control";
 const WORD_BYTES: usize = 16;
 
-/// Where a server answers its data directory's tools.
+/// Contents of the control file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contact {
-    /// The control plane.
+    /// Address of the control plane.
     pub addr: SocketAddr,
-    /// What a caller has read in the directory.
+    /// The secret that a caller has to send.
     pub word: Word,
 }
 
-/// Proves that whoever says it may read the data directory.
+/// A secret: knowing it proves access to the data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word(String);
 
 impl Word {
-    /// Whether somebody said it.
+    /// Whether a caller sent the secret; compares in constant time.
     pub fn is(&self, said: &str) -> bool {
         self.0.as_bytes().ct_eq(said.as_bytes()).into()
     }
 
-    /// The word.
+    /// Its text, in hexadecimal.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// The file; deleted when dropped.
+/// The control file; deleted when dropped.
 #[derive(Debug)]
 pub struct Left {
     path: PathBuf,
 }
 
 impl Contact {
-    /// With a new word.
+    /// Makes a new random word.
     ///
     /// # Errors
     /// When the system gives no random numbers.
@@ -65,7 +65,7 @@ impl Contact {
         Ok(Contact { addr: SocketAddr::new(ip, addr.port()), word: Word(word) })
     }
 
-    /// Leaves it in a data directory that this process has open.
+    /// Writes the control file of a data directory that this process has open.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -76,10 +76,10 @@ impl Contact {
         Ok(Left { path })
     }
 
-    /// Reads it; none if no server left one.
+    /// Reads the control file; none if there is none.
     ///
     /// # Errors
-    /// When the file may not be read, or says something else.
+    /// When the file cannot be read, or has another format.
     pub fn read(dir: &Path) -> anyhow::Result<Option<Contact>> {
         let path = dir.join(NAME);
         let text = match fs::read_to_string(&path) {

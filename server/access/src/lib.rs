@@ -1,7 +1,7 @@
-//! Who may do what, at every door of the server.
+//! Authentication and authorization, for all endpoints of the server.
 //!
-//! - [`player_token`]: who a player is: JSON web tokens and their keys
-//! - [`access_keys`]: who may call the AWS API
+//! - [`player_token`]: authenticates players: JSON web tokens and their keys
+//! - [`access_keys`]: keys that may call the AWS API
 //! - [`authority`]: hosts and origins in headers
 //! - [`control_file`]: how tools find the server that has a data directory open, and its secret
 

@@ -1,4 +1,4 @@
-//! Who a player is: taken at their word on loopback ([`Access::Open`]), or by a signed token ([`Access::Tokens`]).
+//! Authentication of players: none, on loopback only ([`Access::Open`]), or by a signed token ([`Access::Tokens`]).
 
 use anyhow::Context as _;
 use base64::Engine as _;
@@ -11,19 +11,19 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// The shortest secret of HS256, in bytes (RFC 7518, 3.2): what is shorter can be guessed from one token.
+/// The shortest secret of HS256, in bytes (RFC 7518, 3.2): a shorter one can be guessed from one token.
 const SECRET_BYTES_MIN: usize = 32;
 
-/// How players say who they are.
+/// How players are authenticated.
 #[derive(Clone, Debug)]
 pub enum Access {
-    /// `?player=NAME`, believed. Only for loopback.
+    /// `?player=NAME`, without proof. Only for loopback.
     Open,
     /// `Authorization: Bearer JWT` or `?token=JWT`; the claim `sub` is the player.
     Tokens(TokenKeys),
 }
 
-/// Keys that tokens are checked with; at least one.
+/// Keys that verify tokens; at least one.
 #[derive(Clone, Debug)]
 pub struct TokenKeys {
     hs256: Option<DecodingKey>,
@@ -31,24 +31,24 @@ pub struct TokenKeys {
     leeway: Duration,
 }
 
-/// Why somebody is not let in.
+/// Why a player is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Open mode, and no `player` in the query.
     #[error("say who plays: connect to /play?player=NAME")]
     NoPlayer,
-    /// The name cannot be one.
+    /// The name is not valid.
     #[error(transparent)]
     Name(#[from] PlayerNameError),
-    /// No token where one is needed.
+    /// The token is missing.
     #[error("a token is needed: send `Authorization: Bearer JWT`, or connect to /play?token=JWT")]
     NoToken,
-    /// A token that proves nothing.
+    /// The token is not valid.
     #[error("the token is not accepted: {0}")]
     Token(Cow<'static, str>),
 }
 
-/// Whom a token speaks for, and how long.
+/// The player of a token, and its expiry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// The player.
@@ -76,14 +76,14 @@ impl TokenKeys {
         })
     }
 
-    /// Takes tokens that much before their `nbf` and after their `exp`: the clocks of issuers are not this machine's.
+    /// Accepts tokens this long before their `nbf` and after their `exp`, because issuers' clocks may differ.
     /// Default: none.
     #[must_use]
     pub fn with_leeway(self, leeway: Duration) -> TokenKeys {
         TokenKeys { leeway, ..self }
     }
 
-    /// The player a token speaks for, and until when. `exp` and `nbf` count where they are given.
+    /// Verifies a token: its player, and its expiry. `exp` and `nbf` are checked if present.
     pub fn holder(&self, token: &str) -> Result<Holder, Refusal> {
         self.holder_at(token, wall_clock())
     }
@@ -116,7 +116,7 @@ impl TokenKeys {
         };
         let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| NO_TOKEN)?;
         let header: Map<String, Value> = serde_json::from_slice(&header).map_err(|_| NO_TOKEN)?;
-        // An extension that must be understood, and is not (RFC 7515, 4.1.11).
+        // Critical extensions must be understood or rejected (RFC 7515, 4.1.11).
         if header.contains_key("crit") {
             return Err("its header asks for extensions (`crit`), and none is known here".into());
         }
@@ -132,7 +132,7 @@ impl TokenKeys {
             _ => "no key is configured for its algorithm, EdDSA (setting auth.eddsa_public_key_file)",
         })?;
         let mut validation = Validation::new(algorithm);
-        // Times are compared here, to the nanosecond.
+        // Times are compared below, to the nanosecond.
         (validation.validate_exp, validation.validate_nbf, validation.validate_aud) = (false, false, false);
         validation.required_spec_claims.clear();
         let token = jsonwebtoken::decode::<Map<String, Value>>(token, key, &validation);
@@ -155,16 +155,16 @@ fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, &'
     Ok(Some(Timestamp(whole.unwrap_or((seconds * 1e9) as u64))))
 }
 
-/// The token that a request shows: `Authorization: Bearer JWT`, else the parameter `token` of its query. The same at
-/// every door; other schemes are not for us.
+/// The token of a request: `Authorization: Bearer JWT`, else the query parameter `token`. The same at all endpoints;
+/// other schemes are ignored.
 pub fn shown<'t>(authorization: Option<&'t str>, query: Option<&'t str>) -> Result<&'t str, Refusal> {
     let bearer = authorization.and_then(|value| value.split_once(' '));
     let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
     bearer.or(query).filter(|token| !token.is_empty()).ok_or(Refusal::NoToken)
 }
 
-/// The secret in a file: its bytes as they are, but for the line break with which editors and shells end a text.
-/// Whether there was one, so that it can be said.
+/// The secret in a file: its bytes without the final line break that editors and shells add; true if there was one,
+/// so that it can be logged.
 pub fn secret_of(bytes: &[u8]) -> (&[u8], bool) {
     let text = std::str::from_utf8(bytes).ok().and_then(|text| text.strip_suffix('\n'));
     let text =
@@ -251,7 +251,7 @@ mod tests {
         let other = EncodingKey::from_secret(b"another secret");
         let forged = encode(&Header::new(Algorithm::HS256), &json!({"sub": "ana"}), &other).unwrap();
         let hs512 = encode(&Header::new(Algorithm::HS512), &json!({"sub": "ana"}), &EncodingKey::from_secret(SECRET));
-        // The classic: the public key, which everybody knows, taken for a shared secret.
+        // The algorithm confusion attack: the public key used as the shared secret.
         let public = EncodingKey::from_secret(PUBLIC.as_bytes());
         let confused = encode(&Header::new(Algorithm::HS256), &json!({"sub": "ana"}), &public).unwrap();
         for token in [

@@ -26,7 +26,7 @@ pub(crate) enum Verdict {
     Throttled,
 }
 
-/// The answer to a throw.
+/// The answer to an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) attempt_id: AttemptId,
@@ -112,7 +112,7 @@ fn append_degrees(out: &mut Vec<u8>, e7: i32) {
 /// What a message of the server is to the generator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
-    /// The answer to a throw.
+    /// The answer to an attempt.
     Answer(Answer),
     /// `appeared`, `vanished`, `world`, `collection`: nothing it asked for while it measures.
     Other,

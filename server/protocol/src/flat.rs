@@ -6,7 +6,7 @@ use fakemon_model::event::{Caught, Outcome, Sighting};
 use fakemon_model::ids::{AttemptId, FakemonId, Position};
 use fakemon_model::limits::LOOK_FAKEMON_MAX;
 
-/// Reads one message of a player.
+/// Parses one message of a player.
 pub fn read(bytes: &[u8]) -> Result<Request, BadMessage> {
     match wire::read_request(bytes).map_err(|error| BadMessage::new(error.to_string().trim_end()))? {
         wire::Request::Look { lat, lon, radius_m } => look(lat, lon, radius_m),
@@ -23,7 +23,7 @@ pub fn read(bytes: &[u8]) -> Result<Request, BadMessage> {
     }
 }
 
-/// The bytes of one message of the server.
+/// Encodes one message of the server.
 pub fn write<'w>(writer: &'w mut wire::Writer, reply: &Reply<'_>) -> &'w [u8] {
     match *reply {
         Reply::World(fakemon) => writer.world(fakemon.iter().map(sighting), fakemon.len() >= LOOK_FAKEMON_MAX),

@@ -1,5 +1,5 @@
-//! Messages as JSON, subprotocol `fakemon.v1.json`. Ids are decimal strings, because JSON numbers lose digits in half
-//! of the world's languages; where a client sends them as integers nevertheless, they are taken if they are exact.
+//! Messages as JSON, subprotocol `fakemon.v1.json`. Ids are decimal strings, because many languages read JSON numbers
+//! as 64-bit floats and lose digits; integers are accepted too if they are exact.
 
 use super::{BadMessage, Reply, Request, look, place, position};
 use fakemon_model::event::{Caught, Decision, Outcome, Sighting};
@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 use std::fmt;
 use std::io::Write as _;
 
-/// Reads one message of a player. Unknown fields are ignored.
+/// Parses one message of a player. Unknown fields are ignored.
 pub fn read(text: &str) -> Result<Request, BadMessage> {
     let fields: Fields = serde_json::from_str(text).map_err(not_a_message)?;
     match fields.kind {
@@ -64,7 +64,7 @@ fn not_a_message(error: serde_json::Error) -> BadMessage {
     BadMessage::new(format!("a message must be one JSON object: {error}"))
 }
 
-/// The fields of all messages together: which of them count depends on `type`, which may stand last.
+/// The fields of all messages together: which of them are used depends on `type`, which may come last.
 #[derive(Default)]
 struct Fields {
     kind: Value,
@@ -77,7 +77,7 @@ struct Fields {
     position: Value,
 }
 
-/// A field's value, as far as any message can use it. What no message can use is `Other`, not an error, so that the
+/// A field's value, in a type that some message can use. Any other value is `Other`, not an error, so that the later
 /// error can name the field.
 #[derive(Clone, Copy, Default)]
 enum Value {
@@ -210,7 +210,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 }
 
-/// A number in the one spelling that its answer will have; a client that compares strings must find its own.
+/// A number in the only spelling that the answer uses, so that a client that compares strings finds its own.
 fn digits(text: &str) -> Option<u64> {
     let canonical = text == "0" || text.starts_with(|first| matches!(first, '1'..='9'));
     (canonical && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok()).flatten()
@@ -225,7 +225,7 @@ pub fn write(out: &mut Vec<u8>, reply: &Reply<'_>) {
                 out.push(b'{');
                 write_sighting(out, sighting);
             });
-            // The nearest, but not all.
+            // The limit was reached: the nearest, but not all.
             let more = fakemon.len() >= LOOK_FAKEMON_MAX;
             out.extend_from_slice(if more { br#"],"more":true}"# } else { b"]}" });
         }
@@ -338,7 +338,7 @@ fn write_place(out: &mut Vec<u8>, place: Place) {
     write_e7(out, place.lon_e7);
 }
 
-/// Degrees, exactly as the place holds them: no more decimals than it has.
+/// Degrees, exact to the place's 1e-7.
 fn write_e7(out: &mut Vec<u8>, e7: i32) {
     if e7 < 0 {
         out.push(b'-');

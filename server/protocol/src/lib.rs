@@ -1,9 +1,9 @@
 //! Messages of the player websocket, as types that cannot be wrong, and the two ways to write them: as JSON
 //! ([`json`], subprotocol `fakemon.v1.json`) and as FlatBuffers ([`flat`], subprotocol `fakemon.v1.fb`).
 //!
-//! Who comes back says where they were — `/play?player=NAME&from=POSITION`, or the message
-//! `{"type":"resume","position":"123"}`, with the last `position` that they have heard — and is told how every throw
-//! of theirs ended since then, whichever connection it came from, in the order of the journal and each once:
+//! A player who reconnects sends the last `position` that they know, in `/play?player=NAME&from=POSITION` or in the
+//! message `{"type":"resume","position":"123"}`. The server then sends the results of all their attempts since then,
+//! from whatever connection, in the order of the journal and each once:
 //!
 //! ```text
 //! journal   … 123 ┊ 124  131  140  150 ┊ 151  …
@@ -11,13 +11,13 @@
 //!                 from                 {"type":"resumed","position":"150","complete":true}, then live
 //! ```
 //!
-//! Throws that were under way when their connection broke are among them. A throw that is made while this lasts is
-//! answered in its place, before or after `resumed`. `complete` is false where retention has let go of the beginning.
-//! What rules send to players is not in the journal as it was sent, and does not come again; events about a player
-//! are at `GET /stream`.
+//! Attempts that were in flight when their connection broke are among them. An attempt made meanwhile is answered in
+//! its position, before or after `resumed`. `complete` is false if retention has deleted the beginning. Messages that
+//! rules send to players are not in the journal as they were sent, and are not sent again; events about a player are
+//! at `GET /stream`.
 //!
-//! A message is parsed once, here. What does not make sense becomes a [`BadMessage`] that names the field and the
-//! remedy, and the connection lives on.
+//! A message is parsed once, here. An invalid one becomes a [`BadMessage`] that names the field and the remedy, and
+//! the connection stays open.
 
 #![allow(
     missing_docs,
@@ -32,10 +32,10 @@ use fakemon_model::place::Place;
 pub mod json;
 pub mod flat;
 
-/// How messages are written on a connection.
+/// Encoding of messages on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subprotocol {
-    /// Text frames; for all who ask for nothing else.
+    /// Text frames; the default.
     Json,
     /// Binary frames.
     FlatBuffers,
@@ -56,17 +56,17 @@ impl Subprotocol {
     }
 }
 
-/// What a player asks for.
+/// A request of a player.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Request {
-    /// What is wild around this place? From then on, tell me what changes there.
+    /// Asks for the wild fakémon around a place, and for changes there from then on.
     Look {
-        /// Where.
+        /// The centre.
         place: Place,
-        /// How far, in metres.
+        /// The radius, in metres.
         radius_m: f64,
     },
-    /// A throw.
+    /// A capture attempt.
     Attempt {
         /// The player's name for it.
         attempt_id: AttemptId,
@@ -75,14 +75,14 @@ pub enum Request {
         /// From where.
         place: Place,
     },
-    /// What have I caught?
+    /// Asks for the player's collection.
     Collection {
-        /// Only before this position; none means from the newest.
+        /// Only captures before this position; none: from the newest.
         before: Option<Position>,
     },
-    /// What have I missed?
+    /// Asks for the results that the player missed.
     Resume {
-        /// The last position that the player has heard of.
+        /// The last position that the player knows.
         position: Position,
     },
 }
@@ -90,61 +90,61 @@ pub enum Request {
 /// A message to a player.
 #[derive(Clone, Copy, Debug)]
 pub enum Reply<'a> {
-    /// What is wild around.
+    /// The wild fakémon around.
     World(&'a [Sighting]),
-    /// One more.
+    /// A fakémon appeared.
     Appeared(&'a Sighting),
-    /// This one is gone.
+    /// A fakémon is gone.
     Vanished(FakemonId),
-    /// How a throw ended.
+    /// The result of an attempt.
     Decided(Decision),
-    /// A throw was not accepted; it is not in the journal.
+    /// An attempt was not accepted; it is not in the journal.
     Throttled {
         /// The player's name for it.
         attempt_id: AttemptId,
         /// At what.
         fakemon_id: FakemonId,
-        /// When a new try makes sense.
+        /// When to retry, in milliseconds.
         retry_after_ms: u32,
     },
-    /// Captures, in their order.
+    /// Captures, the oldest first; pages go from the newest captures to the oldest.
     Collection {
         /// A page of them.
         items: &'a [Caught],
-        /// Where older ones begin, if there are any.
+        /// `before` for the next page; none if there are no older ones.
         more_before: Option<Position>,
     },
     /// All missed answers were sent.
     Resumed {
-        /// Up to here: from now on the player hears how their throws end as they end.
+        /// All results up to this position were sent; later ones are sent live.
         position: Position,
-        /// Whether the journal still had all of it.
+        /// Whether the journal still had all of them.
         complete: bool,
     },
-    /// A request that cannot be answered.
+    /// The error of a request.
     Error {
-        /// For programs.
+        /// The kind of error, for programs.
         code: ErrorCode,
-        /// For people.
+        /// The text, for people.
         message: &'a str,
-        /// Which throw was meant, where that could be read.
+        /// The attempt, if its id could be parsed.
         attempt_id: Option<AttemptId>,
     },
 }
 
-/// What is wrong with a request, for programs.
+/// Kind of an error, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
-    /// It makes no sense: correct it.
+    /// The request is invalid: correct it.
     BadMessage,
-    /// Too much is waiting: send it again later.
+    /// Too much is waiting: retry later.
     Throttled,
-    /// The engine is stopping: connect again later.
+    /// The engine is stopping: reconnect later.
     Stopped,
 }
 
 impl ErrorCode {
-    /// The word for it.
+    /// Its name in messages.
     pub fn name(self) -> &'static str {
         match self {
             ErrorCode::BadMessage => "bad_message",
@@ -154,13 +154,13 @@ impl ErrorCode {
     }
 }
 
-/// A message that makes no sense. The text names the field and the remedy.
+/// An invalid message. The text names the field and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct BadMessage {
-    /// For people.
+    /// The text, for people.
     pub message: String,
-    /// Which throw was meant, where that could be read.
+    /// The attempt, if its id could be parsed.
     pub attempt_id: Option<AttemptId>,
 }
 
@@ -174,7 +174,7 @@ impl BadMessage {
     }
 }
 
-/// Checks the numbers of a look, whichever way they came.
+/// Checks the numbers of a look, in either encoding.
 fn look(lat: f64, lon: f64, radius_m: f64) -> Result<Request, BadMessage> {
     let place = place(lat, lon)?;
     match (0.0..=LOOK_RADIUS_M_MAX).contains(&radius_m) {
