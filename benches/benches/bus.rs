@@ -1,6 +1,6 @@
-//! What the bus does with what the journal has: how many events a second a replay brings to a function, beside a
-//! plain reading of the same journal; and what a target that takes nothing costs everybody else, a million events
-//! long. Medians of several runs.
+//! Throughput of the bus: events per second that a replay delivers to a function, beside a plain read of the same
+//! journal; and the cost of a target that accepts nothing for all others, over a million events. Medians of several
+//! runs.
 //!
 //! `cargo bench --profile dev --bench bus`
 
@@ -26,7 +26,7 @@ const RUNS: usize = 3;
 const EVENTS: u64 = 1_000_000;
 const IN_FLIGHT: usize = 16_000;
 const BUS: &str = "fakemon";
-/// What each throw is.
+/// Matches every attempt.
 const PATTERN: &str = r#"{"detail-type":["fakemon.capture_attempt"]}"#;
 
 fn main() {
@@ -77,7 +77,7 @@ impl Run {
     }
 }
 
-/// A million throws, as fast as they go; how many a second.
+/// A million attempts, as fast as possible; returns attempts per second.
 fn throw(game: &mut InProcess) -> f64 {
     let (start, mut thrown) = (Instant::now(), 0);
     while thrown < EVENTS {
@@ -90,7 +90,7 @@ fn throw(game: &mut InProcess) -> f64 {
     EVENTS as f64 / start.elapsed().as_secs_f64()
 }
 
-/// Until rules have looked at everything.
+/// Waits until the router has processed all events.
 fn settle(engine: &Engine) {
     while engine.routed_position() < engine.position() {
         std::thread::sleep(Duration::from_millis(1));
@@ -182,7 +182,7 @@ fn replay(engine: &Engine) -> f64 {
     rate
 }
 
-/// A target that never takes anything; how often it was asked.
+/// A target that never accepts an event; returns the counter of its attempts.
 fn dead_target(engine: &Engine) -> Arc<AtomicU64> {
     let asked = Arc::new(AtomicU64::new(0));
     let asks = asked.clone();
@@ -197,7 +197,7 @@ fn dead_target(engine: &Engine) -> Arc<AtomicU64> {
     asked
 }
 
-/// All events, read by nobody.
+/// Reads all events and drops them; returns events per second.
 fn read(dir: &std::path::Path) -> f64 {
     let archive = Reader::open(dir).expect("a sound journal");
     let (start, mut events) = (Instant::now(), 0u64);

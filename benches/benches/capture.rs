@@ -1,5 +1,5 @@
-//! What each step of a throw costs: decide, route, hand over, encode, commit, all of it. Beside the commits, what the
-//! disk and RocksDB alone take for as much.
+//! Cost of each step of an attempt: decide, route, hand over, encode, commit, end to end. Beside the commits, the
+//! time of RocksDB alone and of the disk alone for the same bytes.
 //!
 //! `cargo bench --profile dev --bench capture` (the dev profile is the optimised one that is compiled already).
 
@@ -29,10 +29,10 @@ use std::time::Duration;
 
 const RULES: Rules = Rules { world_seed: 1, reach_mm: 50_000 };
 const THROWS: usize = 65_536;
-/// A usual group under load.
+/// Attempts in a typical group under load.
 const GROUP: usize = 2_048;
 
-/// Throws of a scenario, as a shard gets them, and the fakémon that they are at.
+/// Attempts of a scenario, as a shard gets them, and their fakémon.
 fn prepared(scenario: Scenario) -> (Vec<Throw>, Vec<Fakemon>) {
     let world = World::new(1, scenario, FakemonId(1));
     let slots = scenario.shape().slots;
@@ -70,7 +70,7 @@ fn decide(population: &mut Population, throw: &Throw) -> Outcome {
     outcome
 }
 
-/// `resolve` and `apply`, from the first throw at fresh fakémon on.
+/// `resolve` and `apply`, from the first attempt at fresh fakémon on.
 fn resolve_and_apply(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("resolve_and_apply");
     group.throughput(Throughput::Elements(THROWS as u64));
@@ -87,7 +87,7 @@ fn resolve_and_apply(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Whose fakémon is it?
+/// Finds the shard of a fakémon.
 fn route(criterion: &mut Criterion) {
     let (throws, _) = prepared(Scenario::Spread);
     let mut group = criterion.benchmark_group("route");
@@ -99,7 +99,7 @@ fn route(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// In and out of a mailbox, a batch at a time.
+/// Into a mailbox and out again, one batch at a time.
 fn mailbox(criterion: &mut Criterion) {
     let (throws, _) = prepared(Scenario::Hot);
     let mailbox = Mailbox::for_thread(16_384);
@@ -245,7 +245,7 @@ fn commit(criterion: &mut Criterion) {
     }
 }
 
-/// Submit to durable answer, with as many throws under way as one mailbox holds.
+/// From submit to durable answer, with as many attempts in flight as one mailbox holds.
 fn end_to_end(criterion: &mut Criterion) {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory beside the build");
     let mut group = criterion.benchmark_group("end_to_end");

@@ -1,6 +1,6 @@
-//! Durable figures, each beside its yardstick from the same run: how many throws a second the engine decides and
-//! makes durable in process, how long one takes at half of that load, how fast the journal is verified, how much
-//! memory a wild fakémon takes. Medians of several runs.
+//! Durable figures, each beside its yardstick from the same run: attempts per second that the engine decides and
+//! makes durable in process, latency at half of that load, speed of verification, memory of a wild fakémon. Medians
+//! of several runs.
 //!
 //! `cargo bench --profile dev --bench durable` (the dev profile is the optimised one that is compiled already), with
 //! arguments after `--` if wanted: seconds of each run (3), names of scenarios (all).
@@ -22,9 +22,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Runs of which the median counts.
+/// Runs; the median counts.
 const RUNS: usize = 3;
-/// Throws under way at once when the engine is to do all it can; below what one mailbox holds.
+/// Attempts in flight at full load; below what one mailbox holds.
 const IN_FLIGHT: usize = 16_000;
 /// Wild fakémon when their memory is measured.
 const WILD: u32 = 1_000_000;
@@ -50,7 +50,7 @@ fn main() {
     print_memory();
 }
 
-/// What one run found.
+/// Results of one run.
 struct Run {
     rate: f64,
     group: Group,
@@ -90,7 +90,7 @@ impl Run {
     }
 }
 
-/// As many throws as the engine takes: their rate, and the groups in which they were committed.
+/// Runs at full load; returns the rate, and the average group commit.
 fn at_full_load(engine: &mut InProcess, time: Duration) -> (f64, Group) {
     let before = engine.engine.metrics();
     let (start, mut answered) = (Instant::now(), 0);
@@ -114,7 +114,7 @@ fn at_full_load(engine: &mut InProcess, time: Duration) -> (f64, Group) {
     (rate, group)
 }
 
-/// Throws at a planned rate: the time from the planned moment to the durable answer.
+/// Attempts at a planned rate: the time from the planned send to the durable answer.
 fn at_rate(engine: &mut InProcess, rate: f64, time: Duration) -> Histogram<u64> {
     let mut latency_ns = histogram();
     let interval_ns = 1e9 / rate;
@@ -167,8 +167,8 @@ fn print(scenario: Scenario, runs: &mut [Run]) {
     println!("  verify                  {:>8.2} M events/s", median(|run| run.verify_rate) / 1e6);
 }
 
-/// Memory of an engine that was opened on so many wild fakémon, less that of an empty one. Each opens in a process of
-/// its own, so that nothing is measured that somebody else has left behind.
+/// Memory of an engine that was opened on `WILD` fakémon, less that of an empty one. Each opens in a process of its
+/// own, so that no memory of earlier runs is counted.
 fn print_memory() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory beside the build");
     let resident = |wild: u32| {
@@ -197,7 +197,7 @@ fn resident_after_opening(dir: &Path) -> u64 {
     kib.expect("the kernel says how much") * 1_024
 }
 
-/// What the engine commits at once, on average.
+/// The average group commit.
 #[derive(Clone, Copy, Debug)]
 struct Group {
     events: f64,
@@ -229,10 +229,10 @@ fn sync_ns(dir: &Path, time: Duration) -> Histogram<u64> {
     sync_ns
 }
 
-/// Events a second that one thread writes with nothing but RocksDB, in records of the size of a group.
+/// Events per second that one thread writes with RocksDB alone, in records of the size of a group.
 fn bare_writer(dir: &Path, group: Group, time: Duration) -> f64 {
     let db = yardstick::open_bare(dir);
-    // Noise, so that no layer below finds it easy.
+    // Random bytes, so that no layer below can compress them.
     let mut noise = 1u64;
     let mut record: Vec<u8> = std::iter::repeat_with(|| {
         noise = fakemon_model::ids::mix(noise);

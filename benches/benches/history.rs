@@ -1,6 +1,6 @@
-//! The tools of an incident on a long journal, each figure with its goal beside it: a throw explained by a fresh
-//! process with nothing of the journal in memory, the state at any position, scanning, Parquet; and what the index
-//! costs captures.
+//! The tools of an incident on a long journal, each figure with its goal beside it: explaining an attempt in a fresh
+//! process with nothing of the journal in memory, the state at any position, scanning, Parquet; and the cost of the
+//! index for captures.
 //!
 //! `make bench ARGS="--bench history -- 100000000"`: events of the journal (default 5,000,000). With a directory
 //! after it, the journal is kept there, and used again if it is there.
@@ -25,16 +25,16 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const EVENTS: u64 = 5_000_000;
-/// The journal whose states are asked for has so many at the most: the goal is for these.
+/// Longest journal, in events, on which states are measured: the goal is defined for it.
 const STATE_EVENTS: u64 = 10_000_000;
-/// Throws that are explained in each way.
+/// Attempts explained in each way.
 const EXPLAINED: u64 = 15;
-/// Throws between two looks at whether enough fakémon are left, and how many appear then.
+/// Attempts between two checks whether enough fakémon are left, and how many are spawned then.
 const ROUND: u64 = 500_000;
 const APPEAR: u32 = 40_000;
-/// Throws under way at once; below what one mailbox holds.
+/// Attempts in flight; below what one mailbox holds.
 const IN_FLIGHT: usize = 16_000;
-/// Turns with and without the index, and how long each takes.
+/// Runs with and without the index, and the length of each.
 const TURNS: usize = 7;
 const TURN: Duration = Duration::from_secs(4);
 
@@ -65,14 +65,14 @@ fn row(what: &str, measured: String, goal: &str) {
     println!("{what:<44} {measured:>12}   {goal:>10}");
 }
 
-/// A journal of at least so many events.
+/// Makes a journal of at least `events` events.
 fn make(dir: &Path, events: u64) {
     let begun = Instant::now();
     let options = Options {
         cores: 1,
         pin: false,
         world_seed: Some(1),
-        durability: Durability::Unsynced, // only to be there sooner
+        durability: Durability::Unsynced, // only to be made faster
         ..Options::default()
     };
     let mut engine = InProcess::open_with(dir, Scenario::Realistic, options);
@@ -88,7 +88,7 @@ fn make(dir: &Path, events: u64) {
     println!("made {made} events in {:.1} s", begun.elapsed().as_secs_f64());
 }
 
-/// As many throws as the engine takes, for a time; how many a second.
+/// Full load for `time`; returns attempts per second.
 fn throw(engine: &mut InProcess, events: u64, time: Duration) -> f64 {
     let (begun, mut answered) = (Instant::now(), 0);
     while answered < events && begun.elapsed() < time {
@@ -105,7 +105,7 @@ fn throw(engine: &mut InProcess, events: u64, time: Duration) -> f64 {
     rate
 }
 
-/// The three ways to ask for a throw, each by a process of its own.
+/// Measures the three ways to find an attempt, each in a process of its own.
 fn explain(dir: &Path, archive: &Archive) {
     let (mut by_throw, mut by_position, mut by_id) = (Vec::new(), Vec::new(), Vec::new());
     let mut throws = Vec::new();
@@ -138,7 +138,7 @@ fn explain(dir: &Path, archive: &Archive) {
     }
 }
 
-/// The state at some positions, the last one too.
+/// Measures the state at some positions, the last one too.
 fn state(dir: &Path) {
     let end = Archive::open(dir).expect("it was just closed").end_position();
     let until = |fraction: f64| ((end.0 - 1) as f64 * fraction) as u64;
@@ -149,7 +149,7 @@ fn state(dir: &Path) {
     }
 }
 
-/// Every event, on one thread.
+/// Scans every event, on one thread.
 fn scan(archive: &Archive) {
     let (begun, mut events) = (Instant::now(), 0u64);
     let mut count = |_: &_| {
@@ -173,7 +173,7 @@ fn rate(events: u64, took: Duration) -> String {
     format!("{:.2} M/s", events as f64 / took.as_secs_f64() / 1e6)
 }
 
-/// Captures with the index and without, by turns.
+/// Measures captures with the index and without, by turns.
 fn index_cost(scratch: &Path) {
     let dir = scratch.join("captures");
     let open = |index: bool| match index {
@@ -185,7 +185,7 @@ fn index_cost(scratch: &Path) {
     };
     let mut rates = [Vec::new(), Vec::new()];
     for turn in 0..2 * TURNS {
-        let index = (turn / 2 + turn) % 2 == 0; // each as often first as second
+        let index = (turn / 2 + turn) % 2 == 0; // each kind comes first as often as second
         let mut engine = open(index);
         rates[usize::from(index)].push(throw(&mut engine, u64::MAX, TURN));
         engine.engine.close();
@@ -201,12 +201,12 @@ fn index_cost(scratch: &Path) {
     row("  what it costs", format!("{:.1} %", 100.0 * (1.0 - with / without)), "5 %");
 }
 
-/// How long a command takes, as a process of its own, with nothing of the data directory in memory.
+/// Time of a command in a process of its own, with nothing of the data directory in memory.
 fn cold(dir: &Path, arguments: &[&str]) -> Duration {
     let built = std::env::current_exe().expect("this program is a file");
     let fakemon = built.ancestors().map(|folder| folder.join("fakemon")).find(|file| file.is_file());
     let fakemon = fakemon.expect("the binary beside this bench: `make build` makes it");
-    let _ = File::open(&fakemon).map(|mut file| std::io::copy(&mut file, &mut std::io::sink())); // it may be warm
+    let _ = File::open(&fakemon).map(|mut file| std::io::copy(&mut file, &mut std::io::sink())); // the program itself may be cached
     forget(dir);
     let mut command = Command::new(fakemon);
     command.args(arguments).arg("--data").arg(dir).stdout(Stdio::null());
@@ -217,7 +217,7 @@ fn cold(dir: &Path, arguments: &[&str]) -> Duration {
     took
 }
 
-/// Takes the files of a folder out of the page cache.
+/// Drops the files of a folder from the page cache.
 fn forget(dir: &Path) {
     for entry in std::fs::read_dir(dir).expect("a folder").flatten() {
         let path = entry.path();
@@ -225,7 +225,7 @@ fn forget(dir: &Path) {
             forget(&path);
         } else {
             let file = File::open(&path).expect("it is there");
-            file.sync_all().expect("a disk that works"); // what is not written yet stays
+            file.sync_all().expect("a disk that works"); // dirty pages would stay cached
             fadvise(&file, 0, None, Advice::DontNeed).expect("a file on a disk");
         }
     }

@@ -1,4 +1,4 @@
-//! How many events a second one thread matches: five rules of each kind, and a thousand exact ones, on events like
+//! Events per second that one thread matches: five rules of each kind, and a thousand exact ones, on events like
 //! those of the city-lots benchmark (GeoJSON, about 770 bytes). Beside it, on the same events and rules in the same
 //! run, crate `quamina`.
 //!
@@ -26,7 +26,7 @@ const STREETS: [&str; 10] = [
     "NOE",
 ];
 
-/// A lot: properties, and a polygon as long as it takes.
+/// A lot: properties, and a polygon of random length.
 fn event(random: &mut impl Rng) -> String {
     let number = random.random_range(1..2_000);
     let street = STREETS[random.random_range(0..STREETS.len())];

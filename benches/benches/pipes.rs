@@ -1,5 +1,5 @@
-//! How much a pipe carries: from queue to queue over a filter, beside the same done by hand; from bus to bus, beside
-//! a rule that does the same; and what throws cost while a pipe looks at each. Medians of several runs.
+//! Throughput of a pipe: from queue to queue over a filter, beside a client that does the same; from bus to bus,
+//! beside a rule that does the same; and the cost for attempts while a pipe reads each. Medians of several runs.
 //!
 //! `cargo bench --profile dev --bench pipes`
 
@@ -181,7 +181,7 @@ fn written(client: &mut Client, count: usize) {
     }
 }
 
-/// Messages of which every second is wanted.
+/// Fills the queue; every second message passes the filter.
 fn fill(engine: &Engine) {
     let numbers: Vec<usize> = (0..MESSAGES).collect();
     for numbers in numbers.chunks(1_000) {
@@ -216,7 +216,7 @@ fn queue_to_queue(engine: &Engine, client: &mut Client, size: usize) -> f64 {
     rate
 }
 
-/// What a client of the queues would do: receive, look, send, delete.
+/// What a client of the queues would do: receive, filter, send, delete.
 fn by_hand(engine: &Engine, size: usize) -> f64 {
     fill(engine);
     let (queues, start) = (engine.queues(), Instant::now());
@@ -239,7 +239,7 @@ fn by_hand(engine: &Engine, size: usize) -> f64 {
     rate
 }
 
-/// From the first event that is put until all of them are on the other bus too.
+/// Time from the first event put until all of them are on the other bus too.
 fn bus_to_bus(engine: &Engine, client: &mut Client, by: Vec<Resource>) -> f64 {
     change(client, by.into_iter().map(Change::Put).collect());
     std::thread::sleep(Duration::from_millis(200));
@@ -268,7 +268,7 @@ fn bus_to_bus(engine: &Engine, client: &mut Client, by: Vec<Resource>) -> f64 {
     EVENTS as f64 / start.elapsed().as_secs_f64()
 }
 
-/// A million throws, as fast as they go; how many a second.
+/// A million attempts, as fast as possible; returns attempts per second.
 fn throw(game: &mut InProcess) -> f64 {
     let (start, mut thrown) = (Instant::now(), 0);
     while thrown < THROWS {

@@ -1,5 +1,5 @@
-//! What the clock costs and how exact it is: a hundred thousand schedules that wait, how much later than due one
-//! fires, and ten thousand that are due at once.
+//! Cost and accuracy of the scheduler: a hundred thousand schedules that wait, the delay of a firing, and ten
+//! thousand that are due at once.
 //!
 //! `cargo bench --profile dev --bench schedule`
 
@@ -21,13 +21,13 @@ use std::time::{Duration, Instant};
 const WAITING: usize = 100_000;
 /// Schedules that are due one after the other,
 const APART: usize = 2_000;
-/// by so many nanoseconds.
+/// this many nanoseconds apart.
 const GAP_NS: u64 = 2_000_003;
 /// Schedules that are due at once.
 const STORM: usize = 10_000;
-/// What follows making them (what the router holds back, a snapshot) is over after so long.
+/// Pause after making schedules, until the router and a snapshot have caught up.
 const SETTLING: Duration = Duration::from_secs(2);
-/// Schedules that are made at once.
+/// Schedules made in one batch.
 const AT_ONCE: usize = 500;
 
 fn main() {
@@ -95,7 +95,7 @@ fn schedule(group: &str, number: usize, expression: &str, start: Option<Timestam
     })
 }
 
-/// Makes so many; how many a second, until the timetable knows them all.
+/// Makes `count` schedules; returns schedules per second, until the timetable knows them all.
 fn make(engine: &Engine, client: &mut Client, from: usize, count: usize, one: impl Fn(usize) -> Resource) -> f64 {
     let begun = Instant::now();
     let numbers: Vec<usize> = (from..from + count).collect();
@@ -132,7 +132,7 @@ fn wait_for(delivered: &AtomicU64, count: usize) {
     }
 }
 
-/// How much later than due each firing was handed to the journal: those apart, and those at once.
+/// Delay of each firing, from due to handed to the journal: those apart, and those at once.
 fn lateness(dir: &std::path::Path, storm: Timestamp) -> (Histogram<u64>, Histogram<u64>) {
     let histogram = || Histogram::<u64>::new(3).expect("constant digits");
     let (mut apart, mut at_once) = (histogram(), histogram());
@@ -150,7 +150,7 @@ fn lateness(dir: &std::path::Path, storm: Timestamp) -> (Histogram<u64>, Histogr
     (apart, at_once)
 }
 
-/// Milliseconds of processor time that all threads take in a second, once what was begun before is done.
+/// Processor time of all threads in milliseconds per second, after a pause of `SETTLING`.
 fn cpu_of(time: Duration) -> f64 {
     std::thread::sleep(SETTLING);
     let nanoseconds = || -> f64 {

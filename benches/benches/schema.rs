@@ -1,5 +1,5 @@
-//! How many game events a second one thread checks against their schemas, as they come in: found by source and
-//! detail-type, then checked. Beside it, in the same run, what has to be done anyway: parsing the JSON of the detail.
+//! Game events per second that one thread checks against their schemas on arrival: found by source and detail-type,
+//! then checked. Beside it, in the same run, the work that is needed anyway: parsing the JSON of the detail.
 //!
 //! `cargo bench --profile dev --bench schema`
 
@@ -33,7 +33,7 @@ fn details() -> Vec<String> {
     (0..EVENTS).map(&mut detail).collect()
 }
 
-/// A registry whose game bus refuses what is not in the schemas.
+/// A registry whose game bus rejects events that violate their schema.
 fn enforced() -> Registry {
     let mut registry = Registry::new();
     let mut bus = registry.buses["fakemon"].clone();

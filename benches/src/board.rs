@@ -1,5 +1,5 @@
-//! Which fakémon can be thrown at right now: a fixed number of slots, each holding one, and a reserve of fakémon that
-//! are in the world already and wait for a slot. Threads share it without a lock.
+//! The fakémon that are targets now: a fixed number of slots, each holding one, and a reserve of fakémon that are in
+//! the world already and wait for a slot. Threads share it without a lock.
 
 use crate::world::Nth;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -12,15 +12,15 @@ pub struct Slot(pub u32);
 #[derive(Debug)]
 pub struct Board {
     slots: Box<[AtomicU32]>,
-    /// Fakémon from 0 to here have been put into slots.
+    /// Fakémon below this number have been put into slots.
     taken: AtomicU32,
-    /// Fakémon from 0 to here are in the world.
+    /// Fakémon below this number are in the world.
     spawned: AtomicU32,
 }
 
 impl Board {
     /// A board of at least one slot; slot n starts with the nth fakémon, which must be in the world before the first
-    /// throw.
+    /// attempt.
     pub fn new(slots: u32) -> Board {
         let slots = slots.max(1);
         Board {
@@ -30,19 +30,19 @@ impl Board {
         }
     }
 
-    /// How many slots.
+    /// The number of slots.
     pub fn slots(&self) -> u32 {
         u32::try_from(self.slots.len()).expect("made from a u32")
     }
 
-    /// Which fakémon is in a slot.
+    /// The fakémon in a slot.
     #[inline]
     pub fn at(&self, slot: Slot) -> Nth {
         Nth(self.slots[slot.0 as usize].load(Relaxed))
     }
 
     /// The nth fakémon has been caught: the next of the reserve takes its slot. While the reserve is empty the caught
-    /// one stays and is thrown at in vain.
+    /// one stays, and attempts at it fail.
     pub fn caught(&self, slot: Slot, nth: Nth) {
         let slot = &self.slots[slot.0 as usize];
         if slot.load(Relaxed) != nth.0 {
@@ -50,22 +50,23 @@ impl Board {
         }
         let take = |taken: u32| (taken < self.spawned.load(Relaxed)).then(|| taken + 1);
         if let Ok(next) = self.taken.fetch_update(Relaxed, Relaxed, take) {
-            // Two who learn of it at once take two; the one that nobody sees stays wild, which does no harm.
+            // Two threads that learn of it together take two from the reserve; the one without a slot stays wild,
+            // which does no harm.
             let _ = slot.compare_exchange(nth.0, next, Relaxed, Relaxed);
         }
     }
 
-    /// Fakémon from 0 to `count` are in the world now.
+    /// `count` fakémon are in the world now.
     pub fn spawned(&self, count: u32) {
         self.spawned.store(count, Relaxed);
     }
 
-    /// How many fakémon are in the world.
+    /// The number of fakémon in the world.
     pub fn spawned_count(&self) -> u32 {
         self.spawned.load(Relaxed)
     }
 
-    /// How many wait for a slot.
+    /// The number of fakémon that wait for a slot.
     pub fn reserve(&self) -> u32 {
         self.spawned.load(Relaxed).saturating_sub(self.taken.load(Relaxed))
     }

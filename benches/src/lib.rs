@@ -1,10 +1,10 @@
-//! One seed, one world: the same spawns and throws for the simulator, the benches and the load generator, so that
+//! One seed, one world: the same spawns and attempts for the simulator, the benches and the load generator, so that
 //! they cannot disagree about what was measured.
 //!
-//! - [`scenario`]: what a run is about, in a handful of numbers
-//! - [`world`]: what a seed says of the nth fakémon: species, place, catch rate
-//! - [`board`]: which fakémon can be thrown at right now
-//! - [`throws`]: an endless stream of throws at them
+//! - [`scenario`]: the parameters of a run
+//! - [`world`]: the nth fakémon of a seed: species, place, catch rate
+//! - [`board`]: the fakémon that are targets now
+//! - [`throws`]: an endless stream of attempts at them
 //!
 //! Nothing here reads a clock, a file or a socket.
 

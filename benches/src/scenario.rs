@@ -1,41 +1,41 @@
-//! Scenarios: who throws at what. Each is a handful of numbers, so that a new one is a new row.
+//! Scenarios: how players choose their targets. Each is a handful of numbers, so that a new one is a new row.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What a run is about.
+/// A scenario of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
     /// All race for one fakémon; when it is caught, for the next.
     Hot,
-    /// Uniformly over many fakémon.
+    /// Attempts spread uniformly over many fakémon.
     Spread,
-    /// A few places are crowded, most are not; some throws fall short, some fakémon dodge, some throws are sent
-    /// twice.
+    /// A few places are crowded, most are not; some attempts are out of reach, some fakémon dodge, some attempts are
+    /// sent twice.
     Realistic,
 }
 
 /// The numbers of a scenario.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shape {
-    /// Fakémon that can be thrown at, at any time.
+    /// Fakémon that are targets at the same time.
     pub slots: u32,
     /// How players choose among them.
     pub choice: Choice,
-    /// Chance that a throw within reach catches; none: as the species has it.
+    /// Chance, 0 to 1, that an attempt within reach captures; none: that of the species.
     pub catch_rate: Option<f64>,
-    /// Throws from too far away, of 10,000.
+    /// Attempts from out of reach, per 10,000.
     pub out_of_reach_of_10_000: u32,
-    /// Throws that are sent a second time, of 10,000.
+    /// Attempts that are sent twice, per 10,000.
     pub repeated_of_10_000: u32,
 }
 
-/// How players choose among the fakémon that are there.
+/// How players choose among the fakémon on the board.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Choice {
-    /// Each as likely as the other.
+    /// All with the same probability.
     Uniform,
-    /// By Zipf's law with this exponent, around the place where the player lives.
+    /// By Zipf's law with this exponent, ranked from the player's home.
     Zipf(f64),
 }
 
@@ -43,7 +43,7 @@ impl Scenario {
     /// All of them.
     pub const ALL: [Scenario; 3] = [Scenario::Hot, Scenario::Spread, Scenario::Realistic];
 
-    /// The word for it on the command line and in reports.
+    /// Its name on the command line and in reports.
     pub fn name(self) -> &'static str {
         match self {
             Scenario::Hot => "hot",
@@ -52,7 +52,7 @@ impl Scenario {
         }
     }
 
-    /// Its numbers.
+    /// Its parameters.
     pub fn shape(self) -> Shape {
         match self {
             Scenario::Hot => Shape {
@@ -62,7 +62,7 @@ impl Scenario {
                 out_of_reach_of_10_000: 0,
                 repeated_of_10_000: 0,
             },
-            // Few are caught, so that most throws are decided by a roll and the world need not grow as fast as the
+            // Few are caught, so that most attempts are decided by a roll and the world need not grow as fast as the
             // load.
             Scenario::Spread => Shape {
                 slots: 10_000,
@@ -88,7 +88,7 @@ impl fmt::Display for Scenario {
     }
 }
 
-/// A word that is no scenario.
+/// The error for an unknown scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownScenario(String);
 

@@ -1,5 +1,5 @@
-//! An endless stream of throws. What is thrown at depends on the board alone, so the same seed over the same captures
-//! gives the same throws.
+//! An endless stream of attempts. Their targets depend on the board alone, so the same seed over the same captures
+//! gives the same attempts.
 
 use crate::board::{Board, Slot};
 use crate::scenario::Choice;
@@ -10,33 +10,33 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Zipf};
 
-/// Which player of a run, counted from 0.
+/// A player of a run, counted from 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Contender(pub u32);
 
-/// A throw at a fakémon.
+/// An attempt at a fakémon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Throw {
-    /// Where on the board the fakémon was.
+    /// The slot in which the fakémon was.
     pub slot: Slot,
-    /// Which fakémon.
+    /// The fakémon.
     pub nth: Nth,
-    /// Where the player stands.
+    /// The player's place.
     pub place: Place,
 }
 
-/// What a player does next.
+/// The next action of a player.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// Throws.
+    /// Makes a new attempt.
     Throw(Throw),
-    /// Sends an earlier throw again, as a client does that has lost its connection.
+    /// Retries an earlier attempt, like a client that has lost its connection.
     Repeat,
 }
 
-/// How far from the fakémon players stand who are near enough, in metres: well within the default reach of 50.
+/// Distance of players within reach, in metres: well below the default reach of 50.
 const NEAR_M: f64 = 30.0;
-/// How far those stand who are not.
+/// Distance of players out of reach, in metres.
 const FAR_M: f64 = 400.0;
 /// Squares of the city around which players live.
 const SQUARES: u32 = 64;
@@ -58,7 +58,7 @@ enum Chooser {
 }
 
 impl Throws {
-    /// The stream number `lane` of a world with so many slots; lanes are independent of each other.
+    /// The stream number `lane` of a world with `slots` slots; lanes are independent of each other.
     pub fn new(world: World, lane: u64, slots: u32) -> Throws {
         let mut rng = ChaCha8Rng::seed_from_u64(world.seed());
         rng.set_stream(lane);
@@ -78,17 +78,17 @@ impl Throws {
         }
     }
 
-    /// The world it throws at.
+    /// The world of its targets.
     pub fn world(&self) -> &World {
         &self.world
     }
 
-    /// Somebody of so many players, each as likely as the other.
+    /// One of `players` players, with equal probability.
     pub fn contender(&mut self, players: u32) -> Contender {
         Contender(self.rng.random_range(0..players.max(1)))
     }
 
-    /// What this player does next.
+    /// The next action of this player.
     #[inline]
     pub fn next(&mut self, contender: Contender, board: &Board) -> Act {
         if self.happens(self.repeated_of_10_000) {
@@ -100,7 +100,7 @@ impl Throws {
         Act::Throw(Throw { slot, nth, place: self.standing(nth, away_m) })
     }
 
-    /// A throw at this fakémon from within reach.
+    /// An attempt at this fakémon from within reach.
     pub fn at(&mut self, slot: Slot, nth: Nth) -> Throw {
         let place = self.standing(nth, NEAR_M);
         Throw { slot, nth, place }
@@ -114,7 +114,7 @@ impl Throws {
             Chooser::Zipf(zipf) => {
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to `slots`")]
                 let rank = zipf.sample(&mut self.rng) as u64 - 1;
-                // Half of all throws go to what the whole city talks of, half to what is near home.
+                // Half of all attempts are at the city's favourites, half at fakémon near home.
                 let home = match rank & 1 {
                     0 => 0,
                     _ => mix(u64::from(contender.0)) % u64::from(SQUARES) * u64::from(slots.div_ceil(SQUARES)),
@@ -124,7 +124,8 @@ impl Throws {
         }
     }
 
-    /// Somewhere about `away_m` from the fakémon. Diagonally: four places are as good as a circle here and cost less.
+    /// A place about `away_m` metres from the fakémon. Diagonally: four places are as good as a circle here and cost
+    /// less.
     #[inline]
     fn standing(&mut self, nth: Nth, away_m: f64) -> Place {
         let bits = self.rng.random::<u32>();

@@ -1,5 +1,5 @@
-//! What a seed says of the nth fakémon. A pure function of seed and number: nothing is stored, so a generator can aim
-//! at the millionth fakémon without having kept the others.
+//! The nth fakémon of a seed: a pure function of seed and number. Nothing is stored, so a generator can aim at the
+//! millionth fakémon without having kept the others.
 
 use crate::scenario::Scenario;
 use fakemon_capture::command::Spawn;
@@ -7,14 +7,14 @@ use fakemon_model::ids::{FakemonId, mix};
 use fakemon_model::place::Place;
 use fakemon_model::species::{CatchRate, SpeciesTable};
 
-/// Which fakémon of a run, counted from 0.
+/// A fakémon of a run, counted from 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nth(pub u32);
 
-/// Longer than any run, so that none vanishes while it is thrown at.
+/// Longer than any run, so that no fakémon expires while it is a target.
 const LIFETIME_S: u64 = 86_400;
-/// Half the width of the world, in metres. It lies around Point Nemo, farthest from all land, so that nobody else who
-/// plays on the same server meets its fakémon.
+/// Half the width of the world, in metres. It lies around Point Nemo, farthest from all land, so that other players
+/// of the same server do not meet its fakémon.
 const HALF_WIDTH_M: f64 = 3_000.0;
 
 /// All fakémon of a run.
@@ -59,14 +59,14 @@ impl World {
         FakemonId(self.first_id + u64::from(nth.0))
     }
 
-    /// Which one has this id, if it is of this world.
+    /// The fakémon with this id, if it is of this world.
     #[inline]
     pub fn nth(&self, id: FakemonId) -> Option<Nth> {
         let nth = id.0.checked_sub(self.first_id)?;
         u32::try_from(nth).ok().map(Nth)
     }
 
-    /// Where the nth stands.
+    /// The place of the nth.
     #[inline]
     pub fn place(&self, nth: Nth) -> Place {
         let bits = mix(self.seed ^ mix(u64::from(nth.0)));
@@ -74,7 +74,7 @@ impl World {
         self.centre.moved(metres(bits), metres(bits >> 16))
     }
 
-    /// How the nth comes into the world.
+    /// The spawn of the nth.
     pub fn spawn(&self, nth: Nth) -> Spawn {
         Spawn {
             fakemon_id: Some(self.id(nth)),

@@ -1,4 +1,4 @@
-//! The engine in the process of the bench, without a network: one client that throws as the workload says.
+//! The engine in the process of the bench, without a network: one client that submits the attempts of the workload.
 
 use fakemon_capture::command::{Attempt, Completion, SubmitError};
 use fakemon_capture::players::Player;
@@ -11,11 +11,11 @@ use fakemon_workload::{Act, Board, Nth, Scenario, Throws, World};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Players who throw.
+/// Players who make attempts.
 const PLAYERS: u32 = 1_000;
-/// Fakémon that wait to be next.
+/// Fakémon in reserve for free slots.
 const RESERVE: u32 = 20_000;
-/// No disk is that slow.
+/// Longest wait for an answer: no disk is that slow.
 const STALLED: Duration = Duration::from_secs(10);
 const _: () = assert!(CLIENT_IN_FLIGHT_MAX.is_power_of_two());
 
@@ -26,10 +26,10 @@ pub(crate) struct InProcess {
     world: World,
     throws: Throws,
     board: Board,
-    /// With the number of the player's next throw.
+    /// Each player with the number of their next attempt.
     players: Vec<(Player, u64)>,
     next: u64,
-    /// By token: what was thrown at, and when the throw was planned.
+    /// By token: slot and fakémon of the attempt, and when it was planned.
     sent: Box<[(Slot, Nth, u64)]>,
     completions: Vec<Completion>,
 }
@@ -62,7 +62,7 @@ impl InProcess {
         in_process
     }
 
-    /// Spawns until so many fakémon are in the world.
+    /// Spawns until `count` fakémon are in the world.
     pub(crate) fn spawn_until(&mut self, count: u32) {
         let mut answered = self.board.spawned_count();
         let mut asked = answered;
@@ -84,12 +84,12 @@ impl InProcess {
         self.board.spawned(count);
     }
 
-    /// Throws without an answer.
+    /// Attempts without an answer.
     pub(crate) fn in_flight(&self) -> usize {
         self.client.in_flight()
     }
 
-    /// Submits the next throw of the workload, planned at this moment; false if there is no room.
+    /// Submits the next attempt of the workload, planned at `planned_ns`; false if there is no room.
     #[inline]
     pub(crate) fn throw(&mut self, planned_ns: u64) -> bool {
         let contender = self.throws.contender(PLAYERS);
@@ -117,7 +117,7 @@ impl InProcess {
         }
     }
 
-    /// Takes the answers that are there, waiting up to `timeout` for the first; calls `each` with the planned moment.
+    /// Takes the available answers, waiting up to `timeout` for the first; calls `each` with the planned time.
     pub(crate) fn settle(&mut self, timeout: Duration, mut each: impl FnMut(u64)) -> usize {
         match timeout {
             Duration::ZERO => {
@@ -138,7 +138,7 @@ impl InProcess {
         count
     }
 
-    /// Waits until every throw has its answer.
+    /// Waits until every attempt has its answer.
     pub(crate) fn drain(&mut self) {
         let mut heard = Instant::now();
         while self.in_flight() > 0 {
