@@ -1,6 +1,5 @@
-//! Questions to the server when the run is over, through another websocket client than the one that made the load:
-//! does a throw that is sent again on a new connection get its first answer again, and does every player find what
-//! they won in their collection?
+//! Checks after a run, through another websocket client than the one that made the load: does a retried attempt on a
+//! new connection get its first answer, and does every player find their captures in their collection?
 
 use super::ledger::Ledger;
 use super::messages::{self, Message, Request};
@@ -18,14 +17,14 @@ use tungstenite::client::IntoClientRequest;
 use tungstenite::http::HeaderValue;
 use tungstenite::{Message as Frame, WebSocket};
 
-/// Players who are asked; a run with more asks every nth of them.
+/// Players who are checked, at most; a run with more checks every nth.
 const PLAYERS_MAX: usize = 1_000;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What was asked.
+/// Counts of the checks.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
 pub(crate) struct Checked {
-    /// Throws sent again on another connection that got the first answer.
+    /// Attempts retried on another connection that got the first answer.
     pub(crate) repeated: u64,
     /// Collections read.
     pub(crate) collections: u64,
@@ -33,14 +32,14 @@ pub(crate) struct Checked {
     pub(crate) captures: u64,
 }
 
-/// What one player has to find.
+/// The attempts and captures to check of one player.
 #[derive(Default)]
 struct Player {
     samples: Vec<Sample>,
     wins: BTreeSet<Nth>,
 }
 
-/// Asks, and puts what does not agree into the ledger.
+/// Runs the checks; contradictions go into the ledger.
 pub(crate) fn ask(target: &Target, access: &Access, tally: &Tally, ledger: &Ledger) -> anyhow::Result<Checked> {
     let players = players(access, tally);
     let mut checked = Checked::default();
@@ -73,7 +72,7 @@ fn players(access: &Access, tally: &Tally) -> BTreeMap<u32, Player> {
     players
 }
 
-/// Whether a throw gets the same answer again.
+/// Whether a retried attempt gets the same answer.
 fn ask_again(dialogue: &mut Dialogue, sample: &Sample, ledger: &Ledger) -> anyhow::Result<bool> {
     let answer = dialogue.attempt(&sample.request)?;
     let same = answer.verdict == sample.verdict && answer.fakemon_id == sample.request.fakemon_id;
@@ -84,7 +83,7 @@ fn ask_again(dialogue: &mut Dialogue, sample: &Sample, ledger: &Ledger) -> anyho
     Ok(same)
 }
 
-/// Compares a collection with what was won; how many were found.
+/// Compares a collection with the player's captures; returns how many were found.
 fn compare(ledger: &Ledger, player: &Player, caught: &BTreeSet<FakemonId>, unanswered: u64) -> u64 {
     let world = ledger.world();
     for nth in player.wins.iter().filter(|nth| !caught.contains(&world.id(**nth))) {
@@ -98,7 +97,7 @@ fn compare(ledger: &Ledger, player: &Player, caught: &BTreeSet<FakemonId>, unans
     player.wins.iter().filter(|nth| caught.contains(&world.id(**nth))).count() as u64
 }
 
-/// One question after the other.
+/// A connection with one request at a time.
 struct Dialogue(WebSocket<TcpStream>);
 
 #[derive(Deserialize)]
@@ -164,7 +163,7 @@ impl Dialogue {
         }
     }
 
-    /// Reads messages until one is what is waited for.
+    /// Reads messages until `is_it` accepts one.
     fn wait<T>(&mut self, mut is_it: impl FnMut(&str) -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
         let start = Instant::now();
         while start.elapsed() < ANSWER_TIMEOUT {

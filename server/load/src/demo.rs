@@ -1,7 +1,7 @@
 //! `serve --demo`: a living world around a city centre. Fakémon appear by species and hour, and simulated players
-//! walk, look and throw, each through a real websocket: they can do nothing that other players cannot.
+//! walk, look and make attempts, each through a real websocket: they can do nothing that other players cannot.
 //!
-//! All of it is one thread with a step every tenth of a second, so that it costs next to nothing.
+//! All of it runs on one thread with a step every tenth of a second, so that it costs next to nothing.
 
 mod socket;
 mod walker;
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use walker::{Rumour, Walker};
 
 const STEP: Duration = Duration::from_millis(100);
-/// More would not be seen on a map and would no longer be cheap.
+/// Players, at most: more would crowd the map, and cost too much.
 pub const PLAYERS_MAX: usize = 1_000;
 /// A look from the centre must see the whole city.
 pub const RADIUS_M: RangeInclusive<f64> = 50.0..=fakemon_model::limits::LOOK_RADIUS_M_MAX;
@@ -33,20 +33,20 @@ pub const WILD_MAX: usize = fakemon_model::limits::LOOK_FAKEMON_MAX - 100;
 /// More would not be caught.
 pub const SPAWNS_PER_SECOND: RangeInclusive<f64> = 0.0..=100.0;
 
-/// How the world of the demo is.
+/// Settings of the demo.
 #[derive(Clone, Debug)]
 pub struct DemoOptions {
-    /// The middle of the city.
+    /// The centre of the city.
     pub centre: Place,
-    /// How far it reaches, in metres; at most 2,000.
+    /// The radius of the city, in metres; at most 2,000.
     pub radius_m: f64,
-    /// How many players walk there; at most 1,000.
+    /// Simulated players; at most 1,000.
     pub players: usize,
-    /// How many fakémon are wild when none is caught; at most 900.
+    /// Wild fakémon while none is caught; at most 900.
     pub wild: usize,
     /// Spawns per second, at most.
     pub spawns_per_second: f64,
-    /// Whose hours count for species that are active by day or night, as `Europe/Madrid`; none: by longitude.
+    /// Time zone for species that are active by day or by night, as `Europe/Madrid`; none: by longitude.
     pub time_zone: Option<String>,
 }
 
@@ -131,7 +131,7 @@ impl LivingWorld {
     }
 }
 
-/// Where it all happens.
+/// The city of the demo.
 #[derive(Clone, Debug)]
 struct City {
     centre: Place,
@@ -165,7 +165,7 @@ impl City {
         u8::try_from(now.hour()).expect("0 to 23")
     }
 
-    /// Somewhere in the city; nearer to the centre is more likely.
+    /// A random place in the city; more likely near the centre.
     fn somewhere(&self, rng: &mut ChaCha8Rng) -> Place {
         use rand::RngExt;
         let (turn, far) = (rng.random::<f64>() * std::f64::consts::TAU, rng.random::<f64>() * self.radius_m);

@@ -6,32 +6,32 @@
 //! server → client   1 byte FIN+opcode · 1 byte length (or 126 + 2 bytes, 127 + 8 bytes) · payload
 //! ```
 
-/// A message of the server larger than this is a mistake: the largest collection page is a tenth of it.
+/// Longest message of the server, in bytes: ten times the largest page of a collection, so a longer one is an error.
 const PAYLOAD_BYTES_MAX: u64 = 16 << 20;
 
-/// What a frame carries.
+/// Kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opcode {
     /// UTF-8: JSON.
     Text = 1,
     /// FlatBuffers.
     Binary = 2,
-    /// Goodbye.
+    /// Closes the connection.
     Close = 8,
-    /// Are you there?
+    /// Asks for a pong.
     Ping = 9,
-    /// I am.
+    /// Answers a ping.
     Pong = 10,
 }
 
-/// A frame of the server, where it was read.
+/// A frame of the server, in the read buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Frame<'a> {
     pub(crate) opcode: Opcode,
     pub(crate) payload: &'a [u8],
 }
 
-/// Bytes that are no frame a server may send.
+/// Bytes that are not a valid frame of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FrameError {
     #[error("the server sent a frame with reserved bits or an unknown opcode")]
@@ -44,8 +44,8 @@ pub(crate) enum FrameError {
     TooLarge,
 }
 
-/// Masks for frames. They need not be secret here, only different: a proxy that could be fooled by a chosen mask
-/// does not stand between two processes of one machine.
+/// Masks for frames. They need not be secret here, only vary: there is no proxy between two processes of one machine
+/// that a chosen mask could fool.
 #[derive(Clone, Debug)]
 pub(crate) struct Masks(u64);
 
@@ -64,7 +64,7 @@ impl Masks {
     }
 }
 
-/// Room for the shortest header with a mask.
+/// The shortest header with a mask, in bytes.
 const HEADER_BYTES: usize = 6;
 
 /// Appends a masked frame whose payload `write` appends. Payloads up to 65,535 bytes; nothing here sends more.

@@ -1,5 +1,5 @@
-//! As much HTTP/1.1 as the control plane needs: one kept connection, a request, its answer. Sending and receiving are
-//! apart, so that one thread can have a request under way on each of many connections.
+//! A minimal HTTP/1.1 client for the control plane: one kept connection, requests, answers. Sending and receiving are
+//! separate, so that one thread can have a request in flight on each of many connections.
 
 use super::target::Target;
 use anyhow::{Context, bail, ensure};
@@ -27,7 +27,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// What it says, null if nothing; an error if it is none of success.
+    /// The body as JSON, null if it is empty; an error unless the status is 2xx.
     pub fn json(&self, asked: &str) -> anyhow::Result<Value> {
         ensure!((200..300).contains(&self.status), "{asked} was answered {}: {}", self.status, self.body);
         if self.body.is_empty() {
@@ -58,7 +58,7 @@ impl Http {
         request.expect("text grows as long as there is memory");
     }
 
-    /// Sends what was prepared.
+    /// Sends the prepared requests.
     pub fn flush(&mut self) -> anyhow::Result<()> {
         self.stream.write_all(self.prepared.as_bytes()).context("cannot send to the control plane")?;
         self.prepared.clear();
@@ -74,7 +74,7 @@ impl Http {
         self.get_with(path, &[])
     }
 
-    /// With more headers: names and values.
+    /// GET with more headers: names and values.
     pub fn get_with(&mut self, path: &str, headers: &[(String, String)]) -> anyhow::Result<Answer> {
         let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", self.authority);
@@ -82,7 +82,7 @@ impl Http {
         self.receive()
     }
 
-    /// Sends a JSON body.
+    /// Sends a POST with a JSON body.
     pub fn post(&mut self, path: &str, body: &str) -> anyhow::Result<()> {
         self.request("POST", path, body)
     }
@@ -92,7 +92,7 @@ impl Http {
         self.send(method, path, "", body)
     }
 
-    /// Asks for an operation of the AWS API, and waits for what it says.
+    /// Calls an operation of the AWS API, and returns its answer.
     pub fn call(&mut self, operation: &str, request: &Value) -> anyhow::Result<Value> {
         self.post_as(operation, request)?;
         self.receive()?.json(operation)

@@ -1,6 +1,6 @@
-//! One thread of the generator: thousands of connections, one loop. A turn sends what is due, one write per
-//! connection for all of its frames, and reads what has come, one read per connection through one buffer. Nothing is
-//! allocated per throw.
+//! One thread of the generator: thousands of connections, one loop. A turn sends the attempts that are due, one write
+//! per connection for all of its frames, and reads the answers, one read per connection through one buffer. Nothing
+//! is allocated per attempt.
 
 use super::ledger::Ledger;
 use super::messages::{self, Answer, Message, Request, Verdict, Writer};
@@ -20,28 +20,28 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// Bytes read at once: the answers of a few thousand throws.
+/// Bytes per read: the answers of a few thousand attempts.
 const READ_BUFFER_BYTES: usize = 512 * 1_024;
 const EVENTS: usize = 4_096;
-/// How long the last answers may take before their throws count as unanswered.
+/// How long the last answers may take before their attempts count as unanswered.
 const DRAIN: Duration = Duration::from_secs(10);
 const TIMER: Token = Token(usize::MAX);
 
-/// What all threads share.
+/// State shared by all threads.
 pub(crate) struct Shared<'a> {
     pub(crate) board: &'a Board,
     pub(crate) ledger: &'a Ledger,
-    /// Decided throws so far, for the progress bar.
+    /// Decided attempts so far, for the progress bar.
     pub(crate) decided: &'a AtomicU64,
-    /// Throws that one connection may have without an answer.
+    /// Attempts in flight per connection, at most.
     pub(crate) in_flight_max: usize,
-    /// Latencies count from here, in nanoseconds from the start of the run.
+    /// Latencies count from this time, in nanoseconds from the start of the run.
     pub(crate) warm_ns: u64,
-    /// No throw is planned after this.
+    /// No attempt is planned after this time, in nanoseconds from the start of the run.
     pub(crate) end_ns: u64,
 }
 
-/// A thread's connections and its share of the throws.
+/// A thread's connections and its share of the attempts.
 pub(crate) struct Lane {
     poll: Poll,
     timer: OwnedFd,
@@ -50,11 +50,11 @@ pub(crate) struct Lane {
     plan: Plan,
     writer: Writer,
     masks: Masks,
-    /// Connections that can take another throw, each once, the one that has waited longest first.
+    /// Connections that can take another attempt, each once, the one that has waited longest first.
     free: VecDeque<usize>,
     /// Connections with frames to write.
     dirty: Vec<usize>,
-    /// Throws without an answer, on all connections.
+    /// Attempts without an answer, on all connections.
     in_flight: usize,
     tally: Tally,
 }
@@ -65,7 +65,7 @@ struct Connection {
     next_attempt: AttemptId,
     /// In the order in which they were sent, which is nearly the order in which answers come.
     in_flight: VecDeque<InFlight>,
-    /// The last throw that was decided, for players who send it again.
+    /// The last attempt that was decided, for retries.
     last: Option<(InFlight, Verdict)>,
     open: bool,
     free: bool,
@@ -77,12 +77,12 @@ struct InFlight {
     planned_ns: u64,
     throw: Throw,
     request: Request,
-    /// It was sent before, and this was the answer.
+    /// For a retry: the answer to the first send.
     first: Option<Verdict>,
 }
 
 impl Lane {
-    /// A thread with these connections: the sockets, whose players they are, and the first `attempt_id` of each.
+    /// A thread with these connections: the sockets, their players, and the first `attempt_id` of each.
     pub(crate) fn new(
         sockets: Vec<(Socket, Contender, AttemptId)>,
         throws: Throws,
@@ -124,7 +124,7 @@ impl Lane {
         })
     }
 
-    /// Throws until the end, then waits for the last answers.
+    /// Sends attempts until the end, then waits for the last answers.
     pub(crate) fn run(mut self, shared: &Shared<'_>, start: Instant) -> anyhow::Result<Tally> {
         let mut events = Events::with_capacity(EVENTS);
         let mut buffer = vec![0; READ_BUFFER_BYTES].into_boxed_slice();
@@ -153,7 +153,7 @@ impl Lane {
         Ok(self.tally)
     }
 
-    /// Hands out the throws that are due, one connection after the other.
+    /// Sends the attempts that are due, one connection after the other.
     fn throw_due(&mut self, shared: &Shared<'_>, now_ns: u64) {
         if now_ns >= shared.end_ns && self.plan.next_ns().is_none() {
             return;
@@ -182,7 +182,7 @@ impl Lane {
         }
     }
 
-    /// Puts a connection among those that can take another throw, if it can.
+    /// Adds a connection to `free`, if it can take another attempt.
     fn is_free(&mut self, number: usize, shared: &Shared<'_>) {
         let connection = &mut self.connections[number];
         if !connection.free && connection.open && connection.in_flight.len() < shared.in_flight_max {
@@ -212,7 +212,7 @@ impl Lane {
         self.dirty = dirty;
     }
 
-    /// Aims the timer at the next planned throw; how long to wait at most if something else is to end the wait.
+    /// Sets the timer to the next planned attempt; returns the longest wait if that is limited by something else.
     fn wait(&mut self, shared: &Shared<'_>, now_ns: u64) -> anyhow::Result<Option<Duration>> {
         let next_ns = self.plan.next_ns().filter(|next_ns| *next_ns < shared.end_ns && !self.free.is_empty());
         let Some(next_ns) = next_ns else {
@@ -233,7 +233,7 @@ impl Lane {
         Ok(None)
     }
 
-    /// Something happened on a connection.
+    /// Handles an event of a connection.
     fn serve(&mut self, event: &mio::event::Event, buffer: &mut [u8], shared: &Shared<'_>, start: Instant) {
         let number = event.token().0;
         if event.is_writable()
@@ -259,7 +259,7 @@ impl Lane {
         self.is_free(number, shared);
     }
 
-    /// Reads all frames that are there.
+    /// Handles all frames in the buffer.
     fn read(&mut self, number: usize, bytes: &[u8], shared: &Shared<'_>, now_ns: u64) {
         let Lane { connections, tally, masks, in_flight, .. } = self;
         let Connection { socket, contender, in_flight: waiting, last, .. } = &mut connections[number];
@@ -293,7 +293,7 @@ impl Lane {
         }
     }
 
-    /// A connection is lost, and the throws on it with it.
+    /// Closes a lost connection; its attempts count as unanswered.
     fn break_off(&mut self, number: usize, why: String) {
         let connection = &mut self.connections[number];
         connection.open = false;
@@ -306,7 +306,7 @@ impl Lane {
 }
 
 impl Connection {
-    /// The player's next throw, noted as under way.
+    /// The player's next attempt, noted as in flight.
     fn throw(&mut self, throws: &mut Throws, board: &Board, planned_ns: u64) -> Request {
         let sent = loop {
             match (throws.next(self.contender, board), self.last) {
@@ -333,7 +333,7 @@ impl Connection {
     }
 }
 
-/// Finds the throw that an answer is for; nearly always the oldest.
+/// Finds the attempt that an answer is for; nearly always the oldest.
 fn take(waiting: &mut VecDeque<InFlight>, answer: Answer) -> Option<InFlight> {
     let is_it = |sent: &InFlight| {
         sent.request.attempt_id == answer.attempt_id && sent.request.fakemon_id == answer.fakemon_id
@@ -344,7 +344,7 @@ fn take(waiting: &mut VecDeque<InFlight>, answer: Answer) -> Option<InFlight> {
     }
 }
 
-/// Counts an answer and compares it with what is known.
+/// Counts an answer, and checks it against the ledger.
 #[inline]
 fn settle(tally: &mut Tally, shared: &Shared<'_>, who: Contender, sent: &InFlight, verdict: Verdict, now_ns: u64) {
     let decided = matches!(verdict, Verdict::Decided { .. });

@@ -1,5 +1,5 @@
-//! What the answers say of each fakémon, and whether they can all be true. Positions make it cheap: whoever captured
-//! a fakémon did so at one place of the journal, and every attempt that came too late has a later one.
+//! The answers about each fakémon, checked for contradictions. Positions make it cheap: a fakémon is captured at one
+//! position of the journal, and every attempt that came too late has a later one.
 
 use fakemon_model::event::Outcome;
 use fakemon_model::ids::Position;
@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// Contradictions that are printed; more are only counted.
 const TOLD_MAX: usize = 10;
 
-/// What is known of one fakémon. 0: nothing.
+/// The answers about one fakémon; 0 means none.
 #[derive(Debug, Default)]
 struct Entry {
-    /// Where it was captured.
+    /// The position of its capture.
     captured_at: AtomicU64,
     /// The earliest position with the answer `already_captured`, counted from the end of the journal, so that 0 means
     /// none.
@@ -40,12 +40,12 @@ impl Ledger {
         }
     }
 
-    /// The world it is about.
+    /// The world of the run.
     pub(crate) fn world(&self) -> &World {
         &self.world
     }
 
-    /// An answer about the nth.
+    /// Records an answer about the nth.
     #[inline]
     pub(crate) fn record(&self, nth: Nth, outcome: Outcome, position: Position) {
         let Some(entry) = self.entries.get(nth.0 as usize) else {
@@ -62,7 +62,7 @@ impl Ledger {
                 }
             }
             Outcome::AlreadyCaptured => {
-                // Written only when it is news: the line is shared with all threads that race for this fakémon.
+                // Written only if it changes: the cache line is shared with all threads that race for this fakémon.
                 let from_end = u64::MAX - position.0;
                 if entry.lost_at_from_end.load(Relaxed) < from_end {
                     entry.lost_at_from_end.fetch_max(from_end, Relaxed);
@@ -76,7 +76,7 @@ impl Ledger {
         }
     }
 
-    /// Something that cannot be.
+    /// Records a contradiction.
     pub(crate) fn contradiction(&self, what: String) {
         self.wrong.fetch_add(1, Relaxed);
         let mut told = self.told.lock().expect("nobody panics while holding it");
@@ -85,14 +85,14 @@ impl Ledger {
         }
     }
 
-    /// How many fakémon were captured.
+    /// The number of captured fakémon.
     pub(crate) fn captured(&self) -> u64 {
         let caught = self.entries.iter().filter(|entry| entry.captured_at.load(Relaxed) != 0);
         caught.count() as u64
     }
 
-    /// Looks at each fakémon once all answers are there. With unanswered throws, a fakémon that a player lost may
-    /// have been won by one of those.
+    /// Checks each fakémon once all answers are there. A fakémon that others came too late for must have a capture,
+    /// unless unanswered attempts are left: one of them may be it.
     pub(crate) fn check(&self, unanswered: u64) {
         for (nth, entry) in self.entries.iter().enumerate() {
             let captured = entry.captured_at.load(Relaxed);
@@ -111,7 +111,7 @@ impl Ledger {
         }
     }
 
-    /// How many contradictions there were, and the first of them in words.
+    /// The number of contradictions, and the first of them as text.
     pub(crate) fn contradictions(&self) -> (u64, Vec<String>) {
         let told = self.told.lock().expect("nobody panics while holding it").clone();
         (self.wrong.load(Relaxed), told)

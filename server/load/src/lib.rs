@@ -1,9 +1,9 @@
-//! `fakemon load`: makes players who throw, over real websockets, as many and as fast as asked; measures from the
-//! moment a throw was planned to the moment its answer was read; and at the end checks that all answers can be true
-//! together.
+//! `fakemon load`: simulates players who make attempts over real websockets, as many and as fast as requested;
+//! measures from the planned send of an attempt to the read of its answer; and at the end checks that no two answers
+//! contradict each other.
 //!
 //! The generator runs on the same two cores as the server it measures, so it is written to be cheap: it can make
-//! several times the load that it finds.
+//! several times the load that the server takes.
 
 #![allow(
     missing_docs,
@@ -58,93 +58,93 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tally::Tally;
 
-/// Connections of one run: source ports to one address end a little above.
+/// Connections of one run, at most: there are few more source ports to one address.
 const CONNECTIONS_MAX: usize = 28_000;
-/// Fakémon of one run. Its ids have 24 bits to count.
+/// Fakémon of one run, at most. Ids count in 24 bits.
 const FAKEMON_MAX: u32 = 1 << 22;
-/// Handshakes that are under way at once, per thread.
+/// Handshakes in flight per thread.
 const OPENING: usize = 128;
 /// Default address of a server's control plane.
 const CONTROL: &str = "http://127.0.0.1:7401";
-/// How long the bar waits for the last answers.
+/// How long the progress bar is shown while the last answers come.
 const DRAIN_SHOWN: Duration = Duration::from_secs(20);
-/// How long each half of a baseline is measured.
+/// Length of each half of a baseline.
 const BASELINE: Duration = Duration::from_secs(1);
 
 /// Makes load and contention over real websockets, and checks that every answer agrees.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LoadArgs {
-    /// Where players connect
+    /// Address of the players' websocket
     #[arg(long, default_value = "ws://127.0.0.1:7400")]
     pub url: String,
-    /// Where fakémon are put into the world and metrics are read
+    /// Address of the control plane: fakémon are spawned and metrics are read there
     #[arg(long, default_value = CONTROL)]
     pub control: String,
-    /// What happens: hot (all race for one fakémon after another), spread (uniform over many), realistic (a few
-    /// places are crowded; some throws fall short, some are sent twice)
+    /// The scenario: hot (all race for one fakémon after another), spread (uniform over many), realistic (a few
+    /// places are crowded; some attempts are out of reach, some are sent twice)
     #[arg(long, default_value = "hot")]
     pub scenario: Scenario,
-    /// Websocket connections, each a player
+    /// Websocket connections, each one player
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=CONNECTIONS_MAX as i64))]
     pub connections: u32,
-    /// Throws that each connection may have without an answer
+    /// Attempts in flight per connection, at most
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_024))]
     pub in_flight: u32,
-    /// Throws per second, planned in advance; or max: the next throw when an answer comes
+    /// Attempts per second, planned in advance; or max: the next attempt when an answer comes
     #[arg(long, default_value = "20000")]
     pub rate: Rate,
-    /// How planned throws lie in time
+    /// How planned attempts are spaced in time
     #[arg(long, value_enum, default_value_t = Spacing::Poisson)]
     pub spacing: Spacing,
-    /// Seconds that are measured
+    /// Length of the measured part, in seconds
     #[arg(long, default_value_t = 10.0)]
     pub duration: f64,
-    /// Seconds before them
+    /// Length of the warm-up before it, in seconds
     #[arg(long, default_value_t = 2.0)]
     pub warmup: f64,
     /// Threads of the generator
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub threads: u32,
-    /// Decides who throws at what
+    /// Seed of the choice of players and targets
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Fakémon that wait in the world for the others to be caught [default: 2000]
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(..=i64::from(FAKEMON_MAX / 2)))]
     pub reserve: u32,
-    /// How messages are written: json, or fb (FlatBuffers)
+    /// Encoding of messages: json, or fb (FlatBuffers)
     #[arg(long, default_value = "json", value_parser = subprotocol)]
     pub subprotocol: Subprotocol,
-    /// A player's token; also read from the environment as FAKEMON_TOKEN. Without one, players come by name, which
+    /// A player's token; also read from the environment as FAKEMON_TOKEN. Without one, players connect by name, which
     /// the server allows in open mode
     #[arg(long)]
     pub token: Option<String>,
     /// Also measure fdatasync on the file system of this directory, as a yardstick
     #[arg(long, visible_alias = "data", value_name = "DIR")]
     pub baseline_dir: Option<PathBuf>,
-    /// Also measure how many messages a bare loopback echo carries over as many connections
+    /// Also measure messages per second of a bare loopback echo over as many connections
     #[arg(long)]
     pub baseline_echo: bool,
-    /// Also with so many rules on the bus of the game that match nothing, by turns with the same load without them
+    /// Also with N rules on the bus of the game that match nothing, by turns with the same load without them
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub rules: Option<u32>,
-    /// The same with a rule that brings all events of a detail-type to a webhook in this process; the server has to
-    /// allow private targets
+    /// Also with a rule that sends all events of a detail-type to a webhook in this process; the server has to allow
+    /// private targets
     #[arg(long, value_name = "DETAIL-TYPE")]
     pub webhook: Option<String>,
-    /// So many requests of that webhook at once, in no order; without it one after the other, in the journal's order
+    /// Requests of that webhook in parallel, in no order; without it one after the other, in the journal's order
     #[arg(long, value_name = "N", requires = "webhook", value_parser = clap::value_parser!(u32).range(2..=64))]
     pub at_once: Option<u32>,
-    /// No throws: messages of a back end to all connections through `@connections`, as fast as they are taken
+    /// No attempts: messages of a back end to all connections through `@connections`, as fast as they are accepted
     #[arg(long, value_enum, value_name = "HOW", conflicts_with_all = ["rules", "webhook", "reconnects"])]
     pub sends: Option<Sends>,
-    /// Also with a client that reconnects so often a second, by turns with the same load without it
+    /// Also with a client that reconnects N times per second, by turns with the same load without it
     #[arg(long, value_name = "N", conflicts_with_all = ["rules", "webhook"], value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub reconnects: Option<u32>,
     /// Also with everything else in use, by turns with captures alone: schedules, rules, a pipe, a discoverer,
-    /// enforced schemas, webhooks and streams of answers, connections that a back end speaks to
+    /// enforced schemas, webhooks and streams of answers, connections that a back end sends messages to
     #[arg(long, conflicts_with_all = ["rules", "webhook", "sends", "reconnects"])]
     pub in_use: bool,
-    /// The server is on another machine, which is mine
+    /// Allow a server on another machine, if it is yours to load
     #[arg(long)]
     pub allow_remote: bool,
     /// Print the report as JSON
@@ -160,9 +160,9 @@ fn subprotocol(word: &str) -> Result<Subprotocol, &'static str> {
 /// Runs the load and writes the report to `out`.
 ///
 /// # Errors
-/// When the server is not there, and when an answer is missing or contradicts another.
+/// When the server cannot be reached, and when an answer is missing or contradicts another.
 pub fn run(args: LoadArgs, out: &mut impl Write) -> anyhow::Result<()> {
-    // Every run takes fakémon and players of its own.
+    // Every run uses its own fakémon and players.
     let run = || Setup::check(args.clone())?.run();
     let setup = Setup::check(args.clone())?;
     setup.find_server()?;
@@ -197,10 +197,10 @@ fn print(out: &mut impl Write, report: &(impl Serialize + Display), json: bool) 
     Ok(out.flush()?)
 }
 
-/// A run whose arguments make sense.
+/// A run with checked arguments.
 struct Setup {
     args: LoadArgs,
-    /// When, in seconds: the name of everything that this run makes.
+    /// The start in seconds since 1970; in the name of everything that this run creates.
     started_s: u64,
     play: Target,
     control: Target,
@@ -216,7 +216,7 @@ impl Setup {
             ensure!((min..=86_400.0).contains(&value), "{name} must be from {min} to 86400 seconds");
             Ok(Duration::from_secs_f64(value))
         };
-        // Ids are never used twice, so each run takes its own: the second in which it starts, and 24 bits to count.
+        // Ids must never be used twice, so each run has its own: the second of its start, and a count in 24 bits.
         let started_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let world = World::new(args.seed, args.scenario, FakemonId((started_s << 24) & (u64::MAX >> 1)));
         Ok(Setup {
@@ -234,9 +234,10 @@ impl Setup {
         })
     }
 
-    /// Before anything is made: players can connect, and the default control plane is not another server's.
+    /// Checks before anything is created: players can connect, and the default control plane is not that of another
+    /// server.
     fn find_server(&self) -> anyhow::Result<()> {
-        let name = self.args.connections; // none of the players'
+        let name = self.args.connections; // a number of no player
         Opening::start(&self.play, &self.access, self.args.subprotocol, name)?.finish()?;
         if self.args.control != CONTROL {
             return Ok(());
@@ -303,7 +304,7 @@ impl Setup {
         })
     }
 
-    /// What a back end reaches.
+    /// Measures the messages of a back end.
     fn send(&self, how: Sends) -> anyhow::Result<comparison::sends::Sent> {
         raise_file_limit(self.args.connections)?;
         let bare = Bare::measure(self.args.connections as usize)?;
@@ -359,14 +360,14 @@ impl Setup {
         lanes
     }
 
-    /// Opens some connections at once.
+    /// Opens some connections together.
     fn open(&self, contenders: &[u32]) -> anyhow::Result<Vec<(Socket, Contender, AttemptId)>> {
         let start = |contender: &u32| Opening::start(&self.play, &self.access, self.args.subprotocol, *contender);
         let openings: Vec<Opening> = contenders.iter().map(start).collect::<Result<_, _>>()?;
         let finish = |(opening, contender): (Opening, &u32)| {
             let first = match &self.access {
                 Access::Open { .. } => AttemptId(1),
-                // One player for all connections and all runs: start anywhere, far from all others.
+                // One player for all connections and all runs: start at a random id, far from all others.
                 Access::Token(_) => AttemptId(mix(self.world.id(Default::default()).0 ^ u64::from(*contender)) >> 1),
             };
             Ok((opening.finish()?, Contender(*contender), first))
@@ -414,7 +415,7 @@ impl Setup {
         })
     }
 
-    /// The server's histograms as they are now; without any if it does not say.
+    /// The server's histograms now; empty if it does not answer.
     fn reading(&self) -> Reading {
         let text = Http::connect(&self.control).and_then(|mut http| http.get("/metrics"));
         text.map(|answer| Reading::parse(&answer.body)).unwrap_or_default()

@@ -1,7 +1,6 @@
-//! The player's messages as the generator writes and reads them, as JSON or as FlatBuffers. At a million a second a
-//! general JSON parser would be most of the load, so throws are written digit by digit, and results are read by
-//! walking along the text the server writes; a result in any other form, as valid as it may be, takes the general
-//! parser.
+//! The player's messages as the generator writes and reads them, as JSON or as FlatBuffers. At a million messages per
+//! second a general JSON parser would be most of the load, so attempts are written digit by digit, and results are
+//! parsed in exactly the form that the server writes; a result in any other valid form takes the general parser.
 
 use crate::frames::{self, Frame, Masks, Opcode};
 use fakemon_fbs::play;
@@ -11,7 +10,7 @@ use fakemon_model::place::Place;
 use fakemon_protocol::Subprotocol;
 use serde::Deserialize;
 
-/// A throw, as it goes out.
+/// An attempt to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) attempt_id: AttemptId,
@@ -19,7 +18,7 @@ pub(crate) struct Request {
     pub(crate) place: Place,
 }
 
-/// How it ended; a throttled throw was not decided.
+/// The result of an attempt; a throttled one was not decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Decided { outcome: Outcome, position: Position },
@@ -34,7 +33,7 @@ pub(crate) struct Answer {
     pub(crate) verdict: Verdict,
 }
 
-/// Writes throws.
+/// Writes attempts.
 pub(crate) enum Writer {
     Json,
     FlatBuffers(Box<play::Writer>),
@@ -48,7 +47,7 @@ impl Writer {
         }
     }
 
-    /// Appends a throw as one frame.
+    /// Appends an attempt as one frame.
     #[inline]
     pub(crate) fn append_attempt(&mut self, out: &mut Vec<u8>, masks: &mut Masks, request: &Request) {
         match self {
@@ -109,18 +108,18 @@ fn append_degrees(out: &mut Vec<u8>, e7: i32) {
     out.extend_from_slice(&fraction);
 }
 
-/// What a message of the server is to the generator.
+/// A message of the server, as far as the generator needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
     /// The answer to an attempt.
     Answer(Answer),
-    /// `appeared`, `vanished`, `world`, `collection`: nothing it asked for while it measures.
+    /// `appeared`, `vanished`, `world`, `collection`: not requested while it measures.
     Other,
-    /// An error, or no message at all: what it says.
+    /// An error, or an invalid message, as text.
     Wrong(String),
 }
 
-/// Reads the message in a frame; `None`: a frame of the connection's own affairs.
+/// Parses the message in a frame; none for control frames.
 #[inline]
 pub(crate) fn read_frame(frame: &Frame<'_>) -> Option<Message> {
     match frame.opcode {
@@ -150,7 +149,7 @@ fn read_flat(payload: &[u8]) -> Message {
     }
 }
 
-/// Reads a message in JSON.
+/// Parses a message in JSON.
 #[inline]
 pub(crate) fn read(payload: &[u8]) -> Message {
     match read_result(payload) {
@@ -159,7 +158,7 @@ pub(crate) fn read(payload: &[u8]) -> Message {
     }
 }
 
-/// A result in the form in which the server writes it.
+/// Parses a result in exactly the form that the server writes.
 #[inline]
 fn read_result(payload: &[u8]) -> Option<Answer> {
     let rest = payload.strip_prefix(br#"{"type":"result","attempt_id":""#)?;
@@ -182,7 +181,7 @@ fn read_result(payload: &[u8]) -> Option<Answer> {
     })
 }
 
-/// Why a throw failed.
+/// The outcome that a reason names.
 fn reason(word: &[u8]) -> Option<Outcome> {
     let failed = |outcome: &Outcome| *outcome != Outcome::Captured && outcome.name().as_bytes() == word;
     Outcome::ALL.into_iter().find(failed)

@@ -1,16 +1,16 @@
-//! When throws are due. An open loop plans each throw before it knows how the server fares; a slow server then finds
-//! all the throws of its slow moment in its latency, as its users would.
+//! When attempts are due. An open loop plans each attempt whatever the server's speed; the latency of a slow moment
+//! then includes all attempts that had to wait, as users would see it.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::str::FromStr;
 
-/// How many throws a second.
+/// The rate of attempts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rate {
     /// Attempts per second, planned in advance.
     PerSecond(f64),
-    /// As many as the connections take: the next throw waits for an answer.
+    /// As many as the connections take: the next attempt waits for an answer.
     Max,
 }
 
@@ -28,19 +28,19 @@ impl FromStr for Rate {
     }
 }
 
-/// How planned throws lie in time.
+/// How planned attempts are spaced in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Spacing {
-    /// As if many players did not know of each other.
+    /// Independent arrivals, as of many players
     Poisson,
-    /// Like a clock.
+    /// Equal intervals
     Even,
 }
 
 /// The plan of one thread, in nanoseconds from the start of the run.
 #[derive(Clone, Debug)]
 pub(crate) enum Plan {
-    /// None: whenever an answer comes.
+    /// No plan: whenever an answer comes.
     Max,
     Poisson {
         rng: Box<ChaCha8Rng>,
@@ -55,7 +55,7 @@ pub(crate) enum Plan {
 }
 
 impl Plan {
-    /// The share of thread `lane` of `lanes`.
+    /// The plan of thread `lane` of `lanes`.
     pub(crate) fn new(rate: Rate, spacing: Spacing, seed: u64, lane: usize, lanes: usize) -> Plan {
         let Rate::PerSecond(rate) = rate else { return Plan::Max };
         let interval_ns = 1e9 * lanes as f64 / rate;
@@ -73,7 +73,7 @@ impl Plan {
         }
     }
 
-    /// When the next throw is due; none if throws wait for answers instead.
+    /// When the next attempt is due; none if attempts wait for answers instead.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a run is shorter than 2^53 ns")]
     pub(crate) fn next_ns(&self) -> Option<u64> {
         match self {
@@ -83,7 +83,7 @@ impl Plan {
         }
     }
 
-    /// The next throw is on its way.
+    /// The next attempt was sent: plans the one after it.
     pub(crate) fn advance(&mut self) {
         match self {
             Plan::Max => {}

@@ -1,4 +1,4 @@
-//! What a run found, for people and as JSON.
+//! The report of a run, as text and as JSON.
 
 use super::checks::Checked;
 use super::stages::Stage;
@@ -34,7 +34,7 @@ impl From<&Histogram<u64>> for Latency {
     }
 }
 
-/// Everything a run found.
+/// The results of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) scenario: &'static str,
@@ -42,10 +42,10 @@ pub(crate) struct Report {
     pub(crate) connections: usize,
     pub(crate) in_flight: usize,
     pub(crate) threads: usize,
-    /// Throws per second as planned; none: as many as the connections took.
+    /// Attempts per second as planned; none: as many as the connections took.
     pub(crate) planned_per_second: Option<f64>,
     pub(crate) duration_s: f64,
-    /// Decided, durable throws per second in the measured part.
+    /// Decided, durable attempts per second in the measured part.
     pub(crate) decided_per_second: f64,
     pub(crate) sent: u64,
     pub(crate) outcomes: BTreeMap<&'static str, u64>,
@@ -56,7 +56,7 @@ pub(crate) struct Report {
     pub(crate) fakemon_captured: u64,
     /// From the planned send time to the answer.
     pub(crate) latency: Latency,
-    /// From the planned send time to sending, within the generator.
+    /// From the planned send time to the actual one: delay within the generator.
     pub(crate) lag: Latency,
     /// Inside the server, from its metrics.
     pub(crate) stages: Vec<Stage>,
@@ -67,7 +67,7 @@ pub(crate) struct Report {
     /// None when the server could not be asked any more.
     pub(crate) checked: Option<Checked>,
     pub(crate) contradictions: u64,
-    /// The first contradictions and troubles, in words.
+    /// The first contradictions and errors, as text.
     pub(crate) notes: Vec<String>,
 }
 
@@ -175,7 +175,7 @@ impl Report {
     }
 }
 
-/// A report that may be compared with others.
+/// Checks that a run was clean, so that its report can be compared.
 pub(crate) fn clean(report: Report) -> anyhow::Result<Report> {
     ensure!(report.is_clean(), "a run was not clean:\n{report}");
     Ok(report)
@@ -186,12 +186,12 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Milliseconds.
+/// Formats nanoseconds as milliseconds.
 pub(crate) fn ms(ns: u64) -> String {
     format!("{:.3}", ns as f64 / 1e6)
 }
 
-/// A number as people read it: `1,234,567`.
+/// Formats a number with separators: `1,234,567`.
 pub(crate) fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
     let grouped: Vec<&str> =

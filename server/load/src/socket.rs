@@ -1,5 +1,5 @@
 //! A player's websocket connection: opened while nothing is measured, then non-blocking. At rest it owns two empty
-//! vectors; what is read goes through the buffer of the thread.
+//! vectors; reads go through the buffer of the thread.
 
 use super::target::Target;
 use crate::frames::{self, Frame};
@@ -10,23 +10,23 @@ use std::io::{self, Read, Write};
 use std::time::Duration;
 use tungstenite::handshake::{client::generate_key, derive_accept_key};
 
-/// How players say who they are.
+/// How players authenticate.
 #[derive(Clone, Debug)]
 pub(crate) enum Access {
     /// By name: the server is in open mode.
     Open {
-        /// In front of each player's number.
+        /// Prefix of the names; a player's number follows.
         prefix: String,
     },
     /// By a token, which is one player's.
     Token(String),
 }
 
-/// An answer to a handshake is longer than this only by mistake.
+/// Longest answer to a handshake, in bytes; a longer one is an error.
 const HANDSHAKE_BYTES_MAX: usize = 8_192;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A connection whose handshake is on its way. Sending many before waiting for the first lets the server answer them
+/// A connection whose handshake is in flight. Sending many before waiting for the first lets the server answer them
 /// in one turn.
 pub(crate) struct Opening {
     stream: std::net::TcpStream,
@@ -109,31 +109,31 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 /// An open connection.
 pub(crate) struct Socket {
     pub(crate) stream: TcpStream,
-    /// The name by which back ends reach it.
+    /// Its connection id, for `@connections`.
     pub(crate) id: String,
     /// The start of a frame whose end is still to come.
     rest: Vec<u8>,
-    /// Frames that the kernel has not taken yet. Bounded by the throws in flight.
+    /// Frames that the kernel has not taken yet. Bounded by the attempts in flight.
     unsent: Vec<u8>,
 }
 
-/// What one read brought.
+/// Result of one read.
 pub(crate) enum Received {
-    /// The number of bytes at the start of the buffer; `more`: the buffer was full, there may be others.
+    /// The number of bytes at the start of the buffer; `more`: the buffer was full, the socket may have more.
     Bytes { length: usize, more: bool },
-    /// Nothing is there.
+    /// No bytes are available.
     Nothing,
     /// The server has closed.
     Closed,
 }
 
 impl Socket {
-    /// Where frames for the next [`flush`](Socket::flush) are appended.
+    /// The buffer to which frames for the next [`flush`](Socket::flush) are appended.
     pub(crate) fn outgoing(&mut self) -> &mut Vec<u8> {
         &mut self.unsent
     }
 
-    /// Writes what waits, as far as the kernel takes it.
+    /// Writes the frames that wait, as far as the kernel takes them.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         while !self.unsent.is_empty() {
             match self.stream.write(&self.unsent) {
@@ -159,7 +159,7 @@ impl Socket {
             Ok(read) => {
                 self.rest.clear();
                 let length = kept + read;
-                // A short read has emptied the socket: asking again would cost a system call to hear "nothing".
+                // A short read has emptied the socket: another one would be a wasted system call.
                 let more = length == buffer.len();
                 Ok(Received::Bytes { length, more })
             }

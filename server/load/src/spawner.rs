@@ -10,16 +10,16 @@ use serde_json::json;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Requests under way at once.
+/// Connections, each with one request in flight.
 const CONNECTIONS: usize = 64;
 
-/// One who spawns.
+/// Spawns fakémon through the control plane.
 pub(crate) struct Spawner {
     connections: Vec<Http>,
     world: World,
-    /// In the world so far.
+    /// Fakémon spawned so far.
     spawned: u32,
-    /// Never more than this.
+    /// Upper bound of `spawned`.
     spawned_max: u32,
 }
 
@@ -33,7 +33,7 @@ impl Spawner {
         })
     }
 
-    /// Spawns until `count` are in the world, telling `progress` how many are.
+    /// Spawns until `count` are in the world; reports the number to `progress`.
     pub(crate) fn spawn_until(
         &mut self,
         count: u32,
@@ -62,7 +62,7 @@ impl Spawner {
         Ok(())
     }
 
-    /// One request on each connection; those that are throttled are sent again.
+    /// Sends one request on each connection; throttled ones are retried.
     fn spawn_some(&mut self, until: u32) -> anyhow::Result<()> {
         let until = until.min(self.spawned_max).min(self.spawned + CONNECTIONS as u32);
         let mut waiting: Vec<Nth> = (self.spawned..until).map(Nth).collect();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// A histogram with its labels: upper bounds in seconds and how many lie below each.
+/// A histogram: upper bounds in seconds, with the number of values up to each.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Buckets(Vec<(f64, f64)>);
 
@@ -13,7 +13,7 @@ pub(crate) struct Reading(BTreeMap<String, Buckets>);
 /// Quantiles of one stage, in nanoseconds, as exact as the server's buckets.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub(crate) struct Stage {
-    /// As the metric calls it, with its labels.
+    /// The metric's name, with its labels.
     pub(crate) name: String,
     pub(crate) count: u64,
     pub(crate) p50_ns: u64,
@@ -22,7 +22,7 @@ pub(crate) struct Stage {
 }
 
 impl Reading {
-    /// Reads the Prometheus text format; what it does not understand it leaves out.
+    /// Parses the Prometheus text format; ignores other lines.
     pub(crate) fn parse(text: &str) -> Reading {
         let mut reading = Reading::default();
         for line in text.lines().filter(|line| line.starts_with("fakemon_")) {
@@ -36,7 +36,7 @@ impl Reading {
         reading
     }
 
-    /// What was counted between an earlier reading and this one.
+    /// The counts between an earlier reading and this one.
     pub(crate) fn since(&self, earlier: &Reading) -> Vec<Stage> {
         let none = Buckets::default();
         let stages = self.0.iter().filter_map(|(name, now)| {
@@ -54,7 +54,7 @@ impl Buckets {
         found.map_or(0.0, |(_, count)| *count)
     }
 
-    /// Where the given part of all values lies below, evenly within its bucket.
+    /// The quantile `part` in nanoseconds, interpolated linearly within its bucket.
     fn quantile_ns(&self, part: f64) -> u64 {
         let total = self.0.last().map_or(0.0, |(_, count)| *count);
         let (mut low, mut below) = (0.0, 0.0);

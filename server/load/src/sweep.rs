@@ -1,16 +1,16 @@
-//! Reads sockets that are all written to at once, one after the other in the order of the writing, without asking the
-//! kernel which are ready: an epoll of both ends' sockets on one machine costs the writer a lock and a wake-up for
-//! each, which readers elsewhere would not.
+//! Reads sockets to which the same message is sent, one after the other in the order of the writes, without epoll:
+//! with both ends on one machine, epoll costs the writer a lock and a wake-up per socket, which readers on another
+//! machine would not.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Sockets without anything, one after the other: then the writer is not further.
+/// Empty sockets in a row after which the reader has caught up with the writer.
 const EMPTY_MAX: usize = 64;
-/// How long the writer is left alone then.
+/// Pause after that.
 const PAUSE: Duration = Duration::from_micros(200);
 
-/// Of sockets by number, those on which a message is due in this round.
+/// The sockets, by number, on which a message is due in this round.
 pub(super) struct Sweep {
     sockets: usize,
     due: VecDeque<usize>,
@@ -21,7 +21,8 @@ impl Sweep {
         Sweep { sockets, due: (0..sockets).collect() }
     }
 
-    /// Reads as far as the writer is; `read` says whether something was there. Rests if there was nothing.
+    /// Reads until it has caught up with the writer; `read` returns false for an empty socket. Pauses if all were
+    /// empty.
     pub(super) fn go_on(&mut self, mut read: impl FnMut(usize) -> anyhow::Result<bool>) -> anyhow::Result<()> {
         let (mut empty, mut any) = (Vec::new(), false);
         while empty.len() < EMPTY_MAX

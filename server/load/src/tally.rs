@@ -1,4 +1,4 @@
-//! What one thread counted, and the sum over threads.
+//! Counts of one thread, and the sum over threads.
 
 use super::messages::{Request, Verdict};
 use fakemon_model::event::Outcome;
@@ -7,14 +7,14 @@ use hdrhistogram::Histogram;
 
 /// A minute in nanoseconds: slower answers count as this.
 const LATENCY_NS_MAX: u64 = 60_000_000_000;
-/// Answers kept to be asked for again, per thread.
+/// Attempts kept per thread, to be retried after the run.
 const SAMPLES_MAX: usize = 128;
-/// One answer of this many is kept. A prime, so that it does not keep step with connections or batches.
+/// One answer of this many is kept. A prime, so that it does not fall into step with connections or batches.
 const SAMPLE_EVERY: u64 = 997;
-/// Troubles that are printed.
+/// Errors that are printed, at most.
 const TROUBLES_MAX: usize = 10;
 
-/// A decided throw, to be sent again at the end: the answer must be the same.
+/// A decided attempt, to be retried at the end: the answer must be the same.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub(crate) contender: Contender,
@@ -25,26 +25,26 @@ pub(crate) struct Sample {
 /// Counts and latencies.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    /// Throws sent.
+    /// Attempts sent.
     pub(crate) sent: u64,
-    /// Decided throws by outcome, in the order of `Outcome::ALL`.
+    /// Decided attempts by outcome, in the order of `Outcome::ALL`.
     pub(crate) outcomes: [u64; 6],
-    /// Throws that were not accepted.
+    /// Attempts that were throttled.
     pub(crate) throttled: u64,
-    /// Throws sent a second time that got the first answer again.
+    /// Retried attempts that got the first answer again.
     pub(crate) repeated: u64,
     /// Answers within the measured part of the run, throttled ones apart.
     pub(crate) measured: u64,
-    /// Throws without an answer.
+    /// Attempts without an answer.
     pub(crate) unanswered: u64,
     /// Connections that broke.
     pub(crate) broken: u64,
     /// From the planned send time to the answer.
     pub(crate) latency_ns: Histogram<u64>,
-    /// From the planned send time to sending: what the generator itself adds.
+    /// From the planned send time to the actual one: delay of the generator itself.
     pub(crate) lag_ns: Histogram<u64>,
     pub(crate) samples: Vec<Sample>,
-    /// Who won what.
+    /// Captures, by player.
     pub(crate) wins: Vec<(Contender, Nth)>,
     pub(crate) troubles: Vec<String>,
     answered: u64,
@@ -70,7 +70,7 @@ impl Tally {
         }
     }
 
-    /// A first answer.
+    /// Counts the first answer to an attempt.
     #[inline]
     pub(crate) fn answer(&mut self, contender: Contender, nth: Nth, request: Request, verdict: Verdict) {
         let Verdict::Decided { outcome, .. } = verdict else {
@@ -91,19 +91,19 @@ impl Tally {
         }
     }
 
-    /// Something that should not be.
+    /// Records an error.
     pub(crate) fn trouble(&mut self, what: String) {
         if self.troubles.len() < TROUBLES_MAX && !self.troubles.contains(&what) {
             self.troubles.push(what);
         }
     }
 
-    /// Decided throws.
+    /// The number of decided attempts.
     pub(crate) fn decided(&self) -> u64 {
         self.outcomes.iter().sum()
     }
 
-    /// Adds another thread's.
+    /// Adds the counts of another thread.
     pub(crate) fn add(&mut self, other: Tally) {
         self.sent += other.sent;
         for (sum, count) in self.outcomes.iter_mut().zip(other.outcomes) {

@@ -1,4 +1,4 @@
-//! Where the load goes: parsed once, and only to this machine unless the user says that another one is theirs.
+//! The target of the load: parsed once, and on this machine unless `allow_remote` is given.
 
 use anyhow::{Context, bail, ensure};
 use std::io;
@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 /// An address that may be loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Where to connect: what the host's name stands for, in the order of preference.
+    /// The addresses of the host, in the order of preference.
     addrs: Vec<SocketAddr>,
     /// `host:port`, for the `Host` header.
     pub authority: String,
@@ -31,7 +31,7 @@ impl Target {
         Ok(Target { addrs, authority })
     }
 
-    /// One address.
+    /// A target with one address.
     pub fn of(addr: SocketAddr) -> Target {
         Target { addrs: vec![addr], authority: addr.to_string() }
     }
@@ -39,7 +39,7 @@ impl Target {
     /// Connects to the first address that answers: `localhost` is often `::1` before it is `127.0.0.1`.
     ///
     /// # Errors
-    /// What the last one said.
+    /// The error of the last address.
     pub fn connect(&self) -> io::Result<TcpStream> {
         TcpStream::connect(&*self.addrs)
     }

@@ -68,11 +68,11 @@ pub enum Request {
     },
     /// A capture attempt.
     Attempt {
-        /// The player's name for it.
+        /// The player's id of the attempt.
         attempt_id: AttemptId,
-        /// At what.
+        /// The target.
         fakemon_id: FakemonId,
-        /// From where.
+        /// The player's place.
         place: Place,
     },
     /// Asks for the player's collection.
@@ -100,9 +100,9 @@ pub enum Reply<'a> {
     Decided(Decision),
     /// An attempt was not accepted; it is not in the journal.
     Throttled {
-        /// The player's name for it.
+        /// The player's id of the attempt.
         attempt_id: AttemptId,
-        /// At what.
+        /// The target.
         fakemon_id: FakemonId,
         /// When to retry, in milliseconds.
         retry_after_ms: u32,

@@ -1,6 +1,6 @@
-//! Yardsticks, measured in the same run on the same machine: what the disk takes for one sync, and how many messages
-//! a second the kernel carries when no program looks at them. A figure without them says more of the machine than of
-//! us.
+//! Yardsticks, measured in the same run on the same machine: the time of one sync of the disk, and the messages per
+//! second that the kernel carries when no program parses them. Without them a figure says more about the machine than
+//! about the server.
 
 use crate::sweep::Sweep;
 use anyhow::Context;
@@ -16,11 +16,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// Bytes of a sync: a small group of throws.
+/// Bytes of a sync: a small group of attempts.
 const SYNC_BYTES: usize = 4_096;
 /// The file is written through again and again, as the journal's log files are.
 const FILE_BYTES: u64 = 16 << 20;
-/// About the length of a throw in its frame.
+/// Approximate length of an attempt in its frame.
 const MESSAGE_BYTES: usize = 110;
 
 /// An empty histogram of the yardsticks.
@@ -55,8 +55,8 @@ fn measure_file(file: &File, time: Duration, sync_ns: &mut Histogram<u64>) -> an
     Ok(())
 }
 
-/// Messages a second that come back over `connections` with `in_flight` messages on each: one thread that sends
-/// and one that echoes.
+/// Messages per second that are echoed over `connections` with `in_flight` messages on each: one thread sends and one
+/// echoes.
 pub(crate) fn measure_echo(connections: usize, in_flight: usize, time: Duration) -> anyhow::Result<f64> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").context("cannot listen for the echo baseline")?;
     let addr = listener.local_addr()?;
@@ -70,11 +70,11 @@ pub(crate) fn measure_echo(connections: usize, in_flight: usize, time: Duration)
     })
 }
 
-/// What the kernel takes to bring one message to many.
+/// The kernel's cost of sending one message to many sockets.
 pub(crate) struct FanOut {
-    /// Messages.
+    /// Messages per second.
     pub(crate) per_second: f64,
-    /// From the first write to the last receipt, the median.
+    /// Time from the first write to the last receipt, the median.
     pub(crate) last_ns: u64,
 }
 
@@ -128,7 +128,7 @@ fn read_all(sockets: &mut [std::net::TcpStream], received: &AtomicUsize, is_over
     Ok(())
 }
 
-/// Sends back what comes.
+/// Echoes all input.
 fn echo(listener: std::net::TcpListener, connections: usize, stop: &AtomicBool) -> anyhow::Result<()> {
     let mut poll = Poll::new()?;
     listener.set_nonblocking(true)?;
@@ -148,7 +148,7 @@ fn echo(listener: std::net::TcpListener, connections: usize, stop: &AtomicBool) 
                 continue;
             };
             if let Ok(read) = stream.read(&mut buffer) {
-                // What is under way on one connection is far less than its send buffer.
+                // The messages in flight on one connection are far smaller than its send buffer.
                 let _ = stream.write(&buffer[..read]);
             }
         }

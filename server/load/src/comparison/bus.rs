@@ -1,5 +1,5 @@
-//! What rules cost the players, and how soon a webhook hears: the same load by turns without rules and with them, and
-//! the medians of both beside each other.
+//! Cost of rules for players, and latency of a webhook: the same load by turns without rules and with them, and the
+//! medians of both side by side.
 
 use crate::http::Http;
 use crate::report::{Report, clean, median};
@@ -16,15 +16,15 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Runs of each kind; the medians count.
 const ROUNDS: usize = 3;
-/// More than any load brings.
+/// The rate limit of the webhook's destination: more than any load reaches.
 const RATE_MAX: u64 = 1_000_000;
 const BODY_BYTES_MAX: usize = 1 << 20;
 
-/// A webhook that ends in this process.
+/// A webhook that is received in this process.
 pub(crate) struct Webhook<'a> {
-    /// Events of this detail-type.
+    /// The detail-type of its events.
     pub(crate) detail_type: &'a str,
-    /// Requests at once; without it one after the other.
+    /// Requests in parallel; none: one after the other.
     pub(crate) at_once: Option<u32>,
 }
 
@@ -36,8 +36,8 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// Makes `count` rules that look at fields of captures and match none, each with a queue; and, if so wanted, one
-    /// with a webhook that matches all events of a detail-type.
+    /// Creates `count` rules on fields of captures that match none, each with a queue; and, with `webhook`, one that
+    /// sends all events of a detail-type to it.
     pub(crate) fn make(
         control: &Target,
         name: &str,
@@ -73,7 +73,7 @@ impl Rules {
         Ok(())
     }
 
-    /// An API destination that ends in this process.
+    /// Creates an API destination that is received in this process.
     fn destination(&self, name: &str) -> anyhow::Result<String> {
         let listener = TcpListener::bind("127.0.0.1:0").context("cannot listen for the webhook")?;
         let endpoint = format!("http://{}/", listener.local_addr()?);
@@ -130,7 +130,7 @@ impl Rules {
     }
 }
 
-/// Of each stage the reading whose p99 is the median.
+/// For each stage, the reading whose p99 is the median.
 fn medians(mut stages: Vec<Stage>) -> Vec<Stage> {
     stages.sort_by(|a, b| (&a.name, a.p99_ns).cmp(&(&b.name, b.p99_ns)));
     stages.chunk_by(|a, b| a.name == b.name).map(|same| same[same.len() / 2].clone()).collect()
@@ -163,7 +163,7 @@ fn hear(mut stream: &TcpStream, delivered: &AtomicU64) -> Option<()> {
     }
 }
 
-/// What a comparison found.
+/// Result of the comparison.
 #[derive(Debug, Serialize)]
 pub(crate) struct Comparison {
     rules: usize,
@@ -171,7 +171,7 @@ pub(crate) struct Comparison {
     without_per_second: f64,
     with_per_second: f64,
     ratio: f64,
-    /// To the webhook.
+    /// Events delivered to the webhook.
     delivered: u64,
     stages: Vec<Stage>,
 }

@@ -1,10 +1,9 @@
-//! What everything around the captures costs the players when all of it is in use at once: the same load by turns
-//! without it and with it, and the medians of both beside each other.
+//! Cost for players of everything around captures, all in use together: the same load by turns without it and with
+//! it, and the medians of both side by side.
 //!
-//! In use are, on the server that is measured: schedules that wait and ten that fire each second, a pipe and rules
-//! that look at each event of the game, a discoverer that learns from them, a bus whose schemas are enforced and a
-//! back end that puts events there, webhooks of the answers of players, streams that follow a player each, and
-//! connections to which a back end speaks.
+//! In use on the measured server: schedules that wait and ten that fire each second, a pipe and rules that evaluate
+//! each event of the game, a discoverer that learns from them, a bus with enforced schemas and a back end that puts
+//! events there, answer webhooks, streams of one player each, and connections to which a back end sends messages.
 
 use crate::http::Http;
 use crate::report::{Report, clean, median};
@@ -28,44 +27,44 @@ const WAITING: usize = 2_000;
 const FIRING: usize = 10;
 /// from this many seconds after they were made.
 const LEAD_S: u64 = 2;
-/// Rules that look at events of the game.
+/// Rules that evaluate events of the game.
 const RULES: usize = 20;
-/// Webhooks of answers, and streams: of players who do not throw.
+/// Answer webhooks, and streams, of players who make no attempts.
 const FOLLOWERS: usize = 10;
-/// Connections to which a back end speaks.
+/// Connections to which a back end sends messages.
 const CONNECTIONS: u32 = 100;
-/// How often the back end acts, and what it does then: one batch of events, one message to all connections.
+/// Interval of the back end's actions: one batch of events, and one message to all connections.
 const BACK_END_EVERY: Duration = Duration::from_millis(100);
 /// Events of a batch.
 const BATCH: usize = 10;
 const ROLE: &str = "arn:aws:iam::123456789012:role/load";
 const GAME_BUS: &str = "arn:aws:events:local:123456789012:event-bus/fakemon";
 
-/// What is put in use.
+/// Settings of the comparison.
 pub(crate) struct InUse<'a> {
     pub(crate) play: &'a Target,
     pub(crate) control: &'a Target,
     pub(crate) access: &'a Access,
-    /// What everything is named after.
+    /// Prefix of the names of everything that it creates.
     pub(crate) name: &'a str,
-    /// Of one run.
+    /// Length of one run.
     pub(crate) length: Duration,
 }
 
-/// What a comparison found.
+/// Result of the comparison.
 #[derive(Debug, Serialize)]
 pub(crate) struct Comparison {
     rounds: usize,
     without_per_second: f64,
     with_per_second: f64,
     ratio: f64,
-    /// What was done beside the throws while all was in use.
+    /// Work done beside the attempts while all was in use.
     events_put: u64,
     messages_sent: u64,
     schedules_fired: u64,
 }
 
-/// What the back end did.
+/// Counts of the back end's actions.
 #[derive(Default)]
 struct Done {
     events: AtomicU64,
@@ -97,7 +96,8 @@ impl InUse<'_> {
         })
     }
 
-    /// What stays from run to run, for it does nothing by itself: a queue, and a bus that enforces schemas.
+    /// Creates what stays from run to run, because it costs nothing by itself: a queue, and a bus that enforces
+    /// schemas.
     fn prepare(&self) -> anyhow::Result<()> {
         let name = self.name;
         self.aws("AmazonSQS.CreateQueue", &json!({ "QueueName": name }))?;
@@ -128,7 +128,7 @@ impl InUse<'_> {
         report
     }
 
-    /// Makes what takes part by itself; which discoverer.
+    /// Creates everything that is active by itself; returns the id of the discoverer.
     fn begin(&self) -> anyhow::Result<String> {
         let name = self.name;
         let queue = format!("arn:aws:sqs:local:123456789012:{name}");
@@ -198,7 +198,7 @@ impl InUse<'_> {
         format!("{}-follower-{number}", self.name)
     }
 
-    /// A stream that follows a player, as long as it is held.
+    /// Opens a stream of a player; it ends when dropped.
     fn stream(&self, number: usize) -> anyhow::Result<Http> {
         let mut http = Http::connect(self.control)?;
         http.request("GET", &format!("/stream?player={}", self.follower(number)), "")?;
@@ -206,12 +206,12 @@ impl InUse<'_> {
     }
 
     fn connect(&self) -> anyhow::Result<Vec<Socket>> {
-        // Their numbers are behind all others'.
+        // Their numbers are above those of all other players.
         let numbers = u32::MAX - CONNECTIONS..u32::MAX;
         numbers.map(|number| Opening::start(self.play, self.access, Subprotocol::Json, number)?.finish()).collect()
     }
 
-    /// What a back end does all the while.
+    /// Acts as the back end until the run is over.
     fn act(&self, sockets: &[Socket], done: &Done, is_over: &AtomicBool) -> anyhow::Result<()> {
         let mut http = Http::connect(self.control)?;
         let (begun, mut messages) = (Instant::now(), String::new());
@@ -236,7 +236,7 @@ impl InUse<'_> {
         Ok(())
     }
 
-    /// How often schedules have fired.
+    /// How often schedules have fired so far.
     fn fired(&self) -> anyhow::Result<u64> {
         let text = Http::connect(self.control)?.get("/metrics")?.body;
         let value = text.lines().find_map(|line| line.strip_prefix("fakemon_schedule_firings_total "));

@@ -1,5 +1,4 @@
-//! What others notice of a client that comes and goes as often as it can: the same load by turns without it and with
-//! it.
+//! Cost for other players of a client that reconnects all the time: the same load by turns without it and with it.
 
 use crate::report::{Latency, Report, clean, ms};
 use crate::socket::{Access, Opening};
@@ -13,12 +12,12 @@ use std::time::{Duration, Instant};
 /// Runs of each kind; the medians count.
 const ROUNDS: usize = 3;
 
-/// What a comparison found.
+/// Result of the comparison.
 #[derive(Debug, Serialize)]
 pub(crate) struct Comparison {
-    /// As often a second as was asked for.
+    /// Reconnects per second as requested.
     planned_per_second: u32,
-    /// As often as it was.
+    /// Reconnects per second as measured.
     reconnects_per_second: f64,
     rounds: usize,
     without: Latency,
@@ -72,14 +71,14 @@ fn come_and_go(
             break;
         }
         std::thread::sleep((begun + gap * number).saturating_duration_since(Instant::now()));
-        // The same player each time; the number is behind all others'.
+        // The same player each time; the number is above those of all other players.
         drop(Opening::start(play, access, Subprotocol::Json, u32::MAX)?.finish()?);
         count.fetch_add(1, Relaxed);
     }
     Ok(())
 }
 
-/// The one whose p99 is the median.
+/// The run whose p99 is the median.
 fn middle(mut latencies: Vec<Latency>) -> Latency {
     latencies.sort_by_key(|latency| latency.p99_ns);
     latencies[latencies.len() / 2]

@@ -1,6 +1,6 @@
-//! What a back end reaches through `@connections`: messages a second to many connections, in batches or one by one;
-//! or how long a message to an area is on its way to the last of those who look at it. Measured at real sockets,
-//! beside what the kernel alone takes for as many.
+//! Throughput of `@connections`: messages per second to many connections, in batches or one by one; or the time until
+//! a message to an area reaches its last watcher. Measured at real sockets, beside the time that the kernel alone
+//! takes for as many.
 
 use crate::comparison::baseline::{self, FanOut};
 use crate::http::Http;
@@ -22,37 +22,37 @@ use std::time::{Duration, Instant};
 
 /// Messages of one call.
 const BATCH: usize = 2_000;
-/// Calls that may be without an answer.
+/// Batches in flight.
 const BATCHES_IN_FLIGHT: usize = 3;
-/// Connections to the control plane that send one by one, and what each may have without an answer.
+/// Connections to the control plane that send one by one, and the calls in flight on each.
 const SENDERS: usize = 16;
 const SENDER_IN_FLIGHT: usize = 32;
-/// Between two messages to the area, so that one does not wait for the other.
+/// Pause between two messages to the area, so that one does not wait for the other.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long the last messages are waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The place at which all players look.
+/// The area that all players watch.
 const AREA: &str = "lat=40.4168&lon=-3.7038&radius_m=100";
 const LOOK: &str = r#"{"type":"look","lat":40.4168,"lon":-3.7038,"radius_m":50}"#;
-/// How long the bare kernel is measured.
+/// Length of the kernel's measurement.
 const BASELINE: Duration = Duration::from_secs(2);
 /// Sockets of the bare kernel's run, at most: both ends are in one process.
 const BASELINE_MAX: usize = 9_000;
-/// What precedes the moment in which a message was sent.
+/// Text before the send time in a message.
 const MARK: &[u8] = b"\"at\":";
 
 /// How messages are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Sends {
-    /// `POST /@connections?batch`, 2,000 messages a call
+    /// `POST /@connections?batch`, 2,000 messages per call
     Batch,
-    /// `POST /@connections/ID`, one call a message
+    /// `POST /@connections/ID`, one message per call
     Single,
-    /// `POST /@connections?lat=…`: each reaches all
+    /// `POST /@connections?lat=…`, one message to all per call
     Area,
 }
 
-/// What a run found.
+/// Result of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Sent {
     how: &'static str,
@@ -60,30 +60,30 @@ pub(crate) struct Sent {
     calls: u64,
     received: u64,
     refused: u64,
-    /// Messages that arrived, a second.
+    /// Messages received, per second.
     received_per_second: f64,
-    /// From the call to the receipt; of an area to the last receipt.
+    /// From the call to the receipt; for an area, to the last receipt.
     latency: Latency,
     /// The bare kernel, one thread that writes to `count` sockets and one that reads.
     baseline_connections: usize,
     baseline_per_second: f64,
-    /// From the first write to the last receipt, the median.
+    /// Time from the first write to the last receipt, the median.
     baseline_last_ns: u64,
 }
 
-/// What all threads see.
+/// State shared by all threads.
 struct Common {
     start: Instant,
     received: AtomicU64,
-    /// When the last of them came.
+    /// When the last message came.
     received_ns: AtomicU64,
     is_over: AtomicBool,
-    /// Who waits, and until how many have come.
+    /// The thread that waits, and the count that it waits for.
     waits: Thread,
     wanted: AtomicU64,
 }
 
-/// What the bare kernel takes. To be measured before there are connections, for both need descriptors.
+/// Measurement of the kernel alone. Made before connections are opened, because both need file descriptors.
 pub(crate) struct Bare {
     connections: usize,
     fan_out: FanOut,
@@ -149,12 +149,12 @@ pub(crate) fn run(
     })
 }
 
-/// What the calls came to.
+/// Counts and latencies of the calls.
 struct Calls {
     calls: u64,
     refused: u64,
     took: Duration,
-    /// Of an area: from the call to the last receipt.
+    /// For an area: from the call to the last receipt.
     last: Histogram<u64>,
 }
 
@@ -278,11 +278,11 @@ struct Receiver {
     order: Order,
 }
 
-/// In which order.
+/// The order in which sockets are read.
 enum Order {
-    /// As they have something.
+    /// As epoll reports them.
     Ready(Poll),
-    /// All in turn, when each gets the same.
+    /// All in turn, if each gets the same messages.
     Sweep(Sweep),
 }
 
@@ -301,7 +301,7 @@ impl Receiver {
         Ok(Receiver { sockets, buffer: vec![0; 256 * 1_024], order })
     }
 
-    /// Lets all look at the area, and waits until all have seen it.
+    /// Makes all connections watch the area, and waits for their answers.
     fn look(&mut self) -> anyhow::Result<()> {
         let mut masks = crate::frames::Masks::new(7);
         for socket in &mut self.sockets {
@@ -336,7 +336,7 @@ impl Receiver {
         Ok(latency)
     }
 
-    /// Waits for a moment, and visits what came; `visit` says whether it was what is waited for.
+    /// Waits briefly, and visits the messages that came; `visit` returns true for those that are waited for.
     fn hear(&mut self, visit: &mut dyn FnMut(&[u8]) -> bool) -> anyhow::Result<()> {
         let Receiver { sockets, buffer, order } = self;
         let mut read = |number: usize| read(&mut sockets[number], buffer, visit);
@@ -351,7 +351,7 @@ impl Receiver {
     }
 }
 
-/// Visits what a socket has; whether it was what is waited for.
+/// Visits the messages of a socket; true if one was waited for.
 fn read(socket: &mut Socket, buffer: &mut [u8], visit: &mut dyn FnMut(&[u8]) -> bool) -> anyhow::Result<bool> {
     let mut is_it = false;
     loop {
@@ -368,7 +368,7 @@ fn read(socket: &mut Socket, buffer: &mut [u8], visit: &mut dyn FnMut(&[u8]) -> 
     }
 }
 
-/// When a message was sent; none of messages that are not ours.
+/// The send time in a message; none if it is not one of ours.
 fn sent_at(payload: &[u8]) -> Option<u64> {
     let at = payload.windows(MARK.len()).position(|window| window == MARK)? + MARK.len();
     let digits = payload[at..].split(|byte| !byte.is_ascii_digit()).next()?;

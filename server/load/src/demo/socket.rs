@@ -23,7 +23,7 @@ pub(super) struct Sighting {
     pub(super) lon: f64,
 }
 
-/// What a player hears.
+/// A message of the server.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Heard {
@@ -38,7 +38,7 @@ pub(super) enum Heard {
 pub(super) struct Socket(WebSocket<TcpStream>);
 
 impl Socket {
-    /// Connects as this player. The server is in the same process, so this takes no time worth mentioning.
+    /// Connects as this player. The server is in the same process, so this does not block for long.
     pub(super) fn open(play: SocketAddr, player: &str) -> anyhow::Result<Socket> {
         let stream = TcpStream::connect_timeout(&play, CONNECT_TIMEOUT)?;
         stream.set_nodelay(true)?;
@@ -57,7 +57,7 @@ impl Socket {
         Ok(Socket(socket))
     }
 
-    /// Sends a message. What the kernel does not take at once goes with the next.
+    /// Sends a message. Bytes that the kernel does not take now are sent with the next message.
     pub(super) fn say(&mut self, message: String) -> Result<(), Error> {
         match self.0.send(Frame::text(message)) {
             Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
@@ -65,7 +65,7 @@ impl Socket {
         }
     }
 
-    /// The messages that have come.
+    /// The messages received since the last call.
     pub(super) fn listen(&mut self) -> Result<Vec<Heard>, Error> {
         let mut heard = Vec::new();
         while heard.len() < MESSAGES_MAX {
@@ -79,7 +79,7 @@ impl Socket {
         Ok(heard)
     }
 
-    /// Says goodbye, without waiting for an answer.
+    /// Sends a close frame, without waiting for the answer.
     pub(super) fn close(&mut self) {
         let _ = self.0.close(None);
     }

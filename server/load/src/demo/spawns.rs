@@ -1,5 +1,5 @@
-//! Keeps the city populated: what was caught or has vanished is replaced, by the weights of the species table and,
-//! for species of the day or of the night, by the hour.
+//! Keeps the city populated: replaces fakémon that were caught or have expired, by the weights of the species table
+//! and, for species of the day or of the night, by the hour.
 
 use super::{City, DemoOptions, WILD_MAX};
 use fakemon_capture::command::Spawn;
@@ -10,10 +10,10 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use std::time::Duration;
 
-/// How often the city is counted.
+/// Interval of counts of the city.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
-/// Who puts fakémon there.
+/// Spawns fakémon in the city.
 pub(super) struct Spawns {
     engine: Engine,
     client: Client,
@@ -22,7 +22,7 @@ pub(super) struct Spawns {
     per_second: f64,
     next_count: Duration,
     missing: usize,
-    /// Fakémon that may appear now; whole ones do.
+    /// Fakémon due to appear; the whole part is spawned.
     due: f64,
 }
 
@@ -81,7 +81,7 @@ impl Spawns {
     }
 }
 
-/// One of them, by weight.
+/// A random species, by weight.
 fn pick<'a>(species: &[&'a Species], rng: &mut ChaCha8Rng) -> Option<&'a Species> {
     let sum: u64 = species.iter().map(|species| u64::from(species.weight)).sum();
     let mut left = if sum == 0 {
@@ -97,7 +97,7 @@ fn pick<'a>(species: &[&'a Species], rng: &mut ChaCha8Rng) -> Option<&'a Species
     })
 }
 
-/// Whether a species is about at this hour. Hours may wrap past midnight: `20-6`.
+/// Whether a species is active at this hour. Hours may wrap past midnight: `20-6`.
 fn is_active(species: &Species, hour: u8) -> bool {
     match species.active {
         None => true,

@@ -1,5 +1,5 @@
-//! One simulated player: looks around, walks to the nearest fakémon, throws when it is near enough, throws again when
-//! it dodged, and runs when word of a rare one goes round.
+//! One simulated player: looks around, walks to the nearest fakémon, makes an attempt when it is near enough, another
+//! one when it dodged, and runs when a rare one is reported.
 
 use super::City;
 use super::socket::{Heard, Sighting, Socket};
@@ -21,10 +21,10 @@ const SIGHT_M: f64 = 200.0;
 const RARE: [&str; 3] = ["aurorix", "quartzel", "frostine"];
 const WALK_M_PER_S: f64 = 2.5;
 const RUN_M_PER_S: f64 = 7.0;
-/// Fakémon that a player keeps in mind.
+/// Fakémon that a player remembers.
 const KNOWN_MAX: usize = 200;
 
-/// The rare fakémon that the city talks of.
+/// The rare fakémon that all players know of.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rumour {
     goal: Option<Goal>,
@@ -71,7 +71,7 @@ pub(super) struct Walker {
     city: City,
     place: Place,
     reach_m: f64,
-    /// Where they stroll when nothing is to be caught.
+    /// Where the player walks while no fakémon is near.
     stroll: Place,
     known: BTreeMap<String, Goal>,
     goal: Option<Goal>,
@@ -100,10 +100,10 @@ impl Walker {
             known: BTreeMap::new(),
             goal: None,
             heard_rumour: 0,
-            // The same players come back after a restart; their throws must not have the names of earlier ones.
+            // The same players come back after a restart; their attempts must not reuse earlier ids.
             next_attempt: since.map_or(1, |since| since.as_micros() as u64),
             waiting: false,
-            // They arrive one after the other, not as a wall.
+            // Players connect one after the other, not all together.
             next_connect: Duration::from_millis(50 * number as u64),
             next_look: Duration::ZERO,
             next_throw: Duration::ZERO,
@@ -111,7 +111,7 @@ impl Walker {
         }
     }
 
-    /// What the player does in a tenth of a second.
+    /// One step of the player: a tenth of a second.
     pub(super) fn step(&mut self, now: Duration, passed: Duration, rumour: &mut Rumour, rng: &mut ChaCha8Rng) {
         if self.socket.is_none() && !self.arrive(now, rng) {
             return;
@@ -126,7 +126,7 @@ impl Walker {
         }
     }
 
-    /// Goes home.
+    /// Disconnects.
     pub(super) fn leave(&mut self) {
         if let Some(mut socket) = self.socket.take() {
             socket.close();
@@ -197,7 +197,7 @@ impl Walker {
             Heard::Result { fakemon_id, outcome, reason } => {
                 self.waiting = false;
                 self.next_throw = now + seconds(rng, 0.8, 2.5);
-                // What dodged or was too far away is worth another throw; all else is over.
+                // A dodge or a miss by distance is worth another attempt; any other result ends it.
                 let again = ["dodged", "out_of_reach", "throttled"];
                 if outcome == "captured" || !reason.is_some_and(|reason| again.contains(&reason.as_str())) {
                     self.forget(&fakemon_id, rumour);
@@ -227,7 +227,7 @@ impl Walker {
         rumour.end(fakemon_id);
     }
 
-    /// Half of all who hear of a rare one run there; the others keep to what is nearest.
+    /// Half of the players who learn of a rare one run there; the others keep to the nearest.
     fn choose(&mut self, rumour: &Rumour, rng: &mut ChaCha8Rng) {
         if self.heard_rumour != rumour.number {
             self.heard_rumour = rumour.number;
@@ -269,7 +269,7 @@ impl Walker {
         self.place = self.place.moved(north_m * step_m / away_m, east_m * step_m / away_m);
     }
 
-    /// A throw at what is near enough. Some are impatient and throw too early.
+    /// An attempt at a fakémon that is near enough. Some players are impatient and try from too far away.
     fn throw(&mut self, now: Duration, rng: &mut ChaCha8Rng) -> Option<String> {
         let goal = self.goal.as_ref()?;
         let patience = if rng.random_bool(0.02) { 1.5 } else { 0.95 };
