@@ -67,7 +67,7 @@ enum Command {
     Load(load::LoadArgs),
     /// Print events as JSON lines, also beside a running server.
     Log(log::LogArgs),
-    /// Tell the whole story of one throw: its way, the roll, who won and why, what rules made of it.
+    /// Tell the whole story of one attempt: its way, the roll, who won and why, what rules made of it.
     Explain(explain::ExplainArgs),
     /// Show what led to an event and what came of it; as a tree, or as spans for tracing tools.
     Trace(trace::TraceArgs),
@@ -77,7 +77,7 @@ enum Command {
     Timeline(timeline::TimelineArgs),
     /// Try event patterns on what happened; say what is wrong with rules and targets.
     Rules(rules::RulesArgs),
-    /// Compare versions of schemas, and make types of them.
+    /// Compare versions of schemas, and generate types from them.
     Schemas(schemas::SchemasArgs),
     /// Show who emits what and who consumes it: sources, buses, rules, targets.
     Topology(topology::TopologyArgs),
@@ -96,7 +96,7 @@ enum Command {
     /// Worked incidents, step by step: which question, which command, what its answer tells.
     #[command(long_about = incident::GUIDE, help_template = "{about}")]
     Incident,
-    /// What of each AWS service is here: every operation, and whether it is carried out.
+    /// List the operations of each AWS service, and whether they are implemented.
     #[command(long_about = services::PAGE, help_template = "{about}")]
     Services(services::ServicesArgs),
     /// Print the settings file with every setting, its default and its meaning.
@@ -104,7 +104,7 @@ enum Command {
     Config,
 }
 
-/// The data directory of the offline commands.
+/// The data directory of an offline command.
 #[derive(Debug, clap::Args)]
 pub struct DataArg {
     /// The data directory.
@@ -156,9 +156,9 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// The one line.
+/// Prints the line of an error.
 fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "fakemon: {}", escaped(line)); // nowhere else to say it
+    let _ = writeln!(io::stderr(), "fakemon: {}", escaped(line)); // there is no other place to report it
 }
 
 enum Failure {
@@ -179,7 +179,7 @@ fn run_with(arguments: Vec<OsString>) -> Result<(), Failure> {
     let line = CommandLine::try_parse_from(arguments).map_err(Failure::Usage)?;
     let offline = !matches!(line.command, Command::Serve(_));
     if offline {
-        let _ = crate::descriptors::raise_limit(); // a large journal has many files
+        let _ = crate::descriptors::raise_limit(); // a large journal needs many file descriptors
         start_tracing(LogFormat::Text, None, "warn").and_then(|()| interrupt::watch()).map_err(Failure::Command)?;
     }
     match line.command {
@@ -206,7 +206,7 @@ fn run_with(arguments: Vec<OsString>) -> Result<(), Failure> {
     .map_err(Failure::Command)
 }
 
-/// Help and version are answers; anything else is a mistake, told in one line.
+/// Prints help and version as answers; any other usage error in one line.
 fn report_usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         return match error.print().and_then(|()| io::stdout().flush()) {
@@ -233,7 +233,7 @@ fn is_misspelt(filter: &str) -> bool {
     is_word && !LEVELS.split(", ").any(|level| filter.trim().eq_ignore_ascii_case(level))
 }
 
-/// Log lines go to stderr: by `filter`, or else by `RUST_LOG`, or else by `default`.
+/// Starts logging to stderr, filtered by `filter`, else by `RUST_LOG`, else by `default`.
 fn start_tracing(format: LogFormat, filter: Option<&str>, default: &str) -> anyhow::Result<()> {
     let from_environment = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
     // A word of our own that is no level would be taken for a target, and switch everything else off.
@@ -258,7 +258,7 @@ fn start_tracing(format: LogFormat, filter: Option<&str>, default: &str) -> anyh
     Ok(())
 }
 
-/// A panic is a log line like others: the thread must not wait for stderr, for it has to report its end.
+/// Logs a panic like other lines: the thread must not block on stderr before it has reported its end.
 fn say_panic(panic: &PanicHookInfo<'_>) {
     let backtrace = Backtrace::capture();
     match backtrace.status() {

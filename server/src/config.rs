@@ -1,5 +1,5 @@
-//! Settings of `fakemon serve`: what stands in the settings file, over the defaults; flags then go over both. The
-//! file `config.toml` beside this one documents every setting; `fakemon config` prints it and a test reads it.
+//! Settings of `fakemon serve`: the settings file overrides the defaults; flags override both. The file `config.toml`
+//! beside this one documents every setting; `fakemon config` prints it and a test reads it.
 
 use fakemon_edge::{GENERAL_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX, RouteSelection, THREADS_MAX, TIMEOUTS};
 use fakemon_journal::files::read_text;
@@ -20,11 +20,11 @@ pub const DOCUMENTED: &str = include_str!("config.toml");
 /// The longest settings file, and the longest table of species.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// Why settings are refused, in one line: the file, the key, the remedy.
+/// Why settings are rejected, in one line: the file, the key, the remedy.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub struct ConfigError {
-    /// The setting, as `limits.idle_timeout`; none: the file is no settings file.
+    /// The setting, as `limits.idle_timeout`; none if the file cannot be parsed.
     key: Option<&'static str>,
     what: String,
 }
@@ -38,7 +38,7 @@ impl ConfigError {
         ConfigError { key: None, what }
     }
 
-    /// With the place that the value came from: one of the flags that were given, or a line of the settings file.
+    /// Adds the source of the value: a flag, or a line of the settings file.
     pub fn located(self, flags: &[&str], file: Option<&SettingsFile>) -> ConfigError {
         let ConfigError { key, what } = self;
         let place = key.and_then(|key| match flags.contains(&key) {
@@ -66,7 +66,7 @@ pub struct SettingsFile {
 }
 
 impl SettingsFile {
-    /// Where a setting stands in it, in words.
+    /// The line of a setting, as text.
     fn place(&self, key: &str) -> Option<String> {
         let parsed = DeTable::parse(&self.text).ok()?;
         let (mut table, mut at) = (Some(parsed.get_ref()), 0);
@@ -83,12 +83,12 @@ impl SettingsFile {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where the journal is.
+    /// The data directory. Default `fakemon-data`.
     pub data: PathBuf,
-    /// Where players connect.
+    /// Address of the players' websocket. Default `127.0.0.1:7400`.
     #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
-    /// Where the control plane answers.
+    /// Address of the control plane. Default `127.0.0.1:7401`.
     #[serde(deserialize_with = "address")]
     pub control: SocketAddr,
     /// Shards; none means half as many as cores.
@@ -99,51 +99,51 @@ pub struct Config {
     pub allow_private_targets: bool,
     /// Whether `POST /_reset` may empty the bus.
     pub dev: bool,
-    /// What is logged.
+    /// Logging.
     pub log: Log,
     /// The rules of the world.
     pub world: World,
-    /// How events are kept.
+    /// Durability and retention of events.
     pub journal: Journal,
-    /// Who may play.
+    /// Authentication of players.
     pub auth: Auth,
-    /// Who may call the AWS API.
+    /// Access to the AWS API.
     pub aws: Aws,
-    /// What the bus accepts and shows.
+    /// Limits and notices of the bus.
     pub bus: Bus,
-    /// Encryption for players.
+    /// TLS for players.
     pub tls: Tls,
-    /// What one player may cost.
+    /// Limits of players and clients.
     pub limits: Limits,
-    /// From when on something is worth an event on the bus `default`.
+    /// Thresholds of events on the bus `default`.
     pub thresholds: Thresholds,
-    /// The general endpoint, and who decides about connections.
+    /// The general endpoint, and authorizers of connections.
     pub connections: Connections,
     /// The demo world.
     pub demo: Demo,
-    /// Where they were read; none: they are the defaults.
+    /// The settings file; none: all values are defaults.
     #[serde(skip)]
     pub file: Option<SettingsFile>,
 }
 
-/// What is logged, and how.
+/// Logging.
 #[derive(Clone, Debug, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
-    /// For people or for machines.
+    /// Format of log lines. Default: text.
     pub format: LogFormat,
     /// A level, or a filter as in `info,fakemon_engine=debug`; none takes `RUST_LOG`, or `info`.
     pub level: Option<String>,
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -151,40 +151,40 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct World {
-    /// How far a throw reaches, in metres.
+    /// The reach of an attempt, in metres.
     pub reach_m: f64,
-    /// Decides dodge rolls; none keeps the journal's, or draws one.
+    /// Seed of the dodge rolls; none: the journal's, or a random one for a new journal.
     pub seed: Option<u64>,
-    /// A table of species; none takes the built-in one.
+    /// A file with a table of species; none: the built-in one.
     pub species_file: Option<PathBuf>,
 }
 
-/// How events are kept.
+/// Durability and retention of events.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Journal {
-    /// When answers are given.
+    /// When answers are given: after the sync, or before.
     pub durability: Durability,
-    /// How often the snapshot is brought up to date.
+    /// Interval of snapshots.
     pub snapshot_every: Time,
-    /// Events older than this go; none keeps all.
+    /// Events older than this are deleted; none keeps all.
     pub keep_age: Option<Time>,
-    /// The oldest events go when the journal is larger than this; none keeps all.
+    /// The oldest events are deleted when the journal is larger than this; none keeps all.
     pub keep_size: Option<Size>,
 }
 
-/// When answers are given.
+/// When answers are given: after the sync, or before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
-    /// After the sync: nothing that was told is ever taken back.
+    /// After the sync: no answer is ever lost.
     #[default]
     Synced,
-    /// After the write: a power cut can take answers back.
+    /// After the write, before the sync: a power cut can lose answered events.
     Unsynced,
 }
 
-/// Who may play. Neither means open mode: whoever reaches the loopback address.
+/// Authentication of players. Without both files, open mode: all local processes may play.
 #[derive(Clone, Debug, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Auth {
@@ -192,24 +192,24 @@ pub struct Auth {
     pub hs256_secret_file: Option<PathBuf>,
     /// A PEM file with the public key of EdDSA tokens.
     pub eddsa_public_key_file: Option<PathBuf>,
-    /// How far clocks of token issuers may be apart from this machine's. Default: not at all.
+    /// How far clocks of token issuers may differ from this machine's. Default: not at all.
     pub leeway: Option<Time>,
 }
 
 impl Auth {
-    /// Whether everybody who can connect may play.
+    /// Whether players need no token.
     pub fn is_open(&self) -> bool {
         self.hs256_secret_file.is_none() && self.eddsa_public_key_file.is_none()
     }
 }
 
-/// Who may call the AWS API. Without keys: whoever reaches the loopback address.
+/// Access to the AWS API. Without keys: all local processes may call it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Aws {
     /// A file of `access_key_id secret_access_key` lines.
     pub access_keys_file: Option<PathBuf>,
-    /// How long after it was deleted a queue cannot be made again, nor purged again after it was purged.
+    /// How long a deleted queue's name stays reserved, and how long after a purge a queue cannot be purged again.
     pub queue_pause: Time,
 }
 
@@ -219,21 +219,20 @@ impl Default for Aws {
     }
 }
 
-/// What the bus accepts and shows. What is not said follows from [`Config::dev`]: test suites of others put targets
-/// that are not here, and see their own events only.
+/// Limits and notices of the bus. Defaults depend on [`Config::dev`], because foreign test suites use targets that do
+/// not exist here, and expect only their own events.
 #[derive(Clone, Debug, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bus {
-    /// Whether a target may be nothing that is here; none means as `dev`.
+    /// Whether a target may name a destination that this process does not serve; none: as `dev`.
     pub allow_unserved_targets: Option<bool>,
     /// Whether the service's limits hold where ours are wider.
     pub aws_limits: bool,
-    /// Whether what the engine says of itself shows to all on the bus `default`, not only to those who ask; none
-    /// means unless `dev`.
+    /// Whether rules on the bus `default` see the engine's notices without asking for them; none: unless `dev`.
     pub engine_notices: Option<bool>,
 }
 
-/// Encryption for players.
+/// TLS for players.
 #[derive(Clone, Debug, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tls {
@@ -243,31 +242,31 @@ pub struct Tls {
     pub key_file: Option<PathBuf>,
 }
 
-/// What one player, and all of them, may cost.
+/// Limits of one player, and of all.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Throws a second that one player may send; none sets no limit.
+    /// Attempts per second of one player; none: unlimited.
     pub attempts_per_second: Option<u32>,
-    /// Throws that one player may send at once before the limit above holds.
+    /// Attempts that one player may send at once before the limit above applies.
     pub attempts_burst: u32,
     /// The longest message of a player, in bytes.
     pub message_bytes_max: usize,
-    /// Connections at once; none takes what the limit of open files allows.
+    /// Open connections of players; none: as many as the limit of open files allows.
     pub connections_max: Option<usize>,
-    /// A connection that says nothing for so long is closed.
+    /// A connection that is silent for this time is closed.
     pub idle_timeout: Time,
     /// Requests to the control plane in progress.
     pub requests_max: usize,
-    /// Of these, requests that wait for messages of a queue, which are counted apart.
+    /// Requests that wait for messages of a queue; counted apart from those in progress.
     pub polls_max: usize,
     /// Streams of events (`/stream`).
     pub streams_max: usize,
     /// Streams of one player.
     pub streams_per_player: usize,
-    /// What one address other than loopback may take of each of these, in percent.
+    /// Share of each of these that one address other than loopback may take, in percent.
     pub address_share_percent: u8,
-    /// A request to the control plane has arrived, head and body, within this.
+    /// Longest time for a request to the control plane to arrive, head and body.
     pub request_timeout: Time,
     /// A thread that does not move for this time makes the server not ready.
     pub thread_stalled: Time,
@@ -275,45 +274,45 @@ pub struct Limits {
     pub stop_within: Time,
 }
 
-/// From when on something is worth an event on the bus `default`.
+/// Thresholds of events on the bus `default`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Thresholds {
-    /// A group that takes so long to write and sync is slow.
+    /// A group is slow if write and sync take this long.
     pub slow_sync: Time,
-    /// Less free space than this is low.
+    /// Less free disk space than this is low.
     pub disk_space_low: Size,
-    /// Less than this is critical.
+    /// Less free disk space than this is critical.
     pub disk_space_critical: Size,
-    /// A target is dead after so many failures without a delivery between them.
+    /// A target is dead after this many failures without a delivery between them.
     pub target_dead_attempts: u32,
-    /// Or after so long without one.
+    /// Or after this long without a delivery.
     pub target_dead_after: Time,
 }
 
-/// The general endpoint `/ws`, and who decides about connections there and at `/play`.
+/// The general endpoint `/ws`, and authorizers for connections there and at `/play`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Connections {
-    /// An API destination that decides about every handshake; none lets in whoever has access.
+    /// An API destination that decides about every handshake; none: the access settings alone decide.
     pub authorizer: Option<String>,
-    /// Another one for players.
+    /// Another one for `/play`.
     pub play_authorizer: Option<String>,
-    /// Another one for the general endpoint.
+    /// Another one for `/ws`.
     pub ws_authorizer: Option<String>,
     /// How long a handshake waits for a decision.
     pub authorizer_timeout: Time,
-    /// How long a decision is remembered; none asks anew each time.
+    /// How long a decision is cached; none: the authorizer is asked for each handshake.
     pub authorizer_ttl: Option<Time>,
-    /// Where the route key stands in a message of the general endpoint.
+    /// Selects the route key of a message of the general endpoint.
     pub route_selection_expression: String,
-    /// Messages a second of one connection to the general endpoint.
+    /// Messages per second of one connection to the general endpoint.
     pub messages_per_second: u32,
-    /// Messages that one connection may send at once before the limit above holds.
+    /// Messages that one connection may send at once before the limit above applies.
     pub messages_burst: u32,
     /// The longest message of the general endpoint, in bytes.
     pub message_bytes_max: usize,
-    /// A connection to the general endpoint that says nothing for so long is closed.
+    /// A connection to the general endpoint that is silent for this time is closed.
     pub idle_timeout: Time,
 }
 
@@ -321,7 +320,7 @@ pub struct Connections {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Demo {
-    /// Whether it lives.
+    /// Whether the demo runs.
     pub enabled: bool,
     /// Latitude of its centre.
     pub lat: f64,
@@ -329,13 +328,13 @@ pub struct Demo {
     pub lon: f64,
     /// Simulated players.
     pub players: usize,
-    /// Wild fakémon that it tries to keep around the centre.
+    /// Wild fakémon around the centre, while none is caught.
     pub wild: usize,
-    /// How far it reaches, in metres.
+    /// Its radius, in metres.
     pub radius_m: f64,
-    /// At most so many fakémon appear in a second.
+    /// Spawns per second, at most.
     pub spawns_per_second: f64,
-    /// Whose hours count for species of the day and of the night; none goes by longitude.
+    /// Time zone for species of the day and of the night; none: by longitude.
     pub time_zone: Option<String>,
 }
 
@@ -419,7 +418,7 @@ impl Limits {
         check_timeout("limits.idle_timeout", self.idle_timeout)
     }
 
-    /// Checks what the control plane may give to clients.
+    /// Checks the limits of the control plane.
     fn check_places(&self) -> Result<(), ConfigError> {
         for (key, value) in [
             ("limits.requests_max", self.requests_max),
@@ -474,7 +473,7 @@ impl Default for Connections {
 }
 
 impl Connections {
-    /// Checks what the edge would refuse without naming the setting.
+    /// Checks values that the edge would reject without naming the setting.
     fn check(&self) -> Result<(), ConfigError> {
         let refuse = |key, what: String| Err(ConfigError::of(key, what));
         if let Err(error) = self.route_selection_expression.parse::<RouteSelection>() {
@@ -612,7 +611,7 @@ impl Default for Demo {
 }
 
 impl Demo {
-    /// Checks what the demo would refuse once everything runs.
+    /// Checks values that the demo would reject only after the start.
     fn check(&self) -> Result<(), ConfigError> {
         let refuse = |key, what: String| Err(ConfigError::of(key, what));
         if let Err(error) = fakemon_model::place::Place::from_degrees(self.lat, self.lon) {
@@ -641,7 +640,7 @@ impl Demo {
 }
 
 impl Config {
-    /// Reads a settings file. Paths in it are relative to where it lies.
+    /// Reads a settings file. Paths in it are relative to its directory.
     pub fn read(path: &Path) -> Result<Config, ConfigError> {
         let shown = path.display();
         let text = read_text(path, FILE_BYTES_MAX)
@@ -655,7 +654,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Settings from text.
+    /// Parses settings.
     pub fn parse(text: &str) -> Result<Config, ConfigError> {
         toml::from_str(text).map_err(|error| {
             let what = error.message().replace('\n', " ");
@@ -665,7 +664,7 @@ impl Config {
         })
     }
 
-    /// Checks all values, wherever they came from, and what holds between settings: before anything is made.
+    /// Checks all values, and relations between settings, before anything is created.
     pub fn check(&self) -> Result<(), ConfigError> {
         let refuse = |key, what: String| Err(ConfigError::of(key, what));
         if self.cores.is_some_and(|cores| !(1..=CORES_MAX).contains(&cores)) {
@@ -705,7 +704,7 @@ impl Config {
         self.check_addresses()
     }
 
-    /// Without credentials only this machine may ask.
+    /// Checks that a server without credentials listens on loopback only.
     fn check_addresses(&self) -> Result<(), ConfigError> {
         if self.aws.access_keys_file.is_none() && !self.control.ip().is_loopback() {
             let what = format!(
@@ -727,7 +726,7 @@ impl Config {
         Ok(())
     }
 
-    /// The species of the world.
+    /// Reads the species of the world.
     pub fn species(&self) -> Result<SpeciesTable, ConfigError> {
         let Some(path) = &self.world.species_file else {
             return Ok(SpeciesTable::default());
@@ -768,7 +767,7 @@ const REQUEST_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Dura
 const REACH_M_MAX: f64 = 100_000.0;
 const MESSAGE_BYTES_MIN: usize = 1024; // the longest message that a well-behaved client needs
 const LEEWAY_MAX: Duration = Duration::from_secs(600); // clocks that are further apart are wrong
-/// A hundred years: what is added to a clock must not overflow it.
+/// A hundred years, so that no addition to a clock overflows.
 const TIME_MS_MAX: u64 = 36_500 * 86_400_000;
 const AUTHORIZER_TIMEOUT_MAX: Duration = Duration::from_secs(29); // as with API Gateway
 
@@ -841,7 +840,7 @@ impl fmt::Display for Time {
     }
 }
 
-/// The number, from 1, and the text of the line in which the byte `at` stands.
+/// The number, from 1, and the text of the line that contains byte `at`.
 fn line_at(text: &str, at: usize) -> (usize, &str) {
     let before = text.get(..at).unwrap_or(text);
     let start = before.rfind('\n').map_or(0, |newline| newline + 1);

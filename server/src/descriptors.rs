@@ -1,5 +1,6 @@
-//! Descriptors: every connection is one, and so is every file of the journal. The limit of the process is divided
-//! before anything is opened, so that no number of players or clients takes away what the journal and health need.
+//! File descriptors: each connection needs one, and so does each file of the journal. The limit of the process is
+//! divided before anything is opened, so that no number of players or clients can use up those of the journal and of
+//! health checks.
 //!
 //! ```text
 //! limit ── engine: its files, shards, threads
@@ -10,14 +11,14 @@
 
 use anyhow::ensure;
 
-/// Threads, signals, log, page and whatever a library has open for a moment.
+/// Descriptors of threads, signals, log, page, and those that libraries open briefly.
 const OTHERS: usize = 8;
-/// With fewer there is no server.
+/// Connections of players, at least; with fewer the server does not start.
 const CONNECTIONS_MIN: usize = 24;
-/// Requests of webhooks at once that are of use.
+/// Connections of webhooks, at most; more are of no use.
 const OUTGOING_MAX: usize = 4_096;
 
-/// Who may have how many.
+/// The share of each part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Descriptors {
     /// Connections of players.
@@ -29,7 +30,7 @@ pub(crate) struct Descriptors {
 }
 
 impl Descriptors {
-    /// Divides the limit of the process, when the engine needs so many and the control plane has use for `control`,
+    /// Divides the limit of the process: the engine needs `engine`, and the control plane can use up to `control`,
     /// with `extra` beside them.
     pub(crate) fn divide(limit: usize, engine: usize, control: usize, extra: usize) -> anyhow::Result<Descriptors> {
         let needed = engine + OTHERS + extra;
@@ -46,7 +47,7 @@ impl Descriptors {
     }
 }
 
-/// Takes all that the hard limit gives; how many that is.
+/// Raises the soft limit to the hard limit; returns it.
 pub(crate) fn raise_limit() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);

@@ -1,9 +1,9 @@
-//! The `fakemon` binary: settings, command line, and what the server's crates are put together to.
+//! The `fakemon` binary: settings, command line, and the server, assembled from its crates.
 //!
 //! The server around the engine, crates in reading order:
 //!
 //! - `fakemon_protocol`: messages of the player websocket, as types
-//! - `fakemon_access`: who a player is, who may call the AWS API, hosts and origins, the control file
+//! - `fakemon_access`: authentication of players and of callers of the AWS API, hosts and origins, the control file
 //! - `fakemon_edge`: sockets of players, one read and one write per connection and turn
 //! - `fakemon_control`: HTTP on a thread of its own: events, the AWS APIs, webhooks, metrics, health, the page
 //! - `fakemon_load`: the load generator, and the living world of `serve --demo`

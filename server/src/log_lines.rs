@@ -1,6 +1,6 @@
-//! Log lines on their way to stderr. No thread waits for it, and none ends over it: lines go through a bounded queue
-//! to a thread that writes them. When stderr is full, gone or slow, lines are lost and counted, and how many were is
-//! said as soon as it can be said.
+//! Log lines to stderr. No thread blocks on it or fails because of it: lines go through a bounded queue to a thread
+//! that writes them. If stderr is full, closed or slow, lines are dropped and counted, and the count is logged as
+//! soon as possible.
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use fakemon_sync::failure::no_thread;
@@ -12,7 +12,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Lines that wait to be written.
 const WAITING_MAX: usize = 8_192;
-/// How long the end of the process waits for them.
+/// How long the end of the process waits for the last lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 static QUEUE: OnceLock<Sender<Order>> = OnceLock::new();
@@ -20,16 +20,16 @@ static LOST: AtomicU64 = AtomicU64::new(0);
 
 enum Order {
     Write(Vec<u8>),
-    /// Says when everything before it is written.
+    /// Answers when all lines before it are written.
     Tell(Sender<()>),
 }
 
-/// Makes writers of log lines; each line is written at once.
+/// Makes writers of log lines; each line is queued as a whole.
 #[derive(Clone, Copy)]
 pub(crate) struct LogLines;
 
 impl LogLines {
-    /// Starts the thread that writes.
+    /// Starts the writing thread.
     pub(crate) fn start() -> io::Result<LogLines> {
         let (queue, orders) = bounded(WAITING_MAX);
         if QUEUE.set(queue).is_ok() {
@@ -74,7 +74,7 @@ pub(crate) fn flush() {
     if let Err(TrySendError::Disconnected(_) | TrySendError::Full(_)) = queue.try_send(Order::Tell(tell)) {
         return;
     }
-    let _ = told.recv_timeout(LAST_LINES); // nobody reads them: there is nothing to wait for
+    let _ = told.recv_timeout(LAST_LINES); // after the timeout no reader is expected
 }
 
 fn write_all(orders: &Receiver<Order>, stderr: &mut impl Write) {
@@ -100,7 +100,7 @@ fn write(line: &[u8], stderr: &mut impl Write) {
 mod tests {
     use super::*;
 
-    /// Takes what has room, and refuses the rest.
+    /// Writes as long as there is room, then fails like a full disk.
     struct Disk(Vec<u8>, usize);
 
     impl Write for Disk {

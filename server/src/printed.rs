@@ -1,7 +1,6 @@
-//! Where answers are printed. What others wrote — names, details, texts of errors — may hold characters that a
-//! terminal takes for commands, that turn the order of what is read around, or that are not seen at all; they leave
-//! as `\u009b`, which in JSON is the same text. It holds for every command, because it stands between all of them and
-//! stdout.
+//! Stdout for answers. Foreign texts — names, details, errors — may contain characters that a terminal takes for
+//! commands, that reverse the direction of text, or that are invisible; they are written as `\u009b`, which in JSON
+//! is the same text. This covers every command, because all of them print through it.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,15 +41,15 @@ impl Write for Stdout {
     }
 }
 
-/// Whether a terminal could do something else with a character than to show it: it moves the cursor, begins a
-/// command, turns the order of the text around, or leaves no trace, so that two names look the same.
+/// Whether a terminal may not simply show a character: it moves the cursor, begins a command, reverses the direction
+/// of text, or is invisible, so that two names look the same.
 pub(crate) fn is_unsafe(letter: char) -> bool {
     letter.is_control() && !matches!(letter, '\n' | '\t') || is_format(letter)
 }
 
-/// Characters that say how others are shown, and are none themselves: Unicode's category Cf, its line and paragraph
-/// separators, and the fillers that are letters by category only. The joiners U+200C and U+200D are left: Persian,
-/// the languages of India, and emoji of several people are written with them.
+/// Characters that only control how others are shown: Unicode's category Cf, its line and paragraph separators, and
+/// the fillers that are letters by category only. The joiners U+200C and U+200D are allowed: Persian, the languages
+/// of India, and emoji of several people need them.
 fn is_format(letter: char) -> bool {
     matches!(
         letter,
@@ -91,7 +90,7 @@ pub(crate) fn escaped(text: &str) -> String {
 /// Writes such characters as JSON writes them.
 pub(crate) struct Printed<W> {
     out: W,
-    /// The beginning of a character whose end is still to come.
+    /// The first bytes of a character whose end is still to come.
     begun: Vec<u8>,
 }
 
@@ -118,14 +117,14 @@ impl<W: Write> Printed<W> {
             self.write_text(chunk.valid())?;
             match chunk.invalid() {
                 begun if chunks.peek().is_none() && is_begun(begun) => self.begun = begun.to_vec(),
-                invalid => self.out.write_all(invalid)?, // a terminal shows it as what it is: no text
+                invalid => self.out.write_all(invalid)?, // not UTF-8: a terminal shows a replacement
             }
         }
         Ok(())
     }
 }
 
-/// Whether more bytes could make this a character.
+/// Whether more bytes could complete these to a character.
 fn is_begun(bytes: &[u8]) -> bool {
     !bytes.is_empty() && std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
 }

@@ -1,4 +1,4 @@
-//! Ends of a range of the journal on the command line: a position, or a moment.
+//! Ends of a range of the journal on the command line: a position, or a time.
 
 use anyhow::{Context, bail, ensure};
 use fakemon_history::archive::{Archive, Recorded};
@@ -11,7 +11,7 @@ pub(super) enum Bound {
     Time(Timestamp),
 }
 
-/// Reads one.
+/// Parses an end.
 pub(super) fn parse_bound(text: &str) -> Result<Bound, String> {
     if let Ok(position) = text.parse() {
         return Ok(Bound::Position(Position(position)));

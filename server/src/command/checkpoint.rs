@@ -1,7 +1,6 @@
-//! `fakemon checkpoint`: a copy of a data directory in which everything belongs together; a server starts from it,
-//! every tool reads it. Beside a running server the server makes it, in milliseconds and without a pause; without one
-//! this process does. On the same file system, tables are shared between both, so that the copy takes room only as
-//! they part.
+//! `fakemon checkpoint`: a consistent copy of a data directory; a server starts from it, every tool reads it. A
+//! running server makes it itself, in milliseconds and without a pause; else this process does. On the same file
+//! system both share their table files, so that the copy takes space only as they diverge.
 
 use super::DataArg;
 use super::interrupt::{Half, begin};
@@ -17,15 +16,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf, absolute};
 use std::time::{Duration, Instant};
 
-/// How long a server may copy: on another file system it copies everything.
+/// Longest wait for a server's copy: on another file system it copies all bytes.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
-/// What to copy, and where.
+/// Arguments of `fakemon checkpoint`.
 #[derive(Debug, clap::Args)]
 pub struct CheckpointArgs {
     #[command(flatten)]
     data: DataArg,
-    /// The copy; empty, or not there.
+    /// The directory of the copy: empty, or not existing.
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
     /// Print the report as JSON.
@@ -33,7 +32,7 @@ pub struct CheckpointArgs {
     json: bool,
 }
 
-/// Copies.
+/// Runs `fakemon checkpoint`.
 pub fn run(args: CheckpointArgs) -> anyhow::Result<()> {
     let begun = Instant::now();
     let (dir, to) = (&args.data.data, absolute(&args.to).with_context(|| args.to.display().to_string())?);
@@ -41,7 +40,7 @@ pub fn run(args: CheckpointArgs) -> anyhow::Result<()> {
     let half = begin(Half::Directory(to.clone()));
     let by_server = !checkpoint(dir, &to)?;
     drop(half);
-    // A server says how far the copy goes; to open it here would take processor time from that server.
+    // The server reports how far the copy goes; opening it here would take processor time from that server.
     let told = if by_server { Some(ask_server(dir, &to)?) } else { None };
     let took = begun.elapsed();
     let end = told.map_or_else(|| Archive::open(&to).map(|copy| copy.end_position()), Ok).context("the copy")?;
@@ -59,7 +58,7 @@ pub fn run(args: CheckpointArgs) -> anyhow::Result<()> {
     Ok(writeln!(stdout, "copied to {}: everything before position {end}, in {ms:.1} ms", to.display())?)
 }
 
-/// The server that has the directory open makes the copy: of everything before the position it answers with.
+/// Asks the server that has the directory open to make the copy; it has all events before the returned position.
 fn ask_server(dir: &Path, to: &Path) -> anyhow::Result<Position> {
     let _begun = begin(Half::Elsewhere(to.to_owned()));
     let contact = Contact::read(dir)?;

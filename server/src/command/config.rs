@@ -4,7 +4,7 @@ use crate::config::DOCUMENTED;
 use crate::printed::stdout;
 use std::io::Write;
 
-/// Prints it.
+/// Runs `fakemon config`.
 pub fn run() -> anyhow::Result<()> {
     Ok(stdout().write_all(DOCUMENTED.as_bytes())?)
 }

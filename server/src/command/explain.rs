@@ -1,6 +1,6 @@
-//! `fakemon explain`: the whole story of one throw, for people or as JSON, from a dead data directory or beside a
-//! running server. A throw is named by its place in the journal, by the id of one of its events, or by its player and
-//! the player's name for it.
+//! `fakemon explain`: the whole story of one attempt, as text or as JSON, from a closed data directory or beside a
+//! running server. An attempt is identified by its position in the journal, by the id of one of its events, or by its
+//! player and its attempt id.
 
 use super::DataArg;
 use crate::printed::stdout;
@@ -14,18 +14,18 @@ use fakemon_model::ids::{AttemptId, Position, Timestamp};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 
-/// Which throw.
+/// Arguments of `fakemon explain`.
 #[derive(Debug, clap::Args)]
 pub struct ExplainArgs {
     #[command(flatten)]
     data: DataArg,
-    /// Its place in the journal, or the id of one of its events.
+    /// The attempt's position in the journal, or the id of one of its events.
     #[arg(value_name = "POSITION|EVENT_ID", required_unless_present = "attempt")]
     event: Option<String>,
-    /// Who threw.
+    /// The player who made the attempt.
     #[arg(long, value_name = "NAME", requires = "attempt", conflicts_with = "event")]
     player: Option<String>,
-    /// What the player called the throw.
+    /// The player's id of the attempt.
     #[arg(long, value_name = "ID", requires = "player", value_parser = clap::value_parser!(u64))]
     attempt: Option<u64>,
     /// Print it as JSON.
@@ -33,7 +33,7 @@ pub struct ExplainArgs {
     json: bool,
 }
 
-/// Tells it.
+/// Runs `fakemon explain`.
 pub fn run(args: ExplainArgs) -> anyhow::Result<()> {
     let in_dir = || format!("data directory {}", args.data.data.display());
     let archive = Archive::open(&args.data.data)?;
@@ -49,11 +49,11 @@ pub fn run(args: ExplainArgs) -> anyhow::Result<()> {
         true => writeln!(stdout, "{}", teller.json())?,
         false => teller.write(&mut stdout)?,
     }
-    std::mem::forget(archive); // the process ends: taking it apart, table by table, would take longer than the answer
+    std::mem::forget(archive); // the process ends: closing it, table by table, would take longer than the answer
     Ok(())
 }
 
-/// A position, as itself or in an event id.
+/// Parses a position, or the one in an event id.
 pub(super) fn position_of(event: &str) -> anyhow::Result<Position> {
     let position = event.parse().ok().map(Position).or_else(|| EventKey::of_id(event).map(EventKey::position));
     position.with_context(|| {
@@ -68,7 +68,7 @@ fn decided(archive: &Archive, name: &str, attempt: AttemptId) -> anyhow::Result<
     position.with_context(|| format!("--attempt {attempt}: {name} made no throw of this name"))
 }
 
-/// Nanoseconds as people read them.
+/// Formats nanoseconds with a unit.
 pub(super) fn span(ns: u64) -> String {
     match ns {
         0..10_000 => format!("{ns} ns"),
@@ -92,7 +92,7 @@ fn counted(count: u64, one: &str, more: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { more })
 }
 
-/// A story with the names in it.
+/// Writes the story, with names looked up in the archive.
 struct Teller<'a> {
     archive: &'a Archive,
     story: &'a Story,
@@ -304,7 +304,7 @@ impl Teller<'_> {
     }
 }
 
-/// How much earlier one moment was than another; negative for later.
+/// How much earlier `one` was than `other`, in nanoseconds; negative if later.
 fn signed(one: Timestamp, other: Timestamp) -> Value {
     match one <= other {
         true => other.ns_since(one).into(),
@@ -320,7 +320,7 @@ fn because(order: Order) -> &'static str {
     }
 }
 
-/// Where a delivery is, in a sentence; and in another what the target said last, if it said something.
+/// The status of a delivery in a sentence; and in another the target's last answer, if there is one.
 pub(super) fn whereabouts(whereabouts: &Whereabouts) -> Vec<String> {
     let sentence = match whereabouts {
         Whereabouts::Unknown => "where it went is not known: an import holds the journal alone".to_owned(),

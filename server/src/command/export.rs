@@ -1,8 +1,8 @@
-//! `fakemon export`: the journal as JSON lines, CSV or Parquet, from a dead data directory or beside a running
+//! `fakemon export`: the journal as JSON lines, CSV or Parquet, from a closed data directory or beside a running
 //! server.
 //!
-//! - `lines`: JSON lines, in full: an export without filters can be imported again, bit for bit
-//! - `rows`: one flat row for an event, whatever its kind; what CSV and Parquet are made of
+//! - `lines`: JSON lines, complete: an export without filters can be imported again, bit for bit
+//! - `rows`: one flat row per event, whatever its kind; for CSV and Parquet
 //! - `csv`, `parquet`: files of rows
 
 mod lines;
@@ -25,12 +25,12 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// What to export, and how.
+/// Arguments of `fakemon export`.
 #[derive(Debug, clap::Args)]
 pub struct ExportArgs {
     #[command(flatten)]
     data: DataArg,
-    /// How.
+    /// The format of the file.
     #[arg(long, value_name = "FORMAT")]
     format: FormatName,
     /// Where to; `-` is stdout, without a report. JSON lines and CSV are compressed if it ends with `.gz` or `.zst`. The file is for the
@@ -57,24 +57,24 @@ enum FormatName {
     Parquet,
 }
 
-/// A format: what is selected comes in order, block by block.
+/// A writer of one format; selected events come in order, block by block.
 trait Format {
-    /// A block begins, of which at least one event comes.
+    /// Begins a block with at least one selected event.
     fn block(&mut self, block: &Block<'_>) -> anyhow::Result<()>;
-    /// An event of it.
+    /// Writes an event of the block.
     fn event(&mut self, recorded: &Recorded) -> anyhow::Result<()>;
-    /// There is no more; gives back what was written to.
+    /// Ends the export; returns the output.
     fn finish(self, end: Position) -> anyhow::Result<Output>;
 }
 
-/// What was exported.
+/// Counts of an export.
 struct Exported {
     events: u64,
     from: Position,
     end: Position,
 }
 
-/// Exports.
+/// Runs `fakemon export`.
 pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     let begun = Instant::now();
     let to_stdout = voice(&[("--out", Some(args.out.as_path()))], args.json)? == Voice::File;
@@ -82,7 +82,7 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     args.data.keep_out("--out", &args.out)?;
     let output = match (to_stdout, args.format) {
         (true, _) => Output::stdout(),
-        (false, FormatName::Parquet) => Output::file("--out", &args.out)?, // it compresses by itself
+        (false, FormatName::Parquet) => Output::file("--out", &args.out)?, // Parquet is compressed already
         (false, _) => Output::compressed_file(&args.out)?,
     };
     let (exported, output) = match args.format {

@@ -1,5 +1,6 @@
 //! `fakemon import`: a data directory from the JSON lines of a whole journal, bit for bit; `fakemon verify` proves
-//! it. A server that is to go on with it needs a journal from position 1: what retention let go of is in no export.
+//! it. A server continues it only if the journal begins at position 1: events that retention deleted are in no
+//! export.
 
 use super::interrupt::{Half, begin};
 use super::keep_files_private;
@@ -16,13 +17,13 @@ use std::time::Instant;
 
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// What to import, and where.
+/// Arguments of `fakemon import`.
 #[derive(Debug, clap::Args)]
 pub struct ImportArgs {
-    /// The data directory to make; empty, or not there.
+    /// The data directory to create: empty, or not existing.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// What `fakemon export --format jsonl` wrote; `-` is stdin. `.gz` and `.zst` are uncompressed.
+    /// A file of `fakemon export --format jsonl`; `-` is stdin. `.gz` and `.zst` are decompressed.
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Print the report as JSON.
@@ -30,7 +31,7 @@ pub struct ImportArgs {
     json: bool,
 }
 
-/// Imports.
+/// Runs `fakemon import`.
 pub fn run(args: ImportArgs) -> anyhow::Result<()> {
     keep_files_private(&args.data);
     let begun = Instant::now();

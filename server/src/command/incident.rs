@@ -3,10 +3,10 @@
 use crate::printed::stdout;
 use std::io::Write;
 
-/// Four incidents, step by step; a test runs what stands in it.
+/// Four incidents, step by step; a test runs its commands.
 pub const GUIDE: &str = include_str!("../incident.md");
 
-/// Prints it.
+/// Runs `fakemon incident`.
 pub fn run() -> anyhow::Result<()> {
     Ok(stdout().write_all(GUIDE.as_bytes())?)
 }

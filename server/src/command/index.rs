@@ -1,5 +1,5 @@
-//! `fakemon index`: makes the index of a data directory again. A server makes it by itself as it goes; this is for
-//! directories of older versions, and for an index that was lost.
+//! `fakemon index`: rebuilds the index of a data directory. A server maintains it by itself; this is for directories
+//! of older versions, and for an index that was lost.
 
 use super::progress::{self, Work};
 use super::{DataArg, keep_files_private};
@@ -9,7 +9,7 @@ use serde_json::json;
 use std::io::Write;
 use std::time::Instant;
 
-/// Of which directory.
+/// Arguments of `fakemon index`.
 #[derive(Debug, clap::Args)]
 pub struct IndexArgs {
     #[command(flatten)]
@@ -19,7 +19,7 @@ pub struct IndexArgs {
     json: bool,
 }
 
-/// Makes it.
+/// Runs `fakemon index`.
 pub fn run(args: IndexArgs) -> anyhow::Result<()> {
     keep_files_private(&args.data.data);
     let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! `fakemon info`: what is in a data directory, beside a running server or without one.
+//! `fakemon info`: contents of a data directory, beside a running server or without one.
 
 use super::DataArg;
 use crate::printed::stdout;
@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Of which directory.
+/// Arguments of `fakemon info`.
 #[derive(Debug, clap::Args)]
 pub struct InfoArgs {
     #[command(flatten)]
@@ -19,7 +19,7 @@ pub struct InfoArgs {
     json: bool,
 }
 
-/// Prints it.
+/// Runs `fakemon info`.
 pub fn run(args: InfoArgs) -> anyhow::Result<()> {
     let archive = Archive::open(&args.data.data)?;
     let info = archive.info().with_context(|| format!("data directory {}", args.data.data.display()))?;
@@ -91,7 +91,7 @@ fn write_text(
 
 const SYNCED: &str = "synced";
 
-/// Said in every answer: what players were told may be weaker than what this program promises.
+/// The durability, in every answer: players may have been promised less than by default.
 fn durability(opened: Option<Opened>) -> &'static str {
     match opened.map(|opened| opened.durable) {
         Some(true) => SYNCED,
@@ -100,7 +100,7 @@ fn durability(opened: Option<Opened>) -> &'static str {
     }
 }
 
-/// What the files of a directory take; those that go meanwhile count nothing.
+/// Bytes of the files of a directory; files deleted meanwhile count 0.
 fn disk_bytes(dir: &Path) -> u64 {
     let entries = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
     entries

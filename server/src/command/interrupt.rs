@@ -1,6 +1,5 @@
-//! SIGINT and SIGTERM end a command within a moment, whatever it does just then — waits for a pipe, or lets RocksDB
-//! flush: nothing needs to look at a flag. What it has begun is taken away, or says of itself that it is incomplete;
-//! one line says which; the exit code is 130.
+//! SIGINT and SIGTERM end a command at once, even while it waits for a pipe or RocksDB flushes: no code has to check
+//! a flag. Unfinished output is deleted, or marked as incomplete; one line says which; the exit code is 130.
 
 use super::say;
 use crate::log_lines;
@@ -15,29 +14,29 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// As shells count: 128, and the number of SIGINT.
+/// As in shells: 128 plus the number of SIGINT.
 const EXIT_CODE: i32 = 130;
 
 static UNDER_WAY: AtomicBool = AtomicBool::new(false);
 static BEGUN: Mutex<Vec<Half>> = Mutex::new(Vec::new());
 
-/// What is half done while a command works.
+/// Output that is unfinished while a command works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Half {
-    /// A file that takes its name once it is whole.
+    /// A file that gets its final name once it is complete.
     Part(PathBuf),
-    /// A data directory that says that it is incomplete until it is not.
+    /// A data directory that is marked as incomplete until it is complete.
     Directory(PathBuf),
-    /// The same, made by a server, which goes on with it.
+    /// A data directory that a server makes; the server continues after an interrupt.
     Elsewhere(PathBuf),
-    /// A screen in place of the lines of the terminal.
+    /// The terminal's alternate screen.
     Screen,
 }
 
-/// Something is half done until this is dropped.
+/// Unfinished output, until this is dropped.
 pub(super) struct Begun(Half);
 
-/// Begins something that an interrupt would leave half done.
+/// Registers output that an interrupt would leave unfinished.
 pub(super) fn begin(half: Half) -> Begun {
     BEGUN.lock().unwrap_or_else(PoisonError::into_inner).push(half.clone());
     Begun(half)
@@ -52,7 +51,7 @@ impl Drop for Begun {
     }
 }
 
-/// Listens for signals from now on.
+/// Handles signals from now on.
 pub(super) fn watch() -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("signals cannot be listened for")?;
     let listen = move || {
@@ -69,8 +68,8 @@ pub(super) fn watch() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Comes back unless the process is about to end by a signal: what it did has failed because of that, and is not to
-/// be told.
+/// Returns unless a signal is ending the process: then it blocks, so that errors caused by the interrupt are not
+/// reported.
 pub(super) fn wait_for_the_end() {
     while UNDER_WAY.load(Ordering::SeqCst) {
         std::thread::park();
@@ -85,19 +84,19 @@ fn end() -> ! {
     }
     log_lines::flush();
     if io::stderr().is_terminal() {
-        let _ = write!(io::stderr(), "\r\x1b[2K"); // over the bar
+        let _ = write!(io::stderr(), "\r\x1b[2K"); // overwrites the progress bar
     }
     say(&line);
-    // Without destructors: RocksDB's threads still work with what those would take away.
+    // Without destructors: they would free what RocksDB's threads still use.
     signal_hook::low_level::exit(EXIT_CODE)
 }
 
-/// Takes away what is half done, or tells of it.
+/// Deletes unfinished output, or reports it.
 fn undo(half: &Half) -> String {
     match half {
         Half::Part(file) => match fs::remove_file(file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => format!("; {}: {error}", file.display()),
-            _ => String::new(), // gone, or whole: it has its name
+            _ => String::new(), // deleted, or complete: it has its final name
         },
         Half::Directory(dir) if is_incomplete(dir) => format!("; {} is incomplete: delete it", dir.display()),
         Half::Elsewhere(dir) if is_incomplete(dir) => format!("; the server goes on with {}", dir.display()),

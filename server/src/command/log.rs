@@ -1,4 +1,4 @@
-//! `fakemon log`: events as JSON lines, from a dead data directory or beside a running server.
+//! `fakemon log`: events as JSON lines, from a closed data directory or beside a running server.
 
 use super::DataArg;
 use super::bound::{Range, is_complete};
@@ -13,28 +13,28 @@ use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-/// What to print.
+/// Arguments of `fakemon log`.
 #[derive(Debug, clap::Args)]
 pub struct LogArgs {
     #[command(flatten)]
     data: DataArg,
     #[command(flatten)]
     selection: SelectionArgs,
-    /// At most so many events.
+    /// Print at most N events.
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
-    /// Stay, and print what is written from now on too.
+    /// Keep running, and print new events as they are written.
     #[arg(long)]
     follow: bool,
-    /// JSON lines; they are printed anyway.
+    /// Print JSON lines, which is the default.
     #[arg(long)]
     json: bool,
 }
 
-/// How often a follower looks for more.
+/// Interval at which `--follow` checks for new events.
 const FOLLOW_EVERY: Duration = Duration::from_millis(100);
 
-/// Prints.
+/// Runs `fakemon log`.
 pub fn run(args: LogArgs) -> anyhow::Result<()> {
     let mut archive = Archive::open(&args.data.data)?;
     print_all(&mut archive, &args).with_context(|| format!("data directory {}", args.data.data.display()))
@@ -56,7 +56,7 @@ fn print_all(archive: &mut Archive, args: &LogArgs) -> anyhow::Result<()> {
         if left == 0 || !args.follow || is_complete(archive, to)? {
             return Ok(());
         }
-        std::thread::sleep(FOLLOW_EVERY.max(took * 4)); // most of the processor is for the server
+        std::thread::sleep(FOLLOW_EVERY.max(took * 4)); // leaves most of the processor to the server
         let begun = Instant::now();
         archive.refresh()?;
         took = begun.elapsed();
@@ -96,14 +96,14 @@ fn print(
     Ok(printed?)
 }
 
-/// Prints events: as they happened, or, where a rule is asked, what that rule sees.
+/// Prints events: as they happened or, with `--rule`, as that rule sees them.
 struct Printer<'a> {
     wanted: Option<&'a mut Wanted>,
     json: String,
 }
 
 impl Printer<'_> {
-    /// How many lines it printed, at most `most`.
+    /// Prints an event; returns the number of lines, at most `most`.
     fn print(&mut self, archive: &Archive, recorded: &Recorded, most: u64, out: &mut impl Write) -> io::Result<u64> {
         let shown = |facet: &Facet| self.wanted.is_some() || *facet == Facet::Happened;
         let shown: Vec<Facet> = facets(&recorded.event).filter(shown).collect();

@@ -14,7 +14,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-/// For many small writes.
+/// Buffer of writes, in bytes.
 const BUFFER_BYTES: usize = 1 << 20;
 
 /// A text that a command reads: a pattern, an event, a schema.
@@ -78,9 +78,9 @@ pub(super) struct Output {
     /// As the command line names it.
     path: PathBuf,
     sink: Option<Sink>,
-    /// Of a file: what it is called now, and what it will be called.
+    /// Of a file: its temporary and its final path.
     names: Option<(PathBuf, PathBuf)>,
-    /// An interrupt takes it away too.
+    /// An interrupt deletes the file too.
     _begun: Option<Begun>,
 }
 
@@ -103,12 +103,12 @@ impl Output {
         Output { option: "--out", path: STANDARD.into(), sink: Some(sink), names: None, _begun: None }
     }
 
-    /// A file, as it is; `option` is what names it on the command line.
+    /// An uncompressed file; `option` names it on the command line.
     pub(super) fn file(option: &'static str, path: &Path) -> anyhow::Result<Output> {
         Output::create(option, path, |file| Ok(Sink::Plain(file)))
     }
 
-    /// A file, compressed as its name says.
+    /// A file, compressed by its extension.
     pub(super) fn compressed_file(path: &Path) -> anyhow::Result<Output> {
         Output::create("--out", path, |file| {
             Ok(match path.extension().and_then(|kind| kind.to_str()) {
@@ -143,7 +143,7 @@ impl Output {
         Ok(Output { option, path, sink: Some(sink), names: Some((part, target)), _begun: Some(begun) })
     }
 
-    /// Everything is written; how many bytes there are.
+    /// Finishes the output; returns its size in bytes, 0 unless it is a named file.
     pub(super) fn finish(mut self) -> anyhow::Result<u64> {
         self.settle().with_context(|| unwritable(self.option, &self.path))
     }
@@ -157,12 +157,12 @@ impl Output {
             Sink::Gzip(encoder) => into_file(encoder.finish()?)?,
             Sink::Zstd(encoder) => into_file(encoder.finish()?)?,
         };
-        let Some((part, path)) = self.names.clone() else { return Ok(0) }; // no file keeps it
+        let Some((part, path)) = self.names.clone() else { return Ok(0) }; // a pipe or a device has no size
         file.sync_all()?;
         let bytes = file.metadata()?.len();
         fs::rename(part, &path)?;
         self.names = None;
-        files::sync_folder(files::folder_of(&path))?; // or a power cut takes the name away
+        files::sync_folder(files::folder_of(&path))?; // else a power cut could undo the rename
         Ok(bytes)
     }
 }
@@ -192,7 +192,7 @@ impl Write for Output {
 impl Drop for Output {
     fn drop(&mut self) {
         if let Some((part, _)) = &self.names {
-            let _ = fs::remove_file(part); // what went wrong is told already
+            let _ = fs::remove_file(part); // the error was reported already
         }
     }
 }

@@ -5,7 +5,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::Cell;
 use std::time::Duration;
 
-/// What takes long.
+/// Kinds of long work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Work {
     Verify,
@@ -42,7 +42,7 @@ pub(super) struct Bar {
 /// How often it is shown that something goes on that has no end that is known.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Begins a bar.
+/// Shows a bar.
 pub(super) fn bar(work: Work) -> Bar {
     Bar { drawn: ProgressBar::new(0).with_style(positions(work)), work, reads: Cell::new(false) }
 }
@@ -56,7 +56,7 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 impl Bar {
-    /// So far, of so much.
+    /// Sets the bar to `done` of `end`.
     pub(super) fn show(&self, done: Position, end: Position) {
         if self.reads.replace(false) {
             self.drawn.disable_steady_tick();
@@ -73,7 +73,7 @@ impl Bar {
         self.drawn.enable_steady_tick(TICK);
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn finish(&self) {
         self.drawn.finish_and_clear();
     }

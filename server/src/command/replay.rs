@@ -1,11 +1,11 @@
-//! `fakemon replay`: back in time. The exact state at a position or nanosecond, what happened in a range, what is
-//! different between two moments, and what would have happened under other settings; from a dead data directory or
-//! beside a running server, which does not notice.
+//! `fakemon replay`: back in time. The exact state at a position or nanosecond, the events of a range, the difference
+//! between two positions, and the results under other settings; from a closed data directory or beside a running
+//! server, which is not affected.
 //!
-//! - `state`: the game at one moment
-//! - `difference`: two moments side by side
-//! - `range`: events once more, at a pace
-//! - `what_if`: the same throws decided again
+//! - `state`: the game at one position
+//! - `difference`: the states of two positions side by side
+//! - `range`: prints events, at a pace
+//! - `what_if`: the same attempts decided again
 //! - `step`: in a terminal, event by event
 
 mod difference;
@@ -24,7 +24,7 @@ use fakemon_model::ids::Position;
 use fakemon_model::place::Place;
 use std::ops::ControlFlow;
 
-/// What to go back to.
+/// Arguments of `fakemon replay`.
 #[derive(Debug, clap::Args)]
 pub struct ReplayArgs {
     #[command(flatten)]
@@ -32,7 +32,7 @@ pub struct ReplayArgs {
     /// Show the state right after this position, or at this time of the journal (RFC 3339, to the nanosecond).
     #[arg(long, value_name = "POSITION|TIME", value_parser = parse_bound, conflicts_with_all = ["from", "to"])]
     until: Option<Bound>,
-    /// Play events, compare or decide again from this position or time on.
+    /// Print events, compare or decide again from this position or time on.
     #[arg(long, value_name = "POSITION|TIME", value_parser = parse_bound)]
     from: Option<Bound>,
     /// Up to this position or time, included.
@@ -44,7 +44,7 @@ pub struct ReplayArgs {
     /// Only this player.
     #[arg(long, value_name = "NAME", conflicts_with = "area")]
     player: Option<String>,
-    /// Only what is wild within so many metres.
+    /// Only fakémon that are wild within METRES of a place.
     #[arg(long, value_name = "LAT,LON,METRES", value_parser = parse_area, allow_hyphen_values = true)]
     area: Option<Area>,
     /// Compare the states before --from and after --to.
@@ -53,13 +53,13 @@ pub struct ReplayArgs {
     /// Step through the range in the terminal: play, pause, jump, with a map and the state beside each event.
     #[arg(long, conflicts_with_all = ["until", "diff", "what_if", "json", "fakemon", "player"])]
     step: bool,
-    /// Play at so many times the original pace, from 0.001 to 10000; 0 plays as fast as it goes [default: 0; with
+    /// Play at FACTOR times the original pace, from 0.001 to 10000; 0 plays as fast as possible [default: 0; with
     /// --step: 1].
     #[arg(long, value_name = "FACTOR", allow_negative_numbers = true, conflicts_with_all = ["until", "diff", "what_if"])]
     speed: Option<f64>,
     #[command(flatten)]
     other: what_if::WhatIfArgs,
-    /// At most so many lines of each list.
+    /// Show at most N lines of each list.
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
     /// Print it as JSON.
@@ -89,7 +89,7 @@ fn parse_area(text: &str) -> Result<Area, String> {
     }
 }
 
-/// Goes back.
+/// Runs `fakemon replay`.
 pub fn run(args: ReplayArgs) -> anyhow::Result<()> {
     let is_pace = |speed: f64| speed == 0.0 || SPEED_RANGE.contains(&speed);
     ensure!(args.speed.is_none_or(is_pace), "--speed must be 0, or from 0.001 to 10000");
@@ -125,7 +125,7 @@ fn player(archive: &Archive, name: &str) -> anyhow::Result<fakemon_model::ids::P
     archive.player_id(name.as_str()).with_context(|| format!("--player {name}: nobody of this name ever threw"))
 }
 
-/// A bar, and what moves it.
+/// Makes a callback that moves the bar.
 fn watch(bar: &Bar, end: Position) -> impl FnMut(Position) -> ControlFlow<()> + '_ {
     move |done| {
         bar.show(done, end);

@@ -1,5 +1,6 @@
-//! `fakemon rules test`: what a pattern would have matched in the journal, before a rule with it is switched on; from
-//! a dead data directory or beside a running server. `fakemon rules lint`: what is wrong with those that are there.
+//! `fakemon rules test`: the events in the journal that a pattern would have matched, before a rule with it is
+//! enabled; from a closed data directory or beside a running server. `fakemon rules lint`: problems of the existing
+//! rules.
 
 use super::DataArg;
 use super::bound::{Bound, Range, parse_bound};
@@ -19,7 +20,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-/// What to do with rules.
+/// Arguments of `fakemon rules`.
 #[derive(Debug, clap::Args)]
 pub struct RulesArgs {
     #[command(subcommand)]
@@ -28,24 +29,24 @@ pub struct RulesArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum RulesCommand {
-    /// Say what a pattern would have matched in the journal.
+    /// Show which events in the journal a pattern would have matched.
     Test(TestArgs),
-    /// Say what is wrong: targets that are missing or fail, rules that never match, loops; exit code 1 if events are
+    /// Show problems: targets that are missing or fail, rules that never match, loops; exit code 1 if events are
     /// lost.
     Lint(LintArgs),
 }
 
-/// Of what.
+/// Arguments of `fakemon rules lint`.
 #[derive(Debug, clap::Args)]
 struct LintArgs {
     #[command(flatten)]
     of: super::topology::Of,
-    /// The findings as JSON.
+    /// Print the findings as JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// What to try, and on what.
+/// Arguments of `fakemon rules test`.
 #[derive(Debug, clap::Args)]
 struct TestArgs {
     #[command(flatten)]
@@ -62,26 +63,26 @@ struct TestArgs {
     /// Up to this position, or this time of the journal, included.
     #[arg(long, value_name = "POSITION|TIME", value_parser = parse_bound)]
     to: Option<Bound>,
-    /// Show at most so many of the events that match.
+    /// Show at most N of the events that match.
     #[arg(long, value_name = "N", default_value_t = 3)]
     samples: usize,
     /// Instead of the journal: a file with one event, `-` is stdin; say which field matches and which does not.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "bus", "from", "to", "samples"])]
     explain: Option<PathBuf>,
-    /// The result as JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// What was found.
+/// Result of a test.
 #[derive(Default)]
 struct Found {
-    /// By detail-type: events, and those that matched.
+    /// By detail-type: the number of events, and of those that matched.
     counts: BTreeMap<String, (u64, u64)>,
     samples: Vec<String>,
 }
 
-/// Tries.
+/// Runs `fakemon rules`.
 pub fn run(args: RulesArgs) -> anyhow::Result<()> {
     match args.command {
         RulesCommand::Test(args) => run_test(&args),
@@ -108,7 +109,7 @@ fn run_test(args: &TestArgs) -> anyhow::Result<()> {
 fn test(archive: &Archive, pattern: &Pattern, args: &TestArgs) -> anyhow::Result<Found> {
     let matcher = Matcher::new([(0, pattern)])?;
     let (mut scratch, mut found, mut json) = (Scratch::default(), Found::default(), String::new());
-    let progress = ProgressBar::new(archive.end_position().0); // drawn on a terminal only
+    let progress = ProgressBar::new(archive.end_position().0); // shown on a terminal only
     progress.set_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} {eta}").expect("a valid template"));
     let range = Range::of(archive, args.from, args.to)?;
     archive.for_each(range.first, &mut |recorded| {
@@ -151,7 +152,7 @@ fn say(found: &Found, as_json: bool) -> anyhow::Result<()> {
             .iter()
             .map(|(kind, (events, matched))| json!({ "detail_type": kind, "events": events, "matched": matched }))
             .collect();
-        // Samples are events, as they were written.
+        // Samples are events as they were written, JSON already.
         let samples = format!("[{}]", found.samples.join(","));
         let (events, matched) = (sum(|counts| counts.0).to_string(), sum(|counts| counts.1).to_string());
         let all = raw::object([

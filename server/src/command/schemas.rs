@@ -1,5 +1,5 @@
-//! `fakemon schemas`: whether two versions of a schema go together, and types for a schema; from files, from our own
-//! schemas, or from a dead data directory or beside a running server.
+//! `fakemon schemas`: whether two versions of a schema are compatible, and types for a schema; from files, from our
+//! own schemas, from a closed data directory or beside a running server.
 
 use super::DataArg;
 use super::output::{is_standard, read_text};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// What to do with schemas.
+/// Arguments of `fakemon schemas`.
 #[derive(Debug, clap::Args)]
 pub struct SchemasArgs {
     #[command(subcommand)]
@@ -21,7 +21,7 @@ pub struct SchemasArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum SchemasCommand {
-    /// Say whether a new version of a schema goes with an old one; fails if it does not.
+    /// Check whether a new version of a schema is compatible with an old one; fails if it is not.
     Check(CheckArgs),
     /// Print the types of a schema for a programming language.
     Bindings(BindingsArgs),
@@ -38,7 +38,7 @@ struct CheckArgs {
     /// backward: the new version reads what the old one wrote; forward: the other way round; full: both.
     #[arg(long, value_name = "MODE", default_value = "backward", value_parser = parse_mode)]
     mode: Mode,
-    /// The result as JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -49,7 +49,7 @@ struct BindingsArgs {
     data: DataArg,
     /// A schema: a file, one of our own, or one of a registry.
     name: String,
-    /// rust, typescript, python or go.
+    /// The language: rust, typescript, python or go.
     #[arg(long, value_name = "LANGUAGE", value_parser = parse_language)]
     language: Language,
     /// The registry of the schema [default: discovered-schemas]; with it, NAME is neither a file nor one of our own.
@@ -71,7 +71,7 @@ fn parse_language(text: &str) -> Result<Language, String> {
     Language::written(text).ok_or_else(|| "give rust, typescript, python or go".into())
 }
 
-/// Does it.
+/// Runs `fakemon schemas`.
 pub fn run(args: SchemasArgs) -> anyhow::Result<()> {
     match args.command {
         SchemasCommand::Check(args) => check(&args),
@@ -128,7 +128,7 @@ fn bindings(args: &BindingsArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The schema that is meant, and its name.
+/// Finds the schema; returns its name too.
 fn find(args: &BindingsArgs) -> anyhow::Result<(String, Schema)> {
     let path = Path::new(&args.name);
     let in_registry = args.registry.is_some() || args.version.is_some();

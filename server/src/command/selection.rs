@@ -1,4 +1,4 @@
-//! Which events of a journal: by fakémon, player, kind, rule and range; the same flags for `log` and `export`.
+//! Selection of events: by fakémon, player, kind, rule and range; the same flags for `log` and `export`.
 
 use super::bound::{Bound, parse_bound};
 use anyhow::Context;
@@ -10,7 +10,7 @@ use fakemon_pattern::pattern::{Matcher, Pattern, Scratch};
 use fakemon_resource::GAME_BUS;
 use serde_json::{Map, Value, json};
 
-/// Which events.
+/// Flags that select events.
 #[derive(Debug, clap::Args)]
 pub(super) struct SelectionArgs {
     /// Only events of this fakémon.
@@ -19,10 +19,10 @@ pub(super) struct SelectionArgs {
     /// Only throws of this player.
     #[arg(long, value_name = "NAME", value_parser = parse_player)]
     player: Option<String>,
-    /// Only events of this kind; give it again for more kinds.
+    /// Only events of this kind; repeat it for more kinds.
     #[arg(long, value_name = "KIND", ignore_case = true)]
     kind: Vec<Kind>,
-    /// Only events that this rule of a bus matches; without a bus: of `fakemon`.
+    /// Only events that this rule matches [default BUS: fakemon].
     #[arg(long, value_name = "[BUS/]NAME")]
     rule: Option<String>,
     /// From this position, or this time of the journal (RFC 3339), on.
@@ -33,7 +33,7 @@ pub(super) struct SelectionArgs {
     pub(super) to: Option<Bound>,
 }
 
-/// Kinds of events, by their detail-types; `attempt` stands for both ends of a throw.
+/// Kinds of events, by their detail-types; `attempt` selects captures and failures alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "snake_case")]
 enum Kind {
@@ -55,7 +55,7 @@ fn parse_player(name: &str) -> Result<String, String> {
 }
 
 impl SelectionArgs {
-    /// The filters as JSON; none if everything passes.
+    /// The filters as JSON; none if all events pass.
     pub(super) fn as_json(&self) -> Option<Value> {
         let mut filters = Map::new();
         let mut add = |name: &str, value: Option<Value>| value.map(|value| filters.insert(name.to_owned(), value));
@@ -74,26 +74,26 @@ impl SelectionArgs {
         (!filters.is_empty()).then_some(Value::Object(filters))
     }
 
-    /// What a rule matches, if one is asked for.
+    /// The matcher of `--rule`, if it is given.
     pub(super) fn wanted(&self, archive: &Archive) -> anyhow::Result<Option<Wanted>> {
         self.rule.as_deref().map(|rule| Wanted::by_rule(archive, rule)).transpose()
     }
 
-    /// The filters that look at the events themselves.
+    /// The filters on the events themselves.
     pub(super) fn filter(&self, archive: &Archive) -> Filter<'_> {
         Filter { args: self, player: self.player.as_deref().map(|name| archive.player_id(name)) }
     }
 }
 
-/// Filters, with numbers for names.
+/// Filters, with names resolved to numbers.
 pub(super) struct Filter<'a> {
     args: &'a SelectionArgs,
-    /// Some(None): a name that has no number yet.
+    /// `Some(None)`: an unknown name, so that no event passes.
     player: Option<Option<PlayerId>>,
 }
 
 impl Filter<'_> {
-    /// Whether an event passes them.
+    /// Whether an event passes the filters.
     pub(super) fn passes(&self, event: &Event) -> bool {
         let (player, fakemon) = subjects(event);
         let kinds = &self.args.kind;
@@ -103,7 +103,7 @@ impl Filter<'_> {
     }
 }
 
-/// Which player and which fakémon an event is about.
+/// The player and the fakémon of an event.
 fn subjects(event: &Event) -> (Option<PlayerId>, Option<FakemonId>) {
     match event {
         Event::Attempt { player, fakemon_id, .. } => (Some(*player), Some(*fakemon_id)),
@@ -131,7 +131,7 @@ impl Kind {
     }
 }
 
-/// What a rule matches.
+/// The matcher of one rule.
 pub(super) struct Wanted {
     bus: String,
     matcher: Matcher,
@@ -152,13 +152,13 @@ impl Wanted {
         Ok(Wanted { bus: bus.to_owned(), matcher, scratch: Scratch::default() })
     }
 
-    /// Whether the rule matches an event whose envelope is this.
+    /// Whether the rule matches an event, given as its envelope.
     pub(super) fn matches(&mut self, event: &Event, json: &[u8]) -> bool {
         let matched = self.matcher.matches(json, &mut self.scratch);
         bus(event) == self.bus && matched.is_ok_and(|rules| !rules.is_empty())
     }
 
-    /// Whether the rule matches an event, or one end of a throw.
+    /// Whether the rule matches any facet of an event.
     pub(super) fn matches_any(&mut self, archive: &Archive, recorded: &Recorded) -> bool {
         facets(&recorded.event).any(|facet| {
             let mut json = String::new();
@@ -168,13 +168,13 @@ impl Wanted {
     }
 }
 
-/// What a bus sees of an event: of a throw the attempt, and then how it ended.
+/// The events on a bus that a record becomes: an attempt gives the attempt itself, and then its result.
 pub(super) fn facets(event: &Event) -> impl Iterator<Item = Facet> + use<> {
     let attempt = matches!(event, Event::Attempt { .. }).then_some(Facet::Attempt);
     attempt.into_iter().chain([Facet::Happened])
 }
 
-/// An event in its place, to be written as JSON.
+/// An event with its position, to be written as JSON.
 pub(super) fn told(recorded: &Recorded, facet: Facet) -> Told<'_> {
     Told {
         position: recorded.position,

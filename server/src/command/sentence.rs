@@ -1,11 +1,11 @@
-//! An event of the journal in a line that people read.
+//! An event of the journal as one line of text.
 
 use crate::printed::is_unsafe;
 use fakemon_history::archive::{Archive, Recorded};
 use fakemon_model::event::{Event, Outcome};
 use fakemon_model::ids::{PlayerId, SpeciesId};
 
-/// What happened.
+/// The sentence of an event.
 pub(super) fn sentence(archive: &Archive, recorded: &Recorded) -> String {
     match &recorded.event {
         Event::Attempt { player, attempt_id, fakemon_id, species, outcome, .. } => {
@@ -52,7 +52,7 @@ pub(super) fn species_name(archive: &Archive, species: SpeciesId) -> &str {
     archive.species_name(species).unwrap_or("a fakémon")
 }
 
-/// What somebody else wrote, without characters that could move the cursor.
+/// A foreign text, without characters that could move the cursor.
 pub(super) fn shown(text: &str) -> String {
     text.chars().map(|letter| if is_unsafe(letter) || letter.is_control() { '\u{FFFD}' } else { letter }).collect()
 }

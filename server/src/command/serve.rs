@@ -1,5 +1,5 @@
-//! `fakemon serve`: opens the engine, puts the edge and the control plane around it, waits for a signal or a failure,
-//! takes everything down in the order in which nothing is lost.
+//! `fakemon serve`: opens the engine, starts the edge and the control plane, waits for a signal or a failure, and
+//! stops all of them in the order in which nothing is lost.
 
 use super::{keep_files_private, start_tracing};
 use crate::config::{Config, Durability, Limits, LogFormat, parse_address};
@@ -23,16 +23,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-/// Flags; each goes over the settings file. What a flag does not say, the file says; see `fakemon config`.
+/// Flags override the settings file, see `fakemon config`.
 #[derive(Debug, clap::Args)]
 pub struct ServeArgs {
-    /// The data directory; made if it is not there [default: fakemon-data].
+    /// The data directory; created if it does not exist [default: fakemon-data].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Where players connect; port 0 takes a free one [default: 127.0.0.1:7400].
+    /// Address of the players' websocket; port 0 takes a free one [default: 127.0.0.1:7400].
     #[arg(long, value_name = "IP:PORT", value_parser = parse_address)]
     listen: Option<SocketAddr>,
-    /// Where the control plane answers [default: 127.0.0.1:7401].
+    /// Address of the control plane [default: 127.0.0.1:7401].
     #[arg(long, value_name = "IP:PORT", value_parser = parse_address)]
     control: Option<SocketAddr>,
     /// Shards, one core each [default: half as many as the machine has cores; the edges take the other half].
@@ -44,14 +44,14 @@ pub struct ServeArgs {
     /// A settings file; `fakemon config` prints one with every setting.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Who may call the AWS API: a file of `access_key_id secret_access_key` lines [default: whoever reaches
-    /// loopback].
+    /// Access keys for the AWS API: a file of `access_key_id secret_access_key` lines [default: open to all local
+    /// processes].
     #[arg(long, value_name = "FILE")]
     access_keys_file: Option<PathBuf>,
-    /// Let a world live around a city centre, with simulated players.
+    /// Run a demo world around a city centre, with simulated players.
     #[arg(long)]
     demo: bool,
-    /// Decides dodge rolls [default: the journal's, or drawn for a new journal].
+    /// Seed of the dodge rolls [default: the journal's, or random for a new journal].
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
     /// When answers are given: after the disk has confirmed, or before [default: synced].
@@ -63,17 +63,17 @@ pub struct ServeArgs {
     /// Let `POST /_reset` empty the bus: for test suites, between two tests.
     #[arg(long)]
     dev: bool,
-    /// Log lines for people or for machines [default: text].
+    /// Format of log lines [default: text].
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
-    /// A level, or a filter as in `info,fakemon_engine=debug` [default: RUST_LOG, or info].
+    /// Log level, or a filter as in `info,fakemon_engine=debug` [default: RUST_LOG, or info].
     #[arg(long, value_name = "FILTER")]
     log_level: Option<String>,
 }
 
-/// How often the main thread looks whether it is asked to stop.
+/// Interval at which the main thread checks whether it is asked to stop.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Of an edge thread: its listener, its poll, its waker, its client's bell.
+/// File descriptors of an edge thread: its listener, its poll, its waker, its client's bell.
 const DESCRIPTORS_PER_EDGE: usize = 6;
 
 /// Serves until asked to stop.
@@ -87,7 +87,7 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     );
     let limit = descriptors::raise_limit();
     let bound = control::Bound::to(config.control)?;
-    // Everything that can be refused is, before a journal is opened.
+    // Checks all settings before a journal is opened.
     let engine_options = engine_options(&config)?;
     let shares = shares(&config, &engine_options, limit)?;
     let (edge_options, access_keys) = (edge_options(&config, bound.addr(), shares)?, access_keys(&config)?);
@@ -115,7 +115,7 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     }
 }
 
-/// Everything around the engine.
+/// The running parts around the engine.
 struct Running {
     play: SocketAddr,
     edge: Arc<Mutex<Edge>>,
@@ -151,7 +151,7 @@ impl Running {
         Ok(Running { play, edge, control, demo, tls: config.tls.certificate_file.is_some(), _contact: contact })
     }
 
-    /// The line that scripts wait for.
+    /// Prints the line that scripts wait for.
     fn say_where(&self) -> io::Result<()> {
         let scheme = if self.tls { "wss" } else { "ws" };
         let (play, control) = (self.play, self.control.addr());
@@ -186,7 +186,7 @@ fn wait(engine: &Engine) -> Option<String> {
 }
 
 impl ServeArgs {
-    /// The settings file under the flags, checked.
+    /// The settings: the file, overridden by flags, checked.
     fn settle(self) -> anyhow::Result<Config> {
         let flags = self.given();
         let mut config = match &self.config {
@@ -210,7 +210,7 @@ impl ServeArgs {
         Ok(config)
     }
 
-    /// The settings that flags were given for.
+    /// Names of the settings that flags override.
     fn given(&self) -> Vec<&'static str> {
         let flags = [
             ("data", self.data.is_some()),
@@ -256,12 +256,12 @@ fn engine_options(config: &Config) -> anyhow::Result<Options> {
     })
 }
 
-/// Shards and edges share the machine: a throw costs about as much in the one as in the other.
+/// Shards and edges get half of the cores each: an attempt costs about the same in both.
 fn half_of_the_cores() -> usize {
     (std::thread::available_parallelism().map_or(1, usize::from) / 2).clamp(1, CORES_MAX)
 }
 
-/// Who may have how many descriptors.
+/// Divides the file descriptors.
 fn shares(config: &Config, engine: &Options, limit: usize) -> anyhow::Result<Descriptors> {
     let Limits { requests_max, polls_max, streams_max, .. } = config.limits;
     let wanted = requests_max + polls_max + streams_max + control::IDLE_CONNECTIONS;
@@ -290,7 +290,7 @@ fn edge_options(config: &Config, control: SocketAddr, shares: Descriptors) -> an
     })
 }
 
-/// What the settings want, as far as there are descriptors for it.
+/// The configured number of connections, limited by file descriptors.
 fn connections_max(wanted: Option<usize>, players: usize) -> usize {
     if let Some(wanted) = wanted.filter(|wanted| *wanted > players) {
         tracing::warn!(
@@ -323,7 +323,7 @@ fn authorizers(config: &Config) -> Authorizers {
     }
 }
 
-/// Who may play: whoever shows a token, if there is a key to check it with.
+/// Access of players: by token if a key is configured, else open.
 fn access(config: &Config) -> anyhow::Result<Access> {
     if config.auth.is_open() {
         return Ok(Access::Open);
@@ -342,7 +342,7 @@ fn access(config: &Config) -> anyhow::Result<Access> {
     Ok(Access::Tokens(keys.with_leeway(config.auth.leeway.map_or(Duration::ZERO, |leeway| leeway.0))))
 }
 
-/// Who may call the AWS API.
+/// The access keys of the AWS API, if configured.
 fn access_keys(config: &Config) -> anyhow::Result<Option<AccessKeys>> {
     let Some(path) = &config.aws.access_keys_file else { return Ok(None) };
     let keys = AccessKeys::read(path).with_context(|| format!("aws.access_keys_file {}", path.display()))?;
@@ -403,7 +403,7 @@ fn control_options(
 
 const UNPOISONED: &str = "nothing panics with the edge in hand";
 
-/// Reads the figures of the edge; while it stops, which takes a moment, the last ones.
+/// Reads the metrics of the edge; while it stops, the last ones.
 fn read_edge(edge: Arc<Mutex<Edge>>) -> control::ReadEdge {
     let last = Mutex::new(edge.lock().expect(UNPOISONED).figures());
     Box::new(move || {

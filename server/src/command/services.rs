@@ -9,7 +9,7 @@ use crate::printed::stdout;
 use serde_json::{Value, json};
 use std::io::Write;
 
-/// Which operations a server carries out, and which not; a test asks one and compares.
+/// The operations that are implemented, and those that are not; a test compares it with a server.
 pub const PAGE: &str = include_str!("../services.md");
 
 /// For whom.

@@ -1,5 +1,5 @@
 //! `fakemon timeline`: a range of the journal over time, as charts for a terminal, as JSON, and as one HTML file that
-//! can be attached to a ticket; from a dead data directory or beside a running server.
+//! can be attached to a ticket; from a closed data directory or beside a running server.
 
 mod columns;
 mod wording;
@@ -21,7 +21,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Which range, how finely, and for whom.
+/// Arguments of `fakemon timeline`.
 #[derive(Debug, clap::Args)]
 pub struct TimelineArgs {
     #[command(flatten)]
@@ -32,10 +32,10 @@ pub struct TimelineArgs {
     /// Up to this time of the journal, included, or until the event at this position was durable.
     #[arg(long, value_name = "POSITION|TIME", value_parser = parse_bound)]
     to: Option<Bound>,
-    /// Width of a bucket, from 1ms on, as in 10ms, 1s or 5m; without: one that gives about a hundred buckets.
+    /// Width of a bucket, at least 1ms, as in 10ms, 1s or 5m [default: for about a hundred buckets].
     #[arg(long, value_name = "TIME", value_parser = parse_bucket)]
     bucket: Option<Duration>,
-    /// Name so many of the hottest fakémon and players, and of the longest stalls and gaps.
+    /// Show N of the hottest fakémon and players, and of the longest stalls and gaps.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     top: u16,
     /// Write a report to this file too: one HTML page that needs nothing else; `-` is stdout, without the charts.
@@ -46,7 +46,7 @@ pub struct TimelineArgs {
     json: bool,
 }
 
-/// A timeline, and the archive with the names of whom it speaks of.
+/// A timeline, and the archive for its names.
 struct Told<'a> {
     archive: &'a Archive,
     timeline: &'a Timeline,
@@ -54,7 +54,7 @@ struct Told<'a> {
     top: usize,
 }
 
-/// Reads and shows it.
+/// Runs `fakemon timeline`.
 pub fn run(args: TimelineArgs) -> anyhow::Result<()> {
     let dir = &args.data.data;
     let html = args.html.as_deref();
@@ -131,7 +131,7 @@ fn missing(which: &str, archive: &Archive, position: Position) -> String {
     format!("{which} {position}: the journal holds positions {first} to {end} (exclusive)")
 }
 
-/// What to say of a range in which nothing happened.
+/// The text for a range without events.
 fn nothing(archive: &Archive, axis: &Axis) -> anyhow::Result<String> {
     let next = archive.first_since(axis.begin())?;
     let before = Position(next.0.saturating_sub(1));

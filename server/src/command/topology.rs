@@ -1,7 +1,7 @@
-//! `fakemon topology`: who emits what and who consumes it, of a running server or of a data directory; and what is
-//! wrong with it, which `fakemon rules lint` says alone.
+//! `fakemon topology`: sources, buses, rules and targets, of a running server or of a data directory; and their
+//! problems, which `fakemon rules lint` shows alone.
 //!
-//! - `text`: for people
+//! - `text`: as text
 //! - `dot`: for Graphviz
 
 mod dot;
@@ -17,7 +17,7 @@ use fakemon_load::{Http, Target};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::Write;
 
-/// Of what, and how it is shown.
+/// Arguments of `fakemon topology`.
 #[derive(Debug, clap::Args)]
 pub struct TopologyArgs {
     #[command(flatten)]
@@ -33,12 +33,11 @@ pub struct TopologyArgs {
     types: usize,
 }
 
-/// Of a running server, or of a data directory.
+/// Source of the graph: a running server, or a data directory.
 #[derive(Debug, clap::Args)]
 pub(super) struct Of {
-    /// A running server's control plane; with rates and deliveries. If it asks for signatures, the environment's
-    /// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY make one. Without this: the data directory, counted from the
-    /// beginning of its journal.
+    /// Control plane of a running server, with rates and deliveries. If it needs signatures, requests are signed with
+    /// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY [default: the data directory, its whole journal].
     #[arg(long, value_name = "URL", conflicts_with = "data")]
     control: Option<String>,
     #[command(flatten)]
@@ -52,7 +51,7 @@ enum Format {
     Json,
 }
 
-/// Shows it.
+/// Runs `fakemon topology`.
 pub fn run(args: TopologyArgs) -> anyhow::Result<()> {
     let topology = args.of.topology()?;
     let mut out = stdout();
@@ -65,7 +64,7 @@ pub fn run(args: TopologyArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Shows only what is wrong; an error if something is.
+/// Shows only problems; an error if there are any.
 pub(super) fn lint(of: &Of, as_json: bool) -> anyhow::Result<()> {
     let topology = of.topology()?;
     let mut out = stdout();
@@ -78,7 +77,7 @@ pub(super) fn lint(of: &Of, as_json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a line may hold: lines are for terminals, and pipes get the same as a wide one.
+/// Characters per line: the terminal's width, 120 for a pipe.
 fn columns() -> u16 {
     terminal_size::terminal_size().map_or(120, |(width, _)| width.0)
 }
@@ -93,7 +92,7 @@ impl Of {
 
     fn recorded(&self) -> anyhow::Result<Topology> {
         let archive = Archive::open(&self.data.data)?;
-        let bar = ProgressBar::new(archive.end_position().0); // drawn on a terminal only
+        let bar = ProgressBar::new(archive.end_position().0); // shown on a terminal only
         bar.set_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} {eta}").expect("a valid template"));
         let counted = topology::recorded(&archive, &mut |position, _| bar.set_position(position.0));
         bar.finish_and_clear();

@@ -1,4 +1,4 @@
-//! `fakemon trace`: what led to an event, and what came of it, as a tree; and as spans for the tools that show spans.
+//! `fakemon trace`: the causes and effects of an event, as a tree; and as spans for tracing tools.
 //!
 //! - `otlp`: OpenTelemetry (OTLP/JSON), into a file or to a collector
 //! - `chrome`: the trace event format of Chrome and Perfetto
@@ -21,12 +21,12 @@ use serde_json::value::RawValue;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-/// Which event.
+/// Arguments of `fakemon trace`.
 #[derive(Debug, clap::Args)]
 pub struct TraceArgs {
     #[command(flatten)]
     data: DataArg,
-    /// Its place in the journal, or its id.
+    /// The event's position in the journal, or its id.
     #[arg(value_name = "POSITION|EVENT_ID")]
     event: String,
     /// Write the spans as OpenTelemetry's JSON (OTLP) to this file; `-` is stdout, without the tree.
@@ -43,7 +43,7 @@ pub struct TraceArgs {
     json: bool,
 }
 
-/// Shows it.
+/// Runs `fakemon trace`.
 pub fn run(args: TraceArgs) -> anyhow::Result<()> {
     let files = [("--otlp", args.otlp.as_deref()), ("--chrome", args.chrome.as_deref())];
     let voice = voice(&files, args.json)?;
@@ -87,7 +87,7 @@ fn write_tree(archive: &Archive, tree: &Trace, out: &mut impl Write) -> io::Resu
     Ok(())
 }
 
-/// `first` stands before the node's own line, `rest` before all that is below it.
+/// Writes a node and its children; `first` is the prefix of its own line, `rest` of all lines below.
 fn write_node(
     archive: &Archive,
     node: &Node,
@@ -136,7 +136,7 @@ struct TreeJson {
     tree: NodeJson,
 }
 
-/// An event of the tree; the event itself as it was written.
+/// An event of the tree, for `--json`; the event as it was written.
 #[derive(Serialize)]
 struct NodeJson {
     children: Vec<NodeJson>,

@@ -1,5 +1,5 @@
-//! `fakemon verify`: decides the whole journal again and compares. Says what was checked, or where exactly something
-//! is wrong and what is proven before and after it; `--salvage` makes a new data directory of what is left.
+//! `fakemon verify`: decides the whole journal again and compares. Reports what was checked, or the exact place of an
+//! error and what is proven before and after it; `--salvage` makes a new data directory of the readable rest.
 
 use super::DataArg;
 use super::interrupt::{Half, begin};
@@ -13,12 +13,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// What to verify.
+/// Arguments of `fakemon verify`.
 #[derive(Debug, clap::Args)]
 pub struct VerifyArgs {
     #[command(flatten)]
     data: DataArg,
-    /// Write what can be read into this new directory, if anything is wrong; the damaged one stays as it is.
+    /// If there is damage, copy what can be read into this new directory; the damaged one is not changed.
     #[arg(long, value_name = "NEW_DIR")]
     salvage: Option<PathBuf>,
     /// Print the report as JSON.
@@ -26,10 +26,10 @@ pub struct VerifyArgs {
     json: bool,
 }
 
-/// Findings and segments that people get to see.
+/// Findings and segments shown in the text report.
 const SHOWN_MAX: usize = 20;
 
-/// Verifies; an error is that something is wrong, or that the journal cannot be read.
+/// Runs `fakemon verify`; an error if it finds damage, or if the journal cannot be read.
 pub fn run(args: VerifyArgs) -> anyhow::Result<()> {
     match &args.salvage {
         Some(to) => args.data.keep_out("--salvage", to).and_then(|()| run_salvage(&args, to)),
@@ -140,7 +140,7 @@ fn write_report(out: &mut impl Write, examination: &Examination, seconds: f64) -
     writeln!(out, "{seconds:.2} s, {:.2} million events/s", rate(verified, seconds) / 1e6)
 }
 
-/// What is wrong, and what is proven all the same.
+/// Writes the findings, and what is proven in spite of them.
 fn write_findings(out: &mut impl Write, examination: &Examination) -> io::Result<()> {
     let Examination { segments, findings, more_findings, .. } = examination;
     for finding in findings.iter().take(SHOWN_MAX) {

@@ -1,5 +1,5 @@
 //! CSV: a line of headings, then a line for each event. Times are RFC 3339 with nanoseconds, in UTC. A text that a
-//! spreadsheet would take for a formula has an apostrophe before it, which spreadsheets read as: this is text.
+//! spreadsheet would take for a formula gets an apostrophe before it, which marks it as text.
 
 use super::Format;
 use super::rows::{COLUMNS, Cell, visit_cells};
@@ -61,7 +61,7 @@ impl Format for Csv<'_> {
     }
 }
 
-/// Whether a spreadsheet would compute a cell instead of showing it; some skip blanks before they look.
+/// Whether a spreadsheet would evaluate a cell as a formula; some skip leading blanks.
 fn is_formula(text: &str) -> bool {
     text.starts_with(['\t', '\r', '\n'])
         || text.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])

@@ -7,7 +7,7 @@ use fakemon_history::jsonl::{write_block, write_end, write_event, write_export};
 use fakemon_model::ids::Position;
 use std::io::Write;
 
-/// Lines are gathered up to this size: compression and files like long writes.
+/// Lines are buffered up to this size, in bytes, because compression and files favour long writes.
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// An export as JSON lines.

@@ -1,8 +1,8 @@
 //! Parquet: the rows with types that pandas, Spark, polars and DuckDB all read as they are. Times are timestamps in
-//! microseconds (UTC), each with a column `…_ns` of the nanoseconds that are left, because Spark refuses nanoseconds;
-//! ids of 64 bits are strings, because a column of them with gaps becomes one of floats in pandas. Numbers are
-//! unsigned, texts are strings with a dictionary, everything is compressed with zstd. A second thread packs row
-//! groups while this one reads the journal.
+//! microseconds (UTC), each with a column `…_ns` of the remaining nanoseconds, because Spark rejects nanoseconds;
+//! 64-bit ids are strings, because pandas turns an integer column with gaps into floats. Numbers are unsigned, texts
+//! are strings with a dictionary, everything is compressed with zstd. A second thread packs row groups while this one
+//! reads the journal.
 
 use super::Format;
 use super::rows::{ALWAYS_THERE, COLUMNS, Cell, Kind, visit_cells};
@@ -23,11 +23,11 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-/// Rows that are packed together; readers skip whole groups by their statistics.
+/// Rows per group; readers skip whole groups by their statistics.
 const GROUP_ROWS: usize = 128 << 10;
-/// Rows of which texts are written at once.
+/// Rows whose texts are written together.
 const BATCH_ROWS: usize = 1 << 10;
-/// Longer texts hardly ever come again.
+/// Longest text to deduplicate, in bytes: longer ones hardly ever repeat.
 const SHORT_BYTES: usize = 64;
 
 type RowGroup<'w> = SerializedRowGroupWriter<'w, Output>;
@@ -52,13 +52,13 @@ impl<'a> Parquet<'a> {
         Ok(Parquet { archive, filling: Group::default(), full, emptied, packer: Some(packer) })
     }
 
-    /// Hands a group over, and takes an empty one.
+    /// Hands a full group to the packing thread, and takes an empty one.
     fn hand_over(&mut self) -> anyhow::Result<()> {
         let next = self.emptied.recv().ok();
         let handed_over = next.and_then(|next| self.full.send(std::mem::replace(&mut self.filling, next)).ok());
         match handed_over {
             Some(()) => Ok(()),
-            None => self.packed().map(drop), // nobody takes it: the thread tells why
+            None => self.packed().map(drop), // the thread has ended: it reports why
         }
     }
 
@@ -83,12 +83,12 @@ impl Format for Parquet<'_> {
         if self.filling.rows > 0 {
             self.hand_over()?;
         }
-        self.full = channel::bounded(0).0; // the thread sees that there is no more
+        self.full = channel::bounded(0).0; // closes the channel, so that the thread ends
         self.packed()
     }
 }
 
-/// Packs groups until there are no more.
+/// Packs groups until the channel is closed.
 fn pack(
     mut writer: SerializedFileWriter<Output>,
     full: &Receiver<Group>,
@@ -96,31 +96,31 @@ fn pack(
 ) -> ParquetResult<Output> {
     for mut group in full {
         group.write(&mut writer)?;
-        let _ = empty.send(group); // nobody wants it at the end
+        let _ = empty.send(group); // the receiver is gone at the end
     }
     writer.into_inner()
 }
 
-/// A column of the file: its name, what it holds, and whether each row has it.
+/// A column of the file: its name, its type, and whether each row has a value.
 struct Field {
     name: String,
     holds: Holds,
     is_always_there: bool,
 }
 
-/// What a column of the file holds.
+/// Type of a column of the file.
 #[derive(Clone, Copy)]
 enum Holds {
     Numbers,
     Micros,
-    /// Below a microsecond.
+    /// The nanoseconds below a microsecond.
     Nanos,
     Degrees,
     Flags,
     Texts,
 }
 
-/// The columns of the file: of a time there are two.
+/// The columns of the file: a time has two.
 fn fields() -> impl Iterator<Item = Field> {
     COLUMNS.iter().enumerate().flat_map(|(column, (name, kind))| {
         let is_always_there = ALWAYS_THERE.iter().any(|always| *always as usize == column);
@@ -162,7 +162,7 @@ fn properties() -> ParquetResult<WriterProperties> {
     for Field { name, holds, .. } in fields() {
         let path = ColumnPath::from(name);
         properties = match holds {
-            // Neighbours are near each other, and seldom the same.
+            // Neighbours differ little and seldom repeat, so deltas are smaller than a dictionary.
             Holds::Numbers | Holds::Micros | Holds::Nanos => properties
                 .set_column_dictionary_enabled(path.clone(), false)
                 .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
@@ -179,7 +179,7 @@ struct Group {
     rows: usize,
 }
 
-/// Values that are there, and for each row whether there is one; of the last rows, in which there is none, nothing.
+/// Values, and for each row whether it has one; trailing rows without values are left out.
 struct Column {
     present: Vec<i16>,
     is_always_there: bool,
@@ -188,7 +188,7 @@ struct Column {
 
 enum Values {
     Numbers(Vec<i64>),
-    /// Microseconds, and nanoseconds below them.
+    /// Microseconds, and the remaining nanoseconds.
     Times(Vec<i64>, Vec<i32>),
     Degrees(Vec<f64>),
     Flags(Vec<bool>),
@@ -276,7 +276,7 @@ impl Column {
 
 const SCHEMA: &str = "the schema and the columns come from one list";
 
-/// Writes the next column, and takes its values.
+/// Writes the next column, and empties its values.
 fn write_values<T: DataType>(
     group: &mut RowGroup<'_>,
     values: &mut Vec<T::T>,
@@ -288,14 +288,14 @@ fn write_values<T: DataType>(
     writer.close()
 }
 
-/// Texts, most of which come again and again: each is kept once, and so only one thread counts who shares it.
+/// Texts, most of which repeat: each is stored once, so that only one thread touches its reference count.
 #[derive(Default)]
 struct Texts {
     values: Vec<u32>,
     distinct: Vec<ByteArray>,
-    /// Of short ones, where they are.
+    /// Index of each short text.
     known: HashMap<Box<str>, u32>,
-    /// Of the last id.
+    /// Text of the last id.
     digits: String,
 }
 

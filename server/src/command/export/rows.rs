@@ -1,4 +1,4 @@
-//! One flat row for an event, whatever its kind. Columns that a kind does not have are empty.
+//! One flat row per event, whatever its kind. Columns that a kind does not have are empty.
 
 use fakemon_history::archive::{Archive, Recorded};
 use fakemon_history::jsonl::kind;
@@ -6,7 +6,7 @@ use fakemon_model::event::{Event, Put};
 use fakemon_model::ids::{PlayerId, SpeciesId, Timestamp};
 use fakemon_model::place::Place;
 
-/// Names the columns, and says what they hold, from one list.
+/// Declares the columns, their names and their kinds from one list.
 macro_rules! columns {
     ($($(#[$doc:meta])* $column:ident $name:literal: $kind:ident,)*) => {
         /// A column; they are declared in their order.
@@ -26,7 +26,7 @@ columns! {
     Shard "shard": Number,
     /// When its group was handed to the disk.
     CommittedAt "committed_at": Time,
-    /// When it happened: of a throw, when it was decided.
+    /// When it happened; for an attempt, when it was decided.
     At "at": Time,
     Player "player": Text,
     PlayerId "player_id": Number,
@@ -48,13 +48,13 @@ columns! {
     /// A list of strings, as JSON.
     Resources "resources": Text,
     Region "region": Text,
-    /// When the sender says that it happened.
+    /// The time that the sender gave.
     Time "time": Time,
     Cause "cause": Number,
     Hops "hops": Number,
-    /// Of a resource.
+    /// Key of a resource.
     Key "key": Text,
-    /// How the resource is from then on; empty: it is gone.
+    /// The new state of the resource; empty if it was deleted.
     Value "value": Text,
     WorldSeed "world_seed": Id,
     ReachMm "reach_mm": Number,
@@ -65,16 +65,16 @@ columns! {
 /// Columns that every row has.
 pub(super) const ALWAYS_THERE: [Column; 4] = [Column::Position, Column::Kind, Column::Shard, Column::CommittedAt];
 
-/// What a column holds.
+/// Type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Counts, positions and durations: without a sign, below 2^53.
+    /// Counts, positions and durations: unsigned, below 2^53.
     Number,
-    /// 64 bits that somebody chose; as text, because tools that know no such numbers make fractions of them.
+    /// A 64-bit id or seed; as text, because tools without 64-bit integers would round it.
     Id,
     /// Nanoseconds since 1970.
     Time,
-    /// Of latitude, longitude; or a fraction.
+    /// Latitude, longitude, or a fraction.
     Degrees,
     /// True or false.
     Flag,
@@ -93,7 +93,7 @@ pub(super) enum Cell<'a> {
     Text(&'a str),
 }
 
-/// Visits the cells of an event that are there, in the order of the columns.
+/// Visits the cells of an event that have a value, in the order of the columns.
 #[inline]
 pub(super) fn visit_cells(recorded: &Recorded, archive: &Archive, visit: &mut impl FnMut(Column, Cell<'_>)) {
     let mut row = Row { archive, visit };
@@ -188,7 +188,7 @@ impl<V: FnMut(Column, Cell<'_>)> Row<'_, V> {
     }
 
     fn put(&mut self, put: &Put) {
-        // Which schedule was due stands in `resources` too.
+        // `resources` names the schedule that was due, too.
         let Put {
             at,
             time,

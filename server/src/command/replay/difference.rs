@@ -1,4 +1,5 @@
-//! Two moments side by side: what appeared, was captured or vanished in between, and how the counters moved.
+//! The states of two positions side by side: fakémon that appeared, were captured or vanished in between, and the
+//! change of the counters.
 
 use super::{ReplayArgs, bar, player, watch};
 use crate::command::sentence::{player_name, species_name};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 
-/// What is different at the end of a range.
+/// Difference between the states before and after a range.
 #[derive(Default)]
 struct Difference {
     events: u64,
@@ -18,7 +19,7 @@ struct Difference {
     appeared: Vec<Recorded>,
     captured: Vec<Recorded>,
     vanished: Vec<Recorded>,
-    /// How many there are; the lists are bounded.
+    /// Counts of all changes; the lists are bounded.
     counts: [u64; 3],
 }
 

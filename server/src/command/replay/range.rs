@@ -1,4 +1,4 @@
-//! Events of a range once more, one line each, as fast as it goes or at a pace.
+//! Prints the events of a range, one line each, as fast as possible or at a pace.
 
 use super::{ReplayArgs, player};
 use crate::command::bound::Range;
@@ -73,7 +73,7 @@ impl Pace {
         let after = Duration::from_nanos(at.ns_since(first)).div_f64(self.speed);
         let left = (began + after).saturating_duration_since(Instant::now());
         if !left.is_zero() {
-            out.flush()?; // what happened is seen before what comes
+            out.flush()?; // flush before the wait, so that each event is shown in time
             std::thread::sleep(left);
         }
         Ok(())

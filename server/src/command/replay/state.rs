@@ -1,4 +1,4 @@
-//! The game at one moment: all of it, one fakémon, one player, or what is wild in an area.
+//! The game at one position: all of it, one fakémon, one player, or the wild fakémon in an area.
 
 use super::{Area, ReplayArgs, bar, player, watch};
 use crate::command::sentence::{player_name, species_name};
@@ -39,7 +39,7 @@ pub(super) fn run(archive: &Archive, args: &ReplayArgs, to: Position) -> anyhow:
     }
 }
 
-/// The last event of a moment, and when it was written.
+/// The last event of a state, and when it was written.
 struct AsOf {
     last: Position,
     at: Option<Timestamp>,
@@ -107,7 +107,7 @@ fn write_whole(moment: &Moment, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "state hash {:016x}", moment.state_hash().0)
 }
 
-/// How often throws ended how.
+/// Counts of attempts by outcome.
 type Ends = [u64; Outcome::ALL.len()];
 
 fn ends_json(ends: &Ends) -> Value {
@@ -115,7 +115,7 @@ fn ends_json(ends: &Ends) -> Value {
     Value::Object(ends.collect())
 }
 
-/// What became of one fakémon.
+/// The history of one fakémon.
 struct Life {
     id: FakemonId,
     appeared: Option<Recorded>,
@@ -210,7 +210,7 @@ impl Life {
     }
 }
 
-/// What one player did.
+/// The history of one player.
 struct PlayerRecord {
     player: PlayerId,
     ends: Ends,
@@ -273,7 +273,7 @@ impl PlayerRecord {
     }
 }
 
-/// What is wild in an area.
+/// The wild fakémon in an area.
 struct Near<'a> {
     area: Area,
     moment: &'a Moment,

@@ -1,9 +1,9 @@
 //! `fakemon replay --step`: the journal in a terminal, event by event. A timeline to play, pause and jump in; a map
-//! of what was wild around the event; the event, and what was known of its fakémon and player at that moment.
+//! of the wild fakémon around the event; the event, and the state of its fakémon and player at that position.
 //!
-//! - `page`: events around a position, read in pieces
-//! - `wild`: what was wild, forwards and backwards
-//! - `screen`: what is drawn
+//! - `page`: events around a position, read in pages
+//! - `wild`: the wild fakémon, forwards and backwards
+//! - `screen`: drawing
 //!
 //! Keys change a [`Stepper`]; the screen is a function of it. Nothing here needs a terminal but [`run`].
 
@@ -26,13 +26,13 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 use wild::Wild;
 
-/// How often the screen is drawn while it plays.
+/// Interval of frames while it plays.
 const FRAME: Duration = Duration::from_millis(50);
-/// How long a key is waited for while it does not.
+/// Longest wait for a key while it does not play.
 const IDLE: Duration = Duration::from_secs(1);
-/// Events that are played in one frame at the most: a key is heard soon, however fast it plays.
+/// Events per frame, at most, so that keys are handled soon, however fast it plays.
 const FRAME_EVENTS_MAX: usize = 5_000;
-/// Events that one key goes on or back.
+/// Events that one key moves forwards or backwards.
 const LEAP: u64 = 100;
 /// Metres from the middle of the map to its edge.
 const RADIUS_M: f64 = 500.0;
@@ -78,18 +78,18 @@ fn interact(terminal: &mut ratatui::DefaultTerminal, stepper: &mut Stepper<'_>) 
     }
 }
 
-/// Where in the journal, and how it moves.
+/// The position in the journal, and the state of playing.
 struct Stepper<'a> {
     archive: &'a Archive,
     from: Position,
-    /// The first position that does not belong to the range.
+    /// The first position after the range.
     to: Position,
     page: Page,
-    /// Before the event that is shown.
+    /// The state before the event that is shown.
     wild: Wild,
     at: Position,
     speed: f64,
-    /// When playing began, and the time of the journal then.
+    /// When playing began, and the journal's time then.
     playing: Option<(Instant, Timestamp)>,
     /// The middle of the map, if it does not follow the events.
     centre: Option<fakemon_model::place::Place>,
@@ -115,7 +115,7 @@ impl<'a> Stepper<'a> {
         })
     }
 
-    /// At so many times the original pace; 0: as fast as it goes.
+    /// Sets the pace, as a factor of the original; 0: as fast as possible.
     fn at_pace(self, speed: Option<f64>) -> Stepper<'a> {
         let speed = match speed {
             Some(0.0) => *SPEED_RANGE.end(),
@@ -188,7 +188,7 @@ impl<'a> Stepper<'a> {
         self.radius_m = (self.radius_m * factor).clamp(*RADIUS_M_RANGE.start(), *RADIUS_M_RANGE.end());
     }
 
-    /// Goes to a position of the range, or to the end that is nearer to it.
+    /// Moves to a position, clamped to the range.
     fn go(&mut self, position: u64) -> anyhow::Result<()> {
         let position = Position(position.clamp(self.from.0, self.to.0 - 1));
         while self.at < position {
@@ -220,7 +220,7 @@ impl<'a> Stepper<'a> {
         }
     }
 
-    /// The next or previous event of a fakémon or a player.
+    /// Moves to the next or previous event of a fakémon or a player.
     fn jump(&mut self, subject: Option<Subject>, next: bool) -> anyhow::Result<()> {
         let Some(subject) = subject else {
             self.note = Some("this event is about nobody like that");
@@ -241,7 +241,7 @@ impl<'a> Stepper<'a> {
         }
     }
 
-    /// Goes on as far as the time that has passed says.
+    /// Plays the events that are due by now.
     fn play_on(&mut self) -> anyhow::Result<()> {
         let Some((began, first)) = self.playing else { return Ok(()) };
         let passed = began.elapsed().as_secs_f64() * self.speed;
@@ -265,7 +265,7 @@ impl<'a> Stepper<'a> {
     }
 }
 
-/// When an event happened: of a throw when it was decided, for a group of thousands is written at once.
+/// When an event happened; for an attempt when it was decided, because thousands are written in one group.
 fn moment_of(recorded: &Recorded) -> Timestamp {
     match recorded.event {
         Event::Attempt { decided_at, .. } => decided_at,

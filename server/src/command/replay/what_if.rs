@@ -1,4 +1,4 @@
-//! The same throws decided again under other settings: how many end otherwise, and who would have won instead.
+//! The same attempts decided again under other settings: how many results differ, and who would have won instead.
 
 use super::{ReplayArgs, bar, watch};
 use crate::command::sentence::player_name;
@@ -14,7 +14,7 @@ use fakemon_model::species::CatchRate;
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 
-/// What is to be different.
+/// Settings that differ.
 #[derive(Debug, clap::Args)]
 pub(super) struct WhatIfArgs {
     /// Decide the throws of the range again, with the settings below, and compare.
@@ -23,19 +23,19 @@ pub(super) struct WhatIfArgs {
     /// Every fakémon is caught with this chance, 0 to 1.
     #[arg(long, value_name = "CHANCE", requires = "what_if", value_parser = parse_rate)]
     catch_rate: Option<CatchRate>,
-    /// Fakémon of this species are caught with this chance; give it again for more species.
+    /// Fakémon of this species are caught with this chance, 0 to 1; repeat it for more species.
     #[arg(long, value_name = "SPECIES=CHANCE", requires = "what_if", value_parser = parse_rate_of)]
     catch_rate_of: Vec<(String, CatchRate)>,
-    /// A throw reaches so many metres.
+    /// Reach of an attempt, in metres.
     #[arg(long, value_name = "METRES", requires = "what_if", value_parser = parse_reach)]
     reach_m: Option<u32>,
-    /// Dodge rolls follow from this seed.
+    /// Seed of the dodge rolls.
     #[arg(long, value_name = "SEED", requires = "what_if")]
     seed: Option<u64>,
-    /// Throws are decided in the order in which they were read from their sockets.
+    /// Decide attempts in the order in which they were read from their sockets.
     #[arg(long, requires = "what_if")]
     in_order_received: bool,
-    /// A player may throw so often a second.
+    /// Limit each player to N attempts per second.
     #[arg(long, value_name = "N", requires = "what_if", value_parser = clap::value_parser!(u32).range(1..))]
     throws_per_second: Option<u32>,
 }
@@ -50,7 +50,7 @@ fn parse_rate_of(text: &str) -> Result<(String, CatchRate), String> {
     Ok((species.to_owned(), parse_rate(rate)?))
 }
 
-/// In millimetres.
+/// Parses a reach in metres; returns millimetres.
 fn parse_reach(text: &str) -> Result<u32, String> {
     let metres: f64 = text.parse().map_err(|_| format!("`{text}` is no number of metres"))?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked by the range")]
@@ -60,7 +60,7 @@ fn parse_reach(text: &str) -> Result<u32, String> {
     }
 }
 
-/// Decides again and compares.
+/// Runs `fakemon replay --what-if`.
 pub(super) fn run(archive: &Archive, args: &ReplayArgs, from: Position, to: Position) -> anyhow::Result<()> {
     let settings = settings(archive, &args.other)?;
     let bar = bar();
@@ -103,7 +103,7 @@ fn ending(ending: Ending) -> &'static str {
     ending.map_or("throttled", Outcome::name)
 }
 
-/// All endings, throttled last.
+/// All results, throttled last.
 fn endings() -> impl Iterator<Item = Ending> {
     Outcome::ALL.into_iter().map(Some).chain([None])
 }

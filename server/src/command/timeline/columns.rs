@@ -1,5 +1,5 @@
-//! Buckets as columns of a chart: neighbours share a column where there are more buckets than columns, and the
-//! greatest of them is shown, so that no peak is lost.
+//! Buckets as columns of a chart: neighbours share a column if there are more buckets than columns, and the largest
+//! value is shown, so that no peak is lost.
 
 use fakemon_history::timeline::{Axis, Bucket, Timeline};
 use fakemon_model::ids::Timestamp;
@@ -11,7 +11,7 @@ pub(super) struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    /// So many; more than there are buckets repeat them.
+    /// Makes `count` columns; more columns than buckets repeat them.
     pub(super) fn new(timeline: &'a Timeline, count: usize) -> Columns<'a> {
         Columns { timeline, count }
     }
@@ -35,7 +35,7 @@ impl<'a> Columns<'a> {
         self.timeline.axis.end_of(self.buckets(column).1 - 1)
     }
 
-    /// For each column the greatest of its buckets; none where no bucket has a value.
+    /// For each column the largest value of its buckets; none if no bucket has a value.
     pub(super) fn greatest(&self, of: impl Fn(usize, &Bucket) -> Option<f64>) -> Vec<Option<f64>> {
         let column = |column| {
             let (first, end) = self.buckets(column);
@@ -45,7 +45,7 @@ impl<'a> Columns<'a> {
         (0..self.count).map(column).collect()
     }
 
-    /// For each column the greatest of something per second.
+    /// For each column the largest rate per second of its buckets.
     pub(super) fn rate(&self, of: impl Fn(&Bucket) -> u64) -> Vec<Option<f64>> {
         self.greatest(|index, bucket| Some(per_second(&self.timeline.axis, index, of(bucket))))
     }
@@ -60,15 +60,15 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// A count of a bucket per second. A bucket of which the range has less than half counts as a whole one: a single
-/// event in its last microsecond is no million a second.
+/// A count of a bucket per second. A bucket of which the range covers less than half counts as a whole one: a single
+/// event in its last microsecond must not show as a million per second.
 pub(super) fn per_second(axis: &Axis, index: usize, count: u64) -> f64 {
     let covered = axis.covered_ns(index);
     let ns = if axis.len() == 1 || covered * 2 >= axis.bucket_ns() { covered } else { axis.bucket_ns() };
     count as f64 * 1e9 / ns as f64
 }
 
-/// The greatest of many; 0 if there is none.
+/// The largest value; 0 if there is none.
 pub(super) fn peak(values: &[Option<f64>]) -> f64 {
     values.iter().flatten().copied().fold(0.0, f64::max)
 }

@@ -1,4 +1,4 @@
-//! A timeline as one JSON object; buckets are written as they come, however many there are.
+//! A timeline as one JSON object; buckets are streamed, so that their number needs no memory.
 
 use super::Told;
 use fakemon_history::timeline::{Bucket, Depth, Gap, Hottest, Mark, Marked, Marks, Spread, Stage, Stall, Timeline};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 
 impl Told<'_> {
-    /// Writes it, on one line.
+    /// Writes the timeline, on one line.
     pub(super) fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
         serde_json::to_writer(&mut *out, self)?;
         writeln!(out)

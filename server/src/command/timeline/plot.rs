@@ -1,5 +1,5 @@
-//! Plots as inline SVG: one time axis for all, values as steps, one for each column of buckets. Colours are names of
-//! classes, so that the page decides what they are in the light and in the dark.
+//! Plots as inline SVG: one time axis for all, values as steps, one for each column of buckets. Colours are CSS
+//! classes, so that the page defines them for light and dark mode.
 
 use super::columns::{Columns, peak};
 use super::wording::{Clock, span};
@@ -14,25 +14,25 @@ const RIGHT: f64 = 14.0;
 const TOP: f64 = 8.0;
 const HEIGHT: f64 = 150.0;
 const BOTTOM: f64 = 20.0;
-/// One lane of marks.
+/// Height of one lane of marks, in pixels.
 const LANE: f64 = 18.0;
-/// Ticks of the time axis, at most, where nothing is folded up.
+/// Ticks of the time axis, at most, if nothing is folded.
 const TIMES_MAX: u64 = 8;
-/// What the words of two ticks need.
+/// Shortest distance of two ticks, for their labels, in pixels.
 const TIMES_APART: f64 = 60.0;
-/// The width of a closing that is folded up.
+/// Width of a folded closing, in pixels.
 const FOLD: f64 = 16.0;
-/// From which part of the axis on a closing is folded up.
+/// Share of the axis from which a closing is folded.
 const FOLDED_FROM: f64 = 0.05;
-/// Of an axis: each takes a twentieth of it, or more.
+/// Folds per axis: each replaces a twentieth of it, or more.
 const FOLDS_MAX: usize = 20;
 
-/// How high a value stands.
+/// Scale of the value axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scale {
-    /// As high as it is great, from 0 on.
+    /// Linear, from 0.
     Linear,
-    /// Each power of ten is a step.
+    /// Logarithmic, in powers of ten.
     Powers,
 }
 
@@ -42,20 +42,20 @@ pub(super) enum Shape {
     Line,
     /// Filled down to 0.
     Area,
-    /// The same, and hides what was drawn before.
+    /// Filled down to 0, and covers what was drawn before.
     Stack,
 }
 
 /// One value for each column.
 pub(super) struct Series {
     pub(super) name: String,
-    /// Which of the page's colours.
+    /// Number of one of the page's colours.
     pub(super) colour: usize,
     pub(super) shape: Shape,
     pub(super) values: Vec<Option<f64>>,
 }
 
-/// A time that stands out in every plot.
+/// A time span that is highlighted in every plot.
 pub(super) struct Band {
     pub(super) class: &'static str,
     pub(super) begin: Timestamp,
@@ -66,25 +66,25 @@ pub(super) struct Band {
 pub(super) struct Tick {
     pub(super) begin: Timestamp,
     pub(super) end: Timestamp,
-    /// What it says; anybody's words.
+    /// Its title; may contain foreign text.
     pub(super) title: String,
 }
 
-/// Marks of one kind, side by side.
+/// A lane of marks of one kind.
 pub(super) struct Lane {
     pub(super) name: &'static str,
     pub(super) class: &'static str,
     pub(super) ticks: Vec<Tick>,
 }
 
-/// What all plots of a page have in common.
+/// The time axis and columns shared by all plots of a page.
 pub(super) struct Canvas<'a> {
     times: TimeScale,
     pub(super) columns: &'a Columns<'a>,
     bands: Vec<Band>,
 }
 
-/// Text from outside, harmless in HTML, in and outside of attributes.
+/// Foreign text, escaped for HTML, inside and outside of attributes.
 pub(super) struct Escaped<'a>(pub(super) &'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -101,16 +101,16 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Time from left to right. Closings that would take much of it are folded up.
+/// Time from left to right. Closings that would take much of it are folded.
 struct TimeScale {
     begin: Timestamp,
     end: Timestamp,
-    /// In their order.
+    /// In order of time.
     folds: Vec<(Timestamp, Timestamp)>,
 }
 
 impl TimeScale {
-    /// Of closings in their order.
+    /// Makes the scale; `closings` are in order of time.
     fn new(axis: &Axis, closings: &[Gap]) -> TimeScale {
         let (begin, end) = (axis.begin(), axis.end());
         let range = end.ns_since(begin) as f64;
@@ -119,7 +119,7 @@ impl TimeScale {
         TimeScale { begin, end, folds: long.take(FOLDS_MAX).collect() }
     }
 
-    /// Nanoseconds before a moment that are not folded up, and the width of the folds before it.
+    /// Nanoseconds before a time that are not folded, and the width of the folds before it.
     fn unfolded(&self, at: Timestamp) -> (u64, f64) {
         let (mut ns, mut folded) = (at.ns_since(self.begin), 0.0);
         for (from, to) in self.folds.iter().filter(|(from, _)| *from < at) {
@@ -130,7 +130,7 @@ impl TimeScale {
         (ns, folded)
     }
 
-    /// Where a moment is, from the left.
+    /// Horizontal position of a time, from the left.
     fn x(&self, at: Timestamp) -> f64 {
         let (whole, folds) = self.unfolded(self.end);
         let (ns, folded) = self.unfolded(at.clamp(self.begin, self.end));
@@ -138,7 +138,7 @@ impl TimeScale {
         LEFT + ns as f64 * per_ns + folded
     }
 
-    /// Round moments that are far enough from each other for their words, and how far that is in time.
+    /// Round times that are far enough apart for their labels, and the step between them in nanoseconds.
     fn ticks(&self) -> (Vec<Timestamp>, u64) {
         let step = step_of_time(self.unfolded(self.end).0.max(1));
         let round = |ns: u64| ns.div_ceil(step).saturating_mul(step);
@@ -158,17 +158,17 @@ impl TimeScale {
 }
 
 impl<'a> Canvas<'a> {
-    /// Closings are in their order.
+    /// Makes the canvas; `closings` are in order of time.
     pub(super) fn new(axis: &Axis, columns: &'a Columns<'a>, bands: Vec<Band>, closings: &[Gap]) -> Canvas<'a> {
         Canvas { times: TimeScale::new(axis, closings), columns, bands }
     }
 
-    /// Where a moment is, from the left.
+    /// Horizontal position of a time, from the left.
     pub(super) fn x(&self, at: Timestamp) -> f64 {
         self.times.x(at)
     }
 
-    /// A plot of several series over each other, in the order in which they are given.
+    /// Draws several series over each other, in the given order.
     pub(super) fn plot(
         &self,
         series: &[Series],
@@ -204,7 +204,7 @@ impl<'a> Canvas<'a> {
         write!(out, r#"<path class="cursor" d="M0 {TOP}V{}"/></svg>"#, TOP + HEIGHT)
     }
 
-    /// Lanes of marks under each other.
+    /// Draws lanes of marks, one below the other.
     pub(super) fn lanes(&self, lanes: &[Lane], out: &mut String) -> fmt::Result {
         let depth = LANE * lanes.len() as f64;
         write!(out, r#"<svg viewBox="0 0 {WIDTH} {}" role="img">"#, TOP + depth + BOTTOM)?;
@@ -285,10 +285,10 @@ impl<'a> Canvas<'a> {
     }
 }
 
-/// How high values stand.
+/// The value axis.
 struct Ruler {
     scale: Scale,
-    /// For powers: the exponents.
+    /// For `Powers`: exponents.
     from: f64,
     to: f64,
 }
@@ -343,7 +343,7 @@ fn round_step(value: f64) -> f64 {
     power * steps.into_iter().find(|step| *step * power >= value * 0.9999).unwrap_or(10.0)
 }
 
-/// How far ticks of time are apart: a time that people count in.
+/// The step between ticks of time: a round number of a common unit.
 fn step_of_time(range_ns: u64) -> u64 {
     const MS: u64 = 1_000_000;
     let of = |unit: u64, counts: &'static [u64]| counts.iter().map(move |count| count * unit);

@@ -1,6 +1,5 @@
-//! A timeline as one HTML page, to be attached to a ticket: plots, tables, nothing from elsewhere. It is read in the
-//! light and in the dark, on a screen and on paper. What comes from outside (names, events, keys) is text in it,
-//! whatever it says.
+//! A timeline as one HTML page, to be attached to a ticket: plots and tables, self-contained. It supports light and
+//! dark mode, screen and paper. Foreign text (names, events, keys) is always escaped.
 
 use super::Told;
 use super::columns::{Columns, peak};
@@ -16,12 +15,12 @@ const STYLE: &str = include_str!("report.css");
 const SCRIPT: &str = include_str!("report.js");
 /// Columns of a plot: about one for each pixel of it.
 const COLUMNS_MAX: usize = 720;
-/// Marks that a table tells one by one.
+/// Marks that a table lists one by one.
 const MARKS_TOLD: usize = 200;
-/// Marks that one tick tells one by one.
+/// Marks that one tick lists one by one.
 const TICK_TOLD: usize = 8;
 
-/// A panel: a plot with its words.
+/// A panel: a plot with its texts.
 struct Panel {
     title: &'static str,
     note: &'static str,
@@ -98,7 +97,7 @@ impl Told<'_> {
         out.write_str("</div>")
     }
 
-    /// The longest stalls and gaps stand out in every plot.
+    /// Bands that highlight the longest stalls and gaps in every plot.
     fn bands(&self) -> Vec<Band> {
         let timeline = self.timeline;
         let stalls = timeline.stalls.iter().take(self.top).map(|stall| Band {
@@ -111,7 +110,7 @@ impl Told<'_> {
         gaps.chain(stalls).collect()
     }
 
-    /// When the engine was not open: there is nothing to see, however long it took.
+    /// The times when the engine was not open: without events, however long.
     fn closings(&self) -> Vec<Gap> {
         let mut closings: Vec<Gap> =
             self.timeline.gaps.iter().filter(|gap| gap.kind == GapKind::Engine).copied().collect();
@@ -147,7 +146,7 @@ impl Told<'_> {
         ]
     }
 
-    /// One tick for each column in which something happened, however much.
+    /// One tick for each column with marks.
     fn ticks(&self, columns: &Columns<'_>, counts: &[u64], marks: &[Mark]) -> Vec<Tick> {
         let mut marks = marks.iter().peekable();
         let tick = |(column, count): (usize, &u64)| {
@@ -351,7 +350,7 @@ fn panels(columns: &Columns<'_>) -> Vec<Panel> {
     ]
 }
 
-/// Outcomes on top of each other: what is drawn first is the sum of all, what is drawn last stands on the ground.
+/// Stacked outcomes: the first series drawn is the sum of all, the last one starts at 0.
 fn outcomes(columns: &Columns<'_>) -> Vec<Series> {
     let colours = [2, 0, 1, 6, 4, 3];
     let sums = |last: usize| columns.rate(move |bucket| bucket.outcomes[..=last].iter().sum());
@@ -397,7 +396,7 @@ fn write_table<const N: usize>(
     out.write_str("</tbody></table></section>")
 }
 
-/// What the page shows where somebody points: numbers and times in words, nothing from outside.
+/// Data of the page's tooltips: numbers and times as text, no foreign text.
 fn data(panels: &[Panel], canvas: &Canvas<'_>, clock: &Clock) -> serde_json::Value {
     let columns = 0..canvas.columns.len();
     let at = |column: usize| -> Timestamp { canvas.columns.begin(column) };

@@ -1,4 +1,4 @@
-//! A timeline for a terminal, 80 columns wide, without colour: one time axis, below it a line for each figure.
+//! A timeline for a terminal, 80 columns wide, without colour: one time axis, below it a line for each metric.
 //!
 //! ```text
 //! label            ▁▂▃▄▅▆▇█▇▆▅▄▃▂▁▁▂▃▄▅▆▇█▇▆▅▄▃▂▁▁▂▃▄▅▆▇█▇▆▅▄▃▂▁▁▂▃▄▅▆    peak
@@ -17,13 +17,13 @@ use std::io::{self, Write};
 const LABEL: usize = 17;
 const CHART: usize = 52;
 const PEAK: usize = 9;
-/// Lines of a tall chart.
+/// Height of a tall chart, in lines.
 const TALL: usize = 5;
-/// From nothing at all to full.
+/// Bars of 0 to 8 eighths.
 const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-/// Marks that are told one by one.
+/// Marks that are listed one by one.
 const MARKS_TOLD: usize = 20;
-/// Characters of a line that tells a mark.
+/// Longest line of a mark, in characters.
 const MARK_CHARS: usize = 100;
 
 impl Told<'_> {
@@ -120,7 +120,7 @@ impl Told<'_> {
         write_line("groups/s", &columns.rate(|bucket| bucket.group_events.count), number, out)
     }
 
-    /// One letter for a column: what matters most in it.
+    /// Writes one letter per column: its most important mark.
     fn write_marks(&self, columns: &Columns<'_>, out: &mut impl Write) -> io::Result<()> {
         let timeline = self.timeline;
         let within = |begin, end, column| begin < columns.end(column) && end >= columns.begin(column);
@@ -191,7 +191,7 @@ impl Told<'_> {
         Ok(())
     }
 
-    /// What the engine said, and what cannot be known.
+    /// Writes the engine's notices, and what the journal cannot show.
     fn write_said(&self, out: &mut impl Write) -> io::Result<()> {
         let marks = &self.timeline.marks;
         let shed = marks.said.iter().filter(|mark| mark.what.is_shedding()).count();
@@ -224,7 +224,7 @@ fn count(count: usize) -> impl Display {
     if count == 0 { "none".to_owned() } else { count.to_string() }
 }
 
-/// Somebody's words, which must not command a terminal.
+/// A foreign text without control characters of a terminal.
 fn printable(text: &str) -> String {
     let harmless =
         |character: char| if is_unsafe(character) || character.is_control() { '\u{fffd}' } else { character };
@@ -242,7 +242,7 @@ fn write_line(label: &str, values: &[Option<f64>], tell: fn(f64) -> String, out:
     writeln!(out, "{label:LABEL$} {bars}{:>PEAK$}", tell(greatest))
 }
 
-/// A chart of several lines, with the greatest value and 0 beside it.
+/// A chart of several lines, with the largest value and 0 beside it.
 fn write_tall(label: &str, values: &[Option<f64>], tell: fn(f64) -> String, out: &mut impl Write) -> io::Result<()> {
     let greatest = peak(values);
     for (index, bars) in bars(values, greatest, TALL).iter().enumerate() {
@@ -252,7 +252,7 @@ fn write_tall(label: &str, values: &[Option<f64>], tell: fn(f64) -> String, out:
     Ok(())
 }
 
-/// Bars over so many lines, the upper line first. Whatever is not 0 is seen.
+/// Bars over `lines` lines, the upper line first. Any value above 0 is visible.
 fn bars(values: &[Option<f64>], greatest: f64, lines: usize) -> Vec<String> {
     let full = lines * 8;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to `full`")]

@@ -1,4 +1,4 @@
-//! Numbers, times and marks as people read them, in both the terminal and the report.
+//! Texts of numbers, times and marks, for both the terminal and the report.
 
 use super::Told;
 use fakemon_history::timeline::{Mark, Marked, Stage, Stall};
@@ -52,16 +52,16 @@ fn parts(of_small: f64, small_per_great: f64, [great, small]: [&str; 2]) -> Stri
     if smalls == 0.0 { format!("{greats}{great}") } else { format!("{greats}{great} {smalls}{small}") }
 }
 
-/// Moments of one range, as short as they can be told apart.
+/// Formats times of one range, as short as they stay distinct.
 #[derive(Clone, Copy)]
 pub(super) struct Clock {
-    /// The same for the whole range, and left out.
+    /// The day, if it is the same for the whole range; then left out.
     day: Option<jiff::civil::Date>,
     format: &'static str,
 }
 
 impl Clock {
-    /// For a range, in steps of so many nanoseconds.
+    /// Makes the format for a range, in steps of `step_ns`.
     pub(super) fn new(begin: Timestamp, end: Timestamp, step_ns: u64) -> Clock {
         let format = match step_ns {
             0..1_000_000 => "%H:%M:%S%.6f",
@@ -72,7 +72,7 @@ impl Clock {
         Clock { day: (first == last).then_some(first), format }
     }
 
-    /// As in `20:00:00.017`, with the day if the range has several.
+    /// Formats a time, as in `20:00:00.017`, with the day if the range has several.
     pub(super) fn tell(&self, at: Timestamp) -> String {
         let moment = utc(at);
         let time = moment.strftime(self.format);
@@ -89,7 +89,7 @@ fn utc(at: Timestamp) -> jiff::civil::DateTime {
     jiff::tz::TimeZone::UTC.to_datetime(moment)
 }
 
-/// What a mark says, in a line.
+/// The text of a mark, in one line.
 pub(super) fn mark(mark: &Mark) -> String {
     match &mark.what {
         Marked::Opened { cores, durable } => {
@@ -103,24 +103,24 @@ pub(super) fn mark(mark: &Mark) -> String {
     }
 }
 
-/// What fires for the targets of a schedule is on no bus.
+/// The name of a bus; firings of schedules are on none.
 pub(super) fn bus_name(bus: &str) -> &str {
     if bus.is_empty() { "no bus" } else { bus }
 }
 
-/// What was slow in a stall, and how long each stage took at most.
+/// The slow part of a stall, and the longest time of each stage.
 pub(super) fn slow(stall: &Stall) -> String {
     format!("{} {}", slow_stage(stall), slow_stages(stall))
 }
 
-/// How long each stage of a stall took at most.
+/// The longest time of each stage of a stall.
 pub(super) fn slow_stages(stall: &Stall) -> String {
     let part = |(stage, ns): (Stage, u64)| format!("{} {}", stage.name(), span(ns as f64));
     let parts: Vec<String> = Stage::PARTS.into_iter().zip(stall.stages_ns).map(part).collect();
     format!("({})", parts.join(", "))
 }
 
-/// What was slow in a stall.
+/// The slow part of a stall.
 pub(super) fn slow_stage(stall: &Stall) -> String {
     let why = match stall.slow {
         _ if stood_still(stall) => "nothing went on, not even deciding; the process or the machine stood still",
@@ -143,23 +143,23 @@ pub(super) fn many(count: u64, what: &str) -> String {
     format!("{} {what}{}", thousands(count as f64), if count == 1 { "" } else { "s" })
 }
 
-/// What nobody can know from a journal.
+/// What a journal cannot show.
 pub(super) const SHED_UNKNOWN: &str = "throttled attempts never come into the journal; of them there is only what the \
                                        engine said of itself on the bus `default`";
 
 impl Told<'_> {
-    /// Tells the moments of the range.
+    /// The format of times of the range.
     pub(super) fn clock(&self) -> Clock {
         let axis = &self.timeline.axis;
         Clock::new(axis.begin(), axis.end(), axis.bucket_ns())
     }
 
-    /// A player's name, or at least the number.
+    /// A player's name, or the number if it is unknown.
     pub(super) fn player(&self, player: PlayerId) -> String {
         self.archive.player_name(player).map_or_else(|| format!("#{player}"), str::to_owned)
     }
 
-    /// How a count is told that may miss some.
+    /// The text of a count that may be too low by up to `missed_max`.
     pub(super) fn count(&self, count: u64, missed_max: u64) -> String {
         let more =
             if missed_max > 0 { format!(" to {}", thousands((count + missed_max) as f64)) } else { String::new() };

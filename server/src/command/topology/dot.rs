@@ -1,4 +1,4 @@
-//! The graph for Graphviz: from left to right, what is wrong in colour.
+//! The graph for Graphviz: from left to right, problems in colour.
 
 use crate::printed::is_unsafe;
 use fakemon_history::topology::{Node, NodeKind, NodeState, Topology};
@@ -55,7 +55,7 @@ fn style(state: NodeState) -> &'static str {
     }
 }
 
-/// Names come from outside: whatever is in them stays within the quotation marks.
+/// Quotes a foreign name, so that it cannot leave the quotation marks.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for one in text.chars() {

@@ -1,5 +1,4 @@
-//! The graph for people: a tree for each bus, with who feeds it and what its rules do; a table of types of events;
-//! what is wrong.
+//! The graph as text: a tree for each bus, with its sources and its rules; a table of types of events; problems.
 //!
 //! ```text
 //! bus default: 12 events, 0.2/s, 3 matched by no rule
@@ -17,12 +16,12 @@ use std::fmt::Write;
 
 /// Sources of one bus that are shown.
 const SOURCES_MAX: usize = 12;
-/// Findings that are shown: the worst come first.
+/// Findings that are shown, the worst first.
 const FINDINGS_MAX: usize = 50;
 
 const TEXT: &str = "text grows as long as there is memory";
 
-/// Everything, for a terminal so wide.
+/// The whole page, for a terminal of `columns` columns.
 pub(super) fn page(topology: &Topology, types: usize, columns: u16) -> String {
     let mut out = String::new();
     let counted =
@@ -45,7 +44,7 @@ pub(super) fn page(topology: &Topology, types: usize, columns: u16) -> String {
     out
 }
 
-/// What is wrong, a line each: terminals break it as they like.
+/// Problems, one per line: the terminal wraps them.
 pub(super) fn findings(topology: &Topology) -> String {
     if topology.findings.is_empty() {
         return "nothing is wrong\n".into();
@@ -67,7 +66,7 @@ pub(super) fn findings(topology: &Topology) -> String {
 
 struct Tree<'t> {
     nodes: HashMap<&'t str, &'t Node>,
-    /// Node, events, rate: who feeds it; what it feeds.
+    /// By node: the nodes that feed it, and those that it feeds, with events and rate.
     into: HashMap<&'t str, Vec<Step<'t>>>,
     out_of: HashMap<&'t str, Vec<Step<'t>>>,
 }
@@ -98,7 +97,7 @@ impl<'t> Tree<'t> {
         }
     }
 
-    /// What stands below a node. A tree ends at the next bus, which has one of its own.
+    /// Writes the tree below a node. It ends at the next bus, which has a tree of its own.
     fn branch(&self, out: &mut String, of: &Node, indent: &str) {
         let feeds = if of.kind == NodeKind::Bus { self.feeds(&of.id) } else { Vec::new() };
         let below = self.out_of.get(of.id.as_str()).into_iter().flatten();
@@ -114,7 +113,7 @@ impl<'t> Tree<'t> {
         }
     }
 
-    /// Who feeds a bus: the largest sources, and rules of other buses.
+    /// The inputs of a bus: the largest sources, and rules of other buses.
     fn feeds(&self, bus: &str) -> Vec<String> {
         let into = || self.into.get(bus).into_iter().flatten();
         let mut sources: Vec<&Step<'_>> = into().filter(|step| self.is(step.0, NodeKind::Source)).collect();
@@ -174,7 +173,7 @@ fn rule_of(target: &str) -> &str {
     of.rsplit_once('/').map_or(of, |(rule, _)| rule)
 }
 
-/// Names come from outside, and a terminal obeys what is in them.
+/// Replaces characters in foreign names that a terminal would interpret.
 fn shown(text: &str) -> String {
     text.chars().map(|one| if is_unsafe(one) || one.is_control() { '\u{FFFD}' } else { one }).collect()
 }
@@ -210,7 +209,7 @@ fn table(topology: &Topology, types: usize, columns: u16) -> String {
     }
 }
 
-/// The rules that take a type, or that nobody does.
+/// The rules that match a type of event, or that none does.
 fn taken_by(row: &EventTypeRow) -> String {
     const SHOWN: usize = 4;
     if row.rules.is_empty() {

@@ -1,10 +1,10 @@
-//! Spans as the trace event format of Chrome has them, which Perfetto reads too: complete events, in microseconds,
-//! each event of the tree on a line of its own with its stages below.
+//! Spans in the trace event format of Chrome, which Perfetto reads too: complete events, in microseconds, each event
+//! of the tree on a line of its own with its stages below.
 
 use fakemon_history::trace::Span;
 use serde_json::{Map, Value, json};
 
-/// The file.
+/// The contents of the file.
 pub(super) fn events(spans: &[Span]) -> Value {
     let start = spans.iter().map(|span| span.from).min().unwrap_or_default();
     let event = |span: &Span| {

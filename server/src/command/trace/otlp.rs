@@ -1,6 +1,6 @@
-//! Spans as OpenTelemetry's JSON encoding of OTLP has them: `ExportTraceServiceRequest`. The trace id follows from
-//! the first cause and the journal that it is in, the span ids from their place in the tree, so that exporting twice
-//! is exporting once.
+//! Spans in OpenTelemetry's JSON encoding of OTLP: `ExportTraceServiceRequest`. The trace id is derived from the
+//! first cause and its journal, the span ids from their place in the tree, so that exporting again gives the same
+//! ids.
 
 use anyhow::{Context, ensure};
 use fakemon_access::authority::has_user_info;
@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use ureq::Agent;
 
-/// Below a collector's address.
+/// The path below a collector's address.
 const TRACES: &str = "/v1/traces";
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
 /// `SPAN_KIND_INTERNAL`.
 const INTERNAL: u8 = 1;
 
-/// The request that exports them.
+/// The request that exports the spans.
 pub(super) fn spans(tree: &Trace, spans: &[Span]) -> Value {
     let trace_id = tree.id.map(|byte| format!("{byte:02x}")).concat();
     let span = |span: &Span| {
@@ -42,7 +42,7 @@ pub(super) fn spans(tree: &Trace, spans: &[Span]) -> Value {
     }]})
 }
 
-/// Sends them to a collector. All of them were taken, or it is an error that says what the collector says.
+/// Sends spans to a collector. An error, with the collector's message, unless it accepted all of them.
 pub(super) fn send(endpoint: &str, request: &Value) -> anyhow::Result<()> {
     let address = address(endpoint)?;
     send_to(&address, request).with_context(|| format!("--otlp-endpoint {endpoint}"))
@@ -74,7 +74,7 @@ fn send_to(address: &str, request: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where a collector takes traces: its address and path, then `/v1/traces` unless that stands there.
+/// The URL for traces: the collector's address and path, then `/v1/traces` unless it ends with that.
 fn address(endpoint: &str) -> anyhow::Result<String> {
     let has_scheme = ["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme));
     ensure!(

@@ -1,11 +1,11 @@
-//! Events around a position, read in pieces, so that going on and back is cheap.
+//! Events around a position, read in pages, so that moving forwards and backwards is cheap.
 
 use fakemon_engine::ReadError;
 use fakemon_history::archive::{Archive, Recorded};
 use fakemon_model::ids::Position;
 use std::ops::ControlFlow;
 
-/// Events that are read at once, before and after the position.
+/// Events read before and after the position.
 const BESIDE: u64 = 2_048;
 
 /// Neighbouring events.
@@ -27,7 +27,7 @@ impl Page {
         Ok(Page { events })
     }
 
-    /// Reads on if a position does not lie in the page.
+    /// Loads another page if the position is not in this one.
     pub(super) fn load(&mut self, archive: &Archive, position: Position) -> Result<(), ReadError> {
         if self.get(position).is_none() && position < archive.end_position() {
             *self = Page::around(archive, position)?;

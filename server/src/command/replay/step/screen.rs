@@ -1,4 +1,4 @@
-//! What is drawn: the timeline above, the map and the event beside it, the neighbouring events below.
+//! Drawing: the timeline at the top, below it the map and the event, at the bottom the neighbouring events.
 
 use super::Stepper;
 use crate::command::sentence::{player_name, sentence, species_name};
@@ -16,7 +16,7 @@ use ratatui::widgets::{Block, Gauge, Paragraph, Wrap};
 
 const KEYS: &str =
     "space play · ←→ step · PgUp/PgDn 100 · f/F p/P next/previous of fakémon/player · +- speed · z/Z zoom · q quit";
-/// Metres to a degree of latitude.
+/// Metres per degree of latitude.
 const METRES_PER_DEGREE: f64 = 111_195.0;
 
 pub(super) fn draw(frame: &mut Frame<'_>, stepper: &Stepper<'_>) {
@@ -62,7 +62,7 @@ fn draw_map(frame: &mut Frame<'_>, area: Rect, stepper: &Stepper<'_>) {
     };
     let metres = |place: Place| {
         let north = (place.lat() - middle.lat()) * METRES_PER_DEGREE;
-        let lon = (place.lon() - middle.lon() + 540.0).rem_euclid(360.0) - 180.0; // the short way, over the date line too
+        let lon = (place.lon() - middle.lon() + 540.0).rem_euclid(360.0) - 180.0; // the short way, also across the date line
         let east = lon * METRES_PER_DEGREE * middle.lat().to_radians().cos();
         (east, north)
     };

@@ -10,7 +10,7 @@ use fakemon_model::species::CatchRate;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
-/// A journal in which two players throw at one fakémon, the first one twice.
+/// A journal in which two players try to capture one fakémon, the first one twice.
 fn played(dir: &std::path::Path) -> Archive {
     let engine = Engine::open(dir, Options { cores: 1, ..Options::default() }).unwrap();
     let mut client = engine.client().unwrap();
@@ -40,7 +40,7 @@ fn played(dir: &std::path::Path) -> Archive {
     Archive::open(dir).unwrap()
 }
 
-/// What the engine says of its own end comes behind it.
+/// The position after the last attempt; the engine's own closing event follows it.
 fn after_the_last_throw(archive: &Archive) -> Position {
     let mut after = archive.first_position();
     let mut see = |recorded: &Recorded| {
@@ -53,7 +53,7 @@ fn after_the_last_throw(archive: &Archive) -> Position {
     after
 }
 
-/// A key that does not end it.
+/// Presses a key that does not end the program.
 fn press(stepper: &mut Stepper<'_>, key: KeyCode) {
     assert!(stepper.press(key).unwrap().is_continue());
 }

@@ -1,4 +1,4 @@
-//! What was wild at a moment, event by event forwards and backwards.
+//! The wild fakémon at a position, updated event by event, forwards and backwards.
 
 use anyhow::Context;
 use fakemon_capture::state::Fate;
@@ -18,7 +18,7 @@ pub(super) struct Sight {
     pub(super) species: SpeciesId,
 }
 
-/// All that are wild, by id.
+/// All wild fakémon, by id.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Wild(HashMap<FakemonId, Sight>);
 
@@ -28,7 +28,7 @@ impl Wild {
         Wild(wild.map(|fakemon| (fakemon.id, Sight { place: fakemon.place, species: fakemon.species })).collect())
     }
 
-    /// An event happens.
+    /// Applies an event.
     pub(super) fn happen(&mut self, event: &Event) {
         match event {
             Event::Appeared { fakemon_id, species, place, .. } => {
@@ -41,14 +41,14 @@ impl Wild {
         }
     }
 
-    /// An event has not happened yet.
+    /// Reverts an event.
     pub(super) fn undo(&mut self, archive: &Archive, recorded: &Recorded) -> anyhow::Result<()> {
         match &recorded.event {
             Event::Appeared { fakemon_id, .. } => drop(self.0.remove(fakemon_id)),
             Event::Vanished { fakemon_id, species, place, .. } => {
                 self.0.insert(*fakemon_id, Sight { place: *place, species: *species });
             }
-            // A capture does not say where the fakémon stood; its appearance does.
+            // A capture does not contain the fakémon's place; its appearance does.
             Event::Attempt { fakemon_id, outcome: Outcome::Captured, .. } => {
                 self.0.insert(*fakemon_id, appearance(archive, *fakemon_id, recorded.position)?);
             }
