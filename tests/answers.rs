@@ -1,4 +1,5 @@
-//! Answer webhooks: a player's results as signed requests, in order, tried again, dead letters at last.
+//! Answer webhooks: a player's results as signed requests, in order, retried, and dead letters after the last
+//! attempt.
 
 use crate::aws::{ERROR, Hook, WELL, events, queue, receive, sqs};
 use crate::partners::ask;
@@ -49,7 +50,7 @@ fn results_reach_the_webhooks_of_their_players_signed_and_in_order() {
     assert_eq!(ben.throw(1, 8).unwrap()["outcome"], "captured", "before there is a webhook");
     let made = put(&server, "ana", &json!({ "url": format!("http://{}/a", hook.address), "player": "ana" }));
     let secret = made["secret"].as_str().unwrap().to_owned();
-    // One for players of whom one is known already, and one is not.
+    // A webhook for several players, some of whom exist already.
     put(&server, "team", &json!({ "url": format!("http://{}/t", team.address), "players": ["ana", "ben", "cleo"] }));
     for attempt in 1..=3 {
         assert_eq!(ana.throw(attempt, attempt).unwrap()["outcome"], "captured");
@@ -93,19 +94,19 @@ fn results_reach_the_webhooks_of_their_players_signed_and_in_order() {
     assert_eq!(header(&head, "webhook-signature"), both);
     let (_, rotated) = ask(&server, "POST", "/answers/webhooks/ana/secret", &[], "{\"grace_s\":0}");
     let newest = rotated["secret"].as_str().unwrap().to_owned();
-    // A command that makes no sense, and names its player.
+    // An invalid command that names its player.
     let entry = json!({ "Source": "fakemon.game", "DetailType": "fakemon.capture_attempt",
                         "Detail": "{\"player\":\"ana\",\"attempt_id\":\"x\",\"fakemon_id\":\"5\",\"lat\":1,\"lon\":1}" });
     events(&server, "PutEvents", json!({ "Entries": [entry] }));
     let (head, body) = hook.next();
     let told: Value = serde_json::from_str(&body).unwrap();
     assert_eq!((&told["detail-type"], &told["detail"]["player"]), (&json!("fakemon.command_refused"), &json!("ana")));
-    // The first secret is good for a day yet: only those without an end got one that is over.
+    // The first secret is still valid for a day: only secrets without an expiry got one in the past.
     assert!(header(&head, "webhook-signature").contains(&signature(&newest, &head, &body)));
     assert!(!header(&head, "webhook-signature").contains(&signature(&new, &head, &body)));
     assert_ne!(header(&head, "webhook-id"), header(&last.unwrap(), "webhook-id"));
 
-    // Of other players from now on; then none at all.
+    // The webhook is for another player from now on; then for none.
     put(&server, "ana", &json!({ "url": format!("http://{}/b", hook.address), "player": "ben" }));
     assert_eq!(ana.throw(5, 6).unwrap()["outcome"], "captured");
     assert_eq!(ben.throw(3, 7).unwrap()["outcome"], "captured");
@@ -141,7 +142,7 @@ fn what_a_webhook_misses_comes_again_across_a_kill_and_at_last_lies_in_its_queue
         ids.dedup();
     }
     while !server.get("/metrics").1.contains("\nfakemon_answers_waiting 0\n") {
-        std::thread::sleep(std::time::Duration::from_millis(5)); // the hook tells of a request before it answers
+        std::thread::sleep(std::time::Duration::from_millis(5)); // the hook reports a request before it answers
     }
     hook.behaves.store(ERROR, Ordering::SeqCst);
     let mut settings = settings;

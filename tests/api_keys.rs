@@ -1,4 +1,4 @@
-//! API keys: who may bring events in over HTTP, how fast, how many, and what is remembered of it.
+//! API keys: which events they may put over HTTP, rates, quotas, and usage that survives a kill.
 
 use crate::partners::ask;
 use crate::server::{Server, fresh_data};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 const EVENT: &str = r#"{"source":"shop","detail-type":"sold","detail":{}}"#;
 
-/// What an operation with a path of its own answers.
+/// Calls an operation with its own path; returns the answer.
 fn gateway(server: &Server, method: &str, path: &str, body: Value) -> Value {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let (status, answer) = ask(server, method, path, &[], &body);
@@ -71,7 +71,7 @@ fn a_key_is_known_by_its_value_alone_and_has_its_buses_and_sources() {
     assert_eq!(ask(&server, "POST", "/events", &[], EVENT).0, 200, "in open mode nobody needs one");
     gateway(&server, "DELETE", &format!("/apikeys/{id}"), Value::Null);
     assert_eq!(ask(&server, "GET", &format!("/apikeys/{id}"), &[], "").0, 404);
-    // The journal and the log say nothing of a value.
+    // Neither the journal nor the log contains a key's value.
     let log = crate::server::answer(&["log", "--data", data.path().to_str().unwrap()]);
     assert!(log.contains(&format!("api-key/{id}")) && !log.contains(&value) && !server.log().contains(&value));
 }

@@ -16,7 +16,7 @@ pub(crate) fn call(server: &Server, method: &str, path: &str, body: &[u8]) -> (u
     (response.status().as_u16(), code, response.body_mut().read_to_string().unwrap())
 }
 
-/// Players who come, and the ids of their connections, as the bus tells them.
+/// Connects players; returns them with their connection ids, as reported on the bus.
 fn connect(server: &Server, names: &[&str]) -> Vec<(Player, String)> {
     let (url, arn) = queue(server, "came");
     let pattern = json!({ "detail-type": ["fakemon.connected"] }).to_string();
@@ -136,7 +136,7 @@ fn who_does_not_read_is_refused_and_others_are_not() {
     let (_deaf, deaf_id) = Player::connect_to(server.play, "/ws").unwrap();
     let (mut other, other_id) = Player::connect_to(server.play, "/ws").unwrap();
     let message = vec![b'x'; 128 * 1024];
-    // The kernel takes some; then they wait here, up to a bound.
+    // The kernel buffers some; then the server does, up to a bound.
     let refused = (0..200).find_map(|_| {
         let (status, code, _) = call(&server, "POST", &format!("/@connections/{deaf_id}"), &message);
         (status != 200).then_some((status, code))

@@ -1,5 +1,4 @@
-//! A webhook that decides who may connect: what it is asked, what it may answer, and that nobody is let in on a
-//! guess.
+//! Authorizers: the question, the possible answers, and that a handshake without a decision is rejected.
 
 use crate::at_connections;
 use crate::aws::events;
@@ -13,7 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// An authorizer: what it answers to the player's name, and what it was asked.
+/// An authorizer that answers by the player's name, and reports its questions.
 struct Authorizer {
     address: SocketAddr,
     asked: Receiver<Value>,
@@ -131,7 +130,7 @@ fn the_authorizer_decides_and_what_it_says_of_somebody_is_remembered() {
     let (_, _, found) = at_connections::call(&server, "GET", &format!("/@connections/{id}"), b"");
     assert_eq!(serde_json::from_str::<Value>(&found).unwrap()["context"], json!({ "role": "champion" }));
 
-    // A name that the authorizer knows better is the name at the game too.
+    // A name from the authorizer is the player's name in the game too.
     let (mut misty, id) = Player::connect_to(server.play, "/play?player=masked").unwrap();
     assert_eq!(misty.ask(&json!({ "type": "collection" })).unwrap()["type"], "collection");
     let (_, _, found) = at_connections::call(&server, "GET", &format!("/@connections/{id}"), b"");
@@ -167,7 +166,7 @@ fn while_some_wait_for_the_authorizer_others_play_and_too_many_do_not_wait() {
             assert_eq!(waiting.join().unwrap().0, 503);
         }
     });
-    // What was sent before the decision is heard after it.
+    // Messages sent before the decision are handled after it.
     let url = heard(&server);
     let mut stream = TcpStream::connect(server.play).unwrap();
     let mut request = "GET /ws?player=ash HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\

@@ -1,4 +1,4 @@
-//! What the engine says is said by the engine alone, whatever way an event comes, and on whatever bus.
+//! Events of the engine can be put by the engine only, by any API and on any bus.
 
 use crate::aws::{events, queue, receive};
 use crate::partners::ask;
@@ -41,7 +41,7 @@ fn nobody_says_through_any_door_what_the_engine_says() {
             assert_eq!(rest(&server, "POST", "/schedules/forged", &schedule).0, 400, "{schedule}");
         }
     }
-    // What is a command anybody may say.
+    // Any client may put commands.
     let spawn = json!({ "fakemon_id": "5", "species": "sparkit", "lat": SOL.0, "lon": SOL.1 }).to_string();
     let throw =
         json!({ "player": "ash", "attempt_id": "1", "fakemon_id": "5", "lat": SOL.0, "lon": SOL.1 }).to_string();

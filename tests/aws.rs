@@ -1,4 +1,4 @@
-//! The AWS API and webhooks, from outside: requests as boto3 sends them, targets as they behave and misbehave.
+//! The AWS API and webhooks, from outside: requests as boto3 sends them, targets that work and targets that fail.
 
 use crate::player::{Player, SOL};
 use crate::server::{Server, fresh_data};
@@ -50,7 +50,7 @@ pub(crate) fn queue(server: &Server, name: &str) -> (String, String) {
     (url, all["Attributes"]["QueueArn"].as_str().unwrap().to_owned())
 }
 
-/// Receives and deletes so many messages.
+/// Receives and deletes `count` messages.
 pub(crate) fn receive(server: &Server, url: &str, count: usize) -> Vec<Value> {
     let (mut received, end) = (Vec::new(), Instant::now() + PATIENCE);
     while received.len() < count {
@@ -206,7 +206,7 @@ fn a_catch_reaches_a_webhook_and_a_queue_and_what_the_webhook_missed_is_sent_aga
     assert_eq!((attribute("RETRY_ATTEMPTS"), attribute("TARGET_ARN")), ("1".into(), webhook));
     assert_eq!(attribute("RULE_ARN"), "arn:aws:events:local:123456789012:rule/fakemon/caught");
 
-    // The letter was taken out above: it goes back, and from there to its target.
+    // The dead letter was received above: it is sent back to its queue, and from there redriven to its target.
     let back =
         json!({ "QueueUrl": dead, "MessageBody": letter["Body"], "MessageAttributes": letter["MessageAttributes"] });
     sqs(&server, "SendMessage", back);
@@ -238,7 +238,7 @@ fn targets_that_misbehave_hold_up_nobody_and_nothing_is_lost_when_the_server_is_
         let targets = json!([{ "Id": number.to_string(), "Arn": arn }]);
         events(&server, "PutTargets", json!({ "Rule": "sold", "Targets": targets }));
     }
-    let refuses = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(); // closed again at once
+    let refuses = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(); // closed at once, so it refuses connections
     let arn = destination(&server, "refuses", &format!("http://{refuses}"));
     let targets = json!([{ "Id": "refuses", "Arn": arn }, { "Id": "queue", "Arn": sold_arn }]);
     events(&server, "PutTargets", json!({ "Rule": "sold", "Targets": targets }));
@@ -252,7 +252,7 @@ fn targets_that_misbehave_hold_up_nobody_and_nothing_is_lost_when_the_server_is_
     assert_eq!(units(polled), (0..100).collect::<Vec<_>>());
     assert_eq!(units((0..100).map(|_| well.next().1).collect()), (0..100).collect::<Vec<_>>());
 
-    // The one that only answered 500 gets everything after all, across a kill, in order; some perhaps twice.
+    // The target that answered 500 gets everything in the end, across a kill, in order; some events perhaps twice.
     hooks[4].behaves.store(WELL, Ordering::SeqCst);
     server.kill();
     server = Server::start(data.path(), &["--allow-private-targets"]);
@@ -444,7 +444,8 @@ fn a_replay_shows_exactly_what_lies_between_its_bounds_to_the_rules_that_are_nam
     assert_eq!(ended(&server, "everything")["EventsReplayed"], 500);
     assert!(hook.got.try_recv().is_err(), "outside gets replays only when it is named");
 
-    // Bounds to the nanosecond, in words that every client can send; to one rule by name, so to its webhook too.
+    // Bounds to the nanosecond, in the description, which every client can send; for one rule by name, so its webhook
+    // gets them too.
     let rule = "arn:aws:events:local:123456789012:rule/again";
     let (from, to) = (&replayed[7]["fakemon-time"], &replayed[490]["fakemon-time"]);
     let between = json!({ "ReplayName": "between", "EventSourceArn": archive, "EventStartTime": 0, "EventEndTime": 1,
@@ -466,7 +467,7 @@ fn a_replay_shows_exactly_what_lies_between_its_bounds_to_the_rules_that_are_nam
     assert_eq!(called.iter().collect::<Vec<_>>(), expected);
     assert_eq!(ended(&server, "between")["EventsReplayed"], expected.len());
 
-    // A replay that is in the middle when the server dies goes on; one that is cancelled ends.
+    // A replay that runs when the server is killed continues; one that is cancelled ends.
     hook.behaves.store(ERROR, Ordering::SeqCst);
     let slow = |name: &str| {
         json!({ "ReplayName": name, "EventSourceArn": archive, "EventStartTime": 0, "EventEndTime": 4_000_000_000_u64,

@@ -1,4 +1,4 @@
-//! The bus of an embedded engine: resources and events in, what targets got out; across restarts too.
+//! The bus of an embedded engine: resources and events in, deliveries to targets out; across restarts too.
 
 use fakemon_capture::command::{Completion, SubmitError};
 use fakemon_delivery::{Failed, FailureCode};
@@ -190,7 +190,7 @@ fn a_command_on_any_bus_reaches_the_capture_service_and_its_result_is_an_event()
             bus("game"),
         ],
     );
-    // At once, so that they are carried out at once: in their order all the same.
+    // Put together, so that they are executed in one batch: still in their order.
     let spawn = r#"{"fakemon_id":"42","species":"sparkit","lat":1.5,"lon":2.5,"catch_rate":1}"#;
     let attempt = r#"{"player":"ana","attempt_id":"7","fakemon_id":"42","lat":1.5,"lon":2.5}"#;
     put(
@@ -267,7 +267,7 @@ fn what_a_target_cannot_take_is_tried_again_and_then_becomes_a_dead_letter_that_
         ],
     );
     put(&mut client, &[("default", "shop", "sold", r#"{"unit":1}"#), ("default", "shop", "sold", r#"{"unit":2}"#)]);
-    receive(&engine, "q", 2); // a target that fails holds up no other
+    receive(&engine, "q", 2); // a target that fails delays no other
     let dead = receive(&engine, "dead", 2);
     let tries: Vec<String> = told.try_iter().collect();
     assert_eq!(tries, [r#"{"unit":1}"#; 3].into_iter().chain([r#"{"unit":2}"#; 3]).collect::<Vec<_>>());
@@ -339,7 +339,7 @@ fn a_rule_of_the_clock_feeds_its_own_targets_and_nobody_else_also_across_a_resta
     let dir = tempfile::tempdir().unwrap();
     let engine = open(dir.path());
     let mut client = engine.client().unwrap();
-    // Rules of the API are due at whole minutes at the earliest.
+    // Rules made by the API are due at the next whole minute at the earliest.
     let second = engine.now().0 / 1_000_000_000 + 2;
     let due = jiff::Timestamp::from_second(i64::try_from(second).unwrap()).unwrap();
     let Resource::Rule(mut clock) = rule("default", "clock", "{}") else { unreachable!() };

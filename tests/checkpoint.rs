@@ -1,5 +1,5 @@
-//! Checkpoints: copies of a data directory, beside a server that works and without one. Everything belongs together
-//! in them: a server starts from one, every tool reads it, nothing that was told before is missing.
+//! Checkpoints: copies of a data directory, beside a running server and without one. They are consistent: a server
+//! starts from one, every tool reads it, and no event acknowledged before is missing.
 
 use crate::dice::Dice;
 use crate::player::{Player, SOL};
@@ -63,7 +63,7 @@ fn a_copy_under_load_holds_what_was_told_and_outlives_kills_of_both() {
     answer(&["verify", "--data", path(&data)]);
 }
 
-/// A server on the copy gives the answers that were given, and is killed.
+/// Starts a server on the copy, checks that it repeats the answers, and kills it.
 fn is_told_the_same(data: &Path, answers: &BTreeMap<u64, Value>, dice: &mut Dice) {
     let server = Server::start(data, &[]);
     let mut player = Player::connect(server.play, "ana").unwrap();
@@ -116,7 +116,7 @@ fn a_checkpoint_is_refused_where_it_would_do_harm() {
     let (code, line) = refusal(&["checkpoint", "--data", path(&data), "--to", path(&full)]);
     assert!(code == 1 && line.contains("not empty"), "{line}");
     assert_eq!(fs::read_dir(&full).unwrap().count(), 1);
-    // Only who may read the data directory may say where the server writes.
+    // Only a caller who can read the data directory may say where the server writes.
     let evil = dir.path().join("evil");
     let body = json!({ "to": evil, "word": "0123456789abcdef0123456789abcdef" }).to_string();
     let request = format!(

@@ -1,4 +1,4 @@
-//! The command line, from outside: answers on stdout, one line on stderr when it cannot, the right exit code.
+//! The command line, from outside: answers on stdout, one line on stderr on failure, the right exit code.
 
 use crate::server::{FAKEMON, Server, answer, fakemon, fresh_data, refusal};
 use serde_json::{Value, json};

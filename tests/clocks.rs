@@ -12,10 +12,10 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const SECRET: &[u8] = b"a secret of thirty-two bytes, ok";
-/// Where Debian has it.
+/// Its path on Debian.
 const FAKE_TIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
-/// A server that takes tokens, and whose wall clock can be set.
+/// A server that needs tokens, and whose wall clock can be set.
 struct Faked {
     folder: tempfile::TempDir,
 }
@@ -36,7 +36,7 @@ impl Faked {
         self.file("data")
     }
 
-    /// From now on the server sees the wall clock so much ahead.
+    /// Sets the server's wall clock ahead by `ahead`.
     fn set(&self, ahead: &str) {
         std::fs::write(self.file("ahead.new"), format!("{ahead}\n")).unwrap();
         std::fs::rename(self.file("ahead.new"), self.file("ahead")).unwrap();
@@ -66,7 +66,7 @@ impl Faked {
         events.filter(|event: &Value| event["source"] == "shop").collect()
     }
 
-    /// The `time` of the newest event that was put, against the clock of this machine: how many seconds ahead.
+    /// The `time` of the newest event that was put, ahead of this machine's clock, in seconds.
     fn newest_ahead_s(&self) -> i64 {
         from_now_s(&self.put_events().pop().unwrap()["time"])
     }
@@ -87,12 +87,12 @@ fn connect(server: &Server, token: &str) -> Result<Player, u16> {
         .map_err(|(status, ..)| status)
 }
 
-/// A player with a token of a minute is let in, and stays.
+/// A player with a token for one minute is admitted, and stays connected.
 fn plays(server: &Server, name: &str, attempt: u64) {
     let mut player = connect(server, &token(name, now_s() + 60)).unwrap();
     for throw in 0..30 {
         assert!(player.throw(attempt + throw, 5).is_some(), "let in, then sent away");
-        std::thread::sleep(std::time::Duration::from_millis(50)); // until every connection was looked at
+        std::thread::sleep(std::time::Duration::from_millis(50)); // until every connection was checked
     }
 }
 
@@ -101,7 +101,7 @@ fn put(server: &Server) {
     assert_eq!(server.post_event(&event.to_string()).0, 200);
 }
 
-/// Until the server has seen that its clock was set.
+/// Waits until the server has noticed that its clock was set.
 fn settle() {
     std::thread::sleep(std::time::Duration::from_millis(500));
 }

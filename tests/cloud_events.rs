@@ -1,4 +1,4 @@
-//! CloudEvents over HTTP: the cases of the official conformance suite, from the request to what a target gets.
+//! CloudEvents over HTTP: the cases of the official conformance suite, from the request to the delivery at a target.
 
 use crate::aws::{events, queue, receive};
 use crate::server::{Server, fresh_data};
@@ -14,7 +14,7 @@ fn listening(data: &tempfile::TempDir) -> (Server, String) {
     (server, url)
 }
 
-/// Sends a request, and what the target gets of it.
+/// Sends a request; returns the event that the target got.
 fn heard(server: &Server, url: &str, headers: &[(&str, &str)], body: &str) -> Value {
     let mut request = ureq::post(format!("http://{}/events", server.control));
     for (name, value) in headers {

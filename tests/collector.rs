@@ -1,5 +1,5 @@
 //! `fakemon trace --otlp-endpoint` against collectors that answer as HTTP allows: in chunks, until they close, after
-//! a `100 Continue`; and that take a part only.
+//! a `100 Continue`; and that accept only a part.
 
 use crate::server::{Server, answer, fakemon, fresh_data, refusal};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The AWS API in detail: what is checked and with which words, shapes of answers, what a change keeps.
+//! The AWS API in detail: checks and their messages, shapes of answers, what an update keeps.
 
 use crate::aws::{PATIENCE, call, events, queue, receive, refused, sqs};
 use crate::pipes::rest;
@@ -66,7 +66,7 @@ fn a_bus_with_rules_stays_and_what_one_node_cannot_be_is_said() {
     refuse(&server, "DeleteEventBus", &[(json!({ "Name": "shop" }), "ValidationException", held)]);
     events(&server, "DeleteRule", json!({ "Name": "r", "EventBusName": "shop" }));
     events(&server, "DeleteEventBus", json!({ "Name": "shop" }));
-    events(&server, "DeleteEventBus", json!({ "Name": "shop" })); // gone is gone
+    events(&server, "DeleteEventBus", json!({ "Name": "shop" })); // deleting twice succeeds
     let slash = "Event bus name must not contain '/'.";
     refuse(&server, "CreateEventBus", &[(json!({ "Name": "a/b" }), "ValidationException", slash)]);
     let source = json!({ "Name": "aws.partner/x", "EventSourceName": "aws.partner/x" });
@@ -315,7 +315,7 @@ fn a_connection_is_authorized_once_its_endpoint_gives_a_token() {
     let destination = json!({ "Name": "d", "ConnectionArn": arn, "InvocationEndpoint": bad, "HttpMethod": "POST" });
     assert_eq!(events(&server, "CreateApiDestination", destination)["ApiDestinationState"], "INACTIVE");
 
-    // A change names only what changes; with another type nothing of the old one is enough.
+    // An update names only what changes; but another type needs all its own parameters.
     let endpoint = json!({ "OAuthParameters": { "AuthorizationEndpoint": good } });
     let changed = events(&server, "UpdateConnection", json!({ "Name": "bad", "AuthParameters": endpoint }));
     assert_eq!(changed["ConnectionState"], "AUTHORIZING");
@@ -452,7 +452,7 @@ fn a_list_goes_on_behind_the_last_of_its_page_whatever_was_deleted() {
     }
 }
 
-/// The names of all things of a list, two a page, each deleted as it is seen if a path for that is given.
+/// The names of all items of a list, read with two per page; each is deleted once seen if `deleted_at` is given.
 fn all_pages(server: &Server, path: &str, list: &str, name: &str, deleted_at: Option<&str>) -> Vec<String> {
     let (mut seen, mut next) = (Vec::new(), String::new());
     loop {

@@ -1,4 +1,4 @@
-//! `kill -9` at random moments under load, life after life on the same directory: what was told stays told.
+//! `kill -9` at random moments under load, again and again on the same directory: no acknowledged answer is lost.
 //!
 //! `make crash DURATION=600` does it for ten minutes.
 
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const RACERS: usize = 4;
 const LIVES: usize = 8;
 
-/// Everything that anybody was told, in all lives.
+/// All answers given, in all runs of the server.
 struct Told {
     racers: Vec<Racer>,
     /// Position by fakémon.
@@ -71,7 +71,7 @@ impl Told {
         }
     }
 
-    /// The journal verifies, and says what was told.
+    /// The journal verifies, and agrees with the answers.
     fn agrees_with_journal(&self, data: &Path) {
         let data = data.to_str().expect("temporary paths are UTF-8");
         let report: Value = serde_json::from_str(&answer(&["verify", "--data", data, "--json"])).expect("JSON");
@@ -97,7 +97,7 @@ impl Told {
     }
 }
 
-/// Puts one fakémon after another into the world; those that were acknowledged.
+/// Spawns one fakémon after another; returns those that were acknowledged.
 fn spawn_until_killed(server: &Server, newest: &AtomicU64) -> Vec<(u64, u64)> {
     let mut spawned = Vec::new();
     let detail = json!({ "species": "sparkit", "lat": SOL.0, "lon": SOL.1, "catch_rate": 1 });

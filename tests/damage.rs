@@ -1,5 +1,5 @@
-//! Files of a data directory that changed or went: every command answers as if nothing had happened, because nothing
-//! that it needs was touched, or says in one line that there is damage. Never with less, never with a panic.
+//! Files of a data directory that were changed or deleted: a command either answers as before, because it needs none
+//! of them, or reports the damage in one line. It never answers less, and never panics.
 
 use crate::aws::{queue, sqs};
 use crate::dice::Dice;
@@ -229,7 +229,7 @@ fn a_directory_whose_making_was_cut_short_is_made_again() {
     answer(&["verify", "--data", data.path().to_str().unwrap()]);
 }
 
-/// A directory with files of every kind: two ends in peace, one by a kill.
+/// A directory with files of every kind, after two clean stops and one kill.
 pub(crate) fn lived_in(data: &Path) -> Racer {
     let mut racer = Racer::new("ana");
     for life in 0..3 {
@@ -249,7 +249,7 @@ pub(crate) fn lived_in(data: &Path) -> Racer {
     racer
 }
 
-/// Changes one file that matters; says which and how.
+/// Damages one file that matters; returns which and how.
 pub(crate) fn damage(data: &Path, dice: &mut Dice) -> String {
     let folders = ["journal", "snapshot", "bus", "index"].map(|folder| fs::read_dir(data.join(folder)).unwrap());
     let files = folders.into_iter().flatten().map(|entry| entry.unwrap().path());
@@ -277,8 +277,7 @@ pub(crate) fn damage(data: &Path, dice: &mut Dice) -> String {
     format!("{how} of {} from byte {at} on", path.display())
 }
 
-/// A server that starts gives the answers that were given, or stops when it meets the damage. False: it did not
-/// serve.
+/// A server that starts repeats the answers, or stops when it meets the damage. False: it did not start.
 fn is_served_or_refused(what: &str, data: &Path, racer: &Racer) -> bool {
     let path = data.to_str().expect("temporary paths are UTF-8");
     let server = match Server::try_start(data, &[]) {
@@ -306,12 +305,12 @@ fn is_served_or_refused(what: &str, data: &Path, racer: &Racer) -> bool {
     true
 }
 
-/// The report of a command on a whole directory.
+/// The report of a command on an undamaged directory.
 fn printed(data: &Path, command: &str) -> Value {
     serde_json::from_str(&answer(&[command, "--json", "--data", data.to_str().unwrap()])).unwrap()
 }
 
-/// The report of a command on a damaged directory; none if it said in one line that it cannot.
+/// The report of a command on a damaged directory; none if it failed with one line.
 fn said(what: &str, data: &Path, command: &str) -> Option<Value> {
     let output = fakemon(&[command, "--json", "--data", data.to_str().unwrap()]);
     if output.status.success() {

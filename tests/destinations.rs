@@ -1,5 +1,5 @@
-//! What reaches the targets of rules, byte for byte: paths, queries and headers of requests from the event, tokens,
-//! numbers; why something did not arrive; and what is refused before it could fail.
+//! Deliveries to targets of rules, byte for byte: paths, queries and headers of requests from the event, tokens,
+//! numbers; reasons of failed deliveries; and settings that are rejected before they could fail.
 
 use crate::aws::{ERROR, Hook, PATIENCE, WELL, destination, events, queue, receive, refused, sqs};
 use crate::pipes::rest;
@@ -14,7 +14,7 @@ use std::time::Instant;
 const QUEUE: &str = "arn:aws:sqs:local:123456789012:";
 const BUS: &str = "arn:aws:events:local:123456789012:event-bus/";
 
-/// What a request was: its first line and headers, and its body.
+/// A received request: its first line and headers, and its body.
 struct Asked {
     head: String,
     body: String,
@@ -32,7 +32,7 @@ impl Asked {
     }
 }
 
-/// An HTTP server that answers as a function says.
+/// An HTTP server whose answers a function makes.
 fn answering(
     answer: impl Fn(&Asked) -> String + Send + Sync + Clone + 'static,
 ) -> (SocketAddr, mpsc::Receiver<Asked>) {
@@ -205,7 +205,7 @@ fn dead_letters_say_why_in_the_services_words() {
     let (gone, gone_arn) = queue(&server, "gone");
     let (busy, _busy) = answering(|_| said("429 later", "retry-after: Sun, 06 Nov 1994 08:49:37 GMT\r\n", ""));
     let hook = Hook::start(ERROR);
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(); // closed again at once
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(); // closed at once, so it refuses connections
     rule(&server, "default", "r");
     let at = |name: &str, address: SocketAddr| destination(&server, name, &format!("http://{address}/"));
     for (id, arn, input) in [
@@ -282,7 +282,7 @@ fn the_services_limits_hold_where_a_setting_asks_for_them() {
     };
     assert_eq!(refused(&server, "AWSEvents.PutTargets", targets(0..6)).0, "LimitExceededException");
     events(&server, "PutTargets", targets(0..5));
-    events(&server, "PutTargets", targets(0..5)); // the same once more are no more
+    events(&server, "PutTargets", targets(0..5)); // putting the same again adds none
     assert_eq!(refused(&server, "AWSEvents.PutTargets", targets(5..6)).0, "LimitExceededException");
 }
 
@@ -301,7 +301,7 @@ fn an_event_keeps_its_id_and_its_time_from_bus_to_bus_and_never_goes_round_on_on
     }
     rule(&server, "right", "on");
     target(&server, "right", "on", json!({ "Id": "queue", "Arn": arn }));
-    // Regions and accounts share one namespace: these are the bus itself.
+    // Regions and accounts share one namespace: all these ARNs name the bus itself.
     for (id, own) in [
         ("region", "arn:aws:events:us-west-2:123456789012:event-bus/default"),
         ("account", "arn:aws:events:local:000000000000:event-bus/default"),

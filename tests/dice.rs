@@ -1,35 +1,35 @@
-//! Chance with a seed: a test that fails says which, and `FAKEMON_SEED` gives it the same again.
+//! Random numbers with a seed: a test that fails prints the seed, and `FAKEMON_SEED` repeats it.
 
 use fakemon_model::ids::mix;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Numbers that follow from a seed; tells the seed when its test panics.
+/// Random numbers from a seed; prints the seed when its test panics.
 pub(crate) struct Dice {
     seed: u64,
     rolled: u64,
 }
 
 impl Dice {
-    /// From the environment, or else from the clock.
+    /// Takes the seed from the environment, else from the clock.
     pub(crate) fn new() -> Dice {
         let given = std::env::var("FAKEMON_SEED").ok().and_then(|seed| seed.parse().ok());
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970");
         Dice { seed: given.unwrap_or(u64::from(clock.subsec_nanos())), rolled: 0 }
     }
 
-    /// From 0 to below `end`.
+    /// A number from 0 to below `end`.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         self.rolled += 1;
         let number = mix(mix(self.seed).wrapping_add(self.rolled));
         usize::try_from(number % end as u64).expect("it is smaller than a usize")
     }
 
-    /// Some bytes.
+    /// Random bytes.
     pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
         (0..count).map(|_| u8::try_from(self.below(256)).expect("it is below 256")).collect()
     }
 
-    /// Something of all this.
+    /// One of the elements.
     pub(crate) fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         &all[self.below(all.len())]
     }

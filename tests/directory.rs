@@ -1,5 +1,5 @@
-//! A data directory among others: who may look into it and its copies, where copies may lie, and what is said when
-//! the system refuses a file, a thread or a mount. Nothing half done stays behind.
+//! Permissions of a data directory and its copies, the places where copies may be, and errors when the system refuses
+//! a file, a thread or a mount. Nothing unfinished stays behind.
 
 use crate::damage::lived_in;
 use crate::disk::Disk;
@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// A user who owns nothing.
+/// Uid of a user who owns nothing.
 const NOBODY: u32 = 65_534;
 
 fn path(path: &Path) -> &str {
@@ -23,7 +23,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-/// What others than the owner may do with a directory, its folders and its files, all together.
+/// Permissions of group and others on a directory, its folders and its files, combined.
 fn granted(dir: &Path) -> u32 {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     let inside = entries.map(|entry| if entry.is_dir() { granted(&entry) } else { mode(&entry) & 0o077 });
@@ -66,7 +66,7 @@ fn a_group_that_was_let_in_stays_so_and_others_never_see_secrets() {
     fs::create_dir(&data).unwrap();
     fs::set_permissions(&data, fs::Permissions::from_mode(0o750)).unwrap();
     made(&data);
-    fs::set_permissions(data.join("bus"), fs::Permissions::from_mode(0o755)).unwrap(); // of an older version
+    fs::set_permissions(data.join("bus"), fs::Permissions::from_mode(0o755)).unwrap(); // as an older version left it
     made(&data);
     assert_eq!((mode(&data), mode(&data.join("bus"))), (0o750, 0o750));
     answer(&["checkpoint", "--data", path(&data), "--to", path(&copy)]);
@@ -98,7 +98,7 @@ fn nothing_is_written_into_a_data_directory_but_by_its_server() {
         }
     }
     assert!(!data.join("n1").exists() && !data.join("copy").join("journal").exists());
-    // A server is told where by who may read the directory, and refuses all the same.
+    // The caller may read the directory and sends its word, and the server still refuses.
     let server = Server::start(&data, &[]);
     let contact = fs::read_to_string(data.join("control")).unwrap();
     let word = contact.trim().split(' ').nth(1).unwrap();
@@ -188,7 +188,7 @@ fn as_nobody(folder: &Path, before: &str, arguments: &[&str]) -> Option<Output> 
     if !rustix::process::getuid().is_root() {
         return None;
     }
-    // The build's folder may be this user's alone.
+    // Other users may not be able to read the build's folder.
     let binary: PathBuf = folder.join("fakemon");
     if !binary.exists() {
         fs::copy(FAKEMON, &binary).unwrap();
@@ -200,7 +200,7 @@ fn as_nobody(folder: &Path, before: &str, arguments: &[&str]) -> Option<Output> 
     command.output().ok()
 }
 
-/// Lets everybody read all of a directory.
+/// Makes a directory readable for all users.
 fn open_to_all(dir: &Path) {
     for entry in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
         match entry.is_dir() {

@@ -1,5 +1,5 @@
-//! A disk that is full, a limit of file sizes: the process stops, says what and where and what to do, and nothing
-//! that was told is lost.
+//! A full disk, a limit of file sizes: the process stops, reports the error, the file and the remedy, and no
+//! acknowledged answer is lost.
 
 use crate::aws::{call, queue, receive, sqs};
 use crate::dice::Dice;
@@ -30,7 +30,7 @@ fn a_full_disk_stops_it_and_loses_nothing() {
     };
     let data = folder.path().join("data");
     race_until_it_stops(Server::start(&data, &[]), &mut racer, "free some space");
-    // Still no room: it starts and serves what it can, or says the same again.
+    // Still no room: it starts and serves what it can, or fails with the same message.
     std::fs::write(folder.path().join("ballast"), vec![1; 3 << 20]).expect_err("it is full");
     let arguments = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--cores", "1"];
     let (code, line) = refusal(&[&["serve", "--data", data.to_str().expect("UTF-8")], &arguments[..]].concat());
@@ -101,7 +101,7 @@ fn race_until_it_stops(server: Server, racer: &mut Racer, remedy: &str) {
     assert!(status.code() == Some(1) && !said.contains("panicked"), "{status} {said}");
 }
 
-/// With room again, everything is as it was told.
+/// With room again, all answers are repeated.
 fn is_told_the_same_later(data: &Path, racer: &mut Racer, dice: &mut Dice) {
     let server = Server::start(data, &[]);
     racer.is_told_the_same(server.play, dice);
@@ -113,7 +113,7 @@ fn is_told_the_same_later(data: &Path, racer: &mut Racer, dice: &mut Dice) {
 pub(crate) struct Disk<'a>(&'a Path);
 
 impl Disk<'_> {
-    /// None: this user may not.
+    /// None if this user may not mount.
     pub(crate) fn mount<'a>(folder: &'a Path, size: &str) -> Option<Disk<'a>> {
         let mut mount = Command::new("mount");
         let mounted = mount.args(["-t", "tmpfs", "-o", size, "tmpfs"]).arg(folder).output();

@@ -1,4 +1,4 @@
-//! The engine, embedded: who wins, what is remembered, what is refused. Data in, data out; no network.
+//! The engine, embedded: who wins, what is stored, what is rejected. Data in, data out; no network.
 
 use fakemon_capture::command::{Attempt, Completion, Spawn, SpawnError, SubmitError};
 use fakemon_capture::world::Change;
@@ -116,7 +116,7 @@ fn exactly_one_wins_each_fakemon_however_many_cores_and_clients() {
     }
 }
 
-/// Twenty players throw at each of fifty fakémon, as fast as they can.
+/// Twenty players make attempts at each of fifty fakémon, as fast as they can.
 fn race(engine: &Engine, racer: u64) -> Vec<Decision> {
     let mut client = engine.client().unwrap();
     for fakemon in 1..=50 {
@@ -154,7 +154,7 @@ fn a_throw_that_is_sent_again_gets_its_first_answer_for_ever() {
         "ids are the player's own"
     );
 
-    // Long enough for the ledger to forget it and for the snapshot to hold it.
+    // Long enough that the answer has left memory and is in the snapshot.
     for attempt in 100..400 {
         throw(&engine, &mut client, "ana", attempt, 1);
     }
@@ -232,7 +232,7 @@ fn a_copy_taken_at_any_moment_holds_everything_that_was_acknowledged() {
     spawn(&mut client, 1..=20);
     for round in 1..=5 {
         let told: Vec<_> = (1..=20).map(|id| throw(&engine, &mut client, "ana", round * 100 + id, id)).collect();
-        // Not atomic, as a crash is: but what was acknowledged before does not change any more.
+        // Not atomic, unlike a crash: but what was acknowledged before does not change any more.
         let copy = copies.path().join(round.to_string());
         copy_dir(dir.path(), &copy);
         let revived = open(&copy, 1);
@@ -246,7 +246,7 @@ fn a_copy_taken_at_any_moment_holds_everything_that_was_acknowledged() {
     }
 }
 
-/// Blocks of many events, more blocks of one each than a follower looks up, and every place to begin.
+/// Blocks of many events, more blocks of one event than a follower looks up singly, and every starting position.
 #[test]
 fn who_follows_may_begin_anywhere_and_misses_nothing() {
     let dir = TempDir::new().unwrap();
@@ -280,8 +280,8 @@ fn who_follows_may_begin_anywhere_and_misses_nothing() {
 
 fn copy_dir(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
-    // First what says how much there must be at least, and what follows the journal; then the journal; within each
-    // RocksDB's own order of trust: data, then what names it.
+    // First the lower bound of acknowledged events, and databases that follow the journal; then the journal. Within
+    // each, RocksDB's own order: data first, then the files that refer to it.
     let mut names: Vec<_> = std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort_by_key(|name| {
         let name = name.to_string_lossy();
@@ -394,7 +394,7 @@ fn a_full_engine_throttles_and_forgets_nothing_that_it_accepted() {
     assert_eq!(wait_for(&mut client, accepted).len(), accepted);
     let retried = throw(&engine, &mut client, "ana", refused[0], 1);
     assert_eq!(retried.outcome, Outcome::AlreadyCaptured, "a throttled id is not used up");
-    drop(client); // hands its figures in
+    drop(client); // flushes its metrics
     assert_eq!(engine.metrics().throttled, refused.len() as u64);
 }
 
@@ -510,7 +510,8 @@ fn damage_is_found_named_and_never_a_panic() {
     let error = Engine::open(&copy, options(1)).err().unwrap().to_string();
     assert!(error.contains("it ends here, but everything before position"), "{error}");
 
-    // A byte of the log changed. RocksDB stops reading its log at the damage; what was acknowledged behind is missed.
+    // A byte of the log changed. RocksDB stops reading its log at the damage; acknowledged events behind it are
+    // detected as missing.
     let seed = 11u64;
     for round in 0..20 {
         let copy = copies.path().join(round.to_string());
@@ -529,7 +530,7 @@ fn damage_is_found_named_and_never_a_panic() {
                 let named = error.contains("damaged") || error.contains("acknowledged");
                 assert!(named, "seed {seed}, round {round}, byte {place}: {error}");
             }
-            // Only rows of the snapshot were behind the damage: the journal makes them again.
+            // Only rows of the snapshot were behind the damage: they are rebuilt from the journal.
             Ok(engine) => {
                 let mut client = engine.client().unwrap();
                 for first in &told {

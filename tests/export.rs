@@ -1,4 +1,4 @@
-//! Exports: JSON lines that become the same journal again, tables that say the same as the log; and what is refused.
+//! Exports: JSON lines that import to the same journal, tables that agree with the log; and what is rejected.
 
 use crate::aws::{call, events};
 use crate::dice::Dice;
@@ -15,7 +15,7 @@ fn path(path: &Path) -> &str {
     path.to_str().expect("temporary paths are UTF-8")
 }
 
-/// A journal with events of every kind, from three lives, the last of which ended by a kill.
+/// A journal with events of every kind, from three runs of a server, the last ended by a kill.
 pub(crate) fn lived_in(data: &Path) {
     for (life, cores) in ["1", "2", "1"].into_iter().enumerate() {
         let server = Server::start(data, &["--cores", cores]);
@@ -82,7 +82,7 @@ fn lines_of_a_journal_become_the_same_journal() {
         fs::metadata(dir.path().join("lines.jsonl.zst")).unwrap().len()
             < fs::metadata(dir.path().join("lines.jsonl")).unwrap().len() / 3
     );
-    // A server goes on with it: who caught something has it, the rules are those that were.
+    // A server continues with the import: collections and rules are the same.
     let (old, new) = (Server::start(&data, &[]), Server::start(&dir.path().join("from-lines.jsonl"), &[]));
     for name in ["ana", "Zo%C3%AB"] {
         let collection = |server: &Server| {
@@ -188,7 +188,7 @@ fn tables_say_what_the_log_says() {
     assert_eq!((rows.len(), file.metadata().file_metadata().num_rows()), (log.len(), log.len() as i64));
     let names: Vec<String> =
         file.metadata().file_metadata().schema().get_fields().iter().map(|field| field.name().to_owned()).collect();
-    // Beside a time in microseconds is what is below them.
+    // Each time in microseconds has a column with the remaining nanoseconds.
     let below = |name: &str| name.strip_suffix("_ns").is_some_and(|time| names.iter().any(|name| name == time));
     assert_eq!(names.iter().filter(|name| !below(name)).collect::<Vec<_>>(), headers.iter().collect::<Vec<_>>());
     assert_eq!(names.iter().filter(|name| below(name)).count(), 5, "{names:?}");
@@ -254,7 +254,7 @@ fn filters_are_those_of_the_log() {
         let log = answer(&[&["log", "--data", path(&data)], filters].concat());
         let positions = |value: &Value| value["detail"]["position"].as_str().map(str::to_owned);
         let mut logged: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        logged.dedup_by_key(|line| positions(line).unwrap_or_else(|| line["id"].to_string())); // a rule sees both ends
+        logged.dedup_by_key(|line| positions(line).unwrap_or_else(|| line["id"].to_string())); // a rule sees the attempt and its result
         export(&data, "jsonl", &out, filters);
         let text = fs::read_to_string(&out).unwrap();
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -273,12 +273,12 @@ fn a_part_is_never_mistaken_for_all() {
     let (code, line) = refusal(&["export", "--data", path(&data), "--format", "csv", "--out", path(&out)]);
     assert!(code == 1 && line.contains("--out"), "{line}");
     let out = dir.path().join("there.parquet");
-    fs::create_dir(&out).unwrap(); // the name cannot be taken
+    fs::create_dir(&out).unwrap(); // the name is taken by a directory
     let (code, line) = refusal(&["export", "--data", path(&data), "--format", "parquet", "--out", path(&out)]);
     assert!(code == 1 && line.contains("--out"), "{line}");
     let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_str().unwrap().ends_with(".part")), "{left:?}");
-    // A link stays one, a pipe is written to, and the directory that is read stays as it is.
+    // A symbolic link is kept, a pipe is written to, and the source directory does not change.
     let (file, link, pipe) = (dir.path().join("file.jsonl"), dir.path().join("link"), dir.path().join("pipe"));
     fs::write(&file, "").unwrap();
     std::os::unix::fs::symlink(&file, &link).unwrap();

@@ -1,4 +1,4 @@
-//! FIFO queues behind the SQS API: order of groups, repetitions, and rules that have one for a target.
+//! FIFO queues of the SQS API: order of groups, deduplication, and rules with one as a target.
 
 use crate::aws::{events, queue, refused, sqs};
 use crate::server::{Server, fresh_data};

@@ -1,4 +1,4 @@
-//! Nonsense on every input of the real binary at once, while somebody plays on as if nothing were.
+//! Invalid input on every interface of the real binary together, while a player continues undisturbed.
 
 use crate::dice::Dice;
 use crate::player::{Player, SOL, throw};
@@ -35,7 +35,7 @@ fn nonsense_disturbs_nobody() {
     assert!(server.stop().success());
 }
 
-/// Throws again and again; each answer must come, and be right.
+/// Makes attempts in a loop; each answer must come, and be right.
 fn play_on(play: SocketAddr, fakemon: u64, over: &AtomicBool) -> u64 {
     let mut player = Player::connect(play, "ana").unwrap();
     let mut attempt = 0;
@@ -49,7 +49,7 @@ fn play_on(play: SocketAddr, fakemon: u64, over: &AtomicBool) -> u64 {
 }
 
 fn talk_nonsense(server: &Server, dice: &mut Dice) {
-    let mut lingering = Vec::new(); // half open, silent, deaf: until the end
+    let mut lingering = Vec::new(); // connections that are half open, silent, or not read: kept until the end
     for _ in 0..ROUNDS {
         lingering.extend(nonsense_bytes(server.play, dice));
         lingering.extend(nonsense_bytes(server.control, dice));
@@ -63,7 +63,7 @@ fn talk_nonsense(server: &Server, dice: &mut Dice) {
     assert!(lingering.len() > ROUNDS);
 }
 
-/// Noise, or a request that breaks off or is spoilt.
+/// Random bytes, or a request that breaks off or is corrupted.
 fn nonsense_bytes(addr: SocketAddr, dice: &mut Dice) -> Option<TcpStream> {
     let mut stream = TcpStream::connect(addr).expect("it accepts");
     let mut request = format!(
@@ -82,14 +82,14 @@ fn nonsense_bytes(addr: SocketAddr, dice: &mut Dice) -> Option<TcpStream> {
         2 => request = vec![b'A'; 100_000],
         _ => dice.spoil(&mut request),
     }
-    let _ = stream.write_all(&request); // it may hang up in the middle
+    let _ = stream.write_all(&request); // the server may close it in the middle
     if dice.below(2) == 0 {
         let _ = stream.shutdown(Shutdown::Write);
     }
     (dice.below(2) == 0).then_some(stream)
 }
 
-/// A proper handshake, then frames as nobody may send them.
+/// A valid handshake, then frames that violate the protocol.
 fn nonsense_frames(play: SocketAddr, dice: &mut Dice) -> TcpStream {
     let player = Player::connect(play, "mallory").expect("it accepts");
     let mut stream = player.socket.get_ref().try_clone().expect("a descriptor");
@@ -107,11 +107,11 @@ fn nonsense_frames(play: SocketAddr, dice: &mut Dice) -> TcpStream {
     if dice.below(3) == 0 {
         dice.spoil(&mut bytes);
     }
-    let _ = stream.write_all(&bytes); // it may hang up in the middle
+    let _ = stream.write_all(&bytes); // the server may close it in the middle
     stream
 }
 
-/// Each message is answered, whatever it says, until one breaks the protocol.
+/// Each message is answered, whatever its content, until one violates the protocol.
 fn nonsense_messages(play: SocketAddr, dice: &mut Dice) {
     let mut player = Player::connect(play, "mallory").expect("it accepts");
     let numbers = [
@@ -163,7 +163,7 @@ fn nonsense_messages(play: SocketAddr, dice: &mut Dice) {
     }
 }
 
-/// The same in the binary protocol: numbers that are none, and buffers that are spoilt.
+/// The same in the binary protocol: invalid numbers, and corrupted buffers.
 fn nonsense_flatbuffers(play: SocketAddr, dice: &mut Dice) {
     let mut request = format!("ws://{play}/play?player=mallory").into_client_request().expect("a URL");
     let protocol = "fakemon.v1.fb".parse().expect("a value");
@@ -190,7 +190,7 @@ fn nonsense_flatbuffers(play: SocketAddr, dice: &mut Dice) {
     }
 }
 
-/// Requests that are spoilt, huge, deep, or never end.
+/// Requests that are corrupted, huge, deeply nested, or never end.
 fn nonsense_http(control: SocketAddr, dice: &mut Dice) {
     let body = match dice.below(5) {
         0 => "[".repeat(100_000).into_bytes(),
@@ -224,7 +224,7 @@ fn nonsense_http(control: SocketAddr, dice: &mut Dice) {
     let head = format!("POST /events HTTP/1.1\r\nHost: {control}\r\nConnection: close\r\n{framing}\r\n\r\n");
     let mut stream = TcpStream::connect(control).expect("it accepts");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout can be set");
-    let _ = stream.write_all(&[head.as_bytes(), &body].concat()); // it may hang up in the middle
+    let _ = stream.write_all(&[head.as_bytes(), &body].concat()); // the server may close it in the middle
     let _ = stream.shutdown(Shutdown::Write);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer); // a reset is an answer to this
@@ -232,7 +232,7 @@ fn nonsense_http(control: SocketAddr, dice: &mut Dice) {
     assert!(fine, "{}", String::from_utf8_lossy(&answer));
 }
 
-/// Asks much and reads nothing.
+/// A client that sends many requests and reads no answers.
 fn deaf_watcher(play: SocketAddr, index: usize) -> TcpStream {
     let mut player = Player::connect(play, &format!("deaf-{index}")).expect("it accepts");
     let stream = player.socket.get_ref().try_clone().expect("a descriptor");

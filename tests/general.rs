@@ -1,4 +1,4 @@
-//! The general endpoint, `/ws`: whoever comes, what they say and who goes is on the bus, and back ends answer.
+//! The general endpoint, `/ws`: connections, messages and disconnections are events on the bus, and back ends answer.
 
 use crate::at_connections;
 use crate::aws::{events, queue, receive};
@@ -17,7 +17,7 @@ pub(crate) fn settings(data: &tempfile::TempDir, text: &str) -> PathBuf {
     path
 }
 
-/// A queue of all that happens at `/ws`.
+/// A queue of all events of `/ws`.
 pub(crate) fn heard(server: &Server) -> String {
     let (url, arn) = queue(server, "heard");
     let pattern = json!({ "source": ["fakemon.connections"] }).to_string();
@@ -27,7 +27,7 @@ pub(crate) fn heard(server: &Server) -> String {
     url
 }
 
-/// The next so many events, each as its schema in our registry says: detail-type and detail.
+/// The next `count` events, each checked by its schema in our registry: detail-type and detail.
 pub(crate) fn next(server: &Server, url: &str, count: usize) -> Vec<(String, Value)> {
     let event = |message: &Value| {
         let event: Value = serde_json::from_str(message["Body"].as_str().unwrap()).unwrap();
@@ -57,7 +57,7 @@ fn what_is_said_becomes_events_in_order_and_back_ends_answer() {
     ash.socket.send(Message::text("good morning")).unwrap();
     ash.socket.send(Message::text("{\"action\":\"$connect\"}")).unwrap();
     ash.socket.send(Message::binary(vec![0xFF, 0])).unwrap();
-    // Else a rule on the detail-type alone would take it for the engine's word.
+    // Else a rule on the detail-type alone would take it for an event of the engine.
     ash.say(&json!({ "action": "fakemon.capture_succeeded" })).unwrap();
     let said = next(&server, &url, 6);
     let kinds: Vec<&str> = said.iter().map(|(kind, _)| kind.as_str()).collect();
@@ -137,7 +137,7 @@ fn what_was_told_of_connections_survives_a_kill() {
     for number in 0..200 {
         ash.say(&json!({ "action": "count", "number": number })).unwrap();
     }
-    // Some are durable, the rest is on its way. What was delivered before the kill may be delivered again after it.
+    // Some are durable, the rest is in flight. Events delivered before the kill may be delivered again after it.
     let (mut numbers, mut known): (Vec<u64>, HashSet<String>) = Default::default();
     let mut hear = |server: &Server| {
         let mut said = next(server, &url, 1);

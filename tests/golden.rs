@@ -1,7 +1,7 @@
-//! What every tool says of a journal that is kept here as lines, made once by `make`: an evening of the seeded
-//! workload on a real server. Imported, it has the positions, ids, hashes and times that it had, so all that is said
-//! of it is always the same: in the transcripts `golden/*.txt`, and in the incident guide. `UPDATE_GOLDEN=1` writes
-//! what is expected from now on.
+//! Output of every tool for one journal, stored as lines and made once by `make`: an evening of the seeded workload
+//! on a real server. Imported, it has its original positions, ids, hashes and times, so the output is always the
+//! same: in the transcripts `golden/*.txt`, and in the incident guide. `UPDATE_GOLDEN=1` rewrites the expected
+//! output.
 
 mod make;
 mod transcript;
@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use transcript::Kind;
 
-/// Where what is expected lies.
+/// The folder of expected output.
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden")
 }
@@ -20,7 +20,7 @@ fn path(path: &Path) -> &str {
     path.to_str().expect("temporary paths are UTF-8")
 }
 
-/// A place to work in: the data directory `evening`, and the lines that it comes from.
+/// A working folder: the data directory `evening`, and the lines that it was imported from.
 fn incident() -> tempfile::TempDir {
     let dir = fresh_data();
     let (lines, data) = (dir.path().join("journal.jsonl"), dir.path().join("evening"));
@@ -30,7 +30,7 @@ fn incident() -> tempfile::TempDir {
     dir
 }
 
-/// Copies what belongs to a database; the others are made anew.
+/// Copies the files of a database that hold data; it recreates the others.
 fn copy_files(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
@@ -41,7 +41,7 @@ fn copy_files(from: &Path, to: &Path) {
     }
 }
 
-/// Everything that is said in a transcript is said again.
+/// Checks that the commands of a transcript print the same again.
 fn is_said_again(name: &str) {
     transcript::check(&folder().join(name), Kind::Console, incident().path());
 }
@@ -94,7 +94,7 @@ fn the_incident_guide_says_what_the_tools_say() {
     let long = text.lines().find(|line| line.chars().count() > 99);
     assert_eq!(long, None, "lines of the guide must fit a terminal");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        return; // the binary has the guide as it was
+        return; // the binary still contains the old guide
     }
     assert!(answer(&["help", "incident"]).contains(text.trim()), "`fakemon help incident` is the guide");
 }

@@ -1,5 +1,5 @@
-//! What happened, asked from outside: `explain`, `trace` and `replay` on a server's data, beside the running server
-//! and after its end, with an index and without one; and the index beside a reader that reads everything.
+//! `explain`, `trace` and `replay` on a server's data, beside the running server and after its end, with an index and
+//! without one; and the index compared with a full scan.
 
 use crate::aws::{events, queue, receive, sqs};
 use crate::dice::Dice;
@@ -27,7 +27,7 @@ fn told(arguments: &[&str]) -> Value {
     serde_json::from_str(&answer(&[arguments, &["--json"]].concat())).expect("it is JSON")
 }
 
-/// A fakémon that every throw catches, or none.
+/// Spawns a fakémon with a catch rate of 0 or 1.
 fn spawn(server: &Server, id: u64, catch_rate: f64) -> u64 {
     server
         .spawn(json!({ "fakemon_id": id.to_string(), "species": "sparkit", "lat": 40.4168, "lon": -3.7038,
@@ -35,7 +35,7 @@ fn spawn(server: &Server, id: u64, catch_rate: f64) -> u64 {
         .1
 }
 
-/// Ash catches what misty misses; what was told of each throw.
+/// Ash captures a fakémon and misty comes too late; returns the answers.
 fn race(server: &Server) -> [Value; 3] {
     spawn(server, 42, 1.0);
     spawn(server, 43, 0.0);
@@ -168,7 +168,7 @@ fn trace_shows_what_came_of_an_event_and_where_it_went() {
     let beside = fresh_data();
     let (otlp, chrome) = (beside.path().join("otlp.json"), beside.path().join("chrome.json"));
     let files = ["--otlp", otlp.to_str().unwrap(), "--chrome", chrome.to_str().unwrap()];
-    // Asked from the end, it is told from the beginning.
+    // Asked for the last event, the tree begins with the first cause.
     let tree = told(&[&["trace", "--data", dir, copy["id"].as_str().unwrap()][..], &files].concat());
     let root = &tree["tree"];
     assert_eq!((&root["position"], &root["relation"]), (&put["position"], &json!("first")));
@@ -198,7 +198,7 @@ fn trace_shows_what_came_of_an_event_and_where_it_went() {
     assert!(text.contains("└─") && text.contains("rule default/on → bus"), "{text}");
 }
 
-/// The tree of an event, once something came of it.
+/// The tree of an event, once it has children.
 fn tree_with_children(dir: &str, id: &str) -> Value {
     let by = Instant::now() + PATIENCE;
     loop {
@@ -244,7 +244,7 @@ fn a_spawn_by_an_event_leads_to_the_fakemon_and_a_dead_letter_is_found() {
     let appeared = tree["tree"]["children"][0]["position"].as_str().unwrap();
     let from_below = told(&["trace", "--data", dir, appeared]);
     assert_eq!(from_below["tree"]["position"], tree["tree"]["position"], "the spawn is the first cause");
-    // The same of ids that were chosen, and of throws that came as events.
+    // The same for ids that a client chose, and for attempts that came as events.
     let spawn = json!({ "fakemon_id": "777", "species": "leaflet", "lat": 1, "lon": 2, "catch_rate": 1 });
     let throw = json!({ "player": "ash", "attempt_id": "9", "fakemon_id": "777", "lat": 1, "lon": 2 });
     for (source, detail_type, detail, wanted) in [
@@ -262,7 +262,7 @@ fn a_spawn_by_an_event_leads_to_the_fakemon_and_a_dead_letter_is_found() {
     }
 }
 
-/// What is derived cannot take an answer away.
+/// A damaged derived index never hides an answer.
 #[test]
 fn a_damaged_index_is_read_around() {
     let data = fresh_data();
@@ -337,7 +337,7 @@ fn wait_for(client: &mut Client, count: usize) {
     assert!(completions.iter().all(|done| !matches!(done, Completion::Throttled { .. })));
 }
 
-/// Some fakémon, some players, some throws at them.
+/// Makes some fakémon, some players, and some attempts.
 fn play(dir: &Path, dice: &mut Dice, life: u64) {
     let options = Options { cores: 2, pin: false, snapshot_every: Duration::from_millis(20), ..Options::default() };
     let engine = Engine::open(dir, options).unwrap();
@@ -363,7 +363,7 @@ fn play(dir: &Path, dice: &mut Dice, life: u64) {
     engine.close();
 }
 
-/// All positions of a subject, as somebody finds them who reads everything.
+/// All positions of a subject, found by a full scan.
 fn searched(archive: &Archive, subject: Subject) -> Vec<Position> {
     let mut found = Vec::new();
     archive
@@ -393,7 +393,7 @@ fn the_index_says_what_reading_everything_says_over_several_lives() {
     for life in 1..=3 {
         play(data.path(), &mut dice, life);
         if life == 2 {
-            std::fs::remove_dir_all(data.path().join("index")).unwrap(); // the next life begins a new one behind it
+            std::fs::remove_dir_all(data.path().join("index")).unwrap(); // the next run begins a new index after the last position
         }
     }
     for rebuilt in [false, true] {

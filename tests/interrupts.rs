@@ -1,5 +1,5 @@
-//! Commands that a signal ends: at once, whatever they wait for, with one line and exit code 130; what they had begun
-//! is gone, or says that it is incomplete.
+//! Commands that a signal ends: at once, whatever they wait for, with one line and exit code 130; unfinished output
+//! is deleted, or marked as incomplete.
 
 use crate::aws::call;
 use crate::player::SOL;
@@ -14,14 +14,14 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Longer than any of these takes to get somewhere; a second is promised.
+/// Longest wait of these tests; a second is promised.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn path(path: &Path) -> &str {
     path.to_str().expect("temporary paths are UTF-8")
 }
 
-/// A command at work, whose temporary files lie in a folder of their own.
+/// A running command, whose temporary files are in a folder of their own.
 struct Working {
     child: Child,
     temporary: tempfile::TempDir,
@@ -36,7 +36,7 @@ impl Working {
         Working { child: command.spawn().expect("the binary was built for this test"), temporary }
     }
 
-    /// Waits until it has come somewhere.
+    /// Waits until the command has reached a state.
     fn until(&mut self, mut there: impl FnMut() -> bool) {
         let begun = Instant::now();
         while !there() {
@@ -46,7 +46,7 @@ impl Working {
         }
     }
 
-    /// What it says when a signal ends it.
+    /// Sends a signal; returns the command's output.
     fn ended_by(mut self, signal: Signal) -> String {
         kill_process(Pid::from_child(&self.child), signal).expect("it still works");
         let begun = Instant::now();
@@ -84,7 +84,7 @@ fn an_export_that_is_interrupted_leaves_no_file() {
     let dir = fresh_data();
     let (data, out) = (dir.path().join("data"), dir.path().join("lines.jsonl"));
     journal(&data);
-    // A pipe in place of the file, which nobody empties: the export waits in the middle of it.
+    // A pipe without a reader in place of the file: the export blocks in the middle.
     let part = dir.path().join("lines.jsonl.part");
     mknodat(CWD, &part, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     let mut pipe = OpenOptions::new();
@@ -106,7 +106,7 @@ fn an_import_that_is_interrupted_says_so_and_so_does_its_directory() {
     let mut import = Working::begin(&["import", "--data", path(&half), "-"]);
     let mut stdin = import.child.stdin.take().expect("it is piped");
     let end = lines.trim_end().rfind('\n').expect("there are many lines");
-    stdin.write_all(&lines.as_bytes()[..end + 1]).unwrap(); // the last one does not come
+    stdin.write_all(&lines.as_bytes()[..end + 1]).unwrap(); // the last line is not sent
     import.until(|| fs::read_to_string(half.join("FAKEMON")).is_ok_and(|text| text.contains("incomplete")));
     let said = import.ended_by(Signal::TERM);
     assert_eq!(said, format!("fakemon: interrupted; {} is incomplete: delete it\n", half.display()));

@@ -1,4 +1,4 @@
-//! What the bus says to players, and what it says of who comes and goes.
+//! Messages of the bus to players, and events of their connections.
 
 use crate::aws::{events, queue, receive};
 use crate::player::{Player, SOL};
@@ -64,7 +64,7 @@ fn a_throw_that_came_as_event_is_answered_on_all_connections_of_its_player_and_r
     }
     let letter = receive(&server, &dead, 1).remove(0);
     assert_eq!(letter["MessageAttributes"]["ERROR_CODE"]["StringValue"], "NO_RESOURCE");
-    // Nobody else heard anything: the next that is heard is the answer to a question.
+    // No other player got the message: the next one is the answer to a request.
     assert_eq!(other.ask(&json!({ "type": "collection" })).unwrap()["type"], "collection");
 }
 

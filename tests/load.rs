@@ -1,5 +1,5 @@
-//! `fakemon load` and the demo world against a real server: the generator's checks pass where they should, and fail
-//! where they must.
+//! `fakemon load` and the demo world against a real server: the generator's checks pass on a correct server, and fail
+//! on contradictions.
 
 use crate::server::{Server, answer, fakemon, fresh_data, refusal};
 use serde_json::Value;

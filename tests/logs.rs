@@ -161,7 +161,7 @@ fn lines_can_be_put_and_what_is_wrong_is_said_in_the_words_of_the_service() {
     assert_eq!(logs(&server, "DescribeLogStreams", json!({ "logGroupName": "app" }))["logStreams"], json!([]));
 }
 
-/// A group with streams and lines: when, in which stream, what.
+/// A group with streams and lines: time, stream and text of each.
 fn group(server: &Server, name: &str, lines: &[(u64, &str, &str)]) {
     logs(server, "CreateLogGroup", json!({ "logGroupName": name }));
     for (at, stream, message) in lines {

@@ -1,4 +1,4 @@
-//! What the engine says of itself: events on the bus `default`, for rules that remedy it.
+//! Notices of the engine: events on the bus `default`, for rules that act on them.
 
 use crate::aws::{call, events, queue, receive, sqs};
 use crate::bus::{PATIENCE, change, put, queue as queue_resource, receive as take, rule, target};
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// What never comes by itself in a test.
+/// Thresholds that no test reaches by itself.
 pub(crate) const SILENT: Thresholds = Thresholds {
     slow_sync: Duration::from_secs(600),
     disk_space_low: 0,
@@ -32,8 +32,7 @@ pub(crate) fn open(dir: &Path, thresholds: Thresholds) -> Engine {
     Engine::open(dir, Options { cores: 1, pin: false, thresholds, ..Options::default() }).unwrap()
 }
 
-/// What the engine said of itself so far, but for changes of resources: detail-types without their prefix, and
-/// details.
+/// The engine's notices so far, without changes of resources: detail-types without their prefix, and details.
 fn told(engine: &Engine) -> Vec<(String, Value)> {
     let mut told = Vec::new();
     let tail = engine.tail();
@@ -56,7 +55,7 @@ fn details_of(engine: &Engine, kind: &str) -> Vec<Value> {
     told(engine).into_iter().filter(|(told, _)| told == kind).map(|(_, detail)| detail).collect()
 }
 
-/// Waits until so many of a kind were told.
+/// Waits until `count` notices of a kind were put.
 fn wait_for(engine: &Engine, kind: &str, count: usize) -> Vec<Value> {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -118,7 +117,7 @@ fn slow_syncs_are_told_and_do_not_tell_of_the_telling() {
     put(&mut client, &[("default", "shop", "sold", "{}")]);
     let slow = wait_for(&engine, "slow_sync", 1).remove(0);
     assert!(slow["syncs"].as_u64().unwrap() >= 1 && slow["threshold_ms"] == 0, "{slow}");
-    // The notices are in groups of their own, slow like all, and nobody else writes.
+    // The notices are in groups of their own, slow like all, and no other events are written.
     std::thread::sleep(Duration::from_millis(2_500));
     let quiet = details_of(&engine, "slow_sync").len();
     std::thread::sleep(Duration::from_millis(2_500));
@@ -191,7 +190,7 @@ fn a_dead_target_is_told_once_also_when_it_is_the_one_to_hear_of_it() {
         "{dead}"
     );
     assert_eq!(dead["resources"][0], "arn:aws:fakemon:local:123456789012:function/shaky");
-    std::thread::sleep(Duration::from_millis(2_500)); // what tells of it waits for it now, and fails too
+    std::thread::sleep(Duration::from_millis(2_500)); // its notice waits for the same sync now, and fails too
     assert_eq!(details_of(&engine, "target_dead").len(), 1, "{:?}", told(&engine));
     works.store(true, Ordering::SeqCst);
     let alive = take(&engine, "ops", 1).remove(0).0;
@@ -212,7 +211,7 @@ fn given_up_events_are_told_but_not_those_that_tell_of_it() {
     change(&mut client, vec![queue_resource("dead"), rule("default", "r", pattern), Resource::Target(never)]);
     put(&mut client, &[("default", "shop", "sold", "{}"), ("default", "shop", "sold", "{}")]);
     wait_for(&engine, "dead_letter", 1);
-    // Two sold, and what told of them.
+    // Two events of the shop, and the notice about them.
     let letters = take(&engine, "dead", 3);
     assert!(letters.iter().any(|(event, _)| event["detail-type"] == "fakemon.dead_letter"));
     std::thread::sleep(Duration::from_millis(2_500));
@@ -247,7 +246,7 @@ fn throws_that_are_shed_are_told_with_their_number() {
     let end = Instant::now() + PATIENCE;
     while details_of(&engine, "shedding_ended").is_empty() {
         assert!(Instant::now() < end, "{:?}", told(&engine));
-        client.wait(&mut Vec::new(), Duration::from_millis(100)); // it hands in its figures
+        client.wait(&mut Vec::new(), Duration::from_millis(100)); // the client flushes its metrics
     }
     let told = told(&engine);
     let kinds: Vec<&str> =
@@ -279,14 +278,14 @@ fn whoever_tells_too_much_is_counted() {
     assert_eq!(details_of(&engine, "connection_deauthorized").last().unwrap()["number"], 499, "the newest is told");
 }
 
-/// The rule of the README: when a target is dead, its rule is switched off.
+/// The rule of the README: when a target is dead, its rule is disabled.
 #[test]
 fn a_rule_switches_off_the_rule_of_a_dead_target() {
     let data = fresh_data();
     let config = data.path().with_extension("toml");
     std::fs::write(&config, "[thresholds]\ntarget_dead_attempts = 2\n").unwrap();
     let server = Server::start(data.path(), &["--allow-private-targets", "--config", config.to_str().unwrap()]);
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(); // and closed again
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(); // closed at once, so it refuses connections
     let secret =
         |name: &str, value: &str| json!({ "ApiKeyAuthParameters": { "ApiKeyName": name, "ApiKeyValue": value } });
     let webhook = |name: &str, auth: Value, endpoint: String| {
@@ -334,7 +333,7 @@ fn a_connection_that_is_not_let_in_any_more_is_told() {
     let pattern = r#"{"detail-type":["fakemon.connection_deauthorized"]}"#;
     events(&server, "PutRule", json!({ "Name": "r", "EventPattern": pattern }));
     events(&server, "PutTargets", json!({ "Rule": "r", "Targets": [{ "Id": "q", "Arn": arn }] }));
-    std::thread::sleep(Duration::from_millis(1_200)); // it has been seen as it was
+    std::thread::sleep(Duration::from_millis(1_200)); // the old state was seen
     events(&server, "DeauthorizeConnection", json!({ "Name": "c" }));
     let told = || {
         let body = receive(&server, &url, 1)[0]["Body"].as_str().unwrap().to_owned();
@@ -343,7 +342,7 @@ fn a_connection_that_is_not_let_in_any_more_is_told() {
     let first = told();
     let expected = json!({ "connection": "c", "count": 1, "reason": "an operator deauthorized it" });
     assert_eq!((&first["source"], &first["detail"]), (&json!("fakemon.engine"), &expected));
-    // Each time it happens, and no more often: between two looks there is time for another notice.
+    // One notice each time: between two checks there is time for another one.
     let secret = json!({ "ApiKeyAuthParameters": { "ApiKeyName": "k", "ApiKeyValue": "w" } });
     events(&server, "UpdateConnection", json!({ "Name": "c", "AuthParameters": secret }));
     std::thread::sleep(Duration::from_millis(2_200));

@@ -1,6 +1,6 @@
 //! A data directory that an earlier version made opens as it did then: `golden/directory` was written by the version
 //! of 2026-11-28, with captures, a bus, queues, dead letters, a log group, schedules, a pipe, a schema and a secret
-//! in it. It is never written again: a new format gets a directory of its own beside it.
+//! in it. It is never rewritten: a new format gets a directory of its own beside it.
 
 use crate::aws::{call, sqs};
 use crate::player::{Player, SOL};

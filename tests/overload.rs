@@ -1,4 +1,4 @@
-//! More than it can take: what waits is bounded, the rest is `throttled` with a hint, nothing is forgotten.
+//! Overload: queues are bounded, the rest is `throttled` with a time to retry, and no accepted attempt is lost.
 
 use crate::player::{Player, SOL, number, throw};
 use crate::server::{Server, fresh_data};
@@ -11,7 +11,7 @@ use tungstenite::protocol::Role;
 use tungstenite::{Message, WebSocket};
 
 const CROWD: usize = 16;
-/// Throws of each, all at once.
+/// Attempts of each player, sent together.
 const THROWS: u64 = 8_000;
 
 #[test]
@@ -51,7 +51,7 @@ fn a_slow_journal_throttles_and_forgets_nothing() {
     assert!(server.stop().success());
 }
 
-/// Throws everything in one write, and hears all answers.
+/// Sends all attempts in one write, and reads all answers.
 fn insist(server: &Server, index: usize, fakemon: u64) -> BTreeMap<u64, Value> {
     let mut player = Player::connect(server.play, &format!("crowd-{index}")).unwrap();
     let voice = player.socket.get_ref().try_clone().unwrap();
@@ -72,7 +72,7 @@ fn insist(server: &Server, index: usize, fakemon: u64) -> BTreeMap<u64, Value> {
     })
 }
 
-/// Makes the journal as slow as one wants on any machine: its thread gets what is left of one processor. Says which.
+/// Slows the journal down on any machine: its thread gets only what is left of one processor. Returns that processor.
 fn starve_journal(server: Pid) -> CpuSet {
     let tasks = std::fs::read_dir(format!("/proc/{server}/task")).unwrap().map(|task| task.unwrap().path());
     let is_journal = |path: &std::path::PathBuf| std::fs::read_to_string(path.join("comm")).unwrap() == "journal\n";
@@ -86,7 +86,7 @@ fn starve_journal(server: Pid) -> CpuSet {
     last
 }
 
-/// Leaves nothing of a processor to who is polite.
+/// Keeps a processor busy, so that threads of lower priority starve.
 fn spin_on(cpu: &CpuSet, over: &AtomicBool) {
     sched_setaffinity(None, cpu).unwrap();
     while !over.load(Ordering::Relaxed) {

@@ -1,5 +1,4 @@
-//! Partner webhooks and partner event sources: what a partner signs becomes an event, what anybody else says does
-//! not.
+//! Partner webhooks and partner event sources: requests that a partner signed become events, others do not.
 
 use crate::aws::{events, queue, receive, refused, sqs};
 use crate::server::{Server, fresh_data};
@@ -45,7 +44,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The headers of a layout, as its partner sends them at a moment.
+/// The headers of a layout, as its partner sends them at `at_s`.
 fn signed(layout: &str, secret: &str, at_s: u64, id: &str, body: &str) -> Vec<(&'static str, String)> {
     let key = secret.as_bytes();
     match layout {
@@ -141,7 +140,7 @@ fn every_layout_is_let_in_once_and_nothing_that_is_forged() {
         let good = signed(layout, secret, at_s, "1", &body);
         let (status, told) = deliver(&server, layout, &good, &body);
         assert_eq!(status, 200, "{layout}: {told}");
-        // The same once more, and signed anew with the same id, is the same event.
+        // A retry, and one signed again with the same id, are the same event.
         let later = signed(layout, secret, at_s + 1, "1", &body);
         for again in [&good, &later] {
             let (status, again) = deliver(&server, layout, again, &body);
@@ -176,7 +175,7 @@ fn every_layout_is_let_in_once_and_nothing_that_is_forged() {
 fn events_that_look_the_same_are_told_by_their_ids() {
     let data = fresh_data();
     let server = Server::start(data.path(), &[]);
-    // Neither layout signs the id; the third has none, and there the signature has to do.
+    // Two layouts do not sign the id; the third has none, so its signature identifies the event.
     let unsigned = json!({ "header": "x-hub-signature-256", "prefix": "sha256=", "id_header": "x-github-delivery" });
     let nameless = json!({ "header": "x-hub-signature-256", "prefix": "sha256=" });
     for (name, settings, told) in [
@@ -219,13 +218,13 @@ fn what_came_is_remembered_across_a_kill_and_what_waits_for_its_bus_comes_again(
     assert_eq!((status, &again["id"], &again["duplicate"]), (200, &told["id"], &json!(true)));
     let event: Value = serde_json::from_str(receive(&server, &url, 1)[0]["Body"].as_str().unwrap()).unwrap();
     assert_eq!((&event["detail"]["body"], &event["detail-type"]), (&json!("not JSON"), &json!("webhook")));
-    // A deactivated source takes nothing, an activated one again.
+    // A deactivated source rejects events, a reactivated one accepts them.
     events(&server, "DeactivateEventSource", json!({ "Name": "aws.partner/webhooks/hub" }));
     let next = signed("standard", &secret, now_s(), "msg_2", "{}");
     assert_eq!(deliver(&server, "hub", &next, "{}").0, 503);
     events(&server, "ActivateEventSource", json!({ "Name": "aws.partner/webhooks/hub" }));
     assert_eq!(deliver(&server, "hub", &next, "{}").0, 200);
-    // Two secrets while they change, then the new one alone.
+    // Two secrets during the rotation, then only the new one.
     put(&server, "hub", &json!({ "layout": "standard", "secrets": [STANDARD_SECRET] }));
     let old = signed("standard", &secret, now_s(), "msg_3", "{}");
     assert_eq!(deliver(&server, "hub", &old, "{}").0, 401);
@@ -327,13 +326,13 @@ fn a_partner_event_source_waits_for_its_bus_as_eventbridge_has_it() {
     assert_eq!(told["FailedEntryCount"], 0, "{told}");
     let event: Value = serde_json::from_str(receive(&server, &url, 1)[0]["Body"].as_str().unwrap()).unwrap();
     assert_eq!((&event["source"], &event["id"]), (&json!(name), &told["Entries"][0]["EventId"]));
-    // Nobody else speaks on a partner's bus, and nobody has a name inside of another's.
+    // Other sources cannot put on a partner's bus, and a partner's name cannot be inside another's.
     let mine = json!({ "Source": "mine", "DetailType": "d", "Detail": "{}", "EventBusName": name });
     let answer = events(&server, "PutEvents", json!({ "Entries": [mine] }));
     assert_eq!(answer["Entries"][0]["ErrorCode"], "NotAuthorizedForSourceException");
     let inside = json!({ "Name": format!("{name}/eu"), "Account": account });
     assert_eq!(refused(&server, "AWSEvents.CreatePartnerEventSource", inside).0, "ValidationException");
-    // A kill forgets none of it; rules of a bus with slashes are found, removed and gone.
+    // A kill loses none of it; rules of a bus with slashes in its name can be found and removed.
     server.kill();
     let server = Server::start(data.path(), &[]);
     assert_eq!(events(&server, "PutPartnerEvents", json!({ "Entries": [entry] }))["FailedEntryCount"], 0);

@@ -1,5 +1,5 @@
-//! Pipes, from outside: made as boto3 makes them, from each source to some targets; order, batches, enrichments, dead
-//! letters, stops, changes while they run, and kills with batches in flight.
+//! Pipes, from outside: created as by boto3, from each source to some targets; order, batches, enrichments, dead
+//! letters, stops, updates while they run, and kills with batches in flight.
 
 use crate::aws::{ERROR, Hook, PATIENCE, REFUSES, WELL, destination, events, queue, receive, sqs};
 use crate::server::{Server, fresh_data};
@@ -40,7 +40,7 @@ fn create(server: &Server, name: &str, mut pipe: Value) {
     state(server, name, "RUNNING");
 }
 
-/// Waits until a pipe is in a state; its description.
+/// Waits until a pipe is in a state; returns its description.
 fn state(server: &Server, name: &str, wanted: &str) -> Value {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -176,7 +176,7 @@ fn a_pipe_is_made_changed_stopped_and_deleted_in_the_words_of_the_service() {
     let fifo = with("Target", json!("arn:aws:sqs:local:123456789012:to.fifo"));
     refused("POST", "/v1/pipes/x", fifo, 400, wrong, "MessageGroupId is needed for a FIFO queue");
 
-    // What a pipe needs and is not there is found when it starts.
+    // A missing source or target is found when the pipe starts.
     let lost = with("Source", json!("arn:aws:sqs:local:123456789012:nowhere"));
     assert_eq!(rest(&server, "POST", "/v1/pipes/lost", &lost).0, 200);
     let reason = state(&server, "lost", "CREATE_FAILED")["StateReason"].as_str().unwrap().to_owned();
@@ -237,7 +237,7 @@ fn messages_pass_a_filter_in_order_and_stay_in_their_queue_until_the_target_took
     assert_eq!((&first["by"], &raw["body"]), (&json!("sorted"), &json!("{\"kind\":\"good\",\"n\":0}")));
     wait_until("what the filter does not want is deleted", || is_empty(&server, &from));
 
-    // A queue of its own behind a target that is dead: the other pipe goes on.
+    // A pipe with its own queue and a dead target: the other pipe continues.
     let (dead, dead_arn) = queue(&server, "dead");
     let redrive = json!({ "deadLetterTargetArn": dead_arn, "maxReceiveCount": 2 }).to_string();
     let poison = json!({ "QueueName": "poison", "Attributes": { "RedrivePolicy": redrive } });
@@ -267,7 +267,7 @@ fn messages_pass_a_filter_in_order_and_stay_in_their_queue_until_the_target_took
 #[test]
 fn groups_of_a_fifo_queue_keep_their_order_across_failures() {
     let (data, settings) = (fresh_data(), fresh_data());
-    let file = settings.path().join("fakemon.toml"); // a queue is made again at once
+    let file = settings.path().join("fakemon.toml"); // lets a deleted queue be created again at once
     std::fs::write(&file, "[aws]\nqueue_pause = \"1ms\"\n").unwrap();
     let server = Server::start(data.path(), &["--config", file.to_str().unwrap()]);
     let fifo = |name: &str| {
@@ -285,7 +285,7 @@ fn groups_of_a_fifo_queue_keep_their_order_across_failures() {
                               "MessageGroupId": format!("{}", n % 2), "MessageDeduplicationId": format!("{n}") });
         sqs(&server, "SendMessage", message);
     }
-    // The target is not there: everything fails, and comes again.
+    // The target does not exist: everything fails, and is retried.
     let why = || state(&server, "p", "RUNNING")["StateReason"].as_str().unwrap_or_default().to_owned();
     wait_until("the target is missed", || why().contains("there is no queue to.fifo"));
     fifo("to.fifo");
@@ -382,7 +382,7 @@ fn the_journal_is_read_from_its_beginning_in_batches_over_an_enrichment() {
     assert_eq!(batches, [4, 4, 4], "full batches only, as long as the window is open");
 }
 
-/// An enrichment: doubles each unit of a batch, and tells how many there were.
+/// An enrichment: doubles each unit of a batch, and reports the size of the batch.
 struct Enricher {
     address: SocketAddr,
     batches: mpsc::Receiver<usize>,
@@ -451,7 +451,7 @@ fn broken_stream() -> SocketAddr {
             for id in last + 1..last + 4 {
                 said.push_str(&format!("id: {id}\nevent: tick\ndata: {{\"n\":{id}}}\n\n"));
             }
-            said.push_str("id: 1000\ndata: {\"n\":"); // it breaks off in the middle of one
+            said.push_str("id: 1000\ndata: {\"n\":"); // it breaks off in the middle of an event
             let _ = stream.write_all(said.as_bytes()); // the client has gone
         }
     });
@@ -476,7 +476,7 @@ fn a_stream_from_outside_goes_on_where_it_broke_off_across_a_kill() {
     numbers.dedup();
     assert_eq!(bodies(&received)[0], json!({ "n": 1, "id": "1", "kind": "tick" }));
     let mut expected: Vec<u64> = (1..=*numbers.iter().max().unwrap()).collect();
-    // What was in flight when it was killed may come again, in order; nothing is left out.
+    // Events in flight at the kill may be delivered again, in order; none is left out.
     let repeated = numbers.windows(2).filter(|pair| pair[1] <= pair[0]).count();
     assert!(repeated <= 1, "{numbers:?}");
     let count = numbers.len();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tungstenite::http::HeaderMap;
 use tungstenite::{HandshakeError, Message, WebSocket};
 
-/// Where everything happens.
+/// The place of all tests.
 pub(crate) const SOL: (f64, f64) = (40.4168, -3.7038);
 
 /// A connected player. `None` from any method: the connection is gone.
@@ -15,7 +15,7 @@ pub(crate) struct Player {
 }
 
 impl Player {
-    /// Takes a seat.
+    /// Connects as a player.
     pub(crate) fn connect(play: SocketAddr, name: &str) -> Option<Player> {
         Player::connect_to(play, &format!("/play?player={name}")).ok().map(|(player, _)| player)
     }
@@ -58,7 +58,7 @@ impl Player {
         self.socket.send(Message::text(message.to_string())).ok()
     }
 
-    /// The next message. Panics if there is none for twenty seconds: whoever is connected is answered.
+    /// The next message. Panics if there is none for twenty seconds: a connected player is always answered.
     pub(crate) fn hear(&mut self) -> Option<Value> {
         loop {
             match self.socket.read() {
@@ -79,19 +79,19 @@ impl Player {
         self.hear()
     }
 
-    /// A throw, and its result.
+    /// Makes an attempt; returns its result.
     pub(crate) fn throw(&mut self, attempt_id: u64, fakemon_id: u64) -> Option<Value> {
         self.ask(&throw(attempt_id, fakemon_id))
     }
 }
 
-/// The message of a throw from [`SOL`].
+/// The message of an attempt from [`SOL`].
 pub(crate) fn throw(attempt_id: u64, fakemon_id: u64) -> Value {
     json!({ "type": "attempt", "attempt_id": attempt_id.to_string(), "fakemon_id": fakemon_id.to_string(),
             "lat": SOL.0, "lon": SOL.1 })
 }
 
-/// A number that a message gives as a string.
+/// A number in a message, sent as a string.
 pub(crate) fn number(message: &Value, field: &str) -> u64 {
     let number = message[field].as_str().and_then(|number| number.parse().ok());
     number.unwrap_or_else(|| panic!("{field} in {message}"))

@@ -1,6 +1,5 @@
-//! Power cuts in the first moments of a data directory: whatever they leave of the small files in it, it starts, with
-//! everything that was told. And a server brings the names of what it makes to the disk before it tells anybody
-//! anything.
+//! Power cuts in the first moments of a data directory: whatever they leave of its small files, it opens, with all
+//! acknowledged events. And a server syncs the names of the files that it creates before it gives any answer.
 
 use crate::damage::{copy_dir, lived_in};
 use crate::player::Player;
@@ -13,7 +12,7 @@ use std::path::Path;
 
 const IDENTITY: &str = "fakemon data directory, format 1\n";
 
-/// What can be left of the file `FAKEMON`: versions that did not sync it lost its bytes, or all of it.
+/// What a power cut can leave of the file `FAKEMON`: versions that did not sync it lost its bytes, or the whole file.
 fn leftovers() -> Vec<(&'static str, Option<Vec<u8>>)> {
     vec![
         ("none", None),
@@ -107,7 +106,7 @@ fn what_belongs_to_somebody_else_is_not_taken() {
     }
 }
 
-/// Notes what is made, renamed and synced, in this order.
+/// Logs files that are created, renamed and synced, in order.
 const SHIM: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -157,7 +156,7 @@ fn the_names_of_what_is_made_are_on_the_disk_before_anybody_is_told_anything() {
     let shim = shim::compiled(tools.path(), SHIM);
     let environment = [("LD_PRELOAD", shim.as_os_str()), ("SYNC_NOTES", notes.as_os_str())];
     let server = Server::try_start_with(&data, &[], &environment).unwrap();
-    let notes = fs::read_to_string(&notes).unwrap(); // when it says that it listens
+    let notes = fs::read_to_string(&notes).unwrap(); // read when the server says that it listens
     assert!(server.stop().success());
     let lines: Vec<(&str, &Path)> =
         notes.lines().filter_map(|line| line.split_once(' ')).map(|(what, path)| (what, Path::new(path))).collect();
@@ -166,7 +165,7 @@ fn the_names_of_what_is_made_are_on_the_disk_before_anybody_is_told_anything() {
     for (at, (what, name)) in lines.iter().enumerate() {
         let file = name.file_name().unwrap().to_string_lossy();
         if !name.starts_with(&above) || file.starts_with("LOG") {
-            continue; // what RocksDB logs of itself is nobody's answer
+            continue; // RocksDB's own log holds no answers
         }
         match *what {
             "make" => {

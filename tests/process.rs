@@ -1,5 +1,5 @@
-//! The process as a whole: logs that nobody takes, descriptors that run out, connections that only wait, signals that
-//! come twice, clocks that are wrong.
+//! The process as a whole: logs without a reader, file descriptors that run out, idle connections, signals that come
+//! twice, missing clocks.
 
 use crate::aws::{PATIENCE, events};
 use crate::player::{Player, SOL};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// A socket at the control plane, to which this is written.
+/// Opens a socket to the control plane, and writes `head`.
 fn connect(server: &Server, head: &str) -> TcpStream {
     let mut socket = TcpStream::connect(server.control).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -22,7 +22,7 @@ fn connect(server: &Server, head: &str) -> TcpStream {
     socket
 }
 
-/// The first line of what is answered.
+/// The status line of the answer.
 fn status(mut socket: TcpStream) -> String {
     let mut answer = [0; 15];
     let read = socket.read(&mut answer).unwrap_or(0);
@@ -46,7 +46,7 @@ fn health_is_answered_whatever_else_is_connected() {
     let held: Vec<TcpStream> = (0..1_400).map(|n| connect(&server, ["", half_head, half_body][n % 3])).collect();
     is_well(&server);
     let streams: Vec<TcpStream> = (0..40).map(|_| connect(&server, stream)).collect();
-    // Those that were answered stay open while the others are: places come back with each that ends.
+    // Streams that were accepted stay open while the others are rejected: each that ends frees a place.
     let answers: Vec<String> = streams.iter().map(|stream| status(stream.try_clone().unwrap())).collect();
     assert_eq!(
         answers.iter().filter(|answer| answer.contains("200")).count(),
@@ -82,9 +82,9 @@ fn places_are_settings_and_a_request_that_finds_none_is_told_so() {
     assert_eq!(server.get("/figures").0, 200, "streams take no places of requests");
     let begun = "POST /events HTTP/1.1\r\nHost: HOST\r\nContent-Length: 100\r\n\r\n{";
     let mut slow: Vec<TcpStream> = (0..2).map(|_| connect(&server, begun)).collect();
-    while server.get("/figures").0 != 503 {} // until both have arrived so far
+    while server.get("/figures").0 != 503 {} // until both requests have arrived in part
     is_well(&server);
-    // A byte now and then is no reason to wait longer than for all of it.
+    // Single bytes now and then do not extend the total time.
     let cut = loop {
         std::thread::sleep(Duration::from_millis(100));
         if slow[0].write_all(b" ").is_err() {
@@ -116,7 +116,7 @@ fn a_request_names_one_host() {
     }
 }
 
-/// A server whose stderr is given, with everything logged.
+/// Starts a server with this stderr, at the most verbose log level.
 fn with_stderr(data: &std::path::Path, stderr: Stdio) -> (std::process::Child, String) {
     let mut child = Command::new(FAKEMON)
         .args(["serve", "--cores", "1", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--data"])
@@ -132,7 +132,7 @@ fn with_stderr(data: &std::path::Path, stderr: Stdio) -> (std::process::Child, S
     (child, control.to_owned())
 }
 
-/// The server still answers, after it has had a lot to log, and stops as it should.
+/// The server still answers after it has logged a lot, and stops cleanly.
 fn works_and_stops(mut child: std::process::Child, control: &str) {
     for _ in 0..300 {
         for path in ["/readyz", "/nothing"] {
@@ -192,14 +192,15 @@ fn stdout_that_nobody_reads_is_told() {
     assert!(said.lines().last().unwrap().contains("stdout, which says where this server listens"), "{said}");
 }
 
-/// A server that may have so many descriptors.
+/// Starts a server with a limit of `count` file descriptors.
 fn with_descriptors(count: usize, data: &std::path::Path) -> Result<Server, String> {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("ulimit -n {count}; exec \"$0\" \"$@\""), FAKEMON]);
     Server::try_start_by(command, data, &["--allow-private-targets"])
 }
 
-/// An HTTP server that takes every request and keeps its connections; how many it has, at most had, and was asked.
+/// An HTTP server that answers every request and keeps its connections; counts of open connections, of the most open,
+/// and of requests.
 fn keeping() -> (SocketAddr, Arc<[AtomicUsize; 3]>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, counts) = (listener.local_addr().unwrap(), Arc::new([const { AtomicUsize::new(0) }; 3]));
@@ -280,8 +281,8 @@ fn too_few_descriptors_are_refused_with_the_remedy() {
     }
 }
 
-/// Once the file `NO_CLOCK` is there, a thread whose name begins with `shard-` finds no clock, once; the library that
-/// asks panics.
+/// Once the file `NO_CLOCK` exists, a thread whose name begins with `shard-` gets an error from the clock, a single
+/// time; the library that asks for it panics.
 const NO_CLOCK: &str = r#"
 #define _GNU_SOURCE
 #include <errno.h>
@@ -315,7 +316,7 @@ fn a_shard_that_panics_outside_of_its_tasks_ends_the_process() {
     let server = Server::try_start_with(data.path(), &[], &environment).expect("it starts");
     is_well(&server);
     std::fs::write(&file, "").unwrap();
-    // The shard wakes up for it, and with it its executor. There may be nobody left to answer.
+    // The spawn wakes the shard, and with it its executor. The answer may never come.
     let spawn =
         r#"{"source":"fakemon.world","detail-type":"fakemon.spawn","detail":{"species":"sparkit","lat":1,"lon":1}}"#;
     let mut socket = connect(&server, "");

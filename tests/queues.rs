@@ -1,12 +1,12 @@
-//! SQS in detail, as its clients see it: words, codes and statuses of refusals in both protocols, what a dead letter
-//! keeps, and tasks that bring messages back.
+//! SQS in detail, as its clients see it: messages, codes and statuses of errors in both protocols, attributes of dead
+//! letters, and tasks that move messages back.
 
 use crate::aws::{PATIENCE, call, queue, sqs};
 use crate::server::{Server, fresh_data};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// A refusal: the status, the type, the code of the query protocol, and the words.
+/// An error: the status, the type, the code of the query protocol, and the message.
 fn refusal(server: &Server, operation: &str, request: &Value) -> (u16, String, String, String) {
     let response = ureq::post(format!("http://{}/", server.control))
         .config()
@@ -27,7 +27,7 @@ fn refusal(server: &Server, operation: &str, request: &Value) -> (u16, String, S
     (status, kind, code, body["message"].as_str().unwrap_or_default().to_owned())
 }
 
-/// The code and the words of a refusal.
+/// The code and the message of an error.
 fn refused(server: &Server, operation: &str, request: Value) -> (String, String) {
     let (status, _, code, message) = refusal(server, operation, &request);
     assert!((400..500).contains(&status), "{operation}: {status} {message}");
@@ -38,7 +38,7 @@ fn send(server: &Server, url: &str, body: &str) -> Value {
     sqs(server, "SendMessage", json!({ "QueueUrl": url, "MessageBody": body }))
 }
 
-/// Receives up to `max` messages with all that is known of them, and hides them for so long.
+/// Receives up to `max` messages with all their attributes, and hides them for `hidden_s` seconds.
 fn take(server: &Server, url: &str, max: u32, hidden_s: u32) -> Vec<Value> {
     let request = json!({ "QueueUrl": url, "MaxNumberOfMessages": max, "VisibilityTimeout": hidden_s,
                           "MessageSystemAttributeNames": ["All"], "MessageAttributeNames": ["All"] });
@@ -50,7 +50,7 @@ fn set(server: &Server, url: &str, name: &str, value: &Value) {
     sqs(server, "SetQueueAttributes", json!({ "QueueUrl": url, "Attributes": { name: value } }));
 }
 
-/// A dead-letter queue of some queues, which give a message up after one receipt.
+/// A dead-letter queue of some queues, which move a message there after one receipt.
 fn dead_letters_of(server: &Server, name: &str, sources: &[&str]) -> (String, String) {
     let (url, arn) = queue(server, name);
     let policy = json!({ "deadLetterTargetArn": arn, "maxReceiveCount": 1 });
@@ -58,7 +58,7 @@ fn dead_letters_of(server: &Server, name: &str, sources: &[&str]) -> (String, St
     (url, arn)
 }
 
-/// Lets the messages of a queue go to its dead-letter queue.
+/// Moves the messages of a queue to its dead-letter queue.
 fn give_up(server: &Server, url: &str) {
     while !take(server, url, 10, 0).is_empty() {}
 }

@@ -1,4 +1,4 @@
-//! A player who remembers every answer, and asks again.
+//! A player who remembers every answer, and retries.
 
 use crate::dice::Dice;
 use crate::player::{Player, number, throw};
@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
-/// Throws that wait for their answer.
+/// Attempts in flight.
 const IN_FLIGHT: usize = 8;
-/// How many of the newest answers, and how many others, are asked for again.
+/// How many of the newest answers, and how many others, are checked by a retry.
 const SAMPLE: usize = 30;
 
-/// What a player was told, by attempt, in all lives of a server.
+/// A player's answers by attempt, over all runs of a server.
 pub(crate) struct Racer {
     pub(crate) name: String,
     pub(crate) answers: BTreeMap<u64, Value>,
@@ -23,12 +23,12 @@ impl Racer {
         Racer { name: name.to_owned(), answers: BTreeMap::new(), next_attempt: 0 }
     }
 
-    /// What it was told to have won.
+    /// The answers that report a capture.
     pub(crate) fn captures(&self) -> impl Iterator<Item = &Value> {
         self.answers.values().filter(|answer| answer["outcome"] == "captured")
     }
 
-    /// Throws at what `fakemon` says and notes every answer, until the connection breaks.
+    /// Makes attempts at the fakémon that `fakemon` returns and records every answer, until the connection breaks.
     pub(crate) fn race(&mut self, play: SocketAddr, fakemon: impl Fn() -> u64) {
         let Some(mut player) = Player::connect(play, &self.name) else { return };
         let (mut in_flight, mut heard) = (0, true);
@@ -38,7 +38,7 @@ impl Racer {
                 in_flight += 1;
                 heard = player.say(&throw(self.next_attempt, fakemon())).is_some();
             }
-            // What was answered before the end is still in the socket.
+            // Answers sent before the end are still in the socket.
             let Some(answer) = player.hear() else { return };
             in_flight -= 1;
             let told_twice = self.answers.insert(number(&answer, "attempt_id"), answer);
@@ -46,8 +46,7 @@ impl Racer {
         }
     }
 
-    /// Throws that are sent again get the first answer, those that nobody answered get one now; what was won is in
-    /// the collection.
+    /// Retried attempts get the first answer, unanswered ones get one now; captures are in the collection.
     pub(crate) fn is_told_the_same(&mut self, play: SocketAddr, dice: &mut Dice) {
         let mut player = Player::connect(play, &self.name).expect("it listens");
         for attempt in self.next_attempt.saturating_sub(2 * IN_FLIGHT as u64)..=self.next_attempt {

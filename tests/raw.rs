@@ -1,5 +1,5 @@
-//! JSON as it was written: the bytes of numbers and texts, and the order of members, are the same behind every way
-//! in, through and out. And bodies that cannot be read as they are, are not read as something else.
+//! JSON as it was written: the bytes of numbers and texts, and the order of members, are preserved by every API, rule
+//! and target. And bodies in an unsupported encoding are rejected, not misread.
 
 use crate::aws::{events, queue, receive, sqs};
 use crate::general::settings;
@@ -11,10 +11,10 @@ use crate::server::{Server, answer, fresh_data};
 use serde_json::{Value, json};
 use tungstenite::Message;
 
-/// Everything that a tree of values would change.
+/// JSON that parsing into a tree of values would change.
 const DETAIL: &str = r#"{"z":1,"big":12345678901234567890123,"e":1e2,"p":1.10,"tiny":1e-400,"huge":1E+999,"a":[{"z":-0,"b":0.10}],"\u0061":"\u00e9\/ é"}"#;
 
-/// A queue that a rule of a bus fills; its URL.
+/// A queue that is the target of a rule; its URL.
 fn filled_by(server: &Server, bus: &str, name: &str, pattern: &Value, more: &Value) -> String {
     let (url, arn) = queue(server, name);
     let rule = json!({ "Name": name, "EventBusName": bus, "EventPattern": pattern.to_string() });
@@ -71,7 +71,7 @@ fn partners_connections_schedules_and_pipes_keep_it_too() {
     let data = fresh_data();
     let file = settings(&data, "");
     let server = Server::start(&data.path().join("world"), &["--config", file.to_str().unwrap()]);
-    // A webhook whose signature is that of nobody: the layout is generic, the body is signed by hand.
+    // A webhook of the generic layout; the body is signed by hand.
     let secret = "hush-hush-hush";
     let signed = |body: &str| {
         let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.as_bytes());
@@ -121,7 +121,7 @@ fn partners_connections_schedules_and_pipes_keep_it_too() {
     ash.socket.send(Message::text(DETAIL)).unwrap();
     let heard = bodies(&server, &url, 1).remove(0);
     assert!(heard.contains(&format!(r#""message":{DETAIL}"#)), "{heard}");
-    // What is nested too deep for a detail is there as its text.
+    // JSON nested too deep for a detail is there as a string.
     ash.socket.send(Message::text(format!("{}{}", "{\"a\":".repeat(300), "1") + &"}".repeat(300))).unwrap();
     let heard = bodies(&server, &url, 1).remove(0);
     assert!(!heard.contains("\"message\":"), "{heard}");

@@ -1,4 +1,4 @@
-//! `POST /_reset`: what was before a test is not there in the next one, whatever was under way, and after a kill.
+//! `POST /_reset`: nothing of one test is left in the next, whatever was in flight, and after a kill.
 
 use crate::player::{Player, SOL};
 use crate::server::{Server, fresh_data};
@@ -10,7 +10,7 @@ use std::net::TcpListener;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// The reset; status and answer.
+/// Resets the bus; returns status and answer.
 fn reset(server: &Server) -> (u16, Value) {
     let answer = server.raw(&format!(
         "POST /_reset HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
@@ -34,7 +34,7 @@ fn url(server: &Server, queue: &str) -> String {
     format!("http://{}/123456789012/{queue}", server.control)
 }
 
-/// A rule for everything that a shop says, into a queue.
+/// A rule for all events of a shop, with a queue as its target.
 fn rule_into_queue(server: &Server, name: &str) {
     call(server, "AmazonSQS.CreateQueue", json!({ "QueueName": name }));
     call(server, "AWSEvents.PutRule", json!({ "Name": name, "EventPattern": r#"{"source":["shop"]}"# }));
@@ -49,7 +49,7 @@ fn put(server: &Server, unit: &str, count: usize) {
     }
 }
 
-/// Everything that can be made; events under way to a queue and to a webhook.
+/// Creates every kind of resource, and events in flight to a queue and to a webhook.
 fn fill(server: &Server, hook: &str) {
     rule_into_queue(server, "sold");
     call(server, "AWSEvents.CreateEventBus", json!({ "Name": "shop" }));
@@ -110,7 +110,7 @@ fn assert_empty(server: &Server) {
     assert_eq!(call(server, "AmazonSQS.ListQueues", json!({})), json!({}));
 }
 
-/// Bodies of so many messages of a queue, and of none behind them.
+/// Receives the bodies of `count` messages of a queue, and checks that there are no more.
 fn bodies(server: &Server, queue: &str, count: usize) -> Vec<String> {
     let (mut bodies, end) = (Vec::new(), Instant::now() + Duration::from_secs(20));
     loop {
@@ -148,7 +148,7 @@ fn nothing_of_one_test_is_there_in_the_next_however_much_was_under_way() {
         }
         assert_empty(&server);
 
-        // The same names again: what comes is new, and all that comes.
+        // The same names again: only new events arrive.
         rule_into_queue(&server, "sold");
         call(&server, "Logs_20140328.CreateLogGroup", json!({ "logGroupName": "/all" }));
         put(&server, "new", 1);

@@ -1,5 +1,5 @@
-//! Players who come back to `/play` say where they were, and are told what they missed: all of it, in order, each
-//! once.
+//! Players who reconnect to `/play` send their last position, and get the results that they missed: all of them, in
+//! order, each once.
 
 use crate::dice::Dice;
 use crate::player::{Player, SOL, number, throw};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tungstenite::Message;
 use tungstenite::client::IntoClientRequest;
 
-/// What is heard up to `resumed`, and that.
+/// The results up to `resumed`, and that message.
 fn told(player: &mut Player) -> (Vec<Value>, Value) {
     let mut results = Vec::new();
     loop {
@@ -53,14 +53,14 @@ fn who_comes_back_is_told_what_they_missed_across_a_kill() {
     assert_eq!(results[0], heard[2], "the same answer");
     assert!(number(&resumed, "position") >= number(&results[596], "position"));
     assert_eq!(resumed["complete"], true);
-    // Live, and nothing comes twice.
+    // Live again, and no result comes twice.
     assert_eq!(number(&again.throw(600, 7).unwrap(), "attempt_id"), 600);
-    // From where `resumed` said, only the last is missing; asked for on the same connection.
+    // From the position in `resumed`, only the last result is missing; requested on the same connection.
     let resume = json!({ "type": "resume", "position": resumed["position"] });
     again.say(&resume).unwrap();
     let (results, _) = told(&mut again);
     assert_eq!(attempts(&results), [600]);
-    // Who has never thrown, and who was never here.
+    // A player without attempts, and a position beyond the end.
     assert!(told(&mut back(&server, "gary", 0)).0.is_empty());
     let (results, beyond) = told(&mut back(&server, "ash", u64::MAX));
     assert_eq!((results.len(), &beyond["complete"]), (0, &json!(false)), "no position of this journal");
@@ -77,13 +77,13 @@ fn throws_under_way_when_a_connection_breaks_are_told_to_the_next_each_once_and_
     let (mut last, mut next, mut heard) = (0, 1u64, Vec::new());
     let mut player = Player::connect(server.play, "ash").unwrap();
     for _ in 0..60 {
-        // Many throws; some of their answers are read, then the line breaks.
+        // Many attempts; some of their answers are read, then the connection breaks.
         let count = 1 + dice.below(30) as u64;
         for attempt in next..next + count {
             player.say(&throw(attempt, 7)).unwrap();
         }
         next += count;
-        // A connection that breaks before its throws were read takes them with it: wait for one, at least.
+        // A connection that breaks before the server read its attempts loses them: wait for at least one answer.
         for _ in 0..=dice.below(count as usize) {
             let result = player.hear().unwrap();
             last = number(&result, "position");
@@ -91,7 +91,7 @@ fn throws_under_way_when_a_connection_breaks_are_told_to_the_next_each_once_and_
         }
         drop(player);
         player = back(&server, "ash", last);
-        // Throws made meanwhile are answered in their place.
+        // Attempts made meanwhile are answered in order of position.
         let meanwhile = dice.below(5) as u64;
         for attempt in next..next + meanwhile {
             player.say(&throw(attempt, 7)).unwrap();
@@ -110,7 +110,7 @@ fn throws_under_way_when_a_connection_breaks_are_told_to_the_next_each_once_and_
         next += meanwhile;
         assert!(positions.is_sorted_by(|a, b| a < b), "{positions:?}");
     }
-    // Throws that the server never read are in nobody's journal; all others were heard, once.
+    // Attempts that the server never read are not in the journal; all others were answered, once.
     let mut once = heard.clone();
     once.sort_unstable();
     once.dedup();
@@ -129,7 +129,7 @@ fn a_throw_sent_again_while_catching_up_is_answered_once() {
     let heard: Vec<Value> = (1..6).map(|attempt| first.throw(attempt, 7).unwrap()).collect();
     for _ in 0..50 {
         let mut again = back(&server, "ash", number(&heard[2], "position"));
-        // One that is known, one that is missed.
+        // One attempt whose result is known, one that is missed.
         again.say(&throw(2, 7)).unwrap();
         again.say(&throw(5, 7)).unwrap();
         again.say(&json!({ "type": "collection" })).unwrap();
@@ -144,7 +144,7 @@ fn a_throw_sent_again_while_catching_up_is_answered_once() {
             }
         }
         results.sort_unstable();
-        // Sent again after it was told, it is an answer to a question, not the same news twice.
+        // A retry after its result was sent gets an answer of its own, which is no duplicate.
         assert!([vec![2, 4, 5], vec![2, 4, 5, 5]].contains(&results), "{results:?}");
     }
 }
@@ -155,7 +155,7 @@ fn many_come_back_at_once_and_those_who_do_not_read_hold_up_nobody() {
     let server = Server::start(data.path(), &["--edges", "2"]);
     server.spawn(json!({ "fakemon_id": "7", "species": "sparkit", "lat": SOL.0, "lon": SOL.1, "catch_rate": 0 }));
     let mut ash = Player::connect(server.play, "ash").unwrap();
-    // More than the kernel takes for somebody who does not read.
+    // More than the kernel buffers for a client that does not read.
     for round in 0..60 {
         for attempt in 0..1_000 {
             ash.say(&throw(round * 1_000 + attempt, 7)).unwrap();

@@ -1,5 +1,5 @@
-//! Salvage: whatever happened to a directory, the new one opens and verifies, holds the events that the old one had
-//! at their positions, and says what is missing; the damaged one is not touched.
+//! Salvage: whatever the damage, the new directory opens and verifies, has the readable events at their old
+//! positions, and reports what is missing; the damaged one is not changed.
 
 use crate::damage::{copy_dir, damage, lived_in};
 use crate::dice::Dice;
@@ -87,7 +87,8 @@ fn manifest(copy: &Path) -> PathBuf {
     names.find(|path| path.to_str().unwrap().contains("MANIFEST")).unwrap()
 }
 
-/// Before the first tables are written all lies in the log, and a manifest that is gone or cut hides none of it.
+/// Before the first tables are written all events are in the log, and a manifest that is missing or cut hides none of
+/// them.
 #[test]
 fn a_damaged_manifest_hides_no_log() {
     let dir = fresh_data();

@@ -1,5 +1,5 @@
-//! What happens by the clock: Amazon EventBridge Scheduler as boto3 speaks it, rules with a schedule, what was missed
-//! while nobody was there, and `kill -9` while much is due.
+//! Schedules: Amazon EventBridge Scheduler as boto3 uses it, rules with a schedule, due times missed while the server
+//! was down, and `kill -9` while many are due.
 
 use crate::aws::{PATIENCE, call, events, queue, receive, sqs};
 use crate::dice::Dice;
@@ -49,7 +49,7 @@ pub(crate) fn schedule(expression: &str, target: &Value) -> Value {
     json!({ "ScheduleExpression": expression, "FlexibleTimeWindow": { "Mode": "OFF" }, "Target": target })
 }
 
-/// A one-time expression, so many seconds from now.
+/// A one-time expression, `seconds` seconds from now.
 pub(crate) fn in_seconds(seconds: i64) -> (String, String) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let at = jiff::Timestamp::from_second(i64::try_from(now).unwrap() + seconds).unwrap();
@@ -61,7 +61,7 @@ fn attribute<'m>(message: &'m Value, name: &str) -> &'m str {
     message["MessageAttributes"][name]["StringValue"].as_str().unwrap_or_default()
 }
 
-/// The events of a journal, those of the clock only.
+/// The firings in a journal.
 fn firings(data: &Path) -> Vec<Value> {
     let text = answer(&["log", "--data", data.to_str().unwrap()]);
     let events = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -105,7 +105,7 @@ fn requests_of_universal_targets_are_delivered_with_all_they_say() {
     let asked = json!({ "QueueUrl": fifo, "AttributeNames": ["ApproximateNumberOfMessages"] });
     assert_eq!(sqs(&server, "GetQueueAttributes", asked)["Attributes"]["ApproximateNumberOfMessages"], "0");
 
-    // What nothing here serves is told when a schedule is made, not when it is due.
+    // An unserved target is rejected when a schedule is created, not when it is due.
     for arn in ["arn:aws:scheduler:::aws-sdk:lambda:invoke", "arn:aws:lambda:local:123456789012:function:f"] {
         let request = schedule("rate(1 day)", &json!({ "Arn": arn, "Input": "{}" }));
         let (status, code, why) = refused(&server, "POST", "/schedules/no", request);
@@ -137,7 +137,7 @@ fn a_schedule_invokes_its_target_and_goes_when_it_is_over() {
     let again = refused(&server, "POST", "/schedules/once", once);
     assert_eq!(again, (409, "ConflictException".into(), "Schedule once already exists.".into()));
 
-    // Other ways: the API of a service, a bus, the game; and one that leads nowhere.
+    // Other targets: the API of a service, a bus, the game; and one that does not exist.
     let body = json!({ "QueueUrl": got, "MessageBody": "sent" }).to_string();
     let send = json!({ "Arn": "arn:aws:scheduler:::aws-sdk:sqs:sendMessage", "Input": body });
     ok(&server, "POST", "/schedules/send", schedule(&expression, &send));
@@ -180,7 +180,7 @@ fn a_schedule_invokes_its_target_and_goes_when_it_is_over() {
     assert_eq!(gone, (404, "ResourceNotFoundException".into(), "Schedule once does not exist.".into()));
     assert_eq!(ok(&server, "GET", "/schedules/send", Value::Null)["ActionAfterCompletion"], "NONE");
 
-    // What is a dead letter goes back once its target is there.
+    // Dead letters are redriven once their target exists.
     let (nowhere, _) = queue(&server, "nowhere");
     sqs(
         &server,
@@ -289,7 +289,7 @@ fn schedules_and_groups_are_made_shown_changed_and_deleted() {
         let (found, _, said) = refused(&server, method, path, request);
         assert!(found == status && said.contains(message), "{method} {path}: {found} {said}");
     }
-    // A group is made once for a token, with the same tags.
+    // A token creates a group once, with the same tags.
     let group = |tag: &str| json!({ "ClientToken": "t", "Tags": [{ "Key": "k", "Value": tag }] });
     let made = ok(&server, "POST", "/schedule-groups/tokens", group("a"));
     assert_eq!(ok(&server, "POST", "/schedule-groups/tokens", group("a")), made);
@@ -382,7 +382,7 @@ fn each_due_time_fires_exactly_once_however_often_the_server_is_killed() {
     let (mut dice, data) = (Dice::new(), fresh_data());
     let mut server = Server::start(data.path(), &[]);
     let (got, got_arn) = queue(&server, "got");
-    // Half of them by a bus and a rule.
+    // Half of them by way of a bus and a rule.
     events(&server, "PutRule", json!({ "Name": "on", "EventPattern": r#"{"source":["wave"]}"# }));
     let targets = json!([{ "Id": "got", "Arn": got_arn, "InputPath": "$.detail.number" }]);
     events(&server, "PutTargets", json!({ "Rule": "on", "Targets": targets }));
@@ -410,7 +410,7 @@ fn each_due_time_fires_exactly_once_however_often_the_server_is_killed() {
     }
     let end = Instant::now() + Duration::from_secs(10);
     while Instant::now() < end {
-        // Often just after a second began, when what is due in it is on its way.
+        // Often just after a second began, while its firings are in flight.
         let within = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_millis();
         std::thread::sleep(Duration::from_millis(u64::from(1_000 - within) + dice.below(90) as u64));
         server.kill();
@@ -471,7 +471,7 @@ fn what_was_due_while_nobody_was_there_is_skipped_or_fires_late_as_the_schedule_
         assert_eq!((&detail["missed"], &detail["first"]), (&json!(1), &detail["last"]), "{detail}");
         assert_eq!(detail["last"].as_str().unwrap().replace(".000000000", ""), due);
     }
-    // What was given up is over for good; and a reset takes schedules along.
+    // Missed firings that were skipped never come; and a reset deletes schedules.
     server.kill();
     server = Server::start(data.path(), &["--dev"]);
     let (status, answer) = rest(&server, "POST", "/_reset", &Value::Null);
@@ -485,7 +485,7 @@ fn what_was_due_while_nobody_was_there_is_skipped_or_fires_late_as_the_schedule_
     assert_eq!(log.matches("fakemon.schedule_missed\",\"source").count(), 4, "each is told once");
 }
 
-/// Calls as people write them; the last line says that all of them did what they should.
+/// Calls as users write them; the last line confirms that all succeeded.
 const BOTO3: &str = r#"
 import boto3, datetime, json, sys
 
@@ -554,7 +554,7 @@ fn boto3_schedules_a_wave_and_a_reminder() {
     assert_eq!(ana.ask(&look).unwrap()["fakemon"].as_array().unwrap().len(), 5);
 }
 
-/// Each firing is in the journal long before the next is due: whoever keeps the time lets go of it.
+/// Each firing is in the journal long before the next is due, so the timekeeper must free it.
 #[test]
 fn firings_that_come_one_by_one_do_not_wear_the_clock_out() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! The schema registry from outside: schemas are discovered from what happens, enforced where events come in,
-//! compared from version to version, and become types that compile.
+//! The schema registry from outside: schemas are discovered from events, enforced when events are put, compared from
+//! version to version, and turned into types that compile.
 
 use crate::aws::{PATIENCE, events, queue, receive, sqs};
 use crate::schedules::in_seconds;
@@ -28,7 +28,7 @@ fn get(server: &Server, path: &str) -> (u16, Value) {
 const ROLE: &str = "arn:aws:iam::123456789012:role/any";
 const DISCOVERED: &str = "/v1/registries/name/discovered-schemas/schemas/name";
 
-/// A server with a bus `shop`; somebody learns from it.
+/// A server with a bus `shop` and a discoverer for it.
 fn learning(data: &Path) -> Server {
     let server = Server::start(data, &[]);
     events(&server, "CreateEventBus", json!({ "Name": "shop" }));
@@ -47,7 +47,7 @@ fn put(server: &Server, detail: &Value) -> Value {
     events(server, "PutEvents", json!({ "Entries": [entry] }))["Entries"][0].clone()
 }
 
-/// Puts events of `shop`, each of a detail-type, all at once: its answer.
+/// Puts events of `shop`, each with its detail-type, in one request; returns the answer.
 fn put_all(server: &Server, details: &[(&str, Value)]) -> (u16, Value) {
     let event = |(detail_type, detail): &(&str, Value)| json!({ "source": "shop", "detail-type": detail_type, "detail": detail });
     ask(server, "POST", "/events?bus=shop", &details.iter().map(event).collect())
@@ -86,7 +86,7 @@ fn what_happens_is_discovered_then_enforced_also_after_a_kill() {
     put(&server, &json!({ "unit": 1, "price": 3, "note": null }));
     let sold = discovered(&server, "2")["components"]["schemas"]["Sold"].clone();
     assert_eq!(sold["required"], json!(["price", "unit"]));
-    // What is known makes no version.
+    // An event of a known shape makes no new version.
     put(&server, &json!({ "unit": 2, "price": 1, "note": null }));
     enforce(&server, "reject");
     server.kill();
@@ -156,7 +156,7 @@ fn types_whose_names_become_the_same_have_schemas_of_their_own() {
     assert_eq!(status, 400, "{refused}");
     assert!(refused.to_string().contains("(schema shop@aB-2, version 1, in discovered-schemas)"), "{refused}");
     assert_eq!(put_all(&server, &[("a@b", json!({ "x": null }))]).0, 200, "nobody knows it");
-    // Also after a kill and without the first, each goes on with its own.
+    // After a kill, and without the first, each type keeps its own schema.
     discovered_as(&server, "shop@aB-4", "1");
     server.kill();
     let server = Server::start(data.path(), &[]);
@@ -307,7 +307,7 @@ fn bindings(folder: &Path, language: &str, name: &str) -> Vec<PathBuf> {
     written.lines().map(PathBuf::from).collect()
 }
 
-/// A schema with everything that has a shape of its own.
+/// A schema with every construct.
 const EVERYTHING: &str = r##"{
   "openapi": "3.0.0",
   "components": { "schemas": {
@@ -368,7 +368,7 @@ fn rust_types_compile_and_read_what_they_describe() {
         files.filter(fits).collect()
     };
     let mut said = String::new();
-    // Several builds of a package may lie there; those two that go together do.
+    // There may be several builds of a package; two that fit together compile.
     for serde in built("serde") {
         for json in built("serde_json") {
             let out = folder.path().join("reads");
@@ -393,7 +393,7 @@ fn rust_types_compile_and_read_what_they_describe() {
     panic!("{said}");
 }
 
-/// Runs a program that may not be here; what it said, if it failed.
+/// Runs a program that may not be installed; returns its output if it failed.
 fn compiles(program: &str, arguments: &[&str], folder: &Path) {
     match Command::new(program).args(arguments).current_dir(folder).output() {
         Err(_) => eprintln!("no {program} here: not compiled"),
@@ -448,7 +448,7 @@ func main() {
         if fmt.Sprint(known) != fmt.Sprint(found) { fmt.Println(text, string(back)); os.Exit(1) }
     }
 }"##;
-    // Names that no tag of Go can hold.
+    // Names that a Go struct tag cannot contain.
     let full = json!({ "say \"a\"": "x", "": "a\\b", "a\\b": 1, "two\nlines": { "amount": 2 }, "a,b": ["c"], "-": true,
                        "café`😀": "y", "plain": 3, "marshalJSON": "z" });
     let odd = format!("{:?}, {:?}", full.to_string(), json!({ "say \"a\"": "", "": "\"" }).to_string());

@@ -1,4 +1,4 @@
-//! A running `fakemon serve` on free ports, with a data directory that goes when the test ends.
+//! A running `fakemon serve` on free ports, with a data directory that is deleted when the test ends.
 
 use serde_json::{Value, json};
 use std::ffi::OsStr;
@@ -25,7 +25,7 @@ pub(crate) fn fresh_data() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary directory can be made")
 }
 
-/// Runs the binary to its end; kills it if it does not come to one.
+/// Runs the binary to its end; kills it if it takes too long.
 pub(crate) fn fakemon(arguments: &[&str]) -> Output {
     let mut command = Command::new(FAKEMON);
     command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null());
@@ -44,7 +44,7 @@ pub(crate) fn fakemon(arguments: &[&str]) -> Output {
     output
 }
 
-/// What a command wrote to stdout, when it succeeded.
+/// Runs a command that must succeed; returns its stdout.
 pub(crate) fn answer(arguments: &[&str]) -> String {
     let output = fakemon(arguments);
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -68,7 +68,7 @@ impl Server {
         Server::try_start(data, arguments).unwrap_or_else(|said| panic!("the server did not start: {said}"))
     }
 
-    /// The same; if it ends instead, what it said.
+    /// The same; if the server ends instead, its output.
     pub(crate) fn try_start(data: &Path, arguments: &[&str]) -> Result<Server, String> {
         Server::try_start_with(data, arguments, &[])
     }
@@ -84,7 +84,7 @@ impl Server {
         Server::try_start_by(command, data, arguments)
     }
 
-    /// The same, started by another program, which becomes the binary.
+    /// The same, started by another program, which executes the binary.
     pub(crate) fn try_start_by(mut command: Command, data: &Path, arguments: &[&str]) -> Result<Server, String> {
         let log = tempfile::NamedTempFile::new().expect("a temporary file can be made");
         let one_core = if arguments.contains(&"--cores") { &[][..] } else { &["--cores", "1"] };
@@ -135,7 +135,7 @@ impl Server {
         std::fs::read_to_string(self.log.path()).expect("the log is still there, and UTF-8")
     }
 
-    /// Waits for its end, by itself; how it ended, and what it said.
+    /// Waits until the server ends by itself; returns its status and its output.
     pub(crate) fn wait_for_failure(mut self) -> (ExitStatus, String) {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
@@ -168,7 +168,7 @@ impl Server {
         (response.status().as_u16(), answer)
     }
 
-    /// Puts a fakémon into the world; its id and position, if the server lives long enough to say so.
+    /// Spawns a fakémon; returns its id and position, none if the server ends first.
     pub(crate) fn try_spawn(&self, detail: &Value) -> Option<(u64, u64)> {
         let event = json!({ "source": "fakemon.world", "detail-type": "fakemon.spawn", "detail": detail });
         let mut response = agent().post(self.url("/events")).send(event.to_string()).ok()?;
@@ -177,7 +177,7 @@ impl Server {
         Some((number("fakemon_id")?, number("position")?))
     }
 
-    /// Puts a fakémon into the world; its id and position.
+    /// Spawns a fakémon; returns its id and position.
     pub(crate) fn spawn(&self, detail: Value) -> (String, u64) {
         let event = json!({ "source": "fakemon.world", "detail-type": "fakemon.spawn", "detail": detail });
         let (status, answer) = self.post_event(&event.to_string());
@@ -209,7 +209,7 @@ impl Drop for Server {
     }
 }
 
-/// Every status is an answer; patience is bounded.
+/// An HTTP client that returns every status, with a timeout.
 fn agent() -> ureq::Agent {
     let config =
         ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(20)));

@@ -1,5 +1,5 @@
-//! What of each AWS service is here: a server is asked for every operation that AWS has, and the page says the same.
-//! `UPDATE_GOLDEN=1` writes it anew.
+//! Implemented operations of each AWS service: a server is asked for every operation of AWS, and the page must agree.
+//! `UPDATE_GOLDEN=1` rewrites the page.
 
 use crate::aws::call;
 use crate::partners::ask;
@@ -12,7 +12,7 @@ use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
-/// Where the part begins that is written from a server's answers.
+/// Heading of the part that is generated from a server's answers.
 const GENERATED: &str = "## Operations\n";
 const WIDTH: usize = 98;
 
@@ -20,7 +20,7 @@ fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(name)
 }
 
-/// An operation of AWS; of services with paths of their own with its method and path.
+/// An operation of AWS; with method and path for REST services.
 struct Operation {
     service: String,
     name: String,
@@ -37,7 +37,7 @@ fn operations() -> Vec<Operation> {
     text.lines().map(operation).collect()
 }
 
-/// A path whose names in braces are replaced.
+/// Replaces the names in braces of a path.
 fn filled(service: &str, template: &str) -> String {
     let arn = format!("arn%3Aaws%3A{service}%3Alocal%3A123456789012%3Ax");
     let part = |part: &str| match part.starts_with('{') {
@@ -48,7 +48,7 @@ fn filled(service: &str, template: &str) -> String {
     template.split('/').map(part).collect::<Vec<_>>().join("/")
 }
 
-/// Whether a server carries out an operation; asked without any member, it refuses most for that.
+/// Whether a server implements an operation; called without members, most answer with a validation error.
 fn is_here(server: &Server, service: &str, name: &str, at: Option<&(String, String)>) -> bool {
     let (status, answer) = match (service, at) {
         (_, Some((method, template))) => ask(server, method, &filled(service, template), &[], ""),
@@ -113,7 +113,7 @@ fn the_page_of_services_says_what_a_server_carries_out() {
     let (prose, _) = page.split_once(GENERATED).expect("the page has its heading");
     let expected = format!("{prose}{generated}");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        return fs::write(&path, expected).unwrap(); // the binary has the page as it was
+        return fs::write(&path, expected).unwrap(); // the binary still contains the old page
     }
     assert!(page == expected, "services.md is not what a server says: UPDATE_GOLDEN=1 writes it");
     let long = page.lines().find(|line| line.chars().count() > WIDTH + 1);
@@ -142,7 +142,7 @@ fn what_is_not_here_is_told_by_name_in_the_form_that_a_client_reads() {
     assert_eq!((status, &told["Code"]), (501, &json!("NotImplemented")));
     assert!(told["message"].as_str().unwrap().contains("GetRestApis of Amazon API Gateway"), "{told}");
     assert_eq!(ask(&server, "GET", "/nothing", &[], "").0, 404);
-    // A client of S3 reads XML, and no page.
+    // A client of S3 gets XML, not the page.
     let (status, told) = ask(&server, "GET", "/?x-id=ListBuckets", &[], "");
     let Value::String(told) = told else { panic!("no XML: {told}") };
     assert!(status == 501 && told.contains("<Error><Code>NotImplemented</Code><Message>ListBuckets"), "{told}");

@@ -1,5 +1,5 @@
-//! Libraries that are preloaded into the server, so that its system calls take longer, or are noted. They are
-//! compiled by the test that uses them, and what is tested is the real binary.
+//! Libraries that are preloaded into the server, to delay or log its system calls. The test that uses one compiles
+//! it, and tests the real binary.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

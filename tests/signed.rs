@@ -1,5 +1,5 @@
-//! Signatures: with access keys nobody changes anything without one, and whoever tries hears it in AWS's words.
-//! Requests are made by hand here, and by boto3 where it is installed.
+//! Signatures: with access keys, requests that change anything need one, and others are rejected in AWS's words.
+//! Requests are made by hand, and by boto3 if it is installed.
 
 use crate::server::{Server, fresh_data, refusal};
 use aws_credential_types::Credentials;
@@ -231,7 +231,7 @@ fn a_file_of_keys_that_cannot_be_one_is_told_by_its_setting() {
     }
 }
 
-/// Calls as people write them; the last line says that all of them did what they should.
+/// Calls as users write them; the last line confirms that all succeeded.
 const BOTO3: &str = r#"
 import boto3, sys
 from botocore.config import Config

@@ -1,5 +1,5 @@
-//! A disk whose syncs take long: a library that is preloaded into the server makes every sync of the journal's log
-//! wait, so that the journal's desk is full most of the time. What is decided first stands first all the same.
+//! A disk whose syncs take long: a library that is preloaded into the server delays every sync of the journal's log,
+//! so that the journal's desk is full most of the time. The order of decisions still is the order of the journal.
 
 use crate::dice::Dice;
 use crate::player::{Player, SOL, throw};
@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 
 const PLAYERS: usize = 8;
 const SPAWNERS: u64 = 32;
-/// Throws of a player that wait for their answers.
+/// Attempts in flight per player.
 const BURST: u64 = 1_000;
-/// Between two throws of a player, so that each is a turn of its own: only then do many wait for the journal.
+/// Pause between two attempts of a player, so that each is a batch of its own: only then do many wait for the
+/// journal.
 const PACE: Duration = Duration::from_micros(100);
 /// Turns that may wait for the journal.
 const PLACES: usize = fakemon_model::limits::JOURNAL_TURNS;
@@ -23,7 +24,8 @@ const LIFETIME: Duration = Duration::from_millis(4_000);
 /// The desk must have been full by then; a busy machine takes longer to fill it.
 const LIFETIME_MAX: Duration = Duration::from_mins(1);
 
-/// Waits before each sync of a log of the journal, between the milliseconds that the environment says.
+/// Waits before each sync of the journal's log, for a random time between two bounds in milliseconds from the
+/// environment.
 const SHIM: &str = r#"
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -82,7 +84,7 @@ fn a_slow_log_leaves_what_was_decided_first_in_front() {
     }
 }
 
-/// Players throw at fakémon that are about to appear, and at those that are about to vanish by themselves. The last
+/// Players make attempts at fakémon that are about to appear, and at those that are about to expire. Returns the last
 /// answer of each player.
 fn overtake(server: &Server, first: u64) -> Vec<(String, Value)> {
     let (next, over, deepest) = (AtomicU64::new(first + 1), AtomicBool::new(false), AtomicUsize::new(0));
@@ -96,14 +98,13 @@ fn overtake(server: &Server, first: u64) -> Vec<(String, Value)> {
         for spawner in 0..SPAWNERS {
             scope.spawn(move || {
                 while !over.load(Ordering::Relaxed) {
-                    // They are answered at the same moment, when a sync is over; the next ones come while the desk is
-                    // full.
+                    // They are answered together, when a sync is over; the next ones come while the desk is full.
                     let rest_ms = (next.load(Ordering::Relaxed) + spawner) * 37 % 300;
                     std::thread::sleep(Duration::from_millis(rest_ms));
                     let id = next.fetch_add(1, Ordering::Relaxed).to_string();
                     let detail = json!({ "fakemon_id": id, "species": "sparkit", "lat": SOL.0, "lon": SOL.1,
                                          "lifetime_s": 1, "catch_rate": 0.1 });
-                    let _ = server.try_spawn(&detail); // throttled, or it ends
+                    let _ = server.try_spawn(&detail); // throttled, or the server ends
                 }
             });
         }
@@ -128,14 +129,14 @@ fn overtake(server: &Server, first: u64) -> Vec<(String, Value)> {
     })
 }
 
-/// How many turns wait for the journal.
+/// The number of batches that wait for the journal.
 fn depth(server: &Server) -> usize {
     let (_, metrics) = server.get("/metrics");
     let line = metrics.lines().find_map(|line| line.strip_prefix("fakemon_journal_depth "));
     line.and_then(|depth| depth.parse().ok()).expect("a gauge")
 }
 
-/// The last answer that stands in the journal.
+/// Makes attempts while `goes_on`; returns the last answer from the journal.
 fn throw_while(goes_on: &dyn Fn() -> bool, server: &Server, name: &str, next: &AtomicU64) -> Option<Value> {
     let mut player = Player::connect(server.play, name)?;
     let (mut attempt, mut last) = (0, None);
@@ -154,7 +155,7 @@ fn throw_while(goes_on: &dyn Fn() -> bool, server: &Server, name: &str, next: &A
     last
 }
 
-/// Whoever decides next sees what was decided before, also when the client that asked for it has gone meanwhile.
+/// The next decision sees all earlier ones, even if the client of an earlier one has disconnected meanwhile.
 #[test]
 fn who_hangs_up_leaves_no_gap_for_a_second_decision() {
     let (tools, data) = (fresh_data(), fresh_data());
@@ -170,7 +171,7 @@ fn who_hangs_up_leaves_no_gap_for_a_second_decision() {
     );
     let mut impatient = TcpStream::connect(server.control).expect("it listens");
     impatient.write_all(request.as_bytes()).expect("it reads");
-    std::thread::sleep(Duration::from_millis(150)); // it is on its way to the disk
+    std::thread::sleep(Duration::from_millis(150)); // the change is being written
     drop(impatient);
     std::thread::sleep(Duration::from_millis(50));
     let answer = server.raw(&request);

@@ -1,4 +1,4 @@
-//! `GET /stream`: answers as server-sent events, which go on where a connection broke off.
+//! `GET /stream`: results as server-sent events, which continue where a connection broke off.
 
 use crate::aws::events;
 use crate::general::settings;
@@ -18,7 +18,7 @@ impl Stream {
         Stream::ask(server, query, &last).unwrap_or_else(|line| panic!("{line}"))
     }
 
-    /// With more lines in the request; or the first line of the refusal.
+    /// Opens a stream with more request headers; or returns the status line of the error.
     fn ask(server: &Server, query: &str, more: &str) -> Result<Stream, String> {
         let mut socket = TcpStream::connect(server.control).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -40,7 +40,7 @@ impl Stream {
         Ok(Stream(reader))
     }
 
-    /// The lines of the next event that is none of a connection.
+    /// The lines of the next event, without events of connections.
     fn lines(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         loop {
@@ -60,7 +60,7 @@ impl Stream {
         self.try_next().expect("the stream goes on")
     }
 
-    /// None at its end.
+    /// The next event; none at the end of the stream.
     fn try_next(&mut self) -> Option<(String, Value)> {
         let (mut id, mut line) = (String::new(), String::new());
         loop {
@@ -78,7 +78,7 @@ impl Stream {
         }
     }
 
-    /// How the next throw ended: the id of the event, and which throw.
+    /// The next result: the id of the event, and the attempt id.
     fn next_result(&mut self) -> (String, u64) {
         loop {
             let (id, event) = self.next();
@@ -108,7 +108,7 @@ fn a_stream_goes_on_where_it_broke_off_across_a_kill() {
     throw(&server, "ash", 4..50);
     server.kill();
     server = Server::start(data.path(), &[]);
-    // From the second on: what was missed, then what happens now, each once and in order.
+    // From the second on: missed events, then live ones, each once and in order.
     let mut again = Stream::open(&server, "player=ash", Some(&results[1].0));
     throw(&server, "ash", 50..60);
     assert_eq!((3..60).map(|_| again.next_result().1).collect::<Vec<_>>(), (3..60).collect::<Vec<_>>());
@@ -169,7 +169,7 @@ fn what_would_end_a_line_of_a_stream_is_escaped() {
             }
         }
     }
-    // It goes on behind each of them, too.
+    // The stream continues after each of them, too.
     assert_eq!(Stream::open(&server, "player=ash", Some(&first)).lines()[1], "event: \\r");
 }
 
@@ -179,7 +179,7 @@ fn a_stream_says_what_it_cannot_tell_any_more() {
     let server = Server::start(data.path(), &[]);
     let ours = json!({ "source": "shop", "detail-type": "sold", "detail": { "player": "ash" } }).to_string();
     let position = server.post_event(&ours).1["position"].as_str().unwrap().to_owned();
-    // A position beyond the end is of another journal: of this one the client knows nothing.
+    // A position beyond the end is of another journal: the client knows no event of this one.
     let mut ahead = Stream::open(&server, "player=ash", Some("123456789"));
     let lines = ahead.lines();
     assert_eq!(lines[1], "event: fakemon.stream_incomplete");
@@ -187,7 +187,7 @@ fn a_stream_says_what_it_cannot_tell_any_more() {
     assert_eq!((&said["complete"], lines[0].strip_prefix("id: ")), (&json!(false), said["position"].as_str()));
     assert_eq!(server.post_event(&ours).0, 200);
     assert_eq!(ahead.lines()[1], "event: sold");
-    // With what it said, nothing is missing; nor to who was up to date.
+    // From the position that it sent, nothing is missing; nor for a client that was up to date.
     for last in [said["position"].as_str().unwrap(), &position] {
         assert_eq!(Stream::open(&server, "player=ash", Some(last)).lines()[1], "event: sold");
     }
@@ -274,7 +274,8 @@ fn many_streams_hear_while_others_throw() {
     }
 }
 
-/// More at once than waits for one stream: it ends where it could not go on, and nothing is left out.
+/// More events together than one stream's queue holds: the stream ends at the first that does not fit, and none is
+/// left out.
 #[test]
 fn a_burst_leaves_no_gap() {
     const WRITERS: usize = 8;
@@ -283,7 +284,7 @@ fn a_burst_leaves_no_gap() {
     let server = Server::start(data.path(), &[]);
     let event = |player: &str, number: usize| json!({ "source": "shop", "detail-type": "sold", "detail": { "player": player, "number": number } });
     let mut stream = Stream::open(&server, "player=ash", None);
-    // All but the last byte of each, then the last bytes at once.
+    // All but the last byte of each request, then all last bytes together.
     let mut writers: Vec<(TcpStream, String)> = (0..WRITERS)
         .map(|writer| {
             let events: Vec<Value> = (0..EACH).map(|number| event("ash", writer * EACH + number)).collect();

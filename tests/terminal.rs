@@ -1,11 +1,11 @@
-//! What others wrote is printed as text, never as a command to the terminal: by every command that prints.
+//! Foreign text is printed as text, never as a command to the terminal: by every command that prints.
 
 use crate::aws::events;
 use crate::player::{Player, SOL};
 use crate::server::{Server, answer, fresh_data};
 use serde_json::{Value, json};
 
-/// Clears the screen, names the window, deletes, turns the text around.
+/// Clears the screen, sets the window title, deletes, reverses the direction of text.
 const HOSTILE: &str = "a\u{9b}2Jb\u{9d}0;x\u{7}c\u{7f}d\u{1b}[31me\u{202e}f\u{2066}g";
 
 fn is_harmless(letter: char) -> bool {
@@ -61,7 +61,7 @@ fn no_command_lets_others_command_the_terminal() {
             assert_eq!(letter, None, "{arguments:?}: {}", said.escape_debug());
         }
     }
-    // In JSON it is the same text as before.
+    // In JSON the escaped text is the same.
     if status == 200 {
         let log = answer(&["log", "--data", dir]);
         let mut lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());

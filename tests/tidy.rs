@@ -1,4 +1,4 @@
-//! The house, read as text: what a reviewer would otherwise say again and again.
+//! The sources, read as text: rules that a reviewer would otherwise have to repeat.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -160,7 +160,7 @@ fn function_name(line: &str) -> Option<&str> {
     Some(&name[..name.find(|c: char| !c.is_alphanumeric() && c != '_')?])
 }
 
-/// By how much a number below may fall before it has to be written down anew.
+/// By how much a number below may fall before the new one has to be written down.
 const SLACK: usize = 25;
 
 /// A number that may only fall: a change that makes it smaller by [`SLACK`] writes the new one down.
@@ -335,7 +335,7 @@ fn sources() -> Vec<(String, String)> {
     sources
 }
 
-/// Everything that people wrote.
+/// All hand-written files.
 fn all_text() -> Vec<(String, String)> {
     let extensions = ["rs", "toml", "fbs", "html", "css", "js", "md"];
     let named = ["Makefile", ".ci/run"].map(|name| root().join(name));

@@ -1,12 +1,13 @@
 //! `fakemon timeline`: a journal made in the test, shown in a terminal, as JSON and as a page. Figures depend on the
-//! machine, so their shapes and sums are looked at; the aggregation itself is tested beside it, with made-up times.
+//! machine, so only their shapes and sums are checked; the aggregation itself is tested beside its code, with made-up
+//! times.
 
 use crate::player::{Player, SOL};
 use crate::server::{Server, answer, fresh_data, refusal};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Names that would like to be markup, or commands to a terminal.
+/// Names that contain markup, or commands to a terminal.
 const HOSTILE: [&str; 3] = ["<script>alert(1)</script>", "\"><img src=x onerror=alert(1)>", "&lt;b&gt;'{{7*7}}"];
 
 fn json(data: &Path, more: &[&str]) -> Value {
@@ -19,7 +20,7 @@ fn sum(timeline: &Value, member: &str) -> u64 {
     buckets.iter().map(|bucket| bucket[member].as_u64().unwrap()).sum()
 }
 
-/// A journal with throws of hostile players, puts with hostile words, and two openings.
+/// A journal with attempts of players with hostile names, events with hostile texts, and two openings.
 fn journal() -> tempfile::TempDir {
     let data = fresh_data();
     let server = Server::start(data.path(), &[]);

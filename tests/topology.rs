@@ -1,4 +1,4 @@
-//! Who emits what and who consumes it: a small world in, the graph out; live, and from the journal alone.
+//! The topology: a small world in, the graph out; live, and from the journal alone.
 
 use crate::aws::{events, queue, receive};
 use crate::bus::{bus, change, put, queue as queue_resource, rule, target};
@@ -14,7 +14,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Two shops, four buses, rules that work, sleep, lead nowhere and round in circles. Nothing in it depends on time.
+/// Two shops, four buses, rules that work, that are disabled, without targets and in loops. Nothing in it depends on
+/// time.
 fn small_world(dir: &Path) -> topology::Topology {
     let engine = open(dir, SILENT);
     let mut client = engine.client().unwrap();
@@ -69,7 +70,7 @@ fn small_world(dir: &Path) -> topology::Topology {
     live
 }
 
-/// Moments are not the same twice.
+/// Masks times, which differ from run to run.
 fn masked(text: &str) -> String {
     let is_moment = |text: &str| text.len() == 30 && text.ends_with('Z') && text.as_bytes()[10] == b'T';
     let mut out = String::new();
@@ -100,7 +101,7 @@ fn a_journal_tells_what_its_rules_match() {
     compare("golden/topology.dot", &dot, include_str!("golden/topology.dot"));
 }
 
-/// `UPDATE_GOLDEN=1` writes what is expected from now on.
+/// `UPDATE_GOLDEN=1` rewrites the expected output.
 fn compare(file: &str, found: &str, expected: &str) {
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests").join(file);
@@ -168,7 +169,7 @@ fn a_pattern_that_an_older_version_took_and_this_one_cannot_compile_is_told() {
 fn a_running_server_shows_rates_and_targets_that_fail() {
     let data = fresh_data();
     let server = Server::start(data.path(), &["--allow-private-targets"]);
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(); // and closed again
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(); // closed at once, so it refuses connections
     let secret = json!({ "ApiKeyAuthParameters": { "ApiKeyName": "x-key", "ApiKeyValue": "hush" } });
     let connection = json!({ "Name": "c", "AuthorizationType": "API_KEY", "AuthParameters": secret });
     let connection = events(&server, "CreateConnection", connection)["ConnectionArn"].clone();
@@ -297,7 +298,7 @@ fn schedules_pipes_and_changed_shapes_take_part() {
     }
     let dot = answer(&["topology", "--control", &control, "--format", "dot"]);
     assert!(dot.contains(r#""schedule-group/waves" -> "bus/shop""#), "{dot}");
-    // The same from the journal, when the server is gone.
+    // The same from the journal, after the server has ended.
     drop(server);
     let recorded = answer(&["topology", "--data", data.path().to_str().unwrap()]);
     assert!(recorded.contains("schedules waves: MISSING, 1 event, 4 schedules"), "{recorded}");

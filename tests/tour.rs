@@ -1,12 +1,11 @@
-//! What the README shows, run by clients that others wrote: its blocks as they stand there, and what it says in
-//! words.
+//! The README, run with common clients: its blocks as they are, and its claims.
 
 use crate::server::{FAKEMON, Server, fresh_data};
 use std::path::Path;
 use std::process::Command;
 
-/// Runs a script of these tests against a server, in a directory with `fakemon` on the path; it says that all is
-/// well.
+/// Runs a script of these tests against a server, in a directory with `fakemon` on the path; the script reports
+/// success.
 fn take(script: &str, clients: &str, arguments: &[&str], directory: &Path, server: &Server) {
     let has_clients = Command::new("python3").args(["-c", &format!("import {clients}")]).output();
     if !has_clients.is_ok_and(|output| output.status.success()) {
