@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(pub u32);
 
-/// The slots and the reserve.
+/// The slots and the reserve. Relaxed: the numbers guard no other data, and a stale one only costs an attempt.
 #[derive(Debug)]
 pub struct Board {
     slots: Box<[AtomicU32]>,

@@ -16,6 +16,7 @@ const WAITING_MAX: usize = 8_192;
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 static QUEUE: OnceLock<Sender<Order>> = OnceLock::new();
+/// Lines dropped and not reported yet. Relaxed: a count that guards no other data.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
 enum Order {
@@ -89,7 +90,7 @@ fn write_all(orders: &Receiver<Order>, stderr: &mut impl Write) {
 fn write(line: &[u8], stderr: &mut impl Write) {
     let lost = LOST.load(Ordering::Relaxed);
     if lost > 0 && writeln!(stderr, "fakemon: {lost} log lines were lost, for stderr was full or not read").is_ok() {
-        LOST.fetch_sub(lost, Ordering::Relaxed);
+        LOST.fetch_sub(lost, Ordering::Relaxed); // not set to 0: more may be lost meanwhile
     }
     if stderr.write_all(line).is_err() {
         LOST.fetch_add(1, Ordering::Relaxed);

@@ -18,11 +18,11 @@
 //! | `tolerance_s` | how far the time of a signature may be off, in seconds; default 300 |
 //! | `api_key_required` | whether an API key (`x-api-key`) is required too |
 //!
-//! The detail is the body if that is a JSON object, or the object in the field `payload` of a form, as it was sent;
-//! else `{"body": …, "content_type": …}` (bytes: `body_base64`). A request that is forged, too old or from the future
-//! gets 401 and puts no event. A duplicate, by the id of its event or, without one, by its signature, gets the answer
-//! of the first and puts no second event; requests are remembered for twice the tolerance, or for an hour if
-//! signatures have no timestamp.
+//! The detail is the body if that is a JSON object, or the object in the field `payload` of a form, as it was sent
+//! but without blanks between tokens; else `{"body": …, "content_type": …}` (bytes: `body_base64`). A request that is
+//! forged, too old or from the future gets 401 and puts no event. A duplicate, by the id of its event or, without
+//! one, by its signature, gets the answer of the first and puts no second event; requests are remembered for twice
+//! the tolerance, or for an hour if signatures have no timestamp.
 //!
 //! - `layout`: how partners sign
 //! - `settings`: settings of a webhook

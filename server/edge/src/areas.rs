@@ -19,7 +19,8 @@ use std::sync::Arc;
 
 /// Pairs of watcher and cell that get changes in one turn.
 const TOLD_PER_TURN: usize = 256;
-/// Watchers that get their whole area again in one turn, after changes were lost.
+/// Watchers that get their whole area again in one turn, after changes were lost: fewer, because a look costs far
+/// more.
 const LOOKS_PER_TURN: usize = 16;
 
 /// The circle that a player watches.

@@ -89,7 +89,7 @@ pub struct Questions(Arc<Waiting>);
 
 struct Waiting {
     questions: ArrayQueue<Question>,
-    /// Handshakes that wait.
+    /// Handshakes that wait. Relaxed: a bound that guards no other data.
     places: Arc<AtomicUsize>,
     bell: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }

@@ -9,7 +9,7 @@
 //! retries an attempt without an answer.
 //!
 //! ```text
-//! journal   ──────[ piece ]──────►  each record once, for all who are there
+//! journal   ──────[ piece ]──────►  each record once, for all that catch up
 //!                  │ results by player
 //!                  ▼
 //! connections: a ├┤  b ├┤  c  (further on: not yet)
@@ -47,6 +47,7 @@ const NICENESS: i32 = 15;
 #[derive(Clone)]
 pub(crate) struct CatchUp {
     notes: Sender<Note>,
+    /// Connections that catch up. Relaxed: a bound that guards no other data.
     count: Arc<AtomicUsize>,
 }
 

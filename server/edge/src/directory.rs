@@ -354,6 +354,7 @@ fn remove<K: Eq + Hash>(seats: &mut HashMap<K, Vec<SeatId>>, key: &K, seat: Seat
 
 impl Drop for Directory {
     fn drop(&mut self) {
+        // Cut before the drain: a sender that pushes later sees it, and refuses its own order.
         self.line.is_cut.store(true, Ordering::SeqCst);
         self.line.refuse_all();
     }

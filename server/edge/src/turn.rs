@@ -59,6 +59,7 @@ pub(crate) struct Common {
     pub(crate) handshake_ms: u32,
     pub(crate) tick: Duration,
     pub(crate) connections_max: usize,
+    /// Open connections of all threads. Relaxed: a bound that guards no other data.
     pub(crate) connections: AtomicUsize,
     pub(crate) is_stopping: AtomicBool,
 }

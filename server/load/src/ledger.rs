@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// Contradictions that are printed; more are only counted.
 const TOLD_MAX: usize = 10;
 
-/// The answers about one fakémon; 0 means none.
+/// The answers about one fakémon; 0 means none. Relaxed: compared only after all threads were joined.
 #[derive(Debug, Default)]
 struct Entry {
     /// The position of its capture.

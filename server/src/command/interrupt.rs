@@ -56,6 +56,7 @@ pub(super) fn watch() -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("signals cannot be listened for")?;
     let listen = move || {
         if signals.forever().next().is_some() {
+            // Before any output is deleted: a command that fails because of that must wait for the end.
             UNDER_WAY.store(true, Ordering::SeqCst);
             end();
         }

@@ -169,6 +169,7 @@ impl Running {
         }
         self.edge.lock().expect(UNPOISONED).stop();
         engine.close();
+        // Last, so that health checks and requests in flight are answered until then.
         self.control.stop();
         tracing::info!("stopped");
     }

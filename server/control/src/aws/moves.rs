@@ -32,6 +32,7 @@ const TASKS_MAX: usize = 100;
 const WAIT: Duration = Duration::from_millis(100);
 /// How long a message is hidden from receivers while it is moved, in seconds.
 const HIDDEN_S: u32 = 30;
+/// Messages per second, at most and by default.
 const PER_SECOND_MAX: u32 = 500;
 const NOTES: &str = "move/";
 /// Failure of a task whose source or destination was deleted.
@@ -70,6 +71,7 @@ struct Noted {
 struct Move {
     plan: Plan,
     pattern: Option<Pattern>,
+    /// Messages moved so far. Relaxed: it is only shown.
     moved: AtomicU64,
     cancelled: AtomicBool,
     /// Held while a message is being moved.

@@ -166,6 +166,7 @@ impl Common {
     /// Waits until `count` messages have arrived; returns when the last of them did.
     fn wait_for(&self, count: u64) -> anyhow::Result<u64> {
         let deadline = Instant::now() + PATIENCE;
+        // SeqCst, as in `add_received`: each side writes its count, then reads the other, so one sees the other.
         self.wanted.store(count, SeqCst);
         while self.received.load(SeqCst) < count {
             let received = self.received.load(SeqCst);
