@@ -140,7 +140,7 @@ pub struct Log {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
     /// One JSON object per line.
@@ -151,7 +151,7 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct World {
-    /// The reach of an attempt, in metres.
+    /// The reach of an attempt, in metres: above 0, at most 100,000. Default 50.
     pub reach_m: f64,
     /// Seed of the dodge rolls; none: the journal's, or a random one for a new journal.
     pub seed: Option<u64>,
@@ -165,7 +165,7 @@ pub struct World {
 pub struct Journal {
     /// When answers are given: after the sync, or before.
     pub durability: Durability,
-    /// Interval of snapshots.
+    /// Interval of snapshots. Default 5 s.
     pub snapshot_every: Time,
     /// Events older than this are deleted; none keeps all.
     pub keep_age: Option<Time>,
@@ -192,7 +192,7 @@ pub struct Auth {
     pub hs256_secret_file: Option<PathBuf>,
     /// A PEM file with the public key of EdDSA tokens.
     pub eddsa_public_key_file: Option<PathBuf>,
-    /// How far clocks of token issuers may differ from this machine's. Default: not at all.
+    /// How far clocks of token issuers may differ from this machine's, at most 10 min. Default: not at all.
     pub leeway: Option<Time>,
 }
 
@@ -210,6 +210,7 @@ pub struct Aws {
     /// A file of `access_key_id secret_access_key` lines.
     pub access_keys_file: Option<PathBuf>,
     /// How long a deleted queue's name stays reserved, and how long after a purge a queue cannot be purged again.
+    /// Default 60 s.
     pub queue_pause: Time,
 }
 
@@ -246,27 +247,27 @@ pub struct Tls {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Attempts per second of one player; none: unlimited.
+    /// Attempts per second of one player, at least 1; none, the default: unlimited.
     pub attempts_per_second: Option<u32>,
-    /// Attempts that one player may send at once before the limit above applies.
+    /// Attempts that one player may send at once before the limit above applies. Default 100.
     pub attempts_burst: u32,
-    /// The longest message of a player, in bytes.
+    /// The longest message of a player, in bytes: 1 KiB to 1 MiB. Default 16 KiB.
     pub message_bytes_max: usize,
     /// Open connections of players; none: as many as the limit of open files allows.
     pub connections_max: Option<usize>,
-    /// A connection that is silent for this time is closed.
+    /// A connection that is silent for this time is closed. Default 60 s.
     pub idle_timeout: Time,
-    /// Requests to the control plane in progress.
+    /// Requests to the control plane in progress. Default 512.
     pub requests_max: usize,
-    /// Requests that wait for messages of a queue; counted apart from those in progress.
+    /// Requests that wait for messages of a queue; counted apart from those in progress. Default 1,024.
     pub polls_max: usize,
-    /// Streams of events (`/stream`).
+    /// Streams of events (`/stream`). Default 10,000.
     pub streams_max: usize,
-    /// Streams of one player.
+    /// Streams of one player. Default 32.
     pub streams_per_player: usize,
-    /// Share of each of these that one address other than loopback may take, in percent.
+    /// Share of each of these that one address other than loopback may take, in percent. Default 50.
     pub address_share_percent: u8,
-    /// Longest time for a request to the control plane to arrive, head and body.
+    /// Longest time for a request to the control plane to arrive, head and body: 1 s to 10 min. Default 30 s.
     pub request_timeout: Time,
     /// A thread that does not move for this time makes the server not ready.
     pub thread_stalled: Time,
@@ -278,15 +279,15 @@ pub struct Limits {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Thresholds {
-    /// A group is slow if write and sync take this long.
+    /// A group is slow if write and sync take this long. Default 250 ms.
     pub slow_sync: Time,
-    /// Less free disk space than this is low.
+    /// Less free disk space than this is low. Default 2 GiB.
     pub disk_space_low: Size,
-    /// Less free disk space than this is critical.
+    /// Less free disk space than this is critical. Default 512 MiB.
     pub disk_space_critical: Size,
-    /// A target is dead after this many failures without a delivery between them.
+    /// A target is dead after this many failures without a delivery between them. Default 5.
     pub target_dead_attempts: u32,
-    /// Or after this long without a delivery.
+    /// Or after this long without a delivery. Default 30 s.
     pub target_dead_after: Time,
 }
 
@@ -300,19 +301,19 @@ pub struct Connections {
     pub play_authorizer: Option<String>,
     /// Another one for `/ws`.
     pub ws_authorizer: Option<String>,
-    /// How long a handshake waits for a decision.
+    /// How long a handshake waits for a decision, at most 29 s. Default 2 s.
     pub authorizer_timeout: Time,
     /// How long a decision is cached; none: the authorizer is asked for each handshake.
     pub authorizer_ttl: Option<Time>,
-    /// Selects the route key of a message of the general endpoint.
+    /// Selects the route key of a message of the general endpoint. Default `$request.body.action`.
     pub route_selection_expression: String,
-    /// Messages per second of one connection to the general endpoint.
+    /// Messages per second of one connection to the general endpoint. Default 1,000.
     pub messages_per_second: u32,
-    /// Messages that one connection may send at once before the limit above applies.
+    /// Messages that one connection may send at once before the limit above applies. Default 1,000.
     pub messages_burst: u32,
-    /// The longest message of the general endpoint, in bytes.
+    /// The longest message of the general endpoint, in bytes: 1 KiB to 256 KiB. Default 128 KiB.
     pub message_bytes_max: usize,
-    /// A connection to the general endpoint that is silent for this time is closed.
+    /// A connection to the general endpoint that is silent for this time is closed. Default 10 min.
     pub idle_timeout: Time,
 }
 
@@ -320,19 +321,19 @@ pub struct Connections {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Demo {
-    /// Whether the demo runs.
+    /// Whether the demo runs. Default: no.
     pub enabled: bool,
-    /// Latitude of its centre.
+    /// Latitude of its centre, in degrees.
     pub lat: f64,
-    /// Longitude of its centre.
+    /// Longitude of its centre, in degrees.
     pub lon: f64,
-    /// Simulated players.
+    /// Simulated players, at most 1,000. Default 40.
     pub players: usize,
-    /// Wild fakémon around the centre, while none is caught.
+    /// Wild fakémon around the centre, while none is caught; at most 900. Default 80.
     pub wild: usize,
-    /// Its radius, in metres.
+    /// Its radius, in metres: 50 to 5,000. Default 600.
     pub radius_m: f64,
-    /// Spawns per second, at most.
+    /// Spawns per second, at most: 0 to 100. Default 3.
     pub spawns_per_second: f64,
     /// Time zone for species of the day and of the night; none: by longitude.
     pub time_zone: Option<String>,

@@ -96,7 +96,7 @@ pub(super) enum DeskError {
     Refused(SpawnError),
     /// Only the engine may put this event.
     Reserved(Reserved),
-    /// The events are too large for one group.
+    /// More events or bytes than one put may have.
     TooLarge,
     /// Resources that cannot be so.
     Invalid(InvalidChange),

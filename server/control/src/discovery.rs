@@ -164,7 +164,7 @@ impl Discovery {
         }
     }
 
-    /// The entry of a type; none if there are too many types.
+    /// The entry of a type; none if there are too many types, or no free name for its schema.
     fn learned(&mut self, registry: &Registry, bus: &str, source: &str, detail_type: &str) -> Option<&mut Learned> {
         let key = (source.to_owned(), detail_type.to_owned());
         if !self.by_type.contains_key(&key) {

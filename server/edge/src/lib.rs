@@ -108,7 +108,7 @@ pub struct EdgeOptions {
     pub handshake_timeout: Duration,
     /// Open connections over all threads, at most. Default 100,000; each takes a file descriptor.
     pub connections_max: usize,
-    /// The general endpoint.
+    /// Settings of the general endpoint, `/ws`.
     pub general: GeneralOptions,
     /// Authorizers that decide about handshakes after `access`. Default: none.
     pub authorizers: Authorizers,
@@ -299,7 +299,7 @@ impl Edge {
         self.address
     }
 
-    /// Reaches every connection.
+    /// Sends commands to all connections of the edge.
     pub fn switchboard(&self) -> Switchboard {
         let lines = self.threads.iter().map(|thread| (thread.line.clone(), thread.waker.clone()));
         Switchboard::new(self.started_s, lines.collect())
@@ -320,7 +320,7 @@ impl Edge {
     pub fn stop(&mut self) {
         self.common.is_stopping.store(true, Ordering::Release);
         for edge in &self.threads {
-            // A thread that is not woken looks at its next tick.
+            // A thread that is not woken checks at its next tick.
             let _ = edge.waker.wake();
         }
         let threads = self.threads.iter_mut().map(|edge| &mut edge.thread).chain([&mut self.reader]);

@@ -38,7 +38,7 @@ pub const SPAWNS_PER_SECOND: RangeInclusive<f64> = 0.0..=100.0;
 pub struct DemoOptions {
     /// The centre of the city.
     pub centre: Place,
-    /// The radius of the city, in metres; at most 2,000.
+    /// The radius of the city, in metres: 50 to 5,000.
     pub radius_m: f64,
     /// Simulated players; at most 1,000.
     pub players: usize,

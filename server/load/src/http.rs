@@ -20,7 +20,7 @@ pub struct Http {
     prepared: String,
 }
 
-/// An answer.
+/// An HTTP answer: status and body.
 pub struct Answer {
     pub status: u16,
     pub body: String,

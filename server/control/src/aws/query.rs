@@ -107,7 +107,7 @@ pub(super) fn answered(dialect: Dialect, headers: &HeaderMap, action: &str, resu
     response(StatusCode::OK, "text/xml", body, &request_id)
 }
 
-/// An error.
+/// An error, in XML, or in JSON if the client asks for it.
 pub(super) fn refused(dialect: Dialect, headers: &HeaderMap, error: &ApiError, code: &str) -> Response {
     let request_id = uuid();
     let kind = if error.status.is_server_error() { "Receiver" } else { "Sender" };

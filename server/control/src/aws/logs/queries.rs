@@ -64,7 +64,7 @@ impl Queries {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets all.
+    /// Removes all.
     pub(crate) fn clear(&self) {
         self.held().clear();
     }
