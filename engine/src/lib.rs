@@ -87,8 +87,8 @@
 //!   the disk holds, on the usual way.
 //! - Looking at the world or at a collection delays an attempt.
 //! - A due time of a schedule fires twice, or is missed without a word.
-//! - Time in the journal goes back, or what lasts (a fakémon, a hidden message) lasts longer or shorter because somebody set
-//!   the clock: records and deadlines are by the engine's own time, which passes as time passes.
+//! - Time in the journal goes back, or what lasts (a fakémon, a hidden message) lasts longer or shorter because the clock was
+//!   set: records and deadlines are by the engine's own time, which passes as time passes.
 //! - What people see is by another clock than what they filter by, or stays wrong for ever after a start with a wrong clock:
 //!   both are the [`wall_clock`], as it was when the event was written; each block says how far the engine's time is ahead
 //!   of it (`engine/sync/src/clock.rs`). Tokens, signatures, schedules and the `time` of events are by the wall clock too.

@@ -15,7 +15,7 @@
 //!
 //! ```text
 //! engine's time   ────●────────●────────●────────●────►   in the records, and in all deadlines
-//! ahead               +1 day   +1 day   0        0        in the blocks: somebody set the wall clock forward
+//! ahead               +1 day   +1 day   0        0        in the blocks: the wall clock was set forward
 //! wall time       ────●────────●──────────────── ●────►   one minus the other: what is shown, and what is filtered by
 //! ```
 //!
@@ -29,7 +29,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Differences below this are no reason to do anything: reading two clocks takes time too.
 const AGREES_NS: u64 = 5_000_000;
-/// A wall clock that goes forward by more has leapt: somebody set it.
+/// A wall clock that goes forward by more was set.
 const LEAP_NS: i64 = 60_000_000_000;
 /// What a leap makes old is kept for so long, in case that the leap was the mistake.
 const LEAP_DOUBT: Duration = Duration::from_secs(600);

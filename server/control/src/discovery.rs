@@ -115,7 +115,7 @@ impl Discovery {
             .values()
             .filter(|discoverer| discoverer.started)
             .map(|discoverer| (discoverer.bus.as_str(), discoverer.started_at))
-            // One that was started in the future was started before somebody set the clock back.
+            // One that was started in the future was started before the clock was set back.
             .map(|(bus, since)| (bus, if since > now { Timestamp(0) } else { since }))
             .collect();
         let end = tail.end();
