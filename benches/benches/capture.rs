@@ -9,7 +9,7 @@ mod in_process;
 mod yardstick;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use fakemon_capture::desk::Desk;
+use fakemon_capture::desk::CommitQueue;
 use fakemon_capture::resolve::{Rules, Throw, resolve};
 use fakemon_capture::shard::{Shard, ThrowCommand};
 use fakemon_capture::state::{Change, Fakemon, Population};
@@ -129,7 +129,7 @@ fn hot_without_journal(criterion: &mut Criterion) {
     let player = client.register(&PlayerName::new("ash").expect("a name")).expect("the first player");
     let mailbox = Mailbox::for_thread(16_384);
     let mut shard = Shard::new(ShardId(0), RULES, population(&fakemon));
-    let (desk, mut turns) = (Desk::new(), Vec::new());
+    let (desk, mut turns) = (CommitQueue::new(), Vec::new());
     let mut taken = Vec::with_capacity(GROUP);
     let mut group = criterion.benchmark_group("hot_without_journal");
     group.throughput(Throughput::Elements(GROUP as u64));

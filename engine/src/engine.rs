@@ -21,16 +21,16 @@ use fakemon_delivery::notices::Notices;
 use fakemon_delivery::reset::Reset;
 use fakemon_delivery::schema::Enforcer;
 use fakemon_delivery::tail::Tail;
-use fakemon_delivery::{ArchiveFigures, Courier, Replays};
+use fakemon_delivery::{ArchiveFigures, Dispatcher, Replays};
 use fakemon_history::topology::{self, Topology};
 use fakemon_journal::checkpoint::{Checkpoint, Checkpointer};
-use fakemon_journal::{Depot, ReadError};
+use fakemon_journal::{BusStore, ReadError};
 use fakemon_model::event::{PlayerName, Sighting};
 use fakemon_model::ids::{Position, Timestamp};
 use fakemon_model::place::Place;
 use fakemon_pipe::{Parts, Pipes};
 use fakemon_queue::log_group::Logs;
-use fakemon_queue::notes::Notes;
+use fakemon_queue::notes::NoteStore;
 use fakemon_queue::queue::Queues;
 use fakemon_queue::secrets::Secrets;
 use fakemon_resource::Registry;
@@ -67,8 +67,8 @@ struct Running {
 }
 
 struct Bus {
-    courier: Courier,
-    depot: Arc<Depot>,
+    courier: Dispatcher,
+    depot: Arc<BusStore>,
     replays: Arc<Replays>,
     archives: Arc<ArchiveFigures>,
     agenda: Arc<Agenda>,
@@ -103,7 +103,7 @@ impl Engine {
     }
 
     /// Hands out events for targets: for the part of the program that delivers them outside this process.
-    pub fn courier(&self) -> &Courier {
+    pub fn courier(&self) -> &Dispatcher {
         &self.0.bus.courier
     }
 
@@ -165,8 +165,8 @@ impl Engine {
     }
 
     /// Small values that the program around the engine stores.
-    pub fn notes(&self) -> Notes {
-        Notes(self.0.bus.depot.clone())
+    pub fn notes(&self) -> NoteStore {
+        NoteStore(self.0.bus.depot.clone())
     }
 
     /// The log groups.

@@ -60,7 +60,7 @@
 //! other. What fails comes again later, and at last becomes a dead letter. Archives and replays are views on the same
 //! journal. A pipe ([`pipe`]) joins a queue, a bus, the journal or a stream to a target, with a filter and an
 //! enrichment on the way. Resources (buses, rules, targets, …) are changes in the journal too; what the bus itself
-//! has to remember lies in the `Depot` of `engine/journal`.
+//! has to remember lies in the `BusStore` of `engine/journal`.
 //!
 //! What the engine says of itself ([`notices`](delivery::notices): a dead target, a slow disk) is an event too, so
 //! that rules can remedy it. Who emits what and who consumes it, and what is wrong with that, is in
@@ -152,7 +152,7 @@ pub use fakemon_capture::state::Fate;
 pub use fakemon_capture::world::{Change as WorldChange, Subscription};
 pub use fakemon_delivery::inside::PlayerMessage;
 pub use fakemon_delivery::tail::{Seen, Tail};
-pub use fakemon_delivery::{Failed, FailureCode, Letter};
+pub use fakemon_delivery::{Failed, FailureCode, ShapedEvent};
 pub use fakemon_journal::ReadError;
 pub use fakemon_journal::checkpoint::Checkpoint;
 pub use fakemon_model::event::{Caught, Decision, Event, Outcome, PlayerName, PlayerNameError, Sighting};

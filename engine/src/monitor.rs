@@ -12,7 +12,7 @@ use disk_space::{DiskSpace, Space};
 use fakemon_capture::client::Client;
 use fakemon_capture::command::SubmitError;
 use fakemon_capture::shared::Shared;
-use fakemon_delivery::Courier;
+use fakemon_delivery::Dispatcher;
 use fakemon_delivery::notices::{Notice, NoticeKind, Notices};
 use fakemon_model::ids::{Position, Token};
 use fakemon_resource::NewEvent;
@@ -35,7 +35,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub(crate) struct Monitor {
     shared: Arc<Shared>,
     notices: Arc<Notices>,
-    courier: Courier,
+    courier: Dispatcher,
     client: Client,
     directory: PathBuf,
     stop: Arc<AtomicBool>,
@@ -53,7 +53,7 @@ impl Monitor {
     pub(crate) fn new(
         shared: Arc<Shared>,
         notices: Arc<Notices>,
-        courier: Courier,
+        courier: Dispatcher,
         client: Client,
         directory: PathBuf,
         stop: Arc<AtomicBool>,

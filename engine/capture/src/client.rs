@@ -4,7 +4,7 @@
 use crate::command::{Attempt, Completion, Firing, Spawn, SpawnError, Stages, SubmitError, Throttled};
 use crate::desk::{Name, NoPlace};
 use crate::metrics::ThrowFigures;
-use crate::outbox::{Outbox, Release, decision};
+use crate::outbox::{CompletionQueue, Release, decision};
 use crate::players::{Claim, Player, Waiter};
 use crate::reader::{Question, Request};
 use crate::record::short_ns;
@@ -39,7 +39,7 @@ const ID_TRIES: u8 = 100;
 /// Submits commands and polls completions.
 pub struct Client {
     shared: Arc<Shared>,
-    outbox: Arc<Outbox>,
+    outbox: Arc<CompletionQueue>,
     in_flight: usize,
     /// Shards that have new commands; `flush` wakes them.
     touched: Vec<bool>,
@@ -52,7 +52,7 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(shared: Arc<Shared>, outbox: Arc<Outbox>) -> Client {
+    pub fn new(shared: Arc<Shared>, outbox: Arc<CompletionQueue>) -> Client {
         Client {
             touched: vec![false; shared.doors.len()],
             shared,

@@ -1,7 +1,7 @@
 //! The thread behind the view of the world: takes in what is durable, and sends a command for every fakémon whose
 //! time is over. Time enters like any other command. It also looks at the wall clock while nothing is written.
 
-use crate::cores::Door;
+use crate::cores::ShardInbox;
 use crate::record;
 use crate::shard::WorldCommand;
 use crate::world::World;
@@ -26,16 +26,16 @@ pub struct WorldFigures {
     pub vanished: AtomicU64,
 }
 
-pub struct Clockwork {
+pub struct Expiry {
     pub follower: Follower,
     pub world: Arc<World>,
     pub figures: Arc<WorldFigures>,
-    pub doors: Arc<[Arc<Door>]>,
+    pub doors: Arc<[Arc<ShardInbox>]>,
     pub failure: Arc<Failure>,
     pub clock: Clock,
 }
 
-impl Clockwork {
+impl Expiry {
     pub fn run(mut self) {
         let (mut swept_to, mut next_tick) = (0, Instant::now() + TICK);
         while !self.follower.stopping() {

@@ -1,7 +1,7 @@
 //! Group commit by natural batching: one thread takes every turn that waits, writes them as one block, syncs once,
 //! and releases their answers. While it syncs, the next group gathers; there is no timer.
 
-use crate::desk::{Desk, Name};
+use crate::desk::{CommitQueue, Name};
 use crate::metrics::GroupFigures;
 use crate::options::Durability;
 use crate::outbox::{Outboxes, Release};
@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The thread that writes the journal.
 pub struct Committer {
     pub store: Arc<Store>,
-    pub desk: Arc<Desk>,
+    pub desk: Arc<CommitQueue>,
     pub progress: Arc<Progress>,
     pub outboxes: Arc<Outboxes>,
     pub figures: Arc<Mutex<GroupFigures>>,
@@ -40,7 +40,7 @@ pub struct Committer {
 }
 
 /// Closes the desk when the committer ends, however it does.
-struct Closing(Arc<Desk>);
+struct Closing(Arc<CommitQueue>);
 
 impl Drop for Closing {
     fn drop(&mut self) {

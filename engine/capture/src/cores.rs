@@ -1,7 +1,7 @@
 //! One glommio executor per shard, pinned to a core. Attempts and changes of the world arrive in mailboxes of their
 //! own and are decided by tasks of different priority: a wave of spawns waits while there are attempts.
 
-use crate::desk::{Desk, NoPlace, Place};
+use crate::desk::{CommitQueue, NoPlace, Place};
 use crate::options::OpenError;
 use crate::shard::{Shard, ThrowCommand, WorldCommand};
 use fakemon_model::ids::ShardId;
@@ -35,24 +35,24 @@ const SPIN: Duration = Duration::from_micros(20);
 const RINGS_BYTES: u64 = 64 << 20;
 
 /// The way into a shard.
-pub struct Door {
+pub struct ShardInbox {
     pub throws: Mailbox<ThrowCommand>,
     pub world: Mailbox<WorldCommand>,
     stop: AtomicBool,
 }
 
 /// The ends of a shard's bells: its tasks read them to learn that something arrived.
-pub struct Ears {
+pub struct Wakeups {
     throws: StdUnixStream,
     world: StdUnixStream,
 }
 
-impl Door {
-    pub fn new() -> std::io::Result<(Door, Ears)> {
+impl ShardInbox {
+    pub fn new() -> std::io::Result<(ShardInbox, Wakeups)> {
         let (throws, throws_ear) = Mailbox::for_stream(MAILBOX_THROWS)?;
         let (world, world_ear) = Mailbox::for_stream(MAILBOX_WORLD)?;
-        let door = Door { throws, world, stop: AtomicBool::new(false) };
-        Ok((door, Ears { throws: throws_ear, world: world_ear }))
+        let door = ShardInbox { throws, world, stop: AtomicBool::new(false) };
+        Ok((door, Wakeups { throws: throws_ear, world: world_ear }))
     }
 
     /// Stops the shard after the last command was sent: it decides what waits, then ends.
@@ -85,9 +85,9 @@ pub fn start(
     shard: Shard,
     id: ShardId,
     pin: bool,
-    door: Arc<Door>,
-    ears: Ears,
-    desk: Arc<Desk>,
+    door: Arc<ShardInbox>,
+    ears: Wakeups,
+    desk: Arc<CommitQueue>,
     clock: Clock,
     failure: Arc<Failure>,
 ) -> Result<Core, OpenError> {
@@ -150,7 +150,14 @@ fn can_pin(cpu: usize) -> bool {
     }
 }
 
-async fn run(shard: Shard, door: Arc<Door>, ears: Ears, desk: Arc<Desk>, clock: Clock, failure: &Arc<Failure>) {
+async fn run(
+    shard: Shard,
+    door: Arc<ShardInbox>,
+    ears: Wakeups,
+    desk: Arc<CommitQueue>,
+    clock: Clock,
+    failure: &Arc<Failure>,
+) {
     let executor = glommio::executor();
     let first = executor.create_task_queue(Shares::Static(1000), Latency::NotImportant, "throws");
     let later = executor.create_task_queue(Shares::Static(50), Latency::NotImportant, "world");
@@ -176,9 +183,9 @@ async fn watched(task: impl Future<Output = ()>, failure: Arc<Failure>) {
 
 async fn decide_throws(
     shard: Rc<RefCell<Shard>>,
-    door: Arc<Door>,
+    door: Arc<ShardInbox>,
     ear: StdUnixStream,
-    desk: Arc<Desk>,
+    desk: Arc<CommitQueue>,
     clock: Clock,
 ) {
     let mut ear = listen(ear);
@@ -202,7 +209,7 @@ async fn decide_throws(
     }
 }
 
-async fn change_world(shard: Rc<RefCell<Shard>>, door: Arc<Door>, ear: StdUnixStream, desk: Arc<Desk>) {
+async fn change_world(shard: Rc<RefCell<Shard>>, door: Arc<ShardInbox>, ear: StdUnixStream, desk: Arc<CommitQueue>) {
     let mut ear = listen(ear);
     let mut commands = Vec::with_capacity(TURN_WORLD_MAX);
     loop {
@@ -236,7 +243,7 @@ async fn arrived<T>(mailbox: &Mailbox<T>, ear: &mut UnixStream, over: impl Fn() 
 
 /// Waits for a place at the desk, however long that takes; none if the journal takes no more turns. No command leaves
 /// the mailbox before, so that commands that wait longer are decided later.
-async fn place(desk: &Desk) -> Option<Place<'_>> {
+async fn place(desk: &CommitQueue) -> Option<Place<'_>> {
     loop {
         match desk.reserve() {
             Ok(place) => return Some(place),

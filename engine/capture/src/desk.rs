@@ -26,7 +26,7 @@ pub enum Name {
 }
 
 /// Where work for the journal waits.
-pub struct Desk {
+pub struct CommitQueue {
     turns: Mailbox<Turn>,
     /// Places that are not reserved: the room in the queue, less what is reserved.
     free: AtomicUsize,
@@ -48,7 +48,7 @@ pub enum NoPlace {
 
 /// The right to hand over one turn at once. Given back when dropped.
 #[must_use = "a place that nobody uses is one less for all"]
-pub struct Place<'d>(&'d Desk);
+pub struct Place<'d>(&'d CommitQueue);
 
 impl Place<'_> {
     /// Puts the turn behind all that were handed over before.
@@ -71,21 +71,21 @@ impl Drop for Place<'_> {
     }
 }
 
-impl Default for Desk {
-    fn default() -> Desk {
-        Desk::new()
+impl Default for CommitQueue {
+    fn default() -> CommitQueue {
+        CommitQueue::new()
     }
 }
 
-impl Desk {
+impl CommitQueue {
     /// An empty desk.
-    pub fn new() -> Desk {
-        Desk::with_places(JOURNAL_TURNS, JOURNAL_NAMES)
+    pub fn new() -> CommitQueue {
+        CommitQueue::with_places(JOURNAL_TURNS, JOURNAL_NAMES)
     }
 
     /// An empty desk for at most `places` turns and `names` names.
-    pub fn with_places(places: usize, names: usize) -> Desk {
-        Desk {
+    pub fn with_places(places: usize, names: usize) -> CommitQueue {
+        CommitQueue {
             turns: Mailbox::for_thread(places),
             free: AtomicUsize::new(places),
             places,
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_place_is_there_for_a_turn_or_comes_back() {
-        let desk = Desk::with_places(2, 1);
+        let desk = CommitQueue::with_places(2, 1);
         let (first, second) = (desk.reserve().ok().unwrap(), desk.reserve().ok().unwrap());
         assert_eq!(desk.reserve().err(), Some(NoPlace::Full));
         drop(first);
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn who_panics_with_a_place_closes_the_desk() {
-        let desk = Desk::new();
+        let desk = CommitQueue::new();
         let panic: Result<(), String> = fakemon_sync::failure::caught(|| {
             let _place = desk.reserve().ok().unwrap();
             panic!("half decided");
@@ -200,7 +200,7 @@ mod tests {
     fn whoever_holds_a_place_finds_room_however_many_come_at_once() {
         const THREADS: usize = 4;
         const TRIES: usize = 20_000;
-        let (desk, ended, handed_over) = (Desk::with_places(3, 1), AtomicUsize::new(0), AtomicUsize::new(0));
+        let (desk, ended, handed_over) = (CommitQueue::with_places(3, 1), AtomicUsize::new(0), AtomicUsize::new(0));
         let mut taken = 0;
         std::thread::scope(|scope| {
             for _ in 0..THREADS {

@@ -4,7 +4,7 @@ use fakemon_model::limits::{CORES_MAX, OPEN_TABLES_MAX};
 use fakemon_model::species::SpeciesTable;
 use std::time::Duration;
 
-pub use fakemon_journal::{Directory, Durability, OpenError, Retention};
+pub use fakemon_journal::{ConnectionIndex, Durability, OpenError, Retention};
 
 /// How an engine is set up.
 #[derive(Clone, Debug)]

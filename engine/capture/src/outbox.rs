@@ -5,7 +5,7 @@ use crate::turn::{Answer, AnswerBody, ClientId};
 use crossbeam::queue::SegQueue;
 use fakemon_model::event::{Caught, Decision};
 use fakemon_model::ids::{AttemptId, FakemonId, Position, Timestamp, Token};
-use fakemon_sync::bell::Bell;
+use fakemon_sync::bell::Notify;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -21,14 +21,14 @@ pub enum Release {
     Collection { token: Token, items: Vec<Caught>, more_before: Option<Position> },
 }
 
-pub struct Outbox {
+pub struct CompletionQueue {
     pub id: ClientId,
     pub queue: SegQueue<Release>,
-    pub bell: Bell,
+    pub bell: Notify,
     gone: AtomicBool,
 }
 
-impl Outbox {
+impl CompletionQueue {
     pub fn release(&self, release: Release) {
         self.queue.push(release);
         self.bell.ring();
@@ -51,7 +51,7 @@ impl Outbox {
 
 /// The outboxes of all clients, by their number.
 #[derive(Default)]
-pub struct Outboxes(RwLock<Vec<Option<Arc<Outbox>>>>);
+pub struct Outboxes(RwLock<Vec<Option<Arc<CompletionQueue>>>>);
 
 /// Too many clients, or no descriptor left for one more.
 #[derive(Debug, thiserror::Error)]
@@ -59,15 +59,15 @@ pub struct Outboxes(RwLock<Vec<Option<Arc<Outbox>>>>);
 pub struct NoMoreClients(pub String);
 
 impl Outboxes {
-    pub fn open(&self) -> Result<Arc<Outbox>, NoMoreClients> {
+    pub fn open(&self) -> Result<Arc<CompletionQueue>, NoMoreClients> {
         let mut outboxes = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let free = outboxes.iter().position(Option::is_none).unwrap_or(outboxes.len());
         if free >= fakemon_model::limits::CLIENTS_MAX {
             return Err(NoMoreClients(format!("there are {free} already")));
         }
         let id = ClientId(u16::try_from(free).expect("clients are bounded far below"));
-        let bell = Bell::for_descriptor().map_err(|error| NoMoreClients(error.to_string()))?;
-        let outbox = Arc::new(Outbox { id, queue: SegQueue::new(), bell, gone: AtomicBool::new(false) });
+        let bell = Notify::for_descriptor().map_err(|error| NoMoreClients(error.to_string()))?;
+        let outbox = Arc::new(CompletionQueue { id, queue: SegQueue::new(), bell, gone: AtomicBool::new(false) });
         if free == outboxes.len() {
             outboxes.push(None);
         }
@@ -76,7 +76,7 @@ impl Outboxes {
     }
 
     /// The client will not poll again. Its number is free for another if nothing is in flight for it.
-    pub fn close(&self, outbox: &Outbox, in_flight: usize, archived: Position) {
+    pub fn close(&self, outbox: &CompletionQueue, in_flight: usize, archived: Position) {
         outbox.gone.store(true, Ordering::SeqCst);
         outbox.note_answers(archived);
         if in_flight == 0 {

@@ -1,7 +1,7 @@
 //! The thread that reads the archive for clients: collections, and answers from long ago. Shards and edges never
 //! wait for a disk.
 
-use crate::outbox::{Outbox, Release};
+use crate::outbox::{CompletionQueue, Release};
 use crate::world::World;
 use fakemon_journal::{ReadError, RowStore, Store};
 use fakemon_model::event::{Caught, Decision, Outcome};
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Request {
     pub token: Token,
     pub player: PlayerId,
-    pub outbox: Arc<Outbox>,
+    pub outbox: Arc<CompletionQueue>,
     pub question: Question,
 }
 
@@ -27,18 +27,18 @@ pub enum Question {
 }
 
 /// Where requests wait.
-pub struct Counter {
+pub struct ReadQueue {
     pub requests: Mailbox<Request>,
     stop: AtomicBool,
 }
 
-impl Default for Counter {
+impl Default for ReadQueue {
     fn default() -> Self {
-        Counter { requests: Mailbox::for_thread(READER_REQUESTS), stop: AtomicBool::new(false) }
+        ReadQueue { requests: Mailbox::for_thread(READER_REQUESTS), stop: AtomicBool::new(false) }
     }
 }
 
-impl Counter {
+impl ReadQueue {
     pub fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
     }
@@ -50,7 +50,7 @@ impl Counter {
 }
 
 pub struct Reader {
-    pub counter: Arc<Counter>,
+    pub counter: Arc<ReadQueue>,
     pub store: Arc<Store>,
     pub rows: Arc<RowStore>,
     pub world: Arc<World>,

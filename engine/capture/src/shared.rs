@@ -1,13 +1,13 @@
 //! What clients and threads share: all of it is read-only, or made for many writers.
 
 use crate::clockwork::WorldFigures;
-use crate::cores::Door;
-use crate::desk::Desk;
+use crate::cores::ShardInbox;
+use crate::desk::CommitQueue;
 use crate::metrics::{GroupFigures, ThrowFigures};
 use crate::options::Options;
 use crate::outbox::Outboxes;
 use crate::players;
-use crate::reader::Counter;
+use crate::reader::ReadQueue;
 use crate::resolve::Rules;
 use crate::snapshot::next_fakemon_id;
 use crate::world::World;
@@ -30,13 +30,13 @@ pub struct Shared {
     pub rules: Rules,
     pub species: HashMap<String, SpeciesId>,
     pub clock: Clock,
-    pub doors: Arc<[Arc<Door>]>,
-    pub desk: Arc<Desk>,
+    pub doors: Arc<[Arc<ShardInbox>]>,
+    pub desk: Arc<CommitQueue>,
     pub progress: Arc<Progress>,
     pub outboxes: Arc<Outboxes>,
     pub registry: Arc<players::Registry>,
     pub world: Arc<World>,
-    pub counter: Arc<Counter>,
+    pub counter: Arc<ReadQueue>,
     pub failure: Arc<Failure>,
     pub stopping: AtomicBool,
     pub throw_figures: Mutex<ThrowFigures>,

@@ -12,7 +12,7 @@ use fakemon_journal::checkpoint::Standing;
 use fakemon_journal::follow::Follower;
 use fakemon_journal::index::{self, Segment};
 use fakemon_journal::retention::Kept;
-use fakemon_journal::{PostingStore, Progress, ReadError, RowStore, Rows, Store};
+use fakemon_journal::{IndexStore, Progress, ReadError, RowStore, Rows, Store};
 use fakemon_model::ids::{FakemonId, PlayerId, Position, Timestamp};
 use fakemon_sync::clock::Clock;
 use fakemon_sync::failure::Failure;
@@ -58,7 +58,7 @@ pub struct Snapshotter {
     pub kept: Kept,
     pub head: Head,
     /// The index is made here, because this thread reads every block anyway.
-    pub index: Arc<PostingStore>,
+    pub index: Arc<IndexStore>,
     /// None when the index is switched off.
     pub segment: Option<Segment>,
     /// While a checkpoint is made, no block is deleted.

@@ -3,8 +3,8 @@
 
 use super::answers::ANSWERS;
 use super::failure_code::FailureCode;
-use super::figures::BusFigures;
-use super::lane::{Course, Lane, LaneId, Parcel};
+use super::figures::BusMetrics;
+use super::lane::{Course, Lane, LaneId, Pending};
 use super::lanes::Lanes;
 use super::names::Events;
 use super::scheduled;
@@ -93,7 +93,7 @@ impl From<&str> for RedriveError {
 
 /// An event as its target gets it.
 #[derive(Clone, Debug)]
-pub struct Letter {
+pub struct ShapedEvent {
     pub key: EventKey,
     /// The whole event.
     pub event: Arc<str>,
@@ -109,10 +109,10 @@ pub struct Letter {
 
 /// Hands out events and records their outcomes. Cheap to clone.
 #[derive(Clone)]
-pub struct Courier {
+pub struct Dispatcher {
     pub lanes: Arc<Lanes>,
     pub events: Events,
-    pub figures: Arc<BusFigures>,
+    pub figures: Arc<BusMetrics>,
     pub queues: Arc<Queues>,
     pub logs: Arc<Logs>,
     pub resources: Arc<Resources>,
@@ -121,7 +121,7 @@ pub struct Courier {
     pub seed: Arc<AtomicU64>,
 }
 
-impl Courier {
+impl Dispatcher {
     /// All lanes.
     pub fn lanes(&self) -> &Lanes {
         &self.lanes
@@ -146,7 +146,7 @@ impl Courier {
     ///
     /// # Errors
     /// When the depot cannot be read.
-    pub fn take(&self, lane: &Lane, max: usize) -> Result<Vec<Parcel>, ReadError> {
+    pub fn take(&self, lane: &Lane, max: usize) -> Result<Vec<Pending>, ReadError> {
         self.lanes.take(lane, max, self.now())
     }
 
@@ -155,7 +155,7 @@ impl Courier {
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub fn open(&self, lane: &Lane, parcels: &[Parcel]) -> Result<Vec<Letter>, ReadError> {
+    pub fn open(&self, lane: &Lane, parcels: &[Pending]) -> Result<Vec<ShapedEvent>, ReadError> {
         let target = lane.target();
         let transform = transform_of(&target);
         let replay = match &lane.id().course {
@@ -192,7 +192,14 @@ impl Courier {
                 Ok((body, target)) => {
                     let fresh_since = parcel.ingested_at.filter(|_| parcel.attempts == 0);
                     let trace = of_journal.and_then(|(_, _, trace)| trace.clone());
-                    letters.push(Letter { key: parcel.key, event: event.clone(), body, fresh_since, target, trace });
+                    letters.push(ShapedEvent {
+                        key: parcel.key,
+                        event: event.clone(),
+                        body,
+                        fresh_since,
+                        target,
+                        trace,
+                    });
                 }
                 Err(why) => {
                     let failed = Failed::permanently(FailureCode::InvalidJson, why);
@@ -239,7 +246,7 @@ impl Courier {
     }
 
     /// Counts first attempts.
-    pub fn started(&self, lane: &Lane, letters: &[Letter]) {
+    pub fn started(&self, lane: &Lane, letters: &[ShapedEvent]) {
         lane.figures().attempts.fetch_add(letters.len() as u64, Ordering::Relaxed);
         let now = self.wall();
         letters.iter().filter_map(|letter| letter.fresh_since).for_each(|at| self.figures.started(at, now));
@@ -263,7 +270,7 @@ impl Courier {
     }
 
     /// Whether the schedule of an event was deleted after it fired; a schedule that ended by itself does not count.
-    fn is_called_off(&self, lane: &Lane, parcel: &Parcel, event: &str) -> bool {
+    fn is_called_off(&self, lane: &Lane, parcel: &Pending, event: &str) -> bool {
         if !scheduled::is_one(lane.id()) || lane.id().course != Course::Live {
             return false;
         }
@@ -274,7 +281,7 @@ impl Courier {
     }
 
     /// The target of an event: that of the lane, or its own.
-    fn target_of(&self, lane: &Lane, parcel: &Parcel, event: Option<&Arc<str>>) -> Arc<Target> {
+    fn target_of(&self, lane: &Lane, parcel: &Pending, event: Option<&Arc<str>>) -> Arc<Target> {
         if !scheduled::is_one(lane.id()) {
             return lane.target();
         }
@@ -284,7 +291,7 @@ impl Courier {
     }
 
     /// Records a failed attempt: the event is retried, or becomes a dead letter.
-    pub fn failed(&self, lane: &Lane, parcel: &Parcel, event: Option<&Arc<str>>, failed: &Failed) {
+    pub fn failed(&self, lane: &Lane, parcel: &Pending, event: Option<&Arc<str>>, failed: &Failed) {
         let target = self.target_of(lane, parcel, event);
         let policy = target.retry.unwrap_or(RETRY);
         let now = self.now();
@@ -332,7 +339,7 @@ impl Courier {
         &self,
         lane: &Lane,
         target: &Target,
-        parcel: &Parcel,
+        parcel: &Pending,
         event: Option<&Arc<str>>,
         failed: &Failed,
         condition: Option<&str>,
@@ -439,7 +446,7 @@ impl Courier {
         &self,
         lane: &Lane,
         target: &Target,
-        parcel: &Parcel,
+        parcel: &Pending,
         event: &str,
         failed: &Failed,
         condition: Option<&str>,
@@ -463,7 +470,7 @@ impl Courier {
     }
 
     /// Counters of the bus.
-    pub fn figures(&self) -> &BusFigures {
+    pub fn figures(&self) -> &BusMetrics {
         &self.figures
     }
 }
@@ -485,12 +492,12 @@ pub(crate) fn trace_of(event: &Event) -> Option<&str> {
 }
 
 /// The event of a parcel and when it came in, if the parcel brings them along.
-fn known(parcel: &Parcel) -> Option<(&Arc<str>, Timestamp)> {
+fn known(parcel: &Pending) -> Option<(&Arc<str>, Timestamp)> {
     parcel.json.as_ref().zip(parcel.ingested_at)
 }
 
 /// What the target of a schedule gets, and that target.
-fn invoke(parcel: &Parcel, event: &str) -> Result<(Arc<str>, Arc<Target>), String> {
+fn invoke(parcel: &Pending, event: &str) -> Result<(Arc<str>, Arc<Target>), String> {
     let invocation = Invocation::read(event, parcel.key).map_err(|error| error.to_string())?;
     let payload = invocation.payload(parcel.key, parcel.attempts + 1);
     let body = invocation.body(&payload).map_err(|error| error.to_string())?;
@@ -500,7 +507,7 @@ fn invoke(parcel: &Parcel, event: &str) -> Result<(Arc<str>, Arc<Target>), Strin
 /// A dead letter as the scheduler writes it: the payload, and why it was given up.
 fn dead_letter_of_schedule(
     target: &Target,
-    parcel: &Parcel,
+    parcel: &Pending,
     event: &str,
     failed: &Failed,
     condition: Option<&str>,

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const DAY_NS: u64 = 86_400_000_000_000;
 
 /// Counters of the bus.
-pub struct BusFigures {
+pub struct BusMetrics {
     /// Events that were matched against rules.
     pub events: AtomicU64,
     /// Events among them that matched at least one rule.
@@ -23,11 +23,11 @@ pub struct BusFigures {
     complete_ns: Mutex<Histogram<u64>>,
 }
 
-impl BusFigures {
-    pub fn new(clock: Clock) -> BusFigures {
+impl BusMetrics {
+    pub fn new(clock: Clock) -> BusMetrics {
         // The histogram has bounds; a value beyond them is recorded as the bound.
         let histogram = || Mutex::new(Histogram::new_with_bounds(1_000, DAY_NS, 2).expect("valid bounds"));
-        BusFigures {
+        BusMetrics {
             events: AtomicU64::new(0),
             matched_events: AtomicU64::new(0),
             since: clock.wall(),

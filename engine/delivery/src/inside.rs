@@ -7,7 +7,7 @@ mod captures;
 pub use buses::{admit, put};
 pub use captures::to_capture;
 
-use crate::{Courier, Course, Failed, FailureCode, Lane, Letter, Parcel, by_destination};
+use crate::{Course, Dispatcher, Failed, FailureCode, Lane, Pending, ShapedEvent, by_destination};
 use fakemon_capture::client::Client;
 use fakemon_journal::{Batch, Progress, ReadError};
 use fakemon_model::envelope::EventKey;
@@ -37,7 +37,7 @@ pub const HOPS_MAX: u8 = 8;
 pub type Outcomes = Vec<(EventKey, Result<(), Failed>)>;
 
 /// Handles one event, or says why it failed.
-pub type Function = Box<dyn FnMut(&Letter) -> Result<(), Failed> + Send>;
+pub type Function = Box<dyn FnMut(&ShapedEvent) -> Result<(), Failed> + Send>;
 
 /// An event for a player.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ pub type PlayerSink = Box<dyn FnMut(&[PlayerMessage]) -> Vec<Option<Result<(), F
 /// Hears how throws ended that came as events.
 pub type OnDecision = Box<dyn Fn(&PlayerName, &Decision) + Send + Sync>;
 
-pub enum Carrier {
+pub enum LocalTarget {
     /// Everything inside but functions and players.
     Own(Box<Client>, Arc<OnceLock<OnDecision>>),
     /// To players.
@@ -72,9 +72,9 @@ pub fn turn<T>(shared: &Shared<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub struct Inside {
-    pub courier: Courier,
-    pub carrier: Carrier,
+pub struct LocalDelivery {
+    pub courier: Dispatcher,
+    pub carrier: LocalTarget,
     pub progress: Arc<Progress>,
     /// The end of the journal when the engine was opened.
     pub opened_at: Position,
@@ -82,7 +82,7 @@ pub struct Inside {
     pub failure: Arc<Failure>,
 }
 
-impl Inside {
+impl LocalDelivery {
     /// Delivers until stopped.
     pub fn run(mut self) {
         let own = std::thread::current();
@@ -103,11 +103,11 @@ impl Inside {
 
     fn is_ours(&self, lane: &Lane) -> bool {
         match (&self.carrier, Destination::of(&lane.target().arn)) {
-            (Carrier::Function(name, _), Destination::Function(named)) => *name == named,
-            (Carrier::Players(_), Destination::Players | Destination::Player(_)) => true,
-            (Carrier::Function(..) | Carrier::Players(_), _) => false,
-            (Carrier::Own(..), Destination::Function(_) | Destination::Players | Destination::Player(_)) => false,
-            (Carrier::Own(..), destination) => !destination.is_outside(),
+            (LocalTarget::Function(name, _), Destination::Function(named)) => *name == named,
+            (LocalTarget::Players(_), Destination::Players | Destination::Player(_)) => true,
+            (LocalTarget::Function(..) | LocalTarget::Players(_), _) => false,
+            (LocalTarget::Own(..), Destination::Function(_) | Destination::Players | Destination::Player(_)) => false,
+            (LocalTarget::Own(..), destination) => !destination.is_outside(),
         }
     }
 
@@ -137,7 +137,7 @@ impl Inside {
         Ok(any)
     }
 
-    fn deliver(&mut self, lane: &Lane, parcels: &[Parcel], letters: Vec<Letter>) -> Result<(), ReadError> {
+    fn deliver(&mut self, lane: &Lane, parcels: &[Pending], letters: Vec<ShapedEvent>) -> Result<(), ReadError> {
         let mut stuck = false;
         for (arn, letters) in by_destination(lane, letters) {
             if stuck {
@@ -154,32 +154,32 @@ impl Inside {
         Ok(())
     }
 
-    fn hand_over(&mut self, lane: &Lane, arn: &str, letters: &[Letter]) -> Result<Outcomes, ReadError> {
+    fn hand_over(&mut self, lane: &Lane, arn: &str, letters: &[ShapedEvent]) -> Result<Outcomes, ReadError> {
         let registry = self.courier.registry();
         let courier = self.courier.clone();
         Ok(match (&mut self.carrier, Destination::of(arn)) {
-            (Carrier::Function(_, function), _) => call(&mut turn(function), lane.parallel() == 1, letters),
-            (Carrier::Players(postman), destination) => to_players(&mut turn(postman), &destination, letters),
-            (Carrier::Own(..), Destination::Queue(queue)) => to_queue(&courier, lane, &registry, &queue, letters),
-            (Carrier::Own(..), Destination::LogGroup(group)) => {
+            (LocalTarget::Function(_, function), _) => call(&mut turn(function), lane.parallel() == 1, letters),
+            (LocalTarget::Players(postman), destination) => to_players(&mut turn(postman), &destination, letters),
+            (LocalTarget::Own(..), Destination::Queue(queue)) => to_queue(&courier, lane, &registry, &queue, letters),
+            (LocalTarget::Own(..), Destination::LogGroup(group)) => {
                 to_log_group(&courier, lane, &registry, &group, letters)
             }
-            (Carrier::Own(client, _), Destination::Bus(bus)) => {
+            (LocalTarget::Own(client, _), Destination::Bus(bus)) => {
                 buses::to_bus(&courier, lane, client, &registry, &bus, letters)?
             }
-            (Carrier::Own(client, _), _) if arn == PUT_EVENTS => {
+            (LocalTarget::Own(client, _), _) if arn == PUT_EVENTS => {
                 buses::to_buses(&courier, lane, client, &registry, letters)
             }
-            (Carrier::Own(client, answered), Destination::Capture) => {
+            (LocalTarget::Own(client, answered), Destination::Capture) => {
                 to_capture(client, answered, letters, &self.stop, courier.now())
             }
-            (Carrier::Own(..), _) => {
+            (LocalTarget::Own(..), _) => {
                 all(letters, &Err(Failed::permanently(FailureCode::NoResource, format!("nothing here is {arn}"))))
             }
         })
     }
 
-    fn settle(&self, lane: &Lane, parcels: &[Parcel], letters: &[Letter], outcomes: Outcomes) {
+    fn settle(&self, lane: &Lane, parcels: &[Pending], letters: &[ShapedEvent], outcomes: Outcomes) {
         let courier = &self.courier;
         let delivered: Vec<EventKey> =
             outcomes.iter().filter(|(_, outcome)| outcome.is_ok()).map(|(key, _)| *key).collect();
@@ -213,7 +213,7 @@ pub fn panicked(why: &str) -> Failed {
 }
 
 /// Calls a function for each event, in order; if order counts, it stops after the first event that will be retried.
-pub fn call(function: &mut Function, in_order: bool, letters: &[Letter]) -> Outcomes {
+pub fn call(function: &mut Function, in_order: bool, letters: &[ShapedEvent]) -> Outcomes {
     let mut outcomes = Outcomes::new();
     for letter in letters {
         let outcome = caught(|| function(letter)).unwrap_or_else(|why| Err(panicked(&why)));
@@ -226,25 +226,25 @@ pub fn call(function: &mut Function, in_order: bool, letters: &[Letter]) -> Outc
     outcomes
 }
 
-fn all(letters: &[Letter], outcome: &Result<(), Failed>) -> Outcomes {
+fn all(letters: &[ShapedEvent], outcome: &Result<(), Failed>) -> Outcomes {
     letters.iter().map(|letter| (letter.key, outcome.clone())).collect()
 }
 
 /// A batch that marks events as delivered. The event is written to its queue or log in the same batch, so it is
 /// delivered exactly once.
-fn delivering(lane: &Lane, letters: &[Letter]) -> (Vec<EventKey>, Batch) {
+fn delivering(lane: &Lane, letters: &[ShapedEvent]) -> (Vec<EventKey>, Batch) {
     let (keys, mut batch) = (letters.iter().map(|letter| letter.key).collect::<Vec<_>>(), Batch::default());
     lane.deliver(&keys, &mut batch);
     (keys, batch)
 }
 
-fn to_queue(courier: &Courier, lane: &Lane, registry: &Registry, name: &str, letters: &[Letter]) -> Outcomes {
+fn to_queue(courier: &Dispatcher, lane: &Lane, registry: &Registry, name: &str, letters: &[ShapedEvent]) -> Outcomes {
     let Some(queue) = registry.queues.get(name) else {
         let missing = Failed::permanently(FailureCode::NoResource, format!("there is no queue {name}"));
         return all(letters, &Err(missing));
     };
     let target = lane.target();
-    let message = |letter: &Letter| {
+    let message = |letter: &ShapedEvent| {
         let new = message(letter.target.as_ref().unwrap_or(&target), &letter.body);
         let id = is_fifo(name).then(|| deduplication_id(lane, queue, letter, &new));
         let trace_header = new.trace_header.or_else(|| letter.trace.clone());
@@ -261,7 +261,7 @@ fn to_queue(courier: &Courier, lane: &Lane, registry: &Registry, name: &str, let
 }
 
 /// The deduplication id of an event: a retry has the same, a replay a different one.
-fn deduplication_id(lane: &Lane, queue: &Queue, letter: &Letter, new: &NewMessage) -> String {
+fn deduplication_id(lane: &Lane, queue: &Queue, letter: &ShapedEvent, new: &NewMessage) -> String {
     if let Some(said) = &new.deduplication_id {
         return said.clone();
     }
@@ -272,7 +272,7 @@ fn deduplication_id(lane: &Lane, queue: &Queue, letter: &Letter, new: &NewMessag
     }
 }
 
-pub fn to_players(postman: &mut PlayerSink, destination: &Destination, letters: &[Letter]) -> Outcomes {
+pub fn to_players(postman: &mut PlayerSink, destination: &Destination, letters: &[ShapedEvent]) -> Outcomes {
     let mut outcomes = Outcomes::new();
     let (mut addressed, mut keys) = (Vec::new(), Vec::new());
     for letter in letters {
@@ -310,7 +310,13 @@ pub fn addressee(destination: &Destination, event: &str) -> Result<PlayerName, S
 
 /// Appends a line per event to the stream of its rule, with the time of delivery (the event's own time is in the
 /// line).
-fn to_log_group(courier: &Courier, lane: &Lane, registry: &Registry, group: &str, letters: &[Letter]) -> Outcomes {
+fn to_log_group(
+    courier: &Dispatcher,
+    lane: &Lane,
+    registry: &Registry,
+    group: &str,
+    letters: &[ShapedEvent],
+) -> Outcomes {
     let Some(held) = registry.log_groups.get(group) else {
         let missing = Failed::permanently(FailureCode::NoResource, format!("there is no log group {group}"));
         return all(letters, &Err(missing));

@@ -2,7 +2,7 @@
 //! of their due times had fired.
 
 use fakemon_fbs::journal::{Changed, Event};
-use fakemon_journal::{Batch, Depot, ReadError, Room, Store};
+use fakemon_journal::{Batch, BusStore, ReadError, Store, Table};
 use fakemon_model::ids::{Position, Timestamp};
 use fakemon_resource::Registry;
 use fakemon_resource::resource::{Change, Resource};
@@ -31,14 +31,14 @@ impl Known {
     }
 
     /// The state in the depot; a new depot begins with the journal.
-    pub fn read(depot: &Depot, first: Position, end: Position) -> Result<Known, ReadError> {
+    pub fn read(depot: &BusStore, first: Position, end: Position) -> Result<Known, ReadError> {
         let mut known = Known::beginning(first);
-        let Some(position) = depot.get(Room::Router, POSITION)? else { return Ok(known) };
+        let Some(position) = depot.get(Table::Router, POSITION)? else { return Ok(known) };
         let position = position.try_into().map_err(|_| ReadError::Damaged("a key of `router` is damaged".into()))?;
         // A power cut without syncs can leave the depot ahead of the journal.
         known.next = Position(u64::from_be_bytes(position)).min(end);
         let mut failed = None;
-        depot.scan(Room::Router, b"", b"", &mut |key, value| {
+        depot.scan(Table::Router, b"", b"", &mut |key, value| {
             if let Some(key) = key.strip_prefix(STANDING.as_bytes()) {
                 let key = String::from_utf8_lossy(key).into_owned();
                 known.standings.extend(standing(value).map(|standing| (key, standing)));
@@ -93,45 +93,45 @@ fn standing(value: &[u8]) -> Option<Standing> {
 /// Stores the state of a schedule.
 pub(crate) fn note_standing(batch: &mut Batch, key: &str, standing: Standing) {
     let Standing { since, fired } = standing;
-    batch.put(Room::Router, format!("{STANDING}{key}"), [since.0.to_be_bytes(), fired.0.to_be_bytes()].concat());
+    batch.put(Table::Router, format!("{STANDING}{key}"), [since.0.to_be_bytes(), fired.0.to_be_bytes()].concat());
 }
 
 /// Deletes the state of a schedule.
 pub(crate) fn forget_standing(batch: &mut Batch, key: &str) {
-    batch.delete(Room::Router, format!("{STANDING}{key}"));
+    batch.delete(Table::Router, format!("{STANDING}{key}"));
 }
 
 /// Deletes the states of all schedules of a group.
 pub(crate) fn forget_standings(batch: &mut Batch, prefix: &str) {
     let (from, to) = (format!("{STANDING}{prefix}"), format!("{STANDING}{prefix}\u{7f}")); // keys are ASCII
-    batch.delete_range(Room::Router, from, to);
+    batch.delete_range(Table::Router, from, to);
 }
 
 /// Stores that the router has read everything before `next`.
 pub(crate) fn note_position(batch: &mut Batch, next: Position) {
-    batch.put(Room::Router, POSITION, next.0.to_be_bytes());
+    batch.put(Table::Router, POSITION, next.0.to_be_bytes());
 }
 
 /// Stores that a change was applied. The caller deletes what belongs to a deleted bus or rule.
 pub(crate) fn note_change(batch: &mut Batch, change: &Change) {
     match change {
-        Change::Put(resource) => batch.put(Room::Router, resource.key(), resource.value()),
+        Change::Put(resource) => batch.put(Table::Router, resource.key(), resource.value()),
         Change::Delete(key) => {
-            batch.delete(Room::Router, key.as_str());
+            batch.delete(Table::Router, key.as_str());
             let inside = |kind: &str, rest: &str| (format!("{kind}/{rest}/"), format!("{kind}/{rest}0")); // '0' follows '/'
             match key.split_once('/') {
                 Some(("bus", bus)) => {
                     for (from, to) in [inside("rule", bus), inside("target", bus)] {
-                        batch.delete_range(Room::Router, from, to);
+                        batch.delete_range(Table::Router, from, to);
                     }
                 }
                 Some(("rule", rule)) => {
                     let (from, to) = inside("target", rule);
-                    batch.delete_range(Room::Router, from, to);
+                    batch.delete_range(Table::Router, from, to);
                 }
                 Some(("schedule-group", group)) => {
                     let (from, to) = inside("schedule", group);
-                    batch.delete_range(Room::Router, from, to);
+                    batch.delete_range(Table::Router, from, to);
                 }
                 _ => {}
             }

@@ -11,11 +11,11 @@
 
 mod rows;
 
-pub(crate) use rows::{Kept, Standing};
+pub(crate) use rows::{Standing, StoredLane};
 pub(crate) use rows::{erase, read_all};
 
 use super::health::Health;
-use fakemon_journal::{Batch, Depot, ReadError, Room};
+use fakemon_journal::{Batch, BusStore, ReadError, Table};
 use fakemon_model::envelope::EventKey;
 use fakemon_model::ids::Timestamp;
 use fakemon_resource::resource::Target;
@@ -54,7 +54,7 @@ pub struct LaneId {
 
 /// One event on a lane.
 #[derive(Clone, Debug)]
-pub struct Parcel {
+pub struct Pending {
     /// Which event.
     pub key: EventKey,
     /// The event as JSON, if it was made already.
@@ -77,7 +77,7 @@ pub struct Arrival {
 }
 
 struct Waiting {
-    parcel: Parcel,
+    parcel: Pending,
     in_flight: bool,
     done: bool,
     due_at: Timestamp,
@@ -106,7 +106,7 @@ struct State {
 
 /// Counters of a lane; they only grow.
 #[derive(Debug, Default)]
-pub struct LaneFigures {
+pub struct LaneMetrics {
     /// Events that matched for this target.
     pub matched: AtomicU64,
     /// Attempts to deliver.
@@ -132,7 +132,7 @@ pub struct Lane {
     state: Mutex<State>,
     parallel: AtomicU64,
     closed: AtomicBool,
-    figures: Arc<LaneFigures>,
+    figures: Arc<LaneMetrics>,
     health: Mutex<Health>,
 }
 
@@ -162,7 +162,7 @@ impl Lane {
     }
 
     /// Its counters.
-    pub fn figures(&self) -> &LaneFigures {
+    pub fn figures(&self) -> &LaneMetrics {
         &self.figures
     }
 
@@ -285,7 +285,7 @@ impl Lane {
 
     /// Takes up to `max` events that are due and not in flight. Unless the lane is parallel, it takes none while the
     /// first event is in flight or waits for its retry.
-    pub fn take(&self, max: usize, now: Timestamp) -> Vec<Parcel> {
+    pub fn take(&self, max: usize, now: Timestamp) -> Vec<Pending> {
         let parallel = self.parallel();
         let mut state = self.state();
         if self.is_closed() {
@@ -331,13 +331,13 @@ impl Lane {
         match self.id.course {
             Course::Replay(_) => {} // a replay may repeat events as a whole
             // The row was written before the letter was put back on the lane.
-            Course::Redrive => keys.iter().for_each(|key| batch.delete(Room::Lanes, row(&prefix, *key))),
+            Course::Redrive => keys.iter().for_each(|key| batch.delete(Table::Lanes, row(&prefix, *key))),
             Course::Live => {
                 let mut state = self.state();
                 let runs = if state.is_run(keys) { keys.len() } else { 1 };
                 for run in keys.chunks(runs.max(1)) {
                     let (first, last) = (run[0], run[run.len() - 1]);
-                    batch.put(Room::Lanes, delivered_row(&prefix, first), last.0.to_be_bytes());
+                    batch.put(Table::Lanes, delivered_row(&prefix, first), last.0.to_be_bytes());
                     state.delivered.insert(first, last);
                 }
             }
@@ -397,14 +397,14 @@ impl Lane {
     }
 
     /// Loads the next keys into memory.
-    pub fn refill(&self, depot: &Depot) -> Result<(), ReadError> {
+    pub fn refill(&self, depot: &BusStore) -> Result<(), ReadError> {
         while self.is_hungry() {
             self.refill_once(depot)?; // all keys of a chunk may be delivered already
         }
         Ok(())
     }
 
-    fn refill_once(&self, depot: &Depot) -> Result<(), ReadError> {
+    fn refill_once(&self, depot: &BusStore) -> Result<(), ReadError> {
         let chunk = {
             let mut state = self.state();
             if !state.ready.is_empty() {
@@ -421,7 +421,7 @@ impl Lane {
         let mut row = self.id.prefix();
         row.push(b'k');
         row.extend_from_slice(&chunk.first.0.to_be_bytes());
-        let value = depot.get(Room::Lanes, &row)?;
+        let value = depot.get(Table::Lanes, &row)?;
         let value = value.ok_or_else(|| ReadError::Damaged("keys of a lane are missing".into()))?;
         let keys = read_keys(chunk.first, &value).ok_or_else(damaged)?;
         let mut state = self.state();
@@ -448,10 +448,10 @@ impl Lane {
         let prefix = self.id.prefix();
         if self.id.course == Course::Redrive {
             for key in std::mem::take(&mut state.unwritten) {
-                batch.put(Room::Lanes, row(&prefix, key), write_keys(&[key]));
+                batch.put(Table::Lanes, row(&prefix, key), write_keys(&[key]));
             }
             for key in std::mem::take(&mut state.finished) {
-                batch.delete(Room::Lanes, row(&prefix, key));
+                batch.delete(Table::Lanes, row(&prefix, key));
             }
             return;
         }
@@ -466,18 +466,18 @@ impl Lane {
             state.spilled.push_back(chunk);
         }
         while let Some(chunk) = state.rows.front().copied().filter(|chunk| chunk.last <= state.cursor) {
-            batch.delete(Room::Lanes, row(&prefix, chunk.first));
+            batch.delete(Table::Lanes, row(&prefix, chunk.first));
             state.rows.pop_front();
         }
         let cursor = state.cursor;
         for key in std::mem::take(&mut state.delivered_unwritten) {
             match key > cursor {
-                true => batch.put(Room::Lanes, delivered_row(&prefix, key), key.0.to_be_bytes()),
+                true => batch.put(Table::Lanes, delivered_row(&prefix, key), key.0.to_be_bytes()),
                 false => state.delivered.remove(key),
             }
         }
         while let Some(first) = state.delivered.pop_passed(cursor) {
-            batch.delete(Room::Lanes, delivered_row(&prefix, first));
+            batch.delete(Table::Lanes, delivered_row(&prefix, first));
         }
         if state.cursor != state.cursor_written || std::mem::take(&mut state.attempts_changed) {
             self.write_cursor(&mut state, prefix, batch);
@@ -492,7 +492,7 @@ impl Lane {
         let mut value = state.cursor.0.to_be_bytes().to_vec();
         value.extend_from_slice(&attempts.to_be_bytes());
         value.extend_from_slice(&first_attempt_at.0.to_be_bytes());
-        batch.put(Room::Lanes, row, value);
+        batch.put(Table::Lanes, row, value);
         state.cursor_written = state.cursor;
     }
 
@@ -504,7 +504,7 @@ impl Lane {
 
 impl Waiting {
     fn new(key: EventKey, json: Option<Arc<str>>, ingested_at: Option<Timestamp>) -> Waiting {
-        let parcel = Parcel { key, json, attempts: 0, first_attempt_at: None, ingested_at };
+        let parcel = Pending { key, json, attempts: 0, first_attempt_at: None, ingested_at };
         Waiting { parcel, in_flight: false, done: false, due_at: Timestamp(0) }
     }
 }
@@ -561,7 +561,7 @@ impl State {
     fn write_chunk(&mut self, keys: &[EventKey], prefix: &[u8], batch: &mut Batch) -> Chunk {
         let count = u32::try_from(keys.len()).expect("chunks are small");
         let chunk = Chunk { first: keys[0], last: keys[keys.len() - 1], count };
-        batch.put(Room::Lanes, row(prefix, chunk.first), write_keys(keys));
+        batch.put(Table::Lanes, row(prefix, chunk.first), write_keys(keys));
         self.rows.push_back(chunk);
         self.written_to = chunk.last;
         chunk
@@ -570,7 +570,7 @@ impl State {
 
 impl Lane {
     /// Continues from the state in the depot.
-    pub fn restore(&self, kept: Kept, depot: &Depot) -> Result<(), ReadError> {
+    pub fn restore(&self, kept: StoredLane, depot: &BusStore) -> Result<(), ReadError> {
         let delivered_first;
         {
             let mut state = self.state();

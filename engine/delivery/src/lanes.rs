@@ -1,11 +1,11 @@
 //! All lanes, shared by the threads that fill, empty or count them.
 
 use super::answers::ANSWERS;
-use super::lane::{Course, Lane, LaneId, Parcel};
-use fakemon_journal::{Batch, Depot, ReadError};
+use super::lane::{Course, Lane, LaneId, Pending};
+use fakemon_journal::{Batch, BusStore, ReadError};
 use fakemon_model::ids::{Position, Timestamp};
 use fakemon_resource::Destination;
-use fakemon_sync::bell::Bell;
+use fakemon_sync::bell::Notify;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -14,14 +14,14 @@ type Wake = Box<dyn Fn() + Send + Sync>;
 
 /// All lanes.
 pub struct Lanes {
-    depot: Arc<Depot>,
+    depot: Arc<BusStore>,
     lanes: RwLock<BTreeMap<LaneId, Arc<Lane>>>,
     /// Closed lanes that still have a delivery in flight.
     closing: Mutex<Vec<Arc<Lane>>>,
     /// Increases whenever a lane is added or removed.
     changed: AtomicU64,
     /// Wakes the thread that delivers inside this process.
-    pub bell: Bell,
+    pub bell: Notify,
     outside: Mutex<Vec<Wake>>,
     /// The first position that users of the journal without a lane still need.
     held: AtomicU64,
@@ -32,13 +32,13 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    pub fn new(depot: Arc<Depot>) -> Lanes {
+    pub fn new(depot: Arc<BusStore>) -> Lanes {
         Lanes {
             depot,
             lanes: RwLock::default(),
             closing: Mutex::default(),
             changed: AtomicU64::new(0),
-            bell: Bell::for_thread(),
+            bell: Notify::for_thread(),
             outside: Mutex::default(),
             held: AtomicU64::new(u64::MAX),
             touched: Mutex::default(),
@@ -155,7 +155,7 @@ impl Lanes {
     ///
     /// # Errors
     /// When the depot cannot be read.
-    pub fn take(&self, lane: &Lane, max: usize, now: Timestamp) -> Result<Vec<Parcel>, ReadError> {
+    pub fn take(&self, lane: &Lane, max: usize, now: Timestamp) -> Result<Vec<Pending>, ReadError> {
         if lane.is_hungry()
             && let Err(error) = lane.refill(&self.depot)
         {

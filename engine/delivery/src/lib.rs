@@ -37,13 +37,13 @@ pub mod reset; // empties what the bus keeps beside the journal
 pub mod tail; // reads the journal as events, as it grows
 
 pub use archived::{ArchiveFigures, Archived};
-pub use courier::{Courier, Failed, Letter, RedriveError, rule_arn};
+pub use courier::{Dispatcher, Failed, RedriveError, ShapedEvent, rule_arn};
 pub use failure_code::FailureCode;
-pub use figures::BusFigures;
+pub use figures::BusMetrics;
 pub use filter::{Filter, Names, Patterns, Text};
 pub use health::Health;
 pub use known::Known;
-pub use lane::{Course, Lane, LaneFigures, LaneId, Parcel};
+pub use lane::{Course, Lane, LaneId, LaneMetrics, Pending};
 pub use lanes::Lanes;
 pub use names::{Events, Journal, keys_of, told};
 pub use replay::{ReplayProgress, Replays};
@@ -52,5 +52,5 @@ pub use router::Router;
 pub use scheduled::{by_destination, group_of, kind as schedule_lane_kind, lane_of_firing};
 pub use traffic::Tally;
 pub use traffic::{BusTraffic, EventType, Flow, TYPES_MAX, TypeTraffic};
-pub use whereabouts::Yard;
-pub use whereabouts::{Delivery, Whereabouts};
+pub use whereabouts::StatusReader;
+pub use whereabouts::{Delivery, DeliveryStatus};

@@ -34,7 +34,7 @@
 
 use fakemon_model::envelope::{REGION, SOURCE_ENGINE};
 use fakemon_resource::{DEFAULT_BUS, NewEvent};
-use fakemon_sync::bell::Bell;
+use fakemon_sync::bell::Notify;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -266,7 +266,7 @@ impl Topic {
 /// Where notices wait.
 pub struct Notices {
     topics: Mutex<Topics>,
-    pub bell: Bell,
+    pub bell: Notify,
 }
 
 #[derive(Default)]
@@ -277,7 +277,7 @@ struct Topics {
 
 impl Default for Notices {
     fn default() -> Self {
-        Notices { topics: Mutex::default(), bell: Bell::for_thread() }
+        Notices { topics: Mutex::default(), bell: Notify::for_thread() }
     }
 }
 

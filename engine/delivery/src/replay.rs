@@ -12,7 +12,7 @@ use super::lane::{Arrival, Course, Lane, LaneId, READY_MAX};
 use super::lanes::Lanes;
 use super::names::{Events, keys_of, told};
 use fakemon_capture::record;
-use fakemon_journal::{Batch, Depot, Progress, ReadError, Room};
+use fakemon_journal::{Batch, BusStore, Progress, ReadError, Table};
 use fakemon_model::envelope::{EventKey, Told, bus};
 use fakemon_model::event::Event;
 use fakemon_model::ids::{Position, ShardId, Timestamp};
@@ -99,7 +99,7 @@ impl Replays {
 
 /// The thread that replays.
 pub struct Replayer {
-    pub depot: Arc<Depot>,
+    pub depot: Arc<BusStore>,
     pub lanes: Arc<Lanes>,
     pub events: Events,
     pub resources: Arc<Resources>,
@@ -375,13 +375,13 @@ impl Replayer {
         value.extend_from_slice(&last_at.unwrap_or_default().0.to_be_bytes());
         value.extend_from_slice(&ended_at.unwrap_or_default().0.to_be_bytes());
         let mut batch = Batch::default();
-        batch.put(Room::Router, note_key(&running.replay.name), value);
+        batch.put(Table::Router, note_key(&running.replay.name), value);
         self.replays.set(&running.replay.name, running.progress);
         self.depot.write(batch, false).map_err(ReadError::Failed)
     }
 
     fn read_note(&self, name: &str) -> Result<Option<ReplayProgress>, ReadError> {
-        let Some(value) = self.depot.get(Room::Router, &note_key(name))? else { return Ok(None) };
+        let Some(value) = self.depot.get(Table::Router, &note_key(name))? else { return Ok(None) };
         let number = |at: usize| {
             let bytes = value.get(at * 8..at * 8 + 8).and_then(|bytes| bytes.try_into().ok());
             bytes
@@ -417,7 +417,7 @@ impl Running {
 
 /// Adds to a batch the deletion of all replays' progress.
 pub fn forget_replays(batch: &mut Batch) {
-    batch.delete_range(Room::Router, note_key(""), b"replay\x01");
+    batch.delete_range(Table::Router, note_key(""), b"replay\x01");
 }
 
 fn note_key(name: &str) -> Vec<u8> {

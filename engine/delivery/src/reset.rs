@@ -2,8 +2,8 @@
 //! deleted before, by changes in the journal; this waits until no delivery for them is in flight, so that nothing old
 //! appears among the new. The journal is not changed, nor is the game: fakémon, players, collections.
 
-use crate::{Courier, Replays, forget_replays};
-use fakemon_journal::{Batch, Progress, Room};
+use crate::{Dispatcher, Replays, forget_replays};
+use fakemon_journal::{Batch, Progress, Table};
 use fakemon_model::ids::Position;
 use fakemon_sync::failure::Failure;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ const LOOK: Duration = Duration::from_millis(1);
 
 /// The parts that must be idle, and are then emptied.
 pub struct Reset<'e> {
-    pub courier: &'e Courier,
+    pub courier: &'e Dispatcher,
     pub replays: &'e Replays,
     pub progress: &'e Progress,
     pub failure: &'e Failure,
@@ -33,8 +33,8 @@ impl Reset<'_> {
         // Commands belong to the game, and stay; but their effects must come before the end of the reset.
         self.wait(by, "commands are carried out", || lanes.oldest().is_none_or(|oldest| oldest >= end))?;
         let mut batch = Batch::default();
-        batch.delete_range(Room::Secrets, b"", [0xFF]);
-        batch.delete_range(Room::Notes, b"", [0xFF]);
+        batch.delete_range(Table::Secrets, b"", [0xFF]);
+        batch.delete_range(Table::NoteStore, b"", [0xFF]);
         forget_replays(&mut batch);
         self.courier.logs.forget_all(&mut batch);
         self.courier.queues.forget_all(batch)

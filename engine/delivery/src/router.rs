@@ -9,10 +9,10 @@ mod due;
 use super::answers::{ANSWERS, Answers, live_answers};
 use super::commands::is_command;
 use super::courier::trace_of;
-use super::figures::BusFigures;
+use super::figures::BusMetrics;
 use super::filter::{Filter, Patterns};
 use super::known::{self, Known};
-use super::lane::{Arrival, Course, Kept, Lane, LaneId};
+use super::lane::{Arrival, Course, Lane, LaneId, StoredLane};
 use super::lanes::Lanes;
 use super::names::{Events, keys_of, told};
 use super::scheduled;
@@ -20,7 +20,7 @@ use super::traffic::Tally;
 use fakemon_capture::record;
 use fakemon_fbs::journal::{BlockHead, Event as Record};
 use fakemon_journal::follow::Follower;
-use fakemon_journal::{Batch, Depot, Progress, ReadError};
+use fakemon_journal::{Batch, BusStore, Progress, ReadError};
 use fakemon_model::envelope::{ACCOUNT, EventKey, Facet, REGION, bus};
 use fakemon_model::event::Event;
 use fakemon_model::ids::{Position, ShardId, Timestamp};
@@ -45,15 +45,15 @@ type Feeds = Vec<Vec<Arc<Lane>>>;
 pub struct Router {
     pub follower: Follower,
     pub progress: Arc<Progress>,
-    pub depot: Arc<Depot>,
+    pub depot: Arc<BusStore>,
     pub known: Known,
     pub lanes: Arc<Lanes>,
     pub agenda: Arc<Agenda>,
     pub events: Events,
-    pub figures: Arc<BusFigures>,
+    pub figures: Arc<BusMetrics>,
     pub failure: Arc<Failure>,
     /// Stored lanes whose target is not known yet.
-    kept: HashMap<LaneId, Kept>,
+    kept: HashMap<LaneId, StoredLane>,
     /// The end of the journal when the engine was opened.
     opened_at: Position,
     buses: HashMap<String, Routed>,
@@ -84,12 +84,12 @@ impl Router {
     pub fn open(
         follower: Follower,
         progress: Arc<Progress>,
-        depot: Arc<Depot>,
+        depot: Arc<BusStore>,
         known: Known,
         lanes: Arc<Lanes>,
         agenda: Arc<Agenda>,
         events: Events,
-        figures: Arc<BusFigures>,
+        figures: Arc<BusMetrics>,
         failure: Arc<Failure>,
     ) -> Result<Router, ReadError> {
         let kept = super::lane::read_all(&depot)?.into_iter().collect();

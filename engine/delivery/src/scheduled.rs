@@ -2,7 +2,7 @@
 //! and a group that waits for a dead target delays no other group. Each event on them names its own target.
 
 use super::lane::{Lane, LaneId};
-use super::{Letter, router};
+use super::{ShapedEvent, router};
 use fakemon_model::envelope::{ACCOUNT, REGION};
 use fakemon_resource::Destination;
 use fakemon_resource::resource::Target;
@@ -114,12 +114,12 @@ pub(super) fn arn_of(detail: &str) -> Option<String> {
 }
 
 /// Splits letters by destination, keeping the order of each.
-pub fn by_destination(lane: &Lane, letters: Vec<Letter>) -> Vec<(String, Vec<Letter>)> {
+pub fn by_destination(lane: &Lane, letters: Vec<ShapedEvent>) -> Vec<(String, Vec<ShapedEvent>)> {
     if !is_one(lane.id()) {
         return vec![(lane.target().arn.clone(), letters)];
     }
-    let arn = |letter: &Letter| letter.target.as_ref().map_or_else(String::new, |target| target.arn.clone());
-    let mut parts: Vec<(String, Vec<Letter>)> = Vec::new();
+    let arn = |letter: &ShapedEvent| letter.target.as_ref().map_or_else(String::new, |target| target.arn.clone());
+    let mut parts: Vec<(String, Vec<ShapedEvent>)> = Vec::new();
     let mut places = std::collections::HashMap::new();
     for letter in letters {
         let arn = arn(&letter);

@@ -4,7 +4,7 @@
 
 use super::known::Known;
 use super::lane::{self, Course, LaneId, Standing};
-use fakemon_journal::{Depot, ReadError};
+use fakemon_journal::{BusStore, ReadError};
 use fakemon_model::envelope::EventKey;
 use fakemon_model::ids::{Ahead, Position, Timestamp};
 use fakemon_pattern::pattern::Pattern;
@@ -27,12 +27,12 @@ pub struct Delivery {
     /// The ARN of the target.
     pub arn: String,
     /// Its status.
-    pub whereabouts: Whereabouts,
+    pub whereabouts: DeliveryStatus,
 }
 
 /// The status of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Whereabouts {
+pub enum DeliveryStatus {
     /// Unknown: the directory holds only a journal, as an import makes it.
     Unknown,
     /// Not matched against rules yet.
@@ -62,38 +62,43 @@ pub enum Whereabouts {
     TargetGone,
 }
 
-impl Whereabouts {
+impl DeliveryStatus {
     /// Its word in reports.
     pub fn name(&self) -> &'static str {
         match self {
-            Whereabouts::Unknown => "unknown",
-            Whereabouts::NotMatched => "not_matched",
-            Whereabouts::Waiting { .. } => "waiting",
-            Whereabouts::Delivered => "delivered",
-            Whereabouts::DeadLetter { .. } => "dead_letter",
-            Whereabouts::TargetGone => "target_gone",
+            DeliveryStatus::Unknown => "unknown",
+            DeliveryStatus::NotMatched => "not_matched",
+            DeliveryStatus::Waiting { .. } => "waiting",
+            DeliveryStatus::Delivered => "delivered",
+            DeliveryStatus::DeadLetter { .. } => "dead_letter",
+            DeliveryStatus::TargetGone => "target_gone",
         }
     }
 }
 
 /// The state of all lanes, and how far rules were matched.
-pub struct Yard {
+pub struct StatusReader {
     /// None in a directory that holds only a journal.
-    depot: Option<Depot>,
-    lanes: BTreeMap<LaneId, lane::Kept>,
+    depot: Option<BusStore>,
+    lanes: BTreeMap<LaneId, lane::StoredLane>,
     matched_to: Position,
     /// How far times of lanes and queues are ahead of the wall clock.
     ahead: Ahead,
 }
 
-impl Yard {
-    pub fn read(depot: Option<Depot>, first: Position, end: Position, ahead: Ahead) -> Result<Yard, ReadError> {
+impl StatusReader {
+    pub fn read(
+        depot: Option<BusStore>,
+        first: Position,
+        end: Position,
+        ahead: Ahead,
+    ) -> Result<StatusReader, ReadError> {
         let (mut lanes, mut matched_to) = (BTreeMap::new(), first);
         if let Some(depot) = &depot {
             matched_to = Known::read(depot, first, end)?.next;
             lanes = lane::read_all(depot)?.into_iter().collect();
         }
-        Ok(Yard { depot, lanes, matched_to, ahead })
+        Ok(StatusReader { depot, lanes, matched_to, ahead })
     }
 
     /// The deliveries of an event by the rules of `then`, which see it as `json`, with their status.
@@ -119,12 +124,12 @@ impl Yard {
     }
 
     /// Lanes and queues are looked at first, because the position of matching is stored a little later.
-    fn whereabouts(&self, key: EventKey, target: &Target) -> Result<Whereabouts, ReadError> {
-        let Some(depot) = &self.depot else { return Ok(Whereabouts::Unknown) };
+    fn whereabouts(&self, key: EventKey, target: &Target) -> Result<DeliveryStatus, ReadError> {
+        let Some(depot) = &self.depot else { return Ok(DeliveryStatus::Unknown) };
         let id =
             |course| LaneId { bus: target.bus.clone(), rule: target.rule.clone(), target: target.id.clone(), course };
         if self.lanes.get(&id(Course::Redrive)).is_some_and(|kept| kept.holds(key)) {
-            return Ok(Whereabouts::Waiting { attempts: 0, first_attempt_at: None });
+            return Ok(DeliveryStatus::Waiting { attempts: 0, first_attempt_at: None });
         }
         if let Some(letter) = dead_letter(depot, key, target, self.ahead)? {
             return Ok(letter);
@@ -132,23 +137,23 @@ impl Yard {
         let (live, is_matched) = (id(Course::Live), key.position() < self.matched_to);
         let standing = self.lanes.get(&live).map(|kept| kept.standing(&live, key, depot)).transpose()?;
         Ok(match standing {
-            Some(Standing::Done) => Whereabouts::Delivered,
-            _ if !is_matched => Whereabouts::NotMatched,
+            Some(Standing::Done) => DeliveryStatus::Delivered,
+            _ if !is_matched => DeliveryStatus::NotMatched,
             Some(Standing::Waiting { attempts, first_attempt_at }) => {
                 let first_attempt_at = first_attempt_at.map(|at| self.ahead.to_wall(at));
-                Whereabouts::Waiting { attempts, first_attempt_at }
+                DeliveryStatus::Waiting { attempts, first_attempt_at }
             }
-            None => Whereabouts::TargetGone,
+            None => DeliveryStatus::TargetGone,
         })
     }
 }
 
 fn dead_letter(
-    depot: &Depot,
+    depot: &BusStore,
     key: EventKey,
     target: &Target,
     ahead: Ahead,
-) -> Result<Option<Whereabouts>, ReadError> {
+) -> Result<Option<DeliveryStatus>, ReadError> {
     let Some(Destination::Queue(name)) = target.dead_letter_arn.as_deref().map(Destination::of) else {
         return Ok(None);
     };
@@ -160,7 +165,7 @@ fn dead_letter(
             && text("FAKEMON_TARGET_ID").is_some_and(|of| of == target.id)
             && text("RULE_ARN").is_some_and(|arn| arn.ends_with(&format!("/{}", target.rule)));
         if ours {
-            found = Some(Whereabouts::DeadLetter {
+            found = Some(DeliveryStatus::DeadLetter {
                 queue: name.clone(),
                 at: ahead.to_wall(message.sent_at),
                 retries: text("RETRY_ATTEMPTS").unwrap_or_default(),

@@ -4,12 +4,12 @@ mod blocks;
 
 pub use blocks::Block;
 
-use fakemon_capture::options::{Directory, OpenError};
+use fakemon_capture::options::{ConnectionIndex, OpenError};
 use fakemon_capture::record;
-use fakemon_delivery::{Delivery, Known, Names, Text, Yard, keys_of, told};
+use fakemon_delivery::{Delivery, Known, Names, StatusReader, Text, keys_of, told};
 use fakemon_fbs::journal::{BlockReader, Event as Record};
 use fakemon_journal::index::{Found, Index, Subject};
-use fakemon_journal::{Depot, FORMAT, PostingStore, ReadError, RowStore, Store, StoredBlock, check_identity};
+use fakemon_journal::{BusStore, FORMAT, IndexStore, ReadError, RowStore, Store, StoredBlock, check_identity};
 use fakemon_model::envelope::{self, EventKey, Told};
 use fakemon_model::event::Event;
 use fakemon_model::ids::{Ahead, AttemptId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
@@ -37,7 +37,7 @@ pub struct Archive {
     /// None in a directory without an index: then the journal itself is searched.
     index: Option<Index>,
     /// The status of deliveries, read at the first request.
-    yard: OnceCell<Yard>,
+    yard: OnceCell<StatusReader>,
     /// The position of the snapshot.
     snapshot_to: Position,
     /// Names are known up to here.
@@ -123,7 +123,7 @@ pub struct Info {
 }
 
 /// The index, unless it is damaged: everything in it is also in the journal.
-fn usable(opened: Result<Option<PostingStore>, OpenError>) -> Option<Index> {
+fn usable(opened: Result<Option<IndexStore>, OpenError>) -> Option<Index> {
     let index = match opened {
         Ok(store) => store.map(Index::new).transpose().map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
@@ -143,16 +143,16 @@ impl Archive {
         check_identity(dir)?; // what is none of ours is not touched
         // Both before the journal, so that they are not ahead of it.
         let (rows, index) = std::thread::scope(|scope| {
-            let index = std::thread::Builder::new().spawn_scoped(scope, || PostingStore::open_to_read(dir));
+            let index = std::thread::Builder::new().spawn_scoped(scope, || IndexStore::open_to_read(dir));
             let rows = RowStore::open_to_read(dir);
             match index {
                 Ok(index) => (rows, index.join().expect("opening does not panic")),
-                Err(_) => (rows, PostingStore::open_to_read(dir)), // without a thread; an error names the remedy
+                Err(_) => (rows, IndexStore::open_to_read(dir)), // without a thread; an error names the remedy
             }
         });
         let (rows, index) = (rows?, usable(index));
         let store = Store::open_to_read(dir)?;
-        let fail = |error: ReadError| OpenError::reading(Directory(dir), &error, "");
+        let fail = |error: ReadError| OpenError::reading(ConnectionIndex(dir), &error, "");
         let mut archive = Archive {
             dir: dir.to_owned(),
             store,
@@ -191,9 +191,9 @@ impl Archive {
     /// # Errors
     /// When the depot cannot be opened, or something is damaged.
     pub fn resources(&self) -> Result<Registry, OpenError> {
-        let fail = |error: ReadError| OpenError::reading(Directory(&self.dir), &error, "");
+        let fail = |error: ReadError| OpenError::reading(ConnectionIndex(&self.dir), &error, "");
         let first = self.first_position();
-        let known = match Depot::open_to_read(&self.dir)? {
+        let known = match BusStore::open_to_read(&self.dir)? {
             Some(depot) => Known::read(&depot, first, self.end).map_err(fail)?,
             None => Known::beginning(first),
         };
@@ -563,7 +563,7 @@ impl Archive {
     /// # Errors
     /// When the depot cannot be opened, or something is damaged.
     pub fn deliveries(&self, recorded: &Recorded) -> Result<Option<Vec<Delivery>>, OpenError> {
-        let fail = |error: ReadError| OpenError::reading(Directory(&self.dir), &error, "");
+        let fail = |error: ReadError| OpenError::reading(ConnectionIndex(&self.dir), &error, "");
         let Some(then) = self.resources_at(recorded.position).map_err(fail)? else { return Ok(None) };
         let bus = envelope::bus(&recorded.event);
         if then.rules_of(bus).next().is_none() {
@@ -579,14 +579,15 @@ impl Archive {
     }
 
     /// Lanes and queues as they were at the first request.
-    fn yard(&self) -> Result<&Yard, OpenError> {
+    fn yard(&self) -> Result<&StatusReader, OpenError> {
         if let Some(yard) = self.yard.get() {
             return Ok(yard);
         }
-        let depot = Depot::open_to_read(&self.dir)?;
-        let fail = |error| OpenError::reading(Directory(&self.dir), &error, "");
+        let depot = BusStore::open_to_read(&self.dir)?;
+        let fail = |error| OpenError::reading(ConnectionIndex(&self.dir), &error, "");
         let newest = self.store.newest_head().map_err(fail)?.unwrap_or_default();
-        let yard = Yard::read(depot, self.first_position(), self.end, record::ahead(&newest)).map_err(fail)?;
+        let yard =
+            StatusReader::read(depot, self.first_position(), self.end, record::ahead(&newest)).map_err(fail)?;
         Ok(self.yard.get_or_init(|| yard))
     }
 

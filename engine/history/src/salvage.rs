@@ -25,7 +25,7 @@ use fakemon_delivery::Known;
 use fakemon_fbs::journal::{BlockHead, BlockReader, BlockWriter, SectionDraft};
 use fakemon_journal::files::{self, PRIVATE_FILE, PRIVATE_FOLDER};
 use fakemon_journal::index;
-use fakemon_journal::{BlockHash, Part, Piece, RowStore, Store, Wreck};
+use fakemon_journal::{BlockHash, BlockOrGap, Part, RowStore, SalvageCopy, Store};
 use fakemon_model::ids::{Ahead, PlayerId, Position, SpeciesId};
 use mend::{Mender, Mending};
 use serde_json::{Value, json};
@@ -110,14 +110,14 @@ pub fn salvage(
     reading: &mut dyn FnMut(Part),
 ) -> Result<Salvaged, OpenError> {
     Rebuild::check(to)?;
-    let held = Wreck::hold(dir)?;
+    let held = SalvageCopy::hold(dir)?;
     let examined = verify::examine(dir, progress, reading);
     let whole = examined.as_ref().ok().filter(|examination| examination.findings.is_empty()).cloned();
     // After a beginning that retention deleted, only the snapshot says whether events contradict the ones before.
     if let Some(examination) = whole.as_ref().filter(|whole| whole.verified.first_position == Position(1)) {
         return Ok(untouched(examination.clone()));
     }
-    let wreck = Wreck::of(dir, to, held)?;
+    let wreck = SalvageCopy::of(dir, to, held)?;
     let (store, mended) = wreck.journal()?;
     let mut examination = verify::run(&store, false, &mut |_, _| {});
     let is_part = |finding: &Finding| matches!(finding.cause, Cause::Part(_));
@@ -226,7 +226,7 @@ fn stands_in(rows: &RowStore, run: Run, store: &Store) -> bool {
     }
     let mut agrees = position == Position(1);
     store.pieces(&mut |piece| {
-        if let Piece::Block(stored) = piece
+        if let BlockOrGap::Block(stored) = piece
             && let Ok(block) = stored.read()
         {
             let end = stored.first.0 + u64::from(block.head().count);
@@ -254,7 +254,7 @@ type VisitBlock<'v> = dyn FnMut(&Block<'_>, &[u8]) -> Result<(), OpenError> + 'v
 fn blocks_of(store: &Store, run: Run, visit: &mut VisitBlock<'_>) -> Result<(), OpenError> {
     let mut result = Ok(());
     store.pieces(&mut |piece| {
-        let Piece::Block(stored) = piece else { return ControlFlow::Continue(()) };
+        let BlockOrGap::Block(stored) = piece else { return ControlFlow::Continue(()) };
         if stored.first >= run.end {
             return ControlFlow::Break(());
         }
@@ -454,7 +454,7 @@ fn note_losses(examination: &Examination, notes: &mut Vec<String>) {
 /// Cursors of deliveries, queues, log groups and secrets go along, up to where they are damaged, unless they know more
 /// than the journal.
 fn hand_over_bus(
-    wreck: &Wreck,
+    wreck: &SalvageCopy,
     bus_is_whole: bool,
     (kept, run): (Kept, Run),
     to: &Path,

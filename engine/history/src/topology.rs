@@ -18,7 +18,7 @@ mod recount;
 use crate::archive::Archive;
 use fakemon_capture::options::OpenError;
 use fakemon_delivery::commands::is_command_type;
-use fakemon_delivery::{BusTraffic, Courier, Course, TypeTraffic, group_of};
+use fakemon_delivery::{BusTraffic, Course, Dispatcher, TypeTraffic, group_of};
 use fakemon_journal::ReadError;
 use fakemon_model::ids::{Position, Timestamp};
 use fakemon_resource::Registry;
@@ -203,7 +203,7 @@ struct TargetSeen {
 /// A running engine: its deliveries and its position.
 pub struct Running<'e> {
     /// Lanes, figures and journal of the deliveries.
-    pub courier: &'e Courier,
+    pub courier: &'e Dispatcher,
     /// The resources of now.
     pub registry: &'e Registry,
     /// What each pipe delivered, by name.
@@ -259,7 +259,7 @@ pub enum RecountError {
     Journal(#[from] ReadError),
 }
 
-fn schedules(courier: &Courier) -> BTreeMap<(String, String), u64> {
+fn schedules(courier: &Dispatcher) -> BTreeMap<(String, String), u64> {
     let mut taken = BTreeMap::new();
     for lane in courier.lanes().all() {
         if let Some(group) = group_of(lane.id()) {
@@ -270,7 +270,7 @@ fn schedules(courier: &Courier) -> BTreeMap<(String, String), u64> {
     taken
 }
 
-fn targets(courier: &Courier) -> BTreeMap<(String, String, String), TargetSeen> {
+fn targets(courier: &Dispatcher) -> BTreeMap<(String, String, String), TargetSeen> {
     use std::sync::atomic::{AtomicU64, Ordering};
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let mut targets: BTreeMap<_, TargetSeen> = BTreeMap::new();

@@ -13,7 +13,7 @@ mod parts;
 use examiner::Examiner;
 use fakemon_capture::options::OpenError;
 pub use fakemon_journal::Part;
-use fakemon_journal::{ReadError, Spot, Store};
+use fakemon_journal::{DamageLocation, ReadError, Store};
 use fakemon_model::ids::Position;
 use parts::Parts;
 use std::ops::ControlFlow;
@@ -173,7 +173,7 @@ impl Finding {
         Finding { block: Some(block), ..self }
     }
 
-    fn at(self, spot: Spot) -> Finding {
+    fn at(self, spot: DamageLocation) -> Finding {
         Finding { file: spot.file, bytes: spot.bytes, ..self }
     }
 }

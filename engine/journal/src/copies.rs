@@ -9,9 +9,9 @@
 //! copy is made here: only of the logs that are needed, a piece at a time, past the page cache.
 
 use super::acknowledged::{BUS_NOTE, JOURNAL_NOTE, Noted};
-use super::depot::Depot;
+use super::depot::BusStore;
 use super::places::{make_like, permit_like};
-use super::postings::PostingStore;
+use super::postings::IndexStore;
 use super::rows::RowStore;
 use super::store::{IDENTITY, Store, begin, check_empty, check_identity, complete};
 use crate::error::{OpenError, ReadError};
@@ -43,8 +43,8 @@ const ALIGNMENT: usize = 4_096;
 pub struct Databases {
     pub store: Arc<Store>,
     pub rows: Arc<RowStore>,
-    pub index: Arc<PostingStore>,
-    pub depot: Arc<Depot>,
+    pub index: Arc<IndexStore>,
+    pub depot: Arc<BusStore>,
 }
 
 impl Databases {

@@ -11,7 +11,7 @@ use super::copies::of_database;
 use super::database::{Part, holds_nothing, open_tables_max, open_to_read, scan_options};
 use super::places::make_secret;
 use super::shared_sync::SharedSync;
-use crate::error::{Directory, OpenError, ReadError};
+use crate::error::{ConnectionIndex, OpenError, ReadError};
 use rocksdb::{
     BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction,
     IteratorMode, Options, WriteBatch,
@@ -23,7 +23,7 @@ use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 /// A room of the depot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Room {
+pub enum Table {
     /// Resources as of the router's position, by their key; and that position.
     Router,
     /// Deliveries that wait for targets, and the position of each lane.
@@ -35,16 +35,16 @@ pub enum Room {
     /// Secrets of connections: not in the journal, so that copies of it give nothing away.
     Secrets,
     /// Values that the program around the engine stores.
-    Notes,
+    NoteStore,
 }
 
-const ROOMS: [(Room, &str); 6] = [
-    (Room::Router, "router"),
-    (Room::Lanes, "lanes"),
-    (Room::Queues, "queues"),
-    (Room::Logs, "logs"),
-    (Room::Secrets, "secrets"),
-    (Room::Notes, "notes"),
+const ROOMS: [(Table, &str); 6] = [
+    (Table::Router, "router"),
+    (Table::Lanes, "lanes"),
+    (Table::Queues, "queues"),
+    (Table::Logs, "logs"),
+    (Table::Secrets, "secrets"),
+    (Table::NoteStore, "notes"),
 ];
 
 /// Visits a key and its value.
@@ -53,7 +53,7 @@ pub(crate) type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'v;
 type OnFailure = Box<dyn Fn(&str) + Send + Sync>;
 
 /// The depot of a data directory.
-pub struct Depot {
+pub struct BusStore {
     /// None once the engine is closed, so that a remaining reference does not keep the files open.
     db: RwLock<Option<DB>>,
     syncs: SharedSync,
@@ -65,18 +65,18 @@ pub struct Depot {
     refuses_writes: AtomicBool,
 }
 
-impl Drop for Depot {
+impl Drop for BusStore {
     fn drop(&mut self) {
         self.close();
     }
 }
 
-impl Depot {
+impl BusStore {
     /// Opens or makes the depot of a data directory.
-    pub fn open(dir: &Path) -> Result<Depot, OpenError> {
+    pub fn open(dir: &Path) -> Result<BusStore, OpenError> {
         let path = dir.join("bus");
         let noted = noted(dir)?;
-        match Depot::open_to_read(dir) {
+        match BusStore::open_to_read(dir) {
             Ok(_) => {}
             // A power cut leaves such logs too, so what comes before the damage is taken; but that is told.
             Err(error) if noted == Noted::Nothing && error.to_string().contains("(Corruption") => {
@@ -85,7 +85,7 @@ impl Depot {
             Err(error) => return Err(error),
         }
         make_secret(&path).map_err(|error| OpenError::Io(format!("{}: {error}", path.display())))?;
-        let mut depot = Depot::of(open_to_write(dir)?);
+        let mut depot = BusStore::of(open_to_write(dir)?);
         let note = Note::open(dir, BUS_NOTE, &noted);
         let unwritten = |error| OpenError::Io(format!("{}: {error}", dir.join(BUS_NOTE).display()));
         depot.note = Some(note.map_err(unwritten)?);
@@ -93,13 +93,13 @@ impl Depot {
     }
 
     /// Opens what is left of a damaged one, up to the damage; the directory is a copy.
-    pub(super) fn of_wreck(dir: &Path) -> Result<Depot, OpenError> {
-        open_to_write(dir).map(Depot::of)
+    pub(super) fn of_wreck(dir: &Path) -> Result<BusStore, OpenError> {
+        open_to_write(dir).map(BusStore::of)
     }
 
     /// Opens the depot of a data directory for reading, beside a running server or without one; none if it does not
     /// exist.
-    pub fn open_to_read(dir: &Path) -> Result<Option<Depot>, OpenError> {
+    pub fn open_to_read(dir: &Path) -> Result<Option<BusStore>, OpenError> {
         let noted = noted(dir)?; // first: a writer goes on
         if holds_nothing(&dir.join("bus")) {
             return if noted.number() == 0 { Ok(None) } else { Err(fail(dir, &missing(0, noted.number()))) };
@@ -117,12 +117,12 @@ impl Depot {
         let db = opened.map_err(|error| fail(dir, &error))?;
         match db.latest_sequence_number() {
             end if end < noted.number() => Err(fail(dir, &missing(end, noted.number()))),
-            _ => Ok(Some(Depot::of(db))),
+            _ => Ok(Some(BusStore::of(db))),
         }
     }
 
-    fn of(db: DB) -> Depot {
-        Depot {
+    fn of(db: DB) -> BusStore {
+        BusStore {
             db: RwLock::new(Some(db)),
             syncs: SharedSync::default(),
             note: None,
@@ -134,10 +134,10 @@ impl Depot {
     /// A depot whose writes stay in memory until a sync, so that a copy of its files is what a power cut leaves. For
     /// tests.
     #[doc(hidden)]
-    pub fn open_forgetful(dir: &Path) -> Depot {
+    pub fn open_forgetful(dir: &Path) -> BusStore {
         let mut options = database_options();
         options.set_manual_wal_flush(true);
-        Depot::of(DB::open_cf_descriptors(&options, dir.join("bus"), families()).expect("a fresh directory"))
+        BusStore::of(DB::open_cf_descriptors(&options, dir.join("bus"), families()).expect("a fresh directory"))
     }
 
     /// `hear` is called when a write or a sync fails: what is on the disk is not known from then on, so the process
@@ -187,7 +187,7 @@ impl Depot {
     }
 
     /// The value of a key.
-    pub fn get(&self, room: Room, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+    pub fn get(&self, room: Table, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
         let held = self.held();
         let db = held.as_ref().ok_or_else(closed)?;
         let Some(family) = held_family(db, room) else { return Ok(None) };
@@ -195,7 +195,7 @@ impl Depot {
     }
 
     /// Visits keys and values in order, of keys from `from` that begin with `prefix`, until the visitor breaks.
-    pub fn scan(&self, room: Room, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<(), ReadError> {
+    pub fn scan(&self, room: Table, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<(), ReadError> {
         let start = from.max(prefix);
         let mode = IteratorMode::From(start, Direction::Forward);
         let held = self.held();
@@ -213,7 +213,7 @@ impl Depot {
     /// Visits keys and values backwards, of keys before `before` that begin with `prefix`, until the visitor breaks.
     pub fn scan_back(
         &self,
-        room: Room,
+        room: Table,
         prefix: &[u8],
         before: &[u8],
         visit: &mut Visit<'_>,
@@ -271,12 +271,12 @@ impl Depot {
     }
 }
 
-fn family(db: &DB, room: Room) -> &ColumnFamily {
+fn family(db: &DB, room: Table) -> &ColumnFamily {
     held_family(db, room).expect("a writer opens all families")
 }
 
 /// None if the depot was opened for reading and lacks the room.
-fn held_family(db: &DB, room: Room) -> Option<&ColumnFamily> {
+fn held_family(db: &DB, room: Table) -> Option<&ColumnFamily> {
     let (_, name) = ROOMS[room as usize];
     db.cf_handle(name)
 }
@@ -290,24 +290,24 @@ fn closed() -> ReadError {
 pub struct Batch(Vec<Change>);
 
 enum Change {
-    Put(Room, Vec<u8>, Vec<u8>),
-    Delete(Room, Vec<u8>),
-    DeleteRange(Room, Vec<u8>, Vec<u8>),
+    Put(Table, Vec<u8>, Vec<u8>),
+    Delete(Table, Vec<u8>),
+    DeleteRange(Table, Vec<u8>, Vec<u8>),
 }
 
 impl Batch {
     /// Sets the value of a key.
-    pub fn put(&mut self, room: Room, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
+    pub fn put(&mut self, room: Table, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
         self.0.push(Change::Put(room, key.into(), value.into()));
     }
 
     /// Deletes a key.
-    pub fn delete(&mut self, room: Room, key: impl Into<Vec<u8>>) {
+    pub fn delete(&mut self, room: Table, key: impl Into<Vec<u8>>) {
         self.0.push(Change::Delete(room, key.into()));
     }
 
     /// Deletes all keys from `from` up to, but not including, `to`.
-    pub fn delete_range(&mut self, room: Room, from: impl Into<Vec<u8>>, to: impl Into<Vec<u8>>) {
+    pub fn delete_range(&mut self, room: Table, from: impl Into<Vec<u8>>, to: impl Into<Vec<u8>>) {
         self.0.push(Change::DeleteRange(room, from.into(), to.into()));
     }
 
@@ -367,7 +367,7 @@ fn noted(dir: &Path) -> Result<Noted, OpenError> {
 }
 
 fn says_nothing(dir: &Path, why: &str) -> OpenError {
-    OpenError::Damaged { position: None, message: format!("{}: {}", Directory(dir), damaged(BUS_NOTE, why)) }
+    OpenError::Damaged { position: None, message: format!("{}: {}", ConnectionIndex(dir), damaged(BUS_NOTE, why)) }
 }
 
 fn holds_log(folder: &Path) -> bool {
@@ -399,19 +399,19 @@ mod tests {
     /// log each; other rooms still need the old ones.
     fn killed(messages: u64, tables: &[u64]) -> tempfile::TempDir {
         let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let depot = Depot::open(dir.path()).unwrap();
+        let depot = BusStore::open(dir.path()).unwrap();
         let put = |room, key: u64| {
             let mut batch = Batch::default();
             batch.put(room, key.to_be_bytes(), [7; 300]);
             depot.write(batch, true).unwrap();
         };
         for message in 1..=messages {
-            put(Room::Router, message);
-            put(Room::Queues, message);
+            put(Table::Router, message);
+            put(Table::Queues, message);
             if tables.contains(&message) {
                 let held = depot.held();
                 let db = held.as_ref().unwrap();
-                db.flush_cf(family(db, Room::Queues)).unwrap();
+                db.flush_cf(family(db, Table::Queues)).unwrap();
             }
         }
         fs::create_dir(copy.path().join("bus")).unwrap();
@@ -431,7 +431,7 @@ mod tests {
         logs
     }
 
-    fn count(depot: &Depot, room: Room) -> u64 {
+    fn count(depot: &BusStore, room: Table) -> u64 {
         let mut count = 0;
         let counted = depot.scan(room, b"", b"", &mut |_, _| {
             count += 1;
@@ -462,8 +462,8 @@ mod tests {
                     assert_eq!(logs.len(), tables.len() + 1);
                     spoil(&logs[log], how);
                     for _ in 0..2 {
-                        let read = Depot::open_to_read(dir.path()).err();
-                        let written = Depot::open(dir.path()).err();
+                        let read = BusStore::open_to_read(dir.path()).err();
+                        let written = BusStore::open(dir.path()).err();
                         for refused in [read, written] {
                             let refused = refused.unwrap_or_else(|| panic!("{how} of log {log} of {tables:?}"));
                             assert!(matches!(refused, OpenError::Damaged { .. }), "{refused:?}");
@@ -472,8 +472,8 @@ mod tests {
                         }
                     }
                     // RocksDB refuses where tables know what a log before them does not.
-                    if let Ok(left) = Depot::of_wreck(dir.path()) {
-                        let (routed, sent) = (count(&left, Room::Router), count(&left, Room::Queues));
+                    if let Ok(left) = BusStore::of_wreck(dir.path()) {
+                        let (routed, sent) = (count(&left, Table::Router), count(&left, Table::Queues));
                         assert!(routed < 40 || sent < 40, "{how} of log {log} of {tables:?}: {routed} {sent}");
                         assert!(sent <= routed, "{how} of log {log} of {tables:?}: {routed} {sent}");
                     }
@@ -489,11 +489,11 @@ mod tests {
         let whole = fs::read(&last).unwrap();
         for torn in [&[0; 4_000][..], &[0xAB; 37], &whole[..100]] {
             fs::write(&last, [&whole, torn].concat()).unwrap();
-            let read = Depot::open_to_read(dir.path()).unwrap().unwrap();
-            assert_eq!((count(&read, Room::Router), count(&read, Room::Queues)), (40, 40));
+            let read = BusStore::open_to_read(dir.path()).unwrap().unwrap();
+            assert_eq!((count(&read, Table::Router), count(&read, Table::Queues)), (40, 40));
         }
-        let depot = Depot::open(dir.path()).unwrap();
-        assert_eq!((count(&depot, Room::Router), count(&depot, Room::Queues)), (40, 40));
+        let depot = BusStore::open(dir.path()).unwrap();
+        assert_eq!((count(&depot, Table::Router), count(&depot, Table::Queues)), (40, 40));
     }
 
     #[test]
@@ -503,14 +503,14 @@ mod tests {
         let whole = fs::read(&note).unwrap();
         for damage in [&b""[..], &whole[..12], &[&whole[..20], &[0; 4][..]].concat()[..]] {
             fs::write(&note, damage).unwrap();
-            let said = Depot::open(dir.path()).err().unwrap().to_string();
+            let said = BusStore::open(dir.path()).err().unwrap().to_string();
             assert!(said.contains("`acknowledged.bus` is damaged") && said.contains("delete it"), "{said}");
         }
         fs::write(&note, whole).unwrap();
         fs::remove_dir_all(dir.path().join("bus")).unwrap();
-        let said = Depot::open(dir.path()).err().unwrap().to_string();
+        let said = BusStore::open(dir.path()).err().unwrap().to_string();
         assert!(said.contains("the bus is damaged"), "{said}");
         fs::remove_file(&note).unwrap();
-        assert_eq!(count(&Depot::open(dir.path()).unwrap(), Room::Queues), 0, "it was deleted: go on without");
+        assert_eq!(count(&BusStore::open(dir.path()).unwrap(), Table::Queues), 0, "it was deleted: go on without");
     }
 }

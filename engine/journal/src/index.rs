@@ -12,8 +12,8 @@
 //!
 //! So writing costs one row for hundreds of events, and a look-up reads one short row per segment, all neighbours.
 
-use crate::error::{Directory, OpenError};
-use crate::{PostingStore, ReadError, Store, damaged_index};
+use crate::error::{ConnectionIndex, OpenError};
+use crate::{IndexStore, ReadError, Store, damaged_index};
 use fakemon_fbs::journal::{BlockReader, Event, Outcome};
 use fakemon_model::ids::{FakemonId, PlayerId, Position, mix};
 use std::ops::ControlFlow;
@@ -106,14 +106,14 @@ pub struct Segment {
 
 impl Segment {
     /// A segment that begins where the index ends.
-    pub fn after(store: &PostingStore) -> Result<Segment, ReadError> {
+    pub fn after(store: &IndexStore) -> Result<Segment, ReadError> {
         let end = store.segments()?.last().map_or(Position(0), |(_, end)| *end);
         Ok(Segment { first: end, end, ..Segment::default() })
     }
 
     /// Adds the next block, unless it is indexed already; writes the segment if it is full. A block that does not
     /// follow the last one begins a new segment.
-    pub fn take_in(&mut self, block: &BlockReader<'_>, store: &PostingStore) -> Result<(), ReadError> {
+    pub fn take_in(&mut self, block: &BlockReader<'_>, store: &IndexStore) -> Result<(), ReadError> {
         let head = block.head();
         if head.first_position < self.end.0 {
             return Ok(());
@@ -134,7 +134,7 @@ impl Segment {
     }
 
     /// Writes the gathered postings, and begins the next segment.
-    pub fn write(&mut self, store: &PostingStore) -> Result<(), ReadError> {
+    pub fn write(&mut self, store: &IndexStore) -> Result<(), ReadError> {
         if self.end > self.first {
             deal(&self.postings, &mut self.dealt);
             self.dealt.chunk_by_mut(|one, other| one >> 96 == other >> 96).for_each(<[u128]>::sort_unstable);
@@ -228,12 +228,12 @@ fn decoded(mut bytes: &[u8], number: u64) -> Option<Vec<u64>> {
 
 /// The index of a data directory, for look-ups.
 pub struct Index {
-    store: PostingStore,
+    store: IndexStore,
     segments: Vec<(Position, Position)>,
 }
 
 impl Index {
-    pub fn new(store: PostingStore) -> Result<Index, ReadError> {
+    pub fn new(store: IndexStore) -> Result<Index, ReadError> {
         let segments = store.segments()?;
         Ok(Index { store, segments })
     }
@@ -331,10 +331,10 @@ pub struct Indexed {
 /// # Errors
 /// When a server has the directory open, or the journal cannot be read.
 pub fn build(dir: &Path, progress: &mut dyn FnMut(Position, Position)) -> Result<Indexed, OpenError> {
-    let fail = |error: ReadError| OpenError::reading(Directory(dir), &error, "");
+    let fail = |error: ReadError| OpenError::reading(ConnectionIndex(dir), &error, "");
     let store = Store::open_to_read(dir)?;
-    PostingStore::delete(dir)?;
-    let index = PostingStore::open_up_to(dir, Position(u64::MAX))?;
+    IndexStore::delete(dir)?;
+    let index = IndexStore::open_up_to(dir, Position(u64::MAX))?;
     let end = store.end_position().map_err(fail)?;
     let first_position = store.first_position().map_err(fail)?.unwrap_or(end);
     let mut segment = Segment::default();
@@ -348,7 +348,7 @@ pub fn build(dir: &Path, progress: &mut dyn FnMut(Position, Position)) -> Result
 }
 
 /// Whether all postings can be read.
-pub fn check(store: &PostingStore) -> Result<(), ReadError> {
+pub fn check(store: &IndexStore) -> Result<(), ReadError> {
     let segments = store.segments()?;
     store.all(&mut |kind, first, bytes| {
         let is_known = KINDS.contains(&kind) && segments.binary_search_by_key(&first, |(first, _)| *first).is_ok();
@@ -360,7 +360,7 @@ pub fn check(store: &PostingStore) -> Result<(), ReadError> {
 }
 
 /// Deletes postings of events that the journal has deleted.
-pub fn forget(store: &PostingStore, before: Position) -> Result<(), ReadError> {
+pub fn forget(store: &IndexStore, before: Position) -> Result<(), ReadError> {
     store.forget(before, &KINDS)
 }
 

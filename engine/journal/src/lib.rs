@@ -51,13 +51,13 @@ mod wreck; // a damaged directory, opened to take out what can be read
 pub use chain::{BlockHash, Link, StoredBlock, hash as block_hash};
 pub use copies::{Databases, copy_closed};
 pub use database::{Part, descriptors_max};
-pub use depot::{Batch, Depot, Room};
-pub use error::{Directory, OpenError, ReadError};
+pub use depot::{Batch, BusStore, Table};
+pub use error::{ConnectionIndex, OpenError, ReadError};
 pub use options::{Durability, Retention};
-pub use pieces::{Piece, Spot};
+pub use pieces::{BlockOrGap, DamageLocation};
 pub use places::is_inside;
-pub use postings::{PostingStore, damaged as damaged_index};
+pub use postings::{IndexStore, damaged as damaged_index};
 pub use progress::Progress;
 pub use rows::{RowStore, Rows};
 pub use store::{FORMAT, Store, check_empty, check_identity, complete, is_incomplete};
-pub use wreck::Wreck;
+pub use wreck::SalvageCopy;

@@ -6,26 +6,26 @@ use fakemon_model::ids::Position;
 use std::ops::ControlFlow;
 
 /// A block or a gap of a journal.
-pub enum Piece<'a> {
+pub enum BlockOrGap<'a> {
     /// A block that the store could read.
     Block(StoredBlock<'a>),
     /// Something between this position and the next block cannot be read.
-    Unreadable(Position, Spot),
+    Unreadable(Position, DamageLocation),
 }
 
 /// What the store reports about damage, and where it is, as far as known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Spot {
+pub struct DamageLocation {
     pub error: String,
     pub file: Option<String>,
     /// Offset and length in the file.
     pub bytes: Option<(u64, u64)>,
 }
 
-impl Spot {
+impl DamageLocation {
     /// From RocksDB's words: `… in FILE offset N size M …`.
-    pub fn of(error: &str) -> Spot {
-        let mut spot = Spot { error: error.to_owned(), ..Spot::default() };
+    pub fn of(error: &str) -> DamageLocation {
+        let mut spot = DamageLocation { error: error.to_owned(), ..DamageLocation::default() };
         let Some((_, rest)) = error.split_once(" in ") else { return spot };
         let Some((file, rest)) = rest.split_once(" offset ") else { return spot };
         let mut words = rest.split([' ', ',', ';']);
@@ -46,7 +46,7 @@ enum Found {
 
 impl Store {
     /// Visits all blocks in order, and what is unreadable between them, until the visitor breaks.
-    pub fn pieces(&self, visit: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>) {
+    pub fn pieces(&self, visit: &mut dyn FnMut(BlockOrGap<'_>) -> ControlFlow<()>) {
         let mut next = 0;
         let mut iterator = self.block_iterator();
         iterator.seek_to_first();
@@ -59,15 +59,15 @@ impl Store {
                         StoredBlock::split(Position(first), value).map_err(|error| (first, error.to_string()))
                     });
                     let flow = match split {
-                        Ok(block) => visit(Piece::Block(block)),
-                        Err((at, error)) => visit(Piece::Unreadable(Position(at), Spot::of(&error))),
+                        Ok(block) => visit(BlockOrGap::Block(block)),
+                        Err((at, error)) => visit(BlockOrGap::Unreadable(Position(at), DamageLocation::of(&error))),
                     };
                     iterator.next();
                     flow
                 }
                 None => {
                     let Err(error) = iterator.status() else { return };
-                    let flow = visit(Piece::Unreadable(Position(next), Spot::of(error.as_ref())));
+                    let flow = visit(BlockOrGap::Unreadable(Position(next), DamageLocation::of(error.as_ref())));
                     let Some(behind) = self.behind_damage(next) else { return };
                     iterator = self.block_iterator();
                     iterator.seek(behind.to_be_bytes());
@@ -123,11 +123,11 @@ mod tests {
 
     #[test]
     fn where_damage_lies_is_read_from_the_words_of_the_store() {
-        let spot = Spot::of(
+        let spot = DamageLocation::of(
             "Corruption: block checksum mismatch: stored = 1, computed = 2, type = 4  in /a b/000012.sst offset 4096 size \
              517",
         );
         assert_eq!((spot.file.as_deref(), spot.bytes), (Some("/a b/000012.sst"), Some((4096, 517))));
-        assert_eq!(Spot::of("IO error: no such file").file, None);
+        assert_eq!(DamageLocation::of("IO error: no such file").file, None);
     }
 }

@@ -12,7 +12,7 @@ use super::database::{
 };
 use super::store::number;
 use crate::error::ReadError;
-use crate::error::{Directory, OpenError};
+use crate::error::{ConnectionIndex, OpenError};
 use fakemon_model::ids::Position;
 use rocksdb::{
     ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options, WriteBatch, WriteOptions,
@@ -29,33 +29,33 @@ pub(crate) type VisitPostings<'v> = dyn FnMut(Position, &[u8]) -> Result<Control
 pub(crate) type CheckPostings<'v> = dyn FnMut(u8, Position, &[u8]) -> Result<(), ReadError> + 'v;
 
 /// The index of a data directory.
-pub struct PostingStore {
+pub struct IndexStore {
     db: DB,
 }
 
-impl PostingStore {
-    fn open(dir: &Path) -> Result<PostingStore, OpenError> {
+impl IndexStore {
+    fn open(dir: &Path) -> Result<IndexStore, OpenError> {
         make_folder(dir, "index")?;
         let db = DB::open(&database_options(), dir.join("index"));
-        Ok(PostingStore { db: db.map_err(|error| fail(dir, &error))? })
+        Ok(IndexStore { db: db.map_err(|error| fail(dir, &error))? })
     }
 
     /// Opens or makes the index of a data directory whose journal ends at `end`. An index that reaches further than
     /// the journal, which a power cut without syncs can leave, is deleted.
-    pub fn open_up_to(dir: &Path, end: Position) -> Result<PostingStore, OpenError> {
-        let store = PostingStore::open(dir)?;
-        let segments = store.segments().map_err(|error| OpenError::reading(Directory(dir), &error, ""))?;
+    pub fn open_up_to(dir: &Path, end: Position) -> Result<IndexStore, OpenError> {
+        let store = IndexStore::open(dir)?;
+        let segments = store.segments().map_err(|error| OpenError::reading(ConnectionIndex(dir), &error, ""))?;
         if segments.last().is_none_or(|(_, indexed)| *indexed <= end) {
             return Ok(store);
         }
         tracing::warn!("the index is ahead of the journal, which ends at {end}: it is deleted");
         drop(store);
-        PostingStore::delete(dir)?;
-        PostingStore::open(dir)
+        IndexStore::delete(dir)?;
+        IndexStore::open(dir)
     }
 
     /// Opens the index for reading, beside a running server or without one; none if it does not exist.
-    pub fn open_to_read(dir: &Path) -> Result<Option<PostingStore>, OpenError> {
+    pub fn open_to_read(dir: &Path) -> Result<Option<IndexStore>, OpenError> {
         if holds_nothing(&dir.join("index")) {
             return Ok(None);
         }
@@ -66,7 +66,7 @@ impl PostingStore {
         };
         let opened = open_to_read(&dir.join("index"), &database_options(), families);
         let db = opened.map_err(|error| fail(dir, &error))?;
-        Ok(Some(PostingStore { db }))
+        Ok(Some(IndexStore { db }))
     }
 
     /// Deletes the index of a data directory that no server has open.

@@ -2,7 +2,7 @@
 //! bells.
 
 use fakemon_model::ids::Position;
-use fakemon_sync::bell::Bell;
+use fakemon_sync::bell::Notify;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How far each part of the journal is; followers wait on it.
@@ -11,7 +11,7 @@ pub struct Progress {
     snapshot: AtomicU64,
     routed: AtomicU64,
     needed: AtomicU64,
-    followers: Vec<Bell>,
+    followers: Vec<Notify>,
 }
 
 impl Progress {
@@ -21,7 +21,7 @@ impl Progress {
             snapshot: AtomicU64::new(snapshot.0),
             routed: AtomicU64::new(0),
             needed: AtomicU64::new(0),
-            followers: (0..followers).map(|_| Bell::for_thread()).collect(),
+            followers: (0..followers).map(|_| Notify::for_thread()).collect(),
         }
     }
 
@@ -63,11 +63,11 @@ impl Progress {
     }
 
     pub fn ring_followers(&self) {
-        self.followers.iter().for_each(Bell::ring);
+        self.followers.iter().for_each(Notify::ring);
     }
 
     /// The bell of a follower.
-    pub fn follower(&self, index: usize) -> &Bell {
+    pub fn follower(&self, index: usize) -> &Notify {
         &self.followers[index]
     }
 }

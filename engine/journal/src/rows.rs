@@ -6,7 +6,7 @@ use super::database::{
     Access, Part, holds_nothing, make_folder, open_tables_max, open_to_read, scan_options, table_options,
 };
 use crate::error::ReadError;
-use crate::error::{Directory, OpenError};
+use crate::error::{ConnectionIndex, OpenError};
 use fakemon_fbs::Malformed;
 use fakemon_fbs::snapshot::{self, Answer, Fakemon, Head};
 use fakemon_model::ids::{AttemptId, FakemonId, PlayerId, Position};
@@ -36,7 +36,7 @@ impl RowStore {
     /// journal, which a power cut without syncs can leave, are made again if the journal still has its beginning.
     pub fn open_up_to(dir: &Path, first: Position, end: Position) -> Result<RowStore, OpenError> {
         let rows = RowStore::open(dir)?;
-        let head = rows.head().map_err(|error| OpenError::reading(Directory(dir), &error, ""))?;
+        let head = rows.head().map_err(|error| OpenError::reading(ConnectionIndex(dir), &error, ""))?;
         if head.is_none_or(|head| head.position <= end.0) {
             return Ok(rows);
         }

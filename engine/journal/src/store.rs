@@ -8,7 +8,7 @@ use super::database::{
     make_folder, open_to_read, scan_options,
 };
 use super::places::check_place;
-use crate::error::{Directory, OpenError, ReadError};
+use crate::error::{ConnectionIndex, OpenError, ReadError};
 use crate::files::{self, PRIVATE_FILE, PRIVATE_FOLDER};
 use crate::options::Durability;
 use fakemon_fbs::Malformed;
@@ -117,7 +117,7 @@ impl Store {
         let db = DB::open_cf_descriptors(&database, dir.join(JOURNAL), families(Access::Write));
         let db = db.map_err(|error| Part::Journal.not_opened(dir, error.as_ref()))?;
         let mut store = Store {
-            told: proven(&db, told).map_err(|error| OpenError::reading(Directory(dir), &error, ""))?,
+            told: proven(&db, told).map_err(|error| OpenError::reading(ConnectionIndex(dir), &error, ""))?,
             db,
             note: None,
             read: None,
@@ -134,7 +134,7 @@ impl Store {
         let written_at = written_at(&journal);
         let db = open_to_read(&journal, &database_options(), families)
             .map_err(|error| Part::Journal.not_opened(dir, error.as_ref()))?;
-        let told = proven(&db, told).map_err(|error| OpenError::reading(Directory(dir), &error, ""))?;
+        let told = proven(&db, told).map_err(|error| OpenError::reading(ConnectionIndex(dir), &error, ""))?;
         Ok(Store { db, note: None, told, read: Some((journal, written_at)) })
     }
 

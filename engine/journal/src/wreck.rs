@@ -5,7 +5,7 @@
 use super::acknowledged::JOURNAL_NOTE;
 use super::copies::{hold, link_folder};
 use super::database::{Access, database_options, families, salvage_options};
-use super::depot::Depot;
+use super::depot::BusStore;
 use super::rows::RowStore;
 use super::store::{Store, identify};
 use crate::error::OpenError;
@@ -15,7 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// The copy; deleted when dropped.
-pub struct Wreck {
+pub struct SalvageCopy {
     scratch: PathBuf,
     _held: Held,
 }
@@ -23,7 +23,7 @@ pub struct Wreck {
 /// While this exists, no server can open the directory.
 pub struct Held(#[expect(dead_code, reason = "it is held")] Option<File>);
 
-impl Wreck {
+impl SalvageCopy {
     /// Keeps servers from opening a damaged directory.
     pub fn hold(dir: &Path) -> Result<Held, OpenError> {
         let fail = |error: io::Error| OpenError::Io(format!("data directory {}: {error}", dir.display()));
@@ -35,7 +35,7 @@ impl Wreck {
     }
 
     /// Copies the damaged directory `dir` beside `to`.
-    pub fn of(dir: &Path, to: &Path, held: Held) -> Result<Wreck, OpenError> {
+    pub fn of(dir: &Path, to: &Path, held: Held) -> Result<SalvageCopy, OpenError> {
         if !dir.join("journal").is_dir() {
             return Err(OpenError::Unsuitable(format!(
                 "data directory {}: it has no folder `journal`",
@@ -44,7 +44,7 @@ impl Wreck {
         }
         let mut scratch = to.as_os_str().to_owned();
         scratch.push(".salvage");
-        let wreck = Wreck { scratch: scratch.into(), _held: held };
+        let wreck = SalvageCopy { scratch: scratch.into(), _held: held };
         let unwritable = |error: io::Error| OpenError::Io(format!("{}: {error}", wreck.scratch.display()));
         if wreck.scratch.exists() {
             fs::remove_dir_all(&wreck.scratch).map_err(unwritable)?; // of an interrupted salvage
@@ -120,9 +120,9 @@ impl Wreck {
     }
 
     /// What the bus keeps, up to where its log is damaged, if all of that can be read.
-    pub fn depot(&self) -> Option<Depot> {
+    pub fn depot(&self) -> Option<BusStore> {
         self.is_made("bus").then_some(())?;
-        let depot = Depot::of_wreck(&self.scratch).ok()?;
+        let depot = BusStore::of_wreck(&self.scratch).ok()?;
         depot.check().ok().map(|()| depot)
     }
 
@@ -138,7 +138,7 @@ impl Wreck {
     }
 }
 
-impl Drop for Wreck {
+impl Drop for SalvageCopy {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.scratch); // else the next salvage deletes it
     }

@@ -6,7 +6,7 @@
 //! depot, room Router: 'pipe' 0 name 0 created at (decimal) → Cursor as JSON
 //! ```
 
-use fakemon_journal::{Batch, Depot, ReadError, Room};
+use fakemon_journal::{Batch, BusStore, ReadError, Table};
 use fakemon_model::envelope::EventKey;
 use fakemon_model::ids::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -24,17 +24,17 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    pub(super) fn read(depot: &Depot, pipe: &str, created_at: Timestamp) -> Result<Cursor, ReadError> {
-        let Some(value) = depot.get(Room::Router, &row(pipe, created_at))? else { return Ok(Cursor::default()) };
+    pub(super) fn read(depot: &BusStore, pipe: &str, created_at: Timestamp) -> Result<Cursor, ReadError> {
+        let Some(value) = depot.get(Table::Router, &row(pipe, created_at))? else { return Ok(Cursor::default()) };
         let unreadable = |error| ReadError::Store(format!("the cursor of pipe {pipe} cannot be read: {error}"));
         serde_json::from_slice(&value).map_err(unreadable)
     }
 
     /// Stores it; it survives the end of the process, but a power cut may lose the last writes.
-    pub(super) fn write(&self, depot: &Depot, pipe: &str, created_at: Timestamp) -> Result<(), ReadError> {
+    pub(super) fn write(&self, depot: &BusStore, pipe: &str, created_at: Timestamp) -> Result<(), ReadError> {
         let mut batch = Batch::default();
         let value = serde_json::to_vec(self).expect("numbers and texts can always be written");
-        batch.put(Room::Router, row(pipe, created_at), value);
+        batch.put(Table::Router, row(pipe, created_at), value);
         depot.write(batch, false).map_err(ReadError::Failed)
     }
 
@@ -45,14 +45,14 @@ impl Cursor {
 }
 
 /// Deletes the cursors of pipes that no longer exist.
-pub(super) fn forget(depot: &Depot, is_there: impl Fn(&str, Timestamp) -> bool) -> Result<(), ReadError> {
+pub(super) fn forget(depot: &BusStore, is_there: impl Fn(&str, Timestamp) -> bool) -> Result<(), ReadError> {
     let mut gone = Batch::default();
-    depot.scan(Room::Router, b"pipe\0", b"", &mut |key, _| {
+    depot.scan(Table::Router, b"pipe\0", b"", &mut |key, _| {
         let text = std::str::from_utf8(key).unwrap_or_default();
         let mut parts = text.split('\0').skip(1);
         let (name, created_at) = (parts.next().unwrap_or_default(), parts.next().and_then(|at| at.parse().ok()));
         if !is_there(name, Timestamp(created_at.unwrap_or_default())) {
-            gone.delete(Room::Router, key);
+            gone.delete(Table::Router, key);
         }
         ControlFlow::Continue(())
     })?;

@@ -8,7 +8,7 @@ use super::record::{Record, elsewhere};
 use fakemon_capture::client::Client;
 use fakemon_capture::command::SubmitError;
 use fakemon_delivery::inside::{self, HOPS_MAX, addressee, turn};
-use fakemon_delivery::{Failed, FailureCode, Letter};
+use fakemon_delivery::{Failed, FailureCode, ShapedEvent};
 use fakemon_journal::Batch;
 use fakemon_model::envelope::EventKey;
 use fakemon_model::ids::{Position, Timestamp};
@@ -404,8 +404,8 @@ fn message(queue: &Queue, target: &Target, item: &Item, body: &Arc<str>) -> Resu
     })
 }
 
-fn letters(items: &[Item], bodies: &[Arc<str>]) -> Vec<Letter> {
-    let letter = |(item, body): (&Item, &Arc<str>)| Letter {
+fn letters(items: &[Item], bodies: &[Arc<str>]) -> Vec<ShapedEvent> {
+    let letter = |(item, body): (&Item, &Arc<str>)| ShapedEvent {
         key: item.key,
         event: body.clone(),
         body: body.clone(),

@@ -37,7 +37,7 @@ mod supervisor;
 #[cfg(test)]
 mod tests;
 
-pub use outside::{Call, Errand, Heard, HttpClient, Listen};
+pub use outside::{Call, Heard, HttpCall, HttpClient, Listen};
 pub use parts::{Callees, Parts};
 pub use parts::{Enricher, PipeFigures, Pipes};
 pub use plan::{InvalidPipe, check};

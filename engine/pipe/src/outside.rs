@@ -18,10 +18,10 @@ const HEARD_BYTES_MAX: u64 = 4 << 20;
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Carries errands out, each as a task of its own. It must not block.
-pub type HttpClient = Box<dyn Fn(Errand) + Send + Sync>;
+pub type HttpClient = Box<dyn Fn(HttpCall) + Send + Sync>;
 
 /// A task for the HTTP client.
-pub enum Errand {
+pub enum HttpCall {
     /// One request.
     Call(Call),
     /// A stream to read.
@@ -62,7 +62,7 @@ pub(super) fn call(
 ) -> Option<Result<String, Failed>> {
     let (answer, answered): (_, Receiver<Result<String, Failed>>) = sync_channel(1);
     let off = Arc::new(AtomicBool::new(false));
-    outside(Errand::Call(Call { destination: destination.to_owned(), parameters, body, answer, off: off.clone() }));
+    outside(HttpCall::Call(Call { destination: destination.to_owned(), parameters, body, answer, off: off.clone() }));
     loop {
         match answered.recv_timeout(LOOK) {
             Ok(answer) => return Some(answer),
@@ -145,7 +145,7 @@ impl Listener {
             thread: std::thread::current(),
             trouble: Mutex::default(),
         });
-        outside(Errand::Listen(Listen { destination: destination.to_owned(), after, ear: ear.clone() }));
+        outside(HttpCall::Listen(Listen { destination: destination.to_owned(), after, ear: ear.clone() }));
         Listener(ear)
     }
 

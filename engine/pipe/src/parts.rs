@@ -5,8 +5,8 @@ use super::outside::HttpClient;
 use super::state::PipeStatus;
 use fakemon_capture::client::Client;
 use fakemon_delivery::inside::{self, Function, OnDecision, PlayerSink};
-use fakemon_delivery::{Courier, Failed, FailureCode};
-use fakemon_journal::{Depot, Progress};
+use fakemon_delivery::{Dispatcher, Failed, FailureCode};
+use fakemon_journal::{BusStore, Progress};
 use fakemon_model::ids::{Position, Timestamp};
 use fakemon_resource::resource::Pipe;
 use std::collections::{BTreeMap, HashMap};
@@ -38,8 +38,8 @@ impl Callees {
 
 /// What all pipes share.
 pub struct Parts {
-    pub courier: Courier,
-    pub depot: Arc<Depot>,
+    pub courier: Dispatcher,
+    pub depot: Arc<BusStore>,
     pub progress: Arc<Progress>,
     pub shared: Arc<fakemon_capture::shared::Shared>,
     pub answered: Arc<OnceLock<OnDecision>>,

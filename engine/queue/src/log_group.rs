@@ -7,7 +7,7 @@
 //! group 0 'n'        → number of lines (8)
 //! ```
 
-use fakemon_journal::{Batch, Depot, ReadError, Room};
+use fakemon_journal::{Batch, BusStore, ReadError, Table};
 use fakemon_model::ids::Timestamp;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -116,7 +116,7 @@ struct Group {
 
 /// All log groups of a data directory.
 pub struct Logs {
-    depot: Arc<Depot>,
+    depot: Arc<BusStore>,
     groups: Mutex<HashMap<String, Group>>,
 }
 
@@ -129,7 +129,7 @@ fn line_row(group: &str, place: LinePlace) -> Vec<u8> {
 }
 
 impl Logs {
-    pub fn open(depot: Arc<Depot>) -> Logs {
+    pub fn open(depot: Arc<BusStore>) -> Logs {
         Logs { depot, groups: Mutex::default() }
     }
 
@@ -140,7 +140,7 @@ impl Logs {
     /// The state of a group; read from the depot at first use.
     fn group<'g>(&self, held: &'g mut HashMap<String, Group>, name: &str) -> Result<&'g mut Group, ReadError> {
         if !held.contains_key(name) {
-            let lines = self.depot.get(Room::Logs, &row(name, b'n', b""))?;
+            let lines = self.depot.get(Table::Logs, &row(name, b'n', b""))?;
             let lines = lines.and_then(|count| Some(u64::from_be_bytes(count.try_into().ok()?))).unwrap_or(0);
             let streams = self.streams(name)?.into_iter().map(|stream| (stream.name.clone(), stream)).collect();
             held.insert(name.to_owned(), Group { lines, streams, ..Group::default() });
@@ -183,12 +183,12 @@ impl Logs {
         let state = self.group(&mut held, group)?;
         let mut taking = state.streams.get(stream).cloned().unwrap_or_else(|| Stream::new(stream, now_ms));
         taking.take(lines, now_ms);
-        batch.put(Room::Logs, row(group, b's', stream.as_bytes()), taking.value());
+        batch.put(Table::Logs, row(group, b's', stream.as_bytes()), taking.value());
         // Sequence numbers grow with time, so that none is used twice, even after a restart.
         let first = state.next.max(now.0);
         for (sequence, (at_ms, message)) in (first..).zip(lines) {
             let place = LinePlace { at_ms: *at_ms, sequence };
-            batch.put(Room::Logs, line_row(group, place), line_value(now_ms, stream, message));
+            batch.put(Table::Logs, line_row(group, place), line_value(now_ms, stream, message));
         }
         let mut left = state.lines + lines.len() as u64;
         if let Some(days) = retention_days
@@ -200,7 +200,7 @@ impl Logs {
         } else if left > LINES_MAX {
             left -= self.let_go(group, LinePlace { at_ms: u64::MAX, sequence: 0 }, LINES_LET_GO, &mut batch)?;
         }
-        batch.put(Room::Logs, row(group, b'n', b""), left.to_be_bytes());
+        batch.put(Table::Logs, row(group, b'n', b""), left.to_be_bytes());
         self.depot.write(batch, false).map_err(ReadError::Failed)?;
         state.next = first + lines.len() as u64;
         state.lines = left;
@@ -214,7 +214,7 @@ impl Logs {
     fn let_go(&self, group: &str, end: LinePlace, most: u64, batch: &mut Batch) -> Result<u64, ReadError> {
         let (prefix, end) = (row(group, b'l', b""), line_row(group, end));
         let (mut count, mut last) = (0, None);
-        self.depot.scan(Room::Logs, &prefix, &prefix, &mut |key, _| {
+        self.depot.scan(Table::Logs, &prefix, &prefix, &mut |key, _| {
             if count >= most || key >= end.as_slice() {
                 return ControlFlow::Break(());
             }
@@ -224,7 +224,7 @@ impl Logs {
         })?;
         if let Some(mut last) = last {
             last.push(0);
-            batch.delete_range(Room::Logs, prefix, last);
+            batch.delete_range(Table::Logs, prefix, last);
         }
         Ok(count)
     }
@@ -240,7 +240,7 @@ impl Logs {
             return Ok(false);
         }
         let (mut batch, made) = (Batch::default(), Stream::new(stream, now.0 / 1_000_000));
-        batch.put(Room::Logs, row(group, b's', stream.as_bytes()), made.value());
+        batch.put(Table::Logs, row(group, b's', stream.as_bytes()), made.value());
         self.depot.write(batch, true).map_err(ReadError::Failed)?;
         state.streams.insert(stream.to_owned(), made);
         Ok(true)
@@ -258,16 +258,16 @@ impl Logs {
         }
         let (mut batch, mut count) = (Batch::default(), 0);
         let prefix = row(group, b'l', b"");
-        self.depot.scan(Room::Logs, &prefix, &prefix, &mut |key, value| {
+        self.depot.scan(Table::Logs, &prefix, &prefix, &mut |key, value| {
             if read_line(&prefix, key, value).is_some_and(|line| line.stream == stream) {
-                batch.delete(Room::Logs, key);
+                batch.delete(Table::Logs, key);
                 count += 1;
             }
             ControlFlow::Continue(())
         })?;
         let left = state.lines.saturating_sub(count);
-        batch.delete(Room::Logs, row(group, b's', stream.as_bytes()));
-        batch.put(Room::Logs, row(group, b'n', b""), left.to_be_bytes());
+        batch.delete(Table::Logs, row(group, b's', stream.as_bytes()));
+        batch.put(Table::Logs, row(group, b'n', b""), left.to_be_bytes());
         self.depot.write(batch, true).map_err(ReadError::Failed)?;
         state.lines = left;
         state.streams.remove(stream);
@@ -282,7 +282,7 @@ impl Logs {
         let mut held = self.held();
         let mut batch = Batch::default();
         let (from, to) = ([group.as_bytes(), &[0]].concat(), [group.as_bytes(), &[1]].concat());
-        batch.delete_range(Room::Logs, from, to);
+        batch.delete_range(Table::Logs, from, to);
         self.depot.write(batch, true).map_err(ReadError::Failed)?;
         held.remove(group);
         Ok(())
@@ -291,7 +291,7 @@ impl Logs {
     /// Adds to the batch the deletion of all lines and streams of all groups.
     pub fn forget_all(&self, batch: &mut Batch) {
         self.held().clear();
-        batch.delete_range(Room::Logs, b"", [0xFF]); // names are text
+        batch.delete_range(Table::Logs, b"", [0xFF]); // names are text
     }
 
     /// The streams of a group, by name.
@@ -301,7 +301,7 @@ impl Logs {
     pub fn streams(&self, group: &str) -> Result<Vec<Stream>, ReadError> {
         let prefix = row(group, b's', b"");
         let mut streams = Vec::new();
-        self.depot.scan(Room::Logs, &prefix, &prefix, &mut |key, value| {
+        self.depot.scan(Table::Logs, &prefix, &prefix, &mut |key, value| {
             streams.push(Stream::read(&key[prefix.len()..], value));
             ControlFlow::Continue(())
         })?;
@@ -337,7 +337,7 @@ impl Logs {
         let prefix = row(group, b'l', b"");
         let mut visit =
             |key: &[u8], value: &[u8]| read_line(&prefix, key, value).map_or(ControlFlow::Continue(()), &mut *visit);
-        self.depot.scan(Room::Logs, &prefix, &line_row(group, from), &mut visit)
+        self.depot.scan(Table::Logs, &prefix, &line_row(group, from), &mut visit)
     }
 
     /// Visits the lines of a group before a place, the newest first, until the visitor breaks.
@@ -353,7 +353,7 @@ impl Logs {
         let prefix = row(group, b'l', b"");
         let mut visit =
             |key: &[u8], value: &[u8]| read_line(&prefix, key, value).map_or(ControlFlow::Continue(()), &mut *visit);
-        self.depot.scan_back(Room::Logs, &prefix, &line_row(group, before), &mut visit)
+        self.depot.scan_back(Table::Logs, &prefix, &line_row(group, before), &mut visit)
     }
 }
 
@@ -402,7 +402,7 @@ mod tests {
     #[test]
     fn lines_are_read_in_order_of_their_time_from_both_ends_and_survive_a_restart() {
         let dir = tempfile::tempdir().unwrap();
-        let depot = Arc::new(Depot::open(dir.path()).unwrap());
+        let depot = Arc::new(BusStore::open(dir.path()).unwrap());
         let logs = Logs::open(depot.clone());
         logs.append("g", "one", &[(5, "b"), (3, "a")], None, true, at(10)).unwrap();
         logs.append("g", "two", &[(5, "c")], None, true, at(11)).unwrap();
@@ -435,7 +435,7 @@ mod tests {
     fn what_is_too_old_goes() {
         const DAY: u64 = 86_400_000;
         let dir = tempfile::tempdir().unwrap();
-        let logs = Logs::open(Arc::new(Depot::open(dir.path()).unwrap()));
+        let logs = Logs::open(Arc::new(BusStore::open(dir.path()).unwrap()));
         logs.append("g", "s", &[(DAY, "old"), (3 * DAY, "young")], None, true, at(3 * DAY)).unwrap();
         logs.append("g", "s", &[(4 * DAY, "new")], Some(2), true, at(4 * DAY)).unwrap();
         assert_eq!(messages(&logs, LinePlace::default()), ["young", "new"]);

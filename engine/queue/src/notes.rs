@@ -1,15 +1,15 @@
 //! Small values that the program around the engine wants to find again after a restart: how much of its quota a key
 //! has used, which requests were accepted. A note survives the end of the process at once, and a power cut after
-//! [`Notes::sync`], which belongs before every answer that relies on a note.
+//! [`NoteStore::sync`], which belongs before every answer that relies on a note.
 
-use fakemon_journal::{Batch, Depot, ReadError, Room};
+use fakemon_journal::{Batch, BusStore, ReadError, Table};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// Notes by key. The caller keeps their number small.
-pub struct Notes(pub Arc<Depot>);
+pub struct NoteStore(pub Arc<BusStore>);
 
-impl Notes {
+impl NoteStore {
     /// Sets notes, or deletes those without a value; atomically. Not synced.
     ///
     /// # Errors
@@ -18,8 +18,8 @@ impl Notes {
         let mut batch = Batch::default();
         for (key, value) in notes {
             match value {
-                Some(value) => batch.put(Room::Notes, key, value),
-                None => batch.delete(Room::Notes, key),
+                Some(value) => batch.put(Table::NoteStore, key, value),
+                None => batch.delete(Table::NoteStore, key),
             }
         }
         self.0.write(batch, false)
@@ -38,7 +38,7 @@ impl Notes {
     /// # Errors
     /// When the depot cannot be read.
     pub fn visit(&self, prefix: &str, visit: &mut dyn FnMut(&str, &[u8])) -> Result<(), ReadError> {
-        self.0.scan(Room::Notes, prefix.as_bytes(), b"", &mut |key, value| {
+        self.0.scan(Table::NoteStore, prefix.as_bytes(), b"", &mut |key, value| {
             if let Ok(key) = std::str::from_utf8(key) {
                 visit(key, value);
             }
@@ -58,7 +58,7 @@ mod tests {
             let entry = entry.unwrap();
             std::fs::copy(entry.path(), copy.path().join("bus").join(entry.file_name())).unwrap();
         }
-        let (notes, mut count) = (Notes(Arc::new(Depot::open(copy.path()).unwrap())), 0);
+        let (notes, mut count) = (NoteStore(Arc::new(BusStore::open(copy.path()).unwrap())), 0);
         notes.visit("", &mut |_, _| count += 1).unwrap();
         count
     }
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn a_note_survives_a_power_cut_once_it_is_synced() {
         let dir = tempfile::tempdir().unwrap();
-        let notes = Notes(Arc::new(Depot::open_forgetful(dir.path())));
+        let notes = NoteStore(Arc::new(BusStore::open_forgetful(dir.path())));
         notes.set([("usage/p/k/00001".to_owned(), Some(vec![1]))]).unwrap();
         assert_eq!(left(dir.path()), 0, "a copy shows what a power cut leaves");
         notes.sync().unwrap();

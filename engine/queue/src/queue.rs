@@ -31,7 +31,7 @@ pub mod settings;
 
 use arriving::Arriving;
 pub use attributes::{ATTRIBUTES_MAX, fault_in, is_content, is_id};
-use fakemon_journal::{Batch, Depot, ReadError, Room};
+use fakemon_journal::{Batch, BusStore, ReadError, Table};
 use fakemon_model::ids::Timestamp;
 pub use message::{Attribute, Identity, Message, NewMessage, Origin, Received, Redrive};
 pub use recent::RECENT_MAX;
@@ -104,7 +104,7 @@ type Wake = Box<dyn Fn(&str) + Send + Sync>;
 
 /// All queues of a data directory.
 pub struct Queues {
-    depot: Arc<Depot>,
+    depot: Arc<BusStore>,
     queues: Mutex<HashMap<String, Queue>>,
     /// Held while a FIFO queue gets messages.
     in_order: Mutex<()>,
@@ -114,13 +114,13 @@ pub struct Queues {
 }
 
 impl Queues {
-    pub fn open(depot: Arc<Depot>) -> Result<Queues, ReadError> {
+    pub fn open(depot: Arc<BusStore>) -> Result<Queues, ReadError> {
         let mut queues: HashMap<String, Queue> = HashMap::new();
         let (mut sound, mut left_over) = (true, Batch::default());
-        depot.scan(Room::Queues, b"", b"", &mut |key, value| {
+        depot.scan(Table::Queues, b"", b"", &mut |key, value| {
             match read_row(key, value, &mut queues) {
                 Some(Row::Used) => (),
-                Some(Row::LeftOver) => left_over.delete(Room::Queues, key),
+                Some(Row::LeftOver) => left_over.delete(Table::Queues, key),
                 None => sound = false,
             }
             ControlFlow::Continue(())
@@ -175,7 +175,7 @@ impl Queues {
         let count = messages.len();
         let claims = self.claim(queue, first, &messages, now);
         let mut arriving = Arriving { queue, now, batch: with, slots: Vec::new(), messages: Vec::new() };
-        claims.expired.iter().for_each(|sequence| arriving.batch.delete(Room::Queues, row(queue, b'd', *sequence)));
+        claims.expired.iter().for_each(|sequence| arriving.batch.delete(Table::Queues, row(queue, b'd', *sequence)));
         for ((sequence, new), original) in (first..).zip(messages).zip(&claims.originals) {
             arriving.add(sequence, new, *original);
         }
@@ -226,7 +226,7 @@ impl Queues {
         }
         let mut batch = Batch::default();
         let prefix = [queue.as_bytes(), &[0]].concat();
-        batch.delete_range(Room::Queues, prefix.clone(), [prefix.as_slice(), &[0xFF]].concat());
+        batch.delete_range(Table::Queues, prefix.clone(), [prefix.as_slice(), &[0xFF]].concat());
         self.depot.write(batch, true).map_err(QueueError::Store)
     }
 
@@ -245,7 +245,7 @@ impl Queues {
         let mut held = self.held();
         held.values_mut().for_each(Queue::clear);
         held.retain(|_, state| state.reserved > 0); // keep the numbers that a sender has reserved
-        with.delete_range(Room::Queues, b"", [0xFF]); // names are text
+        with.delete_range(Table::Queues, b"", [0xFF]); // names are text
         self.depot.write(with, true)
     }
 

@@ -1,10 +1,10 @@
 //! Secrets of connections: stored in the depot, not in the journal, so that a copy of the journal reveals none.
 
-use fakemon_journal::{Batch, Depot, ReadError, Room};
+use fakemon_journal::{Batch, BusStore, ReadError, Table};
 use std::sync::Arc;
 
 /// Secrets by the name of their connection.
-pub struct Secrets(pub Arc<Depot>);
+pub struct Secrets(pub Arc<BusStore>);
 
 impl Secrets {
     /// Stores a secret, or deletes it if there is none; on the disk when this returns.
@@ -14,8 +14,8 @@ impl Secrets {
     pub fn set(&self, connection: &str, secret: Option<&[u8]>) -> Result<(), String> {
         let mut batch = Batch::default();
         match secret {
-            Some(secret) => batch.put(Room::Secrets, connection, secret),
-            None => batch.delete(Room::Secrets, connection),
+            Some(secret) => batch.put(Table::Secrets, connection, secret),
+            None => batch.delete(Table::Secrets, connection),
         }
         self.0.write(batch, true)
     }
@@ -25,6 +25,6 @@ impl Secrets {
     /// # Errors
     /// When the depot cannot be read.
     pub fn get(&self, connection: &str) -> Result<Option<Vec<u8>>, ReadError> {
-        self.0.get(Room::Secrets, connection.as_bytes())
+        self.0.get(Table::Secrets, connection.as_bytes())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::timetable::{Now, Timetable};
 use fakemon_model::ids::{Ahead, Timestamp};
-use fakemon_sync::bell::Bell;
+use fakemon_sync::bell::Notify;
 use fakemon_sync::clock::Clock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,7 +23,7 @@ pub struct ScheduleFigures {
 /// The timetable, with the bell of the thread that waits for it.
 pub struct Agenda {
     timetable: Mutex<Timetable>,
-    pub bell: Bell,
+    pub bell: Notify,
     clock: Clock,
     /// Due times before this, by the wall clock, were missed.
     pub opened_at: Timestamp,
@@ -36,7 +36,7 @@ impl Agenda {
     pub fn new(clock: Clock) -> Agenda {
         Agenda {
             timetable: Mutex::default(),
-            bell: Bell::for_thread(),
+            bell: Notify::for_thread(),
             opened_at: clock.wall(),
             clock,
             fired: AtomicU64::new(0),

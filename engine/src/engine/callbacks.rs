@@ -2,10 +2,10 @@
 //! itself has no network; a target that nothing was set for keeps its events until something is.
 
 use super::{Engine, thread};
-use fakemon_delivery::inside::{Carrier, Function, Inside, PlayerMessage, PlayerSink};
-use fakemon_delivery::{Failed, Letter};
+use fakemon_delivery::inside::{Function, LocalDelivery, LocalTarget, PlayerMessage, PlayerSink};
+use fakemon_delivery::{Failed, ShapedEvent};
 use fakemon_model::event::{Decision, PlayerName};
-use fakemon_pipe::{Enricher, Errand};
+use fakemon_pipe::{Enricher, HttpCall};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,12 +25,12 @@ impl Engine {
     /// When there is a function of this name.
     pub fn on_events<F>(&self, name: &str, function: F) -> Result<(), AlreadySet>
     where
-        F: FnMut(&Letter) -> Result<(), Failed> + Send + 'static,
+        F: FnMut(&ShapedEvent) -> Result<(), Failed> + Send + 'static,
     {
         let function: Arc<Mutex<Function>> = Arc::new(Mutex::new(Box::new(function)));
         let what = format!("the function `{name}`");
         set_named(&self.parts().callees.functions, name, function.clone(), what)?;
-        self.carry(name, Carrier::Function(name.to_owned(), function));
+        self.carry(name, LocalTarget::Function(name.to_owned(), function));
         Ok(())
     }
 
@@ -53,7 +53,7 @@ impl Engine {
     ///
     /// # Errors
     /// When one is set.
-    pub fn set_http_client(&self, client: impl Fn(Errand) + Send + Sync + 'static) -> Result<(), AlreadySet> {
+    pub fn set_http_client(&self, client: impl Fn(HttpCall) + Send + Sync + 'static) -> Result<(), AlreadySet> {
         self.parts().callees.outside.set(Box::new(client)).map_err(|_| AlreadySet("the HTTP client".into()))
     }
 
@@ -69,7 +69,7 @@ impl Engine {
     {
         let sink: Arc<Mutex<PlayerSink>> = Arc::new(Mutex::new(Box::new(sink)));
         self.parts().callees.postman.set(sink.clone()).map_err(|_| AlreadySet("the player sink".into()))?;
-        self.carry("letters", Carrier::Players(sink));
+        self.carry("letters", LocalTarget::Players(sink));
         Ok(())
     }
 
@@ -85,13 +85,13 @@ impl Engine {
         self.0.bus.answered.set(Box::new(called)).map_err(|_| AlreadySet("what hears of decisions".into()))
     }
 
-    pub(super) fn carry(&self, name: &str, carrier: Carrier) {
+    pub(super) fn carry(&self, name: &str, carrier: LocalTarget) {
         let mut threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(threads) = threads.as_mut() else { return };
         let courier = self.0.bus.courier.clone();
         let (stop, failure) = (threads.stop_inside.clone(), self.shared().failure.clone());
         let (progress, opened_at) = (self.shared().progress.clone(), threads.opened_at);
-        let inside = Inside { courier, carrier, progress, opened_at, stop, failure };
+        let inside = LocalDelivery { courier, carrier, progress, opened_at, stop, failure };
         threads.inside.push(thread(name, self.shared(), &threads.stop_inside, move || inside.run()));
     }
 }

@@ -4,28 +4,28 @@ use super::blocking::Calls;
 use super::{Bus, Engine, Running, Threads, started, stop_cores, thread};
 use crate::monitor::{Beginning, Monitor};
 use crate::timekeeper::Timekeeper;
-use fakemon_capture::clockwork::Clockwork;
+use fakemon_capture::clockwork::Expiry;
 use fakemon_capture::committer::Committer;
-use fakemon_capture::cores::{self, Door, Ears};
-use fakemon_capture::desk::{Desk, Name};
+use fakemon_capture::cores::{self, ShardInbox, Wakeups};
+use fakemon_capture::desk::{CommitQueue, Name};
 use fakemon_capture::metrics::GroupFigures;
-use fakemon_capture::options::{Directory, Durability, OpenError, Options};
-use fakemon_capture::reader::{Counter, Reader};
+use fakemon_capture::options::{ConnectionIndex, Durability, OpenError, Options};
+use fakemon_capture::reader::{ReadQueue, Reader};
 use fakemon_capture::recovery::{Recovered, recover};
 use fakemon_capture::resolve::Rules;
 use fakemon_capture::shard::Shard;
 use fakemon_capture::shared::Shared;
 use fakemon_capture::snapshot::Snapshotter;
 use fakemon_capture::world::World;
-use fakemon_delivery::inside::Carrier;
+use fakemon_delivery::inside::LocalTarget;
 use fakemon_delivery::notices::Notices;
-use fakemon_delivery::{BusFigures, Courier, Events, Journal, Known, Lanes, Replayer, Router};
+use fakemon_delivery::{BusMetrics, Dispatcher, Events, Journal, Known, Lanes, Replayer, Router};
 use fakemon_fbs::journal::{BlockWriter, Opened};
 use fakemon_journal::checkpoint::{Checkpointer, Standing};
 use fakemon_journal::follow::{BUS, FOLLOWERS, Follower, PIPES, SNAPSHOT, WORLD};
 use fakemon_journal::index::Segment;
 use fakemon_journal::retention::Kept;
-use fakemon_journal::{Databases, Depot, PostingStore, Progress, ReadError, RowStore, Store, descriptors_max};
+use fakemon_journal::{BusStore, Databases, IndexStore, Progress, ReadError, RowStore, Store, descriptors_max};
 use fakemon_model::ids::{Ahead, Position, ShardId, SpeciesId, mix};
 use fakemon_pipe::{Callees, Parts, Pipes, Supervisor};
 use fakemon_queue::log_group::Logs;
@@ -53,7 +53,7 @@ impl Engine {
         options.check_descriptors(descriptors_max())?;
         let started = Instant::now();
         let store = Arc::new(Store::open(dir)?);
-        let fail = |error: ReadError| OpenError::reading(Directory(dir), &error, remedy(&error));
+        let fail = |error: ReadError| OpenError::reading(ConnectionIndex(dir), &error, remedy(&error));
         let end = store.end_position().map_err(fail)?;
         store.check_acknowledged(end).map_err(fail)?; // before rows that are ahead are deleted
         let first = store.first_position().map_err(fail)?;
@@ -61,9 +61,9 @@ impl Engine {
         let first = first.unwrap_or(Position(1));
         let rows = Arc::new(RowStore::open_up_to(dir, first, end)?);
         let recovered = recover(&store, &rows, options.cores).map_err(fail)?;
-        let index = Arc::new(PostingStore::open_up_to(dir, end)?);
+        let index = Arc::new(IndexStore::open_up_to(dir, end)?);
         let segment = options.index.then(|| Segment::after(&index)).transpose().map_err(fail)?;
-        let depot = Arc::new(Depot::open(dir)?);
+        let depot = Arc::new(BusStore::open(dir)?);
         let known = Known::read(&depot, first, recovered.link.next).map_err(fail)?;
         let resources = Resources::new(known.followed_to_the_end(&store).map_err(fail)?);
         let (position, tail) = (recovered.link.next, recovered.tail_events);
@@ -83,8 +83,8 @@ impl Engine {
         dir: &Path,
         store: Arc<Store>,
         rows: Arc<RowStore>,
-        (index, segment): (Arc<PostingStore>, Option<Segment>),
-        depot: Arc<Depot>,
+        (index, segment): (Arc<IndexStore>, Option<Segment>),
+        depot: Arc<BusStore>,
         options: Options,
         recovered: Recovered,
         resources: Resources,
@@ -93,7 +93,7 @@ impl Engine {
         let ahead = Ahead(recovered.newest_head.ahead_ns);
         let clock = Clock::starting_after(recovered.newest, ahead);
         let rules = rules(&options, recovered.rules, &clock);
-        let desk = Arc::new(Desk::new());
+        let desk = Arc::new(CommitQueue::new());
         let announced = desk.announce(Name::Opened(Opened {
             at_ns: clock.now().0,
             world_seed: rules.world_seed,
@@ -111,7 +111,8 @@ impl Engine {
         let failure = Arc::new(Failure::default());
         let failing = failure.clone();
         depot.on_failure(move |error| failing.set(error.to_owned()));
-        let bus_fail = |error: ReadError| OpenError::reading(format!("{}: the bus", Directory(dir)), &error, "");
+        let bus_fail =
+            |error: ReadError| OpenError::reading(format!("{}: the bus", ConnectionIndex(dir)), &error, "");
         let queues = Arc::new(Queues::open(depot.clone()).map_err(bus_fail)?);
         let registry = Arc::new(recovered.registry);
         let events = Events {
@@ -121,10 +122,10 @@ impl Engine {
             notices: options.notices,
         };
         let resources = Arc::new(resources);
-        let courier = Courier {
+        let courier = Dispatcher {
             lanes: Arc::new(Lanes::new(depot.clone())),
             events,
-            figures: Arc::new(BusFigures::new(clock.clone())),
+            figures: Arc::new(BusMetrics::new(clock.clone())),
             queues,
             logs: Arc::new(Logs::open(depot.clone())),
             resources: resources.clone(),
@@ -149,7 +150,7 @@ impl Engine {
             outboxes: Arc::default(),
             registry,
             world,
-            counter: Arc::new(Counter::default()),
+            counter: Arc::new(ReadQueue::default()),
             failure,
             stopping: AtomicBool::new(false),
             throw_figures: Mutex::default(),
@@ -237,7 +238,7 @@ impl Engine {
                 return Err(error);
             }
         };
-        let clockwork = Clockwork {
+        let clockwork = Expiry {
             follower: follower(WORLD),
             world: shared.world.clone(),
             figures: shared.world_figures.clone(),
@@ -319,7 +320,7 @@ impl Engine {
         }));
         let client = engine.client().map_err(|error| OpenError::Io(error.to_string()))?;
         let answered = engine.0.bus.answered.clone();
-        engine.carry("deliveries", Carrier::Own(Box::new(client), answered));
+        engine.carry("deliveries", LocalTarget::Own(Box::new(client), answered));
         engine.keep_time()?;
         Ok(engine)
     }
@@ -373,8 +374,8 @@ fn remedy(error: &ReadError) -> &'static str {
 }
 
 /// Creates one inbox per shard.
-fn doors(shards: usize) -> Result<Vec<(Arc<Door>, Ears)>, OpenError> {
-    let door = |_| Door::new().map(|(door, ears)| (Arc::new(door), ears));
+fn doors(shards: usize) -> Result<Vec<(Arc<ShardInbox>, Wakeups)>, OpenError> {
+    let door = |_| ShardInbox::new().map(|(door, ears)| (Arc::new(door), ears));
     let doors = (0..shards).map(door).collect::<std::io::Result<Vec<_>>>();
     doors.map_err(|error| {
         OpenError::TooFewDescriptors(format!("no descriptors for the shards: {error}; raise `ulimit -n`"))
@@ -388,7 +389,7 @@ fn rules(options: &Options, journal: Option<Rules>, clock: &Clock) -> Rules {
 }
 
 /// All species by number: those in the journal, then those that are new in the table.
-fn name_species(options: &Options, mut known: Vec<String>, desk: &Desk) -> Vec<Arc<str>> {
+fn name_species(options: &Options, mut known: Vec<String>, desk: &CommitQueue) -> Vec<Arc<str>> {
     for species in options.species.iter() {
         if !known.contains(&species.name) {
             let number = SpeciesId(u16::try_from(known.len()).expect("tables are bounded"));

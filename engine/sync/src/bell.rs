@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::Thread;
 
 /// Wakes one sleeper: a task that reads a stream, a parked thread, or a poller of a descriptor.
-pub struct Bell {
+pub struct Notify {
     armed: AtomicBool,
     sleeper: Sleeper,
 }
@@ -21,24 +21,24 @@ enum Sleeper {
     Descriptor(OwnedFd),
 }
 
-impl Bell {
+impl Notify {
     /// Wakes the task that reads the other end of a stream. Not a `Waker`: glommio's executor can go to sleep over a
     /// task that another thread has just woken, when the wake arrives while it checks for preemption.
-    pub fn for_stream() -> std::io::Result<(Bell, UnixStream)> {
+    pub fn for_stream() -> std::io::Result<(Notify, UnixStream)> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
-        Ok((Bell { armed: AtomicBool::new(false), sleeper: Sleeper::Stream(ours) }, theirs))
+        Ok((Notify { armed: AtomicBool::new(false), sleeper: Sleeper::Stream(ours) }, theirs))
     }
 
     /// Wakes a parked thread.
-    pub fn for_thread() -> Bell {
-        Bell { armed: AtomicBool::new(false), sleeper: Sleeper::Thread(Mutex::new(None)) }
+    pub fn for_thread() -> Notify {
+        Notify { armed: AtomicBool::new(false), sleeper: Sleeper::Thread(Mutex::new(None)) }
     }
 
     /// Makes a descriptor readable.
-    pub fn for_descriptor() -> std::io::Result<Bell> {
+    pub fn for_descriptor() -> std::io::Result<Notify> {
         let descriptor = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-        Ok(Bell { armed: AtomicBool::new(false), sleeper: Sleeper::Descriptor(descriptor) })
+        Ok(Notify { armed: AtomicBool::new(false), sleeper: Sleeper::Descriptor(descriptor) })
     }
 
     /// The next ring wakes. After this call look for work again, then sleep: the fence here and the one in `ring`

@@ -1,6 +1,6 @@
 //! A bounded lock-free queue with a bell: many producers, one consumer; a push never waits for room.
 
-use crate::bell::Bell;
+use crate::bell::Notify;
 use crate::pulse;
 use crossbeam::queue::ArrayQueue;
 use std::os::unix::net::UnixStream;
@@ -8,19 +8,19 @@ use std::os::unix::net::UnixStream;
 /// A bounded queue into a shard or into the journal.
 pub struct Mailbox<T> {
     queue: ArrayQueue<T>,
-    bell: Bell,
+    bell: Notify,
 }
 
 impl<T> Mailbox<T> {
     /// For a consumer that reads a stream while it sleeps; a byte wakes it.
     pub fn for_stream(capacity: usize) -> std::io::Result<(Mailbox<T>, UnixStream)> {
-        let (bell, stream) = Bell::for_stream()?;
+        let (bell, stream) = Notify::for_stream()?;
         Ok((Mailbox { queue: ArrayQueue::new(capacity), bell }, stream))
     }
 
     /// For a consumer that is a thread.
     pub fn for_thread(capacity: usize) -> Mailbox<T> {
-        Mailbox { queue: ArrayQueue::new(capacity), bell: Bell::for_thread() }
+        Mailbox { queue: ArrayQueue::new(capacity), bell: Notify::for_thread() }
     }
 
     /// Puts something in, or gives it back when the mailbox is full. The consumer learns of it by

@@ -18,18 +18,18 @@ const WORD_BYTES: usize = 16;
 
 /// Contents of the control file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Contact {
+pub struct ControlFile {
     /// Address of the control plane.
     pub addr: SocketAddr,
     /// The secret that a caller has to send.
-    pub word: Word,
+    pub word: LocalToken,
 }
 
 /// A secret: knowing it proves access to the data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Word(String);
+pub struct LocalToken(String);
 
-impl Word {
+impl LocalToken {
     /// Whether a caller sent the secret; compares in constant time.
     pub fn is(&self, said: &str) -> bool {
         self.0.as_bytes().ct_eq(said.as_bytes()).into()
@@ -47,12 +47,12 @@ pub struct Left {
     path: PathBuf,
 }
 
-impl Contact {
+impl ControlFile {
     /// Makes a new random word.
     ///
     /// # Errors
     /// When the system gives no random numbers.
-    pub fn new(addr: SocketAddr) -> anyhow::Result<Contact> {
+    pub fn new(addr: SocketAddr) -> anyhow::Result<ControlFile> {
         let mut bytes = [0; WORD_BYTES];
         let read = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));
         read.context("/dev/urandom")?;
@@ -62,7 +62,7 @@ impl Contact {
             ip => ip,
         };
         let word = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Contact { addr: SocketAddr::new(ip, addr.port()), word: Word(word) })
+        Ok(ControlFile { addr: SocketAddr::new(ip, addr.port()), word: LocalToken(word) })
     }
 
     /// Writes the control file of a data directory that this process has open.
@@ -80,7 +80,7 @@ impl Contact {
     ///
     /// # Errors
     /// When the file cannot be read, or has another format.
-    pub fn read(dir: &Path) -> anyhow::Result<Option<Contact>> {
+    pub fn read(dir: &Path) -> anyhow::Result<Option<ControlFile>> {
         let path = dir.join(NAME);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
@@ -89,7 +89,7 @@ impl Contact {
         };
         let parsed = text.trim().strip_prefix("http://").and_then(|rest| {
             let (addr, word) = rest.split_once(' ')?;
-            Some(Contact { addr: addr.parse().ok()?, word: Word(word.to_owned()) })
+            Some(ControlFile { addr: addr.parse().ok()?, word: LocalToken(word.to_owned()) })
         });
         parsed.map(Some).with_context(|| format!("{}: it does not say where a server answers", path.display()))
     }
@@ -108,15 +108,15 @@ mod tests {
     #[test]
     fn what_is_left_is_read_and_goes_with_the_server() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(Contact::read(dir.path()).unwrap(), None);
-        let contact = Contact::new("0.0.0.0:7401".parse().unwrap()).unwrap();
+        assert_eq!(ControlFile::read(dir.path()).unwrap(), None);
+        let contact = ControlFile::new("0.0.0.0:7401".parse().unwrap()).unwrap();
         fs::write(dir.path().join(NAME), "left by a killed server").unwrap();
-        assert!(Contact::read(dir.path()).is_err());
+        assert!(ControlFile::read(dir.path()).is_err());
         let left = contact.leave(dir.path()).unwrap();
-        assert_eq!(Contact::read(dir.path()).unwrap().as_ref(), Some(&contact));
+        assert_eq!(ControlFile::read(dir.path()).unwrap().as_ref(), Some(&contact));
         assert_eq!(contact.addr, "127.0.0.1:7401".parse().unwrap());
         assert!(contact.word.is(contact.word.as_str()) && !contact.word.is("") && !contact.word.is("x"));
         drop(left);
-        assert_eq!(Contact::read(dir.path()).unwrap(), None);
+        assert_eq!(ControlFile::read(dir.path()).unwrap(), None);
     }
 }

@@ -27,7 +27,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{post, put};
 use batch::Batch;
-use fakemon_edge::{ConnectionId, Errand, Said, To};
+use fakemon_edge::{ConnectionCommand, ConnectionId, Said, To};
 use fakemon_model::event::PlayerName;
 use fakemon_model::limits::LOOK_RADIUS_M_MAX;
 use fakemon_model::place::Place;
@@ -103,7 +103,7 @@ impl One {
     }
 }
 
-async fn send(shared: &Shared, to: To, errand: Errand) -> Result<Said, Refused> {
+async fn send(shared: &Shared, to: To, errand: ConnectionCommand) -> Result<Said, Refused> {
     let (tell, told) = oneshot::channel();
     shared.options.switchboard.send(to, errand, move |said| {
         let _ = tell.send(said); // the client has disconnected
@@ -125,11 +125,11 @@ fn done(said: &Said) -> Result<(), Refused> {
 }
 
 /// A text message if the body is UTF-8, else a binary one.
-fn message(body: Result<Bytes, BytesRejection>) -> Result<Errand, Refused> {
+fn message(body: Result<Bytes, BytesRejection>) -> Result<ConnectionCommand, Refused> {
     let body = body.ok().filter(|body| body.len() <= MESSAGE_BYTES_MAX).ok_or_else(too_large)?;
     Ok(match std::str::from_utf8(&body) {
-        Ok(text) => Errand::Text(text.into()),
-        Err(_) => Errand::Binary(body[..].into()),
+        Ok(text) => ConnectionCommand::Text(text.into()),
+        Err(_) => ConnectionCommand::Binary(body[..].into()),
     })
 }
 
@@ -142,7 +142,7 @@ async fn say(
 }
 
 async fn describe(State(shared): State<Arc<Shared>>, Path(one): Path<One>) -> Result<Json<Value>, Refused> {
-    let said = send(&shared, one.connection()?, Errand::Describe).await?;
+    let said = send(&shared, one.connection()?, ConnectionCommand::Describe).await?;
     let found = said.description.ok_or_else(gone)?;
     let source_ip = found.source.map_or(String::new(), |source| source.ip().to_string());
     let context = found.context.and_then(|context| serde_json::from_str::<Value>(&context).ok());
@@ -158,7 +158,7 @@ async fn describe(State(shared): State<Arc<Shared>>, Path(one): Path<One>) -> Re
 }
 
 async fn close(State(shared): State<Arc<Shared>>, Path(one): Path<One>) -> Result<StatusCode, Refused> {
-    done(&send(&shared, one.connection()?, Errand::Close).await?).map(|()| StatusCode::NO_CONTENT)
+    done(&send(&shared, one.connection()?, ConnectionCommand::Close).await?).map(|()| StatusCode::NO_CONTENT)
 }
 
 fn group_name(name: &str) -> Result<Arc<str>, Refused> {
@@ -172,7 +172,7 @@ async fn join(
     State(shared): State<Arc<Shared>>,
     Path(OneInGroup { id, group }): Path<OneInGroup>,
 ) -> Result<StatusCode, Refused> {
-    let errand = Errand::Join(group_name(&group)?);
+    let errand = ConnectionCommand::Join(group_name(&group)?);
     done(&send(&shared, One { id }.connection()?, errand).await?).map(|()| StatusCode::NO_CONTENT)
 }
 
@@ -180,7 +180,7 @@ async fn leave(
     State(shared): State<Arc<Shared>>,
     Path(OneInGroup { id, group }): Path<OneInGroup>,
 ) -> Result<StatusCode, Refused> {
-    let errand = Errand::Leave(group_name(&group)?);
+    let errand = ConnectionCommand::Leave(group_name(&group)?);
     done(&send(&shared, One { id }.connection()?, errand).await?).map(|()| StatusCode::NO_CONTENT)
 }
 

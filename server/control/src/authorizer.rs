@@ -24,7 +24,7 @@ use super::Shared;
 use super::webhooks::{self, Webhooks};
 use axum::extract::Query;
 use axum::http::{StatusCode, Uri};
-use fakemon_edge::{Errand, Question, To, Verdict};
+use fakemon_edge::{ConnectionCommand, Question, To, Verdict};
 use fakemon_model::event::PlayerName;
 use fakemon_pattern::raw;
 use serde::Deserialize;
@@ -85,7 +85,7 @@ impl Authorizer {
         };
         let to = To::Connection(question.connection_id);
         // The question holds its place until the edge has the verdict.
-        self.shared.options.switchboard.send(to, Errand::Admit(verdict), move |_| drop(question));
+        self.shared.options.switchboard.send(to, ConnectionCommand::Admit(verdict), move |_| drop(question));
     }
 
     async fn ask(&self, question: &Question, key: Option<String>) -> Verdict {

@@ -387,7 +387,7 @@ async fn write(shared: &Shared, changes: Vec<Change>, secrets: Vec<(String, Opti
         match desk::change(&shared.orders, changes.clone()).await {
             Ok(_) => break,
             // The secret is written: refusing now would leave the old connection with the new secret.
-            Err(desk::DeskError::Throttled(retry_after_ms)) if tries_left > 0 => {
+            Err(desk::EngineClientError::Throttled(retry_after_ms)) if tries_left > 0 => {
                 tries_left -= 1;
                 tokio::time::sleep(Duration::from_millis(retry_after_ms.into())).await;
             }
@@ -409,16 +409,18 @@ async fn write_secrets(shared: &Shared, secrets: Vec<(String, Option<Value>)>) -
     Ok(())
 }
 
-fn unavailable(shared: &Shared, error: &desk::DeskError) -> ApiError {
+fn unavailable(shared: &Shared, error: &desk::EngineClientError) -> ApiError {
     match error {
-        desk::DeskError::Throttled(retry_after_ms) => {
+        desk::EngineClientError::Throttled(retry_after_ms) => {
             ApiError::new("ThrottlingException", format!("Rate exceeded: try again after {retry_after_ms} ms"))
         }
-        desk::DeskError::TooLarge => ApiError::invalid("Total size of the entries in the request is over the limit."),
-        desk::DeskError::Refused(error) => ApiError::invalid(error.to_string()),
-        desk::DeskError::Reserved(error) => ApiError::invalid(error.to_string()),
-        desk::DeskError::Invalid(error) => ApiError::invalid(error.to_string()),
-        desk::DeskError::Stopped => ApiError {
+        desk::EngineClientError::TooLarge => {
+            ApiError::invalid("Total size of the entries in the request is over the limit.")
+        }
+        desk::EngineClientError::Refused(error) => ApiError::invalid(error.to_string()),
+        desk::EngineClientError::Reserved(error) => ApiError::invalid(error.to_string()),
+        desk::EngineClientError::Invalid(error) => ApiError::invalid(error.to_string()),
+        desk::EngineClientError::Stopped => ApiError {
             status: StatusCode::SERVICE_UNAVAILABLE,
             code: "ServiceUnavailable",
             message: shared.engine.failure().unwrap_or_else(|| "the server is stopping".into()),

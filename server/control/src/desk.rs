@@ -39,7 +39,7 @@ enum What {
 type Answer = Result<(Position, Option<FakemonId>), SubmitError>;
 
 /// The client, and the orders that wait for it.
-pub(super) struct Desk {
+pub(super) struct EngineClient {
     client: Client,
     readiness: AsyncFd<OwnedFd>,
     waiting: HashMap<Token, oneshot::Sender<Answer>>,
@@ -48,48 +48,54 @@ pub(super) struct Desk {
 }
 
 /// Submits a spawn and waits until it is durable.
-pub(super) async fn spawn(orders: &mpsc::Sender<Order>, spawn: Spawn) -> Result<(Position, FakemonId), DeskError> {
+pub(super) async fn spawn(
+    orders: &mpsc::Sender<Order>,
+    spawn: Spawn,
+) -> Result<(Position, FakemonId), EngineClientError> {
     let (position, fakemon_id) = bring(orders, What::Spawn(spawn)).await?;
     Ok((position, fakemon_id.expect("a spawn is answered with its fakémon")))
 }
 
 /// Submits events and waits until they are durable; returns the position of the first.
-pub(super) async fn put(orders: &mpsc::Sender<Order>, events: Vec<NewEvent>) -> Result<Position, DeskError> {
+pub(super) async fn put(orders: &mpsc::Sender<Order>, events: Vec<NewEvent>) -> Result<Position, EngineClientError> {
     Ok(bring(orders, What::Put(events)).await?.0)
 }
 
 /// As [`put`], for events of the server itself, whose sources are reserved.
-pub(super) async fn tell(orders: &mpsc::Sender<Order>, events: Vec<NewEvent>) -> Result<Position, DeskError> {
+pub(super) async fn tell(orders: &mpsc::Sender<Order>, events: Vec<NewEvent>) -> Result<Position, EngineClientError> {
     Ok(bring(orders, What::Tell(events)).await?.0)
 }
 
 /// Submits changes of resources and waits until they are durable; returns the position of the first.
-pub(super) async fn change(orders: &mpsc::Sender<Order>, changes: Vec<Change>) -> Result<Position, DeskError> {
+pub(super) async fn change(
+    orders: &mpsc::Sender<Order>,
+    changes: Vec<Change>,
+) -> Result<Position, EngineClientError> {
     Ok(bring(orders, What::Change(changes)).await?.0)
 }
 
-async fn bring(orders: &mpsc::Sender<Order>, what: What) -> Result<(Position, Option<FakemonId>), DeskError> {
+async fn bring(orders: &mpsc::Sender<Order>, what: What) -> Result<(Position, Option<FakemonId>), EngineClientError> {
     let (answer, answered) = oneshot::channel();
     match orders.try_send(Order { what, answer }) {
         Ok(()) => {}
-        Err(mpsc::error::TrySendError::Full(_)) => return Err(DeskError::Throttled(RETRY_AFTER_MS)),
-        Err(mpsc::error::TrySendError::Closed(_)) => return Err(DeskError::Stopped),
+        Err(mpsc::error::TrySendError::Full(_)) => return Err(EngineClientError::Throttled(RETRY_AFTER_MS)),
+        Err(mpsc::error::TrySendError::Closed(_)) => return Err(EngineClientError::Stopped),
     }
     match answered.await {
         Ok(Ok(written)) => Ok(written),
-        Ok(Err(SubmitError::Throttled(throttled))) => Err(DeskError::Throttled(throttled.retry_after_ms)),
-        Ok(Err(SubmitError::Spawn(error))) => Err(DeskError::Refused(error)),
-        Ok(Err(SubmitError::Reserved(error))) => Err(DeskError::Reserved(error)),
-        Ok(Err(SubmitError::TooLarge)) => Err(DeskError::TooLarge),
-        Ok(Err(SubmitError::Invalid(error))) => Err(DeskError::Invalid(error)),
-        Ok(Err(SubmitError::Stopped)) | Err(_) => Err(DeskError::Stopped),
+        Ok(Err(SubmitError::Throttled(throttled))) => Err(EngineClientError::Throttled(throttled.retry_after_ms)),
+        Ok(Err(SubmitError::Spawn(error))) => Err(EngineClientError::Refused(error)),
+        Ok(Err(SubmitError::Reserved(error))) => Err(EngineClientError::Reserved(error)),
+        Ok(Err(SubmitError::TooLarge)) => Err(EngineClientError::TooLarge),
+        Ok(Err(SubmitError::Invalid(error))) => Err(EngineClientError::Invalid(error)),
+        Ok(Err(SubmitError::Stopped)) | Err(_) => Err(EngineClientError::Stopped),
     }
 }
 
 const RETRY_AFTER_MS: u32 = 100;
 
 /// Why an order was not executed.
-pub(super) enum DeskError {
+pub(super) enum EngineClientError {
     /// Too much waits: retry after this many milliseconds.
     Throttled(u32),
     /// The spawn is invalid.
@@ -104,15 +110,15 @@ pub(super) enum DeskError {
     Stopped,
 }
 
-impl Desk {
+impl EngineClient {
     /// Opens a desk with a client of its own. Call it on its thread, inside the runtime.
-    pub(super) fn open(engine: &Engine) -> anyhow::Result<Desk> {
+    pub(super) fn open(engine: &Engine) -> anyhow::Result<EngineClient> {
         let client = engine.client()?;
         let fd = client.as_fd().try_clone_to_owned();
         // SAFETY: the descriptor is owned by the `AsyncFd` from here on; nothing else closes it.
         let readiness = fd.and_then(|fd| Ok(unsafe { AsyncFd::register(fd) }?));
         let readiness = readiness.context("the readiness of the engine's client")?;
-        Ok(Desk { client, readiness, waiting: HashMap::new(), next_token: 0, completions: Vec::new() })
+        Ok(EngineClient { client, readiness, waiting: HashMap::new(), next_token: 0, completions: Vec::new() })
     }
 
     /// Executes orders and returns answers until all senders are dropped.
@@ -173,18 +179,18 @@ impl Desk {
     }
 }
 
-impl DeskError {
+impl EngineClientError {
     /// The HTTP answer; if the engine failed, with its reason.
     pub(super) fn refusal(self, engine: &Engine) -> Refusal {
         match self {
-            DeskError::Throttled(retry_after_ms) => Refusal::throttled(retry_after_ms),
-            DeskError::Stopped => Refusal::stopped(engine.failure()),
-            DeskError::TooLarge => {
+            EngineClientError::Throttled(retry_after_ms) => Refusal::throttled(retry_after_ms),
+            EngineClientError::Stopped => Refusal::stopped(engine.failure()),
+            EngineClientError::TooLarge => {
                 Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", SubmitError::TooLarge.to_string())
             }
-            DeskError::Reserved(error) => Refusal::reserved(&error),
-            DeskError::Invalid(error) => Refusal::field("bad_request", error.field, error.to_string()),
-            DeskError::Refused(error) => {
+            EngineClientError::Reserved(error) => Refusal::reserved(&error),
+            EngineClientError::Invalid(error) => Refusal::field("bad_request", error.field, error.to_string()),
+            EngineClientError::Refused(error) => {
                 let (code, field) = match error {
                     SpawnError::UnknownSpecies(_) => ("unknown_species", "detail.species"),
                     SpawnError::Lifetime => ("out_of_range", "detail.lifetime_s"),

@@ -123,9 +123,9 @@ async fn put_events(shared: &Shared, events: Vec<NewEvent>) -> Vec<Result<Value,
     if count == 0 {
         return Vec::new();
     }
-    let refused = |error: desk::DeskError| error.refusal(&shared.engine);
+    let refused = |error: desk::EngineClientError| error.refusal(&shared.engine);
     let put = match shared.draining.load(Ordering::Acquire) {
-        true => Err(desk::DeskError::Stopped),
+        true => Err(desk::EngineClientError::Stopped),
         false => desk::put(&shared.orders, events).await,
     };
     match put {
@@ -134,7 +134,7 @@ async fn put_events(shared: &Shared, events: Vec<NewEvent>) -> Vec<Result<Value,
                 |position: u64| json!({ "id": event_id(Position(position)), "position": position.to_string() });
             (first.0..first.0 + count).map(|position| Ok(answer(position))).collect()
         }
-        Err(desk::DeskError::Throttled(ms)) => (0..count).map(|_| Err(Refusal::throttled(ms))).collect(),
+        Err(desk::EngineClientError::Throttled(ms)) => (0..count).map(|_| Err(Refusal::throttled(ms))).collect(),
         Err(error) => {
             let mut answers = vec![Err(refused(error))];
             answers.extend((1..count).map(|_| Err(Refusal::stopped(shared.engine.failure()))));

@@ -80,7 +80,7 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use fakemon_access::access_keys::AccessKeys;
-use fakemon_access::control_file::Word;
+use fakemon_access::control_file::LocalToken;
 use fakemon_access::player_token::Access;
 use fakemon_edge as edge;
 use fakemon_engine::Engine;
@@ -127,11 +127,11 @@ pub struct ControlOptions {
     /// Limits of the bus.
     pub bus: BusSettings,
     /// What a caller must have read in the data directory, to make a copy of it.
-    pub word: Word,
+    pub word: LocalToken,
     /// Figures of the edge.
     pub read_edge: ReadEdge,
     /// Sends commands to the players' connections.
-    pub switchboard: edge::Switchboard,
+    pub switchboard: edge::Connections,
     /// Handshakes that wait for an authorizer.
     pub questions: edge::Questions,
     /// Settings of authorizers.
@@ -294,7 +294,7 @@ async fn serve(
 ) {
     let begun = tokio::net::TcpListener::from_std(socket)
         .context("the control plane's socket")
-        .and_then(|socket| Ok((socket, desk::Desk::open(&shared.engine)?)));
+        .and_then(|socket| Ok((socket, desk::EngineClient::open(&shared.engine)?)));
     let (socket, desk) = match begun {
         Ok(begun) => begun,
         Err(error) => return drop(ready.send(Err(error))),

@@ -7,7 +7,7 @@ use super::Shared;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
-use fakemon_delivery::{Course, LaneFigures, LaneId};
+use fakemon_delivery::{Course, LaneId, LaneMetrics};
 use fakemon_edge::{self as edge, CloseReason};
 use fakemon_engine::{Durability, Metrics};
 use fakemon_model::event::Outcome;
@@ -135,7 +135,7 @@ fn bus(text: &mut Text, shared: &Shared) {
     let name = "fakemon_notices_untold_total";
     text.counter(name, "What the engine had to say of itself and found no room.", shared.engine.notices().untold());
     let lanes = courier.lanes().of_rules();
-    let mut family = |name: &str, help: &str, of: fn(&LaneFigures) -> &AtomicU64| {
+    let mut family = |name: &str, help: &str, of: fn(&LaneMetrics) -> &AtomicU64| {
         text.family(name, "counter", help);
         for lane in &lanes {
             text.sample(name, &labels(lane.id()), count(of(lane.figures())));
@@ -202,7 +202,7 @@ fn pipes(text: &mut Text, shared: &Shared) {
 /// Answer webhooks all together: one series for each would be too many.
 fn answers(text: &mut Text, shared: &Shared) {
     let lanes = shared.engine.courier().lanes().of_answers();
-    let sum = |of: fn(&LaneFigures) -> &AtomicU64| -> u64 {
+    let sum = |of: fn(&LaneMetrics) -> &AtomicU64| -> u64 {
         lanes.iter().map(|lane| of(lane.figures()).load(Ordering::Relaxed)).sum()
     };
     let webhooks = shared.engine.registry().answer_webhooks.size();

@@ -190,7 +190,7 @@ async fn tell(
     let (shared, name) = (shared.clone(), name.to_owned());
     let put = tokio::spawn(async move {
         let put = match shared.draining.load(Ordering::Acquire) {
-            true => Err(desk::DeskError::Stopped),
+            true => Err(desk::EngineClientError::Stopped),
             false => desk::put(&shared.orders, vec![event]).await,
         };
         match put {

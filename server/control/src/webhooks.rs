@@ -25,7 +25,7 @@ pub(super) use asking::ask;
 use authorization::{Additions, Authorizations};
 use axum::http::HeaderValue;
 use connection::{Answered, Wire};
-use fakemon_delivery::{Courier, Failed, FailureCode, Lane, LaneId, Letter, Parcel};
+use fakemon_delivery::{Dispatcher, Failed, FailureCode, Lane, LaneId, Pending, ShapedEvent};
 use fakemon_engine::Engine;
 use fakemon_engine::wall_clock;
 use fakemon_model::ids::Timestamp;
@@ -162,7 +162,7 @@ async fn carry_answers(hooks: Arc<Webhooks>, lane: Arc<Lane>, work: Arc<Notify>)
 }
 
 /// Delivers what is due on a lane; false if nothing was.
-async fn turn(hooks: &Arc<Webhooks>, courier: &Courier, lane: &Arc<Lane>, wires: &mut Vec<Wire>) -> bool {
+async fn turn(hooks: &Arc<Webhooks>, courier: &Dispatcher, lane: &Arc<Lane>, wires: &mut Vec<Wire>) -> bool {
     let taken = courier.take(lane, if lane.parallel() == 1 { IN_ORDER_MAX } else { lane.parallel() });
     let parcels = match taken {
         Ok(parcels) => parcels,
@@ -204,7 +204,7 @@ fn later(now: Timestamp) -> Timestamp {
     now.plus_ns(1_000_000_000)
 }
 
-fn patience(courier: &Courier, lane: &Lane) -> Duration {
+fn patience(courier: &Dispatcher, lane: &Lane) -> Duration {
     let now = courier.now();
     lane.due_at().map_or(IDLE, |due| Duration::from_nanos(due.ns_since(now)).clamp(Duration::from_millis(1), IDLE))
 }
@@ -213,10 +213,10 @@ fn patience(courier: &Courier, lane: &Lane) -> Duration {
 /// parallel.
 async fn deliver(
     hooks: &Arc<Webhooks>,
-    courier: &Courier,
+    courier: &Dispatcher,
     lane: &Arc<Lane>,
-    parcels: &[Parcel],
-    letters: Vec<Letter>,
+    parcels: &[Pending],
+    letters: Vec<ShapedEvent>,
     wires: &mut Vec<Wire>,
 ) {
     if lane.parallel() == 1 {
@@ -253,7 +253,7 @@ async fn deliver(
     }
 }
 
-fn settle(courier: &Courier, lane: &Lane, parcels: &[Parcel], letter: &Letter, outcome: Result<(), Failed>) {
+fn settle(courier: &Dispatcher, lane: &Lane, parcels: &[Pending], letter: &ShapedEvent, outcome: Result<(), Failed>) {
     match outcome {
         Ok(()) => courier.delivered(lane, &[letter.key]),
         Err(failed) => {
@@ -266,9 +266,9 @@ fn settle(courier: &Courier, lane: &Lane, parcels: &[Parcel], letter: &Letter, o
 
 async fn attempt(
     hooks: &Webhooks,
-    courier: &Courier,
+    courier: &Dispatcher,
     lane: &Lane,
-    letter: &Letter,
+    letter: &ShapedEvent,
     wire: &mut Option<Wire>,
 ) -> Result<(), Failed> {
     let target = lane.target();

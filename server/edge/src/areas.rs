@@ -3,8 +3,8 @@
 //! next tick begins when the last watcher of this one has been served: the more watchers, the more changes go into
 //! one write.
 
-use super::connection::{Connection, Voice};
-use super::seats::{SeatId, Seats};
+use super::connection::{Connection, FrameWriter};
+use super::seats::{SeatId, Slots};
 use fakemon_capture::world::Change;
 use fakemon_capture::world::{cell_of, cells_around};
 use fakemon_engine::{Engine, Subscription};
@@ -138,7 +138,7 @@ impl Areas {
     }
 
     /// Reads the changes of the world, unless those of the tick before are still being sent.
-    pub(crate) fn tick(&mut self, voice: &mut Voice) {
+    pub(crate) fn tick(&mut self, voice: &mut FrameWriter) {
         if self.is_busy() {
             return;
         }
@@ -156,7 +156,7 @@ impl Areas {
         }
     }
 
-    fn take_in(&mut self, batches: &[Arc<[Change]>], voice: &mut Voice) {
+    fn take_in(&mut self, batches: &[Arc<[Change]>], voice: &mut FrameWriter) {
         let changes = || batches.iter().flat_map(|batch| batch.iter());
         let gone: HashSet<FakemonId> = changes()
             .filter_map(|change| match change {
@@ -186,8 +186,8 @@ impl Areas {
     /// Sends changes to the next watchers; calls `spoke` for each connection with output to write.
     pub(crate) fn tell(
         &mut self,
-        seats: &mut Seats<Connection>,
-        voice: &mut Voice,
+        seats: &mut Slots<Connection>,
+        voice: &mut FrameWriter,
         engine: &Engine,
         mut spoke: impl FnMut(SeatId, &mut Connection),
     ) {
@@ -216,7 +216,7 @@ impl Areas {
 }
 
 impl Changes {
-    fn add(&mut self, cell: u64, place: Place, reply: &Reply<'_>, voice: &mut Voice) {
+    fn add(&mut self, cell: u64, place: Place, reply: &Reply<'_>, voice: &mut FrameWriter) {
         let start = self.bytes.len();
         voice.write(Subprotocol::Json, reply, &mut self.bytes);
         let middle = self.bytes.len();
@@ -237,7 +237,7 @@ impl Changes {
         &self,
         cell: u64,
         connection: &mut Connection,
-        voice: &mut Voice,
+        voice: &mut FrameWriter,
         has_seen: impl Fn(FakemonId) -> bool,
     ) -> bool {
         let Some((area, subprotocol)) = connection.area().copied().zip(connection.subprotocol()) else {

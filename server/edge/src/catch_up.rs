@@ -15,7 +15,7 @@
 //! connections: a ├┤  b ├┤  c  (further on: not yet)
 //! ```
 
-use super::switchboard::{ConnectionId, Errand, Said, Switchboard, To};
+use super::switchboard::{ConnectionCommand, ConnectionId, Connections, Said, To};
 use fakemon_capture::players::Player;
 use fakemon_engine::{Engine, ReadError, Tail};
 use fakemon_model::event::{Decision, PlayerName};
@@ -107,7 +107,7 @@ pub(crate) fn pair() -> (CatchUp, Reader) {
 
 impl CatchUp {
     /// Sends a connection the results of its player's attempts after the position `behind`, in pieces
-    /// ([`Errand::Missed`]), then [`Errand::Resumed`], which says whether the journal still had all of them; it never
+    /// ([`ConnectionCommand::Missed`]), then [`ConnectionCommand::Resumed`], which says whether the journal still had all of them; it never
     /// does if `so_far` is false. False: too many connections catch up.
     pub(crate) fn ask(&self, connection: ConnectionId, name: PlayerName, behind: Position, so_far: bool) -> bool {
         let counted = Counted(self.count.clone());
@@ -140,7 +140,7 @@ pub(crate) struct Reader {
 
 impl Reader {
     /// Serves until `is_stopping`, or the engine is closed.
-    pub(crate) fn run(self, engine: &Engine, switchboard: &Switchboard, is_stopping: impl Fn() -> bool) {
+    pub(crate) fn run(self, engine: &Engine, switchboard: &Connections, is_stopping: impl Fn() -> bool) {
         // On Linux this is the thread's alone. If it is refused, the thread is one like all others.
         let _ = rustix::process::setpriority_process(None, NICENESS);
         let tail = engine.tail();
@@ -166,9 +166,9 @@ impl Reader {
 
 impl Reader {
     /// Makes the edge read what the player has sent on all their connections, broken ones too.
-    fn fence(&self, missing: &Missing, switchboard: &Switchboard) {
+    fn fence(&self, missing: &Missing, switchboard: &Connections) {
         let (connection, notes) = (missing.connection, self.notes.clone());
-        switchboard.send(To::Player(missing.name.clone()), Errand::Fence, move |_| {
+        switchboard.send(To::Player(missing.name.clone()), ConnectionCommand::Fence, move |_| {
             let _ = notes.send(Note::Fenced(connection)); // the reader has ended
         });
     }
@@ -271,7 +271,7 @@ impl Missing {
     }
 
     /// Hands the next piece to the connection, if it is ready for one.
-    fn hand_over(&mut self, tail: &Tail, switchboard: &Switchboard, notes: &Sender<Note>) {
+    fn hand_over(&mut self, tail: &Tail, switchboard: &Connections, notes: &Sender<Note>) {
         let is_at_end = matches!(self.post, Post::Free) && self.found.is_empty() && self.is_at_end(tail);
         let (piece, is_last) = match &self.post {
             Post::Under { .. } => return,
@@ -282,11 +282,11 @@ impl Missing {
             Post::Free => return,
         };
         let errand = match is_last {
-            true => Errand::Resumed {
+            true => ConnectionCommand::Resumed {
                 position: Position(self.end.unwrap_or_default().0.saturating_sub(1)),
                 is_complete: self.is_complete,
             },
-            false => Errand::Missed(piece.clone()),
+            false => ConnectionCommand::Missed(piece.clone()),
         };
         self.post = Post::Under { piece, is_last };
         let (connection, notes) = (self.connection, notes.clone());

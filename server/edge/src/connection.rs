@@ -1,5 +1,5 @@
 //! One connection: small at rest (a socket, a player's name, empty vectors), with buffers only while data is on its
-//! way. [`Voice`] writes messages to it.
+//! way. [`FrameWriter`] writes messages to it.
 
 use super::areas::Area;
 use super::figures::{Counters, count};
@@ -285,16 +285,16 @@ impl Connection {
 }
 
 /// Writes to connections, with buffers that all connections of a thread share.
-pub(crate) struct Voice {
+pub(crate) struct FrameWriter {
     kept: Vec<Vec<u8>>,
     message: Vec<u8>,
     flat: Writer,
     counters: Arc<Counters>,
 }
 
-impl Voice {
-    pub(crate) fn new(counters: Arc<Counters>) -> Voice {
-        Voice { kept: Vec::new(), message: Vec::new(), flat: Writer::default(), counters }
+impl FrameWriter {
+    pub(crate) fn new(counters: Arc<Counters>) -> FrameWriter {
+        FrameWriter { kept: Vec::new(), message: Vec::new(), flat: Writer::default(), counters }
     }
 
     /// Queues a message of the game; it is written at the end of this turn.

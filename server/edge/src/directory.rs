@@ -1,12 +1,14 @@
 //! A thread's connections, indexed by player and group, and the commands it runs on them.
 
 use super::authorizing::Verdict;
-use super::connection::{Connection, OUT_BYTES_PAUSE, Phase, Session, Voice};
+use super::connection::{Connection, FrameWriter, OUT_BYTES_PAUSE, Phase, Session};
 use super::figures::CloseReason;
 use super::frame::Kind;
-use super::herald::Herald;
-use super::seats::{SeatId, Seats};
-use super::switchboard::{ConnectionId, Description, Errand, Line, Names, Order, Tally, To, What};
+use super::herald::ConnectionEvents;
+use super::seats::{SeatId, Slots};
+use super::switchboard::{
+    CommandQueue, ConnectionCommand, ConnectionId, ConnectionIds, Description, Order, Tally, To, What,
+};
 use fakemon_model::event::PlayerName;
 use fakemon_model::ids::{Position, Timestamp};
 use fakemon_protocol::Reply;
@@ -22,16 +24,16 @@ const CONNECTIONS_PER_TURN: usize = 256;
 const GROUPS_MAX: usize = 100;
 
 /// The connections of one thread.
-pub(crate) struct Directory {
-    line: Arc<Line>,
-    names: Names,
+pub(crate) struct ConnectionIndex {
+    line: Arc<CommandQueue>,
+    names: ConnectionIds,
     players: HashMap<PlayerName, Vec<SeatId>>,
     groups: HashMap<Arc<str>, Vec<SeatId>>,
     /// Only connections that are in a group.
     groups_of: HashMap<SeatId, Vec<Arc<str>>>,
     /// A command that takes more than one turn.
     current: Option<Underway>,
-    pub(crate) herald: Herald,
+    pub(crate) herald: ConnectionEvents,
 }
 
 struct Underway {
@@ -44,7 +46,7 @@ struct Underway {
 impl Underway {
     fn len(&self) -> usize {
         match &self.order.what {
-            What::Errand(..) => self.meant.len(),
+            What::ConnectionCommand(..) => self.meant.len(),
             What::Letters(_, letters) => letters.len(),
         }
     }
@@ -75,20 +77,20 @@ impl Clock {
     }
 }
 
-impl Directory {
-    pub(crate) fn new(names: Names) -> Directory {
-        Directory {
-            line: Arc::new(Line::new()),
+impl ConnectionIndex {
+    pub(crate) fn new(names: ConnectionIds) -> ConnectionIndex {
+        ConnectionIndex {
+            line: Arc::new(CommandQueue::new()),
             names,
             players: HashMap::new(),
             groups: HashMap::new(),
             groups_of: HashMap::new(),
             current: None,
-            herald: Herald::default(),
+            herald: ConnectionEvents::default(),
         }
     }
 
-    pub(crate) fn line(&self) -> Arc<Line> {
+    pub(crate) fn line(&self) -> Arc<CommandQueue> {
         self.line.clone()
     }
 
@@ -148,8 +150,8 @@ impl Directory {
     /// has to do itself.
     pub(crate) fn carry_out(
         &mut self,
-        seats: &mut Seats<Connection>,
-        voice: &mut Voice,
+        seats: &mut Slots<Connection>,
+        voice: &mut FrameWriter,
         clock: Clock,
         mut spoke: impl FnMut(SeatId, &mut Connection),
     ) -> Vec<Deed> {
@@ -162,7 +164,7 @@ impl Directory {
             left -= (end - underway.next).max(1);
             for index in underway.next..end {
                 let seat = match &underway.order.what {
-                    What::Errand(_, errand) => {
+                    What::ConnectionCommand(_, errand) => {
                         let seat = underway.meant[index];
                         self.run(&underway.order, errand, seat, (&mut *seats, voice), clock, &mut deeds);
                         seat
@@ -192,16 +194,16 @@ impl Directory {
         deeds
     }
 
-    fn next_order(&self, seats: &mut Seats<Connection>) -> Option<Underway> {
+    fn next_order(&self, seats: &mut Slots<Connection>) -> Option<Underway> {
         let order = self.line.orders.pop()?;
         let meant = match &order.what {
-            What::Errand(to, _) => self.meant(to, seats),
+            What::ConnectionCommand(to, _) => self.meant(to, seats),
             What::Letters(..) => Vec::new(),
         };
         Some(Underway { order, meant, next: 0 })
     }
 
-    fn meant(&self, to: &To, seats: &mut Seats<Connection>) -> Vec<SeatId> {
+    fn meant(&self, to: &To, seats: &mut Slots<Connection>) -> Vec<SeatId> {
         match to {
             To::Connection(id) => vec![id.seat],
             To::Player(name) => self.players.get(name).cloned().unwrap_or_default(),
@@ -221,30 +223,30 @@ impl Directory {
     fn run(
         &mut self,
         order: &Order,
-        errand: &Errand,
+        errand: &ConnectionCommand,
         seat: SeatId,
-        (seats, voice): (&mut Seats<Connection>, &mut Voice),
+        (seats, voice): (&mut Slots<Connection>, &mut FrameWriter),
         clock: Clock,
         deeds: &mut Vec<Deed>,
     ) {
         let Some(connection) = seats.get_mut(seat) else { return };
         let done = match errand {
-            Errand::Admit(verdict) if matches!(connection.phase, Phase::Asking(_)) => {
+            ConnectionCommand::Admit(verdict) if matches!(connection.phase, Phase::Asking(_)) => {
                 deeds.push(Deed::Admit(seat, verdict.clone()));
                 Some(true)
             }
-            Errand::Fence => {
+            ConnectionCommand::Fence => {
                 deeds.push(Deed::Fence(seat, order.tally.clone()));
                 Some(true)
             }
-            Errand::Close if connection.session().is_some() => {
+            ConnectionCommand::Close if connection.session().is_some() => {
                 deeds.push(Deed::Close(seat));
                 Some(true)
             }
-            Errand::Resumed { position, is_complete } => {
+            ConnectionCommand::Resumed { position, is_complete } => {
                 resume(seat, connection, voice, (*position, *is_complete), deeds)
             }
-            Errand::Describe => self.describe(seat, connection, clock).map(|description| {
+            ConnectionCommand::Describe => self.describe(seat, connection, clock).map(|description| {
                 let _ = order.tally.description.set(description); // only one connection is asked
                 true
             }),
@@ -258,28 +260,32 @@ impl Directory {
     /// Runs a command that needs nothing but the connection; none if it is not open, false if it refuses.
     fn talk(
         &mut self,
-        errand: &Errand,
+        errand: &ConnectionCommand,
         seat: SeatId,
         connection: &mut Connection,
-        voice: &mut Voice,
+        voice: &mut FrameWriter,
     ) -> Option<bool> {
         let is_behind = connection.waiting_bytes() > OUT_BYTES_PAUSE;
         let session = connection.session()?;
         match errand {
-            Errand::Text(text) => return say(connection, voice, Kind::Text, text.as_bytes()),
-            Errand::Binary(bytes) => return say(connection, voice, Kind::Binary, bytes),
-            Errand::Decided(_) | Errand::Missed(_) if is_behind => return Some(false),
-            Errand::Decided(decision) => {
+            ConnectionCommand::Text(text) => return say(connection, voice, Kind::Text, text.as_bytes()),
+            ConnectionCommand::Binary(bytes) => return say(connection, voice, Kind::Binary, bytes),
+            ConnectionCommand::Decided(_) | ConnectionCommand::Missed(_) if is_behind => return Some(false),
+            ConnectionCommand::Decided(decision) => {
                 if !session.hold_told(*decision) {
                     voice.say(connection, &Reply::Decided(*decision));
                 }
             }
-            Errand::Missed(decisions) => {
+            ConnectionCommand::Missed(decisions) => {
                 decisions.iter().for_each(|decision| voice.say(connection, &Reply::Decided(*decision)));
             }
-            Errand::Join(group) => return Some(self.join(group, seat)),
-            Errand::Leave(group) => self.leave_group(group, seat),
-            Errand::Close | Errand::Describe | Errand::Admit(_) | Errand::Fence | Errand::Resumed { .. } => {
+            ConnectionCommand::Join(group) => return Some(self.join(group, seat)),
+            ConnectionCommand::Leave(group) => self.leave_group(group, seat),
+            ConnectionCommand::Close
+            | ConnectionCommand::Describe
+            | ConnectionCommand::Admit(_)
+            | ConnectionCommand::Fence
+            | ConnectionCommand::Resumed { .. } => {
                 return None;
             }
         }
@@ -307,7 +313,7 @@ impl Directory {
 fn resume(
     seat: SeatId,
     connection: &mut Connection,
-    voice: &mut Voice,
+    voice: &mut FrameWriter,
     (position, complete): (Position, bool),
     deeds: &mut Vec<Deed>,
 ) -> Option<bool> {
@@ -334,7 +340,7 @@ fn resume(
 }
 
 /// Sends a message whatever the subprotocol; none if the connection is not open, false if too much waits.
-fn say(connection: &mut Connection, voice: &mut Voice, kind: Kind, message: &[u8]) -> Option<bool> {
+fn say(connection: &mut Connection, voice: &mut FrameWriter, kind: Kind, message: &[u8]) -> Option<bool> {
     connection.session()?;
     if connection.waiting_bytes() > OUT_BYTES_PAUSE {
         return Some(false);
@@ -352,7 +358,7 @@ fn remove<K: Eq + Hash>(seats: &mut HashMap<K, Vec<SeatId>>, key: &K, seat: Seat
     }
 }
 
-impl Drop for Directory {
+impl Drop for ConnectionIndex {
     fn drop(&mut self) {
         // Cut before the drain: a sender that pushes later sees it, and refuses its own order.
         self.line.is_cut.store(true, Ordering::SeqCst);

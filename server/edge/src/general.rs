@@ -6,10 +6,10 @@
 //! {"message": "Limit exceeded", "connectionId": "…", "requestId": "…"}
 //! ```
 
-use super::connection::{Connection, Voice};
+use super::connection::{Connection, FrameWriter};
 use super::figures::{Counters, count};
 use super::frame::Kind;
-use super::herald::{Herald, Message};
+use super::herald::{ConnectionEvents, Message};
 use super::inbound::Heard;
 use super::rate::Rates;
 use super::route::{self, RouteSelection};
@@ -33,7 +33,7 @@ impl General {
         &self,
         id: ConnectionId,
         connection: &mut Connection,
-        (voice, herald, counters): (&mut Voice, &mut Herald, &Counters),
+        (voice, herald, counters): (&mut FrameWriter, &mut ConnectionEvents, &Counters),
         heard: &Heard<'_>,
     ) {
         let Some(session) = connection.session() else { return };

@@ -51,7 +51,7 @@ impl Endpoint {
 }
 
 /// Policy of the handshake.
-pub(crate) struct Gate {
+pub(crate) struct HandshakePolicy {
     pub(crate) access: Access,
     /// Address of the page, for visitors with a browser.
     pub(crate) page: Option<String>,
@@ -109,7 +109,7 @@ struct Refused {
     field: Option<&'static str>,
 }
 
-impl Gate {
+impl HandshakePolicy {
     /// Reads a request from the start of `bytes`.
     pub(crate) fn read(&self, bytes: &[u8]) -> Handshake {
         match self.admit(bytes) {
@@ -326,8 +326,8 @@ mod tests {
     const ASKS_TO_UPGRADE: &str = "Host: localhost\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
                            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-    fn open() -> Gate {
-        Gate { access: Access::Open, page: Some("http://127.0.0.1:7401/".into()) }
+    fn open() -> HandshakePolicy {
+        HandshakePolicy { access: Access::Open, page: Some("http://127.0.0.1:7401/".into()) }
     }
 
     fn request(target: &str, more: &str) -> Vec<u8> {
@@ -339,7 +339,7 @@ mod tests {
         request.replacen("Host: localhost\r\n", line, 1).into_bytes()
     }
 
-    fn admitted(gate: &Gate, bytes: &[u8]) -> Admitted {
+    fn admitted(gate: &HandshakePolicy, bytes: &[u8]) -> Admitted {
         match gate.read(bytes) {
             Handshake::Admitted(admitted) => *admitted,
             Handshake::Incomplete => panic!("incomplete"),
@@ -347,7 +347,7 @@ mod tests {
         }
     }
 
-    fn refusal(gate: &Gate, bytes: &[u8]) -> String {
+    fn refusal(gate: &HandshakePolicy, bytes: &[u8]) -> String {
         match gate.read(bytes) {
             Handshake::Refused(answer) => String::from_utf8(answer).unwrap(),
             _ => panic!("not refused: {}", String::from_utf8_lossy(bytes)),
@@ -466,7 +466,8 @@ mod tests {
     #[test]
     fn tokens_are_needed_where_they_are_configured() {
         use jsonwebtoken::{EncodingKey, Header, encode};
-        let gate = Gate { access: Access::Tokens(TokenKeys::new(Some(SECRET), None).unwrap()), page: None };
+        let gate =
+            HandshakePolicy { access: Access::Tokens(TokenKeys::new(Some(SECRET), None).unwrap()), page: None };
         let claims = serde_json::json!({"sub": "ana"});
         let token = encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET)).unwrap();
         for (target, more) in [

@@ -40,7 +40,7 @@ const TOKEN: Token = Token(0);
 
 /// Events that wait for the journal.
 #[derive(Default)]
-pub(crate) struct Herald {
+pub(crate) struct ConnectionEvents {
     waiting: VecDeque<NewEvent>,
     waiting_bytes: usize,
     /// A batch is on its way into the journal.
@@ -96,7 +96,7 @@ struct MessageDetail<'m> {
     context: Option<&'m RawValue>,
 }
 
-impl Herald {
+impl ConnectionEvents {
     /// Whether there is room for a message of the general endpoint. Connections there are accepted only if there is,
     /// so that each of them is reported.
     pub(crate) fn has_room(&self) -> bool {

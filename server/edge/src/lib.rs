@@ -60,16 +60,16 @@ pub use figures::{CloseReason, Figures};
 pub use handshake::Endpoint;
 pub use rate::Rate;
 pub use route::RouteSelection;
-pub use switchboard::{ConnectionId, Description, Errand, Letter, Said, Switchboard, To, Undelivered};
+pub use switchboard::{ConnectionCommand, ConnectionId, Connections, Description, Message, Said, To, Undelivered};
 
-use directory::Directory;
+use directory::ConnectionIndex;
 use figures::Counters;
 use general::General;
-use handshake::Gate;
+use handshake::HandshakePolicy;
 use rate::Rates;
-use referee::Referee;
-use switchboard::{Line, Names};
-use turn::{Common, Turn};
+use referee::Requests;
+use switchboard::{CommandQueue, ConnectionIds};
+use turn::{Common, EventLoop};
 
 /// Edge threads, at most.
 pub const THREADS_MAX: usize = 64;
@@ -219,7 +219,7 @@ pub struct Edge {
 
 struct EdgeThread {
     counters: Arc<Counters>,
-    line: Arc<Line>,
+    line: Arc<CommandQueue>,
     waker: Arc<mio::Waker>,
     thread: Option<JoinHandle<()>>,
 }
@@ -245,7 +245,7 @@ pub fn start(engine: Engine, options: EdgeOptions) -> anyhow::Result<Edge> {
     let address = listeners[0].local_addr()?;
     let millis = |duration: Duration| u32::try_from(duration.as_millis()).expect("checked: at most 7 days");
     let common = Arc::new(Common {
-        gate: Gate { access: options.access, page: options.page },
+        gate: HandshakePolicy { access: options.access, page: options.page },
         general: General {
             route: options.general.route,
             rates: options.general.rate.map(Rates::new),
@@ -270,13 +270,13 @@ pub fn start(engine: Engine, options: EdgeOptions) -> anyhow::Result<Edge> {
     for (index, listener) in listeners.into_iter().enumerate() {
         let counters = Arc::new(Counters::new());
         let client = engine.client()?;
-        let names = Names { started_s, thread: u8::try_from(index).expect("checked: at most 64") };
+        let names = ConnectionIds { started_s, thread: u8::try_from(index).expect("checked: at most 64") };
         let (rates, in_flight_max, ways) = (rates.clone(), options.in_flight_max, (names, catch_up.clone()));
-        let referee = Referee::new(engine.clone(), client, rates, counters.clone(), in_flight_max, ways);
+        let referee = Requests::new(engine.clone(), client, rates, counters.clone(), in_flight_max, ways);
         let listener = mio::net::TcpListener::from_std(listener);
-        let directory = Directory::new(names);
+        let directory = ConnectionIndex::new(names);
         let line = directory.line();
-        let turn = Turn::new(common.clone(), listener, referee, directory);
+        let turn = EventLoop::new(common.clone(), listener, referee, directory);
         let (turn, waker) = turn.context("cannot set up an edge thread")?;
         let asked = common.clone();
         let was_asked = move || asked.is_stopping.load(Ordering::Acquire);
@@ -300,9 +300,9 @@ impl Edge {
     }
 
     /// Sends commands to all connections of the edge.
-    pub fn switchboard(&self) -> Switchboard {
+    pub fn switchboard(&self) -> Connections {
         let lines = self.threads.iter().map(|thread| (thread.line.clone(), thread.waker.clone()));
-        Switchboard::new(self.started_s, lines.collect())
+        Connections::new(self.started_s, lines.collect())
     }
 
     /// Handshakes that wait for an authorizer.

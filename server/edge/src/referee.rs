@@ -1,11 +1,11 @@
 //! Requests of players to the engine, and the engine's completions to players.
 
 use super::catch_up::CatchUp;
-use super::connection::{Connection, Voice};
+use super::connection::{Connection, FrameWriter};
 use super::figures::{Counters, count};
 use super::rate::Rates;
-use super::seats::{SeatId, Seats};
-use super::switchboard::Names;
+use super::seats::{SeatId, Slots};
+use super::switchboard::ConnectionIds;
 use fakemon_capture::command::{Attempt, Completion, SubmitError, Throttled};
 use fakemon_engine::{Client, Engine};
 use fakemon_model::ids::{AttemptId, FakemonId, Position, Timestamp, Token};
@@ -19,13 +19,13 @@ const COLLECTIONS_MAX: u8 = 2;
 const RETRY_AFTER_MS: u32 = 20;
 
 /// One thread's client of the engine.
-pub(crate) struct Referee {
+pub(crate) struct Requests {
     pub(crate) engine: Engine,
     pub(crate) client: Client,
     pub(crate) rates: Option<Arc<Rates>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) in_flight_max: u32,
-    names: Names,
+    names: ConnectionIds,
     catch_up: CatchUp,
     /// The herald's last batch is durable.
     pub(crate) has_written: bool,
@@ -34,16 +34,16 @@ pub(crate) struct Referee {
     durable_at: Vec<Timestamp>,
 }
 
-impl Referee {
+impl Requests {
     pub(crate) fn new(
         engine: Engine,
         client: Client,
         rates: Option<Arc<Rates>>,
         counters: Arc<Counters>,
         in_flight_max: u32,
-        (names, catch_up): (Names, CatchUp),
-    ) -> Referee {
-        Referee {
+        (names, catch_up): (ConnectionIds, CatchUp),
+    ) -> Requests {
+        Requests {
             engine,
             client,
             rates,
@@ -63,7 +63,7 @@ impl Referee {
         &mut self,
         seat: SeatId,
         connection: &mut Connection,
-        voice: &mut Voice,
+        voice: &mut FrameWriter,
         request: Result<Request, BadMessage>,
         received_at: Timestamp,
     ) {
@@ -98,7 +98,7 @@ impl Referee {
         &mut self,
         seat: SeatId,
         connection: &mut Connection,
-        voice: &mut Voice,
+        voice: &mut FrameWriter,
         (behind, so_far): (Position, bool),
     ) {
         let Some(session) = connection.session() else { return };
@@ -176,7 +176,7 @@ impl Referee {
     fn refuse_throw(
         &self,
         connection: &mut Connection,
-        voice: &mut Voice,
+        voice: &mut FrameWriter,
         attempt_id: AttemptId,
         fakemon_id: FakemonId,
         error: &SubmitError,
@@ -189,7 +189,7 @@ impl Referee {
         voice.say(connection, &reply);
     }
 
-    pub(crate) fn say_bad(&self, connection: &mut Connection, voice: &mut Voice, bad: &BadMessage) {
+    pub(crate) fn say_bad(&self, connection: &mut Connection, voice: &mut FrameWriter, bad: &BadMessage) {
         count(&self.counters.errors, 1);
         let reply = Reply::Error { code: ErrorCode::BadMessage, message: &bad.message, attempt_id: bad.attempt_id };
         voice.say(connection, &reply);
@@ -198,8 +198,8 @@ impl Referee {
     /// Sends decisions to players; calls `spoke` for each connection that got one.
     pub(crate) fn answer(
         &mut self,
-        seats: &mut Seats<Connection>,
-        voice: &mut Voice,
+        seats: &mut Slots<Connection>,
+        voice: &mut FrameWriter,
         mut spoke: impl FnMut(SeatId, &mut Connection),
     ) {
         self.client.poll(&mut self.completions);
@@ -251,11 +251,11 @@ fn throttled(retry_after_ms: u32) -> SubmitError {
     SubmitError::Throttled(Throttled { retry_after_ms })
 }
 
-fn say_error(connection: &mut Connection, voice: &mut Voice, message: &str) {
+fn say_error(connection: &mut Connection, voice: &mut FrameWriter, message: &str) {
     voice.say(connection, &Reply::Error { code: ErrorCode::Throttled, message, attempt_id: None });
 }
 
-fn say_refused(connection: &mut Connection, voice: &mut Voice, error: &SubmitError) {
+fn say_refused(connection: &mut Connection, voice: &mut FrameWriter, error: &SubmitError) {
     let code = match error {
         SubmitError::Throttled(_) => ErrorCode::Throttled,
         SubmitError::Spawn(_)

@@ -31,7 +31,7 @@ impl SeatId {
 }
 
 /// Seats, reused.
-pub(crate) struct Seats<T> {
+pub(crate) struct Slots<T> {
     seats: Vec<Seat<T>>,
     free: Vec<u32>,
     /// Generation of a seat's first connection.
@@ -43,18 +43,18 @@ struct Seat<T> {
     taken: Option<T>,
 }
 
-impl<T> Default for Seats<T> {
+impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Seats { seats: Vec::new(), free: Vec::new(), first_generation: 0 }
+        Slots { seats: Vec::new(), free: Vec::new(), first_generation: 0 }
     }
 }
 
-impl<T> Seats<T> {
+impl<T> Slots<T> {
     /// Seats whose generations begin at the nanoseconds of the second: connections of two starts within one second
     /// get different ids too.
-    pub(crate) fn since(now: Timestamp) -> Seats<T> {
+    pub(crate) fn since(now: Timestamp) -> Slots<T> {
         let first_generation = (now.0 % 1_000_000_000) as u32;
-        Seats { first_generation, ..Seats::default() }
+        Slots { first_generation, ..Slots::default() }
     }
 
     /// Takes a free seat for the value that `make` returns; after an error the seat stays free.
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_seat_is_reused_a_name_never() {
-        let mut seats = Seats::default();
+        let mut seats = Slots::default();
         let ana = seats.insert(|_| Ok::<_, ()>("ana")).unwrap();
         let ben = seats.insert(|_| Ok::<_, ()>("ben")).unwrap();
         assert_eq!(seats.remove(ana), Some("ana"));
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(seats.remove(ana), None);
         assert_eq!(seats.get_mut(eve), Some(&mut "eve"));
         assert_eq!(seats.get_mut(ben), Some(&mut "ben"));
-        let mut later = Seats::since(Timestamp(1_000_000_007));
+        let mut later = Slots::since(Timestamp(1_000_000_007));
         assert_ne!(later.insert(|_| Ok::<_, ()>("ana")), Ok(ana));
         assert_eq!((seats.len(), seats.taken()), (2, 2));
         assert_eq!(seats.all(), [eve, ben]);

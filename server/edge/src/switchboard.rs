@@ -34,12 +34,12 @@ pub struct ConnectionId {
 
 /// Makes the connection ids of one thread.
 #[derive(Clone, Copy)]
-pub(crate) struct Names {
+pub(crate) struct ConnectionIds {
     pub(crate) started_s: u32,
     pub(crate) thread: u8,
 }
 
-impl Names {
+impl ConnectionIds {
     pub(crate) fn of(self, seat: SeatId) -> ConnectionId {
         ConnectionId { started_s: self.started_s, thread: self.thread, seat }
     }
@@ -82,7 +82,7 @@ pub enum To {
 
 /// A command for connections.
 #[derive(Clone, Debug)]
-pub enum Errand {
+pub enum ConnectionCommand {
     /// Send a text frame, whatever the subprotocol.
     Text(Arc<str>),
     /// Send a binary frame, whatever the subprotocol.
@@ -114,7 +114,7 @@ pub enum Errand {
 
 /// A message for one connection, among many that are handed over at once.
 #[derive(Clone, Debug)]
-pub struct Letter {
+pub struct Message {
     /// The connection that it is for.
     pub connection: ConnectionId,
     /// Sent in a text frame, else in a binary one.
@@ -236,15 +236,15 @@ pub(crate) struct Order {
 
 pub(crate) enum What {
     /// One errand for all connections that it is for.
-    Errand(To, Errand),
+    ConnectionCommand(To, ConnectionCommand),
     /// Letters for connections of this thread, each with its index.
-    Letters(Arc<[u8]>, Vec<(u32, Letter)>),
+    Letters(Arc<[u8]>, Vec<(u32, Message)>),
 }
 
 impl Order {
     fn refuse(&self) {
         match &self.what {
-            What::Errand(..) => self.tally.count(false),
+            What::ConnectionCommand(..) => self.tally.count(false),
             What::Letters(_, letters) => {
                 letters.iter().for_each(|(index, _)| self.tally.count_letter(*index, Some(false)));
             }
@@ -253,7 +253,7 @@ impl Order {
 }
 
 /// The orders of one thread.
-pub(crate) struct Line {
+pub(crate) struct CommandQueue {
     pub(crate) orders: ArrayQueue<Order>,
     /// The thread was woken. It clears this before it pops orders, so that a later push wakes it again.
     pub(crate) is_rung: AtomicBool,
@@ -262,10 +262,10 @@ pub(crate) struct Line {
     pub(crate) is_cut: AtomicBool,
 }
 
-impl Line {
-    pub(crate) fn new() -> Line {
+impl CommandQueue {
+    pub(crate) fn new() -> CommandQueue {
         let orders = ArrayQueue::new(ORDERS_MAX);
-        Line { orders, is_rung: AtomicBool::new(false), is_cut: AtomicBool::new(false) }
+        CommandQueue { orders, is_rung: AtomicBool::new(false), is_cut: AtomicBool::new(false) }
     }
 
     pub(crate) fn refuse_all(&self) {
@@ -277,19 +277,19 @@ impl Line {
 
 /// Sends commands to all connections of the edge.
 #[derive(Clone)]
-pub struct Switchboard {
+pub struct Connections {
     started_s: u32,
-    lines: Arc<[(Arc<Line>, Arc<Waker>)]>,
+    lines: Arc<[(Arc<CommandQueue>, Arc<Waker>)]>,
 }
 
-impl Switchboard {
-    pub(crate) fn new(started_s: u32, lines: Vec<(Arc<Line>, Arc<Waker>)>) -> Switchboard {
-        Switchboard { started_s, lines: lines.into() }
+impl Connections {
+    pub(crate) fn new(started_s: u32, lines: Vec<(Arc<CommandQueue>, Arc<Waker>)>) -> Connections {
+        Connections { started_s, lines: lines.into() }
     }
 
     /// Runs an errand on connections; `done` is called, from any thread, when it has run on all of them. `done` must
     /// not block.
-    pub fn send(&self, to: To, errand: Errand, done: impl FnOnce(Said) + Send + Sync + 'static) {
+    pub fn send(&self, to: To, errand: ConnectionCommand, done: impl FnOnce(Said) + Send + Sync + 'static) {
         let tally = Tally::new(done);
         let lines = match to {
             To::Connection(id) if id.started_s != self.started_s => &[],
@@ -300,7 +300,10 @@ impl Switchboard {
             To::Player(_) | To::Group(_) | To::Around(..) => &self.lines[..],
         };
         for line in lines {
-            hand_over(line, Order { what: What::Errand(to.clone(), errand.clone()), tally: tally.clone() });
+            hand_over(
+                line,
+                Order { what: What::ConnectionCommand(to.clone(), errand.clone()), tally: tally.clone() },
+            );
         }
     }
 
@@ -309,11 +312,11 @@ impl Switchboard {
     pub fn send_letters(
         &self,
         text: Arc<[u8]>,
-        letters: Vec<Letter>,
+        letters: Vec<Message>,
         done: impl FnOnce(Said) + Send + Sync + 'static,
     ) {
         let tally = Tally::new(done);
-        let mut by_thread: Vec<Vec<(u32, Letter)>> = self.lines.iter().map(|_| Vec::new()).collect();
+        let mut by_thread: Vec<Vec<(u32, Message)>> = self.lines.iter().map(|_| Vec::new()).collect();
         for (index, letter) in (0..).zip(letters) {
             let thread = usize::from(letter.connection.thread);
             match by_thread.get_mut(thread).filter(|_| letter.connection.started_s == self.started_s) {
@@ -329,7 +332,7 @@ impl Switchboard {
     }
 }
 
-fn hand_over((line, waker): &(Arc<Line>, Arc<Waker>), order: Order) {
+fn hand_over((line, waker): &(Arc<CommandQueue>, Arc<Waker>), order: Order) {
     if let Err(order) = line.orders.push(order) {
         return order.refuse();
     }

@@ -336,7 +336,10 @@ fn a_client_of_version_4_at_a_socket_of_version_6_has_its_own_address() {
     let (_socket, answer) = tungstenite::client(format!("ws://127.0.0.1:{port}/play?token={token}"), socket).unwrap();
     let id = answer.headers()["x-fakemon-connection-id"].to_str().unwrap().parse().unwrap();
     let (tell, told) = std::sync::mpsc::channel();
-    house.edge.switchboard().send(To::Connection(id), Errand::Describe, move |said| tell.send(said).unwrap());
+    house
+        .edge
+        .switchboard()
+        .send(To::Connection(id), ConnectionCommand::Describe, move |said| tell.send(said).unwrap());
     let said = told.recv_timeout(Duration::from_secs(20)).unwrap();
     let source = said.description.and_then(|found| found.source).expect("the socket is open");
     assert_eq!(source.ip(), std::net::Ipv4Addr::LOCALHOST);

@@ -6,15 +6,15 @@ mod door;
 
 use super::areas::Areas;
 use super::authorizing::{Authorizers, Questions, Verdict};
-use super::connection::{Connection, OUT_BYTES_MAX, Phase, Voice, ping_after_ms};
-use super::directory::{Clock, Deed, Directory};
+use super::connection::{Connection, FrameWriter, OUT_BYTES_MAX, Phase, ping_after_ms};
+use super::directory::{Clock, ConnectionIndex, Deed};
 use super::figures::{CloseReason, Counters, count};
 use super::frame::{CloseCode, Violation};
 use super::general::General;
-use super::handshake::{Endpoint, Gate, HANDSHAKE_BYTES_MAX, Handshake};
+use super::handshake::{Endpoint, HANDSHAKE_BYTES_MAX, Handshake, HandshakePolicy};
 use super::inbound::Heard;
-use super::referee::Referee;
-use super::seats::{SeatId, Seats};
+use super::referee::Requests;
+use super::seats::{SeatId, Slots};
 use super::switchboard::Tally;
 use fakemon_engine::wall_clock;
 use fakemon_model::ids::Position;
@@ -49,7 +49,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// What all edge threads share.
 pub(crate) struct Common {
-    pub(crate) gate: Gate,
+    pub(crate) gate: HandshakePolicy,
     pub(crate) general: General,
     pub(crate) authorizers: Authorizers,
     pub(crate) questions: Questions,
@@ -72,17 +72,17 @@ impl Common {
 }
 
 /// One edge thread.
-pub(crate) struct Turn {
+pub(crate) struct EventLoop {
     common: Arc<Common>,
     counters: Arc<Counters>,
     poll: Poll,
     listener: Option<TcpListener>,
-    seats: Seats<Connection>,
+    seats: Slots<Connection>,
     buffer: Vec<u8>,
-    voice: Voice,
-    referee: Referee,
+    voice: FrameWriter,
+    referee: Requests,
     areas: Areas,
-    directory: Directory,
+    directory: ConnectionIndex,
     /// Connections to be read.
     talking: Vec<SeatId>,
     /// Connections to be written.
@@ -99,13 +99,13 @@ pub(crate) struct Turn {
     next_inspected: usize,
 }
 
-impl Turn {
+impl EventLoop {
     pub(crate) fn new(
         common: Arc<Common>,
         listener: TcpListener,
-        referee: Referee,
-        directory: Directory,
-    ) -> io::Result<(Turn, Waker)> {
+        referee: Requests,
+        directory: ConnectionIndex,
+    ) -> io::Result<(EventLoop, Waker)> {
         let poll = Poll::new()?;
         let mut listener = listener;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
@@ -113,12 +113,12 @@ impl Turn {
         poll.registry().register(&mut SourceFd(&descriptor), ENGINE, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         let counters = referee.counters.clone();
-        let turn = Turn {
+        let turn = EventLoop {
             poll,
             listener: Some(listener),
-            seats: Seats::since(referee.engine.now()),
+            seats: Slots::since(referee.engine.now()),
             buffer: vec![0; READ_BYTES + common.rest_bytes_max() + 64],
-            voice: Voice::new(counters.clone()),
+            voice: FrameWriter::new(counters.clone()),
             areas: Areas::new(referee.engine.subscribe()),
             referee,
             directory,
@@ -235,7 +235,7 @@ impl Turn {
     }
 
     fn finish_turn(&mut self) {
-        let Turn { seats, voice, referee, areas, directory, spoken_to, .. } = self;
+        let EventLoop { seats, voice, referee, areas, directory, spoken_to, .. } = self;
         referee.answer(seats, voice, |seat, connection| speak(spoken_to, seat, connection));
         if std::mem::take(&mut referee.has_written) {
             directory.herald.written();
@@ -422,7 +422,7 @@ impl Turn {
 
     /// Handles messages up to the end of the buffer, or until one has to be answered first.
     fn hear(&mut self, seat: SeatId, at: &mut usize, filled: usize) -> Result<(), End> {
-        let Turn { seats, buffer, voice, referee, looking, common, directory, counters, .. } = self;
+        let EventLoop { seats, buffer, voice, referee, looking, common, directory, counters, .. } = self;
         let Some(connection) = seats.get_mut(seat) else {
             return Ok(());
         };

@@ -6,7 +6,7 @@ use super::DataArg;
 use super::interrupt::{Half, begin};
 use crate::printed::stdout;
 use anyhow::{Context, bail};
-use fakemon_access::control_file::Contact;
+use fakemon_access::control_file::ControlFile;
 use fakemon_history::archive::Archive;
 use fakemon_journal::checkpoint::checkpoint;
 use fakemon_load::{Http, Target};
@@ -37,7 +37,7 @@ pub fn run(args: CheckpointArgs) -> anyhow::Result<()> {
     let begun = Instant::now();
     let (dir, to) = (&args.data.data, absolute(&args.to).with_context(|| args.to.display().to_string())?);
     args.data.keep_out("--to", &to)?;
-    let half = begin(Half::Directory(to.clone()));
+    let half = begin(Half::ConnectionIndex(to.clone()));
     let by_server = !checkpoint(dir, &to)?;
     drop(half);
     // The server reports how far the copy goes; opening it here would take processor time from that server.
@@ -61,7 +61,7 @@ pub fn run(args: CheckpointArgs) -> anyhow::Result<()> {
 /// Asks the server that has the directory open to make the copy; it has all events before the returned position.
 fn ask_server(dir: &Path, to: &Path) -> anyhow::Result<Position> {
     let _begun = begin(Half::Elsewhere(to.to_owned()));
-    let contact = Contact::read(dir)?;
+    let contact = ControlFile::read(dir)?;
     let contact = contact.with_context(|| {
         format!(
             "data directory {}: a process has it open that is no server: stop it, or ask it itself",

@@ -5,7 +5,7 @@
 use super::DataArg;
 use crate::printed::stdout;
 use anyhow::{Context, bail};
-use fakemon_delivery::{Delivery, Whereabouts};
+use fakemon_delivery::{Delivery, DeliveryStatus};
 use fakemon_history::archive::Archive;
 use fakemon_history::explain::{Attempt, Order, Story, explain};
 use fakemon_model::envelope::{EventKey, Facet};
@@ -321,24 +321,24 @@ fn because(order: Order) -> &'static str {
 }
 
 /// The status of a delivery in a sentence; and in another the target's last answer, if there is one.
-pub(super) fn whereabouts(whereabouts: &Whereabouts) -> Vec<String> {
+pub(super) fn whereabouts(whereabouts: &DeliveryStatus) -> Vec<String> {
     let sentence = match whereabouts {
-        Whereabouts::Unknown => "where it went is not known: an import holds the journal alone".to_owned(),
-        Whereabouts::NotMatched => "the rules did not look at it yet".to_owned(),
-        Whereabouts::Waiting { attempts: 0, .. } => "it waits for its turn".to_owned(),
-        Whereabouts::Waiting { attempts, first_attempt_at } => {
+        DeliveryStatus::Unknown => "where it went is not known: an import holds the journal alone".to_owned(),
+        DeliveryStatus::NotMatched => "the rules did not look at it yet".to_owned(),
+        DeliveryStatus::Waiting { attempts: 0, .. } => "it waits for its turn".to_owned(),
+        DeliveryStatus::Waiting { attempts, first_attempt_at } => {
             let since = first_attempt_at.map(|at| format!(", the first at {at}")).unwrap_or_default();
             format!("it waits for its next attempt; {attempts} failed{since}")
         }
-        Whereabouts::Delivered => "delivered (or given up, if its target has no dead-letter queue)".to_owned(),
-        Whereabouts::DeadLetter { queue, at, retries, code, message } => {
+        DeliveryStatus::Delivered => "delivered (or given up, if its target has no dead-letter queue)".to_owned(),
+        DeliveryStatus::DeadLetter { queue, at, retries, code, message } => {
             let retries = retries.parse().map_or("retries".to_owned(), |count| counted(count, "retry", "retries"));
             return vec![
                 format!("given up at {at} after {retries}; it lies in the queue {queue}"),
                 format!("{code}: {message}"),
             ];
         }
-        Whereabouts::TargetGone => "the target is not there any more".to_owned(),
+        DeliveryStatus::TargetGone => "the target is not there any more".to_owned(),
     };
     vec![sentence]
 }
@@ -346,14 +346,17 @@ pub(super) fn whereabouts(whereabouts: &Whereabouts) -> Vec<String> {
 /// A delivery, for `--json`.
 pub(super) fn delivery_json(delivery: &Delivery) -> Value {
     let more = match &delivery.whereabouts {
-        Whereabouts::Waiting { attempts, first_attempt_at } => {
+        DeliveryStatus::Waiting { attempts, first_attempt_at } => {
             let first = first_attempt_at.map(|at| at.to_string());
             json!({ "attempts": attempts, "first_attempt_at": first })
         }
-        Whereabouts::DeadLetter { queue, at, retries, code, message } => {
+        DeliveryStatus::DeadLetter { queue, at, retries, code, message } => {
             json!({ "queue": queue, "at": at.to_string(), "retries": retries, "code": code, "message": message })
         }
-        Whereabouts::Unknown | Whereabouts::NotMatched | Whereabouts::Delivered | Whereabouts::TargetGone => {
+        DeliveryStatus::Unknown
+        | DeliveryStatus::NotMatched
+        | DeliveryStatus::Delivered
+        | DeliveryStatus::TargetGone => {
             json!({})
         }
     };

@@ -12,7 +12,7 @@ mod parquet;
 
 use super::DataArg;
 use super::bound::Range;
-use super::output::{Output, Voice, voice};
+use super::output::{FrameWriter, Output, voice};
 use super::progress::{self, Work};
 use super::selection::SelectionArgs;
 use crate::printed::stdout;
@@ -77,7 +77,7 @@ struct Exported {
 /// Runs `fakemon export`.
 pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let to_stdout = voice(&[("--out", Some(args.out.as_path()))], args.json)? == Voice::File;
+    let to_stdout = voice(&[("--out", Some(args.out.as_path()))], args.json)? == FrameWriter::File;
     let archive = Archive::open(&args.data.data)?;
     args.data.keep_out("--out", &args.out)?;
     let output = match (to_stdout, args.format) {

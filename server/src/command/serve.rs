@@ -8,7 +8,7 @@ use crate::signals;
 use crate::watchdog::Watchdog;
 use anyhow::{Context, anyhow, bail, ensure};
 use fakemon_access::access_keys::AccessKeys;
-use fakemon_access::control_file::{Contact, Left, Word};
+use fakemon_access::control_file::{ControlFile, Left, LocalToken};
 use fakemon_access::player_token::{self, Access, TokenKeys};
 use fakemon_control::{self as control, AuthorizerOptions, BusSettings, Control, ControlOptions, PlacesOptions};
 use fakemon_edge::player_delivery;
@@ -140,7 +140,7 @@ impl Running {
         let play = edge.addr();
         player_delivery::deliver(engine, edge.switchboard());
         let edge = Arc::new(Mutex::new(edge));
-        let contact = Contact::new(bound.addr())?;
+        let contact = ControlFile::new(bound.addr())?;
         let options = control_options(config, &edge, access_keys, access, contact.word.clone(), shares, watchdog);
         let control = control::start(engine.clone(), bound, options)?;
         let contact = contact.leave(&config.data)?;
@@ -358,7 +358,7 @@ fn control_options(
     edge: &Arc<Mutex<Edge>>,
     access_keys: Option<AccessKeys>,
     access: Access,
-    word: Word,
+    word: LocalToken,
     shares: Descriptors,
     watchdog: &Watchdog,
 ) -> ControlOptions {

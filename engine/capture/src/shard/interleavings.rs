@@ -3,17 +3,17 @@
 //! (decide first, then look for room) some orders do not.
 
 use super::*;
-use crate::desk::{Desk, NoPlace};
+use crate::desk::{CommitQueue, NoPlace};
 use crate::players::IdRanges;
 use crate::record;
 use fakemon_fbs::journal::{BlockHead, BlockReader, BlockWriter, Event, SectionDraft};
 use fakemon_model::event::PlayerName;
 use fakemon_model::ids::{AttemptId, PlayerId, SpeciesId};
-use fakemon_model::place::Place as Spot;
+use fakemon_model::place::Place as DamageLocation;
 use fakemon_model::species::CatchRate;
 
 const RULES: Rules = Rules { world_seed: 7, reach_mm: 50_000 };
-const SPOT: Spot = Spot { lat_e7: 0, lon_e7: 0 };
+const SPOT: DamageLocation = DamageLocation { lat_e7: 0, lon_e7: 0 };
 const FAKEMON: FakemonId = FakemonId(1);
 const VANISHES_AT: Timestamp = Timestamp(1_000);
 
@@ -46,7 +46,7 @@ impl<'d> Task<'d> {
     }
 
     /// Whether it can take a step: all wait only for room at the desk.
-    fn can_go_on(&self, order: Order, desk: &Desk) -> bool {
+    fn can_go_on(&self, order: Order, desk: &CommitQueue) -> bool {
         let waits_for_room = match order {
             Order::ReserveThenDecide => self.place.is_none(),
             Order::DecideThenSubmit => self.decided.is_some(),
@@ -54,7 +54,7 @@ impl<'d> Task<'d> {
         !self.turns.is_empty() && (!waits_for_room || desk.reserve().is_ok())
     }
 
-    fn step(&mut self, order: Order, desk: &'d Desk, shard: &mut Shard) {
+    fn step(&mut self, order: Order, desk: &'d CommitQueue, shard: &mut Shard) {
         match (order, self.place.take(), self.decided.take()) {
             (Order::ReserveThenDecide, None, _) => self.place = desk.reserve().ok(),
             (Order::ReserveThenDecide, Some(place), _) => {
@@ -120,7 +120,7 @@ fn command(work: Work) -> WorldCommand {
 /// how many were possible; it is continued with the first ones.
 fn run(order: Order, places: usize, path: &mut Vec<(usize, usize)>) -> Vec<Turn> {
     const THROWS: &[Work] = &[Work::Throw(AttemptId(1)), Work::Throw(AttemptId(2))];
-    let desk = Desk::with_places(places, 1);
+    let desk = CommitQueue::with_places(places, 1);
     let mut shard = Shard::new(ShardId(0), RULES, Population::default());
     let mut tasks = [Task::new(THROWS), Task::new(&[Work::Appear, Work::Vanish]), Task::new(&[Work::Write])];
     let (mut journal, mut step) = (Vec::new(), 0);
@@ -199,7 +199,7 @@ fn deciding_before_there_is_a_place_is_found_out() {
 
 #[test]
 fn a_turn_without_anything_to_write_gives_its_place_back() {
-    let desk = Desk::with_places(1, 1);
+    let desk = CommitQueue::with_places(1, 1);
     let mut shard = Shard::new(ShardId(0), RULES, Population::default());
     for _ in 0..2 {
         let place = desk.reserve().expect("the place came back");

@@ -2,7 +2,7 @@
 
 use super::{HOPS_MAX, IDLE, Outcomes, all, comes_again};
 use crate::schema::Violation;
-use crate::{Courier, Failed, FailureCode, Lane, Letter, commands};
+use crate::{Dispatcher, Failed, FailureCode, Lane, ShapedEvent, commands};
 use fakemon_capture::client::Client;
 use fakemon_capture::command::SubmitError;
 use fakemon_journal::ReadError;
@@ -34,12 +34,12 @@ struct Envelope<'a> {
 }
 
 pub(super) fn to_bus(
-    courier: &Courier,
+    courier: &Dispatcher,
     lane: &Lane,
     client: &mut Client,
     registry: &Registry,
     bus: &str,
-    letters: &[Letter],
+    letters: &[ShapedEvent],
 ) -> Result<Outcomes, ReadError> {
     if !registry.buses.contains_key(bus) {
         let missing = Failed::permanently(FailureCode::NoResource, format!("there is no event bus {bus}"));
@@ -103,7 +103,7 @@ impl Envelope<'_> {
 }
 
 /// The event in a letter's body, unless it cannot be put on a bus again.
-fn envelope(letter: &Letter, hops: u8) -> Result<Envelope<'_>, Failed> {
+fn envelope(letter: &ShapedEvent, hops: u8) -> Result<Envelope<'_>, Failed> {
     let invalid = |message: String| Failed::permanently(FailureCode::InvalidJson, message);
     let envelope: Envelope<'_> =
         serde_json::from_str(&letter.body).map_err(|error| invalid(format!("no event: {error}")))?;
@@ -155,14 +155,14 @@ fn chunks(events: Vec<NewEvent>) -> Vec<Vec<NewEvent>> {
 
 /// Checks that the source of an event made here is not reserved for the engine, and that the event conforms to its
 /// schema.
-pub fn admit(courier: &Courier, registry: &Registry, event: &NewEvent) -> Result<(), Failed> {
+pub fn admit(courier: &Dispatcher, registry: &Registry, event: &NewEvent) -> Result<(), Failed> {
     let reserved = |reserved: Reserved| Failed::permanently(FailureCode::NoPermissions, reserved.to_string());
     authorship::check(&event.source, &event.detail_type).map_err(reserved)?;
     fits(courier, registry, event)
 }
 
 /// Checks an event against its schema, if its bus enforces one.
-fn fits(courier: &Courier, registry: &Registry, event: &NewEvent) -> Result<(), Failed> {
+fn fits(courier: &Dispatcher, registry: &Registry, event: &NewEvent) -> Result<(), Failed> {
     let refused =
         |violation: Violation| Failed::permanently(FailureCode::EventsInBatchRequestRejected, violation.to_string());
     courier.enforcer.admit(registry, event).map_err(refused)
@@ -170,11 +170,11 @@ fn fits(courier: &Courier, registry: &Registry, event: &NewEvent) -> Result<(), 
 
 /// Puts the entries of `PutEvents` requests: all entries of one request at once, so that it is retried as a whole.
 pub(super) fn to_buses(
-    courier: &Courier,
+    courier: &Dispatcher,
     lane: &Lane,
     client: &mut Client,
     registry: &Registry,
-    letters: &[Letter],
+    letters: &[ShapedEvent],
 ) -> Outcomes {
     let mut outcomes = Outcomes::new();
     for letter in letters {
@@ -189,11 +189,11 @@ pub(super) fn to_buses(
 }
 
 fn put_entries(
-    courier: &Courier,
+    courier: &Dispatcher,
     lane: &Lane,
     client: &mut Client,
     registry: &Registry,
-    letter: &Letter,
+    letter: &ShapedEvent,
 ) -> Result<(), Failed> {
     let invalid = |why: String| Failed::permanently(FailureCode::InvalidParameter, why);
     let entries = entries(&letter.body).map_err(|error| invalid(error.to_string()))?;

@@ -2,7 +2,7 @@
 
 use super::{IDLE, OnDecision, Outcomes, addressee, buses::put};
 use crate::commands::Command;
-use crate::{Failed, FailureCode, Letter};
+use crate::{Failed, FailureCode, ShapedEvent};
 use fakemon_capture::client::Client;
 use fakemon_capture::command::{Attempt, Completion, SpawnError, SubmitError};
 use fakemon_model::envelope::{COMMAND_REFUSED, REGION, SOURCE_CAPTURE};
@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub fn to_capture(
     client: &mut Client,
     answered: &OnceLock<OnDecision>,
-    letters: &[Letter],
+    letters: &[ShapedEvent],
     stop: &AtomicBool,
     now: Timestamp,
 ) -> Outcomes {
@@ -60,13 +60,14 @@ pub fn to_capture(
     let letters = &letters[..tried];
     say_refused(client, letters, &outcomes);
     let unknown = || Err(Failed::for_now(FailureCode::Stopped, "the engine is stopping"));
-    let outcome = |(token, letter): (u64, &Letter)| (letter.key, outcomes.remove(&token).unwrap_or_else(unknown));
+    let outcome =
+        |(token, letter): (u64, &ShapedEvent)| (letter.key, outcomes.remove(&token).unwrap_or_else(unknown));
     (0..).zip(letters).map(outcome).collect()
 }
 
 /// Puts an event that says why a command was refused; it counts as delivered, because a retry would not help.
-fn say_refused(client: &mut Client, letters: &[Letter], outcomes: &HashMap<u64, Result<(), Failed>>) {
-    let refused = |(token, letter): (u64, &Letter)| {
+fn say_refused(client: &mut Client, letters: &[ShapedEvent], outcomes: &HashMap<u64, Result<(), Failed>>) {
+    let refused = |(token, letter): (u64, &ShapedEvent)| {
         let failed =
             outcomes.get(&token)?.as_ref().err().filter(|failed| failed.code == FailureCode::InvalidParameter)?;
         let mut detail = json!({ "event_id": letter.key.id(), "reason": failed.message });

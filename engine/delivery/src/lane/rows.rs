@@ -7,7 +7,7 @@
 //! ```
 
 use super::{Course, LaneId};
-use fakemon_journal::{Batch, Depot, ReadError, Room};
+use fakemon_journal::{Batch, BusStore, ReadError, Table};
 use fakemon_model::envelope::{EventKey, Facet};
 use fakemon_model::ids::{Position, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
@@ -118,7 +118,7 @@ pub(crate) fn erase(id: &LaneId, batch: &mut Batch) {
     let from = id.prefix();
     let mut to = from.clone();
     to.push(0xFF);
-    batch.delete_range(Room::Lanes, from, to);
+    batch.delete_range(Table::Lanes, from, to);
 }
 
 pub(super) fn damaged() -> ReadError {
@@ -180,7 +180,7 @@ pub(super) fn read_keys(first: EventKey, value: &[u8]) -> Option<Vec<EventKey>> 
 
 /// The state of a lane in the depot.
 #[derive(Default)]
-pub struct Kept {
+pub struct StoredLane {
     pub(super) cursor: Option<EventKey>,
     pub(super) attempts: u32,
     pub(super) first_attempt_at: Timestamp,
@@ -196,14 +196,14 @@ pub enum Standing {
     Waiting { attempts: u32, first_attempt_at: Option<Timestamp> },
 }
 
-impl Kept {
+impl StoredLane {
     /// Whether a dead letter waits to be redriven.
     pub fn holds(&self, key: EventKey) -> bool {
         self.chunks.iter().any(|chunk| chunk.first == key)
     }
 
     /// The state of an event that matched for the lane.
-    pub fn standing(&self, id: &LaneId, key: EventKey, depot: &Depot) -> Result<Standing, ReadError> {
+    pub fn standing(&self, id: &LaneId, key: EventKey, depot: &BusStore) -> Result<Standing, ReadError> {
         let cursor = self.cursor.unwrap_or_default();
         if key <= cursor || self.delivered.contains(key) {
             return Ok(Standing::Done);
@@ -213,29 +213,29 @@ impl Kept {
         Ok(Standing::Waiting { attempts, first_attempt_at: comes_next.then_some(self.first_attempt_at) })
     }
 
-    fn next_after(&self, id: &LaneId, cursor: EventKey, depot: &Depot) -> Result<Option<EventKey>, ReadError> {
+    fn next_after(&self, id: &LaneId, cursor: EventKey, depot: &BusStore) -> Result<Option<EventKey>, ReadError> {
         let Some(chunk) = self.chunks.iter().find(|chunk| chunk.last > cursor) else { return Ok(None) };
-        let Some(value) = depot.get(Room::Lanes, &row(&id.prefix(), chunk.first))? else { return Ok(None) };
+        let Some(value) = depot.get(Table::Lanes, &row(&id.prefix(), chunk.first))? else { return Ok(None) };
         let keys = read_keys(chunk.first, &value).ok_or_else(damaged)?;
         Ok(keys.into_iter().find(|key| *key > cursor))
     }
 }
 
 /// The state of all lanes in the depot.
-pub(crate) fn read_all(depot: &Depot) -> Result<Vec<(LaneId, Kept)>, ReadError> {
-    let mut lanes: Vec<(LaneId, Kept)> = Vec::new();
+pub(crate) fn read_all(depot: &BusStore) -> Result<Vec<(LaneId, StoredLane)>, ReadError> {
+    let mut lanes: Vec<(LaneId, StoredLane)> = Vec::new();
     let mut sound = true;
-    depot.scan(Room::Lanes, b"", b"", &mut |key, value| {
+    depot.scan(Table::Lanes, b"", b"", &mut |key, value| {
         sound &= read_row(key, value, &mut lanes).is_some();
         ControlFlow::Continue(())
     })?;
     if sound { Ok(lanes) } else { Err(damaged()) }
 }
 
-fn read_row(key: &[u8], value: &[u8], lanes: &mut Vec<(LaneId, Kept)>) -> Option<()> {
+fn read_row(key: &[u8], value: &[u8], lanes: &mut Vec<(LaneId, StoredLane)>) -> Option<()> {
     let (id, row) = LaneId::read(key)?;
     if lanes.last().is_none_or(|(last, _)| *last != id) {
-        lanes.push((id, Kept::default()));
+        lanes.push((id, StoredLane::default()));
     }
     let (_, kept) = lanes.last_mut()?;
     let number = |bytes: &[u8]| Some(u64::from_be_bytes(bytes.try_into().ok()?));

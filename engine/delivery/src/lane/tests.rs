@@ -11,13 +11,13 @@ fn lane(course: Course) -> Lane {
     Lane::new(id, serde_json::from_value(target).unwrap(), EventKey(0))
 }
 
-fn write(lane: &Lane, depot: &Depot) {
+fn write(lane: &Lane, depot: &BusStore) {
     let mut batch = Batch::default();
     lane.write(&mut batch);
     depot.write(batch, false).unwrap();
 }
 
-fn reopened(depot: &Depot) -> Lane {
+fn reopened(depot: &BusStore) -> Lane {
     let lane = lane(Course::Live);
     let (id, kept) = read_all(depot).unwrap().pop().unwrap();
     assert_eq!(id, *lane.id());
@@ -32,7 +32,7 @@ fn keys(from: u64, to: u64) -> impl Iterator<Item = Arrival> {
 #[test]
 fn a_dead_target_costs_memory_for_few_of_its_events_and_gets_all_of_them_in_order() {
     let dir = tempfile::tempdir().unwrap();
-    let depot = Depot::open(dir.path()).unwrap();
+    let depot = BusStore::open(dir.path()).unwrap();
     let mut dead = lane(Course::Live);
     let events = 50_000;
     for from in (1..=events).step_by(500) {
@@ -89,7 +89,7 @@ fn the_first_event_holds_up_those_behind_it_unless_the_lane_is_parallel() {
 #[test]
 fn attempts_and_dead_letters_survive() {
     let dir = tempfile::tempdir().unwrap();
-    let depot = Depot::open(dir.path()).unwrap();
+    let depot = BusStore::open(dir.path()).unwrap();
     let live = lane(Course::Live);
     live.push(keys(1, 3));
     let first = live.take(1, Timestamp(1)).pop().unwrap();
@@ -127,7 +127,7 @@ fn what_was_written_with_its_delivery_is_not_taken_again() {
             state % bound
         };
         let dir = tempfile::tempdir().unwrap();
-        let depot = Depot::open(dir.path()).unwrap();
+        let depot = BusStore::open(dir.path()).unwrap();
         let parallel = usize::try_from(1 + below(2) * 5).unwrap();
         let mut live = lane(Course::Live);
         live.set_parallel(parallel);
@@ -189,7 +189,7 @@ fn what_was_written_with_its_delivery_is_not_taken_again() {
         }
         assert_eq!(delivered.len() as u64, arrived, "seed {seed}: something was left out");
         write(&live, &depot);
-        let (_, kept) = read_all(&depot).unwrap().pop().unwrap_or_else(|| (live.id().clone(), Kept::default()));
+        let (_, kept) = read_all(&depot).unwrap().pop().unwrap_or_else(|| (live.id().clone(), StoredLane::default()));
         assert!(kept.delivered.is_empty() && kept.chunks.is_empty(), "seed {seed}: rows stay");
     }
 }

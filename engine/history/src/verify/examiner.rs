@@ -5,7 +5,7 @@ use super::{Cause, Examination, FINDINGS_MAX, Finding, Proof, Segment};
 use fakemon_capture::record;
 use fakemon_capture::state::StateHash;
 use fakemon_fbs::journal::BlockReader;
-use fakemon_journal::{BlockHash, Piece, Spot, Store, StoredBlock, block_hash};
+use fakemon_journal::{BlockHash, BlockOrGap, DamageLocation, Store, StoredBlock, block_hash};
 use fakemon_model::ids::Position;
 
 pub(super) struct Examiner {
@@ -45,10 +45,10 @@ impl Examiner {
         !self.examination.findings.is_empty()
     }
 
-    pub(super) fn take(&mut self, piece: Piece<'_>) {
+    pub(super) fn take(&mut self, piece: BlockOrGap<'_>) {
         match piece {
-            Piece::Block(stored) => self.block(&stored),
-            Piece::Unreadable(at, spot) => {
+            BlockOrGap::Block(stored) => self.block(&stored),
+            BlockOrGap::Unreadable(at, spot) => {
                 let at = at.max(self.position()).max(Position(1));
                 let what = format!("it cannot be read: {}", spot.error);
                 self.break_at(at, Finding::new(Cause::Unreadable, at, what).at(spot));
@@ -95,7 +95,7 @@ impl Examiner {
             Ok(block) => self.sound_block(stored, &block),
             Err(error) => {
                 let finding = Finding::new(Cause::Unreadable, stored.first, error.to_string());
-                self.bad_block(stored, finding.in_block(stored.first).at(Spot::default()));
+                self.bad_block(stored, finding.in_block(stored.first).at(DamageLocation::default()));
             }
         }
     }

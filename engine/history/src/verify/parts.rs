@@ -3,7 +3,7 @@
 use super::{Cause, Finding};
 use fakemon_delivery::Known;
 use fakemon_journal::index;
-use fakemon_journal::{Depot, Part, PostingStore, ReadError, RowStore, Store};
+use fakemon_journal::{BusStore, IndexStore, Part, ReadError, RowStore, Store};
 use fakemon_model::ids::Position;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -12,8 +12,8 @@ use std::path::Path;
 /// server.
 pub(super) struct Parts {
     rows: Opened<RowStore>,
-    index: Opened<PostingStore>,
-    depot: Opened<Depot>,
+    index: Opened<IndexStore>,
+    depot: Opened<BusStore>,
 }
 
 /// A database, none if it does not exist, or why it cannot be opened.
@@ -23,8 +23,8 @@ impl Parts {
     pub(super) fn open(dir: &Path) -> Parts {
         Parts {
             rows: RowStore::open_to_read(dir).map_err(|error| error.to_string()),
-            index: PostingStore::open_to_read(dir).map_err(|error| error.to_string()),
-            depot: Depot::open_to_read(dir).map_err(|error| error.to_string()),
+            index: IndexStore::open_to_read(dir).map_err(|error| error.to_string()),
+            depot: BusStore::open_to_read(dir).map_err(|error| error.to_string()),
         }
     }
 
@@ -68,12 +68,12 @@ fn check_rows(rows: Option<RowStore>, store: &Store) -> Result<(), ReadError> {
 }
 
 /// Checks that all postings can be read.
-fn check_index(index: Option<PostingStore>) -> Result<(), ReadError> {
+fn check_index(index: Option<IndexStore>) -> Result<(), ReadError> {
     index.map_or(Ok(()), |index| index::check(&index))
 }
 
 /// Checks that the data of the bus can be read, including its resources.
-fn check_depot(depot: Option<Depot>, store: &Store) -> Result<(), ReadError> {
+fn check_depot(depot: Option<BusStore>, store: &Store) -> Result<(), ReadError> {
     let Some(depot) = depot else { return Ok(()) };
     depot.check()?;
     Known::read(&depot, store.first_position().ok().flatten().unwrap_or(Position(1)), Position(u64::MAX)).map(drop)

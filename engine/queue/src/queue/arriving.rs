@@ -6,7 +6,7 @@ use super::recent::{self, DeduplicationKey};
 use super::rows::{group_of, row};
 use super::state::Slot;
 use super::{Queues, is_fifo};
-use fakemon_journal::{Batch, Room};
+use fakemon_journal::{Batch, Table};
 use fakemon_model::ids::Timestamp;
 
 /// The result of checking messages for duplicates before they are sent.
@@ -74,12 +74,12 @@ impl Arriving<'_> {
         };
         let slot = Slot { visible_at, group: group_of(queue, message), ..Slot::default() };
         let text = serde_json::to_vec(message).expect("maps with text keys can always be written");
-        self.batch.put(Room::Queues, row(queue, b'm', sequence), text);
+        self.batch.put(Table::Queues, row(queue, b'm', sequence), text);
         if visible_at > 0 {
-            self.batch.put(Room::Queues, row(queue, b's', sequence), slot.value());
+            self.batch.put(Table::Queues, row(queue, b's', sequence), slot.value());
         }
         if let Some(key) = key.filter(|_| is_fifo(queue)) {
-            self.batch.put(Room::Queues, row(queue, b'd', sequence), recent::value(self.now, key));
+            self.batch.put(Table::Queues, row(queue, b'd', sequence), recent::value(self.now, key));
         }
         self.slots.push((sequence, slot));
     }

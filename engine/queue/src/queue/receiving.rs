@@ -5,7 +5,7 @@ use super::receipt::Receipt;
 use super::rows::{forget, row};
 use super::state::Slot;
 use super::{IN_FLIGHT_MAX, QueueError, Queues, is_fifo};
-use fakemon_journal::{Batch, Room};
+use fakemon_journal::{Batch, Table};
 use fakemon_model::ids::Timestamp;
 use std::collections::HashSet;
 
@@ -91,7 +91,7 @@ impl Queues {
                 continue;
             }
             let slot = state.take(sequence, visibility_s, now);
-            batch.put(Room::Queues, row(queue, b's', sequence), slot.value());
+            batch.put(Table::Queues, row(queue, b's', sequence), slot.value());
             received.push(Received::of(queue, message, slot));
         }
         drop(held);
@@ -130,7 +130,7 @@ impl Queues {
     }
 
     pub(super) fn read(&self, queue: &str, sequence: u64) -> Result<Option<Message>, QueueError> {
-        let Some(text) = self.depot.get(Room::Queues, &row(queue, b'm', sequence))? else { return Ok(None) };
+        let Some(text) = self.depot.get(Table::Queues, &row(queue, b'm', sequence))? else { return Ok(None) };
         serde_json::from_slice(&text).map(Some).map_err(|error| QueueError::Store(format!("a message: {error}")))
     }
 
@@ -174,7 +174,7 @@ impl Queues {
         let slot = state.take(sequence, visibility_s, now);
         drop(held);
         let mut batch = Batch::default();
-        batch.put(Room::Queues, row(queue, b's', sequence), slot.value());
+        batch.put(Table::Queues, row(queue, b's', sequence), slot.value());
         self.depot.write(batch, false).map_err(QueueError::Store)?;
         Ok(Some(Received::of(queue, message, slot)))
     }

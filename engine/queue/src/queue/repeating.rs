@@ -6,7 +6,7 @@ use super::message::Received;
 use super::rows::row;
 use super::state::Slot;
 use super::{QueueError, Queues};
-use fakemon_journal::{Batch, Room};
+use fakemon_journal::{Batch, Table};
 use fakemon_model::ids::Timestamp;
 use std::collections::{HashMap, VecDeque};
 use std::sync::PoisonError;
@@ -115,7 +115,7 @@ impl Queues {
         for (sequence, slot) in &mut attempt.slots {
             slot.visible_at = visible_at;
             state.put(*sequence, *slot);
-            batch.put(Room::Queues, row(queue, b's', *sequence), slot.value());
+            batch.put(Table::Queues, row(queue, b's', *sequence), slot.value());
         }
         drop(held);
         self.depot.write(batch, false).map_err(QueueError::Store)?;

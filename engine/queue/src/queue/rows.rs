@@ -9,7 +9,7 @@
 use super::message::Message;
 use super::state::{Queue, Slot};
 use super::{is_fifo, recent};
-use fakemon_journal::{Batch, Depot, ReadError, Room};
+use fakemon_journal::{Batch, BusStore, ReadError, Table};
 use fakemon_model::ids::mix;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -22,8 +22,8 @@ pub(super) fn row(queue: &str, kind: u8, sequence: u64) -> Vec<u8> {
 }
 
 pub(super) fn forget(queue: &str, sequence: u64, batch: &mut Batch) {
-    batch.delete(Room::Queues, row(queue, b'm', sequence));
-    batch.delete(Room::Queues, row(queue, b's', sequence));
+    batch.delete(Table::Queues, row(queue, b'm', sequence));
+    batch.delete(Table::Queues, row(queue, b's', sequence));
 }
 
 /// The result of reading a row.
@@ -65,10 +65,10 @@ pub(super) fn read_row(key: &[u8], value: &[u8], queues: &mut HashMap<String, Qu
 }
 
 /// Visits messages of a queue whose row contains `part`; for tools beside a running server.
-pub fn search(depot: &Depot, queue: &str, part: &[u8], visit: &mut dyn FnMut(&Message)) -> Result<(), ReadError> {
+pub fn search(depot: &BusStore, queue: &str, part: &[u8], visit: &mut dyn FnMut(&Message)) -> Result<(), ReadError> {
     let prefix = [queue.as_bytes(), &[0, b'm']].concat();
     let finder = memchr::memmem::Finder::new(part);
-    depot.scan(Room::Queues, &prefix, &prefix, &mut |_, text| {
+    depot.scan(Table::Queues, &prefix, &prefix, &mut |_, text| {
         if finder.find(text).is_some()
             && let Ok(message) = serde_json::from_slice(text)
         {

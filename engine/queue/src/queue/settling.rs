@@ -4,7 +4,7 @@ use super::receipt::Receipt;
 use super::rows::{forget, row};
 use super::state::Queue;
 use super::{QueueError, Queues, is_fifo};
-use fakemon_journal::{Batch, Room};
+use fakemon_journal::{Batch, Table};
 use fakemon_model::ids::Timestamp;
 
 /// What happens to a received message.
@@ -158,7 +158,7 @@ impl Queue {
         self.remove(sequence);
         slot.visible_at = now.plus_ns(u64::from(seconds) * 1_000_000_000).0;
         self.put(sequence, slot);
-        batch.put(Room::Queues, row(queue, b's', sequence), slot.value());
+        batch.put(Table::Queues, row(queue, b's', sequence), slot.value());
         Ok(())
     }
 }

@@ -21,7 +21,7 @@ fn receive(queues: &Queues, max: usize, at: u64) -> Vec<Received> {
 #[test]
 fn a_message_is_hidden_while_somebody_has_it_and_comes_again_until_it_is_deleted() {
     let dir = tempfile::tempdir().unwrap();
-    let depot = Arc::new(Depot::open(dir.path()).unwrap());
+    let depot = Arc::new(BusStore::open(dir.path()).unwrap());
     let queues = Queues::open(depot.clone()).unwrap();
     queues.send("q", vec![message("a"), message("b")], second(0)).unwrap();
     let first = receive(&queues, 1, 1);
@@ -47,7 +47,7 @@ fn a_message_is_hidden_while_somebody_has_it_and_comes_again_until_it_is_deleted
 #[test]
 fn delays_dead_letters_and_purges() {
     let dir = tempfile::tempdir().unwrap();
-    let queues = Queues::open(Arc::new(Depot::open(dir.path()).unwrap())).unwrap();
+    let queues = Queues::open(Arc::new(BusStore::open(dir.path()).unwrap())).unwrap();
     queues.send("q", vec![NewMessage { delay_s: 5, ..message("late") }], second(0)).unwrap();
     assert!(receive(&queues, 1, 4).is_empty());
     assert_eq!(receive(&queues, 1, 5).len(), 1);
@@ -63,12 +63,12 @@ fn delays_dead_letters_and_purges() {
 #[test]
 fn what_is_before_a_message_that_cannot_be_read_is_received_and_moved() {
     let dir = tempfile::tempdir().unwrap();
-    let depot = Arc::new(Depot::open(dir.path()).unwrap());
+    let depot = Arc::new(BusStore::open(dir.path()).unwrap());
     let queues = Queues::open(depot.clone()).unwrap();
     let sent = queues.send("q", ["a", "b", "c"].map(message).into(), second(0)).unwrap();
     assert_eq!(receive(&queues, 1, 1)[0].message.body, "a");
     let mut batch = Batch::default();
-    batch.put(Room::Queues, row("q", b'm', sent[2].sequence), b"{");
+    batch.put(Table::Queues, row("q", b'm', sent[2].sequence), b"{");
     depot.write(batch, true).unwrap();
     let redrive = Redrive { queue: "dead".into(), receives_max: 1 };
     let receive = || queues.receive("q", 10, 30, RETENTION_S, Some(&redrive), second(40));
@@ -81,7 +81,7 @@ fn what_is_before_a_message_that_cannot_be_read_is_received_and_moved() {
 #[test]
 fn dead_letters_that_cannot_be_moved_are_still_in_their_queue() {
     let dir = tempfile::tempdir().unwrap();
-    let depot = Arc::new(Depot::open(dir.path()).unwrap());
+    let depot = Arc::new(BusStore::open(dir.path()).unwrap());
     let queues = Queues::open(depot.clone()).unwrap();
     queues.send("q", ["a", "b"].map(message).into(), second(0)).unwrap();
     receive(&queues, 1, 1);
@@ -95,24 +95,24 @@ fn dead_letters_that_cannot_be_moved_are_still_in_their_queue() {
 #[test]
 fn a_look_that_comes_after_the_deletion_does_not_keep_the_next_start_from_reading() {
     let dir = tempfile::tempdir().unwrap();
-    let depot = Arc::new(Depot::open(dir.path()).unwrap());
+    let depot = Arc::new(BusStore::open(dir.path()).unwrap());
     let queues = Queues::open(depot.clone()).unwrap();
     let sent = queues.send("q", vec![message("a"), message("b")], second(0)).unwrap();
     let taken = receive(&queues, 1, 1);
     queues.delete("q", &taken[0].handle, second(1)).unwrap();
     let late = row("q", b's', sent[0].sequence); // written by a heartbeat after the deletion
     let mut batch = Batch::default();
-    batch.put(Room::Queues, late.clone(), Slot { receives: 1, ..Slot::default() }.value());
+    batch.put(Table::Queues, late.clone(), Slot { receives: 1, ..Slot::default() }.value());
     depot.write(batch, false).unwrap();
     let queues = Queues::open(depot.clone()).unwrap();
     assert_eq!(receive(&queues, 10, 2)[0].message.body, "b");
-    assert_eq!(depot.get(Room::Queues, &late).unwrap(), None);
+    assert_eq!(depot.get(Table::Queues, &late).unwrap(), None);
 }
 
 #[test]
 fn a_message_leaves_its_queue_only_together_with_its_arrival_in_the_other() {
     let dir = tempfile::tempdir().unwrap();
-    let depot = Arc::new(Depot::open(dir.path()).unwrap());
+    let depot = Arc::new(BusStore::open(dir.path()).unwrap());
     let queues = Queues::open(depot.clone()).unwrap();
     queues.send("q", vec![message("poison")], second(0)).unwrap();
     assert_eq!(receive(&queues, 1, 1).len(), 1);
@@ -131,7 +131,7 @@ fn a_message_leaves_its_queue_only_together_with_its_arrival_in_the_other() {
 #[test]
 fn no_more_than_so_many_are_in_flight() {
     let dir = tempfile::tempdir().unwrap();
-    let queues = Queues::open(Arc::new(Depot::open(dir.path()).unwrap())).unwrap();
+    let queues = Queues::open(Arc::new(BusStore::open(dir.path()).unwrap())).unwrap();
     queues.send("q", vec![message(""); IN_FLIGHT_MAX + 1], second(0)).unwrap();
     assert_eq!(receive(&queues, IN_FLIGHT_MAX - 1, 1).len(), IN_FLIGHT_MAX - 1);
     assert_eq!(receive(&queues, 10, 1).len(), 1, "there is no place for more");
@@ -151,7 +151,7 @@ fn no_more_than_so_many_are_in_flight() {
 #[test]
 fn one_message_is_found_and_taken_and_the_others_are_not_touched() {
     let dir = tempfile::tempdir().unwrap();
-    let queues = Queues::open(Arc::new(Depot::open(dir.path()).unwrap())).unwrap();
+    let queues = Queues::open(Arc::new(BusStore::open(dir.path()).unwrap())).unwrap();
     let sent = queues.send("q", vec![message("a"), message("b"), message("c")], second(0)).unwrap();
     let b = queues.next_after("q", sent[0].sequence, second(1)).unwrap().unwrap();
     assert_eq!(b.body, "b");
@@ -173,7 +173,7 @@ fn bodies(received: &[Received]) -> Vec<&str> {
 #[test]
 fn a_group_keeps_its_order_and_others_do_not_wait_for_it() {
     let dir = tempfile::tempdir().unwrap();
-    let depot = Arc::new(Depot::open(dir.path()).unwrap());
+    let depot = Arc::new(BusStore::open(dir.path()).unwrap());
     let mut queues = Queues::open(depot.clone()).unwrap();
     let receive =
         |queues: &Queues, max, at| queues.receive("f.fifo", max, 30, RETENTION_S, None, second(at)).unwrap();
@@ -201,7 +201,7 @@ fn a_group_keeps_its_order_and_others_do_not_wait_for_it() {
 #[test]
 fn what_is_sent_twice_within_five_minutes_is_one_message() {
     let dir = tempfile::tempdir().unwrap();
-    let depot = Arc::new(Depot::open(dir.path()).unwrap());
+    let depot = Arc::new(BusStore::open(dir.path()).unwrap());
     let mut queues = Queues::open(depot.clone()).unwrap();
     let twice = vec![of_group("a", "x", "1"), of_group("b", "y", "1"), of_group("a", "z", "2")];
     let sent = queues.send("f.fifo", twice, second(0)).unwrap();
@@ -224,7 +224,7 @@ fn what_is_sent_twice_within_five_minutes_is_one_message() {
 #[test]
 fn poison_leaves_its_group_before_the_next_message_comes() {
     let dir = tempfile::tempdir().unwrap();
-    let queues = Queues::open(Arc::new(Depot::open(dir.path()).unwrap())).unwrap();
+    let queues = Queues::open(Arc::new(BusStore::open(dir.path()).unwrap())).unwrap();
     let redrive = Redrive { queue: "dead.fifo".into(), receives_max: 1 };
     queues.send("dead.fifo", vec![of_group("a", "before", "1")], second(0)).unwrap();
     queues.send("f.fifo", vec![of_group("a", "bad", "1"), of_group("a", "good", "2")], second(0)).unwrap();
@@ -240,7 +240,7 @@ fn poison_leaves_its_group_before_the_next_message_comes() {
 #[test]
 fn in_a_fifo_queue_a_handle_is_good_while_its_receiver_has_the_message() {
     let dir = tempfile::tempdir().unwrap();
-    let queues = Queues::open(Arc::new(Depot::open(dir.path()).unwrap())).unwrap();
+    let queues = Queues::open(Arc::new(BusStore::open(dir.path()).unwrap())).unwrap();
     queues.send("f.fifo", vec![of_group("a", "a1", "1")], second(0)).unwrap();
     let receive = |at| queues.receive("f.fifo", 1, 1, RETENTION_S, None, second(at)).unwrap();
     let first = receive(0);
@@ -262,7 +262,7 @@ fn in_a_fifo_queue_a_handle_is_good_while_its_receiver_has_the_message() {
 #[test]
 fn in_a_standard_queue_every_handle_of_a_message_is_good() {
     let dir = tempfile::tempdir().unwrap();
-    let queues = Queues::open(Arc::new(Depot::open(dir.path()).unwrap())).unwrap();
+    let queues = Queues::open(Arc::new(BusStore::open(dir.path()).unwrap())).unwrap();
     queues.send("q", vec![message("a")], second(0)).unwrap();
     let first = receive(&queues, 1, 0);
     let early = queues.change_visibility("q", &first[0].handle, 9, second(31));
@@ -277,7 +277,7 @@ fn in_a_standard_queue_every_handle_of_a_message_is_good() {
 #[test]
 fn groups_take_turns() {
     let dir = tempfile::tempdir().unwrap();
-    let queues = Queues::open(Arc::new(Depot::open(dir.path()).unwrap())).unwrap();
+    let queues = Queues::open(Arc::new(BusStore::open(dir.path()).unwrap())).unwrap();
     for (number, (group, body)) in [("a", "a1"), ("a", "a2"), ("b", "b1"), ("c", "c1")].iter().enumerate() {
         queues.send("f.fifo", vec![of_group(group, body, &number.to_string())], second(0)).unwrap();
     }
@@ -295,7 +295,7 @@ fn groups_take_turns() {
 #[test]
 fn a_dead_letter_is_the_message_that_it_was() {
     let dir = tempfile::tempdir().unwrap();
-    let depot = Arc::new(Depot::open(dir.path()).unwrap());
+    let depot = Arc::new(BusStore::open(dir.path()).unwrap());
     let mut queues = Queues::open(depot.clone()).unwrap();
     let traced = NewMessage { trace_header: Some("Root=1".into()), ..message("bad") };
     let sent = queues.send("q", vec![traced], second(0)).unwrap();
@@ -324,7 +324,7 @@ fn a_dead_letter_is_the_message_that_it_was() {
 #[test]
 fn a_message_is_handed_over_in_one_write_or_stays() {
     let dir = tempfile::tempdir().unwrap();
-    let depot = Arc::new(Depot::open(dir.path()).unwrap());
+    let depot = Arc::new(BusStore::open(dir.path()).unwrap());
     let queues = Queues::open(depot.clone()).unwrap();
     let sent = queues.send("dead", vec![message("a")], second(0)).unwrap();
     let taken = queues.receive_one("dead", sent[0].sequence, 30, second(1)).unwrap().unwrap();
@@ -353,14 +353,14 @@ fn after_a_power_cut(dir: &Path) -> (tempfile::TempDir, Queues) {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), copy.path().join("bus").join(entry.file_name())).unwrap();
     }
-    let queues = Queues::open(Arc::new(Depot::open(copy.path()).unwrap())).unwrap();
+    let queues = Queues::open(Arc::new(BusStore::open(copy.path()).unwrap())).unwrap();
     (copy, queues)
 }
 
 #[test]
 fn what_a_receiver_was_told_survives_a_power_cut() {
     let dir = tempfile::tempdir().unwrap();
-    let queues = Queues::open(Arc::new(Depot::open_forgetful(dir.path()))).unwrap();
+    let queues = Queues::open(Arc::new(BusStore::open_forgetful(dir.path()))).unwrap();
     let left = |at| after_a_power_cut(dir.path()).1.counts("q", second(at));
     queues.enqueue("q", vec![message("a"), message("b")], Batch::default(), false, second(0)).unwrap();
     assert_eq!(left(0).visible, 0, "nobody was told, and a copy shows what a power cut leaves");
@@ -377,7 +377,7 @@ fn what_a_receiver_was_told_survives_a_power_cut() {
 #[test]
 fn an_attempt_that_is_repeated_gets_the_same_handles_until_something_happens_to_its_messages() {
     let dir = tempfile::tempdir().unwrap();
-    let queues = Queues::open(Arc::new(Depot::open(dir.path()).unwrap())).unwrap();
+    let queues = Queues::open(Arc::new(BusStore::open(dir.path()).unwrap())).unwrap();
     let queue = "f.fifo";
     let send = |bodies: &[&str], at| {
         let message = |body: &&str| NewMessage {

@@ -54,7 +54,7 @@ async fn put_all(
     read: Read,
 ) -> Result<Value, ApiError> {
     if shared.draining.load(Ordering::Acquire) {
-        return Err(unavailable(shared, &desk::DeskError::Stopped));
+        return Err(unavailable(shared, &desk::EngineClientError::Stopped));
     }
     let entries = request.get("Entries").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     if entries.is_empty() || entries.len() > entries_max {

@@ -9,7 +9,7 @@ use super::{Webhooks, destination};
 use crate::tasks::watched;
 use axum::http::{HeaderName, HeaderValue, header};
 use fakemon_delivery::{Failed, FailureCode};
-use fakemon_pipe::{Call, Errand, Listen};
+use fakemon_pipe::{Call, HttpCall, Listen};
 use http_body_util::BodyExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,8 +35,8 @@ pub(super) async fn run(hooks: Arc<Webhooks>) {
     set.expect("a server sets it once");
     while let Some(errand) = errands.recv().await {
         match errand {
-            Errand::Call(call) => watched(&hooks.engine, "errand", answer(hooks.clone(), call)),
-            Errand::Listen(listen) => watched(&hooks.engine, "stream of a pipe", hear(hooks.clone(), listen)),
+            HttpCall::Call(call) => watched(&hooks.engine, "errand", answer(hooks.clone(), call)),
+            HttpCall::Listen(listen) => watched(&hooks.engine, "stream of a pipe", hear(hooks.clone(), listen)),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! How connections are opened: accepted, authenticated, decided by an authorizer if there is one, given a seat.
 
-use super::{Turn, queue, speak};
+use super::{EventLoop, queue, speak};
 use crate::authorizing::Verdict;
 use crate::connection::{Connection, Phase, Session};
 use crate::figures::{CloseReason, count};
@@ -19,7 +19,7 @@ const ACCEPTS: usize = 128;
 /// Interval of warnings that the system accepts no more connections.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
-impl Turn {
+impl EventLoop {
     pub(super) fn accept(&mut self) {
         for _ in 0..ACCEPTS {
             let Some(listener) = &self.listener else { return };
