@@ -1,6 +1,6 @@
-//! Wall clocks that are wrong at the start, and then set right: what people see and filter by, tokens and schedules follow
-//! the wall clock; what lasts does not, and the order follows the positions. The clock that the server sees is a file's, by
-//! libfaketime.
+//! Wall clocks that are wrong at the start, and then set right: what people see and filter by, tokens and schedules
+//! follow the wall clock; what lasts does not, and the order follows the positions. The clock that the server sees is
+//! a file's, by libfaketime.
 
 use crate::aws::{call, queue, sqs};
 use crate::player::{Player, SOL};

@@ -153,7 +153,8 @@ fn what_a_kill_leaves_behind_the_last_acknowledged_message_is_no_damage() {
 fn a_note_or_an_identity_that_changed_is_told_with_its_name_and_a_way_on() {
     let whole = fresh_data();
     let racer = lived_in(whole.path());
-    let changes: [(&str, fn(&mut Vec<u8>)); 6] = [
+    type Damage = fn(&mut Vec<u8>);
+    let changes: [(&str, Damage); 6] = [
         ("acknowledged", |bytes| bytes[12] ^= 1),
         ("acknowledged", |bytes| bytes.truncate(0)),
         ("acknowledged", |bytes| bytes.fill(0)),

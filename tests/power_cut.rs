@@ -45,8 +45,8 @@ fn a_lost_identity_beside_a_whole_journal_is_made_again() {
             let copy = fresh_data();
             copy_dir(whole.path(), copy.path());
             leave(copy.path(), marker.as_deref());
-            // The note of what was told is a lower bound: it may be gone, too. What is left of one that an older version
-            // did not sync is in `older`.
+            // The note of what was told is a lower bound: it may be gone, too. What is left of one that an older
+            // version did not sync is in `older`.
             if !is_noted {
                 fs::remove_file(copy.path().join("acknowledged")).unwrap();
             }

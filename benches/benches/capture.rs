@@ -9,11 +9,11 @@ mod in_process;
 mod yardstick;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use fakemon_capture::desk::CommitQueue;
-use fakemon_capture::resolve::{Rules, Throw, resolve};
+use fakemon_capture::commit::commit_queue::CommitQueue;
+use fakemon_capture::decision::resolve::{Rules, Throw, resolve};
+use fakemon_capture::decision::turn::ClientId;
+use fakemon_capture::population::{Change, Fakemon, Population};
 use fakemon_capture::shard::{Shard, ThrowCommand};
-use fakemon_capture::state::{Change, Fakemon, Population};
-use fakemon_capture::turn::ClientId;
 use fakemon_engine::{Engine, Options};
 use fakemon_fbs::journal::{self, BlockHead, BlockWriter, SectionDraft};
 use fakemon_model::event::{Outcome, PlayerName};

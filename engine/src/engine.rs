@@ -9,14 +9,14 @@ mod callbacks;
 mod opening;
 
 use fakemon_capture::client::Client;
-use fakemon_capture::cores::Core;
+use fakemon_capture::completion_queue::NoMoreClients;
+use fakemon_capture::executor::Core;
 use fakemon_capture::metrics::Metrics;
 use fakemon_capture::options::{OpenError, Options};
-use fakemon_capture::outbox::NoMoreClients;
-use fakemon_capture::players::Player;
+use fakemon_capture::player::Player;
 use fakemon_capture::shared::Shared;
 use fakemon_capture::world::Subscription;
-use fakemon_delivery::inside::OnDecision;
+use fakemon_delivery::local::OnDecision;
 use fakemon_delivery::notices::Notices;
 use fakemon_delivery::reset::Reset;
 use fakemon_delivery::schema::Enforcer;
@@ -268,8 +268,8 @@ impl Engine {
         self.shared().progress.committed()
     }
 
-    /// The engine's time: it stamps throws and groups and measures how long things last. It never goes back, not across
-    /// restarts either, and never leaps. What people see, and what was agreed with the world outside, is by
+    /// The engine's time: it stamps throws and groups and measures how long things last. It never goes back, not
+    /// across restarts either, and never leaps. What people see, and what was agreed with the world outside, is by
     /// [`wall_clock`](crate::wall_clock).
     pub fn now(&self) -> Timestamp {
         self.shared().clock.now()

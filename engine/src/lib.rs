@@ -40,9 +40,10 @@
 //! ```
 //!
 //! A client routes a throw to the core that owns its fakémon. The core takes everything that waits and decides it as
-//! one [`Turn`](fakemon_capture::turn::Turn); the committer takes every turn that waits and writes one block, with
-//! one sync. Groups grow exactly as load grows; there is no timer anywhere on this way. Behind it, at their own pace,
-//! followers read what is durable: the view of the world (`world`), and the snapshot that makes the next start short.
+//! one [`Turn`](fakemon_capture::decision::turn::Turn); the committer takes every turn that waits and writes one
+//! block, with one sync. Groups grow exactly as load grows; there is no timer anywhere on this way. Behind it, at
+//! their own pace, followers read what is durable: the view of the world (`world`), and the snapshot that makes the
+//! next start short.
 //!
 //! # The way of an event
 //!
@@ -68,33 +69,33 @@
 //!
 //! # What never happens
 //!
-//! - A fakémon has a second winner: [`Population::apply`](fakemon_capture::state::Population::apply) asserts it.
+//! - A fakémon has a second winner: [`Population::apply`](fakemon_capture::population::Population::apply) asserts it.
 //! - Anyone is told anything before it is durable, losers included: answers lie in the turn until its group is
 //!   synced. [`Durability::Unsynced`] is the exception, by name.
 //! - A decision overtakes another one of its shard: nothing changes before its record has a place in the journal
-//!   ([`desk`](fakemon_capture::desk)), and nothing waits between the two.
+//!   ([`desk`](fakemon_capture::commit::commit_queue)), and nothing waits between the two.
 //! - A thread of the engine ends unnoticed: one that panics is a failure of the engine ([`Engine::failure`]), by
 //!   name.
 //! - A power cut takes a file or folder that somebody was told of: [`files`](fakemon_journal::files) makes them.
-//! - An attempt id is decided twice: the player's ledger ([`players`](fakemon_capture::players)) claims it first, for
+//! - An attempt id is decided twice: the player's ledger ([`players`](fakemon_capture::player)) claims it first, for
 //!   ever.
-//! - [`resolve`](fakemon_capture::resolve::resolve) reads a clock, a random number or the environment: deciding the
-//!   same journal again ([`verify`](history::verify)) gives the same outcomes, and the same hash of everything after
-//!   every block.
+//! - [`resolve`](fakemon_capture::decision::resolve::resolve) reads a clock, a random number or the environment:
+//!   deciding the same journal again ([`verify`](history::verify)) gives the same outcomes, and the same hash of
+//!   everything after every block.
 //! - A shard takes a lock, reads a disk, or waits for a player.
 //! - A queue grows: all bounds stand in [`limits`]. Full is an answer, [`Throttled`].
 //! - A failed write or sync is tried again: the engine stops ([`Engine::failure`]), and the next start finds out what
 //!   the disk holds, on the usual way.
 //! - Looking at the world or at a collection delays an attempt.
 //! - A due time of a schedule fires twice, or is missed without a word.
-//! - Time in the journal goes back, or what lasts (a fakémon, a hidden message) lasts longer or shorter because the clock was
-//!   set: records and deadlines are by the engine's own time, which passes as time passes.
-//! - What people see is by another clock than what they filter by, or stays wrong for ever after a start with a wrong clock:
-//!   both are the [`wall_clock`], as it was when the event was written; each block says how far the engine's time is ahead
-//!   of it (`engine/sync/src/clock.rs`). Tokens, signatures, schedules and the `time` of events are by the wall clock too.
-//!   The order is the position's, whatever clocks show.
-//! - A thread ends without a word: that is a failure ([`Engine::failure`]), and [`Engine::spawn_thread`] holds the threads
-//!   of the program around the engine to the same.
+//! - Time in the journal goes back, or what lasts (a fakémon, a hidden message) lasts longer or shorter because the
+//!   clock was set: records and deadlines are by the engine's own time, which passes as time passes.
+//! - What people see is by another clock than what they filter by, or stays wrong for ever after a start with a wrong
+//!   clock: both are the [`wall_clock`], as it was when the event was written; each block says how far the engine's
+//!   time is ahead of it (`engine/sync/src/clock.rs`). Tokens, signatures, schedules and the `time` of events are by
+//!   the wall clock too. The order is the position's, whatever clocks show.
+//! - A thread ends without a word: that is a failure ([`Engine::failure`]), and [`Engine::spawn_thread`] holds the
+//!   threads of the program around the engine to the same.
 //! - A cursor passes an event that is neither delivered nor a dead letter; retention lets go of an event that a lane
 //!   still needs.
 //!
@@ -144,13 +145,13 @@ pub use fakemon_schedule as schedule;
 pub use engine::{AlreadySet, BlockingPlayer, CallError, Engine, PendingAttempt};
 pub use fakemon_capture::client::Client;
 pub use fakemon_capture::command::{Attempt, Completion, Spawn, SpawnError, Stages, SubmitError, Throttled};
+pub use fakemon_capture::completion_queue::NoMoreClients;
 pub use fakemon_capture::metrics::Metrics;
 pub use fakemon_capture::options::{Durability, OpenError, Options, Retention, Thresholds};
-pub use fakemon_capture::outbox::NoMoreClients;
-pub use fakemon_capture::players::Player;
-pub use fakemon_capture::state::Fate;
+pub use fakemon_capture::player::Player;
+pub use fakemon_capture::population::Fate;
 pub use fakemon_capture::world::{Change as WorldChange, Subscription};
-pub use fakemon_delivery::inside::PlayerMessage;
+pub use fakemon_delivery::local::PlayerMessage;
 pub use fakemon_delivery::tail::{Seen, Tail};
 pub use fakemon_delivery::{Failed, FailureCode, ShapedEvent};
 pub use fakemon_journal::ReadError;

@@ -3,9 +3,9 @@
 
 use crate::Engine;
 use fakemon_capture::command::Completion;
+use fakemon_capture::decision::record;
 use fakemon_capture::options::{Durability, Options};
-use fakemon_capture::record;
-use fakemon_capture::state::StateHash;
+use fakemon_capture::population::StateHash;
 use fakemon_fbs::journal::SpeciesNamed;
 use fakemon_fbs::journal::{BlockHead, BlockReader, BlockWriter, SectionDraft};
 use fakemon_history::import::import;

@@ -1,6 +1,6 @@
-//! The command line, one file per command. Answers go to stdout, everything else to stderr; what goes wrong is one line
-//! that names the remedy; the exit code is 0 on success only (1: it did not work, 2: the command line is wrong, 130: a
-//! signal ended it).
+//! The command line, one file per command. Answers go to stdout, everything else to stderr; what goes wrong is one
+//! line that names the remedy; the exit code is 0 on success only (1: it did not work, 2: the command line is wrong,
+//! 130: a signal ended it).
 //!
 //! An option that takes a FILE takes `-` for stdout where it writes one, which then carries that alone, and for stdin
 //! where it reads one.
@@ -113,8 +113,8 @@ pub struct DataArg {
 }
 
 impl DataArg {
-    /// What a command writes is no part of the data directory, of which it changes nothing; and it is for the same users,
-    /// for it may hold what the data directory holds.
+    /// What a command writes is no part of the data directory, of which it changes nothing; and it is for the same
+    /// users, for it may hold what the data directory holds.
     fn keep_out(&self, option: &str, path: &Path) -> anyhow::Result<()> {
         let is_inside = !output::is_standard(path) && is_inside(&self.data, path);
         ensure!(!is_inside, "{option} {}: give a place outside of the data directory", path.display());
@@ -123,8 +123,8 @@ impl DataArg {
     }
 }
 
-/// What is written from now on is for the owner of the data directory; also for the group and others, as far as those may
-/// look into the directory. It holds secrets of connections and partners.
+/// What is written from now on is for the owner of the data directory; also for the group and others, as far as those
+/// may look into the directory. It holds secrets of connections and partners.
 fn keep_files_private(dir: &Path) {
     let mode = std::fs::metadata(dir).map_or(0o700, |dir| dir.permissions().mode());
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(!mode & 0o077));

@@ -554,8 +554,8 @@ fn is_destination(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
 }
 
-/// Levels and `TARGET=LEVEL`s, with commas between them. `EnvFilter` takes any word for a target of which everything is
-/// logged, and of a target that there is not nothing is.
+/// Levels and `TARGET=LEVEL`s, with commas between them. `EnvFilter` takes any word for a target of which everything
+/// is logged, and of a target that there is not nothing is.
 fn check_log_level(filter: &str) -> Result<(), ConfigError> {
     let is_level = |word: &str| {
         ["off", "error", "warn", "info", "debug", "trace"].iter().any(|level| word.eq_ignore_ascii_case(level))

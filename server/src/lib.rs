@@ -8,9 +8,9 @@
 //! - `fakemon_control`: HTTP on a thread of its own: events, the AWS APIs, webhooks, metrics, health, the page
 //! - `fakemon_load`: the load generator, and the living world of `serve --demo`
 //!
-//! Here: `log_lines`: what the process says on stderr; `signals`: what it hears; `watchdog`: whether its threads move, and
-//! it stops; `printed`: what it says on stdout; `descriptors`: who may have how many; [`config`]: settings; [`command`]: the
-//! command line.
+//! Here: `log_lines`: what the process says on stderr; `signals`: what it hears; `watchdog`: whether its threads
+//! move, and it stops; `printed`: what it says on stdout; `descriptors`: who may have how many; [`config`]: settings;
+//! [`command`]: the command line.
 //!
 #![doc = include_str!("incident.md")]
 

@@ -12,8 +12,8 @@ pub(crate) fn stdout() -> Printed<Stdout> {
 
 static READER_LEFT: AtomicBool = AtomicBool::new(false);
 
-/// Whether the reader of stdout left before the end, as `head` does. A pipe or a socket that broke elsewhere is another
-/// thing: there, something is lost.
+/// Whether the reader of stdout left before the end, as `head` does. A pipe or a socket that broke elsewhere is
+/// another thing: there, something is lost.
 pub(crate) fn reader_left() -> bool {
     READER_LEFT.load(Ordering::Relaxed)
 }

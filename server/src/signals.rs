@@ -2,8 +2,8 @@
 //! watchdog and the main thread look at it.
 //!
 //! - SIGTERM, SIGINT: ask to stop.
-//! - SIGHUP, which a terminal sends when it closes, and SIGXFSZ, when a file reaches the limit of file sizes (`ulimit -f`),
-//!   which is an error to who writes it: neither ends a server.
+//! - SIGHUP, which a terminal sends when it closes, and SIGXFSZ, when a file reaches the limit of file sizes (`ulimit
+//!   -f`), which is an error to who writes it: neither ends a server.
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::{exit, register};
@@ -16,7 +16,8 @@ static STOP_REQUESTS: AtomicU32 = AtomicU32::new(0);
 static FIRST: AtomicI32 = AtomicI32::new(0);
 static HANGUPS: AtomicU32 = AtomicU32::new(0);
 
-/// Lets signals through that the parent held back: a mask is inherited, and a process that hears no SIGTERM is killed.
+/// Lets signals through that the parent held back: a mask is inherited, and a process that hears no SIGTERM is
+/// killed.
 pub(crate) fn unblock() {
     // SAFETY: a set is made empty, then filled, then only read; all three calls take pointers to it alone.
     unsafe {

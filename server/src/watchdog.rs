@@ -7,9 +7,9 @@
 //!            and the name of the thread that was waited for
 //! ```
 //!
-//! What ends at once loses nothing that was acknowledged: it is as after `kill -9`, which recovery is made for. Time is
-//! counted in looks, so that a process that was stopped (SIGSTOP, a debugger, a machine that slept) and goes on is not
-//! taken for one whose threads hang.
+//! What ends at once loses nothing that was acknowledged: it is as after `kill -9`, which recovery is made for. Time
+//! is counted in looks, so that a process that was stopped (SIGSTOP, a debugger, a machine that slept) and goes on is
+//! not taken for one whose threads hang.
 
 use crate::{log_lines, signals};
 use anyhow::Context;
@@ -22,8 +22,8 @@ use std::time::Duration;
 
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(100);
-/// Signals that ask to stop within this number of looks are one request: supervisors and shells send the same to a process and to its
-/// group.
+/// Signals that ask to stop within this number of looks are one request: supervisors and shells send the same to a
+/// process and to its group.
 const SAME_REQUEST_LOOKS: u32 = 10;
 
 /// The thread that watches. Ends when dropped.

@@ -19,7 +19,7 @@ pub(super) enum Kind {
 }
 
 /// A piece of a text.
-enum BlockOrGap {
+enum Piece {
     Words(String),
     Step { command: String, said: String },
 }
@@ -30,8 +30,8 @@ pub(super) fn check(file: &Path, kind: Kind, folder: &Path) {
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     let (mut written, mut wrong, mut steps) = (String::new(), Vec::new(), 0);
     for piece in pieces(&text, kind) {
-        let BlockOrGap::Step { command, said } = piece else {
-            let BlockOrGap::Words(words) = piece else { unreachable!("it is no step") };
+        let Piece::Step { command, said } = piece else {
+            let Piece::Words(words) = piece else { unreachable!("it is no step") };
             written.push_str(&words);
             continue;
         };
@@ -58,14 +58,14 @@ pub(super) fn check(file: &Path, kind: Kind, folder: &Path) {
     assert!(wrong.is_empty(), "{name}; UPDATE_GOLDEN=1 writes it anew:\n{}", wrong.join("\n"));
 }
 
-fn pieces(text: &str, kind: Kind) -> Vec<BlockOrGap> {
+fn pieces(text: &str, kind: Kind) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut inside = kind == Kind::Console;
     let mut lines = text.split_inclusive('\n');
     while let Some(line) = lines.next() {
         if kind == Kind::Markdown && line.starts_with("```") {
             inside = line.starts_with("```console");
-            pieces.push(BlockOrGap::Words(line.to_owned()));
+            pieces.push(Piece::Words(line.to_owned()));
             continue;
         }
         match (line.strip_prefix("$ ").filter(|_| inside), pieces.last_mut()) {
@@ -75,10 +75,10 @@ fn pieces(text: &str, kind: Kind) -> Vec<BlockOrGap> {
                     command.push('\n');
                     command.push_str(lines.next().expect("a command goes on after a backslash").trim_end());
                 }
-                pieces.push(BlockOrGap::Step { command, said: String::new() });
+                pieces.push(Piece::Step { command, said: String::new() });
             }
-            (None, Some(BlockOrGap::Step { said, .. })) if inside => said.push_str(line),
-            _ => pieces.push(BlockOrGap::Words(line.to_owned())),
+            (None, Some(Piece::Step { said, .. })) if inside => said.push_str(line),
+            _ => pieces.push(Piece::Words(line.to_owned())),
         }
     }
     pieces

@@ -1,7 +1,7 @@
 //! The engine in the process of the bench, without a network: one client that submits the attempts of the workload.
 
 use fakemon_capture::command::{Attempt, Completion, SubmitError};
-use fakemon_capture::players::Player;
+use fakemon_capture::player::Player;
 use fakemon_engine::{Client, Engine, Metrics, Options};
 use fakemon_model::event::{Outcome, PlayerName};
 use fakemon_model::ids::{AttemptId, FakemonId, Token};

@@ -1,18 +1,18 @@
 //! Clients: submit commands with a token, poll completions. One per thread, so that nothing is shared on the way in
 //! but the mailboxes of the shards.
 
+use crate::archive_reader::{Question, Request};
 use crate::command::{Attempt, Completion, Firing, Spawn, SpawnError, Stages, SubmitError, Throttled};
-use crate::desk::{Name, NoPlace};
+use crate::commit::commit_queue::{Name, NoPlace};
+use crate::completion_queue::{CompletionQueue, Release, decision};
+use crate::decision::record::short_ns;
+use crate::decision::resolve::Throw;
+use crate::decision::turn::{Answer, AnswerBody, Turn};
 use crate::metrics::ThrowFigures;
-use crate::outbox::{CompletionQueue, Release, decision};
-use crate::players::{Claim, Player, Waiter};
-use crate::reader::{Question, Request};
-use crate::record::short_ns;
-use crate::resolve::Throw;
+use crate::player::{Claim, Player, Waiter};
+use crate::population::{Fakemon, StateHash};
 use crate::shard::{ThrowCommand, WorldCommand};
 use crate::shared::Shared;
-use crate::state::{Fakemon, StateHash};
-use crate::turn::{Answer, AnswerBody, Turn};
 use fakemon_fbs::journal::{Changed, Put, SectionDraft};
 use fakemon_model::authorship;
 use fakemon_model::event::{Decision, PlayerName};

@@ -1,6 +1,6 @@
 //! Commands to the engine, why they are refused, and their completions.
 
-use crate::players::Player;
+use crate::player::Player;
 use fakemon_model::authorship::Reserved;
 use fakemon_model::event::{Caught, Decision};
 use fakemon_model::ids::{AttemptId, FakemonId, Position, Timestamp, Token};

@@ -4,7 +4,7 @@ use fakemon_model::limits::{CORES_MAX, OPEN_TABLES_MAX};
 use fakemon_model::species::SpeciesTable;
 use std::time::Duration;
 
-pub use fakemon_journal::{ConnectionIndex, Durability, OpenError, Retention};
+pub use fakemon_journal::{Directory, Durability, OpenError, Retention};
 
 /// How an engine is set up.
 #[derive(Clone, Debug)]
@@ -101,8 +101,8 @@ impl Options {
         Ok(())
     }
 
-    /// Whether the process may have as many descriptors as the engine needs: without them it would stop later, when a table
-    /// or a connection cannot be opened.
+    /// Whether the process may have as many descriptors as the engine needs: without them it would stop later, when a
+    /// table or a connection cannot be opened.
     pub fn check_descriptors(&self, limit: usize) -> Result<(), OpenError> {
         let needed = self.descriptors(limit);
         if limit >= needed {

@@ -1,12 +1,14 @@
 //! Start-up: the rows of the snapshot, then the tail of the journal, block by block along the hash chain. There is no
 //! other way to start, whatever happened before.
 
-use crate::outbox::decision;
-use crate::players::{IdRanges, Player, Registry};
-use crate::record::{self, DecidedThrow};
-use crate::resolve::Rules;
-use crate::snapshot::{name_species, next_fakemon_id};
-use crate::state::{Change, Fakemon, Fate, Population, StateHash};
+pub mod snapshot; // rows that make the next start short
+
+use crate::completion_queue::decision;
+use crate::decision::record::{self, DecidedThrow};
+use crate::decision::resolve::Rules;
+use crate::player::{IdRanges, Player, Registry};
+use crate::population::{Change, Fakemon, Fate, Population, StateHash};
+use crate::recovery::snapshot::{name_species, next_fakemon_id};
 use fakemon_fbs::journal::{BlockHead, Event};
 use fakemon_fbs::snapshot::{Fakemon as FakemonRow, Head};
 use fakemon_journal::{Link, ReadError, RowStore, Store};

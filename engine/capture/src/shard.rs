@@ -9,12 +9,12 @@
 mod interleavings;
 
 use crate::command::SpawnError;
-use crate::desk::Place;
-use crate::players::Player;
-use crate::record::{DecidedThrow, appeared_record, short_ns, vanished_record};
-use crate::resolve::{Rules, Throw, resolve};
-use crate::state::{Change, Fakemon, Fate, Population, StateHash};
-use crate::turn::{Answer, AnswerBody, Capture, ClientId, Turn};
+use crate::commit::commit_queue::Place;
+use crate::decision::record::{DecidedThrow, appeared_record, short_ns, vanished_record};
+use crate::decision::resolve::{Rules, Throw, resolve};
+use crate::decision::turn::{Answer, AnswerBody, Capture, ClientId, Turn};
+use crate::player::Player;
+use crate::population::{Change, Fakemon, Fate, Population, StateHash};
 use fakemon_fbs::snapshot::Caught;
 use fakemon_model::event::Outcome;
 use fakemon_model::ids::{FakemonId, ShardId, Timestamp, Token};

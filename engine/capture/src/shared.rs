@@ -1,16 +1,16 @@
 //! What clients and threads share: all of it is read-only, or made for many writers.
 
-use crate::clockwork::WorldFigures;
-use crate::cores::ShardInbox;
-use crate::desk::CommitQueue;
+use crate::archive_reader::ReadQueue;
+use crate::commit::commit_queue::CommitQueue;
+use crate::completion_queue::Outboxes;
+use crate::decision::resolve::Rules;
+use crate::executor::ShardInbox;
 use crate::metrics::{GroupFigures, ThrowFigures};
 use crate::options::Options;
-use crate::outbox::Outboxes;
-use crate::players;
-use crate::reader::ReadQueue;
-use crate::resolve::Rules;
-use crate::snapshot::next_fakemon_id;
+use crate::player;
+use crate::recovery::snapshot::next_fakemon_id;
 use crate::world::World;
+use crate::world::expiry::WorldFigures;
 use fakemon_journal::Progress;
 use fakemon_model::ids::{FakemonId, SpeciesId};
 use fakemon_resource::resource::Change;
@@ -34,7 +34,7 @@ pub struct Shared {
     pub desk: Arc<CommitQueue>,
     pub progress: Arc<Progress>,
     pub outboxes: Arc<Outboxes>,
-    pub registry: Arc<players::Registry>,
+    pub registry: Arc<player::Registry>,
     pub world: Arc<World>,
     pub counter: Arc<ReadQueue>,
     pub failure: Arc<Failure>,

@@ -1,8 +1,10 @@
 //! The world as players see it: wild fakémon by area, and what changes. A view that follows the journal, so that it
 //! shows what is durable and nothing else, and reading it never touches a shard.
 
-use crate::arena::Arena;
-use crate::state::{self, Fakemon, Fate};
+pub mod expiry; // fakémon whose time is over
+
+use crate::population::arena::Arena;
+use crate::population::{self, Fakemon, Fate};
 use crossbeam::queue::ArrayQueue;
 use fakemon_model::event::Sighting;
 use fakemon_model::ids::{FakemonId, Position, SpeciesId, Timestamp, mix};
@@ -189,14 +191,14 @@ impl World {
     }
 
     /// Takes in changes of the journal up to `position`.
-    pub fn follow(&self, changes: &[state::Change], position: Position) {
+    pub fn follow(&self, changes: &[population::Change], position: Position) {
         if !changes.is_empty() {
             let mut sightings = self.sightings.write().unwrap_or_else(PoisonError::into_inner);
             let seen = changes.iter().filter_map(|change| match *change {
-                state::Change::Appeared(fakemon) => {
+                population::Change::Appeared(fakemon) => {
                     sightings.insert(&fakemon).then(|| Change::Appeared(self.sighting_of(&fakemon)))
                 }
-                state::Change::Captured(fakemon_id, _) | state::Change::Vanished(fakemon_id) => {
+                population::Change::Captured(fakemon_id, _) | population::Change::Vanished(fakemon_id) => {
                     sightings.remove(fakemon_id).map(|place| Change::Vanished { fakemon_id, place })
                 }
             });

@@ -3,8 +3,8 @@
 //! rule.
 
 use super::lane::{Arrival, Lane, LaneId};
-use super::names::Events;
 use super::router::live;
+use crate::event_reader::Events;
 use fakemon_model::envelope::{COMMAND_REFUSED, EventKey, Facet, SOURCE_CAPTURE};
 use fakemon_model::event::{Event, PlayerName, Put};
 use fakemon_model::ids::{PlayerId, Position, Timestamp};

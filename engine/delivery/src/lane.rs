@@ -9,12 +9,17 @@
 //!
 //! - `rows`: the rows of lanes in the depot
 
+pub(crate) mod health;
+pub(crate) mod rate;
+pub(crate) mod failure_code;
+pub(crate) mod scheduled;
+
 mod rows;
 
 pub(crate) use rows::{Standing, StoredLane};
 pub(crate) use rows::{erase, read_all};
 
-use super::health::Health;
+use crate::lane::health::Health;
 use fakemon_journal::{Batch, BusStore, ReadError, Table};
 use fakemon_model::envelope::EventKey;
 use fakemon_model::ids::Timestamp;

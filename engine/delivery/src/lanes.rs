@@ -5,7 +5,7 @@ use super::lane::{Course, Lane, LaneId, Pending};
 use fakemon_journal::{Batch, BusStore, ReadError};
 use fakemon_model::ids::{Position, Timestamp};
 use fakemon_resource::Destination;
-use fakemon_sync::bell::Notify;
+use fakemon_sync::notify::Notify;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};

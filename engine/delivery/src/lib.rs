@@ -1,56 +1,48 @@
 //! From the journal to the targets of rules.
 //!
-//! - `failure_code`: why an attempt failed, as the service names it
-//! - `known`: the state that the router last stored
-//! - `rate`: counts of the last minute
-//! - `health`: whether the target of a lane accepts deliveries
-//! - `lane`: the events that one target still has to get
-//! - `traffic`: counts of events by source, and of the rules that match them
+//! - `lane`: the events that one target still has to get; below it `failure_code`: why an attempt failed, as the service
+//!   names it; `rate`: counts of the last minute; `health`: whether the target accepts deliveries
+//! - `metrics`: figures of buses; below it `traffic`: counts of events by source, and of the rules that match them
 //! - `answers`: which answer webhooks get the results of which players
-//! - `whereabouts`: the status of one event's deliveries, for tools
-//! - `archived`: number and size of the events in an archive
+//! - `router`: which lanes get an event; below it `router_state`: the state that it last stored
+//! - `dispatcher`: one delivery attempt: load, shape, then mark delivered, schedule a retry, or write a dead letter
+//! - `status`: the status of one event's deliveries, for tools
+//! - `replay`: events of an archive again; below it `archived`: number and size of the events in an archive
 
 #![allow(missing_docs, reason = "the facade is what others read; here a doc that repeats a name says nothing")]
 
 pub mod notices; // what the engine says of itself
 pub mod schema; // the schemas of a bus, and events checked where they come in
-mod failure_code;
-mod known;
-mod rate;
-mod health;
 mod lane;
 mod lanes;
-mod names;
-mod traffic;
-mod figures;
+mod event_reader;
+mod metrics;
 mod filter;
 mod answers;
-mod scheduled;
 mod router;
-mod courier;
-mod whereabouts;
+mod dispatcher;
+mod status;
 mod replay;
-mod archived;
 pub mod commands;
-pub mod inside; // delivery within the process: queues, log groups, buses, captures, functions, players
+pub mod local; // delivery within the process: queues, log groups, buses, captures, functions, players
 pub mod reset; // empties what the bus keeps beside the journal
 pub mod tail; // reads the journal as events, as it grows
 
-pub use archived::{ArchiveFigures, Archived};
-pub use courier::{Dispatcher, Failed, RedriveError, ShapedEvent, rule_arn};
-pub use failure_code::FailureCode;
-pub use figures::BusMetrics;
+pub use dispatcher::{Dispatcher, Failed, RedriveError, ShapedEvent, rule_arn};
+pub use event_reader::{Events, Journal, keys_of, told};
 pub use filter::{Filter, Names, Patterns, Text};
-pub use health::Health;
-pub use known::Known;
+pub use lane::failure_code::FailureCode;
+pub use lane::health::Health;
+pub use lane::scheduled::{by_destination, group_of, kind as schedule_lane_kind, lane_of_firing};
 pub use lane::{Course, Lane, LaneId, LaneMetrics, Pending};
 pub use lanes::Lanes;
-pub use names::{Events, Journal, keys_of, told};
+pub use metrics::BusMetrics;
+pub use metrics::traffic::Tally;
+pub use metrics::traffic::{BusTraffic, EventType, Flow, TYPES_MAX, TypeTraffic};
+pub use replay::archived::{ArchiveFigures, Archived};
 pub use replay::{ReplayProgress, Replays};
 pub use replay::{Replayer, forget_replays};
 pub use router::Router;
-pub use scheduled::{by_destination, group_of, kind as schedule_lane_kind, lane_of_firing};
-pub use traffic::Tally;
-pub use traffic::{BusTraffic, EventType, Flow, TYPES_MAX, TypeTraffic};
-pub use whereabouts::StatusReader;
-pub use whereabouts::{Delivery, DeliveryStatus};
+pub use router::router_state::Known;
+pub use status::StatusReader;
+pub use status::{Delivery, DeliveryStatus};

@@ -34,7 +34,7 @@
 
 use fakemon_model::envelope::{REGION, SOURCE_ENGINE};
 use fakemon_resource::{DEFAULT_BUS, NewEvent};
-use fakemon_sync::bell::Notify;
+use fakemon_sync::notify::Notify;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

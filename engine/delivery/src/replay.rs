@@ -6,12 +6,14 @@
 //! depot, room Router: 'replay' 0 name → position (8), events (8), last time (8), ended at (8; 0: not yet)
 //! ```
 
-use super::courier::trace_of;
+pub(crate) mod archived;
+
 use super::filter::{Filter, Patterns};
 use super::lane::{Arrival, Course, Lane, LaneId, READY_MAX};
 use super::lanes::Lanes;
-use super::names::{Events, keys_of, told};
-use fakemon_capture::record;
+use crate::dispatcher::trace_of;
+use crate::event_reader::{Events, keys_of, told};
+use fakemon_capture::decision::record;
 use fakemon_journal::{Batch, BusStore, Progress, ReadError, Table};
 use fakemon_model::envelope::{EventKey, Told, bus};
 use fakemon_model::event::Event;

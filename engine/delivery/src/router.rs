@@ -4,22 +4,23 @@
 //!
 //! - `due`: schedules
 
+pub(crate) mod router_state;
+
 mod due;
 
 use super::answers::{ANSWERS, Answers, live_answers};
 use super::commands::is_command;
-use super::courier::trace_of;
-use super::figures::BusMetrics;
 use super::filter::{Filter, Patterns};
-use super::known::{self, Known};
 use super::lane::{Arrival, Course, Lane, LaneId, StoredLane};
 use super::lanes::Lanes;
-use super::names::{Events, keys_of, told};
-use super::scheduled;
-use super::traffic::Tally;
-use fakemon_capture::record;
+use crate::dispatcher::trace_of;
+use crate::event_reader::{Events, keys_of, told};
+use crate::lane::scheduled;
+use crate::metrics::BusMetrics;
+use crate::metrics::traffic::Tally;
+use fakemon_capture::decision::record;
 use fakemon_fbs::journal::{BlockHead, Event as Record};
-use fakemon_journal::follow::Follower;
+use fakemon_journal::follower::Follower;
 use fakemon_journal::{Batch, BusStore, Progress, ReadError};
 use fakemon_model::envelope::{ACCOUNT, EventKey, Facet, REGION, bus};
 use fakemon_model::event::Event;
@@ -30,6 +31,7 @@ use fakemon_schedule::Agenda;
 use fakemon_sync::failure::Failure;
 use fakemon_sync::pulse;
 use hashbrown::HashMap;
+use router_state::Known;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -198,7 +200,7 @@ impl Router {
     ) -> Result<(), ReadError> {
         let (committed_at, ahead) = (record::committed_at(head), record::ahead(head));
         if let Record::Changed(changed) = &event {
-            let change = known::change(changed).map_err(|error| ReadError::corrupt(position, error))?;
+            let change = router_state::change(changed).map_err(|error| ReadError::corrupt(position, error))?;
             self.apply(&change, position, ahead.to_wall(Timestamp(changed.at_ns)))?;
         }
         let event = record::event(event, ahead);
@@ -290,7 +292,7 @@ impl Router {
             (put, None) => put,
         };
         self.known.registry.apply(change);
-        known::note_change(&mut self.changes, change);
+        router_state::note_change(&mut self.changes, change);
         match change {
             Change::Put(Resource::Target(target)) => {
                 self.open_lane(target, position)?;
@@ -423,7 +425,7 @@ impl Router {
         let mut batch = std::mem::take(&mut self.changes);
         self.lanes.all().iter().for_each(|lane| lane.write(&mut batch));
         if self.known.next != self.known.written || !batch.is_empty() {
-            known::note_position(&mut batch, self.known.next);
+            router_state::note_position(&mut batch, self.known.next);
             self.known.written = self.known.next;
             self.depot.write(batch, false)?;
         }

@@ -1,7 +1,7 @@
 //! The journal as events, for followers in this process: durable events, in order, from any position on.
 
 use crate::Events;
-use fakemon_capture::record;
+use fakemon_capture::decision::record;
 use fakemon_fbs::journal::Event as Record;
 use fakemon_journal::{Progress, ReadError};
 use fakemon_model::envelope::{EventKey, Facet, Told, bus, kind};

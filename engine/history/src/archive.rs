@@ -4,8 +4,8 @@ mod blocks;
 
 pub use blocks::Block;
 
-use fakemon_capture::options::{ConnectionIndex, OpenError};
-use fakemon_capture::record;
+use fakemon_capture::decision::record;
+use fakemon_capture::options::{Directory, OpenError};
 use fakemon_delivery::{Delivery, Known, Names, StatusReader, Text, keys_of, told};
 use fakemon_fbs::journal::{BlockReader, Event as Record};
 use fakemon_journal::index::{Found, Index, Subject};
@@ -152,7 +152,7 @@ impl Archive {
         });
         let (rows, index) = (rows?, usable(index));
         let store = Store::open_to_read(dir)?;
-        let fail = |error: ReadError| OpenError::reading(ConnectionIndex(dir), &error, "");
+        let fail = |error: ReadError| OpenError::reading(Directory(dir), &error, "");
         let mut archive = Archive {
             dir: dir.to_owned(),
             store,
@@ -191,7 +191,7 @@ impl Archive {
     /// # Errors
     /// When the depot cannot be opened, or something is damaged.
     pub fn resources(&self) -> Result<Registry, OpenError> {
-        let fail = |error: ReadError| OpenError::reading(ConnectionIndex(&self.dir), &error, "");
+        let fail = |error: ReadError| OpenError::reading(Directory(&self.dir), &error, "");
         let first = self.first_position();
         let known = match BusStore::open_to_read(&self.dir)? {
             Some(depot) => Known::read(&depot, first, self.end).map_err(fail)?,
@@ -232,7 +232,7 @@ impl Archive {
                     players.insert(PlayerId(named.player), named.name);
                 }
                 Record::SpeciesNamed(named) => {
-                    fakemon_capture::snapshot::name_species(species, named.species, named.name)
+                    fakemon_capture::recovery::snapshot::name_species(species, named.species, named.name)
                 }
                 Record::Opened(event) => {
                     *ever_unsynced |= !event.durable;
@@ -377,8 +377,8 @@ impl Archive {
         })
     }
 
-    /// The first event that was handed to the disk at a moment of the wall clock or later; the end if none was. Behind it
-    /// there may be earlier ones, if the clock was set back.
+    /// The first event that was handed to the disk at a moment of the wall clock or later; the end if none was.
+    /// Behind it there may be earlier ones, if the clock was set back.
     ///
     /// # Errors
     /// A damaged or unreadable journal.
@@ -386,8 +386,8 @@ impl Archive {
         self.store.first_since(time, self.end)
     }
 
-    /// One past the last event that was handed to the disk before a moment of the wall clock; the first position if none was.
-    /// Before it there may be later ones, if the clock was set back.
+    /// One past the last event that was handed to the disk before a moment of the wall clock; the first position if
+    /// none was. Before it there may be later ones, if the clock was set back.
     ///
     /// # Errors
     /// A damaged or unreadable journal.
@@ -395,7 +395,8 @@ impl Archive {
         self.store.end_before(time, self.end)
     }
 
-    /// The first and the last moment of the wall clock at which events were handed to the disk; none if there are none.
+    /// The first and the last moment of the wall clock at which events were handed to the disk; none if there are
+    /// none.
     ///
     /// # Errors
     /// A damaged or unreadable journal.
@@ -563,7 +564,7 @@ impl Archive {
     /// # Errors
     /// When the depot cannot be opened, or something is damaged.
     pub fn deliveries(&self, recorded: &Recorded) -> Result<Option<Vec<Delivery>>, OpenError> {
-        let fail = |error: ReadError| OpenError::reading(ConnectionIndex(&self.dir), &error, "");
+        let fail = |error: ReadError| OpenError::reading(Directory(&self.dir), &error, "");
         let Some(then) = self.resources_at(recorded.position).map_err(fail)? else { return Ok(None) };
         let bus = envelope::bus(&recorded.event);
         if then.rules_of(bus).next().is_none() {
@@ -584,7 +585,7 @@ impl Archive {
             return Ok(yard);
         }
         let depot = BusStore::open_to_read(&self.dir)?;
-        let fail = |error| OpenError::reading(ConnectionIndex(&self.dir), &error, "");
+        let fail = |error| OpenError::reading(Directory(&self.dir), &error, "");
         let newest = self.store.newest_head().map_err(fail)?.unwrap_or_default();
         let yard =
             StatusReader::read(depot, self.first_position(), self.end, record::ahead(&newest)).map_err(fail)?;

@@ -3,7 +3,7 @@
 //! Everything is read, nothing is guessed: what the journal does not say is `None`.
 
 use crate::archive::{Archive, Group, Opened, Recorded};
-use fakemon_capture::resolve::{Throw, roll};
+use fakemon_capture::decision::resolve::{Throw, roll};
 use fakemon_delivery::Delivery;
 use fakemon_journal::ReadError;
 use fakemon_journal::index::Subject;

@@ -3,8 +3,8 @@
 
 use crate::jsonl::{BlockLine, Line, LineError};
 use crate::rebuild::{Rebuild, RebuildError};
+use fakemon_capture::decision::record;
 use fakemon_capture::options::OpenError;
-use fakemon_capture::record;
 use fakemon_fbs::journal::{BlockReader, BlockWriter, SectionDraft};
 use fakemon_model::event::Event;
 use fakemon_model::ids::{Ahead, PlayerId, Position, ShardId};

@@ -11,10 +11,11 @@
 //! ```
 //!
 //! Numbers of 64 bits are decimal strings, smaller ones are numbers. Times are nanoseconds since 1970 by the wall
-//! clock, places ten-millionths of a degree. A block whose records are ahead of the wall clock, because that was set, says
-//! so: `ahead_ns` with a sign, and `ahead_since`, the first position from which on it was so. `sections` are pairs of a shard and how many events it decided in one turn. An export
-//! with filters says `"whole":false`, and which; it holds the events that pass and the blocks they are in, and cannot be
-//! imported. Events by `kind`, all with `position` and `shard`:
+//! clock, places ten-millionths of a degree. A block whose records are ahead of the wall clock, because that was set,
+//! says so: `ahead_ns` with a sign, and `ahead_since`, the first position from which on it was so. `sections` are
+//! pairs of a shard and how many events it decided in one turn. An export with filters says `"whole":false`, and
+//! which; it holds the events that pass and the blocks they are in, and cannot be imported. Events by `kind`, all
+//! with `position` and `shard`:
 //!
 //! | kind | members |
 //! |---|---|

@@ -2,8 +2,8 @@
 //! damaged one. Every block is written as the committer writes it — hash chain, one batch with its captures — and
 //! must get its old hash.
 
+use fakemon_capture::decision::record;
 use fakemon_capture::options::{Durability, OpenError};
-use fakemon_capture::record;
 use fakemon_fbs::journal::{BlockReader, Event, Outcome};
 use fakemon_fbs::snapshot::Caught;
 use fakemon_journal::{BlockHash, Link, Part, ReadError, Store, check_empty, complete};

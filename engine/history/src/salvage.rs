@@ -18,9 +18,9 @@ use crate::archive::{Block, Group, Recorded};
 use crate::jsonl::{Names, write_block, write_end, write_event, write_export};
 use crate::rebuild::Rebuild;
 use crate::verify::{self, Cause, Examination, Finding, Segment};
+use fakemon_capture::decision::record;
 use fakemon_capture::options::OpenError;
-use fakemon_capture::record;
-use fakemon_capture::state::StateHash;
+use fakemon_capture::population::StateHash;
 use fakemon_delivery::Known;
 use fakemon_fbs::journal::{BlockHead, BlockReader, BlockWriter, SectionDraft};
 use fakemon_journal::files::{self, PRIVATE_FILE, PRIVATE_FOLDER};
@@ -98,8 +98,9 @@ struct Run {
     end: Position,
 }
 
-/// Makes the new directory `to`, which is empty or not there, of the damaged one; `progress` hears the position and the
-/// end now and then, `reading` which database beside the journal is read next. If nothing is wrong, nothing is written.
+/// Makes the new directory `to`, which is empty or not there, of the damaged one; `progress` hears the position and
+/// the end now and then, `reading` which database beside the journal is read next. If nothing is wrong, nothing is
+/// written.
 ///
 /// # Errors
 /// When a process has the old one open, nothing can be read, or the new one cannot be written.
@@ -451,8 +452,8 @@ fn note_losses(examination: &Examination, notes: &mut Vec<String>) {
     }
 }
 
-/// Cursors of deliveries, queues, log groups and secrets go along, up to where they are damaged, unless they know more
-/// than the journal.
+/// Cursors of deliveries, queues, log groups and secrets go along, up to where they are damaged, unless they know
+/// more than the journal.
 fn hand_over_bus(
     wreck: &SalvageCopy,
     bus_is_whole: bool,

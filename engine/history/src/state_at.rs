@@ -2,9 +2,9 @@
 //! along the journal with the same changes that the engine applies, so it shows the engine's state.
 
 use crate::archive::{Archive, Opened};
-use fakemon_capture::record;
-use fakemon_capture::resolve::Rules;
-use fakemon_capture::state::{Change, Fakemon, Fate, Population, StateHash};
+use fakemon_capture::decision::record;
+use fakemon_capture::decision::resolve::Rules;
+use fakemon_capture::population::{Change, Fakemon, Fate, Population, StateHash};
 use fakemon_fbs::journal::{BlockHead, Event};
 use fakemon_journal::ReadError;
 use fakemon_model::event::Outcome;

@@ -29,7 +29,7 @@ pub use marks::{Mark, Marked, Marks};
 
 use crate::archive::Archive;
 use aggregate::Aggregate;
-use fakemon_capture::record;
+use fakemon_capture::decision::record;
 use fakemon_fbs::journal::Event as Record;
 use fakemon_journal::ReadError;
 use fakemon_model::event::{Event, Outcome};
@@ -231,8 +231,8 @@ pub fn read(
     Ok(aggregate.finish(top))
 }
 
-/// The time of everything in the journal by the wall clock: from its first moment to the one after its last. None: it is
-/// empty.
+/// The time of everything in the journal by the wall clock: from its first moment to the one after its last. None: it
+/// is empty.
 ///
 /// # Errors
 /// A damaged or unreadable journal.

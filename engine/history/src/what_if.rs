@@ -3,9 +3,9 @@
 
 use crate::archive::Archive;
 use crate::state_at::{Moment, MomentError, Watch};
-use fakemon_capture::record::{self, DecidedThrow};
-use fakemon_capture::resolve::{Rules, Throw, resolve};
-use fakemon_capture::state::{Change, Fakemon, Fate, Population};
+use fakemon_capture::decision::record::{self, DecidedThrow};
+use fakemon_capture::decision::resolve::{Rules, Throw, resolve};
+use fakemon_capture::population::{Change, Fakemon, Fate, Population};
 use fakemon_fbs::journal::Event;
 use fakemon_model::event::Outcome;
 use fakemon_model::ids::{AttemptId, FakemonId, PlayerId, Position, SpeciesId, Timestamp};

@@ -85,8 +85,8 @@ fn manifest(path: &Path) -> Option<(String, u64)> {
     Some((current, bytes))
 }
 
-/// Address space that a server takes at its start, with some to spare: memory of threads above all. Most of it is never
-/// touched, and what finds none ends the process without a word.
+/// Address space that a server takes at its start, with some to spare: memory of threads above all. Most of it is
+/// never touched, and what finds none ends the process without a word.
 const WRITING_BYTES: u64 = 2 << 30;
 
 /// Whether there is what the threads and caches of a server take.

@@ -55,9 +55,9 @@ pub enum OpenError {
 }
 
 /// A data directory at the beginning of a line: `data directory PATH`.
-pub struct ConnectionIndex<'d>(pub &'d Path);
+pub struct Directory<'d>(pub &'d Path);
 
-impl Display for ConnectionIndex<'_> {
+impl Display for Directory<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "data directory {}", self.0.display())
     }

@@ -12,7 +12,7 @@
 //!
 //! So writing costs one row for hundreds of events, and a look-up reads one short row per segment, all neighbours.
 
-use crate::error::{ConnectionIndex, OpenError};
+use crate::error::{Directory, OpenError};
 use crate::{IndexStore, ReadError, Store, damaged_index};
 use fakemon_fbs::journal::{BlockReader, Event, Outcome};
 use fakemon_model::ids::{FakemonId, PlayerId, Position, mix};
@@ -331,7 +331,7 @@ pub struct Indexed {
 /// # Errors
 /// When a server has the directory open, or the journal cannot be read.
 pub fn build(dir: &Path, progress: &mut dyn FnMut(Position, Position)) -> Result<Indexed, OpenError> {
-    let fail = |error: ReadError| OpenError::reading(ConnectionIndex(dir), &error, "");
+    let fail = |error: ReadError| OpenError::reading(Directory(dir), &error, "");
     let store = Store::open_to_read(dir)?;
     IndexStore::delete(dir)?;
     let index = IndexStore::open_up_to(dir, Position(u64::MAX))?;

@@ -30,34 +30,29 @@ pub mod files; // files and folders that a power cut does not take
 mod error; // why it cannot be opened or read
 mod options; // what a journal promises and keeps
 mod database; // how databases are opened, and what their errors mean
-mod places; // where data directories may lie
-mod acknowledged; // how far databases must reach
+mod location; // where data directories may lie
 mod store; // the journal itself
-mod moments; // when, by the wall clock
-mod rows; // the snapshot
-mod postings; // the index
-mod shared_sync; // writers that wait at the same time share one sync
-mod depot; // what the bus remembers
-mod chain; // the hash chain of blocks
-mod copies; // copies of databases that are open
+mod snapshot_store; // the snapshot
+mod index_store; // the index
+mod bus_store; // what the bus remembers
+mod copy; // copies of databases that are open
 mod progress; // how far the journal is
-pub mod follow; // threads that read each block once it is durable
+pub mod follower; // threads that read each block once it is durable
 pub mod index; // at which positions the journal speaks of a player, a fakémon, a cause
 pub mod retention; // what the journal lets go of
 pub mod checkpoint; // a copy of a data directory while everything goes on
-mod pieces; // reads around damage
-mod wreck; // a damaged directory, opened to take out what can be read
+mod salvage_copy; // a damaged directory, opened to take out what can be read
 
-pub use chain::{BlockHash, Link, StoredBlock, hash as block_hash};
-pub use copies::{Databases, copy_closed};
+pub use bus_store::{Batch, BusStore, Table};
+pub use copy::{Databases, copy_closed};
 pub use database::{Part, descriptors_max};
-pub use depot::{Batch, BusStore, Table};
-pub use error::{ConnectionIndex, OpenError, ReadError};
+pub use error::{Directory, OpenError, ReadError};
+pub use index_store::{IndexStore, damaged as damaged_index};
+pub use location::is_inside;
 pub use options::{Durability, Retention};
-pub use pieces::{BlockOrGap, DamageLocation};
-pub use places::is_inside;
-pub use postings::{IndexStore, damaged as damaged_index};
 pub use progress::Progress;
-pub use rows::{RowStore, Rows};
+pub use salvage_copy::SalvageCopy;
+pub use salvage_copy::damaged::{BlockOrGap, DamageLocation};
+pub use snapshot_store::{RowStore, Rows};
+pub use store::chain::{BlockHash, Link, StoredBlock, hash as block_hash};
 pub use store::{FORMAT, Store, check_empty, check_identity, complete, is_incomplete};
-pub use wreck::SalvageCopy;

@@ -2,7 +2,7 @@
 //! bells.
 
 use fakemon_model::ids::Position;
-use fakemon_sync::bell::Notify;
+use fakemon_sync::notify::Notify;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How far each part of the journal is; followers wait on it.

@@ -1,16 +1,20 @@
 //! RocksDB behind types: keys and values in, rows and blocks out.
 
-use super::acknowledged::{BUS_NOTE, JOURNAL_NOTE, Note, Noted, damaged};
-use super::chain::StoredBlock;
-use super::copies::of_database;
+pub(crate) mod acknowledged; // how far databases must reach
+pub(crate) mod moments; // when, by the wall clock
+pub(crate) mod chain; // the hash chain of blocks
+
 use super::database::{
     Access, FAMILIES, Part, calm_background_threads, check_writing, database_options, families, look_up_options,
     make_folder, open_to_read, scan_options,
 };
-use super::places::check_place;
-use crate::error::{ConnectionIndex, OpenError, ReadError};
+use crate::copy::of_database;
+use crate::error::{Directory, OpenError, ReadError};
 use crate::files::{self, PRIVATE_FILE, PRIVATE_FOLDER};
+use crate::location::check_place;
 use crate::options::Durability;
+use crate::store::acknowledged::{BUS_NOTE, JOURNAL_NOTE, Note, Noted, damaged};
+use crate::store::chain::StoredBlock;
 use fakemon_fbs::Malformed;
 use fakemon_fbs::journal::BlockReader;
 use fakemon_fbs::snapshot::{self, Caught};
@@ -117,7 +121,7 @@ impl Store {
         let db = DB::open_cf_descriptors(&database, dir.join(JOURNAL), families(Access::Write));
         let db = db.map_err(|error| Part::Journal.not_opened(dir, error.as_ref()))?;
         let mut store = Store {
-            told: proven(&db, told).map_err(|error| OpenError::reading(ConnectionIndex(dir), &error, ""))?,
+            told: proven(&db, told).map_err(|error| OpenError::reading(Directory(dir), &error, ""))?,
             db,
             note: None,
             read: None,
@@ -134,7 +138,7 @@ impl Store {
         let written_at = written_at(&journal);
         let db = open_to_read(&journal, &database_options(), families)
             .map_err(|error| Part::Journal.not_opened(dir, error.as_ref()))?;
-        let told = proven(&db, told).map_err(|error| OpenError::reading(ConnectionIndex(dir), &error, ""))?;
+        let told = proven(&db, told).map_err(|error| OpenError::reading(Directory(dir), &error, ""))?;
         Ok(Store { db, note: None, told, read: Some((journal, written_at)) })
     }
 

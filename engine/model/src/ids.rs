@@ -72,8 +72,8 @@ impl Timestamp {
     }
 }
 
-/// How far the engine's time is ahead of the wall clock, in nanoseconds; negative: behind. Zero unless the wall clock was
-/// set since the data directory was made.
+/// How far the engine's time is ahead of the wall clock, in nanoseconds; negative: behind. Zero unless the wall clock
+/// was set since the data directory was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ahead(pub i64);
 

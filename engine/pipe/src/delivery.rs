@@ -7,7 +7,7 @@ use super::plan::{Enrichment, Plan, Source, Target};
 use super::record::{Record, elsewhere};
 use fakemon_capture::client::Client;
 use fakemon_capture::command::SubmitError;
-use fakemon_delivery::inside::{self, HOPS_MAX, addressee, turn};
+use fakemon_delivery::local::{self, HOPS_MAX, addressee, turn};
 use fakemon_delivery::{Failed, FailureCode, ShapedEvent};
 use fakemon_journal::Batch;
 use fakemon_model::envelope::EventKey;
@@ -135,7 +135,7 @@ impl Delivery {
                 let function = self.parts.callees.enricher(name);
                 let function = function.ok_or_else(|| not_now("the enrichment function is not there yet"))?;
                 let mut function = turn(&function);
-                caught(|| function(&batch)).unwrap_or_else(|why| Err(inside::panicked(&why)))
+                caught(|| function(&batch)).unwrap_or_else(|why| Err(local::panicked(&why)))
             }
             Destination::Webhook(name) => {
                 let parameters = enrichment.http.for_event(records[0].decoded());
@@ -195,7 +195,7 @@ impl Delivery {
             Destination::Function(name) => match self.parts.callees.function(name) {
                 None => all(Err(not_now("the function is not there yet"))),
                 Some(function) => {
-                    let outcomes = inside::call(&mut turn(&function), true, &letters(items, &bodies));
+                    let outcomes = local::call(&mut turn(&function), true, &letters(items, &bodies));
                     by_item(items, outcomes)
                 }
             },
@@ -285,7 +285,7 @@ impl Delivery {
         for (item, body) in items.iter().zip(bodies) {
             let event = self.event(name, target, item, body);
             let courier = &self.parts.courier;
-            match event.and_then(|event| inside::admit(courier, registry, &event).map(|()| event)) {
+            match event.and_then(|event| local::admit(courier, registry, &event).map(|()| event)) {
                 Ok(event) => {
                     events.push(event);
                     outcomes.push(Some(Ok(())));
@@ -295,7 +295,7 @@ impl Delivery {
         }
         let failed = match self.client() {
             Ok(_) if events.is_empty() => return outcomes,
-            Ok(client) => match inside::put(client, events) {
+            Ok(client) => match local::put(client, events) {
                 Ok(()) => return outcomes,
                 Err(error @ SubmitError::Stopped) => not_now(&error.to_string()),
                 Err(error @ SubmitError::TooLarge) => {
@@ -345,7 +345,7 @@ impl Delivery {
     fn carry_out(&mut self, items: &[Item], bodies: &[Arc<str>]) -> Outcomes {
         let (stop, now, answered) = (self.stop.clone(), self.parts.now(), self.parts.answered.clone());
         match self.client() {
-            Ok(client) => by_item(items, inside::to_capture(client, &answered, &letters(items, bodies), &stop, now)),
+            Ok(client) => by_item(items, local::to_capture(client, &answered, &letters(items, bodies), &stop, now)),
             Err(failed) => items.iter().map(|_| Some(Err(failed.clone()))).collect(),
         }
     }
@@ -361,7 +361,7 @@ impl Delivery {
                 letter.event = item.decoded.clone();
             }
         }
-        by_item(items, inside::to_players(&mut turn(postman), destination, &letters))
+        by_item(items, local::to_players(&mut turn(postman), destination, &letters))
     }
 
     fn client(&mut self) -> Result<&mut Client, Failed> {
@@ -417,7 +417,7 @@ fn letters(items: &[Item], bodies: &[Arc<str>]) -> Vec<ShapedEvent> {
 }
 
 /// Sorts outcomes into the order of the items.
-fn by_item(items: &[Item], outcomes: inside::Outcomes) -> Outcomes {
+fn by_item(items: &[Item], outcomes: local::Outcomes) -> Outcomes {
     let mut outcomes: std::collections::HashMap<EventKey, Result<(), Failed>> = outcomes.into_iter().collect();
     items.iter().map(|item| outcomes.remove(&item.key)).collect()
 }

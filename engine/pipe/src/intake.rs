@@ -7,7 +7,7 @@ use super::outside::{Heard, Listener};
 use super::parts::{Parts, PipeFigures};
 use super::plan::{BATCH_BYTES_MAX, From, Plan, Source};
 use super::record::{Record, Shape};
-use fakemon_capture::record;
+use fakemon_capture::decision::record;
 use fakemon_delivery::{Events, Filter, Patterns, commands, keys_of, told};
 use fakemon_fbs::journal::{BlockHead, Event as Decided};
 use fakemon_journal::ReadError;

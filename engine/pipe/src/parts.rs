@@ -4,7 +4,7 @@
 use super::outside::HttpClient;
 use super::state::PipeStatus;
 use fakemon_capture::client::Client;
-use fakemon_delivery::inside::{self, Function, OnDecision, PlayerSink};
+use fakemon_delivery::local::{self, Function, OnDecision, PlayerSink};
 use fakemon_delivery::{Dispatcher, Failed, FailureCode};
 use fakemon_journal::{BusStore, Progress};
 use fakemon_model::ids::{Position, Timestamp};
@@ -20,18 +20,18 @@ pub type Enricher = Box<dyn FnMut(&str) -> Result<String, Failed> + Send>;
 /// Callbacks registered by the embedding program.
 #[derive(Default)]
 pub struct Callees {
-    pub functions: Mutex<HashMap<String, inside::Shared<Function>>>,
-    pub enrichers: Mutex<HashMap<String, inside::Shared<Enricher>>>,
-    pub postman: OnceLock<inside::Shared<PlayerSink>>,
+    pub functions: Mutex<HashMap<String, local::Shared<Function>>>,
+    pub enrichers: Mutex<HashMap<String, local::Shared<Enricher>>>,
+    pub postman: OnceLock<local::Shared<PlayerSink>>,
     pub outside: OnceLock<HttpClient>,
 }
 
 impl Callees {
-    pub(super) fn function(&self, name: &str) -> Option<inside::Shared<Function>> {
+    pub(super) fn function(&self, name: &str) -> Option<local::Shared<Function>> {
         self.functions.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    pub(super) fn enricher(&self, name: &str) -> Option<inside::Shared<Enricher>> {
+    pub(super) fn enricher(&self, name: &str) -> Option<local::Shared<Enricher>> {
         self.enrichers.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 }

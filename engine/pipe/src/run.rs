@@ -13,7 +13,7 @@ use super::parts::{Parts, PipeFigures};
 use super::plan::{Plan, Source};
 use super::record::{Mark, Record};
 use super::state::PipeStatus;
-use fakemon_capture::snapshot::lower_priority;
+use fakemon_capture::recovery::snapshot::lower_priority;
 use fakemon_delivery::{Failed, FailureCode};
 use fakemon_journal::ReadError;
 use fakemon_model::envelope::EventKey;

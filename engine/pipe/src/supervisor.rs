@@ -6,7 +6,7 @@ use super::plan::{Plan, Source};
 use super::run::Run;
 use super::state::PipeStatus;
 use fakemon_journal::ReadError;
-use fakemon_journal::follow::Follower;
+use fakemon_journal::follower::Follower;
 use fakemon_model::ids::{Position, Timestamp};
 use fakemon_resource::Registry;
 use fakemon_resource::resource::{DesiredState, Pipe};

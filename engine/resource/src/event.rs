@@ -60,8 +60,8 @@ impl NewEvent {
             + self.resources.iter().chain(&self.trace).map(|text| text.len() + 8).sum::<usize>()
     }
 
-    /// As it is written at `now`, by the engine's time, when the wall clock shows `wall`. What others put without a time gets
-    /// whole seconds, as the service gives it; a fraction is the sender's word, and shown as such.
+    /// As it is written at `now`, by the engine's time, when the wall clock shows `wall`. What others put without a
+    /// time gets whole seconds, as the service gives it; a fraction is the sender's word, and shown as such.
     pub fn record(self, now: Timestamp, wall: Timestamp) -> Put {
         let NewEvent { bus, source, detail_type, detail, resources, time, region, cause, hops, by, origin, trace } =
             self;

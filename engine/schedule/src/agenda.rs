@@ -2,8 +2,8 @@
 
 use super::timetable::{Now, Timetable};
 use fakemon_model::ids::{Ahead, Timestamp};
-use fakemon_sync::bell::Notify;
 use fakemon_sync::clock::Clock;
+use fakemon_sync::notify::Notify;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -423,8 +423,8 @@ fn what_is_taken_names_the_revision_that_it_was_of() {
     assert_eq!(missed.iter().map(|missed| missed.revision).collect::<Vec<_>>(), [Timestamp(2)]);
 }
 
-/// Two hours ahead for a while: what fired then holds up nothing afterwards, also not what a restart reads; what is due
-/// once does not fire again.
+/// Two hours ahead for a while: what fired then holds up nothing afterwards, also not what a restart reads; what is
+/// due once does not fire again.
 #[test]
 fn a_clock_that_was_wrong_holds_up_nothing_once_it_is_right() {
     let mut timetable = Timetable::default();

@@ -23,8 +23,8 @@
 use super::Engine;
 use fakemon_capture::client::Client;
 use fakemon_capture::command::{Completion, Spawn, SubmitError};
-use fakemon_capture::outbox::NoMoreClients;
-use fakemon_capture::players::Player;
+use fakemon_capture::completion_queue::NoMoreClients;
+use fakemon_capture::player::Player;
 use fakemon_model::event::{Caught, Decision, Outcome, PlayerName, PlayerNameError};
 use fakemon_model::ids::{AttemptId, FakemonId, Position, Token};
 use fakemon_model::place::Place;

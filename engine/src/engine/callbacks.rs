@@ -2,7 +2,7 @@
 //! itself has no network; a target that nothing was set for keeps its events until something is.
 
 use super::{Engine, thread};
-use fakemon_delivery::inside::{Function, LocalDelivery, LocalTarget, PlayerMessage, PlayerSink};
+use fakemon_delivery::local::{Function, LocalDelivery, LocalTarget, PlayerMessage, PlayerSink};
 use fakemon_delivery::{Failed, ShapedEvent};
 use fakemon_model::event::{Decision, PlayerName};
 use fakemon_pipe::{Enricher, HttpCall};

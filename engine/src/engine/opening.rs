@@ -4,25 +4,25 @@ use super::blocking::Calls;
 use super::{Bus, Engine, Running, Threads, started, stop_cores, thread};
 use crate::monitor::{Beginning, Monitor};
 use crate::timekeeper::Timekeeper;
-use fakemon_capture::clockwork::Expiry;
-use fakemon_capture::committer::Committer;
-use fakemon_capture::cores::{self, ShardInbox, Wakeups};
-use fakemon_capture::desk::{CommitQueue, Name};
+use fakemon_capture::archive_reader::{ReadQueue, Reader};
+use fakemon_capture::commit::commit_queue::{CommitQueue, Name};
+use fakemon_capture::commit::group_commit::Committer;
+use fakemon_capture::decision::resolve::Rules;
+use fakemon_capture::executor::{self, ShardInbox, Wakeups};
 use fakemon_capture::metrics::GroupFigures;
-use fakemon_capture::options::{ConnectionIndex, Durability, OpenError, Options};
-use fakemon_capture::reader::{ReadQueue, Reader};
+use fakemon_capture::options::{Directory, Durability, OpenError, Options};
+use fakemon_capture::recovery::snapshot::Snapshotter;
 use fakemon_capture::recovery::{Recovered, recover};
-use fakemon_capture::resolve::Rules;
 use fakemon_capture::shard::Shard;
 use fakemon_capture::shared::Shared;
-use fakemon_capture::snapshot::Snapshotter;
 use fakemon_capture::world::World;
-use fakemon_delivery::inside::LocalTarget;
+use fakemon_capture::world::expiry::Expiry;
+use fakemon_delivery::local::LocalTarget;
 use fakemon_delivery::notices::Notices;
 use fakemon_delivery::{BusMetrics, Dispatcher, Events, Journal, Known, Lanes, Replayer, Router};
 use fakemon_fbs::journal::{BlockWriter, Opened};
 use fakemon_journal::checkpoint::{Checkpointer, Standing};
-use fakemon_journal::follow::{BUS, FOLLOWERS, Follower, PIPES, SNAPSHOT, WORLD};
+use fakemon_journal::follower::{BUS, FOLLOWERS, Follower, PIPES, SNAPSHOT, WORLD};
 use fakemon_journal::index::Segment;
 use fakemon_journal::retention::Kept;
 use fakemon_journal::{BusStore, Databases, IndexStore, Progress, ReadError, RowStore, Store, descriptors_max};
@@ -53,7 +53,7 @@ impl Engine {
         options.check_descriptors(descriptors_max())?;
         let started = Instant::now();
         let store = Arc::new(Store::open(dir)?);
-        let fail = |error: ReadError| OpenError::reading(ConnectionIndex(dir), &error, remedy(&error));
+        let fail = |error: ReadError| OpenError::reading(Directory(dir), &error, remedy(&error));
         let end = store.end_position().map_err(fail)?;
         store.check_acknowledged(end).map_err(fail)?; // before rows that are ahead are deleted
         let first = store.first_position().map_err(fail)?;
@@ -111,8 +111,7 @@ impl Engine {
         let failure = Arc::new(Failure::default());
         let failing = failure.clone();
         depot.on_failure(move |error| failing.set(error.to_owned()));
-        let bus_fail =
-            |error: ReadError| OpenError::reading(format!("{}: the bus", ConnectionIndex(dir)), &error, "");
+        let bus_fail = |error: ReadError| OpenError::reading(format!("{}: the bus", Directory(dir)), &error, "");
         let queues = Arc::new(Queues::open(depot.clone()).map_err(bus_fail)?);
         let registry = Arc::new(recovered.registry);
         let events = Events {
@@ -185,7 +184,7 @@ impl Engine {
             let door = shared.doors[usize::from(id.0)].clone();
             let shard = Shard::new(id, rules, population);
             let (failure, clock) = (shared.failure.clone(), clock.clone());
-            match cores::start(shard, id, shared.options.pin, door, ears, shared.desk.clone(), clock, failure) {
+            match executor::start(shard, id, shared.options.pin, door, ears, shared.desk.clone(), clock, failure) {
                 Ok(core) => cores.push(core),
                 Err(error) => {
                     stop_cores(&shared, cores);

@@ -1,17 +1,17 @@
 //! Two times, each with one rule.
 //!
-//! - **Wall time** ([`wall_clock`]) is what the machine shows now. People see it and filter by it, and it judges what was
-//!   agreed with the world outside: tokens, signatures, schedules, the `time` of events that are put. It may go back;
-//!   nothing is ordered by it.
-//! - **The engine's time** ([`Clock::now`]) stamps what the journal holds, and measures durations and deadlines: how long a
-//!   fakémon stays, when a message comes again. It passes as time passes: it never goes back and never leaps while the
-//!   engine runs, and goes on from the newest time of the journal when it starts again. The order itself is the position,
-//!   which reads no clock.
+//! - **Wall time** ([`wall_clock`]) is what the machine shows now. People see it and filter by it, and it judges what
+//!   was agreed with the world outside: tokens, signatures, schedules, the `time` of events that are put. It may go
+//!   back; nothing is ordered by it.
+//! - **The engine's time** ([`Clock::now`]) stamps what the journal holds, and measures durations and deadlines: how
+//!   long a fakémon stays, when a message comes again. It passes as time passes: it never goes back and never leaps
+//!   while the engine runs, and goes on from the newest time of the journal when it starts again. The order itself is
+//!   the position, which reads no clock.
 //!
-//! Between the two stands one number, [`Ahead`]. The engine looks at the wall clock before each group, else ten times a
-//! second (`clockwork`), and each block of the journal says how far its times are ahead. So what is shown of an event is
-//! its time by the wall clock as that was when the event was written, the same at every reading; and what was begun under
-//! a wrong clock lasts as long as it should, and shows the right time once the clock is set right.
+//! Between the two stands one number, [`Ahead`]. The engine looks at the wall clock before each group, else ten times
+//! a second (`clockwork`), and each block of the journal says how far its times are ahead. So what is shown of an
+//! event is its time by the wall clock as that was when the event was written, the same at every reading; and what
+//! was begun under a wrong clock lasts as long as it should, and shows the right time once the clock is set right.
 //!
 //! ```text
 //! engine's time   ────●────────●────────●────────●────►   in the records, and in all deadlines
@@ -19,8 +19,8 @@
 //! wall time       ────●────────●──────────────── ●────►   one minus the other: what is shown, and what is filtered by
 //! ```
 //!
-//! Between a stop and a start the wall clock says how much time passed, if it did not go back. A machine that sleeps looks as
-//! if its wall clock was set forward: time does not pass for what lasts.
+//! Between a stop and a start the wall clock says how much time passed, if it did not go back. A machine that sleeps
+//! looks as if its wall clock was set forward: time does not pass for what lasts.
 
 use fakemon_model::ids::{Ahead, Timestamp};
 use std::sync::Arc;
@@ -35,11 +35,12 @@ const LEAP_NS: i64 = 60_000_000_000;
 const LEAP_DOUBT: Duration = Duration::from_secs(600);
 /// A wall clock that shows an earlier time than this is taken to show this.
 const EARLIEST: Timestamp = Timestamp(60_000_000_000);
-/// The engine's time does not begin later than 2200, whatever the wall clock shows: a journal has centuries left then.
+/// The engine's time does not begin later than 2200, whatever the wall clock shows: a journal has centuries left
+/// then.
 const BEGINS_AT_MOST: Timestamp = Timestamp(7_258_118_400_000_000_000);
 
-/// What the wall clock shows now; the first minute of 1970 if it shows a time before, so that what came shortly before now
-/// has a time too.
+/// What the wall clock shows now; the first minute of 1970 if it shows a time before, so that what came shortly
+/// before now has a time too.
 pub fn wall_clock() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     Timestamp(u64::try_from(since).unwrap_or(u64::MAX)).max(EARLIEST)

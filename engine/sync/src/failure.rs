@@ -96,7 +96,8 @@ pub fn spawn(
 /// More than the stack of a thread and what else it takes of the address space at its start.
 const THREAD_BYTES: u64 = 128 << 20;
 
-/// The error of a thread that could not be started, with the limit that is in the way: the system says the same for all.
+/// The error of a thread that could not be started, with the limit that is in the way: the system says the same for
+/// all.
 pub fn no_thread(error: io::Error) -> io::Error {
     let why = short_of_address_space(THREAD_BYTES).unwrap_or_else(|| match getrlimit(Resource::Nproc).current {
         Some(most) => format!(

@@ -2,7 +2,7 @@
 //! checked whole.
 
 pub mod pulse; // which threads move
-pub mod bell; // wakes a sleeper once
+pub mod notify; // wakes a sleeper once
 pub mod mailbox; // a bounded queue with a bell
 pub mod clock; // wall time and order
 pub mod failure; // why the engine stopped, and threads whose end is noticed

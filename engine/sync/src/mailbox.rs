@@ -1,6 +1,6 @@
 //! A bounded lock-free queue with a bell: many producers, one consumer; a push never waits for room.
 
-use crate::bell::Notify;
+use crate::notify::Notify;
 use crate::pulse;
 use crossbeam::queue::ArrayQueue;
 use std::os::unix::net::UnixStream;

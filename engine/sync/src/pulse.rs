@@ -1,6 +1,6 @@
-//! Whether threads move. A thread says when it begins a piece of work and when it rests; a watcher looks now and then, and
-//! finds the one that has been at the same piece for many looks. No thread is woken for it, and no clock is read: a
-//! process that was stopped and goes on has not been looked at meanwhile.
+//! Whether threads move. A thread says when it begins a piece of work and when it rests; a watcher looks now and
+//! then, and finds the one that has been at the same piece for many looks. No thread is woken for it, and no clock is
+//! read: a process that was stopped and goes on has not been looked at meanwhile.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -95,8 +95,8 @@ impl Authority {
     }
 }
 
-/// Whether an address of a request, with its scheme or without, names a user or a password before its host. None of ours
-/// may: such a secret would be shown wherever the address is; a connection, or a header, carries it.
+/// Whether an address of a request, with its scheme or without, names a user or a password before its host. None of
+/// ours may: such a secret would be shown wherever the address is; a connection, or a header, carries it.
 pub fn has_user_info(url: &str) -> bool {
     let part_of = |text: &str| text.find(['/', '?', '#', '\\']).unwrap_or(text.len());
     let rest = match url.split_once("://") {

@@ -1,4 +1,5 @@
-//! Answers that are the same for all who ask within a moment: made once, however many ask, so that asking costs a look.
+//! Answers that are the same for all who ask within a moment: made once, however many ask, so that asking costs a
+//! look.
 
 use axum::body::Bytes;
 use std::time::{Duration, Instant};
@@ -12,8 +13,8 @@ const OLD: Duration = Duration::from_millis(100);
 pub(super) struct Fresh(Mutex<Option<(Instant, Bytes)>>);
 
 impl Fresh {
-    /// The newest answer, which `make` makes if there is none that is new enough. One at a time makes it, and others wait
-    /// for it; an error is the answer of who made it alone.
+    /// The newest answer, which `make` makes if there is none that is new enough. One at a time makes it, and others
+    /// wait for it; an error is the answer of who made it alone.
     pub(super) async fn get<E>(&self, make: impl Future<Output = Result<Bytes, E>>) -> Result<Bytes, E> {
         let mut held = self.0.lock().await;
         if let Some((_, answer)) = held.as_ref().filter(|(made, _)| made.elapsed() < OLD) {

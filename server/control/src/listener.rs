@@ -9,9 +9,9 @@
 //!                            it takes
 //! ```
 //!
-//! A request that arrives slowly is cut off after a total time, however often a byte of it comes. Requests that a client
-//! sends without waiting for answers are carried out one by one: the next one when the socket has taken the answer to the
-//! one before, and after the others had a turn.
+//! A request that arrives slowly is cut off after a total time, however often a byte of it comes. Requests that a
+//! client sends without waiting for answers are carried out one by one: the next one when the socket has taken the
+//! answer to the one before, and after the others had a turn.
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
@@ -223,8 +223,8 @@ impl Seat {
         }
     }
 
-    /// Comes back when the answer to the request before is taken by the socket. A request that was sent before that lets
-    /// others have a turn first.
+    /// Comes back when the answer to the request before is taken by the socket. A request that was sent before that
+    /// lets others have a turn first.
     pub(super) async fn turn(&self) {
         let mut is_ahead = false;
         loop {

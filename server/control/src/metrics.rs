@@ -1,5 +1,6 @@
 //! `GET /metrics`: what happened since the start, in the text format of Prometheus. One noun for one thing: names are
-//! those of the journal and of messages, units stand last. The text is made at most ten times a second, for all who ask.
+//! those of the journal and of messages, units stand last. The text is made at most ten times a second, for all who
+//! ask.
 
 mod text;
 

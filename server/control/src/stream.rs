@@ -47,8 +47,8 @@ const ALL_WAITING_BYTES_MAX: usize = 256 << 20;
 const READ_MAX: u64 = 100_000;
 /// Records that the hub reads at once.
 const TURN_RECORDS_MAX: u64 = 8_192;
-/// Streams that read what they missed at the same time; others wait their turn, so that however many come again at once,
-/// there is processor time for everything else.
+/// Streams that read what they missed at the same time; others wait their turn, so that however many come again at
+/// once, there is processor time for everything else.
 const READERS_MAX: usize = 2;
 /// How often the hub looks for what is new.
 const EVERY: Duration = Duration::from_millis(5);
@@ -156,8 +156,8 @@ impl Hub {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What comes for a player behind what they know, from which position on the hub tells it, and whether the hub has to
-    /// be started.
+    /// What comes for a player behind what they know, from which position on the hub tells it, and whether the hub
+    /// has to be started.
     fn listen(
         &self,
         player: &PlayerName,
@@ -510,8 +510,8 @@ impl CatchingUp {
     }
 }
 
-/// What a player missed from a position on, as much as may wait for them: the position behind all that was looked at, the
-/// position of the first event that found no room, and the events.
+/// What a player missed from a position on, as much as may wait for them: the position behind all that was looked at,
+/// the position of the first event that found no room, and the events.
 fn some(
     tail: &Tail,
     player: &PlayerName,

@@ -7,8 +7,8 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use std::sync::Arc;
 
-/// The graph of now. Rules are looked at one by one, so it is made beside the thread that answers everybody, once for all
-/// who ask within a moment.
+/// The graph of now. Rules are looked at one by one, so it is made beside the thread that answers everybody, once for
+/// all who ask within a moment.
 pub(super) async fn get(State(shared): State<Arc<Shared>>) -> Result<impl IntoResponse, Refusal> {
     let engine = shared.engine.clone();
     let made = shared.topology.get(async {

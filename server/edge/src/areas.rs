@@ -4,7 +4,7 @@
 //! one write.
 
 use super::connection::{Connection, FrameWriter};
-use super::seats::{SeatId, Slots};
+use crate::slots::{SeatId, Slots};
 use fakemon_capture::world::Change;
 use fakemon_capture::world::{cell_of, cells_around};
 use fakemon_engine::{Engine, Subscription};

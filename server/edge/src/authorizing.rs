@@ -2,7 +2,7 @@
 //! and answers through the switchboard. No edge thread blocks; a handshake without an answer in time is rejected.
 
 use super::handshake::{Admitted, Endpoint};
-use super::switchboard::ConnectionId;
+use crate::connections::ConnectionId;
 use crossbeam::queue::ArrayQueue;
 use fakemon_model::event::PlayerName;
 use std::net::IpAddr;

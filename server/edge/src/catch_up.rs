@@ -15,8 +15,8 @@
 //! connections: a ├┤  b ├┤  c  (further on: not yet)
 //! ```
 
-use super::switchboard::{ConnectionCommand, ConnectionId, Connections, Said, To};
-use fakemon_capture::players::Player;
+use crate::connections::{ConnectionCommand, ConnectionId, Connections, Said, To};
+use fakemon_capture::player::Player;
 use fakemon_engine::{Engine, ReadError, Tail};
 use fakemon_model::event::{Decision, PlayerName};
 use fakemon_model::ids::{AttemptId, PlayerId, Position};
@@ -107,8 +107,8 @@ pub(crate) fn pair() -> (CatchUp, Reader) {
 
 impl CatchUp {
     /// Sends a connection the results of its player's attempts after the position `behind`, in pieces
-    /// ([`ConnectionCommand::Missed`]), then [`ConnectionCommand::Resumed`], which says whether the journal still had all of them; it never
-    /// does if `so_far` is false. False: too many connections catch up.
+    /// ([`ConnectionCommand::Missed`]), then [`ConnectionCommand::Resumed`], which says whether the journal still had
+    /// all of them; it never does if `so_far` is false. False: too many connections catch up.
     pub(crate) fn ask(&self, connection: ConnectionId, name: PlayerName, behind: Position, so_far: bool) -> bool {
         let counted = Counted(self.count.clone());
         if self.count.fetch_add(1, Ordering::Relaxed) >= CATCHING_UP_MAX {

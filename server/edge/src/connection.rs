@@ -1,18 +1,23 @@
 //! One connection: small at rest (a socket, a player's name, empty vectors), with buffers only while data is on its
 //! way. [`FrameWriter`] writes messages to it.
 
+pub(crate) mod frame;
+pub(crate) mod inbound;
+pub(crate) mod stream;
+pub(crate) mod rate;
+
 use super::areas::Area;
 use super::figures::{Counters, count};
-use super::frame::{self, CloseCode, Kind};
 use super::handshake::{Admitted, Endpoint};
-use super::inbound::Inbound;
-use super::rate::Allowance;
-use super::stream::Stream;
-use fakemon_capture::players::Player;
+use crate::connection::inbound::Inbound;
+use crate::connection::rate::Allowance;
+use crate::connection::stream::Stream;
+use fakemon_capture::player::Player;
 use fakemon_fbs::play::Writer;
 use fakemon_model::event::{Decision, PlayerName};
 use fakemon_model::ids::{Position, Timestamp};
 use fakemon_protocol::{Reply, Subprotocol, flat, json};
+use frame::{CloseCode, Kind};
 use serde_json::value::RawValue;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;

@@ -8,12 +8,12 @@
 
 use super::connection::{Connection, FrameWriter};
 use super::figures::{Counters, count};
-use super::frame::Kind;
-use super::herald::{ConnectionEvents, Message};
-use super::inbound::Heard;
-use super::rate::Rates;
-use super::route::{self, RouteSelection};
-use super::switchboard::ConnectionId;
+use crate::connection::frame::Kind;
+use crate::connection::inbound::Heard;
+use crate::connection::rate::Rates;
+use crate::connection_events::{ConnectionEvents, Message};
+use crate::connections::ConnectionId;
+use crate::handshake::route::{self, RouteSelection};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;

@@ -1,6 +1,8 @@
 //! The opening handshake: one HTTP request, which is admitted at `/play` or at the general endpoint, or answered with
 //! an error that says what to do instead.
 
+pub(crate) mod route;
+
 mod request;
 
 use fakemon_access::authority::origin_of;

@@ -36,40 +36,35 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub mod player_delivery;
-mod seats;
+mod slots;
 mod figures;
-mod frame;
-mod inbound;
 mod handshake;
-mod rate;
-mod stream;
-mod route;
 mod connection;
 mod areas;
-mod switchboard;
+mod connections;
 mod authorizing;
 mod catch_up;
-mod herald;
+mod connection_events;
 mod general;
-mod referee;
-mod directory;
-mod turn;
+mod requests;
+mod connection_index;
+mod event_loop;
 
 pub use authorizing::{Authorizers, Question, Questions, Verdict};
+pub use connection::rate::Rate;
+pub use connections::{ConnectionCommand, ConnectionId, Connections, Description, Message, Said, To, Undelivered};
 pub use figures::{CloseReason, Figures};
 pub use handshake::Endpoint;
-pub use rate::Rate;
-pub use route::RouteSelection;
-pub use switchboard::{ConnectionCommand, ConnectionId, Connections, Description, Message, Said, To, Undelivered};
+pub use handshake::route::RouteSelection;
 
-use directory::ConnectionIndex;
+use connection::rate::Rates;
+use connection_index::ConnectionIndex;
+use connections::{CommandQueue, ConnectionIds};
+use event_loop::{Common, EventLoop};
 use figures::Counters;
 use general::General;
 use handshake::HandshakePolicy;
-use rate::Rates;
-use referee::Requests;
-use switchboard::{CommandQueue, ConnectionIds};
-use turn::{Common, EventLoop};
+use requests::Requests;
 
 /// Edge threads, at most.
 pub const THREADS_MAX: usize = 64;

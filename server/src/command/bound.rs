@@ -66,8 +66,8 @@ impl Range {
     /// As flags say it.
     ///
     /// # Errors
-    /// A range that ends before it begins, or begins at a position that the journal neither has nor writes next: a number
-    /// that was meant as a time, or of another journal.
+    /// A range that ends before it begins, or begins at a position that the journal neither has nor writes next: a
+    /// number that was meant as a time, or of another journal.
     pub(super) fn of(archive: &Archive, from: Option<Bound>, to: Option<Bound>) -> anyhow::Result<Range> {
         check_order(from, to)?;
         let end = match to {

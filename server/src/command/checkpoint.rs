@@ -37,7 +37,7 @@ pub fn run(args: CheckpointArgs) -> anyhow::Result<()> {
     let begun = Instant::now();
     let (dir, to) = (&args.data.data, absolute(&args.to).with_context(|| args.to.display().to_string())?);
     args.data.keep_out("--to", &to)?;
-    let half = begin(Half::ConnectionIndex(to.clone()));
+    let half = begin(Half::Directory(to.clone()));
     let by_server = !checkpoint(dir, &to)?;
     drop(half);
     // The server reports how far the copy goes; opening it here would take processor time from that server.

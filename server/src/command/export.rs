@@ -12,7 +12,7 @@ mod parquet;
 
 use super::DataArg;
 use super::bound::Range;
-use super::output::{FrameWriter, Output, voice};
+use super::output::{Output, Voice, voice};
 use super::progress::{self, Work};
 use super::selection::SelectionArgs;
 use crate::printed::stdout;
@@ -33,8 +33,8 @@ pub struct ExportArgs {
     /// The format of the file.
     #[arg(long, value_name = "FORMAT")]
     format: FormatName,
-    /// Where to; `-` is stdout, without a report. JSON lines and CSV are compressed if it ends with `.gz` or `.zst`. The file is for the
-    /// users who may look into the data directory, which is its owner if nothing was changed.
+    /// Where to; `-` is stdout, without a report. JSON lines and CSV are compressed if it ends with `.gz` or `.zst`.
+    /// The file is for the users who may look into the data directory, which is its owner if nothing was changed.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
@@ -77,7 +77,7 @@ struct Exported {
 /// Runs `fakemon export`.
 pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let to_stdout = voice(&[("--out", Some(args.out.as_path()))], args.json)? == FrameWriter::File;
+    let to_stdout = voice(&[("--out", Some(args.out.as_path()))], args.json)? == Voice::File;
     let archive = Archive::open(&args.data.data)?;
     args.data.keep_out("--out", &args.out)?;
     let output = match (to_stdout, args.format) {

@@ -36,7 +36,7 @@ pub fn run(args: ImportArgs) -> anyhow::Result<()> {
     keep_files_private(&args.data);
     let begun = Instant::now();
     let lines = open(&args.file).with_context(|| args.file.display().to_string())?;
-    let (bar, _begun) = (progress::bar(Work::Import), begin(Half::ConnectionIndex(args.data.clone())));
+    let (bar, _begun) = (progress::bar(Work::Import), begin(Half::Directory(args.data.clone())));
     let imported = import(&args.data, lines, &mut |done, end| bar.show(done, end));
     bar.finish();
     let imported = imported.with_context(|| args.file.display().to_string())?;

@@ -26,7 +26,7 @@ pub(super) enum Half {
     /// A file that gets its final name once it is complete.
     Part(PathBuf),
     /// A data directory that is marked as incomplete until it is complete.
-    ConnectionIndex(PathBuf),
+    Directory(PathBuf),
     /// A data directory that a server makes; the server continues after an interrupt.
     Elsewhere(PathBuf),
     /// The terminal's alternate screen.
@@ -99,9 +99,9 @@ fn undo(half: &Half) -> String {
             Err(error) if error.kind() != io::ErrorKind::NotFound => format!("; {}: {error}", file.display()),
             _ => String::new(), // deleted, or complete: it has its final name
         },
-        Half::ConnectionIndex(dir) if is_incomplete(dir) => format!("; {} is incomplete: delete it", dir.display()),
+        Half::Directory(dir) if is_incomplete(dir) => format!("; {} is incomplete: delete it", dir.display()),
         Half::Elsewhere(dir) if is_incomplete(dir) => format!("; the server goes on with {}", dir.display()),
-        Half::ConnectionIndex(_) | Half::Elsewhere(_) => String::new(),
+        Half::Directory(_) | Half::Elsewhere(_) => String::new(),
         Half::Screen => {
             ratatui::restore();
             String::new()

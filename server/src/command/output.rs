@@ -1,8 +1,8 @@
-//! Where a command writes: to stdout, or into a file beside the wanted one (`FILE.part`) that takes its name once it is
-//! whole and on the disk. Whatever interrupts it, nobody mistakes a part for all.
+//! Where a command writes: to stdout, or into a file beside the wanted one (`FILE.part`) that takes its name once it
+//! is whole and on the disk. Whatever interrupts it, nobody mistakes a part for all.
 //!
-//! The name `-` is stdout, for every option that writes a file ([`voice`] decides): stdout then has that alone, without
-//! the answer of the command.
+//! The name `-` is stdout, for every option that writes a file ([`voice`] decides): stdout then has that alone,
+//! without the answer of the command.
 
 use super::interrupt::{Begun, Half, begin};
 use crate::printed::{Printed, Stdout};
@@ -38,7 +38,7 @@ pub(super) fn read_text(option: &str, path: &Path) -> anyhow::Result<String> {
 
 /// What stdout carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FrameWriter {
+pub(super) enum Voice {
     /// The answer of the command.
     Answer,
     /// What an option writes to the file `-`; the command says nothing else.
@@ -49,14 +49,14 @@ pub(super) enum FrameWriter {
 ///
 /// # Errors
 /// When two would: two options with `-`, or one with `-` beside `--json`.
-pub(super) fn voice(files: &[(&str, Option<&Path>)], json: bool) -> anyhow::Result<FrameWriter> {
+pub(super) fn voice(files: &[(&str, Option<&Path>)], json: bool) -> anyhow::Result<Voice> {
     let mut to_stdout = files.iter().filter(|(_, file)| file.is_some_and(is_standard)).map(|(option, _)| option);
-    let Some(first) = to_stdout.next() else { return Ok(FrameWriter::Answer) };
+    let Some(first) = to_stdout.next() else { return Ok(Voice::Answer) };
     ensure!(!json, "{first} {STANDARD} and --json both write to stdout: give {first} a file");
     if let Some(second) = to_stdout.next() {
         anyhow::bail!("{first} {STANDARD} and {second} {STANDARD} both write to stdout: give one of them a file");
     }
-    Ok(FrameWriter::File)
+    Ok(Voice::File)
 }
 
 /// Writes a small file at once, whole or not at all; or to stdout. `option` is what names it on the command line.

@@ -10,7 +10,7 @@ mod report;
 
 use super::DataArg;
 use super::bound::{Bound, check_order, parse_bound};
-use super::output::{FrameWriter, voice, write_whole};
+use super::output::{Voice, voice, write_whole};
 use super::progress::{self, Work};
 use crate::printed::stdout;
 use anyhow::{Context, bail, ensure};
@@ -66,7 +66,7 @@ pub fn run(args: TimelineArgs) -> anyhow::Result<()> {
     if let Some(file) = html {
         write_whole("--html", file, told.report().as_bytes())?;
     }
-    if voice == FrameWriter::File {
+    if voice == Voice::File {
         return Ok(());
     }
     let mut stdout = BufWriter::new(stdout());

@@ -8,7 +8,7 @@ mod otlp;
 
 use super::DataArg;
 use super::explain::{delivery_json, position_of, whereabouts};
-use super::output::{FrameWriter, voice, write_whole};
+use super::output::{Voice, voice, write_whole};
 use super::sentence::sentence;
 use crate::printed::stdout;
 use anyhow::Context;
@@ -63,7 +63,7 @@ pub fn run(args: TraceArgs) -> anyhow::Result<()> {
     if let Some(endpoint) = &args.otlp_endpoint {
         otlp::send(endpoint, &otlp::spans(&tree, &spans))?;
     }
-    if voice == FrameWriter::File {
+    if voice == Voice::File {
         return Ok(());
     }
     let mut out = stdout();

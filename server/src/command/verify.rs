@@ -186,7 +186,7 @@ fn write_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
 
 fn run_salvage(args: &VerifyArgs, to: &Path) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let (bar, _begun) = (progress::bar(Work::Salvage), begin(Half::ConnectionIndex(to.to_owned())));
+    let (bar, _begun) = (progress::bar(Work::Salvage), begin(Half::Directory(to.to_owned())));
     let salvaged =
         salvage(&args.data.data, to, &mut |done, end| bar.show(done, end), &mut |part| bar.read(part.name()));
     bar.finish();

@@ -3,9 +3,9 @@
 //! (decide first, then look for room) some orders do not.
 
 use super::*;
-use crate::desk::{CommitQueue, NoPlace};
-use crate::players::IdRanges;
-use crate::record;
+use crate::commit::commit_queue::{CommitQueue, NoPlace};
+use crate::decision::record;
+use crate::player::IdRanges;
 use fakemon_fbs::journal::{BlockHead, BlockReader, BlockWriter, Event, SectionDraft};
 use fakemon_model::event::PlayerName;
 use fakemon_model::ids::{AttemptId, PlayerId, SpeciesId};

@@ -3,7 +3,7 @@
 //! remembered, as are players and fakémon that no rule asks for.
 
 use super::{Known, compile};
-use fakemon_capture::record;
+use fakemon_capture::decision::record;
 use fakemon_fbs::journal::Attempt;
 use fakemon_model::envelope::{ACCOUNT, EventKey, Facet, REGION, Told, kind};
 use fakemon_model::event::{Event, Outcome, PlayerName};

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::keys_of;
-use fakemon_capture::record::DecidedThrow;
-use fakemon_capture::resolve::Throw;
+use fakemon_capture::decision::record::DecidedThrow;
+use fakemon_capture::decision::resolve::Throw;
 use fakemon_model::dice::Dice;
 use fakemon_model::event::Outcome;
 use fakemon_model::ids::{AttemptId, FakemonId, PlayerId, Position, ShardId, SpeciesId, Timestamp};

@@ -2,10 +2,10 @@
 //! schedules have fired, and puts their events on the lanes of their targets.
 
 use super::{Router, gather, live};
-use crate::known;
+use crate::event_reader::told;
+use crate::lane::scheduled;
 use crate::lane::{Arrival, Lane, LaneId};
-use crate::names::told;
-use crate::scheduled;
+use crate::router::router_state;
 use fakemon_journal::ReadError;
 use fakemon_model::envelope::{EventKey, Facet};
 use fakemon_model::event::{Event, Put};
@@ -44,13 +44,13 @@ impl Router {
         let new = noted.unwrap_or(Standing { since, fired: Timestamp(0) }).corrected(&timing, now);
         let standing = self.agenda.change(|timetable| timetable.put(key, timing, revision, || new));
         if noted != Some(standing) {
-            known::note_standing(&mut self.changes, key, standing);
+            router_state::note_standing(&mut self.changes, key, standing);
         }
     }
 
     pub(super) fn no_longer_due(&mut self, key: &str) {
         if self.agenda.change(|timetable| timetable.remove(key)) {
-            known::forget_standing(&mut self.changes, key);
+            router_state::forget_standing(&mut self.changes, key);
         }
     }
 
@@ -58,14 +58,14 @@ impl Router {
         self.hand_over();
         let prefix = format!("schedule/{group}/");
         self.agenda.change(|timetable| timetable.remove_all(&prefix));
-        known::forget_standings(&mut self.changes, &prefix);
+        router_state::forget_standings(&mut self.changes, &prefix);
     }
 
     /// Records that a due time has passed; false if its schedule no longer exists.
     pub(super) fn was_due(&mut self, schedule: &str, due: Timestamp) -> bool {
         let now = self.agenda.now();
         let standing = self.agenda.change(|timetable| timetable.fired(schedule, due, now));
-        standing.into_iter().for_each(|standing| known::note_standing(&mut self.changes, schedule, standing));
+        standing.into_iter().for_each(|standing| router_state::note_standing(&mut self.changes, schedule, standing));
         standing.is_some()
     }
 

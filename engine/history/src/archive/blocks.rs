@@ -1,7 +1,7 @@
 //! The journal block by block, with all that a block records about itself.
 
 use super::{Archive, Group, Recorded};
-use fakemon_capture::record;
+use fakemon_capture::decision::record;
 use fakemon_fbs::journal::BlockReader;
 use fakemon_journal::{BlockHash, ReadError};
 use fakemon_model::ids::{Ahead, Position, ShardId};

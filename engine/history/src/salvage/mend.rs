@@ -11,9 +11,9 @@ mod order;
 
 use crate::archive::Recorded;
 use crate::jsonl::{Names, write_event};
-use fakemon_capture::players::IdRanges;
-use fakemon_capture::resolve::{Rules, Throw, resolve};
-use fakemon_capture::state::{Change, Fakemon, Fate, Population};
+use fakemon_capture::decision::resolve::{Rules, Throw, resolve};
+use fakemon_capture::player::IdRanges;
+use fakemon_capture::population::{Change, Fakemon, Fate, Population};
 use fakemon_journal::ReadError;
 use fakemon_journal::RowStore;
 use fakemon_model::envelope::{REGION, SOURCE_ENGINE};

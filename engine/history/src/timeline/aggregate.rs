@@ -7,7 +7,7 @@ use super::latency::{Spread, Spreading};
 use super::marks::Marks;
 use super::slow::{GroupTimes, Silences, Slowest};
 use super::{Bucket, Depth, Gap, GapKind, Stage, Timeline, beginning};
-use fakemon_capture::record;
+use fakemon_capture::decision::record;
 use fakemon_fbs::journal::{Attempt, BlockHead, BlockReader, Event as Record, Outcome};
 use fakemon_model::ids::{FakemonId, PlayerId, Position, Timestamp};
 use std::cmp::Reverse;

@@ -1,10 +1,10 @@
 //! Decides a journal again: every attempt must have the same outcome, every fact must follow from those before it.
 
 use super::{Cause, Finding};
-use fakemon_capture::players::IdRanges;
-use fakemon_capture::record::{self, DecidedThrow};
-use fakemon_capture::resolve::{Rules, resolve};
-use fakemon_capture::state::{Change, Fakemon, Fate, Population};
+use fakemon_capture::decision::record::{self, DecidedThrow};
+use fakemon_capture::decision::resolve::{Rules, resolve};
+use fakemon_capture::player::IdRanges;
+use fakemon_capture::population::{Change, Fakemon, Fate, Population};
 use fakemon_fbs::journal::{BlockReader, Event};
 use fakemon_fbs::snapshot::Caught;
 use fakemon_journal::Store;

@@ -2,8 +2,8 @@
 
 use super::again::Again;
 use super::{Cause, Examination, FINDINGS_MAX, Finding, Proof, Segment};
-use fakemon_capture::record;
-use fakemon_capture::state::StateHash;
+use fakemon_capture::decision::record;
+use fakemon_capture::population::StateHash;
 use fakemon_fbs::journal::BlockReader;
 use fakemon_journal::{BlockHash, BlockOrGap, DamageLocation, Store, StoredBlock, block_hash};
 use fakemon_model::ids::Position;

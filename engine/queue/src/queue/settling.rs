@@ -43,7 +43,8 @@ impl Queues {
         if batch.is_empty() {
             return outcomes;
         }
-        // Held until it is written: another receiver may take what is shown again, and its row must come after this one.
+        // Held until it is written: another receiver may take what is shown again, and its row must come after this
+        // one.
         let written = self.depot.write(batch, false);
         drop(held);
         if let Err(error) = written.and_then(|()| self.depot.sync()) {

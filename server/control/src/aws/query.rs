@@ -32,7 +32,8 @@ impl Form {
     /// From the query of the address and the body, if they say which operation is meant.
     ///
     /// # Errors
-    /// What is no form: a `%` without two hexadecimal digits, text that is not UTF-8, more fields than any operation has.
+    /// What is no form: a `%` without two hexadecimal digits, text that is not UTF-8, more fields than any operation
+    /// has.
     pub(super) fn read(headers: &HeaderMap, uri: &Uri, body: &[u8]) -> Result<Option<Form>, ApiError> {
         let body = if is_form(headers) { body } else { &[] };
         let both = [uri.query().unwrap_or_default().as_bytes(), body];

@@ -17,8 +17,8 @@ const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
 const ROLE: &str = r"arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@\/-]+";
 
-/// The members of a request in JSON; an empty body has none. A number without a fraction is a whole number however it is
-/// written: JSON has one kind of number, so `10`, `10.0` and `1e1` are the same.
+/// The members of a request in JSON; an empty body has none. A number without a fraction is a whole number however it
+/// is written: JSON has one kind of number, so `10`, `10.0` and `1e1` are the same.
 pub(super) fn read_json(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
     if body.is_empty() {
         return Ok(Map::new());

@@ -89,8 +89,8 @@ fn fits(template: &str, path: &str) -> bool {
     }
 }
 
-/// A body that no operation looks at. It is read all the same: an answer before its end would end the connection, and the
-/// client's next request on it.
+/// A body that no operation looks at. It is read all the same: an answer before its end would end the connection, and
+/// the client's next request on it.
 type Unread = Result<Bytes, BytesRejection>;
 
 /// Answers what no path here is for: in AWS's words where AWS's clients ask.

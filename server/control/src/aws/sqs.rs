@@ -292,8 +292,8 @@ async fn create_unless_paused(
     super::carry_out_in(turn, shared, |registry: &Registry| create(registry, request, call)).await
 }
 
-/// Deletes the messages of a queue that is gone. The turn that it answers is the one in which it looked: until that ends, no
-/// queue of this name comes or goes, so that a new one begins empty and keeps what it gets.
+/// Deletes the messages of a queue that is gone. The turn that it answers is the one in which it looked: until that
+/// ends, no queue of this name comes or goes, so that a new one begins empty and keeps what it gets.
 async fn clear_away(shared: &Arc<Shared>, name: &str) -> Result<Turn, ApiError> {
     let turn = Arc::clone(&shared.changing).lock_owned().await;
     if shared.engine.registry().queues.contains_key(name) || !shared.engine.queues().remembers(name) {

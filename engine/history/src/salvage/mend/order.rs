@@ -2,8 +2,8 @@
 //! among each other, and so do its appearing and vanishing: a shard never let those overtake their own kind.
 
 use super::{changed, throw_of};
-use fakemon_capture::resolve::{Rules, resolve};
-use fakemon_capture::state::{Fakemon, Fate};
+use fakemon_capture::decision::resolve::{Rules, resolve};
+use fakemon_capture::population::{Fakemon, Fate};
 use fakemon_model::event::{Event, Outcome};
 use fakemon_model::ids::{PlayerId, Position};
 use std::collections::{BTreeMap, VecDeque};

@@ -89,8 +89,8 @@ pub(super) fn set(attributes: &mut BTreeMap<String, String>, given: BTreeMap<Str
     attributes.extend(given);
 }
 
-/// A redrive policy as it is kept: its dead-letter queue is there, of the same kind, and takes letters of this queue. An
-/// empty one takes the policy back.
+/// A redrive policy as it is kept: its dead-letter queue is there, of the same kind, and takes letters of this queue.
+/// An empty one takes the policy back.
 fn redrive_policy(registry: &Registry, queue: &str, policy: &str) -> Result<String, ApiError> {
     let invalid = |reason: &str| invalid_value("RedrivePolicy", policy, reason);
     if policy.is_empty() {

@@ -45,7 +45,8 @@ fn read(key: &str, value: &[u8]) -> Option<((Paused, String), Timestamp)> {
     Some(((what, queue.to_owned()), Timestamp(u64::from_be_bytes(value.try_into().ok()?))))
 }
 
-/// When what was done last, by name; by the engine's time, for a pause lasts as long whatever becomes of the wall clock.
+/// When what was done last, by name; by the engine's time, for a pause lasts as long whatever becomes of the wall
+/// clock.
 #[derive(Default)]
 pub(crate) struct Pauses(Mutex<HashMap<(Paused, String), Timestamp>>);
 

@@ -1,7 +1,7 @@
 //! The wild fakémon at a position, updated event by event, forwards and backwards.
 
 use anyhow::Context;
-use fakemon_capture::state::Fate;
+use fakemon_capture::population::Fate;
 use fakemon_history::archive::{Archive, Recorded};
 use fakemon_history::state_at::Moment;
 use fakemon_journal::index::Subject;
