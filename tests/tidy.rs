@@ -7,7 +7,7 @@ use std::process::Command;
 
 /// The one place through which each outside package enters.
 const DOORS: &[(&str, &[&str])] = &[
-    ("glommio", &["engine/capture/src/cores.rs"]),
+    ("glommio", &["engine/capture/src/executor.rs"]),
     ("rocksdb", &["engine/journal/", "benches/benches/"]),
     ("flatbuffers", &["fbs/"]),
     ("mio", &["server/edge/src/", "server/load/src/"]),
@@ -57,6 +57,15 @@ fn names(code: &str, used: &str) -> bool {
     })
 }
 
+/// Pairs of modules that are one thought in two files; the first is listed above and uses the second all the same.
+const KNOW_EACH_OTHER: &[(&str, &str, &str)] = &[
+    // Each database copies itself; a copy of a directory asks each of them to.
+    ("engine/journal/src/", "store", "copy"),
+    ("engine/journal/src/", "bus_store", "copy"),
+    ("engine/journal/src/", "index_store", "copy"),
+    ("engine/journal/src/", "snapshot_store", "copy"),
+];
+
 #[test]
 fn modules_use_only_those_listed_above_them() {
     let sources = sources();
@@ -72,6 +81,9 @@ fn modules_use_only_those_listed_above_them() {
                 continue;
             };
             for below in &modules[place + 1..] {
+                if KNOW_EACH_OTHER.contains(&(src, module, below)) {
+                    continue;
+                }
                 if !text.contains(&format!("crate::{below}")) {
                     continue;
                 }
@@ -172,26 +184,32 @@ fn at_most(found: usize, allowed: usize, what: &str) {
 
 /// Columns of code, and of the comments beside it; rustfmt does not wrap comments.
 const COLUMNS_MAX: usize = 118;
-const WIDE_LINES: usize = 600;
 
 #[test]
 fn comments_are_no_wider_than_code() {
-    // Tables and drawings are as wide as they are.
-    let is_drawn = |line: &str| line.contains('|') || !line.is_ascii() && line.contains(['─', '→', '▁']);
-    let wide =
-        |line: &&str| line.chars().count() > COLUMNS_MAX && line.trim_start().starts_with("//") && !is_drawn(line);
-    let all = sources();
-    let lines: Vec<String> = all
-        .iter()
-        .flat_map(|(path, text)| text.lines().filter(wide).map(move |line| format!("{path}: {line}")))
-        .collect();
-    assert!(lines.len() <= WIDE_LINES, "wrap: {}", lines.join("\n"));
+    let mut lines = Vec::new();
+    for (path, text) in sources() {
+        let mut is_drawn = false;
+        for line in text.lines() {
+            let comment = line.trim_start();
+            let is_comment = comment.starts_with("//");
+            if is_comment && comment.contains("```") {
+                is_drawn = !is_drawn;
+            }
+            // Tables, and what stands between fences, are as wide as they are.
+            let is_prose = is_comment && !is_drawn && !comment.contains('|');
+            if is_prose && line.chars().count() > COLUMNS_MAX {
+                lines.push(format!("{path}: {line}"));
+            }
+        }
+    }
+    assert!(lines.is_empty(), "wrap: {}", lines.join("\n"));
 }
 
 /// Pronouns and unnamed amounts stand where a noun would say more.
 const VAGUE: &[&str] =
     &["whoever", "nobody", "somebody", "everybody", "anybody", "so many", "so long", "told", "once more", "anew"];
-const VAGUE_COMMENTS: usize = 567;
+const VAGUE_COMMENTS: usize = 31;
 
 #[test]
 fn comments_name_things() {
@@ -234,7 +252,7 @@ fn a_type_name_means_one_thing_in_a_crate() {
 
 /// Files side by side in a folder of a crate.
 const FILES_SIDE_BY_SIDE: usize = 16;
-const CROWDED_FOLDERS: usize = 7;
+const CROWDED_FOLDERS: usize = 3;
 
 #[test]
 fn a_folder_can_be_read_at_a_glance() {

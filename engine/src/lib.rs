@@ -34,12 +34,12 @@
 //! # The way of an attempt
 //!
 //! ```text
-//! Client ── owner(fakémon) ──► Mailbox ──► Shard ── Turn ──► Desk ──► Committer ── block, sync ──► Outbox ──► Client
-//!  claims the attempt id       bounded     one core,         bounded  one thread,                  the answers
-//!  in the player's ledger                  one owner                  takes all that waits         of the group
+//! Client ─ owner(fakémon) ─► Mailbox ─► Shard ─ Turn ─► CommitQueue ─► Committer ─ block, sync ─► CompletionQueue ─► Client
+//!  claims the attempt id     bounded    one core,       bounded        one thread,               the answers
+//!  in the player's ledger               one owner                      takes all that waits      of the group
 //! ```
 //!
-//! A client routes a throw to the core that owns its fakémon. The core takes everything that waits and decides it as
+//! A client routes an attempt to the core that owns its fakémon. The core takes everything that waits and decides it as
 //! one [`Turn`](fakemon_capture::decision::turn::Turn); the committer takes every turn that waits and writes one
 //! block, with one sync. Groups grow exactly as load grows; there is no timer anywhere on this way. Behind it, at
 //! their own pace, followers read what is durable: the view of the world (`world`), and the snapshot that makes the
@@ -48,8 +48,8 @@
 //! # The way of an event
 //!
 //! ```text
-//! journal ── Router ── Filter ──► Lane ──► Courier ──► queue, log group, bus, capture service, function
-//!  blocks    follows    rules of   one for   JSON, the     └──► players (the program's sink), webhooks (the program)
+//! journal ── Router ── Filter ──► Lane ──► Dispatcher ─► queue, log group, bus, capture service, function
+//!  blocks    follows    rules of   one for   JSON, the      └─► players (the program's sink), webhooks (the program)
 //!            `BUS`      one bus    each      target's shape
 //!                                  target
 //! ```
@@ -73,10 +73,10 @@
 //! - Anyone is told anything before it is durable, losers included: answers lie in the turn until its group is
 //!   synced. [`Durability::Unsynced`] is the exception, by name.
 //! - A decision overtakes another one of its shard: nothing changes before its record has a place in the journal
-//!   ([`desk`](fakemon_capture::commit::commit_queue)), and nothing waits between the two.
+//!   ([`commit_queue`](fakemon_capture::commit::commit_queue)), and nothing waits between the two.
 //! - A thread of the engine ends unnoticed: one that panics is a failure of the engine ([`Engine::failure`]), by
 //!   name.
-//! - A power cut takes a file or folder that somebody was told of: [`files`](fakemon_journal::files) makes them.
+//! - A power cut takes a file or folder that was reported as written: [`files`](fakemon_journal::files) makes them.
 //! - An attempt id is decided twice: the player's ledger ([`players`](fakemon_capture::player)) claims it first, for
 //!   ever.
 //! - [`resolve`](fakemon_capture::decision::resolve::resolve) reads a clock, a random number or the environment:
@@ -112,7 +112,7 @@
 //! | `engine/schema` | schemas: read, checked, learned, compared, turned into types | regex, minijinja |
 //! | `engine/resource` | buses, rules, targets, queues, pipes, schedules, and all of it at a position | rpds |
 //! | `engine/journal` | blocks, hash chain, snapshot, index and bus stores, copies, salvage | rocksdb |
-//! | `engine/capture` | client → core → shard → desk → committer → outbox; snapshot and recovery | glommio, h3o |
+//! | `engine/capture` | client → core → shard → commit queue → committer → completion queue; snapshot and recovery | glommio, h3o |
 //! | `engine/queue` | queues, log groups, notes, secrets | |
 //! | `engine/schedule` | cron, rate and one-time expressions, and what is due | jiff |
 //! | `engine/delivery` | router, filters, lanes, retries, dead letters, replays, notices | |
@@ -120,6 +120,20 @@
 //! | `engine/history` | archive, explain, trace, replay, timeline, verify, topology, salvage | |
 //!
 //! FlatBuffers enter through the crate `fakemon-fbs`.
+//!
+//! # Glossary
+//!
+//! The words of this project that the field does not have:
+//!
+//! - **fakémon**: what is contended for; **attempt**: one try of a player to capture it (players say *throw*)
+//! - **place**: where something is, in ten-millionths of a degree; **reach**: how far an attempt goes
+//! - **position**: the number of an event in the journal, from 1, without gaps
+//! - **turn**: what a shard decided in one go; **group**: the turns that one block and one sync make durable
+//! - **facet**: a player, a fakémon or a cause by which the index finds events
+//! - **lane**: the durable cursor of one target, and the events that wait behind it
+//! - **cause**: the position of the event that led to this one; **origin**: the event that was handed on unchanged
+//! - **ahead**: how far the engine's time is ahead of the wall clock
+//! - **notice**: what the engine says of itself, as an event on the bus `default`
 
 mod monitor;
 mod timekeeper;

@@ -1,7 +1,7 @@
 //! From the journal to the targets of rules.
 //!
-//! - `lane`: the events that one target still has to get; below it `failure_code`: why an attempt failed, as the service
-//!   names it; `rate`: counts of the last minute; `health`: whether the target accepts deliveries
+//! - `lane`: the events that one target still has to get; below it `failure_code`: why an attempt failed, as the
+//!   service names it; `rate`: counts of the last minute; `health`: whether the target accepts deliveries
 //! - `metrics`: figures of buses; below it `traffic`: counts of events by source, and of the rules that match them
 //! - `answers`: which answer webhooks get the results of which players
 //! - `router`: which lanes get an event; below it `router_state`: the state that it last stored
@@ -13,17 +13,17 @@
 
 pub mod notices; // what the engine says of itself
 pub mod schema; // the schemas of a bus, and events checked where they come in
+pub mod commands;
 mod lane;
 mod lanes;
 mod event_reader;
 mod metrics;
 mod filter;
 mod answers;
-mod router;
 mod dispatcher;
+mod router;
 mod status;
 mod replay;
-pub mod commands;
 pub mod local; // delivery within the process: queues, log groups, buses, captures, functions, players
 pub mod reset; // empties what the bus keeps beside the journal
 pub mod tail; // reads the journal as events, as it grows

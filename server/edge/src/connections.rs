@@ -114,7 +114,7 @@ pub enum ConnectionCommand {
 
 /// A message for one connection, among many that are handed over at once.
 #[derive(Clone, Debug)]
-pub struct Message {
+pub struct OutgoingMessage {
     /// The connection that it is for.
     pub connection: ConnectionId,
     /// Sent in a text frame, else in a binary one.
@@ -238,7 +238,7 @@ pub(crate) enum What {
     /// One errand for all connections that it is for.
     ConnectionCommand(To, ConnectionCommand),
     /// Letters for connections of this thread, each with its index.
-    Letters(Arc<[u8]>, Vec<(u32, Message)>),
+    Letters(Arc<[u8]>, Vec<(u32, OutgoingMessage)>),
 }
 
 impl Order {
@@ -312,11 +312,11 @@ impl Connections {
     pub fn send_letters(
         &self,
         text: Arc<[u8]>,
-        letters: Vec<Message>,
+        letters: Vec<OutgoingMessage>,
         done: impl FnOnce(Said) + Send + Sync + 'static,
     ) {
         let tally = Tally::new(done);
-        let mut by_thread: Vec<Vec<(u32, Message)>> = self.lines.iter().map(|_| Vec::new()).collect();
+        let mut by_thread: Vec<Vec<(u32, OutgoingMessage)>> = self.lines.iter().map(|_| Vec::new()).collect();
         for (index, letter) in (0..).zip(letters) {
             let thread = usize::from(letter.connection.thread);
             match by_thread.get_mut(thread).filter(|_| letter.connection.started_s == self.started_s) {

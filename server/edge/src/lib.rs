@@ -52,7 +52,9 @@ mod event_loop;
 
 pub use authorizing::{Authorizers, Question, Questions, Verdict};
 pub use connection::rate::Rate;
-pub use connections::{ConnectionCommand, ConnectionId, Connections, Description, Message, Said, To, Undelivered};
+pub use connections::{
+    ConnectionCommand, ConnectionId, Connections, Description, OutgoingMessage, Said, To, Undelivered,
+};
 pub use figures::{CloseReason, Figures};
 pub use handshake::Endpoint;
 pub use handshake::route::RouteSelection;

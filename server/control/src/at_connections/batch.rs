@@ -14,7 +14,7 @@ use super::{MESSAGE_BYTES_MAX, Refused, bad};
 use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use fakemon_edge::{ConnectionId, Message, Said, Undelivered};
+use fakemon_edge::{ConnectionId, OutgoingMessage, Said, Undelivered};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ struct Line<'l> {
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     bytes: Vec<u8>,
-    letters: Vec<Message>,
+    letters: Vec<OutgoingMessage>,
     /// The line of each letter.
     lines: Vec<u32>,
     /// Lines with an id that no connection can have.
@@ -74,7 +74,7 @@ impl Batch {
         for id in line.id.iter().chain(&line.ids) {
             match id.parse::<ConnectionId>() {
                 Ok(connection) => {
-                    self.letters.push(Message { connection, is_text, range: range.clone() });
+                    self.letters.push(OutgoingMessage { connection, is_text, range: range.clone() });
                     self.lines.push(number);
                 }
                 Err(()) => self.strangers.push((number, id.chars().take(64).collect())),
@@ -112,7 +112,7 @@ impl Batch {
     }
 
     /// The letters for the switchboard, and their bytes.
-    pub(super) fn letters(&self) -> (Arc<[u8]>, Vec<Message>) {
+    pub(super) fn letters(&self) -> (Arc<[u8]>, Vec<OutgoingMessage>) {
         (self.bytes.as_slice().into(), self.letters.clone())
     }
 
