@@ -232,8 +232,8 @@ fn a_clock_that_was_behind_at_the_start_is_right_once_it_is_set() {
     let faked = Faked::new();
     faked.set("-1d");
     let server = faked.start();
-    server
-        .spawn(json!({ "fakemon_id": "5", "species": "sparkit", "lat": SOL.0, "lon": SOL.1, "lifetime_s": 200_000 }));
+    server.spawn(json!({ "fakemon_id": "5", "species": "sparkit", "lat": SOL.0, "lon": SOL.1, "lifetime_s": 200_000,
+                       "catch_rate": 1 }));
     put(&server);
     assert!((-86_405..-86_395).contains(&faked.newest_ahead_s()));
     let late = token("misty", now_s() - 10);

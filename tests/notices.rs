@@ -29,7 +29,8 @@ pub(crate) const SILENT: Thresholds = Thresholds {
 };
 
 pub(crate) fn open(dir: &Path, thresholds: Thresholds) -> Engine {
-    Engine::open(dir, Options { cores: 1, pin: false, thresholds, ..Options::default() }).unwrap()
+    Engine::open(dir, Options { cores: 1, pin: false, thresholds, unserved_targets: true, ..Options::default() })
+        .unwrap()
 }
 
 /// The engine's notices so far, without changes of resources: detail-types without their prefix, and details.

@@ -137,35 +137,6 @@ fn live_and_from_the_journal_the_counts_agree() {
 }
 
 #[test]
-fn a_pattern_that_an_older_version_took_and_this_one_cannot_compile_is_told() {
-    let dir = tempfile::tempdir().unwrap();
-    let engine = open(dir.path(), SILENT);
-    let mut client = engine.client().unwrap();
-    let mut off = rule("default", "off", r#"{"source":[{"soundex":"shop"}]}"#);
-    if let Resource::Rule(off) = &mut off {
-        off.state = RuleState::Disabled;
-    }
-    // Not by the API, which refuses it: as if it was taken before.
-    let old = rule("default", "old", r#"{"source":[{"soundex":"shop"}]}"#);
-    change(&mut client, vec![old, off, rule("default", "sound", r#"{"source":["shop"]}"#)]);
-    put(&mut client, &[("default", "shop", "sold", "{}")]);
-    drop(client);
-    engine.close();
-    let data = dir.path().to_str().unwrap();
-    let output = fakemon(&["rules", "lint", "--data", data, "--json"]);
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let findings: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
-    let told = findings.iter().filter(|finding| finding["code"] == "pattern_not_compiled");
-    let told: Vec<_> = told.map(|finding| (&finding["severity"], &finding["subject"])).collect();
-    let (error, warning) = (json!("error"), json!("warning"));
-    assert_eq!(told, [(&error, &json!("rule/default/old")), (&warning, &json!("rule/default/off"))], "{findings:?}");
-    let said = String::from_utf8(fakemon(&["rules", "lint", "--data", data]).stdout).unwrap();
-    assert!(said.contains("error[pattern_not_compiled] rule/default/old: its pattern cannot be compiled"), "{said}");
-    let (code, said) = refusal(&["log", "--data", data, "--rule", "default/old"]);
-    assert!(code == 1 && said.contains("--rule default/old: its pattern cannot be compiled"), "{said}");
-}
-
-#[test]
 fn a_running_server_shows_rates_and_targets_that_fail() {
     let data = fresh_data();
     let server = Server::start(data.path(), &["--allow-private-targets"]);

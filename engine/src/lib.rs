@@ -39,8 +39,8 @@
 //!  in the player's ledger               one owner                      takes all that waits      of the group
 //! ```
 //!
-//! A client routes an attempt to the core that owns its fakémon. The core takes everything that waits and decides it as
-//! one [`Turn`](fakemon_capture::decision::turn::Turn); the committer takes every turn that waits and writes one
+//! A client routes an attempt to the core that owns its fakémon. The core takes everything that waits and decides it
+//! as one [`Turn`](fakemon_capture::decision::turn::Turn); the committer takes every turn that waits and writes one
 //! block, with one sync. Groups grow exactly as load grows; there is no timer anywhere on this way. Behind it, at
 //! their own pace, followers read what is durable: the view of the world (`world`), and the snapshot that makes the
 //! next start short.

@@ -18,11 +18,7 @@ pub(super) fn findings(seen: &Seen<'_>, at: Timestamp) -> Vec<Finding> {
         findings.extend(unreachable(seen.registry, target));
         findings.extend(failing(seen, target));
     }
-    for rule in seen.registry.rules.values() {
-        // One that is switched off loses nothing yet.
-        let severity = if rule.is_enabled() { Severity::Error } else { Severity::Warning };
-        findings.extend(uncompiled(severity, id_of_rule(rule), rule.pattern.as_deref()));
-    }
+    findings.extend(seen.registry.rules.values().filter_map(uncompiled_rule));
     for rule in seen.registry.rules.values().filter(|rule| rule.is_enabled()) {
         findings.extend(without_targets(seen.registry, rule));
         findings.extend(never_matched(seen, rule));
@@ -122,7 +118,13 @@ fn id_of_rule(rule: &Rule) -> String {
     format!("rule/{}/{}", rule.bus, rule.name)
 }
 
-/// A pattern that an older version took, or that somebody wrote into the journal by another way.
+fn uncompiled_rule(rule: &Rule) -> Option<Finding> {
+    // One that is switched off loses nothing yet.
+    let severity = if rule.is_enabled() { Severity::Error } else { Severity::Warning };
+    uncompiled(severity, id_of_rule(rule), rule.pattern.as_deref())
+}
+
+/// A pattern that an older version accepted, and that this one cannot compile.
 fn uncompiled(severity: Severity, of: String, pattern: Option<&str>) -> Option<Finding> {
     let error = Pattern::parse(pattern?).err()?;
     let message = format!("its pattern cannot be compiled ({error}): it matches nothing; put another one");
@@ -211,4 +213,37 @@ fn shortest_round(ways: &BTreeMap<&str, Vec<(&str, String)>>, start: &str) -> Op
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fakemon_resource::resource::{RuleState, Tags};
+
+    fn rule(name: &str, pattern: &str, state: RuleState) -> Rule {
+        Rule {
+            bus: "default".into(),
+            name: name.into(),
+            pattern: Some(pattern.into()),
+            schedule: None,
+            state,
+            description: None,
+            role_arn: None,
+            region: "local".into(),
+            created_at: Timestamp(1),
+            tags: Tags::default(),
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_cannot_be_compiled_is_an_error_and_a_warning_while_its_rule_is_off() {
+        let old = r#"{"source":[{"soundex":"shop"}]}"#;
+        assert!(uncompiled_rule(&rule("sound", r#"{"source":["shop"]}"#, RuleState::Enabled)).is_none());
+        for (state, severity) in [(RuleState::Enabled, Severity::Error), (RuleState::Disabled, Severity::Warning)] {
+            let found = uncompiled_rule(&rule("old", old, state)).expect("it is found");
+            assert_eq!((found.severity, found.code.as_str()), (severity, "pattern_not_compiled"));
+            assert_eq!(found.subject, "rule/default/old");
+            assert!(found.message.starts_with("its pattern cannot be compiled"), "{}", found.message);
+        }
+    }
 }
