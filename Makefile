@@ -37,10 +37,10 @@ test: packages flatc clients
 	cargo test --locked --workspace --doc
 	cargo test --locked --workspace --lib --bins --tests
 
-# Kill, start, compare, for so many seconds.
+# Kill, start, compare, for so many seconds: what was told, and in which order.
 DURATION ?= 600
 crash: packages
-	FAKEMON_CRASH_SECONDS=$(DURATION) cargo test --locked --workspace --test tests -- --nocapture crash::
+	FAKEMON_CRASH_SECONDS=$(DURATION) cargo test --locked --workspace --test tests -- --nocapture crash:: linearizable::real
 
 bench: build
 	cargo bench --locked --profile dev -p fakemon-workload $(ARGS)

@@ -22,11 +22,16 @@ struct Told {
     spawned: BTreeMap<u64, u64>,
 }
 
+/// How long a campaign takes, if this is one.
+pub(crate) fn campaign() -> Option<Duration> {
+    let seconds = std::env::var("FAKEMON_CRASH_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    seconds.map(Duration::from_secs)
+}
+
 #[test]
 fn what_was_told_outlives_every_kill() {
     let mut dice = Dice::new();
-    let seconds = std::env::var("FAKEMON_CRASH_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
-    let campaign = seconds.map(Duration::from_secs);
+    let campaign = campaign();
     let racers = (0..RACERS).map(|index| Racer::new(&format!("racer-{index}"))).collect();
     let mut told = Told { racers, spawned: BTreeMap::new() };
     let (data, begun, mut lives) = (fresh_data(), Instant::now(), 0);

@@ -42,6 +42,7 @@ mod pipes; // pipes: from every source over filter and enrichment to targets, as
 mod history; // `explain`, `trace` and `replay`; the index
 mod load; // the load generator and the demo world, against a real server
 mod crash; // killed at random moments, again and again
+mod linearizable; // histories of real clients across kills, and a checker of them
 mod garbage; // invalid input on every interface, while a player continues
 mod overload; // overload: bounded queues, throttled answers
 mod shim; // libraries that are preloaded into the server
