@@ -23,7 +23,7 @@ TEST_PACKAGES := golang-go node-typescript libfaketime
 DATA ?= fakemon-data
 ARGS ?=
 
-.PHONY: run test crash bench foreign lint generate build packages flatc clients pip
+.PHONY: run test crash fuzz bench foreign lint generate build packages flatc clients pip
 
 run: build
 	@echo "open the address behind control= in a browser; Ctrl-C stops; the world is kept in $(DATA)"
@@ -41,6 +41,20 @@ test: packages flatc clients
 DURATION ?= 600
 crash: packages
 	FAKEMON_CRASH_SECONDS=$(DURATION) cargo test --locked --workspace --test tests -- --nocapture crash:: linearizable::real
+
+# Every fuzz target for so many seconds, from what it found before and the seeds of the repository.
+fuzz: DURATION = 60
+fuzz: packages
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked --root $(TOOLS) cargo-fuzz
+	cargo fuzz build --fuzz-dir tests/fuzz --target-dir $(FAKEMON_TARGET_DIR)/fuzz --sanitizer none
+	@for target in $$(cargo fuzz list --fuzz-dir tests/fuzz); do \
+		log=$(FAKEMON_TARGET_DIR)/fuzz/$$target.log; \
+		mkdir -p $(FAKEMON_TARGET_DIR)/fuzz/corpus/$$target; \
+		cargo fuzz run --fuzz-dir tests/fuzz --target-dir $(FAKEMON_TARGET_DIR)/fuzz --sanitizer none $$target \
+			$(FAKEMON_TARGET_DIR)/fuzz/corpus/$$target tests/fuzz/seeds/$$target \
+			-- -max_total_time=$(DURATION) -timeout=10 -max_len=4096 -print_final_stats=1 >$$log 2>&1 || { tail -40 $$log; exit 1; }; \
+		echo "$$target, $(DURATION) s: $$(sed -n 's/stat::number_of_executed_units: *//p' $$log) inputs, no failure"; \
+	done
 
 bench: build
 	cargo bench --locked --profile dev -p fakemon-workload $(ARGS)
