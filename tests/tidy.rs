@@ -11,8 +11,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rocksdb", &["engine/journal/", "benches/benches/"]),
     ("flatbuffers", &["fbs/"]),
     ("mio", &["server/edge/src/", "server/load/src/"]),
-    ("tokio", &["server/control/src/"]),
-    ("hyper", &["server/control/src/webhooks/", "server/control/src/door.rs"]),
+    ("tokio", &["server/http/src/", "server/control/src/"]),
+    ("hyper", &["server/control/src/webhooks/", "server/http/src/door.rs"]),
     ("aws_sigv4", &["server/control/src/signature.rs", "tests/signed.rs"]),
 ];
 

@@ -17,8 +17,6 @@
 
 use super::Shared;
 use super::aws::{self, Reply};
-use super::refusal::{InQuery, Refusal, object};
-use super::standard_webhooks::{self, Signer};
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
@@ -27,6 +25,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use fakemon_access::authority::has_user_info;
 use fakemon_engine::{Engine, wall_clock};
+use fakemon_http::refusal::{InQuery, Refusal, object};
+use fakemon_http::standard_webhooks::{self, Signer};
 use fakemon_model::event::PlayerName;
 use fakemon_model::ids::Timestamp;
 use fakemon_model::limits::{ANSWER_PLAYERS_MAX, ANSWER_PLAYERS_OF_ONE_MAX, ANSWER_WEBHOOKS_MAX};

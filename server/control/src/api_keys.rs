@@ -10,10 +10,10 @@
 //! ```
 
 use super::Shared;
-use super::refusal::Refusal;
 use axum::http::StatusCode;
 use fakemon_engine::Engine;
 use fakemon_engine::wall_clock;
+use fakemon_http::refusal::Refusal;
 use fakemon_model::ids::Timestamp;
 use fakemon_resource::inbound::{ApiKey, Period, Quota, Throttle, UsagePlan};
 use fakemon_resource::resource::Tags;

@@ -46,7 +46,7 @@ pub(super) mod api_gateway;
 mod schedules;
 mod schemas;
 
-use super::{Shared, desk};
+use super::Shared;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -56,6 +56,7 @@ use axum::response::{IntoResponse, Response};
 pub(super) use events::{is_reserved, moment};
 use fakemon_delivery::{Archived, ReplayProgress};
 use fakemon_engine::wall_clock;
+use fakemon_http::desk;
 use fakemon_model::ids::{Timestamp, mix};
 use fakemon_pipe::state_name;
 use fakemon_resource::Registry;

@@ -5,11 +5,11 @@
 //! `{"to":"/an/absolute/path","word":"…"}` → `{"position":"4711"}`: the copy has all events before it.
 
 use super::Shared;
-use super::refusal::Refusal;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
+use fakemon_http::refusal::Refusal;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::PathBuf;

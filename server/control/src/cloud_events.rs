@@ -8,10 +8,10 @@
 //! | batch | `Content-Type: application/cloudevents-batch+json` | a list of such |
 //! | binary | a header `ce-specversion` | the data; attributes are headers `ce-…` |
 
-use super::refusal::Refusal;
 use axum::http::{HeaderMap, StatusCode, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use fakemon_http::refusal::Refusal;
 use fakemon_pattern::raw;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};

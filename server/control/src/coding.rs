@@ -3,11 +3,11 @@
 
 use super::aws::{self, ApiError};
 use super::gate;
-use super::refusal::Refusal;
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use fakemon_http::refusal::Refusal;
 
 /// Rejects a request whose body is encoded.
 pub(super) async fn pass(request: Request, next: Next) -> Response {

@@ -8,9 +8,10 @@
 
 mod share;
 
-use super::{Shared, desk};
+use super::Shared;
 use fakemon_delivery::schema::{self, DISCOVERED_REGISTRY, Drift, Kind, SCHEMA_DRIFT, Shape, envelope_schema};
 use fakemon_engine::{ReadError, Tail, wall_clock};
+use fakemon_http::desk;
 use fakemon_model::envelope::{REGION, SOURCE_ENGINE};
 use fakemon_model::event::Outcome;
 use fakemon_model::ids::{PlayerId, Position, Timestamp};

@@ -11,18 +11,19 @@
 //!
 //! A spawn is executed before the answer, which names its fakémon; all other events are on their bus by then.
 
+use super::Shared;
 use super::api_keys::Caller;
 use super::aws::{is_reserved, moment};
 use super::cloud_events::{self, Events, Plain};
-use super::refusal::{InQuery, Refusal};
 use super::spawns::{self, missing, text};
-use super::{Shared, desk};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
 use fakemon_capture::command::Spawn;
+use fakemon_http::desk;
+use fakemon_http::refusal::{InQuery, Refusal};
 use fakemon_model::authorship::{self, SPAWN};
 use fakemon_model::envelope::{REGION, SOURCE_WORLD, event_id};
 use fakemon_model::ids::Position;

@@ -7,7 +7,6 @@
 //! the header `host`), and a request from a foreign page (seen in the header `origin`).
 
 use super::aws::{self, ApiError};
-use super::refusal::Refusal;
 use super::{Shared, api_keys, partners, signature};
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -17,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use fakemon_access::access_keys::AccessKeys;
 use fakemon_access::authority::{Authority, origin_of};
 use fakemon_access::player_token::Access;
+use fakemon_http::refusal::Refusal;
 use std::sync::Arc;
 
 /// Paths that are read without a signature.

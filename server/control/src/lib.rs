@@ -3,25 +3,16 @@
 //! answered however many clients are connected: a connection is accepted at once, and what it may do is decided when
 //! the head of its request has arrived. A thread or a task that ends turns `/readyz` to 503, and the server stops.
 //!
-//! - `refusal`: the one shape of all errors
-//! - `places`: how many requests, long polls and streams may be in progress, of all and of one client
-//! - `tasks`: tasks whose end is a failure
-//! - `listener`: sockets, bounded in number and in patience
-//! - `uri`: paths in one spelling
-//! - `door`: the outermost layer of every request: valid HTTP, a place, a deadline
 //! - `signature`: AWS Signature Version 4
 //! - `gate`: authentication: signatures or, in open mode, protection from requests of foreign pages
 //! - `coding`: bodies that cannot be read
-//! - `desk`: the engine client of this thread
 //! - `cloud_events`, `spawns`, `events`: `POST /events`
-//! - `standard_webhooks`: signatures of webhooks, incoming and outgoing
 //! - `aws`: the AWS API at `POST /`
 //! - `api_keys`: who may put events with a key, and how many
 //! - `partners`: webhooks of partners
 //! - `answers`: webhooks for results
 //! - `reset`: `POST /_reset`, for tests
 //! - `checkpoint`: `POST /checkpoint`
-//! - `fresh`: answers that are made once for all who ask within a moment
 //! - `metrics`: `GET /metrics`
 //! - `page`: `/` and its figures
 //! - `topology`: `GET /topology`
@@ -36,19 +27,11 @@
     reason = "nothing outside of this workspace reads them; a doc that repeats a name says nothing"
 )]
 
-mod refusal;
-mod places;
-mod tasks;
-mod standard_webhooks;
 mod api_keys;
 mod aws;
-mod listener;
-mod uri;
 mod signature;
-mod door;
 mod gate;
 mod coding;
-mod desk;
 mod cloud_events;
 mod spawns;
 mod events;
@@ -56,7 +39,6 @@ mod partners;
 mod answers;
 mod reset;
 mod checkpoint;
-mod fresh;
 mod metrics;
 mod page;
 mod topology;
@@ -68,8 +50,6 @@ mod discovery;
 
 pub use authorizer::AuthorizerOptions;
 pub use aws::BusSettings;
-pub use listener::EXTRA_SEATS;
-pub use places::PlacesOptions;
 
 use anyhow::Context;
 use axum::Router;
@@ -84,12 +64,16 @@ use fakemon_access::control_file::LocalToken;
 use fakemon_access::player_token::Access;
 use fakemon_edge as edge;
 use fakemon_engine::Engine;
+use fakemon_http::door::Door;
+pub use fakemon_http::listener::EXTRA_SEATS;
+pub use fakemon_http::places::PlacesOptions;
+use fakemon_http::{Backend, Refusal, desk, door, fresh, listener, places, tasks, uri};
 use fakemon_sync::pulse;
-use refusal::Refusal;
 pub use signature::sign_get;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -160,13 +144,8 @@ pub struct Control {
 
 /// State shared by all requests.
 struct Shared {
-    engine: Engine,
+    backend: Arc<Backend>,
     options: ControlOptions,
-    orders: mpsc::Sender<desk::Order>,
-    /// Bounds on what is in progress.
-    places: Arc<places::Places>,
-    /// One change of the bus at a time.
-    changing: Arc<tokio::sync::Mutex<()>>,
     /// Message move tasks.
     moves: aws::Moves,
     /// Queues that were deleted or purged recently.
@@ -187,12 +166,13 @@ struct Shared {
     figures: fresh::Fresh,
     topology: fresh::Fresh,
     started: Instant,
-    draining: AtomicBool,
 }
 
-impl Shared {
-    fn is_stopping(&self) -> bool {
-        self.draining.load(Ordering::Acquire) || (self.options.is_asked_to_stop)()
+impl Deref for Shared {
+    type Target = Backend;
+
+    fn deref(&self) -> &Backend {
+        &self.backend
     }
 }
 
@@ -231,11 +211,8 @@ pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::R
     let recent = partners::Recent::load(&engine).context("what partners sent already")?;
     let pauses = aws::Pauses::load(&engine, options.queue_pause).context("which queues have a pause")?;
     let shared = Arc::new(Shared {
-        places: places::Places::new(options.places),
-        engine,
+        backend: Arc::new(Backend::new(engine, orders, options.is_asked_to_stop)),
         options,
-        orders,
-        changing: Arc::default(),
         moves: aws::Moves::default(),
         pauses,
         queries: aws::Queries::default(),
@@ -248,7 +225,6 @@ pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::R
         figures: fresh::Fresh::default(),
         topology: fresh::Fresh::default(),
         started: Instant::now(),
-        draining: AtomicBool::new(false),
     });
     let served = Arc::clone(&shared);
     let told = Arc::downgrade(&shared);
@@ -330,6 +306,8 @@ async fn beat() {
 }
 
 fn router(shared: Arc<Shared>) -> Router {
+    let door =
+        Door { places: places::Places::new(shared.options.places), request_timeout: shared.options.request_timeout };
     let routes = Router::new()
         .route("/", get(front).post(aws::post).layer(DefaultBodyLimit::max(aws::BODY_BYTES_MAX)))
         .route(
@@ -357,7 +335,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(coding::pass))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), gate::pass))
-        .layer(middleware::from_fn_with_state(Arc::clone(&shared), door::pass))
+        .layer(middleware::from_fn_with_state(Arc::new(door), door::pass))
         .with_state(shared);
     // Outside of the router: its layers see a request only after its path has chosen a route.
     Router::new().fallback_service(routes).layer(middleware::map_request(uri::plain))

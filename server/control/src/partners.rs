@@ -32,10 +32,9 @@ mod layout;
 mod settings;
 mod recent;
 
+use super::Shared;
 use super::api_keys::Caller;
 use super::aws::{self, ApiError, Reply, partners as sources};
-use super::refusal::Refusal;
-use super::{Shared, desk, standard_webhooks};
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
@@ -46,6 +45,8 @@ use axum::{Extension, Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use fakemon_engine::wall_clock;
+use fakemon_http::refusal::Refusal;
+use fakemon_http::{desk, standard_webhooks};
 use fakemon_model::envelope::{REGION, event_id};
 use fakemon_model::ids::{Position, Timestamp};
 use fakemon_pattern::raw;
@@ -317,7 +318,7 @@ async fn make(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Refusal> {
     check_name(&name)?;
-    let wanted = wanted(&super::refusal::object(body)?)?;
+    let wanted = wanted(&fakemon_http::refusal::object(body)?)?;
     let now = wall_clock();
     aws::carry_out(&shared, |registry: &Registry| decide(registry, &name, wanted, now)).await.map(Json)
 }

@@ -9,12 +9,13 @@
 //! What stays: the journal, with all its events; fakémon, players, collections; counters in `/metrics`. Events put
 //! before, commands included, have been processed when the answer comes.
 
+use super::Shared;
 use super::aws;
-use super::refusal::Refusal;
-use super::{Shared, desk};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use fakemon_http::desk;
+use fakemon_http::refusal::Refusal;
 use fakemon_model::limits::PUT_EVENTS_MAX;
 use serde_json::{Value, json};
 use std::sync::Arc;

@@ -9,13 +9,13 @@
 //! operation. Signatures in the query string and chunked ones are not supported and count as none.
 
 use super::aws::ApiError;
-use super::uri::AsSent;
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use fakemon_access::access_keys::AccessKeys;
+use fakemon_http::uri::AsSent;
 use jiff::{Timestamp, ToSpan as _, civil, tz::TimeZone};
 use std::time::SystemTime;
 use subtle::ConstantTimeEq as _;

@@ -1,7 +1,7 @@
 //! `fakemon.spawn` events: a fakémon to put into the world, each member checked.
 
-use super::refusal::Refusal;
 use fakemon_capture::command::Spawn;
+use fakemon_http::refusal::Refusal;
 use fakemon_model::ids::FakemonId;
 use fakemon_model::place::Place;
 use fakemon_model::species::CatchRate;

@@ -16,15 +16,16 @@
 //!       └─── catching up: each stream by itself, up to where the hub was when it was opened
 //! ```
 
-use super::places::become_stream;
-use super::refusal::{InQuery, Refusal};
-use super::{Shared, tasks};
+use super::Shared;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive};
 use axum::response::{IntoResponse, Sse};
 use fakemon_access::player_token::{Access, Holder, shown};
 use fakemon_engine::{ReadError, Tail, wall_clock};
+use fakemon_http::places::become_stream;
+use fakemon_http::refusal::{InQuery, Refusal};
+use fakemon_http::tasks;
 use fakemon_model::envelope::EventKey;
 use fakemon_model::event::{Outcome, PlayerName};
 use fakemon_model::ids::{PlayerId, Position, Timestamp};

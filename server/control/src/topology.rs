@@ -1,10 +1,10 @@
 //! `GET /topology`: the graph of sources, buses, rules and targets, as JSON.
 
 use super::Shared;
-use super::refusal::Refusal;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
+use fakemon_http::refusal::Refusal;
 use std::sync::Arc;
 
 /// The graph of now. Rules are looked at one by one, so it is made beside the thread that answers everybody, once for

@@ -20,7 +20,7 @@ mod event_stream;
 mod errands;
 mod asking;
 
-use super::{Shared, answers, tasks};
+use super::{Shared, answers};
 pub(super) use asking::ask;
 use authorization::{Additions, Authorizations};
 use axum::http::HeaderValue;
@@ -28,6 +28,7 @@ use connection::{Answered, Wire};
 use fakemon_delivery::{Dispatcher, Failed, FailureCode, Lane, LaneId, Pending, ShapedEvent};
 use fakemon_engine::Engine;
 use fakemon_engine::wall_clock;
+use fakemon_http::tasks;
 use fakemon_model::ids::Timestamp;
 use fakemon_resource::resource::{ApiDestination, Connection, HttpParameters};
 use fakemon_resource::{Destination, Registry};

@@ -3,7 +3,8 @@
 use super::request::Request;
 use super::rules::valid_pattern;
 use super::{ApiError, Call, unavailable};
-use crate::{Shared, desk};
+use crate::Shared;
+use fakemon_http::desk;
 use fakemon_model::authorship;
 use fakemon_model::envelope::event_id;
 use fakemon_model::ids::{Position, Timestamp};

@@ -9,11 +9,11 @@
 
 use super::query::{self, Dialect};
 use super::{ApiError, rest, uuid};
-use crate::refusal::Refusal;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use fakemon_http::refusal::Refusal;
 use serde_json::json;
 use std::sync::LazyLock;
 

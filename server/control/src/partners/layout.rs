@@ -16,10 +16,10 @@
 //! so replay it with another id, has broken the TLS in front of this address or is one of its ends; nothing that
 //! these layouts sign would stop such an attacker, and no other attacker can do it.
 
-use crate::standard_webhooks;
 use axum::http::HeaderMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD as BASE64, STANDARD_NO_PAD as BASE64_UNPADDED};
+use fakemon_http::standard_webhooks;
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;

@@ -1,8 +1,8 @@
 //! Settings of a partner webhook: how its partner signs, and what an event takes from a request.
 
 use super::layout::{Generic, Layout, Scheme};
-use crate::refusal::Refusal;
 use axum::http::HeaderMap;
+use fakemon_http::refusal::Refusal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

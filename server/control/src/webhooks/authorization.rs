@@ -6,12 +6,12 @@
 
 use super::Webhooks;
 use super::connection::{Outgoing, exchange};
-use crate::standard_webhooks::{self, Signer};
 use axum::body::Bytes;
 use axum::http::{Request, Uri, header};
 use base64::Engine as _;
 use fakemon_delivery::{Failed, FailureCode};
 use fakemon_engine::Engine;
+use fakemon_http::standard_webhooks::{self, Signer};
 use fakemon_resource::resource::Connection;
 use http_body_util::Full;
 use serde_json::Value;

@@ -2,8 +2,9 @@
 //! request that created them was answered.
 
 use super::Webhooks;
-use crate::{Shared, desk};
+use crate::Shared;
 use fakemon_delivery::Failed;
+use fakemon_http::desk;
 use fakemon_resource::resource::{AUTHORIZING, Change, Connection, Resource};
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -2,11 +2,12 @@
 
 use super::authorization::Additions;
 use super::connection::Outgoing;
-use crate::{aws, standard_webhooks};
+use crate::aws;
 use axum::body::Bytes;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use fakemon_delivery::{Failed, FailureCode};
 use fakemon_engine::wall_clock;
+use fakemon_http::standard_webhooks;
 use fakemon_pattern::raw::with_texts;
 use fakemon_resource::resource::{ApiDestination, HttpParameters};
 use http_body_util::Full;
@@ -181,7 +182,7 @@ fn encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::standard_webhooks::Signer;
+    use fakemon_http::standard_webhooks::Signer;
     use fakemon_model::ids::Timestamp;
 
     #[test]

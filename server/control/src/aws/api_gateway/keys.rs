@@ -1,9 +1,10 @@
 //! Operations on API keys: create, get, list, update, delete.
 
 use super::{KEYS_MAX, bad, check, existing_key, invalid_patch, listed, newest_first, page, patches, tags, too_many};
+use crate::api_keys;
 use crate::aws::request::{Request, object};
 use crate::aws::{ApiError, Call, Reply, seconds};
-use crate::{api_keys, standard_webhooks};
+use fakemon_http::standard_webhooks;
 use fakemon_resource::Registry;
 use fakemon_resource::inbound::ApiKey;
 use fakemon_resource::resource::{Change, Resource};

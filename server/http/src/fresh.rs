@@ -10,12 +10,12 @@ const OLD: Duration = Duration::from_millis(100);
 
 /// The newest answer.
 #[derive(Default)]
-pub(super) struct Fresh(Mutex<Option<(Instant, Bytes)>>);
+pub struct Fresh(Mutex<Option<(Instant, Bytes)>>);
 
 impl Fresh {
     /// The newest answer, which `make` makes if there is none that is new enough. One at a time makes it, and others
     /// wait for it; an error is the answer of who made it alone.
-    pub(super) async fn get<E>(&self, make: impl Future<Output = Result<Bytes, E>>) -> Result<Bytes, E> {
+    pub async fn get<E>(&self, make: impl Future<Output = Result<Bytes, E>>) -> Result<Bytes, E> {
         let mut held = self.0.lock().await;
         if let Some((_, answer)) = held.as_ref().filter(|(made, _)| made.elapsed() < OLD) {
             return Ok(answer.clone());

@@ -2,7 +2,7 @@
 //! requests are tasks that wait for an answer. The desk takes all waiting orders as one batch, and returns each
 //! answer to its task.
 
-use super::refusal::Refusal;
+use crate::refusal::Refusal;
 use anyhow::Context;
 use axum::http::StatusCode;
 use fakemon_capture::command::{Completion, Spawn, SpawnError, SubmitError};
@@ -17,12 +17,12 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 
 /// Orders that may wait for the desk; more are throttled.
-pub(super) const ORDERS_WAITING_MAX: usize = 1_024;
+pub const ORDERS_WAITING_MAX: usize = 1_024;
 /// Orders that the engine has not completed, at most.
 const IN_FLIGHT_MAX: usize = 4_096;
 
 /// A request to the engine, and the channel for its answer.
-pub(super) struct Order {
+pub struct Order {
     what: What,
     answer: oneshot::Sender<Answer>,
 }
@@ -39,7 +39,7 @@ enum What {
 type Answer = Result<(Position, Option<FakemonId>), SubmitError>;
 
 /// The client, and the orders that wait for it.
-pub(super) struct EngineClient {
+pub struct EngineClient {
     client: Client,
     readiness: AsyncFd<OwnedFd>,
     waiting: HashMap<Token, oneshot::Sender<Answer>>,
@@ -48,29 +48,23 @@ pub(super) struct EngineClient {
 }
 
 /// Submits a spawn and waits until it is durable.
-pub(super) async fn spawn(
-    orders: &mpsc::Sender<Order>,
-    spawn: Spawn,
-) -> Result<(Position, FakemonId), EngineClientError> {
+pub async fn spawn(orders: &mpsc::Sender<Order>, spawn: Spawn) -> Result<(Position, FakemonId), EngineClientError> {
     let (position, fakemon_id) = bring(orders, What::Spawn(spawn)).await?;
     Ok((position, fakemon_id.expect("a spawn is answered with its fakémon")))
 }
 
 /// Submits events and waits until they are durable; returns the position of the first.
-pub(super) async fn put(orders: &mpsc::Sender<Order>, events: Vec<NewEvent>) -> Result<Position, EngineClientError> {
+pub async fn put(orders: &mpsc::Sender<Order>, events: Vec<NewEvent>) -> Result<Position, EngineClientError> {
     Ok(bring(orders, What::Put(events)).await?.0)
 }
 
 /// As [`put`], for events of the server itself, whose sources are reserved.
-pub(super) async fn tell(orders: &mpsc::Sender<Order>, events: Vec<NewEvent>) -> Result<Position, EngineClientError> {
+pub async fn tell(orders: &mpsc::Sender<Order>, events: Vec<NewEvent>) -> Result<Position, EngineClientError> {
     Ok(bring(orders, What::Tell(events)).await?.0)
 }
 
 /// Submits changes of resources and waits until they are durable; returns the position of the first.
-pub(super) async fn change(
-    orders: &mpsc::Sender<Order>,
-    changes: Vec<Change>,
-) -> Result<Position, EngineClientError> {
+pub async fn change(orders: &mpsc::Sender<Order>, changes: Vec<Change>) -> Result<Position, EngineClientError> {
     Ok(bring(orders, What::Change(changes)).await?.0)
 }
 
@@ -95,7 +89,7 @@ async fn bring(orders: &mpsc::Sender<Order>, what: What) -> Result<(Position, Op
 const RETRY_AFTER_MS: u32 = 100;
 
 /// Why an order was not executed.
-pub(super) enum EngineClientError {
+pub enum EngineClientError {
     /// Too much waits: retry after this many milliseconds.
     Throttled(u32),
     /// The spawn is invalid.
@@ -112,7 +106,7 @@ pub(super) enum EngineClientError {
 
 impl EngineClient {
     /// Opens a desk with a client of its own. Call it on its thread, inside the runtime.
-    pub(super) fn open(engine: &Engine) -> anyhow::Result<EngineClient> {
+    pub fn open(engine: &Engine) -> anyhow::Result<EngineClient> {
         let client = engine.client()?;
         let fd = client.as_fd().try_clone_to_owned();
         // SAFETY: the descriptor is owned by the `AsyncFd` from here on; nothing else closes it.
@@ -122,7 +116,7 @@ impl EngineClient {
     }
 
     /// Executes orders and returns answers until all senders are dropped.
-    pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+    pub async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
         loop {
             while self.client.arm() {
                 self.hand_out();
@@ -181,7 +175,7 @@ impl EngineClient {
 
 impl EngineClientError {
     /// The HTTP answer; if the engine failed, with its reason.
-    pub(super) fn refusal(self, engine: &Engine) -> Refusal {
+    pub fn refusal(self, engine: &Engine) -> Refusal {
         match self {
             EngineClientError::Throttled(retry_after_ms) => Refusal::throttled(retry_after_ms),
             EngineClientError::Stopped => Refusal::stopped(engine.failure()),

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 
 /// Starts a task that may end. A panic in it is a failure of the server.
-pub(super) fn watched(engine: &Engine, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+pub fn watched(engine: &Engine, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
     let engine = engine.clone();
     tokio::spawn(async move {
         if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
@@ -18,7 +18,7 @@ pub(super) fn watched(engine: &Engine, name: &'static str, task: impl Future<Out
 }
 
 /// Starts a task that must run until the runtime ends, or until `may_end` is true.
-pub(super) fn kept(
+pub fn kept(
     engine: &Engine,
     name: &'static str,
     may_end: impl Fn() -> bool + Send + 'static,
@@ -34,7 +34,7 @@ pub(super) fn kept(
 }
 
 /// The message of a panic.
-pub(super) fn words(panic: &(dyn Any + Send)) -> String {
+pub fn words(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it said nothing".to_owned())
 }

@@ -41,7 +41,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(50);
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// A listener that accepts at once, within its bounds.
-pub(super) struct Bounded {
+pub struct Bounded {
     socket: TcpListener,
     seats: Arc<Seats>,
     said: Option<Instant>,
@@ -49,7 +49,7 @@ pub(super) struct Bounded {
 
 impl Bounded {
     /// At most `most` connections, whose requests arrive within `request_timeout`.
-    pub(super) fn new(socket: TcpListener, most: usize, request_timeout: Duration) -> Bounded {
+    pub fn new(socket: TcpListener, most: usize, request_timeout: Duration) -> Bounded {
         let seats = Seats { most, request_timeout, sitting: Mutex::default() };
         Bounded { socket, seats: Arc::new(seats), said: None }
     }
@@ -138,7 +138,7 @@ impl Sitting {
 }
 
 /// State of one connection, shared with its requests.
-pub(super) struct Seat {
+pub struct Seat {
     phase: Mutex<Phase>,
     /// Accepted beyond all seats: only health checks are answered.
     pub(super) is_extra: bool,
@@ -156,7 +156,7 @@ struct HandedOver {
 
 /// State of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub enum Phase {
     /// A request is arriving.
     Arriving { since: Instant },
     /// A request is being executed. Its body has its own deadline.
@@ -183,12 +183,12 @@ impl Seat {
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn set(&self, phase: Phase) {
+    pub fn set(&self, phase: Phase) {
         *self.phase() = phase;
     }
 
     /// Nothing follows of the answer.
-    pub(super) fn answered(&self) {
+    pub fn answered(&self) {
         let mut phase = self.phase();
         let since = match *phase {
             Phase::Writing { since, .. } => since,
@@ -225,7 +225,7 @@ impl Seat {
 
     /// Comes back when the answer to the request before is taken by the socket. A request that was sent before that
     /// lets others have a turn first.
-    pub(super) async fn turn(&self) {
+    pub async fn turn(&self) {
         let mut is_ahead = false;
         loop {
             let taken = self.taken.notified();
@@ -274,9 +274,9 @@ impl Seat {
 
 /// The caller of a request: the seat of its connection, and its address.
 #[derive(Clone)]
-pub(super) struct Caller {
+pub struct Caller {
     pub(super) seat: Arc<Seat>,
-    pub(super) address: IpAddr,
+    pub address: IpAddr,
 }
 
 impl Connected<IncomingStream<'_, Bounded>> for Caller {
@@ -286,7 +286,7 @@ impl Connected<IncomingStream<'_, Bounded>> for Caller {
 }
 
 /// A connection that fails when its deadline has passed, or when its seat is needed.
-pub(super) struct Impatient {
+pub struct Impatient {
     stream: TcpStream,
     seat: Arc<Seat>,
     number: u64,

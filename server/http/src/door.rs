@@ -1,11 +1,10 @@
 //! The outermost layer of every request: it checks HTTP by RFC 9112, takes a place, bounds the total time of the
 //! body, and confines a panic to its request.
 
-use super::Shared;
-use super::listener::{Caller, Phase, Seat};
-use super::places::{HERE, Kind, Place};
-use super::refusal::Refusal;
-use super::tasks;
+use crate::listener::{Caller, Phase, Seat};
+use crate::places::{HERE, Kind, Place, Places};
+use crate::refusal::Refusal;
+use crate::tasks;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
@@ -28,9 +27,17 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// Paths that are answered however many clients are connected.
 const HEALTH: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
+/// What a request needs to come in.
+pub struct Door {
+    /// Bounds on what is in progress.
+    pub places: Arc<Places>,
+    /// Longest time for a request to arrive, head and body.
+    pub request_timeout: Duration,
+}
+
 /// Admits a request, and holds its place until it is answered.
-pub(super) async fn pass(
-    State(shared): State<Arc<Shared>>,
+pub async fn pass(
+    State(door): State<Arc<Door>>,
     ConnectInfo(caller): ConnectInfo<Caller>,
     request: Request,
     next: Next,
@@ -39,17 +46,17 @@ pub(super) async fn pass(
     seat.turn().await;
     let arrives_since = seat.waits_since().unwrap_or_else(Instant::now);
     seat.set(Phase::Working);
-    let place = match enter(&shared, &caller, &request) {
+    let place = match enter(&door.places, &caller, &request) {
         Ok(place) => place,
         Err(refusal) => return answered(closing(refusal.into_response()), seat, None),
     };
     let path = request.uri().path().to_owned();
     let is_late = Arc::new(AtomicBool::new(false));
-    let by = arrives_since + shared.options.request_timeout;
+    let by = arrives_since + door.request_timeout;
     let timely = |body| Body::new(Timely { body, alarm: Box::pin(sleep_until(by)), is_late: Arc::clone(&is_late) });
     let inside = HERE.scope(Arc::clone(&place), next.run(request.map(timely)));
     let response = match AssertUnwindSafe(inside).catch_unwind().await {
-        Ok(_) if is_late.load(Ordering::Relaxed) => closing(too_slow(shared.options.request_timeout).into_response()),
+        Ok(_) if is_late.load(Ordering::Relaxed) => closing(too_slow(door.request_timeout).into_response()),
         Ok(response) => response,
         Err(panic) => {
             let why = tasks::words(&*panic);
@@ -62,7 +69,7 @@ pub(super) async fn pass(
 }
 
 /// Checks a request before any other layer, and takes its place.
-fn enter(shared: &Shared, caller: &Caller, request: &Request) -> Result<Arc<Place>, Refusal> {
+fn enter(places: &Arc<Places>, caller: &Caller, request: &Request) -> Result<Arc<Place>, Refusal> {
     let kind = if HEALTH.contains(&request.uri().path()) { Kind::Health } else { Kind::Request };
     if caller.seat.is_extra && kind != Kind::Health {
         let message =
@@ -70,7 +77,7 @@ fn enter(shared: &Shared, caller: &Caller, request: &Request) -> Result<Arc<Plac
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "full", message).after_ms(1_000));
     }
     check_host(request.version(), request.uri(), request.headers())?;
-    shared.places.take(kind, caller.address)
+    places.take(kind, caller.address)
 }
 
 /// HTTP/1.1 names one host, in a form that can be one.

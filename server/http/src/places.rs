@@ -3,7 +3,7 @@
 //! streams a stream, so that neither uses up places for requests. Health checks have places of their own, so that no
 //! load of clients can block them.
 
-use super::refusal::Refusal;
+use crate::refusal::Refusal;
 use axum::http::StatusCode;
 use fakemon_model::event::PlayerName;
 use hashbrown::HashMap;
@@ -33,7 +33,7 @@ pub struct PlacesOptions {
 
 /// Kind of a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub enum Kind {
     Health,
     Request,
     Poll,
@@ -50,7 +50,7 @@ enum Client {
 }
 
 /// All places.
-pub(super) struct Places {
+pub struct Places {
     options: PlacesOptions,
     taken: Mutex<Taken>,
 }
@@ -62,7 +62,7 @@ struct Taken {
 }
 
 impl Places {
-    pub(super) fn new(options: PlacesOptions) -> Arc<Places> {
+    pub fn new(options: PlacesOptions) -> Arc<Places> {
         Arc::new(Places { options, taken: Mutex::default() })
     }
 
@@ -71,7 +71,7 @@ impl Places {
     }
 
     /// Takes a place for a request or a health check.
-    pub(super) fn take(self: &Arc<Places>, kind: Kind, address: IpAddr) -> Result<Arc<Place>, Refusal> {
+    pub fn take(self: &Arc<Places>, kind: Kind, address: IpAddr) -> Result<Arc<Place>, Refusal> {
         let address = network(address);
         let seats = self.take_seats(kind, address, None)?;
         Ok(Arc::new(Place { places: Arc::clone(self), address, seats: Mutex::new(seats) }))
@@ -138,7 +138,7 @@ struct Seats {
 }
 
 /// The place of one request; freed when it is dropped.
-pub(super) struct Place {
+pub struct Place {
     places: Arc<Places>,
     address: IpAddr,
     seats: Mutex<Seats>,
@@ -155,7 +155,7 @@ impl Place {
         Ok(())
     }
 
-    pub(super) fn kind(&self) -> Kind {
+    pub fn kind(&self) -> Kind {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner).kind
     }
 }
@@ -172,12 +172,12 @@ tokio::task_local! {
 }
 
 /// Turns the place of this task's request into one for a long poll.
-pub(super) fn become_poll() -> Result<(), Refusal> {
+pub fn become_poll() -> Result<(), Refusal> {
     HERE.try_with(|place| place.become_kind(Kind::Poll, None)).unwrap_or(Ok(()))
 }
 
 /// Turns the place of this task's request into one for a stream of a player.
-pub(super) fn become_stream(player: &PlayerName) -> Result<(), Refusal> {
+pub fn become_stream(player: &PlayerName) -> Result<(), Refusal> {
     HERE.try_with(|place| place.become_kind(Kind::Stream, Some(player))).unwrap_or(Ok(()))
 }
 

@@ -8,10 +8,10 @@ use axum::http::uri::PathAndQuery;
 
 /// The URI as the client sent it.
 #[derive(Clone, Debug)]
-pub(super) struct AsSent(pub(super) Uri);
+pub struct AsSent(pub Uri);
 
 /// Normalizes the path of a request.
-pub(super) async fn plain(mut request: Request) -> Request {
+pub async fn plain(mut request: Request) -> Request {
     if let Some(uri) = respelled(request.uri()) {
         let sent = std::mem::replace(request.uri_mut(), uri);
         request.extensions_mut().insert(AsSent(sent));

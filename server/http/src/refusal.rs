@@ -14,7 +14,7 @@ use std::borrow::Cow;
 
 /// An error response: what was wrong, in which field, and what to do.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub struct Refusal {
     status: StatusCode,
     code: &'static str,
     message: String,
@@ -23,42 +23,38 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Refusal {
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Refusal {
         Refusal { status, code, message: message.into(), field: None, retry_after_ms: None }
     }
 
     /// Invalid input: which field, and what it must be.
-    pub(super) fn field(
-        code: &'static str,
-        field: impl Into<Cow<'static, str>>,
-        message: impl Into<String>,
-    ) -> Refusal {
+    pub fn field(code: &'static str, field: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Refusal {
         Refusal { field: Some(field.into()), ..Refusal::new(StatusCode::BAD_REQUEST, code, message) }
     }
 
     /// An event that violates its schema.
-    pub(super) fn of_schema(violation: &Violation) -> Refusal {
+    pub fn of_schema(violation: &Violation) -> Refusal {
         let field = violation.path.trim_start_matches("$.").to_owned();
         Refusal::field("schema_validation_failed", field, violation.to_string())
     }
 
     /// An event that only the engine may put.
-    pub(super) fn reserved(error: &Reserved) -> Refusal {
+    pub fn reserved(error: &Reserved) -> Refusal {
         Refusal::field("reserved_source", error.field(), error.to_string())
     }
 
     /// An authenticated client without permission.
-    pub(super) fn forbidden(code: &'static str, field: &'static str, message: impl Into<String>) -> Refusal {
+    pub fn forbidden(code: &'static str, field: &'static str, message: impl Into<String>) -> Refusal {
         Refusal { field: Some(field.into()), ..Refusal::new(StatusCode::FORBIDDEN, code, message) }
     }
 
     /// The same, with a pause before a retry, in milliseconds.
-    pub(super) fn after_ms(self, retry_after_ms: u32) -> Refusal {
+    pub fn after_ms(self, retry_after_ms: u32) -> Refusal {
         Refusal { retry_after_ms: Some(retry_after_ms), ..self }
     }
 
     /// Too much is waiting already: retry after this many milliseconds.
-    pub(super) fn throttled(retry_after_ms: u32) -> Refusal {
+    pub fn throttled(retry_after_ms: u32) -> Refusal {
         Refusal {
             retry_after_ms: Some(retry_after_ms),
             ..Refusal::new(
@@ -70,7 +66,7 @@ impl Refusal {
     }
 
     /// The engine has stopped or failed, and accepts nothing.
-    pub(super) fn stopped(reason: Option<String>) -> Refusal {
+    pub fn stopped(reason: Option<String>) -> Refusal {
         let message = reason.unwrap_or_else(|| "the server is stopping".into());
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", message)
     }
@@ -78,12 +74,12 @@ impl Refusal {
 
 impl Refusal {
     /// What was wrong, and what to do.
-    pub(super) fn message(&self) -> &str {
+    pub fn message(&self) -> &str {
         &self.message
     }
 
     /// The body of the answer.
-    pub(super) fn body(&self) -> Value {
+    pub fn body(&self) -> Value {
         let mut error = json!({ "code": self.code, "message": self.message, "field": self.field });
         if let Some(ms) = self.retry_after_ms {
             error["retry_after_ms"] = ms.into();
@@ -93,7 +89,7 @@ impl Refusal {
 }
 
 /// Parses a body that is a JSON object; an empty body is an empty object.
-pub(super) fn object(body: Result<Bytes, BytesRejection>) -> Result<Map<String, Value>, Refusal> {
+pub fn object(body: Result<Bytes, BytesRejection>) -> Result<Map<String, Value>, Refusal> {
     let body = body.map_err(|rejection| {
         let message = "the body is too large, or did not arrive whole";
         Refusal::new(rejection.status(), "unread", message)
@@ -107,7 +103,7 @@ pub(super) fn object(body: Result<Bytes, BytesRejection>) -> Result<Map<String, 
 }
 
 /// A parsed query string; an invalid parameter is rejected with its name.
-pub(super) struct InQuery<T>(pub(super) T);
+pub struct InQuery<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for InQuery<T> {
     type Rejection = Refusal;

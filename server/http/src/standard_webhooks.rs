@@ -13,40 +13,40 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-pub(super) const ID: &str = "webhook-id";
-pub(super) const TIMESTAMP: &str = "webhook-timestamp";
-pub(super) const SIGNATURE: &str = "webhook-signature";
+pub const ID: &str = "webhook-id";
+pub const TIMESTAMP: &str = "webhook-timestamp";
+pub const SIGNATURE: &str = "webhook-signature";
 /// Prefix of a secret.
-pub(super) const PREFIX: &str = "whsec_";
+pub const PREFIX: &str = "whsec_";
 
 /// Bytes of a new secret.
 const SECRET_BYTES: usize = 32;
 
 /// A new random secret.
-pub(super) fn new_secret() -> String {
+pub fn new_secret() -> String {
     format!("{PREFIX}{}", BASE64.encode(random::<SECRET_BYTES>()))
 }
 
 /// Random bytes from the system's secure generator.
-pub(super) fn random<const N: usize>() -> [u8; N] {
+pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).expect("a machine without random numbers can keep no secret");
     bytes
 }
 
 /// The bytes of a secret in its text form; none if it is not valid.
-pub(super) fn bytes(secret: &str) -> Option<Vec<u8>> {
+pub fn bytes(secret: &str) -> Option<Vec<u8>> {
     let bytes = BASE64.decode(secret.strip_prefix(PREFIX)?).ok()?;
     (24..=64).contains(&bytes.len()).then_some(bytes)
 }
 
 /// A key for signing requests. No `Debug`, so that it is never logged.
 #[derive(Clone)]
-pub(super) struct Signer(hmac::Key);
+pub struct Signer(hmac::Key);
 
 impl Signer {
     /// None if the text is not a valid secret.
-    pub(super) fn new(secret: &str) -> Option<Signer> {
+    pub fn new(secret: &str) -> Option<Signer> {
         Some(Signer(hmac::Key::new(hmac::HMAC_SHA256, &bytes(secret)?)))
     }
 
@@ -59,7 +59,7 @@ impl Signer {
 }
 
 /// The headers of a request.
-pub(super) fn headers(signers: &[Signer], id: &str, timestamp_s: u64, body: &str) -> [(&'static str, String); 3] {
+pub fn headers(signers: &[Signer], id: &str, timestamp_s: u64, body: &str) -> [(&'static str, String); 3] {
     let signatures: Vec<String> = signers.iter().map(|signer| signer.sign(id, timestamp_s, body)).collect();
     [(ID, id.to_owned()), (TIMESTAMP, timestamp_s.to_string()), (SIGNATURE, signatures.join(" "))]
 }
