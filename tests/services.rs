@@ -28,7 +28,7 @@ struct Operation {
 }
 
 fn operations() -> Vec<Operation> {
-    let text = fs::read_to_string(file("../control/src/aws/operations.txt")).unwrap();
+    let text = fs::read_to_string(file("../aws/src/operations.txt")).unwrap();
     let operation = |line: &str| {
         let mut words = line.split(' ').map(str::to_owned);
         let (service, name) = (words.next().unwrap(), words.next().unwrap());

@@ -16,7 +16,6 @@
 //! connection is an `API_KEY` with the name `webhook-signature` and a value `whsec_…`.
 
 use super::Shared;
-use super::aws::{self, Reply};
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
@@ -24,6 +23,7 @@ use axum::http::{StatusCode, Uri};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use fakemon_access::authority::has_user_info;
+use fakemon_aws::Reply;
 use fakemon_engine::{Engine, wall_clock};
 use fakemon_http::refusal::{InQuery, Refusal, object};
 use fakemon_http::standard_webhooks::{self, Signer};
@@ -160,7 +160,7 @@ async fn describe(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -
 }
 
 async fn delete(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Result<StatusCode, Refusal> {
-    let deleted = aws::carry_out(&shared, |registry: &Registry| {
+    let deleted = fakemon_aws::carry_out(&shared.backend, |registry: &Registry| {
         registry.answer_webhooks.get(&name).ok_or_else(unknown)?;
         let changes = vec![Change::Delete(format!("answer-webhook/{name}"))];
         Ok::<_, Refusal>(Reply { changes, secrets: vec![(secret_name(&name), None)], ..Reply::default() })
@@ -181,7 +181,7 @@ async fn make(
     let wanted: Wanted = serde_json::from_value(object(body)?.into())
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "bad_request", format!("the webhook: {error}")))?;
     let webhook = checked(wanted, name, wall_clock())?;
-    aws::carry_out(&shared, |registry: &Registry| decide(registry, webhook)).await.map(Json)
+    fakemon_aws::carry_out(&shared.backend, |registry: &Registry| decide(registry, webhook)).await.map(Json)
 }
 
 /// Checks the settings; the refusal names the invalid member.
@@ -261,7 +261,7 @@ async fn rotate(
         })?,
     };
     let engine = shared.engine.clone();
-    let rotated = aws::carry_out(&shared, move |registry: &Registry| {
+    let rotated = fakemon_aws::carry_out(&shared.backend, move |registry: &Registry| {
         let webhook = registry.answer_webhooks.get(&name).ok_or_else(unknown)?;
         let now_s = wall_clock().seconds();
         let mut held = secrets(&engine, &name);

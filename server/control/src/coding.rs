@@ -1,12 +1,13 @@
 //! Bodies that are not supported: compressed, or JSON in another encoding than UTF-8. All endpoints reject them with
 //! 415, before they are parsed as something else.
 
-use super::aws::{self, ApiError};
+use super::aws;
 use super::gate;
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use fakemon_aws::ApiError;
 use fakemon_http::refusal::Refusal;
 
 /// Rejects a request whose body is encoded.

@@ -12,7 +12,6 @@
 //! A spawn is executed before the answer, which names its fakémon; all other events are on their bus by then.
 
 use super::Shared;
-use super::api_keys::Caller;
 use super::aws::{is_reserved, moment};
 use super::cloud_events::{self, Events, Plain};
 use super::spawns::{self, missing, text};
@@ -21,6 +20,7 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
+use fakemon_aws::api_keys::Caller;
 use fakemon_capture::command::Spawn;
 use fakemon_http::desk;
 use fakemon_http::refusal::{InQuery, Refusal};
@@ -89,7 +89,7 @@ fn check_caller(shared: &Shared, caller: Option<&Caller>, incoming: &[Incoming])
             Incoming::Event(event) => caller.may(&event.bus, &event.source)?,
         }
     }
-    caller.charge(shared, (incoming.len() as u64).saturating_sub(1))
+    caller.charge(&shared.api, (incoming.len() as u64).saturating_sub(1))
 }
 
 /// Checks an event against its schema, if that is enforced.

@@ -6,8 +6,8 @@
 //! page it shows, so two attacks are rejected: a foreign name that resolves to this machine (DNS rebinding: seen in
 //! the header `host`), and a request from a foreign page (seen in the header `origin`).
 
-use super::aws::{self, ApiError};
-use super::{Shared, api_keys, partners, signature};
+use super::aws;
+use super::{Shared, partners};
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
@@ -16,6 +16,8 @@ use axum::response::{IntoResponse, Response};
 use fakemon_access::access_keys::AccessKeys;
 use fakemon_access::authority::{Authority, origin_of};
 use fakemon_access::player_token::Access;
+use fakemon_aws::ApiError;
+use fakemon_aws::{api_keys, signature};
 use fakemon_http::refusal::Refusal;
 use std::sync::Arc;
 
@@ -31,7 +33,7 @@ pub(super) async fn pass(State(shared): State<Arc<Shared>>, mut request: Request
     let puts = request.method() == Method::POST && request.uri().path() == "/events";
     let mut by_key = false;
     if let Some(value) = request.headers().get(api_keys::HEADER).filter(|_| puts || delivery) {
-        match api_keys::admit(&shared, value.as_bytes()) {
+        match api_keys::admit(&shared.api, value.as_bytes()) {
             Ok(caller) => drop(request.extensions_mut().insert(caller)),
             Err(refusal) => return refusal.into_response(),
         }
@@ -99,7 +101,7 @@ async fn signed(keys: &AccessKeys, request: Request) -> Result<Request, Box<Resp
     };
     let promising = signature::look_at(&parts, keys, jiff::Timestamp::now()).map_err(refuse)?;
     let unread = |_| ApiError::invalid("the body is too large, or did not arrive whole");
-    let body = to_bytes(body, aws::BODY_BYTES_MAX).await.map_err(unread).map_err(refuse)?;
+    let body = to_bytes(body, fakemon_aws::BODY_BYTES_MAX).await.map_err(unread).map_err(refuse)?;
     promising.check(&parts, &body).map_err(refuse)?;
     Ok(Request::from_parts(parts, Body::from(body)))
 }

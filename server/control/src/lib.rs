@@ -3,12 +3,10 @@
 //! answered however many clients are connected: a connection is accepted at once, and what it may do is decided when
 //! the head of its request has arrived. A thread or a task that ends turns `/readyz` to 503, and the server stops.
 //!
-//! - `signature`: AWS Signature Version 4
 //! - `gate`: authentication: signatures or, in open mode, protection from requests of foreign pages
 //! - `coding`: bodies that cannot be read
 //! - `cloud_events`, `spawns`, `events`: `POST /events`
 //! - `aws`: the AWS API at `POST /`
-//! - `api_keys`: who may put events with a key, and how many
 //! - `partners`: webhooks of partners
 //! - `answers`: webhooks for results
 //! - `reset`: `POST /_reset`, for tests
@@ -27,9 +25,7 @@
     reason = "nothing outside of this workspace reads them; a doc that repeats a name says nothing"
 )]
 
-mod api_keys;
 mod aws;
-mod signature;
 mod gate;
 mod coding;
 mod cloud_events;
@@ -49,7 +45,6 @@ mod stream;
 mod discovery;
 
 pub use authorizer::AuthorizerOptions;
-pub use aws::BusSettings;
 
 use anyhow::Context;
 use axum::Router;
@@ -62,6 +57,9 @@ use axum::routing::{get, post};
 use fakemon_access::access_keys::AccessKeys;
 use fakemon_access::control_file::LocalToken;
 use fakemon_access::player_token::Access;
+pub use fakemon_aws::BusSettings;
+pub use fakemon_aws::signature::sign_get;
+use fakemon_aws::{Api, BODY_BYTES_MAX as API_BODY_BYTES_MAX, api_gateway, api_keys, services};
 use fakemon_edge as edge;
 use fakemon_engine::Engine;
 use fakemon_http::door::Door;
@@ -69,7 +67,6 @@ pub use fakemon_http::listener::EXTRA_SEATS;
 pub use fakemon_http::places::PlacesOptions;
 use fakemon_http::{Backend, Refusal, desk, door, fresh, listener, places, tasks, uri};
 use fakemon_sync::pulse;
-pub use signature::sign_get;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -145,6 +142,7 @@ pub struct Control {
 /// State shared by all requests.
 struct Shared {
     backend: Arc<Backend>,
+    api: Arc<Api>,
     options: ControlOptions,
     /// Message move tasks.
     moves: aws::Moves,
@@ -152,8 +150,6 @@ struct Shared {
     pauses: aws::Pauses,
     /// Answers to log queries.
     queries: aws::Queries,
-    /// Usage of API keys.
-    meters: api_keys::Meters,
     /// Recent requests of partners, to detect duplicates.
     recent: partners::Recent,
     /// Open streams of events.
@@ -210,13 +206,14 @@ pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::R
     let meters = api_keys::Meters::load(&engine).context("how much API keys have used")?;
     let recent = partners::Recent::load(&engine).context("what partners sent already")?;
     let pauses = aws::Pauses::load(&engine, options.queue_pause).context("which queues have a pause")?;
+    let backend = Arc::new(Backend::new(engine, orders, options.is_asked_to_stop));
     let shared = Arc::new(Shared {
-        backend: Arc::new(Backend::new(engine, orders, options.is_asked_to_stop)),
+        api: Arc::new(Api { backend: Arc::clone(&backend), settings: options.bus, meters }),
+        backend,
         options,
         moves: aws::Moves::default(),
         pauses,
         queries: aws::Queries::default(),
-        meters,
         recent,
         streams: stream::Hub::default(),
         messages: tokio::sync::Notify::new(),
@@ -309,20 +306,20 @@ fn router(shared: Arc<Shared>) -> Router {
     let door =
         Door { places: places::Places::new(shared.options.places), request_timeout: shared.options.request_timeout };
     let routes = Router::new()
-        .route("/", get(front).post(aws::post).layer(DefaultBodyLimit::max(aws::BODY_BYTES_MAX)))
+        .route("/", get(front).post(aws::post).layer(DefaultBodyLimit::max(API_BODY_BYTES_MAX)))
         .route(
             "/123456789012/{queue}",
-            get(aws::post).post(aws::post).layer(DefaultBodyLimit::max(aws::BODY_BYTES_MAX)),
+            get(aws::post).post(aws::post).layer(DefaultBodyLimit::max(API_BODY_BYTES_MAX)),
         )
         .route("/page.css", get(page::style))
         .route("/page.js", get(page::script))
         .route("/figures", get(page::figures))
         .route("/events", post(events::put))
-        .merge(aws::api_gateway::routes())
+        .merge(api_gateway::routes().with_state(Arc::clone(&shared.api)))
         .merge(partners::routes())
         .merge(answers::routes())
         .merge(at_connections::routes())
-        .merge(aws::routes())
+        .merge(aws::routes().with_state(Arc::clone(&shared.api)))
         .route("/stream", get(stream::open))
         .route("/_reset", post(reset::post))
         .route("/topology", get(topology::get))
@@ -330,8 +327,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
-        .fallback(aws::services::elsewhere)
-        .method_not_allowed_fallback(aws::services::other_method)
+        .fallback(services::elsewhere)
+        .method_not_allowed_fallback(services::other_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(coding::pass))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), gate::pass))

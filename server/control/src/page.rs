@@ -1,12 +1,12 @@
 //! The page: status, metrics, and a world to play in. Three small files, compiled in; live metrics come from
 //! `/figures`, the world over the players' websocket, like that of any player.
 
-use super::aws::services;
 use super::{Shared, metrics};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 use fakemon_access::player_token::Access;
+use fakemon_aws::services;
 use fakemon_engine::Durability;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};

@@ -33,8 +33,7 @@ mod settings;
 mod recent;
 
 use super::Shared;
-use super::api_keys::Caller;
-use super::aws::{self, ApiError, Reply, partners as sources};
+use super::aws::partners as sources;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
@@ -44,6 +43,8 @@ use axum::routing::get;
 use axum::{Extension, Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use fakemon_aws::Reply;
+use fakemon_aws::api_keys::Caller;
 use fakemon_engine::wall_clock;
 use fakemon_http::refusal::Refusal;
 use fakemon_http::{desk, standard_webhooks};
@@ -297,7 +298,7 @@ async fn describe(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -
 }
 
 async fn delete(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Result<StatusCode, Refusal> {
-    let deleted = aws::carry_out(&shared, |registry: &Registry| {
+    let deleted = fakemon_aws::carry_out(&shared.backend, |registry: &Registry| {
         registry.partner_webhooks.get(&name).ok_or_else(unknown)?;
         let changes = vec![Change::Delete(format!("partner-webhook/{name}"))];
         Ok::<_, Refusal>(Reply { changes, secrets: vec![(secret_name(&name), None)], ..Reply::default() })
@@ -320,7 +321,9 @@ async fn make(
     check_name(&name)?;
     let wanted = wanted(&fakemon_http::refusal::object(body)?)?;
     let now = wall_clock();
-    aws::carry_out(&shared, |registry: &Registry| decide(registry, &name, wanted, now)).await.map(Json)
+    fakemon_aws::carry_out(&shared.backend, |registry: &Registry| decide(registry, &name, wanted, now))
+        .await
+        .map(Json)
 }
 
 /// Creates or changes a webhook; creates its partner event source if there is none.
@@ -415,11 +418,5 @@ fn read_secrets(secrets: &Value) -> Result<Vec<String>, Refusal> {
             let message = format!("secrets must be 1 to {SECRETS_MAX} texts of 8 to {SECRET_BYTES_MAX} bytes");
             Err(Refusal::field("bad_request", "secrets", message))
         }
-    }
-}
-
-impl From<ApiError> for Refusal {
-    fn from(ApiError { status, code, message }: ApiError) -> Refusal {
-        Refusal::new(status, code, message)
     }
 }

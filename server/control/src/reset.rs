@@ -36,7 +36,7 @@ async fn empty(shared: &Shared) -> Result<Json<Value>, Refusal> {
     aws::end_moves(shared).await;
     let changes = shared.engine.registry().emptied();
     shared.recent.clear();
-    shared.meters.clear();
+    shared.api.meters.clear();
     shared.pauses.clear();
     shared.queries.clear();
     for changes in changes.chunks(PUT_EVENTS_MAX) {

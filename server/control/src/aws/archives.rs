@@ -9,10 +9,11 @@
 
 use super::buses::existing;
 use super::events::moment;
-use super::request::{NAME, Request, arn, object, paged};
-use super::rules::{existing_rule, valid_pattern};
-use super::{ApiError, Call, Operation, Reply, seconds};
+use super::rules::existing_rule;
 use crate::Shared;
+use fakemon_aws::event_pattern::valid_pattern;
+use fakemon_aws::request::{NAME, Request, arn, object, paged};
+use fakemon_aws::{ApiError, Call, Operation, Reply, seconds};
 use fakemon_delivery::Archived;
 use fakemon_model::ids::Timestamp;
 use fakemon_resource::Registry;

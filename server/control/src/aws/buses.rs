@@ -1,7 +1,8 @@
 //! Event buses and who may put events on them.
 
-use super::request::{BUS_NAME, NAME, Request, arn, object, paged};
-use super::{ApiError, Call, Operation, Reply, partners, seconds, services, tags};
+use super::{partners, tags};
+use fakemon_aws::request::{BUS_NAME, NAME, Request, arn, object, paged};
+use fakemon_aws::{ApiError, Call, Operation, Reply, seconds, services};
 use fakemon_resource::inbound::EventSourceState;
 use fakemon_resource::resource::{Bus, Change, Resource};
 use fakemon_resource::{DEFAULT_BUS, GAME_BUS, Registry};

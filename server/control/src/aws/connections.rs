@@ -1,8 +1,9 @@
 //! Connections and API destinations. Secrets are stored apart, and no answer contains them.
 
-use super::request::{NAME, Request, arn, object, paged};
-use super::{ApiError, Call, Operation, Reply, http_parameters, seconds, uuid};
+use super::http_parameters;
 use fakemon_access::authority::has_user_info;
+use fakemon_aws::request::{NAME, Request, arn, object, paged};
+use fakemon_aws::{ApiError, Call, Operation, Reply, seconds, uuid};
 use fakemon_model::envelope::ACCOUNT;
 use fakemon_model::ids::mix;
 use fakemon_resource::Registry;

@@ -1,9 +1,9 @@
 //! `PutEvents`, `PutPartnerEvents` and `TestEventPattern`.
 
-use super::request::Request;
-use super::rules::valid_pattern;
-use super::{ApiError, Call, unavailable};
 use crate::Shared;
+use fakemon_aws::event_pattern::valid_pattern;
+use fakemon_aws::request::Request;
+use fakemon_aws::{ApiError, Call, unavailable};
 use fakemon_http::desk;
 use fakemon_model::authorship;
 use fakemon_model::envelope::event_id;
@@ -287,7 +287,7 @@ pub(super) fn test_pattern(request: &Request<'_>) -> Result<Value, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aws::BusSettings;
+    use fakemon_aws::BusSettings;
     use fakemon_delivery::Archived;
 
     fn refused(entry: Value) -> (&'static str, String) {

@@ -2,7 +2,7 @@
 //! here, not when the first event is delivered. Headers of the transport (`Content-Length`, `Host` and the like) are
 //! accepted and left out of requests, as with the service.
 
-use super::request::Request;
+use fakemon_aws::request::Request;
 use serde_json::{Map, Value};
 
 /// The longest name or value, in characters.

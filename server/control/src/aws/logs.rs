@@ -7,10 +7,11 @@
 mod groups;
 mod queries;
 
+use super::Shared;
 use super::log_filter::Filter;
-use super::request::{Request, object};
-use super::{ApiError, Call, Operation, Reply, Shared};
 use axum::http::StatusCode;
+use fakemon_aws::request::{Request, object};
+use fakemon_aws::{ApiError, Call, Operation, Reply};
 use fakemon_engine::{Engine, ReadError, wall_clock};
 use fakemon_model::ids::Timestamp;
 use fakemon_queue::log_group::{Line, LinePlace, Stream, expired_ms};
@@ -156,7 +157,7 @@ pub(super) async fn call(
                 let key = format!("log-group/{}", named(registry, request)?.name);
                 Ok(Reply::with(json!({}), vec![Change::Delete(key)]))
             };
-            super::change(shared, delete, request, call).await?;
+            fakemon_aws::change(&shared.backend, delete, request, call).await?;
             on_disk(shared, move |engine| engine.logs().forget(&name)).await?;
             Ok(json!({}))
         }

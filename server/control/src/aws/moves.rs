@@ -7,13 +7,13 @@
 //! note   move/ID   the task, as JSON: one that was running when the process ended continues at the next start
 //! ```
 
-use super::request::{Request, object};
-use super::rules::valid_pattern;
 use super::sqs::{filled, invalid, invalid_value, number, text};
-use super::{ApiError, Call, services, uuid};
 use crate::Shared;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use fakemon_aws::event_pattern::valid_pattern;
+use fakemon_aws::request::{Request, object};
+use fakemon_aws::{ApiError, Call, services, uuid};
 use fakemon_delivery::RedriveError;
 use fakemon_engine::Engine;
 use fakemon_http::tasks;

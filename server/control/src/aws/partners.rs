@@ -1,8 +1,8 @@
 //! Partner event sources, both sides: the partner creates one and puts events, the customer creates the bus of its
 //! name. Here both are one account. An event for a source that has no bus, or was deactivated, is refused.
 
-use super::request::{Request, arn, paged};
-use super::{ApiError, Call, Operation, Reply, seconds};
+use fakemon_aws::request::{Request, arn, paged};
+use fakemon_aws::{ApiError, Call, Operation, Reply, seconds};
 use fakemon_model::envelope::ACCOUNT;
 use fakemon_resource::Registry;
 use fakemon_resource::inbound::{EventSource, EventSourceState};

@@ -4,13 +4,14 @@
 //! destination whose answer never ends (server-sent events or lines); these read as streams do, with
 //! `KinesisStreamParameters`, whose `StartingPosition` may be a position of the journal.
 
-use super::request::{NAME, Request, object, paged};
-use super::rest::{InQuery, Kind, route};
-use super::{ApiError, Call, Operation, Reply, http_parameters, seconds};
-use crate::Shared;
+use super::http_parameters;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::MethodFilter;
+use fakemon_aws::Api;
+use fakemon_aws::request::{NAME, Request, object, paged};
+use fakemon_aws::rest::{InQuery, Kind, route};
+use fakemon_aws::{ApiError, Call, Operation, Reply, seconds};
 use fakemon_model::envelope::ACCOUNT;
 use fakemon_pipe::PIPES_MAX;
 use fakemon_resource::Registry;
@@ -53,7 +54,7 @@ const IN_LIST: &[InQuery] = &[
 ];
 
 /// The routes of the service.
-pub(super) fn routes() -> Router<Arc<Shared>> {
+pub(super) fn routes() -> Router<Arc<Api>> {
     let one = route(MethodFilter::POST, create, &[])
         .merge(route(MethodFilter::PUT, update, &[]))
         .merge(route(MethodFilter::GET, describe, &[]))
@@ -112,7 +113,7 @@ fn take_members(request: &Request<'_>, pipe: &mut Pipe) {
     }
     let arn = |member: &str, min: usize| {
         let arn = request.text(member)?;
-        request.check_length(&super::request::lower(member), arn, min, 1_600);
+        request.check_length(&fakemon_aws::request::lower(member), arn, min, 1_600);
         Some(arn.to_owned())
     };
     if let Some(enrichment) = arn("Enrichment", 0) {
@@ -138,14 +139,14 @@ fn take_members(request: &Request<'_>, pipe: &mut Pipe) {
         match request.get(member) {
             Some(Value::Object(given)) => {
                 if let Some(http) = given.get("HttpParameters") {
-                    let at = format!("{}.httpParameters", super::request::lower(member));
+                    let at = format!("{}.httpParameters", fakemon_aws::request::lower(member));
                     http_parameters::check_target(request, &at, http);
                 }
                 *held = changed(held, given);
             }
             Some(_) => request.found(format!(
                 "Value at '{}' failed to satisfy constraint: Member must be an object",
-                super::request::lower(member)
+                fakemon_aws::request::lower(member)
             )),
             None => {}
         }
@@ -344,8 +345,8 @@ fn tags_given(request: &Request<'_>, member: &str) -> Result<Tags, ApiError> {
     let mut tags = Tags::new();
     for (key, value) in given {
         let value = value.as_str().ok_or_else(|| ApiError::invalid(format!("{member}.{key} must be a text.")))?;
-        request.check_length(&format!("{}.key", super::request::lower(member)), key, 1, 128);
-        request.check_length(&format!("{}.{key}", super::request::lower(member)), value, 0, 256);
+        request.check_length(&format!("{}.key", fakemon_aws::request::lower(member)), key, 1, 128);
+        request.check_length(&format!("{}.{key}", fakemon_aws::request::lower(member)), value, 0, 256);
         tags.insert(key.clone(), value.to_owned());
     }
     request.check()?;

@@ -1,16 +1,17 @@
 //! Tags of resources whose service has paths of its own. The services share the path `/tags/{ResourceArn}`; the ARN
 //! tells the service.
 
-use super::request::Request;
-use super::rest::{self, Kind};
-use super::{ApiError, Call, Operation, Reply, pipes, schedules, schemas, services};
-use crate::Shared;
+use super::{pipes, schedules, schemas};
 use axum::Router;
 use axum::routing::MethodFilter;
+use fakemon_aws::Api;
+use fakemon_aws::request::Request;
+use fakemon_aws::rest::{self, Kind};
+use fakemon_aws::{ApiError, Call, Operation, Reply, services};
 use fakemon_resource::Registry;
 use std::sync::Arc;
 
-pub(super) fn routes() -> Router<Arc<Shared>> {
+pub(super) fn routes() -> Router<Arc<Api>> {
     let list = rest::route(MethodFilter::GET, |registry, request, call| of("list", registry, request, call), &[]);
     let tag = rest::route(MethodFilter::POST, |registry, request, call| of("tag", registry, request, call), &[]);
     let keys = &[("TagKeys", "TagKeys", Kind::Texts), ("tagKeys", "TagKeys", Kind::Texts)];

@@ -1,11 +1,13 @@
 //! Rules: put, describe, list, enable, disable, delete.
 
 use super::buses::existing;
-use super::request::{NAME, Request, object, paged};
-use super::{ApiError, Call, Operation, Reply, tags};
+use super::tags;
+use fakemon_aws::event_pattern::valid_pattern;
+use fakemon_aws::request::{NAME, Request, object, paged};
+use fakemon_aws::{ApiError, Call, Operation, Reply};
 use fakemon_delivery::rule_arn;
 use fakemon_model::envelope::ACCOUNT;
-use fakemon_model::limits::{PATTERN_BYTES_MAX, RULES_OF_BUS_MAX};
+use fakemon_model::limits::RULES_OF_BUS_MAX;
 use fakemon_pattern::pattern::{Pattern, WEIGHT_MAX};
 use fakemon_resource::resource::{Change, Resource, Rule, RuleState};
 use fakemon_resource::{DEFAULT_BUS, Registry};
@@ -33,17 +35,6 @@ pub(super) fn operation(name: &str) -> Option<Operation> {
 pub(super) fn existing_rule<'r>(registry: &'r Registry, bus: &str, name: &str) -> Result<&'r Rule, ApiError> {
     let missing = || ApiError::missing(format!("Rule {name} does not exist on EventBus {bus}."));
     registry.rules.get(&(bus.to_owned(), name.to_owned())).ok_or_else(missing)
-}
-
-/// Parses a pattern; errors in the service's words.
-pub(super) fn valid_pattern(text: &str) -> Result<Pattern, ApiError> {
-    if text.len() > PATTERN_BYTES_MAX {
-        return Err(ApiError::new(
-            "LimitExceededException",
-            "The requested resource exceeds the maximum number allowed.",
-        ));
-    }
-    Pattern::parse(text).map_err(|error| ApiError::new("InvalidEventPatternException", error.0))
 }
 
 fn put(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {

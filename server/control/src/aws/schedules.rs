@@ -11,12 +11,13 @@
 mod groups;
 mod target;
 
-use super::request::{Request, object, paged, token_behind};
-use super::rest::{self, Kind};
-use super::{ApiError, Call, Operation, Reply, moment, seconds};
-use crate::Shared;
+use super::moment;
 use axum::Router;
 use axum::routing::MethodFilter;
+use fakemon_aws::Api;
+use fakemon_aws::request::{Request, object, paged, token_behind};
+use fakemon_aws::rest::{self, Kind};
+use fakemon_aws::{ApiError, Call, Operation, Reply, seconds};
 use fakemon_model::ids::Timestamp;
 use fakemon_resource::resource::{Change, Resource, Schedule};
 use fakemon_resource::{DEFAULT_GROUP, Registry};
@@ -32,7 +33,7 @@ const SCHEDULES_MAX: usize = 1_000_000;
 /// How far in the past `StartDate` may be when a schedule is created.
 const START_AGO_NS_MAX: u64 = 300_000_000_000;
 
-pub(super) fn routes() -> Router<Arc<Shared>> {
+pub(super) fn routes() -> Router<Arc<Api>> {
     const GROUP: &[rest::InQuery] = &[("groupName", "GroupName", Kind::Text)];
     const LIST: &[rest::InQuery] = &[
         ("ScheduleGroup", "GroupName", Kind::Text),

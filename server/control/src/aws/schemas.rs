@@ -18,14 +18,14 @@ mod discoverers;
 mod code;
 mod tagging;
 
-use super::request::Request;
-use super::rest::{self, InQuery, Kind};
-use super::{ApiError, BODY_BYTES_MAX, Operation};
-use crate::Shared;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::routing::{MethodFilter, MethodRouter, get};
+use fakemon_aws::Api;
+use fakemon_aws::request::Request;
+use fakemon_aws::rest::{self, InQuery, Kind};
+use fakemon_aws::{ApiError, BODY_BYTES_MAX, Operation};
 use fakemon_model::envelope::ACCOUNT;
 use fakemon_model::ids::Timestamp;
 use serde_json::{Map, Value};
@@ -46,7 +46,7 @@ const VERSION: &[InQuery] = &[("schemaVersion", "SchemaVersion", Kind::Text), ("
 const POLICY: &[InQuery] = &[("registryName", "RegistryName", Kind::Text)];
 
 /// The routes of the service.
-pub(crate) fn routes() -> Router<Arc<Shared>> {
+pub(crate) fn routes() -> Router<Arc<Api>> {
     const REGISTRY: &str = "/v1/registries/name/{RegistryName}";
     let schema = |rest: &str| format!("{REGISTRY}/schemas/name/{{SchemaName}}{rest}");
     let policy = asked(registries::policy, POLICY)
@@ -84,7 +84,7 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
     router.layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
 
-type Routed = MethodRouter<Arc<Shared>>;
+type Routed = MethodRouter<Arc<Api>>;
 
 fn resource(describe: Operation, create: Operation, update: Operation, remove: Operation) -> Routed {
     asked(describe, VERSION).merge(created(create)).merge(put(update, &[])).merge(delete(remove, &[]))

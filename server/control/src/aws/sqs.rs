@@ -19,13 +19,13 @@ mod pauses;
 mod messages;
 pub(super) mod query;
 
-use super::request::{Request, object, page_behind};
-use super::{ApiError, Call, Operation, Reply, Turn};
 use crate::Shared;
 pub(super) use asked::{filled, invalid, invalid_value, number, text};
 use asked::{missing, names, required};
 use attributes::small;
 pub(super) use errors::ErrorName;
+use fakemon_aws::request::{Request, object, page_behind};
+use fakemon_aws::{ApiError, Call, Operation, Reply, Turn};
 use fakemon_engine::Engine;
 use fakemon_http::places::become_poll;
 use fakemon_model::envelope::ACCOUNT;
@@ -109,7 +109,7 @@ pub(super) fn without_empty(mut answer: Value) -> Value {
 /// The error for a body that was cut off: it was larger than a message, or a batch, may be.
 pub(super) fn too_large(operation: &str, bytes: Option<usize>) -> ApiError {
     match operation {
-        "SendMessageBatch" => batch_too_long(bytes.unwrap_or(super::BODY_BYTES_MAX)),
+        "SendMessageBatch" => batch_too_long(bytes.unwrap_or(fakemon_aws::BODY_BYTES_MAX)),
         _ => messages::too_long(BATCH_BYTES_MAX as u64),
     }
 }
@@ -289,7 +289,7 @@ async fn create_unless_paused(
     }
     // The process may have ended between the deletion of a queue of this name and that of its messages.
     let turn = clear_away(shared, name).await?;
-    super::carry_out_in(turn, shared, |registry: &Registry| create(registry, request, call)).await
+    fakemon_aws::carry_out_in(turn, &shared.backend, |registry: &Registry| create(registry, request, call)).await
 }
 
 /// Deletes the messages of a queue that is gone. The turn that it answers is the one in which it looked: until that
@@ -335,7 +335,7 @@ async fn delete_queue(
     };
     // Noted before, so that no end of the process comes between; while the queue is there it means nothing.
     begin_pause(shared, Paused::Create, queue).await?;
-    super::change(shared, delete, request, call).await?;
+    fakemon_aws::change(&shared.backend, delete, request, call).await?;
     drop(clear_away(shared, &queue.name).await?);
     shared.messages.notify_waiters(); // receivers that wait for its messages are answered now
     Ok(Value::Null)

@@ -1,9 +1,9 @@
 //! Tags of buses and rules.
 
 use super::buses::existing;
-use super::request::Request;
 use super::rules::existing_rule;
-use super::{ApiError, Call, Operation, Reply};
+use fakemon_aws::request::Request;
+use fakemon_aws::{ApiError, Call, Operation, Reply};
 use fakemon_delivery::schema::Enforcement;
 use fakemon_resource::resource::{Change, Resource, Tags};
 use fakemon_resource::{DEFAULT_BUS, Registry};

@@ -1,9 +1,10 @@
 //! Targets of rules: put, list, remove. Up to a thousand per rule.
 
 use super::buses::existing;
-use super::request::{NAME, Request, lower, paged};
+use super::http_parameters;
 use super::rules::existing_rule;
-use super::{ApiError, Call, Operation, Reply, http_parameters};
+use fakemon_aws::request::{NAME, Request, lower, paged};
+use fakemon_aws::{ApiError, Call, Operation, Reply};
 use fakemon_model::limits::TARGETS_OF_RULE_MAX;
 use fakemon_pattern::transform::{Transform, TransformError};
 use fakemon_resource::resource::{Change, HttpParameters, InputTransformer, Resource, Retry, Target};

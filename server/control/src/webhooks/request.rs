@@ -2,7 +2,6 @@
 
 use super::authorization::Additions;
 use super::connection::Outgoing;
-use crate::aws;
 use axum::body::Bytes;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use fakemon_delivery::{Failed, FailureCode};
@@ -26,7 +25,7 @@ pub(super) struct Stamp {
 impl Stamp {
     /// For a request without an event of the journal: an id of its own.
     pub(super) fn of_question() -> Stamp {
-        Stamp { id: aws::uuid(), at_s: wall_clock().seconds() }
+        Stamp { id: fakemon_aws::uuid(), at_s: wall_clock().seconds() }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Groups, their settings, and resource policies, which are stored and returned without effect.
 
 use super::{checked, group_of, invalid, named};
-use crate::aws::request::{Request, object};
-use crate::aws::{ApiError, Call, Operation, Reply};
+use fakemon_aws::request::{Request, object};
+use fakemon_aws::{ApiError, Call, Operation, Reply};
 use fakemon_resource::Registry;
 use fakemon_resource::resource::{Change, LogGroup, LogPolicy, Resource, Tags};
 use serde_json::{Value, json};

@@ -8,10 +8,10 @@ mod language;
 
 use super::{ANSWER_BYTES_MAX, group_of, invalid, on_disk};
 use crate::Shared;
-use crate::aws::request::{Request, object};
-use crate::aws::{ApiError, uuid};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use fakemon_aws::request::{Request, object};
+use fakemon_aws::{ApiError, uuid};
 use fakemon_engine::{Engine, ReadError, wall_clock};
 use fakemon_model::envelope::ACCOUNT;
 use fakemon_model::ids::Timestamp;

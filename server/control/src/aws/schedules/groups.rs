@@ -1,12 +1,13 @@
 //! Groups of schedules. `default` always exists, and cannot be deleted.
 
 use super::NAME;
-use crate::Shared;
-use crate::aws::request::{Request, object, paged, token_behind};
-use crate::aws::rest::{self, Kind};
-use crate::aws::{ApiError, Call, Operation, Reply, seconds, tags};
+use crate::aws::tags;
 use axum::Router;
 use axum::routing::MethodFilter;
+use fakemon_aws::Api;
+use fakemon_aws::request::{Request, object, paged, token_behind};
+use fakemon_aws::rest::{self, Kind};
+use fakemon_aws::{ApiError, Call, Operation, Reply, seconds};
 use fakemon_model::envelope::ACCOUNT;
 use fakemon_model::ids::Timestamp;
 use fakemon_resource::resource::{Change, Resource, ScheduleGroup, Tags};
@@ -19,7 +20,7 @@ use std::sync::Arc;
 /// Groups, at most.
 const GROUPS_MAX: usize = 500;
 
-pub(super) fn routes() -> Router<Arc<Shared>> {
+pub(super) fn routes() -> Router<Arc<Api>> {
     const LIST: &[rest::InQuery] = &[
         ("NamePrefix", "NamePrefix", Kind::Text),
         ("MaxResults", "MaxResults", Kind::Number),

@@ -2,8 +2,8 @@
 //! its retry policy.
 
 use crate::aws::events::is_reserved;
-use crate::aws::request::{Request, lower};
-use crate::aws::{ApiError, Call};
+use fakemon_aws::request::{Request, lower};
+use fakemon_aws::{ApiError, Call};
 use fakemon_resource::resource::Schedule;
 use fakemon_resource::{DEFAULT_BUS, Destination};
 use fakemon_schedule::{PUT_EVENTS, check_target};

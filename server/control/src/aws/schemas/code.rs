@@ -1,16 +1,16 @@
 //! Code bindings for programming languages. Generating them is fast, so a requested binding is ready at once; of our
 //! own schemas all bindings always are.
 
-use super::super::request::Request;
-use super::super::rest;
-use super::super::{ApiError, Call, Reply};
 use super::documents::is_ours;
 use super::lookup::{kind_of, requested};
 use super::{bad, check, missing, moment};
-use crate::Shared;
 use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use fakemon_aws::Api;
+use fakemon_aws::request::Request;
+use fakemon_aws::rest;
+use fakemon_aws::{ApiError, Call, Reply};
 use fakemon_delivery::schema::{Binding, Language, Schema};
 use fakemon_model::ids::Timestamp;
 use fakemon_resource::Registry;
@@ -68,14 +68,14 @@ pub(super) fn describe(registry: &Registry, request: &Request<'_>, _: &Call<'_>)
 
 /// The files of a binding as one ZIP archive.
 pub(super) async fn source(
-    State(shared): State<Arc<Shared>>,
+    State(api): State<Arc<Api>>,
     Path(path): Path<Vec<(String, String)>>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Response {
     let mut members: Map<String, Value> = path.into_iter().map(|(name, value)| (name, value.into())).collect();
     let version = query.into_iter().find(|(name, _)| name == "schemaVersion");
     members.extend(version.map(|(_, version)| ("SchemaVersion".to_owned(), version.into())));
-    match packed(&shared.engine.registry(), &Request::new(&members)) {
+    match packed(&api.engine.registry(), &Request::new(&members)) {
         Ok(bytes) => ([(header::CONTENT_TYPE, "application/zip")], bytes).into_response(),
         Err(error) => rest::answer(Err(error)),
     }

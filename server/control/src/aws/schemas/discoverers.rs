@@ -1,9 +1,9 @@
 //! Discoverers: one for each bus.
 
 use super::super::buses::existing;
-use super::super::request::{Request, object};
-use super::super::{ApiError, Call, Reply};
 use super::{arn, as_bad, bad, check, conflict, forbidden, missing, page, tagging};
+use fakemon_aws::request::{Request, object};
+use fakemon_aws::{ApiError, Call, Reply};
 use fakemon_model::limits::DISCOVERERS_MAX;
 use fakemon_resource::Registry;
 use fakemon_resource::resource::{Change, Discoverer, Resource};

@@ -1,13 +1,13 @@
 //! Schemas and their versions: a new version only if the content differs and, where the compatibility tag is set,
 //! only if it is compatible with the last one.
 
-use super::super::request::{Request, object};
-use super::super::{ApiError, Call, Reply};
 use super::lookup::{
     existing_registry, existing_schema, kind_of, registry_name, requested, schema_name, schemas, version_count,
     versions, writable,
 };
 use super::{arn, bad, check, conflict, forbidden, missing, moment, page, tagging};
+use fakemon_aws::request::{Request, object};
+use fakemon_aws::{ApiError, Call, Reply};
 use fakemon_delivery::schema::{self, Kind, Mode, OUR_REGISTRY, Shape, envelope_schema};
 use fakemon_model::limits::{SCHEMA_BYTES_MAX, SCHEMA_CHARS_MAX, SCHEMA_VERSIONS_MAX, SCHEMAS_MAX};
 use fakemon_pattern::raw;

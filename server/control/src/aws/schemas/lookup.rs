@@ -1,8 +1,8 @@
 //! Reads registries, schemas and versions. Our own schemas look like those of clients.
 
-use super::super::ApiError;
-use super::super::request::{NAME, Request};
 use super::{bad, forbidden, missing};
+use fakemon_aws::ApiError;
+use fakemon_aws::request::{NAME, Request};
 use fakemon_delivery::schema::{DISCOVERED_REGISTRY, Kind, OUR_REGISTRY, OurSchema, our_schemas};
 use fakemon_model::ids::Timestamp;
 use fakemon_resource::Registry;

@@ -1,10 +1,10 @@
 //! Registries and their policies.
 
-use super::super::request::{Request, object};
-use super::super::{ApiError, Call, Reply, uuid};
 use super::lookup::{existing_registry, registries, registry_name, writable};
 use super::{arn, bad, check, conflict, forbidden, missing, page, tagging};
 use axum::http::StatusCode;
+use fakemon_aws::request::{Request, object};
+use fakemon_aws::{ApiError, Call, Reply, uuid};
 use fakemon_delivery::schema::{DISCOVERED_REGISTRY, OUR_REGISTRY};
 use fakemon_model::limits::SCHEMA_REGISTRIES_MAX;
 use fakemon_resource::Registry;

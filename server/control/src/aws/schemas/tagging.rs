@@ -1,10 +1,10 @@
 //! Tags of registries, schemas and discoverers. One of them, `COMPATIBILITY`, is a setting.
 
-use super::super::request::Request;
 use super::super::tags::check_keys;
-use super::super::{ApiError, Call, Operation, Reply};
 use super::lookup::{existing_registry, existing_schema, writable};
 use super::{as_bad, bad, check, missing};
+use fakemon_aws::request::Request;
+use fakemon_aws::{ApiError, Call, Operation, Reply};
 use fakemon_delivery::schema::Mode;
 use fakemon_resource::Registry;
 use fakemon_resource::resource::{Change, Resource, Tags};

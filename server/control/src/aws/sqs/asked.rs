@@ -1,8 +1,8 @@
 //! Members of a request, checked as SQS does: the first error is reported, in its words. Numbers may be texts: the
 //! query protocol has nothing else.
 
-use super::super::ApiError;
-use super::super::request::Request;
+use fakemon_aws::ApiError;
+use fakemon_aws::request::Request;
 use serde_json::Value;
 
 pub(in crate::aws) fn invalid(message: impl Into<String>) -> ApiError {

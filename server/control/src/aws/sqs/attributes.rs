@@ -1,9 +1,9 @@
 //! Attributes of a queue: names, defaults and bounds, and the kind of queue that has them.
 
-use super::super::request::Request;
-use super::super::{ApiError, Call};
 use super::arn;
 use super::asked::invalid_value;
+use fakemon_aws::request::Request;
+use fakemon_aws::{ApiError, Call};
 use fakemon_engine::Engine;
 use fakemon_queue::queue::settings::{self, NUMBERS, OF_FIFO, OTHERS};
 use fakemon_queue::queue::{Redrive, is_fifo};

@@ -1,8 +1,8 @@
 //! Errors of SQS by their names in both protocols: the type in JSON, the code in XML. Clients branch on the code in
 //! either.
 
-use super::super::ApiError;
 use axum::http::StatusCode;
+use fakemon_aws::ApiError;
 
 /// The name of an error.
 pub(in crate::aws) struct ErrorName {

@@ -1,13 +1,13 @@
 //! Messages: checked when they are sent, shown with the hashes that clients compare when they are received.
 
-use super::super::request::{Request, object};
-use super::super::{ApiError, Call};
 use super::arn;
 use super::asked::{filled, invalid, invalid_value, missing, names, number, text};
 use super::attributes;
 use super::hashes::{md5_of, md5_of_attributes, md5_of_trace};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use fakemon_aws::request::{Request, object};
+use fakemon_aws::{ApiError, Call};
 use fakemon_engine::Engine;
 use fakemon_model::envelope::ACCOUNT;
 use fakemon_queue::queue::{Attribute, Message, NewMessage, Received, fault_in, is_content, is_fifo, is_id};

@@ -1,10 +1,10 @@
 //! `AddPermission` and `RemovePermission`: statements of a queue's policy by their label. Policies are stored and
 //! returned, without effect; access keys alone decide who may call.
 
-use super::super::request::Request;
-use super::super::{ApiError, Call, Reply};
 use super::asked::{filled, invalid, invalid_value, missing, names};
 use super::{arn, named};
+use fakemon_aws::request::Request;
+use fakemon_aws::{ApiError, Call, Reply};
 use fakemon_resource::Registry;
 use fakemon_resource::resource::{Change, Resource};
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 //! there, and `Tag.1.Key=a&Tag.1.Value=b` is `Tags: {"a": "b"}`. Requests are converted to the JSON protocol, and
 //! answers to XML elements, so that one dispatch serves both.
 
-use super::super::query::{Dialect, Form};
+use fakemon_aws::query::{Dialect, Form};
 use fakemon_model::envelope::ACCOUNT;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@
 //! - `Form`: a request
 //! - `answered`, `refused`: answers, as XML; as JSON where the client asks for that
 
-use super::{ApiError, uuid};
+use crate::{ApiError, uuid};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 const FIELDS_MAX: usize = 10_000;
 
 /// Whether the head of a request says that it is a form for an operation.
-pub(crate) fn is_one(headers: &HeaderMap, uri: &Uri) -> bool {
+pub fn is_one(headers: &HeaderMap, uri: &Uri) -> bool {
     let in_address = uri.query().unwrap_or_default().split('&').any(|pair| pair.starts_with("Action="));
     !headers.contains_key("x-amz-target") && (in_address || is_form(headers))
 }
@@ -26,7 +26,7 @@ fn is_form(headers: &HeaderMap) -> bool {
 
 /// A request: names and values, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Form(Vec<(String, String)>);
+pub struct Form(Vec<(String, String)>);
 
 impl Form {
     /// From the query of the address and the body, if they say which operation is meant.
@@ -34,7 +34,7 @@ impl Form {
     /// # Errors
     /// What is no form: a `%` without two hexadecimal digits, text that is not UTF-8, more fields than any operation
     /// has.
-    pub(super) fn read(headers: &HeaderMap, uri: &Uri, body: &[u8]) -> Result<Option<Form>, ApiError> {
+    pub fn read(headers: &HeaderMap, uri: &Uri, body: &[u8]) -> Result<Option<Form>, ApiError> {
         let body = if is_form(headers) { body } else { &[] };
         let both = [uri.query().unwrap_or_default().as_bytes(), body];
         let pairs = both.into_iter().flat_map(|pairs| pairs.split(|b| *b == b'&')).filter(|pair| !pair.is_empty());
@@ -47,12 +47,12 @@ impl Form {
     }
 
     /// All fields, in their order.
-    pub(super) fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// The value of a field.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(held, _)| held == name).map(|(_, value)| value.as_str())
     }
 }
@@ -89,12 +89,12 @@ fn decoded(text: &[u8]) -> Result<String, ApiError> {
 
 /// How a service writes its answers: the namespace of its XML.
 #[derive(Clone, Copy)]
-pub(super) struct Dialect {
-    pub(super) namespace: &'static str,
+pub struct Dialect {
+    pub namespace: &'static str,
 }
 
 /// An answer of an operation; null is written without a result element.
-pub(super) fn answered(dialect: Dialect, headers: &HeaderMap, action: &str, result: &Value) -> Response {
+pub fn answered(dialect: Dialect, headers: &HeaderMap, action: &str, result: &Value) -> Response {
     let request_id = uuid();
     if wants_json(headers) {
         let (result_name, response_name) = (format!("{action}Result"), format!("{action}Response"));
@@ -109,7 +109,7 @@ pub(super) fn answered(dialect: Dialect, headers: &HeaderMap, action: &str, resu
 }
 
 /// An error, in XML, or in JSON if the client asks for it.
-pub(super) fn refused(dialect: Dialect, headers: &HeaderMap, error: &ApiError, code: &str) -> Response {
+pub fn refused(dialect: Dialect, headers: &HeaderMap, error: &ApiError, code: &str) -> Response {
     let request_id = uuid();
     let kind = if error.status.is_server_error() { "Receiver" } else { "Sender" };
     let told = json!({ "Type": kind, "Code": code, "Message": error.message });

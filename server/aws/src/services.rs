@@ -7,8 +7,8 @@
 //! apigateway GetApiKey GET /apikeys/{…}     of services with paths of their own: method and path as well
 //! ```
 
-use super::query::{self, Dialect};
-use super::{ApiError, rest, uuid};
+use crate::query::{self, Dialect};
+use crate::{ApiError, rest, uuid};
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
@@ -63,7 +63,7 @@ fn not_implemented(what: &str) -> ApiError {
 }
 
 /// The error for an operation that is not implemented: one of AWS, or an unknown one.
-pub(super) fn not_here(service: &str, name: &str) -> ApiError {
+pub fn not_here(service: &str, name: &str) -> ApiError {
     match OPERATIONS.iter().find(|one| one.service == service && one.name == name) {
         Some(one) => not_implemented(&format!("{} of {}", one.name, full_name(service))),
         None => {
@@ -94,7 +94,7 @@ fn fits(template: &str, path: &str) -> bool {
 type Unread = Result<Bytes, BytesRejection>;
 
 /// Answers what no path here is for: in AWS's words where AWS's clients ask.
-pub(crate) async fn elsewhere(method: Method, uri: Uri, headers: HeaderMap, _: Unread) -> Response {
+pub async fn elsewhere(method: Method, uri: Uri, headers: HeaderMap, _: Unread) -> Response {
     of_no_path(&method, &uri, &headers)
 }
 
@@ -119,7 +119,7 @@ fn of_no_path(method: &Method, uri: &Uri, headers: &HeaderMap) -> Response {
 }
 
 /// The same where a path is known, and its method is not.
-pub(crate) async fn other_method(method: Method, uri: Uri, headers: HeaderMap, _: Unread) -> Response {
+pub async fn other_method(method: Method, uri: Uri, headers: HeaderMap, _: Unread) -> Response {
     let answer = of_no_path(&method, &uri, &headers);
     if answer.status() != StatusCode::NOT_FOUND {
         return answer;
@@ -137,7 +137,7 @@ fn service_in(headers: &HeaderMap) -> Option<String> {
 }
 
 /// The service that a client of AWS calls: from its signature, or S3 if the query names the operation.
-pub(crate) fn client_of(headers: &HeaderMap, uri: &Uri) -> Option<String> {
+pub fn client_of(headers: &HeaderMap, uri: &Uri) -> Option<String> {
     let signed = service_in(headers);
     signed.or_else(|| operation_in(uri).map(|_| "s3".to_owned()))
 }
@@ -149,7 +149,7 @@ fn operation_in(uri: &Uri) -> Option<String> {
 }
 
 /// Answers a client of an unsupported service; S3's clients read XML.
-pub(crate) fn unserved(service: &str, uri: &Uri) -> Response {
+pub fn unserved(service: &str, uri: &Uri) -> Response {
     let operation = operation_in(uri).unwrap_or_else(|| format!("this path of the service {service}"));
     let error = not_implemented(&operation);
     if service != "s3" {
@@ -168,7 +168,7 @@ pub(crate) fn unserved(service: &str, uri: &Uri) -> Response {
 }
 
 /// Answers a target of an unsupported service; none if it is no target at all.
-pub(super) fn unserved_target(target: &str, headers: &HeaderMap) -> Option<Response> {
+pub fn unserved_target(target: &str, headers: &HeaderMap) -> Option<Response> {
     let is_name =
         |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     let (service, operation) = target.rsplit_once('.').filter(|(service, name)| is_name(service) && is_name(name))?;
@@ -181,7 +181,7 @@ pub(super) fn unserved_target(target: &str, headers: &HeaderMap) -> Option<Respo
 }
 
 /// Answers a form of an unsupported service, in the XML of faults; EC2 has another format.
-pub(super) fn unserved_form(action: &str, version: &str, headers: &HeaderMap) -> Response {
+pub fn unserved_form(action: &str, version: &str, headers: &HeaderMap) -> Response {
     let service = service_in(headers).unwrap_or_default();
     let service = if service.is_empty() { format!("the service of version {version}") } else { service };
     let error = not_implemented(&format!("{action} of {service}"));

@@ -2,9 +2,9 @@
 //! names the operation; members of the request are in the path, in the query and in the body, and are merged into one
 //! request like those of other services. Names in paths are names of members: `/schedules/{Name}`.
 
-use super::request::{Request, read_json};
-use super::{ApiError, Call, Operation, change, endpoint, region, secret_of, uuid};
-use crate::Shared;
+use crate::Api;
+use crate::request::{Request, read_json};
+use crate::{ApiError, Call, Operation, change, endpoint, region, secret_of, uuid};
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 /// Type of a member in the query.
 #[derive(Clone, Copy)]
-pub(crate) enum Kind {
+pub enum Kind {
     Text,
     Number,
     /// A list: the parameter may be repeated.
@@ -28,22 +28,18 @@ pub(crate) enum Kind {
 }
 
 /// A member in the query: its name there, its name in the request, its kind.
-pub(crate) type InQuery = (&'static str, &'static str, Kind);
+pub type InQuery = (&'static str, &'static str, Kind);
 
 /// Routes a method of a path to an operation.
-pub(crate) fn route(
-    method: MethodFilter,
-    operation: Operation,
-    query: &'static [InQuery],
-) -> MethodRouter<Arc<Shared>> {
-    let handle = move |State(shared): State<Arc<Shared>>,
+pub fn route(method: MethodFilter, operation: Operation, query: &'static [InQuery]) -> MethodRouter<Arc<Api>> {
+    let handle = move |State(api): State<Arc<Api>>,
                        Path(path): Path<Vec<(String, String)>>,
                        pairs: Result<Query<Vec<(String, String)>>, QueryRejection>,
                        headers: HeaderMap,
                        body: Result<Bytes, BytesRejection>| async move {
         let members = members(path, pairs, query, body);
         answer(match members {
-            Ok(members) => perform(&shared, operation, &headers, &members).await,
+            Ok(members) => perform(&api, operation, &headers, &members).await,
             Err(error) => Err(error),
         })
     };
@@ -51,12 +47,12 @@ pub(crate) fn route(
 }
 
 /// As [`route`], with another status for a success.
-pub(crate) fn answered(
+pub fn answered(
     method: MethodFilter,
     operation: Operation,
     query: &'static [InQuery],
     status: StatusCode,
-) -> MethodRouter<Arc<Shared>> {
+) -> MethodRouter<Arc<Api>> {
     let told = move |mut response: Response| async move {
         if response.status() == StatusCode::OK {
             *response.status_mut() = status;
@@ -71,17 +67,17 @@ pub(crate) fn answered(
 
 /// Runs an operation on the members of a request.
 pub(crate) async fn perform(
-    shared: &Arc<Shared>,
+    api: &Arc<Api>,
     operation: Operation,
     headers: &HeaderMap,
     members: &Map<String, Value>,
 ) -> Result<Value, ApiError> {
     let (region, endpoint) = (region(headers), endpoint(headers));
-    let progress = |replay: &str| shared.engine.replays().progress(replay);
-    let secret = |connection: &str| secret_of(shared, connection);
-    let pipe = |pipe: &Pipe| state_name(pipe, shared.engine.pipes().status(pipe).as_ref());
+    let progress = |replay: &str| api.engine.replays().progress(replay);
+    let secret = |connection: &str| secret_of(api, connection);
+    let pipe = |pipe: &Pipe| state_name(pipe, api.engine.pipes().status(pipe).as_ref());
     let now = wall_clock();
-    let archived = |archive: &Archive| shared.engine.archive_figures().of(archive, now);
+    let archived = |archive: &Archive| api.engine.archive_figures().of(archive, now);
     let call = Call {
         region: &region,
         endpoint: &endpoint,
@@ -90,13 +86,13 @@ pub(crate) async fn perform(
         progress: &progress,
         pipe: &pipe,
         archived: &archived,
-        settings: shared.options.bus,
+        settings: api.settings,
     };
-    change(shared, operation, &Request::new(members), &call).await
+    change(&api.backend, operation, &Request::new(members), &call).await
 }
 
 /// Merges the members of a request from path, query and body.
-pub(super) fn members(
+pub fn members(
     path: Vec<(String, String)>,
     pairs: Result<Query<Vec<(String, String)>>, QueryRejection>,
     query: &[InQuery],
@@ -122,7 +118,7 @@ pub(super) fn members(
 }
 
 /// An answer, or an error with the status of its kind.
-pub(crate) fn answer(outcome: Result<Value, ApiError>) -> Response {
+pub fn answer(outcome: Result<Value, ApiError>) -> Response {
     let (status, body, code) = match outcome {
         Ok(Value::Null) => (StatusCode::OK, json!({}), None),
         Ok(answer) => (StatusCode::OK, answer, None),

@@ -1,16 +1,16 @@
 //! Checked members of a request. Errors that the service finds in its first pass are reported together:
 //! `2 validation errors detected: …`.
 
-use super::ApiError;
+use crate::ApiError;
 use base64::Engine as _;
 use fakemon_model::envelope::ACCOUNT;
 use serde_json::{Map, Value};
 use std::sync::{Mutex, PoisonError};
 
 /// Pattern of most names.
-pub(super) const NAME: &str = r"[\.\-_A-Za-z0-9]+";
+pub const NAME: &str = r"[\.\-_A-Za-z0-9]+";
 /// Pattern of names of buses.
-pub(super) const BUS_NAME: &str = r"[/\.\-_A-Za-z0-9]+";
+pub const BUS_NAME: &str = r"[/\.\-_A-Za-z0-9]+";
 
 /// Below 2^53 a whole number is exact as a float, too.
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
@@ -19,7 +19,7 @@ const ROLE: &str = r"arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@\/-]+";
 
 /// The members of a request in JSON; an empty body has none. A number without a fraction is a whole number however it
 /// is written: JSON has one kind of number, so `10`, `10.0` and `1e1` are the same.
-pub(super) fn read_json(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
+pub fn read_json(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
     if body.is_empty() {
         return Ok(Map::new());
     }
@@ -49,23 +49,23 @@ fn make_whole(value: &mut Value) {
 }
 
 /// A request and what was found wrong with it so far.
-pub(super) struct Request<'r> {
+pub struct Request<'r> {
     members: &'r Map<String, Value>,
     wrong: Mutex<Vec<String>>,
 }
 
 impl<'r> Request<'r> {
-    pub(super) fn new(members: &'r Map<String, Value>) -> Request<'r> {
+    pub fn new(members: &'r Map<String, Value>) -> Request<'r> {
         Request { members, wrong: Mutex::default() }
     }
 
     /// A member as it is; null counts as missing.
-    pub(super) fn get(&self, name: &str) -> Option<&'r Value> {
+    pub fn get(&self, name: &str) -> Option<&'r Value> {
         self.members.get(name).filter(|value| !value.is_null())
     }
 
     /// A text; any other type is noted as an error.
-    pub(super) fn text(&self, name: &str) -> Option<&'r str> {
+    pub fn text(&self, name: &str) -> Option<&'r str> {
         match self.get(name) {
             Some(Value::String(text)) => Some(text),
             Some(_) => {
@@ -80,7 +80,7 @@ impl<'r> Request<'r> {
     }
 
     /// A required text; empty if it is missing, which is noted as an error.
-    pub(super) fn required(&self, name: &str) -> &'r str {
+    pub fn required(&self, name: &str) -> &'r str {
         if self.get(name).is_none() {
             self.required_at(&lower(name));
         }
@@ -88,7 +88,7 @@ impl<'r> Request<'r> {
     }
 
     /// A required name: matches `pattern`, at most `max` characters.
-    pub(super) fn name(&self, member: &str, pattern: &str, max: usize) -> &'r str {
+    pub fn name(&self, member: &str, pattern: &str, max: usize) -> &'r str {
         let name = self.required(member);
         if !name.is_empty() || self.get(member).is_some() {
             self.check_name(&lower(member), name, pattern, max);
@@ -96,7 +96,7 @@ impl<'r> Request<'r> {
         name
     }
 
-    pub(super) fn check_name(&self, at: &str, name: &str, pattern: &str, max: usize) {
+    pub fn check_name(&self, at: &str, name: &str, pattern: &str, max: usize) {
         let slash = pattern == BUS_NAME;
         let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_') || slash && b == b'/';
         if !name.bytes().all(fits) || name.is_empty() {
@@ -109,7 +109,7 @@ impl<'r> Request<'r> {
     }
 
     /// Notes an error unless the text has `min` to `max` characters.
-    pub(super) fn check_length(&self, at: &str, text: &str, min: usize, max: usize) {
+    pub fn check_length(&self, at: &str, text: &str, min: usize, max: usize) {
         let (bound, limit) = match text.chars().count() {
             length if length < min => ("greater than or equal to", min),
             length if length > max => ("less than or equal to", max),
@@ -121,7 +121,7 @@ impl<'r> Request<'r> {
     }
 
     /// Notes an error unless it is the ARN of a role; the role need not exist.
-    pub(super) fn check_role(&self, at: &str, role: &str) {
+    pub fn check_role(&self, at: &str, role: &str) {
         if !is_role(role) {
             self.found(format!(
                 "Value '{role}' at '{at}' failed to satisfy constraint: Member must satisfy regular expression pattern: \
@@ -131,7 +131,7 @@ impl<'r> Request<'r> {
     }
 
     /// A list of `min` to `max` members. As with the service, the error shows the value only if the list is empty.
-    pub(super) fn list(&self, name: &str, min: usize, max: usize) -> &'r [Value] {
+    pub fn list(&self, name: &str, min: usize, max: usize) -> &'r [Value] {
         let Some(value) = self.get(name) else {
             self.required_at(&lower(name));
             return &[];
@@ -151,19 +151,19 @@ impl<'r> Request<'r> {
     }
 
     /// Notes that a required member is missing.
-    pub(super) fn required_at(&self, at: &str) {
+    pub fn required_at(&self, at: &str) {
         self.found(format!("Value null at '{at}' failed to satisfy constraint: Member must not be null"));
     }
 
     /// A text of at most `max` characters.
-    pub(super) fn short(&self, name: &str, max: usize) -> Option<String> {
+    pub fn short(&self, name: &str, max: usize) -> Option<String> {
         let text = self.text(name)?;
         self.check_length(&lower(name), text, 0, max);
         Some(text.to_owned())
     }
 
     /// A text that is one of `words`.
-    pub(super) fn one_of(&self, name: &str, words: &[&str]) -> Option<&'r str> {
+    pub fn one_of(&self, name: &str, words: &[&str]) -> Option<&'r str> {
         let text = self.text(name)?;
         if !words.contains(&text) {
             self.found(format!(
@@ -176,12 +176,12 @@ impl<'r> Request<'r> {
     }
 
     /// A whole number between two bounds.
-    pub(super) fn number(&self, name: &str, min: u64, max: u64) -> Option<u64> {
+    pub fn number(&self, name: &str, min: u64, max: u64) -> Option<u64> {
         self.number_at(&lower(name), self.get(name)?, min, max)
     }
 
     /// A whole number inside another member.
-    pub(super) fn number_at(&self, at: &str, value: &Value, min: u64, max: u64) -> Option<u64> {
+    pub fn number_at(&self, at: &str, value: &Value, min: u64, max: u64) -> Option<u64> {
         let number = value.as_u64().filter(|number| (min..=max).contains(number));
         if number.is_none() {
             let (bound, limit) = match value.as_f64().is_some_and(|number| number > max as f64) {
@@ -195,12 +195,12 @@ impl<'r> Request<'r> {
         number
     }
 
-    pub(super) fn found(&self, wrong: String) {
+    pub fn found(&self, wrong: String) {
         self.wrong.lock().unwrap_or_else(PoisonError::into_inner).push(wrong);
     }
 
     /// Fails with all errors noted so far, if there are any.
-    pub(super) fn check(&self) -> Result<(), ApiError> {
+    pub fn check(&self) -> Result<(), ApiError> {
         let wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         match wrong.len() {
             0 => Ok(()),
@@ -210,14 +210,14 @@ impl<'r> Request<'r> {
     }
 
     /// The bus that a member names, by name or ARN; without one the default bus.
-    pub(super) fn bus(&self, member: &str) -> String {
+    pub fn bus(&self, member: &str) -> String {
         let name = self.text(member).unwrap_or("default");
         name.rsplit_once(":event-bus/").map_or(name, |(_, name)| name).to_owned()
     }
 
     /// A page of items in the order of their keys, and the token of the next. The token holds the last key, so that a
     /// client that deletes while paging misses none.
-    pub(super) fn page<T>(
+    pub fn page<T>(
         &self,
         list: &str,
         things: impl IntoIterator<Item = (String, T)>,
@@ -229,7 +229,7 @@ impl<'r> Request<'r> {
     }
 
     /// The key after which a list continues, from a token of the same list.
-    pub(super) fn token(&self, member: &str, list: &str) -> Result<Option<String>, ApiError> {
+    pub fn token(&self, member: &str, list: &str) -> Result<Option<String>, ApiError> {
         let Some(token) = self.text(member) else { return Ok(None) };
         let read = TOKEN.decode(token).ok().and_then(|read| String::from_utf8(read).ok());
         match read.as_deref().and_then(|read| read.split_once('\0')) {
@@ -243,12 +243,12 @@ impl<'r> Request<'r> {
 const TOKEN: base64::engine::GeneralPurpose = base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// The token with which a list continues after a key.
-pub(super) fn token_behind(list: &str, key: &str) -> String {
+pub fn token_behind(list: &str, key: &str) -> String {
     TOKEN.encode(format!("{list}\0{key}"))
 }
 
 /// At most `max` items of a list, in the order of their keys, after a key.
-pub(super) fn page_behind<T>(
+pub fn page_behind<T>(
     list: &str,
     after: Option<String>,
     limit: usize,
@@ -277,18 +277,18 @@ fn is_role(arn: &str) -> bool {
 }
 
 /// `EventBusName` as `eventBusName`: the names of members in the service's errors.
-pub(super) fn lower(name: &str) -> String {
+pub fn lower(name: &str) -> String {
     let mut chars = name.chars();
     chars.next().map(|first| first.to_ascii_lowercase().to_string() + chars.as_str()).unwrap_or_default()
 }
 
 /// ARN of a resource of EventBridge.
-pub(super) fn arn(region: &str, resource: &str) -> String {
+pub fn arn(region: &str, resource: &str) -> String {
     format!("arn:aws:events:{region}:{ACCOUNT}:{resource}")
 }
 
 /// An answer with a token, if there is a next page.
-pub(super) fn paged(name: &str, page: Vec<Value>, next: Option<String>) -> Value {
+pub fn paged(name: &str, page: Vec<Value>, next: Option<String>) -> Value {
     let mut answer = Map::new();
     answer.insert(name.into(), page.into());
     if let Some(next) = next {
@@ -298,7 +298,7 @@ pub(super) fn paged(name: &str, page: Vec<Value>, next: Option<String>) -> Value
 }
 
 /// An object of the members that have a value.
-pub(super) fn object<const N: usize>(members: [(&str, Option<Value>); N]) -> Value {
+pub fn object<const N: usize>(members: [(&str, Option<Value>); N]) -> Value {
     let there = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     Value::Object(there.collect())
 }

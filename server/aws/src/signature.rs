@@ -8,7 +8,7 @@
 //! Stricter than AWS in what must be signed: every `x-amz-…` header, so that no proxy can turn a request into another
 //! operation. Signatures in the query string and chunked ones are not supported and count as none.
 
-use super::aws::ApiError;
+use crate::ApiError;
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
@@ -53,7 +53,7 @@ struct Given<'r> {
 }
 
 /// A request whose head passed: the key is known and the time is right. The signature needs the body too.
-pub(super) struct Promising<'r> {
+pub struct Promising<'r> {
     given: Given<'r>,
     key: Credentials,
     at: Timestamp,
@@ -105,7 +105,7 @@ pub fn sign_get(authority: &str, path: &str, id: &str, secret: &str) -> anyhow::
 }
 
 /// Checks everything but the signature itself, so that no body is read of a request that must fail.
-pub(super) fn look_at<'r>(parts: &'r Parts, keys: &AccessKeys, now: Timestamp) -> Result<Promising<'r>, ApiError> {
+pub fn look_at<'r>(parts: &'r Parts, keys: &AccessKeys, now: Timestamp) -> Result<Promising<'r>, ApiError> {
     let authorization = text(&parts.headers, header::AUTHORIZATION.as_str()).ok_or_else(missing)?;
     let given = Given::read(authorization, &parts.headers)?;
     // Keys here are long-term, so a session token belongs to another system.
@@ -123,7 +123,7 @@ pub(super) fn look_at<'r>(parts: &'r Parts, keys: &AccessKeys, now: Timestamp) -
 
 impl Promising<'_> {
     /// Whether the signature is that of this request with this body.
-    pub(super) fn check(&self, parts: &Parts, body: &[u8]) -> Result<(), ApiError> {
+    pub fn check(&self, parts: &Parts, body: &[u8]) -> Result<(), ApiError> {
         let computed = self.compute(parts, body).ok_or_else(mismatch)?;
         match bool::from(computed.as_bytes().ct_eq(self.given.signature.as_bytes())) {
             true => Ok(()),

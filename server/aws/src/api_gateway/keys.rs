@@ -2,8 +2,8 @@
 
 use super::{KEYS_MAX, bad, check, existing_key, invalid_patch, listed, newest_first, page, patches, tags, too_many};
 use crate::api_keys;
-use crate::aws::request::{Request, object};
-use crate::aws::{ApiError, Call, Reply, seconds};
+use crate::request::{Request, object};
+use crate::{ApiError, Call, Reply, seconds};
 use fakemon_http::standard_webhooks;
 use fakemon_resource::Registry;
 use fakemon_resource::inbound::ApiKey;
@@ -24,7 +24,7 @@ fn shown_key(key: &ApiKey) -> Value {
     ])
 }
 
-pub(super) fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let (name, description) = (request.short("name", 1_024), request.short("description", 1_024));
     let (customer_id, given) = (request.short("customerId", 1_024), request.text("value"));
     check(request)?;
@@ -97,7 +97,7 @@ pub(super) fn new_value() -> String {
     standard_webhooks::random::<40>().iter().map(letter).collect()
 }
 
-pub(super) fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let (name, customer) = (request.text("nameQuery").unwrap_or_default(), request.text("customerId"));
     let with_values = request.text("includeValues") == Some("true");
     let wanted = |key: &&ApiKey| {
@@ -113,7 +113,7 @@ pub(super) fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) 
     Ok(listed(page.into_iter().map(shown).collect(), position))
 }
 
-pub(super) fn describe(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn describe(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let key = existing_key(registry, request.required("apiKey"))?;
     Ok(Reply::of(match request.text("includeValue") {
         Some("true") => with_value(shown_key(key), key, call),
@@ -121,13 +121,13 @@ pub(super) fn describe(registry: &Registry, request: &Request<'_>, call: &Call<'
     }))
 }
 
-pub(super) fn delete(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn delete(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let id = &existing_key(registry, request.required("apiKey"))?.id;
     let secrets = vec![(api_keys::secret_name(id), None), (api_keys::value_name(id), None)];
     Ok(Reply { changes: vec![Change::Delete(format!("api-key/{id}"))], secrets, ..Reply::default() })
 }
 
-pub(super) fn update(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn update(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let mut key = existing_key(registry, request.required("apiKey"))?.clone();
     for patch in patches(request)? {
         match patch {

@@ -9,10 +9,10 @@
 
 mod keys;
 
-use super::request::{Request, object, page_behind};
-use super::rest::{self, InQuery, Kind, answered, route};
-use super::{ApiError, Call, Operation, Reply, services};
-use crate::Shared;
+use crate::Api;
+use crate::request::{Request, object, page_behind};
+use crate::rest::{self, InQuery, Kind, answered, route};
+use crate::{ApiError, Call, Operation, Reply, services};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
@@ -49,7 +49,7 @@ const USAGE: &[InQuery] = &[
 ];
 
 /// Its routes.
-pub(crate) fn routes() -> Router<Arc<Shared>> {
+pub fn routes() -> Router<Arc<Api>> {
     const KEYS: &[InQuery] = &[
         PAGED[0],
         PAGED[1],
@@ -92,21 +92,21 @@ async fn no_import(request: axum::extract::Request, next: Next) -> Response {
 
 /// `GET /usageplans/{id}/usage`, which asks the meters too.
 async fn usage(
-    State(shared): State<Arc<Shared>>,
+    State(api): State<Arc<Api>>,
     Path(path): Path<Vec<(String, String)>>,
     pairs: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Response {
     let members = rest::members(path, pairs, USAGE, Ok(Bytes::new()));
-    let answer = members.and_then(|members| used(&shared, &members));
+    let answer = members.and_then(|members| used(&api, &members));
     // Sync first: what is shown must not be lost, not even that of requests that are not answered yet.
-    let notes = shared.engine.notes();
+    let notes = api.engine.notes();
     let synced = tokio::task::spawn_blocking(move || notes.sync()).await;
     let synced = synced.unwrap_or_else(|error| Err(error.to_string())).map_err(ApiError::internal);
     rest::answer(synced.and(answer))
 }
 
-fn used(shared: &Shared, members: &Map<String, Value>) -> Result<Value, ApiError> {
-    let registry = shared.engine.registry();
+fn used(api: &Api, members: &Map<String, Value>) -> Result<Value, ApiError> {
+    let registry = api.engine.registry();
     let request = Request::new(members);
     let plan = existing_plan(&registry, request.required("usagePlanId"))?;
     let (from, to) = (request.required("startDate"), request.required("endDate"));
@@ -123,7 +123,7 @@ fn used(shared: &Shared, members: &Map<String, Value>) -> Result<Value, ApiError
     let keys = keys.filter(|key| of_key.is_none_or(|id| key.id == id));
     let (page, position) = page(&request, "usage", keys.map(|key| (key.id.clone(), key.id.clone())))?;
     let items: Map<String, Value> =
-        page.into_iter().map(|key| (key.clone(), json!(shared.meters.usage(plan, &key, start, end)))).collect();
+        page.into_iter().map(|key| (key.clone(), json!(api.meters.usage(plan, &key, start, end)))).collect();
     Ok(object([
         ("usagePlanId", Some(plan.id.clone().into())),
         ("startDate", Some(from.into())),

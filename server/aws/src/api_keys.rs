@@ -9,7 +9,7 @@
 //! note   usage/PLAN/KEY/DAY (of 1970, five digits)   events (8)
 //! ```
 
-use super::Shared;
+use crate::Api;
 use axum::http::StatusCode;
 use fakemon_engine::Engine;
 use fakemon_engine::wall_clock;
@@ -26,7 +26,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use subtle::ConstantTimeEq as _;
 
 /// The header with the key.
-pub(super) const HEADER: &str = "x-api-key";
+pub const HEADER: &str = "x-api-key";
 /// Days for which usage is kept.
 const DAYS_MAX: u32 = 90;
 /// Name of the hash key in the secret store.
@@ -36,7 +36,7 @@ const NOTES: &str = "usage/";
 const VALUE_BYTES_MAX: usize = 128;
 
 /// Name of the hash of a key's value in the secret store.
-pub(super) fn secret_name(id: &str) -> String {
+pub fn secret_name(id: &str) -> String {
     format!("api-key/{id}")
 }
 
@@ -46,18 +46,18 @@ pub(super) fn value_name(id: &str) -> String {
 }
 
 /// The hash of a value, keyed with the pepper: without it, values cannot be guessed offline.
-pub(super) fn hash(pepper: &str, value: &str) -> String {
+pub fn hash(pepper: &str, value: &str) -> String {
     blake3::keyed_hash(blake3::hash(pepper.as_bytes()).as_bytes(), value.as_bytes()).to_hex().to_string()
 }
 
 /// The id of the key with such a hash, so that a value leads to its key.
-pub(super) fn id(hash: &str) -> &str {
+pub fn id(hash: &str) -> &str {
     hash.get(..10).unwrap_or_default()
 }
 
 /// The caller of a request with a valid API key.
 #[derive(Clone, Debug)]
-pub(super) struct Caller {
+pub struct Caller {
     key: String,
     buses: Option<Vec<String>>,
     sources: Option<Vec<String>>,
@@ -70,7 +70,7 @@ impl Caller {
     }
 
     /// Whether the key may put an event of a source on a bus.
-    pub(super) fn may(&self, bus: &str, source: &str) -> Result<(), Refusal> {
+    pub fn may(&self, bus: &str, source: &str) -> Result<(), Refusal> {
         for (field, said, bound) in [("bus", bus, &self.buses), ("source", source, &self.sources)] {
             if bound.as_ref().is_some_and(|bound| !bound.iter().any(|one| one == said)) {
                 let message =
@@ -82,18 +82,18 @@ impl Caller {
     }
 
     /// The same for a spawn, which goes into the game.
-    pub(super) fn may_spawn(&self, source: &str) -> Result<(), Refusal> {
+    pub fn may_spawn(&self, source: &str) -> Result<(), Refusal> {
         self.may(GAME_BUS, source)
     }
 
     /// Counts the further events of a request; `admit` counted the first.
-    pub(super) fn charge(&self, shared: &Shared, events: u64) -> Result<(), Refusal> {
+    pub fn charge(&self, api: &Api, events: u64) -> Result<(), Refusal> {
         if events == 0 {
             return Ok(());
         }
-        let registry = shared.engine.registry();
+        let registry = api.engine.registry();
         let key = registry.api_keys.get(&self.key).ok_or_else(forbidden)?;
-        shared.meters.charge(&shared.engine, &registry, key, events, true)
+        api.meters.charge(&api.engine, &registry, key, events, true)
     }
 }
 
@@ -113,12 +113,12 @@ fn forbidden() -> Refusal {
 }
 
 /// Admits a request by its key, and counts its first event.
-pub(super) fn admit(shared: &Shared, value: &[u8]) -> Result<Caller, Refusal> {
+pub fn admit(api: &Api, value: &[u8]) -> Result<Caller, Refusal> {
     let value =
         std::str::from_utf8(value).ok().filter(|value| value.len() <= VALUE_BYTES_MAX).ok_or_else(forbidden)?;
-    let registry = shared.engine.registry();
-    let key = find(&shared.engine, &registry, value).filter(|key| key.enabled).ok_or_else(forbidden)?;
-    shared.meters.charge(&shared.engine, &registry, key, 1, false)?;
+    let registry = api.engine.registry();
+    let key = find(&api.engine, &registry, value).filter(|key| key.enabled).ok_or_else(forbidden)?;
+    api.meters.charge(&api.engine, &registry, key, 1, false)?;
     Ok(Caller::new(key))
 }
 
@@ -135,7 +135,7 @@ fn find<'r>(engine: &Engine, registry: &'r Registry, value: &str) -> Option<&'r 
 
 /// Usage of keys, in events.
 #[derive(Default)]
-pub(super) struct Meters(Mutex<State>);
+pub struct Meters(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -156,7 +156,7 @@ struct Bucket {
 
 impl Meters {
     /// Loads the stored usage; deletes that of keys that no longer exist.
-    pub(super) fn load(engine: &Engine) -> anyhow::Result<Meters> {
+    pub fn load(engine: &Engine) -> anyhow::Result<Meters> {
         let registry = engine.registry();
         let (mut state, mut gone) = (State::default(), Vec::new());
         engine.notes().visit(NOTES, &mut |note, value| match read(note, value) {
@@ -172,7 +172,7 @@ impl Meters {
     }
 
     /// Removes all.
-    pub(super) fn clear(&self) {
+    pub fn clear(&self) {
         *self.state() = State::default();
     }
 
@@ -181,7 +181,7 @@ impl Meters {
     }
 
     /// Events of a key by day, both days included: used, and left of the quota.
-    pub(super) fn usage(&self, plan: &UsagePlan, key: &str, from: Date, to: Date) -> Vec<[i64; 2]> {
+    pub fn usage(&self, plan: &UsagePlan, key: &str, from: Date, to: Date) -> Vec<[i64; 2]> {
         let state = self.state();
         let none = Days::new();
         let days = state.used.get(&(plan.id.clone(), key.to_owned())).unwrap_or(&none);
@@ -298,7 +298,7 @@ fn begins(quota: Quota, day: u32) -> u32 {
 }
 
 /// The day of a moment, in UTC.
-pub(super) fn date(at: Timestamp) -> Date {
+pub fn date(at: Timestamp) -> Date {
     let at = jiff::Timestamp::from_nanosecond(i128::from(at.0)).unwrap_or_default();
     at.to_zoned(TimeZone::UTC).date()
 }

@@ -1,8 +1,8 @@
 //! AWS STS: `GetCallerIdentity`, which tools call before anything else. There is one account here, with only its root
 //! user.
 
-use super::query::{Dialect, Form, answered, refused};
-use super::{ApiError, services};
+use crate::query::{Dialect, Form, answered, refused};
+use crate::{ApiError, services};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use fakemon_model::envelope::ACCOUNT;
@@ -11,10 +11,10 @@ use serde_json::json;
 const DIALECT: Dialect = Dialect { namespace: "https://sts.amazonaws.com/doc/2011-06-15/" };
 
 /// The version of the protocol; it identifies forms for STS.
-pub(super) const VERSION: &str = "2011-06-15";
+pub const VERSION: &str = "2011-06-15";
 
 /// Answers a request.
-pub(super) fn answer(form: &Form, headers: &HeaderMap) -> Response {
+pub fn answer(form: &Form, headers: &HeaderMap) -> Response {
     let action = form.get("Action").unwrap_or_default();
     let error = match action {
         "GetCallerIdentity" => {
