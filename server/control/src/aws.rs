@@ -1,51 +1,27 @@
 //! The AWS API: JSON at `POST /`, the operation in the header `X-Amz-Target`. Clients of Amazon EventBridge and
 //! Amazon SQS (boto3, the AWS CLI, Terraform) use our address as the endpoint.
 //!
-//! - `http_parameters`: parameters that targets and connections add to requests
-//! - `buses`, `partners`, `rules`, `targets`, `events`, `connections`, `archives`, `tags`: operations of
-//!   `AWSEvents`
 //! - `sqs`, `moves`: operations of `AmazonSQS`
 //! - `logs`, `log_filter`: operations of Amazon CloudWatch Logs
-//! - `rest_tags`: tags of resources whose service has paths of its own
-//! - `pipes`: operations of Amazon EventBridge Pipes
-//! - `schedules`: operations of Amazon EventBridge Scheduler
-//! - `schemas`: operations of Amazon EventBridge Schemas
 //!
-//! Beyond AWS: an entry for a bus that does not exist fails; tags of a rule set the order of its deliveries
-//! (`fakemon:order`: `total` or `none`, `fakemon:concurrency`: 1 to 64); `TestEventPattern` takes `Explain`. Regions
-//! and accounts share one namespace: those in an ARN are stored and shown, but have no effect.
 
-mod http_parameters;
-pub(super) mod partners;
-mod buses;
-mod rules;
-mod targets;
-mod events;
-mod connections;
-mod archives;
-mod tags;
 mod sqs;
 mod moves;
 mod log_filter;
 mod logs;
-mod rest_tags;
-mod pipes;
-mod schedules;
-mod schemas;
 
 use super::Shared;
-use axum::Router;
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-pub(super) use events::{is_reserved, moment};
 pub(super) use fakemon_aws::query::is_one as is_query;
 use fakemon_aws::query::{self, Form};
 use fakemon_aws::request::{Request, read_json};
-use fakemon_aws::{Api, ApiError, BODY_BYTES_MAX, Call, change, endpoint, region, secret_of, services, sts, uuid};
+use fakemon_aws::{ApiError, Call, change, endpoint, region, secret_of, services, sts, uuid};
 use fakemon_engine::wall_clock;
+use fakemon_eventbridge::{archives, events};
 use fakemon_pipe::state_name;
 use fakemon_resource::resource::{Archive, Pipe};
 pub(super) use logs::Queries;
@@ -79,12 +55,6 @@ impl Service {
             _ => error,
         }
     }
-}
-
-/// Operations with paths of their own.
-pub(super) fn routes() -> Router<Arc<Api>> {
-    let routes = pipes::routes().merge(schedules::routes()).merge(schemas::routes()).merge(rest_tags::routes());
-    routes.layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
 
 /// Answers a request.
@@ -194,20 +164,10 @@ async fn dispatch(
 ) -> Result<Value, ApiError> {
     let found = match service {
         Service::Events => match operation {
-            "PutEvents" => return events::put(shared, request, call).await,
-            "PutPartnerEvents" => return events::put_partner(shared, request, call).await,
+            "PutEvents" => return events::put(&shared.backend, request, call).await,
+            "PutPartnerEvents" => return events::put_partner(&shared.backend, request, call).await,
             "TestEventPattern" => return events::test_pattern(request),
-            _ => [
-                buses::operation,
-                partners::operation,
-                rules::operation,
-                targets::operation,
-                connections::operation,
-                archives::operation,
-                tags::operation,
-            ]
-            .iter()
-            .find_map(|family| family(operation)),
+            _ => fakemon_eventbridge::operation(operation),
         },
         Service::Sqs if operation.ends_with("MessageMoveTask") || operation.ends_with("MessageMoveTasks") => {
             return moves::call(shared, operation, request, call).await;

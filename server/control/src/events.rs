@@ -12,7 +12,6 @@
 //! A spawn is executed before the answer, which names its fakémon; all other events are on their bus by then.
 
 use super::Shared;
-use super::aws::{is_reserved, moment};
 use super::cloud_events::{self, Events, Plain};
 use super::spawns::{self, missing, text};
 use axum::body::Bytes;
@@ -22,6 +21,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
 use fakemon_aws::api_keys::Caller;
 use fakemon_capture::command::Spawn;
+use fakemon_eventbridge::events::{is_reserved, moment};
 use fakemon_http::desk;
 use fakemon_http::refusal::{InQuery, Refusal};
 use fakemon_model::authorship::{self, SPAWN};

@@ -319,7 +319,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .merge(partners::routes())
         .merge(answers::routes())
         .merge(at_connections::routes())
-        .merge(aws::routes().with_state(Arc::clone(&shared.api)))
+        .merge(fakemon_eventbridge::routes().with_state(Arc::clone(&shared.api)))
         .route("/stream", get(stream::open))
         .route("/_reset", post(reset::post))
         .route("/topology", get(topology::get))

@@ -33,7 +33,6 @@ mod settings;
 mod recent;
 
 use super::Shared;
-use super::aws::partners as sources;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
@@ -46,6 +45,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use fakemon_aws::Reply;
 use fakemon_aws::api_keys::Caller;
 use fakemon_engine::wall_clock;
+use fakemon_eventbridge::partners as sources;
 use fakemon_http::refusal::Refusal;
 use fakemon_http::{desk, standard_webhooks};
 use fakemon_model::envelope::{REGION, event_id};

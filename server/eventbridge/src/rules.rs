@@ -1,7 +1,7 @@
 //! Rules: put, describe, list, enable, disable, delete.
 
-use super::buses::existing;
-use super::tags;
+use crate::lookup::{existing_bus, existing_rule};
+use crate::tags;
 use fakemon_aws::event_pattern::valid_pattern;
 use fakemon_aws::request::{NAME, Request, object, paged};
 use fakemon_aws::{ApiError, Call, Operation, Reply};
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 const AWS_RULES_MAX: usize = 300;
 const ENABLED_WITH_ALL: &str = "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS";
 
-pub(super) fn operation(name: &str) -> Option<Operation> {
+pub(crate) fn operation(name: &str) -> Option<Operation> {
     Some(match name {
         "PutRule" => put,
         "DescribeRule" => describe,
@@ -31,19 +31,13 @@ pub(super) fn operation(name: &str) -> Option<Operation> {
     })
 }
 
-/// The rule of a name, or the service's error.
-pub(super) fn existing_rule<'r>(registry: &'r Registry, bus: &str, name: &str) -> Result<&'r Rule, ApiError> {
-    let missing = || ApiError::missing(format!("Rule {name} does not exist on EventBus {bus}."));
-    registry.rules.get(&(bus.to_owned(), name.to_owned())).ok_or_else(missing)
-}
-
 fn put(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let name = request.name("Name", NAME, 64);
     let state = request.one_of("State", &["ENABLED", "DISABLED", ENABLED_WITH_ALL]);
     let description = request.short("Description", 512);
     let bus = request.bus("EventBusName");
     request.check()?;
-    existing(registry, &bus)?;
+    existing_bus(registry, &bus)?;
     let pattern = request.text("EventPattern").filter(|pattern| !pattern.is_empty());
     let schedule = request.text("ScheduleExpression").filter(|schedule| !schedule.is_empty());
     if pattern.is_none() && schedule.is_none() {
@@ -125,7 +119,7 @@ fn shown(rule: &Rule, call: &Call<'_>) -> Value {
 fn describe(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let (name, bus) = (request.name("Name", NAME, 64), request.bus("EventBusName"));
     request.check()?;
-    existing(registry, &bus)?;
+    existing_bus(registry, &bus)?;
     let mut shown = shown(existing_rule(registry, &bus, name)?, call);
     shown["CreatedBy"] = ACCOUNT.into();
     Ok(Reply::of(shown))
@@ -134,7 +128,7 @@ fn describe(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Resu
 fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let (prefix, bus) = (request.text("NamePrefix").unwrap_or_default(), request.bus("EventBusName"));
     request.check()?;
-    existing(registry, &bus)?;
+    existing_bus(registry, &bus)?;
     let rules = registry.rules_of(&bus).filter(|rule| rule.name.starts_with(prefix));
     let (page, next) = request.page("Rules", rules.map(|rule| (rule.name.clone(), shown(rule, call))))?;
     Ok(Reply::of(paged("Rules", page, next)))
@@ -143,7 +137,7 @@ fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<R
 fn list_names_by_target(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let (arn, bus) = (request.required("TargetArn"), request.bus("EventBusName"));
     request.check()?;
-    existing(registry, &bus)?;
+    existing_bus(registry, &bus)?;
     let feeds = |rule: &&Rule| registry.targets_of(&bus, &rule.name).any(|target| target.arn == arn);
     let names = registry.rules_of(&bus).filter(feeds).map(|rule| (rule.name.clone(), rule.name.clone().into()));
     let (page, next) = request.page("RuleNames", names)?;
@@ -153,7 +147,7 @@ fn list_names_by_target(registry: &Registry, request: &Request<'_>, _: &Call<'_>
 fn switch(registry: &Registry, request: &Request<'_>, state: RuleState) -> Result<Reply, ApiError> {
     let (name, bus) = (request.name("Name", NAME, 64), request.bus("EventBusName"));
     request.check()?;
-    existing(registry, &bus)?;
+    existing_bus(registry, &bus)?;
     let rule = Rule { state, ..existing_rule(registry, &bus, name)?.clone() };
     Ok(Reply::with(json!({}), vec![Change::Put(Resource::Rule(rule))]))
 }
@@ -161,7 +155,7 @@ fn switch(registry: &Registry, request: &Request<'_>, state: RuleState) -> Resul
 fn delete(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let (name, bus) = (request.name("Name", NAME, 64), request.bus("EventBusName"));
     request.check()?;
-    existing(registry, &bus)?;
+    existing_bus(registry, &bus)?;
     if registry.targets_of(&bus, name).next().is_some() {
         return Err(ApiError::invalid("Rule can't be deleted since it has targets."));
     }

@@ -1,7 +1,7 @@
 //! Tags of resources whose service has paths of its own. The services share the path `/tags/{ResourceArn}`; the ARN
 //! tells the service.
 
-use super::{pipes, schedules, schemas};
+use crate::{pipes, schedules, schemas};
 use axum::Router;
 use axum::routing::MethodFilter;
 use fakemon_aws::Api;
@@ -11,7 +11,7 @@ use fakemon_aws::{ApiError, Call, Operation, Reply, services};
 use fakemon_resource::Registry;
 use std::sync::Arc;
 
-pub(super) fn routes() -> Router<Arc<Api>> {
+pub(crate) fn routes() -> Router<Arc<Api>> {
     let list = rest::route(MethodFilter::GET, |registry, request, call| of("list", registry, request, call), &[]);
     let tag = rest::route(MethodFilter::POST, |registry, request, call| of("tag", registry, request, call), &[]);
     let keys = &[("TagKeys", "TagKeys", Kind::Texts), ("tagKeys", "TagKeys", Kind::Texts)];

@@ -1,9 +1,9 @@
 //! `PutEvents`, `PutPartnerEvents` and `TestEventPattern`.
 
-use crate::Shared;
 use fakemon_aws::event_pattern::valid_pattern;
 use fakemon_aws::request::Request;
 use fakemon_aws::{ApiError, Call, unavailable};
+use fakemon_http::Backend;
 use fakemon_http::desk;
 use fakemon_model::authorship;
 use fakemon_model::envelope::event_id;
@@ -34,28 +34,24 @@ type Refused = (&'static str, String);
 type Read = fn(&Value, &Registry, &Call<'_>) -> Result<NewEvent, Refused>;
 
 /// Puts events: durable before the answer; each entry succeeds or fails alone.
-pub(super) async fn put(shared: &Arc<Shared>, request: &Request<'_>, call: &Call<'_>) -> Result<Value, ApiError> {
-    put_all(shared, request, call, ENTRIES_MAX, read).await
+pub async fn put(backend: &Arc<Backend>, request: &Request<'_>, call: &Call<'_>) -> Result<Value, ApiError> {
+    put_all(backend, request, call, ENTRIES_MAX, read).await
 }
 
 /// Puts events of partner event sources.
-pub(super) async fn put_partner(
-    shared: &Arc<Shared>,
-    request: &Request<'_>,
-    call: &Call<'_>,
-) -> Result<Value, ApiError> {
-    put_all(shared, request, call, PARTNER_ENTRIES_MAX, read_partner).await
+pub async fn put_partner(backend: &Arc<Backend>, request: &Request<'_>, call: &Call<'_>) -> Result<Value, ApiError> {
+    put_all(backend, request, call, PARTNER_ENTRIES_MAX, read_partner).await
 }
 
 async fn put_all(
-    shared: &Arc<Shared>,
+    backend: &Arc<Backend>,
     request: &Request<'_>,
     call: &Call<'_>,
     entries_max: usize,
     read: Read,
 ) -> Result<Value, ApiError> {
-    if shared.draining.load(Ordering::Acquire) {
-        return Err(unavailable(shared, &desk::EngineClientError::Stopped));
+    if backend.draining.load(Ordering::Acquire) {
+        return Err(unavailable(backend, &desk::EngineClientError::Stopped));
     }
     let entries = request.get("Entries").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     if entries.is_empty() || entries.len() > entries_max {
@@ -82,8 +78,8 @@ async fn put_all(
         check_types(entry)
             .map_err(|what| ApiError::new("SerializationException", format!("Entries[{index}].{what}")))?;
     }
-    let registry = shared.engine.registry();
-    let enforced = |event: NewEvent| match shared.engine.enforcer().admit(&registry, &event) {
+    let registry = backend.engine.registry();
+    let enforced = |event: NewEvent| match backend.engine.enforcer().admit(&registry, &event) {
         Ok(()) => Ok(event),
         Err(violation) => Err(("SchemaValidationFailed", violation.to_string())),
     };
@@ -93,7 +89,7 @@ async fn put_all(
     let events: Vec<NewEvent> = read.iter().filter_map(|entry| entry.as_ref().ok().cloned()).collect();
     let first = match events.is_empty() {
         true => Position(0),
-        false => desk::put(&shared.orders, events).await.map_err(|error| unavailable(shared, &error))?,
+        false => desk::put(&backend.orders, events).await.map_err(|error| unavailable(backend, &error))?,
     };
     let failed = read.iter().filter(|entry| entry.is_err()).count();
     let mut next = first.0..;
@@ -232,9 +228,9 @@ fn new_event(entry: &Value, bus: &str, call: &Call<'_>) -> NewEvent {
 
 /// Whether clients must not put such an event: events of the engine, of cloud services and of partners have to be
 /// authentic.
-pub(crate) fn is_reserved(bus: &str, source: &str, detail_type: &str) -> bool {
+pub fn is_reserved(bus: &str, source: &str, detail_type: &str) -> bool {
     source.starts_with("aws.")
-        || bus.starts_with(super::partners::PREFIX)
+        || bus.starts_with(crate::partners::PREFIX)
         || authorship::check(source, detail_type).is_err()
 }
 
@@ -242,7 +238,7 @@ pub(crate) fn is_reserved(bus: &str, source: &str, detail_type: &str) -> bool {
 const SECONDS_MAX: u64 = u64::MAX / 1_000_000_000;
 
 /// Seconds since 1970, or a text as in RFC 3339; none before 1970 or after 2554.
-pub(crate) fn moment(value: &Value) -> Option<Timestamp> {
+pub fn moment(value: &Value) -> Option<Timestamp> {
     if let Some(text) = value.as_str() {
         return u64::try_from(timestamp(text)?.as_nanosecond()).ok().map(Timestamp);
     }
@@ -263,7 +259,7 @@ fn timestamp(text: &str) -> Option<jiff::Timestamp> {
 const EVENT_MEMBERS: [&str; 6] = ["id", "account", "source", "time", "region", "detail-type"];
 
 /// Whether an event matches a pattern; with `Explain` also why.
-pub(super) fn test_pattern(request: &Request<'_>) -> Result<Value, ApiError> {
+pub fn test_pattern(request: &Request<'_>) -> Result<Value, ApiError> {
     let (pattern, event) = (request.required("EventPattern"), request.required("Event"));
     request.check()?;
     let pattern = valid_pattern(pattern)?;

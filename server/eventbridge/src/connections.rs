@@ -1,6 +1,6 @@
 //! Connections and API destinations. Secrets are stored apart, and no answer contains them.
 
-use super::http_parameters;
+use crate::http_parameters;
 use fakemon_access::authority::has_user_info;
 use fakemon_aws::request::{NAME, Request, arn, object, paged};
 use fakemon_aws::{ApiError, Call, Operation, Reply, seconds, uuid};
@@ -31,7 +31,7 @@ const CONNECTION_ARN: &str =
 /// Members that are never shown, at any depth.
 const SECRET: [&str; 3] = ["Password", "ApiKeyValue", "ClientSecret"];
 
-pub(super) fn operation(name: &str) -> Option<Operation> {
+pub(crate) fn operation(name: &str) -> Option<Operation> {
     Some(match name {
         "CreateConnection" => create_connection,
         "UpdateConnection" => update_connection,

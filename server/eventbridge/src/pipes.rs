@@ -4,7 +4,7 @@
 //! destination whose answer never ends (server-sent events or lines); these read as streams do, with
 //! `KinesisStreamParameters`, whose `StartingPosition` may be a position of the journal.
 
-use super::http_parameters;
+use crate::http_parameters;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::MethodFilter;
@@ -54,7 +54,7 @@ const IN_LIST: &[InQuery] = &[
 ];
 
 /// The routes of the service.
-pub(super) fn routes() -> Router<Arc<Api>> {
+pub(crate) fn routes() -> Router<Arc<Api>> {
     let one = route(MethodFilter::POST, create, &[])
         .merge(route(MethodFilter::PUT, update, &[]))
         .merge(route(MethodFilter::GET, describe, &[]))
@@ -354,7 +354,7 @@ fn tags_given(request: &Request<'_>, member: &str) -> Result<Tags, ApiError> {
 }
 
 fn few(tags: Tags) -> Result<Tags, ApiError> {
-    super::tags::check_keys(&tags)?;
+    crate::tags::check_keys(&tags)?;
     match tags.len() {
         0..=TAGS_MAX => Ok(tags),
         _ => Err(ApiError::invalid(format!("A pipe has at most {TAGS_MAX} tags."))),

@@ -27,7 +27,7 @@ fn put(answer: Value, held: SchemaRegistry) -> Reply {
     Reply::with(answer, vec![Change::Put(Resource::SchemaRegistry(held))])
 }
 
-pub(super) fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let (name, description) = (registry_name(request), request.short("Description", 256));
     let tags = tagging::given(request)?;
     check(request)?;
@@ -44,13 +44,13 @@ pub(super) fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>
     Ok(put(shown(&held, call), held))
 }
 
-pub(super) fn describe(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn describe(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let name = registry_name(request);
     check(request)?;
     Ok(Reply::of(shown(&existing_registry(registry, name)?, call)))
 }
 
-pub(super) fn update(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn update(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let (name, description) = (registry_name(request), request.short("Description", 256));
     check(request)?;
     let mut held = writable(registry, name)?;
@@ -58,7 +58,7 @@ pub(super) fn update(registry: &Registry, request: &Request<'_>, call: &Call<'_>
     Ok(put(shown(&held, call), held))
 }
 
-pub(super) fn delete(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn delete(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let name = registry_name(request);
     check(request)?;
     writable(registry, name)?;
@@ -72,7 +72,7 @@ pub(super) fn delete(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -
 }
 
 /// Lists registries. `Scope` is `LOCAL`: created by clients; or `AWS`: always there.
-pub(super) fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let (prefix, scope) = (request.text("RegistryNamePrefix").unwrap_or_default(), request.text("Scope"));
     let fits = |held: &SchemaRegistry| match scope.map(str::to_ascii_uppercase).as_deref() {
         Some("AWS") => held.name == OUR_REGISTRY,
@@ -90,13 +90,13 @@ fn policy_of(held: &SchemaRegistry) -> Result<Value, ApiError> {
     Ok(json!({ "Policy": policy, "RevisionId": revision }))
 }
 
-pub(super) fn policy(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn policy(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let name = registry_name(request);
     check(request)?;
     policy_of(&existing_registry(registry, name)?).map(Reply::of)
 }
 
-pub(super) fn put_policy(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn put_policy(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let (name, policy, revision) = (registry_name(request), request.required("Policy"), request.text("RevisionId"));
     check(request)?;
     let mut held = writable(registry, name)?;
@@ -117,7 +117,7 @@ pub(super) fn put_policy(registry: &Registry, request: &Request<'_>, _: &Call<'_
     Ok(put(answer, held))
 }
 
-pub(super) fn delete_policy(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn delete_policy(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let name = registry_name(request);
     check(request)?;
     let mut held = writable(registry, name)?;

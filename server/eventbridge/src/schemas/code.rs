@@ -49,7 +49,7 @@ fn asked_for(version: &SchemaVersion, language: Language) -> Result<Timestamp, A
     asked.ok_or_else(unasked)
 }
 
-pub(super) fn put(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn put(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let language = language(request)?;
     let (_, mut version) = requested(registry, request)?;
     if is_ours(&version.registry) {
@@ -59,7 +59,7 @@ pub(super) fn put(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -
     Ok(Reply::with(shown(&version, call.now), vec![Change::Put(Resource::SchemaVersion(version))]))
 }
 
-pub(super) fn describe(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn describe(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let language = language(request)?;
     let (_, version) = requested(registry, request)?;
     let at = asked_for(&version, language)?;
@@ -67,7 +67,7 @@ pub(super) fn describe(registry: &Registry, request: &Request<'_>, _: &Call<'_>)
 }
 
 /// The files of a binding as one ZIP archive.
-pub(super) async fn source(
+pub(crate) async fn source(
     State(api): State<Arc<Api>>,
     Path(path): Path<Vec<(String, String)>>,
     Query(query): Query<Vec<(String, String)>>,

@@ -11,7 +11,7 @@
 mod groups;
 mod target;
 
-use super::moment;
+use crate::events::moment;
 use axum::Router;
 use axum::routing::MethodFilter;
 use fakemon_aws::Api;
@@ -33,7 +33,7 @@ const SCHEDULES_MAX: usize = 1_000_000;
 /// How far in the past `StartDate` may be when a schedule is created.
 const START_AGO_NS_MAX: u64 = 300_000_000_000;
 
-pub(super) fn routes() -> Router<Arc<Api>> {
+pub(crate) fn routes() -> Router<Arc<Api>> {
     const GROUP: &[rest::InQuery] = &[("groupName", "GroupName", Kind::Text)];
     const LIST: &[rest::InQuery] = &[
         ("ScheduleGroup", "GroupName", Kind::Text),

@@ -7,14 +7,14 @@
 //! the same in words of the description: `from=2026-11-23T20:00:00.000000001Z to=… from_position=120 to_position=4711
 //! speed=10`. Without `FilterArns` rules get the events, but no target outside of this process.
 
-use super::buses::existing;
-use super::events::moment;
-use super::rules::existing_rule;
-use crate::Shared;
+use crate::events::moment;
+use crate::lookup::existing_bus;
+use crate::lookup::existing_rule;
 use fakemon_aws::event_pattern::valid_pattern;
 use fakemon_aws::request::{NAME, Request, arn, object, paged};
 use fakemon_aws::{ApiError, Call, Operation, Reply, seconds};
 use fakemon_delivery::Archived;
+use fakemon_http::Backend;
 use fakemon_model::ids::Timestamp;
 use fakemon_resource::Registry;
 use fakemon_resource::resource::{Archive, Change, Replay, Resource};
@@ -29,7 +29,7 @@ const RUNNING_MAX: usize = 10;
 const ARCHIVE_STATES: [&str; 6] = ["ENABLED", "DISABLED", "CREATING", "UPDATING", "CREATE_FAILED", "UPDATE_FAILED"];
 const REPLAY_STATES: [&str; 6] = ["CANCELLED", "CANCELLING", "COMPLETED", "FAILED", "RUNNING", "STARTING"];
 
-pub(super) fn operation(name: &str) -> Option<Operation> {
+pub fn operation(name: &str) -> Option<Operation> {
     Some(match name {
         "CreateArchive" => create,
         "UpdateArchive" => update,
@@ -45,14 +45,14 @@ pub(super) fn operation(name: &str) -> Option<Operation> {
 }
 
 /// Whether an operation shows the sizes of archives.
-pub(super) fn shows_counts(operation: &str) -> bool {
+pub fn shows_counts(operation: &str) -> bool {
     matches!(operation, "DescribeArchive" | "ListArchives")
 }
 
 /// Counts events and bytes of archives, off the control plane's thread. If that takes longer than `COUNT_PATIENCE`,
 /// the next request continues the count; until then the partial count is shown.
-pub(super) async fn count(shared: &Shared) -> Result<(), ApiError> {
-    let engine = shared.engine.clone();
+pub async fn count(backend: &Backend) -> Result<(), ApiError> {
+    let engine = backend.engine.clone();
     let counted = tokio::task::spawn_blocking(move || engine.count_archives(COUNT_PATIENCE));
     let counted = counted.await.map_err(|error| ApiError::internal(error.to_string()))?;
     counted.map_err(|error| ApiError::internal(error.to_string()))
@@ -90,7 +90,7 @@ fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result
     let retention = request.number("RetentionDays", 0, 1_000_000).unwrap_or_default();
     request.check()?;
     let bus = request.bus("EventSourceArn");
-    existing(registry, &bus)?;
+    existing_bus(registry, &bus)?;
     if registry.archives.contains_key(name) {
         return Err(ApiError::new("ResourceAlreadyExistsException", format!("Archive {name} already exists.")));
     }
@@ -180,7 +180,7 @@ fn filters<'r>(
 fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let (prefix, source, state) = filters(request, "ListArchives", &ARCHIVE_STATES)?;
     if let Some((_, bus)) = source.and_then(|source| source.split_once(":event-bus/")) {
-        existing(registry, bus)?;
+        existing_bus(registry, bus)?;
     }
     let wanted = |archive: &&Archive| {
         archive.name.starts_with(prefix)
@@ -214,7 +214,7 @@ fn start_replay(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> 
     let Some((_, bus)) = destination_arn.split_once(":event-bus/") else {
         return invalid("Destination.Arn", "Must contain an event bus ARN.".into());
     };
-    existing(registry, bus)?;
+    existing_bus(registry, bus)?;
     let archive_name = source_arn.split_once(":archive/").map(|(_, name)| name).unwrap_or_default();
     let Some(archive) = registry.archives.get(archive_name) else {
         return invalid("EventSourceArn", format!("Archive {archive_name} does not exist."));

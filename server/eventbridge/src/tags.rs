@@ -1,7 +1,6 @@
 //! Tags of buses and rules.
 
-use super::buses::existing;
-use super::rules::existing_rule;
+use crate::lookup::{existing_bus, existing_rule};
 use fakemon_aws::request::Request;
 use fakemon_aws::{ApiError, Call, Operation, Reply};
 use fakemon_delivery::schema::Enforcement;
@@ -12,7 +11,7 @@ use serde_json::{Value, json};
 /// Tags of one resource.
 const TAGS_MAX: usize = 50;
 
-pub(super) fn operation(name: &str) -> Option<Operation> {
+pub(crate) fn operation(name: &str) -> Option<Operation> {
     Some(match name {
         "TagResource" => tag,
         "UntagResource" => untag,
@@ -22,7 +21,7 @@ pub(super) fn operation(name: &str) -> Option<Operation> {
 }
 
 /// The member `Tags`: a list of keys and values.
-pub(super) fn given(request: &Request<'_>) -> Result<Tags, ApiError> {
+pub(crate) fn given(request: &Request<'_>) -> Result<Tags, ApiError> {
     let given = request.get("Tags").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let mut tags = Tags::new();
     for (number, tag) in (1..).zip(given) {
@@ -74,7 +73,7 @@ fn tagged(registry: &Registry, request: &Request<'_>) -> Result<Resource, ApiErr
         return existing_rule(registry, bus, rule).cloned().map(Resource::Rule);
     }
     match arn.split_once(":event-bus/") {
-        Some((_, bus)) => existing(registry, bus).cloned().map(Resource::Bus),
+        Some((_, bus)) => existing_bus(registry, bus).cloned().map(Resource::Bus),
         None => Err(ApiError::invalid(format!(
             "Parameter {arn} is not valid. Reason: Provided Arn is not in correct format."
         ))),

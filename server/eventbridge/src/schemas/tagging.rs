@@ -1,8 +1,8 @@
 //! Tags of registries, schemas and discoverers. One of them, `COMPATIBILITY`, is a setting.
 
-use super::super::tags::check_keys;
 use super::lookup::{existing_registry, existing_schema, writable};
 use super::{as_bad, bad, check, missing};
+use crate::tags::check_keys;
 use fakemon_aws::request::Request;
 use fakemon_aws::{ApiError, Call, Operation, Reply};
 use fakemon_delivery::schema::Mode;
@@ -16,7 +16,7 @@ pub(super) const COMPATIBILITY: &str = "fakemon:compatibility";
 const TAGS_MAX: usize = 50;
 
 /// The operation behind `GET`, `POST` or `DELETE` of `/tags/{ResourceArn}`.
-pub(in crate::aws) fn operation(act: &str) -> Option<Operation> {
+pub(crate) fn operation(act: &str) -> Option<Operation> {
     Some(match act {
         "list" => list,
         "tag" => tag,
@@ -26,7 +26,7 @@ pub(in crate::aws) fn operation(act: &str) -> Option<Operation> {
 }
 
 /// The member `tags`: names and values.
-pub(super) fn given(request: &Request<'_>) -> Result<Tags, ApiError> {
+pub(crate) fn given(request: &Request<'_>) -> Result<Tags, ApiError> {
     let mut tags = Tags::new();
     let given = match request.get("tags") {
         None => return Ok(tags),

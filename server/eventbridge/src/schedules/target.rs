@@ -1,7 +1,7 @@
 //! The member `Target` of a schedule: checked as the service does, and stored as it was sent, with the defaults of
 //! its retry policy.
 
-use crate::aws::events::is_reserved;
+use crate::events::is_reserved;
 use fakemon_aws::request::{Request, lower};
 use fakemon_aws::{ApiError, Call};
 use fakemon_resource::resource::Schedule;
@@ -16,7 +16,7 @@ const RETRY: [(&str, u64, u64); 2] = [("MaximumEventAgeInSeconds", 60, 86_400), 
 
 /// The target of a request. Errors of the service's first pass are noted; the rest is checked only if that found
 /// none.
-pub(super) fn given(request: &Request<'_>, call: &Call<'_>) -> Result<Map<String, Value>, ApiError> {
+pub(crate) fn given(request: &Request<'_>, call: &Call<'_>) -> Result<Map<String, Value>, ApiError> {
     let Some(given) = request.get("Target") else {
         request.required_at("target");
         return Ok(Map::new());
@@ -55,7 +55,7 @@ pub(super) fn given(request: &Request<'_>, call: &Call<'_>) -> Result<Map<String
 }
 
 /// The target as it is stored.
-pub(super) fn shown(schedule: &Schedule) -> Value {
+pub(crate) fn shown(schedule: &Schedule) -> Value {
     serde_json::from_str(&schedule.target).unwrap_or_default()
 }
 

@@ -1,7 +1,7 @@
 //! Groups of schedules. `default` always exists, and cannot be deleted.
 
 use super::NAME;
-use crate::aws::tags;
+use crate::tags;
 use axum::Router;
 use axum::routing::MethodFilter;
 use fakemon_aws::Api;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// Groups, at most.
 const GROUPS_MAX: usize = 500;
 
-pub(super) fn routes() -> Router<Arc<Api>> {
+pub(crate) fn routes() -> Router<Arc<Api>> {
     const LIST: &[rest::InQuery] = &[
         ("NamePrefix", "NamePrefix", Kind::Text),
         ("MaxResults", "MaxResults", Kind::Number),
@@ -44,7 +44,7 @@ pub(super) fn tag_operation(act: &str) -> Option<Operation> {
 }
 
 /// The group of a name, or the service's error.
-pub(super) fn existing<'r>(registry: &'r Registry, name: &str) -> Result<Cow<'r, ScheduleGroup>, ApiError> {
+pub(crate) fn existing<'r>(registry: &'r Registry, name: &str) -> Result<Cow<'r, ScheduleGroup>, ApiError> {
     match registry.schedule_groups.get(name) {
         Some(group) => Ok(Cow::Borrowed(group)),
         None if name == DEFAULT_GROUP => Ok(Cow::Owned(default_group())),

@@ -60,7 +60,7 @@ fn kind(request: &Request<'_>) -> Option<Kind> {
     request.one_of("Type", &kinds).and_then(Kind::named)
 }
 
-pub(super) fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let (of, name, description) = (registry_name(request), schema_name(request), request.short("Description", 256));
     request.required("Type");
     let (kind, tags) = (kind(request), tagging::given(request)?);
@@ -112,7 +112,7 @@ fn has_room(registry: &Registry, content: &str) -> Result<(), ApiError> {
     }
 }
 
-pub(super) fn update(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn update(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let (of, name, description) = (registry_name(request), schema_name(request), request.short("Description", 256));
     let kind = kind(request);
     check(request)?;
@@ -171,12 +171,12 @@ fn goes_with(
     }
 }
 
-pub(super) fn describe(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn describe(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let (schema, version) = requested(registry, request)?;
     Ok(Reply::of(shown(&schema, &version, call, true)))
 }
 
-pub(super) fn delete(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn delete(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let (of, name) = (registry_name(request), schema_name(request));
     check(request)?;
     writable(registry, of)?;
@@ -200,7 +200,7 @@ pub(super) fn delete_version(registry: &Registry, request: &Request<'_>, call: &
     Ok(Reply::with(Value::Null, changes))
 }
 
-pub(super) fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let (of, prefix) = (registry_name(request), request.text("SchemaNamePrefix").unwrap_or_default());
     check(request)?;
     existing_registry(registry, of)?;

@@ -1,7 +1,7 @@
 //! Discoverers: one for each bus.
 
-use super::super::buses::existing;
 use super::{arn, as_bad, bad, check, conflict, forbidden, missing, page, tagging};
+use crate::lookup::existing_bus;
 use fakemon_aws::request::{Request, object};
 use fakemon_aws::{ApiError, Call, Reply};
 use fakemon_model::limits::DISCOVERERS_MAX;
@@ -36,14 +36,14 @@ fn requested(registry: &Registry, request: &Request<'_>) -> Result<Discoverer, A
     held.ok_or_else(|| missing(format!("Discoverer with id {id} does not exist.")))
 }
 
-pub(super) fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let (source, description) = (request.required("SourceArn"), request.short("Description", 256));
     let tags = tagging::given(request)?;
     check(request)?;
     let Some((_, bus)) = source.split_once(":event-bus/").filter(|_| source.starts_with("arn:")) else {
         return Err(bad(format!("SourceArn must be the ARN of an event bus: {source} is not.")));
     };
-    existing(registry, bus).map_err(as_bad)?;
+    existing_bus(registry, bus).map_err(as_bad)?;
     if registry.discoverers.values().any(|held| held.bus == bus) {
         return Err(conflict(format!("Event bus {bus} has a discoverer already.")));
     }
@@ -67,11 +67,11 @@ pub(super) fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>
     Ok(put(shown(&discoverer, call), discoverer))
 }
 
-pub(super) fn describe(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn describe(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     Ok(Reply::of(shown(&requested(registry, request)?, call)))
 }
 
-pub(super) fn update(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn update(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let description = request.short("Description", 256);
     let mut discoverer = requested(registry, request)?;
     discoverer.description = description.or(discoverer.description);
@@ -80,12 +80,12 @@ pub(super) fn update(registry: &Registry, request: &Request<'_>, call: &Call<'_>
     Ok(put(shown(&discoverer, call), discoverer))
 }
 
-pub(super) fn delete(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn delete(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let discoverer = requested(registry, request)?;
     Ok(Reply::with(Value::Null, vec![Change::Delete(format!("discoverer/{}", discoverer.id))]))
 }
 
-pub(super) fn start(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn start(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let mut discoverer = requested(registry, request)?;
     if !discoverer.started {
         discoverer.started_at = call.now;
@@ -94,13 +94,13 @@ pub(super) fn start(registry: &Registry, request: &Request<'_>, call: &Call<'_>)
     Ok(put(json!({ "DiscovererId": discoverer.id, "State": state(&discoverer) }), discoverer))
 }
 
-pub(super) fn stop(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn stop(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let mut discoverer = requested(registry, request)?;
     discoverer.started = false;
     Ok(put(json!({ "DiscovererId": discoverer.id, "State": state(&discoverer) }), discoverer))
 }
 
-pub(super) fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let (id, source) = (request.text("DiscovererIdPrefix"), request.text("SourceArnPrefix"));
     let fits = |discoverer: &&Discoverer| {
         discoverer.id.starts_with(id.unwrap_or_default())

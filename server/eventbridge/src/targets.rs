@@ -1,8 +1,8 @@
 //! Targets of rules: put, list, remove. Up to a thousand per rule.
 
-use super::buses::existing;
-use super::http_parameters;
-use super::rules::existing_rule;
+use crate::http_parameters;
+use crate::lookup::existing_bus;
+use crate::lookup::existing_rule;
 use fakemon_aws::request::{NAME, Request, lower, paged};
 use fakemon_aws::{ApiError, Call, Operation, Reply};
 use fakemon_model::limits::TARGETS_OF_RULE_MAX;
@@ -17,7 +17,7 @@ const AWS_TARGETS_MAX: usize = 5;
 /// Variables of an input template, at most.
 const PATHS_MAX: usize = 100;
 
-pub(super) fn operation(name: &str) -> Option<Operation> {
+pub(crate) fn operation(name: &str) -> Option<Operation> {
     Some(match name {
         "PutTargets" => put,
         "RemoveTargets" => remove,
@@ -33,7 +33,7 @@ fn put(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Re
         check_members(request, &format!("targets.{number}.member"), target);
     }
     request.check()?;
-    existing(registry, &bus)?;
+    existing_bus(registry, &bus)?;
     existing_rule(registry, &bus, rule)?;
     let mut targets = BTreeMap::new();
     for given in given.iter().filter_map(Value::as_object) {
@@ -254,7 +254,7 @@ fn remove(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Re
     let (rule, bus) = (request.name("Rule", NAME, 64), request.bus("EventBusName"));
     let ids = request.list("Ids", 1, 100);
     request.check()?;
-    existing(registry, &bus)?;
+    existing_bus(registry, &bus)?;
     existing_rule(registry, &bus, rule)?;
     let (mut changes, mut failed) = (Vec::new(), Vec::new());
     for id in ids.iter().filter_map(Value::as_str) {
@@ -273,7 +273,7 @@ fn remove(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Re
 fn list(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let (rule, bus) = (request.name("Rule", NAME, 64), request.bus("EventBusName"));
     request.check()?;
-    existing(registry, &bus)?;
+    existing_bus(registry, &bus)?;
     existing_rule(registry, &bus, rule)?;
     let targets =
         registry.targets_of(&bus, rule).map(|target| (target.id.clone(), Value::Object(target.given.clone())));

@@ -69,7 +69,7 @@ pub(super) fn writable(registry: &Registry, name: &str) -> Result<SchemaRegistry
 }
 
 /// The schemas of a registry, sorted by name.
-pub(super) fn schemas(registry: &Registry, name: &str) -> Vec<Schema> {
+pub(crate) fn schemas(registry: &Registry, name: &str) -> Vec<Schema> {
     match name {
         OUR_REGISTRY => our_schemas().iter().map(schema_of).collect(),
         _ => registry.schemas_of(name).cloned().collect(),
@@ -86,7 +86,7 @@ pub(super) fn existing_schema(registry: &Registry, of: &str, name: &str) -> Resu
 }
 
 /// The versions of a schema, the oldest first.
-pub(super) fn versions(registry: &Registry, of: &str, name: &str) -> Vec<SchemaVersion> {
+pub(crate) fn versions(registry: &Registry, of: &str, name: &str) -> Vec<SchemaVersion> {
     match of {
         OUR_REGISTRY => our(name).map(version_of).into_iter().collect(),
         _ => registry.versions_of(of, name).cloned().collect(),
@@ -99,7 +99,7 @@ pub(super) fn version_count(registry: &Registry, of: &str, name: &str) -> usize 
 }
 
 /// The schema that a request names, in the version that it names; without one the newest.
-pub(super) fn requested(registry: &Registry, request: &Request<'_>) -> Result<(Schema, SchemaVersion), ApiError> {
+pub(crate) fn requested(registry: &Registry, request: &Request<'_>) -> Result<(Schema, SchemaVersion), ApiError> {
     let (of, name, version) = (registry_name(request), schema_name(request), request.text("SchemaVersion"));
     super::check(request)?;
     existing_registry(registry, of)?;

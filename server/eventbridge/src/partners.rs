@@ -10,12 +10,12 @@ use fakemon_resource::resource::{Change, Resource};
 use serde_json::{Value, json};
 
 /// Prefix of every name.
-pub(crate) const PREFIX: &str = "aws.partner/";
+pub const PREFIX: &str = "aws.partner/";
 const SOURCE_NAME: &str = r"aws\.partner(/[\.\-_A-Za-z0-9]+){2,}";
 /// Partner event sources, at most.
 const SOURCES_MAX: usize = 10_000;
 
-pub(super) fn operation(name: &str) -> Option<Operation> {
+pub fn operation(name: &str) -> Option<Operation> {
     Some(match name {
         "CreatePartnerEventSource" => create,
         "DeletePartnerEventSource" => delete,
@@ -31,7 +31,7 @@ pub(super) fn operation(name: &str) -> Option<Operation> {
 }
 
 /// Whether a text can be the name of a partner event source.
-pub(crate) fn is_source_name(name: &str) -> bool {
+pub fn is_source_name(name: &str) -> bool {
     let fits = |part: &str| {
         !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
     };
@@ -40,7 +40,7 @@ pub(crate) fn is_source_name(name: &str) -> bool {
 }
 
 /// A new partner event source; pending until its bus is created.
-pub(crate) fn new_source(
+pub fn new_source(
     registry: &Registry,
     name: &str,
     call_now: fakemon_model::ids::Timestamp,
@@ -72,7 +72,7 @@ fn check_source_name(request: &Request<'_>, at: &str, name: &str) {
 }
 
 /// The partner event source of a name, or the service's error.
-pub(super) fn existing<'r>(registry: &'r Registry, name: &str) -> Result<&'r EventSource, ApiError> {
+pub fn existing<'r>(registry: &'r Registry, name: &str) -> Result<&'r EventSource, ApiError> {
     let missing = || ApiError::missing(format!("Event source {name} does not exist."));
     registry.event_sources.get(name).ok_or_else(missing)
 }
@@ -83,7 +83,7 @@ pub(super) fn in_state(source: &EventSource, state: EventSourceState) -> Change 
 }
 
 /// As with the service, without an account: partners are no accounts of the customer's.
-pub(crate) fn source_arn(region: &str, name: &str) -> String {
+pub fn source_arn(region: &str, name: &str) -> String {
     arn(region, &format!("event-source/{name}")).replace(ACCOUNT, "")
 }
 

@@ -1,6 +1,7 @@
 //! Event buses and who may put events on them.
 
-use super::{partners, tags};
+use crate::lookup::existing_bus;
+use crate::{partners, tags};
 use fakemon_aws::request::{BUS_NAME, NAME, Request, arn, object, paged};
 use fakemon_aws::{ApiError, Call, Operation, Reply, seconds, services};
 use fakemon_resource::inbound::EventSourceState;
@@ -13,7 +14,7 @@ const POLICY_BYTES_MAX: usize = 10 << 10;
 /// Members that are stored and returned, without effect.
 const KEPT: [&str; 2] = ["KmsKeyIdentifier", "LogConfig"];
 
-pub(super) fn operation(name: &str) -> Option<Operation> {
+pub(crate) fn operation(name: &str) -> Option<Operation> {
     Some(match name {
         "CreateEventBus" => create,
         "UpdateEventBus" => update,
@@ -40,11 +41,6 @@ fn no_endpoint(_: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Repl
     let name = request.name("Name", NAME, 64);
     request.check()?;
     Err(ApiError::missing(format!("Endpoint '{name}' does not exist.")))
-}
-
-/// The bus of a name, or the service's error.
-pub(super) fn existing<'r>(registry: &'r Registry, name: &str) -> Result<&'r Bus, ApiError> {
-    registry.buses.get(name).ok_or_else(|| ApiError::missing(format!("Event bus {name} does not exist.")))
 }
 
 fn bus_arn(call: &Call<'_>, name: &str) -> String {
@@ -98,7 +94,7 @@ fn update(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result
     let name = request.bus("Name");
     let description = request.short("Description", 512);
     request.check()?;
-    let mut bus = existing(registry, &name)?.clone();
+    let mut bus = existing_bus(registry, &name)?.clone();
     bus.description = description.or(bus.description);
     bus.dead_letter_arn = dead_letter(request).or(bus.dead_letter_arn);
     bus.kept.extend(kept(request));
@@ -147,7 +143,7 @@ fn shown(bus: &Bus, call: &Call<'_>) -> Value {
 fn describe(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let name = request.bus("Name");
     request.check()?;
-    Ok(Reply::of(shown(existing(registry, &name)?, call)))
+    Ok(Reply::of(shown(existing_bus(registry, &name)?, call)))
 }
 
 fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -165,7 +161,7 @@ const STATEMENT_ID: &str = "[a-zA-Z0-9-_]+";
 fn put_permission(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let name = request.bus("EventBusName");
     request.check()?;
-    let mut bus = existing(registry, &name)?.clone();
+    let mut bus = existing_bus(registry, &name)?.clone();
     if let Some(policy) = request.text("Policy") {
         let policy = serde_json::from_str(policy).ok().filter(Value::is_object);
         bus.policy = Some(policy.ok_or_else(|| ApiError::invalid("This policy contains invalid Json"))?);
@@ -231,7 +227,7 @@ fn statement(request: &Request<'_>, call: &Call<'_>, bus: &str) -> Result<Value,
 fn remove_permission(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let name = request.bus("EventBusName");
     request.check()?;
-    let mut bus = existing(registry, &name)?.clone();
+    let mut bus = existing_bus(registry, &name)?.clone();
     if request.get("RemoveAllPermissions").and_then(Value::as_bool).unwrap_or_default() {
         bus.policy = None;
     } else {
