@@ -11,7 +11,10 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rocksdb", &["engine/journal/", "benches/benches/"]),
     ("flatbuffers", &["fbs/"]),
     ("mio", &["server/edge/src/", "server/load/src/"]),
-    ("tokio", &["server/http/src/", "server/aws/src/", "server/eventbridge/src/", "server/control/src/"]),
+    (
+        "tokio",
+        &["server/http/src/", "server/aws/src/", "server/eventbridge/src/", "server/sqs/src/", "server/control/src/"],
+    ),
     ("hyper", &["server/control/src/webhooks/", "server/http/src/door.rs"]),
     ("aws_sigv4", &["server/aws/src/signature.rs", "tests/signed.rs"]),
 ];

@@ -1,12 +1,9 @@
 //! The AWS API: JSON at `POST /`, the operation in the header `X-Amz-Target`. Clients of Amazon EventBridge and
 //! Amazon SQS (boto3, the AWS CLI, Terraform) use our address as the endpoint.
 //!
-//! - `sqs`, `moves`: operations of `AmazonSQS`
 //! - `logs`, `log_filter`: operations of Amazon CloudWatch Logs
 //!
 
-mod sqs;
-mod moves;
 mod log_filter;
 mod logs;
 
@@ -24,10 +21,9 @@ use fakemon_engine::wall_clock;
 use fakemon_eventbridge::{archives, events};
 use fakemon_pipe::state_name;
 use fakemon_resource::resource::{Archive, Pipe};
+use fakemon_sqs as sqs;
 pub(super) use logs::Queries;
-pub(super) use moves::{Moves, end_all as end_moves, resume as resume_moves};
 use serde_json::{Map, Value, json};
-pub(super) use sqs::Pauses;
 use std::sync::Arc;
 
 /// The services that are implemented.
@@ -170,10 +166,10 @@ async fn dispatch(
             _ => fakemon_eventbridge::operation(operation),
         },
         Service::Sqs if operation.ends_with("MessageMoveTask") || operation.ends_with("MessageMoveTasks") => {
-            return moves::call(shared, operation, request, call).await;
+            return sqs::moves::call(&shared.sqs, operation, request, call).await;
         }
         Service::Sqs => match sqs::queue_operation(operation) {
-            Some(known) => return sqs::call(shared, known, request, call).await,
+            Some(known) => return sqs::call(&shared.sqs, known, request, call).await,
             None => sqs::operation(operation),
         },
         Service::Logs => match logs::line_operation(operation) {

@@ -66,6 +66,7 @@ use fakemon_http::door::Door;
 pub use fakemon_http::listener::EXTRA_SEATS;
 pub use fakemon_http::places::PlacesOptions;
 use fakemon_http::{Backend, Refusal, desk, door, fresh, listener, places, tasks, uri};
+use fakemon_sqs::{Moves, Pauses, Sqs, moves};
 use fakemon_sync::pulse;
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -143,19 +144,14 @@ pub struct Control {
 struct Shared {
     backend: Arc<Backend>,
     api: Arc<Api>,
+    sqs: Arc<Sqs>,
     options: ControlOptions,
-    /// Message move tasks.
-    moves: aws::Moves,
-    /// Queues that were deleted or purged recently.
-    pauses: aws::Pauses,
     /// Answers to log queries.
     queries: aws::Queries,
     /// Recent requests of partners, to detect duplicates.
     recent: partners::Recent,
     /// Open streams of events.
     streams: stream::Hub,
-    /// Notified when any queue gets messages.
-    messages: tokio::sync::Notify,
     /// Metrics of schema discovery.
     discovery: discovery::DiscoveryFigures,
     metrics: fresh::Fresh,
@@ -205,18 +201,22 @@ pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::R
     let (stop, stopped) = watch::channel(false);
     let meters = api_keys::Meters::load(&engine).context("how much API keys have used")?;
     let recent = partners::Recent::load(&engine).context("what partners sent already")?;
-    let pauses = aws::Pauses::load(&engine, options.queue_pause).context("which queues have a pause")?;
+    let pauses = Pauses::load(&engine, options.queue_pause).context("which queues have a pause")?;
     let backend = Arc::new(Backend::new(engine, orders, options.is_asked_to_stop));
     let shared = Arc::new(Shared {
         api: Arc::new(Api { backend: Arc::clone(&backend), settings: options.bus, meters }),
+        sqs: Arc::new(Sqs {
+            backend: Arc::clone(&backend),
+            moves: Moves::default(),
+            pauses,
+            queue_pause: options.queue_pause,
+            messages: tokio::sync::Notify::new(),
+        }),
         backend,
         options,
-        moves: aws::Moves::default(),
-        pauses,
         queries: aws::Queries::default(),
         recent,
         streams: stream::Hub::default(),
-        messages: tokio::sync::Notify::new(),
         discovery: discovery::DiscoveryFigures::default(),
         metrics: fresh::Fresh::default(),
         figures: fresh::Fresh::default(),
@@ -227,7 +227,7 @@ pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::R
     let told = Arc::downgrade(&shared);
     shared.engine.queues().on_message(move |_| {
         if let Some(shared) = told.upgrade() {
-            shared.messages.notify_waiters();
+            shared.sqs.messages.notify_waiters();
         }
     });
     let (ready, is_ready) = std::sync::mpsc::channel();
@@ -279,7 +279,7 @@ async fn serve(
         .with_graceful_shutdown(async move { drop(stopped.wait_for(|stop| *stop).await) });
     let http = tokio::spawn(async move { http.await });
     let hooks = webhooks::Webhooks::new(&shared);
-    aws::resume_moves(&shared);
+    moves::resume(&shared.sqs);
     let (engine, of) = (&shared.engine, Arc::clone(&shared));
     let never = || false;
     tasks::kept(engine, "beat", never, beat());

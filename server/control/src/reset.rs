@@ -10,13 +10,13 @@
 //! before, commands included, have been processed when the answer comes.
 
 use super::Shared;
-use super::aws;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use fakemon_http::desk;
 use fakemon_http::refusal::Refusal;
 use fakemon_model::limits::PUT_EVENTS_MAX;
+use fakemon_sqs::moves;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -33,11 +33,11 @@ pub(super) async fn post(State(shared): State<Arc<Shared>>) -> Result<Json<Value
 
 async fn empty(shared: &Shared) -> Result<Json<Value>, Refusal> {
     let _nobody_makes_resources = shared.changing.lock().await;
-    aws::end_moves(shared).await;
+    moves::end_all(&shared.sqs).await;
     let changes = shared.engine.registry().emptied();
     shared.recent.clear();
     shared.api.meters.clear();
-    shared.pauses.clear();
+    shared.sqs.pauses.clear();
     shared.queries.clear();
     for changes in changes.chunks(PUT_EVENTS_MAX) {
         let written = desk::change(&shared.orders, changes.to_vec()).await;

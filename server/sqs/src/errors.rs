@@ -5,12 +5,12 @@ use axum::http::StatusCode;
 use fakemon_aws::ApiError;
 
 /// The name of an error.
-pub(in crate::aws) struct ErrorName {
+pub struct ErrorName {
     /// `__type` of the JSON protocol.
-    pub(in crate::aws) kind: String,
+    pub kind: String,
     /// `Code` of the query protocol.
-    pub(in crate::aws) code: &'static str,
-    pub(in crate::aws) status: StatusCode,
+    pub code: &'static str,
+    pub status: StatusCode,
 }
 
 /// Errors of SQS alone: name, code in the query protocol, status.
@@ -49,7 +49,7 @@ const COMMON: [(&str, &str, &str); 10] = [
 
 impl ErrorName {
     /// The names of an error in SQS.
-    pub(in crate::aws) fn of(error: &ApiError) -> ErrorName {
+    pub fn of(error: &ApiError) -> ErrorName {
         if let Some((name, code, status)) = OWN.iter().find(|(name, ..)| *name == error.code) {
             let status = StatusCode::from_u16(*status).expect("a status of HTTP");
             return ErrorName { kind: format!("com.amazonaws.sqs#{name}"), code, status };
@@ -60,7 +60,7 @@ impl ErrorName {
     }
 
     /// `Sender` or `Receiver`, by the status.
-    pub(in crate::aws) fn fault(&self) -> &'static str {
+    pub fn fault(&self) -> &'static str {
         if self.status.is_server_error() { "Receiver" } else { "Sender" }
     }
 }

@@ -8,7 +8,13 @@
 //! - `permissions`: statements of a queue's policy
 //! - `pauses`: waits after a queue was deleted or purged
 //! - `messages`: messages, in and out
-//! - `query`: names of members in the query protocol
+//! - [`query`]: names of members in the query protocol
+//! - [`moves`]: message move tasks
+
+#![allow(
+    missing_docs,
+    reason = "nothing outside of this workspace reads them; a doc that repeats a name says nothing"
+)]
 
 mod asked;
 mod errors;
@@ -17,16 +23,16 @@ mod attributes;
 mod permissions;
 mod pauses;
 mod messages;
-pub(super) mod query;
+pub mod query;
+pub mod moves;
 
-use crate::Shared;
-pub(super) use asked::{filled, invalid, invalid_value, number, text};
-use asked::{missing, names, required};
+use asked::{filled, invalid, invalid_value, missing, names, number, required, text};
 use attributes::small;
-pub(super) use errors::ErrorName;
+pub use errors::ErrorName;
 use fakemon_aws::request::{Request, object, page_behind};
 use fakemon_aws::{ApiError, Call, Operation, Reply, Turn};
 use fakemon_engine::Engine;
+use fakemon_http::Backend;
 use fakemon_http::places::become_poll;
 use fakemon_model::envelope::ACCOUNT;
 use fakemon_queue::queue::{NewMessage, QueueError, Redrive, Settlement, is_fifo, is_id};
@@ -35,11 +41,35 @@ use fakemon_resource::resource::{Change, Queue, Resource, Tags};
 use messages::{
     BATCH_BYTES_MAX, BATCH_MAX, batch, batch_bytes, batch_too_long, check_order, new_message, sent, shown, visibility,
 };
+pub use moves::Moves;
 use pauses::Paused;
-pub(crate) use pauses::Pauses;
+pub use pauses::Pauses;
 use serde_json::{Value, json};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
+
+/// State of the service.
+pub struct Sqs {
+    pub backend: Arc<Backend>,
+    /// Message move tasks.
+    pub moves: Moves,
+    /// Queues that were deleted or purged recently.
+    pub pauses: Pauses,
+    /// How long a deleted queue's name stays reserved, and how long after a purge a queue cannot be purged again.
+    pub queue_pause: Duration,
+    /// Notified when any queue gets messages.
+    pub messages: Notify,
+}
+
+impl Deref for Sqs {
+    type Target = Backend;
+
+    fn deref(&self) -> &Backend {
+        &self.backend
+    }
+}
 
 /// Tags of a queue.
 const TAGS_MAX: usize = 50;
@@ -47,7 +77,7 @@ const TAGS_MAX: usize = 50;
 const NEVER_ABSENT: [&str; 2] = ["queueUrls", "Results"];
 
 /// Operations that only the registry decides.
-pub(super) fn operation(name: &str) -> Option<Operation> {
+pub fn operation(name: &str) -> Option<Operation> {
     Some(match name {
         "GetQueueUrl" => url_of,
         "ListQueues" => list,
@@ -64,7 +94,7 @@ pub(super) fn operation(name: &str) -> Option<Operation> {
 
 /// Operations on queues and their messages.
 #[derive(Clone, Copy)]
-pub(super) enum OnQueue {
+pub enum OnQueue {
     Create,
     Attributes,
     Send,
@@ -78,7 +108,7 @@ pub(super) enum OnQueue {
     DeleteQueue,
 }
 
-pub(super) fn queue_operation(name: &str) -> Option<OnQueue> {
+pub fn queue_operation(name: &str) -> Option<OnQueue> {
     Some(match name {
         "CreateQueue" => OnQueue::Create,
         "GetQueueAttributes" => OnQueue::Attributes,
@@ -96,7 +126,7 @@ pub(super) fn queue_operation(name: &str) -> Option<OnQueue> {
 }
 
 /// Removes empty members from an answer, as SQS does: clients test for their presence.
-pub(super) fn without_empty(mut answer: Value) -> Value {
+pub fn without_empty(mut answer: Value) -> Value {
     let is_empty = |value: &Value| {
         value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(|o| o.is_empty())
     };
@@ -107,7 +137,7 @@ pub(super) fn without_empty(mut answer: Value) -> Value {
 }
 
 /// The error for a body that was cut off: it was larger than a message, or a batch, may be.
-pub(super) fn too_large(operation: &str, bytes: Option<usize>) -> ApiError {
+pub fn too_large(operation: &str, bytes: Option<usize>) -> ApiError {
     match operation {
         "SendMessageBatch" => batch_too_long(bytes.unwrap_or(fakemon_aws::BODY_BYTES_MAX)),
         _ => messages::too_long(BATCH_BYTES_MAX as u64),
@@ -251,80 +281,76 @@ fn list_tags(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result
 }
 
 /// Runs an operation on a queue. Disk I/O is done on another thread.
-pub(super) async fn call(
-    shared: &Arc<Shared>,
+pub async fn call(
+    sqs: &Arc<Sqs>,
     operation: OnQueue,
     request: &Request<'_>,
     call: &Call<'_>,
 ) -> Result<Value, ApiError> {
-    let queue = || named(&shared.engine.registry(), request).cloned();
+    let queue = || named(&sqs.engine.registry(), request).cloned();
     match operation {
-        OnQueue::Create => create_unless_paused(shared, request, call).await,
-        OnQueue::Attributes => attributes::shown(&shared.engine, &queue()?, request, call),
-        OnQueue::Send => send_one(shared, &queue()?, request).await,
-        OnQueue::SendBatch => send_batch(shared, &queue()?, request).await,
-        OnQueue::Receive => receive(shared, &queue()?, request, call).await,
-        OnQueue::Delete => settle(shared, &queue()?, request, true).await,
-        OnQueue::ChangeVisibility => settle(shared, &queue()?, request, false).await,
-        OnQueue::DeleteBatch => settle_batch(shared, &queue()?, request, true).await,
-        OnQueue::ChangeVisibilityBatch => settle_batch(shared, &queue()?, request, false).await,
-        OnQueue::Purge => purge(shared, &queue()?).await,
-        OnQueue::DeleteQueue => delete_queue(shared, &queue()?, request, call).await,
+        OnQueue::Create => create_unless_paused(sqs, request, call).await,
+        OnQueue::Attributes => attributes::shown(&sqs.engine, &queue()?, request, call),
+        OnQueue::Send => send_one(sqs, &queue()?, request).await,
+        OnQueue::SendBatch => send_batch(sqs, &queue()?, request).await,
+        OnQueue::Receive => receive(sqs, &queue()?, request, call).await,
+        OnQueue::Delete => settle(sqs, &queue()?, request, true).await,
+        OnQueue::ChangeVisibility => settle(sqs, &queue()?, request, false).await,
+        OnQueue::DeleteBatch => settle_batch(sqs, &queue()?, request, true).await,
+        OnQueue::ChangeVisibilityBatch => settle_batch(sqs, &queue()?, request, false).await,
+        OnQueue::Purge => purge(sqs, &queue()?).await,
+        OnQueue::DeleteQueue => delete_queue(sqs, &queue()?, request, call).await,
     }
 }
 
-async fn create_unless_paused(
-    shared: &Arc<Shared>,
-    request: &Request<'_>,
-    call: &Call<'_>,
-) -> Result<Value, ApiError> {
+async fn create_unless_paused(sqs: &Arc<Sqs>, request: &Request<'_>, call: &Call<'_>) -> Result<Value, ApiError> {
     let name = required(request, "QueueName")?;
-    let is_new = !shared.engine.registry().queues.contains_key(name);
-    if is_new && shared.pauses.holds(Paused::Create, name, shared.engine.now(), shared.options.queue_pause) {
+    let is_new = !sqs.engine.registry().queues.contains_key(name);
+    if is_new && sqs.pauses.holds(Paused::Create, name, sqs.engine.now(), sqs.queue_pause) {
         let message = format!(
             "You must wait {} seconds after deleting a queue before you can create another with the same name.",
-            shared.options.queue_pause.as_secs()
+            sqs.queue_pause.as_secs()
         );
         return Err(ApiError::new("QueueDeletedRecently", message));
     }
     // The process may have ended between the deletion of a queue of this name and that of its messages.
-    let turn = clear_away(shared, name).await?;
-    fakemon_aws::carry_out_in(turn, &shared.backend, |registry: &Registry| create(registry, request, call)).await
+    let turn = clear_away(sqs, name).await?;
+    fakemon_aws::carry_out_in(turn, &sqs.backend, |registry: &Registry| create(registry, request, call)).await
 }
 
 /// Deletes the messages of a queue that is gone. The turn that it answers is the one in which it looked: until that
 /// ends, no queue of this name comes or goes, so that a new one begins empty and keeps what it gets.
-async fn clear_away(shared: &Arc<Shared>, name: &str) -> Result<Turn, ApiError> {
-    let turn = Arc::clone(&shared.changing).lock_owned().await;
-    if shared.engine.registry().queues.contains_key(name) || !shared.engine.queues().remembers(name) {
+async fn clear_away(sqs: &Arc<Sqs>, name: &str) -> Result<Turn, ApiError> {
+    let turn = Arc::clone(&sqs.changing).lock_owned().await;
+    if sqs.engine.registry().queues.contains_key(name) || !sqs.engine.queues().remembers(name) {
         return Ok(turn);
     }
-    let (engine, name) = (shared.engine.clone(), name.to_owned());
+    let (engine, name) = (sqs.engine.clone(), name.to_owned());
     let purged = tokio::task::spawn_blocking(move || engine.queues().purge(&name).map(|()| turn));
     purged.await.map_err(|error| ApiError::internal(error.to_string()))?.map_err(refused)
 }
 
-async fn purge(shared: &Arc<Shared>, queue: &Queue) -> Result<Value, ApiError> {
-    let pause = shared.options.queue_pause;
-    if shared.pauses.holds(Paused::Purge, &queue.name, shared.engine.now(), pause) {
+async fn purge(sqs: &Arc<Sqs>, queue: &Queue) -> Result<Value, ApiError> {
+    let pause = sqs.queue_pause;
+    if sqs.pauses.holds(Paused::Purge, &queue.name, sqs.engine.now(), pause) {
         let message =
             format!("Only one PurgeQueue operation on {} is allowed every {} seconds.", queue.name, pause.as_secs());
         return Err(ApiError::new("PurgeQueueInProgress", message));
     }
-    begin_pause(shared, Paused::Purge, queue).await?;
-    on_queue(shared, queue, |engine, name| engine.queues().purge(name)).await?.map_err(refused)?;
+    begin_pause(sqs, Paused::Purge, queue).await?;
+    on_queue(sqs, queue, |engine, name| engine.queues().purge(name)).await?.map_err(refused)?;
     Ok(Value::Null)
 }
 
 /// From now on something is not done again at once; on the disk after this.
-async fn begin_pause(shared: &Arc<Shared>, what: Paused, queue: &Queue) -> Result<(), ApiError> {
-    let notes = shared.pauses.begin(what, &queue.name, shared.engine.now(), shared.options.queue_pause);
-    let noted = on_queue(shared, queue, |engine, _| engine.notes().set(notes).and_then(|()| engine.notes().sync()));
+async fn begin_pause(sqs: &Arc<Sqs>, what: Paused, queue: &Queue) -> Result<(), ApiError> {
+    let notes = sqs.pauses.begin(what, &queue.name, sqs.engine.now(), sqs.queue_pause);
+    let noted = on_queue(sqs, queue, |engine, _| engine.notes().set(notes).and_then(|()| engine.notes().sync()));
     noted.await?.map_err(ApiError::internal)
 }
 
 async fn delete_queue(
-    shared: &Arc<Shared>,
+    sqs: &Arc<Sqs>,
     queue: &Queue,
     request: &Request<'_>,
     call: &Call<'_>,
@@ -334,19 +360,19 @@ async fn delete_queue(
         Ok(Reply::with(Value::Null, vec![Change::Delete(format!("queue/{}", queue.name))]))
     };
     // Noted before, so that no end of the process comes between; while the queue is there it means nothing.
-    begin_pause(shared, Paused::Create, queue).await?;
-    fakemon_aws::change(&shared.backend, delete, request, call).await?;
-    drop(clear_away(shared, &queue.name).await?);
-    shared.messages.notify_waiters(); // receivers that wait for its messages are answered now
+    begin_pause(sqs, Paused::Create, queue).await?;
+    fakemon_aws::change(&sqs.backend, delete, request, call).await?;
+    drop(clear_away(sqs, &queue.name).await?);
+    sqs.messages.notify_waiters(); // receivers that wait for its messages are answered now
     Ok(Value::Null)
 }
 
 async fn on_queue<T: Send + 'static>(
-    shared: &Arc<Shared>,
+    sqs: &Arc<Sqs>,
     queue: &Queue,
     act: impl FnOnce(&Engine, &str) -> T + Send + 'static,
 ) -> Result<T, ApiError> {
-    let (engine, name) = (shared.engine.clone(), queue.name.clone());
+    let (engine, name) = (sqs.engine.clone(), queue.name.clone());
     let done = tokio::task::spawn_blocking(move || act(&engine, &name)).await;
     done.map_err(|error| ApiError::internal(error.to_string()))
 }
@@ -381,13 +407,13 @@ fn failed_entry(id: &Value, error: &ApiError) -> Value {
     json!({ "Id": id, "SenderFault": !name.status.is_server_error(), "Code": name.code, "Message": error.message })
 }
 
-async fn send_one(shared: &Arc<Shared>, queue: &Queue, request: &Request<'_>) -> Result<Value, ApiError> {
+async fn send_one(sqs: &Arc<Sqs>, queue: &Queue, request: &Request<'_>) -> Result<Value, ApiError> {
     let message = vec![new_message(queue, request)?];
-    let done = on_queue(shared, queue, move |engine, name| engine.queues().send(name, message, engine.now()));
+    let done = on_queue(sqs, queue, move |engine, name| engine.queues().send(name, message, engine.now()));
     Ok(sent(&done.await?.map_err(refused)?[0]))
 }
 
-async fn send_batch(shared: &Arc<Shared>, queue: &Queue, request: &Request<'_>) -> Result<Value, ApiError> {
+async fn send_batch(sqs: &Arc<Sqs>, queue: &Queue, request: &Request<'_>) -> Result<Value, ApiError> {
     let (mut ids, mut messages, mut failed): (Vec<Value>, Vec<NewMessage>, Vec<Value>) = Default::default();
     let entries = batch(request, "SendMessageBatch")?;
     let bytes = batch_bytes(&entries);
@@ -405,7 +431,7 @@ async fn send_batch(shared: &Arc<Shared>, queue: &Queue, request: &Request<'_>) 
             Err(error) => failed.push(failed_entry(&entry["Id"], &error)),
         }
     }
-    let done = on_queue(shared, queue, move |engine, name| engine.queues().send(name, messages, engine.now()));
+    let done = on_queue(sqs, queue, move |engine, name| engine.queues().send(name, messages, engine.now()));
     let successful: Vec<Value> = done
         .await?
         .map_err(refused)?
@@ -420,21 +446,16 @@ async fn send_batch(shared: &Arc<Shared>, queue: &Queue, request: &Request<'_>) 
     Ok(json!({ "Successful": successful, "Failed": failed }))
 }
 
-async fn settle(shared: &Arc<Shared>, queue: &Queue, request: &Request<'_>, delete: bool) -> Result<Value, ApiError> {
+async fn settle(sqs: &Arc<Sqs>, queue: &Queue, request: &Request<'_>, delete: bool) -> Result<Value, ApiError> {
     let receipts = vec![read_settlement(request, delete)?];
     let handle = receipts[0].0.clone();
-    let done = on_queue(shared, queue, move |engine, name| engine.queues().settle(name, &receipts, engine.now()));
+    let done = on_queue(sqs, queue, move |engine, name| engine.queues().settle(name, &receipts, engine.now()));
     done.await?.into_iter().try_for_each(|outcome| outcome.map_err(|error| refused_receipt(error, &handle)))?;
     Ok(Value::Null)
 }
 
 /// Settles the messages of a batch, all in one write.
-async fn settle_batch(
-    shared: &Arc<Shared>,
-    queue: &Queue,
-    request: &Request<'_>,
-    delete: bool,
-) -> Result<Value, ApiError> {
+async fn settle_batch(sqs: &Arc<Sqs>, queue: &Queue, request: &Request<'_>, delete: bool) -> Result<Value, ApiError> {
     let (mut ids, mut receipts, mut failed, mut successful) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let of = if delete { "DeleteMessageBatch" } else { "ChangeMessageVisibilityBatch" };
     for entry in batch(request, of)? {
@@ -448,7 +469,7 @@ async fn settle_batch(
         }
     }
     let handles: Vec<String> = receipts.iter().map(|(handle, _)| handle.clone()).collect();
-    let done = on_queue(shared, queue, move |engine, name| engine.queues().settle(name, &receipts, engine.now()));
+    let done = on_queue(sqs, queue, move |engine, name| engine.queues().settle(name, &receipts, engine.now()));
     for ((outcome, id), handle) in done.await?.into_iter().zip(ids).zip(handles) {
         let refused = |error: QueueError| match error {
             QueueError::Handle => {
@@ -486,12 +507,7 @@ fn attempt_of(queue: &Queue, request: &Request<'_>) -> Result<Option<String>, Ap
     Ok(id.map(str::to_owned))
 }
 
-async fn receive(
-    shared: &Arc<Shared>,
-    queue: &Queue,
-    request: &Request<'_>,
-    call: &Call<'_>,
-) -> Result<Value, ApiError> {
+async fn receive(sqs: &Arc<Sqs>, queue: &Queue, request: &Request<'_>, call: &Call<'_>) -> Result<Value, ApiError> {
     let most = BATCH_MAX as u32;
     let max = number(request, "MaxNumberOfMessages", 1, most, "Must be between 1 and 10, if provided.")?;
     let max = max.unwrap_or(1) as usize;
@@ -503,7 +519,7 @@ async fn receive(
     let until = tokio::time::Instant::now() + Duration::from_secs(wait.into());
     loop {
         // Registered before the check, so that a message that comes between check and wait wakes us.
-        let arrived = shared.messages.notified();
+        let arrived = sqs.messages.notified();
         let attempt = attempt.clone();
         let made_at = queue.created_at;
         let look = move |engine: &Engine, name: &str| {
@@ -524,9 +540,9 @@ async fn receive(
                 received => received.map_err(refused),
             }
         };
-        let received = on_queue(shared, queue, look).await??;
-        if !received.is_empty() || tokio::time::Instant::now() >= until || shared.is_stopping() {
-            let messages: Vec<Value> = received.iter().map(|one| shown(one, &shared.engine, request, call)).collect();
+        let received = on_queue(sqs, queue, look).await??;
+        if !received.is_empty() || tokio::time::Instant::now() >= until || sqs.is_stopping() {
+            let messages: Vec<Value> = received.iter().map(|one| shown(one, &sqs.engine, request, call)).collect();
             return Ok(json!({ "Messages": messages }));
         }
         // A long poll needs a place of its own kind; without one it would hold a place for requests.

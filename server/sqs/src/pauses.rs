@@ -32,7 +32,7 @@ impl Paused {
 }
 
 /// A note to be written; with none it is deleted.
-pub(super) type Note = (String, Option<Vec<u8>>);
+pub(crate) type Note = (String, Option<Vec<u8>>);
 
 fn note((what, queue): &(Paused, String), since: Option<Timestamp>) -> Note {
     let key = format!("{NOTES}{}/{queue}", what.name());
@@ -48,11 +48,11 @@ fn read(key: &str, value: &[u8]) -> Option<((Paused, String), Timestamp)> {
 /// When what was done last, by name; by the engine's time, for a pause lasts as long whatever becomes of the wall
 /// clock.
 #[derive(Default)]
-pub(crate) struct Pauses(Mutex<HashMap<(Paused, String), Timestamp>>);
+pub struct Pauses(Mutex<HashMap<(Paused, String), Timestamp>>);
 
 impl Pauses {
     /// Loads the stored pauses; deletes those that are over.
-    pub(crate) fn load(engine: &Engine, pause: Duration) -> anyhow::Result<Pauses> {
+    pub fn load(engine: &Engine, pause: Duration) -> anyhow::Result<Pauses> {
         let (mut held, mut gone, now) = (HashMap::new(), Vec::new(), engine.now());
         engine.notes().visit(NOTES, &mut |key, value| match read(key, value) {
             Some((what, since)) if held.len() < NAMES_MAX && !is_over(since, now, pause) => {
@@ -65,7 +65,7 @@ impl Pauses {
     }
 
     /// Begins a pause; returns the notes to be written.
-    pub(super) fn begin(&self, what: Paused, queue: &str, now: Timestamp, pause: Duration) -> Vec<Note> {
+    pub(crate) fn begin(&self, what: Paused, queue: &str, now: Timestamp, pause: Duration) -> Vec<Note> {
         let mut gone = Vec::new();
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if held.len() >= NAMES_MAX {
@@ -85,13 +85,13 @@ impl Pauses {
     }
 
     /// Whether the pause still lasts.
-    pub(super) fn holds(&self, what: Paused, queue: &str, now: Timestamp, pause: Duration) -> bool {
+    pub(crate) fn holds(&self, what: Paused, queue: &str, now: Timestamp, pause: Duration) -> bool {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         held.get(&(what, queue.to_owned())).is_some_and(|since| !is_over(*since, now, pause))
     }
 
     /// Removes all.
-    pub(crate) fn clear(&self) {
+    pub fn clear(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }

@@ -1,9 +1,9 @@
 //! Messages: checked when they are sent, shown with the hashes that clients compare when they are received.
 
-use super::arn;
-use super::asked::{filled, invalid, invalid_value, missing, names, number, text};
-use super::attributes;
-use super::hashes::{md5_of, md5_of_attributes, md5_of_trace};
+use crate::arn;
+use crate::asked::{filled, invalid, invalid_value, missing, names, number, text};
+use crate::attributes;
+use crate::hashes::{TRACE_HEADER, md5_of, md5_of_attributes, md5_of_trace};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fakemon_aws::request::{Request, object};
@@ -16,11 +16,9 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 
 /// All messages of a batch, in bytes; also the default maximum of one message.
-pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
+pub(crate) const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Messages in one batch, and in one answer.
 pub(super) const BATCH_MAX: usize = 10;
-/// The system attribute that a sender may set.
-pub(super) const TRACE_HEADER: &str = "AWSTraceHeader";
 
 /// The visibility timeout of a request, in seconds.
 pub(super) fn visibility(request: &Request<'_>) -> Result<Option<u32>, ApiError> {
@@ -166,7 +164,7 @@ fn trace_header(request: &Request<'_>) -> Result<Option<String>, ApiError> {
 }
 
 /// The answer to a sender: the hashes are of what this request sent, also if it is a duplicate.
-pub(super) fn sent(message: &Message) -> Value {
+pub(crate) fn sent(message: &Message) -> Value {
     let number = message.deduplication_id.as_ref().map(|_| sequence_number(message));
     object([
         ("MessageId", Some(message.id.clone().into())),
@@ -182,7 +180,7 @@ fn sequence_number(message: &Message) -> String {
 }
 
 /// The entries of a batch: one to `BATCH_MAX`, each with an id of its own. `of` is the name of the operation.
-pub(super) fn batch(request: &Request<'_>, of: &str) -> Result<Vec<Value>, ApiError> {
+pub(crate) fn batch(request: &Request<'_>, of: &str) -> Result<Vec<Value>, ApiError> {
     let entries = request.get("Entries").and_then(Value::as_array).cloned().unwrap_or_default();
     if entries.is_empty() {
         let message = format!("There should be at least one {of}RequestEntry in the request.");
@@ -223,7 +221,7 @@ pub(super) fn batch_bytes(entries: &[Value]) -> usize {
 }
 
 /// A message as its receiver gets it.
-pub(super) fn shown(received: &Received, engine: &Engine, request: &Request<'_>, call: &Call<'_>) -> Value {
+pub(crate) fn shown(received: &Received, engine: &Engine, request: &Request<'_>, call: &Call<'_>) -> Value {
     let Received { message, handle, .. } = received;
     let system = system_attributes(received, engine, request, call);
     let asked = names(request, "MessageAttributeNames");

@@ -1,7 +1,7 @@
 //! Attributes of a queue: names, defaults and bounds, and the kind of queue that has them.
 
-use super::arn;
-use super::asked::invalid_value;
+use crate::arn;
+use crate::asked::invalid_value;
 use fakemon_aws::request::Request;
 use fakemon_aws::{ApiError, Call};
 use fakemon_engine::Engine;
@@ -25,13 +25,13 @@ const TOLD: [&str; 6] = [
 ];
 
 /// A numeric attribute, or its default.
-pub(super) fn number(queue: &Queue, name: &str) -> u64 {
+pub(crate) fn number(queue: &Queue, name: &str) -> u64 {
     let (_, default, ..) = NUMBERS.iter().find(|(held, ..)| *held == name).expect("a known setting");
     queue.attributes.get(name).and_then(|text| text.parse().ok()).unwrap_or(*default)
 }
 
 /// A numeric attribute whose maximum fits 32 bits.
-pub(super) fn small(queue: &Queue, name: &str) -> u32 {
+pub(crate) fn small(queue: &Queue, name: &str) -> u32 {
     u32::try_from(number(queue, name)).expect("bounded far below")
 }
 
@@ -50,7 +50,7 @@ pub(super) fn asks_for_fifo(request: &Request<'_>) -> bool {
 }
 
 /// The member `Attributes`, checked for the queue `queue`. An empty text resets an attribute.
-pub(super) fn given(
+pub(crate) fn given(
     registry: &Registry,
     request: &Request<'_>,
     queue: &str,
@@ -79,7 +79,7 @@ pub(super) fn given(
 }
 
 /// Sets attributes of a queue; setting one kind of encryption removes the other.
-pub(super) fn set(attributes: &mut BTreeMap<String, String>, given: BTreeMap<String, String>) {
+pub(crate) fn set(attributes: &mut BTreeMap<String, String>, given: BTreeMap<String, String>) {
     if given.get("KmsMasterKeyId").is_some_and(|key| !key.is_empty()) {
         attributes.remove("SqsManagedSseEnabled");
     }
@@ -190,13 +190,13 @@ fn known(queue: &Queue) -> BTreeMap<String, String> {
 }
 
 /// The attributes that a request asks for.
-pub(super) fn shown(
+pub(crate) fn shown(
     engine: &Engine,
     queue: &Queue,
     request: &Request<'_>,
     call: &Call<'_>,
 ) -> Result<Value, ApiError> {
-    let names = super::asked::names(request, "AttributeNames");
+    let names = crate::asked::names(request, "AttributeNames");
     let is_known = |name: &str| {
         name == "All"
             || OTHERS.contains(&name)

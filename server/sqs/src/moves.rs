@@ -7,8 +7,8 @@
 //! note   move/ID   the task, as JSON: one that was running when the process ended continues at the next start
 //! ```
 
-use super::sqs::{filled, invalid, invalid_value, number, text};
-use crate::Shared;
+use crate::Sqs;
+use crate::asked::{filled, invalid, invalid_value, number, text};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fakemon_aws::event_pattern::valid_pattern;
@@ -43,7 +43,7 @@ const NO_SOURCE: &str = "CouldNotDetermineMessageSource";
 
 /// Tasks that were started, the newest last.
 #[derive(Default)]
-pub(crate) struct Moves(Mutex<Vec<Arc<Move>>>);
+pub struct Moves(Mutex<Vec<Arc<Move>>>);
 
 /// Settings of a task.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -80,16 +80,16 @@ struct Move {
     ended: Mutex<Option<Result<(), String>>>,
 }
 
-pub(super) async fn call(
-    shared: &Arc<Shared>,
+pub async fn call(
+    sqs: &Arc<Sqs>,
     operation: &str,
     request: &Request<'_>,
     call: &Call<'_>,
 ) -> Result<Value, ApiError> {
     match operation {
-        "StartMessageMoveTask" => start(shared, request, call).await,
-        "CancelMessageMoveTask" => cancel(shared, request).await,
-        "ListMessageMoveTasks" => list(shared, request),
+        "StartMessageMoveTask" => start(sqs, request, call).await,
+        "CancelMessageMoveTask" => cancel(sqs, request).await,
+        "ListMessageMoveTasks" => list(sqs, request),
         other => Err(services::not_here("sqs", other)),
     }
 }
@@ -120,23 +120,23 @@ fn read(request: &Request<'_>, call: &Call<'_>) -> Result<Plan, ApiError> {
     })
 }
 
-async fn start(shared: &Arc<Shared>, request: &Request<'_>, call: &Call<'_>) -> Result<Value, ApiError> {
+async fn start(sqs: &Arc<Sqs>, request: &Request<'_>, call: &Call<'_>) -> Result<Value, ApiError> {
     let mut plan = read(request, call)?;
-    let registry = shared.engine.registry();
+    let registry = sqs.engine.registry();
     let source = queue_of(&registry, &plan.source_arn, "SourceArn")?;
     let destination = plan.destination_arn.as_deref().map(|arn| queue_of(&registry, arn, "DestinationArn"));
     if destination.transpose()?.is_some_and(|destination| destination == source) {
         return Err(invalid("Source queue arn and destination queue arn cannot be the same."));
     }
-    if !has_dead_letters(&shared.engine, &registry, &source).map_err(|error| ApiError::internal(error.to_string()))? {
+    if !has_dead_letters(&sqs.engine, &registry, &source).map_err(|error| ApiError::internal(error.to_string()))? {
         return Err(invalid("Source queue must be configured as a Dead Letter Queue."));
     }
-    let (queues, now) = (shared.engine.queues(), shared.engine.now());
+    let (queues, now) = (sqs.engine.queues(), sqs.engine.now());
     (plan.to_move, plan.until) = (queues.counts(&source, now).visible, queues.next_sequence(&source, now));
     let pattern = plan.pattern.as_deref().map(valid_pattern).transpose()?;
     let task = Arc::new(Move::new(plan, pattern));
-    let forgotten = shared.moves.add(task.clone())?;
-    let (engine, noted) = (shared.engine.clone(), task.clone());
+    let forgotten = sqs.moves.add(task.clone())?;
+    let (engine, noted) = (sqs.engine.clone(), task.clone());
     let written = tokio::task::spawn_blocking(move || {
         engine.notes().set(forgotten.map(|old| (old, None)))?;
         noted.note(&engine)?;
@@ -147,7 +147,7 @@ async fn start(shared: &Arc<Shared>, request: &Request<'_>, call: &Call<'_>) -> 
         return Err(ApiError::internal(error));
     }
     let answer = json!({ "TaskHandle": task.handle() });
-    tasks::watched(&shared.engine, "message move", run(shared.engine.clone(), task));
+    tasks::watched(&sqs.engine, "message move", run(sqs.engine.clone(), task));
     Ok(answer)
 }
 
@@ -198,9 +198,9 @@ impl Moves {
 }
 
 /// Loads the stored tasks, and continues those that were running when the process ended.
-pub(crate) fn resume(shared: &Arc<Shared>) {
+pub fn resume(sqs: &Arc<Sqs>) {
     let mut tasks = Vec::new();
-    let read = shared.engine.notes().visit(NOTES, &mut |_, note| {
+    let read = sqs.engine.notes().visit(NOTES, &mut |_, note| {
         if let Ok(noted) = serde_json::from_slice::<Noted>(note) {
             tasks.push(noted);
         }
@@ -217,8 +217,8 @@ pub(crate) fn resume(shared: &Arc<Shared>) {
         let goes_on = ended.is_none();
         *task.ended.lock().unwrap_or_else(PoisonError::into_inner) = ended;
         let task = Arc::new(task);
-        if shared.moves.add(task.clone()).is_ok() && goes_on {
-            tasks::watched(&shared.engine, "message move", run(shared.engine.clone(), task));
+        if sqs.moves.add(task.clone()).is_ok() && goes_on {
+            tasks::watched(&sqs.engine, "message move", run(sqs.engine.clone(), task));
         }
     }
 }
@@ -253,8 +253,8 @@ async fn run(engine: Engine, task: Arc<Move>) {
 }
 
 /// Cancels and drops all tasks; no message is being moved when this returns.
-pub(crate) async fn end_all(shared: &Shared) {
-    let moves = std::mem::take(&mut *shared.moves.0.lock().unwrap_or_else(PoisonError::into_inner));
+pub async fn end_all(sqs: &Sqs) {
+    let moves = std::mem::take(&mut *sqs.moves.0.lock().unwrap_or_else(PoisonError::into_inner));
     for task in moves {
         task.cancelled.store(true, Ordering::Release);
         drop(task.moving.lock().await);
@@ -396,18 +396,18 @@ fn read_handle(handle: &str) -> Option<(String, String)> {
     Some((read["taskId"].as_str()?.to_owned(), read["sourceArn"].as_str()?.to_owned()))
 }
 
-async fn cancel(shared: &Arc<Shared>, request: &Request<'_>) -> Result<Value, ApiError> {
+async fn cancel(sqs: &Arc<Sqs>, request: &Request<'_>) -> Result<Value, ApiError> {
     let handle = filled(request, "TaskHandle")?;
     let (id, source_arn) =
         read_handle(handle).ok_or_else(|| invalid_value("TaskHandle", handle, "It is not a handle of a task."))?;
-    queue_of(&shared.engine.registry(), &source_arn, "SourceArn")?;
+    queue_of(&sqs.engine.registry(), &source_arn, "SourceArn")?;
     let task = {
-        let moves = shared.moves.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let moves = sqs.moves.0.lock().unwrap_or_else(PoisonError::into_inner);
         let task = moves.iter().find(|task| task.plan.id == id && task.ended().is_none()).cloned();
         task.ok_or_else(|| ApiError::new("ResourceNotFoundException", "Task does not exist."))?
     };
     task.cancelled.store(true, Ordering::Release);
-    let (engine, noted) = (shared.engine.clone(), task.clone());
+    let (engine, noted) = (sqs.engine.clone(), task.clone());
     let written = tokio::task::spawn_blocking(move || {
         noted.note(&engine)?;
         engine.notes().sync()
@@ -416,11 +416,11 @@ async fn cancel(shared: &Arc<Shared>, request: &Request<'_>) -> Result<Value, Ap
     Ok(json!({ "ApproximateNumberOfMessagesMoved": task.moved.load(Ordering::Relaxed) }))
 }
 
-fn list(shared: &Shared, request: &Request<'_>) -> Result<Value, ApiError> {
+fn list(sqs: &Sqs, request: &Request<'_>) -> Result<Value, ApiError> {
     let arn = filled(request, "SourceArn")?;
     let max = number(request, "MaxResults", 1, 10, "Must be between 1 and 10, if provided.")?.unwrap_or(1);
-    queue_of(&shared.engine.registry(), arn, "SourceArn")?;
-    let moves = shared.moves.0.lock().unwrap_or_else(PoisonError::into_inner);
+    queue_of(&sqs.engine.registry(), arn, "SourceArn")?;
+    let moves = sqs.moves.0.lock().unwrap_or_else(PoisonError::into_inner);
     let source = Destination::of(arn);
     let of_queue = moves.iter().rev().filter(|task| Destination::of(&task.plan.source_arn) == source);
     Ok(json!({ "Results": of_queue.take(max as usize).map(|task| task.shown()).collect::<Vec<_>>() }))

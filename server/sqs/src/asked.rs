@@ -5,21 +5,21 @@ use fakemon_aws::ApiError;
 use fakemon_aws::request::Request;
 use serde_json::Value;
 
-pub(in crate::aws) fn invalid(message: impl Into<String>) -> ApiError {
+pub(crate) fn invalid(message: impl Into<String>) -> ApiError {
     ApiError::new("InvalidParameterValue", message)
 }
 
 /// The error for an invalid value of a parameter.
-pub(in crate::aws) fn invalid_value(name: &str, value: &str, reason: &str) -> ApiError {
+pub(crate) fn invalid_value(name: &str, value: &str, reason: &str) -> ApiError {
     invalid(format!("Value {value} for parameter {name} is invalid. Reason: {reason}"))
 }
 
-pub(super) fn missing(name: &str) -> ApiError {
+pub(crate) fn missing(name: &str) -> ApiError {
     ApiError::new("MissingParameter", format!("The request must contain the parameter {name}."))
 }
 
 /// An optional text.
-pub(in crate::aws) fn text<'r>(request: &Request<'r>, name: &str) -> Result<Option<&'r str>, ApiError> {
+pub(crate) fn text<'r>(request: &Request<'r>, name: &str) -> Result<Option<&'r str>, ApiError> {
     match request.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -28,17 +28,17 @@ pub(in crate::aws) fn text<'r>(request: &Request<'r>, name: &str) -> Result<Opti
 }
 
 /// A required text; it may be empty.
-pub(super) fn required<'r>(request: &Request<'r>, name: &str) -> Result<&'r str, ApiError> {
+pub(crate) fn required<'r>(request: &Request<'r>, name: &str) -> Result<&'r str, ApiError> {
     text(request, name)?.ok_or_else(|| missing(name))
 }
 
 /// A required text that is not empty.
-pub(in crate::aws) fn filled<'r>(request: &Request<'r>, name: &str) -> Result<&'r str, ApiError> {
+pub(crate) fn filled<'r>(request: &Request<'r>, name: &str) -> Result<&'r str, ApiError> {
     text(request, name)?.filter(|text| !text.is_empty()).ok_or_else(|| missing(name))
 }
 
 /// An optional whole number between two bounds.
-pub(in crate::aws) fn number(
+pub(crate) fn number(
     request: &Request<'_>,
     name: &str,
     min: u32,
@@ -52,7 +52,7 @@ pub(in crate::aws) fn number(
 }
 
 /// A list of names.
-pub(super) fn names<'r>(request: &Request<'r>, member: &str) -> Vec<&'r str> {
+pub(crate) fn names<'r>(request: &Request<'r>, member: &str) -> Vec<&'r str> {
     let list = request.get(member).and_then(Value::as_array).into_iter().flatten();
     list.filter_map(Value::as_str).collect()
 }

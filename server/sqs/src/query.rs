@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// The version of the protocol; it identifies forms for SQS.
-pub(in crate::aws) const VERSION: &str = "2012-11-05";
+pub const VERSION: &str = "2012-11-05";
 /// XML namespace of answers.
-pub(in crate::aws) const DIALECT: Dialect = Dialect { namespace: "http://queue.amazonaws.com/doc/2012-11-05/" };
+pub const DIALECT: Dialect = Dialect { namespace: "http://queue.amazonaws.com/doc/2012-11-05/" };
 /// Parts of a field's name, between dots, at most.
 const DEPTH_MAX: usize = 8;
 
@@ -111,7 +111,7 @@ fn kind(action: &str, name: &str) -> Option<Kind> {
 }
 
 /// Converts a request to the members of the JSON protocol. Without a `QueueUrl` the queue is that of the path.
-pub(in crate::aws) fn members(action: &str, form: &Form, path: &str) -> Map<String, Value> {
+pub fn members(action: &str, form: &Form, path: &str) -> Map<String, Value> {
     let mut members = members_of(action, &Tree::of(form));
     let queue = path.strip_prefix('/').and_then(|path| path.strip_prefix(ACCOUNT)?.strip_prefix('/'));
     if let Some(queue) = queue.filter(|queue| !queue.is_empty()) {
@@ -162,7 +162,7 @@ fn map(given: &Tree, [key, value]: [&str; 2]) -> Value {
 }
 
 /// Converts an answer to XML elements: lists under the name of their items, maps as lists of entries.
-pub(in crate::aws) fn elements(action: &str, answer: Value) -> Value {
+pub fn elements(action: &str, answer: Value) -> Value {
     let Value::Object(members) = answer else { return answer };
     let element = |(name, value): (String, Value)| match value {
         Value::Array(list) => {

@@ -6,6 +6,9 @@ use fakemon_queue::queue::Attribute;
 use md5::{Digest, Md5};
 use std::collections::BTreeMap;
 
+/// The system attribute that a sender may set.
+pub(crate) const TRACE_HEADER: &str = "AWSTraceHeader";
+
 pub(super) fn md5_of(bytes: &[u8]) -> String {
     Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -19,7 +22,7 @@ pub(super) fn md5_of_attributes(attributes: &BTreeMap<String, Attribute>) -> Opt
 /// The MD5 of the only system attribute that a sender may set.
 pub(super) fn md5_of_trace(trace_header: Option<&str>) -> Option<String> {
     let trace = trace_header.map(Attribute::text)?;
-    md5_of_attributes(&BTreeMap::from([(super::messages::TRACE_HEADER.to_owned(), trace)]))
+    md5_of_attributes(&BTreeMap::from([(TRACE_HEADER.to_owned(), trace)]))
 }
 
 fn attribute_bytes(attributes: &BTreeMap<String, Attribute>) -> Vec<u8> {

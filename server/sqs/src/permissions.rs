@@ -1,8 +1,8 @@
 //! `AddPermission` and `RemovePermission`: statements of a queue's policy by their label. Policies are stored and
 //! returned, without effect; access keys alone decide who may call.
 
-use super::asked::{filled, invalid, invalid_value, missing, names};
-use super::{arn, named};
+use crate::asked::{filled, invalid, invalid_value, missing, names};
+use crate::{arn, named};
 use fakemon_aws::request::Request;
 use fakemon_aws::{ApiError, Call, Reply};
 use fakemon_resource::Registry;
@@ -24,7 +24,7 @@ const ACTIONS: [&str; 9] = [
     "SendMessage",
 ];
 
-pub(super) fn add(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn add(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let mut queue = named(registry, request)?.clone();
     let label = filled(request, "Label")?;
     let (actions, accounts) = (names(request, "Actions"), names(request, "AWSAccountIds"));
@@ -49,7 +49,7 @@ pub(super) fn add(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -
     Ok(Reply::with(Value::Null, vec![Change::Put(Resource::Queue(queue))]))
 }
 
-pub(super) fn remove(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn remove(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let mut queue = named(registry, request)?.clone();
     let label = filled(request, "Label")?;
     let unknown = || invalid_value("Label", label, "can't find label on existing policy.");
