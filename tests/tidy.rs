@@ -13,7 +13,14 @@ const DOORS: &[(&str, &[&str])] = &[
     ("mio", &["server/edge/src/", "server/load/src/"]),
     (
         "tokio",
-        &["server/http/src/", "server/aws/src/", "server/eventbridge/src/", "server/sqs/src/", "server/control/src/"],
+        &[
+            "server/http/src/",
+            "server/aws/src/",
+            "server/eventbridge/src/",
+            "server/sqs/src/",
+            "server/logs/src/",
+            "server/control/src/",
+        ],
     ),
     ("hyper", &["server/control/src/webhooks/", "server/http/src/door.rs"]),
     ("aws_sigv4", &["server/aws/src/signature.rs", "tests/signed.rs"]),

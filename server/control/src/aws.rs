@@ -1,11 +1,7 @@
 //! The AWS API: JSON at `POST /`, the operation in the header `X-Amz-Target`. Clients of Amazon EventBridge and
 //! Amazon SQS (boto3, the AWS CLI, Terraform) use our address as the endpoint.
 //!
-//! - `logs`, `log_filter`: operations of Amazon CloudWatch Logs
 //!
-
-mod log_filter;
-mod logs;
 
 use super::Shared;
 use axum::body::Bytes;
@@ -19,10 +15,10 @@ use fakemon_aws::request::{Request, read_json};
 use fakemon_aws::{ApiError, Call, change, endpoint, region, secret_of, services, sts, uuid};
 use fakemon_engine::wall_clock;
 use fakemon_eventbridge::{archives, events};
+use fakemon_logs as logs;
 use fakemon_pipe::state_name;
 use fakemon_resource::resource::{Archive, Pipe};
 use fakemon_sqs as sqs;
-pub(super) use logs::Queries;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -173,7 +169,7 @@ async fn dispatch(
             None => sqs::operation(operation),
         },
         Service::Logs => match logs::line_operation(operation) {
-            Some(known) => return logs::call(shared, known, request, call).await,
+            Some(known) => return logs::call(&shared.logs, known, request, call).await,
             None => logs::operation(operation),
         },
     };

@@ -66,6 +66,7 @@ use fakemon_http::door::Door;
 pub use fakemon_http::listener::EXTRA_SEATS;
 pub use fakemon_http::places::PlacesOptions;
 use fakemon_http::{Backend, Refusal, desk, door, fresh, listener, places, tasks, uri};
+use fakemon_logs::{Logs, Queries};
 use fakemon_sqs::{Moves, Pauses, Sqs, moves};
 use fakemon_sync::pulse;
 use std::net::SocketAddr;
@@ -145,9 +146,8 @@ struct Shared {
     backend: Arc<Backend>,
     api: Arc<Api>,
     sqs: Arc<Sqs>,
+    logs: Arc<Logs>,
     options: ControlOptions,
-    /// Answers to log queries.
-    queries: aws::Queries,
     /// Recent requests of partners, to detect duplicates.
     recent: partners::Recent,
     /// Open streams of events.
@@ -212,9 +212,9 @@ pub fn start(engine: Engine, bound: Bound, options: ControlOptions) -> anyhow::R
             queue_pause: options.queue_pause,
             messages: tokio::sync::Notify::new(),
         }),
+        logs: Arc::new(Logs { backend: Arc::clone(&backend), queries: Queries::default() }),
         backend,
         options,
-        queries: aws::Queries::default(),
         recent,
         streams: stream::Hub::default(),
         discovery: discovery::DiscoveryFigures::default(),

@@ -38,7 +38,7 @@ async fn empty(shared: &Shared) -> Result<Json<Value>, Refusal> {
     shared.recent.clear();
     shared.api.meters.clear();
     shared.sqs.pauses.clear();
-    shared.queries.clear();
+    shared.logs.queries.clear();
     for changes in changes.chunks(PUT_EVENTS_MAX) {
         let written = desk::change(&shared.orders, changes.to_vec()).await;
         written.map_err(|error| error.refusal(&shared.engine))?;

@@ -5,7 +5,7 @@ use regex::{Regex, RegexBuilder};
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-pub(super) struct Parser<'p> {
+pub(crate) struct Parser<'p> {
     rest: &'p str,
     depth: u32,
     /// Whether the condition is on columns: operands are names of columns, not paths of members.
@@ -14,7 +14,7 @@ pub(super) struct Parser<'p> {
 
 impl<'p> Parser<'p> {
     /// A condition on JSON: the text between the braces.
-    pub(super) fn question(text: &'p str) -> Result<Question, String> {
+    pub(crate) fn question(text: &'p str) -> Result<Question, String> {
         let mut parser = Parser { rest: text, depth: 0, columns: false };
         let question = parser.any()?;
         parser.skip_space();
@@ -195,7 +195,7 @@ impl<'p> Parser<'p> {
 }
 
 /// A text in quotation marks, and the rest behind it.
-pub(super) fn quoted(text: &str) -> Result<(Cow<'_, str>, &str), String> {
+pub(crate) fn quoted(text: &str) -> Result<(Cow<'_, str>, &str), String> {
     let inner = text.strip_prefix('"').unwrap_or(text);
     let mut escaped = false;
     let end = inner.find(|c| {

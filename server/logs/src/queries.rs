@@ -6,8 +6,8 @@
 
 mod language;
 
-use super::{ANSWER_BYTES_MAX, group_of, invalid, on_disk};
-use crate::Shared;
+use crate::Logs;
+use crate::{ANSWER_BYTES_MAX, group_of, invalid, on_disk};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fakemon_aws::request::{Request, object};
@@ -39,7 +39,7 @@ const ROWS_MAX: usize = 10_000;
 
 /// Answered queries, the newest last.
 #[derive(Default)]
-pub(crate) struct Queries(Mutex<VecDeque<Arc<Answered>>>);
+pub struct Queries(Mutex<VecDeque<Arc<Answered>>>);
 
 struct Answered {
     id: String,
@@ -65,7 +65,7 @@ impl Queries {
     }
 
     /// Removes all.
-    pub(crate) fn clear(&self) {
+    pub fn clear(&self) {
         self.held().clear();
     }
 
@@ -94,7 +94,7 @@ fn moment(request: &Request<'_>, member: &str) -> Result<u64, ApiError> {
 }
 
 /// The groups that a query names, in any of the members.
-fn groups(shared: &Shared, request: &Request<'_>) -> Result<Vec<(String, Option<u32>)>, ApiError> {
+fn groups(logs: &Logs, request: &Request<'_>) -> Result<Vec<(String, Option<u32>)>, ApiError> {
     let texts = |member: &str| {
         let given = request.get(member).and_then(Value::as_array).into_iter().flatten();
         given.filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
@@ -109,13 +109,13 @@ fn groups(shared: &Shared, request: &Request<'_>) -> Result<Vec<(String, Option<
     if names.len() > GROUPS_MAX {
         return Err(invalid(format!("A query is about at most {GROUPS_MAX} log groups.")));
     }
-    let registry = shared.engine.registry();
+    let registry = logs.engine.registry();
     let group = |name: &String| group_of(&registry, name).map(|group| (group.name.clone(), group.retention_days));
     names.iter().map(group).collect()
 }
 
 /// Runs a query and keeps its answer.
-pub(super) async fn start(shared: &Arc<Shared>, request: &Request<'_>) -> Result<Value, ApiError> {
+pub(crate) async fn start(logs: &Arc<Logs>, request: &Request<'_>) -> Result<Value, ApiError> {
     let (text, limit) = (request.required("queryString").to_owned(), request.number("limit", 1, ROWS_MAX as u64));
     let language = request.text("queryLanguage").unwrap_or("CWLI").to_owned();
     request.check()?;
@@ -126,14 +126,14 @@ pub(super) async fn start(shared: &Arc<Shared>, request: &Request<'_>) -> Result
     if from > to {
         return Err(invalid("End time should not be less than start time."));
     }
-    let groups = groups(shared, request)?;
+    let groups = groups(logs, request)?;
     let query = Query::parse(&text).map_err(|why| ApiError::new("MalformedQueryException", why))?;
     let limit = query.limit.or(limit.and_then(|limit| usize::try_from(limit).ok())).unwrap_or(ROWS_MAX);
     let (asked_at, group) = (wall_clock(), groups[0].0.clone());
-    let found = on_disk(shared, move |engine| look(engine, &query, &groups, (from, to), limit.min(ROWS_MAX)));
+    let found = on_disk(logs, move |engine| look(engine, &query, &groups, (from, to), limit.min(ROWS_MAX)));
     let Found { rows, bytes, seen } = found.await?;
     let id = uuid();
-    shared.queries.keep(Answered { id: id.clone(), text, group, asked_at, rows, bytes, seen });
+    logs.queries.keep(Answered { id: id.clone(), text, group, asked_at, rows, bytes, seen });
     Ok(json!({ "queryId": id }))
 }
 
@@ -277,8 +277,8 @@ impl Query {
 }
 
 /// `GetQueryResults`.
-pub(super) fn results(shared: &Shared, request: &Request<'_>) -> Result<Value, ApiError> {
-    let answered = shared.queries.find(request)?;
+pub(crate) fn results(logs: &Logs, request: &Request<'_>) -> Result<Value, ApiError> {
+    let answered = logs.queries.find(request)?;
     let Seen { matched, scanned, bytes } = answered.seen;
     Ok(json!({
         "queryLanguage": "CWLI",
@@ -289,7 +289,7 @@ pub(super) fn results(shared: &Shared, request: &Request<'_>) -> Result<Value, A
 }
 
 /// `DescribeQueries`: the newest first.
-pub(super) fn describe(shared: &Shared, request: &Request<'_>) -> Result<Value, ApiError> {
+pub(crate) fn describe(logs: &Logs, request: &Request<'_>) -> Result<Value, ApiError> {
     let (group, status) = (request.text("logGroupName"), request.text("status"));
     let limit = request.number("maxResults", 1, 1_000).unwrap_or(1_000) as usize;
     request.check()?;
@@ -306,12 +306,12 @@ pub(super) fn describe(shared: &Shared, request: &Request<'_>) -> Result<Value, 
             ("queryLanguage", Some("CWLI".into())),
         ])
     };
-    let queries: Vec<Value> = shared.queries.held().iter().rev().filter(wanted).take(limit).map(shown).collect();
+    let queries: Vec<Value> = logs.queries.held().iter().rev().filter(wanted).take(limit).map(shown).collect();
     Ok(json!({ "queries": queries }))
 }
 
 /// `StopQuery`: a query has ended when it is known, so there is nothing to stop.
-pub(super) fn stop(shared: &Shared, request: &Request<'_>) -> Result<Value, ApiError> {
-    shared.queries.find(request)?;
+pub(crate) fn stop(logs: &Logs, request: &Request<'_>) -> Result<Value, ApiError> {
+    logs.queries.find(request)?;
     Err(invalid("Query is not in a stoppable state: it is complete."))
 }

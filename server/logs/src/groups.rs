@@ -1,6 +1,6 @@
 //! Groups, their settings, and resource policies, which are stored and returned without effect.
 
-use super::{checked, group_of, invalid, named};
+use crate::{checked, group_of, invalid, named};
 use fakemon_aws::request::{Request, object};
 use fakemon_aws::{ApiError, Call, Operation, Reply};
 use fakemon_resource::Registry;
@@ -14,7 +14,7 @@ const POLICY_CHARS_MAX: usize = 5_120;
 /// Groups on a page of the list.
 const LISTED_MAX: u64 = 1_000;
 
-pub(super) fn operation(name: &str) -> Option<Operation> {
+pub(crate) fn operation(name: &str) -> Option<Operation> {
     Some(match name {
         "CreateLogGroup" => create,
         "DescribeLogGroups" => describe,

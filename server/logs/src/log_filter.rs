@@ -66,7 +66,7 @@ impl Word {
 }
 
 #[derive(Debug)]
-pub(super) enum Question {
+pub(crate) enum Question {
     All(Vec<Question>),
     Any(Vec<Question>),
     Is(Vec<Step>, Test),
@@ -103,7 +103,7 @@ pub(super) enum Test {
 
 impl Filter {
     /// Parses a pattern; the error is a sentence.
-    pub(super) fn parse(text: &str) -> Result<Filter, String> {
+    pub(crate) fn parse(text: &str) -> Result<Filter, String> {
         let text = text.trim();
         if text.len() > PATTERN_BYTES_MAX {
             return Err(format!("filterPattern is longer than {PATTERN_BYTES_MAX} bytes"));
@@ -118,7 +118,7 @@ impl Filter {
     }
 
     /// Whether a line matches.
-    pub(super) fn holds(&self, line: &str) -> bool {
+    pub(crate) fn holds(&self, line: &str) -> bool {
         match self {
             Filter::Words { wanted, any, unwanted } => {
                 let holds = |word: &Word| word.is_in(line);

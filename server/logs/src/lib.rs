@@ -4,23 +4,44 @@
 //! - `groups`: groups and their settings, tags, resource policies
 //! - `queries`: queries in the language of Logs Insights
 
+#![allow(
+    missing_docs,
+    reason = "nothing outside of this workspace reads them; a doc that repeats a name says nothing"
+)]
+
+mod log_filter;
 mod groups;
 mod queries;
 
-use super::Shared;
-use super::log_filter::Filter;
 use axum::http::StatusCode;
 use fakemon_aws::request::{Request, object};
 use fakemon_aws::{ApiError, Call, Operation, Reply};
 use fakemon_engine::{Engine, ReadError, wall_clock};
+use fakemon_http::Backend;
 use fakemon_model::ids::Timestamp;
 use fakemon_queue::log_group::{Line, LinePlace, Stream, expired_ms};
 use fakemon_resource::Registry;
 use fakemon_resource::resource::{Change, LogGroup};
-pub(crate) use queries::Queries;
+use log_filter::Filter;
+pub use queries::Queries;
 use serde_json::{Value, json};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Deref};
 use std::sync::Arc;
+
+/// State of the service.
+pub struct Logs {
+    pub backend: Arc<Backend>,
+    /// Answers to log queries.
+    pub queries: Queries,
+}
+
+impl Deref for Logs {
+    type Target = Backend;
+
+    fn deref(&self) -> &Backend {
+        &self.backend
+    }
+}
 
 /// Lines of one answer, at most.
 const LINES_MAX: u64 = 10_000;
@@ -40,13 +61,13 @@ const FUTURE_MS_MAX: u64 = 2 * 3_600_000;
 /// How far in the past, in days.
 const PAST_DAYS_MAX: u32 = 14;
 /// Operations that change groups.
-pub(super) fn operation(name: &str) -> Option<Operation> {
+pub fn operation(name: &str) -> Option<Operation> {
     groups::operation(name)
 }
 
 /// Operations on streams and lines.
 #[derive(Clone, Copy)]
-pub(super) enum OnLines {
+pub enum OnLines {
     DeleteGroup,
     CreateStream,
     DeleteStream,
@@ -61,7 +82,7 @@ pub(super) enum OnLines {
 }
 
 /// Operations on streams and lines.
-pub(super) fn line_operation(name: &str) -> Option<OnLines> {
+pub fn line_operation(name: &str) -> Option<OnLines> {
     Some(match name {
         "DeleteLogGroup" => OnLines::DeleteGroup,
         "CreateLogStream" => OnLines::CreateStream,
@@ -136,20 +157,20 @@ fn checked<'r>(
 }
 
 /// Runs an operation on streams and lines. Disk I/O is done on another thread.
-pub(super) async fn call(
-    shared: &Arc<Shared>,
+pub async fn call(
+    logs: &Arc<Logs>,
     operation: OnLines,
     request: &Request<'_>,
     call: &Call<'_>,
 ) -> Result<Value, ApiError> {
     match operation {
-        OnLines::StartQuery => return queries::start(shared, request).await,
-        OnLines::QueryResults => return queries::results(shared, request),
-        OnLines::DescribeQueries => return queries::describe(shared, request),
-        OnLines::StopQuery => return queries::stop(shared, request),
+        OnLines::StartQuery => return queries::start(logs, request).await,
+        OnLines::QueryResults => return queries::results(logs, request),
+        OnLines::DescribeQueries => return queries::describe(logs, request),
+        OnLines::StopQuery => return queries::stop(logs, request),
         _ => {}
     }
-    let group = named(&shared.engine.registry(), request)?.clone();
+    let group = named(&logs.engine.registry(), request)?.clone();
     let name = group.name.clone();
     match operation {
         OnLines::DeleteGroup => {
@@ -157,26 +178,26 @@ pub(super) async fn call(
                 let key = format!("log-group/{}", named(registry, request)?.name);
                 Ok(Reply::with(json!({}), vec![Change::Delete(key)]))
             };
-            fakemon_aws::change(&shared.backend, delete, request, call).await?;
-            on_disk(shared, move |engine| engine.logs().forget(&name)).await?;
+            fakemon_aws::change(&logs.backend, delete, request, call).await?;
+            on_disk(logs, move |engine| engine.logs().forget(&name)).await?;
             Ok(json!({}))
         }
         OnLines::CreateStream => {
             let stream = stream_name(request)?;
-            let created = on_disk(shared, move |engine| engine.logs().create_stream(&name, &stream, wall_clock()));
+            let created = on_disk(logs, move |engine| engine.logs().create_stream(&name, &stream, wall_clock()));
             let exists =
                 || ApiError::new("ResourceAlreadyExistsException", "The specified log stream already exists");
             created.await?.then(|| json!({})).ok_or_else(exists)
         }
         OnLines::DeleteStream => {
             let stream = stream_name(request)?;
-            let deleted = on_disk(shared, move |engine| engine.logs().delete_stream(&name, &stream));
+            let deleted = on_disk(logs, move |engine| engine.logs().delete_stream(&name, &stream));
             deleted.await?.then(|| json!({})).ok_or_else(no_stream)
         }
-        OnLines::DescribeStreams => describe_streams(shared, &group, request, call.region).await,
-        OnLines::Put => put(shared, group, request).await,
-        OnLines::Get => get(shared, &group, request).await,
-        OnLines::Filter => filter(shared, &group, request).await,
+        OnLines::DescribeStreams => describe_streams(logs, &group, request, call.region).await,
+        OnLines::Put => put(logs, group, request).await,
+        OnLines::Get => get(logs, &group, request).await,
+        OnLines::Filter => filter(logs, &group, request).await,
         OnLines::StartQuery | OnLines::QueryResults | OnLines::DescribeQueries | OnLines::StopQuery => {
             unreachable!("answered above: they name groups in their own way")
         }
@@ -189,10 +210,10 @@ fn stream_name(request: &Request<'_>) -> Result<String, ApiError> {
 }
 
 async fn on_disk<T: Send + 'static>(
-    shared: &Arc<Shared>,
+    logs: &Arc<Logs>,
     act: impl FnOnce(&Engine) -> Result<T, ReadError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let engine = shared.engine.clone();
+    let engine = logs.engine.clone();
     let done = tokio::task::spawn_blocking(move || act(&engine)).await;
     let done = done.map_err(|error| ApiError::internal(error.to_string()))?;
     done.map_err(|error| ApiError {
@@ -203,7 +224,7 @@ async fn on_disk<T: Send + 'static>(
 }
 
 async fn describe_streams(
-    shared: &Arc<Shared>,
+    logs: &Arc<Logs>,
     group: &LogGroup,
     request: &Request<'_>,
     region: &str,
@@ -218,7 +239,7 @@ async fn describe_streams(
         return Err(invalid("Cannot order by LastEventTime with a logStreamNamePrefix."));
     }
     let name = group.name.clone();
-    let mut streams = on_disk(shared, move |engine| engine.logs().streams(&name)).await?;
+    let mut streams = on_disk(logs, move |engine| engine.logs().streams(&name)).await?;
     streams.retain(|stream| prefix.as_ref().is_none_or(|prefix| stream.name.starts_with(prefix)));
     if by_time {
         // Streams without lines have no time: they come first, and last if descending.
@@ -308,7 +329,7 @@ fn given(request: &Request<'_>, now: Timestamp) -> Result<Given, ApiError> {
     Ok(Given { lines, too_new_from, too_old_to })
 }
 
-async fn put(shared: &Arc<Shared>, group: LogGroup, request: &Request<'_>) -> Result<Value, ApiError> {
+async fn put(logs: &Arc<Logs>, group: LogGroup, request: &Request<'_>) -> Result<Value, ApiError> {
     let stream = stream_name(request)?;
     let now = wall_clock();
     let Given { lines, too_new_from, too_old_to } = given(request, now)?;
@@ -318,7 +339,7 @@ async fn put(shared: &Arc<Shared>, group: LogGroup, request: &Request<'_>) -> Re
             ("tooOldLogEventEndIndex", too_old_to.map(|last| Value::from(last + 1))),
         ])
     });
-    let written = on_disk(shared, move |engine| {
+    let written = on_disk(logs, move |engine| {
         if !engine.logs().has_stream(&group.name, &stream)? {
             return Ok(false);
         }
@@ -351,7 +372,7 @@ fn moment(request: &Request<'_>, member: &str) -> Result<Option<u64>, ApiError> 
     Ok(Some(u64::try_from(ms).unwrap_or(0)))
 }
 
-async fn get(shared: &Arc<Shared>, group: &LogGroup, request: &Request<'_>) -> Result<Value, ApiError> {
+async fn get(logs: &Arc<Logs>, group: &LogGroup, request: &Request<'_>) -> Result<Value, ApiError> {
     let stream = stream_name(request)?;
     let limit = request.number("limit", 1, LINES_MAX).unwrap_or(LINES_MAX) as usize;
     let (start, end) = (moment(request, "startTime")?.unwrap_or(0), moment(request, "endTime")?.unwrap_or(u64::MAX));
@@ -366,7 +387,7 @@ async fn get(shared: &Arc<Shared>, group: &LogGroup, request: &Request<'_>) -> R
         _ => (false, LinePlace { at_ms: end, sequence: 0 }),
     };
     let (name, oldest) = (group.name.clone(), oldest_ms(group, wall_clock()).max(start));
-    let lines = on_disk(shared, move |engine| {
+    let lines = on_disk(logs, move |engine| {
         if !engine.logs().has_stream(&name, &stream)? {
             return Ok(None);
         }
@@ -410,7 +431,7 @@ fn oldest_ms(group: &LogGroup, now: Timestamp) -> u64 {
     group.retention_days.map_or(0, |days| expired_ms(now, days))
 }
 
-async fn filter(shared: &Arc<Shared>, group: &LogGroup, request: &Request<'_>) -> Result<Value, ApiError> {
+async fn filter(logs: &Arc<Logs>, group: &LogGroup, request: &Request<'_>) -> Result<Value, ApiError> {
     let filter = Filter::parse(request.text("filterPattern").unwrap_or_default()).map_err(invalid)?;
     let limit = request.number("limit", 1, LINES_MAX).unwrap_or(LINES_MAX) as usize;
     let (start, end) = (moment(request, "startTime")?.unwrap_or(0), moment(request, "endTime")?.unwrap_or(u64::MAX));
@@ -426,7 +447,7 @@ async fn filter(shared: &Arc<Shared>, group: &LogGroup, request: &Request<'_>) -
     let start = start.max(oldest_ms(group, wall_clock()));
     let from = after.unwrap_or_default().max(LinePlace { at_ms: start, sequence: 0 });
     let name = group.name.clone();
-    let found = on_disk(shared, move |engine| {
+    let found = on_disk(logs, move |engine| {
         for stream in names.iter().flatten() {
             if !engine.logs().has_stream(&name, stream)? {
                 return Ok(None);

@@ -26,23 +26,23 @@ const REGEX_BYTES_MAX: usize = 1 << 20;
 
 /// A parsed query.
 #[derive(Debug, Default)]
-pub(super) struct Query {
+pub(crate) struct Query {
     pub(super) fields: Vec<Field>,
     pub(super) filters: Vec<Condition>,
     pub(super) sort: Vec<Sort>,
-    pub(super) limit: Option<usize>,
+    pub limit: Option<usize>,
 }
 
 /// A field, and the name under which it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Field {
-    pub(super) name: String,
-    pub(super) shown: String,
+    pub name: String,
+    pub shown: String,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Sort {
-    pub(super) field: String,
+    pub field: String,
     pub(super) descending: bool,
 }
 
@@ -65,7 +65,7 @@ pub(super) fn compare(one: &str, other: &str) -> Ordering {
 }
 
 impl Condition {
-    pub(super) fn holds(&self, field_of: &dyn Fn(&str) -> Option<String>) -> bool {
+    pub(crate) fn holds(&self, field_of: &dyn Fn(&str) -> Option<String>) -> bool {
         match self {
             Condition::Any(conditions) => conditions.iter().any(|one| one.holds(field_of)),
             Condition::All(conditions) => conditions.iter().all(|one| one.holds(field_of)),
@@ -83,7 +83,7 @@ impl Condition {
 
 impl Query {
     /// Parses a query; the error is a sentence.
-    pub(super) fn parse(text: &str) -> Result<Query, String> {
+    pub(crate) fn parse(text: &str) -> Result<Query, String> {
         if text.len() > QUERY_BYTES_MAX {
             return Err(format!("a query has at most {QUERY_BYTES_MAX} bytes"));
         }
@@ -121,7 +121,7 @@ impl Query {
 }
 
 impl Field {
-    pub(super) fn plain(name: &str) -> Field {
+    pub(crate) fn plain(name: &str) -> Field {
         Field { name: name.into(), shown: name.into() }
     }
 }
