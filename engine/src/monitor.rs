@@ -14,6 +14,7 @@ use fakemon_capture::command::SubmitError;
 use fakemon_capture::shared::Shared;
 use fakemon_delivery::Dispatcher;
 use fakemon_delivery::notices::{Notice, NoticeKind, Notices};
+use fakemon_journal::Databases;
 use fakemon_model::ids::{Position, Token};
 use fakemon_resource::NewEvent;
 use shedding::{Shedding, Throws};
@@ -37,8 +38,11 @@ pub(crate) struct Monitor {
     notices: Arc<Notices>,
     courier: Dispatcher,
     client: Client,
+    databases: Databases,
     directory: PathBuf,
     stop: Arc<AtomicBool>,
+    /// Manifests could not be noted at the last look.
+    is_unnoted: bool,
     /// Notices that were taken and not put yet.
     untold: Vec<NewEvent>,
     /// Notices that were put since the metrics were last read.
@@ -55,6 +59,7 @@ impl Monitor {
         notices: Arc<Notices>,
         courier: Dispatcher,
         client: Client,
+        databases: Databases,
         directory: PathBuf,
         stop: Arc<AtomicBool>,
     ) -> Monitor {
@@ -63,8 +68,10 @@ impl Monitor {
             notices,
             courier,
             client,
+            databases,
             directory,
             stop,
+            is_unnoted: false,
             untold: Vec::new(),
             own_events: 0,
             disk_space: DiskSpace::default(),
@@ -104,6 +111,7 @@ impl Monitor {
     /// Reads all metrics, and posts the notices that follow from them.
     fn look(&mut self) {
         self.client.poll(&mut Vec::new());
+        self.look_after_databases();
         let (now, shared) = (self.courier.now(), self.shared.clone());
         let thresholds = &shared.options.thresholds;
         let slow = shared.group_figures.lock().unwrap_or_else(PoisonError::into_inner).slow.take();
@@ -117,6 +125,19 @@ impl Monitor {
         notices.extend(self.targets.look(&self.lanes(), thresholds, now));
         notices.extend(self.connections.look(&shared.resources.current()));
         notices.into_iter().for_each(|notice| self.notices.tell(notice));
+    }
+
+    fn look_after_databases(&mut self) {
+        if let Err(error) = self.databases.check_places() {
+            return self.shared.failure.set(error.to_string());
+        }
+        let noted = self.databases.note_manifests();
+        if let Err(error) = &noted
+            && !self.is_unnoted
+        {
+            tracing::warn!("damage of what was written last may go unnoticed: {error}");
+        }
+        self.is_unnoted = noted.is_err();
     }
 
     fn throws(&self) -> Throws {

@@ -8,9 +8,12 @@
 
 pub(crate) mod shared_sync; // writers that wait at the same time share one sync
 
-use super::database::{Part, holds_nothing, open_tables_max, open_to_read, scan_options};
+use super::database::{Part, holds_nothing, look_beside, look_to_write, open_tables_max, open_to_read, scan_options};
 use crate::bus_store::shared_sync::SharedSync;
 use crate::copy::of_database;
+use crate::database::Looked;
+use crate::database::manifest::damaged as damaged_as;
+use crate::database::open::Database;
 use crate::error::{Directory, OpenError, ReadError};
 use crate::location::make_secret;
 use crate::store::acknowledged::{BUS_NOTE, Note, Noted, damaged};
@@ -57,7 +60,7 @@ type OnFailure = Box<dyn Fn(&str) + Send + Sync>;
 /// The depot of a data directory.
 pub struct BusStore {
     /// None once the engine is closed, so that a remaining reference does not keep the files open.
-    db: RwLock<Option<DB>>,
+    db: RwLock<Option<Database>>,
     syncs: SharedSync,
     /// Of a writer: the last change that was synced.
     note: Option<Note>,
@@ -87,6 +90,7 @@ impl BusStore {
             Err(error) => return Err(error),
         }
         make_secret(&path).map_err(|error| OpenError::Io(format!("{}: {error}", path.display())))?;
+        look_to_write(Part::Bus, dir, noted.number() > 0)?;
         let mut depot = BusStore::of(open_to_write(dir)?);
         let note = Note::open(dir, BUS_NOTE, &noted);
         let unwritten = |error| OpenError::Io(format!("{}: {error}", dir.join(BUS_NOTE).display()));
@@ -104,26 +108,30 @@ impl BusStore {
     pub fn open_to_read(dir: &Path) -> Result<Option<BusStore>, OpenError> {
         let noted = noted(dir)?; // first: a writer goes on
         if holds_nothing(&dir.join("bus")) {
-            return if noted.number() == 0 { Ok(None) } else { Err(fail(dir, &missing(0, noted.number()))) };
+            return if noted.number() == 0 { Ok(None) } else { Err(fail(dir, &missing(0, noted.number(), None))) };
+        }
+        let looked = look_beside(Part::Bus, dir, noted.number() > 0).map_err(|error| fail(dir, &error))?;
+        let Some(Looked { manifest, logs }) = looked else { return Ok(None) };
+        if logs.last_change < noted.number() {
+            return Err(fail(dir, &missing(logs.last_change, noted.number(), logs.stopped.as_deref())));
         }
         // A depot of an older version lacks the rooms that were added since.
-        let there = DB::list_cf(&database_options(), dir.join("bus")).map_err(|error| fail(dir, &error))?;
-        let is_there = |family: &ColumnFamilyDescriptor| there.iter().any(|name| name == family.name());
+        let is_there = |family: &ColumnFamilyDescriptor| manifest.family(family.name()).is_some();
         let known = |_| families().into_iter().filter(is_there).collect();
         let mut options = checked_options();
         if noted == Noted::Nothing {
             // Without a note, only this mode finds damage.
             options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
         }
-        let opened = open_to_read(&dir.join("bus"), &options, known);
+        let opened = open_to_read(Part::Bus, dir, noted.number() > 0, &options, known);
         let db = opened.map_err(|error| fail(dir, &error))?;
         match db.latest_sequence_number() {
-            end if end < noted.number() => Err(fail(dir, &missing(end, noted.number()))),
-            _ => Ok(Some(BusStore::of(db))),
+            end if end < noted.number() => Err(fail(dir, &missing(end, noted.number(), None))),
+            _ => Ok(Some(BusStore::of(Database::to_read(db)))),
         }
     }
 
-    fn of(db: DB) -> BusStore {
+    fn of(db: Database) -> BusStore {
         BusStore {
             db: RwLock::new(Some(db)),
             syncs: SharedSync::default(),
@@ -139,7 +147,8 @@ impl BusStore {
     pub fn open_forgetful(dir: &Path) -> BusStore {
         let mut options = database_options();
         options.set_manual_wal_flush(true);
-        BusStore::of(DB::open_cf_descriptors(&options, dir.join("bus"), families()).expect("a fresh directory"))
+        let db = DB::open_cf_descriptors(&options, dir.join("bus"), families()).expect("a fresh directory");
+        BusStore::of(Database::to_read(db))
     }
 
     /// `hear` is called when a write or a sync fails: what is on the disk is not known from then on, so the process
@@ -169,6 +178,13 @@ impl BusStore {
         Ok(())
     }
 
+    pub(super) fn with_database(
+        &self,
+        work: impl FnOnce(&Database) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
+        self.held().as_ref().map_or(Ok(()), work)
+    }
+
     /// Copies the database to `to`, which does not exist yet.
     pub(super) fn checkpoint(&self, to: &Path) -> Result<(), ReadError> {
         let held = self.held();
@@ -184,7 +200,7 @@ impl BusStore {
         *self.db.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn held(&self) -> RwLockReadGuard<'_, Option<DB>> {
+    fn held(&self) -> RwLockReadGuard<'_, Option<Database>> {
         self.db.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -324,8 +340,11 @@ fn fail(dir: &Path, error: &impl AsRef<str>) -> OpenError {
 }
 
 /// In RocksDB's words, so that it is explained as those are.
-fn missing(end: u64, acknowledged: u64) -> String {
-    format!("Corruption: it ends with change {end}, but everything up to change {acknowledged} was acknowledged")
+fn missing(end: u64, acknowledged: u64, stopped: Option<&str>) -> String {
+    let why = stopped.map_or(String::new(), |why| format!(", for {why}"));
+    damaged_as(format_args!(
+        "it ends with change {end}{why}, but everything up to change {acknowledged} was acknowledged"
+    ))
 }
 
 fn unreadable(error: rocksdb::Error) -> ReadError {
@@ -350,13 +369,14 @@ fn checked_options() -> Options {
     database_options().get_options_from_string("track_and_verify_wals=true").expect("RocksDB knows this name")
 }
 
-fn open_to_write(dir: &Path) -> Result<DB, OpenError> {
+fn open_to_write(dir: &Path) -> Result<Database, OpenError> {
     let path = dir.join("bus");
     // What a power cut left of the first moments is a database that has no log yet.
     let is_half_made = path.join("CURRENT").exists() && !holds_log(&path);
     let mut options = if is_half_made { database_options() } else { checked_options() };
     options.create_if_missing(holds_nothing(&path)); // to make a new one would delete what is left of a damaged one
-    DB::open_cf_descriptors(&options, &path, families()).map_err(|error| fail(dir, &error))
+    let db = DB::open_cf_descriptors(&options, &path, families()).map_err(|error| fail(dir, &error))?;
+    Database::to_write(db, Part::Bus, dir)
 }
 
 /// What the note of the bus says; every version that makes one makes it whole.

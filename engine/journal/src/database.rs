@@ -1,6 +1,16 @@
 //! How RocksDB is opened and read, and what its errors mean: what all databases of a data directory have in common,
 //! and the options of the journal's own.
+//!
+//! What RocksDB would take for granted is read here before it opens anything, to read as well as to write: the
+//! manifest (`manifest`) and the logs (`logs`), record by record (`records`).
 
+pub(crate) mod records; // records of logs and manifests
+pub(crate) mod manifest; // what belongs to a database
+pub(crate) mod logs; // changes that are not in tables yet
+pub(crate) mod open; // an open database, and its folder
+
+use crate::database::logs::{LogsEnd, VisitPut};
+use crate::database::manifest::Manifest;
 use crate::error::{OpenError, ReadError};
 use crate::files::{self, PRIVATE_FOLDER};
 use fakemon_model::limits::{OPEN_TABLES_MIN, open_tables};
@@ -12,10 +22,12 @@ use rocksdb::{
 use std::fs;
 use std::path::Path;
 
-/// The journal's families.
+/// The journal's families, besides the default one.
 pub(super) const FAMILIES: [&str; 2] = ["blocks", "collections"];
 /// How often a database is opened for reading at most, if its manifest grows each time.
 const OPENED_MAX: u32 = 50;
+/// How often its files are looked at least until they count as damaged: a writer may just have changed them.
+const LOOKS_MIN: u32 = 3;
 /// Threads that open the tables of each family: few, because starting a thread takes longer than opening most tables.
 const OPENING_THREADS: i32 = 3;
 /// Threads that may be needed at once to read, and to write, with some to spare.
@@ -49,6 +61,44 @@ pub(super) fn table_options(access: Access) -> BlockBasedOptions {
     table
 }
 
+/// A database as its files say, before RocksDB opens it.
+pub(super) struct Looked {
+    pub(super) manifest: Manifest,
+    pub(super) logs: LogsEnd,
+}
+
+/// Looks at the files of a database, and changes nothing; none if there is none. `acknowledged`: it holds what was
+/// acknowledged, so it has all its families. `visit` gets what its logs set.
+pub(super) fn look(
+    part: Part,
+    dir: &Path,
+    acknowledged: bool,
+    visit: &mut VisitPut<'_>,
+) -> Result<Option<Looked>, String> {
+    let folder = dir.join(part.name());
+    let Some(manifest) = Manifest::read(&folder)? else { return Ok(None) };
+    let may_lack = manifest.is_proven || !acknowledged && manifest.has_no_table();
+    manifest.check_families(part.families(), may_lack)?;
+    manifest.check_tables(&folder)?;
+    let logs = logs::read(&folder, &manifest, visit)?;
+    Ok(Some(Looked { manifest, logs }))
+}
+
+/// The same beside a writer: what its writes had to do with is read again.
+pub(super) fn look_beside(part: Part, dir: &Path, acknowledged: bool) -> Result<Option<Looked>, String> {
+    let path = dir.join(part.name());
+    let (mut tries, mut before) = (0, manifest(&path));
+    loop {
+        let looked = look(part, dir, acknowledged, &mut |_, _, _| Ok(()));
+        let after = manifest(&path);
+        tries += 1;
+        if looked.is_ok() || tries >= LOOKS_MIN && before == after || tries == OPENED_MAX {
+            return looked;
+        }
+        before = after;
+    }
+}
+
 /// Opens a database for reading, beside its writer or without one, and changes nothing in it. Writes up to now can be
 /// read, later ones cannot.
 ///
@@ -56,11 +106,14 @@ pub(super) fn table_options(access: Access) -> BlockBasedOptions {
 /// recycled log if the first old record in it looks like a new one. Here the manifest is read first, then the logs it
 /// needs. If the manifest grew meanwhile, the writer may have recycled a log in between, so everything is read again.
 pub(super) fn open_to_read(
-    path: &Path,
+    part: Part,
+    dir: &Path,
+    acknowledged: bool,
     options: &Options,
     families: impl Fn(Access) -> Vec<ColumnFamilyDescriptor>,
 ) -> Result<DB, String> {
     check_threads(READING_THREADS)?;
+    let path = dir.join(part.name());
     let mut options = options.clone();
     options.create_if_missing(false);
     options.create_missing_column_families(false);
@@ -69,13 +122,20 @@ pub(super) fn open_to_read(
     options.set_skip_stats_update_on_db_open(true); // they are for compactions
     let mut tries = 0;
     loop {
-        let before = manifest(path);
-        let opened = DB::open_cf_descriptors_read_only(&options, path, families(Access::Read), false);
+        let before = manifest(&path);
+        look_beside(part, dir, acknowledged)?;
+        let opened = DB::open_cf_descriptors_read_only(&options, &path, families(Access::Read), false);
         tries += 1;
-        if before == manifest(path) || tries == OPENED_MAX {
+        if before == manifest(&path) || tries == OPENED_MAX {
             return opened.map_err(rocksdb::Error::into_string);
         }
     }
+}
+
+/// Looks at a database before it is opened to write.
+pub(super) fn look_to_write(part: Part, dir: &Path, acknowledged: bool) -> Result<Option<Looked>, OpenError> {
+    let looked = look(part, dir, acknowledged, &mut |_, _, _| Ok(()));
+    looked.map_err(|error| part.not_opened(dir, &error))
 }
 
 /// The manifest of a database, and how long it is.
@@ -217,6 +277,16 @@ impl Part {
             Part::Snapshot => "snapshot",
             Part::Index => "index",
             Part::Bus => "bus",
+        }
+    }
+
+    /// The families that this version makes, besides the default one.
+    fn families(self) -> &'static [&'static str] {
+        match self {
+            Part::Journal => &FAMILIES,
+            Part::Snapshot => &["fakemon", "players", "answers", "head"],
+            Part::Index => &[],
+            Part::Bus => &["router", "lanes", "queues", "logs", "secrets", "notes"],
         }
     }
 

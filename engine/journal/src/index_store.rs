@@ -7,10 +7,13 @@
 //! ```
 
 use super::database::{
-    Part, holds_nothing, look_up_options, make_folder, open_tables_max, open_to_read, scan_options, table_options,
+    Part, holds_nothing, look_to_write, look_up_options, make_folder, open_tables_max, open_to_read, scan_options,
+    table_options,
 };
 use super::store::number;
 use crate::copy::of_database;
+use crate::database::manifest::forget;
+use crate::database::open::Database;
 use crate::error::ReadError;
 use crate::error::{Directory, OpenError};
 use fakemon_model::ids::Position;
@@ -30,14 +33,16 @@ pub(crate) type CheckPostings<'v> = dyn FnMut(u8, Position, &[u8]) -> Result<(),
 
 /// The index of a data directory.
 pub struct IndexStore {
-    db: DB,
+    db: Database,
 }
 
 impl IndexStore {
     fn open(dir: &Path) -> Result<IndexStore, OpenError> {
+        look_to_write(Part::Index, dir, true)?;
         make_folder(dir, "index")?;
         let db = DB::open(&database_options(), dir.join("index"));
-        Ok(IndexStore { db: db.map_err(|error| fail(dir, &error))? })
+        let db = db.map_err(|error| fail(dir, &error))?;
+        Ok(IndexStore { db: Database::to_write(db, Part::Index, dir)? })
     }
 
     /// Opens or makes the index of a data directory whose journal ends at `end`. An index that reaches further than
@@ -64,13 +69,15 @@ impl IndexStore {
             options.set_block_based_table_factory(&table_options(access));
             vec![ColumnFamilyDescriptor::new("default", options)]
         };
-        let opened = open_to_read(&dir.join("index"), &database_options(), families);
+        let opened = open_to_read(Part::Index, dir, true, &database_options(), families);
         let db = opened.map_err(|error| fail(dir, &error))?;
-        Ok(Some(IndexStore { db }))
+        Ok(Some(IndexStore { db: Database::to_read(db) }))
     }
 
     /// Deletes the index of a data directory that no server has open.
     pub fn delete(dir: &Path) -> Result<(), OpenError> {
+        let folder = dir.join("index");
+        forget(&folder).map_err(|error| OpenError::Io(format!("{}: {error}", folder.display())))?;
         DB::destroy(&database_options(), dir.join("index")).map_err(|error| fail(dir, &error))
     }
 
@@ -91,6 +98,10 @@ impl IndexStore {
         self.db.write_opt(batch, &options).map_err(unreadable)
     }
 
+    pub(super) fn database(&self) -> &Database {
+        &self.db
+    }
+
     /// Copies the database to `to`, which does not exist yet.
     pub(super) fn checkpoint(&self, to: &Path) -> Result<(), ReadError> {
         of_database(&self.db, to)
@@ -98,6 +109,7 @@ impl IndexStore {
 
     /// Flushes to the disk what is only in memory.
     pub fn flush(&self) -> Result<(), ReadError> {
+        self.db.check_place()?;
         self.db.flush().map_err(unreadable)
     }
 

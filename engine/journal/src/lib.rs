@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! DIR/FAKEMON      what this directory is, and the version of its format
+//! DIR/*/manifest.noted  what the beginning of a database's manifest must be; see `manifest`
 //! DIR/acknowledged how far the journal must reach, and `acknowledged.bus` the bus; see `acknowledged`
 //! DIR/journal/     RocksDB, logged
 //!   blocks         first position           → hash of (hash of the block before ‖ block) ‖ block (fbs/journal.fbs)
@@ -36,6 +37,7 @@ mod snapshot_store; // the snapshot
 mod index_store; // the index
 mod bus_store; // what the bus remembers
 mod copy; // copies of databases that are open
+mod watch; // what is looked after while databases are open
 mod progress; // how far the journal is
 pub mod follower; // threads that read each block once it is durable
 pub mod index; // at which positions the journal speaks of a player, a fakémon, a cause

@@ -2,9 +2,12 @@
 //! not logged; all families are flushed together, so that after a crash all rows are of the same moment.
 
 use super::database::{
-    Access, Part, holds_nothing, make_folder, open_tables_max, open_to_read, scan_options, table_options,
+    Access, Part, holds_nothing, look_to_write, make_folder, open_tables_max, open_to_read, scan_options,
+    table_options,
 };
 use crate::copy::of_database;
+use crate::database::manifest::forget;
+use crate::database::open::Database;
 use crate::error::ReadError;
 use crate::error::{Directory, OpenError};
 use fakemon_fbs::Malformed;
@@ -20,16 +23,18 @@ const FAMILIES: [&str; 4] = ["fakemon", "players", "answers", "head"];
 
 /// The rows of a data directory.
 pub struct RowStore {
-    db: DB,
+    db: Database,
 }
 
 impl RowStore {
     pub(super) fn open(dir: &Path) -> Result<RowStore, OpenError> {
         let mut options = database_options();
+        look_to_write(Part::Snapshot, dir, true)?;
         options.create_if_missing(holds_nothing(&dir.join("snapshot")));
         make_folder(dir, "snapshot")?;
         let db = DB::open_cf_descriptors(&options, dir.join("snapshot"), families(Access::Write));
-        Ok(RowStore { db: db.map_err(|error| fail(dir, &error))? })
+        let db = db.map_err(|error| fail(dir, &error))?;
+        Ok(RowStore { db: Database::to_write(db, Part::Snapshot, dir)? })
     }
 
     /// Opens the rows of a data directory whose journal goes from `first` to `end`. Rows that are newer than the
@@ -51,7 +56,8 @@ impl RowStore {
         tracing::warn!("the snapshot is ahead of the journal, which ends at {end}: it is made again");
         drop(rows);
         let snapshot = dir.join("snapshot");
-        std::fs::remove_dir_all(&snapshot)
+        forget(&snapshot)
+            .and_then(|()| std::fs::remove_dir_all(&snapshot))
             .map_err(|error| OpenError::Io(format!("{} cannot be deleted: {error}", snapshot.display())))?;
         RowStore::open(dir)
     }
@@ -61,9 +67,9 @@ impl RowStore {
         if holds_nothing(&dir.join("snapshot")) {
             return Ok(None);
         }
-        let opened = open_to_read(&dir.join("snapshot"), &database_options(), families);
+        let opened = open_to_read(Part::Snapshot, dir, true, &database_options(), families);
         let db = opened.map_err(|error| fail(dir, &error))?;
-        Ok(Some(RowStore { db }))
+        Ok(Some(RowStore { db: Database::to_read(db) }))
     }
 
     fn family(&self, name: &str) -> &ColumnFamily {
@@ -180,6 +186,10 @@ impl RowStore {
         self.db.write_opt(batch, &options).map_err(unreadable)
     }
 
+    pub(super) fn database(&self) -> &Database {
+        &self.db
+    }
+
     /// Copies the database to `to`, which does not exist yet.
     pub(super) fn checkpoint(&self, to: &Path) -> Result<(), ReadError> {
         of_database(&self.db, to)
@@ -187,6 +197,7 @@ impl RowStore {
 
     /// Flushes to the disk everything that is only in memory.
     pub fn flush(&self) -> Result<(), ReadError> {
+        self.db.check_place()?;
         let families = FAMILIES.map(|name| self.family(name));
         self.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(unreadable)
     }

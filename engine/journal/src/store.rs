@@ -5,10 +5,12 @@ pub(crate) mod moments; // when, by the wall clock
 pub(crate) mod chain; // the hash chain of blocks
 
 use super::database::{
-    Access, FAMILIES, Part, calm_background_threads, check_writing, database_options, families, look_up_options,
-    make_folder, open_to_read, scan_options,
+    Access, FAMILIES, Part, calm_background_threads, check_writing, database_options, families, look_to_write,
+    look_up_options, make_folder, open_to_read, scan_options,
 };
 use crate::copy::of_database;
+use crate::database::manifest::{CURRENT, NOTE};
+use crate::database::open::Database;
 use crate::error::{Directory, OpenError, ReadError};
 use crate::files::{self, PRIVATE_FILE, PRIVATE_FOLDER};
 use crate::location::check_place;
@@ -32,8 +34,6 @@ const JOURNAL: &str = "journal";
 /// Names in a data directory.
 const OWN_NAMES: [&str; 9] =
     [IDENTITY, JOURNAL_NOTE, BUS_NOTE, JOURNAL, "snapshot", "index", "bus", "control", "salvaged"];
-/// Which manifest a database goes by: it is made last.
-const CURRENT: &str = "CURRENT";
 /// What the identity says of a directory that is still being made.
 const INCOMPLETE: &str = "fakemon data directory, incomplete: ";
 /// Beside the blocks: the first position that retention kept.
@@ -66,7 +66,7 @@ pub(super) fn malformed(row: &str, error: &Malformed) -> ReadError {
 
 /// An open data directory.
 pub struct Store {
-    db: DB,
+    db: Database,
     /// The note of what was told; of a writer.
     note: Option<Note>,
     /// What it said before the journal was opened: everything before this position must be there.
@@ -113,6 +113,7 @@ impl Store {
         let told = Noted::read(dir, JOURNAL_NOTE);
         let may_make = told == Noted::Nothing;
         database.create_if_missing(may_make);
+        look_to_write(Part::Journal, dir, holds_acknowledged(&told))?;
         check_writing().map_err(|error| fail(&error))?;
         calm_background_threads().map_err(|error| fail(&error))?;
         if may_make {
@@ -120,6 +121,7 @@ impl Store {
         }
         let db = DB::open_cf_descriptors(&database, dir.join(JOURNAL), families(Access::Write));
         let db = db.map_err(|error| Part::Journal.not_opened(dir, error.as_ref()))?;
+        let db = Database::to_write(db, Part::Journal, dir)?;
         let mut store = Store {
             told: proven(&db, told).map_err(|error| OpenError::reading(Directory(dir), &error, ""))?,
             db,
@@ -136,8 +138,9 @@ impl Store {
         let told = Noted::read(dir, JOURNAL_NOTE);
         let journal = dir.join(JOURNAL);
         let written_at = written_at(&journal);
-        let db = open_to_read(&journal, &database_options(), families)
+        let db = open_to_read(Part::Journal, dir, holds_acknowledged(&told), &database_options(), families)
             .map_err(|error| Part::Journal.not_opened(dir, error.as_ref()))?;
+        let db = Database::to_read(db);
         let told = proven(&db, told).map_err(|error| OpenError::reading(Directory(dir), &error, ""))?;
         Ok(Store { db, note: None, told, read: Some((journal, written_at)) })
     }
@@ -173,14 +176,19 @@ impl Store {
 
     /// Flushes memory and log into tables, so that the next process to open them need not read the log.
     pub fn flush(&self) -> Result<(), ReadError> {
+        self.db.check_place()?;
         let families = FAMILIES.into_iter().chain([NOTES]).map(|name| self.family(name));
         Ok(self.db.flush_cfs_opt(&families.collect::<Vec<_>>(), &FlushOptions::default())?)
+    }
+
+    pub(super) fn database(&self) -> &Database {
+        &self.db
     }
 
     /// What is left of a damaged journal; `dir` holds the note of acknowledged events.
     pub(super) fn of_wreck(db: DB, dir: &Path) -> Store {
         let told = proven(&db, Noted::read(dir, JOURNAL_NOTE)).unwrap_or(Noted::Nothing);
-        Store { db, note: None, told, read: None }
+        Store { db: Database::to_read(db), note: None, told, read: None }
     }
 
     /// Whether the writer may have written since a store was opened to read.
@@ -445,6 +453,11 @@ fn written_at(journal: &Path) -> Option<SystemTime> {
     newest.elapsed().is_ok_and(|age| age > SAME_MOMENT).then_some(newest)
 }
 
+/// Whether some event was acknowledged.
+fn holds_acknowledged(told: &Noted) -> bool {
+    told.position() > Position(1)
+}
+
 /// What a note says, once the journal is open: one that was made with a checksum still has it.
 fn proven(db: &DB, told: Noted) -> Result<Noted, ReadError> {
     match told {
@@ -563,8 +576,9 @@ fn holds_only_ours(dir: &Path) -> std::io::Result<bool> {
     };
     for entry in journal {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        let begins =
-            ["CURRENT", "IDENTITY", "LOCK", "LOG", "MANIFEST-", "OPTIONS-"].iter().any(|of| name.starts_with(of));
+        let begins = ["CURRENT", "IDENTITY", "LOCK", "LOG", "MANIFEST-", "OPTIONS-", NOTE]
+            .iter()
+            .any(|of| name.starts_with(of));
         ours &= begins || [".sst", ".log", ".dbtmp"].iter().any(|kind| name.ends_with(kind));
     }
     Ok(ours)

@@ -67,10 +67,12 @@ impl Engine {
         let known = Known::read(&depot, first, recovered.link.next).map_err(fail)?;
         let resources = Resources::new(known.followed_to_the_end(&store).map_err(fail)?);
         let (position, tail) = (recovered.link.next, recovered.tail_events);
+        let databases =
+            Databases { store: store.clone(), rows: rows.clone(), index: index.clone(), depot: depot.clone() };
         let engine = Engine::start(dir, store, rows, (index, segment), depot, options, recovered, resources, known)?;
         let took_ms = started.elapsed().as_millis();
         tracing::info!(%position, tail_events = tail, took_ms, "journal {} is open", dir.display());
-        engine.watch(dir)?;
+        engine.watch(dir, databases)?;
         Beginning { is_new, position, events_replayed: tail, took_ms }.tell(engine.notices(), engine.options().cores);
         if engine.options().durability == Durability::Unsynced {
             tracing::warn!("durability is `unsynced`: a power cut can take back answers that were given");
@@ -324,7 +326,7 @@ impl Engine {
         Ok(engine)
     }
 
-    fn watch(&self, directory: &Path) -> Result<(), OpenError> {
+    fn watch(&self, directory: &Path, databases: Databases) -> Result<(), OpenError> {
         let client = self.client().map_err(|error| OpenError::Io(error.to_string()))?;
         let mut threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(threads) = threads.as_mut() else { return Ok(()) };
@@ -334,6 +336,7 @@ impl Engine {
             self.notices().clone(),
             self.courier().clone(),
             client,
+            databases,
             directory,
             threads.stop_monitor.clone(),
         );
