@@ -51,6 +51,7 @@ mod disk; // a full disk, or a limit of file sizes
 mod process; // logs, file descriptors, connections, signals, clocks of the process
 mod clocks; // wall clocks that are wrong, and then set right
 mod damage; // files that were changed or deleted
+mod place; // a data directory whose files are deleted or replaced under a running server
 mod power_cut; // power cuts in the first moments of a data directory
 mod export; // JSON lines, CSV, Parquet; and an import of the same journal
 mod directory; // permissions of a data directory, places of copies, errors of the system

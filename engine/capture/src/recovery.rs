@@ -37,39 +37,59 @@ pub struct Recovered {
     pub tail_events: u64,
 }
 
-/// Reads everything in a store, for this many shards.
-pub fn recover(store: &Store, rows: &RowStore, shards: usize) -> Result<Recovered, ReadError> {
-    let head = rows.head()?;
-    let opened = head.as_ref().and_then(|head| head.opened);
-    let rules = opened.map(|opened| Rules { world_seed: opened.world_seed, reach_mm: opened.reach_mm });
-    let head = head.unwrap_or(Head { position: 1, next_fakemon_id: 1, ..Head::default() });
-    let mut recovered = Recovered {
-        populations: (0..shards).map(|_| Population::default()).collect(),
-        registry: Registry::default(),
-        link: Link { next: Position(head.position), hash: head.block_hash, state: StateHash(head.state_hash) },
-        species: head.species.clone(),
-        rules,
-        newest: Timestamp(head.last_ns),
-        newest_head: store.newest_head()?.unwrap_or_default(),
-        next_fakemon_id: head.next_fakemon_id,
-        snapshot: head,
-        tail_events: 0,
-    };
-    rows.fakemon(&mut |row| recovered.appear(fakemon(&row)))?;
-    let mut players = HashMap::new();
-    rows.players(&mut |id, row| {
-        if let Ok(name) = PlayerName::new(&row.name) {
-            let used = row.used.iter().map(|range| (range.first(), range.last()));
-            players.insert(id, Player::new(id, name, IdRanges::from_ranges(used)));
+/// What the snapshot holds, before the tail of the journal.
+pub struct FromRows {
+    recovered: Recovered,
+    players: HashMap<PlayerId, Player>,
+}
+
+impl FromRows {
+    /// Reads the rows of a snapshot, if there is one, for this many shards.
+    pub fn read(rows: Option<&RowStore>, shards: usize) -> Result<FromRows, ReadError> {
+        let (mut recovered, mut players) = (Recovered::from_head(rows, shards)?, HashMap::new());
+        if let Some(rows) = rows {
+            rows.fakemon(&mut |row| recovered.appear(fakemon(&row)))?;
+            rows.players(&mut |id, row| {
+                if let Ok(name) = PlayerName::new(&row.name) {
+                    let used = row.used.iter().map(|range| (range.first(), range.last()));
+                    players.insert(id, Player::new(id, name, IdRanges::from_ranges(used)));
+                }
+            })?;
         }
-    })?;
-    recovered.replay_tail(store, &mut players)?;
-    players.into_values().for_each(|player| recovered.registry.restore(player));
-    store.check_acknowledged(recovered.link.next)?;
-    Ok(recovered)
+        Ok(FromRows { recovered, players })
+    }
+
+    /// Follows the journal from there to its end.
+    pub fn follow(self, store: &Store) -> Result<Recovered, ReadError> {
+        let FromRows { mut recovered, mut players } = self;
+        recovered.newest_head = store.newest_head()?.unwrap_or_default();
+        recovered.replay_tail(store, &mut players)?;
+        players.into_values().for_each(|player| recovered.registry.restore(player));
+        store.check_acknowledged(recovered.link.next)?;
+        Ok(recovered)
+    }
 }
 
 impl Recovered {
+    fn from_head(rows: Option<&RowStore>, shards: usize) -> Result<Recovered, ReadError> {
+        let head = rows.map(RowStore::head).transpose()?.flatten();
+        let opened = head.as_ref().and_then(|head| head.opened);
+        let rules = opened.map(|opened| Rules { world_seed: opened.world_seed, reach_mm: opened.reach_mm });
+        let head = head.unwrap_or(Head { position: 1, next_fakemon_id: 1, ..Head::default() });
+        Ok(Recovered {
+            populations: (0..shards).map(|_| Population::default()).collect(),
+            registry: Registry::default(),
+            link: Link { next: Position(head.position), hash: head.block_hash, state: StateHash(head.state_hash) },
+            species: head.species.clone(),
+            rules,
+            newest: Timestamp(head.last_ns),
+            newest_head: BlockHead::default(),
+            next_fakemon_id: head.next_fakemon_id,
+            snapshot: head,
+            tail_events: 0,
+        })
+    }
+
     fn appear(&mut self, fakemon: Fakemon) {
         let ShardId(shard) = owner(fakemon.id, self.populations.len());
         self.populations[usize::from(shard)].apply(Change::Appeared(fakemon));

@@ -79,18 +79,29 @@ impl Drop for BusStore {
 impl BusStore {
     /// Opens or makes the depot of a data directory.
     pub fn open(dir: &Path) -> Result<BusStore, OpenError> {
-        let path = dir.join("bus");
+        look_to_write(Part::Bus, dir, noted(dir)?.number() > 0)?;
+        drop(BusStore::open_before_writing(dir)?);
+        BusStore::open_seen(dir)
+    }
+
+    /// Opens the depot of a data directory for reading, before it is opened to write; none if there is none, or one
+    /// of an older version whose log is damaged.
+    pub(super) fn open_before_writing(dir: &Path) -> Result<Option<BusStore>, OpenError> {
         let noted = noted(dir)?;
         match BusStore::open_to_read(dir) {
-            Ok(_) => {}
             // A power cut leaves such logs too, so what comes before the damage is taken; but that is told.
             Err(error) if noted == Noted::Nothing && error.to_string().contains("(Corruption") => {
                 tracing::warn!("what was written behind the damage, if this opens, is lost: {error}");
+                Ok(None)
             }
-            Err(error) => return Err(error),
+            opened => opened,
         }
+    }
+
+    /// Opens or makes the depot of a data directory that was looked at.
+    pub fn open_seen(dir: &Path) -> Result<BusStore, OpenError> {
+        let (path, noted) = (dir.join("bus"), noted(dir)?);
         make_secret(&path).map_err(|error| OpenError::Io(format!("{}: {error}", path.display())))?;
-        look_to_write(Part::Bus, dir, noted.number() > 0)?;
         let mut depot = BusStore::of(open_to_write(dir)?);
         let note = Note::open(dir, BUS_NOTE, &noted);
         let unwritten = |error| OpenError::Io(format!("{}: {error}", dir.join(BUS_NOTE).display()));
@@ -124,7 +135,7 @@ impl BusStore {
             options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
         }
         let opened = open_to_read(Part::Bus, dir, noted.number() > 0, &options, known);
-        let db = opened.map_err(|error| fail(dir, &error))?;
+        let (db, _) = opened.map_err(|error| fail(dir, &error))?;
         match db.latest_sequence_number() {
             end if end < noted.number() => Err(fail(dir, &missing(end, noted.number(), None))),
             _ => Ok(Some(BusStore::of(Database::to_read(db)))),
@@ -172,10 +183,12 @@ impl BusStore {
 
     /// Whether everything can be read.
     pub fn check(&self) -> Result<(), ReadError> {
-        for (room, _) in ROOMS {
-            self.scan(room, b"", b"", &mut |_, _| ControlFlow::Continue(()))?;
-        }
-        Ok(())
+        self.check_rooms(&ROOMS.map(|(room, _)| room))
+    }
+
+    /// Whether everything in some rooms can be read.
+    pub(super) fn check_rooms(&self, rooms: &[Table]) -> Result<(), ReadError> {
+        rooms.iter().try_for_each(|room| self.scan(*room, b"", b"", &mut |_, _| ControlFlow::Continue(())))
     }
 
     pub(super) fn with_database(

@@ -111,25 +111,41 @@ pub(super) fn open_to_read(
     acknowledged: bool,
     options: &Options,
     families: impl Fn(Access) -> Vec<ColumnFamilyDescriptor>,
-) -> Result<DB, String> {
+) -> Result<(DB, Option<Looked>), String> {
     check_threads(READING_THREADS)?;
     let path = dir.join(part.name());
-    let mut options = options.clone();
-    options.create_if_missing(false);
-    options.create_missing_column_families(false);
+    let mut options = reading(options);
     options.set_max_open_files(-1); // what the writer deletes stays as long as it is open
-    options.set_max_file_opening_threads(OPENING_THREADS);
-    options.set_skip_stats_update_on_db_open(true); // they are for compactions
     let mut tries = 0;
     loop {
         let before = manifest(&path);
-        look_beside(part, dir, acknowledged)?;
+        let looked = look_beside(part, dir, acknowledged)?;
         let opened = DB::open_cf_descriptors_read_only(&options, &path, families(Access::Read), false);
         tries += 1;
         if before == manifest(&path) || tries == OPENED_MAX {
-            return opened.map_err(rocksdb::Error::into_string);
+            return Ok((opened.map_err(rocksdb::Error::into_string)?, looked));
         }
     }
+}
+
+fn reading(options: &Options) -> Options {
+    let mut options = options.clone();
+    options.create_if_missing(false);
+    options.create_missing_column_families(false);
+    options.set_max_file_opening_threads(OPENING_THREADS);
+    options.set_skip_stats_update_on_db_open(true); // they are for compactions
+    options
+}
+
+/// Opens the tables of the journal for reading, without its log, while no process writes. Those that a writer opens
+/// at first are opened too, so that it finds nothing damaged that was not found here.
+pub(super) fn open_tables_to_read(dir: &Path, has: impl Fn(&str) -> bool) -> Result<DB, String> {
+    check_threads(READING_THREADS)?;
+    let mut options = reading(&database_options());
+    options.set_wal_dir(dir); // where no log is
+    let families = families(Access::Read).into_iter().filter(|family| has(family.name()));
+    let opened = DB::open_cf_descriptors_read_only(&options, dir.join(Part::Journal.name()), families, false);
+    opened.map_err(rocksdb::Error::into_string)
 }
 
 /// Looks at a database before it is opened to write.
@@ -370,6 +386,19 @@ pub(super) fn holds_nothing(folder: &Path) -> bool {
         Ok(entries) => !entries.flatten().any(|entry| is_data(&entry.path())),
         Err(error) => error.kind() == std::io::ErrorKind::NotFound,
     }
+}
+
+/// Whether a kill ended the first opening of a database before all its families were made; it has no table then.
+pub(super) fn is_half_made(part: Part, dir: &Path) -> bool {
+    let manifest = Manifest::read(&dir.join(part.name()));
+    manifest.is_ok_and(|manifest| {
+        manifest.is_some_and(|manifest| {
+            manifest.has_no_table()
+                && !manifest.is_proven
+                && manifest.check_families(part.families(), true).is_ok()
+                && manifest.check_families(part.families(), false).is_err()
+        })
+    })
 }
 
 /// What to do about what the system refused.

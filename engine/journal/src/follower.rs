@@ -1,13 +1,17 @@
 //! Following the journal: threads that read each block once it is durable, at their own pace. They read from the
 //! store, so a slow follower delays no other thread, and no block is kept in memory for it.
 
-use crate::{Progress, ReadError, Store, StoredBlock};
+mod progress;
+
+use crate::{ReadError, Store, StoredBlock};
 use fakemon_fbs::journal::BlockReader;
 use fakemon_model::ids::Position;
 use fakemon_sync::pulse;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+pub use progress::Progress;
 
 /// The follower that keeps the view of the world.
 pub const WORLD: usize = 0;

@@ -13,6 +13,7 @@
 //! So writing costs one row for hundreds of events, and a look-up reads one short row per segment, all neighbours.
 
 use crate::error::{Directory, OpenError};
+use crate::store::DirectoryLock;
 use crate::{IndexStore, ReadError, Store, damaged_index};
 use fakemon_fbs::journal::{BlockReader, Event, Outcome};
 use fakemon_model::ids::{FakemonId, PlayerId, Position, mix};
@@ -333,6 +334,7 @@ pub struct Indexed {
 pub fn build(dir: &Path, progress: &mut dyn FnMut(Position, Position)) -> Result<Indexed, OpenError> {
     let fail = |error: ReadError| OpenError::reading(Directory(dir), &error, "");
     let store = Store::open_to_read(dir)?;
+    let _held = DirectoryLock::take(dir)?;
     IndexStore::delete(dir)?;
     let index = IndexStore::open_up_to(dir, Position(u64::MAX))?;
     let end = store.end_position().map_err(fail)?;

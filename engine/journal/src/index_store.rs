@@ -38,7 +38,7 @@ pub struct IndexStore {
 
 impl IndexStore {
     fn open(dir: &Path) -> Result<IndexStore, OpenError> {
-        look_to_write(Part::Index, dir, true)?;
+        look_to_write(Part::Index, dir, false)?;
         make_folder(dir, "index")?;
         let db = DB::open(&database_options(), dir.join("index"));
         let db = db.map_err(|error| fail(dir, &error))?;
@@ -70,14 +70,14 @@ impl IndexStore {
             vec![ColumnFamilyDescriptor::new("default", options)]
         };
         let opened = open_to_read(Part::Index, dir, true, &database_options(), families);
-        let db = opened.map_err(|error| fail(dir, &error))?;
+        let (db, _) = opened.map_err(|error| fail(dir, &error))?;
         Ok(Some(IndexStore { db: Database::to_read(db) }))
     }
 
     /// Deletes the index of a data directory that no server has open.
     pub fn delete(dir: &Path) -> Result<(), OpenError> {
         let folder = dir.join("index");
-        forget(&folder).map_err(|error| OpenError::Io(format!("{}: {error}", folder.display())))?;
+        forget(&folder).map_err(|error| fail(dir, &format!("IO error: {}: {error}", folder.display())))?;
         DB::destroy(&database_options(), dir.join("index")).map_err(|error| fail(dir, &error))
     }
 

@@ -37,8 +37,7 @@ mod snapshot_store; // the snapshot
 mod index_store; // the index
 mod bus_store; // what the bus remembers
 mod copy; // copies of databases that are open
-mod watch; // what is looked after while databases are open
-mod progress; // how far the journal is
+mod look; // all of it, before any of it is opened to write, and while it is
 pub mod follower; // threads that read each block once it is durable
 pub mod index; // at which positions the journal speaks of a player, a fakémon, a cause
 pub mod retention; // what the journal lets go of
@@ -49,10 +48,11 @@ pub use bus_store::{Batch, BusStore, Table};
 pub use copy::{Databases, copy_closed};
 pub use database::{Part, descriptors_max};
 pub use error::{Directory, OpenError, ReadError};
+pub use follower::Progress;
 pub use index_store::{IndexStore, damaged as damaged_index};
 pub use location::is_inside;
+pub use look::Seen;
 pub use options::{Durability, Retention};
-pub use progress::Progress;
 pub use salvage_copy::SalvageCopy;
 pub use salvage_copy::damaged::{BlockOrGap, DamageLocation};
 pub use snapshot_store::{RowStore, Rows};

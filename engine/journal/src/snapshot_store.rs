@@ -2,8 +2,8 @@
 //! not logged; all families are flushed together, so that after a crash all rows are of the same moment.
 
 use super::database::{
-    Access, Part, holds_nothing, look_to_write, make_folder, open_tables_max, open_to_read, scan_options,
-    table_options,
+    Access, Part, holds_nothing, is_half_made, look_to_write, make_folder, open_tables_max, open_to_read,
+    scan_options, table_options,
 };
 use crate::copy::of_database;
 use crate::database::manifest::forget;
@@ -29,7 +29,7 @@ pub struct RowStore {
 impl RowStore {
     pub(super) fn open(dir: &Path) -> Result<RowStore, OpenError> {
         let mut options = database_options();
-        look_to_write(Part::Snapshot, dir, true)?;
+        look_to_write(Part::Snapshot, dir, false)?;
         options.create_if_missing(holds_nothing(&dir.join("snapshot")));
         make_folder(dir, "snapshot")?;
         let db = DB::open_cf_descriptors(&options, dir.join("snapshot"), families(Access::Write));
@@ -46,12 +46,7 @@ impl RowStore {
             return Ok(rows);
         }
         if first > Position(1) {
-            let message = format!(
-                "data directory {}: the snapshot is ahead of the journal, which ends at {end} and cannot make it again, \
-                 because retention let go of its beginning: restore a copy",
-                dir.display()
-            );
-            return Err(OpenError::Damaged { position: Some(end), message });
+            return Err(RowStore::ahead(dir, end));
         }
         tracing::warn!("the snapshot is ahead of the journal, which ends at {end}: it is made again");
         drop(rows);
@@ -62,13 +57,23 @@ impl RowStore {
         RowStore::open(dir)
     }
 
+    /// The snapshot is ahead of the journal, and cannot be made again.
+    pub(super) fn ahead(dir: &Path, end: Position) -> OpenError {
+        let message = format!(
+            "data directory {}: the snapshot is ahead of the journal, which ends at {end} and cannot make it again, \
+             because retention let go of its beginning: restore a copy",
+            dir.display()
+        );
+        OpenError::Damaged { position: Some(end), message }
+    }
+
     /// Opens the rows of a data directory for reading; none if there are none yet.
     pub fn open_to_read(dir: &Path) -> Result<Option<RowStore>, OpenError> {
-        if holds_nothing(&dir.join("snapshot")) {
+        if holds_nothing(&dir.join("snapshot")) || is_half_made(Part::Snapshot, dir) {
             return Ok(None);
         }
         let opened = open_to_read(Part::Snapshot, dir, true, &database_options(), families);
-        let db = opened.map_err(|error| fail(dir, &error))?;
+        let (db, _) = opened.map_err(|error| fail(dir, &error))?;
         Ok(Some(RowStore { db: Database::to_read(db) }))
     }
 

@@ -3,14 +3,15 @@
 pub(crate) mod acknowledged; // how far databases must reach
 pub(crate) mod moments; // when, by the wall clock
 pub(crate) mod chain; // the hash chain of blocks
+pub(crate) mod look; // what its files say before it is opened to write
 
 use super::database::{
-    Access, FAMILIES, Part, calm_background_threads, check_writing, database_options, families, look_to_write,
-    look_up_options, make_folder, open_to_read, scan_options,
+    Access, FAMILIES, Part, calm_background_threads, check_writing, database_options, families, look_up_options,
+    make_folder, open_to_read, scan_options,
 };
 use crate::copy::of_database;
 use crate::database::manifest::{CURRENT, NOTE};
-use crate::database::open::Database;
+use crate::database::open::{Database, Place};
 use crate::error::{Directory, OpenError, ReadError};
 use crate::files::{self, PRIVATE_FILE, PRIVATE_FOLDER};
 use crate::location::check_place;
@@ -22,6 +23,8 @@ use fakemon_fbs::journal::BlockReader;
 use fakemon_fbs::snapshot::{self, Caught};
 use fakemon_model::ids::{PlayerId, Position};
 use rocksdb::{ColumnFamily, DB, DBRawIterator, Direction, FlushOptions, IteratorMode, WriteBatch, WriteOptions};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -40,7 +43,9 @@ const INCOMPLETE: &str = "fakemon data directory, incomplete: ";
 const KEPT_FROM: &[u8] = b"kept from";
 /// And that the note of what was acknowledged is on the disk, with a checksum: one that is empty is damaged.
 const HAS_NOTE: &[u8] = b"has a note";
-/// Where both are.
+/// And that a bus was opened beside the journal: one that is not there is missing.
+const HAS_BUS: &[u8] = b"has a bus";
+/// Where all of them are.
 const NOTES: &str = "default";
 /// Longer than a file system takes for one moment.
 const SAME_MOMENT: Duration = Duration::from_millis(100);
@@ -71,6 +76,10 @@ pub struct Store {
     note: Option<Note>,
     /// What it said before the journal was opened: everything before this position must be there.
     told: Noted,
+    /// Of a writer: the data directory, which no other process opens to write.
+    held: Option<DirectoryLock>,
+    /// Of a reader: where the log ends before its file does, and why.
+    stopped: Option<String>,
     /// Of a reader: which logs it read, and when they had been written to.
     read: Option<(PathBuf, Option<SystemTime>)>,
 }
@@ -78,6 +87,14 @@ pub struct Store {
 impl Store {
     /// Opens or creates a data directory for writing; one process at a time.
     pub fn open(dir: &Path) -> Result<Store, OpenError> {
+        let held = dir.is_dir().then(|| DirectoryLock::take(dir)).transpose()?;
+        identify(dir)?;
+        look::look(dir)?;
+        Store::open_held(dir, held)
+    }
+
+    /// Opens a data directory that was looked at, and is held unless it did not exist.
+    pub(super) fn open_held(dir: &Path, held: Option<DirectoryLock>) -> Result<Store, OpenError> {
         let fail =
             |error: &dyn std::fmt::Display| OpenError::Io(format!("data directory {}: {error}", dir.display()));
         if !dir.join(IDENTITY).exists() {
@@ -95,17 +112,18 @@ impl Store {
             }
             complete(dir)?;
         }
-        Store::open_identified(dir)
+        Store::open_identified(dir, held)
     }
 
     /// Makes a data directory for writing, or uses an empty one; it is marked as incomplete, because of `making`,
     /// until [`complete`] is called.
     pub fn create(dir: &Path, making: &str) -> Result<Store, OpenError> {
         begin(dir, making)?;
-        Store::open_identified(dir)
+        Store::open_identified(dir, None)
     }
 
-    fn open_identified(dir: &Path) -> Result<Store, OpenError> {
+    fn open_identified(dir: &Path, held: Option<DirectoryLock>) -> Result<Store, OpenError> {
+        let held = held.map_or_else(|| DirectoryLock::take(dir), Ok)?;
         let fail =
             |error: &dyn std::fmt::Display| OpenError::Io(format!("data directory {}: {error}", dir.display()));
         let mut database = database_options();
@@ -113,7 +131,6 @@ impl Store {
         let told = Noted::read(dir, JOURNAL_NOTE);
         let may_make = told == Noted::Nothing;
         database.create_if_missing(may_make);
-        look_to_write(Part::Journal, dir, holds_acknowledged(&told))?;
         check_writing().map_err(|error| fail(&error))?;
         calm_background_threads().map_err(|error| fail(&error))?;
         if may_make {
@@ -126,6 +143,8 @@ impl Store {
             told: proven(&db, told).map_err(|error| OpenError::reading(Directory(dir), &error, ""))?,
             db,
             note: None,
+            held: Some(held),
+            stopped: None,
             read: None,
         };
         store.begin_note(dir).map_err(|error| fail(&error))?;
@@ -138,11 +157,12 @@ impl Store {
         let told = Noted::read(dir, JOURNAL_NOTE);
         let journal = dir.join(JOURNAL);
         let written_at = written_at(&journal);
-        let db = open_to_read(Part::Journal, dir, holds_acknowledged(&told), &database_options(), families)
+        let (db, looked) = open_to_read(Part::Journal, dir, holds_acknowledged(&told), &database_options(), families)
             .map_err(|error| Part::Journal.not_opened(dir, error.as_ref()))?;
         let db = Database::to_read(db);
         let told = proven(&db, told).map_err(|error| OpenError::reading(Directory(dir), &error, ""))?;
-        Ok(Store { db, note: None, told, read: Some((journal, written_at)) })
+        let stopped = looked.and_then(|looked| looked.logs.stopped);
+        Ok(Store { db, note: None, told, held: None, stopped, read: Some((journal, written_at)) })
     }
 
     /// Makes the note of what is acknowledged, unless there is one; a damaged one stays as it is.
@@ -151,7 +171,7 @@ impl Store {
         if let Noted::Damaged(_) = self.told {
             return Ok(()); // who opened it checks, and closes it again
         }
-        let has_note = self.db.get_pinned(HAS_NOTE)?.is_some();
+        let has_note = self.has(HAS_NOTE)?;
         if has_note && self.told == Noted::Nothing {
             tracing::warn!("{}: the file {JOURNAL_NOTE} was lost, and is made again", dir.display());
         }
@@ -176,7 +196,7 @@ impl Store {
 
     /// Flushes memory and log into tables, so that the next process to open them need not read the log.
     pub fn flush(&self) -> Result<(), ReadError> {
-        self.db.check_place()?;
+        self.check_place()?;
         let families = FAMILIES.into_iter().chain([NOTES]).map(|name| self.family(name));
         Ok(self.db.flush_cfs_opt(&families.collect::<Vec<_>>(), &FlushOptions::default())?)
     }
@@ -185,10 +205,50 @@ impl Store {
         &self.db
     }
 
+    /// Whether the data directory that was opened is still in its place.
+    pub(super) fn check_place(&self) -> Result<(), ReadError> {
+        match &self.held {
+            Some(DirectoryLock(place)) if !place.is_there() => Err(ReadError::Failed(format!(
+                "the data directory {} was deleted or replaced while it was open: nothing more is written there, and \
+                 what was written since is lost; start again",
+                place.path.display()
+            ))),
+            _ => self.db.check_place(),
+        }
+    }
+
     /// What is left of a damaged journal; `dir` holds the note of acknowledged events.
     pub(super) fn of_wreck(db: DB, dir: &Path) -> Store {
         let told = proven(&db, Noted::read(dir, JOURNAL_NOTE)).unwrap_or(Noted::Nothing);
-        Store { db: Database::to_read(db), note: None, told, read: None }
+        Store { told, ..Store::of_tables(db) }
+    }
+
+    /// Tables of a journal without its log.
+    fn of_tables(db: DB) -> Store {
+        let db = Database::to_read(db);
+        Store { db, note: None, told: Noted::Nothing, held: None, stopped: None, read: None }
+    }
+
+    /// Whether something stands beside the blocks.
+    fn has(&self, key: &[u8]) -> Result<bool, ReadError> {
+        Ok(self.db.get_pinned(key)?.is_some())
+    }
+
+    /// Notes that there is a bus beside the journal.
+    pub fn note_bus(&self) -> Result<(), ReadError> {
+        if !self.has(HAS_BUS)? {
+            self.db.put(HAS_BUS, [])?;
+            self.db.flush_wal(true)?;
+        }
+        Ok(())
+    }
+
+    /// Fails if there is no bus beside the journal, and it says that there was one.
+    pub fn check_no_bus(&self) -> Result<(), ReadError> {
+        match self.has(HAS_BUS)? {
+            true => Err(ReadError::Failed(look::BUS_IS_MISSING.into())),
+            false => Ok(()),
+        }
     }
 
     /// Whether the writer may have written since a store was opened to read.
@@ -234,12 +294,16 @@ impl Store {
         if let Some(what) = self.damaged_note() {
             return Err(ReadError::corrupt(end, what));
         }
-        let told = self.told();
-        if told <= end {
-            return Ok(());
+        match self.told() <= end {
+            true => Ok(()),
+            false => Err(ReadError::corrupt(end, self.lacks_acknowledged())),
         }
-        let what = format!("it ends here, but everything before position {told} was acknowledged: restore a copy");
-        Err(ReadError::corrupt(end, what))
+    }
+
+    /// What is wrong with a journal that ends before what was acknowledged, and what to do.
+    pub fn lacks_acknowledged(&self) -> String {
+        let why = self.stopped.as_ref().map_or(String::new(), |why| format!(", for {why}"));
+        format!("it ends here{why}, but everything before position {} was acknowledged: restore a copy", self.told())
     }
 
     /// The first position that retention kept.
@@ -463,6 +527,24 @@ fn proven(db: &DB, told: Noted) -> Result<Noted, ReadError> {
     match told {
         Noted::Unproven(_) if db.get_pinned(HAS_NOTE)?.is_some() => Ok(Noted::Damaged("its end is missing".into())),
         told => Ok(told),
+    }
+}
+
+/// A data directory that no other process opens to write while this exists. Each database has a lock of its own,
+/// which is gone once its file is deleted; this one is on the folder itself.
+pub(crate) struct DirectoryLock(Place);
+
+impl DirectoryLock {
+    pub(super) fn take(dir: &Path) -> Result<DirectoryLock, OpenError> {
+        let line = |what: &dyn std::fmt::Display| format!("data directory {}: {what}", dir.display());
+        let place = Place::of(dir).map_err(|error| OpenError::Io(line(&error)))?;
+        match flock(&place.handle, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => {
+                let what = "another process has it open: stop that one, or give another directory";
+                Err(OpenError::Locked(line(&what)))
+            }
+            _ => Ok(DirectoryLock(place)), // a file system without such locks has those of the databases
+        }
     }
 }
 

@@ -188,10 +188,7 @@ impl Examiner {
             self.note(Finding::new(Cause::Note, end, what));
         }
         if store.told() > end {
-            let what = format!(
-                "it ends here, but everything before position {} was acknowledged: restore a copy",
-                store.told()
-            );
+            let what = format!("{}, or give `--salvage NEW_DIR`", store.lacks_acknowledged());
             let finding = Finding::new(Cause::Acknowledged, end, what);
             let (expected, found) = (Some(store.told().to_string()), Some(end.to_string()));
             self.note(Finding { expected, found, ..finding });

@@ -74,7 +74,7 @@ fn check_index(index: Option<IndexStore>) -> Result<(), ReadError> {
 
 /// Checks that the data of the bus can be read, including its resources.
 fn check_depot(depot: Option<BusStore>, store: &Store) -> Result<(), ReadError> {
-    let Some(depot) = depot else { return Ok(()) };
+    let Some(depot) = depot else { return store.check_no_bus() };
     depot.check()?;
     Known::read(&depot, store.first_position().ok().flatten().unwrap_or(Position(1)), Position(u64::MAX)).map(drop)
 }

@@ -25,7 +25,7 @@ pub(crate) struct LogsEnd {
 }
 
 /// Visits the family, key and value of each key that a log sets.
-pub(crate) type VisitPut<'v> = dyn FnMut(u32, &[u8], &[u8]) -> Result<(), String> + 'v;
+pub(crate) type VisitPut<'v> = dyn FnMut(&str, &[u8], &[u8]) -> Result<(), String> + 'v;
 
 /// Reads all logs that a database needs.
 pub(crate) fn read(folder: &Path, manifest: &Manifest, visit: &mut VisitPut<'_>) -> Result<LogsEnd, String> {
@@ -88,7 +88,7 @@ impl Changes {
         }
         self.next = Some(number + u64::from(count));
         self.end = LogsEnd { last_change: number + u64::from(count) - 1, stopped: None };
-        self::puts(puts, visit)
+        self::puts(puts, manifest, visit)
     }
 
     fn stop(&mut self, why: &dyn std::fmt::Display) {
@@ -97,10 +97,12 @@ impl Changes {
 }
 
 /// Visits what a record sets, up to a change that is unknown here.
-fn puts(changes: &[u8], visit: &mut VisitPut<'_>) -> Result<(), String> {
+fn puts(changes: &[u8], manifest: &Manifest, visit: &mut VisitPut<'_>) -> Result<(), String> {
     let mut bytes = Bytes(changes);
     while let Some(put) = put(&mut bytes) {
-        if let Some((family, key, value)) = put {
+        if let Some((family, key, value)) = put
+            && let Some(family) = manifest.family_name(family)
+        {
             visit(family, key, value)?;
         }
     }

@@ -1,6 +1,6 @@
 //! The manifest of a database: which families, tables and logs it has. RocksDB takes one that is cut short, or whose
-//! last length is wrong, for one that a kill left so, starts with an older state, and deletes what that state does not
-//! name. So its beginning is noted, and each opening compares it first.
+//! last length is wrong, for one that a kill left so, starts with an older state, and deletes what that state does
+//! not name. So its beginning is noted, and each opening compares it first.
 //!
 //! ```text
 //! FOLDER/manifest.noted    number of the manifest (8 bytes, big-endian) ‖ how many bytes of it are noted (8)
@@ -39,6 +39,8 @@ pub(crate) struct Manifest {
     pub(crate) name: String,
     /// A note says what its beginning is; false if it is newer than the note, or there is none.
     pub(crate) is_proven: bool,
+    /// False: no version with notes has opened the database to write.
+    pub(crate) has_note: bool,
     families: BTreeMap<u32, Family>,
     /// Logs before it are no longer needed.
     first_log: u64,
@@ -76,18 +78,27 @@ pub(crate) fn damaged(what: impl std::fmt::Display) -> String {
     format!("Corruption: {what}")
 }
 
+/// A file that should be there, and cannot be read.
+fn unread(name: &str, error: &io::Error) -> String {
+    use io::ErrorKind::{InvalidData, IsADirectory, NotADirectory, NotFound};
+    match error.kind() {
+        NotFound | InvalidData | IsADirectory | NotADirectory => damaged(format_args!("the file {name}: {error}")),
+        _ => format!("IO error: the file {name}: {error}"),
+    }
+}
+
 impl Manifest {
     /// Reads the manifest of a database and checks it; none if there is no database in the folder, or only the
     /// beginning of one that holds nothing.
     pub(crate) fn read(folder: &Path) -> Result<Option<Manifest>, String> {
-        let noted = Noted::read(folder)?; // first: a writer goes on
+        let noted = ManifestNote::read(folder)?; // first: a writer goes on
         check_identity(folder)?;
         let current = match fs::read_to_string(folder.join(CURRENT)) {
             Ok(current) => current,
             Err(error) if error.kind() == io::ErrorKind::NotFound && noted.is_none() && holds_nothing(folder) => {
                 return Ok(None);
             }
-            Err(error) => return Err(damaged(format_args!("the file {CURRENT}: {error}"))),
+            Err(error) => return Err(unread(CURRENT, &error)),
         };
         let names = |what: &str| damaged(format_args!("the file {CURRENT} names {:?}, {what}", current.trim_end()));
         let name = current.strip_suffix('\n').unwrap_or_default();
@@ -107,7 +118,8 @@ impl Manifest {
             Some(noted) if noted.number == number => noted.check(name, &file).map(|()| true)?,
             _ => false,
         };
-        let mut manifest = Manifest { name: name.into(), is_proven, ..Manifest::default() };
+        let mut manifest =
+            Manifest { name: name.into(), is_proven, has_note: noted.is_some(), ..Manifest::default() };
         manifest.read_edits(BufReader::new(file))?;
         Ok(Some(manifest))
     }
@@ -172,6 +184,10 @@ impl Manifest {
     /// The number by which a log calls a family.
     pub(crate) fn family(&self, name: &str) -> Option<u32> {
         self.families.iter().find(|(_, family)| family.name == name).map(|(number, _)| *number)
+    }
+
+    pub(crate) fn family_name(&self, number: u32) -> Option<&str> {
+        self.families.get(&number).map(|family| family.name.as_str())
     }
 
     /// Whether no table belongs to the database.
@@ -343,31 +359,31 @@ impl Edit {
 }
 
 /// What a note says.
-struct Noted {
+struct ManifestNote {
     number: u64,
     length: u64,
     hash: [u8; 32],
 }
 
-impl Noted {
+impl ManifestNote {
     /// None: there is no note.
-    fn read(folder: &Path) -> Result<Option<Noted>, String> {
+    fn read(folder: &Path) -> Result<Option<ManifestNote>, String> {
         let remedy = "nothing proves the manifest: restore the file, or delete it once it is certain that nothing else is \
                       damaged; it is made again";
-        let wrong = |why: &dyn std::fmt::Display| damaged(format_args!("the file {NOTE}: {why}, so {remedy}"));
+        let wrong = |why: &str| damaged(format_args!("the file {NOTE}: {why}, so {remedy}"));
         let bytes = match fs::read(folder.join(NOTE)) {
             Ok(bytes) => bytes,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Ok(None);
             }
-            Err(error) => return Err(wrong(&error)),
+            Err(error) => return Err(unread(NOTE, &error)),
         };
         if bytes.len() != NOTE_BYTES || bytes[NOTED_BYTES..] != checksum(&bytes[..NOTED_BYTES]) {
-            return Err(wrong(&"it is not what was written"));
+            return Err(wrong("it is not what was written"));
         }
         let number = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight of them"));
         let hash = bytes[16..NOTED_BYTES].try_into().expect("32 of them");
-        Ok(Some(Noted { number: number(0), length: number(8), hash }))
+        Ok(Some(ManifestNote { number: number(0), length: number(8), hash }))
     }
 
     /// Whether the beginning of the manifest is what was noted.
@@ -403,6 +419,11 @@ fn hash(file: &mut impl Read, bytes: u64, hasher: &mut blake3::Hasher) -> io::Re
 fn checksum(noted: &[u8]) -> [u8; 8] {
     let hash = blake3::hash(&[NOTE.as_bytes(), noted].concat());
     hash.as_bytes()[..8].try_into().expect("eight of 32")
+}
+
+/// Notes the manifest of a copy that nothing writes to.
+pub(crate) fn note(folder: &Path) -> io::Result<()> {
+    Noter::default().note(folder)
 }
 
 /// Deletes the note of a database that is about to be deleted: what an interruption leaves is not damaged.

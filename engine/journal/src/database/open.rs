@@ -32,11 +32,11 @@ impl Database {
     /// One that was just opened to write in a data directory; its manifest is noted.
     pub(crate) fn to_write(db: DB, part: Part, dir: &Path) -> Result<Database, OpenError> {
         let path = dir.join(part.name());
-        let fail = |error: io::Error| OpenError::Io(format!("{}: {error}", path.display()));
+        let fail = |error: io::Error| part.not_opened(dir, &format!("IO error: {}: {error}", path.display()));
         let place = Place::of(&path).map_err(fail)?;
         let folder = Folder { part, place, noter: Mutex::default() };
         let database = Database { db: Some(db), folder: Some(folder) };
-        database.note().map_err(|error| OpenError::Io(format!("data directory {}: {error}", dir.display())))?;
+        database.note().map_err(|error| part.not_opened(dir, &format!("IO error: {error}")))?;
         Ok(database)
     }
 
@@ -67,8 +67,8 @@ impl Deref for Database {
 impl Drop for Database {
     fn drop(&mut self) {
         if self.check_place().is_err() {
-            // Closing would write what is in memory, and delete what it takes for its own, in the folder that is there
-            // now. What is leaked ends with the process.
+            // Closing would write what is in memory, and delete what it takes for its own, in the folder that is
+            // there now. What is leaked ends with the process.
             std::mem::forget(self.db.take());
             return;
         }

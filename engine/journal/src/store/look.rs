@@ -1,0 +1,153 @@
+//! The journal as its files say, before it is opened to write: what its tables and its log hold, and whether that is
+//! all that was acknowledged.
+
+use super::{HAS_BUS, HAS_NOTE, JOURNAL, Store, holds_acknowledged, number};
+use crate::database::manifest::{CURRENT, Manifest};
+use crate::database::{self, Looked, Part, open_tables_to_read};
+use crate::error::{Directory, OpenError, ReadError};
+use crate::store::acknowledged::{JOURNAL_NOTE, Noted, damaged};
+use crate::store::chain::StoredBlock;
+use fakemon_model::ids::Position;
+use std::path::Path;
+
+/// What was seen of the journal of a data directory.
+pub(crate) struct Journal {
+    /// The position of its first event; 1 if it has none.
+    pub(crate) first: Position,
+    /// One past its last event.
+    pub(crate) end: Position,
+    /// Its tables, without the log; none if it has none.
+    pub(crate) tables: Option<Store>,
+    /// It holds something, and no version that notes manifests opened it.
+    pub(crate) is_unproven: bool,
+    is_made: bool,
+    has_bus: bool,
+}
+
+/// What the log of the journal sets.
+#[derive(Default)]
+struct Tail {
+    first: Option<u64>,
+    last: Option<u64>,
+    /// The last block, with its hash.
+    block: Vec<u8>,
+    has_note: bool,
+    has_bus: bool,
+}
+
+impl Tail {
+    fn take(&mut self, family: &str, key: &[u8], value: &[u8]) -> Result<(), String> {
+        match family {
+            "blocks" => {
+                let first = number(key).map_err(|error| error.to_string())?;
+                self.first.get_or_insert(first);
+                self.last = Some(first);
+                self.block.clear();
+                self.block.extend_from_slice(value);
+            }
+            "default" => {
+                self.has_note |= key == HAS_NOTE;
+                self.has_bus |= key == HAS_BUS;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn end(&self) -> Result<Option<Position>, ReadError> {
+        let Some(first) = self.last else { return Ok(None) };
+        let head = StoredBlock::split(Position(first), &self.block)?.read()?.head();
+        Ok(Some(Position(head.first_position + u64::from(head.count))))
+    }
+}
+
+/// Looks at the journal of a data directory.
+///
+/// # Errors
+/// When its files are damaged, or it ends before what was acknowledged.
+pub(crate) fn look(dir: &Path) -> Result<Journal, OpenError> {
+    let fail = |error: ReadError| OpenError::reading(Directory(dir), &error, "");
+    let told = Noted::read(dir, JOURNAL_NOTE);
+    let mut tail = Tail::default();
+    let looked = database::look(Part::Journal, dir, holds_acknowledged(&told), &mut |family, key, value| {
+        tail.take(family, key, value)
+    });
+    let looked = looked.map_err(|error| Part::Journal.not_opened(dir, &error))?;
+    let tables = match &looked {
+        Some(Looked { manifest, .. }) if !manifest.has_no_table() => Some(tables(dir, manifest)?),
+        _ => None,
+    };
+    let (mut first, mut end) = (None, Position(1));
+    if let Some(tables) = &tables {
+        (first, end) = (tables.first_position().map_err(fail)?, tables.end_position().map_err(fail)?);
+        tail.has_note |= tables.has(HAS_NOTE).map_err(fail)?;
+        tail.has_bus |= tables.has(HAS_BUS).map_err(fail)?;
+    }
+    if let (Some(begins), true) = (tail.first, first.is_some())
+        && begins > end.0
+    {
+        let what = format!("events from position {end} to {begins} are missing");
+        return Err(refused(dir, end, &what));
+    }
+    end = end.max(tail.end().map_err(fail)?.unwrap_or(end));
+    let first = first.or(tail.first.map(Position)).unwrap_or(Position(1));
+    match told {
+        Noted::Damaged(why) => return Err(says_nothing(dir, &why)),
+        Noted::Unproven(_) if tail.has_note => return Err(says_nothing(dir, "its end is missing")),
+        _ => {}
+    }
+    let told = told.position();
+    if told > end {
+        let why = looked.and_then(|looked| looked.logs.stopped).map_or(String::new(), |why| format!(", for {why}"));
+        let what = format!("it ends at position {end}{why}, but everything before position {told} was acknowledged");
+        return Err(refused(dir, end, &what));
+    }
+    let is_unproven = end > Position(1) && looked.as_ref().is_some_and(|looked| !looked.manifest.has_note);
+    Ok(Journal { first, end, tables, is_unproven, is_made: looked.is_some(), has_bus: tail.has_bus })
+}
+
+fn tables(dir: &Path, manifest: &Manifest) -> Result<Store, OpenError> {
+    let opened = open_tables_to_read(dir, |family| manifest.family(family).is_some());
+    let db = opened.map_err(|error| Part::Journal.not_opened(dir, &error))?;
+    Ok(Store::of_tables(db))
+}
+
+impl Journal {
+    /// Whether the databases are there that must be: beside a bus, a snapshot or an index there was a journal, and a
+    /// journal that had a bus says so.
+    pub(crate) fn check_parts(&self, dir: &Path, has_bus: bool) -> Result<(), OpenError> {
+        let others = [Part::Bus, Part::Snapshot, Part::Index];
+        let is_there = |part: &Part| dir.join(part.name()).join(CURRENT).exists();
+        if !self.is_made
+            && let Some(other) = others.into_iter().find(is_there)
+        {
+            let what = format!(
+                "the folder `{JOURNAL}` is missing, and the folder `{}` is there: restore a copy; to begin anew, give \
+                 another directory",
+                other.name()
+            );
+            return Err(missing(dir, &what));
+        }
+        match self.has_bus && !has_bus {
+            true => Err(missing(dir, BUS_IS_MISSING)),
+            false => Ok(()),
+        }
+    }
+}
+
+/// What is wrong when a journal says that there is a bus, and there is none.
+pub(crate) const BUS_IS_MISSING: &str = "the bus is missing, with its queues, log groups, secrets and cursors of \
+     deliveries: restore the folder `bus` from a copy, or let `fakemon verify --salvage NEW_DIR` make a directory without";
+
+fn missing(dir: &Path, what: &str) -> OpenError {
+    OpenError::Damaged { position: None, message: format!("{}: {what}", Directory(dir)) }
+}
+
+fn refused(dir: &Path, position: Position, what: &str) -> OpenError {
+    let message = format!("{}: {}", Directory(dir), Part::Journal.damaged(&what));
+    OpenError::Damaged { position: Some(position), message }
+}
+
+fn says_nothing(dir: &Path, why: &str) -> OpenError {
+    missing(dir, &damaged(JOURNAL_NOTE, why))
+}
