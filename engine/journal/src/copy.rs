@@ -10,6 +10,8 @@
 
 use super::store::{IDENTITY, Store, begin, check_empty, check_identity, complete};
 use crate::bus_store::BusStore;
+use crate::database::manifest::note;
+use crate::database::open::Place;
 use crate::error::{OpenError, ReadError};
 use crate::files::{self, PRIVATE_FILE};
 use crate::index_store::IndexStore;
@@ -18,7 +20,7 @@ use crate::snapshot_store::RowStore;
 use crate::store::acknowledged::{BUS_NOTE, JOURNAL_NOTE, Noted};
 use rocksdb::DB;
 use rocksdb::properties::MIN_LOG_NUMBER_TO_KEEP;
-use rustix::fs::{FlockOperation, OFlags, fcntl_lock, fcntl_setfl};
+use rustix::fs::{FlockOperation, OFlags, fcntl_lock, fcntl_setfl, flock};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -129,6 +131,9 @@ fn copy_note(dir: &Path, to: &Path, name: &str) -> Result<(), OpenError> {
 
 /// Keeps servers from opening a data directory; none if a process has it open. The lock is RocksDB's own.
 pub(super) fn hold(dir: &Path) -> io::Result<Option<Option<File>>> {
+    if flock(&Place::of(dir)?.handle, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK) {
+        return Ok(None); // its own lock may have been deleted
+    }
     // Opened for reading, so that a user with read access only, or a read-only file system, suffices for a copy.
     let lock = match File::open(dir.join(JOURNAL).join("LOCK")) {
         Ok(lock) => lock,
@@ -170,7 +175,7 @@ fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
 pub(super) fn of_database(db: &DB, to: &Path) -> Result<(), ReadError> {
     db.disable_file_deletions()?; // no log is recycled either
     let needed = db.property_int_value(MIN_LOG_NUMBER_TO_KEEP);
-    let copied = needed.map(|needed| copy_open(db.path(), to, needed.unwrap_or(0)));
+    let copied = needed.map(|needed| copy_open(db.path(), to, needed.unwrap_or(0)).and_then(|()| note(to)));
     db.enable_file_deletions()?;
     copied?.map_err(|error| ReadError::Store(error.to_string()))
 }

@@ -8,6 +8,7 @@ use super::database::{Access, database_options, families, salvage_options};
 use super::store::{Store, identify};
 use crate::bus_store::BusStore;
 use crate::copy::{hold, link_folder};
+use crate::database::records::cut_endless;
 use crate::error::OpenError;
 use crate::snapshot_store::RowStore;
 use crate::store::acknowledged::JOURNAL_NOTE;
@@ -53,6 +54,9 @@ impl SalvageCopy {
         }
         for folder in ["journal", "snapshot", "bus"].into_iter().filter(|folder| dir.join(folder).is_dir()) {
             link_folder(&dir.join(folder), &wreck.scratch.join(folder)).map_err(unwritable)?;
+        }
+        for folder in ["journal", "snapshot", "bus"] {
+            cut_endless(&wreck.scratch.join(folder)).map_err(unwritable)?;
         }
         let _ = fs::copy(dir.join(JOURNAL_NOTE), wreck.scratch.join(JOURNAL_NOTE)); // if any
         Ok(wreck)

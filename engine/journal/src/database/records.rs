@@ -10,7 +10,9 @@
 //! kinds     1 whole, 2 first, 3 middle, 4 last part; 5 to 8 the same in a recycled log; others say something of the log
 //! ```
 
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
+use std::path::Path;
 
 const BLOCK_BYTES: usize = 32 << 10;
 const HEADER_BYTES: usize = 7;
@@ -218,6 +220,42 @@ fn fits_shorter(rest: &[u8], header_bytes: usize) -> bool {
             so_far = crc32c::crc32c_append(so_far, &[*byte]);
             so_far == checksum
         })
+}
+
+/// Cuts logs and manifests in the copy of a damaged database where RocksDB would read on for ever, however much of
+/// the rest it skips.
+pub(crate) fn cut_endless(folder: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let kind = match name.strip_suffix(".log").map(str::parse) {
+            Some(Ok(number)) => Kind::Log(number),
+            _ if name.starts_with("MANIFEST-") => Kind::Manifest,
+            _ => continue,
+        };
+        if let Some(at) = endless_at(File::open(&path)?, kind)? {
+            OpenOptions::new().write(true).open(&path)?.set_len(at)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where a reader that skips what is damaged would read the same record again and again.
+fn endless_at(source: impl Read, kind: Kind) -> io::Result<Option<u64>> {
+    let mut records = Records::new(source, kind);
+    records.is_begun = false; // the first record of a manifest decides as that of a log does
+    loop {
+        let before = records.offset();
+        match records.next()?.err() {
+            Some(End::Endless) => return Ok(Some(records.offset())),
+            Some(_) if records.offset() == before && records.is_last_block => return Ok(None),
+            Some(_) if records.offset() == before => records.read_block()?, // the rest of the block is skipped
+            _ => {}
+        }
+    }
 }
 
 /// Bytes of records as RocksDB writes them. For tests.
