@@ -450,6 +450,111 @@ fn a_manifest_without_a_note_opens_and_is_noted() {
     assert!(Server::start(data.path(), &[]).stop().success());
     assert!(notes.iter().all(|note| note.is_file()));
     answer(&["verify", "--data", data.path().to_str().unwrap()]);
+
+/// The table of the journal that holds the collections.
+fn table_of_collections(data: &Path) -> PathBuf {
+    let files = fs::read_dir(data.join("journal")).unwrap().map(|entry| entry.unwrap().path());
+    let tables = files.filter(|path| path.extension().is_some_and(|kind| kind == "sst"));
+    let says = |path: &PathBuf| fs::read(path).unwrap().windows(15).any(|bytes| bytes == b"namecollections");
+    tables.filter(says).next().expect("captures were flushed")
+}
+
+#[test]
+fn a_collection_that_cannot_be_read_stops_nothing_else() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let (fakemon_id, _) = server.spawn(json!({ "species": "sparkit", "lat": SOL.0, "lon": SOL.1, "catch_rate": 1 }));
+    let mut ana = Player::connect(server.play, "ana").unwrap();
+    let first = ana.throw(1, fakemon_id.parse().unwrap()).unwrap();
+    assert_eq!(first["outcome"], "captured");
+    assert!(server.stop().success());
+    let table = table_of_collections(data.path());
+    let mut bytes = fs::read(&table).unwrap();
+    bytes[10] ^= 1;
+    fs::write(&table, bytes).unwrap();
+
+    let server = Server::start(data.path(), &[]);
+    let mut ana = Player::connect(server.play, "ana").unwrap();
+    for _ in 0..3 {
+        let said = ana.ask(&json!({ "type": "collection" })).expect("it is answered");
+        assert!(said["type"] == "error" && said["code"] == "unreadable", "{said}");
+    }
+    let (fakemon_id, _) = server.spawn(json!({ "species": "sparkit", "lat": SOL.0, "lon": SOL.1, "catch_rate": 1 }));
+    assert_eq!(ana.throw(2, fakemon_id.parse().unwrap()).unwrap()["outcome"], "captured", "captures go on");
+    assert_eq!(ana.throw(1, 1).as_ref(), Some(&first), "and so do answers that can be read");
+    assert_eq!(server.get("/readyz").0, 200);
+    let (_, metrics) = server.get("/metrics");
+    assert!(metrics.contains("fakemon_reads_failed_total 3"), "{metrics}");
+    let log = server.log();
+    assert_eq!(log.matches("a read failed").count(), 1, "{log}");
+    assert!(log.contains("fakemon verify"), "{log}");
+    assert!(server.stop().success());
+    let (code, line) = refusal(&["verify", "--data", data.path().to_str().unwrap()]);
+    assert!(code == 1 && line.contains("collections"), "{line}");
+}
+
+#[test]
+fn what_is_made_from_the_journal_is_told_as_that() {
+    let whole = fresh_data();
+    let racer = lived_in(whole.path());
+    let said_of = |data: &Path| {
+        let output = fakemon(&["verify", "--data", data.to_str().unwrap()]);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    for part in ["index", "snapshot"] {
+        for how in ["no CURRENT", "a cut manifest"] {
+            let copy = fresh_data();
+            copy_dir(whole.path(), copy.path());
+            let current = copy.path().join(part).join("CURRENT");
+            let manifest = copy.path().join(part).join(fs::read_to_string(&current).unwrap().trim());
+            match how {
+                "no CURRENT" => fs::remove_file(&current).unwrap(),
+                _ => fs::write(&manifest, &fs::read(&manifest).unwrap()[..60]).unwrap(),
+            }
+            let (code, report) = said_of(copy.path());
+            let what = format!("{how} of {part}: {code:?} {report}");
+            assert!(code == Some(1) && report.contains("nothing is lost") && !report.contains("--salvage"), "{what}");
+            match part {
+                "index" => drop(answer(&["index", "--data", copy.path().to_str().unwrap()])),
+                _ => fs::remove_dir_all(copy.path().join(part)).unwrap(),
+            }
+            assert!(is_served_or_refused(&what, copy.path(), &racer), "{what}");
+            assert_eq!(said_of(copy.path()).0, Some(0), "{what}");
+        }
+    }
+}
+
+#[test]
+fn what_a_kill_leaves_of_a_directory_that_was_just_begun_is_no_damage() {
+    let whole = fresh_data();
+    assert!(Server::start(whole.path(), &[]).stop().success());
+    let identity = fs::read(whole.path().join("FAKEMON")).unwrap();
+    let of_journal = |kinds: &[&str]| {
+        let data = fresh_data();
+        fs::write(data.path().join("FAKEMON"), &identity).unwrap();
+        fs::create_dir(data.path().join("journal")).unwrap();
+        for kind in kinds {
+            fs::write(data.path().join("journal").join(kind), "").unwrap();
+        }
+        data
+    };
+    for kinds in [&[][..], &["LOCK", "LOG"], &["LOCK", "IDENTITY", "MANIFEST-000001"], &["000004.log"]] {
+        let data = of_journal(kinds);
+        let path = data.path().to_str().unwrap();
+        let said = answer(&["verify", "--data", path]);
+        assert!(said.contains("nothing was acknowledged yet") && said.contains("serve"), "{kinds:?}: {said}");
+        let report: Value = serde_json::from_str(&answer(&["verify", "--json", "--data", path])).unwrap();
+        assert!(report["ok"] == true && report["begun"] == false, "{report}");
+    }
+    let begun = of_journal(&["LOCK", "IDENTITY"]);
+    assert!(Server::start(begun.path(), &[]).stop().success());
+    answer(&["verify", "--data", begun.path().to_str().unwrap()]);
+    // With a note something was acknowledged, and with a table there is something.
+    for (name, from) in [("acknowledged", "acknowledged"), ("journal/000009.sst", "FAKEMON")] {
+        let data = of_journal(&["LOCK"]);
+        fs::copy(whole.path().join(from), data.path().join(name)).unwrap();
+        refusal(&["verify", "--data", data.path().to_str().unwrap()]);
+    }
 }
 
 #[test]
@@ -525,6 +630,11 @@ fn is_served_or_refused(what: &str, data: &Path, racer: &Racer) -> bool {
     let mut player = Player::connect(server.play, &racer.name).expect("it listens");
     for (attempt, first) in racer.answers.iter().step_by(7) {
         match player.ask(&throw(*attempt, 1)) {
+            // The damage concerns this answer alone.
+            Some(again) if again["code"] == "unreadable" => {
+                assert_eq!(server.get("/readyz").0, 200, "{what}: {}", server.log());
+                return false;
+            }
             Some(again) => assert_eq!(again, *first, "{what}"),
             None => {
                 let (status, said) = server.wait_for_failure();

@@ -300,6 +300,7 @@ impl Engine {
             throttled: throws.throttled,
             resent: throws.resent,
             wild: shared.world.wild() as u64,
+            reads_failed: shared.counter.failed.load(Ordering::Relaxed),
             appeared: shared.world_figures.appeared.load(Ordering::Relaxed),
             vanished: shared.world_figures.vanished.load(Ordering::Relaxed),
             players: shared.registry.len() as u64,

@@ -1,5 +1,5 @@
 //! The thread that reads the archive for clients: collections, and answers from long ago. Shards and edges never
-//! wait for a disk.
+//! wait for a disk. What cannot be read fails for the one who asked; all others go on.
 
 use crate::completion_queue::{CompletionQueue, Release};
 use crate::world::World;
@@ -7,10 +7,13 @@ use fakemon_journal::{ReadError, RowStore, Store};
 use fakemon_model::event::{Caught, Decision, Outcome};
 use fakemon_model::ids::{AttemptId, FakemonId, PlayerId, Position, SpeciesId, Timestamp, Token};
 use fakemon_model::limits::{COLLECTION_PAGE, READER_REQUESTS};
-use fakemon_sync::failure::Failure;
 use fakemon_sync::mailbox::Mailbox;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often the log says that something cannot be read; in between it is counted.
+const SAY_EVERY: Duration = Duration::from_secs(60);
 
 pub struct Request {
     pub token: Token,
@@ -29,12 +32,18 @@ pub enum Question {
 /// Where requests wait.
 pub struct ReadQueue {
     pub requests: Mailbox<Request>,
+    /// Requests that could not be answered, because the disk does not hold what was written.
+    pub failed: AtomicU64,
     stop: AtomicBool,
 }
 
 impl Default for ReadQueue {
     fn default() -> Self {
-        ReadQueue { requests: Mailbox::for_thread(READER_REQUESTS), stop: AtomicBool::new(false) }
+        ReadQueue {
+            requests: Mailbox::for_thread(READER_REQUESTS),
+            failed: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+        }
     }
 }
 
@@ -54,23 +63,20 @@ pub struct Reader {
     pub store: Arc<Store>,
     pub rows: Arc<RowStore>,
     pub world: Arc<World>,
-    pub failure: Arc<Failure>,
 }
 
 impl Reader {
     /// Answers requests until stopped.
     pub fn run(self) {
-        let mut requests = Vec::new();
+        let (mut requests, mut said) = (Vec::new(), None);
         loop {
             self.counter.requests.wait(|| self.counter.stop.load(Ordering::SeqCst));
             if self.counter.requests.take(64, &mut requests) == 0 {
                 return;
             }
             for request in requests.drain(..) {
-                match self.answer(&request) {
-                    Ok(release) => request.outbox.release(release),
-                    Err(error) => self.failure.set(error.to_string()),
-                }
+                let release = self.answer(&request).unwrap_or_else(|error| self.failed(&request, &error, &mut said));
+                request.outbox.release(release);
             }
         }
     }
@@ -81,6 +87,25 @@ impl Reader {
             Question::Collection(before) => self.collection(token, player, before),
             Question::Answer(attempt) => self.archived(token, player, attempt),
         }
+    }
+
+    /// Decisions need nothing that is read here, so damage of it is no reason to stop them. Never more than a line a
+    /// minute: each player who asks meets the same damage.
+    fn failed(&self, request: &Request, error: &ReadError, said: &mut Option<Instant>) -> Release {
+        let failed = self.counter.failed.fetch_add(1, Ordering::Relaxed) + 1;
+        if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
+            *said = Some(Instant::now());
+            tracing::warn!(
+                player = request.player.0,
+                failed,
+                "a read failed for the one who asked, and all else goes on: {error}; `fakemon verify` says what is wrong"
+            );
+        }
+        let attempt_id = match request.question {
+            Question::Collection(_) => None,
+            Question::Answer(attempt_id) => Some(attempt_id),
+        };
+        Release::Unreadable { token: request.token, attempt_id }
     }
 
     fn collection(&self, token: Token, player: PlayerId, before: Position) -> Result<Release, ReadError> {

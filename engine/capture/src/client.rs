@@ -79,7 +79,8 @@ impl Client {
     }
 
     /// Submits an attempt; [`Completion::Decided`] follows once it is durable. The shard sees it at the next
-    /// [`flush`](Self::flush), at the latest.
+    /// [`flush`](Self::flush), at the latest. [`Completion::Unreadable`] follows for an attempt that is sent again if
+    /// its first answer is damaged on the disk.
     ///
     /// # Errors
     /// [`SubmitError::Throttled`] when a queue is full, [`SubmitError::Stopped`]. Nothing was accepted then.
@@ -283,7 +284,8 @@ impl Client {
     }
 
     /// Asks for a player's captures before `before` (none: the newest); [`Completion::Collection`] follows. It holds
-    /// every capture that was acknowledged before this call.
+    /// every capture that was acknowledged before this call. [`Completion::Unreadable`] follows instead if they are
+    /// damaged on the disk.
     ///
     /// # Errors
     /// [`SubmitError::Throttled`], [`SubmitError::Stopped`].
@@ -359,6 +361,10 @@ impl Client {
             Release::Collection { token, items, more_before } => {
                 self.in_flight -= 1;
                 completions.push(Completion::Collection { token, items, more_before });
+            }
+            Release::Unreadable { token, attempt_id } => {
+                self.in_flight -= 1;
+                completions.push(Completion::Unreadable { token, attempt_id });
             }
         }
     }

@@ -155,6 +155,15 @@ pub enum Completion {
         /// Older captures were left out: ask again with this position.
         more_before: Option<Position>,
     },
+    /// What a command asks for is on the disk and cannot be read: a collection, or the answer to an attempt that was
+    /// sent again. Nothing else is concerned: attempts are decided, other collections are read. The log says why once,
+    /// `reads_failed` of the metrics counts; `fakemon verify` finds the damage.
+    Unreadable {
+        /// The token of the command.
+        token: Token,
+        /// The attempt that was sent again; none for a collection.
+        attempt_id: Option<AttemptId>,
+    },
 }
 
 impl Completion {
@@ -166,7 +175,8 @@ impl Completion {
             | Completion::Spawned { token, .. }
             | Completion::Written { token, .. }
             | Completion::Throttled { token, .. }
-            | Completion::Collection { token, .. } => *token,
+            | Completion::Collection { token, .. }
+            | Completion::Unreadable { token, .. } => *token,
         }
     }
 }

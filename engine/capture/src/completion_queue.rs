@@ -19,6 +19,8 @@ pub enum Release {
     Refused { token: Token, attempt_id: AttemptId, fakemon_id: FakemonId },
     /// A page of a player's captures.
     Collection { token: Token, items: Vec<Caught>, more_before: Option<Position> },
+    /// What was asked for cannot be read from the disk.
+    Unreadable { token: Token, attempt_id: Option<AttemptId> },
 }
 
 pub struct CompletionQueue {

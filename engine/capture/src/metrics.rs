@@ -141,6 +141,8 @@ pub struct Metrics {
     pub resent: u64,
     /// Fakémon that are wild now.
     pub wild: u64,
+    /// Reads of collections and of earlier answers that failed, because the disk does not hold what was written.
+    pub reads_failed: u64,
     /// Fakémon that appeared since the start.
     pub appeared: u64,
     /// Fakémon that vanished uncaught since the start.

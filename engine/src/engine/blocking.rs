@@ -52,6 +52,9 @@ pub enum CallError {
     /// The engine refuses it, or has stopped: [`Engine::failure`] says why. Never `Throttled`: calls wait instead.
     #[error(transparent)]
     Refused(#[from] SubmitError),
+    /// What was asked for is damaged on the disk: nothing else is concerned. `fakemon verify` says what is wrong.
+    #[error("it is damaged on the disk; `fakemon verify` says what is wrong")]
+    Unreadable,
     /// The process has no descriptor left for the client that calls share.
     #[error(transparent)]
     NoClient(#[from] NoMoreClients),
@@ -143,13 +146,15 @@ impl BlockingPlayer {
     /// Everything that the player has caught, in the order of capture. Blocks until it was read.
     ///
     /// # Errors
-    /// [`SubmitError::Stopped`].
+    /// [`CallError::Unreadable`], [`SubmitError::Stopped`].
     pub fn collection(&self) -> Result<Vec<Caught>, CallError> {
         let (mut caught, mut before) = (Vec::new(), None);
         loop {
             let (token, ()) = self.engine.submit(|client, token| client.collection(token, &self.player, before))?;
-            let Completion::Collection { mut items, more_before, .. } = self.engine.wait_for(token)? else {
-                unreachable!("a collection is answered with one")
+            let (mut items, more_before) = match self.engine.wait_for(token)? {
+                Completion::Collection { items, more_before, .. } => (items, more_before),
+                Completion::Unreadable { .. } => return Err(CallError::Unreadable),
+                other => unreachable!("a collection is answered with one, not with {other:?}"),
             };
             items.append(&mut caught); // pages come from the newest to the oldest
             caught = items;

@@ -265,13 +265,8 @@ impl Engine {
             standing,
             unflushed: 0,
         };
-        let reader = Reader {
-            counter: shared.counter.clone(),
-            store: store.clone(),
-            rows,
-            world: shared.world.clone(),
-            failure: shared.failure.clone(),
-        };
+        let reader =
+            Reader { counter: shared.counter.clone(), store: store.clone(), rows, world: shared.world.clone() };
         let committer = Committer {
             store,
             desk: shared.desk.clone(),

@@ -46,6 +46,8 @@ fn attempts(text: &mut Text, metrics: &Metrics) {
     }
     text.counter("fakemon_attempts_throttled_total", "Throws not accepted: too much was waiting.", metrics.throttled);
     text.counter("fakemon_attempts_resent_total", "Throws sent again, given their first answer.", metrics.resent);
+    let help = "Collections and first answers that are damaged on the disk; `fakemon verify` says where.";
+    text.counter("fakemon_reads_failed_total", help, metrics.reads_failed);
 }
 
 fn stages(text: &mut Text, metrics: &Metrics, edge: &edge::Figures) {

@@ -42,6 +42,8 @@ const IDLE: Duration = Duration::from_millis(100);
 const DECIDED_WITHIN: Duration = Duration::from_secs(10);
 /// Niceness of this thread: players who are connected come first.
 const NICENESS: i32 = 15;
+/// How often the log says that the journal cannot be read.
+const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// The edge threads' handle to the reader.
 #[derive(Clone)]
@@ -180,6 +182,8 @@ struct All {
     missing: HashMap<ConnectionId, Missing>,
     /// The order in which connections are read for; may name connections that are gone.
     turns: VecDeque<ConnectionId>,
+    /// When the log last said that the journal cannot be read.
+    said: Option<Instant>,
 }
 
 impl All {
@@ -225,7 +229,8 @@ impl All {
         }
     }
 
-    /// Reads on for the connection whose turn it is, and for all that need the same records.
+    /// Reads on for the connection whose turn it is, and for all that need the same records. Damage ends the catch-up
+    /// of these, which are told that results are missing; the others go on.
     fn read_next(&mut self, tail: &Tail) -> Result<(), ReadError> {
         let end = tail.end();
         self.turns.retain(|connection| self.missing.contains_key(connection));
@@ -233,25 +238,49 @@ impl All {
         let Some(turn) = self.turns.iter().position(can_read) else { return Ok(()) };
         let connection = self.turns.remove(turn).expect("it was just found");
         self.turns.push_back(connection);
-        let begin = tail.begin()?;
-        let from = self.missing[&connection].next.max(begin);
+        let begin = tail.begin();
+        let known = match &begin {
+            Ok(begin) => *begin,
+            Err(ReadError::Corrupt { .. } | ReadError::Damaged(_)) => Position(0),
+            Err(ReadError::Store(_) | ReadError::Failed(_)) => return begin.map(drop),
+        };
+        let from = self.missing[&connection].next.max(known);
         let mut served: HashMap<PlayerId, Vec<&mut Missing>> = HashMap::new();
         for one in self.missing.values_mut() {
-            if one.can_read(end) && one.next.max(begin) >= from && one.next.0 < from.0.saturating_add(READ_MAX) {
-                one.is_complete &= one.next >= begin;
-                one.next = one.next.max(begin);
+            if one.can_read(end) && one.next.max(known) >= from && one.next.0 < from.0.saturating_add(READ_MAX) {
+                one.is_complete &= one.next >= known;
+                one.next = one.next.max(known);
                 let player = one.player.as_ref().expect("only who has thrown can read").id();
                 served.entry(player).or_default().push(one);
             }
         }
-        let next = tail.read(from, READ_MAX, &mut |seen| {
-            let Some((player, decision)) = seen.throw() else { return };
-            served.get_mut(&player).into_iter().flatten().for_each(|one| one.find(decision));
-        })?;
-        for one in served.into_values().flatten().filter(|one| one.found.len() < RESULTS_MAX) {
-            one.next = one.next.max(next);
+        let read = begin.and_then(|_| {
+            tail.read(from, READ_MAX, &mut |seen| {
+                let Some((player, decision)) = seen.throw() else { return };
+                served.get_mut(&player).into_iter().flatten().for_each(|one| one.find(decision));
+            })
+        });
+        let served = served.into_values().flatten();
+        match read {
+            Ok(next) => {
+                served.filter(|one| one.found.len() < RESULTS_MAX).for_each(|one| one.next = one.next.max(next));
+            }
+            Err(error) => {
+                for one in served {
+                    (one.is_complete, one.next) = (false, one.next.max(end));
+                }
+                self.say_unreadable(&error);
+            }
         }
         Ok(())
+    }
+
+    /// Never more than a line a minute: each player who asks meets the same damage.
+    fn say_unreadable(&mut self, error: &ReadError) {
+        if self.said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
+            self.said = Some(Instant::now());
+            tracing::warn!("players who resume do not get all they missed, and all else goes on: {error}");
+        }
     }
 }
 

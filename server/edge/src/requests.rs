@@ -231,6 +231,17 @@ impl Requests {
                     let retry_after_ms = throttled.retry_after_ms;
                     voice.say(connection, &Reply::Throttled { attempt_id, fakemon_id, retry_after_ms });
                 }
+                Completion::Unreadable { attempt_id, .. } => {
+                    if attempt_id.is_none() {
+                        session.collections = session.collections.saturating_sub(1);
+                    }
+                    count(&self.counters.errors, 1);
+                    let message = match attempt_id {
+                        Some(_) => "the first answer to this attempt is damaged on the server's disk",
+                        None => "this collection is damaged on the server's disk; what you caught stays yours",
+                    };
+                    voice.say(connection, &Reply::Error { code: ErrorCode::Unreadable, message, attempt_id });
+                }
                 Completion::Spawned { .. } | Completion::Written { .. } => unreachable!("players spawn nothing"),
             }
             spoke(seat, connection);

@@ -164,7 +164,10 @@ impl EngineClient {
                     (token, result.map_err(SubmitError::Spawn))
                 }
                 Completion::Written { token, position } => (token, Ok((position, None))),
-                Completion::Decided { .. } | Completion::Throttled { .. } | Completion::Collection { .. } => continue,
+                Completion::Decided { .. }
+                | Completion::Throttled { .. }
+                | Completion::Collection { .. }
+                | Completion::Unreadable { .. } => continue,
             };
             if let Some(asked) = self.waiting.remove(&token) {
                 drop(asked.send(answer)); // the requester may have gone

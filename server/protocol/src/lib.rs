@@ -127,7 +127,7 @@ pub enum Reply<'a> {
         code: ErrorCode,
         /// The text, for people.
         message: &'a str,
-        /// The attempt, if its id could be parsed.
+        /// The attempt that it is about, if it is about one whose id could be parsed.
         attempt_id: Option<AttemptId>,
     },
 }
@@ -141,6 +141,8 @@ pub enum ErrorCode {
     Throttled,
     /// The engine is stopping: reconnect later.
     Stopped,
+    /// What was asked for is damaged on the server's disk: all else goes on.
+    Unreadable,
 }
 
 impl ErrorCode {
@@ -150,6 +152,7 @@ impl ErrorCode {
             ErrorCode::BadMessage => "bad_message",
             ErrorCode::Throttled => "throttled",
             ErrorCode::Stopped => "stopped",
+            ErrorCode::Unreadable => "unreadable",
         }
     }
 }

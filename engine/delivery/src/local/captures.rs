@@ -128,6 +128,8 @@ fn settle(
                 Completion::Throttled { token, throttled, .. } => {
                     (token, Err(Failed::for_now(FailureCode::Throttling, throttled.to_string())))
                 }
+                // The attempt was decided already: only its first answer cannot be read.
+                Completion::Unreadable { token, .. } => (token, Ok(())),
                 Completion::Written { .. } | Completion::Collection { .. } => continue,
             };
             if waiting.commands.remove(&token.0).is_some() {
