@@ -302,7 +302,39 @@ fn settings_are_refused_before_anything_is_made() {
         fs::write(&config, format!("[tls]\n{key} = \"my.toml\"\n{file} = \"nowhere.pem\"\n")).unwrap();
         let arguments = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--config", path(&config)];
         let (code, said) = refusal(&[&["serve", "--data", path(&data)], &arguments[..]].concat());
-        assert!(code == 1 && said.contains("[tls]") && !data.exists(), "{said}");
+        assert!(code == 1 && said.contains("tls.") && !data.exists(), "{said}");
+    }
+}
+
+#[test]
+fn a_file_of_a_setting_that_has_no_end_or_no_beginning_is_refused_with_its_line() {
+    let dir = fresh_data();
+    let (data, config, pipe) = (dir.path().join("data"), dir.path().join("my.toml"), dir.path().join("pipe"));
+    let (kind, rights) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600));
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, rights, 0).unwrap();
+    let serve = |more: &[&str]| {
+        let arguments = ["serve", "--data", path(&data), "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"];
+        refusal(&[&arguments[..], more].concat())
+    };
+    for file in [Path::new("/dev/zero"), &pipe] {
+        for (key, beside) in [
+            ("tls.certificate_file", "tls.key_file = \"my.toml\"\n"),
+            ("tls.key_file", "tls.certificate_file = \"my.toml\"\n"),
+            ("auth.hs256_secret_file", ""),
+            ("auth.eddsa_public_key_file", ""),
+            ("aws.access_keys_file", ""),
+            ("world.species_file", ""),
+        ] {
+            fs::write(&config, format!("{beside}{key} = \"{}\"\n", file.display())).unwrap();
+            let (code, said) = serve(&["--config", path(&config)]);
+            let line = if beside.is_empty() { "line 1 " } else { "line 2 " };
+            let told = [key, line, path(&config), "no regular file"].iter().all(|part| said.contains(part));
+            assert!(code == 1 && told && !data.exists(), "{key}: {said}");
+        }
+        let (code, said) = serve(&["--access-keys-file", path(file)]);
+        assert!(code == 1 && said.contains("--access-keys-file") && said.contains("no regular file"), "{said}");
+        let (code, said) = serve(&["--config", path(file)]);
+        assert!(code == 1 && said.contains("--config") && said.contains("no regular file"), "{said}");
     }
 }
 

@@ -331,13 +331,19 @@ fn a_shard_that_panics_outside_of_its_tasks_ends_the_process() {
     assert!(said.contains("the thread `shard-0` panicked"), "{said}");
 }
 
-/// A settings file that is a pipe, from which a server waits for its settings.
-fn settings_to_come(dir: &std::path::Path) -> std::path::PathBuf {
-    let file = dir.join("settings.toml");
-    let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600));
-    rustix::fs::mknodat(rustix::fs::CWD, &file, kind, mode, 0).unwrap();
-    file
+/// While this is preloaded, a settings file is not opened.
+const UNOPENED: &str = r#"
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int open64(const char *path, int flags, ...) {
+    while (strstr(path, "settings.toml")) usleep(10000);
+    return syscall(SYS_openat, AT_FDCWD, path, flags, 0666);
 }
+"#;
 
 /// Whether a process hears SIGTERM, and does not hold it back.
 fn hears_sigterm(pid: u32) -> bool {
@@ -352,13 +358,14 @@ fn hears_sigterm(pid: u32) -> bool {
 #[test]
 fn signals_are_heard_from_the_start_whatever_the_parent_holds_back() {
     let dir = fresh_data();
-    let (data, settings) = (dir.path().join("data"), settings_to_come(dir.path()));
+    let (data, shim) = (dir.path().join("data"), shim::compiled(dir.path(), UNOPENED));
     let held_back = "import os, signal, sys; \
                      signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]); \
                      os.execv(sys.argv[1], sys.argv[1:])";
     let mut child = Command::new("python3")
         .args(["-c", held_back, FAKEMON, "serve", "--data"])
-        .args([data.as_os_str(), "--config".as_ref(), settings.as_os_str()])
+        .args([data.as_os_str(), "--config".as_ref(), "settings.toml".as_ref()])
+        .env("LD_PRELOAD", shim)
         .spawn()
         .unwrap();
     let deadline = Instant::now() + PATIENCE;

@@ -2,7 +2,7 @@
 //! beside this one documents every setting; `fakemon config` prints it and a test reads it.
 
 use fakemon_edge::{GENERAL_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX, RouteSelection, THREADS_MAX, TIMEOUTS};
-use fakemon_journal::files::read_text;
+use fakemon_journal::files::{read_bytes, read_text};
 use fakemon_load::demo::{PLAYERS_MAX, RADIUS_M, SPAWNS_PER_SECOND, WILD_MAX};
 use fakemon_model::limits::CORES_MAX;
 use fakemon_model::species::SpeciesTable;
@@ -17,7 +17,7 @@ use toml::de::DeTable;
 
 /// The documented settings file.
 pub const DOCUMENTED: &str = include_str!("config.toml");
-/// The longest settings file, and the longest table of species.
+/// The longest settings file, and the longest file that a setting names.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// Why settings are rejected, in one line: the file, the key, the remedy.
@@ -738,6 +738,13 @@ impl Config {
         SpeciesTable::from_toml(&text).map_err(|error| refuse(one_line(&error.to_string())))
     }
 
+    /// Checks that the files of settings can be read, each to its end.
+    pub fn check_files(&self) -> Result<(), ConfigError> {
+        let mut settings = self.clone();
+        let mut files = settings.paths().filter(|(key, _)| *key != "data");
+        files.try_for_each(|(key, path)| bytes_of(key, path).map(drop))
+    }
+
     /// A path names something.
     fn check_paths(&self) -> Result<(), ConfigError> {
         let is_none = |path: &Path| path.as_os_str().is_empty() || path.as_os_str().as_encoded_bytes().contains(&0);
@@ -759,6 +766,12 @@ impl Config {
         ];
         files.into_iter().filter_map(|(key, path)| Some((key, path?)))
     }
+}
+
+/// The bytes of a file that a setting names.
+pub fn bytes_of(key: &'static str, path: &Path) -> Result<Vec<u8>, ConfigError> {
+    read_bytes(path, FILE_BYTES_MAX)
+        .map_err(|error| ConfigError::of(key, format!("{key} {}: {error}", path.display())))
 }
 
 const PLACES_MAX: usize = 1_000_000; // more would not be descriptors of one process

@@ -45,24 +45,49 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     sync_folder(folder_of(&path))
 }
 
-/// The text of a file, or of a device, which may have no end.
+/// The text of a file.
+///
+/// # Errors
+/// When it cannot be read, is no regular file (a pipe may never have an end, nor a beginning), is no UTF-8, or has
+/// more than `bytes_max` bytes.
+pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
+    read_text_of(&mut open_regular(path)?, bytes_max)
+}
+
+/// The bytes of a file.
+///
+/// # Errors
+/// As [`read_text`], but whatever they are.
+pub fn read_bytes(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = open_regular(path)?.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)? as u64;
+    if read <= bytes_max { Ok(bytes) } else { Err(too_long(bytes_max)) }
+}
+
+/// Opens a file for reading. Without waiting: who opens a pipe waits for its writer.
+fn open_regular(path: &Path) -> io::Result<File> {
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is no regular file: give one")),
+    }
+}
+
+fn too_long(bytes_max: u64) -> io::Error {
+    io::Error::other(format!("it has more than {bytes_max} bytes: give another file"))
+}
+
+/// The text of something that is open, a pipe too.
 ///
 /// # Errors
 /// When it cannot be read, is no UTF-8, or has more than `bytes_max` bytes.
-pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
-    read_text_of(&mut File::open(path)?, bytes_max)
-}
-
-/// The same of something that is open.
-///
-/// # Errors
-/// As [`read_text`].
 pub fn read_text_of(source: &mut dyn Read, bytes_max: u64) -> io::Result<String> {
     let mut text = String::new();
     let bytes = source.take(bytes_max.saturating_add(1)).read_to_string(&mut text)? as u64;
     match bytes <= bytes_max {
         true => Ok(text),
-        false => Err(io::Error::other(format!("it has more than {bytes_max} bytes: give another file"))),
+        false => Err(too_long(bytes_max)),
     }
 }
 
@@ -157,10 +182,23 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("note");
         fs::write(&path, "four").unwrap();
-        assert_eq!(read_text(&path, 4).unwrap(), "four");
-        for (path, bytes_max) in [(path.as_path(), 3), (Path::new("/dev/zero"), 1 << 10)] {
-            assert!(read_text(path, bytes_max).unwrap_err().to_string().contains("more than"), "{}", path.display());
+        assert_eq!((read_text(&path, 4).unwrap(), read_bytes(&path, 4).unwrap()), ("four".into(), b"four".to_vec()));
+        let refused =
+            |path: &Path| [read_text(path, 3).map(drop), read_bytes(path, 3).map(drop)].map(Result::unwrap_err);
+        refused(&path)
+            .into_iter()
+            .for_each(|error| assert!(error.to_string().contains("more than 3 bytes"), "{error}"));
+        let pipe = dir.path().join("pipe");
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600));
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, mode, 0).unwrap();
+        for path in [Path::new("/dev/zero"), &pipe, dir.path()] {
+            refused(path)
+                .into_iter()
+                .for_each(|error| assert!(error.to_string().contains("no regular file"), "{error}"));
         }
+        assert!(
+            read_text_of(&mut File::open("/dev/zero").unwrap(), 3).unwrap_err().to_string().contains("more than")
+        );
     }
 
     #[test]

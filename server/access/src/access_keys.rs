@@ -3,6 +3,7 @@
 
 use anyhow::{Context as _, bail, ensure};
 use aws_credential_types::Credentials;
+use fakemon_journal::files::read_text;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
@@ -28,9 +29,7 @@ impl fmt::Debug for AccessKeys {
 impl AccessKeys {
     /// Reads keys from a file.
     pub fn read(path: &Path) -> anyhow::Result<AccessKeys> {
-        let size = std::fs::metadata(path)?.len();
-        ensure!(size <= FILE_BYTES_MAX, "the file has {size} bytes; at most {FILE_BYTES_MAX} are read");
-        AccessKeys::parse(&std::fs::read_to_string(path)?)
+        AccessKeys::parse(&read_text(path, FILE_BYTES_MAX)?)
     }
 
     /// Parses keys.

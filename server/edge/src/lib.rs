@@ -21,6 +21,7 @@
 use anyhow::{Context as _, bail, ensure};
 use fakemon_access::player_token::Access;
 use fakemon_engine::Engine;
+use fakemon_journal::files::read_bytes;
 use fakemon_model::limits::PUT_BYTES_MAX;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
@@ -72,6 +73,8 @@ use requests::Requests;
 pub const THREADS_MAX: usize = 64;
 /// Connections that wait to be accepted, per listener (`listen`).
 const BACKLOG: i32 = 4096;
+/// The longest file of certificates, and of a key.
+const TLS_BYTES_MAX: u64 = 16 << 20;
 /// Upper bound of `message_bytes_max` for `/play`.
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Upper bound of `message_bytes_max` for the general endpoint.
@@ -374,13 +377,14 @@ fn listener(address: SocketAddr, is_shared: bool) -> anyhow::Result<std::net::Tc
 
 fn tls_config(tls: &Tls) -> anyhow::Result<Arc<ServerConfig>> {
     let reading = |path: &Path| format!("cannot read {}", path.display());
-    let certificates: Vec<_> = CertificateDer::pem_file_iter(&tls.certificates)
-        .and_then(Iterator::collect)
+    let read = |path: &Path| read_bytes(path, TLS_BYTES_MAX).with_context(|| reading(path));
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&read(&tls.certificates)?)
+        .collect::<Result<_, _>>()
         .with_context(|| reading(&tls.certificates))?;
     if certificates.is_empty() {
         bail!("{} holds no certificate: give one in PEM", tls.certificates.display());
     }
-    let key = PrivateKeyDer::from_pem_file(&tls.key).with_context(|| reading(&tls.key))?;
+    let key = PrivateKeyDer::from_pem_slice(&read(&tls.key)?).with_context(|| reading(&tls.key))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

@@ -31,7 +31,8 @@ pub(super) fn is_standard(path: &Path) -> bool {
 pub(super) fn read_text(option: &str, path: &Path) -> anyhow::Result<String> {
     let text = match is_standard(path) {
         true => files::read_text_of(&mut io::stdin(), TEXT_BYTES_MAX),
-        false => files::read_text(path, TEXT_BYTES_MAX),
+        // A pipe is fine: who runs the command writes into it.
+        false => File::open(path).and_then(|mut file| files::read_text_of(&mut file, TEXT_BYTES_MAX)),
     };
     text.with_context(|| format!("{option} {}: it cannot be read", path.display()))
 }

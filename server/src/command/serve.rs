@@ -2,7 +2,7 @@
 //! stops all of them in the order in which nothing is lost.
 
 use super::{keep_files_private, start_tracing};
-use crate::config::{Config, Durability, Limits, LogFormat, parse_address};
+use crate::config::{Config, Durability, Limits, LogFormat, bytes_of, parse_address};
 use crate::descriptors::{self, Descriptors};
 use crate::signals;
 use crate::watchdog::Watchdog;
@@ -207,7 +207,8 @@ impl ServeArgs {
         config.aws.access_keys_file = self.access_keys_file.or(config.aws.access_keys_file);
         config.log.format = self.log_format.unwrap_or(config.log.format);
         config.log.level = self.log_level.or(config.log.level);
-        config.check().map_err(|error| error.located(&flags, config.file.as_ref()))?;
+        let checked = config.check().and_then(|()| config.check_files());
+        checked.map_err(|error| error.located(&flags, config.file.as_ref()))?;
         Ok(config)
     }
 
@@ -329,10 +330,7 @@ fn access(config: &Config) -> anyhow::Result<Access> {
     if config.auth.is_open() {
         return Ok(Access::Open);
     }
-    let read = |setting: &str, path: &Option<PathBuf>| {
-        let bytes = path.as_ref().map(|path| std::fs::read(path).map_err(|error| (path.display(), error)));
-        bytes.transpose().map_err(|(path, error)| anyhow::anyhow!("{setting} {path}: {error}"))
-    };
+    let read = |key, path: &Option<PathBuf>| path.as_ref().map(|path| bytes_of(key, path)).transpose();
     let secret = read("auth.hs256_secret_file", &config.auth.hs256_secret_file)?;
     let public = read("auth.eddsa_public_key_file", &config.auth.eddsa_public_key_file)?;
     let secret = secret.as_deref().map(player_token::secret_of);
