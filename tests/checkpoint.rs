@@ -105,6 +105,41 @@ fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[test]
+fn what_is_left_of_a_copy_that_was_killed_is_replaced_and_nothing_else_is() {
+    let dir = fresh_data();
+    let (data, copy) = (dir.path().join("data"), dir.path().join("copy"));
+    crate::export::lived_in(&data);
+    checkpoint(&data, &copy);
+    let kill = || {
+        fs::write(copy.join("FAKEMON"), "fakemon data directory, incomplete: a checkpoint\n").unwrap();
+        fs::remove_dir_all(copy.join("bus")).unwrap();
+        fs::remove_file(copy.join("journal/CURRENT")).unwrap();
+    };
+    kill();
+    let server = Server::start(&data, &[]);
+    checkpoint(&data, &copy);
+    assert!(server.stop().success());
+    answer(&["verify", "--data", path(&copy)]);
+    kill();
+    checkpoint(&data, &copy);
+    assert_eq!(contents(&copy).len(), contents(&data).len() - locks(&data), "it is a whole copy");
+    answer(&["verify", "--data", path(&copy)]);
+    kill();
+    fs::write(copy.join("thesis.tex"), "chapter one").unwrap();
+    let (code, line) = refusal(&["checkpoint", "--data", path(&data), "--to", path(&copy)]);
+    assert!(code == 1 && line.contains("not empty") && copy.join("thesis.tex").exists(), "{line}");
+}
+
+/// Files that a copy does not have: locks and logs of RocksDB itself.
+fn locks(folder: &Path) -> usize {
+    let is_left_out = |file: &&String| {
+        let name = file.rsplit('/').next().unwrap_or_default();
+        name == "LOCK" || name.starts_with("LOG") || name == "manifest.noted"
+    };
+    contents(folder).keys().filter(is_left_out).count()
+}
+
+#[test]
 fn a_checkpoint_is_refused_where_it_would_do_harm() {
     let (dir, keys) = (fresh_data(), fresh_data());
     let (data, full) = (dir.path().join("data"), dir.path().join("full"));

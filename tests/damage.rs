@@ -450,6 +450,7 @@ fn a_manifest_without_a_note_opens_and_is_noted() {
     assert!(Server::start(data.path(), &[]).stop().success());
     assert!(notes.iter().all(|note| note.is_file()));
     answer(&["verify", "--data", data.path().to_str().unwrap()]);
+}
 
 /// The table of the journal that holds the collections.
 fn table_of_collections(data: &Path) -> PathBuf {

@@ -75,6 +75,49 @@ fn a_group_that_was_let_in_stays_so_and_others_never_see_secrets() {
     assert_ne!(mode(&copy.join("journal/CURRENT")) & 0o040, 0, "the group may read");
 }
 
+/// Runs the binary without a umask.
+fn unmasked() -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "umask 000; exec \"$0\" \"$@\"", FAKEMON]);
+    command
+}
+
+#[test]
+fn whatever_the_umask_and_the_mode_of_the_directory_nothing_is_for_others() {
+    for given in [0o777, 0o755, 0o775] {
+        let dir = fresh_data();
+        let [data, beside, closed, rescued] =
+            ["data", "beside", "closed", "rescued"].map(|name| dir.path().join(name));
+        for made in [&data, &beside, &rescued] {
+            fs::create_dir(made).unwrap();
+            fs::set_permissions(made, fs::Permissions::from_mode(given)).unwrap();
+        }
+        let run = |arguments: &[&str]| {
+            let output = unmasked().args(arguments).output().unwrap();
+            assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        let inside = |dir: &Path| {
+            let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+            entries
+                .map(|entry| if entry.is_dir() { granted(&entry) } else { mode(&entry) & 0o077 })
+                .fold(0, |a, b| a | b)
+        };
+        let server = Server::try_start_by(unmasked(), &data, &[]).expect("it starts");
+        server.spawn(json!({ "species": "sparkit", "lat": 1, "lon": 2 }));
+        run(&["checkpoint", "--data", path(&data), "--to", path(&beside)]);
+        assert!(server.stop().success());
+        run(&["index", "--data", path(&data)]);
+        run(&["checkpoint", "--data", path(&data), "--to", path(&closed)]);
+        assert_eq!(mode(&data), given, "it is its owner's");
+        fs::write(data.join("acknowledged.bus"), "?").unwrap(); // so that there is something to salvage
+        run(&["verify", "--data", path(&data), "--salvage", path(&rescued)]);
+        for made in [&data, &beside, &closed, &rescued] {
+            assert_eq!(inside(made), 0, "{given:o} {}", made.display());
+        }
+        assert_eq!((granted(&beside), granted(&closed), mode(&data.join("bus"))), (0, 0, 0o700));
+    }
+}
+
 #[test]
 fn nothing_is_written_into_a_data_directory_but_by_its_server() {
     let dir = fresh_data();

@@ -37,11 +37,11 @@ use crate::signals;
 use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
 use fakemon_journal::checkpoint::is_inside;
+use fakemon_journal::group_rights;
 use fakemon_load as load;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::panic::PanicHookInfo;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -123,11 +123,11 @@ impl DataArg {
     }
 }
 
-/// What is written from now on is for the owner of the data directory; also for the group and others, as far as those
-/// may look into the directory. It holds secrets of connections and partners.
+/// What is written from now on is for the owner of the data directory, whatever the umask was: it holds secrets of
+/// connections and partners. The group is let in if the owner let it into the directory, and nobody else: see
+/// [`group_rights`].
 fn keep_files_private(dir: &Path) {
-    let mode = std::fs::metadata(dir).map_or(0o700, |dir| dir.permissions().mode());
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(!mode & 0o077));
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077 & !group_rights(dir)));
 }
 
 /// Reads the arguments of the process, runs the command, reports.

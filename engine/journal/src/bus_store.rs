@@ -101,7 +101,7 @@ impl BusStore {
     /// Opens or makes the depot of a data directory that was looked at.
     pub fn open_seen(dir: &Path) -> Result<BusStore, OpenError> {
         let (path, noted) = (dir.join("bus"), noted(dir)?);
-        make_secret(&path).map_err(|error| OpenError::Io(format!("{}: {error}", path.display())))?;
+        make_secret(dir, &path).map_err(|error| OpenError::Io(format!("{}: {error}", path.display())))?;
         let mut depot = BusStore::of(open_to_write(dir)?);
         let note = Note::open(dir, BUS_NOTE, &noted);
         let unwritten = |error| OpenError::Io(format!("{}: {error}", dir.join(BUS_NOTE).display()));

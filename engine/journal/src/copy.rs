@@ -8,16 +8,17 @@
 //! of 4 KiB through the page cache; then it syncs hundreds of MiB at once, and every capture waits for that. So the
 //! copy is made here: only of the logs that are needed, a piece at a time, past the page cache.
 
-use super::store::{IDENTITY, Store, begin, check_empty, check_identity, complete};
+use super::store::{IDENTITY, Store, begin, check_identity, complete};
 use crate::bus_store::BusStore;
 use crate::database::manifest::note;
 use crate::database::open::Place;
 use crate::error::{OpenError, ReadError};
 use crate::files::{self, PRIVATE_FILE};
 use crate::index_store::IndexStore;
-use crate::location::{make_like, permit_like};
+use crate::location::{group_rights, make_like, permit_like};
 use crate::snapshot_store::RowStore;
 use crate::store::acknowledged::{BUS_NOTE, JOURNAL_NOTE, Noted};
+use crate::unfinished::Unfinished;
 use rocksdb::DB;
 use rocksdb::properties::MIN_LOG_NUMBER_TO_KEEP;
 use rustix::fs::{FlockOperation, OFlags, fcntl_lock, fcntl_setfl, flock};
@@ -33,6 +34,8 @@ const JOURNAL: &str = "journal";
 /// Names the manifest that a database uses.
 const CURRENT: &str = "CURRENT";
 const MAKING: &str = "a checkpoint";
+/// What is noted of the manifest of one directory: each makes its own.
+const MANIFEST_NOTE: &str = "manifest.noted";
 /// A note that is written while it is copied is copied again.
 const COPIES_MAX: u32 = 3;
 /// What a sync of the journal may have to wait for while a log is copied; after each piece the disk is left alone for
@@ -87,30 +90,16 @@ pub fn copy_closed(dir: &Path, to: &Path) -> Result<bool, OpenError> {
 
 /// Makes a directory with the permissions of the copied one; deletes it again when that fails.
 fn made(dir: &Path, to: &Path, make: impl FnOnce(&Path) -> Result<(), OpenError>) -> Result<(), OpenError> {
-    check_empty(to)?;
-    let was_there = to.exists();
+    let unfinished = Unfinished::begin(to)?;
+    let group = group_rights(dir);
     let permit = |name: &str| {
-        let permitted = permit_like(&dir.join(name), &to.join(name));
+        let permitted = permit_like(&dir.join(name), &to.join(name), group);
         permitted.map_err(|error| OpenError::Io(format!("{}: {error}", to.join(name).display())))
     };
-    let begun = begin(to, MAKING).and_then(|()| permit(""));
-    let done = begun.and_then(|()| make(to)).and_then(|()| complete(to)).and_then(|()| permit(IDENTITY));
-    if done.is_err() {
-        // A directory that cannot be deleted is still marked as incomplete.
-        let _ = if was_there { clear(to) } else { fs::remove_dir_all(to) };
-    }
-    done
-}
-
-/// Deletes everything in a folder.
-fn clear(folder: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        match entry.file_type()?.is_dir() {
-            true => fs::remove_dir_all(entry.path())?,
-            false => fs::remove_file(entry.path())?,
-        }
-    }
+    begin(to, MAKING).and_then(|()| permit(""))?;
+    make(to)?;
+    complete(to).and_then(|()| permit(IDENTITY))?;
+    unfinished.is_complete();
     Ok(())
 }
 
@@ -118,7 +107,7 @@ fn clear(folder: &Path) -> io::Result<()> {
 fn copy_note(dir: &Path, to: &Path, name: &str) -> Result<(), OpenError> {
     let (from, copy) = (dir.join(name), to.join(name));
     for _ in 0..COPIES_MAX {
-        match copy_file(&from, &copy) {
+        match copy_file(&from, &copy, group_rights(dir)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             copied => copied.map_err(|error| OpenError::Io(format!("{}: {error}", copy.display())))?,
         }
@@ -149,24 +138,26 @@ pub(super) fn hold(dir: &Path) -> io::Result<Option<Option<File>>> {
 
 /// Links the tables of a database, which never change; copies everything else that belongs to it.
 pub(super) fn link_folder(from: &Path, to: &Path) -> io::Result<()> {
-    make_like(from, to)?;
+    let group = group_rights(files::folder_of(from));
+    make_like(from, to, group)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let (path, name) = (entry.path(), entry.file_name());
         let name = name.to_string_lossy();
-        if !entry.file_type()?.is_file() || name == "LOCK" || name.starts_with("LOG") {
+        if !entry.file_type()?.is_file() || name == "LOCK" || name == MANIFEST_NOTE || name.starts_with("LOG") {
             continue;
         }
         match path.extension().is_some_and(|kind| kind == "sst") {
-            true => link_or_copy(&path, &to.join(&*name))?,
-            false => copy_file(&path, &to.join(&*name))?,
+            true => link_or_copy(&path, &to.join(&*name), group)?,
+            false => copy_file(&path, &to.join(&*name), group)?,
         }
     }
     File::open(to)?.sync_all()
 }
 
-fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+fn copy_file(from: &Path, to: &Path, group: u32) -> io::Result<()> {
     fs::copy(from, to)?;
+    permit_like(from, to, group)?;
     File::open(to)?.sync_all()
 }
 
@@ -182,44 +173,45 @@ pub(super) fn of_database(db: &DB, to: &Path) -> Result<(), ReadError> {
 
 /// Copies in the order in which files refer to each other: the manifest, then the tables it may name, then the logs.
 fn copy_open(from: &Path, to: &Path, needed_log: u64) -> io::Result<()> {
-    make_like(from, to)?;
+    let group = group_rights(files::folder_of(from));
+    make_like(from, to, group)?;
     let current = fs::read_to_string(from.join(CURRENT))?;
-    copy_file(&from.join(current.trim_end()), &to.join(current.trim_end()))?;
+    copy_file(&from.join(current.trim_end()), &to.join(current.trim_end()), group)?;
     files::replace(&to.join(CURRENT), current.as_bytes(), PRIVATE_FILE)?;
-    permit_like(&from.join(CURRENT), &to.join(CURRENT))?;
+    permit_like(&from.join(CURRENT), &to.join(CURRENT), group)?;
     let mut logs = Vec::new();
     for entry in fs::read_dir(from)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default();
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         match path.extension().and_then(|kind| kind.to_str()) {
-            Some("sst") => match link_or_copy(&path, &to.join(name)) {
+            Some("sst") => match link_or_copy(&path, &to.join(name), group) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {} // no longer needed
                 linked => linked?,
             },
             Some("log") => {
                 logs.extend(stem.parse().ok().filter(|log| *log >= needed_log).map(|log: u64| (log, path)))
             }
-            None if stem == "IDENTITY" || stem.starts_with("OPTIONS-") => copy_file(&path, &to.join(name))?,
+            None if stem == "IDENTITY" || stem.starts_with("OPTIONS-") => copy_file(&path, &to.join(name), group)?,
             _ => {}
         }
     }
     logs.sort_unstable(); // oldest first: each continues the one before
     for (_, log) in logs {
-        copy_in_pieces(&log, &to.join(log.file_name().unwrap_or_default()))?;
+        copy_in_pieces(&log, &to.join(log.file_name().unwrap_or_default()), group)?;
     }
     File::open(to)?.sync_all()
 }
 
-fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
-    fs::hard_link(from, to).or_else(|_| copy_in_pieces(from, to))
+fn link_or_copy(from: &Path, to: &Path, group: u32) -> io::Result<()> {
+    fs::hard_link(from, to).or_else(|_| copy_in_pieces(from, to, group))
 }
 
 /// Copies a file past the page cache, a piece at a time; where the file system does not support that, through the
 /// cache with a sync after each piece.
-fn copy_in_pieces(from: &Path, to: &Path) -> io::Result<()> {
+fn copy_in_pieces(from: &Path, to: &Path, group: u32) -> io::Result<()> {
     let (original, from, mut copy) = (from, File::open(from)?, File::create(to)?);
-    permit_like(original, to)?;
+    permit_like(original, to, group)?;
     let mut direct = fcntl_setfl(&copy, OFlags::DIRECT).is_ok();
     let mut buffer = vec![0; PIECE_BYTES + ALIGNMENT];
     let piece = buffer.as_ptr().align_offset(ALIGNMENT);
@@ -274,7 +266,7 @@ mod tests {
         for bytes in [0, 1, ALIGNMENT, PIECE_BYTES - 1, PIECE_BYTES, 3 * PIECE_BYTES + 4_097] {
             let noise: Vec<u8> = (0..bytes as u64).map(|at| fakemon_model::ids::mix(at) as u8).collect();
             fs::write(&from, &noise).unwrap();
-            copy_in_pieces(&from, &to).unwrap();
+            copy_in_pieces(&from, &to, 0).unwrap();
             assert!(fs::read(&to).unwrap() == noise, "{bytes} bytes");
         }
     }

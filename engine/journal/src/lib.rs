@@ -17,8 +17,8 @@
 //!                  secrets; see `depot`
 //! ```
 //!
-//! Only the owner has access unless the permissions are widened, and `bus`, where secrets are, never to more than the
-//! group; copies get the permissions of their original. A data directory is never inside another one.
+//! Only the owner has access, unless the mode of the directory lets the group in (0750, but not 0755, which is what a
+//! umask leaves): see `location`. A data directory is never inside another one.
 //!
 //! While `fakemon import`, `checkpoint` or `verify --salvage` make a directory, its file `FAKEMON` says that it is
 //! incomplete.
@@ -36,6 +36,7 @@ mod store; // the journal itself
 mod snapshot_store; // the snapshot
 mod index_store; // the index
 mod bus_store; // what the bus remembers
+mod unfinished; // a directory that is being made
 mod copy; // copies of databases that are open
 mod look; // all of it, before any of it is opened to write, and while it is
 pub mod follower; // threads that read each block once it is durable
@@ -50,11 +51,12 @@ pub use database::{Part, descriptors_max};
 pub use error::{Directory, OpenError, ReadError};
 pub use follower::Progress;
 pub use index_store::{IndexStore, damaged as damaged_index};
-pub use location::is_inside;
+pub use location::{group_rights, is_inside};
 pub use look::Seen;
 pub use options::{Durability, Retention};
 pub use salvage_copy::SalvageCopy;
 pub use salvage_copy::damaged::{BlockOrGap, DamageLocation};
 pub use snapshot_store::{RowStore, Rows};
 pub use store::chain::{BlockHash, Link, StoredBlock, hash as block_hash};
-pub use store::{FORMAT, Store, check_empty, check_identity, complete, is_incomplete};
+pub use store::{FORMAT, Store, check_empty, check_identity, complete, is_incomplete, is_not_begun};
+pub use unfinished::Unfinished;

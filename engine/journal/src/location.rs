@@ -1,5 +1,13 @@
 //! Where a data directory may be, and who may read it: never inside another one, and by default only its owner,
-//! because it holds secrets of connections. A copy keeps the permissions of its original.
+//! because it holds secrets of connections.
+//!
+//! An owner who wants the group to read (tools of another user beside a server) says so by the mode of the directory:
+//! 0750, or 0770. A directory that others may enter too says nothing: 0755, 0775 and 0777 are what a umask leaves, so
+//! its files are for the owner alone. Nothing is ever for others. A copy keeps what its original grants to the group.
+//!
+//! Most files are made by RocksDB, with what the umask of the process allows. The program `fakemon` sets it before it
+//! writes; a program that embeds the engine sets its own, 077 for what is said here. Whatever it is, `bus`, where the
+//! secrets are, is closed to others, and to the group unless it was let in.
 
 use super::store::IDENTITY;
 use crate::error::OpenError;
@@ -9,33 +17,41 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
+/// Permissions of the group.
+const GROUP: u32 = 0o070;
 /// Permissions of users other than the owner and the group.
 const OTHERS: u32 = 0o007;
-/// Reading, writing, entering; by owner, group and others.
-const PERMISSIONS: u32 = 0o777;
 
-/// Makes a folder for secrets: the owner may give the group access, but never others.
-pub(super) fn make_secret(folder: &Path) -> io::Result<()> {
+/// What the group may do with what is written into a data directory: what it may do with the directory, if that was
+/// said on purpose. Nothing for one that does not exist.
+pub fn group_rights(dir: &Path) -> u32 {
+    let mode = fs::metadata(dir).map_or(0, |dir| dir.permissions().mode());
+    if mode & OTHERS == 0 { mode & GROUP } else { 0 }
+}
+
+/// Makes the folder for secrets in a data directory: never for others, and for the group only if it was let in.
+pub(super) fn make_secret(dir: &Path, folder: &Path) -> io::Result<()> {
     files::make_folder(folder, PRIVATE_FOLDER)?;
-    let mode = fs::metadata(folder)?.permissions().mode() & PERMISSIONS;
-    if mode & OTHERS != 0 {
-        let _ = fs::set_permissions(folder, Permissions::from_mode(mode & !OTHERS)); // only the owner can, and must
+    let mode = fs::metadata(folder)?.permissions().mode();
+    let granted = 0o700 | group_rights(dir);
+    if mode & (GROUP | OTHERS) & !granted != 0 {
+        let _ = fs::set_permissions(folder, Permissions::from_mode(mode & granted)); // only the owner can, and must
     }
     Ok(())
 }
 
-/// Makes a folder with the permissions of another one.
-pub(super) fn make_like(original: &Path, folder: &Path) -> io::Result<()> {
+/// Makes a folder with the permissions of another one, as far as a copy grants them.
+pub(super) fn make_like(original: &Path, folder: &Path, group: u32) -> io::Result<()> {
     files::make_folder(folder, PRIVATE_FOLDER)?;
-    permit_like(original, folder)
+    permit_like(original, folder, group)
 }
 
-/// Gives a file or folder the permissions of its original; the owner may always write, because otherwise the copy
-/// could not be opened.
-pub(super) fn permit_like(original: &Path, copy: &Path) -> io::Result<()> {
+/// Gives a file or folder the permissions of its original, of which the group gets at most `group` and others
+/// nothing; the owner may always write, because otherwise the copy could not be opened.
+pub(super) fn permit_like(original: &Path, copy: &Path, group: u32) -> io::Result<()> {
     let original = fs::metadata(original)?;
     let owner = if original.is_dir() { 0o700 } else { 0o600 };
-    let mode = original.permissions().mode() & PERMISSIONS;
+    let mode = original.permissions().mode() & (0o700 | group);
     fs::set_permissions(copy, Permissions::from_mode(mode | owner))
 }
 

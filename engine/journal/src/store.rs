@@ -644,12 +644,34 @@ pub fn check_identity(dir: &Path) -> Result<(), OpenError> {
     Err(OpenError::Unsuitable(format!("data directory {}: {what}", dir.display())))
 }
 
+/// Whether a directory is what a kill leaves while the first server makes it: nothing was acknowledged, and there is
+/// nothing that could be lost.
+pub fn is_not_begun(dir: &Path) -> bool {
+    let is_empty = |entry: &fs::DirEntry| match entry.path().extension().and_then(|kind| kind.to_str()) {
+        Some("sst") => false,
+        Some("log") => entry.metadata().is_ok_and(|file| file.len() == 0),
+        _ => true,
+    };
+    let holds_nothing = |folder: &str| match fs::read_dir(dir.join(folder)) {
+        Ok(mut entries) => entries.all(|entry| entry.is_ok_and(|entry| is_empty(&entry))),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    };
+    matches!(identify(dir), Ok(Identity::Ours))
+        && [JOURNAL_NOTE, BUS_NOTE].iter().all(|note| Noted::read(dir, note) == Noted::Nothing)
+        && [JOURNAL, "snapshot", "index", "bus"].into_iter().all(holds_nothing)
+}
+
+/// Whether a file or folder of a data directory has this name, or will have it.
+pub(super) fn is_own_name(name: &str) -> bool {
+    OWN_NAMES.contains(&name.trim_end_matches(".new"))
+}
+
 /// Whether a directory is empty, or holds only what this program makes first in a new one.
 fn holds_only_ours(dir: &Path) -> std::io::Result<bool> {
     let mut ours = true;
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        ours &= OWN_NAMES.contains(&name.trim_end_matches(".new"));
+        ours &= is_own_name(&name);
     }
     let journal = match fs::read_dir(dir.join(JOURNAL)) {
         Ok(journal) => journal,
