@@ -615,7 +615,8 @@ pub(crate) fn damage(data: &Path, dice: &mut Dice) -> String {
     format!("{how} of {} from byte {at} on", path.display())
 }
 
-/// A server that starts repeats the answers, or stops when it meets the damage. False: it did not start.
+/// A server that starts repeats the answers, or says which it cannot read, or stops when it meets the damage. False:
+/// it did not start, or found damage.
 fn is_served_or_refused(what: &str, data: &Path, racer: &Racer) -> bool {
     let (path, before) = (data.to_str().expect("temporary paths are UTF-8"), contents(data));
     let server = match Server::try_start(data, &[]) {

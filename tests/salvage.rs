@@ -1,8 +1,10 @@
 //! Salvage: whatever the damage, the new directory opens and verifies, has the readable events at their old
 //! positions, and reports what is missing; the damaged one is not changed.
 
+use crate::aws::{events, queue, sqs};
 use crate::damage::{copy_dir, damage, lived_in};
 use crate::dice::Dice;
+use crate::player::{Player, SOL, number};
 use crate::server::{Server, answer, fakemon, fresh_data, refusal};
 use serde_json::{Value, json};
 use std::fs;
@@ -50,7 +52,7 @@ fn what_can_be_read_is_salvaged() {
         let kept = log(&new);
         assert_eq!(kept.len() as u64, end - first, "{what}: {report}");
         assert_eq!(kept, events[first as usize - 1..end as usize - 1], "{what}: {report}");
-        if report["kept"] == "everything" {
+        if report["kept"] == "everything" || report["kept"] == "mended" {
             assert_eq!(kept.len(), events.len(), "{what}: {report}");
         }
         if report["kept"] != "history" {
@@ -115,4 +117,242 @@ fn a_damaged_manifest_hides_no_log() {
         assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(log(&new), events, "{what}");
     }
+}
+
+/// A directory with captures, messages, a schedule, log lines and a dead letter, after a clean stop; `more` events
+/// came after it, and a kill.
+fn with_everything(data: &Path, more: usize) -> (u64, Vec<Value>) {
+    let server = Server::start(data, &[]);
+    let (url, arn) = queue(&server, "sent");
+    let rule = json!({ "Name": "spawned", "EventBusName": "fakemon",
+        "EventPattern": json!({ "detail-type": ["fakemon.appeared"] }).to_string() });
+    events(&server, "PutRule", rule);
+    let targets = json!({ "Rule": "spawned", "EventBusName": "fakemon", "Targets": [{ "Id": "q", "Arn": arn }] });
+    events(&server, "PutTargets", targets);
+    let clock = json!({ "Name": "clock", "ScheduleExpression": "rate(1 minute)" });
+    events(&server, "PutRule", clock);
+    (0..5).for_each(|n| drop(sqs(&server, "SendMessage", json!({ "QueueUrl": url, "MessageBody": format!("{n}") }))));
+    let mut ana = Player::connect(server.play, "ana").unwrap();
+    let mut caught = Vec::new();
+    let mut capture = |server: &Server, ana: &mut Player, attempt: u64| {
+        let detail = json!({ "species": "sparkit", "lat": SOL.0, "lon": SOL.1, "catch_rate": 1 });
+        let (fakemon_id, _) = server.spawn(detail);
+        caught.push(ana.throw(attempt, fakemon_id.parse().unwrap()).unwrap());
+    };
+    (1..=20).for_each(|attempt| capture(&server, &mut ana, attempt));
+    let by = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while waiting(&server, "sent") < 25 {
+        assert!(std::time::Instant::now() < by, "events reach the queue");
+    }
+    assert!(server.stop().success());
+    if more > 0 {
+        let server = Server::start(data, &[]);
+        let mut ana = Player::connect(server.play, "ana").unwrap();
+        (21..21 + more as u64).for_each(|attempt| capture(&server, &mut ana, attempt));
+        while waiting(&server, "sent") < 25 + more {
+            assert!(std::time::Instant::now() < by, "events reach the queue");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(500)); // the router stores where it stands
+        server.kill();
+    }
+    let end = caught.last().map_or(0, |answer| number(answer, "position")) + 1;
+    (end, caught)
+}
+
+fn waiting(server: &Server, name: &str) -> usize {
+    let (url, _) = queue(server, name);
+    let asked = json!({ "QueueUrl": url, "AttributeNames": ["ApproximateNumberOfMessages"] });
+    let counts = sqs(server, "GetQueueAttributes", asked);
+    counts["Attributes"]["ApproximateNumberOfMessages"].as_str().unwrap().parse().unwrap()
+}
+
+fn tables(folder: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut tables: Vec<_> = files.filter(|path| path.extension().is_some_and(|kind| kind == "sst")).collect();
+    tables.sort();
+    tables
+}
+
+fn flip(file: &Path, at: usize) {
+    let mut bytes = fs::read(file).unwrap();
+    bytes[at] ^= 1;
+    fs::write(file, bytes).unwrap();
+}
+
+fn salvaged(data: &Path, new: &Path) -> Value {
+    serde_json::from_str(&answer(&["verify", "--json", "--data", path(data), "--salvage", path(new)])).unwrap()
+}
+
+/// Copies of a directory, each with a damage, and what is made of each.
+fn damaged(whole: &Path, dir: &Path, name: &str, damage: impl FnOnce(&Path)) -> (PathBuf, Value) {
+    let (copy, new) = (dir.join(format!("{name}-copy")), dir.join(format!("{name}-new")));
+    fs::create_dir(&copy).unwrap();
+    copy_dir(whole, &copy);
+    damage(&copy);
+    let report = salvaged(&copy, &new);
+    assert!(!dir.join(format!("{name}-new.salvage")).exists());
+    (new, report)
+}
+
+#[test]
+fn the_bus_is_kept_whatever_is_left_of_the_journal() {
+    let (whole, dir) = (fresh_data(), fresh_data());
+    let (_, caught) = with_everything(whole.path(), 0);
+    let spoil_journal = |copy: &Path| {
+        for file in fs::read_dir(copy.join("journal")).unwrap().map(|entry| entry.unwrap().path()) {
+            match file.extension().and_then(|kind| kind.to_str()) {
+                Some("sst") => flip(&file, 10),
+                Some("log") => fs::write(&file, "").unwrap(), // a log that was flushed is kept for a while
+                _ => {}
+            }
+        }
+    };
+    // The snapshot knows what the journal no longer says.
+    let (new, report) = damaged(whole.path(), dir.path(), "snapshot", spoil_journal);
+    assert!(report["kept"] == "snapshot" && report["servable"] == true, "{report}");
+    let server = Server::start(&new, &[]);
+    let mut ana = Player::connect(server.play, "ana").unwrap();
+    for answer in &caught {
+        assert_eq!(ana.throw(number(answer, "attempt_id"), 1).as_ref(), Some(answer));
+    }
+    assert_eq!(waiting(&server, "sent"), 25);
+    let (fakemon_id, at) = server.spawn(json!({ "species": "sparkit", "lat": SOL.0, "lon": SOL.1, "catch_rate": 1 }));
+    assert!(at >= position(&report, "end_position"), "no position is given twice: {at} {report}");
+    assert_eq!(ana.throw(99, fakemon_id.parse().unwrap()).unwrap()["outcome"], "captured");
+    assert!(server.stop().success());
+    answer(&["verify", "--data", path(&new)]);
+    // Without it, the bus is all that is left.
+    let (new, report) = damaged(whole.path(), dir.path(), "bus", |copy| {
+        spoil_journal(copy);
+        fs::remove_dir_all(copy.join("snapshot")).unwrap();
+    });
+    assert!(report["kept"] == "bus" && report["servable"] == true, "{report}");
+    let server = Server::start(&new, &[]);
+    assert_eq!(waiting(&server, "sent"), 25);
+    let (_, at) = server.spawn(json!({ "species": "sparkit", "lat": SOL.0, "lon": SOL.1, "catch_rate": 1 }));
+    assert!(at >= position(&report, "end_position"), "no position is given twice: {at} {report}");
+    let by = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while waiting(&server, "sent") < 26 {
+        assert!(std::time::Instant::now() < by, "rules go on");
+    }
+    assert!(server.stop().success());
+    answer(&["verify", "--data", path(&new)]);
+    // And if nothing is, nothing is made.
+    let (copy, none) = (dir.path().join("none-copy"), dir.path().join("none"));
+    fs::create_dir(&copy).unwrap();
+    copy_dir(whole.path(), &copy);
+    for folder in ["journal", "snapshot", "bus"] {
+        for file in fs::read_dir(copy.join(folder)).unwrap().map(|entry| entry.unwrap().path()) {
+            fs::write(file, "").unwrap();
+        }
+    }
+    let (code, line) = refusal(&["verify", "--data", path(&copy), "--salvage", path(&none)]);
+    assert!(code == 1 && line.contains("nothing can be read"), "{line}");
+    assert!(!none.exists() && !dir.path().join("none.salvage").exists());
+}
+
+#[test]
+fn what_stands_after_the_end_of_the_journal_is_taken_back_to_it() {
+    let (whole, dir) = (fresh_data(), fresh_data());
+    let (end, _) = with_everything(whole.path(), 20);
+    // The journal loses the end of its log, and the snapshot is of the time before.
+    let (new, report) = damaged(whole.path(), dir.path(), "cut", |copy| {
+        let logs = fs::read_dir(copy.join("journal")).unwrap().map(|entry| entry.unwrap().path());
+        let log = logs.filter(|path| path.extension().is_some_and(|kind| kind == "log"));
+        let log = log.max_by_key(|log| fs::read(log).unwrap().iter().filter(|byte| **byte != 0).count()).unwrap();
+        let bytes = fs::read(&log).unwrap();
+        let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+        fs::write(&log, &bytes[..used / 2]).unwrap();
+    });
+    let kept_end = position(&report, "end_position");
+    assert!(kept_end < end, "{report}");
+    let notes = report["notes"].to_string();
+    assert!(notes.contains(&format!("go on at position {kept_end}")) && notes.contains("is forgotten"), "{report}");
+    let server = Server::start(&new, &[]);
+    let before = waiting(&server, "sent");
+    assert_eq!(before, 45, "messages stay");
+    server.spawn(json!({ "species": "sparkit", "lat": SOL.0, "lon": SOL.1 }));
+    let by = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while waiting(&server, "sent") <= before {
+        assert!(std::time::Instant::now() < by, "an event with a position that was given before is delivered");
+    }
+    assert!(server.stop().success());
+    answer(&["verify", "--data", path(&new)]);
+}
+
+#[test]
+fn a_manifest_that_is_gone_hides_no_table_and_a_table_that_is_damaged_no_other() {
+    let (whole, dir) = (fresh_data(), fresh_data());
+    let (_, caught) = with_everything(whole.path(), 20);
+    let events = log(whole.path());
+    for folder in ["journal", "bus"] {
+        for how in ["no CURRENT", "no manifest", "an empty manifest"] {
+            let name = format!("{folder}-{}", how.replace(' ', "-"));
+            let (new, report) = damaged(whole.path(), dir.path(), &name, |copy| {
+                let current = copy.join(folder).join("CURRENT");
+                let manifest = copy.join(folder).join(fs::read_to_string(&current).unwrap().trim());
+                match how {
+                    "no CURRENT" => fs::remove_file(current).unwrap(),
+                    "no manifest" => fs::remove_file(manifest).unwrap(),
+                    _ => fs::write(manifest, "").unwrap(),
+                }
+            });
+            assert_eq!(report["kept"], "everything", "{name}: {report}");
+            assert_eq!(log(&new), events, "{name}");
+            let server = Server::start(&new, &[]);
+            assert_eq!(waiting(&server, "sent"), 45, "{name}: {report}");
+            let mut ana = Player::connect(server.play, "ana").unwrap();
+            let last = caught.last().unwrap();
+            assert_eq!(ana.throw(number(last, "attempt_id"), 1).as_ref(), Some(last), "{name}");
+            assert!(server.stop().success());
+        }
+    }
+    for table in tables(&whole.path().join("bus")) {
+        let name = table.file_name().unwrap().to_str().unwrap().to_owned();
+        let (new, report) = damaged(whole.path(), dir.path(), &name, |copy| flip(&copy.join("bus").join(&name), 10));
+        assert!(report["notes"].to_string().contains("one by one"), "{name}: {report}");
+        let server = Server::start(&new, &[]);
+        let left = waiting(&server, "sent");
+        assert!(left >= 20, "{name}: what other tables and the log hold, but {left}: {report}");
+        assert!(server.stop().success());
+    }
+}
+
+#[test]
+fn small_files_are_no_obstacle_and_no_note_of_a_manifest_is_copied() {
+    let (whole, dir) = (fresh_data(), fresh_data());
+    with_everything(whole.path(), 5);
+    let events = log(whole.path());
+    for folder in ["journal", "bus"] {
+        fs::write(whole.path().join(folder).join("manifest.noted"), "of another directory").unwrap();
+    }
+    for (nth, (name, bytes)) in [
+        ("FAKEMON", "no"),
+        ("FAKEMON", "fakemon data directory, form\u{0}t 1\n"),
+        ("acknowledged", ""),
+        ("acknowledged", "no"),
+        ("acknowledged.bus", "no"),
+        ("journal/IDENTITY", ""),
+        ("bus/IDENTITY", ""),
+        ("journal/CURRENT", "no"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (new, report) = damaged(whole.path(), dir.path(), &nth.to_string(), |copy| {
+            fs::write(copy.join(name), bytes).unwrap();
+            fs::remove_file(copy.join("bus/CURRENT")).unwrap(); // so that there is something to do
+        });
+        assert_eq!(log(&new), events, "{name}: {report}");
+        for folder in ["journal", "bus"] {
+            let noted = new.join(folder).join("manifest.noted");
+            assert!(fs::read(&noted).map_or(true, |noted| noted != b"of another directory"), "{name}");
+        }
+        let server = Server::start(&new, &[]);
+        assert_eq!(waiting(&server, "sent"), 30, "{name}: {report}");
+        assert!(server.stop().success());
+    }
+    let copy = dir.path().join("checkpoint");
+    answer(&["checkpoint", "--data", path(whole.path()), "--to", path(&copy)]);
+    assert!(!copy.join("journal/manifest.noted").exists() && !copy.join("bus/manifest.noted").exists());
 }

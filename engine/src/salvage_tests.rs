@@ -48,7 +48,7 @@ fn journal(dir: &Path, changed: u64) {
             wrong = Some((Position(first_position), value.clone()));
         }
     }
-    rebuild.settle().unwrap().complete().unwrap();
+    rebuild.settle(Position(1)).unwrap().complete().unwrap();
     if let Some((first, value)) = wrong {
         let store = Store::open(dir).unwrap();
         store.write_block(first, &value, std::iter::empty(), Durability::Synced).unwrap();
@@ -103,7 +103,7 @@ fn journal_of(dir: &Path, blocks: &[Vec<Event>]) {
         link.append(bytes, u64::from(count), &mut Vec::new());
         rebuild.append(&BlockReader::new(bytes).unwrap(), bytes, &link.hash).unwrap();
     }
-    rebuild.settle().unwrap().complete().unwrap();
+    rebuild.settle(Position(1)).unwrap().complete().unwrap();
 }
 
 const SPOT: Place = Place { lat_e7: 0, lon_e7: 0 };

@@ -16,8 +16,8 @@ pub(crate) mod scheduled;
 
 mod rows;
 
+pub(crate) use rows::{LanesCutBack, cut_back, erase, read_all};
 pub(crate) use rows::{Standing, StoredLane};
-pub(crate) use rows::{erase, read_all};
 
 use crate::lane::health::Health;
 use fakemon_journal::{Batch, BusStore, ReadError, Table};

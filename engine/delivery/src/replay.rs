@@ -422,6 +422,20 @@ pub fn forget_replays(batch: &mut Batch) {
     batch.delete_range(Table::Router, note_key(""), b"replay\x01");
 }
 
+/// Adds to a batch that replays which had read events after `end` go on from there; how many.
+pub(crate) fn cut_back(depot: &BusStore, end: Position, batch: &mut Batch) -> Result<u64, ReadError> {
+    let mut replays = 0;
+    depot.scan(Table::Router, &note_key(""), b"", &mut |key, value| {
+        let position = value.first_chunk().copied().map(u64::from_be_bytes);
+        if position.is_some_and(|position| position > end.0) {
+            replays += 1;
+            batch.put(Table::Router, key, [&end.0.to_be_bytes()[..], &value[8..]].concat());
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(replays)
+}
+
 fn note_key(name: &str) -> Vec<u8> {
     [b"replay\0", name.as_bytes()].concat()
 }

@@ -2,6 +2,8 @@
 //! deleted before, by changes in the journal; this waits until no delivery for them is in flight, so that nothing old
 //! appears among the new. The journal is not changed, nor is the game: fakémon, players, collections.
 
+pub mod cut_back; // the same for events that a damaged journal lost
+
 use crate::{Dispatcher, Replays, forget_replays};
 use fakemon_journal::{Batch, Progress, Table};
 use fakemon_model::ids::Position;

@@ -180,7 +180,7 @@ impl<L: BufRead> Importer<L> {
         if self.lines.next()?.is_some() {
             return Err(self.lines.wrong("nothing may stand behind the end: give one export"));
         }
-        let settled = self.rebuild.settle().map_err(|error| ImportError::Write(error.to_string()))?;
+        let settled = self.rebuild.settle(Position(1)).map_err(|error| ImportError::Write(error.to_string()))?;
         settled.complete()?;
         let state_hash = last.map_or(0, |last| last.head.state_hash);
         Ok(Imported { first_position: first, end_position: end, blocks: self.blocks, state_hash, hash })

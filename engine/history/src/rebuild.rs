@@ -94,10 +94,11 @@ impl Rebuild {
         Ok(self.store.write_capture(player, position, caught)?)
     }
 
-    /// Flushes everything to the disk. The directory is still marked as incomplete, so that more can be put beside
-    /// the journal.
-    pub fn settle(self) -> Result<Settled, ReadError> {
-        self.store.settle(self.first.unwrap_or(Position(1)), self.link.next.max(Position(1)))?;
+    /// Flushes everything to the disk; a journal without a block begins at `empty_at`. The directory is still marked
+    /// as incomplete, so that more can be put beside the journal.
+    pub fn settle(self, empty_at: Position) -> Result<Settled, ReadError> {
+        let first = self.first.unwrap_or(empty_at);
+        self.store.settle(first, self.link.next.max(first))?;
         Ok(Settled { dir: self.dir })
     }
 }

@@ -2,31 +2,39 @@
 //!
 //! A journal must have no hole: nothing proves what follows one. So one run of neighbouring blocks is kept, and every
 //! other readable run is stored beside it as JSON lines (`salvaged/`), from which `fakemon import` makes a data
-//! directory for tools. Which run is kept:
+//! directory for tools. Of these, the one from which a server knows most of what was told:
 //!
-//! 1. The last one, if the snapshot can be read and its position is in it: as after retention, the state is complete,
-//!    players keep what they caught, and every acknowledged answer stays; only history is missing.
-//! 2. Else the one from the beginning on: a server continues from its end; what was acknowledged after it is lost.
-//! 3. Else (retention deleted the beginning, and the snapshot is lost) the longest one, for tools only.
+//! - the run that the snapshot stands in, from there on: as after retention, the state is complete, players keep what
+//!   they caught, and answers stay; older history is beside it
+//! - the run from the beginning on: a server continues from its end; what was told after it is lost
+//! - the snapshot without any run, if blocks around it are lost: the journal is empty and goes on from its position
+//!
+//! Where there is none of these (retention deleted the beginning, and the snapshot is lost), the longest run, for tools
+//! only. What the bus keeps goes along in each case, and is all that is kept if nothing else can be read: then the
+//! world is empty, and positions go on so that no id is given twice.
 //!
 //! A run whose events contradict each other, although its hash chain holds, is mended (`mend`): every consistent
 //! event keeps its position, and the others are reported. From the first change on, hashes are new.
 
+mod bus;
+mod choice;
 mod mend;
 
 use crate::archive::{Block, Group, Recorded};
 use crate::jsonl::{Names, write_block, write_end, write_event, write_export};
 use crate::rebuild::Rebuild;
-use crate::verify::{self, Cause, Examination, Finding, Segment};
+use crate::verify::{self, Cause, Examination, Finding};
+use bus::{Bus, Fit};
+use choice::{Run, choose, is_before, runs, stands_in};
 use fakemon_capture::decision::record;
 use fakemon_capture::options::OpenError;
 use fakemon_capture::population::StateHash;
-use fakemon_delivery::Known;
-use fakemon_fbs::journal::{BlockHead, BlockReader, BlockWriter, SectionDraft};
+use fakemon_fbs::journal::{BlockHead, BlockReader, BlockWriter, Changed, Event, SectionDraft};
+use fakemon_fbs::snapshot::Head;
 use fakemon_journal::files::{self, PRIVATE_FILE, PRIVATE_FOLDER};
 use fakemon_journal::index;
-use fakemon_journal::{BlockHash, BlockOrGap, Part, RowStore, SalvageCopy, Store};
-use fakemon_model::ids::{Ahead, PlayerId, Position, SpeciesId};
+use fakemon_journal::{BlockHash, BlockOrGap, Part, RowStore, Rows, SalvageCopy, Store, Unfinished};
+use fakemon_model::ids::{Ahead, PlayerId, Position, SpeciesId, Timestamp};
 use mend::{Mender, Mending};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -65,42 +73,53 @@ pub enum Kept {
     /// The end, with the snapshot.
     End,
     Beginning,
-    /// Some part, without a snapshot.
+    /// Only the snapshot: the journal is empty, and goes on from its position.
+    Snapshot,
+    /// Some part, without a snapshot: for tools only.
     History,
+    /// Neither journal nor snapshot, but what the bus keeps: the world is empty.
+    Bus,
 }
 
-impl Salvaged {
-    /// The report as JSON.
-    pub fn as_json(&self) -> Value {
-        let kept = match self.kept {
+impl Kept {
+    /// Its word in reports.
+    pub fn name(self) -> &'static str {
+        match self {
             Kept::Untouched => "untouched",
             Kept::Everything => "everything",
             Kept::Mended => "mended",
             Kept::End => "end",
             Kept::Beginning => "beginning",
+            Kept::Snapshot => "snapshot",
             Kept::History => "history",
-        };
+            Kept::Bus => "bus",
+        }
+    }
+
+    /// Whether a server goes on with it.
+    pub fn is_servable(self) -> bool {
+        self != Kept::History
+    }
+}
+
+impl Salvaged {
+    /// The report as JSON.
+    pub fn as_json(&self) -> Value {
         let findings: Vec<_> = self.examination.findings.iter().map(ToString::to_string).collect();
         json!({
             "first_position": self.first.to_string(),
             "end_position": self.end.to_string(),
-            "kept": kept,
+            "kept": self.kept.name(),
+            "servable": self.kept.is_servable(),
             "notes": self.notes,
             "wrong": findings,
         })
     }
 }
 
-/// Neighbouring blocks whose hash chain holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Run {
-    first: Position,
-    end: Position,
-}
-
-/// Makes the new directory `to`, which is empty or not there, of the damaged one; `progress` hears the position and
-/// the end now and then, `reading` which database beside the journal is read next. If nothing is wrong, nothing is
-/// written.
+/// Makes the new directory `to`, which is empty, not there, or what an earlier attempt left, of the damaged one;
+/// `progress` hears the position and the end now and then, `reading` which database beside the journal is read next.
+/// If nothing is wrong, nothing is written; when it fails, nothing stays.
 ///
 /// # Errors
 /// When a process has the old one open, nothing can be read, or the new one cannot be written.
@@ -110,8 +129,8 @@ pub fn salvage(
     progress: &mut dyn FnMut(Position, Position),
     reading: &mut dyn FnMut(Part),
 ) -> Result<Salvaged, OpenError> {
-    Rebuild::check(to)?;
     let held = SalvageCopy::hold(dir)?;
+    let unfinished = Unfinished::begin(to)?;
     let examined = verify::examine(dir, progress, reading);
     let whole = examined.as_ref().ok().filter(|examination| examination.findings.is_empty()).cloned();
     // After a beginning that retention deleted, only the snapshot says whether events contradict the ones before.
@@ -119,17 +138,54 @@ pub fn salvage(
         return Ok(untouched(examination.clone()));
     }
     let wreck = SalvageCopy::of(dir, to, held)?;
-    let (store, mended) = wreck.journal()?;
-    let mut examination = verify::run(&store, false, &mut |_, _| {});
+    let mut salvaged = take_out(&wreck, examined, to, progress)?;
+    if salvaged.kept == Kept::Untouched {
+        return Ok(salvaged);
+    }
+    drop(wreck);
+    if salvaged.kept.is_servable() {
+        verify_new(to)?;
+    } else {
+        salvaged.notes.push(format!("a server refuses {}: restore a copy for it", to.display()));
+    }
+    write_note(to, &salvaged)?;
+    unfinished.is_complete();
+    Ok(salvaged)
+}
+
+/// Proves what was made.
+fn verify_new(to: &Path) -> Result<(), OpenError> {
+    verify::verify(to, &mut |_, _| {}).map(drop).map_err(|error| OpenError::Io(format!("{}: {error}", to.display())))
+}
+
+/// Takes out of the copy what is kept, and puts the rest of what can be read beside it.
+fn take_out(
+    wreck: &SalvageCopy,
+    examined: Result<Examination, OpenError>,
+    to: &Path,
+    progress: &mut dyn FnMut(Position, Position),
+) -> Result<Salvaged, OpenError> {
+    let whole = examined.as_ref().ok().filter(|examination| examination.findings.is_empty()).cloned();
+    let mut notes = Vec::new();
+    let found = match examined {
+        Ok(examined) => examined.findings,
+        Err(error) => {
+            notes.push(format!("it could not be opened: {error}"));
+            Vec::new()
+        }
+    };
     let is_part = |finding: &Finding| matches!(finding.cause, Cause::Part(_));
-    let parts = examined.into_iter().flat_map(|examined| examined.findings).filter(is_part);
+    let (parts, found): (Vec<Finding>, Vec<Finding>) = found.into_iter().partition(is_part);
+    let (store, repaired) = wreck.journal()?;
+    // What was wrong before the repair is what is wrong with the old directory.
+    let found = if repaired.is_some() { found } else { Vec::new() };
+    notes.extend(repaired);
+    let mut examination = verify::run(&store, false, &mut |_, _| {});
     let runs = runs(&examination);
     let rows = wreck.rows();
-    let (kept, run) = choose(&examination, &runs, rows.as_ref(), &store)?;
-    let mut notes = Vec::new();
-    if mended {
-        notes.push("the journal could not be opened: its tables were taken one by one".to_owned());
-    }
+    let bus_is_whole = !parts.iter().any(|finding| finding.cause == Cause::Part(Part::Bus.name()));
+    let bus = Bus::open(wreck, bus_is_whole, &mut notes)?;
+    let (kept, run) = choose(&examination, &runs, rows.as_ref(), &store, bus.next)?;
     let mending = mend(&store, run, rows.as_ref())?;
     if let Some(examination) = whole.filter(|_| mending.instead.is_empty()) {
         return Ok(untouched(examination));
@@ -139,113 +195,67 @@ pub fn salvage(
     let mut rebuild = Rebuild::begin(to, "a salvage")?;
     let wrong_state = examination.findings.iter().find(|finding| finding.cause == Cause::State);
     let wrong_state = wrong_state.and_then(|finding| finding.block);
-    copy_run(&store, run, (&mending, wrong_state), &mut rebuild, progress)?;
+    let last_at = copy_run(&store, run, (&mending, wrong_state), &mut rebuild, progress)?;
     note_mending(&mending, to, &mut notes)?;
-    if run.first > Position(1) {
+    if run.first > Position(1) && kept != Kept::Bus {
         copy_older_captures(&store, run, &rebuild, &mut notes)?;
     }
     let fail = |error: fakemon_journal::ReadError| OpenError::reading(to.display(), &error, "");
-    let settled = rebuild.settle().map_err(fail)?;
+    let settled = rebuild.settle(run.first).map_err(fail)?;
     for other in runs.iter().filter(|other| **other != run) {
         notes.push(write_lines(&store, *other, to)?);
     }
-    note_losses(&examination, &mut notes);
-    examination.findings.extend(parts);
+    note_losses(&examination, run, store.told(), &mut notes);
+    let left = std::mem::replace(&mut examination.findings, found);
+    examination.findings.extend(left.into_iter().chain(parts));
+    examination.findings.dedup();
+    let told = store.told();
     let changed_from = mending.instead.keys().next().copied().into_iter().chain(wrong_state).min();
-    let stands = rows.as_ref().is_some_and(|rows| stands_in(rows, run, &store) && is_before(rows, changed_from));
+    let stands = rows
+        .as_ref()
+        .is_some_and(|rows| kept == Kept::Snapshot || stands_in(rows, run, &store) && is_before(rows, changed_from));
+    let changes = bus.wants_changes_before().filter(|_| run.first == Position(1));
+    let changes = changes.map(|before| changes_before(&store, run, before)).transpose()?;
     drop((store, rows));
     match stands {
         true => wreck.hand_over("snapshot", to)?,
+        false if kept == Kept::Bus => begin_world(to, run.first)?,
         false => notes.push("the snapshot was left behind: it is made again from the journal".to_owned()),
     }
-    let is_bus = |finding: &Finding| finding.cause == Cause::Part(Part::Bus.name());
-    let bus_is_whole = !examination.findings.iter().any(is_bus);
-    hand_over_bus(&wreck, bus_is_whole, (kept, run), to, &mut notes)?;
-    let salvaged = Salvaged { examination, first: run.first, end: run.end, kept, notes };
-    write_note(to, &salvaged)?;
+    bus.hand_over(wreck, Fit { run, last_at, told, changes }, to, &mut notes)?;
     settled.complete()?;
     index::build(to, &mut |_, _| {})?;
-    verify::verify(to, &mut |_, _| {}).map_err(|error| OpenError::Io(format!("{}: {error}", to.display())))?;
-    Ok(salvaged)
+    Ok(Salvaged { examination, first: run.first, end: run.end, kept, notes })
+}
+
+/// All changes of resources in a run before a position.
+fn changes_before(store: &Store, run: Run, before: Position) -> Result<Vec<Changed>, OpenError> {
+    let mut changes = Vec::new();
+    blocks_of(store, run, &mut |block, _| {
+        block.reader().for_each(|position, _, event| {
+            if let Event::Changed(changed) = event
+                && Position(position) < before
+            {
+                changes.push(changed);
+            }
+        });
+        Ok(())
+    })?;
+    Ok(changes)
+}
+
+/// Makes the snapshot of an empty world whose journal goes on from a position.
+fn begin_world(to: &Path, position: Position) -> Result<(), OpenError> {
+    let fail = |error: fakemon_journal::ReadError| OpenError::reading(to.display(), &error, "");
+    let rows = RowStore::open_up_to(to, position, position)?;
+    let head = Head { position: position.0, next_fakemon_id: position.0, ..Head::default() };
+    rows.write_rows(&Rows { head: Some(head), ..Rows::default() }).and_then(|()| rows.flush()).map_err(fail)
 }
 
 /// The result for a directory in which nothing is wrong.
 fn untouched(examination: Examination) -> Salvaged {
     let (first, end) = (examination.verified.first_position, examination.verified.end_position);
     Salvaged { examination, first, end, kept: Kept::Untouched, notes: Vec::new() }
-}
-
-/// Adjacent segments are one run: between them only outcomes or the state are wrong, and those can be mended.
-fn runs(examination: &Examination) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
-    for Segment { first, end, .. } in examination.segments.iter().copied() {
-        match runs.last_mut().filter(|run| run.end == first) {
-            Some(run) => run.end = end,
-            None => runs.push(Run { first, end }),
-        }
-    }
-    runs
-}
-
-fn choose(
-    examination: &Examination,
-    runs: &[Run],
-    rows: Option<&RowStore>,
-    store: &Store,
-) -> Result<(Kept, Run), OpenError> {
-    let last = *runs.last().ok_or_else(|| OpenError::Damaged {
-        position: None,
-        message: "nothing of the journal can be read: restore a copy".into(),
-    })?;
-    let told = store.told();
-    let findings = examination.findings.iter().filter(|finding| finding.cause != Cause::Note);
-    let is_whole = |causes: &[Cause]| findings.clone().all(|finding| causes.contains(&finding.cause));
-    match runs.len() {
-        _ if findings.clone().next().is_none() => return Ok((Kept::Everything, last)),
-        1 if is_whole(&[Cause::Collections]) => return Ok((Kept::Everything, last)),
-        1 if is_whole(&[Cause::Collections, Cause::Diverged, Cause::State]) => return Ok((Kept::Mended, last)),
-        _ => {}
-    }
-    if told <= last.end && rows.is_some_and(|rows| stands_in(rows, last, store)) {
-        return Ok((Kept::End, last));
-    }
-    match runs.iter().find(|run| run.first == Position(1)) {
-        Some(first) => Ok((Kept::Beginning, *first)),
-        None => {
-            let longest = runs.iter().max_by_key(|run| run.end.0 - run.first.0).copied();
-            Ok((Kept::History, longest.unwrap_or(last)))
-        }
-    }
-}
-
-/// Whether the snapshot's position is in a run, or at its ends, and agrees with it there.
-fn stands_in(rows: &RowStore, run: Run, store: &Store) -> bool {
-    let Ok(Some(head)) = rows.head() else { return false };
-    let position = Position(head.position);
-    if !(run.first..=run.end).contains(&position) {
-        return false;
-    }
-    let mut agrees = position == Position(1);
-    store.pieces(&mut |piece| {
-        if let BlockOrGap::Block(stored) = piece
-            && let Ok(block) = stored.read()
-        {
-            let end = stored.first.0 + u64::from(block.head().count);
-            agrees |= end == position.0 && stored.hash == head.block_hash;
-            agrees |= stored.first == position && stored.verify_after(&head.block_hash).is_ok();
-            if stored.first >= position {
-                return ControlFlow::Break(());
-            }
-        }
-        ControlFlow::Continue(())
-    });
-    agrees
-}
-
-/// Whether the snapshot is older than the first change.
-fn is_before(rows: &RowStore, changed_from: Option<Position>) -> bool {
-    let head = rows.head().ok().flatten();
-    changed_from.is_none_or(|from| head.is_some_and(|head| Position(head.position) <= from))
 }
 
 /// Visits a block, and its bytes.
@@ -297,14 +307,16 @@ fn mend(store: &Store, run: Run, rows: Option<&RowStore>) -> Result<Mending, Ope
     mender.mend().map_err(fail)
 }
 
-/// Copies blocks as they are, up to the first one with a replacement; from there on they are written again.
+/// Copies blocks as they are, up to the first one with a replacement; from there on they are written again. Returns
+/// when the last one was written, by the wall clock.
 fn copy_run(
     store: &Store,
     run: Run,
     (mending, wrong_state): (&Mending, Option<Position>),
     rebuild: &mut Rebuild,
     progress: &mut dyn FnMut(Position, Position),
-) -> Result<(), OpenError> {
+) -> Result<Option<Timestamp>, OpenError> {
+    let mut last_at = None;
     let mut state = (run.first == Position(1)).then(StateHash::default);
     let (mut writer, mut is_changed) = (BlockWriter::default(), false);
     blocks_of(store, run, &mut |block, bytes| {
@@ -322,8 +334,10 @@ fn copy_run(
             }
         };
         progress(end, run.end);
+        last_at = Some(block.group.committed_at);
         appended.map_err(|error| OpenError::Io(format!("the block at position {first}: {error}")))
-    })
+    })?;
+    Ok(last_at)
 }
 
 /// A block with the replacements in it. `state` becomes the state after it; none: it follows from what the block
@@ -387,14 +401,14 @@ fn note_mending(mending: &Mending, to: &Path, notes: &mut Vec<String>) -> Result
 /// Copies the captures of players from blocks that are not kept.
 fn copy_older_captures(store: &Store, run: Run, rebuild: &Rebuild, notes: &mut Vec<String>) -> Result<(), OpenError> {
     let mut written = Ok(());
-    let read = store.collections(&mut |player, position, caught| {
+    let read = store.collections_around_damage(&mut |player, position, caught| {
         if position < run.first && written.is_ok() {
             written = rebuild.collect(player, position, caught);
         }
     });
     written.map_err(|error| OpenError::Io(error.to_string()))?;
     if let Err(error) = read {
-        notes.push(format!("entries of collections are lost ({error}); the fakémon still have their winners"));
+        notes.push(format!("entries of collections are lost ({error}): the fakémon still have their winners"));
     }
     Ok(())
 }
@@ -436,7 +450,13 @@ fn write_lines(store: &Store, run: Run, to: &Path) -> Result<String, OpenError> 
     Ok(format!("positions {} to {} (exclusive) are in {}", run.first, run.end, path.display()))
 }
 
-fn note_losses(examination: &Examination, notes: &mut Vec<String>) {
+fn note_losses(examination: &Examination, run: Run, told: Position, notes: &mut Vec<String>) {
+    if told > run.end {
+        notes.push(format!(
+            "lost: everything before position {told} was acknowledged, and what came from position {} on is forgotten",
+            run.end
+        ));
+    }
     for finding in &examination.findings {
         let lost = match (finding.cause, finding.until) {
             (Cause::Unreadable | Cause::Missing | Cause::Changed, Some(until)) => {
@@ -445,39 +465,9 @@ fn note_losses(examination: &Examination, notes: &mut Vec<String>) {
             (Cause::Unreadable | Cause::Changed, None) => {
                 format!("lost: position {} and what follows", finding.position)
             }
-            (Cause::Acknowledged, _) => format!("lost: {}", finding.what),
             _ => continue,
         };
         notes.push(lost);
-    }
-}
-
-/// Cursors of deliveries, queues, log groups and secrets go along, up to where they are damaged, unless they know
-/// more than the journal.
-fn hand_over_bus(
-    wreck: &SalvageCopy,
-    bus_is_whole: bool,
-    (kept, run): (Kept, Run),
-    to: &Path,
-    notes: &mut Vec<String>,
-) -> Result<(), OpenError> {
-    let fits = |next: Position| matches!(kept, Kept::Everything | Kept::Mended | Kept::End) || next <= run.end;
-    let known = wreck.depot().and_then(|depot| Known::read(&depot, run.first, Position(u64::MAX)).ok());
-    match known.is_some_and(|known| fits(known.next)) {
-        true => {
-            if !bus_is_whole {
-                let what = "queues, log groups, secrets and cursors of deliveries are there as far as they can be read: what was \
-                            written after the damage is lost, and messages that were deleted after it are there again";
-                notes.push(what.to_owned());
-            }
-            wreck.hand_over("bus", to)
-        }
-        false => {
-            let what = "queues, log groups, secrets and cursors of deliveries were left behind: rules begin again with the \
-                        first event of the journal, so delete those that must not, before a server goes on with it";
-            notes.push(what.to_owned());
-            Ok(())
-        }
     }
 }
 

@@ -13,7 +13,7 @@ mod parts;
 use examiner::Examiner;
 use fakemon_capture::options::OpenError;
 pub use fakemon_journal::Part;
-use fakemon_journal::{DamageLocation, ReadError, Store};
+use fakemon_journal::{DamageLocation, ReadError, Store, is_not_begun};
 use fakemon_model::ids::Position;
 use parts::Parts;
 use std::ops::ControlFlow;
@@ -43,8 +43,11 @@ pub struct Verified {
 }
 
 /// The result of reading a journal from its beginning to its end.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Examination {
+    /// False: nothing was acknowledged yet, and there is nothing to prove. A server that was killed while it made the
+    /// directory leaves that, and the next one makes the rest.
+    pub is_begun: bool,
     /// What was proven in total.
     pub verified: Verified,
     /// What was proven, segment by segment: between two segments something is wrong.
@@ -53,6 +56,26 @@ pub struct Examination {
     pub findings: Vec<Finding>,
     /// The number of further findings.
     pub more_findings: u64,
+}
+
+impl Default for Examination {
+    fn default() -> Self {
+        let (verified, segments, findings) = (Verified::default(), Vec::new(), Vec::new());
+        Examination { is_begun: true, verified, segments, findings, more_findings: 0 }
+    }
+}
+
+impl Examination {
+    /// Whether what is wrong is made from the journal alone, so that nothing is lost: the index, or a snapshot beside
+    /// a journal that has its beginning.
+    pub fn is_derived_only(&self) -> bool {
+        let is_derived = |finding: &Finding| match finding.cause {
+            Cause::Part(name) if name == Part::Index.name() => true,
+            Cause::Part(name) if name == Part::Snapshot.name() => self.verified.from_the_beginning,
+            _ => false,
+        };
+        self.findings.iter().all(is_derived)
+    }
 }
 
 /// Neighbouring blocks that hold together.
@@ -209,6 +232,9 @@ pub enum VerifyError {
 /// # Errors
 /// The first finding, with its position.
 pub fn verify(dir: &Path, progress: &mut dyn FnMut(Position, Position)) -> Result<Verified, VerifyError> {
+    if is_not_begun(dir) {
+        return Ok(Verified::default());
+    }
     let parts = Parts::open(dir);
     let store = Store::open_to_read(dir)?;
     let examination = run(&store, true, progress);
@@ -229,6 +255,9 @@ pub fn examine(
     progress: &mut dyn FnMut(Position, Position),
     reading: &mut dyn FnMut(Part),
 ) -> Result<Examination, OpenError> {
+    if is_not_begun(dir) {
+        return Ok(Examination { is_begun: false, ..Examination::default() });
+    }
     let parts = Parts::open(dir);
     let store = Store::open_to_read(dir)?;
     let mut examination = run(&store, false, progress);

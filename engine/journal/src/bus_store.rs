@@ -114,6 +114,16 @@ impl BusStore {
         open_to_write(dir).map(BusStore::of)
     }
 
+    /// RocksDB's number of the last change.
+    pub(super) fn last_change(&self) -> u64 {
+        self.held().as_ref().map_or(0, DB::latest_sequence_number)
+    }
+
+    /// How many tables it has.
+    pub(super) fn tables(&self) -> usize {
+        self.held().as_ref().and_then(|db| db.live_files().ok()).map_or(0, |files| files.len())
+    }
+
     /// Opens the depot of a data directory for reading, beside a running server or without one; none if it does not
     /// exist.
     pub fn open_to_read(dir: &Path) -> Result<Option<BusStore>, OpenError> {
@@ -142,7 +152,7 @@ impl BusStore {
         }
     }
 
-    fn of(db: Database) -> BusStore {
+    pub(super) fn of(db: Database) -> BusStore {
         BusStore {
             db: RwLock::new(Some(db)),
             syncs: SharedSync::default(),
@@ -196,6 +206,18 @@ impl BusStore {
         work: impl FnOnce(&Database) -> Result<(), ReadError>,
     ) -> Result<(), ReadError> {
         self.held().as_ref().map_or(Ok(()), work)
+    }
+
+    /// Whether there is anything in it, and all of it can be read.
+    pub(super) fn holds_anything(&self) -> Result<bool, ReadError> {
+        let mut holds = false;
+        for (room, _) in ROOMS {
+            self.scan(room, b"", b"", &mut |_, _| {
+                holds = true;
+                ControlFlow::Continue(())
+            })?;
+        }
+        Ok(holds)
     }
 
     /// Copies the database to `to`, which does not exist yet.
@@ -364,7 +386,7 @@ fn unreadable(error: rocksdb::Error) -> ReadError {
     Part::Bus.unreadable(error.as_ref())
 }
 
-fn database_options() -> Options {
+pub(super) fn database_options() -> Options {
     let mut options = Options::default();
     options.set_max_open_files(open_tables_max(Part::Bus));
     options.create_if_missing(true);
@@ -410,7 +432,7 @@ fn holds_log(folder: &Path) -> bool {
     std::fs::read_dir(folder).is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(is_log)))
 }
 
-fn families() -> Vec<ColumnFamilyDescriptor> {
+pub(super) fn families() -> Vec<ColumnFamilyDescriptor> {
     ROOMS
         .map(|(_, name)| {
             let mut table = BlockBasedOptions::default();

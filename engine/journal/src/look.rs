@@ -55,6 +55,15 @@ impl Seen {
             depot.check_rooms(&[Table::Router, Table::Lanes, Table::Queues]).map_err(fail)?;
         }
         let from = rows.as_ref().map(RowStore::head).transpose().map_err(fail)?.flatten();
+        if journal.first > Position(1) && from.is_none() {
+            let what = format!(
+                "it begins at position {}, and no snapshot says what came before: it is for tools only (`fakemon log`, \
+                 `explain`, `export`); restore a copy for a server",
+                journal.first
+            );
+            let message = format!("{}: {what}", Directory(dir));
+            return Err(OpenError::Damaged { position: Some(Position(1)), message });
+        }
         if let Some(tables) = &journal.tables {
             check_tail(tables, Position(from.map_or(0, |head| head.position))).map_err(fail)?;
         }

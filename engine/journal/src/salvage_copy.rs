@@ -3,22 +3,33 @@
 //! not changed.
 
 pub(crate) mod damaged; // reads around damage
+mod repair; // a database without a manifest
+mod table; // a table without a database
 
-use super::database::{Access, database_options, families, salvage_options};
-use super::store::{Store, identify};
-use crate::bus_store::BusStore;
+use super::database::{Access, database_options, families, holds_nothing, salvage_options};
+use super::store::{Store, identify, is_incomplete};
+use crate::bus_store::{self, BusStore};
 use crate::copy::{hold, link_folder};
+use crate::database::open::Database;
 use crate::database::records::cut_endless;
 use crate::error::OpenError;
 use crate::snapshot_store::RowStore;
-use crate::store::acknowledged::JOURNAL_NOTE;
+use crate::store::acknowledged::{BUS_NOTE, JOURNAL_NOTE, Noted};
+use repair::{repaired, tables};
 use rocksdb::DB;
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+const JOURNAL: &str = "journal";
+const BUS: &str = "bus";
+const FOLDERS: [&str; 3] = [JOURNAL, "snapshot", BUS];
+const CURRENT: &str = "CURRENT";
+
 /// The copy; deleted when dropped.
 pub struct SalvageCopy {
+    dir: PathBuf,
     scratch: PathBuf,
     _held: Held,
 }
@@ -30,7 +41,15 @@ impl SalvageCopy {
     /// Keeps servers from opening a damaged directory.
     pub fn hold(dir: &Path) -> Result<Held, OpenError> {
         let fail = |error: io::Error| OpenError::Io(format!("data directory {}: {error}", dir.display()));
-        identify(dir)?; // a newer format is not damage
+        match identify(dir) {
+            Err(error @ OpenError::NewerFormat { .. }) => {
+                let what = "if no newer fakemon ever opened it, the file `FAKEMON` is damaged: delete it";
+                return Err(OpenError::Unsuitable(format!("{error}; {what}")));
+            }
+            Err(error) if is_incomplete(dir) => return Err(error),
+            // What a damaged identity says, the folders say as well.
+            Ok(_) | Err(_) => {}
+        }
         hold(dir).map_err(fail)?.map(Held).ok_or_else(|| {
             let what = "a process has it open: stop it, or salvage a checkpoint of it";
             OpenError::Locked(format!("data directory {}: {what}", dir.display()))
@@ -39,51 +58,78 @@ impl SalvageCopy {
 
     /// Copies the damaged directory `dir` beside `to`.
     pub fn of(dir: &Path, to: &Path, held: Held) -> Result<SalvageCopy, OpenError> {
-        if !dir.join("journal").is_dir() {
-            return Err(OpenError::Unsuitable(format!(
-                "data directory {}: it has no folder `journal`",
-                dir.display()
-            )));
-        }
         let mut scratch = to.as_os_str().to_owned();
         scratch.push(".salvage");
-        let wreck = SalvageCopy { scratch: scratch.into(), _held: held };
-        let unwritable = |error: io::Error| OpenError::Io(format!("{}: {error}", wreck.scratch.display()));
+        let wreck = SalvageCopy { dir: dir.to_owned(), scratch: scratch.into(), _held: held };
         if wreck.scratch.exists() {
-            fs::remove_dir_all(&wreck.scratch).map_err(unwritable)?; // of an interrupted salvage
+            fs::remove_dir_all(&wreck.scratch).map_err(|error| wreck.unwritable(&error))?; // of an interrupted salvage
         }
-        for folder in ["journal", "snapshot", "bus"].into_iter().filter(|folder| dir.join(folder).is_dir()) {
-            link_folder(&dir.join(folder), &wreck.scratch.join(folder)).map_err(unwritable)?;
+        let folders: Vec<&str> = FOLDERS.into_iter().filter(|folder| dir.join(folder).is_dir()).collect();
+        if folders.is_empty() {
+            let what =
+                format!("it has none of the folders {}", FOLDERS.map(|folder| format!("`{folder}`")).join(", "));
+            return Err(OpenError::Unsuitable(format!("data directory {}: {what}", dir.display())));
         }
-        for folder in ["journal", "snapshot", "bus"] {
-            cut_endless(&wreck.scratch.join(folder)).map_err(unwritable)?;
-        }
+        folders.into_iter().try_for_each(|folder| wreck.link(folder))?;
         let _ = fs::copy(dir.join(JOURNAL_NOTE), wreck.scratch.join(JOURNAL_NOTE)); // if any
         Ok(wreck)
     }
 
-    /// The journal, repaired if necessary; and whether it was.
-    pub fn journal(&self) -> Result<(Store, bool), OpenError> {
-        let path = self.scratch.join("journal");
-        let open = || DB::open_cf_descriptors(&salvage_options(), &path, families(Access::Write));
-        let fail = |error: rocksdb::Error| OpenError::Damaged {
-            position: None,
-            message: format!("nothing of the journal can be read: {error}"),
-        };
+    fn unwritable(&self, error: &dyn Display) -> OpenError {
+        OpenError::Io(format!("{}: {error}", self.scratch.display()))
+    }
+
+    /// Copies a folder, again if it was.
+    fn link(&self, folder: &str) -> Result<(), OpenError> {
+        let (from, to) = (self.dir.join(folder), self.scratch.join(folder));
+        match fs::remove_dir_all(&to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(self.unwritable(&error)),
+            _ => {}
+        }
+        match from.is_dir() {
+            true => {
+                let linked = link_folder(&from, &to).and_then(|()| cut_endless(&to));
+                linked.map_err(|error| self.unwritable(&error))
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// What is left of the journal; and what was done for it, as a sentence, if its manifest is of no use. That is so
+    /// where it cannot be opened, and where it ends too early: a manifest that is cut says nothing of the tables that
+    /// came later.
+    pub fn journal(&self) -> Result<(Store, Option<String>), OpenError> {
+        let path = self.scratch.join(JOURNAL);
         // Without tables all that a manifest says is that there are none, and a damaged one hides the log, which is
         // lost once a database was opened without it.
         if self.is_only_log()? {
             self.renew_manifest()?;
         }
-        let (db, mended) = match open() {
-            Ok(db) => (db, false),
-            Err(error) => {
-                tracing::warn!("the journal cannot be opened ({error}): its tables are taken one by one");
-                DB::repair(&salvage_options(), &path).map_err(fail)?;
-                (open().map_err(fail)?, true)
+        let opened = DB::open_cf_descriptors(&salvage_options(), &path, families(Access::Write));
+        match opened {
+            Ok(db) => {
+                let store = Store::of_wreck(db, &self.scratch);
+                let is_short = store.end_position().map_or(true, |end| end < store.told());
+                if !is_short {
+                    return Ok((store, None));
+                }
+                drop(store);
             }
+            Err(error) => tracing::warn!("the journal cannot be opened: {error}"),
+        }
+        self.link(JOURNAL)?;
+        let by_key = |key: &[u8]| match key.len() {
+            8 => Some("blocks"),
+            12 => Some("collections"),
+            _ => None,
         };
-        Ok((Store::of_wreck(db, &self.scratch), mended))
+        let repaired = repaired(&path, &salvage_options(), &|| families(Access::Write), by_key);
+        let (db, wrong) = repaired.map_err(|error| self.unwritable(&format!("the copy of the journal: {error}")))?;
+        let wrong = wrong.iter().map(|wrong| format!("; {wrong}")).collect::<String>();
+        Ok((
+            Store::of_wreck(db, &self.scratch),
+            Some(format!("the tables of the journal were read one by one{wrong}")),
+        ))
     }
 
     /// Whether all data of the journal is in its log.
@@ -94,15 +140,19 @@ impl SalvageCopy {
     }
 
     fn names_of_journal(&self) -> Result<Vec<String>, OpenError> {
-        let path = self.scratch.join("journal");
-        let entries = fs::read_dir(&path).map_err(|error| OpenError::Io(format!("{}: {error}", path.display())))?;
-        Ok(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+        match fs::read_dir(self.scratch.join(JOURNAL)) {
+            Ok(entries) => {
+                Ok(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(self.unwritable(&error)),
+        }
     }
 
     /// Gives the copy the manifest of a new journal.
     fn renew_manifest(&self) -> Result<(), OpenError> {
-        let (path, new) = (self.scratch.join("journal"), self.scratch.join("new"));
-        let fail = |error: &dyn std::fmt::Display| OpenError::Io(format!("{}: {error}", new.display()));
+        let (path, new) = (self.scratch.join(JOURNAL), self.scratch.join("new"));
+        let fail = |error: &dyn Display| OpenError::Io(format!("{}: {error}", new.display()));
         let made = DB::open_cf_descriptors(&database_options(), &new, families(Access::Write));
         drop(made.map_err(|error| fail(&error))?);
         let is_manifest = |name: &str| name == "CURRENT" || name.starts_with("MANIFEST-");
@@ -120,21 +170,49 @@ impl SalvageCopy {
 
     /// The snapshot, if a server could open it and all of it can be read.
     pub fn rows(&self) -> Option<RowStore> {
-        self.is_made("snapshot").then_some(())?;
+        self.scratch.join("snapshot").join(CURRENT).exists().then_some(())?; // else opening would make a new one
         let rows = RowStore::open(&self.scratch).ok()?;
         rows.check().ok().map(|()| rows)
     }
 
-    /// What the bus keeps, up to where its log is damaged, if all of that can be read.
-    pub fn depot(&self) -> Option<BusStore> {
-        self.is_made("bus").then_some(())?;
-        let depot = BusStore::of_wreck(&self.scratch).ok()?;
-        depot.check().ok().map(|()| depot)
+    /// Whether there is a bus, damaged or not.
+    pub fn has_bus(&self) -> bool {
+        !holds_nothing(&self.dir.join(BUS))
     }
 
-    /// Whether the database exists; otherwise opening would make a new one.
-    fn is_made(&self, folder: &str) -> bool {
-        self.scratch.join(folder).join("CURRENT").exists()
+    /// What is left of the bus, to be written to: up to where its log is damaged, if all of that can be read; else all
+    /// that can be read of its tables and logs, and what was done for it, as a sentence. None if there is no bus, or
+    /// nothing of it can be read.
+    pub fn depot(&self) -> Result<Option<(BusStore, Option<String>)>, OpenError> {
+        let path = self.scratch.join(BUS);
+        if holds_nothing(&path) {
+            return Ok(None);
+        }
+        if path.join(CURRENT).exists()
+            && let Ok(depot) = BusStore::of_wreck(&self.scratch)
+            && depot.check().is_ok()
+            && !self.misses_tables_of_bus(&depot)
+        {
+            return Ok(Some((depot, None)));
+        }
+        self.link(BUS)?;
+        let repaired = repaired(&path, &bus_store::database_options(), &bus_store::families, |_| None);
+        let (depot, wrong) = match repaired {
+            Ok((db, wrong)) => (BusStore::of(Database::to_read(db)), wrong),
+            Err(error) => {
+                tracing::warn!("nothing of the bus can be read: {error}");
+                return Ok(None);
+            }
+        };
+        let wrong = wrong.iter().map(|wrong| format!("; {wrong}")).collect::<String>();
+        let what = format!("the tables and logs of the bus were read one by one{wrong}");
+        Ok(depot.holds_anything().is_ok_and(|holds| holds).then_some((depot, Some(what))))
+    }
+
+    /// Whether the manifest says nothing of a table that is there, and that is missed.
+    fn misses_tables_of_bus(&self, depot: &BusStore) -> bool {
+        let there = tables(&self.dir.join(BUS)).unwrap_or_default().len();
+        depot.last_change() < Noted::read(&self.dir, BUS_NOTE).number() && depot.tables() < there
     }
 
     /// Moves a folder of the copy to the new directory.

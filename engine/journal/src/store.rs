@@ -312,6 +312,11 @@ impl Store {
         Ok(Position(note.map_or(Ok(1), |note| number(&note))?))
     }
 
+    /// Whether what is noted beside the blocks can be read: a server needs it.
+    pub fn check_notes(&self) -> Result<(), ReadError> {
+        self.db.iterator_opt(IteratorMode::Start, scan_options()).try_for_each(|entry| Ok(entry.map(drop)?))
+    }
+
     /// Everything before it was acknowledged, as far as it is known.
     pub fn told(&self) -> Position {
         self.told.position()
@@ -407,7 +412,11 @@ impl Store {
     }
 
     pub(super) fn block_iterator(&self) -> DBRawIterator<'_> {
-        self.db.raw_iterator_cf_opt(self.family("blocks"), scan_options())
+        self.iterator_of("blocks")
+    }
+
+    pub(super) fn iterator_of(&self, family: &str) -> DBRawIterator<'_> {
+        self.db.raw_iterator_cf_opt(self.family(family), scan_options())
     }
 
     /// The first position of the oldest block.
@@ -416,10 +425,10 @@ impl Store {
         iterator.next().transpose()?.map(|(key, _)| Ok(Position(number(&key)?))).transpose()
     }
 
-    /// One past the last event.
+    /// One past the last event; of a journal without any, where its first will be.
     pub fn end_position(&self) -> Result<Position, ReadError> {
         let mut iterator = self.db.iterator_cf(self.family("blocks"), IteratorMode::End);
-        let Some(entry) = iterator.next() else { return Ok(Position(1)) };
+        let Some(entry) = iterator.next() else { return self.kept_from() };
         let (key, value) = entry?;
         let head = StoredBlock::split(Position(number(&key)?), &value)?.read()?.head();
         Ok(Position(head.first_position + u64::from(head.count)))

@@ -7,8 +7,8 @@
 //! ```
 
 use fakemon_journal::{Batch, BusStore, ReadError, Table};
-use fakemon_model::envelope::EventKey;
-use fakemon_model::ids::Timestamp;
+use fakemon_model::envelope::{EventKey, Facet};
+use fakemon_model::ids::{Position, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 
@@ -57,6 +57,27 @@ pub(super) fn forget(depot: &BusStore, is_there: impl Fn(&str, Timestamp) -> boo
         ControlFlow::Continue(())
     })?;
     if gone.is_empty() { Ok(()) } else { depot.write(gone, false).map_err(ReadError::Failed) }
+}
+
+/// Adds to a batch that pipes which had read events of the journal after `end` go on from there; how many.
+pub fn cut_back(depot: &BusStore, end: Position, batch: &mut Batch) -> Result<u64, ReadError> {
+    let last = EventKey::new(Position(end.0.saturating_sub(1)), Facet::Happened);
+    let mut pipes = 0;
+    depot.scan(Table::Router, b"pipe\0", b"", &mut |key, value| {
+        if let Ok(cursor) = serde_json::from_slice::<Cursor>(value)
+            && cursor.key.is_some_and(|key| key > last.0)
+        {
+            pipes += 1;
+            let cursor = Cursor { key: Some(last.0), retries: 0, ..cursor };
+            batch.put(
+                Table::Router,
+                key,
+                serde_json::to_vec(&cursor).expect("numbers and texts can always be written"),
+            );
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(pipes)
 }
 
 fn row(pipe: &str, created_at: Timestamp) -> Vec<u8> {

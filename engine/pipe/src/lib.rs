@@ -37,6 +37,7 @@ mod supervisor;
 #[cfg(test)]
 mod tests;
 
+pub use cursor::cut_back;
 pub use outside::{Call, Heard, HttpCall, HttpClient, Listen};
 pub use parts::{Callees, Parts};
 pub use parts::{Enricher, PipeFigures, Pipes};

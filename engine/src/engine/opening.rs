@@ -59,8 +59,8 @@ impl Engine {
         let end = store.end_position().map_err(fail)?;
         store.check_acknowledged(end).map_err(fail)?; // before rows that are ahead are deleted
         let first = store.first_position().map_err(fail)?;
-        let is_new = first.is_none();
-        let first = first.unwrap_or(Position(1));
+        let is_new = first.is_none() && end == Position(1);
+        let first = first.unwrap_or(end);
         let rows = Arc::new(RowStore::open_up_to(dir, first, end)?);
         let recovered = from_rows.follow(&store).map_err(fail)?;
         let index = Arc::new(IndexStore::open_up_to(dir, end)?);

@@ -1,5 +1,9 @@
 //! `fakemon verify`: decides the whole journal again and compares. Reports what was checked, or the exact place of an
 //! error and what is proven before and after it; `--salvage` makes a new data directory of the readable rest.
+//!
+//! The exit code is 0 if everything is whole, and if nothing was ever acknowledged: a server that was killed while it
+//! made the directory leaves that. It is 1 for anything that is not whole, also where a server starts without it and
+//! nothing is lost (the index, mostly the snapshot): the report says so, and what makes it again.
 
 use super::DataArg;
 use super::interrupt::{Half, begin};
@@ -65,7 +69,7 @@ fn run_verify(args: &VerifyArgs) -> anyhow::Result<()> {
 }
 
 fn as_json(examination: &Examination, seconds: f64) -> Value {
-    let Examination { verified, segments, findings, more_findings } = examination;
+    let Examination { verified, segments, findings, more_findings, .. } = examination;
     let mut report = json!({
         "ok": findings.is_empty(),
         "events": verified.events,
@@ -81,8 +85,12 @@ fn as_json(examination: &Examination, seconds: f64) -> Value {
         "seconds": seconds,
         "events_per_second": rate(verified, seconds),
     });
+    if !examination.is_begun {
+        report["begun"] = json!(false);
+    }
     if let Some(finding) = findings.first() {
         report["error"] = json!(finding.to_string());
+        report["nothing_is_lost"] = json!(examination.is_derived_only());
     }
     report
 }
@@ -123,6 +131,9 @@ fn write_report(out: &mut impl Write, examination: &Examination, seconds: f64) -
     if !examination.findings.is_empty() {
         return write_findings(out, examination);
     }
+    if !examination.is_begun {
+        return writeln!(out, "nothing was acknowledged yet: `fakemon serve` makes what is missing");
+    }
     writeln!(
         out,
         "verified: {} events in {} blocks, positions {} to {} (exclusive)",
@@ -162,7 +173,13 @@ fn write_findings(out: &mut impl Write, examination: &Examination) -> io::Result
     if segments.len() > SHOWN_MAX {
         writeln!(out, "  … and {} more", segments.len() - SHOWN_MAX)?;
     }
-    writeln!(out, "`fakemon verify --salvage NEW_DIR` makes a new directory of what can be read")
+    match examination.is_derived_only() {
+        true => writeln!(
+            out,
+            "journal and bus are whole: nothing is lost, and what is wrong is made again from the journal"
+        ),
+        false => writeln!(out, "`fakemon verify --salvage NEW_DIR` makes a new directory of what can be read"),
+    }
 }
 
 fn write_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
@@ -217,7 +234,12 @@ fn write_salvaged(out: &mut impl Write, to: &Path, salvaged: &Salvaged) -> io::R
             Kept::Mended => "a server goes on with it: what contradicted the rest is mended or left out, as follows",
             Kept::End => "a server goes on with it: the snapshot knows the state, only history is missing",
             Kept::Beginning => "a server goes on with it as of the end position: WHAT WAS TOLD AFTER IT IS FORGOTTEN",
+            Kept::Snapshot =>
+                "a server goes on with it: the snapshot knows the state at this position, and the journal before it is \
+                 missing",
             Kept::History => "for tools only: without a snapshot, a server cannot know the state",
+            Kept::Bus =>
+                "a server goes on with what the bus kept: THE WORLD IS EMPTY, AND WHAT PLAYERS CAUGHT IS FORGOTTEN",
         }
     )?;
     for line in &salvaged.notes {

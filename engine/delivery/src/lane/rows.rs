@@ -232,6 +232,52 @@ pub(crate) fn read_all(depot: &BusStore) -> Result<Vec<(LaneId, StoredLane)>, Re
     if sound { Ok(lanes) } else { Err(damaged()) }
 }
 
+/// What was taken back on lanes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LanesCutBack {
+    /// Lanes whose cursor stood after the end.
+    pub(crate) cursors: u64,
+    /// Events that waited and are no longer in the journal.
+    pub(crate) waiting: u64,
+}
+
+/// Adds to a batch what makes all lanes fit a journal that has the events from `first` to before `end` only: a cursor
+/// after the end is taken back to it, and events that are not in the journal wait no longer.
+pub(crate) fn cut_back(
+    depot: &BusStore,
+    (first, end): (Position, Position),
+    batch: &mut Batch,
+) -> Result<LanesCutBack, ReadError> {
+    let last_key = EventKey::new(Position(end.0.saturating_sub(1)), Facet::Happened);
+    let is_there = |key: EventKey| key.position() >= first && key.position() < end;
+    let mut cut = LanesCutBack::default();
+    for (id, lane) in read_all(depot)? {
+        let (prefix, cursor) = (id.prefix(), lane.cursor.unwrap_or_default());
+        if cursor > last_key {
+            cut.cursors += 1;
+            batch.put(Table::Lanes, [&prefix[..], b"c"].concat(), [&last_key.0.to_be_bytes()[..], &[0; 12]].concat());
+        }
+        for chunk in lane.chunks.iter().filter(|chunk| !is_there(chunk.first) || !is_there(chunk.last)) {
+            let held = depot.get(Table::Lanes, &row(&prefix, chunk.first))?.ok_or_else(damaged)?;
+            let keys = read_keys(chunk.first, &held).ok_or_else(damaged)?;
+            let waits = |key: &EventKey| *key > cursor || id.course == Course::Redrive;
+            cut.waiting += keys.iter().filter(|key| waits(key) && !is_there(**key)).count() as u64;
+            let kept: Vec<EventKey> = keys.into_iter().filter(|key| is_there(*key)).collect();
+            batch.delete(Table::Lanes, row(&prefix, chunk.first));
+            if let Some(first) = kept.first() {
+                batch.put(Table::Lanes, row(&prefix, *first), write_keys(&kept));
+            }
+        }
+        for (run, _) in lane.delivered.0.iter().filter(|(_, last)| **last > last_key) {
+            match *run > last_key {
+                true => batch.delete(Table::Lanes, delivered_row(&prefix, *run)),
+                false => batch.put(Table::Lanes, delivered_row(&prefix, *run), last_key.0.to_be_bytes()),
+            }
+        }
+    }
+    Ok(cut)
+}
+
 fn read_row(key: &[u8], value: &[u8], lanes: &mut Vec<(LaneId, StoredLane)>) -> Option<()> {
     let (id, row) = LaneId::read(key)?;
     if lanes.last().is_none_or(|(last, _)| *last != id) {

@@ -96,6 +96,58 @@ pub(crate) fn note_standing(batch: &mut Batch, key: &str, standing: Standing) {
     batch.put(Table::Router, format!("{STANDING}{key}"), [since.0.to_be_bytes(), fired.0.to_be_bytes()].concat());
 }
 
+/// Adds to a batch what makes the router's state fit a journal that ends at `end`, whose last event happened at
+/// `last_at` if that is known: where the router stood, if that was later; and how many schedules had fired later.
+pub(crate) fn cut_back(
+    depot: &BusStore,
+    end: Position,
+    last_at: Option<Timestamp>,
+    batch: &mut Batch,
+) -> Result<(Option<Position>, u64), ReadError> {
+    let known = Known::read(depot, Position(1), Position(u64::MAX))?;
+    let stood = Some(known.next).filter(|next| *next > end);
+    if stood.is_some() {
+        note_position(batch, end);
+    }
+    let mut schedules = 0;
+    for (key, standing) in known.standings {
+        if let Some(fired) = last_at.filter(|last_at| standing.fired > *last_at) {
+            schedules += 1;
+            note_standing(batch, &key, Standing { fired, ..standing });
+        }
+    }
+    Ok((stood, schedules))
+}
+
+/// Adds to a batch that the resources are those that these changes lead to, in the order of the journal up to where
+/// the router stands, whatever is stored of them.
+pub(crate) fn restate(
+    depot: &BusStore,
+    changes: impl IntoIterator<Item = Changed>,
+    batch: &mut Batch,
+) -> Result<(), ReadError> {
+    depot.scan(Table::Router, b"", b"", &mut |key, _| {
+        if key.contains(&b'/') && !key.contains(&0) {
+            batch.delete(Table::Router, key);
+        }
+        ControlFlow::Continue(())
+    })?;
+    let mut registry = Registry::new();
+    for changed in changes {
+        let change = change(&changed).map_err(|error| ReadError::Damaged(error.to_string()))?;
+        let change = match change {
+            Change::Delete(key) => match registry.meant(&key) {
+                Some(meant) => Change::Delete(meant.to_owned()),
+                None => continue,
+            },
+            put @ Change::Put(_) => put,
+        };
+        registry.apply(&change);
+        note_change(batch, &change);
+    }
+    Ok(())
+}
+
 /// Deletes the state of a schedule.
 pub(crate) fn forget_standing(batch: &mut Batch, key: &str) {
     batch.delete(Table::Router, format!("{STANDING}{key}"));

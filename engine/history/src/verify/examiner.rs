@@ -183,9 +183,15 @@ impl Examiner {
 
     /// Also checks what concerns the journal as a whole.
     pub(super) fn end_with(mut self, store: &Store) -> Examination {
-        let end = self.position().max(Position(1));
+        let end = self.position().max(self.kept_from);
+        if self.before.is_none() && self.kept_from > Position(1) {
+            self.again = None; // without a block, collections are all that is left of what came before
+        }
         if let Some(what) = store.damaged_note() {
             self.note(Finding::new(Cause::Note, end, what));
+        }
+        if let Err(error) = store.check_notes() {
+            self.note(Finding::new(Cause::Note, end, error.to_string()));
         }
         if store.told() > end {
             let what = format!("{}, or give `--salvage NEW_DIR`", store.lacks_acknowledged());
@@ -203,6 +209,9 @@ impl Examiner {
     pub(super) fn end(mut self) -> Examination {
         self.end_segment();
         let verified = &mut self.examination.verified;
+        if verified.blocks == 0 && self.before.is_none() {
+            (verified.first_position, verified.end_position) = (self.kept_from, self.kept_from);
+        }
         verified.from_the_beginning = self.again.is_some();
         if let Some(again) = &self.again {
             verified.attempts = again.attempts;

@@ -1,7 +1,7 @@
 //! The journal as its files say, before it is opened to write: what its tables and its log hold, and whether that is
 //! all that was acknowledged.
 
-use super::{HAS_BUS, HAS_NOTE, JOURNAL, Store, holds_acknowledged, number};
+use super::{HAS_BUS, HAS_NOTE, JOURNAL, KEPT_FROM, Store, holds_acknowledged, number};
 use crate::database::manifest::{CURRENT, Manifest};
 use crate::database::{self, Looked, Part, open_tables_to_read};
 use crate::error::{Directory, OpenError, ReadError};
@@ -31,6 +31,8 @@ struct Tail {
     last: Option<u64>,
     /// The last block, with its hash.
     block: Vec<u8>,
+    /// The first position that retention, or a salvage, kept.
+    kept_from: Option<u64>,
     has_note: bool,
     has_bus: bool,
 }
@@ -45,6 +47,7 @@ impl Tail {
                 self.block.clear();
                 self.block.extend_from_slice(value);
             }
+            "default" if key == KEPT_FROM => self.kept_from = Some(number(value).map_err(|error| error.to_string())?),
             "default" => {
                 self.has_note |= key == HAS_NOTE;
                 self.has_bus |= key == HAS_BUS;
@@ -89,8 +92,9 @@ pub(crate) fn look(dir: &Path) -> Result<Journal, OpenError> {
         let what = format!("events from position {end} to {begins} are missing");
         return Err(refused(dir, end, &what));
     }
-    end = end.max(tail.end().map_err(fail)?.unwrap_or(end));
-    let first = first.or(tail.first.map(Position)).unwrap_or(Position(1));
+    let kept_from = Position(tail.kept_from.unwrap_or(1));
+    end = end.max(tail.end().map_err(fail)?.unwrap_or(end)).max(kept_from);
+    let first = first.or(tail.first.map(Position)).unwrap_or(end);
     match told {
         Noted::Damaged(why) => return Err(says_nothing(dir, &why)),
         Noted::Unproven(_) if tail.has_note => return Err(says_nothing(dir, "its end is missing")),

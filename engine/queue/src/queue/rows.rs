@@ -64,6 +64,21 @@ pub(super) fn read_row(key: &[u8], value: &[u8], queues: &mut HashMap<String, Qu
     Some(Row::Used)
 }
 
+/// Adds to a batch that all queues forget what they took lately: events that get the positions of others would be taken
+/// for those. How many messages could have been recognized.
+pub fn forget_recent(depot: &BusStore, batch: &mut Batch) -> Result<u64, ReadError> {
+    let mut forgotten = 0;
+    depot.scan(Table::Queues, b"", b"", &mut |key, _| {
+        let kind = key.iter().position(|byte| *byte == 0).and_then(|zero| key.get(zero + 1));
+        if kind == Some(&b'd') {
+            forgotten += 1;
+            batch.delete(Table::Queues, key);
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(forgotten)
+}
+
 /// Visits messages of a queue whose row contains `part`; for tools beside a running server.
 pub fn search(depot: &BusStore, queue: &str, part: &[u8], visit: &mut dyn FnMut(&Message)) -> Result<(), ReadError> {
     let prefix = [queue.as_bytes(), &[0, b'm']].concat();
