@@ -22,7 +22,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "server/control/src/",
         ],
     ),
-    ("hyper", &["server/control/src/webhooks/", "server/http/src/door.rs"]),
+    ("hyper", &["server/webhooks/src/delivery/", "server/http/src/door.rs"]),
     ("aws_sigv4", &["server/aws/src/signature.rs", "tests/signed.rs"]),
 ];
 

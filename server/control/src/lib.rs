@@ -8,14 +8,11 @@
 //! - `cloud_events`, `spawns`, `events`: `POST /events`
 //! - `aws`: the AWS API at `POST /`
 //! - `partners`: webhooks of partners
-//! - `answers`: webhooks for results
 //! - `reset`: `POST /_reset`, for tests
 //! - `checkpoint`: `POST /checkpoint`
 //! - `metrics`: `GET /metrics`
 //! - `page`: `/` and its figures
 //! - `topology`: `GET /topology`
-//! - `webhooks`: deliveries to API destinations
-//! - `authorizer`: asks authorizers about handshakes
 //! - `at_connections`: `@connections`
 //! - `stream`: `GET /stream`
 //! - `discovery`: learns schemas from events
@@ -32,19 +29,14 @@ mod cloud_events;
 mod spawns;
 mod events;
 mod partners;
-mod answers;
 mod reset;
 mod checkpoint;
 mod metrics;
 mod page;
 mod topology;
-mod webhooks;
-mod authorizer;
 mod at_connections;
 mod stream;
 mod discovery;
-
-pub use authorizer::AuthorizerOptions;
 
 use anyhow::Context;
 use axum::Router;
@@ -69,6 +61,8 @@ use fakemon_http::{Backend, Refusal, desk, door, fresh, listener, places, tasks,
 use fakemon_logs::{Logs, Queries};
 use fakemon_sqs::{Moves, Pauses, Sqs, moves};
 use fakemon_sync::pulse;
+pub use fakemon_webhooks::AuthorizerOptions;
+use fakemon_webhooks::{Webhooks, answers, authorizer, delivery};
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -278,13 +272,24 @@ async fn serve(
     let http = axum::serve(listener, service)
         .with_graceful_shutdown(async move { drop(stopped.wait_for(|stop| *stop).await) });
     let http = tokio::spawn(async move { http.await });
-    let hooks = webhooks::Webhooks::new(&shared);
+    let options = &shared.options;
+    let hooks = Webhooks::new(&shared.engine, options.allow_private_targets, options.outgoing_max);
     moves::resume(&shared.sqs);
     let (engine, of) = (&shared.engine, Arc::clone(&shared));
     let never = || false;
     tasks::kept(engine, "beat", never, beat());
-    tasks::kept(engine, "authorizer", never, authorizer::run(Arc::clone(&shared), Arc::clone(&hooks)));
-    tasks::kept(engine, "webhooks", never, webhooks::run(Arc::clone(&shared), hooks));
+    tasks::kept(
+        engine,
+        "authorizer",
+        never,
+        authorizer::run(
+            options.questions.clone(),
+            options.switchboard.clone(),
+            options.authorizer,
+            Arc::clone(&hooks),
+        ),
+    );
+    tasks::kept(engine, "webhooks", never, delivery::run(Arc::clone(&shared.backend), hooks));
     tasks::kept(engine, "discovery", move || of.is_stopping(), discovery::run(Arc::clone(&shared)));
     drop(ready.send(Ok(())));
     tokio::select! {
@@ -317,7 +322,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/events", post(events::put))
         .merge(api_gateway::routes().with_state(Arc::clone(&shared.api)))
         .merge(partners::routes())
-        .merge(answers::routes())
+        .merge(answers::routes().with_state(Arc::clone(&shared.backend)))
         .merge(at_connections::routes())
         .merge(fakemon_eventbridge::routes().with_state(Arc::clone(&shared.api)))
         .route("/stream", get(stream::open))

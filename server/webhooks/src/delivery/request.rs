@@ -17,9 +17,9 @@ const USER_AGENT: &str = "Fakemon/EventBus/ApiDestinations";
 /// Id and time of a signed request.
 pub(super) struct Stamp {
     /// The event's id.
-    pub(super) id: String,
+    pub id: String,
     /// The attempt's time, in seconds since 1970.
-    pub(super) at_s: u64,
+    pub at_s: u64,
 }
 
 impl Stamp {
@@ -30,15 +30,15 @@ impl Stamp {
 }
 
 /// Content of a request.
-pub(super) struct Content<'c> {
+pub(crate) struct Content<'c> {
     /// Path, headers and query parameters of the target.
-    pub(super) parameters: Option<&'c HttpParameters>,
-    pub(super) body: &'c str,
+    pub parameters: Option<&'c HttpParameters>,
+    pub body: &'c str,
     pub(super) stamp: Stamp,
 }
 
 /// Builds the request for a body.
-pub(super) fn build(
+pub(crate) fn build(
     destination: &ApiDestination,
     additions: &Additions,
     content: &Content<'_>,
@@ -135,7 +135,7 @@ pub(super) fn is_removed(name: &str) -> bool {
 }
 
 /// An endpoint with its scheme: `https` if it has none.
-pub(super) fn absolute(endpoint: &str) -> String {
+pub(crate) fn absolute(endpoint: &str) -> String {
     if endpoint.contains("://") { endpoint.to_owned() } else { format!("https://{endpoint}") }
 }
 
@@ -165,7 +165,7 @@ pub(super) fn with_query(url: &str, query: &[(String, String)]) -> String {
 }
 
 /// `name=value&name=value`.
-pub(super) fn form(pairs: &[(String, String)]) -> String {
+pub(crate) fn form(pairs: &[(String, String)]) -> String {
     let pair = |(name, value): &(String, String)| format!("{}={}", encoded(name), encoded(value));
     pairs.iter().map(pair).collect::<Vec<_>>().join("&")
 }

@@ -2,9 +2,8 @@
 //! request that created them was answered.
 
 use super::Webhooks;
-use crate::Shared;
 use fakemon_delivery::Failed;
-use fakemon_http::desk;
+use fakemon_http::{Backend, desk};
 use fakemon_resource::resource::{AUTHORIZING, Change, Connection, Resource};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,11 +18,11 @@ const AT_ONCE_MAX: usize = 16;
 const TRIES_MAX: u32 = 3;
 
 /// Fetches tokens until the runtime ends.
-pub(super) async fn run(shared: Arc<Shared>, hooks: Arc<Webhooks>) {
+pub(crate) async fn run(backend: Arc<Backend>, hooks: Arc<Webhooks>) {
     let mut tries: HashMap<String, u32> = HashMap::new();
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        let registry = shared.engine.registry();
+        let registry = backend.engine.registry();
         let waits = |connection: &&Connection| connection.state == AUTHORIZING;
         let waiting: Vec<Connection> =
             registry.connections.values().filter(waits).take(AT_ONCE_MAX).cloned().collect();
@@ -41,18 +40,18 @@ pub(super) async fn run(shared: Arc<Shared>, hooks: Arc<Webhooks>) {
             let tried = tries.entry(connection.name.clone()).or_default();
             *tried += 1;
             if got.as_ref().is_ok() || got.as_ref().is_err_and(|failed| !failed.retriable) || *tried >= TRIES_MAX {
-                note(&shared, &connection, got).await;
+                note(&backend, &connection, got).await;
             }
         }
     }
 }
 
 /// Stores the outcome for a connection, unless it was changed or deleted meanwhile.
-async fn note(shared: &Shared, asked: &Connection, got: Result<(), Failed>) {
-    let _one_at_a_time = shared.changing.lock().await;
-    let held = shared.engine.registry().connections.get(&asked.name).cloned();
+async fn note(backend: &Backend, asked: &Connection, got: Result<(), Failed>) {
+    let _one_at_a_time = backend.changing.lock().await;
+    let held = backend.engine.registry().connections.get(&asked.name).cloned();
     let Some(mut connection) = held.filter(|held| held == asked) else { return };
-    let now = shared.engine.now();
+    let now = backend.engine.now();
     match got {
         Ok(()) => connection.state = "AUTHORIZED".into(),
         Err(failed) => {
@@ -62,7 +61,7 @@ async fn note(shared: &Shared, asked: &Connection, got: Result<(), Failed>) {
     }
     connection.modified_at = now;
     let change = vec![Change::Put(Resource::Connection(connection))];
-    if desk::change(&shared.orders, change).await.is_err() {
+    if desk::change(&backend.orders, change).await.is_err() {
         tracing::debug!(connection = asked.name, "what became of it is not noted: it is asked for again");
     }
 }

@@ -21,7 +21,7 @@ pub(super) enum Dialect {
 
 impl Dialect {
     /// The format for a content type.
-    pub(super) fn of(content_type: &str) -> Dialect {
+    pub(crate) fn of(content_type: &str) -> Dialect {
         let kind = content_type.split(';').next().unwrap_or_default().trim();
         if kind.eq_ignore_ascii_case("text/event-stream") { Dialect::Events } else { Dialect::Lines }
     }
@@ -40,11 +40,11 @@ pub(super) struct EventStream {
     kind: String,
     last_id: Option<String>,
     /// The wait before the next connection, if the stream named one.
-    pub(super) retry: Option<Duration>,
+    pub retry: Option<Duration>,
 }
 
 impl EventStream {
-    pub(super) fn new(dialect: Dialect, last_id: Option<String>) -> EventStream {
+    pub(crate) fn new(dialect: Dialect, last_id: Option<String>) -> EventStream {
         EventStream {
             dialect,
             line: Vec::new(),
@@ -59,7 +59,7 @@ impl EventStream {
     }
 
     /// Parses bytes; appends the events that they complete to `heard`.
-    pub(super) fn read(&mut self, bytes: &[u8], heard: &mut Vec<Heard>) {
+    pub(crate) fn read(&mut self, bytes: &[u8], heard: &mut Vec<Heard>) {
         for byte in bytes {
             let after_return = std::mem::replace(&mut self.returned, *byte == b'\r');
             match byte {

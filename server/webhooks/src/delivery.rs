@@ -20,15 +20,15 @@ mod event_stream;
 mod errands;
 mod asking;
 
-use super::{Shared, answers};
-pub(super) use asking::ask;
+use crate::answers;
+pub use asking::ask;
 use authorization::{Additions, Authorizations};
 use axum::http::HeaderValue;
 use connection::{Answered, Wire};
 use fakemon_delivery::{Dispatcher, Failed, FailureCode, Lane, LaneId, Pending, ShapedEvent};
 use fakemon_engine::Engine;
 use fakemon_engine::wall_clock;
-use fakemon_http::tasks;
+use fakemon_http::{Backend, tasks};
 use fakemon_model::ids::Timestamp;
 use fakemon_resource::resource::{ApiDestination, Connection, HttpParameters};
 use fakemon_resource::{Destination, Registry};
@@ -58,7 +58,7 @@ const TRACE_HEADER: &str = "X-Amzn-Trace-Id";
 const PACES_MAX: usize = 20_000;
 
 /// State shared by all tasks.
-pub(super) struct Webhooks {
+pub struct Webhooks {
     engine: Engine,
     work: Notify,
     authorizations: Authorizations,
@@ -74,8 +74,8 @@ pub(super) struct Webhooks {
 }
 
 /// Delivers events to API destinations until the runtime ends.
-pub(super) async fn run(shared: Arc<Shared>, hooks: Arc<Webhooks>) {
-    tasks::kept(&hooks.engine, "authorizations", || false, authorizing::run(shared, hooks.clone()));
+pub async fn run(backend: Arc<Backend>, hooks: Arc<Webhooks>) {
+    tasks::kept(&hooks.engine, "authorizations", || false, authorizing::run(backend, hooks.clone()));
     tasks::kept(&hooks.engine, "errands", || false, errands::run(hooks.clone()));
     let woken = Arc::downgrade(&hooks);
     hooks.engine.courier().lanes().on_work(move || {
@@ -336,19 +336,20 @@ fn missing(what: &str) -> Failed {
 }
 
 impl Webhooks {
-    pub(super) fn new(shared: &Shared) -> Arc<Webhooks> {
+    /// Nothing is sent yet. At most `outgoing_max` connections are open at a time.
+    pub fn new(engine: &Engine, allow_private_targets: bool, outgoing_max: usize) -> Arc<Webhooks> {
         let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         Arc::new(Webhooks {
-            engine: shared.engine.clone(),
+            engine: engine.clone(),
             work: Notify::new(),
             authorizations: Authorizations::default(),
             paces: Mutex::default(),
             idle: asking::Idle::default(),
             tls: Arc::new(tls),
-            private: shared.options.allow_private_targets,
+            private: allow_private_targets,
             answers: Semaphore::new(ANSWERS_AT_ONCE_MAX),
-            outgoing: Arc::new(Semaphore::new(shared.options.outgoing_max)),
+            outgoing: Arc::new(Semaphore::new(outgoing_max)),
         })
     }
 

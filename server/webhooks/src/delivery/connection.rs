@@ -38,25 +38,25 @@ impl Wire {
 }
 
 /// A request that is ready to be sent.
-pub(super) struct Outgoing {
-    pub(super) uri: Uri,
-    pub(super) request: Request<Full<Bytes>>,
+pub(crate) struct Outgoing {
+    pub uri: Uri,
+    pub request: Request<Full<Bytes>>,
 }
 
 impl Outgoing {
     /// Scheme, host and port.
-    pub(super) fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         authority_of(&self.uri)
     }
 }
 
 /// Scheme, host and port of an endpoint, if it is one.
-pub(super) fn authority(endpoint: &str) -> Option<String> {
+pub(crate) fn authority(endpoint: &str) -> Option<String> {
     endpoint.parse().ok().map(|uri: Uri| authority_of(&uri))
 }
 
 /// Host and port, as the header `Host` has them, without user information.
-pub(super) fn host(uri: &Uri) -> String {
+pub(crate) fn host(uri: &Uri) -> String {
     let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
     authority.rsplit_once('@').map_or(authority, |(_, host)| host).to_owned()
 }
@@ -68,16 +68,16 @@ fn authority_of(uri: &Uri) -> String {
 
 /// The answer of a target.
 pub(super) struct Answered {
-    pub(super) status: StatusCode,
+    pub status: StatusCode,
     retry_after: Option<Duration>,
-    pub(super) body: Vec<u8>,
+    pub body: Vec<u8>,
     /// Whether `body` is the whole body.
     pub(super) is_whole: bool,
 }
 
 /// Sends a request; an error if the target did not accept it. Reads at most `wanted` bytes of the answer, or
 /// `ANSWER_BYTES_MAX` if that is more.
-pub(super) async fn send(
+pub(crate) async fn send(
     hooks: &Webhooks,
     wire: &mut Option<Wire>,
     outgoing: Outgoing,
@@ -91,7 +91,7 @@ pub(super) async fn send(
 }
 
 /// The failure that an unsuccessful status means.
-pub(super) fn refused(status: StatusCode, retry_after: Option<Duration>) -> Failed {
+pub(crate) fn refused(status: StatusCode, retry_after: Option<Duration>) -> Failed {
     // The statuses that EventBridge retries.
     let comes_again = status.is_server_error() || matches!(status.as_u16(), 401 | 407 | 408 | 409 | 429);
     let code = match status.as_u16() {
@@ -207,7 +207,7 @@ fn retry_after(value: &str, now: jiff::Timestamp) -> Option<Duration> {
 }
 
 /// Sends a request on a connection of its own whose answer may have no end; only its head has a deadline.
-pub(super) async fn open(hooks: &Webhooks, outgoing: Outgoing) -> Result<Response<Incoming>, Failed> {
+pub(crate) async fn open(hooks: &Webhooks, outgoing: Outgoing) -> Result<Response<Incoming>, Failed> {
     let begun = async {
         let mut sender = connect(hooks, &outgoing.uri).await?;
         sender.send_request(outgoing.request).await.map_err(|error| broken(&error))

@@ -28,9 +28,9 @@ const LIFETIME: Duration = Duration::from_secs(3_600);
 /// Headers, query parameters and body members that a connection adds. No `Debug`: they are secrets.
 #[derive(Clone, Default)]
 pub(super) struct Additions {
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) query: Vec<(String, String)>,
-    pub(super) body: Vec<(String, String)>,
+    pub headers: Vec<(String, String)>,
+    pub query: Vec<(String, String)>,
+    pub body: Vec<(String, String)>,
     /// Whether a token is among them, so that a new one may help.
     pub(super) is_token: bool,
     /// Keys that sign requests, as Standard Webhooks.
@@ -53,7 +53,7 @@ fn refused(what: String) -> Failed {
 
 impl Authorizations {
     /// What a connection adds; `fresh` asks for a new token.
-    pub(super) async fn of(
+    pub(crate) async fn of(
         &self,
         engine: &Engine,
         connection: &Connection,

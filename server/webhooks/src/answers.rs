@@ -15,7 +15,6 @@
 //! sends it back. For the results of all players, use a rule with an API destination: it signs the same way if its
 //! connection is an `API_KEY` with the name `webhook-signature` and a value `whsec_…`.
 
-use super::Shared;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
@@ -25,6 +24,7 @@ use axum::{Json, Router};
 use fakemon_access::authority::has_user_info;
 use fakemon_aws::Reply;
 use fakemon_engine::{Engine, wall_clock};
+use fakemon_http::Backend;
 use fakemon_http::refusal::{InQuery, Refusal, object};
 use fakemon_http::standard_webhooks::{self, Signer};
 use fakemon_model::event::PlayerName;
@@ -51,7 +51,7 @@ const SECRETS_MAX: usize = 4;
 const PAGE: usize = 100;
 
 /// Its routes.
-pub(super) fn routes() -> Router<Arc<Shared>> {
+pub fn routes() -> Router<Arc<Backend>> {
     Router::new()
         .route("/answers/webhooks", get(list))
         .route("/answers/webhooks/{name}", get(describe).put(make).delete(delete))
@@ -141,8 +141,8 @@ struct Wish {
     player: Option<String>,
 }
 
-async fn list(State(shared): State<Arc<Shared>>, InQuery(wish): InQuery<Wish>) -> Json<Value> {
-    let registry = shared.engine.registry();
+async fn list(State(backend): State<Arc<Backend>>, InQuery(wish): InQuery<Wish>) -> Json<Value> {
+    let registry = backend.engine.registry();
     let of_player =
         |webhook: &&AnswerWebhook| wish.player.as_ref().is_none_or(|player| webhook.players.contains(player));
     let after = |webhook: &&AnswerWebhook| wish.after.as_ref().is_none_or(|after| webhook.name > *after);
@@ -154,13 +154,13 @@ async fn list(State(shared): State<Arc<Shared>>, InQuery(wish): InQuery<Wish>) -
     Json(json!({ "webhooks": found.into_iter().map(shown).collect::<Vec<_>>(), "next": next }))
 }
 
-async fn describe(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Result<Json<Value>, Refusal> {
-    let registry = shared.engine.registry();
+async fn describe(State(backend): State<Arc<Backend>>, Path(name): Path<String>) -> Result<Json<Value>, Refusal> {
+    let registry = backend.engine.registry();
     registry.answer_webhooks.get(&name).map(|webhook| Json(shown(webhook))).ok_or_else(unknown)
 }
 
-async fn delete(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Result<StatusCode, Refusal> {
-    let deleted = fakemon_aws::carry_out(&shared.backend, |registry: &Registry| {
+async fn delete(State(backend): State<Arc<Backend>>, Path(name): Path<String>) -> Result<StatusCode, Refusal> {
+    let deleted = fakemon_aws::carry_out(&backend, |registry: &Registry| {
         registry.answer_webhooks.get(&name).ok_or_else(unknown)?;
         let changes = vec![Change::Delete(format!("answer-webhook/{name}"))];
         Ok::<_, Refusal>(Reply { changes, secrets: vec![(secret_name(&name), None)], ..Reply::default() })
@@ -169,7 +169,7 @@ async fn delete(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> 
 }
 
 async fn make(
-    State(shared): State<Arc<Shared>>,
+    State(backend): State<Arc<Backend>>,
     Path(name): Path<String>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Refusal> {
@@ -181,7 +181,7 @@ async fn make(
     let wanted: Wanted = serde_json::from_value(object(body)?.into())
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "bad_request", format!("the webhook: {error}")))?;
     let webhook = checked(wanted, name, wall_clock())?;
-    fakemon_aws::carry_out(&shared.backend, |registry: &Registry| decide(registry, webhook)).await.map(Json)
+    fakemon_aws::carry_out(&backend, |registry: &Registry| decide(registry, webhook)).await.map(Json)
 }
 
 /// Checks the settings; the refusal names the invalid member.
@@ -250,7 +250,7 @@ fn decide(registry: &Registry, webhook: AnswerWebhook) -> Result<Reply, Refusal>
 }
 
 async fn rotate(
-    State(shared): State<Arc<Shared>>,
+    State(backend): State<Arc<Backend>>,
     Path(name): Path<String>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Refusal> {
@@ -260,8 +260,8 @@ async fn rotate(
             Refusal::field("out_of_range", "grace_s", format!("grace_s must be from 0 to {GRACE_S_MAX} seconds"))
         })?,
     };
-    let engine = shared.engine.clone();
-    let rotated = fakemon_aws::carry_out(&shared.backend, move |registry: &Registry| {
+    let engine = backend.engine.clone();
+    let rotated = fakemon_aws::carry_out(&backend, move |registry: &Registry| {
         let webhook = registry.answer_webhooks.get(&name).ok_or_else(unknown)?;
         let now_s = wall_clock().seconds();
         let mut held = secrets(&engine, &name);

@@ -27,7 +27,7 @@ const RECONNECT_MAX: Duration = Duration::from_secs(60);
 /// A stream that is silent for this long, without even a comment, is reconnected.
 const SILENCE_MAX: Duration = Duration::from_secs(90);
 /// Runs errands until the runtime ends.
-pub(super) async fn run(hooks: Arc<Webhooks>) {
+pub(crate) async fn run(hooks: Arc<Webhooks>) {
     let (send, mut errands) = mpsc::unbounded_channel(); // bounded by what pipes there may be
     let set = hooks.engine.set_http_client(move |errand| {
         let _ = send.send(errand); // nobody is here any more when the server stops

@@ -20,11 +20,10 @@
 //! With a time to live, decisions (not failures) are cached for `ttl`: by token, or in open mode by name; a request
 //! with neither is not cached.
 
-use super::Shared;
-use super::webhooks::{self, Webhooks};
+use crate::delivery::{self, Webhooks};
 use axum::extract::Query;
 use axum::http::{StatusCode, Uri};
-use fakemon_edge::{ConnectionCommand, Question, To, Verdict};
+use fakemon_edge::{ConnectionCommand, Connections, Question, Questions, To, Verdict};
 use fakemon_model::event::PlayerName;
 use fakemon_pattern::raw;
 use serde::Deserialize;
@@ -53,20 +52,20 @@ pub struct AuthorizerOptions {
 
 /// State shared by all questions.
 struct Authorizer {
-    shared: Arc<Shared>,
+    options: AuthorizerOptions,
+    connections: Connections,
     hooks: Arc<Webhooks>,
     remembered: Mutex<HashMap<String, (Verdict, Instant)>>,
     warned: Mutex<Option<Instant>>,
 }
 
 /// Answers questions until the runtime ends.
-pub(super) async fn run(shared: Arc<Shared>, hooks: Arc<Webhooks>) {
-    let questions = shared.options.questions.clone();
+pub async fn run(questions: Questions, connections: Connections, options: AuthorizerOptions, hooks: Arc<Webhooks>) {
     let bell = Arc::new(Notify::new());
     let rung = Arc::clone(&bell);
     questions.on_question(move || rung.notify_one());
     let (remembered, warned) = Default::default();
-    let authorizer = Arc::new(Authorizer { shared, hooks, remembered, warned });
+    let authorizer = Arc::new(Authorizer { options, connections, hooks, remembered, warned });
     loop {
         while let Some(question) = questions.next() {
             tokio::spawn(Arc::clone(&authorizer).answer(question));
@@ -77,7 +76,7 @@ pub(super) async fn run(shared: Arc<Shared>, hooks: Arc<Webhooks>) {
 
 impl Authorizer {
     async fn answer(self: Arc<Self>, question: Question) {
-        let key = self.shared.options.authorizer.ttl.and_then(|_| key(&question));
+        let key = self.options.ttl.and_then(|_| key(&question));
         let remembered = key.as_ref().and_then(|key| self.remembered(key));
         let verdict = match remembered {
             Some(verdict) => verdict,
@@ -85,12 +84,12 @@ impl Authorizer {
         };
         let to = To::Connection(question.connection_id);
         // The question holds its place until the edge has the verdict.
-        self.shared.options.switchboard.send(to, ConnectionCommand::Admit(verdict), move |_| drop(question));
+        self.connections.send(to, ConnectionCommand::Admit(verdict), move |_| drop(question));
     }
 
     async fn ask(&self, question: &Question, key: Option<String>) -> Verdict {
         let body = body(question).to_string();
-        let asked = webhooks::ask(&self.hooks, &question.authorizer, &body, self.shared.options.authorizer.timeout);
+        let asked = delivery::ask(&self.hooks, &question.authorizer, &body, self.options.timeout);
         let verdict = match asked.await {
             Ok((status, answer)) => verdict(status, &answer),
             Err(failed) => Err(failed.message),
@@ -117,7 +116,7 @@ impl Authorizer {
     }
 
     fn remember(&self, key: Option<String>, verdict: &Verdict) {
-        let Some((key, ttl)) = key.zip(self.shared.options.authorizer.ttl) else { return };
+        let Some((key, ttl)) = key.zip(self.options.ttl) else { return };
         let (mut held, now) = (self.held(), Instant::now());
         if held.len() >= REMEMBERED_MAX {
             held.retain(|_, (_, until)| *until > now);

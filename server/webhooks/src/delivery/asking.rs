@@ -15,16 +15,16 @@ const IDLE_MAX: usize = 256;
 
 /// Connections not in use now.
 #[derive(Default)]
-pub(super) struct Idle(Mutex<Vec<Wire>>);
+pub(crate) struct Idle(Mutex<Vec<Wire>>);
 
 impl Idle {
-    pub(super) fn take(&self, authority: &str) -> Option<Wire> {
+    pub(crate) fn take(&self, authority: &str) -> Option<Wire> {
         let mut wires = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let index = wires.iter().rposition(|wire| wire.is_to(authority))?;
         Some(wires.swap_remove(index))
     }
 
-    pub(super) fn keep(&self, wire: Wire) {
+    pub(crate) fn keep(&self, wire: Wire) {
         let mut wires = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if wires.len() >= IDLE_MAX {
             wires.remove(0); // used longest ago
@@ -34,7 +34,7 @@ impl Idle {
 }
 
 /// Sends a JSON body to an API destination; returns the status and the start of the answer.
-pub(crate) async fn ask(
+pub async fn ask(
     hooks: &Webhooks,
     name: &str,
     body: &str,
