@@ -1,44 +1,35 @@
-//! The command line, one file per command. Answers go to stdout, everything else to stderr; what goes wrong is one
-//! line that names the remedy; the exit code is 0 on success only (1: it did not work, 2: the command line is wrong,
-//! 130: a signal ended it).
+//! The command line, one file per command, in folders by subject: `history`, `bus`, `data`, `pages`. Answers go to
+//! stdout, everything else to stderr; what goes wrong is one line that names the remedy; the exit code is 0 on success
+//! only (1: it did not work, 2: the command line is wrong, 130: a signal ended it).
 //!
 //! An option that takes a FILE takes `-` for stdout where it writes one, which then carries that alone, and for stdin
 //! where it reads one.
 
 mod bound;
 mod interrupt;
-pub mod checkpoint;
-pub mod config;
-pub mod explain;
-pub mod export;
-pub mod import;
-pub mod incident;
-pub mod index;
-pub mod info;
-pub mod log;
-pub mod topology;
 mod output;
 mod progress;
-pub mod replay;
-pub mod rules;
 mod sentence;
 mod selection;
-pub mod schemas;
 pub mod serve;
-pub mod services;
-pub mod trace;
-pub mod timeline;
-pub mod verify;
+pub mod history;
+pub mod bus;
+pub mod data;
+pub mod pages;
 
 use crate::config::{LogFormat, one_line};
 use crate::log_lines::{self, LogLines};
 use crate::printed::{escaped, reader_left, stdout};
 use crate::signals;
 use anyhow::{Context, ensure};
+use bus::{rules, schemas, topology};
 use clap::{Parser, Subcommand};
+use data::{checkpoint, export, import, index, info, verify};
 use fakemon_journal::checkpoint::is_inside;
 use fakemon_journal::group_rights;
 use fakemon_load as load;
+use history::{explain, log, replay, timeline, trace};
+use pages::{config, incident, services};
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};

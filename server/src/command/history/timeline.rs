@@ -8,10 +8,10 @@ mod json;
 mod plot;
 mod report;
 
-use super::DataArg;
-use super::bound::{Bound, check_order, parse_bound};
-use super::output::{Voice, voice, write_whole};
-use super::progress::{self, Work};
+use crate::command::DataArg;
+use crate::command::bound::{Bound, check_order, parse_bound};
+use crate::command::output::{Voice, voice, write_whole};
+use crate::command::progress::{self, Work};
 use crate::printed::stdout;
 use anyhow::{Context, bail, ensure};
 use fakemon_history::archive::Archive;

@@ -4,7 +4,7 @@ use crate::printed::stdout;
 use std::io::Write;
 
 /// Four incidents, step by step; a test runs its commands.
-pub const GUIDE: &str = include_str!("../incident.md");
+pub const GUIDE: &str = include_str!("../../incident.md");
 
 /// Runs `fakemon incident`.
 pub fn run() -> anyhow::Result<()> {

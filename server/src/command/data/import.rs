@@ -2,9 +2,9 @@
 //! it. A server continues it only if the journal begins at position 1: events that retention deleted are in no
 //! export.
 
-use super::interrupt::{Half, begin};
-use super::keep_files_private;
-use super::progress::{self, Work};
+use crate::command::interrupt::{Half, begin};
+use crate::command::keep_files_private;
+use crate::command::progress::{self, Work};
 use crate::printed::stdout;
 use anyhow::Context;
 use fakemon_history::import::{Imported, import};

@@ -1,8 +1,8 @@
 //! `fakemon index`: rebuilds the index of a data directory. A server maintains it by itself; this is for directories
 //! of older versions, and for an index that was lost.
 
-use super::progress::{self, Work};
-use super::{DataArg, keep_files_private};
+use crate::command::progress::{self, Work};
+use crate::command::{DataArg, keep_files_private};
 use crate::printed::stdout;
 use fakemon_journal::index::{Indexed, build};
 use serde_json::json;

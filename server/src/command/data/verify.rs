@@ -5,9 +5,9 @@
 //! made the directory leaves that. It is 1 for anything that is not whole, also where a server starts without it and
 //! nothing is lost (the index, mostly the snapshot): the report says so, and what makes it again.
 
-use super::DataArg;
-use super::interrupt::{Half, begin};
-use super::progress::{self, Work};
+use crate::command::DataArg;
+use crate::command::interrupt::{Half, begin};
+use crate::command::progress::{self, Work};
 use crate::printed::stdout;
 use anyhow::anyhow;
 use fakemon_history::salvage::{Kept, Salvaged, salvage};

@@ -1,8 +1,8 @@
 //! `fakemon schemas`: whether two versions of a schema are compatible, and types for a schema; from files, from our
 //! own schemas, from a closed data directory or beside a running server.
 
-use super::DataArg;
-use super::output::{is_standard, read_text};
+use crate::command::DataArg;
+use crate::command::output::{is_standard, read_text};
 use crate::printed::stdout;
 use anyhow::{Context, bail, ensure};
 use fakemon_delivery::schema::{Binding, DISCOVERED_REGISTRY, Kind, Language, Mode, Schema, our_schemas};

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 
 /// The operations that are implemented, and those that are not; a test compares it with a server.
-pub const PAGE: &str = include_str!("../services.md");
+pub const PAGE: &str = include_str!("../../services.md");
 
 /// For whom.
 #[derive(Debug, clap::Args)]

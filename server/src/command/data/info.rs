@@ -1,6 +1,6 @@
 //! `fakemon info`: contents of a data directory, beside a running server or without one.
 
-use super::DataArg;
+use crate::command::DataArg;
 use crate::printed::stdout;
 use anyhow::Context;
 use fakemon_history::archive::{Archive, Info, Opened};

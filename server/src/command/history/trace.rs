@@ -6,10 +6,10 @@
 mod chrome;
 mod otlp;
 
-use super::DataArg;
 use super::explain::{delivery_json, position_of, whereabouts};
-use super::output::{Voice, voice, write_whole};
-use super::sentence::sentence;
+use crate::command::DataArg;
+use crate::command::output::{Voice, voice, write_whole};
+use crate::command::sentence::sentence;
 use crate::printed::stdout;
 use anyhow::Context;
 use fakemon_history::archive::Archive;

@@ -1,9 +1,8 @@
 //! `fakemon log`: events as JSON lines, from a closed data directory or beside a running server.
 
-use super::DataArg;
-use super::bound::{Range, is_complete};
-use super::selection::{Filter, SelectionArgs, Wanted};
-pub(super) use super::selection::{facets, told};
+use crate::command::DataArg;
+use crate::command::bound::{Range, is_complete};
+use crate::command::selection::{Filter, SelectionArgs, Wanted, facets, told};
 use crate::printed::stdout;
 use anyhow::Context;
 use fakemon_history::archive::{Archive, Recorded};

@@ -2,10 +2,10 @@
 //! enabled; from a closed data directory or beside a running server. `fakemon rules lint`: problems of the existing
 //! rules.
 
-use super::DataArg;
-use super::bound::{Bound, Range, parse_bound};
-use super::log::{facets, told};
-use super::output::{is_standard, read_text};
+use crate::command::DataArg;
+use crate::command::bound::{Bound, Range, parse_bound};
+use crate::command::output::{is_standard, read_text};
+use crate::command::selection::{facets, told};
 use crate::printed::stdout;
 use anyhow::{Context, ensure};
 use comfy_table::Table;

@@ -10,11 +10,11 @@ mod rows;
 mod csv;
 mod parquet;
 
-use super::DataArg;
-use super::bound::Range;
-use super::output::{Output, Voice, voice};
-use super::progress::{self, Work};
-use super::selection::SelectionArgs;
+use crate::command::DataArg;
+use crate::command::bound::Range;
+use crate::command::output::{Output, Voice, voice};
+use crate::command::progress::{self, Work};
+use crate::command::selection::SelectionArgs;
 use crate::printed::stdout;
 use fakemon_engine::ReadError;
 use fakemon_history::archive::{Archive, Block, Recorded};

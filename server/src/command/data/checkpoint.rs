@@ -2,8 +2,8 @@
 //! running server makes it itself, in milliseconds and without a pause; else this process does. On the same file
 //! system both share their table files, so that the copy takes space only as they diverge.
 
-use super::DataArg;
-use super::interrupt::{Half, begin};
+use crate::command::DataArg;
+use crate::command::interrupt::{Half, begin};
 use crate::printed::stdout;
 use anyhow::{Context, bail};
 use fakemon_access::control_file::ControlFile;

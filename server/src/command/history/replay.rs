@@ -14,9 +14,9 @@ mod state;
 mod step;
 mod what_if;
 
-use super::DataArg;
-use super::bound::{Bound, Range, check_written, parse_bound};
-use super::progress::{self, Bar, Work};
+use crate::command::DataArg;
+use crate::command::bound::{Bound, Range, check_written, parse_bound};
+use crate::command::progress::{self, Bar, Work};
 use anyhow::{Context, ensure};
 use fakemon_history::archive::Archive;
 use fakemon_model::event::PlayerName;

@@ -7,7 +7,7 @@
 mod dot;
 mod text;
 
-use super::DataArg;
+use crate::command::DataArg;
 use crate::printed::stdout;
 use anyhow::{Context, bail, ensure};
 use fakemon_control::sign_get;

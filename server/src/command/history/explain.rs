@@ -2,7 +2,7 @@
 //! running server. An attempt is identified by its position in the journal, by the id of one of its events, or by its
 //! player and its attempt id.
 
-use super::DataArg;
+use crate::command::DataArg;
 use crate::printed::stdout;
 use anyhow::{Context, bail};
 use fakemon_delivery::{Delivery, DeliveryStatus};

@@ -1,0 +1,5 @@
+//! Commands that print a page.
+
+pub mod config;
+pub mod incident;
+pub mod services;
