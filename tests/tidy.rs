@@ -262,7 +262,6 @@ fn a_type_name_means_one_thing_in_a_crate() {
 
 /// Files side by side in a folder of a crate.
 const FILES_SIDE_BY_SIDE: usize = 16;
-const CROWDED_FOLDERS: usize = 3;
 
 #[test]
 fn a_folder_can_be_read_at_a_glance() {
@@ -272,8 +271,39 @@ fn a_folder_can_be_read_at_a_glance() {
         *folders.entry(folder.to_owned()).or_default() += usize::from(!path.ends_with("/lib.rs"));
     }
     folders.retain(|_, files| *files > FILES_SIDE_BY_SIDE);
-    assert!(folders.len() <= CROWDED_FOLDERS, "{folders:?}");
-    at_most(folders.len(), CROWDED_FOLDERS, "folders with more than 16 files");
+    assert!(folders.is_empty(), "folders with more than {FILES_SIDE_BY_SIDE} files: {folders:?}");
+}
+
+/// Lines of a crate, with its tests.
+const CRATE_LINES_MAX: usize = 8_000;
+
+/// Crates that are larger, by how much at most, and why they may be.
+const LARGE_CRATES: &[(&str, usize, &str)] =
+    &[("server", 9_650, "the binary: one file per command, and settings; nothing else depends on it")];
+
+/// By how much the size of a large crate may fall before the new one has to be written down.
+const LINES_SLACK: usize = 500;
+
+#[test]
+fn a_crate_has_one_subject() {
+    let mut crates: BTreeMap<String, usize> = BTreeMap::new();
+    for (path, text) in sources() {
+        if let Some((name, _)) = path.split_once("/src/") {
+            *crates.entry(name.to_owned()).or_default() += text.lines().count();
+        }
+    }
+    for (name, lines) in &crates {
+        match LARGE_CRATES.iter().find(|(large, ..)| large == name) {
+            None => assert!(*lines <= CRATE_LINES_MAX, "{name}: {lines} lines, at most {CRATE_LINES_MAX}: split it"),
+            Some((_, allowed, _)) => {
+                assert!(lines <= allowed, "{name}: {lines} lines, but at most {allowed} are allowed");
+                let is_stale = *lines <= CRATE_LINES_MAX || lines + LINES_SLACK < *allowed;
+                assert!(!is_stale, "{name}: only {lines} lines are left of {allowed}: write it down");
+            }
+        }
+    }
+    let is_there = |name: &str| crates.contains_key(name);
+    assert!(LARGE_CRATES.iter().all(|(name, ..)| is_there(name)), "a large crate is gone: {crates:?}");
 }
 
 #[test]

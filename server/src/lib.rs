@@ -5,12 +5,18 @@
 //! - `fakemon_protocol`: messages of the player websocket, as types
 //! - `fakemon_access`: authentication of players and of callers of the AWS API, hosts and origins, the control file
 //! - `fakemon_edge`: sockets of players, one read and one write per connection and turn
-//! - `fakemon_control`: HTTP on a thread of its own: events, the AWS APIs, webhooks, metrics, health, the page
+//! - `fakemon_http`: what every handler of the control plane's HTTP needs: sockets, places, errors, the engine client
+//! - `fakemon_aws`: the protocol of AWS: requests, signatures, answers, API keys
+//! - `fakemon_eventbridge`: buses, rules, targets, archives, connections, pipes, schedules, schemas
+//! - `fakemon_sqs`: queues and their messages; `fakemon_logs`: log groups and their lines
+//! - `fakemon_webhooks`: requests to others: API destinations, answer webhooks, authorizers
+//! - `fakemon_control`: the control plane on a thread of its own: it routes to the crates above, and has what is ours:
+//!   events, partners, streams, `@connections`, metrics, health, the page
 //! - `fakemon_load`: the load generator, and the living world of `serve --demo`
 //!
 //! Here: `log_lines`: what the process says on stderr; `signals`: what it hears; `watchdog`: whether its threads
 //! move, and it stops; `printed`: what it says on stdout; `descriptors`: who may have how many; [`config`]: settings;
-//! [`command`]: the command line.
+//! [`command`]: the command line, in folders by subject.
 //!
 #![doc = include_str!("incident.md")]
 

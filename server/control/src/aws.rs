@@ -1,7 +1,6 @@
 //! The AWS API: JSON at `POST /`, the operation in the header `X-Amz-Target`. Clients of Amazon EventBridge and
-//! Amazon SQS (boto3, the AWS CLI, Terraform) use our address as the endpoint.
-//!
-//!
+//! Amazon SQS (boto3, the AWS CLI, Terraform) use our address as the endpoint. The operations themselves are in
+//! `fakemon_eventbridge`, `fakemon_sqs` and `fakemon_logs`; here each request finds its own.
 
 use super::Shared;
 use axum::body::Bytes;

@@ -1,13 +1,13 @@
-//! The control plane: HTTP on one thread of its own, the only user of tokio. Its load does not touch the capture
+//! The control plane: HTTP on one thread of its own, which alone runs tokio. Its load does not touch the capture
 //! path: spawns use an ordinary engine client, metrics are read from views. `/healthz`, `/readyz` and `/metrics` are
 //! answered however many clients are connected: a connection is accepted at once, and what it may do is decided when
 //! the head of its request has arrived. A thread or a task that ends turns `/readyz` to 503, and the server stops.
 //!
+//! - `aws`: the AWS API at `POST /`: each request goes to the crate of its service
+//! - `partners`: webhooks of partners
 //! - `gate`: authentication: signatures or, in open mode, protection from requests of foreign pages
 //! - `coding`: bodies that cannot be read
 //! - `cloud_events`, `spawns`, `events`: `POST /events`
-//! - `aws`: the AWS API at `POST /`
-//! - `partners`: webhooks of partners
 //! - `reset`: `POST /_reset`, for tests
 //! - `checkpoint`: `POST /checkpoint`
 //! - `metrics`: `GET /metrics`
@@ -23,12 +23,12 @@
 )]
 
 mod aws;
+mod partners;
 mod gate;
 mod coding;
 mod cloud_events;
 mod spawns;
 mod events;
-mod partners;
 mod reset;
 mod checkpoint;
 mod metrics;
