@@ -340,8 +340,8 @@ fn what_makes_no_sense_is_refused_with_its_member() {
         (target("DeadLetterConfig", json!({ "Arn": "arn:aws:sqs:local:1:q.fifo" })), "standard queue"),
         (target("Arn", "arn:aws:sqs:local:1:q.fifo".into()), "SqsParameters is missing MessageGroupId"),
         (target("Arn", "arn:aws:events:local:1:event-bus/default".into()), "EventBridgeParameters is missing Source"),
-        (both(sdk("sqs:sendMessage"), "{}"), "missing field `QueueUrl`"),
-        (both(sdk("sqs:sendMessage"), r#"{"What":1}"#), "unknown field `What`"),
+        (both(sdk("sqs:sendMessage"), "{}"), "QueueUrl is missing"),
+        (both(sdk("sqs:sendMessage"), r#"{"What":1}"#), "What is no member"),
         (both(sdk("eventbridge:putEvents"), r#"{"Entries":[]}"#), "at least one entry"),
         (
             both(sdk("eventbridge:putEvents"), r#"{"Entries":[{"Source":"a","DetailType":"b","Detail":"[]"}]}"#),

@@ -42,6 +42,7 @@ pub use invocation::{Invocation, destinations, detail};
 pub use invocation::{check_target, schedule_arn};
 pub use request::{Entry, entries, message};
 pub use request::{InvalidTarget, PUT_EVENTS, SEND_MESSAGE};
+pub use request::{is_reserved, reserved_event};
 pub use timetable::Missed;
 pub use timetable::{CORRECTION_NS, Fire, MissedTimes, Now, Over, Standing, Standings};
 pub use timing::Timing;

@@ -2,18 +2,22 @@
 //! `PutEvents` of Amazon EventBridge. A request is checked when its schedule is created, with sample values for what
 //! is known only when it is due, and parsed again then.
 
+use fakemon_model::authorship;
 use fakemon_model::ids::Timestamp;
+use fakemon_pattern::typed;
 use fakemon_queue::queue::{self, Attribute, NewMessage, is_fifo};
-use fakemon_resource::DEFAULT_BUS;
 use fakemon_resource::resource::Target;
+use fakemon_resource::{DEFAULT_BUS, Destination};
 use serde::Deserialize;
-use serde_json::{Number, Value};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// The target that sends a request `SendMessage` to Amazon SQS.
 pub const SEND_MESSAGE: &str = "arn:aws:scheduler:::aws-sdk:sqs:sendMessage";
 /// The target that sends a request `PutEvents` to Amazon EventBridge.
 pub const PUT_EVENTS: &str = "arn:aws:scheduler:::aws-sdk:eventbridge:putEvents";
+/// How the buses of partner event sources begin.
+const PARTNER_BUS: &str = "aws.partner/";
 /// The longest delay of a message, in seconds.
 const DELAY_S_MAX: u32 = 900;
 /// The system attribute that a sender may set.
@@ -158,36 +162,27 @@ pub struct Entry {
     bus: Option<String>,
     #[serde(rename = "Resources", default)]
     pub resources: Vec<String>,
+    /// Seconds since 1970, or a text of RFC 3339.
     #[serde(rename = "Time", default)]
-    time: Option<Moment>,
+    time: Option<Value>,
     #[serde(rename = "TraceHeader")]
     pub trace: Option<String>,
 }
 
-/// A time: seconds since 1970, or a text of RFC 3339.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Moment {
-    Seconds(Number),
-    Text(String),
-}
-
-impl Moment {
-    fn read(&self) -> Option<Timestamp> {
-        match self {
-            Moment::Text(text) => {
-                let moment: jiff::Timestamp = text.parse().ok()?;
-                u64::try_from(moment.as_nanosecond()).ok().map(Timestamp)
-            }
-            Moment::Seconds(seconds) => match seconds.as_u64() {
-                Some(seconds) => seconds.checked_mul(1_000_000_000).map(Timestamp),
-                None => {
-                    let ms =
-                        seconds.as_f64().map(|seconds| seconds * 1_000.0).filter(|ms| (0.0..1e15).contains(ms))?;
-                    Some(Timestamp(ms as u64 * 1_000_000))
-                }
-            },
+fn moment(time: &Value) -> Option<Timestamp> {
+    match time {
+        Value::String(text) => {
+            let moment: jiff::Timestamp = text.parse().ok()?;
+            u64::try_from(moment.as_nanosecond()).ok().map(Timestamp)
         }
+        Value::Number(seconds) => match seconds.as_u64() {
+            Some(seconds) => seconds.checked_mul(1_000_000_000).map(Timestamp),
+            None => {
+                let ms = seconds.as_f64().map(|seconds| seconds * 1_000.0).filter(|ms| (0.0..1e15).contains(ms))?;
+                Some(Timestamp(ms as u64 * 1_000_000))
+            }
+        },
+        _ => None,
     }
 }
 
@@ -207,7 +202,7 @@ impl Entry {
 
     /// The time of the event, if it has one.
     pub fn time(&self) -> Option<Timestamp> {
-        self.time.as_ref()?.read()
+        moment(self.time.as_ref()?)
     }
 }
 
@@ -232,8 +227,35 @@ pub fn entries(payload: &str) -> Result<Vec<Entry>, InvalidTarget> {
     Ok(entries)
 }
 
+/// Whether clients must not put such an event: events of the engine, of cloud services and of partners have to be
+/// authentic.
+pub fn is_reserved(bus: &str, source: &str, detail_type: &str) -> bool {
+    source.starts_with("aws.") || bus.starts_with(PARTNER_BUS) || authorship::check(source, detail_type).is_err()
+}
+
+/// The bus and the source of the first event of a schedule's target that only others may put.
+pub fn reserved_event(target: &Map<String, Value>) -> Option<(String, String)> {
+    let arn = target.get("Arn").and_then(Value::as_str).unwrap_or_default();
+    let text = |value: &Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
+    let event = |bus: String, value: &Value| (bus, text(value, "Source"), text(value, "DetailType"));
+    let events: Vec<_> = match Destination::of(arn) {
+        Destination::Bus(bus) => vec![event(bus, target.get("EventBridgeParameters").unwrap_or(&Value::Null))],
+        _ => {
+            let input = target.get("Input").and_then(Value::as_str).filter(|_| arn == PUT_EVENTS);
+            let input: Value = input.and_then(|input| serde_json::from_str(input).ok()).unwrap_or_default();
+            let bus = |entry: &Value| {
+                let bus = entry["EventBusName"].as_str().unwrap_or(DEFAULT_BUS);
+                bus.rsplit_once(":event-bus/").map_or(bus, |(_, name)| name).to_owned()
+            };
+            input["Entries"].as_array().into_iter().flatten().map(|entry| event(bus(entry), entry)).collect()
+        }
+    };
+    let found = events.into_iter().find(|(bus, source, kind)| is_reserved(bus, source, kind));
+    found.map(|(bus, source, _)| (bus, source))
+}
+
 fn read<T: serde::de::DeserializeOwned>(payload: &str) -> Result<T, InvalidTarget> {
-    serde_json::from_str(payload).map_err(|error| InvalidTarget(format!("Input: {error}")))
+    typed::from_str(payload).map_err(|error| InvalidTarget(format!("Input: {error}")))
 }
 
 #[cfg(test)]
@@ -262,7 +284,7 @@ mod tests {
         assert_eq!(sent(fifo).unwrap().deduplication_id.as_deref(), Some("d"));
         for (more, why) in [
             (json!({ "DelaySeconds": 901 }), "DelaySeconds is 901: it must be 0 to 900"),
-            (json!({ "DelaySeconds": -1 }), "invalid value"),
+            (json!({ "DelaySeconds": -1 }), "DelaySeconds must be a whole number from 0"),
             (json!({ "MessageDeduplicationId": "d" }), "MessageDeduplicationId is for FIFO queues"),
             (json!({ "MessageAttributes": { "a": { "DataType": "String" } } }), "MessageAttributes.a must have"),
             (json!({ "MessageAttributes": { "AWS.a": { "DataType": "String", "StringValue": "x" } } }), "reserved"),
@@ -272,7 +294,7 @@ mod tests {
             ),
             (json!({ "MessageBody": "\u{FFFE}" }), "characters of XML"),
             (json!({ "QueueUrl": "http://localhost/1/q.fifo" }), "a FIFO queue needs MessageGroupId"),
-            (json!({ "What": 1 }), "unknown field `What`"),
+            (json!({ "What": 1 }), "What is no member: known is `QueueUrl`"),
         ] {
             let refused = sent(more).unwrap_err();
             assert!(refused.contains(why), "{refused}");

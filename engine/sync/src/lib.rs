@@ -5,4 +5,5 @@ pub mod pulse; // which threads move
 pub mod notify; // wakes a sleeper once
 pub mod mailbox; // a bounded queue with a bell
 pub mod clock; // wall time and order
+pub mod seldom; // log lines that input can cause again and again
 pub mod failure; // why the engine stopped, and threads whose end is noticed
