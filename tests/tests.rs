@@ -23,6 +23,7 @@ mod fifo; // queues that keep the order of groups
 mod timeline; // `fakemon timeline`: charts, JSON, and the report
 mod logs; // log groups: as targets, as CloudWatch clients see them, and `fakemon log --rule`
 mod letters; // messages of the bus to players, and events of their connections
+mod doors; // commands and requests that are refused, by every way in
 mod cloud_events; // the official CloudEvents cases, from request to target
 mod raw; // JSON preserved as it was written, from input to target; bodies in other encodings
 mod partners; // partner webhooks and event sources: signatures, each event once

@@ -64,6 +64,17 @@ pub enum SpawnError {
     Id,
 }
 
+impl SpawnError {
+    /// The kind of refusal, as answers of `POST /events` and metrics name it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            SpawnError::UnknownSpecies(_) => "unknown_species",
+            SpawnError::Lifetime | SpawnError::Id => "out_of_range",
+            SpawnError::IdTaken(_) => "id_taken",
+        }
+    }
+}
+
 /// Too much is waiting already. Nothing was accepted; retry after this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("throttled: try again after {retry_after_ms} ms")]

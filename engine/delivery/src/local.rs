@@ -5,14 +5,16 @@ mod buses;
 mod captures;
 
 pub use buses::{admit, put};
-pub use captures::to_capture;
+pub use captures::CaptureService;
 
+use crate::router::commands_lane;
 use crate::{Course, Dispatcher, Failed, FailureCode, Lane, Pending, ShapedEvent, by_destination};
 use fakemon_capture::client::Client;
 use fakemon_journal::{Batch, Progress, ReadError};
 use fakemon_model::envelope::EventKey;
 use fakemon_model::event::{Decision, PlayerName};
 use fakemon_model::ids::{Position, Timestamp};
+use fakemon_pattern::typed;
 use fakemon_queue::queue::{NewMessage, is_fifo};
 use fakemon_resource::resource::Queue;
 use fakemon_resource::{Destination, Registry};
@@ -171,7 +173,10 @@ impl LocalDelivery {
                 buses::to_buses(&courier, lane, client, &registry, letters)
             }
             (LocalTarget::Own(client, answered), Destination::Capture) => {
-                to_capture(client, answered, letters, &self.stop, courier.now())
+                let fresh_from = (*lane.id() == commands_lane()).then_some(self.opened_at);
+                let answered = answered.get();
+                CaptureService { client, courier: &courier, answered, stop: &self.stop, fresh_from }
+                    .carry_out(letters)
             }
             (LocalTarget::Own(..), _) => {
                 all(letters, &Err(Failed::permanently(FailureCode::NoResource, format!("nothing here is {arn}"))))
@@ -303,7 +308,7 @@ pub fn addressee(destination: &Destination, event: &str) -> Result<PlayerName, S
     }
     let name = match destination {
         Destination::Player(name) => name.clone(),
-        _ => serde_json::from_str::<Event>(event).map_err(|_| "detail.player names nobody".to_owned())?.detail.player,
+        _ => typed::from_str::<Event>(event).map_err(|_| "detail.player names nobody".to_owned())?.detail.player,
     };
     PlayerName::new(&name).map_err(|error| format!("detail.player: {error}"))
 }

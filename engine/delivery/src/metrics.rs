@@ -18,6 +18,8 @@ pub struct BusMetrics {
     pub events: AtomicU64,
     /// Events among them that matched at least one rule.
     pub matched_events: AtomicU64,
+    /// Commands that were not carried out, by the kind of mistake: a few constants, so the map stays small.
+    commands_refused: Mutex<BTreeMap<&'static str, u64>>,
     clock: Clock,
     since: Timestamp,
     traffic: Mutex<BTreeMap<String, BusTraffic>>,
@@ -32,6 +34,7 @@ impl BusMetrics {
         BusMetrics {
             events: AtomicU64::new(0),
             matched_events: AtomicU64::new(0),
+            commands_refused: Mutex::default(),
             since: clock.wall(),
             clock,
             traffic: Mutex::default(),
@@ -54,6 +57,17 @@ impl BusMetrics {
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<String, BusTraffic>> {
         self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a command that is not carried out; `reason` is the kind of mistake.
+    pub fn command_refused(&self, reason: &'static str) {
+        let mut refused = self.commands_refused.lock().unwrap_or_else(PoisonError::into_inner);
+        *refused.entry(reason).or_default() += 1;
+    }
+
+    /// Commands that were not carried out, by the kind of mistake.
+    pub fn commands_refused(&self) -> BTreeMap<&'static str, u64> {
+        self.commands_refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Forgets a deleted bus.

@@ -250,7 +250,7 @@ impl Router {
     fn hand_over(&mut self) -> bool {
         let (mut urgent, mut any) = (false, !self.commands.is_empty());
         if any {
-            let lane = self.lanes.get(&live("", "commands", "capture")).expect("it is opened with the router");
+            let lane = self.lanes.get(&commands_lane()).expect("it is opened with the router");
             urgent |= lane.push(std::mem::take(&mut self.commands));
         }
         for (lane, events) in self.answers.take() {
@@ -466,6 +466,11 @@ fn gather(gathered: &mut BTreeMap<LaneId, (Arc<Lane>, Vec<Arrival>)>, lane: &Arc
         Some((_, arrivals)) => arrivals.push(arrival),
         None => drop(gathered.insert(lane.id().clone(), (lane.clone(), vec![arrival]))),
     }
+}
+
+/// The lane of all commands, in the order of the journal.
+pub(crate) fn commands_lane() -> LaneId {
+    live("", "commands", "capture")
 }
 
 /// The target of all commands: its lane belongs to no rule.

@@ -5,8 +5,10 @@
 use crate::archive::{Archive, Group, Opened, Recorded};
 use fakemon_capture::decision::resolve::{Throw, roll};
 use fakemon_delivery::Delivery;
+use fakemon_delivery::commands::{self, Command};
 use fakemon_journal::ReadError;
 use fakemon_journal::index::Subject;
+use fakemon_model::envelope::{EventKey, Facet};
 use fakemon_model::event::{Event, Outcome};
 use fakemon_model::ids::{AttemptId, FakemonId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
 use fakemon_model::place::Place;
@@ -131,6 +133,9 @@ pub enum ExplainError {
     /// The event at the position is not an attempt.
     #[error("position {0} is no throw but {1}: see `fakemon trace {0}`")]
     NoThrow(Position, String),
+    /// The event at the position asks for an attempt; its answer is elsewhere.
+    #[error("position {0} asks for a throw, whose answer is at position {1}: see `fakemon explain {1}`")]
+    AnsweredElsewhere(Position, Position),
     /// The journal cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -151,7 +156,12 @@ pub fn explain(archive: &Archive, position: Position) -> Result<Story, ExplainEr
             fakemon_model::envelope::kind(&recorded.event, fakemon_model::envelope::Facet::Happened);
         ExplainError::NoThrow(position, detail_type.to_owned())
     };
-    let attempt = attempt(&recorded).ok_or_else(|| no_throw(&recorded))?;
+    let Some(attempt) = attempt(&recorded) else {
+        return Err(match answered(archive, &recorded)? {
+            Some(answer) => ExplainError::AnsweredElsewhere(position, answer),
+            None => no_throw(&recorded),
+        });
+    };
     let group = archive.group(position)?.ok_or_else(nothing)?;
     let durable_at = archive.synced_at(&group)?;
     let opened = archive.opened_before(position)?;
@@ -209,6 +219,23 @@ pub fn attempt(recorded: &Recorded) -> Option<Attempt> {
         queued_at,
         decided_at,
     })
+}
+
+/// Where the attempt that an event asks for was answered; none if it asks for none, or has no answer yet.
+pub(crate) fn answered(archive: &Archive, recorded: &Recorded) -> Result<Option<Position>, ReadError> {
+    match read_command(archive, recorded) {
+        Some(Command::Attempt { player, attempt_id, .. }) => match archive.player_id(player.as_str()) {
+            Some(player) => archive.decided(player, attempt_id),
+            None => Ok(None),
+        },
+        _ => Ok(None),
+    }
+}
+
+/// The command that an event is; none if it is no command, or not a valid one.
+pub(crate) fn read_command(archive: &Archive, recorded: &Recorded) -> Option<Command> {
+    let key = EventKey::new(recorded.position, Facet::Happened);
+    commands::is_command(&recorded.event).then(|| Command::read(&archive.envelope(recorded, key), key).ok())?
 }
 
 fn rolled(world_seed: u64, attempt: &Attempt, catch_rate: CatchRate) -> Roll {

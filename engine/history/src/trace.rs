@@ -3,8 +3,13 @@
 //!
 //! ```text
 //! put ─┬─ put on another bus, by a rule ── …
-//!      └─ carried out: a fakémon appeared, or an attempt was decided
+//!      ├─ carried out: a fakémon appeared, or an attempt was decided
+//!      ├─ refused: the event that says why
+//!      └─ answered before: the first answer to an attempt whose id was used already
 //! ```
+//!
+//! A record of the world does not name the command that it carries out. It belongs to a command if it is what that
+//! one asked for in every member, and to the first of several: commands are carried out in the order of the journal.
 
 use crate::archive::{Archive, Recorded};
 use crate::explain::{self, ExplainError};
@@ -12,7 +17,7 @@ use fakemon_delivery::Delivery;
 use fakemon_delivery::commands::{self, Command};
 use fakemon_journal::ReadError;
 use fakemon_journal::index::Subject;
-use fakemon_model::envelope::{EventKey, Facet, kind};
+use fakemon_model::envelope::{COMMAND_REFUSED, EventKey, Facet, SOURCE_CAPTURE, kind};
 use fakemon_model::event::Event;
 use fakemon_model::ids::{Position, Timestamp};
 use std::ops::ControlFlow;
@@ -35,6 +40,10 @@ pub enum Relation {
     BySchedule,
     /// That event was a command, and this is its effect.
     CarriedOut,
+    /// That event was a command, and this one says why it was not carried out.
+    Refused,
+    /// That event was an attempt whose id had been used, and this is the answer to the first.
+    AnsweredBefore,
 }
 
 /// An event in its tree.
@@ -109,32 +118,52 @@ fn first_cause(archive: &Archive, mut recorded: Recorded) -> Result<Recorded, Re
     Ok(recorded)
 }
 
-/// The command among the events shortly before that had this effect.
+/// The first command among the events shortly before that asked for this and was not refused.
 fn ordered(archive: &Archive, done: &Recorded) -> Result<Option<Position>, ReadError> {
-    let mut found = None;
+    let mut found = Vec::new();
     let from = Position(done.position.0.saturating_sub(ORDERED_BEFORE).max(archive.first_position().0));
     archive.for_each(from, &mut |recorded| {
         if recorded.position >= done.position {
             return ControlFlow::Break(());
         }
-        if commands::is_command(&recorded.event) {
-            let key = EventKey::new(recorded.position, Facet::Happened);
-            let command = Command::read(&archive.envelope(recorded, key), key);
-            let is_it = match (&done.event, command) {
-                (Event::Appeared { fakemon_id, .. }, Ok(Command::Spawn(spawn))) => {
-                    spawn.fakemon_id == Some(*fakemon_id)
-                }
-                (
-                    Event::Attempt { player, attempt_id, .. },
-                    Ok(Command::Attempt { player: name, attempt_id: id, .. }),
-                ) => id == *attempt_id && archive.player_id(name.as_str()) == Some(*player),
-                _ => false,
-            };
-            found = if is_it { Some(recorded.position) } else { found };
+        if explain::read_command(archive, recorded).is_some_and(|command| led_to(archive, &command, &done.event)) {
+            found.push(recorded.position);
         }
         ControlFlow::Continue(())
     })?;
-    Ok(found)
+    if found.len() > 1 {
+        for position in &found {
+            if !is_refused(archive, *position)? {
+                return Ok(Some(*position));
+            }
+        }
+    }
+    Ok(found.first().copied())
+}
+
+fn led_to(archive: &Archive, command: &Command, done: &Event) -> bool {
+    match done {
+        Event::Appeared { species, .. } => command.leads_to(done, None, archive.species_name(*species)),
+        Event::Attempt { player, .. } => command.leads_to(done, archive.player_name(*player), None),
+        _ => false,
+    }
+}
+
+/// Whether an event says that this command was not carried out.
+fn is_refused(archive: &Archive, command: Position) -> Result<bool, ReadError> {
+    let (mut said, mut failed) = (false, None);
+    archive.positions(Subject::Cause(command), command, archive.end_position(), &mut |position| {
+        match archive.event(position) {
+            Ok(recorded) => said = recorded.is_some_and(|recorded| is_refusal(&recorded.event)),
+            Err(error) => failed = Some(error),
+        }
+        if said || failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    failed.map_or(Ok(said), Err)
+}
+
+fn is_refusal(event: &Event) -> bool {
+    kind(event, Facet::Happened) == (SOURCE_CAPTURE, COMMAND_REFUSED)
 }
 
 struct Tree<'a> {
@@ -155,11 +184,22 @@ impl Tree<'_> {
                 self.is_cut = true;
                 break;
             }
-            if let Some(child) = self.archive.event(position)? {
-                children.push(self.grow(child, relation, depth - 1)?);
-            }
+            let Some(child) = self.archive.event(position)? else { continue };
+            let relation = if is_refusal(&child.event) { Relation::Refused } else { relation };
+            children.push(match relation {
+                Relation::AnsweredBefore => self.leaf(child, relation)?, // what came of it is no effect of this event
+                _ => self.grow(child, relation, depth - 1)?,
+            });
         }
         Ok(Node { recorded, relation, durable_at, deliveries, children })
+    }
+
+    /// An event without what came of it.
+    fn leaf(&mut self, recorded: Recorded, relation: Relation) -> Result<Node, ReadError> {
+        self.events += 1;
+        let group = self.archive.group(recorded.position)?;
+        let durable_at = group.map(|group| self.archive.synced_at(&group)).transpose()?.flatten();
+        Ok(Node { recorded, relation, durable_at, deliveries: None, children: Vec::new() })
     }
 
     /// The direct effects of an event, in the order of the journal.
@@ -177,36 +217,37 @@ impl Tree<'_> {
             below.push((child, relation));
             if below.len() < EVENTS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        if let Some(done) = self.carried_out(recorded)? {
-            below.push((done, Relation::CarriedOut));
-        }
+        below.extend(self.carried_out(recorded)?);
         below.sort_unstable_by_key(|(position, _)| *position);
         Ok(below)
     }
 
-    /// The position of the effect of a command.
-    fn carried_out(&self, recorded: &Recorded) -> Result<Option<Position>, ReadError> {
-        if !commands::is_command(&recorded.event) {
-            return Ok(None);
-        }
-        let key = EventKey::new(recorded.position, Facet::Happened);
-        let json = self.archive.envelope(recorded, key);
-        match Command::read(&json, key) {
-            Ok(Command::Spawn(spawn)) => {
+    /// The effect of a command; or the answer to an attempt of the same name before it.
+    fn carried_out(&self, recorded: &Recorded) -> Result<Option<(Position, Relation)>, ReadError> {
+        let Some(command) = explain::read_command(self.archive, recorded) else {
+            return Ok(None); // if it was refused, the refusal is an event that names it as its cause
+        };
+        let done = match &command {
+            Command::Spawn(spawn) => {
                 let Some(fakemon) = spawn.fakemon_id else { return Ok(None) };
                 let (mut at, end) = (None, self.archive.end_position());
                 self.archive.positions(Subject::Fate(fakemon), recorded.position, end, &mut |position| {
                     at = Some(position);
                     ControlFlow::Break(())
                 })?;
-                Ok(at)
+                at
             }
-            Ok(Command::Attempt { player, attempt_id, .. }) => match self.archive.player_id(player.as_str()) {
-                Some(player) => self.archive.decided(player, attempt_id),
-                None => Ok(None),
-            },
-            Err(_) => Ok(None), // it was refused; the refusal is an event that names it as its cause
-        }
+            Command::Attempt { .. } => explain::answered(self.archive, recorded)?,
+        };
+        let Some(effect) = done.map(|at| self.archive.event(at)).transpose()?.flatten() else { return Ok(None) };
+        let is_its_own = effect.position > recorded.position
+            && led_to(self.archive, &command, &effect.event)
+            && ordered(self.archive, &effect)?.is_none_or(|first| first == recorded.position);
+        Ok(match (&command, is_its_own) {
+            (_, true) => Some((effect.position, Relation::CarriedOut)),
+            (Command::Attempt { .. }, false) => Some((effect.position, Relation::AnsweredBefore)),
+            (Command::Spawn(_), false) => None,
+        })
     }
 }
 
@@ -289,6 +330,7 @@ impl Node {
             ];
             part("delivery", to, to, target);
         }
-        self.children.iter().for_each(|child| child.add_spans(archive, Some(id), spans));
+        let own = self.children.iter().filter(|child| child.relation != Relation::AnsweredBefore);
+        own.for_each(|child| child.add_spans(archive, Some(id), spans));
     }
 }

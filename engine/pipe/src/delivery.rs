@@ -7,7 +7,7 @@ use super::plan::{Enrichment, Plan, Source, Target};
 use super::record::{Record, elsewhere};
 use fakemon_capture::client::Client;
 use fakemon_capture::command::SubmitError;
-use fakemon_delivery::local::{self, HOPS_MAX, addressee, turn};
+use fakemon_delivery::local::{self, CaptureService, HOPS_MAX, addressee, turn};
 use fakemon_delivery::{Failed, FailureCode, ShapedEvent};
 use fakemon_journal::Batch;
 use fakemon_model::envelope::EventKey;
@@ -343,9 +343,14 @@ impl Delivery {
     }
 
     fn carry_out(&mut self, items: &[Item], bodies: &[Arc<str>]) -> Outcomes {
-        let (stop, now, answered) = (self.stop.clone(), self.parts.now(), self.parts.answered.clone());
+        let (stop, courier, answered) = (self.stop.clone(), self.parts.courier.clone(), self.parts.answered.clone());
         match self.client() {
-            Ok(client) => by_item(items, local::to_capture(client, &answered, &letters(items, bodies), &stop, now)),
+            Ok(client) => {
+                let answered = answered.get();
+                let mut service =
+                    CaptureService { client, courier: &courier, answered, stop: &stop, fresh_from: None };
+                by_item(items, service.carry_out(&letters(items, bodies)))
+            }
             Err(failed) => items.iter().map(|_| Some(Err(failed.clone()))).collect(),
         }
     }

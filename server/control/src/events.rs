@@ -7,9 +7,14 @@
 //! {"source": "shop", "detail-type": "sold", "detail": {"unit": 1}, "resources": ["unit/1"], "time": "2026-11-24T12:00:00Z"}
 //! ```
 //!
+//! Members that are not named here are ignored, as `PutEvents` ignores them, so that a sender may be newer than this
+//! server; those of a CloudEvent are its extensions, and become attributes of the event. A list is a batch and never
+//! the members of one event.
+//!
 //! With an API key (`x-api-key`), the key's tags restrict buses and sources, and its usage plan the number of events.
 //!
-//! A spawn is executed before the answer, which names its fakémon; all other events are on their bus by then.
+//! A spawn is executed before the answer, which names its fakémon; all other events are on their bus by then. A spawn
+//! that is refused is counted (`fakemon_commands_refused_total`) and is no event: its sender has the answer.
 
 use super::Shared;
 use super::cloud_events::{self, Events, Plain};
@@ -21,7 +26,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
 use fakemon_aws::api_keys::Caller;
 use fakemon_capture::command::Spawn;
-use fakemon_eventbridge::events::{is_reserved, moment};
+use fakemon_eventbridge::events::moment;
 use fakemon_http::desk;
 use fakemon_http::refusal::{InQuery, Refusal};
 use fakemon_model::authorship::{self, SPAWN};
@@ -30,6 +35,7 @@ use fakemon_model::ids::Position;
 use fakemon_model::limits::PUT_EVENTS_MAX;
 use fakemon_pattern::raw::{self, InvalidDetail};
 use fakemon_resource::{DEFAULT_BUS, NewEvent, Registry};
+use fakemon_schedule::is_reserved;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -62,7 +68,10 @@ pub(super) async fn put(
     let body = body.map_err(|rejection| unread_body(&rejection))?;
     let bus = target.bus.as_deref().unwrap_or(DEFAULT_BUS);
     let registry = shared.engine.registry();
-    let parse = |event| parse(event, bus, &registry).and_then(|incoming| enforced(&shared, &registry, incoming));
+    let parse = |event| {
+        let parsed = parse(event, bus, &registry).and_then(|incoming| enforced(&shared, &registry, incoming));
+        parsed.inspect_err(|refusal| count_refused(&shared, refusal))
+    };
     match cloud_events::read(&headers, &body)? {
         Events::One(event) => {
             let incoming = parse(event)?;
@@ -77,6 +86,13 @@ pub(super) async fn put(
             let answers = put_all(&shared, incoming).await.into_iter();
             Ok(Json(answers.map(|answer| answer.unwrap_or_else(|refusal| refusal.body())).collect()))
         }
+    }
+}
+
+/// Counts a spawn that is not carried out.
+fn count_refused(shared: &Shared, refusal: &Refusal) {
+    if refusal.is_of_command() {
+        shared.engine.courier().figures().command_refused(refusal.code());
     }
 }
 
@@ -149,7 +165,13 @@ async fn put_spawn(shared: &Shared, spawn: Spawn) -> Result<Value, Refusal> {
         return Err(Refusal::stopped(shared.engine.failure()));
     }
     let spawned = desk::spawn(&shared.orders, spawn).await;
-    let (position, fakemon_id) = spawned.map_err(|error| error.refusal(&shared.engine))?;
+    let (position, fakemon_id) = spawned.map_err(|error| {
+        let is_refused = matches!(error, desk::EngineClientError::Refused(_));
+        let refusal = error.refusal(&shared.engine);
+        let refusal = if is_refused { refusal.of_command() } else { refusal };
+        count_refused(shared, &refusal);
+        refusal
+    })?;
     seen(shared, position).await?;
     Ok(json!({
         "id": event_id(position),
@@ -195,7 +217,7 @@ fn parse(event: Plain, bus: &str, registry: &Registry) -> Result<Incoming, Refus
             let detail = raw::tree(&detail);
             let detail = detail.map_err(|error| wrong_detail("detail", &InvalidDetail::Syntax(error.to_string())))?;
             let detail = detail.as_object().ok_or_else(|| wrong_detail("detail", &InvalidDetail::NoObject))?;
-            return spawns::parse(detail).map(Incoming::Spawn);
+            return spawns::parse(detail).map(Incoming::Spawn).map_err(Refusal::of_command);
         }
         let message = format!("detail-type must be \"{}\" where source is \"{SOURCE_WORLD}\"", SPAWN.1);
         return Err(Refusal::field("unknown_detail_type", "detail-type", message));

@@ -126,6 +126,11 @@ fn bus(text: &mut Text, shared: &Shared) {
     for ((bus, rule), matched) in figures.triggered() {
         text.sample("fakemon_triggered_rules_total", &[("bus", &bus), ("rule", &rule)], matched);
     }
+    let name = "fakemon_commands_refused_total";
+    text.family(name, "counter", "Spawns and throws that came as events and were not carried out, by reason.");
+    for (reason, count) in figures.commands_refused() {
+        text.sample(name, &[("reason", reason)], count);
+    }
     let totals = figures.totals();
     text.family("fakemon_bus_events_total", "counter", "Events on a bus.");
     for (bus, events, _) in &totals {

@@ -188,13 +188,12 @@ impl EngineClientError {
             EngineClientError::Reserved(error) => Refusal::reserved(&error),
             EngineClientError::Invalid(error) => Refusal::field("bad_request", error.field, error.to_string()),
             EngineClientError::Refused(error) => {
-                let (code, field) = match error {
-                    SpawnError::UnknownSpecies(_) => ("unknown_species", "detail.species"),
-                    SpawnError::Lifetime => ("out_of_range", "detail.lifetime_s"),
-                    SpawnError::IdTaken(_) => ("id_taken", "detail.fakemon_id"),
-                    SpawnError::Id => ("out_of_range", "detail.fakemon_id"),
+                let field = match error {
+                    SpawnError::UnknownSpecies(_) => "detail.species",
+                    SpawnError::Lifetime => "detail.lifetime_s",
+                    SpawnError::IdTaken(_) | SpawnError::Id => "detail.fakemon_id",
                 };
-                Refusal::field(code, field, error.to_string())
+                Refusal::field(error.code(), field, error.to_string())
             }
         }
     }

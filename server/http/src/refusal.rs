@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fakemon_delivery::schema::Violation;
 use fakemon_model::authorship::Reserved;
+use fakemon_pattern::typed::{self, Unfit};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
@@ -20,16 +21,30 @@ pub struct Refusal {
     message: String,
     field: Option<Cow<'static, str>>,
     retry_after_ms: Option<u32>,
+    /// What was refused is a spawn: those are counted.
+    is_of_command: bool,
 }
 
 impl Refusal {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Refusal {
-        Refusal { status, code, message: message.into(), field: None, retry_after_ms: None }
+        Refusal { status, code, message: message.into(), field: None, retry_after_ms: None, is_of_command: false }
     }
 
     /// Invalid input: which field, and what it must be.
     pub fn field(code: &'static str, field: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Refusal {
         Refusal { field: Some(field.into()), ..Refusal::new(StatusCode::BAD_REQUEST, code, message) }
+    }
+
+    /// The same, of a spawn.
+    pub fn of_command(self) -> Refusal {
+        Refusal { is_of_command: true, ..self }
+    }
+
+    /// A member that is missing, unknown or of another type.
+    pub fn unfit(error: Unfit) -> Refusal {
+        let message = error.to_string();
+        let field = Some(error.path).filter(|path| !path.is_empty()).map(Cow::Owned);
+        Refusal { field, ..Refusal::new(StatusCode::BAD_REQUEST, "bad_request", message) }
     }
 
     /// An event that violates its schema.
@@ -78,6 +93,16 @@ impl Refusal {
         &self.message
     }
 
+    /// Whether what was refused is a spawn.
+    pub fn is_of_command(&self) -> bool {
+        self.is_of_command
+    }
+
+    /// The kind of mistake.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// The body of the answer.
     pub fn body(&self) -> Value {
         let mut error = json!({ "code": self.code, "message": self.message, "field": self.field });
@@ -97,8 +122,8 @@ pub fn object(body: Result<Bytes, BytesRejection>) -> Result<Map<String, Value>,
     if body.is_empty() {
         return Ok(Map::new());
     }
-    serde_json::from_slice(&body).map_err(|error| {
-        Refusal::new(StatusCode::BAD_REQUEST, "bad_json", format!("the body is no JSON object: {error}"))
+    typed::from_slice(&body).map_err(|error| {
+        Refusal::new(StatusCode::BAD_REQUEST, "bad_json", format!("the body must be a JSON object: {error}"))
     })
 }
 
@@ -114,14 +139,28 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for InQuery<T> {
     }
 }
 
-/// The rejection's own words: `Failed to deserialize query string: from: invalid digit found in string`.
-pub(super) fn unread_query(rejection: &QueryRejection) -> Refusal {
+/// From the rejection's words: `Failed to deserialize query string: from: invalid digit found in string`.
+pub fn unread_query(rejection: &QueryRejection) -> Refusal {
     let said = rejection.body_text();
     let what = said.split_once(": ").map_or(said.as_str(), |(_, what)| what);
     let is_name = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if let Some((name, _)) = what.strip_prefix("duplicate field `").and_then(|rest| rest.split_once('`')) {
+        let message = format!("{name} is there twice: leave one of them");
+        return Refusal::field("bad_query", name.to_owned(), message);
+    }
     match what.split_once(": ").filter(|(name, _)| is_name(name)) {
-        Some((name, why)) => Refusal::field("bad_query", name.to_owned(), format!("{name} makes no sense: {why}")),
+        Some((name, why)) => Refusal::field("bad_query", name.to_owned(), format!("{name} {}", wanted(why))),
         None => Refusal::new(StatusCode::BAD_REQUEST, "bad_query", format!("the query makes no sense: {what}")),
+    }
+}
+
+/// What a parameter must be, from what the parser of numbers says.
+fn wanted(why: &str) -> String {
+    match why {
+        "invalid digit found in string" | "cannot parse integer from empty string" => "must be a whole number".into(),
+        "number too large to fit in target type" => "must be a smaller whole number".into(),
+        "invalid float literal" | "cannot parse float from empty string" => "must be a number".into(),
+        why => format!("makes no sense: {why}"),
     }
 }
 

@@ -1,154 +1,267 @@
 //! Events that are commands: attempts and spawns for the capture service.
 
 use super::{IDLE, OnDecision, Outcomes, addressee, buses::put};
-use crate::commands::Command;
-use crate::{Failed, FailureCode, ShapedEvent};
+use crate::commands::{Command, InvalidCommand};
+use crate::{Dispatcher, Failed, FailureCode, ShapedEvent};
 use fakemon_capture::client::Client;
-use fakemon_capture::command::{Attempt, Completion, SpawnError, SubmitError};
-use fakemon_model::envelope::{COMMAND_REFUSED, REGION, SOURCE_CAPTURE};
-use fakemon_model::event::PlayerName;
-use fakemon_model::ids::{Timestamp, Token};
+use fakemon_capture::command::{Attempt, Completion, Spawn, SpawnError, SubmitError};
+use fakemon_capture::decision::record;
+use fakemon_journal::ReadError;
+use fakemon_model::envelope::{COMMAND_REFUSED, EventKey, REGION, SOURCE_CAPTURE};
+use fakemon_model::event::{Decision, Event, PlayerName};
+use fakemon_model::ids::{Ahead, FakemonId, Position, Token};
 use fakemon_resource::{Destination, GAME_BUS, NewEvent};
-use serde_json::json;
+use fakemon_sync::seldom::Seldom;
+use serde_json::{Map, Value, json};
 use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Carries out commands in their order and waits for their completions. An attempt counts as delivered once it is
-/// decided; its outcome is in an event of its own. Attempts can overtake spawns on their way to the shards, so the
-/// two kinds are never in flight together.
-pub fn to_capture(
-    client: &mut Client,
-    answered: &OnceLock<OnDecision>,
-    letters: &[ShapedEvent],
-    stop: &AtomicBool,
-    now: Timestamp,
-) -> Outcomes {
-    let mut outcomes: HashMap<u64, Result<(), Failed>> = HashMap::new();
-    let mut waiting = Waiting { commands: HashMap::new(), answered: answered.get() };
-    let (mut spawns, mut tried) = (false, letters.len());
-    for (token, letter) in (0..).zip(letters) {
-        let command = match Command::read(&letter.body, letter.key) {
-            Ok(command) => command,
-            Err(why) => {
-                outcomes.insert(token, Err(Failed::permanently(FailureCode::InvalidParameter, why)));
-                continue;
-            }
-        };
-        let is_spawn = matches!(command, Command::Spawn(_));
-        if is_spawn != spawns {
-            settle(client, &mut waiting, &mut outcomes, stop);
-            spawns = is_spawn;
+/// A fakémon that an event spawned is looked for among this many events after it.
+const SPAWNED_WITHIN: u64 = 200_000;
+
+static UNTOLD: Seldom = Seldom::new("that commands were refused is not on the bus");
+
+/// Carries out commands that come as events.
+pub struct CaptureService<'a> {
+    /// Submits the commands.
+    pub client: &'a mut Client,
+    /// Reads what the journal says of commands that were carried out before, and counts those that are refused.
+    pub courier: &'a Dispatcher,
+    /// Hears the answers to attempts.
+    pub answered: Option<&'a OnDecision>,
+    /// Set when the thread is to end.
+    pub stop: &'a AtomicBool,
+    /// A spawn from this position on is carried out for the first time; none if any may come again.
+    pub fresh_from: Option<Position>,
+}
+
+/// Why a command is not carried out.
+struct RefusedCommand {
+    /// The kind of mistake, for the metric.
+    code: &'static str,
+    /// What the event says.
+    reason: String,
+    /// Further members of the event.
+    more: Map<String, Value>,
+}
+
+/// What was submitted and has no completion yet.
+enum Submitted {
+    Spawn(Spawn, EventKey),
+    Attempt(PlayerName, FakemonId),
+}
+
+/// Commands of one call.
+#[derive(Default)]
+struct Turn {
+    waiting: HashMap<u64, Submitted>,
+    outcomes: HashMap<u64, Result<(), Failed>>,
+    refused: HashMap<u64, RefusedCommand>,
+}
+
+impl Turn {
+    /// Refuses a command for good: a retry would not help.
+    fn refuse(&mut self, token: u64, code: &'static str, reason: String) {
+        self.outcomes.insert(token, Err(Failed::permanently(FailureCode::InvalidParameter, reason.clone())));
+        self.refused.insert(token, RefusedCommand { code, reason, more: Map::new() });
+    }
+
+    fn refuse_spawn(&mut self, token: u64, error: &SpawnError) {
+        self.refuse(token, error.code(), error.to_string());
+        if let (SpawnError::IdTaken(fakemon_id), Some(refused)) = (error, self.refused.get_mut(&token)) {
+            refused.reason = error.code().into();
+            refused.more.insert("fakemon_id".into(), fakemon_id.to_string().into());
+            refused.more.insert("message".into(), error.to_string().into());
         }
-        let player = match &command {
-            Command::Attempt { player, .. } => Some(player.clone()),
-            Command::Spawn(_) => None,
-        };
-        match submit(client, Token(token), command, now) {
-            Ok(()) => drop(waiting.commands.insert(token, player)),
-            Err(failed) => {
-                let comes_again = failed.retriable;
-                outcomes.insert(token, Err(failed));
-                if comes_again {
-                    tried = token as usize + 1; // later commands must not overtake it
+    }
+
+    /// An attempt id that was used for another fakémon: the attempt has an answer, the first one, and its sender
+    /// meant another.
+    fn note_used(&mut self, token: u64, first: &Decision) {
+        let Decision { attempt_id, fakemon_id, position, .. } = first;
+        let message = format!(
+            "attempt_id {attempt_id} was used for fakemon_id {fakemon_id}: an attempt that is sent again gets its first \
+             answer; give each attempt an id of its own"
+        );
+        let more = json!({ "attempt_id": attempt_id.to_string(), "fakemon_id": fakemon_id.to_string(),
+                           "position": position.to_string(), "message": message });
+        let Value::Object(more) = more else { unreachable!("it is written as an object") };
+        let code = "attempt_id_used";
+        self.refused.insert(token, RefusedCommand { code, reason: code.into(), more });
+    }
+}
+
+impl CaptureService<'_> {
+    /// Carries out commands in their order and waits for their completions. An attempt counts as delivered once it is
+    /// decided; its outcome is in an event of its own. Attempts can overtake spawns on their way to the shards, so
+    /// the two kinds are never in flight together.
+    pub fn carry_out(&mut self, letters: &[ShapedEvent]) -> Outcomes {
+        let mut turn = Turn::default();
+        let (mut spawns, mut tried) = (false, letters.len());
+        for (token, letter) in (0..).zip(letters) {
+            let command = match Command::read(&letter.body, letter.key) {
+                Ok(command) => command,
+                Err(InvalidCommand { code, message, .. }) => {
+                    turn.refuse(token, code, message);
+                    continue;
+                }
+            };
+            let is_spawn = matches!(command, Command::Spawn(_));
+            if is_spawn != spawns {
+                self.settle(&mut turn);
+                spawns = is_spawn;
+            }
+            let submitted = match &command {
+                Command::Attempt { player, fakemon_id, .. } => Submitted::Attempt(player.clone(), *fakemon_id),
+                Command::Spawn(spawn) => Submitted::Spawn(spawn.clone(), letter.key),
+            };
+            match self.submit(Token(token), command) {
+                Ok(()) => drop(turn.waiting.insert(token, submitted)),
+                Err(SubmitError::Spawn(error)) => turn.refuse_spawn(token, &error),
+                Err(error) => {
+                    // Later commands must not overtake it.
+                    turn.outcomes.insert(token, Err(for_now(&error)));
+                    tried = token as usize + 1;
                     break;
                 }
             }
         }
+        self.settle(&mut turn);
+        let letters = &letters[..tried];
+        self.say_refused(letters, &turn.refused);
+        let unknown = || Err(Failed::for_now(FailureCode::Stopped, "the engine is stopping"));
+        let outcome =
+            |(token, letter): (u64, &ShapedEvent)| (letter.key, turn.outcomes.remove(&token).unwrap_or_else(unknown));
+        (0..).zip(letters).map(outcome).collect()
     }
-    settle(client, &mut waiting, &mut outcomes, stop);
-    let letters = &letters[..tried];
-    say_refused(client, letters, &outcomes);
-    let unknown = || Err(Failed::for_now(FailureCode::Stopped, "the engine is stopping"));
-    let outcome =
-        |(token, letter): (u64, &ShapedEvent)| (letter.key, outcomes.remove(&token).unwrap_or_else(unknown));
-    (0..).zip(letters).map(outcome).collect()
-}
 
-/// Puts an event that says why a command was refused; it counts as delivered, because a retry would not help.
-fn say_refused(client: &mut Client, letters: &[ShapedEvent], outcomes: &HashMap<u64, Result<(), Failed>>) {
-    let refused = |(token, letter): (u64, &ShapedEvent)| {
-        let failed =
-            outcomes.get(&token)?.as_ref().err().filter(|failed| failed.code == FailureCode::InvalidParameter)?;
-        let mut detail = json!({ "event_id": letter.key.id(), "reason": failed.message });
-        if let Ok(player) = addressee(&Destination::Players, &letter.event) {
-            detail["player"] = player.as_str().into();
+    /// Puts an event that says why a command was refused; it counts as delivered, because a retry would not help.
+    fn say_refused(&mut self, letters: &[ShapedEvent], refused: &HashMap<u64, RefusedCommand>) {
+        let event = |(token, letter): (u64, &ShapedEvent)| {
+            let RefusedCommand { code, reason, more } = refused.get(&token)?;
+            self.courier.figures().command_refused(code);
+            let mut detail = json!({ "event_id": letter.key.id(), "reason": reason });
+            if let Ok(player) = addressee(&Destination::Players, &letter.event) {
+                detail["player"] = player.as_str().into();
+            }
+            more.iter().for_each(|(name, value)| detail[name] = value.clone());
+            Some(NewEvent {
+                bus: GAME_BUS.into(),
+                source: SOURCE_CAPTURE.into(),
+                detail_type: COMMAND_REFUSED.into(),
+                detail: detail.to_string(),
+                resources: Vec::new(),
+                time: None,
+                region: REGION.into(),
+                cause: Some(letter.key.position()),
+                hops: 0,
+                by: None,
+                origin: None,
+                trace: None,
+            })
+        };
+        let events: Vec<NewEvent> = (0..).zip(letters).filter_map(event).collect();
+        if !events.is_empty()
+            && let Err(error) = put(self.client, events)
+        {
+            UNTOLD.say(|| tracing::warn!("that commands were refused is not on the bus: {error}"));
         }
-        Some(NewEvent {
-            bus: GAME_BUS.into(),
-            source: SOURCE_CAPTURE.into(),
-            detail_type: COMMAND_REFUSED.into(),
-            detail: detail.to_string(),
-            resources: Vec::new(),
-            time: None,
-            region: REGION.into(),
-            cause: Some(letter.key.position()),
-            hops: 0,
-            by: None,
-            origin: None,
-            trace: None,
-        })
-    };
-    let events: Vec<NewEvent> = (0..).zip(letters).filter_map(refused).collect();
-    if !events.is_empty()
-        && let Err(error) = put(client, events)
-    {
-        tracing::warn!("that commands were refused is not on the bus: {error}");
     }
-}
 
-/// Commands in flight, each with the player if it is an attempt; and the callback for answers.
-struct Waiting<'a> {
-    commands: HashMap<u64, Option<PlayerName>>,
-    answered: Option<&'a OnDecision>,
-}
+    /// Waits for the completions of commands.
+    fn settle(&mut self, turn: &mut Turn) {
+        let mut completions = Vec::new();
+        while !turn.waiting.is_empty() && !self.client.is_stopped() && !self.stop.load(Ordering::SeqCst) {
+            self.client.wait(&mut completions, IDLE);
+            for completion in completions.drain(..) {
+                let Some(submitted) = turn.waiting.remove(&completion.token().0) else { continue };
+                self.complete(turn, submitted, completion);
+            }
+        }
+    }
 
-/// Waits for the completions of commands.
-fn settle(
-    client: &mut Client,
-    waiting: &mut Waiting<'_>,
-    outcomes: &mut HashMap<u64, Result<(), Failed>>,
-    stop: &AtomicBool,
-) {
-    let mut completions = Vec::new();
-    while !waiting.commands.is_empty() && !client.is_stopped() && !stop.load(Ordering::SeqCst) {
-        client.wait(&mut completions, IDLE);
-        for completion in completions.drain(..) {
-            let (token, outcome) = match completion {
-                Completion::Decided { token, decision, .. } => {
-                    let player = waiting.commands.get(&token.0).and_then(Option::as_ref);
-                    player.zip(waiting.answered).into_iter().for_each(|(player, hears)| hears(player, &decision));
-                    (token, Ok(()))
+    fn complete(&mut self, turn: &mut Turn, submitted: Submitted, completion: Completion) {
+        let token = completion.token().0;
+        let outcome = match (completion, submitted) {
+            (Completion::Decided { decision, .. }, Submitted::Attempt(player, aim)) => {
+                if let Some(hears) = self.answered {
+                    hears(&player, &decision);
                 }
-                // An id derived from the event is taken only if the event was already carried out.
-                Completion::Spawned { token, result: Ok(_) | Err(SpawnError::IdTaken(_)) } => (token, Ok(())),
-                Completion::Spawned { token, result: Err(error) } => {
-                    (token, Err(Failed::permanently(FailureCode::InvalidParameter, error.to_string())))
+                if decision.fakemon_id != aim {
+                    turn.note_used(token, &decision);
                 }
-                Completion::Throttled { token, throttled, .. } => {
-                    (token, Err(Failed::for_now(FailureCode::Throttling, throttled.to_string())))
+                Ok(())
+            }
+            (Completion::Spawned { result: Ok(_), .. }, _) => Ok(()),
+            (Completion::Spawned { result: Err(error), .. }, Submitted::Spawn(spawn, key)) => {
+                let before = match error {
+                    SpawnError::IdTaken(_) => self.was_carried_out(&spawn, key),
+                    _ => Ok(false),
+                };
+                match before {
+                    Ok(true) => Ok(()),
+                    Ok(false) => return turn.refuse_spawn(token, &error),
+                    Err(error) => Err(Failed::for_now(FailureCode::InternalError, error.to_string())),
                 }
-                // The attempt was decided already: only its first answer cannot be read.
-                Completion::Unreadable { token, .. } => (token, Ok(())),
-                Completion::Written { .. } | Completion::Collection { .. } => continue,
-            };
-            if waiting.commands.remove(&token.0).is_some() {
-                outcomes.insert(token.0, outcome);
+            }
+            (Completion::Throttled { throttled, .. }, _) => {
+                Err(Failed::for_now(FailureCode::Throttling, throttled.to_string()))
+            }
+            // The attempt was decided already: only its first answer cannot be read.
+            (Completion::Unreadable { .. }, _) => Ok(()),
+            (
+                Completion::Spawned { .. }
+                | Completion::Decided { .. }
+                | Completion::Written { .. }
+                | Completion::Collection { .. },
+                submitted,
+            ) => return drop(turn.waiting.insert(token, submitted)), // the completion of something else
+        };
+        turn.outcomes.insert(token, outcome);
+    }
+
+    /// Whether a fakémon whose id is taken is the one that this event put into the world, when it was delivered
+    /// before. An event that came in since the engine is open was not; of any other the journal says whether such a
+    /// fakémon appeared after it.
+    fn was_carried_out(&self, spawn: &Spawn, key: EventKey) -> Result<bool, ReadError> {
+        if self.fresh_from.is_some_and(|from| key.position() >= from) {
+            return Ok(false);
+        }
+        let (command, events) = (Command::Spawn(spawn.clone()), &self.courier.events);
+        let (mut found, until) = (None, key.position().0.saturating_add(SPAWNED_WITHIN));
+        events.journal.store()?.blocks(key.position(), &mut |stored| {
+            let block = stored.read()?;
+            block.for_each(|position, _, event| {
+                let is_it = matches!(&event, fakemon_fbs::journal::Event::Appeared(appeared)
+                    if Some(FakemonId(appeared.fakemon_id())) == spawn.fakemon_id);
+                if is_it && position > key.position().0 {
+                    found = Some(record::event(event, Ahead::default()));
+                }
+            });
+            let is_over = found.is_some() || block.head().first_position > until;
+            Ok(if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        let Some(appeared) = found else { return Ok(false) };
+        let Event::Appeared { species, .. } = appeared else { return Ok(false) };
+        Ok(command.leads_to(&appeared, None, Some(&events.world.species_name(species))))
+    }
+
+    fn submit(&mut self, token: Token, command: Command) -> Result<(), SubmitError> {
+        match command {
+            Command::Spawn(spawn) => self.client.spawn(token, &spawn),
+            Command::Attempt { player, attempt_id, fakemon_id, place } => {
+                let (player, received_at) = (self.client.register(&player)?, self.courier.now());
+                self.client.attempt(token, Attempt { player, attempt_id, fakemon_id, place, received_at })
             }
         }
     }
 }
 
-fn submit(client: &mut Client, token: Token, command: Command, now: Timestamp) -> Result<(), Failed> {
-    let submitted = match command {
-        Command::Spawn(spawn) => client.spawn(token, &spawn),
-        Command::Attempt { player, attempt_id, fakemon_id, place } => client.register(&player).and_then(|player| {
-            client.attempt(token, Attempt { player, attempt_id, fakemon_id, place, received_at: now })
-        }),
+fn for_now(error: &SubmitError) -> Failed {
+    let code = match error {
+        SubmitError::Stopped => return Failed::for_now(FailureCode::Stopped, "the engine is stopping"),
+        _ => FailureCode::Throttling,
     };
-    submitted.map_err(|error| match error {
-        SubmitError::Spawn(error) => Failed::permanently(FailureCode::InvalidParameter, error.to_string()),
-        SubmitError::Stopped => Failed::for_now(FailureCode::Stopped, "the engine is stopping"),
-        other => Failed::for_now(FailureCode::Throttling, other.to_string()),
-    })
+    Failed::for_now(code, error.to_string())
 }

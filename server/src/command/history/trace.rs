@@ -102,6 +102,8 @@ fn write_node(
         Relation::ByRule => "by a rule: ",
         Relation::BySchedule => "by the schedule: ",
         Relation::CarriedOut => "carried out: ",
+        Relation::Refused => "refused: ",
+        Relation::AnsweredBefore => "no throw of its own, the id was used; the first answer: ",
     };
     let asked = if recorded.position == tree.asked { "  ◄" } else { "" };
     let said = sentence(archive, recorded);
@@ -168,6 +170,8 @@ fn node_json(archive: &Archive, node: &Node) -> anyhow::Result<NodeJson> {
             Relation::ByRule => "by_rule",
             Relation::BySchedule => "by_schedule",
             Relation::CarriedOut => "carried_out",
+            Relation::Refused => "refused",
+            Relation::AnsweredBefore => "answered_before",
         },
         source: source.to_owned(),
         written_at: recorded.committed_at.to_string(),
