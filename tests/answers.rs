@@ -196,7 +196,8 @@ fn settings_that_make_no_sense_are_told_with_their_field() {
     let server = Server::start(data.path(), &[]);
     let url = "http://example.org/hook";
     for (settings, field) in [
-        (json!({}), Value::Null),
+        (json!({}), json!("url")),
+        (json!([url, "a"]), Value::Null),
         (json!({ "url": url }), json!("player")),
         (json!({ "url": url, "player": "a", "players": ["b"] }), json!("player")),
         (json!({ "url": url, "players": [] }), json!("players")),

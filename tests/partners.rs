@@ -239,9 +239,9 @@ fn settings_that_make_no_sense_are_told_with_their_field() {
     let data = fresh_data();
     let server = Server::start(data.path(), &[]);
     for (settings, field) in [
-        (json!({}), "settings"),
-        (json!({ "layout": "myspace" }), "settings"),
-        (json!({ "layout": "github", "what": 1 }), "settings"),
+        (json!({}), "layout"),
+        (json!({ "layout": "myspace" }), "layout"),
+        (json!({ "layout": "github", "what": 1 }), "what"),
         (json!({ "layout": "github", "secrets": [] }), "secrets"),
         (json!({ "layout": "github", "secrets": ["short"] }), "secrets"),
         (json!({ "layout": "standard", "secrets": ["no whsec_ at all"] }), "secrets"),

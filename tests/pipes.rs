@@ -165,7 +165,11 @@ fn a_pipe_is_made_changed_stopped_and_deleted_in_the_words_of_the_service() {
             json!({ "FilterCriteria": filter(json!({ "a": 1 })) }),
             "Filters.1.Pattern is not valid",
         ),
-        ("SourceParameters", json!({ "FilterCriteria": 7 }), "SourceParameters cannot be read"),
+        (
+            "SourceParameters",
+            json!({ "FilterCriteria": 7 }),
+            "SourceParameters: FilterCriteria must be an object, not 7",
+        ),
         ("TargetParameters", json!({ "InputTemplate": "<$.a> is" }), "TargetParameters.InputTemplate is not valid"),
         ("TargetParameters", json!({ "InputTemplate": "\"<aws.pipes.no>\"" }), "invalid placeholder aws.pipes.no"),
         ("EnrichmentParameters", json!({ "InputTemplate": "<$[>" }), "EnrichmentParameters.InputTemplate"),

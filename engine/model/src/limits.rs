@@ -80,6 +80,22 @@ pub const SCHEMA_STEPS_MAX: u32 = 50_000;
 pub const SCHEMA_NESTING_MAX: u32 = 400;
 /// Bytes of compiled schemas that are kept, about.
 pub const SCHEMA_CACHE_BYTES_MAX: usize = 256 << 20;
+/// Tags of one resource.
+pub const TAGS_MAX: usize = 50;
+/// API keys.
+pub const API_KEYS_MAX: usize = 10_000;
+/// Usage plans of API keys.
+pub const USAGE_PLANS_MAX: usize = 300;
+/// Schedules of all groups together.
+pub const SCHEDULES_MAX: usize = 1_000_000;
+/// Groups of schedules.
+pub const SCHEDULE_GROUPS_MAX: usize = 500;
+/// Partner event sources.
+pub const EVENT_SOURCES_MAX: usize = 10_000;
+/// Webhooks of partners.
+pub const PARTNER_WEBHOOKS_MAX: usize = 1_000;
+/// Resource policies of log groups, as with the service.
+pub const LOG_POLICIES_MAX: usize = 10;
 /// Schema registries.
 pub const SCHEMA_REGISTRIES_MAX: usize = 100;
 /// Schemas of a registry.

@@ -1,7 +1,9 @@
 //! Parameters of a pipe as in the API; `plan` interprets them.
 
 use super::plan::InvalidPipe;
+use fakemon_pattern::typed;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -110,7 +112,7 @@ pub(super) fn invalid<T>(what: impl Into<String>) -> Invalid<T> {
 }
 
 /// Parses the members of one parameter; an unsupported member is reported by name.
-pub(super) fn members<'v, T: Deserialize<'v> + Default>(name: &str, given: &'v Value) -> Invalid<T> {
+pub(super) fn members<T: DeserializeOwned + Default>(name: &str, given: &Value) -> Invalid<T> {
     if given.is_null() {
         return Ok(T::default());
     }
@@ -123,5 +125,5 @@ pub(super) fn members<'v, T: Deserialize<'v> + Default>(name: &str, given: &'v V
     {
         return invalid(format!("{name}.{unknown} is not for what there is here: use {}.", understood.join(", ")));
     }
-    T::deserialize(given).map_err(|error| InvalidPipe(format!("{name} cannot be read: {error}.")))
+    typed::from_value(given.clone()).map_err(|error| InvalidPipe(format!("{name}: {error}.")))
 }

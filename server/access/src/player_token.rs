@@ -189,9 +189,19 @@ fn reason(error: &jsonwebtoken::errors::Error) -> Cow<'static, str> {
         ErrorKind::Json(error) if error.to_string().starts_with("invalid type") => {
             "its claims must be a JSON object".into()
         }
-        // Such as a member that is there twice, or a number that is none: as the parser says it.
-        ErrorKind::Json(error) => format!("it cannot be read: {error}").into(),
+        ErrorKind::Json(error) => unread(&error.to_string()),
         _ => NO_TOKEN.into(),
+    }
+}
+
+/// What the parser of a token says, in words for its sender.
+fn unread(said: &str) -> Cow<'static, str> {
+    let twice = said.strip_prefix("duplicate field `").and_then(|rest| rest.split_once('`'));
+    match twice {
+        Some((name, _)) => format!("its member `{name}` is there twice").into(),
+        None if said.starts_with("number out of range") => "it cannot be read: a number in it is out of range".into(),
+        None if said.starts_with("unknown variant") => "its algorithm is not one of HS256 and EdDSA".into(),
+        None => "it cannot be read: its header and its claims must be JSON objects".into(),
     }
 }
 
@@ -306,9 +316,9 @@ mod tests {
             (claims(json!({"sub": "tab\there"})), "`sub` names nobody"),
             (claims(json!({"sub": ""})), "`sub` names nobody"),
             (claims(json!({"sub": "a".repeat(65)})), "`sub` names nobody"),
-            (as_written(r#"{"sub":"ana","sub":"ben"}"#), "duplicate field `sub`"),
-            (as_written(r#"{"sub":"ana","exp":1,"exp":4000000000}"#), "duplicate field `exp`"),
-            (as_written(r#"{"sub":"ana","exp":1e400}"#), "number out of range"),
+            (as_written(r#"{"sub":"ana","sub":"ben"}"#), "`sub` is there twice"),
+            (as_written(r#"{"sub":"ana","exp":1,"exp":4000000000}"#), "`exp` is there twice"),
+            (as_written(r#"{"sub":"ana","exp":1e400}"#), "out of range"),
             (as_written(r#"{"sub":"ana","#), "cannot be read"),
         ] {
             let refusal = keys().holder(&token).unwrap_err().to_string();

@@ -18,6 +18,7 @@
 mod batch;
 
 use super::Shared;
+use super::refusal::unread_query;
 use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
@@ -37,9 +38,9 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// The longest message, in bytes, as with AWS.
-const MESSAGE_BYTES_MAX: usize = 128 * 1024;
+pub(super) const MESSAGE_BYTES_MAX: usize = 128 * 1024;
 /// The longest batch, in bytes.
-const BATCH_BYTES_MAX: usize = 2 << 20;
+pub(super) const BATCH_BYTES_MAX: usize = 2 << 20;
 /// The longest name of a group, in bytes.
 const GROUP_BYTES_MAX: usize = 128;
 
@@ -228,8 +229,7 @@ async fn say_to_many(
     many: Result<Query<Many>, QueryRejection>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Refused> {
-    let Query(many) =
-        many.map_err(|rejection| bad(format!("the query makes no sense: {}", rejection.body_text())))?;
+    let Query(many) = many.map_err(|rejection| bad(unread_query(&rejection).message()))?;
     if let Many { batch: Some(_), player: None, group: None, lat: None, lon: None, radius_m: None } = many {
         return say_each(&shared, body).await;
     }

@@ -10,6 +10,8 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use fakemon_http::refusal::Refusal;
+
+use fakemon_pattern::typed;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -23,7 +25,7 @@ struct Request {
 
 /// Copies; answers once the copy is on disk.
 pub(super) async fn post(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Json<Value>, Refusal> {
-    let request: Request = serde_json::from_slice(&body).map_err(|error| {
+    let request: Request = typed::from_slice(&body).map_err(|error| {
         Refusal::new(StatusCode::BAD_REQUEST, "bad_request", format!("it must be {{\"to\",\"word\"}}: {error}"))
     })?;
     if !shared.options.word.is(&request.word) {

@@ -50,10 +50,12 @@ use fakemon_http::refusal::Refusal;
 use fakemon_http::{desk, standard_webhooks};
 use fakemon_model::envelope::{REGION, event_id};
 use fakemon_model::ids::{Position, Timestamp};
-use fakemon_pattern::raw;
+use fakemon_model::limits::PARTNER_WEBHOOKS_MAX;
+use fakemon_pattern::{raw, typed};
 use fakemon_resource::inbound::{EventSourceState, PartnerWebhook};
 use fakemon_resource::resource::{Change, Resource};
 use fakemon_resource::{NewEvent, Registry};
+use fakemon_sync::seldom::Seldom;
 use layout::{Layout, Window};
 pub(super) use recent::Recent;
 use recent::{Claim, RequestKey};
@@ -63,8 +65,8 @@ use settings::Settings;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Webhooks, at most.
-const WEBHOOKS_MAX: usize = 1_000;
+static NOT_NOTED: Seldom = Seldom::new("that a request came is not noted");
+
 /// Secrets of one webhook.
 const SECRETS_MAX: usize = 4;
 /// The longest secret, and the longest name, in bytes.
@@ -204,7 +206,7 @@ async fn tell(
                     engine.notes().sync()
                 });
                 if let Err(error) = noted.await.unwrap_or_else(|error| Err(error.to_string())) {
-                    tracing::warn!(webhook = name, "that a request came is not noted: {error}");
+                    NOT_NOTED.say(|| tracing::warn!(webhook = name, "that a request came is not noted: {error}"));
                 }
                 Ok(position)
             }
@@ -329,8 +331,8 @@ async fn make(
 /// Creates or changes a webhook; creates its partner event source if there is none.
 fn decide(registry: &Registry, name: &str, wanted: Wanted, now: Timestamp) -> Result<Reply, Refusal> {
     let held = registry.partner_webhooks.get(name);
-    if held.is_none() && registry.partner_webhooks.size() >= WEBHOOKS_MAX {
-        let message = format!("there are {WEBHOOKS_MAX} webhooks already: delete one first");
+    if held.is_none() && registry.partner_webhooks.size() >= PARTNER_WEBHOOKS_MAX {
+        let message = format!("there are {PARTNER_WEBHOOKS_MAX} webhooks already: delete one first");
         return Err(Refusal::new(StatusCode::BAD_REQUEST, "too_many", message));
     }
     let Wanted { settings, event_source, secrets } = wanted;
@@ -396,8 +398,7 @@ fn wanted(body: &Map<String, Value>) -> Result<Wanted, Refusal> {
             return Err(Refusal::field("bad_request", "event_source", message));
         }
     };
-    let settings: Settings = serde_json::from_value(body.into())
-        .map_err(|error| Refusal::field("bad_request", "settings", format!("a setting is wrong: {error}")))?;
+    let settings: Settings = typed::from_value(body.into()).map_err(Refusal::unfit)?;
     let scheme = settings.scheme()?;
     if secrets.iter().flatten().any(|secret| !scheme.takes_secret(secret)) {
         let message = "secrets of the layout standard are 24 to 64 bytes, written as whsec_BASE64";

@@ -29,6 +29,7 @@ use fakemon_http::tasks;
 use fakemon_model::envelope::EventKey;
 use fakemon_model::event::{Outcome, PlayerName};
 use fakemon_model::ids::{PlayerId, Position, Timestamp};
+use fakemon_sync::seldom::Seldom;
 use hashbrown::HashMap;
 use serde_json::json;
 use std::cell::Cell;
@@ -37,6 +38,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
+
+static ENDED: Seldom = Seldom::new("a stream ends, and its client comes again where it was");
 
 /// Events that wait for one client. A client further behind is disconnected; it reconnects and continues.
 const WAITING_MAX: usize = 1_024;
@@ -317,14 +320,23 @@ struct Asked {
 }
 
 impl Asked {
-    /// The first of each name counts, as with the websocket.
+    /// Each name is there once, as with the websocket.
     fn read(pairs: Vec<(String, String)>) -> Result<Asked, Refusal> {
-        let first = |name: &str| pairs.iter().find(|(of, _)| of == name).map(|(_, value)| value.clone());
-        let position = |text: String| {
-            let read = text.parse().map(Position);
-            read.map_err(|error| Refusal::field("bad_query", "from", format!("from makes no sense: {error}")))
+        let one = |name: &'static str| {
+            let mut values = pairs.iter().filter(|(of, _)| of == name).map(|(_, value)| value.clone());
+            match (values.next(), values.next()) {
+                (_, Some(_)) => {
+                    Err(Refusal::field("bad_query", name, format!("{name} is there twice: leave one of them")))
+                }
+                (value, None) => Ok(value),
+            }
         };
-        Ok(Asked { player: first("player"), token: first("token"), from: first("from").map(position).transpose()? })
+        let wrong = |_| {
+            let message = "from must be a position of the journal: a whole number";
+            Refusal::field("bad_query", "from", message)
+        };
+        let from = one("from")?.map(|text| text.parse().map(Position).map_err(wrong)).transpose()?;
+        Ok(Asked { player: one("player")?, token: one("token")?, from })
     }
 }
 
@@ -403,7 +415,7 @@ async fn told_next(catching: &mut CatchingUp, live: &mut mpsc::Receiver<UnsentEv
         Ok(Some(waiting)) => Some(waiting),
         Ok(None) => live.recv().await,
         Err(why) => {
-            tracing::warn!("a stream ends, and its client comes again where it was: {why}");
+            ENDED.say(|| tracing::warn!("a stream ends, and its client comes again where it was: {why}"));
             None
         }
     }

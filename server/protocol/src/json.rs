@@ -60,9 +60,16 @@ fn number((field, value): (&'static str, Value)) -> Result<f64, BadMessage> {
     }
 }
 
+/// The parser's words are kept where they say where the text ends to be JSON, and what is there twice.
 fn not_a_message(error: serde_json::Error) -> BadMessage {
-    BadMessage::new(format!("a message must be one JSON object: {error}"))
+    let said = error.to_string();
+    match error.is_data() && !said.starts_with(TWICE) {
+        true => BadMessage::new("a message must be one JSON object"),
+        false => BadMessage::new(format!("a message must be one JSON object: {said}")),
+    }
 }
+
+const TWICE: &str = "a field stands there twice";
 
 /// The fields of all messages together: which of them are used depends on `type`, which may come last.
 #[derive(Default)]
@@ -131,7 +138,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                 }
             };
             if !matches!(field, Value::Missing) {
-                return Err(serde::de::Error::custom("a field stands there twice"));
+                return Err(serde::de::Error::custom(TWICE));
             }
             *field = map.next_value()?;
         }

@@ -30,6 +30,7 @@ use fakemon_http::standard_webhooks::{self, Signer};
 use fakemon_model::event::PlayerName;
 use fakemon_model::ids::Timestamp;
 use fakemon_model::limits::{ANSWER_PLAYERS_MAX, ANSWER_PLAYERS_OF_ONE_MAX, ANSWER_WEBHOOKS_MAX};
+use fakemon_pattern::typed;
 use fakemon_resource::inbound::AnswerWebhook;
 use fakemon_resource::resource::{ApiDestination, Change, Resource, Retry};
 use fakemon_resource::{Destination, Registry};
@@ -178,8 +179,7 @@ async fn make(
         let message = format!("a name has 1 to {NAME_BYTES_MAX} letters, digits, dots, dashes and underscores");
         return Err(Refusal::field("bad_request", "name", message));
     }
-    let wanted: Wanted = serde_json::from_value(object(body)?.into())
-        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "bad_request", format!("the webhook: {error}")))?;
+    let wanted: Wanted = typed::from_value(object(body)?.into()).map_err(Refusal::unfit)?;
     let webhook = checked(wanted, name, wall_clock())?;
     fakemon_aws::carry_out(&backend, |registry: &Registry| decide(registry, webhook)).await.map(Json)
 }

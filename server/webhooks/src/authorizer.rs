@@ -25,8 +25,9 @@ use axum::extract::Query;
 use axum::http::{StatusCode, Uri};
 use fakemon_edge::{ConnectionCommand, Connections, Question, Questions, To, Verdict};
 use fakemon_model::event::PlayerName;
-use fakemon_pattern::raw;
-use serde::Deserialize;
+use fakemon_pattern::{raw, typed};
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -202,19 +203,22 @@ enum Effect {
 }
 
 /// A list as policies write it: a single element may stand without brackets.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMore<T> {
-    One(T),
-    More(Vec<T>),
-}
+struct OneOrMore<T>(Vec<T>);
 
 impl<T> OneOrMore<T> {
     fn all(&self) -> &[T] {
-        match self {
-            OneOrMore::One(one) => std::slice::from_ref(one),
-            OneOrMore::More(more) => more,
-        }
+        &self.0
+    }
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for OneOrMore<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<OneOrMore<T>, D::Error> {
+        let elements = match Value::deserialize(from)? {
+            Value::Array(elements) => elements,
+            one => vec![one],
+        };
+        let read: Result<Vec<T>, _> = elements.into_iter().map(typed::from_value).collect();
+        read.map(OneOrMore).map_err(D::Error::custom)
     }
 }
 
@@ -254,7 +258,7 @@ fn verdict(status: StatusCode, answer: &[u8]) -> Result<Verdict, String> {
         return Err("its answer is no JSON object".into());
     }
     let answer: Answer<'_> =
-        serde_json::from_slice(answer).map_err(|error| format!("its answer makes no sense: {error}"))?;
+        typed::from_slice(answer).map_err(|error| format!("its answer makes no sense: {error}"))?;
     if !answer.decision()? {
         return Ok(Verdict::Deny);
     }

@@ -12,6 +12,7 @@ use fakemon_model::event::Event;
 use fakemon_model::ids::{Position, Timestamp, Token};
 use fakemon_model::limits::PUT_BYTES_MAX;
 use fakemon_pattern::raw::check_detail;
+use fakemon_pattern::typed;
 use fakemon_resource::{NewEvent, Registry};
 use fakemon_schedule::{Entry, entries};
 use serde::Deserialize;
@@ -106,7 +107,7 @@ impl Envelope<'_> {
 fn envelope(letter: &ShapedEvent, hops: u8) -> Result<Envelope<'_>, Failed> {
     let invalid = |message: String| Failed::permanently(FailureCode::InvalidJson, message);
     let envelope: Envelope<'_> =
-        serde_json::from_str(&letter.body).map_err(|error| invalid(format!("no event: {error}")))?;
+        typed::from_str(&letter.body).map_err(|error| invalid(format!("it is no event: {error}")))?;
     if hops >= HOPS_MAX {
         let message = format!("rules handed it from bus to bus {hops} times: do they feed each other?");
         return Err(Failed::permanently(FailureCode::ThirdAccountHopDetected, message));

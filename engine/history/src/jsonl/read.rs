@@ -6,6 +6,7 @@ use fakemon_model::event::{Event, Outcome, Put};
 use fakemon_model::ids::{Ahead, AttemptId, EventKey, FakemonId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
 use fakemon_model::place::Place;
 use fakemon_model::species::CatchRate;
+use fakemon_pattern::typed;
 use serde::Deserialize;
 use std::borrow::Cow;
 
@@ -52,8 +53,8 @@ impl Line {
     /// # Errors
     /// When it is not a line of a journal, or of a newer format.
     pub fn read(text: &[u8]) -> Result<Line, LineError> {
-        let raw: Raw<'_> = serde_json::from_slice(text)
-            .map_err(|error| LineError(format!("it is no line of a journal: {error}")))?;
+        let raw: Raw<'_> =
+            typed::from_slice(text).map_err(|error| LineError(format!("it is no line of a journal: {error}")))?;
         match raw {
             Raw { export: Some(export), .. } => export.read().map(Line::Export),
             Raw { block: Some(block), .. } => block.read().map(Line::Block),

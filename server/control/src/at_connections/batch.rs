@@ -15,6 +15,7 @@ use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fakemon_edge::{ConnectionId, OutgoingMessage, Said, Undelivered};
+use fakemon_pattern::typed;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -66,7 +67,7 @@ impl Batch {
     }
 
     fn take(&mut self, number: u32, text: &[u8]) -> Result<(), Refused> {
-        let line: Line<'_> = serde_json::from_slice(text).map_err(|error| bad(error.to_string()))?;
+        let line: Line<'_> = typed::from_slice(text).map_err(|error| bad(error.to_string()))?;
         let (range, is_text) = self.message(&line)?;
         if line.id.is_none() && line.ids.is_empty() {
             return Err(bad("give id, or ids"));
@@ -166,7 +167,7 @@ mod tests {
         let long = format!("{{\"id\":\"{ID}\",\"text\":\"{}\"}}", "x".repeat(MESSAGE_BYTES_MAX + 1));
         for (line, status, what) in [
             ("{", 400, "EOF"),
-            ("7", 400, "invalid type"),
+            ("7", 400, "must be an object, not 7"),
             (r#"{"text":"x"}"#, 400, "give id, or ids"),
             (r#"{"id":"x"}"#, 400, "give one of text, json and base64"),
             (r#"{"id":"x","text":"a","json":1}"#, 400, "give one of"),

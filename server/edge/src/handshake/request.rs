@@ -61,6 +61,11 @@ pub(super) fn query(uri: &Uri, field: &'static str) -> Result<Option<String>, Re
     let Some((_, value)) = pairs.find(|(name, _)| *name == field) else {
         return Ok(None);
     };
+    // Proxies and clients may read either: which one is meant is not known.
+    if pairs.any(|(name, _)| name == field) {
+        let message = format!("{field} is there twice: leave one of them");
+        return Err(refused(StatusCode::BAD_REQUEST, "bad_request", message, Some(field)));
+    }
     let decoded = percent_decoded(value).and_then(|bytes| String::from_utf8(bytes).ok());
     let broken = || {
         let message = format!("{field} must be percent-encoded UTF-8");
