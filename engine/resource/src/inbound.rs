@@ -138,6 +138,17 @@ pub enum Period {
     Month,
 }
 
+impl Period {
+    /// The last day on which such a period may begin, from 0.
+    pub fn offset_days_max(self) -> u32 {
+        match self {
+            Period::Day => 0,
+            Period::Week => 6,
+            Period::Month => 27,
+        }
+    }
+}
+
 /// The rule name in the lanes of answer webhooks; their bus has no name.
 pub const ANSWERS: &str = "answers";
 

@@ -35,7 +35,8 @@ pub struct Bus {
     pub description: Option<String>,
     /// Policy statements; stored and given back.
     pub policy: Option<serde_json::Value>,
-    /// ARN of a queue for events that the bus cannot hand on; stored and given back.
+    /// ARN of a queue for events that the bus cannot encrypt or decrypt with a key of its owner. No bus here has such
+    /// a key, so nothing goes there; dead letters of targets have queues of their own.
     pub dead_letter_arn: Option<String>,
     /// Members that the API stores and gives back, and that are not used here (`KmsKeyIdentifier`, `LogConfig`).
     pub kept: serde_json::Map<String, serde_json::Value>,

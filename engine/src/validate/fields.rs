@@ -1,8 +1,9 @@
 //! Names, ARNs, lengths: what fields of all resources are made of.
 
 use fakemon_model::event::PlayerName;
+use fakemon_model::limits::TAGS_MAX;
 use fakemon_resource::Destination;
-use fakemon_resource::resource::Retry;
+use fakemon_resource::resource::{Retry, Tags};
 
 /// The field that is wrong, and why.
 pub(super) type Checked = Result<(), (&'static str, String)>;
@@ -56,6 +57,30 @@ pub(super) fn retry(retry: Option<Retry>) -> Checked {
             wrong("retry", "attempts_max is from 0 to 185, age_s_max from 60 to 86400")
         }
         _ => Ok(()),
+    }
+}
+
+/// Tags that a resource gets; those that it had are not asked for again.
+pub(super) fn tags(tags: &Tags, held: Option<&Tags>) -> Checked {
+    let is_new = |(key, value): &(&String, &String)| held.is_none_or(|held| held.get(*key) != Some(value));
+    for (key, value) in tags.iter().filter(is_new) {
+        if key.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("aws:")) {
+            return wrong("tags", format!("`{key}`: keys that begin with `aws:` are reserved"));
+        }
+        text("tags", key, 1, 128)?;
+        text("tags", value, 0, 256)?;
+    }
+    match tags.len() > TAGS_MAX && held.is_none_or(|held| held.len() < tags.len()) {
+        true => wrong("tags", format!("a resource has at most {TAGS_MAX} tags")),
+        false => Ok(()),
+    }
+}
+
+/// One more resource of a kind, of which there are some.
+pub(super) fn room(field: &'static str, is_held: bool, there_are: usize, max: usize, what: &str) -> Checked {
+    match !is_held && there_are >= max {
+        true => wrong(field, format!("there are {max} {what} already: delete some first")),
+        false => Ok(()),
     }
 }
 

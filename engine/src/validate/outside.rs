@@ -2,15 +2,20 @@
 //! webhooks.
 
 use super::fields::{self, Checked, wrong};
-use fakemon_model::limits::{ANSWER_PLAYERS_MAX, ANSWER_PLAYERS_OF_ONE_MAX, ANSWER_WEBHOOKS_MAX};
+use fakemon_model::limits::{
+    ANSWER_PLAYERS_MAX, ANSWER_PLAYERS_OF_ONE_MAX, ANSWER_WEBHOOKS_MAX, API_KEYS_MAX, EVENT_SOURCES_MAX,
+    PARTNER_WEBHOOKS_MAX, USAGE_PLANS_MAX,
+};
 use fakemon_resource::Registry;
-use fakemon_resource::inbound::{AnswerWebhook, ApiKey, EventSource, PartnerWebhook, UsagePlan};
+use fakemon_resource::inbound::{AnswerWebhook, ApiKey, EventSource, PartnerWebhook, Quota, Throttle, UsagePlan};
 use fakemon_resource::resource::{ApiDestination, Connection};
 
 const AUTHORIZATION_TYPES: [&str; 3] = ["BASIC", "OAUTH_CLIENT_CREDENTIALS", "API_KEY"];
 const METHODS: [&str; 7] = ["HEAD", "POST", "PATCH", "DELETE", "PUT", "GET", "OPTIONS"];
 /// Requests a second.
 const RATE_MAX: u32 = 1_000_000;
+/// Events a second of a usage plan.
+const RATE_PER_S_MAX: f64 = 1e9;
 const URL_BYTES_MAX: usize = 2_048;
 /// How names of partner event sources begin.
 const PARTNER: &str = "aws.partner/";
@@ -60,8 +65,10 @@ fn rate(per_second: u32) -> Checked {
     }
 }
 
-pub(super) fn event_source(source: &EventSource) -> Checked {
+pub(super) fn event_source(source: &EventSource, registry: &Registry) -> Checked {
     fields::name("name", &source.name, 256, "/")?;
+    let is_held = registry.event_sources.contains_key(&source.name);
+    fields::room("name", is_held, registry.event_sources.size(), EVENT_SOURCES_MAX, "event sources")?;
     let parts: Option<Vec<&str>> = source.name.strip_prefix(PARTNER).map(|rest| rest.split('/').collect());
     match parts.is_some_and(|parts| parts.len() >= 2 && parts.iter().all(|part| !part.is_empty())) {
         true => Ok(()),
@@ -72,17 +79,35 @@ pub(super) fn event_source(source: &EventSource) -> Checked {
 pub(super) fn partner_webhook(webhook: &PartnerWebhook, registry: &Registry) -> Checked {
     fields::name("name", &webhook.name, 64, "")?;
     let held = registry.partner_webhooks.get(&webhook.name).map(|held| &held.event_source);
+    fields::room("name", held.is_some(), registry.partner_webhooks.size(), PARTNER_WEBHOOKS_MAX, "webhooks")?;
     match held == Some(&webhook.event_source) || registry.event_sources.contains_key(&webhook.event_source) {
         true => Ok(()),
         false => wrong("event_source", format!("there is no event source {}", webhook.event_source)),
     }
 }
 
-pub(super) fn usage_plan(plan: &UsagePlan) -> Checked {
+/// Bounds that a plan has already are not asked for again.
+pub(super) fn usage_plan(plan: &UsagePlan, registry: &Registry) -> Checked {
     fields::text("id", &plan.id, 1, 256)?;
+    fields::text("name", &plan.name, 1, 1_024)?;
+    let held = registry.usage_plans.get(&plan.id);
+    fields::room("id", held.is_some(), registry.usage_plans.size(), USAGE_PLANS_MAX, "usage plans")?;
+    fields::tags(&plan.tags, held.map(|held| &held.tags))?;
     match plan.throttle {
-        Some(throttle) if !(throttle.rate_per_s.is_finite() && throttle.rate_per_s >= 0.0) => {
-            wrong("throttle", "rate_per_s must be a number of events, from 0")
+        Some(Throttle { rate_per_s, burst }) if held.is_none_or(|held| held.throttle != plan.throttle) => {
+            if !(0.0..=RATE_PER_S_MAX).contains(&rate_per_s) || burst == 0 {
+                return wrong("throttle", "rate_per_s must be from 0 to 1000000000 events, burst at least 1");
+            }
+        }
+        _ => {}
+    }
+    match plan.quota {
+        Some(Quota { limit, offset_days, period }) if held.is_none_or(|held| held.quota != plan.quota) => {
+            let offset_max = period.offset_days_max();
+            match limit > 0 && offset_days <= offset_max {
+                true => Ok(()),
+                false => wrong("quota", format!("limit must be at least 1, offset_days from 0 to {offset_max}")),
+            }
         }
         _ => Ok(()),
     }
@@ -90,6 +115,9 @@ pub(super) fn usage_plan(plan: &UsagePlan) -> Checked {
 
 pub(super) fn api_key(key: &ApiKey, registry: &Registry) -> Checked {
     fields::text("id", &key.id, 1, 256)?;
+    let was = registry.api_keys.get(&key.id);
+    fields::room("id", was.is_some(), registry.api_keys.size(), API_KEYS_MAX, "API keys")?;
+    fields::tags(&key.tags, was.map(|held| &held.tags))?;
     let held = registry.api_keys.get(&key.id).and_then(|held| held.usage_plan.as_ref());
     match &key.usage_plan {
         Some(plan) if held != Some(plan) && !registry.usage_plans.contains_key(plan) => {

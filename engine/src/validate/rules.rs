@@ -2,11 +2,12 @@
 
 use super::fields::{self, Checked, wrong};
 use fakemon_capture::options::Options;
-use fakemon_model::limits::{PATTERN_BYTES_MAX, RULES_OF_BUS_MAX, TARGETS_OF_RULE_MAX};
+use fakemon_delivery::schema::Enforcement;
+use fakemon_model::limits::{DISCOVERERS_MAX, PATTERN_BYTES_MAX, RULES_OF_BUS_MAX, TARGETS_OF_RULE_MAX};
 use fakemon_pattern::pattern::{Pattern, WEIGHT_MAX};
 use fakemon_pattern::transform::{Transform, TransformError};
 use fakemon_queue::queue::is_id;
-use fakemon_resource::resource::{Archive, Bus, Discoverer, HttpParameters, Replay, Rule, Target};
+use fakemon_resource::resource::{Archive, Bus, Discoverer, HttpParameters, Replay, Rule, Tags, Target};
 use fakemon_resource::{DEFAULT_BUS, Destination, Registry};
 use fakemon_schedule::Expression;
 
@@ -25,7 +26,23 @@ pub(super) fn bus(bus: &Bus, registry: &Registry) -> Checked {
             format!("only the bus of a partner event source has a `/`, and there is no {}", bus.name),
         );
     }
-    Ok(())
+    let held = registry.buses.get(&bus.name);
+    if held.is_none_or(|held| held.dead_letter_arn != bus.dead_letter_arn) {
+        fields::dead_letter_arn(bus.dead_letter_arn.as_deref())?;
+    }
+    fields::tags(&bus.tags, held.map(|held| &held.tags))?;
+    enforcement(&bus.tags, held.map(|held| &held.tags))
+}
+
+/// What a bus, or a rule, does with events that are not what their schema says.
+fn enforcement(tags: &Tags, held: Option<&Tags>) -> Checked {
+    let said = |tags: &Tags| tags.get(Enforcement::TAG).cloned();
+    match said(tags).filter(|word| Enforcement::named(word).is_none()) {
+        Some(word) if held.and_then(said).as_ref() != Some(&word) => {
+            wrong("tags", format!("{} is off, warn or reject, not {word}", Enforcement::TAG))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn existing_bus(registry: &Registry, name: &str) -> Checked {
@@ -46,6 +63,9 @@ pub(super) fn rule(rule: &Rule, registry: &Registry) -> Checked {
     fields::name("name", &rule.name, 64, "")?;
     existing_bus(registry, &rule.bus)?;
     fields::description(rule.description.as_deref())?;
+    let held = registry.rules.get(&(rule.bus.clone(), rule.name.clone())).map(|held| &held.tags);
+    fields::tags(&rule.tags, held)?;
+    enforcement(&rule.tags, held)?;
     match &rule.schedule {
         Some(_) if rule.bus != DEFAULT_BUS => wrong("schedule", "only rules of the bus `default` have one")?,
         Some(text) => {
@@ -214,8 +234,11 @@ pub(super) fn replay(replay: &Replay, registry: &Registry) -> Checked {
 }
 
 pub(super) fn discoverer(discoverer: &Discoverer, registry: &Registry) -> Checked {
-    match registry.discoverers.contains_key(&discoverer.id) {
-        true => Ok(()),
-        false => existing_bus(registry, &discoverer.bus),
+    let held = registry.discoverers.get(&discoverer.id);
+    fields::tags(&discoverer.tags, held.map(|held| &held.tags))?;
+    fields::room("id", held.is_some(), registry.discoverers.size(), DISCOVERERS_MAX, "discoverers")?;
+    match held {
+        Some(_) => Ok(()),
+        None => existing_bus(registry, &discoverer.bus),
     }
 }

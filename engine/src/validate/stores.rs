@@ -3,11 +3,14 @@
 use super::fields::{self, Checked, wrong};
 use fakemon_capture::options::Options;
 use fakemon_delivery::schema::{DISCOVERED_REGISTRY, Kind, OUR_REGISTRY, Schema as Read};
+use fakemon_model::limits::{LOG_POLICIES_MAX, SCHEDULE_GROUPS_MAX, SCHEDULES_MAX, SCHEMA_REGISTRIES_MAX};
 use fakemon_pipe::PIPES_MAX;
 use fakemon_queue::queue::{Redrive, is_fifo, settings};
-use fakemon_resource::resource::{LogGroup, Pipe, Queue, Schedule, Schema, SchemaVersion};
+use fakemon_resource::resource::{
+    LogGroup, LogPolicy, Pipe, Queue, Schedule, ScheduleGroup, Schema, SchemaRegistry, SchemaVersion,
+};
 use fakemon_resource::{DEFAULT_GROUP, Registry};
-use fakemon_schedule::{Expression, check_target, zone};
+use fakemon_schedule::{Expression, check_target, reserved_event, zone};
 use serde_json::{Map, Value};
 
 pub(super) fn queue(queue: &Queue, registry: &Registry) -> Checked {
@@ -18,6 +21,7 @@ pub(super) fn queue(queue: &Queue, registry: &Registry) -> Checked {
         );
     }
     let held = registry.queues.get(&queue.name);
+    fields::tags(&queue.tags, held.map(|held| &held.tags))?;
     let is_kept = |name: &String, text: &String| held.is_some_and(|held| held.attributes.get(name) == Some(text));
     for (name, text) in queue.attributes.iter().filter(|(name, text)| !is_kept(name, text)) {
         match settings::fits(&queue.name, name, text) {
@@ -42,8 +46,9 @@ fn redrive(queue: &str, policy: &str, registry: &Registry) -> Checked {
     }
 }
 
-pub(super) fn log_group(group: &LogGroup) -> Checked {
+pub(super) fn log_group(group: &LogGroup, registry: &Registry) -> Checked {
     fields::name("name", &group.name, 512, "/#")?;
+    fields::tags(&group.tags, registry.log_groups.get(&group.name).map(|held| &held.tags))?;
     match group.retention_days {
         Some(days) if !LogGroup::RETENTION_DAYS.contains(&days) => {
             wrong("retention_days", format!("it must be one of {:?}", LogGroup::RETENTION_DAYS))
@@ -52,12 +57,35 @@ pub(super) fn log_group(group: &LogGroup) -> Checked {
     }
 }
 
+pub(super) fn log_policy(policy: &LogPolicy, registry: &Registry) -> Checked {
+    fields::text("name", &policy.name, 1, 512)?;
+    let (policies, is_held) = (&registry.log_policies, registry.log_policies.contains_key(&policy.name));
+    fields::room("name", is_held, policies.size(), LOG_POLICIES_MAX, "resource policies")
+}
+
+pub(super) fn schedule_group(group: &ScheduleGroup, registry: &Registry) -> Checked {
+    fields::name("name", &group.name, 64, "")?;
+    let held = registry.schedule_groups.get(&group.name);
+    fields::tags(&group.tags, held.map(|held| &held.tags))?;
+    let there_are = registry.schedule_groups.size();
+    fields::room("name", held.is_some(), there_are, SCHEDULE_GROUPS_MAX, "schedule groups")
+}
+
+pub(super) fn schema_registry(own: &SchemaRegistry, registry: &Registry) -> Checked {
+    fields::name("name", &own.name, 64, "")?;
+    let held = registry.schema_registries.get(&own.name);
+    fields::tags(&own.tags, held.map(|held| &held.tags))?;
+    let there_are = registry.schema_registries.size();
+    fields::room("name", held.is_some(), there_are, SCHEMA_REGISTRIES_MAX, "schema registries")
+}
+
 pub(super) fn pipe(pipe: &Pipe, registry: &Registry, options: &Options) -> Checked {
     fields::name("name", &pipe.name, 64, "")?;
     fields::description(pipe.description.as_deref())?;
     if !registry.pipes.contains_key(&pipe.name) && registry.pipes.size() >= PIPES_MAX {
         return wrong("name", format!("there are {PIPES_MAX} pipes already"));
     }
+    fields::tags(&pipe.tags, registry.pipes.get(&pipe.name).map(|held| &held.tags))?;
     // The reason names the parameter.
     fakemon_pipe::check(pipe, options.unserved_targets).map_err(|error| ("pipe", error.to_string()))
 }
@@ -65,6 +93,8 @@ pub(super) fn pipe(pipe: &Pipe, registry: &Registry, options: &Options) -> Check
 pub(super) fn schedule(schedule: &Schedule, registry: &Registry, options: &Options) -> Checked {
     fields::name("name", &schedule.name, 64, "")?;
     fields::description(schedule.description.as_deref())?;
+    let held = registry.schedules.get(&(schedule.group.clone(), schedule.name.clone()));
+    fields::room("name", held.is_some(), registry.schedules.size(), SCHEDULES_MAX, "schedules")?;
     if schedule.group != DEFAULT_GROUP && !registry.schedule_groups.contains_key(&schedule.group) {
         return wrong("group", format!("there is no schedule group {}", schedule.group));
     }
@@ -84,7 +114,13 @@ pub(super) fn schedule(schedule: &Schedule, registry: &Registry, options: &Optio
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
     fields::arn("target", &text(target.get("Arn")).unwrap_or_default())?;
     fields::dead_letter_arn(text(target.get("DeadLetterConfig").and_then(|config| config.get("Arn"))).as_deref())?;
-    check_target(&target, options.unserved_targets).map_err(|error| ("target", error.to_string()))
+    check_target(&target, options.unserved_targets).map_err(|error| ("target", error.to_string()))?;
+    match reserved_event(&target) {
+        Some((bus, source)) if held.is_none_or(|held| held.target != schedule.target) => {
+            wrong("target", format!("its source must not be `{source}` on the bus `{bus}`: others say that"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn writable(name: &str, registry: &Registry) -> Checked {
@@ -97,6 +133,8 @@ fn writable(name: &str, registry: &Registry) -> Checked {
 
 pub(super) fn schema(schema: &Schema, registry: &Registry) -> Checked {
     fields::name("name", &schema.name, 385, "@")?;
+    let held = registry.schemas.get(&(schema.registry.clone(), schema.name.clone()));
+    fields::tags(&schema.tags, held.map(|held| &held.tags))?;
     writable(&schema.registry, registry)
 }
 

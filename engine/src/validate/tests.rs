@@ -4,6 +4,7 @@ use super::validate;
 use fakemon_capture::options::Options;
 use fakemon_model::ids::Timestamp;
 use fakemon_resource::Registry;
+use fakemon_resource::inbound::{Period, Quota, Throttle, UsagePlan};
 use fakemon_resource::resource::{
     Archive, Bus, Change, InputTransformer, Queue, Resource, Retry, Rule, SchemaVersion, Target,
 };
@@ -128,5 +129,83 @@ fn what_is_deleted_is_of_a_kind_that_there_is() {
     }
     for wrong in ["bus/default", "bus/fakemon", "rules/default/r", "rule", ""] {
         assert_eq!(delete(wrong).map_err(|error| error.field), Err("key"), "{wrong}");
+    }
+}
+
+#[test]
+fn what_the_api_refuses_the_engine_refuses_too() {
+    let registry = world();
+    let tags = |count: usize, key: &str, value: &str| {
+        let mut tags: BTreeMap<String, String> = (1..count).map(|n| (n.to_string(), String::new())).collect();
+        tags.insert(key.to_owned(), value.to_owned());
+        [
+            refused(Resource::Bus(Bus { tags: tags.clone(), ..Bus::new("shop") }), &registry),
+            refused(Resource::Queue(Queue { tags: tags.clone(), ..Queue::new("q") }), &registry),
+            refused(Resource::Rule(Rule { tags, ..Rule::new("default", "r2", r#"{"source":["shop"]}"#) }), &registry),
+        ]
+    };
+    assert_eq!(tags(50, "k", "v"), [None; 3]);
+    assert_eq!(tags(51, "k", "v"), [Some("tags"); 3]);
+    for (key, value) in [("aws:k", "v"), ("AWS:k", "v"), ("", "v"), (&"k".repeat(129), "v"), ("k", &"v".repeat(257))]
+    {
+        assert_eq!(tags(1, key, value), [Some("tags"); 3], "{key}");
+    }
+    assert_eq!(tags(1, "fakemon:schema-enforcement", "maybe")[0], Some("tags"));
+    let dead = Bus { dead_letter_arn: Some("arn:aws:sns:local:123456789012:t".into()), ..Bus::new("shop") };
+    assert_eq!(refused(Resource::Bus(dead), &registry), Some("dead_letter_arn"));
+    let schedule = |target: serde_json::Value| {
+        let schedule = serde_json::json!({ "group": "default", "name": "s", "region": "local", "description": null,
+            "expression": "rate(1 hours)", "zone": "UTC", "start": null, "end": null, "window_minutes": 0,
+            "enabled": true, "delete_when_over": false, "kms_key_arn": null, "target": target.to_string(),
+            "created_at": 0, "modified_at": 0, "client_token": null });
+        refused(Resource::Schedule(serde_json::from_value(schedule).unwrap()), &registry)
+    };
+    let bus = "arn:aws:events:local:123456789012:event-bus/default";
+    let said = |source: &str| {
+        schedule(serde_json::json!({ "Arn": bus, "RoleArn": "arn:aws:iam::1:role/r",
+            "EventBridgeParameters": { "Source": source, "DetailType": "t" } }))
+    };
+    assert_eq!(said("shop"), None);
+    assert_eq!([said("fakemon.capture"), said("aws.ec2")], [Some("target"); 2]);
+    let plan = |throttle: Option<(f64, u32)>, quota: Option<(u64, u32)>| {
+        let plan = UsagePlan {
+            id: "p".into(),
+            name: "p".into(),
+            description: None,
+            throttle: throttle.map(|(rate_per_s, burst)| Throttle { rate_per_s, burst }),
+            quota: quota.map(|(limit, offset_days)| Quota { limit, offset_days, period: Period::Week }),
+            stages: Vec::new(),
+            product_code: None,
+            created_at: Timestamp(0),
+            tags: BTreeMap::new(),
+        };
+        refused(Resource::UsagePlan(plan), &registry)
+    };
+    assert_eq!(plan(Some((1.0, 1)), Some((1, 6))), None);
+    for (throttle, quota, field) in [
+        (Some((f64::NAN, 1)), None, "throttle"),
+        (Some((-1.0, 1)), None, "throttle"),
+        (Some((1e10, 1)), None, "throttle"),
+        (Some((1.0, 0)), None, "throttle"),
+        (None, Some((0, 0)), "quota"),
+        (None, Some((1, 7)), "quota"),
+    ] {
+        assert_eq!(plan(throttle, quota), Some(field), "{throttle:?} {quota:?}");
+    }
+}
+
+#[test]
+fn a_filter_of_a_pipe_compiles() {
+    let pipe = |pattern: &str| {
+        let filter = serde_json::json!({ "FilterCriteria": { "Filters": [{ "Pattern": pattern }] } });
+        let pipe = serde_json::json!({ "name": "p", "region": "local", "description": null, "role_arn": "r",
+            "desired_state": "RUNNING", "change": "Created", "revision": 1, "runs_since": null, "source": QUEUE,
+            "source_parameters": filter, "enrichment": null, "enrichment_parameters": null, "target": QUEUE,
+            "target_parameters": null, "kept": {}, "tags": {}, "created_at": 0, "modified_at": 0 });
+        refused(Resource::Pipe(serde_json::from_value(pipe).unwrap()), &world())
+    };
+    assert_eq!(pipe(r#"{"body":{"kind":["a"]}}"#), None);
+    for wrong in ["{", "[]", r#"{"body":"a"}"#, r#"{"body":[{"prefix":7}]}"#] {
+        assert_eq!(pipe(wrong), Some("pipe"), "{wrong}");
     }
 }

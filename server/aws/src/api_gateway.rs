@@ -22,6 +22,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::{MethodFilter, get as get_usage};
 use fakemon_model::ids::Timestamp;
+use fakemon_model::limits::USAGE_PLANS_MAX;
 use fakemon_resource::Registry;
 use fakemon_resource::inbound::{ApiKey, Period, Quota, Throttle, UsagePlan};
 use fakemon_resource::resource::{Change, Resource, Tags};
@@ -30,14 +31,10 @@ use keys::{new_value, with_value};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-/// Keys, and usage plans, at most.
-const KEYS_MAX: usize = 10_000;
-const PLANS_MAX: usize = 300;
 /// Items on a page, at most and by default.
 const PAGE_MAX: u64 = 500;
 const PAGE: u64 = 25;
-const PERIODS: [(&str, Period, u32); 3] =
-    [("DAY", Period::Day, 0), ("WEEK", Period::Week, 6), ("MONTH", Period::Month, 27)];
+const PERIODS: [(&str, Period); 3] = [("DAY", Period::Day), ("WEEK", Period::Week), ("MONTH", Period::Month)];
 const PAGED: [InQuery; 2] = [("limit", "limit", Kind::Number), ("position", "position", Kind::Text)];
 
 const USAGE: &[InQuery] = &[
@@ -206,8 +203,7 @@ fn invalid_patch((op, path, _): Patch<'_>) -> ApiError {
 }
 
 fn shown_plan(plan: &UsagePlan) -> Value {
-    let period =
-        |quota: &Quota| PERIODS.iter().find(|(_, period, _)| *period == quota.period).map(|(word, ..)| *word);
+    let period = |quota: &Quota| PERIODS.iter().find(|(_, period)| *period == quota.period).map(|(word, _)| *word);
     object([
         ("id", Some(plan.id.clone().into())),
         ("name", Some(plan.name.clone().into())),
@@ -231,12 +227,12 @@ fn shown_plan(plan: &UsagePlan) -> Value {
 
 /// Checks a quota; errors in the service's words.
 fn quota(limit: Option<u64>, offset: u64, period: &str) -> Result<Quota, ApiError> {
-    let found = PERIODS.iter().find(|(word, ..)| *word == period);
-    let (word, period, offset_max) =
-        found.ok_or_else(|| bad("Usage Plan quota period must be DAY, WEEK or MONTH"))?;
+    let found = PERIODS.iter().find(|(word, _)| *word == period);
+    let (word, period) = found.ok_or_else(|| bad("Usage Plan quota period must be DAY, WEEK or MONTH"))?;
     let limit =
         limit.filter(|limit| *limit > 0).ok_or_else(|| bad("Usage Plan quota limit must be greater than 0"))?;
-    match u32::try_from(offset).ok().filter(|offset| offset <= offset_max) {
+    let offset_max = period.offset_days_max();
+    match u32::try_from(offset).ok().filter(|offset| *offset <= offset_max) {
         Some(offset_days) => Ok(Quota { limit, offset_days, period: *period }),
         None => Err(bad(format!(
             "Usage Plan quota offset must be between 0 and {offset_max} inclusive in the {word} period"
@@ -257,8 +253,8 @@ fn create_plan(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> R
     let (name, description) = (request.required("name"), request.short("description", 1_024));
     request.check_length("name", name, 1, 1_024);
     check(request)?;
-    if registry.usage_plans.size() >= PLANS_MAX {
-        return Err(too_many("usage plans", PLANS_MAX));
+    if registry.usage_plans.size() >= USAGE_PLANS_MAX {
+        return Err(too_many("usage plans", USAGE_PLANS_MAX));
     }
     let throttle = request
         .get("throttle")
@@ -312,9 +308,8 @@ fn update_plan(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Resu
 }
 
 fn change_plan(plan: &mut UsagePlan, patch: Patch<'_>) -> Result<(), ApiError> {
-    let word = |quota: Quota| {
-        PERIODS.iter().find(|(_, period, _)| *period == quota.period).map_or("DAY", |(word, ..)| *word)
-    };
+    let word =
+        |quota: Quota| PERIODS.iter().find(|(_, period)| *period == quota.period).map_or("DAY", |(word, _)| *word);
     let (limit, offset) = plan.quota.map_or((None, 0), |quota| (Some(quota.limit), quota.offset_days.into()));
     let period = plan.quota.map_or("MONTH", word);
     let (rate, burst) = plan.throttle.map_or((0.0, 1), |held| (held.rate_per_s, held.burst.into()));

@@ -110,6 +110,17 @@ impl ApiError {
         ApiError::new("ResourceNotFoundException", message)
     }
 
+    /// A body that was not read: it is too large, or did not arrive whole.
+    pub fn unread(status: StatusCode) -> ApiError {
+        match status {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                let message = format!("a request has at most {BODY_BYTES_MAX} bytes: send less at once");
+                ApiError { status, ..ApiError::new("RequestEntityTooLargeException", message) }
+            }
+            _ => ApiError::invalid("the body did not arrive whole: send it again"),
+        }
+    }
+
     pub fn internal(message: impl Into<String>) -> ApiError {
         ApiError { status: StatusCode::INTERNAL_SERVER_ERROR, code: "InternalException", message: message.into() }
     }

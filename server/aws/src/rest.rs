@@ -98,7 +98,7 @@ pub fn members(
     query: &[InQuery],
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Map<String, Value>, ApiError> {
-    let body = body.map_err(|_| ApiError::invalid("the body is too large, or did not arrive whole"))?;
+    let body = body.map_err(|rejection| ApiError::unread(rejection.status()))?;
     let mut members = read_json(&body)?;
     let unread = |error: QueryRejection| ApiError::invalid(format!("the query cannot be read: {error}"));
     let Query(pairs) = pairs.map_err(unread)?;

@@ -73,7 +73,7 @@ pub(super) async fn post(
     let members = match &body {
         Ok(body) => read_json(body),
         Err(_) if service == Service::Sqs => Err(sqs::too_large(operation, length(&headers))),
-        Err(_) => Err(ApiError::invalid("the body is too large, or did not arrive whole")),
+        Err(rejection) => Err(ApiError::unread(rejection.status())),
     };
     let outcome = match members {
         Ok(members) => carry(&shared, service, operation, &members, &headers).await,

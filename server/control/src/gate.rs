@@ -95,12 +95,23 @@ async fn signed(keys: &AccessKeys, request: Request) -> Result<Request, Box<Resp
     let refuse = |error: ApiError| {
         tracing::debug!(path = parts.uri.path(), code = error.code, "not let in: {}", error.message);
         Box::new(match is_own(parts.uri.path()) {
+            true if error.status == StatusCode::PAYLOAD_TOO_LARGE => {
+                Refusal::new(error.status, "too_large", error.message).into_response()
+            }
             true => Refusal::new(StatusCode::FORBIDDEN, "not_signed", error.message).into_response(),
             false => aws::refuse(&parts.uri, &parts.headers, error),
         })
     };
     let promising = signature::look_at(&parts, keys, jiff::Timestamp::now()).map_err(refuse)?;
-    let unread = |_| ApiError::invalid("the body is too large, or did not arrive whole");
+    let is_too_large = parts.headers.get(header::CONTENT_LENGTH).is_some_and(|length| {
+        length
+            .to_str()
+            .ok()
+            .and_then(|length| length.parse().ok())
+            .is_none_or(|bytes: usize| bytes > fakemon_aws::BODY_BYTES_MAX)
+    });
+    let status = if is_too_large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
+    let unread = |_| ApiError::unread(status);
     let body = to_bytes(body, fakemon_aws::BODY_BYTES_MAX).await.map_err(unread).map_err(refuse)?;
     promising.check(&parts, &body).map_err(refuse)?;
     Ok(Request::from_parts(parts, Body::from(body)))

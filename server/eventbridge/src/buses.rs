@@ -1,4 +1,8 @@
 //! Event buses and who may put events on them.
+//!
+//! The `DeadLetterConfig` of a bus is for events that the service cannot encrypt or decrypt with a customer's key.
+//! Nothing is encrypted with such a key here, so nothing goes there: it must be the ARN of a standard queue, and is
+//! returned. Dead letters of deliveries go where their targets say.
 
 use crate::lookup::existing_bus;
 use crate::{partners, tags};

@@ -11,6 +11,7 @@ use fakemon_model::ids::{Position, Timestamp};
 use fakemon_pattern::raw;
 use fakemon_resource::inbound::EventSourceState;
 use fakemon_resource::{NewEvent, Registry};
+use fakemon_schedule::is_reserved;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -224,14 +225,6 @@ fn new_event(entry: &Value, bus: &str, call: &Call<'_>) -> NewEvent {
         origin: None,
         trace: entry["TraceHeader"].as_str().map(str::to_owned),
     }
-}
-
-/// Whether clients must not put such an event: events of the engine, of cloud services and of partners have to be
-/// authentic.
-pub fn is_reserved(bus: &str, source: &str, detail_type: &str) -> bool {
-    source.starts_with("aws.")
-        || bus.starts_with(crate::partners::PREFIX)
-        || authorship::check(source, detail_type).is_err()
 }
 
 /// The latest moment, in whole seconds since 1970: what nanoseconds in 64 bits hold.

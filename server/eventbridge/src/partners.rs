@@ -4,6 +4,7 @@
 use fakemon_aws::request::{Request, arn, paged};
 use fakemon_aws::{ApiError, Call, Operation, Reply, seconds};
 use fakemon_model::envelope::ACCOUNT;
+use fakemon_model::limits::EVENT_SOURCES_MAX;
 use fakemon_resource::Registry;
 use fakemon_resource::inbound::{EventSource, EventSourceState};
 use fakemon_resource::resource::{Change, Resource};
@@ -12,8 +13,6 @@ use serde_json::{Value, json};
 /// Prefix of every name.
 pub const PREFIX: &str = "aws.partner/";
 const SOURCE_NAME: &str = r"aws\.partner(/[\.\-_A-Za-z0-9]+){2,}";
-/// Partner event sources, at most.
-const SOURCES_MAX: usize = 10_000;
 
 pub fn operation(name: &str) -> Option<Operation> {
     Some(match name {
@@ -51,7 +50,7 @@ pub fn new_source(
             "Event source {name} and event source {other} cannot both be: the name of one is the beginning of the other's."
         )));
     }
-    if registry.event_sources.size() >= SOURCES_MAX {
+    if registry.event_sources.size() >= EVENT_SOURCES_MAX {
         return Err(too_many());
     }
     let (name, state) = (name.to_owned(), EventSourceState::Pending);

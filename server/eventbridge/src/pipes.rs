@@ -13,6 +13,7 @@ use fakemon_aws::request::{NAME, Request, object, paged};
 use fakemon_aws::rest::{InQuery, Kind, route};
 use fakemon_aws::{ApiError, Call, Operation, Reply, seconds};
 use fakemon_model::envelope::ACCOUNT;
+use fakemon_model::limits::TAGS_MAX;
 use fakemon_pipe::PIPES_MAX;
 use fakemon_resource::Registry;
 use fakemon_resource::resource::{Change, DesiredState, Pipe, PipeChange, Resource, Tags};
@@ -41,7 +42,6 @@ const CURRENT_STATES: [&str; 15] = [
 const KEPT: [&str; 2] = ["KmsKeyIdentifier", "LogConfiguration"];
 /// Members that say where a stream begins; an update cannot change them.
 const BEGINNING: [&str; 2] = ["StartingPosition", "StartingPositionTimestamp"];
-const TAGS_MAX: usize = 50;
 
 const IN_LIST: &[InQuery] = &[
     ("NamePrefix", "NamePrefix", Kind::Text),

@@ -19,6 +19,7 @@ use fakemon_aws::request::{Request, object, paged, token_behind};
 use fakemon_aws::rest::{self, Kind};
 use fakemon_aws::{ApiError, Call, Operation, Reply, seconds};
 use fakemon_model::ids::Timestamp;
+use fakemon_model::limits::SCHEDULES_MAX;
 use fakemon_resource::resource::{Change, Resource, Schedule};
 use fakemon_resource::{DEFAULT_GROUP, Registry};
 use fakemon_schedule::{Expression, schedule_arn, zone};
@@ -28,8 +29,6 @@ use std::sync::Arc;
 
 /// Characters of names of schedules and groups.
 const NAME: &str = "[0-9a-zA-Z-_.]+";
-/// Schedules of all groups together, at most.
-const SCHEDULES_MAX: usize = 1_000_000;
 /// How far in the past `StartDate` may be when a schedule is created.
 const START_AGO_NS_MAX: u64 = 300_000_000_000;
 

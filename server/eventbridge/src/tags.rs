@@ -4,12 +4,10 @@ use crate::lookup::{existing_bus, existing_rule};
 use fakemon_aws::request::Request;
 use fakemon_aws::{ApiError, Call, Operation, Reply};
 use fakemon_delivery::schema::Enforcement;
+use fakemon_model::limits::TAGS_MAX;
 use fakemon_resource::resource::{Change, Resource, Tags};
 use fakemon_resource::{DEFAULT_BUS, Registry};
 use serde_json::{Value, json};
-
-/// Tags of one resource.
-const TAGS_MAX: usize = 50;
 
 pub(crate) fn operation(name: &str) -> Option<Operation> {
     Some(match name {

@@ -3,12 +3,11 @@
 use crate::{checked, group_of, invalid, named};
 use fakemon_aws::request::{Request, object};
 use fakemon_aws::{ApiError, Call, Operation, Reply};
+use fakemon_model::limits::LOG_POLICIES_MAX;
 use fakemon_resource::Registry;
 use fakemon_resource::resource::{Change, LogGroup, LogPolicy, Resource, Tags};
 use serde_json::{Value, json};
 
-/// Resource policies that there may be, as with the service.
-const POLICIES_MAX: usize = 10;
 /// The longest policy document, in characters.
 const POLICY_CHARS_MAX: usize = 5_120;
 /// Groups on a page of the list.
@@ -191,7 +190,7 @@ fn put_policy(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Re
     if serde_json::from_str::<Value>(document).is_err() {
         return Err(invalid("The specified policy document is not valid: it must be JSON."));
     }
-    if !registry.log_policies.contains_key(name) && registry.log_policies.size() >= POLICIES_MAX {
+    if !registry.log_policies.contains_key(name) && registry.log_policies.size() >= LOG_POLICIES_MAX {
         return Err(ApiError::new("LimitExceededException", "Resource limit exceeded."));
     }
     let policy = LogPolicy { name: name.into(), document: document.into(), modified_at: call.now };

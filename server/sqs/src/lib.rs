@@ -35,6 +35,7 @@ use fakemon_engine::Engine;
 use fakemon_http::Backend;
 use fakemon_http::places::become_poll;
 use fakemon_model::envelope::ACCOUNT;
+use fakemon_model::limits::TAGS_MAX;
 use fakemon_queue::queue::{NewMessage, QueueError, Redrive, Settlement, is_fifo, is_id};
 use fakemon_resource::Registry;
 use fakemon_resource::resource::{Change, Queue, Resource, Tags};
@@ -71,8 +72,6 @@ impl Deref for Sqs {
     }
 }
 
-/// Tags of a queue.
-const TAGS_MAX: usize = 50;
 /// Lists that are present in answers even when empty.
 const NEVER_ABSENT: [&str; 2] = ["queueUrls", "Results"];
 

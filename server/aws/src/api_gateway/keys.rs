@@ -1,10 +1,11 @@
 //! Operations on API keys: create, get, list, update, delete.
 
-use super::{KEYS_MAX, bad, check, existing_key, invalid_patch, listed, newest_first, page, patches, tags, too_many};
+use super::{bad, check, existing_key, invalid_patch, listed, newest_first, page, patches, tags, too_many};
 use crate::api_keys;
 use crate::request::{Request, object};
 use crate::{ApiError, Call, Reply, seconds};
 use fakemon_http::standard_webhooks;
+use fakemon_model::limits::API_KEYS_MAX;
 use fakemon_resource::Registry;
 use fakemon_resource::inbound::ApiKey;
 use fakemon_resource::resource::{Change, Resource};
@@ -28,8 +29,8 @@ pub(crate) fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>
     let (name, description) = (request.short("name", 1_024), request.short("description", 1_024));
     let (customer_id, given) = (request.short("customerId", 1_024), request.text("value"));
     check(request)?;
-    if registry.api_keys.size() >= KEYS_MAX {
-        return Err(too_many("API keys", KEYS_MAX));
+    if registry.api_keys.size() >= API_KEYS_MAX {
+        return Err(too_many("API keys", API_KEYS_MAX));
     }
     let value = match given {
         None | Some("") => new_value(),

@@ -10,15 +10,13 @@ use fakemon_aws::rest::{self, Kind};
 use fakemon_aws::{ApiError, Call, Operation, Reply, seconds};
 use fakemon_model::envelope::ACCOUNT;
 use fakemon_model::ids::Timestamp;
+use fakemon_model::limits::SCHEDULE_GROUPS_MAX;
 use fakemon_resource::resource::{Change, Resource, ScheduleGroup, Tags};
 use fakemon_resource::{DEFAULT_GROUP, Registry};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::ops::Bound;
 use std::sync::Arc;
-
-/// Groups, at most.
-const GROUPS_MAX: usize = 500;
 
 pub(crate) fn routes() -> Router<Arc<Api>> {
     const LIST: &[rest::InQuery] = &[
@@ -81,8 +79,8 @@ fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result
             true => conflict(format!("Schedule group {name} was made with this ClientToken and other parameters.")),
         };
     }
-    if registry.schedule_groups.size() >= GROUPS_MAX {
-        let message = format!("Schedule group limit exceeded: there are {GROUPS_MAX} already.");
+    if registry.schedule_groups.size() >= SCHEDULE_GROUPS_MAX {
+        let message = format!("Schedule group limit exceeded: there are {SCHEDULE_GROUPS_MAX} already.");
         return Err(ApiError::new("ServiceQuotaExceededException", message));
     }
     let (created_at, modified_at) = (call.now, call.now);

@@ -1,12 +1,11 @@
 //! The member `Target` of a schedule: checked as the service does, and stored as it was sent, with the defaults of
 //! its retry policy.
 
-use crate::events::is_reserved;
 use fakemon_aws::request::{Request, lower};
 use fakemon_aws::{ApiError, Call};
+use fakemon_resource::Destination;
 use fakemon_resource::resource::Schedule;
-use fakemon_resource::{DEFAULT_BUS, Destination};
-use fakemon_schedule::{PUT_EVENTS, check_target};
+use fakemon_schedule::{check_target, reserved_event};
 use serde_json::{Map, Value, json};
 
 /// The longest input, in bytes.
@@ -78,27 +77,10 @@ fn check(target: &Map<String, Value>, call: &Call<'_>) -> Result<(), ApiError> {
     }
     check_target(target, call.settings.allow_unserved_targets)
         .map_err(|error| ApiError::invalid(format!("Invalid Target: {error}")))?;
-    match said(target, arn).into_iter().find(|(bus, source, kind)| is_reserved(bus, source, kind)) {
-        Some((bus, source, _)) => Err(ApiError::invalid(format!(
+    match reserved_event(target) {
+        Some((bus, source)) => Err(ApiError::invalid(format!(
             "Invalid Target: Source must not be {source} on the event bus {bus}: others say that"
         ))),
         None => Ok(()),
     }
-}
-
-/// Events that a target puts: bus, source, detail-type.
-fn said(target: &Map<String, Value>, arn: &str) -> Vec<(String, String, String)> {
-    let text = |value: &Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
-    if let Destination::Bus(bus) = Destination::of(arn) {
-        let said = target.get("EventBridgeParameters").unwrap_or(&Value::Null);
-        return vec![(bus, text(said, "Source"), text(said, "DetailType"))];
-    }
-    let input = target.get("Input").and_then(Value::as_str).filter(|_| arn == PUT_EVENTS);
-    let input: Value = input.and_then(|input| serde_json::from_str(input).ok()).unwrap_or_default();
-    let entries = input["Entries"].as_array().into_iter().flatten();
-    let bus = |entry: &Value| {
-        let bus = entry["EventBusName"].as_str().unwrap_or(DEFAULT_BUS);
-        bus.rsplit_once(":event-bus/").map_or(bus, |(_, name)| name).to_owned()
-    };
-    entries.map(|entry| (bus(entry), text(entry, "Source"), text(entry, "DetailType"))).collect()
 }

@@ -6,14 +6,13 @@ use crate::tags::check_keys;
 use fakemon_aws::request::Request;
 use fakemon_aws::{ApiError, Call, Operation, Reply};
 use fakemon_delivery::schema::Mode;
+use fakemon_model::limits::TAGS_MAX;
 use fakemon_resource::Registry;
 use fakemon_resource::resource::{Change, Resource, Tags};
 use serde_json::{Value, json};
 
 /// The tag that says how versions have to be compatible.
 pub(super) const COMPATIBILITY: &str = "fakemon:compatibility";
-/// Tags of one resource, at most.
-const TAGS_MAX: usize = 50;
 
 /// The operation behind `GET`, `POST` or `DELETE` of `/tags/{ResourceArn}`.
 pub(crate) fn operation(act: &str) -> Option<Operation> {
