@@ -17,6 +17,7 @@ use fakemon_delivery::notices::{Notice, NoticeKind, Notices};
 use fakemon_journal::Databases;
 use fakemon_model::ids::{Position, Token};
 use fakemon_resource::NewEvent;
+use fakemon_sync::seldom;
 use shedding::{Shedding, Throws};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -112,6 +113,8 @@ impl Monitor {
     fn look(&mut self) {
         self.client.poll(&mut Vec::new());
         self.look_after_databases();
+
+        seldom::tell_left_out();
         let (now, shared) = (self.courier.now(), self.shared.clone());
         let thresholds = &shared.options.thresholds;
         let slow = shared.group_figures.lock().unwrap_or_else(PoisonError::into_inner).slow.take();

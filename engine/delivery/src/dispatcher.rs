@@ -21,6 +21,7 @@ use fakemon_resource::resource::{Retry, Rule, Target};
 use fakemon_resource::{Destination, Resources};
 use fakemon_schedule::Invocation;
 use fakemon_sync::clock::Clock;
+use fakemon_sync::seldom::Seldom;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +33,9 @@ const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// The retry policy of a target without one, as with AWS.
 const RETRY: Retry = Retry { attempts_max: 185, age_s_max: 86_400 };
+
+static GIVEN_UP: Seldom = Seldom::new("given up, and there is no dead-letter queue");
+static LETTER_LOST: Seldom = Seldom::new("a dead letter is lost");
 
 /// Why an attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -346,13 +350,15 @@ impl Dispatcher {
     ) {
         lane.figures().failed.fetch_add(1, Ordering::Relaxed);
         let Some(Destination::Queue(queue)) = target.dead_letter_arn.as_deref().map(Destination::of) else {
-            tracing::warn!(
-                rule = target.rule,
-                target = target.id,
-                position = %parcel.key.position(),
-                "given up, and there is no dead-letter queue: {}",
-                failed.message
-            );
+            GIVEN_UP.say(|| {
+                tracing::warn!(
+                    rule = target.rule,
+                    target = target.id,
+                    position = %parcel.key.position(),
+                    "given up, and there is no dead-letter queue: {}",
+                    failed.message
+                );
+            });
             note_given_up(lane, event, true);
             return lane.done([parcel.key]);
         };
@@ -381,7 +387,9 @@ impl Dispatcher {
             }
             Err(error) => {
                 lane.figures().dead_letters_failed.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(rule = target.rule, target = target.id, queue, "a dead letter is lost: {error}");
+                LETTER_LOST.say(|| {
+                    tracing::warn!(rule = target.rule, target = target.id, queue, "a dead letter is lost: {error}");
+                });
             }
         }
         lane.done([parcel.key]);

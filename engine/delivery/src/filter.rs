@@ -11,10 +11,13 @@ use fakemon_model::envelope::{RESOURCE_CHANGED, SOURCE_ENGINE, Told};
 use fakemon_model::event::Event;
 use fakemon_pattern::pattern::{InvalidPattern, Matcher, Pattern, Scratch, WEIGHT_MAX};
 use fakemon_resource::resource::Rule;
+use fakemon_sync::seldom::Seldom;
 use hashbrown::HashMap;
 use records::Records;
 pub use records::{Names, Text};
 use std::sync::Arc;
+
+static UNMATCHED: Seldom = Seldom::new("an event cannot be matched");
 
 /// Rules of a bus by number; a number is good until the filter is made again.
 pub struct Filter {
@@ -148,7 +151,7 @@ impl Filter {
         let held = if of_changes { &mut self.changes } else { &mut self.json };
         let matcher = held.get_or_insert_with(|| compile(numbered.map(|(rule, (pattern, _))| (rule, &**pattern))));
         matcher.matches(json.as_bytes(), &mut self.scratch).unwrap_or_else(|error| {
-            tracing::warn!("an event cannot be matched: {error}");
+            UNMATCHED.say(|| tracing::warn!("an event cannot be matched: {error}"));
             &[]
         })
     }

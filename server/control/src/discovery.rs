@@ -19,6 +19,7 @@ use fakemon_model::limits::{SCHEMA_BYTES_MAX, SCHEMA_CHARS_MAX, SCHEMA_VERSIONS_
 use fakemon_pattern::raw;
 use fakemon_resource::resource::{Change, Resource, Schema, SchemaVersion, Tags};
 use fakemon_resource::{DEFAULT_BUS, GAME_BUS, NewEvent, Registry};
+use fakemon_sync::seldom::Seldom;
 use hashbrown::HashMap;
 use serde_json::{Value, json};
 use share::Share;
@@ -26,6 +27,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+static TOO_ALIKE: Seldom = Seldom::new("nothing is learned of these events");
 
 /// Interval of reads of the journal.
 const EVERY: Duration = Duration::from_millis(100);
@@ -177,7 +180,13 @@ impl Discovery {
                 .filter(|name| !self.names.contains(name))
                 .or_else(|| schema::free_name(registry, source, detail_type, |name| self.names.contains(name)));
             if name.is_none() {
-                tracing::warn!(source, detail_type, "nothing is learned of these events: their names are too alike");
+                TOO_ALIKE.say(|| {
+                    tracing::warn!(
+                        source,
+                        detail_type,
+                        "nothing is learned of these events: their names are too alike"
+                    );
+                });
             }
             self.names.extend(name.clone());
             let learned = name.map(|name| Learned::begin(registry, name, bus, source, detail_type));

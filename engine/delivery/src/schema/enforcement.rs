@@ -18,9 +18,12 @@ use fakemon_model::limits::SCHEMA_CACHE_BYTES_MAX;
 use fakemon_pattern::raw;
 use fakemon_resource::{NewEvent, Registry, resource};
 use fakemon_schema::EventParts;
+use fakemon_sync::seldom::Seldom;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+static NOT_AS_SAID: Seldom = Seldom::new("an event is not what its schema says");
 
 /// What happens to events that do not conform to their schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +138,9 @@ impl Enforcer {
             Verdict::Fine => Ok(()),
             Verdict::Refused(violation) => Err(violation),
             Verdict::Warned(what) => {
-                tracing::warn!(bus, source, detail_type, "an event is not what its schema says: {what}");
+                NOT_AS_SAID.say(|| {
+                    tracing::warn!(bus, source, detail_type, "an event is not what its schema says: {what}");
+                });
                 Ok(())
             }
         }

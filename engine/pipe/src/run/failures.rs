@@ -7,8 +7,12 @@ use crate::state::PipeStatus;
 use fakemon_delivery::{Failed, FailureCode};
 use fakemon_journal::{Batch, ReadError};
 use fakemon_queue::queue::{Attribute, NewMessage};
+use fakemon_sync::seldom::Seldom;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+
+static GIVEN_UP: Seldom = Seldom::new("a pipe: given up, and there is no dead-letter queue");
+static LETTER_LOST: Seldom = Seldom::new("a pipe: a dead letter is lost");
 
 impl Run {
     pub(super) fn exhausted(&self, failed: &Failed, record: &Record) -> Option<Option<&'static str>> {
@@ -83,8 +87,9 @@ impl Run {
         let courier = &self.parts.courier;
         let there = |queue: &&String| courier.registry().queues.contains_key(*queue);
         let Some(queue) = self.plan.dead_letters.as_ref().filter(there) else {
-            tracing::warn!(pipe = self.name, "given up, and there is no dead-letter queue: {}", failed.message);
-            return;
+            return GIVEN_UP.say(|| {
+                tracing::warn!(pipe = self.name, "given up, and there is no dead-letter queue: {}", failed.message);
+            });
         };
         let message = NewMessage {
             body: record.raw.to_string(),
@@ -93,7 +98,9 @@ impl Run {
         };
         match courier.queues.enqueue(queue, vec![message], Batch::default(), false, courier.now()) {
             Ok(_) => PipeFigures::add(&self.figures.dead_lettered, 1),
-            Err(error) => tracing::warn!(pipe = self.name, queue, "a dead letter is lost: {error}"),
+            Err(error) => LETTER_LOST.say(|| {
+                tracing::warn!(pipe = self.name, queue, "a dead letter is lost: {error}");
+            }),
         }
     }
 
