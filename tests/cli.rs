@@ -153,7 +153,7 @@ fn settings_are_refused_by_name_with_the_remedy() {
         refusal(&["serve", "--config", file.to_str().unwrap()])
     };
     for (text, expected) in [
-        ("cors = 2", "unknown field `cors`"),
+        ("cors = 2", "there is no setting cors"),
         ("cores = 0", "cores must be from 1 to"),
         ("[world]\nreach_m = -1", "world.reach_m"),
         ("[world]\nspecies_file = \"nowhere.toml\"", "world.species_file"),

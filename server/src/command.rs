@@ -211,9 +211,30 @@ fn report_usage(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
     let what = text.split("\n\nUsage:").next().unwrap_or(&text);
     let what = what.split("\n\nFor more information").next().unwrap_or(what);
-    let what = one_line(what.trim_start_matches("error: "));
+    let what = in_plain_words(&one_line(what.trim_start_matches("error: ")));
     say(&format!("{what}; see `fakemon help`"));
     ExitCode::from(2)
+}
+
+/// The words of the parsers of numbers as what a number must be: `0 is not in 1..=100`, `invalid digit found in
+/// string`.
+fn in_plain_words(what: &str) -> String {
+    let Some((start, why)) = what.rsplit_once(": ") else { return what.to_owned() };
+    let wanted = match why {
+        "invalid digit found in string" | "cannot parse integer from empty string" => {
+            "give a whole number".to_owned()
+        }
+        "number too large to fit in target type" => "give a smaller whole number".to_owned(),
+        "number too small to fit in target type" => "give a whole number from 0".to_owned(),
+        "invalid float literal" | "cannot parse float from empty string" => "give a number".to_owned(),
+        why => match why.split_once(" is not in ").and_then(|(_, range)| range.split_once("..")) {
+            Some((least, "")) => format!("give a whole number from {least}"),
+            Some(("", most)) => format!("give a whole number up to {}", most.trim_start_matches('=')),
+            Some((least, most)) => format!("give a whole number from {least} to {}", most.trim_start_matches('=')),
+            None => return what.to_owned(),
+        },
+    };
+    format!("{start}: {wanted}")
 }
 
 const LEVELS: &str = "error, warn, info, debug, trace, off";
@@ -263,6 +284,23 @@ fn say_panic(panic: &PanicHookInfo<'_>) {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[test]
+    fn numbers_are_refused_in_words() {
+        for (arguments, said) in [
+            (&["serve", "--cores", "x"][..], "give a whole number"),
+            (&["serve", "--cores", ""], "give a whole number"),
+            (&["serve", "--seed", "18446744073709551616"], "give a smaller whole number"),
+            (&["timeline", "--top", "0"], "give a whole number from 1 to 1000"),
+            (&["replay", "--what-if", "--throws-per-second", "0"], "give a whole number from 1 to 4294967295"),
+        ] {
+            let arguments = [&["fakemon"], arguments].concat();
+            let text = CommandLine::try_parse_from(arguments.clone()).unwrap_err().render().to_string();
+            let what = text.split("\n\n").next().unwrap();
+            assert!(in_plain_words(&one_line(what)).ends_with(&format!(": {said}")), "{arguments:?}: {what}");
+        }
+        assert_eq!(in_plain_words("no number: here"), "no number: here");
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

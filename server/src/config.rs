@@ -1,5 +1,15 @@
 //! Settings of `fakemon serve`: the settings file overrides the defaults; flags override both. The file `config.toml`
 //! beside this one documents every setting; `fakemon config` prints it and a test reads it.
+//!
+//! - `quantity`: spans of time and numbers of bytes
+//! - `log_level`: the setting `log.level`
+//! - `reading`: what is wrong with a file that cannot be read
+
+mod quantity;
+mod log_level;
+mod reading;
+
+pub use quantity::{Size, Time};
 
 use fakemon_edge::{GENERAL_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX, RouteSelection, THREADS_MAX, TIMEOUTS};
 use fakemon_journal::files::{read_bytes, read_text};
@@ -7,11 +17,9 @@ use fakemon_load::demo::{PLAYERS_MAX, RADIUS_M, SPAWNS_PER_SECOND, WILD_MAX};
 use fakemon_model::limits::CORES_MAX;
 use fakemon_model::species::SpeciesTable;
 use serde::{Deserialize, Deserializer, de};
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 use toml::de::DeTable;
 
@@ -124,6 +132,9 @@ pub struct Config {
     /// The settings file; none: all values are defaults.
     #[serde(skip)]
     pub file: Option<SettingsFile>,
+    /// Settings that flags override.
+    #[serde(skip)]
+    pub flags: Vec<&'static str>,
 }
 
 /// Logging.
@@ -151,7 +162,7 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct World {
-    /// The reach of an attempt, in metres: above 0, at most 100,000. Default 50.
+    /// The reach of an attempt, in metres: 0.001 to 100,000. Default 50.
     pub reach_m: f64,
     /// Seed of the dodge rolls; none: the journal's, or a random one for a new journal.
     pub seed: Option<u64>,
@@ -362,6 +373,7 @@ impl Default for Config {
             connections: Connections::default(),
             demo: Demo::default(),
             file: None,
+            flags: Vec::new(),
         }
     }
 }
@@ -431,6 +443,14 @@ impl Limits {
                 return Err(ConfigError::of(key, format!("{key} must be from 1 to {PLACES_MAX}")));
             }
         }
+        let is_default = self.streams_per_player == Limits::default().streams_per_player;
+        if self.streams_per_player > self.streams_max && !is_default {
+            let key = "limits.streams_per_player";
+            return Err(ConfigError::of(
+                key,
+                format!("{key} must be at most limits.streams_max ({})", self.streams_max),
+            ));
+        }
         if !(1..=100).contains(&self.address_share_percent) {
             let key = "limits.address_share_percent";
             return Err(ConfigError::of(key, format!("{key} must be from 1 to 100")));
@@ -490,6 +510,13 @@ impl Connections {
                 let form = "1 to 64 letters, digits, `.`, `-` and `_`";
                 return refuse(key, format!("{key} must be the name of an API destination: {form}"));
             }
+        }
+        let authorizers = [&self.authorizer, &self.play_authorizer, &self.ws_authorizer];
+        if self.authorizer_ttl.is_some() && authorizers.iter().all(|authorizer| authorizer.is_none()) {
+            let key = "connections.authorizer_ttl";
+            let what =
+                "there is no authorizer whose decisions could be kept: set connections.authorizer, or leave it out";
+            return refuse(key, format!("{key}: {what}"));
         }
         if let Some(ttl) = self.authorizer_ttl {
             check_time("connections.authorizer_ttl", ttl, Duration::from_millis(1), 86_400)?;
@@ -554,39 +581,6 @@ fn is_destination(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
 }
 
-/// Levels and `TARGET=LEVEL`s, with commas between them. `EnvFilter` takes any word for a target of which everything
-/// is logged, and of a target that there is not nothing is.
-fn check_log_level(filter: &str) -> Result<(), ConfigError> {
-    let is_level = |word: &str| {
-        ["off", "error", "warn", "info", "debug", "trace"].iter().any(|level| word.eq_ignore_ascii_case(level))
-    };
-    let is_target = |word: &str| {
-        let spans = word.find('[').unwrap_or(word.len());
-        !word.is_empty() && word[..spans].bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_:-".contains(&byte))
-    };
-    let mut depth = 0;
-    let directives = filter.split(|c| {
-        depth += i32::from(matches!(c, '[' | '{')) - i32::from(matches!(c, ']' | '}'));
-        c == ',' && depth == 0
-    });
-    for directive in directives.map(str::trim) {
-        let is_one = match directive.rsplit_once('=') {
-            Some((target, level)) if is_level(level) => is_target(target),
-            Some(_) => directive.contains('[') && directive.ends_with(']'), // a field of a span
-            None => is_level(directive),
-        };
-        if !is_one {
-            let what = format!(
-                "log.level: `{}` is no log level: give error, warn, info, debug, trace, off, or a filter as in \
-                 `info,fakemon_engine=debug`",
-                directive.escape_debug()
-            );
-            return Err(ConfigError::of("log.level", what));
-        }
-    }
-    Ok(())
-}
-
 /// Of a connection that is silent.
 fn check_timeout(key: &'static str, timeout: Time) -> Result<(), ConfigError> {
     let (least, most) = (Time(*TIMEOUTS.start()), TIMEOUTS.end().as_secs() / 86_400);
@@ -623,7 +617,7 @@ impl Demo {
             ("demo.radius_m", self.radius_m, RADIUS_M),
             ("demo.spawns_per_second", self.spawns_per_second, SPAWNS_PER_SECOND),
         ] {
-            if !range.contains(&value) {
+            if !range.contains(&value) || value.is_sign_negative() {
                 return refuse(key, format!("{key} must be from {} to {}", range.start(), range.end()));
             }
         }
@@ -657,12 +651,8 @@ impl Config {
 
     /// Parses settings.
     pub fn parse(text: &str) -> Result<Config, ConfigError> {
-        toml::from_str(text).map_err(|error| {
-            let what = error.message().replace('\n', " ");
-            let start = error.span().map_or(0, |span| span.start);
-            let (line, source) = line_at(text, start);
-            ConfigError::of_file(format!("line {line} (`{source}`): {what}; `fakemon config` shows every setting"))
-        })
+        reading::check_shapes(text)?;
+        toml::from_str(text).map_err(|error| reading::unread(text, &error))
     }
 
     /// Checks all values, and relations between settings, before anything is created.
@@ -674,11 +664,9 @@ impl Config {
         if self.edges.is_some_and(|edges| !(1..=THREADS_MAX).contains(&edges)) {
             return refuse("edges", format!("edges must be from 1 to {THREADS_MAX}"));
         }
-        if !(self.world.reach_m > 0.0 && self.world.reach_m <= REACH_M_MAX) {
-            return refuse(
-                "world.reach_m",
-                format!("world.reach_m must be above 0 and at most {REACH_M_MAX} metres"),
-            );
+        if !REACHES_M.contains(&self.world.reach_m) {
+            let (least, most) = (REACHES_M.start(), REACHES_M.end());
+            return refuse("world.reach_m", format!("world.reach_m must be from {least} to {most} metres"));
         }
         if self.tls.certificate_file.is_some() != self.tls.key_file.is_some() {
             let key = if self.tls.key_file.is_some() { "tls.key_file" } else { "tls.certificate_file" };
@@ -690,7 +678,7 @@ impl Config {
         }
         self.check_paths()?;
         if let Some(level) = &self.log.level {
-            check_log_level(level)?;
+            log_level::check(level)?;
         }
         check_time("journal.snapshot_every", self.journal.snapshot_every, Duration::from_millis(1), 3_600)?;
         check_time("aws.queue_pause", self.aws.queue_pause, Duration::from_millis(1), 86_400)?;
@@ -733,8 +721,9 @@ impl Config {
             return Ok(SpeciesTable::default());
         };
         let key = "world.species_file";
-        let refuse = |why: String| ConfigError::of(key, format!("{key} {}: {why}", path.display()));
-        let text = read_text(path, FILE_BYTES_MAX).map_err(|error| refuse(error.to_string()))?;
+        let refuse = |why: String| self.refused(key, &format!("{key} {}: {why}", path.display()));
+        let remedy = "name a file with a table of species, or leave it out for those that are built in";
+        let text = read_text(path, FILE_BYTES_MAX).map_err(|error| refuse(format!("{error}: {remedy}")))?;
         SpeciesTable::from_toml(&text).map_err(|error| refuse(one_line(&error.to_string())))
     }
 
@@ -743,6 +732,11 @@ impl Config {
         let mut settings = self.clone();
         let mut files = settings.paths().filter(|(key, _)| *key != "data");
         files.try_for_each(|(key, path)| bytes_of(key, path).map(drop))
+    }
+
+    /// Why a setting is rejected that only its file shows to be wrong, with the source of the setting.
+    pub(crate) fn refused(&self, key: &'static str, what: &str) -> ConfigError {
+        ConfigError::of(key, what).located(&self.flags, self.file.as_ref())
     }
 
     /// A path names something.
@@ -778,11 +772,10 @@ const PLACES_MAX: usize = 1_000_000; // more would not be descriptors of one pro
 const RATE_MAX: u64 = 1_000_000; // more than one connection can send
 const DISK_SPACE_MAX: u64 = 1_024 << 40; // more than one file system has
 const REQUEST_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
-const REACH_M_MAX: f64 = 100_000.0;
+/// From a millimetre, which is how exactly it is stored.
+const REACHES_M: RangeInclusive<f64> = 0.001..=100_000.0;
 const MESSAGE_BYTES_MIN: usize = 1024; // the longest message that a well-behaved client needs
 const LEEWAY_MAX: Duration = Duration::from_secs(600); // clocks that are further apart are wrong
-/// A hundred years, so that no addition to a clock overflows.
-const TIME_MS_MAX: u64 = 36_500 * 86_400_000;
 const AUTHORIZER_TIMEOUT_MAX: Duration = Duration::from_secs(29); // as with API Gateway
 
 /// `127.0.0.1:7400`, `[::1]:7400`, `localhost:7400`.
@@ -793,65 +786,6 @@ pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
 
 fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     parse_address(&String::deserialize(deserializer)?).map_err(de::Error::custom)
-}
-
-/// A span of time: a whole number and a unit, as in `10s`, `36h`, `30d`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Time(pub Duration);
-
-/// A number of bytes: a whole number and a unit, as in `512MiB`, `100GiB`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
-pub struct Size(pub u64);
-
-impl FromStr for Time {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Time, String> {
-        let units = [("ms", 1), ("s", 1_000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
-        let ms = quantity(text, &units).filter(|ms| (1..=TIME_MS_MAX).contains(ms));
-        ms.map(|ms| Time(Duration::from_millis(ms))).ok_or_else(|| {
-            format!(
-                "`{text}` is no time: give a whole number and ms, s, min, h or d, as in \"36h\", at most \"36500d\""
-            )
-        })
-    }
-}
-
-impl FromStr for Size {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Size, String> {
-        let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
-        let bytes = quantity(text, &units).filter(|bytes| *bytes > 0);
-        bytes.map(Size).ok_or_else(|| {
-            format!("`{text}` is no size: give a whole number and KiB, MiB, GiB or TiB, as in \"100GiB\"")
-        })
-    }
-}
-
-fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(digits);
-    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim())?;
-    number.parse::<u64>().ok()?.checked_mul(*factor)
-}
-
-macro_rules! deserialize_from_text {
-    ($type:ty) => {
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-            }
-        }
-    };
-}
-deserialize_from_text!(Time);
-deserialize_from_text!(Size);
-
-impl fmt::Display for Time {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
-    }
 }
 
 /// The number, from 1, and the text of the line that contains byte `at`.
@@ -892,12 +826,23 @@ mod tests {
     #[test]
     fn an_error_names_the_line_the_key_and_the_remedy() {
         for (text, expected) in [
-            ("cors = 2", "line 1 (`cors = 2`): unknown field `cors`"),
-            ("\n[world]\nreach_m = \"far\"", "line 3 (`reach_m = \"far\"`): invalid type"),
+            ("cors = 2", "line 1 (`cors = 2`): there is no setting cors"),
+            (
+                "\n[world]\nreach_m = \"far\"",
+                "line 3 (`reach_m = \"far\"`): world.reach_m must be a number, not the text \"far\"",
+            ),
+            ("[limits]\nrequests_max = -1", "limits.requests_max must be a whole number from 0"),
+            (
+                "[limits]\naddress_share_percent = 300",
+                "limits.address_share_percent must be a whole number from 0 to 255",
+            ),
+            ("data = [\"a\"]", "data must be a path in quotes, not a list"),
+            ("dev = 1", "dev must be true or false, not 1"),
+            ("world = [1.0]", "world must be a table of settings"),
             ("listen = \"here\"", "give IP:PORT"),
-            ("[journal]\nkeep_age = \"long\"", "line 2 (`keep_age = \"long\"`): `long` is no time"),
+            ("[journal]\nkeep_age = \"long\"", "line 2 (`keep_age = \"long\"`): journal.keep_age: `long` is no time"),
             ("[journal]\nkeep_size = \"1EB\"", "is no size"),
-            ("[journal]\ndurability = \"maybe\"", "expected `synced` or `unsynced`"),
+            ("[journal]\ndurability = \"maybe\"", "journal.durability must be `synced` or `unsynced`, not `maybe`"),
             ("data = ", "line 1 (`data =`)"),
         ] {
             let error = Config::parse(text).unwrap_err().to_string();
@@ -942,7 +887,21 @@ mod tests {
             config.check().unwrap_err().to_string()
         };
         assert!(refused(|config| config.cores = Some(0)).contains("cores"));
-        assert!(refused(|config| config.world.reach_m = f64::NAN).contains("world.reach_m"));
+        for reach_m in [
+            |config: &mut Config| config.world.reach_m = f64::NAN,
+            |config: &mut Config| {
+                config.world.reach_m = 1e-320;
+            },
+        ] {
+            assert!(refused(reach_m).contains("world.reach_m must be from 0.001 to 100000 metres"));
+        }
+        assert!(refused(|config| config.demo.spawns_per_second = -0.0).contains("demo.spawns_per_second"));
+        let ttl = refused(|config| config.connections.authorizer_ttl = Some(Time(Duration::from_secs(9))));
+        assert!(ttl.contains("connections.authorizer_ttl: there is no authorizer"), "{ttl}");
+        assert!(refused(|config| config.limits.streams_per_player = 10_001).contains("limits.streams_max (10000)"));
+        let mut few = Config::default();
+        few.limits.streams_max = 16;
+        assert!(few.check().is_ok(), "the default of streams_per_player is no setting of the operator");
         assert!(refused(|config| config.demo.lat = 91.0).contains("demo.lat"));
         assert!(refused(|config| config.tls.key_file = Some("key".into())).contains("tls.certificate_file"));
         let refused_route = refused(|config| config.connections.route_selection_expression = "action".into());
@@ -981,7 +940,8 @@ mod tests {
         assert!(refused(|config| config.limits.connections_max = Some(usize::MAX)).contains("connections_max"));
         assert!(refused(|config| config.limits.attempts_burst = u32::MAX).contains("limits.attempts_burst"));
         assert!(refused(|config| config.thresholds.disk_space_low = Size(u64::MAX)).contains("disk_space_low"));
-        let century = refused(|config| config.thresholds.slow_sync = Time(Duration::from_millis(TIME_MS_MAX)));
+        let century =
+            refused(|config| config.thresholds.slow_sync = Time(Duration::from_millis(quantity::TIME_MS_MAX)));
         assert_eq!(century, "thresholds.slow_sync must be from 1ms to 3600s");
         assert!(refused(|config| config.data = "".into()).contains("data must be a path"));
     }
@@ -1000,17 +960,5 @@ mod tests {
             }
         }
         assert!(is_destination("who-may_connect.2"));
-    }
-
-    #[test]
-    fn a_log_level_is_one_or_a_filter() {
-        for level in ["info", "WARN", "off", "info,fakemon_engine=debug", "fakemon_server::edge=trace, warn"] {
-            assert!(check_log_level(level).is_ok(), "{level}");
-        }
-        assert!(check_log_level("warn,fakemon_engine[open{dir=1,of=2}]=debug").is_ok());
-        for level in ["", "-5s", "=", "verbose", "info,", "a b=info", "=info", "fakemon=loud", "5 s", "\0"] {
-            let said = check_log_level(level).err().unwrap_or_else(|| panic!("{level:?}")).to_string();
-            assert!(said.starts_with("log.level: `") && said.contains("is no log level"), "{said}");
-        }
     }
 }

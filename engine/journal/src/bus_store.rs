@@ -116,7 +116,7 @@ impl BusStore {
 
     /// RocksDB's number of the last change.
     pub(super) fn last_change(&self) -> u64 {
-        self.held().as_ref().map_or(0, DB::latest_sequence_number)
+        self.held().as_ref().map_or(0, |db| db.latest_sequence_number())
     }
 
     /// How many tables it has.

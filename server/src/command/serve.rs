@@ -207,8 +207,9 @@ impl ServeArgs {
         config.aws.access_keys_file = self.access_keys_file.or(config.aws.access_keys_file);
         config.log.format = self.log_format.unwrap_or(config.log.format);
         config.log.level = self.log_level.or(config.log.level);
+        config.flags = flags;
         let checked = config.check().and_then(|()| config.check_files());
-        checked.map_err(|error| error.located(&flags, config.file.as_ref()))?;
+        checked.map_err(|error| error.located(&config.flags, config.file.as_ref()))?;
         Ok(config)
     }
 
@@ -344,7 +345,14 @@ fn access(config: &Config) -> anyhow::Result<Access> {
 /// The access keys of the AWS API, if configured.
 fn access_keys(config: &Config) -> anyhow::Result<Option<AccessKeys>> {
     let Some(path) = &config.aws.access_keys_file else { return Ok(None) };
-    let keys = AccessKeys::read(path).with_context(|| format!("aws.access_keys_file {}", path.display()))?;
+    let key = "aws.access_keys_file";
+    let keys = AccessKeys::read(path).map_err(|error| {
+        let remedy = match error.downcast_ref::<io::Error>() {
+            Some(_) => ": name a file of `access_key_id secret_access_key` lines that this user may read",
+            None => "",
+        };
+        config.refused(key, &format!("{key} {}: {error:#}{remedy}", path.display()))
+    })?;
     if !config.control.ip().is_loopback() {
         tracing::warn!("the control plane speaks plain HTTP on {}: put TLS before it", config.control);
     }
