@@ -302,7 +302,7 @@ fn too_few_threads_are_told_with_the_limit_to_raise() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(1) && said.contains("`ulimit -u`"), "{:?} {said}", output.status);
     // The system says the same when it is the address space that ends.
-    for kib in [300_000, 1_000_000, 1_250_000] {
+    for kib in [200_000, 300_000, 1_000_000, 1_250_000] {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -v {kib}; exec \"$0\" \"$@\""), FAKEMON]).args(serve);
         let output = command.output().unwrap();

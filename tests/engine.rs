@@ -399,6 +399,22 @@ fn a_full_engine_throttles_and_forgets_nothing_that_it_accepted() {
 }
 
 #[test]
+fn a_client_sees_that_its_engine_is_closed_and_gets_what_it_was_still_to_get() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(dir.path(), 1);
+    let mut client = engine.client().unwrap();
+    client.spawn(Token(1), &spawn_of(1)).unwrap();
+    client.flush();
+    assert!(!client.is_stopped());
+    engine.close();
+    assert!(client.is_stopped(), "a loop that waits for answers ends");
+    let mut completions = Vec::new();
+    client.poll(&mut completions);
+    assert!(matches!(completions[..], [Completion::Spawned { token: Token(1), result: Ok(_) }]), "{completions:?}");
+    assert!(matches!(client.spawn(Token(2), &spawn_of(2)), Err(SubmitError::Stopped)));
+}
+
+#[test]
 fn the_archive_tells_what_happened_beside_the_engine() {
     let dir = TempDir::new().unwrap();
     let engine = open(dir.path(), 2);

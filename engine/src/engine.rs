@@ -61,8 +61,6 @@ struct Running {
     /// Keeps the databases open until the engine is closed; clients hold no reference to it.
     bus: Bus,
     threads: Mutex<Option<Threads>>,
-    /// Every thread has ended: what has no answer now gets none.
-    is_closed: AtomicBool,
     calls: Calls,
 }
 
@@ -347,10 +345,6 @@ impl Engine {
         &self.0.calls
     }
 
-    fn is_closed(&self) -> bool {
-        self.0.is_closed.load(Ordering::SeqCst)
-    }
-
     /// Why the engine stopped, if it did by itself.
     pub fn failure(&self) -> Option<String> {
         self.shared().failure.get()
@@ -408,7 +402,7 @@ impl Running {
         self.bus.checkpointer.close();
         self.bus.courier.events.journal.close();
         self.bus.depot.close();
-        self.is_closed.store(true, Ordering::SeqCst);
+        self.shared.closed.store(true, Ordering::SeqCst);
     }
 }
 

@@ -4,6 +4,8 @@
 //! - SIGTERM, SIGINT: ask to stop.
 //! - SIGHUP, which a terminal sends when it closes, and SIGXFSZ, when a file reaches the limit of file sizes (`ulimit
 //!   -f`), which is an error to who writes it: neither ends a server.
+//! - SIGUSR1, SIGUSR2, SIGALRM and the other signals that mean nothing here, but end a process that does not hear
+//!   them: they change nothing.
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::{exit, register};
@@ -14,6 +16,8 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 static STOP_REQUESTS: AtomicU32 = AtomicU32::new(0);
 /// By which signal first.
 static FIRST: AtomicI32 = AtomicI32::new(0);
+/// Signals that somebody may send by mistake: a supervisor that has another program in mind, a timer of a parent.
+const UNHEARD: [i32; 6] = [libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM, libc::SIGVTALRM, libc::SIGPROF, libc::SIGIO];
 static HANGUPS: AtomicU32 = AtomicU32::new(0);
 
 /// Lets signals through that the parent held back: a mask is inherited, and a process that hears no SIGTERM is
@@ -45,6 +49,9 @@ pub(crate) fn listen() -> io::Result<()> {
             HANGUPS.fetch_add(1, Ordering::Relaxed);
         })?;
         register(libc::SIGXFSZ, || {})?;
+        for signal in UNHEARD {
+            register(signal, || {})?;
+        }
     }
     Ok(())
 }

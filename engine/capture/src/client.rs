@@ -451,9 +451,10 @@ impl Client {
         ready
     }
 
-    /// Whether the engine has failed: what is not durable yet never will be. A clean close does not count.
+    /// Whether the engine has ended: it failed, and what is not durable yet never will be; or it was closed, and what
+    /// is still to be polled is there already. While it closes it has not ended: completions still come.
     pub fn is_stopped(&self) -> bool {
-        self.shared.failure.happened()
+        self.shared.failure.happened() || self.shared.closed.load(Ordering::SeqCst)
     }
 
     /// Commands without a completion so far.

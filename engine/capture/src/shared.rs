@@ -39,6 +39,8 @@ pub struct Shared {
     pub counter: Arc<ReadQueue>,
     pub failure: Arc<Failure>,
     pub stopping: AtomicBool,
+    /// The engine was closed: everything that was accepted has its completion.
+    pub closed: AtomicBool,
     pub throw_figures: Mutex<ThrowFigures>,
     pub group_figures: Arc<Mutex<GroupFigures>>,
     pub world_figures: Arc<WorldFigures>,

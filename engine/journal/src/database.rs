@@ -165,7 +165,8 @@ fn manifest(path: &Path) -> Option<(String, u64)> {
 /// never touched, and what finds none ends the process without a word.
 const WRITING_BYTES: u64 = 2 << 30;
 
-/// Whether there is what the threads and caches of a server take.
+/// Whether there is what the threads and caches of a server take. Asked for before the first object of RocksDB is
+/// made: even its options take a cache, and end the process without one.
 pub(super) fn check_writing() -> Result<(), String> {
     match short_of_address_space(WRITING_BYTES) {
         Some(why) => Err(why),

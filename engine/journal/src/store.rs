@@ -97,6 +97,7 @@ impl Store {
     pub(super) fn open_held(dir: &Path, held: Option<DirectoryLock>) -> Result<Store, OpenError> {
         let fail =
             |error: &dyn std::fmt::Display| OpenError::Io(format!("data directory {}: {error}", dir.display()));
+        check_writing().map_err(|error| fail(&error))?;
         if !dir.join(IDENTITY).exists() {
             check_place(dir)?;
         }
@@ -118,6 +119,7 @@ impl Store {
     /// Makes a data directory for writing, or uses an empty one; it is marked as incomplete, because of `making`,
     /// until [`complete`] is called.
     pub fn create(dir: &Path, making: &str) -> Result<Store, OpenError> {
+        check_writing().map_err(|error| OpenError::Io(format!("data directory {}: {error}", dir.display())))?;
         begin(dir, making)?;
         Store::open_identified(dir, None)
     }
@@ -131,7 +133,6 @@ impl Store {
         let told = Noted::read(dir, JOURNAL_NOTE);
         let may_make = told == Noted::Nothing;
         database.create_if_missing(may_make);
-        check_writing().map_err(|error| fail(&error))?;
         calm_background_threads().map_err(|error| fail(&error))?;
         if may_make {
             make_folder(dir, JOURNAL)?;

@@ -317,8 +317,8 @@ impl Engine {
         let calls = self.calls();
         let mut held = calls.lock();
         loop {
-            let is_closed = self.is_closed(); // before the look: what was answered until then is there
             let open = held.as_mut().expect("a token comes from an open client");
+            let is_stopped = open.client.is_stopped(); // before the look: what was answered until then is there
             if open.take_in() {
                 calls.changed.notify_all();
             }
@@ -326,7 +326,7 @@ impl Engine {
                 open.waiting.remove(&token);
                 return Ok(answer);
             }
-            if is_closed || open.client.is_stopped() {
+            if is_stopped {
                 open.waiting.remove(&token);
                 return Err(SubmitError::Stopped.into());
             }

@@ -157,6 +157,7 @@ impl Engine {
             counter: Arc::new(ReadQueue::default()),
             failure,
             stopping: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             throw_figures: Mutex::default(),
             group_figures: Arc::new(Mutex::new(GroupFigures::new(options.thresholds.slow_sync))),
             world_figures: Arc::default(),
@@ -314,7 +315,6 @@ impl Engine {
             notices: Arc::new(Notices::default()),
             bus,
             threads: Mutex::new(Some(threads)),
-            is_closed: AtomicBool::new(false),
             calls: Calls::default(),
         }));
         let client = engine.client().map_err(|error| OpenError::Io(error.to_string()))?;

@@ -171,11 +171,12 @@ async fn within_time(
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| broken(&error))?;
         if let Some(bytes) = frame.data_ref() {
-            read.extend_from_slice(&bytes[..bytes.len().min(bytes_max - read.len())]);
-        }
-        if read.len() == bytes_max {
-            whole = false; // the rest is not read, so the connection cannot be reused
-            break;
+            let room = bytes_max - read.len();
+            read.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            if bytes.len() > room {
+                whole = false; // the rest is not read, so the connection cannot be reused
+                break;
+            }
         }
     }
     // No connection is kept while permits are scarce: a target without one would wait for an idle one.
