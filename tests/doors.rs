@@ -1,10 +1,15 @@
 //! What comes in and cannot be carried out is answered, counted and told in the same words by every door.
 
-use crate::aws::{PATIENCE, events, queue, receive};
+use crate::aws::{PATIENCE, destination, events, queue, receive};
+use crate::partners::ask;
+use crate::pipes::{ROLE, rest};
 use crate::player::Player;
 use crate::server::{Server, answer, fresh_data, refusal};
 use serde_json::{Value, json};
-use std::time::Instant;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 /// Puts commands as events of one call; returns their ids.
 fn put(server: &Server, commands: &[(&str, &str, Value)]) -> Vec<String> {
@@ -128,4 +133,172 @@ fn an_attempt_id_that_was_used_gets_its_first_answer_and_its_sender_is_told() {
     assert_eq!(relations, ["answered_before fakemon.capture_succeeded", "refused fakemon.command_refused"], "{tree}");
     let said = refusal(&["explain", "--data", dir, &ids[2]]).1;
     assert!(said.contains(&format!("`fakemon explain {position}`")), "{said}");
+}
+
+/// Sends the head of a request, reads what comes back before the body is sent, then sends as much of the body as the
+/// server takes; returns all of the answer.
+fn declared(server: &Server, path: &str, head: &str, bytes: usize) -> (String, String) {
+    let mut stream = TcpStream::connect(server.control).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let length = format!("Content-Length: {bytes}\r\n{head}");
+    write!(stream, "POST {path} HTTP/1.1\r\nHost: {}\r\n{length}\r\n", server.control).unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    let first = String::from_utf8_lossy(&answer).into_owned();
+    let _ = stream.write_all(&vec![b'x'; bytes.min(8 << 20)]); // it may have closed
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest); // a reset would lose the answer
+    (first.clone(), first + &String::from_utf8_lossy(&rest))
+}
+
+#[test]
+fn a_body_that_is_too_large_is_refused_before_it_comes() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    for (path, max, status, said) in [
+        ("/events", 256 << 10, 413, "\"too_large\""),
+        ("/webhooks/x", 256 << 10, 413, "\"too_large\""),
+        ("/@connections/AAAAAAAAAAA=", 128 << 10, 410, "GoneException"),
+        ("/@connections?batch", 2 << 20, 413, "PayloadTooLargeException"),
+        ("/", 4 << 20, 413, ""),
+        ("/v1/pipes/p", 4 << 20, 413, ""),
+    ] {
+        for more in ["", "Expect: 100-continue\r\n"] {
+            let target = "X-Amz-Target: AWSEvents.PutEvents\r\nContent-Type: application/x-amz-json-1.1\r\n";
+            let (first, answer) = declared(&server, path, &format!("{target}{more}"), max + 1);
+            assert_eq!(first, format!("HTTP/1.1 {status}"), "{path}: {answer}");
+            assert!(answer.contains(said) && answer.to_lowercase().contains("connection: close"), "{path}: {answer}");
+        }
+    }
+    // Less than that is asked for, and read.
+    let (first, _) = declared(&server, "/events", "Expect: 100-continue\r\nConnection: close\r\n", 256 << 10);
+    assert_eq!(first, "HTTP/1.1 100");
+}
+
+#[test]
+fn lists_are_no_objects_and_a_name_is_there_once() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    for (method, path, body, said) in [
+        ("PUT", "/answers/webhooks/a", r#"["http://localhost/","ana"]"#, "must be an object"),
+        (
+            "PUT",
+            "/answers/webhooks/a",
+            r#"{"url":"http://localhost/","player":"ana","retry":[1,60]}"#,
+            "retry must be an object",
+        ),
+        (
+            "PUT",
+            "/answers/webhooks/a",
+            r#"{"url":"http://localhost/","plyer":"ana"}"#,
+            "plyer is no member: known is `url`",
+        ),
+        ("POST", "/checkpoint", r#"["/tmp/x","w"]"#, "must be an object, not a list"),
+        ("POST", "/@connections?batch", r#"["AAAAAAAAAAA=",[],"hi"]"#, "must be an object, not a list"),
+        ("GET", "/stream?player=a&player=b", "", "player is there twice"),
+        ("GET", "/stream?player=a&from=x", "", "from must be a position of the journal: a whole number"),
+        ("GET", "/answers/webhooks?player=a&player=b", "", "player is there twice"),
+        ("POST", "/events?bus=default&bus=fakemon", "{}", "bus is there twice"),
+        ("POST", "/@connections?lat=x&lon=1&radius_m=1", "", "lat must be a number"),
+    ] {
+        let (status, answer) = ask(&server, method, path, &[], body);
+        let answer = answer.to_string().replace("\\", "");
+        assert!(status == 400 && answer.contains(said), "{method} {path} {body}: {status} {answer}");
+    }
+    let mut stream = TcpStream::connect(server.play).unwrap();
+    let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    write!(stream, "GET /play?player=ana&player=ben HTTP/1.1\r\nHost: {}\r\n{upgrade}\r\n", server.play).unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer); // the head and the body, then the end
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("player is there twice"), "{answer}");
+}
+
+#[test]
+fn a_flood_of_events_that_nothing_takes_is_a_few_lines_of_the_log() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let url = refusals(&server);
+    let wrong = ("fakemon.game", "fakemon.capture_attempt", json!({ "player": "ash", "attempt_id": "x" }));
+    for _ in 0..20 {
+        put(&server, &vec![wrong.clone(); 10]);
+    }
+    let told = next(&server, &url, 200);
+    assert_eq!(
+        told[0]["reason"],
+        "detail.attempt_id must be a whole number from 0 to 18446744073709551615, as a decimal string"
+    );
+    let log = server.log();
+    let lines = log.lines().filter(|line| line.contains("given up, and there is no dead-letter queue")).count();
+    assert_eq!(lines, 1, "{log}");
+}
+
+#[test]
+fn a_filter_that_does_not_compile_is_refused_by_every_operation_of_pipes() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let (source, target) = (queue(&server, "source").1, queue(&server, "target").1);
+    let pipe = |pattern: &str| {
+        let filters = json!({ "FilterCriteria": { "Filters": [{ "Pattern": pattern }] } });
+        json!({ "RoleArn": ROLE, "Source": source, "Target": target, "SourceParameters": filters })
+    };
+    let (status, answer) = rest(&server, "POST", "/v1/pipes/good", &pipe(r#"{"body":{"kind":["a"]}}"#));
+    assert_eq!(status, 200, "{answer}");
+    for wrong in ["{", "[]", "7", r#"{"body":"a"}"#, r#"{"body":[{"prefix":7}]}"#, r#"{"a":[{"numeric":["<"]}]}"#] {
+        for (method, name) in [("POST", "bad"), ("PUT", "good")] {
+            let mut asked = pipe(wrong);
+            if method == "PUT" {
+                asked.as_object_mut().unwrap().remove("Source");
+            }
+            let (status, answer) = rest(&server, method, &format!("/v1/pipes/{name}"), &asked);
+            let said = answer.to_string();
+            assert!(
+                status == 400 && said.contains("Filters.1.Pattern is not valid"),
+                "{method} {wrong}: {status} {said}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_answer_of_exactly_the_largest_size_keeps_its_connection() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &["--allow-private-targets"]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let arn = destination(&server, "large", &format!("http://{}/", listener.local_addr().unwrap()));
+    let pattern = json!({ "source": ["shop"] }).to_string();
+    events(&server, "PutRule", json!({ "Name": "sold", "EventPattern": pattern }));
+    let target = json!({ "Id": "hook", "Arn": arn, "RoleArn": ROLE });
+    events(&server, "PutTargets", json!({ "Rule": "sold", "Targets": [target] }));
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        for (connection, stream) in (0u32..).zip(listener.incoming().flatten()) {
+            let tell = tell.clone();
+            std::thread::spawn(move || {
+                let mut reader = BufReader::new(&stream);
+                loop {
+                    let (mut line, mut length) = (String::from("x"), 0);
+                    while !line.trim().is_empty() {
+                        line.clear();
+                        if reader.read_line(&mut line).unwrap_or(0) == 0 {
+                            return;
+                        }
+                        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                            length = value.trim().parse().unwrap();
+                        }
+                    }
+                    reader.read_exact(&mut vec![0; length]).unwrap();
+                    let body = "x".repeat(64 << 10);
+                    write!(&stream, "HTTP/1.1 200 ok\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+                    let _ = tell.send(connection); // the test may be over
+                }
+            });
+        }
+    });
+    for _ in 0..3 {
+        let entry = json!({ "Source": "shop", "DetailType": "sold", "Detail": "{}" });
+        events(&server, "PutEvents", json!({ "Entries": [entry] }));
+        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), 0, "the first connection");
+        std::thread::sleep(Duration::from_millis(50)); // the answer is read to its end
+    }
 }

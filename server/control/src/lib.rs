@@ -73,6 +73,8 @@ use tokio::sync::{mpsc, watch};
 
 /// The largest body of our own endpoints, in bytes.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
+/// The largest body of any endpoint, in bytes.
+const ANY_BODY_BYTES_MAX: usize = aws::BODY_BYTES_MAX;
 /// Idle connections worth keeping.
 pub const IDLE_CONNECTIONS: usize = 512;
 /// How long requests in progress may take when the control plane stops.
@@ -308,8 +310,11 @@ async fn beat() {
 }
 
 fn router(shared: Arc<Shared>) -> Router {
-    let door =
-        Door { places: places::Places::new(shared.options.places), request_timeout: shared.options.request_timeout };
+    let door = Door {
+        places: places::Places::new(shared.options.places),
+        request_timeout: shared.options.request_timeout,
+        body_bytes_max,
+    };
     let routes = Router::new()
         .route("/", get(front).post(aws::post).layer(DefaultBodyLimit::max(API_BODY_BYTES_MAX)))
         .route(
@@ -341,6 +346,17 @@ fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared);
     // Outside of the router: its layers see a request only after its path has chosen a route.
     Router::new().fallback_service(routes).layer(middleware::map_request(uri::plain))
+}
+
+/// The largest body that an endpoint at this path reads, in bytes: a request that declares more is refused when its
+/// head has arrived.
+fn body_bytes_max(path: &str) -> usize {
+    match path {
+        "/@connections" => at_connections::BATCH_BYTES_MAX,
+        path if path.contains("/@connections/") => at_connections::MESSAGE_BYTES_MAX,
+        path if gate::is_own(path) => BODY_BYTES_MAX,
+        _ => ANY_BODY_BYTES_MAX,
+    }
 }
 
 /// The page, or the answer to an operation in the query string.

@@ -33,6 +33,8 @@ pub struct Door {
     pub places: Arc<Places>,
     /// Longest time for a request to arrive, head and body.
     pub request_timeout: Duration,
+    /// The largest body that an endpoint at this path reads, in bytes.
+    pub body_bytes_max: fn(&str) -> usize,
 }
 
 /// Admits a request, and holds its place until it is answered.
@@ -48,21 +50,28 @@ pub async fn pass(
     seat.set(Phase::Working);
     let place = match enter(&door.places, &caller, &request) {
         Ok(place) => place,
-        Err(refusal) => return answered(closing(refusal.into_response()), seat, None),
+        Err(refusal) => return answered(closing(refusal.into_response(), &seat), seat, None),
     };
     let path = request.uri().path().to_owned();
     let is_late = Arc::new(AtomicBool::new(false));
     let by = arrives_since + door.request_timeout;
-    let timely = |body| Body::new(Timely { body, alarm: Box::pin(sleep_until(by)), is_late: Arc::clone(&is_late) });
+    let is_too_large = declared_bytes(&request).is_some_and(|bytes| bytes > (door.body_bytes_max)(&path) as u64);
+    let timely = |body| match is_too_large {
+        true => Body::new(Endless { bytes: 0 }), // the body itself stays unread, and no `100 Continue` asks for it
+        false => Body::new(Timely { body, alarm: Box::pin(sleep_until(by)), is_late: Arc::clone(&is_late) }),
+    };
     let inside = HERE.scope(Arc::clone(&place), next.run(request.map(timely)));
     let response = match AssertUnwindSafe(inside).catch_unwind().await {
-        Ok(_) if is_late.load(Ordering::Relaxed) => closing(too_slow(door.request_timeout).into_response()),
+        Ok(_) if is_late.load(Ordering::Relaxed) => closing(too_slow(door.request_timeout).into_response(), &seat),
+        Ok(response) if is_too_large || response.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            closing(response, &seat)
+        }
         Ok(response) => response,
         Err(panic) => {
             let why = tasks::words(&*panic);
             tracing::error!(path, "a request ended in a panic, which is a mistake of ours: {why}");
             let message = "the server made a mistake with this request; its log says which";
-            closing(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message).into_response())
+            closing(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message).into_response(), &seat)
         }
     };
     answered(response, seat, Some(place))
@@ -97,8 +106,14 @@ fn too_slow(request_timeout: Duration) -> Refusal {
     Refusal::new(StatusCode::REQUEST_TIMEOUT, "too_slow", message)
 }
 
-/// Closes the connection after this answer.
-fn closing(mut response: Response) -> Response {
+/// The length of the body that the head declares.
+fn declared_bytes(request: &Request) -> Option<u64> {
+    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Closes the connection after this answer; what is unread of the request is discarded.
+fn closing(mut response: Response, seat: &Seat) -> Response {
+    seat.linger();
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
@@ -193,6 +208,29 @@ impl HttpBody for Timely {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// Stands for a body that is larger than what is read of any: every reader reaches its limit, and answers in its own
+/// words, without a byte of it read.
+struct Endless {
+    bytes: usize,
+}
+
+/// What it is made of.
+static NOTHING: [u8; 64 * 1024] = [0; 64 * 1024];
+
+impl HttpBody for Endless {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = self.get_mut();
+        if this.bytes > super::ANY_BODY_BYTES_MAX {
+            return Poll::Ready(Some(Err(axum::Error::new(io::Error::from(io::ErrorKind::FileTooLarge)))));
+        }
+        this.bytes += NOTHING.len();
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&NOTHING)))))
     }
 }
 

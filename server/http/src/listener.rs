@@ -19,6 +19,7 @@ use hashbrown::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -35,6 +36,10 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 const WRITING_MAX: Duration = Duration::from_secs(60);
 /// Bytes of an answer that are made before the socket has taken those before.
 const AHEAD_BYTES_MAX: usize = 16 * 1024;
+/// Longest time, and most bytes, that a client may go on sending what nobody reads after its answer. A connection
+/// that is closed with bytes unread is reset, which takes the answer away from a client that still sends.
+const LINGER_MAX: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 16 << 20;
 /// When the system refuses another connection, it is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// Interval of warnings that the system refuses.
@@ -123,7 +128,17 @@ impl Seats {
         sitting.next += 1;
         sitting.by_number.insert(number, (Arc::clone(&seat), go));
         let alarm = Box::pin(sleep_until(now + self.request_timeout));
-        Some(Impatient { stream, seat, number, seats: Arc::clone(self), gone, is_over: false, moved: now, alarm })
+        Some(Impatient {
+            stream,
+            seat,
+            number,
+            seats: Arc::clone(self),
+            gone,
+            is_over: false,
+            moved: now,
+            alarm,
+            lingers: None,
+        })
     }
 }
 
@@ -146,6 +161,8 @@ pub struct Seat {
     taken: Notify,
     /// What was handed over of an answer and is not known to be taken.
     ahead: Mutex<HandedOver>,
+    /// The connection closes before all of a request was read.
+    lingers: AtomicBool,
 }
 
 #[derive(Default)]
@@ -176,6 +193,7 @@ impl Seat {
             is_extra,
             taken: Notify::new(),
             ahead: Mutex::default(),
+            lingers: AtomicBool::new(false),
         }
     }
 
@@ -185,6 +203,11 @@ impl Seat {
 
     pub fn set(&self, phase: Phase) {
         *self.phase() = phase;
+    }
+
+    /// The connection closes after this answer, and the client may still be sending: it is let finish, for a while.
+    pub(super) fn linger(&self) {
+        self.lingers.store(true, Ordering::Relaxed);
     }
 
     /// Nothing follows of the answer.
@@ -296,6 +319,8 @@ pub struct Impatient {
     /// When bytes moved last.
     moved: Instant,
     alarm: Pin<Box<Sleep>>,
+    /// The bytes discarded since the answer, once it is written and the client may still be sending.
+    lingers: Option<usize>,
 }
 
 impl Drop for Impatient {
@@ -321,6 +346,29 @@ impl Impatient {
         match self.alarm.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => moved,
+        }
+    }
+}
+
+impl Impatient {
+    /// Reads on and forgets it, until the client has closed, too, or has had its time.
+    fn discard(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let is_needed = self.is_over || Pin::new(&mut self.gone).poll(context).is_ready();
+        if is_needed || self.alarm.as_mut().poll(context).is_ready() {
+            self.is_over = true; // neither is polled again
+            return Poll::Ready(Ok(()));
+        }
+        let mut bytes = [0; 16 * 1024];
+        let discarded = self.lingers.get_or_insert(0);
+        loop {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() && *discarded < LINGER_BYTES_MAX => {
+                    *discarded += buffer.filled().len();
+                }
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => return Poll::Pending,
+            }
         }
     }
 }
@@ -354,7 +402,16 @@ impl AsyncWrite for Impatient {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+        let this = self.get_mut();
+        if this.lingers.is_none() {
+            std::task::ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+            if !this.seat.lingers.load(Ordering::Relaxed) {
+                return Poll::Ready(Ok(()));
+            }
+            this.lingers = Some(0);
+            this.alarm.as_mut().reset(Instant::now() + LINGER_MAX);
+        }
+        this.discard(context)
     }
 }
 
