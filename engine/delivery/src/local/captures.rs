@@ -1,7 +1,7 @@
 //! Events that are commands: attempts and spawns for the capture service.
 
 use super::{IDLE, OnDecision, Outcomes, addressee, buses::put};
-use crate::commands::{Command, InvalidCommand};
+use crate::commands::{Command, InvalidCommand, spawned_by};
 use crate::{Dispatcher, Failed, FailureCode, ShapedEvent};
 use fakemon_capture::client::Client;
 use fakemon_capture::command::{Attempt, Completion, Spawn, SpawnError, SubmitError};
@@ -225,6 +225,9 @@ impl CaptureService<'_> {
     /// before. An event that came in since the engine is open was not; of any other the journal says whether such a
     /// fakémon appeared after it.
     fn was_carried_out(&self, spawn: &Spawn, key: EventKey) -> Result<bool, ReadError> {
+        if spawn.fakemon_id.and_then(spawned_by) == Some(key.position()) {
+            return Ok(true); // an id that is derived from the event is taken only if that was carried out
+        }
         if self.fresh_from.is_some_and(|from| key.position() >= from) {
             return Ok(false);
         }
