@@ -18,7 +18,6 @@
 mod batch;
 
 use super::Shared;
-use super::refusal::unread_query;
 use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
@@ -29,6 +28,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{post, put};
 use batch::Batch;
 use fakemon_edge::{ConnectionCommand, ConnectionId, Said, To};
+use fakemon_http::refusal::unread_query;
 use fakemon_model::event::PlayerName;
 use fakemon_model::limits::LOOK_RADIUS_M_MAX;
 use fakemon_model::place::Place;

@@ -74,7 +74,7 @@ use tokio::sync::{mpsc, watch};
 /// The largest body of our own endpoints, in bytes.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
 /// The largest body of any endpoint, in bytes.
-const ANY_BODY_BYTES_MAX: usize = aws::BODY_BYTES_MAX;
+const ANY_BODY_BYTES_MAX: usize = fakemon_aws::BODY_BYTES_MAX;
 /// Idle connections worth keeping.
 pub const IDLE_CONNECTIONS: usize = 512;
 /// How long requests in progress may take when the control plane stops.

@@ -217,6 +217,9 @@ struct Endless {
     bytes: usize,
 }
 
+/// More than any endpoint reads, in bytes.
+const ENDLESS_BYTES_MAX: usize = 8 << 20;
+
 /// What it is made of.
 static NOTHING: [u8; 64 * 1024] = [0; 64 * 1024];
 
@@ -226,7 +229,7 @@ impl HttpBody for Endless {
 
     fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = self.get_mut();
-        if this.bytes > super::ANY_BODY_BYTES_MAX {
+        if this.bytes > ENDLESS_BYTES_MAX {
             return Poll::Ready(Some(Err(axum::Error::new(io::Error::from(io::ErrorKind::FileTooLarge)))));
         }
         this.bytes += NOTHING.len();
