@@ -19,6 +19,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "server/eventbridge/src/",
             "server/sqs/src/",
             "server/logs/src/",
+            "server/webhooks/src/",
             "server/control/src/",
         ],
     ),

@@ -1,6 +1,6 @@
 //! The command line, one file per command, in folders by subject: `history`, `bus`, `data`, `pages`. Answers go to
-//! stdout, everything else to stderr; what goes wrong is one line that names the remedy; the exit code is 0 on success
-//! only (1: it did not work, 2: the command line is wrong, 130: a signal ended it).
+//! stdout, everything else to stderr; what goes wrong is one line that names the remedy; the exit code is 0 on
+//! success only (1: it did not work, 2: the command line is wrong, 130: a signal ended it).
 //!
 //! An option that takes a FILE takes `-` for stdout where it writes one, which then carries that alone, and for stdin
 //! where it reads one.

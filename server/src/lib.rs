@@ -10,8 +10,8 @@
 //! - `fakemon_eventbridge`: buses, rules, targets, archives, connections, pipes, schedules, schemas
 //! - `fakemon_sqs`: queues and their messages; `fakemon_logs`: log groups and their lines
 //! - `fakemon_webhooks`: requests to others: API destinations, answer webhooks, authorizers
-//! - `fakemon_control`: the control plane on a thread of its own: it routes to the crates above, and has what is ours:
-//!   events, partners, streams, `@connections`, metrics, health, the page
+//! - `fakemon_control`: the control plane on a thread of its own: it routes to the crates above, and has what is
+//!   ours: events, partners, streams, `@connections`, metrics, health, the page
 //! - `fakemon_load`: the load generator, and the living world of `serve --demo`
 //!
 //! Here: `log_lines`: what the process says on stderr; `signals`: what it hears; `watchdog`: whether its threads

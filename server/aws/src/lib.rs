@@ -1,5 +1,5 @@
-//! The protocol of AWS, as its clients speak it (boto3, the AWS CLI, Terraform): how requests are read, signed, decided
-//! and answered. What the operations do is in the crates of the services.
+//! The protocol of AWS, as its clients speak it (boto3, the AWS CLI, Terraform): how requests are read, signed,
+//! decided and answered. What the operations do is in the crates of the services.
 //!
 //! An operation that changes resources is a function of the registry and the request: answer and changes out, no I/O.
 //! Changes are made one request at a time, and are durable before the answer.
