@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 const ROUNDS: usize = 30;
+const SPOILT: usize = 20;
 const NOTES: [&str; 3] = ["acknowledged", "acknowledged.bus", "FAKEMON"];
 const SERVE: [&str; 6] = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--cores", "1"];
 
@@ -404,6 +405,34 @@ fn what_is_refused_is_not_changed() {
         is_refused_and_unchanged(&format!("{} of {}", change.how, change.file), copy.path(), change.words);
     }
     assert_eq!(served(whole.path()), SENT, "it was whole");
+}
+
+#[test]
+fn a_message_is_there_or_the_damage_is_told() {
+    let (whole, mut dice) = (fresh_data(), Dice::new());
+    lived_in(whole.path());
+    with_messages(whole.path());
+    for _ in 0..SPOILT {
+        let copy = fresh_data();
+        copy_dir(whole.path(), copy.path());
+        let what = damage(copy.path(), &mut dice);
+        let path = copy.path().to_str().unwrap();
+        let before = contents(copy.path());
+        let verified = fakemon(&["verify", "--data", path]);
+        assert!(contents(copy.path()) == before, "{what}: verify changed something");
+        match Server::try_start(copy.path(), &[]) {
+            Ok(server) => {
+                assert!(server.stop().success(), "{what}");
+                assert_eq!(served(copy.path()), SENT, "{what}");
+            }
+            Err(said) => {
+                assert!(contents(copy.path()) == before, "{what}: a start that was refused changed something");
+                assert!(!verified.status.success(), "{what}: only the server refuses: {said}");
+                let remedies = ["--salvage", "restore", "delete", "move the folder", "`fakemon index`"];
+                assert!(said.contains(path) && remedies.iter().any(|remedy| said.contains(remedy)), "{what}: {said}");
+            }
+        }
+    }
 }
 
 #[test]

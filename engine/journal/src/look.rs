@@ -24,8 +24,6 @@ use std::path::Path;
 pub struct Seen {
     /// None: there is no directory.
     pub(super) held: Option<DirectoryLock>,
-    /// One past the last event.
-    pub end: Position,
     /// The snapshot, if there is one that is not ahead of the journal.
     pub rows: Option<RowStore>,
 }
@@ -37,7 +35,7 @@ impl Seen {
     /// When another process has it open, or anything that a server needs to start is damaged or missing.
     pub fn at(dir: &Path) -> Result<Seen, OpenError> {
         if !dir.is_dir() {
-            return Ok(Seen { end: Position(1), ..Seen::default() });
+            return Ok(Seen::default());
         }
         let held = Some(DirectoryLock::take(dir)?);
         identify(dir)?;
@@ -71,7 +69,7 @@ impl Seen {
             let what = "it is of an older version: this once, nothing proves that no end of a manifest is missing";
             tracing::warn!("{}: {what}", Directory(dir));
         }
-        Ok(Seen { held, end: journal.end, rows })
+        Ok(Seen { held, rows })
     }
 }
 

@@ -235,6 +235,16 @@ impl Store {
         Ok(self.db.get_pinned(key)?.is_some())
     }
 
+    /// Fails if what stands beside the blocks cannot be read.
+    pub fn check_beside(&self) -> Result<(), ReadError> {
+        let mut iterator = self.db.raw_iterator_opt(scan_options());
+        iterator.seek_to_first();
+        while iterator.valid() {
+            iterator.next();
+        }
+        Ok(iterator.status()?)
+    }
+
     /// Notes that there is a bus beside the journal.
     pub fn note_bus(&self) -> Result<(), ReadError> {
         if !self.has(HAS_BUS)? {

@@ -31,13 +31,14 @@ impl Parts {
     /// What is wrong with them.
     pub(super) fn findings(self, store: &Store, reading: &mut dyn FnMut(Part)) -> Vec<Finding> {
         let said = |error: ReadError| error.to_string();
+        let journal = store.check_beside().map_err(said);
         reading(Part::Snapshot);
         let rows = self.rows.and_then(|rows| check_rows(rows, store).map_err(said));
         reading(Part::Index);
         let index = self.index.and_then(|index| check_index(index).map_err(said));
         reading(Part::Bus);
         let depot = self.depot.and_then(|depot| check_depot(depot, store).map_err(said));
-        let checked = [(Part::Snapshot, rows), (Part::Index, index), (Part::Bus, depot)];
+        let checked = [(Part::Journal, journal), (Part::Snapshot, rows), (Part::Index, index), (Part::Bus, depot)];
         let wrong = checked.into_iter().filter_map(|(part, checked)| Some((part, checked.err()?)));
         wrong.map(|(part, what)| Finding::new(Cause::Part(part.name()), Position(0), what)).collect()
     }
