@@ -711,6 +711,8 @@ fn holds_only_ours(dir: &Path) -> std::io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::chain::Link;
+    use fakemon_fbs::journal::{BlockHead, BlockWriter, PlayerNamed, SectionDraft};
     use std::sync::mpsc;
 
     /// How many blocks a reader finds that opens the directory now. The open may hang, so it runs on a thread of its
@@ -748,6 +750,47 @@ mod tests {
             write(u64::from(block) * 2 + 1);
             assert!(reader.is_behind());
             assert_eq!(blocks_read(dir.path()).0, usize::from(block) * 2);
+        }
+    }
+
+    #[test]
+    fn what_a_kill_leaves_of_flushed_and_recycled_logs_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let (mut link, mut writer, mut value) = (Link { next: Position(1), ..Link::default() }, writer(), Vec::new());
+        for block in 1..=24u64 {
+            let first = link.next;
+            link.append(&writer(first), 1, &mut value);
+            store.write_block(first, &value, std::iter::empty(), Durability::Synced).unwrap();
+            store.acknowledge(link.next).unwrap();
+            if block % 3 == 0 {
+                store.flush().unwrap();
+            }
+            store.database().note().unwrap();
+            let copy = tempfile::tempdir().unwrap();
+            for folder in ["", JOURNAL] {
+                fs::create_dir_all(copy.path().join(folder)).unwrap();
+                for file in fs::read_dir(dir.path().join(folder)).unwrap().map(|entry| entry.unwrap().path()) {
+                    if file.is_file() {
+                        fs::copy(&file, copy.path().join(file.strip_prefix(dir.path()).unwrap())).unwrap();
+                    }
+                }
+            }
+            for _ in 0..2 {
+                let opened = Store::open(copy.path()).unwrap();
+                assert_eq!(opened.end_position().unwrap(), link.next, "block {block}");
+            }
+        }
+    }
+
+    /// Writes blocks of one event.
+    fn writer() -> impl FnMut(Position) -> Vec<u8> {
+        let mut writer = BlockWriter::default();
+        move |first| {
+            let mut section = SectionDraft::default();
+            section.push_player_named(PlayerNamed { player: 1, name: "a".repeat(20_000) });
+            let head = BlockHead { first_position: first.0, count: 1, ..BlockHead::default() };
+            writer.write(head, &[section]).to_vec()
         }
     }
 }

@@ -133,3 +133,78 @@ fn put<'b>(bytes: &mut Bytes<'b>) -> Option<Option<Put<'b>>> {
     };
     Some(put)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::manifest::CURRENT;
+    use super::super::records::written;
+    use super::*;
+    use std::fs;
+
+    /// A record that sets so many keys, from a number on.
+    fn record(number: u64, count: u32) -> Vec<u8> {
+        let put = [&[1, 1][..], b"k", &[2], b"va"].concat();
+        let puts = put.repeat(count as usize);
+        [&number.to_le_bytes()[..], &count.to_le_bytes(), &puts].concat()
+    }
+
+    /// A database whose tables hold 10 changes, and these logs.
+    fn folder(logs: &[(u64, &[(u64, u32)])]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(CURRENT), "MANIFEST-000005\n").unwrap();
+        fs::write(folder.path().join("MANIFEST-000005"), written(&[&[2, 8, 4, 10]], None)).unwrap();
+        for (log, records) in logs {
+            let records: Vec<Vec<u8>> = records.iter().map(|(number, count)| record(*number, *count)).collect();
+            let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+            fs::write(folder.path().join(format!("{log:06}.log")), written(&records, None)).unwrap();
+        }
+        folder
+    }
+
+    /// The last change, how many keys are set, and where the last log is cut.
+    fn looked(folder: &Path) -> Result<(u64, usize, Option<String>), String> {
+        let (manifest, mut puts) = (Manifest::read(folder).unwrap().unwrap(), 0);
+        let end = read(folder, &manifest, &mut |family, key, value| {
+            assert_eq!((family, key, value), ("default", &b"k"[..], &b"va"[..]));
+            puts += 1;
+            Ok(())
+        })?;
+        Ok((end.last_change, puts, end.stopped))
+    }
+
+    #[test]
+    fn changes_follow_each_other_from_log_to_log() {
+        let whole = folder(&[(7, &[(3, 9)]), (8, &[(9, 4), (13, 1)]), (9, &[(14, 0), (14, 2)]), (11, &[])]);
+        assert_eq!(looked(whole.path()), Ok((15, 7, None)), "log 7 is no longer needed");
+        assert_eq!(looked(folder(&[]).path()), Ok((10, 0, None)));
+        for (logs, missing) in [
+            (&[(8, &[(12, 1)][..])][..], "change 11 is missing"),
+            (&[(8, &[(11, 1), (13, 1)])], "change 12 is missing"),
+            (&[(8, &[(11, 2)]), (9, &[(14, 1)])], "change 13 is missing"),
+        ] {
+            let said = looked(folder(logs).path()).unwrap_err();
+            assert!(said.contains(missing) && said.contains(".log at byte"), "{said}");
+        }
+    }
+
+    #[test]
+    fn where_the_last_log_is_cut_is_said() {
+        let folder = folder(&[(8, &[(11, 1), (12, 1), (13, 1)])]);
+        let log = folder.path().join("000008.log");
+        let whole = fs::read(&log).unwrap();
+        let each = whole.len() / 3;
+        fs::write(&log, &whole[..each * 2 + 5]).unwrap();
+        let stopped = |why: &str| Some(format!("the file 000008.log {why}"));
+        assert_eq!(looked(folder.path()), Ok((12, 2, stopped(&format!("is cut short at byte {}", each * 2)))));
+        let mut bytes = whole.clone();
+        bytes[each + 9] ^= 1;
+        fs::write(&log, &bytes).unwrap();
+        let wrong = format!("at byte {each}: the checksum of a record is wrong");
+        assert_eq!(looked(folder.path()), Ok((11, 1, stopped(&wrong))));
+        fs::write(&log, [&whole[..each], &whole[2 * each..]].concat()).unwrap();
+        assert!(looked(folder.path()).unwrap_err().contains("change 12 is missing"));
+        bytes[each + 6] = 5;
+        fs::write(&log, &bytes).unwrap();
+        assert!(looked(folder.path()).unwrap_err().contains("read it for ever"));
+    }
+}

@@ -372,4 +372,24 @@ mod tests {
         }
         assert_eq!(read(&recycled, Kind::Manifest).1, End::Endless);
     }
+
+    #[test]
+    fn a_copy_is_cut_where_rocksdb_would_read_for_ever_and_nowhere_else() {
+        let (plain, recycled) = (written(&[&[1; 100]], None), written(&[&[2; 100]], Some(7)));
+        let behind_damage = [&[9; 40][..], &[0; BLOCK_BYTES - 40], &plain, &recycled].concat();
+        let folder = tempfile::tempdir().unwrap();
+        let files: [(&str, &[u8], usize); 5] = [
+            ("MANIFEST-000005", &[&plain[..], &recycled].concat(), plain.len()),
+            ("000007.log", &recycled.repeat(3), recycled.len() * 3),
+            ("000008.log", &[&plain[..], &recycled].concat(), plain.len()),
+            ("000009.log", &behind_damage, BLOCK_BYTES + plain.len()),
+            ("000010.log", &plain.repeat(2), plain.len() * 2),
+        ];
+        files.iter().for_each(|(name, bytes, _)| fs::write(folder.path().join(name), bytes).unwrap());
+        cut_endless(folder.path()).unwrap();
+        for (name, bytes, left) in files {
+            assert!(fs::read(folder.path().join(name)).unwrap() == bytes[..left], "{name}");
+        }
+        cut_endless(&folder.path().join("nowhere")).unwrap();
+    }
 }

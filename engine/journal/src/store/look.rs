@@ -96,8 +96,8 @@ pub(crate) fn look(dir: &Path) -> Result<Journal, OpenError> {
     end = end.max(tail.end().map_err(fail)?.unwrap_or(end)).max(kept_from);
     let first = first.or(tail.first.map(Position)).unwrap_or(end);
     match told {
-        Noted::Damaged(why) => return Err(says_nothing(dir, &why)),
-        Noted::Unproven(_) if tail.has_note => return Err(says_nothing(dir, "its end is missing")),
+        Noted::Damaged(why) => return Err(says_nothing(dir, end, &why)),
+        Noted::Unproven(_) if tail.has_note => return Err(says_nothing(dir, end, "its end is missing")),
         _ => {}
     }
     let told = told.position();
@@ -152,6 +152,7 @@ fn refused(dir: &Path, position: Position, what: &str) -> OpenError {
     OpenError::Damaged { position: Some(position), message }
 }
 
-fn says_nothing(dir: &Path, why: &str) -> OpenError {
-    missing(dir, &damaged(JOURNAL_NOTE, why))
+fn says_nothing(dir: &Path, end: Position, why: &str) -> OpenError {
+    let message = format!("{}: {}", Directory(dir), damaged(JOURNAL_NOTE, why));
+    OpenError::Damaged { position: Some(end), message }
 }
