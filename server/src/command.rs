@@ -115,7 +115,7 @@ impl DataArg {
 }
 
 /// What is written from now on is for the owner of the data directory, whatever the umask was: it holds secrets of
-/// connections and partners. The group is let in if the owner let it into the directory, and nobody else: see
+/// connections and partners. The group is let in if the owner let it into the directory, and no other user: see
 /// [`group_rights`].
 fn keep_files_private(dir: &Path) {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077 & !group_rights(dir)));

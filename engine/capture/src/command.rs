@@ -167,8 +167,8 @@ pub enum Completion {
         more_before: Option<Position>,
     },
     /// What a command asks for is on the disk and cannot be read: a collection, or the answer to an attempt that was
-    /// sent again. Nothing else is concerned: attempts are decided, other collections are read. The log says why once,
-    /// `reads_failed` of the metrics counts; `fakemon verify` finds the damage.
+    /// sent again. Nothing else is concerned: attempts are decided, other collections are read. The log says why
+    /// once, `reads_failed` of the metrics counts; `fakemon verify` finds the damage.
     Unreadable {
         /// The token of the command.
         token: Token,

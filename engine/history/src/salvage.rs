@@ -2,16 +2,16 @@
 //!
 //! A journal must have no hole: nothing proves what follows one. So one run of neighbouring blocks is kept, and every
 //! other readable run is stored beside it as JSON lines (`salvaged/`), from which `fakemon import` makes a data
-//! directory for tools. Of these, the one from which a server knows most of what was told:
+//! directory for tools. Of these, the one from which a server knows most of what was acknowledged:
 //!
 //! - the run that the snapshot stands in, from there on: as after retention, the state is complete, players keep what
 //!   they caught, and answers stay; older history is beside it
-//! - the run from the beginning on: a server continues from its end; what was told after it is lost
+//! - the run from the beginning on: a server continues from its end; what was acknowledged after it is lost
 //! - the snapshot without any run, if blocks around it are lost: the journal is empty and goes on from its position
 //!
-//! Where there is none of these (retention deleted the beginning, and the snapshot is lost), the longest run, for tools
-//! only. What the bus keeps goes along in each case, and is all that is kept if nothing else can be read: then the
-//! world is empty, and positions go on so that no id is given twice.
+//! Where there is none of these (retention deleted the beginning, and the snapshot is lost), the longest run, for
+//! tools only. What the bus keeps goes along in each case, and is all that is kept if nothing else can be read: then
+//! the world is empty, and positions go on so that no id is given twice.
 //!
 //! A run whose events contradict each other, although its hash chain holds, is mended (`mend`): every consistent
 //! event keeps its position, and the others are reported. From the first change on, hashes are new.
@@ -453,7 +453,7 @@ fn write_lines(store: &Store, run: Run, to: &Path) -> Result<String, OpenError> 
 fn note_losses(examination: &Examination, run: Run, told: Position, notes: &mut Vec<String>) {
     if told > run.end {
         notes.push(format!(
-            "lost: everything before position {told} was acknowledged, and what came from position {} on is forgotten",
+            "lost: all before position {told} was acknowledged, and what came from position {} on is forgotten",
             run.end
         ));
     }

@@ -8,17 +8,20 @@
 //! of 4 KiB through the page cache; then it syncs hundreds of MiB at once, and every capture waits for that. So the
 //! copy is made here: only of the logs that are needed, a piece at a time, past the page cache.
 
+pub(crate) mod unfinished; // a directory that is being made
+
 use super::store::{IDENTITY, Store, begin, check_identity, complete};
 use crate::bus_store::BusStore;
 use crate::database::manifest::note;
 use crate::database::open::Place;
+
+use crate::copy::unfinished::Unfinished;
 use crate::error::{OpenError, ReadError};
 use crate::files::{self, PRIVATE_FILE};
 use crate::index_store::IndexStore;
 use crate::location::{group_rights, make_like, permit_like};
 use crate::snapshot_store::RowStore;
 use crate::store::acknowledged::{BUS_NOTE, JOURNAL_NOTE, Noted};
-use crate::unfinished::Unfinished;
 use rocksdb::DB;
 use rocksdb::properties::MIN_LOG_NUMBER_TO_KEEP;
 use rustix::fs::{FlockOperation, OFlags, fcntl_lock, fcntl_setfl, flock};

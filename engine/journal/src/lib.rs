@@ -36,7 +36,6 @@ mod store; // the journal itself
 mod snapshot_store; // the snapshot
 mod index_store; // the index
 mod bus_store; // what the bus remembers
-mod unfinished; // a directory that is being made
 mod copy; // copies of databases that are open
 mod look; // all of it, before any of it is opened to write, and while it is
 pub mod follower; // threads that read each block once it is durable
@@ -46,6 +45,7 @@ pub mod checkpoint; // a copy of a data directory while everything goes on
 mod salvage_copy; // a damaged directory, opened to take out what can be read
 
 pub use bus_store::{Batch, BusStore, Table};
+pub use copy::unfinished::Unfinished;
 pub use copy::{Databases, copy_closed};
 pub use database::{Part, descriptors_max};
 pub use error::{Directory, OpenError, ReadError};
@@ -59,4 +59,3 @@ pub use salvage_copy::damaged::{BlockOrGap, DamageLocation};
 pub use snapshot_store::{RowStore, Rows};
 pub use store::chain::{BlockHash, Link, StoredBlock, hash as block_hash};
 pub use store::{FORMAT, Store, check_empty, check_identity, complete, is_incomplete, is_not_begun};
-pub use unfinished::Unfinished;

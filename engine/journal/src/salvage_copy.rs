@@ -180,9 +180,9 @@ impl SalvageCopy {
         !holds_nothing(&self.dir.join(BUS))
     }
 
-    /// What is left of the bus, to be written to: up to where its log is damaged, if all of that can be read; else all
-    /// that can be read of its tables and logs, and what was done for it, as a sentence. None if there is no bus, or
-    /// nothing of it can be read.
+    /// What is left of the bus, to be written to: up to where its log is damaged, if all of that can be read; else
+    /// all that can be read of its tables and logs, and what was done for it, as a sentence. None if there is no bus,
+    /// or nothing of it can be read.
     pub fn depot(&self) -> Result<Option<(BusStore, Option<String>)>, OpenError> {
         let path = self.scratch.join(BUS);
         if holds_nothing(&path) {

@@ -230,7 +230,7 @@ impl All {
     }
 
     /// Reads on for the connection whose turn it is, and for all that need the same records. Damage ends the catch-up
-    /// of these, which are told that results are missing; the others go on.
+    /// of these, who hear that results are missing; the others go on.
     fn read_next(&mut self, tail: &Tail) -> Result<(), ReadError> {
         let end = tail.end();
         self.turns.retain(|connection| self.missing.contains_key(connection));

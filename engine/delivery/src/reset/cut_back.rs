@@ -1,6 +1,6 @@
 //! Makes what the bus keeps fit a journal of which a part is lost: nothing of it stands after the end of the journal,
-//! and nothing waits for an event that is not in it. Messages, lines, secrets and notes stay, and so do the resources,
-//! as the bus last knew them. New events get the positions of the lost ones again.
+//! and nothing waits for an event that is not in it. Messages, lines, secrets and notes stay, and so do the
+//! resources, as the bus last knew them. New events get the positions of the lost ones again.
 
 use crate::router::router_state;
 use crate::{lane, replay};

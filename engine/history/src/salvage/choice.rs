@@ -1,4 +1,4 @@
-//! Which part of a damaged directory is kept: the one from which a server knows most of what was told.
+//! Which part of a damaged directory is kept: the one from which a server knows most of what was acknowledged.
 
 use super::Kept;
 use crate::verify::{Cause, Examination, Segment};

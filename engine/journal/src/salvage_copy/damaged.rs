@@ -125,7 +125,7 @@ impl Store {
         wrong.map_or(Ok(()), Err)
     }
 
-    /// The first key after the damage at `damaged`, of keys that are numbers of so many bytes: tries numbers further
+    /// The first key after the damage at `damaged`, of keys that are numbers of `bytes` bytes: tries numbers further
     /// and further away, then halves the range.
     fn key_behind_damage(&self, family: &str, bytes: usize, damaged: u128) -> Option<u128> {
         let most = u128::MAX >> (128 - 8 * bytes);
@@ -163,7 +163,7 @@ impl Store {
     }
 }
 
-/// A key that is a number of so many bytes.
+/// A key that is a number of `bytes` bytes.
 fn key_of(number: u128, bytes: usize) -> Vec<u8> {
     number.to_be_bytes()[16 - bytes..].to_vec()
 }

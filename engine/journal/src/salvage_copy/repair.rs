@@ -1,5 +1,5 @@
-//! Makes a database usable whose manifest is missing, damaged, or names tables that are not there. RocksDB makes a new
-//! manifest of the tables and logs that it finds; two things it does not do are done here:
+//! Makes a database usable whose manifest is missing, damaged, or names tables that are not there. RocksDB makes a
+//! new manifest of the tables and logs that it finds; two things it does not do are done here:
 //!
 //! - It knows a family only by its tables, and drops what logs have for other families: so each family gets a table
 //!   before, with one key, which is deleted after.

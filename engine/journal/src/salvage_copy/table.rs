@@ -25,11 +25,11 @@ const WHOLE: u8 = 1;
 const VALUE: u64 = 1;
 
 /// Visits a key and its value.
-pub(super) type Visit<'v> = dyn FnMut(&[u8], &[u8]) + 'v;
+pub(super) type VisitEntry<'v> = dyn FnMut(&[u8], &[u8]) + 'v;
 
 /// Visits what can be read of the table, in no order; `room` is a folder that does not exist yet. Returns what is
 /// wrong with it.
-pub(super) fn read(table: &Path, room: &Path, visit: &mut Visit<'_>) -> Result<(), String> {
+pub(super) fn read(table: &Path, room: &Path, visit: &mut VisitEntry<'_>) -> Result<(), String> {
     let bytes = fs::metadata(table).map_err(|error| error.to_string())?.len();
     let made = make_room(table, bytes, room);
     let result = made.map_err(|error| error.to_string()).and_then(|()| read_alone(room, visit));
@@ -45,7 +45,7 @@ fn make_room(table: &Path, bytes: u64, room: &Path) -> io::Result<()> {
     fs::write(room.join("CURRENT"), "MANIFEST-000001\n")
 }
 
-fn read_alone(room: &Path, visit: &mut Visit<'_>) -> Result<(), String> {
+fn read_alone(room: &Path, visit: &mut VisitEntry<'_>) -> Result<(), String> {
     let mut options = Options::default();
     options.set_paranoid_checks(false);
     let db = DB::open_for_read_only(&options, room, false).map_err(rocksdb::Error::into_string)?;
@@ -61,7 +61,7 @@ fn checked() -> ReadOptions {
 /// Visits what can be read from the first key on, and from the last one back; the first error.
 pub(super) fn around_damage<'d>(
     iterator: impl Fn() -> DBRawIterator<'d>,
-    visit: &mut Visit<'_>,
+    visit: &mut VisitEntry<'_>,
 ) -> Result<(), String> {
     let (mut forwards, mut last) = (iterator(), Vec::new());
     forwards.seek_to_first();

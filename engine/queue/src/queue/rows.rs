@@ -64,8 +64,8 @@ pub(super) fn read_row(key: &[u8], value: &[u8], queues: &mut HashMap<String, Qu
     Some(Row::Used)
 }
 
-/// Adds to a batch that all queues forget what they took lately: events that get the positions of others would be taken
-/// for those. How many messages could have been recognized.
+/// Adds to a batch that all queues forget what they took lately: events that get the positions of others would be
+/// taken for those. How many messages could have been recognized.
 pub fn forget_recent(depot: &BusStore, batch: &mut Batch) -> Result<u64, ReadError> {
     let mut forgotten = 0;
     depot.scan(Table::Queues, b"", b"", &mut |key, _| {

@@ -90,7 +90,9 @@ fn as_json(examination: &Examination, seconds: f64) -> Value {
     }
     if let Some(finding) = findings.first() {
         report["error"] = json!(finding.to_string());
-        report["nothing_is_lost"] = json!(examination.is_derived_only());
+        if examination.is_derived_only() {
+            report["nothing_is_lost"] = json!(true);
+        }
     }
     report
 }

@@ -1,6 +1,6 @@
 //! A directory that is being made, and may never be finished. It says so by its identity from its first file on; when
-//! making it fails it is deleted; when the process is killed it stays, and the next one that is to be made in the same
-//! place replaces it, because nothing of it is missed: what it was made from is still there.
+//! making it fails it is deleted; when the process is killed it stays, and the next one that is to be made in the
+//! same place replaces it, because nothing of it is missed: what it was made from is still there.
 
 use crate::error::OpenError;
 use crate::files::{self, PRIVATE_FOLDER, beside};
