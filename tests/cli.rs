@@ -156,7 +156,16 @@ fn settings_are_refused_by_name_with_the_remedy() {
         ("cors = 2", "there is no setting cors"),
         ("cores = 0", "cores must be from 1 to"),
         ("[world]\nreach_m = -1", "world.reach_m"),
-        ("[world]\nspecies_file = \"nowhere.toml\"", "world.species_file"),
+        (
+            "[world]\nspecies_file = \"nowhere.toml\"",
+            "line 2 (`species_file = \"nowhere.toml\"`): world.species_file",
+        ),
+        ("[world]\nspecies_file = \"nowhere.toml\"", "leave it out for those that are built in"),
+        (
+            "\n[aws]\naccess_keys_file = \"nowhere\"",
+            "line 3 (`access_keys_file = \"nowhere\"`): aws.access_keys_file",
+        ),
+        ("[aws]\naccess_keys_file = \"nowhere\"", "name a file of `access_key_id secret_access_key` lines"),
         ("[auth]\nhs256_secret_file = \"nowhere\"", "auth.hs256_secret_file"),
         ("[log]\nlevel = \"=\"", "log level"),
         ("[log]\nlevel = \"inof\"", "`inof` is no log level"),
