@@ -229,6 +229,12 @@ fn a_flood_of_events_that_nothing_takes_is_a_few_lines_of_the_log() {
         "detail.attempt_id must be a whole number from 0 to 18446744073709551615, as a decimal string"
     );
     let log = server.log();
+    // A reason that quotes what was sent is cut, so that many fit into one put.
+    put(&server, &vec![spawn("1", &"x".repeat(20_000), 1.0); 10]);
+    for told in next(&server, &url, 10) {
+        let reason = told["reason"].as_str().unwrap();
+        assert!(reason.starts_with("species `xxx") && reason.len() == 1_024, "{}", reason.len());
+    }
     let lines = log.lines().filter(|line| line.contains("given up, and there is no dead-letter queue")).count();
     assert_eq!(lines, 1, "{log}");
 }

@@ -10,6 +10,7 @@ use fakemon_journal::ReadError;
 use fakemon_model::envelope::{COMMAND_REFUSED, EventKey, REGION, SOURCE_CAPTURE};
 use fakemon_model::event::{Decision, Event, PlayerName};
 use fakemon_model::ids::{Ahead, FakemonId, Position, Token};
+use fakemon_model::limits::{PUT_BYTES_MAX, PUT_EVENTS_MAX};
 use fakemon_resource::{Destination, GAME_BUS, NewEvent};
 use fakemon_sync::seldom::Seldom;
 use serde_json::{Map, Value, json};
@@ -17,10 +18,15 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// The most bytes of a reason, which may quote what the event says.
+const REASON_BYTES_MAX: usize = 1_024;
+/// Refusals that are put at once: with their reasons less than one put may have.
+const TOLD_MAX: usize = 256;
+const _: () = assert!(TOLD_MAX <= PUT_EVENTS_MAX && TOLD_MAX * 8 * REASON_BYTES_MAX <= PUT_BYTES_MAX);
 /// A fakémon that an event spawned is looked for among this many events after it.
 const SPAWNED_WITHIN: u64 = 200_000;
 
-static UNTOLD: Seldom = Seldom::new("that commands were refused is not on the bus");
+static UNTOLD: Seldom = Seldom::new("that commands were refused is not on the bus yet");
 
 /// Carries out commands that come as events.
 pub struct CaptureService<'a> {
@@ -129,7 +135,11 @@ impl CaptureService<'_> {
         }
         self.settle(&mut turn);
         let letters = &letters[..tried];
-        self.say_refused(letters, &turn.refused);
+        if let Err(error) = self.say_refused(letters, &turn.refused) {
+            // They come again, and are refused again: none goes without a word.
+            let again = |token: &u64| drop(turn.outcomes.insert(*token, Err(for_now(&error))));
+            turn.refused.keys().for_each(again);
+        }
         let unknown = || Err(Failed::for_now(FailureCode::Stopped, "the engine is stopping"));
         let outcome =
             |(token, letter): (u64, &ShapedEvent)| (letter.key, turn.outcomes.remove(&token).unwrap_or_else(unknown));
@@ -137,16 +147,20 @@ impl CaptureService<'_> {
     }
 
     /// Puts an event that says why a command was refused; it counts as delivered, because a retry would not help.
-    fn say_refused(&mut self, letters: &[ShapedEvent], refused: &HashMap<u64, RefusedCommand>) {
+    fn say_refused(
+        &mut self,
+        letters: &[ShapedEvent],
+        refused: &HashMap<u64, RefusedCommand>,
+    ) -> Result<(), SubmitError> {
         let event = |(token, letter): (u64, &ShapedEvent)| {
             let RefusedCommand { code, reason, more } = refused.get(&token)?;
-            self.courier.figures().command_refused(code);
+            let reason = &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)];
             let mut detail = json!({ "event_id": letter.key.id(), "reason": reason });
             if let Ok(player) = addressee(&Destination::Players, &letter.event) {
                 detail["player"] = player.as_str().into();
             }
             more.iter().for_each(|(name, value)| detail[name] = value.clone());
-            Some(NewEvent {
+            let event = NewEvent {
                 bus: GAME_BUS.into(),
                 source: SOURCE_CAPTURE.into(),
                 detail_type: COMMAND_REFUSED.into(),
@@ -159,14 +173,18 @@ impl CaptureService<'_> {
                 by: None,
                 origin: None,
                 trace: None,
-            })
+            };
+            Some((*code, event))
         };
-        let events: Vec<NewEvent> = (0..).zip(letters).filter_map(event).collect();
-        if !events.is_empty()
-            && let Err(error) = put(self.client, events)
-        {
-            UNTOLD.say(|| tracing::warn!("that commands were refused is not on the bus: {error}"));
+        let events: Vec<(&str, NewEvent)> = (0..).zip(letters).filter_map(event).collect();
+        for chunk in events.chunks(TOLD_MAX) {
+            let put = put(self.client, chunk.iter().map(|(_, event)| event.clone()).collect());
+            put.inspect_err(|error| {
+                UNTOLD.say(|| tracing::warn!("that commands were refused is not on the bus yet: {error}"));
+            })?;
+            chunk.iter().for_each(|(code, _)| self.courier.figures().command_refused(code));
         }
+        Ok(())
     }
 
     /// Waits for the completions of commands.
