@@ -17,6 +17,7 @@ use fakemon_load::demo::{PLAYERS_MAX, RADIUS_M, SPAWNS_PER_SECOND, WILD_MAX};
 use fakemon_model::limits::CORES_MAX;
 use fakemon_model::species::SpeciesTable;
 use serde::{Deserialize, Deserializer, de};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -722,8 +723,8 @@ impl Config {
         };
         let key = "world.species_file";
         let refuse = |why: String| self.refused(key, &format!("{key} {}: {why}", path.display()));
-        let remedy = "name a file with a table of species, or leave it out for those that are built in";
-        let text = read_text(path, FILE_BYTES_MAX).map_err(|error| refuse(format!("{error}: {remedy}")))?;
+        let unread = |error: io::Error| refuse(format!("{error}: {}", remedy_of(key)));
+        let text = read_text(path, FILE_BYTES_MAX).map_err(unread)?;
         SpeciesTable::from_toml(&text).map_err(|error| refuse(one_line(&error.to_string())))
     }
 
@@ -764,8 +765,18 @@ impl Config {
 
 /// The bytes of a file that a setting names.
 pub fn bytes_of(key: &'static str, path: &Path) -> Result<Vec<u8>, ConfigError> {
-    read_bytes(path, FILE_BYTES_MAX)
-        .map_err(|error| ConfigError::of(key, format!("{key} {}: {error}", path.display())))
+    let unread = |error| ConfigError::of(key, format!("{key} {}: {error}: {}", path.display(), remedy_of(key)));
+    read_bytes(path, FILE_BYTES_MAX).map_err(unread)
+}
+
+/// What a file that a setting names must be.
+fn remedy_of(key: &str) -> &'static str {
+    match key {
+        "world.species_file" => "name a file with a table of species, or leave it out for those that are built in",
+        "aws.access_keys_file" => "name a file of `access_key_id secret_access_key` lines that this user may read",
+        "auth.hs256_secret_file" => "name a file with the secret, that this user may read",
+        _ => "name a PEM file that this user may read",
+    }
 }
 
 const PLACES_MAX: usize = 1_000_000; // more would not be descriptors of one process

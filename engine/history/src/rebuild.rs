@@ -6,7 +6,7 @@ use fakemon_capture::decision::record;
 use fakemon_capture::options::{Durability, OpenError};
 use fakemon_fbs::journal::{BlockReader, Event, Outcome};
 use fakemon_fbs::snapshot::Caught;
-use fakemon_journal::{BlockHash, Link, Part, ReadError, Store, check_empty, complete};
+use fakemon_journal::{BlockHash, Link, Part, ReadError, Store, Unfinished, check_empty, complete};
 use fakemon_model::ids::{PlayerId, Position};
 use std::path::{Path, PathBuf};
 
@@ -42,8 +42,16 @@ impl Rebuild {
 
     /// Begins in a new directory; `making` is the command that does it.
     pub fn begin(dir: &Path, making: &str) -> Result<Rebuild, OpenError> {
-        let store = Store::create(dir, making)?;
-        Ok(Rebuild { dir: dir.to_owned(), store, first: None, link: Link::default(), value: Vec::new() })
+        Ok(Rebuild::of(dir, Store::create(dir, making)?))
+    }
+
+    /// The same, in a directory that is made beside other things.
+    pub fn begin_in(dir: &Path, unfinished: &Unfinished, making: &str) -> Result<Rebuild, OpenError> {
+        Ok(Rebuild::of(dir, Store::create_in(unfinished, making)?))
+    }
+
+    fn of(dir: &Path, store: Store) -> Rebuild {
+        Rebuild { dir: dir.to_owned(), store, first: None, link: Link::default(), value: Vec::new() }
     }
 
     /// Appends a block whose hash is known. The first block after a deleted beginning cannot prove its hash, because

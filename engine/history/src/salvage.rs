@@ -138,7 +138,7 @@ pub fn salvage(
         return Ok(untouched(examination.clone()));
     }
     let wreck = SalvageCopy::of(dir, to, held)?;
-    let mut salvaged = take_out(&wreck, examined, to, progress)?;
+    let mut salvaged = take_out(&wreck, examined, (to, &unfinished), progress)?;
     if salvaged.kept == Kept::Untouched {
         return Ok(salvaged);
     }
@@ -162,7 +162,7 @@ fn verify_new(to: &Path) -> Result<(), OpenError> {
 fn take_out(
     wreck: &SalvageCopy,
     examined: Result<Examination, OpenError>,
-    to: &Path,
+    (to, unfinished): (&Path, &Unfinished),
     progress: &mut dyn FnMut(Position, Position),
 ) -> Result<Salvaged, OpenError> {
     let whole = examined.as_ref().ok().filter(|examination| examination.findings.is_empty()).cloned();
@@ -192,7 +192,7 @@ fn take_out(
     }
     let is_mended = kept == Kept::Everything && !mending.instead.is_empty();
     let kept = if is_mended { Kept::Mended } else { kept };
-    let mut rebuild = Rebuild::begin(to, "a salvage")?;
+    let mut rebuild = Rebuild::begin_in(to, unfinished, "a salvage")?;
     let wrong_state = examination.findings.iter().find(|finding| finding.cause == Cause::State);
     let wrong_state = wrong_state.and_then(|finding| finding.block);
     let last_at = copy_run(&store, run, (&mending, wrong_state), &mut rebuild, progress)?;
@@ -224,7 +224,7 @@ fn take_out(
     }
     bus.hand_over(wreck, Fit { run, last_at, told, changes }, to, &mut notes)?;
     settled.complete()?;
-    index::build(to, &mut |_, _| {})?;
+    index::build_in(unfinished)?;
     Ok(Salvaged { examination, first: run.first, end: run.end, kept, notes })
 }
 

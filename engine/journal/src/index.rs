@@ -12,6 +12,7 @@
 //!
 //! So writing costs one row for hundreds of events, and a look-up reads one short row per segment, all neighbours.
 
+use crate::copy::unfinished::Unfinished;
 use crate::error::{Directory, OpenError};
 use crate::store::DirectoryLock;
 use crate::{IndexStore, ReadError, Store, damaged_index};
@@ -332,9 +333,21 @@ pub struct Indexed {
 /// # Errors
 /// When a server has the directory open, or the journal cannot be read.
 pub fn build(dir: &Path, progress: &mut dyn FnMut(Position, Position)) -> Result<Indexed, OpenError> {
-    let fail = |error: ReadError| OpenError::reading(Directory(dir), &error, "");
     let store = Store::open_to_read(dir)?;
     let _held = DirectoryLock::take(dir)?;
+    build_of(&store, dir, progress)
+}
+
+/// The same, in a directory that is being made.
+///
+/// # Errors
+/// When the journal cannot be read, or the index not written.
+pub fn build_in(unfinished: &Unfinished) -> Result<Indexed, OpenError> {
+    build_of(&Store::open_to_read(unfinished.dir())?, unfinished.dir(), &mut |_, _| {})
+}
+
+fn build_of(store: &Store, dir: &Path, progress: &mut dyn FnMut(Position, Position)) -> Result<Indexed, OpenError> {
+    let fail = |error: ReadError| OpenError::reading(Directory(dir), &error, "");
     IndexStore::delete(dir)?;
     let index = IndexStore::open_up_to(dir, Position(u64::MAX))?;
     let end = store.end_position().map_err(fail)?;

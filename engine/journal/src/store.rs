@@ -10,6 +10,7 @@ use super::database::{
     make_folder, open_to_read, scan_options,
 };
 use crate::copy::of_database;
+use crate::copy::unfinished::Unfinished;
 use crate::database::manifest::{CURRENT, NOTE};
 use crate::database::open::{Database, Place};
 use crate::error::{Directory, OpenError, ReadError};
@@ -28,6 +29,7 @@ use rustix::io::Errno;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// The format of the data directory that this program reads and writes.
@@ -119,9 +121,18 @@ impl Store {
     /// Makes a data directory for writing, or uses an empty one; it is marked as incomplete, because of `making`,
     /// until [`complete`] is called.
     pub fn create(dir: &Path, making: &str) -> Result<Store, OpenError> {
+        Store::create_held(dir, making, None)
+    }
+
+    /// The same, in a directory that is made beside other things.
+    pub fn create_in(unfinished: &Unfinished, making: &str) -> Result<Store, OpenError> {
+        Store::create_held(unfinished.dir(), making, Some(unfinished.lock()))
+    }
+
+    fn create_held(dir: &Path, making: &str, held: Option<DirectoryLock>) -> Result<Store, OpenError> {
         check_writing().map_err(|error| OpenError::Io(format!("data directory {}: {error}", dir.display())))?;
         begin(dir, making)?;
-        Store::open_identified(dir, None)
+        Store::open_identified(dir, held)
     }
 
     fn open_identified(dir: &Path, held: Option<DirectoryLock>) -> Result<Store, OpenError> {
@@ -552,7 +563,8 @@ fn proven(db: &DB, told: Noted) -> Result<Noted, ReadError> {
 
 /// A data directory that no other process opens to write while this exists. Each database has a lock of its own,
 /// which is gone once its file is deleted; this one is on the folder itself.
-pub(crate) struct DirectoryLock(Place);
+#[derive(Clone)]
+pub(crate) struct DirectoryLock(Arc<Place>);
 
 impl DirectoryLock {
     pub(super) fn take(dir: &Path) -> Result<DirectoryLock, OpenError> {
@@ -563,7 +575,7 @@ impl DirectoryLock {
                 let what = "another process has it open: stop that one, or give another directory";
                 Err(OpenError::Locked(line(&what)))
             }
-            _ => Ok(DirectoryLock(place)), // a file system without such locks has those of the databases
+            _ => Ok(DirectoryLock(Arc::new(place))), // a file system without such locks has those of the databases
         }
     }
 }

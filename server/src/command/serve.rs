@@ -346,13 +346,8 @@ fn access(config: &Config) -> anyhow::Result<Access> {
 fn access_keys(config: &Config) -> anyhow::Result<Option<AccessKeys>> {
     let Some(path) = &config.aws.access_keys_file else { return Ok(None) };
     let key = "aws.access_keys_file";
-    let keys = AccessKeys::read(path).map_err(|error| {
-        let remedy = match error.downcast_ref::<io::Error>() {
-            Some(_) => ": name a file of `access_key_id secret_access_key` lines that this user may read",
-            None => "",
-        };
-        config.refused(key, &format!("{key} {}: {error:#}{remedy}", path.display()))
-    })?;
+    let refuse = |error: anyhow::Error| config.refused(key, &format!("{key} {}: {error:#}", path.display()));
+    let keys = AccessKeys::read(path).map_err(refuse)?;
     if !config.control.ip().is_loopback() {
         tracing::warn!("the control plane speaks plain HTTP on {}: put TLS before it", config.control);
     }

@@ -4,9 +4,8 @@
 
 use crate::error::OpenError;
 use crate::files::{self, PRIVATE_FOLDER, beside};
-use crate::store::{IDENTITY, check_empty, is_incomplete, is_own_name};
-use rustix::fs::{FlockOperation, flock};
-use std::fs::{self, File};
+use crate::store::{DirectoryLock, IDENTITY, check_empty, is_incomplete, is_own_name};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,8 +14,8 @@ pub struct Unfinished {
     dir: PathBuf,
     was_there: bool,
     is_complete: bool,
-    /// Keeps other processes from making one in the same place; none where the file system has no locks.
-    held: Option<File>,
+    /// Keeps other processes from making one in the same place.
+    held: DirectoryLock,
 }
 
 impl Unfinished {
@@ -33,13 +32,22 @@ impl Unfinished {
         // Made before the lock is asked for, so that of two processes one finds the other's lock.
         files::make_folder(dir, PRIVATE_FOLDER)
             .map_err(|error| unwritable(&format!("{error}; give a directory that can be made")))?;
-        let held = hold(dir)?;
+        let held = DirectoryLock::take(dir)?;
         if is_left_over(dir) {
             tracing::warn!("{}: what an attempt that did not end left there is replaced", dir.display());
             clear(dir).map_err(|error| unwritable(&error))?;
         }
         check_empty(dir)?;
         Ok(Unfinished { dir: dir.to_owned(), was_there, is_complete: false, held })
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The lock of the directory, for what is opened in it meanwhile.
+    pub(crate) fn lock(&self) -> DirectoryLock {
+        self.held.clone()
     }
 
     /// It stays.
@@ -54,20 +62,6 @@ impl Drop for Unfinished {
             // One that cannot be deleted is still marked as incomplete.
             let _ = if self.was_there { clear(&self.dir) } else { fs::remove_dir_all(&self.dir) };
         }
-        drop(self.held.take());
-    }
-}
-
-/// Takes the lock of a folder.
-fn hold(dir: &Path) -> Result<Option<File>, OpenError> {
-    let Ok(folder) = File::open(dir) else { return Ok(None) };
-    match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(folder)),
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            let what = "another process is making it: wait for that one, or give another place";
-            Err(OpenError::Locked(format!("{}: {what}", dir.display())))
-        }
-        Err(_) => Ok(None),
     }
 }
 
