@@ -484,9 +484,9 @@ fn a_manifest_without_a_note_opens_and_is_noted() {
 /// The table of the journal that holds the collections.
 fn table_of_collections(data: &Path) -> PathBuf {
     let files = fs::read_dir(data.join("journal")).unwrap().map(|entry| entry.unwrap().path());
-    let tables = files.filter(|path| path.extension().is_some_and(|kind| kind == "sst"));
+    let mut tables = files.filter(|path| path.extension().is_some_and(|kind| kind == "sst"));
     let says = |path: &PathBuf| fs::read(path).unwrap().windows(15).any(|bytes| bytes == b"namecollections");
-    tables.filter(says).next().expect("captures were flushed")
+    tables.find(says).expect("captures were flushed")
 }
 
 #[test]
