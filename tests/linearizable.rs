@@ -126,7 +126,7 @@ impl Client {
 fn play_until_killed(server: Server, clients: &mut [Client], lifetime: Duration) {
     let spawn = |server: &Server, number: usize| {
         let catch_rate = [1.0, 0.3][number % 2];
-        let lifetime_s = [1, 3600][usize::from(number % 5 > 0)];
+        let lifetime_s = [1, 3600][usize::from(!number.is_multiple_of(5))];
         let place = json!({ "species": "sparkit", "lat": SOL.0, "lon": SOL.1, "catch_rate": catch_rate,
                             "lifetime_s": lifetime_s });
         server.try_spawn(&place).map(|(fakemon, _)| fakemon)

@@ -93,13 +93,11 @@ pub(super) fn usage_plan(plan: &UsagePlan, registry: &Registry) -> Checked {
     let held = registry.usage_plans.get(&plan.id);
     fields::room("id", held.is_some(), registry.usage_plans.size(), USAGE_PLANS_MAX, "usage plans")?;
     fields::tags(&plan.tags, held.map(|held| &held.tags))?;
-    match plan.throttle {
-        Some(Throttle { rate_per_s, burst }) if held.is_none_or(|held| held.throttle != plan.throttle) => {
-            if !(0.0..=RATE_PER_S_MAX).contains(&rate_per_s) || burst == 0 {
-                return wrong("throttle", "rate_per_s must be from 0 to 1000000000 events, burst at least 1");
-            }
-        }
-        _ => {}
+    if let Some(Throttle { rate_per_s, burst }) = plan.throttle
+        && held.is_none_or(|held| held.throttle != plan.throttle)
+        && (!(0.0..=RATE_PER_S_MAX).contains(&rate_per_s) || burst == 0)
+    {
+        return wrong("throttle", "rate_per_s must be from 0 to 1000000000 events, burst at least 1");
     }
     match plan.quota {
         Some(Quota { limit, offset_days, period }) if held.is_none_or(|held| held.quota != plan.quota) => {
