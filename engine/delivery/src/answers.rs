@@ -3,12 +3,11 @@
 //! rule.
 
 use super::lane::{Arrival, Lane, LaneId};
-use super::router::live;
 use crate::event_reader::Events;
+use crate::lane::subscriber::Subscriber;
 use fakemon_model::envelope::{COMMAND_REFUSED, EventKey, Facet, SOURCE_CAPTURE};
 use fakemon_model::event::{Event, PlayerName, Put};
 use fakemon_model::ids::{PlayerId, Position, Timestamp};
-pub(crate) use fakemon_resource::inbound::ANSWERS;
 use fakemon_resource::inbound::AnswerWebhook;
 use hashbrown::HashMap;
 use serde::Deserialize;
@@ -42,7 +41,7 @@ impl Answers {
 
     /// Stops results for a webhook.
     pub(crate) fn forget(&mut self, webhook: &str, events: &Events) {
-        let id = live_answers(webhook);
+        let id = LaneId::live(Subscriber::Answers(webhook.to_owned()));
         self.gathered.remove(&id);
         for name in self.players.remove(webhook).unwrap_or_default() {
             if let Some(player) = number(&name, events) {
@@ -123,9 +122,4 @@ fn refused_player(put: &Put) -> Option<String> {
         player: Option<String>,
     }
     serde_json::from_str::<Refused>(&put.detail).ok()?.player
-}
-
-/// The lane of an answer webhook.
-pub(crate) fn live_answers(webhook: &str) -> LaneId {
-    live("", ANSWERS, webhook)
 }

@@ -1,12 +1,12 @@
 //! One delivery attempt: load the event, shape it for the target, then mark it delivered, schedule a retry, or write
 //! a dead letter. All carriers of events use this type.
 
-use super::answers::ANSWERS;
 use super::lane::{Course, Lane, LaneId, Pending};
 use super::lanes::Lanes;
 use crate::event_reader::Events;
 use crate::lane::failure_code::FailureCode;
 use crate::lane::scheduled;
+use crate::lane::subscriber::Subscriber;
 use crate::metrics::BusMetrics;
 use crate::schema::Enforcer;
 use fakemon_journal::{Batch, ReadError};
@@ -188,7 +188,7 @@ impl Dispatcher {
                 continue;
             }
             let shape = |transform: &Transform| Ok((self.shape(transform, lane, event, ingested_at)?, None));
-            let shaped = match scheduled::is_one(lane.id()) {
+            let shaped = match lane.id().subscriber.group().is_some() {
                 true => invoke(parcel, event).map(|(body, target)| (body, Some(target))),
                 false => transform.as_ref().map_err(Clone::clone).and_then(shape),
             };
@@ -224,11 +224,11 @@ impl Dispatcher {
         if matches!(transform, Transform::Whole) {
             return Ok(event.clone());
         }
-        let id = lane.id();
+        let subscriber = &lane.id().subscriber;
         let region = self.rule(lane).map_or_else(|| "local".into(), |rule| rule.region);
         let context = Context {
-            rule_arn: rule_arn(&region, &id.bus, &id.rule),
-            rule_name: id.rule.clone(),
+            rule_arn: rule_arn(&region, subscriber.bus(), &subscriber.rule()),
+            rule_name: subscriber.rule().into_owned(),
             ingestion_time: ingested_at.whole_seconds(),
             ..Context::default()
         };
@@ -236,8 +236,8 @@ impl Dispatcher {
     }
 
     fn rule(&self, lane: &Lane) -> Option<Rule> {
-        let id = lane.id();
-        self.resources.current().rules.get(&(id.bus.clone(), id.rule.clone())).cloned()
+        let Subscriber::Rule { bus, rule, .. } = &lane.id().subscriber else { return None };
+        self.resources.current().rules.get(&(bus.clone(), rule.clone())).cloned()
     }
 
     /// When the oldest event that waits on a lane was handed to the disk.
@@ -269,13 +269,14 @@ impl Dispatcher {
         if !keys.is_empty() {
             lane.note_health().delivered(keys.len() as u64, now);
         }
-        tracing::debug!(rule = lane.id().rule, target = lane.id().target, events = keys.len(), "delivered");
+        let subscriber = &lane.id().subscriber;
+        tracing::debug!(rule = &*subscriber.rule(), target = subscriber.target(), events = keys.len(), "delivered");
         lane.done(keys.iter().copied());
     }
 
     /// Whether the schedule of an event was deleted after it fired; a schedule that ended by itself does not count.
     fn is_called_off(&self, lane: &Lane, parcel: &Pending, event: &str) -> bool {
-        if !scheduled::is_one(lane.id()) || lane.id().course != Course::Live {
+        if lane.id().subscriber.group().is_none() || lane.id().course != Course::Live {
             return false;
         }
         Invocation::read(event, parcel.key).is_ok_and(|invocation| {
@@ -286,7 +287,7 @@ impl Dispatcher {
 
     /// The target of an event: that of the lane, or its own.
     fn target_of(&self, lane: &Lane, parcel: &Pending, event: Option<&Arc<str>>) -> Arc<Target> {
-        if !scheduled::is_one(lane.id()) {
+        if lane.id().subscriber.group().is_none() {
             return lane.target();
         }
         let event = event.cloned().or_else(|| self.events.json_of(parcel.key, None).ok().flatten());
@@ -299,10 +300,10 @@ impl Dispatcher {
         let target = self.target_of(lane, parcel, event);
         let policy = target.retry.unwrap_or(RETRY);
         let now = self.now();
-        let id = lane.id();
+        let subscriber = &lane.id().subscriber;
         tracing::debug!(
-            rule = id.rule,
-            target = id.target,
+            rule = &*subscriber.rule(),
+            target = subscriber.target(),
             event = %parcel.key.position(),
             attempt = parcel.attempts + 1,
             code = %failed.code,
@@ -368,7 +369,7 @@ impl Dispatcher {
                 Ok(None) => return lane.done([parcel.key]),
                 Err(_) => return lane.again(parcel.key, self.now().plus_ns(1_000_000_000), None),
             };
-        let message = match scheduled::is_one(lane.id()) {
+        let message = match lane.id().subscriber.group().is_some() {
             true => dead_letter_of_schedule(target, parcel, &event, failed, condition),
             false => self.dead_letter(lane, target, parcel, &event, failed, condition),
         };
@@ -410,10 +411,10 @@ impl Dispatcher {
         let key =
             attribute("FAKEMON_EVENT_ID").and_then(EventKey::of_id).ok_or("it names no event of the journal")?;
         let (bus, rule) = rule.rsplit_once('/').unwrap_or((fakemon_resource::DEFAULT_BUS, rule));
-        let id = LaneId { bus: bus.into(), rule: rule.into(), target: target.into(), course: Course::Redrive };
+        let id = LaneId { subscriber: Subscriber::named(bus, rule, target), course: Course::Redrive };
         let registry = self.resources.current();
-        let target = match (bus, rule) {
-            ("", ANSWERS) => registry.answer_webhooks.get(target).map(AnswerWebhook::target),
+        let target = match &id.subscriber {
+            Subscriber::Answers(webhook) => registry.answer_webhooks.get(webhook).map(AnswerWebhook::target),
             _ => registry.targets.get(&(bus.to_owned(), rule.to_owned(), target.to_owned())).cloned(),
         };
         let target = target.ok_or_else(|| format!("the rule {rule} has no such target any more"))?;
@@ -429,8 +430,9 @@ impl Dispatcher {
         let event = self.events.json_of(key, None).map_err(|error| error.to_string())?;
         let event = event.ok_or("the journal does not keep its event any more")?;
         let invocation = Invocation::read(&event, key).map_err(|error| error.to_string())?;
-        let (id, target) = scheduled::lane(&invocation.group, &invocation.arn());
-        self.send_again(&LaneId { course: Course::Redrive, ..id }, &target, key)
+        let id = scheduled::live(&invocation.group, &scheduled::kind_of(&invocation.arn()));
+        let target = scheduled::target(&id);
+        self.send_again(&id.on(Course::Redrive), &target, key)
     }
 
     fn send_again(&self, id: &LaneId, target: &Target, key: EventKey) -> Result<(), RedriveError> {
@@ -443,7 +445,7 @@ impl Dispatcher {
         if lane.is_closed() {
             return Err(RedriveError::Later); // its rule was deleted meanwhile, and perhaps created again
         }
-        if id.rule == ANSWERS && id.bus.is_empty() {
+        if id.subscriber.is_answers() {
             self.lanes.touch(lane);
         }
         self.lanes.ring();

@@ -13,6 +13,7 @@ pub(crate) mod health;
 pub(crate) mod rate;
 pub(crate) mod failure_code;
 pub(crate) mod scheduled;
+pub(crate) mod subscriber;
 
 mod rows;
 
@@ -20,6 +21,7 @@ pub(crate) use rows::{LanesCutBack, cut_back, erase, read_all};
 pub(crate) use rows::{Standing, StoredLane};
 
 use crate::lane::health::Health;
+use crate::lane::subscriber::Subscriber;
 use fakemon_journal::{Batch, BusStore, ReadError, Table};
 use fakemon_model::envelope::EventKey;
 use fakemon_model::ids::Timestamp;
@@ -45,14 +47,10 @@ pub enum Course {
     Redrive,
 }
 
-/// Which target of which rule, and for which course.
+/// Who gets the events, and for which course.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LaneId {
-    /// The bus of the rule.
-    pub bus: String,
-    pub rule: String,
-    /// The target's id.
-    pub target: String,
+    pub subscriber: Subscriber,
     /// Live, replay or redrive.
     pub course: Course,
 }
@@ -139,6 +137,18 @@ pub struct Lane {
     closed: AtomicBool,
     figures: Arc<LaneMetrics>,
     health: Mutex<Health>,
+}
+
+impl LaneId {
+    /// The lane of events as they happen.
+    pub fn live(subscriber: Subscriber) -> LaneId {
+        LaneId { subscriber, course: Course::Live }
+    }
+
+    /// The lane of the same subscriber for another course.
+    pub fn on(self, course: Course) -> LaneId {
+        LaneId { course, ..self }
+    }
 }
 
 impl Lane {

@@ -1,10 +1,11 @@
 //! All lanes, shared by the threads that fill, empty or count them.
 
-use super::answers::ANSWERS;
+use super::lane::subscriber::Subscriber;
 use super::lane::{Course, Lane, LaneId, Pending};
 use fakemon_journal::{Batch, BusStore, ReadError};
 use fakemon_model::ids::{Position, Timestamp};
 use fakemon_resource::Destination;
+use fakemon_resource::inbound::ANSWERS;
 use fakemon_sync::notify::Notify;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,7 +70,7 @@ impl Lanes {
 
     /// All lanes except those of answer webhooks, which are many and mostly idle.
     pub fn of_rules(&self) -> Vec<Arc<Lane>> {
-        let (start, end) = (bound(ANSWERS), bound(&format!("{ANSWERS}\0")));
+        let (start, end) = answers();
         let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
         lanes.range(..start).chain(lanes.range(end..)).map(|(_, lane)| lane.clone()).collect()
     }
@@ -77,7 +78,8 @@ impl Lanes {
     /// Lanes of answer webhooks, whether idle or not.
     pub fn of_answers(&self) -> Vec<Arc<Lane>> {
         let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
-        lanes.range(bound(ANSWERS)..bound(&format!("{ANSWERS}\0"))).map(|(_, lane)| lane.clone()).collect()
+        let (start, end) = answers();
+        lanes.range(start..end).map(|(_, lane)| lane.clone()).collect()
     }
 
     /// Lanes of rules whose targets are outside this process; the HTTP client empties them.
@@ -199,7 +201,8 @@ impl Lanes {
     }
 }
 
-/// The smallest `LaneId` of a rule without a bus; a range bound.
-fn bound(rule: &str) -> LaneId {
-    LaneId { bus: String::new(), rule: rule.to_owned(), target: String::new(), course: Course::Live }
+/// The bounds of the lanes of answer webhooks, which are next to each other: before all of them, and behind.
+fn answers() -> (LaneId, LaneId) {
+    let behind = Subscriber::named("", &format!("{ANSWERS}\0"), "");
+    (LaneId::live(Subscriber::Answers(String::new())), LaneId::live(behind))
 }

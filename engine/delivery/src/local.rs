@@ -328,7 +328,7 @@ fn to_log_group(
     };
     let now = courier.wall();
     let lines: Vec<(u64, &str)> = letters.iter().map(|letter| (now.0 / 1_000_000, &*letter.body)).collect();
-    let stream = format!("{}/{}", lane.id().bus, lane.id().rule);
+    let stream = format!("{}/{}", lane.id().subscriber.bus(), lane.id().subscriber.rule());
     let (keys, batch) = delivering(lane, letters);
     let written = courier.logs.append_with(group, &stream, &lines, held.retention_days, batch, false, now);
     if written.is_err() {

@@ -9,6 +9,7 @@
 pub(crate) mod archived;
 
 use super::filter::{Filter, Patterns};
+use super::lane::subscriber::Subscriber;
 use super::lane::{Arrival, Course, Lane, LaneId, READY_MAX};
 use super::lanes::Lanes;
 use crate::dispatcher::trace_of;
@@ -214,7 +215,7 @@ impl Replayer {
                     continue;
                 }
                 let course = Course::Replay(replay.name.clone());
-                let id = LaneId { bus: replay.bus.clone(), rule: rule.clone(), target: target.id.clone(), course };
+                let id = LaneId { subscriber: Subscriber::of_rule(&replay.bus, rule, &target.id), course };
                 let lane = Arc::new(Lane::new(id, target.clone(), EventKey::default()));
                 self.lanes.insert(lane.clone());
                 lanes.push(lane.clone());

@@ -8,14 +8,14 @@ pub(crate) mod router_state;
 
 mod due;
 
-use super::answers::{ANSWERS, Answers, live_answers};
+use super::answers::Answers;
 use super::commands::is_command;
 use super::filter::{Filter, Patterns};
 use super::lane::{Arrival, Course, Lane, LaneId, StoredLane};
 use super::lanes::Lanes;
 use crate::dispatcher::trace_of;
 use crate::event_reader::{Events, keys_of, told};
-use crate::lane::scheduled;
+use crate::lane::subscriber::Subscriber;
 use crate::metrics::BusMetrics;
 use crate::metrics::traffic::Tally;
 use fakemon_capture::decision::record;
@@ -250,7 +250,7 @@ impl Router {
     fn hand_over(&mut self) -> bool {
         let (mut urgent, mut any) = (false, !self.commands.is_empty());
         if any {
-            let lane = self.lanes.get(&commands_lane()).expect("it is opened with the router");
+            let lane = self.lanes.get(&LaneId::live(Subscriber::Commands)).expect("it is opened with the router");
             urgent |= lane.push(std::mem::take(&mut self.commands));
         }
         for (lane, events) in self.answers.take() {
@@ -332,17 +332,15 @@ impl Router {
         let of_target = |of: &str| {
             let (of, target) = of.rsplit_once('/')?;
             let (bus, rule) = of.rsplit_once('/')?;
-            Some(live(bus, rule, target))
+            Some(Subscriber::of_rule(bus, rule, target))
         };
         let gone = |id: &LaneId| match kind {
-            "bus" => id.bus == name,
-            "rule" => name.rsplit_once('/') == Some((&id.bus, &id.rule)),
-            "target" => {
-                of_target(name).is_some_and(|of| (&of.bus, &of.rule, &of.target) == (&id.bus, &id.rule, &id.target))
-            }
+            "bus" => id.subscriber.bus() == name,
+            "rule" => name.rsplit_once('/') == Some((id.subscriber.bus(), &id.subscriber.rule())),
+            "target" => of_target(name).as_ref() == Some(&id.subscriber),
             "replay" => id.course == Course::Replay(name.to_owned()),
-            "answer-webhook" => id.bus.is_empty() && id.rule == ANSWERS && id.target == name,
-            "schedule-group" => scheduled::group_of(id) == Some(name),
+            "answer-webhook" => matches!(&id.subscriber, Subscriber::Answers(webhook) if webhook == name),
+            "schedule-group" => id.subscriber.group() == Some(name),
             _ => false,
         };
         if ["bus", "rule", "target", "replay", "answer-webhook", "schedule-group"].contains(&kind) {
@@ -359,7 +357,7 @@ impl Router {
                     self.figures.forget_rule(bus, rule);
                 }
             }
-            "target" => of_target(name).into_iter().for_each(|of| self.recompile(&of.bus)),
+            "target" => of_target(name).into_iter().for_each(|of| self.recompile(of.bus())),
             "answer-webhook" => self.answers.forget(name, &self.events),
             _ => {}
         }
@@ -372,7 +370,7 @@ impl Router {
     }
 
     fn open_lane(&mut self, target: &Target, position: Position) -> Result<(), ReadError> {
-        let id = live(&target.bus, &target.rule, &target.id);
+        let id = LaneId::live(Subscriber::of_target(target));
         let rule = self.known.registry.rules.get(&(target.bus.clone(), target.rule.clone()));
         let parallel = rule.map_or(1, |rule| parallel(&rule.tags));
         if let Some(lane) = self.lanes.get(&id) {
@@ -386,7 +384,7 @@ impl Router {
             lane.restore(kept, &self.depot)?;
         }
         self.lanes.insert(Arc::new(lane));
-        let again = LaneId { course: Course::Redrive, ..id };
+        let again = id.on(Course::Redrive);
         if let Some(kept) = self.kept.remove(&again) {
             let lane = Lane::new(again, target.clone(), EventKey::default());
             lane.restore(kept, &self.depot)?;
@@ -398,8 +396,8 @@ impl Router {
     /// Opens the lane of an answer webhook, and lists its players.
     fn list_answers(&mut self, webhook: &AnswerWebhook, position: Position) -> Result<(), ReadError> {
         self.open_lane(&webhook.target(), position)?;
-        let id = live_answers(&webhook.name);
-        for id in [LaneId { course: Course::Redrive, ..id.clone() }, id.clone()] {
+        let id = LaneId::live(Subscriber::Answers(webhook.name.clone()));
+        for id in [id.clone().on(Course::Redrive), id.clone()] {
             let waiting = self.lanes.get(&id).filter(|lane| lane.backlog() > 0);
             waiting.into_iter().for_each(|lane| self.lanes.touch(lane));
         }
@@ -490,8 +488,9 @@ fn capture_target() -> Target {
     }
 }
 
-pub(crate) fn live(bus: &str, rule: &str, target: &str) -> LaneId {
-    LaneId { bus: bus.into(), rule: rule.into(), target: target.into(), course: Course::Live }
+/// The lane of a target of a rule.
+fn live(bus: &str, rule: &str, target: &str) -> LaneId {
+    LaneId::live(Subscriber::of_rule(bus, rule, target))
 }
 
 /// How many deliveries of a target may be in flight at once, by the tags of its rule: `fakemon:order` is `total` (the

@@ -2,6 +2,7 @@
 //! server or without one. A finished delivery leaves no trace except the lane's cursor after it; an event that was
 //! given up is in the dead-letter queue, if the target has one.
 
+use super::lane::subscriber::Subscriber;
 use super::lane::{self, Course, LaneId, Standing};
 use crate::router::router_state::Known;
 use fakemon_journal::{BusStore, ReadError};
@@ -126,8 +127,7 @@ impl StatusReader {
     /// Lanes and queues are looked at first, because the position of matching is stored a little later.
     fn whereabouts(&self, key: EventKey, target: &Target) -> Result<DeliveryStatus, ReadError> {
         let Some(depot) = &self.depot else { return Ok(DeliveryStatus::Unknown) };
-        let id =
-            |course| LaneId { bus: target.bus.clone(), rule: target.rule.clone(), target: target.id.clone(), course };
+        let id = |course| LaneId { subscriber: Subscriber::of_target(target), course };
         if self.lanes.get(&id(Course::Redrive)).is_some_and(|kept| kept.holds(key)) {
             return Ok(DeliveryStatus::Waiting { attempts: 0, first_attempt_at: None });
         }

@@ -18,7 +18,7 @@ mod recount;
 use crate::archive::Archive;
 use fakemon_capture::options::OpenError;
 use fakemon_delivery::commands::is_command_type;
-use fakemon_delivery::{BusTraffic, Course, Dispatcher, TypeTraffic, group_of};
+use fakemon_delivery::{BusTraffic, Course, Dispatcher, TypeTraffic};
 use fakemon_journal::ReadError;
 use fakemon_model::ids::{Position, Timestamp};
 use fakemon_resource::Registry;
@@ -262,9 +262,10 @@ pub enum RecountError {
 fn schedules(courier: &Dispatcher) -> BTreeMap<(String, String), u64> {
     let mut taken = BTreeMap::new();
     for lane in courier.lanes().all() {
-        if let Some(group) = group_of(lane.id()) {
+        let subscriber = &lane.id().subscriber;
+        if let Some(group) = subscriber.group() {
             let delivered = lane.figures().delivered.load(std::sync::atomic::Ordering::Relaxed);
-            *taken.entry((group.to_owned(), lane.id().target.clone())).or_default() += delivered;
+            *taken.entry((group.to_owned(), subscriber.target().to_owned())).or_default() += delivered;
         }
     }
     taken
@@ -276,7 +277,9 @@ fn targets(courier: &Dispatcher) -> BTreeMap<(String, String, String), TargetSee
     let mut targets: BTreeMap<_, TargetSeen> = BTreeMap::new();
     for lane in courier.lanes().all() {
         let (id, figures, health) = (lane.id(), lane.figures(), lane.health());
-        let seen = targets.entry((id.bus.clone(), id.rule.clone(), id.target.clone())).or_default();
+        let subscriber = &id.subscriber;
+        let names = (subscriber.bus().to_owned(), subscriber.rule().into_owned(), subscriber.target().to_owned());
+        let seen = targets.entry(names).or_default();
         seen.delivered += count(&figures.delivered);
         seen.last_minute += health.delivered_last_minute(courier.now());
         seen.backlog += lane.backlog();

@@ -31,12 +31,13 @@ impl Seen {
     }
 
     fn notice(&self, kind: NoticeKind) -> Notice {
-        let LaneId { bus, rule, target, .. } = &self.lane;
+        let subscriber = &self.lane.subscriber;
+        let (bus, rule, target) = (subscriber.bus(), subscriber.rule(), subscriber.target());
         Notice::new(kind, &format!("{bus}/{rule}/{target}"))
             .about(&self.arn)
-            .with("bus", bus.as_str())
-            .with("rule", rule.as_str())
-            .with("target", target.as_str())
+            .with("bus", bus)
+            .with("rule", &*rule)
+            .with("target", target)
             .with("arn", self.arn.as_str())
     }
 }
@@ -112,12 +113,12 @@ impl Watched {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fakemon_delivery::FailureCode;
+    use fakemon_delivery::{FailureCode, Subscriber};
 
     const SECOND: u64 = 1_000_000_000;
 
     fn seen(target: &str, health: &Health) -> Seen {
-        let lane = LaneId { bus: "default".into(), rule: "r".into(), target: target.into(), course: Course::Live };
+        let lane = LaneId::live(Subscriber::of_rule("default", "r", target));
         let arn = "arn:aws:sqs:local:123456789012:q".into();
         Seen { lane, arn, health: health.clone(), failing_since: health.failing_since, backlog: 7 }
     }

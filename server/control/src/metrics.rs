@@ -146,7 +146,7 @@ fn bus(text: &mut Text, shared: &Shared) {
     let mut family = |name: &str, help: &str, of: fn(&LaneMetrics) -> &AtomicU64| {
         text.family(name, "counter", help);
         for lane in &lanes {
-            text.sample(name, &labels(lane.id()), count(of(lane.figures())));
+            text.sample(name, &labels(lane.id(), &lane.id().subscriber.rule()), count(of(lane.figures())));
         }
     };
     family("fakemon_invocation_attempts_total", "Attempts to deliver.", |lane| &lane.attempts);
@@ -158,12 +158,16 @@ fn bus(text: &mut Text, shared: &Shared) {
     family("fakemon_throttled_rules_total", "Deliveries that waited for a rate limit.", |lane| &lane.throttled);
     text.family("fakemon_backlog_events", "gauge", "Events that wait for a target.");
     for lane in &lanes {
-        text.sample("fakemon_backlog_events", &labels(lane.id()), lane.backlog());
+        text.sample("fakemon_backlog_events", &labels(lane.id(), &lane.id().subscriber.rule()), lane.backlog());
     }
     text.family("fakemon_backlog_age_seconds", "gauge", "Age of the oldest event that waits for a target.");
     for lane in &lanes {
         let age_ns = courier.oldest_at(lane).map_or(0, |at| courier.wall().ns_since(at));
-        text.sample("fakemon_backlog_age_seconds", &labels(lane.id()), age_ns / 1_000_000 / 1_000);
+        text.sample(
+            "fakemon_backlog_age_seconds",
+            &labels(lane.id(), &lane.id().subscriber.rule()),
+            age_ns / 1_000_000 / 1_000,
+        );
     }
     pipes(text, shared);
     answers(text, shared);
@@ -251,13 +255,13 @@ fn schemas(text: &mut Text, shared: &Shared) {
     total("fakemon_schema_drifts_total", "Of these, changes of a known shape.", &discovery.drifts);
 }
 
-fn labels(id: &LaneId) -> [(&str, &str); 4] {
+fn labels<'n>(id: &'n LaneId, rule: &'n str) -> [(&'n str, &'n str); 4] {
     let course = match &id.course {
         Course::Live => "live",
         Course::Redrive => "redrive",
         Course::Replay(_) => "replay",
     };
-    [("bus", &id.bus), ("rule", &id.rule), ("target", &id.target), ("course", course)]
+    [("bus", id.subscriber.bus()), ("rule", rule), ("target", id.subscriber.target()), ("course", course)]
 }
 
 fn process(text: &mut Text, shared: &Shared) {

@@ -6,7 +6,7 @@
 //! 'd' first key    → last key (8): everything from the first to the last was delivered; the cursor has not passed it yet
 //! ```
 
-use super::{Course, LaneId};
+use super::{Course, LaneId, Subscriber};
 use fakemon_journal::{Batch, BusStore, ReadError, Table};
 use fakemon_model::envelope::{EventKey, Facet};
 use fakemon_model::ids::{Position, Timestamp};
@@ -22,7 +22,8 @@ impl LaneId {
             Course::Replay(name) => format!("={name}"),
         };
         let mut prefix = Vec::new();
-        for part in [&self.bus, &self.rule, &self.target, &course] {
+        let subscriber = &self.subscriber;
+        for part in [subscriber.bus(), &subscriber.rule(), subscriber.target(), &course] {
             prefix.extend_from_slice(part.as_bytes());
             prefix.push(0);
         }
@@ -39,7 +40,7 @@ impl LaneId {
             None if course == "!" => Course::Redrive,
             None => Course::Live,
         };
-        Some((LaneId { bus, rule, target, course }, parts.next()?))
+        Some((LaneId { subscriber: Subscriber::named(&bus, &rule, &target), course }, parts.next()?))
     }
 }
 
@@ -54,22 +55,23 @@ impl LaneId {
             Course::Replay(_) => return None, // a replay may repeat events as a whole
         };
         let facet = if key.facet() == Facet::Attempt { " attempt" } else { "" };
-        Some(format!("{} {} {}{course}{facet}", self.bus, self.rule, self.target))
+        let (bus, rule, target) = (self.subscriber.bus(), self.subscriber.rule(), self.subscriber.target());
+        Some(format!("{bus} {rule} {target}{course}{facet}"))
     }
 
     /// Parses a delivery's name; returns the lane and the key of the event at `cause`.
     pub fn of_delivery(delivery: &str, cause: Position) -> Option<(LaneId, EventKey)> {
-        let mut words = delivery.split(' ').map(str::to_owned);
-        let (bus, rule, target) = (words.next()?, words.next()?, words.next()?);
+        let mut words = delivery.split(' ');
+        let subscriber = Subscriber::named(words.next()?, words.next()?, words.next()?);
         let (mut course, mut facet) = (Course::Live, Facet::Happened);
         for word in words {
-            match word.as_str() {
+            match word {
                 "redrive" => course = Course::Redrive,
                 "attempt" => facet = Facet::Attempt,
                 _ => return None,
             }
         }
-        Some((LaneId { bus, rule, target, course }, EventKey::new(cause, facet)))
+        Some((LaneId { subscriber, course }, EventKey::new(cause, facet)))
     }
 }
 

@@ -1,49 +1,42 @@
 //! Lanes of schedules: one per group and kind of destination, so that a hundred thousand schedules share a few lanes,
 //! and a group that waits for a dead target delays no other group. Each event on them names its own target.
 
+use crate::ShapedEvent;
+use crate::lane::subscriber::Subscriber;
 use crate::lane::{Lane, LaneId};
-use crate::{ShapedEvent, router};
 use fakemon_model::envelope::{ACCOUNT, REGION};
 use fakemon_resource::Destination;
 use fakemon_resource::resource::Target;
 use fakemon_schedule::{PUT_EVENTS, SEND_MESSAGE};
 use serde::Deserialize;
 
-/// The prefix of the rule in the id of such lanes.
-const GROUP: &str = "schedule-group/";
 /// The most lanes of schedules: events for further destinations become dead letters.
 pub(crate) const LANES_MAX: usize = 1_024;
+/// The kind of events without a destination.
+pub(crate) const NOTHING: &str = "nothing";
 /// Schedules are independent: a retry of one delays no other.
 const PARALLEL: usize = 256;
 /// The same, where each event is a request of its own.
 const REQUESTS: usize = 16;
 
-/// Whether a lane is one of schedules.
-pub(crate) fn is_one(id: &LaneId) -> bool {
-    group_of(id).is_some()
-}
-
-/// The group of a lane of schedules.
-pub fn group_of(id: &LaneId) -> Option<&str> {
-    id.rule.strip_prefix(GROUP).filter(|_| id.bus.is_empty())
-}
-
-/// The lane for a target of a schedule.
-pub(crate) fn lane(group: &str, arn: &str) -> (LaneId, Target) {
-    let destination = match arn {
+/// The kind of destination for which the lanes of schedules are told apart, by the ARN of a schedule's target.
+pub(crate) fn kind_of(arn: &str) -> String {
+    kind(&match arn {
         SEND_MESSAGE => Destination::Queue(String::new()),
         PUT_EVENTS => Destination::Bus(String::new()),
         arn => Destination::of(arn),
-    };
-    let id = router::live("", &format!("{GROUP}{group}"), &kind(&destination));
-    let target = target(&id);
-    (id, target)
+    })
+}
+
+/// The lane of a group for a kind of destination.
+pub(crate) fn live(group: &str, kind: &str) -> LaneId {
+    LaneId::live(Subscriber::Schedule { group: group.to_owned(), kind: kind.to_owned() })
 }
 
 /// The group and the kind of destination of an event of a schedule.
 pub fn lane_of_firing(schedule: &str, detail: &str) -> Option<(String, String)> {
     let (group, _) = schedule.strip_prefix("schedule/")?.split_once('/')?;
-    Some((group.to_owned(), lane(group, &arn_of(detail)?).0.target))
+    Some((group.to_owned(), kind_of(&arn_of(detail)?)))
 }
 
 /// The name of a destination's lane in its group.
@@ -56,29 +49,23 @@ pub fn kind(destination: &Destination) -> String {
         Destination::Players | Destination::Player(_) => "players".into(),
         Destination::Function(name) => format!("function/{name}"),
         Destination::Webhook(name) => format!("api-destination/{name}"),
-        _ => "nothing".into(),
+        _ => NOTHING.into(),
     }
 }
 
-/// The lane of the same group for events without a destination.
-pub(crate) fn nowhere(id: &LaneId) -> (LaneId, Target) {
-    let id = LaneId { target: "nothing".into(), ..id.clone() };
-    let target = target(&id);
-    (id, target)
-}
-
-/// The target of a lane; it stands for all targets on it, and selects their carrier.
+/// The target of a lane of schedules; it stands for all targets on it, and selects their carrier.
 pub(crate) fn target(id: &LaneId) -> Target {
-    let arn = match id.target.split_once('/') {
-        Some(("api-destination", _)) => format!("arn:aws:events:{REGION}:{ACCOUNT}:{}", id.target),
-        Some(("function", _)) => format!("arn:aws:fakemon:{REGION}:{ACCOUNT}:{}", id.target),
-        _ if id.target == "players" => format!("arn:aws:fakemon:{REGION}:{ACCOUNT}:players"),
-        _ => format!("arn:aws:fakemon:{REGION}:{ACCOUNT}:{}/{}", id.rule, id.target),
+    let (rule, kind) = (id.subscriber.rule().into_owned(), id.subscriber.target().to_owned());
+    let arn = match kind.split_once('/') {
+        Some(("api-destination", _)) => format!("arn:aws:events:{REGION}:{ACCOUNT}:{kind}"),
+        Some(("function", _)) => format!("arn:aws:fakemon:{REGION}:{ACCOUNT}:{kind}"),
+        _ if kind == "players" => format!("arn:aws:fakemon:{REGION}:{ACCOUNT}:players"),
+        _ => format!("arn:aws:fakemon:{REGION}:{ACCOUNT}:{rule}/{kind}"),
     };
     Target {
-        bus: id.bus.clone(),
-        rule: id.rule.clone(),
-        id: id.target.clone(),
+        bus: String::new(),
+        rule,
+        id: kind,
         arn,
         input: None,
         input_path: None,
@@ -91,10 +78,10 @@ pub(crate) fn target(id: &LaneId) -> Target {
 }
 
 /// How many deliveries of a lane may be in flight at once; those to the game and to buses stay in order.
-pub(crate) fn parallel(id: &LaneId) -> usize {
-    match id.target.as_str() {
+pub(crate) fn parallel(kind: &str) -> usize {
+    match kind {
         "event-buses" | "capture" => 1,
-        target if target.contains('/') => REQUESTS,
+        kind if kind.contains('/') => REQUESTS,
         _ => PARALLEL,
     }
 }
@@ -115,7 +102,7 @@ pub(crate) fn arn_of(detail: &str) -> Option<String> {
 
 /// Splits letters by destination, keeping the order of each.
 pub fn by_destination(lane: &Lane, letters: Vec<ShapedEvent>) -> Vec<(String, Vec<ShapedEvent>)> {
-    if !is_one(lane.id()) {
+    if lane.id().subscriber.group().is_none() {
         return vec![(lane.target().arn.clone(), letters)];
     }
     let arn = |letter: &ShapedEvent| letter.target.as_ref().map_or_else(String::new, |target| target.arn.clone());

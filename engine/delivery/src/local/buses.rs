@@ -61,7 +61,7 @@ pub(super) fn to_bus(
     for letter in letters {
         // Regions and accounts share one namespace, so the ARN of another region's bus can name the bus the event is
         // already on.
-        if bus == lane.id().bus && letter.body == letter.event {
+        if bus == lane.id().subscriber.bus() && letter.body == letter.event {
             outcomes.push((letter.key, Ok(())));
             continue;
         }

@@ -10,7 +10,7 @@ use fakemon_journal::ReadError;
 use fakemon_model::envelope::{EventKey, Facet};
 use fakemon_model::event::{Event, Put};
 use fakemon_model::ids::{Position, ShardId, Timestamp};
-use fakemon_resource::resource::{Resource, Rule, Schedule, Target};
+use fakemon_resource::resource::{Resource, Rule, Schedule};
 use fakemon_schedule::{Standing, Timing};
 use std::sync::Arc;
 
@@ -85,9 +85,8 @@ impl Router {
                 targets.filter_map(|target| self.lanes.get(&live(bus, rule, &target.id))).collect()
             }
             ["schedule", group, _] => {
-                let (id, target) =
-                    scheduled::lane(group, scheduled::arn_of(&put.detail).as_deref().unwrap_or_default());
-                vec![self.scheduled_lane(id, target, position)?]
+                let kind = scheduled::kind_of(scheduled::arn_of(&put.detail).as_deref().unwrap_or_default());
+                vec![self.scheduled_lane(scheduled::live(group, &kind), position)?]
             }
             _ => Vec::new(),
         };
@@ -104,24 +103,22 @@ impl Router {
         Ok(())
     }
 
-    pub(super) fn scheduled_lane(
-        &mut self,
-        id: LaneId,
-        target: Target,
-        position: Position,
-    ) -> Result<Arc<Lane>, ReadError> {
-        let ours = || self.lanes.all().iter().filter(|lane| scheduled::is_one(lane.id())).count();
-        let (id, target) = match self.lanes.get(&id) {
+    /// The lane of an id, made if there is none; beyond the most lanes of schedules, that of its group for events
+    /// without a destination.
+    pub(super) fn scheduled_lane(&mut self, id: LaneId, position: Position) -> Result<Arc<Lane>, ReadError> {
+        let group = id.subscriber.group().expect("it is an id of schedules").to_owned();
+        let ours = || self.lanes.all().iter().filter(|lane| lane.id().subscriber.group().is_some()).count();
+        let id = match self.lanes.get(&id) {
             Some(lane) => return Ok(lane),
-            None if ours() < scheduled::LANES_MAX => (id, target),
-            None => scheduled::nowhere(&id),
+            None if ours() < scheduled::LANES_MAX => id,
+            None => scheduled::live(&group, scheduled::NOTHING).on(id.course),
         };
         if let Some(lane) = self.lanes.get(&id) {
             return Ok(lane);
         }
-        let parallel = scheduled::parallel(&id);
+        let parallel = scheduled::parallel(id.subscriber.target());
         // The cursor is before all events of this position.
-        let lane = Lane::new(id.clone(), target, EventKey::new(position, Facet::Attempt));
+        let lane = Lane::new(id.clone(), scheduled::target(&id), EventKey::new(position, Facet::Attempt));
         lane.set_parallel(parallel);
         if let Some(kept) = self.kept.remove(&id) {
             lane.restore(kept, &self.depot)?;
@@ -133,10 +130,9 @@ impl Router {
 
     /// Opens the lanes of schedules on which events still wait.
     pub(super) fn open_scheduled_lanes(&mut self) -> Result<(), ReadError> {
-        let ids: Vec<LaneId> = self.kept.keys().filter(|id| scheduled::is_one(id)).cloned().collect();
+        let ids: Vec<LaneId> = self.kept.keys().filter(|id| id.subscriber.group().is_some()).cloned().collect();
         for id in ids {
-            let target = scheduled::target(&id);
-            self.scheduled_lane(id, target, self.known.next)?;
+            self.scheduled_lane(id, self.known.next)?;
         }
         Ok(())
     }
