@@ -10,8 +10,8 @@ mod opening;
 
 use fakemon_capture::client::Client;
 use fakemon_capture::completion_queue::NoMoreClients;
-use fakemon_capture::executor::Core;
 use fakemon_capture::metrics::Metrics;
+use fakemon_capture::open::Cores;
 use fakemon_capture::options::{OpenError, Options};
 use fakemon_capture::player::Player;
 use fakemon_capture::shared::Shared;
@@ -78,7 +78,7 @@ struct Bus {
 struct Threads {
     /// The end of the journal when the threads were started.
     opened_at: Position,
-    cores: Vec<Core>,
+    cores: Cores,
     committer: JoinHandle<()>,
     reader: JoinHandle<()>,
     followers: Vec<JoinHandle<()>>,
@@ -388,7 +388,7 @@ impl Running {
             carrier.thread().unpark();
             join(carrier, &self.shared.failure);
         }
-        stop_cores(&self.shared, threads.cores);
+        drop(threads.cores);
         self.shared.desk.stop();
         join(threads.committer, &self.shared.failure);
         self.shared.counter.stop();
@@ -409,15 +409,6 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-fn stop_cores(shared: &Shared, cores: Vec<Core>) {
-    shared.doors.iter().for_each(|door| door.stop());
-    for core in cores {
-        if let Err(error) = core.join() {
-            shared.failure.set(format!("a shard ended: {error}"));
-        }
     }
 }
 

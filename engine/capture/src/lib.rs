@@ -16,4 +16,5 @@ pub mod world; // what is wild around a place
 pub mod recovery; // what a start reads
 pub mod archive_reader; // look-ups in the journal for clients
 pub mod shared; // what clients and threads share
+pub mod open; // how captures open: from recovery to the parts of each thread
 pub mod client; // submits commands and polls completions

@@ -9,7 +9,7 @@ use crate::lane::scheduled;
 use crate::lane::subscriber::Subscriber;
 use crate::metrics::BusMetrics;
 use crate::schema::Enforcer;
-use fakemon_journal::{Batch, ReadError};
+use fakemon_journal::{Batch, BusStore, ReadError};
 use fakemon_model::envelope::{ACCOUNT, EventKey, is_of_engine};
 use fakemon_model::event::Event;
 use fakemon_model::ids::Timestamp;
@@ -126,6 +126,26 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
+    /// Opens queues and log groups; there are no lanes yet.
+    pub fn load(
+        depot: Arc<BusStore>,
+        events: Events,
+        resources: Arc<Resources>,
+        clock: Clock,
+    ) -> Result<Dispatcher, ReadError> {
+        Ok(Dispatcher {
+            lanes: Arc::new(Lanes::new(depot.clone())),
+            events,
+            figures: Arc::new(BusMetrics::new(clock.clone())),
+            queues: Arc::new(Queues::open(depot.clone())?),
+            logs: Arc::new(Logs::open(depot)),
+            resources,
+            enforcer: Arc::default(),
+            seed: Arc::new(AtomicU64::new(clock.now().0)),
+            clock,
+        })
+    }
+
     /// All lanes.
     pub fn lanes(&self) -> &Lanes {
         &self.lanes

@@ -48,6 +48,7 @@ const PIECE_BYTES: usize = 256 << 10;
 const ALIGNMENT: usize = 4_096;
 
 /// All databases of a running engine.
+#[derive(Clone)]
 pub struct Databases {
     pub store: Arc<Store>,
     pub rows: Arc<RowStore>,

@@ -48,6 +48,28 @@ pub struct Parts {
 }
 
 impl Parts {
+    /// No pipe runs yet; readers of queues are woken from now on.
+    pub fn open(
+        courier: Dispatcher,
+        depot: Arc<BusStore>,
+        shared: Arc<fakemon_capture::shared::Shared>,
+    ) -> Arc<Parts> {
+        let parts = Arc::new(Parts {
+            depot,
+            progress: shared.progress.clone(),
+            shared,
+            answered: Arc::default(),
+            callees: Callees::default(),
+            pipes: Pipes::default(),
+            courier,
+        });
+        let readers = Arc::downgrade(&parts);
+        parts.courier.queues.on_message(move |queue| {
+            readers.upgrade().into_iter().for_each(|parts| parts.pipes.wake_readers(queue));
+        });
+        parts
+    }
+
     /// A client for a pipe whose target needs one.
     pub(super) fn client(&self) -> Result<Client, Failed> {
         let outbox = self
