@@ -3,6 +3,8 @@
 
 pub mod limits; // every bound of the engine, related to each other at compile time
 pub mod ids; // numbers that must not be mistaken for each other, and moments
+pub mod varint; // whole numbers in as few bytes as they need
+pub mod format; // durations and numbers as people read them
 pub mod dice; // random numbers from a seed, for tests
 pub mod place; // where something is on the globe, and how far apart
 pub mod species; // how easily each species is caught and how long it stays

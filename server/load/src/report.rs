@@ -5,6 +5,7 @@ use super::stages::Stage;
 use anyhow::ensure;
 use comfy_table::{CellAlignment, Table, presets};
 use fakemon_model::event::Outcome;
+pub(crate) use fakemon_model::format::thousands;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -189,24 +190,4 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
 /// Formats nanoseconds as milliseconds.
 pub(crate) fn ms(ns: u64) -> String {
     format!("{:.3}", ns as f64 / 1e6)
-}
-
-/// Formats a number with separators: `1,234,567`.
-pub(crate) fn thousands(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let grouped: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().map(|chunk| std::str::from_utf8(chunk).unwrap_or("")).collect();
-    grouped.join(",")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::thousands;
-
-    #[test]
-    fn numbers_are_grouped() {
-        for (number, text) in [(0.0, "0"), (999.4, "999"), (1_000.0, "1,000"), (1_234_567.0, "1,234,567")] {
-            assert_eq!(thousands(number), text);
-        }
-    }
 }

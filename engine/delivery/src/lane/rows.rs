@@ -10,6 +10,7 @@ use super::{Course, LaneId, Subscriber};
 use fakemon_journal::{Batch, BusStore, ReadError, Table};
 use fakemon_model::envelope::{EventKey, Facet};
 use fakemon_model::ids::{Position, Timestamp};
+use fakemon_model::varint;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 
@@ -148,12 +149,7 @@ pub(super) fn write_keys(keys: &[EventKey]) -> Vec<u8> {
     let mut value = last.0.to_be_bytes().to_vec();
     value.extend_from_slice(&(keys.len() as u32).to_be_bytes());
     for pair in keys.windows(2) {
-        let mut distance = pair[1].0 - pair[0].0;
-        while distance >= 0x80 {
-            value.push((distance as u8) | 0x80);
-            distance >>= 7;
-        }
-        value.push(distance as u8);
+        varint::put(&mut value, pair[1].0 - pair[0].0);
     }
     value
 }
@@ -164,17 +160,7 @@ pub(super) fn read_keys(first: EventKey, value: &[u8]) -> Option<Vec<EventKey>> 
     let mut keys = vec![first];
     let mut key = first.0;
     while keys.len() < usize::try_from(count).ok()? {
-        let (mut distance, mut shift) = (0u64, 0);
-        loop {
-            let (byte, after) = rest.split_first()?;
-            rest = after;
-            distance |= u64::from(byte & 0x7F).checked_shl(shift)?;
-            shift += 7;
-            if byte & 0x80 == 0 {
-                break;
-            }
-        }
-        key = key.checked_add(distance)?;
+        key = key.checked_add(varint::take(&mut rest)?)?;
         keys.push(EventKey(key));
     }
     Some(keys)

@@ -2,9 +2,10 @@
 //! classes, so that the page defines them for light and dark mode.
 
 use super::columns::{Columns, peak};
-use super::wording::{Clock, span};
+use super::wording::Clock;
 use crate::printed::is_unsafe;
 use fakemon_history::timeline::{Axis, Gap};
+use fakemon_model::format::span;
 use fakemon_model::ids::Timestamp;
 use std::fmt::{self, Write};
 

@@ -4,9 +4,10 @@
 use super::Told;
 use super::columns::{Columns, peak};
 use super::plot::{Band, Canvas, Escaped, LEFT, Lane, Scale, Series, Shape, Tick, WIDTH};
-use super::wording::{Clock, SHED_UNKNOWN, many, mark, number, slow, span, thousands};
+use super::wording::{Clock, SHED_UNKNOWN, many, mark, slow};
 use fakemon_history::timeline::{Bucket, Gap, GapKind, Hottest, Mark, Stage, Stall};
 use fakemon_model::event::Outcome;
+use fakemon_model::format::{number, span, thousands};
 use fakemon_model::ids::Timestamp;
 use serde_json::json;
 use std::fmt::{self, Write};

@@ -6,10 +6,11 @@
 
 use super::Told;
 use super::columns::{Columns, peak};
-use super::wording::{SHED_UNKNOWN, bus_name, many, mark, number, slow_stage, slow_stages, span, thousands};
+use super::wording::{SHED_UNKNOWN, bus_name, many, mark, slow_stage, slow_stages};
 use crate::printed::is_unsafe;
 use fakemon_history::timeline::{Bucket, Gap, Hottest, Mark, Stage, Stall};
 use fakemon_model::event::Outcome;
+use fakemon_model::format::{number, span, thousands};
 use std::cmp::Reverse;
 use std::fmt::Display;
 use std::io::{self, Write};

@@ -2,55 +2,8 @@
 
 use super::Told;
 use fakemon_history::timeline::{Mark, Marked, Stage, Stall};
+use fakemon_model::format::{span, thousands};
 use fakemon_model::ids::{PlayerId, Timestamp};
-
-/// `0`, `4.2`, `980`, `1,234`, `12.3k`, `4.56M`.
-pub(super) fn number(value: f64) -> String {
-    match value {
-        ..0.05 => "0".to_owned(),
-        ..9.95 => format!("{value:.1}").replace(".0", ""),
-        ..999.5 => format!("{value:.0}"),
-        ..9_999.5 => thousands(value),
-        ..999_500.0 => format!("{:.1}k", value / 1e3).replace(".0k", "k"),
-        ..999_500_000.0 => format!("{:.2}M", value / 1e6).replace(".00M", "M"),
-        _ => format!("{:.2}G", value / 1e9).replace(".00G", "G"),
-    }
-}
-
-/// `1,234,567`.
-pub(super) fn thousands(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let groups = digits.as_bytes().rchunks(3).rev();
-    groups.map(|group| String::from_utf8_lossy(group).into_owned()).collect::<Vec<_>>().join(",")
-}
-
-/// `17 ns`, `3.2 µs`, `12.3 ms`, `1.25 s`, `2m 5s`; never more than eight characters below a day.
-pub(super) fn span(ns: f64) -> String {
-    match ns {
-        ..999.5 => format!("{ns:.0} ns"),
-        ..999_500.0 => format!("{} µs", three_digits(ns / 1e3)),
-        ..999_500_000.0 => format!("{} ms", three_digits(ns / 1e6)),
-        ..119_500_000_000.0 => format!("{} s", three_digits(ns / 1e9)),
-        ..7_200_000_000_000.0 => parts(ns / 1e9, 60.0, ["m", "s"]),
-        ..172_800_000_000_000.0 => parts(ns / 60e9, 60.0, ["h", "m"]),
-        _ => parts(ns / 3_600e9, 24.0, ["d", "h"]),
-    }
-}
-
-fn three_digits(value: f64) -> String {
-    let text = match value {
-        ..9.995 => format!("{value:.2}"),
-        ..99.95 => format!("{value:.1}"),
-        _ => return format!("{value:.0}"),
-    };
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-fn parts(of_small: f64, small_per_great: f64, [great, small]: [&str; 2]) -> String {
-    let all = of_small.round();
-    let (greats, smalls) = ((all / small_per_great).floor(), all % small_per_great);
-    if smalls == 0.0 { format!("{greats}{great}") } else { format!("{greats}{great} {smalls}{small}") }
-}
 
 /// Formats times of one range, as short as they stay distinct.
 #[derive(Clone, Copy)]
@@ -170,41 +123,6 @@ impl Told<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_short() {
-        for (value, text) in [
-            (0.0, "0"),
-            (4.2, "4.2"),
-            (5.0, "5"),
-            (980.4, "980"),
-            (1_234.0, "1,234"),
-            (12_345.0, "12.3k"),
-            (20_000.0, "20k"),
-            (4_560_000.0, "4.56M"),
-            (7e9, "7G"),
-        ] {
-            assert_eq!(number(value), text);
-        }
-        assert_eq!(thousands(1_234_567.0), "1,234,567");
-    }
-
-    #[test]
-    fn spans_are_short() {
-        for (ns, text) in [
-            (17.0, "17 ns"),
-            (3_200.0, "3.2 µs"),
-            (12_340_000.0, "12.3 ms"),
-            (999_700.0, "1 ms"),
-            (1_250_000_000.0, "1.25 s"),
-            (125_000_000_000.0, "2m 5s"),
-            (7_200_000_000_000.0, "2h"),
-            (90_000_000_000_000.0, "25h"),
-            (180_000_000_000_000.0, "2d 2h"),
-        ] {
-            assert_eq!(span(ns), text);
-        }
-    }
 
     #[test]
     fn moments_leave_out_what_they_share() {
