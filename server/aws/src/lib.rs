@@ -32,16 +32,14 @@ pub mod api_gateway;
 use axum::http::{HeaderMap, StatusCode, header};
 pub use changes::{Turn, carry_out, carry_out_in, change, unavailable};
 use fakemon_delivery::{Archived, ReplayProgress};
-use fakemon_engine::wall_clock;
 use fakemon_http::{Backend, Refusal};
-use fakemon_model::ids::{Timestamp, mix};
+use fakemon_model::ids::Timestamp;
 use fakemon_resource::Registry;
 use fakemon_resource::resource::{Archive, Change, Pipe};
 use request::Request;
 use serde_json::Value;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The largest request: a batch of messages, each byte of it encoded.
 pub const BODY_BYTES_MAX: usize = 4 << 20;
@@ -174,20 +172,9 @@ pub fn endpoint(headers: &HeaderMap) -> String {
     format!("http://{host}")
 }
 
-/// A new UUID (version 4 in form). Relaxed: the counter only has to differ.
+/// A new random UUID.
 pub fn uuid() -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let now = wall_clock().0;
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let (high, low) = (mix(now ^ mix(number)), mix(mix(now).wrapping_add(number)));
-    format!(
-        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
-        high >> 32,
-        high >> 16 & 0xFFFF,
-        high & 0xFFF,
-        0x8000 | low >> 48 & 0x3FFF,
-        low & 0xFFFF_FFFF_FFFF
-    )
+    uuid::Uuid::new_v4().to_string()
 }
 
 /// A time as AWS's JSON has it: seconds since 1970, with milliseconds.
