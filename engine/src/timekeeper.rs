@@ -128,7 +128,7 @@ impl Timekeeper {
             Some(patience) => self.client.wait(&mut done, patience),
             None => self.client.poll(&mut done),
         };
-        self.under_way = self.under_way.saturating_sub(done.len());
+        self.under_way -= done.len(); // each turn that was accepted is completed once
     }
 
     /// Submits a turn until it is accepted, and waits while too many are in flight.

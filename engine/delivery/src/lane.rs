@@ -501,6 +501,9 @@ impl Lane {
 
     fn write_cursor(&self, state: &mut State, mut row: Vec<u8>, batch: &mut Batch) {
         let head = state.ready.iter().find(|waiting| !waiting.done).map(|waiting| &waiting.parcel);
+        // A cursor past an event that waits would lose it at the next start; one that goes back repeats deliveries.
+        assert!(head.is_none_or(|parcel| parcel.key > state.cursor), "the cursor has passed an event that waits");
+        assert!(state.cursor >= state.cursor_written, "the cursor goes back");
         let attempts = head.map_or(0, |parcel| parcel.attempts);
         let first_attempt_at = head.and_then(|parcel| parcel.first_attempt_at).unwrap_or_default();
         row.push(b'c');
@@ -558,6 +561,9 @@ impl State {
 
     /// Adds the next event; it is done already if it was delivered before a restart.
     fn arrive(&mut self, mut waiting: Waiting) {
+        // Look-ups of events halve this list, and deliveries happen in its order.
+        let is_next = self.ready.back().is_none_or(|last| last.parcel.key < waiting.parcel.key);
+        assert!(is_next, "events come to a lane in the order of the journal");
         waiting.done = !self.delivered.is_empty() && self.delivered.contains(waiting.parcel.key);
         self.ready.push_back(waiting);
     }

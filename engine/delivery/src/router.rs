@@ -184,6 +184,7 @@ impl Router {
                 break;
             }
         }
+        assert!(self.known.next <= self.progress.committed(), "only durable events are routed");
         self.progress.set_routed(self.known.next);
         if self.known.next >= self.opened_at && !self.kept.is_empty() {
             self.forget_kept();

@@ -216,7 +216,7 @@ impl Session {
     pub(crate) fn resumed(&mut self) -> Option<Resuming> {
         self.is_resuming = false;
         let resuming = self.visit.resuming.take()?;
-        self.in_flight = self.in_flight.saturating_sub(resuming.held_in_flight);
+        self.in_flight -= resuming.held_in_flight;
         Some(resuming)
     }
 }

@@ -212,7 +212,7 @@ impl Requests {
             // A player who has gone gets the answer when they send the attempt again.
             let Some(connection) = seats.get_mut(seat) else { continue };
             let Some(session) = connection.session() else { continue };
-            session.in_flight = session.in_flight.saturating_sub(1);
+            session.in_flight -= 1; // each submission is completed once
             match completion {
                 Completion::Decided { decision, stages, .. } => {
                     self.durable_at.extend(stages.map(|stages| stages.durable_at));
@@ -222,7 +222,7 @@ impl Requests {
                     voice.say(connection, &Reply::Decided(decision));
                 }
                 Completion::Collection { items, more_before, .. } => {
-                    session.collections = session.collections.saturating_sub(1);
+                    session.collections -= 1;
                     let items = &items;
                     voice.say(connection, &Reply::Collection { items, more_before });
                 }

@@ -153,6 +153,7 @@ impl Committer {
         assert_eq!(section_first.0, first.0 + u64::from(head.count), "the events of a group stand side by side");
         let block = self.writer.write(head, &sections);
         self.link.append(block, section_first.0 - first.0, value);
+        assert_eq!(self.link.next, section_first, "the next block begins where this one ends");
         let written = self.store.write_block(first, value, captures.into_iter(), self.durability);
         written.map_err(|error| Part::Journal.explain_write(&error))?;
         // Without a sync nothing is promised.
@@ -174,6 +175,8 @@ impl Committer {
     }
 
     fn release(&self, first: Position, turns: &mut Vec<Turn>, durable_at: Timestamp) {
+        // An answer that leaves before its events are on the disk can be taken back by a power cut.
+        assert_eq!(self.progress.committed(), self.link.next, "answers are released when their events are durable");
         let archived = self.progress.snapshot();
         for turn in turns.drain(..) {
             self.resources.apply(&turn.changes);
