@@ -37,9 +37,10 @@ use fakemon_resource::Registry;
 use fakemon_schedule::{Agenda, ScheduleFigures};
 use fakemon_sync::failure::{self, Failure};
 use fakemon_sync::pulse::Pulses;
+use parking_lot::Mutex;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -291,8 +292,8 @@ impl Engine {
     /// Figures as of now. Clients hand theirs in ten times a second, when they poll.
     pub fn metrics(&self) -> Metrics {
         let shared = self.shared();
-        let throws = shared.throw_figures.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let groups = shared.group_figures.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let throws = shared.throw_figures.lock().clone();
+        let groups = shared.group_figures.lock().clone();
         Metrics {
             attempts: throws.outcomes,
             throttled: throws.throttled,
@@ -375,7 +376,7 @@ impl Engine {
 impl Running {
     /// Stops threads in the order of the data's path, so that each one still has its successor while it finishes.
     fn close(&self) {
-        let Some(threads) = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+        let Some(threads) = self.threads.lock().take() else {
             return;
         };
         // The monitor stops first: its last notice is an event, which the committer must still write.

@@ -20,8 +20,8 @@ use fakemon_resource::NewEvent;
 use fakemon_sync::seldom;
 use shedding::{Shedding, Throws};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use targets::{Seen, Targets};
 
@@ -117,7 +117,7 @@ impl Monitor {
         seldom::tell_left_out();
         let (now, shared) = (self.courier.now(), self.shared.clone());
         let thresholds = &shared.options.thresholds;
-        let slow = shared.group_figures.lock().unwrap_or_else(PoisonError::into_inner).slow.take();
+        let slow = shared.group_figures.lock().slow.take();
         let own_events =
             if self.client.in_flight() == 0 { std::mem::take(&mut self.own_events) } else { self.own_events };
         let mut notices: Vec<Notice> = slow_sync::look(&slow, own_events).into_iter().collect();
@@ -144,7 +144,7 @@ impl Monitor {
     }
 
     fn throws(&self) -> Throws {
-        let figures = self.shared.throw_figures.lock().unwrap_or_else(PoisonError::into_inner);
+        let figures = self.shared.throw_figures.lock();
         Throws { attempts: figures.outcomes.iter().sum(), throttled: figures.throttled }
     }
 

@@ -15,8 +15,9 @@ use crate::{log_lines, signals};
 use anyhow::Context;
 use fakemon_sync::failure::no_thread;
 use fakemon_sync::pulse::{Pulses, Watch};
+use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -89,7 +90,7 @@ impl Drop for Watchdog {
 
 impl Watched {
     fn held(&self) -> MutexGuard<'_, Option<String>> {
-        self.stalled.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stalled.lock()
     }
 
     fn run(&self) {

@@ -24,8 +24,8 @@ use fakemon_resource::{InvalidChange, NewEvent};
 use fakemon_sync::clock::wall_clock;
 use hashbrown::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often a client hands in its figures.
@@ -463,7 +463,7 @@ impl Client {
     }
 
     fn hand_in(&mut self) {
-        let mut sum = self.shared.throw_figures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sum = self.shared.throw_figures.lock();
         self.figures.hand_in(&mut sum);
         self.handed_in = Instant::now();
     }

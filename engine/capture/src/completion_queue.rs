@@ -6,8 +6,9 @@ use crossbeam::queue::SegQueue;
 use fakemon_model::event::{Caught, Decision};
 use fakemon_model::ids::{AttemptId, FakemonId, Position, Timestamp, Token};
 use fakemon_sync::notify::Notify;
+use parking_lot::RwLock;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
 /// What a client gets.
 pub enum Release {
@@ -62,7 +63,7 @@ pub struct NoMoreClients(pub String);
 
 impl Outboxes {
     pub fn open(&self) -> Result<Arc<CompletionQueue>, NoMoreClients> {
-        let mut outboxes = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut outboxes = self.0.write();
         let free = outboxes.iter().position(Option::is_none).unwrap_or(outboxes.len());
         if free >= fakemon_model::limits::CLIENTS_MAX {
             return Err(NoMoreClients(format!("there are {free} already")));
@@ -82,7 +83,7 @@ impl Outboxes {
         outbox.gone.store(true, Ordering::SeqCst);
         outbox.note_answers(archived);
         if in_flight == 0 {
-            self.0.write().unwrap_or_else(PoisonError::into_inner)[usize::from(outbox.id.0)] = None;
+            self.0.write()[usize::from(outbox.id.0)] = None;
         }
     }
 
@@ -90,7 +91,7 @@ impl Outboxes {
     /// closed, from here. Each side re-checks after acting, so no answer is lost in the race with `close`; that needs
     /// SeqCst on `gone`.
     pub fn release(&self, client: ClientId, release: Release, archived: Position) {
-        let outboxes = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let outboxes = self.0.read();
         let Some(outbox) = &outboxes[usize::from(client.0)] else {
             return;
         };
@@ -102,7 +103,7 @@ impl Outboxes {
 
     /// Wakes every client: the engine has stopped.
     pub fn ring_all(&self) {
-        let outboxes = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let outboxes = self.0.read();
         outboxes.iter().flatten().for_each(|outbox| outbox.bell.ring());
     }
 }

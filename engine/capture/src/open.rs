@@ -25,8 +25,9 @@ use fakemon_model::ids::{Ahead, Position, ShardId, SpeciesId, mix};
 use fakemon_resource::Resources;
 use fakemon_sync::clock::Clock;
 use fakemon_sync::failure::Failure;
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex};
 
 /// Why no name is lost when an engine opens; an assertion in `limits` ensures it.
 const NAMES_FIT: &str = "the names of all species and of the opening wait at once";

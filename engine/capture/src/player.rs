@@ -8,9 +8,10 @@ use fakemon_model::event::{Decision, PlayerName};
 use fakemon_model::ids::{AttemptId, PlayerId, Position};
 use fakemon_model::limits::LEDGER_RECENT_ANSWERS;
 use hashbrown::HashMap;
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::Arc;
 
 /// A player who has a number. Cheap to clone.
 #[derive(Clone)]
@@ -142,7 +143,7 @@ impl Player {
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.0.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.ledger.lock()
     }
 }
 
@@ -242,7 +243,7 @@ pub struct Registry {
 
 impl Registry {
     pub fn get(&self, name: &PlayerName) -> Option<Player> {
-        self.by_name.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.by_name.read().get(name).cloned()
     }
 
     /// The player of this name; a new one is announced before anyone else can see it.
@@ -254,7 +255,7 @@ impl Registry {
         if let Some(player) = self.get(name) {
             return Ok(player);
         }
-        let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
+        let mut by_name = self.by_name.write();
         if let Some(player) = by_name.get(name) {
             return Ok(player.clone());
         }
@@ -269,12 +270,12 @@ impl Registry {
     /// Adds a player from the snapshot or the journal.
     pub fn restore(&self, player: Player) {
         self.note_name(&player);
-        self.by_name.write().unwrap_or_else(PoisonError::into_inner).insert(player.name().clone(), player);
+        self.by_name.write().insert(player.name().clone(), player);
     }
 
     fn note_name(&self, player: &Player) {
         let index = player.id().0 as usize - 1;
-        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        let mut names = self.names.write();
         if names.len() <= index {
             names.resize(index + 1, None);
         }
@@ -284,12 +285,12 @@ impl Registry {
     /// The name of a number.
     pub fn name(&self, player: PlayerId) -> Option<PlayerName> {
         let index = (player.0 as usize).checked_sub(1)?;
-        self.names.read().unwrap_or_else(PoisonError::into_inner).get(index)?.clone()
+        self.names.read().get(index)?.clone()
     }
 
     /// Players who have a number.
     pub fn len(&self) -> usize {
-        self.by_name.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.by_name.read().len()
     }
 
     /// Whether no player has a number yet.

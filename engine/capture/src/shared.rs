@@ -18,8 +18,9 @@ use fakemon_resource::{InvalidChange, Registry, Resources};
 use fakemon_sync::clock::Clock;
 use fakemon_sync::failure::Failure;
 use hashbrown::HashMap;
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 /// Whether a change can be made to these resources: the rules are of rooms above this one.
 pub type Validate = fn(&Change, &Registry, &Options) -> Result<(), InvalidChange>;

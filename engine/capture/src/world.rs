@@ -14,8 +14,9 @@ use fakemon_sync::clock::Clock;
 use h3o::{CellIndex, LatLng, Resolution};
 use hashbrown::hash_table::Entry;
 use hashbrown::{HashMap, HashTable};
+use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Weak};
 
 /// Cells of about 0.7 km²: a look touches a handful.
 const RESOLUTION: Resolution = Resolution::Eight;
@@ -184,7 +185,7 @@ impl World {
 
     /// Adds wild fakémon, before anyone looks.
     pub fn populate<'a>(&self, fakemon: impl Iterator<Item = &'a Fakemon>) {
-        let mut sightings = self.sightings.write().unwrap_or_else(PoisonError::into_inner);
+        let mut sightings = self.sightings.write();
         for wild in fakemon.filter(|fakemon| fakemon.fate() == Fate::Wild) {
             sightings.insert(wild);
         }
@@ -193,7 +194,7 @@ impl World {
     /// Takes in changes of the journal up to `position`.
     pub fn follow(&self, changes: &[population::Change], position: Position) {
         if !changes.is_empty() {
-            let mut sightings = self.sightings.write().unwrap_or_else(PoisonError::into_inner);
+            let mut sightings = self.sightings.write();
             let seen = changes.iter().filter_map(|change| match *change {
                 population::Change::Appeared(fakemon) => {
                     sightings.insert(&fakemon).then(|| Change::Appeared(self.sighting_of(&fakemon)))
@@ -210,7 +211,7 @@ impl World {
     }
 
     fn publish(&self, changes: &Arc<[Change]>) {
-        let mut subscribers = self.subscribers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut subscribers = self.subscribers.lock();
         subscribers.retain(|feed| {
             let Some(feed) = feed.upgrade() else { return false };
             if feed.batches.push(changes.clone()).is_err() {
@@ -222,7 +223,7 @@ impl World {
 
     pub fn subscribe(&self) -> Subscription {
         let feed = Arc::new(Feed { batches: ArrayQueue::new(SUBSCRIPTION_BATCHES), lost: AtomicBool::new(false) });
-        let mut subscribers = self.subscribers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut subscribers = self.subscribers.lock();
         subscribers.push(Arc::downgrade(&feed));
         Subscription(feed)
     }
@@ -236,7 +237,7 @@ impl World {
     pub fn look(&self, centre: Place, radius_m: f64, now: Timestamp) -> Vec<Sighting> {
         let radius_m = radius_m.clamp(0.0, LOOK_RADIUS_M_MAX);
         let cells = cells_around(centre, radius_m);
-        let sightings = self.sightings.read().unwrap_or_else(PoisonError::into_inner);
+        let sightings = self.sightings.read();
         let in_sight =
             cells.into_iter().flat_map(|cell| sightings.in_cell(cell)).filter(|wild| wild.vanishes_at > now.0);
         let mut found: Vec<(f64, Wild)> = in_sight
@@ -255,7 +256,7 @@ impl World {
     /// Appends the fakémon that have expired at `now`, among at most `slots` slots of the view from `from` on;
     /// returns the slot to continue from, 0 at the end.
     pub fn overdue(&self, from: u32, slots: u32, now: Timestamp, overdue: &mut Vec<FakemonId>) -> u32 {
-        let sightings = self.sightings.read().unwrap_or_else(PoisonError::into_inner);
+        let sightings = self.sightings.read();
         let end = sightings.arena.next_slot();
         let to = from.saturating_add(slots).min(end);
         for slot in from..to {
@@ -269,17 +270,17 @@ impl World {
 
     /// How many slots there are to look at.
     pub fn slots(&self) -> u32 {
-        self.sightings.read().unwrap_or_else(PoisonError::into_inner).arena.next_slot()
+        self.sightings.read().arena.next_slot()
     }
 
     /// How many are wild.
     pub fn wild(&self) -> usize {
-        self.sightings.read().unwrap_or_else(PoisonError::into_inner).index.len()
+        self.sightings.read().index.len()
     }
 
     /// A species' name by its number.
     pub fn species_name(&self, species: SpeciesId) -> Arc<str> {
-        let names = self.species.read().unwrap_or_else(PoisonError::into_inner);
+        let names = self.species.read();
         names.get(usize::from(species.0)).cloned().unwrap_or_else(|| "unknown".into())
     }
 

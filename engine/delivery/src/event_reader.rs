@@ -9,8 +9,9 @@ use fakemon_model::envelope::{EventKey, Facet, SOURCE_ENGINE, Told, bus, kind};
 use fakemon_model::event::{Event, PlayerName};
 use fakemon_model::ids::{PlayerId, Position, ShardId, SpeciesId, Timestamp};
 use fakemon_resource::DEFAULT_BUS;
+use parking_lot::RwLock;
 use std::ops::ControlFlow;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 /// Up to this distance between two wanted positions it reads on instead of seeking.
 const READ_ON: u64 = 50_000;
@@ -24,13 +25,13 @@ impl Journal {
     }
 
     pub fn store(&self) -> Result<Arc<Store>, ReadError> {
-        let held = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let held = self.0.read().clone();
         held.ok_or_else(|| ReadError::Store("the engine is closed".into()))
     }
 
     /// Closes the journal.
     pub fn close(&self) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.0.write() = None;
     }
 }
 

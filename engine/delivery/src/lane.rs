@@ -26,10 +26,11 @@ use fakemon_journal::{Batch, BusStore, ReadError, Table};
 use fakemon_model::envelope::EventKey;
 use fakemon_model::ids::Timestamp;
 use fakemon_resource::resource::Target;
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use rows::{Chunk, Delivered, damaged, delivered_row, read_keys, row, write_keys};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// The most keys of a lane in memory: the next ones, and as many of the newest.
 pub(crate) const READY_MAX: usize = 4_096;
@@ -173,7 +174,7 @@ impl Lane {
 
     /// The current target.
     pub fn target(&self) -> Arc<Target> {
-        self.target.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.target.read().clone()
     }
 
     /// Its counters.
@@ -187,7 +188,7 @@ impl Lane {
     }
 
     pub fn note_health(&self) -> MutexGuard<'_, Health> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+        self.health.lock()
     }
 
     /// Whether the target was deleted: nothing more is delivered.
@@ -208,7 +209,7 @@ impl Lane {
     }
 
     pub fn set_target(&self, target: Target) {
-        *self.target.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(target);
+        *self.target.write() = Arc::new(target);
     }
 
     /// The most deliveries in flight at once; 1 keeps the order.
@@ -221,7 +222,7 @@ impl Lane {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// The number of events that wait or are in flight.

@@ -7,9 +7,10 @@ use fakemon_model::ids::{Position, Timestamp};
 use fakemon_resource::Destination;
 use fakemon_resource::inbound::ANSWERS;
 use fakemon_sync::notify::Notify;
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 type Wake = Box<dyn Fn() + Send + Sync>;
 
@@ -49,13 +50,13 @@ impl Lanes {
 
     /// Registers `wake`, which is called from any thread when events may be ready. It must not block.
     pub fn on_work(&self, wake: impl Fn() + Send + Sync + 'static) {
-        self.outside.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(wake));
+        self.outside.lock().push(Box::new(wake));
         self.ring();
     }
 
     pub fn ring(&self) {
         self.bell.ring();
-        self.outside.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|wake| wake());
+        self.outside.lock().iter().for_each(|wake| wake());
     }
 
     /// Increases whenever a lane is added or removed. A caller that sees a new value also sees the change of the map.
@@ -65,19 +66,19 @@ impl Lanes {
 
     /// All lanes, in the order of their ids.
     pub fn all(&self) -> Vec<Arc<Lane>> {
-        self.lanes.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.lanes.read().values().cloned().collect()
     }
 
     /// All lanes except those of answer webhooks, which are many and mostly idle.
     pub fn of_rules(&self) -> Vec<Arc<Lane>> {
         let (start, end) = answers();
-        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
+        let lanes = self.lanes.read();
         lanes.range(..start).chain(lanes.range(end..)).map(|(_, lane)| lane.clone()).collect()
     }
 
     /// Lanes of answer webhooks, whether idle or not.
     pub fn of_answers(&self) -> Vec<Arc<Lane>> {
-        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
+        let lanes = self.lanes.read();
         let (start, end) = answers();
         lanes.range(start..end).map(|(_, lane)| lane.clone()).collect()
     }
@@ -90,7 +91,7 @@ impl Lanes {
 
     /// Records that a lane of an answer webhook got an event.
     pub fn touch(&self, lane: Arc<Lane>) {
-        self.touched.lock().unwrap_or_else(PoisonError::into_inner).insert(lane.id().clone(), lane);
+        self.touched.lock().insert(lane.id().clone(), lane);
     }
 
     /// Records the lane that has this id now, if events wait on it: for a caller that had a delivery in flight and
@@ -102,16 +103,16 @@ impl Lanes {
 
     /// Lanes of answer webhooks that got events since the last call; the HTTP client empties them too.
     pub fn take_touched(&self) -> Vec<Arc<Lane>> {
-        std::mem::take(&mut *self.touched.lock().unwrap_or_else(PoisonError::into_inner)).into_values().collect()
+        std::mem::take(&mut *self.touched.lock()).into_values().collect()
     }
 
     pub fn get(&self, id: &LaneId) -> Option<Arc<Lane>> {
-        self.lanes.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        self.lanes.read().get(id).cloned()
     }
 
     /// The lane of an id; made if there is none.
     pub fn get_or_insert(&self, id: &LaneId, make: impl FnOnce() -> Lane) -> Arc<Lane> {
-        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.lanes.write();
         let held = lanes.entry(id.clone()).or_insert_with(|| {
             self.changed.fetch_add(1, Ordering::Release);
             Arc::new(make())
@@ -120,13 +121,13 @@ impl Lanes {
     }
 
     pub fn insert(&self, lane: Arc<Lane>) {
-        self.lanes.write().unwrap_or_else(PoisonError::into_inner).insert(lane.id().clone(), lane);
+        self.lanes.write().insert(lane.id().clone(), lane);
         self.changed.fetch_add(1, Ordering::Release);
     }
 
     /// Removes lanes; the batch deletes their rows. Lanes with deliveries in flight are kept aside until these end.
     pub fn remove(&self, gone: impl Fn(&LaneId) -> bool, batch: &mut Batch) {
-        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.lanes.write();
         lanes.retain(|id, lane| {
             if gone(id) {
                 lane.close();
@@ -143,7 +144,7 @@ impl Lanes {
     }
 
     fn closing(&self) -> MutexGuard<'_, Vec<Arc<Lane>>> {
-        self.closing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.closing.lock()
     }
 
     /// Whether no delivery of a removed lane is in flight.
@@ -177,7 +178,7 @@ impl Lanes {
 
     /// Locks the writing of lanes: hold it from reading their state until the batch is written.
     pub fn writing(&self) -> MutexGuard<'_, ()> {
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.writing.lock()
     }
 
     /// Keeps the journal from this position on for a user without a lane; `None` keeps nothing.

@@ -20,10 +20,11 @@ use fakemon_resource::resource::Queue;
 use fakemon_resource::{Destination, Registry};
 use fakemon_schedule::{PUT_EVENTS, message};
 use fakemon_sync::failure::{Failure, caught};
+use parking_lot::{Mutex, MutexGuard};
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// The most events of one lane in one delivery.
@@ -71,7 +72,7 @@ pub type Shared<T> = Arc<Mutex<T>>;
 
 /// Locks the callback for one call.
 pub fn turn<T>(shared: &Shared<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
+    shared.lock()
 }
 
 pub struct LocalDelivery {

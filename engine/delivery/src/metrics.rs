@@ -6,9 +6,9 @@ use crate::metrics::traffic::{BusTraffic, Tally};
 use fakemon_model::ids::Timestamp;
 use fakemon_sync::clock::Clock;
 use hdrhistogram::Histogram;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const DAY_NS: u64 = 86_400_000_000_000;
 
@@ -56,7 +56,7 @@ impl BusMetrics {
     }
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<String, BusTraffic>> {
-        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+        self.traffic.lock()
     }
 
     /// Counts a command that is not carried out; `reason` is the kind of mistake.
@@ -112,17 +112,17 @@ impl BusMetrics {
 
     /// Notes the first attempt to deliver an event that was handed to the disk at `ingested_at`.
     pub fn started(&self, ingested_at: Timestamp, now: Timestamp) {
-        self.start_ns.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(now.ns_since(ingested_at));
+        self.start_ns.lock().saturating_record(now.ns_since(ingested_at));
     }
 
     /// Notes that an event was delivered.
     pub fn completed(&self, ingested_at: Timestamp, now: Timestamp) {
-        self.complete_ns.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(now.ns_since(ingested_at));
+        self.complete_ns.lock().saturating_record(now.ns_since(ingested_at));
     }
 
     /// Nanoseconds from ingestion to the first attempt, and to success.
     pub fn latencies_ns(&self) -> (Histogram<u64>, Histogram<u64>) {
-        let clone = |held: &Mutex<Histogram<u64>>| held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let clone = |held: &Mutex<Histogram<u64>>| held.lock().clone();
         (clone(&self.start_ns), clone(&self.complete_ns))
     }
 }

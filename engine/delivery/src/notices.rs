@@ -35,9 +35,9 @@
 use fakemon_model::envelope::{REGION, SOURCE_ENGINE};
 use fakemon_resource::{DEFAULT_BUS, NewEvent};
 use fakemon_sync::notify::Notify;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Subjects of one topic that are tracked.
@@ -283,7 +283,7 @@ impl Default for Notices {
 
 impl Notices {
     fn topics(&self) -> MutexGuard<'_, Topics> {
-        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+        self.topics.lock()
     }
 
     /// Posts a notice. Not for the path of an attempt: this takes a lock and builds text.

@@ -23,10 +23,11 @@ use fakemon_resource::resource::{Replay, Rule};
 use fakemon_resource::{Destination, Registry, Resources};
 use fakemon_sync::clock::Clock;
 use fakemon_sync::failure::Failure;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
@@ -79,7 +80,7 @@ impl Replays {
     }
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<String, ReplayProgress>> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+        self.progress.lock()
     }
 
     pub fn looks(&self) -> u64 {

@@ -4,9 +4,10 @@
 use crossbeam::queue::ArrayQueue;
 use fakemon_delivery::Failed;
 use fakemon_resource::resource::HttpParameters;
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -123,7 +124,7 @@ impl Listen {
 
     /// Records why no events arrive; none once they do.
     pub fn trouble(&self, trouble: Option<String>) {
-        *self.ear.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        *self.ear.trouble.lock() = trouble;
     }
 
     /// Whether the listener has left.
@@ -151,7 +152,7 @@ impl Listener {
 
     /// Why no events arrive.
     pub(super) fn trouble(&self) -> Option<String> {
-        self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.trouble.lock().clone()
     }
 
     /// The next event.

@@ -9,9 +9,10 @@ use fakemon_delivery::{Dispatcher, Failed, FailureCode};
 use fakemon_journal::{BusStore, Progress};
 use fakemon_model::ids::{Position, Timestamp};
 use fakemon_resource::resource::Pipe;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 
 /// An enrichment in this process: a JSON array of a batch in, a JSON array of records out.
@@ -28,11 +29,11 @@ pub struct Callees {
 
 impl Callees {
     pub(super) fn function(&self, name: &str) -> Option<local::Shared<Function>> {
-        self.functions.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.functions.lock().get(name).cloned()
     }
 
     pub(super) fn enricher(&self, name: &str) -> Option<local::Shared<Enricher>> {
-        self.enrichers.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.enrichers.lock().get(name).cloned()
     }
 }
 
@@ -134,7 +135,7 @@ pub(super) struct Known {
 
 impl Pipes {
     pub(super) fn held(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 
     /// The result of the last change of a pipe; none if it is not completed yet.

@@ -9,9 +9,10 @@
 
 use fakemon_journal::{Batch, BusStore, ReadError, Table};
 use fakemon_model::ids::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// The most lines of one group; beyond it the oldest are deleted.
 pub const LINES_MAX: u64 = 10_000_000;
@@ -134,7 +135,7 @@ impl Logs {
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<String, Group>> {
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+        self.groups.lock()
     }
 
     /// The state of a group; read from the depot at first use.

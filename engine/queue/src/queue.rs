@@ -34,6 +34,7 @@ pub use attributes::{ATTRIBUTES_MAX, fault_in, is_content, is_id};
 use fakemon_journal::{Batch, BusStore, ReadError, Table};
 use fakemon_model::ids::Timestamp;
 pub use message::{Attribute, Identity, Message, NewMessage, Origin, Received, Redrive};
+use parking_lot::{Mutex, MutexGuard};
 pub use recent::RECENT_MAX;
 use repeating::Attempts;
 use rows::{Row, read_row, row};
@@ -42,7 +43,7 @@ pub use settling::Settlement;
 use state::Queue;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// The most messages in one queue.
 pub const MESSAGES_MAX: usize = 1_000_000;
@@ -143,11 +144,11 @@ impl Queues {
     /// Registers `wake`, which is called from any thread with the name of a queue that got messages. It must not
     /// block.
     pub fn on_message(&self, wake: impl Fn(&str) + Send + Sync + 'static) {
-        self.wakes.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(wake));
+        self.wakes.lock().push(Box::new(wake));
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<String, Queue>> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queues.lock()
     }
 
     /// Sends messages; they are on the disk when this returns.
@@ -168,7 +169,7 @@ impl Queues {
         now: Timestamp,
     ) -> Result<Vec<Message>, QueueError> {
         // One sender at a time in a FIFO queue: its order is that of the sequence numbers.
-        let in_order = is_fifo(queue).then(|| self.in_order.lock().unwrap_or_else(PoisonError::into_inner));
+        let in_order = is_fifo(queue).then(|| self.in_order.lock());
         // Reserved first, so that a full queue refuses before anything is written; published last, so that a receiver
         // never gets a message without its row.
         let first = self.reserve(queue, messages.len(), now)?;
@@ -237,7 +238,7 @@ impl Queues {
 
     /// Tells those that wait for messages of a queue to look.
     fn wake(&self, queue: &str) {
-        self.wakes.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|wake| wake(queue));
+        self.wakes.lock().iter().for_each(|wake| wake(queue));
     }
 
     /// Deletes all messages of all queues, together with other changes of the depot; on the disk when this returns.

@@ -8,8 +8,9 @@ use super::resource::{
 use super::resource::{Discoverer, Schema, SchemaRegistry, SchemaVersion};
 use fakemon_model::envelope::{DEFAULT_BUS, GAME_BUS, plain_key};
 use fakemon_model::ids::Timestamp;
+use parking_lot::RwLock;
 use rpds::RedBlackTreeMapSync;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 /// The group of schedules that name none.
 pub const DEFAULT_GROUP: &str = "default";
@@ -26,13 +27,13 @@ impl Resources {
 
     /// The resources as of the last durable change.
     pub fn current(&self) -> Arc<Registry> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.read().clone()
     }
 
     /// Applies changes that have just become durable, in the order of the journal.
     pub fn apply(&self, changes: &[Change]) {
         if !changes.is_empty() {
-            let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            let mut held = self.0.write();
             let registry = Arc::make_mut(&mut held);
             changes.iter().for_each(|change| registry.apply(change));
         }

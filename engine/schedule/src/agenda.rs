@@ -4,8 +4,8 @@ use super::timetable::{Now, Timetable};
 use fakemon_model::ids::{Ahead, Timestamp};
 use fakemon_sync::clock::Clock;
 use fakemon_sync::notify::Notify;
+use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Schedules and what became of them since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Agenda {
     }
 
     pub fn timetable(&self) -> MutexGuard<'_, Timetable> {
-        self.timetable.lock().unwrap_or_else(PoisonError::into_inner)
+        self.timetable.lock()
     }
 
     /// Changes the timetable; wakes the waiting thread if the next due time is earlier now.

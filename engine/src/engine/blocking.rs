@@ -30,11 +30,12 @@ use fakemon_model::ids::{AttemptId, FakemonId, Position, Token};
 use fakemon_model::place::Place;
 use fakemon_resource::NewEvent;
 use fakemon_resource::resource::Change;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::HashMap;
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a call that found a queue full sleeps before it tries again.
@@ -235,7 +236,7 @@ struct Open {
 
 impl Calls {
     fn lock(&self) -> MutexGuard<'_, Option<Open>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock()
     }
 
     fn forget(&self, token: Token) {
@@ -331,7 +332,7 @@ impl Engine {
                 return Err(SubmitError::Stopped.into());
             }
             if open.has_leader {
-                held = calls.changed.wait(held).unwrap_or_else(PoisonError::into_inner);
+                calls.changed.wait(&mut held);
                 continue;
             }
             if open.client.arm() {

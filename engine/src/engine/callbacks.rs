@@ -6,9 +6,10 @@ use fakemon_delivery::local::{Function, LocalDelivery, LocalTarget, PlayerMessag
 use fakemon_delivery::{Failed, ShapedEvent};
 use fakemon_model::event::{Decision, PlayerName};
 use fakemon_pipe::{Enricher, HttpCall};
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Something is set already, and stays: what an engine calls does not change while it is open.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,7 +87,7 @@ impl Engine {
     }
 
     pub(super) fn carry(&self, name: &str, carrier: LocalTarget) {
-        let mut threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = self.0.threads.lock();
         let Some(threads) = threads.as_mut() else { return };
         let courier = self.0.bus.courier.clone();
         let (stop, failure) = (threads.stop_inside.clone(), self.shared().failure.clone());
@@ -97,7 +98,7 @@ impl Engine {
 }
 
 fn set_named<T>(held: &Mutex<HashMap<String, T>>, name: &str, new: T, what: String) -> Result<(), AlreadySet> {
-    match held.lock().unwrap_or_else(PoisonError::into_inner).entry(name.to_owned()) {
+    match held.lock().entry(name.to_owned()) {
         Entry::Occupied(_) => Err(AlreadySet(what)),
         Entry::Vacant(vacant) => {
             vacant.insert(new);

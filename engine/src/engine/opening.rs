@@ -20,9 +20,10 @@ use fakemon_pipe::{Parts, Supervisor};
 use fakemon_resource::Resources;
 use fakemon_schedule::Agenda;
 use fakemon_sync::failure::spawn;
+use parking_lot::Mutex;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 impl Engine {
@@ -133,7 +134,7 @@ impl Engine {
 
     fn watch(&self, directory: &Path, databases: Databases) -> Result<(), OpenError> {
         let client = self.client().map_err(|error| OpenError::Io(error.to_string()))?;
-        let mut threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = self.0.threads.lock();
         let Some(threads) = threads.as_mut() else { return Ok(()) };
         let (shared, directory) = (self.shared().clone(), directory.to_owned());
         let monitor = Monitor::new(
@@ -152,7 +153,7 @@ impl Engine {
     /// Starts the thread that fires schedules.
     fn keep_time(&self) -> Result<(), OpenError> {
         let client = self.client().map_err(|error| OpenError::Io(error.to_string()))?;
-        let mut threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = self.0.threads.lock();
         let Some(threads) = threads.as_mut() else { return Ok(()) };
         let timekeeper = Timekeeper {
             agenda: self.0.bus.agenda.clone(),

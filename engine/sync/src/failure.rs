@@ -4,12 +4,13 @@
 //! at once, by its name, as the reason. A thread that ended unnoticed would leave its work undone without an error.
 
 use crate::pulse::Pulses;
+use parking_lot::{Condvar, Mutex};
 use rustix::process::{Resource, getrlimit};
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -26,13 +27,13 @@ pub struct Failure {
 impl Failure {
     /// Reports a failure; the first reason stays.
     pub fn set(&self, reason: String) {
-        let mut held = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.reason.lock();
         let is_first = held.is_none();
         held.get_or_insert_with(|| reason.clone());
         drop(held);
         self.happened.store(true, Ordering::SeqCst);
         self.told.notify_all();
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|hear| hear());
+        self.listeners.lock().iter().for_each(|hear| hear());
         // Last, so that the engine has stopped and its listeners know it even if logging fails.
         if is_first {
             tracing::error!("{reason}");
@@ -46,7 +47,7 @@ impl Failure {
 
     /// From now on `hear` is called when the engine stops by itself.
     pub fn on_failure(&self, hear: impl Fn() + Send + Sync + 'static) {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(hear));
+        self.listeners.lock().push(Box::new(hear));
     }
 
     #[inline]
@@ -58,14 +59,14 @@ impl Failure {
 
     /// The reason, if a failure was reported.
     pub fn get(&self) -> Option<String> {
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.reason.lock().clone()
     }
 
     /// Waits at most `timeout` for a failure; the reason, if there was one.
     pub fn wait(&self, timeout: Duration) -> Option<String> {
-        let held = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait = self.told.wait_timeout_while(held, timeout, |reason| reason.is_none());
-        wait.unwrap_or_else(PoisonError::into_inner).0.clone()
+        let mut held = self.reason.lock();
+        self.told.wait_while_for(&mut held, |reason| reason.is_none(), timeout);
+        held.clone()
     }
 }
 

@@ -2,11 +2,11 @@
 //! producer rings after it has put something in. A sleeper is woken at most once per sleep, however many producers
 //! ring, and ringing for a consumer that is awake costs one load.
 
+use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::{Mutex, PoisonError};
 use std::thread::Thread;
 
 /// Wakes one sleeper: a task that reads a stream, a parked thread, or a poller of a descriptor.
@@ -51,7 +51,7 @@ impl Notify {
     /// As [`arm`](Bell::arm), for the calling thread, which is about to park.
     pub fn arm_thread(&self) {
         if let Sleeper::Thread(slot) = &self.sleeper {
-            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(std::thread::current());
+            *slot.lock() = Some(std::thread::current());
         }
         self.arm();
     }
@@ -78,7 +78,7 @@ impl Notify {
                 let _ = rustix::io::write(stream, &[1]);
             }
             Sleeper::Thread(slot) => {
-                let thread = slot.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let thread = slot.lock().clone();
                 thread.into_iter().for_each(|thread| thread.unpark());
             }
             // A full counter means that the descriptor is readable already.

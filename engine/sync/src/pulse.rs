@@ -2,9 +2,10 @@
 //! then, and finds the one that has been at the same piece for many looks. No thread is woken for it, and no clock is
 //! read: a process that was stopped and goes on has not been looked at meanwhile.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 thread_local! {
     /// The pulse of this thread, if it has one.
@@ -51,7 +52,7 @@ pub struct Pulses(Mutex<Vec<Arc<Pulse>>>);
 
 impl Pulses {
     fn held(&self) -> MutexGuard<'_, Vec<Arc<Pulse>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Gives the calling thread its pulse, until the guard is dropped on the same thread.

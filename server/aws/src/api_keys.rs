@@ -20,9 +20,9 @@ use fakemon_resource::resource::Tags;
 use fakemon_resource::{GAME_BUS, Registry};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use subtle::ConstantTimeEq as _;
 
 /// The header with the key.
@@ -177,7 +177,7 @@ impl Meters {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Events of a key by day, both days included: used, and left of the quota.

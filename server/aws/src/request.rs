@@ -4,8 +4,8 @@
 use crate::ApiError;
 use base64::Engine as _;
 use fakemon_model::envelope::ACCOUNT;
+use parking_lot::Mutex;
 use serde_json::{Map, Value};
-use std::sync::{Mutex, PoisonError};
 
 /// Pattern of most names.
 pub const NAME: &str = r"[\.\-_A-Za-z0-9]+";
@@ -196,12 +196,12 @@ impl<'r> Request<'r> {
     }
 
     pub fn found(&self, wrong: String) {
-        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).push(wrong);
+        self.wrong.lock().push(wrong);
     }
 
     /// Fails with all errors noted so far, if there are any.
     pub fn check(&self) -> Result<(), ApiError> {
-        let wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        let wrong = self.wrong.lock();
         match wrong.len() {
             0 => Ok(()),
             1 => Err(ApiError::invalid(format!("1 validation error detected: {}", wrong[0]))),

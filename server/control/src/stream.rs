@@ -31,11 +31,12 @@ use fakemon_model::event::{Outcome, PlayerName};
 use fakemon_model::ids::{PlayerId, Position, Timestamp};
 use fakemon_sync::seldom::Seldom;
 use hashbrown::HashMap;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::json;
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -157,7 +158,7 @@ struct Listener {
 
 impl Hub {
     fn held(&self) -> MutexGuard<'_, Listeners> {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+        self.listeners.lock()
     }
 
     /// What comes for a player behind what they know, from which position on the hub tells it, and whether the hub

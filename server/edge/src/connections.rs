@@ -11,12 +11,13 @@ use fakemon_model::event::{Decision, PlayerName};
 use fakemon_model::ids::{Position, Timestamp};
 use fakemon_model::place::Place;
 use mio::Waker;
+use parking_lot::Mutex;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 /// Orders that may wait for one thread.
 const ORDERS_MAX: usize = 65_536;
@@ -205,7 +206,7 @@ impl Tally {
             Some(false) => self.count(false),
             None => drop(self.gone.fetch_add(1, Ordering::Relaxed)),
         }
-        let mut undelivered = self.undelivered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut undelivered = self.undelivered.lock();
         if undelivered.len() < UNDELIVERED_MAX {
             undelivered.push(Undelivered { index, is_gone: done.is_none() });
         }
@@ -215,7 +216,7 @@ impl Tally {
 impl Drop for Tally {
     fn drop(&mut self) {
         if let Some(done) = self.done.take() {
-            let mut undelivered = std::mem::take(self.undelivered.get_mut().unwrap_or_else(PoisonError::into_inner));
+            let mut undelivered = std::mem::take(self.undelivered.get_mut());
             undelivered.sort_unstable_by_key(|letter| letter.index);
             done(Said {
                 reached: *self.reached.get_mut(),

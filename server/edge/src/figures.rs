@@ -1,8 +1,8 @@
 //! Metrics of the edge. Each thread counts for itself; [`Figures`] is the sum.
 
 use hdrhistogram::Histogram;
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +143,7 @@ impl Counters {
 
     /// Records the latencies of a whole turn under one lock.
     pub(crate) fn record_answered(&self, latencies_ns: impl Iterator<Item = u64>) {
-        let mut answered = self.answered_ns.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut answered = self.answered_ns.lock();
         latencies_ns.for_each(|latency_ns| answered.saturating_record(latency_ns));
     }
 }
@@ -178,7 +178,7 @@ impl Figures {
             sum.throttled += read(&counters.throttled);
             sum.pushes += read(&counters.pushes);
             sum.watchers += read(&counters.watchers);
-            let answered = counters.answered_ns.lock().unwrap_or_else(PoisonError::into_inner);
+            let answered = counters.answered_ns.lock();
             sum.answered_ns.add(&*answered).expect("all have the same bounds");
         }
         // `closed` was read before `accepted`, so the difference is never negative.

@@ -16,11 +16,12 @@
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use hashbrown::HashMap;
+use parking_lot::{Mutex, MutexGuard};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -110,7 +111,7 @@ struct Sitting {
 
 impl Seats {
     fn held(&self) -> MutexGuard<'_, Sitting> {
-        self.sitting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sitting.lock()
     }
 
     /// Gives a connection a seat; none if even the extra ones are taken.
@@ -198,7 +199,7 @@ impl Seat {
     }
 
     fn phase(&self) -> MutexGuard<'_, Phase> {
-        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+        self.phase.lock()
     }
 
     pub fn set(&self, phase: Phase) {
@@ -222,7 +223,7 @@ impl Seat {
 
     /// Whether the next part of an answer has to wait until the socket has taken those before.
     pub(super) fn is_ahead(&self, context: &mut Context<'_>) -> bool {
-        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ahead = self.ahead.lock();
         let is_ahead = ahead.bytes >= AHEAD_BYTES_MAX;
         ahead.waits = is_ahead.then(|| context.waker().clone());
         is_ahead
@@ -230,12 +231,12 @@ impl Seat {
 
     /// A part of an answer was handed over.
     pub(super) fn handed_over(&self, bytes: usize) {
-        self.ahead.lock().unwrap_or_else(PoisonError::into_inner).bytes += bytes;
+        self.ahead.lock().bytes += bytes;
     }
 
     /// The socket has taken everything that there was to write.
     fn flushed(&self) {
-        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ahead = self.ahead.lock();
         ahead.bytes = 0;
         ahead.waits.take().into_iter().for_each(Waker::wake);
         drop(ahead);

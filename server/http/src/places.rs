@@ -7,8 +7,9 @@ use crate::refusal::Refusal;
 use axum::http::StatusCode;
 use fakemon_model::event::PlayerName;
 use hashbrown::HashMap;
+use parking_lot::{Mutex, MutexGuard};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// Requests for health and metrics in progress: each is short.
 const HEALTH_MAX: usize = 64;
@@ -67,7 +68,7 @@ impl Places {
     }
 
     fn held(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        self.taken.lock()
     }
 
     /// Takes a place for a request or a health check.
@@ -147,7 +148,7 @@ pub struct Place {
 impl Place {
     /// Exchanges the place for one of another kind.
     pub(super) fn become_kind(&self, kind: Kind, player: Option<&PlayerName>) -> Result<(), Refusal> {
-        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seats = self.seats.lock();
         if seats.kind != kind {
             let taken = self.places.take_seats(kind, self.address, player)?;
             self.places.free(&std::mem::replace(&mut *seats, taken));
@@ -156,13 +157,13 @@ impl Place {
     }
 
     pub fn kind(&self) -> Kind {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner).kind
+        self.seats.lock().kind
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.free(self.seats.get_mut().unwrap_or_else(PoisonError::into_inner));
+        self.places.free(self.seats.get_mut());
     }
 }
 

@@ -18,12 +18,13 @@ use fakemon_model::ids::Timestamp;
 use fakemon_pattern::raw;
 use fakemon_queue::log_group::{Line, LinePlace};
 use language::{Field, POINTER, Query};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// Answers that are kept; and their bytes.
 const ANSWERS_MAX: usize = 100;
@@ -61,7 +62,7 @@ struct Seen {
 
 impl Queries {
     fn held(&self) -> MutexGuard<'_, VecDeque<Arc<Answered>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Removes all.

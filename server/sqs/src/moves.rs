@@ -21,10 +21,11 @@ use fakemon_model::ids::Timestamp;
 use fakemon_pattern::pattern::Pattern;
 use fakemon_queue::queue::{Message, QueueError, Received, Redrive};
 use fakemon_resource::{Destination, Registry};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Tasks that are kept, running and ended ones together.
@@ -175,7 +176,7 @@ fn is_of_bus(message: &Message) -> bool {
 impl Moves {
     /// Adds a task; returns the note of an old task that was dropped for it.
     fn add(&self, task: Arc<Move>) -> Result<Option<String>, ApiError> {
-        let mut moves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut moves = self.0.lock();
         let runs = |other: &Arc<Move>| other.ended().is_none();
         // Whatever region an ARN says, its queue is the same.
         let source = |task: &Move| Destination::of(&task.plan.source_arn);
@@ -215,7 +216,7 @@ pub fn resume(sqs: &Arc<Sqs>) {
         task.moved.store(moved, Ordering::Relaxed);
         task.cancelled.store(cancelled, Ordering::Relaxed);
         let goes_on = ended.is_none();
-        *task.ended.lock().unwrap_or_else(PoisonError::into_inner) = ended;
+        *task.ended.lock() = ended;
         let task = Arc::new(task);
         if sqs.moves.add(task.clone()).is_ok() && goes_on {
             tasks::watched(&sqs.engine, "message move", run(sqs.engine.clone(), task));
@@ -254,7 +255,7 @@ async fn run(engine: Engine, task: Arc<Move>) {
 
 /// Cancels and drops all tasks; no message is being moved when this returns.
 pub async fn end_all(sqs: &Sqs) {
-    let moves = std::mem::take(&mut *sqs.moves.0.lock().unwrap_or_else(PoisonError::into_inner));
+    let moves = std::mem::take(&mut *sqs.moves.0.lock());
     for task in moves {
         task.cancelled.store(true, Ordering::Release);
         drop(task.moving.lock().await);
@@ -359,11 +360,11 @@ impl Move {
     }
 
     fn end(&self, outcome: Result<(), String>) {
-        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+        *self.ended.lock() = Some(outcome);
     }
 
     fn ended(&self) -> Option<Result<(), String>> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.ended.lock().clone()
     }
 
     fn shown(&self) -> Value {
@@ -402,7 +403,7 @@ async fn cancel(sqs: &Arc<Sqs>, request: &Request<'_>) -> Result<Value, ApiError
         read_handle(handle).ok_or_else(|| invalid_value("TaskHandle", handle, "It is not a handle of a task."))?;
     queue_of(&sqs.engine.registry(), &source_arn, "SourceArn")?;
     let task = {
-        let moves = sqs.moves.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let moves = sqs.moves.0.lock();
         let task = moves.iter().find(|task| task.plan.id == id && task.ended().is_none()).cloned();
         task.ok_or_else(|| ApiError::new("ResourceNotFoundException", "Task does not exist."))?
     };
@@ -420,7 +421,7 @@ fn list(sqs: &Sqs, request: &Request<'_>) -> Result<Value, ApiError> {
     let arn = filled(request, "SourceArn")?;
     let max = number(request, "MaxResults", 1, 10, "Must be between 1 and 10, if provided.")?.unwrap_or(1);
     queue_of(&sqs.engine.registry(), arn, "SourceArn")?;
-    let moves = sqs.moves.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let moves = sqs.moves.0.lock();
     let source = Destination::of(arn);
     let of_queue = moves.iter().rev().filter(|task| Destination::of(&task.plan.source_arn) == source);
     Ok(json!({ "Results": of_queue.take(max as usize).map(|task| task.shown()).collect::<Vec<_>>() }))

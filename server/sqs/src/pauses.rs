@@ -4,8 +4,8 @@
 
 use fakemon_engine::Engine;
 use fakemon_model::ids::Timestamp;
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Pauses of each kind, at most; beyond them, the oldest end early.
@@ -67,7 +67,7 @@ impl Pauses {
     /// Begins a pause; returns the notes to be written.
     pub(crate) fn begin(&self, what: Paused, queue: &str, now: Timestamp, pause: Duration) -> Vec<Note> {
         let mut gone = Vec::new();
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.0.lock();
         if held.len() >= NAMES_MAX {
             let over = held.extract_if(|_, since| is_over(*since, now, pause));
             gone.extend(over.map(|(name, _)| note(&name, None)));
@@ -86,13 +86,13 @@ impl Pauses {
 
     /// Whether the pause still lasts.
     pub(crate) fn holds(&self, what: Paused, queue: &str, now: Timestamp, pause: Duration) -> bool {
-        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = self.0.lock();
         held.get(&(what, queue.to_owned())).is_some_and(|since| !is_over(*since, now, pause))
     }
 
     /// Removes all.
     pub fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.0.lock().clear();
     }
 }
 

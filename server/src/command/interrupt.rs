@@ -6,13 +6,13 @@ use crate::log_lines;
 use anyhow::Context;
 use fakemon_journal::checkpoint::is_incomplete;
 use fakemon_sync::failure::no_thread;
+use parking_lot::Mutex;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 /// As in shells: 128 plus the number of SIGINT.
 const EXIT_CODE: i32 = 130;
@@ -38,13 +38,13 @@ pub(super) struct Begun(Half);
 
 /// Registers output that an interrupt would leave unfinished.
 pub(super) fn begin(half: Half) -> Begun {
-    BEGUN.lock().unwrap_or_else(PoisonError::into_inner).push(half.clone());
+    BEGUN.lock().push(half.clone());
     Begun(half)
 }
 
 impl Drop for Begun {
     fn drop(&mut self) {
-        let mut begun = BEGUN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut begun = BEGUN.lock();
         if let Some(at) = begun.iter().rposition(|half| *half == self.0) {
             begun.remove(at);
         }
@@ -78,7 +78,7 @@ pub(super) fn wait_for_the_end() {
 }
 
 fn end() -> ! {
-    let begun = std::mem::take(&mut *BEGUN.lock().unwrap_or_else(PoisonError::into_inner));
+    let begun = std::mem::take(&mut *BEGUN.lock());
     let mut line = "interrupted".to_owned();
     for half in &begun {
         line += &undo(half);

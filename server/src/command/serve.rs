@@ -17,10 +17,11 @@ use fakemon_engine::{Engine, Options, Retention};
 use fakemon_load::demo::{self, Demo, DemoOptions};
 use fakemon_model::limits::CORES_MAX;
 use fakemon_model::place::Place;
+use parking_lot::Mutex;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// Flags override the settings file, see `fakemon config`.
@@ -167,7 +168,7 @@ impl Running {
         if let Some(demo) = self.demo {
             demo.stop();
         }
-        self.edge.lock().expect(UNPOISONED).stop();
+        self.edge.lock().stop();
         engine.close();
         // Last, so that health checks and requests in flight are answered until then.
         self.control.stop();
@@ -364,7 +365,7 @@ fn control_options(
     watchdog: &Watchdog,
 ) -> ControlOptions {
     let limits = &config.limits;
-    let running = edge.lock().expect(UNPOISONED);
+    let running = edge.lock();
     let (play, switchboard, questions) = (running.addr(), running.switchboard(), running.questions());
     drop(running);
     ControlOptions {
@@ -403,14 +404,12 @@ fn control_options(
     }
 }
 
-const UNPOISONED: &str = "nothing panics with the edge in hand";
-
 /// Reads the metrics of the edge; while it stops, the last ones.
 fn read_edge(edge: Arc<Mutex<Edge>>) -> control::ReadEdge {
-    let last = Mutex::new(edge.lock().expect(UNPOISONED).figures());
+    let last = Mutex::new(edge.lock().figures());
     Box::new(move || {
-        let mut last = last.lock().expect(UNPOISONED);
-        if let Ok(edge) = edge.try_lock() {
+        let mut last = last.lock();
+        if let Some(edge) = edge.try_lock() {
             *last = edge.figures();
         }
         last.clone()

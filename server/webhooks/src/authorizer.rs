@@ -26,12 +26,13 @@ use axum::http::{StatusCode, Uri};
 use fakemon_edge::{ConnectionCommand, Connections, Question, Questions, To, Verdict};
 use fakemon_model::event::PlayerName;
 use fakemon_pattern::{raw, typed};
+use parking_lot::{Mutex, MutexGuard};
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
@@ -108,7 +109,7 @@ impl Authorizer {
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<String, (Verdict, Instant)>> {
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+        self.remembered.lock()
     }
 
     fn remembered(&self, key: &str) -> Option<Verdict> {
@@ -128,7 +129,7 @@ impl Authorizer {
     }
 
     fn warn(&self, authorizer: &str, why: &str) {
-        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut warned = self.warned.lock();
         if warned.is_none_or(|warned| warned.elapsed() > WARN_EVERY) {
             *warned = Some(Instant::now());
             tracing::warn!(authorizer, "nobody is let in: {why}");

@@ -32,9 +32,10 @@ use fakemon_http::{Backend, tasks};
 use fakemon_model::ids::Timestamp;
 use fakemon_resource::resource::{ApiDestination, Connection, HttpParameters};
 use fakemon_resource::{Destination, Registry};
+use parking_lot::Mutex;
 use request::{Content, Stamp};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
@@ -392,7 +393,7 @@ impl Webhooks {
         let gap = Duration::from_secs(1) / recipient.destination.rate_limit_per_second.max(1);
         let now = Instant::now();
         let at = {
-            let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut paces = self.paces.lock();
             if paces.len() >= PACES_MAX {
                 paces.retain(|_, next| *next > now); // an idle destination needs no entry
             }

@@ -16,7 +16,8 @@ use fakemon_model::limits::{GROUP_EVENTS_MAX, GROUP_TEXT_BYTES_MAX};
 use fakemon_resource::Resources;
 use fakemon_sync::clock::Clock;
 use fakemon_sync::failure::Failure;
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 /// The thread that writes the journal.
 pub struct Committer {
@@ -130,7 +131,7 @@ impl Committer {
         let durable_at = self.clock.now();
         self.previous_sync_ns = short_ns(handed_over, durable_at);
         self.progress.set_committed(self.link.next);
-        let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut figures = self.figures.lock();
         figures.record(count, value.len(), self.previous_sync_ns, first);
         drop(figures);
         self.release(first, turns, durable_at);

@@ -12,10 +12,10 @@ use fakemon_model::event::Event;
 use fakemon_model::ids::{Position, ShardId, Timestamp};
 use fakemon_resource::resource::Archive;
 use fakemon_resource::{GAME_BUS, Registry};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const HOUR_NS: u64 = 3_600_000_000_000;
@@ -55,7 +55,7 @@ struct Hour {
 
 impl ArchiveFigures {
     fn known(&self) -> MutexGuard<'_, BTreeMap<String, Counted>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 
     /// Makes archives hold nothing before a position.

@@ -19,9 +19,10 @@ use fakemon_pattern::raw;
 use fakemon_resource::{NewEvent, Registry, resource};
 use fakemon_schema::EventParts;
 use fakemon_sync::seldom::Seldom;
+use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 static NOT_AS_SAID: Seldom = Seldom::new("an event is not what its schema says");
 
@@ -227,7 +228,7 @@ impl Enforcer {
     /// The newest version of a schema, from the cache.
     fn read<'f>(&self, registry: &Registry, held: &'f resource::Schema) -> Option<Found<'f>> {
         let resource::Schema { registry: of, name, latest: version, created_at, .. } = held;
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self.cache.lock();
         let known = cache.by_registry.get(of).and_then(|schemas| schemas.get(name));
         let known = known.filter(|known| (known.version, known.created_at) == (*version, *created_at));
         let schema = match known {

@@ -9,7 +9,6 @@ use super::{QueueError, Queues};
 use fakemon_journal::{Batch, Table};
 use fakemon_model::ids::Timestamp;
 use std::collections::{HashMap, VecDeque};
-use std::sync::PoisonError;
 
 /// How long a receive can be repeated, as with SQS.
 const WINDOW_NS: u64 = 300 * 1_000_000_000;
@@ -65,7 +64,7 @@ impl Queues {
     ) -> Result<Vec<Received>, QueueError> {
         let key = (queue.to_owned(), attempt_id.to_owned());
         // Locked until the result is known: a request and its repetition may arrive at the same time.
-        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut attempts = self.attempts.lock();
         let before = attempts.by_id.get_mut(&key).filter(|attempt| now.ns_since(attempt.made_at) < WINDOW_NS);
         let again = before.map(|attempt| self.repeat(queue, attempt, visibility_s, now)).transpose()?.flatten();
         let received = match again {

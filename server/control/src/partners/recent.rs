@@ -8,8 +8,9 @@
 
 use fakemon_engine::Engine;
 use fakemon_model::ids::Position;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// Requests that are remembered, of all webhooks;
 const RECENT_MAX: usize = 1_000_000;
@@ -88,7 +89,7 @@ impl Recent {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Claims a request by its key until `until_s`, in seconds since 1970.

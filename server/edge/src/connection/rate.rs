@@ -4,9 +4,10 @@
 //! for long after a wall clock was ahead, and with it the rate would.
 
 use fakemon_model::event::PlayerName;
+use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// A rate limit.
@@ -60,7 +61,7 @@ impl Rates {
     }
 
     fn of_at(&self, name: &PlayerName, now_ns: u64) -> Arc<Allowance> {
-        let mut players = self.players.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut players = self.players.lock();
         if players.by_name.len() > players.sweep_at {
             players.by_name.retain(|_, allowance| {
                 Arc::strong_count(allowance) > 1 || allowance.earned_until_ns.load(Ordering::Relaxed) > now_ns
@@ -118,7 +119,7 @@ mod tests {
         for stranger in 0..10_000 {
             rates.of_at(&PlayerName::new(&stranger.to_string()).unwrap(), now);
         }
-        assert!(rates.players.lock().unwrap().by_name.len() < 2_100);
+        assert!(rates.players.lock().by_name.len() < 2_100);
         assert!(rates.take_at(&rates.of_at(&ana, now), now).is_err());
     }
 }

@@ -6,7 +6,7 @@ use super::request::{self, Content, Stamp};
 use super::{Webhooks, destination};
 use axum::http::StatusCode;
 use fakemon_delivery::{Failed, FailureCode};
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -19,13 +19,13 @@ pub(crate) struct Idle(Mutex<Vec<Wire>>);
 
 impl Idle {
     pub(crate) fn take(&self, authority: &str) -> Option<Wire> {
-        let mut wires = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wires = self.0.lock();
         let index = wires.iter().rposition(|wire| wire.is_to(authority))?;
         Some(wires.swap_remove(index))
     }
 
     pub(crate) fn keep(&self, wire: Wire) {
-        let mut wires = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wires = self.0.lock();
         if wires.len() >= IDLE_MAX {
             wires.remove(0); // used longest ago
         }

@@ -16,7 +16,7 @@ use fakemon_resource::resource::Connection;
 use http_body_util::Full;
 use serde_json::Value;
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
@@ -39,7 +39,7 @@ pub(super) struct Additions {
 
 /// Tokens by connection. Each has its own lock: one fetch at a time, and an endpoint that hangs delays no other.
 #[derive(Default)]
-pub(super) struct Authorizations(std::sync::Mutex<HashMap<String, Arc<Mutex<Option<Token>>>>>);
+pub(super) struct Authorizations(parking_lot::Mutex<HashMap<String, Arc<Mutex<Option<Token>>>>>);
 
 struct Token {
     of: fakemon_model::ids::Timestamp,
@@ -97,7 +97,7 @@ impl Authorizations {
         fresh: bool,
     ) -> Result<String, Failed> {
         let held = {
-            let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut tokens = self.0.lock();
             tokens.entry(connection.name.clone()).or_default().clone()
         };
         let mut held = held.lock().await;
