@@ -33,7 +33,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 const NAMES_FIT: &str = "the names of all species and of the opening wait at once";
 
 /// Captures before their threads run.
-pub struct Capture {
+pub struct Captures {
     pub shared: Arc<Shared>,
     store: Arc<Store>,
     rows: Arc<RowStore>,
@@ -44,7 +44,7 @@ pub struct Capture {
     shards: Vec<(Population, Wakeups)>,
 }
 
-impl Capture {
+impl Captures {
     /// What clients and threads share, from what recovery found.
     ///
     /// # Errors
@@ -55,7 +55,7 @@ impl Capture {
         recovered: Recovered,
         resources: Resources,
         validate: Validate,
-    ) -> Result<Capture, OpenError> {
+    ) -> Result<Captures, OpenError> {
         let ahead = Ahead(recovered.newest_head.ahead_ns);
         let clock = Clock::starting_after(recovered.newest, ahead);
         let rules = rules(&options, recovered.rules, &clock);
@@ -89,7 +89,7 @@ impl Capture {
             resources: Arc::new(resources),
             options,
         });
-        Ok(Capture {
+        Ok(Captures {
             shared,
             store,
             rows,

@@ -4,7 +4,7 @@ use super::blocking::Calls;
 use super::{Bus, Engine, Running, Threads, started, thread};
 use crate::monitor::{Beginning, Monitor};
 use crate::timekeeper::Timekeeper;
-use fakemon_capture::open::Capture;
+use fakemon_capture::open::Captures;
 use fakemon_capture::options::{Directory, Durability, OpenError, Options};
 use fakemon_capture::recovery::{FromRows, Recovered};
 use fakemon_capture::shared::Shared;
@@ -78,20 +78,20 @@ impl Engine {
         let bus_fail = |error: ReadError| OpenError::reading(format!("{}: the bus", Directory(dir)), &error, "");
         let (store, index) = (databases.store.clone(), databases.index.clone());
         let journal = (store.clone(), databases.rows.clone());
-        let mut capture = Capture::open(journal, options, recovered, resources, crate::validate::validate)?;
-        let shared = capture.shared.clone();
+        let mut captures = Captures::open(journal, options, recovered, resources, crate::validate::validate)?;
+        let shared = captures.shared.clone();
         let standing = Arc::new(Standing::default());
         let bus = Bus::open(dir, databases, standing.clone(), &shared).map_err(bus_fail)?;
-        let cores = capture.start_shards()?; // stopped if something below fails
+        let cores = captures.start_shards()?; // stopped if something below fails
         let (stop_followers, stop_inside): (Arc<AtomicBool>, Arc<AtomicBool>) = Default::default();
         let follower = |index| Follower::new(store.clone(), shared.progress.clone(), stop_followers.clone(), index);
         let router = bus.router(follower(BUS).beginning_at(known.next), known, &shared).map_err(bus_fail)?;
         let replayer = bus.replayer(&shared, stop_inside.clone());
         let (failure, pipes) = (shared.failure.clone(), bus.pipes.clone());
         let supervisor = Supervisor::open(pipes, follower(PIPES), failure, stop_inside.clone()).map_err(bus_fail)?;
-        let expiry = capture.expiry(follower(WORLD));
-        let snapshotter = capture.snapshotter(follower(SNAPSHOT), index, segment, standing);
-        let (reader, committer) = (capture.reader(), capture.committer());
+        let expiry = captures.expiry(follower(WORLD));
+        let snapshotter = captures.snapshotter(follower(SNAPSHOT), index, segment, standing);
+        let (reader, committer) = (captures.reader(), captures.committer());
         let opened_at = shared.progress.committed();
         let outboxes = shared.outboxes.clone();
         shared.failure.on_failure(move || outboxes.ring_all());

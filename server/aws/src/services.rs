@@ -23,17 +23,17 @@ const EC2_VERSION: &str = "2016-11-15";
 const FAULTS: Dialect = Dialect { namespace: "http://webservices.amazon.com/AWSFault/2005-15-09" };
 
 /// An operation of AWS.
-struct Operation {
+struct Listed {
     service: &'static str,
     name: &'static str,
     at: Option<(&'static str, &'static str)>,
 }
 
-static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
+static OPERATIONS: LazyLock<Vec<Listed>> = LazyLock::new(|| {
     let operation = |line: &'static str| {
         let mut words = line.split(' ');
         let (service, name) = (words.next()?, words.next()?);
-        Some(Operation { service, name, at: words.next().zip(words.next()) })
+        Some(Listed { service, name, at: words.next().zip(words.next()) })
     };
     include_str!("operations.txt").lines().filter_map(operation).collect()
 });
