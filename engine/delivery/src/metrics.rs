@@ -61,13 +61,13 @@ impl BusMetrics {
 
     /// Counts a command that is not carried out; `reason` is the kind of mistake.
     pub fn command_refused(&self, reason: &'static str) {
-        let mut refused = self.commands_refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refused = self.commands_refused.lock();
         *refused.entry(reason).or_default() += 1;
     }
 
     /// Commands that were not carried out, by the kind of mistake.
     pub fn commands_refused(&self) -> BTreeMap<&'static str, u64> {
-        self.commands_refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.commands_refused.lock().clone()
     }
 
     /// Forgets a deleted bus.

@@ -1,7 +1,7 @@
 //! Log lines that input can cause again and again: the first of a kind is written, then at most one in a minute, and
 //! how many were left out. So no sender fills a disk with log lines, and none hides what others cause.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// The least time between two lines of a kind.
@@ -51,7 +51,7 @@ impl Seldom {
     }
 
     fn held(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Writes a line, or counts it.
@@ -64,7 +64,7 @@ impl Seldom {
         }
         if !std::mem::replace(&mut state.is_listed, true) {
             drop(state); // the list is locked first wherever both are
-            QUIET.lock().unwrap_or_else(PoisonError::into_inner).push(self);
+            QUIET.lock().push(self);
         }
     }
 
@@ -78,7 +78,7 @@ impl Seldom {
 /// Writes how many lines of each kind were left out, of those whose minute is over. Called now and then.
 pub fn tell_left_out() {
     let now = Instant::now();
-    for kind in QUIET.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+    for kind in QUIET.lock().iter() {
         kind.tell(kind.held().due(now));
     }
 }
