@@ -21,7 +21,6 @@ use fakemon_model::limits::{CLIENT_IN_FLIGHT_MAX, LIFETIME_S_MAX, PUT_BYTES_MAX,
 use fakemon_model::place::Place;
 use fakemon_resource::resource::Change;
 use fakemon_resource::{InvalidChange, NewEvent};
-use fakemon_sync::clock::wall_clock;
 use hashbrown::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -212,7 +211,7 @@ impl Client {
     /// # Errors
     /// [`SubmitError::Throttled`], [`SubmitError::Stopped`], [`SubmitError::TooLarge`].
     pub fn tell(&mut self, token: Token, events: Vec<NewEvent>) -> Result<(), SubmitError> {
-        let (now, wall) = (self.shared.clock.now(), wall_clock());
+        let (now, wall) = (self.shared.clock.now(), self.shared.clock.wall_now());
         let mut section = SectionDraft::default();
         events.into_iter().for_each(|event| section.push_put(event.record(now, wall)));
         self.write(Turn::of_writes(section, StateHash::default(), self.outbox.id, token))
@@ -253,7 +252,7 @@ impl Client {
     /// Notes that schedules were due, and what ends with it, all at once and in this order;
     /// [`Completion::Written`] follows once it is durable.
     pub fn fire(&mut self, token: Token, firings: &[Firing]) -> Result<(), SubmitError> {
-        let (now, wall) = (self.shared.clock.now(), wall_clock());
+        let (now, wall) = (self.shared.clock.now(), self.shared.clock.wall_now());
         let (mut section, mut facts, mut changes) = (SectionDraft::default(), StateHash::default(), Vec::new());
         for Firing { schedule, event, ends } in firings {
             section.push_put(Put { schedule: schedule.clone(), ..event.clone().record(now, wall) });

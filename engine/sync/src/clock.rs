@@ -50,9 +50,54 @@ pub fn wall_clock() -> Timestamp {
 #[derive(Clone, Debug)]
 pub struct Clock(Arc<Running>);
 
+/// The clocks of a machine that is simulated: they stand still until they are moved. Clones of the `Arc` show the
+/// same.
+#[derive(Debug)]
+pub struct SimulatedTime {
+    passed_ns: AtomicU64,
+    wall: AtomicU64,
+}
+
+impl SimulatedTime {
+    /// A machine that starts when its wall clock shows this.
+    pub fn starting_at(wall: Timestamp) -> SimulatedTime {
+        SimulatedTime { passed_ns: AtomicU64::new(0), wall: AtomicU64::new(wall.0) }
+    }
+
+    /// Lets time pass, by both clocks.
+    pub fn pass(&self, ns: u64) {
+        self.passed_ns.fetch_add(ns, Ordering::Relaxed);
+        self.wall.fetch_add(ns, Ordering::Relaxed);
+    }
+
+    /// Sets the wall clock, forward or back; no time passes.
+    pub fn set_wall(&self, wall: Timestamp) {
+        self.wall.store(wall.0, Ordering::Relaxed);
+    }
+
+    /// Nanoseconds since the machine started, which only grow.
+    pub fn passed_ns(&self) -> u64 {
+        self.passed_ns.load(Ordering::Relaxed)
+    }
+
+    /// What the wall clock shows.
+    pub fn wall(&self) -> Timestamp {
+        Timestamp(self.wall.load(Ordering::Relaxed)).max(EARLIEST)
+    }
+}
+
+/// Where a clock reads both times.
+#[derive(Debug)]
+enum Source {
+    /// The machine's, from this moment on.
+    Machine(Instant),
+    /// A simulated machine's, from this many nanoseconds after its start on.
+    Simulated(Arc<SimulatedTime>, u64),
+}
+
 #[derive(Debug)]
 struct Running {
-    started: Instant,
+    source: Source,
     started_at: Timestamp,
     ahead_ns: AtomicI64,
     /// When the wall clock leapt last, in nanoseconds since the start; 0: never.
@@ -62,7 +107,17 @@ struct Running {
 impl Clock {
     /// A clock that starts now, but not before `newest`, the newest time of a journal that was so far ahead.
     pub fn starting_after(newest: Timestamp, ahead: Ahead) -> Clock {
-        let wall = wall_clock();
+        Clock::starting(Source::Machine(Instant::now()), newest, ahead)
+    }
+
+    /// The same by the clocks of a simulated machine.
+    pub fn simulated(time: Arc<SimulatedTime>, newest: Timestamp, ahead: Ahead) -> Clock {
+        let started_ns = time.passed_ns();
+        Clock::starting(Source::Simulated(time, started_ns), newest, ahead)
+    }
+
+    fn starting(source: Source, newest: Timestamp, ahead: Ahead) -> Clock {
+        let wall = source.wall();
         let behind_s = ahead.to_wall(newest).ns_since(wall) / 1_000_000_000;
         if behind_s > 0 {
             tracing::warn!(
@@ -73,7 +128,7 @@ impl Clock {
         let started_at = ahead.to_engine(wall).min(BEGINS_AT_MOST).max(newest.plus_ns(1));
         let ahead_ns = AtomicI64::new(Ahead::of(started_at, wall).0);
         let leapt_ns = AtomicU64::new(0);
-        Clock(Arc::new(Running { started: Instant::now(), started_at, ahead_ns, leapt_ns }))
+        Clock(Arc::new(Running { source, started_at, ahead_ns, leapt_ns }))
     }
 
     /// The engine's time in nanoseconds since 1970; never before a time that it gave earlier.
@@ -86,6 +141,11 @@ impl Clock {
     #[inline]
     pub fn ahead(&self) -> Ahead {
         Ahead(self.0.ahead_ns.load(Ordering::Relaxed))
+    }
+
+    /// What the wall clock shows now.
+    pub fn wall_now(&self) -> Timestamp {
+        self.0.source.wall()
     }
 
     /// Now by the wall clock, as it was seen last.
@@ -103,7 +163,7 @@ impl Clock {
     /// Looks at the wall clock; not if this thread was held up between looking at one clock and at the other.
     pub fn look(&self) {
         let before = self.now();
-        let wall = wall_clock();
+        let wall = self.wall_now();
         if self.now().ns_since(before) < AGREES_NS / 2 {
             self.follow(before, wall);
         }
@@ -129,8 +189,27 @@ impl Clock {
 
     #[inline]
     fn elapsed_ns(&self) -> u64 {
-        let elapsed = self.0.started.elapsed();
-        elapsed.as_secs() * 1_000_000_000 + u64::from(elapsed.subsec_nanos())
+        self.0.source.elapsed_ns()
+    }
+}
+
+impl Source {
+    #[inline]
+    fn elapsed_ns(&self) -> u64 {
+        match self {
+            Source::Machine(started) => {
+                let elapsed = started.elapsed();
+                elapsed.as_secs() * 1_000_000_000 + u64::from(elapsed.subsec_nanos())
+            }
+            Source::Simulated(time, started_ns) => time.passed_ns() - started_ns,
+        }
+    }
+
+    fn wall(&self) -> Timestamp {
+        match self {
+            Source::Machine(_) => wall_clock(),
+            Source::Simulated(time, _) => time.wall(),
+        }
     }
 }
 
@@ -173,6 +252,22 @@ mod tests {
             assert!(clock.now() > newest && about(clock.now(), expected), "{newest:?} {ahead:?}: {:?}", clock.now());
             assert!(about(clock.wall(), wall));
         }
+    }
+
+    #[test]
+    fn the_clock_of_a_simulated_machine_follows_its_time() {
+        let time = Arc::new(SimulatedTime::starting_at(Timestamp(DAY)));
+        time.pass(S);
+        let clock = Clock::simulated(time.clone(), Timestamp(0), Ahead(0));
+        assert_eq!((clock.now(), clock.wall_now()), (Timestamp(DAY + S), Timestamp(DAY + S)));
+        time.pass(S);
+        time.set_wall(Timestamp(3 * DAY));
+        clock.look();
+        assert_eq!(
+            (clock.now(), clock.wall(), clock.wall_now()),
+            (Timestamp(DAY + 2 * S), Timestamp(3 * DAY), Timestamp(3 * DAY))
+        );
+        assert_eq!(clock.wall_beyond_doubt(), None);
     }
 
     #[test]
