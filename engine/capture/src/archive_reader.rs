@@ -3,7 +3,7 @@
 
 use crate::completion_queue::{CompletionQueue, Release};
 use crate::world::World;
-use fakemon_journal::{ReadError, RowStore, Store};
+use fakemon_journal::{BlockLog, ReadError, RowStore, SnapshotRows, Store};
 use fakemon_model::event::{Caught, Decision, Outcome};
 use fakemon_model::ids::{AttemptId, FakemonId, PlayerId, Position, SpeciesId, Timestamp, Token};
 use fakemon_model::limits::{COLLECTION_PAGE, READER_REQUESTS};
@@ -39,15 +39,16 @@ pub struct ReadQueue {
 
 impl Default for ReadQueue {
     fn default() -> Self {
-        ReadQueue {
-            requests: Mailbox::for_thread(READER_REQUESTS),
-            failed: AtomicU64::new(0),
-            stop: AtomicBool::new(false),
-        }
+        ReadQueue::with_room(READER_REQUESTS)
     }
 }
 
 impl ReadQueue {
+    /// An empty queue for at most this many requests.
+    pub fn with_room(requests: usize) -> ReadQueue {
+        ReadQueue { requests: Mailbox::for_thread(requests), failed: AtomicU64::new(0), stop: AtomicBool::new(false) }
+    }
+
     pub fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
     }
@@ -58,27 +59,33 @@ impl ReadQueue {
     }
 }
 
-pub struct Reader {
+pub struct Reader<L = Store, R = RowStore> {
     pub counter: Arc<ReadQueue>,
-    pub store: Arc<Store>,
-    pub rows: Arc<RowStore>,
+    pub store: Arc<L>,
+    pub rows: Arc<R>,
     pub world: Arc<World>,
 }
 
-impl Reader {
+impl<L: BlockLog, R: SnapshotRows> Reader<L, R> {
     /// Answers requests until stopped.
     pub fn run(self) {
         let (mut requests, mut said) = (Vec::new(), None);
         loop {
             self.counter.requests.wait(|| self.counter.stop.load(Ordering::SeqCst));
-            if self.counter.requests.take(64, &mut requests) == 0 {
+            if self.answer_waiting(&mut requests, &mut said) == 0 {
                 return;
             }
-            for request in requests.drain(..) {
-                let release = self.answer(&request).unwrap_or_else(|error| self.failed(&request, &error, &mut said));
-                request.outbox.release(release);
-            }
         }
+    }
+
+    /// Answers the next requests that wait; returns how many there were. `requests` is room that is used again.
+    pub fn answer_waiting(&self, requests: &mut Vec<Request>, said: &mut Option<Instant>) -> usize {
+        let taken = self.counter.requests.take(64, requests);
+        for request in requests.drain(..) {
+            let release = self.answer(&request).unwrap_or_else(|error| self.failed(&request, &error, said));
+            request.outbox.release(release);
+        }
+        taken
     }
 
     fn answer(&self, request: &Request) -> Result<Release, ReadError> {

@@ -48,6 +48,13 @@ pub struct Wakeups {
 }
 
 impl ShardInbox {
+    /// A way in whose commands are taken by the thread that rings, with room for this many attempts and changes of
+    /// the world.
+    pub fn with_room(throws: usize, world: usize) -> ShardInbox {
+        let (throws, world) = (Mailbox::for_thread(throws), Mailbox::for_thread(world));
+        ShardInbox { throws, world, stop: AtomicBool::new(false) }
+    }
+
     pub fn new() -> std::io::Result<(ShardInbox, Wakeups)> {
         let (throws, throws_ear) = Mailbox::for_stream(MAILBOX_THROWS)?;
         let (world, world_ear) = Mailbox::for_stream(MAILBOX_WORLD)?;

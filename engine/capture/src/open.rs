@@ -8,8 +8,8 @@ use crate::executor::{self, Core, ShardInbox, Wakeups};
 use crate::metrics::GroupFigures;
 use crate::options::{Durability, OpenError, Options};
 use crate::population::Population;
-use crate::recovery::Recovered;
 use crate::recovery::snapshot::Snapshotter;
+use crate::recovery::{NAMES_FIT, Recovered, announce_species, rules};
 use crate::shard::Shard;
 use crate::shared::{Shared, Validate};
 use crate::world::World;
@@ -28,9 +28,6 @@ use fakemon_sync::failure::Failure;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-
-/// Why no name is lost when an engine opens; an assertion in `limits` ensures it.
-const NAMES_FIT: &str = "the names of all species and of the opening wait at once";
 
 /// Captures before their threads run.
 pub struct Captures {
@@ -61,7 +58,7 @@ impl Captures {
         let rules = rules(&options, recovered.rules, &clock);
         let desk = Arc::new(CommitQueue::new());
         assert!(desk.announce(Name::Opened(opened(&options, rules, &clock))), "{NAMES_FIT}");
-        let names = name_species(&options, recovered.species, &desk);
+        let names = announce_species(&options, recovered.species, &desk);
         let species = names.iter().map(ToString::to_string).zip((0..).map(SpeciesId)).collect();
         let world = Arc::new(World::new(recovered.link.next, names, clock.clone()));
         recovered.populations.iter().for_each(|population| world.populate(population.iter()));
@@ -222,22 +219,4 @@ fn doors(shards: usize) -> Result<Vec<(Arc<ShardInbox>, Wakeups)>, OpenError> {
     doors.map_err(|error| {
         OpenError::TooFewDescriptors(format!("no descriptors for the shards: {error}; raise `ulimit -n`"))
     })
-}
-
-/// The game settings: from the options, else from the journal, else new ones.
-fn rules(options: &Options, journal: Option<Rules>, clock: &Clock) -> Rules {
-    let seed = options.world_seed.or(journal.map(|rules| rules.world_seed));
-    Rules { world_seed: seed.unwrap_or_else(|| mix(clock.now().0)), reach_mm: options.reach_mm() }
-}
-
-/// All species by number: those in the journal, then those that are new in the table.
-fn name_species(options: &Options, mut known: Vec<String>, desk: &CommitQueue) -> Vec<Arc<str>> {
-    for species in options.species.iter() {
-        if !known.contains(&species.name) {
-            let number = SpeciesId(u16::try_from(known.len()).expect("tables are bounded"));
-            assert!(desk.announce(Name::Species(number, species.name.clone())), "{NAMES_FIT}");
-            known.push(species.name.clone());
-        }
-    }
-    known.into_iter().map(Into::into).collect()
 }

@@ -3,21 +3,28 @@
 
 pub mod snapshot; // rows that make the next start short
 
+use crate::commit::commit_queue::{CommitQueue, Name};
 use crate::completion_queue::decision;
 use crate::decision::record::{self, DecidedThrow};
 use crate::decision::resolve::Rules;
+use crate::options::Options;
 use crate::player::{IdRanges, Player, Registry};
 use crate::population::{Change, Fakemon, Fate, Population, StateHash};
 use crate::recovery::snapshot::{name_species, next_fakemon_id};
 use fakemon_fbs::journal::{BlockHead, Event};
 use fakemon_fbs::snapshot::{Fakemon as FakemonRow, Head};
-use fakemon_journal::{Link, ReadError, RowStore, Store};
+use fakemon_journal::{BlockLog, Link, ReadError, SnapshotRows};
 use fakemon_model::event::{Decision, PlayerName};
-use fakemon_model::ids::{FakemonId, PlayerId, Position, ShardId, SpeciesId, Timestamp, owner};
+use fakemon_model::ids::{FakemonId, PlayerId, Position, ShardId, SpeciesId, Timestamp, mix, owner};
 use fakemon_model::place::Place;
 use fakemon_model::species::CatchRate;
+use fakemon_sync::clock::Clock;
 use hashbrown::HashMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// Why no name is lost when an engine opens; an assertion in `limits` ensures it.
+pub const NAMES_FIT: &str = "the names of all species and of the opening wait at once";
 
 /// What the snapshot and the journal hold.
 pub struct Recovered {
@@ -37,6 +44,11 @@ pub struct Recovered {
     pub tail_events: u64,
 }
 
+/// Reads everything in a store, for this many shards.
+pub fn recover(store: &impl BlockLog, rows: &impl SnapshotRows, shards: usize) -> Result<Recovered, ReadError> {
+    FromRows::read(Some(rows), shards)?.follow(store)
+}
+
 /// What the snapshot holds, before the tail of the journal.
 pub struct FromRows {
     recovered: Recovered,
@@ -45,7 +57,7 @@ pub struct FromRows {
 
 impl FromRows {
     /// Reads the rows of a snapshot, if there is one, for this many shards.
-    pub fn read(rows: Option<&RowStore>, shards: usize) -> Result<FromRows, ReadError> {
+    pub fn read(rows: Option<&impl SnapshotRows>, shards: usize) -> Result<FromRows, ReadError> {
         let (mut recovered, mut players) = (Recovered::from_head(rows, shards)?, HashMap::new());
         if let Some(rows) = rows {
             rows.fakemon(&mut |row| recovered.appear(fakemon(&row)))?;
@@ -60,7 +72,7 @@ impl FromRows {
     }
 
     /// Follows the journal from there to its end.
-    pub fn follow(self, store: &Store) -> Result<Recovered, ReadError> {
+    pub fn follow(self, store: &impl BlockLog) -> Result<Recovered, ReadError> {
         let FromRows { mut recovered, mut players } = self;
         recovered.newest_head = store.newest_head()?.unwrap_or_default();
         recovered.replay_tail(store, &mut players)?;
@@ -71,8 +83,8 @@ impl FromRows {
 }
 
 impl Recovered {
-    fn from_head(rows: Option<&RowStore>, shards: usize) -> Result<Recovered, ReadError> {
-        let head = rows.map(RowStore::head).transpose()?.flatten();
+    fn from_head(rows: Option<&impl SnapshotRows>, shards: usize) -> Result<Recovered, ReadError> {
+        let head = rows.map(SnapshotRows::head).transpose()?.flatten();
         let opened = head.as_ref().and_then(|head| head.opened);
         let rules = opened.map(|opened| Rules { world_seed: opened.world_seed, reach_mm: opened.reach_mm });
         let head = head.unwrap_or(Head { position: 1, next_fakemon_id: 1, ..Head::default() });
@@ -95,7 +107,11 @@ impl Recovered {
         self.populations[usize::from(shard)].apply(Change::Appeared(fakemon));
     }
 
-    fn replay_tail(&mut self, store: &Store, players: &mut HashMap<PlayerId, Player>) -> Result<(), ReadError> {
+    fn replay_tail(
+        &mut self,
+        store: &impl BlockLog,
+        players: &mut HashMap<PlayerId, Player>,
+    ) -> Result<(), ReadError> {
         store.blocks(self.link.next, &mut |stored| {
             if stored.first < self.link.next {
                 return Ok(ControlFlow::Continue(()));
@@ -178,6 +194,24 @@ impl Recovered {
         population.apply(change);
         Ok(())
     }
+}
+
+/// The game settings: from the options, else from the journal, else new ones.
+pub fn rules(options: &Options, journal: Option<Rules>, clock: &Clock) -> Rules {
+    let seed = options.world_seed.or(journal.map(|rules| rules.world_seed));
+    Rules { world_seed: seed.unwrap_or_else(|| mix(clock.now().0)), reach_mm: options.reach_mm() }
+}
+
+/// All species by number: those in the journal, then those that are new in the table, which are announced.
+pub fn announce_species(options: &Options, mut known: Vec<String>, desk: &CommitQueue) -> Vec<Arc<str>> {
+    for species in options.species.iter() {
+        if !known.contains(&species.name) {
+            let number = SpeciesId(u16::try_from(known.len()).expect("tables are bounded"));
+            assert!(desk.announce(Name::Species(number, species.name.clone())), "{NAMES_FIT}");
+            known.push(species.name.clone());
+        }
+    }
+    known.into_iter().map(Into::into).collect()
 }
 
 /// A fakémon from its row.

@@ -3,7 +3,7 @@
 
 mod progress;
 
-use crate::{ReadError, Store, StoredBlock};
+use crate::{BlockLog, ReadError, Store, StoredBlock};
 use fakemon_fbs::journal::BlockReader;
 use fakemon_model::ids::Position;
 use fakemon_sync::pulse;
@@ -24,8 +24,9 @@ pub const PIPES: usize = 3;
 /// How many there are.
 pub const FOLLOWERS: usize = 4;
 
-pub struct Follower {
-    store: Arc<Store>,
+/// A place in the journal, of one thread that reads on from it.
+pub struct Follower<L = Store> {
+    store: Arc<L>,
     progress: Arc<Progress>,
     stop: Arc<AtomicBool>,
     index: usize,
@@ -33,19 +34,19 @@ pub struct Follower {
     pub next: Position,
 }
 
-impl Follower {
-    pub fn new(store: Arc<Store>, progress: Arc<Progress>, stop: Arc<AtomicBool>, index: usize) -> Follower {
+impl<L: BlockLog> Follower<L> {
+    pub fn new(store: Arc<L>, progress: Arc<Progress>, stop: Arc<AtomicBool>, index: usize) -> Follower<L> {
         let next = if index == SNAPSHOT { progress.snapshot() } else { progress.committed() };
         Follower { store, progress, stop, index, next }
     }
 
     /// Continues from another position.
-    pub fn beginning_at(self, next: Position) -> Follower {
+    pub fn beginning_at(self, next: Position) -> Follower<L> {
         Follower { next, ..self }
     }
 
     /// A second follower at the same position with the same bell: only one of the two may wait.
-    pub fn clone_place(&self) -> Follower {
+    pub fn clone_place(&self) -> Follower<L> {
         let Follower { store, progress, stop, index, next } = self;
         Follower { store: store.clone(), progress: progress.clone(), stop: stop.clone(), index: *index, next: *next }
     }

@@ -56,6 +56,8 @@ pub use look::Seen;
 pub use options::{Durability, Retention};
 pub use salvage_copy::SalvageCopy;
 pub use salvage_copy::damaged::{BlockOrGap, DamageLocation};
+pub use snapshot_store::snapshot_rows::SnapshotRows;
 pub use snapshot_store::{RowStore, Rows};
+pub use store::block_log::BlockLog;
 pub use store::chain::{BlockHash, Link, StoredBlock, hash as block_hash};
 pub use store::{FORMAT, Store, check_empty, check_identity, complete, is_incomplete, is_not_begun};

@@ -1,6 +1,8 @@
 //! The snapshot's rows, in a database of their own: they are made from the journal, and can be made again. They are
 //! not logged; all families are flushed together, so that after a crash all rows are of the same moment.
 
+pub(crate) mod snapshot_rows; // the snapshot as a seam, with a simulated side
+
 use super::database::{
     Access, Part, holds_nothing, is_half_made, look_to_write, make_folder, open_tables_max, open_to_read,
     scan_options, table_options,

@@ -4,6 +4,7 @@ pub(crate) mod acknowledged; // how far databases must reach
 pub(crate) mod moments; // when, by the wall clock
 pub(crate) mod chain; // the hash chain of blocks
 pub(crate) mod look; // what its files say before it is opened to write
+pub(crate) mod block_log; // the journal as a seam, with a simulated side
 
 use super::database::{
     Access, FAMILIES, Part, calm_background_threads, check_writing, database_options, families, look_up_options,

@@ -10,7 +10,7 @@ use crate::options::Durability;
 use crate::population::StateHash;
 use fakemon_fbs::journal::{BlockHead, BlockWriter, PlayerNamed, SectionDraft, SpeciesNamed};
 use fakemon_fbs::snapshot::Caught;
-use fakemon_journal::{Link, Part, Progress, Store};
+use fakemon_journal::{BlockLog, Link, Progress, Store};
 use fakemon_model::ids::{Ahead, PlayerId, Position, ShardId, Timestamp};
 use fakemon_model::limits::{GROUP_EVENTS_MAX, GROUP_TEXT_BYTES_MAX};
 use fakemon_resource::Resources;
@@ -20,8 +20,8 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 
 /// The thread that writes the journal.
-pub struct Committer {
-    pub store: Arc<Store>,
+pub struct Committer<L = Store> {
+    pub store: Arc<L>,
     pub desk: Arc<CommitQueue>,
     pub progress: Arc<Progress>,
     pub outboxes: Arc<Outboxes>,
@@ -49,24 +49,33 @@ impl Drop for Closing {
     }
 }
 
-impl Committer {
+impl<L: BlockLog> Committer<L> {
     /// Commits until the desk is stopped and empty, or a write fails.
     pub fn run(mut self) {
         let _closing = Closing(self.desk.clone());
         let (mut turns, mut value) = (Vec::new(), Vec::new());
         loop {
             self.desk.wait();
-            self.take_group(&mut turns);
-            if turns.is_empty() {
-                break;
-            }
-            if let Err(reason) = self.commit(&mut turns, &mut value) {
-                // No event of this group was acknowledged, and none will be: after a failed sync the content of the
-                // disk is unknown. Recovery at the next start finds it out.
-                self.desk.close();
-                return self.failure.set(reason);
+            match self.commit_waiting(&mut turns, &mut value) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(reason) => return self.failure.set(reason),
             }
         }
+    }
+
+    /// Commits one group of what waits; false if nothing does. `turns` and `value` are room that is used again.
+    ///
+    /// # Errors
+    /// The reason, as one line. The desk is closed then: no event of the group was acknowledged, and none will be,
+    /// because after a failed sync the content of the disk is unknown. Recovery at the next start finds it out.
+    pub fn commit_waiting(&mut self, turns: &mut Vec<Turn>, value: &mut Vec<u8>) -> Result<bool, String> {
+        self.take_group(turns);
+        if turns.is_empty() {
+            return Ok(false);
+        }
+        self.commit(turns, value).inspect_err(|_| self.desk.close())?;
+        Ok(true)
     }
 
     /// Takes everything that waits, up to the size of a group. Names are taken last and written first, because a
@@ -155,14 +164,12 @@ impl Committer {
         let block = self.writer.write(head, &sections);
         self.link.append(block, section_first.0 - first.0, value);
         assert_eq!(self.link.next, section_first, "the next block begins where this one ends");
-        let written = self.store.write_block(first, value, captures.into_iter(), self.durability);
-        written.map_err(|error| Part::Journal.explain_write(&error))?;
+        self.store.append(first, value, captures.into_iter(), self.durability)?;
         // Without a sync nothing is promised.
         match self.durability {
             Durability::Synced => self.store.acknowledge(self.link.next),
             Durability::Unsynced => Ok(()),
         }
-        .map_err(|error| format!("the file `acknowledged` could not be written: {error}"))
     }
 
     /// The turns of each shard arrive in the order in which it decided them, without a gap. This is the last place to

@@ -12,7 +12,7 @@ use fakemon_journal::checkpoint::Standing;
 use fakemon_journal::follower::Follower;
 use fakemon_journal::index::{self, Segment};
 use fakemon_journal::retention::Kept;
-use fakemon_journal::{IndexStore, Progress, ReadError, RowStore, Rows, Store};
+use fakemon_journal::{BlockLog, IndexStore, Progress, ReadError, RowStore, Rows, SnapshotRows, Store};
 use fakemon_model::ids::{FakemonId, PlayerId, Position, Timestamp};
 use fakemon_sync::clock::Clock;
 use fakemon_sync::failure::Failure;
@@ -47,18 +47,18 @@ struct Changes {
     events: u64,
 }
 
-pub struct Snapshotter {
-    pub follower: Follower,
-    pub store: Arc<Store>,
-    pub rows: Arc<RowStore>,
+pub struct Snapshotter<L = Store, R = RowStore> {
+    pub follower: Follower<L>,
+    pub store: Arc<L>,
+    pub rows: Arc<R>,
     pub progress: Arc<Progress>,
     pub failure: Arc<Failure>,
     pub clock: Clock,
     pub every: Duration,
     pub kept: Kept,
     pub head: Head,
-    /// The index is made here, because this thread reads every block anyway.
-    pub index: Arc<IndexStore>,
+    /// The index is made here, because this thread reads every block anyway; none where there is no index.
+    pub index: Option<Arc<IndexStore>>,
     /// None when the index is switched off.
     pub segment: Option<Segment>,
     /// While a checkpoint is made, no block is deleted.
@@ -67,7 +67,7 @@ pub struct Snapshotter {
     pub unflushed: u64,
 }
 
-impl Snapshotter {
+impl<L: BlockLog, R: SnapshotRows> Snapshotter<L, R> {
     /// Follows the journal until stopped; then catches up a last time, so that the next start finds no tail.
     pub fn run(mut self) {
         lower_priority();
@@ -90,14 +90,16 @@ impl Snapshotter {
     }
 
     /// Flushes everything to the disk.
-    fn finish(&mut self) -> Result<(), ReadError> {
-        self.segment.as_mut().map_or(Ok(()), |segment| segment.write(&self.index))?;
+    pub fn finish(&mut self) -> Result<(), ReadError> {
+        if let (Some(segment), Some(index)) = (&mut self.segment, &self.index) {
+            segment.write(index)?;
+        }
         self.flush()
     }
 
     /// Flushes the index first, because blocks that the rows cover are not read again after a crash.
     fn flush(&self) -> Result<(), ReadError> {
-        self.index.flush()?;
+        self.index.as_ref().map_or(Ok(()), |index| index.flush())?;
         self.rows.flush()
     }
 
@@ -106,26 +108,8 @@ impl Snapshotter {
         let mut changes = Changes::default();
         let due = Instant::now() + self.every;
         loop {
-            let (head, rows, kept, mut failed) = (&mut self.head, &self.rows, &mut self.kept, None);
-            let (segment, index) = (&mut self.segment, &self.index);
-            let (events, turn) = (Cell::new(changes.events), Instant::now());
-            self.follower.read(
-                &mut |block, stored| {
-                    let block_head = block.head();
-                    kept.add(stored.first, stored.len() as u64, record::committed_at(&block_head));
-                    let indexed = segment.as_mut().map_or(Ok(()), |segment| segment.take_in(block, index));
-                    let taken_in = changes.take_in(block, head, rows).and(indexed);
-                    if let Err(error) = taken_in {
-                        failed.get_or_insert(error);
-                    }
-                    head.block_hash = stored.hash;
-                    events.set(changes.events);
-                },
-                &|| events.get() >= EVENTS_MAX || turn.elapsed() >= TURN,
-            )?;
-            if let Some(error) = failed {
-                return Err(error);
-            }
+            let turn = Instant::now();
+            self.gather(&mut changes, &|| turn.elapsed() >= TURN)?;
             let left = due.saturating_duration_since(Instant::now());
             let stopping = self.follower.stopping() && !self.follower.behind();
             if changes.events >= EVENTS_MAX || left.is_zero() || stopping {
@@ -133,18 +117,54 @@ impl Snapshotter {
             }
             std::thread::park_timeout(left.min(if self.follower.behind() { PAUSE } else { IDLE }));
         }
-        if changes.events == 0 {
-            return Ok(());
-        }
         self.write(changes)
+    }
+
+    /// Takes in everything that is durable and writes its rows, without a pause.
+    pub fn catch_up(&mut self) -> Result<(), ReadError> {
+        let mut changes = Changes::default();
+        self.gather(&mut changes, &|| false)?;
+        self.write(changes)
+    }
+
+    /// Takes in durable blocks, until there are enough changes for now or it is late.
+    fn gather(&mut self, changes: &mut Changes, late: &dyn Fn() -> bool) -> Result<(), ReadError> {
+        let (head, rows, kept, mut failed) = (&mut self.head, &*self.rows, &mut self.kept, None);
+        let (segment, index) = (&mut self.segment, &self.index);
+        let events = Cell::new(changes.events);
+        self.follower.read(
+            &mut |block, stored| {
+                let block_head = block.head();
+                kept.add(stored.first, stored.len() as u64, record::committed_at(&block_head));
+                let indexed = match (segment.as_mut(), index) {
+                    (Some(segment), Some(index)) => segment.take_in(block, index),
+                    _ => Ok(()),
+                };
+                let taken_in = changes.take_in(block, head, rows).and(indexed);
+                if let Err(error) = taken_in {
+                    failed.get_or_insert(error);
+                }
+                head.block_hash = stored.hash;
+                events.set(changes.events);
+            },
+            &|| events.get() >= EVENTS_MAX || late(),
+        )?;
+        failed.map_or(Ok(()), Err)
     }
 
     fn write(&mut self, changes: Changes) -> Result<(), ReadError> {
         let changed = changes.events;
-        let players = changes.player_rows(&self.rows)?;
-        let mut answers = changes.answers;
-        answers.values_mut().for_each(|answers| answers.sort_unstable_by_key(Answer::attempt_id));
-        let fakemon: Vec<_> = changes.fakemon.into_values().collect();
+        if changed == 0 {
+            return Ok(());
+        }
+        // Sorted by key: what a crash leaves of them depends on nothing else, and tables are made of sorted rows.
+        let mut players = changes.player_rows(&*self.rows)?;
+        players.sort_unstable_by_key(|(player, _)| *player);
+        let mut answers: Vec<_> = changes.answers.into_iter().collect();
+        answers.sort_unstable_by_key(|(player, _)| *player);
+        answers.iter_mut().for_each(|(_, answers)| answers.sort_unstable_by_key(Answer::attempt_id));
+        let mut fakemon: Vec<_> = changes.fakemon.into_values().collect();
+        fakemon.sort_unstable_by_key(FakemonRow::fakemon_id);
         for rows in fakemon.chunks(BATCH_ROWS) {
             self.write_rows(&Rows { fakemon: rows.into(), ..Rows::default() })?;
         }
@@ -183,7 +203,7 @@ impl Snapshotter {
         self.standing.hold(|| {
             self.flush()?; // rows that are only in memory still need their blocks on disk
             self.store.forget_blocks(keep_from)?;
-            index::forget(&self.index, keep_from)
+            self.index.as_ref().map_or(Ok(()), |index| index::forget(index, keep_from))
         })
     }
 
@@ -201,7 +221,12 @@ impl Snapshotter {
 }
 
 impl Changes {
-    fn take_in(&mut self, block: &BlockReader<'_>, head: &mut Head, rows: &RowStore) -> Result<(), ReadError> {
+    fn take_in(
+        &mut self,
+        block: &BlockReader<'_>,
+        head: &mut Head,
+        rows: &impl SnapshotRows,
+    ) -> Result<(), ReadError> {
         let (mut result, ahead) = (Ok(()), record::ahead(&block.head()));
         block.for_each(|position, _, event| {
             if let Some(at) = record::at(&event) {
@@ -228,7 +253,7 @@ impl Changes {
         position: u64,
         event: Event<'_>,
         head: &mut Head,
-        rows: &RowStore,
+        rows: &impl SnapshotRows,
     ) -> Result<(), ReadError> {
         match event {
             Event::Attempt(attempt) => {
@@ -261,7 +286,7 @@ impl Changes {
         Ok(())
     }
 
-    fn end(&mut self, id: FakemonId, winner: u32, position: u64, rows: &RowStore) -> Result<(), ReadError> {
+    fn end(&mut self, id: FakemonId, winner: u32, position: u64, rows: &impl SnapshotRows) -> Result<(), ReadError> {
         let row = match self.fakemon.get_mut(&id) {
             Some(row) => row,
             None => {
@@ -275,12 +300,12 @@ impl Changes {
     }
 
     /// The rows of all players with new names or answers: ids used before, and ids used since.
-    fn player_rows(&self, rows: &RowStore) -> Result<Vec<(PlayerId, PlayerRow)>, ReadError> {
+    fn player_rows(&self, rows: &impl SnapshotRows) -> Result<Vec<(PlayerId, PlayerRow)>, ReadError> {
         let new = self.names.keys().filter(|player| !self.answers.contains_key(*player));
         self.answers.keys().chain(new).map(|player| Ok((*player, self.player_row(*player, rows)?))).collect()
     }
 
-    fn player_row(&self, player: PlayerId, rows: &RowStore) -> Result<PlayerRow, ReadError> {
+    fn player_row(&self, player: PlayerId, rows: &impl SnapshotRows) -> Result<PlayerRow, ReadError> {
         let before = rows.player_row(player)?;
         let name = before.as_ref().map(|row| row.name.clone()).or_else(|| self.names.get(&player).cloned());
         let name = name.ok_or_else(|| ReadError::Store(format!("player {player} threw without ever being named")))?;

@@ -6,6 +6,7 @@ use crate::executor::ShardInbox;
 use crate::shard::WorldCommand;
 use crate::world::World;
 use fakemon_journal::follower::Follower;
+use fakemon_journal::{BlockLog, Store};
 use fakemon_model::ids::{FakemonId, owner};
 use fakemon_sync::clock::Clock;
 use fakemon_sync::failure::Failure;
@@ -26,8 +27,8 @@ pub struct WorldFigures {
     pub vanished: AtomicU64,
 }
 
-pub struct Expiry {
-    pub follower: Follower,
+pub struct Expiry<L = Store> {
+    pub follower: Follower<L>,
     pub world: Arc<World>,
     pub figures: Arc<WorldFigures>,
     pub doors: Arc<[Arc<ShardInbox>]>,
@@ -35,7 +36,7 @@ pub struct Expiry {
     pub clock: Clock,
 }
 
-impl Expiry {
+impl<L: BlockLog> Expiry<L> {
     pub fn run(mut self) {
         let (mut swept_to, mut next_tick) = (0, Instant::now() + TICK);
         while !self.follower.stopping() {
@@ -53,7 +54,8 @@ impl Expiry {
         }
     }
 
-    fn take_in(&mut self) -> Result<(), fakemon_journal::ReadError> {
+    /// Takes in everything that is durable.
+    pub fn take_in(&mut self) -> Result<(), fakemon_journal::ReadError> {
         let mut changes = Vec::new();
         let (world, figures) = (&self.world, &self.figures);
         let mut position = self.follower.next;
@@ -76,8 +78,8 @@ impl Expiry {
         )
     }
 
-    /// Searches the next part of the view. Fakémon that a full mailbox refuses are found again by the next sweep.
-    fn sweep(&self, from: u32) -> u32 {
+    /// Searches the next part of the view, from a slot on; returns the slot from which the next search goes on. Fakémon that a full mailbox refuses are found again by the next sweep.
+    pub fn sweep(&self, from: u32) -> u32 {
         let now = self.clock.now();
         let mut overdue: Vec<FakemonId> = Vec::new();
         let slots = self.world.slots() / TICKS_PER_SWEEP + 1;
