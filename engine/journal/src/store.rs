@@ -461,7 +461,10 @@ impl Store {
     /// counts as lost.
     pub fn forget_blocks(&self, before: Position) -> Result<(), ReadError> {
         let blocks = self.family("blocks");
-        self.db.put(KEPT_FROM, before.0.to_be_bytes())?;
+        // Synced, because the files below are gone at once: a power cut must not take the note and leave the gap.
+        let mut synced = WriteOptions::default();
+        synced.set_sync(true);
+        self.db.put_opt(KEPT_FROM, before.0.to_be_bytes(), &synced)?;
         let (from, to) = (0u64.to_be_bytes(), before.0.to_be_bytes());
         // RocksDB deletes files including both ends of the range, so the range must not include the first block that
         // stays.
@@ -745,6 +748,33 @@ mod tests {
             found.send((count, store)).unwrap();
         });
         finds.recv_timeout(Duration::from_secs(20)).expect("the reader comes to the end of the log")
+    }
+
+    #[test]
+    fn a_power_cut_does_not_take_the_note_of_what_retention_let_go_of() {
+        let (dir, left) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        drop(Store::open(dir.path()).unwrap());
+        let mut options = database_options();
+        options.set_manual_wal_flush(true); // what is not synced stays in memory: a copy is what a power cut leaves
+        let db = DB::open_cf_descriptors(&options, dir.path().join(JOURNAL), families(Access::Write)).unwrap();
+        let store = Store { db, note: None, told: Noted::Nothing, read: None };
+        for first in 1..=4u64 {
+            store.write_block(Position(first), &[1; 100], std::iter::empty(), Durability::Synced).unwrap();
+            store.flush().unwrap();
+            let key = first.to_be_bytes();
+            store.db.compact_range_cf(store.family("blocks"), Some(key), Some(key)); // a file of its own, not of level 0
+        }
+        store.forget_blocks(Position(3)).unwrap();
+        fs::create_dir(left.path().join(JOURNAL)).unwrap();
+        for file in fs::read_dir(dir.path().join(JOURNAL)).unwrap().map(|file| file.unwrap().file_name()) {
+            let file = Path::new(JOURNAL).join(file);
+            fs::copy(dir.path().join(&file), left.path().join(&file)).unwrap();
+        }
+        fs::copy(dir.path().join(IDENTITY), left.path().join(IDENTITY)).unwrap();
+        let left = Store::open_to_read(left.path()).unwrap();
+        assert_eq!(left.first_position().unwrap(), Some(Position(3)), "the files are gone");
+        left.check_beginning().unwrap();
+        assert_eq!(left.kept_from().unwrap(), Position(3));
     }
 
     #[test]
