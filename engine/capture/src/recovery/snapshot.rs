@@ -196,7 +196,7 @@ impl<L: BlockLog, R: SnapshotRows> Snapshotter<L, R> {
     }
 
     /// Deletes blocks that retention no longer keeps, of those that the snapshot holds.
-    fn forget(&mut self) -> Result<(), ReadError> {
+    pub fn forget(&mut self) -> Result<(), ReadError> {
         let needed = self.progress.needed(); // what waits for a target stays, however old
         let Some(now) = self.clock.wall_beyond_doubt() else { return Ok(()) };
         let Some(keep_from) = self.kept.let_go(now, needed) else { return Ok(()) };
@@ -208,7 +208,7 @@ impl<L: BlockLog, R: SnapshotRows> Snapshotter<L, R> {
     }
 
     /// Finds out which blocks the journal holds.
-    fn survey(&mut self) -> Result<(), ReadError> {
+    pub fn survey(&mut self) -> Result<(), ReadError> {
         let (kept, end) = (&mut self.kept, self.follower.next);
         self.store.blocks(Position(0), &mut |stored| {
             if stored.first >= end {
