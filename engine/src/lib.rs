@@ -118,6 +118,7 @@
 //! | `engine/delivery` | router, filters, lanes, retries, dead letters, replays, notices | |
 //! | `engine/pipe` | from a source over filter and enrichment to a target | |
 //! | `engine/history` | archive, explain, trace, replay, timeline, verify, topology, salvage | |
+//! | `engine/simulation` | a whole node on one thread, from a seed, with faults of disks, networks and clocks | |
 //!
 //! FlatBuffers enter through the crate `fakemon-fbs`.
 //!

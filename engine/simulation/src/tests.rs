@@ -1,0 +1,44 @@
+//! The short form of a campaign, and its negative controls.
+
+use crate::campaign::{hunt, runs};
+use crate::mistakes::Mistake;
+use crate::run::{Plan, run};
+use crate::shape::Size;
+use std::time::Duration;
+
+/// Seeds of the short form, and the time in which as many of them are run as fit.
+const SEEDS: u64 = 2_000;
+const TIME: Duration = Duration::from_secs(40);
+/// Seeds within which each mistake is found.
+const MISTAKE_SEEDS: u64 = 100;
+
+#[test]
+fn every_claim_holds_in_every_run() {
+    let figures = runs(1, SEEDS, TIME, Size::Small, 2);
+    let failures: Vec<_> = figures.failures.iter().map(|(plan, failed)| format!("{plan}: {failed:?}")).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let injected = |count: &&u64| **count == 0;
+    assert_eq!(figures.faults.iter().filter(injected).count(), 0, "a fault never came: {:?}", figures.faults);
+}
+
+#[test]
+fn large_batches_hold_too() {
+    let figures = runs(1, 2, Duration::MAX, Size::Large, 1);
+    assert!(figures.failures.is_empty(), "{:?}", figures.failures);
+}
+
+#[test]
+fn every_mistake_is_found() {
+    for mistake in Mistake::ALL {
+        assert!(hunt(mistake, 1, MISTAKE_SEEDS).is_some(), "{mistake} was not found within {MISTAKE_SEEDS} seeds");
+    }
+}
+
+#[test]
+fn a_seed_says_everything() {
+    for seed in 1..20 {
+        let plan = Plan { seed, size: Size::Small, mistake: None };
+        let (one, other) = (run(plan), run(plan));
+        assert_eq!((one.digest, one.steps, one.faults), (other.digest, other.steps, other.faults), "seed {seed}");
+    }
+}
