@@ -23,7 +23,7 @@ TEST_PACKAGES := golang-go node-typescript libfaketime
 DATA ?= fakemon-data
 ARGS ?=
 
-.PHONY: run test crash fuzz bench foreign lint generate build packages flatc clients pip
+.PHONY: run test crash torture fuzz bench foreign lint generate build packages flatc clients pip
 
 run: build
 	@echo "open the address behind control= in a browser; Ctrl-C stops; the world is kept in $(DATA)"
@@ -55,6 +55,11 @@ fuzz: packages
 			-- -max_total_time=$(DURATION) -timeout=10 -max_len=4096 -print_final_stats=1 >$$log 2>&1 || { tail -40 $$log; exit 1; }; \
 		echo "$$target, $(DURATION) s: $$(sed -n 's/stat::number_of_executed_units: *//p' $$log) inputs, no failure"; \
 	done
+
+# Simulated nodes with faults of every kind, for this many seconds, and a table of what that proved. What it prints as
+# `simulate --seed 7` runs again with ARGS='--seed 7'.
+torture: build
+	@exec $(CARGO_TARGET_DIR)/debug/simulate --duration $(DURATION) $(ARGS)
 
 bench: build
 	cargo bench --locked --profile dev -p fakemon-workload $(ARGS)
