@@ -7,8 +7,10 @@
 //! before the note, the bus is damaged, and nothing opens it to write, which would delete what is left of it.
 
 pub(crate) mod shared_sync; // writers that wait at the same time share one sync
+pub(crate) mod memory_tables; // tables in memory, for simulations
 
 use super::database::{Part, holds_nothing, look_beside, look_to_write, open_tables_max, open_to_read, scan_options};
+use crate::bus_store::memory_tables::MemoryTables;
 use crate::bus_store::shared_sync::SharedSync;
 use crate::copy::of_database;
 use crate::database::Looked;
@@ -24,7 +26,7 @@ use rocksdb::{
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 /// A room of the depot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,8 @@ type OnFailure = Box<dyn Fn(&str) + Send + Sync>;
 pub struct BusStore {
     /// None once the engine is closed, so that a remaining reference does not keep the files open.
     db: RwLock<Option<Database>>,
+    /// What a simulation has instead.
+    memory: Option<Arc<MemoryTables>>,
     syncs: SharedSync,
     /// Of a writer: the last change that was synced.
     note: Option<Note>,
@@ -155,6 +159,19 @@ impl BusStore {
     pub(super) fn of(db: Database) -> BusStore {
         BusStore {
             db: RwLock::new(Some(db)),
+            memory: None,
+            syncs: SharedSync::default(),
+            note: None,
+            on_failure: OnceLock::new(),
+            refuses_writes: AtomicBool::default(),
+        }
+    }
+
+    /// A depot of a simulation, whose tables outlive it.
+    pub fn in_memory(tables: Arc<MemoryTables>) -> BusStore {
+        BusStore {
+            db: RwLock::new(None),
+            memory: Some(tables),
             syncs: SharedSync::default(),
             note: None,
             on_failure: OnceLock::new(),
@@ -241,6 +258,9 @@ impl BusStore {
 
     /// The value of a key.
     pub fn get(&self, room: Table, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        if let Some(memory) = &self.memory {
+            return Ok(memory.get(room, key));
+        }
         let held = self.held();
         let db = held.as_ref().ok_or_else(closed)?;
         let Some(family) = held_family(db, room) else { return Ok(None) };
@@ -249,6 +269,10 @@ impl BusStore {
 
     /// Visits keys and values in order, of keys from `from` that begin with `prefix`, until the visitor breaks.
     pub fn scan(&self, room: Table, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<(), ReadError> {
+        if let Some(memory) = &self.memory {
+            memory.scan(room, prefix, from, visit);
+            return Ok(());
+        }
         let start = from.max(prefix);
         let mode = IteratorMode::From(start, Direction::Forward);
         let held = self.held();
@@ -271,6 +295,10 @@ impl BusStore {
         before: &[u8],
         visit: &mut Visit<'_>,
     ) -> Result<(), ReadError> {
+        if let Some(memory) = &self.memory {
+            memory.scan_back(room, prefix, before, visit);
+            return Ok(());
+        }
         let held = self.held();
         let db = held.as_ref().ok_or_else(closed)?;
         let mode = IteratorMode::From(before, Direction::Reverse);
@@ -297,6 +325,9 @@ impl BusStore {
     /// Syncs: earlier writes are on the disk when this returns. Threads that wait at the same time share one sync.
     pub fn sync(&self) -> Result<(), String> {
         self.syncs.wait(|| {
+            if let Some(memory) = &self.memory {
+                return self.heard(memory.sync());
+            }
             let held = self.held();
             let db = held.as_ref().ok_or_else(|| closed().to_string())?;
             let number = db.latest_sequence_number(); // before the sync: it covers what was written before it
@@ -307,6 +338,9 @@ impl BusStore {
     }
 
     fn write_unsynced(&self, batch: Batch) -> Result<(), String> {
+        if let Some(memory) = &self.memory {
+            return self.heard(memory.write(batch));
+        }
         let held = self.held();
         let db = held.as_ref().ok_or_else(|| closed().to_string())?;
         if self.refuses_writes.load(Ordering::Relaxed) {
@@ -342,6 +376,7 @@ fn closed() -> ReadError {
 #[derive(Default)]
 pub struct Batch(Vec<Change>);
 
+#[derive(Clone)]
 enum Change {
     Put(Table, Vec<u8>, Vec<u8>),
     Delete(Table, Vec<u8>),

@@ -44,6 +44,7 @@ pub mod retention; // what the journal lets go of
 pub mod checkpoint; // a copy of a data directory while everything goes on
 mod salvage_copy; // a damaged directory, opened to take out what can be read
 
+pub use bus_store::memory_tables::{MemoryTables, WriterStep};
 pub use bus_store::{Batch, BusStore, Table};
 pub use copy::unfinished::Unfinished;
 pub use copy::{Databases, copy_closed};
