@@ -4,7 +4,7 @@ use crate::memory_log::{Fault, FaultCounts};
 use crate::mistakes::Mistake;
 use crate::model::{Claim, Violation};
 use crate::run::{Plan, run};
-use crate::shape::Size;
+use crate::scene::Scene;
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
 use rustix::time::{ClockId, clock_gettime};
@@ -77,7 +77,7 @@ fn processor_seconds() -> f64 {
 }
 
 /// Runs seeds from `first` on, `seeds` of them or as many as begin within `time`, on this many threads.
-pub fn runs(first: u64, seeds: u64, time: Duration, size: Size, threads: usize) -> Figures {
+pub fn runs(first: u64, seeds: u64, time: Duration, scene: Scene, threads: usize) -> Figures {
     let (next, go_on, begun) = (AtomicU64::new(first), AtomicBool::new(true), Instant::now());
     let sum = Mutex::new(Figures::default());
     let work = || {
@@ -87,7 +87,7 @@ pub fn runs(first: u64, seeds: u64, time: Duration, size: Size, threads: usize) 
             if seed - first >= seeds {
                 break;
             }
-            let plan = Plan { seed, size, mistake: None };
+            let plan = Plan { seed, scene, mistake: None };
             if !figures.add(plan) {
                 go_on.store(false, Ordering::Relaxed);
             }
@@ -115,16 +115,17 @@ pub struct Found {
 pub fn hunt(mistake: Mistake, first: u64, seeds: u64) -> Option<Found> {
     let begun = Instant::now();
     (first..first + seeds).zip(1..).find_map(|(seed, count)| {
-        let plan = Plan { seed, size: Size::Small, mistake: Some(mistake) };
+        let plan = Plan { seed, scene: mistake.scene(), mistake: Some(mistake) };
         let violation = run(plan).violations.into_iter().next()?;
         Some(Found { plan, violation, seeds: count, took: begun.elapsed() })
     })
 }
 
 /// The tables of a campaign, as text.
-pub fn report(small: &Figures, large: &Figures, mistakes: &[(Mistake, Option<Found>)]) -> String {
+pub fn report(small: &Figures, large: &Figures, queues: &Figures, mistakes: &[(Mistake, Option<Found>)]) -> String {
     let (mut text, mut all) = (String::new(), small.clone());
     all.join(large.clone());
+    all.join(queues.clone());
     let mut claims = table(&["claim", "how it is tested", "runs", "failures", "first failure"]);
     for claim in Claim::ALL {
         let failed: Vec<_> = all.failures.iter().filter(|(_, violation)| violation.claim == claim).collect();
@@ -163,7 +164,8 @@ pub fn report(small: &Figures, large: &Figures, mistakes: &[(Mistake, Option<Fou
         )
     };
     let (small, large) = (figures("small runs", small), figures("large runs", large));
-    write!(text, "{claims}\n\n{controls}\n\n{faults}\n\n{small}{large}").expect("text grows");
+    let queues = format!("queues: {} runs, {} messages, {} answers\n", queues.runs, queues.attempts, queues.answers);
+    write!(text, "{claims}\n\n{controls}\n\n{faults}\n\n{small}{large}{queues}").expect("text grows");
     text
 }
 

@@ -15,6 +15,9 @@
 //! `SnapshotRows`, both clocks ([`SimulatedTime`](fakemon_sync::clock::SimulatedTime)), the network, the loops that
 //! wait for work (the tasks of an executor, the threads of followers), and the wiring of `Engine::open`.
 //!
+//! Queues of the bus have runs of their own: the production code of queues on the tables of a bus that loses what was
+//! not synced, and fails.
+//!
 //! # What this does not cover
 //!
 //! - RocksDB, the file system and the kernel: `tests/power_cut.rs` and `tests/damage.rs` have the real ones. Here a
@@ -22,18 +25,22 @@
 //! - Real threads: memory orderings, wake-ups that get lost, and the glommio executor. Steps interleave only between
 //!   calls of production code and during syncs; inside a call nothing else runs.
 //! - Sockets, WebSocket frames, HTTP, tokens: the edge here is a client with a table of tokens.
-//! - The bus: rules, targets, deliveries and their cursors, queues, schedules, pipes; and the index.
+//! - Of the bus everything but queues: rules, targets, deliveries and their cursors, schedules, pipes; and the index.
+//! - Of queues: two calls that meet, each runs alone.
 //! - A disk that says that it synced and did not, and more than one changed bit at a time.
 //! - Time that a step takes: latency is not measured, only order.
 
+pub mod scene; // what a run is about
 pub mod mistakes; // negative controls
 pub mod memory_log; // a journal in memory, on a machine with faults
 pub mod memory_rows; // the snapshot in memory
 pub mod model; // what must hold
+pub mod outcome; // what came of a run
 pub mod clients; // players, and their messages
 pub mod node; // one life of a node: the production code, step by step
 pub mod shape; // what is drawn from a seed before the first step
 mod stage; // everything that happens, except the writes of the journal
+mod queues; // queues of the bus
 pub mod run; // a run from a seed
 pub mod campaign; // many runs, and a table of what came of them
 

@@ -1,6 +1,7 @@
 //! Negative controls: mistakes that a programmer could make on the way of an attempt, each behind a name. A campaign
 //! makes each of them on purpose, and the checks have to find it; a check that finds nothing checks nothing.
 
+use crate::scene::Scene;
 use std::fmt;
 
 /// A mistake on purpose.
@@ -34,13 +35,17 @@ pub enum Mistake {
     RowsNotFlushed,
     /// A collection is read as it was before the last block.
     StaleCollection,
+    /// A deletion from a queue is acknowledged and not synced.
+    SkipQueueSync,
+    /// A power cut leaves a part of a batch of the bus.
+    TearBatches,
     /// A player is known under a new number after a restart.
     RenumberPlayers,
 }
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Mistake; 15] = [
+    pub const ALL: [Mistake; 17] = [
         Mistake::AnswerBeforeSync,
         Mistake::SkipSync,
         Mistake::TwoOwners,
@@ -55,6 +60,8 @@ impl Mistake {
         Mistake::HeadBeforeRows,
         Mistake::RowsNotFlushed,
         Mistake::StaleCollection,
+        Mistake::SkipQueueSync,
+        Mistake::TearBatches,
         Mistake::RenumberPlayers,
     ];
 
@@ -75,7 +82,17 @@ impl Mistake {
             Mistake::HeadBeforeRows => "head-before-rows",
             Mistake::RowsNotFlushed => "rows-not-flushed",
             Mistake::StaleCollection => "stale-collection",
+            Mistake::SkipQueueSync => "skip-queue-sync",
+            Mistake::TearBatches => "tear-batches",
             Mistake::RenumberPlayers => "renumber-players",
+        }
+    }
+
+    /// Where it is made.
+    pub fn scene(self) -> Scene {
+        match self {
+            Mistake::SkipQueueSync | Mistake::TearBatches => Scene::Queues,
+            _ => Scene::Small,
         }
     }
 

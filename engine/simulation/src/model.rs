@@ -39,6 +39,14 @@ pub enum Claim {
     DamageRefused,
     /// Followers read only what is durable.
     FollowersBehind,
+    /// A message that a queue acknowledged is received until it is deleted, under one id.
+    QueueKeeps,
+    /// A message whose deletion was acknowledged is never received again.
+    QueueDeletes,
+    /// A message that was received is hidden for as long as was asked.
+    QueueHides,
+    /// A FIFO queue keeps the order of a group, and takes a message that is repeated once.
+    QueueOrders,
     /// Once nothing fails any more, every attempt gets an answer.
     Answered,
     /// Nothing panics.
@@ -47,7 +55,7 @@ pub enum Claim {
 
 impl Claim {
     /// All of them.
-    pub const ALL: [Claim; 14] = [
+    pub const ALL: [Claim; 18] = [
         Claim::OneWinner,
         Claim::DurableFirst,
         Claim::ExactlyOnce,
@@ -60,6 +68,10 @@ impl Claim {
         Claim::Recovers,
         Claim::DamageRefused,
         Claim::FollowersBehind,
+        Claim::QueueKeeps,
+        Claim::QueueDeletes,
+        Claim::QueueHides,
+        Claim::QueueOrders,
         Claim::Answered,
         Claim::NoPanic,
     ];
@@ -79,6 +91,10 @@ impl Claim {
             Claim::Recovers => ("starts after every crash", "the usual start, by the production code"),
             Claim::DamageRefused => ("a changed block is refused", "one bit of the tail, before a start"),
             Claim::FollowersBehind => ("followers see durable blocks only", "every read of a follower"),
+            Claim::QueueKeeps => ("a queue keeps what it acknowledged", "all received at the end, each once"),
+            Claim::QueueDeletes => ("what is deleted stays deleted", "every receive"),
+            Claim::QueueHides => ("what is received is hidden", "every receive"),
+            Claim::QueueOrders => ("groups in order, repeats once", "every receive, every repeated send"),
             Claim::Answered => ("every attempt is answered at last", "all sent again without faults"),
             Claim::NoPanic => ("nothing panics", "every run"),
         }

@@ -2,12 +2,15 @@
 //! everything is answered, started a last time, and checked.
 
 use crate::clients::Crowd;
-use crate::memory_log::{ClosedLog, Crash, FaultCounts, Machine};
+use crate::memory_log::{ClosedLog, Crash, Machine};
 use crate::memory_rows::MemoryRows;
 use crate::mistakes::Mistake;
 use crate::model::{Claim, Model, Violation};
 use crate::node::{Site, Writer};
-use crate::shape::{Shape, Size};
+use crate::outcome::Outcome;
+use crate::queues;
+use crate::scene::Scene;
+use crate::shape::Shape;
 use crate::stage::{Next, Stage};
 use fakemon_capture::options::Options;
 use fakemon_capture::recovery::recover;
@@ -31,8 +34,8 @@ const LAST_ROUNDS: usize = 60;
 pub struct Plan {
     /// All that happens follows from it.
     pub seed: u64,
-    /// How large the run is.
-    pub size: Size,
+    /// What the run is about.
+    pub scene: Scene,
     /// The mistake that is made, if any.
     pub mistake: Option<Mistake>,
 }
@@ -41,30 +44,13 @@ pub struct Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "simulate --seed {}", self.seed)?;
-        if self.size == Size::Large {
-            write!(f, " --large")?;
+        match self.scene {
+            Scene::Small => {}
+            Scene::Large => write!(f, " --large")?,
+            Scene::Queues => write!(f, " --queues")?,
         }
         self.mistake.map_or(Ok(()), |mistake| write!(f, " --mistake {mistake}"))
     }
-}
-
-/// What came of a run.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// What does not hold.
-    pub violations: Vec<Violation>,
-    /// Attempts that were sent for the first time.
-    pub attempts: u64,
-    /// Answers that left the node, those to attempts that were sent again included.
-    pub answers: u64,
-    /// Steps of all threads.
-    pub steps: u64,
-    /// Starts of the node.
-    pub lives: u64,
-    /// Faults that were injected.
-    pub faults: FaultCounts,
-    /// The same for the same plan, on every machine.
-    pub digest: u64,
 }
 
 thread_local! {
@@ -92,12 +78,17 @@ fn quietly<R>(run: impl FnOnce() -> R) -> R {
 /// Runs a plan. A panic is a violation too.
 pub fn run(plan: Plan) -> Outcome {
     let machine = Rc::new(RefCell::new(Machine::new(mix(plan.seed ^ 1))));
-    let ended = quietly(|| caught(|| Runner::new(plan, machine.clone()).run()));
+    let ended = quietly(|| {
+        caught(|| match plan.scene {
+            Scene::Queues => queues::run(plan.seed, plan.mistake),
+            Scene::Small | Scene::Large => Runner::new(plan, machine.clone()).run(),
+        })
+    });
     ended.unwrap_or_else(|panic| {
         let what = format!("it panicked: {panic}");
         let faults = machine.borrow().faults;
         let violations = vec![Violation { claim: Claim::NoPanic, what }];
-        Outcome { violations, attempts: 0, answers: 0, steps: 0, lives: 1, faults, digest: 0 }
+        Outcome { violations, faults, lives: 1, ..Outcome::default() }
     })
 }
 
@@ -112,7 +103,7 @@ struct Runner {
 impl Runner {
     fn new(plan: Plan, machine: Rc<RefCell<Machine>>) -> Runner {
         let mut dice = Dice(mix(plan.seed));
-        let shape = Shape::draw(&mut dice, plan.size);
+        let shape = Shape::draw(&mut dice, plan.scene);
         {
             let mut machine = machine.borrow_mut();
             machine.append_faults = shape.append_faults;

@@ -2,18 +2,10 @@
 
 use crate::clients::Habits;
 use crate::node::EDGES_MAX;
+use crate::scene::Scene;
 use fakemon_model::dice::Dice;
 
 const MS: u64 = 1_000_000;
-
-/// How large a run is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Size {
-    /// Some hundred attempts in small steps: many ways for things to meet.
-    Small,
-    /// Some ten thousand attempts in large batches.
-    Large,
-}
 
 /// The shape of a run. Each kind of fault is off in some runs and frequent in others, so that faults meet in many
 /// mixtures.
@@ -47,10 +39,10 @@ pub(crate) struct Shape {
 
 impl Shape {
     /// The shape that comes next.
-    pub(crate) fn draw(dice: &mut Dice, size: Size) -> Shape {
-        match size {
-            Size::Small => Shape::small(dice),
-            Size::Large => Shape::large(dice),
+    pub(crate) fn draw(dice: &mut Dice, scene: Scene) -> Shape {
+        match scene {
+            Scene::Small => Shape::small(dice),
+            Scene::Large | Scene::Queues => Shape::large(dice),
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::campaign::{hunt, runs};
 use crate::mistakes::Mistake;
 use crate::run::{Plan, run};
-use crate::shape::Size;
+use crate::scene::Scene;
 use std::time::Duration;
 
 /// Seeds of the short form, and the time in which as many of them are run as fit.
@@ -14,7 +14,7 @@ const MISTAKE_SEEDS: u64 = 100;
 
 #[test]
 fn every_claim_holds_in_every_run() {
-    let figures = runs(1, SEEDS, TIME, Size::Small, 2);
+    let figures = runs(1, SEEDS, TIME, Scene::Small, 2);
     let failures: Vec<_> = figures.failures.iter().map(|(plan, failed)| format!("{plan}: {failed:?}")).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     let injected = |count: &&u64| **count == 0;
@@ -23,7 +23,13 @@ fn every_claim_holds_in_every_run() {
 
 #[test]
 fn large_batches_hold_too() {
-    let figures = runs(1, 2, Duration::MAX, Size::Large, 1);
+    let figures = runs(1, 2, Duration::MAX, Scene::Large, 1);
+    assert!(figures.failures.is_empty(), "{:?}", figures.failures);
+}
+
+#[test]
+fn queues_keep_what_they_acknowledged() {
+    let figures = runs(1, SEEDS, TIME, Scene::Queues, 1);
     assert!(figures.failures.is_empty(), "{:?}", figures.failures);
 }
 
@@ -37,7 +43,7 @@ fn every_mistake_is_found() {
 #[test]
 fn a_seed_says_everything() {
     for seed in 1..20 {
-        let plan = Plan { seed, size: Size::Small, mistake: None };
+        let plan = Plan { seed, scene: Scene::Small, mistake: None };
         let (one, other) = (run(plan), run(plan));
         assert_eq!((one.digest, one.steps, one.faults), (other.digest, other.steps, other.faults), "seed {seed}");
     }

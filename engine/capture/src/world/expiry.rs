@@ -78,8 +78,8 @@ impl<L: BlockLog> Expiry<L> {
         )
     }
 
-    /// Searches the next part of the view, from a slot on; returns the slot from which the next search goes on. Fakémon
-    /// that a full mailbox refuses are found again by the next sweep.
+    /// Searches the next part of the view, from a slot on; returns the slot from which the next search goes on.
+    /// Fakémon that a full mailbox refuses are found again by the next sweep.
     pub fn sweep(&self, from: u32) -> u32 {
         let now = self.clock.now();
         let mut overdue: Vec<FakemonId> = Vec::new();

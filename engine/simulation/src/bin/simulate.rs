@@ -7,7 +7,7 @@ use clap::Parser;
 use fakemon_simulation::campaign::{hunt, report, runs};
 use fakemon_simulation::mistakes::Mistake;
 use fakemon_simulation::run::{Plan, run};
-use fakemon_simulation::shape::Size;
+use fakemon_simulation::scene::Scene;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ struct Arguments {
     /// Of one seed: a large run
     #[arg(long, requires = "seed")]
     large: bool,
+    /// Of one seed: a run of queues
+    #[arg(long, requires = "seed", conflicts_with = "large")]
+    queues: bool,
     /// Of one seed: makes a mistake on purpose; the checks should find it
     #[arg(long, requires = "seed")]
     mistake: Option<String>,
@@ -52,8 +55,12 @@ fn one(seed: u64, arguments: &Arguments) -> ExitCode {
         eprintln!("no mistake is named `{name}`; there are: {names}");
         return ExitCode::FAILURE;
     }
-    let size = if arguments.large { Size::Large } else { Size::Small };
-    let plan = Plan { seed, size, mistake: mistake.and_then(|(_, mistake)| mistake) };
+    let scene = match (arguments.large, arguments.queues) {
+        (true, _) => Scene::Large,
+        (_, true) => Scene::Queues,
+        _ => Scene::Small,
+    };
+    let plan = Plan { seed, scene, mistake: mistake.and_then(|(_, mistake)| mistake) };
     let outcome = run(plan);
     println!("{plan}: {outcome:#?}");
     if outcome.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -62,11 +69,12 @@ fn one(seed: u64, arguments: &Arguments) -> ExitCode {
 fn campaign(arguments: &Arguments) -> ExitCode {
     let Arguments { from, duration, threads, mistake_seeds, .. } = *arguments;
     let time = Duration::from_secs(duration);
-    let small = runs(from, u64::MAX, time * 7 / 10, Size::Small, threads);
-    let large = runs(from, u64::MAX, time * 3 / 10, Size::Large, threads);
+    let small = runs(from, u64::MAX, time * 6 / 10, Scene::Small, threads);
+    let large = runs(from, u64::MAX, time * 3 / 10, Scene::Large, threads);
+    let queues = runs(from, u64::MAX, time / 10, Scene::Queues, threads);
     let mistakes = Mistake::ALL.map(|mistake| (mistake, hunt(mistake, from, mistake_seeds)));
-    println!("{}", report(&small, &large, &mistakes));
-    let holds = small.failures.is_empty() && large.failures.is_empty();
+    println!("{}", report(&small, &large, &queues, &mistakes));
+    let holds = small.failures.is_empty() && large.failures.is_empty() && queues.failures.is_empty();
     let all_found = mistakes.iter().all(|(_, found)| found.is_some());
     if holds && all_found { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
