@@ -2,11 +2,12 @@
 
 use fakemon_capture::command::{Attempt, Completion, Spawn, SpawnError, SubmitError};
 use fakemon_capture::world::Change;
-use fakemon_engine::{Client, Engine, OpenError, Options, Retention};
+use fakemon_engine::{Client, Engine, NewEvent, OpenError, Options, Retention};
 use fakemon_history::archive::Archive;
 use fakemon_history::verify::verify;
 use fakemon_model::event::{Decision, Event, Outcome, PlayerName};
 use fakemon_model::ids::{AttemptId, FakemonId, Position, Token};
+use fakemon_model::limits::CLIENTS_MAX;
 use fakemon_model::place::Place;
 use fakemon_model::species::CatchRate;
 use std::collections::HashMap;
@@ -436,6 +437,18 @@ fn the_archive_tells_what_happened_beside_the_engine() {
     assert_eq!(archive.player_name(player), Some("ana"));
     assert_eq!(archive.species_name(species), Some("sparkit"));
     assert_eq!(archive.end_position(), engine.position());
+}
+
+#[test]
+fn clients_that_leave_with_commands_in_flight_make_room_for_others() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(dir.path(), 1);
+    for number in 0..CLIENTS_MAX + 100 {
+        let mut client = engine.client().unwrap_or_else(|error| panic!("client {number}: {error}"));
+        while let Err(error) = client.put(Token(0), vec![NewEvent::new("test", "tick", "{}")]) {
+            assert!(matches!(error, SubmitError::Throttled(_)), "{error}");
+        }
+    }
 }
 
 #[test]

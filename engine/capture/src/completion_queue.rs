@@ -8,7 +8,7 @@ use fakemon_model::ids::{AttemptId, FakemonId, Position, Timestamp, Token};
 use fakemon_sync::notify::Notify;
 use parking_lot::RwLock;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// What a client gets.
 pub enum Release {
@@ -29,6 +29,8 @@ pub struct CompletionQueue {
     pub queue: SegQueue<Release>,
     pub bell: Notify,
     gone: AtomicBool,
+    /// Of a closed client: commands whose completions have not come yet.
+    owed: AtomicUsize,
 }
 
 impl CompletionQueue {
@@ -37,12 +39,22 @@ impl CompletionQueue {
         self.bell.ring();
     }
 
+    /// Whether the client is closed and nothing more comes for it.
+    fn is_over(&self) -> bool {
+        self.gone.load(Ordering::SeqCst) && {
+            self.note_answers(Position(0)); // those of waiters and of the reader come without a look at `gone`
+            self.owed.load(Ordering::SeqCst) == 0
+        }
+    }
+
     /// Writes the answers that the closed client will not poll into the ledgers of their players.
     fn note_answers(&self, archived: Position) {
         while let Some(release) = self.queue.pop() {
             let Release::Turn { first, answers, .. } = release else {
+                self.owed.fetch_sub(1, Ordering::SeqCst);
                 continue;
             };
+            self.owed.fetch_sub(answers.len(), Ordering::SeqCst);
             for answer in answers {
                 if let AnswerBody::Thrown { decided, player } = answer.body {
                     player.answer(decision(&decided, first, answer.offset), archived);
@@ -64,13 +76,20 @@ pub struct NoMoreClients(pub String);
 impl Outboxes {
     pub fn open(&self) -> Result<Arc<CompletionQueue>, NoMoreClients> {
         let mut outboxes = self.0.write();
-        let free = outboxes.iter().position(Option::is_none).unwrap_or(outboxes.len());
+        let is_free = |held: &Option<Arc<CompletionQueue>>| held.as_ref().is_none_or(|outbox| outbox.is_over());
+        let free = outboxes.iter().position(is_free).unwrap_or(outboxes.len());
         if free >= fakemon_model::limits::CLIENTS_MAX {
             return Err(NoMoreClients(format!("there are {free} already")));
         }
         let id = ClientId(u16::try_from(free).expect("clients are bounded far below"));
         let bell = Notify::for_descriptor().map_err(|error| NoMoreClients(error.to_string()))?;
-        let outbox = Arc::new(CompletionQueue { id, queue: SegQueue::new(), bell, gone: AtomicBool::new(false) });
+        let outbox = Arc::new(CompletionQueue {
+            id,
+            queue: SegQueue::new(),
+            bell,
+            gone: AtomicBool::new(false),
+            owed: AtomicUsize::new(0),
+        });
         if free == outboxes.len() {
             outboxes.push(None);
         }
@@ -78,8 +97,9 @@ impl Outboxes {
         Ok(outbox)
     }
 
-    /// The client will not poll again. Its number is free for another if nothing is in flight for it.
+    /// The client will not poll again. Its number is free for another once nothing is in flight for it.
     pub fn close(&self, outbox: &CompletionQueue, in_flight: usize, archived: Position) {
+        outbox.owed.store(in_flight, Ordering::SeqCst); // before `gone`: from then on answers count down
         outbox.gone.store(true, Ordering::SeqCst);
         outbox.note_answers(archived);
         if in_flight == 0 {
