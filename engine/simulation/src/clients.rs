@@ -38,6 +38,8 @@ pub struct Down {
     pub connection: u64,
     /// What is answered.
     pub thrown: Thrown,
+    /// Nothing was accepted: it is to be sent again.
+    pub throttled: bool,
 }
 
 /// An attempt without an answer.
@@ -138,9 +140,10 @@ impl Crowd {
         if let Some(late) =
             gamer.open.get_mut(some).filter(|open| open.sent_ns == 0 || now_ns >= open.sent_ns + patience_ns)
         {
+            let timed_out = late.sent_ns > 0;
             late.sent_ns = now_ns.max(1);
             let (thrown, fakemon) = (late.thrown, late.fakemon);
-            if self.dice.below(16) == 0 {
+            if timed_out && self.dice.below(4) == 0 {
                 self.reconnect(player);
             }
             return self.send(player, Question::Attempt(thrown, fakemon));
@@ -215,12 +218,16 @@ impl Crowd {
             return false;
         }
         let next = self.dice.below(self.down.len());
-        let Down { connection, thrown } = self.down.swap_remove(next);
+        let Down { connection, thrown, throttled } = self.down.swap_remove(next);
         let gamer = &mut self.gamers[thrown.player];
         if gamer.connection == connection {
             // Attempts are sent for the first time in the order of their numbers.
             if let Ok(place) = gamer.open.binary_search_by_key(&thrown.index, |open| open.thrown.index) {
-                gamer.open.remove(place);
+                if throttled {
+                    gamer.open[place].sent_ns = 0;
+                } else {
+                    gamer.open.remove(place);
+                }
             }
         }
         true

@@ -46,7 +46,7 @@ const SPOT: Place = Place { lat_e7: 404_168_000, lon_e7: -37_038_000 };
 const FAR: Place = Place { lat_e7: 414_168_000, lon_e7: -37_038_000 };
 /// Names that wait for the journal: those of all species, of the opening and of all players.
 const NAMES: usize = 256;
-/// Requests that wait for the reader.
+/// Requests that wait for the reader, at least.
 const REQUESTS: usize = 64;
 
 /// What outlives a node: the disk, the clocks, the settings.
@@ -284,7 +284,7 @@ impl Site {
             outboxes: Arc::new(Outboxes::default()),
             registry: Arc::new(registry),
             world,
-            counter: Arc::new(ReadQueue::with_room(REQUESTS)),
+            counter: Arc::new(ReadQueue::with_room(room.max(REQUESTS))),
             failure: Arc::default(),
             stopping: AtomicBool::new(false),
             throw_figures: Mutex::default(),
@@ -373,8 +373,15 @@ impl Life {
         self.edges.len()
     }
 
-    /// A message arrives at its edge.
-    pub fn arrives(&mut self, up: &Up, model: &Model) {
+    /// An edge ends and starts again: what it waits for is answered to no connection.
+    pub fn restart_edge(&mut self, edge: usize) {
+        if let Ok(outbox) = self.shared.outboxes.open() {
+            self.edges[edge] = Edge::new(Client::new(self.shared.clone(), outbox));
+        }
+    }
+
+    /// A message arrives at its edge, which answers at once if there is no room.
+    pub fn arrives(&mut self, up: &Up, model: &Model) -> Option<Down> {
         let name = || PlayerName::new(&name_of(up.player)).expect("a short name");
         if self.players.len() <= up.player {
             self.players.resize(up.player + 1, None);
@@ -385,7 +392,7 @@ impl Life {
         if held.is_none() {
             *held = edge.client.register(&name()).ok();
         }
-        let Some(player) = held.clone() else { return };
+        let player = held.clone()?;
         let (token, result) = match up.question {
             Question::Attempt(thrown, fakemon_id) => {
                 let attempt_id = model.attempt_id(thrown);
@@ -400,8 +407,16 @@ impl Life {
                 (token, edge.client.collection(token, &player, None))
             }
         };
-        if result.is_err() {
-            edge.take(token); // the player sends it again when nothing comes back
+        match (result, up.question) {
+            (Ok(()), _) => None,
+            (Err(SubmitError::Throttled(_)), Question::Attempt(thrown, _)) => {
+                edge.take(token);
+                Some(Down { connection: up.connection, thrown, throttled: true })
+            }
+            (Err(_), _) => {
+                edge.take(token); // the player asks again when nothing comes back
+                None
+            }
         }
     }
 
@@ -534,7 +549,10 @@ impl Life {
             match (completion, pending) {
                 (Completion::Decided { decision, .. }, Pending::Attempt { thrown, connection }) => {
                     model.answered(thrown, decision, durable);
-                    crowd.reply(Down { connection, thrown });
+                    crowd.reply(Down { connection, thrown, throttled: false });
+                }
+                (Completion::Throttled { .. }, Pending::Attempt { thrown, connection }) => {
+                    crowd.reply(Down { connection, thrown, throttled: true });
                 }
                 (Completion::Collection { items, .. }, Pending::Collection { player, floor }) => {
                     let positions: Vec<Position> = items.iter().map(|caught| caught.position).collect();
@@ -542,7 +560,7 @@ impl Life {
                 }
                 (Completion::Spawned { result: Ok((position, _)), .. }, Pending::Write)
                 | (Completion::Written { position, .. }, Pending::Write) => model.is_told(position, durable),
-                (Completion::Spawned { .. }, Pending::Write) | (Completion::Throttled { .. }, _) => {}
+                (Completion::Spawned { .. }, Pending::Write) => {}
                 (completion, _) => model.violated(Claim::FirstAnswer, format!("{completion:?} answers another")),
             }
         }
@@ -573,7 +591,7 @@ impl Life {
 
     /// The reader answers what waits.
     pub fn read(&mut self) {
-        self.reader.answer_waiting(&mut self.requests);
+        while self.reader.answer_waiting(&mut self.requests) > 0 {}
     }
 }
 

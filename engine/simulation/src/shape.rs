@@ -105,7 +105,7 @@ impl Shape {
             snapshots: 50,
             keep_bytes: dice.of(&[None, Some(4 << 20)]),
             fakemon: 2_000,
-            crashes: 4_000,
+            crashes: 600,
             append_faults: 800,
             slow_syncs: 8,
             row_faults: 0,

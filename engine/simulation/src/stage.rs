@@ -83,7 +83,7 @@ impl Stage {
             0..26 => (0..batch).for_each(|_| crowd.act(model, *spawned, now_ns)),
             26..44 => {
                 let arriving = (0..batch).map_while(|_| crowd.arrives()).collect::<Vec<_>>();
-                arriving.iter().for_each(|up| life.arrives(up, model));
+                arriving.iter().filter_map(|up| life.arrives(up, model)).for_each(|down| crowd.reply(down));
             }
             44..60 => life.decide(shard, batch, dice, model),
             60..66 => life.change_world(shard, batch, dice),
@@ -102,6 +102,7 @@ impl Stage {
                     let _ = life.put(); // refused when there is no room
                 }
             }
+            97 if dice.below(4) == 0 => life.restart_edge(edge),
             97..99 => site.time.pass((1 + dice.below(16)) as u64 * MS),
             _ if shape.clock_jumps => self.jump(),
             _ => {}
@@ -161,7 +162,7 @@ impl Stage {
         let Some(life) = &mut self.life else { return true };
         loop {
             let arriving = (0..16).map_while(|_| crowd.arrives()).collect::<Vec<_>>();
-            arriving.iter().for_each(|up| life.arrives(up, model));
+            arriving.iter().filter_map(|up| life.arrives(up, model)).for_each(|down| crowd.reply(down));
             for shard in 0..life.shards() {
                 life.change_world(shard, 256, dice);
                 life.decide(shard, 4_096, dice, model);
