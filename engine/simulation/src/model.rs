@@ -39,6 +39,8 @@ pub enum Claim {
     DamageRefused,
     /// Followers read only what is durable.
     FollowersBehind,
+    /// The view of the world has every fakémon that is wild, and no other.
+    WorldView,
     /// A message that a queue acknowledged is received until it is deleted, under one id.
     QueueKeeps,
     /// A message whose deletion was acknowledged is never received again.
@@ -55,7 +57,7 @@ pub enum Claim {
 
 impl Claim {
     /// All of them.
-    pub const ALL: [Claim; 18] = [
+    pub const ALL: [Claim; 19] = [
         Claim::OneWinner,
         Claim::DurableFirst,
         Claim::ExactlyOnce,
@@ -68,6 +70,7 @@ impl Claim {
         Claim::Recovers,
         Claim::DamageRefused,
         Claim::FollowersBehind,
+        Claim::WorldView,
         Claim::QueueKeeps,
         Claim::QueueDeletes,
         Claim::QueueHides,
@@ -91,6 +94,7 @@ impl Claim {
             Claim::Recovers => ("starts after every crash", "the usual start, by the production code"),
             Claim::DamageRefused => ("a changed block is refused", "one bit of the tail, before a start"),
             Claim::FollowersBehind => ("followers see durable blocks only", "every read of a follower"),
+            Claim::WorldView => ("the view has what is wild", "as many as the journal says, at the end"),
             Claim::QueueKeeps => ("a queue keeps what it acknowledged", "all received at the end, each once"),
             Claim::QueueDeletes => ("what is deleted stays deleted", "every receive"),
             Claim::QueueHides => ("what is received is hidden", "every receive"),
@@ -135,6 +139,9 @@ pub struct Model {
     /// Of each player: positions of captures that were answered.
     caught: Vec<Vec<Position>>,
     winners: HashMap<FakemonId, Thrown>,
+    /// Where events were acknowledged that are no attempts: the fakémon that appeared there, or none for an event that
+    /// was put.
+    written: Vec<(Position, Option<FakemonId>)>,
     /// The highest position that was answered.
     newest: Position,
     /// Of each life: what its shards were given.
@@ -162,6 +169,8 @@ pub struct Truth {
     answers: Vec<Vec<Option<Decision>>>,
     captures: Vec<Vec<Position>>,
     rules: Option<Rules>,
+    /// Events that are no attempts, as [`Model::written`] has them.
+    written: HashMap<Position, Option<FakemonId>>,
     /// Of each life: how far each shard's decisions are in the journal.
     decided: Vec<Vec<usize>>,
 }
@@ -180,6 +189,7 @@ impl Model {
             sent: vec![Vec::new(); players],
             caught: vec![Vec::new(); players],
             winners: HashMap::new(),
+            written: Vec::new(),
             newest: Position(0),
             lives: Vec::new(),
             answers: 0,
@@ -256,6 +266,12 @@ impl Model {
         self.answers += 1;
     }
 
+    /// An event that is no attempt is acknowledged.
+    pub fn is_written(&mut self, position: Position, appeared: Option<FakemonId>, durable: Position) {
+        self.is_told(position, durable);
+        self.written.push((position, appeared));
+    }
+
     /// A player is answered.
     pub fn answered(&mut self, thrown: Thrown, decision: Decision, durable: Position) {
         self.is_told(decision.position, durable);
@@ -306,6 +322,7 @@ impl Model {
             answers: self.sent.iter().map(|sent| vec![None; sent.len()]).collect(),
             captures: vec![Vec::new(); self.sent.len()],
             rules: None,
+            written: HashMap::new(),
             decided: self.lives.iter().map(|life| vec![0; life.decided.len()]).collect(),
         };
         let read = log.every_block(&mut |stored| {
@@ -336,6 +353,7 @@ impl Model {
             Event::Appeared(appeared) => {
                 let fakemon = record::appeared(appeared);
                 let before = truth.fakemon.insert(fakemon.id, fakemon);
+                truth.written.insert(position, Some(fakemon.id));
                 self.holds(Claim::ExactlyOnce, before.is_none(), || format!("{} appears twice", fakemon.id));
             }
             Event::Vanished(vanished) => {
@@ -359,7 +377,8 @@ impl Model {
                 let same = *truth.rules.get_or_insert(rules) == rules;
                 self.holds(Claim::Replay, same, || format!("the rules changed at {position}"));
             }
-            Event::SpeciesNamed(_) | Event::Put(_) | Event::Changed(_) => {}
+            Event::Put(_) => drop(truth.written.insert(position, None)),
+            Event::SpeciesNamed(_) | Event::Changed(_) => {}
         }
     }
 
@@ -420,7 +439,19 @@ impl Model {
                 }
             }
         }
+        for (position, expected) in &self.written {
+            let held = truth.written.get(position);
+            if held != Some(expected) {
+                wrong.push(format!("{expected:?} was acknowledged at {position}, and the journal has {held:?}"));
+            }
+        }
         wrong.into_iter().for_each(|what| self.violated(Claim::ExactlyOnce, what));
+    }
+
+    /// The view of the world has as many fakémon as the journal says.
+    pub fn check_world(&mut self, truth: &Truth, seen: usize) {
+        let wild = truth.fakemon.values().filter(|fakemon| fakemon.fate() == Fate::Wild).count();
+        self.holds(Claim::WorldView, seen == wild, || format!("{seen} are seen, and {wild} are wild"));
     }
 
     /// A start found the same as the journal says.

@@ -358,6 +358,12 @@ impl Life {
         self.held.is_empty() && self.edges.iter().all(|edge| edge.client.in_flight() == 0)
     }
 
+    /// How many fakémon the view of the world has, once it has taken in everything.
+    pub fn wild(&mut self) -> usize {
+        self.follow_world();
+        self.shared.world.wild()
+    }
+
     /// The journal, as it has it open.
     pub fn log(&self) -> &MemoryLog {
         &self.log
@@ -558,8 +564,10 @@ impl Life {
                     let positions: Vec<Position> = items.iter().map(|caught| caught.position).collect();
                     model.collected(player, floor, &positions);
                 }
-                (Completion::Spawned { result: Ok((position, _)), .. }, Pending::Write)
-                | (Completion::Written { position, .. }, Pending::Write) => model.is_told(position, durable),
+                (Completion::Spawned { result: Ok((position, fakemon)), .. }, Pending::Write) => {
+                    model.is_written(position, Some(fakemon), durable);
+                }
+                (Completion::Written { position, .. }, Pending::Write) => model.is_written(position, None, durable),
                 (Completion::Spawned { .. }, Pending::Write) => {}
                 (completion, _) => model.violated(Claim::FirstAnswer, format!("{completion:?} answers another")),
             }

@@ -193,9 +193,11 @@ impl Stage {
 
     /// Everything that can be checked when nothing is on its way.
     pub(crate) fn check_all(&mut self, machine: &Rc<RefCell<Machine>>) {
-        let Some(life) = &self.life else { return };
+        let Some(life) = &mut self.life else { return };
+        let seen = life.wild();
         let log = life.log();
         let truth = self.model.read(log);
+        self.model.check_world(&truth, seen);
         self.model.check_answers(&truth);
         self.model.check_collections(&truth, log);
         let no_rows = MemoryRows::new(machine.clone(), None);
