@@ -21,7 +21,7 @@ use fakemon_journal::follower::{FOLLOWERS, Follower};
 use fakemon_journal::index::Segment;
 use fakemon_journal::retention::Kept;
 use fakemon_journal::{IndexStore, Link, Progress, RowStore, Store};
-use fakemon_model::ids::{Ahead, Position, ShardId, SpeciesId, mix};
+use fakemon_model::ids::{Ahead, Position, ShardId, SpeciesId};
 use fakemon_resource::Resources;
 use fakemon_sync::clock::Clock;
 use fakemon_sync::failure::Failure;
@@ -177,7 +177,7 @@ impl Captures {
             every: self.shared.options.snapshot_every,
             kept: Kept::new(self.shared.options.retention),
             head: self.snapshot.clone(),
-            index,
+            index: Some(index),
             segment,
             standing,
             unflushed: 0,

@@ -757,7 +757,7 @@ mod tests {
         let mut options = database_options();
         options.set_manual_wal_flush(true); // what is not synced stays in memory: a copy is what a power cut leaves
         let db = DB::open_cf_descriptors(&options, dir.path().join(JOURNAL), families(Access::Write)).unwrap();
-        let store = Store { db, note: None, told: Noted::Nothing, read: None };
+        let store = Store::of_tables(db);
         for first in 1..=4u64 {
             store.write_block(Position(first), &[1; 100], std::iter::empty(), Durability::Synced).unwrap();
             store.flush().unwrap();

@@ -7,10 +7,10 @@ use crate::run::{Plan, run};
 use crate::scene::Scene;
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
+use parking_lot::Mutex;
 use rustix::time::{ClockId, clock_gettime};
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Failures that are kept; a campaign stops after as many.
@@ -92,10 +92,10 @@ pub fn runs(first: u64, seeds: u64, time: Duration, scene: Scene, threads: usize
                 go_on.store(false, Ordering::Relaxed);
             }
         }
-        sum.lock().unwrap_or_else(PoisonError::into_inner).join(figures);
+        sum.lock().join(figures);
     };
     std::thread::scope(|scope| (0..threads.max(1)).for_each(|_| drop(scope.spawn(work))));
-    sum.into_inner().unwrap_or_else(PoisonError::into_inner)
+    sum.into_inner()
 }
 
 /// How a mistake was found.

@@ -35,10 +35,11 @@ use fakemon_model::species::CatchRate;
 use fakemon_resource::resource::Change;
 use fakemon_resource::{InvalidChange, NewEvent, Registry as Resources};
 use fakemon_sync::clock::{Clock, SimulatedTime};
+use parking_lot::Mutex;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex};
 
 /// Where every fakémon is.
 const SPOT: Place = Place { lat_e7: 404_168_000, lon_e7: -37_038_000 };
@@ -219,7 +220,6 @@ impl Site {
                 store: log.clone(),
                 rows: self.rows.clone(),
                 world: shared.world.clone(),
-                failure: shared.failure.clone(),
             },
             edges,
             players: Vec::new(),
@@ -287,6 +287,7 @@ impl Site {
             counter: Arc::new(ReadQueue::with_room(room.max(REQUESTS))),
             failure: Arc::default(),
             stopping: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             throw_figures: Mutex::default(),
             group_figures: Arc::new(Mutex::new(GroupFigures::new(self.options.thresholds.slow_sync))),
             world_figures: Arc::default(),
@@ -599,7 +600,7 @@ impl Life {
 
     /// The reader answers what waits.
     pub fn read(&mut self) {
-        while self.reader.answer_waiting(&mut self.requests) > 0 {}
+        while self.reader.answer_waiting(&mut self.requests, &mut None) > 0 {}
     }
 }
 

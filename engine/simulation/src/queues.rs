@@ -9,7 +9,8 @@ use fakemon_journal::{BusStore, MemoryTables, WriterStep};
 use fakemon_model::dice::Dice;
 use fakemon_model::ids::{Timestamp, mix};
 use fakemon_queue::queue::{NewMessage, QueueError, Queues, Received, Redrive, Settlement, is_fifo};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 
 const START: Timestamp = Timestamp(1_772_323_200_000_000_000);
 const SECOND_NS: u64 = 1_000_000_000;
@@ -123,7 +124,7 @@ pub(crate) fn run(seed: u64, mistake: Option<Mistake>) -> Outcome {
 }
 
 fn held(disk: &Mutex<FailingDisk>) -> MutexGuard<'_, FailingDisk> {
-    disk.lock().unwrap_or_else(PoisonError::into_inner)
+    disk.lock()
 }
 
 impl FailingDisk {

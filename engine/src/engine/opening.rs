@@ -46,7 +46,7 @@ impl Engine {
         let is_new = first.is_none() && end == Position(1);
         let first = first.unwrap_or(end);
         let rows = Arc::new(RowStore::open_up_to(dir, first, end)?);
-        let recovered = from_rows.follow(&store).map_err(fail)?;
+        let recovered = from_rows.follow(&*store).map_err(fail)?;
         let index = Arc::new(IndexStore::open_up_to(dir, end)?);
         let segment = options.index.then(|| Segment::after(&index)).transpose().map_err(fail)?;
         let depot = Arc::new(BusStore::open_seen(dir)?);
