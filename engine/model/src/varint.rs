@@ -1,5 +1,5 @@
-//! Whole numbers in as few bytes as they need (LEB128): seven bits a byte, the lowest first; all but the last byte have
-//! their highest bit set.
+//! Whole numbers in as few bytes as they need (LEB128): seven bits a byte, the lowest first; all but the last byte
+//! have their highest bit set.
 
 /// Appends a number: 1 to 10 bytes.
 pub fn put(bytes: &mut Vec<u8>, mut number: u64) {

@@ -87,6 +87,14 @@ fn the_first_event_holds_up_those_behind_it_unless_the_lane_is_parallel() {
 }
 
 #[test]
+#[should_panic(expected = "in the order of the journal")]
+fn an_event_that_comes_out_of_order_is_a_mistake_of_ours() {
+    let lane = lane(Course::Live);
+    lane.push(keys(5, 6));
+    lane.push(keys(3, 4));
+}
+
+#[test]
 fn attempts_and_dead_letters_survive() {
     let dir = tempfile::tempdir().unwrap();
     let depot = BusStore::open(dir.path()).unwrap();
