@@ -20,7 +20,7 @@ use fakemon_journal::checkpoint::Standing;
 use fakemon_journal::follower::{FOLLOWERS, Follower};
 use fakemon_journal::index::Segment;
 use fakemon_journal::retention::Kept;
-use fakemon_journal::{IndexStore, Link, Progress, RowStore, Store};
+use fakemon_journal::{BusStore, IndexStore, Link, Progress, RowStore, Store};
 use fakemon_model::ids::{Ahead, Position, ShardId, SpeciesId};
 use fakemon_resource::Resources;
 use fakemon_sync::clock::Clock;
@@ -165,6 +165,7 @@ impl Captures {
         follower: Follower,
         index: Arc<IndexStore>,
         segment: Option<Segment>,
+        bus: Arc<BusStore>,
         standing: Arc<Standing>,
     ) -> Snapshotter {
         Snapshotter {
@@ -179,6 +180,7 @@ impl Captures {
             head: self.snapshot.clone(),
             index: Some(index),
             segment,
+            bus,
             standing,
             unflushed: 0,
         }

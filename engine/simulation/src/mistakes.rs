@@ -33,6 +33,8 @@ pub enum Mistake {
     HeadBeforeRows,
     /// Rows of the snapshot are not flushed before retention lets go of their blocks.
     RowsNotFlushed,
+    /// What the bus stored is not synced before retention lets go of its blocks.
+    BusNotSynced,
     /// A collection is read as it was before the last block.
     StaleCollection,
     /// A deletion from a queue is acknowledged and not synced.
@@ -45,7 +47,7 @@ pub enum Mistake {
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Mistake; 17] = [
+    pub const ALL: [Mistake; 18] = [
         Mistake::AnswerBeforeSync,
         Mistake::SkipSync,
         Mistake::TwoOwners,
@@ -59,6 +61,7 @@ impl Mistake {
         Mistake::NoteBeforeWrite,
         Mistake::HeadBeforeRows,
         Mistake::RowsNotFlushed,
+        Mistake::BusNotSynced,
         Mistake::StaleCollection,
         Mistake::SkipQueueSync,
         Mistake::TearBatches,
@@ -81,6 +84,7 @@ impl Mistake {
             Mistake::NoteBeforeWrite => "note-before-write",
             Mistake::HeadBeforeRows => "head-before-rows",
             Mistake::RowsNotFlushed => "rows-not-flushed",
+            Mistake::BusNotSynced => "bus-not-synced",
             Mistake::StaleCollection => "stale-collection",
             Mistake::SkipQueueSync => "skip-queue-sync",
             Mistake::TearBatches => "tear-batches",

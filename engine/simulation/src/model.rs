@@ -35,6 +35,8 @@ pub enum Claim {
     RealTime,
     /// Every start opens the directory, with every answer that was given.
     Recovers,
+    /// Retention lets go only of what the bus has stored durably.
+    Retained,
     /// A block that changed is refused.
     DamageRefused,
     /// Followers read only what is durable.
@@ -57,7 +59,7 @@ pub enum Claim {
 
 impl Claim {
     /// All of them.
-    pub const ALL: [Claim; 19] = [
+    pub const ALL: [Claim; 20] = [
         Claim::OneWinner,
         Claim::DurableFirst,
         Claim::ExactlyOnce,
@@ -68,6 +70,7 @@ impl Claim {
         Claim::Collections,
         Claim::RealTime,
         Claim::Recovers,
+        Claim::Retained,
         Claim::DamageRefused,
         Claim::FollowersBehind,
         Claim::WorldView,
@@ -92,6 +95,7 @@ impl Claim {
             Claim::Collections => ("collections have what was answered", "asked after answers, and at the end"),
             Claim::RealTime => ("later attempts, later positions", "answers before the first sending"),
             Claim::Recovers => ("starts after every crash", "the usual start, by the production code"),
+            Claim::Retained => ("retention waits for the bus", "where the bus is and the journal begins, at starts"),
             Claim::DamageRefused => ("a changed block is refused", "one bit of the tail, before a start"),
             Claim::FollowersBehind => ("followers see durable blocks only", "every read of a follower"),
             Claim::WorldView => ("the view has what is wild", "as many as the journal says, at the end"),
@@ -139,8 +143,8 @@ pub struct Model {
     /// Of each player: positions of captures that were answered.
     caught: Vec<Vec<Position>>,
     winners: HashMap<FakemonId, Thrown>,
-    /// Where events were acknowledged that are no attempts: the fakémon that appeared there, or none for an event that
-    /// was put.
+    /// Where events were acknowledged that are no attempts: the fakémon that appeared there, or none for an event
+    /// that was put.
     written: Vec<(Position, Option<FakemonId>)>,
     /// The highest position that was answered.
     newest: Position,

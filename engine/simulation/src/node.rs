@@ -26,7 +26,7 @@ use fakemon_capture::world::expiry::Expiry;
 use fakemon_fbs::journal::{BlockWriter, Opened};
 use fakemon_journal::follower::{FOLLOWERS, Follower, SNAPSHOT, WORLD};
 use fakemon_journal::retention::Kept;
-use fakemon_journal::{Progress, SnapshotRows};
+use fakemon_journal::{Batch, BusStore, MemoryTables, Progress, SnapshotRows, Table};
 use fakemon_model::dice::Dice;
 use fakemon_model::event::PlayerName;
 use fakemon_model::ids::{Ahead, FakemonId, PlayerId, Position, ShardId, SpeciesId, Token, mix};
@@ -45,6 +45,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 const SPOT: Place = Place { lat_e7: 404_168_000, lon_e7: -37_038_000 };
 /// Too far from there.
 const FAR: Place = Place { lat_e7: 414_168_000, lon_e7: -37_038_000 };
+/// The row of the router's position, in the place of a whole bus.
+const ROUTED: &[u8] = b"position";
 /// Names that wait for the journal: those of all species, of the opening and of all players.
 const NAMES: usize = 256;
 /// Requests that wait for the reader, at least.
@@ -56,6 +58,8 @@ pub struct Site {
     pub log: ClosedLog,
     /// The snapshot.
     pub rows: Arc<MemoryRows>,
+    /// What the bus stores.
+    pub bus: Arc<MemoryTables>,
     /// What fails.
     pub machine: Rc<RefCell<Machine>>,
     /// The clocks.
@@ -148,6 +152,11 @@ impl Site {
         if rows_to > log.end().0 {
             return Err(format!("the snapshot at {rows_to} is ahead of the journal, which ends at {}", log.end()));
         }
+        let routed_to = self.routed_to();
+        if routed_to < log.first() {
+            let what = format!("the bus is at {routed_to}, and the journal begins at {}", log.first());
+            model.violated(Claim::Retained, what);
+        }
         let number = model.begins(recovered.link.next, shards);
         if number > 0 {
             self.forget(&mut recovered, model.players());
@@ -165,6 +174,13 @@ impl Site {
             life.snapshotter.survey().map_err(|error| error.to_string())?;
         }
         Ok((life, writer))
+    }
+
+    /// How far the bus is, as its tables say.
+    fn routed_to(&self) -> Position {
+        let held = BusStore::in_memory(self.bus.clone()).get(Table::Router, ROUTED).ok().flatten();
+        let number = held.and_then(|held| held.try_into().ok().map(u64::from_be_bytes));
+        Position(number.unwrap_or(1))
     }
 
     /// The running parts, around what they share.
@@ -212,6 +228,7 @@ impl Site {
                 head: recovered.snapshot,
                 index: None,
                 segment: None,
+                bus: Arc::new(BusStore::in_memory(self.bus.clone())),
                 standing: Arc::default(),
                 unflushed: 0,
             },
@@ -588,9 +605,19 @@ impl Life {
         self.swept_to = self.expiry.sweep(self.swept_to);
     }
 
+    /// The bus takes in what is durable, stores how far it is, and needs no older event any more. As the router does,
+    /// it does not sync.
+    pub fn follow_bus(&mut self) {
+        let (mut batch, routed_to) = (Batch::default(), self.shared.progress.committed());
+        batch.put(Table::Router, ROUTED, routed_to.0.to_be_bytes());
+        match self.snapshotter.bus.write(batch, false) {
+            Ok(()) => self.shared.progress.set_needed(routed_to),
+            Err(error) => self.shared.failure.set(error),
+        }
+    }
+
     /// The snapshot takes in what is durable; flushed, or not.
     pub fn follow_snapshot(&mut self, flush: bool) {
-        self.shared.progress.set_needed(self.shared.progress.committed()); // there is no bus that needs older events
         let done = self.snapshotter.catch_up().and_then(|()| self.snapshotter.forget());
         let done = done.and_then(|()| if flush { self.snapshotter.finish() } else { Ok(()) });
         if let Err(error) = done {

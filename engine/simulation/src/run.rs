@@ -14,7 +14,7 @@ use crate::shape::Shape;
 use crate::stage::{Next, Stage};
 use fakemon_capture::options::Options;
 use fakemon_capture::recovery::recover;
-use fakemon_journal::{Retention, SnapshotRows};
+use fakemon_journal::{MemoryTables, Retention, SnapshotRows};
 use fakemon_model::dice::Dice;
 use fakemon_model::ids::{Position, Timestamp, mix};
 use fakemon_sync::clock::SimulatedTime;
@@ -116,6 +116,7 @@ impl Runner {
         let site = Site {
             log: ClosedLog::new(machine.clone(), plan.mistake),
             rows: rows(&machine, plan.mistake),
+            bus: tables(plan.mistake),
             machine: machine.clone(),
             time: Arc::new(SimulatedTime::starting_at(START)),
             options: Options { retention, ..Options::default() },
@@ -288,6 +289,14 @@ impl Runner {
 fn rows(machine: &Rc<RefCell<Machine>>, mistake: Option<Mistake>) -> Arc<MemoryRows> {
     #[expect(clippy::arc_with_non_send_sync, reason = "one thread; the parts share as they do on many")]
     Arc::new(MemoryRows::new(machine.clone(), mistake))
+}
+
+fn tables(mistake: Option<Mistake>) -> Arc<MemoryTables> {
+    let tables = MemoryTables::default();
+    if mistake == Some(Mistake::BusNotSynced) {
+        tables.skip_syncs();
+    }
+    Arc::new(tables)
 }
 
 /// Where the tail of the journal begins that a start reads.

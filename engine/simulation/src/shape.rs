@@ -72,7 +72,7 @@ impl Shape {
             room: (2 + dice.below(30), 1 + dice.below(6)),
             strides: &[1, 1, 3, 1_000_003],
             snapshots: 1,
-            keep_bytes: dice.of(&[None, None, Some(4_000), Some(20_000)]),
+            keep_bytes: dice.of(&[None, Some(2_000), Some(4_000), Some(20_000)]),
             fakemon: 4 + dice.below(20),
             crashes,
             append_faults,

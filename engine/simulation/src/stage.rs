@@ -89,7 +89,10 @@ impl Stage {
             60..66 => life.change_world(shard, batch, dice),
             66..78 => life.poll(edge, crowd, model, site.log.durable()),
             78..86 => drop((0..4 * batch).take_while(|_| crowd.receives()).count()),
-            86..89 => life.follow_world(),
+            86..89 => {
+                life.follow_world();
+                life.follow_bus();
+            }
             89..91 if dice.below(shape.snapshots) == 0 => life.follow_snapshot(dice.below(4) == 0),
             91..94 => life.read(),
             94..97 => {
@@ -150,6 +153,10 @@ impl Stage {
         self.crowd.loses_node();
         self.site.log.after(crash);
         self.site.rows.after_crash(&mut self.dice);
+        match crash {
+            Crash::PowerCut => self.site.bus.after_power_cut(self.dice.below(self.site.bus.unsynced() + 1), 0),
+            Crash::Kill | Crash::Stop | Crash::Suspend => self.site.bus.after_kill(),
+        }
         self.site.time.pass(self.dice.below(5_000) as u64 * MS);
         if self.shape.clock_jumps && self.dice.below(2) == 0 {
             self.jump();

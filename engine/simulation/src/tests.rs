@@ -40,6 +40,16 @@ fn every_mistake_is_found() {
     }
 }
 
+/// Seeds that found faults of this program, which are mended. What a seed does may change with the simulation.
+#[test]
+fn seeds_that_found_faults_hold() {
+    // Retention let go of blocks before the bus, which had read them, had synced that.
+    for seed in [53, 54, 70, 75] {
+        let outcome = run(Plan { seed, scene: Scene::Small, mistake: None });
+        assert!(outcome.violations.is_empty(), "{seed}: {:?}", outcome.violations);
+    }
+}
+
 #[test]
 fn a_seed_says_everything() {
     for seed in 1..20 {

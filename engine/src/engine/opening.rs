@@ -90,7 +90,7 @@ impl Engine {
         let (failure, pipes) = (shared.failure.clone(), bus.pipes.clone());
         let supervisor = Supervisor::open(pipes, follower(PIPES), failure, stop_inside.clone()).map_err(bus_fail)?;
         let expiry = captures.expiry(follower(WORLD));
-        let snapshotter = captures.snapshotter(follower(SNAPSHOT), index, segment, standing);
+        let snapshotter = captures.snapshotter(follower(SNAPSHOT), index, segment, bus.depot.clone(), standing);
         let (reader, committer) = (captures.reader(), captures.committer());
         let opened_at = shared.progress.committed();
         let outboxes = shared.outboxes.clone();

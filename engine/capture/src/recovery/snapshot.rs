@@ -12,7 +12,7 @@ use fakemon_journal::checkpoint::Standing;
 use fakemon_journal::follower::Follower;
 use fakemon_journal::index::{self, Segment};
 use fakemon_journal::retention::Kept;
-use fakemon_journal::{BlockLog, IndexStore, Progress, ReadError, RowStore, Rows, SnapshotRows, Store};
+use fakemon_journal::{BlockLog, BusStore, IndexStore, Progress, ReadError, RowStore, Rows, SnapshotRows, Store};
 use fakemon_model::ids::{FakemonId, PlayerId, Position, Timestamp};
 use fakemon_sync::clock::Clock;
 use fakemon_sync::failure::Failure;
@@ -61,6 +61,8 @@ pub struct Snapshotter<L = Store, R = RowStore> {
     pub index: Option<Arc<IndexStore>>,
     /// None when the index is switched off.
     pub segment: Option<Segment>,
+    /// What the bus knows of blocks is synced before they are deleted.
+    pub bus: Arc<BusStore>,
     /// While a checkpoint is made, no block is deleted.
     pub standing: Arc<Standing>,
     /// Events whose rows are in memory only.
@@ -202,6 +204,8 @@ impl<L: BlockLog, R: SnapshotRows> Snapshotter<L, R> {
         let Some(keep_from) = self.kept.let_go(now, needed) else { return Ok(()) };
         self.standing.hold(|| {
             self.flush()?; // rows that are only in memory still need their blocks on disk
+            // So does the bus: after a power cut it reads on from what was synced, and would miss what is gone.
+            self.bus.sync().map_err(ReadError::Failed)?;
             self.store.forget_blocks(keep_from)?;
             self.index.as_ref().map_or(Ok(()), |index| index::forget(index, keep_from))
         })
