@@ -131,7 +131,8 @@ pub fn report(small: &Figures, large: &Figures, queues: &Figures, mistakes: &[(M
         let failed: Vec<_> = all.failures.iter().filter(|(_, violation)| violation.claim == claim).collect();
         let first = failed.first().map_or(String::new(), |(plan, violation)| format!("`{plan}`: {}", violation.what));
         let (says, how) = claim.says();
-        let (runs, failures) = (all.runs.to_string(), failed.len().to_string());
+        let runs = if claim.is_of_queues() { queues.runs } else { small.runs + large.runs };
+        let (runs, failures) = (runs.to_string(), failed.len().to_string());
         claims.add_row([says, how, &runs, &failures, &first]);
     }
     let mut controls = table(&["mistake on purpose", "found after seeds", "seconds", "by the claim", "again"]);

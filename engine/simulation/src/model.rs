@@ -82,6 +82,11 @@ impl Claim {
         Claim::NoPanic,
     ];
 
+    /// Whether runs of queues check it; the others check all else.
+    pub fn is_of_queues(self) -> bool {
+        matches!(self, Claim::QueueKeeps | Claim::QueueDeletes | Claim::QueueHides | Claim::QueueOrders)
+    }
+
     /// The claim, and how it is checked, for people.
     pub fn says(self) -> (&'static str, &'static str) {
         match self {
