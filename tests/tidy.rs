@@ -275,7 +275,7 @@ fn a_folder_can_be_read_at_a_glance() {
 }
 
 /// Lines of a crate, with its tests.
-const CRATE_LINES_MAX: usize = 8_000;
+const CRATE_LINES_MAX: usize = 8_200;
 
 /// Crates that are larger, by how much at most, and why they may be.
 const LARGE_CRATES: &[(&str, usize, &str)] =

@@ -7,7 +7,7 @@ mod captures;
 pub use buses::{admit, put};
 pub use captures::CaptureService;
 
-use crate::router::commands_lane;
+use crate::lane::subscriber::Subscriber;
 use crate::{Course, Dispatcher, Failed, FailureCode, Lane, Pending, ShapedEvent, by_destination};
 use fakemon_capture::client::Client;
 use fakemon_journal::{Batch, Progress, ReadError};
@@ -174,7 +174,7 @@ impl LocalDelivery {
                 buses::to_buses(&courier, lane, client, &registry, letters)
             }
             (LocalTarget::Own(client, answered), Destination::Capture) => {
-                let fresh_from = (*lane.id() == commands_lane()).then_some(self.opened_at);
+                let fresh_from = (lane.id().subscriber == Subscriber::Commands).then_some(self.opened_at);
                 let answered = answered.get();
                 CaptureService { client, courier: &courier, answered, stop: &self.stop, fresh_from }
                     .carry_out(letters)

@@ -467,11 +467,6 @@ fn gather(gathered: &mut BTreeMap<LaneId, (Arc<Lane>, Vec<Arrival>)>, lane: &Arc
     }
 }
 
-/// The lane of all commands, in the order of the journal.
-pub(crate) fn commands_lane() -> LaneId {
-    live("", "commands", "capture")
-}
-
 /// The target of all commands: its lane belongs to no rule.
 fn capture_target() -> Target {
     Target {

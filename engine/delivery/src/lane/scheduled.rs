@@ -19,7 +19,7 @@ const PARALLEL: usize = 256;
 /// The same, where each event is a request of its own.
 const REQUESTS: usize = 16;
 
-/// The kind of destination for which the lanes of schedules are told apart, by the ARN of a schedule's target.
+/// The kind of destination that distinguishes the lanes of schedules, by the ARN of a schedule's target.
 pub(crate) fn kind_of(arn: &str) -> String {
     kind(&match arn {
         SEND_MESSAGE => Destination::Queue(String::new()),
