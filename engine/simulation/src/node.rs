@@ -575,7 +575,11 @@ impl Life {
                     model.answered(thrown, decision, durable);
                     crowd.reply(Down { connection, thrown, throttled: false });
                 }
-                (Completion::Throttled { .. }, Pending::Attempt { thrown, connection }) => {
+                // A read that failed is asked again, as what found no room.
+                (
+                    Completion::Throttled { .. } | Completion::Unreadable { .. },
+                    Pending::Attempt { thrown, connection },
+                ) => {
                     crowd.reply(Down { connection, thrown, throttled: true });
                 }
                 (Completion::Collection { items, .. }, Pending::Collection { player, floor }) => {
@@ -586,7 +590,8 @@ impl Life {
                     model.is_written(position, Some(fakemon), durable);
                 }
                 (Completion::Written { position, .. }, Pending::Write) => model.is_written(position, None, durable),
-                (Completion::Spawned { .. }, Pending::Write) => {}
+                (Completion::Spawned { .. }, Pending::Write)
+                | (Completion::Unreadable { .. }, Pending::Collection { .. }) => {}
                 (completion, _) => model.violated(Claim::FirstAnswer, format!("{completion:?} answers another")),
             }
         }
