@@ -17,7 +17,6 @@ pub mod bus;
 pub mod data;
 pub mod pages;
 
-use crate::config::{LogFormat, one_line};
 use crate::log_lines::{self, LogLines};
 use crate::printed::{escaped, reader_left, stdout};
 use crate::signals;
@@ -28,6 +27,7 @@ use data::{checkpoint, export, import, index, info, verify};
 use fakemon_journal::checkpoint::is_inside;
 use fakemon_journal::group_rights;
 use fakemon_load as load;
+use fakemon_settings::{LogFormat, ServeArgs, one_line};
 use history::{explain, log, replay, timeline, trace};
 use pages::{config, incident, services};
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -53,7 +53,7 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve players and the control plane.
-    Serve(serve::ServeArgs),
+    Serve(ServeArgs),
     /// Race for fakémon over real websockets, measure, and check every answer.
     Load(load::LoadArgs),
     /// Print events as JSON lines, also beside a running server.
@@ -91,7 +91,7 @@ enum Command {
     #[command(long_about = services::PAGE, help_template = "{about}")]
     Services(services::ServicesArgs),
     /// Print the settings file with every setting, its default and its meaning.
-    #[command(after_long_help = crate::config::DOCUMENTED)]
+    #[command(after_long_help = fakemon_settings::DOCUMENTED)]
     Config,
 }
 
@@ -170,7 +170,7 @@ fn run_with(arguments: Vec<OsString>) -> Result<(), Failure> {
     let line = CommandLine::try_parse_from(arguments).map_err(Failure::Usage)?;
     let offline = !matches!(line.command, Command::Serve(_));
     if offline {
-        let _ = crate::descriptors::raise_limit(); // a large journal needs many file descriptors
+        let _ = fakemon_settings::raise_limit(); // a large journal needs many file descriptors
         start_tracing(LogFormat::Text, None, "warn").and_then(|()| interrupt::watch()).map_err(Failure::Command)?;
     }
     match line.command {

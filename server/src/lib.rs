@@ -1,4 +1,4 @@
-//! The `fakemon` binary: settings, command line, and the server, assembled from its crates.
+//! The `fakemon` binary: command line and server, assembled from its crates.
 //!
 //! The server around the engine, crates in reading order:
 //!
@@ -13,10 +13,11 @@
 //! - `fakemon_control`: the control plane on a thread of its own: it routes to the crates above, and has what is
 //!   ours: events, partners, streams, `@connections`, metrics, health, the page
 //! - `fakemon_load`: the load generator, and the living world of `serve --demo`
+//! - `fakemon_settings`: settings and flags of `serve`: tables, defaults, checks, and the options of each part
 //!
 //! Here: `log_lines`: what the process says on stderr; `signals`: what it hears; `watchdog`: whether its threads
-//! move, and it stops; `printed`: what it says on stdout; `descriptors`: who may have how many; [`config`]: settings;
-//! [`command`]: the command line, in folders by subject.
+//! move, and it stops; `printed`: what it says on stdout; [`command`]: the command
+//! line, in folders by subject.
 //!
 #![doc = include_str!("incident.md")]
 
@@ -24,6 +25,4 @@ mod printed;
 mod log_lines;
 mod signals;
 mod watchdog;
-mod descriptors;
-pub mod config;
 pub mod command;

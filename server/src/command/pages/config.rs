@@ -1,7 +1,7 @@
 //! `fakemon config`: the documented settings file, ready to be edited.
 
-use crate::config::DOCUMENTED;
 use crate::printed::stdout;
+use fakemon_settings::DOCUMENTED;
 use std::io::Write;
 
 /// Runs `fakemon config`.

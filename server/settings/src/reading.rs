@@ -1,7 +1,8 @@
 //! A settings file that cannot be read, in words for operators: which setting, on which line, what it must be. The
 //! words of the parsers are for programmers, and are translated here.
 
-use super::{ConfigError, line_at};
+use crate::error::ConfigError;
+use crate::settings_file::line_at;
 use toml::de::{DeTable, DeValue};
 
 /// Settings that are tables. A list in their place would be taken for their settings in the order of the code.
@@ -12,7 +13,7 @@ const WORDS: [(&str, &str); 2] =
     [("log.format", "`text` or `json`"), ("journal.durability", "`synced` or `unsynced`")];
 
 /// The error of a parser, located and translated.
-pub(super) fn unread(text: &str, error: &toml::de::Error) -> ConfigError {
+pub(crate) fn unread(text: &str, error: &toml::de::Error) -> ConfigError {
     let at = error.span().map_or(0, |span| span.start);
     let table = DeTable::parse(text).ok();
     let key = table.as_ref().and_then(|table| key_at(table.get_ref(), at));
@@ -25,7 +26,7 @@ fn located(text: &str, at: usize, what: &str) -> ConfigError {
 }
 
 /// Checks that tables are tables and words are words, which a parser takes in other shapes too.
-pub(super) fn check_shapes(text: &str) -> Result<(), ConfigError> {
+pub(crate) fn check_shapes(text: &str) -> Result<(), ConfigError> {
     let Ok(table) = DeTable::parse(text) else { return Ok(()) }; // refused with its own reason
     for (name, value) in table.get_ref() {
         let (name, at) = (name.get_ref().as_ref(), name.span().start);

@@ -20,19 +20,19 @@ const OUTGOING_MAX: usize = 4_096;
 
 /// The share of each part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Descriptors {
+pub struct Descriptors {
     /// Connections of players.
-    pub(crate) players: usize,
+    pub players: usize,
     /// Connections to the control plane.
-    pub(crate) control: usize,
+    pub control: usize,
     /// Connections of webhooks.
-    pub(crate) outgoing: usize,
+    pub outgoing: usize,
 }
 
 impl Descriptors {
     /// Divides the limit of the process: the engine needs `engine`, and the control plane can use up to `control`,
     /// with `extra` beside them.
-    pub(crate) fn divide(limit: usize, engine: usize, control: usize, extra: usize) -> anyhow::Result<Descriptors> {
+    pub fn divide(limit: usize, engine: usize, control: usize, extra: usize) -> anyhow::Result<Descriptors> {
         let needed = engine + OTHERS + extra;
         ensure!(
             limit >= needed + CONNECTIONS_MIN,
@@ -48,7 +48,7 @@ impl Descriptors {
 }
 
 /// Raises the soft limit to the hard limit; returns it.
-pub(crate) fn raise_limit() -> usize {
+pub fn raise_limit() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let all = Rlimit { current: limit.maximum, maximum: limit.maximum };

@@ -1,10 +1,10 @@
 //! The setting `log.level`.
 
-use super::ConfigError;
+use crate::error::ConfigError;
 
 /// Levels and `TARGET=LEVEL`s, with commas between them. `EnvFilter` takes any word for a target of which everything
 /// is logged, and of a target that there is not nothing is.
-pub(super) fn check(filter: &str) -> Result<(), ConfigError> {
+pub(crate) fn check(filter: &str) -> Result<(), ConfigError> {
     let is_level = |word: &str| {
         ["off", "error", "warn", "info", "debug", "trace"].iter().any(|level| word.eq_ignore_ascii_case(level))
     };

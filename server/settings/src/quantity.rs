@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 /// A hundred years, so that no addition to a clock overflows.
-pub(super) const TIME_MS_MAX: u64 = 36_500 * 86_400_000;
+pub(crate) const TIME_MS_MAX: u64 = 36_500 * 86_400_000;
 
 /// A span of time: a whole number and a unit, as in `10s`, `36h`, `30d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
