@@ -274,7 +274,7 @@ fn who_follows_may_begin_anywhere_and_misses_nothing() {
     }
     let mut thrown = Vec::new();
     let is_wanted = &mut |player, outcome| player == ana && outcome == Outcome::Captured;
-    let next = tail.read_wanted(Position(1), 1_000, is_wanted, &mut |seen| thrown.extend(seen.throw())).unwrap();
+    let next = tail.read_wanted(Position(1), 1_000, is_wanted, &mut |seen| thrown.extend(seen.attempt())).unwrap();
     assert_eq!((thrown.len(), next), (33, tail.end()));
     assert!(thrown.iter().all(|(player, decision)| *player == ana && decision.fakemon_id.0 % 3 == 0));
 }
@@ -432,10 +432,10 @@ fn the_archive_tells_what_happened_beside_the_engine() {
     visit.unwrap();
     let found = found.unwrap();
     assert_eq!(found.position, decision.position);
-    let Event::Attempt { player, attempt_id, outcome, species, place, .. } = found.event else { panic!("{found:?}") };
-    assert_eq!((attempt_id, outcome, place), (AttemptId(5), Outcome::Captured, sol()));
-    assert_eq!(archive.player_name(player), Some("ana"));
-    assert_eq!(archive.species_name(species), Some("sparkit"));
+    let Event::Attempt(attempt) = &found.event else { panic!("{found:?}") };
+    assert_eq!((attempt.attempt_id, attempt.outcome, attempt.place), (AttemptId(5), Outcome::Captured, sol()));
+    assert_eq!(archive.player_name(attempt.player), Some("ana"));
+    assert_eq!(archive.species_name(attempt.species), Some("sparkit"));
     assert_eq!(archive.end_position(), engine.position());
 }
 

@@ -371,14 +371,13 @@ fn searched(archive: &Archive, subject: Subject) -> Vec<Position> {
     archive
         .for_each(Position(1), &mut |recorded| {
             let about = match (&recorded.event, subject) {
-                (Event::Attempt { fakemon_id, .. }, Subject::Fakemon(id)) => *fakemon_id == id,
+                (Event::Attempt(attempt), Subject::Fakemon(id)) => attempt.fakemon_id == id,
                 (Event::Appeared { fakemon_id, .. }, Subject::Fakemon(id) | Subject::Fate(id)) => *fakemon_id == id,
-                (Event::Attempt { fakemon_id, outcome: Outcome::Captured, .. }, Subject::Fate(id)) => {
-                    *fakemon_id == id
+                (Event::Attempt(attempt), Subject::Fate(id)) => {
+                    attempt.outcome == Outcome::Captured && attempt.fakemon_id == id
                 }
-                (Event::Attempt { player, .. } | Event::PlayerNamed { player, .. }, Subject::Player(id)) => {
-                    *player == id
-                }
+                (Event::Attempt(attempt), Subject::Player(id)) => attempt.player == id,
+                (Event::PlayerNamed { player, .. }, Subject::Player(id)) => *player == id,
                 (Event::Opened { .. }, Subject::Openings) => true,
                 _ => false,
             };

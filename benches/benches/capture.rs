@@ -10,13 +10,13 @@ mod yardstick;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use fakemon_capture::commit::commit_queue::CommitQueue;
-use fakemon_capture::decision::resolve::{Rules, Throw, resolve};
+use fakemon_capture::decision::resolve::{Rules, resolve};
 use fakemon_capture::decision::turn::ClientId;
 use fakemon_capture::population::{Change, Fakemon, Population};
-use fakemon_capture::shard::{Shard, ThrowCommand};
+use fakemon_capture::shard::{AttemptCommand, Shard};
 use fakemon_engine::{Engine, Options};
 use fakemon_fbs::journal::{self, BlockHead, BlockWriter, SectionDraft};
-use fakemon_model::event::{Outcome, PlayerName};
+use fakemon_model::event::{CaptureAttempt, Outcome, PlayerName};
 use fakemon_model::ids::{AttemptId, FakemonId, PlayerId, ShardId, SpeciesId, Timestamp, Token, owner};
 use fakemon_model::species::CatchRate;
 use fakemon_sync::mailbox::Mailbox;
@@ -33,7 +33,7 @@ const THROWS: usize = 65_536;
 const GROUP: usize = 2_048;
 
 /// Attempts of a scenario, as a shard gets them, and their fakémon.
-fn prepared(scenario: Scenario) -> (Vec<Throw>, Vec<Fakemon>) {
+fn prepared(scenario: Scenario) -> (Vec<CaptureAttempt>, Vec<Fakemon>) {
     let world = World::new(1, scenario, FakemonId(1));
     let slots = scenario.shape().slots;
     let (board, mut throws) = (Board::new(slots), Throws::new(world.clone(), 0, slots));
@@ -41,7 +41,7 @@ fn prepared(scenario: Scenario) -> (Vec<Throw>, Vec<Fakemon>) {
     while prepared.len() < THROWS {
         let contender = throws.contender(1_000);
         if let Act::Throw(throw) = throws.next(contender, &board) {
-            prepared.push(Throw {
+            prepared.push(CaptureAttempt {
                 player: PlayerId(contender.0 + 1),
                 attempt_id: AttemptId(prepared.len() as u64),
                 fakemon_id: world.id(throw.nth),
@@ -62,7 +62,7 @@ fn population(fakemon: &[Fakemon]) -> Population {
 }
 
 #[inline]
-fn decide(population: &mut Population, throw: &Throw) -> Outcome {
+fn decide(population: &mut Population, throw: &CaptureAttempt) -> Outcome {
     let outcome = resolve(RULES, population.get(throw.fakemon_id), throw);
     if outcome == Outcome::Captured {
         population.apply(Change::Captured(throw.fakemon_id, throw.player));
@@ -136,7 +136,7 @@ fn hot_without_journal(criterion: &mut Criterion) {
     group.bench_function("one_core", |bencher| {
         bencher.iter(|| {
             for throw in &throws[..GROUP] {
-                let command = ThrowCommand::new(*throw, player.clone(), Token(0), 1_000, ClientId(0));
+                let command = AttemptCommand::new(*throw, player.clone(), Token(0), 1_000, ClientId(0));
                 assert!(mailbox.push(command).is_ok(), "the mailbox is emptied each time");
             }
             mailbox.take(GROUP, &mut taken);
@@ -150,7 +150,7 @@ fn hot_without_journal(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn record(throw: &Throw, outcome: Outcome) -> journal::Attempt {
+fn record(throw: &CaptureAttempt, outcome: Outcome) -> journal::Attempt {
     let outcome = journal::Outcome(outcome as u8);
     journal::Attempt::new(
         throw.attempt_id.0,

@@ -112,8 +112,9 @@ fn explain(dir: &Path, archive: &Archive) {
     for number in 0.. {
         let position = Position(1 + mix(number) % (archive.end_position().0 - 1));
         let recorded = archive.event(position).expect("a sound journal").expect("it is kept");
-        if let Event::Attempt { player, attempt_id, .. } = recorded.event {
-            let player = archive.player_name(player).expect("players have names").to_owned();
+        if let Event::Attempt(attempt) = &recorded.event {
+            let attempt_id = attempt.attempt_id;
+            let player = archive.player_name(attempt.player).expect("players have names").to_owned();
             throws.push((
                 position.to_string(),
                 EventKey::new(position, Facet::Happened).id(),

@@ -15,7 +15,7 @@ use fakemon_history::verify::Cause;
 use fakemon_history::verify::{Proof, examine, verify};
 use fakemon_journal::Link;
 use fakemon_journal::{BlockHash, Store};
-use fakemon_model::event::{Event, Outcome, PlayerName};
+use fakemon_model::event::{CaptureAttempt, DecidedAttempt, Event, Outcome, PlayerName};
 use fakemon_model::ids::{Ahead, AttemptId, FakemonId, PlayerId, Position, SpeciesId, Timestamp, Token};
 use fakemon_model::place::Place;
 use fakemon_model::species::CatchRate;
@@ -119,17 +119,15 @@ fn vanished(id: u64) -> Event {
 }
 
 fn attempt(player: u32, attempt: u64, fakemon: u64, outcome: Outcome) -> Event {
-    Event::Attempt {
+    let attempt = CaptureAttempt {
         player: PlayerId(player),
         attempt_id: AttemptId(attempt),
         fakemon_id: FakemonId(fakemon),
-        species: SpeciesId(0),
         place: SPOT,
-        outcome,
         received_at: Timestamp(5),
-        queued_at: Timestamp(6),
-        decided_at: Timestamp(7),
-    }
+    };
+    let (queued_after_ns, decided_after_ns) = (1, 2);
+    Event::Attempt(DecidedAttempt { attempt, outcome, species: SpeciesId(0), queued_after_ns, decided_after_ns })
 }
 
 fn beginning() -> Vec<Event> {

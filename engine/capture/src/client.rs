@@ -5,18 +5,17 @@ use crate::archive_reader::{Question, Request};
 use crate::command::{Attempt, Completion, Firing, Spawn, SpawnError, Stages, SubmitError, Throttled};
 use crate::commit::commit_queue::{Name, NoPlace};
 use crate::completion_queue::{CompletionQueue, Release, decision};
-use crate::decision::record::short_ns;
-use crate::decision::resolve::Throw;
+use crate::decision::record::{put_record, short_ns};
 use crate::decision::turn::{Answer, AnswerBody, Turn};
 use crate::metrics::ThrowFigures;
 use crate::player::{Claim, Player, Waiter};
 use crate::population::{Fakemon, StateHash};
-use crate::shard::{ThrowCommand, WorldCommand};
+use crate::shard::{AttemptCommand, WorldCommand};
 use crate::shared::Shared;
-use fakemon_fbs::journal::{Changed, Put, SectionDraft};
+use fakemon_fbs::journal::{Changed, SectionDraft};
 use fakemon_model::authorship;
-use fakemon_model::event::{Decision, PlayerName};
-use fakemon_model::ids::{AttemptId, FakemonId, Position, Timestamp, Token, owner};
+use fakemon_model::event::{CaptureAttempt, Decision, PlayerName, Put};
+use fakemon_model::ids::{Ahead, AttemptId, FakemonId, Position, Timestamp, Token, owner};
 use fakemon_model::limits::{CLIENT_IN_FLIGHT_MAX, LIFETIME_S_MAX, PUT_BYTES_MAX, PUT_EVENTS_MAX, SNAPSHOT_LAG_MAX};
 use fakemon_model::place::Place;
 use fakemon_resource::resource::Change;
@@ -130,9 +129,9 @@ impl Client {
         let Attempt { player, attempt_id, fakemon_id, place, received_at } = attempt;
         let queued_at = self.shared.clock.now();
         let received_at = received_at.min(queued_at); // clamp: an attempt cannot be received after it is queued
-        let throw = Throw { player: player.id(), attempt_id, fakemon_id, place, received_at };
+        let attempt = CaptureAttempt { player: player.id(), attempt_id, fakemon_id, place, received_at };
         let queued_after_ns = short_ns(received_at, queued_at);
-        let command = ThrowCommand::new(throw, player, token, queued_after_ns, self.outbox.id);
+        let command = AttemptCommand::new(attempt, player, token, queued_after_ns, self.outbox.id);
         if let Err(command) = self.shared.doors[shard].throws.push(command) {
             command.player.unclaim(attempt_id);
             self.figures.throttled += 1;
@@ -213,7 +212,7 @@ impl Client {
     pub fn tell(&mut self, token: Token, events: Vec<NewEvent>) -> Result<(), SubmitError> {
         let (now, wall) = (self.shared.clock.now(), self.shared.clock.wall_now());
         let mut section = SectionDraft::default();
-        events.into_iter().for_each(|event| section.push_put(event.record(now, wall)));
+        events.into_iter().for_each(|event| section.push_put(put_record(event.put(now, wall), Ahead::default())));
         self.write(Turn::of_writes(section, StateHash::default(), self.outbox.id, token))
     }
 
@@ -255,7 +254,8 @@ impl Client {
         let (now, wall) = (self.shared.clock.now(), self.shared.clock.wall_now());
         let (mut section, mut facts, mut changes) = (SectionDraft::default(), StateHash::default(), Vec::new());
         for Firing { schedule, event, ends } in firings {
-            section.push_put(Put { schedule: schedule.clone(), ..event.clone().record(now, wall) });
+            let put = Put { schedule: schedule.clone(), ..event.clone().put(now, wall) };
+            section.push_put(put_record(put, Ahead::default()));
             if let Some(change) = ends {
                 let (key, value) = change.record();
                 facts.add(StateHash::changed(&key, value.as_deref()));
@@ -378,14 +378,13 @@ impl Client {
     ) -> Option<Completion> {
         let Answer { offset, token, body } = answer;
         match body {
-            AnswerBody::Thrown { decided, player } => {
+            AnswerBody::Decided { decided, player } => {
                 let decision: Decision = decision(&decided, first, offset);
                 player.answer(decision, archived);
-                let received_at = decided.throw.received_at;
                 let stages = Stages {
-                    received_at,
-                    queued_at: received_at.plus_ns(decided.queued_after_ns.into()),
-                    decided_at: received_at.plus_ns(decided.decided_after_ns.into()),
+                    received_at: decided.received_at,
+                    queued_at: decided.queued_at(),
+                    decided_at: decided.decided_at(),
                     durable_at,
                 };
                 self.figures.record(decision.outcome, &stages);

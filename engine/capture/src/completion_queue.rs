@@ -3,7 +3,7 @@
 
 use crate::decision::turn::{Answer, AnswerBody, ClientId};
 use crossbeam::queue::SegQueue;
-use fakemon_model::event::{Caught, Decision};
+use fakemon_model::event::{Caught, DecidedAttempt, Decision};
 use fakemon_model::ids::{AttemptId, FakemonId, Position, Timestamp, Token};
 use fakemon_sync::notify::Notify;
 use parking_lot::RwLock;
@@ -56,7 +56,7 @@ impl CompletionQueue {
             };
             self.owed.fetch_sub(answers.len(), Ordering::SeqCst);
             for answer in answers {
-                if let AnswerBody::Thrown { decided, player } = answer.body {
+                if let AnswerBody::Decided { decided, player } = answer.body {
                     player.answer(decision(&decided, first, answer.offset), archived);
                 }
             }
@@ -130,10 +130,10 @@ impl Outboxes {
 
 /// The answer that a player gets.
 #[inline]
-pub fn decision(decided: &crate::decision::record::DecidedThrow, first: Position, offset: u32) -> Decision {
+pub fn decision(decided: &DecidedAttempt, first: Position, offset: u32) -> Decision {
     Decision {
-        attempt_id: decided.throw.attempt_id,
-        fakemon_id: decided.throw.fakemon_id,
+        attempt_id: decided.attempt_id,
+        fakemon_id: decided.fakemon_id,
         outcome: decided.outcome,
         position: Position(first.0 + u64::from(offset)),
     }

@@ -3,7 +3,7 @@
 
 use crate::commit::commit_queue::{CommitQueue, NoPlace, Place};
 use crate::options::OpenError;
-use crate::shard::{Shard, ThrowCommand, WorldCommand};
+use crate::shard::{AttemptCommand, Shard, WorldCommand};
 use fakemon_model::ids::ShardId;
 use fakemon_model::limits::{MAILBOX_THROWS, MAILBOX_WORLD, TURN_THROWS_MAX, TURN_WORLD_MAX};
 use fakemon_sync::clock::Clock;
@@ -36,7 +36,7 @@ const RINGS_BYTES: u64 = 64 << 20;
 
 /// The way into a shard.
 pub struct ShardInbox {
-    pub throws: Mailbox<ThrowCommand>,
+    pub throws: Mailbox<AttemptCommand>,
     pub world: Mailbox<WorldCommand>,
     stop: AtomicBool,
 }

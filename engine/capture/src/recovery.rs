@@ -5,7 +5,7 @@ pub mod snapshot; // rows that make the next start short
 
 use crate::commit::commit_queue::{CommitQueue, Name};
 use crate::completion_queue::decision;
-use crate::decision::record::{self, DecidedThrow};
+use crate::decision::record;
 use crate::decision::resolve::Rules;
 use crate::options::Options;
 use crate::player::{IdRanges, Player, Registry};
@@ -150,8 +150,8 @@ impl Recovered {
         }
         match event {
             Event::Attempt(attempt) => {
-                let decided = DecidedThrow::read(attempt);
-                let player = players.get(&decided.throw.player);
+                let decided = record::attempt(attempt);
+                let player = players.get(&decided.player);
                 let player = player.ok_or_else(|| ReadError::corrupt(position, "its player was never named"))?;
                 let decision: Decision = decision(&decided, position, 0);
                 player.restore(decision);

@@ -10,29 +10,35 @@ mod interleavings;
 
 use crate::command::SpawnError;
 use crate::commit::commit_queue::Place;
-use crate::decision::record::{DecidedThrow, appeared_record, short_ns, vanished_record};
-use crate::decision::resolve::{Rules, Throw, resolve};
+use crate::decision::record::{appeared_record, attempt_record, facts_of_attempt, short_ns, vanished_record};
+use crate::decision::resolve::{Rules, resolve};
 use crate::decision::turn::{Answer, AnswerBody, Capture, ClientId, Turn};
 use crate::player::Player;
 use crate::population::{Change, Fakemon, Fate, Population, StateHash};
 use fakemon_fbs::snapshot::Caught;
-use fakemon_model::event::Outcome;
+use fakemon_model::event::{CaptureAttempt, DecidedAttempt, Outcome};
 use fakemon_model::ids::{FakemonId, ShardId, Timestamp, Token};
 
 /// An attempt on its way to its shard.
-pub struct ThrowCommand {
-    pub throw: Throw,
+pub struct AttemptCommand {
+    pub attempt: CaptureAttempt,
     pub player: Player,
     pub token: Token,
     pub queued_after_ns: u32,
     pub client: ClientId,
 }
 
-impl ThrowCommand {
+impl AttemptCommand {
     /// An attempt of `player` that was queued this many nanoseconds after it was received; `client` gets the answer
     /// under `token`.
-    pub fn new(throw: Throw, player: Player, token: Token, queued_after_ns: u32, client: ClientId) -> ThrowCommand {
-        ThrowCommand { throw, player, token, queued_after_ns, client }
+    pub fn new(
+        attempt: CaptureAttempt,
+        player: Player,
+        token: Token,
+        queued_after_ns: u32,
+        client: ClientId,
+    ) -> AttemptCommand {
+        AttemptCommand { attempt, player, token, queued_after_ns, client }
     }
 }
 
@@ -61,16 +67,16 @@ impl Shard {
 
     /// Decides attempts in their order, all at the same moment, and hands them over to the journal; returns the
     /// number of events.
-    pub fn decide(&mut self, place: Place<'_>, throws: &mut Vec<ThrowCommand>, now: Timestamp) -> usize {
-        let mut turn = self.turn(throws.len());
-        for command in throws.drain(..) {
-            self.decide_throw(command, now, &mut turn);
+    pub fn decide(&mut self, place: Place<'_>, attempts: &mut Vec<AttemptCommand>, now: Timestamp) -> usize {
+        let mut turn = self.turn(attempts.len());
+        for command in attempts.drain(..) {
+            self.decide_attempt(command, now, &mut turn);
         }
         self.hand_over(place, turn)
     }
 
-    fn turn(&self, throws: usize) -> Turn {
-        Turn::of_shard(self.id, self.turns, throws)
+    fn turn(&self, attempts: usize) -> Turn {
+        Turn::of_shard(self.id, self.turns, attempts)
     }
 
     /// Gives the place back if nothing was decided.
@@ -84,23 +90,23 @@ impl Shard {
     }
 
     #[inline]
-    fn decide_throw(&mut self, command: ThrowCommand, now: Timestamp, turn: &mut Turn) {
-        let ThrowCommand { throw, player, token, queued_after_ns, client } = command;
-        let target = self.population.get(throw.fakemon_id);
-        let outcome = resolve(self.rules, target, &throw);
+    fn decide_attempt(&mut self, command: AttemptCommand, now: Timestamp, turn: &mut Turn) {
+        let AttemptCommand { attempt, player, token, queued_after_ns, client } = command;
+        let target = self.population.get(attempt.fakemon_id);
+        let outcome = resolve(self.rules, target, &attempt);
         let species = target.map_or(fakemon_model::ids::SpeciesId::UNKNOWN, |fakemon| fakemon.species);
-        let decided_after_ns = short_ns(throw.received_at, now);
-        let decided = DecidedThrow { throw, outcome, species, queued_after_ns, decided_after_ns };
+        let decided_after_ns = short_ns(attempt.received_at, now);
+        let decided = DecidedAttempt { attempt, outcome, species, queued_after_ns, decided_after_ns };
         let offset = turn.next_offset();
         if outcome == Outcome::Captured {
-            self.population.apply(Change::Captured(throw.fakemon_id, throw.player));
-            let captured_at = throw.received_at.plus_ns(decided_after_ns.into());
-            let caught = Caught::new(throw.fakemon_id.0, captured_at.0, species.0);
-            turn.captures.push(Capture { offset, player: throw.player.0, caught });
+            self.population.apply(Change::Captured(attempt.fakemon_id, attempt.player));
+            let captured_at = decided.decided_at();
+            let caught = Caught::new(attempt.fakemon_id.0, captured_at.0, species.0);
+            turn.captures.push(Capture { offset, player: attempt.player.0, caught });
         }
-        turn.facts.add(decided.facts());
-        turn.section.push_attempt(decided.record());
-        turn.answer(client, Answer { offset, token, body: AnswerBody::Thrown { decided, player } });
+        turn.facts.add(facts_of_attempt(&decided));
+        turn.section.push_attempt(attempt_record(&decided));
+        turn.answer(client, Answer { offset, token, body: AnswerBody::Decided { decided, player } });
     }
 
     /// Makes fakémon appear and vanish, and hands the turn over to the journal; returns the number of events.

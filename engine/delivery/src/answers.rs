@@ -58,8 +58,8 @@ impl Answers {
             return;
         }
         match event {
-            Event::Attempt { player, .. } => {
-                if let Some(lanes) = self.by_player.get(player) {
+            Event::Attempt(attempt) => {
+                if let Some(lanes) = self.by_player.get(&attempt.player) {
                     gather(&mut self.gathered, lanes, position, at);
                 }
             }

@@ -119,10 +119,10 @@ impl Command {
                         vanishes_at.ns_since(*at) == lifetime_s.saturating_mul(1_000_000_000)
                     })
             }
-            (
-                Command::Attempt { player: name, attempt_id, fakemon_id, place },
-                Event::Attempt { attempt_id: id, fakemon_id: aim, place: from, .. },
-            ) => player == Some(name.as_str()) && attempt_id == id && fakemon_id == aim && place == from,
+            (Command::Attempt { player: name, attempt_id, fakemon_id, place }, Event::Attempt(done)) => {
+                let is_same = (done.attempt_id, done.fakemon_id, done.place) == (*attempt_id, *fakemon_id, *place);
+                player == Some(name.as_str()) && is_same
+            }
             _ => false,
         }
     }

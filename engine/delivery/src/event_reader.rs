@@ -142,7 +142,7 @@ pub fn told<'a>(
 
 /// The keys of a record: two for an attempt, one for every other event.
 pub fn keys_of(position: Position, event: &Event) -> impl Iterator<Item = EventKey> + use<> {
-    let attempt = matches!(event, Event::Attempt { .. }).then_some(Facet::Attempt);
+    let attempt = matches!(event, Event::Attempt(_)).then_some(Facet::Attempt);
     attempt.into_iter().chain([Facet::Happened]).map(move |facet| EventKey::new(position, facet))
 }
 

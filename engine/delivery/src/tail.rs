@@ -5,7 +5,7 @@ use fakemon_capture::decision::record;
 use fakemon_fbs::journal::Event as Record;
 use fakemon_journal::{Progress, ReadError};
 use fakemon_model::envelope::{EventKey, Facet, Told, bus, kind};
-use fakemon_model::event::{Decision, Event, Outcome, PlayerName};
+use fakemon_model::event::{CaptureAttempt, Decision, Event, Outcome, PlayerName};
 use fakemon_model::ids::{PlayerId, Position, ShardId, Timestamp};
 use serde::Deserialize;
 use std::ops::ControlFlow;
@@ -139,7 +139,7 @@ impl Seen<'_> {
     /// For an attempt, the event that it was made: its envelope as JSON.
     pub fn attempt_json(&self) -> Option<String> {
         let attempt = Told { facet: Facet::Attempt, ..self.told };
-        matches!(self.told.event, Event::Attempt { .. }).then(|| self.events.json(&attempt))
+        matches!(self.told.event, Event::Attempt(_)).then(|| self.events.json(&attempt))
     }
 
     /// The envelope as JSON.
@@ -149,9 +149,10 @@ impl Seen<'_> {
 
     /// For an attempt, the player and the decision.
     #[inline]
-    pub fn throw(&self) -> Option<(PlayerId, Decision)> {
-        let Event::Attempt { player, attempt_id, fakemon_id, outcome, .. } = *self.told.event else { return None };
-        Some((player, Decision { attempt_id, fakemon_id, outcome, position: self.told.position }))
+    pub fn attempt(&self) -> Option<(PlayerId, Decision)> {
+        let Event::Attempt(decided) = self.told.event else { return None };
+        let CaptureAttempt { player, attempt_id, fakemon_id, .. } = decided.attempt;
+        Some((player, Decision { attempt_id, fakemon_id, outcome: decided.outcome, position: self.told.position }))
     }
 
     /// The player that it is about.
@@ -161,7 +162,7 @@ impl Seen<'_> {
             player: String,
         }
         match self.told.event {
-            Event::Attempt { player, .. } => self.events.player(*player),
+            Event::Attempt(attempt) => self.events.player(attempt.player),
             Event::PlayerNamed { name, .. } => PlayerName::new(name).ok(),
             Event::Put(put) if put.detail.contains("\"player\"") => {
                 let detail = serde_json::from_str::<Detail>(&put.detail).ok()?;

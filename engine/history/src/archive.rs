@@ -522,7 +522,7 @@ impl Archive {
         let (from, mut found, mut failed) = (self.snapshot_to, None, None);
         self.positions(Subject::Player(player), from, self.end, &mut |position| {
             match self.event(position) {
-                Ok(Some(Recorded { event: Event::Attempt { attempt_id, .. }, .. })) if attempt_id == attempt => {
+                Ok(Some(Recorded { event: Event::Attempt(decided), .. })) if decided.attempt_id == attempt => {
                     found = Some(position);
                 }
                 Ok(_) => return ControlFlow::Continue(()),

@@ -3,42 +3,35 @@
 //! Everything is read, nothing is guessed: what the journal does not say is `None`.
 
 use crate::archive::{Archive, Group, Opened, Recorded};
-use fakemon_capture::decision::resolve::{Throw, roll};
+use fakemon_capture::decision::resolve::roll;
 use fakemon_delivery::Delivery;
 use fakemon_delivery::commands::{self, Command};
 use fakemon_journal::ReadError;
 use fakemon_journal::index::Subject;
 use fakemon_model::envelope::{EventKey, Facet};
-use fakemon_model::event::{Event, Outcome};
-use fakemon_model::ids::{AttemptId, FakemonId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
+use fakemon_model::event::{CaptureAttempt, DecidedAttempt, Event, Outcome};
+use fakemon_model::ids::{Position, ShardId, SpeciesId, Timestamp};
 use fakemon_model::place::Place;
 use fakemon_model::species::CatchRate;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Deref};
 
-/// A throw and the stages that it passed, all on one clock.
+/// An attempt in the journal; all its times are by one clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Attempt {
+pub struct RecordedAttempt {
     /// Its place in the journal.
     pub position: Position,
-    pub player: PlayerId,
-    /// The player's name for it.
-    pub attempt_id: AttemptId,
-    /// The fakémon it was aimed at.
-    pub fakemon_id: FakemonId,
-    /// The species of that fakémon.
-    pub species: SpeciesId,
-    /// Where the player stood.
-    pub place: Place,
-    /// How it ended.
-    pub outcome: Outcome,
     /// The shard that decided it.
     pub shard: ShardId,
-    /// When it was read from the socket.
-    pub received_at: Timestamp,
-    /// When it entered the mailbox of its shard.
-    pub queued_at: Timestamp,
-    /// When it was decided.
-    pub decided_at: Timestamp,
+    /// The attempt, and how it ended.
+    pub decided: DecidedAttempt,
+}
+
+impl Deref for RecordedAttempt {
+    type Target = DecidedAttempt;
+
+    fn deref(&self) -> &DecidedAttempt {
+        &self.decided
+    }
 }
 
 /// What is known of the fakémon at the moment of the attempt.
@@ -87,7 +80,7 @@ pub enum Order {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Winner {
     /// The other attempt.
-    pub attempt: Attempt,
+    pub attempt: RecordedAttempt,
     /// Why it came first.
     pub order: Order,
 }
@@ -103,7 +96,7 @@ pub struct Durable {
 /// The whole story.
 #[derive(Clone, Debug)]
 pub struct Story {
-    pub attempt: Attempt,
+    pub attempt: RecordedAttempt,
     /// How it became durable.
     pub durable: Durable,
     /// The settings that decided; none if retention deleted the opening.
@@ -117,9 +110,9 @@ pub struct Story {
     /// The attempt that caught the fakémon, if this one came too late for it.
     pub winner: Option<Winner>,
     /// The attempt that caught the fakémon, if it was decided after this one.
-    pub captured_later: Option<Attempt>,
+    pub captured_later: Option<RecordedAttempt>,
     /// If this one won: the next attempt at the same fakémon that found it taken.
-    pub runner_up: Option<Attempt>,
+    pub runner_up: Option<RecordedAttempt>,
     /// What rules made of it; none if the journal does not reach back far enough to know the rules of then.
     pub deliveries: Option<Vec<Delivery>>,
 }
@@ -190,35 +183,9 @@ pub fn explain(archive: &Archive, position: Position) -> Result<Story, ExplainEr
 }
 
 /// The attempt in a record, if it is one.
-pub fn attempt(recorded: &Recorded) -> Option<Attempt> {
-    let Event::Attempt {
-        player,
-        attempt_id,
-        fakemon_id,
-        species,
-        place,
-        outcome,
-        received_at,
-        queued_at,
-        decided_at,
-    } = recorded.event
-    else {
-        return None;
-    };
-    let (position, shard) = (recorded.position, recorded.shard);
-    Some(Attempt {
-        position,
-        player,
-        attempt_id,
-        fakemon_id,
-        species,
-        place,
-        outcome,
-        shard,
-        received_at,
-        queued_at,
-        decided_at,
-    })
+pub fn attempt(recorded: &Recorded) -> Option<RecordedAttempt> {
+    let Event::Attempt(decided) = recorded.event else { return None };
+    Some(RecordedAttempt { position: recorded.position, shard: recorded.shard, decided })
 }
 
 /// Where the attempt that an event asks for was answered; none if it asks for none, or has no answer yet.
@@ -238,16 +205,14 @@ pub(crate) fn read_command(archive: &Archive, recorded: &Recorded) -> Option<Com
     commands::is_command(&recorded.event).then(|| Command::read(&archive.envelope(recorded, key), key).ok())?
 }
 
-fn rolled(world_seed: u64, attempt: &Attempt, catch_rate: CatchRate) -> Roll {
-    let Attempt { player, attempt_id, fakemon_id, place, received_at, .. } = *attempt;
-    let throw = Throw { player, attempt_id, fakemon_id, place, received_at };
-    Roll { rolled: roll(world_seed, &throw), threshold: catch_rate.basis_points() }
+fn rolled(world_seed: u64, attempt: &CaptureAttempt, catch_rate: CatchRate) -> Roll {
+    Roll { rolled: roll(world_seed, attempt), threshold: catch_rate.basis_points() }
 }
 
-fn order(winner: &Attempt, other: &Attempt) -> Order {
+fn order(winner: &DecidedAttempt, other: &DecidedAttempt) -> Order {
     if winner.received_at < other.received_at {
         Order::Received
-    } else if winner.queued_at < other.queued_at {
+    } else if winner.queued_at() < other.queued_at() {
         Order::Queued
     } else {
         Order::Mailbox
@@ -259,13 +224,13 @@ fn order(winner: &Attempt, other: &Attempt) -> Order {
 struct History {
     target: Option<Target>,
     /// The capture, if there was one.
-    winner: Option<Attempt>,
+    winner: Option<RecordedAttempt>,
     /// The next attempt after this one, if this one is the capture.
-    runner_up: Option<Attempt>,
+    runner_up: Option<RecordedAttempt>,
 }
 
 impl History {
-    fn of(archive: &Archive, attempt: &Attempt) -> Result<History, ReadError> {
+    fn of(archive: &Archive, attempt: &RecordedAttempt) -> Result<History, ReadError> {
         let (fakemon, end) = (attempt.fakemon_id, archive.end_position());
         let mut history = History::default();
         let (mut decisive, mut vanished) = (Vec::new(), None);

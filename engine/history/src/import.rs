@@ -161,7 +161,9 @@ impl<L: BufRead> Importer<L> {
                     format!("it is position {position} of shard {from}, but {next} of {shard} must stand here");
                 return Err(self.lines.wrong(what));
             }
-            if let Event::Attempt { player: PlayerId(0 | u32::MAX), .. } = event {
+            if let Event::Attempt(attempt) = &event
+                && matches!(attempt.player, PlayerId(0 | u32::MAX))
+            {
                 return Err(self.lines.wrong("no player has this number"));
             }
             record::draft(&mut section, &event, ahead);

@@ -45,7 +45,7 @@ pub const FORMAT: u32 = 1;
 /// The word for the kind of an event in these lines.
 pub fn kind(event: &Event) -> &'static str {
     match event {
-        Event::Attempt { .. } => "attempt",
+        Event::Attempt(_) => "attempt",
         Event::Appeared { .. } => "appeared",
         Event::Vanished { .. } => "vanished",
         Event::PlayerNamed { .. } => "player_named",

@@ -265,7 +265,7 @@ fn beginning(event: &Record<'_>) -> Option<Timestamp> {
 pub fn received_at(archive: &Archive, position: Position) -> Result<Option<Timestamp>, ReadError> {
     let recorded = archive.event(position)?;
     Ok(recorded.map(|recorded| match recorded.event {
-        Event::Attempt { received_at, .. } => received_at,
+        Event::Attempt(attempt) => attempt.received_at,
         Event::Appeared { at, .. }
         | Event::Vanished { at, .. }
         | Event::Opened { at, .. }

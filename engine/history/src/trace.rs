@@ -106,7 +106,7 @@ fn first_cause(archive: &Archive, mut recorded: Recorded) -> Result<Recorded, Re
             Event::Put(put) => put.cause,
             Event::Appeared { fakemon_id, .. } => commands::spawned_by(*fakemon_id)
                 .map_or_else(|| ordered(archive, &recorded), |above| Ok(Some(above)))?,
-            Event::Attempt { .. } => ordered(archive, &recorded)?,
+            Event::Attempt(_) => ordered(archive, &recorded)?,
             _ => None,
         };
         let Some(above) = above.filter(|above| *above < recorded.position) else { break };
@@ -144,7 +144,7 @@ fn ordered(archive: &Archive, done: &Recorded) -> Result<Option<Position>, ReadE
 fn led_to(archive: &Archive, command: &Command, done: &Event) -> bool {
     match done {
         Event::Appeared { species, .. } => command.leads_to(done, None, archive.species_name(*species)),
-        Event::Attempt { player, .. } => command.leads_to(done, archive.player_name(*player), None),
+        Event::Attempt(attempt) => command.leads_to(done, archive.player_name(attempt.player), None),
         _ => false,
     }
 }
@@ -205,7 +205,7 @@ impl Tree<'_> {
     /// The direct effects of an event, in the order of the journal.
     fn below(&self, recorded: &Recorded) -> Result<Vec<(Position, Relation)>, ReadError> {
         let position = recorded.position;
-        if !matches!(recorded.event, Event::Put(_) | Event::Attempt { .. } | Event::Appeared { .. }) {
+        if !matches!(recorded.event, Event::Put(_) | Event::Attempt(_) | Event::Appeared { .. }) {
             return Ok(Vec::new());
         }
         let (mut below, end) = (Vec::new(), self.archive.end_position());
@@ -282,7 +282,7 @@ impl Node {
     /// When it was received or decided, and when it was on the disk as far as that is known.
     fn time(&self) -> (Timestamp, Timestamp) {
         let from = match &self.recorded.event {
-            Event::Attempt { received_at, .. } => *received_at,
+            Event::Attempt(attempt) => attempt.received_at,
             Event::Appeared { at, .. } | Event::Vanished { at, .. } | Event::Opened { at, .. } => *at,
             Event::Put(put) => put.at,
             Event::Changed { at, .. } => *at,
@@ -316,9 +316,9 @@ impl Node {
         };
         if let Some(attempt) = attempt {
             let committed = self.recorded.committed_at;
-            part("queue", attempt.received_at, attempt.queued_at, Vec::new());
-            part("decide", attempt.queued_at, attempt.decided_at, Vec::new());
-            part("gather", attempt.decided_at, committed, Vec::new());
+            part("queue", attempt.received_at, attempt.queued_at(), Vec::new());
+            part("decide", attempt.queued_at(), attempt.decided_at(), Vec::new());
+            part("gather", attempt.decided_at(), committed, Vec::new());
             part("sync", committed, to, Vec::new());
         }
         for delivery in self.deliveries.iter().flatten() {

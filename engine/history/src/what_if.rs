@@ -3,11 +3,11 @@
 
 use crate::archive::Archive;
 use crate::state_at::{Moment, MomentError, Watch};
-use fakemon_capture::decision::record::{self, DecidedThrow};
-use fakemon_capture::decision::resolve::{Rules, Throw, resolve};
+use fakemon_capture::decision::record;
+use fakemon_capture::decision::resolve::{Rules, resolve};
 use fakemon_capture::population::{Change, Fakemon, Fate, Population};
 use fakemon_fbs::journal::Event;
-use fakemon_model::event::Outcome;
+use fakemon_model::event::{CaptureAttempt, DecidedAttempt, Outcome};
 use fakemon_model::ids::{AttemptId, FakemonId, PlayerId, Position, SpeciesId, Timestamp};
 use fakemon_model::species::CatchRate;
 use hashbrown::HashMap;
@@ -156,7 +156,7 @@ pub fn what_if(
 /// What happens next in time: attempts and changes of the world in one order.
 #[derive(Clone, Copy)]
 enum Next {
-    Throw(DecidedThrow),
+    Attempt(DecidedAttempt),
     Change(Change),
     Rules(Rules),
 }
@@ -230,7 +230,7 @@ impl<'s> World<'s> {
     fn take_in(&mut self, position: Position, event: &Event<'_>) {
         let received = self.settings.arrival == Arrival::AsReceived;
         let next = match event {
-            Event::Attempt(attempt) => Next::Throw(DecidedThrow::read(attempt)),
+            Event::Attempt(attempt) => Next::Attempt(record::attempt(attempt)),
             Event::Opened(opened) => {
                 let rules = Rules { world_seed: opened.world_seed, reach_mm: opened.reach_mm };
                 Next::Rules(self.settings.rules(rules))
@@ -241,7 +241,7 @@ impl<'s> World<'s> {
             },
         };
         let at = match &next {
-            Next::Throw(decided) if received => decided.throw.received_at,
+            Next::Attempt(decided) if received => decided.received_at,
             _ => record::at(event).unwrap_or_default(),
         };
         if received {
@@ -260,7 +260,7 @@ impl<'s> World<'s> {
 
     fn happen(&mut self, position: Position, next: Next) {
         match next {
-            Next::Throw(decided) => self.decide(position, &decided),
+            Next::Attempt(decided) => self.decide(position, &decided),
             Next::Rules(rules) => self.rules = rules,
             Next::Change(Change::Appeared(fakemon)) => {
                 self.population.apply(Change::Appeared(self.settings.changed(fakemon)));
@@ -275,28 +275,28 @@ impl<'s> World<'s> {
         }
     }
 
-    fn decide(&mut self, position: Position, decided: &DecidedThrow) {
-        let (throw, was) = (&decided.throw, decided.outcome);
-        let would_be = match self.may_throw(throw.player, throw.received_at) {
-            true => Some(resolve(self.rules, self.population.get(throw.fakemon_id), throw)),
+    fn decide(&mut self, position: Position, decided: &DecidedAttempt) {
+        let (attempt, was) = (&decided.attempt, decided.outcome);
+        let would_be = match self.may_attempt(attempt.player, attempt.received_at) {
+            true => Some(resolve(self.rules, self.population.get(attempt.fakemon_id), attempt)),
             false => None,
         };
         self.comparison.throws += 1;
         *self.comparison.endings.entry((was, would_be)).or_default() += 1;
         if was == Outcome::Captured {
-            self.winners.entry(throw.fakemon_id).or_default().was = Some((throw.player, position));
+            self.winners.entry(attempt.fakemon_id).or_default().was = Some((attempt.player, position));
         }
-        if would_be == Some(Outcome::Captured) && !matches!(throw.player, PlayerId(0 | u32::MAX)) {
-            self.population.apply(Change::Captured(throw.fakemon_id, throw.player));
-            self.winners.entry(throw.fakemon_id).or_default().would_be = Some((throw.player, position));
+        if would_be == Some(Outcome::Captured) && !matches!(attempt.player, PlayerId(0 | u32::MAX)) {
+            self.population.apply(Change::Captured(attempt.fakemon_id, attempt.player));
+            self.winners.entry(attempt.fakemon_id).or_default().would_be = Some((attempt.player, position));
         }
         if Some(was) != would_be && self.comparison.differs.len() < TOLD_MAX {
-            let Throw { player, attempt_id, fakemon_id, .. } = *throw;
+            let CaptureAttempt { player, attempt_id, fakemon_id, .. } = *attempt;
             self.comparison.differs.push(Differs { position, player, attempt_id, fakemon_id, was, would_be });
         }
     }
 
-    fn may_throw(&mut self, player: PlayerId, at: Timestamp) -> bool {
+    fn may_attempt(&mut self, player: PlayerId, at: Timestamp) -> bool {
         let Some(per_s) = self.settings.throws_per_s else { return true };
         let step = 1_000_000_000 / u64::from(per_s.max(1));
         let earned = self.earned_until_ns.entry(player).or_default();

@@ -12,7 +12,7 @@
 //! ```
 
 use crate::authorship::{OURS, SPAWN};
-use crate::event::{Event, Outcome};
+use crate::event::{DecidedAttempt, Event, Outcome};
 pub use crate::ids::{EventKey, Facet};
 use crate::ids::{PlayerId, Position, ShardId, SpeciesId, Timestamp, WHOLE_SECONDS};
 use crate::place::Place;
@@ -58,7 +58,7 @@ pub fn bus(event: &Event) -> &str {
     match event {
         Event::Put(put) => &put.bus,
         Event::Opened { .. } | Event::Changed { .. } => DEFAULT_BUS,
-        Event::Attempt { .. }
+        Event::Attempt(_)
         | Event::Appeared { .. }
         | Event::Vanished { .. }
         | Event::PlayerNamed { .. }
@@ -69,9 +69,11 @@ pub fn bus(event: &Event) -> &str {
 /// The source and the detail-type of an event.
 pub fn kind(event: &Event, facet: Facet) -> (&str, &str) {
     match event {
-        Event::Attempt { .. } if facet == Facet::Attempt => (SOURCE_CAPTURE, "fakemon.capture_attempt"),
-        Event::Attempt { outcome: Outcome::Captured, .. } => (SOURCE_CAPTURE, "fakemon.capture_succeeded"),
-        Event::Attempt { .. } => (SOURCE_CAPTURE, "fakemon.capture_failed"),
+        Event::Attempt(_) if facet == Facet::Attempt => (SOURCE_CAPTURE, "fakemon.capture_attempt"),
+        Event::Attempt(attempt) if attempt.outcome == Outcome::Captured => {
+            (SOURCE_CAPTURE, "fakemon.capture_succeeded")
+        }
+        Event::Attempt(_) => (SOURCE_CAPTURE, "fakemon.capture_failed"),
         Event::PlayerNamed { .. } => (SOURCE_CAPTURE, "fakemon.player_named"),
         Event::Appeared { .. } => (SOURCE_WORLD, "fakemon.appeared"),
         Event::Vanished { .. } => (SOURCE_WORLD, "fakemon.vanished"),
@@ -208,16 +210,16 @@ impl Told<'_> {
         species_name: impl Fn(SpeciesId) -> Option<S>,
     ) {
         match event {
-            Event::Attempt { player, attempt_id, fakemon_id, species, place, outcome, .. } => {
-                detail.display("attempt_id", Quoted(attempt_id));
-                detail.name("player", player_name(*player));
-                detail.display("fakemon_id", Quoted(fakemon_id));
+            Event::Attempt(attempt) => {
+                detail.display("attempt_id", Quoted(attempt.attempt_id));
+                detail.name("player", player_name(attempt.player));
+                detail.display("fakemon_id", Quoted(attempt.fakemon_id));
                 if self.facet == Facet::Happened {
-                    detail.name("species", species_name(*species));
+                    detail.name("species", species_name(attempt.species));
                 }
-                detail.place(*place);
-                self.write_stages(detail, event);
-                match (self.facet, outcome) {
+                detail.place(attempt.place);
+                self.write_stages(detail, attempt);
+                match (self.facet, attempt.outcome) {
                     (Facet::Attempt, _) | (Facet::Happened, Outcome::Captured) => {}
                     (Facet::Happened, failed) => detail.text("reason", failed.name()),
                 }
@@ -262,14 +264,13 @@ impl Told<'_> {
     }
 
     /// Writes when the attempt passed each stage; the event that it was made has only `received_at`.
-    fn write_stages(&self, detail: &mut Members<'_>, event: &Event) {
-        let Event::Attempt { outcome, received_at, queued_at, decided_at, .. } = event else { return };
-        detail.display("received_at", Quoted(received_at));
+    fn write_stages(&self, detail: &mut Members<'_>, attempt: &DecidedAttempt) {
+        detail.display("received_at", Quoted(attempt.received_at));
         if self.facet == Facet::Happened {
-            detail.display("queued_at", Quoted(queued_at));
-            detail.display("decided_at", Quoted(decided_at));
-            if *outcome == Outcome::Captured {
-                detail.display("captured_at", Quoted(decided_at));
+            detail.display("queued_at", Quoted(attempt.queued_at()));
+            detail.display("decided_at", Quoted(attempt.decided_at()));
+            if attempt.outcome == Outcome::Captured {
+                detail.display("captured_at", Quoted(attempt.decided_at()));
             }
         }
     }
@@ -346,6 +347,7 @@ fn write_text(out: &mut String, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::CaptureAttempt;
     use crate::ids::{AttemptId, FakemonId};
 
     #[test]
@@ -362,17 +364,15 @@ mod tests {
     }
 
     fn throw(outcome: Outcome) -> Event {
-        Event::Attempt {
+        let attempt = CaptureAttempt {
             player: PlayerId(7),
             attempt_id: AttemptId(1),
             fakemon_id: FakemonId(42),
-            species: SpeciesId(0),
             place: Place::from_degrees(40.4168, -3.7038).unwrap(),
-            outcome,
             received_at: Timestamp(1),
-            queued_at: Timestamp(2),
-            decided_at: Timestamp(3),
-        }
+        };
+        let (queued_after_ns, decided_after_ns) = (1, 2);
+        Event::Attempt(DecidedAttempt { attempt, outcome, species: SpeciesId(0), queued_after_ns, decided_after_ns })
     }
 
     fn told(event: &Event, facet: Facet) -> serde_json::Value {

@@ -5,6 +5,7 @@ use crate::limits::PLAYER_NAME_BYTES_MAX;
 use crate::place::Place;
 use crate::species::CatchRate;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// How an attempt ended.
@@ -79,6 +80,59 @@ impl fmt::Display for PlayerName {
     }
 }
 
+/// An attempt at a fakémon, as far as its decision needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaptureAttempt {
+    /// The player.
+    pub player: PlayerId,
+    /// The player's name for the attempt.
+    pub attempt_id: AttemptId,
+    /// The fakémon it is aimed at.
+    pub fakemon_id: FakemonId,
+    /// Where the player stands.
+    pub place: Place,
+    /// When it was read from the socket.
+    pub received_at: Timestamp,
+}
+
+/// An attempt, how it ended, and how long it spent in each stage. Its members are at hand as those of the attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecidedAttempt {
+    /// The attempt.
+    pub attempt: CaptureAttempt,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The species of the fakémon.
+    pub species: SpeciesId,
+    /// From when it was received until it entered the mailbox of its shard, in nanoseconds, at most 4.29 s.
+    pub queued_after_ns: u32,
+    /// From when it was received until it was decided, in nanoseconds, at most 4.29 s.
+    pub decided_after_ns: u32,
+}
+
+impl DecidedAttempt {
+    /// When it entered the mailbox of its shard.
+    #[inline]
+    pub fn queued_at(&self) -> Timestamp {
+        self.attempt.received_at.plus_ns(self.queued_after_ns.into())
+    }
+
+    /// When it was decided.
+    #[inline]
+    pub fn decided_at(&self) -> Timestamp {
+        self.attempt.received_at.plus_ns(self.decided_after_ns.into())
+    }
+}
+
+impl Deref for DecidedAttempt {
+    type Target = CaptureAttempt;
+
+    #[inline]
+    fn deref(&self) -> &CaptureAttempt {
+        &self.attempt
+    }
+}
+
 /// The answer to an attempt, durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
@@ -122,26 +176,7 @@ pub struct Sighting {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// An attempt and how it ended.
-    Attempt {
-        /// The player.
-        player: PlayerId,
-        /// The player's name for the attempt.
-        attempt_id: AttemptId,
-        /// The fakémon it was aimed at.
-        fakemon_id: FakemonId,
-        /// The species of that fakémon.
-        species: SpeciesId,
-        /// Where the player stood.
-        place: Place,
-        /// How it ended.
-        outcome: Outcome,
-        /// When it was read from the socket.
-        received_at: Timestamp,
-        /// When it entered the mailbox of its shard.
-        queued_at: Timestamp,
-        /// When it was decided.
-        decided_at: Timestamp,
-    },
+    Attempt(DecidedAttempt),
     /// A fakémon appeared.
     Appeared {
         /// The fakémon.
@@ -208,6 +243,28 @@ pub enum Event {
         /// Its new value as JSON; none if it was deleted.
         value: Option<String>,
     },
+}
+
+impl Event {
+    /// The fakémon that it is about.
+    #[inline]
+    pub fn fakemon_id(&self) -> Option<FakemonId> {
+        match self {
+            Event::Attempt(attempt) => Some(attempt.fakemon_id),
+            Event::Appeared { fakemon_id, .. } | Event::Vanished { fakemon_id, .. } => Some(*fakemon_id),
+            _ => None,
+        }
+    }
+
+    /// Where it happened: for an attempt, where the player stood.
+    #[inline]
+    pub fn place(&self) -> Option<Place> {
+        match self {
+            Event::Attempt(attempt) => Some(attempt.place),
+            Event::Appeared { place, .. } | Event::Vanished { place, .. } => Some(*place),
+            _ => None,
+        }
+    }
 }
 
 /// An event that a client put on a bus.

@@ -1,8 +1,8 @@
 //! An event to put on a bus.
 
-use fakemon_fbs::journal::Put;
 use fakemon_model::authorship::OURS;
 use fakemon_model::envelope::{DEFAULT_BUS, REGION};
+use fakemon_model::event::Put;
 use fakemon_model::ids::{EventKey, Position, Timestamp};
 
 /// An event that is not in the journal yet. Its id is derived from the position that it gets.
@@ -62,24 +62,24 @@ impl NewEvent {
 
     /// As it is written at `now`, by the engine's time, when the wall clock shows `wall`. What others put without a
     /// time gets whole seconds, as the service gives it; a fraction is the sender's word, and shown as such.
-    pub fn record(self, now: Timestamp, wall: Timestamp) -> Put {
+    pub fn put(self, now: Timestamp, wall: Timestamp) -> Put {
         let NewEvent { bus, source, detail_type, detail, resources, time, region, cause, hops, by, origin, trace } =
             self;
         let wall = if source.starts_with(OURS) { wall } else { Timestamp(wall.seconds() * 1_000_000_000) };
         Put {
-            at_ns: now.0,
-            time_ns: time.unwrap_or(wall).0,
+            at: now,
+            time: time.unwrap_or(wall),
             bus,
             source,
             detail_type,
             detail,
             resources,
             region,
-            cause: cause.map_or(0, |cause| cause.0),
+            cause,
             hops,
             schedule: None,
             by,
-            origin: origin.map_or(0, |origin| origin.0),
+            origin,
             trace,
         }
     }

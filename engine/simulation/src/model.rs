@@ -2,13 +2,13 @@
 //! the node: it has a list of every answer, of every decision in its order, and reads the journal on its own.
 
 use crate::memory_log::MemoryLog;
-use fakemon_capture::decision::record::{self, DecidedThrow};
+use fakemon_capture::decision::record;
 use fakemon_capture::decision::resolve::{Rules, resolve};
 use fakemon_capture::population::{Fakemon, Fate, StateHash};
 use fakemon_capture::recovery::Recovered;
 use fakemon_fbs::journal::Event;
 use fakemon_journal::{BlockLog, Link, ReadError};
-use fakemon_model::event::{Decision, Outcome};
+use fakemon_model::event::{DecidedAttempt, Decision, Outcome};
 use fakemon_model::ids::{AttemptId, FakemonId, PlayerId, Position};
 use hashbrown::HashMap;
 
@@ -356,7 +356,7 @@ impl Model {
         truth.link.state.add(record::facts(&event));
         match event {
             Event::Attempt(attempt) => {
-                let decided = DecidedThrow::read(attempt);
+                let decided = record::attempt(attempt);
                 self.take_in_attempt(truth, position, usize::from(shard), &decided);
             }
             Event::Appeared(appeared) => {
@@ -391,13 +391,13 @@ impl Model {
         }
     }
 
-    fn take_in_attempt(&mut self, truth: &mut Truth, position: Position, shard: usize, decided: &DecidedThrow) {
-        let DecidedThrow { throw, outcome, .. } = *decided;
-        let fakemon = truth.fakemon.get_mut(&throw.fakemon_id);
-        let again = resolve(truth.rules.unwrap_or_default(), fakemon.as_deref(), &throw);
+    fn take_in_attempt(&mut self, truth: &mut Truth, position: Position, shard: usize, decided: &DecidedAttempt) {
+        let DecidedAttempt { attempt, outcome, .. } = *decided;
+        let fakemon = truth.fakemon.get_mut(&attempt.fakemon_id);
+        let again = resolve(truth.rules.unwrap_or_default(), fakemon.as_deref(), &attempt);
         if let Some(fakemon) = fakemon.filter(|_| outcome == Outcome::Captured) {
             match fakemon.fate() {
-                Fate::Wild => fakemon.capture(throw.player),
+                Fate::Wild => fakemon.capture(attempt.player),
                 fate => self.violated(Claim::OneWinner, format!("{fate:?} is captured at {position}")),
             }
         }
@@ -405,12 +405,12 @@ impl Model {
             format!("{} at {position} is {} when decided again", outcome.name(), again.name())
         });
         self.check_order(truth, position, shard, decided);
-        let player = truth.numbers.get(throw.player.0 as usize).copied().flatten();
-        let index = player.and_then(|player| self.index_of(player, throw.attempt_id));
+        let player = truth.numbers.get(attempt.player.0 as usize).copied().flatten();
+        let index = player.and_then(|player| self.index_of(player, attempt.attempt_id));
         let (Some(player), Some(index)) = (player, index) else {
             return self.violated(Claim::ExactlyOnce, format!("no player sent what is at {position}"));
         };
-        let (attempt_id, fakemon_id) = (throw.attempt_id, throw.fakemon_id);
+        let (attempt_id, fakemon_id) = (attempt.attempt_id, attempt.fakemon_id);
         let decision = Decision { attempt_id, fakemon_id, outcome, position };
         let Some(held) = truth.answers[player].get_mut(index) else {
             return self.violated(Claim::ExactlyOnce, format!("player {player} never sent what is at {position}"));
@@ -423,14 +423,14 @@ impl Model {
     }
 
     /// Whether an attempt in the journal is the next that its shard was given in that life.
-    fn check_order(&mut self, truth: &mut Truth, position: Position, shard: usize, decided: &DecidedThrow) {
+    fn check_order(&mut self, truth: &mut Truth, position: Position, shard: usize, decided: &DecidedAttempt) {
         let life = self.lives.iter().rposition(|life| life.begin <= position).unwrap_or(0);
         let given = self.lives.get(life).and_then(|life| life.decided.get(shard));
         let next = truth.decided.get_mut(life).and_then(|shards| shards.get_mut(shard));
         let (Some(given), Some(next)) = (given, next) else {
             return self.violated(Claim::DecisionOrder, format!("no shard {shard} decided what is at {position}"));
         };
-        let (expected, found) = (given.get(*next).copied(), (decided.throw.player, decided.throw.attempt_id));
+        let (expected, found) = (given.get(*next).copied(), (decided.player, decided.attempt_id));
         *next += 1;
         self.holds(Claim::DecisionOrder, expected == Some(found), || {
             format!("shard {shard} of life {life} decided {expected:?}, and {found:?} is at {position}")

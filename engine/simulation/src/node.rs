@@ -19,7 +19,7 @@ use fakemon_capture::options::{Durability, Options};
 use fakemon_capture::player::{IdRanges, Player, Registry};
 use fakemon_capture::recovery::snapshot::Snapshotter;
 use fakemon_capture::recovery::{NAMES_FIT, Recovered, announce_species, recover, rules};
-use fakemon_capture::shard::{Shard, ThrowCommand, WorldCommand};
+use fakemon_capture::shard::{AttemptCommand, Shard, WorldCommand};
 use fakemon_capture::shared::Shared;
 use fakemon_capture::world::World;
 use fakemon_capture::world::expiry::Expiry;
@@ -105,7 +105,7 @@ pub struct Life {
     /// Turns that were decided before they had a place, for a mistake.
     held: Vec<Turn>,
     mistake: Option<Mistake>,
-    throws: Vec<ThrowCommand>,
+    throws: Vec<AttemptCommand>,
     changes: Vec<WorldCommand>,
     requests: Vec<ReadRequest>,
 }
@@ -485,8 +485,8 @@ impl Life {
         if shared.doors[shard].throws.take(max, throws) == 0 {
             return;
         }
-        for ThrowCommand { throw, .. } in &*throws {
-            model.decides(self.number, taker, throw.player, throw.attempt_id);
+        for AttemptCommand { attempt, .. } in &*throws {
+            model.decides(self.number, taker, attempt.player, attempt.attempt_id);
         }
         shards[taker].decide(place, throws, shared.clock.now());
     }
@@ -526,8 +526,8 @@ impl Life {
     fn decide_without_place(&mut self, shard: usize, max: usize, dice: &mut Dice, model: &mut Model) {
         let Life { shared, shards, throws, held, .. } = self;
         if held.len() < 4 && shared.doors[shard].throws.take(max, throws) > 0 {
-            for ThrowCommand { throw, .. } in &*throws {
-                model.decides(self.number, shard, throw.player, throw.attempt_id);
+            for AttemptCommand { attempt, .. } in &*throws {
+                model.decides(self.number, shard, attempt.player, attempt.attempt_id);
             }
             let beside = CommitQueue::with_places(1, 1);
             if let Ok(place) = beside.reserve() {

@@ -275,7 +275,7 @@ fn tell(hub: &Hub, tail: &Tail) -> Result<bool, ReadError> {
     let mut news = Vec::new();
     let is_wanted = &mut |player: PlayerId, _: Outcome| numbers.contains_key(&player);
     tail.read_wanted(from, end.0 - from.0, is_wanted, &mut |seen| {
-        let player = match seen.throw() {
+        let player = match seen.attempt() {
             Some((player, _)) => numbers.get(&player).cloned(),
             None => seen.player().filter(|player| hub.held().by_player.contains_key(player)),
         };

@@ -256,7 +256,7 @@ impl All {
         }
         let read = begin.and_then(|_| {
             tail.read(from, READ_MAX, &mut |seen| {
-                let Some((player, decision)) = seen.throw() else { return };
+                let Some((player, decision)) = seen.attempt() else { return };
                 served.get_mut(&player).into_iter().flatten().for_each(|one| one.find(decision));
             })
         });

@@ -106,7 +106,7 @@ impl Filter<'_> {
 /// The player and the fakémon of an event.
 fn subjects(event: &Event) -> (Option<PlayerId>, Option<FakemonId>) {
     match event {
-        Event::Attempt { player, fakemon_id, .. } => (Some(*player), Some(*fakemon_id)),
+        Event::Attempt(attempt) => (Some(attempt.player), Some(attempt.fakemon_id)),
         Event::Appeared { fakemon_id, .. } | Event::Vanished { fakemon_id, .. } => (None, Some(*fakemon_id)),
         Event::PlayerNamed { player, .. } => (Some(*player), None),
         Event::SpeciesNamed { .. } | Event::Opened { .. } | Event::Put(_) | Event::Changed { .. } => (None, None),
@@ -117,7 +117,7 @@ impl Kind {
     fn is_of(self, event: &Event) -> bool {
         let (_, detail_type) = kind(event, Facet::Happened);
         match self {
-            Kind::Attempt => matches!(event, Event::Attempt { .. }),
+            Kind::Attempt => matches!(event, Event::Attempt(_)),
             Kind::CaptureSucceeded => detail_type == "fakemon.capture_succeeded",
             Kind::CaptureFailed => detail_type == "fakemon.capture_failed",
             Kind::Appeared => matches!(event, Event::Appeared { .. }),
@@ -170,7 +170,7 @@ impl Wanted {
 
 /// The events on a bus that a record becomes: an attempt gives the attempt itself, and then its result.
 pub(super) fn facets(event: &Event) -> impl Iterator<Item = Facet> + use<> {
-    let attempt = matches!(event, Event::Attempt { .. }).then_some(Facet::Attempt);
+    let attempt = matches!(event, Event::Attempt(_)).then_some(Facet::Attempt);
     attempt.into_iter().chain([Facet::Happened])
 }
 

@@ -2,15 +2,16 @@
 
 use crate::printed::is_unsafe;
 use fakemon_history::archive::{Archive, Recorded};
-use fakemon_model::event::{Event, Outcome};
+use fakemon_model::event::{CaptureAttempt, Event, Outcome};
 use fakemon_model::ids::{PlayerId, SpeciesId};
 
 /// The sentence of an event.
 pub(super) fn sentence(archive: &Archive, recorded: &Recorded) -> String {
     match &recorded.event {
-        Event::Attempt { player, attempt_id, fakemon_id, species, outcome, .. } => {
-            let (player, species) = (player_name(archive, *player), species_name(archive, *species));
-            let ended = match outcome {
+        Event::Attempt(attempt) => {
+            let (player, species) = (player_name(archive, attempt.player), species_name(archive, attempt.species));
+            let CaptureAttempt { attempt_id, fakemon_id, .. } = attempt.attempt;
+            let ended = match attempt.outcome {
                 Outcome::Captured => "captured".to_owned(),
                 failed => format!("failed, {}", failed.name()),
             };

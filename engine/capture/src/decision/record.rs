@@ -1,22 +1,11 @@
 //! Events as the journal has them: from decisions to records, and back.
 
-use crate::decision::resolve::Throw;
 use crate::population::{Change, Fakemon, StateHash};
 use fakemon_fbs::journal as wire;
-use fakemon_model::event::{Event, Outcome, Put};
+use fakemon_model::event::{CaptureAttempt, DecidedAttempt, Event, Outcome, Put};
 use fakemon_model::ids::{Ahead, AttemptId, EventKey, FakemonId, PlayerId, Position, SpeciesId, Timestamp};
 use fakemon_model::place::Place;
 use fakemon_model::species::CatchRate;
-
-/// A decided attempt, with the time it spent in each stage.
-#[derive(Clone, Copy, Debug)]
-pub struct DecidedThrow {
-    pub throw: Throw,
-    pub outcome: Outcome,
-    pub species: SpeciesId,
-    pub queued_after_ns: u32,
-    pub decided_after_ns: u32,
-}
 
 /// Nanoseconds between two moments, at most `u32::MAX` (4.29 s), as records store them.
 #[inline]
@@ -24,45 +13,52 @@ pub fn short_ns(from: Timestamp, to: Timestamp) -> u32 {
     u32::try_from(to.ns_since(from)).unwrap_or(u32::MAX)
 }
 
-impl DecidedThrow {
-    #[inline]
-    pub fn record(&self) -> wire::Attempt {
-        let throw = &self.throw;
-        wire::Attempt::new(
-            throw.attempt_id.0,
-            throw.fakemon_id.0,
-            throw.received_at.0,
-            throw.player.0,
-            throw.place.lat_e7,
-            throw.place.lon_e7,
-            self.queued_after_ns,
-            self.decided_after_ns,
-            self.species.0,
-            outcome_record(self.outcome),
-        )
-    }
+/// The record of an attempt.
+#[inline]
+pub fn attempt_record(decided: &DecidedAttempt) -> wire::Attempt {
+    let CaptureAttempt { player, attempt_id, fakemon_id, place, received_at } = decided.attempt;
+    wire::Attempt::new(
+        attempt_id.0,
+        fakemon_id.0,
+        received_at.0,
+        player.0,
+        place.lat_e7,
+        place.lon_e7,
+        decided.queued_after_ns,
+        decided.decided_after_ns,
+        decided.species.0,
+        outcome_record(decided.outcome),
+    )
+}
 
-    #[inline]
-    pub fn read(record: &wire::Attempt) -> DecidedThrow {
-        DecidedThrow {
-            throw: Throw {
-                player: PlayerId(record.player()),
-                attempt_id: AttemptId(record.attempt_id()),
-                fakemon_id: FakemonId(record.fakemon_id()),
-                place: Place { lat_e7: record.lat_e7(), lon_e7: record.lon_e7() },
-                received_at: Timestamp(record.received_ns()),
-            },
-            outcome: outcome(record.outcome()),
-            species: SpeciesId(record.species()),
-            queued_after_ns: record.queued_after_ns(),
-            decided_after_ns: record.decided_after_ns(),
-        }
+/// The attempt that a record describes, by the engine's time.
+#[inline]
+pub fn attempt(record: &wire::Attempt) -> DecidedAttempt {
+    DecidedAttempt {
+        attempt: CaptureAttempt {
+            player: PlayerId(record.player()),
+            attempt_id: AttemptId(record.attempt_id()),
+            fakemon_id: FakemonId(record.fakemon_id()),
+            place: Place { lat_e7: record.lat_e7(), lon_e7: record.lon_e7() },
+            received_at: Timestamp(record.received_ns()),
+        },
+        outcome: outcome(record.outcome()),
+        species: SpeciesId(record.species()),
+        queued_after_ns: record.queued_after_ns(),
+        decided_after_ns: record.decided_after_ns(),
     }
+}
 
-    pub fn facts(&self) -> StateHash {
-        let Throw { player, attempt_id, fakemon_id, .. } = self.throw;
-        StateHash::answered(player, attempt_id, fakemon_id, self.outcome)
-    }
+/// What an attempt adds to the state hash.
+#[inline]
+pub fn facts_of_attempt(decided: &DecidedAttempt) -> StateHash {
+    let CaptureAttempt { player, attempt_id, fakemon_id, .. } = decided.attempt;
+    StateHash::answered(player, attempt_id, fakemon_id, decided.outcome)
+}
+
+/// The attempt, received at another moment: its times by another clock.
+fn received_at(decided: DecidedAttempt, received_at: Timestamp) -> DecidedAttempt {
+    DecidedAttempt { attempt: CaptureAttempt { received_at, ..decided.attempt }, ..decided }
 }
 
 #[inline]
@@ -121,7 +117,7 @@ pub fn change(event: &wire::Event<'_>) -> Option<Change> {
 /// What an event adds to the state hash.
 pub fn facts(event: &wire::Event<'_>) -> StateHash {
     match event {
-        wire::Event::Attempt(record) => DecidedThrow::read(record).facts(),
+        wire::Event::Attempt(record) => facts_of_attempt(&attempt(record)),
         wire::Event::Appeared(record) => StateHash::appeared(&appeared(record)),
         wire::Event::Vanished(record) => StateHash::vanished(FakemonId(record.fakemon_id())),
         wire::Event::PlayerNamed(named) => StateHash::named(u64::from(named.player), &named.name),
@@ -134,9 +130,7 @@ pub fn facts(event: &wire::Event<'_>) -> StateHash {
 /// As [`facts`], for an owned event.
 pub fn facts_of(event: &Event) -> StateHash {
     match event {
-        Event::Attempt { player, attempt_id, fakemon_id, outcome, .. } => {
-            StateHash::answered(*player, *attempt_id, *fakemon_id, *outcome)
-        }
+        Event::Attempt(decided) => facts_of_attempt(decided),
         Event::Appeared { fakemon_id, species, place, catch_rate, vanishes_at, .. } => {
             StateHash::appeared(&Fakemon::wild(*fakemon_id, *species, *place, *catch_rate, *vanishes_at))
         }
@@ -179,20 +173,8 @@ pub fn event(record: wire::Event<'_>, ahead: Ahead) -> Event {
     let wall = |ns| ahead.to_wall(Timestamp(ns));
     match record {
         wire::Event::Attempt(record) => {
-            let DecidedThrow { throw, outcome, species, queued_after_ns, decided_after_ns } =
-                DecidedThrow::read(record);
-            let received_at = ahead.to_wall(throw.received_at);
-            Event::Attempt {
-                player: throw.player,
-                attempt_id: throw.attempt_id,
-                fakemon_id: throw.fakemon_id,
-                species,
-                place: throw.place,
-                outcome,
-                received_at,
-                queued_at: received_at.plus_ns(queued_after_ns.into()),
-                decided_at: received_at.plus_ns(decided_after_ns.into()),
-            }
+            let decided = attempt(record);
+            Event::Attempt(received_at(decided, ahead.to_wall(decided.received_at)))
         }
         wire::Event::Appeared(record) => {
             let Fakemon { id, vanishes_at, place, species, catch_rate, .. } = appeared(record);
@@ -228,23 +210,8 @@ pub fn event(record: wire::Event<'_>, ahead: Ahead) -> Event {
 pub fn draft(section: &mut wire::SectionDraft, event: &Event, ahead: Ahead) {
     let engine = |at: &Timestamp| ahead.to_engine(*at);
     match event {
-        Event::Attempt {
-            player,
-            attempt_id,
-            fakemon_id,
-            species,
-            place,
-            outcome,
-            received_at,
-            queued_at,
-            decided_at,
-        } => {
-            let (player, attempt_id, fakemon_id) = (*player, *attempt_id, *fakemon_id);
-            let throw = Throw { player, attempt_id, fakemon_id, place: *place, received_at: engine(received_at) };
-            let (queued, decided) = (short_ns(*received_at, *queued_at), short_ns(*received_at, *decided_at));
-            let (outcome, species, queued_after_ns, decided_after_ns) = (*outcome, *species, queued, decided);
-            section
-                .push_attempt(DecidedThrow { throw, outcome, species, queued_after_ns, decided_after_ns }.record());
+        Event::Attempt(decided) => {
+            section.push_attempt(attempt_record(&received_at(*decided, engine(&decided.received_at))));
         }
         Event::Appeared { fakemon_id, species, place, catch_rate, at, vanishes_at } => {
             let fakemon = Fakemon::wild(*fakemon_id, *species, *place, *catch_rate, engine(vanishes_at));
@@ -267,14 +234,15 @@ pub fn draft(section: &mut wire::SectionDraft, event: &Event, ahead: Ahead) {
             cores: *cores,
             durable: *durable,
         }),
-        Event::Put(put) => section.push_put(put_record(put, ahead)),
+        Event::Put(put) => section.push_put(put_record((**put).clone(), ahead)),
         Event::Changed { at, key, value } => {
             section.push_changed(wire::Changed { at_ns: engine(at).0, key: key.clone(), value: value.clone() });
         }
     }
 }
 
-fn put_record(put: &Put, ahead: Ahead) -> wire::Put {
+/// The record of an event that is put on a bus. `ahead` is zero for one whose `at` is by the engine's time.
+pub fn put_record(put: Put, ahead: Ahead) -> wire::Put {
     let Put {
         at,
         time,
@@ -290,7 +258,7 @@ fn put_record(put: &Put, ahead: Ahead) -> wire::Put {
         by,
         origin,
         trace,
-    } = put.clone();
+    } = put;
     let cause = cause.map_or(0, |cause| cause.0);
     let (at_ns, time_ns) = (ahead.to_engine(at).0, time.0);
     let origin = origin.map_or(0, |origin| origin.0);

@@ -2,11 +2,11 @@
 //! send once it is durable. Only the desk takes turns, and only from the holder of a place.
 
 use crate::command::SpawnError;
-use crate::decision::record::DecidedThrow;
 use crate::player::Player;
 use crate::population::StateHash;
 use fakemon_fbs::journal::SectionDraft;
 use fakemon_fbs::snapshot::Caught;
+use fakemon_model::event::DecidedAttempt;
 use fakemon_model::ids::{FakemonId, Position, ShardId, Token};
 use fakemon_resource::resource::Change as ResourceChange;
 
@@ -23,8 +23,8 @@ pub struct Answer {
 }
 
 pub enum AnswerBody {
-    Thrown {
-        decided: DecidedThrow,
+    Decided {
+        decided: DecidedAttempt,
         player: Player,
     },
     Spawned(Result<FakemonId, SpawnError>),

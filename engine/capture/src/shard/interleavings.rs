@@ -27,7 +27,7 @@ enum Order {
 /// What one turn is about.
 #[derive(Clone, Copy)]
 enum Work {
-    Throw(AttemptId),
+    Attempt(AttemptId),
     Appear,
     Vanish,
     Write,
@@ -63,7 +63,7 @@ impl<'d> Task<'d> {
                         place.hand_over(draft(shard, Work::Write));
                         1
                     }
-                    Work::Throw(attempt) => shard.decide(place, &mut vec![throw(attempt)], Timestamp(5)),
+                    Work::Attempt(attempt) => shard.decide(place, &mut vec![command_of(attempt)], Timestamp(5)),
                     work => shard.change_world(place, &mut vec![command(work)]),
                 };
                 self.turns = &self.turns[1..];
@@ -86,7 +86,7 @@ fn draft(shard: &mut Shard, work: Work) -> Turn {
         _ => shard.turn(1),
     };
     match work {
-        Work::Throw(attempt) => shard.decide_throw(throw(attempt), Timestamp(5), &mut turn),
+        Work::Attempt(attempt) => shard.decide_attempt(command_of(attempt), Timestamp(5), &mut turn),
         Work::Vanish => shard.vanish(FAKEMON, VANISHES_AT, &mut turn),
         Work::Appear => shard.appear(fakemon(), Timestamp(5), Token(0), ClientId(0), &mut turn),
         Work::Write => {
@@ -102,11 +102,16 @@ fn fakemon() -> Fakemon {
     Fakemon::wild(FAKEMON, SpeciesId(0), SPOT, CatchRate::from_basis_points(5_000), VANISHES_AT)
 }
 
-fn throw(attempt_id: AttemptId) -> ThrowCommand {
+fn command_of(attempt_id: AttemptId) -> AttemptCommand {
     let player = Player::new(PlayerId(1), PlayerName::new("ana").unwrap(), IdRanges::default());
-    let throw =
-        Throw { player: player.id(), attempt_id, fakemon_id: FAKEMON, place: SPOT, received_at: Timestamp(1) };
-    ThrowCommand::new(throw, player, Token(0), 0, ClientId(0))
+    let attempt = CaptureAttempt {
+        player: player.id(),
+        attempt_id,
+        fakemon_id: FAKEMON,
+        place: SPOT,
+        received_at: Timestamp(1),
+    };
+    AttemptCommand::new(attempt, player, Token(0), 0, ClientId(0))
 }
 
 fn command(work: Work) -> WorldCommand {
@@ -119,10 +124,10 @@ fn command(work: Work) -> WorldCommand {
 /// What one order of steps leaves in the journal. `path` lists which of the possible steps was taken each time, and
 /// how many were possible; it is continued with the first ones.
 fn run(order: Order, places: usize, path: &mut Vec<(usize, usize)>) -> Vec<Turn> {
-    const THROWS: &[Work] = &[Work::Throw(AttemptId(1)), Work::Throw(AttemptId(2))];
+    const ATTEMPTS: &[Work] = &[Work::Attempt(AttemptId(1)), Work::Attempt(AttemptId(2))];
     let desk = CommitQueue::with_places(places, 1);
     let mut shard = Shard::new(ShardId(0), RULES, Population::default());
-    let mut tasks = [Task::new(THROWS), Task::new(&[Work::Appear, Work::Vanish]), Task::new(&[Work::Write])];
+    let mut tasks = [Task::new(ATTEMPTS), Task::new(&[Work::Appear, Work::Vanish]), Task::new(&[Work::Write])];
     let (mut journal, mut step) = (Vec::new(), 0);
     loop {
         let mut possible: Vec<usize> = (0..tasks.len()).filter(|task| tasks[*task].can_go_on(order, &desk)).collect();
@@ -155,8 +160,8 @@ fn is_decided_again(journal: Vec<Turn>) -> bool {
     let (mut writer, mut population, mut holds) = (BlockWriter::default(), Population::default(), in_order);
     BlockReader::new(writer.write(head, &sections)).unwrap().for_each(|_, _, event| {
         if let Event::Attempt(attempt) = event {
-            let decided = DecidedThrow::read(attempt);
-            holds &= resolve(RULES, population.get(FAKEMON), &decided.throw) == decided.outcome;
+            let decided = record::attempt(attempt);
+            holds &= resolve(RULES, population.get(FAKEMON), &decided) == decided.outcome;
         }
         if let Some(change) = record::change(&event).filter(|_| holds) {
             population.apply(change);

@@ -97,7 +97,7 @@ pub(super) struct Records {
 impl Records {
     /// Whether an event is of a kind that is matched by its record: those that number millions.
     pub(super) fn know(event: &Event) -> bool {
-        matches!(event, Event::Attempt { .. } | Event::Appeared { .. } | Event::Vanished { .. })
+        matches!(event, Event::Attempt(_) | Event::Appeared { .. } | Event::Vanished { .. })
     }
 
     pub(super) fn of(patterns: &[Known]) -> Records {
@@ -207,14 +207,9 @@ impl Whom {
     /// The number in that field of an event; 0, which is no id, if the event lacks it.
     fn in_event(self, event: &Event) -> u64 {
         match (self, event) {
-            (Whom::Player, Event::Attempt { player, .. }) => player.0.into(),
-            (
-                Whom::Fakemon,
-                Event::Attempt { fakemon_id, .. }
-                | Event::Appeared { fakemon_id, .. }
-                | Event::Vanished { fakemon_id, .. },
-            ) => fakemon_id.0,
-            _ => 0,
+            (Whom::Player, Event::Attempt(attempt)) => attempt.player.0.into(),
+            (Whom::Player, _) => 0,
+            (Whom::Fakemon, event) => event.fakemon_id().map_or(0, |fakemon_id| fakemon_id.0),
         }
     }
 
@@ -296,8 +291,8 @@ fn kind_of_end(outcome: Outcome) -> u8 {
 
 fn class_of(told: &Told<'_>) -> Class {
     let (kind, species) = match (told.event, told.facet) {
-        (Event::Attempt { species, .. }, Facet::Attempt) => (KIND_OF_ATTEMPT, *species),
-        (Event::Attempt { species, outcome, .. }, Facet::Happened) => (kind_of_end(*outcome), *species),
+        (Event::Attempt(attempt), Facet::Attempt) => (KIND_OF_ATTEMPT, attempt.species),
+        (Event::Attempt(attempt), Facet::Happened) => (kind_of_end(attempt.outcome), attempt.species),
         (Event::Appeared { species, .. }, _) => (1, *species),
         (Event::Vanished { species, .. }, _) => (2, *species),
         _ => (3, SpeciesId::UNKNOWN),
@@ -321,34 +316,23 @@ fn text_of<'t>(field: Field, told: &Told<'t>, names: &'t impl Names) -> Option<T
         (Field::FakemonTime, _) => told.has_fraction().then(|| Text::Made(told.time().to_string())),
         (Field::Position, _) => made(told.position.to_string()),
         (Field::Shard, _) => Some(Text::Number(told.shard.0.into())),
-        (Field::AttemptId, Event::Attempt { attempt_id, .. }) => made(attempt_id.to_string()),
-        (Field::Player, Event::Attempt { player, .. }) => named(names.player(*player)),
-        (
-            Field::FakemonId,
-            Event::Attempt { fakemon_id, .. }
-            | Event::Appeared { fakemon_id, .. }
-            | Event::Vanished { fakemon_id, .. },
-        ) => made(fakemon_id.to_string()),
-        (Field::Species, Event::Attempt { species, .. }) if happened => named(names.species(*species)),
+        (Field::AttemptId, Event::Attempt(attempt)) => made(attempt.attempt_id.to_string()),
+        (Field::Player, Event::Attempt(attempt)) => named(names.player(attempt.player)),
+        (Field::FakemonId, event) => event.fakemon_id().map(|fakemon_id| Text::Made(fakemon_id.to_string())),
+        (Field::Species, Event::Attempt(attempt)) if happened => named(names.species(attempt.species)),
         (Field::Species, Event::Appeared { species, .. } | Event::Vanished { species, .. }) => {
             named(names.species(*species))
         }
-        (
-            Field::Lat,
-            Event::Attempt { place, .. } | Event::Appeared { place, .. } | Event::Vanished { place, .. },
-        ) => Some(Text::Number(place.lat())),
-        (
-            Field::Lon,
-            Event::Attempt { place, .. } | Event::Appeared { place, .. } | Event::Vanished { place, .. },
-        ) => Some(Text::Number(place.lon())),
-        (Field::Reason, Event::Attempt { outcome, .. }) => {
-            (happened && *outcome != Outcome::Captured).then(|| Text::Known(outcome.name()))
+        (Field::Lat, event) => event.place().map(|place| Text::Number(place.lat())),
+        (Field::Lon, event) => event.place().map(|place| Text::Number(place.lon())),
+        (Field::Reason, Event::Attempt(attempt)) => {
+            (happened && attempt.outcome != Outcome::Captured).then(|| Text::Known(attempt.outcome.name()))
         }
-        (Field::ReceivedAt, Event::Attempt { received_at, .. }) => made(received_at.to_string()),
-        (Field::QueuedAt, Event::Attempt { queued_at, .. }) if happened => made(queued_at.to_string()),
-        (Field::DecidedAt, Event::Attempt { decided_at, .. }) if happened => made(decided_at.to_string()),
-        (Field::CapturedAt, Event::Attempt { outcome: Outcome::Captured, decided_at, .. }) if happened => {
-            made(decided_at.to_string())
+        (Field::ReceivedAt, Event::Attempt(attempt)) => made(attempt.received_at.to_string()),
+        (Field::QueuedAt, Event::Attempt(attempt)) if happened => made(attempt.queued_at().to_string()),
+        (Field::DecidedAt, Event::Attempt(attempt)) if happened => made(attempt.decided_at().to_string()),
+        (Field::CapturedAt, Event::Attempt(attempt)) if happened && attempt.outcome == Outcome::Captured => {
+            made(attempt.decided_at().to_string())
         }
         (Field::CatchRate, Event::Appeared { catch_rate, .. }) => Some(Text::Number(catch_rate.fraction())),
         (Field::AppearedAt, Event::Appeared { at, .. }) => made(at.to_string()),

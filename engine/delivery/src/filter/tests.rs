@@ -2,10 +2,9 @@
 
 use super::*;
 use crate::keys_of;
-use fakemon_capture::decision::record::DecidedThrow;
-use fakemon_capture::decision::resolve::Throw;
+use fakemon_capture::decision::record::attempt_record;
 use fakemon_model::dice::Dice;
-use fakemon_model::event::Outcome;
+use fakemon_model::event::{CaptureAttempt, DecidedAttempt, Outcome};
 use fakemon_model::ids::{AttemptId, FakemonId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
 use fakemon_model::place::Place;
 use fakemon_model::species::CatchRate;
@@ -42,27 +41,22 @@ fn event(dice: &mut Dice) -> Event {
     match dice.below(10) {
         0 => Event::Appeared { fakemon_id, species, place, catch_rate: CatchRate::ALWAYS, at, vanishes_at: at },
         1 => Event::Vanished { fakemon_id, species, place, at, vanishes_at: at },
-        _ => Event::Attempt {
-            player: PlayerId(1 + dice.below(PLAYERS) as u32),
-            attempt_id: AttemptId(dice.below(9) as u64),
-            fakemon_id,
-            species,
-            place,
-            outcome: dice.of(&Outcome::ALL),
-            received_at: at,
-            queued_at: at,
-            decided_at: at,
-        },
+        _ => {
+            let player = PlayerId(1 + dice.below(PLAYERS) as u32);
+            let attempt_id = AttemptId(dice.below(9) as u64);
+            let attempt = CaptureAttempt { player, attempt_id, fakemon_id, place, received_at: at };
+            let outcome = dice.of(&Outcome::ALL);
+            Event::Attempt(DecidedAttempt { attempt, outcome, species, queued_after_ns: 0, decided_after_ns: 0 })
+        }
     }
 }
 
 /// The record of an attempt in the journal.
-fn throw(event: &Event) -> Option<Attempt> {
-    let Event::Attempt { player, attempt_id, fakemon_id, species, place, outcome, received_at, .. } = *event else {
-        return None;
-    };
-    let throw = Throw { player, attempt_id, fakemon_id, place, received_at };
-    Some(DecidedThrow { throw, outcome, species, queued_after_ns: 0, decided_after_ns: 0 }.record())
+fn attempt(event: &Event) -> Option<Attempt> {
+    match event {
+        Event::Attempt(decided) => Some(attempt_record(decided)),
+        _ => None,
+    }
 }
 
 #[test]
@@ -99,7 +93,7 @@ fn records_are_decided_as_their_json_is() {
                 let (shard, committed_at) = (ShardId((position % 2) as u16), Timestamp(position));
                 let told = crate::told(key, shard, committed_at, &event, None);
                 let json = Book.json(&told);
-                let is_passed_over = throw(&event).is_some_and(|throw| filter.passes_over(&throw));
+                let is_passed_over = attempt(&event).is_some_and(|attempt| filter.passes_over(&attempt));
                 passed_over += usize::from(is_passed_over);
                 let expected = filter.matches_json(&event, &json).to_vec();
                 let mut made = None;

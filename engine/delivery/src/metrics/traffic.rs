@@ -9,7 +9,7 @@
 use crate::commands::hops;
 use crate::lane::rate::Rate;
 use fakemon_model::envelope::{Facet, kind};
-use fakemon_model::event::Event;
+use fakemon_model::event::{Event, Outcome};
 use fakemon_model::ids::Timestamp;
 use hashbrown::{Equivalent, HashMap};
 use std::collections::BTreeMap;
@@ -243,9 +243,9 @@ const RECORD_TYPES: [(&str, &str); RECORDS] = [
 /// The index of a kind of record: they number millions, so they are counted by index.
 fn record_number(event: &Event, facet: Facet) -> Option<usize> {
     Some(match event {
-        Event::Attempt { .. } if facet == Facet::Attempt => 0,
-        Event::Attempt { outcome: fakemon_model::event::Outcome::Captured, .. } => 1,
-        Event::Attempt { .. } => 2,
+        Event::Attempt(_) if facet == Facet::Attempt => 0,
+        Event::Attempt(attempt) if attempt.outcome == Outcome::Captured => 1,
+        Event::Attempt(_) => 2,
         Event::Appeared { .. } => 3,
         Event::Vanished { .. } => 4,
         Event::PlayerNamed { .. } => 5,

@@ -7,7 +7,7 @@ mod put;
 use super::{Kind, Schema, Shape, schema_name};
 use fakemon_model::envelope::{Facet, Told, kind};
 use fakemon_model::envelope::{SOURCE_CAPTURE, SOURCE_ENGINE, SOURCE_WORLD};
-use fakemon_model::event::{Event, Outcome};
+use fakemon_model::event::{CaptureAttempt, DecidedAttempt, Event, Outcome};
 use fakemon_model::ids::{AttemptId, FakemonId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
 use fakemon_model::place::Place;
 use fakemon_model::species::CatchRate;
@@ -134,27 +134,21 @@ const DIGITS: &str = "^[0-9]{1,20}$";
 fn told() -> Vec<Learned> {
     let (lived, place) = (Timestamp(1), Place { lat_e7: 404_168_001, lon_e7: -37_038_001 });
     let (fakemon_id, species) = (FakemonId(42), SpeciesId(0));
-    let throw = |outcome| Event::Attempt {
-        player: PlayerId(1),
-        attempt_id: AttemptId(1),
-        fakemon_id,
-        species,
-        place,
-        outcome,
-        received_at: lived,
-        queued_at: lived,
-        decided_at: lived,
+    let (player, attempt_id, received_at) = (PlayerId(1), AttemptId(1), lived);
+    let attempt = CaptureAttempt { player, attempt_id, fakemon_id, place, received_at };
+    let ended = |outcome| {
+        Event::Attempt(DecidedAttempt { attempt, outcome, species, queued_after_ns: 0, decided_after_ns: 0 })
     };
     let catch_rate = CatchRate::from_basis_points(4_999);
     let (at, vanishes_at) = (lived, lived);
     let failed: Vec<Event> =
-        Outcome::ALL.into_iter().filter(|outcome| *outcome != Outcome::Captured).map(throw).collect();
+        Outcome::ALL.into_iter().filter(|outcome| *outcome != Outcome::Captured).map(ended).collect();
     let changed =
         |value: Option<&str>| Event::Changed { at, key: "rule/b/r".into(), value: value.map(str::to_owned) };
     let opened = Event::Opened { at, world_seed: 1, reach_mm: 40_001, cores: 1, durable: true };
     let mut all = vec![
-        learned(&[throw(Outcome::Captured)], Facet::Attempt, "a throw was made"),
-        learned(&[throw(Outcome::Captured)], Facet::Happened, "a fakémon was caught"),
+        learned(&[ended(Outcome::Captured)], Facet::Attempt, "a throw was made"),
+        learned(&[ended(Outcome::Captured)], Facet::Happened, "a fakémon was caught"),
         learned(&failed, Facet::Happened, "a throw caught nothing"),
         learned(
             &[Event::Appeared { fakemon_id, species, place, catch_rate, at, vanishes_at }],

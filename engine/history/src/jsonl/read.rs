@@ -2,7 +2,7 @@
 
 use super::FORMAT;
 use fakemon_fbs::journal::BlockHead;
-use fakemon_model::event::{Event, Outcome, Put};
+use fakemon_model::event::{CaptureAttempt, DecidedAttempt, Event, Outcome, Put};
 use fakemon_model::ids::{Ahead, AttemptId, EventKey, FakemonId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
 use fakemon_model::place::Place;
 use fakemon_model::species::CatchRate;
@@ -248,18 +248,20 @@ impl Raw<'_> {
         let outcome = need("outcome", &self.outcome)?;
         let outcome = Outcome::ALL.into_iter().find(|known| known.name() == outcome);
         let received_at = time("received_ns", &self.received_ns)?;
-        let after = |ns: u32| received_at.plus_ns(ns.into());
-        Ok(Event::Attempt {
+        let attempt = CaptureAttempt {
             player: PlayerId(*need("player", &self.player)?),
             attempt_id: AttemptId(number("attempt_id", need("attempt_id", &self.attempt_id)?)?),
             fakemon_id: self.fakemon_id()?,
-            species: self.species()?,
             place: self.place()?,
-            outcome: outcome.ok_or_else(|| LineError("outcome is none that this program knows".into()))?,
             received_at,
-            queued_at: after(*need("queued_after_ns", &self.queued_after_ns)?),
-            decided_at: after(*need("decided_after_ns", &self.decided_after_ns)?),
-        })
+        };
+        Ok(Event::Attempt(DecidedAttempt {
+            attempt,
+            species: self.species()?,
+            outcome: outcome.ok_or_else(|| LineError("outcome is none that this program knows".into()))?,
+            queued_after_ns: *need("queued_after_ns", &self.queued_after_ns)?,
+            decided_after_ns: *need("decided_after_ns", &self.decided_after_ns)?,
+        }))
     }
 
     fn put(self) -> Result<Event, LineError> {

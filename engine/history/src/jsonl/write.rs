@@ -3,7 +3,7 @@
 use super::{FORMAT, kind};
 use crate::archive::{Block, Recorded};
 use fakemon_fbs::journal::BlockHead;
-use fakemon_model::event::{Event, Put};
+use fakemon_model::event::{CaptureAttempt, DecidedAttempt, Event, Put};
 use fakemon_model::ids::{PlayerId, Position, SpeciesId};
 use fakemon_model::place::Place;
 use std::io::{self, Write};
@@ -82,25 +82,16 @@ pub fn write_event(out: &mut impl Write, recorded: &Recorded, names: &impl Names
     let Recorded { position, shard, event, .. } = recorded;
     write!(out, r#"{{"position":"{position}","shard":{shard},"kind":"{}""#, kind(event))?;
     match event {
-        Event::Attempt {
-            player,
-            attempt_id,
-            fakemon_id,
-            species,
-            place,
-            outcome,
-            received_at,
-            queued_at,
-            decided_at,
-        } => {
+        Event::Attempt(attempt) => {
+            let DecidedAttempt { attempt, outcome, species, queued_after_ns, decided_after_ns } = attempt;
+            let CaptureAttempt { player, attempt_id, fakemon_id, place, received_at } = attempt;
             write_player(out, *player, names)?;
             write!(out, r#","attempt_id":"{attempt_id}","fakemon_id":"{fakemon_id}""#)?;
             write_species(out, *species, names)?;
             write!(out, r#","outcome":"{}""#, outcome.name())?;
             write_place(out, *place)?;
-            let (queued, decided) = (queued_at.ns_since(*received_at), decided_at.ns_since(*received_at));
-            write!(out, r#","received_ns":"{}","queued_after_ns":{queued}"#, received_at.0)?;
-            write!(out, r#","decided_after_ns":{decided}"#)?;
+            write!(out, r#","received_ns":"{}","queued_after_ns":{queued_after_ns}"#, received_at.0)?;
+            write!(out, r#","decided_after_ns":{decided_after_ns}"#)?;
         }
         Event::Appeared { fakemon_id, species, place, catch_rate, at, vanishes_at } => {
             write!(out, r#","fakemon_id":"{fakemon_id}""#)?;

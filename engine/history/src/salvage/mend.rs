@@ -11,13 +11,13 @@ mod order;
 
 use crate::archive::Recorded;
 use crate::jsonl::{Names, write_event};
-use fakemon_capture::decision::resolve::{Rules, Throw, resolve};
+use fakemon_capture::decision::resolve::{Rules, resolve};
 use fakemon_capture::player::IdRanges;
 use fakemon_capture::population::{Change, Fakemon, Fate, Population};
 use fakemon_journal::ReadError;
 use fakemon_journal::RowStore;
 use fakemon_model::envelope::{REGION, SOURCE_ENGINE};
-use fakemon_model::event::{Event, Outcome, Put};
+use fakemon_model::event::{CaptureAttempt, DecidedAttempt, Event, Outcome, Put};
 use fakemon_model::ids::{FakemonId, PlayerId, Position, ShardId, SpeciesId, Timestamp};
 use fakemon_resource::DEFAULT_BUS;
 use order::Sequence;
@@ -121,13 +121,14 @@ impl<'r> Mender<'r> {
     pub(super) fn live_through(&mut self, recorded: &Recorded) {
         let position = recorded.position;
         match &recorded.event {
-            Event::Attempt { player, attempt_id, .. } => {
-                let is_first = self.players.get_mut(player).map(|named| named.used.insert(attempt_id.0));
+            Event::Attempt(attempt) => {
+                let CaptureAttempt { player, attempt_id, .. } = attempt.attempt;
+                let is_first = self.players.get_mut(&player).map(|named| named.used.insert(attempt_id.0));
                 let wrong = match is_first {
                     _ if matches!(player, PlayerId(0 | u32::MAX)) => "no player has this number".to_owned(),
                     None => format!("player {player} was never named"),
                     Some(false) => format!("attempt {attempt_id} of player {player} was decided before"),
-                    Some(true) => return self.throw(position, &recorded.event),
+                    Some(true) => return self.attempt(position, attempt),
                 };
                 self.wrong.insert(position, wrong);
             }
@@ -149,16 +150,16 @@ impl<'r> Mender<'r> {
         }
     }
 
-    fn throw(&mut self, position: Position, event: &Event) {
-        let (throw, said) = throw_of(event).expect("it is a throw");
-        let id = throw.fakemon_id;
+    fn attempt(&mut self, position: Position, decided: &DecidedAttempt) {
+        let (attempt, said) = (&decided.attempt, decided.outcome);
+        let id = attempt.fakemon_id;
         if self.torn.contains(&id) {
             return;
         }
-        if resolve(self.rules_at(position), self.population.get(id), &throw) != said {
+        if resolve(self.rules_at(position), self.population.get(id), attempt) != said {
             self.torn.insert(id);
         } else if said == Outcome::Captured {
-            self.population.apply(Change::Captured(id, throw.player));
+            self.population.apply(Change::Captured(id, attempt.player));
         }
     }
 
@@ -185,7 +186,7 @@ impl<'r> Mender<'r> {
     /// Second pass: gathers all events that are concerned.
     pub(super) fn gather(&mut self, recorded: Recorded) {
         let Recorded { position, event, .. } = recorded;
-        let torn = fakemon_of(&event).is_some_and(|id| self.torn.contains(&id));
+        let torn = event.fakemon_id().is_some_and(|id| self.torn.contains(&id));
         if torn || self.wrong.contains_key(&position) {
             self.held.insert(position, event);
         }
@@ -197,7 +198,7 @@ impl<'r> Mender<'r> {
         let held = std::mem::take(&mut self.held);
         let mut torn: BTreeMap<FakemonId, Vec<(Position, Event)>> = BTreeMap::new();
         for (position, event) in held {
-            match (self.wrong.get(&position), fakemon_of(&event)) {
+            match (self.wrong.get(&position), event.fakemon_id()) {
                 (Some(why), _) => self.leave_out(position, &event, why.clone(), &mut mending),
                 (None, Some(id)) => torn.entry(id).or_default().push((position, event)),
                 (None, None) => {}
@@ -256,10 +257,10 @@ impl<'r> Mender<'r> {
 
     /// The answer that the player got.
     fn told(&self, event: &Event) -> Option<String> {
-        let (throw, outcome) = throw_of(event)?;
-        let name = self.players.get(&throw.player).map_or("unknown", |named| &named.name);
-        let (attempt, id) = (throw.attempt_id, throw.fakemon_id);
-        Some(format!("that attempt {attempt} of {name:?} at fakémon {id} ended as {}", outcome.name()))
+        let Event::Attempt(decided) = event else { return None };
+        let name = self.players.get(&decided.player).map_or("unknown", |named| &named.name);
+        let (attempt, id) = (decided.attempt_id, decided.fakemon_id);
+        Some(format!("that attempt {attempt} of {name:?} at fakémon {id} ended as {}", decided.outcome.name()))
     }
 
     fn rules_at(&self, position: Position) -> Rules {
@@ -276,24 +277,6 @@ impl Names for Mender<'_> {
     fn species(&self, _: SpeciesId) -> Option<&str> {
         None
     }
-}
-
-/// The fakémon of an event.
-fn fakemon_of(event: &Event) -> Option<FakemonId> {
-    match event {
-        Event::Attempt { fakemon_id, .. }
-        | Event::Appeared { fakemon_id, .. }
-        | Event::Vanished { fakemon_id, .. } => Some(*fakemon_id),
-        _ => None,
-    }
-}
-
-fn throw_of(event: &Event) -> Option<(Throw, Outcome)> {
-    let Event::Attempt { player, attempt_id, fakemon_id, place, outcome, received_at, .. } = event else {
-        return None;
-    };
-    let (player, attempt_id, fakemon_id) = (*player, *attempt_id, *fakemon_id);
-    Some((Throw { player, attempt_id, fakemon_id, place: *place, received_at: *received_at }, *outcome))
 }
 
 fn appeared(event: &Event) -> Fakemon {
@@ -319,7 +302,7 @@ fn changed(fakemon: Option<Fakemon>, event: &Event) -> Option<Fakemon> {
 /// When an event happened.
 fn at(event: &Event) -> Timestamp {
     match event {
-        Event::Attempt { decided_at, .. } => *decided_at,
+        Event::Attempt(attempt) => attempt.decided_at(),
         Event::Appeared { at, .. } | Event::Vanished { at, .. } | Event::Opened { at, .. } => *at,
         _ => Timestamp::default(),
     }

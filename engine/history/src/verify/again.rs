@@ -1,14 +1,14 @@
 //! Decides a journal again: every attempt must have the same outcome, every fact must follow from those before it.
 
 use super::{Cause, Finding};
-use fakemon_capture::decision::record::{self, DecidedThrow};
+use fakemon_capture::decision::record;
 use fakemon_capture::decision::resolve::{Rules, resolve};
 use fakemon_capture::player::IdRanges;
 use fakemon_capture::population::{Change, Fakemon, Fate, Population};
 use fakemon_fbs::journal::{BlockReader, Event};
 use fakemon_fbs::snapshot::Caught;
 use fakemon_journal::Store;
-use fakemon_model::event::Outcome;
+use fakemon_model::event::{DecidedAttempt, Outcome};
 use fakemon_model::ids::{FakemonId, PlayerId, Position, mix};
 use hashbrown::HashMap;
 use std::ops::ControlFlow;
@@ -114,7 +114,7 @@ impl Again {
 
     fn event(&mut self, position: u64, event: Event<'_>) -> Result<(), Contradiction> {
         match event {
-            Event::Attempt(attempt) => self.attempt(Position(position), &DecidedThrow::read(attempt)),
+            Event::Attempt(attempt) => self.attempt(Position(position), &record::attempt(attempt)),
             Event::Appeared(appeared) => {
                 let fakemon = record::appeared(appeared);
                 if self.population.get(fakemon.id).is_some() {
@@ -143,26 +143,26 @@ impl Again {
         }
     }
 
-    fn attempt(&mut self, position: Position, decided: &DecidedThrow) -> Result<(), Contradiction> {
-        let throw = &decided.throw;
-        let used = self.used.get_mut(&throw.player);
-        let used = used.ok_or_else(|| format!("player {} was never named", throw.player))?;
-        if !used.insert(throw.attempt_id.0) {
-            let (attempt, player) = (throw.attempt_id, throw.player);
-            return Err(format!("attempt {attempt} of player {player} is decided a second time").into());
+    fn attempt(&mut self, position: Position, decided: &DecidedAttempt) -> Result<(), Contradiction> {
+        let attempt = &decided.attempt;
+        let used = self.used.get_mut(&attempt.player);
+        let used = used.ok_or_else(|| format!("player {} was never named", attempt.player))?;
+        if !used.insert(attempt.attempt_id.0) {
+            let (id, player) = (attempt.attempt_id, attempt.player);
+            return Err(format!("attempt {id} of player {player} is decided a second time").into());
         }
-        let outcome = resolve(self.rules, self.population.get(throw.fakemon_id), throw);
+        let outcome = resolve(self.rules, self.population.get(attempt.fakemon_id), attempt);
         if outcome != decided.outcome {
             let (said, follows) = (decided.outcome.name(), outcome.name());
-            let what = format!("attempt {} says {said}, but {follows} follows", throw.attempt_id);
+            let what = format!("attempt {} says {said}, but {follows} follows", attempt.attempt_id);
             return Err(Contradiction { what, expected: Some(follows.into()), found: Some(said.into()) });
         }
         if outcome == Outcome::Captured {
-            if matches!(throw.player, PlayerId(0 | u32::MAX)) {
+            if matches!(attempt.player, PlayerId(0 | u32::MAX)) {
                 return Err(String::from("no player has this number").into());
             }
-            self.population.apply(Change::Captured(throw.fakemon_id, throw.player));
-            self.captures.add(throw.player, position, throw.fakemon_id.0);
+            self.population.apply(Change::Captured(attempt.fakemon_id, attempt.player));
+            self.captures.add(attempt.player, position, attempt.fakemon_id.0);
         }
         self.attempts += 1;
         Ok(())

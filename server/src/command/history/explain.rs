@@ -7,7 +7,7 @@ use crate::printed::stdout;
 use anyhow::{Context, bail};
 use fakemon_delivery::{Delivery, DeliveryStatus};
 use fakemon_history::archive::Archive;
-use fakemon_history::explain::{Attempt, Order, Story, explain};
+use fakemon_history::explain::{Order, RecordedAttempt, Story, explain};
 use fakemon_model::envelope::{EventKey, Facet};
 use fakemon_model::event::Outcome;
 use fakemon_model::format::{counted, span};
@@ -85,11 +85,11 @@ struct Teller<'a> {
 }
 
 impl Teller<'_> {
-    fn player(&self, attempt: &Attempt) -> String {
+    fn player(&self, attempt: &RecordedAttempt) -> String {
         self.archive.player_name(attempt.player).map_or_else(|| format!("#{}", attempt.player), str::to_owned)
     }
 
-    fn species(&self, attempt: &Attempt) -> &str {
+    fn species(&self, attempt: &RecordedAttempt) -> &str {
         self.archive.species_name(attempt.species).unwrap_or("unknown")
     }
 
@@ -125,11 +125,11 @@ impl Teller<'_> {
         };
         let committed = durable.group.committed_at;
         stage("received", received, received, ": read from the socket")?;
-        stage("queued", attempt.queued_at, received, " into the mailbox of its shard")?;
-        stage("decided", attempt.decided_at, attempt.queued_at, " there, and deciding")?;
+        stage("queued", attempt.queued_at(), received, " into the mailbox of its shard")?;
+        stage("decided", attempt.decided_at(), attempt.queued_at(), " there, and deciding")?;
         let events = durable.group.end.0 - durable.group.first.0;
         let group = format!(" until its group of {events} was written");
-        stage("written", committed, attempt.decided_at, &group)?;
+        stage("written", committed, attempt.decided_at(), &group)?;
         match durable.durable_at {
             Some(at) => stage("durable", at, committed, " to write and sync, then told"),
             None => writeln!(out, "  durable   not told: it is the newest group, or the last before a new start"),
@@ -175,8 +175,8 @@ impl Teller<'_> {
                 counted(attempt.position.0 - won.position.0, "position", "positions")
             )?;
             writeln!(out, "    received {}", apart(won.received_at, attempt.received_at))?;
-            writeln!(out, "    in the mailbox {}", apart(won.queued_at, attempt.queued_at))?;
-            writeln!(out, "    decided {}", apart(won.decided_at, attempt.decided_at))?;
+            writeln!(out, "    in the mailbox {}", apart(won.queued_at(), attempt.queued_at()))?;
+            writeln!(out, "    decided {}", apart(won.decided_at(), attempt.decided_at()))?;
             writeln!(out, "  it came first because {}", because(winner.order))?;
         }
         if let Some(later) = &self.story.captured_later {
@@ -191,7 +191,7 @@ impl Teller<'_> {
                 second.attempt_id,
                 second.position,
                 apart(second.received_at, attempt.received_at),
-                apart(second.queued_at, attempt.queued_at)
+                apart(second.queued_at(), attempt.queued_at())
             )?;
         }
         match (attempt.outcome, self.story.target.and_then(|target| target.vanished)) {
@@ -230,12 +230,12 @@ impl Teller<'_> {
             "event_id": EventKey::new(story.attempt.position, Facet::Happened).id(),
             "stages": {
                 "received_at": story.attempt.received_at.to_string(),
-                "queued_at": story.attempt.queued_at.to_string(),
-                "decided_at": story.attempt.decided_at.to_string(),
+                "queued_at": story.attempt.queued_at().to_string(),
+                "decided_at": story.attempt.decided_at().to_string(),
                 "written_at": durable.group.committed_at.to_string(),
                 "durable_at": durable.durable_at.map(|at| at.to_string()),
-                "queued_after_ns": story.attempt.queued_at.ns_since(story.attempt.received_at),
-                "decided_after_ns": story.attempt.decided_at.ns_since(story.attempt.received_at),
+                "queued_after_ns": story.attempt.queued_at().ns_since(story.attempt.received_at),
+                "decided_after_ns": story.attempt.decided_at().ns_since(story.attempt.received_at),
                 "written_after_ns": durable.group.committed_at.ns_since(story.attempt.received_at),
                 "durable_after_ns": durable.durable_at.map(|at| at.ns_since(story.attempt.received_at)),
             },
@@ -263,8 +263,8 @@ impl Teller<'_> {
                 let mut told = self.attempt_json(&winner.attempt);
                 told["because"] = because(winner.order).into();
                 told["received_earlier_ns"] = signed(winner.attempt.received_at, story.attempt.received_at);
-                told["queued_earlier_ns"] = signed(winner.attempt.queued_at, story.attempt.queued_at);
-                told["decided_earlier_ns"] = signed(winner.attempt.decided_at, story.attempt.decided_at);
+                told["queued_earlier_ns"] = signed(winner.attempt.queued_at(), story.attempt.queued_at());
+                told["decided_earlier_ns"] = signed(winner.attempt.decided_at(), story.attempt.decided_at());
                 told
             }),
             "captured_later": story.captured_later.map(|later| self.attempt_json(&later)),
@@ -273,7 +273,7 @@ impl Teller<'_> {
         })
     }
 
-    fn attempt_json(&self, attempt: &Attempt) -> Value {
+    fn attempt_json(&self, attempt: &RecordedAttempt) -> Value {
         json!({
             "position": attempt.position.to_string(),
             "player": self.archive.player_name(attempt.player),
@@ -285,7 +285,7 @@ impl Teller<'_> {
             "outcome": attempt.outcome.name(),
             "shard": attempt.shard.0,
             "received_at": attempt.received_at.to_string(),
-            "decided_at": attempt.decided_at.to_string(),
+            "decided_at": attempt.decided_at().to_string(),
         })
     }
 }

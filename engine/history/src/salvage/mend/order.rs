@@ -1,10 +1,10 @@
 //! Finds an order of the events of one fakémon in which each follows from those before it. Attempts keep their order
 //! among each other, and so do its appearing and vanishing: a shard never let those overtake their own kind.
 
-use super::{changed, throw_of};
+use super::changed;
 use fakemon_capture::decision::resolve::{Rules, resolve};
 use fakemon_capture::population::{Fakemon, Fate};
-use fakemon_model::event::{Event, Outcome};
+use fakemon_model::event::{DecidedAttempt, Event, Outcome};
 use fakemon_model::ids::{PlayerId, Position};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -62,9 +62,9 @@ impl Sequence<'_> {
     /// Why an event cannot be at a position.
     fn misplaced(&self, index: usize, place: Position) -> Option<(Position, String)> {
         let (position, event) = &self.events[index];
-        let (throw, _) = throw_of(event)?;
-        if (self.named_at)(throw.player) > place {
-            return Some((*position, format!("it follows only where player {} is not named yet", throw.player)));
+        let Event::Attempt(attempt) = event else { return None };
+        if (self.named_at)(attempt.player) > place {
+            return Some((*position, format!("it follows only where player {} is not named yet", attempt.player)));
         }
         let changed = (self.rules)(*position) != (self.rules)(place);
         changed.then(|| (*position, "it follows only where other settings held".to_owned()))
@@ -74,35 +74,33 @@ impl Sequence<'_> {
     fn merged(&self, left_out: &BTreeMap<Position, String>) -> (Vec<usize>, BTreeMap<Position, String>) {
         let (mut order, mut wrong) = (Vec::new(), BTreeMap::new());
         let all = (0..self.events.len()).filter(|index| !left_out.contains_key(&self.events[*index].0));
-        let (throws, mut world): (Vec<usize>, VecDeque<usize>) =
-            all.fold((Vec::new(), VecDeque::new()), |(mut throws, mut world), index| {
-                match self.events[index].1 {
-                    Event::Attempt { .. } => throws.push(index),
-                    _ => world.push_back(index),
-                }
-                (throws, world)
-            });
+        let (mut attempts, mut world) = (Vec::new(), VecDeque::new());
+        for index in all {
+            match self.events[index].1 {
+                Event::Attempt(attempt) => attempts.push((index, attempt)),
+                _ => world.push_back(index),
+            }
+        }
         let mut fakemon = self.before;
-        for index in throws {
+        for (index, DecidedAttempt { attempt, outcome: said, .. }) in attempts {
             let position = self.events[index].0;
-            let (throw, said) = throw_of(&self.events[index].1).expect("it is a throw");
             let rules = (self.rules)(position);
             // How many of the world's next events must come first: none, one, two, …
             let (mut needed, mut after) = (0, fakemon);
-            while resolve(rules, after.as_ref(), &throw) != said && needed <= world.len() {
+            while resolve(rules, after.as_ref(), &attempt) != said && needed <= world.len() {
                 let next = world.get(needed).and_then(|next| changed(after, &self.events[*next].1));
                 needed = if next.is_some() { needed + 1 } else { usize::MAX };
                 after = next.or(after);
             }
             if needed > world.len() {
-                let follows = resolve(rules, fakemon.as_ref(), &throw).name();
+                let follows = resolve(rules, fakemon.as_ref(), &attempt).name();
                 wrong.insert(position, format!("it says {}, but {follows} follows", said.name()));
                 continue;
             }
             order.extend(world.drain(..needed));
             order.push(index);
             fakemon = match (said, after) {
-                (Outcome::Captured, Some(wild)) => Some(wild.with_fate(Fate::Captured(throw.player))),
+                (Outcome::Captured, Some(wild)) => Some(wild.with_fate(Fate::Captured(attempt.player))),
                 _ => after,
             };
         }

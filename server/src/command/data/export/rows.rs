@@ -114,26 +114,16 @@ impl<V: FnMut(Column, Cell<'_>)> Row<'_, V> {
     #[inline]
     fn event(&mut self, event: &Event) {
         match event {
-            Event::Attempt {
-                player,
-                attempt_id,
-                fakemon_id,
-                species,
-                place,
-                outcome,
-                received_at,
-                queued_at,
-                decided_at,
-            } => {
-                self.time(Column::At, *decided_at);
-                self.player(*player);
-                self.id(Column::AttemptId, attempt_id.0);
-                self.fakemon(fakemon_id.0, *species);
-                self.text(Column::Outcome, outcome.name());
-                self.place(*place);
-                self.time(Column::ReceivedAt, *received_at);
-                self.number(Column::QueuedAfterNs, queued_at.ns_since(*received_at));
-                self.number(Column::DecidedAfterNs, decided_at.ns_since(*received_at));
+            Event::Attempt(attempt) => {
+                self.time(Column::At, attempt.decided_at());
+                self.player(attempt.player);
+                self.id(Column::AttemptId, attempt.attempt_id.0);
+                self.fakemon(attempt.fakemon_id.0, attempt.species);
+                self.text(Column::Outcome, attempt.outcome.name());
+                self.place(attempt.place);
+                self.time(Column::ReceivedAt, attempt.received_at);
+                self.number(Column::QueuedAfterNs, attempt.queued_after_ns.into());
+                self.number(Column::DecidedAfterNs, attempt.decided_after_ns.into());
             }
             Event::Appeared { fakemon_id, species, place, catch_rate, at, vanishes_at } => {
                 self.time(Column::At, *at);

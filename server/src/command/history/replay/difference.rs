@@ -53,11 +53,11 @@ pub(super) fn run(archive: &Archive, args: &ReplayArgs, from: Position, to: Posi
 }
 
 fn is_wanted(event: &Event, only_player: Option<PlayerId>, only_fakemon: Option<FakemonId>) -> bool {
-    let (player, fakemon) = match event {
-        Event::Attempt { player, fakemon_id, .. } => (Some(*player), Some(*fakemon_id)),
-        Event::Appeared { fakemon_id, .. } | Event::Vanished { fakemon_id, .. } => (None, Some(*fakemon_id)),
-        _ => (None, None),
+    let player = match event {
+        Event::Attempt(attempt) => Some(attempt.player),
+        _ => None,
     };
+    let fakemon = event.fakemon_id();
     only_player.is_none_or(|only| player == Some(only)) && only_fakemon.is_none_or(|only| fakemon == Some(only))
 }
 
@@ -65,9 +65,9 @@ impl Difference {
     fn add(&mut self, recorded: &Recorded, limit: usize) {
         self.events += 1;
         let (index, list) = match &recorded.event {
-            Event::Attempt { outcome, .. } => {
-                self.outcomes[*outcome as usize] += 1;
-                if *outcome != Outcome::Captured {
+            Event::Attempt(attempt) => {
+                self.outcomes[attempt.outcome as usize] += 1;
+                if attempt.outcome != Outcome::Captured {
                     return;
                 }
                 (1, &mut self.captured)
@@ -146,7 +146,7 @@ fn in_words(archive: &Archive, recorded: &Recorded) -> String {
 
 fn subject(recorded: &Recorded) -> (Option<FakemonId>, Option<fakemon_model::ids::SpeciesId>, Option<PlayerId>) {
     match &recorded.event {
-        Event::Attempt { player, fakemon_id, species, .. } => (Some(*fakemon_id), Some(*species), Some(*player)),
+        Event::Attempt(attempt) => (Some(attempt.fakemon_id), Some(attempt.species), Some(attempt.player)),
         Event::Appeared { fakemon_id, species, .. } | Event::Vanished { fakemon_id, species, .. } => {
             (Some(*fakemon_id), Some(*species), None)
         }

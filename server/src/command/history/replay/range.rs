@@ -9,6 +9,7 @@ use fakemon_journal::index::Subject;
 use fakemon_model::envelope::EventKey;
 use fakemon_model::envelope::Facet;
 use fakemon_model::ids::{FakemonId, Timestamp};
+use fakemon_model::place::Place;
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -49,13 +50,8 @@ pub(super) fn run(archive: &Archive, args: &ReplayArgs, range: &Range) -> anyhow
 }
 
 fn is_inside(recorded: &Recorded, area: super::Area) -> bool {
-    use fakemon_model::event::Event::{Appeared, Attempt, Vanished};
-    match &recorded.event {
-        Attempt { place, .. } | Appeared { place, .. } | Vanished { place, .. } => {
-            place.distance_m_squared(area.centre) <= area.radius_m * area.radius_m
-        }
-        _ => false,
-    }
+    let is_near = |place: Place| place.distance_m_squared(area.centre) <= area.radius_m * area.radius_m;
+    recorded.event.place().is_some_and(is_near)
 }
 
 /// Keeps the distances in time between events, divided by the speed.

@@ -154,8 +154,8 @@ impl Life {
     }
 
     fn winner(&self) -> Option<PlayerId> {
-        match self.ended.as_ref()?.event {
-            Event::Attempt { player, .. } => Some(player),
+        match &self.ended.as_ref()?.event {
+            Event::Attempt(attempt) => Some(attempt.player),
             _ => None,
         }
     }
@@ -222,12 +222,13 @@ impl PlayerRecord {
     fn of(archive: &Archive, player: PlayerId, to: Position) -> anyhow::Result<PlayerRecord> {
         let mut record = PlayerRecord { player, ends: Ends::default(), captures: Vec::new(), last: None };
         archive.about(Subject::Player(player), Position(1), to, &mut |recorded| {
-            let Event::Attempt { fakemon_id, species, outcome, decided_at, .. } = recorded.event else {
+            let Event::Attempt(attempt) = &recorded.event else {
                 return ControlFlow::Continue(());
             };
-            record.ends[outcome as usize] += 1;
-            if outcome == Outcome::Captured {
-                record.captures.push((recorded.position, fakemon_id, species, decided_at));
+            record.ends[attempt.outcome as usize] += 1;
+            if attempt.outcome == Outcome::Captured {
+                let (fakemon_id, at) = (attempt.fakemon_id, attempt.decided_at());
+                record.captures.push((recorded.position, fakemon_id, attempt.species, at));
             }
             record.last = Some(recorded.clone());
             ControlFlow::Continue(())

@@ -17,7 +17,7 @@ use anyhow::{Context, ensure};
 use fakemon_history::archive::{Archive, Recorded};
 use fakemon_history::state_at::Moment;
 use fakemon_journal::index::Subject;
-use fakemon_model::event::Event;
+use fakemon_model::event::{CaptureAttempt, DecidedAttempt, Event};
 use fakemon_model::ids::{FakemonId, PlayerId, Position, Timestamp};
 use page::Page;
 use ratatui::crossterm::event::{self, Event as Input, KeyCode, KeyEventKind, KeyModifiers};
@@ -135,18 +135,14 @@ impl<'a> Stepper<'a> {
 
     /// The fakémon that the event is about.
     fn fakemon(&self) -> Option<FakemonId> {
-        match self.event()?.event {
-            Event::Attempt { fakemon_id, .. }
-            | Event::Appeared { fakemon_id, .. }
-            | Event::Vanished { fakemon_id, .. } => Some(fakemon_id),
-            _ => None,
-        }
+        self.event()?.event.fakemon_id()
     }
 
     /// The player that the event is about.
     fn player(&self) -> Option<PlayerId> {
         match self.event()?.event {
-            Event::Attempt { player, .. } | Event::PlayerNamed { player, .. } => Some(player),
+            Event::Attempt(DecidedAttempt { attempt: CaptureAttempt { player, .. }, .. })
+            | Event::PlayerNamed { player, .. } => Some(player),
             _ => None,
         }
     }
@@ -267,8 +263,8 @@ impl<'a> Stepper<'a> {
 
 /// When an event happened; for an attempt when it was decided, because thousands are written in one group.
 fn moment_of(recorded: &Recorded) -> Timestamp {
-    match recorded.event {
-        Event::Attempt { decided_at, .. } => decided_at,
+    match &recorded.event {
+        Event::Attempt(attempt) => attempt.decided_at(),
         _ => recorded.committed_at,
     }
 }

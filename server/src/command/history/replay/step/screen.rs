@@ -2,7 +2,6 @@
 
 use super::Stepper;
 use crate::command::sentence::{player_name, sentence, species_name};
-use fakemon_history::archive::Recorded;
 use fakemon_model::event::Event;
 use fakemon_model::ids::{FakemonId, Position};
 use fakemon_model::place::Place;
@@ -45,16 +44,8 @@ fn draw_timeline(frame: &mut Frame<'_>, area: Rect, stepper: &Stepper<'_>) {
     frame.render_widget(gauge, area);
 }
 
-/// The place of an event, if it has one.
-fn place_of(recorded: &Recorded) -> Option<Place> {
-    match recorded.event {
-        Event::Attempt { place, .. } | Event::Appeared { place, .. } | Event::Vanished { place, .. } => Some(place),
-        _ => None,
-    }
-}
-
 fn draw_map(frame: &mut Frame<'_>, area: Rect, stepper: &Stepper<'_>) {
-    let here = stepper.event().and_then(place_of);
+    let here = stepper.event().and_then(|recorded| recorded.event.place());
     let middle = stepper.centre.or(here).or_else(|| stepper.wild.iter().next().map(|(_, sight)| sight.place));
     let block = Block::bordered().title(format!(" {} wild · {:.0} m around ", stepper.wild.len(), stepper.radius_m));
     let Some(middle) = middle else {
@@ -94,10 +85,11 @@ fn draw_state(frame: &mut Frame<'_>, area: Rect, stepper: &Stepper<'_>) {
     if let Some(recorded) = stepper.event() {
         lines.push(sentence(stepper.archive, recorded));
         lines.push(format!("written {} by shard {}", recorded.committed_at, recorded.shard));
-        if let Event::Attempt { received_at, queued_at, decided_at, .. } = recorded.event {
+        if let Event::Attempt(attempt) = &recorded.event {
+            let received_at = attempt.received_at;
             lines.push(format!("received {received_at}"));
-            lines.push(format!("queued   +{} ns", queued_at.ns_since(received_at)));
-            lines.push(format!("decided  +{} ns", decided_at.ns_since(received_at)));
+            lines.push(format!("queued   +{} ns", attempt.queued_after_ns));
+            lines.push(format!("decided  +{} ns", attempt.decided_after_ns));
             lines.push(format!("written  +{} ns", recorded.committed_at.ns_since(received_at)));
         }
         lines.extend(stepper.fakemon().map(|id| fakemon_line(stepper, id)));

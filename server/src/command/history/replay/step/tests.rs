@@ -44,7 +44,7 @@ fn played(dir: &std::path::Path) -> Archive {
 fn after_the_last_throw(archive: &Archive) -> Position {
     let mut after = archive.first_position();
     let mut see = |recorded: &Recorded| {
-        if matches!(recorded.event, Event::Attempt { .. }) {
+        if matches!(recorded.event, Event::Attempt(_)) {
             after = Position(recorded.position.0 + 1);
         }
         ControlFlow::Continue(())

@@ -34,8 +34,9 @@ impl Wild {
             Event::Appeared { fakemon_id, species, place, .. } => {
                 self.0.insert(*fakemon_id, Sight { place: *place, species: *species });
             }
-            Event::Vanished { fakemon_id, .. } | Event::Attempt { fakemon_id, outcome: Outcome::Captured, .. } => {
-                self.0.remove(fakemon_id);
+            Event::Vanished { fakemon_id, .. } => drop(self.0.remove(fakemon_id)),
+            Event::Attempt(attempt) if attempt.outcome == Outcome::Captured => {
+                self.0.remove(&attempt.fakemon_id);
             }
             _ => {}
         }
@@ -49,8 +50,8 @@ impl Wild {
                 self.0.insert(*fakemon_id, Sight { place: *place, species: *species });
             }
             // A capture does not contain the fakémon's place; its appearance does.
-            Event::Attempt { fakemon_id, outcome: Outcome::Captured, .. } => {
-                self.0.insert(*fakemon_id, appearance(archive, *fakemon_id, recorded.position)?);
+            Event::Attempt(attempt) if attempt.outcome == Outcome::Captured => {
+                self.0.insert(attempt.fakemon_id, appearance(archive, attempt.fakemon_id, recorded.position)?);
             }
             _ => {}
         }
