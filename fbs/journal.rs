@@ -30,7 +30,7 @@ pub struct Opened {
     pub at_ns: u64,
     /// Decides dodge rolls.
     pub world_seed: u64,
-    /// How far a throw reaches, in millimetres.
+    /// How far an attempt reaches, in millimetres.
     pub reach_mm: u32,
     /// How many shards decided.
     pub cores: u16,
@@ -85,7 +85,7 @@ pub struct Changed {
 /// One event, borrowed from a block where it is of fixed size.
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
-    /// A throw and its outcome.
+    /// An attempt and its outcome.
     Attempt(&'a Attempt),
     /// A fakémon appeared.
     Appeared(&'a Appeared),
@@ -136,7 +136,7 @@ impl SectionDraft {
         self.len() == 0
     }
 
-    /// Appends a throw.
+    /// Appends an attempt.
     #[inline]
     pub fn push_attempt(&mut self, attempt: Attempt) {
         self.attempts.push(attempt);
@@ -194,7 +194,7 @@ impl SectionDraft {
         self.text_bytes
     }
 
-    /// The first event that is not a throw makes the order explicit.
+    /// The first event that is not an attempt makes the order explicit.
     fn push_kind(&mut self, kind: Kind) {
         if self.kinds.is_empty() {
             self.kinds.resize(self.attempts.len(), Kind::Attempt);

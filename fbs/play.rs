@@ -18,7 +18,7 @@ pub enum Request {
         /// Metres.
         radius_m: f64,
     },
-    /// A throw.
+    /// An attempt.
     Attempt {
         /// The player's name for it.
         attempt_id: u64,
@@ -56,10 +56,10 @@ pub struct Sighting<'a> {
     pub vanishes_at_ns: u64,
 }
 
-/// An answer to a throw.
+/// An answer to an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttemptResult {
-    /// The player's name for the throw.
+    /// The player's name for the attempt.
     pub attempt_id: u64,
     /// At what.
     pub fakemon_id: u64,
@@ -93,7 +93,7 @@ pub enum Reply<'a> {
     Appeared(Sighting<'a>),
     /// This one is gone.
     Vanished(u64),
-    /// How a throw ended.
+    /// How an attempt ended.
     AttemptResult(AttemptResult),
     /// Captures, in their order, and where older ones begin (0: there are none).
     Collection(Vec<Caught<'a>>, u64),
@@ -103,7 +103,7 @@ pub enum Reply<'a> {
         code: &'a str,
         /// For people.
         message: &'a str,
-        /// Which throw was meant, where that could be read.
+        /// Which attempt was meant, where that could be read.
         attempt_id: Option<u64>,
     },
     /// What was missed is told.
@@ -267,7 +267,7 @@ impl Writer {
         self.finish(wire::ReplyBody::Vanished, vanished.as_union_value())
     }
 
-    /// How a throw ended.
+    /// How an attempt ended.
     pub fn attempt_result(&mut self, result: &AttemptResult) -> &[u8] {
         let fbb = &mut self.builder;
         fbb.reset();

@@ -16,7 +16,7 @@ pub struct Player {
 }
 
 impl Answer {
-    /// That a throw ended so.
+    /// That an attempt ended so.
     pub fn of(attempt_id: u64, fakemon_id: u64, position: u64, outcome: Outcome) -> Answer {
         Answer::new(attempt_id, fakemon_id, position << 3 | u64::from(outcome.0))
     }

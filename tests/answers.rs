@@ -47,17 +47,17 @@ fn results_reach_the_webhooks_of_their_players_signed_and_in_order() {
     let mut ana = Player::connect(server.play, "ana").unwrap();
     let mut ben = Player::connect(server.play, "ben").unwrap();
     spawn(&server, 1..=8);
-    assert_eq!(ben.throw(1, 8).unwrap()["outcome"], "captured", "before there is a webhook");
+    assert_eq!(ben.attempt(1, 8).unwrap()["outcome"], "captured", "before there is a webhook");
     let made = put(&server, "ana", &json!({ "url": format!("http://{}/a", hook.address), "player": "ana" }));
     let secret = made["secret"].as_str().unwrap().to_owned();
     // A webhook for several players, some of whom exist already.
     put(&server, "team", &json!({ "url": format!("http://{}/t", team.address), "players": ["ana", "ben", "cleo"] }));
     for attempt in 1..=3 {
-        assert_eq!(ana.throw(attempt, attempt).unwrap()["outcome"], "captured");
+        assert_eq!(ana.attempt(attempt, attempt).unwrap()["outcome"], "captured");
     }
-    assert_eq!(ben.throw(2, 1).unwrap()["reason"], "already_captured");
+    assert_eq!(ben.attempt(2, 1).unwrap()["reason"], "already_captured");
     let mut cleo = Player::connect(server.play, "cleo").unwrap();
-    assert_eq!(cleo.throw(1, 4).unwrap()["outcome"], "captured");
+    assert_eq!(cleo.attempt(1, 4).unwrap()["outcome"], "captured");
     let mut last = None;
     for attempt in 1..=3u64 {
         let (head, body) = hook.next();
@@ -88,7 +88,7 @@ fn results_reach_the_webhooks_of_their_players_signed_and_in_order() {
     // Two signatures while the secret changes, the old one among them.
     let (_, rotated) = ask(&server, "POST", "/answers/webhooks/ana/secret", &[], "");
     let new = rotated["secret"].as_str().unwrap().to_owned();
-    assert_eq!(ana.throw(4, 5).unwrap()["outcome"], "captured");
+    assert_eq!(ana.attempt(4, 5).unwrap()["outcome"], "captured");
     let (head, body) = hook.next();
     let both = format!("{} {}", signature(&new, &head, &body), signature(&secret, &head, &body));
     assert_eq!(header(&head, "webhook-signature"), both);
@@ -108,8 +108,8 @@ fn results_reach_the_webhooks_of_their_players_signed_and_in_order() {
 
     // The webhook is for another player from now on; then for none.
     put(&server, "ana", &json!({ "url": format!("http://{}/b", hook.address), "player": "ben" }));
-    assert_eq!(ana.throw(5, 6).unwrap()["outcome"], "captured");
-    assert_eq!(ben.throw(3, 7).unwrap()["outcome"], "captured");
+    assert_eq!(ana.attempt(5, 6).unwrap()["outcome"], "captured");
+    assert_eq!(ben.attempt(3, 7).unwrap()["outcome"], "captured");
     let got = hook.next();
     assert!(got.0.starts_with("POST /b ") && event(&got)["detail"]["player"] == "ben", "{got:?}");
     assert_eq!(ask(&server, "DELETE", "/answers/webhooks/ana", &[], "").0, 204);
@@ -128,7 +128,7 @@ fn what_a_webhook_misses_comes_again_across_a_kill_and_at_last_lies_in_its_queue
     put(&server, "ana", &settings);
     let mut ana = Player::connect(server.play, "ana").unwrap();
     for attempt in 1..=3 {
-        assert_eq!(ana.throw(attempt, attempt).unwrap()["outcome"], "captured");
+        assert_eq!(ana.attempt(attempt, attempt).unwrap()["outcome"], "captured");
     }
     let first = hook.next();
     server.kill();
@@ -151,7 +151,7 @@ fn what_a_webhook_misses_comes_again_across_a_kill_and_at_last_lies_in_its_queue
     let shown = put(&server, "ana", &settings);
     assert_eq!(shown["secret"], Value::Null, "a change shows no secret");
     let mut ana = Player::connect(server.play, "ana").unwrap();
-    assert_eq!(ana.throw(4, 4).unwrap()["outcome"], "captured");
+    assert_eq!(ana.attempt(4, 4).unwrap()["outcome"], "captured");
     let letter = receive(&server, &dead, 1).remove(0);
     let attribute = |name: &str| letter["MessageAttributes"][name]["StringValue"].as_str().unwrap_or("").to_owned();
     assert_eq!((attribute("ERROR_CODE"), attribute("FAKEMON_TARGET_ID")), ("ERROR_FROM_TARGET".into(), "ana".into()));

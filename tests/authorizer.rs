@@ -159,7 +159,7 @@ fn while_some_wait_for_the_authorizer_others_play_and_too_many_do_not_wait() {
         authorizer.next();
         let mut ash = Player::connect(server.play, "ash").unwrap();
         for attempt in 0..20 {
-            assert_eq!(ash.throw(attempt, 5).unwrap()["reason"], "unknown_fakemon");
+            assert_eq!(ash.attempt(attempt, 5).unwrap()["reason"], "unknown_fakemon");
         }
         assert!(!slow[0].is_finished(), "they wait still");
         for waiting in slow {

@@ -43,10 +43,10 @@ fn nobody_says_through_any_door_what_the_engine_says() {
     }
     // Any client may put commands.
     let spawn = json!({ "fakemon_id": "5", "species": "sparkit", "lat": SOL.0, "lon": SOL.1 }).to_string();
-    let throw =
+    let attempt =
         json!({ "player": "ash", "attempt_id": "1", "fakemon_id": "5", "lat": SOL.0, "lon": SOL.1 }).to_string();
     for (source, kind, detail) in
-        [("fakemon.world", "fakemon.spawn", spawn), ("fakemon.game", "fakemon.capture_attempt", throw)]
+        [("fakemon.world", "fakemon.spawn", spawn), ("fakemon.game", "fakemon.capture_attempt", attempt)]
     {
         let entry = json!({ "Source": source, "DetailType": kind, "Detail": detail });
         assert_eq!(events(&server, "PutEvents", json!({ "Entries": [entry] }))["FailedEntryCount"], 0, "{kind}");

@@ -189,7 +189,7 @@ fn a_catch_reaches_a_webhook_and_a_queue_and_what_the_webhook_missed_is_sent_aga
                              "catch_rate": 1 });
         server.spawn(detail);
     }
-    assert_eq!(ana.throw(1, 1).unwrap()["outcome"], "captured");
+    assert_eq!(ana.attempt(1, 1).unwrap()["outcome"], "captured");
     let (head, body) = hook.next();
     assert!(head.starts_with("POST /caught HTTP/1.1") && head.to_lowercase().contains("x-key: hush"), "{head}");
     let event: Value = serde_json::from_str(&body).unwrap();
@@ -198,7 +198,7 @@ fn a_catch_reaches_a_webhook_and_a_queue_and_what_the_webhook_missed_is_sent_aga
     assert_eq!(polled, event["detail"]);
 
     hook.behaves.store(ERROR, Ordering::SeqCst);
-    assert_eq!(ana.throw(2, 2).unwrap()["outcome"], "captured");
+    assert_eq!(ana.attempt(2, 2).unwrap()["outcome"], "captured");
     let letter = receive(&server, &dead, 1).remove(0);
     assert_eq!(hook.next().1, hook.next().1, "tried twice, the same event");
     let attribute = |name: &str| letter["MessageAttributes"][name]["StringValue"].as_str().unwrap_or("").to_owned();

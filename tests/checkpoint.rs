@@ -41,7 +41,7 @@ fn a_copy_under_load_holds_what_was_told_and_outlives_kills_of_both() {
         let mut player = Player::connect(server.play, &ana.name).unwrap();
         for copy in 0..4 {
             for attempt in copy * 50..(copy + 1) * 50 {
-                let answer = player.throw(attempt, newest.load(Ordering::Relaxed)).unwrap();
+                let answer = player.attempt(attempt, newest.load(Ordering::Relaxed)).unwrap();
                 ana.answers.insert(attempt, answer);
             }
             let to = dir.path().join(format!("copy-{copy}"));
@@ -71,7 +71,7 @@ fn is_told_the_same(data: &Path, answers: &BTreeMap<u64, Value>, dice: &mut Dice
     let newest = all.iter().rev().take(10).copied();
     let some: Vec<_> = newest.chain((0..20).map(|_| *dice.one_of(&all))).collect();
     for (attempt, first) in some {
-        assert_eq!(player.throw(*attempt, 1).as_ref(), Some(first));
+        assert_eq!(player.attempt(*attempt, 1).as_ref(), Some(first));
     }
     server.kill();
 }

@@ -90,8 +90,8 @@ fn connect(server: &Server, token: &str) -> Result<Player, u16> {
 /// A player with a token for one minute is admitted, and stays connected.
 fn plays(server: &Server, name: &str, attempt: u64) {
     let mut player = connect(server, &token(name, now_s() + 60)).unwrap();
-    for throw in 0..30 {
-        assert!(player.throw(attempt + throw, 5).is_some(), "let in, then sent away");
+    for index in 0..30 {
+        assert!(player.attempt(attempt + index, 5).is_some(), "let in, then sent away");
         std::thread::sleep(std::time::Duration::from_millis(50)); // until every connection was checked
     }
 }
@@ -180,7 +180,7 @@ fn what_is_shown_and_what_is_filtered_by_are_one_clock_whatever_it_was_at_the_st
             let left = Faked::vanishes_in_s(&server, "ash", fakemon);
             assert!(near(left, 3_600), "{ahead}: fakémon {fakemon} stays {left} s");
         }
-        let caught = connect(&server, &token("ash", now_s() + 60)).unwrap().throw(1, 6).unwrap();
+        let caught = connect(&server, &token("ash", now_s() + 60)).unwrap().attempt(1, 6).unwrap();
         assert_eq!(caught["outcome"], "captured");
         for kind in ["put", "appeared", "capture_succeeded"] {
             let now = faked.around(kind, 0);
@@ -242,12 +242,12 @@ fn a_clock_that_was_behind_at_the_start_is_right_once_it_is_set() {
     faked.set("+0s");
     settle();
     assert_eq!(connect(&server, &late).err(), Some(401));
-    player.throw(1, 5).expect("there are seconds left");
+    player.attempt(1, 5).expect("there are seconds left");
     assert_eq!(player.close_code(), Some(4401), "a token ends when it says so");
     put(&server);
     assert!(faked.newest_ahead_s().abs() < 5);
     let mut player = connect(&server, &token("brock", now_s() + 60)).unwrap();
-    assert_eq!(player.throw(1, 5).unwrap()["reason"], "already_captured");
+    assert_eq!(player.attempt(1, 5).unwrap()["reason"], "already_captured");
     assert!(server.stop().success());
     let log = answer(&["log", "--data", faked.data().to_str().unwrap(), "--kind", "attempt"]);
     let last: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();

@@ -3,7 +3,7 @@
 
 use crate::aws::{queue, sqs};
 use crate::dice::Dice;
-use crate::player::{Player, SOL, throw};
+use crate::player::{Player, SOL, attempt_at};
 use crate::racer::Racer;
 use crate::server::{Server, answer, fakemon, fresh_data, refusal};
 use serde_json::{Value, json};
@@ -236,7 +236,7 @@ fn with_a_message_and_a_capture(data: &Path) {
     sqs(&server, "SendMessage", json!({ "QueueUrl": url, "MessageBody": "one" }));
     let detail = json!({ "species": "sparkit", "lat": SOL.0, "lon": SOL.1, "catch_rate": 1 });
     let (spawned, _) = server.try_spawn(&detail).unwrap();
-    Player::connect(server.play, "ana").unwrap().throw(1, spawned).unwrap();
+    Player::connect(server.play, "ana").unwrap().attempt(1, spawned).unwrap();
     server.kill();
 }
 
@@ -495,7 +495,7 @@ fn a_collection_that_cannot_be_read_stops_nothing_else() {
     let server = Server::start(data.path(), &[]);
     let (fakemon_id, _) = server.spawn(json!({ "species": "sparkit", "lat": SOL.0, "lon": SOL.1, "catch_rate": 1 }));
     let mut ana = Player::connect(server.play, "ana").unwrap();
-    let first = ana.throw(1, fakemon_id.parse().unwrap()).unwrap();
+    let first = ana.attempt(1, fakemon_id.parse().unwrap()).unwrap();
     assert_eq!(first["outcome"], "captured");
     assert!(server.stop().success());
     let table = table_of_collections(data.path());
@@ -510,8 +510,8 @@ fn a_collection_that_cannot_be_read_stops_nothing_else() {
         assert!(said["type"] == "error" && said["code"] == "unreadable", "{said}");
     }
     let (fakemon_id, _) = server.spawn(json!({ "species": "sparkit", "lat": SOL.0, "lon": SOL.1, "catch_rate": 1 }));
-    assert_eq!(ana.throw(2, fakemon_id.parse().unwrap()).unwrap()["outcome"], "captured", "captures go on");
-    assert_eq!(ana.throw(1, 1).as_ref(), Some(&first), "and so do answers that can be read");
+    assert_eq!(ana.attempt(2, fakemon_id.parse().unwrap()).unwrap()["outcome"], "captured", "captures go on");
+    assert_eq!(ana.attempt(1, 1).as_ref(), Some(&first), "and so do answers that can be read");
     assert_eq!(server.get("/readyz").0, 200);
     let (_, metrics) = server.get("/metrics");
     assert!(metrics.contains("fakemon_reads_failed_total 3"), "{metrics}");
@@ -603,8 +603,8 @@ pub(crate) fn lived_in(data: &Path) -> Racer {
         let detail = json!({ "species": "sparkit", "lat": SOL.0, "lon": SOL.1, "catch_rate": 1 });
         let spawned: Vec<_> = (0..10).map(|_| server.try_spawn(&detail).unwrap().0).collect();
         let mut player = Player::connect(server.play, &racer.name).unwrap();
-        for attempt in (0..400).map(|throw| life * 400 + throw) {
-            let answer = player.throw(attempt, spawned[usize::try_from(attempt / 40 % 10).unwrap()]).unwrap();
+        for attempt in (0..400).map(|index| life * 400 + index) {
+            let answer = player.attempt(attempt, spawned[usize::try_from(attempt / 40 % 10).unwrap()]).unwrap();
             racer.answers.insert(attempt, answer);
         }
         match life {
@@ -660,7 +660,7 @@ fn is_served_or_refused(what: &str, data: &Path, racer: &Racer) -> bool {
     };
     let mut player = Player::connect(server.play, &racer.name).expect("it listens");
     for (attempt, first) in racer.answers.iter().step_by(7) {
-        match player.ask(&throw(*attempt, 1)) {
+        match player.ask(&attempt_at(*attempt, 1)) {
             // The damage concerns this answer alone.
             Some(again) if again["code"] == "unreadable" => {
                 assert_eq!(server.get("/readyz").0, 200, "{what}: {}", server.log());

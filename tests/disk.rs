@@ -87,12 +87,12 @@ fn a_failed_sync_of_the_bus_stops_it_and_says_what_where_and_why() {
 fn race_until_it_stops(server: Server, racer: &mut Racer, remedy: &str) {
     let detail = json!({ "species": "sparkit", "lat": SOL.0, "lon": SOL.1, "catch_rate": 1 });
     let spawned: Vec<u64> = (0..20).map(|_| server.try_spawn(&detail).expect("there is room for this").0).collect();
-    let thrown = std::cell::Cell::new(0);
+    let made = std::cell::Cell::new(0);
     racer.race(server.play, || {
-        thrown.set(thrown.get() + 1);
-        spawned[(thrown.get() / 10).min(spawned.len() - 1)]
+        made.set(made.get() + 1);
+        spawned[(made.get() / 10).min(spawned.len() - 1)]
     });
-    assert!(racer.captures().count() == spawned.len(), "it stopped too early: {} throws", thrown.get());
+    assert!(racer.captures().count() == spawned.len(), "it stopped too early: {} throws", made.get());
     let data = server.data.display().to_string();
     let (status, said) = server.wait_for_failure();
     let lines: Vec<_> = said.lines().filter(|line| line.starts_with("fakemon: ")).collect();

@@ -41,7 +41,7 @@ fn spawn(id: &str, species: &str, lat: f64) -> (&'static str, &'static str, Valu
     ("fakemon.world", "fakemon.spawn", detail)
 }
 
-fn throw(attempt: &str, fakemon: &str) -> (&'static str, &'static str, Value) {
+fn attempt_at(attempt: &str, fakemon: &str) -> (&'static str, &'static str, Value) {
     let detail = json!({ "player": "ash", "attempt_id": attempt, "fakemon_id": fakemon, "lat": 1, "lon": 2 });
     ("fakemon.game", "fakemon.capture_attempt", detail)
 }
@@ -112,7 +112,7 @@ fn an_attempt_id_that_was_used_gets_its_first_answer_and_its_sender_is_told() {
     let url = refusals(&server);
     let mut phone = Player::connect(server.play, "ash").unwrap();
     put(&server, &[spawn("1", "leaflet", 1.0), spawn("2", "leaflet", 1.0)]);
-    let ids = put(&server, &[throw("9", "1"), throw("9", "1"), throw("9", "2")]);
+    let ids = put(&server, &[attempt_at("9", "1"), attempt_at("9", "1"), attempt_at("9", "2")]);
     let answers: Vec<Value> = (0..3).map(|_| phone.hear().unwrap()).collect();
     for answer in &answers {
         assert_eq!((&answer["outcome"], &answer["fakemon_id"]), (&json!("captured"), &json!("1")), "{answers:?}");

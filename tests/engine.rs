@@ -51,7 +51,7 @@ fn spawn(client: &mut Client, ids: impl Iterator<Item = u64>) {
     }
 }
 
-fn throw(engine: &Engine, client: &mut Client, player: &str, attempt: u64, fakemon: u64) -> Decision {
+fn attempt_at(engine: &Engine, client: &mut Client, player: &str, attempt: u64, fakemon: u64) -> Decision {
     let attempt = attempt_of(engine, client, player, attempt, fakemon);
     client.attempt(Token(9), attempt).unwrap();
     match wait_for(client, 1).remove(0) {
@@ -139,45 +139,45 @@ fn race(engine: &Engine, racer: u64) -> Vec<Decision> {
 }
 
 #[test]
-fn a_throw_that_is_sent_again_gets_its_first_answer_for_ever() {
+fn an_attempt_that_is_sent_again_gets_its_first_answer_for_ever() {
     let dir = TempDir::new().unwrap();
     let engine = open(dir.path(), 2);
     let mut client = engine.client().unwrap();
     spawn(&mut client, 1..=2);
-    let first = throw(&engine, &mut client, "ana", 7, 1);
+    let first = attempt_at(&engine, &mut client, "ana", 7, 1);
     assert_eq!(first.outcome, Outcome::Captured);
-    assert_eq!(throw(&engine, &mut client, "ana", 7, 1), first);
-    assert_eq!(throw(&engine, &mut client, "ana", 7, 2), first, "the id decides, not the fakémon");
-    assert_eq!(throw(&engine, &mut engine.client().unwrap(), "ana", 7, 1), first, "from another connection too");
+    assert_eq!(attempt_at(&engine, &mut client, "ana", 7, 1), first);
+    assert_eq!(attempt_at(&engine, &mut client, "ana", 7, 2), first, "the id decides, not the fakémon");
+    assert_eq!(attempt_at(&engine, &mut engine.client().unwrap(), "ana", 7, 1), first, "from another connection too");
     assert_eq!(
-        throw(&engine, &mut client, "ben", 7, 1).outcome,
+        attempt_at(&engine, &mut client, "ben", 7, 1).outcome,
         Outcome::AlreadyCaptured,
         "ids are the player's own"
     );
 
     // Long enough that the answer has left memory and is in the snapshot.
     for attempt in 100..400 {
-        throw(&engine, &mut client, "ana", attempt, 1);
+        attempt_at(&engine, &mut client, "ana", attempt, 1);
     }
     until("the snapshot follows", || engine.metrics().snapshot_position == engine.position());
     for attempt in 400..600 {
-        throw(&engine, &mut client, "ana", attempt, 1);
+        attempt_at(&engine, &mut client, "ana", attempt, 1);
     }
-    assert_eq!(throw(&engine, &mut client, "ana", 7, 1), first, "from the archive");
+    assert_eq!(attempt_at(&engine, &mut client, "ana", 7, 1), first, "from the archive");
     drop(client);
     engine.close();
 
     for cores in [3, 1] {
         let engine = open(dir.path(), cores);
         let mut client = engine.client().unwrap();
-        assert_eq!(throw(&engine, &mut client, "ana", 7, 2), first, "after a restart with {cores} cores");
-        assert_eq!(throw(&engine, &mut client, "ana", 250, 2).outcome, Outcome::AlreadyCaptured);
+        assert_eq!(attempt_at(&engine, &mut client, "ana", 7, 2), first, "after a restart with {cores} cores");
+        assert_eq!(attempt_at(&engine, &mut client, "ana", 250, 2).outcome, Outcome::AlreadyCaptured);
         engine.close();
     }
 }
 
 #[test]
-fn a_throw_that_is_sent_twice_at_once_is_decided_once() {
+fn an_attempt_that_is_sent_twice_at_once_is_decided_once() {
     let dir = TempDir::new().unwrap();
     let engine = open(dir.path(), 2);
     let (mut one, mut two) = (engine.client().unwrap(), engine.client().unwrap());
@@ -208,13 +208,13 @@ fn collections_and_fates_survive_restarts_with_other_numbers_of_cores() {
         let ids = round as u64 * 10 + 1..=round as u64 * 10 + 10;
         spawn(&mut client, ids.clone());
         for id in ids {
-            let decision = throw(&engine, &mut client, "ana", id, id);
+            let decision = attempt_at(&engine, &mut client, "ana", id, id);
             assert_eq!(decision.outcome, Outcome::Captured);
             expected.push((id, decision.position));
             assert_eq!(collection(&engine, &mut client, "ana"), expected, "told, so it is there");
         }
         for (id, _) in &expected {
-            let decision = throw(&engine, &mut client, "ben", round as u64 * 1_000 + id, *id);
+            let decision = attempt_at(&engine, &mut client, "ben", round as u64 * 1_000 + id, *id);
             assert_eq!(decision.outcome, Outcome::AlreadyCaptured);
         }
         let error = client.spawn(Token(1), &spawn_of(1)).map(|()| wait_for(&mut client, 1).remove(0));
@@ -232,14 +232,14 @@ fn a_copy_taken_at_any_moment_holds_everything_that_was_acknowledged() {
     let mut client = engine.client().unwrap();
     spawn(&mut client, 1..=20);
     for round in 1..=5 {
-        let told: Vec<_> = (1..=20).map(|id| throw(&engine, &mut client, "ana", round * 100 + id, id)).collect();
+        let told: Vec<_> = (1..=20).map(|id| attempt_at(&engine, &mut client, "ana", round * 100 + id, id)).collect();
         // Not atomic, unlike a crash: but what was acknowledged before does not change any more.
         let copy = copies.path().join(round.to_string());
         copy_dir(dir.path(), &copy);
         let revived = open(&copy, 1);
         let mut client = revived.client().unwrap();
         for first in told {
-            let again = throw(&revived, &mut client, "ana", first.attempt_id.0, first.fakemon_id.0);
+            let again = attempt_at(&revived, &mut client, "ana", first.attempt_id.0, first.fakemon_id.0);
             assert_eq!(again, first);
         }
         revived.close();
@@ -255,7 +255,7 @@ fn who_follows_may_begin_anywhere_and_misses_nothing() {
     let mut client = engine.client().unwrap();
     spawn(&mut client, 1..=100);
     for id in 1..=100 {
-        throw(&engine, &mut client, if id % 3 == 0 { "ana" } else { "bea" }, id, id);
+        attempt_at(&engine, &mut client, if id % 3 == 0 { "ana" } else { "bea" }, id, id);
     }
     let (tail, ana) = (engine.tail(), PlayerName::new("ana").unwrap());
     let ana = tail.player_id(&ana).unwrap();
@@ -272,11 +272,11 @@ fn who_follows_may_begin_anywhere_and_misses_nothing() {
     for most in [1, 3, 64] {
         assert_eq!(read(1, most), (1..tail.end().0).collect::<Vec<_>>(), "{most} at once");
     }
-    let mut thrown = Vec::new();
+    let mut made = Vec::new();
     let is_wanted = &mut |player, outcome| player == ana && outcome == Outcome::Captured;
-    let next = tail.read_wanted(Position(1), 1_000, is_wanted, &mut |seen| thrown.extend(seen.attempt())).unwrap();
-    assert_eq!((thrown.len(), next), (33, tail.end()));
-    assert!(thrown.iter().all(|(player, decision)| *player == ana && decision.fakemon_id.0 % 3 == 0));
+    let next = tail.read_wanted(Position(1), 1_000, is_wanted, &mut |seen| made.extend(seen.attempt())).unwrap();
+    assert_eq!((made.len(), next), (33, tail.end()));
+    assert!(made.iter().all(|(player, decision)| *player == ana && decision.fakemon_id.0 % 3 == 0));
 }
 
 fn copy_dir(from: &Path, to: &Path) {
@@ -312,10 +312,10 @@ fn time_ends_a_fakemon_and_the_view_shows_what_is_there() {
     assert_eq!(seen(&engine), [1, 2, 3]);
     assert!(engine.look(sol().moved(500.0, 0.0), 400.0).is_empty());
     assert_eq!(engine.look(sol().moved(500.0, 0.0), 510.0).len(), 3);
-    throw(&engine, &mut client, "ana", 1, 1);
+    attempt_at(&engine, &mut client, "ana", 1, 1);
     until("the captured one and the late one are gone", || seen(&engine) == [2]);
     until("the journal says so", || engine.metrics().vanished == 1);
-    assert_eq!(throw(&engine, &mut client, "ana", 2, 3).outcome, Outcome::Vanished);
+    assert_eq!(attempt_at(&engine, &mut client, "ana", 2, 3).outcome, Outcome::Vanished);
     let mut batches = Vec::new();
     assert!(changes.drain(&mut batches), "nothing was lost");
     let told: Vec<_> = batches.iter().flat_map(|batch| batch.iter()).collect();
@@ -324,7 +324,7 @@ fn time_ends_a_fakemon_and_the_view_shows_what_is_there() {
 }
 
 #[test]
-fn looks_and_throws_reach_over_poles_and_the_date_line() {
+fn looks_and_attempts_reach_over_poles_and_the_date_line() {
     let dir = TempDir::new().unwrap();
     let engine = open(dir.path(), 1);
     let mut client = engine.client().unwrap();
@@ -393,7 +393,7 @@ fn a_full_engine_throttles_and_forgets_nothing_that_it_accepted() {
     }
     assert!(!refused.is_empty(), "nothing woke the shard, so its mailbox must have been full");
     assert_eq!(wait_for(&mut client, accepted).len(), accepted);
-    let retried = throw(&engine, &mut client, "ana", refused[0], 1);
+    let retried = attempt_at(&engine, &mut client, "ana", refused[0], 1);
     assert_eq!(retried.outcome, Outcome::AlreadyCaptured, "a throttled id is not used up");
     drop(client); // flushes its metrics
     assert_eq!(engine.metrics().throttled, refused.len() as u64);
@@ -422,7 +422,7 @@ fn the_archive_tells_what_happened_beside_the_engine() {
     let mut client = engine.client().unwrap();
     let mut archive = Archive::open(dir.path()).unwrap();
     spawn(&mut client, 1..=1);
-    let decision = throw(&engine, &mut client, "ana", 5, 1);
+    let decision = attempt_at(&engine, &mut client, "ana", 5, 1);
     archive.refresh().unwrap();
     let mut found = None;
     let visit = archive.for_each(decision.position, &mut |recorded| {
@@ -458,17 +458,17 @@ fn retention_lets_the_oldest_go_and_the_engine_starts_without_them() {
     let engine = Engine::open(dir.path(), Options { retention, ..options(1) }).unwrap();
     let mut client = engine.client().unwrap();
     spawn(&mut client, 1..=1);
-    let first = throw(&engine, &mut client, "ana", 1, 1);
+    let first = attempt_at(&engine, &mut client, "ana", 1, 1);
     let mut attempt = 1;
     until("the first block is gone", || {
         attempt += 1;
-        throw(&engine, &mut client, "ben", attempt, 1);
+        attempt_at(&engine, &mut client, "ben", attempt, 1);
         Archive::open(dir.path()).unwrap().first_position() > first.position
     });
     engine.close();
     let engine = open(dir.path(), 2);
     let mut client = engine.client().unwrap();
-    assert_eq!(throw(&engine, &mut client, "ana", 1, 1), first, "answers outlive their block");
+    assert_eq!(attempt_at(&engine, &mut client, "ana", 1, 1), first, "answers outlive their block");
     assert_eq!(collection(&engine, &mut client, "ana"), [(1, first.position)]);
     engine.close();
     assert!(!verify(dir.path(), &mut |_, _| {}).unwrap().from_the_beginning);
@@ -530,7 +530,7 @@ fn damage_is_found_named_and_never_a_panic() {
     let copies = TempDir::new().unwrap();
     let copy = copies.path().join("acknowledged");
     copy_dir(dir.path(), &copy);
-    let told: Vec<_> = (1..=300).map(|attempt| throw(&engine, &mut client, "ana", attempt, 1)).collect();
+    let told: Vec<_> = (1..=300).map(|attempt| attempt_at(&engine, &mut client, "ana", attempt, 1)).collect();
     engine.close();
     drop((client, engine));
 
@@ -563,7 +563,7 @@ fn damage_is_found_named_and_never_a_panic() {
             Ok(engine) => {
                 let mut client = engine.client().unwrap();
                 for first in &told {
-                    let again = throw(&engine, &mut client, "ana", first.attempt_id.0, 1);
+                    let again = attempt_at(&engine, &mut client, "ana", first.attempt_id.0, 1);
                     assert_eq!(again, *first, "seed {seed}, round {round}, byte {place}");
                 }
             }

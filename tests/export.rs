@@ -23,7 +23,7 @@ pub(crate) fn lived_in(data: &Path) {
         for name in ["ana", "Zo%C3%AB", "%F0%9F%92%A5%20%22%5C"] {
             let mut player = Player::connect(server.play, name).unwrap();
             for attempt in 0..30 {
-                player.throw(life as u64 * 30 + attempt, spawned[attempt as usize % 4] + attempt % 2).unwrap();
+                player.attempt(life as u64 * 30 + attempt, spawned[attempt as usize % 4] + attempt % 2).unwrap();
             }
         }
         events(
@@ -156,7 +156,7 @@ fn what_retention_kept_is_exported_and_imported() {
     let mut player = Player::connect(server.play, "ana").unwrap();
     let first = |data: &Path| verified(data)["first_position"].as_str().unwrap().parse::<u64>().unwrap();
     for attempt in 0.. {
-        player.throw(attempt, 1).unwrap();
+        player.attempt(attempt, 1).unwrap();
         if attempt % 100 == 99 && first(&data) > 20 {
             break;
         }
@@ -305,7 +305,7 @@ fn a_spreadsheet_computes_nothing_of_what_others_wrote() {
     let server = Server::start(&data, &[]);
     let name = "=HYPERLINK(\"http://x\")";
     let encoded: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    Player::connect(server.play, &encoded).unwrap().throw(1, 1).unwrap();
+    Player::connect(server.play, &encoded).unwrap().attempt(1, 1).unwrap();
     server.post_event(&json!({ "source": "+shop", "detail-type": "@sold", "detail": {} }).to_string());
     assert!(server.stop().success());
     export(&data, "csv", &csv, &[]);

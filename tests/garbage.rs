@@ -1,7 +1,7 @@
 //! Invalid input on every interface of the real binary together, while a player continues undisturbed.
 
 use crate::dice::Dice;
-use crate::player::{Player, SOL, throw};
+use crate::player::{Player, SOL, attempt_at};
 use crate::server::{Server, fresh_data};
 use fakemon_fbs::play::{Request, Writer};
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ fn play_on(play: SocketAddr, fakemon: u64, over: &AtomicBool) -> u64 {
     let mut player = Player::connect(play, "ana").unwrap();
     let mut attempt = 0;
     while !over.load(Ordering::Relaxed) {
-        let answer = player.throw(attempt, fakemon).expect("the connection lives, and answers in its patience");
+        let answer = player.attempt(attempt, fakemon).expect("the connection lives, and answers in its patience");
         let expected = if attempt == 0 { json!(null) } else { json!("already_captured") };
         assert_eq!(answer["reason"], expected, "{answer}");
         attempt += 1;
@@ -146,7 +146,7 @@ fn nonsense_messages(play: SocketAddr, dice: &mut Dice) {
                 dice.one_of(&numbers)
             ),
             _ => {
-                let mut bytes = throw(7, 1).to_string().into_bytes();
+                let mut bytes = attempt_at(7, 1).to_string().into_bytes();
                 dice.spoil(&mut bytes);
                 String::from_utf8_lossy(&bytes).into_owned()
             }

@@ -52,7 +52,7 @@ fn events_are_told_and_found() {
 }
 
 #[test]
-fn throws_are_explained() {
+fn attempts_are_explained() {
     is_said_again("explain.txt");
 }
 

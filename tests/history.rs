@@ -41,7 +41,7 @@ fn race(server: &Server) -> [Value; 3] {
     spawn(server, 43, 0.0);
     let mut ash = Player::connect(server.play, "ash").unwrap();
     let mut misty = Player::connect(server.play, "misty").unwrap();
-    [ash.throw(1, 42).unwrap(), misty.throw(7, 42).unwrap(), misty.throw(8, 43).unwrap()]
+    [ash.attempt(1, 42).unwrap(), misty.attempt(7, 42).unwrap(), misty.attempt(8, 43).unwrap()]
 }
 
 #[test]
@@ -83,16 +83,16 @@ fn explain_tells_who_won_and_why_with_an_index_and_without() {
 }
 
 #[test]
-fn a_throw_is_explained_by_what_was_before_it_whatever_came_later() {
+fn an_attempt_is_explained_by_what_was_before_it_whatever_came_later() {
     let data = fresh_data();
     let dir = data.path().to_str().unwrap();
     let server = Server::start(data.path(), &[]);
     let mut ash = Player::connect(server.play, "ash").unwrap();
     let far = json!({ "type": "attempt", "attempt_id": "2", "fakemon_id": "44", "lat": 0.0, "lon": 0.0 });
-    let unknown = ash.throw(1, 44).unwrap();
+    let unknown = ash.attempt(1, 44).unwrap();
     spawn(&server, 44, 1.0);
     let out_of_reach = ash.ask(&far).unwrap();
-    let captured = ash.throw(3, 44).unwrap();
+    let captured = ash.attempt(3, 44).unwrap();
     assert!(server.stop().success());
     let explained = |told: &Value| told_of(dir, number(told, "position"));
     let story = explained(&unknown);
@@ -246,10 +246,10 @@ fn a_spawn_by_an_event_leads_to_the_fakemon_and_a_dead_letter_is_found() {
     assert_eq!(from_below["tree"]["position"], tree["tree"]["position"], "the spawn is the first cause");
     // The same for ids that a client chose, and for attempts that came as events.
     let spawn = json!({ "fakemon_id": "777", "species": "leaflet", "lat": 1, "lon": 2, "catch_rate": 1 });
-    let throw = json!({ "player": "ash", "attempt_id": "9", "fakemon_id": "777", "lat": 1, "lon": 2 });
+    let attempt = json!({ "player": "ash", "attempt_id": "9", "fakemon_id": "777", "lat": 1, "lon": 2 });
     for (source, detail_type, detail, wanted) in [
         ("fakemon.world", "fakemon.spawn", spawn, "fakemon.appeared"),
-        ("fakemon.game", "fakemon.capture_attempt", throw, "fakemon.capture_succeeded"),
+        ("fakemon.game", "fakemon.capture_attempt", attempt, "fakemon.capture_succeeded"),
     ] {
         let entry = json!({ "Source": source, "DetailType": detail_type, "Detail": detail.to_string() });
         let put = events(&server, "PutEvents", json!({ "Entries": [entry] }));
@@ -352,15 +352,15 @@ fn play(dir: &Path, dice: &mut Dice, life: u64) {
         client.spawn(Token(id), &spawn).unwrap();
     }
     wait_for(&mut client, 20);
-    let throws = 2_000 + dice.below(3_000);
-    for throw in 0..throws as u64 {
+    let attempts = 2_000 + dice.below(3_000);
+    for number in 0..attempts as u64 {
         let player = client.register(&PlayerName::new(&format!("p{}", dice.below(30))).unwrap()).unwrap();
         let fakemon_id = FakemonId(dice.below((life * 100) as usize + 25) as u64);
-        let attempt_id = AttemptId(life << 32 | throw);
+        let attempt_id = AttemptId(life << 32 | number);
         let attempt = Attempt { player, attempt_id, fakemon_id, place, received_at: engine.now() };
-        client.attempt(Token(throw), attempt).unwrap();
+        client.attempt(Token(number), attempt).unwrap();
     }
-    wait_for(&mut client, throws);
+    wait_for(&mut client, attempts);
     drop(client);
     engine.close();
 }

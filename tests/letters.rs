@@ -27,7 +27,7 @@ fn body(message: &Value) -> Value {
 }
 
 #[test]
-fn a_throw_that_came_as_event_is_answered_on_all_connections_of_its_player_and_rules_reach_them() {
+fn an_attempt_that_came_as_event_is_answered_on_all_connections_of_its_player_and_rules_reach_them() {
     let data = fresh_data();
     let server = Server::start(data.path(), &[]);
     let (dead, dead_arn) = queue(&server, "dead");

@@ -7,7 +7,7 @@ mod history; // what clients saw, and whether one order of decisions explains it
 use crate::crash::campaign;
 use crate::dice::Dice;
 use crate::linearizable::history::{Attempt, Outcome, Return, explain, positions_respect_time};
-use crate::player::{Player, SOL, number, throw};
+use crate::player::{Player, SOL, attempt_at, number};
 use crate::server::{Server, fresh_data};
 use porcupine_rs::{Model, Operation, check_operations};
 use serde_json::{Value, json};
@@ -87,7 +87,7 @@ impl Client {
                 let attempt = Attempt { attempt: (self.player, id), fakemon, called: self.now(), returned: None };
                 self.attempts.insert(id, attempt);
                 in_flight += 1;
-                if player.say(&throw(id, fakemon)).is_none() {
+                if player.say(&attempt_at(id, fakemon)).is_none() {
                     break;
                 }
             }
@@ -102,7 +102,7 @@ impl Client {
         let mut player = self.connect(play).expect("it listens");
         let newest = self.attempts.values().rev().take(4 * IN_FLIGHT).copied();
         for attempt in newest.collect::<Vec<_>>() {
-            let answer = player.throw(attempt.attempt.1, attempt.fakemon).expect("it answers");
+            let answer = player.attempt(attempt.attempt.1, attempt.fakemon).expect("it answers");
             self.note(&answer);
         }
     }

@@ -227,7 +227,7 @@ fn given_up_events_are_told_but_not_those_that_tell_of_it() {
 }
 
 #[test]
-fn throws_that_are_shed_are_told_with_their_number() {
+fn attempts_that_are_shed_are_told_with_their_number() {
     let dir = tempfile::tempdir().unwrap();
     let engine = open(dir.path(), SILENT);
     let mut client = engine.client().unwrap();

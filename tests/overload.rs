@@ -1,6 +1,6 @@
 //! Overload: queues are bounded, the rest is `throttled` with a time to retry, and no accepted attempt is lost.
 
-use crate::player::{Player, SOL, number, throw};
+use crate::player::{Player, SOL, attempt_at, number};
 use crate::server::{Server, fresh_data};
 use rustix::process::{Pid, setpriority_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -12,7 +12,7 @@ use tungstenite::{Message, WebSocket};
 
 const CROWD: usize = 16;
 /// Attempts of each player, sent together.
-const THROWS: u64 = 8_000;
+const ATTEMPTS: u64 = 8_000;
 
 #[test]
 fn a_slow_journal_throttles_and_forgets_nothing() {
@@ -32,7 +32,7 @@ fn a_slow_journal_throttles_and_forgets_nothing() {
     });
     let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
     let all = || answers.iter().flat_map(BTreeMap::values);
-    assert_eq!(all().count() as u64, CROWD as u64 * THROWS, "each throw is answered");
+    assert_eq!(all().count() as u64, CROWD as u64 * ATTEMPTS, "each throw is answered");
     assert_eq!(all().filter(|answer| answer["outcome"] == "captured").count(), 1);
     let throttled: Vec<_> = all().filter(|answer| answer["reason"] == "throttled").collect();
     assert!(!throttled.is_empty(), "it took everything");
@@ -45,7 +45,7 @@ fn a_slow_journal_throttles_and_forgets_nothing() {
     for (index, answers) in answers.iter().enumerate() {
         let Some(throttled) = answers.values().find(|answer| answer["reason"] == "throttled") else { continue };
         let mut player = Player::connect(server.play, &format!("crowd-{index}")).unwrap();
-        let again = player.throw(number(throttled, "attempt_id"), fakemon).unwrap();
+        let again = player.attempt(number(throttled, "attempt_id"), fakemon).unwrap();
         assert!(again["position"].is_string(), "{again}");
     }
     assert!(server.stop().success());
@@ -58,13 +58,13 @@ fn insist(server: &Server, index: usize, fakemon: u64) -> BTreeMap<u64, Value> {
     let mut voice = WebSocket::from_raw_socket(voice, Role::Client, None);
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            for attempt in 0..THROWS {
-                voice.write(Message::text(throw(attempt, fakemon).to_string())).unwrap();
+            for attempt in 0..ATTEMPTS {
+                voice.write(Message::text(attempt_at(attempt, fakemon).to_string())).unwrap();
             }
             voice.flush().unwrap();
         });
         let mut answers = BTreeMap::new();
-        for _ in 0..THROWS {
+        for _ in 0..ATTEMPTS {
             let answer = player.hear().expect("it answers");
             assert_eq!(answers.insert(number(&answer, "attempt_id"), answer), None);
         }

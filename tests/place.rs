@@ -12,7 +12,7 @@ fn capture(server: &Server, attempt: u64) -> serde_json::Value {
     let detail =
         json!({ "species": "sparkit", "lat": crate::player::SOL.0, "lon": crate::player::SOL.1, "catch_rate": 1 });
     let (spawned, _) = server.try_spawn(&detail).unwrap();
-    Player::connect(server.play, "ana").unwrap().throw(attempt, spawned).unwrap()
+    Player::connect(server.play, "ana").unwrap().attempt(attempt, spawned).unwrap()
 }
 
 fn serve(data: &Path) -> (i32, String) {

@@ -80,13 +80,13 @@ impl Player {
     }
 
     /// Makes an attempt; returns its result.
-    pub(crate) fn throw(&mut self, attempt_id: u64, fakemon_id: u64) -> Option<Value> {
-        self.ask(&throw(attempt_id, fakemon_id))
+    pub(crate) fn attempt(&mut self, attempt_id: u64, fakemon_id: u64) -> Option<Value> {
+        self.ask(&attempt_at(attempt_id, fakemon_id))
     }
 }
 
 /// The message of an attempt from [`SOL`].
-pub(crate) fn throw(attempt_id: u64, fakemon_id: u64) -> Value {
+pub(crate) fn attempt_at(attempt_id: u64, fakemon_id: u64) -> Value {
     json!({ "type": "attempt", "attempt_id": attempt_id.to_string(), "fakemon_id": fakemon_id.to_string(),
             "lat": SOL.0, "lon": SOL.1 })
 }

@@ -65,7 +65,7 @@ fn starts_with_everything(data: &Path, racer: &Racer, what: &str) {
     let server = Server::start(data, &[]);
     let mut player = Player::connect(server.play, &racer.name).expect("it listens");
     for (attempt, first) in racer.answers.iter().step_by(50) {
-        assert_eq!(player.throw(*attempt, 1).as_ref(), Some(first), "{what}");
+        assert_eq!(player.attempt(*attempt, 1).as_ref(), Some(first), "{what}");
     }
     assert!(server.stop().success(), "{what}");
     answer(&["verify", "--data", path(data)]);

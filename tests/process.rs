@@ -172,7 +172,7 @@ fn signals_that_come_twice_are_one_wish_and_a_hangup_is_none() {
     is_well(&server);
     let mut player = Player::connect(server.play, "ash").unwrap();
     server.spawn(json!({ "fakemon_id": "5", "species": "sparkit", "lat": SOL.0, "lon": SOL.1 }));
-    player.throw(1, 5).unwrap();
+    player.attempt(1, 5).unwrap();
     for _ in 0..3 {
         kill_process(server.pid(), Signal::TERM).unwrap();
     }

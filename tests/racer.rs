@@ -1,7 +1,7 @@
 //! A player who remembers every answer, and retries.
 
 use crate::dice::Dice;
-use crate::player::{Player, number, throw};
+use crate::player::{Player, attempt_at, number};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -36,7 +36,7 @@ impl Racer {
             while heard && in_flight < IN_FLIGHT {
                 self.next_attempt += 1;
                 in_flight += 1;
-                heard = player.say(&throw(self.next_attempt, fakemon())).is_some();
+                heard = player.say(&attempt_at(self.next_attempt, fakemon())).is_some();
             }
             // Answers sent before the end are still in the socket.
             let Some(answer) = player.hear() else { return };
@@ -50,14 +50,14 @@ impl Racer {
     pub(crate) fn is_told_the_same(&mut self, play: SocketAddr, dice: &mut Dice) {
         let mut player = Player::connect(play, &self.name).expect("it listens");
         for attempt in self.next_attempt.saturating_sub(2 * IN_FLIGHT as u64)..=self.next_attempt {
-            self.answers.entry(attempt).or_insert_with(|| player.throw(attempt, 1).expect("it answers"));
+            self.answers.entry(attempt).or_insert_with(|| player.attempt(attempt, 1).expect("it answers"));
         }
         let all: Vec<_> = self.answers.iter().collect();
         let newest = all.iter().rev().take(SAMPLE).copied();
         let some: Vec<_> = newest.chain((0..SAMPLE).map(|_| *dice.one_of(&all))).collect();
         for (attempt, first) in some {
             // The id decides, not the fakémon.
-            assert_eq!(player.throw(*attempt, 1).as_ref(), Some(first));
+            assert_eq!(player.attempt(*attempt, 1).as_ref(), Some(first));
         }
         let collection = player.ask(&json!({ "type": "collection" })).expect("it answers");
         let items = collection["items"].as_array().expect("items");

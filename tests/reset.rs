@@ -211,12 +211,12 @@ fn the_game_goes_on_and_what_was_put_before_is_carried_out_before() {
     let target = json!({ "Id": "queue", "Arn": arn("sqs", "all") });
     call(&server, "AWSEvents.PutTargets", json!({ "Rule": "all", "EventBusName": "fakemon", "Targets": [target] }));
     let mut ana = Player::connect(server.play, "ana").unwrap();
-    assert_eq!(ana.throw(1, 7).unwrap()["outcome"], "captured");
+    assert_eq!(ana.attempt(1, 7).unwrap()["outcome"], "captured");
     let arrived = bodies(&server, "all", 1);
     assert!(arrived.iter().any(|body| body.contains("fakemon.capture_succeeded")), "{arrived:?}");
     assert!(!arrived.iter().any(|body| body.contains("fakemon.appeared")), "it appeared before: {arrived:?}");
     assert_eq!(reset(&server).0, 200);
-    assert_eq!(ana.throw(1, 7).unwrap()["outcome"], "captured", "the first answer again");
+    assert_eq!(ana.attempt(1, 7).unwrap()["outcome"], "captured", "the first answer again");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! order, each once.
 
 use crate::dice::Dice;
-use crate::player::{Player, SOL, number, throw};
+use crate::player::{Player, SOL, attempt_at, number};
 use crate::server::{Server, fresh_data};
 use fakemon_fbs::play as flat;
 use serde_json::{Value, json};
@@ -36,13 +36,13 @@ fn who_comes_back_is_told_what_they_missed_across_a_kill() {
     let mut server = Server::start(data.path(), &[]);
     let mut first = Player::connect(server.play, "ash").unwrap();
     let mut other = Player::connect(server.play, "misty").unwrap();
-    let heard: Vec<Value> = (1..4).map(|attempt| first.throw(attempt, 7).unwrap()).collect();
+    let heard: Vec<Value> = (1..4).map(|attempt| first.attempt(attempt, 7).unwrap()).collect();
     drop(first);
     let mut second = Player::connect(server.play, "ash").unwrap();
     for attempt in 4..600 {
-        second.throw(attempt, 7).unwrap();
+        second.attempt(attempt, 7).unwrap();
         if attempt % 10 == 0 {
-            other.throw(attempt, 7).unwrap();
+            other.attempt(attempt, 7).unwrap();
         }
     }
     server.kill();
@@ -54,7 +54,7 @@ fn who_comes_back_is_told_what_they_missed_across_a_kill() {
     assert!(number(&resumed, "position") >= number(&results[596], "position"));
     assert_eq!(resumed["complete"], true);
     // Live again, and no result comes twice.
-    assert_eq!(number(&again.throw(600, 7).unwrap(), "attempt_id"), 600);
+    assert_eq!(number(&again.attempt(600, 7).unwrap(), "attempt_id"), 600);
     // From the position in `resumed`, only the last result is missing; requested on the same connection.
     let resume = json!({ "type": "resume", "position": resumed["position"] });
     again.say(&resume).unwrap();
@@ -70,7 +70,7 @@ fn who_comes_back_is_told_what_they_missed_across_a_kill() {
 }
 
 #[test]
-fn throws_under_way_when_a_connection_breaks_are_told_to_the_next_each_once_and_in_order() {
+fn attempts_under_way_when_a_connection_breaks_are_told_to_the_next_each_once_and_in_order() {
     let data = fresh_data();
     let server = Server::start(data.path(), &["--edges", "2"]);
     let mut dice = Dice::new();
@@ -80,7 +80,7 @@ fn throws_under_way_when_a_connection_breaks_are_told_to_the_next_each_once_and_
         // Many attempts; some of their answers are read, then the connection breaks.
         let count = 1 + dice.below(30) as u64;
         for attempt in next..next + count {
-            player.say(&throw(attempt, 7)).unwrap();
+            player.say(&attempt_at(attempt, 7)).unwrap();
         }
         next += count;
         // A connection that breaks before the server read its attempts loses them: wait for at least one answer.
@@ -94,7 +94,7 @@ fn throws_under_way_when_a_connection_breaks_are_told_to_the_next_each_once_and_
         // Attempts made meanwhile are answered in order of position.
         let meanwhile = dice.below(5) as u64;
         for attempt in next..next + meanwhile {
-            player.say(&throw(attempt, 7)).unwrap();
+            player.say(&attempt_at(attempt, 7)).unwrap();
         }
         let (results, resumed) = told(&mut player);
         last = number(&resumed, "position");
@@ -122,16 +122,16 @@ fn throws_under_way_when_a_connection_breaks_are_told_to_the_next_each_once_and_
 }
 
 #[test]
-fn a_throw_sent_again_while_catching_up_is_answered_once() {
+fn an_attempt_sent_again_while_catching_up_is_answered_once() {
     let data = fresh_data();
     let server = Server::start(data.path(), &[]);
     let mut first = Player::connect(server.play, "ash").unwrap();
-    let heard: Vec<Value> = (1..6).map(|attempt| first.throw(attempt, 7).unwrap()).collect();
+    let heard: Vec<Value> = (1..6).map(|attempt| first.attempt(attempt, 7).unwrap()).collect();
     for _ in 0..50 {
         let mut again = back(&server, "ash", number(&heard[2], "position"));
         // One attempt whose result is known, one that is missed.
-        again.say(&throw(2, 7)).unwrap();
-        again.say(&throw(5, 7)).unwrap();
+        again.say(&attempt_at(2, 7)).unwrap();
+        again.say(&attempt_at(5, 7)).unwrap();
         again.say(&json!({ "type": "collection" })).unwrap();
         let mut results = Vec::new();
         let (mut is_resumed, mut is_collected) = (false, false);
@@ -158,7 +158,7 @@ fn many_come_back_at_once_and_those_who_do_not_read_hold_up_nobody() {
     // More than the kernel buffers for a client that does not read.
     for round in 0..60 {
         for attempt in 0..1_000 {
-            ash.say(&throw(round * 1_000 + attempt, 7)).unwrap();
+            ash.say(&attempt_at(round * 1_000 + attempt, 7)).unwrap();
         }
         (0..1_000).for_each(|_| drop(ash.hear().unwrap()));
     }
@@ -182,7 +182,7 @@ fn the_same_is_told_in_flatbuffers() {
     let data = fresh_data();
     let server = Server::start(data.path(), &[]);
     let mut ash = Player::connect(server.play, "ash").unwrap();
-    let heard: Vec<Value> = (1..4).map(|attempt| ash.throw(attempt, 7).unwrap()).collect();
+    let heard: Vec<Value> = (1..4).map(|attempt| ash.attempt(attempt, 7).unwrap()).collect();
     let connect = |query: &str| {
         let mut request = format!("ws://{}/play?player=ash{query}", server.play).into_client_request().unwrap();
         request.headers_mut().insert("Sec-WebSocket-Protocol", "fakemon.v1.fb".parse().unwrap());

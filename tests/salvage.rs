@@ -137,7 +137,7 @@ fn with_everything(data: &Path, more: usize) -> (u64, Vec<Value>) {
     let mut capture = |server: &Server, ana: &mut Player, attempt: u64| {
         let detail = json!({ "species": "sparkit", "lat": SOL.0, "lon": SOL.1, "catch_rate": 1 });
         let (fakemon_id, _) = server.spawn(detail);
-        caught.push(ana.throw(attempt, fakemon_id.parse().unwrap()).unwrap());
+        caught.push(ana.attempt(attempt, fakemon_id.parse().unwrap()).unwrap());
     };
     (1..=20).for_each(|attempt| capture(&server, &mut ana, attempt));
     let by = std::time::Instant::now() + std::time::Duration::from_secs(10);
@@ -213,12 +213,12 @@ fn the_bus_is_kept_whatever_is_left_of_the_journal() {
     let server = Server::start(&new, &[]);
     let mut ana = Player::connect(server.play, "ana").unwrap();
     for answer in &caught {
-        assert_eq!(ana.throw(number(answer, "attempt_id"), 1).as_ref(), Some(answer));
+        assert_eq!(ana.attempt(number(answer, "attempt_id"), 1).as_ref(), Some(answer));
     }
     assert_eq!(waiting(&server, "sent"), 25);
     let (fakemon_id, at) = server.spawn(json!({ "species": "sparkit", "lat": SOL.0, "lon": SOL.1, "catch_rate": 1 }));
     assert!(at >= position(&report, "end_position"), "no position is given twice: {at} {report}");
-    assert_eq!(ana.throw(99, fakemon_id.parse().unwrap()).unwrap()["outcome"], "captured");
+    assert_eq!(ana.attempt(99, fakemon_id.parse().unwrap()).unwrap()["outcome"], "captured");
     assert!(server.stop().success());
     answer(&["verify", "--data", path(&new)]);
     // Without it, the bus is all that is left.
@@ -304,7 +304,7 @@ fn a_manifest_that_is_gone_hides_no_table_and_a_table_that_is_damaged_no_other()
             assert_eq!(waiting(&server, "sent"), 45, "{name}: {report}");
             let mut ana = Player::connect(server.play, "ana").unwrap();
             let last = caught.last().unwrap();
-            assert_eq!(ana.throw(number(last, "attempt_id"), 1).as_ref(), Some(last), "{name}");
+            assert_eq!(ana.attempt(number(last, "attempt_id"), 1).as_ref(), Some(last), "{name}");
             assert!(server.stop().success());
         }
     }

@@ -2,7 +2,7 @@
 //! so that the journal's desk is full most of the time. The order of decisions still is the order of the journal.
 
 use crate::dice::Dice;
-use crate::player::{Player, SOL, throw};
+use crate::player::{Player, SOL, attempt_at};
 use crate::server::{Server, answer, fresh_data};
 use crate::shim;
 use serde_json::{Value, json};
@@ -78,7 +78,7 @@ fn a_slow_log_leaves_what_was_decided_first_in_front() {
         for (name, first) in told {
             let mut player = Player::connect(server.play, &name).expect("it listens");
             let attempt = first["attempt_id"].as_str().and_then(|attempt| attempt.parse().ok()).expect("a number");
-            assert_eq!(player.throw(attempt, 1), Some(first));
+            assert_eq!(player.attempt(attempt, 1), Some(first));
         }
         assert!(server.stop().success());
     }
@@ -117,7 +117,7 @@ fn overtake(server: &Server, first: u64) -> Vec<(String, Value)> {
         let players: Vec<_> = (0..PLAYERS)
             .map(|number| {
                 let name = format!("player-{number}");
-                scope.spawn(move || (name.clone(), throw_while(&goes_on, server, &name, next)))
+                scope.spawn(move || (name.clone(), attempt_while(&goes_on, server, &name, next)))
             })
             .collect();
         let told = players.into_iter().map(|player| player.join().expect("a player does not panic"));
@@ -137,7 +137,7 @@ fn depth(server: &Server) -> usize {
 }
 
 /// Makes attempts while `goes_on`; returns the last answer from the journal.
-fn throw_while(goes_on: &dyn Fn() -> bool, server: &Server, name: &str, next: &AtomicU64) -> Option<Value> {
+fn attempt_while(goes_on: &dyn Fn() -> bool, server: &Server, name: &str, next: &AtomicU64) -> Option<Value> {
     let mut player = Player::connect(server.play, name)?;
     let (mut attempt, mut last) = (0, None);
     while goes_on() {
@@ -145,7 +145,7 @@ fn throw_while(goes_on: &dyn Fn() -> bool, server: &Server, name: &str, next: &A
             attempt += 1;
             let newest = next.load(Ordering::Relaxed);
             let target = if nth % 2 == 0 { newest + nth % 16 } else { newest.saturating_sub(nth % 64) };
-            player.say(&throw(attempt, target.max(1)))?;
+            player.say(&attempt_at(attempt, target.max(1)))?;
             std::thread::sleep(PACE);
         }
         for _ in 0..BURST {

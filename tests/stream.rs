@@ -2,7 +2,7 @@
 
 use crate::aws::events;
 use crate::general::settings;
-use crate::player::{Player, SOL, throw};
+use crate::player::{Player, SOL, attempt_at};
 use crate::server::{Server, fresh_data};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
@@ -94,23 +94,23 @@ impl Stream {
 fn a_stream_goes_on_where_it_broke_off_across_a_kill() {
     let data = fresh_data();
     let mut server = Server::start(data.path(), &[]);
-    let throw = |server: &Server, player: &str, attempts: std::ops::Range<u64>| {
+    let attempt_at = |server: &Server, player: &str, attempts: std::ops::Range<u64>| {
         let mut player = Player::connect(server.play, player).unwrap();
-        attempts.for_each(|attempt| drop(player.throw(attempt, 5).unwrap()));
+        attempts.for_each(|attempt| drop(player.attempt(attempt, 5).unwrap()));
     };
     server.spawn(json!({ "fakemon_id": "5", "species": "sparkit", "lat": SOL.0, "lon": SOL.1 }));
     let mut first = Stream::open(&server, "player=ash", None);
-    throw(&server, "ash", 1..4);
-    throw(&server, "misty", 1..4);
+    attempt_at(&server, "ash", 1..4);
+    attempt_at(&server, "misty", 1..4);
     let results: Vec<(String, u64)> = (0..3).map(|_| first.next_result()).collect();
     assert_eq!(results.iter().map(|(_, attempt)| *attempt).collect::<Vec<_>>(), [1, 2, 3]);
     drop(first);
-    throw(&server, "ash", 4..50);
+    attempt_at(&server, "ash", 4..50);
     server.kill();
     server = Server::start(data.path(), &[]);
     // From the second on: missed events, then live ones, each once and in order.
     let mut again = Stream::open(&server, "player=ash", Some(&results[1].0));
-    throw(&server, "ash", 50..60);
+    attempt_at(&server, "ash", 50..60);
     assert_eq!((3..60).map(|_| again.next_result().1).collect::<Vec<_>>(), (3..60).collect::<Vec<_>>());
     let mut all = Stream::open(&server, "player=ash&from=1", None);
     assert_eq!((1..60).map(|_| all.next_result().1).collect::<Vec<_>>(), (1..60).collect::<Vec<_>>());
@@ -128,7 +128,7 @@ fn a_stream_tells_all_that_was_missed_while_others_do_not_read() {
     let server = Server::start(data.path(), &[]);
     let mut ash = Player::connect(server.play, "ash").unwrap();
     for attempt in 1..=MISSED {
-        ash.say(&throw(attempt, 5)).unwrap();
+        ash.say(&attempt_at(attempt, 5)).unwrap();
     }
     (0..MISSED).for_each(|_| drop(ash.hear().unwrap()));
     let unread: Vec<_> = (0..20).map(|_| Stream::open(&server, "player=ash&from=1", None)).collect();
@@ -249,14 +249,14 @@ fn a_stream_takes_tokens_as_the_websocket_does_and_ends_with_them() {
 }
 
 #[test]
-fn many_streams_hear_while_others_throw() {
+fn many_streams_hear_while_others_attempt() {
     let data = fresh_data();
     let server = Server::start(data.path(), &[]);
     server.spawn(json!({ "fakemon_id": "5", "species": "sparkit", "lat": SOL.0, "lon": SOL.1 }));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut ash = Player::connect(server.play, "ash").unwrap();
-            (1..400).for_each(|attempt| drop(ash.throw(attempt, 5).unwrap()));
+            (1..400).for_each(|attempt| drop(ash.attempt(attempt, 5).unwrap()));
         });
         for late_ms in 0..20 {
             let server = &server;

@@ -27,8 +27,8 @@ fn no_command_lets_others_command_the_terminal() {
     let encoded: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let fakemon = server.spawn(json!({ "species": "sparkit", "lat": SOL.0, "lon": SOL.1, "catch_rate": 1 })).0;
     let mut player = Player::connect(server.play, &encoded).expect("it is a name");
-    let thrown = player.throw(1, fakemon.parse().unwrap()).unwrap();
-    let thrown = thrown["position"].as_str().unwrap().to_owned();
+    let made = player.attempt(1, fakemon.parse().unwrap()).unwrap();
+    let made = made["position"].as_str().unwrap().to_owned();
     assert!(server.stop().success());
     let put = put["position"].as_str().map_or("1", |position| position).to_owned();
     let commands: &[&[&str]] = &[
@@ -39,11 +39,11 @@ fn no_command_lets_others_command_the_terminal() {
         &["topology"],
         &["topology", "--json"],
         &["topology", "--format", "dot"],
-        &["explain", &thrown],
-        &["explain", &thrown, "--json"],
+        &["explain", &made],
+        &["explain", &made, "--json"],
         &["trace", &put],
         &["trace", &put, "--json"],
-        &["trace", &thrown],
+        &["trace", &made],
         &["replay"],
         &["replay", "--json"],
         &["replay", "--from", "1"],

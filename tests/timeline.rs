@@ -28,7 +28,7 @@ fn journal() -> tempfile::TempDir {
     let fakemon = fakemon.parse().unwrap();
     for name in HOSTILE {
         let mut player = Player::connect(server.play, &percent_encoded(name)).expect("it accepts");
-        (1..=4).for_each(|attempt| drop(player.throw(attempt, fakemon).expect("it answers")));
+        (1..=4).for_each(|attempt| drop(player.attempt(attempt, fakemon).expect("it answers")));
     }
     let event = json!({ "source": "<b>\u{1b}[31mshop", "detail-type": "</table>", "detail": {} });
     assert_eq!(server.post_event(&event.to_string()).0, 200);

@@ -61,13 +61,13 @@ impl Run {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory beside the build");
         let mut game = InProcess::open(&dir.path().join("data"), Scenario::Spread, 1);
         let before = resident_bytes();
-        let alone = throw(&mut game);
+        let alone = attempt_at(&mut game);
         settle(&game.engine);
         let grown_alone = resident_bytes().saturating_sub(before) as f64 / EVENTS as f64;
         let replayed = replay(&game.engine);
         let before = resident_bytes();
         let undelivered = dead_target(&game.engine);
-        let beside_dead = throw(&mut game);
+        let beside_dead = attempt_at(&mut game);
         settle(&game.engine);
         let grown = resident_bytes().saturating_sub(before) as f64 / EVENTS as f64;
         assert!(undelivered.load(Ordering::Relaxed) > 0, "the dead target was asked");
@@ -78,11 +78,11 @@ impl Run {
 }
 
 /// A million attempts, as fast as possible; returns attempts per second.
-fn throw(game: &mut InProcess) -> f64 {
-    let (start, mut thrown) = (Instant::now(), 0);
-    while thrown < EVENTS {
-        while thrown < EVENTS && game.in_flight() < IN_FLIGHT && game.throw(0) {
-            thrown += 1;
+fn attempt_at(game: &mut InProcess) -> f64 {
+    let (start, mut made) = (Instant::now(), 0);
+    while made < EVENTS {
+        while made < EVENTS && game.in_flight() < IN_FLIGHT && game.attempt(0) {
+            made += 1;
         }
         game.settle(Duration::from_millis(1), |_| {});
     }

@@ -20,7 +20,7 @@ use fakemon_model::event::{CaptureAttempt, Outcome, PlayerName};
 use fakemon_model::ids::{AttemptId, FakemonId, PlayerId, ShardId, SpeciesId, Timestamp, Token, owner};
 use fakemon_model::species::CatchRate;
 use fakemon_sync::mailbox::Mailbox;
-use fakemon_workload::{Act, Board, Nth, Scenario, Throws, World};
+use fakemon_workload::{Act, Attempts, Board, Nth, Scenario, World};
 use in_process::InProcess;
 use std::fs::File;
 use std::hint::black_box;
@@ -28,7 +28,7 @@ use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 const RULES: Rules = Rules { world_seed: 1, reach_mm: 50_000 };
-const THROWS: usize = 65_536;
+const ATTEMPTS: usize = 65_536;
 /// Attempts in a typical group under load.
 const GROUP: usize = 2_048;
 
@@ -36,16 +36,16 @@ const GROUP: usize = 2_048;
 fn prepared(scenario: Scenario) -> (Vec<CaptureAttempt>, Vec<Fakemon>) {
     let world = World::new(1, scenario, FakemonId(1));
     let slots = scenario.shape().slots;
-    let (board, mut throws) = (Board::new(slots), Throws::new(world.clone(), 0, slots));
-    let mut prepared = Vec::with_capacity(THROWS);
-    while prepared.len() < THROWS {
-        let contender = throws.contender(1_000);
-        if let Act::Throw(throw) = throws.next(contender, &board) {
+    let (board, mut attempts) = (Board::new(slots), Attempts::new(world.clone(), 0, slots));
+    let mut prepared = Vec::with_capacity(ATTEMPTS);
+    while prepared.len() < ATTEMPTS {
+        let contender = attempts.contender(1_000);
+        if let Act::Attempt(attempt) = attempts.next(contender, &board) {
             prepared.push(CaptureAttempt {
                 player: PlayerId(contender.0 + 1),
                 attempt_id: AttemptId(prepared.len() as u64),
-                fakemon_id: world.id(throw.nth),
-                place: throw.place,
+                fakemon_id: world.id(attempt.nth),
+                place: attempt.place,
                 received_at: Timestamp(1),
             });
         }
@@ -62,10 +62,10 @@ fn population(fakemon: &[Fakemon]) -> Population {
 }
 
 #[inline]
-fn decide(population: &mut Population, throw: &CaptureAttempt) -> Outcome {
-    let outcome = resolve(RULES, population.get(throw.fakemon_id), throw);
+fn decide(population: &mut Population, attempt: &CaptureAttempt) -> Outcome {
+    let outcome = resolve(RULES, population.get(attempt.fakemon_id), attempt);
     if outcome == Outcome::Captured {
-        population.apply(Change::Captured(throw.fakemon_id, throw.player));
+        population.apply(Change::Captured(attempt.fakemon_id, attempt.player));
     }
     outcome
 }
@@ -73,13 +73,15 @@ fn decide(population: &mut Population, throw: &CaptureAttempt) -> Outcome {
 /// `resolve` and `apply`, from the first attempt at fresh fakémon on.
 fn resolve_and_apply(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("resolve_and_apply");
-    group.throughput(Throughput::Elements(THROWS as u64));
+    group.throughput(Throughput::Elements(ATTEMPTS as u64));
     for scenario in Scenario::ALL {
-        let (throws, fakemon) = prepared(scenario);
+        let (attempts, fakemon) = prepared(scenario);
         group.bench_function(scenario.name(), |bencher| {
             bencher.iter_batched_ref(
                 || population(&fakemon),
-                |population| throws.iter().filter(|throw| decide(population, throw) == Outcome::Captured).count(),
+                |population| {
+                    attempts.iter().filter(|attempt| decide(population, attempt) == Outcome::Captured).count()
+                },
                 BatchSize::LargeInput,
             );
         });
@@ -89,27 +91,28 @@ fn resolve_and_apply(criterion: &mut Criterion) {
 
 /// Finds the shard of a fakémon.
 fn route(criterion: &mut Criterion) {
-    let (throws, _) = prepared(Scenario::Spread);
+    let (attempts, _) = prepared(Scenario::Spread);
     let mut group = criterion.benchmark_group("route");
-    group.throughput(Throughput::Elements(THROWS as u64));
+    group.throughput(Throughput::Elements(ATTEMPTS as u64));
     group.bench_function("owner", |bencher| {
-        bencher
-            .iter(|| throws.iter().map(|throw| usize::from(owner(throw.fakemon_id, black_box(8)).0)).sum::<usize>());
+        bencher.iter(|| {
+            attempts.iter().map(|attempt| usize::from(owner(attempt.fakemon_id, black_box(8)).0)).sum::<usize>()
+        });
     });
     group.finish();
 }
 
 /// Into a mailbox and out again, one batch at a time.
 fn mailbox(criterion: &mut Criterion) {
-    let (throws, _) = prepared(Scenario::Hot);
+    let (attempts, _) = prepared(Scenario::Hot);
     let mailbox = Mailbox::for_thread(16_384);
     let mut taken = Vec::with_capacity(GROUP);
     let mut group = criterion.benchmark_group("mailbox");
     group.throughput(Throughput::Elements(GROUP as u64));
     group.bench_function("push_and_take", |bencher| {
         bencher.iter(|| {
-            for throw in &throws[..GROUP] {
-                assert!(mailbox.push(*throw).is_ok(), "the mailbox is emptied each time");
+            for attempt in &attempts[..GROUP] {
+                assert!(mailbox.push(*attempt).is_ok(), "the mailbox is emptied each time");
             }
             mailbox.ring();
             taken.clear();
@@ -122,7 +125,7 @@ fn mailbox(criterion: &mut Criterion) {
 /// One hot fakémon on one core, everything but the journal: through the mailbox, decided by the shard, answers and
 /// records ready to be written.
 fn hot_without_journal(criterion: &mut Criterion) {
-    let (throws, fakemon) = prepared(Scenario::Hot);
+    let (attempts, fakemon) = prepared(Scenario::Hot);
     let dir = tempfile::tempdir().expect("a directory for the player's name");
     let engine = Engine::open(dir.path(), Options { cores: 1, ..Options::default() }).expect("an empty directory");
     let client = engine.client().expect("the first client");
@@ -135,8 +138,8 @@ fn hot_without_journal(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(GROUP as u64));
     group.bench_function("one_core", |bencher| {
         bencher.iter(|| {
-            for throw in &throws[..GROUP] {
-                let command = AttemptCommand::new(*throw, player.clone(), Token(0), 1_000, ClientId(0));
+            for attempt in &attempts[..GROUP] {
+                let command = AttemptCommand::new(*attempt, player.clone(), Token(0), 1_000, ClientId(0));
                 assert!(mailbox.push(command).is_ok(), "the mailbox is emptied each time");
             }
             mailbox.take(GROUP, &mut taken);
@@ -150,15 +153,15 @@ fn hot_without_journal(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn record(throw: &CaptureAttempt, outcome: Outcome) -> journal::Attempt {
+fn record(attempt: &CaptureAttempt, outcome: Outcome) -> journal::Attempt {
     let outcome = journal::Outcome(outcome as u8);
     journal::Attempt::new(
-        throw.attempt_id.0,
-        throw.fakemon_id.0,
-        throw.received_at.0,
-        throw.player.0,
-        throw.place.lat_e7,
-        throw.place.lon_e7,
+        attempt.attempt_id.0,
+        attempt.fakemon_id.0,
+        attempt.received_at.0,
+        attempt.player.0,
+        attempt.place.lat_e7,
+        attempt.place.lon_e7,
         1_000,
         2_000,
         0,
@@ -179,10 +182,10 @@ fn head(count: usize) -> BlockHead {
 
 /// A block of a group: written, and read again.
 fn encode(criterion: &mut Criterion) {
-    let (throws, _) = prepared(Scenario::Hot);
+    let (attempts, _) = prepared(Scenario::Hot);
     let sections = || {
         let mut section = SectionDraft::new(0, GROUP);
-        throws[..GROUP].iter().for_each(|throw| section.push_attempt(record(throw, Outcome::AlreadyCaptured)));
+        attempts[..GROUP].iter().for_each(|attempt| section.push_attempt(record(attempt, Outcome::AlreadyCaptured)));
         [section]
     };
     let mut writer = BlockWriter::default();
@@ -216,15 +219,15 @@ fn commit(criterion: &mut Criterion) {
     file.write_all_at(&vec![0; 16 << 20], 0).expect("room for 16 MiB");
     file.sync_all().expect("a disk that works");
     let mut position = 0;
-    for throws in [1, 64, GROUP] {
-        let record = vec![0x5A; throws * size_of::<journal::Attempt>() + 200];
-        let mut group = criterion.benchmark_group(format!("commit_{throws}"));
-        group.throughput(Throughput::Elements(throws as u64)).sample_size(20);
+    for attempts in [1, 64, GROUP] {
+        let record = vec![0x5A; attempts * size_of::<journal::Attempt>() + 200];
+        let mut group = criterion.benchmark_group(format!("commit_{attempts}"));
+        group.throughput(Throughput::Elements(attempts as u64)).sample_size(20);
         group.measurement_time(Duration::from_secs(4));
         group.bench_function("engine", |bencher| {
             bencher.iter(|| {
-                while engine.in_flight() < throws {
-                    assert!(engine.throw(0), "one group fits into the mailbox");
+                while engine.in_flight() < attempts {
+                    assert!(engine.attempt(0), "one group fits into the mailbox");
                 }
                 engine.drain();
             });
@@ -261,7 +264,7 @@ fn end_to_end(criterion: &mut Criterion) {
                 let mut answered = 0;
                 while answered < BATCH {
                     for _ in 0..GROUP {
-                        if engine.in_flight() >= IN_FLIGHT || !engine.throw(0) {
+                        if engine.in_flight() >= IN_FLIGHT || !engine.attempt(0) {
                             break;
                         }
                     }

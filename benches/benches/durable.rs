@@ -96,7 +96,7 @@ fn at_full_load(engine: &mut InProcess, time: Duration) -> (f64, Group) {
     let (start, mut answered) = (Instant::now(), 0);
     while start.elapsed() < time {
         for _ in 0..2_048 {
-            if engine.in_flight() >= IN_FLIGHT || !engine.throw(0) {
+            if engine.in_flight() >= IN_FLIGHT || !engine.attempt(0) {
                 break;
             }
         }
@@ -127,7 +127,7 @@ fn at_rate(engine: &mut InProcess, rate: f64, time: Duration) -> Histogram<u64> 
             if planned_ns > due {
                 break;
             }
-            if !engine.throw(planned_ns) {
+            if !engine.attempt(planned_ns) {
                 refused += 1;
                 break;
             }

@@ -81,7 +81,7 @@ fn make(dir: &Path, events: u64) {
         spawned += APPEAR;
         engine.spawn_until(spawned);
         let left = events + 1 - engine.engine.position().0.min(events);
-        throw(&mut engine, ROUND.min(left), Duration::MAX);
+        attempt_at(&mut engine, ROUND.min(left), Duration::MAX);
     }
     let made = engine.engine.position().0 - 1;
     engine.engine.close();
@@ -89,11 +89,11 @@ fn make(dir: &Path, events: u64) {
 }
 
 /// Full load for `time`; returns attempts per second.
-fn throw(engine: &mut InProcess, events: u64, time: Duration) -> f64 {
+fn attempt_at(engine: &mut InProcess, events: u64, time: Duration) -> f64 {
     let (begun, mut answered) = (Instant::now(), 0);
     while answered < events && begun.elapsed() < time {
         for _ in 0..2_048 {
-            if engine.in_flight() >= IN_FLIGHT || !engine.throw(0) {
+            if engine.in_flight() >= IN_FLIGHT || !engine.attempt(0) {
                 break;
             }
         }
@@ -107,31 +107,31 @@ fn throw(engine: &mut InProcess, events: u64, time: Duration) -> f64 {
 
 /// Measures the three ways to find an attempt, each in a process of its own.
 fn explain(dir: &Path, archive: &Archive) {
-    let (mut by_throw, mut by_position, mut by_id) = (Vec::new(), Vec::new(), Vec::new());
-    let mut throws = Vec::new();
+    let (mut by_attempt, mut by_position, mut by_id) = (Vec::new(), Vec::new(), Vec::new());
+    let mut attempts = Vec::new();
     for number in 0.. {
         let position = Position(1 + mix(number) % (archive.end_position().0 - 1));
         let recorded = archive.event(position).expect("a sound journal").expect("it is kept");
         if let Event::Attempt(attempt) = &recorded.event {
             let attempt_id = attempt.attempt_id;
             let player = archive.player_name(attempt.player).expect("players have names").to_owned();
-            throws.push((
+            attempts.push((
                 position.to_string(),
                 EventKey::new(position, Facet::Happened).id(),
                 player,
                 attempt_id.to_string(),
             ));
         }
-        if throws.len() as u64 == EXPLAINED {
+        if attempts.len() as u64 == EXPLAINED {
             break;
         }
     }
-    for (position, id, player, attempt) in &throws {
-        by_throw.push(cold(dir, &["explain", "--json", "--player", player, "--attempt", attempt]));
+    for (position, id, player, attempt) in &attempts {
+        by_attempt.push(cold(dir, &["explain", "--json", "--player", player, "--attempt", attempt]));
         by_position.push(cold(dir, &["explain", "--json", position]));
         by_id.push(cold(dir, &["explain", "--json", id]));
     }
-    for (way, mut took) in [("player and attempt", by_throw), ("position", by_position), ("event id", by_id)] {
+    for (way, mut took) in [("player and attempt", by_attempt), ("position", by_position), ("event id", by_id)] {
         took.sort();
         let [median, slowest] = [took[took.len() / 2], took[took.len() - 1]].map(|took| took.as_secs_f64() * 1e3);
         row(&format!("explain, cold, by {way}: median"), format!("{median:.1} ms"), "50 ms");
@@ -188,7 +188,7 @@ fn index_cost(scratch: &Path) {
     for turn in 0..2 * TURNS {
         let index = (turn / 2 + turn) % 2 == 0; // each kind comes first as often as second
         let mut engine = open(index);
-        rates[usize::from(index)].push(throw(&mut engine, u64::MAX, TURN));
+        rates[usize::from(index)].push(attempt_at(&mut engine, u64::MAX, TURN));
         engine.engine.close();
         drop(engine);
         std::fs::remove_dir_all(&dir).expect("it was just closed");

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 const RUNS: usize = 3;
 const MESSAGES: usize = 60_000;
 const EVENTS: usize = 100_000;
-const THROWS: u64 = 1_000_000;
+const ATTEMPTS: u64 = 1_000_000;
 const IN_FLIGHT: usize = 16_000;
 
 fn main() {
@@ -77,15 +77,15 @@ fn measure() -> Vec<f64> {
         rule("from", &shop, &arn("events", "event-bus/by-rule")).into(),
     ));
     change(&mut client, vec![Change::Delete("rule/from/r".into())]);
-    figures.push(throw(&mut game));
+    figures.push(attempt_at(&mut game));
     let nobody = json!({ "detail": { "player": ["nobody"] } });
     let looks = json!({ "FilterCriteria": filter(&nobody) });
     let looks = pipe(&arn("events", "event-bus/fakemon"), &looks, &arn("sqs", "a"), &Value::Null, &game.engine);
     change(&mut client, vec![Change::Put(Resource::Pipe(looks))]);
-    figures.push(throw(&mut game));
+    figures.push(attempt_at(&mut game));
     change(&mut client, vec![Change::Delete("pipe/p".into())]);
     change(&mut client, rule("fakemon", &nobody, &arn("sqs", "a")).map(Change::Put).into());
-    figures.push(throw(&mut game));
+    figures.push(attempt_at(&mut game));
     game.engine.close();
     figures
 }
@@ -269,14 +269,14 @@ fn bus_to_bus(engine: &Engine, client: &mut Client, by: Vec<Resource>) -> f64 {
 }
 
 /// A million attempts, as fast as possible; returns attempts per second.
-fn throw(game: &mut InProcess) -> f64 {
-    let (start, mut thrown) = (Instant::now(), 0);
-    while thrown < THROWS {
-        while thrown < THROWS && game.in_flight() < IN_FLIGHT && game.throw(0) {
-            thrown += 1;
+fn attempt_at(game: &mut InProcess) -> f64 {
+    let (start, mut made) = (Instant::now(), 0);
+    while made < ATTEMPTS {
+        while made < ATTEMPTS && game.in_flight() < IN_FLIGHT && game.attempt(0) {
+            made += 1;
         }
         game.settle(Duration::from_millis(1), |_| {});
     }
     game.drain();
-    THROWS as f64 / start.elapsed().as_secs_f64()
+    ATTEMPTS as f64 / start.elapsed().as_secs_f64()
 }

@@ -4,16 +4,16 @@
 //! - [`scenario`]: the parameters of a run
 //! - [`world`]: the nth fakémon of a seed: species, place, catch rate
 //! - [`board`]: the fakémon that are targets now
-//! - [`throws`]: an endless stream of attempts at them
+//! - [`attempts`]: an endless stream of attempts at them
 //!
 //! Nothing here reads a clock, a file or a socket.
 
 pub mod scenario;
 pub mod world;
 pub mod board;
-pub mod throws;
+pub mod attempts;
 
+pub use attempts::{Act, Attempts, PlannedAttempt};
 pub use board::Board;
 pub use scenario::Scenario;
-pub use throws::{Act, Throw, Throws};
 pub use world::{Nth, World};

@@ -21,7 +21,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let (mut client, mut done, start) = (engine.client()?, Vec::new(), Instant::now());
     for number in 0..PLAYERS {
         // Full is an answer: take what came meanwhile, and throw again.
-        while let Err(error) = throw(&engine, &mut client, number, sparkit, sol) {
+        while let Err(error) = attempt_at(&engine, &mut client, number, sparkit, sol) {
             let SubmitError::Throttled(throttled) = error else { return Err(error.into()) };
             client.wait(&mut done, Duration::from_millis(throttled.retry_after_ms.into()));
         }
@@ -37,7 +37,13 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn throw(engine: &Engine, client: &mut Client, number: u64, at: FakemonId, place: Place) -> Result<(), SubmitError> {
+fn attempt_at(
+    engine: &Engine,
+    client: &mut Client,
+    number: u64,
+    at: FakemonId,
+    place: Place,
+) -> Result<(), SubmitError> {
     let name = PlayerName::new(&format!("player {number}")).expect("a short name");
     let player = client.register(&name)?;
     let (attempt_id, received_at) = (AttemptId(1), engine.now());

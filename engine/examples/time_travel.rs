@@ -28,7 +28,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
         println!(
             "before position {}: {} attempts, sparkit is {fate:?}",
             moment.position(),
-            moment.counters().throws()
+            moment.counters().attempts()
         );
     }
     assert_eq!(before.fakemon(sparkit).map(|fakemon| fakemon.fate()), Some(Fate::Wild));

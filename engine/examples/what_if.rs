@@ -30,7 +30,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
         Ok(what_if(&archive, settings, from, to, &mut |_| ControlFlow::Continue(()))?)
     };
     let same = decide_again(&Settings::default())?;
-    assert_eq!((same.throws, same.changed()), (10, 0), "the same settings decide the same");
+    assert_eq!((same.attempts, same.changed()), (10, 0), "the same settings decide the same");
 
     let easy = decide_again(&Settings { catch_rate: Some(CatchRate::ALWAYS), ..Settings::default() })?;
     let winner = easy.other_winners[0].would_be.map(|(player, _)| player);

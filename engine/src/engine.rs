@@ -267,7 +267,7 @@ impl Engine {
         self.shared().progress.committed()
     }
 
-    /// The engine's time: it stamps throws and groups and measures how long things last. It never goes back, not
+    /// The engine's time: it stamps attempts and groups and measures how long things last. It never goes back, not
     /// across restarts either, and never leaps. What people see, and what was agreed with the world outside, is by
     /// [`wall_clock`](crate::wall_clock).
     pub fn now(&self) -> Timestamp {
@@ -292,12 +292,12 @@ impl Engine {
     /// Figures as of now. Clients hand theirs in ten times a second, when they poll.
     pub fn metrics(&self) -> Metrics {
         let shared = self.shared();
-        let throws = shared.throw_figures.lock().clone();
+        let attempts = shared.attempt_figures.lock().clone();
         let groups = shared.group_figures.lock().clone();
         Metrics {
-            attempts: throws.outcomes,
-            throttled: throws.throttled,
-            resent: throws.resent,
+            attempts: attempts.outcomes,
+            throttled: attempts.throttled,
+            resent: attempts.resent,
             wild: shared.world.wild() as u64,
             reads_failed: shared.counter.failed.load(Ordering::Relaxed),
             appeared: shared.world_figures.appeared.load(Ordering::Relaxed),
@@ -306,11 +306,11 @@ impl Engine {
             group_events: groups.events,
             group_bytes: groups.bytes,
             sync_ns: groups.sync_ns,
-            queued_ns: throws.queued_ns,
-            decided_ns: throws.decided_ns,
-            durable_ns: throws.durable_ns,
-            total_ns: throws.total_ns,
-            mailbox_depth: shared.doors.iter().map(|door| door.throws.len()).collect(),
+            queued_ns: attempts.queued_ns,
+            decided_ns: attempts.decided_ns,
+            durable_ns: attempts.durable_ns,
+            total_ns: attempts.total_ns,
+            mailbox_depth: shared.doors.iter().map(|door| door.attempts.len()).collect(),
             journal_depth: shared.desk.depth(),
             position: shared.progress.committed(),
             snapshot_position: shared.progress.snapshot(),

@@ -18,7 +18,7 @@ use fakemon_journal::Databases;
 use fakemon_model::ids::{Position, Token};
 use fakemon_resource::NewEvent;
 use fakemon_sync::seldom;
-use shedding::{Shedding, Throws};
+use shedding::{AttemptCounts, Shedding};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -124,7 +124,7 @@ impl Monitor {
         if let Some(space) = Space::of(&self.directory) {
             notices.extend(self.disk_space.look(space, thresholds, &self.directory));
         }
-        notices.extend(self.shedding.look(self.throws(), now));
+        notices.extend(self.shedding.look(self.attempts(), now));
         notices.extend(self.targets.look(&self.lanes(), thresholds, now));
         notices.extend(self.connections.look(&shared.resources.current()));
         notices.into_iter().for_each(|notice| self.notices.tell(notice));
@@ -143,9 +143,9 @@ impl Monitor {
         self.is_unnoted = noted.is_err();
     }
 
-    fn throws(&self) -> Throws {
-        let figures = self.shared.throw_figures.lock();
-        Throws { attempts: figures.outcomes.iter().sum(), throttled: figures.throttled }
+    fn attempts(&self) -> AttemptCounts {
+        let figures = self.shared.attempt_figures.lock();
+        AttemptCounts { attempts: figures.outcomes.iter().sum(), throttled: figures.throttled }
     }
 
     fn lanes(&self) -> Vec<Seen> {

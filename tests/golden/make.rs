@@ -15,9 +15,9 @@ use crate::schedules::{in_seconds, ok, schedule};
 use crate::server::{Server, answer, fresh_data};
 use fakemon_model::ids::FakemonId;
 use fakemon_model::place::Place;
+use fakemon_workload::attempts::Contender;
 use fakemon_workload::board::Slot;
-use fakemon_workload::throws::Contender;
-use fakemon_workload::{Act, Board, Nth, Scenario, Throws, World};
+use fakemon_workload::{Act, Attempts, Board, Nth, Scenario, World};
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -27,7 +27,7 @@ use tungstenite::Message;
 
 const FLAGS: [&str; 7] = ["--seed", "7", "--cores", "2", "--edges", "2", "--allow-private-targets"];
 const NAMES: [&str; 6] = ["ash", "misty", "brock", "gary", "jessie", "james"];
-/// Fakémon that can be thrown at, at any time.
+/// Fakémon that can be attempted, at any time.
 const SLOTS: u32 = 12;
 /// All of them, with those in reserve.
 const SPAWNED: u32 = 7 * SLOTS;
@@ -35,7 +35,7 @@ const SPAWNED: u32 = 7 * SLOTS;
 const LIFETIME_S: u64 = 86_400;
 /// Ids of fakémon that the workload does not know.
 const FIRST_OF_OURS: u64 = 500;
-/// Messages that are read from the socket together with the throw that comes too late.
+/// Messages that are read from the socket together with the attempt that comes too late.
 const BESIDE: usize = 9_000;
 /// How often two race until one is received first and decided second.
 const RACES_MAX: u64 = 60;
@@ -57,7 +57,7 @@ fn the_journal() {
     evening.play(30);
     evening.the_process_is_stopped(&server);
     evening.play(20);
-    evening.throw_in_vain(&server);
+    evening.attempt_in_vain(&server);
     server.kill();
     std::thread::sleep(Duration::from_millis(1_300));
     let server = Server::start(&data, &FLAGS);
@@ -108,7 +108,7 @@ fn the_partner_is_down(evening: &mut Evening, server: &Server, hook: &Hook) {
     hook.behaves.store(ERROR, Ordering::SeqCst);
     for (number, player) in [(600, 2), (601, 4)] {
         let place = evening.appear(server, number, 1.0, LIFETIME_S);
-        assert_eq!(evening.throw(player, number, place)["outcome"], "captured");
+        assert_eq!(evening.attempt(player, number, place)["outcome"], "captured");
     }
     until(|| waiting(server, "missed") == 2);
     hook.behaves.store(WELL, Ordering::SeqCst);
@@ -147,18 +147,18 @@ fn keep(data: &Path, beside: &Path) {
     assert!(text.len() < most, "{} bytes are too many", text.len());
 }
 
-/// Players, and what they throw at.
+/// Players, and what they attempt.
 struct Evening {
     board: Board,
-    throws: Throws,
+    planned: Attempts,
     seats: Vec<Player>,
     attempts: [u64; NAMES.len()],
 }
 
 impl Evening {
     fn begin() -> Evening {
-        let (board, throws) = (Board::new(SLOTS), Throws::new(world(), 0, SLOTS));
-        Evening { board, throws, seats: Vec::new(), attempts: [0; NAMES.len()] }
+        let (board, planned) = (Board::new(SLOTS), Attempts::new(world(), 0, SLOTS));
+        Evening { board, planned, seats: Vec::new(), attempts: [0; NAMES.len()] }
     }
 
     fn seated(&self, server: &Server) -> Vec<Player> {
@@ -183,43 +183,43 @@ impl Evening {
         place
     }
 
-    /// The message of a player's next throw.
+    /// The message of a player's next attempt.
     fn message(&mut self, player: usize, fakemon: u64, place: Place) -> Value {
         self.attempts[player] += 1;
         json!({ "type": "attempt", "attempt_id": self.attempts[player].to_string(),
                 "fakemon_id": fakemon.to_string(), "lat": place.lat(), "lon": place.lon() })
     }
 
-    fn throw(&mut self, player: usize, fakemon: u64, place: Place) -> Value {
+    fn attempt(&mut self, player: usize, fakemon: u64, place: Place) -> Value {
         let message = self.message(player, fakemon, place);
         self.seats[player].ask(&message).unwrap()
     }
 
     /// What the workload lets a player do next.
     fn act(&mut self, player: usize) {
-        match self.throws.next(Contender(u32::try_from(player).unwrap()), &self.board) {
-            Act::Throw(throw) => {
-                let told = self.throw(player, world().id(throw.nth).0, throw.place);
+        match self.planned.next(Contender(u32::try_from(player).unwrap()), &self.board) {
+            Act::Attempt(attempt) => {
+                let told = self.attempt(player, world().id(attempt.nth).0, attempt.place);
                 if told["outcome"] == "captured" {
-                    self.board.caught(throw.slot, throw.nth);
+                    self.board.caught(attempt.slot, attempt.nth);
                 }
             }
             Act::Repeat => {
                 self.attempts[player] = self.attempts[player].saturating_sub(1);
-                self.throw(player, 1, world().place(Nth(0))); // the id decides, not the fakémon
+                self.attempt(player, 1, world().place(Nth(0))); // the id decides, not the fakémon
             }
         }
     }
 
-    /// Everybody throws, one after the other, so many throws together.
-    fn play(&mut self, throws: usize) {
-        for turn in 0..throws {
+    /// Each player in turn makes an attempt, this many together.
+    fn play(&mut self, attempts: usize) {
+        for turn in 0..attempts {
             self.act(turn % NAMES.len());
             std::thread::sleep(Duration::from_millis(8));
         }
     }
 
-    /// Two throw at one fakémon within microseconds, again and again, until the one who was received first comes
+    /// Two try for one fakémon within microseconds, again and again, until the one who was received first comes
     /// second: much stood before it in what was read from the socket together with it.
     fn race(&mut self, server: &Server) {
         for round in 0..RACES_MAX {
@@ -228,19 +228,19 @@ impl Evening {
             let told = self.at_once(rival, fakemon, place);
             if told["reason"] == "already_captured" && was_received_first(server, &told) {
                 let others = (1..NAMES.len()).filter(|other| *other != rival);
-                return others.for_each(|other| drop(self.throw(other, fakemon, place)));
+                return others.for_each(|other| drop(self.attempt(other, fakemon, place)));
             }
         }
         panic!("nobody who was received first came second: make it again");
     }
 
-    /// Ash says much in one piece, at its end the throw; the rival throws a moment later. What ash is told.
+    /// Ash says much in one piece, at its end the attempt; the rival tries a moment later. What ash is told.
     fn at_once(&mut self, rival: usize, fakemon: u64, place: Place) -> Value {
-        let [throw, rivals] = [0, rival].map(|player| self.message(player, fakemon, place));
+        let [attempt, rivals] = [0, rival].map(|player| self.message(player, fakemon, place));
         for _ in 0..BESIDE {
             self.seats[0].socket.write(Message::Pong(Vec::new().into())).unwrap(); // it is read, and not answered
         }
-        self.seats[0].socket.write(Message::text(throw.to_string())).unwrap();
+        self.seats[0].socket.write(Message::text(attempt.to_string())).unwrap();
         self.seats[rival].socket.write(Message::text(rivals.to_string())).unwrap();
         [0, rival].into_iter().for_each(|player| self.seats[player].socket.flush().unwrap());
         self.seats[rival].hear().unwrap();
@@ -270,16 +270,16 @@ impl Evening {
     }
 
     /// What vanished, and what never was.
-    fn throw_in_vain(&mut self, server: &Server) {
+    fn attempt_in_vain(&mut self, server: &Server) {
         let place = self.appear(server, 700, 0.0, 1);
-        assert_eq!(self.throw(3, 700, place)["reason"], "dodged");
+        assert_eq!(self.attempt(3, 700, place)["reason"], "dodged");
         std::thread::sleep(Duration::from_millis(1_100));
-        assert_eq!(self.throw(3, 700, place)["reason"], "vanished");
-        assert_eq!(self.throw(5, 701, place)["reason"], "unknown_fakemon");
+        assert_eq!(self.attempt(3, 700, place)["reason"], "vanished");
+        assert_eq!(self.attempt(5, 701, place)["reason"], "unknown_fakemon");
     }
 }
 
-/// Whether the throw was read from its socket before the one that won.
+/// Whether the attempt was read from its socket before the one that won.
 fn was_received_first(server: &Server, told: &Value) -> bool {
     let position = told["position"].as_str().unwrap();
     let story = answer(&["explain", "--json", "--data", path(&server.data), position]);

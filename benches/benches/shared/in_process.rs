@@ -7,7 +7,7 @@ use fakemon_model::event::{Outcome, PlayerName};
 use fakemon_model::ids::{AttemptId, FakemonId, Token};
 use fakemon_model::limits::CLIENT_IN_FLIGHT_MAX;
 use fakemon_workload::board::Slot;
-use fakemon_workload::{Act, Board, Nth, Scenario, Throws, World};
+use fakemon_workload::{Act, Attempts, Board, Nth, Scenario, World};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ pub(crate) struct InProcess {
     pub(crate) engine: Engine,
     client: Client,
     world: World,
-    throws: Throws,
+    attempts: Attempts,
     board: Board,
     /// Each player with the number of their next attempt.
     players: Vec<(Player, u64)>,
@@ -50,7 +50,7 @@ impl InProcess {
         let mut in_process = InProcess {
             engine,
             client,
-            throws: Throws::new(world.clone(), 0, slots),
+            attempts: Attempts::new(world.clone(), 0, slots),
             world,
             board: Board::new(slots),
             players,
@@ -91,9 +91,9 @@ impl InProcess {
 
     /// Submits the next attempt of the workload, planned at `planned_ns`; false if there is no room.
     #[inline]
-    pub(crate) fn throw(&mut self, planned_ns: u64) -> bool {
-        let contender = self.throws.contender(PLAYERS);
-        let Act::Throw(throw) = self.throws.next(contender, &self.board) else {
+    pub(crate) fn attempt(&mut self, planned_ns: u64) -> bool {
+        let contender = self.attempts.contender(PLAYERS);
+        let Act::Attempt(planned) = self.attempts.next(contender, &self.board) else {
             return true;
         };
         let token = self.next;
@@ -101,13 +101,13 @@ impl InProcess {
         let attempt = Attempt {
             player: player.clone(),
             attempt_id: AttemptId(*next_attempt),
-            fakemon_id: self.world.id(throw.nth),
-            place: throw.place,
+            fakemon_id: self.world.id(planned.nth),
+            place: planned.place,
             received_at: self.engine.now(),
         };
         match self.client.attempt(Token(token), attempt) {
             Ok(()) => {
-                self.sent[token as usize % CLIENT_IN_FLIGHT_MAX] = (throw.slot, throw.nth, planned_ns);
+                self.sent[token as usize % CLIENT_IN_FLIGHT_MAX] = (planned.slot, planned.nth, planned_ns);
                 self.next += 1;
                 *next_attempt += 1;
                 true
@@ -143,14 +143,14 @@ impl InProcess {
         let mut heard = Instant::now();
         while self.in_flight() > 0 {
             match self.settle(Duration::from_millis(10), |_| {}) {
-                0 if heard.elapsed() > STALLED => self.say_where_throws_wait(),
+                0 if heard.elapsed() > STALLED => self.say_where_attempts_wait(),
                 0 => {}
                 _ => heard = Instant::now(),
             }
         }
     }
 
-    fn say_where_throws_wait(&self) -> ! {
+    fn say_where_attempts_wait(&self) -> ! {
         let Metrics { mailbox_depth, journal_depth, position, .. } = self.engine.metrics();
         panic!(
             "{} throws have no answer: {mailbox_depth:?} wait for shards, {journal_depth} turns for the journal, which \

@@ -7,7 +7,7 @@ use crate::commit::commit_queue::{Name, NoPlace};
 use crate::completion_queue::{CompletionQueue, Release, decision};
 use crate::decision::record::{put_record, short_ns};
 use crate::decision::turn::{Answer, AnswerBody, Turn};
-use crate::metrics::ThrowFigures;
+use crate::metrics::AttemptMetrics;
 use crate::player::{Claim, Player, Waiter};
 use crate::population::{Fakemon, StateHash};
 use crate::shard::{AttemptCommand, WorldCommand};
@@ -45,7 +45,7 @@ pub struct Client {
     ready: Vec<Completion>,
     /// Spawns without an id of their own, each with the number of ids tried so far.
     unnamed: HashMap<Token, (Fakemon, u8)>,
-    figures: ThrowFigures,
+    figures: AttemptMetrics,
     handed_in: Instant,
 }
 
@@ -58,7 +58,7 @@ impl Client {
             in_flight: 0,
             ready: Vec::new(),
             unnamed: HashMap::new(),
-            figures: ThrowFigures::default(),
+            figures: AttemptMetrics::default(),
             handed_in: Instant::now(),
         }
     }
@@ -86,7 +86,7 @@ impl Client {
         let shard = self.admit_attempt(attempt.fakemon_id)?;
         match attempt.player.claim(attempt.attempt_id, || self.waiter(token, attempt.attempt_id, attempt.fakemon_id))
         {
-            Claim::New => return self.throw(token, attempt, shard),
+            Claim::New => return self.submit(token, attempt, shard),
             Claim::Answered(decision) => self.ready.push(Completion::Decided { token, decision, stages: None }),
             Claim::InFlight => self.in_flight += 1,
             Claim::Archived => self.ask(token, attempt.player.id(), Question::Answer(attempt.attempt_id))?,
@@ -109,7 +109,7 @@ impl Client {
     ) -> Result<AttemptId, SubmitError> {
         let shard = self.admit_attempt(fakemon_id)?;
         let (attempt_id, received_at) = (player.claim_unused(), self.shared.clock.now());
-        self.throw(token, Attempt { player: player.clone(), attempt_id, fakemon_id, place, received_at }, shard)?;
+        self.submit(token, Attempt { player: player.clone(), attempt_id, fakemon_id, place, received_at }, shard)?;
         Ok(attempt_id)
     }
 
@@ -118,21 +118,21 @@ impl Client {
     fn admit_attempt(&mut self, fakemon_id: FakemonId) -> Result<usize, SubmitError> {
         self.admit().inspect_err(|_| self.figures.throttled += 1)?;
         let shard = usize::from(owner(fakemon_id, self.shared.doors.len()).0);
-        if self.shared.doors[shard].throws.is_full() {
+        if self.shared.doors[shard].attempts.is_full() {
             self.figures.throttled += 1;
             return Err(THROTTLED);
         }
         Ok(shard)
     }
 
-    fn throw(&mut self, token: Token, attempt: Attempt, shard: usize) -> Result<(), SubmitError> {
+    fn submit(&mut self, token: Token, attempt: Attempt, shard: usize) -> Result<(), SubmitError> {
         let Attempt { player, attempt_id, fakemon_id, place, received_at } = attempt;
         let queued_at = self.shared.clock.now();
         let received_at = received_at.min(queued_at); // clamp: an attempt cannot be received after it is queued
         let attempt = CaptureAttempt { player: player.id(), attempt_id, fakemon_id, place, received_at };
         let queued_after_ns = short_ns(received_at, queued_at);
         let command = AttemptCommand::new(attempt, player, token, queued_after_ns, self.outbox.id);
-        if let Err(command) = self.shared.doors[shard].throws.push(command) {
+        if let Err(command) = self.shared.doors[shard].attempts.push(command) {
             command.player.unclaim(attempt_id);
             self.figures.throttled += 1;
             return Err(THROTTLED);
@@ -320,7 +320,7 @@ impl Client {
     pub fn flush(&mut self) {
         for (door, touched) in self.shared.doors.iter().zip(&mut self.touched) {
             if std::mem::take(touched) {
-                door.throws.ring();
+                door.attempts.ring();
                 door.world.ring();
             }
         }
@@ -461,7 +461,7 @@ impl Client {
     }
 
     fn hand_in(&mut self) {
-        let mut sum = self.shared.throw_figures.lock();
+        let mut sum = self.shared.attempt_figures.lock();
         self.figures.hand_in(&mut sum);
         self.handed_in = Instant::now();
     }

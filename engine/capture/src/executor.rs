@@ -5,7 +5,7 @@ use crate::commit::commit_queue::{CommitQueue, NoPlace, Place};
 use crate::options::OpenError;
 use crate::shard::{AttemptCommand, Shard, WorldCommand};
 use fakemon_model::ids::ShardId;
-use fakemon_model::limits::{MAILBOX_THROWS, MAILBOX_WORLD, TURN_THROWS_MAX, TURN_WORLD_MAX};
+use fakemon_model::limits::{MAILBOX_ATTEMPTS, MAILBOX_WORLD, TURN_ATTEMPTS_MAX, TURN_WORLD_MAX};
 use fakemon_sync::clock::Clock;
 use fakemon_sync::failure::{self, Failure};
 use fakemon_sync::mailbox::Mailbox;
@@ -36,37 +36,37 @@ const RINGS_BYTES: u64 = 64 << 20;
 
 /// The way into a shard.
 pub struct ShardInbox {
-    pub throws: Mailbox<AttemptCommand>,
+    pub attempts: Mailbox<AttemptCommand>,
     pub world: Mailbox<WorldCommand>,
     stop: AtomicBool,
 }
 
 /// The ends of a shard's bells: its tasks read them to learn that something arrived.
 pub struct Wakeups {
-    throws: StdUnixStream,
+    attempts: StdUnixStream,
     world: StdUnixStream,
 }
 
 impl ShardInbox {
     /// A way in whose commands are taken by the thread that rings, with room for this many attempts and changes of
     /// the world.
-    pub fn with_room(throws: usize, world: usize) -> ShardInbox {
-        let (throws, world) = (Mailbox::for_thread(throws), Mailbox::for_thread(world));
-        ShardInbox { throws, world, stop: AtomicBool::new(false) }
+    pub fn with_room(attempts: usize, world: usize) -> ShardInbox {
+        let (attempts, world) = (Mailbox::for_thread(attempts), Mailbox::for_thread(world));
+        ShardInbox { attempts, world, stop: AtomicBool::new(false) }
     }
 
     pub fn new() -> std::io::Result<(ShardInbox, Wakeups)> {
-        let (throws, throws_ear) = Mailbox::for_stream(MAILBOX_THROWS)?;
+        let (attempts, attempts_ear) = Mailbox::for_stream(MAILBOX_ATTEMPTS)?;
         let (world, world_ear) = Mailbox::for_stream(MAILBOX_WORLD)?;
-        let door = ShardInbox { throws, world, stop: AtomicBool::new(false) };
-        Ok((door, Wakeups { throws: throws_ear, world: world_ear }))
+        let door = ShardInbox { attempts, world, stop: AtomicBool::new(false) };
+        Ok((door, Wakeups { attempts: attempts_ear, world: world_ear }))
     }
 
     /// Stops the shard after the last command was sent: it decides what waits, then ends.
     pub fn stop(&self) {
         // Stored before the rings: a task that arms its bell either sees the flag in its second look, or is woken.
         self.stop.store(true, Ordering::SeqCst);
-        self.throws.ring();
+        self.attempts.ring();
         self.world.ring();
     }
 
@@ -169,12 +169,12 @@ async fn run(
     let first = executor.create_task_queue(Shares::Static(1000), Latency::NotImportant, "throws");
     let later = executor.create_task_queue(Shares::Static(50), Latency::NotImportant, "world");
     let shard = Rc::new(RefCell::new(shard));
-    let throws = decide_throws(shard.clone(), door.clone(), ears.throws, desk.clone(), clock);
+    let attempts = decide_attempts(shard.clone(), door.clone(), ears.attempts, desk.clone(), clock);
     let world = change_world(shard, door, ears.world, desk);
     let queues = "the task queue was just created";
-    let throws = glommio::spawn_local_into(watched(throws, failure.clone()), first).expect(queues);
+    let attempts = glommio::spawn_local_into(watched(attempts, failure.clone()), first).expect(queues);
     let world = glommio::spawn_local_into(watched(world, failure.clone()), later).expect(queues);
-    throws.await;
+    attempts.await;
     world.await;
 }
 
@@ -188,7 +188,7 @@ async fn watched(task: impl Future<Output = ()>, failure: Arc<Failure>) {
     }
 }
 
-async fn decide_throws(
+async fn decide_attempts(
     shard: Rc<RefCell<Shard>>,
     door: Arc<ShardInbox>,
     ear: StdUnixStream,
@@ -196,11 +196,11 @@ async fn decide_throws(
     clock: Clock,
 ) {
     let mut ear = listen(ear);
-    let mut commands = Vec::with_capacity(TURN_THROWS_MAX);
+    let mut commands = Vec::with_capacity(TURN_ATTEMPTS_MAX);
     loop {
-        arrived(&door.throws, &mut ear, || door.stopping()).await;
+        arrived(&door.attempts, &mut ear, || door.stopping()).await;
         let place = place(&desk).await;
-        let taken = door.throws.take(TURN_THROWS_MAX, &mut commands);
+        let taken = door.attempts.take(TURN_ATTEMPTS_MAX, &mut commands);
         if taken == 0 && door.stopping() {
             return;
         }

@@ -75,7 +75,7 @@ impl GroupFigures {
 
 /// Figures of clients: the outcomes of their attempts, and how long each stage took.
 #[derive(Clone)]
-pub struct ThrowFigures {
+pub struct AttemptMetrics {
     pub outcomes: [u64; Outcome::ALL.len()],
     pub throttled: u64,
     pub resent: u64,
@@ -85,9 +85,9 @@ pub struct ThrowFigures {
     pub total_ns: Histogram<u64>,
 }
 
-impl Default for ThrowFigures {
+impl Default for AttemptMetrics {
     fn default() -> Self {
-        ThrowFigures {
+        AttemptMetrics {
             outcomes: Default::default(),
             throttled: 0,
             resent: 0,
@@ -99,7 +99,7 @@ impl Default for ThrowFigures {
     }
 }
 
-impl ThrowFigures {
+impl AttemptMetrics {
     #[inline]
     pub fn record(&mut self, outcome: Outcome, stages: &Stages) {
         let Stages { received_at, queued_at, decided_at, durable_at } = *stages;
@@ -112,7 +112,7 @@ impl ThrowFigures {
     }
 
     /// Adds these figures to `sum` and starts again from zero.
-    pub fn hand_in(&mut self, sum: &mut ThrowFigures) {
+    pub fn hand_in(&mut self, sum: &mut AttemptMetrics) {
         for (sum, count) in sum.outcomes.iter_mut().zip(&mut self.outcomes) {
             *sum += std::mem::take(count);
         }

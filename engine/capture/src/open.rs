@@ -79,7 +79,7 @@ impl Captures {
             failure: Arc::new(Failure::default()),
             stopping: AtomicBool::new(false),
             closed: AtomicBool::new(false),
-            throw_figures: Mutex::default(),
+            attempt_figures: Mutex::default(),
             group_figures: Arc::new(Mutex::new(GroupFigures::new(options.thresholds.slow_sync))),
             world_figures: Arc::default(),
             next_fakemon_id: AtomicU64::new(recovered.next_fakemon_id),

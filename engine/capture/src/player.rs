@@ -74,8 +74,8 @@ impl Player {
 
     /// Whether one of these attempts, ascending, has no answer yet. An attempt that is not in flight is in the
     /// journal, or was not accepted.
-    pub fn awaits_any(&self, throws: &[AttemptId]) -> bool {
-        !throws.is_empty() && self.ledger().in_flight.iter().any(|claimed| throws.binary_search(claimed).is_ok())
+    pub fn awaits_any(&self, attempts: &[AttemptId]) -> bool {
+        !attempts.is_empty() && self.ledger().in_flight.iter().any(|claimed| attempts.binary_search(claimed).is_ok())
     }
 
     /// Whether an attempt id has been used.
@@ -110,7 +110,7 @@ impl Player {
         attempt
     }
 
-    /// Takes a claim back: the throw was not accepted.
+    /// Takes a claim back: the attempt was not accepted.
     pub fn unclaim(&self, attempt: AttemptId) {
         let mut ledger = self.ledger();
         ledger.used.remove(attempt.0);

@@ -5,7 +5,7 @@ use crate::commit::commit_queue::CommitQueue;
 use crate::completion_queue::Outboxes;
 use crate::decision::resolve::Rules;
 use crate::executor::ShardInbox;
-use crate::metrics::{GroupFigures, ThrowFigures};
+use crate::metrics::{AttemptMetrics, GroupFigures};
 use crate::options::Options;
 use crate::player;
 use crate::recovery::snapshot::next_fakemon_id;
@@ -42,7 +42,7 @@ pub struct Shared {
     pub stopping: AtomicBool,
     /// The engine was closed: everything that was accepted has its completion.
     pub closed: AtomicBool,
-    pub throw_figures: Mutex<ThrowFigures>,
+    pub attempt_figures: Mutex<AttemptMetrics>,
     pub group_figures: Arc<Mutex<GroupFigures>>,
     pub world_figures: Arc<WorldFigures>,
     pub next_fakemon_id: AtomicU64,

@@ -140,8 +140,8 @@ impl Filter {
     }
 
     /// Whether both events of an attempt are known to match nothing.
-    pub fn passes_over(&self, throw: &Attempt) -> bool {
-        self.records.as_ref().is_some_and(|records| records.are_unwanted(throw))
+    pub fn passes_over(&self, attempt: &Attempt) -> bool {
+        self.records.as_ref().is_some_and(|records| records.are_unwanted(attempt))
     }
 
     /// The rules that match the JSON of an event; invalid JSON matches nothing.

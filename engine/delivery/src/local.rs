@@ -55,7 +55,7 @@ pub struct PlayerMessage {
 /// for the same player comes again.
 pub type PlayerSink = Box<dyn FnMut(&[PlayerMessage]) -> Vec<Option<Result<(), Failed>>> + Send>;
 
-/// Hears how throws ended that came as events.
+/// Hears how attempts ended that came as events.
 pub type OnDecision = Box<dyn Fn(&PlayerName, &Decision) + Send + Sync>;
 
 pub enum LocalTarget {

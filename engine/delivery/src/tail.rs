@@ -86,8 +86,8 @@ impl Tail {
                     return;
                 }
                 next = Position(position.0 + 1);
-                if let Record::Attempt(throw) = &record
-                    && !is_wanted(PlayerId(throw.player()), record::outcome(throw.outcome()))
+                if let Record::Attempt(attempt) = &record
+                    && !is_wanted(PlayerId(attempt.player()), record::outcome(attempt.outcome()))
                 {
                     return;
                 }

@@ -49,9 +49,9 @@ pub struct Target {
     /// How easily it was caught.
     pub catch_rate: CatchRate,
     /// How many attempts at it were decided before this one,
-    pub throws_before: u64,
+    pub attempts_before: u64,
     /// and how many after.
-    pub throws_after: u64,
+    pub attempts_after: u64,
     /// Where it vanished uncaught, and when, if that was before the attempt.
     pub vanished: Option<(Position, Timestamp)>,
 }
@@ -125,7 +125,7 @@ pub enum ExplainError {
     NoEvent(Position, Position, Position),
     /// The event at the position is not an attempt.
     #[error("position {0} is no throw but {1}: see `fakemon trace {0}`")]
-    NoThrow(Position, String),
+    NoAttempt(Position, String),
     /// The event at the position asks for an attempt; its answer is elsewhere.
     #[error("position {0} asks for a throw, whose answer is at position {1}: see `fakemon explain {1}`")]
     AnsweredElsewhere(Position, Position),
@@ -144,15 +144,15 @@ pub enum ExplainError {
 pub fn explain(archive: &Archive, position: Position) -> Result<Story, ExplainError> {
     let nothing = || ExplainError::NoEvent(position, archive.first_position(), archive.end_position());
     let recorded = archive.event(position)?.ok_or_else(nothing)?;
-    let no_throw = |recorded: &Recorded| {
+    let no_attempt = |recorded: &Recorded| {
         let (_, detail_type) =
             fakemon_model::envelope::kind(&recorded.event, fakemon_model::envelope::Facet::Happened);
-        ExplainError::NoThrow(position, detail_type.to_owned())
+        ExplainError::NoAttempt(position, detail_type.to_owned())
     };
     let Some(attempt) = attempt(&recorded) else {
         return Err(match answered(archive, &recorded)? {
             Some(answer) => ExplainError::AnsweredElsewhere(position, answer),
-            None => no_throw(&recorded),
+            None => no_attempt(&recorded),
         });
     };
     let group = archive.group(position)?.ok_or_else(nothing)?;
@@ -262,8 +262,8 @@ impl History {
             let is_before = |(position, _): &(Position, Timestamp)| *position < attempt.position;
             target.vanished = vanished.filter(is_before);
             // The vanishing is counted among the positions, but is no attempt.
-            target.throws_before = before - u64::from(target.vanished.is_some());
-            target.throws_after = after - u64::from(vanished.is_some() && target.vanished.is_none());
+            target.attempts_before = before - u64::from(target.vanished.is_some());
+            target.attempts_after = after - u64::from(vanished.is_some() && target.vanished.is_none());
         }
         if attempt.outcome == Outcome::Captured
             && let Some(next) = next
@@ -285,8 +285,8 @@ fn target(recorded: &Recorded) -> Option<Target> {
         species,
         place,
         catch_rate,
-        throws_before: 0,
-        throws_after: 0,
+        attempts_before: 0,
+        attempts_after: 0,
         vanished: None,
     })
 }

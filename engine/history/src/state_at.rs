@@ -31,7 +31,7 @@ pub struct Counters {
 
 impl Counters {
     /// All attempts.
-    pub fn throws(&self) -> u64 {
+    pub fn attempts(&self) -> u64 {
         self.outcomes.iter().sum()
     }
 

@@ -129,7 +129,7 @@ pub struct Stall {
     /// The number of slow groups in it.
     pub groups: u64,
     /// Attempts in these groups.
-    pub throws: u64,
+    pub attempts: u64,
     /// How long its slowest attempt or group took, in nanoseconds.
     pub worst_ns: u64,
     /// The longest of each stage, in the order of [`Stage::PARTS`].
@@ -144,7 +144,7 @@ pub enum GapKind {
     /// Anything.
     Events,
     /// Attempts.
-    Throws,
+    Attempts,
     /// The engine was closed, or dead.
     Engine,
 }
@@ -154,7 +154,7 @@ impl GapKind {
     pub fn name(self) -> &'static str {
         match self {
             GapKind::Events => "no events",
-            GapKind::Throws => "no throws",
+            GapKind::Attempts => "no throws",
             GapKind::Engine => "engine not open",
         }
     }
@@ -250,7 +250,7 @@ pub fn extent(archive: &Archive) -> Result<Option<(Timestamp, Timestamp)>, ReadE
     Ok(Some((begin.min(first), end.max(last.plus_ns(1))))) // the wall clock may have been set back between
 }
 
-/// When an event began, by the engine's time: a throw, when it was received; names have no time of their own.
+/// When an event began, by the engine's time: an attempt, when it was received; names have no time of their own.
 fn beginning(event: &Record<'_>) -> Option<Timestamp> {
     match event {
         Record::Attempt(attempt) => Some(Timestamp(attempt.received_ns())),

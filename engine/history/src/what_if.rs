@@ -45,7 +45,7 @@ pub struct Settings {
     /// Another order of the attempts.
     pub arrival: Arrival,
     /// The most attempts of a player per second; a pause does not save up more.
-    pub throws_per_s: Option<u32>,
+    pub attempts_per_s: Option<u32>,
 }
 
 /// How an attempt ends in either world; none: it is throttled.
@@ -86,7 +86,7 @@ pub struct Comparison {
     /// and the first that was not.
     pub to: Position,
     /// Attempts that were decided again.
-    pub throws: u64,
+    pub attempts: u64,
     /// How many attempts had this outcome and would have that one.
     pub endings: HashMap<(Outcome, Ending), u64>,
     /// Attempts with a different outcome, in the order in which they were decided; at most 10,000 of them.
@@ -281,7 +281,7 @@ impl<'s> World<'s> {
             true => Some(resolve(self.rules, self.population.get(attempt.fakemon_id), attempt)),
             false => None,
         };
-        self.comparison.throws += 1;
+        self.comparison.attempts += 1;
         *self.comparison.endings.entry((was, would_be)).or_default() += 1;
         if was == Outcome::Captured {
             self.winners.entry(attempt.fakemon_id).or_default().was = Some((attempt.player, position));
@@ -297,7 +297,7 @@ impl<'s> World<'s> {
     }
 
     fn may_attempt(&mut self, player: PlayerId, at: Timestamp) -> bool {
-        let Some(per_s) = self.settings.throws_per_s else { return true };
+        let Some(per_s) = self.settings.attempts_per_s else { return true };
         let step = 1_000_000_000 / u64::from(per_s.max(1));
         let earned = self.earned_until_ns.entry(player).or_default();
         let after = (*earned).max(at.0) + step;

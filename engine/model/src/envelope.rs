@@ -363,7 +363,7 @@ mod tests {
         assert_eq!(EventKey::of_id("66616b65-0000-8000-8002-000000000001"), None);
     }
 
-    fn throw(outcome: Outcome) -> Event {
+    fn ended(outcome: Outcome) -> Event {
         let attempt = CaptureAttempt {
             player: PlayerId(7),
             attempt_id: AttemptId(1),
@@ -382,11 +382,11 @@ mod tests {
     }
 
     #[test]
-    fn a_throw_is_told_as_its_attempt_and_as_how_it_ended() {
-        let attempt = told(&throw(Outcome::Dodged), Facet::Attempt);
+    fn an_attempt_is_told_as_its_attempt_and_as_how_it_ended() {
+        let attempt = told(&ended(Outcome::Dodged), Facet::Attempt);
         assert_eq!(attempt["detail-type"], "fakemon.capture_attempt");
         assert_eq!(attempt["detail"]["reason"], serde_json::Value::Null);
-        let failed = told(&throw(Outcome::Dodged), Facet::Happened);
+        let failed = told(&ended(Outcome::Dodged), Facet::Happened);
         assert_eq!(failed["detail-type"], "fakemon.capture_failed");
         assert_eq!(failed["source"], "fakemon.capture");
         assert_eq!(failed["time"], "1970-01-01T00:00:00Z");
@@ -396,7 +396,7 @@ mod tests {
         assert_eq!(failed["detail"]["fakemon_id"], "42");
         assert_eq!(failed["detail"]["lat"], 40.4168);
         assert_eq!(failed["detail"]["position"], "9");
-        let caught = told(&throw(Outcome::Captured), Facet::Happened);
+        let caught = told(&ended(Outcome::Captured), Facet::Happened);
         assert_eq!(caught["detail"]["captured_at"], "1970-01-01T00:00:00.000000003Z");
         assert_ne!(attempt["id"], failed["id"]);
     }
@@ -410,7 +410,7 @@ mod tests {
         };
         let changed = Event::Changed { at: Timestamp(1), key: "queue/q".into(), value: None };
         assert!(is_of_engine(&envelope(&changed)));
-        assert!(!is_of_engine(&envelope(&throw(Outcome::Dodged))));
+        assert!(!is_of_engine(&envelope(&ended(Outcome::Dodged))));
         let put = |source: &str, detail_type: &str| {
             let (source, detail_type) = (source.to_owned(), detail_type.to_owned());
             envelope(&Event::Put(Box::new(crate::event::Put {

@@ -2,11 +2,11 @@
 //! (`throttled`), never a wait and never growth.
 
 /// Attempts that wait for one shard. Bounds the wait of an accepted attempt: at a million a second this is 16 ms.
-pub const MAILBOX_THROWS: usize = 16_384;
+pub const MAILBOX_ATTEMPTS: usize = 16_384;
 /// Spawns and vanishings that wait for one shard; they are decided after the attempts.
 pub const MAILBOX_WORLD: usize = 8_192;
 /// Attempts that a shard decides in one turn.
-pub const TURN_THROWS_MAX: usize = 4_096;
+pub const TURN_ATTEMPTS_MAX: usize = 4_096;
 /// Spawns and vanishings that a shard decides in one turn: few, so that attempts wait for few.
 pub const TURN_WORLD_MAX: usize = 256;
 /// Turns, over all shards, that wait for the journal.
@@ -115,9 +115,9 @@ pub const SHAPE_PARTS_MAX: usize = 1_000;
 
 const _: () = {
     assert!(SCHEMA_CHARS_MAX * 4 * 2 < PUT_BYTES_MAX, "a schema, escaped in JSON, must fit into a change");
-    assert!(TURN_THROWS_MAX + TURN_WORLD_MAX <= GROUP_EVENTS_MAX, "a turn must fit into a group");
+    assert!(TURN_ATTEMPTS_MAX + TURN_WORLD_MAX <= GROUP_EVENTS_MAX, "a turn must fit into a group");
     assert!(JOURNAL_NAMES > SPECIES_MAX + 1, "a server opens with the names of all species");
-    assert!(TURN_THROWS_MAX <= MAILBOX_THROWS, "a turn takes from one mailbox");
+    assert!(TURN_ATTEMPTS_MAX <= MAILBOX_ATTEMPTS, "a turn takes from one mailbox");
     assert!(SPECIES_MAX < u16::MAX as usize, "the last number means: unknown species");
     assert!(CORES_MAX <= u16::MAX as usize, "a section names its shard in 16 bits");
 };

@@ -305,9 +305,9 @@ impl Reading {
                 if position < from || position >= end || self.is_enough(enough) {
                     return;
                 }
-                if let Decided::Attempt(throw) = &record
+                if let Decided::Attempt(attempt) = &record
                     && EventKey::new(position, Facet::Attempt) > self.read_to
-                    && self.filter.as_ref().is_some_and(|filter| filter.passes_over(throw))
+                    && self.filter.as_ref().is_some_and(|filter| filter.passes_over(attempt))
                 {
                     (counts.records, counts.filtered) = (counts.records + 2, counts.filtered + 2);
                     self.read_to = EventKey::new(position, Facet::Happened);

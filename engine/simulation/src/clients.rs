@@ -3,7 +3,7 @@
 //! arrive twice.
 
 use crate::memory_log::{Fault, Machine};
-use crate::model::{Model, Thrown};
+use crate::model::{Model, NumberedAttempt};
 use fakemon_model::dice::Dice;
 use fakemon_model::ids::{FakemonId, mix};
 use std::cell::RefCell;
@@ -13,7 +13,7 @@ use std::rc::Rc;
 #[derive(Clone, Copy, Debug)]
 pub enum Question {
     /// An attempt at a fakémon.
-    Attempt(Thrown, FakemonId),
+    Attempt(NumberedAttempt, FakemonId),
     /// The collection, which has at least this many captures.
     Collection(usize),
 }
@@ -37,7 +37,7 @@ pub struct Down {
     /// On which connection.
     pub connection: u64,
     /// What is answered.
-    pub thrown: Thrown,
+    pub attempt: NumberedAttempt,
     /// Nothing was accepted: it is to be sent again.
     pub throttled: bool,
 }
@@ -45,7 +45,7 @@ pub struct Down {
 /// An attempt without an answer.
 #[derive(Clone, Copy)]
 struct Open {
-    thrown: Thrown,
+    attempt: NumberedAttempt,
     fakemon: FakemonId,
     /// When it was sent last; 0: it is to be sent again.
     sent_ns: u64,
@@ -142,19 +142,19 @@ impl Crowd {
         {
             let timed_out = late.sent_ns > 0;
             late.sent_ns = now_ns.max(1);
-            let (thrown, fakemon) = (late.thrown, late.fakemon);
+            let (attempt, fakemon) = (late.attempt, late.fakemon);
             if timed_out && self.dice.below(4) == 0 {
                 self.reconnect(player);
             }
-            return self.send(player, Question::Attempt(thrown, fakemon));
+            return self.send(player, Question::Attempt(attempt, fakemon));
         }
         if gamer.open.len() < self.habits.open && self.left > 0 && !repeats {
             self.left -= 1;
-            let thrown = model.sends(player);
+            let attempt = model.sends(player);
             let newest = self.dice.below(fakemon + 1);
             let target = fakemon_id(newest.max(self.dice.below(fakemon + 1)));
-            self.gamers[player].open.push(Open { thrown, fakemon: target, sent_ns: now_ns.max(1) });
-            return self.send(player, Question::Attempt(thrown, target));
+            self.gamers[player].open.push(Open { attempt, fakemon: target, sent_ns: now_ns.max(1) });
+            return self.send(player, Question::Attempt(attempt, target));
         }
         if !repeats {
             return;
@@ -163,7 +163,7 @@ impl Crowd {
             0 if model.sent_by(player) > 0 => {
                 let index = self.dice.below(model.sent_by(player));
                 let target = fakemon_id(self.dice.below(fakemon + 1)); // the first fakémon counts
-                self.send(player, Question::Attempt(Thrown { player, index }, target));
+                self.send(player, Question::Attempt(NumberedAttempt { player, index }, target));
             }
             _ => self.send(player, Question::Collection(model.captures_of(player))),
         }
@@ -218,11 +218,11 @@ impl Crowd {
             return false;
         }
         let next = self.dice.below(self.down.len());
-        let Down { connection, thrown, throttled } = self.down.swap_remove(next);
-        let gamer = &mut self.gamers[thrown.player];
+        let Down { connection, attempt, throttled } = self.down.swap_remove(next);
+        let gamer = &mut self.gamers[attempt.player];
         if gamer.connection == connection {
             // Attempts are sent for the first time in the order of their numbers.
-            if let Ok(place) = gamer.open.binary_search_by_key(&thrown.index, |open| open.thrown.index) {
+            if let Ok(place) = gamer.open.binary_search_by_key(&attempt.index, |open| open.attempt.index) {
                 if throttled {
                     gamer.open[place].sent_ns = 0;
                 } else {
@@ -249,8 +249,8 @@ impl Crowd {
     /// Sends everything again that has no answer; returns how much that is.
     pub fn insists(&mut self) -> usize {
         let open: Vec<Open> = self.gamers.iter().flat_map(|gamer| gamer.open.iter().copied()).collect();
-        for Open { thrown, fakemon, .. } in &open {
-            self.send(thrown.player, Question::Attempt(*thrown, *fakemon));
+        for Open { attempt, fakemon, .. } in &open {
+            self.send(attempt.player, Question::Attempt(*attempt, *fakemon));
         }
         open.len()
     }
@@ -264,7 +264,7 @@ impl Crowd {
     pub fn asks_again(&mut self, model: &Model, one_in: usize) {
         for player in 0..self.gamers.len() {
             for index in (0..model.sent_by(player)).filter(|index| mix(*index as u64).is_multiple_of(one_in as u64)) {
-                self.send(player, Question::Attempt(Thrown { player, index }, fakemon_id(0)));
+                self.send(player, Question::Attempt(NumberedAttempt { player, index }, fakemon_id(0)));
             }
             self.send(player, Question::Collection(model.captures_of(player)));
         }

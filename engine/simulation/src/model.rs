@@ -125,7 +125,7 @@ pub struct Violation {
 
 /// An attempt of a player, as the model numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Thrown {
+pub struct NumberedAttempt {
     /// The player.
     pub player: usize,
     /// Which of the player's attempts.
@@ -147,7 +147,7 @@ pub struct Model {
     sent: Vec<Vec<Sent>>,
     /// Of each player: positions of captures that were answered.
     caught: Vec<Vec<Position>>,
-    winners: HashMap<FakemonId, Thrown>,
+    winners: HashMap<FakemonId, NumberedAttempt>,
     /// Where events were acknowledged that are no attempts: the fakémon that appeared there, or none for an event
     /// that was put.
     written: Vec<(Position, Option<FakemonId>)>,
@@ -219,8 +219,8 @@ impl Model {
     }
 
     /// The id of an attempt.
-    pub fn attempt_id(&self, thrown: Thrown) -> AttemptId {
-        AttemptId(1 + thrown.index as u64 * self.strides[thrown.player])
+    pub fn attempt_id(&self, attempt: NumberedAttempt) -> AttemptId {
+        AttemptId(1 + attempt.index as u64 * self.strides[attempt.player])
     }
 
     fn index_of(&self, player: usize, attempt: AttemptId) -> Option<usize> {
@@ -229,9 +229,9 @@ impl Model {
     }
 
     /// A new attempt of a player, about to be sent for the first time.
-    pub fn sends(&mut self, player: usize) -> Thrown {
+    pub fn sends(&mut self, player: usize) -> NumberedAttempt {
         self.sent[player].push(Sent { after: self.newest, answer: None });
-        Thrown { player, index: self.sent[player].len() - 1 }
+        NumberedAttempt { player, index: self.sent[player].len() - 1 }
     }
 
     /// How many players there are.
@@ -245,8 +245,8 @@ impl Model {
     }
 
     /// The first answer to an attempt.
-    pub fn answer_to(&self, thrown: Thrown) -> Option<Decision> {
-        self.sent[thrown.player][thrown.index].answer
+    pub fn answer_to(&self, attempt: NumberedAttempt) -> Option<Decision> {
+        self.sent[attempt.player][attempt.index].answer
     }
 
     /// How many captures a player was answered.
@@ -282,30 +282,30 @@ impl Model {
     }
 
     /// A player is answered.
-    pub fn answered(&mut self, thrown: Thrown, decision: Decision, durable: Position) {
+    pub fn answered(&mut self, attempt: NumberedAttempt, decision: Decision, durable: Position) {
         self.is_told(decision.position, durable);
-        let Thrown { player, index } = thrown;
+        let NumberedAttempt { player, index } = attempt;
         let Decision { attempt_id, fakemon_id, outcome, position } = decision;
         self.digest.add(StateHash::answered(PlayerId(player as u32), attempt_id, fakemon_id, outcome));
         self.digest.0 = self.digest.0.rotate_left(7) ^ position.0;
-        let expected = self.attempt_id(thrown);
-        self.holds(Claim::FirstAnswer, attempt_id == expected, || format!("{thrown:?} got {decision:?}"));
+        let expected = self.attempt_id(attempt);
+        self.holds(Claim::FirstAnswer, attempt_id == expected, || format!("{attempt:?} got {decision:?}"));
         let sent = self.sent[player][index];
         if let Some(first) = sent.answer {
             self.holds(Claim::FirstAnswer, first == decision, || {
-                format!("{first:?}, then {decision:?} to {thrown:?}")
+                format!("{first:?}, then {decision:?} to {attempt:?}")
             });
             return;
         }
         self.sent[player][index].answer = Some(decision);
         self.holds(Claim::RealTime, position > sent.after, || {
-            format!("{thrown:?} was sent after position {} was answered, and got {position}", sent.after)
+            format!("{attempt:?} was sent after position {} was answered, and got {position}", sent.after)
         });
         if outcome == Outcome::Captured {
             self.caught[player].push(position);
-            let winner = *self.winners.entry(fakemon_id).or_insert(thrown);
-            self.holds(Claim::OneWinner, winner == thrown, || {
-                format!("fakémon {fakemon_id}: {winner:?} and {thrown:?} were answered that they have it")
+            let winner = *self.winners.entry(fakemon_id).or_insert(attempt);
+            self.holds(Claim::OneWinner, winner == attempt, || {
+                format!("fakémon {fakemon_id}: {winner:?} and {attempt:?} were answered that they have it")
             });
         }
     }

@@ -5,7 +5,7 @@ use crate::clients::{Crowd, Down, Question, Up};
 use crate::memory_log::{ClosedLog, Machine, MemoryLog};
 use crate::memory_rows::MemoryRows;
 use crate::mistakes::Mistake;
-use crate::model::{Claim, Model, Thrown, name_of};
+use crate::model::{Claim, Model, NumberedAttempt, name_of};
 use fakemon_capture::archive_reader::{ReadQueue, Reader, Request as ReadRequest};
 use fakemon_capture::client::Client;
 use fakemon_capture::command::{Attempt, Completion, Spawn, SubmitError};
@@ -75,7 +75,7 @@ pub struct Site {
 /// What an edge waits for.
 #[derive(Clone, Copy)]
 enum Pending {
-    Attempt { thrown: Thrown, connection: u64 },
+    Attempt { attempt: NumberedAttempt, connection: u64 },
     Collection { player: usize, floor: usize },
     Write,
 }
@@ -105,7 +105,7 @@ pub struct Life {
     /// Turns that were decided before they had a place, for a mistake.
     held: Vec<Turn>,
     mistake: Option<Mistake>,
-    throws: Vec<AttemptCommand>,
+    attempts: Vec<AttemptCommand>,
     changes: Vec<WorldCommand>,
     requests: Vec<ReadRequest>,
 }
@@ -243,7 +243,7 @@ impl Site {
             ahead,
             held: Vec::new(),
             mistake: self.mistake,
-            throws: Vec::new(),
+            attempts: Vec::new(),
             changes: Vec::new(),
             requests: Vec::new(),
             shared,
@@ -305,7 +305,7 @@ impl Site {
             failure: Arc::default(),
             stopping: AtomicBool::new(false),
             closed: AtomicBool::new(false),
-            throw_figures: Mutex::default(),
+            attempt_figures: Mutex::default(),
             group_figures: Arc::new(Mutex::new(GroupFigures::new(self.options.thresholds.slow_sync))),
             world_figures: Arc::default(),
             next_fakemon_id: AtomicU64::new(recovered.next_fakemon_id),
@@ -418,13 +418,13 @@ impl Life {
         }
         let player = held.clone()?;
         let (token, result) = match up.question {
-            Question::Attempt(thrown, fakemon_id) => {
-                let attempt_id = model.attempt_id(thrown);
-                let token = edge.token(Pending::Attempt { thrown, connection: up.connection });
+            Question::Attempt(attempt, fakemon_id) => {
+                let attempt_id = model.attempt_id(attempt);
+                let token = edge.token(Pending::Attempt { attempt, connection: up.connection });
                 let place = if mix(attempt_id.0).is_multiple_of(16) { FAR } else { SPOT };
                 let received_at = self.shared.clock.now();
-                let attempt = Attempt { player, attempt_id, fakemon_id, place, received_at };
-                (token, edge.client.attempt(token, attempt))
+                let command = Attempt { player, attempt_id, fakemon_id, place, received_at };
+                (token, edge.client.attempt(token, command))
             }
             Question::Collection(floor) => {
                 let token = edge.token(Pending::Collection { player: up.player, floor });
@@ -433,9 +433,9 @@ impl Life {
         };
         match (result, up.question) {
             (Ok(()), _) => None,
-            (Err(SubmitError::Throttled(_)), Question::Attempt(thrown, _)) => {
+            (Err(SubmitError::Throttled(_)), Question::Attempt(attempt, _)) => {
                 edge.take(token);
-                Some(Down { connection: up.connection, thrown, throttled: true })
+                Some(Down { connection: up.connection, attempt, throttled: true })
             }
             (Err(_), _) => {
                 edge.take(token); // the player asks again when nothing comes back
@@ -477,18 +477,18 @@ impl Life {
         if self.mistake == Some(Mistake::DecideBeforePlace) {
             return self.decide_without_place(shard, max, dice, model);
         }
-        let Life { shared, shards, throws, .. } = self;
+        let Life { shared, shards, attempts, .. } = self;
         let place = match shared.desk.reserve() {
             Ok(place) => place,
             Err(NoPlace::Full | NoPlace::Closed) => return,
         };
-        if shared.doors[shard].throws.take(max, throws) == 0 {
+        if shared.doors[shard].attempts.take(max, attempts) == 0 {
             return;
         }
-        for AttemptCommand { attempt, .. } in &*throws {
+        for AttemptCommand { attempt, .. } in &*attempts {
             model.decides(self.number, taker, attempt.player, attempt.attempt_id);
         }
-        shards[taker].decide(place, throws, shared.clock.now());
+        shards[taker].decide(place, attempts, shared.clock.now());
     }
 
     /// Which shard decides what one shard got.
@@ -524,14 +524,14 @@ impl Life {
     }
 
     fn decide_without_place(&mut self, shard: usize, max: usize, dice: &mut Dice, model: &mut Model) {
-        let Life { shared, shards, throws, held, .. } = self;
-        if held.len() < 4 && shared.doors[shard].throws.take(max, throws) > 0 {
-            for AttemptCommand { attempt, .. } in &*throws {
+        let Life { shared, shards, attempts, held, .. } = self;
+        if held.len() < 4 && shared.doors[shard].attempts.take(max, attempts) > 0 {
+            for AttemptCommand { attempt, .. } in &*attempts {
                 model.decides(self.number, shard, attempt.player, attempt.attempt_id);
             }
             let beside = CommitQueue::with_places(1, 1);
             if let Ok(place) = beside.reserve() {
-                shards[shard].decide(place, throws, shared.clock.now());
+                shards[shard].decide(place, attempts, shared.clock.now());
             }
             beside.take(1, held);
         }
@@ -571,16 +571,16 @@ impl Life {
                 continue;
             };
             match (completion, pending) {
-                (Completion::Decided { decision, .. }, Pending::Attempt { thrown, connection }) => {
-                    model.answered(thrown, decision, durable);
-                    crowd.reply(Down { connection, thrown, throttled: false });
+                (Completion::Decided { decision, .. }, Pending::Attempt { attempt, connection }) => {
+                    model.answered(attempt, decision, durable);
+                    crowd.reply(Down { connection, attempt, throttled: false });
                 }
                 // A read that failed is asked again, as what found no room.
                 (
                     Completion::Throttled { .. } | Completion::Unreadable { .. },
-                    Pending::Attempt { thrown, connection },
+                    Pending::Attempt { attempt, connection },
                 ) => {
-                    crowd.reply(Down { connection, thrown, throttled: true });
+                    crowd.reply(Down { connection, attempt, throttled: true });
                 }
                 (Completion::Collection { items, .. }, Pending::Collection { player, floor }) => {
                     let positions: Vec<Position> = items.iter().map(|caught| caught.position).collect();

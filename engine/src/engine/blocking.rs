@@ -133,7 +133,7 @@ impl BlockingPlayer {
         self.player.name().as_str()
     }
 
-    /// Throws at a fakémon from a place, under the lowest attempt id that the player never used. Returns once the
+    /// Attempts a fakémon from a place, under the lowest attempt id that the player never used. Returns once the
     /// attempt is in a queue: blocks only while that is full.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Throws that are answered `throttled`: the engine sheds what it cannot take. It begins with the first and is over
+//! Attempts that are answered `throttled`: the engine sheds what it cannot take. It begins with the first and is over
 //! when there was none for a while.
 
 use fakemon_delivery::notices::{Notice, NoticeKind};
@@ -9,34 +9,34 @@ const OVER_AFTER_NS: u64 = 5_000_000_000;
 
 /// Attempts since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Throws {
+pub(super) struct AttemptCounts {
     pub(super) attempts: u64,
     pub(super) throttled: u64,
 }
 
-impl Throws {
-    fn since(self, before: Throws) -> Throws {
-        Throws { attempts: self.attempts - before.attempts, throttled: self.throttled - before.throttled }
+impl AttemptCounts {
+    fn since(self, before: AttemptCounts) -> AttemptCounts {
+        AttemptCounts { attempts: self.attempts - before.attempts, throttled: self.throttled - before.throttled }
     }
 }
 
 struct Episode {
     began_at: Timestamp,
-    before: Throws,
+    before: AttemptCounts,
     throttled_at: Timestamp,
 }
 
 /// The state at the last look.
 #[derive(Default)]
 pub(super) struct Shedding {
-    seen: Throws,
+    seen: AttemptCounts,
     episode: Option<Episode>,
 }
 
 impl Shedding {
-    pub(super) fn look(&mut self, throws: Throws, now: Timestamp) -> Option<Notice> {
-        let before = std::mem::replace(&mut self.seen, throws);
-        let news = throws.since(before);
+    pub(super) fn look(&mut self, counts: AttemptCounts, now: Timestamp) -> Option<Notice> {
+        let before = std::mem::replace(&mut self.seen, counts);
+        let news = counts.since(before);
         match &mut self.episode {
             None if news.throttled > 0 => {
                 self.episode = Some(Episode { began_at: now, before, throttled_at: now });
@@ -48,7 +48,7 @@ impl Shedding {
             }
             Some(episode) if now.ns_since(episode.throttled_at) >= OVER_AFTER_NS => {
                 let lasted_ms = episode.throttled_at.ns_since(episode.began_at) / 1_000_000;
-                let all = throws.since(episode.before);
+                let all = counts.since(episode.before);
                 self.episode = None;
                 Some(told(NoticeKind::SheddingEnded, all).with("lasted_ms", lasted_ms))
             }
@@ -57,8 +57,8 @@ impl Shedding {
     }
 }
 
-fn told(kind: NoticeKind, throws: Throws) -> Notice {
-    Notice::new(kind, "").with("throttled", throws.throttled).with("attempts", throws.attempts)
+fn told(kind: NoticeKind, counts: AttemptCounts) -> Notice {
+    Notice::new(kind, "").with("throttled", counts.throttled).with("attempts", counts.attempts)
 }
 
 #[cfg(test)]
@@ -70,18 +70,18 @@ mod tests {
         let mut shedding = Shedding::default();
         let mut told_at = Vec::new();
         let per_second = [0, 0, 7, 5, 0, 0, 3, 0, 0, 0, 0, 0, 0, 2];
-        let (mut throws, mut notices) = (Throws::default(), Vec::new());
+        let (mut counts, mut notices) = (AttemptCounts::default(), Vec::new());
         for (second, throttled) in (0..).zip(per_second) {
-            throws.throttled += throttled;
-            throws.attempts += 100;
-            if let Some(notice) = shedding.look(throws, Timestamp(second * 1_000_000_000)) {
+            counts.throttled += throttled;
+            counts.attempts += 100;
+            if let Some(notice) = shedding.look(counts, Timestamp(second * 1_000_000_000)) {
                 told_at.push(second);
                 notices.push(notice);
             }
         }
         assert_eq!(told_at, [2, 11, 13]);
-        let ended =
-            told(NoticeKind::SheddingEnded, Throws { attempts: 1_000, throttled: 15 }).with("lasted_ms", 4_000);
+        let ended = told(NoticeKind::SheddingEnded, AttemptCounts { attempts: 1_000, throttled: 15 })
+            .with("lasted_ms", 4_000);
         assert_eq!(notices[1], ended);
     }
 }

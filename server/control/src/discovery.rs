@@ -35,7 +35,7 @@ const EVERY: Duration = Duration::from_millis(100);
 /// Records read in one turn.
 const RECORDS_MAX: u64 = 50_000;
 /// Attempts sampled in one turn, per outcome: the engine writes them, all in the same shape.
-const THROWS_MAX: u64 = 5;
+const ATTEMPTS_MAX: u64 = 5;
 /// Records that the reader may be behind; of more, the oldest are skipped.
 const BACKLOG_MAX: u64 = 1_000_000;
 /// Records that are read again after a start.
@@ -126,12 +126,12 @@ impl Discovery {
         let from = self.next.unwrap_or(Position(end.0.saturating_sub(AGAIN).max(1)));
         let start = Position(end.0.saturating_sub(BACKLOG_MAX)).max(from);
         figures.left_out.fetch_add(start.0 - from.0, Ordering::Relaxed);
-        let (mut share, mut throws) = (Share::default(), [0; Outcome::ALL.len()]);
-        let learns_of_throws = since.contains_key(GAME_BUS);
+        let (mut share, mut attempts) = (Share::default(), [0; Outcome::ALL.len()]);
+        let learns_of_attempts = since.contains_key(GAME_BUS);
         let is_wanted = &mut |_: PlayerId, outcome: Outcome| {
-            let count: &mut u64 = &mut throws[outcome as usize];
+            let count: &mut u64 = &mut attempts[outcome as usize];
             *count += 1;
-            learns_of_throws && *count <= THROWS_MAX
+            learns_of_attempts && *count <= ATTEMPTS_MAX
         };
         let next = tail.read_wanted(start, RECORDS_MAX, is_wanted, &mut |seen| {
             let wanted = since.get(seen.bus()).is_some_and(|since| seen.committed_at() >= *since);
@@ -146,8 +146,8 @@ impl Discovery {
                 self.take(registry, seen.bus(), &event);
             }
         })?;
-        if learns_of_throws {
-            let left_out = throws.map(|count| count.saturating_sub(THROWS_MAX));
+        if learns_of_attempts {
+            let left_out = attempts.map(|count| count.saturating_sub(ATTEMPTS_MAX));
             figures.left_out.fetch_add(left_out.iter().sum(), Ordering::Relaxed);
         }
         figures.learned.fetch_add(share.taken(), Ordering::Relaxed);

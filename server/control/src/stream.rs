@@ -269,7 +269,7 @@ fn tell(hub: &Hub, tail: &Tail) -> Result<bool, ReadError> {
         let from = held.next;
         // Said before it is read: who comes meanwhile begins behind it.
         held.next = Position(tail.end().0.min(from.0.saturating_add(TURN_RECORDS_MAX)).max(from.0));
-        held.look_for_numbers(tail); // whoever threw before `next` has one
+        held.look_for_numbers(tail); // a player with an attempt before `next` has one
         (from, held.next, held.numbers.clone())
     };
     let mut news = Vec::new();
@@ -535,7 +535,7 @@ fn some(
 ) -> Result<(Position, Option<Position>, Vec<UnsentEvent>), ReadError> {
     let (number, stopped_at, mut found) = (tail.player_id(player), Cell::new(None), Vec::new());
     // What stands behind the first event without room is passed over, which costs little.
-    let is_wanted = &mut |thrower: PlayerId, _: Outcome| number == Some(thrower) && stopped_at.get().is_none();
+    let is_wanted = &mut |attempter: PlayerId, _: Outcome| number == Some(attempter) && stopped_at.get().is_none();
     let next = tail.read_wanted(from, most, is_wanted, &mut |seen| {
         if stopped_at.get().is_some() || seen.player().as_ref() != Some(player) {
             return;

@@ -71,7 +71,7 @@ impl Requests {
             Ok(Request::Attempt { attempt_id, fakemon_id, place }) => {
                 let submitted = self.attempt(seat, connection, (attempt_id, fakemon_id, place), received_at);
                 if let Err(error) = submitted {
-                    self.refuse_throw(connection, voice, attempt_id, fakemon_id, &error);
+                    self.refuse_attempt(connection, voice, attempt_id, fakemon_id, &error);
                 }
             }
             Ok(Request::Look { place, radius_m }) => {
@@ -173,7 +173,7 @@ impl Requests {
         Ok(true)
     }
 
-    fn refuse_throw(
+    fn refuse_attempt(
         &self,
         connection: &mut Connection,
         voice: &mut FrameWriter,

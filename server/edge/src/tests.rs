@@ -99,8 +99,8 @@ impl Player {
         self.hear()
     }
 
-    fn throw(&mut self, attempt_id: u64, fakemon_id: u64) -> Value {
-        self.ask(&throw(attempt_id, fakemon_id))
+    fn attempt(&mut self, attempt_id: u64, fakemon_id: u64) -> Value {
+        self.ask(&attempt_at(attempt_id, fakemon_id))
     }
 
     fn close_code(&mut self) -> Option<u16> {
@@ -114,7 +114,7 @@ impl Player {
     }
 }
 
-fn throw(attempt_id: u64, fakemon_id: u64) -> Value {
+fn attempt_at(attempt_id: u64, fakemon_id: u64) -> Value {
     json!({"type": "attempt", "attempt_id": attempt_id.to_string(), "fakemon_id": fakemon_id.to_string(),
            "lat": 40.4168, "lon": -3.7038})
 }
@@ -126,18 +126,18 @@ fn one_wins_and_finds_it_in_the_collection() {
     let (mut ana, mut ben) = (house.player("ana"), house.player("ben"));
     assert_eq!(ana.ask(&json!({"type": "collection"})), json!({"type": "collection", "items": []}));
     assert_eq!(house.engine.metrics().players, 0, "looking at nothing registers nobody");
-    let won = ana.throw(1, 42);
+    let won = ana.attempt(1, 42);
     assert_eq!((won["outcome"].as_str(), won["fakemon_id"].as_str()), (Some("captured"), Some("42")));
-    let lost = ben.throw(1, 42);
+    let lost = ben.attempt(1, 42);
     assert_eq!((lost["outcome"].as_str(), lost["reason"].as_str()), (Some("failed"), Some("already_captured")));
-    assert_eq!(ana.throw(1, 99), won, "an attempt id keeps its first answer");
+    assert_eq!(ana.attempt(1, 99), won, "an attempt id keeps its first answer");
     drop(ana);
     let mut ana = house.player("ana");
-    assert_eq!(ana.throw(1, 42), won, "on every connection");
+    assert_eq!(ana.attempt(1, 42), won, "on every connection");
     let collection = ana.ask(&json!({"type": "collection"}));
     assert_eq!(collection["items"][0]["fakemon_id"], "42");
     assert_eq!(collection["items"][0]["position"], won["position"]);
-    assert_eq!(ben.throw(2, 7)["reason"], "unknown_fakemon");
+    assert_eq!(ben.attempt(2, 7)["reason"], "unknown_fakemon");
 }
 
 #[test]
@@ -145,19 +145,19 @@ fn nonsense_is_answered_and_the_connection_lives_on() {
     let house = House::new(|_| {});
     house.spawn(1, sol());
     let mut ana = house.player("ana");
-    for message in [json!({"type": "dance"}), json!(7), throw(1, 1)["lat"].clone()] {
+    for message in [json!({"type": "dance"}), json!(7), attempt_at(1, 1)["lat"].clone()] {
         assert_eq!(ana.ask(&message)["code"], "bad_message");
     }
-    let mut bad = throw(5, 1);
+    let mut bad = attempt_at(5, 1);
     bad["fakemon_id"] = json!(-1);
     assert_eq!(ana.ask(&bad)["attempt_id"], "5");
-    assert_eq!(ana.throw(5, 1)["outcome"], "captured");
+    assert_eq!(ana.attempt(5, 1)["outcome"], "captured");
     for (message, code) in [(Message::binary(vec![1, 2, 3]), 1003), (Message::text("x".repeat(20_000)), 1009)] {
         let mut ben = house.player("ben");
         ben.0.send(message).unwrap();
         assert_eq!(ben.close_code(), Some(code));
     }
-    assert_eq!(ana.throw(6, 1)["reason"], "already_captured", "others are undisturbed");
+    assert_eq!(ana.attempt(6, 1)["reason"], "already_captured", "others are undisturbed");
 }
 
 #[test]
@@ -184,10 +184,10 @@ fn the_same_is_said_in_flatbuffers() {
     let (lat, lon) = (40.4168, -3.7038);
     let world = ask(&Request::Look { lat, lon, radius_m: 100.0 });
     assert!(matches!(read_reply(&world).unwrap(), Reply::World(fakemon) if fakemon[0].fakemon_id == 42));
-    let throw = |lat| Request::Attempt { attempt_id: 1, fakemon_id: 42, lat, lon };
-    let error = ask(&throw(f64::NAN));
+    let attempt_at = |lat| Request::Attempt { attempt_id: 1, fakemon_id: 42, lat, lon };
+    let error = ask(&attempt_at(f64::NAN));
     assert!(matches!(read_reply(&error).unwrap(), Reply::Error { attempt_id: Some(1), .. }));
-    let result = ask(&throw(lat));
+    let result = ask(&attempt_at(lat));
     assert!(
         matches!(read_reply(&result).unwrap(), Reply::AttemptResult(result) if result.outcome == Outcome::Captured)
     );
@@ -206,7 +206,7 @@ fn watchers_are_told_what_changes_where_they_look() {
     house.spawn(3, sol().moved(100.0, 100.0));
     let appeared = ana.hear();
     assert_eq!((appeared["type"].as_str(), appeared["fakemon_id"].as_str()), (Some("appeared"), Some("3")));
-    house.player("ben").throw(1, 1);
+    house.player("ben").attempt(1, 1);
     assert_eq!(ana.hear(), json!({"type": "vanished", "fakemon_id": "1"}));
     let elsewhere = sol().moved(0.0, 400.0);
     assert_eq!(ana.ask(&look(elsewhere))["fakemon"][0]["fakemon_id"], "2");
@@ -218,34 +218,34 @@ fn watchers_are_told_what_changes_where_they_look() {
 }
 
 #[test]
-fn who_throws_too_often_is_throttled() {
+fn who_attempts_too_often_is_throttled() {
     let rate = Rate { attempts_per_s: 0.5, burst: 2 };
     let house = House::new(|options| options.rate = Some(rate));
     let (mut ana, mut again) = (house.player("ana"), house.player("ana"));
-    assert_eq!(ana.throw(1, 1)["reason"], "unknown_fakemon");
-    assert_eq!(again.throw(2, 1)["reason"], "unknown_fakemon");
-    let throttled = ana.throw(3, 1);
+    assert_eq!(ana.attempt(1, 1)["reason"], "unknown_fakemon");
+    assert_eq!(again.attempt(2, 1)["reason"], "unknown_fakemon");
+    let throttled = ana.attempt(3, 1);
     assert_eq!(throttled["reason"], "throttled");
     assert!(throttled["retry_after_ms"].as_u64().unwrap() > 1_000, "{throttled}");
     assert_eq!(throttled.get("position"), None);
-    assert_eq!(house.player("ben").throw(1, 1)["reason"], "unknown_fakemon");
+    assert_eq!(house.player("ben").attempt(1, 1)["reason"], "unknown_fakemon");
     assert_eq!(house.edge.figures().throttled, 1);
 }
 
 #[test]
-fn a_throw_that_is_sent_again_has_its_first_answer_whatever_the_rate() {
+fn an_attempt_that_is_sent_again_has_its_first_answer_whatever_the_rate() {
     let rate = Rate { attempts_per_s: 0.001, burst: 2 };
     let house = House::new(|options| options.rate = Some(rate));
     house.spawn(1, sol());
     let mut ana = house.player("ana");
-    let first = [1, 2].map(|attempt| ana.throw(attempt, 1));
+    let first = [1, 2].map(|attempt| ana.attempt(attempt, 1));
     assert_eq!(first[0]["outcome"], "captured");
-    assert_eq!(ana.throw(3, 1)["reason"], "throttled");
+    assert_eq!(ana.attempt(3, 1)["reason"], "throttled");
     for again in [&mut ana, &mut house.player("ana")] {
         for _ in 0..100 {
-            assert_eq!([1, 2].map(|attempt| again.throw(attempt, 1)), first);
+            assert_eq!([1, 2].map(|attempt| again.attempt(attempt, 1)), first);
         }
-        assert_eq!(again.throw(3, 1)["reason"], "throttled", "what was throttled is no throw that was made");
+        assert_eq!(again.attempt(3, 1)["reason"], "throttled", "what was throttled is no throw that was made");
     }
 }
 
@@ -255,7 +255,7 @@ fn many_in_one_write_are_answered_each_once() {
     house.spawn(1, sol());
     let mut ana = house.player("ana");
     for attempt_id in 0..3_000 {
-        ana.0.write(Message::text(throw(attempt_id, 1).to_string())).unwrap();
+        ana.0.write(Message::text(attempt_at(attempt_id, 1).to_string())).unwrap();
     }
     ana.0.flush().unwrap();
     let mut answered: Vec<u64> =
@@ -273,7 +273,7 @@ fn who_does_not_read_is_given_up_and_nobody_else_notices() {
     let look = json!({"type": "look", "lat": 40.4168, "lon": -3.7038, "radius_m": 100}).to_string();
     ana.0.get_ref().set_write_timeout(Some(Duration::from_millis(200))).unwrap();
     while ana.0.send(Message::text(look.clone())).is_ok() {}
-    assert_eq!(house.player("ben").throw(1, 1)["outcome"], "captured");
+    assert_eq!(house.player("ben").attempt(1, 1)["outcome"], "captured");
     let lost = |figures: &Figures| {
         figures.closed[CloseReason::SlowConsumer as usize] + figures.closed[CloseReason::Idle as usize]
     };
@@ -296,7 +296,7 @@ fn the_silent_are_pinged_then_given_up() {
             assert!(matches!(ana.0.read().unwrap(), Message::Ping(_)), "pings only");
             ana.0.flush().unwrap();
         }
-        ana.throw(1, 1)
+        ana.attempt(1, 1)
     });
     assert_eq!(half_open.read(&mut [0; 10]).unwrap(), 0, "closed");
     assert_eq!(answering.join().unwrap()["reason"], "unknown_fakemon");
@@ -359,10 +359,10 @@ fn a_connection_lasts_as_long_as_its_token() {
     let mut ana = connect("/play", json!({"sub": "ana", "exp": soon}));
     let mut ben = connect("/ws", json!({"sub": "ben", "exp": soon}));
     let mut eve = connect("/play", json!({"sub": "eve", "exp": soon + 3_600}));
-    assert_eq!(ana.throw(1, 1)["reason"], "unknown_fakemon");
+    assert_eq!(ana.attempt(1, 1)["reason"], "unknown_fakemon");
     assert_eq!((ana.close_code(), ben.close_code()), (Some(4401), Some(4401)));
     assert_eq!(house.edge.figures().closed[CloseReason::Expired as usize], 2);
-    assert_eq!(eve.throw(1, 1)["reason"], "unknown_fakemon");
+    assert_eq!(eve.attempt(1, 1)["reason"], "unknown_fakemon");
 }
 
 #[test]
@@ -371,7 +371,7 @@ fn at_the_end_everybody_is_told() {
     assert_eq!(house.engine.failure(), None);
     let mut players: Vec<Player> = (0..10).map(|index| house.player(&format!("p{index}"))).collect();
     for player in &mut players {
-        player.say(&throw(1, 1));
+        player.say(&attempt_at(1, 1));
     }
     house.wait_for(|figures| figures.messages_in == 10);
     let stopping = std::thread::spawn(move || {

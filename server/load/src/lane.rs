@@ -10,8 +10,8 @@ use super::tally::Tally;
 use crate::frames::{self, Masks, Opcode};
 use anyhow::Context;
 use fakemon_model::ids::AttemptId;
-use fakemon_workload::throws::Contender;
-use fakemon_workload::{Act, Board, Throw, Throws};
+use fakemon_workload::attempts::Contender;
+use fakemon_workload::{Act, Attempts, Board, PlannedAttempt};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
@@ -46,7 +46,7 @@ pub(crate) struct Lane {
     poll: Poll,
     timer: OwnedFd,
     connections: Vec<Connection>,
-    throws: Throws,
+    attempts: Attempts,
     plan: Plan,
     writer: Writer,
     masks: Masks,
@@ -75,7 +75,7 @@ struct Connection {
 #[derive(Clone, Copy)]
 struct InFlight {
     planned_ns: u64,
-    throw: Throw,
+    attempt: PlannedAttempt,
     request: Request,
     /// For a retry: the answer to the first send.
     first: Option<Verdict>,
@@ -85,7 +85,7 @@ impl Lane {
     /// A thread with these connections: the sockets, their players, and the first `attempt_id` of each.
     pub(crate) fn new(
         sockets: Vec<(Socket, Contender, AttemptId)>,
-        throws: Throws,
+        attempts: Attempts,
         plan: Plan,
         writer: Writer,
         seed: u64,
@@ -114,7 +114,7 @@ impl Lane {
             timer,
             free: (0..connections.len()).collect(),
             connections,
-            throws,
+            attempts,
             plan,
             writer,
             masks: Masks::new(seed),
@@ -131,7 +131,7 @@ impl Lane {
         let give_up_ns = shared.end_ns + ns(DRAIN);
         loop {
             let now_ns = ns(start.elapsed());
-            self.throw_due(shared, now_ns);
+            self.attempt_due(shared, now_ns);
             self.write();
             let all_broke = self.tally.broken == self.connections.len() as u64;
             if now_ns >= shared.end_ns && self.in_flight == 0 || now_ns >= give_up_ns || all_broke {
@@ -154,7 +154,7 @@ impl Lane {
     }
 
     /// Sends the attempts that are due, one connection after the other.
-    fn throw_due(&mut self, shared: &Shared<'_>, now_ns: u64) {
+    fn attempt_due(&mut self, shared: &Shared<'_>, now_ns: u64) {
         if now_ns >= shared.end_ns && self.plan.next_ns().is_none() {
             return;
         }
@@ -170,7 +170,7 @@ impl Lane {
                 continue;
             }
             self.plan.advance();
-            let sent = connection.throw(&mut self.throws, shared.board, planned_ns);
+            let sent = connection.attempt(&mut self.attempts, shared.board, planned_ns);
             self.writer.append_attempt(connection.socket.outgoing(), &mut self.masks, &sent);
             self.in_flight += 1;
             self.tally.sent += 1;
@@ -307,17 +307,17 @@ impl Lane {
 
 impl Connection {
     /// The player's next attempt, noted as in flight.
-    fn throw(&mut self, throws: &mut Throws, board: &Board, planned_ns: u64) -> Request {
+    fn attempt(&mut self, attempts: &mut Attempts, board: &Board, planned_ns: u64) -> Request {
         let sent = loop {
-            match (throws.next(self.contender, board), self.last) {
-                (Act::Throw(throw), _) => {
+            match (attempts.next(self.contender, board), self.last) {
+                (Act::Attempt(attempt), _) => {
                     let attempt_id = self.next_attempt;
                     self.next_attempt = AttemptId(attempt_id.0.wrapping_add(1));
-                    let fakemon_id = throws.world().id(throw.nth);
-                    let place = throw.place;
+                    let fakemon_id = attempts.world().id(attempt.nth);
+                    let place = attempt.place;
                     break InFlight {
                         planned_ns,
-                        throw,
+                        attempt,
                         request: Request { attempt_id, fakemon_id, place },
                         first: None,
                     };
@@ -361,13 +361,13 @@ fn settle(tally: &mut Tally, shared: &Shared<'_>, who: Contender, sent: &InFligh
             shared.ledger.contradiction(format!("{request:?} got {first:?}, sent again it got {verdict:?}"));
         }
         Some(_) => tally.repeated += 1,
-        None => tally.answer(who, sent.throw.nth, sent.request, verdict),
+        None => tally.answer(who, sent.attempt.nth, sent.request, verdict),
     }
     if let Verdict::Decided { outcome, position } = verdict {
         use fakemon_model::event::Outcome::{AlreadyCaptured, Captured};
-        shared.ledger.record(sent.throw.nth, outcome, position);
+        shared.ledger.record(sent.attempt.nth, outcome, position);
         if matches!(outcome, Captured | AlreadyCaptured) {
-            shared.board.caught(sent.throw.slot, sent.throw.nth);
+            shared.board.caught(sent.attempt.slot, sent.attempt.nth);
         }
     }
 }

@@ -38,8 +38,8 @@ use comparison::in_use::InUse;
 use comparison::sends::Bare;
 use fakemon_model::ids::{AttemptId, FakemonId, mix};
 use fakemon_protocol::Subprotocol;
-use fakemon_workload::throws::Contender;
-use fakemon_workload::{Board, Scenario, Throws, World};
+use fakemon_workload::attempts::Contender;
+use fakemon_workload::{Attempts, Board, Scenario, World};
 use indicatif::{ProgressBar, ProgressStyle};
 use lane::{Lane, Shared};
 use ledger::Ledger;
@@ -267,7 +267,7 @@ impl Setup {
         spawner.spawn_until(slots + self.args.reserve, &board, &mut |count| bar.set_position(u64::from(count)))?;
         bar.finish_and_clear();
         let lanes = self.connect(slots)?;
-        let (tally, stages) = self.throw(lanes, spawner, &board, &ledger)?;
+        let (tally, stages) = self.attempt(lanes, spawner, &board, &ledger)?;
         ledger.check(tally.unanswered);
         let checked = checks::ask(&self.play, &self.access, &tally, &ledger);
         self.measure_sync(&mut sync_ns)?;
@@ -348,9 +348,9 @@ impl Setup {
                 sockets.extend(self.open(some)?);
                 bar.inc(some.len() as u64);
             }
-            let throws = Throws::new(self.world.clone(), lane as u64, slots);
+            let attempts = Attempts::new(self.world.clone(), lane as u64, slots);
             let plan = Plan::new(self.args.rate, self.args.spacing, self.args.seed, lane, threads);
-            Lane::new(sockets, throws, plan, Writer::new(self.args.subprotocol), mix(lane as u64))
+            Lane::new(sockets, attempts, plan, Writer::new(self.args.subprotocol), mix(lane as u64))
         };
         let lanes = thread::scope(|scope| {
             let lanes: Vec<_> = (0..threads).map(|lane| scope.spawn(move || connect(lane))).collect();
@@ -376,7 +376,7 @@ impl Setup {
     }
 
     /// The run itself.
-    fn throw(
+    fn attempt(
         &self,
         lanes: Vec<Lane>,
         spawner: Spawner,

@@ -266,7 +266,7 @@ mod tests {
     use crate::frames::Masks;
 
     #[test]
-    fn a_throw_is_valid_json_that_says_the_same() {
+    fn an_attempt_is_valid_json_that_says_the_same() {
         for (lat, lon) in [(40.4168, -3.7038), (-0.0000001, 179.9999999), (0.0, -0.5)] {
             let request = Request {
                 attempt_id: AttemptId(u64::MAX),

@@ -2,7 +2,7 @@
 
 use super::messages::{Request, Verdict};
 use fakemon_model::event::Outcome;
-use fakemon_workload::{Nth, throws::Contender};
+use fakemon_workload::{Nth, attempts::Contender};
 use hdrhistogram::Histogram;
 
 /// A minute in nanoseconds: slower answers count as this.

@@ -92,8 +92,8 @@ mod tests {
     fn numbers_that_are_no_place_are_refused() {
         let mut writer = wire::Writer::default();
         for (lat, lon) in [(f64::NAN, 0.0), (0.0, f64::INFINITY), (90.1, 0.0), (0.0, -181.0)] {
-            let throw = wire::Request::Attempt { attempt_id: 4, fakemon_id: 1, lat, lon };
-            assert_eq!(read(writer.request(&throw)).unwrap_err().attempt_id, Some(AttemptId(4)));
+            let attempt = wire::Request::Attempt { attempt_id: 4, fakemon_id: 1, lat, lon };
+            assert_eq!(read(writer.request(&attempt)).unwrap_err().attempt_id, Some(AttemptId(4)));
         }
         for radius_m in [f64::NAN, f64::INFINITY, -1.0] {
             let (lat, lon) = (0.0, 0.0);

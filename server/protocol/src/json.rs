@@ -21,7 +21,7 @@ pub fn read(text: &str) -> Result<Request, BadMessage> {
         }
         Value::Kind(Kind::Attempt) => {
             let attempt_id = AttemptId(id("attempt_id", fields.attempt_id)?);
-            read_throw(&fields, attempt_id).map_err(|bad| bad.about(attempt_id))
+            read_attempt(&fields, attempt_id).map_err(|bad| bad.about(attempt_id))
         }
         Value::Kind(Kind::Collection) => Ok(Request::Collection {
             before: match fields.before {
@@ -34,7 +34,7 @@ pub fn read(text: &str) -> Result<Request, BadMessage> {
     }
 }
 
-fn read_throw(fields: &Fields, attempt_id: AttemptId) -> Result<Request, BadMessage> {
+fn read_attempt(fields: &Fields, attempt_id: AttemptId) -> Result<Request, BadMessage> {
     Ok(Request::Attempt {
         attempt_id,
         fakemon_id: FakemonId(id("fakemon_id", fields.fakemon_id)?),
@@ -406,13 +406,13 @@ mod tests {
             read(r#"{"type":"look","lat":40.4168,"lon":-3.7038,"radius_m":200}"#).unwrap(),
             Request::Look { place: here, radius_m: 200.0 }
         );
-        let throw = Request::Attempt { attempt_id: AttemptId(1), fakemon_id: FakemonId(u64::MAX), place: here };
+        let attempt = Request::Attempt { attempt_id: AttemptId(1), fakemon_id: FakemonId(u64::MAX), place: here };
         for text in [
             r#"{"type":"attempt","attempt_id":"1","fakemon_id":"18446744073709551615","lat":40.4168,"lon":-3.7038}"#,
             r#"{"lon":-3.7038,"lat":40.4168,"fakemon_id":18446744073709551615,"attempt_id":1,"type":"attempt"}"#,
             r#" {"x":[{}],"type":"\u0061ttempt","attempt_id":"\u0031","fakemon_id":"18446744073709551615","lat":4.04168e1,"lon":-3.7038} "#,
         ] {
-            assert_eq!(read(text).unwrap(), throw, "{text}");
+            assert_eq!(read(text).unwrap(), attempt, "{text}");
         }
         for (text, before) in [
             (r#"{"type":"collection"}"#, None),
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_exact_or_refused_and_a_bad_throw_is_named_by_its_id() {
+    fn ids_are_exact_or_refused_and_a_bad_attempt_is_named_by_its_id() {
         for id in ["-1", "1.0", "1e3", "18446744073709551616", "null", "true", "[1]", r#"{"a":1}"#]
             .into_iter()
             .chain([r#""-1""#, r#""+1""#, r#""01""#, r#""""#, r#"" 1""#, r#""1.5""#, r#""18446744073709551616""#])

@@ -84,8 +84,8 @@ impl<L: BlockLog> Committer<L> {
         turns.clear();
         turns.push(Turn::of_names(SectionDraft::default(), StateHash::default()));
         let (mut events, mut text_bytes) = (0, 0);
-        // No turn is larger than TURN_THROWS_MAX, so the last one that is taken still fits.
-        while events < GROUP_EVENTS_MAX - fakemon_model::limits::TURN_THROWS_MAX
+        // No turn is larger than TURN_ATTEMPTS_MAX, so the last one that is taken still fits.
+        while events < GROUP_EVENTS_MAX - fakemon_model::limits::TURN_ATTEMPTS_MAX
             && text_bytes < GROUP_TEXT_BYTES_MAX
             && self.desk.take(1, turns) == 1
         {

@@ -55,8 +55,8 @@ pub struct Turn {
 
 impl Turn {
     /// The turn of this number of a shard, with room for attempts.
-    pub fn of_shard(shard: ShardId, number: u64, throws: usize) -> Turn {
-        let turn = Turn::of_names(SectionDraft::new(shard.0, throws), StateHash::default());
+    pub fn of_shard(shard: ShardId, number: u64, attempts: usize) -> Turn {
+        let turn = Turn::of_names(SectionDraft::new(shard.0, attempts), StateHash::default());
         Turn { of_shard: Some((shard, number)), ..turn }
     }
 

@@ -116,10 +116,10 @@ impl Records {
     }
 
     /// Whether neither event of an attempt is known to match a rule: neither that it was made, nor how it ended.
-    pub(super) fn are_unwanted(&self, throw: &Attempt) -> bool {
+    pub(super) fn are_unwanted(&self, attempt: &Attempt) -> bool {
         let Records { fixed: None, unwanted: Some(unwanted), .. } = self else { return false };
-        let (species, whom) = (SpeciesId(throw.species()), unwanted.whom.in_throw(throw));
-        let ended = kind_of_end(record::outcome(throw.outcome()));
+        let (species, whom) = (SpeciesId(attempt.species()), unwanted.whom.in_attempt(attempt));
+        let ended = kind_of_end(record::outcome(attempt.outcome()));
         [KIND_OF_ATTEMPT, ended].iter().all(|kind| unwanted.has(Class { kind: *kind, species }, whom))
     }
 
@@ -213,10 +213,10 @@ impl Whom {
         }
     }
 
-    fn in_throw(self, throw: &Attempt) -> u64 {
+    fn in_attempt(self, attempt: &Attempt) -> u64 {
         match self {
-            Whom::Player => throw.player().into(),
-            Whom::Fakemon => throw.fakemon_id(),
+            Whom::Player => attempt.player().into(),
+            Whom::Fakemon => attempt.fakemon_id(),
         }
     }
 }

@@ -128,7 +128,7 @@ impl Counted {
                     return;
                 }
                 self.next = Position(position.0 + 1);
-                // There are millions of throws, and they are on one bus.
+                // There are millions of attempts, and they are on one bus.
                 if !matches!(record, Record::Attempt(_)) || self.archive.bus == GAME_BUS {
                     let event = record::event(record, ahead);
                     self.take_in(position, ShardId(shard), committed_at, &event, events);

@@ -28,7 +28,7 @@ pub(super) struct Aggregate {
     group: Option<Group>,
     slowest: Slowest,
     silent: Silences,
-    without_throws: Silences,
+    without_attempts: Silences,
     openings: Vec<Gap>,
     fakemon: Tally<FakemonId>,
     players: Tally<PlayerId>,
@@ -39,10 +39,10 @@ pub(super) struct Aggregate {
 /// A group whose sync time is not known yet: the next block records it.
 struct Group {
     head: BlockHead,
-    throws: Vec<Throw>,
+    attempts: Vec<AttemptTimes>,
     /// When its first event began, at the latest when it was handed to the disk; below, the same for attempts alone.
     begin: Timestamp,
-    begin_of_throws: Timestamp,
+    begin_of_attempts: Timestamp,
     opened_at: Option<Timestamp>,
     queued_ns_max: u64,
     decided_ns_max: u64,
@@ -50,13 +50,13 @@ struct Group {
 
 /// When an attempt was received and decided.
 #[derive(Clone, Copy)]
-struct Throw {
+struct AttemptTimes {
     received_at: Timestamp,
     queued_ns: u32,
     decided_ns: u32,
 }
 
-impl Throw {
+impl AttemptTimes {
     #[inline]
     fn decided_at(&self) -> Timestamp {
         self.received_at.plus_ns(self.decided_ns.into())
@@ -64,23 +64,23 @@ impl Throw {
 }
 
 impl Group {
-    fn new(head: BlockHead, mut throws: Vec<Throw>) -> Group {
-        throws.clear();
+    fn new(head: BlockHead, mut attempts: Vec<AttemptTimes>) -> Group {
+        attempts.clear();
         let begin = record::committed_at(&head);
-        let begin_of_throws = begin;
-        Group { head, throws, begin, begin_of_throws, opened_at: None, queued_ns_max: 0, decided_ns_max: 0 }
+        let begin_of_attempts = begin;
+        Group { head, attempts, begin, begin_of_attempts, opened_at: None, queued_ns_max: 0, decided_ns_max: 0 }
     }
 
     #[inline]
-    fn throw(&mut self, attempt: &Attempt) -> Throw {
+    fn attempt(&mut self, attempt: &Attempt) -> AttemptTimes {
         let (queued_ns, decided_ns) = (attempt.queued_after_ns(), attempt.decided_after_ns());
         let received_at = self.by_wall(Timestamp(attempt.received_ns()));
-        let throw = Throw { received_at, queued_ns, decided_ns };
-        self.begin_of_throws = self.begin_of_throws.min(throw.received_at);
+        let times = AttemptTimes { received_at, queued_ns, decided_ns };
+        self.begin_of_attempts = self.begin_of_attempts.min(times.received_at);
         self.queued_ns_max = self.queued_ns_max.max(queued_ns.into());
         self.decided_ns_max = self.decided_ns_max.max(decided_ns.saturating_sub(queued_ns).into());
-        self.throws.push(throw);
-        throw
+        self.attempts.push(times);
+        times
     }
 
     fn committed_at(&self) -> Timestamp {
@@ -97,13 +97,13 @@ impl Group {
 
     fn times(&self, durable_at: Timestamp) -> GroupTimes {
         let committed_at = self.committed_at();
-        let first_decided = self.throws.iter().map(Throw::decided_at).min().unwrap_or(committed_at);
+        let first_decided = self.attempts.iter().map(AttemptTimes::decided_at).min().unwrap_or(committed_at);
         GroupTimes {
-            worst_ns: durable_at.ns_since(self.begin_of_throws),
+            worst_ns: durable_at.ns_since(self.begin_of_attempts),
             first: Position(self.head.first_position),
             end: self.end(),
-            throws: self.throws.len() as u64,
-            begin: self.begin_of_throws,
+            attempts: self.attempts.len() as u64,
+            begin: self.begin_of_attempts,
             durable_at,
             stages_ns: [
                 self.queued_ns_max,
@@ -128,7 +128,7 @@ impl Aggregate {
             group: None,
             slowest: Slowest::new(),
             silent: Silences::new(GapKind::Events),
-            without_throws: Silences::new(GapKind::Throws),
+            without_attempts: Silences::new(GapKind::Attempts),
             openings: Vec::new(),
             fakemon: Tally::new(),
             players: Tally::new(),
@@ -140,13 +140,13 @@ impl Aggregate {
     /// Adds the next block; breaks after the first one that is past the range.
     pub(super) fn take_in(&mut self, block: &BlockReader<'_>) -> ControlFlow<()> {
         let head = block.head();
-        let throws = self.settle(&head);
-        let mut group = Group::new(head, throws);
+        let attempts = self.settle(&head);
+        let mut group = Group::new(head, attempts);
         block.for_each(|position, _, event| match event {
             Record::Attempt(attempt) => self.attempt(position, attempt, &mut group),
             event => self.other(position, &event, &mut group),
         });
-        group.begin = group.begin.min(group.begin_of_throws);
+        group.begin = group.begin.min(group.begin_of_attempts);
         let is_past = group.begin >= self.axis.end();
         self.group = Some(group);
         if is_past { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -154,10 +154,10 @@ impl Aggregate {
 
     #[inline]
     fn attempt(&mut self, position: u64, attempt: &Attempt, group: &mut Group) {
-        let throw = group.throw(attempt);
-        let decided_at = throw.decided_at();
-        self.undecided.add(throw.received_at, decided_at);
-        if let Some(index) = self.axis.index(throw.received_at) {
+        let times = group.attempt(attempt);
+        let decided_at = times.decided_at();
+        self.undecided.add(times.received_at, decided_at);
+        if let Some(index) = self.axis.index(times.received_at) {
             self.buckets[index].received += 1;
         }
         if let Some(index) = self.axis.index(decided_at) {
@@ -196,23 +196,23 @@ impl Aggregate {
     }
 
     /// Counts the previous group, whose sync time is known now; gives back its buffer.
-    fn settle(&mut self, next: &BlockHead) -> Vec<Throw> {
+    fn settle(&mut self, next: &BlockHead) -> Vec<AttemptTimes> {
         let Some(group) = self.group.take() else { return Vec::new() };
         self.durable(&group, next.previous_sync_ns);
-        group.throws
+        group.attempts
     }
 
     /// Counts a group as durable `sync_ns` after it was handed to the disk; 0: its sync time was not recorded.
     fn durable(&mut self, group: &Group, sync_ns: u32) {
         let durable_at = group.committed_at().plus_ns(sync_ns.into());
-        group.throws.iter().for_each(|throw| self.undurable.add(throw.decided_at(), durable_at));
+        group.attempts.iter().for_each(|times| self.undurable.add(times.decided_at(), durable_at));
         if let Some(index) = self.axis.index(durable_at) {
             self.turn_to(index);
-            self.buckets[index].durable += group.throws.len() as u64;
+            self.buckets[index].durable += group.attempts.len() as u64;
             self.group_events.add(group.head.count.into());
             self.record(group, durable_at, sync_ns > 0);
         }
-        if group.begin_of_throws < self.axis.end() && durable_at >= self.axis.begin() {
+        if group.begin_of_attempts < self.axis.end() && durable_at >= self.axis.begin() {
             self.slowest.add(group.times(durable_at));
         }
         self.live(group, durable_at);
@@ -221,14 +221,14 @@ impl Aggregate {
     fn record(&mut self, group: &Group, durable_at: Timestamp, is_told: bool) {
         let committed_at = group.committed_at();
         let [queued, decided, written, synced, total] = &mut self.stages;
-        for throw in &group.throws {
-            queued.add(throw.queued_ns.into());
-            decided.add(throw.decided_ns.saturating_sub(throw.queued_ns).into());
-            written.add(committed_at.ns_since(throw.decided_at()));
+        for times in &group.attempts {
+            queued.add(times.queued_ns.into());
+            decided.add(times.decided_ns.saturating_sub(times.queued_ns).into());
+            written.add(committed_at.ns_since(times.decided_at()));
         }
         if is_told {
             synced.add(durable_at.ns_since(committed_at));
-            group.throws.iter().for_each(|throw| total.add(durable_at.ns_since(throw.received_at)));
+            group.attempts.iter().for_each(|times| total.add(durable_at.ns_since(times.received_at)));
         }
     }
 
@@ -242,11 +242,11 @@ impl Aggregate {
                 self.openings.push(Gap { kind: GapKind::Engine, begin, end: opened_at, next: first });
             }
             self.silent.extend(opened_at);
-            self.without_throws.extend(opened_at);
+            self.without_attempts.extend(opened_at);
         }
         self.silent.life(group.begin, durable_at, first);
-        if !group.throws.is_empty() {
-            self.without_throws.life(group.begin_of_throws, durable_at, first);
+        if !group.attempts.is_empty() {
+            self.without_attempts.life(group.begin_of_attempts, durable_at, first);
         }
     }
 
@@ -275,7 +275,7 @@ impl Aggregate {
         let (stalls, slow_ns) = self.slowest.finish(whole.stage(Stage::Total).p50);
         let mut gaps = self.silent.finish();
         let is_told = |one: &Gap, told: &[Gap]| told.iter().any(|gap| gap.begin <= one.begin && one.end <= gap.end);
-        let more: Vec<Gap> = self.without_throws.finish().into_iter().filter(|gap| !is_told(gap, &gaps)).collect();
+        let more: Vec<Gap> = self.without_attempts.finish().into_iter().filter(|gap| !is_told(gap, &gaps)).collect();
         gaps.extend(more.into_iter().chain(self.openings));
         gaps.retain(|gap| gap.begin < self.axis.end() && gap.end > self.axis.begin());
         gaps.sort_by_key(|gap| (Reverse(gap.ns()), gap.begin));

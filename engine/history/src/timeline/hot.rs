@@ -12,7 +12,7 @@ const COUNTED_MAX: usize = 1 << 17;
 pub struct Hot<Id> {
     pub id: Id,
     /// Attempts counted: a lower bound.
-    pub throws: u64,
+    pub attempts: u64,
     /// Captures among them.
     pub captured: u64,
 }
@@ -56,14 +56,14 @@ impl<Id: Copy + Eq + Hash + Ord> Tally<Id> {
     /// Drops the rarer half of all ids, and reduces all other counts by the highest dropped one: no id that was met
     /// more often than that is dropped.
     fn let_go(&mut self) {
-        let mut counts: Vec<u64> = self.counts.values().map(|(throws, _)| *throws).collect();
+        let mut counts: Vec<u64> = self.counts.values().map(|(attempts, _)| *attempts).collect();
         let middle = counts.len() / 2;
         let (_, median, _) = counts.select_nth_unstable(middle);
         let median = *median;
-        self.counts.retain(|_, (throws, captured)| {
-            *throws -= median.min(*throws);
-            *captured = (*captured).min(*throws);
-            *throws > 0
+        self.counts.retain(|_, (attempts, captured)| {
+            *attempts -= median.min(*attempts);
+            *captured = (*captured).min(*attempts);
+            *attempts > 0
         });
         self.missed += median;
     }
@@ -71,8 +71,8 @@ impl<Id: Copy + Eq + Hash + Ord> Tally<Id> {
     pub(super) fn finish(self, top: usize) -> Hottest<Id> {
         let different = (self.missed == 0).then_some(self.counts.len() as u64);
         let counts = self.counts.into_iter();
-        let mut all: Vec<_> = counts.map(|(id, (throws, captured))| Hot { id, throws, captured }).collect();
-        all.sort_unstable_by_key(|hot| (std::cmp::Reverse(hot.throws), hot.id));
+        let mut all: Vec<_> = counts.map(|(id, (attempts, captured))| Hot { id, attempts, captured }).collect();
+        all.sort_unstable_by_key(|hot| (std::cmp::Reverse(hot.attempts), hot.id));
         all.truncate(top);
         Hottest { top: all, different, missed_max: self.missed }
     }
@@ -85,10 +85,10 @@ mod tests {
     #[test]
     fn a_few_are_counted_exactly() {
         let mut tally = Tally::of(10);
-        (1..=9u64).for_each(|id| (0..id).for_each(|throw| tally.add(id, throw == 0)));
+        (1..=9u64).for_each(|id| (0..id).for_each(|attempt| tally.add(id, attempt == 0)));
         let hottest = tally.finish(2);
         assert_eq!((hottest.different, hottest.missed_max), (Some(9), 0));
-        let of = |id, throws| Hot { id, throws, captured: 1 };
+        let of = |id, attempts| Hot { id, attempts, captured: 1 };
         assert_eq!(hottest.top, [of(9, 9), of(8, 8)]);
     }
 
@@ -102,7 +102,7 @@ mod tests {
         let hottest = tally.finish(3);
         let first = hottest.top[0];
         assert_eq!((first.id, hottest.different), (7, None));
-        assert!(first.throws <= 20_000 && first.throws + hottest.missed_max >= 20_000, "{hottest:?}");
+        assert!(first.attempts <= 20_000 && first.attempts + hottest.missed_max >= 20_000, "{hottest:?}");
         assert!(hottest.missed_max <= 200_000 / 50, "{hottest:?}");
     }
 }

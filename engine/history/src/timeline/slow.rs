@@ -28,7 +28,7 @@ pub(super) struct GroupTimes {
     pub(super) worst_ns: u64,
     pub(super) first: Position,
     pub(super) end: Position,
-    pub(super) throws: u64,
+    pub(super) attempts: u64,
     /// When its first attempt was received, or when it was handed to the disk.
     pub(super) begin: Timestamp,
     /// When it was durable.
@@ -91,9 +91,9 @@ impl Slowest {
 }
 
 fn alone(group: &GroupTimes) -> Stall {
-    let GroupTimes { worst_ns, first, end, throws, begin, durable_at, stages_ns } = *group;
+    let GroupTimes { worst_ns, first, end, attempts, begin, durable_at, stages_ns } = *group;
     let slow = Stage::Synced;
-    Stall { begin, end: durable_at, first, last: Position(end.0 - 1), groups: 1, throws, worst_ns, stages_ns, slow }
+    Stall { begin, end: durable_at, first, last: Position(end.0 - 1), groups: 1, attempts, worst_ns, stages_ns, slow }
 }
 
 fn join(stall: &mut Stall, group: &GroupTimes) {
@@ -101,7 +101,7 @@ fn join(stall: &mut Stall, group: &GroupTimes) {
     stall.first = stall.first.min(group.first);
     stall.last = stall.last.max(Position(group.end.0 - 1));
     stall.groups += 1;
-    stall.throws += group.throws;
+    stall.attempts += group.attempts;
     stall.worst_ns = stall.worst_ns.max(group.worst_ns);
     for (stage, ns) in stall.stages_ns.iter_mut().zip(group.stages_ns) {
         *stage = (*stage).max(ns);

@@ -18,7 +18,7 @@ struct Journal {
 
 /// An attempt: when it was received, how long until it was queued and decided (all in microseconds).
 #[derive(Clone, Copy)]
-struct Thrown(u64, u32, u32);
+struct Made(u64, u32, u32);
 
 impl Journal {
     fn new() -> Journal {
@@ -38,9 +38,9 @@ impl Journal {
         self.blocks.push(BlockWriter::default().write(head, &[section]).to_vec());
     }
 
-    fn throws(&mut self, committed_us: u64, previous_sync_us: u32, throws: &[Thrown]) {
-        let mut section = SectionDraft::new(0, throws.len());
-        throws.iter().enumerate().for_each(|(index, throw)| section.push_attempt(attempt(*throw, index as u64)));
+    fn attempts(&mut self, committed_us: u64, previous_sync_us: u32, attempts: &[Made]) {
+        let mut section = SectionDraft::new(0, attempts.len());
+        attempts.iter().enumerate().for_each(|(index, made)| section.push_attempt(attempt(*made, index as u64)));
         self.group(committed_us, previous_sync_us, section);
     }
 
@@ -56,7 +56,7 @@ impl Journal {
 }
 
 /// The first attempt of a group at a fakémon catches it, the others come too late.
-fn attempt(Thrown(received_us, queued_us, decided_us): Thrown, index: u64) -> Attempt {
+fn attempt(Made(received_us, queued_us, decided_us): Made, index: u64) -> Attempt {
     let outcome = if index == 0 { Outcome::Captured } else { Outcome::AlreadyCaptured };
     let species = SpeciesId(0).0;
     let player = 1 + u32::try_from(index).unwrap();
@@ -74,8 +74,8 @@ fn axis(begin_ms: u64, end_ms: u64, bucket_ms: u64) -> Axis {
 fn events_count_where_they_happened_and_latencies_where_the_answer_went_out() {
     let mut journal = Journal::new();
     // Received in the first bucket, decided in the second, durable in the third.
-    journal.throws(19_500, 0, &[Thrown(9_000, 100, 2_000), Thrown(9_900, 50, 9_100)]);
-    journal.throws(26_000, 2_500, &[Thrown(25_000, 10, 20)]);
+    journal.attempts(19_500, 0, &[Made(9_000, 100, 2_000), Made(9_900, 50, 9_100)]);
+    journal.attempts(26_000, 2_500, &[Made(25_000, 10, 20)]);
     let timeline = journal.read(axis(0, 30, 10));
     let buckets = &timeline.buckets;
     assert_eq!(buckets.iter().map(|bucket| bucket.received).collect::<Vec<_>>(), [2, 0, 1]);
@@ -96,8 +96,8 @@ fn events_count_where_they_happened_and_latencies_where_the_answer_went_out() {
 #[test]
 fn depths_tell_how_many_waited_for_a_decision_and_for_the_disk() {
     let mut journal = Journal::new();
-    journal.throws(19_500, 0, &[Thrown(9_000, 100, 2_000), Thrown(9_900, 50, 9_100)]);
-    journal.throws(26_000, 2_500, &[Thrown(25_000, 10, 20)]);
+    journal.attempts(19_500, 0, &[Made(9_000, 100, 2_000), Made(9_900, 50, 9_100)]);
+    journal.attempts(26_000, 2_500, &[Made(25_000, 10, 20)]);
     let timeline = journal.read(axis(0, 30, 10));
     let at_begin = |of: fn(&Bucket) -> Depth| timeline.buckets.iter().map(of).map(|depth| depth.at_begin);
     assert_eq!(at_begin(|bucket| bucket.undecided).collect::<Vec<_>>(), [0, 2, 0]);
@@ -110,13 +110,13 @@ fn depths_tell_how_many_waited_for_a_decision_and_for_the_disk() {
 fn a_range_holds_what_happened_in_it_and_nothing_else() {
     let mut journal = Journal::new();
     for ms in 0..100 {
-        journal.throws(ms * 1_000 + 500, 200, &[Thrown(ms * 1_000 + 100, 10, 100)]);
+        journal.attempts(ms * 1_000 + 500, 200, &[Made(ms * 1_000 + 100, 10, 100)]);
     }
     let timeline = journal.read(axis(20, 30, 1));
     assert_eq!(timeline.positions, Some((Position(21), Position(30))));
     let per_bucket: Vec<_> = timeline.buckets.iter().map(|one| (one.received, one.decided(), one.durable)).collect();
     assert_eq!(per_bucket, [(1, 1, 1); 10]);
-    assert_eq!(timeline.fakemon.top[0], Hot { id: FakemonId(42), throws: 10, captured: 10 });
+    assert_eq!(timeline.fakemon.top[0], Hot { id: FakemonId(42), attempts: 10, captured: 10 });
     let all = journal.read(axis(0, 100, 1));
     let sum: u64 = all.buckets.iter().map(Bucket::events).sum();
     assert_eq!((sum, all.whole.events()), (100, 100));
@@ -129,7 +129,7 @@ fn steady(change: impl Fn(u64) -> Option<(u64, u32, u32)>) -> Journal {
     for ms in 0..1_000 {
         let received = ms * 1_000;
         let (committed, previous_sync, decided) = change(ms).unwrap_or((received + 300, 200, 100));
-        journal.throws(committed, previous_sync, &[Thrown(received, 20, decided)]);
+        journal.attempts(committed, previous_sync, &[Made(received, 20, decided)]);
     }
     journal
 }
@@ -177,12 +177,12 @@ fn gaps_tell_what_did_not_happen_until_when() {
                 opened.push_opened(Opened { at_ns, world_seed: 1, reach_mm: 1, cores: 2, durable: true });
                 journal.group(committed, 0, opened);
             }
-            _ => journal.throws(committed, 200, &[Thrown(received, 10, 100)]),
+            _ => journal.attempts(committed, 200, &[Made(received, 10, 100)]),
         }
     }
     let timeline = journal.read(axis(0, 3_000, 10));
     let gaps: Vec<_> = timeline.gaps.iter().map(|gap| (gap.kind, gap.begin.0 / MS, gap.end.0 / MS)).collect();
-    let expected = [(GapKind::Engine, 1_499, 2_000), (GapKind::Events, 499, 800), (GapKind::Throws, 999, 1_300)];
+    let expected = [(GapKind::Engine, 1_499, 2_000), (GapKind::Events, 499, 800), (GapKind::Attempts, 999, 1_300)];
     assert_eq!(gaps, expected);
     assert_eq!(timeline.marks.opened.len(), 2);
     assert_eq!(timeline.stalls, [], "nobody waited for an engine that was not there");
@@ -194,11 +194,11 @@ fn gaps_tell_what_did_not_happen_until_when() {
 #[test]
 fn a_silence_is_a_gap_only_among_what_is_denser() {
     let mut journal = Journal::new();
-    let mut throw_at = |ms: u64| journal.throws(ms * 1_000 + 500, 200, &[Thrown(ms * 1_000, 10, 100)]);
-    (0..500).for_each(|step| throw_at(step * 2)); // busy for a second
-    (0..40).for_each(|step| throw_at(1_000 + step * 500)); // calm for twenty
-    (0..500).for_each(|step| throw_at(21_000 + step * 2)); // busy again
-    (0..40).for_each(|step| throw_at(22_200 + step * 2)); // after a fifth of a second
+    let mut attempt_at = |ms: u64| journal.attempts(ms * 1_000 + 500, 200, &[Made(ms * 1_000, 10, 100)]);
+    (0..500).for_each(|step| attempt_at(step * 2)); // busy for a second
+    (0..40).for_each(|step| attempt_at(1_000 + step * 500)); // calm for twenty
+    (0..500).for_each(|step| attempt_at(21_000 + step * 2)); // busy again
+    (0..40).for_each(|step| attempt_at(22_200 + step * 2)); // after a fifth of a second
     let timeline = journal.read(axis(0, 30_000, 500));
     let gaps: Vec<_> = timeline.gaps.iter().map(|gap| (gap.begin.0 / MS, gap.end.0 / MS)).collect();
     assert_eq!(gaps, [(21_998, 22_200)]);

@@ -1,4 +1,4 @@
-//! How often a player may throw: so many times a second, a burst more after a pause. New throws count, not those that
+//! How often a player may try: so many times a second, a burst more after a pause. New attempts count, not those that
 //! are sent again, for their answers are there already. One atomic number per player, shared by all their connections
 //! on all threads (the generic cell rate algorithm). Time is the monotonic clock's: the engine's runs at half speed
 //! for long after a wall clock was ahead, and with it the rate would.
@@ -71,7 +71,7 @@ impl Rates {
         players.by_name.entry(name.clone()).or_default().clone()
     }
 
-    /// Takes one throw off the allowance; or says in how many milliseconds there is one.
+    /// Takes one attempt off the allowance; or says in how many milliseconds there is one.
     pub(crate) fn take(&self, allowance: &Allowance) -> Result<(), u32> {
         self.take_at(allowance, self.now_ns())
     }

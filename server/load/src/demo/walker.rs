@@ -80,7 +80,7 @@ pub(super) struct Walker {
     waiting: bool,
     next_connect: Duration,
     next_look: Duration,
-    next_throw: Duration,
+    next_attempt_at: Duration,
     next_collection: Duration,
 }
 
@@ -106,7 +106,7 @@ impl Walker {
             // Players connect one after the other, not all together.
             next_connect: Duration::from_millis(50 * number as u64),
             next_look: Duration::ZERO,
-            next_throw: Duration::ZERO,
+            next_attempt_at: Duration::ZERO,
             next_collection: Duration::from_secs(20 + number as u64),
         }
     }
@@ -173,11 +173,11 @@ impl Walker {
         }
         self.choose(rumour, rng);
         self.walk(passed, rng);
-        if now >= self.next_throw
+        if now >= self.next_attempt_at
             && !self.waiting
-            && let Some(throw) = self.throw(now, rng)
+            && let Some(attempt) = self.attempt(now, rng)
         {
-            socket.say(throw)?;
+            socket.say(attempt)?;
         }
         if now >= self.next_collection {
             self.next_collection = now + seconds(rng, 60.0, 120.0);
@@ -196,7 +196,7 @@ impl Walker {
             Heard::Vanished { fakemon_id } => self.forget(&fakemon_id, rumour),
             Heard::Result { fakemon_id, outcome, reason } => {
                 self.waiting = false;
-                self.next_throw = now + seconds(rng, 0.8, 2.5);
+                self.next_attempt_at = now + seconds(rng, 0.8, 2.5);
                 // A dodge or a miss by distance is worth another attempt; any other result ends it.
                 let again = ["dodged", "out_of_reach", "throttled"];
                 if outcome == "captured" || !reason.is_some_and(|reason| again.contains(&reason.as_str())) {
@@ -270,7 +270,7 @@ impl Walker {
     }
 
     /// An attempt at a fakémon that is near enough. Some players are impatient and try from too far away.
-    fn throw(&mut self, now: Duration, rng: &mut ChaCha8Rng) -> Option<String> {
+    fn attempt(&mut self, now: Duration, rng: &mut ChaCha8Rng) -> Option<String> {
         let goal = self.goal.as_ref()?;
         let patience = if rng.random_bool(0.02) { 1.5 } else { 0.95 };
         if self.place.distance_m_squared(goal.place).sqrt() > self.reach_m * patience {
@@ -279,7 +279,7 @@ impl Walker {
         let attempt_id = self.next_attempt;
         self.next_attempt += 1;
         self.waiting = true;
-        self.next_throw = now + Duration::from_secs(5);
+        self.next_attempt_at = now + Duration::from_secs(5);
         Some(format!(
             r#"{{"type":"attempt","attempt_id":"{attempt_id}","fakemon_id":"{}","lat":{},"lon":{}}}"#,
             goal.fakemon_id,
@@ -321,24 +321,24 @@ mod tests {
     }
 
     #[test]
-    fn a_player_walks_to_the_nearest_and_throws_from_within_reach() {
+    fn a_player_walks_to_the_nearest_and_attempts_from_within_reach() {
         for (lat, lon) in [(40.4168, -3.7038), (-33.9, 18.4), (0.0, 179.9999)] {
             let centre = Place::from_degrees(lat, lon).unwrap();
             let (mut walker, mut rumour, mut rng) = (walker(centre), Rumour::default(), ChaCha8Rng::seed_from_u64(1));
             let near = centre.moved(-60.0, 80.0);
             let world = vec![sighting("1", "leaflet", centre.moved(150.0, 0.0)), sighting("2", "leaflet", near)];
             walker.hear(Heard::World { fakemon: world }, Duration::ZERO, &mut rumour, &mut rng);
-            let mut throws = None;
+            let mut attempts = None;
             for tenth in 1..600 {
                 walker.choose(&rumour, &mut rng);
                 walker.walk(Duration::from_millis(100), &mut rng);
-                throws = walker.throw(Duration::from_millis(100 * tenth), &mut rng);
-                if throws.is_some() {
+                attempts = walker.attempt(Duration::from_millis(100 * tenth), &mut rng);
+                if attempts.is_some() {
                     break;
                 }
             }
-            let throw: serde_json::Value = serde_json::from_str(&throws.expect("a minute is enough")).unwrap();
-            assert_eq!(throw["fakemon_id"], "2");
+            let attempt: serde_json::Value = serde_json::from_str(&attempts.expect("a minute is enough")).unwrap();
+            assert_eq!(attempt["fakemon_id"], "2");
             assert!(walker.place.distance_m_squared(near).sqrt() <= 75.0);
         }
     }

@@ -150,7 +150,7 @@ impl Teller<'_> {
         )?;
         let rate = target.catch_rate.fraction() * 100.0;
         writeln!(out, "  stood at {:.7}, {:.7}; catch rate {rate:.2} %", target.place.lat(), target.place.lon())?;
-        writeln!(out, "  throws at it: {} before this one, {} after", target.throws_before, target.throws_after)
+        writeln!(out, "  throws at it: {} before this one, {} after", target.attempts_before, target.attempts_after)
     }
 
     fn write_reason(&self, out: &mut impl Write) -> io::Result<()> {
@@ -180,8 +180,8 @@ impl Teller<'_> {
             writeln!(out, "  it came first because {}", because(winner.order))?;
         }
         if let Some(later) = &self.story.captured_later {
-            let (player, throw, position) = (self.player(later), later.attempt_id, later.position);
-            writeln!(out, "  captured later by {player} (throw {throw}, position {position})")?;
+            let (player, id, position) = (self.player(later), later.attempt_id, later.position);
+            writeln!(out, "  captured later by {player} (throw {id}, position {position})")?;
         }
         if let Some(second) = &self.story.runner_up {
             writeln!(
@@ -250,8 +250,8 @@ impl Teller<'_> {
                 "lat": target.place.lat(),
                 "lon": target.place.lon(),
                 "catch_rate": target.catch_rate.fraction(),
-                "throws_before": target.throws_before,
-                "throws_after": target.throws_after,
+                "throws_before": target.attempts_before,
+                "throws_after": target.attempts_after,
                 "vanished_position": target.vanished.map(|(position, _)| position.to_string()),
                 "vanished_at": target.vanished.map(|(_, at)| at.to_string()),
             })),
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_throw_is_named_by_position_or_event_id() {
+    fn an_attempt_is_named_by_position_or_event_id() {
         assert_eq!(position_of("4711").unwrap(), Position(4_711));
         assert_eq!(position_of("66616b65-0000-8000-8001-000000001267").unwrap(), Position(4_711));
         for wrong in ["", "-1", "66616b65", "a"] {

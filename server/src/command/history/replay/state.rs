@@ -79,7 +79,7 @@ fn whole_json(moment: &Moment) -> Value {
         "appeared": counters.appeared,
         "captured": counters.of(Outcome::Captured),
         "vanished": counters.vanished,
-        "throws": counters.throws(),
+        "throws": counters.attempts(),
         "outcomes": outcomes.collect::<Map<_, Value>>(),
         "players": counters.players,
         "put_events": counters.put,
@@ -99,7 +99,7 @@ fn write_whole(moment: &Moment, out: &mut dyn Write) -> io::Result<()> {
         counters.vanished
     )?;
     writeln!(out, "players: {}", counters.players)?;
-    writeln!(out, "throws: {}", counters.throws())?;
+    writeln!(out, "throws: {}", counters.attempts())?;
     for outcome in Outcome::ALL {
         writeln!(out, "  {:<16} {}", outcome.name(), counters.of(outcome))?;
     }
@@ -120,12 +120,12 @@ struct Life {
     id: FakemonId,
     appeared: Option<Recorded>,
     ended: Option<Recorded>,
-    throws: u64,
+    attempts: u64,
 }
 
 impl Life {
     fn of(archive: &Archive, id: FakemonId, to: Position) -> anyhow::Result<Life> {
-        let mut life = Life { id, appeared: None, ended: None, throws: 0 };
+        let mut life = Life { id, appeared: None, ended: None, attempts: 0 };
         archive.about(Subject::Fate(id), Position(1), to, &mut |recorded| {
             match recorded.event {
                 Event::Appeared { .. } => life.appeared = Some(recorded.clone()),
@@ -134,11 +134,11 @@ impl Life {
             ControlFlow::Continue(())
         })?;
         archive.positions(Subject::Fakemon(id), Position(1), to, &mut |_| {
-            life.throws += 1;
+            life.attempts += 1;
             ControlFlow::Continue(())
         })?;
         let vanished = matches!(life.ended, Some(Recorded { event: Event::Vanished { .. }, .. }));
-        life.throws = life.throws.saturating_sub(u64::from(life.appeared.is_some()) + u64::from(vanished));
+        life.attempts = life.attempts.saturating_sub(u64::from(life.appeared.is_some()) + u64::from(vanished));
         life.appeared.is_some().then_some(()).with_context(|| {
             format!("--fakemon {id}: it had not appeared by then, or the journal does not reach back to it")
         })?;
@@ -181,7 +181,7 @@ impl Life {
             "fate": self.fate(),
             "ended_position": self.ended.as_ref().map(|ended| ended.position.to_string()),
             "winner": self.winner().and_then(|winner| archive.player_name(winner)),
-            "throws": self.throws,
+            "throws": self.attempts,
         }})
     }
 
@@ -199,7 +199,7 @@ impl Life {
         writeln!(out, "  to vanish at {vanishes_at}")?;
         let rate = catch_rate.fraction() * 100.0;
         writeln!(out, "  at {:.7}, {:.7}; catch rate {rate:.2} %", place.lat(), place.lon())?;
-        writeln!(out, "  throws at it so far: {}", self.throws)?;
+        writeln!(out, "  throws at it so far: {}", self.attempts)?;
         match (self.winner(), &self.ended) {
             (Some(winner), Some(ended)) => {
                 writeln!(out, "  captured by {} (position {})", player_name(archive, winner), ended.position)
@@ -255,8 +255,8 @@ impl PlayerRecord {
     }
 
     fn write(&self, archive: &Archive, limit: usize, out: &mut dyn Write) -> io::Result<()> {
-        let throws: u64 = self.ends.iter().sum();
-        writeln!(out, "{}: {throws} throws", player_name(archive, self.player))?;
+        let attempts: u64 = self.ends.iter().sum();
+        writeln!(out, "{}: {attempts} throws", player_name(archive, self.player))?;
         for outcome in Outcome::ALL.iter().filter(|outcome| self.ends[**outcome as usize] > 0) {
             writeln!(out, "  {:<16} {}", outcome.name(), self.ends[*outcome as usize])?;
         }

@@ -88,7 +88,7 @@ fn settings(archive: &Archive, args: &WhatIfArgs) -> anyhow::Result<Settings> {
         reach_mm: args.reach_m,
         world_seed: args.seed,
         arrival: if args.in_order_received { Arrival::AsReceived } else { Arrival::AsDecided },
-        throws_per_s: args.throws_per_second,
+        attempts_per_s: args.throws_per_second,
     };
     let same = settings == Settings::default();
     ensure!(
@@ -110,7 +110,7 @@ fn endings() -> impl Iterator<Item = Ending> {
 
 fn write(archive: &Archive, comparison: &Comparison, limit: usize, out: &mut impl Write) -> io::Result<()> {
     let last = comparison.to.0.saturating_sub(1);
-    writeln!(out, "positions {} to {last}: {} throws decided again", comparison.from, comparison.throws)?;
+    writeln!(out, "positions {} to {last}: {} throws decided again", comparison.from, comparison.attempts)?;
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(["outcome", "was", "would be"]);
     for one in endings() {
@@ -153,7 +153,7 @@ fn to_json(archive: &Archive, comparison: &Comparison, limit: usize) -> Value {
     json!({
         "from_position": comparison.from.to_string(),
         "end_position": comparison.to.to_string(),
-        "throws": comparison.throws,
+        "throws": comparison.attempts,
         "was": counts(&|one| one.map_or(0, |outcome| comparison.was(outcome))),
         "would_be": counts(&|one| comparison.would_be(one)),
         "changed": comparison.changed(),

@@ -16,8 +16,8 @@ impl Told<'_> {
 
     fn hot<Id: Copy>(&self, hottest: &Hottest<Id>, key: &str, name: impl Fn(Id) -> String) -> Value {
         let top = hottest.top.iter().map(|hot| {
-            let (throws, most) = (hot.throws, hot.throws + hottest.missed_max);
-            json!({ key: name(hot.id), "throws": throws, "throws_max": most, "captured": hot.captured })
+            let (attempts, most) = (hot.attempts, hot.attempts + hottest.missed_max);
+            json!({ key: name(hot.id), "throws": attempts, "throws_max": most, "captured": hot.captured })
         });
         json!({ "top": top.collect::<Vec<_>>(), "different": hottest.different })
     }
@@ -111,7 +111,7 @@ fn stall(stall: &Stall) -> Value {
         "first_position": stall.first.to_string(),
         "last_position": stall.last.to_string(),
         "groups": stall.groups,
-        "throws": stall.throws,
+        "throws": stall.attempts,
         "worst_ns": stall.worst_ns,
         "slow": stall.slow.name(),
         "stages_ns_max": stages,

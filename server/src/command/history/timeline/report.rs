@@ -195,9 +195,9 @@ impl Told<'_> {
     fn stall_table(&self, out: &mut String) -> fmt::Result {
         let clock = self.clock();
         let rows = self.timeline.stalls.iter().take(self.top).map(|stall| {
-            let Stall { begin, first, last, throws, groups, worst_ns, .. } = stall;
+            let Stall { begin, first, last, attempts, groups, worst_ns, .. } = stall;
             let positions = format!("{first} to {last}");
-            let much = format!("{} in {}", many(*throws, "throw"), many(*groups, "group"));
+            let much = format!("{} in {}", many(*attempts, "throw"), many(*groups, "group"));
             [clock.tell(*begin), span(*worst_ns as f64), much, positions, slow(stall)]
         });
         let (all, from) = (self.timeline.stalls.len(), span(self.timeline.slow_ns as f64));
@@ -227,8 +227,8 @@ impl Told<'_> {
         out: &mut String,
     ) -> fmt::Result {
         let rows = hottest.top.iter().map(|hot| {
-            let (throws, captured) = (self.count(hot.throws, hottest.missed_max), thousands(hot.captured as f64));
-            [name(hot.id), throws, captured]
+            let (attempts, captured) = (self.count(hot.attempts, hottest.missed_max), thousands(hot.captured as f64));
+            [name(hot.id), attempts, captured]
         });
         write_table(title, &[what, "throws", "captured"], rows, out)
     }

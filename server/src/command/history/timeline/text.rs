@@ -56,14 +56,14 @@ impl Told<'_> {
             None => writeln!(out, "{events} events")?,
         }
         let per_second = number(whole.decided() as f64 * 1e9 / range);
-        let throws = thousands(whole.decided() as f64);
+        let attempts = thousands(whole.decided() as f64);
         let different = |different: Option<u64>, what| match different {
             Some(count) => format!("{} {what}", thousands(count as f64)),
             None => format!("very many {what}"),
         };
         let players = different(self.timeline.players.different, "players");
         let fakemon = different(self.timeline.fakemon.different, "fakémon");
-        writeln!(out, "{throws} throws, {per_second}/s on average, by {players} at {fakemon}\n")?;
+        writeln!(out, "{attempts} throws, {per_second}/s on average, by {players} at {fakemon}\n")?;
         let (begin, end) = (self.clock().tell(axis.begin()), self.clock().tell(axis.end()));
         let between = CHART.saturating_sub(begin.chars().count());
         writeln!(out, "{:LABEL$} {begin}{end:>between$}{:>PEAK$}", "", "greatest")
@@ -153,10 +153,10 @@ impl Told<'_> {
     }
 
     fn write_stall(&self, stall: &Stall, out: &mut impl Write) -> io::Result<()> {
-        let Stall { begin, first, last, throws, groups, worst_ns, .. } = stall;
+        let Stall { begin, first, last, attempts, groups, worst_ns, .. } = stall;
         let (begin, worst) = (self.clock().tell(*begin), span(*worst_ns as f64));
-        let (throws, groups) = (many(*throws, "throw"), many(*groups, "group"));
-        writeln!(out, "  {begin}  {worst}, {throws} in {groups}, positions {first} to {last}")?;
+        let (attempts, groups) = (many(*attempts, "throw"), many(*groups, "group"));
+        writeln!(out, "  {begin}  {worst}, {attempts} in {groups}, positions {first} to {last}")?;
         writeln!(out, "    {}", slow_stage(stall))?;
         writeln!(out, "    {}", slow_stages(stall))
     }
@@ -186,8 +186,8 @@ impl Told<'_> {
     ) -> io::Result<()> {
         writeln!(out, "\nhot {what}: {}", if hottest.top.is_empty() { "none" } else { "throws, captured" })?;
         for hot in &hottest.top {
-            let (throws, captured) = (self.count(hot.throws, hottest.missed_max), hot.captured);
-            writeln!(out, "  {:<24} {throws:>14} {captured:>9}", printable(&name(hot.id)))?;
+            let (attempts, captured) = (self.count(hot.attempts, hottest.missed_max), hot.captured);
+            writeln!(out, "  {:<24} {attempts:>14} {captured:>9}", printable(&name(hot.id)))?;
         }
         Ok(())
     }

@@ -41,7 +41,7 @@ fn played(dir: &std::path::Path) -> Archive {
 }
 
 /// The position after the last attempt; the engine's own closing event follows it.
-fn after_the_last_throw(archive: &Archive) -> Position {
+fn after_the_last_attempt(archive: &Archive) -> Position {
     let mut after = archive.first_position();
     let mut see = |recorded: &Recorded| {
         if matches!(recorded.event, Event::Attempt(_)) {
@@ -68,7 +68,7 @@ fn screen(stepper: &Stepper<'_>) -> String {
 fn keys_go_through_the_journal_forwards_and_backwards() {
     let dir = tempfile::tempdir().unwrap();
     let archive = played(dir.path());
-    let (from, to) = (archive.first_position(), after_the_last_throw(&archive));
+    let (from, to) = (archive.first_position(), after_the_last_attempt(&archive));
     let mut stepper = Stepper::new(&archive, Wild::default(), from, to).unwrap();
     press(&mut stepper, KeyCode::End);
     assert!(screen(&stepper).contains("ash throws at sparkit 42 (throw 2): failed, already_captured"));
@@ -113,7 +113,7 @@ fn it_plays_to_the_end_and_pauses_there() {
 fn it_plays_at_the_pace_that_is_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let archive = played(dir.path());
-    let (from, to) = (archive.first_position(), after_the_last_throw(&archive));
+    let (from, to) = (archive.first_position(), after_the_last_attempt(&archive));
     for (speed, shown) in [(None, "· 1×"), (Some(5.0), "· 5×"), (Some(0.0), "· 10000×")] {
         let stepper = Stepper::new(&archive, Wild::default(), from, to).unwrap().at_pace(speed);
         assert!(screen(&stepper).contains(shown), "{speed:?}: {}", screen(&stepper));

@@ -16,7 +16,7 @@ pub struct Contender(pub u32);
 
 /// An attempt at a fakémon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Throw {
+pub struct PlannedAttempt {
     /// The slot in which the fakémon was.
     pub slot: Slot,
     /// The fakémon.
@@ -29,7 +29,7 @@ pub struct Throw {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     /// Makes a new attempt.
-    Throw(Throw),
+    Attempt(PlannedAttempt),
     /// Retries an earlier attempt, like a client that has lost its connection.
     Repeat,
 }
@@ -43,7 +43,7 @@ const SQUARES: u32 = 64;
 
 /// The stream of one thread.
 #[derive(Clone, Debug)]
-pub struct Throws {
+pub struct Attempts {
     world: World,
     rng: ChaCha8Rng,
     choice: Chooser,
@@ -57,9 +57,9 @@ enum Chooser {
     Zipf(Zipf<f64>),
 }
 
-impl Throws {
+impl Attempts {
     /// The stream number `lane` of a world with `slots` slots; lanes are independent of each other.
-    pub fn new(world: World, lane: u64, slots: u32) -> Throws {
+    pub fn new(world: World, lane: u64, slots: u32) -> Attempts {
         let mut rng = ChaCha8Rng::seed_from_u64(world.seed());
         rng.set_stream(lane);
         let shape = world.scenario().shape();
@@ -69,7 +69,7 @@ impl Throws {
                 Zipf::new(f64::from(slots.max(1)), exponent).expect("one slot or more, a finite exponent"),
             ),
         };
-        Throws {
+        Attempts {
             world,
             rng,
             choice,
@@ -97,13 +97,13 @@ impl Throws {
         let slot = self.slot(contender, board.slots());
         let nth = board.at(slot);
         let away_m = if self.happens(self.out_of_reach_of_10_000) { FAR_M } else { NEAR_M };
-        Act::Throw(Throw { slot, nth, place: self.standing(nth, away_m) })
+        Act::Attempt(PlannedAttempt { slot, nth, place: self.standing(nth, away_m) })
     }
 
     /// An attempt at this fakémon from within reach.
-    pub fn at(&mut self, slot: Slot, nth: Nth) -> Throw {
+    pub fn at(&mut self, slot: Slot, nth: Nth) -> PlannedAttempt {
         let place = self.standing(nth, NEAR_M);
-        Throw { slot, nth, place }
+        PlannedAttempt { slot, nth, place }
     }
 
     #[inline]
@@ -146,35 +146,35 @@ mod tests {
     use crate::scenario::Scenario;
     use fakemon_model::ids::FakemonId;
 
-    fn throws(seed: u64, scenario: Scenario, count: usize) -> Vec<Act> {
+    fn attempts(seed: u64, scenario: Scenario, count: usize) -> Vec<Act> {
         let shape = scenario.shape();
         let board = Board::new(shape.slots);
-        let mut throws = Throws::new(World::new(seed, scenario, FakemonId(1)), 0, shape.slots);
+        let mut attempts = Attempts::new(World::new(seed, scenario, FakemonId(1)), 0, shape.slots);
         let mut next = || {
-            let contender = throws.contender(100);
-            throws.next(contender, &board)
+            let contender = attempts.contender(100);
+            attempts.next(contender, &board)
         };
         (0..count).map(|_| next()).collect()
     }
 
     #[test]
-    fn the_same_seed_gives_the_same_throws() {
+    fn the_same_seed_gives_the_same_attempts() {
         for scenario in Scenario::ALL {
-            assert_eq!(throws(1, scenario, 1_000), throws(1, scenario, 1_000));
-            assert_ne!(throws(1, scenario, 1_000), throws(2, scenario, 1_000), "{scenario}");
+            assert_eq!(attempts(1, scenario, 1_000), attempts(1, scenario, 1_000));
+            assert_ne!(attempts(1, scenario, 1_000), attempts(2, scenario, 1_000), "{scenario}");
         }
     }
 
     #[test]
-    fn throws_are_within_reach_or_clearly_not() {
+    fn attempts_are_within_reach_or_clearly_not() {
         let world = World::new(3, Scenario::Realistic, FakemonId(1));
         let (mut near, mut far, mut repeated) = (0, 0, 0);
-        for act in throws(3, Scenario::Realistic, 10_000) {
-            let Act::Throw(throw) = act else {
+        for act in attempts(3, Scenario::Realistic, 10_000) {
+            let Act::Attempt(attempt) = act else {
                 repeated += 1;
                 continue;
             };
-            let metres = world.place(throw.nth).distance_m_squared(throw.place).sqrt();
+            let metres = world.place(attempt.nth).distance_m_squared(attempt.place).sqrt();
             match metres {
                 ..31.0 => near += 1,
                 199.0.. => far += 1,
@@ -187,9 +187,9 @@ mod tests {
     #[test]
     fn a_realistic_world_is_crowded_in_a_few_places() {
         let mut counts = vec![0u32; Scenario::Realistic.shape().slots as usize];
-        for act in throws(4, Scenario::Realistic, 100_000) {
-            if let Act::Throw(throw) = act {
-                counts[throw.slot.0 as usize] += 1;
+        for act in attempts(4, Scenario::Realistic, 100_000) {
+            if let Act::Attempt(attempt) = act {
+                counts[attempt.slot.0 as usize] += 1;
             }
         }
         counts.sort_unstable_by(|a, b| b.cmp(a));
