@@ -19,6 +19,7 @@ use crate::database::open::Database;
 use crate::error::{Directory, OpenError, ReadError};
 use crate::location::make_secret;
 use crate::store::acknowledged::{BUS_NOTE, Note, Noted, damaged};
+use parking_lot::{RwLock, RwLockReadGuard};
 use rocksdb::{
     BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction,
     IteratorMode, Options, WriteBatch,
@@ -26,7 +27,7 @@ use rocksdb::{
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, OnceLock};
 
 /// A room of the depot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,11 +250,11 @@ impl BusStore {
         if is_open && self.note.is_some() {
             let _ = self.sync(); // who is to hear of a failure hears of it
         }
-        *self.db.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.db.write() = None;
     }
 
     fn held(&self) -> RwLockReadGuard<'_, Option<Database>> {
-        self.db.read().unwrap_or_else(PoisonError::into_inner)
+        self.db.read()
     }
 
     /// The value of a key.

@@ -5,8 +5,9 @@
 use crate::error::OpenError;
 use crate::{Databases, Progress, copy_closed};
 use fakemon_model::ids::Position;
+use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// A copy that was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub struct Standing(Mutex<()>);
 
 impl Standing {
     pub fn hold<R>(&self, work: impl FnOnce() -> R) -> R {
-        let _held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let _held = self.0.lock();
         work()
     }
 }
@@ -42,7 +43,7 @@ impl Checkpointer {
 
     /// Copies to `to`; one at a time.
     pub fn copy(&self, to: &Path) -> Result<Checkpoint, OpenError> {
-        let held = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = self.databases.lock();
         let databases = held.as_ref().ok_or(OpenError::Closed)?;
         let position = self.progress.committed();
         self.standing.hold(|| databases.copy(&self.dir, to))?;
@@ -52,7 +53,7 @@ impl Checkpointer {
     /// Closes the databases, after a running copy has ended. Flushes the log into tables first, so that tools and the
     /// next start need not read it.
     pub fn close(&self) {
-        let databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let databases = self.databases.lock().take();
         if let Some(Err(error)) = databases.map(|databases| databases.store.flush()) {
             tracing::warn!("the log stays, and the next start reads it: {error}");
         }

@@ -18,6 +18,7 @@ use crate::store::DirectoryLock;
 use crate::{IndexStore, ReadError, Store, damaged_index};
 use fakemon_fbs::journal::{BlockReader, Event, Outcome};
 use fakemon_model::ids::{FakemonId, PlayerId, Position, mix};
+use fakemon_model::varint;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -174,52 +175,31 @@ fn encoded(postings: &[u128]) -> (u8, u8, Vec<u8>) {
     let mut before = 0;
     let subject = |posting: &u128| (posting >> 32) as u64;
     for group in postings.chunk_by(|one, other| subject(one) == subject(other)) {
-        put_varint(&mut bytes, subject(&group[0]) - before);
-        put_varint(&mut bytes, group.len() as u64);
+        varint::put(&mut bytes, subject(&group[0]) - before);
+        varint::put(&mut bytes, group.len() as u64);
         before = subject(&group[0]);
         let mut place = 0;
         for posting in group {
             let next = u64::from(*posting as u32);
-            put_varint(&mut bytes, next - place);
+            varint::put(&mut bytes, next - place);
             place = next;
         }
     }
     (kind, bucket, bytes)
 }
 
-fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-}
-
-fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let (first, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(first & 0x7F) << shift;
-        if first & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
-}
-
 /// The places of a subject in the bytes of its bucket; none if they are damaged.
 fn decoded(mut bytes: &[u8], number: u64) -> Option<Vec<u64>> {
     let (mut subject, mut places) = (0u64, Vec::new());
     while !bytes.is_empty() {
-        subject = subject.checked_add(take_varint(&mut bytes)?)?;
-        let count = take_varint(&mut bytes)?;
+        subject = subject.checked_add(varint::take(&mut bytes)?)?;
+        let count = varint::take(&mut bytes)?;
         if subject > number {
             break;
         }
         let mut place = 0u64;
         for _ in 0..count {
-            place = place.checked_add(take_varint(&mut bytes)?)?;
+            place = place.checked_add(varint::take(&mut bytes)?)?;
             if subject == number {
                 places.push(place);
             }

@@ -2,9 +2,9 @@
 //! fail.
 
 use super::{Batch, Change, Table, Visit};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A step of a writer at which something can happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct MemoryTables {
 impl MemoryTables {
     /// From now on `hook` says at each step whether it goes well.
     pub fn at_each_step(&self, hook: impl FnMut(WriterStep) -> Result<(), String> + Send + 'static) {
-        *self.hook.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(hook));
+        *self.hook.lock() = Some(Box::new(hook));
     }
 
     /// From now on a sync is reported and not done: a mistake on purpose, for checks that have to find it.
@@ -74,11 +74,11 @@ impl MemoryTables {
     }
 
     fn held(&self) -> MutexGuard<'_, Tables> {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tables.lock()
     }
 
     fn step(&self, step: WriterStep) -> Result<(), String> {
-        self.hook.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map_or(Ok(()), |hook| hook(step))
+        self.hook.lock().as_mut().map_or(Ok(()), |hook| hook(step))
     }
 
     pub(super) fn write(&self, batch: Batch) -> Result<(), String> {

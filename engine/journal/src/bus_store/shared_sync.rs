@@ -2,7 +2,7 @@
 //! all others that arrived meanwhile. A thousand deletions at once cost a few syncs; a single one costs one sync and
 //! waits for no timer.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// Syncs of one file, in turn.
 #[derive(Default)]
@@ -26,7 +26,7 @@ impl SharedSync {
         let wanted = turns.begun + 1; // a running sync may have begun before the write
         while turns.ended < wanted {
             if turns.begun > turns.ended {
-                turns = self.ended.wait(turns).unwrap_or_else(PoisonError::into_inner);
+                self.ended.wait(&mut turns);
                 continue;
             }
             turns.begun += 1;
@@ -41,7 +41,7 @@ impl SharedSync {
     }
 
     fn turns(&self) -> MutexGuard<'_, Turns> {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+        self.turns.lock()
     }
 }
 

@@ -7,13 +7,13 @@
 use super::Part;
 use super::manifest::Noter;
 use crate::error::{OpenError, ReadError};
+use parking_lot::Mutex;
 use rocksdb::DB;
 use std::fs::{self, File};
 use std::io;
 use std::ops::Deref;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 /// An open database.
 pub(crate) struct Database {
@@ -44,7 +44,7 @@ impl Database {
     pub(crate) fn note(&self) -> Result<(), ReadError> {
         let Some(folder) = &self.folder else { return Ok(()) };
         folder.check()?;
-        let noted = folder.noter.lock().unwrap_or_else(PoisonError::into_inner).note(&folder.place.path);
+        let noted = folder.noter.lock().note(&folder.place.path);
         noted.map_err(|error| {
             ReadError::Failed(format!("the manifest of the {} could not be noted: {error}", folder.part.name()))
         })
