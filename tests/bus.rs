@@ -4,6 +4,7 @@ use fakemon_capture::command::{Completion, SubmitError};
 use fakemon_delivery::{Failed, FailureCode};
 use fakemon_engine::{Client, Engine, Options};
 use fakemon_model::ids::{Timestamp, Token};
+use fakemon_model::names::ReceiptHandle;
 use fakemon_resource::resource::{Bus, Change, Queue, Resource, Rule, RuleState, Tags, Target};
 use fakemon_resource::{Destination, NewEvent};
 use serde_json::Value;
@@ -114,7 +115,7 @@ pub(crate) fn receive(engine: &Engine, queue: &str, count: usize) -> Vec<(Value,
     while received.len() < count {
         assert!(Instant::now() < end, "{} of {count} messages in {queue}", received.len());
         for one in engine.queues().receive(queue, 10, 600, 345_600, None, engine.now()).unwrap() {
-            engine.queues().delete(queue, &one.handle, engine.now()).unwrap();
+            engine.queues().delete(queue, ReceiptHandle(&one.handle), engine.now()).unwrap();
             received.push((serde_json::from_str(&one.message.body).unwrap(), one.message));
         }
         std::thread::sleep(Duration::from_millis(5));

@@ -3,6 +3,7 @@
 use crate::player::{Player, SOL};
 use crate::server::{Server, fresh_data};
 use fakemon_engine::{Engine, Options};
+use fakemon_model::names::{LogGroupName, LogStreamName};
 use fakemon_queue::queue::NewMessage;
 use serde_json::{Value, json};
 use std::io::Read;
@@ -226,7 +227,7 @@ fn an_embedded_bus_forgets_messages_and_secrets_together() {
     engine.secrets().set("hook", Some(b"hush")).unwrap();
     let message = NewMessage { body: "old".into(), ..NewMessage::default() };
     engine.queues().send("sold", vec![message], engine.now()).unwrap();
-    engine.logs().append("all", "s", &[(1, "old")], None, true, engine.now()).unwrap();
+    engine.logs().append(LogGroupName("all"), LogStreamName("s"), &[(1, "old")], None, true, engine.now()).unwrap();
     engine.empty_bus(engine.position()).unwrap();
     let is_empty = |engine: &Engine| {
         assert_eq!(engine.secrets().get("hook").unwrap(), None);

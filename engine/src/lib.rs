@@ -151,7 +151,7 @@ pub mod bus {
 pub use fakemon_delivery as delivery;
 pub use fakemon_delivery::schema;
 pub use fakemon_history as history;
-pub use fakemon_model::{ids, limits, place, species};
+pub use fakemon_model::{ids, limits, names, place, species};
 pub use fakemon_pattern::pattern;
 pub use fakemon_pipe as pipe;
 pub use fakemon_queue::{log_group, queue};

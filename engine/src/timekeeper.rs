@@ -8,6 +8,7 @@ use fakemon_journal::Progress;
 use fakemon_model::envelope::{REGION, SOURCE_ENGINE};
 use fakemon_model::ids::{Position, Timestamp, Token};
 use fakemon_model::limits::{PUT_BYTES_MAX, PUT_EVENTS_MAX};
+use fakemon_model::names::{BusName, Region, RuleName, ScheduleGroupName, ScheduleName};
 use fakemon_resource::resource::{Change, Rule, Schedule, Tags};
 use fakemon_resource::{DEFAULT_BUS, NewEvent, Registry, Resources};
 use fakemon_schedule::{Agenda, CORRECTION_NS, Fire, Firing, Missed, MissedTimes, Now, detail, schedule_arn};
@@ -193,10 +194,10 @@ fn end(registry: &Registry, key: &str, revision: Timestamp) -> Option<Change> {
 
 fn arn(registry: &Registry, key: &str) -> Option<(String, String)> {
     if let Some(Schedule { region, group, name, .. }) = schedule(registry, key) {
-        return Some((schedule_arn(region, group, name), region.clone()));
+        return Some((schedule_arn(Region(region), ScheduleGroupName(group), ScheduleName(name)), region.clone()));
     }
     let Rule { region, bus, name, .. } = rule(registry, key)?;
-    Some((rule_arn(region, bus, name), region.clone()))
+    Some((rule_arn(Region(region), BusName(bus), RuleName(name)), region.clone()))
 }
 
 /// The event of a due time; none if its schedule was just deleted.

@@ -13,6 +13,7 @@ use fakemon_journal::{Batch, BusStore, ReadError};
 use fakemon_model::envelope::{ACCOUNT, EventKey, is_of_engine};
 use fakemon_model::event::Event;
 use fakemon_model::ids::Timestamp;
+use fakemon_model::names::{BusName, Region, RuleName, TargetId};
 use fakemon_pattern::transform::{Context, Transform};
 use fakemon_queue::log_group::Logs;
 use fakemon_queue::queue::{Attribute, Message, NewMessage, QueueError, Queues};
@@ -247,7 +248,7 @@ impl Dispatcher {
         let subscriber = &lane.id().subscriber;
         let region = self.rule(lane).map_or_else(|| "local".into(), |rule| rule.region);
         let context = Context {
-            rule_arn: rule_arn(&region, subscriber.bus(), &subscriber.rule()),
+            rule_arn: rule_arn(Region(&region), BusName(subscriber.bus()), RuleName(&subscriber.rule())),
             rule_name: subscriber.rule().into_owned(),
             ingestion_time: ingested_at.whole_seconds(),
             ..Context::default()
@@ -431,7 +432,8 @@ impl Dispatcher {
         let key =
             attribute("FAKEMON_EVENT_ID").and_then(EventKey::of_id).ok_or("it names no event of the journal")?;
         let (bus, rule) = rule.rsplit_once('/').unwrap_or((fakemon_resource::DEFAULT_BUS, rule));
-        let id = LaneId { subscriber: Subscriber::named(bus, rule, target), course: Course::Redrive };
+        let subscriber = Subscriber::named(BusName(bus), RuleName(rule), TargetId(target));
+        let id = LaneId { subscriber, course: Course::Redrive };
         let registry = self.resources.current();
         let target = match &id.subscriber {
             Subscriber::Answers(webhook) => registry.answer_webhooks.get(webhook).map(AnswerWebhook::target),
@@ -484,7 +486,7 @@ impl Dispatcher {
         let region = self.rule(lane).map_or_else(|| "local".into(), |rule| rule.region);
         let text = |value: String| Attribute::text(value);
         let mut attributes = BTreeMap::from([
-            ("RULE_ARN".to_owned(), text(rule_arn(&region, &target.bus, &target.rule))),
+            ("RULE_ARN".to_owned(), text(rule_arn(Region(&region), BusName(&target.bus), RuleName(&target.rule)))),
             ("TARGET_ARN".to_owned(), text(target.arn.clone())),
             ("ERROR_CODE".to_owned(), text(failed.code.name().to_owned())),
             ("ERROR_MESSAGE".to_owned(), text(failed.message.clone())),
@@ -568,7 +570,7 @@ fn dead_letter_of_schedule(
 }
 
 /// ARN of a rule; that of a rule on the default bus does not name its bus.
-pub fn rule_arn(region: &str, bus: &str, rule: &str) -> String {
+pub fn rule_arn(Region(region): Region<'_>, BusName(bus): BusName<'_>, RuleName(rule): RuleName<'_>) -> String {
     match bus {
         fakemon_resource::DEFAULT_BUS => format!("arn:aws:events:{region}:{ACCOUNT}:rule/{rule}"),
         bus => format!("arn:aws:events:{region}:{ACCOUNT}:rule/{bus}/{rule}"),

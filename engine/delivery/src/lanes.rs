@@ -4,6 +4,7 @@ use super::lane::subscriber::Subscriber;
 use super::lane::{Course, Lane, LaneId, Pending};
 use fakemon_journal::{Batch, BusStore, ReadError};
 use fakemon_model::ids::{Position, Timestamp};
+use fakemon_model::names::{BusName, RuleName, TargetId};
 use fakemon_resource::Destination;
 use fakemon_resource::inbound::ANSWERS;
 use fakemon_sync::notify::Notify;
@@ -204,6 +205,6 @@ impl Lanes {
 
 /// The bounds of the lanes of answer webhooks, which are next to each other: before all of them, and behind.
 fn answers() -> (LaneId, LaneId) {
-    let behind = Subscriber::named("", &format!("{ANSWERS}\0"), "");
+    let behind = Subscriber::named(BusName(""), RuleName(&format!("{ANSWERS}\0")), TargetId(""));
     (LaneId::live(Subscriber::Answers(String::new())), LaneId::live(behind))
 }

@@ -14,6 +14,7 @@ use fakemon_journal::{Batch, Progress, ReadError};
 use fakemon_model::envelope::EventKey;
 use fakemon_model::event::{Decision, PlayerName};
 use fakemon_model::ids::{Position, Timestamp};
+use fakemon_model::names::{LogGroupName, LogStreamName};
 use fakemon_pattern::typed;
 use fakemon_queue::queue::{NewMessage, is_fifo};
 use fakemon_resource::resource::Queue;
@@ -331,7 +332,15 @@ fn to_log_group(
     let lines: Vec<(u64, &str)> = letters.iter().map(|letter| (now.0 / 1_000_000, &*letter.body)).collect();
     let stream = format!("{}/{}", lane.id().subscriber.bus(), lane.id().subscriber.rule());
     let (keys, batch) = delivering(lane, letters);
-    let written = courier.logs.append_with(group, &stream, &lines, held.retention_days, batch, false, now);
+    let written = courier.logs.append_with(
+        LogGroupName(group),
+        LogStreamName(&stream),
+        &lines,
+        held.retention_days,
+        batch,
+        false,
+        now,
+    );
     if written.is_err() {
         lane.not_delivered(&keys);
     }

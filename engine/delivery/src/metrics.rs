@@ -4,6 +4,7 @@ pub(crate) mod traffic;
 
 use crate::metrics::traffic::{BusTraffic, Tally};
 use fakemon_model::ids::Timestamp;
+use fakemon_model::names::{BusName, RuleName};
 use fakemon_sync::clock::Clock;
 use hdrhistogram::Histogram;
 use parking_lot::{Mutex, MutexGuard};
@@ -76,7 +77,7 @@ impl BusMetrics {
     }
 
     /// Forgets a deleted rule.
-    pub fn forget_rule(&self, bus: &str, rule: &str) {
+    pub fn forget_rule(&self, BusName(bus): BusName<'_>, RuleName(rule): RuleName<'_>) {
         self.held().get_mut(bus).into_iter().for_each(|traffic| traffic.forget_rule(rule));
     }
 

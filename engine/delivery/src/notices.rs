@@ -32,8 +32,8 @@
 //! A waiting notice is in memory only. Notices about a state (a dead target, a full disk) are posted again after a
 //! restart, because the state persists.
 
-use fakemon_model::envelope::{REGION, SOURCE_ENGINE};
-use fakemon_resource::{DEFAULT_BUS, NewEvent};
+use fakemon_model::envelope::SOURCE_ENGINE;
+use fakemon_resource::NewEvent;
 use fakemon_sync::notify::Notify;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Map, Value};
@@ -192,20 +192,8 @@ impl Notice {
         if untold > 0 {
             detail.insert("untold".into(), untold.into());
         }
-        NewEvent {
-            bus: DEFAULT_BUS.into(),
-            source: SOURCE_ENGINE.into(),
-            detail_type: kind.detail_type().into(),
-            detail: Value::Object(detail).to_string(),
-            resources,
-            time: None,
-            region: REGION.into(),
-            cause: None,
-            hops: 0,
-            by: None,
-            origin: None,
-            trace: None,
-        }
+        let detail = Value::Object(detail).to_string();
+        NewEvent { resources, ..NewEvent::new(SOURCE_ENGINE, kind.detail_type(), &detail) }
     }
 }
 

@@ -19,6 +19,7 @@ use fakemon_journal::{Batch, BusStore, Progress, ReadError, Table};
 use fakemon_model::envelope::{EventKey, Told, bus};
 use fakemon_model::event::Event;
 use fakemon_model::ids::{Position, ShardId, Timestamp};
+use fakemon_model::names::{BusName, RuleName};
 use fakemon_resource::resource::{Replay, Rule};
 use fakemon_resource::{Destination, Registry, Resources};
 use fakemon_sync::clock::Clock;
@@ -210,13 +211,13 @@ impl Replayer {
         let (mut lanes, mut feeds) = (Vec::new(), Vec::new());
         for rule in &filter.rules {
             let mut fed = Vec::new();
-            for target in registry.targets_of(&replay.bus, rule) {
+            for target in registry.targets_of(BusName(&replay.bus), RuleName(rule)) {
                 // Old events are not sent outside, unless the replay names the rules.
                 if replay.rules.is_empty() && Destination::of(&target.arn).is_outside() {
                     continue;
                 }
                 let course = Course::Replay(replay.name.clone());
-                let id = LaneId { subscriber: Subscriber::of_rule(&replay.bus, rule, &target.id), course };
+                let id = LaneId { subscriber: Subscriber::of_target(target), course };
                 let lane = Arc::new(Lane::new(id, target.clone(), EventKey::default()));
                 self.lanes.insert(lane.clone());
                 lanes.push(lane.clone());

@@ -25,6 +25,7 @@ use fakemon_journal::{Batch, BusStore, Progress, ReadError};
 use fakemon_model::envelope::{ACCOUNT, EventKey, Facet, REGION, bus};
 use fakemon_model::event::Event;
 use fakemon_model::ids::{Position, ShardId, Timestamp};
+use fakemon_model::names::{BusName, RuleName, TargetId};
 use fakemon_resource::inbound::AnswerWebhook;
 use fakemon_resource::resource::{Change, Resource, Target};
 use fakemon_schedule::Agenda;
@@ -239,9 +240,9 @@ impl Router {
 
     fn compile(&mut self, bus: &str) -> Routed {
         let filter = Filter::new(self.known.registry.rules_of(bus), &mut self.patterns);
-        let lane = |rule: &str, target: &Target| self.lanes.get(&live(bus, rule, &target.id));
         let feed = |rule: &String| {
-            self.known.registry.targets_of(bus, rule).filter_map(|target| lane(rule, target)).collect()
+            let targets = self.known.registry.targets_of(BusName(bus), RuleName(rule));
+            targets.filter_map(|target| self.lanes.get(&live(target))).collect()
         };
         let feeds: Feeds = filter.rules.iter().map(feed).collect();
         Routed { filter, feeds, tally: Tally::default(), events: 0, matched: 0, gathered: BTreeMap::new() }
@@ -300,8 +301,8 @@ impl Router {
                 self.recompile(&target.bus);
             }
             Change::Put(Resource::Rule(rule)) => {
-                for target in self.known.registry.targets_of(&rule.bus, &rule.name) {
-                    if let Some(lane) = self.lanes.get(&live(&rule.bus, &rule.name, &target.id)) {
+                for target in self.known.registry.targets_of(BusName(&rule.bus), RuleName(&rule.name)) {
+                    if let Some(lane) = self.lanes.get(&live(target)) {
                         lane.set_parallel(parallel(&rule.tags));
                     }
                 }
@@ -333,7 +334,7 @@ impl Router {
         let of_target = |of: &str| {
             let (of, target) = of.rsplit_once('/')?;
             let (bus, rule) = of.rsplit_once('/')?;
-            Some(Subscriber::of_rule(bus, rule, target))
+            Some(Subscriber::of_rule(BusName(bus), RuleName(rule), TargetId(target)))
         };
         let gone = |id: &LaneId| match kind {
             "bus" => id.subscriber.bus() == name,
@@ -355,7 +356,7 @@ impl Router {
             "rule" => {
                 if let Some((bus, rule)) = name.rsplit_once('/') {
                     self.recompile(bus);
-                    self.figures.forget_rule(bus, rule);
+                    self.figures.forget_rule(BusName(bus), RuleName(rule));
                 }
             }
             "target" => of_target(name).into_iter().for_each(|of| self.recompile(of.bus())),
@@ -371,7 +372,7 @@ impl Router {
     }
 
     fn open_lane(&mut self, target: &Target, position: Position) -> Result<(), ReadError> {
-        let id = LaneId::live(Subscriber::of_target(target));
+        let id = live(target);
         let rule = self.known.registry.rules.get(&(target.bus.clone(), target.rule.clone()));
         let parallel = rule.map_or(1, |rule| parallel(&rule.tags));
         if let Some(lane) = self.lanes.get(&id) {
@@ -485,8 +486,8 @@ fn capture_target() -> Target {
 }
 
 /// The lane of a target of a rule.
-fn live(bus: &str, rule: &str, target: &str) -> LaneId {
-    LaneId::live(Subscriber::of_rule(bus, rule, target))
+fn live(target: &Target) -> LaneId {
+    LaneId::live(Subscriber::of_target(target))
 }
 
 /// How many deliveries of a target may be in flight at once, by the tags of its rule: `fakemon:order` is `total` (the

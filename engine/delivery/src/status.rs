@@ -8,6 +8,7 @@ use crate::router::router_state::Known;
 use fakemon_journal::{BusStore, ReadError};
 use fakemon_model::envelope::EventKey;
 use fakemon_model::ids::{Ahead, Position, Timestamp};
+use fakemon_model::names::{BusName, RuleName};
 use fakemon_pattern::pattern::Pattern;
 use fakemon_queue::queue;
 use fakemon_resource::resource::Target;
@@ -114,7 +115,7 @@ impl StatusReader {
         for rule in then.rules_of(bus).filter(|rule| rule.is_enabled()) {
             let pattern = rule.pattern.as_deref().and_then(|text| Pattern::parse(text).ok());
             if pattern.is_some_and(|pattern| pattern.matches(json.as_bytes()).unwrap_or(false)) {
-                for target in then.targets_of(bus, &rule.name) {
+                for target in then.targets_of(BusName(bus), RuleName(&rule.name)) {
                     let (rule, id, arn) = (rule.name.clone(), target.id.clone(), target.arn.clone());
                     let whereabouts = self.whereabouts(key, target)?;
                     deliveries.push(Delivery { key, bus: bus.to_owned(), rule, target: id, arn, whereabouts });

@@ -3,6 +3,7 @@
 
 pub mod limits; // every bound of the engine, related to each other at compile time
 pub mod ids; // numbers that must not be mistaken for each other, and moments
+pub mod names; // names that must not be mistaken for each other
 pub mod varint; // whole numbers in as few bytes as they need
 pub mod format; // durations and numbers as people read them
 pub mod dice; // random numbers from a seed, for tests

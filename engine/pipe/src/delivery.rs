@@ -13,6 +13,7 @@ use fakemon_journal::Batch;
 use fakemon_model::envelope::EventKey;
 use fakemon_model::ids::{Position, Timestamp};
 use fakemon_model::limits::PUT_BYTES_MAX;
+use fakemon_model::names::{LogGroupName, LogStreamName};
 use fakemon_pattern::raw::check_detail;
 use fakemon_pattern::transform::{Context, Parameter, Transform};
 use fakemon_queue::queue::{NewMessage, is_fifo, is_id};
@@ -263,7 +264,14 @@ impl Delivery {
             items.iter().zip(bodies).map(|(item, body)| (stream(item), (at_ms(item), &**body))).collect();
         for run in lines.chunk_by(|(one, _), (other, _)| one == other) {
             let texts: Vec<(u64, &str)> = run.iter().map(|(_, line)| *line).collect();
-            let written = self.parts.courier.logs.append(group, &run[0].0, &texts, held.retention_days, false, now);
+            let written = self.parts.courier.logs.append(
+                LogGroupName(group),
+                LogStreamName(&run[0].0),
+                &texts,
+                held.retention_days,
+                false,
+                now,
+            );
             written.map_err(|error| Failed::for_now(FailureCode::InternalError, error.to_string()))?;
         }
         Ok(())

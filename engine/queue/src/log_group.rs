@@ -9,6 +9,7 @@
 
 use fakemon_journal::{Batch, BusStore, ReadError, Table};
 use fakemon_model::ids::Timestamp;
+use fakemon_model::names::{LogGroupName, LogStreamName};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -157,8 +158,8 @@ impl Logs {
     /// When the depot cannot be read or written.
     pub fn append(
         &self,
-        group: &str,
-        stream: &str,
+        group: LogGroupName<'_>,
+        stream: LogStreamName<'_>,
         lines: &[(u64, &str)],
         retention_days: Option<u32>,
         sync: bool,
@@ -171,8 +172,8 @@ impl Logs {
     #[expect(clippy::too_many_arguments, reason = "those of `append`, and the batch")]
     pub fn append_with(
         &self,
-        group: &str,
-        stream: &str,
+        LogGroupName(group): LogGroupName<'_>,
+        LogStreamName(stream): LogStreamName<'_>,
         lines: &[(u64, &str)],
         retention_days: Option<u32>,
         mut batch: Batch,
@@ -234,7 +235,12 @@ impl Logs {
     ///
     /// # Errors
     /// When the depot cannot be read or written.
-    pub fn create_stream(&self, group: &str, stream: &str, now: Timestamp) -> Result<bool, ReadError> {
+    pub fn create_stream(
+        &self,
+        LogGroupName(group): LogGroupName<'_>,
+        LogStreamName(stream): LogStreamName<'_>,
+        now: Timestamp,
+    ) -> Result<bool, ReadError> {
         let mut held = self.held();
         let state = self.group(&mut held, group)?;
         if state.streams.contains_key(stream) {
@@ -251,7 +257,11 @@ impl Logs {
     ///
     /// # Errors
     /// When the depot cannot be read or written.
-    pub fn delete_stream(&self, group: &str, stream: &str) -> Result<bool, ReadError> {
+    pub fn delete_stream(
+        &self,
+        LogGroupName(group): LogGroupName<'_>,
+        LogStreamName(stream): LogStreamName<'_>,
+    ) -> Result<bool, ReadError> {
         let mut held = self.held();
         let state = self.group(&mut held, group)?;
         if !state.streams.contains_key(stream) {
@@ -313,7 +323,11 @@ impl Logs {
     ///
     /// # Errors
     /// When the depot cannot be read.
-    pub fn has_stream(&self, group: &str, stream: &str) -> Result<bool, ReadError> {
+    pub fn has_stream(
+        &self,
+        LogGroupName(group): LogGroupName<'_>,
+        LogStreamName(stream): LogStreamName<'_>,
+    ) -> Result<bool, ReadError> {
         Ok(self.group(&mut self.held(), group)?.streams.contains_key(stream))
     }
 
@@ -405,9 +419,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let depot = Arc::new(BusStore::open(dir.path()).unwrap());
         let logs = Logs::open(depot.clone());
-        logs.append("g", "one", &[(5, "b"), (3, "a")], None, true, at(10)).unwrap();
-        logs.append("g", "two", &[(5, "c")], None, true, at(11)).unwrap();
-        logs.append("go", "two", &[(5, "of another group")], None, true, at(11)).unwrap();
+        logs.append(LogGroupName("g"), LogStreamName("one"), &[(5, "b"), (3, "a")], None, true, at(10)).unwrap();
+        logs.append(LogGroupName("g"), LogStreamName("two"), &[(5, "c")], None, true, at(11)).unwrap();
+        logs.append(LogGroupName("go"), LogStreamName("two"), &[(5, "of another group")], None, true, at(11))
+            .unwrap();
         let logs = Logs::open(depot);
         assert_eq!(messages(&logs, LinePlace::default()), ["a", "b", "c"]);
         assert_eq!(messages(&logs, LinePlace { at_ms: 4, sequence: 0 }), ["b", "c"]);
@@ -421,10 +436,13 @@ mod tests {
         assert_eq!(logs.lines("g").unwrap(), 3);
         let times = |logs: &Logs, stream: usize| logs.streams("g").unwrap()[stream].times.unwrap();
         assert_eq!(times(&logs, 0), StreamTimes { first_ms: 3, last_ms: 5, ingested_at_ms: 10 });
-        logs.append("g", "two", &[(4, "late")], None, true, at(12)).unwrap();
+        logs.append(LogGroupName("g"), LogStreamName("two"), &[(4, "late")], None, true, at(12)).unwrap();
         assert_eq!(times(&logs, 1), StreamTimes { first_ms: 4, last_ms: 5, ingested_at_ms: 12 });
-        assert!(logs.has_stream("g", "two").unwrap() && !logs.has_stream("g", "three").unwrap());
-        assert!(logs.delete_stream("g", "one").unwrap());
+        assert!(
+            logs.has_stream(LogGroupName("g"), LogStreamName("two")).unwrap()
+                && !logs.has_stream(LogGroupName("g"), LogStreamName("three")).unwrap()
+        );
+        assert!(logs.delete_stream(LogGroupName("g"), LogStreamName("one")).unwrap());
         assert_eq!(messages(&logs, LinePlace::default()), ["late", "c"]);
         assert_eq!(logs.lines("g").unwrap(), 2);
         logs.forget("g").unwrap();
@@ -437,8 +455,16 @@ mod tests {
         const DAY: u64 = 86_400_000;
         let dir = tempfile::tempdir().unwrap();
         let logs = Logs::open(Arc::new(BusStore::open(dir.path()).unwrap()));
-        logs.append("g", "s", &[(DAY, "old"), (3 * DAY, "young")], None, true, at(3 * DAY)).unwrap();
-        logs.append("g", "s", &[(4 * DAY, "new")], Some(2), true, at(4 * DAY)).unwrap();
+        logs.append(
+            LogGroupName("g"),
+            LogStreamName("s"),
+            &[(DAY, "old"), (3 * DAY, "young")],
+            None,
+            true,
+            at(3 * DAY),
+        )
+        .unwrap();
+        logs.append(LogGroupName("g"), LogStreamName("s"), &[(4 * DAY, "new")], Some(2), true, at(4 * DAY)).unwrap();
         assert_eq!(messages(&logs, LinePlace::default()), ["young", "new"]);
         assert_eq!(logs.lines("g").unwrap(), 2);
     }

@@ -8,6 +8,7 @@ use super::resource::{
 use super::resource::{Discoverer, Schema, SchemaRegistry, SchemaVersion};
 use fakemon_model::envelope::{DEFAULT_BUS, GAME_BUS, plain_key};
 use fakemon_model::ids::Timestamp;
+use fakemon_model::names::{BusName, RegistryName, RuleName, SchemaName};
 use parking_lot::RwLock;
 use rpds::RedBlackTreeMapSync;
 use std::sync::Arc;
@@ -187,7 +188,11 @@ impl Registry {
     }
 
     /// The targets of a rule.
-    pub fn targets_of<'r>(&'r self, bus: &str, rule: &str) -> impl Iterator<Item = &'r Target> + use<'r> {
+    pub fn targets_of<'r>(
+        &'r self,
+        BusName(bus): BusName<'_>,
+        RuleName(rule): RuleName<'_>,
+    ) -> impl Iterator<Item = &'r Target> + use<'r> {
         let from = (bus.to_owned(), rule.to_owned(), String::new());
         let (bus, rule) = (bus.to_owned(), rule.to_owned());
         let own = move |(of, by, _): &(String, String, String)| *of == bus && *by == rule;
@@ -206,8 +211,8 @@ impl Registry {
     /// The versions of a schema, the oldest first.
     pub fn versions_of<'r>(
         &'r self,
-        registry: &str,
-        schema: &str,
+        RegistryName(registry): RegistryName<'_>,
+        SchemaName(schema): SchemaName<'_>,
     ) -> impl Iterator<Item = &'r SchemaVersion> + use<'r> {
         let from = (registry.to_owned(), schema.to_owned(), String::new());
         let (registry, schema) = (registry.to_owned(), schema.to_owned());
@@ -216,8 +221,13 @@ impl Registry {
     }
 
     /// A version of a schema.
-    pub fn schema_version(&self, registry: &str, schema: &str, version: u32) -> Option<&SchemaVersion> {
-        self.schema_versions.get(&SchemaVersion::place_of(registry, schema, version))
+    pub fn schema_version(
+        &self,
+        RegistryName(registry): RegistryName<'_>,
+        SchemaName(schema): SchemaName<'_>,
+        version: u32,
+    ) -> Option<&SchemaVersion> {
+        self.schema_versions.get(&SchemaVersion::place_of(RegistryName(registry), SchemaName(schema), version))
     }
 }
 

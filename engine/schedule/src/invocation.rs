@@ -4,6 +4,7 @@
 
 use super::request::{InvalidTarget, Message, PUT_EVENTS, SEND_MESSAGE, entries};
 use fakemon_model::envelope::{ACCOUNT, EventKey};
+use fakemon_model::names::{Region, ScheduleGroupName, ScheduleName};
 use fakemon_pattern::raw::check_detail;
 use fakemon_resource::Destination;
 use fakemon_resource::resource::{Retry, Schedule, Target};
@@ -12,7 +13,11 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
 /// ARN of a schedule.
-pub fn schedule_arn(region: &str, group: &str, name: &str) -> String {
+pub fn schedule_arn(
+    Region(region): Region<'_>,
+    ScheduleGroupName(group): ScheduleGroupName<'_>,
+    ScheduleName(name): ScheduleName<'_>,
+) -> String {
     format!("arn:aws:scheduler:{region}:{ACCOUNT}:schedule/{group}/{name}")
 }
 

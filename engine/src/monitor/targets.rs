@@ -114,11 +114,12 @@ impl Watched {
 mod tests {
     use super::*;
     use fakemon_delivery::{FailureCode, Subscriber};
+    use fakemon_model::names::{BusName, RuleName, TargetId};
 
     const SECOND: u64 = 1_000_000_000;
 
     fn seen(target: &str, health: &Health) -> Seen {
-        let lane = LaneId::live(Subscriber::of_rule("default", "r", target));
+        let lane = LaneId::live(Subscriber::of_rule(BusName("default"), RuleName("r"), TargetId(target)));
         let arn = "arn:aws:sqs:local:123456789012:q".into();
         Seen { lane, arn, health: health.clone(), failing_since: health.failing_since, backlog: 7 }
     }

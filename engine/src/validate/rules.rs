@@ -4,6 +4,7 @@ use super::fields::{self, Checked, wrong};
 use fakemon_capture::options::Options;
 use fakemon_delivery::schema::Enforcement;
 use fakemon_model::limits::{DISCOVERERS_MAX, PATTERN_BYTES_MAX, RULES_OF_BUS_MAX, TARGETS_OF_RULE_MAX};
+use fakemon_model::names::{BusName, RuleName};
 use fakemon_pattern::pattern::{Pattern, WEIGHT_MAX};
 use fakemon_pattern::transform::{Transform, TransformError};
 use fakemon_queue::queue::is_id;
@@ -108,7 +109,7 @@ pub(super) fn target(target: &Target, registry: &Registry, options: &Options) ->
     destination(target, registry, options)?;
     let place = (target.bus.clone(), target.rule.clone(), target.id.clone());
     let is_new = !registry.targets.contains_key(&place);
-    match is_new && registry.targets_of(&target.bus, &target.rule).count() >= TARGETS_OF_RULE_MAX {
+    match is_new && registry.targets_of(BusName(&target.bus), RuleName(&target.rule)).count() >= TARGETS_OF_RULE_MAX {
         true => wrong("rule", format!("{} has {TARGETS_OF_RULE_MAX} targets already", target.rule)),
         false => Ok(()),
     }

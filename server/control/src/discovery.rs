@@ -16,6 +16,7 @@ use fakemon_model::envelope::{REGION, SOURCE_ENGINE};
 use fakemon_model::event::Outcome;
 use fakemon_model::ids::{PlayerId, Position, Timestamp};
 use fakemon_model::limits::{SCHEMA_BYTES_MAX, SCHEMA_CHARS_MAX, SCHEMA_VERSIONS_MAX, SCHEMAS_MAX};
+use fakemon_model::names::{RegistryName, SchemaName};
 use fakemon_pattern::raw;
 use fakemon_resource::resource::{Change, Resource, Schema, SchemaVersion, Tags};
 use fakemon_resource::{DEFAULT_BUS, GAME_BUS, NewEvent, Registry};
@@ -233,7 +234,7 @@ impl Learned {
             return;
         }
         let read = version.and_then(|(version, _)| {
-            let held = registry.schema_version(DISCOVERED_REGISTRY, &self.name, version)?;
+            let held = registry.schema_version(RegistryName(DISCOVERED_REGISTRY), SchemaName(&self.name), version)?;
             schema::Schema::read(Kind::named(&held.kind)?, &held.content).ok()?.detail_shape()
         });
         self.shape = read.unwrap_or_default();
@@ -345,11 +346,14 @@ fn changes(registry: &Registry, name: &str, content: &str, now: Timestamp) -> (V
         bindings: BTreeMap::new(),
     };
     let mut changes = vec![Change::Put(Resource::Schema(held)), Change::Put(Resource::SchemaVersion(made))];
-    let older: Vec<u32> = registry.versions_of(DISCOVERED_REGISTRY, name).map(|version| version.version).collect();
+    let older: Vec<u32> = registry
+        .versions_of(RegistryName(DISCOVERED_REGISTRY), SchemaName(name))
+        .map(|version| version.version)
+        .collect();
     if let [oldest, ..] = older[..]
         && older.len() >= SCHEMA_VERSIONS_MAX
     {
-        let (of, name, number) = SchemaVersion::place_of(DISCOVERED_REGISTRY, name, oldest);
+        let (of, name, number) = SchemaVersion::place_of(RegistryName(DISCOVERED_REGISTRY), SchemaName(name), oldest);
         changes.push(Change::Delete(format!("schema-version/{of}/{name}/{number}")));
     }
     (changes, version, created_at)

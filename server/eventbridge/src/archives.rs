@@ -16,6 +16,7 @@ use fakemon_aws::{ApiError, Call, Operation, Reply, seconds};
 use fakemon_delivery::Archived;
 use fakemon_http::Backend;
 use fakemon_model::ids::Timestamp;
+use fakemon_model::names::{BusName, RuleName};
 use fakemon_resource::Registry;
 use fakemon_resource::resource::{Archive, Change, Replay, Resource};
 use serde_json::{Value, json};
@@ -320,7 +321,7 @@ fn rules_of(registry: &Registry, bus: &str, arns: &[String]) -> Result<Vec<Strin
     let name = |arn: &String| {
         let rule = arn.split_once(":rule/").map_or("", |(_, rule)| rule);
         let rule = rule.strip_prefix(bus).and_then(|rule| rule.strip_prefix('/')).unwrap_or(rule);
-        existing_rule(registry, bus, rule).map(|rule| rule.name.clone())
+        existing_rule(registry, BusName(bus), RuleName(rule)).map(|rule| rule.name.clone())
     };
     arns.iter().map(name).collect()
 }

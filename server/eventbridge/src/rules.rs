@@ -8,6 +8,7 @@ use fakemon_aws::{ApiError, Call, Operation, Reply};
 use fakemon_delivery::rule_arn;
 use fakemon_model::envelope::ACCOUNT;
 use fakemon_model::limits::RULES_OF_BUS_MAX;
+use fakemon_model::names::{BusName, Region, RuleName};
 use fakemon_pattern::pattern::{Pattern, WEIGHT_MAX};
 use fakemon_resource::resource::{Change, Resource, Rule, RuleState};
 use fakemon_resource::{DEFAULT_BUS, Registry};
@@ -52,7 +53,7 @@ fn put(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Re
     }
     let weight = pattern.map(valid_pattern).transpose()?.map_or(0, |pattern| pattern.weight());
     if weight >= HEAVY {
-        check_together(registry, &bus, name, weight)?;
+        check_together(registry, BusName(&bus), RuleName(name), weight)?;
     }
     let before = registry.rules.get(&(bus.clone(), name.to_owned()));
     let most = if call.settings.aws_limits { AWS_RULES_MAX } else { RULES_OF_BUS_MAX };
@@ -80,14 +81,19 @@ fn put(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Re
         // Tags count only when a rule is created; later ones come by `TagResource`.
         tags: before.map_or_else(|| tags::given(request), |before| Ok(before.tags.clone()))?,
     };
-    let answer = json!({ "RuleArn": rule_arn(call.region, &bus, name) });
+    let answer = json!({ "RuleArn": rule_arn(Region(call.region), BusName(&bus), RuleName(name)) });
     Ok(Reply::with(answer, vec![Change::Put(Resource::Rule(rule))]))
 }
 
 /// Patterns that are lighter than this are not too much together, however many rules a bus may have.
 const HEAVY: usize = WEIGHT_MAX / RULES_OF_BUS_MAX;
 
-fn check_together(registry: &Registry, bus: &str, name: &str, weight: usize) -> Result<(), ApiError> {
+fn check_together(
+    registry: &Registry,
+    BusName(bus): BusName<'_>,
+    RuleName(name): RuleName<'_>,
+    weight: usize,
+) -> Result<(), ApiError> {
     let others = registry.rules_of(bus).filter(|rule| rule.name != name);
     let weight_of = |pattern: &str| Pattern::parse(pattern).map_or(0, |pattern| pattern.weight());
     let together: usize = others.filter_map(|rule| rule.pattern.as_deref()).map(weight_of).sum();
@@ -106,7 +112,7 @@ fn shown(rule: &Rule, call: &Call<'_>) -> Value {
     let state = serde_json::to_value(rule.state).expect("a word");
     object([
         ("Name", Some(rule.name.clone().into())),
-        ("Arn", Some(rule_arn(call.region, &rule.bus, &rule.name).into())),
+        ("Arn", Some(rule_arn(Region(call.region), BusName(&rule.bus), RuleName(&rule.name)).into())),
         ("EventPattern", rule.pattern.clone().map(Into::into)),
         ("ScheduleExpression", rule.schedule.clone().map(Into::into)),
         ("State", Some(state)),
@@ -120,7 +126,7 @@ fn describe(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Resu
     let (name, bus) = (request.name("Name", NAME, 64), request.bus("EventBusName"));
     request.check()?;
     existing_bus(registry, &bus)?;
-    let mut shown = shown(existing_rule(registry, &bus, name)?, call);
+    let mut shown = shown(existing_rule(registry, BusName(&bus), RuleName(name))?, call);
     shown["CreatedBy"] = ACCOUNT.into();
     Ok(Reply::of(shown))
 }
@@ -138,7 +144,8 @@ fn list_names_by_target(registry: &Registry, request: &Request<'_>, _: &Call<'_>
     let (arn, bus) = (request.required("TargetArn"), request.bus("EventBusName"));
     request.check()?;
     existing_bus(registry, &bus)?;
-    let feeds = |rule: &&Rule| registry.targets_of(&bus, &rule.name).any(|target| target.arn == arn);
+    let feeds =
+        |rule: &&Rule| registry.targets_of(BusName(&bus), RuleName(&rule.name)).any(|target| target.arn == arn);
     let names = registry.rules_of(&bus).filter(feeds).map(|rule| (rule.name.clone(), rule.name.clone().into()));
     let (page, next) = request.page("RuleNames", names)?;
     Ok(Reply::of(paged("RuleNames", page, next)))
@@ -148,7 +155,7 @@ fn switch(registry: &Registry, request: &Request<'_>, state: RuleState) -> Resul
     let (name, bus) = (request.name("Name", NAME, 64), request.bus("EventBusName"));
     request.check()?;
     existing_bus(registry, &bus)?;
-    let rule = Rule { state, ..existing_rule(registry, &bus, name)?.clone() };
+    let rule = Rule { state, ..existing_rule(registry, BusName(&bus), RuleName(name))?.clone() };
     Ok(Reply::with(json!({}), vec![Change::Put(Resource::Rule(rule))]))
 }
 
@@ -156,7 +163,7 @@ fn delete(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Re
     let (name, bus) = (request.name("Name", NAME, 64), request.bus("EventBusName"));
     request.check()?;
     existing_bus(registry, &bus)?;
-    if registry.targets_of(&bus, name).next().is_some() {
+    if registry.targets_of(BusName(&bus), RuleName(name)).next().is_some() {
         return Err(ApiError::invalid("Rule can't be deleted since it has targets."));
     }
     let known = registry.rules.contains_key(&(bus.clone(), name.to_owned()));

@@ -20,6 +20,7 @@ use fakemon_aws::rest::{self, Kind};
 use fakemon_aws::{ApiError, Call, Operation, Reply, seconds};
 use fakemon_model::ids::Timestamp;
 use fakemon_model::limits::SCHEDULES_MAX;
+use fakemon_model::names::{Region, ScheduleGroupName, ScheduleName};
 use fakemon_resource::resource::{Change, Resource, Schedule};
 use fakemon_resource::{DEFAULT_GROUP, Registry};
 use fakemon_schedule::{Expression, schedule_arn, zone};
@@ -63,14 +64,18 @@ fn group<'r>(request: &Request<'r>) -> &'r str {
     }
 }
 
-fn existing<'r>(registry: &'r Registry, group: &str, name: &str) -> Result<&'r Schedule, ApiError> {
+fn existing<'r>(
+    registry: &'r Registry,
+    ScheduleGroupName(group): ScheduleGroupName<'_>,
+    ScheduleName(name): ScheduleName<'_>,
+) -> Result<&'r Schedule, ApiError> {
     groups::existing(registry, group)?;
     let missing = || ApiError::missing(format!("Schedule {name} does not exist."));
     registry.schedules.get(&(group.to_owned(), name.to_owned())).ok_or_else(missing)
 }
 
 fn arn(schedule: &Schedule) -> String {
-    schedule_arn(&schedule.region, &schedule.group, &schedule.name)
+    schedule_arn(Region(&schedule.region), ScheduleGroupName(&schedule.group), ScheduleName(&schedule.name))
 }
 
 fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -112,7 +117,7 @@ fn check_start(schedule: &Schedule, call: &Call<'_>) -> Result<(), ApiError> {
 
 fn update(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let schedule = given(request, call)?;
-    let before = existing(registry, &schedule.group, &schedule.name)?;
+    let before = existing(registry, ScheduleGroupName(&schedule.group), ScheduleName(&schedule.name))?;
     if schedule.start != before.start {
         check_start(&schedule, call)?; // an unchanged start may be long ago
     }
@@ -214,7 +219,7 @@ fn window(request: &Request<'_>) -> Result<u32, ApiError> {
 fn get(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let (name, group) = (request.name("Name", NAME, 64), group(request));
     request.check()?;
-    let schedule = existing(registry, group, name)?;
+    let schedule = existing(registry, ScheduleGroupName(group), ScheduleName(name))?;
     let window = match schedule.window_minutes {
         0 => json!({ "Mode": "OFF" }),
         minutes => json!({ "Mode": "FLEXIBLE", "MaximumWindowInMinutes": minutes }),
@@ -245,7 +250,7 @@ fn state(schedule: &Schedule) -> &'static str {
 fn delete(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Reply, ApiError> {
     let (name, group) = (request.name("Name", NAME, 64), group(request));
     request.check()?;
-    existing(registry, group, name)?;
+    existing(registry, ScheduleGroupName(group), ScheduleName(name))?;
     Ok(Reply::with(json!({}), vec![Change::Delete(format!("schedule/{group}/{name}"))]))
 }
 

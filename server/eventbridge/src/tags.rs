@@ -5,6 +5,7 @@ use fakemon_aws::request::Request;
 use fakemon_aws::{ApiError, Call, Operation, Reply};
 use fakemon_delivery::schema::Enforcement;
 use fakemon_model::limits::TAGS_MAX;
+use fakemon_model::names::{BusName, RuleName};
 use fakemon_resource::resource::{Change, Resource, Tags};
 use fakemon_resource::{DEFAULT_BUS, Registry};
 use serde_json::{Value, json};
@@ -68,7 +69,7 @@ fn tagged(registry: &Registry, request: &Request<'_>) -> Result<Resource, ApiErr
     request.check()?;
     if let Some((_, rule)) = arn.split_once(":rule/") {
         let (bus, rule) = rule.rsplit_once('/').unwrap_or((DEFAULT_BUS, rule));
-        return existing_rule(registry, bus, rule).cloned().map(Resource::Rule);
+        return existing_rule(registry, BusName(bus), RuleName(rule)).cloned().map(Resource::Rule);
     }
     match arn.split_once(":event-bus/") {
         Some((_, bus)) => existing_bus(registry, bus).cloned().map(Resource::Bus),

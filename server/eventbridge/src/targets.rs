@@ -6,6 +6,7 @@ use crate::lookup::existing_rule;
 use fakemon_aws::request::{NAME, Request, lower, paged};
 use fakemon_aws::{ApiError, Call, Operation, Reply};
 use fakemon_model::limits::TARGETS_OF_RULE_MAX;
+use fakemon_model::names::{BusName, RuleName};
 use fakemon_pattern::transform::{Transform, TransformError};
 use fakemon_resource::resource::{Change, HttpParameters, InputTransformer, Resource, Retry, Target};
 use fakemon_resource::{Destination, Registry};
@@ -34,14 +35,15 @@ fn put(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Re
     }
     request.check()?;
     existing_bus(registry, &bus)?;
-    existing_rule(registry, &bus, rule)?;
+    existing_rule(registry, BusName(&bus), RuleName(rule))?;
     let mut targets = BTreeMap::new();
     for given in given.iter().filter_map(Value::as_object) {
-        let target = target(registry, &bus, rule, given)?;
+        let target = target(registry, BusName(&bus), RuleName(rule), given)?;
         check_served(&target, call)?;
         targets.insert(target.id.clone(), target);
     }
-    let others = registry.targets_of(&bus, rule).filter(|held| !targets.contains_key(&held.id)).count();
+    let others =
+        registry.targets_of(BusName(&bus), RuleName(rule)).filter(|held| !targets.contains_key(&held.id)).count();
     let most = if call.settings.aws_limits { AWS_TARGETS_MAX } else { TARGETS_OF_RULE_MAX };
     if others + targets.len() > most {
         return Err(ApiError::new(
@@ -109,7 +111,12 @@ fn check_transformer(request: &Request<'_>, at: &str, transformer: &Value) {
     }
 }
 
-fn target(registry: &Registry, bus: &str, rule: &str, given: &Map<String, Value>) -> Result<Target, ApiError> {
+fn target(
+    registry: &Registry,
+    BusName(bus): BusName<'_>,
+    RuleName(rule): RuleName<'_>,
+    given: &Map<String, Value>,
+) -> Result<Target, ApiError> {
     let text = |name: &str| given.get(name).and_then(Value::as_str).map(str::to_owned);
     let (id, arn) = (text("Id").unwrap_or_default(), text("Arn").unwrap_or_default());
     if arn.split(':').count() < 6 || !arn.starts_with("arn:") {
@@ -255,7 +262,7 @@ fn remove(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Re
     let ids = request.list("Ids", 1, 100);
     request.check()?;
     existing_bus(registry, &bus)?;
-    existing_rule(registry, &bus, rule)?;
+    existing_rule(registry, BusName(&bus), RuleName(rule))?;
     let (mut changes, mut failed) = (Vec::new(), Vec::new());
     for id in ids.iter().filter_map(Value::as_str) {
         match registry.targets.contains_key(&(bus.clone(), rule.to_owned(), id.to_owned())) {
@@ -274,9 +281,10 @@ fn list(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -> Result<Repl
     let (rule, bus) = (request.name("Rule", NAME, 64), request.bus("EventBusName"));
     request.check()?;
     existing_bus(registry, &bus)?;
-    existing_rule(registry, &bus, rule)?;
-    let targets =
-        registry.targets_of(&bus, rule).map(|target| (target.id.clone(), Value::Object(target.given.clone())));
+    existing_rule(registry, BusName(&bus), RuleName(rule))?;
+    let targets = registry
+        .targets_of(BusName(&bus), RuleName(rule))
+        .map(|target| (target.id.clone(), Value::Object(target.given.clone())));
     let (page, next) = request.page("Targets", targets)?;
     Ok(Reply::of(paged("Targets", page, next)))
 }

@@ -19,6 +19,7 @@ use fakemon_aws::{ApiError, Call, Operation, Reply};
 use fakemon_engine::{Engine, ReadError, wall_clock};
 use fakemon_http::Backend;
 use fakemon_model::ids::Timestamp;
+use fakemon_model::names::{LogGroupName, LogStreamName};
 use fakemon_queue::log_group::{Line, LinePlace, Stream, expired_ms};
 use fakemon_resource::Registry;
 use fakemon_resource::resource::{Change, LogGroup};
@@ -184,14 +185,17 @@ pub async fn call(
         }
         OnLines::CreateStream => {
             let stream = stream_name(request)?;
-            let created = on_disk(logs, move |engine| engine.logs().create_stream(&name, &stream, wall_clock()));
+            let created = on_disk(logs, move |engine| {
+                engine.logs().create_stream(LogGroupName(&name), LogStreamName(&stream), wall_clock())
+            });
             let exists =
                 || ApiError::new("ResourceAlreadyExistsException", "The specified log stream already exists");
             created.await?.then(|| json!({})).ok_or_else(exists)
         }
         OnLines::DeleteStream => {
             let stream = stream_name(request)?;
-            let deleted = on_disk(logs, move |engine| engine.logs().delete_stream(&name, &stream));
+            let deleted =
+                on_disk(logs, move |engine| engine.logs().delete_stream(LogGroupName(&name), LogStreamName(&stream)));
             deleted.await?.then(|| json!({})).ok_or_else(no_stream)
         }
         OnLines::DescribeStreams => describe_streams(logs, &group, request, call.region).await,
@@ -340,11 +344,18 @@ async fn put(logs: &Arc<Logs>, group: LogGroup, request: &Request<'_>) -> Result
         ])
     });
     let written = on_disk(logs, move |engine| {
-        if !engine.logs().has_stream(&group.name, &stream)? {
+        if !engine.logs().has_stream(LogGroupName(&group.name), LogStreamName(&stream))? {
             return Ok(false);
         }
         let lines: Vec<(u64, &str)> = lines.iter().map(|(at_ms, message)| (*at_ms, message.as_str())).collect();
-        engine.logs().append(&group.name, &stream, &lines, group.retention_days, true, now)?;
+        engine.logs().append(
+            LogGroupName(&group.name),
+            LogStreamName(&stream),
+            &lines,
+            group.retention_days,
+            true,
+            now,
+        )?;
         Ok(true)
     });
     if !written.await? {
@@ -388,7 +399,7 @@ async fn get(logs: &Arc<Logs>, group: &LogGroup, request: &Request<'_>) -> Resul
     };
     let (name, oldest) = (group.name.clone(), oldest_ms(group, wall_clock()).max(start));
     let lines = on_disk(logs, move |engine| {
-        if !engine.logs().has_stream(&name, &stream)? {
+        if !engine.logs().has_stream(LogGroupName(&name), LogStreamName(&stream))? {
             return Ok(None);
         }
         let (mut lines, mut bytes) = (Vec::new(), 0);
@@ -449,7 +460,7 @@ async fn filter(logs: &Arc<Logs>, group: &LogGroup, request: &Request<'_>) -> Re
     let name = group.name.clone();
     let found = on_disk(logs, move |engine| {
         for stream in names.iter().flatten() {
-            if !engine.logs().has_stream(&name, stream)? {
+            if !engine.logs().has_stream(LogGroupName(&name), LogStreamName(stream))? {
                 return Ok(None);
             }
         }

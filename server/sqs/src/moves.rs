@@ -18,6 +18,7 @@ use fakemon_delivery::RedriveError;
 use fakemon_engine::Engine;
 use fakemon_http::tasks;
 use fakemon_model::ids::Timestamp;
+use fakemon_model::names::ReceiptHandle;
 use fakemon_pattern::pattern::Pattern;
 use fakemon_queue::queue::{Message, QueueError, Received, Redrive};
 use fakemon_resource::{Destination, Registry};
@@ -317,7 +318,7 @@ impl Move {
             let taken = queues.receive_one(&source, message.sequence, HIDDEN_S, engine.now()).map_err(text)?;
             let Some(taken) = taken else { continue }; // another receiver has it
             self.hand_over(engine, &source, &taken).inspect_err(|_| {
-                drop(queues.change_visibility(&source, &taken.handle, 0, engine.now())); // it stays in its queue
+                drop(queues.change_visibility(&source, ReceiptHandle(&taken.handle), 0, engine.now())); // it stays in its queue
             })?;
             self.moved.fetch_add(1, Ordering::Relaxed);
             return Ok(Some(after));
@@ -356,7 +357,7 @@ impl Move {
                 redriven => break redriven.map_err(|error| error.to_string())?,
             }
         }
-        engine.queues().delete(source, &taken.handle, engine.now()).map_err(|error| error.to_string())
+        engine.queues().delete(source, ReceiptHandle(&taken.handle), engine.now()).map_err(|error| error.to_string())
     }
 
     fn end(&self, outcome: Result<(), String>) {

@@ -10,6 +10,7 @@ use super::{Course, LaneId, Subscriber};
 use fakemon_journal::{Batch, BusStore, ReadError, Table};
 use fakemon_model::envelope::{EventKey, Facet};
 use fakemon_model::ids::{Position, Timestamp};
+use fakemon_model::names::{BusName, RuleName, TargetId};
 use fakemon_model::varint;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
@@ -41,7 +42,8 @@ impl LaneId {
             None if course == "!" => Course::Redrive,
             None => Course::Live,
         };
-        Some((LaneId { subscriber: Subscriber::named(&bus, &rule, &target), course }, parts.next()?))
+        let subscriber = Subscriber::named(BusName(&bus), RuleName(&rule), TargetId(&target));
+        Some((LaneId { subscriber, course }, parts.next()?))
     }
 }
 
@@ -63,7 +65,7 @@ impl LaneId {
     /// Parses a delivery's name; returns the lane and the key of the event at `cause`.
     pub fn of_delivery(delivery: &str, cause: Position) -> Option<(LaneId, EventKey)> {
         let mut words = delivery.split(' ');
-        let subscriber = Subscriber::named(words.next()?, words.next()?, words.next()?);
+        let subscriber = Subscriber::named(BusName(words.next()?), RuleName(words.next()?), TargetId(words.next()?));
         let (mut course, mut facet) = (Course::Live, Facet::Happened);
         for word in words {
             match word {

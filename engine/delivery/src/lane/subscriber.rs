@@ -8,6 +8,7 @@
 //! | schedules of a group | – | `schedule-group/GROUP` | the kind of destination |
 //! | commands | – | `commands` | `capture` |
 
+use fakemon_model::names::{BusName, RuleName, TargetId};
 use fakemon_resource::inbound::ANSWERS;
 use fakemon_resource::resource::Target;
 use std::borrow::Cow;
@@ -33,25 +34,33 @@ pub enum Subscriber {
 
 impl Subscriber {
     /// The target of a rule of a bus.
-    pub fn of_rule(bus: &str, rule: &str, target: &str) -> Subscriber {
+    pub fn of_rule(
+        BusName(bus): BusName<'_>,
+        RuleName(rule): RuleName<'_>,
+        TargetId(target): TargetId<'_>,
+    ) -> Subscriber {
         Subscriber::Rule { bus: bus.to_owned(), rule: rule.to_owned(), target: target.to_owned() }
     }
 
     /// The subscriber that three names mean.
-    pub fn named(bus: &str, rule: &str, target: &str) -> Subscriber {
+    pub fn named(
+        BusName(bus): BusName<'_>,
+        RuleName(rule): RuleName<'_>,
+        TargetId(target): TargetId<'_>,
+    ) -> Subscriber {
         match (bus, rule, target) {
             ("", ANSWERS, webhook) => Subscriber::Answers(webhook.to_owned()),
             ("", COMMANDS, CAPTURE) => Subscriber::Commands,
             ("", rule, kind) if rule.starts_with(GROUP) => {
                 Subscriber::Schedule { group: rule[GROUP.len()..].to_owned(), kind: kind.to_owned() }
             }
-            (bus, rule, target) => Subscriber::of_rule(bus, rule, target),
+            (bus, rule, target) => Subscriber::of_rule(BusName(bus), RuleName(rule), TargetId(target)),
         }
     }
 
     /// The subscriber that a target stands for.
     pub fn of_target(target: &Target) -> Subscriber {
-        Subscriber::named(&target.bus, &target.rule, &target.id)
+        Subscriber::named(BusName(&target.bus), RuleName(&target.rule), TargetId(&target.id))
     }
 
     /// The first of its names: the bus of a rule, else empty.
@@ -115,18 +124,18 @@ mod tests {
     #[test]
     fn three_names_mean_one_subscriber_and_come_back() {
         for (names, subscriber) in [
-            (["default", "r", "t"], Subscriber::of_rule("default", "r", "t")),
-            (["default", ANSWERS, "t"], Subscriber::of_rule("default", ANSWERS, "t")),
+            (["default", "r", "t"], Subscriber::of_rule(BusName("default"), RuleName("r"), TargetId("t"))),
+            (["default", ANSWERS, "t"], Subscriber::of_rule(BusName("default"), RuleName(ANSWERS), TargetId("t"))),
             (
                 ["aws.partner/x/y", "schedule-group/g", "t"],
-                Subscriber::of_rule("aws.partner/x/y", "schedule-group/g", "t"),
+                Subscriber::of_rule(BusName("aws.partner/x/y"), RuleName("schedule-group/g"), TargetId("t")),
             ),
             (["", "answers", "hook"], Subscriber::Answers("hook".into())),
             (["", "schedule-group/g", "queues"], Subscriber::Schedule { group: "g".into(), kind: "queues".into() }),
             (["", "commands", "capture"], Subscriber::Commands),
         ] {
             let [bus, rule, target] = names;
-            assert_eq!(Subscriber::named(bus, rule, target), subscriber);
+            assert_eq!(Subscriber::named(BusName(bus), RuleName(rule), TargetId(target)), subscriber);
             assert_eq!((subscriber.bus(), &*subscriber.rule(), subscriber.target()), (bus, rule, target));
         }
     }
@@ -142,7 +151,8 @@ mod tests {
             ["b", "r", "t"],
             ["b/c", "a", "t"],
         ];
-        let subscribers = names.map(|[bus, rule, target]| Subscriber::named(bus, rule, target));
+        let subscribers =
+            names.map(|[bus, rule, target]| Subscriber::named(BusName(bus), RuleName(rule), TargetId(target)));
         assert!(subscribers.is_sorted());
     }
 }

@@ -1,9 +1,10 @@
 //! Lanes over a depot in memory and on disk.
 
 use super::*;
+use fakemon_model::names::{BusName, RuleName, TargetId};
 
 fn lane(course: Course) -> Lane {
-    let id = LaneId { subscriber: Subscriber::of_rule("b", "r", "t"), course };
+    let id = LaneId { subscriber: Subscriber::of_rule(BusName("b"), RuleName("r"), TargetId("t")), course };
     let target = serde_json::json!({
         "bus": "b", "rule": "r", "id": "t", "arn": "arn:aws:sqs:local:123456789012:q", "input": null,
         "input_path": null, "transformer": null, "retry": null, "dead_letter_arn": null, "http": null, "given": {}
@@ -206,7 +207,8 @@ fn what_was_written_with_its_delivery_is_not_taken_again() {
 fn a_delivery_is_known_by_its_name() {
     for (course, bus, target) in [(Course::Live, "aws.partner/x/y", "t"), (Course::Redrive, "", "api-destination/n")]
     {
-        let id = LaneId { subscriber: Subscriber::named(bus, "schedule-group/g", target), course };
+        let subscriber = Subscriber::named(BusName(bus), RuleName("schedule-group/g"), TargetId(target));
+        let id = LaneId { subscriber, course };
         for facet in [fakemon_model::envelope::Facet::Attempt, fakemon_model::envelope::Facet::Happened] {
             let key = EventKey::new(fakemon_model::ids::Position(7), facet);
             let name = id.delivery(key).unwrap();

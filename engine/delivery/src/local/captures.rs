@@ -7,7 +7,7 @@ use fakemon_capture::client::Client;
 use fakemon_capture::command::{Attempt, Completion, Spawn, SpawnError, SubmitError};
 use fakemon_capture::decision::record;
 use fakemon_journal::ReadError;
-use fakemon_model::envelope::{COMMAND_REFUSED, EventKey, REGION, SOURCE_CAPTURE};
+use fakemon_model::envelope::{COMMAND_REFUSED, EventKey, SOURCE_CAPTURE};
 use fakemon_model::event::{Decision, Event, PlayerName};
 use fakemon_model::ids::{Ahead, FakemonId, Position, Token};
 use fakemon_model::limits::{PUT_BYTES_MAX, PUT_EVENTS_MAX};
@@ -162,17 +162,8 @@ impl CaptureService<'_> {
             more.iter().for_each(|(name, value)| detail[name] = value.clone());
             let event = NewEvent {
                 bus: GAME_BUS.into(),
-                source: SOURCE_CAPTURE.into(),
-                detail_type: COMMAND_REFUSED.into(),
-                detail: detail.to_string(),
-                resources: Vec::new(),
-                time: None,
-                region: REGION.into(),
                 cause: Some(letter.key.position()),
-                hops: 0,
-                by: None,
-                origin: None,
-                trace: None,
+                ..NewEvent::new(SOURCE_CAPTURE, COMMAND_REFUSED, &detail.to_string())
             };
             Some((*code, event))
         };

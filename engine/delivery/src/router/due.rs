@@ -10,6 +10,7 @@ use fakemon_journal::ReadError;
 use fakemon_model::envelope::{EventKey, Facet};
 use fakemon_model::event::{Event, Put};
 use fakemon_model::ids::{Position, ShardId, Timestamp};
+use fakemon_model::names::{BusName, RuleName};
 use fakemon_resource::resource::{Resource, Rule, Schedule};
 use fakemon_schedule::{Standing, Timing};
 use std::sync::Arc;
@@ -81,8 +82,8 @@ impl Router {
     ) -> Result<(), ReadError> {
         let lanes: Vec<Arc<Lane>> = match schedule.split('/').collect::<Vec<_>>().as_slice() {
             ["rule", bus, rule] => {
-                let targets = self.known.registry.targets_of(bus, rule);
-                targets.filter_map(|target| self.lanes.get(&live(bus, rule, &target.id))).collect()
+                let targets = self.known.registry.targets_of(BusName(bus), RuleName(rule));
+                targets.filter_map(|target| self.lanes.get(&live(target))).collect()
             }
             ["schedule", group, _] => {
                 let kind = scheduled::kind_of(scheduled::arn_of(&put.detail).as_deref().unwrap_or_default());

@@ -15,6 +15,7 @@ use super::lookup::schemas_named;
 use super::{DISCOVERED_REGISTRY, Kind, Schema, Violation, schema_name};
 use fakemon_model::ids::Timestamp;
 use fakemon_model::limits::SCHEMA_CACHE_BYTES_MAX;
+use fakemon_model::names::{RegistryName, SchemaName};
 use fakemon_pattern::raw;
 use fakemon_resource::{NewEvent, Registry, resource};
 use fakemon_schema::EventParts;
@@ -234,9 +235,10 @@ impl Enforcer {
         let schema = match known {
             Some(known) => known.schema.clone(),
             None => {
-                let read = registry.schema_version(of, name, *version).and_then(|version| {
-                    Schema::read(Kind::named(&version.kind)?, &version.content).ok().map(Arc::new)
-                });
+                let read =
+                    registry.schema_version(RegistryName(of), SchemaName(name), *version).and_then(|version| {
+                        Schema::read(Kind::named(&version.kind)?, &version.content).ok().map(Arc::new)
+                    });
                 cache.keep(of, name, Cached { version: *version, created_at: *created_at, schema: read.clone() });
                 read
             }

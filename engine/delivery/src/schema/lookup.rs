@@ -4,6 +4,7 @@
 //! schema names its type.
 
 use super::{DISCOVERED_REGISTRY, schema_name};
+use fakemon_model::names::{RegistryName, SchemaName};
 use fakemon_resource::Registry;
 use fakemon_resource::resource::Schema;
 use fakemon_schema::{NAME_CHARS_MAX, speaks_of};
@@ -48,7 +49,7 @@ pub fn discovered<'r>(registry: &'r Registry, source: &str, detail_type: &str) -
 
 /// The type that the newest version of a schema names.
 fn described(registry: &Registry, schema: &Schema) -> Option<(String, String)> {
-    let newest = registry.schema_version(&schema.registry, &schema.name, schema.latest)?;
+    let newest = registry.schema_version(RegistryName(&schema.registry), SchemaName(&schema.name), schema.latest)?;
     speaks_of(&serde_json::from_str::<Value>(&newest.content).ok()?)
 }
 

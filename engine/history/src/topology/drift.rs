@@ -3,6 +3,7 @@
 use super::Seen;
 use fakemon_delivery::schema::{DISCOVERED_REGISTRY, discovered};
 use fakemon_model::ids::Timestamp;
+use fakemon_model::names::{RegistryName, SchemaName};
 use fakemon_resource::Registry;
 use fakemon_resource::resource::SchemaVersion;
 
@@ -21,7 +22,7 @@ pub(super) struct Drifted {
 /// The newest version of the schema that a discoverer made of a type.
 pub(super) fn newest<'r>(registry: &'r Registry, source: &str, detail_type: &str) -> Option<&'r SchemaVersion> {
     let schema = discovered(registry, source, detail_type)?;
-    registry.versions_of(DISCOVERED_REGISTRY, &schema.name).last()
+    registry.versions_of(RegistryName(DISCOVERED_REGISTRY), SchemaName(&schema.name)).last()
 }
 
 /// The types that changed within a day before a moment. The first version is no change.

@@ -4,6 +4,7 @@ mod schedules;
 
 use super::{Edge, Node, NodeKind, NodeState, OTHERS, Seen, TargetSeen};
 use fakemon_delivery::{Flow, TypeTraffic};
+use fakemon_model::names::{BusName, RuleName};
 use fakemon_resource::resource::{DesiredState, Pipe, Rule, Target};
 use fakemon_resource::{Destination, Registry};
 use serde_json::{Map, Value, json};
@@ -105,7 +106,7 @@ impl Graph {
 
     fn rule(&mut self, seen: &Seen<'_>, rule: &Rule) {
         let id = format!("rule/{}/{}", rule.bus, rule.name);
-        let flow = flow_of(seen, &rule.bus, &rule.name);
+        let flow = flow_of(seen, BusName(&rule.bus), RuleName(&rule.name));
         let events = flow.map_or(0, |flow| flow.events);
         let per_second = seen.per_second(|now| flow.map_or(0, |flow| flow.last_minute(now)));
         let since = seen.since.max(rule.created_at);
@@ -131,7 +132,7 @@ impl Graph {
         let id = format!("target/{bus}/{rule}/{name}");
         let taken = seen.targets.get(&(bus.clone(), rule.clone(), name.clone()));
         // Without an engine, the events that its rule matched are those it would get.
-        let matched = flow_of(seen, bus, rule).map_or(0, |flow| flow.events);
+        let matched = flow_of(seen, BusName(bus), RuleName(rule)).map_or(0, |flow| flow.events);
         let events = taken.map_or(matched, |taken| taken.delivered);
         let per_second = seen.per_second(|_| taken.map_or(0, |taken| taken.last_minute));
         let destination = Destination::of(&target.arn);
@@ -217,7 +218,7 @@ fn emitted(one: &TypeTraffic) -> u64 {
     one.flow.events - one.forwarded.events
 }
 
-fn flow_of<'s>(seen: &'s Seen<'_>, bus: &str, rule: &str) -> Option<&'s Flow> {
+fn flow_of<'s>(seen: &'s Seen<'_>, BusName(bus): BusName<'_>, RuleName(rule): RuleName<'_>) -> Option<&'s Flow> {
     seen.traffic.get(bus)?.rules.get(rule)
 }
 

@@ -5,6 +5,7 @@ use super::drift::{Drifted, drifted};
 use super::graph::{label, missing};
 use super::{Finding, Seen, Severity};
 use fakemon_model::ids::Timestamp;
+use fakemon_model::names::{BusName, RuleName};
 use fakemon_pattern::pattern::Pattern;
 use fakemon_resource::resource::{Rule, Target};
 use fakemon_resource::{Destination, Registry};
@@ -109,7 +110,7 @@ fn failing(seen: &Seen<'_>, target: &Target) -> Option<Finding> {
 }
 
 fn without_targets(registry: &Registry, rule: &Rule) -> Option<Finding> {
-    let has_none = registry.targets_of(&rule.bus, &rule.name).next().is_none();
+    let has_none = registry.targets_of(BusName(&rule.bus), RuleName(&rule.name)).next().is_none();
     let message = || "it has no target: what it matches goes nowhere; PutTargets, or disable it".to_owned();
     has_none.then(|| finding(Severity::Warning, "rule_without_targets", id_of_rule(rule), message()))
 }
@@ -153,7 +154,7 @@ fn twice(registry: &Registry) -> Vec<Finding> {
     let mut findings = Vec::new();
     for rule in registry.rules.values().filter(|rule| rule.is_enabled()) {
         let Some(pattern) = rule.pattern.as_deref().and_then(canonical) else { continue };
-        for target in registry.targets_of(&rule.bus, &rule.name) {
+        for target in registry.targets_of(BusName(&rule.bus), RuleName(&rule.name)) {
             let shape = format!("{} {:?} {:?} {:?}", target.arn, target.input, target.input_path, target.transformer);
             let held = first.entry((rule.bus.as_str(), pattern.clone(), shape)).or_insert(rule);
             if held.name != rule.name {

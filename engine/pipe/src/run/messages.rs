@@ -9,6 +9,7 @@ use crate::plan::Source;
 use crate::record::{Mark, Record};
 use fakemon_delivery::{Failed, FailureCode};
 use fakemon_journal::ReadError;
+use fakemon_model::names::ReceiptHandle;
 use fakemon_queue::queue::{QueueError, is_fifo};
 use std::time::{Duration, Instant};
 
@@ -123,7 +124,7 @@ impl Run {
 
     fn show_in(&self, handle: &str, seconds: u32) -> Result<(), ReadError> {
         let courier = &self.parts.courier;
-        match courier.queues.keep(self.source_queue(), handle, seconds, courier.now()) {
+        match courier.queues.keep(self.source_queue(), ReceiptHandle(handle), seconds, courier.now()) {
             Err(QueueError::Store(error)) => Err(ReadError::Failed(error)),
             _ => Ok(()), // another receiver took or deleted it meanwhile
         }

@@ -2,6 +2,7 @@
 
 use super::rows::hash;
 use fakemon_model::ids::mix;
+use fakemon_model::names::ReceiptHandle;
 
 /// A receipt: the message, and the number of its receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +20,7 @@ impl Receipt {
     }
 
     /// None if it is no handle of this queue.
-    pub(super) fn read(queue: &str, handle: &str) -> Option<Receipt> {
+    pub(super) fn read(queue: &str, ReceiptHandle(handle): ReceiptHandle<'_>) -> Option<Receipt> {
         if handle.len() != 40 || !handle.is_ascii() {
             return None;
         }

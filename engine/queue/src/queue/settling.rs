@@ -6,6 +6,7 @@ use super::state::Queue;
 use super::{QueueError, Queues, is_fifo};
 use fakemon_journal::{Batch, Table};
 use fakemon_model::ids::Timestamp;
+use fakemon_model::names::ReceiptHandle;
 
 /// What happens to a received message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ impl Queues {
         let state = held.entry(queue.to_owned()).or_default();
         state.show_due(now);
         let settle = |(handle, settlement): &(String, Settlement)| {
-            let receipt = Receipt::read(queue, handle).ok_or(QueueError::Handle)?;
+            let receipt = Receipt::read(queue, ReceiptHandle(handle)).ok_or(QueueError::Handle)?;
             match settlement {
                 Settlement::Delete => state.delete(queue, receipt, &mut batch),
                 Settlement::Hide(seconds) => state.hide(queue, receipt, *seconds, now, &mut batch),
@@ -58,7 +59,7 @@ impl Queues {
     fn settle_one(
         &self,
         queue: &str,
-        receipt: &str,
+        ReceiptHandle(receipt): ReceiptHandle<'_>,
         settlement: Settlement,
         now: Timestamp,
     ) -> Result<(), QueueError> {
@@ -69,7 +70,7 @@ impl Queues {
     ///
     /// # Errors
     /// [`QueueError::Handle`], [`QueueError::Expired`], or when the depot cannot be written.
-    pub fn delete(&self, queue: &str, receipt: &str, now: Timestamp) -> Result<(), QueueError> {
+    pub fn delete(&self, queue: &str, receipt: ReceiptHandle<'_>, now: Timestamp) -> Result<(), QueueError> {
         self.settle_one(queue, receipt, Settlement::Delete, now)
     }
 
@@ -80,7 +81,7 @@ impl Queues {
     pub fn change_visibility(
         &self,
         queue: &str,
-        receipt: &str,
+        receipt: ReceiptHandle<'_>,
         visibility_s: u32,
         now: Timestamp,
     ) -> Result<(), QueueError> {
@@ -88,8 +89,14 @@ impl Queues {
     }
 
     /// Hides a message that was not received again since, for a receiver inside this process; not synced.
-    pub fn keep(&self, queue: &str, receipt: &str, visibility_s: u32, now: Timestamp) -> Result<(), QueueError> {
-        let receipt = Receipt::read(queue, receipt).ok_or(QueueError::Handle)?;
+    pub fn keep(
+        &self,
+        queue: &str,
+        ReceiptHandle(receipt): ReceiptHandle<'_>,
+        visibility_s: u32,
+        now: Timestamp,
+    ) -> Result<(), QueueError> {
+        let receipt = Receipt::read(queue, ReceiptHandle(receipt)).ok_or(QueueError::Handle)?;
         let mut batch = Batch::default();
         let mut held = self.held();
         let state = held.get_mut(queue).ok_or(QueueError::Gone)?;

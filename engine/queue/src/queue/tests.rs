@@ -2,6 +2,7 @@
 
 use super::state::Slot;
 use super::*;
+use fakemon_model::names::ReceiptHandle;
 use std::path::Path;
 
 const RETENTION_S: u32 = 345_600;
@@ -34,14 +35,14 @@ fn a_message_is_hidden_while_somebody_has_it_and_comes_again_until_it_is_deleted
     assert!(receive(&queues, 10, 4).is_empty(), "a restart shows nothing that is hidden");
     let again = receive(&queues, 1, 31);
     assert_eq!((again[0].message.body.as_str(), again[0].receives), ("a", 2));
-    queues.change_visibility("q", &first[0].handle, 60, second(31)).unwrap();
-    queues.delete("q", &again[0].handle, second(31)).unwrap();
-    queues.delete("q", &again[0].handle, second(31)).unwrap();
-    let gone = queues.change_visibility("q", &first[0].handle, 60, second(31));
+    queues.change_visibility("q", ReceiptHandle(&first[0].handle), 60, second(31)).unwrap();
+    queues.delete("q", ReceiptHandle(&again[0].handle), second(31)).unwrap();
+    queues.delete("q", ReceiptHandle(&again[0].handle), second(31)).unwrap();
+    let gone = queues.change_visibility("q", ReceiptHandle(&first[0].handle), 60, second(31));
     assert!(matches!(gone, Err(QueueError::Gone)), "{gone:?}");
     assert_eq!(receive(&queues, 10, 100).len(), 1);
     assert!(receive(&queues, 10, u64::from(RETENTION_S) + 1000).is_empty(), "too old");
-    assert!(queues.delete("q", "forged", second(0)).is_err());
+    assert!(queues.delete("q", ReceiptHandle("forged"), second(0)).is_err());
 }
 
 #[test]
@@ -99,7 +100,7 @@ fn a_look_that_comes_after_the_deletion_does_not_keep_the_next_start_from_readin
     let queues = Queues::open(depot.clone()).unwrap();
     let sent = queues.send("q", vec![message("a"), message("b")], second(0)).unwrap();
     let taken = receive(&queues, 1, 1);
-    queues.delete("q", &taken[0].handle, second(1)).unwrap();
+    queues.delete("q", ReceiptHandle(&taken[0].handle), second(1)).unwrap();
     let late = row("q", b's', sent[0].sequence); // written by a heartbeat after the deletion
     let mut batch = Batch::default();
     batch.put(Table::Queues, late.clone(), Slot { receives: 1, ..Slot::default() }.value());
@@ -158,7 +159,7 @@ fn one_message_is_found_and_taken_and_the_others_are_not_touched() {
     let taken = queues.receive_one("q", b.sequence, 30, second(1)).unwrap().unwrap();
     assert!(queues.receive_one("q", b.sequence, 30, second(1)).unwrap().is_none(), "somebody has it");
     assert_eq!(queues.next_after("q", sent[0].sequence, second(1)).unwrap().unwrap().body, "c");
-    queues.delete("q", &taken.handle, second(1)).unwrap();
+    queues.delete("q", ReceiptHandle(&taken.handle), second(1)).unwrap();
     assert_eq!(receive(&queues, 10, 2).iter().map(|one| one.receives).collect::<Vec<_>>(), [1, 1]);
 }
 
@@ -189,10 +190,10 @@ fn a_group_keeps_its_order_and_others_do_not_wait_for_it() {
     drop(queues);
     queues = Queues::open(depot).unwrap();
     assert!(receive(&queues, 10, 4).is_empty(), "after a restart too");
-    queues.delete("f.fifo", &first[0].handle, second(5)).unwrap();
+    queues.delete("f.fifo", ReceiptHandle(&first[0].handle), second(5)).unwrap();
     let next = receive(&queues, 10, 5);
     assert_eq!(bodies(&next), ["a2", "a3"], "one receiver may have several, in order");
-    queues.change_visibility("f.fifo", &next[1].handle, 0, second(6)).unwrap();
+    queues.change_visibility("f.fifo", ReceiptHandle(&next[1].handle), 0, second(6)).unwrap();
     assert!(receive(&queues, 10, 7).is_empty(), "a3 waits for a2");
     assert_eq!(bodies(&receive(&queues, 10, 33)), ["b1", "b2"]);
     assert_eq!(bodies(&receive(&queues, 10, 36)), ["a2", "a3"]);
@@ -209,7 +210,7 @@ fn what_is_sent_twice_within_five_minutes_is_one_message() {
     let receive = |queues: &Queues, at| queues.receive("f.fifo", 10, 30, RETENTION_S, None, second(at)).unwrap();
     let received = receive(&queues, 1);
     assert_eq!(bodies(&received), ["x", "z"]);
-    received.iter().for_each(|one| queues.delete("f.fifo", &one.handle, second(1)).unwrap());
+    received.iter().for_each(|one| queues.delete("f.fifo", ReceiptHandle(&one.handle), second(1)).unwrap());
     drop(queues);
     queues = Queues::open(depot).unwrap();
     let again = queues.send("f.fifo", vec![of_group("a", "x", "1")], second(299)).unwrap();
@@ -245,18 +246,18 @@ fn in_a_fifo_queue_a_handle_is_good_while_its_receiver_has_the_message() {
     let receive = |at| queues.receive("f.fifo", 1, 1, RETENTION_S, None, second(at)).unwrap();
     let first = receive(0);
     for refused in [
-        queues.delete("f.fifo", &first[0].handle, second(2)),
-        queues.change_visibility("f.fifo", &first[0].handle, 9, second(2)),
+        queues.delete("f.fifo", ReceiptHandle(&first[0].handle), second(2)),
+        queues.change_visibility("f.fifo", ReceiptHandle(&first[0].handle), 9, second(2)),
     ] {
         assert!(matches!(refused, Err(QueueError::Expired)), "{refused:?}");
     }
     let again = receive(2);
     assert_eq!(again[0].receives, 2, "the message is still there");
-    assert!(queues.delete("f.fifo", &first[0].handle, second(2)).is_err(), "another receiver has it");
-    queues.delete("f.fifo", &again[0].handle, second(2)).unwrap();
+    assert!(queues.delete("f.fifo", ReceiptHandle(&first[0].handle), second(2)).is_err(), "another receiver has it");
+    queues.delete("f.fifo", ReceiptHandle(&again[0].handle), second(2)).unwrap();
     queues.send("g.fifo", vec![of_group("a", "a1", "1")], second(3)).unwrap();
     let other = queues.receive("g.fifo", 1, 9, RETENTION_S, None, second(3)).unwrap();
-    assert!(matches!(queues.delete("f.fifo", &other[0].handle, second(3)), Err(QueueError::Handle)));
+    assert!(matches!(queues.delete("f.fifo", ReceiptHandle(&other[0].handle), second(3)), Err(QueueError::Handle)));
 }
 
 #[test]
@@ -265,12 +266,12 @@ fn in_a_standard_queue_every_handle_of_a_message_is_good() {
     let queues = Queues::open(Arc::new(BusStore::open(dir.path()).unwrap())).unwrap();
     queues.send("q", vec![message("a")], second(0)).unwrap();
     let first = receive(&queues, 1, 0);
-    let early = queues.change_visibility("q", &first[0].handle, 9, second(31));
+    let early = queues.change_visibility("q", ReceiptHandle(&first[0].handle), 9, second(31));
     assert!(matches!(early, Err(QueueError::NotInFlight)), "{early:?}");
     assert_eq!(receive(&queues, 1, 31).len(), 1);
-    queues.change_visibility("q", &first[0].handle, 100, second(32)).unwrap();
+    queues.change_visibility("q", ReceiptHandle(&first[0].handle), 100, second(32)).unwrap();
     assert!(receive(&queues, 1, 100).is_empty(), "hidden by the first receiver");
-    queues.delete("q", &first[0].handle, second(100)).unwrap();
+    queues.delete("q", ReceiptHandle(&first[0].handle), second(100)).unwrap();
     assert_eq!(queues.counts("q", second(500)), Counts::default());
 }
 
@@ -284,10 +285,10 @@ fn groups_take_turns() {
     let receive = |at| queues.receive("f.fifo", 1, 30, RETENTION_S, None, second(at)).unwrap();
     let first = receive(1);
     assert_eq!(bodies(&first), ["a1"]);
-    queues.change_visibility("f.fifo", &first[0].handle, 0, second(1)).unwrap();
+    queues.change_visibility("f.fifo", ReceiptHandle(&first[0].handle), 0, second(1)).unwrap();
     let next = receive(1);
     assert_eq!(bodies(&next), ["b1"], "the group that was with a receiver comes behind those that wait");
-    queues.delete("f.fifo", &next[0].handle, second(1)).unwrap();
+    queues.delete("f.fifo", ReceiptHandle(&next[0].handle), second(1)).unwrap();
     assert_eq!(bodies(&receive(1)), ["c1"]);
     assert_eq!(bodies(&receive(1)), ["a1"]);
 }
@@ -366,9 +367,9 @@ fn what_a_receiver_was_told_survives_a_power_cut() {
     assert_eq!(left(0).visible, 0, "nobody was told, and a copy shows what a power cut leaves");
     let taken = receive(&queues, 2, 1);
     assert_eq!(left(2).in_flight, 2, "received: a power cut brings them under no other id");
-    queues.change_visibility("q", &taken[0].handle, 500, second(2)).unwrap();
+    queues.change_visibility("q", ReceiptHandle(&taken[0].handle), 500, second(2)).unwrap();
     assert_eq!(left(100), Counts { visible: 1, in_flight: 1, delayed: 0 });
-    queues.delete("q", &taken[1].handle, second(2)).unwrap();
+    queues.delete("q", ReceiptHandle(&taken[1].handle), second(2)).unwrap();
     assert_eq!(left(1_000).visible, 1);
     queues.purge("q").unwrap();
     assert_eq!(left(1_000), Counts::default());
@@ -399,9 +400,9 @@ fn an_attempt_that_is_repeated_gets_the_same_handles_until_something_happens_to_
     let second_pair = ask("B", 40);
     assert_eq!(second_pair.iter().map(|one| one.message.body.as_str()).collect::<Vec<_>>(), ["c", "d"]);
     assert_eq!(ask("A", 41), first, "at 32 the first visibility was over, the second is not");
-    queues.delete(queue, &first[0].handle, second(42)).unwrap();
+    queues.delete(queue, ReceiptHandle(&first[0].handle), second(42)).unwrap();
     assert!(ask("A", 43).is_empty(), "one was deleted: the id is void");
-    queues.change_visibility(queue, &second_pair[1].handle, 100, second(44)).unwrap();
+    queues.change_visibility(queue, ReceiptHandle(&second_pair[1].handle), 100, second(44)).unwrap();
     assert!(ask("B", 45).is_empty(), "the visibility of one was changed");
     let later = ask("A", 72);
     assert_eq!(later.len(), 2, "visible again: received anew");

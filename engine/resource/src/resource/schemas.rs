@@ -2,6 +2,7 @@
 
 use super::{Named, Tags};
 use fakemon_model::ids::Timestamp;
+use fakemon_model::names::{RegistryName, SchemaName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -62,7 +63,11 @@ pub struct SchemaVersion {
 
 impl SchemaVersion {
     /// The key of a version: versions sort by number.
-    pub fn place_of(registry: &str, schema: &str, version: u32) -> (String, String, String) {
+    pub fn place_of(
+        RegistryName(registry): RegistryName<'_>,
+        SchemaName(schema): SchemaName<'_>,
+        version: u32,
+    ) -> (String, String, String) {
         (registry.to_owned(), schema.to_owned(), format!("{version:010}"))
     }
 }
@@ -110,7 +115,7 @@ impl Named for SchemaVersion {
     type Name = (String, String, String);
 
     fn place(&self) -> (String, String, String) {
-        SchemaVersion::place_of(&self.registry, &self.schema, self.version)
+        SchemaVersion::place_of(RegistryName(&self.registry), SchemaName(&self.schema), self.version)
     }
 }
 

@@ -10,6 +10,7 @@ use fakemon_aws::request::{Request, object};
 use fakemon_aws::{ApiError, Call, Reply};
 use fakemon_delivery::schema::{self, Kind, Mode, OUR_REGISTRY, Shape, envelope_schema};
 use fakemon_model::limits::{SCHEMA_BYTES_MAX, SCHEMA_CHARS_MAX, SCHEMA_VERSIONS_MAX, SCHEMAS_MAX};
+use fakemon_model::names::{RegistryName, SchemaName};
 use fakemon_pattern::raw;
 use fakemon_resource::Registry;
 use fakemon_resource::resource::{Change, Resource, Schema, SchemaVersion, Tags};
@@ -67,7 +68,7 @@ pub(crate) fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>
     check(request)?;
     let (content, _) = content(request, kind.unwrap_or(Kind::OpenApi3))?;
     writable(registry, of)?;
-    if existing_schema(registry, of, name).is_ok() {
+    if existing_schema(registry, RegistryName(of), SchemaName(name)).is_ok() {
         return Err(conflict(format!("Schema {name} already exists in registry {of}.")));
     }
     if registry.schemas_of(of).count() >= SCHEMAS_MAX {
@@ -117,8 +118,8 @@ pub(crate) fn update(registry: &Registry, request: &Request<'_>, call: &Call<'_>
     let kind = kind(request);
     check(request)?;
     writable(registry, of)?;
-    let mut schema = existing_schema(registry, of, name)?;
-    let before = registry.schema_version(of, name, schema.latest).cloned();
+    let mut schema = existing_schema(registry, RegistryName(of), SchemaName(name))?;
+    let before = registry.schema_version(RegistryName(of), SchemaName(name), schema.latest).cloned();
     let before = before.ok_or_else(|| missing(format!("Schema {name} has no version.")))?;
     schema.description = description.or(schema.description);
     schema.modified_at = call.now;
@@ -131,7 +132,7 @@ pub(crate) fn update(registry: &Registry, request: &Request<'_>, call: &Call<'_>
         return Ok(Reply::with(shown(&schema, &before, call, false), put(schema, None)));
     }
     goes_with(registry, &schema, &before, &read)?;
-    if version_count(registry, of, name) >= SCHEMA_VERSIONS_MAX {
+    if version_count(registry, RegistryName(of), SchemaName(name)) >= SCHEMA_VERSIONS_MAX {
         let message = format!("Schema {name} has {SCHEMA_VERSIONS_MAX} versions already: delete an old one first.");
         return Err(forbidden(message));
     }
@@ -180,14 +181,15 @@ pub(crate) fn delete(registry: &Registry, request: &Request<'_>, _: &Call<'_>) -
     let (of, name) = (registry_name(request), schema_name(request));
     check(request)?;
     writable(registry, of)?;
-    existing_schema(registry, of, name)?;
+    existing_schema(registry, RegistryName(of), SchemaName(name))?;
     Ok(Reply::with(Value::Null, vec![Change::Delete(format!("schema/{of}/{name}"))]))
 }
 
 pub(super) fn delete_version(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     writable(registry, registry_name(request))?;
     let (mut schema, gone) = requested(registry, request)?;
-    let rest = registry.versions_of(&schema.registry, &schema.name).map(|version| version.version);
+    let rest =
+        registry.versions_of(RegistryName(&schema.registry), SchemaName(&schema.name)).map(|version| version.version);
     let Some(latest) = rest.filter(|version| *version != gone.version).max() else {
         let message = format!("Version {} of {} is the only one: delete the schema.", gone.version, schema.name);
         return Err(bad(message));
@@ -195,7 +197,8 @@ pub(super) fn delete_version(registry: &Registry, request: &Request<'_>, call: &
     schema.latest = latest;
     schema.modified_at = call.now;
     let mut changes = put(schema, None);
-    let (of, name, number) = SchemaVersion::place_of(&gone.registry, &gone.schema, gone.version);
+    let (of, name, number) =
+        SchemaVersion::place_of(RegistryName(&gone.registry), SchemaName(&gone.schema), gone.version);
     changes.push(Change::Delete(format!("schema-version/{of}/{name}/{number}")));
     Ok(Reply::with(Value::Null, changes))
 }
@@ -211,7 +214,7 @@ pub(crate) fn list(registry: &Registry, request: &Request<'_>, call: &Call<'_>) 
             "SchemaArn": schema_arn(&schema, call),
             "SchemaName": schema.name,
             "tags": schema.tags,
-            "VersionCount": version_count(registry, of, &schema.name),
+            "VersionCount": version_count(registry, RegistryName(of), SchemaName(&schema.name)),
         });
         (schema.name, shown)
     };
@@ -223,7 +226,7 @@ pub(super) fn list_versions(registry: &Registry, request: &Request<'_>, call: &C
     let (of, name) = (registry_name(request), schema_name(request));
     check(request)?;
     existing_registry(registry, of)?;
-    let schema = existing_schema(registry, of, name)?;
+    let schema = existing_schema(registry, RegistryName(of), SchemaName(name))?;
     let shown = |version: SchemaVersion| {
         let shown = json!({
             "SchemaArn": schema_arn(&schema, call),
@@ -233,7 +236,7 @@ pub(super) fn list_versions(registry: &Registry, request: &Request<'_>, call: &C
         });
         (format!("{:010}", u32::MAX - version.version), shown)
     };
-    let all = versions(registry, of, name).into_iter().map(shown);
+    let all = versions(registry, RegistryName(of), SchemaName(name)).into_iter().map(shown);
     Ok(Reply::of(page(request, "SchemaVersions", all)?))
 }
 
@@ -244,7 +247,8 @@ pub(super) fn search(registry: &Registry, request: &Request<'_>, call: &Call<'_>
     existing_registry(registry, of)?;
     let words: Vec<String> = keywords.split_whitespace().map(str::to_lowercase).collect();
     let found = schemas(registry, of).into_iter().filter(|schema| {
-        let newest = versions(registry, of, &schema.name).pop().map(|version| version.content);
+        let newest =
+            versions(registry, RegistryName(of), SchemaName(&schema.name)).pop().map(|version| version.content);
         let description = schema.description.as_deref().unwrap_or_default();
         let text = format!("{} {description} {}", schema.name, newest.unwrap_or_default()).to_lowercase();
         words.iter().all(|word| text.contains(word))
@@ -261,7 +265,7 @@ pub(super) fn search(registry: &Registry, request: &Request<'_>, call: &Call<'_>
             "RegistryName": of,
             "SchemaArn": schema_arn(&schema, call),
             "SchemaName": schema.name,
-            "SchemaVersions": versions(registry, of, &schema.name).into_iter().rev().map(version).collect::<Vec<_>>(),
+            "SchemaVersions": versions(registry, RegistryName(of), SchemaName(&schema.name)).into_iter().rev().map(version).collect::<Vec<_>>(),
         });
         (schema.name, shown)
     };

@@ -5,6 +5,7 @@ use fakemon_aws::ApiError;
 use fakemon_aws::request::{NAME, Request};
 use fakemon_delivery::schema::{DISCOVERED_REGISTRY, Kind, OUR_REGISTRY, OurSchema, our_schemas};
 use fakemon_model::ids::Timestamp;
+use fakemon_model::names::{RegistryName, SchemaName};
 use fakemon_resource::Registry;
 use fakemon_resource::resource::{Schema, SchemaRegistry, SchemaVersion, Tags};
 use std::collections::BTreeMap;
@@ -77,7 +78,11 @@ pub(crate) fn schemas(registry: &Registry, name: &str) -> Vec<Schema> {
 }
 
 /// A schema, or the service's error.
-pub(super) fn existing_schema(registry: &Registry, of: &str, name: &str) -> Result<Schema, ApiError> {
+pub(super) fn existing_schema(
+    registry: &Registry,
+    RegistryName(of): RegistryName<'_>,
+    SchemaName(name): SchemaName<'_>,
+) -> Result<Schema, ApiError> {
     let held = match of {
         OUR_REGISTRY => our(name).map(schema_of),
         _ => registry.schemas.get(&(of.to_owned(), name.to_owned())).cloned(),
@@ -86,16 +91,24 @@ pub(super) fn existing_schema(registry: &Registry, of: &str, name: &str) -> Resu
 }
 
 /// The versions of a schema, the oldest first.
-pub(crate) fn versions(registry: &Registry, of: &str, name: &str) -> Vec<SchemaVersion> {
+pub(crate) fn versions(
+    registry: &Registry,
+    RegistryName(of): RegistryName<'_>,
+    SchemaName(name): SchemaName<'_>,
+) -> Vec<SchemaVersion> {
     match of {
         OUR_REGISTRY => our(name).map(version_of).into_iter().collect(),
-        _ => registry.versions_of(of, name).cloned().collect(),
+        _ => registry.versions_of(RegistryName(of), SchemaName(name)).cloned().collect(),
     }
 }
 
 /// The number of versions of a schema.
-pub(super) fn version_count(registry: &Registry, of: &str, name: &str) -> usize {
-    if of == OUR_REGISTRY { 1 } else { registry.versions_of(of, name).count() }
+pub(super) fn version_count(
+    registry: &Registry,
+    RegistryName(of): RegistryName<'_>,
+    SchemaName(name): SchemaName<'_>,
+) -> usize {
+    if of == OUR_REGISTRY { 1 } else { registry.versions_of(RegistryName(of), SchemaName(name)).count() }
 }
 
 /// The schema that a request names, in the version that it names; without one the newest.
@@ -103,10 +116,10 @@ pub(crate) fn requested(registry: &Registry, request: &Request<'_>) -> Result<(S
     let (of, name, version) = (registry_name(request), schema_name(request), request.text("SchemaVersion"));
     super::check(request)?;
     existing_registry(registry, of)?;
-    let schema = existing_schema(registry, of, name)?;
+    let schema = existing_schema(registry, RegistryName(of), SchemaName(name))?;
     let held = match version.map_or(Ok(schema.latest), str::parse) {
         Ok(version) if of == OUR_REGISTRY => our(name).map(version_of).filter(|held| held.version == version),
-        Ok(version) => registry.schema_version(of, name, version).cloned(),
+        Ok(version) => registry.schema_version(RegistryName(of), SchemaName(name), version).cloned(),
         Err(_) => None,
     };
     let unknown = || missing(format!("Schema {name} has no version {}.", version.unwrap_or_default()));

@@ -7,6 +7,7 @@ use fakemon_aws::request::Request;
 use fakemon_aws::{ApiError, Call, Operation, Reply};
 use fakemon_delivery::schema::Mode;
 use fakemon_model::limits::TAGS_MAX;
+use fakemon_model::names::{RegistryName, SchemaName};
 use fakemon_resource::Registry;
 use fakemon_resource::resource::{Change, Resource, Tags};
 use serde_json::{Value, json};
@@ -61,7 +62,7 @@ fn tagged(registry: &Registry, request: &Request<'_>) -> Result<Resource, ApiErr
     match named {
         Some(("registry", name)) => existing_registry(registry, name).map(Resource::SchemaRegistry),
         Some(("schema", names)) => match names.split_once('/') {
-            Some((of, name)) => existing_schema(registry, of, name).map(Resource::Schema),
+            Some((of, name)) => existing_schema(registry, RegistryName(of), SchemaName(name)).map(Resource::Schema),
             None => Err(bad(format!("{arn} names no schema of a registry."))),
         },
         Some(("discoverer", id)) => {

@@ -8,6 +8,7 @@ use anyhow::{Context, bail, ensure};
 use fakemon_delivery::schema::{Binding, DISCOVERED_REGISTRY, Kind, Language, Mode, Schema, our_schemas};
 use fakemon_history::archive::Archive;
 use fakemon_journal::files::{self, SHARED_FILE, SHARED_FOLDER};
+use fakemon_model::names::{RegistryName, SchemaName};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -152,7 +153,7 @@ fn find(args: &BindingsArgs) -> anyhow::Result<(String, Schema)> {
         );
     };
     let version = args.version.unwrap_or(latest);
-    let Some(held) = resources.schema_version(registry, &args.name, version) else {
+    let Some(held) = resources.schema_version(RegistryName(registry), SchemaName(&args.name), version) else {
         bail!("--version {version}: the newest version of {} in the registry {registry} is {latest}", args.name);
     };
     let kind =
