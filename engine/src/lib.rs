@@ -106,7 +106,7 @@
 //!
 //! | crate | what is in it | its outside package |
 //! |---|---|---|
-//! | `engine/model` | ids, places, species, fakémon, events and their envelope, every bound | |
+//! | `engine/model` | ids and names, places, species, fakémon, attempts, events and their envelope, every bound | |
 //! | `engine/sync` | mailboxes, wake-ups, the clock, failures and threads, whether they move | |
 //! | `engine/pattern` | EventBridge's patterns and input transforms, JSON as it was written | aho-corasick, wide |
 //! | `engine/schema` | schemas: read, checked, learned, compared, turned into types | regex, minijinja |
@@ -171,7 +171,9 @@ pub use fakemon_delivery::tail::{Seen, Tail};
 pub use fakemon_delivery::{Failed, FailureCode, ShapedEvent};
 pub use fakemon_journal::ReadError;
 pub use fakemon_journal::checkpoint::Checkpoint;
-pub use fakemon_model::event::{Caught, Decision, Event, Outcome, PlayerName, PlayerNameError, Sighting};
+pub use fakemon_model::event::{
+    CaptureAttempt, Caught, DecidedAttempt, Decision, Event, Outcome, PlayerName, PlayerNameError, Sighting,
+};
 pub use fakemon_model::ids::{AttemptId, FakemonId, PlayerId, Position, SpeciesId, Timestamp, Token};
 pub use fakemon_model::place::{Place, PlaceError};
 pub use fakemon_model::species::{CatchRate, SpeciesTable};

@@ -1,5 +1,5 @@
-//! The nouns of the engine: ids, places, species, fakémon, events and how they look on a bus, and every bound. Plain
-//! values; nothing here waits, reads a file or a clock, or knows a thread.
+//! The nouns of the engine: ids, names, places, species, fakémon, attempts, events and how they look on a bus, and
+//! every bound. Plain values; nothing here waits, reads a file or a clock, or knows a thread.
 
 pub mod limits; // every bound of the engine, related to each other at compile time
 pub mod ids; // numbers that must not be mistaken for each other, and moments
