@@ -178,7 +178,8 @@ fn a_note_or_an_identity_that_changed_is_told_with_its_name_and_a_way_on() {
         fs::write(&note, bytes).unwrap();
         for command in [&["verify", "--data", path][..], &[&["serve", "--data", path], &SERVE[..]].concat()] {
             let (code, line) = refusal(command);
-            assert!(code == 1 && line.contains(name) && line.contains("delete"), "{name}: {line}");
+            let remedy = if name == "FAKEMON" { "delete" } else { "--salvage" };
+            assert!(code == 1 && line.contains(name) && line.contains(remedy), "{name}: {line}");
         }
         if name != "FAKEMON" {
             let new = salvaged.path().join("new");
@@ -190,8 +191,88 @@ fn a_note_or_an_identity_that_changed_is_told_with_its_name_and_a_way_on() {
             is_served_or_refused(name, &new, &racer);
         }
         fs::remove_file(&note).unwrap();
-        answer(&["verify", "--data", path]);
-        assert!(is_served_or_refused(name, copy.path(), &racer), "{name} is made again");
+        if name == "FAKEMON" {
+            answer(&["verify", "--data", path]);
+            assert!(is_served_or_refused(name, copy.path(), &racer), "{name} is made again");
+            continue;
+        }
+        is_refused_and_unchanged(name, copy.path(), &[&format!("`{name}` is damaged"), "missing", "--salvage"]);
+        let new = salvaged.path().join("without");
+        answer(&["verify", "--data", path, "--salvage", new.to_str().unwrap()]);
+        assert!(is_served_or_refused(name, &new, &racer), "{name} is made again in the new directory");
+        answer(&["verify", "--data", new.to_str().unwrap()]);
+    }
+}
+
+/// Deletes the log with the newest events of the journal, beside an older note; how many there were, and are.
+fn without_newest_events(data: &Path, note: &[u8]) -> (u64, u64) {
+    let end = |data: &Path| printed(data, "info")["end_position"].as_str().unwrap().parse::<u64>().unwrap();
+    let before = end(data);
+    fs::remove_file(largest(&data.join("journal"), "log")).unwrap();
+    fs::write(data.join("acknowledged"), note).unwrap();
+    let after = end(data);
+    assert!(after < before, "{before} {after}");
+    (before, after)
+}
+
+#[test]
+fn a_journal_that_ends_before_what_others_read_of_it_is_refused() {
+    let whole = fresh_data();
+    assert!(Server::start(whole.path(), &[]).stop().success());
+    let note = fs::read(whole.path().join("acknowledged")).unwrap();
+    with_messages(whole.path());
+    assert!(Server::start(whole.path(), &[]).stop().success());
+    let server = Server::start(whole.path(), &[]);
+    let detail = json!({ "species": "sparkit", "lat": SOL.0, "lon": SOL.1, "catch_rate": 1 });
+    (0..20).for_each(|_| drop(server.try_spawn(&detail).unwrap()));
+    std::thread::sleep(std::time::Duration::from_millis(1_500)); // the router stores where it stands
+    server.kill();
+    let (before, after) = without_newest_events(whole.path(), &note);
+    let words = ["the journal is damaged", "but the bus was made from everything before", "--salvage"];
+    is_refused_and_unchanged("newest events", whole.path(), &words);
+    let dir = fresh_data();
+    let new = dir.path().join("new");
+    let report =
+        answer(&["verify", "--json", "--data", whole.path().to_str().unwrap(), "--salvage", new.to_str().unwrap()]);
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert!(report["notes"].to_string().contains(&format!("lost: all before position {before}")), "{report}");
+    assert_eq!(report["end_position"], after.to_string(), "{report}");
+    assert_eq!(served(&new), SENT);
+    // The snapshot alone proves it as well; where answers came before the sync, a power cut leaves that.
+    for durability in ["synced", "unsynced"] {
+        let data = fresh_data();
+        let server = Server::start(data.path(), &["--durability", durability]);
+        (0..20).for_each(|_| drop(server.try_spawn(&detail).unwrap()));
+        assert!(server.stop().success());
+        fs::remove_dir_all(data.path().join("index")).unwrap();
+        let first = fresh_data();
+        let server = Server::start(first.path(), &["--durability", durability]);
+        server.try_spawn(&detail).unwrap();
+        server.kill();
+        fs::remove_dir_all(data.path().join("journal")).unwrap();
+        fs::create_dir(data.path().join("journal")).unwrap();
+        copy_dir(&first.path().join("journal"), &data.path().join("journal"));
+        NOTES[..1].iter().for_each(|name| drop(fs::copy(first.path().join(name), data.path().join(name)).unwrap()));
+        match durability {
+            "synced" => is_refused_and_unchanged("synced", data.path(), &["the journal is damaged", "--salvage"]),
+            _ => {
+                answer(&["verify", "--data", data.path().to_str().unwrap()]);
+                assert!(Server::start(data.path(), &["--durability", durability]).stop().success());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bus_whose_note_is_missing_is_refused() {
+    let whole = fresh_data();
+    with_messages(whole.path());
+    for gone in [&["acknowledged.bus", "bus/manifest.noted"][..], &["acknowledged.bus"]] {
+        let copy = fresh_data();
+        copy_dir(whole.path(), copy.path());
+        fs::remove_file(largest_log(copy.path())).unwrap();
+        gone.iter().for_each(|name| fs::remove_file(copy.path().join(name)).unwrap());
+        is_refused_and_unchanged(gone[0], copy.path(), &["`acknowledged.bus` is damaged", "missing", "--salvage"]);
     }
 }
 

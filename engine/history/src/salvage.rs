@@ -185,6 +185,15 @@ fn take_out(
     let rows = wreck.rows();
     let bus_is_whole = !parts.iter().any(|finding| finding.cause == Cause::Part(Part::Bus.name()));
     let bus = Bus::open(wreck, bus_is_whole, &mut notes)?;
+    let head = rows.as_ref().and_then(|rows| rows.head().ok().flatten());
+    // Who read an event proves that it was there, whatever is left of the note.
+    let told = store.told().max(bus.reach).max(head.map_or(Position(0), |head| Position(head.position)));
+    let is_short = told > runs.last().map_or(told, |run| run.end);
+    let is_told = examination.findings.iter().any(|finding| finding.cause == Cause::Acknowledged);
+    if is_short && !is_told {
+        let end = examination.verified.end_position;
+        examination.findings.push(Finding::lacking(end, told, "others have read events that are not here"));
+    }
     let (kept, run) = choose(&examination, &runs, rows.as_ref(), &store, bus.next)?;
     let mending = mend(&store, run, rows.as_ref())?;
     if let Some(examination) = whole.filter(|_| mending.instead.is_empty()) {
@@ -205,11 +214,13 @@ fn take_out(
     for other in runs.iter().filter(|other| **other != run) {
         notes.push(write_lines(&store, *other, to)?);
     }
-    note_losses(&examination, run, store.told(), &mut notes);
-    let left = std::mem::replace(&mut examination.findings, found);
+    note_losses(&examination, run, told, &mut notes);
+    let mut left = std::mem::replace(&mut examination.findings, found);
+    if examination.findings.iter().any(|finding| finding.cause == Cause::Acknowledged) {
+        left.retain(|finding| finding.cause != Cause::Acknowledged);
+    }
     examination.findings.extend(left.into_iter().chain(parts));
     examination.findings.dedup();
-    let told = store.told();
     let changed_from = mending.instead.keys().next().copied().into_iter().chain(wrong_state).min();
     let stands = rows
         .as_ref()

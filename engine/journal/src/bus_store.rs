@@ -14,11 +14,11 @@ use crate::bus_store::memory_tables::MemoryTables;
 use crate::bus_store::shared_sync::SharedSync;
 use crate::copy::of_database;
 use crate::database::Looked;
-use crate::database::manifest::damaged as damaged_as;
+use crate::database::manifest::{NOTE as MANIFEST_NOTE, damaged as damaged_as};
 use crate::database::open::Database;
 use crate::error::{Directory, OpenError, ReadError};
 use crate::location::make_secret;
-use crate::store::acknowledged::{BUS_NOTE, Note, Noted, damaged};
+use crate::store::acknowledged::{BUS_NOTE, IS_MISSING, Note, Noted, damaged};
 use parking_lot::{RwLock, RwLockReadGuard};
 use rocksdb::{
     BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction,
@@ -107,10 +107,11 @@ impl BusStore {
     pub fn open_seen(dir: &Path) -> Result<BusStore, OpenError> {
         let (path, noted) = (dir.join("bus"), noted(dir)?);
         make_secret(dir, &path).map_err(|error| OpenError::Io(format!("{}: {error}", path.display())))?;
-        let mut depot = BusStore::of(open_to_write(dir)?);
+        // Before the note of the manifest, which says that this one was made.
         let note = Note::open(dir, BUS_NOTE, &noted);
-        let unwritten = |error| OpenError::Io(format!("{}: {error}", dir.join(BUS_NOTE).display()));
-        depot.note = Some(note.map_err(unwritten)?);
+        let note = note.map_err(|error| OpenError::Io(format!("{}: {error}", dir.join(BUS_NOTE).display())))?;
+        let mut depot = BusStore::of(open_to_write(dir)?);
+        depot.note = Some(note);
         Ok(depot)
     }
 
@@ -450,9 +451,11 @@ fn open_to_write(dir: &Path) -> Result<Database, OpenError> {
     Database::to_write(db, Part::Bus, dir)
 }
 
-/// What the note of the bus says; every version that makes one makes it whole.
+/// What the note of the bus says; every version that makes one makes it whole, and before it notes the manifest.
 fn noted(dir: &Path) -> Result<Noted, OpenError> {
+    let is_made = dir.join("bus").join(MANIFEST_NOTE).exists();
     match Noted::read(dir, BUS_NOTE) {
+        Noted::Nothing if is_made => Err(says_nothing(dir, IS_MISSING)),
         Noted::Damaged(why) => Err(says_nothing(dir, &why)),
         Noted::Unproven(_) => Err(says_nothing(dir, "its end is missing")),
         noted => Ok(noted),

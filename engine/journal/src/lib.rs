@@ -53,7 +53,7 @@ pub use error::{Directory, OpenError, ReadError};
 pub use follower::Progress;
 pub use index_store::{IndexStore, damaged as damaged_index};
 pub use location::{group_rights, is_inside};
-pub use look::Seen;
+pub use look::{BusReach, Seen};
 pub use options::{Durability, Retention};
 pub use salvage_copy::SalvageCopy;
 pub use salvage_copy::damaged::{BlockOrGap, DamageLocation};

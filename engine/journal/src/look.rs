@@ -19,6 +19,9 @@ use fakemon_model::ids::Position;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+/// One past the last event that a bus has read.
+pub type BusReach = fn(&BusStore) -> Result<Position, ReadError>;
+
 /// What was seen of a data directory, which no other process opens to write while this exists.
 #[derive(Default)]
 pub struct Seen {
@@ -29,11 +32,11 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Looks at the data directory `dir`, and changes nothing.
+    /// Looks at the data directory `dir`, and changes nothing; `reach` is how far a bus has read the journal.
     ///
     /// # Errors
     /// When another process has it open, or anything that a server needs to start is damaged or missing.
-    pub fn at(dir: &Path) -> Result<Seen, OpenError> {
+    pub fn at(dir: &Path, reach: BusReach) -> Result<Seen, OpenError> {
         if !dir.is_dir() {
             return Ok(Seen::default());
         }
@@ -45,13 +48,26 @@ impl Seen {
         look_to_write(Part::Index, dir, false)?;
         let bus = look_to_write(Part::Bus, dir, false)?;
         journal.check_parts(dir, bus.is_some())?;
-        let rows = rows_up_to(dir, &journal)?;
-        if let Some(index) = IndexStore::open_to_read(dir)? {
-            index.segments().map_err(fail)?;
-        }
+        let rows = RowStore::open_to_read(dir)?;
+        let head = rows.as_ref().map(RowStore::head).transpose().map_err(fail)?.flatten();
+        // Where answers were given before the sync, a power cut takes events that others have read.
+        let may_be_ahead = journal.is_unsynced || head.as_ref().is_some_and(|head| head.ever_unsynced);
+        let check_reach = |part, reach| match may_be_ahead {
+            true => Ok(()),
+            false => journal.check_reach(dir, part, reach),
+        };
         if let Some(depot) = BusStore::open_before_writing(dir)? {
             depot.check_rooms(&[Table::Router, Table::Lanes, Table::Queues]).map_err(fail)?;
+            check_reach(Part::Bus, reach(&depot).map_err(fail)?)?;
         }
+        if let Some(head) = &head {
+            check_reach(Part::Snapshot, Position(head.position))?;
+        }
+        if let Some(index) = IndexStore::open_to_read(dir)? {
+            let segments = index.segments().map_err(fail)?;
+            check_reach(Part::Index, segments.last().map_or(Position(1), |(_, end)| *end))?;
+        }
+        let rows = rows_up_to(dir, &journal, rows)?;
         let from = rows.as_ref().map(RowStore::head).transpose().map_err(fail)?.flatten();
         if journal.first > Position(1) && from.is_none() {
             let what = format!(
@@ -79,8 +95,8 @@ fn check_tail(tables: &Store, from: Position) -> Result<(), ReadError> {
 }
 
 /// The snapshot, unless there is none, or it is ahead of the journal and can be made again.
-fn rows_up_to(dir: &Path, journal: &Journal) -> Result<Option<RowStore>, OpenError> {
-    let Some(rows) = RowStore::open_to_read(dir)? else { return Ok(None) };
+fn rows_up_to(dir: &Path, journal: &Journal, rows: Option<RowStore>) -> Result<Option<RowStore>, OpenError> {
+    let Some(rows) = rows else { return Ok(None) };
     let head = rows.head().map_err(|error| OpenError::reading(Directory(dir), &error, ""))?;
     match head {
         Some(head) if head.position > journal.end.0 && journal.first > Position(1) => {

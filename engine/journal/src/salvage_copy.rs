@@ -14,7 +14,7 @@ use crate::database::open::Database;
 use crate::database::records::cut_endless;
 use crate::error::OpenError;
 use crate::snapshot_store::RowStore;
-use crate::store::acknowledged::{BUS_NOTE, JOURNAL_NOTE, Noted};
+use crate::store::acknowledged::{BUS_NOTE, JOURNAL_NOTE, Note, Noted};
 use repair::{repaired, tables};
 use rocksdb::DB;
 use std::fmt::Display;
@@ -213,6 +213,17 @@ impl SalvageCopy {
     fn misses_tables_of_bus(&self, depot: &BusStore) -> bool {
         let there = tables(&self.dir.join(BUS)).unwrap_or_default().len();
         depot.last_change() < Noted::read(&self.dir, BUS_NOTE).number() && depot.tables() < there
+    }
+
+    /// Moves the bus of the copy to the new directory, with a note of how far it reaches.
+    pub fn hand_over_bus(&self, depot: BusStore, to: &Path) -> Result<(), OpenError> {
+        depot.sync().map_err(OpenError::Io)?;
+        let last_change = depot.last_change();
+        depot.close();
+        drop(depot);
+        let noted = Note::open(to, BUS_NOTE, &Noted::Unproven(last_change));
+        noted.map_err(|error| OpenError::Io(format!("{}: {error}", to.join(BUS_NOTE).display())))?;
+        self.hand_over(BUS, to)
     }
 
     /// Moves a folder of the copy to the new directory.

@@ -18,7 +18,7 @@ use crate::error::{Directory, OpenError, ReadError};
 use crate::files::{self, PRIVATE_FILE, PRIVATE_FOLDER};
 use crate::location::check_place;
 use crate::options::Durability;
-use crate::store::acknowledged::{BUS_NOTE, JOURNAL_NOTE, Note, Noted, damaged};
+use crate::store::acknowledged::{BUS_NOTE, IS_MISSING, JOURNAL_NOTE, Note, Noted, damaged};
 use crate::store::chain::StoredBlock;
 use fakemon_fbs::Malformed;
 use fakemon_fbs::journal::BlockReader;
@@ -48,6 +48,10 @@ const KEPT_FROM: &[u8] = b"kept from";
 const HAS_NOTE: &[u8] = b"has a note";
 /// And that a bus was opened beside the journal: one that is not there is missing.
 const HAS_BUS: &[u8] = b"has a bus";
+/// And that the note of the bus is on the disk.
+const HAS_BUS_NOTE: &[u8] = b"has a note of the bus";
+/// And that it was opened without syncs: a power cut may have taken what other databases have.
+const UNSYNCED: &[u8] = b"unsynced";
 /// Where all of them are.
 const NOTES: &str = "default";
 /// Longer than a file system takes for one moment.
@@ -153,7 +157,7 @@ impl Store {
         let db = db.map_err(|error| Part::Journal.not_opened(dir, error.as_ref()))?;
         let db = Database::to_write(db, Part::Journal, dir)?;
         let mut store = Store {
-            told: proven(&db, told).map_err(|error| OpenError::reading(Directory(dir), &error, ""))?,
+            told: proven(&db, told, dir).map_err(|error| OpenError::reading(Directory(dir), &error, ""))?,
             db,
             note: None,
             held: Some(held),
@@ -173,7 +177,7 @@ impl Store {
         let (db, looked) = open_to_read(Part::Journal, dir, holds_acknowledged(&told), &database_options(), families)
             .map_err(|error| Part::Journal.not_opened(dir, error.as_ref()))?;
         let db = Database::to_read(db);
-        let told = proven(&db, told).map_err(|error| OpenError::reading(Directory(dir), &error, ""))?;
+        let told = proven(&db, told, dir).map_err(|error| OpenError::reading(Directory(dir), &error, ""))?;
         let stopped = looked.and_then(|looked| looked.logs.stopped);
         Ok(Store { db, note: None, told, held: None, stopped, read: Some((journal, written_at)) })
     }
@@ -185,9 +189,6 @@ impl Store {
             return Ok(()); // who opened it checks, and closes it again
         }
         let has_note = self.has(HAS_NOTE)?;
-        if has_note && self.told == Noted::Nothing {
-            tracing::warn!("{}: the file {JOURNAL_NOTE} was lost, and is made again", dir.display());
-        }
         self.note = Some(Note::open(dir, JOURNAL_NOTE, &self.told).map_err(unwritten)?);
         files::sync_folder(dir).map_err(unwritten)?;
         if !has_note {
@@ -232,7 +233,7 @@ impl Store {
 
     /// What is left of a damaged journal; `dir` holds the note of acknowledged events.
     pub(super) fn of_wreck(db: DB, dir: &Path) -> Store {
-        let told = proven(&db, Noted::read(dir, JOURNAL_NOTE)).unwrap_or(Noted::Nothing);
+        let told = proven(&db, Noted::read(dir, JOURNAL_NOTE), dir).unwrap_or(Noted::Nothing);
         Store { told, ..Store::of_tables(db) }
     }
 
@@ -257,19 +258,46 @@ impl Store {
         Ok(iterator.status()?)
     }
 
-    /// Notes that there is a bus beside the journal.
+    /// Notes that there is a bus beside the journal, with a note of its own.
     pub fn note_bus(&self) -> Result<(), ReadError> {
-        if !self.has(HAS_BUS)? {
-            self.db.put(HAS_BUS, [])?;
+        self.note_beside(HAS_BUS).and_then(|()| self.note_beside(HAS_BUS_NOTE))
+    }
+
+    /// Notes that events are not synced: after a power cut other databases may be ahead of the journal.
+    pub fn note_unsynced(&self) -> Result<(), ReadError> {
+        self.note_beside(UNSYNCED)
+    }
+
+    fn note_beside(&self, key: &[u8]) -> Result<(), ReadError> {
+        if !self.has(key)? {
+            self.db.put(key, [])?;
             self.db.flush_wal(true)?;
         }
         Ok(())
     }
 
+    /// Whether it was opened without syncs once.
+    pub fn is_unsynced(&self) -> Result<bool, ReadError> {
+        self.has(UNSYNCED)
+    }
+
+    /// Whether a server had it open, beside a bus.
+    pub fn had_bus(&self) -> Result<bool, ReadError> {
+        self.has(HAS_BUS)
+    }
+
     /// Fails if there is no bus beside the journal, and it says that there was one.
     pub fn check_no_bus(&self) -> Result<(), ReadError> {
-        match self.has(HAS_BUS)? {
+        match self.had_bus()? {
             true => Err(ReadError::Failed(look::BUS_IS_MISSING.into())),
+            false => Ok(()),
+        }
+    }
+
+    /// Fails if the note of the bus is not there, and the journal says that it was made.
+    pub fn check_bus_note(&self, dir: &Path) -> Result<(), ReadError> {
+        match self.has(HAS_BUS_NOTE)? && Noted::read(dir, BUS_NOTE) == Noted::Nothing {
+            true => Err(ReadError::Failed(damaged(BUS_NOTE, IS_MISSING))),
             false => Ok(()),
         }
     }
@@ -321,6 +349,11 @@ impl Store {
             true => Ok(()),
             false => Err(ReadError::corrupt(end, self.lacks_acknowledged())),
         }
+    }
+
+    /// What is wrong with the journal if another database was made from events before `reach`, and it ends earlier.
+    pub fn lacks_what_was_read(&self, part: Part, end: Position, reach: Position) -> String {
+        format!("{}: restore a copy", look::lacks_what_was_read(part, end, reach))
     }
 
     /// What is wrong with a journal that ends before what was acknowledged, and what to do.
@@ -557,12 +590,15 @@ fn holds_acknowledged(told: &Noted) -> bool {
     told.position() > Position(1)
 }
 
-/// What a note says, once the journal is open: one that was made with a checksum still has it.
-fn proven(db: &DB, told: Noted) -> Result<Noted, ReadError> {
-    match told {
-        Noted::Unproven(_) if db.get_pinned(HAS_NOTE)?.is_some() => Ok(Noted::Damaged("its end is missing".into())),
-        told => Ok(told),
-    }
+/// What a note says, once the journal is open: one that was made with a checksum is there, and still has it.
+fn proven(db: &DB, told: Noted, dir: &Path) -> Result<Noted, ReadError> {
+    let why = match told {
+        Noted::Unproven(_) => "its end is missing",
+        // A writer may just have made it, and the journal; how far that reaches was not known before.
+        Noted::Nothing if Noted::read(dir, JOURNAL_NOTE) == Noted::Nothing => IS_MISSING,
+        told => return Ok(told),
+    };
+    Ok(if db.get_pinned(HAS_NOTE)?.is_some() { Noted::Damaged(why.into()) } else { told })
 }
 
 /// A data directory that no other process opens to write while this exists. Each database has a lock of its own,

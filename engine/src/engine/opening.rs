@@ -10,6 +10,7 @@ use fakemon_capture::recovery::{FromRows, Recovered};
 use fakemon_capture::shared::Shared;
 use fakemon_delivery::local::LocalTarget;
 use fakemon_delivery::notices::Notices;
+use fakemon_delivery::reset::cut_back::reach;
 use fakemon_delivery::{Dispatcher, Events, Journal, Known, Replayer, Router};
 use fakemon_journal::checkpoint::{Checkpointer, Standing};
 use fakemon_journal::follower::{BUS, Follower, PIPES, SNAPSHOT, WORLD};
@@ -37,7 +38,7 @@ impl Engine {
         options.check_descriptors(descriptors_max())?;
         let started = Instant::now();
         let fail = |error: ReadError| OpenError::reading(Directory(dir), &error, remedy(&error));
-        let mut seen = Seen::at(dir)?;
+        let mut seen = Seen::at(dir, reach)?;
         let from_rows = FromRows::read(seen.rows.take().as_ref(), options.cores).map_err(fail)?;
         let store = Arc::new(seen.open_store(dir)?); // nothing was written before
         let end = store.end_position().map_err(fail)?;
@@ -51,6 +52,9 @@ impl Engine {
         let segment = options.index.then(|| Segment::after(&index)).transpose().map_err(fail)?;
         let depot = Arc::new(BusStore::open_seen(dir)?);
         store.note_bus().map_err(fail)?;
+        if options.durability == Durability::Unsynced {
+            store.note_unsynced().map_err(fail)?;
+        }
         let known = Known::read(&depot, first, recovered.link.next).map_err(fail)?;
         let resources = Resources::new(known.followed_to_the_end(&store).map_err(fail)?);
         let (position, tail) = (recovered.link.next, recovered.tail_events);

@@ -171,7 +171,7 @@ pub(super) fn read_keys(first: EventKey, value: &[u8]) -> Option<Vec<EventKey>> 
 /// The state of a lane in the depot.
 #[derive(Default)]
 pub struct StoredLane {
-    pub(super) cursor: Option<EventKey>,
+    pub(crate) cursor: Option<EventKey>,
     pub(super) attempts: u32,
     pub(super) first_attempt_at: Timestamp,
     pub(super) chunks: VecDeque<Chunk>,

@@ -3,7 +3,7 @@
 //! resources, as the bus last knew them. New events get the positions of the lost ones again.
 
 use crate::router::router_state;
-use crate::{lane, replay};
+use crate::{Known, lane, replay};
 use fakemon_fbs::journal::Changed;
 use fakemon_journal::{Batch, BusStore, ReadError};
 use fakemon_model::ids::{Position, Timestamp};
@@ -40,6 +40,18 @@ impl CutBack {
         let lost = (waiting > 0).then(|| format!("lost: {waiting} events that waited for a target"));
         stood.into_iter().chain(taken).chain(lost).collect()
     }
+}
+
+/// One past the last event that the router has read, or a target was given: none of them may be missing in the journal.
+///
+/// # Errors
+/// When the bus cannot be read.
+pub fn reach(depot: &BusStore) -> Result<Position, ReadError> {
+    let mut reach = Known::read(depot, Position(1), Position(u64::MAX))?.next;
+    for (_, lane) in lane::read_all(depot)? {
+        reach = reach.max(lane.cursor.map_or(reach, |cursor| Position(cursor.position().0 + 1)));
+    }
+    Ok(reach)
 }
 
 /// Adds to a batch what makes the bus fit a journal that has the events from `first` to before `end` only; the last

@@ -4,7 +4,7 @@
 use super::choice::Run;
 use fakemon_capture::options::OpenError;
 use fakemon_delivery::Known;
-use fakemon_delivery::reset::cut_back::{cut_back, restate_resources};
+use fakemon_delivery::reset::cut_back::{cut_back, reach, restate_resources};
 use fakemon_fbs::journal::Changed;
 use fakemon_journal::{Batch, BusStore, ReadError, SalvageCopy};
 use fakemon_model::ids::{Position, Timestamp};
@@ -20,6 +20,8 @@ pub(super) struct Bus {
     depot: Option<BusStore>,
     /// How far it has read the journal.
     pub(super) next: Option<Position>,
+    /// One past the last event that it, or a target of it, has read.
+    pub(super) reach: Position,
     is_there: bool,
     is_repaired: bool,
 }
@@ -39,10 +41,11 @@ impl Bus {
     /// Opens it in the copy; `notes` get what was done for it.
     pub(super) fn open(wreck: &SalvageCopy, is_whole: bool, notes: &mut Vec<String>) -> Result<Bus, OpenError> {
         let is_there = wreck.has_bus();
-        let unreadable = || Bus { depot: None, next: None, is_there, is_repaired: false };
+        let unreadable = || Bus { depot: None, next: None, reach: Position(0), is_there, is_repaired: false };
         let Some((depot, repaired)) = wreck.depot()? else { return Ok(unreadable()) };
         let Ok(known) = Known::read(&depot, Position(1), Position(u64::MAX)) else { return Ok(unreadable()) };
         let is_repaired = repaired.is_some();
+        let reach = reach(&depot).unwrap_or(known.next);
         match repaired {
             Some(what) => notes.push(format!(
                 "{what}: queues, log groups, secrets and cursors of deliveries are there as far as they can be read; \
@@ -55,7 +58,7 @@ impl Bus {
             ),
             None => {}
         }
-        Ok(Bus { depot: Some(depot), next: Some(known.next), is_there, is_repaired })
+        Ok(Bus { depot: Some(depot), next: Some(known.next), reach, is_there, is_repaired })
     }
 
     /// The position before which it needs all changes of resources, if tables of it may be lost.
@@ -83,9 +86,7 @@ impl Bus {
                 return Ok(());
             }
         }
-        depot.close();
-        drop(depot);
-        wreck.hand_over("bus", to)
+        wreck.hand_over_bus(depot, to)
     }
 }
 

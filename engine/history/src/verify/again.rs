@@ -7,11 +7,21 @@ use fakemon_capture::player::IdRanges;
 use fakemon_capture::population::{Change, Fakemon, Fate, Population};
 use fakemon_fbs::journal::{BlockReader, Event};
 use fakemon_fbs::snapshot::Caught;
-use fakemon_journal::Store;
+use fakemon_journal::{ReadError, Store};
 use fakemon_model::event::{DecidedAttempt, Outcome};
 use fakemon_model::ids::{FakemonId, PlayerId, Position, mix};
 use hashbrown::HashMap;
 use std::ops::ControlFlow;
+
+/// What is wrong with collections that the journal can no longer prove: that they cannot be read.
+pub(super) fn unreadable_collections(store: &Store) -> Option<Finding> {
+    let read = store.collections(&mut |_, _, _| {});
+    read.err().map(|error| unreadable(&error))
+}
+
+fn unreadable(error: &ReadError) -> Finding {
+    Finding::new(Cause::Collections, Position(0), format!("collections: {error}"))
+}
 
 /// The state of the world, rebuilt from the journal.
 #[derive(Default)]
@@ -71,7 +81,7 @@ impl Again {
         let mut kept = Captures::default();
         let read = store.collections(&mut |player, position, caught| kept.add(player, position, caught.fakemon_id()));
         match read {
-            Err(error) => Some(Finding::new(Cause::Collections, Position(0), format!("collections: {error}"))),
+            Err(error) => Some(unreadable(&error)),
             Ok(()) if kept == self.captures => None,
             Ok(()) => Some(self.wrong_collections(store, kept)),
         }

@@ -1,6 +1,6 @@
 //! Reads a journal piece by piece, and notes what is proven and what is wrong.
 
-use super::again::Again;
+use super::again::{self, Again};
 use super::{Cause, Examination, FINDINGS_MAX, Finding, Proof, Segment};
 use fakemon_capture::decision::record;
 use fakemon_capture::population::StateHash;
@@ -195,11 +195,12 @@ impl Examiner {
         }
         if store.told() > end {
             let what = format!("{}, or give `--salvage NEW_DIR`", store.lacks_acknowledged());
-            let finding = Finding::new(Cause::Acknowledged, end, what);
-            let (expected, found) = (Some(store.told().to_string()), Some(end.to_string()));
-            self.note(Finding { expected, found, ..finding });
+            self.note(Finding::lacking(end, store.told(), what));
         }
-        let wrong = self.again.as_ref().and_then(|again| again.check_collections(store));
+        let wrong = match &self.again {
+            Some(again) => again.check_collections(store),
+            None => again::unreadable_collections(store),
+        };
         if let Some(finding) = wrong {
             self.note(finding);
         }

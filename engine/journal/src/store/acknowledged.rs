@@ -13,9 +13,12 @@
 //! without one of their own. They survive a kill; a power cut may leave an older number, which asks for less. The
 //! first number is not read again, so an older version that wrote only that one does no harm.
 //!
+//! The journal says that both were made, and `bus/manifest.noted` says it of the one of the bus, so a note that is
+//! missing is damage as well; `fakemon verify --salvage` makes a directory that begins with new ones.
+//!
 //! What is not found: damage behind the note (which was not acknowledged, unless a power cut took the last number); a
-//! note that was deleted, which is how to go on without it; a directory that was replaced by an older copy of itself;
-//! damage in the bus of a directory that no version with notes has opened yet.
+//! directory that was replaced by an older copy of itself; damage in the bus of a directory that no version with notes
+//! has opened yet.
 
 use crate::files::{self, SHARED_FILE};
 use fakemon_model::ids::Position;
@@ -127,11 +130,14 @@ impl Note {
     }
 }
 
+/// Why a note is damaged that is not there, and was made.
+pub(crate) const IS_MISSING: &str = "it is missing";
+
 /// What a damaged note means, and what to do.
 pub(crate) fn damaged(name: &str, why: &str) -> String {
     format!(
-        "the file `{name}` is damaged ({why}), so nothing says how far this must reach: restore it, or delete it once it \
-         is certain that nothing else is damaged; it is made again"
+        "the file `{name}` is damaged ({why}), so nothing says how far this must reach: restore it, or a copy, or let \
+         `fakemon verify --salvage NEW_DIR` make a directory of what is here"
     )
 }
 

@@ -1,11 +1,11 @@
 //! The journal as its files say, before it is opened to write: what its tables and its log hold, and whether that is
 //! all that was acknowledged.
 
-use super::{HAS_BUS, HAS_NOTE, JOURNAL, KEPT_FROM, Store, holds_acknowledged, number};
+use super::{HAS_BUS, HAS_BUS_NOTE, HAS_NOTE, JOURNAL, KEPT_FROM, Store, UNSYNCED, holds_acknowledged, number};
 use crate::database::manifest::{CURRENT, Manifest};
 use crate::database::{self, Looked, Part, open_tables_to_read};
 use crate::error::{Directory, OpenError, ReadError};
-use crate::store::acknowledged::{JOURNAL_NOTE, Noted, damaged};
+use crate::store::acknowledged::{BUS_NOTE, IS_MISSING, JOURNAL_NOTE, Noted, damaged};
 use crate::store::chain::StoredBlock;
 use fakemon_model::ids::Position;
 use std::path::Path;
@@ -20,8 +20,11 @@ pub(crate) struct Journal {
     pub(crate) tables: Option<Store>,
     /// It holds something, and no version that notes manifests opened it.
     pub(crate) is_unproven: bool,
+    /// It was once opened without syncs: after a power cut it can end before what was made from it.
+    pub(crate) is_unsynced: bool,
     is_made: bool,
     has_bus: bool,
+    has_bus_note: bool,
 }
 
 /// What the log of the journal sets.
@@ -35,6 +38,8 @@ struct Tail {
     kept_from: Option<u64>,
     has_note: bool,
     has_bus: bool,
+    has_bus_note: bool,
+    is_unsynced: bool,
 }
 
 impl Tail {
@@ -51,6 +56,8 @@ impl Tail {
             "default" => {
                 self.has_note |= key == HAS_NOTE;
                 self.has_bus |= key == HAS_BUS;
+                self.has_bus_note |= key == HAS_BUS_NOTE;
+                self.is_unsynced |= key == UNSYNCED;
             }
             _ => {}
         }
@@ -85,6 +92,8 @@ pub(crate) fn look(dir: &Path) -> Result<Journal, OpenError> {
         (first, end) = (tables.first_position().map_err(fail)?, tables.end_position().map_err(fail)?);
         tail.has_note |= tables.has(HAS_NOTE).map_err(fail)?;
         tail.has_bus |= tables.has(HAS_BUS).map_err(fail)?;
+        tail.has_bus_note |= tables.has(HAS_BUS_NOTE).map_err(fail)?;
+        tail.is_unsynced |= tables.is_unsynced().map_err(fail)?;
     }
     if let (Some(begins), true) = (tail.first, first.is_some())
         && begins > end.0
@@ -98,6 +107,7 @@ pub(crate) fn look(dir: &Path) -> Result<Journal, OpenError> {
     match told {
         Noted::Damaged(why) => return Err(says_nothing(dir, end, &why)),
         Noted::Unproven(_) if tail.has_note => return Err(says_nothing(dir, end, "its end is missing")),
+        Noted::Nothing if tail.has_note => return Err(says_nothing(dir, end, IS_MISSING)),
         _ => {}
     }
     let told = told.position();
@@ -107,7 +117,8 @@ pub(crate) fn look(dir: &Path) -> Result<Journal, OpenError> {
         return Err(refused(dir, end, &what));
     }
     let is_unproven = end > Position(1) && looked.as_ref().is_some_and(|looked| !looked.manifest.has_note);
-    Ok(Journal { first, end, tables, is_unproven, is_made: looked.is_some(), has_bus: tail.has_bus })
+    let Tail { has_bus, has_bus_note, is_unsynced, .. } = tail;
+    Ok(Journal { first, end, tables, is_unproven, is_unsynced, is_made: looked.is_some(), has_bus, has_bus_note })
 }
 
 fn tables(dir: &Path, manifest: &Manifest) -> Result<Store, OpenError> {
@@ -134,6 +145,18 @@ impl Journal {
         }
         match self.has_bus && !has_bus {
             true => Err(missing(dir, BUS_IS_MISSING)),
+            false if self.has_bus_note && Noted::read(dir, BUS_NOTE) == Noted::Nothing => {
+                Err(missing(dir, &damaged(BUS_NOTE, IS_MISSING)))
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// Fails if another database has read events that the journal does not hold: they were durable, so they are lost.
+    /// That is no damage where answers were given before the sync, and a power cut came.
+    pub(crate) fn check_reach(&self, dir: &Path, part: Part, reach: Position) -> Result<(), OpenError> {
+        match reach > self.end {
+            true => Err(refused(dir, self.end, &lacks_what_was_read(part, self.end, reach))),
             false => Ok(()),
         }
     }
@@ -142,6 +165,11 @@ impl Journal {
 /// What is wrong when a journal says that there is a bus, and there is none.
 pub(crate) const BUS_IS_MISSING: &str = "the bus is missing, with its queues, log groups, secrets and cursors of \
      deliveries: restore the folder `bus` from a copy, or let `fakemon verify --salvage NEW_DIR` make a directory without";
+
+/// What is wrong with a journal that ends before what was made from it.
+pub(crate) fn lacks_what_was_read(part: Part, end: Position, reach: Position) -> String {
+    format!("it ends at position {end}, but the {} was made from everything before position {reach}", part.name())
+}
 
 fn missing(dir: &Path, what: &str) -> OpenError {
     OpenError::Damaged { position: None, message: format!("{}: {what}", Directory(dir)) }
