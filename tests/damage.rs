@@ -224,7 +224,7 @@ fn a_journal_that_ends_before_what_others_read_of_it_is_refused() {
     assert!(Server::start(whole.path(), &[]).stop().success());
     let server = Server::start(whole.path(), &[]);
     let detail = json!({ "species": "sparkit", "lat": SOL.0, "lon": SOL.1, "catch_rate": 1 });
-    (0..20).for_each(|_| drop(server.try_spawn(&detail).unwrap()));
+    (0..20).for_each(|_| assert!(server.try_spawn(&detail).is_some()));
     std::thread::sleep(std::time::Duration::from_millis(1_500)); // the router stores where it stands
     server.kill();
     let (before, after) = without_newest_events(whole.path(), &note);
@@ -242,7 +242,7 @@ fn a_journal_that_ends_before_what_others_read_of_it_is_refused() {
     for durability in ["synced", "unsynced"] {
         let data = fresh_data();
         let server = Server::start(data.path(), &["--durability", durability]);
-        (0..20).for_each(|_| drop(server.try_spawn(&detail).unwrap()));
+        (0..20).for_each(|_| assert!(server.try_spawn(&detail).is_some()));
         assert!(server.stop().success());
         fs::remove_dir_all(data.path().join("index")).unwrap();
         let first = fresh_data();
@@ -252,7 +252,7 @@ fn a_journal_that_ends_before_what_others_read_of_it_is_refused() {
         fs::remove_dir_all(data.path().join("journal")).unwrap();
         fs::create_dir(data.path().join("journal")).unwrap();
         copy_dir(&first.path().join("journal"), &data.path().join("journal"));
-        NOTES[..1].iter().for_each(|name| drop(fs::copy(first.path().join(name), data.path().join(name)).unwrap()));
+        fs::copy(first.path().join(NOTES[0]), data.path().join(NOTES[0])).unwrap();
         match durability {
             "synced" => is_refused_and_unchanged("synced", data.path(), &["the journal is damaged", "--salvage"]),
             _ => {
@@ -272,7 +272,7 @@ fn a_bus_whose_note_is_missing_is_refused() {
         copy_dir(whole.path(), copy.path());
         fs::remove_file(largest_log(copy.path())).unwrap();
         gone.iter().for_each(|name| fs::remove_file(copy.path().join(name)).unwrap());
-        is_refused_and_unchanged(gone[0], copy.path(), &["`acknowledged.bus` is damaged", "missing", "--salvage"]);
+        is_refused_and_unchanged(gone[0], copy.path(), &["bus", "missing", "--salvage"]);
     }
 }
 
@@ -418,9 +418,9 @@ const CHANGES: &[Change<'static>] = &[
     Change { file: "bus/CURRENT", how: "gone", words: &["the bus is damaged", "CURRENT"] },
     Change { file: "index/IDENTITY", how: "folder", words: &["the index is damaged", "`IDENTITY` is no file"] },
     Change { file: "bus/manifest.noted", how: "bit", words: &["manifest.noted", "delete it"] },
-    Change { file: "acknowledged", how: "bit", words: &["`acknowledged` is damaged", "delete it"] },
-    Change { file: "acknowledged", how: "cut", words: &["`acknowledged` is damaged", "delete it"] },
-    Change { file: "acknowledged.bus", how: "bit", words: &["`acknowledged.bus` is damaged", "delete it"] },
+    Change { file: "acknowledged", how: "bit", words: &["`acknowledged` is damaged", "--salvage"] },
+    Change { file: "acknowledged", how: "cut", words: &["`acknowledged` is damaged", "--salvage"] },
+    Change { file: "acknowledged.bus", how: "bit", words: &["`acknowledged.bus` is damaged", "--salvage"] },
     Change { file: "FAKEMON", how: "bit", words: &["FAKEMON", "delete the file"] },
     Change { file: "journal", how: "gone", words: &["damaged", "journal"] },
     Change { file: "journal & acknowledged", how: "gone", words: &["journal", "restore a copy"] },
@@ -632,6 +632,31 @@ fn what_is_made_from_the_journal_is_told_as_that() {
             assert!(is_served_or_refused(&what, copy.path(), &racer), "{what}");
             assert_eq!(said_of(copy.path()).0, Some(0), "{what}");
         }
+    }
+}
+
+#[test]
+fn a_folder_that_is_gone_is_not_made_by_a_reader_and_an_index_that_lost_its_files_is_told() {
+    let whole = fresh_data();
+    with_messages(whole.path());
+    for (gone, words) in [
+        (&["journal"][..], &["the journal is damaged"][..]),
+        (&["index/CURRENT", "index/000004.log"], &["the index is damaged", "`fakemon index`"]),
+    ] {
+        let copy = fresh_data();
+        copy_dir(whole.path(), copy.path());
+        for name in gone.iter().map(|name| copy.path().join(name)) {
+            if name.is_dir() { fs::remove_dir_all(name).unwrap() } else { fs::remove_file(name).unwrap() }
+        }
+        for command in ["verify", "info", "log"] {
+            let before = contents(copy.path());
+            fakemon(&[command, "--data", copy.path().to_str().unwrap()]);
+            assert!(contents(copy.path()) == before && gone.iter().all(|name| !copy.path().join(name).exists()));
+        }
+        let path = copy.path().to_str().unwrap();
+        let (code, line) = refusal(&["verify", "--data", path]);
+        assert!(code == 1 && words.iter().all(|word| line.contains(word)), "{line}");
+        refusal(&[&["serve", "--data", path], &SERVE[..]].concat());
     }
 }
 

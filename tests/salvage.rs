@@ -319,6 +319,102 @@ fn a_manifest_that_is_gone_hides_no_table_and_a_table_that_is_damaged_no_other()
     }
 }
 
+/// The bytes at which records of a manifest end.
+fn cuts_of(manifest: &Path) -> Vec<usize> {
+    let (bytes, mut at, mut ends) = (fs::read(manifest).unwrap(), 0, Vec::new());
+    while at + 7 < bytes.len() && bytes[at + 6] != 0 {
+        at += 7 + usize::from(u16::from_le_bytes([bytes[at + 4], bytes[at + 5]]));
+        ends.push(at);
+    }
+    ends
+}
+
+#[test]
+fn a_manifest_of_the_bus_that_is_cut_hides_nothing() {
+    let (whole, dir) = (fresh_data(), fresh_data());
+    with_everything(whole.path(), 20);
+    let current = fs::read_to_string(whole.path().join("bus/CURRENT")).unwrap();
+    let manifest = Path::new("bus").join(current.trim());
+    let ends = cuts_of(&whole.path().join(&manifest));
+    assert!(ends.len() > 8, "{ends:?}");
+    for end in &ends[..ends.len() - 1] {
+        for (cut, is_noted) in [(*end, true), (end + 1, true), (*end, false)] {
+            let name = format!("{cut}-{is_noted}");
+            let (new, report) = damaged(whole.path(), dir.path(), &name, |copy| {
+                let bytes = fs::read(copy.join(&manifest)).unwrap();
+                fs::write(copy.join(&manifest), &bytes[..cut]).unwrap();
+                if !is_noted {
+                    fs::remove_file(copy.join("bus/manifest.noted")).unwrap();
+                    fs::write(copy.join("journal/CURRENT"), "so that there is something to do").unwrap();
+                }
+            });
+            let server = Server::start(&new, &[]);
+            assert_eq!(waiting(&server, "sent"), 45, "{name}: {report}");
+            assert!(server.stop().success());
+        }
+    }
+}
+
+/// A directory whose journal no longer begins at 1, after a clean stop.
+fn with_retention(data: &Path) {
+    let config = data.parent().unwrap().join("fakemon.toml");
+    fs::write(&config, "[journal]\nkeep_age = \"1ms\"\nsnapshot_every = \"50ms\"\n").unwrap();
+    let server = Server::start(data, &["--config", path(&config)]);
+    let spawned = server.spawn(json!({ "species": "sparkit", "lat": SOL.0, "lon": SOL.1, "catch_rate": 1 })).0;
+    let mut ana = Player::connect(server.play, "ana").unwrap();
+    assert_eq!(ana.throw(1, spawned.parse().unwrap()).unwrap()["outcome"], "captured");
+    for attempt in 2.. {
+        ana.throw(attempt, 1).unwrap();
+        if attempt % 100 == 0 {
+            let info: Value = serde_json::from_str(&answer(&["info", "--json", "--data", path(data)])).unwrap();
+            if position(&info, "first_position") > 20 {
+                break;
+            }
+        }
+    }
+    assert!(server.stop().success());
+}
+
+#[test]
+fn a_snapshot_that_alone_says_what_came_before_is_kept_or_nothing_serves_without_it() {
+    let (whole, dir) = (fresh_data(), fresh_data());
+    let whole = whole.path().join("data");
+    with_retention(&whole);
+    type Damage = fn(&Path);
+    let damages: [(&str, Damage); 2] = [
+        ("no CURRENT", |copy| fs::remove_file(copy.join("snapshot/CURRENT")).unwrap()),
+        ("no snapshot", |copy| fs::remove_dir_all(copy.join("snapshot")).unwrap()),
+    ];
+    for (how, damage) in damages {
+        let (new, report) = damaged(&whole, dir.path(), &how.replace(' ', "-"), |copy| {
+            damage(copy);
+            let verified = fakemon(&["verify", "--data", path(copy)]);
+            assert_eq!(verified.status.code(), Some(1), "{how}: a server refuses it, so verify does");
+        });
+        match how {
+            "no CURRENT" => {
+                assert!(report["kept"] == "everything" && report["servable"] == true, "{report}");
+                let server = Server::start(&new, &[]);
+                let mut ana = Player::connect(server.play, "ana").unwrap();
+                assert_eq!(ana.throw(1, 1).unwrap()["outcome"], "captured", "the answer is given again");
+                assert!(server.stop().success());
+            }
+            _ => assert!(report["kept"] == "history" && report["servable"] == false, "{report}"),
+        }
+        answer(&["verify", "--data", path(&new)]);
+    }
+    // Collections that no event proves any more are read all the same.
+    let copy = dir.path().join("collections");
+    fs::create_dir(&copy).unwrap();
+    copy_dir(&whole, &copy);
+    let is_of = |path: &PathBuf| fs::read(path).unwrap().windows(15).any(|bytes| bytes == b"namecollections");
+    let table = tables(&copy.join("journal")).into_iter().find(is_of).expect("captures were flushed");
+    flip(&table, 10);
+    let verified = fakemon(&["verify", "--data", path(&copy)]);
+    let said = String::from_utf8_lossy(&verified.stderr).into_owned();
+    assert!(verified.status.code() == Some(1) && said.contains("collections"), "{said}");
+}
+
 #[test]
 fn small_files_are_no_obstacle_and_no_note_of_a_manifest_is_copied() {
     let (whole, dir) = (fresh_data(), fresh_data());

@@ -182,18 +182,11 @@ fn take_out(
     notes.extend(repaired);
     let mut examination = verify::run(&store, false, &mut |_, _| {});
     let runs = runs(&examination);
-    let rows = wreck.rows();
+    let (rows, repaired) = wreck.rows();
+    notes.extend(repaired);
     let bus_is_whole = !parts.iter().any(|finding| finding.cause == Cause::Part(Part::Bus.name()));
     let bus = Bus::open(wreck, bus_is_whole, &mut notes)?;
-    let head = rows.as_ref().and_then(|rows| rows.head().ok().flatten());
-    // Who read an event proves that it was there, whatever is left of the note.
-    let told = store.told().max(bus.reach).max(head.map_or(Position(0), |head| Position(head.position)));
-    let is_short = told > runs.last().map_or(told, |run| run.end);
-    let is_told = examination.findings.iter().any(|finding| finding.cause == Cause::Acknowledged);
-    if is_short && !is_told {
-        let end = examination.verified.end_position;
-        examination.findings.push(Finding::lacking(end, told, "others have read events that are not here"));
-    }
+    let told = note_reach(&mut examination, &store, &bus, rows.as_ref());
     let (kept, run) = choose(&examination, &runs, rows.as_ref(), &store, bus.next)?;
     let mending = mend(&store, run, rows.as_ref())?;
     if let Some(examination) = whole.filter(|_| mending.instead.is_empty()) {
@@ -215,12 +208,7 @@ fn take_out(
         notes.push(write_lines(&store, *other, to)?);
     }
     note_losses(&examination, run, told, &mut notes);
-    let mut left = std::mem::replace(&mut examination.findings, found);
-    if examination.findings.iter().any(|finding| finding.cause == Cause::Acknowledged) {
-        left.retain(|finding| finding.cause != Cause::Acknowledged);
-    }
-    examination.findings.extend(left.into_iter().chain(parts));
-    examination.findings.dedup();
+    report_all(&mut examination, found, parts);
     let changed_from = mending.instead.keys().next().copied().into_iter().chain(wrong_state).min();
     let stands = rows
         .as_ref()
@@ -231,12 +219,37 @@ fn take_out(
     match stands {
         true => wreck.hand_over("snapshot", to)?,
         false if kept == Kept::Bus => begin_world(to, run.first)?,
+        false if kept == Kept::History => {
+            notes.push("the snapshot was left behind: nothing says what came before the journal".to_owned());
+        }
         false => notes.push("the snapshot was left behind: it is made again from the journal".to_owned()),
     }
     bus.hand_over(wreck, Fit { run, last_at, told, changes }, to, &mut notes)?;
     settled.complete()?;
     index::build_in(unfinished)?;
     Ok(Salvaged { examination, first: run.first, end: run.end, kept, notes })
+}
+
+/// How far the journal must have reached: who read an event proves that it was there, whatever is left of the note.
+/// That is a finding if it ends before.
+fn note_reach(examination: &mut Examination, store: &Store, bus: &Bus, rows: Option<&RowStore>) -> Position {
+    let head = rows.and_then(|rows| rows.head().ok().flatten()).map_or(Position(0), |head| Position(head.position));
+    let told = store.told().max(bus.reach).max(head);
+    let end = examination.verified.end_position;
+    let is_told = examination.findings.iter().any(|finding| finding.cause == Cause::Acknowledged);
+    if told > end && !examination.segments.is_empty() && !is_told {
+        examination.findings.push(Finding::lacking(end, told, "others have read events that are not here"));
+    }
+    told
+}
+
+/// Puts what was found before a repair before what is still wrong after it, and what is wrong beside the journal last.
+fn report_all(examination: &mut Examination, found: Vec<Finding>, parts: Vec<Finding>) {
+    let is_told = found.iter().any(|finding| finding.cause == Cause::Acknowledged);
+    let left = std::mem::replace(&mut examination.findings, found);
+    let left = left.into_iter().filter(|finding| !is_told || finding.cause != Cause::Acknowledged);
+    examination.findings.extend(left.chain(parts));
+    examination.findings.dedup();
 }
 
 /// All changes of resources in a run before a position.

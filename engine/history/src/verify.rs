@@ -192,7 +192,7 @@ impl Finding {
         }
     }
 
-    /// The journal ends at `end`, and everything before `told` was there.
+    /// The journal ends at `end`, and everything before a later position was there.
     pub(crate) fn lacking(end: Position, told: Position, what: impl Into<String>) -> Finding {
         let (expected, found) = (Some(told.to_string()), Some(end.to_string()));
         Finding { expected, found, ..Finding::new(Cause::Acknowledged, end, what) }

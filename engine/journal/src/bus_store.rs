@@ -9,7 +9,9 @@
 pub(crate) mod shared_sync; // writers that wait at the same time share one sync
 pub(crate) mod memory_tables; // tables in memory, for simulations
 
-use super::database::{Part, holds_nothing, look_beside, look_to_write, open_tables_max, open_to_read, scan_options};
+use super::database::{
+    Part, holds_nothing, is_not_there, look_beside, look_to_write, open_tables_max, open_to_read, scan_options,
+};
 use crate::bus_store::memory_tables::MemoryTables;
 use crate::bus_store::shared_sync::SharedSync;
 use crate::copy::of_database;
@@ -134,7 +136,7 @@ impl BusStore {
     /// exist.
     pub fn open_to_read(dir: &Path) -> Result<Option<BusStore>, OpenError> {
         let noted = noted(dir)?; // first: a writer goes on
-        if holds_nothing(&dir.join("bus")) {
+        if is_not_there(Part::Bus, dir)? {
             return if noted.number() == 0 { Ok(None) } else { Err(fail(dir, &missing(0, noted.number(), None))) };
         }
         let looked = look_beside(Part::Bus, dir, noted.number() > 0).map_err(|error| fail(dir, &error))?;

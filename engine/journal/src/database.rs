@@ -10,7 +10,7 @@ pub(crate) mod logs; // changes that are not in tables yet
 pub(crate) mod open; // an open database, and its folder
 
 use crate::database::logs::{LogsEnd, VisitPut};
-use crate::database::manifest::Manifest;
+use crate::database::manifest::{Manifest, damaged};
 use crate::error::{OpenError, ReadError};
 use crate::files::{self, PRIVATE_FOLDER};
 use fakemon_model::limits::{OPEN_TABLES_MIN, open_tables};
@@ -120,6 +120,9 @@ pub(super) fn open_to_read(
     loop {
         let before = manifest(&path);
         let looked = look_beside(part, dir, acknowledged)?;
+        if looked.is_none() {
+            return Err(damaged(format_args!("{}: there is no database", path.display()))); // RocksDB makes the folder
+        }
         let opened = DB::open_cf_descriptors_read_only(&options, &path, families(Access::Read), false);
         tries += 1;
         if before == manifest(&path) || tries == OPENED_MAX {
@@ -298,7 +301,7 @@ impl Part {
     }
 
     /// The families that this version makes, besides the default one.
-    fn families(self) -> &'static [&'static str] {
+    pub(super) fn families(self) -> &'static [&'static str] {
         match self {
             Part::Journal => &FAMILIES,
             Part::Snapshot => &["fakemon", "players", "answers", "head"],
@@ -387,6 +390,15 @@ pub(super) fn holds_nothing(folder: &Path) -> bool {
         Ok(entries) => !entries.flatten().any(|entry| is_data(&entry.path())),
         Err(error) => error.kind() == std::io::ErrorKind::NotFound,
     }
+}
+
+/// The same, to read it: one that held something, and lost it, is damaged.
+pub(super) fn is_not_there(part: Part, dir: &Path) -> Result<bool, OpenError> {
+    let folder = dir.join(part.name());
+    if !holds_nothing(&folder) {
+        return Ok(false);
+    }
+    Manifest::read(&folder).map(|_| true).map_err(|error| part.not_opened(dir, &error))
 }
 
 /// Whether a kill ended the first opening of a database before all its families were made; it has no table then.

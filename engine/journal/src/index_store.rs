@@ -7,7 +7,7 @@
 //! ```
 
 use super::database::{
-    Part, holds_nothing, look_to_write, look_up_options, make_folder, open_tables_max, open_to_read, scan_options,
+    Part, is_not_there, look_to_write, look_up_options, make_folder, open_tables_max, open_to_read, scan_options,
     table_options,
 };
 use super::store::number;
@@ -61,7 +61,7 @@ impl IndexStore {
 
     /// Opens the index for reading, beside a running server or without one; none if it does not exist.
     pub fn open_to_read(dir: &Path) -> Result<Option<IndexStore>, OpenError> {
-        if holds_nothing(&dir.join("index")) {
+        if is_not_there(Part::Index, dir)? {
             return Ok(None);
         }
         let families = |access| {

@@ -6,14 +6,15 @@ pub(crate) mod damaged; // reads around damage
 mod repair; // a database without a manifest
 mod table; // a table without a database
 
-use super::database::{Access, database_options, families, holds_nothing, salvage_options};
+use super::database::{Access, Part, database_options, families, holds_nothing, salvage_options};
 use super::store::{Store, identify, is_incomplete};
 use crate::bus_store::{self, BusStore};
 use crate::copy::{hold, link_folder};
+use crate::database::manifest::Manifest;
 use crate::database::open::Database;
 use crate::database::records::cut_endless;
 use crate::error::OpenError;
-use crate::snapshot_store::RowStore;
+use crate::snapshot_store::{self, RowStore};
 use crate::store::acknowledged::{BUS_NOTE, JOURNAL_NOTE, Note, Noted};
 use repair::{repaired, tables};
 use rocksdb::DB;
@@ -25,7 +26,6 @@ use std::path::{Path, PathBuf};
 const JOURNAL: &str = "journal";
 const BUS: &str = "bus";
 const FOLDERS: [&str; 3] = [JOURNAL, "snapshot", BUS];
-const CURRENT: &str = "CURRENT";
 
 /// The copy; deleted when dropped.
 pub struct SalvageCopy {
@@ -102,8 +102,12 @@ impl SalvageCopy {
         let path = self.scratch.join(JOURNAL);
         // Without tables all that a manifest says is that there are none, and a damaged one hides the log, which is
         // lost once a database was opened without it.
-        if self.is_only_log()? {
+        let is_only_log = self.is_only_log()?;
+        if is_only_log {
             self.renew_manifest()?;
+        }
+        if !is_only_log && !self.manifest_is_whole(Part::Journal) {
+            return self.repaired_journal();
         }
         let opened = DB::open_cf_descriptors(&salvage_options(), &path, families(Access::Write));
         match opened {
@@ -117,6 +121,11 @@ impl SalvageCopy {
             }
             Err(error) => tracing::warn!("the journal cannot be opened: {error}"),
         }
+        self.repaired_journal()
+    }
+
+    fn repaired_journal(&self) -> Result<(Store, Option<String>), OpenError> {
+        let path = self.scratch.join(JOURNAL);
         self.link(JOURNAL)?;
         let by_key = |key: &[u8]| match key.len() {
             8 => Some("blocks"),
@@ -168,16 +177,50 @@ impl SalvageCopy {
         fs::remove_dir_all(&new).map_err(|error| fail(&error))
     }
 
-    /// The snapshot, if a server could open it and all of it can be read.
-    pub fn rows(&self) -> Option<RowStore> {
-        self.scratch.join("snapshot").join(CURRENT).exists().then_some(())?; // else opening would make a new one
-        let rows = RowStore::open(&self.scratch).ok()?;
-        rows.check().ok().map(|()| rows)
+    /// Whether a manifest of the damaged directory says all that it once said. One that is cut is opened without a
+    /// word, and what it does not name is deleted.
+    fn manifest_is_whole(&self, part: Part) -> bool {
+        let folder = self.dir.join(part.name());
+        let Ok(Some(manifest)) = Manifest::read(&folder) else { return false };
+        let is_whole = manifest.check_families(part.families(), false).and_then(|()| manifest.check_tables(&folder));
+        is_whole.is_ok() && (manifest.is_proven || names_all(&manifest, &folder))
+    }
+
+    /// The snapshot, if all of it can be read; and what was done for it, as a sentence, if its manifest is of no use.
+    /// No table of it may be lost: nothing else says what was in it.
+    pub fn rows(&self) -> (Option<RowStore>, Option<String>) {
+        let readable = |rows: RowStore| rows.check().ok().map(|()| rows);
+        if self.manifest_is_whole(Part::Snapshot) {
+            return (RowStore::open(&self.scratch).ok().and_then(readable), None);
+        }
+        if holds_nothing(&self.scratch.join("snapshot")) || self.is_cut_off_from_tables() {
+            return (None, None);
+        }
+        let (path, options) = (self.scratch.join("snapshot"), snapshot_store::database_options());
+        let repaired = self
+            .link("snapshot")
+            .map_err(|error| error.to_string())
+            .and_then(|()| repaired(&path, &options, &|| snapshot_store::families(Access::Write), |_| None));
+        let rows = match repaired {
+            Ok((db, wrong)) if wrong.is_empty() => RowStore::of_wreck(db).ok().and_then(readable),
+            _ => None,
+        };
+        let what =
+            "the tables of the snapshot were read one by one: if one of them was deleted, what it held is lost";
+        let said = rows.is_some().then(|| what.to_owned());
+        (rows, said)
+    }
+
+    /// Whether the manifest of the snapshot names a table that is not there as it was written.
+    fn is_cut_off_from_tables(&self) -> bool {
+        let folder = self.dir.join("snapshot");
+        matches!(Manifest::read(&folder), Ok(Some(manifest)) if manifest.check_tables(&folder).is_err())
     }
 
     /// Whether there is a bus, damaged or not.
     pub fn has_bus(&self) -> bool {
-        !holds_nothing(&self.dir.join(BUS))
+        let folder = self.dir.join(BUS);
+        !holds_nothing(&folder) || Manifest::read(&folder).map_or(true, |manifest| manifest.is_some())
     }
 
     /// What is left of the bus, to be written to: up to where its log is damaged, if all of that can be read; else
@@ -188,7 +231,7 @@ impl SalvageCopy {
         if holds_nothing(&path) {
             return Ok(None);
         }
-        if path.join(CURRENT).exists()
+        if self.manifest_is_whole(Part::Bus)
             && let Ok(depot) = BusStore::of_wreck(&self.scratch)
             && depot.check().is_ok()
             && !self.misses_tables_of_bus(&depot)
@@ -231,6 +274,11 @@ impl SalvageCopy {
         let moved = fs::rename(self.scratch.join(folder), to.join(folder));
         moved.map_err(|error| OpenError::Io(format!("{}: {error}", to.join(folder).display())))
     }
+}
+
+/// Whether a manifest names all tables that are there.
+fn names_all(manifest: &Manifest, folder: &Path) -> bool {
+    tables(folder).is_ok_and(|tables| tables.iter().all(|table| manifest.has_table(table)))
 }
 
 impl Drop for SalvageCopy {

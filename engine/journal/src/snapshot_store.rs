@@ -4,8 +4,8 @@
 pub(crate) mod snapshot_rows; // the snapshot as a seam, with a simulated side
 
 use super::database::{
-    Access, Part, holds_nothing, is_half_made, look_to_write, make_folder, open_tables_max, open_to_read,
-    scan_options, table_options,
+    Access, Part, holds_nothing, is_half_made, is_not_there, look_to_write, make_folder, open_tables_max,
+    open_to_read, scan_options, table_options,
 };
 use crate::copy::of_database;
 use crate::database::manifest::forget;
@@ -71,12 +71,19 @@ impl RowStore {
 
     /// Opens the rows of a data directory for reading; none if there are none yet.
     pub fn open_to_read(dir: &Path) -> Result<Option<RowStore>, OpenError> {
-        if holds_nothing(&dir.join("snapshot")) || is_half_made(Part::Snapshot, dir) {
+        if is_not_there(Part::Snapshot, dir)? || is_half_made(Part::Snapshot, dir) {
             return Ok(None);
         }
         let opened = open_to_read(Part::Snapshot, dir, true, &database_options(), families);
         let (db, _) = opened.map_err(|error| fail(dir, &error))?;
         Ok(Some(RowStore { db: Database::to_read(db) }))
+    }
+
+    /// What is left of a damaged one.
+    pub(super) fn of_wreck(db: DB) -> Result<RowStore, ReadError> {
+        let rows = RowStore { db: Database::to_read(db) };
+        rows.flush()?; // it is not logged
+        Ok(rows)
     }
 
     fn family(&self, name: &str) -> &ColumnFamily {
@@ -246,7 +253,7 @@ fn wrong_key(row: &str) -> ReadError {
     ReadError::Damaged(Part::Snapshot.damaged(&format!("a key of `{row}`")))
 }
 
-fn database_options() -> Options {
+pub(super) fn database_options() -> Options {
     let mut options = Options::default();
     options.set_max_open_files(open_tables_max(Part::Snapshot));
     options.create_if_missing(true);
@@ -258,7 +265,7 @@ fn database_options() -> Options {
     options
 }
 
-fn families(access: Access) -> Vec<ColumnFamilyDescriptor> {
+pub(super) fn families(access: Access) -> Vec<ColumnFamilyDescriptor> {
     FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options(name, access))).into()
 }
 

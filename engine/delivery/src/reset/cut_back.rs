@@ -42,7 +42,7 @@ impl CutBack {
     }
 }
 
-/// One past the last event that the router has read, or a target was given: none of them may be missing in the journal.
+/// One past the last event that the router has read, or a target was given: the journal holds all of them.
 ///
 /// # Errors
 /// When the bus cannot be read.

@@ -8,11 +8,14 @@ use fakemon_delivery::reset::cut_back::{cut_back, reach, restate_resources};
 use fakemon_fbs::journal::Changed;
 use fakemon_journal::{Batch, BusStore, ReadError, SalvageCopy};
 use fakemon_model::ids::{Position, Timestamp};
+use fakemon_resource::resource::Rule;
 use std::path::Path;
 
 const LEFT_BEHIND: &str = "queues, log groups, secrets and cursors of deliveries were left behind: rules begin again with \
                            the first event of the journal, so delete those that must not, before a server goes on with \
                            it";
+/// Rules that are named at most.
+const NAMED_MAX: usize = 20;
 const NONE: &str = "there was no bus: rules begin with the first event of the journal";
 
 /// The bus of a damaged directory, as far as it can be read.
@@ -79,7 +82,10 @@ impl Bus {
             return Ok(());
         };
         match fit(&depot, part) {
-            Ok(taken_back) => notes.extend(taken_back),
+            Ok(taken_back) => {
+                notes.extend(taken_back);
+                notes.extend(without_targets(&depot).filter(|_| self.is_repaired));
+            }
             Err(error) => {
                 drop(depot);
                 notes.push(format!("{LEFT_BEHIND} ({error})"));
@@ -88,6 +94,17 @@ impl Bus {
         }
         wreck.hand_over_bus(depot, to)
     }
+}
+
+/// Rules without a target, by name: those that had some lost them with a table.
+fn without_targets(depot: &BusStore) -> Option<String> {
+    let registry = Known::read(depot, Position(1), Position(u64::MAX)).ok()?.registry;
+    let lacks = |rule: &&Rule| registry.targets_of(&rule.bus, &rule.name).next().is_none();
+    let rules: Vec<String> =
+        registry.rules.values().filter(lacks).map(|rule| format!("{}/{}", rule.bus, rule.name)).collect();
+    let named = rules[..rules.len().min(NAMED_MAX)].join(", ");
+    let more = if rules.len() > NAMED_MAX { ", …" } else { "" };
+    (!rules.is_empty()).then(|| format!("{} rules have no target: {named}{more}", rules.len()))
 }
 
 /// Takes back what stands after the end of the run; what was, in sentences.

@@ -56,7 +56,10 @@ pub(super) fn choose(
     };
     let findings = examination.findings.iter().filter(|finding| finding.cause != Cause::Note);
     let is_whole = |causes: &[Cause]| findings.clone().all(|finding| causes.contains(&finding.cause));
+    // Without the beginning only a snapshot says what came before.
+    let is_complete = last.first == Position(1) || rows.is_some_and(|rows| stands_in(rows, last, store));
     match runs.len() {
+        _ if !is_complete => {}
         _ if findings.clone().next().is_none() => return Ok((Kept::Everything, last)),
         1 if is_whole(&[Cause::Collections]) => return Ok((Kept::Everything, last)),
         1 if is_whole(&[Cause::Collections, Cause::Diverged, Cause::State]) => return Ok((Kept::Mended, last)),

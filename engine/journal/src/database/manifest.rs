@@ -190,6 +190,12 @@ impl Manifest {
         self.families.get(&number).map(|family| family.name.as_str())
     }
 
+    /// Whether a file is a table of the database.
+    pub(crate) fn has_table(&self, path: &Path) -> bool {
+        let number = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
+        number.is_some_and(|number| self.families.values().any(|family| family.tables.contains_key(&number)))
+    }
+
     /// Whether no table belongs to the database.
     pub(crate) fn has_no_table(&self) -> bool {
         self.families.values().all(|family| family.tables.is_empty())

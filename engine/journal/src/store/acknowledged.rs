@@ -17,8 +17,8 @@
 //! missing is damage as well; `fakemon verify --salvage` makes a directory that begins with new ones.
 //!
 //! What is not found: damage behind the note (which was not acknowledged, unless a power cut took the last number); a
-//! directory that was replaced by an older copy of itself; damage in the bus of a directory that no version with notes
-//! has opened yet.
+//! directory that was replaced by an older copy of itself; damage in the bus of a directory that no version with
+//! notes has opened yet.
 
 use crate::files::{self, SHARED_FILE};
 use fakemon_model::ids::Position;
