@@ -119,6 +119,64 @@ fn whatever_the_umask_and_the_mode_of_the_directory_nothing_is_for_others() {
 }
 
 #[test]
+fn of_servers_that_make_the_same_directory_at_once_one_does_and_the_others_are_told() {
+    for _ in 0..3 {
+        let dir = fresh_data();
+        let data = dir.path().join("data");
+        let arguments = ["serve", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--cores", "1", "--data"];
+        let mut servers: Vec<_> = (0..6)
+            .map(|_| {
+                let mut command = Command::new(FAKEMON);
+                command.args(arguments).arg(&data).stdout(Stdio::null()).stderr(Stdio::piped());
+                command.spawn().unwrap()
+            })
+            .collect();
+        let mut told = Vec::new();
+        while told.len() < 5 {
+            for server in &mut servers {
+                if server.stderr.is_some() && server.try_wait().unwrap().is_some() {
+                    let mut said = String::new();
+                    std::io::Read::read_to_string(&mut server.stderr.take().unwrap(), &mut said).unwrap();
+                    told.push(said);
+                }
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        for server in &mut servers {
+            let _ = server.kill(); // those that are gone already are only waited for
+            server.wait().unwrap();
+        }
+        assert!(told.iter().all(|said| said.contains("another process has")), "{told:?}");
+    }
+}
+
+#[test]
+fn rights_that_were_given_to_all_are_taken_back_from_others() {
+    let dir = fresh_data();
+    let [data, copy] = ["data", "copy"].map(|name| dir.path().join(name));
+    made(&data);
+    let inside = |dir: &Path| {
+        let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        entries.map(|entry| if entry.is_dir() { granted(&entry) } else { mode(&entry) & 0o077 }).fold(0, |a, b| a | b)
+    };
+    for (given, left) in [("a+rwX", 0), ("o-rwx", 0o070), ("o+rwX", 0)] {
+        let changed = Command::new("chmod").args(["-R", given, path(&data)]).status().unwrap();
+        assert!(changed.success());
+        if given == "o-rwx" {
+            Command::new("chmod").args(["-R", "g+rwX", path(&data)]).status().unwrap();
+        }
+        fs::write(data.join("notes.txt"), "not ours").unwrap();
+        fs::set_permissions(data.join("notes.txt"), fs::Permissions::from_mode(0o600)).unwrap();
+        answer(&["checkpoint", "--data", path(&data), "--to", path(&copy)]);
+        assert_eq!(granted(&copy) & 0o007, 0, "{given}: a copy of a closed directory");
+        fs::remove_dir_all(&copy).unwrap();
+        made(&data);
+        assert_eq!(inside(&data) & !left, 0, "{given}");
+        fs::remove_file(data.join("notes.txt")).unwrap();
+    }
+}
+
+#[test]
 fn nothing_is_written_into_a_data_directory_but_by_its_server() {
     let dir = fresh_data();
     let data = dir.path().join("data");

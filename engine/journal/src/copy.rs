@@ -19,7 +19,7 @@ use crate::copy::unfinished::Unfinished;
 use crate::error::{OpenError, ReadError};
 use crate::files::{self, PRIVATE_FILE};
 use crate::index_store::IndexStore;
-use crate::location::{group_rights, make_like, permit_like};
+use crate::location::{group_rights, is_wide, make_like, permit_like};
 use crate::snapshot_store::RowStore;
 use crate::store::acknowledged::{BUS_NOTE, JOURNAL_NOTE, Noted};
 use rocksdb::DB;
@@ -208,7 +208,11 @@ fn copy_open(from: &Path, to: &Path, needed_log: u64) -> io::Result<()> {
 }
 
 fn link_or_copy(from: &Path, to: &Path, group: u32) -> io::Result<()> {
-    fs::hard_link(from, to).or_else(|_| copy_in_pieces(from, to, group))
+    // A link has the rights of its original, which may be wider than those of a copy.
+    match is_wide(from, group) {
+        true => copy_in_pieces(from, to, group),
+        false => fs::hard_link(from, to).or_else(|_| copy_in_pieces(from, to, group)),
+    }
 }
 
 /// Copies a file past the page cache, a piece at a time; where the file system does not support that, through the

@@ -3,16 +3,17 @@
 //!
 //! An owner who wants the group to read (tools of another user beside a server) says so by the mode of the directory:
 //! 0750, or 0770. A directory that others may enter too says nothing: 0755, 0775 and 0777 are what a umask leaves, so
-//! its files are for the owner alone. Nothing is ever for others. A copy keeps what its original grants to the group.
+//! its files are for the owner alone. Nothing is ever for others: what they may do with files that are there already
+//! is taken from them when a server opens the directory. A copy keeps what its original grants to the group.
 //!
 //! Most files are made by RocksDB, with what the umask of the process allows. The program `fakemon` sets it before it
 //! writes; a program that embeds the engine sets its own, 077 for what is said here. Whatever it is, `bus`, where the
 //! secrets are, is closed to others, and to the group unless it was let in.
 
-use super::store::IDENTITY;
+use super::store::{IDENTITY, is_own_name};
 use crate::error::OpenError;
 use crate::files::{self, PRIVATE_FOLDER};
-use std::fs::{self, Permissions};
+use std::fs::{self, DirEntry, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
@@ -27,6 +28,38 @@ const OTHERS: u32 = 0o007;
 pub fn group_rights(dir: &Path) -> u32 {
     let mode = fs::metadata(dir).map_or(0, |dir| dir.permissions().mode());
     if mode & OTHERS == 0 { mode & GROUP } else { 0 }
+}
+
+/// Takes from others what they may do with the files and folders of a data directory, and from the group if the
+/// directory says nothing of it. Not with the directory itself: that is its owner's to say. What belongs to another
+/// user stays as it is.
+pub(super) fn tighten(dir: &Path) {
+    let mode = fs::metadata(dir).map_or(0, |dir| dir.permissions().mode());
+    let left = if mode & OTHERS == 0 { !OTHERS } else { !(GROUP | OTHERS) };
+    let ours = |entry: &DirEntry| is_own_name(&entry.file_name().to_string_lossy());
+    fs::read_dir(dir).into_iter().flatten().flatten().filter(ours).for_each(|entry| tighten_to(left, &entry));
+}
+
+fn tighten_to(left: u32, entry: &DirEntry) {
+    // Links are not followed: what they lead to is somewhere else.
+    let Ok(found) = entry.metadata().map(|found| (found.permissions().mode(), found.file_type())) else { return };
+    let (mode, kind) = found;
+    if kind.is_symlink() {
+        return;
+    }
+    if mode & 0o077 & !left != 0
+        && let Err(error) = fs::set_permissions(entry.path(), Permissions::from_mode(mode & left))
+    {
+        tracing::warn!("{}: others have access to it: {error}", entry.path().display());
+    }
+    if kind.is_dir() {
+        fs::read_dir(entry.path()).into_iter().flatten().flatten().for_each(|entry| tighten_to(left, &entry));
+    }
+}
+
+/// Whether others may do something with a file that they may not in a copy of which the group gets `group`.
+pub(super) fn is_wide(path: &Path, group: u32) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.permissions().mode() & (GROUP | OTHERS) & !group != 0)
 }
 
 /// Makes the folder for secrets in a data directory: never for others, and for the group only if it was let in.

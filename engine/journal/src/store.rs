@@ -16,7 +16,7 @@ use crate::database::manifest::{CURRENT, NOTE};
 use crate::database::open::{Database, Place};
 use crate::error::{Directory, OpenError, ReadError};
 use crate::files::{self, PRIVATE_FILE, PRIVATE_FOLDER};
-use crate::location::check_place;
+use crate::location::{check_place, tighten};
 use crate::options::Durability;
 use crate::store::acknowledged::{BUS_NOTE, IS_MISSING, JOURNAL_NOTE, Note, Noted, damaged};
 use crate::store::chain::StoredBlock;
@@ -110,6 +110,18 @@ impl Store {
         }
         files::make_folder(dir, PRIVATE_FOLDER)
             .map_err(|error| fail(&format!("{error}; give a directory that can be made, and written")))?;
+        let held = match held {
+            Some(held) => held,
+            // Before anything is made in it: of several processes at once, one makes it, and the others hear of that.
+            None => {
+                let held = DirectoryLock::take(dir)?;
+                if dir.join(IDENTITY).exists() {
+                    let what = "another process has just made it: start again, or give another directory";
+                    return Err(OpenError::Locked(format!("data directory {}: {what}", dir.display())));
+                }
+                held
+            }
+        };
         if identify(dir)? != Identity::Ours {
             if !holds_only_ours(dir).map_err(|error| fail(&error))? {
                 let what = "it holds other files; give an empty directory or one that fakemon made";
@@ -120,7 +132,8 @@ impl Store {
             }
             complete(dir)?;
         }
-        Store::open_identified(dir, held)
+        tighten(dir);
+        Store::open_identified(dir, Some(held))
     }
 
     /// Makes a data directory for writing, or uses an empty one; it is marked as incomplete, because of `making`,
