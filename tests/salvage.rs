@@ -337,8 +337,8 @@ fn a_manifest_of_the_bus_that_is_cut_hides_nothing() {
     let manifest = Path::new("bus").join(current.trim());
     let ends = cuts_of(&whole.path().join(&manifest));
     assert!(ends.len() > 8, "{ends:?}");
-    for end in &ends[..ends.len() - 1] {
-        for (cut, is_noted) in [(*end, true), (end + 1, true), (*end, false)] {
+    for nth in [0, ends.len() / 3, ends.len() * 2 / 3, ends.len() - 2] {
+        for (cut, is_noted) in [(ends[nth] + 1, true), (ends[nth], false)] {
             let name = format!("{cut}-{is_noted}");
             let (new, report) = damaged(whole.path(), dir.path(), &name, |copy| {
                 let bytes = fs::read(copy.join(&manifest)).unwrap();

@@ -243,7 +243,7 @@ fn note_reach(examination: &mut Examination, store: &Store, bus: &Bus, rows: Opt
     told
 }
 
-/// Puts what was found before a repair before what is still wrong after it, and what is wrong beside the journal last.
+/// Puts what was found before a repair first, and what is wrong beside the journal last.
 fn report_all(examination: &mut Examination, found: Vec<Finding>, parts: Vec<Finding>) {
     let is_told = found.iter().any(|finding| finding.cause == Cause::Acknowledged);
     let left = std::mem::replace(&mut examination.findings, found);
