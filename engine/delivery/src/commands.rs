@@ -2,15 +2,18 @@
 //! They reach the capture service from any bus. Carrying out one twice changes nothing: an attempt has its id, and a
 //! spawn without an id of its own gets one that is derived from its event.
 
+pub(crate) mod descent;
+
 use fakemon_capture::command::Spawn;
 use fakemon_model::authorship::{ATTEMPT, SPAWN};
-use fakemon_model::envelope::EventKey;
+use fakemon_model::envelope::{COMMAND_REFUSED, EventKey, SOURCE_CAPTURE};
 use fakemon_model::event::{Event, PlayerName};
 use fakemon_model::ids::{AttemptId, FakemonId, Position};
 use fakemon_model::limits::LIFETIME_S_MAX;
 use fakemon_model::place::Place;
 use fakemon_model::species::CatchRate;
 use fakemon_pattern::raw;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -220,10 +223,15 @@ fn lifetime_s(detail: &Map<String, Value>) -> Result<Option<u64>, InvalidCommand
     }
 }
 
-/// How often rules handed an event from bus to bus.
-pub fn hops(event: &Event) -> u8 {
-    match event {
-        Event::Put(put) => put.hops,
-        _ => 0,
+/// Whether the JSON of an event says that a command was refused. That is never a command, whatever a rule makes of it:
+/// else what is refused would be refused again for ever.
+pub fn is_refusal(event: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Head {
+        source: String,
+        #[serde(rename = "detail-type")]
+        detail_type: String,
     }
+    let said = |head: Head| head.source == SOURCE_CAPTURE && head.detail_type == COMMAND_REFUSED;
+    event.contains(COMMAND_REFUSED) && serde_json::from_str(event).is_ok_and(said)
 }

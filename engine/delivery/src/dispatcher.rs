@@ -110,6 +110,16 @@ pub struct ShapedEvent {
     pub target: Option<Arc<Target>>,
     /// The header of the trace that the event belongs to.
     pub trace: Option<String>,
+    /// How often rules and pipes handed on what it came of; known only where it is to be a command.
+    pub hops: u8,
+}
+
+/// An event that was read for a delivery.
+struct ReadEvent {
+    json: Arc<str>,
+    committed_at: Timestamp,
+    trace: Option<String>,
+    hops: u8,
 }
 
 /// Hands out events and records their outcomes. Cheap to clone.
@@ -187,19 +197,22 @@ impl Dispatcher {
             Course::Replay(name) => Some(name.as_str()),
             Course::Live | Course::Redrive => None,
         };
-        let missing = parcels.iter().filter(|parcel| known(parcel).is_none()).map(|parcel| parcel.key);
+        // A command needs the record, too: its JSON does not say how often it was handed on.
+        let commands = Destination::of(&target.arn) == Destination::Capture;
+        let missing = parcels.iter().filter(|parcel| commands || known(parcel).is_none()).map(|parcel| parcel.key);
         let mut missing: Vec<EventKey> = missing.collect();
         missing.sort_unstable();
-        let mut read: BTreeMap<EventKey, (Arc<str>, Timestamp, Option<String>)> = BTreeMap::new();
+        let mut read: BTreeMap<EventKey, ReadEvent> = BTreeMap::new();
         self.events.read(&missing, &mut |key, shard, committed_at, event| {
             let told = crate::event_reader::told(key, shard, committed_at, event, replay);
-            let trace = trace_of(event).map(str::to_owned);
-            read.insert(key, (self.events.json(&told).into(), committed_at, trace));
+            let (json, trace) = (self.events.json(&told).into(), trace_of(event).map(str::to_owned));
+            read.insert(key, ReadEvent { json, committed_at, trace, hops: self.events.hops(event) });
         })?;
         let mut letters = Vec::with_capacity(parcels.len());
         for parcel in parcels {
             let of_journal = read.get(&parcel.key);
-            let Some((event, ingested_at)) = known(parcel).or_else(|| of_journal.map(|(event, at, _)| (event, *at)))
+            let Some((event, ingested_at)) =
+                known(parcel).or_else(|| of_journal.map(|read| (&read.json, read.committed_at)))
             else {
                 lane.done([parcel.key]);
                 continue;
@@ -216,7 +229,7 @@ impl Dispatcher {
             match shaped {
                 Ok((body, target)) => {
                     let fresh_since = parcel.ingested_at.filter(|_| parcel.attempts == 0);
-                    let trace = of_journal.and_then(|(_, _, trace)| trace.clone());
+                    let trace = of_journal.and_then(|read| read.trace.clone());
                     letters.push(ShapedEvent {
                         key: parcel.key,
                         event: event.clone(),
@@ -224,6 +237,7 @@ impl Dispatcher {
                         fresh_since,
                         target,
                         trace,
+                        hops: of_journal.map_or(0, |read| read.hops),
                     });
                 }
                 Err(why) => {

@@ -1,5 +1,6 @@
 //! Events with names: turns records into JSON.
 
+use super::commands::descent::Descent;
 use super::filter::{Names, Text};
 use fakemon_capture::decision::record;
 use fakemon_capture::player::Registry;
@@ -43,6 +44,8 @@ pub struct Events {
     pub world: Arc<World>,
     /// Whether the engine's own notices are shown on the bus `default`.
     pub notices: bool,
+    /// What came of commands of rules and pipes.
+    pub descent: Arc<Descent>,
 }
 
 impl Events {
@@ -54,6 +57,11 @@ impl Events {
     /// them.
     pub fn shows(&self, event: &Event) -> bool {
         self.notices || bus(event) != DEFAULT_BUS || kind(event, Facet::Happened).0 != SOURCE_ENGINE
+    }
+
+    /// How often rules and pipes handed on what an event came of.
+    pub fn hops(&self, event: &Event) -> u8 {
+        self.descent.hops(event)
     }
 
     /// The envelope of an event as JSON.

@@ -7,6 +7,7 @@ use super::plan::{Enrichment, Plan, Source, Target};
 use super::record::{Record, elsewhere};
 use fakemon_capture::client::Client;
 use fakemon_capture::command::SubmitError;
+use fakemon_delivery::commands::is_refusal;
 use fakemon_delivery::local::{self, CaptureService, HOPS_MAX, addressee, turn};
 use fakemon_delivery::{Failed, FailureCode, ShapedEvent};
 use fakemon_journal::Batch;
@@ -357,7 +358,7 @@ impl Delivery {
                 let answered = answered.get();
                 let mut service =
                     CaptureService { client, courier: &courier, answered, stop: &stop, fresh_from: None };
-                by_item(items, service.carry_out(&letters(items, bodies)))
+                by_item(items, service.carry_out(&commands(items, bodies)))
             }
             Err(failed) => items.iter().map(|_| Some(Err(failed.clone()))).collect(),
         }
@@ -425,8 +426,18 @@ fn letters(items: &[Item], bodies: &[Arc<str>]) -> Vec<ShapedEvent> {
         fresh_since: None,
         target: None,
         trace: None,
+        hops: item.cause.map_or(0, |(_, hops)| hops),
     };
     items.iter().zip(bodies).map(letter).collect()
+}
+
+/// Commands, and the records that they were made of: those say whether a body was made of a refusal.
+fn commands(items: &[Item], bodies: &[Arc<str>]) -> Vec<ShapedEvent> {
+    let of_record = |(letter, item): (ShapedEvent, &Item)| match is_refusal(&item.decoded) {
+        true => ShapedEvent { event: item.decoded.clone(), ..letter },
+        false => letter,
+    };
+    letters(items, bodies).into_iter().zip(items).map(of_record).collect()
 }
 
 /// Sorts outcomes into the order of the items.

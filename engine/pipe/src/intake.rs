@@ -8,7 +8,7 @@ use super::parts::{Parts, PipeFigures};
 use super::plan::{BATCH_BYTES_MAX, From, Plan, Source};
 use super::record::{Record, Shape};
 use fakemon_capture::decision::record;
-use fakemon_delivery::{Events, Filter, Patterns, commands, keys_of, told};
+use fakemon_delivery::{Events, Filter, Patterns, keys_of, told};
 use fakemon_fbs::journal::{BlockHead, Event as Decided};
 use fakemon_journal::ReadError;
 use fakemon_model::envelope::{EventKey, Facet, bus};
@@ -361,7 +361,7 @@ impl Reading {
             };
             if wanted {
                 let json = json.unwrap_or_else(|| events.json(&told).into());
-                self.ahead.push(Record::event(key, json, commands::hops(event), Timestamp(head.committed_ns)));
+                self.ahead.push(Record::event(key, json, events.hops(event), Timestamp(head.committed_ns)));
             } else {
                 counts.filtered += 1;
             }

@@ -41,7 +41,7 @@ pub use cursor::cut_back;
 pub use outside::{Call, Heard, HttpCall, HttpClient, Listen};
 pub use parts::{Callees, Parts};
 pub use parts::{Enricher, PipeFigures, Pipes};
-pub use plan::{InvalidPipe, check};
+pub use plan::{InvalidPipe, check, is_journal};
 pub use state::{PipeStatus, state_name};
 pub use supervisor::Supervisor;
 

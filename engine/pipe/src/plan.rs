@@ -264,7 +264,8 @@ fn source<'g>(pipe: &Pipe, given: &'g SourceMembers) -> Invalid<(Source, &'g Rea
     }
 }
 
-fn is_journal(arn: &str) -> bool {
+/// Whether a pipe that reads this source reads all of the journal.
+pub fn is_journal(arn: &str) -> bool {
     let parts: Vec<&str> = arn.split(':').collect();
     matches!(parts.as_slice(), ["arn", _, "fakemon", _, _, "journal"])
 }

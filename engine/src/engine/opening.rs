@@ -190,6 +190,7 @@ impl Bus {
             players: shared.registry.clone(),
             world: shared.world.clone(),
             notices: shared.options.notices,
+            descent: Arc::default(),
         };
         let courier = Dispatcher::load(depot.clone(), events, shared.resources.clone(), shared.clock.clone())?;
         let pipes = Parts::open(courier.clone(), depot.clone(), shared.clone());

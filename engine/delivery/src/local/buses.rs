@@ -2,7 +2,7 @@
 
 use super::{HOPS_MAX, IDLE, Outcomes, all, comes_again};
 use crate::schema::Violation;
-use crate::{Dispatcher, Failed, FailureCode, Lane, ShapedEvent, commands};
+use crate::{Dispatcher, Failed, FailureCode, Lane, ShapedEvent};
 use fakemon_capture::client::Client;
 use fakemon_capture::command::SubmitError;
 use fakemon_journal::ReadError;
@@ -54,7 +54,7 @@ pub(super) fn to_bus(
             Event::Put(put) => put.origin.unwrap_or(key),
             _ => key,
         };
-        known.insert(key, (commands::hops(event), origin));
+        known.insert(key, (courier.events.hops(event), origin));
     })?;
     let mut outcomes = Vec::with_capacity(letters.len());
     let mut events = Vec::new();

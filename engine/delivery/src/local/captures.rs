@@ -1,7 +1,8 @@
 //! Events that are commands: attempts and spawns for the capture service.
 
-use super::{IDLE, OnDecision, Outcomes, addressee, buses::put};
-use crate::commands::{Command, InvalidCommand, spawned_by};
+use super::{HOPS_MAX, IDLE, OnDecision, Outcomes, addressee, buses::put};
+use crate::commands::descent::Deed;
+use crate::commands::{Command, InvalidCommand, is_refusal, spawned_by};
 use crate::{Dispatcher, Failed, FailureCode, ShapedEvent};
 use fakemon_capture::client::Client;
 use fakemon_capture::command::{Attempt, Completion, Spawn, SpawnError, SubmitError};
@@ -26,6 +27,7 @@ const _: () = assert!(TOLD_MAX <= PUT_EVENTS_MAX && TOLD_MAX * 8 * REASON_BYTES_
 /// A fakémon that an event spawned is looked for among this many events after it.
 const SPAWNED_WITHIN: u64 = 200_000;
 
+static LOOPS: Seldom = Seldom::new("rules and pipes make commands of what commands led to, again and again");
 static UNTOLD: Seldom = Seldom::new("that commands were refused is not on the bus yet");
 
 /// Carries out commands that come as events.
@@ -73,6 +75,50 @@ impl Turn {
         self.refused.insert(token, RefusedCommand { code, reason, more: Map::new() });
     }
 
+    /// The command in an event; none if it is refused.
+    fn read(&mut self, token: u64, letter: &ShapedEvent, courier: &Dispatcher) -> Option<Command> {
+        if is_refusal(&letter.event) {
+            let code = "refusal_is_no_command";
+            return self.end_loop(token, letter, courier, code, "that a command was refused is never a command");
+        }
+        if letter.hops >= HOPS_MAX {
+            let hops = letter.hops;
+            let why = format!(
+                "rules and pipes made commands of what commands led to, {hops} times: do they feed each other? \
+                 `fakemon rules lint` names them"
+            );
+            return self.end_loop(token, letter, courier, "too_many_hops", &why);
+        }
+        match Command::read(&letter.body, letter.key) {
+            Ok(command) => Some(command),
+            Err(InvalidCommand { code, message, .. }) => {
+                self.refuse(token, code, message);
+                None
+            }
+        }
+    }
+
+    /// Refuses what comes round again. It is told once, at the bound: a rule may make the next command of that, too.
+    fn end_loop(
+        &mut self,
+        token: u64,
+        letter: &ShapedEvent,
+        courier: &Dispatcher,
+        code: &'static str,
+        why: &str,
+    ) -> Option<Command> {
+        LOOPS.say(|| tracing::warn!(event = letter.key.id(), "a command is not carried out: {why}"));
+        self.refuse(token, code, why.to_owned());
+        let is_told = code == "too_many_hops" && letter.hops == HOPS_MAX;
+        if !is_told {
+            self.refused.remove(&token);
+            courier.figures().command_refused(code);
+        }
+        let failed = Failed::permanently(FailureCode::ThirdAccountHopDetected, why);
+        self.outcomes.insert(token, Err(failed));
+        None
+    }
+
     fn refuse_spawn(&mut self, token: u64, error: &SpawnError) {
         self.refuse(token, error.code(), error.to_string());
         if let (SpawnError::IdTaken(fakemon_id), Some(refused)) = (error, self.refused.get_mut(&token)) {
@@ -106,13 +152,7 @@ impl CaptureService<'_> {
         let mut turn = Turn::default();
         let (mut spawns, mut tried) = (false, letters.len());
         for (token, letter) in (0..).zip(letters) {
-            let command = match Command::read(&letter.body, letter.key) {
-                Ok(command) => command,
-                Err(InvalidCommand { code, message, .. }) => {
-                    turn.refuse(token, code, message);
-                    continue;
-                }
-            };
+            let Some(command) = turn.read(token, letter, self.courier) else { continue };
             let is_spawn = matches!(command, Command::Spawn(_));
             if is_spawn != spawns {
                 self.settle(&mut turn);
@@ -122,7 +162,7 @@ impl CaptureService<'_> {
                 Command::Attempt { player, fakemon_id, .. } => Submitted::Attempt(player.clone(), *fakemon_id),
                 Command::Spawn(spawn) => Submitted::Spawn(spawn.clone(), letter.key),
             };
-            match self.submit(Token(token), command) {
+            match self.submit(Token(token), command, self.hops_after(letter)) {
                 Ok(()) => drop(turn.waiting.insert(token, submitted)),
                 Err(SubmitError::Spawn(error)) => turn.refuse_spawn(token, &error),
                 Err(error) => {
@@ -163,6 +203,7 @@ impl CaptureService<'_> {
             let event = NewEvent {
                 bus: GAME_BUS.into(),
                 cause: Some(letter.key.position()),
+                hops: self.hops_after(letter),
                 ..NewEvent::new(SOURCE_CAPTURE, COMMAND_REFUSED, &detail.to_string())
             };
             Some((*code, event))
@@ -259,11 +300,27 @@ impl CaptureService<'_> {
         Ok(command.leads_to(&appeared, None, Some(&events.world.species_name(species))))
     }
 
-    fn submit(&mut self, token: Token, command: Command) -> Result<(), SubmitError> {
+    /// How often rules and pipes handed on what comes of a command: a sender's own command starts at 0.
+    fn hops_after(&self, letter: &ShapedEvent) -> u8 {
+        let is_senders = self.fresh_from.is_some() && letter.hops == 0;
+        if is_senders { 0 } else { letter.hops.saturating_add(1) }
+    }
+
+    fn submit(&mut self, token: Token, command: Command, hops: u8) -> Result<(), SubmitError> {
+        let descent = &self.courier.events.descent;
+        let note = |deed| {
+            if hops > 0 {
+                descent.note(deed, hops)
+            }
+        };
         match command {
-            Command::Spawn(spawn) => self.client.spawn(token, &spawn),
+            Command::Spawn(spawn) => {
+                spawn.fakemon_id.into_iter().for_each(|fakemon_id| note(Deed::Spawned(fakemon_id)));
+                self.client.spawn(token, &spawn)
+            }
             Command::Attempt { player, attempt_id, fakemon_id, place } => {
                 let (player, received_at) = (self.client.register(&player)?, self.courier.now());
+                note(Deed::Attempted(player.id(), attempt_id));
                 self.client.attempt(token, Attempt { player, attempt_id, fakemon_id, place, received_at })
             }
         }

@@ -6,7 +6,6 @@
 //! router: Tally (of one bus, of one turn) ──► Traffic: bus ─► type (source, detail-type) ─► rules that match
 //! ```
 
-use crate::commands::hops;
 use crate::lane::rate::Rate;
 use fakemon_model::envelope::{Facet, kind};
 use fakemon_model::event::{Event, Outcome};
@@ -201,7 +200,7 @@ impl Tally {
         let is_full = self.put.len() >= TYPES_MAX;
         let count = |counts: &mut Counts| {
             counts.count(matched, at);
-            counts.forwarded += u64::from(hops(event) > 0);
+            counts.forwarded += u64::from(matches!(event, Event::Put(put) if put.hops > 0));
         };
         match self.put.get_mut(&of) {
             Some(counts) => count(counts),

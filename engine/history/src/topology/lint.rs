@@ -4,11 +4,13 @@
 use super::drift::{Drifted, drifted};
 use super::graph::{label, missing};
 use super::{Finding, Seen, Severity};
+use fakemon_model::envelope::{COMMAND_REFUSED, SOURCE_CAPTURE};
 use fakemon_model::ids::Timestamp;
 use fakemon_model::names::{BusName, RuleName};
 use fakemon_pattern::pattern::Pattern;
-use fakemon_resource::resource::{Rule, Target};
-use fakemon_resource::{Destination, Registry};
+use fakemon_pipe::is_journal;
+use fakemon_resource::resource::{DesiredState, Rule, Target};
+use fakemon_resource::{Destination, GAME_BUS, Registry};
 use fakemon_schedule::destinations;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -30,6 +32,7 @@ pub(super) fn findings(seen: &Seen<'_>, at: Timestamp) -> Vec<Finding> {
     }
     findings.extend(twice(seen.registry));
     findings.extend(loops(seen.registry));
+    findings.extend(capture_loops(seen.registry));
     findings.extend(lost_schedules(seen.registry));
     findings.extend(drifted(seen, at).map(|drifted| {
         let Drifted { bus, source, detail_type, version, at } = drifted;
@@ -171,6 +174,79 @@ fn twice(registry: &Registry) -> Vec<Finding> {
 fn canonical(pattern: &str) -> Option<String> {
     let value: BTreeMap<String, serde_json::Value> = serde_json::from_str(pattern).ok()?;
     serde_json::to_string(&value).ok()
+}
+
+/// Events that carrying out a command leads to, on the bus of the game.
+const OF_COMMANDS: [(&str, &str); 5] = [
+    ("fakemon.world", "fakemon.appeared"),
+    ("fakemon.world", "fakemon.vanished"),
+    (SOURCE_CAPTURE, "fakemon.capture_succeeded"),
+    (SOURCE_CAPTURE, "fakemon.capture_failed"),
+    (SOURCE_CAPTURE, COMMAND_REFUSED),
+];
+
+/// Rules and pipes that make commands of what commands lead to: a loop ends after eight rounds, as one of buses does.
+fn capture_loops(registry: &Registry) -> Vec<Finding> {
+    // The buses from which events become commands, and the next rule on that way.
+    let mut ways: BTreeMap<String, String> = BTreeMap::new();
+    let targets: Vec<(&Rule, Destination)> = registry
+        .targets
+        .values()
+        .filter_map(|target| {
+            let rule = registry.rules.get(&(target.bus.clone(), target.rule.clone()))?;
+            rule.is_enabled().then(|| (rule, Destination::of(&target.arn)))
+        })
+        .collect();
+    let mut found = Vec::new();
+    loop {
+        let before = ways.len();
+        for (rule, to) in &targets {
+            let way = match to {
+                Destination::Capture => format!("{} -{}-> capture", rule.bus, rule.name),
+                Destination::Bus(bus) => match ways.get(bus) {
+                    Some(way) => format!("{} -{}-> {way}", rule.bus, rule.name),
+                    None => continue,
+                },
+                _ => continue,
+            };
+            if rule.bus != GAME_BUS {
+                ways.entry(rule.bus.clone()).or_insert(way);
+            } else if takes_what_commands_do(rule.pattern.as_deref())
+                && !found.iter().any(|(id, _)| *id == id_of_rule(rule))
+            {
+                found.push((id_of_rule(rule), way));
+            }
+        }
+        if ways.len() == before {
+            break;
+        }
+    }
+    let pipes = registry.pipes.values().filter(|pipe| {
+        pipe.desired_state == DesiredState::Running
+            && Destination::of(&pipe.target) == Destination::Capture
+            && (is_journal(&pipe.source) || Destination::of(&pipe.source) == Destination::Bus(GAME_BUS.to_owned()))
+            && filters_take_what_commands_do(&pipe.source_parameters)
+    });
+    found.extend(pipes.map(|pipe| (format!("pipe/{}", pipe.name), format!("{GAME_BUS} -{}-> capture", pipe.name))));
+    let told = found.into_iter().map(|(of, way)| {
+        let message = format!(
+            "commands lead to events that become commands: {way} -> {GAME_BUS}; let the pattern leave out what the \
+             capture service says"
+        );
+        finding(Severity::Warning, "capture_loop", of, message)
+    });
+    told.collect()
+}
+
+fn takes_what_commands_do(pattern: Option<&str>) -> bool {
+    let pattern = pattern.and_then(|pattern| Pattern::parse(pattern).ok());
+    pattern.is_some_and(|pattern| OF_COMMANDS.iter().any(|(source, detail_type)| pattern.admits(source, detail_type)))
+}
+
+/// Whether the filters of a pipe take any of it; one without filters takes all.
+fn filters_take_what_commands_do(parameters: &serde_json::Value) -> bool {
+    let filters = parameters["FilterCriteria"]["Filters"].as_array().filter(|filters| !filters.is_empty());
+    filters.is_none_or(|filters| filters.iter().any(|filter| takes_what_commands_do(filter["Pattern"].as_str())))
 }
 
 /// Buses whose rules hand events round in a circle: an event ends after eight hops, and appears each time until then.
