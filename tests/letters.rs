@@ -74,7 +74,7 @@ fn a_command_that_makes_no_sense_is_told_on_the_bus() {
     let server = Server::start(data.path(), &[]);
     let (refused, arn) = queue(&server, "refused");
     let pattern = json!({ "detail-type": ["fakemon.command_refused"] });
-    rule(&server, "refused", &pattern, json!({ "Id": "q", "Arn": arn, "InputPath": "$.detail.reason" }));
+    rule(&server, "refused", &pattern, json!({ "Id": "q", "Arn": arn, "InputPath": "$.detail.field" }));
     for (detail, what) in [
         (json!({ "player": "ash", "attempt_id": "x", "fakemon_id": "5", "lat": 1, "lon": 1 }), "attempt_id"),
         (json!({ "player": "ash", "attempt_id": "1", "fakemon_id": "5", "lat": 400, "lon": 1 }), "lat"),

@@ -4,7 +4,7 @@
 
 pub(crate) mod descent;
 
-use fakemon_capture::command::Spawn;
+use fakemon_capture::command::{Spawn, SpawnError};
 use fakemon_model::authorship::{ATTEMPT, SPAWN};
 use fakemon_model::envelope::{COMMAND_REFUSED, EventKey, SOURCE_CAPTURE};
 use fakemon_model::event::{Event, PlayerName};
@@ -221,6 +221,33 @@ fn lifetime_s(detail: &Map<String, Value>) -> Result<Option<u64>, InvalidCommand
             InvalidCommand::wrong_type("detail.lifetime_s", &wanted)
         }),
     }
+}
+
+/// The member of a spawn that the engine refuses.
+pub fn field_of(error: &SpawnError) -> &'static str {
+    match error {
+        SpawnError::UnknownSpecies(_) => "detail.species",
+        SpawnError::Lifetime => "detail.lifetime_s",
+        SpawnError::IdTaken(_) | SpawnError::Id => "detail.fakemon_id",
+    }
+}
+
+/// The ids that a command names, as far as they can be read.
+pub(crate) fn ids_in(event: &str) -> impl Iterator<Item = (&'static str, u64)> {
+    let detail = serde_json::from_str::<&RawValue>(event).ok().and_then(|event| raw::member(event, "detail"));
+    let detail = detail.and_then(|detail| raw::tree(detail.get()).ok());
+    ["fakemon_id", "attempt_id"].into_iter().filter_map(move |name| {
+        let id = whole(detail.as_ref()?.as_object()?, name, "", "").ok()??;
+        Some((name, id))
+    })
+}
+
+/// Checks the detail of an attempt.
+///
+/// # Errors
+/// The first field that is missing or wrong.
+pub fn check_attempt(detail: &Map<String, Value>) -> Result<(), InvalidCommand> {
+    attempt(detail).map(drop)
 }
 
 /// Whether the JSON of an event says that a command was refused. That is never a command, whatever a rule makes of it:

@@ -6,6 +6,7 @@ use crate::refusal::Refusal;
 use anyhow::Context;
 use axum::http::StatusCode;
 use fakemon_capture::command::{Completion, Spawn, SpawnError, SubmitError};
+use fakemon_delivery::commands::field_of;
 use fakemon_engine::{Client, Engine};
 use fakemon_model::authorship::Reserved;
 use fakemon_model::ids::{FakemonId, Position, Token};
@@ -187,14 +188,7 @@ impl EngineClientError {
             }
             EngineClientError::Reserved(error) => Refusal::reserved(&error),
             EngineClientError::Invalid(error) => Refusal::field("bad_request", error.field, error.to_string()),
-            EngineClientError::Refused(error) => {
-                let field = match error {
-                    SpawnError::UnknownSpecies(_) => "detail.species",
-                    SpawnError::Lifetime => "detail.lifetime_s",
-                    SpawnError::IdTaken(_) | SpawnError::Id => "detail.fakemon_id",
-                };
-                Refusal::field(error.code(), field, error.to_string())
-            }
+            EngineClientError::Refused(error) => Refusal::field(error.code(), field_of(&error), error.to_string()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{HOPS_MAX, IDLE, OnDecision, Outcomes, addressee, buses::put};
 use crate::commands::descent::Deed;
-use crate::commands::{Command, InvalidCommand, is_refusal, spawned_by};
+use crate::commands::{Command, InvalidCommand, field_of, ids_in, is_refusal, spawned_by};
 use crate::{Dispatcher, Failed, FailureCode, ShapedEvent};
 use fakemon_capture::client::Client;
 use fakemon_capture::command::{Attempt, Completion, Spawn, SpawnError, SubmitError};
@@ -19,11 +19,11 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The most bytes of a reason, which may quote what the event says.
-const REASON_BYTES_MAX: usize = 1_024;
-/// Refusals that are put at once: with their reasons less than one put may have.
+/// The most bytes of a message, which may quote what the event says.
+const MESSAGE_BYTES_MAX: usize = 1_024;
+/// Refusals that are put at once: with their messages less than one put may have.
 const TOLD_MAX: usize = 256;
-const _: () = assert!(TOLD_MAX <= PUT_EVENTS_MAX && TOLD_MAX * 8 * REASON_BYTES_MAX <= PUT_BYTES_MAX);
+const _: () = assert!(TOLD_MAX <= PUT_EVENTS_MAX && TOLD_MAX * 8 * MESSAGE_BYTES_MAX <= PUT_BYTES_MAX);
 /// A fakémon that an event spawned is looked for among this many events after it.
 const SPAWNED_WITHIN: u64 = 200_000;
 
@@ -46,11 +46,13 @@ pub struct CaptureService<'a> {
 
 /// Why a command is not carried out.
 struct RefusedCommand {
-    /// The kind of mistake, for the metric.
+    /// The kind of mistake, as in the metric.
     code: &'static str,
-    /// What the event says.
-    reason: String,
-    /// Further members of the event.
+    /// What is wrong, for people.
+    message: String,
+    /// Which member of the event is wrong.
+    field: Option<&'static str>,
+    /// Further members of what is told.
     more: Map<String, Value>,
 }
 
@@ -70,9 +72,9 @@ struct Turn {
 
 impl Turn {
     /// Refuses a command for good: a retry would not help.
-    fn refuse(&mut self, token: u64, code: &'static str, reason: String) {
-        self.outcomes.insert(token, Err(Failed::permanently(FailureCode::InvalidParameter, reason.clone())));
-        self.refused.insert(token, RefusedCommand { code, reason, more: Map::new() });
+    fn refuse(&mut self, token: u64, code: &'static str, field: Option<&'static str>, message: String) {
+        self.outcomes.insert(token, Err(Failed::permanently(FailureCode::InvalidParameter, message.clone())));
+        self.refused.insert(token, RefusedCommand { code, message, field, more: Map::new() });
     }
 
     /// The command in an event; none if it is refused.
@@ -91,8 +93,8 @@ impl Turn {
         }
         match Command::read(&letter.body, letter.key) {
             Ok(command) => Some(command),
-            Err(InvalidCommand { code, message, .. }) => {
-                self.refuse(token, code, message);
+            Err(InvalidCommand { code, field, message }) => {
+                self.refuse(token, code, Some(field), message);
                 None
             }
         }
@@ -108,7 +110,7 @@ impl Turn {
         why: &str,
     ) -> Option<Command> {
         LOOPS.say(|| tracing::warn!(event = letter.key.id(), "a command is not carried out: {why}"));
-        self.refuse(token, code, why.to_owned());
+        self.refuse(token, code, None, why.to_owned());
         let is_told = code == "too_many_hops" && letter.hops == HOPS_MAX;
         if !is_told {
             self.refused.remove(&token);
@@ -120,12 +122,7 @@ impl Turn {
     }
 
     fn refuse_spawn(&mut self, token: u64, error: &SpawnError) {
-        self.refuse(token, error.code(), error.to_string());
-        if let (SpawnError::IdTaken(fakemon_id), Some(refused)) = (error, self.refused.get_mut(&token)) {
-            refused.reason = error.code().into();
-            refused.more.insert("fakemon_id".into(), fakemon_id.to_string().into());
-            refused.more.insert("message".into(), error.to_string().into());
-        }
+        self.refuse(token, error.code(), Some(field_of(error)), error.to_string());
     }
 
     /// An attempt id that was used for another fakémon: the attempt has an answer, the first one, and its sender
@@ -137,10 +134,10 @@ impl Turn {
              answer; give each attempt an id of its own"
         );
         let more = json!({ "attempt_id": attempt_id.to_string(), "fakemon_id": fakemon_id.to_string(),
-                           "position": position.to_string(), "message": message });
+                           "position": position.to_string() });
         let Value::Object(more) = more else { unreachable!("it is written as an object") };
-        let code = "attempt_id_used";
-        self.refused.insert(token, RefusedCommand { code, reason: code.into(), more });
+        let (code, field) = ("attempt_id_used", Some("detail.attempt_id"));
+        self.refused.insert(token, RefusedCommand { code, message, field, more });
     }
 }
 
@@ -193,9 +190,15 @@ impl CaptureService<'_> {
         refused: &HashMap<u64, RefusedCommand>,
     ) -> Result<(), SubmitError> {
         let event = |(token, letter): (u64, &ShapedEvent)| {
-            let RefusedCommand { code, reason, more } = refused.get(&token)?;
-            let reason = &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)];
-            let mut detail = json!({ "event_id": letter.key.id(), "reason": reason });
+            let RefusedCommand { code, message, field, more } = refused.get(&token)?;
+            let message = &message[..message.floor_char_boundary(MESSAGE_BYTES_MAX)];
+            let mut detail = json!({ "event_id": letter.key.id(), "reason": code, "message": message });
+            if let Some(field) = field {
+                detail["field"] = (*field).into();
+            }
+            for (name, id) in ids_in(&letter.body) {
+                detail[name] = id.to_string().into();
+            }
             if let Ok(player) = addressee(&Destination::Players, &letter.event) {
                 detail["player"] = player.as_str().into();
             }

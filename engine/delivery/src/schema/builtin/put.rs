@@ -45,8 +45,13 @@ pub(super) fn put() -> Vec<Learned> {
         Learned {
             source: SOURCE_CAPTURE,
             detail_type: COMMAND_REFUSED,
-            description: "a command made no sense",
-            details: vec![json!({ "event_id": "e", "reason": "r" })],
+            description: "a command is not carried out",
+            // The members that are there when they are known: which member is wrong, and the ids of the command.
+            details: vec![
+                json!({ "event_id": "e", "reason": "r", "message": "m" }),
+                json!({ "event_id": "e", "reason": "r", "message": "m", "field": "detail.lat", "player": "ash",
+                        "fakemon_id": "1", "attempt_id": "1", "position": "1" }),
+            ],
         },
         Learned {
             source: SOURCE_ENGINE,
