@@ -626,3 +626,19 @@ fn a_program_enriches_and_receives_in_process_and_a_poisoned_batch_is_halved() {
     wait_until("the poison is given up", || figures.failed.load(Ordering::Relaxed) == 1);
     assert!(runs);
 }
+
+#[test]
+fn a_pipe_into_the_game_says_why_nothing_is_taken() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let from = json!({ "KinesisStreamParameters": { "StartingPosition": "LATEST" } });
+    let capture = "arn:aws:fakemon:local:123456789012:capture";
+    create(&server, "p", json!({ "Source": DEFAULT, "SourceParameters": from, "Target": capture }));
+    let put = |detail_type: &str| {
+        let event = json!({ "source": "shop", "detail-type": detail_type, "detail": {} });
+        assert_eq!(server.post_event(&event.to_string()).0, 200);
+    };
+    put("sold");
+    let why = || state(&server, "p", "RUNNING")["StateReason"].as_str().unwrap_or_default().to_owned();
+    wait_until("it says why", || why().contains("the capture service carries out events"));
+}

@@ -261,7 +261,7 @@ impl Run {
             let numbers: Vec<usize> = (first..items.len()).filter(|number| open[*number]).take(PIECE_MAX).collect();
             let piece: Vec<Item> = numbers.iter().map(|number| items[*number].clone()).collect();
             let piece = &piece[..self.delivery.piece(&piece)];
-            let mut again = None;
+            let (mut again, mut all_delivered) = (None, true);
             for (number, outcome) in numbers.into_iter().zip(self.delivery.deliver(piece)) {
                 let record = &records[number.min(records.len() - 1)];
                 match outcome {
@@ -272,7 +272,7 @@ impl Run {
                     Some(Err(failed)) => match self.exhausted(&failed, record).filter(|_| again.is_none()) {
                         Some(condition) if *one_each => {
                             self.give_up(record, &failed, condition);
-                            open[number] = false;
+                            (open[number], all_delivered) = (false, false);
                         }
                         Some(condition) => {
                             records.iter().for_each(|record| self.give_up(record, &failed, condition));
@@ -292,7 +292,7 @@ impl Run {
             }
             match again {
                 Some(failed) => self.again(&failed)?,
-                None => self.went_well(),
+                None => self.went_well(all_delivered),
             }
         }
         if *one_each { Ok(()) } else { self.passed(records.last(), is_last, intake) }

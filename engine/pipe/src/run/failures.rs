@@ -74,15 +74,17 @@ impl Run {
         self.parts.pipes.set_status(&self.name, PipeStatus::Running { trouble });
     }
 
-    pub(super) fn went_well(&mut self) {
+    /// Notes that all of a piece was settled; `delivered` says whether none of it was given up.
+    pub(super) fn went_well(&mut self, delivered: bool) {
         self.cursor.retries = 0;
-        if self.troubled {
+        if self.troubled && delivered {
             self.note_trouble(None);
         }
     }
 
-    /// Gives up a record; it becomes a dead letter if there is a queue for it.
-    pub(super) fn give_up(&self, record: &Record, failed: &Failed, condition: Option<&str>) {
+    /// Gives up a record, and says why until one is delivered; it becomes a dead letter if there is a queue for it.
+    pub(super) fn give_up(&mut self, record: &Record, failed: &Failed, condition: Option<&str>) {
+        self.say(failed);
         PipeFigures::add(&self.figures.failed, 1);
         let courier = &self.parts.courier;
         let there = |queue: &&String| courier.registry().queues.contains_key(*queue);

@@ -58,7 +58,7 @@ impl Run {
         }
         let through = at >= items.len() && failed.is_none();
         if through && !one_each {
-            self.went_well();
+            self.went_well(true);
             return self.delete(records);
         }
         let rest: Vec<Record> =
@@ -68,7 +68,7 @@ impl Run {
             (Some(failed), _) => self.pause(&failed),
             // Other messages may succeed, so there is no pause for those that the target refuses.
             (None, Some(refused)) => self.say(&refused),
-            (None, None) => self.went_well(),
+            (None, None) => self.went_well(true),
         }
         Ok(())
     }
