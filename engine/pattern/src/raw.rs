@@ -2,6 +2,7 @@
 //! would lose digits, objects the order of their members, keys their spelling. Code that takes events apart or
 //! assembles them works on slices of the original text; only blanks between tokens may be dropped.
 
+use crate::syntax;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -45,7 +46,7 @@ pub fn check_member(value: &str) -> Result<(), InvalidDetail> {
 
 /// Parses JSON; returns the text without the blanks around it.
 fn check(json: &str, depth_max: usize) -> Result<&str, InvalidDetail> {
-    let syntax = |error: serde_json::Error| InvalidDetail::Syntax(error.to_string());
+    let syntax = |error: serde_json::Error| InvalidDetail::Syntax(syntax::expected(&error, json.as_bytes()));
     let text = serde_json::from_str::<&RawValue>(json).map_err(syntax)?.get();
     let (bytes, mut at, mut depth) = (text.as_bytes(), 0, 0);
     while at < bytes.len() {
@@ -55,7 +56,8 @@ fn check(json: &str, depth_max: usize) -> Result<&str, InvalidDetail> {
                 let string = &text[at..end];
                 // A raw value is only skipped, which would leave half of a surrogate pair to the next reader.
                 if string.contains("\\u") {
-                    serde_json::from_str::<String>(string).map_err(syntax)?;
+                    let half = |_| InvalidDetail::Syntax(half_a_pair(json, string));
+                    serde_json::from_str::<String>(string).map_err(half)?;
                 }
                 at = end;
                 continue;
@@ -70,6 +72,12 @@ fn check(json: &str, depth_max: usize) -> Result<&str, InvalidDetail> {
         at += 1;
     }
     Ok(text)
+}
+
+/// A raw value is skipped without a look at its escapes: only half of a surrogate pair is left to be found.
+fn half_a_pair(json: &str, string: &str) -> String {
+    let byte = string.as_ptr() as usize - json.as_ptr() as usize + 1;
+    format!("in the string at byte {byte}: the other half of a surrogate pair was expected, as in \\ud83d\\ude00")
 }
 
 /// The position after the string that begins with the quotation mark at `start`.

@@ -6,6 +6,7 @@
 mod path;
 
 use crate::raw::{compact, members};
+use crate::syntax;
 pub use path::{JsonPath, Parameter};
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -156,12 +157,16 @@ impl Transform {
 }
 
 fn parse(event_json: &str) -> Result<&RawValue, TransformError> {
-    serde_json::from_str(event_json).map_err(|error| TransformError::Body(format!("the event is no JSON: {error}")))
+    serde_json::from_str(event_json).map_err(|error| {
+        TransformError::Body(format!("the event is not JSON: {}", syntax::expected(&error, event_json.as_bytes())))
+    })
 }
 
 /// Checks that a text is one JSON value or several in a row.
-fn check_json(text: &str) -> Result<(), serde_json::Error> {
-    serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>().try_for_each(|value| value.map(drop))
+fn check_json(text: &str) -> Result<(), String> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    let read = values.try_for_each(|value| value.map(drop));
+    read.map_err(|error| format!("it is not JSON: {}", syntax::expected(&error, text.as_bytes())))
 }
 
 impl Template {
@@ -191,7 +196,7 @@ impl Template {
         parts.push(Part::Text(rest.to_owned()));
         let template = Template { parts, is_json: text.trim_start().starts_with(['{', '[']) };
         let example = template.filled(|_, quoted| if quoted { String::new() } else { "0".into() });
-        check_json(&example).map_err(|error| TransformError::Template(error.to_string()))?;
+        check_json(&example).map_err(TransformError::Template)?;
         Ok(template)
     }
 

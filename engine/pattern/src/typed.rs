@@ -2,6 +2,7 @@
 //! the path of the member. The parser alone takes a list for an object (its elements in the order of the code), and
 //! names our types in its errors.
 
+use crate::syntax;
 use serde::de::value::StrDeserializer;
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer, MapAccess, SeqAccess,
@@ -38,7 +39,7 @@ pub fn from_str<'de, T: serde::Deserialize<'de>>(json: &'de str) -> Result<T, Un
     let path = ErrorPath::default();
     let mut parser = serde_json::Deserializer::from_str(json);
     let read = T::deserialize(Strict { inner: &mut parser, path: &path });
-    read.and_then(|read| parser.end().map(|()| read)).map_err(|error| path.unfit(&error))
+    read.and_then(|read| parser.end().map(|()| read)).map_err(|error| path.unfit(&error, json.as_bytes()))
 }
 
 /// Reads bytes.
@@ -58,7 +59,7 @@ pub fn from_slice<'de, T: serde::Deserialize<'de>>(json: &'de [u8]) -> Result<T,
 /// A member is missing, unknown or of another type.
 pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Unfit> {
     let path = ErrorPath::default();
-    T::deserialize(Strict { inner: value, path: &path }).map_err(|error| path.unfit(&error))
+    T::deserialize(Strict { inner: value, path: &path }).map_err(|error| path.unfit(&error, b""))
 }
 
 /// The way to what is wrong, from the innermost member out.
@@ -70,7 +71,7 @@ impl ErrorPath {
         self.0.borrow_mut().push(step);
     }
 
-    fn unfit(&self, error: &serde_json::Error) -> Unfit {
+    fn unfit(&self, error: &serde_json::Error, json: &[u8]) -> Unfit {
         let mut path = String::new();
         for step in self.0.borrow().iter().rev() {
             if !path.is_empty() && !step.starts_with('[') {
@@ -82,7 +83,9 @@ impl ErrorPath {
         let place = format!(" at line {} column {}", error.line(), error.column());
         match error.is_data() {
             true => told(path, said.strip_suffix(&place).unwrap_or(&said)),
-            false => Unfit { path: String::new(), what: format!("it is not JSON: {said}") },
+            false => {
+                Unfit { path: String::new(), what: format!("it is not JSON: {}", syntax::expected(error, json)) }
+            }
         }
     }
 }

@@ -34,6 +34,7 @@ pub use event::{
     EventParts, NAME_CHARS_MAX, component_name, envelope_around, envelope_schema, schema_name, speaks_of,
 };
 use fakemon_model::limits::{SCHEMA_CHARS_MAX, SCHEMA_PATTERN_BYTES_MAX};
+use fakemon_pattern::syntax;
 use node::{Node, NodeId};
 pub use reading::SchemaError;
 use reading::{Reader, escaped};
@@ -81,6 +82,10 @@ impl Kind {
     }
 }
 
+fn not_json(error: &serde_json::Error, content: &str) -> String {
+    format!("it is not JSON: {}", syntax::expected(error, content.as_bytes()))
+}
+
 /// A parsed schema.
 #[derive(Clone, Debug)]
 pub struct Schema {
@@ -114,7 +119,7 @@ impl Schema {
         let document = match &flat {
             Some(flat) => flat.json_schema(),
             None => serde_json::from_str(content)
-                .map_err(|error| SchemaError::new("Content", format!("it is no JSON: {error}")))?,
+                .map_err(|error| SchemaError::new("Content", not_json(&error, content)))?,
         };
         let schema = Schema::of_document(kind, &document)?;
         Ok(Schema { weight: schema.weight + content.len() * 16, flat, ..schema })

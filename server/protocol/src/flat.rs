@@ -1,14 +1,14 @@
 //! Messages as FlatBuffers, subprotocol `fakemon.v1.fb`: the messages of [`json`](super::json), field for field.
 
 use super::{BadMessage, Reply, Request, look, place, position};
-use fakemon_fbs::play as wire;
+use fakemon_fbs::{Malformed, play as wire};
 use fakemon_model::event::{Caught, Outcome, Sighting};
 use fakemon_model::ids::{AttemptId, FakemonId, Position};
 use fakemon_model::limits::LOOK_FAKEMON_MAX;
 
 /// Parses one message of a player.
 pub fn read(bytes: &[u8]) -> Result<Request, BadMessage> {
-    match wire::read_request(bytes).map_err(|error| BadMessage::new(error.to_string().trim_end()))? {
+    match wire::read_request(bytes).map_err(|error| not_a_message(&error))? {
         wire::Request::Look { lat, lon, radius_m } => look(lat, lon, radius_m),
         wire::Request::Attempt { attempt_id, fakemon_id, lat, lon } => {
             let attempt_id = AttemptId(attempt_id);
@@ -20,6 +20,17 @@ pub fn read(bytes: &[u8]) -> Result<Request, BadMessage> {
         }
         wire::Request::Collection { before } => Ok(Request::Collection { before: position(before) }),
         wire::Request::Resume { position } => Ok(Request::Resume { position: Position(position) }),
+    }
+}
+
+/// The verifier's words name offsets of its own, which help no sender.
+fn not_a_message(error: &Malformed) -> BadMessage {
+    match error {
+        Malformed::Structure(_) => BadMessage::new(
+            "a message must be one FlatBuffer with a Request of play.fbs as its root, without a size before it: write \
+             it with the code that flatc makes of that file",
+        ),
+        Malformed::Value(what) => BadMessage::new(*what),
     }
 }
 

@@ -6,13 +6,14 @@ use fakemon_model::event::{Caught, Decision, Outcome, Sighting};
 use fakemon_model::ids::{AttemptId, FakemonId, Position, Timestamp};
 use fakemon_model::limits::LOOK_FAKEMON_MAX;
 use fakemon_model::place::Place;
+use fakemon_pattern::syntax;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use std::io::Write as _;
 
 /// Parses one message of a player. Unknown fields are ignored.
 pub fn read(text: &str) -> Result<Request, BadMessage> {
-    let fields: Fields = serde_json::from_str(text).map_err(not_a_message)?;
+    let fields: Fields = serde_json::from_str(text).map_err(|error| not_a_message(&error, text))?;
     match fields.kind {
         Value::Kind(Kind::Look) => {
             let [lat, lon, radius_m] =
@@ -60,13 +61,15 @@ fn number((field, value): (&'static str, Value)) -> Result<f64, BadMessage> {
     }
 }
 
-/// The parser's words are kept where they say where the text ends to be JSON, and what is there twice.
-fn not_a_message(error: serde_json::Error) -> BadMessage {
+/// The words of the field reader are kept where they say what is there twice.
+fn not_a_message(error: &serde_json::Error, text: &str) -> BadMessage {
     let said = error.to_string();
-    match error.is_data() && !said.starts_with(TWICE) {
-        true => BadMessage::new("a message must be one JSON object"),
-        false => BadMessage::new(format!("a message must be one JSON object: {said}")),
-    }
+    let why = match error.is_data() {
+        true if !said.starts_with(TWICE) => return BadMessage::new("a message must be one JSON object"),
+        true => said,
+        false => format!("it is not JSON: {}", syntax::expected(error, text.as_bytes())),
+    };
+    BadMessage::new(format!("a message must be one JSON object: {why}"))
 }
 
 const TWICE: &str = "a field stands there twice";
